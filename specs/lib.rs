@@ -1,1 +1,25 @@
-//! Under construction.
+//! What a handoff must guarantee, in which worlds, how that is judged, and how it is told.
+//!
+//! * [`scenario`]: a virtual machine and what may go wrong, from a file;
+//! * [`setting`] and [`world`]: that scenario set up, and one state of both roles on a simulated kernel, and everything that can happen next;
+//! * [`property`]: what must hold, over a view of that state;
+//! * [`system`], [`search`], [`graph`]: the world as a `stateright::Model`, its exhaustive search,
+//!   and what only the graph of all states shows;
+//! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`];
+//! * [`replay`]: a recorded trace against the simulated kernel;
+//! * [`live`]: the same protocol on the real kernel of this host;
+//! * [`cli`]: the command `handoff`.
+
+pub mod check;
+pub mod cli;
+pub mod graph;
+pub mod live;
+pub mod property;
+pub mod replay;
+pub mod scenario;
+pub mod search;
+pub mod setting;
+pub mod story;
+pub mod system;
+pub mod words;
+pub mod world;

@@ -1,2 +1,7 @@
-//! Under construction.
-fn main() {}
+//! The command `handoff`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    handoff_specs::cli::main()
+}

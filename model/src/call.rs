@@ -158,6 +158,13 @@ pub enum Call {
         pidfd: Fd,
     },
 
+    /// `poll(pidfd, POLLIN)` without a deadline: returns when the process has exited and its
+    /// descriptors are closed. EBADF.
+    AwaitExit {
+        /// A pidfd.
+        pidfd: Fd,
+    },
+
     // ---- unix sockets ----------------------------------------------------------------------
     /// `sendmsg(fd, bytes, SCM_RIGHTS fds)` on a SOCK_SEQPACKET socket, with MSG_NOSIGNAL. EPIPE when
     /// the peer has gone or has shut down its receiving side, EBADF, EMSGSIZE, EINVAL (over 253).
@@ -502,6 +509,65 @@ pub enum Access {
 }
 
 impl Call {
+    /// What people call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "open",
+            Self::Close { .. } => "close",
+            Self::Dup { .. } => "dup",
+            Self::SetCloexec { .. } => "set CLOEXEC",
+            Self::Stat { .. } => "fstat",
+            Self::Memfd { .. } => "memfd_create",
+            Self::Truncate { .. } => "ftruncate",
+            Self::SealSize { .. } => "seal",
+            Self::PunchHole { .. } => "punch hole",
+            Self::WriteAt { .. } => "pwrite",
+            Self::ReadAt { .. } => "pread",
+            Self::Mmap { .. } => "mmap",
+            Self::Munmap { .. } => "munmap",
+            Self::Eventfd => "eventfd",
+            Self::ReadEvent { .. } => "read eventfd",
+            Self::GetMemlock => "getrlimit",
+            Self::SetMemlock { .. } => "setrlimit",
+            Self::GetUid => "geteuid",
+            Self::SetUid { .. } => "setresuid",
+            Self::GetCapIpcLock => "capget",
+            Self::DropCapIpcLock => "capset",
+            Self::Exec { .. } => "execve",
+            Self::Exit { .. } => "exit",
+            Self::Kill { .. } => "kill",
+            Self::AwaitExit { .. } => "poll pidfd",
+            Self::SendMessage { .. } => "sendmsg",
+            Self::ReceiveMessage { .. } => "recvmsg",
+            Self::ShutdownReceive { .. } => "shutdown",
+            Self::StopGuest => "stop guest",
+            Self::SaveGuest { .. } => "save guest",
+            Self::LoadGuest { .. } => "load guest",
+            Self::StartGuest => "start guest",
+            Self::Destroy { .. } => "IOMMU_DESTROY",
+            Self::IoasAlloc { .. } => "IOMMU_IOAS_ALLOC",
+            Self::IoasIovaRanges { .. } => "IOMMU_IOAS_IOVA_RANGES",
+            Self::IoasMap { .. } => "IOMMU_IOAS_MAP",
+            Self::IoasMapFile { .. } => "IOMMU_IOAS_MAP_FILE",
+            Self::IoasCopy { .. } => "IOMMU_IOAS_COPY",
+            Self::IoasUnmap { .. } => "IOMMU_IOAS_UNMAP",
+            Self::ChangeProcess { .. } => "IOMMU_IOAS_CHANGE_PROCESS",
+            Self::GetRlimitMode { .. } => "IOMMU_OPTION get",
+            Self::SetRlimitMode { .. } => "IOMMU_OPTION set",
+            Self::HwptAlloc { .. } => "IOMMU_HWPT_ALLOC",
+            Self::ProbeHwpt { .. } => "IOMMU_HWPT_GET_DIRTY_BITMAP",
+            Self::GetHwInfo { .. } => "IOMMU_GET_HW_INFO",
+            Self::Bind { .. } => "VFIO_DEVICE_BIND_IOMMUFD",
+            Self::Attach { .. } => "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
+            Self::Detach { .. } => "VFIO_DEVICE_DETACH_IOMMUFD_PT",
+            Self::DeviceInfo { .. } => "VFIO_DEVICE_GET_INFO",
+            Self::RegionInfo { .. } => "VFIO_DEVICE_GET_REGION_INFO",
+            Self::IrqInfo { .. } => "VFIO_DEVICE_GET_IRQ_INFO",
+            Self::SetIrqs { .. } => "VFIO_DEVICE_SET_IRQS",
+            Self::Reset { .. } => "VFIO_DEVICE_RESET",
+        }
+    }
+
     /// What the call touches, judged by its arguments, however it ends.
     ///
     /// Two mutating ioctls have forms that cannot succeed and so only read: CHANGE_PROCESS with a
@@ -515,6 +581,7 @@ impl Call {
                 Access::Reads
             }
             Self::Stat { .. }
+            | Self::AwaitExit { .. }
             | Self::ReadAt { .. }
             | Self::GetMemlock
             | Self::GetUid

@@ -307,10 +307,13 @@ const OPTION_GET: u16 = 1;
 fn encode_option(call: &Call) -> Option<(Fd, u32, Bytes)> {
     let (iommufd, operation, value) = match *call {
         Call::GetRlimitMode { iommufd } => (iommufd, OPTION_GET, 0),
-        Call::SetRlimitMode { iommufd, per_process } => (iommufd, OPTION_SET, u64::from(per_process)),
+        Call::SetRlimitMode { iommufd, per_process } => {
+            (iommufd, OPTION_SET, u64::from(per_process))
+        }
         _ => return None,
     };
-    let mut option = Bytes::sized(size_of::<io::iommu_option>()).u64(at!(iommu_option.val64), value);
+    let mut option =
+        Bytes::sized(size_of::<io::iommu_option>()).u64(at!(iommu_option.val64), value);
     let at = at!(iommu_option.op);
     option.0[at..at + 2].copy_from_slice(&operation.to_ne_bytes());
     Some((iommufd, IOMMU_OPTION, option))
@@ -485,10 +488,9 @@ fn decode_iommufd(fd: Fd, request: u32, arg: &Fields<'_>) -> Option<Call> {
         IOMMU_IOAS_ALLOC if arg.u32(at!(iommu_ioas_alloc.flags)) == 0 => {
             Call::IoasAlloc { iommufd: fd }
         }
-        IOMMU_IOAS_IOVA_RANGES => Call::IoasIovaRanges {
-            iommufd: fd,
-            ioas: arg.id(at!(iommu_ioas_iova_ranges.ioas_id)),
-        },
+        IOMMU_IOAS_IOVA_RANGES => {
+            Call::IoasIovaRanges { iommufd: fd, ioas: arg.id(at!(iommu_ioas_iova_ranges.ioas_id)) }
+        }
         IOMMU_IOAS_MAP => Call::IoasMap {
             iommufd: fd,
             ioas: arg.id(at!(iommu_ioas_map.ioas_id)),
@@ -569,10 +571,7 @@ fn decode_vfio(device: Fd, request: u32, argument: &[u8]) -> Option<Call> {
         VFIO_DEVICE_ATTACH_IOMMUFD_PT
             if arg.u32(vat!(vfio_device_attach_iommufd_pt.flags)) == 0 =>
         {
-            Call::Attach {
-                device,
-                page_table: arg.id(vat!(vfio_device_attach_iommufd_pt.pt_id)),
-            }
+            Call::Attach { device, page_table: arg.id(vat!(vfio_device_attach_iommufd_pt.pt_id)) }
         }
         VFIO_DEVICE_DETACH_IOMMUFD_PT
             if arg.u32(vat!(vfio_device_detach_iommufd_pt.flags)) == 0 =>

@@ -49,6 +49,7 @@ pub struct View {
     /// One for each area of each address space.
     pub mappings: Vec<MappingView>,
     /// Locked pages that the kernel has on its books, by account; zeroes are left out.
+    #[serde(with = "pairs")]
     pub books: BTreeMap<Account, i64>,
     /// By name.
     pub devices: BTreeMap<String, DeviceView>,
@@ -192,4 +193,23 @@ pub struct InterruptView {
     pub delivered: u64,
     /// What waits in the eventfd.
     pub pending: u64,
+}
+
+/// A map whose keys are no strings, as a list of pairs: JSON has no other keys.
+mod pairs {
+    use super::{Account, BTreeMap};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        map: &BTreeMap<Account, i64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Account, i64>, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
+    }
 }

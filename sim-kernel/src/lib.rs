@@ -1,1 +1,77 @@
-//! Under construction.
+//! iommufd, VFIO, processes and memory accounting of Linux, as a plain value.
+//!
+//! [`Machine`] is a kernel with its processes and devices: cloned, compared and hashed by a model
+//! checker, driven through [`handoff_model::kernel::Kernel`] like a real one, and looked at through
+//! [`handoff_model::view::View`]. It answers every [`handoff_model::call::Call`] as Linux does, errno
+//! by errno and in Linux's order of checks; where it does not, that is a bug.
+//!
+//! # Modelled
+//!
+//! | what | where |
+//! |---|---|
+//! | open files, descriptors, CLOEXEC, last close | `file` |
+//! | memfds, size seals, holes, anonymous memory | `memory` |
+//! | mappings | `mapping` |
+//! | `SOCK_SEQPACKET`, descriptors in flight, `SHUT_RD`, resets | `socket` |
+//! | exec, exit, kill, users, capabilities, `RLIMIT_MEMLOCK` | `process` |
+//! | guests: stop, save, load, start; interrupts delivered and lost | `guest` |
+//! | contexts, object ids, DESTROY, options | `iommufd` |
+//! | MAP, `MAP_FILE`, COPY, UNMAP, `IOVA_RANGES` | `ioas` |
+//! | page sets, lazy and shared pinning | `pages` |
+//! | VmPin, VmLck, `user_struct::locked_vm` | `account` |
+//! | `CHANGE_PROCESS` with its hazards | `change_process` |
+//! | auto and manual HWPTs | `hwpt` |
+//! | device files: BIND, ATTACH, DETACH, interrupts, reset, last close | `vfio` |
+//! | devices, DMA, bus mastering, the IOMMU of QEMU | `hardware` |
+//! | the machine's own invariants, checked | `audit` |
+//!
+//! # Refused, as Linux refuses it
+//!
+//! | what | errno |
+//! |---|---|
+//! | an ioctl of iommufd or VFIO on another kind of file | ENOTTY |
+//! | an ioctl on a device file before BIND | EINVAL |
+//! | `MAP_FILE` before 6.13, `CHANGE_PROCESS` before 6.13 | ENOTTY |
+//! | `CHANGE_PROCESS` with a reserved field set | EOPNOTSUPP |
+//! | the dirty bitmap of an HWPT (this IOMMU tracks nothing) | EOPNOTSUPP |
+//! | an mdev that needs KVM | ESRCH at BIND |
+//! | registers of a device other than the PCI command register | EIO |
+//!
+//! # Absent
+//!
+//! Legacy groups, containers and type1; KVM; mock domains and selftest accesses; fault queues and
+//! viommus; nesting, PASIDs, dirty tracking; migration features; fork and threads (a call is atomic,
+//! so nothing answers EBUSY for being in transition); permissions of paths; failing allocations
+//! (ENOMEM means a limit).
+//!
+//! # Profiles
+//!
+//! [`Profile`]: `6.12`, `6.13`, `7.2`, `7.3`, and `fixed`, where the hazards K1, K2 and K3 are mended.
+//! Facts are those of Linux 7.3.4, 7.2.13 and 6.12.107.
+
+mod account;
+mod audit;
+mod change_process;
+mod file;
+mod follow;
+mod guest;
+mod hardware;
+mod hwpt;
+mod ioas;
+mod iommufd;
+mod machine;
+mod mapping;
+mod memory;
+mod pages;
+mod process;
+mod profile;
+mod shared;
+mod slots;
+mod socket;
+mod vfio;
+mod view;
+
+pub use hardware::{BUS_MASTER, COMMAND_OFFSET, DeviceKind, DeviceSpec, DmaFault, Iommu};
+pub use machine::{Door, Machine, Placement};
+pub use process::ProcessSpec;
+pub use profile::{Profile, Quirk};

@@ -1,0 +1,179 @@
+//! Preconditions, as data: what makes a handoff impossible, known before anything is touched.
+//!
+//! Each blocker is the true reason, with what to do about it. The old process judges its own side
+//! before it says a word to a new one, the new process its side before it says that it is ready,
+//! and the guest stops only after both.
+//!
+//! Mirrors QEMU 10.2's `migrate_add_blocker_modes` uses in `hw/vfio/cpr-iommufd.c` and
+//! `system/physmem.c`, with the differences that the mapping kinds and the locked-memory limit are
+//! judged here too (QEMU meets those after the stop), and that each errno keeps its own meaning.
+
+use crate::call::UNLIMITED;
+use crate::ids::{Iova, PAGE_BYTES, Uid};
+use crate::stream::Offer;
+use crate::vm::{Backing, ChargedTo, Descriptors, DeviceKind, Key, Memory, Vm};
+
+/// A reason against a handoff.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Blocker {
+    /// CHANGE_PROCESS answered ENOTTY.
+    #[error(
+        "the kernel has no IOMMU_IOAS_CHANGE_PROCESS for iommufd {0:?}; Linux 6.13 or newer is needed"
+    )]
+    KernelTooOld(String),
+    /// RAM that no other process can map.
+    #[error("RAM block {0:?} is anonymous memory; back it with a memfd, mapped shared")]
+    AnonymousRam(String),
+    /// A mapping that CHANGE_PROCESS would refuse with EINVAL.
+    #[error(
+        "the mapping at {0} was made by address (IOMMU_IOAS_MAP), which cannot change its process; map it by file (IOMMU_IOAS_MAP_FILE)"
+    )]
+    MappedByAddress(Iova),
+    /// A mapping of a BAR: a dma-buf area, which CHANGE_PROCESS would refuse with EINVAL.
+    #[error(
+        "region {region} of device {device:?} is mapped for peer-to-peer DMA at {iova}, and such a mapping cannot change its process; unmap it"
+    )]
+    BarMapped {
+        /// Whose.
+        device: String,
+        /// Which.
+        region: u32,
+        /// Where.
+        iova: Iova,
+    },
+    /// A mediated device that is tied to the old process's KVM.
+    #[error(
+        "mediated device {0:?} keeps the KVM of the process that opened it and cannot follow; unplug it first"
+    )]
+    MdevTiedToKvm(String),
+    /// Per-process accounting: with the old owner dead, CHANGE_PROCESS moves the pages, answers
+    /// EINVAL all the same and never gives the charge back (`iopt_pages` of Linux 6.13 to 7.3).
+    #[error(
+        "the mapping at {0} is charged to its process (IOMMU_OPTION_RLIMIT_MODE 1), and that charge is lost for good when an owner dies before it is taken from; use per-user accounting"
+    )]
+    ChargedToProcess(Iova),
+    /// CHANGE_PROCESS charges the new owner before it gives back the old one's.
+    #[error(
+        "RLIMIT_MEMLOCK of the {side} process is {limit_bytes} bytes, and taking over {pinned_bytes} pinned bytes needs {needed_bytes}; raise it"
+    )]
+    MemlockTooSmall {
+        /// `old` or `new`.
+        side: &'static str,
+        /// What is pinned.
+        pinned_bytes: u64,
+        /// What the limit must be.
+        needed_bytes: u64,
+        /// What it is.
+        limit_bytes: u64,
+    },
+    /// The VMM does not hold something that its inventory speaks of.
+    #[error("descriptor {0} of the inventory is not open")]
+    NotOpen(Key),
+}
+
+/// Blockers without their particulars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "named as in `Blocker`")]
+pub enum BlockerKind {
+    KernelTooOld,
+    AnonymousRam,
+    MappedByAddress,
+    BarMapped,
+    MdevTiedToKvm,
+    ChargedToProcess,
+    MemlockTooSmall,
+    NotOpen,
+}
+
+impl Blocker {
+    /// Which kind.
+    pub fn kind(&self) -> BlockerKind {
+        match self {
+            Self::KernelTooOld(_) => BlockerKind::KernelTooOld,
+            Self::AnonymousRam(_) => BlockerKind::AnonymousRam,
+            Self::MappedByAddress(_) => BlockerKind::MappedByAddress,
+            Self::BarMapped { .. } => BlockerKind::BarMapped,
+            Self::MdevTiedToKvm(_) => BlockerKind::MdevTiedToKvm,
+            Self::ChargedToProcess(_) => BlockerKind::ChargedToProcess,
+            Self::MemlockTooSmall { .. } => BlockerKind::MemlockTooSmall,
+            Self::NotOpen(_) => BlockerKind::NotOpen,
+        }
+    }
+}
+
+/// What an inventory says against its own handoff. Makes no call.
+pub fn of_inventory(vm: &Vm, descriptors: &Descriptors) -> Vec<Blocker> {
+    let ram = vm.ram.iter().filter(|block| block.backing == Backing::Anonymous);
+    let mut found: Vec<_> = ram.map(|block| Blocker::AnonymousRam(block.name.clone())).collect();
+    for (_, _, mapping) in vm.mappings() {
+        match mapping.memory {
+            Memory::RamFile { .. } => {}
+            Memory::RamAddress { .. } => found.push(Blocker::MappedByAddress(mapping.iova)),
+            Memory::Bar { device, region } => found.push(Blocker::BarMapped {
+                device: vm
+                    .devices
+                    .get(usize::from(device))
+                    .map(|d| d.name.clone())
+                    .unwrap_or_default(),
+                region,
+                iova: mapping.iova,
+            }),
+        }
+        if mapping.charged_to == ChargedTo::Process {
+            found.push(Blocker::ChargedToProcess(mapping.iova));
+        }
+    }
+    let tied = vm.devices.iter().filter(|d| d.kind == DeviceKind::Mdev { needs_kvm: true });
+    found.extend(tied.map(|device| Blocker::MdevTiedToKvm(device.name.clone())));
+    let closed = vm.keys().into_iter().filter(|key| descriptors.get(key).is_none());
+    found.extend(closed.map(Blocker::NotOpen));
+    found
+}
+
+/// Whether a process that holds or takes `user_pages` charged pages may lock enough.
+///
+/// CHANGE_PROCESS charges first and gives back after: where both processes run as one user, that
+/// user holds twice the pages for a moment, in either direction (`iopt_pages` accounting, Linux 6.13
+/// to 7.3). Pages that are charged to nobody need nothing.
+pub fn of_memlock(
+    side: &'static str,
+    user_pages: u64,
+    same_user: bool,
+    limit: u64,
+) -> Option<Blocker> {
+    let pinned_bytes = user_pages * PAGE_BYTES;
+    let needed_bytes = if same_user { 2 * pinned_bytes } else { pinned_bytes };
+    let enough = limit == UNLIMITED || limit >= needed_bytes;
+    (!enough).then_some(Blocker::MemlockTooSmall {
+        side,
+        pinned_bytes,
+        needed_bytes,
+        limit_bytes: limit,
+    })
+}
+
+/// What an offer says against taking it, for a process that runs as `uid` under `limit`.
+pub fn of_offer(offer: &Offer, uid: Uid, limit: u64) -> Option<Blocker> {
+    of_memlock("new", offer.user_pages, offer.uid == uid, limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memlock_needs_twice_the_pages_within_one_user() {
+        // Pages, same user, limit in pages, enough?
+        for (pages, same, limit, enough) in [
+            (64, true, 127, false),
+            (64, true, 128, true),
+            (64, false, 63, false),
+            (64, false, 64, true),
+            (0, true, 0, true),
+        ] {
+            let found = of_memlock("new", pages, same, limit * PAGE_BYTES);
+            assert_eq!(found.is_none(), enough, "{pages} pages, limit {limit}, same user: {same}");
+        }
+        assert_eq!(of_memlock("new", u64::from(u32::MAX), true, UNLIMITED), None);
+    }
+}

@@ -1,0 +1,238 @@
+//! Known ways to get a handoff wrong, as edits of the protocol's table.
+//!
+//! Each names where it was seen and what it breaks. They prove that the properties can fail: the
+//! checker must find every one of them.
+
+use crate::blocker::BlockerKind;
+use crate::phase::{InPhase, OutPhase};
+use crate::protocol::{Mode, Rule, STUBBORN_TRIES};
+
+/// A bug of a protocol.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// What scenarios call it.
+    pub id: &'static str,
+    /// What goes wrong, in a sentence.
+    pub sentence: &'static str,
+    /// Where it was seen, or what it is modelled on.
+    pub source: &'static str,
+    /// The mode in which it shows.
+    pub mode: Mode,
+    /// The property that must catch it.
+    pub breaks: &'static str,
+    /// The rows that differ.
+    pub edits: &'static [Edit],
+}
+
+/// A difference from the table of [`crate::protocol`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// A row of the old process.
+    Out(Rule<OutPhase>),
+    /// A row of the new process.
+    In(Rule<InPhase>),
+    /// A precondition that nobody judges.
+    Waive(BlockerKind),
+}
+
+/// By its name.
+pub fn find(id: &str) -> Option<&'static Defect> {
+    DEFECTS.iter().find(|defect| defect.id == id)
+}
+
+const fn out(phase: OutPhase, next: OutPhase, undo: OutPhase) -> Edit {
+    Edit::Out(Rule { phase, next, undo: Some(undo), tries: 1 })
+}
+
+const fn out_firm(phase: OutPhase, next: OutPhase) -> Edit {
+    Edit::Out(Rule { phase, next, undo: None, tries: STUBBORN_TRIES })
+}
+
+const fn inn(phase: InPhase, next: InPhase, undo: InPhase) -> Edit {
+    Edit::In(Rule { phase, next, undo: Some(undo), tries: 1 })
+}
+
+const fn inn_firm(phase: InPhase, next: InPhase) -> Edit {
+    Edit::In(Rule { phase, next, undo: None, tries: STUBBORN_TRIES })
+}
+
+use InPhase as I;
+use OutPhase as O;
+
+/// All of them.
+pub const DEFECTS: &[Defect] = &[
+    Defect {
+        id: "ownership-not-taken",
+        sentence: "the new process runs the guest without taking the mappings over",
+        source: "a new process that trusts the descriptors alone",
+        mode: Mode::Transfer,
+        breaks: "OWN-1",
+        edits: &[inn(I::AwaitCommit, I::Committed, I::Leave)],
+    },
+    Defect {
+        id: "no-take-back",
+        sentence: "after a failure the old process resumes without taking the ownership back",
+        source: "QEMU 10.1: no rollback path issues IOMMU_IOAS_CHANGE_PROCESS",
+        mode: Mode::Transfer,
+        breaks: "BACK-1",
+        edits: &[out_firm(O::AwaitGone, O::Resume)],
+    },
+    Defect {
+        id: "mapped-twice",
+        sentence: "the new process maps guest RAM again, as for a fresh guest",
+        source: "a memory listener that is not held back while incoming",
+        mode: Mode::Transfer,
+        breaks: "PIN-1",
+        edits: &[
+            inn(I::TakeOver, I::MapAgain, I::Refuse),
+            inn(I::MapAgain, I::Committed, I::Refuse),
+        ],
+    },
+    Defect {
+        id: "charged-to-the-dead",
+        sentence: "nobody looks at the accounting mode before an execve",
+        source: "Linux 6.13 to 7.3: CHANGE_PROCESS with per-process accounting and a dead owner",
+        mode: Mode::Exec,
+        breaks: "CHG-1",
+        edits: &[Edit::Waive(BlockerKind::ChargedToProcess)],
+    },
+    Defect {
+        id: "ram-initialised",
+        sentence: "the new process initialises guest RAM that is preserved in place",
+        source: "QEMU 10.0, fixed by b42f28111e, e56ba1878f and 8ffe0623a1",
+        mode: Mode::Transfer,
+        breaks: "DMA-1",
+        edits: &[inn(I::MapRam, I::WipeRam, I::Refuse), inn(I::WipeRam, I::Load, I::Refuse)],
+    },
+    Defect {
+        id: "remapped",
+        sentence: "the new process unmaps guest RAM and maps it from its own memory",
+        source: "live update without CHANGE_PROCESS",
+        mode: Mode::Transfer,
+        breaks: "MAP-1",
+        edits: &[inn(I::AwaitCommit, I::Remap, I::Leave), inn(I::Remap, I::Committed, I::Refuse)],
+    },
+    Defect {
+        id: "unwound",
+        sentence: "a failure of the new process is unwound by detaching devices and destroying objects",
+        source: "QEMU 10.1: the error path of iommufd_cdev_attach",
+        mode: Mode::Transfer,
+        breaks: "DEV-1",
+        edits: &[inn_firm(I::Refuse, I::Unwind), inn_firm(I::Unwind, I::Leave)],
+    },
+    Defect {
+        id: "reset-on-realize",
+        sentence: "the new process resets the devices that it sets up",
+        source: "QEMU 10.0: reset of an incoming vfio-pci device, before QEMU_PCI_SKIP_RESET_ON_CPR",
+        mode: Mode::Transfer,
+        breaks: "DEV-1",
+        edits: &[
+            inn(I::Verify, I::ResetDevices, I::Refuse),
+            inn(I::ResetDevices, I::MapRam, I::Refuse),
+        ],
+    },
+    Defect {
+        id: "resumed-unrevoked",
+        sentence: "the old process gives up waiting and resumes while the new one may still commit",
+        source: "a timeout without a way to revoke the commit",
+        mode: Mode::Transfer,
+        breaks: "VM-1",
+        edits: &[out(O::AwaitCommitted, O::Release, O::Resume)],
+    },
+    Defect {
+        id: "cut-while-running",
+        sentence: "the guest is saved before it is stopped",
+        source: "QEMU 10.1: cpr_state_save precedes migration_stop_vm",
+        mode: Mode::Transfer,
+        breaks: "VM-2",
+        edits: &[
+            out(O::AwaitReady, O::Save, O::Part),
+            out(O::Save, O::Stop, O::Part),
+            out(O::Stop, O::Cut, O::Resume),
+        ],
+    },
+    Defect {
+        id: "events-drained",
+        sentence: "the new process reads the eventfds empty when it sets interrupts up",
+        source: "QEMU 10.1 before 322ee16824: interrupts between the two processes are lost",
+        mode: Mode::Transfer,
+        breaks: "IRQ-1",
+        edits: &[
+            inn(I::Load, I::DrainEvents, I::Refuse),
+            inn(I::DrainEvents, I::Prepared, I::Refuse),
+        ],
+    },
+    Defect {
+        id: "not-fenced",
+        sentence: "the old process keeps everything open after the guest has moved",
+        source: "QEMU 10.1: the old process is not fenced after completion",
+        mode: Mode::Transfer,
+        breaks: "FD-1",
+        edits: &[out(O::AwaitCommitted, O::End, O::Revoke)],
+    },
+    Defect {
+        id: "lingering",
+        sentence: "a new process that has refused stays, with everything that it received",
+        source: "QEMU 10.1: incoming defer, and a realize that fails",
+        mode: Mode::Transfer,
+        breaks: "FD-1",
+        edits: &[inn_firm(I::Refuse, I::End)],
+    },
+    Defect {
+        id: "window-left-open",
+        sentence: "the new program does not set CLOEXEC again",
+        source: "descriptors that any later fork and exec inherits",
+        mode: Mode::Exec,
+        breaks: "FD-2",
+        edits: &[inn(I::ReadStream, I::Verify, I::Fallback)],
+    },
+    Defect {
+        id: "probe-takes-ownership",
+        sentence: "the new process calls CHANGE_PROCESS to learn whether the kernel has it",
+        source: "QEMU 10.1: iommufd_change_process_capable in the realize of the new process",
+        mode: Mode::Transfer,
+        breaks: "READ-1",
+        edits: &[
+            inn(I::Verify, I::ProbeForReal, I::Refuse),
+            inn(I::ProbeForReal, I::MapRam, I::Refuse),
+        ],
+    },
+    Defect {
+        id: "stays-stopped",
+        sentence: "a failure after the stop does not let the guest run again",
+        source: "QEMU 10.1: a failing vm_stop leaves the guest paused",
+        mode: Mode::Transfer,
+        breaks: "BACK-1",
+        edits: &[out(O::Save, O::Cut, O::Part)],
+    },
+    Defect {
+        id: "checked-late",
+        sentence: "whether mappings can change their process is learned when they must",
+        source: "QEMU 10.1: the only complete check of mappings is pre_save, after the stop",
+        mode: Mode::Transfer,
+        breaks: "PRE-1",
+        edits: &[Edit::Waive(BlockerKind::MappedByAddress)],
+    },
+    Defect {
+        id: "waits-for-the-dead",
+        sentence: "the old process does not take the end of its peer for an answer",
+        source: "QEMU 10.1: no deadline and no hang-up handler in a wait",
+        mode: Mode::Transfer,
+        breaks: "END-1",
+        edits: &[out(O::AwaitPrepared, O::Commit, O::AwaitPrepared)],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::DEFECTS;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_in_kebab_case() {
+        let names: BTreeSet<_> = DEFECTS.iter().map(|defect| defect.id).collect();
+        assert_eq!(names.len(), DEFECTS.len());
+        let kebab = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+        assert!(names.iter().all(|name| kebab(name)));
+    }
+}

@@ -1,0 +1,334 @@
+//! The new process.
+//!
+//! Until it has been told to commit it only reads, and touches nothing but itself: it adopts
+//! descriptors, compares every id, mapping and device of the inventory with what the kernel says,
+//! maps guest RAM and builds a stopped guest. Then it takes the ownership and passes the point of no
+//! return, which is one packet. If it cannot do either, it ends, and everything that it received is
+//! closed by that end; it never unwinds anything that is not its own.
+//!
+//! How a mapping is verified without touching it: `IOMMU_IOAS_COPY` of a range onto itself can only
+//! answer EEXIST (it is mapped) or ENOENT (it is not, or not all of it).
+//!
+//! Mirrors: `vfio_cpr_load_device` and the incoming branches of `iommufd_cdev_attach` in QEMU 10.2
+//! (`hw/vfio/cpr-iommufd.c`, `hw/vfio/iommufd.c`): bind, alloc, attach and map are skipped. Unlike
+//! there, what is skipped is verified, and no error path issues a mutating ioctl.
+
+mod adopted;
+mod script;
+
+use crate::blocker;
+use crate::call::{Answer, Call, Reply};
+use crate::ids::{Fd, Uid, Va};
+use crate::outgoing::send;
+use crate::phase::InPhase;
+use crate::protocol::{Protocol, Rule};
+use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went, message_of};
+use crate::shared::Shared;
+use crate::stream::{Flaw, Message, Offer, State, envelope};
+use crate::vm::{Backing, Descriptors, Vm};
+use adopted::Adopted;
+use serde::{Deserialize, Serialize};
+
+/// What the new process begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// One end of a SOCK_SEQPACKET pair; everything else comes over it.
+    Transfer {
+        /// The socket.
+        socket: Fd,
+    },
+    /// Inherited descriptors.
+    Exec {
+        /// The stream.
+        stream: Fd,
+        /// The program to go back to.
+        old_image: Fd,
+    },
+}
+
+/// How it ended, for the new process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrival {
+    /// The guest is here.
+    TookOver,
+    /// It is not, and this process ends.
+    Left,
+}
+
+/// The role of the new process.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Incoming {
+    rules: Shared<Vec<Rule<InPhase>>>,
+    waived: bool,
+    origin: Origin,
+    walk: Walk<InPhase>,
+    offer: Option<Offer>,
+    memlock_bytes: u64,
+    uid: Uid,
+    arrived: Vec<Fd>,
+    adopted: Option<Shared<Adopted>>,
+    /// Where guest RAM fell, in the order of its file-backed blocks.
+    mapped: Vec<Va>,
+    reason: String,
+    cause: Option<Cause>,
+    arrival: Option<Arrival>,
+}
+
+impl Incoming {
+    /// A role at its beginning.
+    pub fn new(protocol: &Protocol, origin: Origin) -> Self {
+        Self {
+            walk: Walk::begin(&protocol.incoming),
+            rules: Shared::new(protocol.incoming.clone()),
+            waived: protocol.waived.contains(&blocker::BlockerKind::MemlockTooSmall),
+            origin,
+            offer: None,
+            memlock_bytes: 0,
+            uid: Uid(0),
+            arrived: Vec::new(),
+            adopted: None,
+            mapped: Vec::new(),
+            reason: String::new(),
+            cause: None,
+            arrival: None,
+        }
+    }
+
+    /// Where it is.
+    pub fn phase(&self) -> InPhase {
+        self.walk.phase
+    }
+
+    /// How it ended; `None` while it goes on.
+    pub fn arrival(&self) -> Option<Arrival> {
+        self.arrival
+    }
+
+    /// Why it did not happen, where it did not.
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause
+    }
+
+    /// The inventory and the descriptors, as soon as they are read: what a VMM goes on with, and
+    /// hands over the next time. Guest RAM is where this process has mapped it.
+    pub fn inventory(&self) -> Option<(Vm, Descriptors)> {
+        let adopted = self.adopted.as_ref()?;
+        let mut vm = adopted.vm.clone();
+        let files = vm.ram.iter_mut().filter(|block| block.backing == Backing::File);
+        files.zip(&self.mapped).for_each(|(block, va)| block.va = *va);
+        Some((vm, adopted.descriptors.clone()))
+    }
+
+    /// The calls of a phase: as many as it has, some still to be completed by [`Role::next`].
+    fn calls(&self, phase: InPhase) -> Vec<Call> {
+        match (phase, self.origin) {
+            (InPhase::Check, _) => vec![Call::GetMemlock, Call::GetUid],
+            (InPhase::ReadStream, Origin::Exec { stream, .. }) => vec![read(stream)],
+            (InPhase::ReadStream, Origin::Transfer { .. }) => {
+                self.arrived.first().map(|fd| read(*fd)).into_iter().collect()
+            }
+            (InPhase::Run, _) => vec![Call::StartGuest],
+            (InPhase::Leave, _) => vec![Call::Exit { status: 1 }],
+            (InPhase::Fallback, Origin::Exec { old_image, .. }) => {
+                vec![Call::Exec { image: old_image }]
+            }
+            (InPhase::Settle, Origin::Exec { old_image, .. }) => {
+                vec![Call::Close { fd: old_image }]
+            }
+            (InPhase::Settle, Origin::Transfer { socket }) => vec![Call::Close { fd: socket }],
+            (_, Origin::Transfer { socket }) => self.talk(phase, socket),
+            (_, Origin::Exec { .. }) => Vec::new(),
+        }
+    }
+
+    fn talk(&self, phase: InPhase, socket: Fd) -> Vec<Call> {
+        let say = |message| vec![send(socket, &message, Vec::new())];
+        match phase {
+            InPhase::AwaitOffer
+            | InPhase::AwaitDescriptors
+            | InPhase::AwaitCommit
+            | InPhase::AwaitFate => vec![Call::ReceiveMessage { fd: socket, wait: true }],
+            InPhase::Ready => say(Message::Ready { uid: self.uid }),
+            InPhase::Prepared => say(Message::Prepared),
+            InPhase::Committed => say(Message::Committed),
+            InPhase::Refuse => say(Message::Refuse { reason: self.reason.clone() }),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The calls of the present phase that the inventory fixes; empty for one that it does not.
+    fn fixed(&self) -> &[Call] {
+        match &self.adopted {
+            Some(adopted) => &adopted.calls[self.walk.phase as usize],
+            None => &[],
+        }
+    }
+
+    fn count(&self) -> usize {
+        match self.fixed() {
+            [] => self.calls(self.walk.phase).len(),
+            fixed => fixed.len(),
+        }
+    }
+
+    fn call_at(&self, at: u32) -> Option<Call> {
+        match self.fixed() {
+            [] => self.calls(self.walk.phase).into_iter().nth(at as usize),
+            fixed => fixed.get(at as usize).cloned(),
+        }
+    }
+
+    fn judge(&mut self, call: &Call, answer: &Answer) -> Verdict<InPhase> {
+        match self.walk.phase {
+            InPhase::AwaitOffer => self.judge_offer(message_of(answer, call)),
+            InPhase::Check => self.judge_check(call, answer),
+            InPhase::AwaitDescriptors => self.judge_descriptors(call, answer),
+            InPhase::ReadStream => self.judge_stream(call, answer),
+            InPhase::Verify => match self.adopted.as_ref().map(|a| a.verify(call, answer)) {
+                Some(Err(trouble)) => Verdict::Trouble(trouble),
+                _ => Verdict::Next,
+            },
+            InPhase::AwaitCommit => match message_of(answer, call) {
+                Ok(Message::Commit) => Verdict::Next,
+                other => unexpected(other),
+            },
+            InPhase::AwaitFate => match message_of(answer, call) {
+                // The old process never closes before it has said Abort: it died.
+                Err(Trouble::PeerGone) => Verdict::Next,
+                other => unexpected(other),
+            },
+            InPhase::MapRam => {
+                if let Ok(Reply::Va(va)) = answer {
+                    self.mapped.push(*va);
+                }
+                Verdict::of(call, answer)
+            }
+            // Nobody may be left to hear it; an eventfd may be empty.
+            InPhase::Refuse | InPhase::DrainEvents => Verdict::Next,
+            _ => Verdict::of(call, answer),
+        }
+    }
+
+    fn judge_offer(&mut self, message: Result<Message, Trouble>) -> Verdict<InPhase> {
+        match message {
+            Ok(Message::Offer(offer)) => {
+                self.offer = Some(offer);
+                Verdict::Next
+            }
+            other => unexpected(other),
+        }
+    }
+
+    fn judge_check(&mut self, call: &Call, answer: &Answer) -> Verdict<InPhase> {
+        match answer {
+            Ok(Reply::Memlock(limit)) => self.memlock_bytes = *limit,
+            Ok(Reply::Uid(uid)) => self.uid = *uid,
+            _ => return Verdict::of(call, answer),
+        }
+        let last = matches!(call, Call::GetUid);
+        let judged = self.offer.as_ref().filter(|_| last && !self.waived);
+        match judged.and_then(|o| blocker::of_offer(o, self.uid, self.memlock_bytes)) {
+            None => Verdict::Next,
+            Some(blocker) => Verdict::Trouble(Trouble::Blocked(vec![blocker])),
+        }
+    }
+
+    fn judge_descriptors(&mut self, call: &Call, answer: &Answer) -> Verdict<InPhase> {
+        let (first, total) = match message_of(answer, call) {
+            Ok(Message::Descriptors { first, total }) => (first as usize, total as usize),
+            other => return unexpected(other),
+        };
+        let Ok(Reply::Message { fds, truncated, .. }) = answer else {
+            return Verdict::of(call, answer);
+        };
+        if *truncated || fds.is_empty() {
+            return Verdict::Trouble(Trouble::DescriptorsLost);
+        }
+        if first != self.arrived.len() || first + fds.len() > total {
+            let flaw = Flaw::Count { arrived: first + fds.len(), listed: total };
+            return Verdict::Trouble(flaw.into());
+        }
+        self.arrived.extend(fds);
+        if self.arrived.len() == total { Verdict::Next } else { Verdict::Again }
+    }
+
+    fn judge_stream(&mut self, call: &Call, answer: &Answer) -> Verdict<InPhase> {
+        let Ok(Reply::Bytes(bytes)) = answer else { return Verdict::of(call, answer) };
+        let arrived = match self.origin {
+            Origin::Transfer { .. } => Some(&self.arrived[..]),
+            Origin::Exec { .. } => None,
+        };
+        match State::from_bytes(bytes).and_then(|state| Adopted::of(state, arrived, self.origin)) {
+            Ok(adopted) => {
+                self.adopted = Some(Shared::new(adopted));
+                self.arrived.clear();
+                Verdict::Next
+            }
+            Err(flaw) => Verdict::Trouble(flaw.into()),
+        }
+    }
+
+    /// Passes phases without calls, and notes the end.
+    fn arrive(&mut self) {
+        while self.count() == 0 {
+            match self.walk.rule(&self.rules) {
+                Some(rule) => self.walk.jump(rule.next),
+                None => break,
+            }
+        }
+        match self.walk.phase {
+            InPhase::Settle => self.arrival = Some(Arrival::TookOver),
+            InPhase::Leave | InPhase::End => {
+                self.arrival.get_or_insert(Arrival::Left);
+            }
+            _ => {}
+        }
+    }
+
+    fn remember(&mut self, trouble: &Trouble) {
+        if self.cause.is_none() {
+            self.cause = Some(trouble.cause());
+            if self.walk.phase == InPhase::Refuse {
+                self.reason = trouble.to_string();
+            }
+        }
+    }
+}
+
+fn read(stream: Fd) -> Call {
+    let length_bytes = envelope::HEADER_BYTES as u64 + envelope::RECORD_BYTES_MAX;
+    Call::ReadAt { fd: stream, offset_bytes: 0, length_bytes }
+}
+
+fn unexpected(message: Result<Message, Trouble>) -> Verdict<InPhase> {
+    Verdict::Trouble(match message {
+        Ok(Message::Abort) => Trouble::Cancelled,
+        Ok(message) => Trouble::Unexpected(format!("{message:?}")),
+        Err(trouble) => trouble,
+    })
+}
+
+impl Role for Incoming {
+    fn next(&self) -> Option<Call> {
+        self.call_at(self.walk.at)
+    }
+
+    fn took(&mut self, answer: Answer) -> Option<Trouble> {
+        let call = self.next()?;
+        let count = self.count();
+        let verdict = self.judge(&call, &answer);
+        let rules = self.rules.clone();
+        if let Went::Left = self.walk.advance(&rules, count, &verdict) {
+            if let Verdict::Trouble(trouble) = &verdict {
+                self.remember(trouble);
+            }
+            self.arrive();
+        }
+        verdict.trouble()
+    }
+
+    fn phase_name(&self) -> String {
+        self.walk.phase.to_string()
+    }
+}

@@ -1,0 +1,426 @@
+//! The old process.
+//!
+//! It holds everything, and it is the only one that may decide to commit. Until the new process has
+//! said `Committed` it can always go back; from then on it never touches anything again but to close
+//! it. What decides is one packet: [`OutPhase::Revoke`] shuts the receiving side of the socket down,
+//! which the kernel orders before or after the new process's send, and [`OutPhase::Drain`] reads what
+//! came before.
+//!
+//! Mirrors: `migration/migration.c`, `migration/cpr-transfer.c`, `migration/cpr-exec.c` and
+//! `hw/vfio/cpr-iommufd.c` of QEMU 10.2, in another order: the guest stops before its state is cut,
+//! the probe has no side effect, the commit is acknowledged and can be revoked, and the way back
+//! takes the ownership back.
+
+use crate::blocker::{self, Blocker, BlockerKind};
+use crate::call::{Answer, Call, FDS_PER_MESSAGE_MAX, Reply};
+use crate::errno::Errno;
+use crate::ids::{Fd, Uid};
+use crate::phase::OutPhase;
+use crate::protocol::{Mode, Protocol, Rule};
+use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went, message_of};
+use crate::shared::Shared;
+use crate::stream::{Message, Offer, State};
+use crate::vm::{ChargedTo, Descriptors, Key, Kind, Vm};
+use serde::{Deserialize, Serialize};
+
+/// What the old process brings besides its inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// To a new process.
+    Transfer {
+        /// This end of a SOCK_SEQPACKET pair.
+        socket: Fd,
+        /// The new process.
+        pidfd: Fd,
+    },
+    /// To a new program in this process.
+    Exec {
+        /// The new program.
+        new_image: Fd,
+        /// This program, to come back to.
+        old_image: Fd,
+    },
+}
+
+/// How it ended, for the old process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The guest is with the new process.
+    HandedOver,
+    /// It was refused before the guest stopped; nothing was touched.
+    Refused,
+    /// The guest was stopped, and runs here again.
+    RolledBack,
+}
+
+/// The role of the old process.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Outgoing {
+    plan: Shared<Plan>,
+    walk: Walk<OutPhase>,
+    memlock_bytes: u64,
+    uid: Uid,
+    stopped: bool,
+    cause: Option<Cause>,
+    outcome: Option<Outcome>,
+}
+
+/// What is fixed for the whole run.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Plan {
+    rules: Vec<Rule<OutPhase>>,
+    /// For each phase its calls, in the order of [`OutPhase::ALL`].
+    calls: Vec<Vec<Call>>,
+    mode: Mode,
+    /// The names of the iommufd contexts.
+    contexts: Vec<String>,
+    /// The name of the virtual machine.
+    vm: String,
+    user_pages: u64,
+    /// What the inventory says against itself.
+    blockers: Vec<Blocker>,
+    memlock_judged: bool,
+}
+
+impl Outgoing {
+    /// A role at its beginning.
+    pub fn new(protocol: &Protocol, vm: &Vm, descriptors: &Descriptors, way: Way) -> Self {
+        let mut blockers = blocker::of_inventory(vm, descriptors);
+        blockers.retain(|blocker| judged_at_all(protocol, blocker.kind()));
+        let script = Script { vm, descriptors, way };
+        let plan = Plan {
+            rules: protocol.outgoing.clone(),
+            calls: OutPhase::ALL.iter().map(|phase| script.calls(*phase)).collect(),
+            mode: protocol.mode,
+            contexts: vm.contexts.iter().map(|context| context.name.clone()).collect(),
+            vm: vm.name.clone(),
+            user_pages: vm.charged_pages(ChargedTo::User),
+            blockers,
+            memlock_judged: judged_at_all(protocol, BlockerKind::MemlockTooSmall),
+        };
+        Self {
+            walk: Walk::begin(&plan.rules),
+            plan: Shared::new(plan),
+            memlock_bytes: 0,
+            uid: Uid(0),
+            stopped: false,
+            cause: None,
+            outcome: None,
+        }
+    }
+
+    /// Where it is.
+    pub fn phase(&self) -> OutPhase {
+        self.walk.phase
+    }
+
+    /// How it ended; `None` while it goes on.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    /// Why it did not happen, where it did not.
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause
+    }
+
+    /// Whether it could be called off now.
+    pub fn can_cancel(&self) -> bool {
+        self.walk.rule(&self.plan.rules).is_some_and(|rule| rule.undo.is_some())
+    }
+
+    /// Calls it off: takes the way back from here. Nothing happens once there is none.
+    pub fn cancel(&mut self) -> Option<Trouble> {
+        let undo = self.walk.rule(&self.plan.rules).and_then(|rule| rule.undo)?;
+        self.cause.get_or_insert(Cause::Cancelled);
+        self.walk.jump(undo);
+        self.arrive();
+        Some(Trouble::Cancelled)
+    }
+
+    fn calls(&self) -> &[Call] {
+        &self.plan.calls[self.walk.phase as usize]
+    }
+
+    /// Passes phases without calls, and notes the end.
+    fn arrive(&mut self) {
+        self.stopped |= self.walk.phase == OutPhase::Save || self.walk.phase == OutPhase::Resume;
+        while self.calls().is_empty() {
+            match self.walk.rule(&self.plan.rules) {
+                Some(rule) => self.walk.jump(rule.next),
+                None => break,
+            }
+        }
+        if self.walk.phase == OutPhase::Release {
+            self.outcome = Some(Outcome::HandedOver);
+        }
+        if self.walk.phase == OutPhase::End {
+            let back = if self.stopped { Outcome::RolledBack } else { Outcome::Refused };
+            self.outcome.get_or_insert(back);
+        }
+    }
+
+    fn judge(&mut self, call: &Call, answer: &Answer) -> Verdict<OutPhase> {
+        match self.walk.phase {
+            OutPhase::Preflight => self.judge_preflight(call, answer),
+            OutPhase::AwaitReady => match receive(call, answer) {
+                Ok(Message::Ready { uid }) => self.judge_ready(uid),
+                other => unexpected(other),
+            },
+            OutPhase::AwaitPrepared => match receive(call, answer) {
+                Ok(Message::Prepared) => Verdict::Next,
+                other => unexpected(other),
+            },
+            OutPhase::AwaitCommitted => match receive(call, answer) {
+                Ok(Message::Committed) => Verdict::Next,
+                other => unexpected(other),
+            },
+            OutPhase::Drain => judge_drain(call, answer),
+            OutPhase::Dismiss => match (call, answer) {
+                (Call::Kill { .. }, Err(Errno::ESRCH)) | (Call::SendMessage { .. }, Err(_)) => {
+                    Verdict::Next
+                }
+                _ => Verdict::of(call, answer),
+            },
+            _ => judge_plain(call, answer),
+        }
+    }
+
+    fn judge_preflight(&mut self, call: &Call, answer: &Answer) -> Verdict<OutPhase> {
+        match (call, answer) {
+            (Call::ChangeProcess { .. }, Err(Errno::EOPNOTSUPP)) => {}
+            (Call::ChangeProcess { .. }, Err(Errno::ENOTTY)) => {
+                let name = self.plan.contexts[self.walk.at as usize].clone();
+                return Verdict::Trouble(Trouble::Blocked(vec![Blocker::KernelTooOld(name)]));
+            }
+            (Call::GetMemlock, Ok(Reply::Memlock(limit))) => self.memlock_bytes = *limit,
+            (Call::GetUid, Ok(Reply::Uid(uid))) => self.uid = *uid,
+            (_, Err(errno)) => return Verdict::Trouble(Trouble::call(call, *errno)),
+            (_, Ok(_)) => return Verdict::Trouble(Trouble::Unexpected(call.name().to_owned())),
+        }
+        if (self.walk.at as usize) + 1 < self.calls().len() {
+            return Verdict::Next;
+        }
+        let mut blockers = self.plan.blockers.clone();
+        if self.plan.mode == Mode::Exec {
+            blockers.extend(self.memlock_blocker(true));
+        }
+        if blockers.is_empty() {
+            Verdict::Next
+        } else {
+            Verdict::Trouble(Trouble::Blocked(blockers))
+        }
+    }
+
+    /// The way back must fit into this side's limit, too.
+    fn judge_ready(&self, peer: Uid) -> Verdict<OutPhase> {
+        match self.memlock_blocker(peer == self.uid) {
+            None => Verdict::Next,
+            Some(blocker) => Verdict::Trouble(Trouble::Blocked(vec![blocker])),
+        }
+    }
+
+    fn memlock_blocker(&self, same_user: bool) -> Option<Blocker> {
+        let found = blocker::of_memlock("old", self.plan.user_pages, same_user, self.memlock_bytes);
+        found.filter(|_| self.plan.memlock_judged)
+    }
+
+    /// The offer, with what the preflight has learned.
+    fn offer(&self, socket: Fd) -> Call {
+        let offer =
+            Offer { vm: self.plan.vm.clone(), uid: self.uid, user_pages: self.plan.user_pages };
+        send(socket, &Message::Offer(offer), Vec::new())
+    }
+}
+
+fn judged_at_all(protocol: &Protocol, kind: BlockerKind) -> bool {
+    !protocol.waived.contains(&kind)
+}
+
+fn receive(call: &Call, answer: &Answer) -> Result<Message, Trouble> {
+    match message_of(answer, call)? {
+        Message::Refuse { reason } => Err(Trouble::Refused(reason)),
+        message => Ok(message),
+    }
+}
+
+/// Reads on until there is nothing left; a commit that came before the cut counts. ECONNRESET is not
+/// the end: it stands before what the peer had sent until it died with packets unread.
+fn judge_drain(call: &Call, answer: &Answer) -> Verdict<OutPhase> {
+    match (answer, message_of(answer, call)) {
+        (_, Ok(Message::Committed)) => Verdict::Jump(OutPhase::Release),
+        (_, Err(Trouble::PeerGone)) | (Err(Errno::EAGAIN), _) => Verdict::Next,
+        (Err(_), Err(trouble)) => Verdict::Trouble(trouble),
+        (_, Ok(_) | Err(_)) => Verdict::Again,
+    }
+}
+
+fn judge_plain(call: &Call, answer: &Answer) -> Verdict<OutPhase> {
+    match (call, answer) {
+        (Call::WriteAt { bytes, .. }, Ok(Reply::Length(length)))
+            if *length != bytes.len() as u64 =>
+        {
+            Verdict::Trouble(Trouble::call(call, Errno::ENOSPC))
+        }
+        _ => Verdict::of(call, answer),
+    }
+}
+
+fn unexpected(message: Result<Message, Trouble>) -> Verdict<OutPhase> {
+    Verdict::Trouble(match message {
+        Ok(message) => Trouble::Unexpected(format!("{message:?}")),
+        Err(trouble) => trouble,
+    })
+}
+
+impl Role for Outgoing {
+    fn next(&self) -> Option<Call> {
+        let call = self.calls().get(self.walk.at as usize)?;
+        Some(match (self.walk.phase, call) {
+            (OutPhase::Offer, Call::SendMessage { fd, .. }) => self.offer(*fd),
+            _ => call.clone(),
+        })
+    }
+
+    fn took(&mut self, answer: Answer) -> Option<Trouble> {
+        let call = self.next()?;
+        let verdict = self.judge(&call, &answer);
+        let calls = self.calls().len();
+        if let Went::Left = self.walk.advance(&self.plan.clone().rules, calls, &verdict) {
+            if let Verdict::Trouble(trouble) = &verdict {
+                self.cause.get_or_insert(trouble.cause());
+            }
+            self.arrive();
+        }
+        verdict.trouble()
+    }
+
+    fn phase_name(&self) -> String {
+        self.walk.phase.to_string()
+    }
+}
+
+/// The calls of each phase, from the inventory and its descriptors.
+struct Script<'a> {
+    vm: &'a Vm,
+    descriptors: &'a Descriptors,
+    way: Way,
+}
+
+impl Script<'_> {
+    fn calls(&self, phase: OutPhase) -> Vec<Call> {
+        match phase {
+            OutPhase::Preflight => self.preflight(),
+            OutPhase::Stop => vec![Call::StopGuest],
+            OutPhase::Save => self.save(),
+            OutPhase::Cut => self.cut(),
+            OutPhase::TakeBack => take_ownership(self.vm, self.descriptors),
+            OutPhase::Resume => vec![Call::StartGuest],
+            OutPhase::End => Vec::new(),
+            _ => match self.way {
+                Way::Transfer { socket, pidfd } => self.transfer(phase, socket, pidfd),
+                Way::Exec { new_image, old_image } => self.exec(phase, new_image, old_image),
+            },
+        }
+    }
+
+    fn transfer(&self, phase: OutPhase, socket: Fd, pidfd: Fd) -> Vec<Call> {
+        let say = |message| vec![send(socket, &message, Vec::new())];
+        let listen = || vec![Call::ReceiveMessage { fd: socket, wait: true }];
+        match phase {
+            OutPhase::Offer => {
+                let blank = Offer { vm: String::new(), uid: Uid(0), user_pages: 0 };
+                say(Message::Offer(blank))
+            }
+            OutPhase::AwaitReady | OutPhase::AwaitPrepared | OutPhase::AwaitCommitted => listen(),
+            OutPhase::Hand => self.hand(socket),
+            OutPhase::Commit => say(Message::Commit),
+            OutPhase::Release => self.release(socket, pidfd),
+            OutPhase::Revoke => vec![Call::ShutdownReceive { fd: socket }],
+            OutPhase::Drain => vec![Call::ReceiveMessage { fd: socket, wait: false }],
+            OutPhase::Dismiss => {
+                let mut calls = say(Message::Abort);
+                calls.push(Call::Kill { pidfd });
+                calls
+            }
+            OutPhase::AwaitGone => vec![Call::AwaitExit { pidfd }],
+            OutPhase::Part => vec![Call::Close { fd: socket }, Call::Close { fd: pidfd }],
+            _ => Vec::new(),
+        }
+    }
+
+    fn exec(&self, phase: OutPhase, new_image: Fd, old_image: Fd) -> Vec<Call> {
+        match phase {
+            OutPhase::OpenWindow => self.window(old_image, false),
+            OutPhase::Exec => vec![Call::Exec { image: new_image }],
+            OutPhase::CloseWindow => self.window(old_image, true),
+            _ => Vec::new(),
+        }
+    }
+
+    fn get(&self, kind: Kind) -> Option<Fd> {
+        self.descriptors.get(&Key::new(kind, "", 0))
+    }
+
+    fn preflight(&self) -> Vec<Call> {
+        let contexts = contexts(self.vm, self.descriptors);
+        let probes = contexts.map(|iommufd| Call::ChangeProcess { iommufd, reserved: 1 });
+        probes.chain([Call::GetMemlock, Call::GetUid]).collect()
+    }
+
+    fn save(&self) -> Vec<Call> {
+        let calls = |fd| vec![Call::Truncate { fd, length_bytes: 0 }, Call::SaveGuest { fd }];
+        self.get(Kind::Guest).map(calls).unwrap_or_default()
+    }
+
+    fn cut(&self) -> Vec<Call> {
+        let state = State::of(self.vm, self.descriptors);
+        let (Some(fd), Some(state)) = (self.get(Kind::Stream), state) else { return Vec::new() };
+        let bytes = state.to_bytes();
+        vec![Call::Truncate { fd, length_bytes: 0 }, Call::WriteAt { fd, offset_bytes: 0, bytes }]
+    }
+
+    fn listed(&self) -> Vec<Fd> {
+        self.vm.keys().iter().filter_map(|key| self.descriptors.get(key)).collect()
+    }
+
+    /// As many messages as the kernel's limit on descriptors in one demands.
+    fn hand(&self, socket: Fd) -> Vec<Call> {
+        let listed = self.listed();
+        let total = u32::try_from(listed.len()).expect("descriptors are few");
+        let chunks = listed.chunks(FDS_PER_MESSAGE_MAX);
+        (0..total)
+            .step_by(FDS_PER_MESSAGE_MAX)
+            .zip(chunks)
+            .map(|(first, fds)| send(socket, &Message::Descriptors { first, total }, fds.to_vec()))
+            .collect()
+    }
+
+    fn release(&self, socket: Fd, pidfd: Fd) -> Vec<Call> {
+        let ram = self.vm.ram.iter();
+        let unmap =
+            ram.map(|block| Call::Munmap { va: block.va, length_bytes: block.length_bytes });
+        let close = self.listed().into_iter().chain([socket, pidfd]).map(|fd| Call::Close { fd });
+        unmap.chain(close).chain([Call::Exit { status: 0 }]).collect()
+    }
+
+    fn window(&self, old_image: Fd, on: bool) -> Vec<Call> {
+        let inherited = self.listed().into_iter().chain([old_image]);
+        inherited.map(|fd| Call::SetCloexec { fd, on }).collect()
+    }
+}
+
+/// The iommufds of an inventory.
+pub(crate) fn contexts<'a>(vm: &'a Vm, from: &'a Descriptors) -> impl Iterator<Item = Fd> + 'a {
+    vm.contexts.iter().filter_map(|context| from.get(&Key::new(Kind::Iommufd, &context.name, 0)))
+}
+
+/// The calls that make the caller the owner of every page set.
+pub(crate) fn take_ownership(vm: &Vm, descriptors: &Descriptors) -> Vec<Call> {
+    contexts(vm, descriptors).map(|iommufd| Call::ChangeProcess { iommufd, reserved: 0 }).collect()
+}
+
+pub(crate) fn send(socket: Fd, message: &Message, fds: Vec<Fd>) -> Call {
+    Call::SendMessage { fd: socket, bytes: message.to_bytes(), fds }
+}

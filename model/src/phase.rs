@@ -1,0 +1,144 @@
+//! The phases of both roles.
+//!
+//! A phase is a list of calls with one purpose. What follows when it is done, and what must be
+//! undone when it fails, stands in the table of [`crate::protocol`], not here.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! phases {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $text:literal])* $phase:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum $name { $($(#[doc = $text])* $phase,)* }
+
+        impl $name {
+            /// All of them, in the order of their definition.
+            pub const ALL: &[Self] = &[$(Self::$phase,)*];
+
+            /// What it does, in a sentence.
+            pub fn sentence(self) -> &'static str {
+                match self { $(Self::$phase => concat!($($text),*).trim_ascii(),)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self, f)
+            }
+        }
+    };
+}
+
+phases! {
+    /// Phases of the old process.
+    OutPhase {
+        /// Judge every precondition of this side; touch nothing.
+        Preflight,
+        /// Tell the new process what taking over needs.
+        Offer,
+        /// Wait until the new process says that it could.
+        AwaitReady,
+        /// Stop the guest.
+        Stop,
+        /// Save vCPUs and emulated devices.
+        Save,
+        /// Cut the state: write the inventory into the stream.
+        Cut,
+        /// Hand every descriptor over, each exactly once.
+        Hand,
+        /// Wait until the new process has everything in place.
+        AwaitPrepared,
+        /// Allow the new process to change things.
+        Commit,
+        /// Wait for the point of no return.
+        AwaitCommitted,
+        /// Let go of everything and end: this process is fenced off.
+        Release,
+        /// Let descriptors be inherited.
+        OpenWindow,
+        /// Become the new program.
+        Exec,
+        /// Make it impossible for the new process to commit from now on.
+        Revoke,
+        /// Look whether it had committed before.
+        Drain,
+        /// Tell the new process to leave, and make it.
+        Dismiss,
+        /// Wait until the new process is gone.
+        AwaitGone,
+        /// Take the ownership of every page set back.
+        TakeBack,
+        /// Let no descriptor be inherited any more.
+        CloseWindow,
+        /// Let the guest run again.
+        Resume,
+        /// Close the channel.
+        Part,
+        /// Nothing more to do.
+        End,
+    }
+}
+
+phases! {
+    /// Phases of the new process.
+    InPhase {
+        /// Wait for an offer.
+        AwaitOffer,
+        /// Judge every precondition of this side; touch nothing.
+        Check,
+        /// Say that this process could take over.
+        Ready,
+        /// Receive every descriptor.
+        AwaitDescriptors,
+        /// Read and check the stream.
+        ReadStream,
+        /// Let no descriptor be inherited any more.
+        CloseWindow,
+        /// Compare the inventory with what the kernel says, without changing anything.
+        Verify,
+        /// Map guest RAM.
+        MapRam,
+        /// Build the stopped guest from its saved state.
+        Load,
+        /// Say that everything is in place.
+        Prepared,
+        /// Wait for the permission to change things.
+        AwaitCommit,
+        /// Take the ownership of every page set.
+        TakeOver,
+        /// Pass the point of no return: from here on the guest is this process's.
+        Committed,
+        /// The commit was refused: learn whether the old process lives.
+        AwaitFate,
+        /// Let the guest run.
+        Run,
+        /// Let go of what only the handoff needed.
+        Settle,
+        /// Tell the old process why not.
+        Refuse,
+        /// End; everything that was received is closed.
+        Leave,
+        /// Let descriptors be inherited, for the way back.
+        OpenWindow,
+        /// Become the old program again.
+        Fallback,
+        /// Nothing more to do.
+        End,
+        /// Only in variants with known bugs: take the ownership as a probe, long before the commit.
+        ProbeForReal,
+        /// Only in variants with known bugs: map all RAM a second time.
+        MapAgain,
+        /// Only in variants with known bugs: unmap all RAM and map it anew.
+        Remap,
+        /// Only in variants with known bugs: reset or detach the devices while setting them up.
+        ResetDevices,
+        /// Only in variants with known bugs: read the eventfds empty while setting interrupts up.
+        DrainEvents,
+        /// Only in variants with known bugs: initialise guest RAM, as for a fresh guest.
+        WipeRam,
+        /// Only in variants with known bugs: unwind a failure by detaching and destroying.
+        Unwind,
+    }
+}

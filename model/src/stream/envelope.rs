@@ -1,0 +1,154 @@
+//! The frame around every record.
+//!
+//! ```text
+//! offset  bytes  field (integers are little-endian)
+//!      0      8  magic, "HANDOFF\n"
+//!      8      2  version, 1
+//!     10      2  kind of record
+//!     12      4  features that a reader must know (incompatible)
+//!     16      4  features that a reader may ignore (compatible)
+//!     20      4  CRC-32 of everything else: bytes 0..20, then bytes 24..
+//!     24      8  length of the record
+//!     32      …  the record, JSON
+//! ```
+//!
+//! Everything about the frame is checked before the record is looked at; a frame that is damaged,
+//! cut off, too long or from a newer incompatible version is refused with the reason.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What a frame begins with.
+pub const MAGIC: [u8; 8] = *b"HANDOFF\n";
+/// The version that this crate writes, and the only one that it reads.
+pub const VERSION: u16 = 1;
+/// The `incompatible` features that this crate knows: none yet.
+pub const KNOWN_FEATURES: u32 = 0;
+/// The longest record that is read: a limit against a hostile peer.
+pub const RECORD_BYTES_MAX: u64 = 64 << 20;
+/// Bytes before the record.
+pub const HEADER_BYTES: usize = 32;
+
+/// Kinds of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Kind {
+    /// A [`super::Message`].
+    Message = 1,
+    /// A [`super::State`].
+    State = 2,
+}
+
+/// Why a frame was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// Fewer bytes than a header or than the header promises.
+    #[error("cut off: {have} bytes where {need} are needed")]
+    CutOff {
+        /// How many there are.
+        have: u64,
+        /// How many there should be.
+        need: u64,
+    },
+    /// More bytes than the header promises.
+    #[error("{extra} bytes after the end")]
+    Trailing {
+        /// How many too many.
+        extra: u64,
+    },
+    /// Another program's bytes.
+    #[error("not a handoff stream")]
+    Magic,
+    /// Another version.
+    #[error("version {0}; this program reads version 1")]
+    Version(u16),
+    /// Another kind than expected here.
+    #[error("a record of kind {0} where another was due")]
+    Kind(u16),
+    /// Features that must be known and are not.
+    #[error("needs features {0:#x}, which this program does not know")]
+    Features(u32),
+    /// A record longer than [`RECORD_BYTES_MAX`].
+    #[error("a record of {0} bytes is over the limit")]
+    TooLong(u64),
+    /// The checksum is wrong.
+    #[error("checksum mismatch")]
+    Checksum,
+    /// The record is not what its kind says.
+    #[error("unreadable record: {0}")]
+    Record(String),
+}
+
+/// Frames a record.
+///
+/// # Panics
+/// When the record cannot be written as JSON: our own records always can.
+pub fn seal(kind: Kind, record: &impl Serialize) -> Vec<u8> {
+    let record = serde_json::to_vec(record).expect("records are plain data");
+    let mut frame = Vec::with_capacity(HEADER_BYTES + record.len());
+    frame.extend(MAGIC);
+    frame.extend(VERSION.to_le_bytes());
+    frame.extend((kind as u16).to_le_bytes());
+    frame.extend(0u32.to_le_bytes());
+    frame.extend(0u32.to_le_bytes());
+    frame.extend(0u32.to_le_bytes());
+    frame.extend((record.len() as u64).to_le_bytes());
+    frame.extend(record);
+    let checksum = checksum(&frame);
+    frame[20..24].copy_from_slice(&checksum.to_le_bytes());
+    frame
+}
+
+fn checksum(frame: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&frame[..20]);
+    crc.update(&frame[24..]);
+    crc.finalize()
+}
+
+/// Checks a frame and reads its record.
+pub fn open<T: DeserializeOwned>(kind: Kind, frame: &[u8]) -> Result<T, Damage> {
+    let record = record(kind, frame)?;
+    serde_json::from_slice(record).map_err(|error| Damage::Record(error.to_string()))
+}
+
+fn record(kind: Kind, frame: &[u8]) -> Result<&[u8], Damage> {
+    let have = frame.len() as u64;
+    if frame.len() < HEADER_BYTES {
+        let magic = frame.len().min(MAGIC.len());
+        let ours = frame[..magic] == MAGIC[..magic];
+        let need = HEADER_BYTES as u64;
+        return Err(if ours { Damage::CutOff { have, need } } else { Damage::Magic });
+    }
+    if frame[..8] != MAGIC {
+        return Err(Damage::Magic);
+    }
+    match u16_at(frame, 8) {
+        VERSION => {}
+        other => return Err(Damage::Version(other)),
+    }
+    let unknown = u32_at(frame, 12) & !KNOWN_FEATURES;
+    let length = u64::from(u32_at(frame, 24)) | u64::from(u32_at(frame, 28)) << 32;
+    if length > RECORD_BYTES_MAX {
+        return Err(Damage::TooLong(length));
+    }
+    let need = HEADER_BYTES as u64 + length;
+    match have.cmp(&need) {
+        std::cmp::Ordering::Less => Err(Damage::CutOff { have, need }),
+        std::cmp::Ordering::Greater => Err(Damage::Trailing { extra: have - need }),
+        std::cmp::Ordering::Equal if checksum(frame) != u32_at(frame, 20) => Err(Damage::Checksum),
+        std::cmp::Ordering::Equal if unknown != 0 => Err(Damage::Features(unknown)),
+        std::cmp::Ordering::Equal if u16_at(frame, 10) != kind as u16 => {
+            Err(Damage::Kind(u16_at(frame, 10)))
+        }
+        std::cmp::Ordering::Equal => Ok(&frame[HEADER_BYTES..]),
+    }
+}
+
+fn u16_at(frame: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([frame[at], frame[at + 1]])
+}
+
+fn u32_at(frame: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]])
+}

@@ -1,0 +1,180 @@
+//! The state: the inventory and the names of the descriptors, and what must be true of it before
+//! anything in it is believed.
+//!
+//! [`State::check`] is the gate for hostile or confused input. Behind it every reference resolves,
+//! every range is whole, and every descriptor has exactly one use.
+
+use super::envelope::{self, Damage, Kind};
+use crate::ids::{Fd, IovaRange, PAGE_BYTES};
+use crate::vm::{Backing, Descriptors, Key, Memory, Vm};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Everything that the new process must know.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct State {
+    /// The inventory.
+    pub vm: Vm,
+    /// The descriptors by name, with the numbers that the old process had: valid after an `execve`,
+    /// and the order of arrival by transfer.
+    pub descriptors: Vec<(Key, Fd)>,
+}
+
+/// What is wrong with a state whose frame is whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// Its frame.
+    #[error("{0}")]
+    Damage(#[from] Damage),
+    /// A descriptor twice.
+    #[error("descriptor {0} is listed twice")]
+    Twice(Key),
+    /// A descriptor that the inventory needs.
+    #[error("descriptor {0} is missing")]
+    Missing(Key),
+    /// A descriptor that nothing in the inventory uses.
+    #[error("descriptor {0} belongs to nothing")]
+    Unclaimed(Key),
+    /// As many descriptors arrived as were listed, or not.
+    #[error("{arrived} descriptors arrived, {listed} are listed")]
+    Count {
+        /// How many came.
+        arrived: usize,
+        /// How many should have.
+        listed: usize,
+    },
+    /// A reference to a block, context or device that is not there.
+    #[error("{0} refers to something that is not in the inventory")]
+    Dangling(String),
+    /// A length or an address that is no whole number of pages, zero, or over the top.
+    #[error("{0} is not a whole range of pages")]
+    Range(String),
+    /// Two mappings at one address.
+    #[error("two mappings at {0}")]
+    Overlap(IovaRange),
+}
+
+impl State {
+    /// The state of a virtual machine: `None` where a descriptor of its inventory is missing.
+    pub fn of(vm: &Vm, descriptors: &Descriptors) -> Option<Self> {
+        let listed = vm.keys().into_iter().map(|key| descriptors.get(&key).map(|fd| (key, fd)));
+        Some(Self { vm: vm.clone(), descriptors: listed.collect::<Option<_>>()? })
+    }
+
+    /// As the content of the stream memfd.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        envelope::seal(Kind::State, self)
+    }
+
+    /// From the content of the stream memfd, checked.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Flaw> {
+        let state: Self = envelope::open(Kind::State, bytes)?;
+        state.check()?;
+        Ok(state)
+    }
+
+    /// The descriptors of this process: by transfer those that `arrived`, in order; after an
+    /// `execve` the listed numbers.
+    pub fn adopt(&self, arrived: Option<&[Fd]>) -> Result<Descriptors, Flaw> {
+        let listed = self.descriptors.len();
+        match arrived {
+            None => Ok(self.descriptors.iter().cloned().collect()),
+            Some(fds) if fds.len() != listed => Err(Flaw::Count { arrived: fds.len(), listed }),
+            Some(fds) => Ok(self
+                .descriptors
+                .iter()
+                .zip(fds)
+                .map(|((key, _), fd)| (key.clone(), *fd))
+                .collect()),
+        }
+    }
+
+    /// Every reference resolves, every range is whole, every descriptor has exactly one use.
+    pub fn check(&self) -> Result<(), Flaw> {
+        self.check_descriptors()?;
+        self.check_ram()?;
+        self.check_devices()?;
+        self.check_mappings()
+    }
+
+    fn check_descriptors(&self) -> Result<(), Flaw> {
+        let mut listed = BTreeSet::new();
+        for (key, _) in &self.descriptors {
+            if !listed.insert(key.clone()) {
+                return Err(Flaw::Twice(key.clone()));
+            }
+        }
+        let mut needed = BTreeSet::new();
+        for key in self.vm.keys() {
+            if !needed.insert(key.clone()) {
+                return Err(Flaw::Twice(key));
+            }
+        }
+        if let Some(key) = needed.difference(&listed).next() {
+            return Err(Flaw::Missing(key.clone()));
+        }
+        listed.difference(&needed).next().map_or(Ok(()), |key| Err(Flaw::Unclaimed(key.clone())))
+    }
+
+    fn check_ram(&self) -> Result<(), Flaw> {
+        let mut bad = self.vm.ram.iter().filter(|block| !whole(0, block.length_bytes));
+        bad.next().map_or(Ok(()), |block| Err(Flaw::Range(format!("RAM block {:?}", block.name))))
+    }
+
+    fn check_devices(&self) -> Result<(), Flaw> {
+        for device in &self.vm.devices {
+            let context = self.vm.contexts.get(usize::from(device.context));
+            let mut spaces = context.iter().flat_map(|context| &context.spaces);
+            if !spaces.any(|space| space.ioas == device.ioas) {
+                return Err(Flaw::Dangling(format!("device {:?}", device.name)));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_mappings(&self) -> Result<(), Flaw> {
+        for (_, space) in self.vm.spaces() {
+            let mut ranges = Vec::with_capacity(space.mappings.len());
+            for mapping in &space.mappings {
+                let what = || format!("mapping at {}", mapping.iova);
+                let whole = whole(mapping.iova.0, mapping.length_bytes);
+                let range = mapping.range().filter(|_| whole).ok_or_else(|| Flaw::Range(what()))?;
+                if !self.resolves(mapping.memory, mapping.length_bytes) {
+                    return Err(Flaw::Dangling(what()));
+                }
+                ranges.push(range);
+            }
+            ranges.sort_unstable();
+            if let Some(pair) = ranges.windows(2).find(|pair| pair[0].overlaps(&pair[1])) {
+                return Err(Flaw::Overlap(pair[1]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what a mapping maps is in the inventory, whole, and of the right backing.
+    fn resolves(&self, memory: Memory, length_bytes: u64) -> bool {
+        let within = |block: u16, offset: u64, backing: Option<Backing>| {
+            self.vm.ram.get(usize::from(block)).is_some_and(|block| {
+                offset.is_multiple_of(PAGE_BYTES)
+                    && offset.checked_add(length_bytes).is_some_and(|end| end <= block.length_bytes)
+                    && backing.is_none_or(|backing| backing == block.backing)
+            })
+        };
+        match memory {
+            Memory::RamFile { block, offset_bytes } => {
+                within(block, offset_bytes, Some(Backing::File))
+            }
+            Memory::RamAddress { block, offset_bytes } => within(block, offset_bytes, None),
+            Memory::Bar { device, .. } => usize::from(device) < self.vm.devices.len(),
+        }
+    }
+}
+
+/// Whether a stretch begins and ends on page boundaries, is not empty and does not run over the top.
+fn whole(first: u64, length_bytes: u64) -> bool {
+    length_bytes > 0
+        && first.is_multiple_of(PAGE_BYTES)
+        && length_bytes.is_multiple_of(PAGE_BYTES)
+        && first.checked_add(length_bytes - 1).is_some()
+}

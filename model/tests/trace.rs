@@ -1,0 +1,404 @@
+//! The trace format: what is written is read back, what others write is understood as far as it has
+//! a form here, and what is no trace is refused with the line and the reason.
+
+use handoff_model::call::{Answer, Call, Made, Reply, Rights, UNLIMITED};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Iova, IovaRange, ObjectId, Pid, Uid, Va};
+use handoff_model::trace::{Event, Given, Header, Reader, Record, Stamps, event_of, made_of, told};
+use std::collections::BTreeSet;
+
+const FD: Fd = Fd(7);
+const ID: ObjectId = ObjectId(3);
+const STAMPS: Stamps = Stamps { seq: 1, enter_ns: 10, t_ns: 12 };
+
+/// The header of every trace below.
+fn header() -> String {
+    Header::new("sim", "7.3.4").line()
+}
+
+fn read(lines: &[&str]) -> Result<Vec<Event>, String> {
+    let lines = lines.iter().map(|line| (*line).to_owned());
+    let reader = Reader::new(lines).map_err(|error| error.to_string())?;
+    reader.map(|row| row.map(|(_, event)| event).map_err(|error| error.to_string())).collect()
+}
+
+// ---- our own runs ------------------------------------------------------------------------------
+
+/// Calls on files, memory and processes, with an answer of success.
+fn system_calls() -> Vec<(Call, Reply)> {
+    let bytes = vec![0xab; 100];
+    vec![
+        (Call::Open { path: "/dev/iommu".into() }, Reply::Fd(FD)),
+        (Call::Close { fd: FD }, Reply::Done),
+        (Call::Dup { fd: FD }, Reply::Fd(Fd(8))),
+        (Call::SetCloexec { fd: FD, on: true }, Reply::Done),
+        (Call::SetCloexec { fd: FD, on: false }, Reply::Done),
+        (Call::Stat { fd: FD }, Reply::Stat { inode: 1 << 60, length_bytes: 4096 }),
+        (Call::Memfd { name: "ram \"0\"".into() }, Reply::Fd(FD)),
+        (Call::Truncate { fd: FD, length_bytes: 1 << 40 }, Reply::Done),
+        (Call::SealSize { fd: FD }, Reply::Done),
+        (Call::PunchHole { fd: FD, offset_bytes: 4096, length_bytes: 8192 }, Reply::Done),
+        (Call::WriteAt { fd: FD, offset_bytes: 9, bytes: bytes.clone() }, Reply::Length(99)),
+        (Call::ReadAt { fd: FD, offset_bytes: 9, length_bytes: 200 }, Reply::Bytes(bytes.clone())),
+        (
+            Call::Mmap { fd: Some(FD), offset_bytes: 4096, length_bytes: 8192 },
+            Reply::Va(Va(0x7f12_3456_7000)),
+        ),
+        (Call::Mmap { fd: None, offset_bytes: 0, length_bytes: 1 }, Reply::Va(Va(0x1000))),
+        (Call::Munmap { va: Va(0x1000), length_bytes: 1 }, Reply::Done),
+        (Call::Eventfd, Reply::Fd(FD)),
+        (Call::ReadEvent { fd: FD }, Reply::Count(u64::MAX - 1)),
+        (Call::GetMemlock, Reply::Memlock(8 << 20)),
+        (Call::GetMemlock, Reply::Memlock(UNLIMITED)),
+        (Call::SetMemlock { limit_bytes: 0 }, Reply::Done),
+        (Call::SetMemlock { limit_bytes: UNLIMITED }, Reply::Done),
+        (Call::GetUid, Reply::Uid(Uid(1000))),
+        (Call::SetUid { uid: Uid(1000) }, Reply::Done),
+        (Call::SetUid { uid: Uid(0) }, Reply::Done),
+        (Call::GetCapIpcLock, Reply::Flag(true)),
+        (Call::GetCapIpcLock, Reply::Flag(false)),
+        (Call::DropCapIpcLock, Reply::Done),
+        (Call::Exec { image: FD }, Reply::Done),
+        (Call::Kill { pidfd: FD }, Reply::Done),
+        (Call::AwaitExit { pidfd: FD }, Reply::Done),
+        (Call::SendMessage { fd: FD, bytes: bytes.clone(), fds: vec![Fd(1), Fd(2)] }, Reply::Done),
+        (
+            Call::ReceiveMessage { fd: FD, wait: true },
+            Reply::Message { bytes, fds: vec![Fd(5)], truncated: true },
+        ),
+        (
+            Call::ReceiveMessage { fd: FD, wait: false },
+            Reply::Message { bytes: vec![], fds: vec![], truncated: false },
+        ),
+        (Call::ShutdownReceive { fd: FD }, Reply::Done),
+        (Call::StopGuest, Reply::Done),
+        (Call::SaveGuest { fd: FD }, Reply::Done),
+        (Call::LoadGuest { fd: FD }, Reply::Done),
+        (Call::StartGuest, Reply::Done),
+    ]
+}
+
+/// The ioctls, with an answer of success.
+fn ioctls() -> Vec<(Call, Reply)> {
+    let range = IovaRange { first: Iova(0), last: Iova(0xfedf_ffff) };
+    let (iommufd, device, ioas, rights) = (FD, FD, ID, Rights::ReadWrite);
+    let (iova, length_bytes) = (Iova(0x10_0000), 0x2000);
+    vec![
+        (Call::Destroy { iommufd, id: ID }, Reply::Done),
+        (Call::IoasAlloc { iommufd }, Reply::Object(ID)),
+        (
+            Call::IoasIovaRanges { iommufd, ioas },
+            Reply::IovaRanges { ranges: vec![range, range], alignment_bytes: 4096 },
+        ),
+        (
+            Call::IoasMap { iommufd, ioas, user_va: Va(0x7000), length_bytes, iova, rights },
+            Reply::Done,
+        ),
+        (
+            Call::IoasMapFile {
+                iommufd,
+                ioas,
+                fd: Fd(9),
+                offset_bytes: 0x1000,
+                length_bytes,
+                iova,
+                rights: Rights::Read,
+            },
+            Reply::Done,
+        ),
+        (
+            Call::IoasCopy {
+                iommufd,
+                source: ID,
+                source_iova: iova,
+                destination: ObjectId(4),
+                destination_iova: Iova(0),
+                length_bytes,
+                rights,
+            },
+            Reply::Done,
+        ),
+        (
+            Call::IoasUnmap { iommufd, ioas, iova: Iova(0), length_bytes: u64::MAX },
+            Reply::Length(0x4000),
+        ),
+        (Call::ChangeProcess { iommufd, reserved: 0 }, Reply::Done),
+        (Call::ChangeProcess { iommufd, reserved: 1 }, Reply::Done),
+        (Call::GetRlimitMode { iommufd }, Reply::Flag(true)),
+        (Call::SetRlimitMode { iommufd, per_process: true }, Reply::Done),
+        (Call::HwptAlloc { iommufd, device: ID, ioas }, Reply::Object(ObjectId(5))),
+        (Call::ProbeHwpt { iommufd, hwpt: ID }, Reply::Done),
+        (Call::GetHwInfo { iommufd, device: ID }, Reply::HwInfo { data_type: 1, capabilities: 8 }),
+        (Call::Bind { device, iommufd: Fd(9) }, Reply::Object(ID)),
+        (Call::Attach { device, page_table: ID }, Reply::Object(ObjectId(5))),
+        (Call::Detach { device }, Reply::Done),
+        (Call::DeviceInfo { device }, Reply::DeviceInfo { flags: 3, regions: 9, irqs: 5 }),
+        (
+            Call::RegionInfo { device, index: 7 },
+            Reply::RegionInfo { flags: 3, length_bytes: 256, offset_bytes: 7 << 40 },
+        ),
+        (Call::IrqInfo { device, index: 1 }, Reply::IrqInfo { flags: 9, count: 1 }),
+        (Call::SetIrqs { device, index: 1, eventfds: vec![Fd(10), Fd(11)] }, Reply::Done),
+        (Call::SetIrqs { device, index: 1, eventfds: vec![] }, Reply::Done),
+        (Call::Reset { device }, Reply::Done),
+    ]
+}
+
+fn every_call() -> Vec<(Call, Reply)> {
+    let exit = (Call::Exit { status: 3 }, Reply::Done);
+    [system_calls(), ioctls(), vec![exit]].concat()
+}
+
+/// The names of all variants, from the only place that has them all: the parser's complaint.
+fn variants() -> BTreeSet<String> {
+    let complaint = serde_json::from_str::<Call>("\"no such call\"").unwrap_err().to_string();
+    complaint.split('`').skip(3).step_by(2).map(str::to_owned).collect()
+}
+
+fn variant(call: &Call) -> String {
+    match serde_json::to_value(call).expect("a call has a JSON form") {
+        serde_json::Value::String(name) => name,
+        value => value.as_object().and_then(|map| map.keys().next()).expect("tagged").clone(),
+    }
+}
+
+#[track_caller]
+fn survives(call: &Call, answer: Answer) {
+    let made = Made { pid: Pid(42), call: call.clone(), answer };
+    let line = event_of(&made, STAMPS).line();
+    let events = read(&[&header(), &line]).expect("our own line");
+    assert_eq!(events[0].line(), line, "written again, it is the same line");
+    assert_eq!(made_of(&events[0]), Ok(made), "{line}");
+}
+
+#[test]
+fn every_call_survives_a_line_of_text() {
+    let tested: BTreeSet<String> = every_call().iter().map(|(call, _)| variant(call)).collect();
+    assert_eq!(tested, variants(), "the table has every variant");
+    for (call, reply) in every_call() {
+        survives(&call, Ok(reply));
+    }
+}
+
+#[test]
+fn every_refusal_survives_a_line_of_text() {
+    for (call, _) in every_call().into_iter().filter(|(call, _)| variant(call) != "exit") {
+        survives(&call, Err(Errno::EBUSY));
+        survives(&call, Err(Errno::Other(133)));
+    }
+}
+
+#[test]
+fn a_line_is_what_the_format_says() {
+    let line =
+        |call: Call, answer: Answer| event_of(&Made { pid: Pid(42), call, answer }, STAMPS).line();
+    let start = r#"{"seq":1,"t_ns":12,"enter_ns":10,"pid":42,"tid":42,"#;
+    assert_eq!(
+        line(Call::Close { fd: FD }, Err(Errno::EBADF)),
+        start.to_owned() + r#""sys":"close","fd":7,"ret":-1,"errno":"EBADF"}"#
+    );
+    assert_eq!(
+        line(Call::IoasAlloc { iommufd: FD }, Ok(Reply::Object(ID))),
+        start.to_owned()
+            + r#""sys":"ioctl","fd":7,"req":15233,"name":"IOMMU_IOAS_ALLOC","#
+            + r#""in":"0c0000000000000000000000","out":"0c0000000000000003000000","ret":0}"#
+    );
+    assert_eq!(
+        line(Call::SetMemlock { limit_bytes: UNLIMITED }, Ok(Reply::Done)),
+        start.to_owned() + r#""sys":"rlimit","resource":"MEMLOCK","cur":-1,"max":-1,"ret":0}"#
+    );
+    assert_eq!(
+        header(),
+        r#"{"format":"handoff-trace","version":1,"source":"sim","kernel":"7.3.4","page_size":4096}"#
+    );
+}
+
+// ---- what others write -------------------------------------------------------------------------
+
+/// An event as a recorder writes it.
+fn foreign(fields: &str) -> Event {
+    let line = format!(r#"{{"seq":1,"t_ns":5,"enter_ns":4,"pid":9,"tid":10,"sys":{fields}}}"#);
+    read(&[&header(), &line]).expect("a well-formed line").remove(0)
+}
+
+#[track_caller]
+fn is_call(fields: &str, call: &Call, answer: Answer) {
+    let made = Made { pid: Pid(9), call: call.clone(), answer };
+    assert_eq!(made_of(&foreign(fields)), Ok(made), "{fields}");
+}
+
+#[track_caller]
+fn is_not_modelled(fields: &str, name: &str) {
+    let why = made_of(&foreign(fields)).expect_err(fields);
+    assert_eq!(why.name, name, "{fields}");
+}
+
+#[test]
+fn foreign_forms_that_mean_a_call_of_ours() {
+    let done = Ok(Reply::Done);
+    is_call(
+        r#""open","path":"/dev/iommu","flags":2,"ret":4"#,
+        &Call::Open { path: "/dev/iommu".into() },
+        Ok(Reply::Fd(Fd(4))),
+    );
+    is_call(r#""seal","fd":12,"seals":7,"ret":0"#, &Call::SealSize { fd: Fd(12) }, done.clone());
+    is_call(
+        r#""mmap","addr":4096,"length":8,"prot":3,"flags":17,"fd":12,"offset":0,"ret":4096"#,
+        &Call::Mmap { fd: Some(Fd(12)), offset_bytes: 0, length_bytes: 8 },
+        Ok(Reply::Va(Va(4096))),
+    );
+    is_call(
+        r#""mmap","addr":0,"length":112,"prot":3,"flags":33,"fd":-1,"offset":0,"ret":4096"#,
+        &Call::Mmap { fd: None, offset_bytes: 0, length_bytes: 112 },
+        Ok(Reply::Va(Va(4096))),
+    );
+    // CHANGE_PROCESS, one byte longer and zero there.
+    is_call(
+        r#""ioctl","fd":4,"req":15250,"in":"090000000000000000","out":"090000000000000000","ret":0"#,
+        &Call::ChangeProcess { iommufd: Fd(4), reserved: 0 },
+        done.clone(),
+    );
+    // GET_HW_INFO with a buffer for the data.
+    is_call(
+        r#""ioctl","fd":21,"req":15242,"in":"28000000000000000100000028000000804a2d3dfd7f000000000000000000000000000000000000","out":"28000000000000000100000018000000804a2d3dfd7f000001000000000000000800000000000000","mem":[{"field":"data_uptr","in":"","out":""}],"ret":0"#,
+        &Call::GetHwInfo { iommufd: Fd(21), device: ObjectId(1) },
+        Ok(Reply::HwInfo { data_type: 1, capabilities: 8 }),
+    );
+    // ATTACH with the PASID field.
+    is_call(
+        r#""ioctl","fd":22,"req":15223,"in":"10000000000000000300000000000000","out":"10000000000000000300000000000000","ret":0"#,
+        &Call::Attach { device: Fd(22), page_table: ObjectId(3) },
+        Ok(Reply::Object(ObjectId(3))),
+    );
+    is_call(
+        r#""ioctl","fd":22,"req":15215,"name":"VFIO_DEVICE_RESET","arg":0,"ret":0"#,
+        &Call::Reset { device: Fd(22) },
+        done,
+    );
+}
+
+#[test]
+fn an_iova_that_the_kernel_chose_is_bound_by_its_answer() {
+    let input = "2800000006000000010000000000000000002090ca7f000000100000000000000000000000000000";
+    let output = "2800000006000000010000000000000000002090ca7f000000100000000000000000000100000000";
+    is_call(
+        &format!(r#""ioctl","fd":4,"req":15237,"in":"{input}","out":"{output}","ret":0"#),
+        &Call::IoasMap {
+            iommufd: Fd(4),
+            ioas: ObjectId(1),
+            user_va: Va(0x7fca_9020_0000),
+            length_bytes: 0x1000,
+            iova: Iova(0x0100_0000),
+            rights: Rights::ReadWrite,
+        },
+        Ok(Reply::Done),
+    );
+    is_not_modelled(
+        &format!(
+            r#""ioctl","fd":4,"req":15237,"in":"{input}","out":"{input}","ret":-1,"errno":"ENOSPC""#
+        ),
+        "IOMMU_IOAS_MAP (other form)",
+    );
+}
+
+#[test]
+fn everything_else_is_not_modelled_by_name() {
+    for (fields, name) in [
+        (r#""clone","child":602,"flags":18874385,"thread":false,"ret":602"#, "clone"),
+        (r#""quux","fd":3,"ret":0"#, "quux"),
+        (r#""write","fd":3,"bytes":"00","length":1,"ret":1"#, "write (other form)"),
+        (r#""memfd","name":"huge","flags":5,"ret":9"#, "memfd (other form)"),
+        (r#""seal","fd":9,"seals":8,"ret":0"#, "seal (other form)"),
+        (r#""eventfd","count":1,"flags":0,"ret":9"#, "eventfd (other form)"),
+        (r#""shutdown","fd":30,"how":1,"ret":0"#, "shutdown (other form)"),
+        (r#""sendmsg","fd":30,"bytes":"00","fds":[],"ret":32768"#, "sendmsg (other form)"),
+        (r#""exec","path":"/usr/bin/true","ret":-1,"errno":"ENOENT""#, "exec (other form)"),
+        (r#""exit","signal":"SIGKILL""#, "exit (other form)"),
+        (r#""close","fd":3,"ret":-1,"errno":"EWHAT""#, "close (other form)"),
+        (
+            r#""mmap","addr":0,"length":8,"prot":0,"flags":34,"fd":-1,"offset":0,"ret":4096"#,
+            "mmap (other form)",
+        ),
+        (r#""ioctl","fd":11,"req":1080602275,"ret":0"#, "0x4068aea3"),
+        (
+            r#""ioctl","fd":4,"req":15264,"name":"IOMMU_TEST_CMD","in":"4800","ret":0"#,
+            "IOMMU_TEST_CMD",
+        ),
+        // DESTROY, too short, too long with something there, and without a readable argument.
+        (
+            r#""ioctl","fd":4,"req":15232,"in":"0700000000000000","ret":-1,"errno":"EINVAL""#,
+            "IOMMU_DESTROY (other form)",
+        ),
+        (
+            r#""ioctl","fd":4,"req":15232,"in":"0900000000000000ff","ret":-1,"errno":"E2BIG""#,
+            "IOMMU_DESTROY (other form)",
+        ),
+        (r#""ioctl","fd":4,"req":15232,"ret":-1,"errno":"EFAULT""#, "IOMMU_DESTROY (other form)"),
+        // IOVA_RANGES that only asks how many there are.
+        (
+            r#""ioctl","fd":21,"req":15236,"in":"2000000002000000000000000000000000000000000000000000000000000000","out":"2000000002000000020000000000000000000000000000000010000000000000","ret":-1,"errno":"EMSGSIZE""#,
+            "IOMMU_IOAS_IOVA_RANGES (other form)",
+        ),
+    ] {
+        is_not_modelled(fields, name);
+    }
+}
+
+#[test]
+fn what_a_process_starts_with_survives_a_line_of_text() {
+    for what in [
+        Given::Socket { peer: Pid(2), peer_fd: Fd(3) },
+        Given::Pidfd { target: Pid(2) },
+        Given::Image { path: "/usr/bin/vmm".into() },
+    ] {
+        let record = Record::Given { fd: FD, what, cloexec: true };
+        let event = told(Pid(1), record, STAMPS);
+        assert_eq!(read(&[&header(), &event.line()]), Ok(vec![event]));
+    }
+}
+
+// ---- what is no trace --------------------------------------------------------------------------
+
+#[track_caller]
+fn is_refused(lines: &[&str], why: &str) {
+    let error = read(lines).expect_err(why);
+    assert!(error.starts_with(why), "{error}");
+}
+
+#[test]
+fn bad_input_is_refused_with_its_line() {
+    let header = header();
+    let close = r#"{"seq":7,"pid":1,"tid":1,"sys":"close","fd":3,"ret":0}"#;
+    let newer = header.replace(r#""version":1"#, r#""version":9"#);
+    let none = header.replace(r#""version":1"#, r#""version":0"#);
+    is_refused(&[], "line 1: not a handoff trace");
+    is_refused(&["#!/bin/sh"], "line 1: not a handoff trace");
+    is_refused(&[close], "line 1: not a handoff trace");
+    is_refused(&[&none], "line 1: not a handoff trace");
+    is_refused(&[&header.replace("handoff", "other")], "line 1: not a handoff trace");
+    is_refused(&[&newer], "line 1: version 9 is newer than this reader's 1");
+    is_refused(&[&header, close, "garbage"], "line 3: not JSON: expected value");
+    is_refused(&[&header, &close[..30], close], "line 2: not JSON: EOF");
+    is_refused(&[&header, &close[..30]], "line 2: cut off in the middle");
+    is_refused(&[&header, ""], "line 2: cut off in the middle");
+    is_refused(&[&header, close, close], "line 3: seq 7 does not follow 7");
+    is_refused(&[&header, close, &close.replace('7', "6")], "line 3: seq 6 does not follow 7");
+    for (from, to, why) in [
+        (r#""fd":3,"#, "", "line 2: not a record: missing field `fd`"),
+        (r#""pid":1,"#, "", "line 2: not a record: missing field `pid`"),
+        (r#""fd":3"#, r#""fd":"3""#, "line 2: not a record: invalid type: string \"3\""),
+        (r#""sys":"close","#, "", "line 2: not a record: missing field `sys`"),
+    ] {
+        is_refused(&[&header, &close.replace(from, to)], why);
+    }
+}
+
+#[test]
+fn unknown_fields_and_records_are_read_over() {
+    let more = header().replace('{', r#"{"recorder":{"name":"x"},"#);
+    let known = r#"{"seq":1,"pid":1,"tid":1,"sys":"close","fd":3,"cpu":2,"ret":0}"#;
+    let unknown = r#"{"seq":2,"pid":1,"tid":1,"sys":"madvise","addr":0,"ret":0}"#;
+    let events = read(&[&more, known, unknown]).expect("a trace");
+    let names: Vec<String> = events.iter().map(Event::name).collect();
+    assert_eq!(names, ["close", "madvise"]);
+}

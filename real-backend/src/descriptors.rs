@@ -1,0 +1,160 @@
+//! A process's descriptor table, read from `/proc/PID/fd` and `/proc/PID/fdinfo`.
+//!
+//! Vocabulary: an *identity* is what the kernel calls the thing behind a descriptor: an inode, a
+//! device number, an eventfd's id. It is the same in every process and so survives a handoff, when
+//! numbers do not. Two identical identities are the same thing, not always the same open file
+//! description: a device that was opened twice has one identity.
+//!
+//! What vanishes while it is read is left out. Devices are known by their usual paths.
+//!
+//! Mirrors: `proc_pid_fd(5)`, `proc_pid_fdinfo(5)`, `fs/eventfd.c` of Linux 7.3.
+
+use crate::sys;
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid};
+use handoff_model::view::FileKind;
+use rustix::fs::FileType;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// An entry of a descriptor table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Its number.
+    pub fd: Fd,
+    /// What kind of file is behind it.
+    pub kind: FileKind,
+    /// Which one.
+    pub identity: Identity,
+    /// Closed at `execve`.
+    pub cloexec: bool,
+    /// What waits in it, if it is an eventfd.
+    pub event_count: Option<u64>,
+}
+
+/// Which file it is, in the whole system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Identity {
+    /// The file system.
+    pub device: u64,
+    /// The inode there.
+    pub inode: u64,
+    /// The device number of a device node, else 0.
+    pub special: u64,
+    /// The id of an eventfd, else 0: all of them share one inode.
+    pub event: u64,
+}
+
+/// The whole table of a process, by number.
+///
+/// ENOENT when there is no such process, EACCES when it may not be looked at.
+pub fn table(pid: Pid) -> Result<Vec<Descriptor>, Errno> {
+    let process = process_path(pid);
+    let mut numbers = numbers(&process.join("fd"))?;
+    numbers.sort_unstable();
+    Ok(numbers.into_iter().filter_map(|number| read(&process, Fd(number))).collect())
+}
+
+/// Of the calling process, this also gives the number by which the directory was read; it is closed
+/// by the time that anybody looks it up.
+fn numbers(directory: &Path) -> Result<Vec<i32>, Errno> {
+    let entries = std::fs::read_dir(directory).map_err(|error| sys::io_errno(&error))?;
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// What `fd` of the calling process is open on. EBADF.
+pub fn own(fd: Fd) -> Result<Descriptor, Errno> {
+    read(&process_path(Pid(std::process::id())), fd).ok_or(Errno::EBADF)
+}
+
+pub(crate) fn process_path(pid: Pid) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}"))
+}
+
+fn read(process: &Path, fd: Fd) -> Option<Descriptor> {
+    let link = process.join(format!("fd/{fd}"));
+    let target = std::fs::read_link(&link).ok()?;
+    let stat = rustix::fs::stat(&link).ok()?;
+    let info = std::fs::read_to_string(process.join(format!("fdinfo/{fd}"))).ok()?;
+    let identity = Identity {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        special: stat.st_rdev,
+        event: field(&info, "eventfd-id").and_then(|id| id.parse().ok()).unwrap_or(0),
+    };
+    Some(Descriptor {
+        fd,
+        kind: kind(&target.to_string_lossy(), stat.st_mode),
+        identity,
+        cloexec: has_cloexec(&info),
+        event_count: hex_field(&info, "eventfd-count"),
+    })
+}
+
+/// How links to the files of a handoff begin. A memfd has a mode as a program has, so it goes first.
+const KINDS: [(&str, FileKind); 6] = [
+    ("/dev/iommu", FileKind::Iommufd),
+    ("/dev/vfio/devices/", FileKind::Device),
+    ("/memfd:", FileKind::Memfd),
+    ("anon_inode:[eventfd]", FileKind::Eventfd),
+    ("anon_inode:[pidfd]", FileKind::Pidfd),
+    ("socket:", FileKind::Socket),
+];
+
+fn kind(target: &str, mode: u32) -> FileKind {
+    let known = KINDS.iter().find(|(start, _)| target.starts_with(start));
+    let executable = FileType::from_raw_mode(mode).is_file() && mode & 0o111 != 0;
+    let other = if executable { FileKind::Image } else { FileKind::Other };
+    known.map_or(other, |(_, kind)| *kind)
+}
+
+/// O_CLOEXEC, as fdinfo shows it.
+const CLOEXEC: u32 = 0o2_000_000;
+
+fn has_cloexec(info: &str) -> bool {
+    let flags = field(info, "flags").and_then(|octal| u32::from_str_radix(octal, 8).ok());
+    flags.is_some_and(|flags| flags & CLOEXEC != 0)
+}
+
+fn hex_field(info: &str, name: &str) -> Option<u64> {
+    u64::from_str_radix(field(info, name)?, 16).ok()
+}
+
+/// The value of a line `name: value`.
+pub(crate) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_tell_kinds() {
+        let rows = [
+            ("/dev/iommu", 0o020_600, FileKind::Iommufd),
+            ("/dev/vfio/devices/vfio3", 0o020_600, FileKind::Device),
+            ("/dev/vfio/vfio", 0o020_600, FileKind::Other),
+            ("/memfd:ram (deleted)", 0o100_777, FileKind::Memfd),
+            ("anon_inode:[eventfd]", 0o600, FileKind::Eventfd),
+            ("anon_inode:[pidfd]", 0o600, FileKind::Pidfd),
+            ("socket:[1234]", 0o140_777, FileKind::Socket),
+            ("/bin/vmm", 0o100_755, FileKind::Image),
+            ("/etc/passwd", 0o100_644, FileKind::Other),
+            ("/tmp", 0o040_755, FileKind::Other),
+        ];
+        for (target, mode, expected) in rows {
+            assert_eq!(kind(target, mode), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn fdinfo_tells_flags_and_counts() {
+        let info = "pos:\t0\nflags:\t02004002\nmnt_id:\t16\neventfd-count:               1f\neventfd-id: 7\n";
+        assert!(has_cloexec(info));
+        assert!(!has_cloexec("flags:\t04002\n"));
+        assert_eq!(hex_field(info, "eventfd-count"), Some(31));
+        assert_eq!(field(info, "eventfd-id"), Some("7"));
+        assert_eq!(field(info, "eventfd"), None, "a name is whole");
+    }
+}

@@ -1,0 +1,97 @@
+//! What the process may use: locked memory, descriptors, memfds with seals.
+//!
+//! Without CAP_IPC_LOCK, pinned pages are charged to the user against RLIMIT_MEMLOCK. At the handoff
+//! the kernel charges the new owner before it uncharges the old one, and both are the same user: for
+//! a moment every page counts twice (hazard K1).
+
+use super::{Finding, ask};
+use crate::process;
+use handoff_model::call::UNLIMITED;
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::process::Resource;
+
+/// Of the process that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The soft RLIMIT_MEMLOCK; [`UNLIMITED`] for none.
+    pub memlock_bytes: u64,
+    /// The soft RLIMIT_NOFILE.
+    pub open_files: u64,
+    /// CAP_IPC_LOCK is effective.
+    pub ipc_lock: bool,
+}
+
+impl Limits {
+    /// Of this process.
+    pub fn here() -> Self {
+        let open_files = rustix::process::getrlimit(Resource::Nofile).current;
+        Self {
+            memlock_bytes: process::memlock(),
+            open_files: open_files.unwrap_or(UNLIMITED),
+            ipc_lock: process::has_ipc_lock().unwrap_or(false),
+        }
+    }
+}
+
+pub(super) fn examine(limits: &Limits, ram_bytes: u64) -> Vec<Finding> {
+    vec![ipc_lock(limits.ipc_lock), memlock(limits, ram_bytes), open_files(limits), seals()]
+}
+
+fn ipc_lock(held: bool) -> Finding {
+    let question = ask("limits.ipc_lock", "pinned pages are charged to somebody");
+    if held {
+        return question.warn(
+            "CAP_IPC_LOCK is held: nothing is charged, and VmPin goes wrong at the handoff",
+            "run the VMM without it: setpriv --bounding-set=-ipc_lock --inh-caps=-ipc_lock VMM",
+        );
+    }
+    question.pass("CAP_IPC_LOCK is not held: the user is charged")
+}
+
+fn memlock(limits: &Limits, ram_bytes: u64) -> Finding {
+    let question = ask("limits.memlock", "RLIMIT_MEMLOCK allows guest RAM twice");
+    let Limits { memlock_bytes, ipc_lock, .. } = *limits;
+    let needed_bytes = ram_bytes.saturating_mul(2);
+    if ipc_lock {
+        return question.pass("CAP_IPC_LOCK is held: the limit is not looked at");
+    }
+    if memlock_bytes == UNLIMITED {
+        return question.pass("unlimited");
+    }
+    if ram_bytes == 0 {
+        return question.skip(format!("{memlock_bytes} bytes; how much RAM was not told"));
+    }
+    let evidence = format!("{memlock_bytes} bytes, needed are {needed_bytes}");
+    if memlock_bytes >= needed_bytes {
+        return question.pass(evidence);
+    }
+    question.fail(
+        evidence,
+        format!(
+            "prlimit --pid PID --memlock={needed_bytes}, or LimitMEMLOCK={needed_bytes} in the unit"
+        ),
+    )
+}
+
+/// Some devices, their vectors, RAM and sockets, in one table.
+const OPEN_FILES_MIN: u64 = 1024;
+
+fn open_files(limits: &Limits) -> Finding {
+    let question = ask("limits.open_files", "there is room for descriptors");
+    let evidence = format!("RLIMIT_NOFILE is {}", limits.open_files);
+    if limits.open_files >= OPEN_FILES_MIN {
+        return question.pass(evidence);
+    }
+    question.warn(evidence, format!("prlimit --pid PID --nofile={OPEN_FILES_MIN}"))
+}
+
+fn seals() -> Finding {
+    let question = ask("memfd.seals", "memfds can be made and their size sealed");
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let sealed = rustix::fs::memfd_create("handoff-doctor", flags)
+        .and_then(|fd| rustix::fs::fcntl_add_seals(fd, SealFlags::SHRINK | SealFlags::GROW));
+    match sealed {
+        Ok(()) => question.pass("made one and sealed it"),
+        Err(errno) => question.fail(errno.to_string(), "allow memfd_create in the seccomp filter"),
+    }
+}

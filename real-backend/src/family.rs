@@ -1,0 +1,63 @@
+//! The processes of a run, seen by the one that started the first of them.
+//!
+//! A new VMM is a child of the old one and outlives it. A supervisor that waits for all of them must
+//! first become the one to whom orphans go ([`adopt_orphans`]); then every process of the run ends up as
+//! its child, and [`reap_all`] waits for the last.
+//!
+//! Mirrors: `PR_SET_CHILD_SUBREAPER` of `prctl(2)`, `waitpid(2)`.
+
+use crate::sys;
+use handoff_model::errno::Errno;
+use handoff_model::ids::Uid;
+use rustix::process::{Pid, Signal, WaitOptions};
+use std::time::{Duration, Instant};
+
+/// Makes the calling process the parent of every orphan among its descendants.
+pub fn adopt_orphans() -> Result<(), Errno> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(sys::errno)
+}
+
+/// Waits until no child is left; → whether that was before `limit`. After it they are killed.
+pub fn reap_all(limit: Duration) -> bool {
+    let until = Instant::now() + limit;
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) if Instant::now() > until => {
+                for child in children() {
+                    let _ = rustix::process::kill_process(child, Signal::KILL);
+                }
+                while let Ok(Some(_)) = rustix::process::wait(WaitOptions::empty()) {}
+                return false;
+            }
+            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+            Err(_) => return true,
+        }
+    }
+}
+
+/// The living children of the calling process, from `/proc`.
+fn children() -> impl Iterator<Item = Pid> {
+    let own = std::process::id().to_string();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    entries.filter_map(move |entry| {
+        let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
+        let parent = crate::descriptors::field(&status, "PPid")?;
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        (parent == own).then(|| Pid::from_raw(number)).flatten()
+    })
+}
+
+/// Ends the calling process as SIGKILL from outside does: at once, with nothing tidied up.
+///
+/// # Panics
+/// When the kernel does not deliver it, which it cannot refuse.
+pub fn kill_self() -> ! {
+    let sent = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+    panic!("SIGKILL to oneself came back: {sent:?}");
+}
+
+/// The effective user of the calling process.
+pub fn own_user() -> Uid {
+    Uid(rustix::process::geteuid().as_raw())
+}

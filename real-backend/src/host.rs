@@ -1,0 +1,205 @@
+//! The kernel trait for the calling process: each call is the one real system call that its
+//! documentation names.
+//!
+//! Vocabulary: a *door* is one process's way into the kernel. This one is the process it runs in;
+//! there should be one of it, because the descriptor table it works on exists once.
+//!
+//! Invariants:
+//! * nothing is retried: EINTR, EAGAIN and short transfers are the caller's to see;
+//! * the door owns no descriptor and closes none but by [`Call::Close`];
+//! * every descriptor that a call makes is CLOEXEC;
+//! * a call that this kernel or this door does not have is refused with ENOTTY.
+//!
+//! Deviations from the bare system calls: [`Call::Munmap`] refuses (EINVAL) what was not mapped here,
+//! see [`crate::memory`]; [`Call::Mmap`] also asks for the file's inode.
+//!
+//! Mirrors: Linux 7.3, x86-64 and other 64-bit architectures.
+
+use crate::memory::Memory;
+use crate::{process, socket, sys};
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::Fd;
+use handoff_model::kernel::Kernel;
+use rustix::event::EventfdFlags;
+use rustix::fd::{IntoRawFd, OwnedFd};
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::io::FdFlags;
+use std::ffi::OsString;
+use std::fmt;
+
+/// What a VMM does for the four guest calls. Each is called by one thread at a time.
+pub trait Guest: Send {
+    /// Brings every vCPU out of the guest and keeps it out; returns when none runs any more. Done
+    /// again, it does nothing.
+    fn stop(&mut self) -> Result<(), Errno>;
+
+    /// Writes the state of the stopped guest to a memfd, from its beginning.
+    fn save(&mut self, fd: Fd) -> Result<(), Errno>;
+
+    /// Builds a stopped guest from what [`Guest::save`] wrote. EINVAL when that is not readable.
+    fn load(&mut self, fd: Fd) -> Result<(), Errno>;
+
+    /// Lets the vCPUs run.
+    fn start(&mut self) -> Result<(), Errno>;
+}
+
+/// A process without a guest: every guest call is ENODEV.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoGuest;
+
+impl Guest for NoGuest {
+    fn stop(&mut self) -> Result<(), Errno> {
+        Err(Errno::ENODEV)
+    }
+
+    fn save(&mut self, _: Fd) -> Result<(), Errno> {
+        Err(Errno::ENODEV)
+    }
+
+    fn load(&mut self, _: Fd) -> Result<(), Errno> {
+        Err(Errno::ENODEV)
+    }
+
+    fn start(&mut self) -> Result<(), Errno> {
+        Err(Errno::ENODEV)
+    }
+}
+
+/// The door of this process.
+pub struct Host {
+    argv: Vec<OsString>,
+    memory: Memory,
+    guest: Box<dyn Guest>,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("argv", &self.argv).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// `argv` is what [`Call::Exec`] gives the new image, its name first; `memory` takes note of what
+    /// is mapped, for the guest to look at; `guest` answers the guest calls.
+    pub fn new(argv: Vec<OsString>, memory: Memory, guest: Box<dyn Guest>) -> Self {
+        Self { argv, memory, guest }
+    }
+}
+
+impl Kernel for Host {
+    fn call(&mut self, call: &Call) -> Answer {
+        match call {
+            Call::Open { path } => new_fd(open(path)),
+            Call::Close { fd } => done(sys::close(*fd)),
+            Call::Dup { fd } => {
+                new_fd(rustix::io::fcntl_dupfd_cloexec(sys::borrow(*fd)?, 0).map_err(sys::errno))
+            }
+            Call::SetCloexec { fd, on } => done(set_cloexec(*fd, *on)),
+            Call::Stat { fd } => stat(*fd),
+            Call::Memfd { name } => new_fd(memfd(name)),
+            Call::Truncate { fd, length_bytes } => {
+                done(rustix::fs::ftruncate(sys::borrow(*fd)?, *length_bytes).map_err(sys::errno))
+            }
+            Call::SealSize { fd } => done(seal_size(*fd)),
+            Call::PunchHole { fd, offset_bytes, length_bytes } => {
+                done(punch_hole(*fd, *offset_bytes, *length_bytes))
+            }
+            Call::WriteAt { fd, offset_bytes, bytes } => write_at(*fd, *offset_bytes, bytes),
+            Call::ReadAt { fd, offset_bytes, length_bytes } => {
+                read_at(*fd, *offset_bytes, *length_bytes).map(Reply::Bytes)
+            }
+            Call::Mmap { fd, offset_bytes, length_bytes } => {
+                self.memory.map(*fd, *offset_bytes, *length_bytes).map(Reply::Va)
+            }
+            Call::Munmap { va, length_bytes } => done(self.memory.unmap(*va, *length_bytes)),
+            Call::Eventfd => new_fd(eventfd()),
+            Call::ReadEvent { fd } => read_event(*fd).map(Reply::Count),
+            Call::GetMemlock => Ok(Reply::Memlock(process::memlock())),
+            Call::SetMemlock { limit_bytes } => done(process::set_memlock(*limit_bytes)),
+            Call::GetUid => Ok(Reply::Uid(process::user())),
+            Call::SetUid { uid } => done(sys::set_user(*uid)),
+            Call::GetCapIpcLock => process::has_ipc_lock().map(Reply::Flag),
+            Call::DropCapIpcLock => done(process::drop_ipc_lock()),
+            Call::Exec { image } => Err(process::exec(*image, &self.argv)),
+            Call::Exit { status } => sys::exit(*status),
+            Call::Kill { pidfd } => done(process::kill(*pidfd)),
+            Call::AwaitExit { pidfd } => done(process::await_exit(*pidfd)),
+            Call::SendMessage { fd, bytes, fds } => done(socket::send(*fd, bytes, fds)),
+            Call::ReceiveMessage { fd, wait } => socket::receive(*fd, *wait),
+            Call::ShutdownReceive { fd } => done(socket::shutdown_receive(*fd)),
+            Call::StopGuest => done(self.guest.stop()),
+            Call::SaveGuest { fd } => done(self.guest.save(*fd)),
+            Call::LoadGuest { fd } => done(self.guest.load(*fd)),
+            Call::StartGuest => done(self.guest.start()),
+            ioctl => sys::ioctl(ioctl),
+        }
+    }
+}
+
+fn done(result: Result<(), Errno>) -> Answer {
+    result.map(|()| Reply::Done)
+}
+
+fn new_fd(result: Result<OwnedFd, Errno>) -> Answer {
+    result.map(|fd| Reply::Fd(Fd(fd.into_raw_fd())))
+}
+
+fn open(path: &str) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(sys::errno)
+}
+
+fn memfd(name: &str) -> Result<OwnedFd, Errno> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    rustix::fs::memfd_create(name, flags).map_err(sys::errno)
+}
+
+fn eventfd() -> Result<OwnedFd, Errno> {
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    rustix::event::eventfd(0, flags).map_err(sys::errno)
+}
+
+fn set_cloexec(fd: Fd, on: bool) -> Result<(), Errno> {
+    let flags = if on { FdFlags::CLOEXEC } else { FdFlags::empty() };
+    rustix::io::fcntl_setfd(sys::borrow(fd)?, flags).map_err(sys::errno)
+}
+
+fn stat(fd: Fd) -> Answer {
+    let stat = rustix::fs::fstat(sys::borrow(fd)?).map_err(sys::errno)?;
+    Ok(Reply::Stat { inode: stat.st_ino, length_bytes: stat.st_size.cast_unsigned() })
+}
+
+fn seal_size(fd: Fd) -> Result<(), Errno> {
+    let seals = SealFlags::SHRINK | SealFlags::GROW;
+    rustix::fs::fcntl_add_seals(sys::borrow(fd)?, seals).map_err(sys::errno)
+}
+
+fn punch_hole(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<(), Errno> {
+    let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    rustix::fs::fallocate(sys::borrow(fd)?, mode, offset_bytes, length_bytes).map_err(sys::errno)
+}
+
+fn write_at(fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Answer {
+    let written = rustix::io::pwrite(sys::borrow(fd)?, bytes, offset_bytes).map_err(sys::errno)?;
+    Ok(Reply::Length(written as u64))
+}
+
+/// One `pread`. ENOMEM when the buffer cannot be had.
+pub(crate) fn read_at(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<Vec<u8>, Errno> {
+    let fd = sys::borrow(fd)?;
+    let length = usize::try_from(length_bytes).map_err(|_| Errno::ENOMEM)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(|_| Errno::ENOMEM)?;
+    // Only what is read is touched: the caller may ask for far more than there is.
+    let room = rustix::buffer::spare_capacity(&mut bytes);
+    rustix::io::pread(fd, room, offset_bytes).map_err(sys::errno)?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// `read` of an eventfd: its count, which becomes zero. EAGAIN when it was zero.
+pub(crate) fn read_event(fd: Fd) -> Result<u64, Errno> {
+    let mut count = [0; 8];
+    rustix::io::read(sys::borrow(fd)?, &mut count).map_err(sys::errno)?;
+    Ok(u64::from_ne_bytes(count))
+}

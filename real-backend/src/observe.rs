@@ -1,0 +1,286 @@
+//! A [`View`] of the real host: what `/proc`, sysfs and the devices tell about some processes.
+//!
+//! Exact: which descriptors a process has, what they are, whether they are CLOEXEC; which of them share
+//! one open file description (`kcmp`); VmLck; bus mastering (the hardware's register); what waits in
+//! an eventfd; whether a device file is bound (asked through `pidfd_getfd`, so that for a moment the
+//! observer holds the file as well).
+//!
+//! Told by the roles, because no outsider can see it ([`Known`]): guests, which address space a device
+//! is attached to, interrupts raised and delivered, resets that the device's marker has shown.
+//!
+//! Absent: page sets, mappings and reach (iommufd shows them to nobody), descriptors in flight (the
+//! kernel counts them and does not name them), accounts of users (`user_struct::locked_vm` is not
+//! shown anywhere). VmPin is no account; [`pinned_pages`] has it.
+//!
+//! Where permission is missing, [`Observed::blind`] says what was assumed.
+//!
+//! Mirrors: `proc_pid_status(5)`, `kcmp(2)`, `pidfd_getfd(2)` of Linux 7.3.
+
+use crate::descriptors::{self, Descriptor, Identity, field, process_path};
+use crate::sys;
+use crate::sysfs::{Bdf, Sysfs};
+use handoff_model::call::Call;
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, ObjectId, Pid};
+use handoff_model::view::{
+    Account, DescriptorView, DeviceView, FileKind, FileRef, GuestView, InterruptView, ProcessView,
+    View,
+};
+use rustix::fd::AsRawFd;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the observer has been told.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// By name.
+    pub devices: BTreeMap<String, KnownDevice>,
+    /// Of the processes that have one.
+    pub guests: BTreeMap<Pid, GuestView>,
+}
+
+/// A device that matters.
+#[derive(Clone, Debug)]
+pub struct KnownDevice {
+    /// Where it is.
+    pub bdf: Bdf,
+    /// The context and the address space that it was attached to.
+    pub attached: Option<(u32, ObjectId)>,
+    /// How often its marker was found gone.
+    pub upsets: u32,
+    /// One for each vector.
+    pub interrupts: Vec<KnownInterrupt>,
+}
+
+/// An interrupt vector.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownInterrupt {
+    /// The eventfd that it triggers.
+    pub trigger: Identity,
+    /// How often the device raised it.
+    pub raised: u64,
+    /// How often the guest took it.
+    pub delivered: u64,
+}
+
+/// What was seen, and what was not.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The view.
+    pub view: View,
+    /// What could not be seen.
+    pub blind: BTreeSet<Blind>,
+}
+
+/// Something that could not be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Blind {
+    /// Whether two descriptors share an open file description: taken as not sharing.
+    Sharing,
+    /// Whether a device file is bound: taken as bound.
+    Binding,
+    /// The descriptors of a living process: left out.
+    Descriptors(Pid),
+    /// The locked pages of a living process: left out.
+    Locked(Pid),
+}
+
+/// Looks at the processes `pids` and the devices of `known`. Dead processes are told as dead.
+pub fn observe(pids: &[Pid], known: &Known) -> Observed {
+    let mut look = Look { blind: BTreeSet::new(), files: Vec::new(), sysfs: Sysfs::default() };
+    let mut tables = BTreeMap::new();
+    let mut view = View::default();
+    for pid in pids {
+        let table = look.table(*pid);
+        view.processes.insert(*pid, look.process(*pid, &table, known));
+        tables.insert(*pid, table);
+        if let Some(pages) = look.locked_pages(*pid) {
+            view.books.insert(Account::Process(*pid), pages);
+        }
+    }
+    for (name, device) in &known.devices {
+        view.devices.insert(name.clone(), look.device(device, &tables));
+    }
+    Observed { view, blind: look.blind }
+}
+
+/// Pages that the kernel says are pinned on behalf of a process (VmPin). Negative after hazard K2: a
+/// new owner gives back what was never put on its books.
+///
+/// ENOENT when there is no such process, EACCES, EIO when it has no memory any more.
+pub fn pinned_pages(pid: Pid) -> Result<i64, Errno> {
+    status_pages(pid, "VmPin")
+}
+
+fn status_pages(pid: Pid, name: &str) -> Result<i64, Errno> {
+    let status = status(pid)?;
+    field(&status, name).and_then(pages_of).ok_or(Errno::EIO)
+}
+
+fn status(pid: Pid) -> Result<String, Errno> {
+    let path = process_path(pid).join("status");
+    std::fs::read_to_string(path).map_err(|error| sys::io_errno(&error))
+}
+
+/// `64 kB` → 16. The kernel prints a negative number of kB as a huge one.
+fn pages_of(text: &str) -> Option<i64> {
+    let kilobytes: u64 = text.strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes.cast_signed() / 4)
+}
+
+fn is_alive(pid: Pid) -> bool {
+    let state = status(pid).ok();
+    let state = state.as_deref().and_then(|status| field(status, "State"));
+    state.is_some_and(|state| !state.starts_with(['Z', 'X']))
+}
+
+type Tables = BTreeMap<Pid, Vec<Descriptor>>;
+
+/// What one look gathers: files seen so far, each by the first descriptor that had it.
+struct Look {
+    blind: BTreeSet<Blind>,
+    files: Vec<(Identity, (Pid, Fd))>,
+    sysfs: Sysfs,
+}
+
+impl Look {
+    fn table(&mut self, pid: Pid) -> Vec<Descriptor> {
+        let alive = is_alive(pid);
+        match descriptors::table(pid) {
+            Ok(table) if alive => table,
+            Err(_) if alive => {
+                self.blind.insert(Blind::Descriptors(pid));
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn process(&mut self, pid: Pid, table: &[Descriptor], known: &Known) -> ProcessView {
+        let descriptors = table.iter().map(|entry| {
+            let Descriptor { fd, kind, cloexec, .. } = *entry;
+            let file = self.file(entry.identity, (pid, fd));
+            (fd, DescriptorView { file, kind, cloexec })
+        });
+        ProcessView {
+            descriptors: descriptors.collect(),
+            alive: is_alive(pid),
+            guest: known.guests.get(&pid).cloned(),
+        }
+    }
+
+    /// The number of the open file description: its place among those seen.
+    fn file(&mut self, identity: Identity, holder: (Pid, Fd)) -> FileRef {
+        let known = (0..self.files.len())
+            .find(|at| self.files[*at].0 == identity && self.shares(self.files[*at].1, holder));
+        let at = known.unwrap_or_else(|| {
+            self.files.push((identity, holder));
+            self.files.len() - 1
+        });
+        FileRef(u32::try_from(at).expect("open files are few"))
+    }
+
+    /// What was closed meanwhile shares with nothing.
+    fn shares(&mut self, left: (Pid, Fd), right: (Pid, Fd)) -> bool {
+        let shared = sys::same_file(left, right);
+        if !matches!(shared, Ok(_) | Err(Errno::EBADF | Errno::ESRCH)) {
+            self.blind.insert(Blind::Sharing);
+        }
+        shared.unwrap_or(false)
+    }
+
+    /// Zeroes are left out, as is a process without memory.
+    fn locked_pages(&mut self, pid: Pid) -> Option<i64> {
+        if !is_alive(pid) {
+            return None;
+        }
+        let pages = status_pages(pid, "VmLck");
+        if pages.is_err() {
+            self.blind.insert(Blind::Locked(pid));
+        }
+        pages.ok().filter(|pages| *pages != 0)
+    }
+
+    fn device(&mut self, known: &KnownDevice, tables: &Tables) -> DeviceView {
+        let holders = self.holders(known.bdf, tables);
+        let interrupts = known.interrupts.iter().map(|vector| self.interrupt(*vector, tables));
+        DeviceView {
+            interrupts: interrupts.collect(),
+            attached: known.attached,
+            bound: !holders.is_empty(),
+            bus_master: self.sysfs.command(known.bdf).map(|command| command & BUS_MASTER != 0),
+            upsets: known.upsets,
+            reach: None,
+            holders,
+        }
+    }
+
+    fn holders(&mut self, bdf: Bdf, tables: &Tables) -> BTreeSet<Pid> {
+        let entries = tables.iter().flat_map(|(pid, table)| table.iter().map(|one| (*pid, one)));
+        let of_device: Vec<(Pid, Fd)> = entries
+            .filter(|(_, entry)| entry.kind == FileKind::Device)
+            .filter(|(_, entry)| self.owner(entry.identity) == Some(bdf))
+            .map(|(pid, entry)| (pid, entry.fd))
+            .collect();
+        of_device.into_iter().filter(|holder| self.is_bound(*holder)).map(|(pid, _)| pid).collect()
+    }
+
+    fn owner(&self, node: Identity) -> Option<Bdf> {
+        let special = node.special;
+        self.sysfs.owner_of(rustix::fs::major(special), rustix::fs::minor(special))
+    }
+
+    fn is_bound(&mut self, (pid, fd): (Pid, Fd)) -> bool {
+        match asks_device_info(pid, fd) {
+            Ok(()) => true,
+            Err(Errno::EINVAL | Errno::EBADF | Errno::ESRCH) => false,
+            Err(_) => {
+                self.blind.insert(Blind::Binding);
+                true
+            }
+        }
+    }
+
+    fn interrupt(&mut self, vector: KnownInterrupt, tables: &Tables) -> InterruptView {
+        let holder = tables.iter().find_map(|(pid, table)| {
+            Some((*pid, table.iter().find(|entry| entry.identity == vector.trigger)?))
+        });
+        InterruptView {
+            trigger: holder.map(|(pid, entry)| self.file(vector.trigger, (pid, entry.fd))),
+            raised: vector.raised,
+            delivered: vector.delivered,
+            pending: holder.and_then(|(_, entry)| entry.event_count).unwrap_or(0),
+        }
+    }
+}
+
+/// Of the PCI command register.
+const BUS_MASTER: u16 = 1 << 2;
+
+/// GET_INFO on another process's device file: EINVAL before BIND. EPERM, ENOSYS.
+fn asks_device_info(pid: Pid, fd: Fd) -> Result<(), Errno> {
+    let number = rustix::process::Pid::from_raw(pid.0.cast_signed()).ok_or(Errno::ESRCH)?;
+    let process = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(sys::errno)?;
+    let file = rustix::process::pidfd_getfd(process, fd.0, PidfdGetfdFlags::empty())
+        .map_err(sys::errno)?;
+    sys::ioctl(&Call::DeviceInfo { device: Fd(file.as_raw_fd()) }).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pages_of;
+
+    #[test]
+    fn kilobytes_become_pages_also_below_zero() {
+        let rows = [
+            ("0 kB", Some(0)),
+            ("   65536 kB", Some(16384)),
+            ("18446744073709551360 kB", Some(-64)),
+            ("12", None),
+            ("kB", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(pages_of(text), expected, "{text:?}");
+        }
+    }
+}

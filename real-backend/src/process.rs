@@ -1,0 +1,77 @@
+//! The calls on the calling process itself: limits, credentials, `execve`, and the end of another.
+//!
+//! Capabilities belong to threads: [`drop_ipc_lock`] changes the calling thread, which is the one
+//! that makes the mapping calls. The user is changed in every thread, as `setresuid(3)` does it.
+//!
+//! Mirrors: `getrlimit(2)`, `capabilities(7)`, `execve(2)`, `pidfd_send_signal(2)`.
+
+use crate::sys;
+use handoff_model::call::UNLIMITED;
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Uid};
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Resource, Rlimit, Signal};
+use rustix::thread::CapabilitySet;
+use std::ffi::{CString, NulError, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+pub(crate) fn memlock() -> u64 {
+    rustix::process::getrlimit(Resource::Memlock).current.unwrap_or(UNLIMITED)
+}
+
+/// EPERM to raise the hard limit without CAP_SYS_RESOURCE.
+pub(crate) fn set_memlock(limit_bytes: u64) -> Result<(), Errno> {
+    let limit = (limit_bytes != UNLIMITED).then_some(limit_bytes);
+    let limits = Rlimit { current: limit, maximum: limit };
+    rustix::process::setrlimit(Resource::Memlock, limits).map_err(sys::errno)
+}
+
+pub(crate) fn user() -> Uid {
+    Uid(rustix::process::geteuid().as_raw())
+}
+
+pub(crate) fn has_ipc_lock() -> Result<bool, Errno> {
+    let sets = rustix::thread::capabilities(None).map_err(sys::errno)?;
+    Ok(sets.effective.contains(CapabilitySet::IPC_LOCK))
+}
+
+/// Out of all three sets, so that it cannot be taken up again before an `execve`.
+pub(crate) fn drop_ipc_lock() -> Result<(), Errno> {
+    let mut sets = rustix::thread::capabilities(None).map_err(sys::errno)?;
+    for set in [&mut sets.effective, &mut sets.permitted, &mut sets.inheritable] {
+        set.remove(CapabilitySet::IPC_LOCK);
+    }
+    rustix::thread::set_capabilities(None, sets).map_err(sys::errno)
+}
+
+/// `execve("/proc/self/fd/N", argv, environ)`; returns why it failed. EINVAL without a name in `argv`,
+/// or with a zero byte in it.
+///
+/// Not std's `exec`: that makes a shell of this process when the image is no program (ENOEXEC).
+pub(crate) fn exec(image: Fd, argv: &[OsString]) -> Errno {
+    let path = OsString::from(format!("/proc/self/fd/{}", image.0));
+    let environment: Vec<OsString> =
+        std::env::vars_os().map(|(name, value)| [name, value].join(OsStr::new("="))).collect();
+    let strings = |list: &[OsString]| list.iter().map(c_string).collect::<Result<Vec<_>, _>>();
+    match (c_string(&path), strings(argv), strings(&environment)) {
+        (Ok(path), Ok(argv), Ok(environment)) if !argv.is_empty() => {
+            sys::exec(&path, &argv, &environment)
+        }
+        _ => Errno::EINVAL,
+    }
+}
+
+fn c_string(text: &OsString) -> Result<CString, NulError> {
+    CString::new(text.as_bytes())
+}
+
+/// Returns when the process has exited. EBADF, EINTR.
+pub(crate) fn await_exit(pidfd: Fd) -> Result<(), Errno> {
+    let mut ended = [PollFd::from_borrowed_fd(sys::borrow(pidfd)?, PollFlags::IN)];
+    rustix::event::poll(&mut ended, None).map(drop).map_err(sys::errno)
+}
+
+/// ESRCH when it is gone, EPERM, EBADF.
+pub(crate) fn kill(pidfd: Fd) -> Result<(), Errno> {
+    rustix::process::pidfd_send_signal(sys::borrow(pidfd)?, Signal::KILL).map_err(sys::errno)
+}

@@ -1,0 +1,48 @@
+//! A decorator that tells every call, its answer and its two moments to a sink.
+//!
+//! A call that does not return cannot be told afterwards. So [`Call::Exec`] and [`Call::Exit`] are told
+//! before they are made, as done; an `Exec` that fails after all is told once more, with its error, and
+//! the second record of the pair is the true one.
+
+use crate::clock::monotonic_ns;
+use handoff_model::call::{Answer, Call, Made, Reply};
+use handoff_model::ids::Pid;
+use handoff_model::kernel::Kernel;
+use std::fmt;
+
+/// A kernel `K` whose calls are told to `W`: the call, when it was made, when it returned (ns).
+pub struct Recorder<K, W> {
+    kernel: K,
+    pid: Pid,
+    sink: W,
+}
+
+impl<K, W> fmt::Debug for Recorder<K, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
+
+impl<K: Kernel, W: FnMut(Made, u64, u64)> Recorder<K, W> {
+    /// For the process `pid`, whose door `kernel` is.
+    pub fn new(kernel: K, pid: Pid, sink: W) -> Self {
+        Self { kernel, pid, sink }
+    }
+
+    fn tell(&mut self, call: &Call, answer: &Answer, enter_ns: u64) {
+        let made = Made { pid: self.pid, call: call.clone(), answer: answer.clone() };
+        (self.sink)(made, enter_ns, monotonic_ns());
+    }
+}
+
+impl<K: Kernel, W: FnMut(Made, u64, u64)> Kernel for Recorder<K, W> {
+    fn call(&mut self, call: &Call) -> Answer {
+        let enter_ns = monotonic_ns();
+        if matches!(call, Call::Exec { .. } | Call::Exit { .. }) {
+            self.tell(call, &Ok(Reply::Done), enter_ns);
+        }
+        let answer = self.kernel.call(call);
+        self.tell(call, &answer, enter_ns);
+        answer
+    }
+}

@@ -1,0 +1,66 @@
+//! The channel's wire: a pair of unix SOCK_SEQPACKET sockets, packets with descriptors.
+//!
+//! A packet is whole or not there; descriptors travel with their packet. A packet that did not fit
+//! is reported as truncated, whichever part was lost: its bytes (MSG_TRUNC) or its descriptors
+//! (MSG_CTRUNC, also when the receiver's table is full). Descriptors that came are CLOEXEC from the start.
+//!
+//! Mirrors: `unix(7)`, `sendmsg(2)`, `recvmsg(2)`; SCM_MAX_FD = 253 of `include/net/scm.h`.
+
+use crate::sys;
+use handoff_model::call::{Answer, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::Fd;
+use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
+};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+
+/// The two ends of a new channel, both CLOEXEC. EMFILE.
+pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+    rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None).map_err(sys::errno)
+}
+
+pub(crate) fn send(socket: Fd, bytes: &[u8], fds: &[Fd]) -> Result<(), Errno> {
+    let socket = sys::borrow(socket)?;
+    let rights: Vec<BorrowedFd<'_>> =
+        fds.iter().map(|fd| sys::borrow(*fd)).collect::<Result<_, _>>()?;
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(rights.len()))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !rights.is_empty() {
+        let fits = control.push(SendAncillaryMessage::ScmRights(&rights));
+        debug_assert!(fits, "the space was made for them");
+    }
+    let packet = [IoSlice::new(bytes)];
+    rustix::net::sendmsg(socket, &packet, &mut control, SendFlags::NOSIGNAL).map_err(sys::errno)?;
+    Ok(())
+}
+
+pub(crate) fn receive(socket: Fd, wait: bool) -> Answer {
+    let socket = sys::borrow(socket)?;
+    let mut bytes = vec![0; MESSAGE_BYTES_MAX];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_PER_MESSAGE_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let dontwait = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+    let packet = &mut [IoSliceMut::new(&mut bytes)];
+    let flags = RecvFlags::CMSG_CLOEXEC | dontwait;
+    let got = rustix::net::recvmsg(socket, packet, &mut control, flags).map_err(sys::errno)?;
+    let fds = control.drain().flat_map(rights).map(|fd| Fd(fd.into_raw_fd())).collect();
+    bytes.truncate(got.bytes);
+    let truncated = got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
+    Ok(Reply::Message { bytes, fds, truncated })
+}
+
+fn rights(message: RecvAncillaryMessage<'_>) -> Vec<OwnedFd> {
+    match message {
+        RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
+        _ => Vec::new(),
+    }
+}
+
+pub(crate) fn shutdown_receive(socket: Fd) -> Result<(), Errno> {
+    rustix::net::shutdown(sys::borrow(socket)?, Shutdown::Read).map_err(sys::errno)
+}

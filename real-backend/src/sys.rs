@@ -1,0 +1,162 @@
+//! The only unsafe code: system calls that take raw addresses and raw descriptor numbers.
+//!
+//! Vocabulary: a *descriptor* is a plain number here, as in the kernel's own table. Nothing in this
+//! crate owns one unless it is an `OwnedFd`, so a number may be stale; the kernel answers EBADF then.
+//!
+//! Invariants, each kept in one place:
+//! * an ioctl's argument and the one buffer it points to live until the ioctl has returned
+//!   ([`ioctl`]), and are as long as the structure says, because the codec of the model made them;
+//! * memory is mapped, copied and unmapped only under the lock of [`memory::Memory`].
+//!
+//! What no type can promise: `IOMMU_IOAS_MAP` and `MAP_FILE` let a device write to memory. Whoever
+//! makes those calls names the memory; like `/proc/self/mem` that is outside Rust's rules.
+//!
+//! Mirrors: `ioctl(2)`, `execve(2)`, `setresuid(2)`, `kcmp(2)`, `close_range(2)`, `_exit(2)` of Linux 7.3.
+
+#![expect(unsafe_code, reason = "the one place for calls that the compiler cannot check")]
+
+pub mod memory;
+
+use handoff_model::call::{Answer, Call};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid, Uid};
+use handoff_model::uapi;
+use rustix::fd::BorrowedFd;
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
+use std::ffi::{CStr, CString, c_void};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::ptr;
+
+/// The model's errno for one of rustix.
+pub(crate) fn errno(error: rustix::io::Errno) -> Errno {
+    Errno::from_number(error.raw_os_error())
+}
+
+/// The model's errno for one of std; EIO for an error that no system call reported.
+pub(crate) fn io_errno(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_number)
+}
+
+/// The number as something that rustix takes. EBADF for a negative one, which no table has.
+pub(crate) fn borrow(fd: Fd) -> Result<BorrowedFd<'static>, Errno> {
+    if fd.0 < 0 {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: not -1. Whether the number is open is the kernel's to say: it is passed to system
+    // calls only, and a process that hands descriptors about by number accepts EBADF.
+    Ok(unsafe { BorrowedFd::borrow_raw(fd.0) })
+}
+
+/// `close(fd)`.
+pub(crate) fn close(fd: Fd) -> Result<(), Errno> {
+    // SAFETY: takes a number and no memory.
+    done(unsafe { libc::close(fd.0) })
+}
+
+/// `dup2(from, to)`: `to` becomes an inheritable copy of `from`.
+pub(crate) fn redirect(from: Fd, to: Fd) -> Result<(), Errno> {
+    // SAFETY: takes numbers and no memory.
+    done(unsafe { libc::dup2(from.0, to.0) })
+}
+
+/// `setresuid(uid, uid, uid)` in every thread of the process. EPERM.
+pub(crate) fn set_user(uid: Uid) -> Result<(), Errno> {
+    // SAFETY: takes numbers and no memory.
+    done(unsafe { libc::setresuid(uid.0, uid.0, uid.0) })
+}
+
+/// `exit_group(status)`: no destructors, no exit handlers, as a killed process has none.
+pub(crate) fn exit(status: u8) -> ! {
+    // SAFETY: takes a number; every thread ends.
+    unsafe { libc::_exit(i32::from(status)) }
+}
+
+/// `execve(path, argv, environment)`; returns why it failed.
+pub(crate) fn exec(path: &CStr, argv: &[CString], environment: &[CString]) -> Errno {
+    let pointers = |strings: &[CString]| {
+        let strings = strings.iter().map(|string| string.as_ptr());
+        strings.chain([ptr::null()]).collect::<Vec<_>>()
+    };
+    let (argv, environment) = (pointers(argv), pointers(environment));
+    // SAFETY: strings that end with a zero byte, in lists that end with a null pointer, all of which
+    // outlive a call that returns.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), environment.as_ptr()) };
+    last_errno()
+}
+
+/// `kcmp(KCMP_FILE)`: whether two descriptors share one open file description.
+///
+/// EPERM where the caller may not look into a process, ENOSYS where the kernel is built without it.
+pub(crate) fn same_file(left: (Pid, Fd), right: (Pid, Fd)) -> Result<bool, Errno> {
+    const KCMP_FILE: libc::c_long = 0;
+    let [left_pid, right_pid] = [left.0, right.0].map(|pid| libc::c_long::from(pid.0));
+    let [left_fd, right_fd] = [left.1, right.1].map(|fd| libc::c_long::from(fd.0));
+    // SAFETY: takes numbers and no memory.
+    let order =
+        unsafe { libc::syscall(libc::SYS_kcmp, left_pid, right_pid, KCMP_FILE, left_fd, right_fd) };
+    if order < 0 { Err(last_errno()) } else { Ok(order == 0) }
+}
+
+/// Makes `command` mark every descriptor from 3 on CLOEXEC after its fork, so that the new program
+/// has standard streams and nothing else.
+pub(crate) fn keep_only_standard_streams(command: &mut Command) {
+    let mark = || {
+        let flags = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
+        // SAFETY: takes numbers and no memory.
+        done(unsafe { libc::close_range(3, u32::MAX, flags) })
+            .map_err(|errno| std::io::Error::from_raw_os_error(errno.number()))
+    };
+    // SAFETY: between fork and exec the closure makes one system call; it neither allocates nor locks.
+    unsafe { command.pre_exec(mark) };
+}
+
+fn done(result: libc::c_int) -> Result<(), Errno> {
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+fn last_errno() -> Errno {
+    io_errno(&std::io::Error::last_os_error())
+}
+
+/// Makes the ioctl that `call` is. ENOTTY for a call that is none.
+pub(crate) fn ioctl(call: &Call) -> Answer {
+    let (fd, mut ioctl) = uapi::encode(call).ok_or(Errno::ENOTTY)?;
+    let fd = borrow(fd)?;
+    if let Some(buffer) = &mut ioctl.buffer {
+        let address = buffer.bytes.as_mut_ptr().expose_provenance() as u64;
+        let at = buffer.pointer_offset;
+        ioctl.argument[at..at + 8].copy_from_slice(&address.to_ne_bytes());
+    }
+    let raw = Raw { request: ioctl.request, argument: &mut ioctl.argument };
+    // SAFETY: the codec makes the structure with the length that it states in its first field, which
+    // bounds what the kernel reads and writes, and the pointer was just set to a buffer that lives on.
+    unsafe { rustix::ioctl::ioctl(fd, raw) }.map_err(errno)?;
+    let buffer = ioctl.buffer.map(|buffer| buffer.bytes).unwrap_or_default();
+    Ok(uapi::reply(call, &ioctl.argument, &buffer))
+}
+
+/// An ioctl whose number is not known at compile time.
+struct Raw<'a> {
+    request: u32,
+    argument: &'a mut [u8],
+}
+
+// SAFETY: the request is passed on unchanged and the pointer is that of the borrowed argument.
+unsafe impl Ioctl for Raw<'_> {
+    type Output = ();
+
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> Opcode {
+        self.request
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        self.argument.as_mut_ptr().cast()
+    }
+
+    unsafe fn output_from_ptr(_: IoctlOutput, _: *mut c_void) -> rustix::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! Files, memfds and eventfds: each call is the system call, errno by errno.
+
+use crate::common::{DONE, check, fd, host, memfd, no, succeeds_alone};
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::Fd;
+use handoff_model::kernel::Kernel;
+use handoff_real_backend::descriptors;
+use rustix::event::EventfdFlags;
+use rustix::fd::AsRawFd;
+
+/// No process has so many.
+const CLOSED: Fd = Fd(1_000_000);
+
+#[test]
+fn a_number_that_is_not_open_is_ebadf() {
+    let calls = |fd| {
+        vec![
+            Call::Close { fd },
+            Call::Dup { fd },
+            Call::SetCloexec { fd, on: true },
+            Call::Stat { fd },
+            Call::Truncate { fd, length_bytes: 0 },
+            Call::SealSize { fd },
+            Call::PunchHole { fd, offset_bytes: 0, length_bytes: 4096 },
+            Call::WriteAt { fd, offset_bytes: 0, bytes: vec![1] },
+            Call::ReadAt { fd, offset_bytes: 0, length_bytes: 1 },
+            Call::Mmap { fd: Some(fd), offset_bytes: 0, length_bytes: 4096 },
+            Call::ReadEvent { fd },
+            Call::Kill { pidfd: fd },
+            Call::SendMessage { fd, bytes: vec![1], fds: vec![] },
+            Call::ReceiveMessage { fd, wait: false },
+            Call::ShutdownReceive { fd },
+            Call::IoasAlloc { iommufd: fd },
+            Call::Reset { device: fd },
+        ]
+    };
+    for closed in [Fd(-1), Fd(i32::MIN), CLOSED] {
+        let rows: Vec<_> = calls(closed).into_iter().map(|call| (call, no(Errno::EBADF))).collect();
+        check(&mut host(), &rows);
+    }
+}
+
+#[test]
+fn open_tells_what_is_wrong_with_a_path() {
+    let open = |path: &str| Call::Open { path: path.to_owned() };
+    let mut host = host();
+    check(
+        &mut host,
+        &[
+            (open("/dev/vfio/devices/no-such"), no(Errno::ENOENT)),
+            (open("/proc/self/status/x"), no(Errno::Other(20))),
+            (open("/tmp"), no(Errno::Other(21))),
+            (open("a\0b"), no(Errno::EINVAL)),
+        ],
+    );
+    let null = fd(&mut host, &open("/dev/null"));
+    assert!(descriptors::own(null).expect("open").cloexec);
+}
+
+#[test]
+fn a_number_is_closed_once() {
+    // Alone: in between, another thread could be given the same number.
+    succeeds_alone("files::a_number_is_closed_once", || {
+        let mut host = host();
+        let event = fd(&mut host, &Call::Eventfd);
+        let close = Call::Close { fd: event };
+        check(&mut host, &[(close.clone(), DONE), (close, no(Errno::EBADF))]);
+        assert_eq!(fd(&mut host, &Call::Eventfd), event, "the lowest that is free");
+    });
+}
+
+#[test]
+fn ioctls_on_a_file_that_has_none_are_enotty() {
+    let mut host = host();
+    let null = fd(&mut host, &Call::Open { path: "/dev/null".to_owned() });
+    check(
+        &mut host,
+        &[
+            (Call::IoasAlloc { iommufd: null }, no(Errno::ENOTTY)),
+            (Call::ChangeProcess { iommufd: null, reserved: 1 }, no(Errno::ENOTTY)),
+            (Call::DeviceInfo { device: null }, no(Errno::ENOTTY)),
+            (Call::Reset { device: null }, no(Errno::ENOTTY)),
+            (Call::SetIrqs { device: null, index: 1, eventfds: vec![null] }, no(Errno::ENOTTY)),
+        ],
+    );
+}
+
+#[test]
+fn a_memfd_is_written_read_and_sealed() {
+    let mut host = host();
+    let fd = memfd(&mut host, 8192);
+    let write =
+        |offset_bytes, bytes: &[u8]| Call::WriteAt { fd, offset_bytes, bytes: bytes.to_vec() };
+    let read = |offset_bytes, length_bytes| Call::ReadAt { fd, offset_bytes, length_bytes };
+    let bytes = |bytes: &[u8]| Ok(Reply::Bytes(bytes.to_vec()));
+    check(
+        &mut host,
+        &[
+            (write(4094, b"abcd"), Ok(Reply::Length(4))),
+            (read(4095, 2), bytes(b"bc")),
+            (read(8190, 100), bytes(b"\0\0")),
+            (read(8192, 1), bytes(b"")),
+            (Call::PunchHole { fd, offset_bytes: 4096, length_bytes: 4096 }, DONE),
+            (read(4094, 4), bytes(b"ab\0\0")),
+            (Call::PunchHole { fd, offset_bytes: 0, length_bytes: 0 }, no(Errno::EINVAL)),
+            (Call::Truncate { fd, length_bytes: 4096 }, DONE),
+            (Call::SealSize { fd }, DONE),
+            (Call::SealSize { fd }, DONE),
+            (Call::Truncate { fd, length_bytes: 8192 }, no(Errno::EPERM)),
+            (Call::Truncate { fd, length_bytes: 0 }, no(Errno::EPERM)),
+            (write(4096, b"x"), no(Errno::EPERM)),
+            (write(4095, b"x"), Ok(Reply::Length(1))),
+        ],
+    );
+}
+
+#[test]
+fn stat_tells_the_same_file_by_its_inode() {
+    let mut host = host();
+    let one = memfd(&mut host, 4096);
+    let other = memfd(&mut host, 4096);
+    let dup = fd(&mut host, &Call::Dup { fd: one });
+    let mut stat = |fd| match host.call(&Call::Stat { fd }) {
+        Ok(Reply::Stat { inode, length_bytes }) => (inode, length_bytes),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(stat(one), stat(dup));
+    assert_eq!(stat(one).1, 4096);
+    assert_ne!(stat(one).0, stat(other).0);
+}
+
+#[test]
+fn every_new_descriptor_is_cloexec_until_it_is_told_otherwise() {
+    let mut host = host();
+    let memfd = memfd(&mut host, 0);
+    let event = fd(&mut host, &Call::Eventfd);
+    let dup = fd(&mut host, &Call::Dup { fd: memfd });
+    let cloexec = |fd| descriptors::own(fd).expect("open").cloexec;
+    assert!(cloexec(memfd) && cloexec(event) && cloexec(dup));
+    check(&mut host, &[(Call::SetCloexec { fd: memfd, on: false }, DONE)]);
+    assert!(!cloexec(memfd) && cloexec(dup), "it belongs to the descriptor");
+    check(&mut host, &[(Call::SetCloexec { fd: memfd, on: true }, DONE)]);
+    assert!(cloexec(memfd));
+}
+
+#[test]
+fn an_eventfd_counts_and_is_emptied_by_a_read() {
+    let mut host = host();
+    let made = fd(&mut host, &Call::Eventfd);
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let owned = rustix::event::eventfd(0, flags).expect("room");
+    let event = Fd(owned.as_raw_fd());
+    let waiting = |fd| descriptors::own(fd).expect("open").event_count;
+    assert_eq!((waiting(made), waiting(event)), (Some(0), Some(0)));
+    check(
+        &mut host,
+        &[
+            (Call::ReadEvent { fd: made }, no(Errno::EAGAIN)),
+            (Call::ReadEvent { fd: event }, no(Errno::EAGAIN)),
+        ],
+    );
+    for count in [2_u64, 10] {
+        rustix::io::write(&owned, &count.to_ne_bytes()).expect("room");
+    }
+    assert_eq!(waiting(event), Some(12));
+    check(
+        &mut host,
+        &[
+            (Call::ReadEvent { fd: event }, Ok(Reply::Count(12))),
+            (Call::ReadEvent { fd: event }, no(Errno::EAGAIN)),
+        ],
+    );
+    let identity = |fd| descriptors::own(fd).expect("open").identity;
+    assert_ne!(identity(made), identity(event), "they share an inode, and differ by their ids");
+}

@@ -1,0 +1,144 @@
+//! Limits, credentials, `execve` and exit, each in a process of its own.
+
+use crate::common::{DONE, alone, check, fd, host, host_for, memfd, no, succeeds_alone};
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Uid};
+use handoff_model::kernel::Kernel;
+use rustix::fd::IntoRawFd;
+use std::fs::File;
+use std::sync::mpsc;
+
+const NOBODY: Uid = Uid(65534);
+
+fn is_root() -> bool {
+    host().call(&Call::GetUid) == Ok(Reply::Uid(Uid(0)))
+}
+
+#[test]
+fn a_lower_limit_holds_and_is_not_raised_by_just_anybody() {
+    let test = "processes::a_lower_limit_holds_and_is_not_raised_by_just_anybody";
+    succeeds_alone(test, || {
+        let mut host = host();
+        let set = |limit_bytes| Call::SetMemlock { limit_bytes };
+        check(&mut host, &[(set(65536), DONE), (Call::GetMemlock, Ok(Reply::Memlock(65536)))]);
+        if is_root() {
+            check(&mut host, &[(Call::SetUid { uid: NOBODY }, DONE)]);
+        }
+        check(
+            &mut host,
+            &[
+                (set(65537), no(Errno::EPERM)),
+                (set(u64::MAX), no(Errno::EPERM)),
+                (Call::GetMemlock, Ok(Reply::Memlock(65536))),
+            ],
+        );
+    });
+}
+
+#[test]
+fn another_user_is_one_in_every_thread_and_for_good() {
+    succeeds_alone("processes::another_user_is_one_in_every_thread_and_for_good", || {
+        let mut host = host();
+        let uid = if is_root() { NOBODY } else { Uid(rustix::process::getuid().as_raw()) };
+        let (ask, asked) = mpsc::channel();
+        let other = std::thread::spawn(move || {
+            asked.recv().expect("a question");
+            rustix::process::geteuid().as_raw()
+        });
+        check(
+            &mut host,
+            &[
+                (Call::SetUid { uid }, DONE),
+                (Call::GetUid, Ok(Reply::Uid(uid))),
+                (Call::GetCapIpcLock, Ok(Reply::Flag(false))),
+                (Call::SetUid { uid: Uid(0) }, no(Errno::EPERM)),
+                (Call::DropCapIpcLock, DONE),
+            ],
+        );
+        ask.send(()).expect("it listens");
+        assert_eq!(other.join().expect("it ended"), uid.0);
+    });
+}
+
+#[test]
+fn a_capability_that_was_dropped_is_gone_and_no_other() {
+    succeeds_alone("processes::a_capability_that_was_dropped_is_gone_and_no_other", || {
+        let before = rustix::thread::capabilities(None).expect("readable");
+        check(
+            &mut host(),
+            &[
+                (Call::DropCapIpcLock, DONE),
+                (Call::GetCapIpcLock, Ok(Reply::Flag(false))),
+                (Call::DropCapIpcLock, DONE),
+            ],
+        );
+        let after = rustix::thread::capabilities(None).expect("readable");
+        let lost = before.permitted - after.permitted;
+        assert!((lost - rustix::thread::CapabilitySet::IPC_LOCK).is_empty(), "{lost:?}");
+    });
+}
+
+#[test]
+fn exit_ends_the_process_with_its_status() {
+    let ended = alone("processes::exit_ends_the_process_with_its_status", || {
+        let _ = host().call(&Call::Exit { status: 77 });
+    });
+    if let Some(output) = ended {
+        assert_eq!(output.status.code(), Some(77));
+    }
+}
+
+#[test]
+fn exec_keeps_what_is_not_cloexec_and_says_its_arguments() {
+    let script = r#"echo "[$0 $1 $#]"; for n in "$@"; do test -e /proc/$$/fd/$n && echo "has $n"; done; exit 5"#;
+    let test = "processes::exec_keeps_what_is_not_cloexec_and_says_its_arguments";
+    let ended = alone(test, || {
+        let mut host = host();
+        let (kept, closed) = (memfd(&mut host, 0), memfd(&mut host, 0));
+        check(&mut host, &[(Call::SetCloexec { fd: kept, on: false }, DONE)]);
+        let numbers = [kept.to_string(), closed.to_string()];
+        say(&format!("kept {kept} closed {closed}"));
+        let argv = ["shell", "-c", script, "name", &numbers[0], &numbers[1]];
+        let image = program("/bin/sh");
+        let failed = host_for(&argv).call(&Call::Exec { image });
+        panic!("{failed:?}");
+    });
+    if let Some(output) = ended {
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(5), "{told}");
+        let numbers = told.lines().find_map(|line| line.strip_prefix("kept "));
+        let (kept, closed) = numbers.and_then(|line| line.split_once(" closed ")).expect("told");
+        assert!(told.contains(&format!("[name {kept} 2]")), "{told}");
+        assert!(told.contains(&format!("has {kept}\n")), "{told}");
+        assert!(!told.contains(&format!("has {closed}\n")), "{told}");
+    }
+}
+
+/// Past the test harness, which keeps what is printed.
+fn say(line: &str) {
+    let line = format!("{line}\n");
+    rustix::io::write(std::io::stdout(), line.as_bytes()).expect("an open output");
+}
+
+fn program(path: &str) -> Fd {
+    Fd(File::open(path).expect("a program").into_raw_fd())
+}
+
+#[test]
+fn exec_that_cannot_be_returns() {
+    let mut host = host_for(&["x"]);
+    let memfd = fd(&mut host, &Call::Memfd { name: "not a program".to_owned() });
+    let text = Call::WriteAt { fd: memfd, offset_bytes: 0, bytes: b"nonsense".to_vec() };
+    let image = program("/bin/sh");
+    check(
+        &mut host,
+        &[
+            (text, Ok(Reply::Length(8))),
+            (Call::Exec { image: memfd }, no(Errno::Other(8))),
+            (Call::Exec { image: program("/etc/passwd") }, no(Errno::EACCES)),
+            (Call::Exec { image: Fd(1_000_000) }, no(Errno::ENOENT)),
+        ],
+    );
+    check(&mut host_for(&[]), &[(Call::Exec { image }, no(Errno::EINVAL))]);
+}

@@ -1,0 +1,128 @@
+//! The machine's own invariants, checked.
+//!
+//! What the heads of the files promise and what no view shows: references are counted right, pins
+//! follow the union rule, the books add up, nothing is kept that nothing refers to. Tests call it
+//! after every step; a checker may, too.
+
+use crate::account::Mode;
+use crate::file::File;
+use crate::machine::Machine;
+use crate::pages::{PageSet, Source, gaps};
+use crate::process::Process;
+use crate::profile::Quirk;
+use crate::slots::FileId;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+/// How much each key has.
+type Sums<K> = BTreeMap<K, i64>;
+
+fn add<K: Ord>(sums: &mut Sums<K>, key: K, count: u64) {
+    *sums.entry(key).or_default() += i64::try_from(count).expect("a count");
+}
+
+fn same<T: PartialEq + Debug>(what: &str, counted: &T, kept: &T) -> Result<(), String> {
+    if counted == kept { Ok(()) } else { Err(format!("{what}: {counted:?}, but kept {kept:?}")) }
+}
+
+impl Machine {
+    /// Checks every invariant; says which one is broken.
+    pub fn audit(&self) -> Result<(), String> {
+        self.audit_references()?;
+        self.audit_pins()?;
+        self.audit_books()?;
+        self.audit_remains()
+    }
+
+    fn page_sets(&self) -> impl Iterator<Item = &PageSet> {
+        self.contexts.iter().flat_map(|(_, context)| context.sets.iter().map(|(_, set)| set))
+    }
+
+    /// Whoever holds a file: descriptors, packets, page sets, triggers, bindings.
+    fn holders(&self) -> impl Iterator<Item = FileId> {
+        let slots = self.pids().flat_map(|(_, process)| process.descriptors.values());
+        let packets = self.files.iter().filter_map(|(_, open)| match &open.file {
+            File::Socket(socket) => Some(socket.queue.iter().flat_map(|packet| &packet.files)),
+            _ => None,
+        });
+        let sources = self.page_sets().filter_map(|set| match set.source {
+            Source::File(file, _) => Some(file),
+            Source::User(_) => None,
+        });
+        let devices = self.devices.iter().flat_map(|device| {
+            let triggers = device.armed.iter().flat_map(|armed| &armed.triggers);
+            let all = triggers.chain(&device.notifiers).copied().flatten();
+            all.chain(device.binding.map(|binding| binding.iommufd))
+        });
+        slots.map(|slot| slot.file).chain(packets.flatten().copied()).chain(sources).chain(devices)
+    }
+
+    fn audit_references(&self) -> Result<(), String> {
+        let mut counted = Sums::new();
+        self.holders().for_each(|file| add(&mut counted, file, 1));
+        let kept: Sums<_> =
+            self.files.iter().map(|(id, open)| (id, i64::from(open.refs))).collect();
+        same("references", &counted, &kept)
+    }
+
+    /// Exactly what areas in address spaces with a domain cover is pinned, and once.
+    fn audit_pins(&self) -> Result<(), String> {
+        for (_, context) in self.contexts.iter() {
+            for (id, set) in context.sets.iter() {
+                let wanted = context.wanted(id);
+                if !wanted.iter().all(|range| gaps(&set.pins, range.clone()).is_empty()) {
+                    return Err(format!("{set:?} is not pinned in {wanted:?}"));
+                }
+                let covers = |page: &u64| wanted.iter().any(|range| range.contains(page));
+                if !set.pins.iter().all(|pin| (pin.index..pin.end()).all(|page| covers(&page))) {
+                    return Err(format!("{set:?} is pinned beyond {wanted:?}"));
+                }
+                if set.pins.windows(2).any(|pair| pair[0].end() > pair[1].index) {
+                    return Err(format!("{set:?} is pinned twice"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Each counter is the sum of what page sets remember, where no hazard has parted them.
+    fn audit_books(&self) -> Result<(), String> {
+        let (mut users, mut locked, mut pinned) = (Sums::new(), Sums::new(), Sums::new());
+        for set in self.page_sets() {
+            add(&mut pinned, set.owner.mm, set.charged);
+            match set.mode {
+                Mode::Nobody => {}
+                Mode::User => add(&mut users, set.owner.uid, set.charged),
+                Mode::Mm => add(&mut locked, set.owner.mm, set.charged),
+            }
+        }
+        users.retain(|_, pages| *pages != 0);
+        locked.retain(|_, pages| *pages != 0);
+        pinned.retain(|_, pages| *pages != 0);
+        same("users' books", &users, &self.books.users)?;
+        if self.profile.has(Quirk::DeadOwner) {
+            return Ok(());
+        }
+        same("memory maps' books", &locked, &self.books.locked)?;
+        if self.profile.has(Quirk::PinnedDrift) {
+            return Ok(());
+        }
+        same("VmPin", &pinned, &self.books.pinned)
+    }
+
+    /// The dead have nothing, and nothing is there that nothing refers to.
+    fn audit_remains(&self) -> Result<(), String> {
+        let has = |p: &Process| {
+            !p.descriptors.is_empty() || !p.vmas.is_empty() || p.guest.is_some() || p.cap_ipc_lock
+        };
+        if let Some((pid, _)) = self.pids().find(|(_, process)| !process.alive && has(process)) {
+            return Err(format!("process {pid} is dead and has something"));
+        }
+        if let Some(id) = self.memories.ids().into_iter().find(|id| !self.is_memory_used(*id)) {
+            return Err(format!("{id:?} is used by nothing"));
+        }
+        let mut swept = self.clone();
+        swept.reclaim();
+        same("after sweeping", &(swept == *self), &true)
+    }
+}

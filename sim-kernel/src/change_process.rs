@@ -1,0 +1,128 @@
+//! `IOMMU_IOAS_CHANGE_PROCESS`: the caller becomes the owner of every page set of a context.
+//!
+//! In order: the reserved field; every set that an area shows must be file-backed; the pages of all
+//! sets that change their account are charged to the caller, each set once; then each old owner is
+//! uncharged and each set handed over. Page tables, pins, domains and devices are not touched. No
+//! capability is asked for, only the descriptor.
+//!
+//! Hazards, each as its quirk says:
+//! * K1: the charge precedes the uncharge, on the same counter where both have one user.
+//! * K2: sets that nobody is charged for change hands without their VmPin.
+//! * K3: a dead memory map cannot be uncharged. The call says EINVAL, though everything has moved, and
+//!   the sets remember a charge of 0: it is never given back by unmap, and the next taker pays nothing
+//!   while its predecessor is uncharged.
+//!
+//! Without K1 the net difference of each counter is charged; without K2, VmPin moves; without K3, there
+//! is nothing to give back on a dead memory map, and that is no error.
+//!
+//! Mirrors `iommufd_ioas_change_process` and its helpers in `drivers/iommu/iommufd/ioas.c`.
+
+use crate::account::{Mode, Owner};
+use crate::machine::Machine;
+use crate::pages::{PageSet, Source};
+use crate::profile::{Profile, Quirk};
+use crate::slots::{ContextId, SetId};
+use handoff_model::call::{Answer, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid};
+
+impl PageSet {
+    /// `need_charge_update`.
+    fn changes_account(&self, taker: Owner) -> bool {
+        match self.mode {
+            Mode::Nobody => false,
+            Mode::User => self.owner != taker,
+            Mode::Mm => self.owner.mm != taker.mm,
+        }
+    }
+
+    /// Whether handing it over only moves VmPin: the same user goes on being charged (mended K1), or
+    /// nobody does (mended K2).
+    fn moves_pinned_only(&self, taker: Owner, profile: Profile) -> bool {
+        match self.mode {
+            Mode::Nobody => !profile.has(Quirk::PinnedDrift),
+            Mode::User => self.owner.uid == taker.uid && !profile.has(Quirk::DoubleCharge),
+            Mode::Mm => false,
+        }
+    }
+}
+
+impl Machine {
+    /// EBADF, ENOTTY before 6.13, EOPNOTSUPP, EINVAL, ENOMEM; EINVAL after the fact with K3.
+    pub(crate) fn change_process(&mut self, pid: Pid, iommufd: Fd, reserved: u32) -> Answer {
+        let context = self.context_of(pid, iommufd)?;
+        if !self.profile.has_change_process() {
+            return Err(Errno::ENOTTY);
+        }
+        if reserved != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let sets = self.contexts.get(context).sets.ids();
+        let is_file = |id: &SetId| matches!(self.set(context, *id).source, Source::File(..));
+        if !sets.iter().all(is_file) {
+            return Err(Errno::EINVAL);
+        }
+        let taker = self.owner(pid);
+        self.charge_taker(context, &sets, taker)?;
+        let results: Vec<_> = sets.iter().map(|id| self.hand_over(context, *id, taker)).collect();
+        self.reclaim();
+        results.into_iter().rev().find(Result::is_err).unwrap_or(Ok(())).map(|()| Reply::Done)
+    }
+
+    /// `charge_current`: the sums by mode, user before memory map, all or none. A refusal leaves each
+    /// set's charge at what it has pinned.
+    fn charge_taker(
+        &mut self,
+        context: ContextId,
+        sets: &[SetId],
+        taker: Owner,
+    ) -> Result<(), Errno> {
+        let sum = |mode: Mode| -> u64 {
+            (sets.iter().map(|id| self.set(context, *id)))
+                .filter(|set| set.mode == mode && set.changes_account(taker))
+                .filter(|set| !set.moves_pinned_only(taker, self.profile))
+                .map(|set| set.charged)
+                .sum()
+        };
+        let sums = [Mode::User, Mode::Mm].map(|mode| (mode, sum(mode)));
+        let charged = self.atomically(|machine| {
+            let mut due = sums.into_iter().filter(|(_, pages)| *pages > 0);
+            due.try_for_each(|(mode, pages)| machine.charge(taker, mode, pages))
+        });
+        if charged.is_err() {
+            for id in sets {
+                let pinned = self.set(context, *id).pinned_pages();
+                if self.set(context, *id).charged != pinned {
+                    self.set_mut(context, *id).charged = pinned;
+                }
+            }
+        }
+        charged
+    }
+
+    /// Uncharges the old owner and writes down the new one, whatever the uncharge says.
+    fn hand_over(&mut self, context: ContextId, id: SetId, taker: Owner) -> Result<(), Errno> {
+        let set = self.set(context, id);
+        if set.owner == taker {
+            return Ok(());
+        }
+        let (owner, mode, pinned) = (set.owner, set.mode, set.pinned_pages());
+        let changes_account = set.changes_account(taker);
+        let mut result = Ok(());
+        if set.moves_pinned_only(taker, self.profile) {
+            self.move_pinned_to(owner, taker, pinned);
+        } else if changes_account {
+            result = self.uncharge(owner, mode, pinned);
+            let remembered = if result.is_ok() { pinned } else { 0 };
+            self.set_mut(context, id).charged = remembered;
+        }
+        self.set_mut(context, id).owner = taker;
+        result
+    }
+
+    fn move_pinned_to(&mut self, owner: Owner, taker: Owner, pages: u64) {
+        let pages = i64::try_from(pages).expect("fewer pages than an address space has");
+        self.move_pinned(owner, -pages);
+        self.move_pinned(taker, pages);
+    }
+}

@@ -1,0 +1,222 @@
+//! Open file descriptions and descriptor tables.
+//!
+//! A file here is an open file description (`struct file`): what `dup`, `SCM_RIGHTS` and exec share.
+//! All state of a binding, an attachment or a context belongs to it, never to a process.
+//!
+//! Invariant: `refs` counts its holders, and a file is in the table while it has any. Holders are
+//! descriptor slots, packets in flight, page sets over it (MAP_FILE), interrupt triggers (eventfds),
+//! and bound devices (their context's iommufd). Proved by the property test.
+//!
+//! The last reference releases what the file stands for: a context, a bound device, a socket.
+//!
+//! A program image is opened with `O_PATH`: it can be passed on, examined and executed, and everything
+//! else says EBADF. Paths have no permissions: who knows one may open it.
+//!
+//! Mirrors `fs/file.c`, `fs/file_table.c`, `fs/fcntl.c`, `fs/open.c`.
+
+use crate::iommufd::Context;
+use crate::machine::{Machine, Placement};
+use crate::memory::inode;
+use crate::process::Descriptor;
+use crate::shared::Shared;
+use crate::slots::{ContextId, DeviceId, FileId, MemoryId, SmallId};
+use crate::socket::Socket;
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid};
+
+/// The lowest descriptor: 0, 1 and 2 are taken.
+const FIRST_FD: i32 = 3;
+
+/// `RLIMIT_NOFILE`: the first descriptor that cannot be had.
+const FD_END: i32 = 1024;
+
+/// An open file description and how many refer to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct OpenFile {
+    pub(crate) refs: u16,
+    pub(crate) file: File,
+}
+
+/// What an open file description stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum File {
+    Iommufd(ContextId),
+    /// Whether it is the bound one, the device knows.
+    Device(DeviceId),
+    Memfd(MemoryId),
+    Eventfd(Eventfd),
+    Socket(Socket),
+    Pidfd(Pid),
+    Image(u8),
+}
+
+/// An eventfd: what waits in it, by the vector of the device that raised it. Sorted; no zeroes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Eventfd(pub(crate) Vec<Signal>);
+
+/// What a vector of a device has put into an eventfd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Signal {
+    pub(crate) device: DeviceId,
+    pub(crate) vector: u16,
+    pub(crate) count: u32,
+}
+
+impl Eventfd {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.iter().map(|signal| u64::from(signal.count)).sum()
+    }
+
+    pub(crate) fn add(&mut self, device: DeviceId, vector: u16) {
+        let place = self.0.binary_search_by_key(&(device, vector), |s| (s.device, s.vector));
+        match place {
+            Ok(at) => self.0[at].count += 1,
+            Err(at) => self.0.insert(at, Signal { device, vector, count: 1 }),
+        }
+    }
+}
+
+impl Machine {
+    pub(crate) fn file(&self, id: FileId) -> &File {
+        &self.files.get(id).file
+    }
+
+    pub(crate) fn file_mut(&mut self, id: FileId) -> &mut File {
+        &mut self.files.get_mut(id).file
+    }
+
+    /// The slot of a descriptor. EBADF.
+    pub(crate) fn descriptor(&self, pid: Pid, fd: Fd) -> Result<Descriptor, Errno> {
+        self.process(pid).descriptors.get(&fd).copied().ok_or(Errno::EBADF)
+    }
+
+    /// The file of a descriptor, for calls that refuse `O_PATH`. EBADF.
+    pub(crate) fn usable(&self, pid: Pid, fd: Fd) -> Result<FileId, Errno> {
+        let file = self.descriptor(pid, fd)?.file;
+        if matches!(self.file(file), File::Image(_)) { Err(Errno::EBADF) } else { Ok(file) }
+    }
+
+    pub(crate) fn get_file(&mut self, id: FileId) {
+        self.files.get_mut(id).refs += 1;
+    }
+
+    /// Drops a reference, and with the last one what the file stands for.
+    pub(crate) fn put_file(&mut self, id: FileId) {
+        let open = self.files.get_mut(id);
+        open.refs -= 1;
+        if open.refs > 0 {
+            return;
+        }
+        match self.files.remove(id).file {
+            File::Iommufd(context) => self.release_context(context),
+            File::Device(device) => self.release_device_file(device, id),
+            File::Socket(socket) => self.release_socket(socket),
+            File::Memfd(_) | File::Eventfd(_) | File::Pidfd(_) | File::Image(_) => {}
+        }
+    }
+
+    /// Gives a file a descriptor and takes a reference. EMFILE.
+    pub(crate) fn install(
+        &mut self,
+        pid: Pid,
+        file: FileId,
+        forced: Option<Fd>,
+    ) -> Result<Fd, Errno> {
+        let taken = &self.process(pid).descriptors;
+        let free = |fd: &Fd| !taken.contains_key(fd);
+        let lowest = || (FIRST_FD..FD_END).map(Fd).find(free);
+        let fd = forced.filter(free).or_else(lowest).ok_or(Errno::EMFILE)?;
+        self.process_mut(pid).descriptors.insert(fd, Descriptor { file, cloexec: true });
+        self.get_file(file);
+        Ok(fd)
+    }
+
+    /// Makes a file and gives it a descriptor. EMFILE.
+    pub(crate) fn install_new(
+        &mut self,
+        pid: Pid,
+        file: File,
+        forced: Option<Fd>,
+    ) -> Result<Fd, Errno> {
+        let id = self.files.insert(OpenFile { refs: 0, file });
+        self.install(pid, id, forced).inspect_err(|_| {
+            self.files.remove(id);
+        })
+    }
+
+    pub(crate) fn close_descriptor(&mut self, pid: Pid, fd: Fd) {
+        let slot = self.process_mut(pid).descriptors.remove(&fd).expect("an open descriptor");
+        self.put_file(slot.file);
+    }
+
+    pub(crate) fn file_call(&mut self, pid: Pid, call: &Call, place: &Placement) -> Option<Answer> {
+        Some(match call {
+            Call::Open { path } => self.open(pid, path, place),
+            Call::Close { fd } => self.close(pid, *fd),
+            Call::Dup { fd } => self.dup(pid, *fd, place),
+            Call::SetCloexec { fd, on } => self.set_cloexec(pid, *fd, *on),
+            Call::Stat { fd } => self.stat(pid, *fd),
+            Call::Eventfd => self.eventfd(pid, place),
+            Call::ReadEvent { fd } => self.read_event(pid, *fd),
+            _ => return None,
+        })
+    }
+
+    fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> Answer {
+        if path == "/dev/iommu" {
+            return self.atomically(|machine| {
+                let context = machine.contexts.insert(Shared::new(Context::default()));
+                machine.install_new(pid, File::Iommufd(context), place.fd).map(Reply::Fd)
+            });
+        }
+        let device = self.devices.iter().position(|device| device.spec.path == path);
+        let file = File::Device(DeviceId::of(device.ok_or(Errno::ENOENT)?));
+        self.install_new(pid, file, place.fd).map(Reply::Fd)
+    }
+
+    fn close(&mut self, pid: Pid, fd: Fd) -> Answer {
+        self.descriptor(pid, fd)?;
+        self.close_descriptor(pid, fd);
+        self.reclaim();
+        Ok(Reply::Done)
+    }
+
+    fn dup(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answer {
+        let file = self.descriptor(pid, fd)?.file;
+        self.install(pid, file, place.fd).map(Reply::Fd)
+    }
+
+    fn set_cloexec(&mut self, pid: Pid, fd: Fd, on: bool) -> Answer {
+        let slot = self.process_mut(pid).descriptors.get_mut(&fd).ok_or(Errno::EBADF)?;
+        slot.cloexec = on;
+        Ok(Reply::Done)
+    }
+
+    /// Only memfds have an inode and a length of their own; all others say 0.
+    fn stat(&self, pid: Pid, fd: Fd) -> Answer {
+        Ok(match *self.file(self.descriptor(pid, fd)?.file) {
+            File::Memfd(memory) => Reply::Stat {
+                inode: inode(memory),
+                length_bytes: self.memories.get(memory).length_bytes,
+            },
+            _ => Reply::Stat { inode: 0, length_bytes: 0 },
+        })
+    }
+
+    fn eventfd(&mut self, pid: Pid, place: &Placement) -> Answer {
+        self.install_new(pid, File::Eventfd(Eventfd::default()), place.fd).map(Reply::Fd)
+    }
+
+    /// `eventfd_read`: everything at once. EAGAIN when there is nothing, EINVAL elsewhere.
+    fn read_event(&mut self, pid: Pid, fd: Fd) -> Answer {
+        let file = self.usable(pid, fd)?;
+        let File::Eventfd(event) = self.file(file) else { return Err(Errno::EINVAL) };
+        let count = event.count();
+        if count == 0 {
+            return Err(Errno::EAGAIN);
+        }
+        self.take_signals(pid, file);
+        Ok(Reply::Count(count))
+    }
+}

@@ -1,0 +1,52 @@
+//! Following processes that are told of: what a replay does to a machine without a call.
+//!
+//! A recorded process forks, gets descriptors by ways that are not modelled, changes its credentials
+//! by calls that [`Call`](handoff_model::call::Call) does not have. These functions put the machine
+//! into the same situation. They check no permission and say no errno.
+//!
+//! Absent: copy-on-write. A child's anonymous memory is its parent's.
+//!
+//! Mirrors `kernel/fork.c`, `net/core/scm.c`, `kernel/cred.c`.
+
+use crate::machine::Machine;
+use crate::process::Process;
+use crate::shared::Shared;
+use crate::slots::FileId;
+use handoff_model::ids::{Fd, Pid, Uid};
+
+impl Machine {
+    /// A child with its parent's descriptors, memory map, user, capability and limit, and without a
+    /// guest. Panics where the parent is dead.
+    pub fn fork(&mut self, parent: Pid) -> Pid {
+        assert!(self.alive(parent), "a dead process does not fork");
+        let child = Process { generation: 0, guest: None, ..self.process(parent).clone() };
+        let files: Vec<FileId> = child.descriptors.values().map(|slot| slot.file).collect();
+        for file in files {
+            self.get_file(file);
+        }
+        self.processes.push(Shared::new(child));
+        Pid(u32::try_from(self.processes.len()).expect("processes are few"))
+    }
+
+    /// The open file of a descriptor under one more, which is free, of the same process or another; →
+    /// whether there is such a descriptor.
+    pub fn share(&mut self, from: Pid, fd: Fd, to: Pid, at: Fd, cloexec: bool) -> bool {
+        let Ok(slot) = self.descriptor(from, fd) else { return false };
+        let installed = self.install(to, slot.file, Some(at)).expect("a free descriptor");
+        assert_eq!(installed, at, "the descriptor is free");
+        self.process_mut(to).descriptors.get_mut(&at).expect("just installed").cloexec = cloexec;
+        true
+    }
+
+    /// Makes a process one of this user, with or without `CAP_IPC_LOCK`.
+    pub fn set_credentials(&mut self, pid: Pid, uid: Uid, cap_ipc_lock: bool) {
+        let process = self.process_mut(pid);
+        process.uid = uid;
+        process.cap_ipc_lock = cap_ipc_lock;
+    }
+
+    /// Gives a process this `RLIMIT_MEMLOCK`; [`handoff_model::call::UNLIMITED`] for none.
+    pub fn set_limit(&mut self, pid: Pid, limit_bytes: u64) {
+        self.process_mut(pid).memlock_bytes = limit_bytes;
+    }
+}

@@ -1,0 +1,140 @@
+//! The guest of a process: vCPUs that run or stand, and how far they have come.
+//!
+//! A guest is a number, its progress, that grows while it runs; its RAM is whatever its process maps.
+//! Its saved state is bytes in a memfd: copied, cut off or overwritten like any others. It dies with
+//! the memory map of its process.
+//!
+//! An interrupt is delivered when a process whose guest runs takes it from an eventfd, by itself or
+//! through KVM's irqfd ([`Machine::deliver`]). Read by any other process it is gone.
+
+use crate::file::{Eventfd, File};
+use crate::machine::Machine;
+use crate::slots::FileId;
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid};
+
+/// A guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Guest {
+    pub(crate) running: bool,
+    pub(crate) progress: u64,
+}
+
+/// What saved state begins with; the progress follows.
+const MAGIC: &[u8; 8] = b"vmstate\0";
+
+impl Machine {
+    /// Gives a process a running guest whose RAM is what the process maps.
+    pub fn boot_guest(&mut self, pid: Pid) {
+        assert!(self.alive(pid), "a dead process has no guest");
+        self.process_mut(pid).guest = Some(Guest { running: true, progress: 0 });
+    }
+
+    /// The running guest of a process gets one step further; → whether there is one.
+    pub fn guest_work(&mut self, pid: Pid) -> bool {
+        if !self.guest_runs(pid) {
+            return false;
+        }
+        let guest = self.process_mut(pid).guest.as_mut();
+        guest.expect("it runs").progress += 1;
+        true
+    }
+
+    /// Whether a process's guest runs.
+    pub fn guest_runs(&self, pid: Pid) -> bool {
+        self.process(pid).guest.is_some_and(|guest| guest.running)
+    }
+
+    /// Whether a process's running guest could take something of a vector now.
+    pub fn can_deliver(&self, pid: Pid, device: &str, vector: usize) -> bool {
+        self.guest_runs(pid) && self.signalled(pid, device, vector).is_some()
+    }
+
+    /// The running guest of a process takes what waits of a vector, through an eventfd that the
+    /// process holds (the lowest descriptor that has some); → whether there was any. Panics for an
+    /// unknown device.
+    pub fn deliver(&mut self, pid: Pid, device: &str, vector: usize) -> bool {
+        match self.signalled(pid, device, vector) {
+            Some(file) if self.guest_runs(pid) => {
+                self.take_signals(pid, file);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The eventfd of a process in which something of a vector waits.
+    fn signalled(&self, pid: Pid, device: &str, vector: usize) -> Option<FileId> {
+        let id = self.device_named(device);
+        let has = |file: FileId| match self.file(file) {
+            File::Eventfd(event) => {
+                event.0.iter().any(|s| s.device == id && usize::from(s.vector) == vector)
+            }
+            _ => false,
+        };
+        let mut held = self.process(pid).descriptors.values().map(|descriptor| descriptor.file);
+        held.find(|file| has(*file))
+    }
+
+    /// A process empties an eventfd.
+    pub(crate) fn take_signals(&mut self, pid: Pid, file: FileId) {
+        let File::Eventfd(event) = self.file_mut(file) else { unreachable!("looked up before") };
+        let Eventfd(signals) = std::mem::take(event);
+        if !self.guest_runs(pid) {
+            return;
+        }
+        for signal in signals {
+            let device = self.device_mut(signal.device);
+            device.counter_mut(signal.vector.into()).delivered += signal.count;
+        }
+    }
+
+    pub(crate) fn guest_call(&mut self, pid: Pid, call: &Call) -> Option<Answer> {
+        Some(match *call {
+            Call::StopGuest => Ok(self.stop_guest(pid)),
+            Call::SaveGuest { fd } => self.save_guest(pid, fd),
+            Call::LoadGuest { fd } => self.load_guest(pid, fd),
+            Call::StartGuest => self.start_guest(pid),
+            _ => return None,
+        })
+    }
+
+    /// Succeeds whatever runs: afterwards, nothing does.
+    fn stop_guest(&mut self, pid: Pid) -> Reply {
+        if self.guest_runs(pid) {
+            self.process_mut(pid).guest.as_mut().expect("it runs").running = false;
+        }
+        Reply::Done
+    }
+
+    /// EINVAL without a guest; else as starting.
+    fn start_guest(&mut self, pid: Pid) -> Answer {
+        let guest = self.process_mut(pid).guest.as_mut().ok_or(Errno::EINVAL)?;
+        guest.running = true;
+        Ok(Reply::Done)
+    }
+
+    /// Writes the progress as it is at this moment. EINVAL without a guest or a memfd, EPERM when the
+    /// memfd may not grow.
+    fn save_guest(&mut self, pid: Pid, fd: Fd) -> Answer {
+        let memory = self.memfd_of(pid, fd, Errno::EINVAL)?;
+        let guest = self.process(pid).guest.ok_or(Errno::EINVAL)?;
+        let state = [*MAGIC, guest.progress.to_le_bytes()].concat();
+        self.write_memory(memory, 0, &state)?;
+        Ok(Reply::Done)
+    }
+
+    /// EINVAL when there is a guest already, or no saved state.
+    fn load_guest(&mut self, pid: Pid, fd: Fd) -> Answer {
+        let memory = self.memfd_of(pid, fd, Errno::EINVAL)?;
+        if self.process(pid).guest.is_some() {
+            return Err(Errno::EINVAL);
+        }
+        let state = self.read_memory(memory, 0, 16);
+        let progress = state.strip_prefix(MAGIC).ok_or(Errno::EINVAL)?;
+        let progress = u64::from_le_bytes(progress.try_into().map_err(|_| Errno::EINVAL)?);
+        self.process_mut(pid).guest = Some(Guest { running: false, progress });
+        Ok(Reply::Done)
+    }
+}

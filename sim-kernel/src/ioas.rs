@@ -1,0 +1,357 @@
+//! Address spaces: where device addresses lead (`struct io_pagetable`).
+//!
+//! An area is a range of device addresses over a slice of a page set. Areas do not overlap; they are
+//! removed whole and never split. Bounds here are inclusive (`first`, `last`).
+//!
+//! What constrains an address space is not stored but follows from who uses it: with a domain,
+//! addresses are those of the IOMMU's aperture in whole pages; with an attached device, its reserved
+//! window is out; with an access, pages are whole.
+//!
+//! Absent: automatic choice of addresses, ALLOW_IOVAS, `HUGE_PAGES`, dma-bufs, areas in transition
+//! (EBUSY) and locked areas.
+//!
+//! Mirrors `drivers/iommu/iommufd/ioas.c` and `io_pagetable.c`.
+
+use crate::account::Mode;
+use crate::hardware::Iommu;
+use crate::iommufd::{Context, Object};
+use crate::machine::Machine;
+use crate::pages::{PageSet, Source};
+use crate::slots::{ContextId, SetId};
+use handoff_model::call::{Answer, Call, Reply, Rights};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Pid, Va};
+use std::ops::Range;
+
+/// An address space.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Ioas {
+    /// Sorted, disjoint.
+    pub(crate) areas: Vec<Area>,
+}
+
+/// An area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Area {
+    pub(crate) range: IovaRange,
+    pub(crate) set: SetId,
+    /// The first byte, counted from the first byte of the page set.
+    pub(crate) start_bytes: u64,
+    pub(crate) writable: bool,
+}
+
+/// What MAP and MAP_FILE have in common.
+struct Mapping {
+    context: ContextId,
+    ioas: ObjectId,
+    source: Source,
+    /// The first byte, counted from the first page of the source.
+    start_bytes: u64,
+    length_bytes: u64,
+    iova: Iova,
+    rights: Rights,
+}
+
+impl Area {
+    /// The pages of its set that it covers.
+    pub(crate) fn indices(&self) -> Range<u64> {
+        let last = self.start_bytes + (self.range.last.0 - self.range.first.0);
+        self.start_bytes / PAGE_BYTES..last / PAGE_BYTES + 1
+    }
+
+    /// The part of it in a range that it meets.
+    fn clipped(&self, range: &IovaRange) -> Self {
+        let first = self.range.first.max(range.first);
+        let start_bytes = self.start_bytes + (first.0 - self.range.first.0);
+        let range = IovaRange { first, last: self.range.last.min(range.last) };
+        Self { range, start_bytes, ..*self }
+    }
+
+    /// `iopt_check_iova_alignment`.
+    pub(crate) fn is_aligned(&self, alignment_bytes: u64) -> bool {
+        let offset = self.start_bytes % PAGE_BYTES;
+        [self.range.first.0, self.range.length_bytes(), offset]
+            .iter()
+            .all(|value| value.is_multiple_of(alignment_bytes))
+    }
+}
+
+impl Ioas {
+    pub(crate) fn insert(&mut self, area: Area) {
+        let at = self.areas.partition_point(|other| other.range < area.range);
+        self.areas.insert(at, area);
+    }
+
+    /// Slices of areas that cover a range without a hole (`iopt_get_pages`). ENOENT.
+    fn contiguous(&self, range: &IovaRange) -> Result<Vec<Area>, Errno> {
+        let met = self.areas.iter().filter(|area| area.range.overlaps(range));
+        let slices: Vec<Area> = met.map(|area| area.clipped(range)).collect();
+        let covered: u64 = slices.iter().map(|area| area.range.length_bytes()).sum();
+        if covered == range.length_bytes() { Ok(slices) } else { Err(Errno::ENOENT) }
+    }
+}
+
+impl Context {
+    /// What fixed addresses, lengths and page offsets must be multiples of.
+    pub(crate) fn alignment_bytes(&self, ioas: ObjectId) -> u64 {
+        if self.is_used(ioas) { PAGE_BYTES } else { 1 }
+    }
+
+    /// Addresses that cannot be mapped, sorted.
+    fn reserved(&self, ioas: ObjectId) -> Vec<IovaRange> {
+        let attached = self.objects.values().any(|object| match object {
+            Object::Device { hwpt: Some(hwpt), .. } => {
+                self.hwpt(*hwpt).is_some_and(|hwpt| hwpt.ioas == ioas)
+            }
+            _ => false,
+        });
+        let window = attached.then_some(Iommu::QEMU_VTD.reserved);
+        let beyond = self.has_domain(ioas).then(|| Iommu::QEMU_VTD.beyond_aperture());
+        window.into_iter().chain(beyond).collect()
+    }
+}
+
+/// ULONG_MAX is no address and no length. EOVERFLOW.
+fn check_below_top(values: &[u64]) -> Result<(), Errno> {
+    if values.contains(&u64::MAX) { Err(Errno::EOVERFLOW) } else { Ok(()) }
+}
+
+/// The range of an address and a length. EINVAL when it is empty, EOVERFLOW when it runs over the top.
+fn range(iova: Iova, length_bytes: u64) -> Result<IovaRange, Errno> {
+    if length_bytes == 0 {
+        return Err(Errno::EINVAL);
+    }
+    IovaRange::of(iova, length_bytes).ok_or(Errno::EOVERFLOW)
+}
+
+impl Machine {
+    pub(crate) fn ioas_call(&mut self, pid: Pid, call: &Call) -> Option<Answer> {
+        Some(match *call {
+            Call::IoasAlloc { iommufd } => self.ioas_alloc(pid, iommufd),
+            Call::IoasIovaRanges { iommufd, ioas } => self.iova_ranges(pid, iommufd, ioas),
+            Call::IoasMap { .. } => self.map_user(pid, call),
+            Call::IoasMapFile { .. } => self.map_file(pid, call),
+            Call::IoasCopy { .. } => self.copy(pid, call),
+            Call::IoasUnmap { iommufd, ioas, iova, length_bytes } => {
+                self.unmap(pid, iommufd, ioas, iova, length_bytes)
+            }
+            _ => return None,
+        })
+    }
+
+    fn ioas_alloc(&mut self, pid: Pid, iommufd: Fd) -> Answer {
+        let context = self.context_of(pid, iommufd)?;
+        let ioas = Object::Ioas(Ioas::default());
+        Ok(Reply::Object(self.contexts.get_mut(context).insert(ioas)))
+    }
+
+    /// `iommufd_ioas_iova_ranges`: the holes between what is reserved.
+    fn iova_ranges(&self, pid: Pid, iommufd: Fd, id: ObjectId) -> Answer {
+        let context = self.context_of(pid, iommufd)?;
+        self.ioas(context, id)?;
+        let table = self.contexts.get(context);
+        let mut ranges = Vec::new();
+        let mut first = Some(Iova(0));
+        for reserved in table.reserved(id) {
+            let last = reserved.first.0.checked_sub(1).map(Iova);
+            let hole = first.zip(last).filter(|(first, last)| first <= last);
+            ranges.extend(hole.map(|(first, last)| IovaRange { first, last }));
+            first = reserved.last.0.checked_add(1).map(Iova);
+        }
+        ranges.extend(first.map(|first| IovaRange { first, last: Iova(u64::MAX) }));
+        Ok(Reply::IovaRanges { ranges, alignment_bytes: table.alignment_bytes(id) })
+    }
+
+    /// `iommufd_ioas_map`: top, object, overflow of addresses, empty, then the address space.
+    fn map_user(&mut self, pid: Pid, call: &Call) -> Answer {
+        let Call::IoasMap { iommufd, ioas, user_va: Va(va), length_bytes, iova, rights } = *call
+        else {
+            unreachable!("the caller matched it")
+        };
+        let context = self.context_of(pid, iommufd)?;
+        check_below_top(&[iova.0, length_bytes])?;
+        self.ioas(context, ioas)?;
+        va.checked_add(length_bytes).ok_or(Errno::EOVERFLOW)?;
+        let source = Source::User(va - va % PAGE_BYTES);
+        let start_bytes = va % PAGE_BYTES;
+        let mapping = Mapping { context, ioas, source, start_bytes, length_bytes, iova, rights };
+        self.map(pid, &mapping)
+    }
+
+    /// `iommufd_ioas_map_file`: top, object, empty, overflow of offsets, descriptor, then the address
+    /// space. ENOTTY before 6.13. The kind of the file is not asked.
+    fn map_file(&mut self, pid: Pid, call: &Call) -> Answer {
+        let Call::IoasMapFile { iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights } =
+            *call
+        else {
+            unreachable!("the caller matched it")
+        };
+        let context = self.context_of(pid, iommufd)?;
+        if !self.profile.has_map_file() {
+            return Err(Errno::ENOTTY);
+        }
+        check_below_top(&[iova.0, length_bytes])?;
+        self.ioas(context, ioas)?;
+        if length_bytes == 0 {
+            return Err(Errno::EINVAL);
+        }
+        offset_bytes.checked_add(length_bytes).ok_or(Errno::EOVERFLOW)?;
+        let source = Source::File(self.usable(pid, fd)?, offset_bytes / PAGE_BYTES);
+        let start_bytes = offset_bytes % PAGE_BYTES;
+        let mapping = Mapping { context, ioas, source, start_bytes, length_bytes, iova, rights };
+        self.map(pid, &mapping)
+    }
+
+    /// A new page set and an area over all of it.
+    fn map(&mut self, pid: Pid, mapping: &Mapping) -> Answer {
+        let Mapping { context, ioas, source, start_bytes, length_bytes, iova, rights } = *mapping;
+        if length_bytes == 0 || length_bytes > u64::MAX - PAGE_BYTES {
+            return Err(Errno::EINVAL);
+        }
+        let table = self.contexts.get(context);
+        let mode = match (self.process(pid).cap_ipc_lock, table.per_process) {
+            (true, _) => Mode::Nobody,
+            (false, true) => Mode::Mm,
+            (false, false) => Mode::User,
+        };
+        let range = self.check_free(context, ioas, iova, length_bytes)?;
+        let writable = rights == Rights::ReadWrite;
+        let set = PageSet {
+            source,
+            pages: (start_bytes + length_bytes).div_ceil(PAGE_BYTES),
+            writable,
+            owner: self.owner(pid),
+            mode,
+            charged: 0,
+            pins: Vec::new(),
+        };
+        self.atomically(|machine| {
+            if let Source::File(file, _) = source {
+                machine.get_file(file);
+            }
+            let set = machine.contexts.get_mut(context).sets.insert(set);
+            machine.insert_areas(context, ioas, &[Area { range, set, start_bytes, writable }])
+        })
+    }
+
+    /// `iopt_check_iova`. EINVAL (alignment), EOVERFLOW, EINVAL (reserved), EEXIST.
+    fn check_free(
+        &self,
+        context: ContextId,
+        id: ObjectId,
+        iova: Iova,
+        length_bytes: u64,
+    ) -> Result<IovaRange, Errno> {
+        let table = self.contexts.get(context);
+        let alignment_bytes = table.alignment_bytes(id);
+        if [length_bytes, iova.0].iter().any(|value| !value.is_multiple_of(alignment_bytes)) {
+            return Err(Errno::EINVAL);
+        }
+        let range = range(iova, length_bytes)?;
+        if table.reserved(id).iter().any(|reserved| reserved.overlaps(&range)) {
+            return Err(Errno::EINVAL);
+        }
+        if self.ioas(context, id)?.areas.iter().any(|area| area.range.overlaps(&range)) {
+            return Err(Errno::EEXIST);
+        }
+        Ok(range)
+    }
+
+    /// `iopt_insert_area` and `iopt_area_fill_domains`. EPERM (writable over read-only pages), EINVAL
+    /// (offset within the page), and what pinning says. The caller undoes a failure.
+    fn insert_areas(&mut self, context: ContextId, id: ObjectId, areas: &[Area]) -> Answer {
+        let alignment_bytes = self.contexts.get(context).alignment_bytes(id);
+        for area in areas {
+            if area.writable && !self.set(context, area.set).writable {
+                return Err(Errno::EPERM);
+            }
+            if !(area.start_bytes % PAGE_BYTES).is_multiple_of(alignment_bytes) {
+                return Err(Errno::EINVAL);
+            }
+            self.ioas_mut(context, id).insert(*area);
+        }
+        if self.contexts.get(context).has_domain(id) {
+            self.pin_ioas(context, id)?;
+        }
+        Ok(Reply::Done)
+    }
+
+    fn ioas_mut(&mut self, context: ContextId, id: ObjectId) -> &mut Ioas {
+        match self.contexts.get_mut(context).objects.get_mut(&id) {
+            Some(Object::Ioas(ioas)) => ioas,
+            _ => unreachable!("looked up before"),
+        }
+    }
+
+    /// `iommufd_ioas_copy`: top, source object, source range, destination object, then as a map.
+    fn copy(&mut self, pid: Pid, call: &Call) -> Answer {
+        let Call::IoasCopy {
+            iommufd,
+            source,
+            source_iova,
+            destination,
+            destination_iova,
+            length_bytes,
+            rights,
+        } = *call
+        else {
+            unreachable!("the caller matched it")
+        };
+        let context = self.context_of(pid, iommufd)?;
+        check_below_top(&[length_bytes, source_iova.0, destination_iova.0])?;
+        let from = self.ioas(context, source)?;
+        let slices = from.contiguous(&range(source_iova, length_bytes)?)?;
+        self.ioas(context, destination)?;
+        let to = self.check_free(context, destination, destination_iova, length_bytes)?;
+        let moved = |iova: Iova| Iova(iova.0 - source_iova.0 + to.first.0);
+        let writable = rights == Rights::ReadWrite;
+        let areas: Vec<Area> = (slices.into_iter())
+            .map(|area| {
+                let Area { range: IovaRange { first, last }, .. } = area;
+                let range = IovaRange { first: moved(first), last: moved(last) };
+                Area { range, writable, ..area }
+            })
+            .collect();
+        self.atomically(|machine| machine.insert_areas(context, destination, &areas))
+    }
+
+    /// `iommufd_ioas_unmap`. Whole areas only, in order; those before one that is not inside the range
+    /// are gone when it says ENOENT.
+    fn unmap(
+        &mut self,
+        pid: Pid,
+        iommufd: Fd,
+        id: ObjectId,
+        iova: Iova,
+        length_bytes: u64,
+    ) -> Answer {
+        let context = self.context_of(pid, iommufd)?;
+        self.ioas(context, id)?;
+        let everything = IovaRange { first: Iova(0), last: Iova(u64::MAX) };
+        let is_everything = (iova.0, length_bytes) == (0, u64::MAX);
+        let range = if is_everything {
+            everything
+        } else {
+            check_below_top(&[iova.0, length_bytes])?;
+            range(iova, length_bytes)?
+        };
+        let areas = self.ioas(context, id)?.areas.iter().map(|area| area.range);
+        let met: Vec<IovaRange> = areas.filter(|area| area.overlaps(&range)).collect();
+        let whole: Vec<IovaRange> =
+            met.iter().take_while(|area| range.contains(area)).copied().collect();
+        self.remove_areas(context, id, &whole);
+        if whole.len() < met.len() || (whole.is_empty() && !is_everything) {
+            return Err(Errno::ENOENT);
+        }
+        Ok(Reply::Length(whole.iter().map(IovaRange::length_bytes).sum()))
+    }
+
+    fn remove_areas(&mut self, context: ContextId, id: ObjectId, ranges: &[IovaRange]) {
+        if ranges.is_empty() {
+            return;
+        }
+        self.ioas_mut(context, id).areas.retain(|area| !ranges.contains(&area.range));
+        self.unpin_unwanted(context);
+        self.reclaim();
+    }
+}

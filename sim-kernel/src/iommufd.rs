@@ -1,0 +1,223 @@
+//! An iommufd context: its object table, and the calls that concern objects as such.
+//!
+//! Objects of all kinds are numbered together, from 1, by the lowest free number; a number is used
+//! again at once after its object is destroyed. So an id that is carried from one process to another
+//! can mean another object by then.
+//!
+//! Who uses an object is not counted but looked up: an HWPT uses its IOAS, a device its HWPT, an
+//! access its IOAS. What is in use says EBUSY to DESTROY, and so do devices and accesses always:
+//! their drivers hold them until the device file is closed. Areas do not make an IOAS busy.
+//!
+//! A context lives as long as its file: while a process holds a descriptor, one is in flight, or a
+//! device is bound.
+//!
+//! Mirrors `drivers/iommu/iommufd/main.c`.
+
+use crate::file::File;
+use crate::hardware::Iommu;
+use crate::ioas::{Area, Ioas};
+use crate::machine::Machine;
+use crate::pages::PageSet;
+use crate::process::MmId;
+use crate::slots::{ContextId, DeviceId, MemoryId, SetId, Slots};
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, ObjectId, Pid};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// A context.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Context {
+    pub(crate) objects: BTreeMap<ObjectId, Object>,
+    pub(crate) sets: Slots<SetId, PageSet>,
+    /// `RLIMIT_MODE`: charge the memory map of the process and not its user.
+    pub(crate) per_process: bool,
+}
+
+/// An object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Object {
+    /// An address space.
+    Ioas(Ioas),
+    /// A domain: the page table of an IOMMU over an address space.
+    Hwpt(Hwpt),
+    /// A device with DMA of its own, and the domain that it is attached to.
+    Device { device: DeviceId, hwpt: Option<ObjectId> },
+    /// A device that the kernel emulates, and the address space that it looks into.
+    Access { device: DeviceId, ioas: Option<ObjectId> },
+}
+
+/// A domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Hwpt {
+    pub(crate) ioas: ObjectId,
+    /// Made by attaching to the IOAS; goes with the last device.
+    pub(crate) auto: bool,
+}
+
+impl Object {
+    /// Which object it uses.
+    fn uses(&self) -> Option<ObjectId> {
+        match self {
+            Self::Ioas(_) => None,
+            Self::Hwpt(hwpt) => Some(hwpt.ioas),
+            Self::Device { hwpt: used, .. } | Self::Access { ioas: used, .. } => *used,
+        }
+    }
+}
+
+impl Context {
+    /// Takes the lowest free id.
+    pub(crate) fn insert(&mut self, object: Object) -> ObjectId {
+        let taken = self.objects.keys().zip(1..).take_while(|(id, next)| id.0 == *next).count();
+        let id = ObjectId(u32::try_from(taken).expect("objects are few") + 1);
+        self.objects.insert(id, object);
+        id
+    }
+
+    pub(crate) fn ioas(&self, id: ObjectId) -> Option<&Ioas> {
+        match self.objects.get(&id)? {
+            Object::Ioas(ioas) => Some(ioas),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn hwpt(&self, id: ObjectId) -> Option<Hwpt> {
+        match self.objects.get(&id)? {
+            Object::Hwpt(hwpt) => Some(*hwpt),
+            _ => None,
+        }
+    }
+
+    /// Every address space, by id.
+    pub(crate) fn address_spaces(&self) -> impl Iterator<Item = (ObjectId, &Ioas)> {
+        self.objects.iter().filter_map(|(id, object)| match object {
+            Object::Ioas(ioas) => Some((*id, ioas)),
+            _ => None,
+        })
+    }
+
+    /// Whether another object uses this one.
+    pub(crate) fn is_used(&self, id: ObjectId) -> bool {
+        self.objects.values().any(|object| object.uses() == Some(id))
+    }
+
+    /// Whether an address space has a domain, so that its pages are pinned.
+    pub(crate) fn has_domain(&self, ioas: ObjectId) -> bool {
+        self.objects.values().any(|object| matches!(object, Object::Hwpt(h) if h.ioas == ioas))
+    }
+
+    /// The slices of a page set that areas in address spaces with a domain cover.
+    pub(crate) fn wanted(&self, set: SetId) -> Vec<Range<u64>> {
+        (self.address_spaces())
+            .filter(|(id, _)| self.has_domain(*id))
+            .flat_map(|(_, ioas)| ioas.areas.iter().filter(|area| area.set == set))
+            .map(Area::indices)
+            .collect()
+    }
+
+    pub(crate) fn has_areas(&self, set: SetId) -> bool {
+        self.address_spaces().any(|(_, ioas)| ioas.areas.iter().any(|area| area.set == set))
+    }
+
+    /// Whether a page of this memory object is pinned.
+    pub(crate) fn pins(&self, memory: MemoryId) -> bool {
+        self.sets.iter().any(|(_, set)| set.pins.iter().any(|pin| pin.memory == memory))
+    }
+
+    /// Whether a page set belongs to this memory map.
+    pub(crate) fn names_mm(&self, mm: MmId) -> bool {
+        self.sets.iter().any(|(_, set)| set.owner.mm == mm)
+    }
+}
+
+impl Machine {
+    /// The context of a descriptor, for an ioctl of iommufd. EBADF; ENOTTY for a file that does not
+    /// know it; EINVAL for a device file before BIND, which knows nothing at all.
+    pub(crate) fn context_of(&self, pid: Pid, fd: Fd) -> Result<ContextId, Errno> {
+        let file = self.usable(pid, fd)?;
+        match *self.file(file) {
+            File::Iommufd(context) => Ok(context),
+            File::Device(device) if !self.is_bound_file(device, file) => Err(Errno::EINVAL),
+            _ => Err(Errno::ENOTTY),
+        }
+    }
+
+    /// An IOAS. ENOENT, also for an object of another kind.
+    pub(crate) fn ioas(&self, context: ContextId, id: ObjectId) -> Result<&Ioas, Errno> {
+        self.contexts.get(context).ioas(id).ok_or(Errno::ENOENT)
+    }
+
+    pub(crate) fn iommufd_call(&mut self, pid: Pid, call: &Call) -> Option<Answer> {
+        Some(match *call {
+            Call::Destroy { iommufd, id } => self.destroy(pid, iommufd, id),
+            Call::GetRlimitMode { iommufd } => self.rlimit_mode(pid, iommufd),
+            Call::SetRlimitMode { iommufd, per_process } => {
+                self.set_rlimit_mode(pid, iommufd, per_process)
+            }
+            Call::GetHwInfo { iommufd, device } => self.hw_info(pid, iommufd, device),
+            Call::HwptAlloc { iommufd, device, ioas } => {
+                self.hwpt_alloc(pid, iommufd, device, ioas)
+            }
+            Call::ProbeHwpt { iommufd, hwpt } => self.probe_hwpt(pid, iommufd, hwpt),
+            Call::ChangeProcess { iommufd, reserved } => {
+                self.change_process(pid, iommufd, reserved)
+            }
+            _ => return self.ioas_call(pid, call),
+        })
+    }
+
+    /// `iommufd_destroy`. ENOENT, EBUSY.
+    fn destroy(&mut self, pid: Pid, iommufd: Fd, id: ObjectId) -> Answer {
+        let context = self.context_of(pid, iommufd)?;
+        let table = self.contexts.get(context);
+        let object = table.objects.get(&id).ok_or(Errno::ENOENT)?;
+        let is_held = matches!(object, Object::Device { .. } | Object::Access { .. });
+        if is_held || table.is_used(id) {
+            return Err(Errno::EBUSY);
+        }
+        self.contexts.get_mut(context).objects.remove(&id);
+        self.unpin_unwanted(context);
+        self.reclaim();
+        Ok(Reply::Done)
+    }
+
+    /// `iommufd_option_rlimit_mode`, GET.
+    fn rlimit_mode(&self, pid: Pid, iommufd: Fd) -> Answer {
+        let context = self.context_of(pid, iommufd)?;
+        Ok(Reply::Flag(self.contexts.get(context).per_process))
+    }
+
+    /// `iommufd_option_rlimit_mode`, SET. EPERM, then EBUSY once there is an object.
+    fn set_rlimit_mode(&mut self, pid: Pid, iommufd: Fd, per_process: bool) -> Answer {
+        let context = self.context_of(pid, iommufd)?;
+        if !self.process(pid).is_privileged() {
+            return Err(Errno::EPERM);
+        }
+        if !self.contexts.get(context).objects.is_empty() {
+            return Err(Errno::EBUSY);
+        }
+        self.contexts.get_mut(context).per_process = per_process;
+        Ok(Reply::Done)
+    }
+
+    /// `iommufd_get_hw_info`: of devices with DMA only.
+    fn hw_info(&self, pid: Pid, iommufd: Fd, device: ObjectId) -> Answer {
+        let context = self.context_of(pid, iommufd)?;
+        match self.contexts.get(context).objects.get(&device) {
+            Some(Object::Device { .. }) => Ok(Reply::HwInfo {
+                data_type: Iommu::QEMU_VTD.hw_info_type,
+                capabilities: Iommu::QEMU_VTD.capabilities(self.profile),
+            }),
+            _ => Err(Errno::ENOENT),
+        }
+    }
+
+    /// `iommufd_fops_release`: the last reference to the context's file is gone, so nothing is bound.
+    pub(crate) fn release_context(&mut self, context: ContextId) {
+        self.contexts.get_mut(context).objects.clear();
+        self.unpin_unwanted(context);
+        self.contexts.remove(context);
+    }
+}

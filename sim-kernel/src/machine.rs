@@ -1,0 +1,144 @@
+//! The machine: all state of the simulated kernel in one plain value, and the way in.
+//!
+//! Invariants of the whole:
+//! * Two machines in the same situation are equal values. Numbers are the lowest free ones, what
+//!   nothing refers to is gone, lists are sorted; a dead process keeps what a live thing may ask of
+//!   it (user, limit) and nothing else.
+//! * One call is atomic. There is no second thread, so nothing is ever "in transition".
+//! * Whatever fails changes nothing, but where Linux is not atomic either: UNMAP, `SET_IRQS`,
+//!   CHANGE_PROCESS with a dead owner (K3), a message that does not fit the descriptor table.
+
+use crate::account::Books;
+use crate::file::OpenFile;
+use crate::hardware::{Device, DeviceSpec};
+use crate::iommufd::Context;
+use crate::memory::Memory;
+use crate::process::{Process, ProcessSpec};
+use crate::profile::Profile;
+use crate::shared::Shared;
+use crate::slots::{ContextId, FileId, MemoryId, Slots};
+use handoff_model::call::{Answer, Call};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid, Va};
+use handoff_model::kernel::Kernel;
+
+/// A simulated Linux with its processes, iommufd contexts and devices.
+///
+/// Cheap to clone, compare and hash: see `shared`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Machine {
+    pub(crate) profile: Profile,
+    /// By pid, from 1. Pids are not used again.
+    pub(crate) processes: Vec<Shared<Process>>,
+    pub(crate) files: Shared<Slots<FileId, OpenFile>>,
+    pub(crate) memories: Slots<MemoryId, Shared<Memory>>,
+    pub(crate) contexts: Slots<ContextId, Shared<Context>>,
+    pub(crate) devices: Vec<Shared<Device>>,
+    pub(crate) books: Shared<Books>,
+}
+
+/// The numbers that a recorded kernel gave, to be given again in a replay. A number that is taken
+/// is not forced: the answer then differs from the record, which is what a replay looks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// For the descriptor that the call makes.
+    pub fd: Option<Fd>,
+    /// For the mapping that the call makes.
+    pub va: Option<Va>,
+    /// For the descriptors that come with a message, in their order.
+    pub fds: Vec<Fd>,
+}
+
+impl Machine {
+    /// A machine without processes and devices. Its IOMMU is [`crate::hardware::Iommu::QEMU_VTD`].
+    pub fn new(profile: Profile) -> Self {
+        Self {
+            profile,
+            processes: Vec::new(),
+            files: Shared::default(),
+            memories: Slots::default(),
+            contexts: Slots::default(),
+            devices: Vec::new(),
+            books: Shared::default(),
+        }
+    }
+
+    /// Which kernel it is.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// Adds a device, bound to its VFIO driver, reset, with bus mastering off.
+    pub fn plug(&mut self, spec: DeviceSpec) {
+        self.devices.push(Shared::new(Device::new(spec)));
+    }
+
+    /// Starts a process with an empty descriptor table (0, 1 and 2 are taken and not modelled) and an
+    /// empty memory map; → pids 1, 2, 3 and so on.
+    pub fn spawn(&mut self, spec: ProcessSpec) -> Pid {
+        self.processes.push(Shared::new(Process::new(spec)));
+        Pid(u32::try_from(self.processes.len()).expect("processes are few"))
+    }
+
+    /// Makes one call of a living process. Panics for a dead one: a dead process makes no calls.
+    ///
+    /// A call that [would block](Self::would_block) is interrupted instead: EINTR.
+    pub fn call(&mut self, pid: Pid, call: &Call) -> Answer {
+        self.call_placed(pid, call, &Placement::default())
+    }
+
+    /// [`Self::call`] that gives the numbers that `place` asks for.
+    pub fn call_placed(&mut self, pid: Pid, call: &Call, place: &Placement) -> Answer {
+        assert!(self.alive(pid), "a dead process makes no calls");
+        (self.file_call(pid, call, place))
+            .or_else(|| self.memory_call(pid, call, place))
+            .or_else(|| self.process_call(pid, call))
+            .or_else(|| self.socket_call(pid, call, place))
+            .or_else(|| self.guest_call(pid, call))
+            .or_else(|| self.iommufd_call(pid, call))
+            .or_else(|| self.vfio_call(pid, call))
+            .expect("every call belongs to one of these files")
+    }
+
+    /// A process's own door to this kernel.
+    pub fn door(&mut self, pid: Pid) -> Door<'_> {
+        Door { machine: self, pid }
+    }
+
+    /// Does all of `change` or nothing of it.
+    pub(crate) fn atomically<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let before = self.clone();
+        let result = change(self);
+        if result.is_err() {
+            *self = before;
+        }
+        result
+    }
+
+    /// Drops what nothing refers to any more: memory without a file, a mapping or a pin, and the
+    /// counters of dead memory maps that no page set names. Called wherever a reference goes away.
+    pub(crate) fn reclaim(&mut self) {
+        for id in self.memories.ids() {
+            if !self.is_memory_used(id) {
+                self.memories.remove(id);
+            }
+        }
+        self.bury_dead_mms();
+    }
+}
+
+/// A process's door to a [`Machine`].
+#[derive(Debug)]
+pub struct Door<'a> {
+    machine: &'a mut Machine,
+    pid: Pid,
+}
+
+impl Kernel for Door<'_> {
+    fn call(&mut self, call: &Call) -> Answer {
+        self.machine.call(self.pid, call)
+    }
+}

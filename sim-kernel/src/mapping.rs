@@ -1,0 +1,147 @@
+//! Where processes map memory.
+//!
+//! A mapping shows pages of a memory object, shared and writable, at addresses of one memory map. It
+//! keeps the object alive, not the file; it shows whatever pages the object has now, unlike a pin.
+//!
+//! Addresses are the lowest free ones from a fixed base, so that the same calls give the same values.
+//!
+//! Absent: `mprotect`, `mremap`, `MAP_FIXED`, private file mappings, device memory.
+//!
+//! Mirrors `mm/mmap.c` and `mm/vma.c`.
+
+use crate::file::File;
+use crate::machine::{Machine, Placement};
+use crate::memory::Memory;
+use crate::shared::Shared;
+use crate::slots::{FileId, MemoryId};
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Va, pages};
+use std::ops::Range;
+
+/// A mapping of a process (`vm_area_struct`), shared and writable, or anonymous.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Vma {
+    pub(crate) va: u64,
+    pub(crate) pages: u64,
+    pub(crate) memory: MemoryId,
+    /// The page of the memory object that the first one shows.
+    pub(crate) index: u64,
+}
+
+/// Where mappings begin, and where addresses end.
+const VA_FIRST: u64 = 0x7f00_0000_0000;
+const VA_END: u64 = 0x7fff_ffff_f000;
+
+impl Vma {
+    pub(crate) fn end(&self) -> u64 {
+        self.va + self.pages * PAGE_BYTES
+    }
+
+    /// What remains of it in a range of addresses on page boundaries.
+    fn clipped(&self, va: Range<u64>) -> Option<Self> {
+        let (first, end) = (self.va.max(va.start), self.end().min(va.end));
+        (first < end).then(|| Self {
+            va: first,
+            pages: (end - first) / PAGE_BYTES,
+            index: self.index + (first - self.va) / PAGE_BYTES,
+            ..*self
+        })
+    }
+}
+
+impl Machine {
+    pub(crate) fn mapping_call(
+        &mut self,
+        pid: Pid,
+        call: &Call,
+        place: &Placement,
+    ) -> Option<Answer> {
+        Some(match *call {
+            Call::Mmap { fd, offset_bytes, length_bytes } => {
+                self.mmap(pid, fd, offset_bytes, length_bytes, place)
+            }
+            Call::Munmap { va, length_bytes } => self.munmap(pid, va.0, length_bytes),
+            _ => return None,
+        })
+    }
+
+    /// `mmap`: offset, descriptor, length, room, overflow, kind of file, in this order.
+    fn mmap(
+        &mut self,
+        pid: Pid,
+        fd: Option<Fd>,
+        offset_bytes: u64,
+        length_bytes: u64,
+        place: &Placement,
+    ) -> Answer {
+        if !offset_bytes.is_multiple_of(PAGE_BYTES) {
+            return Err(Errno::EINVAL);
+        }
+        let file = fd.map(|fd| self.usable(pid, fd)).transpose()?;
+        if length_bytes == 0 {
+            return Err(Errno::EINVAL);
+        }
+        if length_bytes > VA_END {
+            return Err(Errno::ENOMEM);
+        }
+        let pages = pages(length_bytes);
+        if offset_bytes.checked_add(pages * PAGE_BYTES).is_none() {
+            return Err(Errno::EOVERFLOW);
+        }
+        let va = self.free_va(pid, pages * PAGE_BYTES, place.va).ok_or(Errno::ENOMEM)?;
+        let (memory, index) = match file {
+            Some(file) => (self.mappable(file)?, offset_bytes / PAGE_BYTES),
+            None => (self.anonymous(pages), 0),
+        };
+        self.insert_vma(pid, Vma { va, pages, memory, index });
+        Ok(Reply::Va(Va(va)))
+    }
+
+    /// ENODEV for files without mappings; EINVAL for a device, whose regions are not modelled.
+    fn mappable(&self, file: FileId) -> Result<MemoryId, Errno> {
+        match *self.file(file) {
+            File::Memfd(memory) => Ok(memory),
+            File::Device(_) => Err(Errno::EINVAL),
+            _ => Err(Errno::ENODEV),
+        }
+    }
+
+    fn anonymous(&mut self, pages: u64) -> MemoryId {
+        self.memories.insert(Shared::new(Memory::of(pages * PAGE_BYTES)))
+    }
+
+    fn insert_vma(&mut self, pid: Pid, vma: Vma) {
+        let vmas = &mut self.process_mut(pid).vmas;
+        let at = vmas.partition_point(|other| other.va < vma.va);
+        vmas.insert(at, vma);
+    }
+
+    /// The lowest gap that is large enough, or the forced place where it is free.
+    fn free_va(&self, pid: Pid, length_bytes: u64, forced: Option<Va>) -> Option<u64> {
+        let vmas = &self.process(pid).vmas;
+        let fits = |va: &u64| {
+            let end = va.checked_add(length_bytes).filter(|end| *end <= VA_END);
+            end.is_some_and(|end| vmas.iter().all(|vma| vma.end() <= *va || end <= vma.va))
+        };
+        let forced = forced.map(|va| va.0).filter(|va| va.is_multiple_of(PAGE_BYTES));
+        let gaps = vmas.iter().map(Vma::end).filter(|end| *end >= VA_FIRST);
+        forced.filter(fits).or_else(|| std::iter::once(VA_FIRST).chain(gaps).find(fits))
+    }
+
+    /// `munmap`: whole pages; holes are no error; a mapping may be split.
+    fn munmap(&mut self, pid: Pid, va: u64, length_bytes: u64) -> Answer {
+        let fits = va.is_multiple_of(PAGE_BYTES) && va <= VA_END && length_bytes <= VA_END - va;
+        if !fits || length_bytes == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let end = va + pages(length_bytes) * PAGE_BYTES;
+        let process = self.process_mut(pid);
+        process.vmas = (process.vmas.iter())
+            .flat_map(|vma| [vma.clipped(0..va), vma.clipped(end..u64::MAX)])
+            .flatten()
+            .collect();
+        self.reclaim();
+        Ok(Reply::Done)
+    }
+}

@@ -1,0 +1,179 @@
+//! Which kernel this is: what it knows, and which hazards it has.
+//!
+//! A profile is data: a release, which says which ioctls exist, and a set of [`Quirk`]s. `fixed` is
+//! the newest release with all quirks mended; it shows which findings are the kernel's and which are
+//! a protocol's.
+//!
+//! Only what a kernel could do without is a quirk. The other hazards are how the interface works
+//! and hold in every profile: the accounting mode is the mapper's and sticks (K4, `account`), a dead
+//! owner's user stays charged (K5, `account`), nothing keeps a file's pages and a device's pages the
+//! same (K6, `memory`), ownership is by page set (K8, `pages`), lazily mapped pages are charged to
+//! the recorded owner (K9, `pages`). K7, EBUSY against a map in flight, is absent: a call is atomic.
+//!
+//! Mirrors Linux 6.12, 6.13, 7.2 and 7.3.
+
+use std::fmt;
+
+/// A kernel.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Profile {
+    release: Release,
+    quirks: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Release {
+    V6_12,
+    V6_13,
+    V7_2,
+    V7_3,
+    Fixed,
+}
+
+const ALL_QUIRKS: u8 = 0b111;
+
+/// Oldest first.
+const PROFILES: [(&str, Profile); 5] = [
+    ("6.12", Profile { release: Release::V6_12, quirks: ALL_QUIRKS }),
+    ("6.13", Profile { release: Release::V6_13, quirks: ALL_QUIRKS }),
+    ("7.2", Profile { release: Release::V7_2, quirks: ALL_QUIRKS }),
+    ("7.3", Profile { release: Release::V7_3, quirks: ALL_QUIRKS }),
+    ("fixed", Profile { release: Release::Fixed, quirks: 0 }),
+];
+
+impl Profile {
+    /// Every profile, oldest first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        PROFILES.into_iter().map(|(_, profile)| profile)
+    }
+
+    /// By its name: `6.12`, `6.13`, `7.2`, `7.3`, `fixed`.
+    pub fn by_name(name: &str) -> Option<Self> {
+        PROFILES.into_iter().find(|(known, _)| *known == name).map(|(_, profile)| profile)
+    }
+
+    /// The name of the release, whatever became of its quirks.
+    pub fn name(self) -> &'static str {
+        let named = PROFILES.into_iter().find(|(_, profile)| profile.release == self.release);
+        named.expect("every release has a row").0
+    }
+
+    /// Whether it has this hazard.
+    pub fn has(self, quirk: Quirk) -> bool {
+        self.quirks & quirk.bit() != 0
+    }
+
+    /// The same kernel with this hazard mended.
+    #[must_use]
+    pub fn without(self, quirk: Quirk) -> Self {
+        Self { quirks: self.quirks & !quirk.bit(), ..self }
+    }
+
+    /// The same kernel with this hazard put in.
+    #[must_use]
+    pub fn with(self, quirk: Quirk) -> Self {
+        Self { quirks: self.quirks | quirk.bit(), ..self }
+    }
+
+    /// Its hazards.
+    pub fn quirks(self) -> impl Iterator<Item = Quirk> {
+        Quirk::ALL.into_iter().filter(move |quirk| self.has(*quirk))
+    }
+
+    /// Whether it knows `IOMMU_IOAS_MAP_FILE`.
+    pub fn has_map_file(self) -> bool {
+        self.release >= Release::V6_13
+    }
+
+    /// Whether it knows `IOMMU_IOAS_CHANGE_PROCESS`.
+    pub fn has_change_process(self) -> bool {
+        self.release >= Release::V6_13
+    }
+
+    /// Whether `IOMMU_GET_HW_INFO` tells of address translation services that PCI does not support.
+    pub(crate) fn tells_ats(self) -> bool {
+        self.release >= Release::V7_2
+    }
+
+    /// Whether `IOMMU_HWPT_GET_DIRTY_BITMAP` refuses a length of 0 before it looks whether the domain
+    /// tracks anything (7.3.4, `iommufd_check_iova_range`).
+    pub(crate) fn refuses_empty_bitmap(self) -> bool {
+        self.release >= Release::V7_3
+    }
+}
+
+impl fmt::Debug for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{:?}", self.name(), self.quirks().collect::<Vec<_>>())
+    }
+}
+
+macro_rules! quirks {
+    ($($name:ident = $code:literal, $evidence:literal;)*) => {
+        /// A hazard of CHANGE_PROCESS that some kernels have.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Quirk {
+            $(#[doc = $evidence] $name,)*
+        }
+
+        impl Quirk {
+            /// Every one.
+            pub const ALL: [Self; 3] = [$(Self::$name,)*];
+
+            /// The short name that findings are told by.
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// What was seen of it, and where.
+            pub fn evidence(self) -> &'static str {
+                match self { $(Self::$name => $evidence,)* }
+            }
+        }
+    };
+}
+
+quirks! {
+    DoubleCharge = "K1",
+        "CHANGE_PROCESS charges before it uncharges: within one user it needs twice the limit \
+         (64 pages: limit 127 ENOMEM, 128 succeeds; observed on 7.2.13, same code in 7.3.4).";
+    PinnedDrift = "K2",
+        "CHANGE_PROCESS leaves VmPin of pages that nobody is charged for with the old owner, and \
+         the new owner's falls below zero at unmap (observed on 7.2.13 and 7.3.4).";
+    DeadOwner = "K3",
+        "CHANGE_PROCESS from a dead memory map in per-process mode gives EINVAL though everything \
+         has moved, and the new owner's charge is never given back (observed on 7.2.13, same code \
+         in 7.3.4).";
+}
+
+impl Quirk {
+    fn bit(self) -> u8 {
+        1 << (self as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Profile, Quirk};
+
+    #[test]
+    fn names_find_their_profiles() {
+        for profile in Profile::all() {
+            assert_eq!(Profile::by_name(profile.name()), Some(profile));
+        }
+        assert_eq!(Profile::by_name("5.4"), None);
+    }
+
+    #[test]
+    fn quirks_can_be_mended_and_put_back_one_by_one() {
+        let kernel = Profile::by_name("7.3").expect("a profile");
+        for quirk in Quirk::ALL {
+            assert!(kernel.has(quirk), "{}: {}", quirk.code(), quirk.evidence());
+            let mended = kernel.without(quirk);
+            assert_eq!(mended.quirks().count(), 2);
+            assert_eq!(mended.with(quirk), kernel);
+            assert_eq!(mended.name(), "7.3");
+        }
+        assert_eq!(Profile::by_name("fixed").expect("a profile").quirks().count(), 0);
+    }
+}

@@ -1,0 +1,224 @@
+//! What can be seen of the machine from outside: [`handoff_model::view`], exactly.
+//!
+//! A view is canonical: contexts, page sets and mappings come in the order of their numbers, runs of
+//! pages next to each other are one. Memory that is not there (unmapped addresses, a file without
+//! pages) has inode 0.
+
+use crate::account::Mode;
+use crate::file::File;
+use crate::hardware::Device;
+use crate::ioas::Area;
+use crate::machine::Machine;
+use crate::pages::{PageSet, Pin};
+use crate::process::Process;
+use crate::slots::{ContextId, DeviceId, FileId, SetId, SmallId};
+use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES};
+use handoff_model::view::{
+    Account, DescriptorView, DeviceView, FileKind, FileRef, GuestView, InterruptView, MappingView,
+    PageRef, PageRun, PageSetView, ProcessView, Reach, View,
+};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+fn file_ref(file: FileId) -> FileRef {
+    FileRef(file.0.into())
+}
+
+/// Sorted, with neighbours joined.
+fn joined(mut runs: Vec<PageRun>) -> Vec<PageRun> {
+    runs.sort_unstable();
+    runs.dedup_by(|next, last| {
+        let end = PageRef { index: last.first.index + last.pages, ..last.first };
+        let continues = next.first == end;
+        if continues {
+            last.pages += next.pages;
+        }
+        continues
+    });
+    runs
+}
+
+impl Machine {
+    /// Everything that can be seen, with nothing left unobserved.
+    pub fn view(&self) -> View {
+        let mut in_flight: Vec<FileRef> = (self.files.iter())
+            .filter_map(|(_, open)| match &open.file {
+                File::Socket(socket) => Some(&socket.queue),
+                _ => None,
+            })
+            .flat_map(|queue| queue.iter().flat_map(|packet| &packet.files))
+            .map(|file| file_ref(*file))
+            .collect();
+        in_flight.sort_unstable();
+        View {
+            processes: self
+                .pids()
+                .map(|(pid, process)| (pid, self.view_process(process)))
+                .collect(),
+            in_flight,
+            page_sets: self.sets().map(|(_, _, set)| self.view_set(set)).collect(),
+            mappings: self.view_mappings(),
+            books: self.view_books(),
+            devices: (self.devices.iter().enumerate())
+                .map(|(at, device)| {
+                    (device.spec.name.clone(), self.view_device(DeviceId::of(at), device))
+                })
+                .collect(),
+        }
+    }
+
+    fn view_process(&self, process: &Process) -> ProcessView {
+        let descriptors = process.descriptors.iter().map(|(fd, descriptor)| {
+            let kind = kind(self.file(descriptor.file));
+            let file = file_ref(descriptor.file);
+            (*fd, DescriptorView { file, kind, cloexec: descriptor.cloexec })
+        });
+        let guest = process.guest.map(|guest| GuestView {
+            running: guest.running,
+            progress: Some(guest.progress),
+            ram: self.view_ram(process),
+        });
+        ProcessView { alive: process.alive, descriptors: descriptors.collect(), guest }
+    }
+
+    fn view_ram(&self, process: &Process) -> Vec<PageRun> {
+        let runs = process.vmas.iter().flat_map(|vma| {
+            let runs = self.memories.get(vma.memory).runs(vma.index..vma.index + vma.pages);
+            runs.into_iter().map(|(range, generation)| {
+                let inode = crate::memory::inode(vma.memory);
+                let first = PageRef { inode, index: range.start, generation };
+                PageRun { first, pages: range.end - range.start }
+            })
+        });
+        joined(runs.collect())
+    }
+
+    /// Every page set, in the order of [`View::page_sets`].
+    fn sets(&self) -> impl Iterator<Item = (ContextId, SetId, &PageSet)> {
+        self.contexts
+            .iter()
+            .flat_map(|(context, table)| table.sets.iter().map(move |(id, set)| (context, id, set)))
+    }
+
+    fn view_set(&self, set: &PageSet) -> PageSetView {
+        let account = match set.mode {
+            Mode::Nobody => None,
+            Mode::User => Some(Account::User(set.owner.uid)),
+            Mode::Mm => Some(Account::Process(set.owner.mm.pid)),
+        };
+        PageSetView {
+            memory: self.view_slice(set, 0..set.pages),
+            pinned_pages: set.pinned_pages(),
+            charged_pages: if account.is_some() { set.charged } else { 0 },
+            owner: Some(set.owner.mm.pid),
+            owner_alive: Some(self.is_mm_alive(set.owner.mm)),
+            account,
+        }
+    }
+
+    /// A slice of a set as one run, told by its first page.
+    fn view_slice(&self, set: &PageSet, range: Range<u64>) -> PageRun {
+        let pages = range.end - range.start;
+        let (pinned, unpinned) = self.slice(set, range.start..range.start + 1);
+        let first = pinned.into_iter().chain(unpinned).next().map(|pin| pin.run().first);
+        let nothing = PageRef { inode: 0, index: range.start, generation: 0 };
+        PageRun { first: first.unwrap_or(nothing), pages }
+    }
+
+    fn view_mappings(&self) -> Vec<MappingView> {
+        let numbers: BTreeMap<(ContextId, SetId), u32> =
+            self.sets().map(|(context, id, _)| (context, id)).zip(0..).collect();
+        let areas = self.contexts.iter().flat_map(|(context, table)| {
+            table.address_spaces().flat_map(move |(ioas, space)| {
+                space.areas.iter().map(move |area| (context, ioas, area))
+            })
+        });
+        areas
+            .map(|(context, ioas, area)| MappingView {
+                context: context.0.into(),
+                ioas,
+                range: area.range,
+                memory: self.view_slice(self.set(context, area.set), area.indices()),
+                page_set: numbers[&(context, area.set)],
+            })
+            .collect()
+    }
+
+    fn view_books(&self) -> BTreeMap<Account, i64> {
+        let users = self.books.users.iter().map(|(uid, pages)| (Account::User(*uid), *pages));
+        let living = self.books.locked.iter().filter(|(mm, _)| self.is_mm_alive(**mm));
+        users.chain(living.map(|(mm, pages)| (Account::Process(mm.pid), *pages))).collect()
+    }
+
+    fn view_device(&self, id: DeviceId, device: &Device) -> DeviceView {
+        let bound = device.binding.map(|binding| binding.file);
+        let holds = |process: &Process| {
+            process.descriptors.values().any(|descriptor| Some(descriptor.file) == bound)
+        };
+        let holders = self.pids().filter(|(_, process)| holds(process));
+        DeviceView {
+            attached: self.attachment(id).map(|(context, ioas)| (context.0.into(), ioas)),
+            bound: bound.is_some(),
+            bus_master: Some(device.is_bus_master()),
+            upsets: device.upsets.into(),
+            reach: Some(self.view_reach(id)),
+            interrupts: (0..device.vectors()).map(|at| self.view_vector(id, at)).collect(),
+            holders: holders.map(|(pid, _)| pid).collect(),
+        }
+    }
+
+    /// An emulated device reaches memory only through the kernel, which looks each page up: of its
+    /// areas only what is pinned is within reach at any moment.
+    fn view_reach(&self, id: DeviceId) -> Vec<Reach> {
+        let emulated = self.device(id).is_emulated();
+        let Some((context, ioas)) = self.attachment(id) else { return Vec::new() };
+        let areas = self.contexts.get(context).ioas(ioas).map(|ioas| ioas.areas.as_slice());
+        let reach = areas.unwrap_or_default().iter().flat_map(|area| {
+            let (pinned, unpinned) = self.behind(context, area);
+            let pinned = pinned.into_iter().map(|pin| reach(area, &pin, true));
+            let unpinned = unpinned.into_iter().filter(|_| !emulated);
+            pinned.chain(unpinned.map(|pin| reach(area, &pin, false)))
+        });
+        let mut reach: Vec<Reach> = reach.collect();
+        reach.sort_unstable();
+        reach
+    }
+
+    fn view_vector(&self, id: DeviceId, vector: usize) -> InterruptView {
+        let device = self.device(id);
+        let trigger = device.trigger(vector);
+        let counter = device.counter(vector);
+        let pending = trigger.map_or(0, |file| match self.file(file) {
+            File::Eventfd(event) => (event.0.iter())
+                .filter(|s| s.device == id && usize::from(s.vector) == vector)
+                .map(|signal| u64::from(signal.count))
+                .sum(),
+            _ => 0,
+        });
+        InterruptView {
+            trigger: trigger.map(file_ref),
+            raised: counter.raised.into(),
+            delivered: counter.delivered.into(),
+            pending,
+        }
+    }
+}
+
+/// Where in an area pages show. Areas that devices see begin on page boundaries.
+fn reach(area: &Area, pin: &Pin, pinned: bool) -> Reach {
+    let first = area.range.first.0 + (pin.index * PAGE_BYTES - area.start_bytes);
+    let range = IovaRange { first: Iova(first), last: Iova(first + pin.pages * PAGE_BYTES - 1) };
+    Reach { range, memory: pin.run(), pinned }
+}
+
+fn kind(file: &File) -> FileKind {
+    match file {
+        File::Iommufd(_) => FileKind::Iommufd,
+        File::Device(_) => FileKind::Device,
+        File::Memfd(_) => FileKind::Memfd,
+        File::Eventfd(_) => FileKind::Eventfd,
+        File::Socket(_) => FileKind::Socket,
+        File::Pidfd(_) => FileKind::Pidfd,
+        File::Image(_) => FileKind::Image,
+    }
+}

@@ -1,0 +1,190 @@
+//! Descriptors, open files, eventfds: `file`.
+
+mod common;
+
+use common::{BAD, BASE, EDU, MTTY, NEW, OLD, Rig, map_file};
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Iova};
+use handoff_model::view::FileKind;
+use handoff_sim_kernel::Placement;
+
+#[test]
+fn refusals() {
+    let mut rig = Rig::default();
+    let memfd = rig.memfd(OLD, 1);
+    let event = rig.fd(OLD, Call::Eventfd);
+    let image = rig.machine.image(OLD, 7);
+    let socket = rig.old_end;
+    let rows = [
+        (Call::Open { path: "/dev/vfio/devices/vfio9".into() }, Errno::ENOENT),
+        (Call::Close { fd: BAD }, Errno::EBADF),
+        (Call::Dup { fd: BAD }, Errno::EBADF),
+        (Call::SetCloexec { fd: BAD, on: true }, Errno::EBADF),
+        (Call::Stat { fd: BAD }, Errno::EBADF),
+        (Call::ReadEvent { fd: BAD }, Errno::EBADF),
+        (Call::ReadEvent { fd: image }, Errno::EBADF),
+        (Call::ReadEvent { fd: memfd }, Errno::EINVAL),
+        (Call::ReadEvent { fd: socket }, Errno::EINVAL),
+        (Call::ReadEvent { fd: event }, Errno::EAGAIN),
+    ];
+    for (call, errno) in rows {
+        rig.refuses(OLD, call, errno);
+    }
+}
+
+#[test]
+fn the_lowest_free_descriptor_is_given_and_it_is_cloexec() {
+    let mut rig = Rig::default();
+    assert_eq!(rig.old_end, Fd(3));
+    let [a, b, c] = [(); 3].map(|()| rig.fd(OLD, Call::Eventfd));
+    assert_eq!([a, b, c], [4, 5, 6].map(Fd));
+    rig.ok(OLD, Call::Close { fd: b });
+    assert_eq!(rig.fd(OLD, Call::Dup { fd: a }), b);
+    let view = rig.machine.view();
+    let descriptors = &view.processes[&OLD].descriptors;
+    assert!(descriptors.values().all(|descriptor| descriptor.cloexec));
+    assert_eq!(descriptors[&a].file, descriptors[&b].file, "dup shares the open file");
+    assert_ne!(descriptors[&a].file, descriptors[&c].file);
+}
+
+#[test]
+fn cloexec_belongs_to_the_descriptor() {
+    let mut rig = Rig::default();
+    let fd = rig.fd(OLD, Call::Eventfd);
+    let other = rig.fd(OLD, Call::Dup { fd });
+    rig.ok(OLD, Call::SetCloexec { fd, on: false });
+    let view = rig.machine.view();
+    assert!(!view.processes[&OLD].descriptors[&fd].cloexec);
+    assert!(view.processes[&OLD].descriptors[&other].cloexec);
+}
+
+#[test]
+fn a_full_table_says_emfile() {
+    let mut rig = Rig::default();
+    for _ in 4..1024 {
+        rig.machine.call(OLD, &Call::Eventfd).expect("room");
+    }
+    for call in [Call::Eventfd, Call::Memfd { name: String::new() }, Call::Dup { fd: Fd(4) }] {
+        rig.refuses(OLD, call, Errno::EMFILE);
+    }
+    rig.refuses(OLD, Call::Open { path: "/dev/iommu".into() }, Errno::EMFILE);
+}
+
+#[test]
+fn recorded_numbers_are_given_again_unless_they_are_taken() {
+    let mut rig = Rig::default();
+    let at = |fd| Placement { fd: Some(Fd(fd)), ..Placement::default() };
+    for (wanted, given) in [(40, 40), (40, 4), (12, 12)] {
+        let answer = rig.machine.call_placed(OLD, &Call::Eventfd, &at(wanted));
+        assert_eq!(answer, Ok(Reply::Fd(Fd(given))));
+    }
+}
+
+#[test]
+fn memfds_are_told_apart_by_inode_and_other_files_are_not() {
+    let mut rig = Rig::default();
+    let [a, b] = [2, 3].map(|pages| rig.memfd(OLD, pages));
+    let twin = rig.fd(OLD, Call::Dup { fd: a });
+    let [stat_a, stat_b, stat_twin] = [a, b, twin].map(|fd| rig.ok(OLD, Call::Stat { fd }));
+    assert_eq!(stat_a, stat_twin);
+    assert_ne!(stat_a, stat_b);
+    assert!(matches!(stat_a, Reply::Stat { length_bytes: 0x2000, inode: 1.. }));
+    let socket = rig.old_end;
+    assert_eq!(rig.ok(OLD, Call::Stat { fd: socket }), Reply::Stat { inode: 0, length_bytes: 0 });
+}
+
+#[test]
+fn reading_an_eventfd_takes_everything() {
+    let mut rig = Rig::default();
+    let set_up = rig.set_up(1);
+    let fd = rig.fd(OLD, Call::Eventfd);
+    rig.ok(OLD, Call::SetIrqs { device: set_up.device, index: 1, eventfds: vec![fd] });
+    for _ in 0..3 {
+        assert!(rig.machine.raise("edu", 0));
+    }
+    assert_eq!(rig.ok(OLD, Call::ReadEvent { fd }), Reply::Count(3));
+    rig.refuses(OLD, Call::ReadEvent { fd }, Errno::EAGAIN);
+}
+
+/// An ioctl meets every kind of file that does not know it.
+#[test]
+fn ioctls_on_the_wrong_kind_of_file() {
+    let mut rig = Rig::default();
+    let set_up = rig.set_up(1);
+    let unbound = rig.open(OLD, MTTY);
+    let second = rig.open(OLD, EDU);
+    let memfd = set_up.memfd;
+    let event = rig.fd(OLD, Call::Eventfd);
+    let pidfd = rig.machine.pidfd(OLD, NEW);
+    let image = rig.machine.image(OLD, 1);
+    let socket = rig.old_end;
+    let strangers = [memfd, event, pidfd, socket].map(|fd| (fd, Errno::ENOTTY));
+    let common = [strangers.to_vec(), vec![(BAD, Errno::EBADF), (image, Errno::EBADF)]].concat();
+    let unbound = [(unbound, Errno::EINVAL), (second, Errno::EINVAL)];
+
+    let bound = [(set_up.device, Errno::ENOTTY)];
+    for (fd, errno) in common.iter().chain(&unbound).chain(&bound) {
+        for call in iommufd_calls(*fd) {
+            rig.refuses(OLD, call, *errno);
+        }
+    }
+    let iommufd = [(set_up.iommufd, Errno::ENOTTY)];
+    for (fd, errno) in common.iter().chain(&unbound).chain(&iommufd) {
+        for call in device_calls(*fd) {
+            rig.refuses(OLD, call, *errno);
+        }
+    }
+}
+
+fn iommufd_calls(iommufd: Fd) -> Vec<Call> {
+    use handoff_model::ids::ObjectId;
+    let (ioas, device, hwpt) = (ObjectId(1), ObjectId(2), ObjectId(3));
+    vec![
+        Call::Destroy { iommufd, id: ioas },
+        Call::IoasAlloc { iommufd },
+        Call::IoasIovaRanges { iommufd, ioas },
+        map_file(iommufd, ioas, Fd(5), Iova(0), 1),
+        common::map(iommufd, ioas, handoff_model::ids::Va(0), Iova(0), 1),
+        common::copy(iommufd, (ioas, BASE), (ioas, BASE), 1),
+        common::unmap(iommufd, ioas, BASE, 1),
+        Call::ChangeProcess { iommufd, reserved: 0 },
+        Call::GetRlimitMode { iommufd },
+        Call::SetRlimitMode { iommufd, per_process: true },
+        Call::HwptAlloc { iommufd, device, ioas },
+        Call::ProbeHwpt { iommufd, hwpt },
+        Call::GetHwInfo { iommufd, device },
+    ]
+}
+
+fn device_calls(device: Fd) -> Vec<Call> {
+    use handoff_model::ids::ObjectId;
+    vec![
+        Call::Attach { device, page_table: ObjectId(1) },
+        Call::Detach { device },
+        Call::DeviceInfo { device },
+        Call::RegionInfo { device, index: 0 },
+        Call::IrqInfo { device, index: 0 },
+        Call::SetIrqs { device, index: 1, eventfds: vec![] },
+        Call::Reset { device },
+    ]
+}
+
+#[test]
+fn kinds_are_seen() {
+    let mut rig = Rig::default();
+    let set_up = rig.set_up(1);
+    let rows = [
+        (rig.old_end, FileKind::Socket),
+        (set_up.iommufd, FileKind::Iommufd),
+        (set_up.device, FileKind::Device),
+        (set_up.memfd, FileKind::Memfd),
+        (rig.fd(OLD, Call::Eventfd), FileKind::Eventfd),
+        (rig.machine.pidfd(OLD, NEW), FileKind::Pidfd),
+        (rig.machine.image(OLD, 1), FileKind::Image),
+    ];
+    let view = rig.machine.view();
+    for (fd, kind) in rows {
+        assert_eq!(view.processes[&OLD].descriptors[&fd].kind, kind);
+    }
+}

@@ -1,0 +1,195 @@
+//! Messages and descriptors in flight: `socket`.
+
+mod common;
+
+use common::{BAD, NEW, OLD, Rig};
+use handoff_model::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid};
+use handoff_sim_kernel::Placement;
+
+fn send(fd: Fd, bytes: &[u8], fds: &[Fd]) -> Call {
+    Call::SendMessage { fd, bytes: bytes.to_vec(), fds: fds.to_vec() }
+}
+
+fn receive(fd: Fd) -> Call {
+    Call::ReceiveMessage { fd, wait: false }
+}
+
+fn message(bytes: &[u8]) -> Reply {
+    Reply::Message { bytes: bytes.to_vec(), fds: vec![], truncated: false }
+}
+
+#[test]
+fn refusals() {
+    let mut rig = Rig::default();
+    let memfd = rig.memfd(OLD, 1);
+    let image = rig.machine.image(OLD, 1);
+    let end = rig.old_end;
+    let too_many = vec![memfd; FDS_PER_MESSAGE_MAX + 1];
+    let too_long = vec![0; MESSAGE_BYTES_MAX + 1];
+    let rows = [
+        (send(BAD, &[1], &[]), Errno::EBADF),
+        (send(image, &[1], &[]), Errno::EBADF),
+        (send(memfd, &[1], &[]), Errno::ENOTSOCK),
+        (send(end, &[1], &too_many), Errno::EINVAL),
+        (send(end, &too_long, &[BAD]), Errno::EBADF),
+        (send(end, &too_long, &[]), Errno::EMSGSIZE),
+        (receive(BAD), Errno::EBADF),
+        (receive(memfd), Errno::ENOTSOCK),
+        (receive(end), Errno::EAGAIN),
+        (Call::ReceiveMessage { fd: end, wait: true }, Errno::EINTR),
+        (Call::ShutdownReceive { fd: BAD }, Errno::EBADF),
+        (Call::ShutdownReceive { fd: memfd }, Errno::ENOTSOCK),
+    ];
+    for (call, errno) in rows {
+        rig.refuses(OLD, call, errno);
+    }
+}
+
+#[test]
+fn packets_keep_their_order_and_their_bounds() {
+    let mut rig = Rig::default();
+    let (old, new) = (rig.old_end, rig.new_end);
+    rig.ok(OLD, send(old, &[1, 2], &[]));
+    rig.ok(OLD, send(old, &[3], &[]));
+    assert_eq!(rig.ok(NEW, receive(new)), message(&[1, 2]));
+    assert_eq!(rig.ok(NEW, receive(new)), message(&[3]));
+    rig.ok(NEW, send(new, &[4], &[]));
+    assert_eq!(rig.ok(OLD, receive(old)), message(&[4]));
+}
+
+#[test]
+fn descriptors_arrive_cloexec_at_the_lowest_free_numbers() {
+    let mut rig = Rig::default();
+    let [a, b] = [(); 2].map(|()| rig.fd(OLD, Call::Eventfd));
+    rig.ok(OLD, Call::SetCloexec { fd: a, on: false });
+    let image = rig.machine.image(OLD, 9);
+    rig.send(&[b, a, image]);
+    assert_eq!(rig.machine.view().in_flight.len(), 3);
+    let fds = [4, 5, 6].map(Fd);
+    let expected = Reply::Message { bytes: vec![1], fds: fds.to_vec(), truncated: false };
+    let new_end = rig.new_end;
+    assert_eq!(rig.ok(NEW, receive(new_end)), expected);
+    let view = rig.machine.view();
+    assert!(view.in_flight.is_empty());
+    let (theirs, ours) = (&view.processes[&NEW].descriptors, &view.processes[&OLD].descriptors);
+    assert!(fds.iter().all(|fd| theirs[fd].cloexec));
+    assert_eq!([b, a, image].map(|fd| ours[&fd].file), fds.map(|fd| theirs[&fd].file));
+}
+
+#[test]
+fn recorded_numbers_are_given_again() {
+    let mut rig = Rig::default();
+    let fd = rig.fd(OLD, Call::Eventfd);
+    rig.send(&[fd, fd]);
+    let place = Placement { fds: vec![Fd(30), Fd(20)], ..Placement::default() };
+    let new_end = rig.new_end;
+    let answer = rig.machine.call_placed(NEW, &receive(new_end), &place);
+    let Ok(Reply::Message { fds, .. }) = answer else { panic!("{answer:?}") };
+    assert_eq!(fds, place.fds);
+}
+
+#[test]
+fn descriptors_without_room_are_lost_and_said_to_be() {
+    let mut rig = Rig::default();
+    let fd = rig.fd(OLD, Call::Eventfd);
+    for _ in 4..1023 {
+        rig.machine.call(NEW, &Call::Eventfd).expect("room");
+    }
+    rig.send(&[fd, fd]);
+    let expected = Reply::Message { bytes: vec![1], fds: vec![Fd(1023)], truncated: true };
+    let new_end = rig.new_end;
+    assert_eq!(rig.ok(NEW, receive(new_end)), expected);
+}
+
+type End = fn(&mut Rig);
+
+/// What a process does to its end, and what its peer finds: first when sending, then when receiving.
+#[track_caller]
+fn check_end(
+    end: End,
+    queued: usize,
+    sends: &Result<Reply, Errno>,
+    receives: &[Result<Reply, Errno>],
+) {
+    let mut rig = Rig::default();
+    for _ in 0..queued {
+        rig.send(&[]);
+    }
+    end(&mut rig);
+    let new_end = rig.new_end;
+    let mut sender = rig.machine.clone();
+    assert_eq!(sender.call(NEW, &send(new_end, &[5], &[])), *sends);
+    for expected in receives {
+        assert_eq!(rig.machine.call(NEW, &receive(new_end)), *expected);
+        rig.machine.audit().expect("invariants");
+    }
+}
+
+#[test]
+fn how_a_stream_ends() {
+    let die: End = |rig| rig.machine.kill(OLD);
+    let close: End = |rig| {
+        rig.ok(OLD, Call::Close { fd: rig.old_end });
+    };
+    let unread: End = |rig| {
+        rig.ok(NEW, send(rig.new_end, &[7], &[]));
+        rig.machine.kill(OLD);
+    };
+    let shut: End = |rig| {
+        rig.ok(OLD, Call::ShutdownReceive { fd: rig.old_end });
+    };
+    let (end, one) = (Ok(message(&[])), Ok(message(&[1])));
+    let (again, pipe, reset) = (Err(Errno::EAGAIN), Err(Errno::EPIPE), Err(Errno::ECONNRESET));
+    check_end(die, 0, &pipe, &[end.clone(), end.clone()]);
+    check_end(close, 1, &pipe, &[one.clone(), end.clone()]);
+    check_end(unread, 1, &reset, &[reset.clone(), one.clone(), end]);
+    check_end(shut, 1, &pipe, &[one, again]);
+}
+
+#[test]
+fn a_socket_that_is_shut_gives_what_was_queued_and_then_the_end() {
+    let mut rig = Rig::default();
+    rig.send(&[]);
+    let (old_end, new_end) = (rig.old_end, rig.new_end);
+    rig.ok(NEW, Call::ShutdownReceive { fd: new_end });
+    rig.refuses(OLD, send(old_end, &[2], &[]), Errno::EPIPE);
+    assert_eq!(rig.ok(NEW, receive(new_end)), message(&[1]));
+    assert_eq!(rig.ok(NEW, receive(new_end)), message(&[]));
+    rig.ok(NEW, send(new_end, &[3], &[]));
+}
+
+#[test]
+fn a_call_blocks_while_somebody_may_still_send() {
+    #[track_caller]
+    fn check(pid: Pid, call: &Call, before: End, expected: bool) {
+        let mut rig = Rig::default();
+        before(&mut rig);
+        assert_eq!(rig.machine.would_block(pid, call), expected);
+    }
+    let (end, memfd) = (Fd(3), Fd(4));
+    let wait = |fd| Call::ReceiveMessage { fd, wait: true };
+    check(NEW, &wait(end), |_| {}, true);
+    check(NEW, &receive(end), |_| {}, false);
+    check(NEW, &wait(BAD), |_| {}, false);
+    check(NEW, &Call::Eventfd, |_| {}, false);
+    check(NEW, &wait(memfd), |rig| _ = rig.memfd(NEW, 1), false);
+    check(NEW, &wait(end), |rig| rig.send(&[]), false);
+    check(NEW, &wait(end), |rig| rig.machine.kill(OLD), false);
+    check(NEW, &wait(end), |rig| _ = rig.ok(NEW, Call::ShutdownReceive { fd: Fd(3) }), false);
+    check(NEW, &wait(end), |rig| _ = rig.ok(OLD, Call::ShutdownReceive { fd: Fd(3) }), true);
+}
+
+#[test]
+fn a_queue_that_goes_away_lets_its_descriptors_go() {
+    let mut rig = Rig::default();
+    let set_up = rig.set_up(1);
+    rig.send(&[set_up.device]);
+    rig.ok(OLD, Call::Close { fd: set_up.device });
+    let view = rig.machine.view();
+    assert!(view.devices["edu"].bound && view.devices["edu"].holders.is_empty());
+    rig.machine.kill(NEW);
+    rig.machine.audit().expect("invariants");
+    assert!(!rig.machine.view().devices["edu"].bound, "last close");
+}

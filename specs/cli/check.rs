@@ -1,0 +1,218 @@
+//! `handoff check`: scenarios in, verdicts out.
+
+use super::{Exit, Failure, width};
+use crate::check::{Report, Verdict, check};
+use crate::scenario::{BUILT_IN, Scenario, built_in};
+use crate::search::Limits;
+use crate::story;
+use crate::system::System;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+#[derive(clap::Args, Default)]
+pub(super) struct Arguments {
+    /// Scenario files, or names of built-in ones; without any: all built-in ones
+    scenario: Vec<String>,
+
+    /// Stop after so many states of a scenario; what is left is not called proved
+    #[arg(long, value_name = "N")]
+    states: Option<u32>,
+
+    /// Stop a scenario after so long: 90, 90s or 5m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    time: Option<Duration>,
+
+    /// Threads to search with; results are the same for any number [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
+    /// Do not search: replay one run of one scenario, as a violation's last line gives it
+    #[arg(long, value_name = "RUN")]
+    steps: Option<String>,
+}
+
+/// `90`, `90s` or `5m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = match text.strip_suffix('m') {
+        Some(digits) => (digits, 60),
+        None => (text.strip_suffix('s').unwrap_or(text), 1),
+    };
+    let number: u64 = digits.parse().map_err(|_| "a number of seconds, or like 5m".to_owned())?;
+    Ok(Duration::from_secs(number.saturating_mul(unit)))
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
+    let mut scenarios: Vec<(String, Scenario)> = Vec::new();
+    for name in &arguments.scenario {
+        scenarios.push((name.clone(), read(name)?));
+    }
+    if scenarios.is_empty() {
+        let all =
+            BUILT_IN.iter().filter_map(|(name, _)| Some(((*name).to_owned(), built_in(name)?)));
+        scenarios.extend(all);
+    }
+    if let Some(steps) = &arguments.steps {
+        return replay(&scenarios, steps, out);
+    }
+    let mut exit = Exit::Good;
+    let mut total = Total::default();
+    for (name, scenario) in &scenarios {
+        let report = report(scenario, arguments)?;
+        exit = exit.max(write_report(name, scenario, &report, out)?);
+        total.add(&report);
+    }
+    if scenarios.len() > 1 {
+        total.write(scenarios.len(), out)?;
+    }
+    Ok(exit)
+}
+
+/// A built-in scenario, or a file.
+pub(super) fn read(name: &str) -> Result<Scenario, Failure> {
+    if let Some(scenario) = built_in(name) {
+        return Ok(scenario);
+    }
+    let text = std::fs::read_to_string(name).map_err(|error| {
+        let known = BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        Failure::Usage(format!("{name}: {error}; a file, or one of {known}"))
+    })?;
+    Scenario::parse(name, &text).map_err(|refusal| Failure::Usage(refusal.to_string()))
+}
+
+fn report(scenario: &Scenario, arguments: &Arguments) -> Result<Report, Failure> {
+    let usual = Limits::default();
+    let limits = Limits {
+        states_max: arguments.states.unwrap_or(usual.states_max),
+        time_max: arguments.time,
+        threads: arguments.threads.unwrap_or(usual.threads),
+    };
+    check(scenario, limits).map_err(|error| cannot_start(scenario, &error))
+}
+
+fn cannot_start(scenario: &Scenario, error: &dyn std::error::Error) -> Failure {
+    let (name, kernel) = (&scenario.name, scenario.kernel.name());
+    Failure::Usage(format!(
+        "{name}: the VM cannot be started on the simulated kernel {kernel}: {error}"
+    ))
+}
+
+fn write_report(
+    name: &str,
+    scenario: &Scenario,
+    report: &Report,
+    out: &mut impl Write,
+) -> Result<Exit, Failure> {
+    let mode = format!("{:?}", scenario.mode).to_lowercase();
+    writeln!(out, "{}  ({mode}, kernel {})", scenario.name, scenario.kernel.name())?;
+    if !scenario.about.is_empty() {
+        writeln!(out, "  {}", scenario.about)?;
+    }
+    for defect in &scenario.defects {
+        writeln!(out, "  planted: {}: {}", defect.id, defect.sentence)?;
+    }
+    writeln!(out, "  {}", coverage(report))?;
+    let mut open: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (property, verdict) in &report.verdicts {
+        open.entry(words(verdict)).or_default().push(property.id);
+    }
+    for (verdict, ids) in open {
+        writeln!(out, "  {verdict}: {}", ids.join(" "))?;
+    }
+    if report.violations().next().is_some() {
+        let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
+        for (property, run) in report.violations() {
+            writeln!(out)?;
+            write!(out, "{}", story::violation(&system, name, property, run, width()))?;
+        }
+    }
+    writeln!(out)?;
+    Ok(match (report.violations().count(), report.is_inconclusive()) {
+        (0, false) => Exit::Good,
+        (0, true) => Exit::Inconclusive,
+        _ => Exit::Bad,
+    })
+}
+
+fn coverage(report: &Report) -> String {
+    let how = match report.cut {
+        None => "exhaustive".to_owned(),
+        Some(cut) => format!("NOT exhaustive: cut by {cut}"),
+    };
+    let longest =
+        report.longest_run.map_or(String::new(), |steps| format!(", longest run {steps} steps"));
+    let seconds = report.time.as_secs_f64();
+    format!(
+        "{how}: {} unique states, {} transitions, depth {}{longest}, {seconds:.1} s; \
+         chance of a hash collision {:.0e}",
+        report.states, report.transitions, report.depth, report.collision_estimate
+    )
+}
+
+fn words(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Proved => "proved".to_owned(),
+        Verdict::HoldsWithin(cut) => format!("holds within {cut}, not proved"),
+        Verdict::Violated(run) => format!("violated, by {} steps", run.actions.len()),
+        Verdict::Vacuous => "vacuous, proves nothing".to_owned(),
+        Verdict::Inconclusive(cut) => format!("inconclusive, cut by {cut}"),
+        Verdict::NotAsked(why) => format!("not asked ({why})"),
+    }
+}
+
+/// Sums over scenarios.
+#[derive(Default)]
+struct Total {
+    states: u64,
+    exhaustive: usize,
+    violated: usize,
+    time: Duration,
+}
+
+impl Total {
+    fn add(&mut self, report: &Report) {
+        self.states += u64::from(report.states);
+        self.exhaustive += usize::from(report.cut.is_none());
+        self.violated += report.violations().count();
+        self.time += report.time;
+    }
+
+    fn write(&self, scenarios: usize, out: &mut impl Write) -> Result<(), Failure> {
+        let violated = match self.violated {
+            0 => "no property violated".to_owned(),
+            count => format!("{count} violations"),
+        };
+        writeln!(
+            out,
+            "{scenarios} scenarios, {} exhaustive, {} unique states, {:.1} s: {violated}",
+            self.exhaustive,
+            self.states,
+            self.time.as_secs_f64()
+        )?;
+        Ok(())
+    }
+}
+
+fn replay(
+    scenarios: &[(String, Scenario)],
+    steps: &str,
+    out: &mut impl Write,
+) -> Result<Exit, Failure> {
+    let [(_, scenario)] = scenarios else {
+        return Err(Failure::Usage("--steps needs exactly one scenario".to_owned()));
+    };
+    let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
+    let run = story::from_token(&system, steps).map_err(Failure::Usage)?;
+    write!(out, "{}", story::replayed(&system, &run, width()))?;
+    let world = system.play(&run);
+    let failing = crate::property::PROPERTIES.iter().zip(system.judge(&world));
+    let mut exit = Exit::Good;
+    for (property, judgement) in failing {
+        if let Some(crate::property::Judgement::Fails(wrong)) = judgement {
+            writeln!(out, "  {} does not hold: {wrong}", property.id)?;
+            exit = Exit::Bad;
+        }
+    }
+    Ok(exit)
+}

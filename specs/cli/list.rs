@@ -1,0 +1,81 @@
+//! `handoff list`: what there is to check, to plant and to ask.
+
+use super::{Exit, Failure, width};
+use crate::property::PROPERTIES;
+use crate::scenario::{BUILT_IN, built_in};
+use handoff_model::defect::DEFECTS;
+use handoff_sim_kernel::{Profile, Quirk};
+use std::io::Write;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Only this
+    #[arg(value_enum)]
+    what: Option<What>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    Scenarios,
+    Properties,
+    Defects,
+    Kernels,
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
+    let all = [What::Scenarios, What::Properties, What::Defects, What::Kernels];
+    for what in all.into_iter().filter(|what| arguments.what.is_none_or(|only| only == *what)) {
+        let (title, rows) = rows(what);
+        writeln!(out, "{title}")?;
+        let column = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, text) in rows {
+            let mut name = name;
+            for part in textwrap(&text, width().saturating_sub(column + 4)) {
+                writeln!(out, "  {name:column$}  {part}")?;
+                name = String::new();
+            }
+        }
+        writeln!(out)?;
+    }
+    Ok(Exit::Good)
+}
+
+fn rows(what: What) -> (&'static str, Vec<(String, String)>) {
+    match what {
+        What::Scenarios => ("Built-in scenarios", scenarios()),
+        What::Properties => ("Properties: what must hold, and why", properties()),
+        What::Defects => ("Known bugs that a scenario can plant (defects = [\"…\"])", defects()),
+        What::Kernels => ("Simulated kernels", kernels()),
+    }
+}
+
+fn scenarios() -> Vec<(String, String)> {
+    let about = |name: &str| built_in(name).map(|scenario| scenario.about).unwrap_or_default();
+    BUILT_IN.iter().map(|(name, _)| ((*name).to_owned(), about(name))).collect()
+}
+
+fn properties() -> Vec<(String, String)> {
+    let text = |p: &crate::property::Property| format!("{}; for {}", p.sentence, p.reason);
+    PROPERTIES.iter().map(|property| (property.id.to_owned(), text(property))).collect()
+}
+
+fn defects() -> Vec<(String, String)> {
+    let text = |d: &handoff_model::defect::Defect| {
+        format!("{} ({}; breaks {})", d.sentence, d.source, d.breaks)
+    };
+    DEFECTS.iter().map(|defect| (defect.id.to_owned(), text(defect))).collect()
+}
+
+fn kernels() -> Vec<(String, String)> {
+    let row = |profile: Profile| {
+        let quirks: Vec<_> = profile.quirks().map(Quirk::code).collect();
+        let quirks = if quirks.is_empty() { "none".to_owned() } else { quirks.join(", ") };
+        (profile.name().to_owned(), format!("known hazards: {quirks}"))
+    };
+    Profile::all().map(row).collect()
+}
+
+/// Breaks a text at spaces.
+fn textwrap(text: &str, width: usize) -> Vec<String> {
+    crate::story::wrapped(text, width.max(30))
+}

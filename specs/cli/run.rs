@@ -1,0 +1,153 @@
+//! `handoff run`: the same protocol on the real kernel of this host; and `handoff vmm`, the processes
+//! that such a run consists of.
+
+use super::check::read;
+use super::{Exit, Failure, width};
+use crate::live::order::Folder;
+use crate::live::verdict::Verdict;
+use crate::live::vmm::{self, Birth};
+use crate::live::{self, Hindrance, Request};
+use crate::scenario::text_of;
+use crate::story::wrapped;
+use handoff_model::ids::Fd;
+use handoff_real_backend::sysfs::Bdf;
+use std::io::Write;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// A device of this host, such as 0000:00:05.0: a QEMU edu on vfio-pci; one for each of the scenario
+    #[arg(long, value_name = "BDF", required = true)]
+    device: Vec<Bdf>,
+
+    /// How the new program comes to life, with the built-in scenario for that many devices
+    #[arg(long, value_enum, default_value_t = Mode::Transfer, conflicts_with = "scenario")]
+    mode: Mode,
+
+    /// A scenario file, or the name of a built-in one
+    #[arg(long, value_name = "SCENARIO")]
+    scenario: Option<String>,
+
+    /// First kill a new process before each of its steps, one after the other
+    #[arg(long)]
+    sweep: bool,
+
+    /// Write the trace of the run here
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    Transfer,
+    Exec,
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
+    let request = request(arguments)?;
+    let verdict = match live::run(&request) {
+        Ok(verdict) => verdict,
+        Err(hindrance @ Hindrance::Missing { .. }) => {
+            writeln!(out, "SKIP  {hindrance}")?;
+            return Ok(Exit::Skipped);
+        }
+        Err(Hindrance::Request(what)) => return Err(Failure::Usage(what)),
+        Err(Hindrance::Files(error)) => {
+            return Err(Failure::Usage(format!("files of the run: {error}")));
+        }
+    };
+    if let Some(path) = &arguments.trace {
+        let bad = |error| Failure::Usage(format!("{}: {error}", path.display()));
+        std::fs::write(path, &verdict.trace).map_err(bad)?;
+    }
+    write_verdict(&request, &verdict, out)?;
+    Ok(if verdict.is_good() { Exit::Good } else { Exit::Bad })
+}
+
+fn request(arguments: &Arguments) -> Result<Request, Failure> {
+    let name = arguments.scenario.clone().unwrap_or_else(|| built_in(arguments));
+    let scenario = read(&name)?;
+    let text = text_of(&name).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+    Ok(Request { name, text, scenario, devices: arguments.device.clone(), sweep: arguments.sweep })
+}
+
+/// The built-in scenario for a mode and a number of devices.
+fn built_in(arguments: &Arguments) -> String {
+    let mode = match arguments.mode {
+        Mode::Transfer => "transfer",
+        Mode::Exec => "exec",
+    };
+    format!("host-{mode}-{}", arguments.device.len().clamp(1, 2))
+}
+
+fn write_verdict(
+    request: &Request,
+    verdict: &Verdict,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    writeln!(out, "{}: {}", request.scenario.name, request.scenario.about)?;
+    for finding in &verdict.findings {
+        let mut head = match finding.good {
+            Some(true) => "PASS",
+            Some(false) => "FAIL",
+            None => "  - ",
+        };
+        let text = format!("{}: {}", finding.what, finding.seen);
+        for row in wrapped(&text, width().saturating_sub(6).max(30)) {
+            writeln!(out, "{head:4}  {row}")?;
+            head = "";
+        }
+    }
+    Ok(())
+}
+
+/// A process of a run.
+#[derive(clap::Args)]
+pub(super) struct VmmArguments {
+    #[command(subcommand)]
+    life: Life,
+}
+
+#[derive(clap::Subcommand)]
+enum Life {
+    /// The old process
+    Old {
+        /// The run's files
+        folder: PathBuf,
+    },
+    /// The new process, by transfer
+    New {
+        /// The run's files
+        folder: PathBuf,
+        /// The old process
+        peer: u32,
+        /// Its end of the socket
+        peer_fd: i32,
+        /// When it was started
+        born_ns: u64,
+        /// Before which step to die
+        kill: Option<u32>,
+    },
+    /// The new program, by exec
+    Exec {
+        /// The run's files
+        folder: PathBuf,
+        /// Where the stream is
+        stream: i32,
+        /// The program to go back to
+        old_image: i32,
+    },
+}
+
+pub(super) fn vmm(arguments: &VmmArguments) -> Failure {
+    Failure::Usage(match &arguments.life {
+        Life::Old { folder } => vmm::old(Folder::at(folder)),
+        Life::New { folder, peer, peer_fd, born_ns, kill } => {
+            let birth = Birth { peer: *peer, peer_fd: *peer_fd, born_ns: *born_ns, kill: *kill };
+            vmm::new(Folder::at(folder), birth)
+        }
+        Life::Exec { folder, stream, old_image } => {
+            vmm::executed(Folder::at(folder), Fd(*stream), Fd(*old_image))
+        }
+    })
+}

@@ -1,0 +1,290 @@
+//! What a run showed: a list of findings, each with what was seen.
+//!
+//! Three kinds of evidence, none of which overstates: what the devices and the guest counted (DMA,
+//! interrupts, bytes compared); the properties, over the views that the processes had of the host,
+//! where a host shows what a property asks for; and the replay of the recorded calls.
+
+use super::order::{Folder, Note, Seen};
+use super::{Hindrance, Request, header};
+use crate::property::{Case, Judgement, Moment, PROPERTIES};
+use crate::replay::{Report, replay};
+use handoff_model::ids::Pid;
+use handoff_model::incoming::Arrival;
+use handoff_model::outgoing::Outcome;
+use handoff_model::view::FileRef;
+use handoff_real_backend::workload::Progress;
+use std::collections::BTreeSet;
+
+/// The result of a run.
+#[derive(Debug)]
+pub struct Verdict {
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// The trace, as a file has it.
+    pub trace: String,
+}
+
+/// Something that was looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether it is as it should be; `None`: this host does not show it.
+    pub good: Option<bool>,
+    /// What it is about.
+    pub what: String,
+    /// What was seen.
+    pub seen: String,
+}
+
+impl Verdict {
+    /// Nothing is as it should not be.
+    pub fn is_good(&self) -> bool {
+        self.findings.iter().all(|finding| finding.good != Some(false))
+    }
+}
+
+fn finding(good: impl Into<Option<bool>>, what: &str, seen: impl Into<String>) -> Finding {
+    Finding { good: good.into(), what: what.to_owned(), seen: seen.into() }
+}
+
+/// Judges what the processes of a run have left in its folder.
+pub(super) fn judge(folder: &Folder, request: &Request, ended: bool) -> Result<Verdict, Hindrance> {
+    let notes = folder.notes()?;
+    let trace = trace(folder)?;
+    if let Some(why) = notes.iter().find_map(|note| match note {
+        Note::NotLaunched { why } => Some(why.clone()),
+        _ => None,
+    }) {
+        let findings = vec![finding(false, "launch", why)];
+        return Ok(Verdict { outcome: None, findings, trace });
+    }
+    let run = Run { notes: &notes, request };
+    let mut findings = vec![finding(ended, "processes", "every process of the run has ended")];
+    findings.extend(run.outcome());
+    findings.extend(run.sweep());
+    findings.extend(run.blackout());
+    findings.extend(run.devices());
+    findings.extend(run.pins());
+    findings.extend(run.properties());
+    findings.push(replayed(&trace));
+    Ok(Verdict { outcome: run.last_outcome(), findings, trace })
+}
+
+fn trace(folder: &Folder) -> Result<String, Hindrance> {
+    let mut lines = vec![header().line()];
+    lines.extend(folder.events()?.iter().map(handoff_model::trace::Event::line));
+    Ok(lines.join("\n") + "\n")
+}
+
+fn replayed(trace: &str) -> Finding {
+    let what = "replay of the calls on the simulated kernel";
+    match replay(trace.lines().map(str::to_owned)) {
+        Ok(report) => finding(is_full(&report), what, counts(&report)),
+        Err(error) => finding(false, what, error.to_string()),
+    }
+}
+
+/// Of our own calls every one is modelled, followed, and agrees.
+fn is_full(report: &Report) -> bool {
+    report.agrees() && report.not_followed.is_empty() && report.not_modelled.is_empty()
+}
+
+fn counts(report: &Report) -> String {
+    if is_full(report) {
+        return format!("{} calls, all of them agree ({})", report.agreeing, report.profile);
+    }
+    report.to_string()
+}
+
+/// A run, by its notes.
+struct Run<'a> {
+    notes: &'a [Note],
+    request: &'a Request,
+}
+
+impl Run<'_> {
+    fn last_outcome(&self) -> Option<Outcome> {
+        let outcome = self.notes.iter().rev().find_map(|note| match note {
+            Note::Outcome { outcome } => Some(*outcome),
+            _ => None,
+        });
+        // By exec the old program does not live to tell.
+        let took = |note: &&Note| matches!(note, Note::Arrival { arrival: Arrival::TookOver });
+        let arrived = self.notes.iter().find(took).map(|_| Outcome::HandedOver);
+        arrived.or(outcome)
+    }
+
+    /// What went wrong in the last attempt.
+    fn troubles(&self) -> Vec<String> {
+        let last = self.notes.iter().rposition(|note| matches!(note, Note::Survived { .. }));
+        let notes = &self.notes[last.map_or(0, |at| at + 1)..];
+        let told = notes.iter().filter_map(|note| match note {
+            Note::Trouble { phase, what } => Some(format!("{phase}: {what}")),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    fn outcome(&self) -> Vec<Finding> {
+        let expected =
+            if self.request.scenario.refused { Outcome::Refused } else { Outcome::HandedOver };
+        let outcome = self.last_outcome();
+        let word = match outcome {
+            Some(Outcome::HandedOver) => "handed over",
+            Some(Outcome::Refused) => "refused before the guest was stopped",
+            Some(Outcome::RolledBack) => "failed, and the guest went on where it was",
+            None => "the run ended without an outcome",
+        };
+        let mut troubles = self.troubles();
+        troubles.insert(0, word.to_owned());
+        vec![finding(outcome == Some(expected), "outcome", troubles.join("; "))]
+    }
+
+    /// The attempts at which the new process was killed, and what became of the guest.
+    fn sweep(&self) -> Option<Finding> {
+        let killed: Vec<_> = (self.notes.iter())
+            .filter_map(|note| match note {
+                Note::Killed { phase, .. } => Some(phase.as_str()),
+                _ => None,
+            })
+            .collect();
+        let survived =
+            self.notes.iter().filter(|note| matches!(note, Note::Survived { .. })).count();
+        let phases: BTreeSet<_> = killed.iter().collect();
+        self.request.sweep.then(|| {
+            let seen = format!(
+                "killed at {} points, in {} phases; after {survived} of them DMA and interrupts went on \
+                 in the old process",
+                killed.len(),
+                phases.len()
+            );
+            finding(survived == killed.len() && survived > 0, "new process killed before each step", seen)
+        })
+    }
+
+    fn blackout(&self) -> Option<Finding> {
+        let stopped = self.notes.iter().rev().find_map(|note| match note {
+            Note::Stopped { at_ns, progress } => Some((*at_ns, progress)),
+            _ => None,
+        });
+        let starting = self.notes.iter().rev().find_map(|note| match note {
+            Note::Starting { at_ns, waited_ns, waiting } => Some((*at_ns, *waited_ns, waiting)),
+            _ => None,
+        });
+        let (stopped_ns, before) = stopped?;
+        let (started_ns, waited_ns, waiting) = starting?;
+        let under_way = before.iter().filter(|device| device.started > device.finished).count();
+        let good = waiting.iter().all(|count| *count > 0) && under_way == before.len();
+        let seen = format!(
+            "{} µs from stop to start, without the wait for the test's interrupts; {under_way} DMAs were \
+             under way at the stop; interrupts waiting at the start: {waiting:?}",
+            started_ns.saturating_sub(stopped_ns).saturating_sub(waited_ns) / 1000
+        );
+        Some(finding(good, "DMA and interrupts while no guest ran", seen))
+    }
+
+    fn last(&self) -> Option<(&[Progress], &Seen)> {
+        self.notes.iter().rev().find_map(|note| match note {
+            Note::Final { progress, seen } => Some((&progress[..], seen)),
+            _ => None,
+        })
+    }
+
+    fn first(&self) -> Option<(&[Progress], &Seen)> {
+        self.notes.iter().find_map(|note| match note {
+            Note::Launched { progress, seen } => Some((&progress[..], seen)),
+            _ => None,
+        })
+    }
+
+    fn devices(&self) -> Vec<Finding> {
+        let (Some((before, _)), Some((after, _))) = (self.first(), self.last()) else {
+            return vec![finding(false, "devices", "no process told how the devices ended")];
+        };
+        let names = self.request.scenario.plan.devices.iter().map(|device| &device.name);
+        let all = names.zip(before.iter().zip(after));
+        all.map(|(name, (before, after))| {
+            let good = after.faults.is_empty() && after.finished > before.finished;
+            let mut seen = format!(
+                "{} DMAs before, {} after; {} bytes compared; {} interrupts raised, {} taken",
+                before.finished,
+                after.finished - before.finished,
+                after.compared_bytes,
+                after.raised,
+                after.delivered
+            );
+            if !after.faults.is_empty() {
+                seen = format!("{seen}; faults: {:?}", after.faults);
+            }
+            finding(good, name, seen)
+        })
+        .collect()
+    }
+
+    /// VmPin: all of it with the process that has the guest, where the kernel moves it.
+    fn pins(&self) -> Vec<Finding> {
+        let (Some((_, first)), Some((_, last))) = (self.first(), self.last()) else {
+            return Vec::new();
+        };
+        let describe = |seen: &Seen| format!("process {}: {} pages", seen.pid, seen.pinned_pages);
+        let told = format!("before, {}; after, {}", describe(first), describe(last));
+        let good = last
+            .expected_pages
+            .map(|expected| last.pinned_pages == expected && first.pinned_pages == expected);
+        let note = match good {
+            None => {
+                ", which the kernel does not move for memory that is charged to nobody".to_owned()
+            }
+            Some(true) => String::new(),
+            Some(false) => format!(", expected {}", last.expected_pages.unwrap_or_default()),
+        };
+        vec![finding(good, "pinned memory (VmPin)", told + &note)]
+    }
+
+    /// The properties that a host shows, at the end, when nothing is under way.
+    fn properties(&self) -> Vec<Finding> {
+        let (Some((_, first)), Some((_, last))) = (self.first(), self.last()) else {
+            return Vec::new();
+        };
+        let files = self.preserved();
+        let moment = Moment {
+            mode: self.request.scenario.mode,
+            keeper: Some(Pid(last.pid)),
+            quiescent: true,
+            outcome: self.last_outcome(),
+            fell_back: false,
+            refused: self.request.scenario.refused,
+            was_stopped: self.notes.iter().any(|note| matches!(note, Note::Stopped { .. })),
+            changed_early: false,
+            commit_allowed: true,
+            progress: None,
+            window_open: false,
+            preserved: &files,
+        };
+        let case = Case { view: &last.view, base: &first.view, moment };
+        let asked = PROPERTIES.iter().filter(|property| property.scope.covers(&case));
+        let judged = asked.filter_map(|property| {
+            let judge = property.judge?;
+            // The order of calls is judged on the simulated kernel; a view at the end cannot show it.
+            (property.id != "READ-1").then(|| match judge(&case) {
+                Judgement::Holds => finding(true, property.id, property.sentence),
+                Judgement::Fails(wrong) => finding(false, property.id, wrong),
+                Judgement::Idle => finding(None, property.id, "this host does not show it"),
+            })
+        });
+        judged.collect()
+    }
+
+    /// The files of the inventory, by the numbers that views of a run have.
+    fn preserved(&self) -> BTreeSet<FileRef> {
+        let plan = &self.request.scenario.plan;
+        let vectors =
+            plan.devices.iter().flat_map(|d| &d.interrupts).map(|i| usize::from(i.vectors));
+        let files = plan.ram.iter().filter(|ram| ram.backing == handoff_model::vm::Backing::File);
+        // The stream and the saved guest; contexts; RAM; devices with their eventfds.
+        let count =
+            2 + plan.contexts.len() + files.count() + plan.devices.len() + vectors.sum::<usize>();
+        (0..).map(FileRef).take(count).collect()
+    }
+}

@@ -1,0 +1,74 @@
+//! Descriptors: each of them kept once, none leaked, none inherited.
+
+use super::Judgement::{Holds, Idle};
+use super::{Case, Judgement, Moment, must};
+use handoff_model::ids::Pid;
+use handoff_model::view::{DescriptorView, FileKind, FileRef, View};
+
+/// How many descriptors of a process are open on a file.
+pub(super) fn holds(view: &View, pid: Pid, file: FileRef) -> usize {
+    let table = view.processes.get(&pid).map(|process| process.descriptors.values());
+    table.into_iter().flatten().filter(|descriptor| descriptor.file == file).count()
+}
+
+pub(super) fn descriptors_kept(case: &Case<'_>) -> Judgement {
+    let Moment { keeper: Some(keeper), preserved, quiescent, .. } = case.moment else {
+        return Idle;
+    };
+    for file in preserved {
+        let count = holds(case.view, keeper, *file);
+        let kind = kind_of(case.base, *file);
+        must!(count == 1, "process {keeper} holds {count} descriptors of {kind}");
+        if quiescent {
+            let others = case.view.processes.keys().filter(|pid| **pid != keeper);
+            let strangers: Vec<_> =
+                others.filter(|pid| holds(case.view, **pid, *file) > 0).collect();
+            must!(strangers.is_empty(), "process {} still holds {kind}", strangers[0]);
+        }
+    }
+    if !quiescent {
+        return Holds;
+    }
+    must!(case.view.in_flight.is_empty(), "descriptors are left in a socket");
+    let more = |descriptor: &&DescriptorView| {
+        let transient =
+            matches!(descriptor.kind, FileKind::Pidfd | FileKind::Image | FileKind::Other);
+        !transient && !preserved.contains(&descriptor.file)
+    };
+    let table = case.view.processes.get(&keeper).map(|process| process.descriptors.values());
+    let extra = table.into_iter().flatten().find(more);
+    must!(
+        extra.is_none(),
+        "process {keeper} is left with a {} that belongs to nothing",
+        extra.copied().map(kind).unwrap_or_default()
+    );
+    Holds
+}
+
+fn kind_of(view: &View, file: FileRef) -> String {
+    let descriptors = view.processes.values().flat_map(|process| process.descriptors.values());
+    let found = descriptors.into_iter().find(|descriptor| descriptor.file == file);
+    found.map_or_else(|| "a file".to_owned(), |found| format!("file {} ({})", file.0, kind(*found)))
+}
+
+fn kind(descriptor: DescriptorView) -> String {
+    format!("{:?}", descriptor.kind).to_lowercase()
+}
+
+pub(super) fn window_closed(case: &Case<'_>) -> Judgement {
+    if case.moment.window_open {
+        return Idle;
+    }
+    for (pid, process) in &case.view.processes {
+        let open = process
+            .descriptors
+            .iter()
+            .find(|(_, d)| !d.cloexec && case.moment.preserved.contains(&d.file));
+        must!(
+            open.is_none(),
+            "descriptor {} of process {pid} would be inherited",
+            open.map(|(fd, _)| fd.0).unwrap_or_default()
+        );
+    }
+    Holds
+}

@@ -1,0 +1,73 @@
+//! The guest and its devices: it runs once, from where it was, and its devices and interrupts go on.
+
+use super::Judgement::{Fails, Holds, Idle};
+use super::descriptors::holds;
+use super::{Case, Judgement, must};
+use handoff_model::view::ProcessView;
+
+pub(super) fn devices_untouched(case: &Case<'_>) -> Judgement {
+    if case.moment.keeper.is_none() {
+        return Idle;
+    }
+    for (name, before) in &case.base.devices {
+        let Some(now) = case.view.devices.get(name) else {
+            return Fails(format!("{name} is gone"));
+        };
+        must!(now.upsets == 0, "{name} was reset, disabled, detached or closed");
+        must!(now.bound, "{name} is not bound any more");
+        must!(now.attached == before.attached, "{name} is not attached as it was");
+        must!(now.bus_master == before.bus_master, "{name} may no longer do DMA");
+    }
+    Holds
+}
+
+pub(super) fn one_guest(case: &Case<'_>) -> Judgement {
+    let running =
+        |process: &&ProcessView| process.guest.as_ref().is_some_and(|guest| guest.running);
+    let count = case.view.processes.values().filter(running).count();
+    must!(count <= 1, "{count} processes run the guest");
+    if count == 1 { Holds } else { Idle }
+}
+
+pub(super) fn no_progress_lost(case: &Case<'_>) -> Judgement {
+    let Some(most) = case.moment.progress else { return Idle };
+    let guests = case.view.processes.iter().filter_map(|(pid, p)| Some((pid, p.guest.as_ref()?)));
+    let mut seen = Idle;
+    for (pid, guest) in guests.filter(|(_, guest)| guest.running) {
+        let Some(progress) = guest.progress else { continue };
+        must!(
+            progress == most,
+            "the guest in process {pid} runs from step {progress}, it had come to {most}"
+        );
+        seen = Holds;
+    }
+    seen
+}
+
+pub(super) fn no_interrupt_lost(case: &Case<'_>) -> Judgement {
+    let Some(keeper) = case.moment.keeper else { return Idle };
+    let mut seen = Idle;
+    for (name, device) in &case.view.devices {
+        let before = case.base.devices.get(name).map_or(&[][..], |device| &device.interrupts[..]);
+        for (vector, (now, before)) in device.interrupts.iter().zip(before).enumerate() {
+            must!(
+                now.trigger == before.trigger,
+                "vector {vector} of {name} no longer triggers its eventfd"
+            );
+            let found = now.delivered + now.pending;
+            must!(
+                now.raised == found,
+                "vector {vector} of {name} was raised {} times; {} were taken, {} wait",
+                now.raised,
+                now.delivered,
+                now.pending
+            );
+            let held = now.trigger.is_none_or(|file| holds(case.view, keeper, file) == 1);
+            must!(held, "process {keeper} does not hold the eventfd of vector {vector} of {name}");
+            if now.raised > 0 {
+                seen = Holds;
+            }
+        }
+    }
+    seen
+}

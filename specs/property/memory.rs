@@ -1,0 +1,140 @@
+//! Memory: who owns what is mapped, how often it is pinned, who is charged, what a device reaches.
+
+use super::Judgement::{Fails, Holds, Idle};
+use super::{Case, Judgement, must};
+use handoff_model::view::{Account, PageRun, PageSetView, View};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) fn owned_by_keeper(case: &Case<'_>) -> Judgement {
+    let (Some(keeper), true) = (case.moment.keeper, case.moment.quiescent) else { return Idle };
+    let mut seen = Idle;
+    for set in &case.view.page_sets {
+        let (Some(owner), Some(alive)) = (set.owner, set.owner_alive) else { continue };
+        must!(alive, "the pages {} belong to a memory map that is gone", run(&set.memory));
+        must!(
+            owner == keeper,
+            "process {owner} owns the pages {}, the guest is in {keeper}",
+            run(&set.memory)
+        );
+        seen = Holds;
+    }
+    seen
+}
+
+/// Pinned pages of each file.
+fn pins(sets: &[PageSetView]) -> BTreeMap<u64, u64> {
+    let mut pins = BTreeMap::new();
+    for set in sets {
+        *pins.entry(set.memory.first.inode).or_default() += set.pinned_pages;
+    }
+    pins
+}
+
+pub(super) fn pinned_once(case: &Case<'_>) -> Judgement {
+    let before = pins(&case.base.page_sets);
+    for (inode, pinned) in pins(&case.view.page_sets) {
+        let had = before.get(&inode).copied().unwrap_or(0);
+        must!(pinned <= had, "file {inode} has {pinned} pins where it had {had}");
+    }
+    if before.values().any(|pinned| *pinned > 0) { Holds } else { Idle }
+}
+
+pub(super) fn charged_once(case: &Case<'_>) -> Judgement {
+    if !case.moment.quiescent {
+        return Idle;
+    }
+    let mut sums: BTreeMap<Account, i64> = BTreeMap::new();
+    for set in &case.view.page_sets {
+        let Some(account) = set.account else { continue };
+        let (pinned, charged) = (set.pinned_pages, set.charged_pages);
+        must!(
+            charged == pinned,
+            "{pinned} pages are pinned and {charged} charged for {}",
+            run(&set.memory)
+        );
+        *sums.entry(account).or_default() += charged.cast_signed();
+    }
+    sums.retain(|_, pages| *pages != 0);
+    must!(
+        sums == case.view.books,
+        "the page sets account for {}, the books say {}",
+        books(&sums),
+        books(&case.view.books)
+    );
+    for account in sums.keys() {
+        if let (Account::Process(pid), Some(keeper)) = (account, case.moment.keeper) {
+            must!(*pid == keeper, "process {pid} is charged, the guest is in {keeper}");
+        }
+    }
+    Holds
+}
+
+pub(super) fn books(books: &BTreeMap<Account, i64>) -> String {
+    if books.is_empty() {
+        return "nothing".to_owned();
+    }
+    let words = books.iter().map(|(account, pages)| match account {
+        Account::User(uid) => format!("{pages} pages to user {uid}"),
+        Account::Process(pid) => format!("{pages} pages to process {pid}"),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn reaches_guest_memory(case: &Case<'_>) -> Judgement {
+    let Some(keeper) = case.moment.keeper else { return Idle };
+    let guest = case.view.processes.get(&keeper).and_then(|process| process.guest.as_ref());
+    let mut seen = Idle;
+    for (name, device) in &case.view.devices {
+        for reach in device.reach.iter().flatten() {
+            must!(
+                reach.pinned,
+                "{name} reaches pages {} that are not pinned, at {}",
+                run(&reach.memory),
+                reach.range
+            );
+            if let Some(guest) = guest {
+                must!(
+                    holds_run(&guest.ram, &reach.memory),
+                    "{name} reaches pages {} at {} that are not what the guest sees there",
+                    run(&reach.memory),
+                    reach.range
+                );
+            }
+            seen = Holds;
+        }
+    }
+    seen
+}
+
+/// Whether every page of `wanted` is in one of `runs`.
+fn holds_run(runs: &[PageRun], wanted: &PageRun) -> bool {
+    runs.iter().any(|run| {
+        run.first.inode == wanted.first.inode
+            && run.first.generation == wanted.first.generation
+            && run.first.index <= wanted.first.index
+            && wanted.first.index + wanted.pages <= run.first.index + run.pages
+    })
+}
+
+pub(super) fn same_map(case: &Case<'_>) -> Judgement {
+    if case.moment.keeper.is_none() || case.base.mappings.is_empty() {
+        return Idle;
+    }
+    let lines = |view: &View| {
+        let lines = view.mappings.iter().map(|m| (m.context, m.ioas, m.range, m.memory));
+        lines.collect::<BTreeSet<_>>()
+    };
+    let (before, now) = (lines(case.base), lines(case.view));
+    if let Some((_, ioas, range, _)) = before.difference(&now).next() {
+        return Fails(format!("IOAS {ioas} no longer maps {range} to what it did"));
+    }
+    if let Some((_, ioas, range, memory)) = now.difference(&before).next() {
+        return Fails(format!("IOAS {ioas} now maps {range} to pages {}", run(memory)));
+    }
+    Holds
+}
+
+pub(super) fn run(pages: &PageRun) -> String {
+    let first = pages.first;
+    format!("{}..{} of file {}", first.index, first.index + pages.pages, first.inode)
+}

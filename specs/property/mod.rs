@@ -1,0 +1,259 @@
+//! What must hold: the registry of properties.
+//!
+//! A property is an id, a sentence, the reason why anybody cares, and a predicate over a [`Case`]: the
+//! view of this moment, the view before anything happened, and a few facts about where the handoff
+//! is. It never looks at a kernel's inside, so it judges a simulated and a real machine alike.
+//!
+//! A predicate answers [`Judgement::Idle`] where it has nothing to say (its antecedent does not
+//! hold). One that is idle in every state of a check proves nothing and is reported as vacuous.
+
+mod descriptors;
+mod guest;
+mod memory;
+mod order;
+
+use handoff_model::ids::Pid;
+use handoff_model::outgoing::Outcome;
+use handoff_model::protocol::Mode;
+use handoff_model::view::{FileRef, View};
+use std::collections::BTreeSet;
+
+/// Fails with a sentence unless the condition holds.
+macro_rules! must {
+    ($condition:expr, $($words:tt)+) => {
+        if !$condition {
+            return crate::property::Judgement::Fails(format!($($words)+));
+        }
+    };
+}
+
+use must;
+
+/// A moment to judge.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// What can be seen.
+    pub view: &'a View,
+    /// What could be seen before the handoff.
+    pub base: &'a View,
+    /// Where the handoff is.
+    pub moment: Moment<'a>,
+}
+
+/// Where the handoff is.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by itself")]
+pub struct Moment<'a> {
+    /// By transfer or by exec.
+    pub mode: Mode,
+    /// The process that must have the virtual machine; `None` once it died with its process.
+    pub keeper: Option<Pid>,
+    /// Nothing is under way.
+    pub quiescent: bool,
+    /// How it ended for the old process, where it has ended there.
+    pub outcome: Option<Outcome>,
+    /// By exec: the old program runs again.
+    pub fell_back: bool,
+    /// The protocol had to refuse this.
+    pub refused: bool,
+    /// The handoff has stopped the guest at some time.
+    pub was_stopped: bool,
+    /// The new process changed something before it was allowed to.
+    pub changed_early: bool,
+    /// The new process has been allowed to change things.
+    pub commit_allowed: bool,
+    /// How far the guest has ever come; `None` where that is not counted.
+    pub progress: Option<u64>,
+    /// Descriptors may be inheritable now.
+    pub window_open: bool,
+    /// The open files that must be handed over, each exactly once.
+    pub preserved: &'a BTreeSet<FileRef>,
+}
+
+/// What a property says of a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It has nothing to say here.
+    Idle,
+    /// It holds, and could have failed.
+    Holds,
+    /// It does not hold; why.
+    Fails(String),
+}
+
+/// A property.
+#[derive(Debug)]
+pub struct Property {
+    /// Its name everywhere.
+    pub id: &'static str,
+    /// What it says.
+    pub sentence: &'static str,
+    /// Why it matters.
+    pub reason: &'static str,
+    /// Where it can be asked at all.
+    pub scope: Scope,
+    /// The predicate; none for [`END_1`], which takes more than a view.
+    pub judge: Option<fn(&Case<'_>) -> Judgement>,
+}
+
+/// Where a property can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everywhere.
+    Always,
+    /// Where two processes take part.
+    Transfer,
+    /// Where descriptors are inherited.
+    Exec,
+    /// Where the protocol must refuse.
+    Refused,
+    /// Where anybody is charged for pinned pages.
+    Charged,
+    /// Where a device raises interrupts.
+    Interrupts,
+}
+
+/// The property that is judged on the graph.
+pub const END_1: &str = "END-1";
+
+/// By its id.
+pub fn find(id: &str) -> Option<&'static Property> {
+    PROPERTIES.iter().find(|property| property.id == id)
+}
+
+/// All of them.
+pub const PROPERTIES: &[Property] = &[
+    Property {
+        id: "OWN-1",
+        sentence: "whenever nothing is under way, every mapping is owned by the one living process that has the guest",
+        reason: "a dead owner's pages cannot be charged, limited or handed on, and a later pin of them fails",
+        scope: Scope::Always,
+        judge: Some(memory::owned_by_keeper),
+    },
+    Property {
+        id: "PIN-1",
+        sentence: "no page of guest memory is pinned more often than before",
+        reason: "a second pin is never given back: memory leaks with every update",
+        scope: Scope::Always,
+        judge: Some(memory::pinned_once),
+    },
+    Property {
+        id: "CHG-1",
+        sentence: "whenever nothing is under way, each pinned page is charged exactly once, to an account of the process that has the guest, and the kernel's books say the same",
+        reason: "a charge to nobody evades the limit, a double or stale one makes the next pin fail",
+        scope: Scope::Charged,
+        judge: Some(memory::charged_once),
+    },
+    Property {
+        id: "DMA-1",
+        sentence: "whatever a device can reach is pinned, and is the memory that the guest sees",
+        reason: "DMA to a page that was given to somebody else corrupts it silently",
+        scope: Scope::Always,
+        judge: Some(memory::reaches_guest_memory),
+    },
+    Property {
+        id: "MAP-1",
+        sentence: "the same device addresses lead to the same pages, before, during and after",
+        reason: "the guest has programmed its devices with these addresses, and they are using them",
+        scope: Scope::Always,
+        judge: Some(memory::same_map),
+    },
+    Property {
+        id: "DEV-1",
+        sentence: "no device is reset, disabled, detached or closed",
+        reason: "the guest's driver does not expect it: the device is dead to it afterwards",
+        scope: Scope::Always,
+        judge: Some(guest::devices_untouched),
+    },
+    Property {
+        id: "VM-1",
+        sentence: "at most one process runs the guest",
+        reason: "two copies of one guest write to the same memory, disks and network",
+        scope: Scope::Always,
+        judge: Some(guest::one_guest),
+    },
+    Property {
+        id: "VM-2",
+        sentence: "a guest that runs has come as far as it had ever come",
+        reason: "a guest that runs from an older state has forgotten what it told the world",
+        scope: Scope::Always,
+        judge: Some(guest::no_progress_lost),
+    },
+    Property {
+        id: "IRQ-1",
+        sentence: "every interrupt was taken by a running guest, or waits in the eventfd that the guest's process holds",
+        reason: "a lost interrupt is a request that never completes",
+        scope: Scope::Interrupts,
+        judge: Some(guest::no_interrupt_lost),
+    },
+    Property {
+        id: "FD-1",
+        sentence: "the process that has the guest holds every descriptor of it once, and whenever nothing is under way nobody else does",
+        reason: "a lost descriptor resets a device, a leaked one keeps it, and its memory, for ever",
+        scope: Scope::Always,
+        judge: Some(descriptors::descriptors_kept),
+    },
+    Property {
+        id: "FD-2",
+        sentence: "descriptors can be inherited only between the old program's last act and the new one's first",
+        reason: "any helper that is forked and executed meanwhile would inherit the devices",
+        scope: Scope::Always,
+        judge: Some(descriptors::window_closed),
+    },
+    Property {
+        id: "READ-1",
+        sentence: "the new process changes nothing before it is allowed to",
+        reason: "until then the guest runs in the old process, or goes back to it",
+        scope: Scope::Transfer,
+        judge: Some(order::only_reads),
+    },
+    Property {
+        id: "BACK-1",
+        sentence: "after a handoff that did not happen the guest runs where it was, with everything it had",
+        reason: "a failed update must cost nothing but time",
+        scope: Scope::Always,
+        judge: Some(order::back_again),
+    },
+    Property {
+        id: "PRE-1",
+        sentence: "what cannot be handed over is refused before the guest stops",
+        reason: "a precondition that is learned after the stop costs downtime, or the guest",
+        scope: Scope::Refused,
+        judge: Some(order::refused_before_stop),
+    },
+    Property {
+        id: END_1,
+        sentence: "every run ends, with nobody waiting",
+        reason: "a handoff that hangs leaves the guest stopped",
+        scope: Scope::Always,
+        judge: None,
+    },
+];
+
+impl Scope {
+    /// Whether it can be asked of a check with this base.
+    pub fn covers(self, case: &Case<'_>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Transfer => case.moment.mode == Mode::Transfer,
+            Self::Exec => case.moment.mode == Mode::Exec,
+            Self::Refused => case.moment.refused,
+            Self::Charged => case.base.page_sets.iter().any(|set| set.account.is_some()),
+            Self::Interrupts => {
+                case.base.devices.values().any(|device| !device.interrupts.is_empty())
+            }
+        }
+    }
+
+    /// Why it cannot.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Always => "",
+            Self::Transfer => "asked only by transfer",
+            Self::Exec => "asked only by exec",
+            Self::Refused => "nothing has to be refused",
+            Self::Charged => "nobody is charged for pinned pages",
+            Self::Interrupts => "no interrupt is armed",
+        }
+    }
+}

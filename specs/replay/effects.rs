@@ -1,0 +1,271 @@
+//! What a call leaves behind: the replay's own notes, and the simulator kept in step.
+
+use super::Replay;
+use super::files::{FileId, Kind};
+use handoff_model::call::{Answer, Call, Made, Reply};
+use handoff_model::ids::{Fd, ObjectId, Pid, Va};
+use handoff_model::trace::{Event, Record};
+
+/// `O_CLOEXEC`, which is also `EFD_CLOEXEC`.
+const O_CLOEXEC: u32 = 0x8_0000;
+/// `MFD_CLOEXEC`.
+const MFD_CLOEXEC: u32 = 1;
+
+/// Ioctls that change nothing, in whatever form.
+const READING: &[&str] = &[
+    "IOMMU_GET_HW_INFO",
+    "IOMMU_HWPT_GET_DIRTY_BITMAP",
+    "IOMMU_IOAS_IOVA_RANGES",
+    "VFIO_CHECK_EXTENSION",
+    "VFIO_DEVICE_GET_INFO",
+    "VFIO_DEVICE_GET_IRQ_INFO",
+    "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO",
+    "VFIO_DEVICE_GET_REGION_INFO",
+    "VFIO_GET_API_VERSION",
+    "VFIO_IOMMU_GET_INFO",
+];
+
+impl Replay {
+    /// Of a call that the simulator was asked to make.
+    pub(super) fn effects(&mut self, event: &Event, made: &Made, simulated: &Answer) {
+        match (&made.answer, simulated) {
+            (Ok(recorded), Ok(simulated)) => self.both(event, made, recorded, simulated),
+            (Ok(_), Err(_)) => self.only_recorded(made),
+            (Err(_), Ok(simulated)) => self.undo(made, simulated),
+            (Err(_), Err(_)) => {}
+        }
+    }
+
+    fn both(&mut self, event: &Event, made: &Made, recorded: &Reply, simulated: &Reply) {
+        let pid = made.pid;
+        match (&made.call, recorded, simulated) {
+            (Call::Dup { fd }, Reply::Fd(new), _) => {
+                let file = self.files.at(pid, *fd).expect("the simulator has the same");
+                self.files.install(pid, *new, file, true);
+                self.set_cloexec(pid, *new, is_cloexec(event));
+            }
+            (call, Reply::Fd(fd), _) => {
+                self.files.open(pid, *fd, kind(call), true);
+                self.set_cloexec(pid, *fd, is_cloexec(event));
+            }
+            (Call::Mmap { length_bytes, .. }, Reply::Va(va), _) => {
+                self.memory.entry(pid).or_default().insert(va.0, *length_bytes);
+            }
+            (call, Reply::Object(recorded), Reply::Object(simulated)) => {
+                self.object(pid, call, *recorded, *simulated);
+            }
+            (Call::Truncate { fd, .. } | Call::WriteAt { fd, .. }, ..) => {
+                let file = self.files.at(pid, *fd).expect("the simulator has the same");
+                self.files.set_sized(file);
+            }
+            (Call::SetCloexec { fd, on }, ..) => self.files.set_cloexec(pid, *fd, *on),
+            (Call::SendMessage { fd, fds, .. }, ..) => self.send(pid, *fd, fds),
+            (Call::ReceiveMessage { fd, .. }, Reply::Message { fds, .. }, _) => {
+                self.receive(pid, *fd, fds, is_cloexec(event));
+            }
+            _ => self.gone(made),
+        }
+    }
+
+    /// An object of a context: made, or in use.
+    fn object(&mut self, pid: Pid, call: &Call, recorded: ObjectId, simulated: ObjectId) {
+        let at = |fd: &Fd| self.files.at(pid, *fd).expect("the simulator has the same");
+        let file = match call {
+            Call::Bind { device, iommufd } => {
+                let (device, context) = (at(device), at(iommufd));
+                self.files.bind(device, context);
+                device
+            }
+            Call::IoasAlloc { iommufd: fd }
+            | Call::HwptAlloc { iommufd: fd, .. }
+            | Call::Attach { device: fd, .. } => at(fd),
+            _ => return,
+        };
+        self.files.bear(file, recorded, simulated);
+    }
+
+    /// What is gone after a call that succeeded.
+    fn gone(&mut self, made: &Made) {
+        match &made.call {
+            Call::Close { fd } => {
+                let closed = self.files.close(made.pid, *fd);
+                self.hang_up(&closed.into_iter().collect::<Vec<FileId>>());
+            }
+            Call::Munmap { va, length_bytes } => {
+                self.memory.entry(made.pid).or_default().remove(va.0, *length_bytes);
+            }
+            Call::Destroy { iommufd, id } => {
+                if let Some(context) = self.files.at(made.pid, *iommufd) {
+                    self.files.forget(context, *id);
+                }
+            }
+            Call::Exec { .. } => self.forget_program(made.pid),
+            _ => {}
+        }
+    }
+
+    /// A call that only the recorded kernel carried out: what came of it is not known, but for what can
+    /// be had without a call.
+    fn only_recorded(&mut self, made: &Made) {
+        match (&made.call, &made.answer) {
+            (_, Ok(Reply::Message { fds, .. })) => {
+                for fd in fds {
+                    self.vacate(made.pid, *fd);
+                }
+            }
+            (Call::SetMemlock { limit_bytes }, _) => self.limit(made.pid, *limit_bytes),
+            (Call::SetUid { uid }, _) => self.become_user(made.pid, Some(*uid), Some(false)),
+            (Call::Exec { .. }, _) => self.exec(made.pid),
+            _ => self.gone(made),
+        }
+    }
+
+    /// A call that only the simulator carried out: what can be taken back is.
+    fn undo(&mut self, made: &Made, simulated: &Reply) {
+        let pid = self.meet(made.pid);
+        let mut close = |fd: Fd| self.machine.call(pid, &Call::Close { fd }).is_ok();
+        match (simulated, &made.call) {
+            (Reply::Fd(fd), _) => {
+                close(*fd);
+            }
+            (Reply::Message { fds, .. }, _) => fds.iter().for_each(|fd| {
+                close(*fd);
+            }),
+            (Reply::Va(va), Call::Mmap { length_bytes, .. }) => {
+                self.unmap(made.pid, va.0, *length_bytes);
+            }
+            _ => {}
+        }
+    }
+
+    /// A packet of a socket that the simulator has: it carries the files, here goes who they are.
+    fn send(&mut self, pid: Pid, fd: Fd, fds: &[Fd]) {
+        let Some(Kind::Packets { wire, end }) = self.files.kind_at(pid, fd) else { return };
+        let parcel = |fd: &Fd| Some((self.files.at(pid, *fd)?, *fd));
+        self.wires.send(*wire, *end, fds.iter().map(parcel).collect());
+    }
+
+    fn receive(&mut self, pid: Pid, fd: Fd, fds: &[Fd], cloexec: bool) {
+        let Some(Kind::Packets { wire, end }) = self.files.kind_at(pid, fd) else { return };
+        for (parcel, fd) in self.wires.receive(*wire, *end).into_iter().zip(fds) {
+            if let Some((file, _)) = parcel {
+                self.files.install(pid, *fd, file, true);
+                self.set_cloexec(pid, *fd, cloexec);
+            }
+        }
+    }
+
+    /// Of an event that the simulator was not asked to follow.
+    pub(super) fn effects_unmodelled(&mut self, event: &Event) {
+        let pid = event.pid;
+        let made = event.ret.filter(|_| event.succeeded());
+        let Some(ret) = made else { return };
+        match &event.record {
+            Record::Open { .. }
+            | Record::Memfd { .. }
+            | Record::Eventfd { .. }
+            | Record::Dup { .. } => {
+                if let Ok(fd) = i32::try_from(ret) {
+                    self.vacate(pid, Fd(fd));
+                }
+            }
+            Record::Mmap { length, .. } => self.unmap(pid, ret.cast_unsigned(), *length),
+            Record::Mremap { addr, old_length, new_length, .. } => {
+                self.unmap(pid, *addr, *old_length);
+                self.unmap(pid, ret.cast_unsigned(), *new_length);
+            }
+            Record::Ioctl { fd, .. } if !is_reading(event) => self.doubt_with_context(pid, *fd),
+            Record::Write { fd, .. } | Record::Fallocate { fd, .. } | Record::Seal { fd, .. } => {
+                if let Some(file) = self.files.at(pid, *fd) {
+                    self.files.doubt(file);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The file of an ioctl and, of a device that is not known to be bound, every context that it may
+    /// have been bound to.
+    fn doubt_with_context(&mut self, pid: Pid, fd: Fd) {
+        let Some(file) = self.files.at(pid, fd) else { return };
+        self.files.doubt(file);
+        if *self.files.kind(file) == Kind::Device && !self.files.is_bound(file) {
+            for fd in self.files.within(pid, Fd(0), Fd(i32::MAX)) {
+                let context = self.files.at(pid, fd).expect("just listed");
+                if *self.files.kind(context) == Kind::Iommufd {
+                    self.files.doubt(context);
+                }
+            }
+        }
+    }
+
+    /// Closes a descriptor wherever it is open.
+    pub(super) fn vacate(&mut self, pid: Pid, fd: Fd) {
+        let Some(file) = self.files.close(pid, fd) else { return };
+        if self.files.kind(file).is_simulated() {
+            let simulated = self.meet(pid);
+            let _ = self.machine.call(simulated, &Call::Close { fd });
+        }
+        self.hang_up(&[file]);
+    }
+
+    pub(super) fn unmap(&mut self, pid: Pid, va: u64, length_bytes: u64) {
+        self.memory.entry(pid).or_default().remove(va, length_bytes);
+        let simulated = self.meet(pid);
+        let _ = self.machine.call(simulated, &Call::Munmap { va: Va(va), length_bytes });
+    }
+
+    /// Makes a memfd long enough where no recorded call has set its length: recorders lose some, and
+    /// what was mapped of it tells.
+    pub(super) fn stretch(&mut self, pid: Pid, fd: Fd, length_bytes: u64) {
+        let Some(file) = self.files.at(pid, fd) else { return };
+        if *self.files.kind(file) != Kind::Memfd || self.files.is_sized(file) {
+            return;
+        }
+        let simulated = self.meet(pid);
+        let stat = self.machine.call(simulated, &Call::Stat { fd });
+        if matches!(stat, Ok(Reply::Stat { length_bytes: now, .. }) if now < length_bytes) {
+            let _ = self.machine.call(simulated, &Call::Truncate { fd, length_bytes });
+        }
+    }
+
+    pub(super) fn set_cloexec(&mut self, pid: Pid, fd: Fd, on: bool) {
+        self.files.set_cloexec(pid, fd, on);
+        let simulated = self.meet(pid);
+        let _ = self.machine.call(simulated, &Call::SetCloexec { fd, on });
+    }
+}
+
+/// What a call opens.
+fn kind(call: &Call) -> Kind {
+    match call {
+        Call::Open { path } if path == "/dev/iommu" => Kind::Iommufd,
+        Call::Open { .. } => Kind::Device,
+        Call::Memfd { .. } => Kind::Memfd,
+        _ => Kind::Eventfd,
+    }
+}
+
+/// Whether the descriptors that a call made are closed at exec.
+fn is_cloexec(event: &Event) -> bool {
+    match event.record {
+        Record::Open { flags, .. } | Record::Eventfd { flags, .. } => flags & O_CLOEXEC != 0,
+        Record::Memfd { flags, .. } => flags & MFD_CLOEXEC != 0,
+        Record::Dup { cloexec, .. } | Record::Recvmsg { cloexec, .. } => cloexec,
+        _ => false,
+    }
+}
+
+/// Whether an ioctl that is not modelled has left everything as it was: it only reads, or it masks
+/// interrupts, which no other answer depends on.
+fn is_reading(event: &Event) -> bool {
+    const MASK_UNMASK: u8 = 0x18;
+    const FLAGS: usize = 4;
+    let name = event.name();
+    match &event.record {
+        Record::Ioctl { input, .. } if name == "VFIO_DEVICE_SET_IRQS" => {
+            input.get(FLAGS).is_some_and(|flags| flags & MASK_UNMASK != 0)
+        }
+        _ => READING.contains(&name.as_str()),
+    }
+}

@@ -1,0 +1,75 @@
+//! Which memory of a recorded process is known.
+//!
+//! A recorder tells of mappings that a handoff may use, and not of programs, heaps and stacks. What
+//! a program maps from there is memory that the simulated process does not have.
+
+use handoff_model::ids::PAGE_BYTES;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Ranges of addresses, by the first; disjoint, on page boundaries.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known(BTreeMap<u64, u64>);
+
+impl Known {
+    /// The whole pages that a range touches.
+    fn pages(va: u64, length_bytes: u64) -> Range<u64> {
+        let end = va.saturating_add(length_bytes).checked_next_multiple_of(PAGE_BYTES);
+        va / PAGE_BYTES * PAGE_BYTES..end.unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn insert(&mut self, va: u64, length_bytes: u64) {
+        self.remove(va, length_bytes);
+        let range = Self::pages(va, length_bytes);
+        self.0.insert(range.start, range.end);
+    }
+
+    pub(super) fn remove(&mut self, va: u64, length_bytes: u64) {
+        let gone = Self::pages(va, length_bytes);
+        let before: Vec<(u64, u64)> =
+            self.0.range(..gone.end).map(|(at, end)| (*at, *end)).collect();
+        for (first, end) in before.into_iter().rev().take_while(|(_, end)| *end > gone.start) {
+            self.0.remove(&first);
+            if first < gone.start {
+                self.0.insert(first, gone.start);
+            }
+            if gone.end < end {
+                self.0.insert(gone.end, end);
+            }
+        }
+    }
+
+    /// Whether all of a range is known.
+    pub(super) fn covers(&self, va: u64, length_bytes: u64) -> bool {
+        let range = Self::pages(va, length_bytes);
+        let mut at = range.start;
+        while at < range.end {
+            match self.0.range(..=at).next_back() {
+                Some((_, end)) if *end > at => at = *end,
+                _ => return false,
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Known;
+
+    #[test]
+    fn ranges_are_cut_and_joined_by_page() {
+        let mut known = Known::default();
+        known.insert(0x1000, 0x2001);
+        known.insert(0x4000, 0x1000);
+        assert!(known.covers(0x1000, 0x4000), "two neighbours");
+        known.remove(0x2fff, 1);
+        for (va, length, is_known) in
+            [(0x1000, 0x1000, true), (0x1000, 0x1001, false), (0x2000, 1, false), (0x3000, 8, true)]
+        {
+            assert_eq!(known.covers(va, length), is_known, "{va:#x} {length:#x}");
+        }
+        known.remove(0, u64::MAX);
+        assert!(!known.covers(0x3000, 8));
+    }
+}

@@ -1,0 +1,142 @@
+//! What a replay found.
+
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::ids::{PAGE_BYTES, Pid};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// How many differences are told; the others are only counted.
+pub const STORIES_MAX: usize = 20;
+
+/// What a replay found. Every event is in exactly one of the counts:
+/// `seen = told + agreeing + differing + not_followed + not_modelled`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The kernel that was recorded.
+    pub kernel: String,
+    /// The simulated one.
+    pub profile: String,
+    /// Events in the trace.
+    pub seen: usize,
+    /// Events that were taken as told: processes that begin and end, programs, credentials, sockets
+    /// that the simulator does not model, and what comes from outside (interrupts).
+    pub told: usize,
+    /// Calls that both kernels answered alike.
+    pub agreeing: usize,
+    /// Calls that they answered differently: findings.
+    pub differing: usize,
+    /// Calls about things that the simulator does not have, or lost sight of after a call that it
+    /// does not model, by name.
+    pub not_followed: BTreeMap<String, usize>,
+    /// Calls that the simulator does not have, by name.
+    pub not_modelled: BTreeMap<String, usize>,
+    /// The first differences.
+    pub stories: Vec<Difference>,
+}
+
+impl Report {
+    /// Whether there is no difference.
+    pub fn agrees(&self) -> bool {
+        self.differing == 0
+    }
+
+    /// Calls that the simulator has, followed or not.
+    pub fn modelled(&self) -> usize {
+        self.agreeing + self.differing + self.not_followed.values().sum::<usize>()
+    }
+
+    pub(super) fn differ(&mut self, difference: Difference) {
+        self.differing += 1;
+        if self.stories.len() < STORIES_MAX {
+            self.stories.push(difference);
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for story in &self.stories {
+            writeln!(f, "{story}")?;
+        }
+        if self.differing > self.stories.len() {
+            writeln!(f, "… and {} more", self.differing - self.stories.len())?;
+        }
+        writeln!(f, "kernel {}, simulated as {}", self.kernel, self.profile)?;
+        writeln!(f, "{:>8} events", self.seen)?;
+        writeln!(f, "{:>8} taken as told", self.told)?;
+        writeln!(f, "{:>8} calls answered alike", self.agreeing)?;
+        writeln!(f, "{:>8} calls answered differently", self.differing)?;
+        list(f, "calls not followed", &self.not_followed)?;
+        list(f, "calls not modelled", &self.not_modelled)
+    }
+}
+
+/// A total and its parts, the largest first.
+fn list(f: &mut fmt::Formatter<'_>, title: &str, counts: &BTreeMap<String, usize>) -> fmt::Result {
+    writeln!(f, "{:>8} {title}", counts.values().sum::<usize>())?;
+    let mut rows: Vec<(&String, &usize)> = counts.iter().collect();
+    rows.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
+    rows.into_iter().try_for_each(|(name, count)| writeln!(f, "{count:>16} {name}"))
+}
+
+/// A call that the two kernels answered differently.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The line of the trace.
+    pub line: usize,
+    /// Who called, as the trace numbers processes.
+    pub pid: Pid,
+    /// What.
+    pub call: Call,
+    /// What the recorded kernel answered.
+    pub recorded: Answer,
+    /// What the simulated one does.
+    pub simulated: Answer,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, pid, .. } = self;
+        let (call, recorded, simulated) =
+            (in_words(&self.call), answer(&self.recorded), answer(&self.simulated));
+        writeln!(f, "line {line}: process {pid}: {call}")?;
+        write!(f, "    the kernel said {recorded}, the simulator says {simulated}")
+    }
+}
+
+/// A call with its arguments.
+fn in_words(call: &Call) -> String {
+    let value = serde_json::to_value(call).expect("a call has a JSON form");
+    let fields = value.as_object().and_then(|tagged| tagged.values().next());
+    match fields {
+        Some(fields) => format!("{} {}", call.name(), words(fields)),
+        None => call.name().to_owned(),
+    }
+}
+
+fn answer(answer: &Answer) -> String {
+    match answer {
+        Ok(Reply::Done) => "yes".to_owned(),
+        Ok(reply) => words(&serde_json::to_value(reply).expect("a reply has a JSON form")),
+        Err(errno) => format!("{errno} ({})", errno.text()),
+    }
+}
+
+/// Numbers from a page up are addresses and lengths, and read better in hex.
+fn words(value: &Value) -> String {
+    let list = |parts: Vec<String>| parts.join(", ");
+    match value {
+        Value::Object(fields) => {
+            list(fields.iter().map(|(name, value)| format!("{name} {}", words(value))).collect())
+        }
+        Value::Array(items) => format!("[{}]", list(items.iter().map(words).collect())),
+        Value::Number(number) => match number.as_u64() {
+            Some(large) if large >= PAGE_BYTES => format!("{large:#x}"),
+            _ => number.to_string(),
+        },
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,483 @@
+//! Scenarios: a virtual machine as its operator knows it, and what may go wrong, in a TOML file.
+//!
+//! A file is read strictly: an unknown key, a name that nothing has, two blocks at one address are
+//! refused in one line that names the file, the place and the cure. Behind [`Scenario::parse`]
+//! everything resolves.
+//!
+//! ```toml
+//! name = "two-devices"
+//! mode = "transfer"                 # or "exec"
+//! kernel = "7.3"                    # a simulated kernel: see `handoff list`
+//!
+//! [[ram]]
+//! name = "ram0"
+//! pages = 2
+//! iova = 0x100000
+//!
+//! [[device]]
+//! name = "nic0"
+//! interrupts = 1
+//!
+//! [process]                         # of both; [new] overrides for the new one
+//! uid = 1000
+//! memlock_pages = 4
+//!
+//! [may]                             # what may go wrong, at any step
+//! fail_calls = 1
+//! kill = 1
+//! cancel = true
+//! ```
+
+use handoff_model::defect::{self, Defect};
+use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES, Uid};
+use handoff_model::launch::{ContextPlan, DevicePlan, Plan, RamPlan, SpacePlan};
+use handoff_model::protocol::{Mode, Protocol};
+use handoff_model::vm::{Backing, DeviceKind, Interrupts};
+use handoff_sim_kernel::Profile;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// A scenario that has been read and resolved.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// What it is called.
+    pub name: String,
+    /// What it is about.
+    pub about: String,
+    /// How the new program comes to life.
+    pub mode: Mode,
+    /// The simulated kernel.
+    pub kernel: Profile,
+    /// The virtual machine.
+    pub plan: Plan,
+    /// The old process.
+    pub old: Process,
+    /// The new process.
+    pub new: Process,
+    /// What may go wrong.
+    pub may: May,
+    /// Whether the protocol must refuse it before the guest stops.
+    pub refused: bool,
+    /// Known bugs that are planted.
+    pub defects: Vec<&'static Defect>,
+}
+
+/// A process's rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its user.
+    pub uid: Uid,
+    /// CAP_IPC_LOCK.
+    pub cap_ipc_lock: bool,
+    /// RLIMIT_MEMLOCK in bytes.
+    pub memlock_bytes: u64,
+}
+
+/// What the environment may do, and how often in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct May {
+    /// Calls that fail with an errno of the environment's choice.
+    pub fail_calls: u8,
+    /// Processes that are killed.
+    pub kill: u8,
+    /// Somebody calls the handoff off.
+    pub cancel: bool,
+    /// Interrupts that each device raises.
+    pub interrupts: u8,
+    /// Steps of progress that the guest makes.
+    pub guest_steps: u8,
+}
+
+impl Default for May {
+    fn default() -> Self {
+        Self { fail_calls: 1, kill: 1, cancel: true, interrupts: 1, guest_steps: 1 }
+    }
+}
+
+/// The file as it stands.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    #[serde(default)]
+    about: String,
+    mode: Mode,
+    #[serde(default = "newest")]
+    kernel: String,
+    ram: Vec<Ram>,
+    #[serde(default)]
+    iommufd: Vec<Iommufd>,
+    #[serde(default)]
+    space: Vec<Space>,
+    device: Vec<DeviceEntry>,
+    #[serde(default)]
+    process: ProcessEntry,
+    #[serde(default)]
+    new: ProcessEntry,
+    #[serde(default)]
+    may: May,
+    #[serde(default)]
+    refused: bool,
+    #[serde(default)]
+    defects: Vec<String>,
+}
+
+fn newest() -> String {
+    "7.3".to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ram {
+    name: String,
+    pages: u64,
+    iova: u64,
+    #[serde(default = "file")]
+    backing: Backing,
+    #[serde(default)]
+    map: MapBy,
+}
+
+fn file() -> Backing {
+    Backing::File
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum MapBy {
+    #[default]
+    File,
+    Address,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Iommufd {
+    name: String,
+    #[serde(default)]
+    accounting: Accounting,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Accounting {
+    #[default]
+    User,
+    Process,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Space {
+    name: String,
+    iommufd: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeviceEntry {
+    name: String,
+    space: Option<String>,
+    #[serde(default)]
+    kind: KindEntry,
+    #[serde(default)]
+    needs_kvm: bool,
+    #[serde(default)]
+    hwpt: Hwpt,
+    #[serde(default = "one")]
+    interrupts: u16,
+}
+
+fn one() -> u16 {
+    1
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum KindEntry {
+    #[default]
+    Pci,
+    Mdev,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Hwpt {
+    #[default]
+    Shared,
+    Own,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProcessEntry {
+    uid: Option<u32>,
+    cap_ipc_lock: Option<bool>,
+    memlock_pages: Option<u64>,
+}
+
+impl ProcessEntry {
+    fn or(self, other: Self) -> Self {
+        Self {
+            uid: self.uid.or(other.uid),
+            cap_ipc_lock: self.cap_ipc_lock.or(other.cap_ipc_lock),
+            memlock_pages: self.memlock_pages.or(other.memlock_pages),
+        }
+    }
+
+    fn resolve(self) -> Process {
+        Process {
+            uid: Uid(self.uid.unwrap_or(1000)),
+            cap_ipc_lock: self.cap_ipc_lock.unwrap_or(false),
+            memlock_bytes: self
+                .memlock_pages
+                .map_or(u64::MAX, |pages| pages.saturating_mul(PAGE_BYTES)),
+        }
+    }
+}
+
+/// Why a scenario was refused: one line, with the cure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {what}")]
+pub struct Refusal {
+    file: String,
+    what: String,
+}
+
+/// The most of anything in a file: worlds beyond are hopeless to exhaust, and mistakes are likelier.
+const LIST_MAX: usize = 64;
+
+impl Scenario {
+    /// Reads a scenario. `file` is what messages call it.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Refusal> {
+        let refuse = |what: String| Refusal { file: file.to_owned(), what };
+        let parsed: File = toml::from_str(text).map_err(|error| refuse(place(text, &error)))?;
+        parsed.resolve().map_err(refuse)
+    }
+
+    /// The protocol, with the planted bugs in it.
+    pub fn protocol(&self) -> Protocol {
+        self.defects
+            .iter()
+            .fold(Protocol::safe(self.mode), |protocol, defect| protocol.with(defect))
+    }
+}
+
+/// A TOML error in one line: `line 3: unknown field …`.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().lines().collect::<Vec<_>>().join("; ");
+    match error.span() {
+        Some(span) => format!("line {}: {message}", 1 + text[..span.start].matches('\n').count()),
+        None => message,
+    }
+}
+
+impl File {
+    fn resolve(self) -> Result<Scenario, String> {
+        let kernel = Profile::by_name(&self.kernel).ok_or_else(|| {
+            let known = Profile::all().map(Profile::name).collect::<Vec<_>>().join(", ");
+            format!("kernel {:?} is not known; one of {known}", self.kernel)
+        })?;
+        let defects = self.defects.iter().map(|id| find_defect(id)).collect::<Result<_, _>>()?;
+        let old = self.process.resolve();
+        let new = self.new.or(self.process).resolve();
+        if self.mode == Mode::Exec && new != old {
+            return Err(
+                "[new] differs from [process], but an execve changes neither user nor limit; \
+                 remove [new] or use mode = \"transfer\""
+                    .to_owned(),
+            );
+        }
+        let (mode, may, refused) = (self.mode, self.may, self.refused);
+        let (name, about) = (self.name.clone(), self.about.clone());
+        Ok(Scenario {
+            plan: self.plan()?,
+            name,
+            about,
+            mode,
+            kernel,
+            old,
+            new,
+            may,
+            refused,
+            defects,
+        })
+    }
+
+    fn plan(self) -> Result<Plan, String> {
+        check_names("ram", self.ram.iter().map(|ram| &ram.name))?;
+        check_names("iommufd", self.iommufd.iter().map(|iommufd| &iommufd.name))?;
+        check_names("space", self.space.iter().map(|space| &space.name))?;
+        check_names("device", self.device.iter().map(|device| &device.name))?;
+        let contexts = self.contexts();
+        let spaces = self.spaces(&contexts)?;
+        let space_names: Vec<_> = self.space.iter().map(|space| space.name.as_str()).collect();
+        let devices = (self.device.iter().enumerate())
+            .map(|(at, device)| device.plan(at, &space_names))
+            .collect::<Result<_, _>>()?;
+        Ok(Plan { name: self.name, ram: plan_ram(&self.ram)?, contexts, spaces, devices })
+    }
+
+    fn contexts(&self) -> Vec<ContextPlan> {
+        let named = self.iommufd.iter().map(|iommufd| ContextPlan {
+            name: iommufd.name.clone(),
+            per_process_accounting: iommufd.accounting == Accounting::Process,
+        });
+        let mut contexts: Vec<_> = named.collect();
+        if contexts.is_empty() {
+            contexts
+                .push(ContextPlan { name: "iommufd0".to_owned(), per_process_accounting: false });
+        }
+        contexts
+    }
+
+    fn spaces(&self, contexts: &[ContextPlan]) -> Result<Vec<SpacePlan>, String> {
+        if self.space.is_empty() {
+            return Ok(vec![SpacePlan { context: 0 }]);
+        }
+        let names: Vec<_> = contexts.iter().map(|context| context.name.as_str()).collect();
+        (self.space.iter())
+            .map(|space| {
+                let what = format!("space {:?}", space.name);
+                Ok(SpacePlan {
+                    context: lookup(&what, "iommufd", space.iommufd.as_deref(), &names)?,
+                })
+            })
+            .collect()
+    }
+}
+
+impl DeviceEntry {
+    fn plan(&self, at: usize, spaces: &[&str]) -> Result<DevicePlan, String> {
+        let what = format!("device {:?}", self.name);
+        let kind = match (self.kind, self.needs_kvm, self.hwpt) {
+            (KindEntry::Pci, false, _) => DeviceKind::Pci,
+            (KindEntry::Pci, true, _) => {
+                return Err(format!("{what}: only kind = \"mdev\" can have needs_kvm; remove it"));
+            }
+            (KindEntry::Mdev, _, Hwpt::Own) => {
+                return Err(format!(
+                    "{what}: a mediated device has no HWPT; remove hwpt = \"own\""
+                ));
+            }
+            (KindEntry::Mdev, needs_kvm, Hwpt::Shared) => DeviceKind::Mdev { needs_kvm },
+        };
+        let armed = Interrupts { index: MSI, vectors: self.interrupts };
+        Ok(DevicePlan {
+            name: self.name.clone(),
+            path: format!("/dev/vfio/devices/vfio{at}"),
+            kind,
+            space: if spaces.is_empty() && self.space.is_none() {
+                0
+            } else {
+                lookup(&what, "space", self.space.as_deref(), spaces)?
+            },
+            own_hwpt: self.hwpt == Hwpt::Own,
+            interrupts: (self.interrupts > 0).then_some(armed).into_iter().collect(),
+        })
+    }
+}
+
+/// `VFIO_PCI_MSI_IRQ_INDEX`.
+pub const MSI: u32 = 1;
+
+fn plan_ram(ram: &[Ram]) -> Result<Vec<RamPlan>, String> {
+    let mut taken: Vec<(IovaRange, &str)> = Vec::new();
+    let mut plans = Vec::new();
+    for entry in ram {
+        let what = format!("ram {:?}", entry.name);
+        let length_bytes = entry.pages.saturating_mul(PAGE_BYTES);
+        let range = IovaRange::of(Iova(entry.iova), length_bytes)
+            .filter(|_| entry.iova.is_multiple_of(PAGE_BYTES) && entry.pages < 1 << 40)
+            .ok_or(format!(
+                "{what}: needs at least one page and an iova on a page boundary (4096)"
+            ))?;
+        if let Some((other, name)) = taken.iter().find(|(other, _)| other.overlaps(&range)) {
+            return Err(format!(
+                "{what} at {range} overlaps ram {name:?} at {other}; move its iova"
+            ));
+        }
+        taken.push((range, &entry.name));
+        plans.push(RamPlan {
+            name: entry.name.clone(),
+            length_bytes,
+            iova: Iova(entry.iova),
+            backing: entry.backing,
+            map_by_address: entry.map == MapBy::Address,
+        });
+    }
+    Ok(plans)
+}
+
+fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if name.is_empty() {
+            return Err(format!("a [[{what}]] has an empty name; give it one"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("two [[{what}]] are called {name:?}; rename one"));
+        }
+    }
+    if seen.len() > LIST_MAX {
+        return Err(format!(
+            "{} [[{what}]] are more than the {LIST_MAX} that are allowed",
+            seen.len()
+        ));
+    }
+    Ok(())
+}
+
+/// The place of `wanted` among `names`; the first where nothing is said and there is only one.
+fn lookup(what: &str, kind: &str, wanted: Option<&str>, names: &[&str]) -> Result<u16, String> {
+    let all = || names.join(", ");
+    let at = match wanted {
+        Some(name) => names.iter().position(|other| *other == name).ok_or_else(|| {
+            let known = if names.is_empty() { "none is defined".to_owned() } else { all() };
+            format!("{what}: no [[{kind}]] is called {name:?} ({known})")
+        })?,
+        None if names.len() == 1 => 0,
+        None => return Err(format!("{what}: say which {kind} = (one of {})", all())),
+    };
+    u16::try_from(at).map_err(|_| format!("{what}: too many [[{kind}]]"))
+}
+
+fn find_defect(id: &str) -> Result<&'static Defect, String> {
+    defect::find(id).ok_or_else(|| {
+        let known = defect::DEFECTS.iter().map(|defect| defect.id).collect::<Vec<_>>().join(", ");
+        format!("defect {id:?} is not known; one of {known}")
+    })
+}
+
+/// The scenarios that come with the program: name and text.
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("transfer", include_str!("scenarios/transfer.toml")),
+    ("exec", include_str!("scenarios/exec.toml")),
+    ("separate-spaces", include_str!("scenarios/separate-spaces.toml")),
+    ("old-kernel", include_str!("scenarios/old-kernel.toml")),
+    ("by-address", include_str!("scenarios/by-address.toml")),
+    ("small-memlock", include_str!("scenarios/small-memlock.toml")),
+    ("tied-mdev", include_str!("scenarios/tied-mdev.toml")),
+    ("process-accounting", include_str!("scenarios/process-accounting.toml")),
+];
+
+/// Scenarios for [`crate::live`]: with memory for what the test devices do.
+pub const FOR_HOSTS: &[(&str, &str)] = &[
+    ("host-transfer-1", include_str!("scenarios/host-transfer-1.toml")),
+    ("host-transfer-2", include_str!("scenarios/host-transfer-2.toml")),
+    ("host-exec-1", include_str!("scenarios/host-exec-1.toml")),
+    ("host-exec-2", include_str!("scenarios/host-exec-2.toml")),
+];
+
+/// The text of a built-in scenario, or of a file.
+pub fn text_of(name: &str) -> std::io::Result<String> {
+    let known = BUILT_IN.iter().chain(FOR_HOSTS).find(|(other, _)| *other == name);
+    known.map_or_else(|| std::fs::read_to_string(name), |(_, text)| Ok((*text).to_owned()))
+}
+
+/// A built-in scenario by name.
+pub fn built_in(name: &str) -> Option<Scenario> {
+    let (name, text) = BUILT_IN.iter().chain(FOR_HOSTS).find(|(other, _)| *other == name)?;
+    Some(Scenario::parse(&format!("built-in {name}"), text).expect("built-in scenarios are tested"))
+}

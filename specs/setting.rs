@@ -1,0 +1,130 @@
+//! A scenario, set up on its simulated kernel: both processes, the launched VM, its running guest, and
+//! what is the same in every state from there on.
+
+use crate::scenario::{Process, Scenario};
+use crate::world::{NEW, NEW_IMAGE, OLD, OLD_IMAGE, Part, World};
+use handoff_model::call::Call;
+use handoff_model::ids::Fd;
+use handoff_model::incoming::{Incoming, Origin};
+use handoff_model::launch::{DevicePlan, LaunchError, Plan, launch};
+use handoff_model::outgoing::{Outgoing, Way};
+use handoff_model::protocol::{Mode, Protocol};
+use handoff_model::view::{FileRef, View};
+use handoff_model::vm::{DeviceKind, Key, Kind};
+use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is the same in every state of a check.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The protocol of both roles.
+    pub protocol: Protocol,
+    /// The devices' names.
+    pub devices: Vec<String>,
+    /// The view before anything happened.
+    pub base: View,
+    /// The open files that must be handed over, each exactly once.
+    pub preserved: BTreeSet<FileRef>,
+    /// The protocol must refuse.
+    pub refused: bool,
+    /// What stories call the open files.
+    pub names: BTreeMap<FileRef, String>,
+    /// Calls may fail.
+    pub(crate) fail_calls: bool,
+    /// Where the new program finds the stream, by exec.
+    pub(crate) stream: Option<Fd>,
+    /// The program to go back to, by exec.
+    pub(crate) old_image: Fd,
+}
+
+/// Sets a scenario up: both processes, the launched VM, its running guest.
+pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
+    let mut machine = Machine::new(scenario.kernel);
+    for device in &scenario.plan.devices {
+        machine.plug(spec(device));
+    }
+    let spawn = |machine: &mut Machine, process: Process| {
+        machine.spawn(ProcessSpec {
+            uid: process.uid,
+            cap_ipc_lock: process.cap_ipc_lock,
+            memlock_bytes: process.memlock_bytes,
+        })
+    };
+    spawn(&mut machine, scenario.old);
+    let plan: &Plan = &scenario.plan;
+    let (vm, descriptors) = launch(plan, &mut machine.door(OLD))?;
+    let preserved = vm.keys().iter().filter_map(|key| descriptors.get(key)).collect::<Vec<_>>();
+    let protocol = scenario.protocol();
+    let (way, new_socket) = match scenario.mode {
+        Mode::Transfer => {
+            spawn(&mut machine, scenario.new);
+            let (socket, peer) = machine.socketpair(OLD, NEW);
+            (Way::Transfer { socket, pidfd: machine.pidfd(OLD, NEW) }, Some(peer))
+        }
+        Mode::Exec => {
+            let new_image = machine.image(OLD, NEW_IMAGE);
+            (Way::Exec { new_image, old_image: machine.image(OLD, OLD_IMAGE) }, None)
+        }
+    };
+    machine.boot_guest(OLD);
+    let devices = vm.devices.iter().filter(|device| device.kind == DeviceKind::Pci);
+    for device in devices.filter_map(|d| descriptors.get(&Key::new(Kind::Device, &d.name, 0))) {
+        enable_dma(&mut machine, device);
+    }
+    machine.settle();
+    let base = machine.view();
+    let table = &base.processes[&OLD].descriptors;
+    let setting = Setting {
+        devices: plan.devices.iter().map(|device| device.name.clone()).collect(),
+        preserved: preserved.iter().filter_map(|fd| table.get(fd)).map(|d| d.file).collect(),
+        refused: scenario.refused,
+        names: descriptors
+            .iter()
+            .filter_map(|(k, fd)| Some((table.get(&fd)?.file, word(k))))
+            .collect(),
+        fail_calls: scenario.may.fail_calls > 0,
+        stream: descriptors.get(&Key::new(Kind::Stream, "", 0)),
+        old_image: match way {
+            Way::Exec { old_image, .. } => old_image,
+            Way::Transfer { .. } => Fd(-1),
+        },
+        base,
+        protocol,
+    };
+    let incoming = match new_socket {
+        Some(socket) => Part::Acting(Incoming::new(&setting.protocol, Origin::Transfer { socket })),
+        None => Part::Absent,
+    };
+    let outgoing = Outgoing::new(&setting.protocol, &vm, &descriptors, way);
+    let world = World::new(scenario, machine, outgoing, incoming);
+    Ok((setting, world))
+}
+
+/// What the guest's driver does first: bus mastering, in the PCI command register.
+fn enable_dma(machine: &mut Machine, device: Fd) {
+    let bytes = sim::BUS_MASTER.to_le_bytes().to_vec();
+    let enable = Call::WriteAt { fd: device, offset_bytes: sim::COMMAND_OFFSET, bytes };
+    machine.call(OLD, &enable).expect("a bound device has a command register");
+}
+
+/// What a story calls a descriptor.
+fn word(key: &Key) -> String {
+    match key.kind {
+        Kind::Stream => "the stream".to_owned(),
+        Kind::Guest => "the saved guest".to_owned(),
+        Kind::Interrupt => format!("the eventfd {}.{} of a device", key.name, key.index),
+        Kind::Iommufd | Kind::Ram | Kind::Device => key.name.clone(),
+    }
+}
+
+/// QEMU's `edu`, or a mediated device, with as many MSI vectors as are armed.
+fn spec(device: &DevicePlan) -> DeviceSpec {
+    let kind = match device.kind {
+        DeviceKind::Pci => sim::DeviceKind::Pci { can_reset: false },
+        // The KVM that a mediated device may need is there in the old process, but not simulated.
+        DeviceKind::Mdev { .. } => sim::DeviceKind::Mdev { needs_kvm: false },
+    };
+    let vectors = device.interrupts.iter().map(|armed| u32::from(armed.vectors)).max().unwrap_or(1);
+    let irqs = vec![1, vectors, 0, 0, 1];
+    DeviceSpec { name: device.name.clone(), path: device.path.clone(), kind, regions: 9, irqs }
+}

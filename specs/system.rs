@@ -1,0 +1,112 @@
+//! The handoff as a [`stateright::Model`]: what any engine needs to explore it.
+//!
+//! stateright's own checkers and its explorer run on this; verdicts come from [`crate::search`],
+//! which explores the same trait. Two of stateright's ways to lie are met here: `next_state` never
+//! answers `None` (an ignored action would shift the indices of its paths), and no property is an
+//! `eventually`. What is asked of stateright is one property, so that it cannot overwrite a shorter
+//! counterexample of another.
+
+use crate::property::{Case, Judgement, Moment, PROPERTIES};
+use crate::scenario::Scenario;
+use crate::setting::{Setting, set_up};
+use crate::world::{Action, World};
+use handoff_model::launch::LaunchError;
+use stateright::{Model, Property};
+
+/// A scenario, set up.
+#[derive(Clone, Debug)]
+pub struct System {
+    setting: Setting,
+    init: World,
+}
+
+impl System {
+    /// Sets a scenario up on its simulated kernel.
+    pub fn new(scenario: &Scenario) -> Result<Self, LaunchError> {
+        let (setting, init) = set_up(scenario)?;
+        Ok(Self { setting, init })
+    }
+
+    /// What is the same in every state.
+    pub fn setting(&self) -> &Setting {
+        &self.setting
+    }
+
+    /// The first state.
+    pub fn init(&self) -> &World {
+        &self.init
+    }
+
+    /// Asks every property of [`PROPERTIES`] about a state, in their order; `None` for one that
+    /// cannot be asked here. Of [`crate::property::END_1`] this is the part that a state shows: a dead
+    /// end; cycles are found on the graph.
+    pub fn judge(&self, world: &World) -> Vec<Option<Judgement>> {
+        self.with_case(world, |case| {
+            let ask = |property: &crate::property::Property| {
+                property.scope.covers(case).then(|| match property.judge {
+                    Some(judge) => judge(case),
+                    None => self.judge_end(world),
+                })
+            };
+            PROPERTIES.iter().map(ask).collect()
+        })
+    }
+
+    /// Where nothing can happen any more, nobody may be waiting.
+    fn judge_end(&self, world: &World) -> Judgement {
+        if world.is_quiescent() {
+            return Judgement::Holds;
+        }
+        let mut actions = Vec::new();
+        world.actions(&self.setting, &mut actions);
+        if !actions.is_empty() {
+            return Judgement::Idle;
+        }
+        Judgement::Fails("nothing can happen any more, and a process still waits".to_owned())
+    }
+
+    /// A state as properties see it.
+    pub fn with_case<T>(&self, world: &World, look: impl FnOnce(&Case<'_>) -> T) -> T {
+        let view = world.view();
+        let moment = Moment {
+            mode: self.setting.protocol.mode,
+            keeper: world.keeper(),
+            quiescent: world.is_quiescent(),
+            outcome: world.outgoing.ended(),
+            fell_back: world.history.fell_back,
+            refused: self.setting.refused,
+            was_stopped: world.history.was_stopped,
+            changed_early: world.history.changed_early,
+            commit_allowed: world.history.commit_allowed,
+            progress: Some(world.history.progress),
+            window_open: world.window_is_open(),
+            preserved: &self.setting.preserved,
+        };
+        look(&Case { view: &view, base: &self.setting.base, moment })
+    }
+}
+
+impl Model for System {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![self.init.clone()]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        world.actions(&self.setting, actions);
+    }
+
+    fn next_state(&self, world: &World, action: Action) -> Option<World> {
+        let mut next = world.clone();
+        next.act(&self.setting, &action);
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![Property::always("every property holds", |system, world| {
+            system.judge(world).iter().all(|said| !matches!(said, Some(Judgement::Fails(_))))
+        })]
+    }
+}

@@ -1,0 +1,92 @@
+//! The built-in scenarios: verdicts, exact counts, and two engines that agree.
+
+use handoff_specs::check::{Report, Verdict, check};
+use handoff_specs::property::PROPERTIES;
+use handoff_specs::scenario::{BUILT_IN, built_in};
+use handoff_specs::search::{Cut, Limits};
+use handoff_specs::system::System;
+use stateright::{Checker, Model};
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+fn report(name: &str, limits: Limits) -> Report {
+    check(&built_in(name).expect("a built-in scenario"), limits).expect("it can be set up")
+}
+
+/// Unique states, transitions, and the greatest distance from the first state. A change of the
+/// protocol, the kernel or the environment changes these; one that should not, must not.
+const COUNTS: &[(&str, u32, u64, u32)] = &[
+    ("transfer", 50_616, 194_226, 67),
+    ("exec", 4_473, 12_741, 65),
+    ("separate-spaces", 19_752, 72_059, 63),
+    ("old-kernel", 306, 1_017, 9),
+    ("by-address", 456, 1_606, 9),
+    ("small-memlock", 1_140, 4_128, 15),
+    ("tied-mdev", 1_368, 5_658, 11),
+    ("process-accounting", 30, 90, 5),
+];
+
+#[test]
+fn every_built_in_scenario_is_proved_exhaustively_with_these_counts() {
+    let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, COUNTS.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
+    for (name, states, transitions, depth) in COUNTS {
+        let report = report(name, Limits::default());
+        let counts = (report.states, report.transitions, report.depth);
+        assert_eq!(counts, (*states, *transitions, *depth), "{name}");
+        assert_eq!(report.cut, None, "{name}");
+        for (property, verdict) in &report.verdicts {
+            let good = matches!(verdict, Verdict::Proved | Verdict::NotAsked(_));
+            assert!(good, "{name}: {} is {verdict:?}", property.id);
+        }
+    }
+}
+
+#[test]
+fn every_property_is_proved_by_some_built_in_scenario() {
+    let mut proved: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, ..) in COUNTS {
+        for (property, verdict) in report(name, Limits::default()).verdicts {
+            *proved.entry(property.id).or_default() += usize::from(verdict == Verdict::Proved);
+        }
+    }
+    for property in PROPERTIES {
+        assert!(proved[property.id] > 0, "{} is never proved", property.id);
+    }
+}
+
+#[test]
+fn stateright_counts_the_same_states_and_finds_no_violation() {
+    for (name, states, _, depth) in COUNTS {
+        let system = System::new(&built_in(name).expect("built in")).expect("set up");
+        let checker = system.checker().threads(2).spawn_dfs().join();
+        assert_eq!(checker.unique_state_count(), *states as usize, "{name}");
+        checker.assert_properties();
+        let system = System::new(&built_in(name).expect("built in")).expect("set up");
+        let breadth = system.checker().spawn_bfs().join();
+        assert_eq!(breadth.unique_state_count(), *states as usize, "{name}");
+        assert_eq!(breadth.max_depth(), *depth as usize + 1, "{name}: stateright counts states");
+    }
+}
+
+#[test]
+fn results_are_the_same_for_any_number_of_threads() {
+    let with = |threads| {
+        let threads = NonZeroUsize::new(threads).expect("not zero");
+        let report = report("separate-spaces", Limits { threads, ..Limits::default() });
+        (report.states, report.transitions, report.depth, report.verdicts.len())
+    };
+    assert_eq!(with(1), with(2));
+    assert_eq!(with(1), with(3));
+}
+
+#[test]
+fn a_search_that_is_cut_short_proves_nothing() {
+    let limits = Limits { states_max: 1000, ..Limits::default() };
+    let report = report("transfer", limits);
+    assert_eq!(report.cut, Some(Cut::States(1000)));
+    assert!(report.is_inconclusive());
+    assert!(report.verdicts.iter().all(|(_, verdict)| *verdict != Verdict::Proved));
+    let held = report.verdicts.iter().find(|(property, _)| property.id == "MAP-1");
+    assert_eq!(held.map(|(_, verdict)| verdict), Some(&Verdict::HoldsWithin(Cut::States(1000))));
+}

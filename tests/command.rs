@@ -1,0 +1,117 @@
+//! The command, as a shell sees it: output, exit codes, bad input.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// A directory that goes away with its test.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("handoff-{test}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a directory for a test");
+        Self(path)
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).expect("a file for a test");
+        path.to_str().expect("a readable path").to_owned()
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn handoff(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_handoff"))
+        .args(arguments)
+        .env("COLUMNS", "120")
+        .output()
+        .expect("the command runs")
+}
+
+/// Runs the command; it must end with `code`, and say every one of `words` on the right stream.
+#[track_caller]
+fn check(arguments: &[&str], code: i32, words: &[&str]) -> String {
+    let output = handoff(arguments);
+    let stdout = String::from_utf8(output.stdout).expect("text");
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{stdout}\n{stderr}");
+    let (spoken, silent) = if code == 2 { (&stderr, &stdout) } else { (&stdout, &stderr) };
+    for word in words {
+        assert!(spoken.contains(word), "{arguments:?} does not say {word:?}:\n{spoken}");
+    }
+    assert_eq!(silent, "", "{arguments:?} speaks on the wrong stream");
+    spoken.clone()
+}
+
+const VM: &str = "name = \"vm\"\nmode = \"transfer\"\n[[ram]]\nname = \"ram0\"\npages = 1\niova = 0\n\
+                  [[device]]\nname = \"nic0\"\n";
+
+#[test]
+fn a_scenario_is_proved_with_exit_0() {
+    let dir = Dir::new("proved");
+    let file = dir.file("vm.toml", VM);
+    check(&["check", &file], 0, &["exhaustive", "unique states", "proved: OWN-1"]);
+    check(&["check", "exec"], 0, &["not asked (asked only by transfer): READ-1"]);
+}
+
+#[test]
+fn a_planted_bug_is_told_as_a_story_with_exit_1() {
+    let dir = Dir::new("planted");
+    let planted = VM.replace("mode", "defects = [\"no-take-back\"]\nmode");
+    let file = dir.file("vm.toml", &planted);
+    let words =
+        ["BACK-1 violated in 42 steps", "old VMM", "new VMM", "the last step changed", "replay:"];
+    let story = check(&["check", &file], 1, &words);
+    let replay =
+        story.lines().find_map(|line| line.split_once("--steps ")).expect("a replay line").1;
+    check(&["check", &file, "--steps", replay], 1, &["does not hold"]);
+}
+
+#[test]
+fn a_search_that_is_cut_short_ends_with_exit_3() {
+    check(&["check", "transfer", "--states", "500"], 3, &["NOT exhaustive", "not proved"]);
+}
+
+#[test]
+fn bad_input_is_told_in_one_line_with_exit_2() {
+    let dir = Dir::new("bad");
+    let unknown = dir.file("unknown.toml", &VM.replace("pages", "pagez"));
+    for (arguments, word) in [
+        (vec!["check", "nowhere.toml"], "nowhere.toml"),
+        (vec!["check", &unknown], "line 5"),
+        (vec!["check", "transfer", "--steps", "x"], "\"x\" is not a step"),
+        (vec!["check", "transfer", "--steps", "99"], "there is no action 99"),
+        (vec!["check", "--steps", "0"], "exactly one scenario"),
+    ] {
+        let line = check(&arguments, 2, &[word]);
+        assert_eq!(line.lines().count(), 1, "{line}");
+    }
+}
+
+#[test]
+fn everything_is_listed() {
+    let words = ["transfer", "OWN-1", "END-1", "no-take-back", "6.12", "fixed"];
+    check(&["list"], 0, &words);
+    check(&["list", "properties"], 0, &["READ-1"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_handoff"))
+        .arg("list")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}

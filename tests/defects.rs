@@ -1,0 +1,104 @@
+//! Every known bug that can be planted is found by the property that it breaks, by a shortest run.
+
+use handoff_model::defect::{DEFECTS, Defect};
+use handoff_model::protocol::Mode;
+use handoff_specs::check::check;
+use handoff_specs::property::{self, PROPERTIES};
+use handoff_specs::scenario::Scenario;
+use handoff_specs::search::Limits;
+use handoff_specs::story;
+use handoff_specs::system::System;
+use std::collections::BTreeSet;
+
+/// The least VM in which a bug shows, and what it needs to show.
+fn scenario(defect: &Defect) -> Scenario {
+    let mode = if defect.mode == Mode::Exec { "exec" } else { "transfer" };
+    let (head, map, tail) = match defect.id {
+        "charged-to-the-dead" => (
+            "",
+            "file",
+            "[[iommufd]]\nname = \"iommufd0\"\naccounting = \"process\"\n[process]\nuid = 0",
+        ),
+        "checked-late" => ("refused = true", "address", ""),
+        _ => ("", "file", ""),
+    };
+    let text = format!(
+        "name = \"defect\"\nmode = \"{mode}\"\ndefects = [\"{}\"]\n{head}\n\
+         [[ram]]\nname = \"ram0\"\npages = 1\niova = 0x100000\nmap = \"{map}\"\n\
+         [[device]]\nname = \"nic0\"\n{tail}\n",
+        defect.id
+    );
+    Scenario::parse("defect.toml", &text).expect("a scenario")
+}
+
+/// Steps of the shortest run by which the property that a bug breaks is violated.
+const SHORTEST: &[(&str, usize)] = &[
+    ("ownership-not-taken", 36),
+    ("no-take-back", 42),
+    ("mapped-twice", 34),
+    ("charged-to-the-dead", 41),
+    ("ram-initialised", 28),
+    ("remapped", 33),
+    ("unwound", 20),
+    ("reset-on-realize", 27),
+    ("resumed-unrevoked", 37),
+    ("cut-while-running", 36),
+    ("events-drained", 30),
+    ("not-fenced", 37),
+    ("lingering", 21),
+    ("window-left-open", 17),
+    ("probe-takes-ownership", 27),
+    ("stays-stopped", 14),
+    ("checked-late", 10),
+    ("waits-for-the-dead", 18),
+];
+
+#[test]
+fn every_known_bug_is_found_by_the_property_that_it_breaks() {
+    let names: Vec<_> = DEFECTS.iter().map(|defect| defect.id).collect();
+    assert_eq!(names, SHORTEST.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    for (defect, (_, shortest)) in DEFECTS.iter().zip(SHORTEST) {
+        let report = check(&scenario(defect), Limits::default()).expect("it can be set up");
+        let found = report.violations().find(|(property, _)| property.id == defect.breaks);
+        let (_, run) =
+            found.unwrap_or_else(|| panic!("{} is not found by {}", defect.id, defect.breaks));
+        assert_eq!(run.actions.len(), *shortest, "{}", defect.id);
+    }
+}
+
+#[test]
+fn without_its_bug_each_of_these_scenarios_is_proved() {
+    for defect in DEFECTS {
+        let mut scenario = scenario(defect);
+        scenario.defects.clear();
+        // What the bug does not look at must be refused without it.
+        scenario.refused |= defect.id == "charged-to-the-dead";
+        let report = check(&scenario, Limits::default()).expect("it can be set up");
+        let violated: Vec<_> = report.violations().map(|(property, _)| property.id).collect();
+        assert!(violated.is_empty(), "{}: {violated:?}", defect.id);
+    }
+}
+
+#[test]
+fn every_property_has_a_bug_that_breaks_it() {
+    let broken: BTreeSet<_> = DEFECTS.iter().map(|defect| defect.breaks).collect();
+    let all: BTreeSet<_> = PROPERTIES.iter().map(|property| property.id).collect();
+    assert_eq!(broken, all);
+    assert!(broken.iter().all(|id| property::find(id).is_some()));
+}
+
+/// A story ends with a line that replays it, and the replay ends where the story did.
+#[test]
+fn a_run_can_be_replayed_from_its_last_line() {
+    for defect in DEFECTS {
+        let scenario = scenario(defect);
+        let system = System::new(&scenario).expect("set up");
+        let report = check(&scenario, Limits::default()).expect("checked");
+        for (property, run) in report.violations() {
+            let token = story::token(&system, &run.actions);
+            assert_eq!(story::from_token(&system, &token).as_ref(), Ok(&run.actions));
+            let told = story::violation(&system, "file.toml", property, run, 110);
+            assert!(told.contains(&format!("--steps {token}")), "{told}");
+        }
+    }
+}

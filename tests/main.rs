@@ -1,0 +1,9 @@
+//! Tests of the whole: what a user runs, and whether its verdicts are true.
+
+mod check;
+mod command;
+mod defects;
+mod replay;
+mod scenario;
+mod search;
+mod tidy;

@@ -1,0 +1,14 @@
+//! Replay: recorded runs, made again on the simulated kernel.
+
+mod foreign;
+mod recordings;
+mod runs;
+
+use handoff_specs::replay::Report;
+
+/// Every event is in exactly one count.
+#[track_caller]
+fn adds_up(report: &Report) {
+    let not_modelled: usize = report.not_modelled.values().sum();
+    assert_eq!(report.seen, report.told + report.modelled() + not_modelled, "{report}");
+}

@@ -1,0 +1,145 @@
+//! What foreign programs do with processes and descriptors, in small; and traces that are none.
+
+use super::adds_up;
+use handoff_model::trace::Header;
+use handoff_specs::replay::{Report, replay};
+
+/// A trace in which processes do these things, one after the other.
+#[track_caller]
+fn foreign(records: &[(u32, &str)]) -> Report {
+    let event = |(at, (pid, record)): (usize, &(u32, &str))| {
+        let seq = at + 1;
+        format!(r#"{{"seq":{seq},"t_ns":{seq}0,"pid":{pid},"tid":{pid},{record}}}"#)
+    };
+    let lines = records.iter().enumerate().map(event);
+    let header = Header::new("ptrace", "6.18.2-arch1").line();
+    let report = replay(std::iter::once(header).chain(lines)).expect("a trace");
+    adds_up(&report);
+    report
+}
+
+/// Everything agrees or is told.
+#[track_caller]
+fn is_followed(records: &[(u32, &str)]) {
+    let report = foreign(records);
+    assert_eq!(report.told + report.agreeing, records.len(), "{report}");
+    assert_eq!(report.profile, "6.13");
+}
+
+const OPEN_AT_4: &str = r#""sys":"open","path":"/dev/iommu","flags":2,"ret":4"#;
+const DEVICE_AT_5: &str = r#""sys":"open","path":"/dev/vfio/devices/vfio0","flags":2,"ret":5"#;
+const BIND_5_TO_4: &str = r#""sys":"ioctl","fd":5,"req":15222,"in":"180000000000000004000000000000000000000000000000","out":"180000000000000004000000010000000000000000000000","ret":0"#;
+const ALLOC_AT_1: &str = r#""sys":"ioctl","fd":1,"req":15233,"in":"0c0000000000000000000000","out":"0c0000000000000001000000","ret":0"#;
+
+#[test]
+fn dup2_closes_what_was_there() {
+    is_followed(&[
+        (1, OPEN_AT_4),
+        (1, r#""sys":"memfd","name":"x","flags":0,"ret":1"#),
+        (1, r#""sys":"dup","fd":4,"cloexec":false,"ret":1"#),
+        (1, r#""sys":"close","fd":4,"ret":0"#),
+        (1, ALLOC_AT_1),
+    ]);
+}
+
+#[test]
+fn close_range_and_exec_close_what_they_say() {
+    is_followed(&[
+        (1, OPEN_AT_4),
+        (1, r#""sys":"dup","fd":4,"cloexec":false,"ret":1"#),
+        (1, r#""sys":"dup","fd":4,"cloexec":true,"ret":7"#),
+        (1, r#""sys":"close_range","first":3,"last":6,"flags":0,"ret":0"#),
+        (1, r#""sys":"close","fd":4,"ret":-1,"errno":"EBADF""#),
+        (1, r#""sys":"exec","path":"/bin/x","uid":0,"euid":0,"cap_ipc_lock":true,"ret":0"#),
+        (1, r#""sys":"close","fd":7,"ret":-1,"errno":"EBADF""#),
+        (1, ALLOC_AT_1),
+    ]);
+}
+
+/// The device is bound until its last holder is gone, and the child has it, too.
+#[test]
+fn who_exits_lets_go() {
+    is_followed(&[
+        (1, OPEN_AT_4),
+        (1, DEVICE_AT_5),
+        (1, BIND_5_TO_4),
+        (1, r#""sys":"clone","child":2,"flags":17,"thread":false,"ret":2"#),
+        (1, r#""sys":"exit","status":0"#),
+        (3, OPEN_AT_4),
+        (3, DEVICE_AT_5),
+        (3, &BIND_5_TO_4.replace(r#""ret":0"#, r#""ret":-1,"errno":"EINVAL""#)),
+        (2, r#""sys":"exit","signal":"SIGSEGV""#),
+        (3, BIND_5_TO_4),
+    ]);
+}
+
+/// After an ioctl that may have changed a device, an answer about it may differ. Masking INTx
+/// changes none.
+#[test]
+fn only_what_may_have_changed_is_doubted() {
+    let eventfds_of_index_9 = r#""sys":"ioctl","fd":5,"req":15214,"in":"1400000021000000090000000000000000000000","ret":0"#;
+    let mask = r#""sys":"ioctl","fd":5,"req":15214,"in":"1400000009000000000000000000000001000000","ret":0"#;
+    let feature =
+        r#""sys":"ioctl","fd":5,"req":15221,"name":"VFIO_DEVICE_FEATURE","in":"10000000","ret":0"#;
+    for (before, differing) in [(mask, 1), (feature, 0)] {
+        let report = foreign(&[
+            (1, OPEN_AT_4),
+            (1, DEVICE_AT_5),
+            (1, BIND_5_TO_4),
+            (1, before),
+            (1, eventfds_of_index_9),
+        ]);
+        assert_eq!(report.differing, differing, "{report}");
+    }
+}
+
+/// Over a byte stream, connected by path; and the receiver has returned before the sender does.
+#[test]
+fn descriptors_cross_a_stream_in_their_order() {
+    let two = |pid: u32, seq: u32, enter: u32, record: &str| {
+        format!(
+            r#"{{"seq":{seq},"t_ns":{seq}0,"enter_ns":{enter},"pid":{pid},"tid":{pid},{record}}}"#
+        )
+    };
+    let lines = [
+        two(1, 1, 1, r#""sys":"socket","ret":3"#),
+        two(1, 2, 11, r#""sys":"bind","fd":3,"path":"/run/s","ret":0"#),
+        two(2, 3, 21, OPEN_AT_4),
+        two(2, 4, 31, r#""sys":"memfd","name":"x","flags":0,"ret":5"#),
+        two(2, 5, 41, r#""sys":"socket","ret":3"#),
+        two(2, 6, 51, r#""sys":"connect","fd":3,"path":"/run/s","ret":0"#),
+        two(1, 7, 52, r#""sys":"accept","fd":3,"ret":6"#),
+        two(2, 8, 71, r#""sys":"sendmsg","fd":3,"bytes":"00","fds":[5],"ret":1"#),
+        two(1, 9, 72, r#""sys":"recvmsg","fd":6,"bytes":"00","fds":[8],"ret":1"#),
+        two(1, 10, 91, r#""sys":"recvmsg","fd":6,"bytes":"00","fds":[1],"ret":1"#),
+        two(2, 11, 92, r#""sys":"sendmsg","fd":3,"bytes":"00","fds":[4],"ret":1"#),
+        two(2, 12, 112, r#""sys":"exit","status":0"#),
+        two(1, 13, 121, ALLOC_AT_1),
+        two(1, 14, 131, r#""sys":"truncate","fd":8,"length":4096,"ret":0"#),
+    ];
+    let lines = std::iter::once(Header::new("ptrace", "7.2.13").line()).chain(lines);
+    let report = replay(lines).expect("a trace");
+    assert_eq!((report.agreeing, report.told), (4, 10), "{report}");
+}
+
+// ---- what is not replayed ----------------------------------------------------------------------
+
+#[track_caller]
+fn is_refused(lines: &[&str], why: &str) {
+    let error = replay(lines.iter().map(|line| (*line).to_owned())).expect_err(why);
+    assert!(error.to_string().starts_with(why), "{error}");
+}
+
+#[test]
+fn bad_traces_are_refused_with_the_line() {
+    let header = Header::new("host", "7.3.4").line();
+    let large = header.replace("4096", "65536");
+    is_refused(&[], "line 1: not a handoff trace");
+    is_refused(&[&header, "{"], "line 2: cut off in the middle");
+    is_refused(&[&header, "x", ""], "line 2: not JSON: ");
+    is_refused(&[&large], "line 1: pages of 65536 bytes, the simulator knows 4096");
+    for kernel in ["5.10.1", "unknown"] {
+        let line = header.replace("7.3.4", kernel);
+        is_refused(&[&line], &format!("line 1: kernel {kernel:?} is none, or older"));
+    }
+}

@@ -1,0 +1,88 @@
+//! Scenario files: what is accepted, and one line for each mistake, with the place and the cure.
+
+use handoff_model::ids::Uid;
+use handoff_model::protocol::Mode;
+use handoff_specs::scenario::Scenario;
+
+const GOOD: &str = r#"
+name = "vm"
+mode = "transfer"
+[[ram]]
+name = "ram0"
+pages = 2
+iova = 0x100000
+[[device]]
+name = "nic0"
+"#;
+
+#[test]
+fn the_least_file_has_sensible_defaults() {
+    let scenario = Scenario::parse("vm.toml", GOOD).expect("a good file");
+    assert_eq!(scenario.mode, Mode::Transfer);
+    assert_eq!(scenario.kernel.name(), "7.3");
+    assert_eq!((scenario.old.uid, scenario.old.memlock_bytes), (Uid(1000), u64::MAX));
+    assert_eq!(scenario.old, scenario.new);
+    assert_eq!(scenario.plan.devices[0].interrupts.len(), 1);
+    assert!(!scenario.refused && scenario.defects.is_empty());
+}
+
+/// `from` is replaced by `to` in a good file; the refusal must say all of `words` in one line.
+#[track_caller]
+fn check(from: &str, to: &str, words: &[&str]) {
+    assert!(GOOD.contains(from));
+    let refusal = Scenario::parse("vm.toml", &GOOD.replace(from, to)).expect_err("a mistake");
+    let line = refusal.to_string();
+    assert!(line.starts_with("vm.toml: ") && !line.contains('\n'), "{line:?}");
+    for word in words {
+        assert!(line.contains(word), "{line:?} does not say {word:?}");
+    }
+}
+
+#[test]
+fn mistakes_are_told_with_their_place_and_their_cure() {
+    check("pages = 2", "pages = 2\npagez = 3", &["line 7", "pagez", "expected"]);
+    check("mode = \"transfer\"", "mode = \"teleport\"", &["line 3", "teleport", "`transfer`"]);
+    check("mode = \"transfer\"", "", &["mode"]);
+    check("pages = 2", "pages = \"two\"", &["line 6"]);
+    check("[[device]]", "[[device", &["line"]);
+    check("iova = 0x100000", "iova = 0x100001", &["ram0", "4096"]);
+    check("pages = 2", "pages = 0", &["ram0", "at least one page"]);
+    check("pages = 2", "pages = 9007199254740991", &["ram0"]);
+    check("name = \"ram0\"", "name = \"\"", &["[[ram]]", "empty"]);
+    check(
+        "[[device]]",
+        "[[ram]]\nname = \"ram1\"\npages = 1\niova = 0x101000\n[[device]]",
+        &["ram1", "ram0", "0x101000", "overlaps", "move"],
+    );
+    check("name = \"nic0\"", "name = \"nic0\"\n[[device]]\nname = \"nic0\"", &["nic0", "rename"]);
+    check(
+        "name = \"nic0\"",
+        "name = \"nic0\"\nspace = \"far\"",
+        &["nic0", "far", "none is defined"],
+    );
+    check(
+        "name = \"nic0\"",
+        "name = \"nic0\"\n[[space]]\nname = \"a\"\n[[space]]\nname = \"b\"",
+        &["nic0", "space", "a, b"],
+    );
+    check("name = \"nic0\"", "name = \"nic0\"\nneeds_kvm = true", &["nic0", "mdev"]);
+    check(
+        "name = \"nic0\"",
+        "name = \"nic0\"\nkind = \"mdev\"\nhwpt = \"own\"",
+        &["nic0", "no HWPT"],
+    );
+    check(
+        "name = \"nic0\"",
+        "name = \"nic0\"\n[[space]]\nname = \"a\"\niommufd = \"far\"",
+        &["space \"a\"", "iommufd", "far"],
+    );
+    check("name = \"vm\"", "name = \"vm\"\nkernel = \"2.4\"", &["2.4", "6.12", "fixed"]);
+    check("name = \"vm\"", "name = \"vm\"\ndefects = [\"x\"]", &["\"x\"", "no-take-back"]);
+}
+
+#[test]
+fn an_execve_cannot_change_user_or_limit() {
+    let text = format!("{}\n[new]\nuid = 7\n", GOOD.replace("transfer", "exec"));
+    let line = Scenario::parse("vm.toml", &text).expect_err("a contradiction").to_string();
+    assert!(line.contains("[new]") && line.contains("transfer"), "{line}");
+}
