@@ -9,7 +9,7 @@ use handoff_model::incoming::{Incoming, Origin};
 use handoff_model::launch::{DevicePlan, LaunchError, Plan, launch};
 use handoff_model::outgoing::{Outgoing, Way};
 use handoff_model::protocol::{Mode, Protocol};
-use handoff_model::view::{FileRef, View};
+use handoff_model::view::{FileKind, FileRef, View};
 use handoff_model::vm::{DeviceKind, Key, Kind};
 use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,14 +74,18 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
     machine.settle();
     let base = machine.view();
     let table = &base.processes[&OLD].descriptors;
+    let mut names: BTreeMap<FileRef, String> =
+        descriptors.iter().filter_map(|(k, fd)| Some((table.get(&fd)?.file, word(k)))).collect();
+    let others = [(FileKind::Socket, "the socket"), (FileKind::Pidfd, "the new process")];
+    for open in base.processes.values().flat_map(|process| process.descriptors.values()) {
+        let other = others.iter().find(|(kind, _)| *kind == open.kind);
+        names.extend(other.map(|(_, name)| (open.file, (*name).to_owned())));
+    }
     let setting = Setting {
         devices: plan.devices.iter().map(|device| device.name.clone()).collect(),
         preserved: preserved.iter().filter_map(|fd| table.get(fd)).map(|d| d.file).collect(),
         refused: scenario.refused,
-        names: descriptors
-            .iter()
-            .filter_map(|(k, fd)| Some((table.get(&fd)?.file, word(k))))
-            .collect(),
+        names,
         fail_calls: scenario.may.fail_calls > 0,
         stream: descriptors.get(&Key::new(Kind::Stream, "", 0)),
         old_image: match way {

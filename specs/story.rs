@@ -36,23 +36,37 @@ pub fn violation(
 ) -> String {
     let mut text = String::new();
     let steps = run.actions.len();
-    let _ = writeln!(text, "{} violated in {steps} steps: {}", property.id, property.sentence);
+    paragraph(
+        &mut text,
+        &format!("{} violated in {steps} steps: {}", property.id, property.sentence),
+        width,
+    );
     let (lines, differences) = tell(system, &run.actions);
     text.push_str(&layout(&lines, width, run.repeats_from));
-    let _ = writeln!(text, "  wrong: {}", run.wrong);
+    paragraph(&mut text, &format!("  wrong: {}", run.wrong), width);
     if !differences.is_empty() {
         let _ = writeln!(text, "  the last step changed:");
         for line in &differences {
             let _ = writeln!(text, "    {line}");
         }
     }
-    let _ = writeln!(text, "  why it matters: {}", property.reason);
+    paragraph(&mut text, &format!("  why it matters: {}", property.reason), width);
     let _ = writeln!(
         text,
         "  replay: handoff check {scenario} --steps {}",
         token(system, &run.actions)
     );
     text
+}
+
+/// Lines of a text, those after the first set in.
+pub(crate) fn paragraph(to: &mut String, text: &str, width: usize) {
+    let first = text.len() - text.trim_start().len();
+    let rows = wrapped(text.trim_start(), width.saturating_sub(first + 4).max(30));
+    for (at, row) in rows.iter().enumerate() {
+        let indent = if at == 0 { first } else { first + 4 };
+        let _ = writeln!(to, "{:indent$}{row}", "");
+    }
 }
 
 /// Tells any run, with what each step changed.

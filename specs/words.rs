@@ -50,9 +50,13 @@ fn asked(call: &Call, name: &dyn Fn(Fd) -> String) -> String {
         }
         Call::Exec { image } => on("execve", *image),
         Call::Exit { status } => format!("exit {status}"),
-        Call::StopGuest | Call::StartGuest | Call::GetUid | Call::GetMemlock => {
-            call.name().to_owned()
-        }
+        Call::StopGuest => "stop the guest".to_owned(),
+        Call::StartGuest => "let the guest run".to_owned(),
+        Call::SaveGuest { .. } => "save the guest".to_owned(),
+        Call::LoadGuest { .. } => "build the guest from what was saved".to_owned(),
+        Call::GetHwInfo { device, .. } => format!("{} of device {device}", call.name()),
+        Call::ProbeHwpt { hwpt, .. } => format!("look whether there is an HWPT {hwpt}"),
+        Call::AwaitExit { pidfd } => on("wait for the end of", *pidfd),
         Call::Munmap { va, .. } => format!("munmap {va}"),
         Call::IoasIovaRanges { ioas, .. } => format!("{} of IOAS {ioas}", call.name()),
         Call::IoasUnmap { ioas, iova, .. } => format!("{} of IOAS {ioas} at {iova}", call.name()),
@@ -74,10 +78,8 @@ fn subject(call: &Call) -> Option<Fd> {
         | Call::WriteAt { fd, .. }
         | Call::ReadAt { fd, .. }
         | Call::ReadEvent { fd }
-        | Call::SaveGuest { fd }
-        | Call::LoadGuest { fd }
         | Call::Mmap { fd: Some(fd), .. } => Some(*fd),
-        Call::Kill { pidfd } | Call::AwaitExit { pidfd } => Some(*pidfd),
+        Call::Kill { pidfd } => Some(*pidfd),
         Call::Bind { device, .. }
         | Call::Attach { device, .. }
         | Call::Detach { device }

@@ -6,6 +6,7 @@ use crate::scenario::{BUILT_IN, Scenario, built_in};
 use crate::search::Limits;
 use crate::story;
 use crate::system::System;
+use handoff_model::defect::Defect;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -105,24 +106,28 @@ fn write_report(
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
     let mode = format!("{:?}", scenario.mode).to_lowercase();
-    writeln!(out, "{}  ({mode}, kernel {})", scenario.name, scenario.kernel.name())?;
+    let mut lines = vec![format!("{}  ({mode}, kernel {})", scenario.name, scenario.kernel.name())];
     if !scenario.about.is_empty() {
-        writeln!(out, "  {}", scenario.about)?;
+        lines.push(format!("  {}", scenario.about));
     }
-    for defect in &scenario.defects {
-        writeln!(out, "  planted: {}: {}", defect.id, defect.sentence)?;
-    }
-    writeln!(out, "  {}", coverage(report))?;
+    let planted = |d: &&Defect| format!("  planted: {}: {}", d.id, d.sentence);
+    lines.extend(scenario.defects.iter().map(planted));
+    lines.push(format!("  {}", coverage(report)));
     let mut open: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (property, verdict) in &report.verdicts {
         open.entry(words(verdict)).or_default().push(property.id);
     }
-    for (verdict, ids) in open {
-        writeln!(out, "  {verdict}: {}", ids.join(" "))?;
+    lines.extend(open.iter().map(|(verdict, ids)| format!("  {verdict}: {}", ids.join(" "))));
+    let mut text = String::new();
+    for line in &lines {
+        story::paragraph(&mut text, line, width());
     }
+    write!(out, "{text}")?;
     if report.violations().next().is_some() {
         let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
-        for (property, run) in report.violations() {
+        let mut violations: Vec<_> = report.violations().collect();
+        violations.sort_by_key(|(_, run)| run.actions.len());
+        for (property, run) in violations {
             writeln!(out)?;
             write!(out, "{}", story::violation(&system, name, property, run, width()))?;
         }

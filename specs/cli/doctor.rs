@@ -27,12 +27,11 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
         write_finding(finding, out)?;
     }
     let failed = findings.iter().filter(|finding| finding.status == Status::Fail).count();
-    match failed {
-        0 => writeln!(out, "This host can do a handoff, as far as can be seen.")?,
-        count => {
-            writeln!(out, "This host cannot do a handoff: {count} findings stand against it.")?
-        }
-    }
+    let sum = match failed {
+        0 => "This host can do a handoff, as far as can be seen.".to_owned(),
+        count => format!("This host cannot do a handoff: {count} findings stand against it."),
+    };
+    writeln!(out, "{sum}")?;
     Ok(if failed == 0 { Exit::Good } else { Exit::Bad })
 }
 
