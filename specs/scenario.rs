@@ -455,6 +455,8 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("transfer", include_str!("scenarios/transfer.toml")),
     ("exec", include_str!("scenarios/exec.toml")),
     ("separate-spaces", include_str!("scenarios/separate-spaces.toml")),
+    ("another-user", include_str!("scenarios/another-user.toml")),
+    ("two-iommufds", include_str!("scenarios/two-iommufds.toml")),
     ("old-kernel", include_str!("scenarios/old-kernel.toml")),
     ("by-address", include_str!("scenarios/by-address.toml")),
     ("small-memlock", include_str!("scenarios/small-memlock.toml")),

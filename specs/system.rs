@@ -74,6 +74,8 @@ impl System {
             quiescent: world.is_quiescent(),
             outcome: world.outgoing.ended(),
             fell_back: world.history.fell_back,
+            handed_over: world.is_handed_over(),
+            disturbed: world.history.disturbed,
             refused: self.setting.refused,
             was_stopped: world.history.was_stopped,
             changed_early: world.history.changed_early,

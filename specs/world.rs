@@ -116,6 +116,8 @@ pub struct History {
     pub progress: u64,
     /// The program that runs after an execve is the old one again.
     pub fell_back: bool,
+    /// A call was failed, a process killed, or it was called off.
+    pub disturbed: bool,
 }
 
 /// One thing that can happen.
@@ -271,6 +273,8 @@ impl World {
     /// Does an action. The state is the next one afterwards.
     pub fn act(&mut self, setting: &Setting, action: &Action) -> Happening {
         let mut happening = Happening { call: None, trouble: None };
+        self.history.disturbed |=
+            matches!(action, Action::Fail(..) | Action::Kill(_) | Action::Cancel);
         match action {
             Action::Step(side) => happening = self.step(setting, *side, None),
             Action::Fail(side, errno) => {
@@ -441,6 +445,16 @@ impl World {
         let moved = self.history.committed && !self.is_exec();
         let side = if moved { Side::New } else { Side::Old };
         self.is_alive(side).then_some(side.pid())
+    }
+
+    /// How it ended for the old process; `None` while it goes on, and once it was killed.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outgoing.ended()
+    }
+
+    /// The guest is with the new process, or with the new program, for good.
+    pub fn is_handed_over(&self) -> bool {
+        self.incoming.ended() == Some(Arrival::TookOver) && !self.history.fell_back
     }
 
     /// Nobody acts any more.

@@ -80,6 +80,13 @@ fn a_search_that_is_cut_short_ends_with_exit_3() {
 }
 
 #[test]
+fn a_property_that_nothing_could_break_is_vacuous_and_ends_with_exit_3() {
+    let dir = Dir::new("vacuous");
+    let file = dir.file("vm.toml", &format!("{VM}[may]\ninterrupts = 0\nguest_steps = 0\n"));
+    check(&["check", &file], 3, &["vacuous, proves nothing: VM-2 IRQ-1"]);
+}
+
+#[test]
 fn bad_input_is_told_in_one_line_with_exit_2() {
     let dir = Dir::new("bad");
     let unknown = dir.file("unknown.toml", &VM.replace("pages", "pagez"));

@@ -50,6 +50,7 @@ const SHORTEST: &[(&str, usize)] = &[
     ("probe-takes-ownership", 27),
     ("stays-stopped", 14),
     ("checked-late", 10),
+    ("overcautious", 12),
     ("waits-for-the-dead", 18),
 ];
 

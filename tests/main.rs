@@ -3,6 +3,7 @@
 mod check;
 mod command;
 mod defects;
+mod refusals;
 mod replay;
 mod scenario;
 mod search;

@@ -214,6 +214,14 @@ pub const DEFECTS: &[Defect] = &[
         edits: &[Edit::Waive(BlockerKind::MappedByAddress)],
     },
     Defect {
+        id: "overcautious",
+        sentence: "the new process refuses what it could take over",
+        source: "QEMU 10.2.0, fixed by 0e387bd1df: a probe's answer read the wrong way round",
+        mode: Mode::Transfer,
+        breaks: "DONE-1",
+        edits: &[inn(I::Check, I::Refuse, I::Refuse)],
+    },
+    Defect {
         id: "waits-for-the-dead",
         sentence: "the old process does not take the end of its peer for an answer",
         source: "QEMU 10.1: no deadline and no hang-up handler in a wait",

@@ -14,6 +14,7 @@ pub mod verdict;
 pub mod vmm;
 
 use crate::scenario::Scenario;
+use handoff_model::ids::Uid;
 use handoff_model::trace::Header;
 use handoff_real_backend::sysfs::{Bdf, Sysfs};
 use handoff_real_backend::{family, spawn};
@@ -21,7 +22,7 @@ use order::{Folder, Order};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use verdict::Verdict;
 
@@ -163,17 +164,29 @@ fn examine_host(devices: &[Bdf], scenario: &Scenario) -> Result<(), Hindrance> {
             );
             return Err(missing(what, cure));
         };
-        if let Err(error) = File::options().read(true).write(true).open(&cdev) {
-            let cure = format!("chown {} to the user that runs the VMM", cdev.display());
-            return Err(missing(format!("{}: {error}", cdev.display()), cure));
-        }
+        may_open(&cdev, scenario.old.uid)?;
     }
+    may_open(Path::new("/dev/iommu"), scenario.old.uid)?;
     examine_rights(scenario)
+}
+
+/// Whether a user may open a device node, as far as its owner and mode say.
+fn may_open(node: &Path, user: Uid) -> Result<(), Hindrance> {
+    use std::os::unix::fs::MetadataExt;
+    let told = |what: String| missing(what, format!("`chown {user} {}`", node.display()));
+    let data = fs::metadata(node).map_err(|error| told(format!("{}: {error}", node.display())))?;
+    let shift = if data.uid() == user.0 { 6 } else { 0 };
+    if user == Uid(0) || data.mode() >> shift & 6 == 6 {
+        return Ok(());
+    }
+    Err(told(format!(
+        "user {user}, as whom the scenario's VMM runs, may not open {}",
+        node.display()
+    )))
 }
 
 /// A run takes on the user and the limit of its scenario, which takes root.
 fn examine_rights(scenario: &Scenario) -> Result<(), Hindrance> {
-    use handoff_model::ids::Uid;
     let own = family::own_user();
     if own == Uid(0) || (own == scenario.old.uid && own == scenario.new.uid) {
         return Ok(());

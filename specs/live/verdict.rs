@@ -254,6 +254,8 @@ impl Run<'_> {
             quiescent: true,
             outcome: self.last_outcome(),
             fell_back: false,
+            handed_over: self.last_outcome() == Some(Outcome::HandedOver),
+            disturbed: false,
             refused: self.request.scenario.refused,
             was_stopped: self.notes.iter().any(|note| matches!(note, Note::Stopped { .. })),
             changed_early: false,

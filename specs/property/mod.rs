@@ -54,6 +54,10 @@ pub struct Moment<'a> {
     pub outcome: Option<Outcome>,
     /// By exec: the old program runs again.
     pub fell_back: bool,
+    /// It happened: the guest is with the new process, or the new program.
+    pub handed_over: bool,
+    /// A call was failed, a process killed, or it was called off.
+    pub disturbed: bool,
     /// The protocol had to refuse this.
     pub refused: bool,
     /// The handoff has stopped the guest at some time.
@@ -107,6 +111,8 @@ pub enum Scope {
     Exec,
     /// Where the protocol must refuse.
     Refused,
+    /// Where it must not.
+    Possible,
     /// Where anybody is charged for pinned pages.
     Charged,
     /// Where a device raises interrupts.
@@ -222,6 +228,13 @@ pub const PROPERTIES: &[Property] = &[
         judge: Some(order::refused_before_stop),
     },
     Property {
+        id: "DONE-1",
+        sentence: "a handoff that nothing disturbs happens",
+        reason: "a protocol that refuses everything is safe, and useless",
+        scope: Scope::Possible,
+        judge: Some(order::happens_undisturbed),
+    },
+    Property {
         id: END_1,
         sentence: "every run ends, with nobody waiting",
         reason: "a handoff that hangs leaves the guest stopped",
@@ -238,6 +251,7 @@ impl Scope {
             Self::Transfer => case.moment.mode == Mode::Transfer,
             Self::Exec => case.moment.mode == Mode::Exec,
             Self::Refused => case.moment.refused,
+            Self::Possible => !case.moment.refused,
             Self::Charged => case.base.page_sets.iter().any(|set| set.account.is_some()),
             Self::Interrupts => {
                 case.base.devices.values().any(|device| !device.interrupts.is_empty())
@@ -252,6 +266,7 @@ impl Scope {
             Self::Transfer => "asked only by transfer",
             Self::Exec => "asked only by exec",
             Self::Refused => "nothing has to be refused",
+            Self::Possible => "it has to be refused",
             Self::Charged => "nobody is charged for pinned pages",
             Self::Interrupts => "no interrupt is armed",
         }

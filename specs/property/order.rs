@@ -48,3 +48,9 @@ pub(super) fn refused_before_stop(case: &Case<'_>) -> Judgement {
     must!(case.moment.outcome != Some(Outcome::HandedOver), "it was handed over");
     Holds
 }
+
+pub(super) fn happens_undisturbed(case: &Case<'_>) -> Judgement {
+    let Moment { quiescent: true, disturbed: false, .. } = case.moment else { return Idle };
+    must!(case.moment.handed_over, "nothing went wrong, and it did not happen");
+    Holds
+}

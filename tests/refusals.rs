@@ -1,0 +1,50 @@
+//! What cannot be handed over is refused before the guest stops, with the true reason, and the guest
+//! never notices.
+
+use handoff_model::outgoing::Outcome;
+use handoff_specs::scenario::built_in;
+use handoff_specs::system::System;
+use handoff_specs::world::{Action, World};
+
+/// Runs both roles to their ends, with nothing going wrong. What was told on the way.
+fn undisturbed(system: &System) -> (World, Vec<String>) {
+    let mut world = system.init().clone();
+    let mut told = Vec::new();
+    loop {
+        let mut actions = Vec::new();
+        world.actions(system.setting(), &mut actions);
+        let step = actions.into_iter().find(|action| matches!(action, Action::Step(_)));
+        let Some(step) = step else { return (world, told) };
+        let happening = world.act(system.setting(), &step);
+        told.extend(happening.trouble.map(|trouble| trouble.to_string()));
+        let guests = world.view().processes.into_values().filter_map(|process| process.guest);
+        assert_eq!(guests.filter(|guest| guest.running).count(), 1, "the guest never stops");
+    }
+}
+
+#[track_caller]
+fn check(scenario: &str, words: &[&str]) {
+    let scenario = built_in(scenario).expect("a built-in scenario");
+    assert!(scenario.refused, "{} says that it must be refused", scenario.name);
+    let system = System::new(&scenario).expect("it can be set up");
+    let (world, told) = undisturbed(&system);
+    assert_eq!(world.outcome(), Some(Outcome::Refused));
+    let reasons = told.join("; ");
+    for word in words {
+        assert!(reasons.contains(word), "{reasons:?} does not say {word:?}");
+    }
+    let view = world.view();
+    assert_eq!(view.books, system.setting().base.books);
+    assert_eq!(view.page_sets, system.setting().base.page_sets);
+    assert_eq!(view.mappings, system.setting().base.mappings);
+    assert_eq!(view.devices, system.setting().base.devices);
+}
+
+#[test]
+fn each_refusal_has_its_true_reason() {
+    check("old-kernel", &["no IOMMU_IOAS_CHANGE_PROCESS", "iommufd0", "6.13"]);
+    check("by-address", &["mapping at 0x100000", "by address", "IOMMU_IOAS_MAP_FILE"]);
+    check("small-memlock", &["RLIMIT_MEMLOCK of the new process is 28672", "needs 32768"]);
+    check("tied-mdev", &["mdev0", "KVM", "unplug"]);
+    check("process-accounting", &["charged to its process", "per-user accounting"]);
+}
