@@ -260,7 +260,7 @@ impl Scenario {
     pub fn protocol(&self) -> Protocol {
         self.defects
             .iter()
-            .fold(Protocol::safe(self.mode), |protocol, defect| protocol.with(defect))
+            .fold(Protocol::safe(self.mode), |protocol, defect| defect.plant(protocol))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::blocker::BlockerKind;
 use crate::phase::{InPhase, OutPhase};
-use crate::protocol::{Mode, Rule, STUBBORN_TRIES};
+use crate::protocol::{Mode, Protocol, Rule, STUBBORN_TRIES};
 
 /// A bug of a protocol.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +33,30 @@ pub enum Edit {
     In(Rule<InPhase>),
     /// A precondition that nobody judges.
     Waive(BlockerKind),
+}
+
+impl Defect {
+    /// A protocol with this bug in it.
+    #[must_use]
+    pub fn plant(&self, mut protocol: Protocol) -> Protocol {
+        for edit in self.edits {
+            match *edit {
+                Edit::Out(rule) => replace(&mut protocol.outgoing, rule),
+                Edit::In(rule) => replace(&mut protocol.incoming, rule),
+                Edit::Waive(kind) => protocol.waived.push(kind),
+            }
+        }
+        protocol
+    }
+}
+
+/// Puts a row in the place of the one for the same phase, or adds it. A row for a phase that the
+/// mode does not have, and that leads to phases it does not have, is never reached.
+fn replace<P: PartialEq>(rules: &mut Vec<Rule<P>>, rule: Rule<P>) {
+    match rules.iter_mut().find(|other| other.phase == rule.phase) {
+        Some(old) => *old = rule,
+        None => rules.push(rule),
+    }
 }
 
 /// By its name.

@@ -31,7 +31,6 @@
 //! branch for one.
 
 use crate::blocker::BlockerKind;
-use crate::defect::{Defect, Edit};
 use crate::phase::{InPhase, OutPhase};
 use serde::{Deserialize, Serialize};
 
@@ -173,19 +172,6 @@ impl Protocol {
         Self { mode, outgoing: outgoing.to_vec(), incoming: incoming.to_vec(), waived: Vec::new() }
     }
 
-    /// The same with a known bug in it.
-    #[must_use]
-    pub fn with(mut self, defect: &Defect) -> Self {
-        for edit in defect.edits {
-            match *edit {
-                Edit::Out(rule) => replace(&mut self.outgoing, rule),
-                Edit::In(rule) => replace(&mut self.incoming, rule),
-                Edit::Waive(kind) => self.waived.push(kind),
-            }
-        }
-        self
-    }
-
     /// The rows of the program that is executed when the new one could not take over: the same, but
     /// each call is tried again, and there is nothing left to fall back to.
     #[must_use]
@@ -195,14 +181,5 @@ impl Protocol {
             rule.tries = STUBBORN_TRIES;
         }
         self
-    }
-}
-
-/// Puts a row in the place of the one for the same phase, or adds it. A row for a phase that the
-/// mode does not have, and that leads to phases it does not have, is never reached.
-fn replace<P: PartialEq>(rules: &mut Vec<Rule<P>>, rule: Rule<P>) {
-    match rules.iter_mut().find(|other| other.phase == rule.phase) {
-        Some(old) => *old = rule,
-        None => rules.push(rule),
     }
 }
