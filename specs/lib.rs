@@ -1,6 +1,6 @@
 //! What a handoff must guarantee, in which worlds, how that is judged, and how it is told.
 //!
-//! * [`scenario`]: a virtual machine and what may go wrong, from a file;
+//! * [`scenario`]: a virtual machine and what may go wrong, from a file; [`built_in`] ones;
 //! * [`setting`] and [`world`]: that scenario set up, and one state of both roles on a simulated kernel, and everything that can happen next;
 //! * [`property`]: what must hold, over a view of that state;
 //! * [`system`], [`search`], [`graph`]: the world as a `stateright::Model`, its exhaustive search,
@@ -10,6 +10,7 @@
 //! * [`live`]: the same protocol on the real kernel of this host;
 //! * [`cli`]: the command `handoff`.
 
+pub mod built_in;
 pub mod check;
 pub mod cli;
 pub mod graph;

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+/// A bug in this program, as sysexits(3) has it: the panic has told where.
+const INTERNAL_ERROR: u8 = 70;
+
 fn main() -> ExitCode {
-    handoff_specs::cli::main()
+    std::panic::catch_unwind(handoff_specs::cli::main).unwrap_or(ExitCode::from(INTERNAL_ERROR))
 }

@@ -279,7 +279,11 @@ impl File {
             let known = Profile::all().map(Profile::name).collect::<Vec<_>>().join(", ");
             format!("kernel {:?} is not known; one of {known}", self.kernel)
         })?;
-        let defects = self.defects.iter().map(|id| find_defect(id)).collect::<Result<_, _>>()?;
+        let defects: Vec<_> =
+            self.defects.iter().map(|id| find_defect(id)).collect::<Result<_, _>>()?;
+        for defect in &defects {
+            check_mode(defect, self.mode)?;
+        }
         let old = self.process.resolve();
         let new = self.new.or(self.process).resolve();
         if self.mode == Mode::Exec && new != old {
@@ -413,8 +417,8 @@ fn plan_ram(ram: &[Ram]) -> Result<Vec<RamPlan>, String> {
 fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     for name in names {
-        if name.is_empty() {
-            return Err(format!("a [[{what}]] has an empty name; give it one"));
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return Err(format!("a [[{what}]] has an empty or unprintable name; give it another"));
         }
         if !seen.insert(name) {
             return Err(format!("two [[{what}]] are called {name:?}; rename one"));
@@ -443,43 +447,22 @@ fn lookup(what: &str, kind: &str, wanted: Option<&str>, names: &[&str]) -> Resul
     u16::try_from(at).map_err(|_| format!("{what}: too many [[{kind}]]"))
 }
 
+/// A bug in the rows of one mode does nothing in the other.
+fn check_mode(defect: &Defect, mode: Mode) -> Result<(), String> {
+    let word = |mode| if mode == Mode::Exec { "exec" } else { "transfer" };
+    if defect.mode == mode {
+        return Ok(());
+    }
+    let wanted = word(defect.mode);
+    Err(format!(
+        "defect {:?} shows only with mode = \"{wanted}\"; use that, or remove it",
+        defect.id
+    ))
+}
+
 fn find_defect(id: &str) -> Result<&'static Defect, String> {
     defect::find(id).ok_or_else(|| {
         let known = defect::DEFECTS.iter().map(|defect| defect.id).collect::<Vec<_>>().join(", ");
         format!("defect {id:?} is not known; one of {known}")
     })
-}
-
-/// The scenarios that come with the program: name and text.
-pub const BUILT_IN: &[(&str, &str)] = &[
-    ("transfer", include_str!("scenarios/transfer.toml")),
-    ("exec", include_str!("scenarios/exec.toml")),
-    ("separate-spaces", include_str!("scenarios/separate-spaces.toml")),
-    ("another-user", include_str!("scenarios/another-user.toml")),
-    ("two-iommufds", include_str!("scenarios/two-iommufds.toml")),
-    ("old-kernel", include_str!("scenarios/old-kernel.toml")),
-    ("by-address", include_str!("scenarios/by-address.toml")),
-    ("small-memlock", include_str!("scenarios/small-memlock.toml")),
-    ("tied-mdev", include_str!("scenarios/tied-mdev.toml")),
-    ("process-accounting", include_str!("scenarios/process-accounting.toml")),
-];
-
-/// Scenarios for [`crate::live`]: with memory for what the test devices do.
-pub const FOR_HOSTS: &[(&str, &str)] = &[
-    ("host-transfer-1", include_str!("scenarios/host-transfer-1.toml")),
-    ("host-transfer-2", include_str!("scenarios/host-transfer-2.toml")),
-    ("host-exec-1", include_str!("scenarios/host-exec-1.toml")),
-    ("host-exec-2", include_str!("scenarios/host-exec-2.toml")),
-];
-
-/// The text of a built-in scenario, or of a file.
-pub fn text_of(name: &str) -> std::io::Result<String> {
-    let known = BUILT_IN.iter().chain(FOR_HOSTS).find(|(other, _)| *other == name);
-    known.map_or_else(|| std::fs::read_to_string(name), |(_, text)| Ok((*text).to_owned()))
-}
-
-/// A built-in scenario by name.
-pub fn built_in(name: &str) -> Option<Scenario> {
-    let (name, text) = BUILT_IN.iter().chain(FOR_HOSTS).find(|(other, _)| *other == name)?;
-    Some(Scenario::parse(&format!("built-in {name}"), text).expect("built-in scenarios are tested"))
 }

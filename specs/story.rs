@@ -237,6 +237,9 @@ pub fn token(system: &System, actions: &[Action]) -> String {
     runs.iter().map(part).collect::<Vec<_>>().join(".")
 }
 
+/// The longest run that a token may stand for.
+const STEPS_MAX: usize = 100_000;
+
 /// The run that a [`token`] stands for.
 pub fn from_token(system: &System, token: &str) -> Result<Vec<Action>, String> {
     let mut world = system.init().clone();
@@ -246,12 +249,21 @@ pub fn from_token(system: &System, token: &str) -> Result<Vec<Action>, String> {
         let number =
             |digits: &str| digits.parse::<usize>().map_err(|_| format!("{part:?} is not a step"));
         let (place, times) = (number(place)?, number(times)?);
+        if times == 0 || times > STEPS_MAX - run.len() {
+            return Err(format!("{part:?}: a run has at least one step and at most {STEPS_MAX}"));
+        }
         for _ in 0..times {
             let mut enabled = Vec::new();
             system.actions(&world, &mut enabled);
             let choices = enabled.len();
             let action = enabled.into_iter().nth(place).ok_or_else(|| {
-                format!("step {}: there is no action {place}, only {choices}", run.len() + 1)
+                let at = run.len() + 1;
+                match choices {
+                    0 => format!("step {at}: nothing can happen any more"),
+                    _ => {
+                        format!("step {at}: there is no action {place}, only 0 to {}", choices - 1)
+                    }
+                }
             })?;
             world.act(system.setting(), &action);
             run.push(action);

@@ -52,17 +52,17 @@ impl System {
         })
     }
 
-    /// Where nothing can happen any more, nobody may be waiting.
+    /// Where no role can go on, nobody may be waiting: neither a kill nor a cancel may be needed.
     fn judge_end(&self, world: &World) -> Judgement {
         if world.is_quiescent() {
             return Judgement::Holds;
         }
         let mut actions = Vec::new();
         world.actions(&self.setting, &mut actions);
-        if !actions.is_empty() {
+        if actions.iter().any(|action| matches!(action, Action::Step(_))) {
             return Judgement::Idle;
         }
-        Judgement::Fails("nothing can happen any more, and a process still waits".to_owned())
+        Judgement::Fails("no process can go on, and one still waits".to_owned())
     }
 
     /// A state as properties see it.
@@ -71,6 +71,7 @@ impl System {
         let moment = Moment {
             mode: self.setting.protocol.mode,
             keeper: world.keeper(),
+            keeper_was_killed: world.keeper_was_killed(),
             quiescent: world.is_quiescent(),
             outcome: world.outgoing.ended(),
             fell_back: world.history.fell_back,

@@ -118,6 +118,8 @@ pub struct History {
     pub fell_back: bool,
     /// A call was failed, a process killed, or it was called off.
     pub disturbed: bool,
+    /// The environment has killed the old process, the new one.
+    pub killed: [bool; 2],
 }
 
 /// One thing that can happen.
@@ -170,7 +172,6 @@ fn errnos(call: &Call) -> &'static [Errno] {
     match call {
         Call::Close { .. }
         | Call::Exit { .. }
-        | Call::AwaitExit { .. }
         | Call::ShutdownReceive { .. }
         | Call::GetUid
         | Call::GetMemlock
@@ -178,6 +179,7 @@ fn errnos(call: &Call) -> &'static [Errno] {
         Call::ChangeProcess { reserved: 0, .. } => &[Errno::ENOMEM, Errno::EBUSY],
         Call::ChangeProcess { .. } => &[Errno::ENOTTY],
         Call::Kill { .. } => &[Errno::EPERM],
+        Call::AwaitExit { .. } => &[Errno::EINTR],
         Call::StopGuest | Call::StartGuest | Call::SaveGuest { .. } | Call::LoadGuest { .. } => {
             &[Errno::EIO]
         }
@@ -283,6 +285,7 @@ impl World {
             }
             Action::Kill(side) => {
                 self.budget.kill -= 1;
+                self.history.killed[*side as usize] = true;
                 self.machine.kill(side.pid());
                 self.notice_ends();
             }
@@ -351,7 +354,7 @@ impl World {
         match (call, answer) {
             (Call::Exit { .. }, Ok(_)) if old_acts => {
                 let outcome = self.outgoing.acting().and_then(Outgoing::outcome);
-                self.outgoing = Part::Ended(outcome.unwrap_or(Outcome::HandedOver));
+                self.outgoing = Part::Ended(outcome.unwrap_or(Outcome::RolledBack));
                 None
             }
             (Call::Exit { .. }, Ok(_)) => {
@@ -442,9 +445,18 @@ impl World {
 
     /// The process that must have the virtual machine now; `None` once it is lost with its process.
     pub fn keeper(&self) -> Option<Pid> {
-        let moved = self.history.committed && !self.is_exec();
-        let side = if moved { Side::New } else { Side::Old };
+        let side = self.keeping_side();
         self.is_alive(side).then_some(side.pid())
+    }
+
+    /// The process that must have it, or had it, was killed from outside.
+    pub fn keeper_was_killed(&self) -> bool {
+        self.history.killed[self.keeping_side() as usize]
+    }
+
+    fn keeping_side(&self) -> Side {
+        let moved = self.history.committed && !self.is_exec();
+        if moved { Side::New } else { Side::Old }
     }
 
     /// How it ended for the old process; `None` while it goes on, and once it was killed.

@@ -75,6 +75,17 @@ fn a_planted_bug_is_told_as_a_story_with_exit_1() {
 }
 
 #[test]
+fn a_run_that_goes_round_for_ever_is_told_and_replayed_as_one() {
+    let dir = Dir::new("cycle");
+    let planted = VM.replace("mode", "defects = [\"waits-for-the-dead\"]\nmode");
+    let file = dir.file("vm.toml", &planted);
+    let story = check(&["check", &file], 1, &["END-1 violated", "from here on for ever"]);
+    let replay =
+        story.lines().find_map(|line| line.split_once("--steps ")).expect("a replay line").1;
+    check(&["check", &file, "--steps", replay], 1, &["can repeat for ever"]);
+}
+
+#[test]
 fn a_search_that_is_cut_short_ends_with_exit_3() {
     check(&["check", "transfer", "--states", "500"], 3, &["NOT exhaustive", "not proved"]);
 }
@@ -95,6 +106,8 @@ fn bad_input_is_told_in_one_line_with_exit_2() {
         (vec!["check", &unknown], "line 5"),
         (vec!["check", "transfer", "--steps", "x"], "\"x\" is not a step"),
         (vec!["check", "transfer", "--steps", "99"], "there is no action 99"),
+        (vec!["check", "transfer", "--steps", "0*0"], "at least one step"),
+        (vec!["check", "transfer", "--steps", "0*99999999999"], "at most 100000"),
         (vec!["check", "--steps", "0"], "exactly one scenario"),
     ] {
         let line = check(&arguments, 2, &[word]);

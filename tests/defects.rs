@@ -44,13 +44,15 @@ const SHORTEST: &[(&str, usize)] = &[
     ("resumed-unrevoked", 37),
     ("cut-while-running", 36),
     ("events-drained", 30),
-    ("not-fenced", 37),
-    ("lingering", 21),
+    ("not-fenced", 36),
+    ("lingering", 18),
     ("window-left-open", 17),
     ("probe-takes-ownership", 27),
     ("stays-stopped", 14),
     ("checked-late", 10),
+    ("ends-too-early", 25),
     ("overcautious", 12),
+    ("waits-for-each-other", 34),
     ("waits-for-the-dead", 18),
 ];
 

@@ -3,6 +3,7 @@
 mod check;
 mod command;
 mod defects;
+mod lies;
 mod refusals;
 mod replay;
 mod scenario;

@@ -2,7 +2,7 @@
 //! never notices.
 
 use handoff_model::outgoing::Outcome;
-use handoff_specs::scenario::built_in;
+use handoff_specs::built_in::built_in;
 use handoff_specs::system::System;
 use handoff_specs::world::{Action, World};
 

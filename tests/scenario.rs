@@ -78,6 +78,9 @@ fn mistakes_are_told_with_their_place_and_their_cure() {
     );
     check("name = \"vm\"", "name = \"vm\"\nkernel = \"2.4\"", &["2.4", "6.12", "fixed"]);
     check("name = \"vm\"", "name = \"vm\"\ndefects = [\"x\"]", &["\"x\"", "no-take-back"]);
+    let other_mode = "name = \"vm\"\ndefects = [\"window-left-open\"]";
+    check("name = \"vm\"", other_mode, &["window-left-open", "mode = \"exec\""]);
+    check("name = \"nic0\"", "name = \"nic\\u001b\"", &["[[device]]", "unprintable"]);
 }
 
 #[test]

@@ -141,8 +141,8 @@ pub fn of_memlock(
     same_user: bool,
     limit: u64,
 ) -> Option<Blocker> {
-    let pinned_bytes = user_pages * PAGE_BYTES;
-    let needed_bytes = if same_user { 2 * pinned_bytes } else { pinned_bytes };
+    let pinned_bytes = user_pages.saturating_mul(PAGE_BYTES);
+    let needed_bytes = pinned_bytes.saturating_mul(if same_user { 2 } else { 1 });
     let enough = limit == UNLIMITED || limit >= needed_bytes;
     (!enough).then_some(Blocker::MemlockTooSmall {
         side,
@@ -170,6 +170,8 @@ mod tests {
             (64, false, 63, false),
             (64, false, 64, true),
             (0, true, 0, true),
+            (1 << 51, true, 0, false),
+            (u64::MAX, false, 0, false),
         ] {
             let found = of_memlock("new", pages, same, limit * PAGE_BYTES);
             assert_eq!(found.is_none(), enough, "{pages} pages, limit {limit}, same user: {same}");

@@ -238,12 +238,28 @@ pub const DEFECTS: &[Defect] = &[
         edits: &[Edit::Waive(BlockerKind::MappedByAddress)],
     },
     Defect {
+        id: "ends-too-early",
+        sentence: "the old process ends although the new one has not taken over",
+        source: "QEMU 10.1 without a return path: the old process completes before anybody has answered",
+        mode: Mode::Transfer,
+        breaks: "VM-3",
+        edits: &[out(O::Hand, O::Release, O::Resume)],
+    },
+    Defect {
         id: "overcautious",
         sentence: "the new process refuses what it could take over",
         source: "QEMU 10.2.0, fixed by 0e387bd1df: a probe's answer read the wrong way round",
         mode: Mode::Transfer,
         breaks: "DONE-1",
         edits: &[inn(I::Check, I::Refuse, I::Refuse)],
+    },
+    Defect {
+        id: "waits-for-each-other",
+        sentence: "a new process whose commit could not be told waits, and tells nobody",
+        source: "two processes that each wait for the other's next word",
+        mode: Mode::Transfer,
+        breaks: "END-1",
+        edits: &[inn(I::Committed, I::Run, I::AwaitCommit)],
     },
     Defect {
         id: "waits-for-the-dead",

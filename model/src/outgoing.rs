@@ -52,6 +52,9 @@ pub enum Outcome {
     Refused,
     /// The guest was stopped, and runs here again.
     RolledBack,
+    /// The same, but its memory could not be taken back: it is still owned by, and charged to, the
+    /// process that is gone. DMA goes on; CHANGE_PROCESS must be called again.
+    RolledBackUnowned,
 }
 
 /// The role of the old process.
@@ -62,6 +65,7 @@ pub struct Outgoing {
     memlock_bytes: u64,
     uid: Uid,
     stopped: bool,
+    unowned: bool,
     cause: Option<Cause>,
     outcome: Option<Outcome>,
 }
@@ -105,6 +109,7 @@ impl Outgoing {
             memlock_bytes: 0,
             uid: Uid(0),
             stopped: false,
+            unowned: false,
             cause: None,
             outcome: None,
         }
@@ -156,7 +161,11 @@ impl Outgoing {
             self.outcome = Some(Outcome::HandedOver);
         }
         if self.walk.phase == OutPhase::End {
-            let back = if self.stopped { Outcome::RolledBack } else { Outcome::Refused };
+            let back = match (self.stopped, self.unowned) {
+                (false, _) => Outcome::Refused,
+                (true, false) => Outcome::RolledBack,
+                (true, true) => Outcome::RolledBackUnowned,
+            };
             self.outcome.get_or_insert(back);
         }
     }
@@ -178,11 +187,14 @@ impl Outgoing {
             },
             OutPhase::Drain => judge_drain(call, answer),
             OutPhase::Dismiss => match (call, answer) {
-                (Call::Kill { .. }, Err(Errno::ESRCH)) | (Call::SendMessage { .. }, Err(_)) => {
+                (Call::Kill { .. }, Err(Errno::ESRCH))
+                | (Call::SendMessage { .. }, Err(Errno::EPIPE | Errno::ECONNRESET)) => {
                     Verdict::Next
                 }
                 _ => Verdict::of(call, answer),
             },
+            // Nothing may pass before the new process is gone: it could still take the ownership.
+            OutPhase::AwaitGone if answer.is_err() => Verdict::Again,
             _ => judge_plain(call, answer),
         }
     }
@@ -246,12 +258,12 @@ fn receive(call: &Call, answer: &Answer) -> Result<Message, Trouble> {
 }
 
 /// Reads on until there is nothing left; a commit that came before the cut counts. ECONNRESET is not
-/// the end: it stands before what the peer had sent until it died with packets unread.
+/// the end: it stands before what the peer had sent until it died with packets unread. No error is
+/// the end: to go back without having read everything could make two guests of one.
 fn judge_drain(call: &Call, answer: &Answer) -> Verdict<OutPhase> {
     match (answer, message_of(answer, call)) {
         (_, Ok(Message::Committed)) => Verdict::Jump(OutPhase::Release),
         (_, Err(Trouble::PeerGone)) | (Err(Errno::EAGAIN), _) => Verdict::Next,
-        (Err(_), Err(trouble)) => Verdict::Trouble(trouble),
         (_, Ok(_) | Err(_)) => Verdict::Again,
     }
 }
@@ -287,12 +299,16 @@ impl Role for Outgoing {
         let call = self.next()?;
         let verdict = self.judge(&call, &answer);
         let calls = self.calls().len();
+        let (phase, at) = (self.walk.phase, self.walk.at);
         if let Went::Left = self.walk.advance(&self.plan.clone().rules, calls, &verdict) {
             if let Verdict::Trouble(trouble) = &verdict {
                 self.cause.get_or_insert(trouble.cause());
             }
             self.arrive();
         }
+        let gave_up = matches!(verdict, Verdict::Trouble(_))
+            && (phase, at) != (self.walk.phase, self.walk.at);
+        self.unowned |= gave_up && phase == OutPhase::TakeBack;
         verdict.trouble()
     }
 

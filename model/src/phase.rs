@@ -110,7 +110,7 @@ phases! {
         TakeOver,
         /// Pass the point of no return: from here on the guest is this process's.
         Committed,
-        /// The commit was refused: learn whether the old process lives.
+        /// The commit was not taken: say so, and learn whether the old process lives.
         AwaitFate,
         /// Let the guest run.
         Run,

@@ -157,7 +157,7 @@ const IN_EXEC: &[Rule<InPhase>] = {
         firm(I::Run, I::Settle),
         firm(I::Settle, I::End),
         firm(I::OpenWindow, I::Fallback),
-        rule(I::Fallback, I::End, I::Leave),
+        Rule { tries: STUBBORN_TRIES, ..rule(I::Fallback, I::End, I::Leave) },
         firm(I::Leave, I::End),
     ]
 };
@@ -173,11 +173,13 @@ impl Protocol {
     }
 
     /// The rows of the program that is executed when the new one could not take over: the same, but
-    /// each call is tried again, and there is nothing left to fall back to.
+    /// each call is tried again, and there is nothing left to fall back to. A guest whose memory is still
+    /// owned by the dead, or does not look as the stream says, runs all the same: there is no other.
     #[must_use]
     pub fn last_resort(mut self) -> Self {
         for rule in &mut self.incoming {
-            rule.undo = rule.undo.map(|_| InPhase::Leave);
+            let goes_on = matches!(rule.phase, InPhase::Verify | InPhase::TakeOver);
+            rule.undo = rule.undo.map(|_| InPhase::Leave).filter(|_| !goes_on);
             rule.tries = STUBBORN_TRIES;
         }
         self

@@ -60,6 +60,8 @@ pub struct View {
 pub struct ProcessView {
     /// Whether it lives.
     pub alive: bool,
+    /// Its user; `None` where that cannot be observed.
+    pub uid: Option<Uid>,
     /// Its descriptor table.
     pub descriptors: BTreeMap<Fd, DescriptorView>,
     /// Its guest, where it has one.

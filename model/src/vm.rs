@@ -198,7 +198,7 @@ impl Vm {
     pub fn charged_pages(&self, account: ChargedTo) -> u64 {
         (self.mappings().filter(|(_, _, mapping)| mapping.charged_to == account))
             .map(|(_, _, mapping)| pages(mapping.length_bytes))
-            .sum()
+            .fold(0, u64::saturating_add)
     }
 
     /// The names of every descriptor that must cross, in the order of the stream.

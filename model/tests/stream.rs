@@ -142,6 +142,7 @@ fn a_state_that_does_not_hold_together_is_refused() {
     check_flaw(|s| s.descriptors.push(s.descriptors[0].clone()), "listed twice");
     check_flaw(|s| s.descriptors[0].0.name = "else".to_owned(), "is missing");
     check_flaw(|s| s.vm.devices.clear(), "belongs to nothing");
+    check_flaw(|s| s.vm.devices[0].interrupts[0].vectors = u16::MAX, "65535 are listed");
     check_flaw(|s| s.vm.devices[0].context = 9, "not in the inventory");
     check_flaw(|s| s.vm.devices[0].ioas = ObjectId(9), "not in the inventory");
     check_flaw(|s| s.vm.devices.push(s.vm.devices[0].clone()), "listed twice");

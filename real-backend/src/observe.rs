@@ -21,7 +21,7 @@ use crate::sys;
 use crate::sysfs::{Bdf, Sysfs};
 use handoff_model::call::Call;
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId, Pid};
+use handoff_model::ids::{Fd, ObjectId, Pid, Uid};
 use handoff_model::view::{
     Account, DescriptorView, DeviceView, FileKind, FileRef, GuestView, InterruptView, ProcessView,
     View,
@@ -128,6 +128,12 @@ fn pages_of(text: &str) -> Option<i64> {
     Some(kilobytes.cast_signed() / 4)
 }
 
+/// The effective user: the second number of the line.
+fn user(pid: Pid) -> Option<Uid> {
+    let status = status(pid).ok()?;
+    field(&status, "Uid")?.split_whitespace().nth(1)?.parse().ok().map(Uid)
+}
+
 fn is_alive(pid: Pid) -> bool {
     let state = status(pid).ok();
     let state = state.as_deref().and_then(|status| field(status, "State"));
@@ -165,6 +171,7 @@ impl Look {
         ProcessView {
             descriptors: descriptors.collect(),
             alive: is_alive(pid),
+            uid: user(pid),
             guest: known.guests.get(&pid).cloned(),
         }
     }

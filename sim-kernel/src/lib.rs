@@ -14,6 +14,7 @@
 //! | mappings | `mapping` |
 //! | `SOCK_SEQPACKET`, descriptors in flight, `SHUT_RD`, resets | `socket` |
 //! | exec, exit, kill, users, capabilities, `RLIMIT_MEMLOCK` | `process` |
+//! | fork, and what else a replay is told of processes | `follow` |
 //! | guests: stop, save, load, start; interrupts delivered and lost | `guest` |
 //! | contexts, object ids, DESTROY, options | `iommufd` |
 //! | MAP, `MAP_FILE`, COPY, UNMAP, `IOVA_RANGES` | `ioas` |
@@ -40,7 +41,7 @@
 //! # Absent
 //!
 //! Legacy groups, containers and type1; KVM; mock domains and selftest accesses; fault queues and
-//! viommus; nesting, PASIDs, dirty tracking; migration features; fork and threads (a call is atomic,
+//! viommus; nesting, PASIDs, dirty tracking; migration features; threads (a call is atomic,
 //! so nothing answers EBUSY for being in transition); permissions of paths; failing allocations
 //! (ENOMEM means a limit).
 //!

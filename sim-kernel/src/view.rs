@@ -78,7 +78,8 @@ impl Machine {
             progress: Some(guest.progress),
             ram: self.view_ram(process),
         });
-        ProcessView { alive: process.alive, descriptors: descriptors.collect(), guest }
+        let uid = Some(process.uid);
+        ProcessView { alive: process.alive, uid, descriptors: descriptors.collect(), guest }
     }
 
     fn view_ram(&self, process: &Process) -> Vec<PageRun> {

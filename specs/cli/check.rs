@@ -1,8 +1,9 @@
 //! `handoff check`: scenarios in, verdicts out.
 
 use super::{Exit, Failure, width};
+use crate::built_in::{BUILT_IN, built_in};
 use crate::check::{Report, Verdict, check};
-use crate::scenario::{BUILT_IN, Scenario, built_in};
+use crate::scenario::Scenario;
 use crate::search::Limits;
 use crate::story;
 use crate::system::System;
@@ -213,6 +214,13 @@ fn replay(
     let world = system.play(&run);
     let failing = crate::property::PROPERTIES.iter().zip(system.judge(&world));
     let mut exit = Exit::Good;
+    if let Some(at) = (0..run.len()).find(|at| system.play(&run[..*at]) == world) {
+        writeln!(
+            out,
+            "  the state after step {at} is this one: the steps from there can repeat for ever"
+        )?;
+        exit = Exit::Bad;
+    }
     for (property, judgement) in failing {
         if let Some(crate::property::Judgement::Fails(wrong)) = judgement {
             writeln!(out, "  {} does not hold: {wrong}", property.id)?;

@@ -1,8 +1,8 @@
 //! `handoff list`: what there is to check, to plant and to ask.
 
 use super::{Exit, Failure, width};
+use crate::built_in::{BUILT_IN, built_in};
 use crate::property::PROPERTIES;
-use crate::scenario::{BUILT_IN, built_in};
 use handoff_model::defect::DEFECTS;
 use handoff_sim_kernel::{Profile, Quirk};
 use std::io::Write;

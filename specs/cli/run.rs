@@ -3,11 +3,11 @@
 
 use super::check::read;
 use super::{Exit, Failure, width};
+use crate::built_in::text_of;
 use crate::live::order::Folder;
 use crate::live::verdict::Verdict;
 use crate::live::vmm::{self, Birth};
 use crate::live::{self, Hindrance, Request};
-use crate::scenario::text_of;
 use crate::story::wrapped;
 use handoff_model::ids::Fd;
 use handoff_real_backend::sysfs::Bdf;

@@ -134,6 +134,9 @@ impl Run<'_> {
             Some(Outcome::HandedOver) => "handed over",
             Some(Outcome::Refused) => "refused before the guest was stopped",
             Some(Outcome::RolledBack) => "failed, and the guest went on where it was",
+            Some(Outcome::RolledBackUnowned) => {
+                "failed; the guest went on where it was, with memory that a dead process owns"
+            }
             None => "the run ended without an outcome",
         };
         let mut troubles = self.troubles();
@@ -251,6 +254,7 @@ impl Run<'_> {
         let moment = Moment {
             mode: self.request.scenario.mode,
             keeper: Some(Pid(last.pid)),
+            keeper_was_killed: false,
             quiescent: true,
             outcome: self.last_outcome(),
             fell_back: false,

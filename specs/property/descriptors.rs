@@ -12,9 +12,8 @@ pub(super) fn holds(view: &View, pid: Pid, file: FileRef) -> usize {
 }
 
 pub(super) fn descriptors_kept(case: &Case<'_>) -> Judgement {
-    let Moment { keeper: Some(keeper), preserved, quiescent, .. } = case.moment else {
-        return Idle;
-    };
+    let Moment { preserved, quiescent, handed_over, .. } = case.moment;
+    let Some(keeper) = case.moment.keeper else { return nobody_holds(case) };
     for file in preserved {
         let count = holds(case.view, keeper, *file);
         let kind = kind_of(case.base, *file);
@@ -31,9 +30,13 @@ pub(super) fn descriptors_kept(case: &Case<'_>) -> Judgement {
     }
     must!(case.view.in_flight.is_empty(), "descriptors are left in a socket");
     let more = |descriptor: &&DescriptorView| {
-        let transient =
-            matches!(descriptor.kind, FileKind::Pidfd | FileKind::Image | FileKind::Other);
-        !transient && !preserved.contains(&descriptor.file)
+        let others = match descriptor.kind {
+            FileKind::Other => true,
+            // Programs that were opened for a handoff that did not happen.
+            FileKind::Image => !handed_over,
+            _ => false,
+        };
+        !others && !preserved.contains(&descriptor.file)
     };
     let table = case.view.processes.get(&keeper).map(|process| process.descriptors.values());
     let extra = table.into_iter().flatten().find(more);
@@ -42,6 +45,24 @@ pub(super) fn descriptors_kept(case: &Case<'_>) -> Judgement {
         "process {keeper} is left with a {} that belongs to nothing",
         extra.copied().map(kind).unwrap_or_default()
     );
+    Holds
+}
+
+/// A guest whose process is gone leaves nothing behind.
+fn nobody_holds(case: &Case<'_>) -> Judgement {
+    if !case.moment.quiescent {
+        return Idle;
+    }
+    for file in case.moment.preserved {
+        let holder = case.view.processes.keys().find(|pid| holds(case.view, **pid, *file) > 0);
+        let kind = kind_of(case.base, *file);
+        must!(
+            holder.is_none(),
+            "the guest is lost, and process {} holds {kind}",
+            holder.map_or(0, |pid| pid.0)
+        );
+    }
+    must!(case.view.in_flight.is_empty(), "descriptors are left in a socket");
     Holds
 }
 

@@ -2,7 +2,7 @@
 
 use super::Judgement::{Fails, Holds, Idle};
 use super::descriptors::holds;
-use super::{Case, Judgement, must};
+use super::{Case, Judgement, Moment, must};
 use handoff_model::view::ProcessView;
 
 pub(super) fn devices_untouched(case: &Case<'_>) -> Judgement {
@@ -27,6 +27,20 @@ pub(super) fn one_guest(case: &Case<'_>) -> Judgement {
     let count = case.view.processes.values().filter(running).count();
     must!(count <= 1, "{count} processes run the guest");
     if count == 1 { Holds } else { Idle }
+}
+
+pub(super) fn runs_in_the_end(case: &Case<'_>) -> Judgement {
+    let Moment { keeper, keeper_was_killed, quiescent, .. } = case.moment;
+    let Some(keeper) = keeper else {
+        must!(keeper_was_killed, "the process that had the guest has ended by itself");
+        return Idle;
+    };
+    if !quiescent {
+        return Idle;
+    }
+    let guest = case.view.processes.get(&keeper).and_then(|process| process.guest.as_ref());
+    must!(guest.is_some_and(|guest| guest.running), "no guest runs in process {keeper}");
+    Holds
 }
 
 pub(super) fn no_progress_lost(case: &Case<'_>) -> Judgement {

@@ -62,6 +62,11 @@ pub(super) fn charged_once(case: &Case<'_>) -> Judgement {
         books(&case.view.books)
     );
     for account in sums.keys() {
+        let keeper = case.moment.keeper.and_then(|keeper| case.view.processes.get(&keeper));
+        if let (Account::User(uid), Some(Some(user))) = (account, keeper.map(|process| process.uid))
+        {
+            must!(*uid == user, "user {uid} is charged, the guest is with user {user}");
+        }
         if let (Account::Process(pid), Some(keeper)) = (account, case.moment.keeper) {
             must!(*pid == keeper, "process {pid} is charged, the guest is in {keeper}");
         }

@@ -48,6 +48,8 @@ pub struct Moment<'a> {
     pub mode: Mode,
     /// The process that must have the virtual machine; `None` once it died with its process.
     pub keeper: Option<Pid>,
+    /// That process was killed from outside.
+    pub keeper_was_killed: bool,
     /// Nothing is under way.
     pub quiescent: bool,
     /// How it ended for the old process, where it has ended there.
@@ -186,6 +188,13 @@ pub const PROPERTIES: &[Property] = &[
         judge: Some(guest::no_progress_lost),
     },
     Property {
+        id: "VM-3",
+        sentence: "whenever nothing is under way the guest runs, unless the process that had it was killed from outside",
+        reason: "whatever fails in an update, some process must be left that runs the guest",
+        scope: Scope::Always,
+        judge: Some(guest::runs_in_the_end),
+    },
+    Property {
         id: "IRQ-1",
         sentence: "every interrupt was taken by a running guest, or waits in the eventfd that the guest's process holds",
         reason: "a lost interrupt is a request that never completes",
@@ -194,7 +203,7 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: "FD-1",
-        sentence: "the process that has the guest holds every descriptor of it once, and whenever nothing is under way nobody else does",
+        sentence: "the process that has the guest holds every descriptor of it once, and whenever nothing is under way nobody else does; of a lost guest nobody holds any",
         reason: "a lost descriptor resets a device, a leaked one keeps it, and its memory, for ever",
         scope: Scope::Always,
         judge: Some(descriptors::descriptors_kept),

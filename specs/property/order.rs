@@ -19,7 +19,12 @@ pub(super) fn back_again(case: &Case<'_>) -> Judgement {
     else {
         return Idle;
     };
-    if !fell_back && !matches!(outcome, Some(Outcome::Refused | Outcome::RolledBack)) {
+    if !fell_back
+        && !matches!(
+            outcome,
+            Some(Outcome::Refused | Outcome::RolledBack | Outcome::RolledBackUnowned)
+        )
+    {
         return Idle;
     }
     let guest = case.view.processes.get(&keeper).and_then(|process| process.guest.as_ref());

@@ -29,6 +29,12 @@ impl Adopted {
         Ok(Self { descriptors, calls, vm: state.vm })
     }
 
+    /// What the inventory calls a descriptor.
+    fn name_of(&self, fd: Fd) -> String {
+        let key = self.descriptors.iter().find(|(_, other)| *other == fd).map(|(key, _)| key);
+        key.map(|key| key.name.clone()).unwrap_or_default()
+    }
+
     fn device(&self, device: Fd) -> Option<&Device> {
         let key = |device: &&Device| Key::new(Kind::Device, &device.name, 0);
         self.vm.devices.iter().find(|d| self.descriptors.get(&key(d)) == Some(device))
@@ -41,8 +47,8 @@ impl Adopted {
             | (Call::IoasCopy { .. }, Err(Errno::EEXIST))
             | (Call::ProbeHwpt { .. }, Err(Errno::EINVAL | Errno::EOPNOTSUPP))
             | (Call::GetHwInfo { .. }, Ok(_)) => Ok(()),
-            (Call::ChangeProcess { .. }, Err(Errno::ENOTTY)) => {
-                Err(Trouble::Blocked(vec![Blocker::KernelTooOld(String::new())]))
+            (Call::ChangeProcess { iommufd, .. }, Err(Errno::ENOTTY)) => {
+                Err(Trouble::Blocked(vec![Blocker::KernelTooOld(self.name_of(*iommufd))]))
             }
             (Call::IoasCopy { source, source_iova, .. }, Err(Errno::ENOENT)) => {
                 Err(Trouble::mismatch(

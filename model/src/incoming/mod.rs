@@ -18,6 +18,7 @@ mod script;
 
 use crate::blocker;
 use crate::call::{Answer, Call, Reply};
+use crate::errno::Errno;
 use crate::ids::{Fd, Uid, Va};
 use crate::outgoing::send;
 use crate::phase::InPhase;
@@ -145,10 +146,15 @@ impl Incoming {
     fn talk(&self, phase: InPhase, socket: Fd) -> Vec<Call> {
         let say = |message| vec![send(socket, &message, Vec::new())];
         match phase {
-            InPhase::AwaitOffer
-            | InPhase::AwaitDescriptors
-            | InPhase::AwaitCommit
-            | InPhase::AwaitFate => vec![Call::ReceiveMessage { fd: socket, wait: true }],
+            InPhase::AwaitOffer | InPhase::AwaitDescriptors | InPhase::AwaitCommit => {
+                vec![Call::ReceiveMessage { fd: socket, wait: true }]
+            }
+            InPhase::AwaitFate => {
+                let reason = "the commit could not be told".to_owned();
+                let mut calls = say(Message::Refuse { reason });
+                calls.push(Call::ReceiveMessage { fd: socket, wait: true });
+                calls
+            }
             InPhase::Ready => say(Message::Ready { uid: self.uid }),
             InPhase::Prepared => say(Message::Prepared),
             InPhase::Committed => say(Message::Committed),
@@ -193,11 +199,7 @@ impl Incoming {
                 Ok(Message::Commit) => Verdict::Next,
                 other => unexpected(other),
             },
-            InPhase::AwaitFate => match message_of(answer, call) {
-                // The old process never closes before it has said Abort: it died.
-                Err(Trouble::PeerGone) => Verdict::Next,
-                other => unexpected(other),
-            },
+            InPhase::AwaitFate => judge_fate(call, answer),
             InPhase::MapRam => {
                 if let Ok(Reply::Va(va)) = answer {
                     self.mapped.push(*va);
@@ -293,6 +295,22 @@ impl Incoming {
                 self.reason = trouble.to_string();
             }
         }
+    }
+}
+
+/// Whether an old process that did not take the commit lives. Told that it was not taken, one that lives
+/// says Abort; it never closes before, so the end of the stream is its death.
+fn judge_fate(call: &Call, answer: &Answer) -> Verdict<InPhase> {
+    if let Call::SendMessage { .. } = call {
+        return match answer {
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Verdict::Next,
+            _ => Verdict::of(call, answer),
+        };
+    }
+    match message_of(answer, call) {
+        Err(Trouble::PeerGone) => Verdict::Next,
+        Err(trouble) => Verdict::Trouble(trouble),
+        Ok(_) => Verdict::Jump(InPhase::Leave),
     }
 }
 

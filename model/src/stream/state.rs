@@ -104,6 +104,13 @@ impl State {
                 return Err(Flaw::Twice(key.clone()));
             }
         }
+        // Names are made only of an inventory that is no longer than its list.
+        let interrupts = self.vm.devices.iter().flat_map(|device| &device.interrupts);
+        let vectors: usize = interrupts.map(|armed| usize::from(armed.vectors)).sum();
+        let listed_count = self.descriptors.len();
+        if vectors > listed_count {
+            return Err(Flaw::Count { arrived: listed_count, listed: vectors });
+        }
         let mut needed = BTreeSet::new();
         for key in self.vm.keys() {
             if !needed.insert(key.clone()) {

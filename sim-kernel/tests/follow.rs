@@ -1,0 +1,78 @@
+//! What a replay does to a machine without a call: each leaves it as if calls had.
+
+use handoff_model::call::{Call, Reply};
+use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Uid};
+use handoff_sim_kernel::{Machine, ProcessSpec, Profile};
+
+/// A process with a memfd at 3 that it has mapped, and an eventfd at 4.
+fn parent() -> (Machine, Pid) {
+    let mut machine = Machine::new(Profile::by_name("7.3").expect("a profile"));
+    let spec = ProcessSpec { uid: Uid(7), cap_ipc_lock: false, memlock_bytes: PAGE_BYTES };
+    let pid = machine.spawn(spec);
+    let fd = Fd(3);
+    for call in [
+        Call::Memfd { name: "ram".to_owned() },
+        Call::Truncate { fd, length_bytes: PAGE_BYTES },
+        Call::Mmap { fd: Some(fd), offset_bytes: 0, length_bytes: PAGE_BYTES },
+        Call::Eventfd,
+        Call::SetCloexec { fd: Fd(4), on: false },
+    ] {
+        machine.call(pid, &call).expect("a process may do this");
+    }
+    (machine, pid)
+}
+
+#[track_caller]
+fn check(machine: &Machine) {
+    assert_eq!(machine.audit(), Ok(()));
+}
+
+#[test]
+fn a_child_has_what_its_parent_had_and_its_end_takes_nothing_away() {
+    let (mut machine, parent) = parent();
+    let before = machine.clone();
+    let child = machine.fork(parent);
+    check(&machine);
+    let view = machine.view();
+    let table = |pid| &view.processes[&pid].descriptors;
+    assert_eq!(table(child), table(parent), "the same open files, the same CLOEXEC");
+    assert_eq!(machine.call(child, &Call::GetUid), Ok(Reply::Uid(Uid(7))));
+    assert_eq!(machine.call(child, &Call::GetMemlock), Ok(Reply::Memlock(PAGE_BYTES)));
+    machine.kill(child);
+    check(&machine);
+    assert_eq!(machine.view().processes[&parent], before.view().processes[&parent]);
+}
+
+#[test]
+fn a_file_survives_in_the_child() {
+    let (mut machine, parent) = parent();
+    let child = machine.fork(parent);
+    machine.kill(parent);
+    check(&machine);
+    let length_bytes = PAGE_BYTES;
+    let stat = machine.call(child, &Call::Stat { fd: Fd(3) });
+    assert!(matches!(stat, Ok(Reply::Stat { length_bytes: found, .. }) if found == length_bytes));
+}
+
+#[test]
+fn a_shared_file_is_one_file_under_two_numbers() {
+    let (mut machine, parent) = parent();
+    let child = machine.fork(parent);
+    assert!(machine.share(parent, Fd(4), child, Fd(9), true));
+    assert!(!machine.share(parent, Fd(8), child, Fd(10), true), "nothing is open at 8");
+    check(&machine);
+    let view = machine.view();
+    let file = |pid, fd| view.processes[&pid].descriptors[&Fd(fd)];
+    assert_eq!(file(child, 9).file, file(parent, 4).file);
+    assert!(file(child, 9).cloexec && !file(parent, 4).cloexec);
+}
+
+#[test]
+fn credentials_and_limits_are_told_without_a_permission() {
+    let (mut machine, pid) = parent();
+    machine.set_credentials(pid, Uid(0), true);
+    machine.set_limit(pid, 0);
+    assert_eq!(machine.call(pid, &Call::GetUid), Ok(Reply::Uid(Uid(0))));
+    assert_eq!(machine.call(pid, &Call::GetCapIpcLock), Ok(Reply::Flag(true)));
+    assert_eq!(machine.call(pid, &Call::GetMemlock), Ok(Reply::Memlock(0)));
+}
