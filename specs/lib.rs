@@ -13,6 +13,7 @@
 pub mod built_in;
 pub mod check;
 pub mod cli;
+mod environment;
 pub mod graph;
 pub mod live;
 pub mod property;

@@ -110,6 +110,7 @@ fn line(system: &System, before: &World, action: &Action, happening: &Happening)
             (before.column(*side), step(system, before, *side, happening, injected))
         }
         Action::Kill(side) => (before.column(*side), "KILLED".to_owned()),
+        Action::Die => (Column::New, "dies of the signal".to_owned()),
         Action::Cancel => (Column::Old, "somebody calls it off".to_owned()),
         Action::Raise(at) => (
             Column::World,

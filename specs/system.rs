@@ -59,7 +59,7 @@ impl System {
         }
         let mut actions = Vec::new();
         world.actions(&self.setting, &mut actions);
-        if actions.iter().any(|action| matches!(action, Action::Step(_))) {
+        if actions.iter().any(|action| matches!(action, Action::Step(_) | Action::Die)) {
             return Judgement::Idle;
         }
         Judgement::Fails("no process can go on, and one still waits".to_owned())

@@ -9,6 +9,7 @@
 //! What a device's DMA reaches is not an action but part of every state's view: whatever it could
 //! touch at this moment is judged at this moment.
 
+use crate::environment::{Budget, errnos};
 use crate::scenario::Scenario;
 use crate::setting::Setting;
 use handoff_model::call::{Access, Answer, Call};
@@ -57,6 +58,8 @@ pub struct World {
     pub(crate) outgoing: Part<Outgoing, Outcome>,
     pub(crate) incoming: Part<Incoming, Arrival>,
     budget: Budget,
+    /// The new process has a SIGKILL pending: it may go on a little, and will die.
+    dying: bool,
     pub(crate) history: History,
 }
 
@@ -87,17 +90,6 @@ impl<R, O: Copy> Part<R, O> {
             _ => None,
         }
     }
-}
-
-/// How often the environment may still act.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Budget {
-    fail_calls: u8,
-    kill: u8,
-    cancel: bool,
-    guest_steps: u8,
-    /// For each device.
-    interrupts: Vec<u8>,
 }
 
 /// What a property must know of the past. Each is a bit or a count that a state cannot forget.
@@ -131,6 +123,8 @@ pub enum Action {
     Fail(Side, Errno),
     /// A process is killed.
     Kill(Side),
+    /// The new process dies of the signal that the old one has sent.
+    Die,
     /// Somebody calls it off.
     Cancel,
     /// A device writes to guest memory and raises an interrupt.
@@ -150,43 +144,6 @@ pub struct Happening {
     pub trouble: Option<Trouble>,
 }
 
-impl Budget {
-    fn of(scenario: &Scenario) -> Self {
-        let may = scenario.may;
-        let armed = scenario.plan.devices.iter().map(|device| !device.interrupts.is_empty());
-        Self {
-            fail_calls: may.fail_calls,
-            kill: may.kill,
-            cancel: may.cancel,
-            guest_steps: may.guest_steps,
-            interrupts: armed.map(|armed| if armed { may.interrupts } else { 0 }).collect(),
-        }
-    }
-}
-
-/// The errnos with which a call may fail, one for each way on that the protocol knows.
-///
-/// Calls that Linux cannot refuse a process that holds what it holds are not failed; neither is
-/// `close`, which always closes.
-fn errnos(call: &Call) -> &'static [Errno] {
-    match call {
-        Call::Close { .. }
-        | Call::Exit { .. }
-        | Call::ShutdownReceive { .. }
-        | Call::GetUid
-        | Call::GetMemlock
-        | Call::SetCloexec { .. } => &[],
-        Call::ChangeProcess { reserved: 0, .. } => &[Errno::ENOMEM, Errno::EBUSY],
-        Call::ChangeProcess { .. } => &[Errno::ENOTTY],
-        Call::Kill { .. } => &[Errno::EPERM],
-        Call::AwaitExit { .. } => &[Errno::EINTR],
-        Call::StopGuest | Call::StartGuest | Call::SaveGuest { .. } | Call::LoadGuest { .. } => {
-            &[Errno::EIO]
-        }
-        _ => &[Errno::ENOMEM],
-    }
-}
-
 impl World {
     /// The first state.
     pub(crate) fn new(
@@ -201,6 +158,7 @@ impl World {
             outgoing: Part::Acting(outgoing),
             incoming,
             budget: Budget::of(scenario),
+            dying: false,
             history: History::default(),
         }
     }
@@ -216,6 +174,9 @@ impl World {
                     actions.extend(errnos(&call).iter().map(|errno| Action::Fail(side, *errno)));
                 }
             }
+        }
+        if self.dying {
+            actions.push(Action::Die);
         }
         self.disturbances(actions);
         self.guest_actions(setting, actions);
@@ -289,6 +250,10 @@ impl World {
                 self.machine.kill(side.pid());
                 self.notice_ends();
             }
+            Action::Die => {
+                self.machine.kill(NEW);
+                self.notice_ends();
+            }
             Action::Cancel => {
                 self.budget.cancel = false;
                 if let Part::Acting(outgoing) = &mut self.outgoing {
@@ -317,13 +282,21 @@ impl World {
         let call = self.next_call(side).expect("a step has a call");
         let phase = self.phase_name(side);
         self.note_before(side, &call);
-        let answer = match fail {
-            Some(errno) => Err(errno),
-            None => self.machine.call(side.pid(), &call),
+        let answer = match (fail, &call) {
+            (Some(errno), _) => Err(errno),
+            (None, Call::Kill { .. }) => self.send_kill(side, &call),
+            (None, _) => self.machine.call(side.pid(), &call),
         };
         let trouble = self.take(setting, side, &call, &answer);
         self.notice_ends();
         Happening { call: Some((phase, call, answer)), trouble }
+    }
+
+    /// A signal is sent at once and takes effect a little later.
+    fn send_kill(&mut self, side: Side, call: &Call) -> Answer {
+        let answer = self.machine.clone().call(side.pid(), call);
+        self.dying = answer.is_ok();
+        answer
     }
 
     fn phase_name(&self, side: Side) -> String {
@@ -433,6 +406,7 @@ impl World {
 
     /// Clears what can matter no more, so that equal futures are equal states.
     fn forget(&mut self) {
+        self.dying &= !self.is_exec() && self.is_alive(Side::New);
         let over = self.outgoing.acting().is_none() && self.incoming.acting().is_none();
         if over {
             self.budget.kill = 0;

@@ -67,7 +67,7 @@ fn a_planted_bug_is_told_as_a_story_with_exit_1() {
     let planted = VM.replace("mode", "defects = [\"no-take-back\"]\nmode");
     let file = dir.file("vm.toml", &planted);
     let words =
-        ["BACK-1 violated in 42 steps", "old VMM", "new VMM", "the last step changed", "replay:"];
+        ["BACK-1 violated in 43 steps", "old VMM", "new VMM", "the last step changed", "replay:"];
     let story = check(&["check", &file], 1, &words);
     let replay =
         story.lines().find_map(|line| line.split_once("--steps ")).expect("a replay line").1;

@@ -34,7 +34,8 @@ fn scenario(defect: &Defect) -> Scenario {
 /// Steps of the shortest run by which the property that a bug breaks is violated.
 const SHORTEST: &[(&str, usize)] = &[
     ("ownership-not-taken", 36),
-    ("no-take-back", 42),
+    ("no-take-back", 43),
+    ("taken-back-too-early", 43),
     ("mapped-twice", 34),
     ("charged-to-the-dead", 41),
     ("ram-initialised", 28),

@@ -102,6 +102,14 @@ pub const DEFECTS: &[Defect] = &[
         edits: &[out_firm(O::AwaitGone, O::Resume)],
     },
     Defect {
+        id: "taken-back-too-early",
+        sentence: "the old process takes the ownership back while the new one may still take it",
+        source: "a kill that is taken for a death",
+        mode: Mode::Transfer,
+        breaks: "OWN-1",
+        edits: &[out_firm(O::Dismiss, O::TakeBack)],
+    },
+    Defect {
         id: "mapped-twice",
         sentence: "the new process maps guest RAM again, as for a fresh guest",
         source: "a memory listener that is not held back while incoming",

@@ -1,0 +1,53 @@
+//! What the environment of a handoff may do to it: how often, and with which errnos.
+
+use crate::scenario::Scenario;
+use handoff_model::call::Call;
+use handoff_model::errno::Errno;
+
+/// How often the environment may still act.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Budget {
+    pub(crate) fail_calls: u8,
+    pub(crate) kill: u8,
+    pub(crate) cancel: bool,
+    pub(crate) guest_steps: u8,
+    /// For each device.
+    pub(crate) interrupts: Vec<u8>,
+}
+
+impl Budget {
+    pub(crate) fn of(scenario: &Scenario) -> Self {
+        let may = scenario.may;
+        let armed = scenario.plan.devices.iter().map(|device| !device.interrupts.is_empty());
+        Self {
+            fail_calls: may.fail_calls,
+            kill: may.kill,
+            cancel: may.cancel,
+            guest_steps: may.guest_steps,
+            interrupts: armed.map(|armed| if armed { may.interrupts } else { 0 }).collect(),
+        }
+    }
+}
+
+/// The errnos with which a call may fail, one for each way on that the protocol knows.
+///
+/// Calls that Linux cannot refuse a process that holds what it holds are not failed; neither is
+/// `close`, which always closes.
+pub(crate) fn errnos(call: &Call) -> &'static [Errno] {
+    match call {
+        Call::Close { .. }
+        | Call::Exit { .. }
+        | Call::ShutdownReceive { .. }
+        | Call::GetUid
+        | Call::GetMemlock
+        | Call::SetCloexec { .. } => &[],
+        Call::ChangeProcess { reserved: 0, .. } => &[Errno::ENOMEM, Errno::EBUSY],
+        Call::ChangeProcess { .. } => &[Errno::ENOTTY],
+        Call::Kill { .. } => &[Errno::EPERM],
+        Call::AwaitExit { .. } => &[Errno::EINTR],
+        Call::StopGuest | Call::StartGuest | Call::SaveGuest { .. } | Call::LoadGuest { .. } => {
+            &[Errno::EIO]
+        }
+        _ => &[Errno::ENOMEM],
+    }
+}
