@@ -20,6 +20,7 @@ fn scenario(defect: &Defect) -> Scenario {
             "[[iommufd]]\nname = \"iommufd0\"\naccounting = \"process\"\n[process]\nuid = 0",
         ),
         "checked-late" => ("refused = true", "address", ""),
+        "limit-unjudged" => ("refused = true", "file", "[process]\nmemlock_pages = 1"),
         _ => ("", "file", ""),
     };
     let text = format!(
@@ -51,6 +52,7 @@ const SHORTEST: &[(&str, usize)] = &[
     ("probe-takes-ownership", 27),
     ("stays-stopped", 14),
     ("checked-late", 10),
+    ("limit-unjudged", 10),
     ("ends-too-early", 25),
     ("overcautious", 12),
     ("waits-for-each-other", 34),

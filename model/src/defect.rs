@@ -246,6 +246,14 @@ pub const DEFECTS: &[Defect] = &[
         edits: &[Edit::Waive(BlockerKind::MappedByAddress)],
     },
     Defect {
+        id: "limit-unjudged",
+        sentence: "nobody asks whether RLIMIT_MEMLOCK allows the pinned pages twice",
+        source: "QEMU 11.1: with 1.5 times the pinned pages the handoff passes every check and loses the VM",
+        mode: Mode::Transfer,
+        breaks: "PRE-1",
+        edits: &[Edit::Waive(BlockerKind::MemlockTooSmall)],
+    },
+    Defect {
         id: "ends-too-early",
         sentence: "the old process ends although the new one has not taken over",
         source: "QEMU 10.1 without a return path: the old process completes before anybody has answered",

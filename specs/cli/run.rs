@@ -28,7 +28,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SCENARIO")]
     scenario: Option<String>,
 
-    /// First kill a new process before each of its steps, one after the other
+    /// By transfer: first kill a new process before each of its steps up to the point of no return, one
+    /// after the other
     #[arg(long)]
     sweep: bool,
 
@@ -129,14 +130,26 @@ enum Life {
         kill: Option<u32>,
     },
     /// The new program, by exec
-    Exec {
-        /// The run's files
-        folder: PathBuf,
-        /// Where the stream is
-        stream: i32,
-        /// The program to go back to
-        old_image: i32,
-    },
+    Exec(Program),
+    /// The old program once more, when the new one could not take over
+    Fallback(Program),
+}
+
+/// What a program finds that was executed.
+#[derive(clap::Args)]
+struct Program {
+    /// The run's files
+    folder: PathBuf,
+    /// Where the stream is
+    stream: i32,
+    /// The program to go back to
+    old_image: i32,
+}
+
+impl Program {
+    fn live(&self, again: bool) -> String {
+        vmm::executed(Folder::at(&self.folder), Fd(self.stream), Fd(self.old_image), again)
+    }
 }
 
 pub(super) fn vmm(arguments: &VmmArguments) -> Failure {
@@ -146,8 +159,7 @@ pub(super) fn vmm(arguments: &VmmArguments) -> Failure {
             let birth = Birth { peer: *peer, peer_fd: *peer_fd, born_ns: *born_ns, kill: *kill };
             vmm::new(Folder::at(folder), birth)
         }
-        Life::Exec { folder, stream, old_image } => {
-            vmm::executed(Folder::at(folder), Fd(*stream), Fd(*old_image))
-        }
+        Life::Exec(program) => program.live(false),
+        Life::Fallback(program) => program.live(true),
     })
 }

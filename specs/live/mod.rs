@@ -15,6 +15,7 @@ pub mod vmm;
 
 use crate::scenario::Scenario;
 use handoff_model::ids::Uid;
+use handoff_model::protocol::Mode;
 use handoff_model::trace::Header;
 use handoff_real_backend::sysfs::{Bdf, Sysfs};
 use handoff_real_backend::{family, spawn};
@@ -100,10 +101,8 @@ fn play(folder: &Folder) -> Result<bool, Hindrance> {
 fn fresh_folder() -> io::Result<PathBuf> {
     let path = std::env::temp_dir().join(format!("handoff-run-{}", std::process::id()));
     fs::create_dir(&path)?;
-    // The processes of the run may be of another user.
-    let mut permissions = fs::metadata(&path)?.permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o777);
-    fs::set_permissions(&path, permissions)?;
+    // The processes of the run may be of another user: they may add to its files, and make none.
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
     for file in ["notes.jsonl", "events.jsonl"] {
         let file = File::create(path.join(file))?;
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
@@ -119,6 +118,12 @@ fn examine(request: &Request) -> Result<(), Hindrance> {
         return Err(Hindrance::Request(format!(
             "scenario {} has {wanted} devices, {given} are given; give one --device for each",
             request.name
+        )));
+    }
+    if request.sweep && (request.scenario.mode == Mode::Exec || request.scenario.refused) {
+        let what = "--sweep kills a new process before it takes over";
+        return Err(Hindrance::Request(format!(
+            "{what}: it needs a scenario with mode = \"transfer\" that is not refused"
         )));
     }
     let pages = 2 * wanted as u64;

@@ -78,7 +78,11 @@ pub enum Note {
     Survived {
         /// After how many attempts.
         attempt: u32,
+        /// VmPin of the old process, in pages, and what it should be, where that is known.
+        pins: (i64, Option<i64>),
     },
+    /// By exec: the old program runs again.
+    FellBack,
     /// How it ended for the old process.
     Outcome {
         /// How.
@@ -91,8 +95,12 @@ pub enum Note {
     },
     /// The process that has the guest at the end, after its devices have worked on.
     Final {
+        /// How far they were when the handoff was over.
+        from: Vec<Progress>,
         /// How far they are.
         progress: Vec<Progress>,
+        /// Why they did not work on, where they did not.
+        failure: Option<String>,
         /// What it sees.
         seen: Seen,
     },

@@ -31,11 +31,16 @@ pub(super) fn look(sight: &Sight<'_>) -> Seen {
     renumber(&mut observed.view, pid, sight);
     Seen {
         pid: pid.0,
-        pinned_pages: pinned_pages(pid).unwrap_or(-1),
-        expected_pages: expected_pages(sight.vm),
+        pinned_pages: pins(sight.vm).0,
+        expected_pages: pins(sight.vm).1,
         view: observed.view,
         blind: observed.blind.iter().map(|blind| format!("{blind:?}")).collect(),
     }
+}
+
+/// VmPin of the calling process, and what it should be, in pages.
+pub(super) fn pins(vm: &Vm) -> (i64, Option<i64>) {
+    (pinned_pages(Pid(std::process::id())).unwrap_or(-1), expected_pages(vm))
 }
 
 /// VmPin moves with the ownership only of pages that are charged to somebody.

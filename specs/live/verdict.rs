@@ -5,6 +5,7 @@
 //! where a host shows what a property asks for; and the replay of the recorded calls.
 
 use super::order::{Folder, Note, Seen};
+use super::vmm::DMAS;
 use super::{Hindrance, Request, header};
 use crate::property::{Case, Judgement, Moment, PROPERTIES};
 use crate::replay::{Report, replay};
@@ -60,7 +61,8 @@ pub(super) fn judge(folder: &Folder, request: &Request, ended: bool) -> Result<V
         return Ok(Verdict { outcome: None, findings, trace });
     }
     let run = Run { notes: &notes, request };
-    let mut findings = vec![finding(ended, "processes", "every process of the run has ended")];
+    let processes = if ended { "every one has ended" } else { "some had to be killed in the end" };
+    let mut findings = vec![finding(ended, "processes of the run", processes)];
     findings.extend(run.outcome());
     findings.extend(run.sweep());
     findings.extend(run.blackout());
@@ -97,6 +99,19 @@ fn counts(report: &Report) -> String {
     report.to_string()
 }
 
+/// What a host really shows at the end of a run, seen by the process that has the guest. What the other
+/// properties ask for (who owns a page set, what is mapped, when a guest ran) no host shows; the run's
+/// own findings and the replay of its calls speak of those.
+const SHOWN: &[&str] = &["DEV-1", "IRQ-1", "FD-1", "FD-2", "PRE-1"];
+
+/// The last words of the process that had the guest.
+struct Last<'a> {
+    from: &'a [Progress],
+    progress: &'a [Progress],
+    failure: Option<&'a str>,
+    seen: &'a Seen,
+}
+
 /// A run, by its notes.
 struct Run<'a> {
     notes: &'a [Note],
@@ -111,7 +126,9 @@ impl Run<'_> {
         });
         // By exec the old program does not live to tell.
         let took = |note: &&Note| matches!(note, Note::Arrival { arrival: Arrival::TookOver });
-        let arrived = self.notes.iter().find(took).map(|_| Outcome::HandedOver);
+        let fell_back = self.notes.iter().any(|note| matches!(note, Note::FellBack));
+        let there = if fell_back { Outcome::RolledBack } else { Outcome::HandedOver };
+        let arrived = self.notes.iter().find(took).map(|_| there);
         arrived.or(outcome)
     }
 
@@ -152,17 +169,27 @@ impl Run<'_> {
                 _ => None,
             })
             .collect();
-        let survived =
-            self.notes.iter().filter(|note| matches!(note, Note::Survived { .. })).count();
+        let pins = self.notes.iter().filter_map(|note| match note {
+            Note::Survived { pins: (pinned, expected), .. } => Some((*pinned, *expected)),
+            _ => None,
+        });
+        let survived = pins.clone().count();
+        let owned = pins.clone().all(|(pinned, expected)| expected.is_none_or(|e| e == pinned));
+        let back = |note: &&Note| {
+            matches!(note, Note::Outcome { outcome: Outcome::Refused | Outcome::RolledBack })
+        };
+        let backs = self.notes.iter().filter(back).count();
         let phases: BTreeSet<_> = killed.iter().collect();
         self.request.sweep.then(|| {
             let seen = format!(
                 "killed at {} points, in {} phases; after {survived} of them DMA and interrupts went on \
-                 in the old process",
+                 in the old process, and after {} its memory was pinned there",
                 killed.len(),
-                phases.len()
+                phases.len(),
+                if owned { "all of them" } else { "NOT all of them" }
             );
-            finding(survived == killed.len() && survived > 0, "new process killed before each step", seen)
+            let good = survived == killed.len() && backs == survived && owned && survived > 0;
+            finding(good, "new process killed before each step up to the point of no return", seen)
         })
     }
 
@@ -187,47 +214,51 @@ impl Run<'_> {
         Some(finding(good, "DMA and interrupts while no guest ran", seen))
     }
 
-    fn last(&self) -> Option<(&[Progress], &Seen)> {
+    fn last(&self) -> Option<Last<'_>> {
         self.notes.iter().rev().find_map(|note| match note {
-            Note::Final { progress, seen } => Some((&progress[..], seen)),
+            Note::Final { from, progress, failure, seen } => {
+                Some(Last { from, progress, failure: failure.as_deref(), seen })
+            }
             _ => None,
         })
     }
 
-    fn first(&self) -> Option<(&[Progress], &Seen)> {
+    fn first(&self) -> Option<&Seen> {
         self.notes.iter().find_map(|note| match note {
-            Note::Launched { progress, seen } => Some((&progress[..], seen)),
+            Note::Launched { seen, .. } => Some(seen),
             _ => None,
         })
     }
 
     fn devices(&self) -> Vec<Finding> {
-        let (Some((before, _)), Some((after, _))) = (self.first(), self.last()) else {
+        let Some(Last { from, progress, failure, .. }) = self.last() else {
             return vec![finding(false, "devices", "no process told how the devices ended")];
         };
-        let names = self.request.scenario.plan.devices.iter().map(|device| &device.name);
-        let all = names.zip(before.iter().zip(after));
-        all.map(|(name, (before, after))| {
-            let good = after.faults.is_empty() && after.finished > before.finished;
+        let plan = &self.request.scenario.plan.devices;
+        if from.len() != plan.len() || progress.len() != plan.len() {
+            return vec![finding(false, "devices", "some were not told of")];
+        }
+        let all = plan.iter().zip(from.iter().zip(progress));
+        let told = all.map(|(device, (before, after))| {
+            let more = after.finished - before.finished;
+            let good = after.faults.is_empty() && more >= DMAS && failure.is_none();
             let mut seen = format!(
-                "{} DMAs before, {} after; {} bytes compared; {} interrupts raised, {} taken",
-                before.finished,
-                after.finished - before.finished,
-                after.compared_bytes,
-                after.raised,
-                after.delivered
+                "{} DMAs until the handoff was over, {more} after it; {} bytes compared; {} interrupts \
+                 raised, {} taken",
+                before.finished, after.compared_bytes, after.raised, after.delivered
             );
             if !after.faults.is_empty() {
                 seen = format!("{seen}; faults: {:?}", after.faults);
             }
-            finding(good, name, seen)
-        })
-        .collect()
+            finding(good, &device.name, seen)
+        });
+        let failed = failure.map(|failure| finding(false, "devices", failure));
+        told.chain(failed).collect()
     }
 
     /// VmPin: all of it with the process that has the guest, where the kernel moves it.
     fn pins(&self) -> Vec<Finding> {
-        let (Some((_, first)), Some((_, last))) = (self.first(), self.last()) else {
+        let (Some(first), Some(Last { seen: last, .. })) = (self.first(), self.last()) else {
             return Vec::new();
         };
         let describe = |seen: &Seen| format!("process {}: {} pages", seen.pid, seen.pinned_pages);
@@ -247,7 +278,7 @@ impl Run<'_> {
 
     /// The properties that a host shows, at the end, when nothing is under way.
     fn properties(&self) -> Vec<Finding> {
-        let (Some((_, first)), Some((_, last))) = (self.first(), self.last()) else {
+        let (Some(first), Some(Last { seen: last, .. })) = (self.first(), self.last()) else {
             return Vec::new();
         };
         let files = self.preserved();
@@ -257,7 +288,7 @@ impl Run<'_> {
             keeper_was_killed: false,
             quiescent: true,
             outcome: self.last_outcome(),
-            fell_back: false,
+            fell_back: self.notes.iter().any(|note| matches!(note, Note::FellBack)),
             handed_over: self.last_outcome() == Some(Outcome::HandedOver),
             disturbed: false,
             refused: self.request.scenario.refused,
@@ -272,11 +303,12 @@ impl Run<'_> {
         let asked = PROPERTIES.iter().filter(|property| property.scope.covers(&case));
         let judged = asked.filter_map(|property| {
             let judge = property.judge?;
-            // The order of calls is judged on the simulated kernel; a view at the end cannot show it.
-            (property.id != "READ-1").then(|| match judge(&case) {
-                Judgement::Holds => finding(true, property.id, property.sentence),
+            Some(match judge(&case) {
                 Judgement::Fails(wrong) => finding(false, property.id, wrong),
-                Judgement::Idle => finding(None, property.id, "this host does not show it"),
+                Judgement::Holds if SHOWN.contains(&property.id) => {
+                    finding(true, property.id, property.sentence)
+                }
+                _ => finding(None, property.id, "a host does not show it"),
             })
         });
         judged.collect()

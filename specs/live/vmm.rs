@@ -32,7 +32,7 @@ use std::os::fd::IntoRawFd;
 use std::time::{Duration, Instant};
 
 /// DMAs that every device must do before, and again after, a handoff.
-const DMAS: u64 = 4;
+pub(super) const DMAS: u64 = 4;
 /// How long they may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// What a DMA of the test guest moves.
@@ -136,11 +136,10 @@ impl Process {
 
     /// The last words of the process that has the guest.
     fn end(&self, kernel: &mut impl Kernel, pids: &[Pid], vm: &Vm, descriptors: &Descriptors) {
-        if let Err(what) = self.work(DMAS) {
-            self.note(&Note::Trouble { phase: "after the handoff".to_owned(), what });
-        }
+        let from = self.guest.progress();
+        let failure = self.work(DMAS).err();
         let seen = self.look(pids, vm, descriptors);
-        self.note(&Note::Final { progress: self.guest.progress(), seen });
+        self.note(&Note::Final { from, progress: self.guest.progress(), failure, seen });
         let _ = kernel.call(&Call::StopGuest);
         let _ = kernel.call(&Call::Exit { status: 0 });
     }
@@ -292,7 +291,8 @@ impl Process {
                 return Ok(());
             }
             self.work(1)?;
-            self.note(&Note::Survived { attempt: attempt + 1 });
+            let pins = sight::pins(vm);
+            self.note(&Note::Survived { attempt: attempt + 1, pins });
         }
         Ok(())
     }
@@ -345,7 +345,12 @@ impl Process {
     }
 
     fn exec_argv(&self, stream: Fd, old_image: Fd) -> Vec<OsString> {
-        let mut argv: Vec<OsString> = ["handoff", "vmm", "exec"].map(OsString::from).to_vec();
+        self.program_argv("exec", stream, old_image)
+    }
+
+    /// The command line of a program that finds the stream and the old image inherited.
+    fn program_argv(&self, life: &str, stream: Fd, old_image: Fd) -> Vec<OsString> {
+        let mut argv: Vec<OsString> = ["handoff", "vmm", life].map(OsString::from).to_vec();
         argv.push(self.folder.path().into());
         argv.extend([stream, old_image].map(|fd| fd.to_string().into()));
         argv
@@ -409,14 +414,20 @@ pub fn new(folder: Folder, birth: Birth) -> Failure {
     process.arrive(role, &mut kernel, birth.kill, &[Pid(birth.peer), own_pid()])
 }
 
-/// The life of the new program in the old process, by exec. Returns only when something went wrong.
-pub fn executed(folder: Folder, stream: Fd, old_image: Fd) -> Failure {
+/// The life of the new program in the old process, by exec; `again`: of the old program, when the new one
+/// could not take over. Returns only when something went wrong.
+pub fn executed(folder: Folder, stream: Fd, old_image: Fd, again: bool) -> Failure {
     let process = match Process::new(folder) {
         Ok(process) => process,
         Err(failure) => return failure,
     };
-    let mut kernel = process.kernel(process.exec_argv(stream, old_image));
-    let role = Incoming::new(&process.scenario.protocol(), Origin::Exec { stream, old_image });
+    let mut kernel = process.kernel(process.program_argv("fallback", stream, old_image));
+    let mut protocol = process.scenario.protocol();
+    if again {
+        process.note(&Note::FellBack);
+        protocol = protocol.last_resort();
+    }
+    let role = Incoming::new(&protocol, Origin::Exec { stream, old_image });
     process.arrive(role, &mut kernel, None, &[own_pid()])
 }
 
