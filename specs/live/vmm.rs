@@ -471,7 +471,7 @@ impl Process {
     /// Dies as if killed from outside, between two calls. The old process is given time to come to
     /// where it waits, so that the trace has its calls and this death in the order in which they were.
     fn die(&self, step: u32, phase: &str) {
-        std::thread::sleep(Duration::from_millis(30));
+        std::thread::sleep(Duration::from_millis(100));
         self.note(&Note::Killed { step, phase: phase.to_owned() });
         self.tell(Record::Exit { status: None, signal: Some("SIGKILL".to_owned()) });
         handoff_real_backend::family::kill_self();
