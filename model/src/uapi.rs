@@ -83,11 +83,6 @@ requests! {
     VFIO_DEVICE_DETACH_IOMMUFD_PT = vfio_device(20);
 }
 
-/// Whether an ioctl of this request belongs to iommufd or to a VFIO device.
-pub fn is_known_type(request: u32) -> bool {
-    request >> 8 == u32::from(vfio::VFIO_TYPE)
-}
-
 /// `IOMMU_IOAS_MAP_FIXED_IOVA`, `_WRITEABLE`, `_READABLE`.
 const MAP_FIXED: u32 = 1;
 const MAP_WRITE: u32 = 2;

@@ -36,9 +36,6 @@ pub const DMA_BYTES_MAX: u32 = 4095;
 /// The lowest address that the device cannot reach.
 pub const IOVA_END: u64 = 1 << 28;
 
-/// `VFIO_PCI_MSI_IRQ_INDEX`: where its one interrupt vector is.
-pub const MSI_INDEX: u32 = 1;
-
 /// `VFIO_PCI_BAR0_REGION_INDEX` and `VFIO_PCI_CONFIG_REGION_INDEX`.
 const BAR0_INDEX: u32 = 0;
 const CONFIG_INDEX: u32 = 7;
@@ -49,8 +46,6 @@ mod register {
     pub(super) const LIVENESS: u64 = 0x04;
     pub(super) const FACTORIAL: u64 = 0x08;
     pub(super) const STATUS: u64 = 0x20;
-    pub(super) const IRQ_STATUS: u64 = 0x24;
-    pub(super) const IRQ_RAISE: u64 = 0x60;
     pub(super) const IRQ_ACK: u64 = 0x64;
     pub(super) const DMA_SOURCE: u64 = 0x80;
     pub(super) const DMA_DESTINATION: u64 = 0x88;
@@ -199,29 +194,9 @@ impl Edu {
         wait_until(limit, || self.is_running().map(|running| !running))
     }
 
-    /// Starts a DMA of the first `length_bytes` of the device's buffer to guest RAM, with an interrupt.
-    pub fn dma_to_ram(&self, iova: Iova, length_bytes: u32) -> Result<(), Errno> {
-        self.start(Dma { direction: Direction::ToRam, iova, length_bytes, interrupt: true })
-    }
-
-    /// Starts a DMA of guest RAM to the beginning of the device's buffer, with an interrupt.
-    pub fn dma_from_ram(&self, iova: Iova, length_bytes: u32) -> Result<(), Errno> {
-        self.start(Dma { direction: Direction::FromRam, iova, length_bytes, interrupt: true })
-    }
-
-    /// Has the device raise an interrupt for the reasons in `bits`.
-    pub fn raise_irq(&self, bits: u32) -> Result<(), Errno> {
-        self.write(register::IRQ_RAISE, bits)
-    }
-
     /// Takes reasons back.
     pub fn ack(&self, bits: u32) -> Result<(), Errno> {
         self.write(register::IRQ_ACK, bits)
-    }
-
-    /// The reasons that were not acknowledged yet.
-    pub fn irq_status(&self) -> Result<u32, Errno> {
-        self.read(register::IRQ_STATUS)
     }
 
     /// Writes the liveness register and reads it back: `!value` from a device that is alive.

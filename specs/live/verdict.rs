@@ -202,16 +202,25 @@ impl Run<'_> {
             Note::Starting { at_ns, waited_ns, waiting } => Some((*at_ns, *waited_ns, waiting)),
             _ => None,
         });
-        let (stopped_ns, before) = stopped?;
-        let (started_ns, waited_ns, waiting) = starting?;
+        let what = "DMA and interrupts while no guest ran";
+        let (Some((stopped_ns, before)), Some((started_ns, waited_ns, waiting))) =
+            (stopped, starting)
+        else {
+            // Where the guest has moved, both must have been told.
+            let moved = self.last_outcome() == Some(Outcome::HandedOver);
+            return moved
+                .then(|| finding(false, what, "nobody told when the guest stopped and started"));
+        };
         let under_way = before.iter().filter(|device| device.started > device.finished).count();
-        let good = waiting.iter().all(|count| *count > 0) && under_way == before.len();
+        let devices = self.request.scenario.plan.devices.len();
+        let arrived = waiting.iter().filter(|count| **count > 0).count();
+        let good = arrived == devices && under_way == devices;
         let seen = format!(
             "{} µs from stop to start, without the wait for the test's interrupts; {under_way} DMAs were \
              under way at the stop; interrupts waiting at the start: {waiting:?}",
             started_ns.saturating_sub(stopped_ns).saturating_sub(waited_ns) / 1000
         );
-        Some(finding(good, "DMA and interrupts while no guest ran", seen))
+        Some(finding(good, what, seen))
     }
 
     fn last(&self) -> Option<Last<'_>> {

@@ -109,8 +109,6 @@ pub enum Scope {
     Always,
     /// Where two processes take part.
     Transfer,
-    /// Where descriptors are inherited.
-    Exec,
     /// Where the protocol must refuse.
     Refused,
     /// Where it must not.
@@ -258,7 +256,6 @@ impl Scope {
         match self {
             Self::Always => true,
             Self::Transfer => case.moment.mode == Mode::Transfer,
-            Self::Exec => case.moment.mode == Mode::Exec,
             Self::Refused => case.moment.refused,
             Self::Possible => !case.moment.refused,
             Self::Charged => case.base.page_sets.iter().any(|set| set.account.is_some()),
@@ -273,7 +270,6 @@ impl Scope {
         match self {
             Self::Always => "",
             Self::Transfer => "asked only by transfer",
-            Self::Exec => "asked only by exec",
             Self::Refused => "nothing has to be refused",
             Self::Possible => "it has to be refused",
             Self::Charged => "nobody is charged for pinned pages",
