@@ -174,6 +174,9 @@ impl Replay {
     /// The name under which a call is not modelled after all, because of what its file is.
     fn unmodelled_name(&self, event: &Event, made: &Made) -> Option<String> {
         let kind = |fd: Fd| self.files.kind_at(made.pid, fd);
+        if matches!(made.call, Call::Ioctl { .. }) {
+            return Some(event.name());
+        }
         let is_other = match &made.call {
             Call::Open { path } => !devices::is_modelled(path),
             Call::Mmap { fd: Some(fd), .. } => kind(*fd).is_some_and(|kind| *kind != Kind::Memfd),

@@ -11,6 +11,7 @@
 //! system calls of their man pages. Errnos are listed where they matter to a handoff; the order in
 //! which a kernel checks is kept in the simulated kernel.
 
+use crate::argument::{Ioctl, Outcome};
 use crate::errno::Errno;
 use crate::ids::{Fd, Iova, IovaRange, ObjectId, Pid, Uid, Va};
 use serde::{Deserialize, Serialize};
@@ -390,6 +391,16 @@ pub enum Call {
         /// The device file.
         device: Fd,
     },
+
+    // ---- anything else ---------------------------------------------------------------------
+    /// Any ioctl on any file, as bytes → [`Reply::Ioctl`], also where it fails: what the kernel left in
+    /// the argument is part of the answer.
+    Ioctl {
+        /// The file.
+        fd: Fd,
+        /// The request and its argument.
+        ioctl: Ioctl,
+    },
 }
 
 /// What a successful call gives.
@@ -472,6 +483,8 @@ pub enum Reply {
         /// How many vectors.
         count: u32,
     },
+    /// What came of [`Call::Ioctl`], also where it failed.
+    Ioctl(Outcome),
 }
 
 /// What a call comes back with.
@@ -565,6 +578,7 @@ impl Call {
             Self::IrqInfo { .. } => "VFIO_DEVICE_GET_IRQ_INFO",
             Self::SetIrqs { .. } => "VFIO_DEVICE_SET_IRQS",
             Self::Reset { .. } => "VFIO_DEVICE_RESET",
+            Self::Ioctl { ioctl, .. } => crate::request::name(ioctl.request).unwrap_or("ioctl"),
         }
     }
 
@@ -632,7 +646,8 @@ impl Call {
             | Self::Attach { .. }
             | Self::Detach { .. }
             | Self::SetIrqs { .. }
-            | Self::Reset { .. } => Access::Mutates,
+            | Self::Reset { .. }
+            | Self::Ioctl { .. } => Access::Mutates,
         }
     }
 }
@@ -646,4 +661,15 @@ pub struct Made {
     pub call: Call,
     /// What came back; [`Call::Exec`] and [`Call::Exit`] that worked are [`Reply::Done`].
     pub answer: Answer,
+}
+
+impl Made {
+    /// Why it failed; `None` where it did not.
+    pub fn errno(&self) -> Option<Errno> {
+        match &self.answer {
+            Err(errno) => Some(*errno),
+            Ok(Reply::Ioctl(outcome)) => outcome.errno(),
+            Ok(_) => None,
+        }
+    }
 }

@@ -15,10 +15,12 @@
 //! Below the roles is one boundary, [`kernel::Kernel`]: every system call is a value
 //! ([`call::Call`]) that a simulated or a real kernel answers. Messages to the peer are calls, too
 //! (`sendmsg`, `recvmsg`), so that whatever fails, records or replays calls has them all.
-//! Judgement looks at a [`view::View`] and at nothing else. [`uapi`] has the ioctls as bytes.
+//! Judgement looks at a [`view::View`] and at nothing else. [`uapi`] has the ioctls as bytes, [`request`] their
+//! numbers, [`argument`] what they are made with.
 //!
 //! This crate has no `unsafe`, no operating system, no clock, no thread and no I/O.
 
+pub mod argument;
 pub mod blocker;
 pub mod call;
 pub mod defect;
@@ -31,6 +33,7 @@ pub mod launch;
 pub mod outgoing;
 pub mod phase;
 pub mod protocol;
+pub mod request;
 pub mod role;
 pub mod shared;
 pub mod stream;

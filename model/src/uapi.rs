@@ -1,87 +1,30 @@
 //! The ioctls as bytes: one codec for the real kernel, for traces and for replay.
 //!
 //! [`encode`] lays a [`Call`] out as the kernel's argument structure, [`decode`] reads one back, and
-//! [`reply`] takes the answer out of the structure that the kernel wrote. Layouts come from the
+//! [`answer`] takes the answer out of the structure that the kernel wrote. Layouts come from the
 //! bindings of the kernel's own headers (`offset_of!` and `size_of`), so that no offset is typed in,
 //! and because the real backend sends exactly these bytes, an error here shows on a real kernel.
 //!
 //! Only the forms that [`Call`] has are known: fixed IOVAs, no PASID, MSI triggers from vector 0.
-//! Anything else that a foreign trace may hold is `None`, never a guess.
+//! Anything else is `None`, never a guess, and is made as [`Call::Ioctl`].
 
-use crate::call::{Call, Reply, Rights};
+use crate::argument::{Argument, Ioctl, Outcome, Pointee};
+use crate::call::{Answer, Call, Reply, Rights};
 use crate::ids::{Fd, Iova, IovaRange, ObjectId, Va};
+use crate::request::{
+    IOMMU_DESTROY, IOMMU_GET_HW_INFO, IOMMU_HWPT_ALLOC, IOMMU_HWPT_GET_DIRTY_BITMAP,
+    IOMMU_IOAS_ALLOC, IOMMU_IOAS_CHANGE_PROCESS, IOMMU_IOAS_COPY, IOMMU_IOAS_IOVA_RANGES,
+    IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMU_IOAS_UNMAP, IOMMU_OPTION,
+    VFIO_DEVICE_ATTACH_IOMMUFD_PT, VFIO_DEVICE_BIND_IOMMUFD, VFIO_DEVICE_DETACH_IOMMUFD_PT,
+    VFIO_DEVICE_GET_INFO, VFIO_DEVICE_GET_IRQ_INFO, VFIO_DEVICE_GET_REGION_INFO, VFIO_DEVICE_RESET,
+    VFIO_DEVICE_SET_IRQS,
+};
 use iommufd_bindings as io;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio;
 
-/// An ioctl, ready to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ioctl {
-    /// The request number.
-    pub request: u32,
-    /// The argument structure, as it goes in.
-    pub argument: Vec<u8>,
-    /// A buffer that the structure points to.
-    pub buffer: Option<Buffer>,
-}
-
-/// Memory that an argument structure points to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Buffer {
-    /// The name of the pointer's field.
-    pub field: &'static str,
-    /// Where in the structure the pointer stands, in bytes.
-    pub pointer_offset: usize,
-    /// What it points to.
-    pub bytes: Vec<u8>,
-}
-
 /// How many IOVA ranges [`Call::IoasIovaRanges`] has room for.
 const RANGES_MAX: usize = 64;
-
-/// `_IO(';', nr)` of a command of iommufd.
-const fn iommufd(command: u32) -> u32 {
-    0x3b00 | command
-}
-
-/// `_IO(';', VFIO_BASE + nr)` of a command of VFIO.
-const fn vfio_device(command: u32) -> u32 {
-    0x3b00 | (vfio::VFIO_BASE + command)
-}
-
-macro_rules! requests {
-    ($($name:ident = $value:expr;)*) => {
-        $(const $name: u32 = $value;)*
-
-        /// The name of a request that this codec knows.
-        pub fn name(request: u32) -> Option<&'static str> {
-            match request { $($name => Some(stringify!($name)),)* _ => None }
-        }
-    };
-}
-
-requests! {
-    IOMMU_DESTROY = iommufd(io::IOMMUFD_CMD_DESTROY);
-    IOMMU_IOAS_ALLOC = iommufd(io::IOMMUFD_CMD_IOAS_ALLOC);
-    IOMMU_IOAS_COPY = iommufd(io::IOMMUFD_CMD_IOAS_COPY);
-    IOMMU_IOAS_IOVA_RANGES = iommufd(io::IOMMUFD_CMD_IOAS_IOVA_RANGES);
-    IOMMU_IOAS_MAP = iommufd(io::IOMMUFD_CMD_IOAS_MAP);
-    IOMMU_IOAS_UNMAP = iommufd(io::IOMMUFD_CMD_IOAS_UNMAP);
-    IOMMU_OPTION = iommufd(io::IOMMUFD_CMD_OPTION);
-    IOMMU_HWPT_ALLOC = iommufd(io::IOMMUFD_CMD_HWPT_ALLOC);
-    IOMMU_GET_HW_INFO = iommufd(io::IOMMUFD_CMD_GET_HW_INFO);
-    IOMMU_HWPT_GET_DIRTY_BITMAP = iommufd(io::IOMMUFD_CMD_HWPT_GET_DIRTY_BITMAP);
-    IOMMU_IOAS_MAP_FILE = iommufd(io::IOMMUFD_CMD_IOAS_MAP_FILE);
-    IOMMU_IOAS_CHANGE_PROCESS = iommufd(io::IOMMUFD_CMD_IOAS_CHANGE_PROCESS);
-    VFIO_DEVICE_GET_INFO = vfio_device(7);
-    VFIO_DEVICE_GET_REGION_INFO = vfio_device(8);
-    VFIO_DEVICE_GET_IRQ_INFO = vfio_device(9);
-    VFIO_DEVICE_SET_IRQS = vfio_device(10);
-    VFIO_DEVICE_RESET = vfio_device(11);
-    VFIO_DEVICE_BIND_IOMMUFD = vfio_device(18);
-    VFIO_DEVICE_ATTACH_IOMMUFD_PT = vfio_device(19);
-    VFIO_DEVICE_DETACH_IOMMUFD_PT = vfio_device(20);
-}
 
 /// `IOMMU_IOAS_MAP_FIXED_IOVA`, `_WRITEABLE`, `_READABLE`.
 const MAP_FIXED: u32 = 1;
@@ -178,16 +121,20 @@ macro_rules! vat {
 
 /// The descriptor to call on and the ioctl to make; `None` when the call is not an ioctl.
 pub fn encode(call: &Call) -> Option<(Fd, Ioctl)> {
-    let (fd, request, argument) = encode_iommufd(call).or_else(|| encode_vfio(call))?;
-    let buffer = match call {
-        Call::IoasIovaRanges { .. } => Some(Buffer {
-            field: "allowed_iovas",
-            pointer_offset: at!(iommu_ioas_iova_ranges.allowed_iovas),
+    if let Call::Ioctl { fd, ioctl } = call {
+        return Some((*fd, ioctl.clone()));
+    }
+    let (fd, request, Bytes(bytes)) = encode_iommufd(call).or_else(|| encode_vfio(call))?;
+    let pointees = match call {
+        Call::IoasIovaRanges { .. } => vec![Pointee {
+            at: at!(iommu_ioas_iova_ranges.allowed_iovas),
             bytes: vec![0; RANGES_MAX * size_of::<io::iommu_iova_range>()],
-        }),
-        _ => None,
+        }],
+        _ => Vec::new(),
     };
-    Some((fd, Ioctl { request, argument: argument.0, buffer }))
+    let has_none = bytes.is_empty();
+    let argument = if has_none { Argument::Value(0) } else { Argument::of(bytes, pointees) };
+    Some((fd, Ioctl { request, argument }))
 }
 
 fn encode_iommufd(call: &Call) -> Option<(Fd, u32, Bytes)> {
@@ -367,9 +314,18 @@ fn irq_set(index: u32, eventfds: &[Fd]) -> Bytes {
         .fold(set, |set, (vector, eventfd)| set.fd(IRQ_SET_BYTES + 4 * vector, *eventfd))
 }
 
-/// What the kernel wrote, as a reply to `call`: `argument` and `buffer` as they came out.
-pub fn reply(call: &Call, argument: &[u8], buffer: &[u8]) -> Reply {
-    let out = Fields(argument);
+/// What came of the ioctl that `call` is, as its answer.
+pub fn answer(call: &Call, outcome: Outcome) -> Answer {
+    match call {
+        Call::Ioctl { .. } => Ok(Reply::Ioctl(outcome)),
+        _ => outcome.result.map(|_| reply(call, &outcome)),
+    }
+}
+
+/// What the kernel wrote, as the reply of an ioctl that has a form of its own and succeeded.
+fn reply(call: &Call, outcome: &Outcome) -> Reply {
+    let buffer = outcome.pointees.first().map_or(&[][..], |pointee| &pointee.0);
+    let out = Fields(&outcome.bytes);
     match call {
         Call::IoasAlloc { .. } => Reply::Object(out.id(at!(iommu_ioas_alloc.out_ioas_id))),
         Call::HwptAlloc { .. } => Reply::Object(out.id(at!(iommu_hwpt_alloc.out_hwpt_id))),
@@ -412,12 +368,20 @@ fn ranges(buffer: &[u8], count: u32) -> Vec<IovaRange> {
         .collect()
 }
 
-/// The structure that the kernel would have written for `reply`, and the buffer: the inverse of
-/// [`reply`], by which a simulated run becomes a trace.
-pub fn written(call: &Call, ioctl: &Ioctl, reply: &Reply) -> (Vec<u8>, Vec<u8>) {
-    let out = Bytes(ioctl.argument.clone());
-    let buffer = ioctl.buffer.as_ref().map(|buffer| buffer.bytes.clone()).unwrap_or_default();
-    let argument = match (call, reply) {
+/// What came of an ioctl with this answer: the inverse of [`answer`], by which a simulated run
+/// becomes a trace.
+pub fn outcome(call: &Call, ioctl: &Ioctl, answer: &Answer) -> Outcome {
+    match answer {
+        Ok(Reply::Ioctl(outcome)) => outcome.clone(),
+        Ok(reply) => written(call, ioctl, reply),
+        Err(errno) => ioctl.argument.untouched(Err(*errno)),
+    }
+}
+
+fn written(call: &Call, ioctl: &Ioctl, reply: &Reply) -> Outcome {
+    let mut outcome = ioctl.argument.untouched(Ok(0));
+    let out = Bytes(std::mem::take(&mut outcome.bytes));
+    let written = match (call, reply) {
         (Call::IoasAlloc { .. }, Reply::Object(id)) => {
             out.u32(at!(iommu_ioas_alloc.out_ioas_id), id.0)
         }
@@ -441,7 +405,10 @@ pub fn written(call: &Call, ioctl: &Ioctl, reply: &Reply) -> (Vec<u8>, Vec<u8>) 
             let argument = out
                 .u32(at!(iommu_ioas_iova_ranges.num_iovas), count)
                 .u64(at!(iommu_ioas_iova_ranges.out_iova_alignment), *alignment_bytes);
-            return (argument.0, write_ranges(buffer, ranges));
+            if let Some(pointee) = outcome.pointees.first_mut() {
+                write_ranges(&mut pointee.0, ranges);
+            }
+            argument
         }
         (Call::GetHwInfo { .. }, Reply::HwInfo { data_type, capabilities }) => out
             .u32(offset_of!(io::iommu_hw_info, __bindgen_anon_1), *data_type)
@@ -459,17 +426,19 @@ pub fn written(call: &Call, ioctl: &Ioctl, reply: &Reply) -> (Vec<u8>, Vec<u8>) 
         }
         _ => out,
     };
-    (argument.0, buffer)
+    outcome.bytes = written.0;
+    outcome
 }
 
-fn write_ranges(buffer: Vec<u8>, ranges: &[IovaRange]) -> Vec<u8> {
+fn write_ranges(buffer: &mut Vec<u8>, ranges: &[IovaRange]) {
     let size = size_of::<io::iommu_iova_range>();
-    let written = ranges.iter().enumerate().fold(Bytes(buffer), |bytes, (row, range)| {
+    let before = Bytes(std::mem::take(buffer));
+    let written = ranges.iter().enumerate().fold(before, |bytes, (row, range)| {
         bytes
             .u64(row * size + at!(iommu_iova_range.start), range.first.0)
             .u64(row * size + at!(iommu_iova_range.last), range.last.0)
     });
-    written.0
+    *buffer = written.0;
 }
 
 /// The call that an ioctl on `fd` is; `None` where [`Call`] has no such form.
@@ -664,14 +633,14 @@ mod tests {
     fn every_ioctl_decodes_to_itself_and_has_a_name() {
         for call in every_ioctl() {
             let (fd, ioctl) = encode(&call).expect("an ioctl");
-            assert_eq!(decode(fd, ioctl.request, &ioctl.argument), Some(call.clone()));
-            assert!(name(ioctl.request).is_some(), "{call:?}");
+            assert_eq!(decode(fd, ioctl.request, ioctl.argument.bytes()), Some(call.clone()));
+            assert!(crate::request::name(ioctl.request).is_some(), "{call:?}");
         }
     }
 
     #[test]
     fn sizes_are_those_of_the_kernel() {
-        let size = |call: &Call| encode(call).expect("an ioctl").1.argument.len();
+        let size = |call: &Call| encode(call).expect("an ioctl").1.argument.bytes().len();
         let sizes: Vec<usize> = every_ioctl().iter().map(size).collect();
         assert_eq!(
             sizes,
@@ -697,8 +666,9 @@ mod tests {
         for (row, expected) in replies {
             let call = &every_ioctl()[row];
             let (_, ioctl) = encode(call).expect("an ioctl");
-            let (argument, buffer) = written(call, &ioctl, &expected);
-            assert_eq!(reply(call, &argument, &buffer), expected, "{call:?}");
+            let answer_of = |outcome| answer(call, outcome);
+            let came = outcome(call, &ioctl, &Ok(expected.clone()));
+            assert_eq!(answer_of(came), Ok(expected), "{call:?}");
         }
     }
 
@@ -706,7 +676,7 @@ mod tests {
     fn forms_that_are_not_known_are_not_guessed() {
         let with = |call: &Call, offset: usize, value: u32| {
             let (fd, ioctl) = encode(call).expect("an ioctl");
-            let bytes = Bytes(ioctl.argument).u32(offset, value).0;
+            let bytes = Bytes(ioctl.argument.bytes().to_vec()).u32(offset, value).0;
             decode(fd, ioctl.request, &bytes)
         };
         let calls = every_ioctl();

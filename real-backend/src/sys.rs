@@ -4,8 +4,9 @@
 //! crate owns one unless it is an `OwnedFd`, so a number may be stale; the kernel answers EBADF then.
 //!
 //! Invariants, each kept in one place:
-//! * an ioctl's argument and the one buffer it points to live until the ioctl has returned
-//!   ([`ioctl`]), and are as long as the structure says, because the codec of the model made them;
+//! * an ioctl's argument and the buffers it points to live until the ioctl has returned, and are as long
+//!   as the structure says, because the codec of the model made them ([`ioctl`]), or lie before pages that
+//!   nobody can touch, because their lengths may lie ([`guarded`]);
 //! * memory is mapped, copied and unmapped only under the lock of [`memory::Memory`].
 //!
 //! What no type can promise: `IOMMU_IOAS_MAP` and `MAP_FILE` let a device write to memory. Whoever
@@ -15,15 +16,16 @@
 
 #![expect(unsafe_code, reason = "the one place for calls that the compiler cannot check")]
 
+mod guarded;
 pub mod memory;
 
+use handoff_model::argument::{Argument, HexBytes, Ioctl, Outcome};
 use handoff_model::call::{Answer, Call};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Uid};
 use handoff_model::uapi;
 use rustix::fd::BorrowedFd;
-use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
-use std::ffi::{CStr, CString, c_void};
+use std::ffi::{CStr, CString};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
@@ -121,42 +123,36 @@ fn last_errno() -> Errno {
 
 /// Makes the ioctl that `call` is. ENOTTY for a call that is none.
 pub(crate) fn ioctl(call: &Call) -> Answer {
-    let (fd, mut ioctl) = uapi::encode(call).ok_or(Errno::ENOTTY)?;
-    let fd = borrow(fd)?;
-    if let Some(buffer) = &mut ioctl.buffer {
-        let address = buffer.bytes.as_mut_ptr().expose_provenance() as u64;
-        let at = buffer.pointer_offset;
-        ioctl.argument[at..at + 8].copy_from_slice(&address.to_ne_bytes());
-    }
-    let raw = Raw { request: ioctl.request, argument: &mut ioctl.argument };
-    // SAFETY: the codec makes the structure with the length that it states in its first field, which
-    // bounds what the kernel reads and writes, and the pointer was just set to a buffer that lives on.
-    unsafe { rustix::ioctl::ioctl(fd, raw) }.map_err(errno)?;
-    let buffer = ioctl.buffer.map(|buffer| buffer.bytes).unwrap_or_default();
-    Ok(uapi::reply(call, &ioctl.argument, &buffer))
+    let (fd, ioctl) = uapi::encode(call).ok_or(Errno::ENOTTY)?;
+    let outcome = match call {
+        Call::Ioctl { .. } => guarded::ioctl(fd, &ioctl),
+        _ => plain_ioctl(fd, ioctl),
+    };
+    uapi::answer(call, outcome)
 }
 
-/// An ioctl whose number is not known at compile time.
-struct Raw<'a> {
-    request: u32,
-    argument: &'a mut [u8],
+/// An ioctl whose structure the codec has made, in place.
+fn plain_ioctl(fd: Fd, ioctl: Ioctl) -> Outcome {
+    let Argument::Structure(mut structure) = ioctl.argument else {
+        let result = raw_ioctl(fd, ioctl.request, 0);
+        return ioctl.argument.untouched(result);
+    };
+    for pointee in &mut structure.pointees {
+        let address = pointee.bytes.as_mut_ptr().expose_provenance() as u64;
+        structure.bytes[pointee.at..pointee.at + 8].copy_from_slice(&address.to_ne_bytes());
+    }
+    // The structure is as long as it says, because the codec made it, and that bounds what the kernel
+    // reads and writes; the pointers were just set to buffers that live on.
+    let address = structure.bytes.as_mut_ptr().expose_provenance() as u64;
+    let result = raw_ioctl(fd, ioctl.request, address);
+    let pointees = structure.pointees.into_iter().map(|pointee| HexBytes(pointee.bytes));
+    Outcome { result, bytes: structure.bytes, pointees: pointees.collect() }
 }
 
-// SAFETY: the request is passed on unchanged and the pointer is that of the borrowed argument.
-unsafe impl Ioctl for Raw<'_> {
-    type Output = ();
-
-    const IS_MUTATING: bool = true;
-
-    fn opcode(&self) -> Opcode {
-        self.request
-    }
-
-    fn as_ptr(&mut self) -> *mut c_void {
-        self.argument.as_mut_ptr().cast()
-    }
-
-    unsafe fn output_from_ptr(_: IoctlOutput, _: *mut c_void) -> rustix::io::Result<()> {
-        Ok(())
-    }
+/// `ioctl(fd, request, argument)`. What the argument points to must outlive the call, be exposed, and be
+/// as long as the kernel takes it to be, or end at memory that cannot be touched.
+fn raw_ioctl(fd: Fd, request: u32, argument: u64) -> Result<u32, Errno> {
+    // SAFETY: takes numbers; see above for the memory.
+    let result = unsafe { libc::ioctl(fd.0, request.into(), argument) };
+    u32::try_from(result).map_err(|_| last_errno())
 }

@@ -21,6 +21,7 @@
 use crate::machine::Machine;
 use crate::process::MmId;
 use crate::profile::Quirk;
+use crate::refusal::{Refusal, refuse};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{PAGE_BYTES, Pid, Uid};
 use std::collections::BTreeMap;
@@ -79,14 +80,14 @@ impl Machine {
     }
 
     /// Whether `pages` more fit under the limit of the owning task. ENOMEM.
-    fn check_limit(&self, owner: Owner, counter: i64, pages: u64) -> Result<(), Errno> {
+    fn check_limit(&self, owner: Owner, counter: i64, pages: u64) -> Result<(), Refusal> {
         let limit_pages = self.process(owner.mm.pid).memlock_bytes / PAGE_BYTES;
         let sum = counter.wrapping_add(signed(pages)).cast_unsigned();
-        if sum > limit_pages { Err(Errno::ENOMEM) } else { Ok(()) }
+        if sum > limit_pages { Err(refuse(Errno::ENOMEM)) } else { Ok(()) }
     }
 
     /// Charges an owner. ENOMEM over the limit, and then nothing is charged.
-    pub(crate) fn charge(&mut self, owner: Owner, mode: Mode, pages: u64) -> Result<(), Errno> {
+    pub(crate) fn charge(&mut self, owner: Owner, mode: Mode, pages: u64) -> Result<(), Refusal> {
         match mode {
             Mode::Nobody => {}
             Mode::User => {
@@ -105,7 +106,7 @@ impl Machine {
     }
 
     /// Gives a charge back. EINVAL for a dead memory map (K3), and then nothing is given back.
-    pub(crate) fn uncharge(&mut self, owner: Owner, mode: Mode, pages: u64) -> Result<(), Errno> {
+    pub(crate) fn uncharge(&mut self, owner: Owner, mode: Mode, pages: u64) -> Result<(), Refusal> {
         match mode {
             Mode::Nobody => {}
             Mode::User => {
@@ -117,7 +118,7 @@ impl Machine {
             }
             Mode::Mm => {
                 if !self.is_mm_alive(owner.mm) && self.profile.has(Quirk::DeadOwner) {
-                    return Err(Errno::EINVAL);
+                    return Err(refuse(Errno::EINVAL));
                 }
                 add(&mut self.books.locked, owner.mm, -signed(pages));
             }

@@ -21,10 +21,12 @@ use crate::account::{Mode, Owner};
 use crate::machine::Machine;
 use crate::pages::{PageSet, Source};
 use crate::profile::{Profile, Quirk};
+use crate::refusal::{Answered, Refusal, refuse};
 use crate::slots::{ContextId, SetId};
-use handoff_model::call::{Answer, Reply};
+use crate::ucmd::Ucmd;
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
+use iommufd_bindings as io;
+use std::mem::offset_of;
 
 impl PageSet {
     /// `need_charge_update`.
@@ -48,25 +50,22 @@ impl PageSet {
 }
 
 impl Machine {
-    /// EBADF, ENOTTY before 6.13, EOPNOTSUPP, EINVAL, ENOMEM; EINVAL after the fact with K3.
-    pub(crate) fn change_process(&mut self, pid: Pid, iommufd: Fd, reserved: u32) -> Answer {
-        let context = self.context_of(pid, iommufd)?;
-        if !self.profile.has_change_process() {
-            return Err(Errno::ENOTTY);
-        }
-        if reserved != 0 {
-            return Err(Errno::EOPNOTSUPP);
+    /// EOPNOTSUPP, EINVAL, ENOMEM; EINVAL after the fact with K3.
+    pub(crate) fn change_process(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let context = ucmd.context;
+        if ucmd.cmd.u32(offset_of!(io::iommu_ioas_change_process, __reserved)) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
         }
         let sets = self.contexts.get(context).sets.ids();
         let is_file = |id: &SetId| matches!(self.set(context, *id).source, Source::File(..));
         if !sets.iter().all(is_file) {
-            return Err(Errno::EINVAL);
+            return Err(refuse(Errno::EINVAL));
         }
-        let taker = self.owner(pid);
+        let taker = self.owner(ucmd.pid);
         self.charge_taker(context, &sets, taker)?;
         let results: Vec<_> = sets.iter().map(|id| self.hand_over(context, *id, taker)).collect();
         self.reclaim();
-        results.into_iter().rev().find(Result::is_err).unwrap_or(Ok(())).map(|()| Reply::Done)
+        results.into_iter().rev().find(Result::is_err).unwrap_or(Ok(()))
     }
 
     /// `charge_current`: the sums by mode, user before memory map, all or none. A refusal leaves each
@@ -76,7 +75,7 @@ impl Machine {
         context: ContextId,
         sets: &[SetId],
         taker: Owner,
-    ) -> Result<(), Errno> {
+    ) -> Result<(), Refusal> {
         let sum = |mode: Mode| -> u64 {
             (sets.iter().map(|id| self.set(context, *id)))
                 .filter(|set| set.mode == mode && set.changes_account(taker))
@@ -101,7 +100,7 @@ impl Machine {
     }
 
     /// Uncharges the old owner and writes down the new one, whatever the uncharge says.
-    fn hand_over(&mut self, context: ContextId, id: SetId, taker: Owner) -> Result<(), Errno> {
+    fn hand_over(&mut self, context: ContextId, id: SetId, taker: Owner) -> Result<(), Refusal> {
         let set = self.set(context, id);
         if set.owner == taker {
             return Ok(());

@@ -18,10 +18,11 @@ use crate::iommufd::Context;
 use crate::machine::{Machine, Placement};
 use crate::memory::inode;
 use crate::process::Descriptor;
+use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
 use crate::slots::{ContextId, DeviceId, FileId, MemoryId, SmallId};
 use crate::socket::Socket;
-use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};
 
@@ -87,14 +88,14 @@ impl Machine {
     }
 
     /// The slot of a descriptor. EBADF.
-    pub(crate) fn descriptor(&self, pid: Pid, fd: Fd) -> Result<Descriptor, Errno> {
-        self.process(pid).descriptors.get(&fd).copied().ok_or(Errno::EBADF)
+    pub(crate) fn descriptor(&self, pid: Pid, fd: Fd) -> Result<Descriptor, Refusal> {
+        self.process(pid).descriptors.get(&fd).copied().ok_or(refuse(Errno::EBADF))
     }
 
     /// The file of a descriptor, for calls that refuse `O_PATH`. EBADF.
-    pub(crate) fn usable(&self, pid: Pid, fd: Fd) -> Result<FileId, Errno> {
+    pub(crate) fn usable(&self, pid: Pid, fd: Fd) -> Result<FileId, Refusal> {
         let file = self.descriptor(pid, fd)?.file;
-        if matches!(self.file(file), File::Image(_)) { Err(Errno::EBADF) } else { Ok(file) }
+        if matches!(self.file(file), File::Image(_)) { Err(refuse(Errno::EBADF)) } else { Ok(file) }
     }
 
     pub(crate) fn get_file(&mut self, id: FileId) {
@@ -122,11 +123,11 @@ impl Machine {
         pid: Pid,
         file: FileId,
         forced: Option<Fd>,
-    ) -> Result<Fd, Errno> {
+    ) -> Result<Fd, Refusal> {
         let taken = &self.process(pid).descriptors;
         let free = |fd: &Fd| !taken.contains_key(fd);
         let lowest = || (FIRST_FD..FD_END).map(Fd).find(free);
-        let fd = forced.filter(free).or_else(lowest).ok_or(Errno::EMFILE)?;
+        let fd = forced.filter(free).or_else(lowest).ok_or(refuse(Errno::EMFILE))?;
         self.process_mut(pid).descriptors.insert(fd, Descriptor { file, cloexec: true });
         self.get_file(file);
         Ok(fd)
@@ -138,7 +139,7 @@ impl Machine {
         pid: Pid,
         file: File,
         forced: Option<Fd>,
-    ) -> Result<Fd, Errno> {
+    ) -> Result<Fd, Refusal> {
         let id = self.files.insert(OpenFile { refs: 0, file });
         self.install(pid, id, forced).inspect_err(|_| {
             self.files.remove(id);
@@ -150,7 +151,12 @@ impl Machine {
         self.put_file(slot.file);
     }
 
-    pub(crate) fn file_call(&mut self, pid: Pid, call: &Call, place: &Placement) -> Option<Answer> {
+    pub(crate) fn file_call(
+        &mut self,
+        pid: Pid,
+        call: &Call,
+        place: &Placement,
+    ) -> Option<Answered> {
         Some(match call {
             Call::Open { path } => self.open(pid, path, place),
             Call::Close { fd } => self.close(pid, *fd),
@@ -163,7 +169,7 @@ impl Machine {
         })
     }
 
-    fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> Answer {
+    fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> Answered {
         if path == "/dev/iommu" {
             return self.atomically(|machine| {
                 let context = machine.contexts.insert(Shared::new(Context::default()));
@@ -171,30 +177,30 @@ impl Machine {
             });
         }
         let device = self.devices.iter().position(|device| device.spec.path == path);
-        let file = File::Device(DeviceId::of(device.ok_or(Errno::ENOENT)?));
+        let file = File::Device(DeviceId::of(device.ok_or(refuse(Errno::ENOENT))?));
         self.install_new(pid, file, place.fd).map(Reply::Fd)
     }
 
-    fn close(&mut self, pid: Pid, fd: Fd) -> Answer {
+    fn close(&mut self, pid: Pid, fd: Fd) -> Answered {
         self.descriptor(pid, fd)?;
         self.close_descriptor(pid, fd);
         self.reclaim();
         Ok(Reply::Done)
     }
 
-    fn dup(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answer {
+    fn dup(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
         let file = self.descriptor(pid, fd)?.file;
         self.install(pid, file, place.fd).map(Reply::Fd)
     }
 
-    fn set_cloexec(&mut self, pid: Pid, fd: Fd, on: bool) -> Answer {
-        let slot = self.process_mut(pid).descriptors.get_mut(&fd).ok_or(Errno::EBADF)?;
+    fn set_cloexec(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
+        let slot = self.process_mut(pid).descriptors.get_mut(&fd).ok_or(refuse(Errno::EBADF))?;
         slot.cloexec = on;
         Ok(Reply::Done)
     }
 
     /// Only memfds have an inode and a length of their own; all others say 0.
-    fn stat(&self, pid: Pid, fd: Fd) -> Answer {
+    fn stat(&self, pid: Pid, fd: Fd) -> Answered {
         Ok(match *self.file(self.descriptor(pid, fd)?.file) {
             File::Memfd(memory) => Reply::Stat {
                 inode: inode(memory),
@@ -204,17 +210,17 @@ impl Machine {
         })
     }
 
-    fn eventfd(&mut self, pid: Pid, place: &Placement) -> Answer {
+    fn eventfd(&mut self, pid: Pid, place: &Placement) -> Answered {
         self.install_new(pid, File::Eventfd(Eventfd::default()), place.fd).map(Reply::Fd)
     }
 
     /// `eventfd_read`: everything at once. EAGAIN when there is nothing, EINVAL elsewhere.
-    fn read_event(&mut self, pid: Pid, fd: Fd) -> Answer {
+    fn read_event(&mut self, pid: Pid, fd: Fd) -> Answered {
         let file = self.usable(pid, fd)?;
-        let File::Eventfd(event) = self.file(file) else { return Err(Errno::EINVAL) };
+        let File::Eventfd(event) = self.file(file) else { return Err(refuse(Errno::EINVAL)) };
         let count = event.count();
         if count == 0 {
-            return Err(Errno::EAGAIN);
+            return Err(refuse(Errno::EAGAIN));
         }
         self.take_signals(pid, file);
         Ok(Reply::Count(count))

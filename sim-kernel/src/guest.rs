@@ -9,8 +9,9 @@
 
 use crate::file::{Eventfd, File};
 use crate::machine::Machine;
+use crate::refusal::{Answered, refuse};
 use crate::slots::FileId;
-use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};
 
@@ -90,7 +91,7 @@ impl Machine {
         }
     }
 
-    pub(crate) fn guest_call(&mut self, pid: Pid, call: &Call) -> Option<Answer> {
+    pub(crate) fn guest_call(&mut self, pid: Pid, call: &Call) -> Option<Answered> {
         Some(match *call {
             Call::StopGuest => Ok(self.stop_guest(pid)),
             Call::SaveGuest { fd } => self.save_guest(pid, fd),
@@ -109,31 +110,31 @@ impl Machine {
     }
 
     /// EINVAL without a guest; else as starting.
-    fn start_guest(&mut self, pid: Pid) -> Answer {
-        let guest = self.process_mut(pid).guest.as_mut().ok_or(Errno::EINVAL)?;
+    fn start_guest(&mut self, pid: Pid) -> Answered {
+        let guest = self.process_mut(pid).guest.as_mut().ok_or(refuse(Errno::EINVAL))?;
         guest.running = true;
         Ok(Reply::Done)
     }
 
     /// Writes the progress as it is at this moment. EINVAL without a guest or a memfd, EPERM when the
     /// memfd may not grow.
-    fn save_guest(&mut self, pid: Pid, fd: Fd) -> Answer {
-        let memory = self.memfd_of(pid, fd, Errno::EINVAL)?;
-        let guest = self.process(pid).guest.ok_or(Errno::EINVAL)?;
+    fn save_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
+        let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
+        let guest = self.process(pid).guest.ok_or(refuse(Errno::EINVAL))?;
         let state = [*MAGIC, guest.progress.to_le_bytes()].concat();
         self.write_memory(memory, 0, &state)?;
         Ok(Reply::Done)
     }
 
     /// EINVAL when there is a guest already, or no saved state.
-    fn load_guest(&mut self, pid: Pid, fd: Fd) -> Answer {
-        let memory = self.memfd_of(pid, fd, Errno::EINVAL)?;
+    fn load_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
+        let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
         if self.process(pid).guest.is_some() {
-            return Err(Errno::EINVAL);
+            return Err(refuse(Errno::EINVAL));
         }
         let state = self.read_memory(memory, 0, 16);
-        let progress = state.strip_prefix(MAGIC).ok_or(Errno::EINVAL)?;
-        let progress = u64::from_le_bytes(progress.try_into().map_err(|_| Errno::EINVAL)?);
+        let progress = state.strip_prefix(MAGIC).ok_or(refuse(Errno::EINVAL))?;
+        let progress = u64::from_le_bytes(progress.try_into().map_err(|_| refuse(Errno::EINVAL))?);
         self.process_mut(pid).guest = Some(Guest { running: false, progress });
         Ok(Reply::Done)
     }

@@ -18,9 +18,10 @@ use crate::iommufd::Object;
 use crate::machine::Machine;
 use crate::pages::Pin;
 use crate::profile::Profile;
+use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
 use crate::slots::{ContextId, DeviceId, FileId, SmallId};
-use handoff_model::call::{Answer, Reply};
+use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 use handoff_model::view::PageRef;
@@ -311,7 +312,7 @@ impl Machine {
         id: DeviceId,
         offset_bytes: u64,
         length_bytes: u64,
-    ) -> Answer {
+    ) -> Answered {
         let bytes = self.device(id).command.to_le_bytes();
         let at = self.config_at(file, id, offset_bytes, length_bytes)?;
         let count = usize::try_from(length_bytes).expect("within the register");
@@ -324,7 +325,7 @@ impl Machine {
         id: DeviceId,
         offset_bytes: u64,
         bytes: &[u8],
-    ) -> Answer {
+    ) -> Answered {
         let length_bytes = bytes.len() as u64;
         let at = self.config_at(file, id, offset_bytes, length_bytes)?;
         let device = self.device_mut(id);
@@ -342,16 +343,16 @@ impl Machine {
         id: DeviceId,
         offset_bytes: u64,
         length_bytes: u64,
-    ) -> Result<usize, Errno> {
+    ) -> Result<usize, Refusal> {
         if !self.is_bound_file(id, file) {
-            return Err(Errno::EINVAL);
+            return Err(refuse(Errno::EINVAL));
         }
         if offset_bytes >= region_offset(self.device(id).spec.regions) {
-            return Err(Errno::EINVAL);
+            return Err(refuse(Errno::EINVAL));
         }
         match offset_bytes.checked_sub(COMMAND_OFFSET) {
             Some(at @ 0..2) if length_bytes <= 2 - at => Ok(usize::from(at == 1)),
-            _ => Err(Errno::EIO),
+            _ => Err(refuse(Errno::EIO)),
         }
     }
 }

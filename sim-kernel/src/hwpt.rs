@@ -13,41 +13,46 @@
 use crate::hardware::Iommu;
 use crate::iommufd::{Hwpt, Object};
 use crate::machine::Machine;
+use crate::refusal::{Answered, Refusal, refuse};
 use crate::slots::ContextId;
-use handoff_model::call::{Answer, Reply};
+use crate::ucmd::Ucmd;
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId, PAGE_BYTES, Pid};
+use handoff_model::ids::{ObjectId, PAGE_BYTES};
+use iommufd_bindings as io;
+use std::mem::offset_of;
 
 impl Machine {
     /// `iommufd_hwpt_alloc`: device ENOENT, address space EINVAL (EOPNOTSUPP over an HWPT:
     /// nesting), then as adding a domain.
-    pub(crate) fn hwpt_alloc(
-        &mut self,
-        pid: Pid,
-        iommufd: Fd,
-        device: ObjectId,
-        ioas: ObjectId,
-    ) -> Answer {
-        let context = self.context_of(pid, iommufd)?;
+    pub(crate) fn hwpt_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let context = ucmd.context;
+        let device = ucmd.cmd.id(offset_of!(io::iommu_hwpt_alloc, dev_id));
+        let ioas = ucmd.cmd.id(offset_of!(io::iommu_hwpt_alloc, pt_id));
         let table = self.contexts.get(context);
         if !matches!(table.objects.get(&device), Some(Object::Device { .. })) {
-            return Err(Errno::ENOENT);
+            return Err(refuse(Errno::ENOENT));
         }
         match table.objects.get(&ioas) {
             Some(Object::Ioas(_)) => {}
-            Some(Object::Hwpt(_)) => return Err(Errno::EOPNOTSUPP),
-            _ => return Err(Errno::EINVAL),
+            Some(Object::Hwpt(_)) => return Err(refuse(Errno::EOPNOTSUPP)),
+            _ => return Err(refuse(Errno::EINVAL)),
         }
-        self.atomically(|machine| machine.add_domain(context, ioas, false)).map(Reply::Object)
+        self.atomically(|machine| {
+            let id = machine.add_domain(context, ioas, false)?;
+            machine.tell_object(ucmd, offset_of!(io::iommu_hwpt_alloc, out_hwpt_id), id)
+        })
     }
 
-    /// GET_DIRTY_BITMAP of length 0: the object first, then the length where that is checked, and then
+    /// `iommufd_hwpt_get_dirty_bitmap`: the object first, then the length where that is checked, and then
     /// this IOMMU tracks nothing.
-    pub(crate) fn probe_hwpt(&self, pid: Pid, iommufd: Fd, hwpt: ObjectId) -> Answer {
-        let context = self.context_of(pid, iommufd)?;
-        self.contexts.get(context).hwpt(hwpt).ok_or(Errno::ENOENT)?;
-        let empty = self.profile.refuses_empty_bitmap();
-        Err(if empty { Errno::EINVAL } else { Errno::EOPNOTSUPP })
+    pub(crate) fn get_dirty_bitmap(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let hwpt = ucmd.cmd.id(offset_of!(io::iommu_hwpt_get_dirty_bitmap, hwpt_id));
+        self.contexts.get(ucmd.context).hwpt(hwpt).ok_or(refuse(Errno::ENOENT))?;
+        let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_hwpt_get_dirty_bitmap, length));
+        if self.profile.refuses_empty_bitmap() && length_bytes == 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        Err(refuse(Errno::EOPNOTSUPP))
     }
 
     /// `iopt_table_add_domain`: EADDRINUSE for areas that are not whole pages or lie outside the
@@ -57,12 +62,12 @@ impl Machine {
         context: ContextId,
         ioas: ObjectId,
         auto: bool,
-    ) -> Result<ObjectId, Errno> {
+    ) -> Result<ObjectId, Refusal> {
         let beyond = Iommu::QEMU_VTD.beyond_aperture();
         let areas = &self.ioas(context, ioas)?.areas;
         let fits = |range| !beyond.overlaps(range);
         if !areas.iter().all(|area| area.is_aligned(PAGE_BYTES) && fits(&area.range)) {
-            return Err(Errno::EADDRINUSE);
+            return Err(refuse(Errno::EADDRINUSE));
         }
         let hwpt = Object::Hwpt(Hwpt { ioas, auto });
         let id = self.contexts.get_mut(context).insert(hwpt);
@@ -78,12 +83,12 @@ impl Machine {
         context: ContextId,
         device: ObjectId,
         page_table: ObjectId,
-    ) -> Result<(ObjectId, bool), Errno> {
+    ) -> Result<(ObjectId, bool), Refusal> {
         let table = self.contexts.get(context);
-        let (ioas, hwpt) = match table.objects.get(&page_table).ok_or(Errno::ENOENT)? {
+        let (ioas, hwpt) = match table.objects.get(&page_table).ok_or(refuse(Errno::ENOENT))? {
             Object::Hwpt(hwpt) => (hwpt.ioas, Some(page_table)),
             Object::Ioas(_) => (page_table, table.auto_hwpt(page_table)),
-            Object::Device { .. } | Object::Access { .. } => return Err(Errno::EINVAL),
+            Object::Device { .. } | Object::Access { .. } => return Err(refuse(Errno::EINVAL)),
         };
         let old = self.attached_hwpt(context, device);
         if let Some(hwpt) = hwpt.filter(|hwpt| old == Some(*hwpt)) {
@@ -91,7 +96,7 @@ impl Machine {
         }
         let reserved = Iommu::QEMU_VTD.reserved;
         if self.ioas(context, ioas)?.areas.iter().any(|area| area.range.overlaps(&reserved)) {
-            return Err(Errno::EADDRINUSE);
+            return Err(refuse(Errno::EADDRINUSE));
         }
         let hwpt = match hwpt {
             Some(hwpt) => hwpt,

@@ -13,17 +13,19 @@
 //!
 //! Mirrors `drivers/iommu/iommufd/main.c`.
 
-use crate::file::File;
 use crate::hardware::Iommu;
 use crate::ioas::{Area, Ioas};
 use crate::machine::Machine;
 use crate::pages::PageSet;
 use crate::process::MmId;
+use crate::refusal::{Answered, Refusal, refuse};
 use crate::slots::{ContextId, DeviceId, MemoryId, SetId, Slots};
-use handoff_model::call::{Answer, Call, Reply};
+use crate::ucmd::Ucmd;
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId, Pid};
+use handoff_model::ids::ObjectId;
+use iommufd_bindings as io;
 use std::collections::BTreeMap;
+use std::mem::offset_of;
 use std::ops::Range;
 
 /// A context.
@@ -133,85 +135,77 @@ impl Context {
 }
 
 impl Machine {
-    /// The context of a descriptor, for an ioctl of iommufd. EBADF; ENOTTY for a file that does not
-    /// know it; EINVAL for a device file before BIND, which knows nothing at all.
-    pub(crate) fn context_of(&self, pid: Pid, fd: Fd) -> Result<ContextId, Errno> {
-        let file = self.usable(pid, fd)?;
-        match *self.file(file) {
-            File::Iommufd(context) => Ok(context),
-            File::Device(device) if !self.is_bound_file(device, file) => Err(Errno::EINVAL),
-            _ => Err(Errno::ENOTTY),
-        }
-    }
-
     /// An IOAS. ENOENT, also for an object of another kind.
-    pub(crate) fn ioas(&self, context: ContextId, id: ObjectId) -> Result<&Ioas, Errno> {
-        self.contexts.get(context).ioas(id).ok_or(Errno::ENOENT)
-    }
-
-    pub(crate) fn iommufd_call(&mut self, pid: Pid, call: &Call) -> Option<Answer> {
-        Some(match *call {
-            Call::Destroy { iommufd, id } => self.destroy(pid, iommufd, id),
-            Call::GetRlimitMode { iommufd } => self.rlimit_mode(pid, iommufd),
-            Call::SetRlimitMode { iommufd, per_process } => {
-                self.set_rlimit_mode(pid, iommufd, per_process)
-            }
-            Call::GetHwInfo { iommufd, device } => self.hw_info(pid, iommufd, device),
-            Call::HwptAlloc { iommufd, device, ioas } => {
-                self.hwpt_alloc(pid, iommufd, device, ioas)
-            }
-            Call::ProbeHwpt { iommufd, hwpt } => self.probe_hwpt(pid, iommufd, hwpt),
-            Call::ChangeProcess { iommufd, reserved } => {
-                self.change_process(pid, iommufd, reserved)
-            }
-            _ => return self.ioas_call(pid, call),
-        })
+    pub(crate) fn ioas(&self, context: ContextId, id: ObjectId) -> Result<&Ioas, Refusal> {
+        self.contexts.get(context).ioas(id).ok_or(refuse(Errno::ENOENT))
     }
 
     /// `iommufd_destroy`. ENOENT, EBUSY.
-    fn destroy(&mut self, pid: Pid, iommufd: Fd, id: ObjectId) -> Answer {
-        let context = self.context_of(pid, iommufd)?;
-        let table = self.contexts.get(context);
-        let object = table.objects.get(&id).ok_or(Errno::ENOENT)?;
+    pub(crate) fn destroy(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let id = ucmd.cmd.id(offset_of!(io::iommu_destroy, id));
+        let table = self.contexts.get(ucmd.context);
+        let object = table.objects.get(&id).ok_or(refuse(Errno::ENOENT))?;
         let is_held = matches!(object, Object::Device { .. } | Object::Access { .. });
         if is_held || table.is_used(id) {
-            return Err(Errno::EBUSY);
+            return Err(refuse(Errno::EBUSY));
         }
-        self.contexts.get_mut(context).objects.remove(&id);
-        self.unpin_unwanted(context);
+        self.contexts.get_mut(ucmd.context).objects.remove(&id);
+        self.unpin_unwanted(ucmd.context);
         self.reclaim();
-        Ok(Reply::Done)
+        Ok(())
     }
 
-    /// `iommufd_option_rlimit_mode`, GET.
-    fn rlimit_mode(&self, pid: Pid, iommufd: Fd) -> Answer {
-        let context = self.context_of(pid, iommufd)?;
-        Ok(Reply::Flag(self.contexts.get(context).per_process))
+    /// `iommufd_option`. EOPNOTSUPP for what is reserved or not known.
+    pub(crate) fn option(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        if ucmd.cmd.u16(offset_of!(io::iommu_option, __reserved)) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        match ucmd.cmd.u32(offset_of!(io::iommu_option, option_id)) {
+            0 => self.rlimit_mode(ucmd)?,
+            _ => return Err(refuse(Errno::EOPNOTSUPP)),
+        }
+        ucmd.respond()
     }
 
-    /// `iommufd_option_rlimit_mode`, SET. EPERM, then EBUSY once there is an object.
-    fn set_rlimit_mode(&mut self, pid: Pid, iommufd: Fd, per_process: bool) -> Answer {
-        let context = self.context_of(pid, iommufd)?;
-        if !self.process(pid).is_privileged() {
-            return Err(Errno::EPERM);
+    /// `iommufd_option_rlimit_mode`. SET: EPERM, then EBUSY once there is an object, EINVAL.
+    fn rlimit_mode(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        const VALUE: usize = offset_of!(io::iommu_option, val64);
+        if ucmd.cmd.u32(offset_of!(io::iommu_option, object_id)) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
         }
-        if !self.contexts.get(context).objects.is_empty() {
-            return Err(Errno::EBUSY);
+        match ucmd.cmd.u16(offset_of!(io::iommu_option, op)) {
+            0 => {
+                if !self.process(ucmd.pid).is_privileged() {
+                    return Err(refuse(Errno::EPERM));
+                }
+                let table = self.contexts.get_mut(ucmd.context);
+                if !table.objects.is_empty() {
+                    return Err(refuse(Errno::EBUSY));
+                }
+                let value = ucmd.cmd.u64(VALUE);
+                if value > 1 {
+                    return Err(refuse(Errno::EINVAL));
+                }
+                table.per_process = value == 1;
+            }
+            1 => ucmd.cmd.set_u64(VALUE, self.contexts.get(ucmd.context).per_process.into()),
+            _ => return Err(refuse(Errno::EOPNOTSUPP)),
         }
-        self.contexts.get_mut(context).per_process = per_process;
-        Ok(Reply::Done)
+        Ok(())
     }
 
     /// `iommufd_get_hw_info`: of devices with DMA only.
-    fn hw_info(&self, pid: Pid, iommufd: Fd, device: ObjectId) -> Answer {
-        let context = self.context_of(pid, iommufd)?;
-        match self.contexts.get(context).objects.get(&device) {
-            Some(Object::Device { .. }) => Ok(Reply::HwInfo {
-                data_type: Iommu::QEMU_VTD.hw_info_type,
-                capabilities: Iommu::QEMU_VTD.capabilities(self.profile),
-            }),
-            _ => Err(Errno::ENOENT),
-        }
+    pub(crate) fn get_hw_info(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let device = ucmd.cmd.id(offset_of!(io::iommu_hw_info, dev_id));
+        let Some(Object::Device { .. }) = self.contexts.get(ucmd.context).objects.get(&device)
+        else {
+            return Err(refuse(Errno::ENOENT));
+        };
+        let iommu = Iommu::QEMU_VTD;
+        ucmd.cmd.set_u32(offset_of!(io::iommu_hw_info, __bindgen_anon_1), iommu.hw_info_type);
+        let capabilities = iommu.capabilities(self.profile);
+        ucmd.cmd.set_u64(offset_of!(io::iommu_hw_info, out_capabilities), capabilities);
+        ucmd.respond()
     }
 
     /// `iommufd_fops_release`: the last reference to the context's file is gone, so nothing is bound.

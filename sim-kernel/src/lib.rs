@@ -59,6 +59,7 @@ mod guest;
 mod hardware;
 mod hwpt;
 mod ioas;
+mod ioctl;
 mod iommufd;
 mod machine;
 mod mapping;
@@ -66,9 +67,12 @@ mod memory;
 mod pages;
 mod process;
 mod profile;
+mod refusal;
 mod shared;
 mod slots;
 mod socket;
+mod ucmd;
+mod user;
 mod vfio;
 mod view;
 
@@ -76,3 +80,4 @@ pub use hardware::{BUS_MASTER, COMMAND_OFFSET, DeviceKind, DeviceSpec, DmaFault,
 pub use machine::{Door, Machine, Placement};
 pub use process::ProcessSpec;
 pub use profile::{Profile, Quirk};
+pub use refusal::Refusal;

@@ -15,6 +15,7 @@ use crate::iommufd::Context;
 use crate::memory::Memory;
 use crate::process::{Process, ProcessSpec};
 use crate::profile::Profile;
+use crate::refusal::Refusal;
 use crate::shared::Shared;
 use crate::slots::{ContextId, FileId, MemoryId, Slots};
 use handoff_model::call::{Answer, Call};
@@ -89,15 +90,26 @@ impl Machine {
 
     /// [`Self::call`] that gives the numbers that `place` asks for.
     pub fn call_placed(&mut self, pid: Pid, call: &Call, place: &Placement) -> Answer {
+        self.call_explained(pid, call, place).0
+    }
+
+    /// [`Self::call_placed`] that also says which branch of the simulator refused, where one did.
+    pub fn call_explained(
+        &mut self,
+        pid: Pid,
+        call: &Call,
+        place: &Placement,
+    ) -> (Answer, Option<Refusal>) {
         assert!(self.alive(pid), "a dead process makes no calls");
-        (self.file_call(pid, call, place))
+        let answered = (self.file_call(pid, call, place))
             .or_else(|| self.memory_call(pid, call, place))
             .or_else(|| self.process_call(pid, call))
             .or_else(|| self.socket_call(pid, call, place))
-            .or_else(|| self.guest_call(pid, call))
-            .or_else(|| self.iommufd_call(pid, call))
-            .or_else(|| self.vfio_call(pid, call))
-            .expect("every call belongs to one of these files")
+            .or_else(|| self.guest_call(pid, call));
+        match answered {
+            Some(answered) => (answered.clone().map_err(Errno::from), answered.err()),
+            None => self.ioctl_call(pid, call, place).expect("every other call is an ioctl"),
+        }
     }
 
     /// A process's own door to this kernel.
@@ -108,8 +120,8 @@ impl Machine {
     /// Does all of `change` or nothing of it.
     pub(crate) fn atomically<T>(
         &mut self,
-        change: impl FnOnce(&mut Self) -> Result<T, Errno>,
-    ) -> Result<T, Errno> {
+        change: impl FnOnce(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
         let before = self.clone();
         let result = change(self);
         if result.is_err() {

@@ -12,9 +12,10 @@
 use crate::file::File;
 use crate::machine::{Machine, Placement};
 use crate::memory::Memory;
+use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
 use crate::slots::{FileId, MemoryId};
-use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Va, pages};
 use std::ops::Range;
@@ -56,7 +57,7 @@ impl Machine {
         pid: Pid,
         call: &Call,
         place: &Placement,
-    ) -> Option<Answer> {
+    ) -> Option<Answered> {
         Some(match *call {
             Call::Mmap { fd, offset_bytes, length_bytes } => {
                 self.mmap(pid, fd, offset_bytes, length_bytes, place)
@@ -74,22 +75,22 @@ impl Machine {
         offset_bytes: u64,
         length_bytes: u64,
         place: &Placement,
-    ) -> Answer {
+    ) -> Answered {
         if !offset_bytes.is_multiple_of(PAGE_BYTES) {
-            return Err(Errno::EINVAL);
+            return Err(refuse(Errno::EINVAL));
         }
         let file = fd.map(|fd| self.usable(pid, fd)).transpose()?;
         if length_bytes == 0 {
-            return Err(Errno::EINVAL);
+            return Err(refuse(Errno::EINVAL));
         }
         if length_bytes > VA_END {
-            return Err(Errno::ENOMEM);
+            return Err(refuse(Errno::ENOMEM));
         }
         let pages = pages(length_bytes);
         if offset_bytes.checked_add(pages * PAGE_BYTES).is_none() {
-            return Err(Errno::EOVERFLOW);
+            return Err(refuse(Errno::EOVERFLOW));
         }
-        let va = self.free_va(pid, pages * PAGE_BYTES, place.va).ok_or(Errno::ENOMEM)?;
+        let va = self.free_va(pid, pages * PAGE_BYTES, place.va).ok_or(refuse(Errno::ENOMEM))?;
         let (memory, index) = match file {
             Some(file) => (self.mappable(file)?, offset_bytes / PAGE_BYTES),
             None => (self.anonymous(pages), 0),
@@ -99,11 +100,11 @@ impl Machine {
     }
 
     /// ENODEV for files without mappings; EINVAL for a device, whose regions are not modelled.
-    fn mappable(&self, file: FileId) -> Result<MemoryId, Errno> {
+    fn mappable(&self, file: FileId) -> Result<MemoryId, Refusal> {
         match *self.file(file) {
             File::Memfd(memory) => Ok(memory),
-            File::Device(_) => Err(Errno::EINVAL),
-            _ => Err(Errno::ENODEV),
+            File::Device(_) => Err(refuse(Errno::EINVAL)),
+            _ => Err(refuse(Errno::ENODEV)),
         }
     }
 
@@ -130,10 +131,10 @@ impl Machine {
     }
 
     /// `munmap`: whole pages; holes are no error; a mapping may be split.
-    fn munmap(&mut self, pid: Pid, va: u64, length_bytes: u64) -> Answer {
+    fn munmap(&mut self, pid: Pid, va: u64, length_bytes: u64) -> Answered {
         let fits = va.is_multiple_of(PAGE_BYTES) && va <= VA_END && length_bytes <= VA_END - va;
         if !fits || length_bytes == 0 {
-            return Err(Errno::EINVAL);
+            return Err(refuse(Errno::EINVAL));
         }
         let end = va + pages(length_bytes) * PAGE_BYTES;
         let process = self.process_mut(pid);

@@ -17,9 +17,10 @@
 
 use crate::file::File;
 use crate::machine::{Machine, Placement};
+use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
 use crate::slots::{FileId, MemoryId, SmallId};
-use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, PAGE_BYTES, Pid, pages};
 use std::collections::BTreeMap;
@@ -141,9 +142,9 @@ impl Memory {
     }
 
     /// `shmem_setattr`: the pages that are cut off are gone, also when the file grows again.
-    fn set_length(&mut self, length_bytes: u64) -> Result<(), Errno> {
+    fn set_length(&mut self, length_bytes: u64) -> Result<(), Refusal> {
         if self.sealed && length_bytes != self.length_bytes {
-            return Err(Errno::EPERM);
+            return Err(refuse(Errno::EPERM));
         }
         if length_bytes < self.length_bytes {
             self.replace(pages(length_bytes)..pages(self.length_bytes));
@@ -173,12 +174,12 @@ impl Memory {
     }
 
     /// `generic_perform_write`, page by page: a file that may not grow takes what ends within it.
-    fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Errno> {
+    fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Refusal> {
         let end = offset_bytes.saturating_add(bytes.len() as u64).min(FILE_BYTES_MAX);
         let would_grow = self.sealed && end > self.length_bytes;
         let end = if would_grow { self.length_bytes / PAGE_BYTES * PAGE_BYTES } else { end };
         if end <= offset_bytes {
-            return Err(Errno::EPERM);
+            return Err(refuse(Errno::EPERM));
         }
         let count = end - offset_bytes;
         self.write(offset_bytes, &bytes[..usize::try_from(count).expect("within the bytes")]);
@@ -209,7 +210,12 @@ impl Machine {
     }
 
     /// The memfd of a descriptor. EBADF; `otherwise` where it is no memfd.
-    pub(crate) fn memfd_of(&self, pid: Pid, fd: Fd, otherwise: Errno) -> Result<MemoryId, Errno> {
+    pub(crate) fn memfd_of(
+        &self,
+        pid: Pid,
+        fd: Fd,
+        otherwise: Refusal,
+    ) -> Result<MemoryId, Refusal> {
         self.memory_of(self.usable(pid, fd)?).ok_or(otherwise)
     }
 
@@ -218,7 +224,7 @@ impl Machine {
         pid: Pid,
         call: &Call,
         place: &Placement,
-    ) -> Option<Answer> {
+    ) -> Option<Answered> {
         Some(match call {
             Call::Memfd { .. } => self.memfd(pid, place),
             Call::Truncate { fd, length_bytes } => self.truncate(pid, *fd, *length_bytes),
@@ -236,7 +242,7 @@ impl Machine {
         })
     }
 
-    fn memfd(&mut self, pid: Pid, place: &Placement) -> Answer {
+    fn memfd(&mut self, pid: Pid, place: &Placement) -> Answered {
         self.atomically(|machine| {
             let memory = machine.memories.insert(Shared::default());
             machine.install_new(pid, File::Memfd(memory), place.fd).map(Reply::Fd)
@@ -244,49 +250,49 @@ impl Machine {
     }
 
     /// `ftruncate`: a length that is negative before the descriptor, EINVAL for what is no file.
-    fn truncate(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> Answer {
+    fn truncate(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> Answered {
         if length_bytes > FILE_BYTES_MAX {
-            return Err(Errno::EINVAL);
+            return Err(refuse(Errno::EINVAL));
         }
-        let memory = self.memfd_of(pid, fd, Errno::EINVAL)?;
+        let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
         self.memories.get_mut(memory).set_length(length_bytes)?;
         Ok(Reply::Done)
     }
 
-    fn seal(&mut self, pid: Pid, fd: Fd) -> Answer {
-        let memory = self.memfd_of(pid, fd, Errno::EINVAL)?;
+    fn seal(&mut self, pid: Pid, fd: Fd) -> Answered {
+        let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
         self.memories.get_mut(memory).sealed = true;
         Ok(Reply::Done)
     }
 
     /// `vfs_fallocate`: EINVAL for an empty or negative range, ENODEV for what is no file, EFBIG.
-    fn punch_hole(&mut self, pid: Pid, fd: Fd, offset_bytes: u64, length_bytes: u64) -> Answer {
+    fn punch_hole(&mut self, pid: Pid, fd: Fd, offset_bytes: u64, length_bytes: u64) -> Answered {
         let file = self.usable(pid, fd)?;
         if offset_bytes > FILE_BYTES_MAX || length_bytes == 0 || length_bytes > FILE_BYTES_MAX {
-            return Err(Errno::EINVAL);
+            return Err(refuse(Errno::EINVAL));
         }
-        let memory = self.memory_of(file).ok_or(Errno::ENODEV)?;
+        let memory = self.memory_of(file).ok_or(refuse(Errno::ENODEV))?;
         let end = offset_bytes + length_bytes;
         if end > FILE_BYTES_MAX {
-            return Err(Errno::EFBIG);
+            return Err(refuse(Errno::EFBIG));
         }
         self.memories.get_mut(memory).punch(offset_bytes..end);
         Ok(Reply::Done)
     }
 
     /// `pwrite`: a negative offset before the descriptor, ESPIPE for what has no offsets.
-    fn write_at(&mut self, pid: Pid, fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Answer {
+    fn write_at(&mut self, pid: Pid, fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Answered {
         if offset_bytes > FILE_BYTES_MAX {
-            return Err(Errno::EINVAL);
+            return Err(refuse(Errno::EINVAL));
         }
         let file = self.usable(pid, fd)?;
         match *self.file(file) {
             File::Memfd(_) if bytes.is_empty() => Ok(Reply::Length(0)),
-            File::Memfd(_) if offset_bytes == FILE_BYTES_MAX => Err(Errno::EFBIG),
+            File::Memfd(_) if offset_bytes == FILE_BYTES_MAX => Err(refuse(Errno::EFBIG)),
             File::Memfd(memory) => self.write_memory(memory, offset_bytes, bytes),
             File::Device(device) => self.write_config(file, device, offset_bytes, bytes),
-            File::Iommufd(_) => Err(Errno::EINVAL),
-            _ => Err(Errno::ESPIPE),
+            File::Iommufd(_) => Err(refuse(Errno::EINVAL)),
+            _ => Err(refuse(Errno::ESPIPE)),
         }
     }
 
@@ -296,14 +302,14 @@ impl Machine {
         memory: MemoryId,
         offset_bytes: u64,
         bytes: &[u8],
-    ) -> Answer {
+    ) -> Answered {
         self.memories.get_mut(memory).write_at(offset_bytes, bytes).map(Reply::Length)
     }
 
     /// `pread`, shorter at the end of the file.
-    fn read_at(&self, pid: Pid, fd: Fd, offset_bytes: u64, length_bytes: u64) -> Answer {
+    fn read_at(&self, pid: Pid, fd: Fd, offset_bytes: u64, length_bytes: u64) -> Answered {
         if offset_bytes > FILE_BYTES_MAX {
-            return Err(Errno::EINVAL);
+            return Err(refuse(Errno::EINVAL));
         }
         let file = self.usable(pid, fd)?;
         match *self.file(file) {
@@ -311,8 +317,8 @@ impl Machine {
                 Ok(Reply::Bytes(self.read_memory(memory, offset_bytes, length_bytes)))
             }
             File::Device(device) => self.read_config(file, device, offset_bytes, length_bytes),
-            File::Iommufd(_) => Err(Errno::EINVAL),
-            _ => Err(Errno::ESPIPE),
+            File::Iommufd(_) => Err(refuse(Errno::EINVAL)),
+            _ => Err(refuse(Errno::ESPIPE)),
         }
     }
 

@@ -24,6 +24,7 @@ use crate::account::{Mode, Owner};
 use crate::file::File;
 use crate::machine::Machine;
 use crate::memory::inode;
+use crate::refusal::{Refusal, refuse};
 use crate::slots::{ContextId, FileId, MemoryId, SetId};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{ObjectId, PAGE_BYTES};
@@ -140,7 +141,7 @@ impl PageSet {
 impl Machine {
     /// Which pages are there now. EFAULT for addresses that are not mapped, or whose memory map is
     /// dead, or behind the end of the file; EINVAL for a file without pages, or behind its end.
-    fn resolve(&self, set: &PageSet, range: Range<u64>) -> Result<Vec<Pin>, Errno> {
+    fn resolve(&self, set: &PageSet, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
         match set.source {
             Source::User(va) => self.resolve_user(set.owner, va, range),
             Source::File(file, first) => self.resolve_file(file, first, range),
@@ -148,9 +149,9 @@ impl Machine {
     }
 
     /// `pin_user_pages_remote`.
-    fn resolve_user(&self, owner: Owner, va: u64, range: Range<u64>) -> Result<Vec<Pin>, Errno> {
+    fn resolve_user(&self, owner: Owner, va: u64, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
         if !self.is_mm_alive(owner.mm) {
-            return Err(Errno::EFAULT);
+            return Err(refuse(Errno::EFAULT));
         }
         let vmas = &self.process(owner.mm.pid).vmas;
         let mut pins = Vec::new();
@@ -158,25 +159,35 @@ impl Machine {
         while index < range.end {
             let at = va + index * PAGE_BYTES;
             let vma = vmas.iter().find(|vma| vma.va <= at && at < vma.end());
-            let vma = vma.ok_or(Errno::EFAULT)?;
+            let vma = vma.ok_or(refuse(Errno::EFAULT))?;
             let page = vma.index + (at - vma.va) / PAGE_BYTES;
             let count = ((vma.end() - at) / PAGE_BYTES).min(range.end - index);
-            pins.extend(self.existing(vma.memory, page, index..index + count, Errno::EFAULT)?);
+            pins.extend(self.existing(
+                vma.memory,
+                page,
+                index..index + count,
+                refuse(Errno::EFAULT),
+            )?);
             index += count;
         }
         Ok(pins)
     }
 
     /// `memfd_pin_folios`.
-    fn resolve_file(&self, file: FileId, first: u64, range: Range<u64>) -> Result<Vec<Pin>, Errno> {
-        let File::Memfd(memory) = *self.file(file) else { return Err(Errno::EINVAL) };
-        let page = first.checked_add(range.start).ok_or(Errno::EINVAL)?;
+    fn resolve_file(
+        &self,
+        file: FileId,
+        first: u64,
+        range: Range<u64>,
+    ) -> Result<Vec<Pin>, Refusal> {
+        let File::Memfd(memory) = *self.file(file) else { return Err(refuse(Errno::EINVAL)) };
+        let page = first.checked_add(range.start).ok_or(refuse(Errno::EINVAL))?;
         let length_bytes = self.memories.get(memory).length_bytes;
-        let end = page.checked_add(range.end - range.start).ok_or(Errno::EINVAL)?;
+        let end = page.checked_add(range.end - range.start).ok_or(refuse(Errno::EINVAL))?;
         if end.checked_mul(PAGE_BYTES).is_none_or(|end| end > length_bytes) {
-            return Err(Errno::EINVAL);
+            return Err(refuse(Errno::EINVAL));
         }
-        self.existing(memory, page, range, Errno::EINVAL)
+        self.existing(memory, page, range, refuse(Errno::EINVAL))
     }
 
     /// Pages of a memory object, from `page` on; `beyond` where it ends before.
@@ -185,8 +196,8 @@ impl Machine {
         memory: MemoryId,
         page: u64,
         range: Range<u64>,
-        beyond: Errno,
-    ) -> Result<Vec<Pin>, Errno> {
+        beyond: Refusal,
+    ) -> Result<Vec<Pin>, Refusal> {
         let object = self.memories.get(memory);
         let end = page + (range.end - range.start);
         if end > object.length_bytes.div_ceil(PAGE_BYTES) {
@@ -215,7 +226,7 @@ impl Machine {
 
     /// Pins what is missing of a slice of a set and charges its owner. EFAULT, EINVAL, ENOMEM; then
     /// the caller undoes everything.
-    fn pin(&mut self, context: ContextId, id: SetId, range: Range<u64>) -> Result<(), Errno> {
+    fn pin(&mut self, context: ContextId, id: SetId, range: Range<u64>) -> Result<(), Refusal> {
         let set = self.set(context, id);
         let mut pins = Vec::new();
         for gap in gaps(&set.pins, range) {
@@ -231,7 +242,7 @@ impl Machine {
     }
 
     /// `pfn_reader_user_update_pinned`: the charge becomes the number of pinned pages.
-    fn settle_charge(&mut self, context: ContextId, id: SetId) -> Result<(), Errno> {
+    fn settle_charge(&mut self, context: ContextId, id: SetId) -> Result<(), Refusal> {
         let set = self.set(context, id);
         let (owner, mode, charged, pinned) = (set.owner, set.mode, set.charged, set.pinned_pages());
         if pinned > charged {
@@ -254,7 +265,7 @@ impl Machine {
     }
 
     /// Pins every area of an address space, in order.
-    pub(crate) fn pin_ioas(&mut self, context: ContextId, ioas: ObjectId) -> Result<(), Errno> {
+    pub(crate) fn pin_ioas(&mut self, context: ContextId, ioas: ObjectId) -> Result<(), Refusal> {
         let areas = self.ioas(context, ioas)?.areas.clone();
         for area in areas {
             self.pin(context, area.set, area.indices())?;

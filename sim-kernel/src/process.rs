@@ -20,9 +20,10 @@ use crate::file::File;
 use crate::guest::Guest;
 use crate::machine::Machine;
 use crate::mapping::Vma;
+use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
 use crate::slots::FileId;
-use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Uid};
 use std::collections::BTreeMap;
@@ -146,7 +147,7 @@ impl Machine {
         self.install_new(holder, File::Image(tag), None).expect("a free descriptor")
     }
 
-    pub(crate) fn process_call(&mut self, pid: Pid, call: &Call) -> Option<Answer> {
+    pub(crate) fn process_call(&mut self, pid: Pid, call: &Call) -> Option<Answered> {
         let process = self.process(pid);
         Some(match *call {
             Call::GetMemlock => Ok(Reply::Memlock(process.memlock_bytes)),
@@ -170,20 +171,20 @@ impl Machine {
     }
 
     /// `do_prlimit`: the hard limit is raised only by who may.
-    fn set_memlock(&mut self, pid: Pid, limit_bytes: u64) -> Answer {
+    fn set_memlock(&mut self, pid: Pid, limit_bytes: u64) -> Answered {
         let process = self.process_mut(pid);
         if limit_bytes > process.memlock_bytes && !process.is_privileged() {
-            return Err(Errno::EPERM);
+            return Err(refuse(Errno::EPERM));
         }
         process.memlock_bytes = limit_bytes;
         Ok(Reply::Done)
     }
 
     /// `__sys_setresuid` and `cap_emulate_setxuid`: who leaves user 0 leaves all capabilities there.
-    fn set_uid(&mut self, pid: Pid, uid: Uid) -> Answer {
+    fn set_uid(&mut self, pid: Pid, uid: Uid) -> Answered {
         let process = self.process_mut(pid);
         if uid != process.uid && !process.is_privileged() {
-            return Err(Errno::EPERM);
+            return Err(refuse(Errno::EPERM));
         }
         process.cap_ipc_lock &= uid == process.uid;
         process.uid = uid;
@@ -191,28 +192,28 @@ impl Machine {
     }
 
     /// The process that a pidfd names. EBADF.
-    pub(crate) fn target_of(&self, pid: Pid, pidfd: Fd) -> Result<Pid, Errno> {
+    pub(crate) fn target_of(&self, pid: Pid, pidfd: Fd) -> Result<Pid, Refusal> {
         match self.file(self.usable(pid, pidfd)?) {
             File::Pidfd(target) => Ok(*target),
-            _ => Err(Errno::EBADF),
+            _ => Err(refuse(Errno::EBADF)),
         }
     }
 
     /// `poll` of a pidfd: EBADF, and EINTR while the process lives (see `would_block`).
-    fn await_exit(&self, pid: Pid, pidfd: Fd) -> Answer {
+    fn await_exit(&self, pid: Pid, pidfd: Fd) -> Answered {
         let target = self.target_of(pid, pidfd)?;
-        if self.alive(target) { Err(Errno::EINTR) } else { Ok(Reply::Done) }
+        if self.alive(target) { Err(refuse(Errno::EINTR)) } else { Ok(Reply::Done) }
     }
 
     /// `pidfd_send_signal`: EBADF for what is no pidfd, ESRCH, EPERM.
-    fn send_kill(&mut self, pid: Pid, pidfd: Fd) -> Answer {
+    fn send_kill(&mut self, pid: Pid, pidfd: Fd) -> Answered {
         let target = self.target_of(pid, pidfd)?;
         if !self.alive(target) {
-            return Err(Errno::ESRCH);
+            return Err(refuse(Errno::ESRCH));
         }
         let (killer, victim) = (self.process(pid), self.process(target));
         if killer.uid != victim.uid && !killer.is_privileged() {
-            return Err(Errno::EPERM);
+            return Err(refuse(Errno::EPERM));
         }
         self.die(target);
         Ok(Reply::Done)
@@ -220,13 +221,13 @@ impl Machine {
 
     /// `execve` of `/proc/self/fd/N`. ENOENT without the descriptor, EACCES for what is no regular
     /// file, ENOEXEC for memory that holds no program.
-    fn exec(&mut self, pid: Pid, image: Fd) -> Answer {
+    fn exec(&mut self, pid: Pid, image: Fd) -> Answered {
         const ENOEXEC: Errno = Errno::Other(8);
-        let file = self.descriptor(pid, image).map_err(|_| Errno::ENOENT)?.file;
+        let file = self.descriptor(pid, image).map_err(|_| refuse(Errno::ENOENT))?.file;
         let tag = match *self.file(file) {
             File::Image(tag) => tag,
-            File::Memfd(_) => return Err(ENOEXEC),
-            _ => return Err(Errno::EACCES),
+            File::Memfd(_) => return Err(refuse(ENOEXEC)),
+            _ => return Err(refuse(Errno::EACCES)),
         };
         let process = self.process_mut(pid);
         process.generation = process.generation.checked_add(1).expect("a process execs rarely");

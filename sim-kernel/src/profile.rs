@@ -22,7 +22,7 @@ pub struct Profile {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Release {
+pub(crate) enum Release {
     V6_12,
     V6_13,
     V7_2,
@@ -78,6 +78,10 @@ impl Profile {
     /// Its hazards.
     pub fn quirks(self) -> impl Iterator<Item = Quirk> {
         Quirk::ALL.into_iter().filter(move |quirk| self.has(*quirk))
+    }
+
+    pub(crate) fn release(self) -> Release {
+        self.release
     }
 
     /// Whether it knows `IOMMU_IOAS_MAP_FILE`.

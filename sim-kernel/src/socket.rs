@@ -17,9 +17,10 @@
 
 use crate::file::File;
 use crate::machine::{Machine, Placement};
+use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
 use crate::slots::FileId;
-use handoff_model::call::{Answer, Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
+use handoff_model::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};
 
@@ -71,9 +72,9 @@ impl Machine {
     }
 
     /// `SOCK_SEQPACKET` of this descriptor. EBADF, ENOTSOCK.
-    fn socket_of(&self, pid: Pid, fd: Fd) -> Result<FileId, Errno> {
+    fn socket_of(&self, pid: Pid, fd: Fd) -> Result<FileId, Refusal> {
         let file = self.usable(pid, fd)?;
-        matches!(self.file(file), File::Socket(_)).then_some(file).ok_or(Errno::ENOTSOCK)
+        matches!(self.file(file), File::Socket(_)).then_some(file).ok_or(refuse(Errno::ENOTSOCK))
     }
 
     fn socket(&self, id: FileId) -> &Socket {
@@ -91,7 +92,7 @@ impl Machine {
         pid: Pid,
         call: &Call,
         place: &Placement,
-    ) -> Option<Answer> {
+    ) -> Option<Answered> {
         Some(match call {
             Call::SendMessage { fd, bytes, fds } => self.send(pid, *fd, bytes, fds),
             Call::ReceiveMessage { fd, wait } => self.receive(pid, *fd, *wait, place),
@@ -101,20 +102,20 @@ impl Machine {
     }
 
     /// `unix_seqpacket_sendmsg`: the socket's own error, the descriptors, the length, the peer.
-    fn send(&mut self, pid: Pid, fd: Fd, bytes: &[u8], fds: &[Fd]) -> Answer {
+    fn send(&mut self, pid: Pid, fd: Fd, bytes: &[u8], fds: &[Fd]) -> Answered {
         let socket = self.socket_of(pid, fd)?;
         self.take_reset(socket)?;
         if fds.len() > FDS_PER_MESSAGE_MAX {
-            return Err(Errno::EINVAL);
+            return Err(refuse(Errno::EINVAL));
         }
         let slots = fds.iter().map(|fd| self.descriptor(pid, *fd).map(|slot| slot.file));
-        let files = slots.collect::<Result<Vec<FileId>, Errno>>()?;
+        let files = slots.collect::<Result<Vec<FileId>, Refusal>>()?;
         if bytes.len() > MESSAGE_BYTES_MAX {
-            return Err(Errno::EMSGSIZE);
+            return Err(refuse(Errno::EMSGSIZE));
         }
-        let peer = self.socket(socket).peer.ok_or(Errno::EPIPE)?;
+        let peer = self.socket(socket).peer.ok_or(refuse(Errno::EPIPE))?;
         if self.socket(peer).shut {
-            return Err(Errno::EPIPE);
+            return Err(refuse(Errno::EPIPE));
         }
         for file in &files {
             self.get_file(*file);
@@ -125,16 +126,16 @@ impl Machine {
     }
 
     /// `sock_error`: ECONNRESET once.
-    fn take_reset(&mut self, socket: FileId) -> Result<(), Errno> {
+    fn take_reset(&mut self, socket: FileId) -> Result<(), Refusal> {
         if !self.socket(socket).reset {
             return Ok(());
         }
         self.socket_mut(socket).reset = false;
-        Err(Errno::ECONNRESET)
+        Err(refuse(Errno::ECONNRESET))
     }
 
     /// `unix_dgram_recvmsg` with `MSG_CMSG_CLOEXEC` and room for everything.
-    fn receive(&mut self, pid: Pid, fd: Fd, wait: bool, place: &Placement) -> Answer {
+    fn receive(&mut self, pid: Pid, fd: Fd, wait: bool, place: &Placement) -> Answered {
         let id = self.socket_of(pid, fd)?;
         self.take_reset(id)?;
         let socket = self.socket(id);
@@ -144,8 +145,8 @@ impl Machine {
         }
         match (socket.shut || socket.peer.is_none(), wait) {
             (true, _) => Ok(Reply::Message { bytes: vec![], fds: vec![], truncated: false }),
-            (false, false) => Err(Errno::EAGAIN),
-            (false, true) => Err(Errno::EINTR),
+            (false, false) => Err(refuse(Errno::EAGAIN)),
+            (false, true) => Err(refuse(Errno::EINTR)),
         }
     }
 
@@ -166,7 +167,7 @@ impl Machine {
         Reply::Message { bytes: packet.bytes.to_vec(), fds, truncated }
     }
 
-    fn shutdown(&mut self, pid: Pid, fd: Fd) -> Answer {
+    fn shutdown(&mut self, pid: Pid, fd: Fd) -> Answered {
         let socket = self.socket_of(pid, fd)?;
         self.socket_mut(socket).shut = true;
         Ok(Reply::Done)

@@ -286,6 +286,7 @@ pub(super) fn descriptors(call: &Call) -> Vec<Fd> {
         | Call::DeviceInfo { device: fd }
         | Call::RegionInfo { device: fd, .. }
         | Call::IrqInfo { device: fd, .. }
-        | Call::Reset { device: fd } => vec![*fd],
+        | Call::Reset { device: fd }
+        | Call::Ioctl { fd, .. } => vec![*fd],
     }
 }

@@ -3,15 +3,15 @@
 //! A foreign program may fill a structure in ways that [`Call`] has no form for: shorter or longer
 //! than ours, reserved fields set, optional parts in use. A recorded structure counts as one of
 //! ours only when encoding the decoded call gives the same bytes again, but for those that the
-//! kernel ignores or writes ([`free`]). What is left over is not modelled, never guessed.
-//!
-//! One form is taken as another: a mapping whose IOVA the kernel chose is, once it has succeeded,
-//! the mapping at that IOVA. Like descriptor numbers and addresses, it is bound by the answer.
+//! kernel ignores or writes ([`free`]). Any other ioctl is [`Call::Ioctl`], byte for byte.
 
+use super::pointer;
 use super::record::{Memory, Record};
-use crate::call::{Answer, Call, Reply};
+use crate::argument::{Argument, HexBytes, Ioctl, Outcome, Pointee};
+use crate::call::{Answer, Call};
 use crate::errno::Errno;
 use crate::ids::Fd;
+use crate::request;
 use crate::uapi;
 use iommufd_bindings as io;
 use std::mem::{offset_of, size_of};
@@ -20,30 +20,32 @@ use vfio_bindings::bindings::vfio;
 
 /// The name of a request, its number where it has none.
 pub(super) fn name(request: u32) -> String {
-    uapi::name(request).map_or_else(|| format!("{request:#x}"), str::to_owned)
+    request::name(request).map_or_else(|| format!("{request:#x}"), str::to_owned)
 }
 
 /// The record of an ioctl that was made; `None` when the call is not an ioctl.
 pub(super) fn record(call: &Call, answer: &Answer) -> Option<Record> {
     let (fd, ioctl) = uapi::encode(call)?;
-    let (output, buffer) = match answer {
-        Ok(reply) => uapi::written(call, &ioctl, reply),
-        Err(_) => (ioctl.argument.clone(), Vec::new()),
-    };
-    let memory = ioctl.buffer.map(|before| Memory {
-        field: before.field.to_owned(),
-        input: before.bytes,
-        output: buffer,
-    });
+    let outcome = uapi::outcome(call, &ioctl, answer);
+    let pointees = ioctl.argument.pointees().iter().zip(outcome.pointees);
     Some(Record::Ioctl {
         fd,
         path: None,
         req: ioctl.request,
-        name: uapi::name(ioctl.request).map(str::to_owned),
-        arg: ioctl.argument.is_empty().then_some(0),
-        input: ioctl.argument,
-        output,
-        memory: memory.into_iter().collect(),
+        name: request::name(ioctl.request).map(str::to_owned),
+        arg: match ioctl.argument {
+            Argument::Value(value) => Some(value),
+            Argument::Structure(_) => None,
+        },
+        input: ioctl.argument.bytes().to_vec(),
+        output: outcome.bytes,
+        memory: pointees
+            .map(|(before, HexBytes(output))| Memory {
+                field: pointer::name(ioctl.request, before.at),
+                input: before.bytes.clone(),
+                output,
+            })
+            .collect(),
     })
 }
 
@@ -51,61 +53,47 @@ pub(super) fn record(call: &Call, answer: &Answer) -> Option<Record> {
 pub(super) struct Recorded<'a> {
     pub(super) fd: Fd,
     pub(super) request: u32,
+    pub(super) value: Option<u64>,
     pub(super) input: &'a [u8],
     pub(super) output: &'a [u8],
     pub(super) memory: &'a [Memory],
-    pub(super) errno: Option<Errno>,
+    pub(super) result: Result<u32, Errno>,
 }
 
 impl Recorded<'_> {
-    /// The call that it was; `None` where [`Call`] has no such form.
-    pub(super) fn call(&self) -> Option<Call> {
-        let input = self.with_iova_bound();
-        let call = uapi::decode(self.fd, self.request, &input)?;
+    /// The call that it was: with a form of its own where [`Call`] has one, else as bytes.
+    pub(super) fn call(&self) -> Call {
+        self.form().unwrap_or_else(|| Call::Ioctl { fd: self.fd, ioctl: self.ioctl() })
+    }
+
+    fn form(&self) -> Option<Call> {
+        let call = uapi::decode(self.fd, self.request, self.input)?;
         let (_, ours) = uapi::encode(&call)?;
         let lacks_room = matches!(call, Call::IoasIovaRanges { .. })
-            && self.errno == Some(Errno::EMSGSIZE)
-            && input != ours.argument;
-        (!lacks_room && is_same(&input, &ours.argument, &free(&call))).then_some(call)
+            && self.result == Err(Errno::EMSGSIZE)
+            && self.input != ours.argument.bytes();
+        (!lacks_room && is_same(self.input, ours.argument.bytes(), &free(&call))).then_some(call)
     }
 
-    /// What the kernel wrote.
-    pub(super) fn reply(&self, call: &Call) -> Reply {
-        let buffer = self.memory.first().map_or(&[][..], |memory| &memory.output);
-        uapi::reply(call, self.output, buffer)
-    }
-
-    /// The structure as it went in, with the IOVA that the kernel chose, where it chose one.
-    fn with_iova_bound(&self) -> Vec<u8> {
-        const FIXED: u8 = 1;
-        let mut input = self.input.to_vec();
-        let Some((flags, iova)) = placed(self.request).filter(|_| self.errno.is_none()) else {
-            return input;
+    /// A structure of no bytes, and a null pointer, are told alike.
+    fn ioctl(&self) -> Ioctl {
+        let pointees = self.memory.iter().filter_map(|memory| {
+            let at = pointer::offset(self.request, &memory.field)?;
+            Some(Pointee { at, bytes: memory.input.clone() })
+        });
+        let argument = match self.value {
+            Some(value) => Argument::Value(value),
+            None if self.input.is_empty() => Argument::Value(0),
+            None => Argument::of(self.input.to_vec(), pointees.collect()),
         };
-        let iova = iova..iova + size_of::<u64>();
-        if let (Some(chosen), true) = (self.output.get(iova.clone()), input.len() >= iova.end) {
-            input[flags] |= FIXED;
-            input[iova].copy_from_slice(chosen);
-        }
-        input
+        Ioctl { request: self.request, argument }
     }
-}
 
-/// Where the flags and the IOVA stand in the structure of a request that maps.
-fn placed(request: u32) -> Option<(usize, usize)> {
-    match uapi::name(request)? {
-        "IOMMU_IOAS_MAP" => {
-            Some((offset_of!(io::iommu_ioas_map, flags), offset_of!(io::iommu_ioas_map, iova)))
-        }
-        "IOMMU_IOAS_MAP_FILE" => Some((
-            offset_of!(io::iommu_ioas_map_file, flags),
-            offset_of!(io::iommu_ioas_map_file, iova),
-        )),
-        "IOMMU_IOAS_COPY" => Some((
-            offset_of!(io::iommu_ioas_copy, flags),
-            offset_of!(io::iommu_ioas_copy, dst_iova),
-        )),
-        _ => None,
+    /// What came of it.
+    pub(super) fn answer(&self, call: &Call) -> Answer {
+        let pointees = self.memory.iter().map(|memory| HexBytes(memory.output.clone()));
+        let bytes = self.output.to_vec();
+        uapi::answer(call, Outcome { result: self.result, bytes, pointees: pointees.collect() })
     }
 }
 

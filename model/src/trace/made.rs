@@ -7,7 +7,6 @@ use super::record::Record;
 use super::{Event, ioctl};
 use crate::call::{Answer, Call, Made, Reply};
 use crate::ids::{Fd, Uid, Va};
-use crate::uapi;
 
 /// The flags of the calls, as Linux numbers them, and the words of records.
 pub(super) mod flag {
@@ -82,7 +81,6 @@ pub fn made_of(event: &Event) -> Result<Made, NotModelled> {
 
 fn not_modelled(event: &Event) -> NotModelled {
     let has_forms = match &event.record {
-        Record::Ioctl { req, .. } => uapi::name(*req).is_some(),
         Record::Start { .. }
         | Record::CloseRange { .. }
         | Record::Setfl { .. }
@@ -95,6 +93,7 @@ fn not_modelled(event: &Event) -> NotModelled {
         | Record::Accept { .. }
         | Record::Clone { .. }
         | Record::Given { .. }
+        | Record::Ioctl { .. }
         | Record::Other => false,
         _ => true,
     };
@@ -107,7 +106,7 @@ fn call(event: &Event) -> Option<Call> {
         .or_else(|| memory(&event.record))
         .or_else(|| transfer(event))
         .or_else(|| process(&event.record))
-        .or_else(|| ioctl_of(event)?.call())
+        .or_else(|| Some(ioctl_of(event)?.call()))
 }
 
 fn file(record: &Record) -> Option<Call> {
@@ -209,13 +208,17 @@ fn process(record: &Record) -> Option<Call> {
 
 fn ioctl_of(event: &Event) -> Option<ioctl::Recorded<'_>> {
     match &event.record {
-        Record::Ioctl { fd, req, input, output, memory, .. } => Some(ioctl::Recorded {
+        Record::Ioctl { fd, req, input, output, memory, arg, .. } => Some(ioctl::Recorded {
             fd: *fd,
             request: *req,
+            value: *arg,
             input,
             output,
             memory,
-            errno: event.errno(),
+            result: match (event.succeeded(), event.errno()) {
+                (true, _) => Ok(event.ret.and_then(|ret| ret.try_into().ok()).unwrap_or(0)),
+                (false, errno) => Err(errno?),
+            },
         }),
         _ => None,
     }
@@ -223,14 +226,14 @@ fn ioctl_of(event: &Event) -> Option<ioctl::Recorded<'_>> {
 
 /// What came back; `None` where that is not known: an errno without a name here, bytes cut off.
 fn answer(event: &Event, call: &Call) -> Option<Answer> {
+    if let Some(ioctl) = ioctl_of(event) {
+        return Some(ioctl.answer(call));
+    }
     if event.succeeded() { reply(event, call).map(Ok) } else { event.errno().map(Err) }
 }
 
 fn reply(event: &Event, call: &Call) -> Option<Reply> {
     let returned = returned(event);
-    if let Some(ioctl) = ioctl_of(event) {
-        return Some(ioctl.reply(call));
-    }
     Some(match (call, &event.record) {
         (Call::Open { .. } | Call::Dup { .. } | Call::Memfd { .. } | Call::Eventfd, _) => {
             Reply::Fd(Fd(i32::try_from(returned?).ok()?))

@@ -22,6 +22,7 @@
 mod ioctl;
 mod limit;
 mod made;
+mod pointer;
 mod reader;
 mod record;
 mod write;

@@ -25,7 +25,7 @@ pub struct Stamps {
 pub fn event_of(made: &Made, stamps: Stamps) -> Event {
     Event {
         ret: ret(&made.call, &made.answer),
-        errno: made.answer.as_ref().err().map(ToString::to_string),
+        errno: made.errno().map(|errno| errno.to_string()),
         ..told(made.pid, record(&made.call, &made.answer), stamps)
     }
 }
@@ -175,6 +175,7 @@ fn ret(call: &Call, answer: &Answer) -> Option<i64> {
     match (call, answer) {
         (Call::Exit { .. }, _) => None,
         (_, Err(_)) => Some(-1),
+        (_, Ok(Reply::Ioctl(outcome))) => Some(outcome.result.map_or(-1, i64::from)),
         (Call::SendMessage { bytes, .. }, _)
         | (_, Ok(Reply::Bytes(bytes) | Reply::Message { bytes, .. })) => Some(length(bytes)),
         (_, Ok(Reply::Fd(fd))) => Some(i64::from(fd.0)),
