@@ -6,6 +6,7 @@
 //! * [`system`], [`search`], [`graph`]: the world as a `stateright::Model`, its exhaustive search,
 //!   and what only the graph of all states shows;
 //! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`];
+//! * [`conform`]: facts about the kernel, on the simulated and on a real one;
 //! * [`replay`]: a recorded trace against the simulated kernel;
 //! * [`live`]: the same protocol on the real kernel of this host;
 //! * [`cli`]: the command `handoff`.
@@ -13,6 +14,7 @@
 pub mod built_in;
 pub mod check;
 pub mod cli;
+pub mod conform;
 mod environment;
 pub mod graph;
 pub mod live;

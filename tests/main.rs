@@ -2,6 +2,7 @@
 
 mod check;
 mod command;
+mod conform;
 mod defects;
 mod lies;
 mod refusals;

@@ -39,7 +39,7 @@ impl Machine {
         }
         self.atomically(|machine| {
             let id = machine.add_domain(context, ioas, false)?;
-            machine.tell_object(ucmd, offset_of!(io::iommu_hwpt_alloc, out_hwpt_id), id)
+            ucmd.respond_with(offset_of!(io::iommu_hwpt_alloc, out_hwpt_id), id)
         })
     }
 

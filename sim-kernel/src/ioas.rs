@@ -173,7 +173,7 @@ impl Machine {
         self.atomically(|machine| {
             let ioas = Object::Ioas(Ioas::default());
             let id = machine.contexts.get_mut(ucmd.context).insert(ioas);
-            machine.tell_object(ucmd, offset_of!(io::iommu_ioas_alloc, out_ioas_id), id)
+            ucmd.respond_with(offset_of!(io::iommu_ioas_alloc, out_ioas_id), id)
         })
     }
 

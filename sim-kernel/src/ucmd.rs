@@ -38,6 +38,12 @@ impl Ucmd<'_> {
         let length = self.size.min(self.cmd.0.len());
         self.user.write(0, &self.cmd.0[..length])
     }
+
+    /// Tells the number of a new object; the caller destroys it again where that fails. EFAULT.
+    pub(crate) fn respond_with(&mut self, at: usize, id: ObjectId) -> Answered<()> {
+        self.cmd.set_u32(at, id.0);
+        self.respond()
+    }
 }
 
 /// A row of the table.
@@ -102,16 +108,5 @@ impl Machine {
         let Request { pid, file, ref mut user, place, .. } = *request;
         (command.run)(self, &mut Ucmd { pid, context, file, cmd, user, place, size })?;
         Ok(0)
-    }
-
-    /// Makes an object and tells its number; destroys it again where that cannot be told. EFAULT.
-    pub(crate) fn tell_object(
-        &mut self,
-        ucmd: &mut Ucmd<'_>,
-        at: usize,
-        id: ObjectId,
-    ) -> Answered<()> {
-        ucmd.cmd.set_u32(at, id.0);
-        ucmd.respond()
     }
 }

@@ -80,23 +80,23 @@ pub fn made_of(event: &Event) -> Result<Made, NotModelled> {
 }
 
 fn not_modelled(event: &Event) -> NotModelled {
-    let has_forms = match &event.record {
+    let has_forms = !matches!(
+        event.record,
         Record::Start { .. }
-        | Record::CloseRange { .. }
-        | Record::Setfl { .. }
-        | Record::Mremap { .. }
-        | Record::Socket { .. }
-        | Record::Socketpair { .. }
-        | Record::Connect { .. }
-        | Record::Bind { .. }
-        | Record::Listen { .. }
-        | Record::Accept { .. }
-        | Record::Clone { .. }
-        | Record::Given { .. }
-        | Record::Ioctl { .. }
-        | Record::Other => false,
-        _ => true,
-    };
+            | Record::CloseRange { .. }
+            | Record::Setfl { .. }
+            | Record::Mremap { .. }
+            | Record::Socket { .. }
+            | Record::Socketpair { .. }
+            | Record::Connect { .. }
+            | Record::Bind { .. }
+            | Record::Listen { .. }
+            | Record::Accept { .. }
+            | Record::Clone { .. }
+            | Record::Given { .. }
+            | Record::Ioctl { .. }
+            | Record::Other
+    );
     let form = if has_forms { " (other form)" } else { "" };
     NotModelled { name: event.name() + form }
 }

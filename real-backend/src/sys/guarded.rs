@@ -24,7 +24,8 @@ struct Piece {
 }
 
 /// The page size as a length.
-const PAGE: usize = PAGE_BYTES as usize;
+const PAGE: usize = 4096;
+const _: () = assert!(PAGE as u64 == PAGE_BYTES);
 
 impl Piece {
     /// ENOMEM.

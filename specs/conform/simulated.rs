@@ -1,0 +1,131 @@
+//! The arm that is the simulated kernel.
+//!
+//! After every call the machine's own invariants are checked, and where the simulator refused is
+//! remembered.
+
+use super::arm::{Arm, Device, Need};
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::ids::{Fd, Iova, Pid};
+use handoff_model::view::PageRef;
+use handoff_sim_kernel::{
+    DeviceKind, DeviceSpec, Machine, Placement, ProcessSpec, Profile, Refusal,
+};
+use std::collections::BTreeSet;
+
+/// A machine with two `edu` devices and an `mtty`.
+#[derive(Clone, Debug)]
+pub struct Simulated {
+    empty: Machine,
+    machine: Machine,
+    /// Where the simulator has refused something.
+    pub refusals: BTreeSet<Refusal>,
+}
+
+/// Its devices: what views call them, their files, their kinds, their interrupt vectors.
+const DEVICES: [(Device, &str, &str, DeviceKind); 3] = [
+    (Device::Edu, "edu0", "/dev/vfio/devices/vfio0", DeviceKind::Pci { can_reset: false }),
+    (Device::OtherEdu, "edu1", "/dev/vfio/devices/vfio1", DeviceKind::Pci { can_reset: false }),
+    (Device::Mtty, "mtty", "/dev/vfio/devices/vfio2", DeviceKind::Mdev { needs_kvm: false }),
+];
+
+impl Simulated {
+    /// The kernel of a profile.
+    pub fn new(profile: Profile) -> Self {
+        let mut empty = Machine::new(profile);
+        for (_, name, path, kind) in DEVICES {
+            let irqs = vec![1, 1, 0, 0, 1];
+            empty.plug(DeviceSpec { name: name.into(), path: path.into(), kind, regions: 9, irqs });
+        }
+        Self { machine: empty.clone(), empty, refusals: BTreeSet::new() }
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+}
+
+impl Default for Simulated {
+    /// The newest kernel as it is.
+    fn default() -> Self {
+        Self::new(Profile::by_name("7.3").expect("a profile"))
+    }
+}
+
+fn named(device: Device) -> &'static str {
+    DEVICES.iter().find(|(known, ..)| *known == device).expect("every device is there").1
+}
+
+impl Arm for Simulated {
+    fn lacks(&self, need: &Need) -> Option<String> {
+        match need {
+            Need::Release(name) if *name != self.machine.profile().name() => {
+                Some(format!("a kernel {name}"))
+            }
+            _ => None,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.machine = self.empty.clone();
+    }
+
+    fn spawn(&mut self, spec: ProcessSpec) -> Pid {
+        self.machine.spawn(spec)
+    }
+
+    fn fork(&mut self, parent: Pid) -> Pid {
+        self.machine.fork(parent)
+    }
+
+    fn call(&mut self, pid: Pid, call: &Call) -> Answer {
+        let (answer, refusal) = self.machine.call_explained(pid, call, &Placement::default());
+        self.refusals.extend(refusal);
+        if let Err(broken) = self.machine.audit() {
+            panic!("after {call:?}: {broken}");
+        }
+        answer
+    }
+
+    fn kill(&mut self, pid: Pid) {
+        self.machine.kill(pid);
+    }
+
+    fn exec(&mut self, pid: Pid) {
+        let image = self.machine.image(pid, 0);
+        let done = self.machine.call(pid, &Call::Exec { image });
+        assert_eq!(done, Ok(Reply::Done), "an image can be executed");
+    }
+
+    fn socketpair(&mut self, a: Pid, b: Pid) -> (Fd, Fd) {
+        self.machine.socketpair(a, b)
+    }
+
+    fn pidfd(&mut self, holder: Pid, target: Pid) -> Fd {
+        self.machine.pidfd(holder, target)
+    }
+
+    fn path(&self, device: Device) -> String {
+        DEVICES.iter().find(|(known, ..)| *known == device).expect("every device is there").2.into()
+    }
+
+    fn vm_pin_pages(&mut self, pid: Pid) -> i64 {
+        self.machine.vm_pin_pages(pid)
+    }
+
+    fn vm_lck_pages(&mut self, pid: Pid) -> i64 {
+        self.machine.vm_lck_pages(pid)
+    }
+
+    fn raise(&mut self, device: Device, _: Pid, _: Fd) {
+        self.machine.raise(named(device), 0);
+    }
+
+    fn reaches(&mut self, device: Device, pid: Pid, _: Fd, iova: Iova, page: (Fd, u64)) -> bool {
+        let stat = self.machine.call(pid, &Call::Stat { fd: page.0 });
+        let Ok(Reply::Stat { inode, .. }) = stat else { return false };
+        let reached = self.machine.dma(named(device), iova);
+        // A page of the file as it is now: what replaced it is of another generation.
+        matches!(reached, Ok(PageRef { inode: of, index, .. }) if (of, index) == (inode, page.1))
+    }
+}

@@ -1,0 +1,84 @@
+//! The conformance suite on the simulated kernel.
+
+use crate::tidy;
+use handoff_sim_kernel::Profile;
+use handoff_specs::conform::arm::Need;
+use handoff_specs::conform::simulated::Simulated;
+use handoff_specs::conform::{Row, Verdict, rows, run};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// The kernel that a row is about: the newest, where it does not say.
+fn arm(row: &Row) -> Simulated {
+    let release = row.needs.iter().find_map(|need| match need {
+        Need::Release(name) => Profile::by_name(name),
+        _ => None,
+    });
+    release.map_or_else(Simulated::default, Simulated::new)
+}
+
+#[test]
+fn the_simulated_kernel_agrees_with_every_row() {
+    let failed: Vec<String> = rows::all()
+        .filter_map(|row| match run(row, &mut arm(row)) {
+            Verdict::Agrees => None,
+            Verdict::Differs(mismatch) => Some(format!("{}: {}\n{mismatch}", row.name, row.fact)),
+            Verdict::Skipped(missing) => {
+                Some(format!("{}: skipped for want of {missing}", row.name))
+            }
+        })
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn names_of_rows_are_unique() {
+    let mut names = BTreeSet::new();
+    for row in rows::all() {
+        assert!(names.insert(row.name), "{} is there twice", row.name);
+    }
+}
+
+/// Every place in the simulator's source that refuses something: file, line and column.
+fn branches() -> BTreeSet<(String, u32, u32)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut branches = BTreeSet::new();
+    for path in tidy::files(&[".rs"]) {
+        let place = path.strip_prefix(root).expect("within").to_str().expect("a name").to_owned();
+        if !place.starts_with("sim-kernel/src/") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("text");
+        for (line, at) in text.lines().zip(1..) {
+            let code = line.split("//").next().unwrap_or_default();
+            let columns = code.match_indices("refuse(").map(|(column, _)| column + 1);
+            let calls = columns.filter(|column| !code[..column - 1].ends_with("fn "));
+            branches.extend(
+                calls.map(|column| (place.clone(), at, u32::try_from(column).expect("short"))),
+            );
+        }
+    }
+    branches
+}
+
+#[test]
+#[ignore = "rows are still being written"]
+fn every_refusal_of_the_simulator_is_reached_by_a_row() {
+    let mut reached = BTreeSet::new();
+    for row in rows::all() {
+        let mut arm = arm(row);
+        let _ = run(row, &mut arm);
+        reached.extend(
+            arm.refusals.iter().map(|refusal| {
+                (refusal.at.file().to_owned(), refusal.at.line(), refusal.at.column())
+            }),
+        );
+    }
+    let branches = branches();
+    assert!(reached.is_subset(&branches), "{:?}", reached.difference(&branches));
+    let missed: Vec<String> = (branches.difference(&reached))
+        .map(|(file, line, column)| format!("{file}:{line}:{column}"))
+        .collect();
+    assert!(missed.is_empty(), "{} of {}: {}", missed.len(), branches.len(), missed.join("\n"));
+}
