@@ -1,4 +1,4 @@
-//! The hardware: devices, their interrupts and their DMA, and the IOMMU in front of them.
+//! The hardware: devices, their interrupts and their DMA.
 //!
 //! A device does what a device does without asking: it raises interrupts and reaches memory. What it
 //! reaches is what its domain maps to pinned pages, and nothing without bus mastering.
@@ -7,8 +7,7 @@
 //! it: BIND and the last close clear it, the driver sets it by writing to configuration space. Other
 //! registers and regions say EIO.
 //!
-//! The IOMMU is data: [`Iommu::QEMU_VTD`], as QEMU 7.2 and later emulate Intel's, with an `edu` device
-//! behind it. Each device is an IOMMU group of its own.
+//! All devices are behind [`Iommu::QEMU_VTD`](crate::Iommu::QEMU_VTD). Each is an IOMMU group of its own.
 //!
 //! Absent: the content of BARs, peer-to-peer DMA, ATS, IOMMU faults as events, interrupt remapping.
 
@@ -17,7 +16,6 @@ use crate::ioas::Area;
 use crate::iommufd::Object;
 use crate::machine::Machine;
 use crate::pages::Pin;
-use crate::profile::Profile;
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
 use crate::slots::{ContextId, DeviceId, FileId, SmallId};
@@ -25,41 +23,6 @@ use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 use handoff_model::view::PageRef;
-
-/// What an IOMMU can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Iommu {
-    /// The highest address that it translates.
-    pub aperture_last: Iova,
-    /// Addresses of a device that do not reach memory: its interrupts.
-    pub reserved: IovaRange,
-    /// `enum iommu_hw_info_type`.
-    pub hw_info_type: u32,
-    /// `enum iommufd_hw_capabilities`, as the newest kernel tells them.
-    pub capabilities: u64,
-}
-
-/// `IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED`.
-const ATS_NOT_SUPPORTED: u64 = 8;
-
-impl Iommu {
-    /// `-device intel-iommu` of QEMU.
-    pub const QEMU_VTD: Self = Self {
-        aperture_last: Iova(0x7f_ffff_ffff),
-        reserved: IovaRange { first: Iova(0xfee0_0000), last: Iova(0xfeef_ffff) },
-        hw_info_type: 1,
-        capabilities: ATS_NOT_SUPPORTED,
-    };
-
-    pub(crate) fn beyond_aperture(&self) -> IovaRange {
-        IovaRange { first: Iova(self.aperture_last.0 + 1), last: Iova(u64::MAX) }
-    }
-
-    /// What this kernel tells of its capabilities.
-    pub(crate) fn capabilities(&self, profile: Profile) -> u64 {
-        if profile.tells_ats() { self.capabilities } else { self.capabilities & !ATS_NOT_SUPPORTED }
-    }
-}
 
 /// A device to plug in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -245,7 +208,7 @@ impl Machine {
         let ioas = match table.objects.get(&object)? {
             Object::Device { hwpt, .. } => table.hwpt((*hwpt)?)?.ioas,
             Object::Access { ioas, .. } => (*ioas)?,
-            Object::Ioas(_) | Object::Hwpt(_) => return None,
+            Object::Ioas(_) | Object::Hwpt(_) | Object::Stdev { .. } => return None,
         };
         Some((context, ioas))
     }

@@ -10,14 +10,15 @@
 //! Mirrors `drivers/iommu/iommufd/hw_pagetable.c`, the attach path of `device.c`, and
 //! `iopt_table_add_domain` of `io_pagetable.c`.
 
-use crate::hardware::Iommu;
-use crate::iommufd::{Hwpt, Object};
+use crate::ioas::Area;
+use crate::iommu::IommuDriver;
+use crate::iommufd::{Context, Hwpt, Object};
 use crate::machine::Machine;
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::slots::ContextId;
 use crate::ucmd::Ucmd;
 use handoff_model::errno::Errno;
-use handoff_model::ids::{ObjectId, PAGE_BYTES};
+use handoff_model::ids::ObjectId;
 use iommufd_bindings as io;
 use std::mem::offset_of;
 
@@ -28,17 +29,15 @@ impl Machine {
         let context = ucmd.context;
         let device = ucmd.cmd.id(offset_of!(io::iommu_hwpt_alloc, dev_id));
         let ioas = ucmd.cmd.id(offset_of!(io::iommu_hwpt_alloc, pt_id));
+        let iommu = self.iommu_of(context, device)?;
         let table = self.contexts.get(context);
-        if !matches!(table.objects.get(&device), Some(Object::Device { .. })) {
-            return Err(refuse(Errno::ENOENT));
-        }
         match table.objects.get(&ioas) {
             Some(Object::Ioas(_)) => {}
             Some(Object::Hwpt(_)) => return Err(refuse(Errno::EOPNOTSUPP)),
             _ => return Err(refuse(Errno::EINVAL)),
         }
         self.atomically(|machine| {
-            let id = machine.add_domain(context, ioas, false)?;
+            let id = machine.add_domain(context, Hwpt { ioas, iommu, auto: false })?;
             ucmd.respond_with(offset_of!(io::iommu_hwpt_alloc, out_hwpt_id), id)
         })
     }
@@ -55,23 +54,17 @@ impl Machine {
         Err(refuse(Errno::EOPNOTSUPP))
     }
 
-    /// `iopt_table_add_domain`: EADDRINUSE for areas that are not whole pages or lie outside the
+    /// `iopt_table_add_domain`: EADDRINUSE for areas that are not whole pages of it or lie outside its
     /// aperture, then what pinning says. The caller undoes a failure.
-    fn add_domain(
-        &mut self,
-        context: ContextId,
-        ioas: ObjectId,
-        auto: bool,
-    ) -> Result<ObjectId, Refusal> {
-        let beyond = Iommu::QEMU_VTD.beyond_aperture();
-        let areas = &self.ioas(context, ioas)?.areas;
-        let fits = |range| !beyond.overlaps(range);
-        if !areas.iter().all(|area| area.is_aligned(PAGE_BYTES) && fits(&area.range)) {
+    fn add_domain(&mut self, context: ContextId, hwpt: Hwpt) -> Result<ObjectId, Refusal> {
+        let areas = &self.ioas(context, hwpt.ioas)?.areas;
+        let is_aligned = |area: &Area| area.is_aligned(hwpt.iommu.io_page_bytes);
+        let is_within = |area: &Area| hwpt.iommu.aperture.contains(&area.range);
+        if !areas.iter().all(is_aligned) || !areas.iter().all(is_within) {
             return Err(refuse(Errno::EADDRINUSE));
         }
-        let hwpt = Object::Hwpt(Hwpt { ioas, auto });
-        let id = self.contexts.get_mut(context).insert(hwpt);
-        self.pin_ioas(context, ioas)?;
+        let id = self.contexts.get_mut(context).insert(Object::Hwpt(hwpt));
+        self.pin_ioas(context, hwpt.ioas)?;
         Ok(id)
     }
 
@@ -84,26 +77,42 @@ impl Machine {
         device: ObjectId,
         page_table: ObjectId,
     ) -> Result<(ObjectId, bool), Refusal> {
+        let iommu = self.iommu_of(context, device)?;
         let table = self.contexts.get(context);
         let (ioas, hwpt) = match table.objects.get(&page_table).ok_or(refuse(Errno::ENOENT))? {
             Object::Hwpt(hwpt) => (hwpt.ioas, Some(page_table)),
-            Object::Ioas(_) => (page_table, table.auto_hwpt(page_table)),
-            Object::Device { .. } | Object::Access { .. } => return Err(refuse(Errno::EINVAL)),
+            Object::Ioas(_) => (page_table, table.auto_hwpt(page_table, iommu.driver)),
+            Object::Device { .. } | Object::Access { .. } | Object::Stdev { .. } => {
+                return Err(refuse(Errno::EINVAL));
+            }
         };
         let old = self.attached_hwpt(context, device);
         if let Some(hwpt) = hwpt.filter(|hwpt| old == Some(*hwpt)) {
             return Ok((hwpt, false));
         }
-        let reserved = Iommu::QEMU_VTD.reserved;
-        if self.ioas(context, ioas)?.areas.iter().any(|area| area.range.overlaps(&reserved)) {
+        let areas = &self.ioas(context, ioas)?.areas;
+        let is_reserved =
+            |area: &Area| iommu.reserved.is_some_and(|reserved| area.range.overlaps(&reserved));
+        if areas.iter().any(is_reserved) {
             return Err(refuse(Errno::EADDRINUSE));
         }
         let hwpt = match hwpt {
+            Some(hwpt) if !self.takes_devices_of(context, hwpt, iommu.driver) => {
+                return Err(refuse(Errno::EINVAL));
+            }
             Some(hwpt) => hwpt,
-            None => self.atomically(|machine| machine.add_domain(context, ioas, true))?,
+            None => {
+                let hwpt = Hwpt { ioas, iommu, auto: true };
+                self.atomically(|machine| machine.add_domain(context, hwpt))?
+            }
         };
         self.set_hwpt(context, device, Some(hwpt));
         Ok((hwpt, old.is_some()))
+    }
+
+    /// `__iommu_attach_group`: a domain takes the devices of the driver that made it.
+    fn takes_devices_of(&self, context: ContextId, hwpt: ObjectId, driver: IommuDriver) -> bool {
+        self.contexts.get(context).hwpt(hwpt).is_some_and(|hwpt| hwpt.iommu.driver == driver)
     }
 
     /// `iommufd_device_detach`; → whether it was attached.
@@ -137,11 +146,13 @@ impl Machine {
     }
 }
 
-impl crate::iommufd::Context {
-    /// The HWPT that devices attached to this IOAS share.
-    fn auto_hwpt(&self, ioas: ObjectId) -> Option<ObjectId> {
-        let shared = Hwpt { ioas, auto: true };
-        let mut hwpts = self.objects.iter();
-        hwpts.find(|(_, object)| **object == Object::Hwpt(shared)).map(|(id, _)| *id)
+impl Context {
+    /// The HWPT that devices of this driver share when they are attached to this IOAS.
+    fn auto_hwpt(&self, ioas: ObjectId, driver: IommuDriver) -> Option<ObjectId> {
+        let is_shared = |object: &Object| match object {
+            Object::Hwpt(hwpt) => hwpt.auto && hwpt.ioas == ioas && hwpt.iommu.driver == driver,
+            _ => false,
+        };
+        self.objects.iter().find(|(_, object)| is_shared(object)).map(|(id, _)| *id)
     }
 }

@@ -13,7 +13,6 @@
 //! Mirrors `drivers/iommu/iommufd/ioas.c` and `io_pagetable.c`.
 
 use crate::account::Mode;
-use crate::hardware::Iommu;
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
 use crate::pages::{PageSet, Source};
@@ -118,9 +117,11 @@ impl Ioas {
 }
 
 impl Context {
-    /// What fixed addresses, lengths and page offsets must be multiples of.
+    /// What addresses, lengths and page offsets must be multiples of (`iopt_calculate_iova_alignment`).
     pub(crate) fn alignment_bytes(&self, ioas: ObjectId) -> u64 {
-        if self.is_used(ioas) { PAGE_BYTES } else { 1 }
+        let domains = self.domains(ioas).map(|hwpt| hwpt.iommu.io_page_bytes);
+        let accesses = (self.accesses(ioas) > 0).then_some(PAGE_BYTES);
+        domains.chain(accesses).max().unwrap_or(1)
     }
 
     /// Addresses that can be mapped: what is not reserved.
@@ -131,23 +132,20 @@ impl Context {
             let last = reserved.first.0.checked_sub(1).map(Iova);
             let hole = first.zip(last).filter(|(first, last)| first <= last);
             ranges.extend(hole.map(|(first, last)| IovaRange { first, last }));
-            first = reserved.last.0.checked_add(1).map(Iova);
+            let behind = reserved.last.0.checked_add(1).map(Iova);
+            first = first.zip(behind).map(|(first, behind)| first.max(behind));
         }
         ranges.extend(first.map(|first| IovaRange { first, last: Iova(u64::MAX) }));
         ranges
     }
 
-    /// Addresses that cannot be mapped, sorted.
-    fn reserved(&self, ioas: ObjectId) -> Vec<IovaRange> {
-        let attached = self.objects.values().any(|object| match object {
-            Object::Device { hwpt: Some(hwpt), .. } => {
-                self.hwpt(*hwpt).is_some_and(|hwpt| hwpt.ioas == ioas)
-            }
-            _ => false,
-        });
-        let window = attached.then_some(Iommu::QEMU_VTD.reserved);
-        let beyond = self.has_domain(ioas).then(|| Iommu::QEMU_VTD.beyond_aperture());
-        window.into_iter().chain(beyond).collect()
+    /// Addresses that cannot be mapped, sorted; they may overlap.
+    pub(crate) fn reserved(&self, ioas: ObjectId) -> Vec<IovaRange> {
+        let domains = self.domains(ioas).flat_map(|hwpt| hwpt.iommu.beyond_aperture());
+        let devices = self.attached(ioas).filter_map(|hardware| hardware.iommu().reserved);
+        let mut reserved: Vec<IovaRange> = domains.chain(devices).collect();
+        reserved.sort_unstable();
+        reserved
     }
 }
 

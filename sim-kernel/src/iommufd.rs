@@ -13,9 +13,10 @@
 //!
 //! Mirrors `drivers/iommu/iommufd/main.c`.
 
-use crate::hardware::Iommu;
 use crate::ioas::{Area, Ioas};
+use crate::iommu::Iommu;
 use crate::machine::Machine;
+use crate::mock::MockDevice;
 use crate::pages::PageSet;
 use crate::process::MmId;
 use crate::refusal::{Answered, Refusal, refuse};
@@ -45,15 +46,36 @@ pub(crate) enum Object {
     /// A domain: the page table of an IOMMU over an address space.
     Hwpt(Hwpt),
     /// A device with DMA of its own, and the domain that it is attached to.
-    Device { device: DeviceId, hwpt: Option<ObjectId> },
+    Device { hardware: Hardware, hwpt: Option<ObjectId> },
     /// A device that the kernel emulates, and the address space that it looks into.
     Access { device: DeviceId, ioas: Option<ObjectId> },
+    /// What holds a mock device bound (`IOMMUFD_OBJ_SELFTEST`): its device object.
+    Stdev { idev: ObjectId },
+}
+
+/// What is behind a device object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Hardware {
+    Vfio(DeviceId),
+    Mock(MockDevice),
+}
+
+impl Hardware {
+    /// The IOMMU in front of it.
+    pub(crate) fn iommu(self) -> Iommu {
+        match self {
+            Self::Vfio(_) => Iommu::QEMU_VTD,
+            Self::Mock(_) => Iommu::MOCK,
+        }
+    }
 }
 
 /// A domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Hwpt {
     pub(crate) ioas: ObjectId,
+    /// Whose domain it is, and what that can map.
+    pub(crate) iommu: Iommu,
     /// Made by attaching to the IOAS; goes with the last device.
     pub(crate) auto: bool,
 }
@@ -62,7 +84,7 @@ impl Object {
     /// Which object it uses.
     fn uses(&self) -> Option<ObjectId> {
         match self {
-            Self::Ioas(_) => None,
+            Self::Ioas(_) | Self::Stdev { .. } => None,
             Self::Hwpt(hwpt) => Some(hwpt.ioas),
             Self::Device { hwpt: used, .. } | Self::Access { ioas: used, .. } => *used,
         }
@@ -105,9 +127,33 @@ impl Context {
         self.objects.values().any(|object| object.uses() == Some(id))
     }
 
+    /// The domains over an address space.
+    pub(crate) fn domains(&self, ioas: ObjectId) -> impl Iterator<Item = &Hwpt> {
+        self.objects.values().filter_map(move |object| match object {
+            Object::Hwpt(hwpt) if hwpt.ioas == ioas => Some(hwpt),
+            _ => None,
+        })
+    }
+
     /// Whether an address space has a domain, so that its pages are pinned.
     pub(crate) fn has_domain(&self, ioas: ObjectId) -> bool {
-        self.objects.values().any(|object| matches!(object, Object::Hwpt(h) if h.ioas == ioas))
+        self.domains(ioas).next().is_some()
+    }
+
+    /// The devices whose domain is over an address space.
+    pub(crate) fn attached(&self, ioas: ObjectId) -> impl Iterator<Item = &Hardware> {
+        self.objects.values().filter_map(move |object| match object {
+            Object::Device { hardware, hwpt: Some(hwpt) } => {
+                self.hwpt(*hwpt).filter(|hwpt| hwpt.ioas == ioas).map(|_| hardware)
+            }
+            _ => None,
+        })
+    }
+
+    /// How many accesses look into an address space.
+    pub(crate) fn accesses(&self, wanted: ObjectId) -> usize {
+        let looks = |object: &&Object| matches!(object, Object::Access { ioas, .. } if *ioas == Some(wanted));
+        self.objects.values().filter(looks).count()
     }
 
     /// The slices of a page set that areas in address spaces with a domain cover.
@@ -148,6 +194,9 @@ impl Machine {
         let is_held = matches!(object, Object::Device { .. } | Object::Access { .. });
         if is_held || table.is_used(id) {
             return Err(refuse(Errno::EBUSY));
+        }
+        if let Object::Stdev { idev } = *object {
+            self.remove_mock_device(ucmd.context, idev);
         }
         self.contexts.get_mut(ucmd.context).objects.remove(&id);
         self.unpin_unwanted(ucmd.context);
@@ -194,14 +243,18 @@ impl Machine {
         Ok(())
     }
 
+    /// The IOMMU in front of a device. ENOENT, also for an object of another kind.
+    pub(crate) fn iommu_of(&self, context: ContextId, device: ObjectId) -> Answered<Iommu> {
+        match self.contexts.get(context).objects.get(&device) {
+            Some(Object::Device { hardware, .. }) => Ok(hardware.iommu()),
+            _ => Err(refuse(Errno::ENOENT)),
+        }
+    }
+
     /// `iommufd_get_hw_info`: of devices with DMA only.
     pub(crate) fn get_hw_info(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let device = ucmd.cmd.id(offset_of!(io::iommu_hw_info, dev_id));
-        let Some(Object::Device { .. }) = self.contexts.get(ucmd.context).objects.get(&device)
-        else {
-            return Err(refuse(Errno::ENOENT));
-        };
-        let iommu = Iommu::QEMU_VTD;
+        let iommu = self.iommu_of(ucmd.context, device)?;
         ucmd.cmd.set_u32(offset_of!(io::iommu_hw_info, __bindgen_anon_1), iommu.hw_info_type);
         let capabilities = iommu.capabilities(self.profile);
         ucmd.cmd.set_u64(offset_of!(io::iommu_hw_info, out_capabilities), capabilities);

@@ -23,7 +23,9 @@
 //! | `CHANGE_PROCESS` with its hazards | `change_process` |
 //! | auto and manual HWPTs | `hwpt` |
 //! | device files: BIND, ATTACH, DETACH, interrupts, reset, last close | `vfio` |
-//! | devices, DMA, bus mastering, the IOMMU of QEMU | `hardware` |
+//! | devices, DMA, bus mastering | `hardware` |
+//! | IOMMUs: apertures, page sizes, reserved windows | `iommu` |
+//! | mock devices and domains (`IOMMU_TEST_CMD`) | `mock` |
 //! | the machine's own invariants, checked | `audit` |
 //!
 //! # Refused, as Linux refuses it
@@ -40,7 +42,7 @@
 //!
 //! # Absent
 //!
-//! Legacy groups, containers and type1; KVM; mock domains and selftest accesses; fault queues and
+//! Legacy groups, containers and type1; KVM; selftest accesses; fault queues and
 //! viommus; nesting, PASIDs, dirty tracking; migration features; threads (a call is atomic,
 //! so nothing answers EBUSY for being in transition); permissions of paths; failing allocations
 //! (ENOMEM means a limit).
@@ -60,10 +62,12 @@ mod hardware;
 mod hwpt;
 mod ioas;
 mod ioctl;
+mod iommu;
 mod iommufd;
 mod machine;
 mod mapping;
 mod memory;
+mod mock;
 mod pages;
 mod process;
 mod profile;
@@ -76,7 +80,8 @@ mod user;
 mod vfio;
 mod view;
 
-pub use hardware::{BUS_MASTER, COMMAND_OFFSET, DeviceKind, DeviceSpec, DmaFault, Iommu};
+pub use hardware::{BUS_MASTER, COMMAND_OFFSET, DeviceKind, DeviceSpec, DmaFault};
+pub use iommu::{Iommu, IommuDriver};
 pub use machine::{Door, Machine, Placement};
 pub use process::ProcessSpec;
 pub use profile::{Profile, Quirk};

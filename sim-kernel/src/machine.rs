@@ -51,7 +51,7 @@ pub struct Placement {
 }
 
 impl Machine {
-    /// A machine without processes and devices. Its IOMMU is [`crate::hardware::Iommu::QEMU_VTD`].
+    /// A machine without processes and devices.
     pub fn new(profile: Profile) -> Self {
         Self {
             profile,

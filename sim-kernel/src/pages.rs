@@ -27,7 +27,7 @@ use crate::memory::inode;
 use crate::refusal::{Refusal, refuse};
 use crate::slots::{ContextId, FileId, MemoryId, SetId};
 use handoff_model::errno::Errno;
-use handoff_model::ids::{ObjectId, PAGE_BYTES};
+use handoff_model::ids::{ObjectId, PAGE_BYTES, Pid};
 use handoff_model::view::{PageRef, PageRun};
 use std::ops::Range;
 
@@ -171,6 +171,13 @@ impl Machine {
             index += count;
         }
         Ok(pins)
+    }
+
+    /// The page of the caller's own memory at an address (`get_user_pages_fast`). EFAULT.
+    pub(crate) fn present(&self, pid: Pid, va: u64) -> Result<Pin, Refusal> {
+        let page = va - va % PAGE_BYTES;
+        let pins = self.resolve_user(self.owner(pid), page, 0..1)?;
+        Ok(pins[0])
     }
 
     /// `memfd_pin_folios`.

@@ -81,6 +81,7 @@ const COMMANDS: &[Command] = &[
     command(nr::IOMMU_IOAS_MAP_FILE, 40, 40, Release::V6_13, Machine::ioas_map_file),
     command(nr::IOMMU_IOAS_UNMAP, 24, 24, Release::V6_12, Machine::ioas_unmap),
     command(nr::IOMMU_OPTION, 24, 24, Release::V6_12, Machine::option),
+    command(nr::IOMMU_TEST_CMD, 72, 68, Release::V6_12, Machine::test_command),
 ];
 
 /// The bits of a request that number it within its type.

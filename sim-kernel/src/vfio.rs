@@ -18,7 +18,7 @@
 use crate::file::File;
 use crate::hardware::{Armed, Binding, CONFIG_BYTES, CONFIG_REGION, DeviceKind, region_offset};
 use crate::ioctl::Request;
-use crate::iommufd::Object;
+use crate::iommufd::{Hardware, Object};
 use crate::machine::Machine;
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::slots::{ContextId, DeviceId, FileId};
@@ -128,7 +128,7 @@ impl Machine {
         let object = match self.device(id).spec.kind {
             DeviceKind::Mdev { needs_kvm: true } => return Err(refuse(Errno::ESRCH)),
             DeviceKind::Mdev { needs_kvm: false } => Object::Access { device: id, ioas: None },
-            DeviceKind::Pci { .. } => Object::Device { device: id, hwpt: None },
+            DeviceKind::Pci { .. } => Object::Device { hardware: Hardware::Vfio(id), hwpt: None },
         };
         self.atomically(|machine| {
             let object = machine.contexts.get_mut(context).insert(object);

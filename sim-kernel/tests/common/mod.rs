@@ -5,6 +5,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 #![allow(clippy::needless_pass_by_value, reason = "calls are written in place")]
 
+pub mod raw;
+
 use handoff_model::call::{Call, Reply, Rights, UNLIMITED};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid, Va};

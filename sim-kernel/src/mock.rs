@@ -1,0 +1,129 @@
+//! `IOMMU_TEST_CMD`: mock devices and their domains, and what the kernel's own tests ask of them.
+//!
+//! A mock device is made and attached in one call (`MOCK_DOMAIN`), which tells three objects: what holds
+//! the device bound (*stdev*), the domain, and the device. It has an IOMMU of its own kind,
+//! [`Iommu::MOCK`](crate::Iommu::MOCK), and goes when the stdev is destroyed.
+//!
+//! The operations are a table; the structure is a union, whose fields stand behind [`UNION`].
+//!
+//! Mirrors `drivers/iommu/iommufd/selftest.c` and `iommufd_test.h`.
+
+use crate::iommufd::{Hardware, Hwpt, Object};
+use crate::machine::Machine;
+use crate::pages::Pin;
+use crate::refusal::{Answered, refuse};
+use crate::slots::ContextId;
+use crate::ucmd::Ucmd;
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
+
+/// Offsets in `struct iommu_test_cmd`.
+const OP: usize = 4;
+const ID: usize = 8;
+pub(crate) const UNION: usize = 16;
+
+/// A device of the kernel's own tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MockDevice {
+    /// `MOCK_FLAGS_DEVICE_*`.
+    pub(crate) flags: u32,
+}
+
+/// `MOCK_FLAGS_DEVICE_NO_DIRTY` and `_PASID`.
+const NO_DIRTY: u32 = 1;
+const PASID: u32 = 4;
+
+/// What answers an operation.
+type Run = fn(&mut Machine, &mut Ucmd<'_>) -> Answered<()>;
+
+/// `IOMMU_TEST_OP_*`, and what answers.
+const OPS: &[(u32, Run)] =
+    &[(2, Machine::mock_domain), (3, Machine::check_map), (12, Machine::mock_domain_flags)];
+
+impl Machine {
+    /// `iommufd_test`. EOPNOTSUPP for an operation that is not known.
+    pub(crate) fn test_command(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let op = ucmd.cmd.u32(OP);
+        let known = OPS.iter().find(|(number, _)| *number == op);
+        let (_, run) = known.ok_or(refuse(Errno::EOPNOTSUPP))?;
+        run(self, ucmd)
+    }
+
+    fn mock_domain(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        self.make_mock_device(ucmd, 0)
+    }
+
+    fn mock_domain_flags(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let flags = ucmd.cmd.u32(UNION + 12);
+        self.make_mock_device(ucmd, flags)
+    }
+
+    /// `iommufd_test_mock_domain`: EINVAL (flags), then as attaching. The numbers are those of the
+    /// stdev, the device, and then of what attaching makes.
+    fn make_mock_device(&mut self, ucmd: &mut Ucmd<'_>, flags: u32) -> Answered<()> {
+        if flags & !(NO_DIRTY | PASID) != 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let (context, page_table) = (ucmd.context, ucmd.cmd.id(ID));
+        self.atomically(|machine| {
+            let table = machine.contexts.get_mut(context);
+            let hardware = Hardware::Mock(MockDevice { flags });
+            let stdev = table.insert(Object::Stdev { idev: ObjectId(0) });
+            let idev = table.insert(Object::Device { hardware, hwpt: None });
+            table.objects.insert(stdev, Object::Stdev { idev });
+            let (hwpt, _) = machine.attach_device(context, idev, page_table)?;
+            for (at, id) in [stdev, hwpt, idev].into_iter().enumerate() {
+                ucmd.cmd.set_u32(UNION + 4 * at, id.0);
+            }
+            ucmd.respond()
+        })
+    }
+
+    /// `iommufd_selftest_destroy`.
+    pub(crate) fn remove_mock_device(&mut self, context: ContextId, idev: ObjectId) {
+        self.detach_device(context, idev);
+        self.contexts.get_mut(context).objects.remove(&idev);
+    }
+
+    /// A domain of the mock driver. ENOENT, EINVAL for a domain of another.
+    pub(crate) fn mock_hwpt(&self, ucmd: &Ucmd<'_>) -> Answered<Hwpt> {
+        let hwpt = self.contexts.get(ucmd.context).hwpt(ucmd.cmd.id(ID));
+        let hwpt = hwpt.ok_or(refuse(Errno::ENOENT))?;
+        let is_mock = hwpt.iommu.driver == crate::iommu::IommuDriver::Mock;
+        if is_mock { Ok(hwpt) } else { Err(refuse(Errno::EINVAL)) }
+    }
+
+    /// `iommufd_test_md_check_pa`: EINVAL (alignment, overflow), then page by page of the domain EFAULT
+    /// where the caller has no memory, EINVAL where the domain leads elsewhere.
+    fn check_map(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let [iova, length_bytes, va] = [0, 8, 16].map(|at| ucmd.cmd.u64(UNION + at));
+        let hwpt = self.mock_hwpt(ucmd)?;
+        let page_bytes = hwpt.iommu.io_page_bytes;
+        let is_aligned = [iova, length_bytes, va].iter().all(|v| v.is_multiple_of(page_bytes));
+        if !is_aligned || va.checked_add(length_bytes).is_none() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let step = usize::try_from(page_bytes).expect("a page size");
+        for at in (0..length_bytes).step_by(step) {
+            let va = va + at;
+            let mut pin = self.present(ucmd.pid, va)?;
+            pin.index = va % PAGE_BYTES;
+            if self.translate(ucmd.context, hwpt.ioas, Iova(iova.wrapping_add(at))) != Some(pin) {
+                return Err(refuse(Errno::EINVAL));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a domain over an address space leads: the page, and in `index` the byte within it.
+    fn translate(&self, context: ContextId, ioas: ObjectId, iova: Iova) -> Option<Pin> {
+        let here = IovaRange { first: iova, last: iova };
+        let ioas = self.contexts.get(context).ioas(ioas)?;
+        let area = ioas.areas.iter().find(|area| area.range.overlaps(&here))?;
+        let byte = area.start_bytes + (iova.0 - area.range.first.0);
+        let index = byte / PAGE_BYTES;
+        let pins = &self.set(context, area.set).pins;
+        let pin = pins.iter().find_map(|pin| pin.clipped(&(index..index + 1)))?;
+        Some(Pin { index: byte % PAGE_BYTES, ..pin })
+    }
+}
