@@ -130,5 +130,5 @@ fn spec(device: &DevicePlan) -> DeviceSpec {
     };
     let vectors = device.interrupts.iter().map(|armed| u32::from(armed.vectors)).max().unwrap_or(1);
     let irqs = vec![1, vectors, 0, 0, 1];
-    DeviceSpec { name: device.name.clone(), path: device.path.clone(), kind, regions: 9, irqs }
+    DeviceSpec { irqs, ..DeviceSpec::new(&device.name, &device.path, kind) }
 }

@@ -33,13 +33,8 @@ fn step(machine: &mut Machine, pid: Pid, role: &mut impl Role, told: &mut Vec<St
 fn machine(scenario: &Scenario) -> Machine {
     let mut machine = Machine::new(scenario.kernel);
     for device in &scenario.plan.devices {
-        machine.plug(DeviceSpec {
-            name: device.name.clone(),
-            path: device.path.clone(),
-            kind: DeviceKind::Pci { can_reset: false },
-            regions: 9,
-            irqs: vec![1, 1, 0, 0, 1],
-        });
+        let kind = DeviceKind::Pci { can_reset: false };
+        machine.plug(DeviceSpec::new(&device.name, &device.path, kind));
     }
     for process in [scenario.old, scenario.new] {
         let (uid, cap_ipc_lock, memlock_bytes) =

@@ -97,6 +97,16 @@ pub enum FileKind {
     Pidfd,
     /// A program that can be executed.
     Image,
+    /// `/dev/kvm`.
+    Kvm,
+    /// A virtual machine of KVM.
+    Vm,
+    /// A vCPU of KVM.
+    Vcpu,
+    /// KVM's knowledge of VFIO files (`KVM_DEV_TYPE_VFIO`).
+    KvmVfio,
+    /// The state of a device on its way (`data_fd` of a migration state).
+    MigrationData,
     /// Anything else.
     Other,
 }

@@ -92,13 +92,17 @@ fn read(process: &Path, fd: Fd) -> Option<Descriptor> {
 }
 
 /// How links to the files of a handoff begin. A memfd has a mode as a program has, so it goes first.
-const KINDS: [(&str, FileKind); 6] = [
+const KINDS: [(&str, FileKind); 10] = [
     ("/dev/iommu", FileKind::Iommufd),
     ("/dev/vfio/devices/", FileKind::Device),
     ("/memfd:", FileKind::Memfd),
     ("anon_inode:[eventfd]", FileKind::Eventfd),
     ("anon_inode:[pidfd]", FileKind::Pidfd),
     ("socket:", FileKind::Socket),
+    ("/dev/kvm", FileKind::Kvm),
+    ("anon_inode:kvm-vm", FileKind::Vm),
+    ("anon_inode:kvm-vcpu", FileKind::Vcpu),
+    ("anon_inode:kvm-vfio", FileKind::KvmVfio),
 ];
 
 fn kind(target: &str, mode: u32) -> FileKind {

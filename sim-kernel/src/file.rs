@@ -43,13 +43,18 @@ pub(crate) struct OpenFile {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum File {
     Iommufd(ContextId),
-    /// Whether it is the bound one, the device knows.
-    Device(DeviceId),
+    Device(DeviceFile),
     Memfd(MemoryId),
     Eventfd(Eventfd),
     Socket(Socket),
     Pidfd(Pid),
     Image(u8),
+}
+
+/// An open file of a device (`vfio_device_file`). Whether it is the bound one, the device knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct DeviceFile {
+    pub(crate) device: DeviceId,
 }
 
 /// An eventfd: what waits in it, by the vector of the device that raised it. Sorted; no zeroes.
@@ -111,7 +116,7 @@ impl Machine {
         }
         match self.files.remove(id).file {
             File::Iommufd(context) => self.release_context(context),
-            File::Device(device) => self.release_device_file(device, id),
+            File::Device(DeviceFile { device }) => self.release_device_file(device, id),
             File::Socket(socket) => self.release_socket(socket),
             File::Memfd(_) | File::Eventfd(_) | File::Pidfd(_) | File::Image(_) => {}
         }
@@ -177,8 +182,8 @@ impl Machine {
             });
         }
         let device = self.devices.iter().position(|device| device.spec.path == path);
-        let file = File::Device(DeviceId::of(device.ok_or(refuse(Errno::ENOENT))?));
-        self.install_new(pid, file, place.fd).map(Reply::Fd)
+        let device = DeviceId::of(device.ok_or(refuse(Errno::ENOENT))?);
+        self.install_new(pid, File::Device(DeviceFile { device }), place.fd).map(Reply::Fd)
     }
 
     fn close(&mut self, pid: Pid, fd: Fd) -> Answered {

@@ -7,7 +7,8 @@
 //! it: BIND and the last close clear it, the driver sets it by writing to configuration space. Other
 //! registers and regions say EIO.
 //!
-//! All devices are behind [`Iommu::QEMU_VTD`](crate::Iommu::QEMU_VTD). Each is an IOMMU group of its own.
+//! All devices are behind [`Iommu::QEMU_VTD`](crate::Iommu::QEMU_VTD). Which of them share an IOMMU group,
+//! their specs say.
 //!
 //! Absent: the content of BARs, peer-to-peer DMA, ATS, IOMMU faults as events, interrupt remapping.
 
@@ -33,10 +34,23 @@ pub struct DeviceSpec {
     pub path: String,
     /// What drives it.
     pub kind: DeviceKind,
+    /// Its IOMMU group: the devices that cannot be told apart by their DMA.
+    pub group: u32,
     /// How many regions it has.
     pub regions: u32,
     /// Vectors by interrupt index: INTx, MSI, MSI-X, error, request. An `edu` has 1, 1, 0, 0 and 1.
     pub irqs: Vec<u32>,
+}
+
+impl DeviceSpec {
+    /// An `edu`, or a mediated device that looks like one, in a group of its own with the number of its
+    /// device file.
+    pub fn new(name: &str, path: &str, kind: DeviceKind) -> Self {
+        let digits = path.rfind(|c: char| !c.is_ascii_digit()).map_or(path, |at| &path[at + 1..]);
+        let group = digits.parse().unwrap_or(0);
+        let (name, path) = (name.to_owned(), path.to_owned());
+        Self { name, path, kind, group, regions: 9, irqs: vec![1, 1, 0, 0, 1] }
+    }
 }
 
 /// What drives a device.

@@ -6,15 +6,17 @@
 //!
 //! Mirrors `fs/ioctl.c`: a request that a file does not know is ENOTTY.
 
-use crate::file::File;
+use crate::file::{DeviceFile, File};
 use crate::machine::{Machine, Placement};
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::slots::FileId;
 use crate::user::User;
+use handoff_model::argument::Ioctl;
 use handoff_model::call::{Answer, Call};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};
 use handoff_model::uapi;
+use handoff_model::view::FileKind;
 
 /// An ioctl under way: who, on which file, with what.
 #[derive(Debug)]
@@ -24,6 +26,16 @@ pub(crate) struct Request<'a> {
     pub(crate) number: u32,
     pub(crate) user: &'a mut User,
     pub(crate) place: &'a Placement,
+}
+
+/// Whether the simulator knows what a file of this kind answers to this ioctl. Of KVM it knows what a
+/// handoff touches; what it does not know of another file, Linux does not know either.
+pub fn is_modelled(ioctl: &Ioctl, kind: FileKind) -> bool {
+    match kind {
+        FileKind::Iommufd => crate::ucmd::is_modelled(ioctl.request),
+        FileKind::Kvm | FileKind::Vm | FileKind::Vcpu | FileKind::KvmVfio => false,
+        _ => true,
+    }
 }
 
 impl Machine {
@@ -54,7 +66,7 @@ impl Machine {
         let mut request = Request { pid, file, number, user, place };
         match *self.file(file) {
             File::Iommufd(context) => self.iommufd_ioctl(context, &mut request),
-            File::Device(device) => self.device_ioctl(device, &mut request),
+            File::Device(DeviceFile { device, .. }) => self.device_ioctl(device, &mut request),
             _ => Err(refuse(Errno::ENOTTY)),
         }
     }

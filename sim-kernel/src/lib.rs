@@ -81,6 +81,7 @@ mod vfio;
 mod view;
 
 pub use hardware::{BUS_MASTER, COMMAND_OFFSET, DeviceKind, DeviceSpec, DmaFault};
+pub use ioctl::is_modelled;
 pub use iommu::{Iommu, IommuDriver};
 pub use machine::{Door, Machine, Placement};
 pub use process::ProcessSpec;

@@ -15,7 +15,7 @@
 //!
 //! Mirrors `mm/shmem.c`, `mm/memfd.c`, `fs/open.c`, `fs/read_write.c`.
 
-use crate::file::File;
+use crate::file::{DeviceFile, File};
 use crate::machine::{Machine, Placement};
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
@@ -290,7 +290,9 @@ impl Machine {
             File::Memfd(_) if bytes.is_empty() => Ok(Reply::Length(0)),
             File::Memfd(_) if offset_bytes == FILE_BYTES_MAX => Err(refuse(Errno::EFBIG)),
             File::Memfd(memory) => self.write_memory(memory, offset_bytes, bytes),
-            File::Device(device) => self.write_config(file, device, offset_bytes, bytes),
+            File::Device(DeviceFile { device, .. }) => {
+                self.write_config(file, device, offset_bytes, bytes)
+            }
             File::Iommufd(_) => Err(refuse(Errno::EINVAL)),
             _ => Err(refuse(Errno::ESPIPE)),
         }
@@ -316,7 +318,9 @@ impl Machine {
             File::Memfd(memory) => {
                 Ok(Reply::Bytes(self.read_memory(memory, offset_bytes, length_bytes)))
             }
-            File::Device(device) => self.read_config(file, device, offset_bytes, length_bytes),
+            File::Device(DeviceFile { device, .. }) => {
+                self.read_config(file, device, offset_bytes, length_bytes)
+            }
             File::Iommufd(_) => Err(refuse(Errno::EINVAL)),
             _ => Err(refuse(Errno::ESPIPE)),
         }

@@ -84,6 +84,12 @@ const COMMANDS: &[Command] = &[
     command(nr::IOMMU_TEST_CMD, 72, 68, Release::V6_12, Machine::test_command),
 ];
 
+/// Whether a request is in the table, or none of iommufd's at all.
+pub(crate) fn is_modelled(request: u32) -> bool {
+    let name = handoff_model::request::name(request).unwrap_or_default();
+    !name.starts_with("IOMMU_") || COMMANDS.iter().any(|command| command.number == request)
+}
+
 /// The bits of a request that number it within its type.
 const NUMBER: u32 = 0xff;
 

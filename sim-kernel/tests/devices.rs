@@ -15,14 +15,8 @@ const MSI: u32 = 1;
 #[test]
 fn bind_refusals() {
     let mut rig = Rig::default();
-    let spec = DeviceSpec {
-        name: "gpu".into(),
-        path: "/dev/vfio/devices/vfio3".into(),
-        kind: DeviceKind::Mdev { needs_kvm: true },
-        regions: 9,
-        irqs: vec![1],
-    };
-    rig.machine.plug(spec);
+    let kind = DeviceKind::Mdev { needs_kvm: true };
+    rig.machine.plug(DeviceSpec::new("gpu", "/dev/vfio/devices/vfio3", kind));
     let Setup { iommufd, device: bound, memfd, .. } = rig.set_up(1);
     let free = rig.open(OLD, NIC);
     let second = rig.open(OLD, EDU);

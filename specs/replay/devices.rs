@@ -54,13 +54,8 @@ fn device_of(event: &Event, opened: &mut BTreeMap<(Pid, Fd), String>) -> Option<
 
 /// An `edu`: 9 regions; one vector each of `INTx`, MSI and request.
 fn usual(path: &str) -> DeviceSpec {
-    DeviceSpec {
-        name: path.rsplit('/').next().unwrap_or(path).to_owned(),
-        path: path.to_owned(),
-        kind: DeviceKind::Pci { can_reset: true },
-        regions: 9,
-        irqs: vec![1, 1, 0, 0, 1],
-    }
+    let name = path.rsplit('/').next().unwrap_or(path);
+    DeviceSpec::new(name, path, DeviceKind::Pci { can_reset: true })
 }
 
 /// What a driver's answer tells of its device.

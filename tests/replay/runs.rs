@@ -29,13 +29,9 @@ impl Recorder {
     /// Two processes of one user, connected by sockets; the new one can kill the old one.
     fn new() -> Self {
         let mut machine = Machine::new(Profile::by_name("7.3").expect("a profile"));
-        machine.plug(DeviceSpec {
-            name: "vfio0".into(),
-            path: DEVICE_FILE.into(),
-            kind: DeviceKind::Pci { can_reset: false },
-            regions: 9,
-            irqs: vec![1, 4, 0, 0, 1],
-        });
+        let kind = DeviceKind::Pci { can_reset: false };
+        let irqs = vec![1, 4, 0, 0, 1];
+        machine.plug(DeviceSpec { irqs, ..DeviceSpec::new("vfio0", DEVICE_FILE, kind) });
         let mut run = Self { machine, lines: vec![Header::new("sim", "7.3").line()], told: 0 };
         run.start();
         run.start();

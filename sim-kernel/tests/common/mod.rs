@@ -45,7 +45,7 @@ pub fn profile(name: &str) -> Profile {
 
 fn device(name: &str, path: &str, kind: DeviceKind) -> DeviceSpec {
     let irqs = vec![1, 4, 0, 0, 1];
-    DeviceSpec { name: name.into(), path: path.into(), kind, regions: 9, irqs }
+    DeviceSpec { irqs, ..DeviceSpec::new(name, path, kind) }
 }
 
 impl Default for Rig {
