@@ -33,8 +33,7 @@ impl Simulated {
     pub fn new(profile: Profile) -> Self {
         let mut empty = Machine::new(profile);
         for (_, name, path, kind) in DEVICES {
-            let irqs = vec![1, 1, 0, 0, 1];
-            empty.plug(DeviceSpec { name: name.into(), path: path.into(), kind, regions: 9, irqs });
+            empty.plug(DeviceSpec::new(name, path, kind));
         }
         Self { machine: empty.clone(), empty, refusals: BTreeSet::new() }
     }
