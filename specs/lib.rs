@@ -7,6 +7,7 @@
 //!   and what only the graph of all states shows;
 //! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`];
 //! * [`conform`]: facts about the kernel, on the simulated and on a real one;
+//! * [`lockstep`]: random calls on both, compared;
 //! * [`replay`]: a recorded trace against the simulated kernel;
 //! * [`live`]: the same protocol on the real kernel of this host;
 //! * [`cli`]: the command `handoff`.
@@ -18,6 +19,7 @@ pub mod conform;
 mod environment;
 pub mod graph;
 pub mod live;
+pub mod lockstep;
 pub mod property;
 pub mod replay;
 pub mod scenario;

@@ -5,6 +5,7 @@ mod command;
 mod conform;
 mod defects;
 mod lies;
+mod lockstep;
 mod refusals;
 mod replay;
 mod scenario;

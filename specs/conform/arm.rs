@@ -4,7 +4,7 @@
 //! from 3 on, by the lowest free number. A process of an arm makes one call at a time.
 
 use handoff_model::call::{Answer, Call};
-use handoff_model::ids::{Fd, Iova, Pid};
+use handoff_model::ids::{Fd, Iova, Pid, Va};
 use handoff_sim_kernel::ProcessSpec;
 
 /// A kernel, and processes in it that make the calls that they are told to make.
@@ -25,6 +25,12 @@ pub trait Arm {
     /// them would see.
     fn call(&mut self, pid: Pid, call: &Call) -> Answer;
 
+    /// [`Arm::call`], with the place where a new mapping should go, which is free.
+    fn call_at(&mut self, pid: Pid, call: &Call, place: Option<Va>) -> Answer;
+
+    /// VmPin and VmLck of a living process, in pages; below zero where the kernel's counter has wrapped.
+    fn locked(&mut self, pid: Pid) -> (i64, i64);
+
     /// SIGKILL, and waits until the process is gone.
     fn kill(&mut self, pid: Pid);
 
@@ -39,12 +45,6 @@ pub trait Arm {
 
     /// The device file of a device.
     fn path(&self, device: Device) -> String;
-
-    /// VmPin of a living process, in pages; below zero where the kernel's counter has wrapped.
-    fn vm_pin_pages(&mut self, pid: Pid) -> i64;
-
-    /// VmLck of a living process, in pages; below zero where the kernel's counter has wrapped.
-    fn vm_lck_pages(&mut self, pid: Pid) -> i64;
 
     /// The device raises its first MSI; `pid` holds its bound file under `fd`. Only of an `edu`.
     fn raise(&mut self, device: Device, pid: Pid, fd: Fd);

@@ -246,13 +246,13 @@ impl<'a> Bench<'a> {
 
     /// VmPin of a process must be so many pages.
     pub fn vm_pin(&mut self, pid: Pid, expected_pages: i64) -> Done {
-        let seen = self.arm.vm_pin_pages(pid);
+        let seen = self.arm.locked(pid).0;
         self.same(&format!("VmPin of {pid} in pages"), &seen, &expected_pages)
     }
 
     /// VmLck of a process must be so many pages.
     pub fn vm_lck(&mut self, pid: Pid, expected_pages: i64) -> Done {
-        let seen = self.arm.vm_lck_pages(pid);
+        let seen = self.arm.locked(pid).1;
         self.same(&format!("VmLck of {pid} in pages"), &seen, &expected_pages)
     }
 }

@@ -5,7 +5,7 @@
 
 use super::arm::{Arm, Device, Need};
 use handoff_model::call::{Answer, Call, Reply};
-use handoff_model::ids::{Fd, Iova, Pid};
+use handoff_model::ids::{Fd, Iova, Pid, Va};
 use handoff_model::view::PageRef;
 use handoff_sim_kernel::{
     DeviceKind, DeviceSpec, Machine, Placement, ProcessSpec, Profile, Refusal,
@@ -78,7 +78,12 @@ impl Arm for Simulated {
     }
 
     fn call(&mut self, pid: Pid, call: &Call) -> Answer {
-        let (answer, refusal) = self.machine.call_explained(pid, call, &Placement::default());
+        self.call_at(pid, call, None)
+    }
+
+    fn call_at(&mut self, pid: Pid, call: &Call, place: Option<Va>) -> Answer {
+        let place = Placement { va: place, ..Placement::default() };
+        let (answer, refusal) = self.machine.call_explained(pid, call, &place);
         self.refusals.extend(refusal);
         if let Err(broken) = self.machine.audit() {
             panic!("after {call:?}: {broken}");
@@ -108,12 +113,8 @@ impl Arm for Simulated {
         DEVICES.iter().find(|(known, ..)| *known == device).expect("every device is there").2.into()
     }
 
-    fn vm_pin_pages(&mut self, pid: Pid) -> i64 {
-        self.machine.vm_pin_pages(pid)
-    }
-
-    fn vm_lck_pages(&mut self, pid: Pid) -> i64 {
-        self.machine.vm_lck_pages(pid)
+    fn locked(&mut self, pid: Pid) -> (i64, i64) {
+        (self.machine.vm_pin_pages(pid), self.machine.vm_lck_pages(pid))
     }
 
     fn raise(&mut self, device: Device, _: Pid, _: Fd) {

@@ -1,0 +1,87 @@
+//! Ioctls as bytes: forms that no [`Call`] has, and structures with one thing wrong.
+
+use handoff_model::argument::{Argument, Ioctl, Pointee, Structure};
+use handoff_model::call::Call;
+use handoff_model::ids::Fd;
+use handoff_model::uapi;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// An ioctl of words.
+pub(super) fn raw(fd: Fd, request: u32, words: &[u32], pointees: Vec<Pointee>) -> Call {
+    let bytes = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let argument = Argument::Structure(Structure { bytes, read_only: false, pointees });
+    Call::Ioctl { fd, ioctl: Ioctl { request, argument } }
+}
+
+/// The same as bytes.
+fn as_bytes(call: &Call) -> Option<(Fd, u32, Structure)> {
+    let (fd, Ioctl { request, argument }) = uapi::encode(call)?;
+    match argument {
+        Argument::Structure(structure) => Some((fd, request, structure)),
+        Argument::Value(_) => None,
+    }
+}
+
+/// A map or copy whose IOVA the kernel chooses.
+pub(super) fn automatic(call: &Call) -> Call {
+    const FLAGS: usize = 4;
+    const FIXED: u8 = 1;
+    let (fd, request, mut structure) = as_bytes(call).expect("a map is an ioctl");
+    structure.bytes[FLAGS] &= !FIXED;
+    Call::Ioctl { fd, ioctl: Ioctl { request, argument: Argument::Structure(structure) } }
+}
+
+/// How to spoil a structure.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Spoil {
+    /// A word of it.
+    Word(u32),
+    /// One byte more, and something in it or not.
+    Longer(u8),
+    /// Bytes less, and said so.
+    Shorter(usize),
+    /// Bytes less than said.
+    CutOff(usize),
+    /// It cannot be written.
+    ReadOnly,
+}
+
+pub(super) fn spoils() -> impl Strategy<Value = Spoil> {
+    prop_oneof![
+        6 => select(vec![0, 1, 2, 3, 7, 8, 0x1000, 0x8000_0000, u32::MAX]).prop_map(Spoil::Word),
+        1 => select(vec![0, 1]).prop_map(Spoil::Longer),
+        1 => (1..9usize).prop_map(Spoil::Shorter),
+        1 => (1..9usize).prop_map(Spoil::CutOff),
+        1 => Just(Spoil::ReadOnly),
+    ]
+}
+
+/// The call with something wrong about its structure; `None` for a call without one.
+pub(super) fn spoil(call: &Call, at: prop::sample::Index, how: Spoil) -> Option<Call> {
+    let (fd, request, mut structure) = as_bytes(call)?;
+    let bytes = &mut structure.bytes;
+    let say = |bytes: &mut Vec<u8>, size: usize| {
+        bytes[..4].copy_from_slice(&u32::try_from(size).expect("small").to_ne_bytes());
+    };
+    match how {
+        Spoil::Word(word) => {
+            let place = at.index(bytes.len() / 4) * 4;
+            let is_pointer = structure.pointees.iter().any(|p| (p.at..p.at + 8).contains(&place));
+            if !is_pointer {
+                bytes[place..place + 4].copy_from_slice(&word.to_ne_bytes());
+            }
+        }
+        Spoil::Longer(byte) => {
+            bytes.push(byte);
+            say(bytes, bytes.len());
+        }
+        Spoil::Shorter(less) => say(bytes, bytes.len().saturating_sub(less)),
+        Spoil::CutOff(less) => {
+            bytes.truncate(bytes.len().saturating_sub(less).max(4));
+            structure.pointees.retain(|pointee| pointee.at + 8 <= bytes.len());
+        }
+        Spoil::ReadOnly => structure.read_only = true,
+    }
+    Some(Call::Ioctl { fd, ioctl: Ioctl { request, argument: Argument::Structure(structure) } })
+}
