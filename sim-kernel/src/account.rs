@@ -105,8 +105,14 @@ impl Machine {
         Ok(())
     }
 
-    /// Gives a charge back. EINVAL for a dead memory map (K3), and then nothing is given back.
-    pub(crate) fn uncharge(&mut self, owner: Owner, mode: Mode, pages: u64) -> Result<(), Refusal> {
+    /// Whether the counter of an owner can be reached. EINVAL for a dead memory map (K3).
+    pub(crate) fn check_reach(&self, owner: Owner, mode: Mode) -> Result<(), Refusal> {
+        let needs_mm = mode == Mode::Mm && self.profile.has(Quirk::DeadOwner);
+        if needs_mm && !self.is_mm_alive(owner.mm) { Err(refuse(Errno::EINVAL)) } else { Ok(()) }
+    }
+
+    /// Gives a charge back.
+    pub(crate) fn uncharge(&mut self, owner: Owner, mode: Mode, pages: u64) {
         match mode {
             Mode::Nobody => {}
             Mode::User => {
@@ -116,15 +122,9 @@ impl Machine {
                     add(&mut self.books.users, owner.uid, -signed(pages));
                 }
             }
-            Mode::Mm => {
-                if !self.is_mm_alive(owner.mm) && self.profile.has(Quirk::DeadOwner) {
-                    return Err(refuse(Errno::EINVAL));
-                }
-                add(&mut self.books.locked, owner.mm, -signed(pages));
-            }
+            Mode::Mm => add(&mut self.books.locked, owner.mm, -signed(pages)),
         }
         self.move_pinned(owner, -signed(pages));
-        Ok(())
     }
 
     /// Counts VmPin alone.

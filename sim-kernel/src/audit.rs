@@ -7,7 +7,7 @@
 use crate::account::Mode;
 use crate::file::File;
 use crate::machine::Machine;
-use crate::pages::{PageSet, Source, gaps};
+use crate::pages::{PageSet, gaps};
 use crate::process::Process;
 use crate::profile::Quirk;
 use crate::slots::FileId;
@@ -45,16 +45,20 @@ impl Machine {
             File::Socket(socket) => Some(socket.queue.iter().flat_map(|packet| &packet.files)),
             _ => None,
         });
-        let sources = self.page_sets().filter_map(|set| match set.source {
-            Source::File(file, _) => Some(file),
-            Source::User(_) => None,
+        let sources = self.page_sets().filter_map(|set| set.source.file());
+        let accesses = self.files.iter().filter_map(|(_, open)| match &open.file {
+            File::MockAccess(access) => Some(access.iommufd),
+            _ => None,
         });
         let devices = self.devices.iter().flat_map(|device| {
             let triggers = device.armed.iter().flat_map(|armed| &armed.triggers);
             let all = triggers.chain(&device.notifiers).copied().flatten();
             all.chain(device.binding.map(|binding| binding.iommufd))
         });
-        slots.map(|slot| slot.file).chain(packets.flatten().copied()).chain(sources).chain(devices)
+        (slots.map(|slot| slot.file).chain(packets.flatten().copied()))
+            .chain(sources)
+            .chain(accesses)
+            .chain(devices)
     }
 
     fn audit_references(&self) -> Result<(), String> {
@@ -65,11 +69,13 @@ impl Machine {
         same("references", &counted, &kept)
     }
 
-    /// Exactly what areas in address spaces with a domain cover is pinned, and once.
+    /// Exactly what areas in address spaces with a domain cover and accesses have pinned, is pinned, and
+    /// once.
     fn audit_pins(&self) -> Result<(), String> {
         for (_, context) in self.contexts.iter() {
+            let all = context.wanted(&context.sets.ids().into_iter().collect());
             for (id, set) in context.sets.iter() {
-                let wanted = context.wanted(id);
+                let wanted = all.get(&id).ok_or(format!("{set:?} has no area"))?;
                 if !wanted.iter().all(|range| gaps(&set.pins, range.clone()).is_empty()) {
                     return Err(format!("{set:?} is not pinned in {wanted:?}"));
                 }

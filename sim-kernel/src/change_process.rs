@@ -111,7 +111,10 @@ impl Machine {
         if set.moves_pinned_only(taker, self.profile) {
             self.move_pinned_to(owner, taker, pinned);
         } else if changes_account {
-            result = self.uncharge(owner, mode, pinned);
+            result = self.check_reach(owner, mode);
+            if result.is_ok() {
+                self.uncharge(owner, mode, pinned);
+            }
             let remembered = if result.is_ok() { pinned } else { 0 };
             self.set_mut(context, id).charged = remembered;
         }

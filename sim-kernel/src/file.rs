@@ -5,7 +5,7 @@
 //!
 //! Invariant: `refs` counts its holders, and a file is in the table while it has any. Holders are
 //! descriptor slots, packets in flight, page sets over it (MAP_FILE), interrupt triggers (eventfds),
-//! and bound devices (their context's iommufd). Proved by the property test.
+//! bound devices and the accesses of tests (their context's iommufd). Proved by the property test.
 //!
 //! The last reference releases what the file stands for: a context, a bound device, a socket.
 //!
@@ -14,9 +14,11 @@
 //!
 //! Mirrors `fs/file.c`, `fs/file_table.c`, `fs/fcntl.c`, `fs/open.c`.
 
+use crate::dma_buf::DmaBuf;
 use crate::iommufd::Context;
 use crate::machine::{Machine, Placement};
 use crate::memory::inode;
+use crate::mock_access::AccessFile;
 use crate::process::Descriptor;
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
@@ -49,6 +51,8 @@ pub(crate) enum File {
     Socket(Socket),
     Pidfd(Pid),
     Image(u8),
+    MockAccess(AccessFile),
+    DmaBuf(DmaBuf),
 }
 
 /// An open file of a device (`vfio_device_file`). Whether it is the bound one, the device knows.
@@ -118,7 +122,12 @@ impl Machine {
             File::Iommufd(context) => self.release_context(context),
             File::Device(DeviceFile { device }) => self.release_device_file(device, id),
             File::Socket(socket) => self.release_socket(socket),
-            File::Memfd(_) | File::Eventfd(_) | File::Pidfd(_) | File::Image(_) => {}
+            File::MockAccess(access) => self.release_mock_access(access),
+            File::Memfd(_)
+            | File::Eventfd(_)
+            | File::Pidfd(_)
+            | File::Image(_)
+            | File::DmaBuf(_) => {}
         }
     }
 

@@ -221,7 +221,7 @@ impl Machine {
         let table = self.contexts.get(context);
         let ioas = match table.objects.get(&object)? {
             Object::Device { hwpt, .. } => table.hwpt((*hwpt)?)?.ioas,
-            Object::Access { ioas, .. } => (*ioas)?,
+            Object::Access(access) => access.ioas?,
             Object::Ioas(_) | Object::Hwpt(_) | Object::Stdev { .. } => return None,
         };
         Some((context, ioas))

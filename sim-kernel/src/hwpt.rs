@@ -10,7 +10,6 @@
 //! Mirrors `drivers/iommu/iommufd/hw_pagetable.c`, the attach path of `device.c`, and
 //! `iopt_table_add_domain` of `io_pagetable.c`.
 
-use crate::ioas::Area;
 use crate::iommu::IommuDriver;
 use crate::iommufd::{Context, Hwpt, Object};
 use crate::machine::Machine;
@@ -54,17 +53,22 @@ impl Machine {
         Err(refuse(Errno::EOPNOTSUPP))
     }
 
-    /// `iopt_table_add_domain`: EADDRINUSE for areas that are not whole pages of it or lie outside its
-    /// aperture, then what pinning says. The caller undoes a failure.
+    /// `iopt_table_add_domain`: EADDRINUSE for areas that are not whole pages of it, and for areas and
+    /// allowed addresses outside its aperture, then what pinning says. All or nothing.
     fn add_domain(&mut self, context: ContextId, hwpt: Hwpt) -> Result<ObjectId, Refusal> {
-        let areas = &self.ioas(context, hwpt.ioas)?.areas;
-        let is_aligned = |area: &Area| area.is_aligned(hwpt.iommu.io_page_bytes);
-        let is_within = |area: &Area| hwpt.iommu.aperture.contains(&area.range);
-        if !areas.iter().all(is_aligned) || !areas.iter().all(is_within) {
+        let table = self.contexts.get(context);
+        if !table.fits(hwpt.ioas, hwpt.iommu.io_page_bytes) {
             return Err(refuse(Errno::EADDRINUSE));
         }
+        for range in hwpt.iommu.beyond_aperture() {
+            table.check_reservable(hwpt.ioas, &range)?;
+        }
         let id = self.contexts.get_mut(context).insert(Object::Hwpt(hwpt));
-        self.pin_ioas(context, hwpt.ioas)?;
+        let areas = self.ioas(context, hwpt.ioas)?.areas.clone();
+        self.pin_areas(context, &areas).inspect_err(|_| {
+            self.contexts.get_mut(context).objects.remove(&id);
+            self.unpin_unwanted(context);
+        })?;
         Ok(id)
     }
 
@@ -82,7 +86,7 @@ impl Machine {
         let (ioas, hwpt) = match table.objects.get(&page_table).ok_or(refuse(Errno::ENOENT))? {
             Object::Hwpt(hwpt) => (hwpt.ioas, Some(page_table)),
             Object::Ioas(_) => (page_table, table.auto_hwpt(page_table, iommu.driver)),
-            Object::Device { .. } | Object::Access { .. } | Object::Stdev { .. } => {
+            Object::Device { .. } | Object::Access(_) | Object::Stdev { .. } => {
                 return Err(refuse(Errno::EINVAL));
             }
         };
@@ -90,11 +94,8 @@ impl Machine {
         if let Some(hwpt) = hwpt.filter(|hwpt| old == Some(*hwpt)) {
             return Ok((hwpt, false));
         }
-        let areas = &self.ioas(context, ioas)?.areas;
-        let is_reserved =
-            |area: &Area| iommu.reserved.is_some_and(|reserved| area.range.overlaps(&reserved));
-        if areas.iter().any(is_reserved) {
-            return Err(refuse(Errno::EADDRINUSE));
+        if let Some(reserved) = iommu.reserved {
+            self.contexts.get(context).check_reservable(ioas, &reserved)?;
         }
         let hwpt = match hwpt {
             Some(hwpt) if !self.takes_devices_of(context, hwpt, iommu.driver) => {
@@ -103,7 +104,7 @@ impl Machine {
             Some(hwpt) => hwpt,
             None => {
                 let hwpt = Hwpt { ioas, iommu, auto: true };
-                self.atomically(|machine| machine.add_domain(context, hwpt))?
+                self.add_domain(context, hwpt)?
             }
         };
         self.set_hwpt(context, device, Some(hwpt));

@@ -13,19 +13,20 @@
 //!
 //! Mirrors `drivers/iommu/iommufd/main.c`.
 
-use crate::ioas::{Area, Ioas};
+use crate::access::Access;
+use crate::ioas::Ioas;
 use crate::iommu::Iommu;
 use crate::machine::Machine;
 use crate::mock::MockDevice;
 use crate::pages::PageSet;
 use crate::process::MmId;
-use crate::refusal::{Answered, Refusal, refuse};
+use crate::refusal::{Answered, refuse};
 use crate::slots::{ContextId, DeviceId, MemoryId, SetId, Slots};
 use crate::ucmd::Ucmd;
 use handoff_model::errno::Errno;
 use handoff_model::ids::ObjectId;
 use iommufd_bindings as io;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
 use std::ops::Range;
 
@@ -48,7 +49,7 @@ pub(crate) enum Object {
     /// A device with DMA of its own, and the domain that it is attached to.
     Device { hardware: Hardware, hwpt: Option<ObjectId> },
     /// A device that the kernel emulates, and the address space that it looks into.
-    Access { device: DeviceId, ioas: Option<ObjectId> },
+    Access(Access),
     /// What holds a mock device bound (`IOMMUFD_OBJ_SELFTEST`): its device object.
     Stdev { idev: ObjectId },
 }
@@ -86,7 +87,7 @@ impl Object {
         match self {
             Self::Ioas(_) | Self::Stdev { .. } => None,
             Self::Hwpt(hwpt) => Some(hwpt.ioas),
-            Self::Device { hwpt: used, .. } | Self::Access { ioas: used, .. } => *used,
+            Self::Device { hwpt: used, .. } | Self::Access(Access { ioas: used, .. }) => *used,
         }
     }
 }
@@ -150,23 +151,25 @@ impl Context {
         })
     }
 
-    /// How many accesses look into an address space.
-    pub(crate) fn accesses(&self, wanted: ObjectId) -> usize {
-        let looks = |object: &&Object| matches!(object, Object::Access { ioas, .. } if *ioas == Some(wanted));
-        self.objects.values().filter(looks).count()
-    }
-
-    /// The slices of a page set that areas in address spaces with a domain cover.
-    pub(crate) fn wanted(&self, set: SetId) -> Vec<Range<u64>> {
-        (self.address_spaces())
-            .filter(|(id, _)| self.has_domain(*id))
-            .flat_map(|(_, ioas)| ioas.areas.iter().filter(|area| area.set == set))
-            .map(Area::indices)
-            .collect()
-    }
-
-    pub(crate) fn has_areas(&self, set: SetId) -> bool {
-        self.address_spaces().any(|(_, ioas)| ioas.areas.iter().any(|area| area.set == set))
+    /// For each of these sets that has areas, the slices of it that must be pinned: those that areas in
+    /// address spaces with a domain cover, and those that accesses have pinned.
+    pub(crate) fn wanted(&self, sets: &BTreeSet<SetId>) -> BTreeMap<SetId, Vec<Range<u64>>> {
+        let mut wanted: BTreeMap<SetId, Vec<Range<u64>>> = BTreeMap::new();
+        for (id, ioas) in self.address_spaces() {
+            let is_mapped = self.has_domain(id);
+            for area in ioas.areas.iter().filter(|area| sets.contains(&area.set)) {
+                let is_pinned = is_mapped && !self.sets.get(area.set).is_dma_buf();
+                let ranges = wanted.entry(area.set).or_default();
+                ranges.extend(is_pinned.then(|| area.indices()));
+            }
+            for range in self.accesses(id).flat_map(Access::pinned) {
+                for area in ioas.met(&range).iter().filter(|area| sets.contains(&area.set)) {
+                    let indices = area.clipped(&range).indices();
+                    wanted.entry(area.set).or_default().push(indices);
+                }
+            }
+        }
+        wanted
     }
 
     /// Whether a page of this memory object is pinned.
@@ -181,17 +184,12 @@ impl Context {
 }
 
 impl Machine {
-    /// An IOAS. ENOENT, also for an object of another kind.
-    pub(crate) fn ioas(&self, context: ContextId, id: ObjectId) -> Result<&Ioas, Refusal> {
-        self.contexts.get(context).ioas(id).ok_or(refuse(Errno::ENOENT))
-    }
-
     /// `iommufd_destroy`. ENOENT, EBUSY.
     pub(crate) fn destroy(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let id = ucmd.cmd.id(offset_of!(io::iommu_destroy, id));
         let table = self.contexts.get(ucmd.context);
         let object = table.objects.get(&id).ok_or(refuse(Errno::ENOENT))?;
-        let is_held = matches!(object, Object::Device { .. } | Object::Access { .. });
+        let is_held = matches!(object, Object::Device { .. } | Object::Access(_));
         if is_held || table.is_used(id) {
             return Err(refuse(Errno::EBUSY));
         }
@@ -206,14 +204,17 @@ impl Machine {
 
     /// `iommufd_option`. EOPNOTSUPP for what is reserved or not known.
     pub(crate) fn option(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        const VALUE: usize = offset_of!(io::iommu_option, val64);
         if ucmd.cmd.u16(offset_of!(io::iommu_option, __reserved)) != 0 {
             return Err(refuse(Errno::EOPNOTSUPP));
         }
         match ucmd.cmd.u32(offset_of!(io::iommu_option, option_id)) {
             0 => self.rlimit_mode(ucmd)?,
+            1 => self.huge_pages(ucmd)?,
             _ => return Err(refuse(Errno::EOPNOTSUPP)),
         }
-        ucmd.respond()
+        let value = ucmd.cmd.u64(VALUE).to_ne_bytes();
+        ucmd.user.write(VALUE, &value)
     }
 
     /// `iommufd_option_rlimit_mode`. SET: EPERM, then EBUSY once there is an object, EINVAL.

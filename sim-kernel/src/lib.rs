@@ -52,9 +52,12 @@
 //! [`Profile`]: `6.12`, `6.13`, `7.2`, `7.3`, and `fixed`, where the hazards K1, K2 and K3 are mended.
 //! Facts are those of Linux 7.3.4, 7.2.13 and 6.12.107.
 
+mod access;
 mod account;
+mod area;
 mod audit;
 mod change_process;
+mod dma_buf;
 mod file;
 mod follow;
 mod guest;
@@ -64,10 +67,12 @@ mod ioas;
 mod ioctl;
 mod iommu;
 mod iommufd;
+mod iova;
 mod machine;
 mod mapping;
 mod memory;
 mod mock;
+mod mock_access;
 mod pages;
 mod process;
 mod profile;

@@ -83,6 +83,11 @@ impl Memory {
         runs
     }
 
+    /// Which page is there: how often it was replaced.
+    pub(crate) fn generation(&self, page: u64) -> u32 {
+        self.runs(page..page + 1)[0].1
+    }
+
     /// Puts fresh pages of zeroes there.
     fn replace(&mut self, range: Range<u64>) {
         let before = self.runs(0..range.start);
@@ -115,7 +120,7 @@ impl Memory {
     }
 
     /// Writes anywhere; the length is the caller's business.
-    fn write(&mut self, offset_bytes: u64, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, offset_bytes: u64, bytes: &[u8]) {
         let mut done = 0;
         while done < bytes.len() {
             let offset = offset_bytes + done as u64;
@@ -127,7 +132,7 @@ impl Memory {
     }
 
     /// What is there; zeroes where nothing was written.
-    fn read(&self, range: Range<u64>) -> Vec<u8> {
+    pub(crate) fn read(&self, range: Range<u64>) -> Vec<u8> {
         let length = usize::try_from(range.end - range.start).expect("one transfer");
         let mut bytes = vec![0; length];
         let first = range.start / PAGE_BYTES;

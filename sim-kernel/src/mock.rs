@@ -9,6 +9,7 @@
 //! Mirrors `drivers/iommu/iommufd/selftest.c` and `iommufd_test.h`.
 
 use crate::iommufd::{Hardware, Hwpt, Object};
+use crate::iova::range;
 use crate::machine::Machine;
 use crate::pages::Pin;
 use crate::refusal::{Answered, refuse};
@@ -19,7 +20,7 @@ use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 
 /// Offsets in `struct iommu_test_cmd`.
 const OP: usize = 4;
-const ID: usize = 8;
+pub(crate) const ID: usize = 8;
 pub(crate) const UNION: usize = 16;
 
 /// A device of the kernel's own tests.
@@ -37,8 +38,22 @@ const PASID: u32 = 4;
 type Run = fn(&mut Machine, &mut Ucmd<'_>) -> Answered<()>;
 
 /// `IOMMU_TEST_OP_*`, and what answers.
-const OPS: &[(u32, Run)] =
-    &[(2, Machine::mock_domain), (3, Machine::check_map), (12, Machine::mock_domain_flags)];
+const OPS: &[(u32, Run)] = &[
+    (1, Machine::add_reserved),
+    (2, Machine::mock_domain),
+    (3, Machine::check_map),
+    (4, Machine::check_refs),
+    (5, Machine::create_access),
+    (6, Machine::destroy_access_pages),
+    (7, Machine::access_pages),
+    (8, Machine::access_rw),
+    (9, Machine::set_memory_limit),
+    (10, Machine::mock_domain_replace),
+    (11, Machine::replace_access),
+    (12, Machine::mock_domain_flags),
+    (22, Machine::dma_buf_get),
+    (23, Machine::dma_buf_revoke),
+];
 
 impl Machine {
     /// `iommufd_test`. EOPNOTSUPP for an operation that is not known.
@@ -83,6 +98,57 @@ impl Machine {
     pub(crate) fn remove_mock_device(&mut self, context: ContextId, idev: ObjectId) {
         self.detach_device(context, idev);
         self.contexts.get_mut(context).objects.remove(&idev);
+    }
+
+    /// `iommufd_test_mock_domain_replace`: ENOENT, then as attaching; EFAULT, and then it is replaced.
+    fn mock_domain_replace(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let objects = &self.contexts.get(ucmd.context).objects;
+        let Some(Object::Stdev { idev }) = objects.get(&ucmd.cmd.id(ID)) else {
+            return Err(refuse(Errno::ENOENT));
+        };
+        let (hwpt, _) = self.attach_device(ucmd.context, *idev, ucmd.cmd.id(UNION))?;
+        self.reclaim();
+        ucmd.respond_with(UNION, hwpt)
+    }
+
+    /// `iommufd_test_add_reserved`: EINVAL, EOVERFLOW, ENOENT, EADDRINUSE. It stays until the IOAS goes.
+    fn add_reserved(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let [first, length_bytes] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));
+        let range = range(Iova(first), length_bytes)?;
+        let (context, id) = (ucmd.context, ucmd.cmd.id(ID));
+        self.ioas(context, id)?;
+        self.contexts.get(context).check_reservable(id, &range)?;
+        let reserved = &mut self.ioas_mut(context, id).reserved;
+        reserved.push(range);
+        reserved.sort_unstable();
+        Ok(())
+    }
+
+    /// `IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT`: how much a call takes at once is not seen from outside.
+    /// EINVAL below the size of one element.
+    #[allow(clippy::unused_self, reason = "a row of the table")]
+    fn set_memory_limit(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        const ELEMENT_BYTES: u32 = 12;
+        let limit_bytes = ucmd.cmd.u32(UNION);
+        if limit_bytes < ELEMENT_BYTES { Err(refuse(Errno::EINVAL)) } else { Ok(()) }
+    }
+
+    /// `iommufd_test_md_check_refs`: how often each page of the caller's memory is pinned. EINVAL
+    /// (alignment, overflow), EFAULT, EIO where it is another number.
+    fn check_refs(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let [length_bytes, va] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));
+        let expected = ucmd.cmd.u32(UNION + 16) as usize;
+        let is_aligned = [length_bytes, va].iter().all(|v| v.is_multiple_of(PAGE_BYTES));
+        if !is_aligned || va.checked_add(length_bytes).is_none() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        for at in 0..length_bytes / PAGE_BYTES {
+            let page = self.present(ucmd.pid, va + at * PAGE_BYTES)?;
+            if self.times_pinned(&page) != expected {
+                return Err(refuse(Errno::EIO));
+            }
+        }
+        Ok(())
     }
 
     /// A domain of the mock driver. ENOENT, EINVAL for a domain of another.

@@ -3,8 +3,8 @@
 //! A page set is a row of pages with a source, an owner and an accounting mode. Areas of address
 //! spaces are slices of it; COPY makes more areas over the same set.
 //!
-//! The union rule: a page is pinned exactly while at least one area over it lies in an address space
-//! with at least one domain, and it is pinned once. So a map into an address space without a domain
+//! The union rule: a page is pinned exactly while an area over it lies in an address space with a domain,
+//! or an access has pinned it through an area; and it is pinned once. So a map into an address space without a domain
 //! validates nothing (lazy), and everything that gives an address space its first domain, or a
 //! domain's address space an area, pins what is missing, at the expense of the recorded owner (K9).
 //!
@@ -22,13 +22,15 @@
 
 use crate::account::{Mode, Owner};
 use crate::file::File;
+use crate::ioas::Area;
 use crate::machine::Machine;
 use crate::memory::inode;
-use crate::refusal::{Refusal, refuse};
+use crate::refusal::{Answered, Refusal, refuse};
 use crate::slots::{ContextId, FileId, MemoryId, SetId};
 use handoff_model::errno::Errno;
-use handoff_model::ids::{ObjectId, PAGE_BYTES, Pid};
+use handoff_model::ids::{PAGE_BYTES, Pid};
 use handoff_model::view::{PageRef, PageRun};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// A page set.
@@ -53,6 +55,18 @@ pub(crate) enum Source {
     User(u64),
     /// A file from this page on; holds a reference. What kind of file is asked when pages are pinned.
     File(FileId, u64),
+    /// A dma-buf from this page on; holds a reference. Its memory is the device's, and nothing is pinned.
+    DmaBuf(FileId, u64),
+}
+
+impl Source {
+    /// The file that it holds a reference to.
+    pub(crate) fn file(self) -> Option<FileId> {
+        match self {
+            Self::User(_) => None,
+            Self::File(file, _) | Self::DmaBuf(file, _) => Some(file),
+        }
+    }
 }
 
 /// Pages next to each other in the set and in memory. Unpinned ones have the same form.
@@ -133,6 +147,11 @@ fn union(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
 }
 
 impl PageSet {
+    /// Memory of a device, which is not pinned.
+    pub(crate) fn is_dma_buf(&self) -> bool {
+        matches!(self.source, Source::DmaBuf(..))
+    }
+
     pub(crate) fn pinned_pages(&self) -> u64 {
         self.pins.iter().map(|pin| pin.pages).sum()
     }
@@ -141,10 +160,11 @@ impl PageSet {
 impl Machine {
     /// Which pages are there now. EFAULT for addresses that are not mapped, or whose memory map is
     /// dead, or behind the end of the file; EINVAL for a file without pages, or behind its end.
-    fn resolve(&self, set: &PageSet, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
+    pub(crate) fn resolve(&self, set: &PageSet, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
         match set.source {
             Source::User(va) => self.resolve_user(set.owner, va, range),
             Source::File(file, first) => self.resolve_file(file, first, range),
+            Source::DmaBuf(..) => Ok(Vec::new()),
         }
     }
 
@@ -231,31 +251,52 @@ impl Machine {
         (pinned, unpinned)
     }
 
+    /// How often a page is pinned, by all sets of all contexts.
+    pub(crate) fn times_pinned(&self, page: &Pin) -> usize {
+        let sets = self.contexts.iter().flat_map(|(_, context)| context.sets.iter());
+        let holds = |pin: &&Pin| {
+            let pages = pin.page..pin.page + pin.pages;
+            (pin.memory, pin.generation) == (page.memory, page.generation)
+                && pages.contains(&page.page)
+        };
+        sets.flat_map(|(_, set)| &set.pins).filter(holds).count()
+    }
+
     /// Pins what is missing of a slice of a set and charges its owner. EFAULT, EINVAL, ENOMEM; then
-    /// the caller undoes everything.
-    fn pin(&mut self, context: ContextId, id: SetId, range: Range<u64>) -> Result<(), Refusal> {
+    /// nothing is pinned.
+    pub(crate) fn pin(&mut self, context: ContextId, id: SetId, range: Range<u64>) -> Answered<()> {
         let set = self.set(context, id);
         let mut pins = Vec::new();
         for gap in gaps(&set.pins, range) {
             pins.extend(self.resolve(set, gap)?);
         }
-        if pins.is_empty() {
+        let is_new = !pins.is_empty();
+        if !is_new && set.charged == set.pinned_pages() {
             return Ok(());
         }
-        let set = self.set_mut(context, id);
-        pins.append(&mut set.pins);
-        set.pins = joined(pins);
-        self.settle_charge(context, id)
+        let before = set.pins.clone();
+        pins.extend(&before);
+        self.set_mut(context, id).pins = joined(pins);
+        let settled = self.settle_charge(context, id, is_new);
+        if settled.is_err() {
+            self.set_mut(context, id).pins = before;
+            self.settle_discharge(context, id);
+        }
+        settled
     }
 
-    /// `pfn_reader_user_update_pinned`: the charge becomes the number of pinned pages.
-    fn settle_charge(&mut self, context: ContextId, id: SetId) -> Result<(), Refusal> {
+    /// `pfn_reader_user_update_pinned`: the charge becomes the number of pinned pages. A memory map is
+    /// held where pages were pinned just now.
+    fn settle_charge(&mut self, context: ContextId, id: SetId, is_held: bool) -> Answered<()> {
         let set = self.set(context, id);
         let (owner, mode, charged, pinned) = (set.owner, set.mode, set.charged, set.pinned_pages());
+        if pinned != charged && !is_held {
+            self.check_reach(owner, mode)?;
+        }
         if pinned > charged {
             self.charge(owner, mode, pinned - charged)?;
-        } else if pinned < charged {
-            self.uncharge(owner, mode, charged - pinned)?;
+        } else {
+            self.uncharge(owner, mode, charged - pinned);
         }
         self.set_mut(context, id).charged = pinned;
         Ok(())
@@ -266,43 +307,51 @@ impl Machine {
     fn settle_discharge(&mut self, context: ContextId, id: SetId) {
         let set = self.set(context, id);
         let (owner, mode, charged, pinned) = (set.owner, set.mode, set.charged, set.pinned_pages());
-        if pinned < charged && self.uncharge(owner, mode, charged - pinned).is_ok() {
+        if pinned < charged && self.check_reach(owner, mode).is_ok() {
+            self.uncharge(owner, mode, charged - pinned);
             self.set_mut(context, id).charged = pinned;
         }
     }
 
-    /// Pins every area of an address space, in order.
-    pub(crate) fn pin_ioas(&mut self, context: ContextId, ioas: ObjectId) -> Result<(), Refusal> {
-        let areas = self.ioas(context, ioas)?.areas.clone();
-        for area in areas {
-            self.pin(context, area.set, area.indices())?;
-        }
-        Ok(())
+    /// Pins areas, in order. The caller settles their sets where that fails.
+    pub(crate) fn pin_areas(&mut self, context: ContextId, areas: &[Area]) -> Answered<()> {
+        areas.iter().try_for_each(|area| self.pin(context, area.set, area.indices()))
     }
 
-    /// Unpins what no area in an address space with a domain covers, and drops sets without areas.
-    /// Called wherever an area or a domain has gone; cannot fail.
-    pub(crate) fn unpin_unwanted(&mut self, context: ContextId) {
+    /// Unpins of these sets what neither an area in an address space with a domain nor an access wants,
+    /// and drops those without areas. Called wherever an area, a domain or an access has gone; cannot
+    /// fail.
+    pub(crate) fn unpin(&mut self, context: ContextId, sets: &BTreeSet<SetId>) {
+        let mut wanted = self.contexts.get(context).wanted(sets);
         let mut released = Vec::new();
-        for id in self.contexts.get(context).sets.ids() {
-            let wanted = union(self.contexts.get(context).wanted(id));
-            let set = self.set(context, id);
-            let pins: Vec<Pin> = (set.pins.iter())
-                .flat_map(|pin| wanted.iter().filter_map(|range| pin.clipped(range)))
-                .collect();
-            if pins != set.pins {
-                self.set_mut(context, id).pins = pins;
-                self.settle_discharge(context, id);
-            }
-            if !self.contexts.get(context).has_areas(id) {
-                released.push(self.contexts.get_mut(context).sets.remove(id).source);
+        for id in sets {
+            let ranges = wanted.remove(id);
+            let is_over = ranges.is_none();
+            self.keep_pins(context, *id, &union(ranges.unwrap_or_default()));
+            if is_over {
+                released.extend(self.contexts.get_mut(context).sets.remove(*id).source.file());
             }
         }
-        for source in released {
-            if let Source::File(file, _) = source {
-                self.put_file(file);
-            }
+        for file in released {
+            self.put_file(file);
         }
+    }
+
+    fn keep_pins(&mut self, context: ContextId, id: SetId, ranges: &[Range<u64>]) {
+        let set = self.set(context, id);
+        let pins: Vec<Pin> = (set.pins.iter())
+            .flat_map(|pin| ranges.iter().filter_map(|range| pin.clipped(range)))
+            .collect();
+        if pins != set.pins {
+            self.set_mut(context, id).pins = pins;
+            self.settle_discharge(context, id);
+        }
+    }
+
+    /// [`Self::unpin`] for every set of a context.
+    pub(crate) fn unpin_unwanted(&mut self, context: ContextId) {
+        let sets = self.contexts.get(context).sets.ids().into_iter().collect();
+        self.unpin(context, &sets);
     }
 
     pub(crate) fn set(&self, context: ContextId, id: SetId) -> &PageSet {

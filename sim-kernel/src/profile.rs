@@ -94,6 +94,16 @@ impl Profile {
         self.release >= Release::V6_13
     }
 
+    /// Whether `IOMMU_IOAS_MAP_FILE` takes dma-bufs.
+    pub(crate) fn maps_dma_bufs(self) -> bool {
+        self.release >= Release::V7_2
+    }
+
+    /// Whether the mock exporter of dma-bufs tells the descriptor that it makes (7.2.13; 7.3.4 says 0).
+    pub(crate) fn tells_dma_buf(self) -> bool {
+        self.release < Release::V7_3
+    }
+
     /// Whether `IOMMU_GET_HW_INFO` tells of address translation services that PCI does not support.
     pub(crate) fn tells_ats(self) -> bool {
         self.release >= Release::V7_2

@@ -30,6 +30,8 @@ pub(crate) struct Ucmd<'a> {
     pub(crate) place: &'a Placement,
     /// How long the caller says that it is.
     size: usize,
+    /// What the call returns where it succeeds.
+    pub(crate) result: u32,
 }
 
 impl Ucmd<'_> {
@@ -74,6 +76,7 @@ const COMMANDS: &[Command] = &[
     command(nr::IOMMU_HWPT_ALLOC, 48, 24, Release::V6_12, Machine::hwpt_alloc),
     command(nr::IOMMU_HWPT_GET_DIRTY_BITMAP, 48, 48, Release::V6_12, Machine::get_dirty_bitmap),
     command(nr::IOMMU_IOAS_ALLOC, 12, 12, Release::V6_12, Machine::ioas_alloc),
+    command(nr::IOMMU_IOAS_ALLOW_IOVAS, 24, 24, Release::V6_12, Machine::allow_iovas),
     command(nr::IOMMU_IOAS_CHANGE_PROCESS, 8, 8, Release::V6_13, Machine::change_process),
     command(nr::IOMMU_IOAS_COPY, 40, 40, Release::V6_12, Machine::ioas_copy),
     command(nr::IOMMU_IOAS_IOVA_RANGES, 32, 32, Release::V6_12, Machine::iova_ranges),
@@ -113,7 +116,8 @@ impl Machine {
         }
         let cmd = request.user.copy_structure(command.size, size)?;
         let Request { pid, file, ref mut user, place, .. } = *request;
-        (command.run)(self, &mut Ucmd { pid, context, file, cmd, user, place, size })?;
-        Ok(0)
+        let mut ucmd = Ucmd { pid, context, file, cmd, user, place, size, result: 0 };
+        (command.run)(self, &mut ucmd)?;
+        Ok(ucmd.result)
     }
 }

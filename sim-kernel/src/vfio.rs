@@ -15,6 +15,7 @@
 //! Mirrors `drivers/vfio/device_cdev.c`, `vfio_main.c`, `iommufd.c`, `pci/vfio_pci_core.c` and
 //! `pci/vfio_pci_intrs.c`.
 
+use crate::access::{Access, AccessOwner};
 use crate::file::File;
 use crate::hardware::{Armed, Binding, CONFIG_BYTES, CONFIG_REGION, DeviceKind, region_offset};
 use crate::ioctl::Request;
@@ -24,7 +25,7 @@ use crate::refusal::{Answered, Refusal, refuse};
 use crate::slots::{ContextId, DeviceId, FileId};
 use crate::user::Fields;
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId, PAGE_BYTES, Pid};
+use handoff_model::ids::{Fd, ObjectId, Pid};
 use handoff_model::request as nr;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio;
@@ -127,7 +128,9 @@ impl Machine {
         }
         let object = match self.device(id).spec.kind {
             DeviceKind::Mdev { needs_kvm: true } => return Err(refuse(Errno::ESRCH)),
-            DeviceKind::Mdev { needs_kvm: false } => Object::Access { device: id, ioas: None },
+            DeviceKind::Mdev { needs_kvm: false } => {
+                Object::Access(Access { owner: AccessOwner::Vfio(id), ioas: None })
+            }
             DeviceKind::Pci { .. } => Object::Device { hardware: Hardware::Vfio(id), hwpt: None },
         };
         self.atomically(|machine| {
@@ -173,25 +176,9 @@ impl Machine {
         access: ObjectId,
         page_table: ObjectId,
     ) -> Result<bool, Refusal> {
-        let ioas = self.ioas(context, page_table)?;
-        if !ioas.areas.iter().all(|area| area.is_aligned(PAGE_BYTES)) {
-            return Err(refuse(Errno::EADDRINUSE));
-        }
-        let old = self.set_access(context, access, Some(page_table));
+        self.ioas(context, page_table)?;
+        let old = self.change_access(context, access, Some(page_table))?;
         Ok(old.is_some_and(|old| old != page_table))
-    }
-
-    /// Points an access elsewhere; → where it pointed before.
-    fn set_access(
-        &mut self,
-        context: ContextId,
-        access: ObjectId,
-        new: Option<ObjectId>,
-    ) -> Option<ObjectId> {
-        match self.contexts.get_mut(context).objects.get_mut(&access) {
-            Some(Object::Access { ioas, .. }) => std::mem::replace(ioas, new),
-            _ => unreachable!("a bound emulated device has its access"),
-        }
     }
 
     /// `vfio_df_ioctl_detach_pt`: succeeds also when nothing is attached.
@@ -208,7 +195,8 @@ impl Machine {
     fn detach_any(&mut self, id: DeviceId) -> bool {
         let Some(Binding { context, object, .. }) = self.device(id).binding else { return false };
         if self.device(id).is_emulated() {
-            self.set_access(context, object, None).is_some()
+            let old = self.change_access(context, object, None);
+            old.expect("nothing to fit into").is_some()
         } else {
             self.detach_device(context, object)
         }

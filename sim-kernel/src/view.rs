@@ -221,5 +221,6 @@ fn kind(file: &File) -> FileKind {
         File::Socket(_) => FileKind::Socket,
         File::Pidfd(_) => FileKind::Pidfd,
         File::Image(_) => FileKind::Image,
+        File::MockAccess(_) | File::DmaBuf(_) => FileKind::Other,
     }
 }

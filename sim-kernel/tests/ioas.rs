@@ -99,7 +99,8 @@ fn map_file_without_a_domain_takes_any_file() {
         (map(NONE, BAD, 0, 0, TOP), Errno::EOVERFLOW),
         (map(NONE, BAD, 0, 0, 0), Errno::ENOENT),
         (map(ioas, BAD, TOP, 0, 0), Errno::EINVAL),
-        (map(ioas, BAD, TOP, 0, 1), Errno::EOVERFLOW),
+        (map(ioas, BAD, TOP, 0, 2), Errno::EOVERFLOW),
+        (map(ioas, BAD, TOP, 0, 1), Errno::EBADF),
         (map(ioas, BAD, 0, 0, 1), Errno::EBADF),
     ];
     for (call, errno) in rows {
@@ -121,7 +122,7 @@ fn map_file_with_a_domain_takes_memfds_that_reach_so_far() {
         (map(event, 0), Errno::EINVAL),
         (map(memfd, 0x2000), Errno::EINVAL),
         (map(memfd, 0x1001), Errno::EINVAL),
-        (map(memfd, TOP & !0xfff), Errno::EOVERFLOW),
+        (map(memfd, TOP & !0xfff), Errno::EINVAL),
         (map(memfd, (TOP & !0xfff) - 0x1000), Errno::EINVAL),
     ];
     for (call, errno) in rows {
