@@ -6,6 +6,7 @@
 mod check;
 mod doctor;
 mod list;
+mod lockstep;
 mod replay;
 mod run;
 
@@ -45,6 +46,8 @@ enum Command {
     Run(run::Arguments),
     /// Tell whether this host could do a handoff; changes nothing
     Doctor(doctor::Arguments),
+    /// Make random calls on two kernels, one of them simulated, and show where they differ
+    Lockstep(lockstep::Arguments),
     /// Show the built-in scenarios, the properties, the known bugs that can be planted, the kernels
     List(list::Arguments),
     /// A process of a run
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
     let done = match arguments.command {
         None => check::run(&check::Arguments::default(), &mut out),
         Some(Command::Check(arguments)) => check::run(&arguments, &mut out),
+        Some(Command::Lockstep(arguments)) => lockstep::run(&arguments, &mut out),
         Some(Command::List(arguments)) => list::run(&arguments, &mut out),
         Some(Command::Replay(arguments)) => replay::run(&arguments, &mut out),
         Some(Command::Run(arguments)) => run::run(&arguments, &mut out),

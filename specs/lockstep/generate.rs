@@ -14,8 +14,9 @@ use handoff_model::request as nr;
 use handoff_model::view::{FileKind, View};
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest::strategy::BoxedStrategy;
+use proptest::strategy::{BoxedStrategy, Union};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 type Calls = BoxedStrategy<Call>;
 
@@ -36,12 +37,19 @@ pub(super) fn step(state: &State) -> BoxedStrategy<Step> {
         return spec().prop_map(Step::Spawn).boxed();
     }
     let view = state.machine.view();
-    let calls = alive.iter().map(|pid| {
-        let pid = *pid;
-        let by = Caller::new(state, &view, pid);
-        (by.weight(), by.call().prop_map(move |call| Step::Call(pid, call)).boxed())
-    });
-    let calls = prop::strategy::Union::new_weighted(calls.collect());
+    // What is not chosen is not made: a case has hundreds of steps, and each has dozens of sorts.
+    let callers: Vec<_> =
+        alive.iter().map(|pid| (*pid, Arc::new(Caller::new(state, &view, *pid)))).collect();
+    let weighted = callers.into_iter().map(|(pid, by)| (by.weight(), Just((pid, by))));
+    let sorts = SORTS.iter().map(|(weight, sort)| (*weight, Just(*sort)));
+    let calls = (Union::new_weighted(weighted.collect()), Union::new_weighted(sorts.collect()))
+        .prop_flat_map(|((pid, by), sort)| {
+            let spoiled = prop::option::weighted(0.07, (any::<prop::sample::Index>(), spoils()));
+            (sort(&by), spoiled).prop_map(move |(call, spoiled)| {
+                let worse = spoiled.and_then(|(at, how)| spoil(&call, at, how));
+                Step::Call(pid, worse.unwrap_or(call))
+            })
+        });
     let pid = select(alive.clone());
     prop_oneof![
         120 => calls,
@@ -54,7 +62,22 @@ pub(super) fn step(state: &State) -> BoxedStrategy<Step> {
     .boxed()
 }
 
+/// Calls of one sort that a process may make.
+type Sort = fn(&Caller) -> Calls;
+
+/// Sorts of calls, and how often they come.
+const SORTS: &[(u32, Sort)] = &[
+    (10, Caller::file_call),
+    (8, Caller::memory_call),
+    (44, Caller::ioas_call),
+    (12, Caller::object_call),
+    (14, Caller::device_call),
+    (14, Caller::mock_call),
+    (3, Caller::process_call),
+];
+
 /// What a process may refer to.
+#[derive(Debug)]
 struct Caller {
     descriptors: Vec<(Fd, FileKind)>,
     /// Address spaces, by a descriptor of their context.
@@ -202,21 +225,6 @@ impl Caller {
 
     // ---- calls ---------------------------------------------------------------------------------
 
-    fn call(&self) -> Calls {
-        let typed = prop_oneof![
-            10 => self.file_call(),
-            8 => self.memory_call(),
-            44 => self.ioas_call(),
-            12 => self.object_call(),
-            14 => self.device_call(),
-            14 => self.mock_call(),
-            3 => Self::process_call(),
-        ];
-        let spoiled = (typed.clone(), any::<prop::sample::Index>(), spoils())
-            .prop_map(|(call, at, how)| spoil(&call, at, how).unwrap_or(call));
-        prop_oneof![14 => typed, 1 => spoiled].boxed()
-    }
-
     fn file_call(&self) -> Calls {
         let any_fd = self.fd(FileKind::Other);
         let iommufds = self.descriptors.iter().filter(|(_, of)| *of == FileKind::Iommufd).count();
@@ -268,7 +276,8 @@ impl Caller {
         .boxed()
     }
 
-    fn process_call() -> Calls {
+    #[expect(clippy::unused_self, reason = "one of the sorts")]
+    fn process_call(&self) -> Calls {
         let limit = (0..24u64).prop_map(|pages| pages * PAGE_BYTES);
         prop_oneof![
             6 => limit.prop_map(|limit_bytes| Call::SetMemlock { limit_bytes }),

@@ -1,0 +1,41 @@
+//! `handoff lockstep`: random calls on the simulated kernel and on another one, compared.
+
+use super::{Exit, Failure};
+use crate::conform::simulated::Simulated;
+use crate::lockstep::{Plan, run as compare};
+use handoff_sim_kernel::Profile;
+use std::io::Write;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// At least so many calls
+    #[arg(long, default_value_t = 100_000)]
+    calls: u64,
+    /// Steps of a case, after which everything begins anew
+    #[arg(long, default_value_t = 100)]
+    steps: usize,
+    /// What the run depends on: the same seed gives the same calls
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The simulated kernel, one of `handoff list kernels`
+    #[arg(long, default_value = "7.3")]
+    kernel: String,
+    /// Another simulated kernel to compare it with
+    #[arg(long, value_name = "KERNEL")]
+    against: String,
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
+    let Arguments { calls, steps, seed, kernel, against } = arguments;
+    let plan = Plan { calls: *calls, steps: *steps, seed: *seed };
+    let mut arm = Simulated::new(profile(against)?);
+    let report = compare(plan, profile(kernel)?, &mut arm);
+    writeln!(out, "{report}")?;
+    Ok(if report.difference.is_none() { Exit::Good } else { Exit::Bad })
+}
+
+fn profile(name: &str) -> Result<Profile, Failure> {
+    let unknown =
+        || Failure::Usage(format!("no simulated kernel {name:?}; see handoff list kernels"));
+    Profile::by_name(name).ok_or_else(unknown)
+}
