@@ -7,6 +7,7 @@
 //! | [`memory`] | what the process has mapped through it |
 //! | [`socket`], [`spawn`] | the channel to a new process, and the new process |
 //! | [`family`] | processes that a supervisor has started, and theirs |
+//! | [`puppet`] | processes that make the calls that they are told to make |
 //! | [`edu`], [`workload`], [`guest`] | a test device, the work done on it, and a guest that does it |
 //! | [`sysfs`], [`descriptors`], [`observe`] | reading the host: devices, descriptors, a whole view |
 //! | [`doctor`] | whether this host can do a handoff at all |
@@ -28,6 +29,7 @@ pub mod guest;
 pub mod host;
 pub mod observe;
 mod process;
+pub mod puppet;
 pub mod recorder;
 pub mod socket;
 pub mod spawn;
