@@ -8,7 +8,7 @@ use crate::memory::Memory;
 use crate::{process, spawn, sys};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::ids::{Fd, Pid, Va};
 use handoff_model::kernel::Kernel;
 use rustix::fd::{IntoRawFd, OwnedFd};
 use rustix::process::{DumpableBehavior, PidfdFlags, Resource};
@@ -34,10 +34,11 @@ pub fn live(again: &[&str]) -> Result<(), Errno> {
 
 /// The life of a program that a puppet has executed.
 pub fn live_on(again: &[&str]) -> Result<(), Errno> {
-    let host =
-        Host::new(again.iter().map(OsString::from).collect(), Memory::default(), Box::new(NoGuest));
+    let (memory, argv) = (Memory::default(), again.iter().map(OsString::from).collect());
+    let host = Host::new(argv, memory.clone(), Box::new(NoGuest));
     let again = again.iter().map(|arg| CString::new(*arg).map_err(|_| Errno::EINVAL));
-    let mut life = Life { again: again.collect::<Result<_, _>>()?, host, link: Link::new(STRING) };
+    let again = again.collect::<Result<_, _>>()?;
+    let mut life = Life { again, memory, host, link: Link::new(STRING) };
     life.link.say(&Said::Hello, None)?;
     life.run()
 }
@@ -52,6 +53,7 @@ fn hold(socket: Fd) -> Result<(), Errno> {
 
 struct Life {
     again: Vec<CString>,
+    memory: Memory,
     host: Host,
     link: Link,
 }
@@ -70,7 +72,7 @@ impl Life {
     fn obey(&mut self, order: Order<Call>, fd: Option<OwnedFd>) -> Option<Said> {
         let fd = fd.map(|fd| Fd(fd.into_raw_fd()));
         let answer = match order {
-            Order::Call(call) => self.host.call(&call),
+            Order::Call(call, place) => self.call(&call, place),
             Order::Become(person) => turn_into(&person).map(|()| Reply::Done),
             Order::Fork => return fork(fd).unwrap_or_else(|errno| Some(Said::Answer(Err(errno)))),
             Order::Exec => Err(sys::exec(c"/proc/self/exe", &self.again, &[])),
@@ -80,6 +82,15 @@ impl Life {
             Order::Reach(reach) => reaches(&reach).map(Reply::Flag),
         };
         Some(Said::Answer(answer))
+    }
+
+    fn call(&mut self, call: &Call, place: Option<Va>) -> Answer {
+        match (call, place) {
+            (Call::Mmap { fd, offset_bytes, length_bytes }, Some(place)) => {
+                self.memory.map_at(place, *fd, *offset_bytes, *length_bytes).map(Reply::Va)
+            }
+            _ => self.host.call(call),
+        }
     }
 }
 

@@ -45,7 +45,11 @@ impl Link {
     }
 
     /// EMSGSIZE, EPIPE when the other end is gone.
-    pub(super) fn say(&mut self, value: &impl Serialize, fd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+    pub(super) fn say(
+        &mut self,
+        value: &impl Serialize,
+        fd: Option<BorrowedFd<'_>>,
+    ) -> Result<(), Errno> {
         self.outgoing.clear();
         serde_json::to_writer(&mut self.outgoing, value).map_err(|_| Errno::EINVAL)?;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

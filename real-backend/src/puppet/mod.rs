@@ -23,7 +23,7 @@ pub use life::{live, live_on};
 pub use player::{Mother, Puppet, Trouble};
 
 use handoff_model::call::Answer;
-use handoff_model::ids::{Fd, Iova, Pid, Uid};
+use handoff_model::ids::{Fd, Iova, Pid, Uid, Va};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -50,8 +50,8 @@ pub struct Person {
 /// What a player tells a puppet. `C` is a call, owned or borrowed.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Order<C> {
-    /// Make this call.
-    Call(C),
+    /// Make this call; the place is where a new mapping shall go.
+    Call(C, Option<Va>),
     /// Be this person.
     Become(Person),
     /// Fork; the child's socket comes with the packet.

@@ -9,7 +9,7 @@ use crate::spawn::{self, Spawned};
 use crate::{socket, sys};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::ids::{Fd, Pid, Va};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -91,9 +91,9 @@ impl Puppet {
         self.pid
     }
 
-    /// Makes a call. An exit or an `execve` that works is [`Reply::Done`].
-    pub fn call(&mut self, call: &Call) -> Result<Answer, Trouble> {
-        self.link.say(&Order::Call(call), None).map_err(system("an order"))?;
+    /// Makes a call. An exit or an `execve` that works is [`Reply::Done`]. A new mapping goes to `place`.
+    pub fn call(&mut self, call: &Call, place: Option<Va>) -> Result<Answer, Trouble> {
+        self.link.say(&Order::Call(call, place), None).map_err(system("an order"))?;
         match (self.hear(), call) {
             (Err(Trouble::Died), Call::Exit { .. }) => self.await_end().map(|()| Ok(Reply::Done)),
             (Ok(Said::Hello), Call::Exec { .. }) => Ok(Ok(Reply::Done)),
