@@ -180,7 +180,9 @@ impl Replay {
         let is_other = match &made.call {
             Call::Open { path } => !devices::is_modelled(path),
             Call::Mmap { fd: Some(fd), .. } => kind(*fd).is_some_and(|kind| *kind != Kind::Memfd),
-            Call::ReadEvent { fd } => kind(*fd).is_some_and(|kind| *kind != Kind::Eventfd),
+            Call::ReadEvent { fd } | Call::WriteEvent { fd, .. } => {
+                kind(*fd).is_some_and(|kind| *kind != Kind::Eventfd)
+            }
             Call::ReadAt { fd, offset_bytes, length_bytes } => {
                 kind(*fd) == Some(&Kind::Device) && !is_register(*offset_bytes, *length_bytes)
             }

@@ -74,10 +74,13 @@ fn subject(call: &Call) -> Option<Fd> {
         | Call::Stat { fd }
         | Call::Truncate { fd, .. }
         | Call::SealSize { fd }
+        | Call::AddSeals { fd, .. }
+        | Call::ReopenReadOnly { fd }
         | Call::PunchHole { fd, .. }
         | Call::WriteAt { fd, .. }
         | Call::ReadAt { fd, .. }
         | Call::ReadEvent { fd }
+        | Call::WriteEvent { fd, .. }
         | Call::Mmap { fd: Some(fd), .. } => Some(*fd),
         Call::Kill { pidfd } => Some(*pidfd),
         Call::Bind { device, .. }

@@ -22,7 +22,6 @@ const TESTS: &[&str] = &[
     "small-memlock",
     "by-address",
     "sweep",
-    "conform",
     "no-right",
     "no-device",
     "no-driver",

@@ -67,6 +67,20 @@ pub enum Call {
         /// A memfd.
         fd: Fd,
     },
+    /// `fcntl(fd, F_ADD_SEALS, seals)`. EBADF; EPERM (read-only, sealed), EINVAL (unknown, no memfd), EBUSY
+    /// (mapped writable, or pinned).
+    AddSeals {
+        /// A memfd.
+        fd: Fd,
+        /// `F_SEAL_SEAL` 1, `_SHRINK` 2, `_GROW` 4, `_WRITE` 8, `_FUTURE_WRITE` 16.
+        seals: u32,
+    },
+    /// `open("/proc/self/fd/N", O_RDONLY | O_CLOEXEC)` → [`Reply::Fd`]: another open file of the same memfd.
+    /// ENOENT, ENXIO.
+    ReopenReadOnly {
+        /// A memfd.
+        fd: Fd,
+    },
     /// `fallocate(fd, PUNCH_HOLE | KEEP_SIZE, offset, length)`: the file's pages there are replaced
     /// by fresh ones, also under a device that has the old ones pinned. EBADF, EINVAL.
     PunchHole {
@@ -121,6 +135,13 @@ pub enum Call {
     ReadEvent {
         /// An eventfd.
         fd: Fd,
+    },
+    /// `write(fd, count)` of an eventfd: adds to its counter. EINVAL (all ones), EAGAIN (too much).
+    WriteEvent {
+        /// An eventfd.
+        fd: Fd,
+        /// How much.
+        count: u64,
     },
 
     // ---- processes -------------------------------------------------------------------------
@@ -185,6 +206,14 @@ pub enum Call {
         fd: Fd,
         /// Block until there is something (no MSG_DONTWAIT).
         wait: bool,
+    },
+    /// [`Call::ReceiveMessage`] without waiting, with room for so many descriptors: the others are closed, and
+    /// MSG_CTRUNC tells of it.
+    ReceiveFew {
+        /// A socket.
+        fd: Fd,
+        /// How many descriptors the control buffer has room for.
+        fds_max: usize,
     },
     /// `shutdown(fd, SHUT_RD)`: from now on the peer's sends fail with EPIPE; what was sent before
     /// stays readable. One atomic cut (`unix_shutdown`, under the state locks of both ends).
@@ -532,7 +561,8 @@ impl Call {
             Self::Stat { .. } => "fstat",
             Self::Memfd { .. } => "memfd_create",
             Self::Truncate { .. } => "ftruncate",
-            Self::SealSize { .. } => "seal",
+            Self::SealSize { .. } | Self::AddSeals { .. } => "seal",
+            Self::ReopenReadOnly { .. } => "reopen",
             Self::PunchHole { .. } => "punch hole",
             Self::WriteAt { .. } => "pwrite",
             Self::ReadAt { .. } => "pread",
@@ -540,6 +570,7 @@ impl Call {
             Self::Munmap { .. } => "munmap",
             Self::Eventfd => "eventfd",
             Self::ReadEvent { .. } => "read eventfd",
+            Self::WriteEvent { .. } => "write eventfd",
             Self::GetMemlock => "getrlimit",
             Self::SetMemlock { .. } => "setrlimit",
             Self::GetUid => "geteuid",
@@ -551,7 +582,7 @@ impl Call {
             Self::Kill { .. } => "kill",
             Self::AwaitExit { .. } => "poll pidfd",
             Self::SendMessage { .. } => "sendmsg",
-            Self::ReceiveMessage { .. } => "recvmsg",
+            Self::ReceiveMessage { .. } | Self::ReceiveFew { .. } => "recvmsg",
             Self::ShutdownReceive { .. } => "shutdown",
             Self::StopGuest => "stop guest",
             Self::SaveGuest { .. } => "save guest",
@@ -622,6 +653,8 @@ impl Call {
             | Self::Exit { .. }
             | Self::SendMessage { .. }
             | Self::ReceiveMessage { .. }
+            | Self::ReceiveFew { .. }
+            | Self::ReopenReadOnly { .. }
             | Self::ShutdownReceive { .. }
             | Self::StopGuest
             | Self::LoadGuest { .. } => Access::Own,
@@ -630,6 +663,8 @@ impl Call {
             | Self::PunchHole { .. }
             | Self::WriteAt { .. }
             | Self::ReadEvent { .. }
+            | Self::WriteEvent { .. }
+            | Self::AddSeals { .. }
             | Self::Kill { .. }
             | Self::SaveGuest { .. }
             | Self::StartGuest

@@ -70,6 +70,7 @@ errnos! {
     ENOSPC = 28, "no space left";
     ESPIPE = 29, "illegal seek";
     EPIPE = 32, "broken pipe";
+    ERANGE = 34, "out of range";
     EDEADLK = 35, "resource deadlock avoided";
     ENOTCONN = 107, "not connected";
     EOVERFLOW = 75, "value too large";

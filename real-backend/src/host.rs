@@ -101,13 +101,15 @@ impl Kernel for Host {
             Call::Truncate { fd, length_bytes } => {
                 done(rustix::fs::ftruncate(sys::borrow(*fd)?, *length_bytes).map_err(sys::errno))
             }
-            Call::SealSize { fd } => done(seal_size(*fd)),
+            Call::SealSize { fd } => done(add_seals(*fd, SealFlags::SHRINK | SealFlags::GROW)),
+            Call::AddSeals { fd, seals } => {
+                done(add_seals(*fd, SealFlags::from_bits_retain(*seals)))
+            }
+            Call::ReopenReadOnly { fd } => new_fd(reopen_read_only(*fd)),
             Call::PunchHole { fd, offset_bytes, length_bytes } => {
                 done(punch_hole(*fd, *offset_bytes, *length_bytes))
             }
-            Call::WriteAt { fd, offset_bytes, bytes } => {
-                write_at(*fd, *offset_bytes, bytes).map(Reply::Length)
-            }
+            Call::WriteAt { fd, offset_bytes, bytes } => write_at(*fd, *offset_bytes, bytes),
             Call::ReadAt { fd, offset_bytes, length_bytes } => {
                 read_at(*fd, *offset_bytes, *length_bytes).map(Reply::Bytes)
             }
@@ -117,6 +119,7 @@ impl Kernel for Host {
             Call::Munmap { va, length_bytes } => done(self.memory.unmap(*va, *length_bytes)),
             Call::Eventfd => new_fd(eventfd()),
             Call::ReadEvent { fd } => read_event(*fd).map(Reply::Count),
+            Call::WriteEvent { fd, count } => done(write_event(*fd, *count)),
             Call::GetMemlock => Ok(Reply::Memlock(process::memlock())),
             Call::SetMemlock { limit_bytes } => done(process::set_memlock(*limit_bytes)),
             Call::GetUid => Ok(Reply::Uid(process::user())),
@@ -129,6 +132,7 @@ impl Kernel for Host {
             Call::AwaitExit { pidfd } => done(process::await_exit(*pidfd)),
             Call::SendMessage { fd, bytes, fds } => done(socket::send(*fd, bytes, fds)),
             Call::ReceiveMessage { fd, wait } => socket::receive(*fd, *wait),
+            Call::ReceiveFew { fd, fds_max } => socket::receive_few(*fd, *fds_max),
             Call::ShutdownReceive { fd } => done(socket::shutdown_receive(*fd)),
             Call::StopGuest => done(self.guest.stop()),
             Call::SaveGuest { fd } => done(self.guest.save(*fd)),
@@ -171,8 +175,12 @@ fn stat(fd: Fd) -> Answer {
     Ok(Reply::Stat { inode: stat.st_ino, length_bytes: stat.st_size.cast_unsigned() })
 }
 
-fn seal_size(fd: Fd) -> Result<(), Errno> {
-    let seals = SealFlags::SHRINK | SealFlags::GROW;
+fn reopen_read_only(fd: Fd) -> Result<OwnedFd, Errno> {
+    let path = format!("/proc/self/fd/{fd}");
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(sys::errno)
+}
+
+fn add_seals(fd: Fd, seals: SealFlags) -> Result<(), Errno> {
     rustix::fs::fcntl_add_seals(sys::borrow(fd)?, seals).map_err(sys::errno)
 }
 
@@ -181,10 +189,9 @@ fn punch_hole(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<(), Errno>
     rustix::fs::fallocate(sys::borrow(fd)?, mode, offset_bytes, length_bytes).map_err(sys::errno)
 }
 
-/// One `pwrite`; → how much was written.
-pub(crate) fn write_at(fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Errno> {
+fn write_at(fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Answer {
     let written = rustix::io::pwrite(sys::borrow(fd)?, bytes, offset_bytes).map_err(sys::errno)?;
-    Ok(written as u64)
+    Ok(Reply::Length(written as u64))
 }
 
 /// One `pread`. ENOMEM when the buffer cannot be had.
@@ -198,6 +205,11 @@ pub(crate) fn read_at(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<Ve
     rustix::io::pread(fd, room, offset_bytes).map_err(sys::errno)?;
     bytes.truncate(length);
     Ok(bytes)
+}
+
+/// `write` of an eventfd.
+fn write_event(fd: Fd, count: u64) -> Result<(), Errno> {
+    rustix::io::write(sys::borrow(fd)?, &count.to_ne_bytes()).map_err(sys::errno).map(drop)
 }
 
 /// `read` of an eventfd: its count, which becomes zero. EAGAIN when it was zero.

@@ -39,11 +39,32 @@ pub(crate) fn send(socket: Fd, bytes: &[u8], fds: &[Fd]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// How long a control message is that carries nothing (`CMSG_LEN(0)`), and a control buffer for the most
+/// descriptors, aligned: all of its length is room.
+const HEADER_BYTES: usize = 16;
+
+#[repr(align(8))]
+struct Control([MaybeUninit<u8>; HEADER_BYTES + FDS_PER_MESSAGE_MAX * size_of::<i32>()]);
+
 pub(crate) fn receive(socket: Fd, wait: bool) -> Answer {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_PER_MESSAGE_MAX))];
+    receive_into(socket, wait, &mut space)
+}
+
+/// Receives without waiting, with room for so many descriptors and not one more.
+pub(crate) fn receive_few(socket: Fd, fds_max: usize) -> Answer {
+    let room = match fds_max.min(FDS_PER_MESSAGE_MAX) {
+        0 => 0,
+        fds => HEADER_BYTES + fds * size_of::<i32>(),
+    };
+    let mut space = Control([MaybeUninit::uninit(); _]);
+    receive_into(socket, false, &mut space.0[..room])
+}
+
+fn receive_into(socket: Fd, wait: bool, space: &mut [MaybeUninit<u8>]) -> Answer {
     let socket = sys::borrow(socket)?;
     let mut bytes = vec![0; MESSAGE_BYTES_MAX];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_PER_MESSAGE_MAX))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut control = RecvAncillaryBuffer::new(space);
     let dontwait = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
     let packet = &mut [IoSliceMut::new(&mut bytes)];
     let flags = RecvFlags::CMSG_CLOEXEC | dontwait;

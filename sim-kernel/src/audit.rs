@@ -34,31 +34,32 @@ impl Machine {
         self.audit_remains()
     }
 
-    fn page_sets(&self) -> impl Iterator<Item = &PageSet> {
+    pub(crate) fn page_sets(&self) -> impl Iterator<Item = &PageSet> {
         self.contexts.iter().flat_map(|(_, context)| context.sets.iter().map(|(_, set)| set))
     }
 
-    /// Whoever holds a file: descriptors, packets, page sets, triggers, bindings.
+    /// Whoever holds a file: what keeps it open, the kernel's own references to eventfds, and who holds
+    /// what is no eventfd: mappings of BARs, bindings, VMs.
     fn holders(&self) -> impl Iterator<Item = FileId> {
-        let slots = self.pids().flat_map(|(_, process)| process.descriptors.values());
-        let packets = self.files.iter().filter_map(|(_, open)| match &open.file {
-            File::Socket(socket) => Some(socket.queue.iter().flat_map(|packet| &packet.files)),
+        let devices = self.devices.iter().flat_map(|device| {
+            let bound = device.binding.map(|binding| binding.iommufd);
+            device.events().chain(device.migration.stream).chain(bound)
+        });
+        let bars = self.pids().flat_map(|(_, process)| process.bars.iter().map(|bar| bar.file));
+        let known = self.files.iter().filter_map(|(_, open)| match &open.file {
+            File::KvmVfio(vfio) => Some(vfio.files.iter().copied()),
             _ => None,
         });
-        let sources = self.page_sets().filter_map(|set| set.source.file());
         let accesses = self.files.iter().filter_map(|(_, open)| match &open.file {
             File::MockAccess(access) => Some(access.iommufd),
             _ => None,
         });
-        let devices = self.devices.iter().flat_map(|device| {
-            let triggers = device.armed.iter().flat_map(|armed| &armed.triggers);
-            let all = triggers.chain(&device.notifiers).copied().flatten();
-            all.chain(device.binding.map(|binding| binding.iommufd))
-        });
-        (slots.map(|slot| slot.file).chain(packets.flatten().copied()))
-            .chain(sources)
+        let irqfds = self.vms.iter().flat_map(|(_, vm)| vm.irqfds.iter().flat_map(|i| i.files()));
+        (self.open_files().chain(devices))
+            .chain(bars)
+            .chain(known.flatten())
             .chain(accesses)
-            .chain(devices)
+            .chain(irqfds)
     }
 
     fn audit_references(&self) -> Result<(), String> {
@@ -119,7 +120,11 @@ impl Machine {
     /// The dead have nothing, and nothing is there that nothing refers to.
     fn audit_remains(&self) -> Result<(), String> {
         let has = |p: &Process| {
-            !p.descriptors.is_empty() || !p.vmas.is_empty() || p.guest.is_some() || p.cap_ipc_lock
+            !p.descriptors.is_empty()
+                || !p.vmas.is_empty()
+                || !p.bars.is_empty()
+                || p.guest.is_some()
+                || p.cap_ipc_lock
         };
         if let Some((pid, _)) = self.pids().find(|(_, process)| !process.alive && has(process)) {
             return Err(format!("process {pid} is dead and has something"));

@@ -4,8 +4,9 @@
 //! All state of a binding, an attachment or a context belongs to it, never to a process.
 //!
 //! Invariant: `refs` counts its holders, and a file is in the table while it has any. Holders are
-//! descriptor slots, packets in flight, page sets over it (MAP_FILE), interrupt triggers (eventfds),
-//! bound devices and the accesses of tests (their context's iommufd). Proved by the property test.
+//! descriptor slots, packets in flight, page sets over it (MAP_FILE), mappings of BARs, what devices and VMs
+//! have of eventfds, VMs that know a device file, bound devices and the accesses of tests (their context's
+//! iommufd). Proved by the property test.
 //!
 //! The last reference releases what the file stands for: a context, a bound device, a socket.
 //!
@@ -15,14 +16,17 @@
 //! Mirrors `fs/file.c`, `fs/file_table.c`, `fs/fcntl.c`, `fs/open.c`.
 
 use crate::dma_buf::DmaBuf;
+use crate::eventfd::Eventfd;
 use crate::iommufd::Context;
+use crate::kvm::KvmVfio;
 use crate::machine::{Machine, Placement};
 use crate::memory::inode;
+use crate::migration::Stream;
 use crate::mock_access::AccessFile;
 use crate::process::Descriptor;
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
-use crate::slots::{ContextId, DeviceId, FileId, MemoryId, SmallId};
+use crate::slots::{ContextId, DeviceId, FileId, MemoryId, SmallId, VmId};
 use crate::socket::Socket;
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
@@ -47,43 +51,37 @@ pub(crate) enum File {
     Iommufd(ContextId),
     Device(DeviceFile),
     Memfd(MemoryId),
+    ReadOnlyMemfd(MemoryId),
     Eventfd(Eventfd),
     Socket(Socket),
     Pidfd(Pid),
     Image(u8),
     MockAccess(AccessFile),
     DmaBuf(DmaBuf),
+    /// `/dev/kvm`.
+    Kvm,
+    /// A virtual machine.
+    Vm(VmId),
+    /// A vCPU of one.
+    Vcpu(VmId),
+    /// What a VM knows of VFIO.
+    KvmVfio(KvmVfio),
+    /// The state of an emulated device on its way.
+    Migration(Stream),
 }
 
 /// An open file of a device (`vfio_device_file`). Whether it is the bound one, the device knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct DeviceFile {
     pub(crate) device: DeviceId,
+    /// The VM that was last associated with it.
+    pub(crate) kvm: Option<VmId>,
 }
 
-/// An eventfd: what waits in it, by the vector of the device that raised it. Sorted; no zeroes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Eventfd(pub(crate) Vec<Signal>);
-
-/// What a vector of a device has put into an eventfd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Signal {
-    pub(crate) device: DeviceId,
-    pub(crate) vector: u16,
-    pub(crate) count: u32,
-}
-
-impl Eventfd {
-    pub(crate) fn count(&self) -> u64 {
-        self.0.iter().map(|signal| u64::from(signal.count)).sum()
-    }
-
-    pub(crate) fn add(&mut self, device: DeviceId, vector: u16) {
-        let place = self.0.binary_search_by_key(&(device, vector), |s| (s.device, s.vector));
-        match place {
-            Ok(at) => self.0[at].count += 1,
-            Err(at) => self.0.insert(at, Signal { device, vector, count: 1 }),
-        }
+impl File {
+    /// Whether it is a file of VFIO, for KVM.
+    pub(crate) fn is_vfio(&self) -> bool {
+        matches!(self, Self::Device(_))
     }
 }
 
@@ -107,6 +105,17 @@ impl Machine {
         if matches!(self.file(file), File::Image(_)) { Err(refuse(Errno::EBADF)) } else { Ok(file) }
     }
 
+    /// What processes and memory keep open: descriptors, packets, page sets.
+    pub(crate) fn open_files(&self) -> impl Iterator<Item = FileId> {
+        let slots = self.pids().flat_map(|(_, process)| process.descriptors.values());
+        let packets = self.files.iter().filter_map(|(_, open)| match &open.file {
+            File::Socket(socket) => Some(socket.queue.iter().flat_map(|packet| &packet.files)),
+            _ => None,
+        });
+        let sources = self.page_sets().filter_map(|set| set.source.file());
+        slots.map(|slot| slot.file).chain(packets.flatten().copied()).chain(sources)
+    }
+
     pub(crate) fn get_file(&mut self, id: FileId) {
         self.files.get_mut(id).refs += 1;
     }
@@ -116,18 +125,27 @@ impl Machine {
         let open = self.files.get_mut(id);
         open.refs -= 1;
         if open.refs > 0 {
+            if matches!(open.file, File::Eventfd(_)) {
+                self.hang_up(id);
+            }
             return;
         }
         match self.files.remove(id).file {
             File::Iommufd(context) => self.release_context(context),
-            File::Device(DeviceFile { device }) => self.release_device_file(device, id),
+            File::Device(DeviceFile { device, .. }) => self.release_device_file(device, id),
             File::Socket(socket) => self.release_socket(socket),
             File::MockAccess(access) => self.release_mock_access(access),
+            File::Vm(vm) => self.release_vm(vm),
+            File::Vcpu(vm) => self.put_vm(vm),
+            File::KvmVfio(vfio) => self.release_kvm_vfio(vfio),
             File::Memfd(_)
+            | File::ReadOnlyMemfd(_)
             | File::Eventfd(_)
             | File::Pidfd(_)
             | File::Image(_)
-            | File::DmaBuf(_) => {}
+            | File::DmaBuf(_)
+            | File::Kvm
+            | File::Migration(_) => {}
         }
     }
 
@@ -177,8 +195,6 @@ impl Machine {
             Call::Dup { fd } => self.dup(pid, *fd, place),
             Call::SetCloexec { fd, on } => self.set_cloexec(pid, *fd, *on),
             Call::Stat { fd } => self.stat(pid, *fd),
-            Call::Eventfd => self.eventfd(pid, place),
-            Call::ReadEvent { fd } => self.read_event(pid, *fd),
             _ => return None,
         })
     }
@@ -190,9 +206,13 @@ impl Machine {
                 machine.install_new(pid, File::Iommufd(context), place.fd).map(Reply::Fd)
             });
         }
+        if path == "/dev/kvm" {
+            return self.install_new(pid, File::Kvm, place.fd).map(Reply::Fd);
+        }
         let device = self.devices.iter().position(|device| device.spec.path == path);
         let device = DeviceId::of(device.ok_or(refuse(Errno::ENOENT))?);
-        self.install_new(pid, File::Device(DeviceFile { device }), place.fd).map(Reply::Fd)
+        self.install_new(pid, File::Device(DeviceFile { device, kvm: None }), place.fd)
+            .map(Reply::Fd)
     }
 
     fn close(&mut self, pid: Pid, fd: Fd) -> Answered {
@@ -216,27 +236,11 @@ impl Machine {
     /// Only memfds have an inode and a length of their own; all others say 0.
     fn stat(&self, pid: Pid, fd: Fd) -> Answered {
         Ok(match *self.file(self.descriptor(pid, fd)?.file) {
-            File::Memfd(memory) => Reply::Stat {
+            File::Memfd(memory) | File::ReadOnlyMemfd(memory) => Reply::Stat {
                 inode: inode(memory),
                 length_bytes: self.memories.get(memory).length_bytes,
             },
             _ => Reply::Stat { inode: 0, length_bytes: 0 },
         })
-    }
-
-    fn eventfd(&mut self, pid: Pid, place: &Placement) -> Answered {
-        self.install_new(pid, File::Eventfd(Eventfd::default()), place.fd).map(Reply::Fd)
-    }
-
-    /// `eventfd_read`: everything at once. EAGAIN when there is nothing, EINVAL elsewhere.
-    fn read_event(&mut self, pid: Pid, fd: Fd) -> Answered {
-        let file = self.usable(pid, fd)?;
-        let File::Eventfd(event) = self.file(file) else { return Err(refuse(Errno::EINVAL)) };
-        let count = event.count();
-        if count == 0 {
-            return Err(refuse(Errno::EAGAIN));
-        }
-        self.take_signals(pid, file);
-        Ok(Reply::Count(count))
     }
 }

@@ -20,7 +20,8 @@ impl Machine {
     pub fn fork(&mut self, parent: Pid) -> Pid {
         assert!(self.alive(parent), "a dead process does not fork");
         let child = Process { generation: 0, guest: None, ..self.process(parent).clone() };
-        let files: Vec<FileId> = child.descriptors.values().map(|slot| slot.file).collect();
+        let slots = child.descriptors.values().map(|slot| slot.file);
+        let files: Vec<FileId> = slots.chain(child.bars.iter().map(|bar| bar.file)).collect();
         for file in files {
             self.get_file(file);
         }

@@ -7,7 +7,8 @@
 //! An interrupt is delivered when a process whose guest runs takes it from an eventfd, by itself or
 //! through KVM's irqfd ([`Machine::deliver`]). Read by any other process it is gone.
 
-use crate::file::{Eventfd, File};
+use crate::eventfd::Signal;
+use crate::file::File;
 use crate::machine::Machine;
 use crate::refusal::{Answered, refuse};
 use crate::slots::FileId;
@@ -69,9 +70,7 @@ impl Machine {
     fn signalled(&self, pid: Pid, device: &str, vector: usize) -> Option<FileId> {
         let id = self.device_named(device);
         let has = |file: FileId| match self.file(file) {
-            File::Eventfd(event) => {
-                event.0.iter().any(|s| s.device == id && usize::from(s.vector) == vector)
-            }
+            File::Eventfd(event) => event.of(id, vector) > 0,
             _ => false,
         };
         let mut held = self.process(pid).descriptors.values().map(|descriptor| descriptor.file);
@@ -80,11 +79,14 @@ impl Machine {
 
     /// A process empties an eventfd.
     pub(crate) fn take_signals(&mut self, pid: Pid, file: FileId) {
-        let File::Eventfd(event) = self.file_mut(file) else { unreachable!("looked up before") };
-        let Eventfd(signals) = std::mem::take(event);
-        if !self.guest_runs(pid) {
-            return;
+        let taken = std::mem::take(self.event_mut(file));
+        if self.guest_runs(pid) {
+            self.deliver_signals(&taken.signals);
         }
+    }
+
+    /// A running guest has these interrupts.
+    pub(crate) fn deliver_signals(&mut self, signals: &[Signal]) {
         for signal in signals {
             let device = self.device_mut(signal.device);
             device.counter_mut(signal.vector.into()).delivered += signal.count;
@@ -113,6 +115,7 @@ impl Machine {
     fn start_guest(&mut self, pid: Pid) -> Answered {
         let guest = self.process_mut(pid).guest.as_mut().ok_or(refuse(Errno::EINVAL))?;
         guest.running = true;
+        self.take_pending(pid);
         Ok(Reply::Done)
     }
 

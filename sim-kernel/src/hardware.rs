@@ -3,27 +3,31 @@
 //! A device does what a device does without asking: it raises interrupts and reaches memory. What it
 //! reaches is what its domain maps to pinned pages, and nothing without bus mastering.
 //!
-//! Of a device's registers only the command register of PCI is modelled, because bus mastering is in
-//! it: BIND and the last close clear it, the driver sets it by writing to configuration space. Other
-//! registers and regions say EIO.
+//! Of a device's registers only configuration space is modelled ([`crate::config`]), because bus mastering
+//! is in it: BIND and the last close clear it, the driver sets it by writing there.
+//!
+//! INTx is a level: raised while it is masked, it stays asserted and is signalled when it is unmasked. A
+//! message that finds no trigger is lost.
 //!
 //! All devices are behind [`Iommu::QEMU_VTD`](crate::Iommu::QEMU_VTD). Which of them share an IOMMU group,
 //! their specs say.
 //!
 //! Absent: the content of BARs, peer-to-peer DMA, ATS, IOMMU faults as events, interrupt remapping.
 
+use crate::config::COMMAND_AT_BOOT;
 use crate::file::File;
 use crate::ioas::Area;
+use crate::ioeventfd::Ioeventfd;
 use crate::iommufd::Object;
+use crate::irqs::INTX;
 use crate::machine::Machine;
+use crate::migration::Migration;
 use crate::pages::Pin;
-use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
-use crate::slots::{ContextId, DeviceId, FileId, SmallId};
-use handoff_model::call::Reply;
-use handoff_model::errno::Errno;
+use crate::slots::{ContextId, DeviceId, FileId, SmallId, VmId};
 use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 use handoff_model::view::PageRef;
+use std::collections::BTreeMap;
 
 /// A device to plug in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,17 +78,29 @@ pub(crate) struct Device {
     pub(crate) spec: Shared<DeviceSpec>,
     pub(crate) binding: Option<Binding>,
     /// The PCI command register.
-    command: u16,
+    pub(crate) command: u16,
+    /// Other bytes of configuration space that are not as firmware left them.
+    pub(crate) config: BTreeMap<u8, u8>,
     /// The interrupt index whose vectors trigger eventfds, where there is one.
     pub(crate) armed: Option<Armed>,
     /// Triggers of the error and the request index. Each holds a reference.
     pub(crate) notifiers: [Option<FileId>; 2],
+    /// Sorted.
+    pub(crate) ioeventfds: Vec<Ioeventfd>,
+    /// Let go to sleep, with what wakes its user.
+    pub(crate) asleep: Option<Wakeup>,
+    /// Of an emulated device.
+    pub(crate) migration: Migration,
     /// By vector; no zeroes at the end.
     counters: Vec<Counter>,
     /// How many vectors were armed when the machine was settled.
     settled_vectors: u16,
     pub(crate) upsets: u8,
 }
+
+/// `LOW_POWER_ENTRY`: the eventfd that is signalled when the device wakes. Holds a reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Wakeup(pub(crate) Option<FileId>);
 
 /// The bound open file of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,6 +111,8 @@ pub(crate) struct Binding {
     pub(crate) context: ContextId,
     /// The device's or access's object there.
     pub(crate) object: ObjectId,
+    /// The VM that the file was associated with. Keeps it.
+    pub(crate) kvm: Option<VmId>,
 }
 
 /// Vectors that are enabled. Each trigger holds a reference.
@@ -102,6 +120,18 @@ pub(crate) struct Binding {
 pub(crate) struct Armed {
     pub(crate) index: u32,
     pub(crate) triggers: Vec<Option<FileId>>,
+    pub(crate) intx: Intx,
+}
+
+/// What INTx has beside its trigger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Intx {
+    /// By its user, or because it was signalled.
+    pub(crate) masked: bool,
+    /// Raised while masked.
+    pub(crate) asserted: bool,
+    /// The eventfd that unmasks it. Holds a reference.
+    pub(crate) unmask: Option<FileId>,
 }
 
 /// What became of a vector's interrupts.
@@ -122,33 +152,18 @@ pub enum DmaFault {
     Unmapped,
 }
 
-/// `VFIO_PCI_CONFIG_REGION_INDEX` and where a region begins in the device file.
-pub(crate) const CONFIG_REGION: u32 = 7;
-pub(crate) const CONFIG_BYTES: u64 = 256;
-
-/// The offset of the PCI command register in a device file.
-pub const COMMAND_OFFSET: u64 = region_offset(CONFIG_REGION) + 4;
-
-/// The bit of the command register that lets a device do DMA.
-pub const BUS_MASTER: u16 = 4;
-
-/// Bits of the command register that can be written, and what firmware leaves in it.
-const COMMAND_WRITABLE: u16 = 0x0547;
-const COMMAND_AT_BOOT: u16 = 0x0103;
-
-/// Where a region begins in the device file (`VFIO_PCI_INDEX_TO_OFFSET`).
-pub(crate) const fn region_offset(index: u32) -> u64 {
-    (index as u64) << 40
-}
-
 impl Device {
     pub(crate) fn new(spec: DeviceSpec) -> Self {
         Self {
             spec: Shared::new(spec),
             binding: None,
             command: COMMAND_AT_BOOT,
+            config: BTreeMap::new(),
             armed: None,
             notifiers: [None; 2],
+            ioeventfds: Vec::new(),
+            asleep: None,
+            migration: Migration::default(),
             counters: Vec::new(),
             settled_vectors: 0,
             upsets: 0,
@@ -160,11 +175,11 @@ impl Device {
     }
 
     pub(crate) fn is_bus_master(&self) -> bool {
-        self.command & BUS_MASTER != 0
+        self.command & crate::config::BUS_MASTER != 0
     }
 
     pub(crate) fn clear_bus_master(&mut self) {
-        self.command &= !BUS_MASTER;
+        self.command &= !crate::config::BUS_MASTER;
     }
 
     pub(crate) fn upset(&mut self) {
@@ -173,6 +188,26 @@ impl Device {
 
     pub(crate) fn trigger(&self, vector: usize) -> Option<FileId> {
         self.armed.as_ref()?.triggers.get(vector).copied().flatten()
+    }
+
+    /// The eventfds that it holds.
+    pub(crate) fn events(&self) -> impl Iterator<Item = FileId> {
+        let armed = self.armed.iter();
+        let triggers = armed.clone().flat_map(|armed| armed.triggers.iter().copied());
+        let unmask = armed.map(|armed| armed.intx.unmask);
+        let wakeup = self.asleep.iter().map(|wakeup| wakeup.0);
+        let all = triggers.chain(unmask).chain(self.notifiers).chain(wakeup).flatten();
+        all.chain(self.ioeventfds.iter().map(|ioeventfd| ioeventfd.event))
+    }
+
+    pub(crate) fn unmask_trigger(&self) -> Option<FileId> {
+        self.armed.as_ref()?.intx.unmask
+    }
+
+    /// Whether it does something when this eventfd is signalled.
+    pub(crate) fn waits_for(&self, event: FileId) -> bool {
+        self.unmask_trigger() == Some(event)
+            || self.ioeventfds.iter().any(|ioeventfd| ioeventfd.event == event)
     }
 
     pub(crate) fn counter(&self, vector: usize) -> Counter {
@@ -255,16 +290,30 @@ impl Machine {
     /// machine was settled. Panics for an unknown device.
     pub fn raise(&mut self, device: &str, vector: usize) -> bool {
         let id = self.device_named(device);
+        if vector == 0 && !self.assert_intx(id) {
+            return false;
+        }
         let trigger = self.device(id).trigger(vector);
         if trigger.is_some() || vector < self.device(id).settled_vectors.into() {
             self.device_mut(id).counter_mut(vector).raised += 1;
         }
         let Some(trigger) = trigger else { return false };
-        let File::Eventfd(event) = self.file_mut(trigger) else {
-            unreachable!("only eventfds become triggers")
-        };
-        event.add(id, u16::try_from(vector).expect("vectors are few"));
+        self.signal_vector(trigger, id, u16::try_from(vector).expect("vectors are few"));
         true
+    }
+
+    /// An interrupt of a device that uses INTx masks it; → whether it gets through.
+    pub(crate) fn assert_intx(&mut self, id: DeviceId) -> bool {
+        let device = self.device(id);
+        if device.armed.as_ref().is_none_or(|armed| armed.index != INTX) {
+            return true;
+        }
+        let is_level = !device.is_emulated();
+        let armed = self.device_mut(id).armed.as_mut().expect("just seen");
+        let passes = !armed.intx.masked;
+        armed.intx.masked = true;
+        armed.intx.asserted |= !passes && is_level;
+        passes
     }
 
     /// The set-up is over: upsets and interrupt counters begin at 0, and what waits in eventfds counts
@@ -274,62 +323,11 @@ impl Machine {
             device.settle();
         }
         let events = self.files.iter().filter_map(|(_, open)| match &open.file {
-            File::Eventfd(event) => Some(event.0.iter().copied()),
+            File::Eventfd(event) => Some(event.signals.iter().copied()),
             _ => None,
         });
         for signal in events.flatten().collect::<Vec<_>>() {
             self.device_mut(signal.device).counter_mut(signal.vector.into()).raised += signal.count;
-        }
-    }
-
-    /// `vfio_pci_config_rw`, the command register only. EINVAL before BIND and beyond the region, EIO.
-    pub(crate) fn read_config(
-        &self,
-        file: FileId,
-        id: DeviceId,
-        offset_bytes: u64,
-        length_bytes: u64,
-    ) -> Answered {
-        let bytes = self.device(id).command.to_le_bytes();
-        let at = self.config_at(file, id, offset_bytes, length_bytes)?;
-        let count = usize::try_from(length_bytes).expect("within the register");
-        Ok(Reply::Bytes(bytes[at..at + count].to_vec()))
-    }
-
-    pub(crate) fn write_config(
-        &mut self,
-        file: FileId,
-        id: DeviceId,
-        offset_bytes: u64,
-        bytes: &[u8],
-    ) -> Answered {
-        let length_bytes = bytes.len() as u64;
-        let at = self.config_at(file, id, offset_bytes, length_bytes)?;
-        let device = self.device_mut(id);
-        let mut command = device.command.to_le_bytes();
-        command[at..at + bytes.len()].copy_from_slice(bytes);
-        let written = u16::from_le_bytes(command) & COMMAND_WRITABLE;
-        device.command = written | device.command & !COMMAND_WRITABLE;
-        Ok(Reply::Length(length_bytes))
-    }
-
-    /// Where in the command register an access begins.
-    fn config_at(
-        &self,
-        file: FileId,
-        id: DeviceId,
-        offset_bytes: u64,
-        length_bytes: u64,
-    ) -> Result<usize, Refusal> {
-        if !self.is_bound_file(id, file) {
-            return Err(refuse(Errno::EINVAL));
-        }
-        if offset_bytes >= region_offset(self.device(id).spec.regions) {
-            return Err(refuse(Errno::EINVAL));
-        }
-        match offset_bytes.checked_sub(COMMAND_OFFSET) {
-            Some(at @ 0..2) if length_bytes <= 2 - at => Ok(usize::from(at == 1)),
-            _ => Err(refuse(Errno::EIO)),
         }
     }
 }

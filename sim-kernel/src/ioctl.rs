@@ -6,7 +6,8 @@
 //!
 //! Mirrors `fs/ioctl.c`: a request that a file does not know is ENOTTY.
 
-use crate::file::{DeviceFile, File};
+use crate::file::File;
+use crate::kvm::{self, KvmVfio};
 use crate::machine::{Machine, Placement};
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::slots::FileId;
@@ -33,7 +34,10 @@ pub(crate) struct Request<'a> {
 pub fn is_modelled(ioctl: &Ioctl, kind: FileKind) -> bool {
     match kind {
         FileKind::Iommufd => crate::ucmd::is_modelled(ioctl.request),
-        FileKind::Kvm | FileKind::Vm | FileKind::Vcpu | FileKind::KvmVfio => false,
+        FileKind::Kvm => kvm::OF_KVM.contains(&ioctl.request),
+        FileKind::Vm => kvm::OF_VM.contains(&ioctl.request),
+        FileKind::Vcpu => false,
+        FileKind::KvmVfio => kvm::OF_VFIO.contains(&ioctl.request),
         _ => true,
     }
 }
@@ -66,7 +70,12 @@ impl Machine {
         let mut request = Request { pid, file, number, user, place };
         match *self.file(file) {
             File::Iommufd(context) => self.iommufd_ioctl(context, &mut request),
-            File::Device(DeviceFile { device, .. }) => self.device_ioctl(device, &mut request),
+            File::Device(device) => self.device_ioctl(device, &mut request),
+            File::Kvm => self.kvm_ioctl(&mut request),
+            File::Vm(vm) => self.vm_ioctl(vm, &mut request),
+            File::Vcpu(vm) => self.vcpu_ioctl(vm, &request),
+            File::KvmVfio(KvmVfio { vm, .. }) => self.kvm_vfio_ioctl(vm, &request),
+            File::Migration(stream) => self.precopy_ioctl(stream, &mut request),
             _ => Err(refuse(Errno::ENOTTY)),
         }
     }

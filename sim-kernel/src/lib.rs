@@ -10,8 +10,9 @@
 //! | what | where |
 //! |---|---|
 //! | open files, descriptors, CLOEXEC, last close | `file` |
-//! | memfds, size seals, holes, anonymous memory | `memory` |
-//! | mappings | `mapping` |
+//! | memfds, seals, holes, anonymous memory | `memory` |
+//! | mappings, of BARs, too | `mapping` |
+//! | eventfds, and who in the kernel waits for them | `eventfd` |
 //! | `SOCK_SEQPACKET`, descriptors in flight, `SHUT_RD`, resets | `socket` |
 //! | exec, exit, kill, users, capabilities, `RLIMIT_MEMLOCK` | `process` |
 //! | fork, and what else a replay is told of processes | `follow` |
@@ -22,8 +23,16 @@
 //! | VmPin, VmLck, `user_struct::locked_vm` | `account` |
 //! | `CHANGE_PROCESS` with its hazards | `change_process` |
 //! | auto and manual HWPTs | `hwpt` |
-//! | device files: BIND, ATTACH, DETACH, interrupts, reset, last close | `vfio` |
+//! | device files: BIND, DMA ownership, last close | `vfio` |
+//! | ATTACH, DETACH | `attach` |
+//! | vfio-pci: information, resets | `vfio_pci` |
+//! | INTx, MSI, MSI-X, error and request notifiers, by eventfd and by software | `irqs` |
+//! | FEATURE: low power | `feature` |
+//! | ioeventfds | `ioeventfd` |
+//! | regions, configuration space | `region`, `config` |
+//! | the `mtty` mdev: information, interrupts, migration states, DMA logging | `mtty`, `migration`, `logging` |
 //! | devices, DMA, bus mastering | `hardware` |
+//! | KVM: VMs, vCPUs, its VFIO device; irqfds | `kvm`, `irqfd` |
 //! | IOMMUs: apertures, page sizes, reserved windows | `iommu` |
 //! | mock devices and domains (`IOMMU_TEST_CMD`) | `mock` |
 //! | the machine's own invariants, checked | `audit` |
@@ -37,13 +46,14 @@
 //! | `MAP_FILE` before 6.13, `CHANGE_PROCESS` before 6.13 | ENOTTY |
 //! | `CHANGE_PROCESS` with a reserved field set | EOPNOTSUPP |
 //! | the dirty bitmap of an HWPT (this IOMMU tracks nothing) | EOPNOTSUPP |
-//! | an mdev that needs KVM | ESRCH at BIND |
-//! | registers of a device other than the PCI command register | EIO |
+//! | an mdev that needs KVM, whose file no VM knows | ESRCH at BIND |
+//! | ATTACH of a PASID: no HWPT is made for one | EINVAL |
+//! | a VF token where there is none; features that need hardware | EINVAL; ENOTTY |
 //!
 //! # Absent
 //!
-//! Legacy groups, containers and type1; KVM; selftest accesses; fault queues and
-//! viommus; nesting, PASIDs, dirty tracking; migration features; threads (a call is atomic,
+//! Legacy groups, containers and type1; selftest accesses; fault queues and
+//! viommus; nesting, PASIDs, dirty tracking; what is in BARs and in migration data; threads (a call is atomic,
 //! so nothing answers EBUSY for being in transition); permissions of paths; failing allocations
 //! (ENOMEM means a limit).
 //!
@@ -55,9 +65,13 @@
 mod access;
 mod account;
 mod area;
+mod attach;
 mod audit;
 mod change_process;
+mod config;
 mod dma_buf;
+mod eventfd;
+mod feature;
 mod file;
 mod follow;
 mod guest;
@@ -65,27 +79,37 @@ mod hardware;
 mod hwpt;
 mod ioas;
 mod ioctl;
+mod ioeventfd;
 mod iommu;
 mod iommufd;
 mod iova;
+mod irqfd;
+mod irqs;
+mod kvm;
+mod logging;
 mod machine;
 mod mapping;
 mod memory;
+mod migration;
 mod mock;
 mod mock_access;
+mod mtty;
 mod pages;
 mod process;
 mod profile;
 mod refusal;
+mod region;
 mod shared;
 mod slots;
 mod socket;
 mod ucmd;
 mod user;
 mod vfio;
+mod vfio_pci;
 mod view;
 
-pub use hardware::{BUS_MASTER, COMMAND_OFFSET, DeviceKind, DeviceSpec, DmaFault};
+pub use config::{BUS_MASTER, COMMAND_OFFSET};
+pub use hardware::{DeviceKind, DeviceSpec, DmaFault};
 pub use ioctl::is_modelled;
 pub use iommu::{Iommu, IommuDriver};
 pub use machine::{Door, Machine, Placement};

@@ -12,12 +12,13 @@ use crate::account::Books;
 use crate::file::OpenFile;
 use crate::hardware::{Device, DeviceSpec};
 use crate::iommufd::Context;
+use crate::kvm::Vm;
 use crate::memory::Memory;
 use crate::process::{Process, ProcessSpec};
 use crate::profile::Profile;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
-use crate::slots::{ContextId, FileId, MemoryId, Slots};
+use crate::slots::{ContextId, FileId, MemoryId, Slots, VmId};
 use handoff_model::call::{Answer, Call};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Va};
@@ -35,6 +36,7 @@ pub struct Machine {
     pub(crate) memories: Slots<MemoryId, Shared<Memory>>,
     pub(crate) contexts: Slots<ContextId, Shared<Context>>,
     pub(crate) devices: Vec<Shared<Device>>,
+    pub(crate) vms: Slots<VmId, Vm>,
     pub(crate) books: Shared<Books>,
 }
 
@@ -60,6 +62,7 @@ impl Machine {
             memories: Slots::default(),
             contexts: Slots::default(),
             devices: Vec::new(),
+            vms: Slots::default(),
             books: Shared::default(),
         }
     }
@@ -102,6 +105,7 @@ impl Machine {
     ) -> (Answer, Option<Refusal>) {
         assert!(self.alive(pid), "a dead process makes no calls");
         let answered = (self.file_call(pid, call, place))
+            .or_else(|| self.event_call(pid, call, place))
             .or_else(|| self.memory_call(pid, call, place))
             .or_else(|| self.process_call(pid, call))
             .or_else(|| self.socket_call(pid, call, place))

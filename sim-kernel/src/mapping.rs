@@ -5,11 +5,13 @@
 //!
 //! Addresses are the lowest free ones from a fixed base, so that the same calls give the same values.
 //!
-//! Absent: `mprotect`, `mremap`, `MAP_FIXED`, private file mappings, device memory.
+//! A mapping of a BAR of a device shows no memory: nothing can pin it. It keeps the device's file open.
+//!
+//! Absent: `mprotect`, `mremap`, `MAP_FIXED`, private file mappings.
 //!
 //! Mirrors `mm/mmap.c` and `mm/vma.c`.
 
-use crate::file::File;
+use crate::file::{DeviceFile, File};
 use crate::machine::{Machine, Placement};
 use crate::memory::Memory;
 use crate::refusal::{Answered, Refusal, refuse};
@@ -28,6 +30,26 @@ pub(crate) struct Vma {
     pub(crate) memory: MemoryId,
     /// The page of the memory object that the first one shows.
     pub(crate) index: u64,
+}
+
+/// A mapping of a BAR. Holds a reference to the device's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct BarVma {
+    pub(crate) va: u64,
+    pub(crate) pages: u64,
+    pub(crate) file: FileId,
+}
+
+impl BarVma {
+    fn end(&self) -> u64 {
+        self.va + self.pages * PAGE_BYTES
+    }
+
+    /// What remains of it in a range of addresses on page boundaries.
+    fn clipped(&self, va: Range<u64>) -> Option<Self> {
+        let (first, end) = (self.va.max(va.start), self.end().min(va.end));
+        (first < end).then(|| Self { va: first, pages: (end - first) / PAGE_BYTES, ..*self })
+    }
 }
 
 /// Where mappings begin, and where addresses end.
@@ -91,6 +113,16 @@ impl Machine {
             return Err(refuse(Errno::EOVERFLOW));
         }
         let va = self.free_va(pid, pages * PAGE_BYTES, place.va).ok_or(refuse(Errno::ENOMEM))?;
+        if let Some(file) = file
+            && let File::Device(DeviceFile { device, .. }) = *self.file(file)
+        {
+            self.check_mmap(file, device, offset_bytes, pages * PAGE_BYTES)?;
+            self.get_file(file);
+            let bars = &mut self.process_mut(pid).bars;
+            bars.push(BarVma { va, pages, file });
+            bars.sort_unstable_by_key(|bar| bar.va);
+            return Ok(Reply::Va(Va(va)));
+        }
         let (memory, index) = match file {
             Some(file) => (self.mappable(file)?, offset_bytes / PAGE_BYTES),
             None => (self.anonymous(pages), 0),
@@ -99,11 +131,15 @@ impl Machine {
         Ok(Reply::Va(Va(va)))
     }
 
-    /// ENODEV for files without mappings; EINVAL for a device, whose regions are not modelled.
+    /// EACCES for a file that is open for reading alone, EPERM for one that is sealed against writing, ENODEV
+    /// for files without mappings.
     fn mappable(&self, file: FileId) -> Result<MemoryId, Refusal> {
         match *self.file(file) {
-            File::Memfd(memory) => Ok(memory),
-            File::Device(_) => Err(refuse(Errno::EINVAL)),
+            File::Memfd(memory) => {
+                self.memories.get(memory).check_write_seals()?;
+                Ok(memory)
+            }
+            File::ReadOnlyMemfd(_) => Err(refuse(Errno::EACCES)),
             _ => Err(refuse(Errno::ENODEV)),
         }
     }
@@ -120,13 +156,18 @@ impl Machine {
 
     /// The lowest gap that is large enough, or the forced place where it is free.
     fn free_va(&self, pid: Pid, length_bytes: u64, forced: Option<Va>) -> Option<u64> {
-        let vmas = &self.process(pid).vmas;
+        let process = self.process(pid);
+        let vmas = process.vmas.iter().map(|vma| vma.va..vma.end());
+        let taken: Vec<Range<u64>> =
+            vmas.chain(process.bars.iter().map(|bar| bar.va..bar.end())).collect();
         let fits = |va: &u64| {
             let end = va.checked_add(length_bytes).filter(|end| *end <= VA_END);
-            end.is_some_and(|end| vmas.iter().all(|vma| vma.end() <= *va || end <= vma.va))
+            end.is_some_and(|end| taken.iter().all(|vma| vma.end <= *va || end <= vma.start))
         };
         let forced = forced.map(|va| va.0).filter(|va| va.is_multiple_of(PAGE_BYTES));
-        let gaps = vmas.iter().map(Vma::end).filter(|end| *end >= VA_FIRST);
+        let mut gaps: Vec<u64> =
+            taken.iter().map(|vma| vma.end).filter(|end| *end >= VA_FIRST).collect();
+        gaps.sort_unstable();
         forced.filter(fits).or_else(|| std::iter::once(VA_FIRST).chain(gaps).find(fits))
     }
 
@@ -142,7 +183,27 @@ impl Machine {
             .flat_map(|vma| [vma.clipped(0..va), vma.clipped(end..u64::MAX)])
             .flatten()
             .collect();
+        self.unmap_bars(pid, va..end);
         self.reclaim();
         Ok(Reply::Done)
+    }
+
+    /// What remains of a mapping of a BAR, in one part or two, holds the file as often.
+    pub(crate) fn unmap_bars(&mut self, pid: Pid, va: Range<u64>) {
+        if self.process(pid).bars.is_empty() {
+            return;
+        }
+        let old = std::mem::take(&mut self.process_mut(pid).bars);
+        let new: Vec<BarVma> = (old.iter())
+            .flat_map(|bar| [bar.clipped(0..va.start), bar.clipped(va.end..u64::MAX)])
+            .flatten()
+            .collect();
+        for bar in &new {
+            self.get_file(bar.file);
+        }
+        self.process_mut(pid).bars = new;
+        for bar in old {
+            self.put_file(bar.file);
+        }
     }
 }

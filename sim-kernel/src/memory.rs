@@ -11,11 +11,14 @@
 //! Invariants: `contents` holds no page of zeroes only and no trailing zeroes; `replaced` is sorted,
 //! disjoint, of generations above 0, and neighbours of one generation are one range.
 //!
-//! Absent: huge pages, `F_SEAL_WRITE`.
+//! A file that is open for reading alone is told apart from others by its kind. Nothing asks for more than
+//! that when a device maps it: neither how it is open nor its seals.
+//!
+//! Absent: huge pages.
 //!
 //! Mirrors `mm/shmem.c`, `mm/memfd.c`, `fs/open.c`, `fs/read_write.c`.
 
-use crate::file::{DeviceFile, File};
+use crate::file::File;
 use crate::machine::{Machine, Placement};
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
@@ -31,8 +34,8 @@ use std::ops::Range;
 pub(crate) struct Memory {
     /// Of the file. Anonymous memory has its mapping's.
     pub(crate) length_bytes: u64,
-    /// `F_SEAL_SHRINK | F_SEAL_GROW`.
-    pub(crate) sealed: bool,
+    /// `F_SEAL_*`.
+    seals: u32,
     /// Written bytes by page.
     contents: BTreeMap<u64, Vec<u8>>,
     replaced: Vec<Replaced>,
@@ -44,6 +47,15 @@ struct Replaced {
     pages: Range<u64>,
     generation: u32,
 }
+
+/// `F_SEAL_*`: `SEAL`, `SHRINK`, `GROW`, `WRITE`, `FUTURE_WRITE`, `EXEC`.
+const SEAL: u32 = 1;
+const SHRINK: u32 = 2;
+const GROW: u32 = 4;
+const WRITE: u32 = 8;
+const FUTURE_WRITE: u32 = 16;
+const EXEC: u32 = 32;
+const ALL_SEALS: u32 = 63;
 
 /// The longest file (`MAX_LFS_FILESIZE`).
 const FILE_BYTES_MAX: u64 = i64::MAX as u64;
@@ -148,7 +160,8 @@ impl Memory {
 
     /// `shmem_setattr`: the pages that are cut off are gone, also when the file grows again.
     fn set_length(&mut self, length_bytes: u64) -> Result<(), Refusal> {
-        if self.sealed && length_bytes != self.length_bytes {
+        let seal = if length_bytes < self.length_bytes { SHRINK } else { GROW };
+        if self.seals & seal != 0 && length_bytes != self.length_bytes {
             return Err(refuse(Errno::EPERM));
         }
         if length_bytes < self.length_bytes {
@@ -166,7 +179,13 @@ impl Memory {
     }
 
     /// `shmem_fallocate`: whole pages are replaced, parts of pages zeroed.
-    fn punch(&mut self, range: Range<u64>) {
+    fn punch(&mut self, range: Range<u64>) -> Result<(), Refusal> {
+        self.check_write_seals()?;
+        self.punch_pages(range);
+        Ok(())
+    }
+
+    fn punch_pages(&mut self, range: Range<u64>) {
         let (first, end) = (pages(range.start), range.end / PAGE_BYTES);
         if first > end {
             return self.zero(range);
@@ -178,10 +197,17 @@ impl Memory {
         }
     }
 
+    /// EPERM where nobody may write any more.
+    pub(crate) fn check_write_seals(&self) -> Result<(), Refusal> {
+        let sealed = self.seals & (WRITE | FUTURE_WRITE) != 0;
+        if sealed { Err(refuse(Errno::EPERM)) } else { Ok(()) }
+    }
+
     /// `generic_perform_write`, page by page: a file that may not grow takes what ends within it.
     fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Refusal> {
         let end = offset_bytes.saturating_add(bytes.len() as u64).min(FILE_BYTES_MAX);
-        let would_grow = self.sealed && end > self.length_bytes;
+        self.check_write_seals()?;
+        let would_grow = self.seals & GROW != 0 && end > self.length_bytes;
         let end = if would_grow { self.length_bytes / PAGE_BYTES * PAGE_BYTES } else { end };
         if end <= offset_bytes {
             return Err(refuse(Errno::EPERM));
@@ -201,15 +227,17 @@ fn in_page(offset_bytes: u64) -> usize {
 impl Machine {
     /// Whether a file, a mapping or a pin refers to it.
     pub(crate) fn is_memory_used(&self, id: MemoryId) -> bool {
-        let open = self.files.iter().any(|(_, open)| open.file == File::Memfd(id));
+        let is_open =
+            |file: &File| matches!(file, File::Memfd(of) | File::ReadOnlyMemfd(of) if *of == id);
+        let open = self.files.iter().any(|(_, open)| is_open(&open.file));
         let mapped = || self.pids().any(|(_, p)| p.vmas.iter().any(|vma| vma.memory == id));
         let pinned = || self.contexts.iter().any(|(_, context)| context.pins(id));
         open || mapped() || pinned()
     }
 
-    fn memory_of(&self, file: FileId) -> Option<MemoryId> {
+    pub(crate) fn memory_of(&self, file: FileId) -> Option<MemoryId> {
         match *self.file(file) {
-            File::Memfd(memory) => Some(memory),
+            File::Memfd(memory) | File::ReadOnlyMemfd(memory) => Some(memory),
             _ => None,
         }
     }
@@ -233,7 +261,9 @@ impl Machine {
         Some(match call {
             Call::Memfd { .. } => self.memfd(pid, place),
             Call::Truncate { fd, length_bytes } => self.truncate(pid, *fd, *length_bytes),
-            Call::SealSize { fd } => self.seal(pid, *fd),
+            Call::SealSize { fd } => self.add_seals(pid, *fd, SHRINK | GROW),
+            Call::AddSeals { fd, seals } => self.add_seals(pid, *fd, *seals),
+            Call::ReopenReadOnly { fd } => self.reopen_read_only(pid, *fd, place),
             Call::PunchHole { fd, offset_bytes, length_bytes } => {
                 self.punch_hole(pid, *fd, *offset_bytes, *length_bytes)
             }
@@ -259,15 +289,52 @@ impl Machine {
         if length_bytes > FILE_BYTES_MAX {
             return Err(refuse(Errno::EINVAL));
         }
-        let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
+        let file = self.usable(pid, fd)?;
+        let File::Memfd(memory) = *self.file(file) else { return Err(refuse(Errno::EINVAL)) };
         self.memories.get_mut(memory).set_length(length_bytes)?;
         Ok(Reply::Done)
     }
 
-    fn seal(&mut self, pid: Pid, fd: Fd) -> Answered {
-        let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
-        self.memories.get_mut(memory).sealed = true;
+    /// `memfd_add_seals`. EPERM (read-only), EINVAL (unknown, no memfd), EPERM (sealed against seals); against
+    /// writing EBUSY while it is mapped writable or pinned.
+    fn add_seals(&mut self, pid: Pid, fd: Fd, seals: u32) -> Answered {
+        let file = self.usable(pid, fd)?;
+        if matches!(self.file(file), File::ReadOnlyMemfd(_)) {
+            return Err(refuse(Errno::EPERM));
+        }
+        if seals & !ALL_SEALS != 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let memory = self.memory_of(file).ok_or(refuse(Errno::EINVAL))?;
+        let old = self.memories.get(memory).seals;
+        if old & SEAL != 0 {
+            return Err(refuse(Errno::EPERM));
+        }
+        let implied = if seals & EXEC == 0 { 0 } else { SHRINK | GROW | WRITE | FUTURE_WRITE };
+        let new = old | seals | implied;
+        if new & !old & WRITE != 0 {
+            self.check_no_writer(memory)?;
+        }
+        self.memories.get_mut(memory).seals = new;
         Ok(Reply::Done)
+    }
+
+    /// `mapping_deny_writable`, `memfd_wait_for_pins`. EBUSY.
+    fn check_no_writer(&self, memory: MemoryId) -> Answered<()> {
+        if self.pids().any(|(_, p)| p.vmas.iter().any(|vma| vma.memory == memory)) {
+            return Err(refuse(Errno::EBUSY));
+        }
+        if self.contexts.iter().any(|(_, context)| context.pins(memory)) {
+            return Err(refuse(Errno::EBUSY));
+        }
+        Ok(())
+    }
+
+    /// `open` of a link of `/proc/self/fd`. ENOENT without the descriptor, ENXIO for what is no memfd.
+    fn reopen_read_only(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
+        let file = self.descriptor(pid, fd).map_err(|_| refuse(Errno::ENOENT))?.file;
+        let memory = self.memory_of(file).ok_or(refuse(Errno::ENXIO))?;
+        self.install_new(pid, File::ReadOnlyMemfd(memory), place.fd).map(Reply::Fd)
     }
 
     /// `vfs_fallocate`: EINVAL for an empty or negative range, ENODEV for what is no file, EFBIG.
@@ -276,12 +343,15 @@ impl Machine {
         if offset_bytes > FILE_BYTES_MAX || length_bytes == 0 || length_bytes > FILE_BYTES_MAX {
             return Err(refuse(Errno::EINVAL));
         }
+        if matches!(self.file(file), File::ReadOnlyMemfd(_)) {
+            return Err(refuse(Errno::EBADF));
+        }
         let memory = self.memory_of(file).ok_or(refuse(Errno::ENODEV))?;
         let end = offset_bytes + length_bytes;
         if end > FILE_BYTES_MAX {
             return Err(refuse(Errno::EFBIG));
         }
-        self.memories.get_mut(memory).punch(offset_bytes..end);
+        self.memories.get_mut(memory).punch(offset_bytes..end)?;
         Ok(Reply::Done)
     }
 
@@ -292,13 +362,14 @@ impl Machine {
         }
         let file = self.usable(pid, fd)?;
         match *self.file(file) {
+            File::ReadOnlyMemfd(_) => Err(refuse(Errno::EBADF)),
             File::Memfd(_) if bytes.is_empty() => Ok(Reply::Length(0)),
             File::Memfd(_) if offset_bytes == FILE_BYTES_MAX => Err(refuse(Errno::EFBIG)),
             File::Memfd(memory) => self.write_memory(memory, offset_bytes, bytes),
-            File::Device(DeviceFile { device, .. }) => {
-                self.write_config(file, device, offset_bytes, bytes)
+            File::Device(device) => {
+                self.write_device(file, device, offset_bytes, bytes).map(Reply::Length)
             }
-            File::Iommufd(_) => Err(refuse(Errno::EINVAL)),
+            File::Iommufd(_) | File::Kvm => Err(refuse(Errno::EINVAL)),
             _ => Err(refuse(Errno::ESPIPE)),
         }
     }
@@ -320,13 +391,13 @@ impl Machine {
         }
         let file = self.usable(pid, fd)?;
         match *self.file(file) {
-            File::Memfd(memory) => {
+            File::Memfd(memory) | File::ReadOnlyMemfd(memory) => {
                 Ok(Reply::Bytes(self.read_memory(memory, offset_bytes, length_bytes)))
             }
-            File::Device(DeviceFile { device, .. }) => {
-                self.read_config(file, device, offset_bytes, length_bytes)
+            File::Device(device) => {
+                self.read_device(file, device, offset_bytes, length_bytes).map(Reply::Bytes)
             }
-            File::Iommufd(_) => Err(refuse(Errno::EINVAL)),
+            File::Iommufd(_) | File::Kvm => Err(refuse(Errno::EINVAL)),
             _ => Err(refuse(Errno::ESPIPE)),
         }
     }

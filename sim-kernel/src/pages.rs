@@ -21,7 +21,6 @@
 //! Mirrors `drivers/iommu/iommufd/pages.c`.
 
 use crate::account::{Mode, Owner};
-use crate::file::File;
 use crate::ioas::Area;
 use crate::machine::Machine;
 use crate::memory::inode;
@@ -207,7 +206,7 @@ impl Machine {
         first: u64,
         range: Range<u64>,
     ) -> Result<Vec<Pin>, Refusal> {
-        let File::Memfd(memory) = *self.file(file) else { return Err(refuse(Errno::EINVAL)) };
+        let memory = self.memory_of(file).ok_or(refuse(Errno::EINVAL))?;
         let page = first.checked_add(range.start).ok_or(refuse(Errno::EINVAL))?;
         let length_bytes = self.memories.get(memory).length_bytes;
         let end = page.checked_add(range.end - range.start).ok_or(refuse(Errno::EINVAL))?;

@@ -19,7 +19,7 @@
 use crate::file::File;
 use crate::guest::Guest;
 use crate::machine::Machine;
-use crate::mapping::Vma;
+use crate::mapping::{BarVma, Vma};
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
 use crate::slots::FileId;
@@ -54,6 +54,8 @@ pub(crate) struct Process {
     pub(crate) descriptors: BTreeMap<Fd, Descriptor>,
     /// Sorted, disjoint.
     pub(crate) vmas: Vec<Vma>,
+    /// Sorted, disjoint, and from the others, too.
+    pub(crate) bars: Vec<BarVma>,
     pub(crate) guest: Option<Guest>,
 }
 
@@ -82,6 +84,7 @@ impl Process {
             image: None,
             descriptors: BTreeMap::new(),
             vmas: Vec::new(),
+            bars: Vec::new(),
             guest: None,
         }
     }
@@ -226,7 +229,7 @@ impl Machine {
         let file = self.descriptor(pid, image).map_err(|_| refuse(Errno::ENOENT))?.file;
         let tag = match *self.file(file) {
             File::Image(tag) => tag,
-            File::Memfd(_) => return Err(refuse(ENOEXEC)),
+            File::Memfd(_) | File::ReadOnlyMemfd(_) => return Err(refuse(ENOEXEC)),
             _ => return Err(refuse(Errno::EACCES)),
         };
         let process = self.process_mut(pid);
@@ -235,6 +238,7 @@ impl Machine {
         process.guest = None;
         process.image = Some(tag);
         process.cap_ipc_lock |= process.is_privileged();
+        self.unmap_bars(pid, 0..u64::MAX);
         self.close_descriptors(pid, |descriptor| descriptor.cloexec);
         self.reclaim();
         Ok(Reply::Done)
@@ -245,6 +249,7 @@ impl Machine {
         process.alive = false;
         process.vmas.clear();
         process.guest = None;
+        self.unmap_bars(pid, 0..u64::MAX);
         self.close_descriptors(pid, |_| true);
         let Process { uid, memlock_bytes, generation, image, .. } = *self.process(pid);
         let spec = ProcessSpec { uid, cap_ipc_lock: false, memlock_bytes };

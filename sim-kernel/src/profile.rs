@@ -109,6 +109,26 @@ impl Profile {
         self.release >= Release::V7_2
     }
 
+    /// Whether BIND and ATTACH know their later fields and flags: tokens, and PASIDs (6.15).
+    pub(crate) fn has_tokens_and_pasids(self) -> bool {
+        self.release >= Release::V7_2
+    }
+
+    /// Whether an eventfd has one irqfd among all VMs, and not one in each (6.17).
+    pub(crate) fn has_exclusive_irqfds(self) -> bool {
+        self.release >= Release::V7_2
+    }
+
+    /// Whether devices know `VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2`.
+    pub(crate) fn has_precopy_info_v2(self) -> bool {
+        self.release >= Release::V7_2
+    }
+
+    /// Whether vfio-pci has the error interrupt also for a device that is not of PCI Express (7.3).
+    pub(crate) fn has_every_error_index(self) -> bool {
+        self.release >= Release::V7_3
+    }
+
     /// Whether `IOMMU_HWPT_GET_DIRTY_BITMAP` refuses a length of 0 before it looks whether the domain
     /// tracks anything (7.3.4, `iommufd_check_iova_range`).
     pub(crate) fn refuses_empty_bitmap(self) -> bool {

@@ -41,6 +41,8 @@ small_ids! {
     SetId(u16);
     /// A device, in the order of plugging.
     DeviceId(u8);
+    /// A virtual machine.
+    VmId(u8);
 }
 
 /// A table.

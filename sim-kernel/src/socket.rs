@@ -95,7 +95,10 @@ impl Machine {
     ) -> Option<Answered> {
         Some(match call {
             Call::SendMessage { fd, bytes, fds } => self.send(pid, *fd, bytes, fds),
-            Call::ReceiveMessage { fd, wait } => self.receive(pid, *fd, *wait, place),
+            Call::ReceiveMessage { fd, wait } => {
+                self.receive(pid, *fd, *wait, FDS_PER_MESSAGE_MAX, place)
+            }
+            Call::ReceiveFew { fd, fds_max } => self.receive(pid, *fd, false, *fds_max, place),
             Call::ShutdownReceive { fd } => self.shutdown(pid, *fd),
             _ => return None,
         })
@@ -134,14 +137,21 @@ impl Machine {
         Err(refuse(Errno::ECONNRESET))
     }
 
-    /// `unix_dgram_recvmsg` with `MSG_CMSG_CLOEXEC` and room for everything.
-    fn receive(&mut self, pid: Pid, fd: Fd, wait: bool, place: &Placement) -> Answered {
+    /// `unix_dgram_recvmsg` with `MSG_CMSG_CLOEXEC` and room for so many descriptors.
+    fn receive(
+        &mut self,
+        pid: Pid,
+        fd: Fd,
+        wait: bool,
+        room: usize,
+        place: &Placement,
+    ) -> Answered {
         let id = self.socket_of(pid, fd)?;
         self.take_reset(id)?;
         let socket = self.socket(id);
         if !socket.queue.is_empty() {
             let packet = self.socket_mut(id).queue.remove(0);
-            return Ok(self.unpack(pid, &packet, place));
+            return Ok(self.unpack(pid, &packet, room, place));
         }
         match (socket.shut || socket.peer.is_none(), wait) {
             (true, _) => Ok(Reply::Message { bytes: vec![], fds: vec![], truncated: false }),
@@ -151,9 +161,9 @@ impl Machine {
     }
 
     /// `scm_detach_fds`: descriptors that find no room are lost, and `MSG_CTRUNC` tells of it.
-    fn unpack(&mut self, pid: Pid, packet: &Packet, place: &Placement) -> Reply {
+    fn unpack(&mut self, pid: Pid, packet: &Packet, room: usize, place: &Placement) -> Reply {
         let mut fds = Vec::new();
-        for (at, file) in packet.files.iter().enumerate() {
+        for (at, file) in packet.files.iter().enumerate().take(room) {
             match self.install(pid, *file, place.fds.get(at).copied()) {
                 Ok(fd) => fds.push(fd),
                 Err(_) => break,

@@ -189,13 +189,7 @@ impl Machine {
         let device = self.device(id);
         let trigger = device.trigger(vector);
         let counter = device.counter(vector);
-        let pending = trigger.map_or(0, |file| match self.file(file) {
-            File::Eventfd(event) => (event.0.iter())
-                .filter(|s| s.device == id && usize::from(s.vector) == vector)
-                .map(|signal| u64::from(signal.count))
-                .sum(),
-            _ => 0,
-        });
+        let pending = trigger.map_or(0, |event| self.event(event).of(id, vector));
         InterruptView {
             trigger: trigger.map(file_ref),
             raised: counter.raised.into(),
@@ -216,11 +210,16 @@ fn kind(file: &File) -> FileKind {
     match file {
         File::Iommufd(_) => FileKind::Iommufd,
         File::Device(_) => FileKind::Device,
-        File::Memfd(_) => FileKind::Memfd,
+        File::Memfd(_) | File::ReadOnlyMemfd(_) => FileKind::Memfd,
         File::Eventfd(_) => FileKind::Eventfd,
         File::Socket(_) => FileKind::Socket,
         File::Pidfd(_) => FileKind::Pidfd,
         File::Image(_) => FileKind::Image,
         File::MockAccess(_) | File::DmaBuf(_) => FileKind::Other,
+        File::Kvm => FileKind::Kvm,
+        File::Vm(_) => FileKind::Vm,
+        File::Vcpu(_) => FileKind::Vcpu,
+        File::KvmVfio(_) => FileKind::KvmVfio,
+        File::Migration(_) => FileKind::MigrationData,
     }
 }

@@ -202,7 +202,6 @@ fn what_devices_tell_of_themselves() {
     let rows = [
         Call::RegionInfo { device, index: 8 },
         Call::RegionInfo { device, index: 9 },
-        Call::IrqInfo { device, index: 3 },
         Call::IrqInfo { device, index: 5 },
         Call::Reset { device },
     ];
@@ -212,6 +211,22 @@ fn what_devices_tell_of_themselves() {
     rig.machine.settle();
     rig.ok(OLD, Call::Reset { device: nic });
     assert_eq!(upsets(&rig, "nic"), 1);
+}
+
+/// Only 7.3 has the error interrupt of a device that is not of PCI Express.
+#[test]
+fn the_error_interrupt_depends_on_the_kernel() {
+    for (kernel, has_it) in [("6.12", false), ("7.2", false), ("7.3", true), ("fixed", true)] {
+        let mut rig = Rig::new(kernel, unlimited(), unlimited());
+        let iommufd = rig.iommufd(OLD);
+        let (device, _) = rig.bind(OLD, EDU, iommufd);
+        let call = Call::IrqInfo { device, index: 3 };
+        if has_it {
+            assert_eq!(rig.ok(OLD, call), Reply::IrqInfo { flags: 9, count: 1 });
+        } else {
+            rig.refuses(OLD, call, Errno::EINVAL);
+        }
+    }
 }
 
 fn irqs(device: Fd, index: u32, eventfds: &[Fd]) -> Call {

@@ -258,14 +258,18 @@ pub(super) fn descriptors(call: &Call) -> Vec<Fd> {
         | Call::Stat { fd }
         | Call::Truncate { fd, .. }
         | Call::SealSize { fd }
+        | Call::AddSeals { fd, .. }
+        | Call::ReopenReadOnly { fd }
         | Call::PunchHole { fd, .. }
         | Call::WriteAt { fd, .. }
         | Call::ReadAt { fd, .. }
         | Call::ReadEvent { fd }
+        | Call::WriteEvent { fd, .. }
         | Call::Exec { image: fd }
         | Call::Kill { pidfd: fd }
         | Call::AwaitExit { pidfd: fd }
         | Call::ReceiveMessage { fd, .. }
+        | Call::ReceiveFew { fd, .. }
         | Call::ShutdownReceive { fd }
         | Call::SaveGuest { fd }
         | Call::LoadGuest { fd }

@@ -11,6 +11,7 @@ use crate::ids::{Fd, Uid, Va};
 /// The flags of the calls, as Linux numbers them, and the words of records.
 pub(super) mod flag {
     pub(in super::super) const O_RDWR_CLOEXEC: u32 = 0x8_0002;
+    pub(in super::super) const O_RDONLY_CLOEXEC: u32 = 0x8_0000;
     pub(in super::super) const EFD_CLOEXEC_NONBLOCK: u32 = 0x8_0800;
     pub(in super::super) const EFD_SEMAPHORE: u32 = 1;
     pub(in super::super) const EVENT_BYTES: u64 = 8;
@@ -111,6 +112,9 @@ fn call(event: &Event) -> Option<Call> {
 
 fn file(record: &Record) -> Option<Call> {
     Some(match record {
+        Record::Open { path, flags: flag::O_RDONLY_CLOEXEC } if path.starts_with(flag::SELF_FD) => {
+            Call::ReopenReadOnly { fd: Fd(path.strip_prefix(flag::SELF_FD)?.parse().ok()?) }
+        }
         Record::Open { path, .. } => Call::Open { path: path.clone() },
         Record::Close { fd } => Call::Close { fd: *fd },
         Record::Dup { fd, .. } => Call::Dup { fd: *fd },
@@ -133,6 +137,7 @@ fn memory(record: &Record) -> Option<Call> {
         Record::Seal { fd, seals } if seals & !flag::F_SEAL_SEAL == flag::F_SEAL_SIZE => {
             Call::SealSize { fd: *fd }
         }
+        Record::Seal { fd, seals } => Call::AddSeals { fd: *fd, seals: *seals },
         Record::Fallocate { fd, mode: flag::PUNCH_HOLE_KEEP_SIZE, offset, length } => {
             Call::PunchHole { fd: *fd, offset_bytes: *offset, length_bytes: *length }
         }
@@ -160,10 +165,17 @@ fn transfer(event: &Event) -> Option<Call> {
         Record::Read { fd, length: flag::EVENT_BYTES, offset: None, .. } => {
             Call::ReadEvent { fd: *fd }
         }
+        Record::Write { fd, length: flag::EVENT_BYTES, offset: None, bytes } => {
+            let count = bytes.as_slice().try_into().ok()?;
+            Call::WriteEvent { fd: *fd, count: u64::from_ne_bytes(count) }
+        }
         Record::Sendmsg { fd, bytes, fds }
             if !event.succeeded() || holds(bytes, returned(event)?) =>
         {
             Call::SendMessage { fd: *fd, bytes: bytes.clone(), fds: fds.clone() }
+        }
+        Record::Recvmsg { fd, peek: false, dontwait: true, fds_max: Some(fds_max), .. } => {
+            Call::ReceiveFew { fd: *fd, fds_max: *fds_max }
         }
         Record::Recvmsg { fd, peek: false, dontwait, .. } => {
             Call::ReceiveMessage { fd: *fd, wait: !dontwait }
@@ -235,9 +247,14 @@ fn answer(event: &Event, call: &Call) -> Option<Answer> {
 fn reply(event: &Event, call: &Call) -> Option<Reply> {
     let returned = returned(event);
     Some(match (call, &event.record) {
-        (Call::Open { .. } | Call::Dup { .. } | Call::Memfd { .. } | Call::Eventfd, _) => {
-            Reply::Fd(Fd(i32::try_from(returned?).ok()?))
-        }
+        (
+            Call::Open { .. }
+            | Call::ReopenReadOnly { .. }
+            | Call::Dup { .. }
+            | Call::Memfd { .. }
+            | Call::Eventfd,
+            _,
+        ) => Reply::Fd(Fd(i32::try_from(returned?).ok()?)),
         (Call::Mmap { .. }, _) => Reply::Va(Va(returned?)),
         (Call::WriteAt { .. }, _) => Reply::Length(returned?),
         (Call::GetUid, _) => Reply::Uid(Uid(u32::try_from(returned?).ok()?)),
@@ -250,7 +267,9 @@ fn reply(event: &Event, call: &Call) -> Option<Reply> {
         (_, Record::Recvmsg { bytes, fds, truncated, .. }) if holds(bytes, returned?) => {
             Reply::Message { bytes: bytes.clone(), fds: fds.clone(), truncated: *truncated }
         }
-        (Call::ReadAt { .. } | Call::ReceiveMessage { .. }, _) => return None,
+        (Call::ReadAt { .. } | Call::ReceiveMessage { .. } | Call::ReceiveFew { .. }, _) => {
+            return None;
+        }
         (_, Record::Stat { inode, size, .. }) => Reply::Stat { inode: *inode, length_bytes: *size },
         (_, Record::Getrlimit { cur, .. }) => Reply::Memlock(*cur),
         (_, Record::Capget { cap_ipc_lock }) => Reply::Flag(*cap_ipc_lock),

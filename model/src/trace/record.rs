@@ -142,6 +142,10 @@ pub enum Record {
         /// `MSG_DONTWAIT`; only our own runs say so.
         #[serde(default, skip_serializing_if = "is_false")]
         dontwait: bool,
+        /// How many descriptors there was room for; only our own runs say so, where it was not enough for
+        /// all that can come.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fds_max: Option<usize>,
     },
     /// fork, vfork, clone.
     Clone { child: Pid, flags: u64, thread: bool },

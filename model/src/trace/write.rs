@@ -49,6 +49,9 @@ fn record(call: &Call, answer: &Answer) -> Record {
 fn file(call: &Call) -> Option<Record> {
     Some(match call {
         Call::Open { path } => Record::Open { path: path.clone(), flags: flag::O_RDWR_CLOEXEC },
+        Call::ReopenReadOnly { fd } => {
+            Record::Open { path: format!("{}{fd}", flag::SELF_FD), flags: flag::O_RDONLY_CLOEXEC }
+        }
         Call::Close { fd } => Record::Close { fd: *fd },
         Call::Dup { fd } => Record::Dup { fd: *fd, cloexec: true },
         Call::SetCloexec { fd, on } => Record::Setfd { fd: *fd, cloexec: *on },
@@ -67,6 +70,7 @@ fn memory(call: &Call) -> Option<Record> {
         }
         Call::Truncate { fd, length_bytes } => Record::Truncate { fd: *fd, length: *length_bytes },
         Call::SealSize { fd } => Record::Seal { fd: *fd, seals: flag::F_SEAL_SIZE },
+        Call::AddSeals { fd, seals } => Record::Seal { fd: *fd, seals: *seals },
         Call::PunchHole { fd, offset_bytes, length_bytes } => Record::Fallocate {
             fd: *fd,
             mode: flag::PUNCH_HOLE_KEEP_SIZE,
@@ -104,10 +108,17 @@ fn transfer(call: &Call, answer: &Answer) -> Option<Record> {
         Call::ReadEvent { fd } => {
             Record::Read { fd: *fd, length: flag::EVENT_BYTES, offset: None, bytes: read(answer) }
         }
+        Call::WriteEvent { fd, count } => Record::Write {
+            fd: *fd,
+            length: flag::EVENT_BYTES,
+            offset: None,
+            bytes: count.to_ne_bytes().to_vec(),
+        },
         Call::SendMessage { fd, bytes, fds } => {
             Record::Sendmsg { fd: *fd, bytes: bytes.clone(), fds: fds.clone() }
         }
-        Call::ReceiveMessage { fd, wait } => received(*fd, !wait, answer),
+        Call::ReceiveMessage { fd, wait } => received(*fd, !wait, None, answer),
+        Call::ReceiveFew { fd, fds_max } => received(*fd, true, Some(*fds_max), answer),
         _ => return None,
     })
 }
@@ -120,12 +131,12 @@ fn read(answer: &Answer) -> Vec<u8> {
     }
 }
 
-fn received(fd: Fd, dontwait: bool, answer: &Answer) -> Record {
+fn received(fd: Fd, dontwait: bool, fds_max: Option<usize>, answer: &Answer) -> Record {
     let (bytes, fds, truncated) = match answer {
         Ok(Reply::Message { bytes, fds, truncated }) => (bytes.clone(), fds.clone(), *truncated),
         _ => (Vec::new(), Vec::new(), false),
     };
-    Record::Recvmsg { fd, bytes, fds, cloexec: true, peek: false, truncated, dontwait }
+    Record::Recvmsg { fd, bytes, fds, cloexec: true, peek: false, truncated, dontwait, fds_max }
 }
 
 fn process(call: &Call, answer: &Answer) -> Option<Record> {
@@ -181,7 +192,9 @@ fn ret(call: &Call, answer: &Answer) -> Option<i64> {
         (_, Ok(Reply::Fd(fd))) => Some(i64::from(fd.0)),
         (_, Ok(Reply::Va(va))) => Some(va.0.cast_signed()),
         (_, Ok(Reply::Uid(uid))) => Some(i64::from(uid.0)),
-        (_, Ok(Reply::Count(_))) => Some(flag::EVENT_BYTES.cast_signed()),
+        (Call::WriteEvent { .. }, Ok(_)) | (_, Ok(Reply::Count(_))) => {
+            Some(flag::EVENT_BYTES.cast_signed())
+        }
         (Call::WriteAt { .. }, Ok(Reply::Length(length))) => Some(length.cast_signed()),
         (_, Ok(_)) => Some(0),
     }
