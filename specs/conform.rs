@@ -2,7 +2,7 @@
 //!
 //! A [`Row`] is a fact about the kernel: a name, a sentence, and a function that sets something up on a
 //! [`Bench`], makes calls, and says what must come back and what must be seen then. The same rows run on
-//! the simulated kernel ([`simulated`]), always, and on the kernel of a host (`real`) where there is one
+//! the simulated kernel ([`simulated`]), always, and on the kernel of a host ([`real`]) where there is one
 //! to spare. A row that one arm cannot run says what it [`Need`]s; it is told as skipped, never as passed.
 //!
 //! Every branch of the simulator that refuses something must be reached by a row: the test that says so
@@ -10,6 +10,8 @@
 
 pub mod arm;
 pub mod bench;
+mod equipment;
+pub mod real;
 pub mod rows;
 pub mod simulated;
 pub mod structure;
@@ -65,7 +67,9 @@ pub fn run(row: &Row, arm: &mut dyn Arm) -> Verdict {
         return Verdict::Skipped(missing);
     }
     arm.clear();
-    match (row.run)(&mut Bench::new(arm)) {
+    let mut bench = Bench::new(arm);
+    let done = (row.run)(&mut bench);
+    match bench.trouble().map_or(done, Err) {
         Ok(()) => Verdict::Agrees,
         Err(mismatch) => Verdict::Differs(mismatch),
     }

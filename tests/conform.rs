@@ -1,27 +1,16 @@
 //! The conformance suite on the simulated kernel.
 
 use crate::tidy;
-use handoff_sim_kernel::Profile;
-use handoff_specs::conform::arm::Need;
 use handoff_specs::conform::simulated::Simulated;
-use handoff_specs::conform::{Row, Verdict, rows, run};
+use handoff_specs::conform::{Verdict, rows, run};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The kernel that a row is about: the newest, where it does not say.
-fn arm(row: &Row) -> Simulated {
-    let release = row.needs.iter().find_map(|need| match need {
-        Need::Release(name) => Profile::by_name(name),
-        _ => None,
-    });
-    release.map_or_else(Simulated::default, Simulated::new)
-}
-
 #[test]
 fn the_simulated_kernel_agrees_with_every_row() {
     let failed: Vec<String> = rows::all()
-        .filter_map(|row| match run(row, &mut arm(row)) {
+        .filter_map(|row| match run(row, &mut Simulated::of_row(row)) {
             Verdict::Agrees => None,
             Verdict::Differs(mismatch) => Some(format!("{}: {}\n{mismatch}", row.name, row.fact)),
             Verdict::Skipped(missing) => {
@@ -67,7 +56,7 @@ fn branches() -> BTreeSet<(String, u32, u32)> {
 fn every_refusal_of_the_simulator_is_reached_by_a_row() {
     let mut reached = BTreeSet::new();
     for row in rows::all() {
-        let mut arm = arm(row);
+        let mut arm = Simulated::of_row(row);
         let _ = run(row, &mut arm);
         reached.extend(
             arm.refusals.iter().map(|refusal| {

@@ -22,6 +22,7 @@ const TESTS: &[&str] = &[
     "small-memlock",
     "by-address",
     "sweep",
+    "conform",
     "no-right",
     "no-device",
     "no-driver",

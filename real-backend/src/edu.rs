@@ -46,6 +46,7 @@ mod register {
     pub(super) const LIVENESS: u64 = 0x04;
     pub(super) const FACTORIAL: u64 = 0x08;
     pub(super) const STATUS: u64 = 0x20;
+    pub(super) const IRQ_RAISE: u64 = 0x60;
     pub(super) const IRQ_ACK: u64 = 0x64;
     pub(super) const DMA_SOURCE: u64 = 0x80;
     pub(super) const DMA_DESTINATION: u64 = 0x88;
@@ -78,6 +79,9 @@ const MARKER: u8 = 0xa5;
 
 /// Why the device interrupted: the bits of its interrupt status.
 pub const IRQ_DMA: u32 = 0x100;
+
+/// A reason that the device never has by itself.
+const IRQ_TEST: u32 = 0x1;
 
 /// Where bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +145,14 @@ impl Edu {
         Self::adopt(device)
     }
 
+    /// Has the device interrupt as [`Edu::raise`] does, with memory and bus mastering on for the while.
+    pub fn raise_once(device: Fd) -> Result<(), Errno> {
+        let command = Self::locate(device)?.command()?;
+        let edu = Self::enable(device)?;
+        edu.raise()?;
+        edu.write_config(config::COMMAND, &command.to_le_bytes())
+    }
+
     fn locate(device: Fd) -> Result<Self, Errno> {
         let bar0_bytes = region_offset(device, BAR0_INDEX)?;
         let config_bytes = region_offset(device, CONFIG_INDEX)?;
@@ -192,6 +204,12 @@ impl Edu {
     /// Sleeps until no DMA runs; EAGAIN when one still does after `limit`.
     pub fn wait(&self, limit: Duration) -> Result<(), Errno> {
         wait_until(limit, || self.is_running().map(|running| !running))
+    }
+
+    /// Has the device interrupt for no reason of its own, once.
+    pub fn raise(&self) -> Result<(), Errno> {
+        self.write(register::IRQ_RAISE, IRQ_TEST)?;
+        self.ack(IRQ_TEST)
     }
 
     /// Takes reasons back.

@@ -109,7 +109,9 @@ impl Kernel for Host {
             Call::PunchHole { fd, offset_bytes, length_bytes } => {
                 done(punch_hole(*fd, *offset_bytes, *length_bytes))
             }
-            Call::WriteAt { fd, offset_bytes, bytes } => write_at(*fd, *offset_bytes, bytes),
+            Call::WriteAt { fd, offset_bytes, bytes } => {
+                write_at(*fd, *offset_bytes, bytes).map(Reply::Length)
+            }
             Call::ReadAt { fd, offset_bytes, length_bytes } => {
                 read_at(*fd, *offset_bytes, *length_bytes).map(Reply::Bytes)
             }
@@ -189,9 +191,10 @@ fn punch_hole(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<(), Errno>
     rustix::fs::fallocate(sys::borrow(fd)?, mode, offset_bytes, length_bytes).map_err(sys::errno)
 }
 
-fn write_at(fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Answer {
+/// One `pwrite`; → how much was written.
+pub(crate) fn write_at(fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Errno> {
     let written = rustix::io::pwrite(sys::borrow(fd)?, bytes, offset_bytes).map_err(sys::errno)?;
-    Ok(Reply::Length(written as u64))
+    Ok(written as u64)
 }
 
 /// One `pread`. ENOMEM when the buffer cannot be had.

@@ -94,7 +94,7 @@ pub fn observe(pids: &[Pid], known: &Known) -> Observed {
         let table = look.table(*pid);
         view.processes.insert(*pid, look.process(*pid, &table, known));
         tables.insert(*pid, table);
-        if let Some(pages) = look.locked_pages(*pid) {
+        if let Some(pages) = look.locked(*pid) {
             view.books.insert(Account::Process(*pid), pages);
         }
     }
@@ -112,9 +112,18 @@ pub fn pinned_pages(pid: Pid) -> Result<i64, Errno> {
     status_pages(pid, "VmPin")
 }
 
-fn status_pages(pid: Pid, name: &str) -> Result<i64, Errno> {
+/// VmPin and VmLck, in pages. Errnos as of [`pinned_pages`].
+pub fn pinned_and_locked_pages(pid: Pid) -> Result<(i64, i64), Errno> {
     let status = status(pid)?;
-    field(&status, name).and_then(pages_of).ok_or(Errno::EIO)
+    Ok((pages_in(&status, "VmPin")?, pages_in(&status, "VmLck")?))
+}
+
+fn status_pages(pid: Pid, name: &str) -> Result<i64, Errno> {
+    pages_in(&status(pid)?, name)
+}
+
+fn pages_in(status: &str, name: &str) -> Result<i64, Errno> {
+    field(status, name).and_then(pages_of).ok_or(Errno::EIO)
 }
 
 fn status(pid: Pid) -> Result<String, Errno> {
@@ -197,7 +206,7 @@ impl Look {
     }
 
     /// Zeroes are left out, as is a process without memory.
-    fn locked_pages(&mut self, pid: Pid) -> Option<i64> {
+    fn locked(&mut self, pid: Pid) -> Option<i64> {
         if !is_alive(pid) {
             return None;
         }

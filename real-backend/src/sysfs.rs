@@ -134,6 +134,20 @@ impl Sysfs {
         names.iter().filter_map(|name| name.parse().ok()).collect()
     }
 
+    /// Every PCI device, sorted.
+    pub fn pci_devices(&self) -> Vec<Bdf> {
+        let names = names_in(&self.path("sys/bus/pci/devices"));
+        names.iter().filter_map(|name| name.parse().ok()).collect()
+    }
+
+    /// The VFIO device files of the mediated devices below a parent (`mtty`), sorted.
+    pub fn mdev_cdevs(&self, parent: &str) -> Vec<PathBuf> {
+        let parent = self.path("sys/class/mdev_bus").join(parent);
+        let below = names_in(&parent).into_iter().map(|name| parent.join(name).join("vfio-dev"));
+        let names = below.flat_map(|folder| names_in(&folder));
+        names.map(|name| self.path("dev/vfio/devices").join(name)).collect()
+    }
+
     /// The PCI command register, from the hardware and not from a VFIO driver's shadow of it.
     pub fn command(&self, bdf: Bdf) -> Option<u16> {
         let config = std::fs::read(self.device(bdf, "config")).ok()?;

@@ -4,6 +4,7 @@
 //! command quietly. Exit codes are few and stable, see [`Exit`].
 
 mod check;
+mod conform;
 mod doctor;
 mod list;
 mod lockstep;
@@ -31,6 +32,7 @@ Examples:
   handoff doctor                   could this host do it?
   handoff run --device 0000:00:05.0 --device 0000:00:06.0
                                    do it on this host's kernel, with two edu devices of QEMU
+  handoff conform --arm real       does this host's kernel answer as the suite of facts says?
   handoff replay trace.jsonl.gz    does the simulated kernel answer as the recorded one did?
 
 Exit codes: 0 proved or done, 1 violated, differing or failed, 2 wrong usage or input,
@@ -48,11 +50,16 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Make random calls on two kernels, one of them simulated, and show where they differ
     Lockstep(lockstep::Arguments),
+    /// Tell whether a kernel answers as the suite of facts about Linux says, row by row
+    Conform(conform::Arguments),
     /// Show the built-in scenarios, the properties, the known bugs that can be planted, the kernels
     List(list::Arguments),
     /// A process of a run
     #[command(hide = true)]
     Vmm(run::VmmArguments),
+    /// A process that makes the calls of a row
+    #[command(hide = true)]
+    Puppet(conform::PuppetArguments),
 }
 
 /// How the command ends.
@@ -105,6 +112,8 @@ pub fn main() -> ExitCode {
         Some(Command::Replay(arguments)) => replay::run(&arguments, &mut out),
         Some(Command::Run(arguments)) => run::run(&arguments, &mut out),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments, &mut out),
+        Some(Command::Conform(arguments)) => conform::run(&arguments, &mut out),
+        Some(Command::Puppet(arguments)) => conform::puppet(&arguments),
         Some(Command::Vmm(arguments)) => Err(run::vmm(&arguments)),
     };
     match done.and_then(|exit| Ok(out.flush().map(|()| exit)?)) {

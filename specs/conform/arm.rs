@@ -12,6 +12,12 @@ pub trait Arm {
     /// Why this arm cannot run a row with that need; `None` when it can.
     fn lacks(&self, need: &Need) -> Option<String>;
 
+    /// What went wrong with the arm itself since it was cleared: a process that died under a call, one
+    /// that did not come back from it.
+    fn trouble(&self) -> Option<&str> {
+        None
+    }
+
     /// Ends all processes: the next one is number 1 again.
     fn clear(&mut self);
 

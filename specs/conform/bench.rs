@@ -69,6 +69,12 @@ impl<'a> Bench<'a> {
         self.arm
     }
 
+    /// What went wrong with the arm itself.
+    pub fn trouble(&self) -> Option<Mismatch> {
+        let what = self.arm.trouble()?.to_owned();
+        Some(Mismatch { what, story: self.story.clone() })
+    }
+
     fn wrong<T>(&self, what: String) -> Done<T> {
         Err(Mismatch { what, story: self.story.clone() })
     }

@@ -3,6 +3,7 @@
 //! After every call the machine's own invariants are checked, and where the simulator refused is
 //! remembered.
 
+use super::Row;
 use super::arm::{Arm, Device, Need};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::ids::{Fd, Iova, Pid, Va};
@@ -36,6 +37,15 @@ impl Simulated {
             empty.plug(DeviceSpec::new(name, path, kind));
         }
         Self { machine: empty.clone(), empty, refusals: BTreeSet::new() }
+    }
+
+    /// The kernel that a row is about: the newest, where it does not say.
+    pub fn of_row(row: &Row) -> Self {
+        let release = row.needs.iter().find_map(|need| match need {
+            Need::Release(name) => Profile::by_name(name),
+            _ => None,
+        });
+        release.map_or_else(Self::default, Self::new)
     }
 
     /// The machine.

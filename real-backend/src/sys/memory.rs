@@ -61,19 +61,43 @@ impl Memory {
     ///
     /// EBADF, EINVAL, ENODEV, ENOMEM, EACCES.
     pub fn map(&self, fd: Option<Fd>, offset_bytes: u64, length_bytes: u64) -> Result<Va, Errno> {
+        self.place(None, fd, offset_bytes, length_bytes)
+    }
+
+    /// [`Memory::map`] at an address (MAP_FIXED_NOREPLACE). Also EEXIST where something is there.
+    pub fn map_at(
+        &self,
+        at: Va,
+        fd: Option<Fd>,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<Va, Errno> {
+        self.place(Some(at), fd, offset_bytes, length_bytes)
+    }
+
+    fn place(
+        &self,
+        at: Option<Va>,
+        fd: Option<Fd>,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Result<Va, Errno> {
         let mut register = self.lock();
         let length = usize::try_from(length_bytes).map_err(|_| Errno::ENOMEM)?;
         let file = fd.map(borrow).transpose()?;
         let protection = ProtFlags::READ | ProtFlags::WRITE;
-        let nowhere = ptr::null_mut();
+        let fixed = at.map_or(MapFlags::empty(), |_| MapFlags::FIXED_NOREPLACE);
+        let at = at.map_or(ptr::null_mut(), |va| with_exposed_provenance_mut(to_usize(va.0)));
         // SAFETY: without MAP_FIXED the kernel takes addresses that nothing else has.
         let start = unsafe {
             match file {
                 Some(fd) => {
-                    let flags = MapFlags::SHARED;
-                    rustix::mm::mmap(nowhere, length, protection, flags, fd, offset_bytes)
+                    let flags = MapFlags::SHARED | fixed;
+                    rustix::mm::mmap(at, length, protection, flags, fd, offset_bytes)
                 }
-                None => rustix::mm::mmap_anonymous(nowhere, length, protection, MapFlags::PRIVATE),
+                None => {
+                    rustix::mm::mmap_anonymous(at, length, protection, MapFlags::PRIVATE | fixed)
+                }
             }
         };
         let start = start.map_err(errno)?.expose_provenance() as u64;

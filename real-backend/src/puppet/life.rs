@@ -1,0 +1,153 @@
+//! What a puppet does: orders, one after the other.
+
+use super::link::{Heard, Link};
+use super::{FD_END, Order, Person, Reach, STRING, Said};
+use crate::edu::{Direction, Dma, Edu};
+use crate::host::{Host, NoGuest, read_at, write_at};
+use crate::memory::Memory;
+use crate::{process, spawn, sys};
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid, Va};
+use handoff_model::kernel::Kernel;
+use rustix::fd::{IntoRawFd, OwnedFd};
+use rustix::process::{DumpableBehavior, PidfdFlags, Resource};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use std::ffi::{CString, OsString};
+use std::time::Duration;
+
+/// The longest DMA.
+const DMA_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a page holds before the device reads it, and before the device writes it.
+const MARKS: [&[u8; 16]; 2] = [b"read me, device!", b"and write me now"];
+
+/// The life of the mother: a program that was started with its end of the socket as standard input.
+/// `again` is how the program is started so that it calls [`live_on`]: its name and its arguments.
+///
+/// Returns when the player has gone; an error says why there is no life.
+pub fn live(again: &[&str]) -> Result<(), Errno> {
+    hold(spawn::take_inherited()?)?;
+    sys::forget_children();
+    live_on(again)
+}
+
+/// The life of a program that a puppet has executed.
+pub fn live_on(again: &[&str]) -> Result<(), Errno> {
+    let (memory, argv) = (Memory::default(), again.iter().map(OsString::from).collect());
+    let host = Host::new(argv, memory.clone(), Box::new(NoGuest));
+    let again = again.iter().map(|arg| CString::new(*arg).map_err(|_| Errno::EINVAL));
+    let again = again.collect::<Result<_, _>>()?;
+    let mut life = Life { again, memory, host, link: Link::new(STRING) };
+    life.link.say(&Said::Hello, None)?;
+    life.run()
+}
+
+/// Takes the socket to [`STRING`], to be inherited by programs that are executed.
+fn hold(socket: Fd) -> Result<(), Errno> {
+    process::set_soft(Resource::Nofile, FD_END + 1)?;
+    sys::redirect(socket, STRING)?;
+    process::set_soft(Resource::Nofile, FD_END)?;
+    sys::close(socket)
+}
+
+struct Life {
+    again: Vec<CString>,
+    memory: Memory,
+    host: Host,
+    link: Link,
+}
+
+impl Life {
+    fn run(&mut self) -> Result<(), Errno> {
+        while let Heard::Value(order, fd) = self.link.hear::<Order<Call>>()? {
+            if let Some(said) = self.obey(order, fd) {
+                self.link.say(&said, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A child that was just born says nothing.
+    fn obey(&mut self, order: Order<Call>, fd: Option<OwnedFd>) -> Option<Said> {
+        let fd = fd.map(|fd| Fd(fd.into_raw_fd()));
+        let answer = match order {
+            Order::Call(call, place) => self.call(&call, place),
+            Order::Become(person) => turn_into(&person).map(|()| Reply::Done),
+            Order::Fork => return fork(fd).unwrap_or_else(|errno| Some(Said::Answer(Err(errno)))),
+            Order::Exec => Err(sys::exec(c"/proc/self/exe", &self.again, &[])),
+            Order::Keep => fd.map(Reply::Fd).ok_or(Errno::EBADF),
+            Order::Pidfd(pid) => pidfd(pid),
+            Order::Raise(device) => Edu::raise_once(device).map(|()| Reply::Done),
+            Order::Reach(reach) => reaches(&reach).map(Reply::Flag),
+        };
+        Some(Said::Answer(answer))
+    }
+
+    fn call(&mut self, call: &Call, place: Option<Va>) -> Answer {
+        match (call, place) {
+            (Call::Mmap { fd, offset_bytes, length_bytes }, Some(place)) => {
+                self.memory.map_at(place, *fd, *offset_bytes, *length_bytes).map(Reply::Va)
+            }
+            _ => self.host.call(call),
+        }
+    }
+}
+
+/// In the parent the child's number; in the child nothing.
+fn fork(socket: Option<Fd>) -> Result<Option<Said>, Errno> {
+    let socket = socket.ok_or(Errno::EBADF)?;
+    match sys::fork()? {
+        Some(child) => {
+            sys::close(socket)?;
+            Ok(Some(Said::Child(child)))
+        }
+        None => hold(socket).map(|()| None),
+    }
+}
+
+/// Dumpable again, as any program of that user is that was executed: its `/proc` files are its own.
+fn turn_into(person: &Person) -> Result<(), Errno> {
+    process::set_memlock(person.memlock_bytes)?;
+    if person.uid.0 != 0 {
+        rustix::thread::set_keep_capabilities(person.cap_ipc_lock).map_err(sys::errno)?;
+        sys::set_user(person.uid)?;
+        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(sys::errno)?;
+        if person.cap_ipc_lock {
+            keep_ipc_lock()?;
+        }
+    } else if !person.cap_ipc_lock {
+        process::drop_ipc_lock()?;
+    }
+    Ok(())
+}
+
+fn keep_ipc_lock() -> Result<(), Errno> {
+    let only = CapabilitySet::IPC_LOCK;
+    let sets = CapabilitySets { effective: only, permitted: only, inheritable: only };
+    rustix::thread::set_capabilities(None, sets).map_err(sys::errno)?;
+    rustix::thread::configure_capability_in_ambient_set(only, true).map_err(sys::errno)
+}
+
+fn pidfd(pid: Pid) -> Answer {
+    let number = rustix::process::Pid::from_raw(pid.0.cast_signed()).ok_or(Errno::ESRCH)?;
+    let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(sys::errno)?;
+    Ok(Reply::Fd(Fd(pidfd.into_raw_fd())))
+}
+
+/// The device reads what lies at the address, and writes it there again: where it reaches the page,
+/// that undoes a change made in between. What it reaches elsewhere it leaves as it was.
+fn reaches(reach: &Reach) -> Result<bool, Errno> {
+    let Reach { device, iova, memfd, offset_bytes } = *reach;
+    let edu = Edu::adopt(device)?;
+    let length_bytes = MARKS[0].len() as u64;
+    let before = read_at(memfd, offset_bytes, length_bytes)?;
+    for (mark, direction) in MARKS.into_iter().zip([Direction::FromRam, Direction::ToRam]) {
+        write_at(memfd, offset_bytes, mark)?;
+        edu.start(Dma { direction, iova, length_bytes: 16, interrupt: false })?;
+        edu.wait(DMA_LIMIT)?;
+    }
+    let after = read_at(memfd, offset_bytes, length_bytes)?;
+    write_at(memfd, offset_bytes, &before)?;
+    Ok(after == MARKS[0])
+}

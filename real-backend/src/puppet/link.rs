@@ -1,0 +1,90 @@
+//! The socket between a player and a puppet: a packet is one value as JSON, with at most one descriptor.
+
+use crate::sys;
+use handoff_model::errno::Errno;
+use handoff_model::ids::Fd;
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+
+/// The longest packet: what the default of `net.core.wmem_default` lets through.
+const PACKET_BYTES_MAX: usize = 200 << 10;
+
+/// One end of the socket. Does not own it.
+pub(super) struct Link {
+    socket: Fd,
+    outgoing: Vec<u8>,
+    incoming: Vec<u8>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+/// What came.
+#[derive(Debug)]
+pub(super) enum Heard<T> {
+    /// A value, and the descriptor that came with it.
+    Value(T, Option<OwnedFd>),
+    /// The other end is gone.
+    End,
+}
+
+impl Link {
+    pub(super) fn new(socket: Fd) -> Self {
+        Self { socket, outgoing: Vec::new(), incoming: vec![0; PACKET_BYTES_MAX] }
+    }
+
+    /// EMSGSIZE, EPIPE when the other end is gone.
+    pub(super) fn say(
+        &mut self,
+        value: &impl Serialize,
+        fd: Option<BorrowedFd<'_>>,
+    ) -> Result<(), Errno> {
+        self.outgoing.clear();
+        serde_json::to_writer(&mut self.outgoing, value).map_err(|_| Errno::EINVAL)?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let rights = fd.map(|fd| [fd]);
+        if let Some(rights) = &rights {
+            control.push(SendAncillaryMessage::ScmRights(rights));
+        }
+        let packet = [IoSlice::new(&self.outgoing)];
+        rustix::net::sendmsg(sys::borrow(self.socket)?, &packet, &mut control, SendFlags::NOSIGNAL)
+            .map(drop)
+            .map_err(sys::errno)
+    }
+
+    /// EAGAIN after the time that the socket allows, EIO for what is no such value, EMFILE where a
+    /// descriptor was lost.
+    pub(super) fn hear<T: DeserializeOwned>(&mut self) -> Result<Heard<T>, Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let packet = &mut [IoSliceMut::new(&mut self.incoming)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let got = rustix::net::recvmsg(sys::borrow(self.socket)?, packet, &mut control, flags);
+        let got = match got.map_err(sys::errno) {
+            Ok(got) if got.bytes == 0 => return Ok(Heard::End),
+            Err(Errno::ECONNRESET) => return Ok(Heard::End),
+            got => got?,
+        };
+        let fd = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+            _ => None,
+        });
+        if got.flags.contains(ReturnFlags::CTRUNC) {
+            return Err(Errno::EMFILE);
+        }
+        let value = serde_json::from_slice(&self.incoming[..got.bytes]).map_err(|_| Errno::EIO)?;
+        Ok(Heard::Value(value, fd))
+    }
+}

@@ -1,0 +1,216 @@
+//! The player's side: puppets as handles.
+//!
+//! Trouble is told, never waited for: a puppet that dies under an order, or does not answer in time, is
+//! killed.
+
+use super::link::{Heard, Link};
+use super::{Order, PATIENCE, Person, Reach, Said};
+use crate::spawn::{self, Spawned};
+use crate::{socket, sys};
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid, Va};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::process::{PidfdFlags, Signal};
+use std::ffi::OsString;
+use std::path::Path;
+
+/// What goes wrong between a player and a puppet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// It is gone.
+    #[error("the process died under it")]
+    Died,
+    /// It does not come back.
+    #[error("no answer within {} s", PATIENCE.as_secs())]
+    Silent,
+    /// A packet that should not be.
+    #[error("an answer that fits no order: {0}")]
+    Strange(String),
+    /// A system call of either that must work.
+    #[error("{0}: {1}")]
+    System(&'static str, Errno),
+}
+
+/// A puppet, alive until it is killed or exits.
+#[derive(Debug)]
+pub struct Puppet {
+    pid: Pid,
+    pidfd: OwnedFd,
+    link: Link,
+    /// Its other end is the puppet's.
+    _socket: OwnedFd,
+}
+
+/// The first puppet, from which the others are forked.
+#[derive(Debug)]
+pub struct Mother {
+    process: Spawned,
+    puppet: Puppet,
+}
+
+impl Mother {
+    /// Starts `image` with `argv`, its name first: a program that calls [`live`](super::live) at once.
+    pub fn start(image: &Path, argv: &[OsString]) -> Result<Self, Trouble> {
+        let (ours, theirs) = pair()?;
+        let process = spawn::spawn(image, argv, theirs).map_err(system("spawn"))?;
+        let mut puppet = Puppet::new(process.pid, ours)?;
+        puppet.hello()?;
+        Ok(Self { process, puppet })
+    }
+
+    /// A puppet with no descriptors.
+    pub fn bear(&mut self, person: Person) -> Result<Puppet, Trouble> {
+        let mut child = self.puppet.fork()?;
+        match child.answer(&Order::Become(person))? {
+            Ok(_) => Ok(child),
+            Err(errno) => Err(Trouble::System("to be of a user", errno)),
+        }
+    }
+}
+
+impl Drop for Mother {
+    fn drop(&mut self) {
+        let _ = self.puppet.kill();
+        let _ = self.process.wait(PATIENCE);
+    }
+}
+
+impl Puppet {
+    fn new(pid: Pid, socket: OwnedFd) -> Result<Self, Trouble> {
+        let number = rustix::process::Pid::from_raw(pid.0.cast_signed()).ok_or(Trouble::Died)?;
+        let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty());
+        let pidfd = pidfd.map_err(|error| Trouble::System("pidfd_open", sys::errno(error)))?;
+        Ok(Self { pid, pidfd, link: Link::new(Fd(socket.as_raw_fd())), _socket: socket })
+    }
+
+    /// Its number in the system.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Makes a call. An exit or an `execve` that works is [`Reply::Done`]. A new mapping goes to `place`.
+    pub fn call(&mut self, call: &Call, place: Option<Va>) -> Result<Answer, Trouble> {
+        self.link.say(&Order::Call(call, place), None).map_err(system("an order"))?;
+        match (self.hear(), call) {
+            (Err(Trouble::Died), Call::Exit { .. }) => self.await_end().map(|()| Ok(Reply::Done)),
+            (Ok(Said::Hello), Call::Exec { .. }) => Ok(Ok(Reply::Done)),
+            (said, _) => answer_in(said?),
+        }
+    }
+
+    /// A child.
+    pub fn fork(&mut self) -> Result<Self, Trouble> {
+        let (ours, theirs) = pair()?;
+        match self.told(&Order::Fork, Some(&theirs))? {
+            Said::Child(pid) => Self::new(pid, ours),
+            other => Err(strange(&other)),
+        }
+    }
+
+    /// Executes the puppets' program anew.
+    pub fn exec(&mut self) -> Result<(), Trouble> {
+        self.link.say(&Order::<&Call>::Exec, None).map_err(system("an order"))?;
+        self.hello()
+    }
+
+    /// Gives it a descriptor; → its number there.
+    pub fn give(&mut self, fd: &OwnedFd) -> Result<Fd, Trouble> {
+        fd_in(self.told(&Order::Keep, Some(fd))?)
+    }
+
+    /// Has it open a pidfd of another.
+    pub fn open_pidfd(&mut self, target: Pid) -> Result<Fd, Trouble> {
+        fd_in(self.told(&Order::Pidfd(target), None)?)
+    }
+
+    /// Has the `edu` behind a bound device file raise an interrupt, and take it back.
+    pub fn raise(&mut self, device: Fd) -> Result<Answer, Trouble> {
+        self.answer(&Order::Raise(device))
+    }
+
+    /// Whether an `edu` reaches a page; a flag. Only of a device that is a bus master.
+    pub fn reaches(&mut self, reach: Reach) -> Result<Answer, Trouble> {
+        self.answer(&Order::Reach(reach))
+    }
+
+    /// SIGKILL; returns when it is gone and its descriptors are closed.
+    pub fn kill(&mut self) -> Result<(), Trouble> {
+        match rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL).map_err(sys::errno) {
+            Ok(()) | Err(Errno::ESRCH) => self.await_end(),
+            Err(errno) => Err(Trouble::System("pidfd_send_signal", errno)),
+        }
+    }
+
+    fn await_end(&self) -> Result<(), Trouble> {
+        let timeout = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+        let mut ended = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        match rustix::event::poll(&mut ended, Some(&timeout)).map_err(sys::errno) {
+            Ok(0) => Err(Trouble::Silent),
+            Ok(_) => Ok(()),
+            Err(errno) => Err(Trouble::System("poll", errno)),
+        }
+    }
+
+    fn answer(&mut self, order: &Order<&Call>) -> Result<Answer, Trouble> {
+        answer_in(self.told(order, None)?)
+    }
+
+    fn told(&mut self, order: &Order<&Call>, fd: Option<&OwnedFd>) -> Result<Said, Trouble> {
+        let fd: Option<BorrowedFd<'_>> = fd.map(AsFd::as_fd);
+        self.link.say(order, fd).map_err(system("an order"))?;
+        self.hear()
+    }
+
+    fn hello(&mut self) -> Result<(), Trouble> {
+        match self.hear()? {
+            Said::Hello => Ok(()),
+            other => Err(strange(&other)),
+        }
+    }
+
+    fn hear(&mut self) -> Result<Said, Trouble> {
+        let heard = match self.link.hear() {
+            Ok(Heard::Value(said, _)) => return Ok(said),
+            Ok(Heard::End) => Trouble::Died,
+            Err(Errno::EAGAIN) => Trouble::Silent,
+            Err(errno) => Trouble::System("an answer", errno),
+        };
+        if heard != Trouble::Died {
+            self.kill()?;
+        }
+        Err(heard)
+    }
+}
+
+fn system(what: &'static str) -> impl Fn(Errno) -> Trouble {
+    move |errno| Trouble::System(what, errno)
+}
+
+fn strange(said: &Said) -> Trouble {
+    Trouble::Strange(format!("{said:?}"))
+}
+
+fn answer_in(said: Said) -> Result<Answer, Trouble> {
+    match said {
+        Said::Answer(answer) => Ok(answer),
+        other => Err(strange(&other)),
+    }
+}
+
+fn fd_in(said: Said) -> Result<Fd, Trouble> {
+    match said {
+        Said::Answer(Ok(Reply::Fd(fd))) => Ok(fd),
+        other => Err(strange(&other)),
+    }
+}
+
+/// The player's end, on which nothing is waited for longer than [`PATIENCE`], and a puppet's.
+fn pair() -> Result<(OwnedFd, OwnedFd), Trouble> {
+    let (ours, theirs) = socket::pair().map_err(system("socketpair"))?;
+    set_socket_timeout(&ours, Timeout::Recv, Some(PATIENCE))
+        .map_err(|error| Trouble::System("SO_RCVTIMEO", sys::errno(error)))?;
+    Ok((ours, theirs))
+}
