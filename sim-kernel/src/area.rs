@@ -286,15 +286,18 @@ impl Machine {
         let iova = Iova(ucmd.cmd.u64(offset_of!(io::iommu_ioas_unmap, iova)));
         let length_bytes = ucmd.cmd.u64(LENGTH);
         self.ioas(ucmd.context, id)?;
-        let unmapped_bytes = if (iova.0, length_bytes) == (0, u64::MAX) {
-            self.unmap(ucmd.context, id, &EVERYTHING)?
+        let is_everything = (iova.0, length_bytes) == (0, u64::MAX);
+        let range = if is_everything {
+            EVERYTHING
         } else {
             check_below_top(&[iova.0, length_bytes])?;
-            match self.unmap(ucmd.context, id, &range(iova, length_bytes)?)? {
-                0 => return Err(refuse(Errno::ENOENT)),
-                unmapped_bytes => unmapped_bytes,
-            }
+            range(iova, length_bytes)?
         };
+        let (unmapped_bytes, done) = self.unmap(ucmd.context, id, &range);
+        done?;
+        if unmapped_bytes == 0 && !is_everything {
+            return Err(refuse(Errno::ENOENT));
+        }
         ucmd.cmd.set_u64(LENGTH, unmapped_bytes);
         ucmd.respond()
     }
@@ -306,10 +309,10 @@ impl Machine {
         context: ContextId,
         id: ObjectId,
         range: &IovaRange,
-    ) -> Answered<u64> {
-        let met = self.ioas(context, id)?.met(range);
+    ) -> (u64, Answered<()>) {
+        let met = self.contexts.get(context).ioas(id).expect("looked up before").met(range);
         let whole = met.iter().take_while(|area| range.contains(&area.range)).count();
-        let is_stopped = whole < met.len();
+        let done = if whole < met.len() { Err(refuse(Errno::ENOENT)) } else { Ok(()) };
         let gone: Vec<Area> = met[..whole].to_vec();
         let mut sets: BTreeSet<SetId> = gone.iter().map(|area| area.set).collect();
         for area in &gone {
@@ -321,9 +324,7 @@ impl Machine {
             self.unpin(context, &sets);
             self.reclaim();
         }
-        if is_stopped {
-            return Err(refuse(Errno::ENOENT));
-        }
-        Ok(gone.iter().fold(0, |sum, area| sum.wrapping_add(area.range.length_bytes())))
+        let lengths = gone.iter().map(|area| area.range.length_bytes());
+        (lengths.fold(0, u64::wrapping_add), done)
     }
 }

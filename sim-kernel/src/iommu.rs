@@ -17,6 +17,8 @@ pub struct Iommu {
     pub driver: IommuDriver,
     /// The smallest page that a domain maps, in bytes.
     pub io_page_bytes: u64,
+    /// The sizes of pages that a domain maps, a bit each.
+    pub page_sizes: u64,
     /// The addresses that a domain translates.
     pub aperture: IovaRange,
     /// Addresses of a device that do not reach memory: its interrupts.
@@ -49,6 +51,7 @@ impl Iommu {
     pub const QEMU_VTD: Self = Self {
         driver: IommuDriver::Vtd,
         io_page_bytes: PAGE_BYTES,
+        page_sizes: 0x4020_1000,
         aperture: range(0, 0x7f_ffff_ffff),
         reserved: Some(range(0xfee0_0000, 0xfeef_ffff)),
         hw_info_type: 1,
@@ -59,6 +62,7 @@ impl Iommu {
     pub const MOCK: Self = Self {
         driver: IommuDriver::Mock,
         io_page_bytes: 2048,
+        page_sizes: 0x1f_ffff_f800,
         aperture: range(0x100_0000, 0x7fff_ffff),
         reserved: None,
         hw_info_type: 0xfeed_beef,
@@ -66,8 +70,12 @@ impl Iommu {
     };
 
     /// A domain of the mock driver that maps huge pages (`MOCK_IOMMUPT_HUGE`).
-    pub const MOCK_HUGE: Self =
-        Self { io_page_bytes: PAGE_BYTES, aperture: range(0, 0x3f_ffff_ffff), ..Self::MOCK };
+    pub const MOCK_HUGE: Self = Self {
+        io_page_bytes: PAGE_BYTES,
+        page_sizes: 1 << 20 | PAGE_BYTES,
+        aperture: range(0, 0x3f_ffff_ffff),
+        ..Self::MOCK
+    };
 
     /// The addresses that a domain does not translate.
     pub(crate) fn beyond_aperture(&self) -> impl Iterator<Item = IovaRange> + use<> {

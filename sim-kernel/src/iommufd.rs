@@ -37,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) sets: Slots<SetId, PageSet>,
     /// `RLIMIT_MODE`: charge the memory map of the process and not its user.
     pub(crate) per_process: bool,
+    /// The address space of the calls of a container (`compat`).
+    pub(crate) compat_ioas: Option<ObjectId>,
 }
 
 /// An object.
@@ -196,7 +198,9 @@ impl Machine {
         if let Object::Stdev { idev } = *object {
             self.remove_mock_device(ucmd.context, idev);
         }
-        self.contexts.get_mut(ucmd.context).objects.remove(&id);
+        let table = self.contexts.get_mut(ucmd.context);
+        table.objects.remove(&id);
+        table.compat_ioas.take_if(|compat| *compat == id);
         self.unpin_unwanted(ucmd.context);
         self.reclaim();
         Ok(())

@@ -68,6 +68,7 @@ mod area;
 mod attach;
 mod audit;
 mod change_process;
+mod compat;
 mod config;
 mod dma_buf;
 mod eventfd;

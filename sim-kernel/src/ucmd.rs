@@ -84,6 +84,7 @@ const COMMANDS: &[Command] = &[
     command(nr::IOMMU_IOAS_MAP_FILE, 40, 40, Release::V6_13, Machine::ioas_map_file),
     command(nr::IOMMU_IOAS_UNMAP, 24, 24, Release::V6_12, Machine::ioas_unmap),
     command(nr::IOMMU_OPTION, 24, 24, Release::V6_12, Machine::option),
+    command(nr::IOMMU_VFIO_IOAS, 12, 12, Release::V6_12, Machine::vfio_ioas),
     command(nr::IOMMU_TEST_CMD, 72, 68, Release::V6_12, Machine::test_command),
 ];
 
@@ -104,7 +105,7 @@ impl Machine {
     ) -> Answered<u32> {
         let last = nr::IOMMU_TEST_CMD & NUMBER;
         if !((nr::IOMMU_DESTROY & NUMBER)..=last).contains(&(request.number & NUMBER)) {
-            return Err(refuse(Errno::ENOTTY));
+            return self.compat_ioctl(context, request);
         }
         let size = request.user.word(0)? as usize;
         let known = COMMANDS.iter().find(|command| command.number == request.number);

@@ -59,6 +59,13 @@ impl Fields {
         self.u64(0)
     }
 
+    /// Appends zeroes up to a length.
+    #[must_use]
+    pub fn padded(mut self, length: usize) -> Self {
+        self.0.bytes.resize(length, 0);
+        self
+    }
+
     /// Puts the structure into memory that cannot be written.
     #[must_use]
     pub fn read_only(mut self) -> Self {

@@ -1,10 +1,15 @@
 //! The rows, by topic.
 
+mod access;
+mod compat;
+mod ioas;
+mod iova;
+mod mock;
 mod process;
 
 use super::Row;
 
 /// Every row.
 pub fn all() -> impl Iterator<Item = &'static Row> {
-    [process::ROWS].into_iter().flatten()
+    [access::ROWS, compat::ROWS, ioas::ROWS, iova::ROWS, process::ROWS].into_iter().flatten()
 }
