@@ -1,6 +1,7 @@
 //! The conformance suite on the simulated kernel.
 
 use crate::tidy;
+use handoff_sim_kernel::Hazard;
 use handoff_specs::conform::simulated::Simulated;
 use handoff_specs::conform::{Verdict, rows, run};
 use std::collections::BTreeSet;
@@ -27,6 +28,18 @@ fn names_of_rows_are_unique() {
     for row in rows::all() {
         assert!(names.insert(row.name), "{} is there twice", row.name);
     }
+}
+
+/// Each hazard has rows of its own, but for what takes two threads.
+#[test]
+fn every_hazard_has_a_row() {
+    let named = |code: &str| {
+        let name = format!("/{}", code.to_lowercase());
+        rows::all().any(|row| row.name.contains(&name))
+    };
+    let without: Vec<&str> =
+        Hazard::ALL.iter().map(|hazard| hazard.code).filter(|code| !named(code)).collect();
+    assert_eq!(without, ["K7"]);
 }
 
 /// Every place in the simulator's source that refuses something: file, line and column.

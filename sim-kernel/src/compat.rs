@@ -37,6 +37,7 @@ impl Machine {
     }
 
     /// `iommufd_vfio_compat_ioas_create`: makes the compat IOAS where there is none.
+    #[allow(dead_code, reason = "attaching a group to such a container calls it")]
     pub(crate) fn make_compat_ioas(&mut self, context: ContextId) {
         let table = self.contexts.get_mut(context);
         if table.compat_ioas.is_none() {

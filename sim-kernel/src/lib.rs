@@ -18,10 +18,15 @@
 //! | fork, and what else a replay is told of processes | `follow` |
 //! | guests: stop, save, load, start; interrupts delivered and lost | `guest` |
 //! | contexts, object ids, DESTROY, options | `iommufd` |
-//! | MAP, `MAP_FILE`, COPY, UNMAP, `IOVA_RANGES` | `ioas` |
+//! | address spaces: alignment, `IOVA_RANGES`, `ALLOW_IOVAS`, `HUGE_PAGES` | `ioas` |
+//! | where a mapping goes: free, allowed, reserved, chosen addresses | `iova` |
+//! | MAP, `MAP_FILE`, COPY, UNMAP | `area` |
+//! | kernel accesses: pins, reads, writes | `access`, `mock_access` |
+//! | dma-bufs of the mock exporter | `dma_buf` |
+//! | an iommufd as a type1 container, `VFIO_IOAS` | `compat` |
 //! | page sets, lazy and shared pinning | `pages` |
 //! | VmPin, VmLck, `user_struct::locked_vm` | `account` |
-//! | `CHANGE_PROCESS` with its hazards | `change_process` |
+//! | `CHANGE_PROCESS` with its hazards | `change_process`, `hazard` |
 //! | auto and manual HWPTs | `hwpt` |
 //! | device files: BIND, DMA ownership, last close | `vfio` |
 //! | ATTACH, DETACH | `attach` |
@@ -52,7 +57,7 @@
 //!
 //! # Absent
 //!
-//! Legacy groups, containers and type1; selftest accesses; fault queues and
+//! Legacy groups, containers and type1; fault queues and
 //! viommus; nesting, PASIDs, dirty tracking; what is in BARs and in migration data; threads (a call is atomic,
 //! so nothing answers EBUSY for being in transition); permissions of paths; failing allocations
 //! (ENOMEM means a limit).
@@ -77,6 +82,7 @@ mod file;
 mod follow;
 mod guest;
 mod hardware;
+mod hazard;
 mod hwpt;
 mod ioas;
 mod ioctl;
@@ -111,6 +117,7 @@ mod view;
 
 pub use config::{BUS_MASTER, COMMAND_OFFSET};
 pub use hardware::{DeviceKind, DeviceSpec, DmaFault};
+pub use hazard::Hazard;
 pub use ioctl::is_modelled;
 pub use iommu::{Iommu, IommuDriver};
 pub use machine::{Door, Machine, Placement};

@@ -27,7 +27,7 @@ use crate::memory::inode;
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::slots::{ContextId, FileId, MemoryId, SetId};
 use handoff_model::errno::Errno;
-use handoff_model::ids::{PAGE_BYTES, Pid};
+use handoff_model::ids::{PAGE_BYTES, Pid, pages};
 use handoff_model::view::{PageRef, PageRun};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -181,12 +181,11 @@ impl Machine {
             let vma = vma.ok_or(refuse(Errno::EFAULT))?;
             let page = vma.index + (at - vma.va) / PAGE_BYTES;
             let count = ((vma.end() - at) / PAGE_BYTES).min(range.end - index);
-            pins.extend(self.existing(
-                vma.memory,
-                page,
-                index..index + count,
-                refuse(Errno::EFAULT),
-            )?);
+            let object = self.memories.get(vma.memory);
+            if page + count > pages(object.length_bytes) {
+                return Err(refuse(Errno::EFAULT));
+            }
+            pins.extend(self.existing(vma.memory, page, index..index + count));
             index += count;
         }
         Ok(pins)
@@ -207,38 +206,29 @@ impl Machine {
         range: Range<u64>,
     ) -> Result<Vec<Pin>, Refusal> {
         let memory = self.memory_of(file).ok_or(refuse(Errno::EINVAL))?;
-        let page = first.checked_add(range.start).ok_or(refuse(Errno::EINVAL))?;
-        let length_bytes = self.memories.get(memory).length_bytes;
-        let end = page.checked_add(range.end - range.start).ok_or(refuse(Errno::EINVAL))?;
-        if end.checked_mul(PAGE_BYTES).is_none_or(|end| end > length_bytes) {
+        let page = first + range.start;
+        let end = page + (range.end - range.start);
+        if end > self.memories.get(memory).length_bytes / PAGE_BYTES {
             return Err(refuse(Errno::EINVAL));
         }
-        self.existing(memory, page, range, refuse(Errno::EINVAL))
+        Ok(self.existing(memory, page, range).collect())
     }
 
-    /// Pages of a memory object, from `page` on; `beyond` where it ends before.
+    /// Pages of a memory object, from `page` on.
     fn existing(
         &self,
         memory: MemoryId,
         page: u64,
         range: Range<u64>,
-        beyond: Refusal,
-    ) -> Result<Vec<Pin>, Refusal> {
-        let object = self.memories.get(memory);
-        let end = page + (range.end - range.start);
-        if end > object.length_bytes.div_ceil(PAGE_BYTES) {
-            return Err(beyond);
-        }
-        let runs = object.runs(page..end).into_iter();
-        Ok(runs
-            .map(|(run, generation)| Pin {
-                index: range.start + (run.start - page),
-                pages: run.end - run.start,
-                memory,
-                page: run.start,
-                generation,
-            })
-            .collect())
+    ) -> impl Iterator<Item = Pin> + use<> {
+        let runs = self.memories.get(memory).runs(page..page + (range.end - range.start));
+        runs.into_iter().map(move |(run, generation)| Pin {
+            index: range.start + (run.start - page),
+            pages: run.end - run.start,
+            memory,
+            page: run.start,
+            generation,
+        })
     }
 
     /// The pages of a slice of a set: those pinned, and for the rest those that would be. What has no

@@ -4,11 +4,8 @@
 //! the newest release with all quirks mended; it shows which findings are the kernel's and which are
 //! a protocol's.
 //!
-//! Only what a kernel could do without is a quirk. The other hazards are how the interface works
-//! and hold in every profile: the accounting mode is the mapper's and sticks (K4, `account`), a dead
-//! owner's user stays charged (K5, `account`), nothing keeps a file's pages and a device's pages the
-//! same (K6, `memory`), ownership is by page set (K8, `pages`), lazily mapped pages are charged to
-//! the recorded owner (K9, `pages`). K7, EBUSY against a map in flight, is absent: a call is atomic.
+//! Only what a kernel could do without is a quirk. The other hazards are how the interface works and hold in
+//! every profile: [`Hazard::ALL`](crate::Hazard::ALL) has them all.
 //!
 //! Mirrors Linux 6.12, 6.13, 7.2 and 7.3.
 
@@ -155,12 +152,12 @@ macro_rules! quirks {
             pub const ALL: [Self; 3] = [$(Self::$name,)*];
 
             /// The short name that findings are told by.
-            pub fn code(self) -> &'static str {
+            pub const fn code(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }
             }
 
             /// What was seen of it, and where.
-            pub fn evidence(self) -> &'static str {
+            pub const fn evidence(self) -> &'static str {
                 match self { $(Self::$name => $evidence,)* }
             }
         }

@@ -1,7 +1,7 @@
 //! Kernel accesses, as the kernel's own tests have them, and dma-bufs.
 
 use super::mock::{Mock, on, test, word};
-use crate::conform::arm::Need;
+use crate::conform::arm::{Device, Need};
 use crate::conform::bench::{Bench, Done, map, map_file, unmap};
 use crate::conform::structure::sized;
 use crate::conform::{Row, row};
@@ -13,6 +13,7 @@ use handoff_model::request as nr;
 const MOCK: &[Need] = &[Need::Mock];
 /// The mock exporter tells its descriptor here, and not in 7.3.4.
 const MOCK_7_2: &[Need] = &[Need::Mock, Need::Release("7.2")];
+const MOCK_EDU: &[Need] = &[Need::Mock, Need::Has(Device::Edu)];
 const BASE: u64 = 0x100_0000;
 const NONE: ObjectId = ObjectId(77);
 const BAD: Fd = Fd(99);
@@ -317,6 +318,18 @@ pub(super) const ROWS: &[Row] = &[
             ],
         )
     }),
+    row(
+        "mock/other-driver",
+        "a domain of another driver is EINVAL to a mock device",
+        MOCK_EDU,
+        |b| {
+            let l = looking(b)?;
+            let (device, _) = b.bind(l.p, Device::Edu, l.iommufd)?;
+            let hwpt = b.attach(l.p, device, l.ioas)?;
+            b.refuses(l.p, &on(test(2, hwpt.0), l.iommufd), Errno::EINVAL)?;
+            b.refuses(l.p, &on(test(3, hwpt.0), l.iommufd), Errno::EINVAL)
+        },
+    ),
     row("dma-buf/refused", "what the mock exporter refuses", MOCK, |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;

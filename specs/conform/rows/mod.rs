@@ -1,6 +1,7 @@
 //! The rows, by topic.
 
 mod access;
+mod accounting;
 mod compat;
 mod ioas;
 mod iova;
@@ -11,5 +12,7 @@ use super::Row;
 
 /// Every row.
 pub fn all() -> impl Iterator<Item = &'static Row> {
-    [access::ROWS, compat::ROWS, ioas::ROWS, iova::ROWS, process::ROWS].into_iter().flatten()
+    [access::ROWS, accounting::ROWS, compat::ROWS, ioas::ROWS, iova::ROWS, process::ROWS]
+        .into_iter()
+        .flatten()
 }
