@@ -69,6 +69,14 @@ pub enum Device {
     OtherEdu,
     /// The kernel's `mtty` sample: an mdev.
     Mtty,
+    /// An `edu` alone behind a root port: can be reset.
+    Alone,
+    /// A PCI device in the IOMMU group of the first `edu`.
+    Sibling,
+    /// A PCI device with four vectors each of MSI and MSI-X.
+    Many,
+    /// An mdev that can be opened only with KVM.
+    Tied,
 }
 
 /// What a row takes.

@@ -84,6 +84,10 @@ fn no_device(device: Device) -> &'static str {
         Device::Edu => "an edu device of QEMU on vfio-pci",
         Device::OtherEdu => "a second edu device of QEMU on vfio-pci",
         Device::Mtty => "an mdev of the mtty sample",
+        Device::Alone => "an edu device behind a root port of its own",
+        Device::Sibling => "a second device in the IOMMU group of the first",
+        Device::Many => "a device with several vectors of MSI and MSI-X",
+        Device::Tied => "an mdev that needs KVM",
     }
 }
 

@@ -13,7 +13,7 @@ use handoff_sim_kernel::{
 };
 use std::collections::BTreeSet;
 
-/// A machine with two `edu` devices and an `mtty`.
+/// A machine with every [`Device`].
 #[derive(Clone, Debug)]
 pub struct Simulated {
     empty: Machine,
@@ -23,18 +23,28 @@ pub struct Simulated {
 }
 
 /// Its devices: what views call them, their files, their kinds, their interrupt vectors.
-const DEVICES: [(Device, &str, &str, DeviceKind); 3] = [
+const DEVICES: [(Device, &str, &str, DeviceKind); 7] = [
     (Device::Edu, "edu0", "/dev/vfio/devices/vfio0", DeviceKind::Pci { can_reset: false }),
     (Device::OtherEdu, "edu1", "/dev/vfio/devices/vfio1", DeviceKind::Pci { can_reset: false }),
     (Device::Mtty, "mtty", "/dev/vfio/devices/vfio2", DeviceKind::Mdev { needs_kvm: false }),
+    (Device::Alone, "alone", "/dev/vfio/devices/vfio3", DeviceKind::Pci { can_reset: true }),
+    (Device::Sibling, "sibling", "/dev/vfio/devices/vfio4", DeviceKind::Pci { can_reset: false }),
+    (Device::Many, "many", "/dev/vfio/devices/vfio5", DeviceKind::Pci { can_reset: false }),
+    (Device::Tied, "tied", "/dev/vfio/devices/vfio6", DeviceKind::Mdev { needs_kvm: true }),
 ];
 
 impl Simulated {
     /// The kernel of a profile.
     pub fn new(profile: Profile) -> Self {
         let mut empty = Machine::new(profile);
-        for (_, name, path, kind) in DEVICES {
-            empty.plug(DeviceSpec::new(name, path, kind));
+        for (device, name, path, kind) in DEVICES {
+            let mut spec = DeviceSpec::new(name, path, kind);
+            match device {
+                Device::Sibling => spec.group = 0,
+                Device::Many => spec.irqs = vec![1, 4, 4, 0, 1],
+                _ => {}
+            }
+            empty.plug(spec);
         }
         Self { machine: empty.clone(), empty, refusals: BTreeSet::new() }
     }

@@ -5,14 +5,24 @@ mod accounting;
 mod compat;
 mod ioas;
 mod iova;
+mod irqs;
 mod mock;
 mod process;
 
 use super::Row;
 
+/// Row after row of each topic.
+const TOPICS: &[&[Row]] = &[
+    access::ROWS,
+    accounting::ROWS,
+    compat::ROWS,
+    ioas::ROWS,
+    iova::ROWS,
+    irqs::ROWS,
+    process::ROWS,
+];
+
 /// Every row.
 pub fn all() -> impl Iterator<Item = &'static Row> {
-    [access::ROWS, accounting::ROWS, compat::ROWS, ioas::ROWS, iova::ROWS, process::ROWS]
-        .into_iter()
-        .flatten()
+    TOPICS.iter().copied().flatten()
 }
