@@ -45,7 +45,11 @@ impl Machine {
         if self.device(id).is_emulated() {
             return Err(refuse(Errno::EOPNOTSUPP));
         }
-        Ok((sized(request, min + size_of::<u32>())?, true))
+        let longer = min + size_of::<u32>();
+        if (cmd.u32(0) as usize) < longer {
+            return Err(refuse(Errno::EINVAL));
+        }
+        Ok((request.user.copy(longer)?, true))
     }
 
     /// `vfio_df_ioctl_attach_pt`. Tells the HWPT, or for an emulated device the IOAS as given; detaches

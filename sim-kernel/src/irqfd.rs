@@ -71,8 +71,9 @@ impl Machine {
 
     /// `kvm_irqfd_assign`: EBUSY for an eventfd that has one; before 6.17 only in the same VM.
     fn assign(&mut self, vm: VmId, irqfd: Irqfd) -> Answered<()> {
-        let taken = self.irqfd_vm(irqfd.event);
-        if taken.is_some_and(|by| by == vm || self.profile.has_exclusive_irqfds()) {
+        let everywhere = self.profile.has_exclusive_irqfds();
+        let counts = |id: VmId| everywhere || id == vm;
+        if self.vms.iter().any(|(id, vm)| counts(id) && vm.has_irqfd(irqfd.event)) {
             return Err(refuse(Errno::EBUSY));
         }
         for file in irqfd.files() {
@@ -88,8 +89,7 @@ impl Machine {
 
     /// The VM that an eventfd's signals go to.
     pub(crate) fn irqfd_vm(&self, event: FileId) -> Option<VmId> {
-        let mut vms = self.vms.iter();
-        vms.find(|(_, vm)| vm.irqfds.iter().any(|irqfd| irqfd.event == event)).map(|(id, _)| id)
+        self.vms.iter().find(|(_, vm)| vm.has_irqfd(event)).map(|(id, _)| id)
     }
 
     /// The VM's guest gets interrupts, now or when it runs.

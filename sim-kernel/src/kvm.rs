@@ -39,6 +39,12 @@ pub(crate) struct Vm {
     pub(crate) pending: Vec<crate::eventfd::Signal>,
 }
 
+impl Vm {
+    pub(crate) fn has_irqfd(&self, event: FileId) -> bool {
+        self.irqfds.iter().any(|irqfd| irqfd.event == event)
+    }
+}
+
 /// A VM's VFIO device (`KVM_DEV_TYPE_VFIO`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KvmVfio {

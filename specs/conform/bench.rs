@@ -80,7 +80,12 @@ impl<'a> Bench<'a> {
     }
 
     /// Two values must be the same.
-    pub fn same<T: PartialEq + fmt::Debug>(&self, what: &str, seen: &T, expected: &T) -> Done {
+    pub fn same<T: PartialEq + fmt::Debug + ?Sized>(
+        &self,
+        what: &str,
+        seen: &T,
+        expected: &T,
+    ) -> Done {
         if seen == expected {
             return Ok(());
         }

@@ -3,11 +3,16 @@
 mod access;
 mod accounting;
 mod compat;
+mod device;
+mod features;
+mod files;
 mod ioas;
 mod iova;
 mod irqs;
+mod kvm;
 mod mock;
 mod process;
+mod regions;
 
 use super::Row;
 
@@ -16,10 +21,15 @@ const TOPICS: &[&[Row]] = &[
     access::ROWS,
     accounting::ROWS,
     compat::ROWS,
+    device::ROWS,
+    features::ROWS,
+    files::ROWS,
     ioas::ROWS,
     iova::ROWS,
     irqs::ROWS,
+    kvm::ROWS,
     process::ROWS,
+    regions::ROWS,
 ];
 
 /// Every row.
