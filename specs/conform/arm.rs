@@ -49,6 +49,11 @@ pub trait Arm {
     /// A pidfd of `target` in `holder`.
     fn pidfd(&mut self, holder: Pid, target: Pid) -> Fd;
 
+    /// A program in a process's table, opened with `O_PATH`; `None` where the arm hands out none.
+    fn image(&mut self, _holder: Pid) -> Option<Fd> {
+        None
+    }
+
     /// The device file of a device.
     fn path(&self, device: Device) -> String;
 

@@ -129,6 +129,10 @@ impl Arm for Simulated {
         self.machine.pidfd(holder, target)
     }
 
+    fn image(&mut self, holder: Pid) -> Option<Fd> {
+        Some(self.machine.image(holder, 0))
+    }
+
     fn path(&self, device: Device) -> String {
         DEVICES.iter().find(|(known, ..)| *known == device).expect("every device is there").2.into()
     }

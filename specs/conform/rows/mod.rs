@@ -10,8 +10,10 @@ mod ioas;
 mod iova;
 mod irqs;
 mod kvm;
+mod memory;
 mod mock;
 mod process;
+mod processes;
 mod regions;
 
 use super::Row;
@@ -28,7 +30,9 @@ const TOPICS: &[&[Row]] = &[
     iova::ROWS,
     irqs::ROWS,
     kvm::ROWS,
+    memory::ROWS,
     process::ROWS,
+    processes::ROWS,
     regions::ROWS,
 ];
 
