@@ -201,6 +201,10 @@ pub(crate) fn write_at(fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Result<u64, E
 pub(crate) fn read_at(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<Vec<u8>, Errno> {
     let fd = sys::borrow(fd)?;
     let length = usize::try_from(length_bytes).map_err(|_| Errno::ENOMEM)?;
+    if length == 0 {
+        rustix::io::pread(fd, &mut [0; 0][..], offset_bytes).map_err(sys::errno)?;
+        return Ok(Vec::new());
+    }
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(length).map_err(|_| Errno::ENOMEM)?;
     // Only what is read is touched: the caller may ask for far more than there is.

@@ -197,7 +197,7 @@ impl Device {
         let unmask = armed.map(|armed| armed.intx.unmask);
         let wakeup = self.asleep.iter().map(|wakeup| wakeup.0);
         let all = triggers.chain(unmask).chain(self.notifiers).chain(wakeup).flatten();
-        all.chain(self.ioeventfds.iter().map(|ioeventfd| ioeventfd.event))
+        all.chain(self.ioeventfds.iter().filter_map(|ioeventfd| ioeventfd.event))
     }
 
     pub(crate) fn unmask_trigger(&self) -> Option<FileId> {
@@ -207,7 +207,7 @@ impl Device {
     /// Whether it does something when this eventfd is signalled.
     pub(crate) fn waits_for(&self, event: FileId) -> bool {
         self.unmask_trigger() == Some(event)
-            || self.ioeventfds.iter().any(|ioeventfd| ioeventfd.event == event)
+            || self.ioeventfds.iter().any(|ioeventfd| ioeventfd.event == Some(event))
     }
 
     pub(crate) fn counter(&self, vector: usize) -> Counter {

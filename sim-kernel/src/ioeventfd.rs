@@ -15,11 +15,11 @@ use handoff_model::errno::Errno;
 use std::mem::offset_of;
 use vfio_bindings::bindings::vfio::{VFIO_DEVICE_IOEVENTFD_SIZE_MASK, vfio_device_ioeventfd};
 
-/// An ioeventfd. Holds a reference to the eventfd.
+/// An ioeventfd. Holds a reference to the eventfd, until nobody else has it; its place stays taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ioeventfd {
     pub(crate) write: Write,
-    pub(crate) event: FileId,
+    pub(crate) event: Option<FileId>,
 }
 
 /// What is written where.
@@ -66,7 +66,7 @@ impl Machine {
         self.get_file(event);
         std::mem::take(self.event_mut(event));
         let known = &mut self.device_mut(id).ioeventfds;
-        known.push(Ioeventfd { write, event });
+        known.push(Ioeventfd { write, event: Some(event) });
         known.sort_unstable();
         Ok(())
     }
@@ -78,9 +78,20 @@ impl Machine {
         }
         let known = &mut self.device_mut(id).ioeventfds;
         let gone: Vec<Ioeventfd> = known.extract_if(.., |ioeventfd| which(ioeventfd)).collect();
-        for Ioeventfd { event, .. } in gone {
+        for event in gone.into_iter().filter_map(|ioeventfd| ioeventfd.event) {
             std::mem::take(self.event_mut(event));
             self.put_file(event);
+        }
+    }
+
+    /// An eventfd is nobody's any more but the kernel's.
+    pub(crate) fn silence_ioeventfds(&mut self, id: DeviceId, event: FileId) {
+        let count = self.device(id).ioeventfds.len();
+        for at in 0..count {
+            if self.device(id).ioeventfds[at].event == Some(event) {
+                self.device_mut(id).ioeventfds[at].event = None;
+                self.put_file(event);
+            }
         }
     }
 }

@@ -200,7 +200,7 @@ impl Machine {
         if self.device(id).unmask_trigger() == Some(event) {
             self.drop_unmask_trigger(id);
         }
-        self.drop_ioeventfds(id, |ioeventfd| ioeventfd.event == event);
+        self.silence_ioeventfds(id, event);
     }
 
     /// `__vfio_pci_intx_mask`.

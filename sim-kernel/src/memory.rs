@@ -224,6 +224,11 @@ fn in_page(offset_bytes: u64) -> usize {
     usize::try_from(offset_bytes % PAGE_BYTES).expect("less than a page")
 }
 
+/// `rw_verify_area`: whether a transfer ends beyond the highest offset.
+fn ends_beyond(offset_bytes: u64, length_bytes: u64) -> bool {
+    offset_bytes.saturating_add(length_bytes) > FILE_BYTES_MAX
+}
+
 impl Machine {
     /// Whether a file, a mapping or a pin refers to it.
     pub(crate) fn is_memory_used(&self, id: MemoryId) -> bool {
@@ -330,11 +335,18 @@ impl Machine {
         Ok(())
     }
 
-    /// `open` of a link of `/proc/self/fd`. ENOENT without the descriptor, ENXIO for what is no memfd.
+    /// `open` of a link of `/proc/self/fd`. ENOENT without the descriptor; what has no path is root's (EACCES)
+    /// and cannot be opened anyhow (ENXIO).
     fn reopen_read_only(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
         let file = self.descriptor(pid, fd).map_err(|_| refuse(Errno::ENOENT))?.file;
-        let memory = self.memory_of(file).ok_or(refuse(Errno::ENXIO))?;
-        self.install_new(pid, File::ReadOnlyMemfd(memory), place.fd).map(Reply::Fd)
+        if let Some(memory) = self.memory_of(file) {
+            return self.install_new(pid, File::ReadOnlyMemfd(memory), place.fd).map(Reply::Fd);
+        }
+        match self.file(file) {
+            File::Socket(_) => Err(refuse(Errno::ENXIO)),
+            _ if self.process(pid).is_privileged() => Err(refuse(Errno::ENXIO)),
+            _ => Err(refuse(Errno::EACCES)),
+        }
     }
 
     /// `vfs_fallocate`: EINVAL for an empty or negative range, ENODEV for what is no file, EFBIG.
@@ -364,7 +376,9 @@ impl Machine {
         match *self.file(file) {
             File::ReadOnlyMemfd(_) => Err(refuse(Errno::EBADF)),
             File::Memfd(_) if bytes.is_empty() => Ok(Reply::Length(0)),
-            File::Memfd(_) if offset_bytes == FILE_BYTES_MAX => Err(refuse(Errno::EFBIG)),
+            File::Memfd(_) | File::Device(_) if ends_beyond(offset_bytes, bytes.len() as u64) => {
+                Err(refuse(Errno::EINVAL))
+            }
             File::Memfd(memory) => self.write_memory(memory, offset_bytes, bytes),
             File::Device(device) => {
                 self.write_device(file, device, offset_bytes, bytes).map(Reply::Length)
@@ -391,6 +405,11 @@ impl Machine {
         }
         let file = self.usable(pid, fd)?;
         match *self.file(file) {
+            File::Memfd(_) | File::ReadOnlyMemfd(_) | File::Device(_)
+                if ends_beyond(offset_bytes, length_bytes.min(TRANSFER_BYTES_MAX)) =>
+            {
+                Err(refuse(Errno::EINVAL))
+            }
             File::Memfd(memory) | File::ReadOnlyMemfd(memory) => {
                 Ok(Reply::Bytes(self.read_memory(memory, offset_bytes, length_bytes)))
             }

@@ -60,7 +60,7 @@ fn refusals() {
         (punch(memfd, HUGE - 1, HUGE - 1), Errno::EFBIG),
         (write(BAD, HUGE, 1), Errno::EINVAL),
         (write(BAD, 0, 1), Errno::EBADF),
-        (write(memfd, HUGE - 1, 1), Errno::EFBIG),
+        (write(memfd, HUGE - 1, 1), Errno::EINVAL),
         (write(socket, 0, 1), Errno::ESPIPE),
         (write(iommufd, 0, 1), Errno::EINVAL),
         (write(sealed, PAGE_BYTES, 1), Errno::EPERM),

@@ -371,6 +371,8 @@ pub(super) const ROWS: &[Row] = &[
         b.ok(p, &Call::ReadEvent { fd: e })?;
         b.ok(p, &ioeventfd(d, 4, 8, f))?;
         b.ok(p, &Call::Close { fd: f })?;
+        b.refuses(p, &ioeventfd(d, 4, 8, e), Errno::EEXIST)?;
+        b.ok(p, &ioeventfd(d, 4, 8, none))?;
         b.ok(p, &ioeventfd(d, 4, 8, e)).map(drop)
     }),
     row("device/ioeventfds-end", "there are 1000 ioeventfds at most", EDU, |b| {

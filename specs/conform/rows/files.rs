@@ -1,7 +1,7 @@
 //! Descriptors on their way, eventfds, seals, and who dies when.
 
 use crate::conform::arm::{Device, Need};
-use crate::conform::bench::{BASE, Bench, Setup, map_file};
+use crate::conform::bench::{BASE, Bench, ROOT, Setup, map_file};
 use crate::conform::{Done, Row, row};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
@@ -234,7 +234,12 @@ pub(super) const ROWS: &[Row] = &[
         )?;
         b.ok(p, &Call::Close { fd: m })?;
         let e = b.fd(p, &Call::Eventfd)?;
-        b.refuses(p, &Call::ReopenReadOnly { fd: e }, Errno::ENXIO)
+        b.refuses(p, &Call::ReopenReadOnly { fd: e }, Errno::EACCES)?;
+        let root = b.spawn(ROOT);
+        let e = b.fd(root, &Call::Eventfd)?;
+        b.refuses(root, &Call::ReopenReadOnly { fd: e }, Errno::ENXIO)?;
+        let (socket, _) = b.arm().socketpair(p, root);
+        b.refuses(p, &Call::ReopenReadOnly { fd: socket }, Errno::ENXIO)
     }),
     row(
         "files/sealed-dma",
