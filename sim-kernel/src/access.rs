@@ -36,13 +36,15 @@ pub(crate) enum AccessOwner {
     /// A device that the kernel emulates.
     Vfio(DeviceId),
     Mock(MockAccess),
+    /// A hardware queue; its memory.
+    Queue(IovaRange),
 }
 
 impl Access {
     /// What an address space must be aligned to for it.
     pub(crate) fn alignment_bytes(&self) -> u64 {
         match &self.owner {
-            AccessOwner::Vfio(_) => PAGE_BYTES,
+            AccessOwner::Vfio(_) | AccessOwner::Queue(_) => PAGE_BYTES,
             AccessOwner::Mock(mock) if mock.pins => PAGE_BYTES,
             AccessOwner::Mock(_) => 1,
         }
@@ -50,11 +52,12 @@ impl Access {
 
     /// What it has pinned.
     pub(crate) fn pinned(&self) -> impl Iterator<Item = IovaRange> {
-        let items = match &self.owner {
-            AccessOwner::Vfio(_) => [].as_slice(),
-            AccessOwner::Mock(mock) => mock.items.as_slice(),
+        let (items, memory) = match &self.owner {
+            AccessOwner::Vfio(_) => ([].as_slice(), None),
+            AccessOwner::Mock(mock) => (mock.items.as_slice(), None),
+            AccessOwner::Queue(memory) => ([].as_slice(), Some(*memory)),
         };
-        items.iter().map(|item| item.range)
+        items.iter().map(|item| item.range).chain(memory)
     }
 }
 

@@ -302,17 +302,24 @@ impl Machine {
         ucmd.respond()
     }
 
-    /// `iopt_unmap_iova_range`: → the bytes that were mapped. ENOENT at an area that is not inside the
-    /// range; those before it are gone. Accesses give back what they have pinned of an area first.
+    /// `iopt_unmap_iova_range`: → the bytes that were mapped. EBUSY at an area that a hardware queue needs,
+    /// ENOENT at one that is not inside the range; those before it are gone. Accesses give back what they
+    /// have pinned of an area first.
     pub(crate) fn unmap(
         &mut self,
         context: ContextId,
         id: ObjectId,
         range: &IovaRange,
     ) -> (u64, Answered<()>) {
-        let met = self.contexts.get(context).ioas(id).expect("looked up before").met(range);
-        let whole = met.iter().take_while(|area| range.contains(&area.range)).count();
-        let done = if whole < met.len() { Err(refuse(Errno::ENOENT)) } else { Ok(()) };
+        let table = self.contexts.get(context);
+        let met = table.ioas(id).expect("looked up before").met(range);
+        let goes = |area: &&Area| range.contains(&area.range) && !table.is_locked(id, &area.range);
+        let whole = met.iter().take_while(goes).count();
+        let done = match met.get(whole) {
+            None => Ok(()),
+            Some(area) if table.is_locked(id, &area.range) => Err(refuse(Errno::EBUSY)),
+            Some(_) => Err(refuse(Errno::ENOENT)),
+        };
         let gone: Vec<Area> = met[..whole].to_vec();
         let mut sets: BTreeSet<SetId> = gone.iter().map(|area| area.set).collect();
         for area in &gone {
@@ -321,6 +328,7 @@ impl Machine {
         if let (Some(first), Some(last)) = (gone.first(), gone.last()) {
             let range = IovaRange { first: first.range.first, last: last.range.last };
             self.ioas_mut(context, id).areas.retain(|area| !range.contains(&area.range));
+            self.forget_dirty(context, id, &range);
             self.unpin(context, &sets);
             self.reclaim();
         }

@@ -1,12 +1,13 @@
 //! ATTACH and DETACH: which address space a device's DMA or accesses go to.
 //!
 //! Attaching an attached device replaces what it had, and leaves it as it was where that fails. An emulated
-//! device attaches to an IOAS alone: no HWPT is made, nothing is pinned. A PASID is refused: no HWPT here is
-//! made for one.
+//! device attaches to an IOAS alone: no HWPT is made, nothing is pinned. A PASID is attached like
+//! a device of its own.
 //!
 //! Mirrors `vfio_df_ioctl_attach_pt` and `_detach_pt` of `drivers/vfio/device_cdev.c`, and
 //! `drivers/vfio/iommufd.c`.
 
+use crate::change_pt::{Change, NO_PASID, Seat};
 use crate::hardware::Binding;
 use crate::ioctl::Request;
 use crate::machine::Machine;
@@ -60,7 +61,8 @@ impl Machine {
         let Binding { context, object, .. } = self.binding(id);
         let page_table = cmd.id(PAGE_TABLE);
         if is_pasid {
-            return self.attach_pasid(context, page_table);
+            let pasid = cmd.u32(offset_of!(vfio::vfio_device_attach_iommufd_pt, pasid));
+            return self.attach_pasid(Seat { context, device: object, pasid }, request, page_table);
         }
         let (attached, replaced) = if self.device(id).is_emulated() {
             (page_table, self.attach_access(context, object, page_table)?)
@@ -78,11 +80,24 @@ impl Machine {
         told
     }
 
-    /// `iommufd_hwpt_pasid_compat`. ENOENT, EINVAL.
-    fn attach_pasid(&self, context: ContextId, page_table: ObjectId) -> Answered<()> {
-        let objects = &self.contexts.get(context).objects;
-        objects.get(&page_table).ok_or(refuse(Errno::ENOENT))?;
-        Err(refuse(Errno::EINVAL))
+    /// `vfio_iommufd_physical_pasid_attach_ioas`: as attaching and replacing; detached where that cannot be told.
+    fn attach_pasid(
+        &mut self,
+        seat: Seat,
+        request: &mut Request<'_>,
+        page_table: ObjectId,
+    ) -> Answered<()> {
+        const PAGE_TABLE: usize = offset_of!(vfio::vfio_device_attach_iommufd_pt, pt_id);
+        let old = self.contexts.get(seat.context).attached_to(seat.device, seat.pasid);
+        let is_replaced = old.is_some() && seat.pasid != NO_PASID;
+        let change = if is_replaced { Change::Replace } else { Change::Attach };
+        let attached = self.change_pt(seat, page_table, change)?;
+        let told = request.user.write(PAGE_TABLE, &attached.0.to_ne_bytes());
+        if told.is_err() {
+            self.detach_seat(seat);
+        }
+        self.reclaim();
+        told
     }
 
     /// `vfio_iommufd_emulated_attach_ioas`: → whether another IOAS was replaced. ENOENT, and what changing
@@ -100,8 +115,15 @@ impl Machine {
 
     /// `vfio_df_ioctl_detach_pt`: succeeds also when nothing is attached.
     pub(crate) fn detach(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
-        let (_, is_pasid) = self.attachment_request(id, request)?;
-        if !is_pasid && self.detach_any(id) {
+        let (cmd, is_pasid) = self.attachment_request(id, request)?;
+        if is_pasid {
+            let Binding { context, object, .. } = self.binding(id);
+            let pasid = cmd.u32(offset_of!(vfio::vfio_device_detach_iommufd_pt, pasid));
+            if pasid != NO_PASID {
+                self.detach_seat(Seat { context, device: object, pasid });
+                self.reclaim();
+            }
+        } else if self.detach_any(id) {
             self.device_mut(id).upset();
             self.reclaim();
         }

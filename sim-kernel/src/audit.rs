@@ -52,6 +52,7 @@ impl Machine {
         });
         let accesses = self.files.iter().filter_map(|(_, open)| match &open.file {
             File::MockAccess(access) => Some(access.iommufd),
+            File::Queue(queue) => Some(queue.iommufd),
             _ => None,
         });
         let irqfds = self.vms.iter().flat_map(|(_, vm)| vm.irqfds.iter().flat_map(|i| i.files()));

@@ -24,6 +24,7 @@ use crate::memory::inode;
 use crate::migration::Stream;
 use crate::mock_access::AccessFile;
 use crate::process::Descriptor;
+use crate::queue_file::QueueFile;
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
 use crate::slots::{ContextId, DeviceId, FileId, MemoryId, SmallId, VmId};
@@ -58,6 +59,7 @@ pub(crate) enum File {
     Image(u8),
     MockAccess(AccessFile),
     DmaBuf(DmaBuf),
+    Queue(QueueFile),
     /// `/dev/kvm`.
     Kvm,
     /// A virtual machine.
@@ -135,6 +137,7 @@ impl Machine {
             File::Device(DeviceFile { device, .. }) => self.release_device_file(device, id),
             File::Socket(socket) => self.release_socket(socket),
             File::MockAccess(access) => self.release_mock_access(access),
+            File::Queue(queue) => self.release_queue(queue),
             File::Vm(vm) => self.release_vm(vm),
             File::Vcpu(vm) => self.put_vm(vm),
             File::KvmVfio(vfio) => self.release_kvm_vfio(vfio),

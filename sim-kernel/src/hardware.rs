@@ -257,7 +257,7 @@ impl Machine {
         let ioas = match table.objects.get(&object)? {
             Object::Device { hwpt, .. } => table.hwpt((*hwpt)?)?.ioas,
             Object::Access(access) => access.ioas?,
-            Object::Ioas(_) | Object::Hwpt(_) | Object::Stdev { .. } => return None,
+            _ => return None,
         };
         Some((context, ioas))
     }

@@ -5,155 +5,205 @@
 //! attaching to an IOAS never uses one. Either pins everything that its address space maps, at once
 //! and at the expense of the recorded owners, or does nothing at all.
 //!
-//! Absent: nesting, dirty tracking, fault queues, PASIDs, viommus.
+//! HWPT_ALLOC over another HWPT or a viommu makes a nested domain (`nested`).
 //!
-//! Mirrors `drivers/iommu/iommufd/hw_pagetable.c`, the attach path of `device.c`, and
-//! `iopt_table_add_domain` of `io_pagetable.c`.
+//! Mirrors `drivers/iommu/iommufd/hw_pagetable.c`, `iopt_table_add_domain` of `io_pagetable.c`, and
+//! `mock_domain_alloc_paging_flags` of `selftest.c`.
 
-use crate::iommu::IommuDriver;
-use crate::iommufd::{Context, Hwpt, Object};
+use crate::dirty::Tracking;
+use crate::iommu::{Iommu, IommuDriver};
+use crate::iommufd::{Hardware, Object};
 use crate::machine::Machine;
+use crate::nested::Lower;
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::slots::ContextId;
 use crate::ucmd::Ucmd;
+use crate::user::Fields;
 use handoff_model::errno::Errno;
 use handoff_model::ids::ObjectId;
 use iommufd_bindings as io;
 use std::mem::offset_of;
 
+/// A domain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Hwpt {
+    pub(crate) ioas: ObjectId,
+    /// Whose domain it is, and what that can map.
+    pub(crate) iommu: Iommu,
+    /// Made by attaching to the IOAS; goes with the last device.
+    pub(crate) auto: bool,
+    /// What it was made for: [`NEST_PARENT`], [`PASID`].
+    pub(crate) flags: u32,
+    /// Where its page faults go.
+    pub(crate) fault: Option<ObjectId>,
+    /// Where it tracks what devices write.
+    pub(crate) tracking: Option<Tracking>,
+}
+
+/// `enum iommufd_hwpt_alloc_flags`.
+pub(crate) const NEST_PARENT: u32 = 1;
+pub(crate) const DIRTY_TRACKING: u32 = 2;
+pub(crate) const FAULT_ID_VALID: u32 = 4;
+pub(crate) const PASID: u32 = 8;
+
+/// `IOMMU_HWPT_DATA_SELFTEST`, and `struct iommu_hwpt_selftest`.
+pub(crate) const DATA_SELFTEST: u32 = 0xdead;
+pub(crate) const SELFTEST_BYTES: usize = 8;
+const PAGE_TABLE_TYPE: usize = 4;
+const PAGE_TABLE_HUGE: u32 = 1;
+
+/// What HWPT_ALLOC asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub(crate) hardware: Hardware,
+    pub(crate) flags: u32,
+    pub(crate) data_type: u32,
+    pub(crate) data_bytes: u32,
+}
+
+/// `iommu_copy_struct_from_user`: a driver's structure behind the pointer at `at`. EINVAL (size), EFAULT.
+pub(crate) fn driver_data(
+    ucmd: &Ucmd<'_>,
+    at: usize,
+    length_bytes: u32,
+    (min, size): (usize, usize),
+) -> Answered<Fields> {
+    let length = length_bytes as usize;
+    if !(min..=size).contains(&length) {
+        return Err(refuse(Errno::EINVAL));
+    }
+    let mut data = ucmd.user.read_through(at, 0, length)?.to_vec();
+    data.resize(size, 0);
+    Ok(Fields(data))
+}
+
+impl Hwpt {
+    /// A domain as attaching to an IOAS makes it.
+    pub(crate) fn auto(ioas: ObjectId, iommu: Iommu) -> Self {
+        Self { ioas, iommu, auto: true, flags: 0, fault: None, tracking: None }
+    }
+
+    pub(crate) fn is_for(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
 impl Machine {
-    /// `iommufd_hwpt_alloc`: device ENOENT, address space EINVAL (EOPNOTSUPP over an HWPT:
-    /// nesting), then as adding a domain.
+    /// `iommufd_hwpt_alloc`: EOPNOTSUPP (reserved), EINVAL (a type without data, data without a type), device
+    /// ENOENT, EINVAL (no such page table), then by its kind; ENOENT (fault queue), EFAULT.
     pub(crate) fn hwpt_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        if ucmd.cmd.u32(offset_of!(io::iommu_hwpt_alloc, __reserved)) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let data_type = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_alloc, data_type));
+        let data_bytes = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_alloc, data_len));
+        if (data_type == 0) != (data_bytes == 0) {
+            return Err(refuse(Errno::EINVAL));
+        }
         let context = ucmd.context;
         let device = ucmd.cmd.id(offset_of!(io::iommu_hwpt_alloc, dev_id));
-        let ioas = ucmd.cmd.id(offset_of!(io::iommu_hwpt_alloc, pt_id));
-        let iommu = self.iommu_of(context, device)?;
-        let table = self.contexts.get(context);
-        match table.objects.get(&ioas) {
-            Some(Object::Ioas(_)) => {}
-            Some(Object::Hwpt(_)) => return Err(refuse(Errno::EOPNOTSUPP)),
-            _ => return Err(refuse(Errno::EINVAL)),
-        }
+        let hardware = self.hardware_of(context, device)?;
+        let flags = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_alloc, flags));
+        let request = Request { hardware, flags, data_type, data_bytes };
+        let under = ucmd.cmd.id(offset_of!(io::iommu_hwpt_alloc, pt_id));
+        let object = self.contexts.get(context).objects.get(&under).cloned();
         self.atomically(|machine| {
-            let id = machine.add_domain(context, Hwpt { ioas, iommu, auto: false })?;
+            let id = match object.ok_or(refuse(Errno::EINVAL))? {
+                Object::Ioas(_) => machine.alloc_paging(ucmd, under, &request)?,
+                Object::Hwpt(parent) => {
+                    machine.alloc_nested(ucmd, Lower::Parent(under, &parent), &request)?
+                }
+                Object::Viommu(viommu) => {
+                    machine.alloc_nested(ucmd, Lower::Viommu(under, &viommu), &request)?
+                }
+                _ => return Err(refuse(Errno::EINVAL)),
+            };
+            if flags & FAULT_ID_VALID != 0 {
+                let fault = ucmd.cmd.id(offset_of!(io::iommu_hwpt_alloc, fault_id));
+                machine.set_fault_queue(context, id, fault)?;
+            }
             ucmd.respond_with(offset_of!(io::iommu_hwpt_alloc, out_hwpt_id), id)
         })
     }
 
-    /// `iommufd_hwpt_get_dirty_bitmap`: the object first, then the length where that is checked, and then
-    /// this IOMMU tracks nothing.
-    pub(crate) fn get_dirty_bitmap(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
-        let hwpt = ucmd.cmd.id(offset_of!(io::iommu_hwpt_get_dirty_bitmap, hwpt_id));
-        self.contexts.get(ucmd.context).hwpt(hwpt).ok_or(refuse(Errno::ENOENT))?;
-        let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_hwpt_get_dirty_bitmap, length));
-        if self.profile.refuses_empty_bitmap() && length_bytes == 0 {
-            return Err(refuse(Errno::EINVAL));
+    /// `iommufd_hwpt_paging_alloc`: EOPNOTSUPP for what is not known, for dirty tracking that the device
+    /// cannot, for page faults of a nesting parent; what its driver says; then as adding a domain.
+    fn alloc_paging(
+        &mut self,
+        ucmd: &Ucmd<'_>,
+        ioas: ObjectId,
+        request: &Request,
+    ) -> Answered<ObjectId> {
+        let flags = request.flags;
+        if flags & !self.profile.hwpt_flags() != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
         }
-        Err(refuse(Errno::EOPNOTSUPP))
+        if flags & DIRTY_TRACKING != 0 && !request.hardware.tracks_dirty() {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        if flags & FAULT_ID_VALID != 0 && flags & NEST_PARENT != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let iommu = match request.hardware.iommu().driver {
+            IommuDriver::Vtd => vtd_domain(request)?,
+            IommuDriver::Mock => self.mock_domain_for(ucmd, request)?,
+        };
+        let tracking = (flags & DIRTY_TRACKING != 0).then(Tracking::default);
+        let flags = flags & (NEST_PARENT | PASID);
+        self.add_domain(
+            ucmd.context,
+            Hwpt { ioas, iommu, auto: false, flags, fault: None, tracking },
+        )
+    }
+
+    /// `mock_domain_alloc_paging_flags`: EOPNOTSUPP (data of another kind, page tables of another kind), EINVAL
+    /// (size), EFAULT.
+    fn mock_domain_for(&self, ucmd: &Ucmd<'_>, request: &Request) -> Answered<Iommu> {
+        const DATA: usize = offset_of!(io::iommu_hwpt_alloc, data_uptr);
+        if request.data_bytes == 0 {
+            return Ok(Iommu::MOCK);
+        }
+        if request.data_type != DATA_SELFTEST || !self.profile.has_mock_page_tables() {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let data = driver_data(ucmd, DATA, request.data_bytes, (4, SELFTEST_BYTES))?;
+        match data.u32(PAGE_TABLE_TYPE) {
+            0 => Ok(Iommu::MOCK),
+            PAGE_TABLE_HUGE => Ok(Iommu::MOCK_HUGE),
+            _ => Err(refuse(Errno::EOPNOTSUPP)),
+        }
     }
 
     /// `iopt_table_add_domain`: EADDRINUSE for areas that are not whole pages of it, and for areas and
     /// allowed addresses outside its aperture, then what pinning says. All or nothing.
-    fn add_domain(&mut self, context: ContextId, hwpt: Hwpt) -> Result<ObjectId, Refusal> {
+    pub(crate) fn add_domain(
+        &mut self,
+        context: ContextId,
+        hwpt: Hwpt,
+    ) -> Result<ObjectId, Refusal> {
+        let ioas = hwpt.ioas;
         let table = self.contexts.get(context);
-        if !table.fits(hwpt.ioas, hwpt.iommu.io_page_bytes) {
+        if !table.fits(ioas, hwpt.iommu.io_page_bytes) {
             return Err(refuse(Errno::EADDRINUSE));
         }
         for range in hwpt.iommu.beyond_aperture() {
-            table.check_reservable(hwpt.ioas, &range)?;
+            table.check_reservable(ioas, &range)?;
         }
         let id = self.contexts.get_mut(context).insert(Object::Hwpt(hwpt));
-        let areas = self.ioas(context, hwpt.ioas)?.areas.clone();
+        let areas = self.ioas(context, ioas)?.areas.clone();
         self.pin_areas(context, &areas).inspect_err(|_| {
             self.contexts.get_mut(context).objects.remove(&id);
             self.unpin_unwanted(context);
         })?;
         Ok(id)
     }
-
-    /// `iommufd_device_attach` and `iommufd_device_replace`: → the HWPT, and whether an attachment was
-    /// replaced. ENOENT, EINVAL (neither IOAS nor HWPT), EADDRINUSE, and what pinning says; after a
-    /// failure the device is attached as before.
-    pub(crate) fn attach_device(
-        &mut self,
-        context: ContextId,
-        device: ObjectId,
-        page_table: ObjectId,
-    ) -> Result<(ObjectId, bool), Refusal> {
-        let iommu = self.iommu_of(context, device)?;
-        let table = self.contexts.get(context);
-        let (ioas, hwpt) = match table.objects.get(&page_table).ok_or(refuse(Errno::ENOENT))? {
-            Object::Hwpt(hwpt) => (hwpt.ioas, Some(page_table)),
-            Object::Ioas(_) => (page_table, table.auto_hwpt(page_table, iommu.driver)),
-            Object::Device { .. } | Object::Access(_) | Object::Stdev { .. } => {
-                return Err(refuse(Errno::EINVAL));
-            }
-        };
-        let old = self.attached_hwpt(context, device);
-        if let Some(hwpt) = hwpt.filter(|hwpt| old == Some(*hwpt)) {
-            return Ok((hwpt, false));
-        }
-        if let Some(reserved) = iommu.reserved {
-            self.contexts.get(context).check_reservable(ioas, &reserved)?;
-        }
-        let hwpt = match hwpt {
-            Some(hwpt) if !self.takes_devices_of(context, hwpt, iommu.driver) => {
-                return Err(refuse(Errno::EINVAL));
-            }
-            Some(hwpt) => hwpt,
-            None => {
-                let hwpt = Hwpt { ioas, iommu, auto: true };
-                self.add_domain(context, hwpt)?
-            }
-        };
-        self.set_hwpt(context, device, Some(hwpt));
-        Ok((hwpt, old.is_some()))
-    }
-
-    /// `__iommu_attach_group`: a domain takes the devices of the driver that made it.
-    fn takes_devices_of(&self, context: ContextId, hwpt: ObjectId, driver: IommuDriver) -> bool {
-        self.contexts.get(context).hwpt(hwpt).is_some_and(|hwpt| hwpt.iommu.driver == driver)
-    }
-
-    /// `iommufd_device_detach`; → whether it was attached.
-    pub(crate) fn detach_device(&mut self, context: ContextId, device: ObjectId) -> bool {
-        let was_attached = self.attached_hwpt(context, device).is_some();
-        if was_attached {
-            self.set_hwpt(context, device, None);
-        }
-        was_attached
-    }
-
-    fn attached_hwpt(&self, context: ContextId, device: ObjectId) -> Option<ObjectId> {
-        match self.contexts.get(context).objects.get(&device) {
-            Some(Object::Device { hwpt, .. }) => *hwpt,
-            _ => None,
-        }
-    }
-
-    /// Attaches and detaches; an auto HWPT goes with its last device, and then its pins.
-    fn set_hwpt(&mut self, context: ContextId, device: ObjectId, new: Option<ObjectId>) {
-        let table = self.contexts.get_mut(context);
-        let Some(Object::Device { hwpt, .. }) = table.objects.get_mut(&device) else {
-            unreachable!("a bound device has its object")
-        };
-        let old = std::mem::replace(hwpt, new);
-        let Some(old) = old.filter(|old| !table.is_used(*old)) else { return };
-        if table.hwpt(old).is_some_and(|hwpt| hwpt.auto) {
-            table.objects.remove(&old);
-            self.unpin_unwanted(context);
-        }
-    }
 }
 
-impl Context {
-    /// The HWPT that devices of this driver share when they are attached to this IOAS.
-    fn auto_hwpt(&self, ioas: ObjectId, driver: IommuDriver) -> Option<ObjectId> {
-        let is_shared = |object: &Object| match object {
-            Object::Hwpt(hwpt) => hwpt.auto && hwpt.ioas == ioas && hwpt.iommu.driver == driver,
-            _ => false,
-        };
-        self.objects.iter().find(|(_, object)| is_shared(object)).map(|(id, _)| *id)
+/// `intel_iommu_domain_alloc_paging_flags` without scalable mode. EOPNOTSUPP for a nesting parent and for
+/// data.
+fn vtd_domain(request: &Request) -> Answered<Iommu> {
+    if request.flags & NEST_PARENT != 0 || request.data_bytes != 0 {
+        return Err(refuse(Errno::EOPNOTSUPP));
     }
+    Ok(Iommu::QEMU_VTD)
 }

@@ -39,7 +39,7 @@ pub enum IommuDriver {
 }
 
 /// `IOMMU_HW_CAP_DIRTY_TRACKING` and `_PCI_ATS_NOT_SUPPORTED`.
-const DIRTY_TRACKING: u64 = 1;
+pub(crate) const DIRTY_TRACKING: u64 = 1;
 const ATS_NOT_SUPPORTED: u64 = 8;
 
 const fn range(first: u64, last: u64) -> IovaRange {

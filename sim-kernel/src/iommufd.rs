@@ -14,15 +14,22 @@
 //! Mirrors `drivers/iommu/iommufd/main.c`.
 
 use crate::access::Access;
+use crate::fault::FaultQueue;
+use crate::hw_queue::HwQueue;
+use crate::hwpt::Hwpt;
 use crate::ioas::Ioas;
-use crate::iommu::Iommu;
+use crate::iommu::{DIRTY_TRACKING, Iommu};
 use crate::machine::Machine;
 use crate::mock::MockDevice;
+use crate::nested::Nested;
 use crate::pages::PageSet;
 use crate::process::MmId;
+use crate::profile::Profile;
 use crate::refusal::{Answered, refuse};
 use crate::slots::{ContextId, DeviceId, MemoryId, SetId, Slots};
 use crate::ucmd::Ucmd;
+use crate::veventq::Veventq;
+use crate::viommu::{Vdevice, Viommu};
 use handoff_model::errno::Errno;
 use handoff_model::ids::ObjectId;
 use iommufd_bindings as io;
@@ -34,6 +41,10 @@ use std::ops::Range;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Context {
     pub(crate) objects: BTreeMap<ObjectId, Object>,
+    /// Numbers that stay taken though their objects are gone.
+    pub(crate) tombstones: BTreeSet<ObjectId>,
+    /// The domains of PASIDs, by device.
+    pub(crate) pasids: BTreeMap<(ObjectId, u32), ObjectId>,
     pub(crate) sets: Slots<SetId, PageSet>,
     /// `RLIMIT_MODE`: charge the memory map of the process and not its user.
     pub(crate) per_process: bool,
@@ -54,6 +65,18 @@ pub(crate) enum Object {
     Access(Access),
     /// What holds a mock device bound (`IOMMUFD_OBJ_SELFTEST`): its device object.
     Stdev { idev: ObjectId },
+    /// A guest's page table over a domain.
+    Nested(Nested),
+    /// Page faults of devices.
+    Fault(FaultQueue),
+    /// An IOMMU as a guest sees it, over a domain.
+    Viommu(Viommu),
+    /// A device in a viommu.
+    Vdevice(Vdevice),
+    /// Events of a viommu.
+    Veventq(Veventq),
+    /// Memory that a viommu reads by physical address.
+    HwQueue(HwQueue),
 }
 
 /// What is behind a device object.
@@ -71,25 +94,56 @@ impl Hardware {
             Self::Mock(_) => Iommu::MOCK,
         }
     }
-}
 
-/// A domain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Hwpt {
-    pub(crate) ioas: ObjectId,
-    /// Whose domain it is, and what that can map.
-    pub(crate) iommu: Iommu,
-    /// Made by attaching to the IOAS; goes with the last device.
-    pub(crate) auto: bool,
+    /// Whether a domain for it can track what it writes.
+    pub(crate) fn tracks_dirty(self) -> bool {
+        match self {
+            Self::Vfio(_) => false,
+            Self::Mock(mock) => mock.tracks_dirty(),
+        }
+    }
+
+    /// How wide its PASIDs are.
+    pub(crate) fn pasid_bits(self) -> u8 {
+        match self {
+            Self::Vfio(_) => 0,
+            Self::Mock(mock) => mock.pasid_bits(),
+        }
+    }
+
+    /// What this kernel tells of its capabilities.
+    pub(crate) fn capabilities(self, profile: Profile) -> u64 {
+        let all = self.iommu().capabilities(profile);
+        if self.tracks_dirty() { all } else { all & !DIRTY_TRACKING }
+    }
 }
 
 impl Object {
-    /// Which object it uses.
-    fn uses(&self) -> Option<ObjectId> {
+    /// Whether it uses another object.
+    fn uses(&self, id: ObjectId) -> bool {
         match self {
-            Self::Ioas(_) | Self::Stdev { .. } => None,
-            Self::Hwpt(hwpt) => Some(hwpt.ioas),
-            Self::Device { hwpt: used, .. } | Self::Access(Access { ioas: used, .. }) => *used,
+            Self::Ioas(_) | Self::Stdev { .. } | Self::Fault(_) => false,
+            Self::Hwpt(hwpt) => hwpt.ioas == id || hwpt.fault == Some(id),
+            Self::Device { hwpt: used, .. } | Self::Access(Access { ioas: used, .. }) => {
+                *used == Some(id)
+            }
+            Self::Nested(nested) => {
+                nested.viommu.unwrap_or(nested.parent) == id || nested.fault == Some(id)
+            }
+            Self::Viommu(viommu) => viommu.parent == id,
+            Self::Vdevice(vdevice) => vdevice.viommu == id,
+            Self::Veventq(queue) => queue.viommu == id,
+            Self::HwQueue(queue) => queue.viommu == id || queue.after == Some(id),
+        }
+    }
+
+    /// Whether a driver or an open file holds it.
+    fn is_held(&self) -> bool {
+        match self {
+            Self::Device { .. } | Self::Access(_) => true,
+            Self::Fault(queue) => queue.is_open,
+            Self::Veventq(queue) => queue.is_open,
+            _ => false,
         }
     }
 }
@@ -97,8 +151,10 @@ impl Object {
 impl Context {
     /// Takes the lowest free id.
     pub(crate) fn insert(&mut self, object: Object) -> ObjectId {
-        let taken = self.objects.keys().zip(1..).take_while(|(id, next)| id.0 == *next).count();
-        let id = ObjectId(u32::try_from(taken).expect("objects are few") + 1);
+        let is_taken =
+            |id: &ObjectId| self.objects.contains_key(id) || self.tombstones.contains(id);
+        let mut ids = (1..).map(ObjectId);
+        let id = ids.find(|id| !is_taken(id)).expect("objects are few");
         self.objects.insert(id, object);
         id
     }
@@ -110,9 +166,9 @@ impl Context {
         }
     }
 
-    pub(crate) fn hwpt(&self, id: ObjectId) -> Option<Hwpt> {
+    pub(crate) fn hwpt(&self, id: ObjectId) -> Option<&Hwpt> {
         match self.objects.get(&id)? {
-            Object::Hwpt(hwpt) => Some(*hwpt),
+            Object::Hwpt(hwpt) => Some(hwpt),
             _ => None,
         }
     }
@@ -127,7 +183,8 @@ impl Context {
 
     /// Whether another object uses this one.
     pub(crate) fn is_used(&self, id: ObjectId) -> bool {
-        self.objects.values().any(|object| object.uses() == Some(id))
+        self.objects.values().any(|object| object.uses(id))
+            || self.pasids.values().any(|hwpt| *hwpt == id)
     }
 
     /// The domains over an address space.
@@ -191,12 +248,13 @@ impl Machine {
         let id = ucmd.cmd.id(offset_of!(io::iommu_destroy, id));
         let table = self.contexts.get(ucmd.context);
         let object = table.objects.get(&id).ok_or(refuse(Errno::ENOENT))?;
-        let is_held = matches!(object, Object::Device { .. } | Object::Access(_));
-        if is_held || table.is_used(id) {
+        if object.is_held() || table.is_used(id) {
             return Err(refuse(Errno::EBUSY));
         }
-        if let Object::Stdev { idev } = *object {
-            self.remove_mock_device(ucmd.context, idev);
+        match *object {
+            Object::Stdev { idev } => self.unbind_device(ucmd.context, idev),
+            Object::HwQueue(queue) => self.unlock_memory(ucmd.context, queue.access),
+            _ => {}
         }
         let table = self.contexts.get_mut(ucmd.context);
         table.objects.remove(&id);
@@ -233,7 +291,7 @@ impl Machine {
                     return Err(refuse(Errno::EPERM));
                 }
                 let table = self.contexts.get_mut(ucmd.context);
-                if !table.objects.is_empty() {
+                if !table.objects.is_empty() || !table.tombstones.is_empty() {
                     return Err(refuse(Errno::EBUSY));
                 }
                 let value = ucmd.cmd.u64(VALUE);
@@ -248,22 +306,17 @@ impl Machine {
         Ok(())
     }
 
-    /// The IOMMU in front of a device. ENOENT, also for an object of another kind.
-    pub(crate) fn iommu_of(&self, context: ContextId, device: ObjectId) -> Answered<Iommu> {
+    /// What is behind a device object. ENOENT, also for an object of another kind.
+    pub(crate) fn hardware_of(&self, context: ContextId, device: ObjectId) -> Answered<Hardware> {
         match self.contexts.get(context).objects.get(&device) {
-            Some(Object::Device { hardware, .. }) => Ok(hardware.iommu()),
+            Some(Object::Device { hardware, .. }) => Ok(*hardware),
             _ => Err(refuse(Errno::ENOENT)),
         }
     }
 
-    /// `iommufd_get_hw_info`: of devices with DMA only.
-    pub(crate) fn get_hw_info(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
-        let device = ucmd.cmd.id(offset_of!(io::iommu_hw_info, dev_id));
-        let iommu = self.iommu_of(ucmd.context, device)?;
-        ucmd.cmd.set_u32(offset_of!(io::iommu_hw_info, __bindgen_anon_1), iommu.hw_info_type);
-        let capabilities = iommu.capabilities(self.profile);
-        ucmd.cmd.set_u64(offset_of!(io::iommu_hw_info, out_capabilities), capabilities);
-        ucmd.respond()
+    /// The IOMMU in front of a device. ENOENT.
+    pub(crate) fn iommu_of(&self, context: ContextId, device: ObjectId) -> Answered<Iommu> {
+        self.hardware_of(context, device).map(Hardware::iommu)
     }
 
     /// `iommufd_fops_release`: the last reference to the context's file is gone, so nothing is bound.

@@ -27,7 +27,12 @@
 //! | page sets, lazy and shared pinning | `pages` |
 //! | VmPin, VmLck, `user_struct::locked_vm` | `account` |
 //! | `CHANGE_PROCESS` with its hazards | `change_process`, `hazard` |
-//! | auto and manual HWPTs | `hwpt` |
+//! | auto and manual HWPTs, nested ones and their invalidation | `hwpt`, `nested` |
+//! | which domain a device or a PASID of it is attached to | `change_pt`, `mock_pasid` |
+//! | dirty tracking and its bitmaps | `dirty` |
+//! | what an IOMMU tells of itself | `hw_info` |
+//! | fault queues, and their files | `fault`, `queue_file` |
+//! | viommus, vdevices, their events, hardware queues | `viommu`, `veventq`, `hw_queue` |
 //! | device files: BIND, DMA ownership, last close | `vfio` |
 //! | ATTACH, DETACH | `attach` |
 //! | vfio-pci: information, resets | `vfio_pci` |
@@ -50,15 +55,14 @@
 //! | an ioctl on a device file before BIND | EINVAL |
 //! | `MAP_FILE` before 6.13, `CHANGE_PROCESS` before 6.13 | ENOTTY |
 //! | `CHANGE_PROCESS` with a reserved field set | EOPNOTSUPP |
-//! | the dirty bitmap of an HWPT (this IOMMU tracks nothing) | EOPNOTSUPP |
+//! | dirty tracking, nesting and viommus on the IOMMU of QEMU | EOPNOTSUPP |
+//! | physical addresses for devices without an IOMMU: there are none | EOPNOTSUPP |
 //! | an mdev that needs KVM, whose file no VM knows | ESRCH at BIND |
-//! | ATTACH of a PASID: no HWPT is made for one | EINVAL |
 //! | a VF token where there is none; features that need hardware | EINVAL; ENOTTY |
 //!
 //! # Absent
 //!
-//! Legacy groups, containers and type1; fault queues and
-//! viommus; nesting, PASIDs, dirty tracking; what is in BARs and in migration data; threads (a call is atomic,
+//! Legacy groups, containers and type1; the pages of viommus that can be mapped; what is in BARs and in migration data; threads (a call is atomic,
 //! so nothing answers EBUSY for being in transition); permissions of paths; failing allocations
 //! (ENOMEM means a limit).
 //!
@@ -73,16 +77,21 @@ mod area;
 mod attach;
 mod audit;
 mod change_process;
+mod change_pt;
 mod compat;
 mod config;
+mod dirty;
 mod dma_buf;
 mod eventfd;
+mod fault;
 mod feature;
 mod file;
 mod follow;
 mod guest;
 mod hardware;
 mod hazard;
+mod hw_info;
+mod hw_queue;
 mod hwpt;
 mod ioas;
 mod ioctl;
@@ -100,10 +109,14 @@ mod memory;
 mod migration;
 mod mock;
 mod mock_access;
+mod mock_pasid;
 mod mtty;
+mod nested;
+mod noiommu;
 mod pages;
 mod process;
 mod profile;
+mod queue_file;
 mod refusal;
 mod region;
 mod shared;
@@ -111,9 +124,11 @@ mod slots;
 mod socket;
 mod ucmd;
 mod user;
+mod veventq;
 mod vfio;
 mod vfio_pci;
 mod view;
+mod viommu;
 
 pub use config::{BUS_MASTER, COMMAND_OFFSET};
 pub use hardware::{DeviceKind, DeviceSpec, DmaFault};

@@ -8,7 +8,9 @@
 //!
 //! Mirrors `drivers/iommu/iommufd/selftest.c` and `iommufd_test.h`.
 
-use crate::iommufd::{Hardware, Hwpt, Object};
+use crate::change_pt::{Change, Seat};
+use crate::hwpt::Hwpt;
+use crate::iommufd::{Hardware, Object};
 use crate::iova::range;
 use crate::machine::Machine;
 use crate::pages::Pin;
@@ -27,12 +29,41 @@ pub(crate) const UNION: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MockDevice {
     /// `MOCK_FLAGS_DEVICE_*`.
-    pub(crate) flags: u32,
+    flags: u32,
+    /// The next domain for the PASID that fails is refused.
+    pub(crate) fails_next: bool,
+    /// The viommu that it is attached through, and as which of its devices.
+    pub(crate) viommu: Option<(ObjectId, u64)>,
+    /// What an invalidation through a viommu sets to zero.
+    pub(crate) cache: [u32; 4],
 }
 
 /// `MOCK_FLAGS_DEVICE_NO_DIRTY` and `_PASID`.
 const NO_DIRTY: u32 = 1;
 const PASID: u32 = 4;
+
+/// `MOCK_PASID_WIDTH`, `IOMMU_TEST_DEV_CACHE_DEFAULT`.
+const PASID_BITS: u8 = 20;
+const CACHE_DEFAULT: u32 = 0x00ba_ddad;
+
+impl MockDevice {
+    fn new(flags: u32) -> Self {
+        Self { flags, fails_next: false, viommu: None, cache: [CACHE_DEFAULT; 4] }
+    }
+
+    pub(crate) fn tracks_dirty(self) -> bool {
+        self.flags & NO_DIRTY == 0
+    }
+
+    pub(crate) fn pasid_bits(self) -> u8 {
+        if self.flags & PASID == 0 { 0 } else { PASID_BITS }
+    }
+
+    /// The first number that is none of its PASIDs.
+    pub(crate) fn pasid_end(self) -> u32 {
+        1 << self.pasid_bits()
+    }
+}
 
 /// What answers an operation.
 type Run = fn(&mut Machine, &mut Ucmd<'_>) -> Answered<()>;
@@ -51,6 +82,15 @@ const OPS: &[(u32, Run)] = &[
     (10, Machine::mock_domain_replace),
     (11, Machine::replace_access),
     (12, Machine::mock_domain_flags),
+    (13, Machine::mark_dirty),
+    (14, Machine::check_iotlb),
+    (15, Machine::trigger_iopf),
+    (16, Machine::check_device_cache),
+    (17, Machine::trigger_vevent),
+    (18, Machine::pasid_attach),
+    (19, Machine::pasid_replace),
+    (20, Machine::pasid_detach),
+    (21, Machine::pasid_check_hwpt),
     (22, Machine::dma_buf_get),
     (23, Machine::dma_buf_revoke),
 ];
@@ -82,7 +122,7 @@ impl Machine {
         let (context, page_table) = (ucmd.context, ucmd.cmd.id(ID));
         self.atomically(|machine| {
             let table = machine.contexts.get_mut(context);
-            let hardware = Hardware::Mock(MockDevice { flags });
+            let hardware = Hardware::Mock(MockDevice::new(flags));
             let stdev = table.insert(Object::Stdev { idev: ObjectId(0) });
             let idev = table.insert(Object::Device { hardware, hwpt: None });
             table.objects.insert(stdev, Object::Stdev { idev });
@@ -94,19 +134,14 @@ impl Machine {
         })
     }
 
-    /// `iommufd_selftest_destroy`.
-    pub(crate) fn remove_mock_device(&mut self, context: ContextId, idev: ObjectId) {
-        self.detach_device(context, idev);
-        self.contexts.get_mut(context).objects.remove(&idev);
-    }
-
     /// `iommufd_test_mock_domain_replace`: ENOENT, then as attaching; EFAULT, and then it is replaced.
     fn mock_domain_replace(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let objects = &self.contexts.get(ucmd.context).objects;
         let Some(Object::Stdev { idev }) = objects.get(&ucmd.cmd.id(ID)) else {
             return Err(refuse(Errno::ENOENT));
         };
-        let (hwpt, _) = self.attach_device(ucmd.context, *idev, ucmd.cmd.id(UNION))?;
+        let seat = Seat::device(ucmd.context, *idev);
+        let hwpt = self.change_pt(seat, ucmd.cmd.id(UNION), Change::Replace)?;
         self.reclaim();
         ucmd.respond_with(UNION, hwpt)
     }
@@ -152,7 +187,7 @@ impl Machine {
     }
 
     /// A domain of the mock driver. ENOENT, EINVAL for a domain of another.
-    pub(crate) fn mock_hwpt(&self, ucmd: &Ucmd<'_>) -> Answered<Hwpt> {
+    pub(crate) fn mock_hwpt(&self, ucmd: &Ucmd<'_>) -> Answered<&Hwpt> {
         let hwpt = self.contexts.get(ucmd.context).hwpt(ucmd.cmd.id(ID));
         let hwpt = hwpt.ok_or(refuse(Errno::ENOENT))?;
         let is_mock = hwpt.iommu.driver == crate::iommu::IommuDriver::Mock;

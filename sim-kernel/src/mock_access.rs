@@ -68,14 +68,18 @@ impl Machine {
     fn mock_access(&self, file: AccessFile) -> &MockAccess {
         match &self.access(file.context, file.object).owner {
             AccessOwner::Mock(mock) => mock,
-            AccessOwner::Vfio(_) => unreachable!("the object behind such a file"),
+            AccessOwner::Vfio(_) | AccessOwner::Queue(_) => {
+                unreachable!("the object behind such a file")
+            }
         }
     }
 
     fn mock_access_mut(&mut self, file: AccessFile) -> &mut MockAccess {
         match &mut self.access_mut(file.context, file.object).owner {
             AccessOwner::Mock(mock) => mock,
-            AccessOwner::Vfio(_) => unreachable!("the object behind such a file"),
+            AccessOwner::Vfio(_) | AccessOwner::Queue(_) => {
+                unreachable!("the object behind such a file")
+            }
         }
     }
 

@@ -101,6 +101,31 @@ impl Profile {
         self.release < Release::V7_3
     }
 
+    /// What `IOMMU_HWPT_ALLOC` knows of flags.
+    pub(crate) fn hwpt_flags(self) -> u32 {
+        if self.tells_pasids() { 0b1111 } else { 0b0111 }
+    }
+
+    /// Whether iommufd knows of PASIDs (6.15), and `IOMMU_GET_HW_INFO` takes a type.
+    pub(crate) fn tells_pasids(self) -> bool {
+        self.release >= Release::V7_2
+    }
+
+    /// Whether mock domains come with page tables of more than one kind (6.19).
+    pub(crate) fn has_mock_page_tables(self) -> bool {
+        self.release >= Release::V7_2
+    }
+
+    /// Whether an entry of a mock domain's page table maps a whole page of the processor (7.3).
+    pub(crate) fn maps_whole_pages(self) -> bool {
+        self.release >= Release::V7_3
+    }
+
+    /// Whether `IOMMU_HWPT_INVALIDATE` has a limit on entries (observed on 7.2.13).
+    pub(crate) fn bounds_invalidation(self) -> bool {
+        self.release >= Release::V7_2
+    }
+
     /// Whether `IOMMU_GET_HW_INFO` tells of address translation services that PCI does not support.
     pub(crate) fn tells_ats(self) -> bool {
         self.release >= Release::V7_2

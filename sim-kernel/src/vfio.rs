@@ -181,7 +181,7 @@ impl Machine {
         self.device_mut(id).upset();
         self.drop_notifiers(id);
         self.detach_any(id);
-        self.contexts.get_mut(binding.context).objects.remove(&binding.object);
+        self.unbind_device(binding.context, binding.object);
         self.device_mut(id).binding = None;
         if let Some(vm) = binding.kvm {
             self.put_vm(vm);

@@ -215,7 +215,7 @@ fn kind(file: &File) -> FileKind {
         File::Socket(_) => FileKind::Socket,
         File::Pidfd(_) => FileKind::Pidfd,
         File::Image(_) => FileKind::Image,
-        File::MockAccess(_) | File::DmaBuf(_) => FileKind::Other,
+        File::MockAccess(_) | File::DmaBuf(_) | File::Queue(_) => FileKind::Other,
         File::Kvm => FileKind::Kvm,
         File::Vm(_) => FileKind::Vm,
         File::Vcpu(_) => FileKind::Vcpu,
