@@ -12,7 +12,7 @@ use crate::machine::Machine;
 use crate::pages::{PageSet, Pin};
 use crate::process::Process;
 use crate::slots::{ContextId, DeviceId, FileId, SetId, SmallId};
-use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES};
+use handoff_model::ids::{Fd, Iova, IovaRange, PAGE_BYTES, Pid};
 use handoff_model::view::{
     Account, DescriptorView, DeviceView, FileKind, FileRef, GuestView, InterruptView, MappingView,
     PageRef, PageRun, PageSetView, ProcessView, Reach, View,
@@ -80,6 +80,13 @@ impl Machine {
         });
         let uid = Some(process.uid);
         ProcessView { alive: process.alive, uid, descriptors: descriptors.collect(), guest }
+    }
+
+    /// The page of a memfd that is at that place now.
+    pub fn page(&self, pid: Pid, memfd: Fd, index: u64) -> Option<PageRef> {
+        let File::Memfd(memory) = self.file(self.usable(pid, memfd).ok()?) else { return None };
+        let generation = self.memories.get(*memory).generation(index);
+        Some(PageRef { inode: crate::memory::inode(*memory), index, generation })
     }
 
     fn view_ram(&self, process: &Process) -> Vec<PageRun> {

@@ -7,7 +7,6 @@ use super::Row;
 use super::arm::{Arm, Device, Need};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::ids::{Fd, Iova, Pid, Va};
-use handoff_model::view::PageRef;
 use handoff_sim_kernel::{
     DeviceKind, DeviceSpec, Machine, Placement, ProcessSpec, Profile, Refusal,
 };
@@ -146,10 +145,7 @@ impl Arm for Simulated {
     }
 
     fn reaches(&mut self, device: Device, pid: Pid, _: Fd, iova: Iova, page: (Fd, u64)) -> bool {
-        let stat = self.machine.call(pid, &Call::Stat { fd: page.0 });
-        let Ok(Reply::Stat { inode, .. }) = stat else { return false };
-        let reached = self.machine.dma(named(device), iova);
-        // A page of the file as it is now: what replaced it is of another generation.
-        matches!(reached, Ok(PageRef { inode: of, index, .. }) if (of, index) == (inode, page.1))
+        let there = self.machine.page(pid, page.0, page.1);
+        there.is_some() && there == self.machine.dma(named(device), iova).ok()
     }
 }

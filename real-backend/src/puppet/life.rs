@@ -5,7 +5,7 @@ use super::{FD_END, Order, Person, Reach, STRING, Said};
 use crate::edu::{Direction, Dma, Edu};
 use crate::host::{Host, NoGuest, read_at, write_at};
 use crate::memory::Memory;
-use crate::{process, spawn, sys};
+use crate::{family, process, spawn, sys};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Va};
@@ -28,6 +28,7 @@ const MARKS: [&[u8; 16]; 2] = [b"read me, device!", b"and write me now"];
 /// Returns when the player has gone; an error says why there is no life.
 pub fn live(again: &[&str]) -> Result<(), Errno> {
     hold(spawn::take_inherited()?)?;
+    family::adopt_orphans()?;
     sys::forget_children();
     live_on(again)
 }

@@ -11,6 +11,7 @@
 //! * a puppet's end of the socket is [`STRING`], beyond the limit on descriptors, so that all numbers
 //!   below are free, and it is inherited by what the puppet executes;
 //! * between two orders a puppet has the descriptors that its calls have made, and no other;
+//! * whoever of them ends is reaped at once, because all ignore SIGCHLD, and orphans go to the mother;
 //! * a player waits for nothing longer than [`PATIENCE`].
 //!
 //! Mirrors: `fork(2)`, `unix(7)`, `capabilities(7)`.

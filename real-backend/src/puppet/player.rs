@@ -14,8 +14,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::{PidfdFlags, Signal};
+use rustix::thread::CpuSet;
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::Instant;
 
 /// What goes wrong between a player and a puppet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +55,10 @@ pub struct Mother {
 
 impl Mother {
     /// Starts `image` with `argv`, its name first: a program that calls [`live`](super::live) at once.
+    /// The calling thread and all puppets share one CPU from now on: they only ever take turns, and on an
+    /// emulated machine to wake another CPU takes ten times as long as a call.
     pub fn start(image: &Path, argv: &[OsString]) -> Result<Self, Trouble> {
+        stay_on_this_cpu().map_err(system("sched_setaffinity"))?;
         let (ours, theirs) = pair()?;
         let process = spawn::spawn(image, argv, theirs).map_err(system("spawn"))?;
         let mut puppet = Puppet::new(process.pid, ours)?;
@@ -73,7 +78,7 @@ impl Mother {
 
 impl Drop for Mother {
     fn drop(&mut self) {
-        let _ = self.puppet.kill();
+        let _ = rustix::process::pidfd_send_signal(&self.process.pidfd, Signal::KILL);
         let _ = self.process.wait(PATIENCE);
     }
 }
@@ -136,7 +141,7 @@ impl Puppet {
         self.answer(&Order::Reach(reach))
     }
 
-    /// SIGKILL; returns when it is gone and its descriptors are closed.
+    /// SIGKILL; returns when it is gone, its descriptors are closed, and it is reaped.
     pub fn kill(&mut self) -> Result<(), Trouble> {
         match rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL).map_err(sys::errno) {
             Ok(()) | Err(Errno::ESRCH) => self.await_end(),
@@ -149,9 +154,21 @@ impl Puppet {
         let mut ended = [PollFd::new(&self.pidfd, PollFlags::IN)];
         match rustix::event::poll(&mut ended, Some(&timeout)).map_err(sys::errno) {
             Ok(0) => Err(Trouble::Silent),
-            Ok(_) => Ok(()),
+            Ok(_) => self.await_reaping(),
             Err(errno) => Err(Trouble::System("poll", errno)),
         }
+    }
+
+    /// Nobody waits for the children of those who ignore SIGCHLD: it is a matter of a moment.
+    fn await_reaping(&self) -> Result<(), Trouble> {
+        let until = Instant::now() + PATIENCE;
+        while rustix::process::pidfd_send_signal(&self.pidfd, Signal::CONT).is_ok() {
+            if Instant::now() > until {
+                return Err(Trouble::Silent);
+            }
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 
     fn answer(&mut self, order: &Order<&Call>) -> Result<Answer, Trouble> {
@@ -183,6 +200,12 @@ impl Puppet {
         }
         Err(heard)
     }
+}
+
+fn stay_on_this_cpu() -> Result<(), Errno> {
+    let mut here = CpuSet::new();
+    here.set(rustix::thread::sched_getcpu());
+    rustix::thread::sched_setaffinity(None, &here).map_err(sys::errno)
 }
 
 fn system(what: &'static str) -> impl Fn(Errno) -> Trouble {

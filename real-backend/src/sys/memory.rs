@@ -64,7 +64,7 @@ impl Memory {
         self.place(None, fd, offset_bytes, length_bytes)
     }
 
-    /// [`Memory::map`] at an address (MAP_FIXED_NOREPLACE). Also EEXIST where something is there.
+    /// [`Memory::map`], at an address where that is free (a hint).
     pub fn map_at(
         &self,
         at: Va,
@@ -86,18 +86,15 @@ impl Memory {
         let length = usize::try_from(length_bytes).map_err(|_| Errno::ENOMEM)?;
         let file = fd.map(borrow).transpose()?;
         let protection = ProtFlags::READ | ProtFlags::WRITE;
-        let fixed = at.map_or(MapFlags::empty(), |_| MapFlags::FIXED_NOREPLACE);
         let at = at.map_or(ptr::null_mut(), |va| with_exposed_provenance_mut(to_usize(va.0)));
         // SAFETY: without MAP_FIXED the kernel takes addresses that nothing else has.
         let start = unsafe {
             match file {
                 Some(fd) => {
-                    let flags = MapFlags::SHARED | fixed;
+                    let flags = MapFlags::SHARED;
                     rustix::mm::mmap(at, length, protection, flags, fd, offset_bytes)
                 }
-                None => {
-                    rustix::mm::mmap_anonymous(at, length, protection, MapFlags::PRIVATE | fixed)
-                }
+                None => rustix::mm::mmap_anonymous(at, length, protection, MapFlags::PRIVATE),
             }
         };
         let start = start.map_err(errno)?.expose_provenance() as u64;

@@ -4,12 +4,14 @@ mod access;
 mod accounting;
 mod compat;
 mod device;
+mod dma;
 mod features;
 mod files;
 mod ioas;
 mod iova;
 mod irqs;
 mod kvm;
+mod life;
 mod memory;
 mod mock;
 mod process;
@@ -24,12 +26,14 @@ const TOPICS: &[&[Row]] = &[
     accounting::ROWS,
     compat::ROWS,
     device::ROWS,
+    dma::ROWS,
     features::ROWS,
     files::ROWS,
     ioas::ROWS,
     iova::ROWS,
     irqs::ROWS,
     kvm::ROWS,
+    life::ROWS,
     memory::ROWS,
     process::ROWS,
     processes::ROWS,
