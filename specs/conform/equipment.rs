@@ -102,7 +102,7 @@ fn devices(sysfs: &Sysfs) -> BTreeMap<Device, Place> {
     });
     let mtty = sysfs.mdev_cdevs("mtty").into_iter().next();
     let mtty = mtty.and_then(|path| Some(Place { path: path.to_str()?.to_owned(), bdf: None }));
-    let edus = [Device::Edu, Device::OtherEdu].into_iter().zip(edus);
+    let edus = [Device::Edu, Device::OtherEdu, Device::Alone].into_iter().zip(edus);
     edus.chain(mtty.map(|place| (Device::Mtty, place))).collect()
 }
 
