@@ -12,6 +12,9 @@ use handoff_model::ids::{Fd, Iova, ObjectId, Pid, Uid};
 use handoff_sim_kernel::ProcessSpec;
 
 const EDU: &[Need] = &[Need::Has(Device::Edu)];
+/// There the kernel gives back a lock of the owner's memory map that it does not hold, and waits for it
+/// without end (`update_mm_locked_vm` in 7.3.4).
+const HANGS: &[Need] = &[Need::Simulated("a host's process would hang in ATTACH for good")];
 const FIXED: &[Need] = &[
     Need::Has(Device::Edu),
     Need::Release("fixed"),
@@ -178,7 +181,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "hazard/k3-again",
         "pages that lost their charge are charged again by the next domain (K3)",
-        EDU,
+        HANGS,
         |b| {
             let (old, new) = (b.spawn(CHOOSER), b.spawn(CHOOSER));
             let s = per_process(b, old, 8)?;
@@ -192,7 +195,7 @@ pub(super) const ROWS: &[Row] = &[
             counters(b, new, [16, 16])
         },
     ),
-    row("hazard/k3-twice", "and by nobody's memory map not at all: EINVAL (K3)", EDU, |b| {
+    row("hazard/k3-twice", "and by nobody's memory map not at all: EINVAL (K3)", HANGS, |b| {
         let (old, new, third) = (b.spawn(CHOOSER), b.spawn(CHOOSER), b.spawn(CHOOSER));
         let s = per_process(b, old, 8)?;
         let (iommufd, device) = handed(b, old, new, &s)?;
