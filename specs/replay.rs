@@ -183,6 +183,7 @@ impl Replay {
             Call::ReadEvent { fd } | Call::WriteEvent { fd, .. } => {
                 kind(*fd).is_some_and(|kind| *kind != Kind::Eventfd)
             }
+            Call::Read { .. } | Call::Write { .. } => true,
             Call::ReadAt { fd, offset_bytes, length_bytes } => {
                 kind(*fd) == Some(&Kind::Device) && !is_register(*offset_bytes, *length_bytes)
             }

@@ -81,6 +81,8 @@ fn subject(call: &Call) -> Option<Fd> {
         | Call::ReadAt { fd, .. }
         | Call::ReadEvent { fd }
         | Call::WriteEvent { fd, .. }
+        | Call::Read { fd, .. }
+        | Call::Write { fd, .. }
         | Call::Mmap { fd: Some(fd), .. } => Some(*fd),
         Call::Kill { pidfd } => Some(*pidfd),
         Call::Bind { device, .. }

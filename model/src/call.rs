@@ -144,6 +144,23 @@ pub enum Call {
         count: u64,
     },
 
+    /// `read(fd, length)` of a queue of page faults or of a viommu's events → [`Reply::Bytes`], as many whole
+    /// ones as fit. ESPIPE (not whole faults), EINVAL.
+    Read {
+        /// The queue.
+        fd: Fd,
+        /// At most so many.
+        length_bytes: u64,
+    },
+    /// `write(fd, bytes)` of answers to page faults → [`Reply::Length`]. ESPIPE (not whole answers), EINVAL.
+    Write {
+        /// The queue.
+        fd: Fd,
+        /// The answers.
+        #[serde(with = "crate::hex")]
+        bytes: Vec<u8>,
+    },
+
     // ---- processes -------------------------------------------------------------------------
     /// `getrlimit(RLIMIT_MEMLOCK)` → [`Reply::Memlock`].
     GetMemlock,
@@ -571,6 +588,8 @@ impl Call {
             Self::Eventfd => "eventfd",
             Self::ReadEvent { .. } => "read eventfd",
             Self::WriteEvent { .. } => "write eventfd",
+            Self::Read { .. } => "read",
+            Self::Write { .. } => "write",
             Self::GetMemlock => "getrlimit",
             Self::SetMemlock { .. } => "setrlimit",
             Self::GetUid => "geteuid",
@@ -664,6 +683,8 @@ impl Call {
             | Self::WriteAt { .. }
             | Self::ReadEvent { .. }
             | Self::WriteEvent { .. }
+            | Self::Read { .. }
+            | Self::Write { .. }
             | Self::AddSeals { .. }
             | Self::Kill { .. }
             | Self::SaveGuest { .. }

@@ -54,6 +54,8 @@ fn system_calls() -> Vec<(Call, Reply)> {
         (Call::Eventfd, Reply::Fd(FD)),
         (Call::ReadEvent { fd: FD }, Reply::Count(u64::MAX - 1)),
         (Call::WriteEvent { fd: FD, count: 3 }, Reply::Done),
+        (Call::Read { fd: FD, length_bytes: 40 }, Reply::Bytes(vec![1; 40])),
+        (Call::Write { fd: FD, bytes: vec![2; 16] }, Reply::Length(16)),
         (Call::GetMemlock, Reply::Memlock(8 << 20)),
         (Call::GetMemlock, Reply::Memlock(UNLIMITED)),
         (Call::SetMemlock { limit_bytes: 0 }, Reply::Done),
@@ -356,7 +358,7 @@ fn everything_else_is_not_modelled_by_name() {
     for (fields, name) in [
         (r#""clone","child":602,"flags":18874385,"thread":false,"ret":602"#, "clone"),
         (r#""quux","fd":3,"ret":0"#, "quux"),
-        (r#""write","fd":3,"bytes":"00","length":1,"ret":1"#, "write (other form)"),
+        (r#""write","fd":3,"bytes":"00","length":99,"ret":99"#, "write (other form)"),
         (r#""memfd","name":"huge","flags":5,"ret":9"#, "memfd (other form)"),
         (r#""eventfd","count":1,"flags":0,"ret":9"#, "eventfd (other form)"),
         (r#""shutdown","fd":30,"how":1,"ret":0"#, "shutdown (other form)"),

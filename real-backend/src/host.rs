@@ -122,6 +122,8 @@ impl Kernel for Host {
             Call::Eventfd => new_fd(eventfd()),
             Call::ReadEvent { fd } => read_event(*fd).map(Reply::Count),
             Call::WriteEvent { fd, count } => done(write_event(*fd, *count)),
+            Call::Read { fd, length_bytes } => read(*fd, *length_bytes).map(Reply::Bytes),
+            Call::Write { fd, bytes } => write(*fd, bytes).map(Reply::Length),
             Call::GetMemlock => Ok(Reply::Memlock(process::memlock())),
             Call::SetMemlock { limit_bytes } => done(process::set_memlock(*limit_bytes)),
             Call::GetUid => Ok(Reply::Uid(process::user())),
@@ -212,6 +214,22 @@ pub(crate) fn read_at(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<Ve
     rustix::io::pread(fd, room, offset_bytes).map_err(sys::errno)?;
     bytes.truncate(length);
     Ok(bytes)
+}
+
+/// One `read`. ENOMEM when the length is none.
+fn read(fd: Fd, length_bytes: u64) -> Result<Vec<u8>, Errno> {
+    let fd = sys::borrow(fd)?;
+    let length = usize::try_from(length_bytes).map_err(|_| Errno::ENOMEM)?;
+    let mut bytes = vec![0; length];
+    let read = rustix::io::read(fd, &mut bytes).map_err(sys::errno)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// One `write`.
+fn write(fd: Fd, bytes: &[u8]) -> Result<u64, Errno> {
+    let written = rustix::io::write(sys::borrow(fd)?, bytes).map_err(sys::errno)?;
+    Ok(written as u64)
 }
 
 /// `write` of an eventfd.

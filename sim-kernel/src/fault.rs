@@ -11,7 +11,6 @@ use crate::change_pt::NO_PASID;
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
 use crate::mock::UNION;
-use crate::queue_file::QueueFile;
 use crate::refusal::{Answered, refuse};
 use crate::slots::ContextId;
 use crate::ucmd::Ucmd;
@@ -156,12 +155,6 @@ impl Machine {
             _ => unreachable!("a new domain"),
         }
         Ok(())
-    }
-
-    /// The queue behind a file.
-    pub(crate) fn queue_behind(&mut self, file: QueueFile) -> &mut Object {
-        let objects = &mut self.contexts.get_mut(file.context).objects;
-        objects.get_mut(&file.object).expect("an open file keeps its object")
     }
 
     /// `iommufd_test_trigger_iopf`: ENOENT, EINVAL (not a mock device). A fault that nobody handles is answered

@@ -106,6 +106,7 @@ impl Machine {
         assert!(self.alive(pid), "a dead process makes no calls");
         let answered = (self.file_call(pid, call, place))
             .or_else(|| self.event_call(pid, call, place))
+            .or_else(|| self.queue_call(pid, call))
             .or_else(|| self.memory_call(pid, call, place))
             .or_else(|| self.process_call(pid, call))
             .or_else(|| self.socket_call(pid, call, place))

@@ -7,10 +7,12 @@
 use crate::file::File;
 use crate::iommufd::Object;
 use crate::machine::Machine;
-use crate::refusal::Answered;
+use crate::refusal::{Answered, refuse};
 use crate::slots::{ContextId, FileId};
 use crate::ucmd::Ucmd;
-use handoff_model::ids::{Fd, ObjectId};
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, ObjectId, Pid};
 
 /// The file of an event queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +35,41 @@ impl Machine {
         let fd = self.install_new(ucmd.pid, File::Queue(file), ucmd.place.fd)?;
         self.get_file(ucmd.file);
         Ok((object, fd))
+    }
+
+    pub(crate) fn queue_call(&mut self, pid: Pid, call: &Call) -> Option<Answered> {
+        Some(match call {
+            Call::Read { fd, length_bytes } => self.read_queue(pid, *fd, *length_bytes),
+            Call::Write { fd, bytes } => self.write_queue(pid, *fd, bytes),
+            _ => return None,
+        })
+    }
+
+    /// The object behind the descriptor of a queue. EBADF, EINVAL elsewhere.
+    fn queue_behind(&mut self, pid: Pid, fd: Fd) -> Answered<&mut Object> {
+        let file = self.usable(pid, fd)?;
+        let File::Queue(file) = *self.file(file) else { return Err(refuse(Errno::EINVAL)) };
+        let objects = &mut self.contexts.get_mut(file.context).objects;
+        Ok(objects.get_mut(&file.object).expect("an open file keeps its object"))
+    }
+
+    /// `iommufd_fault_fops_read` and `iommufd_veventq_fops_read`.
+    fn read_queue(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> Answered {
+        let room = usize::try_from(length_bytes).expect("memory of the caller");
+        let read = match self.queue_behind(pid, fd)? {
+            Object::Fault(queue) => queue.read(room)?,
+            Object::Veventq(queue) => queue.read(room)?,
+            _ => unreachable!("an open file keeps its object"),
+        };
+        Ok(Reply::Bytes(read))
+    }
+
+    /// `iommufd_fault_fops_write`. EINVAL where nothing can be written.
+    fn write_queue(&mut self, pid: Pid, fd: Fd, bytes: &[u8]) -> Answered {
+        match self.queue_behind(pid, fd)? {
+            Object::Fault(queue) => queue.write(bytes).map(|done| Reply::Length(done as u64)),
+            _ => Err(refuse(Errno::EINVAL)),
+        }
     }
 
     /// The last close.

@@ -265,6 +265,8 @@ pub(super) fn descriptors(call: &Call) -> Vec<Fd> {
         | Call::ReadAt { fd, .. }
         | Call::ReadEvent { fd }
         | Call::WriteEvent { fd, .. }
+        | Call::Read { fd, .. }
+        | Call::Write { fd, .. }
         | Call::Exec { image: fd }
         | Call::Kill { pidfd: fd }
         | Call::AwaitExit { pidfd: fd }

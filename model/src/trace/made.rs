@@ -169,6 +169,12 @@ fn transfer(event: &Event) -> Option<Call> {
             let count = bytes.as_slice().try_into().ok()?;
             Call::WriteEvent { fd: *fd, count: u64::from_ne_bytes(count) }
         }
+        Record::Read { fd, length, offset: None, .. } => {
+            Call::Read { fd: *fd, length_bytes: *length }
+        }
+        Record::Write { fd, length, offset: None, bytes } if holds(bytes, *length) => {
+            Call::Write { fd: *fd, bytes: bytes.clone() }
+        }
         Record::Sendmsg { fd, bytes, fds }
             if !event.succeeded() || holds(bytes, returned(event)?) =>
         {
@@ -256,9 +262,11 @@ fn reply(event: &Event, call: &Call) -> Option<Reply> {
             _,
         ) => Reply::Fd(Fd(i32::try_from(returned?).ok()?)),
         (Call::Mmap { .. }, _) => Reply::Va(Va(returned?)),
-        (Call::WriteAt { .. }, _) => Reply::Length(returned?),
+        (Call::WriteAt { .. } | Call::Write { .. }, _) => Reply::Length(returned?),
         (Call::GetUid, _) => Reply::Uid(Uid(u32::try_from(returned?).ok()?)),
-        (Call::ReadAt { .. }, Record::Read { bytes, .. }) if holds(bytes, returned?) => {
+        (Call::ReadAt { .. } | Call::Read { .. }, Record::Read { bytes, .. })
+            if holds(bytes, returned?) =>
+        {
             Reply::Bytes(bytes.clone())
         }
         (Call::ReadEvent { .. }, Record::Read { bytes, .. }) => {
@@ -267,7 +275,13 @@ fn reply(event: &Event, call: &Call) -> Option<Reply> {
         (_, Record::Recvmsg { bytes, fds, truncated, .. }) if holds(bytes, returned?) => {
             Reply::Message { bytes: bytes.clone(), fds: fds.clone(), truncated: *truncated }
         }
-        (Call::ReadAt { .. } | Call::ReceiveMessage { .. } | Call::ReceiveFew { .. }, _) => {
+        (
+            Call::ReadAt { .. }
+            | Call::Read { .. }
+            | Call::ReceiveMessage { .. }
+            | Call::ReceiveFew { .. },
+            _,
+        ) => {
             return None;
         }
         (_, Record::Stat { inode, size, .. }) => Reply::Stat { inode: *inode, length_bytes: *size },

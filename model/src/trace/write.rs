@@ -108,6 +108,15 @@ fn transfer(call: &Call, answer: &Answer) -> Option<Record> {
         Call::ReadEvent { fd } => {
             Record::Read { fd: *fd, length: flag::EVENT_BYTES, offset: None, bytes: read(answer) }
         }
+        Call::Read { fd, length_bytes } => {
+            Record::Read { fd: *fd, length: *length_bytes, offset: None, bytes: read(answer) }
+        }
+        Call::Write { fd, bytes } => Record::Write {
+            fd: *fd,
+            length: bytes.len() as u64,
+            offset: None,
+            bytes: bytes.clone(),
+        },
         Call::WriteEvent { fd, count } => Record::Write {
             fd: *fd,
             length: flag::EVENT_BYTES,
@@ -195,7 +204,9 @@ fn ret(call: &Call, answer: &Answer) -> Option<i64> {
         (Call::WriteEvent { .. }, Ok(_)) | (_, Ok(Reply::Count(_))) => {
             Some(flag::EVENT_BYTES.cast_signed())
         }
-        (Call::WriteAt { .. }, Ok(Reply::Length(length))) => Some(length.cast_signed()),
+        (Call::WriteAt { .. } | Call::Write { .. }, Ok(Reply::Length(length))) => {
+            Some(length.cast_signed())
+        }
         (_, Ok(_)) => Some(0),
     }
 }

@@ -5,8 +5,10 @@ mod accounting;
 mod compat;
 mod device;
 mod dma;
+mod events;
 mod features;
 mod files;
+mod hwpt;
 mod ioas;
 mod iova;
 mod irqs;
@@ -14,6 +16,7 @@ mod kvm;
 mod life;
 mod memory;
 mod mock;
+mod nested;
 mod process;
 mod processes;
 mod regions;
@@ -27,14 +30,17 @@ const TOPICS: &[&[Row]] = &[
     compat::ROWS,
     device::ROWS,
     dma::ROWS,
+    events::ROWS,
     features::ROWS,
     files::ROWS,
+    hwpt::ROWS,
     ioas::ROWS,
     iova::ROWS,
     irqs::ROWS,
     kvm::ROWS,
     life::ROWS,
     memory::ROWS,
+    nested::ROWS,
     process::ROWS,
     processes::ROWS,
     regions::ROWS,
