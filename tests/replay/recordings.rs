@@ -53,9 +53,9 @@ fn qemu_transfer_completes() {
         &Figures {
             seen: 1487,
             told: 193,
-            agreeing: 447,
+            agreeing: 451,
             of_devices: (99, 99),
-            differing: &[268, 276, 1092, 1096],
+            differing: &[],
             not_followed: &[("close", 1)],
             not_modelled: &[
                 ("KVM (others)", 576),
@@ -77,9 +77,9 @@ fn qemu_transfer_is_broken_off() {
         &Figures {
             seen: 1294,
             told: 156,
-            agreeing: 430,
+            agreeing: 434,
             of_devices: (96, 96),
-            differing: &[268, 276, 1069, 1073],
+            differing: &[],
             not_followed: &[],
             not_modelled: &[
                 ("KVM (others)", 465),
@@ -165,15 +165,11 @@ fn selftest_of_the_surface_of_iommufd() {
         &Figures {
             seen: 314,
             told: 69,
-            agreeing: 233,
-            of_devices: (108, 96),
+            agreeing: 245,
+            of_devices: (108, 108),
             differing: &[],
             not_followed: &[],
-            not_modelled: &[
-                ("IOMMU_HWPT_INVALIDATE", 4),
-                ("IOMMU_VDEVICE_ALLOC", 4),
-                ("IOMMU_VIOMMU_ALLOC", 4),
-            ],
+            not_modelled: &[],
         },
     );
 }
@@ -186,17 +182,11 @@ fn selftest_of_dirty_tracking() {
         &Figures {
             seen: 246,
             told: 39,
-            agreeing: 174,
-            of_devices: (82, 51),
-            differing: &[87, 171],
-            not_followed: &[
-                ("IOMMU_DESTROY", 1),
-                ("IOMMU_HWPT_ALLOC", 1),
-                ("IOMMU_HWPT_GET_DIRTY_BITMAP", 12),
-                ("IOMMU_IOAS_ALLOC", 1),
-                ("IOMMU_TEST_CMD", 2),
-            ],
-            not_modelled: &[("IOMMU_HWPT_SET_DIRTY_TRACKING", 6), ("IOMMU_TEST_CMD", 8)],
+            agreeing: 207,
+            of_devices: (82, 82),
+            differing: &[],
+            not_followed: &[],
+            not_modelled: &[],
         },
     );
 }
@@ -209,11 +199,11 @@ fn selftest_of_a_domain_over_files() {
         &Figures {
             seen: 1592,
             told: 48,
-            agreeing: 1506,
-            of_devices: (1414, 1376),
+            agreeing: 1538,
+            of_devices: (1414, 1408),
             differing: &[],
-            not_followed: &[("IOMMU_HWPT_ALLOC", 3), ("IOMMU_TEST_CMD", 7)],
-            not_modelled: &[("IOMMU_TEST_CMD", 28)],
+            not_followed: &[("IOMMU_TEST_CMD", 6)],
+            not_modelled: &[],
         },
     );
 }
@@ -227,23 +217,11 @@ fn selftest_of_an_address_space() {
         &Figures {
             seen: 913,
             told: 109,
-            agreeing: 657,
-            of_devices: (624, 480),
-            differing: &[],
-            not_followed: &[
-                ("IOMMU_DESTROY", 8),
-                ("IOMMU_GET_HW_INFO", 7),
-                ("IOMMU_HWPT_ALLOC", 11),
-                ("IOMMU_TEST_CMD", 4),
-                ("close", 1),
-                ("write", 1),
-            ],
-            not_modelled: &[
-                ("IOMMU_FAULT_QUEUE_ALLOC", 1),
-                ("IOMMU_HWPT_INVALIDATE", 16),
-                ("IOMMU_TEST_CMD", 97),
-                ("read (other form)", 1),
-            ],
+            agreeing: 800,
+            of_devices: (624, 623),
+            differing: &[164],
+            not_followed: &[("IOMMU_HWPT_INVALIDATE", 1)],
+            not_modelled: &[("read (other form)", 1), ("write (other file)", 1)],
         },
     );
 }
