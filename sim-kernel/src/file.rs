@@ -204,6 +204,7 @@ impl Machine {
 
     fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> Answered {
         if path == "/dev/iommu" {
+            self.allocate()?;
             return self.atomically(|machine| {
                 let context = machine.contexts.insert(Shared::new(Context::default()));
                 machine.install_new(pid, File::Iommufd(context), place.fd).map(Reply::Fd)

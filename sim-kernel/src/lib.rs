@@ -45,6 +45,7 @@
 //! | KVM: VMs, vCPUs, its VFIO device; irqfds | `kvm`, `irqfd` |
 //! | IOMMUs: apertures, page sizes, reserved windows | `iommu` |
 //! | mock devices and domains (`IOMMU_TEST_CMD`) | `mock` |
+//! | calls that run out of memory | `fail_nth` |
 //! | the machine's own invariants, checked | `audit` |
 //!
 //! # Refused, as Linux refuses it
@@ -63,8 +64,7 @@
 //! # Absent
 //!
 //! Legacy groups, containers and type1; the pages of viommus that can be mapped; what is in BARs and in migration data; threads (a call is atomic,
-//! so nothing answers EBUSY for being in transition); permissions of paths; failing allocations
-//! (ENOMEM means a limit).
+//! so nothing answers EBUSY for being in transition); permissions of paths.
 //!
 //! # Profiles
 //!
@@ -83,6 +83,7 @@ mod config;
 mod dirty;
 mod dma_buf;
 mod eventfd;
+mod fail_nth;
 mod fault;
 mod feature;
 mod file;

@@ -38,6 +38,8 @@ pub struct Machine {
     pub(crate) devices: Vec<Shared<Device>>,
     pub(crate) vms: Slots<VmId, Vm>,
     pub(crate) books: Shared<Books>,
+    /// Counts down to the allocation that fails; 0: none does, as always between calls (`fail_nth`).
+    pub(crate) failing: u32,
 }
 
 /// The numbers that a recorded kernel gave, to be given again in a replay. A number that is taken
@@ -64,6 +66,7 @@ impl Machine {
             devices: Vec::new(),
             vms: Slots::default(),
             books: Shared::default(),
+            failing: 0,
         }
     }
 
@@ -130,7 +133,7 @@ impl Machine {
         let before = self.clone();
         let result = change(self);
         if result.is_err() {
-            *self = before;
+            *self = Self { failing: self.failing, ..before };
         }
         result
     }

@@ -104,6 +104,7 @@ impl Machine {
             return Err(refuse(Errno::EINVAL));
         }
         let object = self.object_to_bind(of, context)?;
+        self.allocate()?;
         self.atomically(|machine| {
             let object = machine.contexts.get_mut(context).insert(object);
             machine.get_file(iommufd);
