@@ -1,0 +1,85 @@
+//! `struct rw_semaphore` for loom: any number of readers or one writer.
+//!
+//! Each thread has a slot. A reader locks its own, a writer all of them in order. A writer that waits
+//! for a reader holds the slots before it, so those threads' reads wait behind it, as readers do behind
+//! a waiting writer in Linux: a deadlock that needs that queue is found, too.
+
+use loom::sync::{Mutex, MutexGuard};
+use std::ops::{Deref, DerefMut};
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// How many threads there can be.
+const THREADS: usize = 3;
+
+pub(crate) struct RwSem<T> {
+    slots: [Mutex<()>; THREADS],
+    /// Never waited for: the slots have been.
+    data: RwLock<T>,
+}
+
+/// Shared. (Fields are dropped in order: the data before its slot.)
+pub(crate) struct Read<'a, T> {
+    data: RwLockReadGuard<'a, T>,
+    _slot: MutexGuard<'a, ()>,
+}
+
+/// Exclusive.
+pub(crate) struct Write<'a, T> {
+    data: RwLockWriteGuard<'a, T>,
+    _slots: Vec<MutexGuard<'a, ()>>,
+}
+
+impl<T> RwSem<T> {
+    pub(crate) fn new(data: T) -> Self {
+        Self { slots: [(); THREADS].map(Mutex::new), data: RwLock::new(data) }
+    }
+
+    /// `down_read`.
+    pub(crate) fn read(&self, thread: usize) -> Read<'_, T> {
+        let slot = self.slots[thread].lock().expect("no poison");
+        Read { data: self.data.try_read().expect("the slot keeps writers out"), _slot: slot }
+    }
+
+    /// `down_write`.
+    pub(crate) fn write(&self) -> Write<'_, T> {
+        let slots = self.slots.iter().map(|slot| slot.lock().expect("no poison")).collect();
+        Write { data: self.data.try_write().expect("the slots keep others out"), _slots: slots }
+    }
+
+    /// Shared, where nobody has it exclusively.
+    pub(crate) fn try_read(&self, thread: usize) -> Option<Read<'_, T>> {
+        let slot = self.slots[thread].try_lock().ok()?;
+        Some(Read { data: self.data.try_read().expect("the slot keeps writers out"), _slot: slot })
+    }
+
+    /// Exclusively, where nobody has it.
+    pub(crate) fn try_write(&self) -> Option<Write<'_, T>> {
+        let slots = self.slots.iter().map(|slot| slot.try_lock().ok()).collect::<Option<_>>()?;
+        Some(Write {
+            data: self.data.try_write().expect("the slots keep others out"),
+            _slots: slots,
+        })
+    }
+}
+
+impl<T> Deref for Read<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+impl<T> Deref for Write<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+impl<T> DerefMut for Write<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.data
+    }
+}
