@@ -87,6 +87,10 @@ pub enum FileKind {
     Iommufd,
     /// `/dev/vfio/devices/vfioN`.
     Device,
+    /// `/dev/vfio/N`: a group of devices.
+    Group,
+    /// `/dev/vfio/vfio`: a container of groups.
+    Container,
     /// A memfd.
     Memfd,
     /// An eventfd.

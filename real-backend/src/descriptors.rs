@@ -92,9 +92,11 @@ fn read(process: &Path, fd: Fd) -> Option<Descriptor> {
 }
 
 /// How links to the files of a handoff begin. A memfd has a mode as a program has, so it goes first.
-const KINDS: [(&str, FileKind); 10] = [
+const KINDS: [(&str, FileKind); 12] = [
     ("/dev/iommu", FileKind::Iommufd),
     ("/dev/vfio/devices/", FileKind::Device),
+    ("/dev/vfio/vfio", FileKind::Container),
+    ("/dev/vfio/", FileKind::Group),
     ("/memfd:", FileKind::Memfd),
     ("anon_inode:[eventfd]", FileKind::Eventfd),
     ("anon_inode:[pidfd]", FileKind::Pidfd),
@@ -138,7 +140,7 @@ mod tests {
         let rows = [
             ("/dev/iommu", 0o020_600, FileKind::Iommufd),
             ("/dev/vfio/devices/vfio3", 0o020_600, FileKind::Device),
-            ("/dev/vfio/vfio", 0o020_600, FileKind::Other),
+            ("/dev/vfio/vfio", 0o020_600, FileKind::Container),
             ("/memfd:ram (deleted)", 0o100_777, FileKind::Memfd),
             ("anon_inode:[eventfd]", 0o600, FileKind::Eventfd),
             ("anon_inode:[pidfd]", 0o600, FileKind::Pidfd),

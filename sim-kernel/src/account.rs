@@ -80,10 +80,31 @@ impl Machine {
     }
 
     /// Whether `pages` more fit under the limit of the owning task. ENOMEM.
-    fn check_limit(&self, owner: Owner, counter: i64, pages: u64) -> Result<(), Refusal> {
-        let limit_pages = self.process(owner.mm.pid).memlock_bytes / PAGE_BYTES;
+    fn check_limit(&self, task: Pid, counter: i64, pages: u64) -> Result<(), Refusal> {
+        let limit_pages = self.process(task).memlock_bytes / PAGE_BYTES;
         let sum = counter.wrapping_add(signed(pages)).cast_unsigned();
         if sum > limit_pages { Err(refuse(Errno::ENOMEM)) } else { Ok(()) }
+    }
+
+    /// Whether `pages` more may be locked in a memory map (`__account_locked_vm`). ENOMEM.
+    pub(crate) fn may_lock(&self, mm: MmId, pages: u64) -> Result<(), Refusal> {
+        let counter = self.books.locked.get(&mm).copied().unwrap_or(0);
+        self.check_limit(mm.pid, counter, pages)
+    }
+
+    /// Counts VmLck alone, whatever the limit.
+    pub(crate) fn lock(&mut self, mm: MmId, pages: u64) {
+        self.move_locked(mm, signed(pages));
+    }
+
+    pub(crate) fn unlock(&mut self, mm: MmId, pages: u64) {
+        self.move_locked(mm, -signed(pages));
+    }
+
+    fn move_locked(&mut self, mm: MmId, pages: i64) {
+        if pages != 0 {
+            add(&mut self.books.locked, mm, pages);
+        }
     }
 
     /// Charges an owner. ENOMEM over the limit, and then nothing is charged.
@@ -92,13 +113,12 @@ impl Machine {
             Mode::Nobody => {}
             Mode::User => {
                 let counter = self.books.users.get(&owner.uid).copied().unwrap_or(0);
-                self.check_limit(owner, counter, pages)?;
+                self.check_limit(owner.mm.pid, counter, pages)?;
                 add(&mut self.books.users, owner.uid, signed(pages));
             }
             Mode::Mm => {
-                let counter = self.books.locked.get(&owner.mm).copied().unwrap_or(0);
-                self.check_limit(owner, counter, pages)?;
-                add(&mut self.books.locked, owner.mm, signed(pages));
+                self.may_lock(owner.mm, pages)?;
+                self.lock(owner.mm, pages);
             }
         }
         self.move_pinned(owner, signed(pages));
@@ -137,7 +157,9 @@ impl Machine {
     /// Drops the counters of memory maps that are dead and that no page set names.
     pub(crate) fn bury_dead_mms(&mut self) {
         let named = |mm: &MmId| {
-            self.is_mm_alive(*mm) || self.contexts.iter().any(|(_, context)| context.names_mm(*mm))
+            self.is_mm_alive(*mm)
+                || self.contexts.iter().any(|(_, context)| context.names_mm(*mm))
+                || self.dmas().any(|(_, _, dma)| dma.mm == *mm)
         };
         let known = self.books.pinned.keys().chain(self.books.locked.keys());
         let buried: Vec<MmId> = known.filter(|mm| !named(mm)).copied().collect();

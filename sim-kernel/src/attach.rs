@@ -64,11 +64,7 @@ impl Machine {
             let pasid = cmd.u32(offset_of!(vfio::vfio_device_attach_iommufd_pt, pasid));
             return self.attach_pasid(Seat { context, device: object, pasid }, request, page_table);
         }
-        let (attached, replaced) = if self.device(id).is_emulated() {
-            (page_table, self.attach_access(context, object, page_table)?)
-        } else {
-            self.attach_device(context, object, page_table)?
-        };
+        let (attached, replaced) = self.attach_any(id, page_table)?;
         if replaced {
             self.device_mut(id).upset();
         }
@@ -111,6 +107,20 @@ impl Machine {
         self.ioas(context, page_table)?;
         let old = self.change_access(context, access, Some(page_table))?;
         Ok(old.is_some_and(|old| old != page_table))
+    }
+
+    /// Attaches a bound device of either kind: → to what, and whether it replaced something.
+    pub(crate) fn attach_any(
+        &mut self,
+        id: DeviceId,
+        page_table: ObjectId,
+    ) -> Answered<(ObjectId, bool)> {
+        let Binding { context, object, .. } = self.binding(id);
+        if self.device(id).is_emulated() {
+            Ok((page_table, self.attach_access(context, object, page_table)?))
+        } else {
+            self.attach_device(context, object, page_table)
+        }
     }
 
     /// `vfio_df_ioctl_detach_pt`: succeeds also when nothing is attached.

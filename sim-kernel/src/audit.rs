@@ -6,9 +6,10 @@
 
 use crate::account::Mode;
 use crate::file::File;
+use crate::group::GroupIommu;
 use crate::machine::Machine;
 use crate::pages::{PageSet, gaps};
-use crate::process::Process;
+use crate::process::{MmId, Process};
 use crate::profile::Quirk;
 use crate::slots::FileId;
 use std::collections::BTreeMap;
@@ -43,7 +44,9 @@ impl Machine {
     fn holders(&self) -> impl Iterator<Item = FileId> {
         let devices = self.devices.iter().flat_map(|device| {
             let bound = device.binding.map(|binding| binding.iommufd);
-            device.events().chain(device.migration.stream).chain(bound)
+            let group = (device.group_files > 0 && device.binding.is_none())
+                .then(|| self.groups[&device.spec.group].file);
+            device.events().chain(group).chain(device.migration.stream).chain(bound)
         });
         let bars = self.pids().flat_map(|(_, process)| process.bars.iter().map(|bar| bar.file));
         let known = self.files.iter().filter_map(|(_, open)| match &open.file {
@@ -55,11 +58,16 @@ impl Machine {
             File::Queue(queue) => Some(queue.iommufd),
             _ => None,
         });
+        let contexts = self.groups.values().filter_map(|group| match group.iommu {
+            Some(GroupIommu::Iommufd(file, _)) => Some(file),
+            _ => None,
+        });
         let irqfds = self.vms.iter().flat_map(|(_, vm)| vm.irqfds.iter().flat_map(|i| i.files()));
         (self.open_files().chain(devices))
             .chain(bars)
             .chain(known.flatten())
             .chain(accesses)
+            .chain(contexts)
             .chain(irqfds)
     }
 
@@ -104,14 +112,22 @@ impl Machine {
                 Mode::Mm => add(&mut locked, set.owner.mm, set.charged),
             }
         }
+        for (_, _, dma) in self.dmas() {
+            add(&mut locked, dma.mm, dma.locked_pages);
+        }
         users.retain(|_, pages| *pages != 0);
-        locked.retain(|_, pages| *pages != 0);
+        // What a mapping has cost a memory map that is dead by now, nobody gives back.
+        let is_kept =
+            |mm: &MmId| self.is_mm_alive(*mm) || self.dmas().all(|(_, _, dma)| dma.mm != *mm);
+        locked.retain(|mm, pages| *pages != 0 && is_kept(mm));
         pinned.retain(|_, pages| *pages != 0);
         same("users' books", &users, &self.books.users)?;
         if self.profile.has(Quirk::DeadOwner) {
             return Ok(());
         }
-        same("memory maps' books", &locked, &self.books.locked)?;
+        let mut kept = self.books.locked.clone();
+        kept.retain(|mm, _| is_kept(mm));
+        same("memory maps' books", &locked, &kept)?;
         if self.profile.has(Quirk::PinnedDrift) {
             return Ok(());
         }

@@ -37,7 +37,6 @@ impl Machine {
     }
 
     /// `iommufd_vfio_compat_ioas_create`: makes the compat IOAS where there is none.
-    #[allow(dead_code, reason = "attaching a group to such a container calls it")]
     pub(crate) fn make_compat_ioas(&mut self, context: ContextId) {
         let table = self.contexts.get_mut(context);
         if table.compat_ioas.is_none() {
@@ -189,9 +188,6 @@ impl Machine {
         if begins.iter().any(|begin| !begin.is_multiple_of(alignment_bytes)) {
             return Err(refuse(Errno::EINVAL));
         }
-        self.allocate()?;
-        self.allocate()?;
-        let table = self.contexts.get(context);
         let has_pinned = |access: &Access| access.pinned().any(|range| range.overlaps(&area.range));
         if table.accesses(id).any(has_pinned) {
             return Err(refuse(Errno::EINVAL));

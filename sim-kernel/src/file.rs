@@ -27,7 +27,7 @@ use crate::process::Descriptor;
 use crate::queue_file::QueueFile;
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
-use crate::slots::{ContextId, DeviceId, FileId, MemoryId, SmallId, VmId};
+use crate::slots::{ContainerId, ContextId, DeviceId, FileId, MemoryId, SmallId, VmId};
 use crate::socket::Socket;
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
@@ -51,6 +51,10 @@ pub(crate) struct OpenFile {
 pub(crate) enum File {
     Iommufd(ContextId),
     Device(DeviceFile),
+    /// `/dev/vfio/N`.
+    Group(u32),
+    /// `/dev/vfio/vfio`.
+    Container(ContainerId),
     Memfd(MemoryId),
     ReadOnlyMemfd(MemoryId),
     Eventfd(Eventfd),
@@ -78,12 +82,14 @@ pub(crate) struct DeviceFile {
     pub(crate) device: DeviceId,
     /// The VM that was last associated with it.
     pub(crate) kvm: Option<VmId>,
+    /// A group gave it, so it has access to the device as it is.
+    pub(crate) through_group: bool,
 }
 
 impl File {
     /// Whether it is a file of VFIO, for KVM.
     pub(crate) fn is_vfio(&self) -> bool {
-        matches!(self, Self::Device(_))
+        matches!(self, Self::Device(_) | Self::Group(_))
     }
 }
 
@@ -134,7 +140,9 @@ impl Machine {
         }
         match self.files.remove(id).file {
             File::Iommufd(context) => self.release_context(context),
-            File::Device(DeviceFile { device, .. }) => self.release_device_file(device, id),
+            File::Device(of) => self.release_device_file(of, id),
+            File::Group(group) => self.release_group_file(group),
+            File::Container(container) => self.release_container_file(container),
             File::Socket(socket) => self.release_socket(socket),
             File::MockAccess(access) => self.release_mock_access(access),
             File::Queue(queue) => self.release_queue(queue),
@@ -203,20 +211,30 @@ impl Machine {
     }
 
     fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> Answered {
-        if path == "/dev/iommu" {
-            self.allocate()?;
+        let is_container = path == "/dev/vfio/vfio";
+        if path == "/dev/iommu" || is_container && self.containers_by_iommufd {
             return self.atomically(|machine| {
-                let context = machine.contexts.insert(Shared::new(Context::default()));
+                let context = Context { per_process: is_container, ..Context::default() };
+                let context = machine.contexts.insert(Shared::new(context));
                 machine.install_new(pid, File::Iommufd(context), place.fd).map(Reply::Fd)
             });
+        }
+        if is_container {
+            return self.atomically(|machine| {
+                let container = machine.new_container();
+                machine.install_new(pid, container, place.fd).map(Reply::Fd)
+            });
+        }
+        if let Some(opened) = self.open_group(pid, path, place) {
+            return opened;
         }
         if path == "/dev/kvm" {
             return self.install_new(pid, File::Kvm, place.fd).map(Reply::Fd);
         }
         let device = self.devices.iter().position(|device| device.spec.path == path);
         let device = DeviceId::of(device.ok_or(refuse(Errno::ENOENT))?);
-        self.install_new(pid, File::Device(DeviceFile { device, kvm: None }), place.fd)
-            .map(Reply::Fd)
+        let file = DeviceFile { device, kvm: None, through_group: false };
+        self.install_new(pid, File::Device(file), place.fd).map(Reply::Fd)
     }
 
     fn close(&mut self, pid: Pid, fd: Fd) -> Answered {

@@ -38,6 +38,8 @@ pub struct DeviceSpec {
     pub path: String,
     /// What drives it.
     pub kind: DeviceKind,
+    /// What its group calls it: the address of a PCI device, the UUID of a mediated one.
+    pub address: String,
     /// Its IOMMU group: the devices that cannot be told apart by their DMA.
     pub group: u32,
     /// How many regions it has.
@@ -53,7 +55,11 @@ impl DeviceSpec {
         let digits = path.rfind(|c: char| !c.is_ascii_digit()).map_or(path, |at| &path[at + 1..]);
         let group = digits.parse().unwrap_or(0);
         let (name, path) = (name.to_owned(), path.to_owned());
-        Self { name, path, kind, group, regions: 9, irqs: vec![1, 1, 0, 0, 1] }
+        let address = match kind {
+            DeviceKind::Pci { .. } => format!("0000:00:{:02x}.0", 5 + group),
+            DeviceKind::Mdev { .. } => format!("83b8f4f2-509f-382f-3c1e-{group:012x}"),
+        };
+        Self { name, path, kind, address, group, regions: 9, irqs: vec![1, 1, 0, 0, 1] }
     }
 }
 
@@ -77,6 +83,8 @@ pub enum DeviceKind {
 pub(crate) struct Device {
     pub(crate) spec: Shared<DeviceSpec>,
     pub(crate) binding: Option<Binding>,
+    /// How many of its files its group gave.
+    pub(crate) group_files: u8,
     /// The PCI command register.
     pub(crate) command: u16,
     /// Other bytes of configuration space that are not as firmware left them.
@@ -105,7 +113,8 @@ pub(crate) struct Wakeup(pub(crate) Option<FileId>);
 /// The bound open file of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Binding {
-    pub(crate) file: FileId,
+    /// `None`: whichever its group gave.
+    pub(crate) file: Option<FileId>,
     /// The context's file; holds a reference.
     pub(crate) iommufd: FileId,
     pub(crate) context: ContextId,
@@ -157,6 +166,7 @@ impl Device {
         Self {
             spec: Shared::new(spec),
             binding: None,
+            group_files: 0,
             command: COMMAND_AT_BOOT,
             config: BTreeMap::new(),
             armed: None,
@@ -244,6 +254,11 @@ impl Machine {
         &mut self.devices[id.index()]
     }
 
+    /// What was plugged in under a name. Panics for an unknown device.
+    pub fn device_spec(&self, device: &str) -> &DeviceSpec {
+        &self.device(self.device_named(device)).spec
+    }
+
     /// By the name that it was plugged in with. Panics when there is none.
     pub(crate) fn device_named(&self, name: &str) -> DeviceId {
         let index = self.devices.iter().position(|device| device.spec.name == name);
@@ -272,6 +287,9 @@ impl Machine {
         let id = self.device_named(device);
         if !self.device(id).is_emulated() && !self.device(id).is_bus_master() {
             return Err(DmaFault::NoBusMaster);
+        }
+        if let Some(container) = self.container_of(id) {
+            return self.reach_in_container(container, id, iova).ok_or(DmaFault::Unmapped);
         }
         let (context, ioas) = self.attachment(id).ok_or(DmaFault::Blocked)?;
         let ioas = self.ioas(context, ioas).map_err(|_| DmaFault::Blocked)?;

@@ -76,6 +76,8 @@ impl Machine {
             File::Vcpu(vm) => self.vcpu_ioctl(vm, &request),
             File::KvmVfio(KvmVfio { vm, .. }) => self.kvm_vfio_ioctl(vm, &request),
             File::Migration(stream) => self.precopy_ioctl(stream, &mut request),
+            File::Group(group) => self.group_ioctl(group, &mut request),
+            File::Container(container) => self.container_ioctl(container, &mut request),
             _ => Err(refuse(Errno::ENOTTY)),
         }
     }

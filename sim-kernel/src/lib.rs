@@ -24,6 +24,9 @@
 //! | kernel accesses: pins, reads, writes | `access`, `mock_access` |
 //! | dma-bufs of the mock exporter | `dma_buf` |
 //! | an iommufd as a type1 container, `VFIO_IOAS` | `compat` |
+//! | groups and the device files that they give, containers | `group`, `container` |
+//! | type1: mappings, new addresses (`UPDATE_VADDR`), pins and charges, dirty pages | `type1`, `type1_map`, `type1_pin`, `type1_dirty` |
+//! | type1: what it tells of itself, what is seen of it | `type1_info`, `type1_view` |
 //! | page sets, lazy and shared pinning | `pages` |
 //! | VmPin, VmLck, `user_struct::locked_vm` | `account` |
 //! | `CHANGE_PROCESS` with its hazards | `change_process`, `hazard` |
@@ -45,7 +48,6 @@
 //! | KVM: VMs, vCPUs, its VFIO device; irqfds | `kvm`, `irqfd` |
 //! | IOMMUs: apertures, page sizes, reserved windows | `iommu` |
 //! | mock devices and domains (`IOMMU_TEST_CMD`) | `mock` |
-//! | calls that run out of memory | `fail_nth` |
 //! | the machine's own invariants, checked | `audit` |
 //!
 //! # Refused, as Linux refuses it
@@ -54,6 +56,7 @@
 //! |---|---|
 //! | an ioctl of iommufd or VFIO on another kind of file | ENOTTY |
 //! | an ioctl on a device file before BIND | EINVAL |
+//! | a mapping of a container before `SET_IOMMU` | EINVAL |
 //! | `MAP_FILE` before 6.13, `CHANGE_PROCESS` before 6.13 | ENOTTY |
 //! | `CHANGE_PROCESS` with a reserved field set | EOPNOTSUPP |
 //! | dirty tracking, nesting and viommus on the IOMMU of QEMU | EOPNOTSUPP |
@@ -63,8 +66,9 @@
 //!
 //! # Absent
 //!
-//! Legacy groups, containers and type1; the pages of viommus that can be mapped; what is in BARs and in migration data; threads (a call is atomic,
-//! so nothing answers EBUSY for being in transition); permissions of paths.
+//! Groups without an IOMMU; the pages of viommus that can be mapped; what is in BARs and in migration data; threads (a call is atomic,
+//! so nothing answers EBUSY for being in transition); permissions of paths; failing allocations
+//! (ENOMEM means a limit).
 //!
 //! # Profiles
 //!
@@ -80,14 +84,15 @@ mod change_process;
 mod change_pt;
 mod compat;
 mod config;
+mod container;
 mod dirty;
 mod dma_buf;
 mod eventfd;
-mod fail_nth;
 mod fault;
 mod feature;
 mod file;
 mod follow;
+mod group;
 mod guest;
 mod hardware;
 mod hazard;
@@ -123,6 +128,12 @@ mod region;
 mod shared;
 mod slots;
 mod socket;
+mod type1;
+mod type1_dirty;
+mod type1_info;
+mod type1_map;
+mod type1_pin;
+mod type1_view;
 mod ucmd;
 mod user;
 mod veventq;

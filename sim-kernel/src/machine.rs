@@ -9,7 +9,9 @@
 //!   CHANGE_PROCESS with a dead owner (K3), a message that does not fit the descriptor table.
 
 use crate::account::Books;
+use crate::container::Container;
 use crate::file::OpenFile;
+use crate::group::Group;
 use crate::hardware::{Device, DeviceSpec};
 use crate::iommufd::Context;
 use crate::kvm::Vm;
@@ -18,11 +20,13 @@ use crate::process::{Process, ProcessSpec};
 use crate::profile::Profile;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
-use crate::slots::{ContextId, FileId, MemoryId, Slots, VmId};
+use crate::slots::{ContainerId, ContextId, FileId, MemoryId, Slots, VmId};
+use crate::type1::DMA_ENTRY_LIMIT;
 use handoff_model::call::{Answer, Call};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Va};
 use handoff_model::kernel::Kernel;
+use std::collections::BTreeMap;
 
 /// A simulated Linux with its processes, iommufd contexts and devices.
 ///
@@ -37,9 +41,12 @@ pub struct Machine {
     pub(crate) contexts: Slots<ContextId, Shared<Context>>,
     pub(crate) devices: Vec<Shared<Device>>,
     pub(crate) vms: Slots<VmId, Vm>,
+    pub(crate) containers: Slots<ContainerId, Shared<Container>>,
+    /// Of VFIO, by number.
+    pub(crate) groups: BTreeMap<u32, Group>,
+    pub(crate) dma_entry_limit: u32,
+    pub(crate) containers_by_iommufd: bool,
     pub(crate) books: Shared<Books>,
-    /// Counts down to the allocation that fails; 0: none does, as always between calls (`fail_nth`).
-    pub(crate) failing: u32,
 }
 
 /// The numbers that a recorded kernel gave, to be given again in a replay. A number that is taken
@@ -65,14 +72,29 @@ impl Machine {
             contexts: Slots::default(),
             devices: Vec::new(),
             vms: Slots::default(),
+            containers: Slots::default(),
+            groups: BTreeMap::new(),
+            dma_entry_limit: DMA_ENTRY_LIMIT,
+            containers_by_iommufd: false,
             books: Shared::default(),
-            failing: 0,
         }
     }
 
     /// Which kernel it is.
     pub fn profile(&self) -> Profile {
         self.profile
+    }
+
+    /// Sets how many mappings a type1 IOMMU may have from now on: the parameter `dma_entry_limit` of
+    /// `vfio_iommu_type1`.
+    pub fn set_dma_entry_limit(&mut self, limit: u32) {
+        self.dma_entry_limit = limit;
+    }
+
+    /// Has iommufd serve `/dev/vfio/vfio` from now on, as a kernel that is built with
+    /// `CONFIG_IOMMUFD_VFIO_CONTAINER` does: such a context charges memory maps and not users.
+    pub fn serve_containers_by_iommufd(&mut self) {
+        self.containers_by_iommufd = true;
     }
 
     /// Adds a device, bound to its VFIO driver, reset, with bus mastering off.
@@ -133,7 +155,7 @@ impl Machine {
         let before = self.clone();
         let result = change(self);
         if result.is_err() {
-            *self = Self { failing: self.failing, ..before };
+            *self = before;
         }
         result
     }

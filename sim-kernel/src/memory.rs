@@ -237,7 +237,9 @@ impl Machine {
         let open = self.files.iter().any(|(_, open)| is_open(&open.file));
         let mapped = || self.pids().any(|(_, p)| p.vmas.iter().any(|vma| vma.memory == id));
         let pinned = || self.contexts.iter().any(|(_, context)| context.pins(id));
-        open || mapped() || pinned()
+        let in_container =
+            || self.dmas().any(|(_, _, dma)| dma.pins.iter().any(|pin| pin.memory == id));
+        open || mapped() || pinned() || in_container()
     }
 
     pub(crate) fn memory_of(&self, file: FileId) -> Option<MemoryId> {

@@ -168,7 +168,12 @@ impl Machine {
     }
 
     /// `pin_user_pages_remote`.
-    fn resolve_user(&self, owner: Owner, va: u64, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
+    pub(crate) fn resolve_user(
+        &self,
+        owner: Owner,
+        va: u64,
+        range: Range<u64>,
+    ) -> Result<Vec<Pin>, Refusal> {
         if !self.is_mm_alive(owner.mm) {
             return Err(refuse(Errno::EFAULT));
         }
@@ -254,7 +259,6 @@ impl Machine {
     /// Pins what is missing of a slice of a set and charges its owner. EFAULT, EINVAL, ENOMEM; then
     /// nothing is pinned.
     pub(crate) fn pin(&mut self, context: ContextId, id: SetId, range: Range<u64>) -> Answered<()> {
-        self.allocate()?;
         let set = self.set(context, id);
         let mut pins = Vec::new();
         for gap in gaps(&set.pins, range) {
@@ -267,7 +271,7 @@ impl Machine {
         let before = set.pins.clone();
         pins.extend(&before);
         self.set_mut(context, id).pins = joined(pins);
-        let settled = self.allocate().and_then(|()| self.settle_charge(context, id, is_new));
+        let settled = self.settle_charge(context, id, is_new);
         if settled.is_err() {
             self.set_mut(context, id).pins = before;
             self.settle_discharge(context, id);

@@ -9,6 +9,7 @@
 //!
 //! Mirrors Linux 6.12, 6.13, 7.2 and 7.3.
 
+use handoff_model::errno::Errno;
 use std::fmt;
 
 /// A kernel.
@@ -149,6 +150,11 @@ impl Profile {
     /// Whether vfio-pci has the error interrupt also for a device that is not of PCI Express (7.3).
     pub(crate) fn has_every_error_index(self) -> bool {
         self.release >= Release::V7_3
+    }
+
+    /// What a domain of Intel's says to an address that it does not translate.
+    pub(crate) fn map_beyond_aperture(self) -> Errno {
+        if self.release >= Release::V7_2 { Errno::Other(34) } else { Errno::EFAULT }
     }
 
     /// Whether `IOMMU_HWPT_GET_DIRTY_BITMAP` refuses a length of 0 before it looks whether the domain

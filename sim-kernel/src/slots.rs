@@ -43,6 +43,8 @@ small_ids! {
     DeviceId(u8);
     /// A virtual machine.
     VmId(u8);
+    /// A VFIO container.
+    ContainerId(u8);
 }
 
 /// A table.

@@ -41,6 +41,11 @@ impl User {
         Outcome { result, bytes: self.bytes, pointees: pointees.collect() }
     }
 
+    /// All of it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// `get_user` of a word. EFAULT.
     pub(crate) fn word(&self, at: usize) -> Answered<u32> {
         let bytes = self.bytes.get(at..).and_then(|rest| rest.first_chunk());

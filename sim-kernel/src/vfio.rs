@@ -42,8 +42,15 @@ const TOKEN_POINTER: usize = BIND_MIN;
 const BIND_SIZE: usize = TOKEN_POINTER + size_of::<u64>();
 
 impl Machine {
+    pub(crate) fn is_device_file(&self, device: DeviceId, file: FileId) -> bool {
+        matches!(self.file(file), File::Device(of) if of.device == device)
+    }
+
+    /// Whether a file of a device has access to it.
     pub(crate) fn is_bound_file(&self, device: DeviceId, file: FileId) -> bool {
-        self.device(device).binding.is_some_and(|binding| binding.file == file)
+        let binding = self.device(device).binding;
+        binding.is_some_and(|binding| binding.file == Some(file))
+            || matches!(self.file(file), File::Device(of) if of.through_group)
     }
 
     /// `vfio_device_fops_unl_ioctl`: BIND; before it, everything else is EINVAL.
@@ -62,8 +69,8 @@ impl Machine {
         self.wake_device(device);
         let emulated = self.device(device).is_emulated();
         match request.number {
-            nr::VFIO_DEVICE_ATTACH_IOMMUFD_PT => self.attach(device, request),
-            nr::VFIO_DEVICE_DETACH_IOMMUFD_PT => self.detach(device, request),
+            nr::VFIO_DEVICE_ATTACH_IOMMUFD_PT if !of.through_group => self.attach(device, request),
+            nr::VFIO_DEVICE_DETACH_IOMMUFD_PT if !of.through_group => self.detach(device, request),
             nr::VFIO_DEVICE_FEATURE => self.feature(device, request),
             nr::VFIO_DEVICE_GET_REGION_INFO if emulated => Self::mtty_region_info(request),
             nr::VFIO_DEVICE_GET_REGION_INFO => self.pci_region_info(device, request),
@@ -90,6 +97,12 @@ impl Machine {
         if flags & !known != 0 || iommufd.0 < 0 {
             return Err(refuse(Errno::EINVAL));
         }
+        if of.through_group {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if self.groups.contains_key(&self.device(id).spec.group) {
+            return Err(refuse(Errno::EBUSY));
+        }
         if self.is_bound_file(id, request.file) {
             return Err(refuse(Errno::EINVAL));
         }
@@ -104,18 +117,22 @@ impl Machine {
             return Err(refuse(Errno::EINVAL));
         }
         let object = self.object_to_bind(of, context)?;
-        self.allocate()?;
         self.atomically(|machine| {
             let object = machine.contexts.get_mut(context).insert(object);
-            machine.get_file(iommufd);
-            let (file, kvm) = (request.file, of.kvm);
-            let device = machine.device_mut(id);
-            device.binding = Some(Binding { file, iommufd, context, object, kvm });
-            if !device.is_emulated() {
-                device.clear_bus_master();
-            }
+            let (file, kvm) = (Some(request.file), of.kvm);
+            machine.bind_object(id, Binding { file, iommufd, context, object, kvm });
             request.user.write(OUT_DEVID, &object.0.to_ne_bytes())
         })
+    }
+
+    /// The device is bound from now on, and its DMA off.
+    pub(crate) fn bind_object(&mut self, id: DeviceId, binding: Binding) {
+        self.get_file(binding.iommufd);
+        let device = self.device_mut(id);
+        device.binding = Some(binding);
+        if !device.is_emulated() {
+            device.clear_bus_master();
+        }
     }
 
     fn copy_bind(&self, request: &Request<'_>) -> Answered<Fields> {
@@ -141,7 +158,7 @@ impl Machine {
     }
 
     /// `vfio_df_device_first_open`. EPERM; ESRCH for an mdev that needs the KVM that its file lacks.
-    fn object_to_bind(&self, of: DeviceFile, context: ContextId) -> Answered<Object> {
+    pub(crate) fn object_to_bind(&self, of: DeviceFile, context: ContextId) -> Answered<Object> {
         let device = of.device;
         match self.device(device).spec.kind {
             DeviceKind::Mdev { needs_kvm: true } if of.kvm.is_none() => Err(refuse(Errno::ESRCH)),
@@ -167,10 +184,16 @@ impl Machine {
     }
 
     /// The last reference to an open device file is gone (`vfio_df_close` and below, in its order).
-    pub(crate) fn release_device_file(&mut self, id: DeviceId, file: FileId) {
-        let Some(binding) = self.device(id).binding.filter(|binding| binding.file == file) else {
-            return;
-        };
+    pub(crate) fn release_device_file(&mut self, of: DeviceFile, file: FileId) {
+        if of.through_group {
+            self.release_group_device(of.device);
+        } else if self.device(of.device).binding.is_some_and(|bound| bound.file == Some(file)) {
+            self.close_device(of.device);
+        }
+    }
+
+    /// `vfio_df_device_last_close`, in its order. Only a binding has a context to leave.
+    pub(crate) fn close_device(&mut self, id: DeviceId) {
         self.leave_low_power(id);
         if !self.device(id).is_emulated() {
             self.device_mut(id).clear_bus_master();
@@ -182,8 +205,8 @@ impl Machine {
         self.device_mut(id).upset();
         self.drop_notifiers(id);
         self.detach_any(id);
+        let Some(binding) = self.device_mut(id).binding.take() else { return };
         self.unbind_device(binding.context, binding.object);
-        self.device_mut(id).binding = None;
         if let Some(vm) = binding.kvm {
             self.put_vm(vm);
         }

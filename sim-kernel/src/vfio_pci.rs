@@ -158,12 +158,18 @@ impl Machine {
         let has_room = (info.u32(0) as usize - HEADER) / EACH >= 1;
         let mut flags = 0;
         if has_room {
-            flags =
-                vfio::VFIO_PCI_HOT_RESET_FLAG_DEV_ID | vfio::VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED;
-            let object = self.binding(id).object.0.to_ne_bytes();
+            let bound = self.device(id).binding.filter(|binding| binding.file.is_some());
+            let name = match bound {
+                Some(binding) => {
+                    flags = vfio::VFIO_PCI_HOT_RESET_FLAG_DEV_ID
+                        | vfio::VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED;
+                    binding.object.0
+                }
+                None => self.device(id).spec.group,
+            };
             let bus = u8::try_from(id.index() + 1).expect("devices are few");
             let place = [0, 0, bus, 0];
-            request.user.write(HEADER, &[object, place].concat())?;
+            request.user.write(HEADER, &[name.to_ne_bytes(), place].concat())?;
         }
         info.set_u32(offset_of!(vfio::vfio_pci_hot_reset_info, flags), flags);
         info.set_u32(offset_of!(vfio::vfio_pci_hot_reset_info, count), 1);
@@ -171,17 +177,24 @@ impl Machine {
         if has_room { Ok(()) } else { Err(refuse(Errno::ENOSPC)) }
     }
 
-    /// `vfio_pci_ioctl_pci_hot_reset` of a device that is bound to a context. EFAULT, EINVAL (size, flags, any
-    /// group), ENODEV.
+    /// `vfio_pci_ioctl_pci_hot_reset`. EFAULT, EINVAL (size, flags, groups of a device that is bound by its own
+    /// file, none of one that a group gave), ENODEV, and what the groups say.
     fn hot_reset(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
         let reset = sized(request, size_of::<vfio::vfio_pci_hot_reset>())?;
         let flags = reset.u32(offset_of!(vfio::vfio_pci_hot_reset, flags));
         let groups = reset.u32(offset_of!(vfio::vfio_pci_hot_reset, count));
-        if flags != 0 || groups != 0 {
+        if flags != 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let is_bound = self.device(id).binding.is_some_and(|binding| binding.file.is_some());
+        if (groups != 0) == is_bound {
             return Err(refuse(Errno::EINVAL));
         }
         if !self.can_reset(id) {
             return Err(refuse(Errno::ENODEV));
+        }
+        if !is_bound {
+            self.check_reset_groups(id, groups, request)?;
         }
         self.device_mut(id).upset();
         Ok(())

@@ -56,7 +56,9 @@ impl Machine {
                 .map(|(pid, process)| (pid, self.view_process(process)))
                 .collect(),
             in_flight,
-            page_sets: self.sets().map(|(_, _, set)| self.view_set(set)).collect(),
+            page_sets: (self.sets().map(|(_, _, set)| self.view_set(set)))
+                .chain(self.view_dma_sets())
+                .collect(),
             mappings: self.view_mappings(),
             books: self.view_books(),
             devices: (self.devices.iter().enumerate())
@@ -136,6 +138,7 @@ impl Machine {
     fn view_mappings(&self) -> Vec<MappingView> {
         let numbers: BTreeMap<(ContextId, SetId), u32> =
             self.sets().map(|(context, id, _)| (context, id)).zip(0..).collect();
+        let first_dma = u32::try_from(numbers.len()).expect("page sets are few");
         let areas = self.contexts.iter().flat_map(|(context, table)| {
             table.address_spaces().flat_map(move |(ioas, space)| {
                 space.areas.iter().map(move |area| (context, ioas, area))
@@ -149,6 +152,7 @@ impl Machine {
                 memory: self.view_slice(self.set(context, area.set), area.indices()),
                 page_set: numbers[&(context, area.set)],
             })
+            .chain(self.view_dma_mappings(first_dma))
             .collect()
     }
 
@@ -159,14 +163,15 @@ impl Machine {
     }
 
     fn view_device(&self, id: DeviceId, device: &Device) -> DeviceView {
-        let bound = device.binding.map(|binding| binding.file);
         let holds = |process: &Process| {
-            process.descriptors.values().any(|descriptor| Some(descriptor.file) == bound)
+            let mut files = process.descriptors.values().map(|descriptor| descriptor.file);
+            files.any(|file| self.is_device_file(id, file) && self.is_bound_file(id, file))
         };
         let holders = self.pids().filter(|(_, process)| holds(process));
         DeviceView {
-            attached: self.attachment(id).map(|(context, ioas)| (context.0.into(), ioas)),
-            bound: bound.is_some(),
+            attached: (self.attachment(id).map(|(context, ioas)| (context.0.into(), ioas)))
+                .or_else(|| self.view_container_of(id)),
+            bound: device.binding.is_some() || device.group_files > 0,
             bus_master: Some(device.is_bus_master()),
             upsets: device.upsets.into(),
             reach: Some(self.view_reach(id)),
@@ -179,6 +184,9 @@ impl Machine {
     /// areas only what is pinned is within reach at any moment.
     fn view_reach(&self, id: DeviceId) -> Vec<Reach> {
         let emulated = self.device(id).is_emulated();
+        if let Some(container) = self.container_of(id).filter(|_| !emulated) {
+            return self.view_container_reach(container);
+        }
         let Some((context, ioas)) = self.attachment(id) else { return Vec::new() };
         let areas = self.contexts.get(context).ioas(ioas).map(|ioas| ioas.areas.as_slice());
         let reach = areas.unwrap_or_default().iter().flat_map(|area| {
@@ -213,10 +221,12 @@ fn reach(area: &Area, pin: &Pin, pinned: bool) -> Reach {
     Reach { range, memory: pin.run(), pinned }
 }
 
-pub(crate) fn kind(file: &File) -> FileKind {
+fn kind(file: &File) -> FileKind {
     match file {
         File::Iommufd(_) => FileKind::Iommufd,
         File::Device(_) => FileKind::Device,
+        File::Group(_) => FileKind::Group,
+        File::Container(_) => FileKind::Container,
         File::Memfd(_) | File::ReadOnlyMemfd(_) => FileKind::Memfd,
         File::Eventfd(_) => FileKind::Eventfd,
         File::Socket(_) => FileKind::Socket,

@@ -57,6 +57,9 @@ pub trait Arm {
     /// The device file of a device.
     fn path(&self, device: Device) -> String;
 
+    /// The file of a device's group, and what the group calls the device.
+    fn group(&self, device: Device) -> (String, String);
+
     /// The device raises its first MSI; `pid` holds its bound file under `fd`. Only of an `edu`.
     fn raise(&mut self, device: Device, pid: Pid, fd: Fd);
 

@@ -29,6 +29,19 @@ pub(super) struct Place {
     pub(super) bdf: Option<Bdf>,
 }
 
+impl Place {
+    /// The file of its group, and what the group calls it.
+    pub(super) fn group(&self) -> (String, String) {
+        let name = Path::new(&self.path).file_name().unwrap_or_default();
+        let device = Path::new("/sys/class/vfio-dev").join(name).join("device");
+        let end_of = |link: &Path| {
+            let target = fs::canonicalize(link).unwrap_or_default();
+            target.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        };
+        (format!("/dev/vfio/{}", end_of(&device.join("iommu_group"))), end_of(&device))
+    }
+}
+
 /// What there is.
 #[derive(Clone, Debug)]
 pub(super) struct Equipment {

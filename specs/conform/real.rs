@@ -11,7 +11,7 @@
 //! every answer is EIO, and the row is told as differing.
 
 use super::arm::{Arm, Device, Need};
-use super::equipment::Equipment;
+use super::equipment::{Equipment, Place};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, PAGE_BYTES, Pid, Uid, Va};
@@ -230,6 +230,10 @@ impl Arm for Real {
 
     fn path(&self, device: Device) -> String {
         self.equipment.devices.get(&device).map(|place| place.path.clone()).unwrap_or_default()
+    }
+
+    fn group(&self, device: Device) -> (String, String) {
+        self.equipment.devices.get(&device).map(Place::group).unwrap_or_default()
     }
 
     fn raise(&mut self, device: Device, pid: Pid, fd: Fd) {

@@ -136,6 +136,11 @@ impl Arm for Simulated {
         DEVICES.iter().find(|(known, ..)| *known == device).expect("every device is there").2.into()
     }
 
+    fn group(&self, device: Device) -> (String, String) {
+        let spec = self.machine.device_spec(named(device));
+        (format!("/dev/vfio/{}", spec.group), spec.address.clone())
+    }
+
     fn locked(&mut self, pid: Pid) -> (i64, i64) {
         (self.machine.vm_pin_pages(pid), self.machine.vm_lck_pages(pid))
     }
