@@ -8,7 +8,8 @@
 //! Processes are followed from first sight through fork, exec and exit; descriptors through open,
 //! dup, close and messages; memory through mmap. What a kernel is free to choose (descriptor
 //! numbers, addresses) the simulator is made to choose likewise; what two kernels must agree on is
-//! in `verdict`. Devices are plugged in beforehand, as the trace itself describes them (`devices`).
+//! in `verdict`. Of a foreign program every ioctl is made with the recorded bytes, and every byte of its
+//! structure and buffers is compared; our own runs record answers, which are compared as such. Devices are plugged in beforehand, as the trace itself describes them (`devices`).
 //!
 //! An event that the simulator has no call for is *not modelled*; where it succeeded, the files that
 //! it was about become doubtful. A call about a file that is not known, or one about a doubtful
@@ -21,22 +22,27 @@
 mod devices;
 mod effects;
 mod files;
+mod ioctls;
 mod memory;
+mod other;
 mod report;
 mod sockets;
 mod told;
 mod verdict;
 mod wires;
 
-pub use report::{Difference, Report, STORIES_MAX};
+pub use report::{Difference, Report, STORIES_MAX, Share};
 
-use devices::is_register;
 use files::{FileId, Files, Kind, descriptors};
+use handoff_model::argument::{Argument, Pointee};
 use handoff_model::call::{Access, Answer, Call, Made, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, PAGE_BYTES, Pid};
-use handoff_model::trace::{Event, Header, ReadError, Reader, Record, made_of};
-use handoff_sim_kernel::{Machine, Placement, Profile};
+use handoff_model::request as nr;
+use handoff_model::trace::{Event, Header, ReadError, Reader, Record, made_as_bytes, made_of};
+use handoff_model::view::FileKind;
+use handoff_sim_kernel::{Machine, Placement, Profile, is_modelled};
+use ioctls::Asked;
 use memory::Known;
 use std::collections::{BTreeMap, BTreeSet};
 use wires::Wires;
@@ -67,9 +73,10 @@ pub fn replay(lines: impl Iterator<Item = String>) -> Result<Report, ReplayError
     let reader = Reader::new(lines)?;
     let profile = profile(reader.header())?;
     let kernel = reader.header().kernel.clone();
+    let is_foreign = reader.header().source == "ptrace";
     let mut events = reader.collect::<Result<Vec<(usize, Event)>, ReadError>>()?;
     events.sort_by_key(|(_, event)| effect_ns(event));
-    let mut replay = Replay::new(profile, &events);
+    let mut replay = Replay::new(profile, is_foreign, &events);
     for (line, event) in &events {
         replay.event(*line, event);
     }
@@ -113,6 +120,8 @@ fn effect_ns(event: &Event) -> u64 {
 /// A replay under way. Pids and descriptors are those of the trace but where "simulated" is said.
 struct Replay {
     machine: Machine,
+    /// Of somebody else's program: ioctls are bytes.
+    is_foreign: bool,
     /// The simulated process of each.
     processes: BTreeMap<Pid, Pid>,
     /// A simulated process that holds what is in flight.
@@ -126,7 +135,7 @@ struct Replay {
 }
 
 impl Replay {
-    fn new(profile: Profile, events: &[(usize, Event)]) -> Self {
+    fn new(profile: Profile, is_foreign: bool, events: &[(usize, Event)]) -> Self {
         let mut machine = Machine::new(profile);
         for device in devices::learn(events.iter().map(|(_, event)| event)) {
             machine.plug(device);
@@ -134,6 +143,7 @@ impl Replay {
         let broker = machine.spawn(told::UNSEEN);
         Self {
             machine,
+            is_foreign,
             processes: BTreeMap::new(),
             broker,
             broker_fds: 1000,
@@ -146,6 +156,9 @@ impl Replay {
     }
 
     fn event(&mut self, line: usize, event: &Event) {
+        if is_of_devices(event) {
+            self.report.of_devices.seen += 1;
+        }
         if !matches!(event.record, Record::Start { .. } | Record::Exit { .. }) {
             let pid = self.meet(event.pid);
             if !self.machine.alive(pid) {
@@ -156,12 +169,37 @@ impl Replay {
             self.report.told += 1;
             return;
         }
-        match made_of(event) {
+        let made = if self.is_foreign { made_as_bytes(event) } else { made_of(event) };
+        match made.map(|made| self.of_its_file(made)) {
             Ok(made) => match self.unmodelled_name(event, &made) {
-                Some(name) => self.not_modelled(event, name),
+                Some(name) => self.not_modelled(event, &name),
                 None => self.make(line, event, &made),
             },
-            Err(not_modelled) => self.not_modelled(event, not_modelled.name),
+            Err(not_modelled) => self.not_modelled(event, &not_modelled.name),
+        }
+    }
+
+    /// A read or write of eight bytes is one of an eventfd only where the file is one.
+    fn of_its_file(&self, made: Made) -> Made {
+        let is_event = |fd: Fd| match self.files.kind_at(made.pid, fd) {
+            Some(Kind::Simulated(kind)) => *kind == FileKind::Eventfd,
+            _ => true,
+        };
+        match (&made.call, &made.answer) {
+            (Call::ReadEvent { fd }, answer) if !is_event(*fd) => {
+                let bytes = |reply: &Reply| match reply {
+                    Reply::Count(count) => Reply::Bytes(count.to_ne_bytes().to_vec()),
+                    other => other.clone(),
+                };
+                let answer = answer.as_ref().map(bytes).map_err(|errno| *errno);
+                Made { call: Call::Read { fd: *fd, length_bytes: 8 }, answer, ..made }
+            }
+            (Call::WriteEvent { fd, count }, answer) if !is_event(*fd) => {
+                let bytes = count.to_ne_bytes().to_vec();
+                let answer = answer.as_ref().map(|_| Reply::Length(8)).map_err(|errno| *errno);
+                Made { call: Call::Write { fd: *fd, bytes }, answer, ..made }
+            }
+            _ => made,
         }
     }
 
@@ -173,30 +211,31 @@ impl Replay {
 
     /// The name under which a call is not modelled after all, because of what its file is.
     fn unmodelled_name(&self, event: &Event, made: &Made) -> Option<String> {
-        let kind = |fd: Fd| self.files.kind_at(made.pid, fd);
-        if matches!(made.call, Call::Ioctl { .. }) {
-            return Some(event.name());
+        let kind = |fd: Fd| match self.files.kind_at(made.pid, fd) {
+            Some(Kind::Simulated(kind)) => Some(*kind),
+            _ => None,
+        };
+        let is_none_of = |fd: Fd, known: &[FileKind]| kind(fd).is_some_and(|k| !known.contains(&k));
+        if let Some(asked) = Asked::of(&made.call) {
+            let is_known = kind(asked.fd).is_none_or(|kind| is_modelled(&asked.ioctl, kind));
+            return (!is_known).then(|| event.name());
         }
         let is_other = match &made.call {
-            Call::Open { path } => !devices::is_modelled(path),
-            Call::Mmap { fd: Some(fd), .. } => kind(*fd).is_some_and(|kind| *kind != Kind::Memfd),
             Call::ReadEvent { fd } | Call::WriteEvent { fd, .. } => {
-                kind(*fd).is_some_and(|kind| *kind != Kind::Eventfd)
+                is_none_of(*fd, &[FileKind::Eventfd])
             }
-            Call::Read { .. } | Call::Write { .. } => true,
-            Call::ReadAt { fd, offset_bytes, length_bytes } => {
-                kind(*fd) == Some(&Kind::Device) && !is_register(*offset_bytes, *length_bytes)
-            }
-            Call::WriteAt { fd, offset_bytes, bytes } => {
-                kind(*fd) == Some(&Kind::Device) && !is_register(*offset_bytes, bytes.len() as u64)
-            }
+            Call::Read { fd, .. } | Call::Write { fd, .. } => is_none_of(*fd, &[FileKind::Other]),
+            Call::Mmap { fd: Some(fd), .. }
+            | Call::ReadAt { fd, .. }
+            | Call::WriteAt { fd, .. } => is_none_of(*fd, &[FileKind::Memfd, FileKind::Device]),
             _ => false,
         };
         is_other.then(|| format!("{} (other file)", event.name()))
     }
 
-    fn not_modelled(&mut self, event: &Event, name: String) {
-        *self.report.not_modelled.entry(name).or_default() += 1;
+    fn not_modelled(&mut self, event: &Event, name: &str) {
+        let name = if is_of_kvm(event) && name.starts_with("0x") { KVM_OTHERS } else { name };
+        *self.report.not_modelled.entry(name.to_owned()).or_default() += 1;
         self.effects_unmodelled(event);
     }
 
@@ -212,25 +251,31 @@ impl Replay {
     /// Makes a call on the simulator, judges its answer, and notes what both kernels did.
     fn make(&mut self, line: usize, event: &Event, made: &Made) {
         let (files, are_known) = self.files_of(made);
-        let Some(call) = self.files.translated(made.pid, &made.call).filter(|_| are_known) else {
-            if made.answer.is_ok() {
-                self.lose(made, &files);
-            }
+        if !are_known && made.errno().is_none() {
+            self.lose(made, &files);
             return self.not_followed(event);
-        };
-        let is_doubtful = self.is_doubtful(made, &files);
-        let simulated = self.simulate(made, &call);
-        let agree = verdict::agree(&made.call, &made.answer, &simulated);
+        }
+        let is_doubtful = !are_known || self.is_doubtful(made, &files);
+        let simulated = self.simulate(made);
+        if is_unknown(made, &simulated) {
+            return self.not_modelled(event, &event.name());
+        }
+        let differences = verdict::differences(&made.call, &made.answer, &simulated);
+        let agree = differences.is_empty();
+        if !agree && is_doubtful {
+            self.count_not_followed(event);
+        } else if is_of_devices(event) {
+            self.report.of_devices.compared += 1;
+        }
         if agree {
             self.report.agreeing += 1;
-        } else if is_doubtful {
-            self.count_not_followed(event);
-        } else {
+        } else if !is_doubtful {
             let Made { pid, call, answer: recorded } = made.clone();
             let simulated = simulated.clone();
-            self.report.differ(Difference { line, pid, call, recorded, simulated });
+            let differences = differences.clone();
+            self.report.differ(Difference { line, pid, call, recorded, simulated, differences });
         }
-        if !agree || !self.is_memory_known(made) {
+        if !agree {
             self.lose(made, &files);
         }
         self.effects(event, made, &simulated);
@@ -242,7 +287,7 @@ impl Replay {
         let named = descriptors(&made.call);
         let files: Vec<FileId> =
             named.iter().filter_map(|fd| self.files.at(made.pid, *fd)).collect();
-        let are_known = files.len() == named.len() || made.answer == Err(Errno::EBADF);
+        let are_known = files.len() == named.len() || made.errno() == Some(Errno::EBADF);
         (files, are_known)
     }
 
@@ -250,12 +295,16 @@ impl Replay {
     fn is_doubtful(&self, made: &Made, files: &[FileId]) -> bool {
         files.iter().any(|file| self.files.is_doubtful(*file))
             || is_of_guest(&made.call) && self.lost_guests.contains(&made.pid)
-            || !self.is_memory_known(made)
+            || !self.unknown_memory(made).is_empty()
     }
 
     /// The simulator does not know any more how things stand with what this call has changed.
     fn lose(&mut self, made: &Made, files: &[FileId]) {
-        if made.call.access() == Access::Reads {
+        let is_reading = match &made.call {
+            Call::Ioctl { ioctl, .. } => effects::is_reading(ioctl),
+            call => call.access() == Access::Reads,
+        };
+        if is_reading {
             return;
         }
         for file in files {
@@ -266,21 +315,10 @@ impl Replay {
         }
     }
 
-    /// Whether a call maps memory that the simulated process has.
-    fn is_memory_known(&self, made: &Made) -> bool {
-        match made.call {
-            Call::IoasMap { user_va, length_bytes, .. } => {
-                let known = self.memory.get(&made.pid);
-                known.is_some_and(|known| known.covers(user_va.0, length_bytes))
-            }
-            _ => true,
-        }
-    }
-
     /// Makes the call, with the numbers that the recorded kernel chose.
-    fn simulate(&mut self, made: &Made, call: &Call) -> Answer {
+    fn simulate(&mut self, made: &Made) -> Answer {
         let mut place = Placement::default();
-        match (&made.answer, call) {
+        match (&made.answer, &made.call) {
             (Ok(Reply::Fd(fd)), _) => {
                 self.vacate(made.pid, *fd);
                 place.fd = Some(*fd);
@@ -289,15 +327,81 @@ impl Replay {
                 self.unmap(made.pid, va.0, *length_bytes);
                 place.va = Some(*va);
             }
-            (Ok(_), Call::IoasMapFile { fd, offset_bytes, length_bytes, .. }) => {
-                self.stretch(made.pid, *fd, offset_bytes.saturating_add(*length_bytes));
-            }
             (Ok(Reply::Message { fds, .. }), _) => place.fds.clone_from(fds),
             _ => {}
         }
+        if made.errno().is_none()
+            && let Some(asked) = Asked::of(&made.call)
+        {
+            place.fd = self.prepare(made, &asked);
+        }
         let pid = self.meet(made.pid);
-        self.machine.call_placed(pid, call, &place)
+        let call = if made.errno().is_none() { roomy(&made.call) } else { made.call.clone() };
+        self.machine.call_placed(pid, &call, &place)
     }
+
+    /// Before an ioctl that succeeded: there is the memory that it names, and its new descriptor is
+    /// free.
+    fn prepare(&mut self, made: &Made, asked: &Asked) -> Option<Fd> {
+        for range in self.unknown_memory(made) {
+            self.map_anonymous(made.pid, range.start, range.end - range.start);
+        }
+        if asked.is(nr::IOMMU_IOAS_MAP_FILE, None) {
+            let fd = Fd(asked.word(12)?.cast_signed());
+            self.stretch(made.pid, fd, asked.long(16)?.saturating_add(asked.long(24)?));
+        }
+        let Ok(Reply::Ioctl(outcome)) = &made.answer else { return None };
+        let opened = asked.opened(outcome)?;
+        self.vacate(made.pid, opened);
+        Some(opened)
+    }
+}
+
+/// Whether an event is an ioctl of iommufd or VFIO.
+fn is_of_devices(event: &Event) -> bool {
+    matches!(event.record, Record::Ioctl { req, .. } if req >> 8 == nr::IOMMU_DESTROY >> 8)
+}
+
+/// KVM's many ioctls without a name here.
+const KVM_OTHERS: &str = "KVM (others)";
+
+fn is_of_kvm(event: &Event) -> bool {
+    matches!(event.record, Record::Ioctl { req, .. } if req >> 8 & 0xff == nr::KVM_CREATE_VM >> 8)
+}
+
+/// A call whose buffers have the room that a recorder may have left out: 64 KiB are kept of any, and less
+/// of one whose end could not be read before the kernel wrote it.
+fn roomy(call: &Call) -> Call {
+    const ROOM_BYTES: usize = 1 << 20;
+    let mut call = call.clone();
+    let asked = Asked::of(&call).and_then(|asked| asked.length());
+    if let Call::Ioctl { ioctl, .. } = &mut call
+        && let Argument::Structure(structure) = &mut ioctl.argument
+    {
+        for Pointee { bytes, .. } in &mut structure.pointees {
+            let is_cut = bytes.len() == verdict::KEPT_BYTES;
+            let length = if is_cut { ROOM_BYTES } else { asked.unwrap_or(0).min(ROOM_BYTES) };
+            bytes.resize(length.max(bytes.len()), 0);
+        }
+    }
+    call
+}
+
+/// Whether a call is one that the recorded kernel knows and the simulator does not: an operation of
+/// tests, a register of a device, a file.
+fn is_unknown(made: &Made, simulated: &Answer) -> bool {
+    let errno = match simulated {
+        Ok(Reply::Ioctl(outcome)) => outcome.errno(),
+        Ok(_) => None,
+        Err(errno) => Some(*errno),
+    };
+    let unknown = match &made.call {
+        Call::Ioctl { ioctl, .. } if ioctl.request == nr::IOMMU_TEST_CMD => Errno::EOPNOTSUPP,
+        Call::Ioctl { .. } => Errno::ENOTTY,
+        Call::Open { .. } => Errno::ENOENT,
+        _ => return false,
+    };
+    errno == Some(unknown) && made.errno().is_none()
 }
 
 /// Whether a call is about the process's own guest.

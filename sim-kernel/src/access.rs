@@ -5,8 +5,9 @@
 //! to another IOAS, its owner is told and gives its pins back. Emulated devices have accesses that pin
 //! nothing here; those of the kernel's own tests do what they are asked (`mock_access`).
 //!
-//! A read or write goes through the page tables of a process where it runs in the process whose memory
-//! it is; otherwise, and for a file, to the pages that are pinned, or those that would be. What is behind
+//! A read or write goes through the page tables of the process whose memory it is, where it runs in that
+//! process or is within one page; otherwise, and for a file, to the pages that are pinned, or those that
+//! would be. What is behind
 //! a pin whose page was replaced reads as zeroes, and what is written there is seen by nobody.
 //!
 //! Mirrors `iommufd_access_*` of `drivers/iommu/iommufd/device.c`, and `iopt_pages_rw_access` and
@@ -124,6 +125,7 @@ impl Machine {
         if new.is_some_and(|new| !self.contexts.get(context).fits(new, alignment_bytes)) {
             return Err(refuse(Errno::EADDRINUSE));
         }
+        self.allocate()?;
         self.give_back_all(context, id);
         self.access_mut(context, id).ioas = new;
         Ok(old)
@@ -190,6 +192,7 @@ impl Machine {
             if self.set(context, slice.set).is_dma_buf() {
                 return Err(refuse(Errno::EINVAL));
             }
+            self.allocate()?;
             self.pin(context, slice.set, slice.indices())?;
             let pins = self.set(context, slice.set).pins.iter();
             pages.extend(pins.filter_map(|pin| pin.clipped(&slice.indices())));
@@ -215,8 +218,10 @@ impl Machine {
             if self.set(context, slice.set).is_dma_buf() {
                 return Err(refuse(Errno::EINVAL));
             }
-            let is_own = self.set(context, slice.set).owner.mm == self.mm(pid);
-            let through_tables = matches!(source, Source::User(_)) && is_own && !slowly;
+            let mm = self.set(context, slice.set).owner.mm;
+            let is_direct = mm == self.mm(pid) && !slowly;
+            let is_page = slice.indices().count() == 1 && self.is_mm_alive(mm);
+            let through_tables = matches!(source, Source::User(_)) && (is_direct || is_page);
             let length = usize::try_from(slice.range.length_bytes()).expect("a short transfer");
             let part = match &mut transfer {
                 Transfer::Read(bytes) => Transfer::Read(&mut bytes[done..done + length]),
@@ -225,6 +230,7 @@ impl Machine {
             if through_tables {
                 self.move_by_page(context, slice, part)?;
             } else {
+                self.allocate()?;
                 let pages = self.pages_of(context, slice)?;
                 self.move_bytes(&pages, slice.start_bytes, part);
             }

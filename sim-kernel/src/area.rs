@@ -163,6 +163,8 @@ impl Machine {
         if length_bytes == 0 || length_bytes > u64::MAX - PAGE_BYTES {
             return Err(refuse(Errno::EINVAL));
         }
+        self.allocate()?;
+        self.allocate()?;
         let table = self.contexts.get(context);
         let range = table.place(ioas, wish, length_bytes)?;
         let free = self.process(pid).cap_ipc_lock || matches!(source, Source::DmaBuf(..));
@@ -244,7 +246,9 @@ impl Machine {
         let (slices, true) = from.contiguous(&range(source_iova, length_bytes)?) else {
             return Err(refuse(Errno::ENOENT));
         };
+        slices.iter().try_for_each(|_| self.allocate())?;
         self.ioas(context, destination)?;
+        slices.iter().try_for_each(|_| self.allocate())?;
         let first = Origin {
             source: self.set(context, slices[0].set).source,
             start_bytes: slices[0].start_bytes,

@@ -1,6 +1,6 @@
 //! `IOMMU_IOAS_CHANGE_PROCESS`: the caller becomes the owner of every page set of a context.
 //!
-//! In order: the reserved field; every set that an area shows must be file-backed; the pages of all
+//! In order: the reserved field; memory to lock every address space with (ENOMEM); every set that an area shows must be file-backed; the pages of all
 //! sets that change their account are charged to the caller, each set once; then each old owner is
 //! uncharged and each set handed over. Page tables, pins, domains and devices are not touched. No
 //! capability is asked for, only the descriptor.
@@ -56,6 +56,8 @@ impl Machine {
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_change_process, __reserved)) != 0 {
             return Err(refuse(Errno::EOPNOTSUPP));
         }
+        let spaces = self.contexts.get(context).address_spaces().count();
+        (0..spaces).try_for_each(|_| self.allocate())?;
         let sets = self.contexts.get(context).sets.ids();
         let is_file = |id: &SetId| matches!(self.set(context, *id).source, Source::File(..));
         if !sets.iter().all(is_file) {

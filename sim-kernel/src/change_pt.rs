@@ -184,6 +184,7 @@ impl Machine {
         }
         if shared != Some(hwpt) {
             self.check_pasids(seat, hwpt, &group)?;
+            self.allocate()?;
             self.set_domain(seat, hwpt)?;
         }
         match change {

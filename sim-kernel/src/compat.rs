@@ -188,6 +188,9 @@ impl Machine {
         if begins.iter().any(|begin| !begin.is_multiple_of(alignment_bytes)) {
             return Err(refuse(Errno::EINVAL));
         }
+        self.allocate()?;
+        self.allocate()?;
+        let table = self.contexts.get(context);
         let has_pinned = |access: &Access| access.pinned().any(|range| range.overlaps(&area.range));
         if table.accesses(id).any(has_pinned) {
             return Err(refuse(Errno::EINVAL));

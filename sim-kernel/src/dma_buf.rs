@@ -35,6 +35,7 @@ impl Machine {
         if length_bytes == 0 || length_bytes > LENGTH_BYTES_MAX {
             return Err(refuse(Errno::EINVAL));
         }
+        self.allocate()?;
         let cloexec = ucmd.cmd.u32(UNION + 4) & CLOEXEC != 0;
         let file = File::DmaBuf(DmaBuf { length_bytes, revoked: false });
         let fd = self.install_new(ucmd.pid, file, ucmd.place.fd)?;

@@ -213,6 +213,7 @@ impl Machine {
     fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> Answered {
         let is_container = path == "/dev/vfio/vfio";
         if path == "/dev/iommu" || is_container && self.containers_by_iommufd {
+            self.allocate()?;
             return self.atomically(|machine| {
                 let context = Context { per_process: is_container, ..Context::default() };
                 let context = machine.contexts.insert(Shared::new(context));

@@ -13,6 +13,7 @@ use crate::process::Process;
 use crate::shared::Shared;
 use crate::slots::FileId;
 use handoff_model::ids::{Fd, Pid, Uid};
+use handoff_model::view::FileKind;
 
 impl Machine {
     /// A child with its parent's descriptors, memory map, user, capability and limit, and without a
@@ -37,6 +38,11 @@ impl Machine {
         assert_eq!(installed, at, "the descriptor is free");
         self.process_mut(to).descriptors.get_mut(&at).expect("just installed").cloexec = cloexec;
         true
+    }
+
+    /// What a descriptor is open on, where it is open.
+    pub fn kind_of(&self, pid: Pid, fd: Fd) -> Option<FileKind> {
+        self.descriptor(pid, fd).ok().map(|slot| crate::view::kind(self.file(slot.file)))
     }
 
     /// Makes a process one of this user, with or without `CAP_IPC_LOCK`.

@@ -182,12 +182,14 @@ impl Machine {
         hwpt: Hwpt,
     ) -> Result<ObjectId, Refusal> {
         let ioas = hwpt.ioas;
+        self.allocate()?;
         let table = self.contexts.get(context);
         if !table.fits(ioas, hwpt.iommu.io_page_bytes) {
             return Err(refuse(Errno::EADDRINUSE));
         }
         for range in hwpt.iommu.beyond_aperture() {
-            table.check_reservable(ioas, &range)?;
+            self.contexts.get(context).check_reservable(ioas, &range)?;
+            self.allocate()?;
         }
         let id = self.contexts.get_mut(context).insert(Object::Hwpt(hwpt));
         let areas = self.ioas(context, ioas)?.areas.clone();

@@ -156,6 +156,7 @@ impl Machine {
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_alloc, flags)) != 0 {
             return Err(refuse(Errno::EOPNOTSUPP));
         }
+        self.allocate()?;
         let table = self.contexts.get_mut(ucmd.context);
         let id = table.insert(Object::Ioas(Ioas::default()));
         let told = ucmd.respond_with(offset_of!(io::iommu_ioas_alloc, out_ioas_id), id);
@@ -211,6 +212,7 @@ impl Machine {
             if allowed.get(at).is_some_and(|other| other.overlaps(&range)) {
                 return Err(refuse(Errno::EINVAL));
             }
+            self.allocate()?;
             allowed.insert(at, range);
         }
         let reserved = self.contexts.get(ucmd.context).reserved(id);

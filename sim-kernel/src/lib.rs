@@ -48,6 +48,7 @@
 //! | KVM: VMs, vCPUs, its VFIO device; irqfds | `kvm`, `irqfd` |
 //! | IOMMUs: apertures, page sizes, reserved windows | `iommu` |
 //! | mock devices and domains (`IOMMU_TEST_CMD`) | `mock` |
+//! | calls that run out of memory | `fail_nth` |
 //! | the machine's own invariants, checked | `audit` |
 //!
 //! # Refused, as Linux refuses it
@@ -67,8 +68,7 @@
 //! # Absent
 //!
 //! Groups without an IOMMU; the pages of viommus that can be mapped; what is in BARs and in migration data; threads (a call is atomic,
-//! so nothing answers EBUSY for being in transition); permissions of paths; failing allocations
-//! (ENOMEM means a limit).
+//! so nothing answers EBUSY for being in transition); permissions of paths.
 //!
 //! # Profiles
 //!
@@ -88,6 +88,7 @@ mod container;
 mod dirty;
 mod dma_buf;
 mod eventfd;
+mod fail_nth;
 mod fault;
 mod feature;
 mod file;

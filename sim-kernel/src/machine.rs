@@ -47,6 +47,8 @@ pub struct Machine {
     pub(crate) dma_entry_limit: u32,
     pub(crate) containers_by_iommufd: bool,
     pub(crate) books: Shared<Books>,
+    /// Counts down to the allocation that fails; 0: none does, as always between calls (`fail_nth`).
+    pub(crate) failing: u32,
 }
 
 /// The numbers that a recorded kernel gave, to be given again in a replay. A number that is taken
@@ -77,6 +79,7 @@ impl Machine {
             dma_entry_limit: DMA_ENTRY_LIMIT,
             containers_by_iommufd: false,
             books: Shared::default(),
+            failing: 0,
         }
     }
 
@@ -155,7 +158,7 @@ impl Machine {
         let before = self.clone();
         let result = change(self);
         if result.is_err() {
-            *self = before;
+            *self = Self { failing: self.failing, ..before };
         }
         result
     }

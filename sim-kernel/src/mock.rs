@@ -119,6 +119,9 @@ impl Machine {
         if flags & !(NO_DIRTY | PASID) != 0 {
             return Err(refuse(Errno::EINVAL));
         }
+        for _ in ["stdev", "device", "its object"] {
+            self.allocate()?;
+        }
         let (context, page_table) = (ucmd.context, ucmd.cmd.id(ID));
         self.atomically(|machine| {
             let table = machine.contexts.get_mut(context);
@@ -153,6 +156,7 @@ impl Machine {
         let (context, id) = (ucmd.context, ucmd.cmd.id(ID));
         self.ioas(context, id)?;
         self.contexts.get(context).check_reservable(id, &range)?;
+        self.allocate()?;
         let reserved = &mut self.ioas_mut(context, id).reserved;
         reserved.push(range);
         reserved.sort_unstable();

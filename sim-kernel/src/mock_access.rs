@@ -96,6 +96,7 @@ impl Machine {
         if flags & !NEEDS_PIN != 0 {
             return Err(refuse(Errno::EOPNOTSUPP));
         }
+        self.allocate()?;
         let (context, ioas) = (ucmd.context, ucmd.cmd.id(ID));
         let mock = MockAccess { pins: flags & NEEDS_PIN != 0, next: 0, items: Vec::new() };
         let access = Access { owner: AccessOwner::Mock(mock), ioas: None };
@@ -154,6 +155,7 @@ impl Machine {
         if !self.mock_access(file).pins {
             return Err(refuse(Errno::EOPNOTSUPP));
         }
+        self.allocate()?;
         let range = range(self.accessed(file, flags, iova), length_bytes)?;
         let (context, ioas) = (file.context, self.looks_into(file));
         let pinned = self.pin_item(ucmd, file, &range, (flags, va));
@@ -185,6 +187,7 @@ impl Machine {
                 }
             }
         }
+        self.allocate()?;
         let mock = self.mock_access_mut(file);
         let id = mock.next;
         mock.next = mock.next.wrapping_add(1);
@@ -220,6 +223,7 @@ impl Machine {
             return Err(refuse(Errno::EOPNOTSUPP));
         }
         let file = self.access_file(ucmd)?;
+        self.allocate()?;
         let length = usize::try_from(length_bytes).expect("a short transfer");
         let is_write = flags & WRITE != 0;
         let mut bytes = if is_write {

@@ -259,6 +259,7 @@ impl Machine {
     /// Pins what is missing of a slice of a set and charges its owner. EFAULT, EINVAL, ENOMEM; then
     /// nothing is pinned.
     pub(crate) fn pin(&mut self, context: ContextId, id: SetId, range: Range<u64>) -> Answered<()> {
+        self.allocate()?;
         let set = self.set(context, id);
         let mut pins = Vec::new();
         for gap in gaps(&set.pins, range) {
@@ -271,7 +272,7 @@ impl Machine {
         let before = set.pins.clone();
         pins.extend(&before);
         self.set_mut(context, id).pins = joined(pins);
-        let settled = self.settle_charge(context, id, is_new);
+        let settled = self.allocate().and_then(|()| self.settle_charge(context, id, is_new));
         if settled.is_err() {
             self.set_mut(context, id).pins = before;
             self.settle_discharge(context, id);

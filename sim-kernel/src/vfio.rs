@@ -117,6 +117,7 @@ impl Machine {
             return Err(refuse(Errno::EINVAL));
         }
         let object = self.object_to_bind(of, context)?;
+        self.allocate()?;
         self.atomically(|machine| {
             let object = machine.contexts.get_mut(context).insert(object);
             let (file, kvm) = (Some(request.file), of.kvm);

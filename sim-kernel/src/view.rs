@@ -221,7 +221,7 @@ fn reach(area: &Area, pin: &Pin, pinned: bool) -> Reach {
     Reach { range, memory: pin.run(), pinned }
 }
 
-fn kind(file: &File) -> FileKind {
+pub(crate) fn kind(file: &File) -> FileKind {
     match file {
         File::Iommufd(_) => FileKind::Iommufd,
         File::Device(_) => FileKind::Device,

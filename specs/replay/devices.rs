@@ -6,29 +6,28 @@
 
 use handoff_model::call::{Call, Reply};
 use handoff_model::ids::{Fd, Pid};
+use handoff_model::request as nr;
 use handoff_model::trace::{Event, Record, made_of};
-use handoff_sim_kernel::{COMMAND_OFFSET, DeviceKind, DeviceSpec};
+use handoff_sim_kernel::{DeviceKind, DeviceSpec};
 use std::collections::BTreeMap;
 
 /// Where VFIO devices are opened.
 const DEVICES: &str = "/dev/vfio/devices/";
 
+/// Where groups are.
+const GROUPS: &str = "/dev/vfio/";
+
 /// `VFIO_DEVICE_FLAGS_RESET` and `_PCI`.
 const FLAG_RESET: u32 = 1;
 const FLAG_PCI: u32 = 2;
-
-/// Whether the simulator has a file at this path.
-pub(super) fn is_modelled(path: &str) -> bool {
-    path == "/dev/iommu" || path.starts_with(DEVICES)
-}
 
 /// Every device that a trace opens.
 pub(super) fn learn<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<DeviceSpec> {
     let mut specs = BTreeMap::new();
     let mut opened = BTreeMap::new();
     for event in events {
-        let Some(path) = device_of(event, &mut opened) else { continue };
-        let spec = specs.entry(path.clone()).or_insert_with(|| usual(&path));
+        let Some(device) = device_of(event, &mut opened) else { continue };
+        let spec = specs.entry(device.clone()).or_insert_with(|| usual(&device));
         if let Ok(made) = made_of(event)
             && let Ok(reply) = &made.answer
         {
@@ -38,24 +37,53 @@ pub(super) fn learn<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<DeviceSp
     specs.into_values().collect()
 }
 
-/// The path of the device that an event is about: as the recorder says, else as the process opened it.
-fn device_of(event: &Event, opened: &mut BTreeMap<(Pid, Fd), String>) -> Option<String> {
+/// A device of a trace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Device {
+    /// Opened at its own path.
+    AtPath(String),
+    /// Had from this group by name.
+    OfGroup(u32, String),
+}
+
+/// The device that an event is about: as the recorder says, else as the process opened it.
+fn device_of(event: &Event, opened: &mut BTreeMap<(Pid, Fd), Device>) -> Option<Device> {
+    let made = || event.ret.and_then(|fd| i32::try_from(fd).ok()).map(Fd);
+    let at_path = |path: &String| path.starts_with(DEVICES).then(|| Device::AtPath(path.clone()));
     match &event.record {
-        Record::Open { path, .. } if path.starts_with(DEVICES) && event.succeeded() => {
-            let fd = Fd(i32::try_from(event.ret?).ok()?);
-            opened.insert((event.pid, fd), path.clone());
-            Some(path.clone())
+        Record::Open { path, .. } if event.succeeded() => {
+            let device = at_path(path)?;
+            opened.insert((event.pid, made()?), device.clone());
+            Some(device)
         }
-        Record::Ioctl { path: Some(path), .. } => path.starts_with(DEVICES).then(|| path.clone()),
-        Record::Ioctl { fd, .. } => opened.get(&(event.pid, *fd)).cloned(),
+        Record::Ioctl { req: nr::VFIO_GROUP_GET_DEVICE_FD, path: Some(path), input, .. }
+            if event.succeeded() =>
+        {
+            let group = path.strip_prefix(GROUPS)?.parse().ok()?;
+            let end = input.iter().position(|byte| *byte == 0).unwrap_or(input.len());
+            let name = String::from_utf8_lossy(&input[..end]).into_owned();
+            let device = Device::OfGroup(group, name);
+            opened.insert((event.pid, made()?), device.clone());
+            Some(device)
+        }
+        Record::Ioctl { fd, path, .. } => {
+            (path.as_ref().and_then(at_path)).or_else(|| opened.get(&(event.pid, *fd)).cloned())
+        }
         _ => None,
     }
 }
 
 /// An `edu`: 9 regions; one vector each of `INTx`, MSI and request.
-fn usual(path: &str) -> DeviceSpec {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    DeviceSpec::new(name, path, DeviceKind::Pci { can_reset: true })
+fn usual(device: &Device) -> DeviceSpec {
+    let kind = DeviceKind::Pci { can_reset: true };
+    match device {
+        Device::AtPath(path) => {
+            DeviceSpec::new(path.rsplit('/').next().unwrap_or(path), path, kind)
+        }
+        Device::OfGroup(group, name) => {
+            DeviceSpec { group: *group, ..DeviceSpec::new(name, name, kind) }
+        }
+    }
 }
 
 /// What a driver's answer tells of its device.
@@ -77,11 +105,4 @@ fn describe(spec: &mut DeviceSpec, call: &Call, reply: &Reply) {
         }
         _ => {}
     }
-}
-
-/// Whether an access to a device file is one of those that the simulator has registers for.
-pub(super) fn is_register(offset_bytes: u64, length_bytes: u64) -> bool {
-    const COMMAND_BYTES: u64 = 2;
-    let at = offset_bytes.checked_sub(COMMAND_OFFSET);
-    at.is_some_and(|at| at < COMMAND_BYTES && length_bytes <= COMMAND_BYTES - at)
 }

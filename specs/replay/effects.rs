@@ -2,9 +2,13 @@
 
 use super::Replay;
 use super::files::{FileId, Kind};
+use super::ioctls::Asked;
+use handoff_model::argument::{Ioctl, Outcome};
 use handoff_model::call::{Answer, Call, Made, Reply};
-use handoff_model::ids::{Fd, ObjectId, Pid, Va};
-use handoff_model::trace::{Event, Record};
+use handoff_model::ids::{Fd, Pid, Va};
+use handoff_model::request as nr;
+use handoff_model::trace::{Event, Record, made_as_bytes};
+use handoff_model::view::FileKind;
 
 /// `O_CLOEXEC`, which is also `EFD_CLOEXEC`.
 const O_CLOEXEC: u32 = 0x8_0000;
@@ -12,76 +16,89 @@ const O_CLOEXEC: u32 = 0x8_0000;
 const MFD_CLOEXEC: u32 = 1;
 
 /// Ioctls that change nothing, in whatever form.
-const READING: &[&str] = &[
-    "IOMMU_GET_HW_INFO",
-    "IOMMU_HWPT_GET_DIRTY_BITMAP",
-    "IOMMU_IOAS_IOVA_RANGES",
-    "VFIO_CHECK_EXTENSION",
-    "VFIO_DEVICE_GET_INFO",
-    "VFIO_DEVICE_GET_IRQ_INFO",
-    "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO",
-    "VFIO_DEVICE_GET_REGION_INFO",
-    "VFIO_GET_API_VERSION",
-    "VFIO_IOMMU_GET_INFO",
+const READING: &[u32] = &[
+    nr::IOMMU_GET_HW_INFO,
+    nr::IOMMU_IOAS_IOVA_RANGES,
+    nr::VFIO_CHECK_EXTENSION,
+    nr::VFIO_DEVICE_GET_INFO,
+    nr::VFIO_DEVICE_GET_IRQ_INFO,
+    nr::VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+    nr::VFIO_DEVICE_GET_REGION_INFO,
+    nr::VFIO_GET_API_VERSION,
+    nr::VFIO_IOMMU_GET_INFO,
 ];
 
 impl Replay {
     /// Of a call that the simulator was asked to make.
     pub(super) fn effects(&mut self, event: &Event, made: &Made, simulated: &Answer) {
         match (&made.answer, simulated) {
-            (Ok(recorded), Ok(simulated)) => self.both(event, made, recorded, simulated),
+            (Ok(Reply::Ioctl(recorded)), Ok(Reply::Ioctl(_))) => self.of_ioctl(made, recorded),
+            (Ok(recorded), Ok(_)) => self.both(event, made, recorded),
             (Ok(_), Err(_)) => self.only_recorded(made),
             (Err(_), Ok(simulated)) => self.undo(made, simulated),
             (Err(_), Err(_)) => {}
         }
     }
 
-    fn both(&mut self, event: &Event, made: &Made, recorded: &Reply, simulated: &Reply) {
+    /// Files that an ioctl brings together, and the one that it opens.
+    fn of_ioctl(&mut self, made: &Made, recorded: &Outcome) {
+        let asked = Asked::of(&made.call).expect("its answer is one of an ioctl");
+        if recorded.result.is_err() {
+            return;
+        }
+        self.tie(made.pid, &asked);
+        let simulated = self.meet(made.pid);
+        if let Some(fd) = asked.opened(recorded)
+            && let Some(kind) = self.machine.kind_of(simulated, fd)
+        {
+            let opened = self.files.open(made.pid, fd, Kind::Simulated(kind), true);
+            let file = self.files.at(made.pid, asked.fd).expect("the simulator has the same");
+            if is_tied(self.files.kind(file)) && is_tied(self.files.kind(opened)) {
+                self.files.tie(file, opened);
+            }
+        }
+    }
+
+    fn tie(&mut self, pid: Pid, asked: &Asked) {
+        let files = asked.descriptors().into_iter().filter_map(|fd| self.files.at(pid, fd));
+        let is_tied = |file: &FileId| is_tied(self.files.kind(*file));
+        let files: Vec<FileId> = files.filter(is_tied).collect();
+        for pair in files.windows(2) {
+            self.files.tie(pair[0], pair[1]);
+        }
+    }
+
+    fn both(&mut self, event: &Event, made: &Made, recorded: &Reply) {
         let pid = made.pid;
-        match (&made.call, recorded, simulated) {
-            (Call::Dup { fd }, Reply::Fd(new), _) => {
+        if let Some(asked) = Asked::of(&made.call) {
+            return self.tie(pid, &asked);
+        }
+        match (&made.call, recorded) {
+            (Call::Dup { fd }, Reply::Fd(new)) => {
                 let file = self.files.at(pid, *fd).expect("the simulator has the same");
                 self.files.install(pid, *new, file, true);
                 self.set_cloexec(pid, *new, is_cloexec(event));
             }
-            (call, Reply::Fd(fd), _) => {
-                self.files.open(pid, *fd, kind(call), true);
+            (_, Reply::Fd(fd)) => {
+                let simulated = self.meet(pid);
+                let kind = self.machine.kind_of(simulated, *fd).expect("just opened");
+                self.files.open(pid, *fd, Kind::Simulated(kind), true);
                 self.set_cloexec(pid, *fd, is_cloexec(event));
             }
-            (Call::Mmap { length_bytes, .. }, Reply::Va(va), _) => {
+            (Call::Mmap { length_bytes, .. }, Reply::Va(va)) => {
                 self.memory.entry(pid).or_default().insert(va.0, *length_bytes);
             }
-            (call, Reply::Object(recorded), Reply::Object(simulated)) => {
-                self.object(pid, call, *recorded, *simulated);
-            }
-            (Call::Truncate { fd, .. } | Call::WriteAt { fd, .. }, ..) => {
+            (Call::Truncate { fd, .. } | Call::WriteAt { fd, .. }, _) => {
                 let file = self.files.at(pid, *fd).expect("the simulator has the same");
                 self.files.set_sized(file);
             }
-            (Call::SetCloexec { fd, on }, ..) => self.files.set_cloexec(pid, *fd, *on),
-            (Call::SendMessage { fd, fds, .. }, ..) => self.send(pid, *fd, fds),
-            (Call::ReceiveMessage { fd, .. }, Reply::Message { fds, .. }, _) => {
+            (Call::SetCloexec { fd, on }, _) => self.files.set_cloexec(pid, *fd, *on),
+            (Call::SendMessage { fd, fds, .. }, _) => self.send(pid, *fd, fds),
+            (Call::ReceiveMessage { fd, .. }, Reply::Message { fds, .. }) => {
                 self.receive(pid, *fd, fds, is_cloexec(event));
             }
             _ => self.gone(made),
         }
-    }
-
-    /// An object of a context: made, or in use.
-    fn object(&mut self, pid: Pid, call: &Call, recorded: ObjectId, simulated: ObjectId) {
-        let at = |fd: &Fd| self.files.at(pid, *fd).expect("the simulator has the same");
-        let file = match call {
-            Call::Bind { device, iommufd } => {
-                let (device, context) = (at(device), at(iommufd));
-                self.files.bind(device, context);
-                device
-            }
-            Call::IoasAlloc { iommufd: fd }
-            | Call::HwptAlloc { iommufd: fd, .. }
-            | Call::Attach { device: fd, .. } => at(fd),
-            _ => return,
-        };
-        self.files.bear(file, recorded, simulated);
     }
 
     /// What is gone after a call that succeeded.
@@ -93,11 +110,6 @@ impl Replay {
             }
             Call::Munmap { va, length_bytes } => {
                 self.memory.entry(made.pid).or_default().remove(va.0, *length_bytes);
-            }
-            Call::Destroy { iommufd, id } => {
-                if let Some(context) = self.files.at(made.pid, *iommufd) {
-                    self.files.forget(context, *id);
-                }
             }
             Call::Exec { .. } => self.forget_program(made.pid),
             _ => {}
@@ -174,7 +186,7 @@ impl Replay {
                 self.unmap(pid, *addr, *old_length);
                 self.unmap(pid, ret.cast_unsigned(), *new_length);
             }
-            Record::Ioctl { fd, .. } if !is_reading(event) => self.doubt_with_context(pid, *fd),
+            Record::Ioctl { fd, .. } if is_changing(event) => self.doubt(pid, *fd),
             Record::Write { fd, .. } | Record::Fallocate { fd, .. } | Record::Seal { fd, .. } => {
                 if let Some(file) = self.files.at(pid, *fd) {
                     self.files.doubt(file);
@@ -184,18 +196,10 @@ impl Replay {
         }
     }
 
-    /// The file of an ioctl and, of a device that is not known to be bound, every context that it may
-    /// have been bound to.
-    fn doubt_with_context(&mut self, pid: Pid, fd: Fd) {
-        let Some(file) = self.files.at(pid, fd) else { return };
-        self.files.doubt(file);
-        if *self.files.kind(file) == Kind::Device && !self.files.is_bound(file) {
-            for fd in self.files.within(pid, Fd(0), Fd(i32::MAX)) {
-                let context = self.files.at(pid, fd).expect("just listed");
-                if *self.files.kind(context) == Kind::Iommufd {
-                    self.files.doubt(context);
-                }
-            }
+    /// The file of an ioctl; a device, too, that may have been bound to it unseen.
+    fn doubt(&mut self, pid: Pid, fd: Fd) {
+        if let Some(file) = self.files.at(pid, fd) {
+            self.files.doubt(file);
         }
     }
 
@@ -219,7 +223,7 @@ impl Replay {
     /// what was mapped of it tells.
     pub(super) fn stretch(&mut self, pid: Pid, fd: Fd, length_bytes: u64) {
         let Some(file) = self.files.at(pid, fd) else { return };
-        if *self.files.kind(file) != Kind::Memfd || self.files.is_sized(file) {
+        if *self.files.kind(file) != Kind::Simulated(FileKind::Memfd) || self.files.is_sized(file) {
             return;
         }
         let simulated = self.meet(pid);
@@ -236,13 +240,13 @@ impl Replay {
     }
 }
 
-/// What a call opens.
-fn kind(call: &Call) -> Kind {
-    match call {
-        Call::Open { path } if path == "/dev/iommu" => Kind::Iommufd,
-        Call::Open { .. } => Kind::Device,
-        Call::Memfd { .. } => Kind::Memfd,
-        _ => Kind::Eventfd,
+/// Whether a file shares its doubts with others that an ioctl names: memory and events are no matter of
+/// theirs, and no answer of iommufd or VFIO depends on what KVM was asked.
+fn is_tied(kind: &Kind) -> bool {
+    use FileKind::{Eventfd, Kvm, KvmVfio, Memfd, Vcpu, Vm};
+    match kind {
+        Kind::Simulated(kind) => ![Eventfd, Kvm, KvmVfio, Memfd, Vcpu, Vm].contains(kind),
+        _ => false,
     }
 }
 
@@ -256,16 +260,23 @@ fn is_cloexec(event: &Event) -> bool {
     }
 }
 
-/// Whether an ioctl that is not modelled has left everything as it was: it only reads, or it masks
-/// interrupts, which no other answer depends on.
-fn is_reading(event: &Event) -> bool {
+/// Whether an ioctl leaves everything as it was: it only reads, or it masks interrupts, which no other
+/// answer depends on.
+pub(super) fn is_reading(ioctl: &Ioctl) -> bool {
     const MASK_UNMASK: u8 = 0x18;
     const FLAGS: usize = 4;
-    let name = event.name();
-    match &event.record {
-        Record::Ioctl { input, .. } if name == "VFIO_DEVICE_SET_IRQS" => {
-            input.get(FLAGS).is_some_and(|flags| flags & MASK_UNMASK != 0)
+    if ioctl.request == nr::VFIO_DEVICE_SET_IRQS {
+        return ioctl.argument.bytes().get(FLAGS).is_some_and(|flags| flags & MASK_UNMASK != 0);
+    }
+    READING.contains(&ioctl.request)
+}
+
+/// The ioctl of an event that may have changed something. Of KVM's, none changes what others answer.
+fn is_changing(event: &Event) -> bool {
+    match made_as_bytes(event) {
+        Ok(Made { call: Call::Ioctl { ioctl, .. }, .. }) => {
+            !is_reading(&ioctl) && ioctl.request >> 8 & 0xff != nr::KVM_CREATE_VM >> 8
         }
-        _ => READING.contains(&name.as_str()),
+        _ => true,
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! A *file* is an open file description: what dup, fork, exec and messages share. The simulated
 //! kernel keeps the same descriptor tables under the same numbers; here stands what it has no place
-//! for: sockets that it does not model, which files are *doubtful*, and which object of a context
-//! bears which number.
+//! for: files that it does not model, and which files are *doubtful*.
 //!
 //! A file is doubtful once something has happened to it that the simulator did not follow. Answers
-//! about it may then differ for good reason. A device shares the doubts about its context.
+//! about it may then differ for good reason. Files that an ioctl has brought together (a context and its
+//! devices, a group and its container) share their doubts.
 
+use super::ioctls::Asked;
 use handoff_model::call::Call;
-use handoff_model::ids::{Fd, ObjectId, Pid};
+use handoff_model::ids::{Fd, Pid};
+use handoff_model::view::FileKind;
 use std::collections::BTreeMap;
 
 /// An open file description.
@@ -19,32 +21,22 @@ pub(super) struct FileId(usize);
 /// What a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Iommufd,
-    Device,
-    Memfd,
-    Eventfd,
-    Pidfd,
-    Image,
+    /// What the simulator has under the same descriptor.
+    Simulated(FileKind),
+    /// A file that is none of the handoff's: a log, a program.
+    Foreign,
     /// One end (0 or 1) of a pair of sockets that the simulator has, too.
-    Packets {
-        wire: usize,
-        end: usize,
-    },
+    Packets { wire: usize, end: usize },
     /// Any other unix socket, with the path that it is bound to.
-    Socket {
-        path: Option<String>,
-    },
+    Socket { path: Option<String> },
     /// One end (0 or 1) of a connection of such sockets.
-    Stream {
-        wire: usize,
-        end: usize,
-    },
+    Stream { wire: usize, end: usize },
 }
 
 impl Kind {
     /// Whether the simulator has such a file under the same descriptor.
     pub(super) fn is_simulated(&self) -> bool {
-        !matches!(self, Self::Socket { .. } | Self::Stream { .. })
+        !matches!(self, Self::Foreign | Self::Socket { .. } | Self::Stream { .. })
     }
 }
 
@@ -55,10 +47,8 @@ struct File {
     is_doubtful: bool,
     /// Of a memfd: a recorded call has set its length.
     is_sized: bool,
-    /// Of a bound device.
-    context: Option<FileId>,
-    /// Of a context: the recorded number of an object, and the simulator's.
-    objects: BTreeMap<ObjectId, ObjectId>,
+    /// Which files share their doubts: those of one number.
+    circle: usize,
 }
 
 /// A slot of a descriptor table.
@@ -79,9 +69,8 @@ impl Files {
     /// A new file under a descriptor.
     pub(super) fn open(&mut self, pid: Pid, fd: Fd, kind: Kind, cloexec: bool) -> FileId {
         let file = FileId(self.files.len());
-        let objects = BTreeMap::new();
-        let (is_doubtful, is_sized, context) = (false, false, None);
-        self.files.push(File { kind, is_doubtful, is_sized, context, objects });
+        let circle = file.0;
+        self.files.push(File { kind, is_doubtful: false, is_sized: false, circle });
         self.install(pid, fd, file, cloexec);
         file
     }
@@ -155,84 +144,41 @@ impl Files {
         self.files[file.0].is_sized = true;
     }
 
-    /// Notes that a device belongs to a context now.
-    pub(super) fn bind(&mut self, device: FileId, context: FileId) {
-        self.files[device.0].context = Some(context);
-    }
-
-    /// Whether it is known which context a device belongs to.
-    pub(super) fn is_bound(&self, device: FileId) -> bool {
-        self.files[device.0].context.is_some()
-    }
-
-    /// The context itself, or the one that a device is bound to.
-    fn context(&self, file: FileId) -> FileId {
-        self.files[file.0].context.unwrap_or(file)
+    /// Notes that two files have to do with each other now.
+    pub(super) fn tie(&mut self, one: FileId, other: FileId) {
+        let (kept, gone) = (self.files[one.0].circle, self.files[other.0].circle);
+        let is_doubtful = self.is_doubtful(one) || self.is_doubtful(other);
+        for file in self.files.iter_mut().filter(|file| [kept, gone].contains(&file.circle)) {
+            file.circle = kept;
+            file.is_doubtful = is_doubtful;
+        }
     }
 
     pub(super) fn is_doubtful(&self, file: FileId) -> bool {
-        self.files[file.0].is_doubtful || self.files[self.context(file).0].is_doubtful
+        self.files[file.0].is_doubtful
     }
 
-    /// Of a pair of sockets, both ends.
+    /// Of a file and of those that it is tied to; of a pair of sockets, both ends.
     pub(super) fn doubt(&mut self, file: FileId) {
-        self.files[file.0].is_doubtful = true;
-        if let Kind::Packets { wire, .. } = *self.kind(file) {
-            let is_end = |file: &&mut File| matches!(file.kind, Kind::Packets { wire: other, .. } if other == wire);
-            self.files.iter_mut().filter(is_end).for_each(|end| end.is_doubtful = true);
-        }
-    }
-
-    /// Notes which object the simulator made where the recorded kernel made `recorded`.
-    pub(super) fn bear(&mut self, file: FileId, recorded: ObjectId, simulated: ObjectId) {
-        let context = self.context(file);
-        self.files[context.0].objects.insert(recorded, simulated);
-    }
-
-    /// Forgets an object that was destroyed.
-    pub(super) fn forget(&mut self, context: FileId, recorded: ObjectId) {
-        self.files[context.0].objects.remove(&recorded);
-    }
-
-    /// The call with the simulator's numbers of objects; `None` where it names one of a doubtful
-    /// context that is not known.
-    pub(super) fn translated(&self, pid: Pid, call: &Call) -> Option<Call> {
-        let mut call = call.clone();
-        let (fd, ids) = objects(&mut call);
-        let Some(file) = fd.and_then(|fd| self.at(pid, fd)) else { return Some(call) };
-        let known = &self.files[self.context(file).0].objects;
-        for id in ids {
-            match known.get(id) {
-                Some(simulated) => *id = *simulated,
-                None if self.is_doubtful(file) => return None,
-                None => {}
-            }
-        }
-        Some(call)
-    }
-}
-
-/// The objects that a call names, and the descriptor that leads to their context.
-fn objects(call: &mut Call) -> (Option<Fd>, Vec<&mut ObjectId>) {
-    match call {
-        Call::Destroy { iommufd, id }
-        | Call::IoasIovaRanges { iommufd, ioas: id }
-        | Call::IoasMap { iommufd, ioas: id, .. }
-        | Call::IoasMapFile { iommufd, ioas: id, .. }
-        | Call::IoasUnmap { iommufd, ioas: id, .. }
-        | Call::ProbeHwpt { iommufd, hwpt: id }
-        | Call::GetHwInfo { iommufd, device: id }
-        | Call::Attach { device: iommufd, page_table: id } => (Some(*iommufd), vec![id]),
-        Call::IoasCopy { iommufd, source, destination, .. } => {
-            (Some(*iommufd), vec![source, destination])
-        }
-        Call::HwptAlloc { iommufd, device, ioas } => (Some(*iommufd), vec![device, ioas]),
-        _ => (None, Vec::new()),
+        let circle = self.files[file.0].circle;
+        let wire = match *self.kind(file) {
+            Kind::Packets { wire, .. } => Some(wire),
+            _ => None,
+        };
+        let is_end = |file: &File| {
+            wire.is_some()
+                && matches!(file.kind, Kind::Packets { wire: other, .. } if Some(other) == wire)
+        };
+        let near = self.files.iter_mut().filter(|file| file.circle == circle || is_end(file));
+        near.for_each(|file| file.is_doubtful = true);
     }
 }
 
 /// Every descriptor that a call names.
 pub(super) fn descriptors(call: &Call) -> Vec<Fd> {
+    if let Some(asked) = Asked::of(call) {
+        return asked.descriptors();
+    }
     match call {
         Call::Open { .. }
         | Call::Memfd { .. }
@@ -249,9 +195,6 @@ pub(super) fn descriptors(call: &Call) -> Vec<Fd> {
         | Call::StartGuest => Vec::new(),
         Call::Mmap { fd, .. } => fd.iter().copied().collect(),
         Call::SendMessage { fd, fds, .. } => [&[*fd], fds.as_slice()].concat(),
-        Call::SetIrqs { device, eventfds, .. } => [&[*device], eventfds.as_slice()].concat(),
-        Call::IoasMapFile { iommufd, fd, .. } => vec![*iommufd, *fd],
-        Call::Bind { device, iommufd } => vec![*device, *iommufd],
         Call::Close { fd }
         | Call::Dup { fd }
         | Call::SetCloexec { fd, .. }
@@ -274,25 +217,7 @@ pub(super) fn descriptors(call: &Call) -> Vec<Fd> {
         | Call::ReceiveFew { fd, .. }
         | Call::ShutdownReceive { fd }
         | Call::SaveGuest { fd }
-        | Call::LoadGuest { fd }
-        | Call::Destroy { iommufd: fd, .. }
-        | Call::IoasAlloc { iommufd: fd }
-        | Call::IoasIovaRanges { iommufd: fd, .. }
-        | Call::IoasMap { iommufd: fd, .. }
-        | Call::IoasCopy { iommufd: fd, .. }
-        | Call::IoasUnmap { iommufd: fd, .. }
-        | Call::ChangeProcess { iommufd: fd, .. }
-        | Call::GetRlimitMode { iommufd: fd }
-        | Call::SetRlimitMode { iommufd: fd, .. }
-        | Call::HwptAlloc { iommufd: fd, .. }
-        | Call::ProbeHwpt { iommufd: fd, .. }
-        | Call::GetHwInfo { iommufd: fd, .. }
-        | Call::Attach { device: fd, .. }
-        | Call::Detach { device: fd }
-        | Call::DeviceInfo { device: fd }
-        | Call::RegionInfo { device: fd, .. }
-        | Call::IrqInfo { device: fd, .. }
-        | Call::Reset { device: fd }
-        | Call::Ioctl { fd, .. } => vec![*fd],
+        | Call::LoadGuest { fd } => vec![*fd],
+        _ => unreachable!("every other call is an ioctl"),
     }
 }

@@ -39,37 +39,40 @@ impl Known {
         }
     }
 
-    /// Whether all of a range is known.
-    pub(super) fn covers(&self, va: u64, length_bytes: u64) -> bool {
+    /// What of a range is not known, in whole pages.
+    pub(super) fn gaps(&self, va: u64, length_bytes: u64) -> Vec<Range<u64>> {
         let range = Self::pages(va, length_bytes);
+        let mut gaps = Vec::new();
         let mut at = range.start;
         while at < range.end {
             match self.0.range(..=at).next_back() {
                 Some((_, end)) if *end > at => at = *end,
-                _ => return false,
+                _ => {
+                    let next = self.0.range(at..range.end).next().map_or(range.end, |(va, _)| *va);
+                    gaps.push(at..next);
+                    at = next;
+                }
             }
         }
-        true
+        gaps
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Known;
+    use super::{Known, Range};
 
     #[test]
     fn ranges_are_cut_and_joined_by_page() {
         let mut known = Known::default();
         known.insert(0x1000, 0x2001);
         known.insert(0x4000, 0x1000);
-        assert!(known.covers(0x1000, 0x4000), "two neighbours");
+        assert_eq!(known.gaps(0x1000, 0x4000), [], "two neighbours");
         known.remove(0x2fff, 1);
-        for (va, length, is_known) in
-            [(0x1000, 0x1000, true), (0x1000, 0x1001, false), (0x2000, 1, false), (0x3000, 8, true)]
-        {
-            assert_eq!(known.covers(va, length), is_known, "{va:#x} {length:#x}");
-        }
+        assert_eq!(known.gaps(0x1000, 0x1000), []);
+        assert_eq!(known.gaps(0x1001, 0x2000), vec![Range { start: 0x2000, end: 0x3000 }]);
+        assert_eq!(known.gaps(0xfff, 0x5002), [0..0x1000, 0x2000..0x3000, 0x5000..0x7000]);
         known.remove(0, u64::MAX);
-        assert!(!known.covers(0x3000, 8));
+        assert_eq!(known.gaps(0x3000, 8), vec![Range { start: 0x3000, end: 0x4000 }]);
     }
 }

@@ -1,7 +1,9 @@
 //! What a replay found.
 
+use handoff_model::argument::Outcome;
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::ids::{PAGE_BYTES, Pid};
+use handoff_model::uapi::decode;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -32,8 +34,27 @@ pub struct Report {
     pub not_followed: BTreeMap<String, usize>,
     /// Calls that the simulator does not have, by name.
     pub not_modelled: BTreeMap<String, usize>,
+    /// Of those, the ioctls of iommufd and VFIO.
+    pub of_devices: Share,
     /// The first differences.
     pub stories: Vec<Difference>,
+}
+
+/// How many of some calls were compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Share {
+    /// How many there are.
+    pub seen: usize,
+    /// Those that both kernels were asked.
+    pub compared: usize,
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seen, compared } = self;
+        let per_mille = (compared * 1000).checked_div(*seen).unwrap_or(1000);
+        write!(f, "{compared} of {seen}, {}.{} %", per_mille / 10, per_mille % 10)
+    }
 }
 
 impl Report {
@@ -69,7 +90,8 @@ impl fmt::Display for Report {
         writeln!(f, "{:>8} calls answered alike", self.agreeing)?;
         writeln!(f, "{:>8} calls answered differently", self.differing)?;
         list(f, "calls not followed", &self.not_followed)?;
-        list(f, "calls not modelled", &self.not_modelled)
+        list(f, "calls not modelled", &self.not_modelled)?;
+        writeln!(f, "ioctls of iommufd and VFIO compared: {}", self.of_devices)
     }
 }
 
@@ -94,6 +116,8 @@ pub struct Difference {
     pub recorded: Answer,
     /// What the simulated one does.
     pub simulated: Answer,
+    /// In what they differ.
+    pub differences: Vec<String>,
 }
 
 impl fmt::Display for Difference {
@@ -102,12 +126,21 @@ impl fmt::Display for Difference {
         let (call, recorded, simulated) =
             (in_words(&self.call), answer(&self.recorded), answer(&self.simulated));
         writeln!(f, "line {line}: process {pid}: {call}")?;
-        write!(f, "    the kernel said {recorded}, the simulator says {simulated}")
+        write!(f, "    the kernel said {recorded}, the simulator says {simulated}")?;
+        let bytes = self.differences.iter().filter(|difference| difference.contains("bytes"));
+        bytes.into_iter().try_for_each(|difference| write!(f, "\n    {difference}"))
     }
 }
 
 /// A call with its arguments.
 fn in_words(call: &Call) -> String {
+    if let Call::Ioctl { fd, ioctl } = call {
+        let bytes = ioctl.argument.bytes();
+        return match decode(*fd, ioctl.request, bytes) {
+            Some(known) => in_words(&known),
+            None => format!("{} fd {fd}, {}", call.name(), hex_words(bytes)),
+        };
+    }
     let value = serde_json::to_value(call).expect("a call has a JSON form");
     let fields = value.as_object().and_then(|tagged| tagged.values().next());
     match fields {
@@ -119,9 +152,22 @@ fn in_words(call: &Call) -> String {
 fn answer(answer: &Answer) -> String {
     match answer {
         Ok(Reply::Done) => "yes".to_owned(),
+        Ok(Reply::Ioctl(Outcome { result: Err(errno), .. })) => {
+            format!("{errno} ({})", errno.text())
+        }
+        Ok(Reply::Ioctl(Outcome { result: Ok(value), .. })) => format!("yes ({value})"),
         Ok(reply) => words(&serde_json::to_value(reply).expect("a reply has a JSON form")),
         Err(errno) => format!("{errno} ({})", errno.text()),
     }
+}
+
+/// A structure in words of four bytes; the zeroes at its end are left out.
+fn hex_words(bytes: &[u8]) -> String {
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let word = |bytes: &[u8]| {
+        format!("{:x}", bytes.iter().rev().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte)))
+    };
+    bytes[..end].chunks(4).map(word).collect::<Vec<String>>().join(" ")
 }
 
 /// Numbers from a page up are addresses and lengths, and read better in hex.

@@ -4,6 +4,7 @@
 //! * processes: first sight, fork, exec of a foreign program, end, credentials, limits, guests;
 //! * descriptors: `close_range`, what a process of our own runs starts with;
 //! * unix sockets that the simulator does not have (`sockets`);
+//! * files and mappings that are none of the handoff's (`other`);
 //! * what comes from outside: what was in an eventfd, and that a queue was empty just then.
 
 use super::files::Kind;
@@ -12,6 +13,7 @@ use handoff_model::call::{Call, UNLIMITED};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Uid};
 use handoff_model::trace::{Event, Given, Record};
+use handoff_model::view::FileKind;
 use handoff_sim_kernel::ProcessSpec;
 
 /// A process of which nothing was said.
@@ -32,6 +34,7 @@ impl Replay {
             || self.is_told_connection(event)
             || self.is_told_descriptor(event)
             || self.is_told_message(event)
+            || self.is_told_other(event)
             || self.is_from_outside(event)
     }
 
@@ -91,7 +94,9 @@ impl Replay {
     /// Whether an exec is of an image that the simulated process has open, too.
     fn is_open_image(&self, pid: Pid, path: &str) -> bool {
         let number = path.strip_prefix(SELF_FD).and_then(|number| number.parse().ok());
-        number.is_some_and(|fd| self.files.kind_at(pid, Fd(fd)) == Some(&Kind::Image))
+        number.is_some_and(|fd| {
+            self.files.kind_at(pid, Fd(fd)) == Some(&Kind::Simulated(FileKind::Image))
+        })
     }
 
     /// A child with what its parent has; already there when its `start` or its `clone` came first.
@@ -169,12 +174,12 @@ impl Replay {
                 let target = self.meet(*target);
                 if self.machine.alive(target) {
                     let pidfd = self.machine.pidfd(broker, target);
-                    self.hand((pidfd, Kind::Pidfd), (pid, fd), cloexec);
+                    self.hand((pidfd, Kind::Simulated(FileKind::Pidfd)), (pid, fd), cloexec);
                 }
             }
             Given::Image { .. } => {
                 let image = self.machine.image(broker, 1);
-                self.hand((image, Kind::Image), (pid, fd), cloexec);
+                self.hand((image, Kind::Simulated(FileKind::Image)), (pid, fd), cloexec);
             }
         }
     }
@@ -196,7 +201,8 @@ impl Replay {
         let is_empty = event.errno() == Some(Errno::EAGAIN);
         match &event.record {
             Record::Read { fd, offset: None, .. }
-                if self.files.kind_at(event.pid, *fd) == Some(&Kind::Eventfd) =>
+                if self.files.kind_at(event.pid, *fd)
+                    == Some(&Kind::Simulated(FileKind::Eventfd)) =>
             {
                 let simulated = self.meet(event.pid);
                 let _ = self.machine.call(simulated, &Call::ReadEvent { fd: *fd });

@@ -1,27 +1,110 @@
 //! When two kernels have answered alike.
 //!
-//! Errnos and out-fields are compared. Not compared is what a kernel is free to choose and what a
-//! trace cannot know: descriptor numbers and addresses (the simulator is made to give the recorded
-//! ones), inode numbers, and the contents of memory and of device registers, because neither stores
-//! nor DMA are in a trace; nor whether a dead process had been reaped when it was killed once more.
+//! Errnos and out-fields are compared; of an ioctl every byte of its structure and of its buffers, also
+//! where it fails. Not compared is what a kernel is free to choose and what a trace cannot know: inode
+//! numbers, and the contents of memory and of device registers, because neither stores nor DMA are in a
+//! trace; nor whether a dead process had been reaped when it was killed once more. Descriptor numbers
+//! and addresses are compared, because the simulator is made to give the recorded ones.
+//!
+//! Which bytes of which ioctl are not comparable is the table [`UNKNOWN`].
 
+use super::ioctls::Asked;
+use handoff_model::argument::{HexBytes, Outcome};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
+use handoff_model::request as nr;
 
-/// Whether the simulator answered a call as the recorded kernel did.
-pub(super) fn agree(call: &Call, recorded: &Answer, simulated: &Answer) -> bool {
+/// The most of a buffer that a recorder keeps.
+pub(super) const KEPT_BYTES: usize = 64 * 1024;
+
+/// A buffer whose bytes cannot be compared.
+struct Unknown {
+    request: u32,
+    /// Of tests.
+    op: Option<u32>,
+    /// Where the pointer to it stands.
+    pointer: usize,
+    /// In which case.
+    when: fn(&Asked) -> bool,
+    /// Why.
+    #[expect(dead_code, reason = "for readers of the table")]
+    why: &'static str,
+}
+
+const UNKNOWN: &[Unknown] = &[
+    Unknown {
+        request: nr::IOMMU_TEST_CMD,
+        op: Some(8),
+        pointer: 32,
+        when: |asked| asked.word(40).is_some_and(|flags| flags & 1 == 0),
+        why: "ACCESS_RW reads what the process has stored in its memory, and stores are not in traces",
+    },
+    Unknown {
+        request: nr::IOMMU_HWPT_INVALIDATE,
+        op: None,
+        pointer: 8,
+        when: |asked| asked.word(20).is_some_and(|length| length > 4096),
+        why: "an entry longer than a page runs over what else is on the caller's stack: the argument",
+    },
+];
+
+/// In which the simulator answered a call otherwise than the recorded kernel did; nothing where both
+/// answered alike.
+pub(super) fn differences(call: &Call, recorded: &Answer, simulated: &Answer) -> Vec<String> {
+    let whole = |agree: bool| if agree { Vec::new() } else { vec!["the answer".to_owned()] };
     match (recorded, simulated) {
+        (Ok(Reply::Ioctl(recorded)), Ok(Reply::Ioctl(simulated))) => {
+            let asked = Asked::of(call).expect("its answer is one of an ioctl");
+            of_ioctl(&asked, recorded, simulated)
+        }
         // A signal to a process that has died and was not reaped yet is no error.
-        (Ok(_), Err(Errno::ESRCH)) if matches!(call, Call::Kill { .. }) => true,
-        (Ok(recorded), Ok(simulated)) => alike(recorded, simulated),
-        (recorded, simulated) => recorded == simulated,
+        (Ok(_), Err(Errno::ESRCH)) if matches!(call, Call::Kill { .. }) => Vec::new(),
+        (Ok(recorded), Ok(simulated)) => whole(alike(call, recorded, simulated)),
+        (recorded, simulated) => whole(recorded == simulated),
     }
 }
 
-fn alike(recorded: &Reply, simulated: &Reply) -> bool {
+fn of_ioctl(asked: &Asked, recorded: &Outcome, simulated: &Outcome) -> Vec<String> {
+    let result = (recorded.result != simulated.result).then(|| "the result".to_owned());
+    let structure = differing("structure", &recorded.bytes, &simulated.bytes);
+    let pointees = asked.ioctl.argument.pointees().iter();
+    let buffers = pointees.zip(recorded.pointees.iter().zip(&simulated.pointees));
+    let buffers = buffers.filter(|(pointee, _)| is_known(asked, pointee.at)).filter_map(
+        |(pointee, (HexBytes(recorded), HexBytes(simulated)))| {
+            differing(&format!("buffer at {}", pointee.at), recorded, simulated)
+        },
+    );
+    result.into_iter().chain(structure).chain(buffers).collect()
+}
+
+fn is_known(asked: &Asked, pointer: usize) -> bool {
+    let is_row = |row: &Unknown| {
+        asked.is(row.request, row.op) && row.pointer == pointer && (row.when)(asked)
+    };
+    !UNKNOWN.iter().any(is_row)
+}
+
+/// The first differing run of bytes, of what both have.
+fn differing(what: &str, recorded: &[u8], simulated: &[u8]) -> Option<String> {
+    let is_different = |(_, (a, b)): &(usize, (&u8, &u8))| a != b;
+    let pairs = || recorded.iter().zip(simulated).enumerate();
+    let first = pairs().find(is_different)?.0;
+    let end = pairs().skip(first).find(|pair| !is_different(pair)).map_or(recorded.len(), |p| p.0);
+    let end = end.min(simulated.len());
+    let hex = |bytes: &[u8]| {
+        bytes.iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    };
+    let (a, b) = (hex(&recorded[first..end]), hex(&simulated[first..end]));
+    Some(format!("{what}, bytes {first} to {}: recorded {a}, simulated {b}", end - 1))
+}
+
+/// What is read from a queue of iommufd is neither memory nor a register.
+fn alike(call: &Call, recorded: &Reply, simulated: &Reply) -> bool {
     match (recorded, simulated) {
         (Reply::Stat { length_bytes: a, .. }, Reply::Stat { length_bytes: b, .. }) => a == b,
-        (Reply::Bytes(a), Reply::Bytes(b)) => a.len() == b.len(),
+        (Reply::Bytes(a), Reply::Bytes(b)) if !matches!(call, Call::Read { .. }) => {
+            a.len() == b.len()
+        }
         (a, b) => a == b,
     }
 }

@@ -75,12 +75,24 @@ impl Recorded<'_> {
         (!lacks_room && is_same(self.input, ours.argument.bytes(), &free(&call))).then_some(call)
     }
 
+    /// The call and what came of it, as bytes.
+    pub(super) fn as_bytes(&self) -> (Call, Outcome) {
+        let pointees = self.pointees().map(|(_, memory)| HexBytes(memory.output.clone()));
+        let (result, bytes) = (self.result, self.output.to_vec());
+        let outcome = Outcome { result, bytes, pointees: pointees.collect() };
+        (Call::Ioctl { fd: self.fd, ioctl: self.ioctl() }, outcome)
+    }
+
+    /// What pointers with a known place lead to.
+    fn pointees(&self) -> impl Iterator<Item = (usize, &Memory)> {
+        let offset = |memory: &Memory| pointer::offset(self.request, &memory.field);
+        self.memory.iter().filter_map(move |memory| Some((offset(memory)?, memory)))
+    }
+
     /// A structure of no bytes, and a null pointer, are told alike.
     fn ioctl(&self) -> Ioctl {
-        let pointees = self.memory.iter().filter_map(|memory| {
-            let at = pointer::offset(self.request, &memory.field)?;
-            Some(Pointee { at, bytes: memory.input.clone() })
-        });
+        let pointees =
+            self.pointees().map(|(at, memory)| Pointee { at, bytes: memory.input.clone() });
         let argument = match self.value {
             Some(value) => Argument::Value(value),
             None if self.input.is_empty() => Argument::Value(0),

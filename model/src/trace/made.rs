@@ -80,6 +80,14 @@ pub fn made_of(event: &Event) -> Result<Made, NotModelled> {
     Ok(Made { pid: event.pid, call, answer })
 }
 
+/// The same, but every ioctl stays bytes, also where [`Call`] has a form for it: what the kernel wrote
+/// is the answer, byte for byte, also of a failure.
+pub fn made_as_bytes(event: &Event) -> Result<Made, NotModelled> {
+    let Some(ioctl) = ioctl_of(event) else { return made_of(event) };
+    let (call, outcome) = ioctl.as_bytes();
+    Ok(Made { pid: event.pid, call, answer: Ok(Reply::Ioctl(outcome)) })
+}
+
 fn not_modelled(event: &Event) -> NotModelled {
     let has_forms = !matches!(
         event.record,

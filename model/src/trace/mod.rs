@@ -10,7 +10,7 @@
 //! | header, event | a line | [`Header::line`], [`Event::line`] |
 //! | a call that was made | an event | [`event_of`] |
 //! | what is told of a process | an event | [`told`] |
-//! | an event | the call that was made | [`made_of`] |
+//! | an event | the call that was made | [`made_of`], [`made_as_bytes`] |
 //!
 //! `made_of` is the inverse of `event_of`. Of a foreign trace it knows the forms that
 //! [`Call`](crate::call::Call) has; every other event is [`NotModelled`], with the name under which
@@ -27,7 +27,7 @@ mod reader;
 mod record;
 mod write;
 
-pub use made::{NotModelled, made_of};
+pub use made::{NotModelled, made_as_bytes, made_of};
 pub use reader::{ReadError, Reader};
 pub use record::{Given, Record};
 pub use write::{Stamps, event_of, told};

@@ -2,7 +2,7 @@
 
 use super::mock::{Mock, on, test, word};
 use crate::conform::arm::{Device, Need};
-use crate::conform::bench::{Bench, Done, map};
+use crate::conform::bench::{Bench, Done, ROOT, map};
 use crate::conform::structure::sized;
 use crate::conform::{Row, row};
 use handoff_model::argument::Outcome;
@@ -389,6 +389,8 @@ pub(super) const ROWS: &[Row] = &[
                 data.truncate(room);
                 b.same("told", &told(&outcome), &(8, 0xfeed_beef, 0, 9, data))?;
             }
+            let short = sized().u32(0).id(mock.idev).u32(12).pointer(&[0; 10]).padded(40);
+            b.refuses(p, &short.on(iommufd, nr::IOMMU_GET_HW_INFO), Errno::EFAULT)?;
             b.ok(p, &of(1, mock.idev, &[], [0xfeed_beef, 0])).map(drop)
         },
     ),
@@ -403,6 +405,60 @@ pub(super) const ROWS: &[Row] = &[
             let mock = flagged(b, p, iommufd, ioas, WITH_PASIDS | NO_DIRTY)?;
             let outcome = b.ioctl(p, &hw_info(iommufd, 0, mock.idev, &[], [0, 0]))?;
             b.same("told", &told(&outcome), &(8, 0xfeed_beef, 20, 8, Vec::new()))
+        },
+    ),
+    row(
+        "hwpt/group",
+        "Devices of a group share a domain; a replacement moves all of them",
+        &[Need::Has(Device::Edu), Need::Has(Device::Sibling)],
+        |b| {
+            let p = b.process();
+            let iommufd = b.iommufd(p)?;
+            let (ioas, other) = (b.ioas(p, iommufd)?, b.ioas(p, iommufd)?);
+            let (edu, idev) = b.bind(p, Device::Edu, iommufd)?;
+            let (sibling, _) = b.bind(p, Device::Sibling, iommufd)?;
+            let hwpt = b.attach(p, edu, ioas)?;
+            let manual = Alloc::over(idev, ioas).make(b, p, iommufd)?;
+            for page_table in [manual, other] {
+                b.refuses(p, &Call::Attach { device: sibling, page_table }, Errno::EINVAL)?;
+            }
+            let joined = b.attach(p, sibling, ioas)?;
+            b.same("the domain that is joined", &joined, &hwpt)?;
+            b.attach(p, edu, manual)?;
+            b.refuses(p, &Call::Destroy { iommufd, id: hwpt }, Errno::ENOENT)?;
+            b.ok(p, &Call::Detach { device: edu })?;
+            b.refuses(p, &Call::Destroy { iommufd, id: manual }, Errno::EBUSY)?;
+            b.ok(p, &Call::Detach { device: sibling })?;
+            b.ok(p, &Call::Destroy { iommufd, id: manual }).map(drop)
+        },
+    ),
+    row(
+        "hwpt/noiommu",
+        "Physical addresses are for a capability, and for devices without an IOMMU",
+        &[Need::Release("7.3")],
+        |b| {
+            let ask = |iommufd, ioas: ObjectId, flags, [iova, length]: [u64; 2]| {
+                let head = sized().u32(flags).id(ioas).u32(0).u64(iova).u64(length).u64(0);
+                head.on(iommufd, nr::IOMMU_NOIOMMU_GET_PA)
+            };
+            let (ordinary, p) = (b.process(), b.spawn(ROOT));
+            let other = b.iommufd(ordinary)?;
+            b.refuses(ordinary, &ask(other, NONE, 1, [0, 0]), Errno::EPERM)?;
+            let iommufd = b.iommufd(p)?;
+            let ioas = b.ioas(p, iommufd)?;
+            let va = b.mmap(p, None, 1)?;
+            b.ok(p, &map(iommufd, ioas, va, APERTURE, 1))?;
+            b.all_refused(
+                p,
+                &[
+                    (ask(iommufd, ioas, 1, [APERTURE.0, 1]), Errno::EOPNOTSUPP),
+                    (ask(iommufd, ioas, 0, [APERTURE.0, 0]), Errno::EINVAL),
+                    (ask(iommufd, ioas, 0, [u64::MAX, 1]), Errno::EOVERFLOW),
+                    (ask(iommufd, NONE, 0, [APERTURE.0, 1]), Errno::ENOENT),
+                    (ask(iommufd, ioas, 0, [0, 1]), Errno::ENOENT),
+                    (ask(iommufd, ioas, 0, [APERTURE.0, 1]), Errno::EOPNOTSUPP),
+                ],
+            )
         },
     ),
 ];

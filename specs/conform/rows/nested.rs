@@ -8,9 +8,9 @@ use crate::conform::arm::{Device, Need};
 use crate::conform::bench::{Bench, Done, map, unmap};
 use crate::conform::structure::sized;
 use crate::conform::{Row, row};
-use handoff_model::call::Call;
+use handoff_model::call::{Call, Rights};
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId, PAGE_BYTES, Pid};
+use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
 use handoff_model::request as nr;
 
 const MOCK: &[Need] = &[Need::Mock];
@@ -362,6 +362,30 @@ pub(super) const ROWS: &[Row] = &[
             b.ok(p, &destroy(iommufd, first))?;
             b.ok(p, &unmap(iommufd, ioas, APERTURE, 1))?;
             b.ok(p, &destroy(iommufd, mock.stdev)).map(drop)
+        },
+    ),
+    row(
+        "hw-queue/memory",
+        "The memory of a hardware queue is in one piece, in an address space of whole pages",
+        MOCK,
+        |b| {
+            let Guest { p, iommufd, ioas, viommu: id, .. } = guest(b)?;
+            let call = queue(iommufd, [0, KIND, 0], id, [APERTURE.0, 2 * PAGE_BYTES]);
+            let va = b.mmap(p, None, 2)?;
+            b.ok(p, &map(iommufd, ioas, va, APERTURE, 1))?;
+            let second = Iova(APERTURE.0 + PAGE_BYTES);
+            b.ok(p, &map(iommufd, ioas, va, second, 1))?;
+            b.refuses(p, &call, Errno::EFAULT)?;
+            let half = Call::IoasMap {
+                iommufd,
+                ioas,
+                user_va: Va(va.0 + PAGE_BYTES / 2),
+                length_bytes: PAGE_BYTES / 2,
+                iova: Iova(second.0 + PAGE_BYTES + PAGE_BYTES / 2),
+                rights: Rights::ReadWrite,
+            };
+            b.ok(p, &half)?;
+            b.refuses(p, &call, Errno::EADDRINUSE)
         },
     ),
     row(

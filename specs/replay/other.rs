@@ -1,0 +1,146 @@
+//! Files that are none of the handoff's, and memory in forms that [`Call`] does not have.
+//!
+//! A program opens logs and scripts, maps pages privately, executes what is not there. What matters of
+//! it is which descriptors and addresses are taken. Memory that is mapped readable and writable becomes
+//! anonymous memory of the simulated process; memory that is only reserved, or read, is not known.
+//!
+//! A recorder does not tell of programs, heaps and stacks, nor of mprotect. So memory that an ioctl was
+//! given and that no recorded mapping covers is *not known*: where the recorded kernel took it, there
+//! was some, and the simulated process gets some; where it did not, the answer is not followed.
+
+use super::Replay;
+use super::files::Kind;
+use super::ioctls::Asked;
+use handoff_model::call::{Call, Made, Reply};
+use handoff_model::ids::{Fd, Pid, Va};
+use handoff_model::trace::{Event, Record, made_of};
+use handoff_model::view::FileKind;
+use handoff_sim_kernel::Placement;
+use std::ops::Range;
+
+/// `MFD_HUGETLB`.
+const MFD_HUGETLB: u32 = 4;
+/// `MFD_CLOEXEC`.
+const MFD_CLOEXEC: u32 = 1;
+/// `O_CLOEXEC`.
+const O_CLOEXEC: u32 = 0x8_0000;
+/// `PROT_READ | PROT_WRITE`.
+const PROT_READ_WRITE: u32 = 3;
+/// Where addresses of processes end.
+const VA_END: u64 = 0x7fff_ffff_f000;
+
+/// Whether a path is one of a handoff's own files.
+fn is_ours(path: &str) -> bool {
+    path == "/dev/iommu"
+        || path == "/dev/kvm"
+        || path.starts_with("/dev/vfio/")
+        || path.starts_with("/proc/self/fd/")
+}
+
+impl Replay {
+    pub(super) fn is_told_other(&mut self, event: &Event) -> bool {
+        let pid = event.pid;
+        match &event.record {
+            Record::Open { path, flags } if !is_ours(path) => {
+                self.open_other(event, flags & O_CLOEXEC != 0);
+            }
+            Record::Memfd { name, flags } if flags & MFD_HUGETLB != 0 => {
+                self.open_huge(event, name, flags & MFD_CLOEXEC != 0);
+            }
+            Record::Exec { .. } => return !event.succeeded() && made_of(event).is_err(),
+            Record::Mremap { addr, old_length, new_length, .. } if event.succeeded() => {
+                self.unmap(pid, *addr, *old_length);
+                self.unmap(pid, event.ret.unwrap_or(0).cast_unsigned(), *new_length);
+            }
+            Record::Mmap { fd, .. } if event.succeeded() && !self.is_mappable(event, *fd) => {
+                self.map_other(event);
+            }
+            Record::Read { fd, .. }
+            | Record::Write { fd, .. }
+            | Record::Truncate { fd, .. }
+            | Record::Fallocate { fd, .. }
+            | Record::Seal { fd, .. }
+            | Record::Ioctl { fd, .. } => return self.is_other(pid, *fd),
+            Record::Close { fd } | Record::Dup { fd, .. } | Record::Setfd { fd, .. } => {
+                return self.is_standard(pid, *fd);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn is_other(&self, pid: Pid, fd: Fd) -> bool {
+        self.files.kind_at(pid, fd) == Some(&Kind::Foreign) || self.is_standard(pid, fd)
+    }
+
+    /// Whether a descriptor is one that a program begins with.
+    fn is_standard(&self, pid: Pid, fd: Fd) -> bool {
+        (0..3).contains(&fd.0) && self.files.at(pid, fd).is_none()
+    }
+
+    fn open_other(&mut self, event: &Event, cloexec: bool) {
+        if let Some(fd) = opened(event) {
+            self.vacate(event.pid, fd);
+            self.files.open(event.pid, fd, Kind::Foreign, cloexec);
+        }
+    }
+
+    /// A memfd of huge pages is one.
+    fn open_huge(&mut self, event: &Event, name: &str, cloexec: bool) {
+        let Some(fd) = opened(event) else { return };
+        self.vacate(event.pid, fd);
+        let simulated = self.meet(event.pid);
+        let place = Placement { fd: Some(fd), ..Placement::default() };
+        let _ = self.machine.call_placed(simulated, &Call::Memfd { name: name.to_owned() }, &place);
+        self.files.open(event.pid, fd, Kind::Simulated(FileKind::Memfd), cloexec);
+        self.set_cloexec(event.pid, fd, cloexec);
+    }
+
+    /// Whether a mapping is a call that the simulator has.
+    fn is_mappable(&self, event: &Event, fd: Fd) -> bool {
+        let known = [FileKind::Memfd, FileKind::Device].map(Kind::Simulated);
+        let kind = self.files.kind_at(event.pid, fd);
+        made_of(event).is_ok() && (fd == Fd(-1) || kind.is_some_and(|kind| known.contains(kind)))
+    }
+
+    fn map_other(&mut self, event: &Event) {
+        let Record::Mmap { length, prot, .. } = event.record else { return };
+        let va = event.ret.unwrap_or(0).cast_unsigned();
+        self.unmap(event.pid, va, length);
+        if prot & PROT_READ_WRITE == PROT_READ_WRITE {
+            self.map_anonymous(event.pid, va, length);
+        }
+    }
+
+    pub(super) fn map_anonymous(&mut self, pid: Pid, va: u64, length_bytes: u64) {
+        let simulated = self.meet(pid);
+        let place = Placement { va: Some(Va(va)), ..Placement::default() };
+        let call = Call::Mmap { fd: None, offset_bytes: 0, length_bytes };
+        match self.machine.call_placed(simulated, &call, &place) {
+            Ok(Reply::Va(Va(at))) if at == va => {
+                self.memory.entry(pid).or_default().insert(va, length_bytes);
+            }
+            Ok(Reply::Va(elsewhere)) => {
+                let unmap = Call::Munmap { va: elsewhere, length_bytes };
+                let _ = self.machine.call(simulated, &unmap);
+            }
+            _ => {}
+        }
+    }
+
+    /// What of the memory that a call names is not known.
+    pub(super) fn unknown_memory(&self, made: &Made) -> Vec<Range<u64>> {
+        let named = Asked::of(&made.call).and_then(|asked| asked.addresses());
+        let Some(named) = named.filter(|named| named.end <= VA_END) else { return Vec::new() };
+        let length_bytes = named.end - named.start;
+        match self.memory.get(&made.pid) {
+            Some(known) => known.gaps(named.start, length_bytes),
+            None => super::Known::default().gaps(named.start, length_bytes),
+        }
+    }
+}
+
+fn opened(event: &Event) -> Option<Fd> {
+    let fd = event.ret.filter(|_| event.succeeded())?;
+    i32::try_from(fd).ok().map(Fd)
+}
