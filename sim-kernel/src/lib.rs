@@ -68,7 +68,22 @@
 //! # Absent
 //!
 //! Groups without an IOMMU; the pages of viommus that can be mapped; what is in BARs and in migration data; threads (a call is atomic,
-//! so nothing answers EBUSY for being in transition); permissions of paths.
+//! so nothing answers EBUSY for being in transition, and a COPY cannot carry a set past `CHANGE_PROCESS`; `tests/locking`
+//! explores what Linux's locks admit besides); permissions of paths.
+//!
+//! # Cost
+//!
+//! Of a machine with two processes, a context and an attached device, by its number of mappings. Medians
+//! on one core of an AMD EPYC that was not idle; `cargo bench -p handoff-sim-kernel` makes them anew.
+//!
+//! | what | 2 | 10,000 |
+//! |---|---|---|
+//! | bytes it holds | 5.4 kB | 3.0 MB |
+//! | clone | 80 ns | 80 ns |
+//! | hash: nothing changed; after a MAP | 110 ns; 425 ns | 110 ns; 464 µs |
+//! | MAP and UNMAP, calls a second | 1,900,000 | 85,000 |
+//! | `CHANGE_PROCESS`, calls a second | 1,900,000 | 1,500 |
+//! | MAP, UNMAP, `CHANGE_PROCESS` on a fresh clone | 0.9 µs, 0.8 µs, 1.2 µs | 203 µs, 200 µs, 1.2 ms |
 //!
 //! # Profiles
 //!

@@ -1,0 +1,184 @@
+//! What a machine costs: its calls, its clones and hashes, its bytes; small and large.
+//!
+//! The model checker clones and hashes machines far more often than it makes calls on one, and a call
+//! on a clone first unshares what it changes: so MAP, UNMAP and CHANGE_PROCESS are measured both on a
+//! machine of its own and on a fresh clone. Bytes are those that the allocator counts.
+
+use divan::counter::ItemsCount;
+use divan::{AllocProfiler, Bencher, black_box};
+use handoff_model::call::{Call, Reply, Rights, UNLIMITED};
+use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid};
+use handoff_sim_kernel::{DeviceKind, DeviceSpec, Machine, ProcessSpec, Profile};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+const OLD: Pid = Pid(1);
+const NEW: Pid = Pid(2);
+const EDU: &str = "/dev/vfio/devices/vfio0";
+/// Numbers of mappings.
+const SIZES: [u64; 2] = [2, 10_000];
+
+/// Two processes that hold one context: an IOAS with so many mappings, and a device attached to it.
+#[derive(Clone)]
+struct Bench {
+    machine: Machine,
+    iommufd: Fd,
+    ioas: ObjectId,
+    memfd: Fd,
+    mappings: u64,
+}
+
+impl Bench {
+    fn new(mappings: u64) -> Self {
+        let mut machine = Machine::new(Profile::by_name("7.3").expect("a profile"));
+        machine.plug(DeviceSpec::new("edu", EDU, DeviceKind::Pci { can_reset: false }));
+        for _ in [OLD, NEW] {
+            let spec =
+                ProcessSpec { uid: Uid(1000), cap_ipc_lock: false, memlock_bytes: UNLIMITED };
+            machine.spawn(spec);
+        }
+        let (near, far) = machine.socketpair(OLD, NEW);
+        let mut fd = |call: Call| match machine.call(OLD, &call) {
+            Ok(Reply::Fd(fd)) => fd,
+            other => panic!("{call:?}: {other:?}"),
+        };
+        let iommufd = fd(Call::Open { path: "/dev/iommu".into() });
+        let device = fd(Call::Open { path: EDU.into() });
+        let memfd = fd(Call::Memfd { name: "ram".into() });
+        let mut id = |call: Call| match machine.call(OLD, &call) {
+            Ok(Reply::Object(id)) => id,
+            other => panic!("{call:?}: {other:?}"),
+        };
+        let ioas = id(Call::IoasAlloc { iommufd });
+        id(Call::Bind { device, iommufd });
+        id(Call::Attach { device, page_table: ioas });
+        let mut bench = Self { machine, iommufd, ioas, memfd, mappings };
+        let length_bytes = (mappings + 1) * PAGE_BYTES;
+        bench.ok(OLD, &Call::Truncate { fd: memfd, length_bytes });
+        (0..mappings).for_each(|page| bench.ok(OLD, &bench.map(page)));
+        bench.ok(OLD, &Call::SendMessage { fd: near, bytes: vec![1], fds: vec![iommufd] });
+        bench.ok(NEW, &Call::ReceiveMessage { fd: far, wait: true });
+        bench
+    }
+
+    fn ok(&mut self, pid: Pid, call: &Call) {
+        self.machine.call(pid, call).unwrap_or_else(|errno| panic!("{call:?}: {errno}"));
+    }
+
+    fn map(&self, page: u64) -> Call {
+        Call::IoasMapFile {
+            iommufd: self.iommufd,
+            ioas: self.ioas,
+            fd: self.memfd,
+            offset_bytes: page * PAGE_BYTES,
+            length_bytes: PAGE_BYTES,
+            iova: Iova((1 + page) * PAGE_BYTES),
+            rights: Rights::ReadWrite,
+        }
+    }
+
+    /// One more mapping than there are.
+    fn map_next(&self) -> Call {
+        self.map(self.mappings)
+    }
+
+    fn unmap(&self, page: u64) -> Call {
+        let iova = Iova((1 + page) * PAGE_BYTES);
+        let (iommufd, ioas) = (self.iommufd, self.ioas);
+        Call::IoasUnmap { iommufd, ioas, iova, length_bytes: PAGE_BYTES }
+    }
+
+    fn change_process(&self) -> (Pid, Call) {
+        // The descriptor that came with the message: after the socket.
+        (NEW, Call::ChangeProcess { iommufd: Fd(4), reserved: 0 })
+    }
+}
+
+fn main() {
+    divan::main();
+}
+
+/// `max alloc` is what the machine holds, `alloc` what making it took.
+#[divan::bench(args = SIZES, sample_count = 5, sample_size = 1)]
+fn build(mappings: u64) -> Bench {
+    Bench::new(mappings)
+}
+
+#[divan::bench(args = SIZES)]
+fn clone(bencher: Bencher<'_, '_>, mappings: u64) {
+    let bench = Bench::new(mappings);
+    bencher.bench_local(|| black_box(bench.machine.clone()));
+}
+
+fn digest(machine: &Machine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    machine.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Nothing changed since the last time.
+#[divan::bench(args = SIZES)]
+fn hash_again(bencher: Bencher<'_, '_>, mappings: u64) {
+    let bench = Bench::new(mappings);
+    bencher.bench_local(|| digest(&bench.machine));
+}
+
+/// The context changed since the last time.
+#[divan::bench(args = SIZES)]
+fn hash_after_map(bencher: Bencher<'_, '_>, mappings: u64) {
+    let bench = Bench::new(mappings);
+    digest(&bench.machine);
+    let changed = || {
+        let mut clone = bench.clone();
+        clone.ok(OLD, &bench.map_next());
+        clone
+    };
+    bencher.with_inputs(changed).bench_local_refs(|bench| digest(&bench.machine));
+}
+
+/// A MAP and the UNMAP of what it made, on a machine of its own.
+#[divan::bench(args = SIZES)]
+fn map_and_unmap(bencher: Bencher<'_, '_>, mappings: u64) {
+    let mut bench = Bench::new(mappings);
+    let (map, unmap) = (bench.map_next(), bench.unmap(mappings));
+    bencher.counter(ItemsCount::new(2usize)).bench_local(|| {
+        bench.ok(OLD, &map);
+        bench.ok(OLD, &unmap);
+    });
+}
+
+/// The context goes over and comes back, on a machine of its own.
+#[divan::bench(args = SIZES)]
+fn change_process_twice(bencher: Bencher<'_, '_>, mappings: u64) {
+    let mut bench = Bench::new(mappings);
+    let (pid, change) = bench.change_process();
+    let back = Call::ChangeProcess { iommufd: bench.iommufd, reserved: 0 };
+    bencher.counter(ItemsCount::new(2usize)).bench_local(|| {
+        bench.ok(pid, &change);
+        bench.ok(OLD, &back);
+    });
+}
+
+fn on_a_clone(bencher: Bencher<'_, '_>, mappings: u64, of: impl Fn(&Bench) -> (Pid, Call)) {
+    let bench = Bench::new(mappings);
+    let (pid, call) = of(&bench);
+    let clone = bencher.counter(ItemsCount::new(1usize)).with_inputs(|| bench.clone());
+    clone.bench_local_refs(|bench| bench.ok(pid, &call));
+}
+
+#[divan::bench(args = SIZES)]
+fn map_on_a_clone(bencher: Bencher<'_, '_>, mappings: u64) {
+    on_a_clone(bencher, mappings, |bench| (OLD, bench.map_next()));
+}
+
+#[divan::bench(args = SIZES)]
+fn unmap_on_a_clone(bencher: Bencher<'_, '_>, mappings: u64) {
+    on_a_clone(bencher, mappings, |bench| (OLD, bench.unmap(0)));
+}
+
+#[divan::bench(args = SIZES)]
+fn change_process_on_a_clone(bencher: Bencher<'_, '_>, mappings: u64) {
+    on_a_clone(bencher, mappings, Bench::change_process);
+}
