@@ -20,12 +20,13 @@ use handoff_model::errno::Errno;
 use handoff_model::ids::Fd;
 use handoff_model::request as nr;
 use handoff_model::view::FileKind;
-use handoff_sim_kernel::Machine;
+use handoff_sim_kernel::{DeviceKind, DeviceSpec, Machine};
 use iommufd_bindings as io;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::mem::size_of;
 
+const SPARE: &str = "/dev/vfio/devices/vfio3";
 /// More descriptors than a busy process has.
 const FD_END: i32 = 26;
 
@@ -88,6 +89,13 @@ fn busy(kernel: &str) -> Machine {
     ok(&mut rig, iommufd, nr::IOMMU_TEST_CMD, test(2, &[mocked.0]));
     ok(&mut rig, iommufd, nr::IOMMU_TEST_CMD, test(5, &[mocked.0]));
     ok(&mut rig, iommufd, nr::IOMMU_FAULT_QUEUE_ALLOC, words(&[16, 0, 0, 0]));
+    rig.machine.plug(DeviceSpec::new("spare", SPARE, DeviceKind::Pci { can_reset: true }));
+    let container = rig.open(OLD, "/dev/vfio/vfio");
+    let group = rig.open(OLD, "/dev/vfio/3");
+    let known = words(&[container.0.cast_unsigned()]);
+    ok(&mut rig, group, nr::VFIO_GROUP_SET_CONTAINER, known);
+    ok(&mut rig, container, nr::VFIO_SET_IOMMU, Argument::Value(3));
+    rig.mmap(OLD, None, 4);
     rig.machine.audit().expect("invariants");
     rig.machine
 }
@@ -101,10 +109,12 @@ fn kinds(machine: &Machine) -> BTreeSet<FileKind> {
 #[test]
 fn a_busy_process_has_a_file_of_every_kind() {
     use FileKind::{
-        Device, Eventfd, Image, Iommufd, Kvm, KvmVfio, Memfd, MigrationData, Other, Pidfd, Socket,
-        Vcpu, Vm,
+        Container, Device, Eventfd, Group, Image, Iommufd, Kvm, KvmVfio, Memfd, MigrationData,
+        Other, Pidfd, Socket, Vcpu, Vm,
     };
     let all = [
+        Container,
+        Group,
         Device,
         Eventfd,
         Image,
@@ -194,6 +204,7 @@ fn wild_call() -> impl Strategy<Value = Call> {
 const IOMMUFD: Fd = Fd(4);
 const MEMFD: u32 = 5;
 const VFIO: Fd = Fd(6);
+const CONTAINER: Fd = Fd(20);
 const PAGE: u32 = 4096;
 const AREA: u32 = 0x10000;
 
@@ -218,6 +229,9 @@ const SENSIBLE: &[(Fd, u32, &[u32])] = &[
     (IOMMUFD, nr::IOMMU_TEST_CMD, &[72, 1, 1, 0, 0, 5, PAGE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
     (IOMMUFD, nr::IOMMU_TEST_CMD, &[72, 5, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
     (IOMMUFD, nr::IOMMU_TEST_CMD, &[72, 22, 0, 0, PAGE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+    (CONTAINER, nr::VFIO_IOMMU_MAP_DMA, &[32, 3, 0, 0x7f00, 0, 0, PAGE, 0]),
+    (CONTAINER, nr::VFIO_IOMMU_UNMAP_DMA, &[24, 2, 0, 0, 0, 0]),
+    (CONTAINER, nr::VFIO_IOMMU_GET_INFO, &[24, 0, 0, 0, 0, 0]),
     (VFIO, nr::VFIO_DEVICE_GET_INFO, &[20, 0, 0, 0, 0]),
     (VFIO, nr::VFIO_DEVICE_GET_REGION_INFO, &[32, 0, 1, 0, 0, 0, 0, 0]),
     (VFIO, nr::VFIO_DEVICE_GET_IRQ_INFO, &[16, 0, 1, 0]),
