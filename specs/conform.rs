@@ -15,6 +15,7 @@ pub mod real;
 pub mod rows;
 pub mod simulated;
 pub mod structure;
+pub mod untested;
 
 pub use arm::{Arm, Device, Need};
 pub use bench::{Bench, Done, Mismatch};

@@ -124,6 +124,9 @@ pub fn facts(view: &View, process: &dyn Fn(Pid) -> String) -> BTreeMap<String, S
         let inherit = seen.descriptors.values().filter(|descriptor| !descriptor.cloexec).count();
         facts.insert(format!("{who}, inheritable descriptors"), format!("{inherit}"));
     }
+    for (pid, pages) in view.processes.iter().filter_map(|(pid, p)| Some((pid, p.vm_pin_pages?))) {
+        facts.insert(format!("VmPin of {}", process(*pid)), format!("{pages} pages"));
+    }
     for (at, set) in view.page_sets.iter().enumerate() {
         let owner = match (set.owner, set.owner_alive) {
             (Some(owner), Some(true)) => process(owner),

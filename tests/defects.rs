@@ -1,5 +1,6 @@
 //! Every known bug that can be planted is found by the property that it breaks, by a shortest run.
 
+use crate::hazards::HAZARDS;
 use handoff_model::defect::{DEFECTS, Defect};
 use handoff_model::protocol::Mode;
 use handoff_specs::check::check;
@@ -87,7 +88,9 @@ fn without_its_bug_each_of_these_scenarios_is_proved() {
 
 #[test]
 fn every_property_has_a_bug_that_breaks_it() {
-    let broken: BTreeSet<_> = DEFECTS.iter().map(|defect| defect.breaks).collect();
+    let defects = DEFECTS.iter().map(|defect| defect.breaks);
+    let hazards = HAZARDS.iter().map(|hazard| hazard.breaks);
+    let broken: BTreeSet<_> = defects.chain(hazards).collect();
     let all: BTreeSet<_> = PROPERTIES.iter().map(|property| property.id).collect();
     assert_eq!(broken, all);
     assert!(broken.iter().all(|id| property::find(id).is_some()));

@@ -4,6 +4,7 @@ mod check;
 mod command;
 mod conform;
 mod defects;
+mod hazards;
 mod lies;
 mod lockstep;
 mod refusals;

@@ -66,6 +66,9 @@ pub struct ProcessView {
     pub descriptors: BTreeMap<Fd, DescriptorView>,
     /// Its guest, where it has one.
     pub guest: Option<GuestView>,
+    /// VmPin of its memory map, below zero where the kernel's counter has wrapped; `None` once it is dead.
+    #[serde(default)]
+    pub vm_pin_pages: Option<i64>,
 }
 
 /// A descriptor.

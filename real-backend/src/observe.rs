@@ -182,6 +182,7 @@ impl Look {
             alive: is_alive(pid),
             uid: user(pid),
             guest: known.guests.get(&pid).cloned(),
+            vm_pin_pages: pinned_pages(pid).ok(),
         }
     }
 

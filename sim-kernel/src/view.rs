@@ -53,7 +53,7 @@ impl Machine {
         View {
             processes: self
                 .pids()
-                .map(|(pid, process)| (pid, self.view_process(process)))
+                .map(|(pid, process)| (pid, self.view_process(pid, process)))
                 .collect(),
             in_flight,
             page_sets: (self.sets().map(|(_, _, set)| self.view_set(set)))
@@ -69,7 +69,7 @@ impl Machine {
         }
     }
 
-    fn view_process(&self, process: &Process) -> ProcessView {
+    fn view_process(&self, pid: Pid, process: &Process) -> ProcessView {
         let descriptors = process.descriptors.iter().map(|(fd, descriptor)| {
             let kind = kind(self.file(descriptor.file));
             let file = file_ref(descriptor.file);
@@ -81,7 +81,9 @@ impl Machine {
             ram: self.view_ram(process),
         });
         let uid = Some(process.uid);
-        ProcessView { alive: process.alive, uid, descriptors: descriptors.collect(), guest }
+        let vm_pin_pages = process.alive.then(|| self.vm_pin_pages(pid));
+        let (alive, descriptors) = (process.alive, descriptors.collect());
+        ProcessView { alive, uid, descriptors, guest, vm_pin_pages }
     }
 
     /// The page of a memfd that is at that place now.

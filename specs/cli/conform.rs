@@ -4,6 +4,7 @@
 use super::{Exit, Failure};
 use crate::conform::real::Real;
 use crate::conform::simulated::Simulated;
+use crate::conform::untested::{UNTESTED, Untested};
 use crate::conform::{Arm, Row, Verdict, rows, run as run_row};
 use handoff_real_backend::puppet::{live, live_on};
 use std::collections::BTreeMap;
@@ -44,6 +45,11 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     if arguments.arm != Which::Real {
         let table = Table { kernel: "simulated kernel", rows: &rows, verbose: arguments.verbose };
         exit = exit.max(table.run(out, |row, run| run(&mut Simulated::of_row(row)))?);
+    }
+    if filter.is_empty() {
+        for Untested { fact, reason } in UNTESTED {
+            writeln!(out, "NO ROW  {fact}: {reason}")?;
+        }
     }
     if arguments.arm != Which::Simulated {
         let mut real = match real() {

@@ -39,6 +39,29 @@ pub(super) fn pinned_once(case: &Case<'_>) -> Judgement {
     if before.values().any(|pinned| *pinned > 0) { Holds } else { Idle }
 }
 
+/// Where page sets can be seen.
+pub(super) fn vm_pin_tells(case: &Case<'_>) -> Judgement {
+    let sets = &case.view.page_sets;
+    if !case.moment.quiescent || case.base.page_sets.is_empty() {
+        return Idle;
+    }
+    let mut seen = Idle;
+    for (pid, process) in &case.view.processes {
+        let Some(vm_pin) = process.vm_pin_pages else { continue };
+        let own =
+            sets.iter().filter(|set| set.owner == Some(*pid) && set.owner_alive == Some(true));
+        let pinned: u64 = own.map(|set| set.pinned_pages).sum();
+        must!(
+            vm_pin == pinned.cast_signed(),
+            "VmPin of process {pid} is {vm_pin} pages, its mappings have {pinned} pinned"
+        );
+        if pinned > 0 {
+            seen = Holds;
+        }
+    }
+    seen
+}
+
 pub(super) fn charged_once(case: &Case<'_>) -> Judgement {
     if !case.moment.quiescent {
         return Idle;

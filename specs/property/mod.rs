@@ -144,6 +144,13 @@ pub const PROPERTIES: &[Property] = &[
         judge: Some(memory::pinned_once),
     },
     Property {
+        id: "PIN-2",
+        sentence: "whenever nothing is under way, VmPin of each living process is what its mappings have pinned",
+        reason: "a counter that has drifted is wrong for ever, and goes below zero when the pages are unmapped",
+        scope: Scope::Always,
+        judge: Some(memory::vm_pin_tells),
+    },
+    Property {
         id: "CHG-1",
         sentence: "whenever nothing is under way, each pinned page is charged exactly once, to an account of the process that has the guest, and the kernel's books say the same",
         reason: "a charge to nobody evades the limit, a double or stale one makes the next pin fail",

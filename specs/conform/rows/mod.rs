@@ -2,12 +2,16 @@
 
 mod access;
 mod accounting;
+mod attach;
+mod change_process;
 mod compat;
+mod death;
 mod device;
 mod dma;
 mod events;
 mod features;
 mod files;
+mod header;
 mod hwpt;
 mod ioas;
 mod iova;
@@ -17,7 +21,6 @@ mod life;
 mod memory;
 mod mock;
 mod nested;
-mod process;
 mod processes;
 mod regions;
 
@@ -27,12 +30,16 @@ use super::Row;
 const TOPICS: &[&[Row]] = &[
     access::ROWS,
     accounting::ROWS,
+    attach::ROWS,
+    change_process::ROWS,
     compat::ROWS,
+    death::ROWS,
     device::ROWS,
     dma::ROWS,
     events::ROWS,
     features::ROWS,
     files::ROWS,
+    header::ROWS,
     hwpt::ROWS,
     ioas::ROWS,
     iova::ROWS,
@@ -41,7 +48,6 @@ const TOPICS: &[&[Row]] = &[
     life::ROWS,
     memory::ROWS,
     nested::ROWS,
-    process::ROWS,
     processes::ROWS,
     regions::ROWS,
 ];

@@ -1,0 +1,86 @@
+//! The kernel's hazards K1, K2 and K3 as violated properties: on 7.3, by a shortest run; where the hazard
+//! is mended, everything is proved.
+
+use handoff_sim_kernel::{Profile, Quirk};
+use handoff_specs::check::{Report, Verdict, check};
+use handoff_specs::scenario::Scenario;
+use handoff_specs::search::Limits;
+
+/// A hazard where it shows.
+pub(crate) struct Hazard {
+    quirk: Quirk,
+    file: &'static str,
+    text: &'static str,
+    /// The property that it breaks.
+    pub(crate) breaks: &'static str,
+    /// The steps of the shortest run that does.
+    shortest: usize,
+}
+
+macro_rules! hazard {
+    ($quirk:ident, $file:literal, $breaks:literal, $shortest:literal) => {
+        Hazard {
+            quirk: Quirk::$quirk,
+            file: $file,
+            text: include_str!(concat!("../specs/scenarios/", $file)),
+            breaks: $breaks,
+            shortest: $shortest,
+        }
+    };
+}
+
+pub(crate) const HAZARDS: &[Hazard] = &[
+    hazard!(DoubleCharge, "hazard-k1.toml", "DONE-1", 45),
+    hazard!(PinnedDrift, "hazard-k2.toml", "PIN-2", 37),
+    hazard!(DeadOwner, "hazard-k3.toml", "CHG-1", 41),
+];
+
+impl Hazard {
+    fn scenario(&self) -> Scenario {
+        Scenario::parse(self.file, self.text).expect("a scenario")
+    }
+
+    fn report(&self, kernel: Profile) -> Report {
+        let scenario = Scenario { kernel, ..self.scenario() };
+        check(&scenario, Limits::default()).expect("it can be set up")
+    }
+}
+
+#[test]
+fn each_hazard_of_the_kernel_is_a_violated_property() {
+    let mut wrong = Vec::new();
+    for hazard in HAZARDS {
+        let kernel = hazard.scenario().kernel;
+        assert_eq!(kernel.name(), "7.3");
+        // Also alone, so that it is this one that is found.
+        let others = Quirk::ALL.into_iter().filter(|quirk| *quirk != hazard.quirk);
+        for kernel in [kernel, others.fold(kernel, Profile::without)] {
+            let report = hazard.report(kernel);
+            let violated: Vec<_> = report
+                .violations()
+                .map(|(property, run)| (property.id, run.actions.len()))
+                .collect();
+            if !violated.contains(&(hazard.breaks, hazard.shortest)) {
+                wrong.push((kernel, violated));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn where_the_hazard_is_mended_everything_is_proved() {
+    let fixed = Profile::by_name("fixed").expect("a profile");
+    for hazard in HAZARDS {
+        for kernel in [fixed, hazard.scenario().kernel.without(hazard.quirk)] {
+            let report = hazard.report(kernel);
+            assert_eq!(report.cut, None);
+            for (property, verdict) in &report.verdicts {
+                let is_asked = !matches!(verdict, Verdict::NotAsked(_));
+                let good = *verdict == Verdict::Proved || !is_asked;
+                assert!(good, "{}: {} is {verdict:?}", hazard.quirk.code(), property.id);
+                assert!(is_asked || property.id != hazard.breaks, "{} is asked", property.id);
+            }
+        }
+    }
+}
