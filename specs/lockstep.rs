@@ -8,7 +8,16 @@
 //! The first difference ends the run. It is made as short as it can be, step by step left out, and
 //! told as a story. A run is its seed: the same seed and the same kernels give the same steps.
 
+/// A union whose members are boxed: dozens of nested unions by type take a compiler minutes.
+macro_rules! one_of {
+    ($($weight:expr => $member:expr),+ $(,)?) => {
+        proptest::strategy::Union::new_weighted(vec![$(($weight, $member.boxed())),+])
+    };
+    ($($member:expr),+ $(,)?) => { one_of![$(1 => $member),+] };
+}
+
 mod generate;
+mod mock;
 mod prologue;
 mod reference;
 mod spoil;
@@ -95,10 +104,14 @@ pub struct Difference {
     pub steps: Vec<(Step, After)>,
     /// What the other kernel says after the last one.
     pub other: After,
+    /// What went wrong with the other kernel's processes themselves.
+    pub trouble: Option<String>,
 }
 
-/// Runs until the plan is done or something differs. The arm is the kernel that `profile` simulates.
-pub fn run(plan: Plan, profile: Profile, arm: &mut dyn Arm) -> Report {
+/// Runs until the plan is done or something differs. The arm is the kernel that `profile` simulates; `tell` is
+/// told of every step before the arm does it.
+pub fn run(plan: Plan, profile: Profile, arm: &mut dyn Arm, tell: &mut dyn FnMut(&Step)) -> Report {
+    let arm = &mut Other { arm, tell };
     let position = Profile::all().position(|known| known.name() == profile.name());
     match position.expect("every profile is known") {
         0 => run_as::<0>(plan, arm),
@@ -109,7 +122,7 @@ pub fn run(plan: Plan, profile: Profile, arm: &mut dyn Arm) -> Report {
     }
 }
 
-fn run_as<const PROFILE: usize>(plan: Plan, arm: &mut dyn Arm) -> Report {
+fn run_as<const PROFILE: usize>(plan: Plan, arm: &mut Other<'_>) -> Report {
     let mut report = Report::default();
     let cases = Reference::<PROFILE>::sequential_strategy(plan.steps..plan.steps + 1);
     while report.difference.is_none() && report.count() < plan.calls {
@@ -128,7 +141,7 @@ fn run_as<const PROFILE: usize>(plan: Plan, arm: &mut dyn Arm) -> Report {
 fn shortest<const PROFILE: usize>(
     mut found: Difference,
     tree: &mut impl ValueTree<Value = Case>,
-    arm: &mut dyn Arm,
+    arm: &mut Other<'_>,
 ) -> Difference {
     let mut goes_on = tree.simplify();
     while goes_on {
@@ -152,6 +165,12 @@ fn shortest<const PROFILE: usize>(
     found
 }
 
+/// The other kernel.
+struct Other<'a> {
+    arm: &'a mut dyn Arm,
+    tell: &'a mut dyn FnMut(&Step),
+}
+
 /// Where a case begins, its steps, and how many of them were done.
 type Case = (State, Vec<Step>, Option<Arc<AtomicUsize>>);
 
@@ -165,7 +184,7 @@ fn runner(seed: u64, case: u64) -> TestRunner {
 /// A case from its beginning; → where it first differs.
 fn differs<const PROFILE: usize>(
     (start, steps, count): Case,
-    arm: &mut dyn Arm,
+    arm: &mut Other<'_>,
     report: Option<&mut Report>,
 ) -> Option<Difference> {
     let all = [start.prologue, steps].concat();
@@ -175,11 +194,11 @@ fn differs<const PROFILE: usize>(
 /// Does the steps on both, from nothing; → where they first differ.
 fn lockstep<const PROFILE: usize>(
     steps: &[Step],
-    arm: &mut dyn Arm,
+    other: &mut Other<'_>,
     count: Option<&AtomicUsize>,
     mut report: Option<&mut Report>,
 ) -> Option<Difference> {
-    arm.clear();
+    other.arm.clear();
     let mut state = State::nothing(profile::<PROFILE>());
     let mut done = Vec::new();
     for step in steps {
@@ -188,17 +207,19 @@ fn lockstep<const PROFILE: usize>(
         }
         state = Reference::<PROFILE>::apply(state, step);
         let expected = state.after.clone().expect("a step has been done");
-        let other = perform(arm, step, &expected);
+        (other.tell)(step);
+        let after = perform(other.arm, step, &expected);
         if let Some(report) = report.as_deref_mut() {
             report.note(step, &state);
         }
         if let Some(count) = count {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        let is_same = other == expected;
+        let is_same = after == expected && other.arm.trouble().is_none();
         done.push((step.clone(), expected));
         if !is_same {
-            return Some(Difference { case: 0, steps: done, other });
+            let trouble = other.arm.trouble().map(str::to_owned);
+            return Some(Difference { case: 0, steps: done, other: after, trouble });
         }
     }
     None
@@ -290,7 +311,8 @@ impl fmt::Display for Difference {
         }
         let expected = self.steps.last().map(|(_, after)| after);
         writeln!(f, "simulated: {expected:?}")?;
-        writeln!(f, "other:     {:?}", self.other)
+        writeln!(f, "other:     {:?}", self.other)?;
+        self.trouble.iter().try_for_each(|trouble| writeln!(f, "trouble:   {trouble}"))
     }
 }
 

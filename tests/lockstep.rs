@@ -9,7 +9,7 @@ fn newest() -> Profile {
 }
 
 fn lockstep(calls: u64, seed: u64, other: Profile) -> Report {
-    run(Plan { calls, steps: 100, seed }, newest(), &mut Simulated::new(other))
+    run(Plan { calls, steps: 100, seed }, newest(), &mut Simulated::new(other), &mut |_| ())
 }
 
 #[test]

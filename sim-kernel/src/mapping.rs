@@ -140,6 +140,8 @@ impl Machine {
                 Ok(memory)
             }
             File::ReadOnlyMemfd(_) => Err(refuse(Errno::EACCES)),
+            // No register page of a viommu is there.
+            File::Iommufd(_) if self.profile.maps_iommufd() => Err(refuse(Errno::ENXIO)),
             _ => Err(refuse(Errno::ENODEV)),
         }
     }

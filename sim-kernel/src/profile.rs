@@ -157,6 +157,11 @@ impl Profile {
         if self.release >= Release::V7_2 { Errno::Other(34) } else { Errno::EFAULT }
     }
 
+    /// Whether an iommufd can be mapped, for a viommu's registers (6.17, `iommufd_fops_mmap`).
+    pub(crate) fn maps_iommufd(self) -> bool {
+        self.release >= Release::V7_2
+    }
+
     /// Whether `IOMMU_HWPT_GET_DIRTY_BITMAP` refuses a length of 0 before it looks whether the domain
     /// tracks anything (7.3.4, `iommufd_check_iova_range`).
     pub(crate) fn refuses_empty_bitmap(self) -> bool {

@@ -66,7 +66,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     Ok(exit)
 }
 
-fn real() -> Result<Real, String> {
+/// The kernel of this host, or what it lacks.
+pub(super) fn real() -> Result<Real, String> {
     let image = std::env::current_exe().map_err(|error| format!("its own program ({error})"))?;
     Real::new(&image, &[OsString::from("handoff"), OsString::from("puppet")])
 }

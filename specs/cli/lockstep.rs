@@ -1,8 +1,9 @@
 //! `handoff lockstep`: random calls on the simulated kernel and on another one, compared.
 
+use super::conform::real;
 use super::{Exit, Failure};
 use crate::conform::simulated::Simulated;
-use crate::lockstep::{Plan, run as compare};
+use crate::lockstep::{Plan, Step, run as compare};
 use handoff_sim_kernel::Profile;
 use std::io::Write;
 
@@ -20,16 +21,37 @@ pub(super) struct Arguments {
     /// The simulated kernel, one of `handoff list kernels`
     #[arg(long, default_value = "7.3")]
     kernel: String,
-    /// Another simulated kernel to compare it with
+    /// Another simulated kernel to compare it with, instead of this host's (which takes root and a host to
+    /// spare)
     #[arg(long, value_name = "KERNEL")]
-    against: String,
+    against: Option<String>,
+    /// Also tell of each step before it is made
+    #[arg(long)]
+    verbose: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
-    let Arguments { calls, steps, seed, kernel, against } = arguments;
+    let Arguments { calls, steps, seed, kernel, against, verbose } = arguments;
     let plan = Plan { calls: *calls, steps: *steps, seed: *seed };
-    let mut arm = Simulated::new(profile(against)?);
-    let report = compare(plan, profile(kernel)?, &mut arm);
+    let kernel = profile(kernel)?;
+    let report = {
+        let mut tell = |step: &Step| {
+            if *verbose {
+                // A reader that has gone is told at the end.
+                let _ = writeln!(out, "{step:?}").and_then(|()| out.flush());
+            }
+        };
+        match against {
+            Some(other) => compare(plan, kernel, &mut Simulated::new(profile(other)?), &mut tell),
+            None => match real() {
+                Ok(mut real) => compare(plan, kernel, &mut real, &mut tell),
+                Err(missing) => {
+                    writeln!(out, "SKIP  kernel of this host: needs {missing}")?;
+                    return Ok(Exit::Skipped);
+                }
+            },
+        }
+    };
     writeln!(out, "{report}")?;
     Ok(if report.difference.is_none() { Exit::Good } else { Exit::Bad })
 }

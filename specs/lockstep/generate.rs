@@ -18,7 +18,7 @@ use proptest::strategy::{BoxedStrategy, Union};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-type Calls = BoxedStrategy<Call>;
+pub(super) type Calls = BoxedStrategy<Call>;
 
 /// Words of a structure that may be numbers of objects.
 pub(super) fn objects(bytes: &[u8]) -> impl Iterator<Item = ObjectId> + '_ {
@@ -36,6 +36,9 @@ pub(super) fn step(state: &State) -> BoxedStrategy<Step> {
     if alive.is_empty() {
         return spec().prop_map(Step::Spawn).boxed();
     }
+    if state.is_stuck {
+        return select(alive).prop_map(|pid| Step::Call(pid, Call::GetUid)).boxed();
+    }
     let view = state.machine.view();
     // What is not chosen is not made: a case has hundreds of steps, and each has dozens of sorts.
     let callers: Vec<_> =
@@ -51,7 +54,7 @@ pub(super) fn step(state: &State) -> BoxedStrategy<Step> {
             })
         });
     let pid = select(alive.clone());
-    prop_oneof![
+    one_of![
         120 => calls,
         1 => spec().prop_map(Step::Spawn),
         2 => pid.clone().prop_map(Step::Fork),
@@ -78,16 +81,19 @@ const SORTS: &[(u32, Sort)] = &[
 
 /// What a process may refer to.
 #[derive(Debug)]
-struct Caller {
+pub(super) struct Caller {
     descriptors: Vec<(Fd, FileKind)>,
     /// Address spaces, by a descriptor of their context.
-    spaces: Vec<(Fd, ObjectId)>,
+    pub(super) spaces: Vec<(Fd, ObjectId)>,
     /// Other objects, likewise.
-    others: Vec<(Fd, ObjectId)>,
+    pub(super) others: Vec<(Fd, ObjectId)>,
     /// Bound devices, and address spaces of their contexts.
     attachable: Vec<(Fd, ObjectId)>,
-    areas: Vec<IovaRange>,
+    areas: Vec<(ObjectId, IovaRange)>,
     mappings: Vec<(Va, u64)>,
+    /// Whether there is a bound device, and whether there is a mock one.
+    pub(super) has_real: bool,
+    has_mock: bool,
     device_paths: Vec<String>,
 }
 
@@ -95,7 +101,8 @@ impl Caller {
     fn new(state: &State, view: &View, pid: Pid) -> Self {
         let process = &view.processes[&pid];
         let descriptors = process.descriptors.iter().map(|(fd, slot)| (*fd, slot.kind)).collect();
-        let mut areas: Vec<IovaRange> = view.mappings.iter().map(|area| area.range).collect();
+        let mut areas: Vec<(ObjectId, IovaRange)> =
+            view.mappings.iter().map(|area| (area.ioas, area.range)).collect();
         areas.truncate(12);
         let files = || process.descriptors.iter().map(|(fd, slot)| (*fd, slot.file));
         let pairs = |which: &dyn Fn(&Known) -> BTreeSet<ObjectId>| {
@@ -114,6 +121,8 @@ impl Caller {
             attachable,
             areas,
             mappings: theirs.map(|(_, va, length)| (*va, *length)).collect(),
+            has_real: !state.bound.is_empty(),
+            has_mock: state.has_mock,
             device_paths: (0..2).map(|at| format!("/dev/vfio/devices/vfio{at}")).collect(),
         }
     }
@@ -126,60 +135,60 @@ impl Caller {
     // ---- arguments -----------------------------------------------------------------------------
 
     /// A descriptor, mostly of this kind.
-    fn fd(&self, kind: FileKind) -> BoxedStrategy<Fd> {
-        let any = (2..12i32).prop_map(Fd);
+    pub(super) fn fd(&self, kind: FileKind) -> BoxedStrategy<Fd> {
+        let any = one_of![1 => Just(Fd(-1)), 12 => (3..12i32).prop_map(Fd)];
         let held: Vec<Fd> = self.descriptors.iter().map(|(fd, _)| *fd).collect();
         let fitting: Vec<Fd> =
             self.descriptors.iter().filter(|(_, of)| *of == kind).map(|(fd, _)| *fd).collect();
         match (fitting.is_empty(), held.is_empty()) {
-            (false, _) => prop_oneof![40 => select(fitting), 1 => select(held), 1 => any].boxed(),
-            (true, false) => prop_oneof![4 => select(held), 1 => any].boxed(),
+            (false, _) => one_of![40 => select(fitting), 1 => select(held), 1 => any].boxed(),
+            (true, false) => one_of![4 => select(held), 1 => any].boxed(),
             (true, true) => any.boxed(),
         }
     }
 
-    fn iommufd(&self) -> BoxedStrategy<Fd> {
+    pub(super) fn iommufd(&self) -> BoxedStrategy<Fd> {
         self.fd(FileKind::Iommufd)
     }
 
     /// A descriptor of a context and an object of it, mostly one of these.
-    fn object(&self, of: &[(Fd, ObjectId)]) -> BoxedStrategy<(Fd, ObjectId)> {
+    pub(super) fn object(&self, of: &[(Fd, ObjectId)]) -> BoxedStrategy<(Fd, ObjectId)> {
         let any = (self.iommufd(), (0..9u32).prop_map(ObjectId));
         if of.is_empty() {
             return any.boxed();
         }
-        prop_oneof![20 => select(of.to_vec()), 1 => any].boxed()
+        one_of![20 => select(of.to_vec()), 1 => any].boxed()
     }
 
-    fn space(&self) -> BoxedStrategy<(Fd, ObjectId)> {
+    pub(super) fn space(&self) -> BoxedStrategy<(Fd, ObjectId)> {
         self.object(&self.spaces)
     }
 
-    fn other(&self) -> BoxedStrategy<(Fd, ObjectId)> {
+    pub(super) fn other(&self) -> BoxedStrategy<(Fd, ObjectId)> {
         self.object(&self.others)
     }
 
     /// An object by its number alone, mostly of this sort.
-    fn number(of: &[(Fd, ObjectId)]) -> BoxedStrategy<ObjectId> {
+    pub(super) fn number(of: &[(Fd, ObjectId)]) -> BoxedStrategy<ObjectId> {
         let any = (0..9u32).prop_map(ObjectId);
         if of.is_empty() {
             return any.boxed();
         }
         let ids: Vec<ObjectId> = of.iter().map(|(_, id)| *id).collect();
-        prop_oneof![20 => select(ids), 1 => any].boxed()
+        one_of![20 => select(ids), 1 => any].boxed()
     }
 
     /// An address: of an area, beside one, of a small grid, or at an edge of something.
-    fn iova(&self) -> BoxedStrategy<u64> {
+    pub(super) fn iova(&self) -> BoxedStrategy<u64> {
         let grid = (0..12u64).prop_map(|page| BASE + page * PAGE_BYTES);
         let off = select(vec![1, 0x800, 0x801]);
         let unaligned = (grid.clone(), off).prop_map(|(page, off)| page + off);
         let edges = select(EDGES);
         if self.areas.is_empty() {
-            return prop_oneof![20 => grid, 2 => unaligned, 1 => edges].boxed();
+            return one_of![20 => grid, 2 => unaligned, 1 => edges].boxed();
         }
         let ends: Vec<u64> = (self.areas.iter())
-            .flat_map(|area| {
+            .flat_map(|(_, area)| {
                 let (first, last) = (area.first.0, area.last.0);
                 [
                     first,
@@ -190,37 +199,54 @@ impl Caller {
                 ]
             })
             .collect();
-        prop_oneof![12 => select(ends), 10 => grid, 2 => unaligned, 1 => edges].boxed()
+        one_of![12 => select(ends), 10 => grid, 2 => unaligned, 1 => edges].boxed()
     }
 
     /// A length: some pages, that of an area, or an odd one.
-    fn length(&self) -> BoxedStrategy<u64> {
+    pub(super) fn length(&self) -> BoxedStrategy<u64> {
         let pages = (1..6u64).prop_map(|pages| pages * PAGE_BYTES);
         let odd = select(vec![0, 1, 0x800, 0x1001, 1 << 31, 1 << 63, u64::MAX - 1, u64::MAX]);
         if self.areas.is_empty() {
-            return prop_oneof![16 => pages, 1 => odd].boxed();
+            return one_of![16 => pages, 1 => odd].boxed();
         }
-        let lengths: Vec<u64> = (self.areas.iter().map(IovaRange::length_bytes)).collect();
-        prop_oneof![10 => pages, 8 => select(lengths), 1 => odd].boxed()
+        let lengths: Vec<u64> = (self.areas.iter().map(|(_, area)| area.length_bytes())).collect();
+        one_of![10 => pages, 8 => select(lengths), 1 => odd].boxed()
     }
 
     /// An address of memory of the process, or of none.
-    fn va(&self) -> BoxedStrategy<u64> {
+    pub(super) fn va(&self) -> BoxedStrategy<u64> {
         let nowhere = select(vec![0, 0x1000, 0x7e00_0000_0000, u64::MAX - 0xfff]);
         if self.mappings.is_empty() {
             return nowhere.boxed();
         }
-        let offset =
-            prop_oneof![8 => (0..4u64).prop_map(|page| page * PAGE_BYTES), 1 => Just(0x800)];
+        let offset = one_of![8 => (0..4u64).prop_map(|page| page * PAGE_BYTES), 1 => Just(0x800)];
         let within =
             (select(self.mappings.clone()), offset).prop_map(|((va, _), offset)| va.0 + offset);
-        prop_oneof![16 => within, 1 => nowhere].boxed()
+        one_of![16 => within, 1 => nowhere].boxed()
     }
 
     /// An offset in a file.
-    fn offset() -> BoxedStrategy<u64> {
+    pub(super) fn offset() -> BoxedStrategy<u64> {
         let pages = (0..4u64).prop_map(|page| page * PAGE_BYTES);
-        prop_oneof![16 => pages, 1 => select(vec![1, 0x800, 1 << 40, u64::MAX - 0xfff])].boxed()
+        one_of![16 => pages, 1 => select(vec![1, 0x800, 1 << 40, u64::MAX - 0xfff])].boxed()
+    }
+
+    /// An address space and a range of it, mostly an area, or the beginning or the end of one.
+    fn place(&self) -> BoxedStrategy<(Fd, ObjectId, u64, u64)> {
+        let any = (self.space(), self.iova(), self.length())
+            .prop_map(|((fd, ioas), iova, length_bytes)| (fd, ioas, iova, length_bytes));
+        if self.areas.is_empty() {
+            return any.boxed();
+        }
+        let cut =
+            one_of![6 => Just((0, 0)), 1 => Just((PAGE_BYTES, 0)), 1 => Just((0, PAGE_BYTES))];
+        let area = (self.iommufd(), select(self.areas.clone()), cut).prop_map(
+            |(fd, (ioas, area), (before, after))| {
+                let length_bytes = area.length_bytes().saturating_sub(before + after);
+                (fd, ioas, area.first.0.wrapping_add(before), length_bytes)
+            },
+        );
+        one_of![1 => any, 2 => area].boxed()
     }
 
     // ---- calls ---------------------------------------------------------------------------------
@@ -230,9 +256,9 @@ impl Caller {
         let iommufds = self.descriptors.iter().filter(|(_, of)| *of == FileKind::Iommufd).count();
         let iommu = Just(Call::Open { path: "/dev/iommu".to_owned() });
         let device = select(self.device_paths.clone()).prop_map(|path| Call::Open { path });
-        let passed = prop_oneof![2 => self.iommufd(), 1 => any_fd.clone()];
+        let passed = one_of![2 => self.iommufd(), 1 => any_fd.clone()];
         let fds = prop::collection::vec(passed, 0..3);
-        prop_oneof![
+        one_of![
             if iommufds == 0 { 40 } else { 1 } => iommu,
             4 => device,
             1 => any_fd.clone().prop_map(|fd| Call::Close { fd }),
@@ -249,9 +275,18 @@ impl Caller {
     }
 
     fn memory_call(&self) -> Calls {
+        if self.mappings.is_empty() {
+            return self.file_memory_call();
+        }
+        let unmap = select(self.mappings.clone())
+            .prop_map(|(va, length_bytes)| Call::Munmap { va, length_bytes });
+        one_of![16 => self.file_memory_call(), 1 => unmap].boxed()
+    }
+
+    fn file_memory_call(&self) -> Calls {
         let memfd = self.fd(FileKind::Memfd);
         let length = (0..9u64).prop_map(|half| half * (PAGE_BYTES / 2));
-        prop_oneof![
+        one_of![
             3 => Just(Call::Memfd { name: "ram".to_owned() }),
             6 => memfd.clone()
                 .prop_map(|fd| Call::Truncate { fd, length_bytes: 8 * PAGE_BYTES }),
@@ -268,10 +303,6 @@ impl Caller {
                     length_bytes: pages * PAGE_BYTES
                 }
             ),
-            1 => (self.va(), 1..3u64).prop_map(|(va, pages)| Call::Munmap {
-                va: Va(va),
-                length_bytes: pages * PAGE_BYTES
-            }),
         ]
         .boxed()
     }
@@ -279,7 +310,7 @@ impl Caller {
     #[expect(clippy::unused_self, reason = "one of the sorts")]
     fn process_call(&self) -> Calls {
         let limit = (0..24u64).prop_map(|pages| pages * PAGE_BYTES);
-        prop_oneof![
+        one_of![
             6 => limit.prop_map(|limit_bytes| Call::SetMemlock { limit_bytes }),
             1 => Just(Call::DropCapIpcLock),
             1 => select(vec![1000, 1001]).prop_map(|uid| Call::SetUid { uid: Uid(uid) }),
@@ -291,7 +322,7 @@ impl Caller {
     }
 
     fn ioas_call(&self) -> Calls {
-        let rights = || prop_oneof![1 => Just(Rights::Read), 5 => Just(Rights::ReadWrite)];
+        let rights = || one_of![1 => Just(Rights::Read), 5 => Just(Rights::ReadWrite)];
         let by_address = (self.space(), self.va(), self.length(), self.iova(), rights()).prop_map(
             |((iommufd, ioas), va, length_bytes, iova, rights)| {
                 let (user_va, iova) = (Va(va), Iova(iova));
@@ -305,8 +336,8 @@ impl Caller {
                 Call::IoasMapFile { iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights }
             });
         let to = Self::number(&self.spaces);
-        let copy = (self.space(), self.iova(), to, self.iova(), self.length(), rights()).prop_map(
-            |((iommufd, source), from, destination, to, length_bytes, rights)| {
+        let copy = (self.place(), to, self.iova(), rights()).prop_map(
+            |((iommufd, source, from, length_bytes), destination, to, rights)| {
                 let (source_iova, destination_iova) = (Iova(from), Iova(to));
                 Call::IoasCopy {
                     iommufd,
@@ -319,21 +350,19 @@ impl Caller {
                 }
             },
         );
-        let unmap = (self.space(), self.iova(), self.length()).prop_map(
-            |((iommufd, ioas), iova, length_bytes)| {
-                let iova = Iova(iova);
-                Call::IoasUnmap { iommufd, ioas, iova, length_bytes }
-            },
-        );
+        let unmap = self.place().prop_map(|(iommufd, ioas, iova, length_bytes)| {
+            let iova = Iova(iova);
+            Call::IoasUnmap { iommufd, ioas, iova, length_bytes }
+        });
         let everything = self.space().prop_map(|(iommufd, ioas)| {
             let iova = Iova(0);
             Call::IoasUnmap { iommufd, ioas, iova, length_bytes: u64::MAX }
         });
         let allocate = if self.spaces.is_empty() { 60 } else { 2 };
-        prop_oneof![
+        one_of![
             3 => by_address.clone(),
             12 => by_file.clone(),
-            2 => prop_oneof![by_address, by_file, copy.clone()].prop_map(|call| automatic(&call)),
+            2 => one_of![by_address, by_file, copy.clone()].prop_map(|call| automatic(&call)),
             5 => copy,
             4 => unmap,
             1 => everything,
@@ -362,8 +391,8 @@ impl Caller {
             raw(fd, nr::IOMMU_OPTION, &[24, 1, op, ioas.0, value, 0], vec![])
         });
         let iommufd = self.iommufd();
-        let either = prop_oneof![self.space(), self.other()];
-        prop_oneof![
+        let either = one_of![self.space(), self.other()];
+        one_of![
             2 => either.prop_map(|(iommufd, id)| Call::Destroy { iommufd, id }),
             2 => self.space().prop_map(|(iommufd, ioas)| Call::IoasIovaRanges { iommufd, ioas }),
             4 => (self.other(), Self::number(&self.spaces)).prop_map(|((iommufd, device), ioas)| {
@@ -384,12 +413,15 @@ impl Caller {
     fn device_call(&self) -> Calls {
         let device = self.fd(FileKind::Device);
         let eventfds = prop::collection::vec(self.fd(FileKind::Eventfd), 0..3);
-        let place = prop_oneof![
+        let place = one_of![
             3 => self.object(&self.attachable),
             1 => (device.clone(), Self::number(&self.others)),
         ];
+        if self.has_mock {
+            return device.prop_map(|device| Call::Detach { device }).boxed();
+        }
         let bind = if self.attachable.is_empty() { 20 } else { 2 };
-        prop_oneof![
+        one_of![
             bind => (device.clone(), self.iommufd())
                 .prop_map(|(device, iommufd)| Call::Bind { device, iommufd }),
             10 => place.prop_map(|(device, page_table)| Call::Attach { device, page_table }),
@@ -404,23 +436,7 @@ impl Caller {
         ]
         .boxed()
     }
-
-    /// Mock domains: devices without hardware, whose pages are half as long.
-    fn mock_call(&self) -> Calls {
-        let test = |fd: Fd, op: u32, id: ObjectId| {
-            let mut words = [0; 18];
-            words[..3].copy_from_slice(&[72, op, id.0]);
-            raw(fd, nr::IOMMU_TEST_CMD, &words, vec![])
-        };
-        prop_oneof![
-            3 => self.space().prop_map(move |(fd, ioas)| test(fd, MOCK_DOMAIN, ioas)),
-        ]
-        .boxed()
-    }
 }
-
-/// `IOMMU_TEST_OP_MOCK_DOMAIN`.
-const MOCK_DOMAIN: u32 = 2;
 
 /// Where addresses begin.
 pub(super) const BASE: u64 = 0x1000_0000;

@@ -1,12 +1,14 @@
 //! The reference: the simulated kernel, and what the next steps may be about.
 
+use super::mock::makes_mock_device;
 use super::{After, Seen, Step};
 use super::{generate, prologue};
 use crate::conform::simulated::Simulated;
 use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, ObjectId, PAGE_BYTES, Pid, Uid, Va};
 use handoff_model::uapi;
-use handoff_model::view::FileRef;
+use handoff_model::view::{Account, FileKind, FileRef};
 use handoff_sim_kernel::{Machine, Placement, ProcessSpec, Profile, Refusal};
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
@@ -29,7 +31,12 @@ pub(super) struct State {
     pub(super) known: BTreeMap<FileRef, Known>,
     /// The context of each bound device file.
     pub(super) bound: BTreeMap<FileRef, FileRef>,
-    /// Mappings that were ever made: by whom, where, how long.
+    /// A mock device was made. Then no real one is bound: a real IOMMU takes the domain of a mock one for
+    /// its own, and the kernel hangs.
+    pub(super) has_mock: bool,
+    /// A charge of a dead memory map was not given back (K3). What pins or unpins then hangs a real kernel.
+    pub(super) is_stuck: bool,
+    /// Mappings: whose, where, how long.
     pub(super) mappings: Vec<(Pid, Va, u64)>,
     /// Of the last step.
     pub(super) after: Option<After>,
@@ -69,6 +76,8 @@ impl State {
             processes: Vec::new(),
             known: BTreeMap::new(),
             bound: BTreeMap::new(),
+            has_mock: false,
+            is_stuck: false,
             mappings: Vec::new(),
             after: None,
             refusal: None,
@@ -89,13 +98,30 @@ impl State {
 
     fn call(&mut self, pid: Pid, call: &Call) -> Answer {
         let place = Placement::default();
+        let has_dead_owner = self.machine.view().page_sets.iter().any(|set| {
+            set.owner_alive == Some(false) && matches!(set.account, Some(Account::Process(_)))
+        });
         let (answer, refusal) = self.machine.call_explained(pid, call, &place);
         self.refusal = refusal;
-        if let (Ok(Reply::Va(va)), Call::Mmap { length_bytes, .. }) = (&answer, call) {
-            self.mappings.push((pid, *va, *length_bytes));
+        match (&answer, call) {
+            (Ok(Reply::Va(va)), Call::Mmap { length_bytes, .. }) => {
+                self.mappings.push((pid, *va, *length_bytes));
+            }
+            (Ok(_), Call::Munmap { va, .. }) => {
+                self.mappings.retain(|(of, at, _)| (of, at) != (&pid, va));
+            }
+            _ => {}
         }
+        self.is_stuck |= answer == Err(Errno::EINVAL)
+            && matches!(call, Call::ChangeProcess { .. })
+            && has_dead_owner;
         self.note(pid, call, &answer);
         answer
+    }
+
+    /// What a descriptor is open on.
+    fn kind(&self, pid: Pid, fd: Fd) -> Option<FileKind> {
+        Some(self.machine.view().processes.get(&pid)?.descriptors.get(&fd)?.kind)
     }
 
     /// The open file of a descriptor.
@@ -133,7 +159,8 @@ impl State {
                 known.spaces.remove(id);
                 known.others.remove(id);
             }
-            (_, Reply::Ioctl(outcome)) if outcome.result.is_ok() => {
+            (Call::Ioctl { ioctl, .. }, Reply::Ioctl(outcome)) if outcome.result.is_ok() => {
+                self.has_mock |= makes_mock_device(ioctl);
                 known.others.extend(generate::objects(&outcome.bytes));
             }
             _ => {}
@@ -169,6 +196,19 @@ impl<const PROFILE: usize> ReferenceStateMachine for Reference<PROFILE> {
         const PROCESSES_MAX: usize = 4;
         let alive = |pid: &Pid| state.processes.contains(pid) && state.machine.alive(*pid);
         match step {
+            // The other kernel's door takes away only what was mapped through it.
+            Step::Call(pid, Call::Munmap { va, length_bytes }) => {
+                alive(pid) && state.mappings.contains(&(*pid, *va, *length_bytes))
+            }
+            // A socket that is sent over a socket goes when the kernel collects garbage.
+            Step::Call(pid, Call::SendMessage { fds, .. }) => {
+                let is_socket = |fd: &Fd| state.kind(*pid, *fd) == Some(FileKind::Socket);
+                alive(pid) && !fds.iter().any(is_socket)
+            }
+            // Elsewhere than on an eventfd, it may wait.
+            Step::Call(pid, Call::ReadEvent { fd }) => {
+                alive(pid) && state.kind(*pid, *fd) == Some(FileKind::Eventfd)
+            }
             Step::Call(pid, _) | Step::Kill(pid) | Step::Exec(pid) => alive(pid),
             Step::Fork(pid) => alive(pid) && state.alive().len() < PROCESSES_MAX,
             Step::Spawn(_) => state.alive().len() < PROCESSES_MAX,
@@ -202,6 +242,7 @@ impl<const PROFILE: usize> ReferenceStateMachine for Reference<PROFILE> {
                 let image = state.machine.image(*pid, 0);
                 let done = state.machine.call(*pid, &Call::Exec { image });
                 assert_eq!(done, Ok(Reply::Done), "an image can be executed");
+                state.mappings.retain(|(of, ..)| of != pid);
                 None
             }
             Step::Pair(a, b) => {

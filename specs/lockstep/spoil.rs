@@ -48,7 +48,7 @@ pub(super) enum Spoil {
 }
 
 pub(super) fn spoils() -> impl Strategy<Value = Spoil> {
-    prop_oneof![
+    one_of![
         6 => select(vec![0, 1, 2, 3, 7, 8, 0x1000, 0x8000_0000, u32::MAX]).prop_map(Spoil::Word),
         1 => select(vec![0, 1]).prop_map(Spoil::Longer),
         1 => (1..9usize).prop_map(Spoil::Shorter),
