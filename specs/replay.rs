@@ -44,6 +44,7 @@ use handoff_model::view::FileKind;
 use handoff_sim_kernel::{Machine, Placement, Profile, is_modelled};
 use ioctls::Asked;
 use memory::Known;
+use other::FileMaps;
 use std::collections::{BTreeMap, BTreeSet};
 use wires::Wires;
 
@@ -130,6 +131,7 @@ struct Replay {
     files: Files,
     wires: Wires,
     memory: BTreeMap<Pid, Known>,
+    file_maps: FileMaps,
     lost_guests: BTreeSet<Pid>,
     report: Report,
 }
@@ -150,6 +152,7 @@ impl Replay {
             files: Files::default(),
             wires: Wires::default(),
             memory: BTreeMap::new(),
+            file_maps: FileMaps::new(),
             lost_guests: BTreeSet::new(),
             report: Report::default(),
         }
@@ -344,7 +347,7 @@ impl Replay {
     /// free.
     fn prepare(&mut self, made: &Made, asked: &Asked) -> Option<Fd> {
         for range in self.unknown_memory(made) {
-            self.map_anonymous(made.pid, range.start, range.end - range.start);
+            self.supply(made.pid, asked, &range);
         }
         if asked.is(nr::IOMMU_IOAS_MAP_FILE, None) {
             let fd = Fd(asked.word(12)?.cast_signed());

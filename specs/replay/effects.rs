@@ -47,6 +47,7 @@ impl Replay {
             return;
         }
         self.tie(made.pid, &asked);
+        self.note_file_map(made.pid, &asked, recorded);
         let simulated = self.meet(made.pid);
         if let Some(fd) = asked.opened(recorded)
             && let Some(kind) = self.machine.kind_of(simulated, fd)

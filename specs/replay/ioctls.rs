@@ -127,6 +127,13 @@ impl Asked {
         self.long(24).filter(|_| self.is(nr::IOMMU_TEST_CMD, Some(8)))?.try_into().ok()
     }
 
+    /// The IOVA whose memory must be that of the addresses which it names, or it fails.
+    pub(super) fn checked_iova(&self) -> Option<u64> {
+        const CHECKING: &[(u32, usize)] = &[(3, 16), (7, 24)];
+        let is_this = |(op, _): &&(u32, usize)| self.is(nr::IOMMU_TEST_CMD, Some(*op));
+        self.long(CHECKING.iter().find(is_this)?.1)
+    }
+
     /// The addresses that it names.
     pub(super) fn addresses(&self) -> Option<Range<u64>> {
         let (_, _, va, length) =

@@ -11,11 +11,14 @@
 use super::Replay;
 use super::files::Kind;
 use super::ioctls::Asked;
+use handoff_model::argument::Outcome;
 use handoff_model::call::{Call, Made, Reply};
 use handoff_model::ids::{Fd, Pid, Va};
+use handoff_model::request as nr;
 use handoff_model::trace::{Event, Record, made_of};
 use handoff_model::view::FileKind;
 use handoff_sim_kernel::Placement;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// `MFD_HUGETLB`.
@@ -28,6 +31,16 @@ const O_CLOEXEC: u32 = 0x8_0000;
 const PROT_READ_WRITE: u32 = 3;
 /// Where addresses of processes end.
 const VA_END: u64 = 0x7fff_ffff_f000;
+
+/// A file that was mapped for devices, and from where.
+pub(super) struct FileMap {
+    fd: Fd,
+    offset_bytes: u64,
+    length_bytes: u64,
+}
+
+/// By process and IOVA.
+pub(super) type FileMaps = BTreeMap<(Pid, u64), FileMap>;
 
 /// Whether a path is one of a handoff's own files.
 fn is_ours(path: &str) -> bool {
@@ -126,6 +139,48 @@ impl Replay {
             }
             _ => {}
         }
+    }
+
+    /// Notes where a file was mapped for devices.
+    pub(super) fn note_file_map(&mut self, pid: Pid, asked: &Asked, recorded: &Outcome) {
+        const IOVA: usize = 32;
+        if !asked.is(nr::IOMMU_IOAS_MAP_FILE, None) {
+            return;
+        }
+        let iova = recorded.bytes.get(IOVA..).and_then(|rest| rest.first_chunk());
+        let (Some(iova), Some(fd), Some(offset_bytes), Some(length_bytes)) =
+            (iova, asked.word(12), asked.long(16), asked.long(24))
+        else {
+            return;
+        };
+        let map = FileMap { fd: Fd(fd.cast_signed()), offset_bytes, length_bytes };
+        self.file_maps.insert((pid, u64::from_ne_bytes(*iova)), map);
+    }
+
+    /// Gives a process the memory that it must have had. A test that compares addresses with what an IOVA
+    /// leads to tells that they show the file which is mapped there.
+    pub(super) fn supply(&mut self, pid: Pid, asked: &Asked, range: &Range<u64>) {
+        let length_bytes = range.end - range.start;
+        let va = Va(range.start);
+        if let (Some(iova), Some(named)) = (asked.checked_iova(), asked.addresses())
+            && let Some((fd, offset_bytes)) = self.file_at(pid, iova)
+            && let Some(offset_bytes) = (offset_bytes + range.start).checked_sub(named.start)
+        {
+            let simulated = self.meet(pid);
+            let place = Placement { va: Some(va), ..Placement::default() };
+            let call = Call::Mmap { fd: Some(fd), offset_bytes, length_bytes };
+            if self.machine.call_placed(simulated, &call, &place) == Ok(Reply::Va(va)) {
+                return self.memory.entry(pid).or_default().insert(va.0, length_bytes);
+            }
+        }
+        self.map_anonymous(pid, va.0, length_bytes);
+    }
+
+    /// Which byte of which file of a process an IOVA leads to, as it was mapped last.
+    fn file_at(&self, pid: Pid, iova: u64) -> Option<(Fd, u64)> {
+        let ((_, first), map) = self.file_maps.range((pid, 0)..=(pid, iova)).next_back()?;
+        let within = iova - first;
+        (within < map.length_bytes).then_some((map.fd, map.offset_bytes + within))
     }
 
     /// What of the memory that a call names is not known.

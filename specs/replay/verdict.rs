@@ -12,6 +12,7 @@ use super::ioctls::Asked;
 use handoff_model::argument::{HexBytes, Outcome};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
+use handoff_model::ids::PAGE_BYTES;
 use handoff_model::request as nr;
 
 /// The most of a buffer that a recorder keeps.
@@ -43,8 +44,13 @@ const UNKNOWN: &[Unknown] = &[
         request: nr::IOMMU_HWPT_INVALIDATE,
         op: None,
         pointer: 8,
-        when: |asked| asked.word(20).is_some_and(|length| length > 4096),
-        why: "an entry longer than a page runs over what else is on the caller's stack: the argument",
+        when: |asked| {
+            asked
+                .word(20)
+                .zip(asked.word(24))
+                .is_some_and(|(length, count)| u64::from(length) * u64::from(count) > PAGE_BYTES)
+        },
+        why: "entries of more than a page run over what else is on the caller's stack: the argument",
     },
 ];
 

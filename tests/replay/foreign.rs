@@ -205,3 +205,19 @@ fn every_byte_of_a_structure_is_compared() {
     let story = report.stories[0].to_string();
     assert!(story.ends_with("structure, bytes 8 to 8: recorded 02, simulated 01"), "{story}");
 }
+
+/// A test of what an IOVA leads to tells where the process maps the file that was mapped there.
+#[test]
+fn an_unrecorded_mapping_of_a_file_is_learnt_from_the_test_that_compares_it() {
+    let map_file = r#""sys":"ioctl","fd":4,"req":15247,"in":"28000000060000000100000005000000000000000000000000100000000000000000000000000000","out":"28000000060000000100000005000000000000000000000000100000000000000000000100000000","ret":0"#;
+    let check = r#""sys":"ioctl","fd":4,"req":15264,"in":"480000000300000004000000000000000000000100000000001000000000000000d0dec3627f00000000000000000000000000000000000000000000000000000000000000000000","out":"480000000300000004000000000000000000000100000000001000000000000000d0dec3627f00000000000000000000000000000000000000000000000000000000000000000000","ret":0"#;
+    let memfd = r#""sys":"memfd","name":"x","flags":0,"ret":5"#;
+    is_followed(&[
+        (1, OPEN_AT_4),
+        (1, ALLOC_ON_4),
+        (1, MOCK_ON_1),
+        (1, memfd),
+        (1, map_file),
+        (1, check),
+    ]);
+}
