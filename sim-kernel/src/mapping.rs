@@ -41,7 +41,7 @@ pub(crate) struct BarVma {
 }
 
 impl BarVma {
-    fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.va + self.pages * PAGE_BYTES
     }
 

@@ -118,10 +118,15 @@ impl Machine {
         if at >= self.bar_bytes(id, index) {
             return Err(refuse(Errno::EINVAL));
         }
-        if self.device(id).command & MEMORY == 0 {
+        if !self.has_memory_on(id) {
             return Err(refuse(Errno::EIO));
         }
         Ok(RegionAccess::Bar(length_bytes.min(BAR0_BYTES - at)))
+    }
+
+    /// `__vfio_pci_memory_enabled`: whether its BARs answer.
+    pub(crate) fn has_memory_on(&self, id: DeviceId) -> bool {
+        self.device(id).command & MEMORY != 0
     }
 
     /// How long a BAR is (`pci_resource_len`).

@@ -10,6 +10,7 @@
 //! `drivers/vfio/vfio_iommu_type1.c`.
 
 use crate::account::Owner;
+use crate::file::File;
 use crate::machine::Machine;
 use crate::refusal::{Answered, refuse};
 use crate::slots::ContainerId;
@@ -27,6 +28,9 @@ impl Machine {
     }
 
     pub(crate) fn pin_new_dma(&mut self, pid: Pid, dma: &mut Dma) -> Answered<()> {
+        if self.shows_bar(pid, dma) {
+            return Ok(());
+        }
         let caller = self.owner(pid);
         let pages = self.leading_pages(caller, dma);
         if !dma.lock_cap {
@@ -40,6 +44,18 @@ impl Machine {
         dma.locked_pages += pages;
         self.lock(dma.mm, pages);
         Ok(())
+    }
+
+    /// `follow_fault_pfn`: whether the caller has a BAR at these addresses, and its device answers. A BAR is no
+    /// memory: nothing is pinned and nobody pays.
+    fn shows_bar(&self, pid: Pid, dma: &Dma) -> bool {
+        let end = dma.vaddr + dma.size_bytes;
+        let mut bars = self.process(pid).bars.iter();
+        let bar = bars.find(|bar| bar.va <= dma.vaddr && end <= bar.end());
+        bar.is_some_and(|bar| match self.file(bar.file) {
+            File::Device(file) => self.has_memory_on(file.device),
+            _ => unreachable!("only devices have BARs"),
+        })
     }
 
     /// How many pages there are before the first that is not.

@@ -60,7 +60,7 @@ fn device_of(event: &Event, opened: &mut BTreeMap<(Pid, Fd), Device>) -> Option<
             if event.succeeded() =>
         {
             let group = path.strip_prefix(GROUPS)?.parse().ok()?;
-            let end = input.iter().position(|byte| *byte == 0).unwrap_or(input.len());
+            let end = input.iter().position(|byte| b"\0 ".contains(byte)).unwrap_or(input.len());
             let name = String::from_utf8_lossy(&input[..end]).into_owned();
             let device = Device::OfGroup(group, name);
             opened.insert((event.pid, made()?), device.clone());
@@ -81,7 +81,8 @@ fn usual(device: &Device) -> DeviceSpec {
             DeviceSpec::new(path.rsplit('/').next().unwrap_or(path), path, kind)
         }
         Device::OfGroup(group, name) => {
-            DeviceSpec { group: *group, ..DeviceSpec::new(name, name, kind) }
+            let address = name.clone();
+            DeviceSpec { group: *group, address, ..DeviceSpec::new(name, name, kind) }
         }
     }
 }
