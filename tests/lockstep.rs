@@ -34,17 +34,17 @@ fn finds(other: Profile, shown_by: &[&str], steps_max: usize) {
 
 #[test]
 fn a_mended_double_charge_is_found() {
-    finds(newest().without(Quirk::DoubleCharge), &["IOMMU_IOAS_CHANGE_PROCESS"], 14);
+    finds(newest().without(Quirk::DoubleCharge), &["IOMMU_IOAS_CHANGE_PROCESS"], 20);
 }
 
 #[test]
 fn a_mended_drift_of_vm_pin_is_found() {
-    finds(newest().without(Quirk::PinnedDrift), &["IOMMU_IOAS_CHANGE_PROCESS"], 14);
+    finds(newest().without(Quirk::PinnedDrift), &["IOMMU_IOAS_CHANGE_PROCESS"], 20);
 }
 
 #[test]
 fn a_mended_charge_of_a_dead_owner_is_found() {
-    finds(newest().without(Quirk::DeadOwner), &["IOMMU_IOAS_CHANGE_PROCESS"], 14);
+    finds(newest().without(Quirk::DeadOwner), &["IOMMU_IOAS_CHANGE_PROCESS"], 20);
 }
 
 #[test]

@@ -90,6 +90,7 @@ impl Bench {
         Call::IoasUnmap { iommufd, ioas, iova, length_bytes: PAGE_BYTES }
     }
 
+    #[expect(clippy::unused_self, reason = "one of the calls")]
     fn change_process(&self) -> (Pid, Call) {
         // The descriptor that came with the message: after the socket.
         (NEW, Call::ChangeProcess { iommufd: Fd(4), reserved: 0 })

@@ -3,6 +3,7 @@
 use handoff_model::argument::{Argument, Ioctl, Pointee, Structure};
 use handoff_model::call::Call;
 use handoff_model::ids::Fd;
+use handoff_model::request as nr;
 use handoff_model::uapi;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -67,6 +68,12 @@ pub(super) fn spoil(call: &Call, at: prop::sample::Index, how: Spoil) -> Option<
     match how {
         Spoil::Word(word) => {
             let place = at.index(bytes.len() / 4) * 4;
+            // Small numbers are descriptors that every process has, on other things in other worlds.
+            let is_fd = matches!(request, nr::IOMMU_IOAS_MAP_FILE | nr::VFIO_DEVICE_SET_IRQS)
+                || request == nr::VFIO_DEVICE_BIND_IOMMUFD;
+            if is_fd && word < 3 {
+                return None;
+            }
             let is_pointer = structure.pointees.iter().any(|p| (p.at..p.at + 8).contains(&place));
             if !is_pointer {
                 bytes[place..place + 4].copy_from_slice(&word.to_ne_bytes());

@@ -59,8 +59,7 @@ impl Answer {
     pub(crate) fn is_transient(&self, op: Op) -> bool {
         match op {
             Op::ChangeProcess(_) | Op::Unmap(_) => *self == Self::Ebusy,
-            Op::Copy(..) => *self == Self::Enoent,
-            Op::Access(_) => *self == Self::Enoent,
+            Op::Copy(..) | Op::Access(_) => *self == Self::Enoent,
             Op::Map(..) | Op::Attach(_) => false,
         }
     }
