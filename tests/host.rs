@@ -24,7 +24,6 @@ const TESTS: &[&str] = &[
     "sweep",
     "conform",
     "lockstep",
-    "lockstep-broken",
     "no-right",
     "no-device",
     "no-driver",
