@@ -32,10 +32,14 @@ const DEVICES: [(Device, &str, &str, DeviceKind); 7] = [
     (Device::Tied, "tied", "/dev/vfio/devices/vfio6", DeviceKind::Mdev { needs_kvm: true }),
 ];
 
+/// How many mappings a type1 container takes: few, so that a row can have them all.
+pub const DMA_ENTRY_LIMIT: u32 = 16;
+
 impl Simulated {
     /// The kernel of a profile.
     pub fn new(profile: Profile) -> Self {
         let mut empty = Machine::new(profile);
+        empty.set_dma_entry_limit(DMA_ENTRY_LIMIT);
         for (device, name, path, kind) in DEVICES {
             let mut spec = DeviceSpec::new(name, path, kind);
             match device {

@@ -13,8 +13,6 @@ pub struct Untested {
 
 const TWO_THREADS: &str = "takes two calls at once in one context; here a call is atomic";
 const NO_CALL: &str = "takes a system call that a handoff does not make";
-const LEGACY: &str =
-    "groups with type1 containers: not modelled; nothing of theirs can be handed over";
 const LUO: &str = "out of scope: live update of the kernel itself (LUO, KHO)";
 const NO_VIEW: &str =
     "not observable: no call shows the private memory of another process to a row";
@@ -31,18 +29,6 @@ pub const UNTESTED: &[Untested] = &[
     untested("CHANGE_PROCESS during a MAP or UNMAP of another thread is EBUSY (K7)", TWO_THREADS),
     untested("MADV_DONTNEED on a shared mapping keeps it the device's memory", NO_CALL),
     untested("after a fork a child's private pages are copies, not those of the device", NO_VIEW),
-    untested("VFIO_SET_IOMMU: EINVAL without a group or twice, ENODEV for a type", LEGACY),
-    untested("GROUP_SET_CONTAINER: EBADF, EBADFD, EINVAL twice; UNSET EINVAL, EBUSY", LEGACY),
-    untested("GET_DEVICE_FD before SET_IOMMU is EINVAL", LEGACY),
-    untested("type1 MAP_DMA: EINVAL, EOVERFLOW, EEXIST, and outside its ranges EINVAL", LEGACY),
-    untested("type1 charges VmLck at once, not VmPin, and counts also with CAP_IPC_LOCK", LEGACY),
-    untested("type1 UNMAP_DMA of nothing is 0; v2 does not cut: EINVAL", LEGACY),
-    untested("UNMAP_DMA with ALL takes no range", LEGACY),
-    untested("UNMAP_DMA with VADDR invalidates all or none, DMA goes on", LEGACY),
-    untested("MAP_DMA with VADDR: ENOENT, EINVAL unless exact, moves the charge", LEGACY),
-    untested("while a vaddr is invalid MAP and plain UNMAP are allowed", LEGACY),
-    untested("after exec only the new memory map is charged by MAP_DMA with VADDR", LEGACY),
-    untested("UPDATE_VADDR is told only after SET_IOMMU", LEGACY),
     untested("/dev/liveupdate is exclusive; an unknown number there is EINVAL", LUO),
     untested("sessions: names EINVAL, EEXIST, ENOENT; their files are CLOEXEC", LUO),
     untested("PRESERVE_FD: EBADF, EEXIST, EBUSY, ENOENT for all but memfds", LUO),

@@ -18,7 +18,7 @@ fn change_process(iommufd: Fd) -> Call {
 }
 
 /// Lets the device do DMA.
-fn be_master(b: &mut Bench<'_>, pid: Pid, device: Fd) -> Done {
+pub(super) fn be_master(b: &mut Bench<'_>, pid: Pid, device: Fd) -> Done {
     let read = Call::ReadAt { fd: device, offset_bytes: COMMAND_OFFSET, length_bytes: 2 };
     let command = match b.ok(pid, &read)? {
         Reply::Bytes(bytes) => u16::from_le_bytes([bytes[0], bytes[1]]) | BUS_MASTER,

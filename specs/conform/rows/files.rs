@@ -84,6 +84,12 @@ pub(super) const ROWS: &[Row] = &[
             b.refuses(p, &Call::ReadEvent { fd: iommufd }, Errno::EINVAL)
         },
     ),
+    row("files/map-iommufd", "an iommufd has nothing to map without a viommu", &[], |b| {
+        let p = b.process();
+        let fd = Some(b.iommufd(p)?);
+        let map = Call::Mmap { fd, offset_bytes: 0, length_bytes: PAGE_BYTES };
+        b.refuses(p, &map, Errno::ENXIO)
+    }),
     row("files/ctrunc", "descriptors without room are closed, and MSG_CTRUNC tells", EDU, |b| {
         let (p, q) = (b.process(), b.process());
         let e = b.fd(p, &Call::Eventfd)?;

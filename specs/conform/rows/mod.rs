@@ -11,6 +11,7 @@ mod dma;
 mod events;
 mod features;
 mod files;
+mod group;
 mod header;
 mod hwpt;
 mod ioas;
@@ -23,6 +24,7 @@ mod mock;
 mod nested;
 mod processes;
 mod regions;
+mod type1;
 
 use super::Row;
 
@@ -39,6 +41,7 @@ const TOPICS: &[&[Row]] = &[
     events::ROWS,
     features::ROWS,
     files::ROWS,
+    group::ROWS,
     header::ROWS,
     hwpt::ROWS,
     ioas::ROWS,
@@ -50,6 +53,7 @@ const TOPICS: &[&[Row]] = &[
     nested::ROWS,
     processes::ROWS,
     regions::ROWS,
+    type1::ROWS,
 ];
 
 /// Every row.
