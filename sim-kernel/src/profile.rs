@@ -154,7 +154,7 @@ impl Profile {
 
     /// What a domain of Intel's says to an address that it does not translate.
     pub(crate) fn map_beyond_aperture(self) -> Errno {
-        if self.release >= Release::V7_2 { Errno::Other(34) } else { Errno::EFAULT }
+        if self.release >= Release::V7_2 { Errno::ERANGE } else { Errno::EFAULT }
     }
 
     /// Whether an iommufd can be mapped, for a viommu's registers (6.17, `iommufd_fops_mmap`).

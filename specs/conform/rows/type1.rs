@@ -289,7 +289,7 @@ pub(super) const ROWS: &[Row] = &[
     row("type1/joined-late", "a group joins what it can translate", BOTH, |b| {
         let p = b.process();
         let va = b.mmap(p, None, 1)?.0;
-        for (iova, errno) in [(MSI_WINDOW, Errno::EINVAL), (BEYOND, Errno::Other(34))] {
+        for (iova, errno) in [(MSI_WINDOW, Errno::EINVAL), (BEYOND, Errno::ERANGE)] {
             let Legacy { container, group: mdev } = ready(b, p, Device::Mtty, V2)?;
             b.ok(p, &map(container, va, iova, 1))?;
             let group = open_group(b, p, Device::Edu)?;
