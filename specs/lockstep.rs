@@ -206,6 +206,9 @@ fn lockstep<const PROFILE: usize>(
             continue;
         }
         state = Reference::<PROFILE>::apply(state, step);
+        if let Err(broken) = state.machine.audit() {
+            panic!("after {step:?}: {broken}");
+        }
         let expected = state.after.clone().expect("a step has been done");
         (other.tell)(step);
         let after = perform(other.arm, step, &expected);

@@ -260,12 +260,12 @@ fn region_offset(device: Fd, index: u32) -> Result<u64, Errno> {
 
 fn read_exactly<const N: usize>(device: Fd, offset_bytes: u64) -> Result<[u8; N], Errno> {
     let mut bytes = [0; N];
-    let read = rustix::io::pread(sys::borrow(device)?, &mut bytes, offset_bytes);
+    let read = rustix::io::pread(sys::borrow(device), &mut bytes, offset_bytes);
     if read.map_err(sys::errno)? == N { Ok(bytes) } else { Err(Errno::EIO) }
 }
 
 fn write_exactly(device: Fd, offset_bytes: u64, bytes: &[u8]) -> Result<(), Errno> {
-    let written = rustix::io::pwrite(sys::borrow(device)?, bytes, offset_bytes);
+    let written = rustix::io::pwrite(sys::borrow(device), bytes, offset_bytes);
     if written.map_err(sys::errno)? == bytes.len() { Ok(()) } else { Err(Errno::EIO) }
 }
 

@@ -135,7 +135,7 @@ impl Guest for EduGuest {
             Phase::Running(_) => return Err(Errno::EBUSY),
             Phase::Stopped(state) => state.to_json(),
         };
-        let written = rustix::io::pwrite(sys::borrow(fd)?, &state, 0).map_err(sys::errno)?;
+        let written = rustix::io::pwrite(sys::borrow(fd), &state, 0).map_err(sys::errno)?;
         if written == state.len() { Ok(()) } else { Err(Errno::ENOSPC) }
     }
 

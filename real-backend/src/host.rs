@@ -93,13 +93,13 @@ impl Kernel for Host {
             Call::Open { path } => new_fd(open(path)),
             Call::Close { fd } => done(sys::close(*fd)),
             Call::Dup { fd } => {
-                new_fd(rustix::io::fcntl_dupfd_cloexec(sys::borrow(*fd)?, 0).map_err(sys::errno))
+                new_fd(rustix::io::fcntl_dupfd_cloexec(sys::borrow(*fd), 0).map_err(sys::errno))
             }
             Call::SetCloexec { fd, on } => done(set_cloexec(*fd, *on)),
             Call::Stat { fd } => stat(*fd),
             Call::Memfd { name } => new_fd(memfd(name)),
             Call::Truncate { fd, length_bytes } => {
-                done(rustix::fs::ftruncate(sys::borrow(*fd)?, *length_bytes).map_err(sys::errno))
+                done(rustix::fs::ftruncate(sys::borrow(*fd), *length_bytes).map_err(sys::errno))
             }
             Call::SealSize { fd } => done(add_seals(*fd, SealFlags::SHRINK | SealFlags::GROW)),
             Call::AddSeals { fd, seals } => {
@@ -171,11 +171,11 @@ fn eventfd() -> Result<OwnedFd, Errno> {
 
 fn set_cloexec(fd: Fd, on: bool) -> Result<(), Errno> {
     let flags = if on { FdFlags::CLOEXEC } else { FdFlags::empty() };
-    rustix::io::fcntl_setfd(sys::borrow(fd)?, flags).map_err(sys::errno)
+    rustix::io::fcntl_setfd(sys::borrow(fd), flags).map_err(sys::errno)
 }
 
 fn stat(fd: Fd) -> Answer {
-    let stat = rustix::fs::fstat(sys::borrow(fd)?).map_err(sys::errno)?;
+    let stat = rustix::fs::fstat(sys::borrow(fd)).map_err(sys::errno)?;
     Ok(Reply::Stat { inode: stat.st_ino, length_bytes: stat.st_size.cast_unsigned() })
 }
 
@@ -185,23 +185,23 @@ fn reopen_read_only(fd: Fd) -> Result<OwnedFd, Errno> {
 }
 
 fn add_seals(fd: Fd, seals: SealFlags) -> Result<(), Errno> {
-    rustix::fs::fcntl_add_seals(sys::borrow(fd)?, seals).map_err(sys::errno)
+    rustix::fs::fcntl_add_seals(sys::borrow(fd), seals).map_err(sys::errno)
 }
 
 fn punch_hole(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<(), Errno> {
     let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    rustix::fs::fallocate(sys::borrow(fd)?, mode, offset_bytes, length_bytes).map_err(sys::errno)
+    rustix::fs::fallocate(sys::borrow(fd), mode, offset_bytes, length_bytes).map_err(sys::errno)
 }
 
 /// One `pwrite`; → how much was written.
 pub(crate) fn write_at(fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Errno> {
-    let written = rustix::io::pwrite(sys::borrow(fd)?, bytes, offset_bytes).map_err(sys::errno)?;
+    let written = rustix::io::pwrite(sys::borrow(fd), bytes, offset_bytes).map_err(sys::errno)?;
     Ok(written as u64)
 }
 
 /// One `pread`. ENOMEM when the buffer cannot be had.
 pub(crate) fn read_at(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<Vec<u8>, Errno> {
-    let fd = sys::borrow(fd)?;
+    let fd = sys::borrow(fd);
     let length = usize::try_from(length_bytes).map_err(|_| Errno::ENOMEM)?;
     if length == 0 {
         rustix::io::pread(fd, &mut [0; 0][..], offset_bytes).map_err(sys::errno)?;
@@ -218,7 +218,7 @@ pub(crate) fn read_at(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<Ve
 
 /// One `read`. ENOMEM when the length is none.
 fn read(fd: Fd, length_bytes: u64) -> Result<Vec<u8>, Errno> {
-    let fd = sys::borrow(fd)?;
+    let fd = sys::borrow(fd);
     let length = usize::try_from(length_bytes).map_err(|_| Errno::ENOMEM)?;
     let mut bytes = vec![0; length];
     let read = rustix::io::read(fd, &mut bytes).map_err(sys::errno)?;
@@ -228,18 +228,18 @@ fn read(fd: Fd, length_bytes: u64) -> Result<Vec<u8>, Errno> {
 
 /// One `write`.
 fn write(fd: Fd, bytes: &[u8]) -> Result<u64, Errno> {
-    let written = rustix::io::write(sys::borrow(fd)?, bytes).map_err(sys::errno)?;
+    let written = rustix::io::write(sys::borrow(fd), bytes).map_err(sys::errno)?;
     Ok(written as u64)
 }
 
 /// `write` of an eventfd.
 fn write_event(fd: Fd, count: u64) -> Result<(), Errno> {
-    rustix::io::write(sys::borrow(fd)?, &count.to_ne_bytes()).map_err(sys::errno).map(drop)
+    rustix::io::write(sys::borrow(fd), &count.to_ne_bytes()).map_err(sys::errno).map(drop)
 }
 
 /// `read` of an eventfd: its count, which becomes zero. EAGAIN when it was zero.
 pub(crate) fn read_event(fd: Fd) -> Result<u64, Errno> {
     let mut count = [0; 8];
-    rustix::io::read(sys::borrow(fd)?, &mut count).map_err(sys::errno)?;
+    rustix::io::read(sys::borrow(fd), &mut count).map_err(sys::errno)?;
     Ok(u64::from_ne_bytes(count))
 }

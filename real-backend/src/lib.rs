@@ -24,6 +24,7 @@ pub mod clock;
 pub mod descriptors;
 pub mod doctor;
 pub mod edu;
+mod fail_nth;
 pub mod family;
 pub mod guest;
 pub mod host;

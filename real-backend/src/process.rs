@@ -74,11 +74,12 @@ fn c_string(text: &OsString) -> Result<CString, NulError> {
 
 /// Returns when the process has exited. EBADF, EINTR.
 pub(crate) fn await_exit(pidfd: Fd) -> Result<(), Errno> {
-    let mut ended = [PollFd::from_borrowed_fd(sys::borrow(pidfd)?, PollFlags::IN)];
-    rustix::event::poll(&mut ended, None).map(drop).map_err(sys::errno)
+    let mut ended = [PollFd::from_borrowed_fd(sys::borrow(pidfd), PollFlags::IN)];
+    rustix::event::poll(&mut ended, None).map_err(sys::errno)?;
+    if ended[0].revents().contains(PollFlags::NVAL) { Err(Errno::EBADF) } else { Ok(()) }
 }
 
 /// ESRCH when it is gone, EPERM, EBADF.
 pub(crate) fn kill(pidfd: Fd) -> Result<(), Errno> {
-    rustix::process::pidfd_send_signal(sys::borrow(pidfd)?, Signal::KILL).map_err(sys::errno)
+    rustix::process::pidfd_send_signal(sys::borrow(pidfd), Signal::KILL).map_err(sys::errno)
 }

@@ -25,9 +25,8 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 }
 
 pub(crate) fn send(socket: Fd, bytes: &[u8], fds: &[Fd]) -> Result<(), Errno> {
-    let socket = sys::borrow(socket)?;
-    let rights: Vec<BorrowedFd<'_>> =
-        fds.iter().map(|fd| sys::borrow(*fd)).collect::<Result<_, _>>()?;
+    let socket = sys::borrow(socket);
+    let rights: Vec<BorrowedFd<'_>> = fds.iter().map(|fd| sys::borrow(*fd)).collect();
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(rights.len()))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !rights.is_empty() {
@@ -62,7 +61,7 @@ pub(crate) fn receive_few(socket: Fd, fds_max: usize) -> Answer {
 }
 
 fn receive_into(socket: Fd, wait: bool, space: &mut [MaybeUninit<u8>]) -> Answer {
-    let socket = sys::borrow(socket)?;
+    let socket = sys::borrow(socket);
     let mut bytes = vec![0; MESSAGE_BYTES_MAX];
     let mut control = RecvAncillaryBuffer::new(space);
     let dontwait = if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
@@ -83,5 +82,5 @@ fn rights(message: RecvAncillaryMessage<'_>) -> Vec<OwnedFd> {
 }
 
 pub(crate) fn shutdown_receive(socket: Fd) -> Result<(), Errno> {
-    rustix::net::shutdown(sys::borrow(socket)?, Shutdown::Read).map_err(sys::errno)
+    rustix::net::shutdown(sys::borrow(socket), Shutdown::Read).map_err(sys::errno)
 }

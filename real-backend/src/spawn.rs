@@ -66,7 +66,7 @@ pub fn spawn(image: &Path, argv: &[OsString], inherited: OwnedFd) -> Result<Spaw
 /// `/dev/null` as standard input.
 pub fn take_inherited() -> Result<Fd, Errno> {
     let inherited =
-        rustix::io::fcntl_dupfd_cloexec(sys::borrow(INHERITED)?, 3).map_err(sys::errno)?;
+        rustix::io::fcntl_dupfd_cloexec(sys::borrow(INHERITED), 3).map_err(sys::errno)?;
     let null = File::open("/dev/null").map_err(|error| sys::io_errno(&error))?;
     sys::redirect(Fd(null.as_raw_fd()), INHERITED)?;
     Ok(Fd(inherited.into_raw_fd()))

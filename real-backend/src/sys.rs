@@ -40,14 +40,13 @@ pub(crate) fn io_errno(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_number)
 }
 
-/// The number as something that rustix takes. EBADF for a negative one, which no table has.
-pub(crate) fn borrow(fd: Fd) -> Result<BorrowedFd<'static>, Errno> {
-    if fd.0 < 0 {
-        return Err(Errno::EBADF);
-    }
+/// The number as something that rustix takes. For a negative one the highest of all, which no table
+/// has either, so that the kernel says EBADF when its turn comes.
+pub(crate) fn borrow(fd: Fd) -> BorrowedFd<'static> {
+    let number = if fd.0 < 0 { i32::MAX } else { fd.0 };
     // SAFETY: not -1. Whether the number is open is the kernel's to say: it is passed to system
     // calls only, and a process that hands descriptors about by number accepts EBADF.
-    Ok(unsafe { BorrowedFd::borrow_raw(fd.0) })
+    unsafe { BorrowedFd::borrow_raw(number) }
 }
 
 /// `close(fd)`.
@@ -142,6 +141,18 @@ pub(crate) fn ioctl(call: &Call) -> Answer {
         Call::Ioctl { .. } => guarded::ioctl(fd, &ioctl),
         _ => plain_ioctl(fd, ioctl),
     };
+    uapi::answer(call, outcome)
+}
+
+/// [`ioctl`] with something done right before the system call, and right after it.
+pub(crate) fn ioctl_between(call: &Call, before: impl FnOnce(), after: impl FnOnce()) -> Answer {
+    let (fd, ioctl) = uapi::encode(call).ok_or(Errno::ENOTTY)?;
+    let outcome = guarded::ioctl_by(&ioctl, |argument| {
+        before();
+        let result = raw_ioctl(fd, ioctl.request, argument);
+        after();
+        result
+    });
     uapi::answer(call, outcome)
 }
 

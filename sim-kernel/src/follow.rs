@@ -13,7 +13,7 @@ use crate::process::Process;
 use crate::shared::Shared;
 use crate::slots::FileId;
 use handoff_model::ids::{Fd, Pid, Uid};
-use handoff_model::view::FileKind;
+use handoff_model::view::{FileKind, FileRef};
 
 impl Machine {
     /// A child with its parent's descriptors, memory map, user, capability and limit, and without a
@@ -43,6 +43,11 @@ impl Machine {
     /// What a descriptor is open on, where it is open.
     pub fn kind_of(&self, pid: Pid, fd: Fd) -> Option<FileKind> {
         self.descriptor(pid, fd).ok().map(|slot| crate::view::kind(self.file(slot.file)))
+    }
+
+    /// The open file of a descriptor, where it is open, as views name it.
+    pub fn file_of(&self, pid: Pid, fd: Fd) -> Option<FileRef> {
+        self.descriptor(pid, fd).ok().map(|slot| crate::view::file_ref(slot.file))
     }
 
     /// Makes a process one of this user, with or without `CAP_IPC_LOCK`.

@@ -49,6 +49,8 @@ pub struct Machine {
     pub(crate) books: Shared<Books>,
     /// Counts down to the allocation that fails; 0: none does, as always between calls (`fail_nth`).
     pub(crate) failing: u32,
+    /// Whose call is under way; nobody's between calls.
+    pub(crate) current: Option<Pid>,
 }
 
 /// The numbers that a recorded kernel gave, to be given again in a replay. A number that is taken
@@ -80,6 +82,7 @@ impl Machine {
             containers_by_iommufd: false,
             books: Shared::default(),
             failing: 0,
+            current: None,
         }
     }
 
@@ -132,6 +135,13 @@ impl Machine {
         place: &Placement,
     ) -> (Answer, Option<Refusal>) {
         assert!(self.alive(pid), "a dead process makes no calls");
+        self.current = Some(pid);
+        let answered = self.dispatch(pid, call, place);
+        self.current = None;
+        answered
+    }
+
+    fn dispatch(&mut self, pid: Pid, call: &Call, place: &Placement) -> (Answer, Option<Refusal>) {
         let answered = (self.file_call(pid, call, place))
             .or_else(|| self.event_call(pid, call, place))
             .or_else(|| self.queue_call(pid, call))

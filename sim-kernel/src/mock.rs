@@ -113,7 +113,7 @@ impl Machine {
         self.make_mock_device(ucmd, flags)
     }
 
-    /// `iommufd_test_mock_domain`: EINVAL (flags), then as attaching. The numbers are those of the
+    /// `iommufd_test_mock_domain`: EINVAL (flags), ENOENT (itself), then as attaching. The numbers are those of the
     /// stdev, the device, and then of what attaching makes.
     fn make_mock_device(&mut self, ucmd: &mut Ucmd<'_>, flags: u32) -> Answered<()> {
         if flags & !(NO_DIRTY | PASID) != 0 {
@@ -129,6 +129,10 @@ impl Machine {
             let stdev = table.insert(Object::Stdev { idev: ObjectId(0) });
             let idev = table.insert(Object::Device { hardware, hwpt: None });
             table.objects.insert(stdev, Object::Stdev { idev });
+            // The stdev's number is taken, and not yet one that can be looked up.
+            if page_table == stdev {
+                return Err(refuse(Errno::ENOENT));
+            }
             let (hwpt, _) = machine.attach_device(context, idev, page_table)?;
             for (at, id) in [stdev, hwpt, idev].into_iter().enumerate() {
                 ucmd.cmd.set_u32(UNION + 4 * at, id.0);

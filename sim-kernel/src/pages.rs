@@ -158,16 +158,16 @@ impl PageSet {
 
 impl Machine {
     /// Which pages are there now. EFAULT for addresses that are not mapped, or whose memory map is
-    /// dead, or behind the end of the file; EINVAL for a file without pages, or behind its end.
+    /// dead, or behind the end of the file; EOVERFLOW (the top of the caller's addresses); EINVAL for a file without pages, or behind its end.
     pub(crate) fn resolve(&self, set: &PageSet, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
         match set.source {
-            Source::User(va) => self.resolve_user(set.owner, va, range),
+            Source::User(va) => self.resolve_near(set.owner, va, range),
             Source::File(file, first) => self.resolve_file(file, first, range),
             Source::DmaBuf(..) => Ok(Vec::new()),
         }
     }
 
-    /// `pin_user_pages_remote`.
+    /// `pin_user_pages_remote`. EFAULT.
     pub(crate) fn resolve_user(
         &self,
         owner: Owner,
@@ -196,10 +196,20 @@ impl Machine {
         Ok(pins)
     }
 
-    /// The page of the caller's own memory at an address (`get_user_pages_fast`). EFAULT.
+    /// `pin_user_pages_fast`, where the memory is the caller's own: EOVERFLOW where the pages would end beyond
+    /// all addresses. Then as [`Self::resolve_user`].
+    fn resolve_near(&self, owner: Owner, va: u64, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
+        let is_near = self.current.is_some_and(|pid| self.mm(pid) == owner.mm);
+        if is_near && va.checked_add(range.end * PAGE_BYTES).is_none() {
+            return Err(refuse(Errno::EOVERFLOW));
+        }
+        self.resolve_user(owner, va, range)
+    }
+
+    /// The page of the caller's own memory at an address (`get_user_pages_fast`). EOVERFLOW, EFAULT.
     pub(crate) fn present(&self, pid: Pid, va: u64) -> Result<Pin, Refusal> {
         let page = va - va % PAGE_BYTES;
-        let pins = self.resolve_user(self.owner(pid), page, 0..1)?;
+        let pins = self.resolve_near(self.owner(pid), page, 0..1)?;
         Ok(pins[0])
     }
 

@@ -20,7 +20,7 @@ use handoff_model::view::{
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-fn file_ref(file: FileId) -> FileRef {
+pub(crate) fn file_ref(file: FileId) -> FileRef {
     FileRef(file.0.into())
 }
 

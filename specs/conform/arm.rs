@@ -34,6 +34,10 @@ pub trait Arm {
     /// [`Arm::call`], with the place where a new mapping should go, which is free.
     fn call_at(&mut self, pid: Pid, call: &Call, place: Option<Va>) -> Answer;
 
+    /// Makes an ioctl of which the nth allocation or pin fails, counted from 1; → whether it came to that.
+    /// Only where an arm does not lack [`Need::FailNth`].
+    fn call_failing(&mut self, pid: Pid, call: &Call, nth: u32) -> (Answer, bool);
+
     /// VmPin and VmLck of a living process, in pages; below zero where the kernel's counter has wrapped.
     fn locked(&mut self, pid: Pid) -> (i64, i64);
 

@@ -75,7 +75,7 @@ impl<'a> Bench<'a> {
         Some(Mismatch { what, story: self.story.clone() })
     }
 
-    fn wrong<T>(&self, what: String) -> Done<T> {
+    pub(super) fn wrong<T>(&self, what: String) -> Done<T> {
         Err(Mismatch { what, story: self.story.clone() })
     }
 
@@ -161,6 +161,14 @@ impl<'a> Bench<'a> {
     /// Calls that must be refused.
     pub fn all_refused(&mut self, pid: Pid, table: &[(Call, Errno)]) -> Done {
         table.iter().try_for_each(|(call, errno)| self.refuses(pid, call, *errno))
+    }
+
+    /// An ioctl of which the nth allocation fails; → what came back, also of one as bytes, and whether it came to that.
+    pub fn failing(&mut self, pid: Pid, call: &Call, nth: u32) -> Done<(Answer, bool)> {
+        let (answer, came_to_it) = self.arm.call_failing(pid, call, nth);
+        let said = words::call(call, &answer, &|fd| format!("fd {fd}"));
+        self.tell(&format!("{pid}: {said}, its allocation {nth} fails: {came_to_it}"));
+        Ok((errno(call, &answer).map_or(answer, Err), came_to_it))
     }
 
     /// An ioctl as bytes that must succeed.

@@ -153,10 +153,12 @@ impl Arm for Real {
     fn clear(&mut self) {
         self.trouble = None;
         self.round += 1;
-        for mut puppet in std::mem::take(&mut self.puppets).into_iter().flatten() {
-            if let Err(trouble) = puppet.kill() {
-                self.trouble = Some(format!("a process that shall end: {trouble}"));
-            }
+        let puppets: Vec<Puppet> =
+            std::mem::take(&mut self.puppets).into_iter().flatten().collect();
+        let struck = puppets.iter().try_for_each(Puppet::strike);
+        let ended = puppets.into_iter().try_for_each(|mut puppet| puppet.kill());
+        if let Err(trouble) = struck.and(ended) {
+            self.trouble = Some(format!("a process that shall end: {trouble}"));
         }
     }
 
@@ -189,6 +191,11 @@ impl Arm for Real {
             Ok(Reply::Uid(uid)) => Ok(Reply::Uid(Uid(uid.0 % USERS))),
             answer => answer,
         }
+    }
+
+    fn call_failing(&mut self, pid: Pid, call: &Call, nth: u32) -> (Answer, bool) {
+        let failed = self.with(pid, |puppet| puppet.call_failing(call, nth));
+        failed.unwrap_or((Err(Errno::EIO), false))
     }
 
     fn locked(&mut self, pid: Pid) -> (i64, i64) {

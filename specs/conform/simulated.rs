@@ -61,6 +61,13 @@ impl Simulated {
         release.map_or_else(Self::default, Self::new)
     }
 
+    fn audit(&mut self, call: &Call, refusal: Option<Refusal>) {
+        self.refusals.extend(refusal);
+        if let Err(broken) = self.machine.audit() {
+            panic!("after {call:?}: {broken}");
+        }
+    }
+
     /// The machine.
     pub fn machine(&self) -> &Machine {
         &self.machine
@@ -107,11 +114,15 @@ impl Arm for Simulated {
     fn call_at(&mut self, pid: Pid, call: &Call, place: Option<Va>) -> Answer {
         let place = Placement { va: place, ..Placement::default() };
         let (answer, refusal) = self.machine.call_explained(pid, call, &place);
-        self.refusals.extend(refusal);
-        if let Err(broken) = self.machine.audit() {
-            panic!("after {call:?}: {broken}");
-        }
+        self.audit(call, refusal);
         answer
+    }
+
+    fn call_failing(&mut self, pid: Pid, call: &Call, nth: u32) -> (Answer, bool) {
+        let (answer, refusal, came_to_it) =
+            self.machine.call_failing(pid, call, &Placement::default(), nth);
+        self.audit(call, refusal);
+        (answer, came_to_it)
     }
 
     fn kill(&mut self, pid: Pid) {

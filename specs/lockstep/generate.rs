@@ -55,12 +55,12 @@ pub(super) fn step(state: &State) -> BoxedStrategy<Step> {
         });
     let pid = select(alive.clone());
     one_of![
-        120 => calls,
-        1 => spec().prop_map(Step::Spawn),
-        2 => pid.clone().prop_map(Step::Fork),
-        1 => pid.clone().prop_map(Step::Kill),
+        240 => calls,
+        2 => spec().prop_map(Step::Spawn),
+        4 => pid.clone().prop_map(Step::Fork),
+        2 => pid.clone().prop_map(Step::Kill),
         1 => pid.clone().prop_map(Step::Exec),
-        2 => (pid.clone(), pid).prop_map(|(a, b)| Step::Pair(a, b)),
+        4 => (pid.clone(), pid).prop_map(|(a, b)| Step::Pair(a, b)),
     ]
     .boxed()
 }

@@ -27,19 +27,17 @@ struct Unknown {
     pointer: usize,
     /// In which case.
     when: fn(&Asked) -> bool,
-    /// Why.
-    #[expect(dead_code, reason = "for readers of the table")]
-    why: &'static str,
 }
 
 const UNKNOWN: &[Unknown] = &[
+    // ACCESS_RW reads what the process has stored in its memory, and stores are not in traces.
     Unknown {
         request: nr::IOMMU_TEST_CMD,
         op: Some(8),
         pointer: 32,
         when: |asked| asked.word(40).is_some_and(|flags| flags & 1 == 0),
-        why: "ACCESS_RW reads what the process has stored in its memory, and stores are not in traces",
     },
+    // Entries of more than a page run over what else is on the caller's stack: the argument.
     Unknown {
         request: nr::IOMMU_HWPT_INVALIDATE,
         op: None,
@@ -50,7 +48,6 @@ const UNKNOWN: &[Unknown] = &[
                 .zip(asked.word(24))
                 .is_some_and(|(length, count)| u64::from(length) * u64::from(count) > PAGE_BYTES)
         },
-        why: "entries of more than a page run over what else is on the caller's stack: the argument",
     },
 ];
 

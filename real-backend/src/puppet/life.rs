@@ -1,11 +1,11 @@
 //! What a puppet does: orders, one after the other.
 
 use super::link::{Heard, Link};
-use super::{FD_END, Order, Person, Reach, STRING, Said};
+use super::{COUNTER, FD_END, Order, Person, Reach, STRING, Said};
 use crate::edu::{Direction, Dma, Edu};
 use crate::host::{Host, NoGuest, read_at, write_at};
 use crate::memory::Memory;
-use crate::{family, process, spawn, sys};
+use crate::{fail_nth, family, process, spawn, sys};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Va};
@@ -46,10 +46,15 @@ pub fn live_on(again: &[&str]) -> Result<(), Errno> {
 
 /// Takes the socket to [`STRING`], to be inherited by programs that are executed.
 fn hold(socket: Fd) -> Result<(), Errno> {
-    process::set_soft(Resource::Nofile, FD_END + 1)?;
-    sys::redirect(socket, STRING)?;
+    take(socket, STRING)
+}
+
+/// Takes a descriptor to a number beyond those of calls.
+fn take(fd: Fd, to: Fd) -> Result<(), Errno> {
+    process::set_soft(Resource::Nofile, FD_END + 2)?;
+    sys::redirect(fd, to)?;
     process::set_soft(Resource::Nofile, FD_END)?;
-    sys::close(socket)
+    sys::close(fd)
 }
 
 struct Life {
@@ -74,6 +79,10 @@ impl Life {
         let fd = fd.map(|fd| Fd(fd.into_raw_fd()));
         let answer = match order {
             Order::Call(call, place) => self.call(&call, place),
+            Order::Fail(call, nth) => match fail(&call, nth) {
+                Ok((answer, came_to_it)) => return Some(Said::Failed(answer, came_to_it)),
+                Err(errno) => Err(errno),
+            },
             Order::Become(person) => turn_into(&person).map(|()| Reply::Done),
             Order::Fork => return fork(fd).unwrap_or_else(|errno| Some(Said::Answer(Err(errno)))),
             Order::Exec => Err(sys::exec(c"/proc/self/exe", &self.again, &[])),
@@ -93,6 +102,14 @@ impl Life {
             _ => self.host.call(call),
         }
     }
+}
+
+/// An ioctl of which the nth allocation fails; its new descriptors have the numbers that they always have.
+fn fail(call: &Call, nth: u32) -> Result<(Answer, bool), Errno> {
+    take(Fd(fail_nth::open()?.into_raw_fd()), COUNTER)?;
+    let failed = fail_nth::ioctl(COUNTER, call, nth);
+    sys::close(COUNTER)?;
+    failed
 }
 
 /// In the parent the child's number; in the child nothing.

@@ -59,7 +59,7 @@ impl Link {
             control.push(SendAncillaryMessage::ScmRights(rights));
         }
         let packet = [IoSlice::new(&self.outgoing)];
-        rustix::net::sendmsg(sys::borrow(self.socket)?, &packet, &mut control, SendFlags::NOSIGNAL)
+        rustix::net::sendmsg(sys::borrow(self.socket), &packet, &mut control, SendFlags::NOSIGNAL)
             .map(drop)
             .map_err(sys::errno)
     }
@@ -71,7 +71,7 @@ impl Link {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let packet = &mut [IoSliceMut::new(&mut self.incoming)];
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let got = rustix::net::recvmsg(sys::borrow(self.socket)?, packet, &mut control, flags);
+        let got = rustix::net::recvmsg(sys::borrow(self.socket), packet, &mut control, flags);
         let got = match got.map_err(sys::errno) {
             Ok(got) if got.bytes == 0 => return Ok(Heard::End),
             Err(Errno::ECONNRESET) => return Ok(Heard::End),

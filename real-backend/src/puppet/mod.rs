@@ -31,6 +31,9 @@ use std::time::Duration;
 /// Where a puppet's end of the socket is.
 const STRING: Fd = Fd(1024);
 
+/// Where a puppet has the counter of its failing allocations while it makes a call.
+const COUNTER: Fd = Fd(1025);
+
 /// The soft limit on descriptors of a puppet: the lowest number that a call cannot get.
 const FD_END: u64 = 1024;
 
@@ -53,6 +56,8 @@ pub struct Person {
 enum Order<C> {
     /// Make this call; the place is where a new mapping shall go.
     Call(C, Option<Va>),
+    /// Make this ioctl, of which the nth allocation fails.
+    Fail(C, u32),
     /// Be this person.
     Become(Person),
     /// Fork; the child's socket comes with the packet.
@@ -87,6 +92,8 @@ pub struct Reach {
 enum Said {
     /// What a call came back with, or whatever else it was that a system call did.
     Answer(Answer),
+    /// The same of a call with a failing allocation, and whether it came to that.
+    Failed(Answer, bool),
     /// A child's number.
     Child(Pid),
     /// It lives: what a program says first.

@@ -106,6 +106,15 @@ impl Puppet {
         }
     }
 
+    /// Makes an ioctl of which the nth allocation fails, counted from 1; whether it came to that.
+    pub fn call_failing(&mut self, call: &Call, nth: u32) -> Result<(Answer, bool), Trouble> {
+        match self.told(&Order::Fail(call, nth), None)? {
+            Said::Failed(answer, came_to_it) => Ok((answer, came_to_it)),
+            Said::Answer(Err(errno)) => Err(Trouble::System("fail-nth", errno)),
+            other => Err(strange(&other)),
+        }
+    }
+
     /// A child.
     pub fn fork(&mut self) -> Result<Self, Trouble> {
         let (ours, theirs) = pair()?;
@@ -143,8 +152,14 @@ impl Puppet {
 
     /// SIGKILL; returns when it is gone, its descriptors are closed, and it is reaped.
     pub fn kill(&mut self) -> Result<(), Trouble> {
+        self.strike()?;
+        self.await_end()
+    }
+
+    /// SIGKILL, without waiting, for whoever has several to kill.
+    pub fn strike(&self) -> Result<(), Trouble> {
         match rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL).map_err(sys::errno) {
-            Ok(()) | Err(Errno::ESRCH) => self.await_end(),
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
             Err(errno) => Err(Trouble::System("pidfd_send_signal", errno)),
         }
     }

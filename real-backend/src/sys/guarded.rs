@@ -85,14 +85,17 @@ impl Drop for Piece {
 
 /// Makes any ioctl. ENOMEM also when this process has no room for the argument.
 pub(crate) fn ioctl(fd: Fd, ioctl: &Ioctl) -> Outcome {
-    made(fd, ioctl).unwrap_or_else(|errno| ioctl.argument.untouched(Err(errno)))
+    ioctl_by(ioctl, |argument| raw_ioctl(fd, ioctl.request, argument))
 }
 
-fn made(fd: Fd, ioctl: &Ioctl) -> Result<Outcome, Errno> {
+/// [`ioctl`], by something that is given the argument as the kernel takes it.
+pub(crate) fn ioctl_by(ioctl: &Ioctl, make: impl FnOnce(u64) -> Result<u32, Errno>) -> Outcome {
+    made(ioctl, make).unwrap_or_else(|errno| ioctl.argument.untouched(Err(errno)))
+}
+
+fn made(ioctl: &Ioctl, make: impl FnOnce(u64) -> Result<u32, Errno>) -> Result<Outcome, Errno> {
     let structure = match &ioctl.argument {
-        Argument::Value(value) => {
-            return Ok(ioctl.argument.untouched(raw_ioctl(fd, ioctl.request, *value)));
-        }
+        Argument::Value(value) => return Ok(ioctl.argument.untouched(make(*value))),
         Argument::Structure(structure) => structure,
     };
     let pointees = structure.pointees.iter().map(|pointee| Piece::new(&pointee.bytes));
@@ -107,7 +110,7 @@ fn made(fd: Fd, ioctl: &Ioctl) -> Result<Outcome, Errno> {
     if structure.read_only {
         argument.make_read_only()?;
     }
-    let result = raw_ioctl(fd, ioctl.request, argument.address());
+    let result = make(argument.address());
     let mut bytes = argument.bytes();
     for place in places {
         bytes[place.clone()].copy_from_slice(&structure.bytes[place]);

@@ -84,7 +84,7 @@ impl Memory {
     ) -> Result<Va, Errno> {
         let mut register = self.lock();
         let length = usize::try_from(length_bytes).map_err(|_| Errno::ENOMEM)?;
-        let file = fd.map(borrow).transpose()?;
+        let file = fd.map(borrow);
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         let at = at.map_or(ptr::null_mut(), |va| with_exposed_provenance_mut(to_usize(va.0)));
         // SAFETY: without MAP_FIXED the kernel takes addresses that nothing else has.

@@ -108,6 +108,7 @@ fn a_packet_takes_253_descriptors_and_not_one_more() {
             (send(left, b"x", &over), no(Errno::EINVAL)),
             (send(left, b"x", &[fd, Fd(1_000_000)]), no(Errno::EBADF)),
             (send(left, b"x", &[fd, Fd(-1)]), no(Errno::EBADF)),
+            (send(fd, b"x", &[Fd(-1)]), no(Errno::ENOTSOCK)),
             (receive(right), no(Errno::EAGAIN)),
             (send(left, b"x", &most), DONE),
         ],

@@ -46,7 +46,7 @@ fn explore(start: &State, faults: &'static [Fault], ops: &[Op]) -> BTreeSet<Outc
     let outcomes = Arc::new(Mutex::new(BTreeSet::new()));
     let (start, ops, found) = (start.clone(), ops.to_vec(), Arc::clone(&outcomes));
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = None;
+    (builder.preemption_bound, builder.max_permutations, builder.max_duration) = (None, None, None);
     builder.check(move || {
         let context = Arc::new(Context::new(&start, faults));
         let run = |thread: usize| {

@@ -6,9 +6,9 @@ use crate::conform::bench::{Bench, Done, ROOT, map};
 use crate::conform::structure::sized;
 use crate::conform::{Row, row};
 use handoff_model::argument::Outcome;
-use handoff_model::call::Call;
+use handoff_model::call::{Call, Rights};
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, Pid};
+use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
 use handoff_model::request as nr;
 
 const EDU: &[Need] = &[Need::Has(Device::Edu)];
@@ -187,6 +187,37 @@ pub(super) const ROWS: &[Row] = &[
             b.refuses(p, &set_tracking(iommufd, hwpt, 1), Errno::EOPNOTSUPP)?;
             let attached = b.attach(p, device, hwpt)?;
             b.same("the HWPT", &attached, &hwpt)
+        },
+    ),
+    row(
+        "hwpt/own-number",
+        "MOCK_DOMAIN does not find its own stdev, and finds that its device is no page table",
+        MOCK,
+        |b| {
+            let p = b.process();
+            let iommufd = b.iommufd(p)?;
+            b.refuses(p, &on(test(2, 1), iommufd), Errno::ENOENT)?;
+            b.refuses(p, &on(test(2, 2), iommufd), Errno::EINVAL)?;
+            let ioas = b.ioas(p, iommufd)?;
+            b.same("the number after both", &ioas, &ObjectId(1))
+        },
+    ),
+    row(
+        "hwpt/top-of-memory",
+        "Pages that end where addresses end overflow for their owner, and are missing for others",
+        MOCK,
+        |b| {
+            let p = b.process();
+            let iommufd = b.iommufd(p)?;
+            let ioas = b.ioas(p, iommufd)?;
+            let length_bytes = PAGE_BYTES / 2;
+            let user_va = Va(u64::MAX - PAGE_BYTES + 1);
+            let rights = Rights::Read;
+            let iova = APERTURE;
+            b.ok(p, &Call::IoasMap { iommufd, ioas, user_va, length_bytes, iova, rights })?;
+            let child = b.fork(p);
+            b.refuses(p, &on(test(2, ioas.0), iommufd), Errno::EOVERFLOW)?;
+            b.refuses(child, &on(test(2, ioas.0), iommufd), Errno::EFAULT)
         },
     ),
     row(

@@ -9,6 +9,7 @@ mod death;
 mod device;
 mod dma;
 mod events;
+mod fail_nth;
 mod features;
 mod files;
 mod group;
@@ -39,6 +40,7 @@ const TOPICS: &[&[Row]] = &[
     device::ROWS,
     dma::ROWS,
     events::ROWS,
+    fail_nth::ROWS,
     features::ROWS,
     files::ROWS,
     group::ROWS,
