@@ -34,12 +34,12 @@ fn finds(other: Profile, shown_by: &[&str], steps: usize) {
 
 #[test]
 fn a_mended_double_charge_is_found() {
-    finds(newest().without(Quirk::DoubleCharge), &["IOMMU_IOAS_CHANGE_PROCESS"], 10);
+    finds(newest().without(Quirk::DoubleCharge), &["IOMMU_IOAS_CHANGE_PROCESS"], 9);
 }
 
 #[test]
 fn a_mended_drift_of_vm_pin_is_found() {
-    finds(newest().without(Quirk::PinnedDrift), &["IOMMU_IOAS_CHANGE_PROCESS"], 16);
+    finds(newest().without(Quirk::PinnedDrift), &["IOMMU_IOAS_CHANGE_PROCESS"], 12);
 }
 
 #[test]

@@ -122,6 +122,25 @@ impl State {
         answer
     }
 
+    /// Whether a call of a process that lives comes back with what can be compared, and leaves what goes with the
+    /// process.
+    fn can_compare(&self, pid: Pid, call: &Call) -> bool {
+        let kind = |fd: Fd| self.kind(pid, fd);
+        match call {
+            // The other kernel's door takes away only what was mapped through it.
+            Call::Munmap { va, length_bytes } => self.mappings.contains(&(pid, *va, *length_bytes)),
+            // A socket that is sent over a socket goes when the kernel collects garbage.
+            Call::SendMessage { fds, .. } => {
+                !fds.iter().any(|fd| kind(*fd) == Some(FileKind::Socket))
+            }
+            // Elsewhere than on an eventfd, it may wait.
+            Call::ReadEvent { fd } => kind(*fd) == Some(FileKind::Eventfd),
+            _ => mapped_file(call).is_none_or(|fd| {
+                [None, Some(FileKind::Memfd), Some(FileKind::Eventfd)].contains(&kind(fd))
+            }),
+        }
+    }
+
     /// What a descriptor is open on.
     fn kind(&self, pid: Pid, fd: Fd) -> Option<FileKind> {
         self.machine.kind_of(pid, fd)
@@ -208,25 +227,8 @@ impl<const PROFILE: usize> ReferenceStateMachine for Reference<PROFILE> {
         const PROCESSES_MAX: usize = 4;
         let alive = |pid: &Pid| state.processes.contains(pid) && state.machine.alive(*pid);
         match step {
-            // The other kernel's door takes away only what was mapped through it.
-            Step::Call(pid, Call::Munmap { va, length_bytes }) => {
-                alive(pid) && state.mappings.contains(&(*pid, *va, *length_bytes))
-            }
-            Step::Call(pid, call) if mapped_file(call).is_some() => {
-                let kind = mapped_file(call).and_then(|fd| state.kind(*pid, fd));
-                let is_harmless = [None, Some(FileKind::Memfd), Some(FileKind::Eventfd)];
-                alive(pid) && is_harmless.contains(&kind)
-            }
-            // A socket that is sent over a socket goes when the kernel collects garbage.
-            Step::Call(pid, Call::SendMessage { fds, .. }) => {
-                let is_socket = |fd: &Fd| state.kind(*pid, *fd) == Some(FileKind::Socket);
-                alive(pid) && !fds.iter().any(is_socket)
-            }
-            // Elsewhere than on an eventfd, it may wait.
-            Step::Call(pid, Call::ReadEvent { fd }) => {
-                alive(pid) && state.kind(*pid, *fd) == Some(FileKind::Eventfd)
-            }
-            Step::Call(pid, _) | Step::Kill(pid) | Step::Exec(pid) => alive(pid),
+            Step::Call(pid, call) => alive(pid) && state.can_compare(*pid, call),
+            Step::Kill(pid) | Step::Exec(pid) => alive(pid),
             Step::Fork(pid) => alive(pid) && state.alive().len() < PROCESSES_MAX,
             Step::Spawn(_) => state.alive().len() < PROCESSES_MAX,
             Step::Pair(a, b) => alive(a) && alive(b),
