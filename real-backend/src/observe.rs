@@ -29,6 +29,7 @@ use handoff_model::view::{
 use rustix::fd::AsRawFd;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 /// What the observer has been told.
 #[derive(Clone, Debug, Default)]
@@ -112,10 +113,9 @@ pub fn pinned_pages(pid: Pid) -> Result<i64, Errno> {
     status_pages(pid, "VmPin")
 }
 
-/// VmPin and VmLck, in pages. Errnos as of [`pinned_pages`].
-pub fn pinned_and_locked_pages(pid: Pid) -> Result<(i64, i64), Errno> {
-    let status = status(pid)?;
-    Ok((pages_in(&status, "VmPin")?, pages_in(&status, "VmLck")?))
+/// VmPin and VmLck, in pages, as a process's status file says. EIO when it has no memory any more.
+pub(crate) fn pinned_and_locked_pages(status: &str) -> Result<(i64, i64), Errno> {
+    Ok((pages_in(status, "VmPin")?, pages_in(status, "VmLck")?))
 }
 
 fn status_pages(pid: Pid, name: &str) -> Result<i64, Errno> {
@@ -127,8 +127,11 @@ fn pages_in(status: &str, name: &str) -> Result<i64, Errno> {
 }
 
 fn status(pid: Pid) -> Result<String, Errno> {
-    let path = process_path(pid).join("status");
-    std::fs::read_to_string(path).map_err(|error| sys::io_errno(&error))
+    std::fs::read_to_string(status_path(pid)).map_err(|error| sys::io_errno(&error))
+}
+
+pub(crate) fn status_path(pid: Pid) -> PathBuf {
+    process_path(pid).join("status")
 }
 
 /// `64 kB` → 16. The kernel prints a negative number of kB as a huge one.

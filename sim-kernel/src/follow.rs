@@ -4,23 +4,27 @@
 //! by calls that [`Call`](handoff_model::call::Call) does not have. These functions put the machine
 //! into the same situation. They check no permission and say no errno.
 //!
-//! Absent: copy-on-write. A child's anonymous memory is its parent's.
+//! A child has copies of its parent's anonymous memory: what devices have pinned stays the parent's. Linux
+//! copies those pages at the fork, too, and the others when one of the two writes them.
 //!
-//! Mirrors `kernel/fork.c`, `net/core/scm.c`, `kernel/cred.c`.
+//! Mirrors `kernel/fork.c`, `copy_present_page` of `mm/memory.c`, `net/core/scm.c`, `kernel/cred.c`.
 
 use crate::machine::Machine;
+use crate::mapping::Vma;
 use crate::process::Process;
 use crate::shared::Shared;
 use crate::slots::FileId;
 use handoff_model::ids::{Fd, Pid, Uid};
 use handoff_model::view::{FileKind, FileRef};
+use std::collections::BTreeMap;
 
 impl Machine {
     /// A child with its parent's descriptors, memory map, user, capability and limit, and without a
     /// guest. Panics where the parent is dead.
     pub fn fork(&mut self, parent: Pid) -> Pid {
         assert!(self.alive(parent), "a dead process does not fork");
-        let child = Process { generation: 0, guest: None, ..self.process(parent).clone() };
+        let mut child = Process { generation: 0, guest: None, ..self.process(parent).clone() };
+        self.copy_private_memory(&mut child.vmas);
         let slots = child.descriptors.values().map(|slot| slot.file);
         let files: Vec<FileId> = slots.chain(child.bars.iter().map(|bar| bar.file)).collect();
         for file in files {
@@ -28,6 +32,17 @@ impl Machine {
         }
         self.processes.push(Shared::new(child));
         Pid(u32::try_from(self.processes.len()).expect("processes are few"))
+    }
+
+    fn copy_private_memory(&mut self, vmas: &mut [Vma]) {
+        let mut copies = BTreeMap::new();
+        for vma in vmas {
+            let memory = self.memories.get(vma.memory).clone();
+            if memory.is_private {
+                let copy = copies.entry(vma.memory).or_insert_with(|| self.memories.insert(memory));
+                vma.memory = *copy;
+            }
+        }
     }
 
     /// The open file of a descriptor under one more, which is free, of the same process or another; →

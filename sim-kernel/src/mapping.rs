@@ -147,7 +147,7 @@ impl Machine {
     }
 
     fn anonymous(&mut self, pages: u64) -> MemoryId {
-        self.memories.insert(Shared::new(Memory::of(pages * PAGE_BYTES)))
+        self.memories.insert(Shared::new(Memory::anonymous(pages * PAGE_BYTES)))
     }
 
     fn insert_vma(&mut self, pid: Pid, vma: Vma) {

@@ -34,6 +34,8 @@ use std::ops::Range;
 pub(crate) struct Memory {
     /// Of the file. Anonymous memory has its mapping's.
     pub(crate) length_bytes: u64,
+    /// Anonymous: of one process, whose children have copies.
+    pub(crate) is_private: bool,
     /// `F_SEAL_*`.
     seals: u32,
     /// Written bytes by page.
@@ -69,9 +71,9 @@ pub(crate) fn inode(memory: MemoryId) -> u64 {
 }
 
 impl Memory {
-    /// Fresh memory of so many bytes.
-    pub(crate) fn of(length_bytes: u64) -> Self {
-        Self { length_bytes, ..Self::default() }
+    /// Fresh anonymous memory of so many bytes.
+    pub(crate) fn anonymous(length_bytes: u64) -> Self {
+        Self { length_bytes, is_private: true, ..Self::default() }
     }
 
     /// The pages of a range, in runs of one generation.

@@ -16,7 +16,7 @@ use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, PAGE_BYTES, Pid, Uid, Va};
 use handoff_real_backend::puppet::{Mother, Person, Puppet, Reach, Trouble};
-use handoff_real_backend::{interrupts, observe, socket};
+use handoff_real_backend::{interrupts, socket};
 use handoff_sim_kernel::ProcessSpec;
 use std::ffi::OsString;
 use std::path::Path;
@@ -199,13 +199,7 @@ impl Arm for Real {
     }
 
     fn locked(&mut self, pid: Pid) -> (i64, i64) {
-        let number = self.with(pid, |puppet| Ok(puppet.pid()));
-        let pages = number.map(observe::pinned_and_locked_pages);
-        match pages {
-            Some(Ok(pages)) => pages,
-            Some(Err(errno)) => self.note(format!("VmPin of {pid}: {errno}")).unwrap_or_default(),
-            None => (0, 0),
-        }
+        self.with(pid, |puppet| puppet.locked_pages()).unwrap_or_default()
     }
 
     fn kill(&mut self, pid: Pid) {

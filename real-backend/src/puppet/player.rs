@@ -6,7 +6,7 @@
 use super::link::{Heard, Link};
 use super::{Order, PATIENCE, Person, Reach, Said};
 use crate::spawn::{self, Spawned};
-use crate::{socket, sys};
+use crate::{observe, socket, sys};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Va};
@@ -16,6 +16,8 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::{PidfdFlags, Signal};
 use rustix::thread::CpuSet;
 use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -41,10 +43,15 @@ pub enum Trouble {
 pub struct Puppet {
     pid: Pid,
     pidfd: OwnedFd,
+    /// Kept open: it is read after every call.
+    status: File,
     link: Link,
     /// Its other end is the puppet's.
     _socket: OwnedFd,
 }
+
+/// Room for a status file.
+const STATUS_BYTES: usize = 8192;
 
 /// The first puppet, from which the others are forked.
 #[derive(Debug)]
@@ -88,12 +95,26 @@ impl Puppet {
         let number = rustix::process::Pid::from_raw(pid.0.cast_signed()).ok_or(Trouble::Died)?;
         let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty());
         let pidfd = pidfd.map_err(|error| Trouble::System("pidfd_open", sys::errno(error)))?;
-        Ok(Self { pid, pidfd, link: Link::new(Fd(socket.as_raw_fd())), _socket: socket })
+        let status = File::open(observe::status_path(pid));
+        let status =
+            status.map_err(|error| Trouble::System("its status", sys::io_errno(&error)))?;
+        Ok(Self { pid, pidfd, status, link: Link::new(Fd(socket.as_raw_fd())), _socket: socket })
     }
 
     /// Its number in the system.
     pub fn pid(&self) -> Pid {
         self.pid
+    }
+
+    /// Its VmPin and VmLck in pages, while it lives.
+    pub fn locked_pages(&self) -> Result<(i64, i64), Trouble> {
+        let mut text = [0; STATUS_BYTES];
+        let read = self.status.read_at(&mut text, 0).map_err(|error| sys::io_errno(&error));
+        let pages = read.and_then(|length| {
+            let text = str::from_utf8(&text[..length]).map_err(|_| Errno::EIO)?;
+            observe::pinned_and_locked_pages(text)
+        });
+        pages.map_err(system("its status"))
     }
 
     /// Makes a call. An exit or an `execve` that works is [`Reply::Done`]. A new mapping goes to `place`.

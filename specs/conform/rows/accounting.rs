@@ -12,6 +12,7 @@ use handoff_model::ids::{Fd, Iova, ObjectId, Pid, Uid};
 use handoff_sim_kernel::ProcessSpec;
 
 const EDU: &[Need] = &[Need::Has(Device::Edu)];
+const EDUS: &[Need] = &[Need::Has(Device::Edu), Need::Has(Device::OtherEdu)];
 /// There the kernel gives back a lock of the owner's memory map that it does not hold, and waits for it
 /// without end (`update_mm_locked_vm` in 7.3.4).
 const HANGS: &[Need] = &[Need::Simulated("a host's process would hang in ATTACH for good")];
@@ -105,6 +106,26 @@ pub(super) const ROWS: &[Row] = &[
         b.set_up(p, 4)?;
         counters(b, p, [4, 0])
     }),
+    row("accounting/by-address", "memory mapped by address has the same limit", EDU, |b| {
+        let p = b.spawn(limited(1000, 2));
+        let Setup { iommufd, ioas, .. } = b.set_up(p, 1)?;
+        let va = b.mmap(p, None, 2)?;
+        b.refuses(p, &map(iommufd, ioas, va, Iova(0x80000), 2), Errno::ENOMEM)?;
+        counters(b, p, [1, 0])?;
+        b.ok(p, &map(iommufd, ioas, va, Iova(0x80000), 1))?;
+        counters(b, p, [2, 0])
+    }),
+    row("accounting/lazy", "a domain over more than the limit is ENOMEM", EDU, |b| {
+        let p = b.spawn(limited(1000, 1));
+        let iommufd = b.iommufd(p)?;
+        let ioas = b.ioas(p, iommufd)?;
+        let lazy = map_pages(b, p, (iommufd, ioas), 2);
+        b.ok(p, &lazy)?;
+        let (file, device) = b.bind(p, Device::Edu, iommufd)?;
+        b.refuses(p, &Call::HwptAlloc { iommufd, device, ioas }, Errno::ENOMEM)?;
+        b.refuses(p, &Call::Attach { device: file, page_table: ioas }, Errno::ENOMEM)?;
+        counters(b, p, [0, 0])
+    }),
     row(
         "accounting/detach",
         "the last domain gives everything back, the next one takes it again",
@@ -145,6 +166,16 @@ pub(super) const ROWS: &[Row] = &[
         counters(b, new, [-64, 0])?;
         counters(b, old, [64, 0])
     }),
+    row("hazard/k2-dead", "and so it does where the owner is dead (K2)", EDU, |b| {
+        let (old, new) = (b.spawn(EXEMPT), b.spawn(EXEMPT));
+        let s = b.set_up(old, 64)?;
+        let (iommufd, _device) = handed(b, old, new, &s)?;
+        b.kill(old);
+        b.ok(new, &take(iommufd))?;
+        counters(b, new, [0, 0])?;
+        b.ok(new, &unmap(iommufd, s.ioas, BASE, 64))?;
+        counters(b, new, [-64, 0])
+    }),
     row("hazard/k2-mended", "with K2 mended VmPin moves", FIXED, |b| {
         let (old, new) = (b.spawn(EXEMPT), b.spawn(EXEMPT));
         let s = b.set_up(old, 64)?;
@@ -176,6 +207,8 @@ pub(super) const ROWS: &[Row] = &[
         let (iommufd, _device) = handed(b, old, new, &s)?;
         b.exec(old);
         b.refuses(new, &take(iommufd), Errno::EINVAL)?;
+        counters(b, new, [8, 8])?;
+        b.ok(new, &unmap(iommufd, s.ioas, BASE, 8))?;
         counters(b, new, [8, 8])
     }),
     row(
@@ -302,5 +335,27 @@ pub(super) const ROWS: &[Row] = &[
         b.refuses(new, &Call::Attach { device, page_table: other }, Errno::EFAULT)?;
         b.attach(new, device, ioas)?;
         counters(b, new, [0, 0])
+    }),
+    row("hazard/k9-dead-user", "a dead owner's user pays for its lazy pages (K9)", EDUS, |b| {
+        let (old, new) = (b.spawn(limited(1000, 8)), b.spawn(limited(1001, 8)));
+        let iommufd = b.iommufd(old)?;
+        let ioas = b.ioas(old, iommufd)?;
+        let lazy = map_pages(b, old, (iommufd, ioas), 8);
+        b.ok(old, &lazy)?;
+        let iommufd = b.pass(old, new, &[iommufd])?[0];
+        b.kill(old);
+        let (device, _) = b.bind(new, Device::Edu, iommufd)?;
+        b.attach(new, device, ioas)?;
+        counters(b, new, [0, 0])?;
+        let third = b.spawn(limited(1000, 8));
+        let iommufd = b.iommufd(third)?;
+        let ioas = b.ioas(third, iommufd)?;
+        let (other, _) = b.bind(third, Device::OtherEdu, iommufd)?;
+        b.attach(third, other, ioas)?;
+        let more = map_pages(b, third, (iommufd, ioas), 1);
+        b.refuses(third, &more, Errno::ENOMEM)?;
+        b.ok(new, &Call::Detach { device })?;
+        b.ok(third, &more)?;
+        counters(b, third, [1, 0])
     }),
 ];

@@ -24,12 +24,18 @@ const fn attach(device: Fd, page_table: ObjectId) -> Call {
     Call::Attach { device, page_table }
 }
 
-/// The ranges of an address space must be these, first and last.
-fn ranges(b: &mut Bench<'_>, pid: Pid, of: (Fd, ObjectId), expected: &[[u64; 2]]) -> Done {
-    let reply = b.ok(pid, &Call::IoasIovaRanges { iommufd: of.0, ioas: of.1 })?;
-    let Reply::IovaRanges { ranges, .. } = reply else { unreachable!("the call answers so") };
+/// The ranges of an address space must be these, first and last, and so aligned.
+fn ranges(
+    b: &mut Bench<'_>,
+    pid: Pid,
+    (iommufd, ioas): (Fd, ObjectId),
+    expected: &[[u64; 2]],
+    alignment_bytes: u64,
+) -> Done {
+    let reply = b.ok(pid, &Call::IoasIovaRanges { iommufd, ioas })?;
     let range = |[first, last]: &[u64; 2]| IovaRange { first: Iova(*first), last: Iova(*last) };
-    b.same("the ranges", &ranges, &expected.iter().map(range).collect())
+    let ranges = expected.iter().map(range).collect();
+    b.same("the ranges", &reply, &Reply::IovaRanges { ranges, alignment_bytes })
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -110,23 +116,27 @@ pub(super) const ROWS: &[Row] = &[
         let p = b.process();
         let Setup { iommufd, ioas, device, .. } = b.set_up(p, 1)?;
         let attached = [[0, 0xfedf_ffff], [0xfef0_0000, 0x7f_ffff_ffff]];
-        ranges(b, p, (iommufd, ioas), &attached)?;
+        ranges(b, p, (iommufd, ioas), &attached, PAGE_BYTES)?;
         b.ok(p, &Call::Detach { device })?;
-        ranges(b, p, (iommufd, ioas), &[[0, u64::MAX]])
+        ranges(b, p, (iommufd, ioas), &[[0, u64::MAX]], 1)
     }),
-    row("attach/mock-ranges", "the aperture of a mock domain", MOCK, |b| {
+    row("attach/mock-ranges", "the aperture of a mock domain, and half pages", MOCK, |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         let ioas = b.ioas(p, iommufd)?;
         Mock::on(b, p, iommufd, ioas)?;
-        ranges(b, p, (iommufd, ioas), &[[0x100_0000, 0x7fff_ffff]])
+        ranges(b, p, (iommufd, ioas), &[[0x100_0000, 0x7fff_ffff]], 0x800)
     }),
     row("attach/hw-info", "what GET_HW_INFO tells of QEMU's VT-d", EDU_7_3, |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         let (_, device) = b.bind(p, Device::Edu, iommufd)?;
         let told = b.ok(p, &Call::GetHwInfo { iommufd, device })?;
-        b.same("type and capabilities", &told, &Reply::HwInfo { data_type: 1, capabilities: 8 })
+        b.same("type and capabilities", &told, &Reply::HwInfo { data_type: 1, capabilities: 8 })?;
+        let room = sized().u32(0).id(device).u32(32).pointer(&[9; 32]).padded(40);
+        let outcome = b.ioctl(p, &room.on(iommufd, nr::IOMMU_GET_HW_INFO))?;
+        b.same("how long its data is", &word(&outcome, 12), &24)?;
+        b.same("and behind it", &outcome.pointees[0].0[24..], &[0; 8][..])
     }),
     row("attach/second-domain", "a second domain takes the pages of the first", EDUS, |b| {
         let (p, q) = (b.process(), b.process());

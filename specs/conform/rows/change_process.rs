@@ -67,6 +67,15 @@ pub(super) const ROWS: &[Row] = &[
         b.vm_pin(old, 0)?;
         b.vm_pin(new, 64)
     }),
+    row("change-process/owner", "whoever owns them already is charged nothing more", EDU, |b| {
+        let p = b.spawn(limited(1000, 8));
+        let Setup { iommufd, .. } = b.set_up(p, 8)?;
+        for _ in 0..2 {
+            b.ok(p, &take(iommufd))?;
+            b.vm_pin(p, 8)?;
+        }
+        Ok(())
+    }),
     row("change-process/k1", "one user is charged twice for a moment (K1)", EDU, |b| {
         for (limit_pages, fits) in [(96, false), (127, false), (128, true)] {
             let (old, new) =

@@ -132,6 +132,13 @@ pub(super) const ROWS: &[Row] = &[
         let version = b.ioctl(p, &value(iommufd, nr::VFIO_GET_API_VERSION, 0))?;
         b.same("the version", &version.result, &Ok(0))
     }),
+    row("compat/set-iommu-again", "SET_IOMMU may be repeated, with either type", &[], |b| {
+        let (p, iommufd, _) = container(b)?;
+        for kind in [TYPE1V2, TYPE1V2, TYPE1, TYPE1, TYPE1V2] {
+            b.ok(p, &value(iommufd, nr::VFIO_SET_IOMMU, kind))?;
+        }
+        Ok(())
+    }),
     row("compat/map", "MAP_DMA maps as MAP does at a fixed address, with any rights", &[], |b| {
         let (p, iommufd, _) = container(b)?;
         b.ok(p, &value(iommufd, nr::VFIO_SET_IOMMU, TYPE1V2))?;

@@ -52,6 +52,25 @@ fn is_held(b: &mut Bench<'_>, pid: Pid) -> Done {
     b.refuses(pid, &Call::Bind { device, iommufd }, Errno::EINVAL)
 }
 
+/// A process whose device masters the bus over two pages of a memfd that are mapped by address.
+fn set_up_by_address(b: &mut Bench<'_>) -> Done<(Pid, Setup)> {
+    let (old, _, at) = set_up(b)?;
+    b.ok(old, &unmap(at.iommufd, at.ioas, BASE, 2))?;
+    let va = b.mmap(old, Some(at.memfd), 2)?;
+    b.ok(old, &map(at.iommufd, at.ioas, va, BASE, 2))?;
+    Ok((old, at))
+}
+
+/// DMA goes on over what is mapped by addresses that are gone; nobody takes it over or pins it again.
+fn is_orphaned(b: &mut Bench<'_>, pid: Pid, at: &Setup) -> Done {
+    let Setup { iommufd, ioas, memfd, device, .. } = *at;
+    reaches(b, pid, device, memfd)?;
+    b.refuses(pid, &take(iommufd), Errno::EINVAL)?;
+    b.ok(pid, &Call::Detach { device })?;
+    b.refuses(pid, &Call::Attach { device, page_table: ioas }, Errno::EFAULT)?;
+    b.ok(pid, &unmap(iommufd, ioas, BASE, 2)).map(drop)
+}
+
 pub(super) const ROWS: &[Row] = &[
     row("death/nothing-passed", "the device of the dead is closed and free", EDU, |b| {
         let (old, new, _) = set_up(b)?;
@@ -183,5 +202,20 @@ pub(super) const ROWS: &[Row] = &[
         b.refuses(new, &Call::Attach { device, page_table: at.ioas }, Errno::EFAULT)?;
         b.ok(new, &unmap(iommufd, at.ioas, Iova(0), 1))?;
         b.attach(new, device, at.ioas).map(drop)
+    }),
+    row("death/by-address-dma", "DMA goes on through addresses of the dead", EDU, |b| {
+        let ((old, at), new) = (set_up_by_address(b)?, b.process());
+        let theirs = b.pass(old, new, &[at.device, at.iommufd, at.memfd])?;
+        let [device, iommufd, memfd] = theirs[..] else { unreachable!("three were sent") };
+        b.kill(old);
+        is_orphaned(b, new, &Setup { iommufd, memfd, device, ..at })
+    }),
+    row("death/by-address-exec", "and through those of before an exec", EDU, |b| {
+        let (old, at) = set_up_by_address(b)?;
+        for fd in [at.device, at.iommufd, at.memfd] {
+            b.ok(old, &Call::SetCloexec { fd, on: false })?;
+        }
+        b.exec(old);
+        is_orphaned(b, old, &at)
     }),
 ];

@@ -386,10 +386,11 @@ pub(super) const ROWS: &[Row] = &[
     row("device/shared", "who holds the bound file by whatever way can use it", EDU, |b| {
         let p = b.process();
         let Setup { device, .. } = b.set_up(p, 1)?;
-        b.fd(p, &Call::Dup { fd: device })?;
+        let copy = b.fd(p, &Call::Dup { fd: device })?;
         let q = b.process();
         let [passed] = b.pass(p, q, &[device])?[..] else { unreachable!("one was sent") };
         b.ok(p, &Call::Close { fd: device })?;
+        b.ok(p, &Call::DeviceInfo { device: copy })?;
         b.ok(q, &Call::DeviceInfo { device: passed })?;
         b.kill(p);
         b.ok(q, &Call::DeviceInfo { device: passed })?;

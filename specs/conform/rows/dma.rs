@@ -126,4 +126,16 @@ pub(super) const ROWS: &[Row] = &[
         b.arm().raise(Device::Edu, new, theirs[0]);
         waiting(b, new, theirs[1], 2)
     }),
+    row("irq/goes-on", "interrupts go on when pages have changed hands", EDU, |b| {
+        let (old, new) = (b.process(), b.process());
+        let at = b.set_up(old, 1)?;
+        let event = b.fd(old, &Call::Eventfd)?;
+        b.ok(old, &Call::SetIrqs { device: at.device, index: MSI, eventfds: vec![event] })?;
+        let theirs = b.pass(old, new, &[at.iommufd, at.device, event])?;
+        let [iommufd, device, event] = theirs[..] else { unreachable!("three were sent") };
+        b.ok(new, &change_process(iommufd))?;
+        b.arm().raise(Device::Edu, new, device);
+        b.arm().raise(Device::Edu, old, at.device);
+        waiting(b, new, event, 2)
+    }),
 ];

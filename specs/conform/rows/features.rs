@@ -104,8 +104,9 @@ pub(super) const ROWS: &[Row] = &[
                     (on(d, feature(PRECOPY_INFO_V2 | PROBE | SET)), Errno::EINVAL),
                 ],
             )?;
-            // VF token, migration, logging, bus master: no driver operation, no hardware.
-            for unknown in [0, 1, 2, 6, 7, 8, 9, 10] {
+            // VF token, migration, logging, bus master, dma-buf: no driver operation, no hardware,
+            // no CONFIG_PCI_P2PDMA.
+            for unknown in [0, 1, 2, 6, 7, 8, 9, 10, 11] {
                 b.refuses(p, &on(d, feature(unknown | PROBE | GET)), Errno::ENOTTY)?;
             }
             for known in [LOW_POWER, LOW_POWER_WITH_WAKEUP, LOW_POWER_EXIT] {

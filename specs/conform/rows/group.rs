@@ -233,6 +233,18 @@ pub(super) const ROWS: &[Row] = &[
             status(b, p, group, 1)
         },
     ),
+    row("group/device-file-cloexec", "an exec closes a device file of a group", TYPE1, |b| {
+        let p = b.process();
+        let Legacy { group, container } = ready(b, p, Device::Edu, V2)?;
+        let device = device_fd(b, p, group, Device::Edu)?;
+        for fd in [group, container] {
+            b.ok(p, &Call::SetCloexec { fd, on: false })?;
+        }
+        b.exec(p);
+        b.refuses(p, &info(device), Errno::EBADF)?;
+        let again = device_fd(b, p, group, Device::Edu)?;
+        b.ok(p, &info(again)).map(drop)
+    }),
     row(
         "group/mdev-needs-kvm",
         "an mdev that needs KVM is not had without",

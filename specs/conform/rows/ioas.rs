@@ -99,6 +99,17 @@ pub(super) const ROWS: &[Row] = &[
         b.ok(p, &map_file(iommufd, ioas, memfd, BASE, 1))?;
         b.ok(p, &Call::Destroy { iommufd, id: ioas }).map(drop)
     }),
+    row("ioas/destroy-unmaps", "what is mapped goes with its address space", EDU, |b| {
+        let p = b.process();
+        let Setup { iommufd, ioas, device, .. } = b.set_up(p, 1)?;
+        let va = b.mmap(p, None, 1)?;
+        b.ok(p, &map(iommufd, ioas, va, Iova(0), 1))?;
+        b.ok(p, &Call::Detach { device })?;
+        let take = Call::ChangeProcess { iommufd, reserved: 0 };
+        b.refuses(p, &take, Errno::EINVAL)?;
+        b.ok(p, &Call::Destroy { iommufd, id: ioas })?;
+        b.ok(p, &take).map(drop)
+    }),
     row(
         "ioas/destroy-mdev",
         "an emulated device holds its access and its address space",
@@ -264,6 +275,7 @@ pub(super) const ROWS: &[Row] = &[
         b.ok(p, &unmap(iommufd, ioas, Iova(0x1000), 1))?;
         b.ok(p, &map_file(iommufd, ioas, memfd, BASE, 2))?;
         b.refuses(p, &attach, Errno::EINVAL)?;
+        b.refuses(p, &alloc, Errno::EINVAL)?;
         b.ok(p, &unmap(iommufd, ioas, BASE, 2))?;
         b.ok(p, &map_at(iommufd, ioas, [0x1000, 0x801, 0x1000]))?;
         b.refuses(p, &attach, Errno::EADDRINUSE)?;

@@ -69,6 +69,12 @@ fn allow(s: &Space, ranges: &[(u64, u64)]) -> Call {
     allow_in(s, s.ioas, u32::try_from(ranges.len()).expect("few"), 0, ranges)
 }
 
+/// MAP_FILE from the beginning, at a fixed IOVA.
+fn fixed(s: &Space, iova: u64, length_bytes: u64) -> Call {
+    let file = sized().u32(7).id(s.ioas).fd(s.memfd).u64(0).u64(length_bytes);
+    file.u64(iova).on(s.iommufd, nr::IOMMU_IOAS_MAP_FILE)
+}
+
 fn reserve(s: &Space, first: u64, length: u64) -> Call {
     on(test(1, s.ioas.0).u64(first).u64(length), s.iommufd)
 }
@@ -165,6 +171,32 @@ pub(super) const ROWS: &[Row] = &[
         }
         b.ok(s.p, &allow(&s, &[(0x1000, 0xffff)]))?;
         b.ok(s.p, &attach).map(drop)
+    }),
+    row(
+        "iova/mapped-keeps-domains-away",
+        "nor is a domain made over what it could not map, by whatever call",
+        EDU,
+        |b| {
+            let s = space(b)?;
+            let (file, device) = b.bind(s.p, Device::Edu, s.iommufd)?;
+            let far = |s: &Space| fixed(s, 0x80_0000_0000, 0x1000);
+            let odd = |s: &Space| fixed(s, 0x1000, 0x801);
+            let across = |s: &Space| allow(s, &[(0x7f_ffff_f000, 0x80_0000_0fff)]);
+            for call in [&far as &dyn Fn(&Space) -> Call, &odd, &across] {
+                let s = Space { ioas: b.ioas(s.p, s.iommufd)?, ..s };
+                let (iommufd, ioas) = (s.iommufd, s.ioas);
+                b.ok(s.p, &call(&s))?;
+                b.refuses(s.p, &Call::HwptAlloc { iommufd, device, ioas }, Errno::EADDRINUSE)?;
+                let attach = Call::Attach { device: file, page_table: ioas };
+                b.refuses(s.p, &attach, Errno::EADDRINUSE)?;
+            }
+            Ok(())
+        },
+    ),
+    row("iova/mapped-keeps-mocks-away", "a mock domain maps nothing below 16 MiB", MOCK, |b| {
+        let s = space(b)?;
+        b.ok(s.p, &fixed(&s, 0x1000, 0x1000))?;
+        b.refuses(s.p, &on(test(2, s.ioas.0), s.iommufd), Errno::EADDRINUSE)
     }),
     row(
         "iova/fixed-outside",

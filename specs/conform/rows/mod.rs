@@ -23,6 +23,7 @@ mod life;
 mod memory;
 mod mock;
 mod nested;
+mod pages;
 mod processes;
 mod regions;
 mod type1;
@@ -53,6 +54,7 @@ const TOPICS: &[&[Row]] = &[
     life::ROWS,
     memory::ROWS,
     nested::ROWS,
+    pages::ROWS,
     processes::ROWS,
     regions::ROWS,
     type1::ROWS,

@@ -208,6 +208,8 @@ pub(super) const ROWS: &[Row] = &[
         let va = b.mmap(new, None, 16)?;
         b.refuses(new, &give(theirs, va, IOVA + 16 * PAGE_BYTES, 16), Errno::ENOENT)?;
         b.refuses(new, &give(theirs, va, IOVA, 15), Errno::EINVAL)?;
+        b.refuses(new, &give(theirs, va, IOVA + PAGE_BYTES, 15), Errno::EINVAL)?;
+        b.refuses(new, &give(theirs, va, IOVA - PAGE_BYTES, 16), Errno::EINVAL)?;
         b.ok(new, &give(theirs, va, IOVA, 16))?;
         b.vm_lck(old, 0)?;
         b.vm_lck(new, 16)?;
@@ -260,16 +262,25 @@ pub(super) const ROWS: &[Row] = &[
     row("type1/vaddr-twice", "an address is taken away once, and all or nothing", TYPE1, |b| {
         let p = b.process();
         let (Legacy { container, .. }, Va(va)) = mapped(b, p, V2, 2)?;
-        b.ok(p, &map(container, va, 0x20_0000, 1))?;
+        let others = [IOVA / 2, 2 * IOVA];
+        for iova in others {
+            b.ok(p, &map(container, va, iova, 1))?;
+        }
         let bytes = 2 * PAGE_BYTES;
         unmaps(b, p, &unmap(container, UNMAP_VADDR, IOVA, bytes), bytes)?;
         b.refuses(p, &unmap(container, UNMAP_VADDR, IOVA, bytes), Errno::EINVAL)?;
         b.refuses(p, &unmap(container, UNMAP_VADDR | ALL, 0, 0), Errno::EINVAL)?;
-        // The other range was not marked.
-        let other = Va(va);
-        b.refuses(p, &give(container, other, 0x20_0000, 1), Errno::EINVAL)?;
-        b.ok(p, &map(container, va, 0x30_0000, 1))?;
+        // Neither the range below nor the one above is marked.
+        for iova in others {
+            b.refuses(p, &give(container, Va(va), iova, 1), Errno::EINVAL)?;
+        }
+        b.ok(p, &map(container, va, 3 * IOVA, 1))?;
         unmaps(b, p, &unmap(container, 0, IOVA, bytes), bytes)
+    }),
+    row("type1/vaddr-of-nothing", "no address is taken away of an empty container", TYPE1, |b| {
+        let p = b.process();
+        let Legacy { container, .. } = ready(b, p, Device::Edu, V2)?;
+        unmaps(b, p, &unmap(container, UNMAP_VADDR | ALL, 0, 0), 0)
     }),
     row("type1/vaddr-and-groups", "no group joins while an address is awaited", TWO, |b| {
         let p = b.process();
