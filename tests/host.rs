@@ -95,7 +95,9 @@ fn boot() -> Result<Run, String> {
     let triple = "x86_64-unknown-linux-gnu";
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--release", "--bin", "handoff", "--target", triple]);
-    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", &target);
+    // A position-independent program relocates itself whenever a puppet executes it.
+    let flags = "-C target-feature=+crt-static -C relocation-model=static";
+    cargo.env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", &target);
     run(cargo.current_dir(root))?;
     let binary = target.join(triple).join("release/handoff");
     let initramfs = target.join("initramfs.gz");

@@ -12,7 +12,7 @@
 //! (`CAP_SYS_RESOURCE`, `CAP_SETUID`, `CAP_KILL`). User 0 gets `CAP_IPC_LOCK` back at exec; another user
 //! keeps what it has, as with ambient capabilities.
 //!
-//! Absent: fork, threads, signals but SIGKILL, zombies (who is dead is reaped at once).
+//! Absent: threads, signals but SIGKILL, zombies (who is dead is reaped at once).
 //!
 //! Mirrors `kernel/exit.c`, `fs/exec.c`, `kernel/sys.c`, `kernel/pid.c`, `security/commoncap.c`.
 

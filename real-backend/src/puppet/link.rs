@@ -1,4 +1,4 @@
-//! The socket between a player and a puppet: a packet is one value as JSON, with at most one descriptor.
+//! The socket between a player and a puppet: a packet is one value as postcard writes it, with at most one descriptor.
 
 use crate::sys;
 use handoff_model::errno::Errno;
@@ -51,7 +51,7 @@ impl Link {
         fd: Option<BorrowedFd<'_>>,
     ) -> Result<(), Errno> {
         self.outgoing.clear();
-        serde_json::to_writer(&mut self.outgoing, value).map_err(|_| Errno::EINVAL)?;
+        postcard::to_io(value, &mut self.outgoing).map_err(|_| Errno::EINVAL)?;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let rights = fd.map(|fd| [fd]);
@@ -84,7 +84,7 @@ impl Link {
         if got.flags.contains(ReturnFlags::CTRUNC) {
             return Err(Errno::EMFILE);
         }
-        let value = serde_json::from_slice(&self.incoming[..got.bytes]).map_err(|_| Errno::EIO)?;
+        let value = postcard::from_bytes(&self.incoming[..got.bytes]).map_err(|_| Errno::EIO)?;
         Ok(Heard::Value(value, fd))
     }
 }

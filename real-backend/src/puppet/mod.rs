@@ -1,7 +1,7 @@
 //! Puppets: processes that make the calls that another process, the player, tells them to make.
 //!
 //! A puppet has standard streams, no other descriptor that it knows of, and one thread. What it is told
-//! and what it says travel over a socket of which each packet is one order or one answer, as JSON. It
+//! and what it says travel over a socket of which each packet is one order or one answer, a binary value. It
 //! dies when the player does.
 //!
 //! All puppets are forks of one, the *mother*, which is started as a program of its own ([`Mother`]).
