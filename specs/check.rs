@@ -4,14 +4,17 @@
 //! the property had something to say; a property that was idle throughout is vacuous, and one that
 //! held in a search that was cut short holds within that limit.
 
-use crate::graph::{Shape, shape};
+use crate::action::Action;
+use crate::graph::{Graph, Shape, shape};
+use crate::packed::{Packed, PackedSystem};
 use crate::property::{END_1, Judgement, PROPERTIES, Property, Scope};
 use crate::scenario::Scenario;
-use crate::search::{Cut, Exploration, Limits, Said, StateIndex, explore};
+use crate::search::{Cut, Exploration, Limits, StateIndex, explore};
 use crate::system::System;
-use crate::world::Action;
+use crate::world::World;
 use handoff_model::launch::LaunchError;
 use stateright::Model;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 /// What a check says of a property.
@@ -21,7 +24,7 @@ pub enum Verdict {
     Proved,
     /// It holds in every state that was reached before the search was cut short.
     HoldsWithin(Cut),
-    /// It fails, by a shortest run.
+    /// It fails, by a run with the fewest faults, and of those by a shortest.
     Violated(Run),
     /// It had nothing to say in any state.
     Vacuous,
@@ -36,10 +39,19 @@ pub enum Verdict {
 pub struct Run {
     /// What happens, from the first state.
     pub actions: Vec<Action>,
+    /// How many of them are faults: calls that fail, kills, a cancel.
+    pub faults: u32,
     /// From which step on the rest repeats for ever.
     pub repeats_from: Option<usize>,
     /// What is wrong in the end.
     pub wrong: String,
+}
+
+impl Run {
+    fn new(actions: Vec<Action>, repeats_from: Option<usize>, wrong: String) -> Self {
+        let faults = actions.iter().map(|action| u32::from(action.is_fault())).sum();
+        Self { actions, faults, repeats_from, wrong }
+    }
 }
 
 /// The result of a check.
@@ -51,14 +63,14 @@ pub struct Report {
     pub states: u32,
     /// How many transitions.
     pub transitions: u64,
-    /// The greatest number of steps by which a state is first reached.
+    /// The greatest number of steps by which a state is reached with the fewest faults.
     pub depth: u32,
     /// The steps of the longest run, where every run ends.
     pub longest_run: Option<u32>,
     /// What cut the search short; `None`: it is exhaustive.
     pub cut: Option<Cut>,
-    /// How likely it is that two states were taken for one.
-    pub collision_estimate: f64,
+    /// The run in which the protocol, the kernel or a property panicked, where one did.
+    pub panic: Option<Run>,
     /// How long it took.
     pub time: Duration,
     /// For each of [`PROPERTIES`], in their order.
@@ -87,8 +99,14 @@ impl Report {
 pub fn check(scenario: &Scenario, limits: Limits) -> Result<Report, LaunchError> {
     let started = Instant::now();
     let system = System::new(scenario)?;
-    let exploration = explore(&system, PROPERTIES.len(), |world| said(&system, world), limits);
-    let judged = Judged { system: &system, exploration: &exploration };
+    let packed = PackedSystem::new(&system);
+    let exploration = explore(&packed, &packed, limits);
+    let judged = Judged {
+        system: &system,
+        packed: &packed,
+        exploration: &exploration,
+        threads: limits.threads,
+    };
     let mut longest_run = None;
     let verdict = |(at, property): (usize, &'static Property)| {
         if property.id != END_1 {
@@ -102,29 +120,22 @@ pub fn check(scenario: &Scenario, limits: Limits) -> Result<Report, LaunchError>
     Ok(Report {
         scenario: scenario.name.clone(),
         states: exploration.states(),
-        transitions: exploration.transitions(),
+        transitions: exploration.transitions,
         depth: exploration.depth,
         longest_run,
         cut: exploration.cut,
-        collision_estimate: exploration.collision_estimate(),
+        panic: judged.panic(),
         verdicts,
         time: started.elapsed(),
     })
 }
 
-fn said(system: &System, world: &crate::world::World) -> Vec<Said> {
-    let brief = |judgement: Option<Judgement>| match judgement {
-        None | Some(Judgement::Idle) => Said::Idle,
-        Some(Judgement::Holds) => Said::Good,
-        Some(Judgement::Fails(_)) => Said::Bad,
-    };
-    system.judge(world).into_iter().map(brief).collect()
-}
-
 /// A search that is being judged.
 struct Judged<'a> {
     system: &'a System,
-    exploration: &'a Exploration,
+    packed: &'a PackedSystem<'a>,
+    exploration: &'a Exploration<Packed>,
+    threads: NonZeroUsize,
 }
 
 impl Judged<'_> {
@@ -155,7 +166,7 @@ impl Judged<'_> {
             Some(Judgement::Fails(wrong)) => wrong,
             other => unreachable!("the search saw a failure where the replay sees {other:?}"),
         };
-        Run { actions, repeats_from: None, wrong }
+        Run::new(actions, None, wrong)
     }
 
     fn actions_to(&self, state: StateIndex) -> Vec<Action> {
@@ -166,7 +177,8 @@ impl Judged<'_> {
     /// Every run ends, and where it ends nobody waits.
     fn end(&self, at: usize, property: &Property) -> (Verdict, Option<u32>) {
         let cut = self.exploration.cut;
-        match (cut, shape(self.exploration)) {
+        let graph = Graph::of(self.packed, self.exploration, self.threads);
+        match (cut, shape(&graph)) {
             (_, Shape::Cyclic(cycle)) => (Verdict::Violated(self.lasso(&cycle)), None),
             (Some(cut), Shape::Acyclic { .. }) => (Verdict::Inconclusive(cut), None),
             (None, Shape::Acyclic { longest_run }) => {
@@ -178,25 +190,41 @@ impl Judged<'_> {
     fn lasso(&self, cycle: &[StateIndex]) -> Run {
         let mut actions = self.actions_to(cycle[0]);
         let repeats_from = Some(actions.len());
-        let mut world = self.system.play(&actions);
         for (at, state) in cycle.iter().enumerate() {
-            let target = cycle[(at + 1) % cycle.len()];
-            let successors = self.exploration.successors(*state);
-            let place = successors.iter().position(|next| *next == target).unwrap_or(0);
-            let mut enabled = Vec::new();
-            self.system.actions(&world, &mut enabled);
-            let action = enabled.swap_remove(place);
-            world.act(self.system.setting(), &action);
-            actions.push(action);
+            actions.push(self.action_to(*state, cycle[(at + 1) % cycle.len()]));
         }
         let wrong = "the last steps can repeat for ever".to_owned();
-        Run { actions, repeats_from, wrong }
+        Run::new(actions, repeats_from, wrong)
+    }
+
+    /// An action that leads from one state to another.
+    fn action_to(&self, from: StateIndex, to: StateIndex) -> Action {
+        let state = self.exploration.state(from);
+        let mut enabled = Vec::new();
+        self.packed.actions(state, &mut enabled);
+        let leads_there = |action: &Action| {
+            let next = self.packed.next_state(state, action.clone());
+            next.and_then(|next| self.exploration.find(&next)) == Some(to)
+        };
+        enabled.into_iter().find(leads_there).expect("a cycle's steps are transitions")
+    }
+
+    /// The run to a panic, with the action that panicked.
+    fn panic(&self) -> Option<Run> {
+        let panic = self.exploration.panic.as_ref()?;
+        let mut actions = self.actions_to(panic.state);
+        if let Some(place) = panic.action {
+            let mut enabled = Vec::new();
+            self.packed.actions(self.exploration.state(panic.state), &mut enabled);
+            actions.push(enabled.swap_remove(usize::from(place)));
+        }
+        Some(Run::new(actions, None, format!("a panic: {}", panic.message)))
     }
 }
 
 impl System {
     /// The state after a run from the first one.
-    pub fn play(&self, actions: &[Action]) -> crate::world::World {
+    pub fn play(&self, actions: &[Action]) -> World {
         let mut world = self.init().clone();
         for action in actions {
             world.act(self.setting(), action);

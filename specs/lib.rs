@@ -1,10 +1,11 @@
 //! What a handoff must guarantee, in which worlds, how that is judged, and how it is told.
 //!
 //! * [`scenario`]: a virtual machine and what may go wrong, from a file; [`built_in`] ones;
-//! * [`setting`] and [`world`]: that scenario set up, and one state of both roles on a simulated kernel, and everything that can happen next;
+//! * [`setting`] and [`world`]: that scenario set up, and one state of both roles on a simulated kernel; an [`action`] is what
+//!   can happen next;
 //! * [`property`]: what must hold, over a view of that state;
-//! * [`system`], [`search`], [`graph`]: the world as a `stateright::Model`, its exhaustive search,
-//!   and what only the graph of all states shows;
+//! * [`system`], [`packed`], [`search`], [`graph`]: the world as a `stateright::Model`, small, its exhaustive search, and what
+//!   only the graph of all states shows;
 //! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`];
 //! * [`conform`]: facts about the kernel, on the simulated and on a real one;
 //! * [`lockstep`]: random calls on both, compared;
@@ -12,6 +13,7 @@
 //! * [`live`]: the same protocol on the real kernel of this host;
 //! * [`cli`]: the command `handoff`.
 
+pub mod action;
 pub mod built_in;
 pub mod check;
 pub mod cli;
@@ -20,6 +22,8 @@ mod environment;
 pub mod graph;
 pub mod live;
 pub mod lockstep;
+pub mod packed;
+mod parallel;
 pub mod property;
 pub mod replay;
 pub mod scenario;

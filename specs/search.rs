@@ -1,323 +1,441 @@
-//! Exhaustive search over any [`stateright::Model`]: breadth first, level by level, on all cores.
+//! Exhaustive search over any [`stateright::Model`]: breadth first, on all cores.
 //!
-//! What it promises, and stateright 0.31's own checkers do not: the first violation of each property
-//! is a shortest one, whatever the number of threads and properties; results are the same for any
-//! number of threads; what cut the search short is said, and without a cut the search was complete.
+//! What it promises, and stateright 0.31's own checkers do not:
+//! * the first run of each violation is a cheapest one: with the fewest faults, and among those with the
+//!   fewest steps. Without faults that is a shortest run;
+//! * results are the same for any number of threads;
+//! * states are known exactly ([`explore`]), or by 64 bits ([`explore_hashed`]) with an estimate of what that may hide;
+//! * a state beyond the model's boundary is judged before it is left;
+//! * a panic of the model is a finding with the run that leads to it;
+//! * what cut the search short is said, and without a cut it was complete.
 //!
-//! A level's states are expanded in parallel; their successors are then merged in order by one
-//! thread, which numbers new states. A state is known by a 64-bit hash;
-//! [`Exploration::collision_estimate`] says how likely it is that two states were taken for one.
-//! Every edge is kept, so that what cannot be seen in single states (cycles, dead ends) can be judged
-//! afterwards ([`crate::graph`]).
+//! States are settled generation by generation, each of one [cost](Judge::faults). A generation is expanded block by
+//! block: the threads take pieces of a block and sort what they find by shards; then they take shards, each of
+//! which takes in what was found for it, in the order of the pieces. Successors by a fault wait until everything
+//! with fewer faults is settled. So nothing is locked, and nothing depends on who was first.
 //!
 //! This module knows nothing of what is modelled.
 
-use rustc_hash::FxHashMap;
+mod exploration;
+mod limits;
+mod shard;
+
+pub use exploration::{Exploration, StateIndex};
+pub use limits::{Cut, Limits};
+pub use shard::{Exact, Fingerprint, Key};
+
+use crate::parallel::in_parallel;
+use exploration::Numbers;
+use limits::resident_bytes;
+use shard::{Candidate, Cost, Place, SHARD_MAX, SHARDS, Shard, shard_of};
 use stateright::Model;
-use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::num::NonZeroUsize;
-use std::time::{Duration, Instant};
+use std::any::Any;
+use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
-/// When to stop although there is more.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The most states.
-    pub states_max: u32,
-    /// The longest time.
-    pub time_max: Option<Duration>,
-    /// How many threads work.
-    pub threads: NonZeroUsize,
+/// The most questions, and the most kinds of actions.
+pub const QUESTIONS_MAX: usize = 64;
+
+/// A panic of the model or of a judge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panic {
+    /// In which state.
+    pub state: StateIndex,
+    /// By which of its actions; `None`: before any was done.
+    pub action: Option<u16>,
+    /// What it said.
+    pub message: String,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { states_max: 50_000_000, time_max: None, threads }
+/// What a judge says of a state: a bit for each question. Neither is nothing to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// It holds there, and could have failed.
+    pub good: u64,
+    /// It fails there.
+    pub bad: u64,
+}
+
+/// Who asks the questions.
+pub trait Judge<M: Model>: Sync {
+    /// How many questions: at most [`QUESTIONS_MAX`].
+    fn questions(&self) -> usize;
+
+    /// About a state, once.
+    fn state(&self, state: &M::State) -> Said;
+
+    /// About a transition: which questions it answers badly.
+    fn edge(&self, _from: &M::State, _to: &M::State) -> u64 {
+        0
+    }
+
+    /// How many faults an action is.
+    fn faults(&self, _action: &M::Action) -> u16 {
+        0
+    }
+
+    /// Of which kind an action is, for counting: below [`QUESTIONS_MAX`].
+    fn kind(&self, _action: &M::Action) -> usize {
+        0
     }
 }
 
-/// What cut a search short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// [`Limits::states_max`].
-    States(u32),
-    /// [`Limits::time_max`].
-    Time(Duration),
-}
+/// So many questions about states, answered by a function.
+impl<M: Model, F: Fn(&M::State) -> Said + Sync> Judge<M> for (usize, F) {
+    fn questions(&self) -> usize {
+        self.0
+    }
 
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::States(most) => write!(f, "the limit of {most} states"),
-            Self::Time(most) => write!(f, "the time limit of {} s", most.as_secs()),
-        }
+    fn state(&self, state: &M::State) -> Said {
+        (self.1)(state)
     }
 }
 
-/// What a judge says of a state, for each of its questions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// Nothing.
-    Idle,
-    /// Good.
-    Good,
-    /// Bad.
-    Bad,
+/// Explores everything that can be reached. Each state is kept.
+pub fn explore<M>(model: &M, judge: &impl Judge<M>, limits: Limits) -> Exploration<M::State>
+where
+    M: Model + Sync,
+    M::State: Clone + Eq + Hash + Send + Sync,
+{
+    run(model, judge, limits)
 }
 
-/// The number of a state, in the order of discovery; the initial states come first.
-pub type StateIndex = u32;
-
-/// A finished search.
-#[derive(Debug)]
-pub struct Exploration {
-    /// For each state where it was first reached from, and by which of that state's actions.
-    parents: Vec<(StateIndex, u16)>,
-    /// Where each state's successors begin in `targets`; one more at the end.
-    offsets: Vec<u64>,
-    targets: Vec<StateIndex>,
-    /// How many states are initial.
-    initial: u32,
-    /// The greatest number of steps by which a state is first reached.
-    pub depth: u32,
-    /// For each question the first state of which a judge said bad.
-    pub bad: Vec<Option<StateIndex>>,
-    /// For each question in how many states a judge said good.
-    pub good: Vec<u64>,
-    /// What cut the search short; `None`: it is complete.
-    pub cut: Option<Cut>,
-}
-
-/// A successor that is not known to be old.
-struct Found<S> {
-    fingerprint: u64,
-    action: u16,
-    /// `None` where it was already known when it was found.
-    state: Option<S>,
-}
-
-/// Explores everything that can be reached. `judge` is asked about each state once.
-pub fn explore<M>(
+/// Explores everything that can be reached. Of each state 64 bits are kept: see
+/// [`Exploration::collision_estimate`].
+pub fn explore_hashed<M>(
     model: &M,
-    questions: usize,
-    judge: impl Fn(&M::State) -> Vec<Said> + Sync,
+    judge: &impl Judge<M>,
     limits: Limits,
-) -> Exploration
+) -> Exploration<M::State, Fingerprint>
 where
     M: Model + Sync,
     M::State: Hash + Send + Sync,
 {
-    let mut search = Search::new(questions);
-    let mut frontier = search.begin(model);
-    let started = Instant::now();
-    while !frontier.is_empty() {
-        let said = in_parallel(limits.threads, &frontier, |_, state| judge(state));
-        search.note(frontier.len(), &said);
-        search.result.cut = search.over(limits, started);
-        if search.result.cut.is_some() {
-            break;
+    run(model, judge, limits)
+}
+
+/// So many states are expanded before what they led to is taken in.
+const BLOCK: usize = 1 << 16;
+
+fn run<M, K>(model: &M, judge: &impl Judge<M>, limits: Limits) -> Exploration<M::State, K>
+where
+    M: Model + Sync,
+    M::State: Send + Sync,
+    K: Key<M::State>,
+{
+    let mut search = Search::new(judge.questions(), limits);
+    search.begin(model.init_states());
+    while let Some(frontier) = search.settle() {
+        for block in frontier.chunks(BLOCK) {
+            search.cut = search.cut.or_else(|| search.over());
+            if search.cut.is_some() {
+                return search.finish();
+            }
+            let found = search.expand(model, judge, block);
+            search.weigh(&frontier, &found);
+            search.take_in(found);
         }
-        let known = &search.known;
-        let found = in_parallel(limits.threads, &frontier, |_, state| expand(model, state, known));
-        frontier = search.merge(frontier.len(), found);
     }
     search.finish()
 }
 
-/// What a state is known by: the same in every run.
-fn fingerprint(state: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    state.hash(&mut hasher);
-    hasher.finish()
+/// A state that is being expanded, and where it is known.
+type Open<S> = (Place, S);
+
+/// What a piece led to.
+struct Found<S> {
+    /// Successors, by shards.
+    near: Vec<Vec<Candidate<S>>>,
+    /// Beyond the boundary so many states, and beyond the limit of steps any.
+    beyond: u64,
+    too_deep: bool,
+    good: [u64; QUESTIONS_MAX],
+    taken: [u64; QUESTIONS_MAX],
+    /// The questions with a bad answer, and where each has its first.
+    bad: u64,
+    firsts: Vec<(usize, Place)>,
+    panic: Option<(Place, Option<u16>, String)>,
 }
 
-fn expand<M: Model>(
-    model: &M,
-    state: &M::State,
-    known: &FxHashMap<u64, StateIndex>,
-) -> Vec<Found<M::State>>
-where
-    M::State: Hash,
-{
-    let mut actions = Vec::new();
-    model.actions(state, &mut actions);
-    let successors = (0u16..).zip(actions).filter_map(|(action, what)| {
-        let next = model.next_state(state, what)?;
-        let fingerprint = fingerprint(&next);
-        let state = (!known.contains_key(&fingerprint)).then_some(next);
-        Some(Found { fingerprint, action, state })
-    });
-    successors.collect()
-}
-
-/// Maps in order, on several threads.
-fn in_parallel<T: Sync, R: Send>(
-    threads: NonZeroUsize,
-    items: &[T],
-    work: impl Fn(usize, &T) -> R + Sync,
-) -> Vec<R> {
-    let share = items.len().div_ceil(threads.get()).max(1);
-    let one = |chunk: usize, items: &[T]| {
-        let numbered = items.iter().enumerate().map(|(at, item)| work(chunk * share + at, item));
-        numbered.collect::<Vec<_>>()
-    };
-    if items.len() < 64 {
-        return one(0, items);
+impl<S> Found<S> {
+    fn new() -> Self {
+        Self {
+            near: std::iter::repeat_with(Vec::new).take(SHARDS).collect(),
+            beyond: 0,
+            too_deep: false,
+            good: [0; QUESTIONS_MAX],
+            taken: [0; QUESTIONS_MAX],
+            bad: 0,
+            firsts: Vec::new(),
+            panic: None,
+        }
     }
-    std::thread::scope(|scope| {
-        let one = &one;
-        let chunks = items.chunks(share).enumerate();
-        let running: Vec<_> =
-            chunks.map(|(at, chunk)| scope.spawn(move || one(at, chunk))).collect();
-        let joined = running.into_iter().map(|thread| match thread.join() {
-            Ok(part) => part,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        joined.flatten().collect()
-    })
+}
+
+impl<S> Found<S> {
+    fn transitions(&self) -> u64 {
+        self.taken.iter().sum()
+    }
+
+    fn bytes(&self) -> usize {
+        self.near.iter().map(Vec::capacity).sum::<usize>() * size_of::<Candidate<S>>()
+    }
+
+    fn note_bad(&mut self, bad: u64, place: Place) {
+        let mut new = bad & !self.bad;
+        self.bad |= new;
+        while new != 0 {
+            self.firsts.push((new.trailing_zeros() as usize, place));
+            new &= new - 1;
+        }
+    }
+
+    fn note_good(&mut self, mut good: u64) {
+        while good != 0 {
+            self.good[good.trailing_zeros() as usize] += 1;
+            good &= good - 1;
+        }
+    }
 }
 
 /// A search under way.
-struct Search {
-    known: FxHashMap<u64, StateIndex>,
-    /// The first state of the present level.
-    level: StateIndex,
-    result: Exploration,
+struct Search<S, K> {
+    shards: Vec<Shard<S, K>>,
+    numbers: Numbers,
+    /// What the states that are being expanded cost.
+    cost: Cost,
+    limits: Limits,
+    started: Instant,
+    cut: Option<Cut>,
+    beyond: u64,
+    too_deep: bool,
+    transitions: u64,
+    depth: u32,
+    bytes: u64,
+    bad: Vec<Option<Place>>,
+    good: Vec<u64>,
+    taken: Vec<u64>,
+    panic: Option<(Place, Option<u16>, String)>,
 }
 
-impl Search {
-    fn new(questions: usize) -> Self {
-        let result = Exploration {
-            parents: Vec::new(),
-            offsets: vec![0],
-            targets: Vec::new(),
-            initial: 0,
+impl<S: Send + Sync, K: Key<S>> Search<S, K> {
+    fn new(questions: usize, limits: Limits) -> Self {
+        assert!(questions <= QUESTIONS_MAX, "{questions} questions");
+        Self {
+            shards: std::iter::repeat_with(Shard::default).take(SHARDS).collect(),
+            numbers: Numbers::default(),
+            cost: (0, 0),
+            limits,
+            started: Instant::now(),
+            cut: None,
+            beyond: 0,
+            too_deep: false,
+            transitions: 0,
             depth: 0,
+            bytes: 0,
             bad: vec![None; questions],
             good: vec![0; questions],
-            cut: None,
-        };
-        Self { known: FxHashMap::default(), level: 0, result }
+            taken: vec![0; QUESTIONS_MAX],
+            panic: None,
+        }
     }
 
-    fn begin<M: Model>(&mut self, model: &M) -> Vec<M::State>
-    where
-        M::State: Hash,
-    {
+    fn begin(&mut self, states: Vec<S>) {
+        for state in states {
+            let hash = K::hash(&state);
+            let candidate = Candidate { state, parent: Place::NONE, action: 0, faults: 0 };
+            self.shards[shard_of(hash)].insert(candidate);
+        }
+    }
+
+    /// Takes the states of the next cost to be expanded; `None`: there are none.
+    fn settle(&mut self) -> Option<Vec<Open<S>>> {
+        let has_next = self.shards.iter().any(|shard| !shard.next.is_empty());
+        let deferred = self.shards.iter().filter_map(|shard| shard.deferred.keys().next()).min();
+        let next = (self.cost.0, self.cost.1 + u32::from(!self.numbers.is_empty()));
+        self.cost = if has_next { next } else { *deferred? };
+        self.numbers.begin(self.cost);
         let mut frontier = Vec::new();
-        for state in model.init_states() {
-            if let Some(state) = self.number(fingerprint(&state), (0, 0), Some(state)).1 {
-                frontier.push(state);
+        for (at, shard) in self.shards.iter_mut().enumerate() {
+            shard.settle(self.cost);
+            let (count, first) = (shard.next.len(), shard.keys.len() - shard.next.len());
+            self.numbers.add(at, first, count);
+            let places = (first..first + count).map(|index| Place::new(at, index));
+            frontier.extend(places.zip(shard.next.drain(..)));
+        }
+        if !frontier.is_empty() {
+            self.depth = self.depth.max(self.cost.1);
+        }
+        Some(frontier)
+    }
+
+    /// Remembers how much memory was ever taken.
+    fn weigh(&mut self, frontier: &Vec<Open<S>>, found: &[Found<S>]) {
+        let known: usize = self.shards.iter().map(Shard::bytes).sum();
+        let found: usize = found.iter().map(Found::bytes).sum();
+        let bytes = known + found + frontier.capacity() * size_of::<Open<S>>();
+        self.bytes = self.bytes.max(bytes as u64);
+    }
+
+    fn over(&self) -> Option<Cut> {
+        let Limits { states_max, time_max, memory_max_bytes, .. } = self.limits;
+        let states: usize = self.shards.iter().map(|shard| shard.keys.len()).sum();
+        let is_full = |shard: &Shard<S, K>| shard.keys.len() > SHARD_MAX / 2;
+        if states > states_max as usize || self.shards.iter().any(is_full) {
+            return Some(Cut::States(states_max));
+        }
+        let time = time_max.filter(|most| self.started.elapsed() > *most).map(Cut::Time);
+        let is_too_much = |most: &u64| resident_bytes().is_some_and(|now| now > *most);
+        time.or_else(|| memory_max_bytes.filter(is_too_much).map(Cut::Memory))
+    }
+
+    /// Expands a block, piece by piece.
+    fn expand<M>(&self, model: &M, judge: &impl Judge<M>, block: &[Open<S>]) -> Vec<Found<S>>
+    where
+        M: Model<State = S> + Sync,
+    {
+        let pieces = block.chunks(self.limits.piece_of(block.len())).collect();
+        in_parallel(self.limits.threads_for(block.len()), pieces, |piece: &[Open<S>]| {
+            let (mut found, mut actions) = (Found::new(), Vec::new());
+            for (place, state) in piece {
+                self.expand_one::<M>(model, judge, (state, *place), &mut actions, &mut found);
+                if found.panic.is_some() {
+                    break;
+                }
+            }
+            found
+        })
+    }
+
+    /// Judges a state and follows its actions. A panic ends it.
+    fn expand_one<M: Model<State = S>>(
+        &self,
+        model: &M,
+        judge: &impl Judge<M>,
+        (state, place): (&S, Place),
+        actions: &mut Vec<M::Action>,
+        found: &mut Found<S>,
+    ) {
+        let mut doing = None;
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let said = judge.state(state);
+            found.note_bad(said.bad, place);
+            found.note_good(said.good);
+            if !model.within_boundary(state) {
+                found.beyond += 1;
+                return;
+            }
+            model.actions(state, actions);
+            if self.limits.depth_max.is_some_and(|most| self.cost.1 >= most) {
+                found.too_deep |= !actions.is_empty();
+                return;
+            }
+            for (action, what) in (0u16..).zip(actions.drain(..)) {
+                doing = Some(action);
+                let (faults, kind) = (judge.faults(&what), judge.kind(&what));
+                let Some(next) = model.next_state(state, what) else { continue };
+                found.taken[kind] += 1;
+                found.note_bad(judge.edge(state, &next), place);
+                let hash = K::hash(&next);
+                let candidate = Candidate { state: next, parent: place, action, faults };
+                found.near[shard_of(hash)].push(candidate);
+            }
+        }));
+        actions.clear();
+        if let Err(panic) = done {
+            found.panic = Some((place, doing, message(&*panic)));
+        }
+    }
+
+    /// Makes known what the pieces of a block have found.
+    fn take_in(&mut self, mut found: Vec<Found<S>>) {
+        let candidates = found.iter().map(Found::transitions).sum::<u64>();
+        let (faults, steps) = self.cost;
+        let mut work: Vec<_> = self.shards.iter_mut().map(|shard| (shard, Vec::new())).collect();
+        for part in &mut found {
+            for (near, (_, parts)) in part.near.iter_mut().zip(&mut work) {
+                parts.push(std::mem::take(near));
             }
         }
-        self.result.initial = self.count();
-        frontier
-    }
-
-    fn count(&self) -> StateIndex {
-        StateIndex::try_from(self.result.parents.len()).expect("the limit on states is lower")
-    }
-
-    /// The number of a state, and the state itself where it is new.
-    fn number<S>(
-        &mut self,
-        fingerprint: u64,
-        parent: (StateIndex, u16),
-        state: Option<S>,
-    ) -> (StateIndex, Option<S>) {
-        let next = self.count();
-        match self.known.entry(fingerprint) {
-            std::collections::hash_map::Entry::Occupied(entry) => (*entry.get(), None),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(next);
-                self.result.parents.push(parent);
-                (next, state)
-            }
-        }
-    }
-
-    fn note(&mut self, states: usize, said: &[Vec<Said>]) {
-        for (state, answers) in (self.level..).zip(said) {
-            for (question, answer) in answers.iter().enumerate() {
-                match answer {
-                    Said::Idle => {}
-                    Said::Good => self.result.good[question] += 1,
-                    Said::Bad => {
-                        self.result.bad[question].get_or_insert(state);
+        let threads = self.limits.threads_for(usize::try_from(candidates).unwrap_or(usize::MAX));
+        in_parallel(threads, work, |(shard, parts)| {
+            for mut part in parts {
+                shard.drop_known(&mut part);
+                for candidate in part {
+                    match candidate.faults {
+                        0 => shard.insert(candidate),
+                        more => shard.defer((faults + u32::from(more), steps + 1), candidate),
                     }
                 }
             }
+        });
+        for part in found {
+            self.count(part);
         }
-        debug_assert_eq!(states, said.len(), "every state of the level is judged");
     }
 
-    fn over(&self, limits: Limits, started: Instant) -> Option<Cut> {
-        if self.count() > limits.states_max {
-            return Some(Cut::States(limits.states_max));
+    /// Adds up what a piece has counted.
+    fn count(&mut self, found: Found<S>) {
+        self.transitions += found.transitions();
+        self.beyond += found.beyond;
+        self.too_deep |= found.too_deep;
+        for (all, more) in self.good.iter_mut().zip(found.good) {
+            *all += more;
         }
-        limits.time_max.filter(|most| started.elapsed() > *most).map(Cut::Time)
+        for (all, more) in self.taken.iter_mut().zip(found.taken) {
+            *all += more;
+        }
+        for (question, place) in found.firsts {
+            self.bad[question].get_or_insert(place);
+        }
+        if found.panic.is_some() && self.panic.is_none() {
+            (self.panic, self.cut) = (found.panic, Some(Cut::Panic));
+        }
     }
 
-    /// Numbers what a level found, in its order, and records every edge.
-    fn merge<S>(&mut self, states: usize, found: Vec<Vec<Found<S>>>) -> Vec<S> {
-        let mut frontier = Vec::new();
-        let next_level = self.count();
-        for (parent, successors) in (self.level..).zip(found) {
-            for Found { fingerprint, action, state } in successors {
-                let (target, new) = self.number(fingerprint, (parent, action), state);
-                self.result.targets.push(target);
-                frontier.extend(new);
-            }
-            self.result.offsets.push(self.result.targets.len() as u64);
+    fn finish(mut self) -> Exploration<S, K> {
+        let unnumbered: usize = self.shards.iter().map(|shard| shard.next.len()).sum();
+        if unnumbered > 0 {
+            self.number_rest();
         }
-        debug_assert_eq!(self.level as usize + states, next_level as usize);
-        self.level = next_level;
-        self.result.depth += u32::from(!frontier.is_empty());
-        frontier
+        for shard in &mut self.shards {
+            shard.next = Vec::new();
+            shard.deferred.clear();
+        }
+        let numbers = self.numbers;
+        let too_deep = self.limits.depth_max.filter(|_| self.too_deep).map(Cut::Depth);
+        let beyond = (self.beyond > 0).then_some(Cut::Boundary(self.beyond));
+        let panic = self.panic.map(|(place, action, message)| Panic {
+            state: numbers.of(place),
+            action,
+            message,
+        });
+        Exploration {
+            transitions: self.transitions,
+            depth: self.depth,
+            bad: self.bad.iter().map(|place| place.map(|place| numbers.of(place))).collect(),
+            good: self.good,
+            taken: self.taken,
+            cut: self.cut.or(too_deep).or(beyond),
+            panic,
+            bytes: self.bytes,
+            shards: self.shards,
+            numbers,
+        }
     }
 
-    fn finish(mut self) -> Exploration {
-        // States that a cut left unexpanded have no edges that are known.
-        let edges = self.result.targets.len() as u64;
-        self.result.offsets.resize(self.result.parents.len() + 1, edges);
-        self.result
+    /// States that a cut left unexpanded have numbers, too.
+    fn number_rest(&mut self) {
+        self.numbers.begin((self.cost.0, self.cost.1 + 1));
+        for (at, shard) in self.shards.iter().enumerate() {
+            self.numbers.add(at, shard.keys.len() - shard.next.len(), shard.next.len());
+        }
     }
 }
 
-impl Exploration {
-    /// How many states there are.
-    pub fn states(&self) -> u32 {
-        StateIndex::try_from(self.parents.len()).expect("states are numbered by u32")
-    }
-
-    /// How many transitions there are.
-    pub fn transitions(&self) -> u64 {
-        self.targets.len() as u64
-    }
-
-    /// The states that a state leads to.
-    pub fn successors(&self, state: StateIndex) -> &[StateIndex] {
-        let at = |place: usize| usize::try_from(self.offsets[place]).expect("edges fit in memory");
-        &self.targets[at(state as usize)..at(state as usize + 1)]
-    }
-
-    /// How likely it is that two different states were taken for one: n² / 2⁶⁵.
-    pub fn collision_estimate(&self) -> f64 {
-        let n = f64::from(self.states());
-        n * n / 2f64.powi(65)
-    }
-
-    /// A shortest run to a state: the first state of it, and the place of each action among those
-    /// of its state.
-    pub fn run_to(&self, state: StateIndex) -> (StateIndex, Vec<u16>) {
-        let (mut at, mut actions) = (state, Vec::new());
-        while at >= self.initial {
-            let (parent, action) = self.parents[at as usize];
-            actions.push(action);
-            at = parent;
-        }
-        actions.reverse();
-        (at, actions)
-    }
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without words".to_owned())
 }

@@ -1,10 +1,11 @@
 //! A run, told: numbered steps in columns, and what the last one changed.
 
+use crate::action::{Action, Side};
 use crate::check::Run;
 use crate::property::Property;
 use crate::system::System;
 use crate::words;
-use crate::world::{Action, Happening, NEW, OLD, Side, World};
+use crate::world::{Happening, NEW, OLD, World};
 use handoff_model::ids::{Fd, Pid};
 use stateright::Model;
 use std::fmt::Write;
@@ -35,10 +36,9 @@ pub fn violation(
     width: usize,
 ) -> String {
     let mut text = String::new();
-    let steps = run.actions.len();
     paragraph(
         &mut text,
-        &format!("{} violated in {steps} steps: {}", property.id, property.sentence),
+        &format!("{} violated in {}: {}", property.id, length(run), property.sentence),
         width,
     );
     let (lines, differences) = tell(system, &run.actions);
@@ -57,6 +57,16 @@ pub fn violation(
         token(system, &run.actions)
     );
     text
+}
+
+/// How long a run is, in words.
+pub(crate) fn length(run: &Run) -> String {
+    let steps = run.actions.len();
+    match run.faults {
+        0 => format!("{steps} steps"),
+        1 => format!("{steps} steps, 1 of them a fault"),
+        faults => format!("{steps} steps, {faults} of them faults"),
+    }
 }
 
 /// Lines of a text, those after the first set in.

@@ -6,10 +6,11 @@
 //! `eventually`. What is asked of stateright is one property, so that it cannot overwrite a shorter
 //! counterexample of another.
 
+use crate::action::Action;
 use crate::property::{Case, Judgement, Moment, PROPERTIES};
 use crate::scenario::Scenario;
 use crate::setting::{Setting, set_up};
-use crate::world::{Action, World};
+use crate::world::World;
 use handoff_model::launch::LaunchError;
 use stateright::{Model, Property};
 
@@ -53,7 +54,7 @@ impl System {
     }
 
     /// Where no role can go on, nobody may be waiting: neither a kill nor a cancel may be needed.
-    fn judge_end(&self, world: &World) -> Judgement {
+    pub(crate) fn judge_end(&self, world: &World) -> Judgement {
         if world.is_quiescent() {
             return Judgement::Holds;
         }
@@ -67,8 +68,13 @@ impl System {
 
     /// A state as properties see it.
     pub fn with_case<T>(&self, world: &World, look: impl FnOnce(&Case<'_>) -> T) -> T {
-        let view = world.view();
-        let moment = Moment {
+        let Setting { base, preserved, .. } = &self.setting;
+        look(&Case { view: &world.view(), base, moment: self.moment(world), preserved })
+    }
+
+    /// Where the handoff is.
+    pub fn moment(&self, world: &World) -> Moment {
+        Moment {
             mode: self.setting.protocol.mode,
             keeper: world.keeper(),
             keeper_was_killed: world.keeper_was_killed(),
@@ -83,9 +89,7 @@ impl System {
             commit_allowed: world.history.commit_allowed,
             progress: Some(world.history.progress),
             window_open: world.window_is_open(),
-            preserved: &self.setting.preserved,
-        };
-        look(&Case { view: &view, base: &self.setting.base, moment })
+        }
     }
 }
 

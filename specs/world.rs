@@ -9,6 +9,7 @@
 //! What a device's DMA reaches is not an action but part of every state's view: whatever it could
 //! touch at this moment is judged at this moment.
 
+use crate::action::{Action, Side};
 use crate::environment::{Budget, errnos};
 use crate::scenario::Scenario;
 use crate::setting::Setting;
@@ -30,25 +31,6 @@ pub const NEW: Pid = Pid(2);
 /// Program images: what was running, and what shall.
 pub(crate) const OLD_IMAGE: u8 = 0;
 pub(crate) const NEW_IMAGE: u8 = 1;
-
-/// One of the two processes. By exec there is only the old one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// The process that has the guest at the beginning.
-    Old,
-    /// The other.
-    New,
-}
-
-impl Side {
-    /// Its process.
-    pub fn pid(self) -> Pid {
-        match self {
-            Self::Old => OLD,
-            Self::New => NEW,
-        }
-    }
-}
 
 /// One state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -114,27 +96,6 @@ pub struct History {
     pub killed: [bool; 2],
 }
 
-/// One thing that can happen.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Action {
-    /// A role makes its next call.
-    Step(Side),
-    /// A role's next call fails, without having done anything.
-    Fail(Side, Errno),
-    /// A process is killed.
-    Kill(Side),
-    /// The new process dies of the signal that the old one has sent.
-    Die,
-    /// Somebody calls it off.
-    Cancel,
-    /// A device writes to guest memory and raises an interrupt.
-    Raise(u8),
-    /// The guest takes a device's interrupt.
-    Take(Side, u8),
-    /// The guest works on.
-    Work(Side),
-}
-
 /// What an action did, for a story.
 #[derive(Clone, Debug)]
 pub struct Happening {
@@ -144,7 +105,35 @@ pub struct Happening {
     pub trouble: Option<Trouble>,
 }
 
+/// A world in parts that recur in many worlds.
+pub(crate) struct Parts {
+    pub(crate) machine: Machine,
+    pub(crate) outgoing: Part<Outgoing, Outcome>,
+    pub(crate) incoming: Part<Incoming, Arrival>,
+    pub(crate) rest: Rest,
+}
+
+/// What of a world is neither the machine nor a role.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Rest {
+    mode: Mode,
+    budget: Budget,
+    dying: bool,
+    history: History,
+}
+
 impl World {
+    pub(crate) fn into_parts(self) -> Parts {
+        let Self { mode, machine, outgoing, incoming, budget, dying, history } = self;
+        Parts { machine, outgoing, incoming, rest: Rest { mode, budget, dying, history } }
+    }
+
+    pub(crate) fn of_parts(parts: Parts) -> Self {
+        let Parts { machine, outgoing, incoming, rest } = parts;
+        let Rest { mode, budget, dying, history } = rest;
+        Self { mode, machine, outgoing, incoming, budget, dying, history }
+    }
+
     /// The first state.
     pub(crate) fn new(
         scenario: &Scenario,
@@ -236,8 +225,7 @@ impl World {
     /// Does an action. The state is the next one afterwards.
     pub fn act(&mut self, setting: &Setting, action: &Action) -> Happening {
         let mut happening = Happening { call: None, trouble: None };
-        self.history.disturbed |=
-            matches!(action, Action::Fail(..) | Action::Kill(_) | Action::Cancel);
+        self.history.disturbed |= action.is_fault();
         match action {
             Action::Step(side) => happening = self.step(setting, *side, None),
             Action::Fail(side, errno) => {

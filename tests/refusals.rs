@@ -2,9 +2,10 @@
 //! never notices.
 
 use handoff_model::outgoing::Outcome;
+use handoff_specs::action::Action;
 use handoff_specs::built_in::built_in;
 use handoff_specs::system::System;
-use handoff_specs::world::{Action, World};
+use handoff_specs::world::World;
 
 /// Runs both roles to their ends, with nothing going wrong. What was told on the way.
 fn undisturbed(system: &System) -> (World, Vec<String>) {

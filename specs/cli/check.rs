@@ -26,6 +26,14 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     time: Option<Duration>,
 
+    /// Follow no run for more than so many steps
+    #[arg(long, value_name = "N")]
+    depth: Option<u32>,
+
+    /// Stop a scenario when this process has taken so much memory
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u64>,
+
     /// Threads to search with; results are the same for any number [default: one a core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -87,7 +95,9 @@ fn report(scenario: &Scenario, arguments: &Arguments) -> Result<Report, Failure>
     let usual = Limits::default();
     let limits = Limits {
         states_max: arguments.states.unwrap_or(usual.states_max),
+        depth_max: arguments.depth,
         time_max: arguments.time,
+        memory_max_bytes: arguments.memory.map(|mebibytes| mebibytes.saturating_mul(1 << 20)),
         threads: arguments.threads.unwrap_or(usual.threads),
     };
     check(scenario, limits).map_err(|error| cannot_start(scenario, &error))
@@ -133,12 +143,22 @@ fn write_report(
             write!(out, "{}", story::violation(&system, name, property, run, width()))?;
         }
     }
+    if let Some(run) = &report.panic {
+        let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
+        writeln!(out, "\n{} after {}", run.wrong, story::length(run))?;
+        writeln!(
+            out,
+            "  replay: handoff check {name} --steps {}",
+            story::token(&system, &run.actions)
+        )?;
+    }
     writeln!(out)?;
     Ok(match (report.violations().count(), report.is_inconclusive()) {
         (0, false) => Exit::Good,
         (0, true) => Exit::Inconclusive,
         _ => Exit::Bad,
-    })
+    }
+    .max(if report.panic.is_some() { Exit::Bad } else { Exit::Good }))
 }
 
 fn coverage(report: &Report) -> String {
@@ -150,9 +170,8 @@ fn coverage(report: &Report) -> String {
         report.longest_run.map_or(String::new(), |steps| format!(", longest run {steps} steps"));
     let seconds = report.time.as_secs_f64();
     format!(
-        "{how}: {} unique states, {} transitions, depth {}{longest}, {seconds:.1} s; \
-         chance of a hash collision {:.0e}",
-        report.states, report.transitions, report.depth, report.collision_estimate
+        "{how}: {} unique states, {} transitions, depth {}{longest}, {seconds:.1} s",
+        report.states, report.transitions, report.depth
     )
 }
 
@@ -160,7 +179,7 @@ fn words(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Proved => "proved".to_owned(),
         Verdict::HoldsWithin(cut) => format!("holds within {cut}, not proved"),
-        Verdict::Violated(run) => format!("violated, by {} steps", run.actions.len()),
+        Verdict::Violated(run) => format!("violated, by {}", story::length(run)),
         Verdict::Vacuous => "vacuous, proves nothing".to_owned(),
         Verdict::Inconclusive(cut) => format!("inconclusive, cut by {cut}"),
         Verdict::NotAsked(why) => format!("not asked ({why})"),

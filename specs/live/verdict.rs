@@ -306,9 +306,8 @@ impl Run<'_> {
             commit_allowed: true,
             progress: None,
             window_open: false,
-            preserved: &files,
         };
-        let case = Case { view: &last.view, base: &first.view, moment };
+        let case = Case { view: &last.view, base: &first.view, moment, preserved: &files };
         let asked = PROPERTIES.iter().filter(|property| property.scope.covers(&case));
         let judged = asked.filter_map(|property| {
             let judge = property.judge?;

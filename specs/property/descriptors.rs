@@ -12,9 +12,9 @@ pub(super) fn holds(view: &View, pid: Pid, file: FileRef) -> usize {
 }
 
 pub(super) fn descriptors_kept(case: &Case<'_>) -> Judgement {
-    let Moment { preserved, quiescent, handed_over, .. } = case.moment;
+    let Moment { quiescent, handed_over, .. } = case.moment;
     let Some(keeper) = case.moment.keeper else { return nobody_holds(case) };
-    for file in preserved {
+    for file in case.preserved {
         let count = holds(case.view, keeper, *file);
         let kind = kind_of(case.base, *file);
         must!(count == 1, "process {keeper} holds {count} descriptors of {kind}");
@@ -36,7 +36,7 @@ pub(super) fn descriptors_kept(case: &Case<'_>) -> Judgement {
             FileKind::Image => !handed_over,
             _ => false,
         };
-        !others && !preserved.contains(&descriptor.file)
+        !others && !case.preserved.contains(&descriptor.file)
     };
     let table = case.view.processes.get(&keeper).map(|process| process.descriptors.values());
     let extra = table.into_iter().flatten().find(more);
@@ -53,7 +53,7 @@ fn nobody_holds(case: &Case<'_>) -> Judgement {
     if !case.moment.quiescent {
         return Idle;
     }
-    for file in case.moment.preserved {
+    for file in case.preserved {
         let holder = case.view.processes.keys().find(|pid| holds(case.view, **pid, *file) > 0);
         let kind = kind_of(case.base, *file);
         must!(
@@ -84,7 +84,7 @@ pub(super) fn window_closed(case: &Case<'_>) -> Judgement {
         let open = process
             .descriptors
             .iter()
-            .find(|(_, d)| !d.cloexec && case.moment.preserved.contains(&d.file));
+            .find(|(_, d)| !d.cloexec && case.preserved.contains(&d.file));
         must!(
             open.is_none(),
             "descriptor {} of process {pid} would be inherited",

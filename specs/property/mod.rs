@@ -37,13 +37,15 @@ pub struct Case<'a> {
     /// What could be seen before the handoff.
     pub base: &'a View,
     /// Where the handoff is.
-    pub moment: Moment<'a>,
+    pub moment: Moment,
+    /// The open files that must be handed over, each exactly once.
+    pub preserved: &'a BTreeSet<FileRef>,
 }
 
 /// Where the handoff is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by itself")]
-pub struct Moment<'a> {
+pub struct Moment {
     /// By transfer or by exec.
     pub mode: Mode,
     /// The process that must have the virtual machine; `None` once it died with its process.
@@ -72,8 +74,6 @@ pub struct Moment<'a> {
     pub progress: Option<u64>,
     /// Descriptors may be inheritable now.
     pub window_open: bool,
-    /// The open files that must be handed over, each exactly once.
-    pub preserved: &'a BTreeSet<FileRef>,
 }
 
 /// What a property says of a moment.

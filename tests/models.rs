@@ -1,0 +1,67 @@
+//! Models whose answers are known.
+
+use stateright::{Model, Property};
+
+/// A graph given by its edges, from state 0.
+pub(crate) struct Edges(pub(crate) Vec<Vec<u32>>);
+
+impl Edges {
+    /// So many states, one after the other.
+    pub(crate) fn chain(states: u32) -> Self {
+        let to_next = |at| if at + 1 < states { vec![at + 1] } else { Vec::new() };
+        Self((0..states).map(to_next).collect())
+    }
+}
+
+impl Model for Edges {
+    type State = u32;
+    type Action = u32;
+
+    fn init_states(&self) -> Vec<u32> {
+        vec![0]
+    }
+
+    fn actions(&self, state: &u32, actions: &mut Vec<u32>) {
+        actions.extend(&self.0[*state as usize]);
+    }
+
+    fn next_state(&self, _: &u32, target: u32) -> Option<u32> {
+        Some(target)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![Property::always("nothing", |_, _| true)]
+    }
+}
+
+/// A square of `side` × `side`, by steps to the right and down; its boundary is so many steps away.
+pub(crate) struct Grid {
+    pub(crate) side: u32,
+    pub(crate) edge: u32,
+}
+
+impl Model for Grid {
+    type State = (u32, u32);
+    type Action = bool;
+
+    fn init_states(&self) -> Vec<(u32, u32)> {
+        vec![(0, 0)]
+    }
+
+    fn actions(&self, (x, y): &(u32, u32), actions: &mut Vec<bool>) {
+        actions.extend((*x + 1 < self.side).then_some(true));
+        actions.extend((*y + 1 < self.side).then_some(false));
+    }
+
+    fn next_state(&self, (x, y): &(u32, u32), right: bool) -> Option<(u32, u32)> {
+        Some(if right { (x + 1, *y) } else { (*x, y + 1) })
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![Property::always("nothing", |_, _| true)]
+    }
+
+    fn within_boundary(&self, (x, y): &(u32, u32)) -> bool {
+        x + y < self.edge
+    }
+}
