@@ -97,6 +97,15 @@ impl Report {
 
 /// Checks a scenario.
 pub fn check(scenario: &Scenario, limits: Limits) -> Result<Report, LaunchError> {
+    check_with(scenario, limits, |_, _| ()).map(|(report, ())| report)
+}
+
+/// Checks a scenario, and has a look at what was reached.
+pub fn check_with<T>(
+    scenario: &Scenario,
+    limits: Limits,
+    look: impl FnOnce(&Report, &Exploration<Packed>) -> T,
+) -> Result<(Report, T), LaunchError> {
     let started = Instant::now();
     let system = System::new(scenario)?;
     let packed = PackedSystem::new(&system);
@@ -117,7 +126,7 @@ pub fn check(scenario: &Scenario, limits: Limits) -> Result<Report, LaunchError>
         (property, end)
     };
     let verdicts = PROPERTIES.iter().enumerate().map(verdict).collect();
-    Ok(Report {
+    let report = Report {
         scenario: scenario.name.clone(),
         states: exploration.states(),
         transitions: exploration.transitions,
@@ -127,7 +136,9 @@ pub fn check(scenario: &Scenario, limits: Limits) -> Result<Report, LaunchError>
         panic: judged.panic(),
         verdicts,
         time: started.elapsed(),
-    })
+    };
+    let seen = look(&report, &exploration);
+    Ok((report, seen))
 }
 
 /// A search that is being judged.

@@ -1,5 +1,6 @@
 //! Tests of the whole: what a user runs, and whether its verdicts are true.
 
+mod certificate;
 mod check;
 mod command;
 mod conform;

@@ -1,16 +1,19 @@
 //! `handoff check`: scenarios in, verdicts out.
 
 use super::{Exit, Failure, width};
-use crate::built_in::{BUILT_IN, built_in};
-use crate::check::{Report, Verdict, check};
+use crate::built_in::{BUILT_IN, built_in, text_of};
+use crate::certificate::{self, Unwritten};
+use crate::check::{Report, Verdict, check_with};
+use crate::packed::Packed;
 use crate::scenario::Scenario;
-use crate::search::Limits;
+use crate::search::{Exploration, Limits};
 use crate::story;
 use crate::system::System;
 use handoff_model::defect::Defect;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(clap::Args, Default)]
@@ -37,6 +40,10 @@ pub(super) struct Arguments {
     /// Threads to search with; results are the same for any number [default: one a core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+
+    /// Write everything that was reached to a file, for `handoff verify`; of one scenario
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
 
     /// Do not search: replay one run of one scenario, as a violation's last line gives it
     #[arg(long, value_name = "RUN")]
@@ -66,11 +73,21 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     if let Some(steps) = &arguments.steps {
         return replay(&scenarios, steps, out);
     }
+    if arguments.certificate.is_some() && scenarios.len() > 1 {
+        return Err(Failure::Usage("a certificate is of one scenario; name it".to_owned()));
+    }
     let mut exit = Exit::Good;
     let mut total = Total::default();
     for (name, scenario) in &scenarios {
-        let report = report(scenario, arguments)?;
+        let (report, certified) = report(name, scenario, arguments)?;
         exit = exit.max(write_report(name, scenario, &report, out)?);
+        match (certified, &arguments.certificate) {
+            (Ok(()), _) | (_, None) => {}
+            (Err(error @ Unwritten::Unproved), _) => writeln!(out, "no certificate: {error}")?,
+            (Err(Unwritten::File(error)), Some(file)) => {
+                return Err(Failure::Usage(format!("{}: {error}", file.display())));
+            }
+        }
         total.add(&report);
     }
     if scenarios.len() > 1 {
@@ -91,7 +108,11 @@ pub(super) fn read(name: &str) -> Result<Scenario, Failure> {
     Scenario::parse(name, &text).map_err(|refusal| Failure::Usage(refusal.to_string()))
 }
 
-fn report(scenario: &Scenario, arguments: &Arguments) -> Result<Report, Failure> {
+fn report(
+    name: &str,
+    scenario: &Scenario,
+    arguments: &Arguments,
+) -> Result<(Report, Result<(), Unwritten>), Failure> {
     let usual = Limits::default();
     let limits = Limits {
         states_max: arguments.states.unwrap_or(usual.states_max),
@@ -100,7 +121,24 @@ fn report(scenario: &Scenario, arguments: &Arguments) -> Result<Report, Failure>
         memory_max_bytes: arguments.memory.map(|mebibytes| mebibytes.saturating_mul(1 << 20)),
         threads: arguments.threads.unwrap_or(usual.threads),
     };
-    check(scenario, limits).map_err(|error| cannot_start(scenario, &error))
+    let certify = |report: &Report, exploration: &_| {
+        let file = arguments.certificate.as_deref();
+        file.map_or(Ok(()), |file| certify(name, report, exploration, file))
+    };
+    check_with(scenario, limits, certify).map_err(|error| cannot_start(scenario, &error))
+}
+
+/// Writes the certificate of a search that proves everything.
+fn certify(
+    name: &str,
+    report: &Report,
+    exploration: &Exploration<Packed>,
+    file: &Path,
+) -> Result<(), Unwritten> {
+    let text = text_of(name)?;
+    let mut whole = Vec::new();
+    certificate::write(report, exploration, &text, &mut whole)?;
+    Ok(std::fs::write(file, whole)?)
 }
 
 fn cannot_start(scenario: &Scenario, error: &dyn std::error::Error) -> Failure {

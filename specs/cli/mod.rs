@@ -10,6 +10,7 @@ mod list;
 mod lockstep;
 mod replay;
 mod run;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
@@ -42,6 +43,8 @@ Exit codes: 0 proved or done, 1 violated, differing or failed, 2 wrong usage or 
 enum Command {
     /// Prove that a handoff keeps every property, whatever goes wrong, or show how it fails
     Check(check::Arguments),
+    /// Verify a certificate that `check` has written: a second, small checker makes every state anew
+    Verify(verify::Arguments),
     /// Replay a recorded trace on the simulated kernel, call by call
     Replay(replay::Arguments),
     /// Do a handoff on the real kernel of this host, and judge it
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(arguments)) => check::run(&arguments, &mut out),
         Some(Command::Lockstep(arguments)) => lockstep::run(&arguments, &mut out),
         Some(Command::List(arguments)) => list::run(&arguments, &mut out),
+        Some(Command::Verify(arguments)) => verify::run(&arguments, &mut out),
         Some(Command::Replay(arguments)) => replay::run(&arguments, &mut out),
         Some(Command::Run(arguments)) => run::run(&arguments, &mut out),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments, &mut out),

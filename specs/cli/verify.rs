@@ -1,0 +1,34 @@
+//! `handoff verify`: a certificate in, a verdict out.
+
+use super::{Exit, Failure, width};
+use crate::certificate::{Verified, verify};
+use crate::story;
+use std::fs::File;
+use std::io::{BufReader, Write};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// A file that `handoff check --certificate FILE` has written
+    certificate: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
+    let name = arguments.certificate.display();
+    let file = File::open(&arguments.certificate)
+        .map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+    let (text, exit) = match verify(BufReader::new(file)) {
+        Err(wrong) => (format!("{name} proves nothing: {wrong}"), Exit::Bad),
+        Ok(Verified { scenario, states, transitions, proved }) => (
+            format!(
+                "{scenario}: verified: {states} states, {transitions} transitions and no other; in all of them: {}",
+                proved.join(" ")
+            ),
+            Exit::Good,
+        ),
+    };
+    let mut lines = String::new();
+    story::paragraph(&mut lines, &text, width());
+    write!(out, "{lines}")?;
+    Ok(exit)
+}

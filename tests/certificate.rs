@@ -1,0 +1,82 @@
+//! Certificates: what was proved is proved again by another way, and what was tampered with is refused.
+
+use handoff_specs::built_in::{built_in, text_of};
+use handoff_specs::certificate::{Verified, verify, write};
+use handoff_specs::check::check_with;
+use handoff_specs::scenario::Scenario;
+use handoff_specs::search::Limits;
+
+fn certificate_of(scenario: &Scenario, text: &str) -> Result<String, String> {
+    let mut file = Vec::new();
+    let (_, written) = check_with(scenario, Limits::default(), |report, exploration| {
+        write(report, exploration, text, &mut file).map_err(|error| error.to_string())
+    })
+    .expect("it can be set up");
+    written.map(|()| String::from_utf8(file).expect("text"))
+}
+
+fn certificate(name: &str) -> String {
+    let text = text_of(name).expect("built in");
+    certificate_of(&built_in(name).expect("built in"), &text).expect("it is proved")
+}
+
+#[test]
+fn what_is_proved_is_proved_again() {
+    for (name, states, transitions, proved) in
+        [("small-memlock", 1_152, 4_160, "PRE-1"), ("exec", 4_500, 12_786, "END-1")]
+    {
+        let verified = verify(certificate(name).as_bytes()).expect("a certificate");
+        let Verified { states: all, transitions: edges, proved: ids, .. } = verified;
+        assert_eq!((all, edges), (states, transitions), "{name}");
+        assert!(ids.iter().any(|id| id == proved), "{name}: {ids:?}");
+    }
+}
+
+/// The lines of a certificate, changed.
+fn tampered(change: impl FnOnce(&mut Vec<String>)) -> String {
+    let mut lines = certificate("small-memlock").lines().map(str::to_owned).collect();
+    change(&mut lines);
+    verify(lines.join("\n").as_bytes()).expect_err("it was tampered with")
+}
+
+#[test]
+fn what_was_tampered_with_is_refused() {
+    type Change = fn(&mut Vec<String>);
+    let cases: [(Change, &str); 10] = [
+        (|lines| lines.clear(), "it is empty"),
+        (|lines| lines[0].insert(0, 'x'), "line 1: "),
+        (|lines| lines[0] = lines[0].replace("certificate 1", "certificate 2"), "it is a "),
+        (|lines| lines[0] = lines[0].replace("mode = ", "mood = "), "unknown field"),
+        (|lines| lines[0] = lines[0].replace("1152", "1151"), "it counts 1151 states"),
+        (|lines| lines[0] = lines[0].replace("\"proved\":[", "\"proved\":[\"CHG-9\","), "CHG-9"),
+        (|lines| drop(lines.pop()), "leads to one that is missing"),
+        (|lines| lines.truncate(1), "the initial state is missing"),
+        (|lines| lines[20] = lines[19].clone(), "a state is there twice"),
+        (|lines| lines[20] = "3 99".to_owned(), "line 21: '3 99' leads to no state"),
+    ];
+    for (change, words) in cases {
+        let wrong = tampered(change);
+        assert!(wrong.contains(words), "'{wrong}' does not say '{words}'");
+    }
+}
+
+/// A scenario with a bug in it, under the states of one without.
+#[test]
+fn a_property_that_fails_is_seen() {
+    let text = text_of("small-memlock").expect("built in");
+    let good = certificate("small-memlock");
+    let planted = text.replacen("mode =", "defects = [\"limit-unjudged\"]\nmode =", 1);
+    let quoted = |text: &str| serde_json::to_string(text).expect("a string");
+    let bad = good.replacen(&quoted(&text), &quoted(&planted), 1);
+    assert_ne!(good, bad);
+    verify(bad.as_bytes()).expect_err("the protocol is another one");
+}
+
+#[test]
+fn what_is_not_proved_has_no_certificate() {
+    let text = text_of("transfer").expect("built in");
+    let planted = text.replacen("mode =", "defects = [\"ram-initialised\"]\nmode =", 1);
+    let scenario = Scenario::parse("planted.toml", &planted).expect("a scenario");
+    let refused = certificate_of(&scenario, &planted).expect_err("it is violated");
+    assert!(refused.contains("no property is violated"), "{refused}");
+}
