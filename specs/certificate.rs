@@ -7,6 +7,11 @@
 //!
 //! Invariant: a certificate is written of a complete search that found nothing wrong, and of no other.
 
+#![expect(
+    clippy::mutable_key_type,
+    reason = "a world's cells remember hashes of its parts, and no more"
+)]
+
 use crate::check::{Report, Verdict};
 use crate::packed::Packed;
 use crate::property::{END_1, Judgement, PROPERTIES};

@@ -5,6 +5,7 @@
 //! held in a search that was cut short holds within that limit.
 
 use crate::action::Action;
+use crate::blackout::{Blackouts, blackouts};
 use crate::graph::{Graph, Shape, shape};
 use crate::packed::{Packed, PackedSystem};
 use crate::property::{END_1, Judgement, PROPERTIES, Property, Scope};
@@ -14,7 +15,6 @@ use crate::system::System;
 use crate::world::World;
 use handoff_model::launch::LaunchError;
 use stateright::Model;
-use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 /// What a check says of a property.
@@ -67,6 +67,8 @@ pub struct Report {
     pub depth: u32,
     /// The steps of the longest run, where every run ends.
     pub longest_run: Option<u32>,
+    /// The worst blackouts, where the search is complete and every run ends.
+    pub blackouts: Option<Blackouts>,
     /// What cut the search short; `None`: it is exhaustive.
     pub cut: Option<Cut>,
     /// The run in which the protocol, the kernel or a property panicked, where one did.
@@ -110,18 +112,14 @@ pub fn check_with<T>(
     let system = System::new(scenario)?;
     let packed = PackedSystem::new(&system);
     let exploration = explore(&packed, &packed, limits);
-    let judged = Judged {
-        system: &system,
-        packed: &packed,
-        exploration: &exploration,
-        threads: limits.threads,
-    };
+    let judged = Judged { system: &system, packed: &packed, exploration: &exploration };
+    let graph = Graph::of(&packed, &exploration, limits.threads);
     let mut longest_run = None;
     let verdict = |(at, property): (usize, &'static Property)| {
         if property.id != END_1 {
             return (property, judged.verdict(at, property));
         }
-        let (end, longest) = judged.end(at, property);
+        let (end, longest) = judged.end(at, property, &graph);
         longest_run = longest;
         (property, end)
     };
@@ -132,6 +130,7 @@ pub fn check_with<T>(
         transitions: exploration.transitions,
         depth: exploration.depth,
         longest_run,
+        blackouts: judged.blackouts(&graph),
         cut: exploration.cut,
         panic: judged.panic(),
         verdicts,
@@ -146,7 +145,6 @@ struct Judged<'a> {
     system: &'a System,
     packed: &'a PackedSystem<'a>,
     exploration: &'a Exploration<Packed>,
-    threads: NonZeroUsize,
 }
 
 impl Judged<'_> {
@@ -186,10 +184,9 @@ impl Judged<'_> {
     }
 
     /// Every run ends, and where it ends nobody waits.
-    fn end(&self, at: usize, property: &Property) -> (Verdict, Option<u32>) {
+    fn end(&self, at: usize, property: &Property, graph: &Graph) -> (Verdict, Option<u32>) {
         let cut = self.exploration.cut;
-        let graph = Graph::of(self.packed, self.exploration, self.threads);
-        match (cut, shape(&graph)) {
+        match (cut, shape(graph)) {
             (_, Shape::Cyclic(cycle)) => (Verdict::Violated(self.lasso(&cycle)), None),
             (Some(cut), Shape::Acyclic { .. }) => (Verdict::Inconclusive(cut), None),
             (None, Shape::Acyclic { longest_run }) => {
@@ -220,6 +217,11 @@ impl Judged<'_> {
         enabled.into_iter().find(leads_there).expect("a cycle's steps are transitions")
     }
 
+    fn blackouts(&self, graph: &Graph) -> Option<Blackouts> {
+        let is_complete = self.exploration.cut.is_none();
+        is_complete.then(|| blackouts(self.packed, self.exploration, graph)).flatten()
+    }
+
     /// The run to a panic, with the action that panicked.
     fn panic(&self) -> Option<Run> {
         let panic = self.exploration.panic.as_ref()?;
@@ -244,7 +246,7 @@ impl System {
     }
 
     /// The actions at these places among those of each state of a run.
-    fn actions_at(&self, places: &[u16]) -> Vec<Action> {
+    pub(crate) fn actions_at(&self, places: &[u16]) -> Vec<Action> {
         let mut world = self.init().clone();
         let mut run = Vec::with_capacity(places.len());
         for place in places {

@@ -86,32 +86,76 @@ pub enum Shape {
 
 /// Looks for cycles. A complete exploration is needed for the answer to mean anything.
 pub fn shape(graph: &Graph) -> Shape {
-    let count = graph.states() as usize;
-    let mut incoming = vec![0u32; count];
-    for state in 0..graph.states() {
-        for target in graph.successors(state) {
-            incoming[*target as usize] += 1;
+    match in_order(graph) {
+        Ok(order) => {
+            let longest = heaviest(graph, &order, |_, _| Some(1));
+            Shape::Acyclic { longest_run: longest.weight }
         }
+        Err(incoming) => Shape::Cyclic(cycle(graph, &incoming)),
     }
-    let mut depth = vec![0u32; count];
-    let mut ready: Vec<StateIndex> =
+}
+
+/// The states, each before those that it leads to; where there are cycles, how many transitions lead to
+/// each state from one that is on a cycle or behind one.
+pub fn in_order(graph: &Graph) -> Result<Vec<StateIndex>, Vec<u32>> {
+    let mut incoming = vec![0u32; graph.states() as usize];
+    for target in &graph.targets {
+        incoming[*target as usize] += 1;
+    }
+    let mut order: Vec<StateIndex> =
         (0..graph.states()).filter(|state| incoming[*state as usize] == 0).collect();
-    let mut peeled = 0;
-    while let Some(state) = ready.pop() {
-        peeled += 1;
-        for target in graph.successors(state) {
-            let at = *target as usize;
-            depth[at] = depth[at].max(depth[state as usize] + 1);
-            incoming[at] -= 1;
-            if incoming[at] == 0 {
-                ready.push(*target);
+    let mut at = 0;
+    while let Some(state) = order.get(at) {
+        for target in graph.successors(*state) {
+            incoming[*target as usize] -= 1;
+            if incoming[*target as usize] == 0 {
+                order.push(*target);
+            }
+        }
+        at += 1;
+    }
+    if order.len() == incoming.len() { Ok(order) } else { Err(incoming) }
+}
+
+/// A heaviest stretch of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stretch {
+    /// The sum over its transitions.
+    pub weight: u32,
+    /// Where it begins.
+    pub first: StateIndex,
+    /// The place of each transition among those of its state.
+    pub places: Vec<u16>,
+}
+
+/// The heaviest of all stretches, by the weight of the transition at a place of a state; one without a weight is part
+/// of no stretch. `order` is [`in_order`].
+pub fn heaviest(
+    graph: &Graph,
+    order: &[StateIndex],
+    weight: impl Fn(StateIndex, usize) -> Option<u32>,
+) -> Stretch {
+    let mut best = vec![(0u32, None); graph.states() as usize];
+    for state in order {
+        for (place, target) in graph.successors(*state).iter().enumerate() {
+            let Some(weight) = weight(*state, place) else { continue };
+            let whole = best[*state as usize].0 + weight;
+            let known = &mut best[*target as usize];
+            if whole > known.0 {
+                *known = (whole, Some((*state, u16::try_from(place).expect("few actions"))));
             }
         }
     }
-    if peeled == count {
-        return Shape::Acyclic { longest_run: depth.into_iter().max().unwrap_or(0) };
+    let weight = best.iter().map(|(weight, _)| *weight).max().unwrap_or(0);
+    let end = best.iter().position(|(other, _)| *other == weight).unwrap_or(0);
+    let mut first = StateIndex::try_from(end).expect("states are numbered by u32");
+    let mut places = Vec::new();
+    while let Some((before, place)) = best[first as usize].1 {
+        places.push(place);
+        first = before;
     }
-    Shape::Cyclic(cycle(graph, &incoming))
+    places.reverse();
+    Stretch { weight, first, places }
 }
 
 /// A shortest cycle through the lowest state that is on one, within what could not be peeled off.

@@ -6,8 +6,8 @@
 //! * [`property`]: what must hold, over a view of that state;
 //! * [`system`], [`packed`], [`search`], [`graph`]: the world as a `stateright::Model`, small, its exhaustive search, and what
 //!   only the graph of all states shows;
-//! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`]; [`certificate`]: a proof to be checked
-//!   again;
+//! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`]; [`blackout`], how long a guest
+//!   may stand still; [`certificate`], a proof to be checked again;
 //! * [`conform`]: facts about the kernel, on the simulated and on a real one;
 //! * [`lockstep`]: random calls on both, compared;
 //! * [`replay`]: a recorded trace against the simulated kernel;
@@ -15,6 +15,7 @@
 //! * [`cli`]: the command `handoff`.
 
 pub mod action;
+pub mod blackout;
 pub mod built_in;
 pub mod certificate;
 pub mod check;

@@ -431,6 +431,14 @@ impl World {
         self.incoming.ended() == Some(Arrival::TookOver) && !self.history.fell_back
     }
 
+    /// The handoff has stopped the guest, which is not lost and runs nowhere.
+    pub fn is_dark(&self) -> bool {
+        let mut sides = self.sides();
+        self.history.was_stopped
+            && self.keeper().is_some()
+            && !sides.any(|side| self.machine.guest_runs(side.pid()))
+    }
+
     /// Nobody acts any more.
     pub fn is_quiescent(&self) -> bool {
         self.outgoing.acting().is_none() && self.incoming.acting().is_none()

@@ -1,5 +1,7 @@
 //! The built-in scenarios: verdicts, exact counts, and two engines that agree.
 
+use handoff_specs::action::Action;
+use handoff_specs::blackout::Blackouts;
 use handoff_specs::built_in::{BUILT_IN, built_in};
 use handoff_specs::check::{Report, Verdict, check};
 use handoff_specs::property::PROPERTIES;
@@ -45,6 +47,51 @@ fn every_built_in_scenario_is_proved_exhaustively_with_these_counts() {
             assert!(good, "{name}: {} is {verdict:?}", property.id);
         }
     }
+}
+
+/// The most kernel calls for which a guest stands still: undisturbed, and whatever happens. A protocol that makes more calls in
+/// the blackout changes these.
+const BLACKOUTS: &[(&str, u32, u32)] = &[
+    ("transfer", 48, 50),
+    ("exec", 47, 89),
+    ("separate-spaces", 45, 47),
+    ("another-user", 36, 38),
+    ("two-iommufds", 46, 48),
+    ("two-faults-transfer", 36, 39),
+    ("two-faults-exec", 33, 62),
+    ("old-kernel", 0, 0),
+    ("by-address", 0, 0),
+    ("small-memlock", 0, 0),
+    ("tied-mdev", 0, 0),
+    ("process-accounting", 0, 0),
+];
+
+#[test]
+fn the_worst_blackout_is_known_to_the_call() {
+    let of_scenario = |(name, ..): &(&'static str, u32, u32)| {
+        let report = report(name, Limits::default());
+        let Blackouts { undisturbed, worst } = report.blackouts.expect("every run ends");
+        (*name, undisturbed.calls, worst.calls)
+    };
+    assert_eq!(BLACKOUTS.iter().map(of_scenario).collect::<Vec<_>>(), BLACKOUTS);
+}
+
+/// The run that is given stops the guest and makes as many calls as it is said to before the guest runs again.
+#[test]
+fn the_worst_blackout_is_attained_by_its_run() {
+    let system = System::new(&built_in("transfer").expect("built in")).expect("set up");
+    let worst = report("transfer", Limits::default()).blackouts.expect("every run ends").worst;
+    let (mut world, mut calls, mut was_dark) = (system.init().clone(), 0, false);
+    for place in worst.places {
+        let mut actions = Vec::new();
+        system.actions(&world, &mut actions);
+        let action = actions.swap_remove(usize::from(place));
+        let is_call = matches!(action, Action::Step(_) | Action::Fail(..));
+        calls += u32::from(world.is_dark() && is_call);
+        was_dark |= world.is_dark();
+        world.act(system.setting(), &action);
+    }
+    assert_eq!((calls, was_dark), (worst.calls, true));
 }
 
 #[test]

@@ -50,6 +50,12 @@ fn check(arguments: &[&str], code: i32, words: &[&str]) -> String {
     spoken.clone()
 }
 
+/// What the last line of a story says after `--steps`.
+fn replay_of(story: &str) -> &str {
+    let mut lines = story.lines().filter(|line| line.contains("replay:"));
+    lines.find_map(|line| line.split_once("--steps ")).expect("a replay line").1
+}
+
 const VM: &str = "name = \"vm\"\nmode = \"transfer\"\n[[ram]]\nname = \"ram0\"\npages = 1\niova = 0\n\
                   [[device]]\nname = \"nic0\"\n";
 
@@ -69,8 +75,7 @@ fn a_planted_bug_is_told_as_a_story_with_exit_1() {
     let words =
         ["BACK-1 violated in 43 steps", "old VMM", "new VMM", "the last step changed", "replay:"];
     let story = check(&["check", &file], 1, &words);
-    let replay =
-        story.lines().find_map(|line| line.split_once("--steps ")).expect("a replay line").1;
+    let replay = replay_of(&story);
     check(&["check", &file, "--steps", replay], 1, &["does not hold"]);
 }
 
@@ -80,8 +85,7 @@ fn a_run_that_goes_round_for_ever_is_told_and_replayed_as_one() {
     let planted = VM.replace("mode", "defects = [\"waits-for-the-dead\"]\nmode");
     let file = dir.file("vm.toml", &planted);
     let story = check(&["check", &file], 1, &["END-1 violated", "from here on for ever"]);
-    let replay =
-        story.lines().find_map(|line| line.split_once("--steps ")).expect("a replay line").1;
+    let replay = replay_of(&story);
     check(&["check", &file, "--steps", replay], 1, &["can repeat for ever"]);
 }
 
@@ -113,6 +117,28 @@ fn bad_input_is_told_in_one_line_with_exit_2() {
         let line = check(&arguments, 2, &[word]);
         assert_eq!(line.lines().count(), 1, "{line}");
     }
+}
+
+#[test]
+fn a_certificate_is_written_verified_and_refused_when_it_was_changed() {
+    let dir = Dir::new("certificate");
+    let (vm, file) = (dir.file("vm.toml", VM), dir.file("vm.cert", ""));
+    check(&["check", &vm, "--certificate", &file], 0, &["exhaustive"]);
+    check(&["verify", &file], 0, &["vm: verified: ", "and no other", "OWN-1"]);
+    let text = fs::read_to_string(&file).expect("it was written");
+    let shorter = dir.file("shorter.cert", text.trim_end().rsplit_once('\n').expect("lines").0);
+    check(&["verify", &shorter], 1, &["proves nothing", "missing"]);
+    check(&["verify", &vm], 1, &["proves nothing", "line 1"]);
+    check(&["verify", "no-such-file"], 2, &["no-such-file"]);
+    check(&["check", "--certificate", &file], 2, &["of one scenario"]);
+    let cut = ["check", &vm, "--certificate", &file, "--states", "100"];
+    check(&cut, 3, &["no certificate: only a complete search"]);
+    check(&["check", &vm, "--depth", "5"], 3, &["NOT exhaustive: cut by the limit of 5 steps"]);
+    check(
+        &["check", &vm, "--memory", "1"],
+        3,
+        &["NOT exhaustive: cut by the memory limit of 1 MiB"],
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::models::{Edges, Grid};
 use crate::two_phase_commit::TwoPhaseCommit;
-use handoff_specs::graph::{Graph, Shape, shape};
+use handoff_specs::graph::{Graph, Shape, Stretch, heaviest, in_order, shape};
 use handoff_specs::search::{
     Cut, Exploration, Judge, Limits, Panic, Said, explore, explore_hashed,
 };
@@ -283,6 +283,19 @@ fn shape_of(edges: Vec<Vec<u32>>) -> (Shape, Graph) {
 fn the_longest_run_is_found_where_every_run_ends() {
     let (shape, _) = shape_of(vec![vec![1, 2], vec![3], vec![3, 1], vec![]]);
     assert_eq!(shape, Shape::Acyclic { longest_run: 3 });
+}
+
+#[test]
+fn the_heaviest_stretch_is_the_one_with_the_greatest_sum() {
+    // Two transitions lead from 0 to 1; one without a weight is part of no stretch.
+    let (_, graph) = shape_of(vec![vec![1, 1], vec![2], vec![3], vec![]]);
+    let order = in_order(&graph).expect("no cycle");
+    let weights = [vec![1, 3], vec![5], vec![7], vec![]];
+    let all = heaviest(&graph, &order, |state, place| Some(weights[state as usize][place]));
+    assert_eq!(all, Stretch { weight: 15, first: 0, places: vec![1, 0, 0] });
+    let some = |state: u32, place: usize| Some(weights[state as usize][place]).filter(|it| *it < 5);
+    let some = heaviest(&graph, &order, some);
+    assert_eq!(some, Stretch { weight: 3, first: 0, places: vec![1] });
 }
 
 /// stateright's `eventually` misses cycles.

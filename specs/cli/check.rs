@@ -1,6 +1,7 @@
 //! `handoff check`: scenarios in, verdicts out.
 
 use super::{Exit, Failure, width};
+use crate::blackout::{Blackout, Blackouts};
 use crate::built_in::{BUILT_IN, built_in, text_of};
 use crate::certificate::{self, Unwritten};
 use crate::check::{Report, Verdict, check_with};
@@ -162,6 +163,7 @@ fn write_report(
     let planted = |d: &&Defect| format!("  planted: {}: {}", d.id, d.sentence);
     lines.extend(scenario.defects.iter().map(planted));
     lines.push(format!("  {}", coverage(report)));
+    lines.extend(blackout(name, scenario, report)?);
     let mut open: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (property, verdict) in &report.verdicts {
         open.entry(words(verdict)).or_default().push(property.id);
@@ -197,6 +199,23 @@ fn write_report(
         _ => Exit::Bad,
     }
     .max(if report.panic.is_some() { Exit::Bad } else { Exit::Good }))
+}
+
+/// The worst blackout, where the handoff stops a guest at all.
+fn blackout(name: &str, scenario: &Scenario, report: &Report) -> Result<Option<String>, Failure> {
+    let Some(Blackouts { undisturbed, worst }) = &report.blackouts else { return Ok(None) };
+    if worst.steps == 0 {
+        return Ok(None);
+    }
+    let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
+    let run = story::token(&system, &system.actions_at(&worst.places));
+    let told =
+        |blackout: &Blackout| format!("{} kernel calls ({} steps)", blackout.calls, blackout.steps);
+    Ok(Some(format!(
+        "  blackout: at most {} when nothing disturbs it, {} whatever does: handoff check {name} --steps {run}",
+        told(undisturbed),
+        told(worst)
+    )))
 }
 
 fn coverage(report: &Report) -> String {
