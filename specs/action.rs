@@ -44,7 +44,62 @@ pub enum Action {
     Work(Side),
 }
 
+/// What sort of thing an action is, for counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A call of the old process.
+    OldCall,
+    /// A call of the new process.
+    NewCall,
+    /// A call that fails.
+    Failure,
+    /// A kill.
+    Kill,
+    /// A death of the signal that the old process sent.
+    Death,
+    /// A cancel.
+    Cancel,
+    /// An interrupt, with its write to memory.
+    Interrupt,
+    /// The guest's taking of it.
+    Taking,
+    /// The guest's work.
+    Work,
+}
+
+impl Kind {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::OldCall => "a call of the old process",
+            Self::NewCall => "a call of the new process",
+            Self::Failure => "a call that fails",
+            Self::Kill => "a kill",
+            Self::Death => "a death of the old process's signal",
+            Self::Cancel => "a cancel",
+            Self::Interrupt => "an interrupt",
+            Self::Taking => "an interrupt taken by the guest",
+            Self::Work => "work of the guest",
+        }
+    }
+}
+
 impl Action {
+    /// What sort of thing it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Step(Side::Old) => Kind::OldCall,
+            Self::Step(Side::New) => Kind::NewCall,
+            Self::Fail(..) => Kind::Failure,
+            Self::Kill(_) => Kind::Kill,
+            Self::Die => Kind::Death,
+            Self::Cancel => Kind::Cancel,
+            Self::Raise(_) => Kind::Interrupt,
+            Self::Take(..) => Kind::Taking,
+            Self::Work(_) => Kind::Work,
+        }
+    }
+
     /// Whether the environment disturbs the handoff by it.
     pub fn is_fault(&self) -> bool {
         matches!(self, Self::Fail(..) | Self::Kill(_) | Self::Cancel)

@@ -4,13 +4,13 @@
 //! the property had something to say; a property that was idle throughout is vacuous, and one that
 //! held in a search that was cut short holds within that limit.
 
-use crate::action::Action;
+use crate::action::{Action, Kind};
 use crate::blackout::{Blackouts, blackouts};
-use crate::graph::{Graph, Shape, shape};
+use crate::graph::{Graph, Shape, doomed, shape};
 use crate::packed::{Packed, PackedSystem};
 use crate::property::{END_1, Judgement, PROPERTIES, Property, Scope};
 use crate::scenario::Scenario;
-use crate::search::{Cut, Exploration, Limits, StateIndex, explore};
+use crate::search::{Cut, Exploration, Judge, Limits, StateIndex, explore};
 use crate::system::System;
 use crate::world::World;
 use handoff_model::launch::LaunchError;
@@ -43,14 +43,25 @@ pub struct Run {
     pub faults: u32,
     /// From which step on the rest repeats for ever.
     pub repeats_from: Option<usize>,
+    /// Its steps of no return. `None` where that was not asked: of a search that was cut short, or of a cycle.
+    pub no_return: Option<NoReturn>,
     /// What is wrong in the end.
     pub wrong: String,
+}
+
+/// After how many steps of a run every way on violates the property: one step before, some way would still have kept it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoReturn {
+    /// Of all ways on.
+    pub whatever: usize,
+    /// Of those by which nothing more goes wrong.
+    pub undisturbed: usize,
 }
 
 impl Run {
     fn new(actions: Vec<Action>, repeats_from: Option<usize>, wrong: String) -> Self {
         let faults = actions.iter().map(|action| u32::from(action.is_fault())).sum();
-        Self { actions, faults, repeats_from, wrong }
+        Self { actions, faults, repeats_from, no_return: None, wrong }
     }
 }
 
@@ -67,6 +78,8 @@ pub struct Report {
     pub depth: u32,
     /// The steps of the longest run, where every run ends.
     pub longest_run: Option<u32>,
+    /// What the scenario allows and never happens in any state: it proves nothing about that.
+    pub never: Vec<&'static str>,
     /// The worst blackouts, where the search is complete and every run ends.
     pub blackouts: Option<Blackouts>,
     /// What cut the search short; `None`: it is exhaustive.
@@ -93,7 +106,8 @@ impl Report {
         let open = |verdict: &Verdict| {
             matches!(verdict, Verdict::HoldsWithin(_) | Verdict::Inconclusive(_) | Verdict::Vacuous)
         };
-        self.cut.is_some() || self.verdicts.iter().any(|(_, verdict)| open(verdict))
+        let is_partial = self.cut.is_some() || !self.never.is_empty();
+        is_partial || self.verdicts.iter().any(|(_, verdict)| open(verdict))
     }
 }
 
@@ -112,14 +126,15 @@ pub fn check_with<T>(
     let system = System::new(scenario)?;
     let packed = PackedSystem::new(&system);
     let exploration = explore(&packed, &packed, limits);
-    let judged = Judged { system: &system, packed: &packed, exploration: &exploration };
     let graph = Graph::of(&packed, &exploration, limits.threads);
+    let judged =
+        Judged { system: &system, packed: &packed, exploration: &exploration, graph: &graph };
     let mut longest_run = None;
     let verdict = |(at, property): (usize, &'static Property)| {
         if property.id != END_1 {
             return (property, judged.verdict(at, property));
         }
-        let (end, longest) = judged.end(at, property, &graph);
+        let (end, longest) = judged.end(at, property);
         longest_run = longest;
         (property, end)
     };
@@ -130,7 +145,8 @@ pub fn check_with<T>(
         transitions: exploration.transitions,
         depth: exploration.depth,
         longest_run,
-        blackouts: judged.blackouts(&graph),
+        never: judged.never(),
+        blackouts: judged.blackouts(),
         cut: exploration.cut,
         panic: judged.panic(),
         verdicts,
@@ -145,12 +161,14 @@ struct Judged<'a> {
     system: &'a System,
     packed: &'a PackedSystem<'a>,
     exploration: &'a Exploration<Packed>,
+    graph: &'a Graph,
 }
 
 impl Judged<'_> {
     fn verdict(&self, at: usize, property: &Property) -> Verdict {
         if let Some(state) = self.exploration.bad[at] {
-            return Verdict::Violated(self.run(at, state));
+            let no_return = self.no_return(at, state);
+            return Verdict::Violated(Run { no_return, ..self.run(at, state) });
         }
         if !self.is_asked(property.scope) {
             return Verdict::NotAsked(property.scope.words());
@@ -178,15 +196,41 @@ impl Judged<'_> {
         Run::new(actions, None, wrong)
     }
 
+    fn no_return(&self, at: usize, state: StateIndex) -> Option<NoReturn> {
+        if self.exploration.cut.is_some() {
+            return None;
+        }
+        let is_bad = |state| self.packed.state(self.exploration.state(state)).bad >> at & 1 == 1;
+        let bad: Vec<bool> = (0..self.exploration.states()).map(is_bad).collect();
+        let faults: Vec<Vec<bool>> =
+            (0..self.exploration.states()).map(|state| self.faults(state)).collect();
+        let back = |state: &StateIndex| self.exploration.parent(*state).map(|(before, _)| before);
+        let mut steps: Vec<_> = std::iter::successors(Some(state), back).collect();
+        steps.reverse();
+        let first = |doomed: Vec<bool>| steps.iter().position(|state| doomed[*state as usize]);
+        let undisturbed = |state: StateIndex, place: usize| !faults[state as usize][place];
+        Some(NoReturn {
+            whatever: first(doomed(self.graph, bad.clone(), |_, _| true))?,
+            undisturbed: first(doomed(self.graph, bad, undisturbed))?,
+        })
+    }
+
+    /// Which actions of a state are faults.
+    fn faults(&self, state: StateIndex) -> Vec<bool> {
+        let mut actions = Vec::new();
+        self.packed.actions(self.exploration.state(state), &mut actions);
+        actions.iter().map(Action::is_fault).collect()
+    }
+
     fn actions_to(&self, state: StateIndex) -> Vec<Action> {
         let (_, places) = self.exploration.run_to(state);
         self.system.actions_at(&places)
     }
 
     /// Every run ends, and where it ends nobody waits.
-    fn end(&self, at: usize, property: &Property, graph: &Graph) -> (Verdict, Option<u32>) {
+    fn end(&self, at: usize, property: &Property) -> (Verdict, Option<u32>) {
         let cut = self.exploration.cut;
-        match (cut, shape(graph)) {
+        match (cut, shape(self.graph)) {
             (_, Shape::Cyclic(cycle)) => (Verdict::Violated(self.lasso(&cycle)), None),
             (Some(cut), Shape::Acyclic { .. }) => (Verdict::Inconclusive(cut), None),
             (None, Shape::Acyclic { longest_run }) => {
@@ -217,9 +261,15 @@ impl Judged<'_> {
         enabled.into_iter().find(leads_there).expect("a cycle's steps are transitions")
     }
 
-    fn blackouts(&self, graph: &Graph) -> Option<Blackouts> {
+    fn never(&self) -> Vec<&'static str> {
+        let expected = self.system.init().expected().into_iter();
+        let never = expected.filter(|kind| self.exploration.taken[*kind as usize] == 0);
+        never.filter(|_| self.exploration.cut.is_none()).map(Kind::words).collect()
+    }
+
+    fn blackouts(&self) -> Option<Blackouts> {
         let is_complete = self.exploration.cut.is_none();
-        is_complete.then(|| blackouts(self.packed, self.exploration, graph)).flatten()
+        is_complete.then(|| blackouts(self.packed, self.exploration, self.graph)).flatten()
     }
 
     /// The run to a panic, with the action that panicked.

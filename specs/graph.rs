@@ -117,6 +117,38 @@ pub fn in_order(graph: &Graph) -> Result<Vec<StateIndex>, Vec<u32>> {
     if order.len() == incoming.len() { Ok(order) } else { Err(incoming) }
 }
 
+/// From which states every run comes to a bad one: the bad ones, and those of which every transition leads to such a state.
+/// Of transitions, by a state and the place, only those count that are `open`.
+pub fn doomed(
+    graph: &Graph,
+    bad: Vec<bool>,
+    open: impl Fn(StateIndex, usize) -> bool,
+) -> Vec<bool> {
+    let mut doomed = bad;
+    let mut ways_out = vec![0u32; doomed.len()];
+    let mut before = vec![Vec::new(); doomed.len()];
+    for state in 0..graph.states() {
+        for (place, target) in graph.successors(state).iter().enumerate() {
+            if open(state, place) {
+                ways_out[state as usize] += 1;
+                before[*target as usize].push(state);
+            }
+        }
+    }
+    let mut found: Vec<StateIndex> =
+        (0..graph.states()).filter(|state| doomed[*state as usize]).collect();
+    while let Some(state) = found.pop() {
+        for earlier in std::mem::take(&mut before[state as usize]) {
+            ways_out[earlier as usize] -= 1;
+            if ways_out[earlier as usize] == 0 && !doomed[earlier as usize] {
+                doomed[earlier as usize] = true;
+                found.push(earlier);
+            }
+        }
+    }
+    doomed
+}
+
 /// A heaviest stretch of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stretch {

@@ -178,6 +178,10 @@ impl Judge<Self> for PackedSystem<'_> {
         note(said, self.end, Some(&self.system.judge_end(&world)))
     }
 
+    fn kind(&self, action: &Action) -> usize {
+        action.kind() as usize
+    }
+
     fn faults(&self, action: &Action) -> u16 {
         u16::from(action.is_fault())
     }

@@ -1,7 +1,7 @@
 //! A run, told: numbered steps in columns, and what the last one changed.
 
 use crate::action::{Action, Side};
-use crate::check::Run;
+use crate::check::{NoReturn, Run};
 use crate::property::Property;
 use crate::system::System;
 use crate::words;
@@ -44,6 +44,9 @@ pub fn violation(
     let (lines, differences) = tell(system, &run.actions);
     text.push_str(&layout(&lines, width, run.repeats_from));
     paragraph(&mut text, &format!("  wrong: {}", run.wrong), width);
+    if let Some(words) = run.no_return.map(no_return) {
+        paragraph(&mut text, &format!("  no return: {words}"), width);
+    }
     if !differences.is_empty() {
         let _ = writeln!(text, "  the last step changed:");
         for line in &differences {
@@ -57,6 +60,21 @@ pub fn violation(
         token(system, &run.actions)
     );
     text
+}
+
+fn no_return(NoReturn { whatever, undisturbed }: NoReturn) -> String {
+    let after = |steps| match steps {
+        0 => "from the beginning".to_owned(),
+        _ => format!("from step {steps} on"),
+    };
+    if whatever == undisturbed {
+        return format!("{} every way comes to this", after(whatever));
+    }
+    format!(
+        "{} every way comes to this by which nothing more goes wrong, {} every way",
+        after(undisturbed),
+        after(whatever)
+    )
 }
 
 /// How long a run is, in words.

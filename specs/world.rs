@@ -9,7 +9,7 @@
 //! What a device's DMA reaches is not an action but part of every state's view: whatever it could
 //! touch at this moment is judged at this moment.
 
-use crate::action::{Action, Side};
+use crate::action::{Action, Kind, Side};
 use crate::environment::{Budget, errnos};
 use crate::scenario::Scenario;
 use crate::setting::Setting;
@@ -429,6 +429,23 @@ impl World {
     /// The guest is with the new process, or with the new program, for good.
     pub fn is_handed_over(&self) -> bool {
         self.incoming.ended() == Some(Arrival::TookOver) && !self.history.fell_back
+    }
+
+    /// What must happen in some run from here, because the environment may do it or a role must.
+    pub(crate) fn expected(&self) -> Vec<Kind> {
+        let Budget { fail_calls, kill, cancel, guest_steps, interrupts } = &self.budget;
+        let interrupts = interrupts.iter().any(|left| *left > 0);
+        let all = [
+            (true, Kind::OldCall),
+            (!self.is_exec(), Kind::NewCall),
+            (*fail_calls > 0, Kind::Failure),
+            (*kill > 0, Kind::Kill),
+            (*cancel, Kind::Cancel),
+            (interrupts, Kind::Interrupt),
+            (interrupts, Kind::Taking),
+            (*guest_steps > 0, Kind::Work),
+        ];
+        all.into_iter().filter(|(is_expected, _)| *is_expected).map(|(_, kind)| kind).collect()
     }
 
     /// The handoff has stopped the guest, which is not lost and runs nowhere.

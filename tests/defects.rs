@@ -75,6 +75,20 @@ fn every_known_bug_is_found_by_the_property_that_it_breaks() {
     assert_eq!(found_by, CHEAPEST);
 }
 
+/// From which step of that run on every way violates the property: whatever happens, and where nothing more goes wrong.
+#[test]
+fn the_step_of_no_return_is_told() {
+    let expected = [("ownership-not-taken", 0, 46), ("unwound", 18, 20), ("not-fenced", 0, 37)];
+    let found = expected.map(|(id, ..)| {
+        let defect = DEFECTS.iter().find(|defect| defect.id == id).expect("a known bug");
+        let report = check(&scenario(defect), Limits::default()).expect("it can be set up");
+        let found = report.violations().find(|(property, _)| property.id == defect.breaks);
+        let no_return = found.expect("it is found").1.no_return.expect("the search is complete");
+        (id, no_return.undisturbed, no_return.whatever)
+    });
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn without_its_bug_each_of_these_scenarios_is_proved() {
     for defect in DEFECTS {

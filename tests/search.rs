@@ -3,7 +3,7 @@
 
 use crate::models::{Edges, Grid};
 use crate::two_phase_commit::TwoPhaseCommit;
-use handoff_specs::graph::{Graph, Shape, Stretch, heaviest, in_order, shape};
+use handoff_specs::graph::{Graph, Shape, Stretch, doomed, heaviest, in_order, shape};
 use handoff_specs::search::{
     Cut, Exploration, Judge, Limits, Panic, Said, explore, explore_hashed,
 };
@@ -296,6 +296,18 @@ fn the_heaviest_stretch_is_the_one_with_the_greatest_sum() {
     let some = |state: u32, place: usize| Some(weights[state as usize][place]).filter(|it| *it < 5);
     let some = heaviest(&graph, &order, some);
     assert_eq!(some, Stretch { weight: 3, first: 0, places: vec![1] });
+}
+
+/// A state is doomed when it is bad or can only go to doomed ones; one that can stay where it is is not.
+#[test]
+fn the_doomed_are_those_without_a_way_out() {
+    // 0 → 1 → 2 → 3, where 3 is bad; 0 → 0 leads nowhere, 1 has no other way.
+    let (_, graph) = shape_of(vec![vec![1, 0], vec![2], vec![3], vec![]]);
+    let only = |at: usize| (0..4).map(|state| state == at).collect();
+    assert_eq!(doomed(&graph, only(3), |_, _| true), [false, true, true, true]);
+    assert_eq!(doomed(&graph, only(3), |_, place| place == 0), [true, true, true, true]);
+    let (_, graph) = shape_of(vec![vec![1], vec![2], vec![3], vec![]]);
+    assert_eq!(doomed(&graph, only(2), |_, _| true), [true, true, true, false]);
 }
 
 /// stateright's `eventually` misses cycles.

@@ -163,6 +163,12 @@ fn write_report(
     let planted = |d: &&Defect| format!("  planted: {}: {}", d.id, d.sentence);
     lines.extend(scenario.defects.iter().map(planted));
     lines.push(format!("  {}", coverage(report)));
+    if !report.never.is_empty() {
+        lines.push(format!(
+            "  never happens, so nothing is proved of it: {}",
+            report.never.join(", ")
+        ));
+    }
     lines.extend(blackout(name, scenario, report)?);
     let mut open: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (property, verdict) in &report.verdicts {
