@@ -1,8 +1,12 @@
 //! What can happen in a world.
 
-use crate::world::{NEW, OLD};
 use handoff_model::errno::Errno;
 use handoff_model::ids::Pid;
+
+/// The process that has the guest at the beginning.
+pub const OLD: Pid = Pid(1);
+/// The process that shall have it, by transfer.
+pub const NEW: Pid = Pid(2);
 
 /// One of the two processes. By exec there is only the old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,8 +1,9 @@
 //! A scenario, set up on its simulated kernel: both processes, the launched VM, its running guest, and
 //! what is the same in every state from there on.
 
+use crate::action::{NEW, OLD};
 use crate::scenario::{Process, Scenario};
-use crate::world::{NEW, NEW_IMAGE, OLD, OLD_IMAGE, Part, World};
+use crate::world::{NEW_IMAGE, OLD_IMAGE, Part, World};
 use handoff_model::call::Call;
 use handoff_model::ids::Fd;
 use handoff_model::incoming::{Incoming, Origin};

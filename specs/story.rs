@@ -1,11 +1,11 @@
 //! A run, told: numbered steps in columns, and what the last one changed.
 
-use crate::action::{Action, Side};
+use crate::action::{Action, NEW, OLD, Side};
 use crate::check::{NoReturn, Run};
 use crate::property::Property;
 use crate::system::System;
 use crate::words;
-use crate::world::{Happening, NEW, OLD, World};
+use crate::world::{Happening, World};
 use handoff_model::ids::{Fd, Pid};
 use stateright::Model;
 use std::fmt::Write;

@@ -9,7 +9,7 @@
 //! What a device's DMA reaches is not an action but part of every state's view: whatever it could
 //! touch at this moment is judged at this moment.
 
-use crate::action::{Action, Kind, Side};
+use crate::action::{Action, Kind, NEW, Side};
 use crate::environment::{Budget, errnos};
 use crate::scenario::Scenario;
 use crate::setting::Setting;
@@ -24,10 +24,6 @@ use handoff_model::role::{Role, Trouble};
 use handoff_model::view::View;
 use handoff_sim_kernel::Machine;
 
-/// The process that has the guest at the beginning.
-pub const OLD: Pid = Pid(1);
-/// The process that shall have it, by transfer.
-pub const NEW: Pid = Pid(2);
 /// Program images: what was running, and what shall.
 pub(crate) const OLD_IMAGE: u8 = 0;
 pub(crate) const NEW_IMAGE: u8 = 1;
