@@ -15,7 +15,7 @@ use stateright::Model;
 pub struct Blackout {
     /// The kernel calls that are made in it, by both processes.
     pub calls: u32,
-    /// Everything that happens in it.
+    /// Everything that happens in that run from the first of these calls to the last.
     pub steps: usize,
     /// A run that attains it, from the first state.
     pub places: Vec<u16>,

@@ -114,7 +114,12 @@ pub fn verify(from: impl BufRead) -> Result<Verified, String> {
     holds(&system, &worlds, &edges, &head.proved)?;
     let transitions = edges.iter().map(|targets| targets.len() as u64).sum();
     if (head.states as usize, head.transitions) != (worlds.len(), transitions) {
-        return Err(format!("it counts {} states, there are {}", head.states, worlds.len()));
+        return Err(format!(
+            "it counts {} states and {} transitions; there are {} and {transitions}",
+            head.states,
+            head.transitions,
+            worlds.len()
+        ));
     }
     Ok(Verified { scenario: scenario.name, states: head.states, transitions, proved: head.proved })
 }

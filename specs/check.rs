@@ -122,13 +122,23 @@ pub fn check_with<T>(
     limits: Limits,
     look: impl FnOnce(&Report, &Exploration<Packed>) -> T,
 ) -> Result<(Report, T), LaunchError> {
+    Ok(check_system(&System::new(scenario)?, &scenario.name, limits, look))
+}
+
+fn check_system<T>(
+    system: &System,
+    name: &str,
+    limits: Limits,
+    look: impl FnOnce(&Report, &Exploration<Packed>) -> T,
+) -> (Report, T) {
     let started = Instant::now();
-    let system = System::new(scenario)?;
-    let packed = PackedSystem::new(&system);
+    let packed = PackedSystem::new(system);
     let exploration = explore(&packed, &packed, limits);
-    let graph = Graph::of(&packed, &exploration, limits.threads);
-    let judged =
-        Judged { system: &system, packed: &packed, exploration: &exploration, graph: &graph };
+    // Every action is followed once more for the graph, also one that panicked.
+    let is_sound = exploration.panic.is_none();
+    let graph = is_sound.then(|| Graph::of(&packed, &exploration, limits.threads));
+    let graph = graph.as_ref();
+    let judged = Judged { system, packed: &packed, exploration: &exploration, graph };
     let mut longest_run = None;
     let verdict = |(at, property): (usize, &'static Property)| {
         if property.id != END_1 {
@@ -140,7 +150,7 @@ pub fn check_with<T>(
     };
     let verdicts = PROPERTIES.iter().enumerate().map(verdict).collect();
     let report = Report {
-        scenario: scenario.name.clone(),
+        scenario: name.to_owned(),
         states: exploration.states(),
         transitions: exploration.transitions,
         depth: exploration.depth,
@@ -153,7 +163,7 @@ pub fn check_with<T>(
         time: started.elapsed(),
     };
     let seen = look(&report, &exploration);
-    Ok((report, seen))
+    (report, seen)
 }
 
 /// A search that is being judged.
@@ -161,7 +171,8 @@ struct Judged<'a> {
     system: &'a System,
     packed: &'a PackedSystem<'a>,
     exploration: &'a Exploration<Packed>,
-    graph: &'a Graph,
+    /// None of a model that panics.
+    graph: Option<&'a Graph>,
 }
 
 impl Judged<'_> {
@@ -197,9 +208,7 @@ impl Judged<'_> {
     }
 
     fn no_return(&self, at: usize, state: StateIndex) -> Option<NoReturn> {
-        if self.exploration.cut.is_some() {
-            return None;
-        }
+        let graph = self.graph.filter(|_| self.exploration.cut.is_none())?;
         let is_bad = |state| self.packed.state(self.exploration.state(state)).bad >> at & 1 == 1;
         let bad: Vec<bool> = (0..self.exploration.states()).map(is_bad).collect();
         let faults: Vec<Vec<bool>> =
@@ -207,11 +216,14 @@ impl Judged<'_> {
         let back = |state: &StateIndex| self.exploration.parent(*state).map(|(before, _)| before);
         let mut steps: Vec<_> = std::iter::successors(Some(state), back).collect();
         steps.reverse();
-        let first = |doomed: Vec<bool>| steps.iter().position(|state| doomed[*state as usize]);
+        // A fault on the way can save a state from which nothing else would have: the last step out of it counts.
+        let lost_from = |doomed: Vec<bool>| {
+            steps.iter().rposition(|state| !doomed[*state as usize]).map_or(0, |last| last + 1)
+        };
         let undisturbed = |state: StateIndex, place: usize| !faults[state as usize][place];
         Some(NoReturn {
-            whatever: first(doomed(self.graph, bad.clone(), |_, _| true))?,
-            undisturbed: first(doomed(self.graph, bad, undisturbed))?,
+            whatever: lost_from(doomed(graph, bad.clone(), |_, _| true)),
+            undisturbed: lost_from(doomed(graph, bad, undisturbed)),
         })
     }
 
@@ -230,12 +242,12 @@ impl Judged<'_> {
     /// Every run ends, and where it ends nobody waits.
     fn end(&self, at: usize, property: &Property) -> (Verdict, Option<u32>) {
         let cut = self.exploration.cut;
-        match (cut, shape(self.graph)) {
-            (_, Shape::Cyclic(cycle)) => (Verdict::Violated(self.lasso(&cycle)), None),
-            (Some(cut), Shape::Acyclic { .. }) => (Verdict::Inconclusive(cut), None),
-            (None, Shape::Acyclic { longest_run }) => {
+        match (cut, self.graph.map(shape)) {
+            (_, Some(Shape::Cyclic(cycle))) => (Verdict::Violated(self.lasso(&cycle)), None),
+            (None, Some(Shape::Acyclic { longest_run })) => {
                 (self.verdict(at, property), Some(longest_run))
             }
+            (cut, _) => (Verdict::Inconclusive(cut.unwrap_or(Cut::Panic)), None),
         }
     }
 
@@ -268,8 +280,8 @@ impl Judged<'_> {
     }
 
     fn blackouts(&self) -> Option<Blackouts> {
-        let is_complete = self.exploration.cut.is_none();
-        is_complete.then(|| blackouts(self.packed, self.exploration, self.graph)).flatten()
+        let graph = self.graph.filter(|_| self.exploration.cut.is_none())?;
+        blackouts(self.packed, self.exploration, graph)
     }
 
     /// The run to a panic, with the action that panicked.
@@ -307,5 +319,28 @@ impl System {
             run.push(action);
         }
         run
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::built_in::built_in;
+    use crate::story;
+
+    /// A world in which a device that raises an interrupt is not there: a bug of the model, not of the protocol.
+    #[test]
+    fn a_panic_of_the_model_is_told_with_its_run_and_proves_nothing() {
+        let mut system = System::new(&built_in("transfer").expect("built in")).expect("set up");
+        system.setting_mut().devices.clear();
+        let (report, ()) = check_system(&system, "broken", Limits::default(), |_, _| ());
+        let run = report.panic.as_ref().expect("it panics");
+        assert!(run.wrong.starts_with("a panic: index out of bounds"), "{}", run.wrong);
+        assert!(matches!(run.actions.last(), Some(Action::Raise(0))), "{:?}", run.actions);
+        assert_eq!((report.cut, run.faults), (Some(Cut::Panic), 0));
+        assert!(report.is_inconclusive() && report.blackouts.is_none());
+        let proved = |verdict: &Verdict| *verdict == Verdict::Proved;
+        assert!(!report.verdicts.iter().any(|(_, verdict)| proved(verdict)));
+        assert_ne!(story::token(&system, &run.actions), "");
     }
 }

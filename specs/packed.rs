@@ -1,11 +1,12 @@
-//! Worlds in sixteen bytes.
+//! Worlds in twenty bytes.
 //!
 //! A world has four parts: the machine, the two roles, and the rest. Each recurs in many worlds, is kept once, and has
-//! a number; a packed world is four numbers. So a search keeps worlds exactly, in little memory, and compares them as
-//! fast as words.
+//! a number; a packed world is four numbers, and a hash. So a search keeps worlds exactly, in little memory, and compares
+//! them as fast as words.
 //!
 //! Invariant: equal parts have one number, different parts different ones, so packed worlds are equal when the worlds
-//! are. Which number a part gets depends on which thread came first; nothing that a search says does.
+//! are. Which number a part gets depends on which thread came first. So the hash, by which a search puts its states in order, is
+//! one of what the parts are and not of their numbers: nothing that a search says depends on threads.
 
 use crate::action::Action;
 use crate::property::{END_1, Judgement, Moment, PROPERTIES};
@@ -20,20 +21,27 @@ use handoff_sim_kernel::Machine;
 use rustc_hash::FxBuildHasher;
 use stateright::{Model, Property};
 use std::fmt;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 /// A world, by the numbers of its parts in a [`PackedSystem`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packed {
     machine: u32,
     outgoing: u32,
     incoming: u32,
     rest: u32,
+    hash: u32,
 }
 
-/// Values, each once, and their numbers.
+impl Hash for Packed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u32(self.hash);
+    }
+}
+
+/// Values, each once, and their numbers and hashes.
 struct Once<T> {
-    numbers: DashMap<T, u32, FxBuildHasher>,
+    numbers: DashMap<T, (u32, u64), FxBuildHasher>,
     values: boxcar::Vec<T>,
 }
 
@@ -48,17 +56,17 @@ impl<T: Clone + Eq + Hash> Once<T> {
         Self { numbers: DashMap::default(), values: boxcar::Vec::new() }
     }
 
-    fn number(&self, value: T) -> u32 {
-        if let Some(number) = self.numbers.get(&value) {
-            return *number;
+    fn number(&self, value: T) -> (u32, u64) {
+        if let Some(known) = self.numbers.get(&value) {
+            return *known;
         }
         match self.numbers.entry(value) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
+                let hash = FxBuildHasher.hash_one(entry.key());
                 let at = self.values.push(entry.key().clone());
                 let number = u32::try_from(at).expect("fewer parts than worlds");
-                entry.insert(number);
-                number
+                *entry.insert((number, hash))
             }
         }
     }
@@ -99,12 +107,15 @@ impl<'a> PackedSystem<'a> {
     /// The packed form of a world.
     pub fn pack(&self, world: World) -> Packed {
         let Parts { machine, outgoing, incoming, rest } = world.into_parts();
-        Packed {
-            machine: self.machines.number(machine),
-            outgoing: self.outgoing.number(outgoing),
-            incoming: self.incoming.number(incoming),
-            rest: self.rests.number(rest),
-        }
+        let parts = (
+            self.machines.number(machine),
+            self.outgoing.number(outgoing),
+            self.incoming.number(incoming),
+            self.rests.number(rest),
+        );
+        let ((machine, a), (outgoing, b), (incoming, c), (rest, d)) = parts;
+        let hash = u32::try_from(FxBuildHasher.hash_one([a, b, c, d]) >> 32).expect("half of it");
+        Packed { machine, outgoing, incoming, rest, hash }
     }
 
     /// The world of a packed form that [`Self::pack`] made.

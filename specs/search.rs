@@ -171,9 +171,7 @@ impl<S> Found<S> {
             panic: None,
         }
     }
-}
 
-impl<S> Found<S> {
     fn transitions(&self) -> u64 {
         self.taken.iter().sum()
     }
@@ -327,6 +325,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
                 return;
             }
             model.actions(state, actions);
+            assert!(u16::try_from(actions.len()).is_ok(), "{} actions", actions.len());
             if self.limits.depth_max.is_some_and(|most| self.cost.1 >= most) {
                 found.too_deep |= !actions.is_empty();
                 return;

@@ -248,7 +248,12 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
 pub fn token(system: &System, actions: &[Action]) -> String {
     let mut world = system.init().clone();
     let mut runs: Vec<(usize, usize)> = Vec::new();
+    let mut before: Option<&Action> = None;
     for action in actions {
+        // The last one is not done: it may be one that panics.
+        if let Some(before) = before.replace(action) {
+            world.act(system.setting(), before);
+        }
         let mut enabled = Vec::new();
         system.actions(&world, &mut enabled);
         let place =
@@ -257,7 +262,6 @@ pub fn token(system: &System, actions: &[Action]) -> String {
             Some((last, times)) if *last == place => *times += 1,
             _ => runs.push((place, 1)),
         }
-        world.act(system.setting(), action);
     }
     let part = |(place, times): &(usize, usize)| match times {
         1 => place.to_string(),

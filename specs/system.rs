@@ -33,6 +33,12 @@ impl System {
         &self.setting
     }
 
+    /// To break it.
+    #[cfg(test)]
+    pub(crate) fn setting_mut(&mut self) -> &mut Setting {
+        &mut self.setting
+    }
+
     /// The first state.
     pub fn init(&self) -> &World {
         &self.init

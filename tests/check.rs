@@ -3,9 +3,11 @@
 use handoff_specs::action::Action;
 use handoff_specs::blackout::Blackouts;
 use handoff_specs::built_in::{BUILT_IN, built_in};
-use handoff_specs::check::{Report, Verdict, check};
+use handoff_specs::check::{Report, Verdict, check, check_with};
+use handoff_specs::packed::Packed;
 use handoff_specs::property::PROPERTIES;
-use handoff_specs::search::{Cut, Limits, Said, explore};
+use handoff_specs::scenario::Scenario;
+use handoff_specs::search::{Cut, Exploration, Limits, Said, explore};
 use handoff_specs::system::System;
 use handoff_specs::world::World;
 use stateright::{Checker, Model};
@@ -125,16 +127,31 @@ fn stateright_counts_the_same_states_and_finds_no_violation() {
     }
 }
 
+/// To the last number: which state was reached from which, and by what.
 #[test]
 fn results_are_the_same_for_any_number_of_threads() {
-    let with = |threads| {
-        let threads = NonZeroUsize::new(threads).expect("not zero");
-        let report = report("separate-spaces", Limits { threads, ..Limits::default() });
-        (report.states, report.transitions, report.depth, report.verdicts.len())
-    };
-    assert_eq!(with(1), with(2));
-    assert_eq!(with(1), with(3));
+    let violated = VIOLATED.replacen("mode", "defects = [\"no-take-back\"]\nmode", 1);
+    let violated = Scenario::parse("violated.toml", &violated).expect("a scenario");
+    for scenario in [built_in("separate-spaces").expect("built in"), violated] {
+        let with = |threads| {
+            let threads = NonZeroUsize::new(threads).expect("not zero");
+            let limits = Limits { threads, ..Limits::default() };
+            let ways = |_: &Report, exploration: &Exploration<Packed>| {
+                (0..exploration.states()).map(|at| exploration.parent(at)).collect::<Vec<_>>()
+            };
+            let (report, ways) = check_with(&scenario, limits, ways).expect("set up");
+            let verdicts = report.verdicts.into_iter().map(|(_, verdict)| verdict);
+            (ways, verdicts.collect::<Vec<_>>(), report.blackouts)
+        };
+        let one = with(1);
+        for threads in [1, 2, 2, 3] {
+            assert!(one == with(threads), "{}: {threads} threads", scenario.name);
+        }
+    }
 }
+
+const VIOLATED: &str = "name = \"violated\"\nmode = \"transfer\"\n[[ram]]\nname = \"ram0\"\npages = 1\n\
+                        iova = 0x100000\n[[device]]\nname = \"nic0\"\n";
 
 #[test]
 fn a_search_that_is_cut_short_proves_nothing() {

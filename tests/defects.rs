@@ -78,7 +78,13 @@ fn every_known_bug_is_found_by_the_property_that_it_breaks() {
 /// From which step of that run on every way violates the property: whatever happens, and where nothing more goes wrong.
 #[test]
 fn the_step_of_no_return_is_told() {
-    let expected = [("ownership-not-taken", 0, 46), ("unwound", 18, 20), ("not-fenced", 0, 37)];
+    let expected = [
+        ("ownership-not-taken", 0, 46),
+        ("no-take-back", 37, 43),
+        ("unwound", 18, 20),
+        ("not-fenced", 0, 37),
+        ("lingering", 9, 21),
+    ];
     let found = expected.map(|(id, ..)| {
         let defect = DEFECTS.iter().find(|defect| defect.id == id).expect("a known bug");
         let report = check(&scenario(defect), Limits::default()).expect("it can be set up");

@@ -49,7 +49,7 @@ pub struct Machine {
     pub(crate) books: Shared<Books>,
     /// Counts down to the allocation that fails; 0: none does, as always between calls (`fail_nth`).
     pub(crate) failing: u32,
-    /// Whose call is under way; nobody's between calls.
+    /// Whose call is under way (Linux's `current`); nobody's between calls.
     pub(crate) current: Option<Pid>,
 }
 

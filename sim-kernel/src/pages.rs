@@ -157,8 +157,9 @@ impl PageSet {
 }
 
 impl Machine {
-    /// Which pages are there now. EFAULT for addresses that are not mapped, or whose memory map is
-    /// dead, or behind the end of the file; EOVERFLOW (the top of the caller's addresses); EINVAL for a file without pages, or behind its end.
+    /// Which pages are there now. EOVERFLOW at the top of the caller's own addresses; EFAULT for addresses that are not
+    /// mapped, or whose memory map is dead, or behind the end of the file; EINVAL for a file without pages, or behind
+    /// its end.
     pub(crate) fn resolve(&self, set: &PageSet, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
         match set.source {
             Source::User(va) => self.resolve_near(set.owner, va, range),
