@@ -20,12 +20,17 @@ use handoff_specs::built_in::built_in;
 use handoff_specs::packed::PackedSystem;
 use handoff_specs::search::{Limits, Said, explore};
 use handoff_specs::system::System;
+use mimalloc::MiMalloc;
 use stateright::{Checker, Model};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 use two_phase_commit::TwoPhaseCommit;
+
+/// As the command has it. All the searches in this process allocate by it, SPIN does not allocate much.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// How often each tool runs.
 const TIMES: usize = 3;

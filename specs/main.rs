@@ -1,6 +1,11 @@
 //! The command `handoff`.
 
+use mimalloc::MiMalloc;
 use std::process::ExitCode;
+
+/// A search takes and gives back memory all the time, on all cores.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A bug in this program, as sysexits(3) has it: the panic has told where.
 const INTERNAL_ERROR: u8 = 70;

@@ -17,6 +17,8 @@
 //! This module knows nothing of what is modelled.
 
 mod exploration;
+mod found;
+mod frontier;
 mod limits;
 mod shard;
 
@@ -26,6 +28,8 @@ pub use shard::{Exact, Fingerprint, Key};
 
 use crate::parallel::in_parallel;
 use exploration::Numbers;
+use found::Found;
+use frontier::{Open, Order};
 use limits::resident_bytes;
 use shard::{Candidate, Cost, Place, SHARD_MAX, SHARDS, Shard, shard_of};
 use stateright::Model;
@@ -116,7 +120,7 @@ where
 }
 
 /// So many states are expanded before what they led to is taken in.
-const BLOCK: usize = 1 << 16;
+const BLOCK: usize = 1 << 17;
 
 fn run<M, K>(model: &M, judge: &impl Judge<M>, limits: Limits) -> Exploration<M::State, K>
 where
@@ -140,67 +144,11 @@ where
     search.finish()
 }
 
-/// A state that is being expanded, and where it is known.
-type Open<S> = (Place, S);
-
-/// What a piece led to.
-struct Found<S> {
-    /// Successors, by shards.
-    near: Vec<Vec<Candidate<S>>>,
-    /// Beyond the boundary so many states, and beyond the limit of steps any.
-    beyond: u64,
-    too_deep: bool,
-    good: [u64; QUESTIONS_MAX],
-    taken: [u64; QUESTIONS_MAX],
-    /// The questions with a bad answer, and where each has its first.
-    bad: u64,
-    firsts: Vec<(usize, Place)>,
-    panic: Option<(Place, Option<u16>, String)>,
-}
-
-impl<S> Found<S> {
-    fn new() -> Self {
-        Self {
-            near: std::iter::repeat_with(Vec::new).take(SHARDS).collect(),
-            beyond: 0,
-            too_deep: false,
-            good: [0; QUESTIONS_MAX],
-            taken: [0; QUESTIONS_MAX],
-            bad: 0,
-            firsts: Vec::new(),
-            panic: None,
-        }
-    }
-
-    fn transitions(&self) -> u64 {
-        self.taken.iter().sum()
-    }
-
-    fn bytes(&self) -> usize {
-        self.near.iter().map(Vec::capacity).sum::<usize>() * size_of::<Candidate<S>>()
-    }
-
-    fn note_bad(&mut self, bad: u64, place: Place) {
-        let mut new = bad & !self.bad;
-        self.bad |= new;
-        while new != 0 {
-            self.firsts.push((new.trailing_zeros() as usize, place));
-            new &= new - 1;
-        }
-    }
-
-    fn note_good(&mut self, mut good: u64) {
-        while good != 0 {
-            self.good[good.trailing_zeros() as usize] += 1;
-            good &= good - 1;
-        }
-    }
-}
-
 /// A search under way.
 struct Search<S, K> {
     shards: Vec<Shard<S, K>>,
     numbers: Numbers,
+    order: Order,
     /// What the states that are being expanded cost.
     cost: Cost,
     limits: Limits,
@@ -223,6 +171,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         Self {
             shards: std::iter::repeat_with(Shard::default).take(SHARDS).collect(),
             numbers: Numbers::default(),
+            order: Order::default(),
             cost: (0, 0),
             limits,
             started: Instant::now(),
@@ -243,7 +192,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         for state in states {
             let hash = K::hash(&state);
             let candidate = Candidate { state, parent: Place::NONE, action: 0, faults: 0 };
-            self.shards[shard_of(hash)].insert(candidate);
+            self.shards[shard_of(hash)].insert(hash, candidate);
         }
     }
 
@@ -254,14 +203,11 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         let next = (self.cost.0, self.cost.1 + u32::from(!self.numbers.is_empty()));
         self.cost = if has_next { next } else { *deferred? };
         self.numbers.begin(self.cost);
-        let mut frontier = Vec::new();
         for (at, shard) in self.shards.iter_mut().enumerate() {
             shard.settle(self.cost);
-            let (count, first) = (shard.next.len(), shard.keys.len() - shard.next.len());
-            self.numbers.add(at, first, count);
-            let places = (first..first + count).map(|index| Place::new(at, index));
-            frontier.extend(places.zip(shard.next.drain(..)));
+            self.numbers.add(at, shard.keys.len() - shard.next.len(), shard.next.len());
         }
+        let frontier = self.order.next(&mut self.shards);
         if !frontier.is_empty() {
             self.depth = self.depth.max(self.cost.1);
         }
@@ -272,7 +218,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     fn weigh(&mut self, frontier: &Vec<Open<S>>, found: &[Found<S>]) {
         let known: usize = self.shards.iter().map(Shard::bytes).sum();
         let found: usize = found.iter().map(Found::bytes).sum();
-        let bytes = known + found + frontier.capacity() * size_of::<Open<S>>();
+        let bytes = known + found + self.order.bytes() + frontier.capacity() * size_of::<Open<S>>();
         self.bytes = self.bytes.max(bytes as u64);
     }
 
@@ -295,7 +241,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     {
         let pieces = block.chunks(self.limits.piece_of(block.len())).collect();
         in_parallel(self.limits.threads_for(block.len()), pieces, |piece: &[Open<S>]| {
-            let (mut found, mut actions) = (Found::new(), Vec::new());
+            let (mut found, mut actions) = (Found::new(piece.len()), Vec::new());
             for (place, state) in piece {
                 self.expand_one::<M>(model, judge, (state, *place), &mut actions, &mut found);
                 if found.panic.is_some() {
@@ -338,7 +284,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
                 found.note_bad(judge.edge(state, &next), place);
                 let hash = K::hash(&next);
                 let candidate = Candidate { state: next, parent: place, action, faults };
-                found.near[shard_of(hash)].push(candidate);
+                found.keep::<K>(hash, candidate);
             }
         }));
         actions.clear();
@@ -350,7 +296,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     /// Makes known what the pieces of a block have found.
     fn take_in(&mut self, mut found: Vec<Found<S>>) {
         let candidates = found.iter().map(Found::transitions).sum::<u64>();
-        let (faults, steps) = self.cost;
+        let cost = self.cost;
         let mut work: Vec<_> = self.shards.iter_mut().map(|shard| (shard, Vec::new())).collect();
         for part in &mut found {
             for (near, (_, parts)) in part.near.iter_mut().zip(&mut work) {
@@ -359,14 +305,9 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         }
         let threads = self.limits.threads_for(usize::try_from(candidates).unwrap_or(usize::MAX));
         in_parallel(threads, work, |(shard, parts)| {
-            for mut part in parts {
-                shard.drop_known(&mut part);
-                for candidate in part {
-                    match candidate.faults {
-                        0 => shard.insert(candidate),
-                        more => shard.defer((faults + u32::from(more), steps + 1), candidate),
-                    }
-                }
+            shard.warm(parts.iter().map(Vec::len).sum());
+            for part in parts {
+                shard.take_in(part, cost);
             }
         });
         for part in found {

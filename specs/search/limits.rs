@@ -69,7 +69,7 @@ impl Limits {
 
     /// Small enough that no thread waits long for another. What is found does not depend on it.
     pub(super) fn piece_of(&self, items: usize) -> usize {
-        (items / self.threads.get() / 8).max(PIECE_MIN)
+        (items / self.threads.get() / 4).max(PIECE_MIN)
     }
 }
 

@@ -4,19 +4,42 @@
 //! state does not depend on the number of threads. A part is small enough for a core's cache; whoever
 //! works on it is alone with it.
 //!
-//! Invariant: `keys`, `parents` and `actions` are as long as each other, a slot other than zero is one more than an
-//! index, every index has one slot, and at most three slots in four are taken.
+//! Invariant: `keys`, `parents` and `actions` are as long as each other; a slot other than zero is one more than an
+//! index, with some bits of the state's hash above it; every index has one slot; at most three slots in four are taken.
 
 use rustc_hash::FxHasher;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hint::black_box;
 
 /// In how many parts the known states are split.
 pub(super) const SHARDS: usize = 64;
 const SHARD_BITS: u32 = SHARDS.trailing_zeros();
 
 /// The most states that a part has room for.
-pub(super) const SHARD_MAX: usize = 1 << (u32::BITS - SHARD_BITS);
+pub(super) const SHARD_MAX: usize = (TAG - 1) as usize;
+
+/// In a slot the tag begins here.
+const TAG: u32 = 1 << (u32::BITS - SHARD_BITS);
+
+/// Some bits of a hash that choose neither the part nor the slot, in their place.
+#[inline]
+fn tag_of(hash: u64) -> u32 {
+    let bits = hash >> (u64::BITS - 2 * SHARD_BITS) << (u32::BITS - SHARD_BITS);
+    u32::try_from(bits & u64::from(u32::MAX)).expect("as many as there is room for")
+}
+
+/// The index that a slot holds; of a free one an index that no state has.
+#[inline]
+fn index_of(slot: u32) -> usize {
+    ((slot & (TAG - 1)) as usize).wrapping_sub(1)
+}
+
+/// Whether a slot has a tag. A free one may seem to.
+#[inline]
+fn is_tagged(slot: u32, tag: u32) -> bool {
+    slot ^ tag < TAG
+}
 
 /// What a state is known by.
 pub trait Key<S>: Eq + Send + Sync {
@@ -26,6 +49,8 @@ pub trait Key<S>: Eq + Send + Sync {
     fn of(state: &S, hash: u64) -> Self;
     /// Whether it is of that state, which has that hash.
     fn is_of(&self, state: &S, hash: u64) -> bool;
+    /// Whether a state is the same as another one, which has that hash.
+    fn are_one(state: &S, other: &S, hash: u64) -> bool;
     /// The hash of the state that it is of.
     fn again(&self) -> u64;
 }
@@ -39,10 +64,10 @@ impl<S: Clone + Eq + Hash + Send + Sync> Key<S> for Exact<S> {
         let mut hasher = FxHasher::default();
         state.hash(&mut hasher);
         // A product alone takes states that differ alike to hashes that differ alike: the successors of one shard would all
-        // go to a few others. So it is folded and multiplied twice more (MurmurHash3's last steps).
-        let fold = |hash: u64| hash ^ (hash >> 33);
-        let hash = fold(hasher.finish()).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        fold(fold(hash).wrapping_mul(0xc4ce_b9fe_1a85_ec53))
+        // go to a few others. So both halves of a second product are folded.
+        let product = u128::from(hasher.finish()) * 0xff51_afd7_ed55_8ccd;
+        let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).expect("half of it");
+        half(product >> 64) ^ half(product)
     }
 
     fn of(state: &S, _: u64) -> Self {
@@ -51,6 +76,10 @@ impl<S: Clone + Eq + Hash + Send + Sync> Key<S> for Exact<S> {
 
     fn is_of(&self, state: &S, _: u64) -> bool {
         self.0 == *state
+    }
+
+    fn are_one(state: &S, other: &S, _: u64) -> bool {
+        state == other
     }
 
     fn again(&self) -> u64 {
@@ -75,6 +104,10 @@ impl<S: Hash> Key<S> for Fingerprint {
 
     fn is_of(&self, _: &S, hash: u64) -> bool {
         self.0 == hash
+    }
+
+    fn are_one(state: &S, _: &S, hash: u64) -> bool {
+        Self::hash(state) == hash
     }
 
     fn again(&self) -> u64 {
@@ -112,6 +145,15 @@ impl Place {
 pub(super) fn shard_of(hash: u64) -> usize {
     usize::try_from(hash >> (u64::BITS - SHARD_BITS)).expect("a few bits")
 }
+
+/// Where to look for the slot of a hash first; how many of its bits count depends on how many slots there are.
+#[inline]
+fn low_bits(hash: u64) -> usize {
+    usize::try_from(hash & u64::from(u32::MAX)).expect("half of it")
+}
+
+/// So many candidates are looked up side by side.
+const TOGETHER: usize = 64;
 
 /// A successor that may be known already.
 #[derive(Debug)]
@@ -152,15 +194,29 @@ impl<S, K> Default for Shard<S, K> {
 }
 
 impl<S, K: Key<S>> Shard<S, K> {
+    /// The first slot from here on that is free or has a tag, and where that is.
+    #[inline]
+    fn walk(&self, mut at: usize, tag: u32) -> (usize, u32) {
+        let mask = self.slots.len() - 1;
+        loop {
+            let slot = self.slots[at & mask];
+            if slot == 0 || is_tagged(slot, tag) {
+                return (at & mask, slot);
+            }
+            at += 1;
+        }
+    }
+
     /// Where a state is, or the free slot where it would be noted.
     fn look(&self, hash: u64, state: &S) -> Result<usize, usize> {
-        let mask = self.slots.len() - 1;
-        let mut at = usize::try_from(hash & mask as u64).expect("within the slots");
+        let mut from = low_bits(hash);
         loop {
-            match self.slots[at] as usize {
-                0 => return Err(at),
-                known if self.keys[known - 1].is_of(state, hash) => return Ok(known - 1),
-                _ => at = (at + 1) & mask,
+            match self.walk(from, tag_of(hash)) {
+                (at, 0) => return Err(at),
+                (_, slot) if self.keys[index_of(slot)].is_of(state, hash) => {
+                    return Ok(index_of(slot));
+                }
+                (at, _) => from = at + 1,
             }
         }
     }
@@ -170,56 +226,71 @@ impl<S, K: Key<S>> Shard<S, K> {
         self.look(hash, state).ok()
     }
 
-    /// Takes out candidates whose first slot shows them to be known: most of all. Their slots, and then their keys, are
-    /// read side by side, so that the processor waits for memory once and not for each.
-    pub(super) fn drop_known(&self, candidates: &mut Vec<Candidate<S>>) {
-        const TOGETHER: usize = 32;
-        let mask = self.slots.len() - 1;
-        let (mut kept, mut at) = (0, 0);
-        while at < candidates.len() {
-            let end = candidates.len().min(at + TOGETHER);
-            let (mut hashes, mut slots) = ([0; TOGETHER], [0; TOGETHER]);
-            for (hash, candidate) in hashes.iter_mut().zip(&candidates[at..end]) {
-                *hash = K::hash(&candidate.state);
-            }
-            for (slot, hash) in slots.iter_mut().zip(hashes) {
-                *slot = self.slots[usize::try_from(hash & mask as u64).expect("a slot")];
-            }
-            let mut is_known = [false; TOGETHER];
-            for (at, candidate) in candidates[at..end].iter().enumerate() {
-                let key = self.keys.get((slots[at] as usize).wrapping_sub(1));
-                is_known[at] = key.is_some_and(|key| key.is_of(&candidate.state, hashes[at]));
-            }
-            for is_known in &is_known[..end - at] {
-                if !is_known {
-                    candidates.swap(kept, at);
-                    kept += 1;
+    /// Reads all slots in a row where so many candidates will read most of them one by one: a processor foresees the
+    /// former and not the latter.
+    pub(super) fn warm(&self, candidates: usize) {
+        const SLOTS_PER_LINE: usize = 16;
+        if candidates * 8 > self.slots.len() / SLOTS_PER_LINE {
+            black_box(self.slots.iter().step_by(SLOTS_PER_LINE).fold(0, |all, slot| all ^ slot));
+        }
+    }
+
+    /// Takes candidates of states with this cost in, in their order. Most are known: so they are looked up side by
+    /// side, for the processor to wait for memory once and not for each, and only what seems new is looked at closely.
+    pub(super) fn take_in(&mut self, candidates: Vec<Candidate<S>>, (faults, steps): Cost) {
+        let mut left = candidates.into_iter();
+        while !left.as_slice().is_empty() {
+            let (hashes, is_known) = self.look_up(left.as_slice());
+            for ((hash, is_known), candidate) in hashes.into_iter().zip(is_known).zip(left.by_ref())
+            {
+                match candidate.faults {
+                    _ if is_known => {}
+                    0 => self.insert(hash, candidate),
+                    more => self.defer((faults + u32::from(more), steps + 1), hash, candidate),
                 }
-                at += 1;
             }
         }
-        candidates.truncate(kept);
+    }
+
+    /// The hashes of the first candidates, and whether a look at three slots shows them to be known. There is no branch
+    /// that a processor could guess wrong.
+    fn look_up(&self, candidates: &[Candidate<S>]) -> ([u64; TOGETHER], [bool; TOGETHER]) {
+        let mask = self.slots.len() - 1;
+        let (mut hashes, mut slots) = ([0; TOGETHER], [0; TOGETHER]);
+        let mut is_known = [false; TOGETHER];
+        for (hash, candidate) in hashes.iter_mut().zip(candidates) {
+            *hash = K::hash(&candidate.state);
+        }
+        for (slot, hash) in slots.iter_mut().zip(hashes) {
+            let (at, tag) = (low_bits(hash), tag_of(hash));
+            let there = [at + 2, at + 1, at].map(|at| self.slots[at & mask]);
+            *slot = there.iter().fold(0, |found, is| if is_tagged(*is, tag) { *is } else { found });
+        }
+        for (at, candidate) in candidates.iter().take(TOGETHER).enumerate() {
+            let key = self.keys.get(index_of(slots[at]));
+            is_known[at] = key.is_some_and(|key| key.is_of(&candidate.state, hashes[at]));
+        }
+        (hashes, is_known)
     }
 
     /// Makes a candidate known where it is new, to be expanded next.
-    pub(super) fn insert(&mut self, candidate: Candidate<S>) {
+    pub(super) fn insert(&mut self, hash: u64, candidate: Candidate<S>) {
         let Candidate { state, parent, action, .. } = candidate;
-        let hash = K::hash(&state);
         let Err(slot) = self.look(hash, &state) else { return };
         assert!(self.keys.len() < SHARD_MAX, "more states than can be numbered");
         self.keys.push(K::of(&state, hash));
         self.parents.push(parent);
         self.actions.push(action);
         self.next.push(state);
-        self.slots[slot] = u32::try_from(self.keys.len()).expect("within the limit");
+        self.slots[slot] = tag_of(hash) | u32::try_from(self.keys.len()).expect("within the limit");
         if self.keys.len() * 4 > self.slots.len() * 3 {
             self.grow();
         }
     }
 
     /// Keeps a candidate that costs more faults, unless it is known.
-    pub(super) fn defer(&mut self, cost: Cost, candidate: Candidate<S>) {
-        if self.find(K::hash(&candidate.state), &candidate.state).is_none() {
+    fn defer(&mut self, cost: Cost, hash: u64, candidate: Candidate<S>) {
+        if self.find(hash, &candidate.state).is_none() {
             self.deferred.entry(cost).or_default().push(candidate);
         }
     }
@@ -227,7 +298,7 @@ impl<S, K: Key<S>> Shard<S, K> {
     /// Makes the candidates of a cost known.
     pub(super) fn settle(&mut self, cost: Cost) {
         for candidate in self.deferred.remove(&cost).unwrap_or_default() {
-            self.insert(candidate);
+            self.insert(K::hash(&candidate.state), candidate);
         }
     }
 
@@ -235,11 +306,12 @@ impl<S, K: Key<S>> Shard<S, K> {
         self.slots = vec![0; self.slots.len() * 2];
         let mask = self.slots.len() - 1;
         for (index, key) in self.keys.iter().enumerate() {
-            let mut at = usize::try_from(key.again() & mask as u64).expect("within the slots");
+            let hash = key.again();
+            let mut at = low_bits(hash) & mask;
             while self.slots[at] != 0 {
                 at = (at + 1) & mask;
             }
-            self.slots[at] = u32::try_from(index + 1).expect("within the limit");
+            self.slots[at] = tag_of(hash) | u32::try_from(index + 1).expect("within the limit");
         }
     }
 

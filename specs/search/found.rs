@@ -1,0 +1,89 @@
+//! What the expansion of a piece has found.
+
+use super::QUESTIONS_MAX;
+use super::shard::{Candidate, Key, Place, SHARDS, shard_of};
+
+/// So many candidates are remembered, to see at once that one was found before: as many as a core's nearest caches hold.
+const RECENT: usize = 1 << 13;
+
+/// What a piece led to.
+pub(super) struct Found<S> {
+    /// Successors, by shards.
+    pub(super) near: Vec<Vec<Candidate<S>>>,
+    /// Some bits of a candidate's hash, and its index among those of its shard.
+    recent: Vec<(u32, u32)>,
+    /// Beyond the boundary so many states, and beyond the limit of steps any.
+    pub(super) beyond: u64,
+    pub(super) too_deep: bool,
+    pub(super) good: [u64; QUESTIONS_MAX],
+    pub(super) taken: [u64; QUESTIONS_MAX],
+    /// The questions with a bad answer, and where each has its first.
+    bad: u64,
+    pub(super) firsts: Vec<(usize, Place)>,
+    pub(super) panic: Option<(Place, Option<u16>, String)>,
+}
+
+impl<S> Found<S> {
+    /// Nothing yet, of so many states.
+    pub(super) fn new(states: usize) -> Self {
+        // A few states do not find enough for a large memory to pay.
+        let recent = (states * 16).next_power_of_two().min(RECENT);
+        Self {
+            near: std::iter::repeat_with(Vec::new).take(SHARDS).collect(),
+            recent: vec![(0, u32::MAX); recent],
+            beyond: 0,
+            too_deep: false,
+            good: [0; QUESTIONS_MAX],
+            taken: [0; QUESTIONS_MAX],
+            bad: 0,
+            firsts: Vec::new(),
+            panic: None,
+        }
+    }
+
+    /// Keeps a candidate, unless it is seen that the piece has found that state before, with no more faults.
+    #[inline]
+    pub(super) fn keep<K: Key<S>>(&mut self, hash: u64, candidate: Candidate<S>) {
+        let near = &mut self.near[shard_of(hash)];
+        let (low, bits) = (low_half(hash), low_half(hash >> 24));
+        let last = self.recent.len() - 1;
+        let recent = &mut self.recent[low as usize & last];
+        if recent.0 == bits
+            && let Some(known) = near.get(recent.1 as usize)
+            && known.faults <= candidate.faults
+            && K::are_one(&known.state, &candidate.state, hash)
+        {
+            return;
+        }
+        *recent = (bits, u32::try_from(near.len()).expect("a piece is small"));
+        near.push(candidate);
+    }
+
+    pub(super) fn transitions(&self) -> u64 {
+        self.taken.iter().sum()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.near.iter().map(Vec::capacity).sum::<usize>() * size_of::<Candidate<S>>()
+    }
+
+    pub(super) fn note_bad(&mut self, bad: u64, place: Place) {
+        let mut new = bad & !self.bad;
+        self.bad |= new;
+        while new != 0 {
+            self.firsts.push((new.trailing_zeros() as usize, place));
+            new &= new - 1;
+        }
+    }
+
+    pub(super) fn note_good(&mut self, mut good: u64) {
+        while good != 0 {
+            self.good[good.trailing_zeros() as usize] += 1;
+            good &= good - 1;
+        }
+    }
+}
+
+fn low_half(hash: u64) -> u32 {
+    u32::try_from(hash & u64::from(u32::MAX)).expect("half of it")
+}
