@@ -18,6 +18,9 @@ pub enum Side {
 }
 
 impl Side {
+    /// Both.
+    pub(crate) const BOTH: [Self; 2] = [Self::Old, Self::New];
+
     /// Its process.
     pub fn pid(self) -> Pid {
         match self {

@@ -62,7 +62,7 @@ struct Dark {
 
 impl Dark {
     fn of(packed: &PackedSystem<'_>, state: &Packed) -> Option<Self> {
-        let world = packed.world(state);
+        let world = packed.numbered(state);
         let mut actions = Vec::new();
         if !world.is_dark() {
             return None;
@@ -70,6 +70,6 @@ impl Dark {
         packed.actions(state, &mut actions);
         let is_call = |action: &Action| matches!(action, Action::Step(_) | Action::Fail(..));
         let actions = actions.iter().map(|action| (is_call(action), action.is_fault())).collect();
-        Some(Self { disturbed: world.history.disturbed, actions })
+        Some(Self { disturbed: world.rest.history.disturbed, actions })
     }
 }

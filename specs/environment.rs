@@ -1,30 +1,33 @@
 //! What the environment of a handoff may do to it: how often, and with which errnos.
 
-use crate::scenario::Scenario;
+use crate::scenario::{DEVICES_MAX, Scenario};
 use handoff_model::call::Call;
 use handoff_model::errno::Errno;
 
 /// How often the environment may still act.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Budget {
     pub(crate) fail_calls: u8,
     pub(crate) kill: u8,
     pub(crate) cancel: bool,
     pub(crate) guest_steps: u8,
     /// For each device.
-    pub(crate) interrupts: Vec<u8>,
+    pub(crate) interrupts: [u8; DEVICES_MAX],
 }
 
 impl Budget {
     pub(crate) fn of(scenario: &Scenario) -> Self {
         let may = scenario.may;
-        let armed = scenario.plan.devices.iter().map(|device| !device.interrupts.is_empty());
+        let mut interrupts = [0; DEVICES_MAX];
+        for (left, device) in interrupts.iter_mut().zip(&scenario.plan.devices) {
+            *left = if device.interrupts.is_empty() { 0 } else { may.interrupts };
+        }
         Self {
             fail_calls: may.fail_calls,
             kill: may.kill,
             cancel: may.cancel,
             guest_steps: may.guest_steps,
-            interrupts: armed.map(|armed| if armed { may.interrupts } else { 0 }).collect(),
+            interrupts,
         }
     }
 }

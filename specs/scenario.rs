@@ -248,6 +248,9 @@ pub struct Refusal {
 /// The most of anything in a file: worlds beyond are hopeless to exhaust, and mistakes are likelier.
 const LIST_MAX: usize = 64;
 
+/// The most devices, which each have their place in every state.
+pub(crate) const DEVICES_MAX: usize = 16;
+
 impl Scenario {
     /// Reads a scenario. `file` is what messages call it.
     pub fn parse(file: &str, text: &str) -> Result<Self, Refusal> {
@@ -424,11 +427,9 @@ fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Resul
             return Err(format!("two [[{what}]] are called {name:?}; rename one"));
         }
     }
-    if seen.len() > LIST_MAX {
-        return Err(format!(
-            "{} [[{what}]] are more than the {LIST_MAX} that are allowed",
-            seen.len()
-        ));
+    let most = if what == "device" { DEVICES_MAX } else { LIST_MAX };
+    if seen.len() > most {
+        return Err(format!("{} [[{what}]] are more than the {most} that are allowed", seen.len()));
     }
     Ok(())
 }

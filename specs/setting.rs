@@ -2,8 +2,9 @@
 //! what is the same in every state from there on.
 
 use crate::action::{NEW, OLD};
+use crate::parts::Part;
 use crate::scenario::{Process, Scenario};
-use crate::world::{NEW_IMAGE, OLD_IMAGE, Part, World};
+use crate::world::{NEW_IMAGE, OLD_IMAGE, World};
 use handoff_model::call::Call;
 use handoff_model::ids::Fd;
 use handoff_model::incoming::{Incoming, Origin};

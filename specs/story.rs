@@ -2,6 +2,7 @@
 
 use crate::action::{Action, NEW, OLD, Side};
 use crate::check::{NoReturn, Run};
+use crate::parts::Player;
 use crate::property::Property;
 use crate::system::System;
 use crate::words;
@@ -181,7 +182,7 @@ impl World {
     fn column(&self, side: Side) -> Column {
         match side {
             Side::New => Column::New,
-            Side::Old if self.is_exec() && self.outgoing.acting().is_none() => Column::New,
+            Side::Old if self.is_exec() && !self.outgoing.is_acting() => Column::New,
             Side::Old => Column::Old,
         }
     }

@@ -7,11 +7,14 @@
 //! counterexample of another.
 
 use crate::action::Action;
+use crate::parts::{Machinery, Player};
 use crate::property::{Case, Judgement, Moment, PROPERTIES};
 use crate::scenario::Scenario;
 use crate::setting::{Setting, set_up};
 use crate::world::World;
+use handoff_model::incoming::Incoming;
 use handoff_model::launch::LaunchError;
+use handoff_model::outgoing::Outgoing;
 use stateright::{Model, Property};
 
 /// A scenario, set up.
@@ -60,7 +63,12 @@ impl System {
     }
 
     /// Where no role can go on, nobody may be waiting: neither a kill nor a cancel may be needed.
-    pub(crate) fn judge_end(&self, world: &World) -> Judgement {
+    pub(crate) fn judge_end<M, O, I>(&self, world: &World<M, O, I>) -> Judgement
+    where
+        M: Machinery,
+        O: Player<Role = Outgoing, Call = M::Call, Answer = M::Answer>,
+        I: Player<Role = Incoming, Call = M::Call, Answer = M::Answer>,
+    {
         if world.is_quiescent() {
             return Judgement::Holds;
         }
@@ -79,21 +87,26 @@ impl System {
     }
 
     /// Where the handoff is.
-    pub fn moment(&self, world: &World) -> Moment {
+    pub(crate) fn moment<M, O, I>(&self, world: &World<M, O, I>) -> Moment
+    where
+        M: Machinery,
+        O: Player<Role = Outgoing, Call = M::Call, Answer = M::Answer>,
+        I: Player<Role = Incoming, Call = M::Call, Answer = M::Answer>,
+    {
         Moment {
             mode: self.setting.protocol.mode,
             keeper: world.keeper(),
             keeper_was_killed: world.keeper_was_killed(),
             quiescent: world.is_quiescent(),
-            outcome: world.outgoing.ended(),
-            fell_back: world.history.fell_back,
+            outcome: world.outcome(),
+            fell_back: world.rest.history.fell_back,
             handed_over: world.is_handed_over(),
-            disturbed: world.history.disturbed,
+            disturbed: world.rest.history.disturbed,
             refused: self.setting.refused,
-            was_stopped: world.history.was_stopped,
-            changed_early: world.history.changed_early,
-            commit_allowed: world.history.commit_allowed,
-            progress: Some(world.history.progress),
+            was_stopped: world.rest.history.was_stopped,
+            changed_early: world.rest.history.changed_early,
+            commit_allowed: world.rest.history.commit_allowed,
+            progress: Some(world.rest.history.progress),
             window_open: world.window_is_open(),
         }
     }

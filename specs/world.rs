@@ -9,8 +9,9 @@
 //! What a device's DMA reaches is not an action but part of every state's view: whatever it could
 //! touch at this moment is judged at this moment.
 
-use crate::action::{Action, Kind, NEW, Side};
+use crate::action::{Action, Kind, Side};
 use crate::environment::{Budget, errnos};
+use crate::parts::{Machinery, Part, Player};
 use crate::scenario::Scenario;
 use crate::setting::Setting;
 use handoff_model::call::{Access, Answer, Call};
@@ -20,58 +21,36 @@ use handoff_model::incoming::{Arrival, Incoming, Origin};
 use handoff_model::outgoing::{Outcome, Outgoing};
 use handoff_model::phase::{InPhase, OutPhase};
 use handoff_model::protocol::Mode;
-use handoff_model::role::{Role, Trouble};
+use handoff_model::role::Trouble;
 use handoff_model::view::View;
 use handoff_sim_kernel::Machine;
+use std::borrow::Borrow;
 
 /// Program images: what was running, and what shall.
 pub(crate) const OLD_IMAGE: u8 = 0;
 pub(crate) const NEW_IMAGE: u8 = 1;
 
-/// One state.
+/// One state. Whether its parts are there as they are or by numbers is all the same to its rules.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct World {
+pub struct World<M = Machine, O = Part<Outgoing, Outcome>, I = Part<Incoming, Arrival>> {
+    pub(crate) machine: M,
+    pub(crate) outgoing: O,
+    pub(crate) incoming: I,
+    pub(crate) rest: Rest,
+}
+
+/// What of a world is neither the machine nor a player.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rest {
     mode: Mode,
-    pub(crate) machine: Machine,
-    pub(crate) outgoing: Part<Outgoing, Outcome>,
-    pub(crate) incoming: Part<Incoming, Arrival>,
     budget: Budget,
     /// The new process has a SIGKILL pending: it may go on a little, and will die.
     dying: bool,
     pub(crate) history: History,
 }
 
-/// What a process does about the handoff.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Part<R, O> {
-    /// Not yet anything (by exec, the new program before it runs).
-    Absent,
-    /// It acts.
-    Acting(R),
-    /// It has ended so.
-    Ended(O),
-    /// It was killed.
-    Killed,
-}
-
-impl<R, O: Copy> Part<R, O> {
-    pub(crate) fn acting(&self) -> Option<&R> {
-        match self {
-            Self::Acting(role) => Some(role),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn ended(&self) -> Option<O> {
-        match self {
-            Self::Ended(outcome) => Some(*outcome),
-            _ => None,
-        }
-    }
-}
-
 /// What a property must know of the past. Each is a bit or a count that a state cannot forget.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by itself")]
 pub struct History {
     /// The old process has allowed the new one to change things.
@@ -101,35 +80,13 @@ pub struct Happening {
     pub trouble: Option<Trouble>,
 }
 
-/// A world in parts that recur in many worlds.
-pub(crate) struct Parts {
-    pub(crate) machine: Machine,
-    pub(crate) outgoing: Part<Outgoing, Outcome>,
-    pub(crate) incoming: Part<Incoming, Arrival>,
-    pub(crate) rest: Rest,
-}
-
-/// What of a world is neither the machine nor a role.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Rest {
-    mode: Mode,
-    budget: Budget,
-    dying: bool,
-    history: History,
+/// The call that an action made, the answer, and what that led to.
+struct Done<M: Machinery> {
+    call: Option<(M::Call, M::Answer)>,
+    trouble: Option<Trouble>,
 }
 
 impl World {
-    pub(crate) fn into_parts(self) -> Parts {
-        let Self { mode, machine, outgoing, incoming, budget, dying, history } = self;
-        Parts { machine, outgoing, incoming, rest: Rest { mode, budget, dying, history } }
-    }
-
-    pub(crate) fn of_parts(parts: Parts) -> Self {
-        let Parts { machine, outgoing, incoming, rest } = parts;
-        let Rest { mode, budget, dying, history } = rest;
-        Self { mode, machine, outgoing, incoming, budget, dying, history }
-    }
-
     /// The first state.
     pub(crate) fn new(
         scenario: &Scenario,
@@ -137,30 +94,58 @@ impl World {
         outgoing: Outgoing,
         incoming: Part<Incoming, Arrival>,
     ) -> Self {
-        Self {
+        let rest = Rest {
             mode: scenario.mode,
-            machine,
-            outgoing: Part::Acting(outgoing),
-            incoming,
             budget: Budget::of(scenario),
             dying: false,
             history: History::default(),
-        }
+        };
+        Self { machine, outgoing: Part::Acting(outgoing), incoming, rest }
     }
 
+    /// Does an action, and tells it. The state is the next one afterwards.
+    pub fn act(&mut self, setting: &Setting, action: &Action) -> Happening {
+        let phase = match action {
+            Action::Step(side) | Action::Fail(side, _) => self.phase_name(*side),
+            _ => None,
+        };
+        let Done { call, trouble } = self.go(setting, action);
+        let call = phase.zip(call).map(|(phase, (call, answer))| (phase, call, answer));
+        Happening { call, trouble }
+    }
+
+    fn phase_name(&self, side: Side) -> Option<String> {
+        let of_old = self.outgoing.phase_name().filter(|_| side == Side::Old);
+        of_old.or_else(|| self.incoming.phase_name())
+    }
+
+    /// What can be seen of it.
+    pub fn view(&self) -> View {
+        self.machine.view()
+    }
+}
+
+impl<M, O, I> World<M, O, I>
+where
+    M: Machinery,
+    O: Player<Role = Outgoing, Call = M::Call, Answer = M::Answer>,
+    I: Player<Role = Incoming, Call = M::Call, Answer = M::Answer>,
+{
     /// Everything that can happen now, in a fixed order.
     pub fn actions(&self, setting: &Setting, actions: &mut Vec<Action>) {
         for side in self.sides() {
             if let Some(call) = self.next_call(side) {
-                if !self.machine.would_block(side.pid(), &call) {
+                if !self.machine.would_block(side, &call) {
                     actions.push(Action::Step(side));
                 }
-                if setting.fail_calls && self.budget.fail_calls > 0 {
-                    actions.extend(errnos(&call).iter().map(|errno| Action::Fail(side, *errno)));
+                if setting.fail_calls && self.rest.budget.fail_calls > 0 {
+                    actions.extend(
+                        errnos(call.borrow()).iter().map(|errno| Action::Fail(side, *errno)),
+                    );
                 }
             }
         }
-        if self.dying {
+        if self.rest.dying {
             actions.push(Action::Die);
         }
         self.disturbances(actions);
@@ -168,133 +153,124 @@ impl World {
     }
 
     fn disturbances(&self, actions: &mut Vec<Action>) {
-        let under_way = self.outgoing.acting().is_some() || self.incoming.acting().is_some();
-        if !under_way {
+        if self.is_quiescent() {
             return;
         }
-        if self.budget.kill > 0 {
+        if self.rest.budget.kill > 0 {
             let alive = self.sides().filter(|side| self.is_alive(*side));
             actions.extend(alive.map(Action::Kill));
         }
-        if self.budget.cancel && self.outgoing.acting().is_some_and(Outgoing::can_cancel) {
+        if self.rest.budget.cancel && self.outgoing.can_cancel() {
             actions.push(Action::Cancel);
         }
     }
 
     fn guest_actions(&self, setting: &Setting, actions: &mut Vec<Action>) {
-        let devices = (0u8..).zip(&self.budget.interrupts);
+        let devices = (0u8..).zip(&self.rest.budget.interrupts);
         actions.extend(devices.filter(|(_, left)| **left > 0).map(|(at, _)| Action::Raise(at)));
-        for side in self.sides().filter(|side| self.machine.guest_runs(side.pid())) {
-            let ready = |device: &str| self.machine.can_deliver(side.pid(), device, 0);
-            let devices = (0u8..).zip(&setting.devices).filter(|(_, name)| ready(name));
-            actions.extend(devices.map(|(at, _)| Action::Take(side, at)));
-            if self.budget.guest_steps > 0 {
+        for side in self.sides().filter(|side| self.machine.guest_runs(*side)) {
+            let devices = (0u8..).zip(&setting.devices).map(|(at, _)| at);
+            let ready = devices.filter(|at| self.machine.can_deliver(setting, side, *at));
+            actions.extend(ready.map(|at| Action::Take(side, at)));
+            if self.rest.budget.guest_steps > 0 {
                 actions.push(Action::Work(side));
             }
         }
     }
 
     fn is_alive(&self, side: Side) -> bool {
-        self.machine.alive(side.pid())
+        self.machine.alive(side)
     }
 
     /// The call that a side's role wants to make. By exec the new program is in the old process.
-    fn next_call(&self, side: Side) -> Option<Call> {
-        match (side, &self.outgoing, &self.incoming) {
-            (Side::Old, Part::Acting(outgoing), _) => outgoing.next(),
-            (Side::Old, _, Part::Acting(incoming)) if self.is_exec() => incoming.next(),
-            (Side::New, _, Part::Acting(incoming)) if !self.is_exec() => incoming.next(),
+    fn next_call(&self, side: Side) -> Option<M::Call> {
+        match side {
+            Side::Old if self.outgoing.is_acting() => self.outgoing.next(),
+            Side::Old if self.is_exec() => self.incoming.next(),
+            Side::New if !self.is_exec() => self.incoming.next(),
             _ => None,
         }
     }
 
     pub(crate) fn is_exec(&self) -> bool {
-        self.mode == Mode::Exec
+        self.rest.mode == Mode::Exec
     }
 
     /// By exec the second process never exists.
     fn sides(&self) -> impl Iterator<Item = Side> {
-        let all = [Side::Old, Side::New];
-        all.into_iter().take(if self.is_exec() { 1 } else { 2 })
+        Side::BOTH.into_iter().take(if self.is_exec() { 1 } else { 2 })
     }
 
     /// Does an action. The state is the next one afterwards.
-    pub fn act(&mut self, setting: &Setting, action: &Action) -> Happening {
-        let mut happening = Happening { call: None, trouble: None };
-        self.history.disturbed |= action.is_fault();
+    pub(crate) fn advance(&mut self, setting: &Setting, action: &Action) {
+        self.go(setting, action);
+    }
+
+    fn go(&mut self, setting: &Setting, action: &Action) -> Done<M> {
+        let mut done = Done { call: None, trouble: None };
+        self.rest.history.disturbed |= action.is_fault();
         match action {
-            Action::Step(side) => happening = self.step(setting, *side, None),
+            Action::Step(side) => done = self.step(setting, *side, None),
             Action::Fail(side, errno) => {
-                self.budget.fail_calls -= 1;
-                happening = self.step(setting, *side, Some(*errno));
+                self.rest.budget.fail_calls -= 1;
+                done = self.step(setting, *side, Some(*errno));
             }
             Action::Kill(side) => {
-                self.budget.kill -= 1;
-                self.history.killed[*side as usize] = true;
-                self.machine.kill(side.pid());
+                self.rest.budget.kill -= 1;
+                self.rest.history.killed[*side as usize] = true;
+                self.machine.kill(*side);
                 self.notice_ends();
             }
             Action::Die => {
-                self.machine.kill(NEW);
+                self.machine.kill(Side::New);
                 self.notice_ends();
             }
             Action::Cancel => {
-                self.budget.cancel = false;
-                if let Part::Acting(outgoing) = &mut self.outgoing {
-                    happening.trouble = outgoing.cancel();
-                }
+                self.rest.budget.cancel = false;
+                done.trouble = self.outgoing.cancel();
                 self.notice_ends();
             }
             Action::Raise(device) => {
-                self.budget.interrupts[usize::from(*device)] -= 1;
-                self.machine.raise(&setting.devices[usize::from(*device)], 0);
+                self.rest.budget.interrupts[usize::from(*device)] -= 1;
+                self.machine.raise(setting, *device);
             }
             Action::Take(side, device) => {
-                self.machine.deliver(side.pid(), &setting.devices[usize::from(*device)], 0);
+                self.machine.deliver(setting, *side, *device);
             }
             Action::Work(side) => {
-                self.budget.guest_steps -= 1;
-                self.machine.guest_work(side.pid());
-                self.history.progress += 1;
+                self.rest.budget.guest_steps -= 1;
+                self.machine.guest_work(*side);
+                self.rest.history.progress += 1;
             }
         }
         self.forget();
-        happening
+        done
     }
 
-    fn step(&mut self, setting: &Setting, side: Side, fail: Option<Errno>) -> Happening {
+    fn step(&mut self, setting: &Setting, side: Side, fail: Option<Errno>) -> Done<M> {
         let call = self.next_call(side).expect("a step has a call");
-        let phase = self.phase_name(side);
-        self.note_before(side, &call);
-        let answer = match (fail, &call) {
-            (Some(errno), _) => Err(errno),
+        self.note_before(side, call.borrow());
+        let answer = match (fail, call.borrow()) {
+            (Some(errno), _) => self.machine.failure(errno),
             (None, Call::Kill { .. }) => self.send_kill(side, &call),
-            (None, _) => self.machine.call(side.pid(), &call),
+            (None, _) => self.machine.call(side, &call),
         };
-        let trouble = self.take(setting, side, &call, &answer);
+        let trouble = self.take(setting, side, call.borrow(), &answer);
         self.notice_ends();
-        Happening { call: Some((phase, call, answer)), trouble }
+        Done { call: Some((call, answer)), trouble }
     }
 
     /// A signal is sent at once and takes effect a little later.
-    fn send_kill(&mut self, side: Side, call: &Call) -> Answer {
-        let answer = self.machine.clone().call(side.pid(), call);
-        self.dying = answer.is_ok();
+    fn send_kill(&mut self, side: Side, call: &M::Call) -> M::Answer {
+        let answer = self.machine.clone().call(side, call);
+        self.rest.dying = answer.borrow().is_ok();
         answer
-    }
-
-    fn phase_name(&self, side: Side) -> String {
-        match (side, &self.outgoing, &self.incoming) {
-            (Side::Old, Part::Acting(role), _) => role.phase_name(),
-            (_, _, Part::Acting(role)) => role.phase_name(),
-            _ => String::new(),
-        }
     }
 
     fn note_before(&mut self, side: Side, call: &Call) {
         let by_new = side == Side::New && !self.is_exec();
-        if by_new && call.access() == Access::Mutates && !self.history.commit_allowed {
-            self.history.changed_early = true;
+        if by_new && call.access() == Access::Mutates && !self.rest.history.commit_allowed {
+            self.rest.history.changed_early = true;
         }
     }
 
@@ -304,51 +280,38 @@ impl World {
         setting: &Setting,
         side: Side,
         call: &Call,
-        answer: &Answer,
+        answer: &M::Answer,
     ) -> Option<Trouble> {
-        let old_acts = side == Side::Old && self.outgoing.acting().is_some();
-        self.note_after(old_acts, call, answer);
-        match (call, answer) {
-            (Call::Exit { .. }, Ok(_)) if old_acts => {
-                let outcome = self.outgoing.acting().and_then(Outgoing::outcome);
-                self.outgoing = Part::Ended(outcome.unwrap_or(Outcome::RolledBack));
-                None
+        let old_acts = side == Side::Old && self.outgoing.is_acting();
+        let is_ok = answer.borrow().is_ok();
+        self.note_after(old_acts, call, is_ok);
+        match call {
+            Call::Exit { .. } if is_ok && old_acts => {
+                let outcome = self.outgoing.end().unwrap_or(Outcome::RolledBack);
+                self.outgoing.set(Part::Ended(outcome));
             }
-            (Call::Exit { .. }, Ok(_)) => {
-                self.incoming = Part::Ended(Arrival::Left);
-                None
-            }
-            (Call::Exec { .. }, Ok(_)) => {
-                self.become_program(setting, side);
-                None
-            }
-            _ if old_acts => match &mut self.outgoing {
-                Part::Acting(role) => role.took(answer.clone()),
-                _ => None,
-            },
-            _ => match &mut self.incoming {
-                Part::Acting(role) => role.took(answer.clone()),
-                _ => None,
-            },
+            Call::Exit { .. } if is_ok => self.incoming.set(Part::Ended(Arrival::Left)),
+            Call::Exec { .. } if is_ok => self.become_program(setting, side),
+            _ if old_acts => return self.outgoing.took(answer),
+            _ => return self.incoming.took(answer),
         }
+        None
     }
 
-    fn note_after(&mut self, old_acts: bool, call: &Call, answer: &Answer) {
-        let phase = self.outgoing.acting().map(Outgoing::phase);
-        if answer.is_err() {
-            return;
-        }
+    fn note_after(&mut self, old_acts: bool, call: &Call, is_ok: bool) {
+        let phase = self.outgoing.phase();
         match call {
-            Call::StopGuest => self.history.was_stopped = true,
+            _ if !is_ok => {}
+            Call::StopGuest => self.rest.history.was_stopped = true,
             Call::SendMessage { .. } if old_acts && phase == Some(OutPhase::Commit) => {
-                self.history.commit_allowed = true;
+                self.rest.history.commit_allowed = true;
             }
             _ => {}
         }
     }
 
     fn become_program(&mut self, setting: &Setting, side: Side) {
-        let fell_back = self.machine.running_image(side.pid()) == Some(OLD_IMAGE);
+        let fell_back = self.machine.runs_old_image(side);
         let mut protocol = setting.protocol.clone();
         if fell_back {
             protocol = protocol.last_resort();
@@ -357,47 +320,42 @@ impl World {
             stream: setting.stream.expect("a launched VM has a stream"),
             old_image: setting.old_image,
         };
-        self.outgoing = Part::Absent;
-        self.incoming = Part::Acting(Incoming::new(&protocol, origin));
-        self.history.fell_back = fell_back;
+        self.outgoing.set(Part::Absent);
+        self.incoming.set(Part::Acting(Incoming::new(&protocol, origin)));
+        self.rest.history.fell_back = fell_back;
     }
 
     /// A role whose process is gone was killed with it; one that has nothing more to do has ended.
     fn notice_ends(&mut self) {
-        if self.outgoing.acting().is_some() && !self.is_alive(Side::Old) {
-            self.outgoing = Part::Killed;
+        if self.outgoing.is_acting() && !self.is_alive(Side::Old) {
+            self.outgoing.set(Part::Killed);
         }
         let home = if self.is_exec() { Side::Old } else { Side::New };
-        if self.incoming.acting().is_some() && !self.is_alive(home) {
-            self.incoming = Part::Killed;
+        if self.incoming.is_acting() && !self.is_alive(home) {
+            self.incoming.set(Part::Killed);
         }
-        if let Part::Acting(role) = &self.incoming
-            && matches!(role.phase(), InPhase::Run | InPhase::Settle)
-        {
-            self.history.committed = true;
+        if let Some(InPhase::Run | InPhase::Settle) = self.incoming.phase() {
+            self.rest.history.committed = true;
         }
-        if let Part::Acting(role) = &self.outgoing
-            && role.next().is_none()
-        {
-            self.outgoing = Part::Ended(role.outcome().unwrap_or(Outcome::Refused));
+        if self.outgoing.is_done() {
+            let outcome = self.outgoing.end().unwrap_or(Outcome::Refused);
+            self.outgoing.set(Part::Ended(outcome));
         }
-        if let Part::Acting(role) = &self.incoming
-            && role.next().is_none()
-        {
-            self.incoming = Part::Ended(role.arrival().unwrap_or(Arrival::Left));
+        if self.incoming.is_done() {
+            let arrival = self.incoming.end().unwrap_or(Arrival::Left);
+            self.incoming.set(Part::Ended(arrival));
         }
     }
 
     /// Clears what can matter no more, so that equal futures are equal states.
     fn forget(&mut self) {
-        self.dying &= !self.is_exec() && self.is_alive(Side::New);
-        let over = self.outgoing.acting().is_none() && self.incoming.acting().is_none();
-        if over {
-            self.budget.kill = 0;
-            self.budget.fail_calls = 0;
+        self.rest.dying &= !self.is_exec() && self.is_alive(Side::New);
+        if self.is_quiescent() {
+            self.rest.budget.kill = 0;
+            self.rest.budget.fail_calls = 0;
         }
-        if self.outgoing.acting().is_none() {
-            self.budget.cancel = false;
+        if !self.outgoing.is_acting() {
+            self.rest.budget.cancel = false;
         }
     }
 
@@ -409,11 +367,11 @@ impl World {
 
     /// The process that must have it, or had it, was killed from outside.
     pub fn keeper_was_killed(&self) -> bool {
-        self.history.killed[self.keeping_side() as usize]
+        self.rest.history.killed[self.keeping_side() as usize]
     }
 
     fn keeping_side(&self) -> Side {
-        let moved = self.history.committed && !self.is_exec();
+        let moved = self.rest.history.committed && !self.is_exec();
         if moved { Side::New } else { Side::Old }
     }
 
@@ -424,12 +382,12 @@ impl World {
 
     /// The guest is with the new process, or with the new program, for good.
     pub fn is_handed_over(&self) -> bool {
-        self.incoming.ended() == Some(Arrival::TookOver) && !self.history.fell_back
+        self.incoming.ended() == Some(Arrival::TookOver) && !self.rest.history.fell_back
     }
 
     /// What must happen in some run from here, because the environment may do it or a role must.
     pub(crate) fn expected(&self) -> Vec<Kind> {
-        let Budget { fail_calls, kill, cancel, guest_steps, interrupts } = &self.budget;
+        let Budget { fail_calls, kill, cancel, guest_steps, interrupts } = &self.rest.budget;
         let interrupts = interrupts.iter().any(|left| *left > 0);
         let all = [
             (true, Kind::OldCall),
@@ -447,36 +405,31 @@ impl World {
     /// The handoff has stopped the guest, which is not lost and runs nowhere.
     pub fn is_dark(&self) -> bool {
         let mut sides = self.sides();
-        self.history.was_stopped
+        self.rest.history.was_stopped
             && self.keeper().is_some()
-            && !sides.any(|side| self.machine.guest_runs(side.pid()))
+            && !sides.any(|side| self.machine.guest_runs(side))
     }
 
     /// Nobody acts any more.
     pub fn is_quiescent(&self) -> bool {
-        self.outgoing.acting().is_none() && self.incoming.acting().is_none()
+        !self.outgoing.is_acting() && !self.incoming.is_acting()
     }
 
     /// Descriptors may be inheritable now: from the window's opening to its closing, by exec.
     pub fn window_is_open(&self) -> bool {
-        let out = self.outgoing.acting().map(Outgoing::phase);
-        let inn = self.incoming.acting().map(Incoming::phase);
-        matches!(out, Some(OutPhase::OpenWindow | OutPhase::Exec | OutPhase::CloseWindow))
-            || (self.is_exec()
-                && matches!(
-                    inn,
-                    Some(
-                        InPhase::ReadStream
-                            | InPhase::CloseWindow
-                            | InPhase::OpenWindow
-                            | InPhase::Fallback
-                            | InPhase::Leave
-                    )
-                ))
-    }
-
-    /// What can be seen of it.
-    pub fn view(&self) -> View {
-        self.machine.view()
+        matches!(
+            self.outgoing.phase(),
+            Some(OutPhase::OpenWindow | OutPhase::Exec | OutPhase::CloseWindow)
+        ) || (self.is_exec()
+            && matches!(
+                self.incoming.phase(),
+                Some(
+                    InPhase::ReadStream
+                        | InPhase::CloseWindow
+                        | InPhase::OpenWindow
+                        | InPhase::Fallback
+                        | InPhase::Leave
+                )
+            ))
     }
 }

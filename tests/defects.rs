@@ -80,7 +80,7 @@ fn every_known_bug_is_found_by_the_property_that_it_breaks() {
 fn the_step_of_no_return_is_told() {
     let expected = [
         ("ownership-not-taken", 0, 46),
-        ("no-take-back", 35, 43),
+        ("no-take-back", 38, 43),
         ("unwound", 18, 20),
         ("not-fenced", 0, 37),
         ("lingering", 9, 21),

@@ -1,0 +1,269 @@
+//! What a world is made of, and what it asks of that: a machine and two players.
+//!
+//! The rules of a world are written once, over [`Machinery`] and [`Player`]. A world as it is holds a
+//! [`Machine`] and [`Part`]s; a search holds [numbers](crate::numbers) of such and remembers what each of them once
+//! did. Both go by the same rules.
+
+use crate::action::Side;
+use crate::setting::Setting;
+use crate::world::OLD_IMAGE;
+use handoff_model::call::{Answer, Call};
+use handoff_model::errno::Errno;
+use handoff_model::incoming::{Arrival, Incoming};
+use handoff_model::outgoing::{Outcome, Outgoing};
+use handoff_model::phase::{InPhase, OutPhase};
+use handoff_model::role::{Role, Trouble};
+use handoff_sim_kernel::Machine;
+use std::borrow::Borrow;
+use std::fmt::Debug;
+
+/// The machine of a world.
+pub trait Machinery: Clone {
+    /// A call, as it holds one.
+    type Call: Borrow<Call>;
+    /// An answer, as it holds one.
+    type Answer: Borrow<Answer>;
+
+    /// [`Machine::call`].
+    fn call(&mut self, side: Side, call: &Self::Call) -> Self::Answer;
+    /// An answer that the machine has not given.
+    fn failure(&self, errno: Errno) -> Self::Answer;
+    /// [`Machine::would_block`].
+    fn would_block(&self, side: Side, call: &Self::Call) -> bool;
+    /// Whether a process lives.
+    fn alive(&self, side: Side) -> bool;
+    /// Whether the guest runs there.
+    fn guest_runs(&self, side: Side) -> bool;
+    /// Whether a guest could take a device's interrupt.
+    fn can_deliver(&self, setting: &Setting, side: Side, device: u8) -> bool;
+    /// Whether a process runs the old program.
+    fn runs_old_image(&self, side: Side) -> bool;
+    /// Kills a process.
+    fn kill(&mut self, side: Side);
+    /// A device writes to memory and raises an interrupt.
+    fn raise(&mut self, setting: &Setting, device: u8);
+    /// The guest takes a device's interrupt.
+    fn deliver(&mut self, setting: &Setting, side: Side, device: u8);
+    /// The guest works on.
+    fn guest_work(&mut self, side: Side);
+}
+
+impl Machinery for Machine {
+    type Call = Call;
+    type Answer = Answer;
+
+    fn call(&mut self, side: Side, call: &Call) -> Answer {
+        self.call(side.pid(), call)
+    }
+
+    fn failure(&self, errno: Errno) -> Answer {
+        Err(errno)
+    }
+
+    fn would_block(&self, side: Side, call: &Call) -> bool {
+        self.would_block(side.pid(), call)
+    }
+
+    fn alive(&self, side: Side) -> bool {
+        self.alive(side.pid())
+    }
+
+    fn guest_runs(&self, side: Side) -> bool {
+        self.guest_runs(side.pid())
+    }
+
+    fn can_deliver(&self, setting: &Setting, side: Side, device: u8) -> bool {
+        self.can_deliver(side.pid(), &setting.devices[usize::from(device)], 0)
+    }
+
+    fn runs_old_image(&self, side: Side) -> bool {
+        self.running_image(side.pid()) == Some(OLD_IMAGE)
+    }
+
+    fn kill(&mut self, side: Side) {
+        self.kill(side.pid());
+    }
+
+    fn raise(&mut self, setting: &Setting, device: u8) {
+        self.raise(&setting.devices[usize::from(device)], 0);
+    }
+
+    fn deliver(&mut self, setting: &Setting, side: Side, device: u8) {
+        self.deliver(side.pid(), &setting.devices[usize::from(device)], 0);
+    }
+
+    fn guest_work(&mut self, side: Side) {
+        self.guest_work(side.pid());
+    }
+}
+
+/// What a process does about the handoff.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Part<R, O> {
+    /// Not yet anything (by exec, the new program before it runs).
+    Absent,
+    /// It acts.
+    Acting(R),
+    /// It has ended so.
+    Ended(O),
+    /// It was killed.
+    Killed,
+}
+
+/// A role that can be played in a world.
+pub trait Stage: Role + Clone + Eq + std::hash::Hash + Debug {
+    /// Its phases.
+    type Phase: Copy + Debug + Send + Sync;
+    /// How it can end.
+    type End: Copy + Eq + std::hash::Hash + Debug + Send + Sync;
+    /// Where it is.
+    fn phase(&self) -> Self::Phase;
+    /// How it ended.
+    fn end(&self) -> Option<Self::End>;
+    /// Whether it could be called off now.
+    fn can_cancel(&self) -> bool;
+    /// Calls it off.
+    fn cancel(&mut self) -> Option<Trouble>;
+}
+
+impl Stage for Outgoing {
+    type Phase = OutPhase;
+    type End = Outcome;
+
+    fn phase(&self) -> OutPhase {
+        self.phase()
+    }
+
+    fn end(&self) -> Option<Outcome> {
+        self.outcome()
+    }
+
+    fn can_cancel(&self) -> bool {
+        self.can_cancel()
+    }
+
+    fn cancel(&mut self) -> Option<Trouble> {
+        self.cancel()
+    }
+}
+
+impl Stage for Incoming {
+    type Phase = InPhase;
+    type End = Arrival;
+
+    fn phase(&self) -> InPhase {
+        self.phase()
+    }
+
+    fn end(&self) -> Option<Arrival> {
+        self.arrival()
+    }
+
+    fn can_cancel(&self) -> bool {
+        false
+    }
+
+    fn cancel(&mut self) -> Option<Trouble> {
+        None
+    }
+}
+
+/// A part of a world that plays a role.
+pub trait Player {
+    /// The role.
+    type Role: Stage;
+    /// A call, as it holds one.
+    type Call;
+    /// An answer, as it holds one.
+    type Answer;
+
+    /// Whether it acts.
+    fn is_acting(&self) -> bool;
+    /// How it ended, where it has.
+    fn ended(&self) -> Option<<Self::Role as Stage>::End>;
+    /// Its phase, while it acts.
+    fn phase(&self) -> Option<<Self::Role as Stage>::Phase>;
+    /// How the role that acts says to have ended.
+    fn end(&self) -> Option<<Self::Role as Stage>::End>;
+    /// The call that it wants to make next.
+    fn next(&self) -> Option<Self::Call>;
+    /// Whether it acts and has no call to make any more.
+    fn is_done(&self) -> bool;
+    /// Takes the answer to that call. Numbers do not remember what went wrong.
+    fn took(&mut self, answer: &Self::Answer) -> Option<Trouble>;
+    /// Whether it could be called off now.
+    fn can_cancel(&self) -> bool;
+    /// Calls it off.
+    fn cancel(&mut self) -> Option<Trouble>;
+    /// Becomes another part.
+    fn set(&mut self, part: Part<Self::Role, <Self::Role as Stage>::End>);
+}
+
+impl<R: Stage> Part<R, R::End> {
+    fn role(&self) -> Option<&R> {
+        match self {
+            Self::Acting(role) => Some(role),
+            _ => None,
+        }
+    }
+
+    /// What the acting role calls its phase.
+    pub(crate) fn phase_name(&self) -> Option<String> {
+        self.role().map(Role::phase_name)
+    }
+}
+
+impl<R: Stage> Player for Part<R, R::End> {
+    type Role = R;
+    type Call = Call;
+    type Answer = Answer;
+
+    fn is_acting(&self) -> bool {
+        self.role().is_some()
+    }
+
+    fn ended(&self) -> Option<R::End> {
+        match self {
+            Self::Ended(end) => Some(*end),
+            _ => None,
+        }
+    }
+
+    fn phase(&self) -> Option<R::Phase> {
+        self.role().map(Stage::phase)
+    }
+
+    fn end(&self) -> Option<R::End> {
+        self.role().and_then(Stage::end)
+    }
+
+    fn next(&self) -> Option<Call> {
+        self.role().and_then(Role::next)
+    }
+
+    fn is_done(&self) -> bool {
+        self.role().is_some_and(|role| role.next().is_none())
+    }
+
+    fn took(&mut self, answer: &Answer) -> Option<Trouble> {
+        match self {
+            Self::Acting(role) => role.took(answer.clone()),
+            _ => None,
+        }
+    }
+
+    fn can_cancel(&self) -> bool {
+        self.role().is_some_and(Stage::can_cancel)
+    }
+
+    fn cancel(&mut self) -> Option<Trouble> {
+        match self {
+            Self::Acting(role) => role.cancel(),
+            _ => None,
+        }
+    }
+
+    fn set(&mut self, part: Self) {
+        *self = part;
+    }
+}
