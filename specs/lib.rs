@@ -6,7 +6,7 @@
 //! * [`property`]: what must hold, over a view of that state;
 //! * [`system`], [`packed`], [`search`], [`graph`]: the world as a `stateright::Model`, small, its exhaustive search, and what
 //!   only the graph of all states shows;
-//! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`]; [`blackout`], how long a guest
+//! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`] and [`explain`]ed; [`blackout`], how long a guest
 //!   may stand still; [`certificate`], a proof to be checked again;
 //! * [`conform`]: facts about the kernel, on the simulated and on a real one;
 //! * [`lockstep`]: random calls on both, compared;
@@ -22,6 +22,7 @@ pub mod check;
 pub mod cli;
 pub mod conform;
 mod environment;
+pub mod explain;
 pub mod graph;
 pub mod live;
 pub mod lockstep;

@@ -200,16 +200,12 @@ pub trait Player {
 }
 
 impl<R: Stage> Part<R, R::End> {
-    fn role(&self) -> Option<&R> {
+    /// The role, while it acts.
+    pub(crate) fn acting(&self) -> Option<&R> {
         match self {
             Self::Acting(role) => Some(role),
             _ => None,
         }
-    }
-
-    /// What the acting role calls its phase.
-    pub(crate) fn phase_name(&self) -> Option<String> {
-        self.role().map(Role::phase_name)
     }
 }
 
@@ -219,7 +215,7 @@ impl<R: Stage> Player for Part<R, R::End> {
     type Answer = Answer;
 
     fn is_acting(&self) -> bool {
-        self.role().is_some()
+        self.acting().is_some()
     }
 
     fn ended(&self) -> Option<R::End> {
@@ -230,19 +226,19 @@ impl<R: Stage> Player for Part<R, R::End> {
     }
 
     fn phase(&self) -> Option<R::Phase> {
-        self.role().map(Stage::phase)
+        self.acting().map(Stage::phase)
     }
 
     fn end(&self) -> Option<R::End> {
-        self.role().and_then(Stage::end)
+        self.acting().and_then(Stage::end)
     }
 
     fn next(&self) -> Option<Call> {
-        self.role().and_then(Role::next)
+        self.acting().and_then(Role::next)
     }
 
     fn is_done(&self) -> bool {
-        self.role().is_some_and(|role| role.next().is_none())
+        self.acting().is_some_and(|role| role.next().is_none())
     }
 
     fn took(&mut self, answer: &Answer) -> Option<Trouble> {
@@ -253,7 +249,7 @@ impl<R: Stage> Player for Part<R, R::End> {
     }
 
     fn can_cancel(&self) -> bool {
-        self.role().is_some_and(Stage::can_cancel)
+        self.acting().is_some_and(Stage::can_cancel)
     }
 
     fn cancel(&mut self) -> Option<Trouble> {

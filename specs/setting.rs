@@ -5,9 +5,10 @@ use crate::action::{NEW, OLD};
 use crate::parts::Part;
 use crate::scenario::{Process, Scenario};
 use crate::world::{NEW_IMAGE, OLD_IMAGE, World};
-use handoff_model::call::Call;
+use handoff_model::call::{Answer, Call, Made};
 use handoff_model::ids::Fd;
 use handoff_model::incoming::{Incoming, Origin};
+use handoff_model::kernel::Kernel;
 use handoff_model::launch::{DevicePlan, LaunchError, Plan, launch};
 use handoff_model::outgoing::{Outgoing, Way};
 use handoff_model::protocol::{Mode, Protocol};
@@ -29,6 +30,8 @@ pub struct Setting {
     pub preserved: BTreeSet<FileRef>,
     /// The protocol must refuse.
     pub refused: bool,
+    /// The calls by which it came to be.
+    pub opening: Vec<Made>,
     /// What stories call the open files.
     pub names: BTreeMap<FileRef, String>,
     /// Calls may fail.
@@ -54,7 +57,9 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
     };
     spawn(&mut machine, scenario.old);
     let plan: &Plan = &scenario.plan;
-    let (vm, descriptors) = launch(plan, &mut machine.door(OLD))?;
+    let mut door = Noted { machine: &mut machine, made: Vec::new() };
+    let (vm, descriptors) = launch(plan, &mut door)?;
+    let mut opening = door.made;
     let preserved = vm.keys().iter().filter_map(|key| descriptors.get(key)).collect::<Vec<_>>();
     let protocol = scenario.protocol();
     let (way, new_socket) = match scenario.mode {
@@ -71,7 +76,7 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
     machine.boot_guest(OLD);
     let devices = vm.devices.iter().filter(|device| device.kind == DeviceKind::Pci);
     for device in devices.filter_map(|d| descriptors.get(&Key::new(Kind::Device, &d.name, 0))) {
-        enable_dma(&mut machine, device);
+        opening.push(enable_dma(&mut machine, device));
     }
     machine.settle();
     let base = machine.view();
@@ -87,6 +92,7 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
         devices: plan.devices.iter().map(|device| device.name.clone()).collect(),
         preserved: preserved.iter().filter_map(|fd| table.get(fd)).map(|d| d.file).collect(),
         refused: scenario.refused,
+        opening,
         names,
         fail_calls: scenario.may.fail_calls > 0,
         stream: descriptors.get(&Key::new(Kind::Stream, "", 0)),
@@ -106,11 +112,27 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
     Ok((setting, world))
 }
 
+/// The old process's door, with everything that goes through it written down.
+struct Noted<'a> {
+    machine: &'a mut Machine,
+    made: Vec<Made>,
+}
+
+impl Kernel for Noted<'_> {
+    fn call(&mut self, call: &Call) -> Answer {
+        let answer = self.machine.call(OLD, call);
+        self.made.push(Made { pid: OLD, call: call.clone(), answer: answer.clone() });
+        answer
+    }
+}
+
 /// What the guest's driver does first: bus mastering, in the PCI command register.
-fn enable_dma(machine: &mut Machine, device: Fd) {
+fn enable_dma(machine: &mut Machine, device: Fd) -> Made {
     let bytes = sim::BUS_MASTER.to_le_bytes().to_vec();
-    let enable = Call::WriteAt { fd: device, offset_bytes: sim::COMMAND_OFFSET, bytes };
-    machine.call(OLD, &enable).expect("a bound device has a command register");
+    let call = Call::WriteAt { fd: device, offset_bytes: sim::COMMAND_OFFSET, bytes };
+    let answer = machine.call(OLD, &call);
+    assert!(answer.is_ok(), "a bound device has a command register");
+    Made { pid: OLD, call, answer }
 }
 
 /// What a story calls a descriptor.

@@ -1,29 +1,13 @@
-//! A run, told: numbered steps in columns, and what the last one changed.
+//! A run, told: numbered steps in columns, what they changed, and why it came to this.
 
-use crate::action::{Action, NEW, OLD, Side};
+use crate::action::Action;
 use crate::check::{NoReturn, Run};
-use crate::parts::Player;
+use crate::explain::because::because;
+use crate::explain::{Followed, Place};
 use crate::property::Property;
 use crate::system::System;
-use crate::words;
-use crate::world::{Happening, World};
-use handoff_model::ids::{Fd, Pid};
 use stateright::Model;
 use std::fmt::Write;
-
-/// A column of a story.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Column {
-    Old,
-    New,
-    World,
-}
-
-/// One line of a story.
-struct Line {
-    column: Column,
-    text: String,
-}
 
 /// Narrower than this, columns make lines unreadable: they are told by a word instead.
 const COLUMNS_FROM: usize = 100;
@@ -42,12 +26,14 @@ pub fn violation(
         &format!("{} violated in {}: {}", property.id, length(run), property.sentence),
         width,
     );
-    let (lines, differences) = tell(system, &run.actions);
-    text.push_str(&layout(&lines, width, run.repeats_from));
+    let followed = Followed::of(system, &run.actions);
+    text.push_str(&layout(&followed, width, |_| Vec::new()));
     paragraph(&mut text, &format!("  wrong: {}", run.wrong), width);
+    paragraph(&mut text, &format!("  {}", because(&followed, property)), width);
     if let Some(words) = run.no_return.map(no_return) {
         paragraph(&mut text, &format!("  no return: {words}"), width);
     }
+    let differences = followed.differences(run.actions.len());
     if !differences.is_empty() {
         let _ = writeln!(text, "  the last step changed:");
         for line in &differences {
@@ -99,133 +85,68 @@ pub(crate) fn paragraph(to: &mut String, text: &str, width: usize) {
 }
 
 /// Tells any run, with what each step changed.
-pub fn replayed(system: &System, actions: &[Action], width: usize) -> String {
-    let (lines, _) = tell(system, actions);
-    layout(&lines, width, None)
+pub fn replayed(followed: &Followed<'_>, width: usize) -> String {
+    let changed = |step| followed.differences(step).iter().map(ToString::to_string).collect();
+    layout(followed, width, changed)
 }
 
-/// The lines of a run, and what its last step changed.
-fn tell(system: &System, actions: &[Action]) -> (Vec<Line>, Vec<String>) {
-    let mut world = system.init().clone();
-    let mut lines = Vec::new();
-    let mut differences = Vec::new();
-    for (at, action) in actions.iter().enumerate() {
-        let before = world.clone();
-        let happening = world.act(system.setting(), action);
-        lines.push(line(system, &before, action, &happening));
-        if at + 1 == actions.len() {
-            let exec = before.is_exec();
-            let facts = |world: &World| words::facts(&world.view(), &|pid| process(pid, exec));
-            differences = words::differences(&facts(&before), &facts(&world));
+/// The steps, each with its number, in its column, and below it what there is to say of it.
+fn layout(followed: &Followed<'_>, width: usize, below: impl Fn(usize) -> Vec<String>) -> String {
+    let rows = Rows { width, each: (width.saturating_sub(6) / 3).min(52) };
+    let mut text = rows.head();
+    let repeats_from = followed.repeats_from();
+    for (number, step) in (1..).zip(followed.steps()) {
+        if repeats_from == Some(number - 1) {
+            text.push_str("      from here on for ever:\n");
         }
-    }
-    (lines, differences)
-}
-
-fn process(pid: Pid, exec: bool) -> String {
-    match pid {
-        OLD if exec => "the VMM".to_owned(),
-        OLD => "old VMM".to_owned(),
-        NEW => "new VMM".to_owned(),
-        other => format!("process {other}"),
-    }
-}
-
-fn line(system: &System, before: &World, action: &Action, happening: &Happening) -> Line {
-    let device = |at: &u8| system.setting().devices[usize::from(*at)].clone();
-    let (column, mut text) = match action {
-        Action::Step(side) | Action::Fail(side, _) => {
-            let injected = matches!(action, Action::Fail(..));
-            (before.column(*side), step(system, before, *side, happening, injected))
-        }
-        Action::Kill(side) => (before.column(*side), "KILLED".to_owned()),
-        Action::Die => (Column::New, "dies of the signal".to_owned()),
-        Action::Cancel => (Column::Old, "somebody calls it off".to_owned()),
-        Action::Raise(at) => (
-            Column::World,
-            format!("{} writes to guest memory and raises an interrupt", device(at)),
-        ),
-        Action::Take(side, at) => {
-            (before.column(*side), format!("the guest takes the interrupt of {}", device(at)))
-        }
-        Action::Work(side) => (before.column(*side), "the guest works on".to_owned()),
-    };
-    if let Some(trouble) = &happening.trouble
-        && !text.contains("Refuse")
-    {
-        let _ = write!(text, " [{trouble}]");
-    }
-    Line { column, text }
-}
-
-fn step(
-    system: &System,
-    before: &World,
-    side: Side,
-    happening: &Happening,
-    injected: bool,
-) -> String {
-    let Some((phase, call, answer)) = &happening.call else { return String::new() };
-    let view = before.view();
-    let name = |fd: Fd| {
-        let table = view.processes.get(&side.pid()).map(|process| &process.descriptors);
-        let file = table.and_then(|table| table.get(&fd)).map(|descriptor| descriptor.file);
-        let known = file.and_then(|file| system.setting().names.get(&file).cloned());
-        known.unwrap_or_else(|| format!("descriptor {fd}"))
-    };
-    let made_up = if injected { " (injected)" } else { "" };
-    format!("{phase}: {}{made_up}", words::call(call, answer, &name))
-}
-
-impl World {
-    /// By exec the new program runs in the old process.
-    fn column(&self, side: Side) -> Column {
-        match side {
-            Side::New => Column::New,
-            Side::Old if self.is_exec() && !self.outgoing.is_acting() => Column::New,
-            Side::Old => Column::Old,
-        }
-    }
-}
-
-fn layout(lines: &[Line], width: usize, repeats_from: Option<usize>) -> String {
-    let mut text = String::new();
-    let columns = width >= COLUMNS_FROM;
-    let each = (width.saturating_sub(6) / 3).min(52);
-    if columns {
-        let _ =
-            writeln!(text, "{:>4}  {:<each$}{:<each$}kernel and devices", "", "old VMM", "new VMM");
-    }
-    for (at, line) in lines.iter().enumerate() {
-        if repeats_from == Some(at) {
-            let _ = writeln!(text, "      from here on for ever:");
-        }
-        let number = at + 1;
-        if columns {
-            let place = line.column as usize * each;
-            wrapped(&line.text, (width - 6).saturating_sub(place).max(each))
-                .into_iter()
-                .enumerate()
-                .for_each(|(row, part)| {
-                    let number = if row == 0 { number.to_string() } else { String::new() };
-                    let _ = writeln!(text, "{number:>4}  {:place$}{part}", "");
-                });
-        } else {
-            let who = match line.column {
-                Column::Old => "old",
-                Column::New => "new",
-                Column::World => "dev",
-            };
-            wrapped(&line.text, width.saturating_sub(10).max(30)).into_iter().enumerate().for_each(
-                |(row, part)| {
-                    let head =
-                        if row == 0 { format!("{number:>4}  {who} ") } else { " ".repeat(10) };
-                    let _ = writeln!(text, "{head}{part}");
-                },
-            );
+        rows.write(&mut text, step.place, &number.to_string(), &step.told());
+        for line in below(number) {
+            rows.write(&mut text, step.place, "", &format!("  · {line}"));
         }
     }
     text
+}
+
+/// How a step becomes rows of text.
+struct Rows {
+    width: usize,
+    /// Of a column.
+    each: usize,
+}
+
+impl Rows {
+    fn are_columns(&self) -> bool {
+        self.width >= COLUMNS_FROM
+    }
+
+    fn head(&self) -> String {
+        let each = self.each;
+        let head =
+            format!("{:>4}  {:<each$}{:<each$}kernel and devices\n", "", "old VMM", "new VMM");
+        if self.are_columns() { head } else { String::new() }
+    }
+
+    fn write(&self, to: &mut String, place: Place, number: &str, text: &str) {
+        let column = if self.are_columns() { place as usize * self.each } else { 4 };
+        let room = (self.width.saturating_sub(6 + column)).max(if self.are_columns() {
+            self.each
+        } else {
+            30
+        });
+        let who = match place {
+            _ if self.are_columns() || number.is_empty() => "",
+            Place::Old => "old",
+            Place::New => "new",
+            Place::World => "dev",
+        };
+        let set_in = text.len() - text.trim_start().len();
+        let rows = wrapped(text.trim_start(), room.saturating_sub(set_in));
+        for (row, part) in rows.iter().enumerate() {
+            let (number, who) = if row == 0 { (number, who) } else { ("", "") };
+            let hang = if row > 0 && set_in > 0 { set_in + 2 } else { set_in };
+            let _ = writeln!(to, "{number:>4}  {who:<column$}{:hang$}{part}", "");
+        }
+    }
 }
 
 /// Breaks a line at spaces.

@@ -3,8 +3,12 @@
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::ids::{Fd, Pid};
 use handoff_model::stream::Message;
-use handoff_model::view::{Account, View};
-use std::collections::BTreeMap;
+use handoff_model::view::{
+    Account, DeviceView, GuestView, InterruptView, MappingView, PageRef, PageRun, PageSetView,
+    ProcessView, View,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// A call with its answer, descriptors by name.
 pub fn call(call: &Call, answer: &Answer, name: &dyn Fn(Fd) -> String) -> String {
@@ -27,7 +31,7 @@ fn received(bytes: &[u8], fds: usize) -> String {
 fn message(bytes: &[u8], fds: usize) -> String {
     match Message::from_bytes(bytes) {
         Ok(Message::Descriptors { .. }) => format!("Descriptors ({fds})"),
-        Ok(Message::Refuse { reason }) => format!("Refuse: {reason}"),
+        Ok(Message::Refuse { reason }) if !reason.is_empty() => format!("Refuse: {reason}"),
         Ok(other) => {
             let words = format!("{other:?}");
             words.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
@@ -110,40 +114,22 @@ fn result(answer: &Answer) -> String {
 }
 
 /// What a view says, one fact a line, by subject.
-pub fn facts(view: &View, process: &dyn Fn(Pid) -> String) -> BTreeMap<String, String> {
-    let mut facts = BTreeMap::new();
+pub type Facts = BTreeMap<String, String>;
+
+/// The facts of a view; `process` names processes.
+pub fn facts(view: &View, process: &dyn Fn(Pid) -> String) -> Facts {
+    let mut facts = Facts::new();
     for (pid, seen) in &view.processes {
-        let who = process(*pid);
-        let life = if seen.alive { "alive" } else { "gone" };
-        let guest = seen
-            .guest
-            .as_ref()
-            .map_or("no guest", |g| if g.running { "guest runs" } else { "guest stopped" });
-        facts.insert(who.clone(), format!("{life}, {guest}"));
-        facts.insert(format!("{who}, descriptors"), format!("{}", seen.descriptors.len()));
-        let inherit = seen.descriptors.values().filter(|descriptor| !descriptor.cloexec).count();
-        facts.insert(format!("{who}, inheritable descriptors"), format!("{inherit}"));
-    }
-    for (pid, pages) in view.processes.iter().filter_map(|(pid, p)| Some((pid, p.vm_pin_pages?))) {
-        facts.insert(format!("VmPin of {}", process(*pid)), format!("{pages} pages"));
+        of_process(&mut facts, &process(*pid), seen);
     }
     for (at, set) in view.page_sets.iter().enumerate() {
-        let owner = match (set.owner, set.owner_alive) {
-            (Some(owner), Some(true)) => process(owner),
-            (Some(owner), _) => format!("{}, whose memory map is gone", process(owner)),
-            (None, _) => "not observable".to_owned(),
-        };
-        facts.insert(format!("pages {at}, owner"), owner);
-        facts.insert(
-            format!("pages {at}, pinned and charged"),
-            format!("{} and {}", set.pinned_pages, set.charged_pages),
-        );
-        facts.insert(
-            format!("pages {at}, replaced"),
-            format!("{} times", set.memory.first.generation),
-        );
+        of_page_set(&mut facts, at, set, process);
     }
-    facts.insert("mappings".to_owned(), format!("{}", view.mappings.len()));
+    facts.extend(view.mappings.iter().map(|mapping| {
+        let MappingView { context, ioas, range, memory, .. } = mapping;
+        (format!("IOAS {ioas} of iommufd {context}, {range}"), run(memory))
+    }));
+    facts.insert("descriptors on their way".to_owned(), format!("{}", view.in_flight.len()));
     for (account, pages) in &view.books {
         let whose = match account {
             Account::User(uid) => format!("user {uid}"),
@@ -152,35 +138,102 @@ pub fn facts(view: &View, process: &dyn Fn(Pid) -> String) -> BTreeMap<String, S
         facts.insert(format!("charged to {whose}"), format!("{pages} pages"));
     }
     for (name, device) in &view.devices {
-        let attached =
-            device.attached.map_or("nothing".to_owned(), |(_, ioas)| format!("IOAS {ioas}"));
-        facts.insert(format!("{name}, attached to"), attached);
-        facts.insert(format!("{name}, resets and detaches"), format!("{}", device.upsets));
-        for (vector, irq) in device.interrupts.iter().enumerate() {
-            facts.insert(
-                format!("{name}, interrupt {vector}"),
-                format!("raised {}, taken {}, waiting {}", irq.raised, irq.delivered, irq.pending),
-            );
-        }
+        of_device(&mut facts, name, device);
     }
     facts
 }
 
-/// The lines that differ: `subject: before → after`.
-pub fn differences(
-    before: &BTreeMap<String, String>,
-    after: &BTreeMap<String, String>,
-) -> Vec<String> {
-    let none = || "none".to_owned();
-    let mut subjects: Vec<_> = before.keys().chain(after.keys()).collect();
-    subjects.sort_unstable();
-    subjects.dedup();
+fn of_process(facts: &mut Facts, who: &str, seen: &ProcessView) {
+    let mut say = |what: &str, value: String| facts.insert(format!("{who}{what}"), value);
+    let life = if seen.alive { "alive" } else { "gone" };
+    let running = |guest: &GuestView| if guest.running { "guest runs" } else { "guest stopped" };
+    let guest = seen.guest.as_ref().map_or("no guest", running);
+    say("", format!("{life}, {guest}"));
+    if let Some(guest) = &seen.guest {
+        let progress = guest.progress.map_or("unknown".to_owned(), |steps| format!("step {steps}"));
+        say(", its guest has come to", progress);
+        let ram = guest.ram.iter().map(run).collect::<Vec<_>>();
+        let ram = if ram.is_empty() { "none".to_owned() } else { ram.join(", ") };
+        say(", its guest's memory", ram);
+    }
+    say(", descriptors", format!("{}", seen.descriptors.len()));
+    let inherit = seen.descriptors.values().filter(|descriptor| !descriptor.cloexec).count();
+    say(", inheritable descriptors", format!("{inherit}"));
+    if let Some(pages) = seen.vm_pin_pages {
+        facts.insert(format!("VmPin of {who}"), format!("{pages} pages"));
+    }
+}
+
+fn of_page_set(facts: &mut Facts, at: usize, set: &PageSetView, process: &dyn Fn(Pid) -> String) {
+    let owner = match (set.owner, set.owner_alive) {
+        (Some(owner), Some(true)) => process(owner),
+        (Some(owner), _) => format!("{}, whose memory map is gone", process(owner)),
+        (None, _) => "not observable".to_owned(),
+    };
+    let counts = format!("{} and {}", set.pinned_pages, set.charged_pages);
+    let replaced = format!("{} times", set.memory.first.generation);
+    facts.insert(format!("pages {at}, owner"), owner);
+    facts.insert(format!("pages {at}, pinned and charged"), counts);
+    facts.insert(format!("pages {at}, replaced"), replaced);
+}
+
+fn of_device(facts: &mut Facts, name: &str, device: &DeviceView) {
+    let mut say = |what: &str, value: String| facts.insert(format!("{name}, {what}"), value);
+    let attached = device.attached.map_or("nothing".to_owned(), |(_, ioas)| format!("IOAS {ioas}"));
+    say("attached to", attached);
+    say("bound", if device.bound { "yes" } else { "no" }.to_owned());
+    say("resets and detaches", format!("{}", device.upsets));
+    if let Some(may) = device.bus_master {
+        say("may do DMA", if may { "yes" } else { "no" }.to_owned());
+    }
+    for reach in device.reach.iter().flatten() {
+        let pinned = if reach.pinned { "" } else { ", not pinned" };
+        say(&format!("reaches at {}", reach.range), format!("{}{pinned}", run(&reach.memory)));
+    }
+    for (vector, irq) in device.interrupts.iter().enumerate() {
+        let InterruptView { raised, delivered, pending, .. } = irq;
+        let counts = format!("raised {raised}, taken {delivered}, waiting {pending}");
+        say(&format!("interrupt {vector}"), counts);
+    }
+}
+
+fn run(pages: &PageRun) -> String {
+    let PageRef { inode, index, generation } = pages.first;
+    let replaced = match generation {
+        0 => String::new(),
+        times => format!(", replaced {times} times"),
+    };
+    format!("pages {index}..{} of file {inode}{replaced}", index + pages.pages)
+}
+
+/// A fact that differs between two views.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// What it is about.
+    pub subject: String,
+    /// What the first view says; "none" where it says nothing.
+    pub before: String,
+    /// What the second says.
+    pub after: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} → {}", self.subject, self.before, self.after)
+    }
+}
+
+/// The facts that differ, by subject.
+pub fn differences(before: &Facts, after: &Facts) -> Vec<Difference> {
+    let subjects: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let said =
+        |facts: &Facts, subject| facts.get(subject).map_or("none", String::as_str).to_owned();
     (subjects.into_iter())
-        .map(|subject| (subject, before.get(subject), after.get(subject)))
-        .filter(|(_, before, after)| before != after)
-        .map(|(subject, before, after)| {
-            let [before, after] = [before, after].map(|side| side.cloned().unwrap_or_else(none));
-            format!("{subject}: {before} → {after}")
+        .filter(|subject| before.get(*subject) != after.get(*subject))
+        .map(|subject| Difference {
+            subject: subject.clone(),
+            before: said(before, subject),
+            after: said(after, subject),
         })
         .collect()
 }

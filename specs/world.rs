@@ -21,7 +21,7 @@ use handoff_model::incoming::{Arrival, Incoming, Origin};
 use handoff_model::outgoing::{Outcome, Outgoing};
 use handoff_model::phase::{InPhase, OutPhase};
 use handoff_model::protocol::Mode;
-use handoff_model::role::Trouble;
+use handoff_model::role::{Role, Trouble};
 use handoff_model::view::View;
 use handoff_sim_kernel::Machine;
 use std::borrow::Borrow;
@@ -115,8 +115,8 @@ impl World {
     }
 
     fn phase_name(&self, side: Side) -> Option<String> {
-        let of_old = self.outgoing.phase_name().filter(|_| side == Side::Old);
-        of_old.or_else(|| self.incoming.phase_name())
+        let of_old = self.outgoing.acting().filter(|_| side == Side::Old).map(Role::phase_name);
+        of_old.or_else(|| self.incoming.acting().map(Role::phase_name))
     }
 
     /// What can be seen of it.

@@ -72,11 +72,40 @@ fn a_planted_bug_is_told_as_a_story_with_exit_1() {
     let dir = Dir::new("planted");
     let planted = VM.replace("mode", "defects = [\"no-take-back\"]\nmode");
     let file = dir.file("vm.toml", &planted);
-    let words =
-        ["BACK-1 violated in 43 steps", "old VMM", "new VMM", "the last step changed", "replay:"];
+    let words = [
+        "BACK-1 violated in 43 steps",
+        "old VMM",
+        "new VMM",
+        "because ",
+        "the last step changed",
+        "replay:",
+    ];
     let story = check(&["check", &file], 1, &words);
     let replay = replay_of(&story);
-    check(&["check", &file, "--steps", replay], 1, &["does not hold"]);
+    let words = ["· pages 0, owner: old VMM → new VMM", "does not hold", "because "];
+    check(&["check", &file, "--steps", replay], 1, &words);
+}
+
+/// Each format by what its readers look for; a trace goes straight into `handoff replay`.
+#[test]
+fn a_run_is_told_in_the_format_that_is_asked_for() {
+    let dir = Dir::new("format");
+    let file = dir.file("vm.toml", &VM.replace("mode", "defects = [\"no-take-back\"]\nmode"));
+    let story = check(&["check", &file], 1, &["BACK-1"]);
+    let told = |format| ["check", &file, "--steps", replay_of(&story), "--format", format];
+    check(&told("story"), 1, &["old VMM  ", "· pages 0, owner: old VMM → new VMM"]);
+    check(&told("itf"), 1, &["\"format\":\"ITF\"", "\"vars\":[", "\"states\":[", &file]);
+    check(
+        &told("mermaid"),
+        1,
+        &["sequenceDiagram\n", "old->>new: 4. Offer", "BACK-1 does not hold"],
+    );
+    let trace = check(&told("trace"), 1, &["\"source\":\"sim\"", "\"sys\":\"sendmsg\""]);
+    let trace = dir.file("vm.jsonl", &trace);
+    check(&["replay", &trace], 0, &["0 calls answered differently", "0 calls not modelled"]);
+    check(&["check", "transfer", "--steps", "0*3", "--format", "trace"], 0, &["handoff-trace"]);
+    check(&["check", "transfer", "--format", "itf"], 2, &["--steps <RUN>"]);
+    check(&told("picture"), 2, &["possible values: story, trace, itf, mermaid"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use handoff_specs::system::System;
 use std::collections::BTreeSet;
 
 /// The least VM in which a bug shows, and what it needs to show.
-fn scenario(defect: &Defect) -> Scenario {
+pub(crate) fn scenario(defect: &Defect) -> Scenario {
     let mode = if defect.mode == Mode::Exec { "exec" } else { "transfer" };
     let (head, map, tail) = match defect.id {
         "charged-to-the-dead" => (

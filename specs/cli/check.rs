@@ -1,5 +1,6 @@
 //! `handoff check`: scenarios in, verdicts out.
 
+use super::steps::{self, Format};
 use super::{Exit, Failure, width};
 use crate::blackout::{Blackout, Blackouts};
 use crate::built_in::{BUILT_IN, built_in, text_of};
@@ -49,6 +50,10 @@ pub(super) struct Arguments {
     /// Do not search: replay one run of one scenario, as a violation's last line gives it
     #[arg(long, value_name = "RUN")]
     steps: Option<String>,
+
+    /// How to tell that run [default: story]
+    #[arg(long, requires = "steps")]
+    format: Option<Format>,
 }
 
 /// `90`, `90s` or `5m`.
@@ -71,8 +76,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
             BUILT_IN.iter().filter_map(|(name, _)| Some(((*name).to_owned(), built_in(name)?)));
         scenarios.extend(all);
     }
-    if let Some(steps) = &arguments.steps {
-        return replay(&scenarios, steps, out);
+    if let Some(run) = &arguments.steps {
+        return steps::run(&scenarios, run, arguments.format.unwrap_or_default(), out);
     }
     if arguments.certificate.is_some() && scenarios.len() > 1 {
         return Err(Failure::Usage("a certificate is of one scenario; name it".to_owned()));
@@ -142,7 +147,7 @@ fn certify(
     Ok(std::fs::write(file, whole)?)
 }
 
-fn cannot_start(scenario: &Scenario, error: &dyn std::error::Error) -> Failure {
+pub(super) fn cannot_start(scenario: &Scenario, error: &dyn std::error::Error) -> Failure {
     let (name, kernel) = (&scenario.name, scenario.kernel.name());
     Failure::Usage(format!(
         "{name}: the VM cannot be started on the simulated kernel {kernel}: {error}"
@@ -280,34 +285,4 @@ impl Total {
         )?;
         Ok(())
     }
-}
-
-fn replay(
-    scenarios: &[(String, Scenario)],
-    steps: &str,
-    out: &mut impl Write,
-) -> Result<Exit, Failure> {
-    let [(_, scenario)] = scenarios else {
-        return Err(Failure::Usage("--steps needs exactly one scenario".to_owned()));
-    };
-    let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
-    let run = story::from_token(&system, steps).map_err(Failure::Usage)?;
-    write!(out, "{}", story::replayed(&system, &run, width()))?;
-    let world = system.play(&run);
-    let failing = crate::property::PROPERTIES.iter().zip(system.judge(&world));
-    let mut exit = Exit::Good;
-    if let Some(at) = (0..run.len()).find(|at| system.play(&run[..*at]) == world) {
-        writeln!(
-            out,
-            "  the state after step {at} is this one: the steps from there can repeat for ever"
-        )?;
-        exit = Exit::Bad;
-    }
-    for (property, judgement) in failing {
-        if let Some(crate::property::Judgement::Fails(wrong)) = judgement {
-            writeln!(out, "  {} does not hold: {wrong}", property.id)?;
-            exit = Exit::Bad;
-        }
-    }
-    Ok(exit)
 }

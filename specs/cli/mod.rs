@@ -10,6 +10,7 @@ mod list;
 mod lockstep;
 mod replay;
 mod run;
+mod steps;
 mod verify;
 
 use clap::{Parser, Subcommand};

@@ -1,0 +1,317 @@
+//! Why a run violates a property: the sentence, and what each step changed.
+
+use super::{each_violation, says, violated, walk};
+use handoff_model::defect::DEFECTS;
+use handoff_specs::action::{Action, Side};
+use handoff_specs::explain::Followed;
+use handoff_specs::explain::because::because;
+use handoff_specs::property::{Judgement, PROPERTIES, Property, find};
+use handoff_specs::scenario::{May, Scenario};
+use handoff_specs::story;
+use handoff_specs::system::System;
+use handoff_specs::words::Difference;
+use stateright::Model;
+use std::collections::BTreeSet;
+
+/// Why: the change, the step that made it, the state of things in the end, and the fault without which it would not have come
+/// to this.
+const WHY: &[(&str, &str, &[&str])] = &[
+    (
+        "no-take-back",
+        "OWN-1",
+        &[
+            "because “pages 0, owner” went from “old VMM” to “new VMM” at step 38 (new VMM, TakeOver: ",
+            "nothing made that good before step 43 (old VMM, Part: close the new process)",
+            "nothing was under way any more; ",
+            "the same run without step 32 (somebody calls it off) keeps OWN-1",
+        ],
+    ),
+    (
+        "stays-stopped",
+        "VM-3",
+        &[
+            "because “old VMM” went from “alive, guest runs” to “alive, guest stopped” at step 10 (",
+            "nothing made that good before step 16",
+            "the same run without step 11 (somebody calls it off) keeps VM-3",
+        ],
+    ),
+    (
+        "unwound",
+        "DEV-1",
+        &[
+            "because at step 20 (new VMM, Unwind: VFIO_DEVICE_DETACH_IOMMUFD_PT nic0) ",
+            "“nic0, attached to” went from “IOAS 1” to “nothing”",
+            "without step 18 (new VMM, Verify: probe IOMMU_IOAS_CHANGE_PROCESS iommufd0 → ENOTTY (injected)) keeps",
+        ],
+    ),
+    (
+        "resumed-unrevoked",
+        "VM-1",
+        &[
+            "because “old VMM” went from “alive, guest stopped” to “alive, guest runs” at step 33 (old VMM, Resume: ",
+            "before step 37 (new VMM, Run: let the guest run)",
+            "“new VMM” went from “alive, guest stopped” to “alive, guest runs”",
+            "without step 32 (somebody calls it off) keeps VM-1",
+        ],
+    ),
+    (
+        "cut-while-running",
+        "VM-2",
+        &[
+            "because the guest had come to step 1 at step 12 (old VMM, the guest works on)",
+            "“new VMM, its guest has come to” went from “none” to “step 0” at step 29 (new VMM, Load: ",
+            "before step 36 (new VMM, Run: let the guest run)",
+        ],
+    ),
+    (
+        "events-drained",
+        "IRQ-1",
+        &[
+            "because at step 30 (new VMM, DrainEvents: ",
+            "“nic0, interrupt 0” went from “raised 1, taken 0, waiting 1” to “raised 1, taken 0, waiting 0”",
+            "without step 27 (nic0 writes to guest memory and raises an interrupt) keeps IRQ-1",
+        ],
+    ),
+    (
+        "lingering",
+        "FD-1",
+        &[
+            "because “descriptors on their way” went from “0” to “6” at step 17 (old VMM, Hand: ",
+            "before step 21",
+            "without step 9 (new VMM, AwaitDescriptors: recvmsg → ENOMEM (injected)) keeps FD-1",
+        ],
+    ),
+    (
+        "window-left-open",
+        "FD-2",
+        &[
+            "because “the VMM, inheritable descriptors” went from “0” to “1” at step 9 (old VMM, OpenWindow: ",
+            "before step 17 (new VMM, ReadStream: pread the stream)",
+            "descriptors might no longer be inheritable",
+        ],
+    ),
+    (
+        "charged-to-the-dead",
+        "CHG-1",
+        &[
+            "because “charged to the VMM” went from “1 pages” to “none” at step 16 (old VMM, Exec: execve",
+        ],
+    ),
+    // Nothing that happened explains these, but what did not.
+    (
+        "not-fenced",
+        "FD-1",
+        &["at step 37 (old VMM, AwaitCommitted: receive Committed)", "while old VMM had not ended"],
+    ),
+    (
+        "ownership-not-taken",
+        "OWN-1",
+        &["at step 46", "nothing was under way any more, while new VMM did not own all pages"],
+    ),
+    (
+        "overcautious",
+        "DONE-1",
+        &[
+            "at step 12",
+            "while the guest had not moved for good and nothing had disturbed it",
+            "the first trouble was at step 9 (old VMM, AwaitReady: receive Refuse)",
+        ],
+    ),
+    // Those that do not end: two that wait for each other, and one that goes round in a circle.
+    (
+        "waits-for-each-other",
+        "END-1",
+        &[
+            "because old VMM waits for a message (AwaitCommitted) since step 31 (old VMM, Commit: send Commit)",
+            "and new VMM waits for a message (AwaitCommit) since step 34 (",
+            "no process can make a step",
+            "without step 34 (new VMM, Committed: send Committed → ENOMEM (injected)) keeps END-1",
+        ],
+    ),
+    (
+        "waits-for-the-dead",
+        "END-1",
+        &[
+            "because after step 18 (old VMM, AwaitPrepared: receive: the peer is gone) everything is as it was after step 17",
+            "without step 16 (new VMM, KILLED) keeps END-1",
+        ],
+    ),
+];
+
+#[test]
+fn the_sentence_names_the_step_that_did_it() {
+    for (defect, id, parts) in WHY {
+        let (scenario, run) = violated(defect, id);
+        let property = find(id).expect("a property");
+        let system = System::new(&scenario).expect("set up");
+        says(&because(&Followed::of(&system, &run.actions), property), parts);
+    }
+}
+
+/// The numbers of the steps that a sentence names after some words.
+fn steps_after(sentence: &str, words: &str) -> Vec<usize> {
+    let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
+    let found = sentence.match_indices(words).map(|(at, _)| digits(&sentence[at + words.len()..]));
+    found.map(|digits| digits.parse().expect("a step has a number")).collect()
+}
+
+/// How many sentences say that a run keeps the property without this step or that, only without all of some, or not even then.
+#[derive(Debug, Default)]
+struct Claims {
+    alone: usize,
+    together: usize,
+    none: usize,
+}
+
+/// Whatever a sentence says of a change is so: that step made it. And what is said of another run is so: that run is made here
+/// once more, by nothing but the model.
+#[track_caller]
+fn check_claims(followed: &Followed<'_>, property: &'static Property, claims: &mut Claims) {
+    let sentence = because(followed, property);
+    assert!(sentence.starts_with("because "), "{sentence}");
+    assert!(!sentence.contains("cannot be told"), "{sentence}");
+    let differences = (1..=followed.steps().len()).flat_map(|step| followed.differences(step));
+    let said = |d: Difference| format!("“{}” went from “{}” to “{}”", d.subject, d.before, d.after);
+    let changes: BTreeSet<_> = differences.map(said).collect();
+    let told = changes.iter().map(|change| sentence.matches(change.as_str()).count());
+    assert_eq!(told.sum::<usize>(), sentence.matches("went from").count(), "{sentence}");
+    let Some((_, other)) = sentence.split_once("; the same run ") else { return };
+    let comes_to_it = |left_out: &[usize]| comes_to_it_without(followed, property, left_out);
+    let all = steps_after(other, "step ");
+    if other.starts_with("keeps") {
+        assert!(!comes_to_it(&all) && all.iter().all(|step| comes_to_it(&[*step])), "{sentence}");
+        claims.together += 1;
+    } else if other.ends_with("too") {
+        assert!(comes_to_it(&all), "{sentence}");
+        claims.none += 1;
+    } else {
+        assert!(!all.iter().any(|step| comes_to_it(&[*step])), "{sentence}");
+        claims.alone += 1;
+    }
+}
+
+#[test]
+fn what_a_sentence_says_of_a_violation_is_true() {
+    let mut claims = Claims::default();
+    each_violation(|_, followed, property| check_claims(followed, property, &mut claims));
+    // The run of a violation has no fault that it does not need.
+    assert!(claims.alone > 20 && claims.together == 0 && claims.none == 0);
+}
+
+/// Runs of any sort have faults that do not matter, and faults of which one is enough.
+#[test]
+fn what_a_sentence_says_of_any_bad_run_is_true() {
+    let mut claims = Claims::default();
+    for defect in DEFECTS {
+        let scenario = Scenario {
+            may: May { fail_calls: 2, ..May::default() },
+            ..crate::defects::scenario(defect)
+        };
+        let system = System::new(&scenario).expect("set up");
+        for seed in 0..40 {
+            let followed = Followed::of(&system, &walk(&system, seed));
+            for (property, judgement) in PROPERTIES.iter().zip(system.judge(followed.last())) {
+                if matches!(judgement, Some(Judgement::Fails(_))) {
+                    check_claims(&followed, property, &mut claims);
+                }
+            }
+        }
+    }
+    assert!(claims.alone > 20 && claims.none > 50, "{claims:?}");
+}
+
+/// A fault that changes nothing is said to change nothing, and of two of which each is enough none is named alone.
+#[test]
+fn a_fault_that_does_not_matter_is_not_blamed() {
+    let killed = || Action::Kill(Side::New);
+    for (defect, id, steps, faults, said) in [
+        (
+            "checked-late",
+            "PRE-1",
+            9,
+            vec![killed()],
+            "the same run without step 10 (new VMM, KILLED) violates PRE-1, too",
+        ),
+        (
+            "probe-takes-ownership",
+            "OWN-1",
+            27,
+            vec![Action::Cancel, killed()],
+            "keeps OWN-1 only without all of step 28 (somebody calls it off) and step 29 (new VMM, KILLED)",
+        ),
+    ] {
+        let (scenario, mut run) = violated(defect, id);
+        let property = find(id).expect("a property");
+        run.actions.splice(steps.., faults);
+        let system = System::new(&scenario).expect("set up");
+        let actions = to_the_end(&system, run.actions);
+        let followed = Followed::of(&system, &actions);
+        says(&because(&followed, property), &[said]);
+        check_claims(&followed, property, &mut Claims::default());
+    }
+}
+
+/// A run, and what the processes do after it by themselves.
+fn to_the_end(system: &System, mut actions: Vec<Action>) -> Vec<Action> {
+    let mut world = system.play(&actions);
+    loop {
+        let mut enabled = Vec::new();
+        system.actions(&world, &mut enabled);
+        let by_itself = |action: &Action| matches!(action, Action::Step(_) | Action::Die);
+        let Some(action) = enabled.into_iter().find(by_itself) else { return actions };
+        world.act(system.setting(), &action);
+        actions.push(action);
+    }
+}
+
+/// Whether the same run without these steps violates a property, too, where a failed call is made instead.
+fn comes_to_it_without(followed: &Followed<'_>, property: &Property, left_out: &[usize]) -> bool {
+    let system = followed.system();
+    let place = PROPERTIES.iter().position(|other| other.id == property.id).expect("registered");
+    let instead = |(number, action): (usize, &Action)| match action {
+        action if !left_out.contains(&number) => Some(action.clone()),
+        Action::Fail(side, _) => Some(Action::Step(*side)),
+        _ => None,
+    };
+    let actions = followed.steps().iter().map(|step| &step.action);
+    let mut planned = (1..).zip(actions).filter_map(instead);
+    let (mut world, mut been) = (system.init().clone(), Vec::new());
+    loop {
+        if matches!(system.judge(&world)[place], Some(Judgement::Fails(_))) {
+            return true;
+        }
+        if been.contains(&world) {
+            return property.judge.is_none();
+        }
+        been.push(world.clone());
+        let mut enabled = Vec::new();
+        system.actions(&world, &mut enabled);
+        let by_itself = |action: &&Action| matches!(action, Action::Step(_) | Action::Die);
+        let next = planned.find(|action| enabled.contains(action));
+        match next.as_ref().or_else(|| enabled.iter().find(by_itself)) {
+            Some(action) => drop(world.act(system.setting(), action)),
+            None => return false,
+        }
+    }
+}
+
+#[test]
+fn each_step_tells_what_it_changed() {
+    let (scenario, run) = violated("no-take-back", "OWN-1");
+    let system = System::new(&scenario).expect("set up");
+    let followed = Followed::of(&system, &run.actions);
+    let changed =
+        |step| followed.differences(step).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(changed(0), [""; 0]);
+    assert_eq!(changed(4), [""; 0]);
+    assert_eq!(changed(10), ["old VMM: alive, guest runs → alive, guest stopped"]);
+    assert_eq!(changed(15), ["descriptors on their way: 0 → 6"]);
+    let taken = [
+        "VmPin of new VMM: 0 pages → 1 pages",
+        "VmPin of old VMM: 1 pages → 0 pages",
+        "pages 0, owner: old VMM → new VMM",
+    ];
+    assert_eq!(changed(38), taken);
+    let story = story::replayed(&followed, 120);
+    says(&story, &["\n  38 ", taken[0], taken[1], taken[2], "\n  39 "]);
+}
