@@ -18,6 +18,7 @@ pub mod action;
 pub mod blackout;
 pub mod built_in;
 pub mod certificate;
+mod chain;
 pub mod check;
 pub mod cli;
 pub mod conform;

@@ -8,6 +8,7 @@
 //! thread came first, so nothing may depend on the order of numbers.
 
 use crate::action::Side;
+use crate::chain::Chain;
 use crate::parts::{Machinery, Part, Player, Stage};
 use crate::scenario::DEVICES_MAX;
 use crate::setting::Setting;
@@ -83,6 +84,8 @@ struct OfMachine {
     guest_runs: [bool; 2],
     runs_old_image: [bool; 2],
     can_deliver: [[bool; DEVICES_MAX]; 2],
+    /// What it became by a deed, and what it answered.
+    deeds: Chain<Deed, (Number, Option<Number>)>,
 }
 
 impl OfMachine {
@@ -103,6 +106,7 @@ impl OfMachine {
             guest_runs: of_sides(&|side| Machinery::guest_runs(machine, side)),
             runs_old_image: of_sides(&|side| machine.runs_old_image(side)),
             can_deliver: Side::BOTH.map(of_devices),
+            deeds: Chain::default(),
         }
     }
 }
@@ -115,10 +119,12 @@ struct OfPlayer<R: Stage> {
     end: Option<R::End>,
     next: Option<Number>,
     can_cancel: bool,
+    /// What it became by an answer.
+    took: Chain<Number, Number>,
 }
 
 /// What can be done to a machine.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Deed {
     Call(Side, Number),
     Kill(Side),
@@ -127,18 +133,8 @@ enum Deed {
     GuestWork(Side),
 }
 
-/// A player, its number and its deeds.
-struct Players<R: Stage> {
-    parts: Once<Part<R, R::End>, OfPlayer<R>>,
-    /// What a player became by an answer.
-    took: DashMap<(Number, Number), Number, FxBuildHasher>,
-}
-
-impl<R: Stage> Players<R> {
-    fn new() -> Self {
-        Self { parts: Once::new(), took: DashMap::default() }
-    }
-}
+/// Players of a role.
+type Players<R> = Once<Part<R, <R as Stage>::End>, OfPlayer<R>>;
 
 /// All of them, of worlds with one setting.
 pub(crate) struct Numbers<'a> {
@@ -149,8 +145,6 @@ pub(crate) struct Numbers<'a> {
     rests: Once<Rest>,
     calls: Once<Call>,
     answers: Once<Answer>,
-    /// What a machine became by a deed, and what it answered.
-    done: DashMap<(Number, Deed), (Number, Option<Number>), FxBuildHasher>,
 }
 
 impl fmt::Debug for Numbers<'_> {
@@ -172,12 +166,11 @@ impl<'a> Numbers<'a> {
         Self {
             setting,
             machines: Once::new(),
-            outgoing: Players::new(),
-            incoming: Players::new(),
+            outgoing: Once::new(),
+            incoming: Once::new(),
             rests: Once::new(),
             calls: Once::new(),
             answers: Once::new(),
-            done: DashMap::default(),
         }
     }
 
@@ -202,8 +195,8 @@ impl<'a> Numbers<'a> {
     pub(crate) fn hash(&self, [machine, outgoing, incoming, rest]: Quartet) -> u64 {
         FxBuildHasher.hash_one([
             self.machines.hash(machine),
-            self.outgoing.parts.hash(outgoing),
-            self.incoming.parts.hash(incoming),
+            self.outgoing.hash(outgoing),
+            self.incoming.hash(incoming),
             self.rests.hash(rest),
         ])
     }
@@ -222,8 +215,8 @@ impl<'a> Numbers<'a> {
     pub(crate) fn world(&self, [machine, outgoing, incoming, rest]: Quartet) -> World {
         World {
             machine: self.machines.get(machine).clone(),
-            outgoing: self.outgoing.parts.get(outgoing).clone(),
-            incoming: self.incoming.parts.get(incoming).clone(),
+            outgoing: self.outgoing.get(outgoing).clone(),
+            incoming: self.incoming.get(incoming).clone(),
             rest: *self.rests.get(rest),
         }
     }
@@ -233,13 +226,14 @@ impl<'a> Numbers<'a> {
     }
 
     fn player<R: Numberable>(&self, part: Part<R, R::End>) -> Number {
-        R::among(self).parts.number(part, |part| OfPlayer {
+        R::among(self).number(part, |part| OfPlayer {
             is_acting: part.is_acting(),
             ended: part.ended(),
             phase: part.phase(),
             end: part.end(),
             next: part.next().map(|call| self.calls.number(call, |_| ())),
             can_cancel: part.can_cancel(),
+            took: Chain::default(),
         })
     }
 
@@ -250,15 +244,15 @@ impl<'a> Numbers<'a> {
         deed: Deed,
         does: impl FnOnce(&mut Machine) -> Option<Answer>,
     ) -> (Number, Option<Number>) {
-        let key = (machine, deed);
-        if let Some(known) = self.done.get(&key) {
-            return *known;
+        let deeds = &self.machines.facts(machine).deeds;
+        if let Some(known) = deeds.get(&deed) {
+            return known;
         }
         let mut next = self.machines.get(machine).clone();
         let answer = does(&mut next);
         let answer = answer.map(|answer| self.answers.number(answer, |_| ()));
         let done = (self.machine(next), answer);
-        self.done.insert(key, done);
+        deeds.add(deed, done);
         done
     }
 }
@@ -384,11 +378,11 @@ pub(crate) struct PlayerNumber<'n, R: Stage> {
 
 impl<R: Numberable> PlayerNumber<'_, R> {
     fn facts(&self) -> &OfPlayer<R> {
-        R::among(self.all).parts.facts(self.number)
+        R::among(self.all).facts(self.number)
     }
 
     fn part(&self) -> &Part<R, R::End> {
-        R::among(self.all).parts.get(self.number)
+        R::among(self.all).get(self.number)
     }
 }
 
@@ -422,12 +416,13 @@ impl<'n, R: Numberable> Player for PlayerNumber<'n, R> {
     }
 
     fn took(&mut self, answer: &AnswerNumber<'n>) -> Option<Trouble> {
-        let (key, took) = ((self.number, answer.1), &R::among(self.all).took);
-        let known = took.get(&key).map(|known| *known);
-        self.number = known.unwrap_or_else(|| {
-            let mut next = self.part().clone();
-            let _ = next.took(answer.borrow());
-            *took.entry(key).or_insert_with(|| self.all.player(next))
+        let took = &R::among(self.all).facts(self.number).took;
+        self.number = took.get(&answer.1).unwrap_or_else(|| {
+            let mut part = self.part().clone();
+            let _ = part.took(answer.borrow());
+            let next = self.all.player(part);
+            took.add(answer.1, next);
+            next
         });
         None
     }
