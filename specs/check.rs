@@ -136,7 +136,8 @@ fn check_system<T>(
     let exploration = explore(&packed, &packed, limits);
     // Every action is followed once more for the graph, also one that panicked.
     let is_sound = exploration.panic.is_none();
-    let graph = is_sound.then(|| Graph::of(&packed, &exploration, limits.threads));
+    let graph = is_sound
+        .then(|| Graph::of(&packed, &exploration, limits.threads, |action| action.kind() as u8));
     let graph = graph.as_ref();
     let judged = Judged { system, packed: &packed, exploration: &exploration, graph };
     let mut longest_run = None;

@@ -4,8 +4,8 @@
 //! * [`setting`] and [`world`]: that scenario set up, and one state of both roles on a simulated kernel; an [`action`] is what
 //!   can happen next;
 //! * [`property`]: what must hold, over a view of that state;
-//! * [`system`], [`packed`], [`search`], [`graph`]: the world as a `stateright::Model`, small, its exhaustive search, and what
-//!   only the graph of all states shows;
+//! * [`system`], [`packed`], [`search`], [`graph`], [`fair`]: the world as a `stateright::Model`, small, its exhaustive search, and
+//!   what only the graph of all states shows: longest runs, ways that lead nowhere, and runs that go round for ever;
 //! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`]; [`blackout`], how long a guest
 //!   may stand still; [`certificate`], a proof to be checked again;
 //! * [`conform`]: facts about the kernel, on the simulated and on a real one;
@@ -22,6 +22,7 @@ pub mod check;
 pub mod cli;
 pub mod conform;
 mod environment;
+pub mod fair;
 pub mod graph;
 pub mod live;
 pub mod lockstep;

@@ -5,6 +5,7 @@ mod check;
 mod command;
 mod conform;
 mod defects;
+mod fair;
 mod hazards;
 mod lies;
 mod lockstep;
