@@ -6,6 +6,7 @@
 //! * [`property`]: what must hold, over a view of that state;
 //! * [`system`], [`packed`], [`search`], [`graph`], [`fair`]: the world as a `stateright::Model`, small, its exhaustive search, and
 //!   what only the graph of all states shows: longest runs, ways that lead nowhere, and runs that go round for ever;
+//! * [`rank`]: how far a state is from the end of every run;
 //! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`]; [`blackout`], how long a guest
 //!   may stand still; [`certificate`], a proof to be checked again;
 //! * [`conform`]: facts about the kernel, on the simulated and on a real one;
@@ -29,6 +30,7 @@ pub mod lockstep;
 pub mod packed;
 mod parallel;
 pub mod property;
+pub mod rank;
 pub mod replay;
 pub mod scenario;
 pub mod search;

@@ -9,7 +9,8 @@
 //! one of what the parts are and not of their numbers: nothing that a search says depends on threads.
 
 use crate::action::Action;
-use crate::property::{END_1, Judgement, Moment, PROPERTIES};
+use crate::property::{END_1, END_2, Judgement, Moment, PROPERTIES, place_of};
+use crate::rank::Rank;
 use crate::search::{Judge, Said};
 use crate::system::System;
 use crate::world::{Part, Parts, Rest, World};
@@ -87,12 +88,12 @@ pub struct PackedSystem<'a> {
     /// What properties but [`END_1`] have said of a machine at a moment.
     said: DashMap<(u32, Moment), Said, FxBuildHasher>,
     end: usize,
+    nearer: usize,
 }
 
 impl<'a> PackedSystem<'a> {
     /// The same system.
     pub fn new(system: &'a System) -> Self {
-        let end = PROPERTIES.iter().position(|property| property.id == END_1);
         Self {
             system,
             machines: Once::new(),
@@ -100,7 +101,8 @@ impl<'a> PackedSystem<'a> {
             incoming: Once::new(),
             rests: Once::new(),
             said: DashMap::default(),
-            end: end.expect("it is registered"),
+            end: place_of(END_1),
+            nearer: place_of(END_2),
         }
     }
 
@@ -126,6 +128,13 @@ impl<'a> PackedSystem<'a> {
             incoming: self.incoming.get(packed.incoming).clone(),
             rest: self.rests.get(packed.rest).clone(),
         })
+    }
+
+    /// [`World::rank`].
+    fn rank(&self, packed: &Packed) -> Rank {
+        let (old, new) = (self.outgoing.get(packed.outgoing), self.incoming.get(packed.incoming));
+        let Rest { budget, dying, history, .. } = self.rests.get(packed.rest);
+        Rank::of(budget, (history.fell_back, *dying), old, new, self.machines.get(packed.machine))
     }
 
     /// What all properties but [`END_1`] say.
@@ -187,6 +196,11 @@ impl Judge<Self> for PackedSystem<'_> {
         let world = self.world(packed);
         let said = self.of_case(packed, &world);
         note(said, self.end, Some(&self.system.judge_end(&world)))
+    }
+
+    /// Every step lowers the rank.
+    fn edge(&self, from: &Packed, to: &Packed) -> u64 {
+        u64::from(self.rank(to) >= self.rank(from)) << self.nearer
     }
 
     fn kind(&self, action: &Action) -> usize {

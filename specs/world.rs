@@ -11,6 +11,7 @@
 
 use crate::action::{Action, Kind, NEW, Side};
 use crate::environment::{Budget, errnos};
+use crate::rank::Rank;
 use crate::scenario::Scenario;
 use crate::setting::Setting;
 use handoff_model::call::{Access, Answer, Call};
@@ -113,9 +114,9 @@ pub(crate) struct Parts {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Rest {
     mode: Mode,
-    budget: Budget,
-    dying: bool,
-    history: History,
+    pub(crate) budget: Budget,
+    pub(crate) dying: bool,
+    pub(crate) history: History,
 }
 
 impl World {
@@ -450,6 +451,12 @@ impl World {
         self.history.was_stopped
             && self.keeper().is_some()
             && !sides.any(|side| self.machine.guest_runs(side.pid()))
+    }
+
+    /// How far it is from its end.
+    pub fn rank(&self) -> Rank {
+        let past = (self.history.fell_back, self.dying);
+        Rank::of(&self.budget, past, &self.outgoing, &self.incoming, &self.machine)
     }
 
     /// Nobody acts any more.

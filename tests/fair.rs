@@ -221,6 +221,14 @@ fn by_definition(edges: &[Edge], goals: &BTreeSet<u32>, fairness: &[Fairness]) -
     })
 }
 
+fn by_state(edges: &[Edge], states: usize) -> Vec<Vec<(u32, u8)>> {
+    let mut by_state = vec![Vec::new(); states];
+    for (from, to, class) in edges {
+        by_state[*from as usize].push((*to, *class));
+    }
+    by_state
+}
+
 fn fairness() -> impl Strategy<Value = Fairness> {
     prop_oneof![Just(Free), Just(Weak), Just(Strong)]
 }
@@ -235,8 +243,7 @@ proptest! {
         goals in prop::collection::btree_set(1u32..5, 0..2),
         fairness in prop::collection::vec(fairness(), 3),
     ) {
-        let mut graph = vec![Vec::new(); 5];
-        edges.iter().for_each(|(from, to, class)| graph[*from as usize].push((*to, *class)));
+        let graph = by_state(&edges, 5);
         let goal: Vec<u32> = goals.iter().copied().collect();
         let found = lasso(&graph, &goal, &fairness).is_some();
         prop_assert_eq!(found, by_definition(&edges, &goals, &fairness));
@@ -248,9 +255,7 @@ proptest! {
         edges in prop::collection::vec((0u32..6, 0u32..6, 0u8..2), 1..14),
         goal in 0u32..6,
     ) {
-        let mut graph = vec![Vec::new(); 6];
-        edges.iter().for_each(|(from, to, class)| graph[*from as usize].push((*to, *class)));
-        let (found, graph) = explored(&graph);
+        let (found, graph) = explored(&by_state(&edges, 6));
         let reaches = |from: u32| {
             let mut known = BTreeSet::from([from]);
             let open = |(a, b, class): &Edge, known: &mut BTreeSet<u32>| {

@@ -303,6 +303,10 @@ fn replay(
         )?;
         exit = Exit::Bad;
     }
+    if let Some(wrong) = system.judge_last(&run) {
+        writeln!(out, "  {} does not hold: {wrong}", crate::property::END_2)?;
+        exit = Exit::Bad;
+    }
     for (property, judgement) in failing {
         if let Some(crate::property::Judgement::Fails(wrong)) = judgement {
             writeln!(out, "  {} does not hold: {wrong}", property.id)?;
