@@ -91,6 +91,26 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::OldCall,
+        Self::NewCall,
+        Self::Failure,
+        Self::Kill,
+        Self::Death,
+        Self::Cancel,
+        Self::Interrupt,
+        Self::Taking,
+        Self::Work,
+    ];
+
+    /// Whether the environment disturbs the handoff by it.
+    pub fn is_fault(self) -> bool {
+        matches!(self, Self::Failure | Self::Kill | Self::Cancel)
+    }
+}
+
 impl Action {
     /// What sort of thing it is.
     pub fn kind(&self) -> Kind {
@@ -109,6 +129,6 @@ impl Action {
 
     /// Whether the environment disturbs the handoff by it.
     pub fn is_fault(&self) -> bool {
-        matches!(self, Self::Fail(..) | Self::Kill(_) | Self::Cancel)
+        self.kind().is_fault()
     }
 }

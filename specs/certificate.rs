@@ -2,7 +2,7 @@
 //!
 //! A certificate is a scenario and a line for each state of its search: the state that it was reached from and the place of the
 //! action among that state's, or that it is an initial one. [`verify`] makes those states anew and looks whether they are
-//! closed: whether every action of every one leads to one of them. It shares nothing with the search that wrote the file, neither
+//! closed: whether every action of every one leads to one of them. How runs end it finds out by itself. It shares nothing with the search that wrote the file, neither
 //! its tables nor packed states; what it trusts is the world ([`System`]), the properties' predicates, and std's hash map.
 //!
 //! Invariant: a certificate is written of a complete search that found nothing wrong, and of no other.
@@ -12,9 +12,10 @@
     reason = "a world's cells remember hashes of its parts, and no more"
 )]
 
+use crate::action::Action;
 use crate::check::{Report, Verdict};
 use crate::packed::Packed;
-use crate::property::{END_1, Judgement, PROPERTIES};
+use crate::property::{END_1, END_2, END_3, Judgement, PROPERTIES};
 use crate::scenario::Scenario;
 use crate::search::Exploration;
 use crate::system::System;
@@ -112,7 +113,7 @@ pub fn verify(from: impl BufRead) -> Result<Verified, String> {
     }
     let edges = followed(&system, &worlds, &numbers)?;
     holds(&system, &worlds, &edges, &head.proved)?;
-    let transitions = edges.iter().map(|targets| targets.len() as u64).sum();
+    let transitions = edges.iter().map(|edges| edges.len() as u64).sum();
     if (head.states as usize, head.transitions) != (worlds.len(), transitions) {
         return Err(format!(
             "it counts {} states and {} transitions; there are {} and {transitions}",
@@ -149,30 +150,41 @@ fn step(system: &System, worlds: &[World], line: &str) -> Option<World> {
     system.next_state(world, action)
 }
 
+/// What an action leads to.
+struct Edge {
+    to: usize,
+    is_fault: bool,
+}
+
 /// Where every action of every state leads: to one of them.
 fn followed(
     system: &System,
     worlds: &[World],
     numbers: &HashMap<&World, u32>,
-) -> Result<Vec<Vec<u32>>, String> {
+) -> Result<Vec<Vec<Edge>>, String> {
     let of_world = |(at, world): (usize, &World)| {
         let mut actions = Vec::new();
         system.actions(world, &mut actions);
-        let next = actions.into_iter().filter_map(|action| system.next_state(world, action));
-        let targets: Option<Vec<u32>> = next.map(|next| numbers.get(&next).copied()).collect();
-        targets.ok_or_else(|| format!("state {at} leads to one that is missing"))
+        let edge = |action: Action| {
+            let is_fault = action.is_fault();
+            let next = system.next_state(world, action)?;
+            Some(numbers.get(&next).map(|to| Edge { to: *to as usize, is_fault }))
+        };
+        let edges: Option<Vec<Edge>> = actions.into_iter().filter_map(edge).collect();
+        edges.ok_or_else(|| format!("state {at} leads to one that is missing"))
     };
     worlds.iter().enumerate().map(of_world).collect()
 }
 
-/// Every property that is called proved holds everywhere and has something to say somewhere; and runs end.
+/// Every property that is called proved holds everywhere and has something to say somewhere; and runs end as they should.
 fn holds(
     system: &System,
     worlds: &[World],
-    edges: &[Vec<u32>],
+    edges: &[Vec<Edge>],
     proved: &[String],
 ) -> Result<(), String> {
     let mut has_held = vec![false; PROPERTIES.len()];
+    let mut good_ends = Vec::new();
     for (at, world) in worlds.iter().enumerate() {
         for (question, judgement) in system.judge(world).into_iter().enumerate() {
             match judgement {
@@ -182,7 +194,10 @@ fn holds(
                         PROPERTIES[question].id
                     ));
                 }
-                Some(Judgement::Holds) => has_held[question] = true,
+                Some(Judgement::Holds) => {
+                    has_held[question] = true;
+                    good_ends.extend((PROPERTIES[question].id == END_3).then_some(at));
+                }
                 None | Some(Judgement::Idle) => {}
             }
         }
@@ -193,21 +208,52 @@ fn holds(
             return Err(format!("{id} is called proved, and has nothing to say in any state"));
         }
     }
-    if proved.iter().any(|id| id == END_1) && goes_round(edges) {
-        return Err(format!("{END_1} is called proved, and a run can go round for ever"));
+    let endings = [
+        (END_1, goes_round(edges).then(|| "a run can go round for ever".to_owned())),
+        (END_2, rises(worlds, edges)),
+        (END_3, trap(edges, good_ends)),
+    ];
+    for (id, wrong) in endings {
+        if let Some(wrong) = wrong.filter(|_| proved.iter().any(|proved| proved == id)) {
+            return Err(format!("{id} is called proved, and {wrong}"));
+        }
     }
     Ok(())
 }
 
+/// A step that does not lower the rank.
+fn rises(worlds: &[World], edges: &[Vec<Edge>]) -> Option<String> {
+    let ranks: Vec<_> = worlds.iter().map(World::rank).collect();
+    let rises = |at: &usize| edges[*at].iter().any(|edge| ranks[edge.to] >= ranks[*at]);
+    let at = (0..worlds.len()).find(rises)?;
+    Some(format!("a step from state {at} brings it no nearer to its end"))
+}
+
+/// A state from which no way without a fault leads to a good end.
+fn trap(edges: &[Vec<Edge>], mut good_ends: Vec<usize>) -> Option<String> {
+    let mut before = vec![Vec::new(); edges.len()];
+    for (at, edges) in edges.iter().enumerate() {
+        edges.iter().filter(|edge| !edge.is_fault).for_each(|edge| before[edge.to].push(at));
+    }
+    let mut is_free = vec![false; edges.len()];
+    while let Some(at) = good_ends.pop() {
+        if !std::mem::replace(&mut is_free[at], true) {
+            good_ends.append(&mut before[at]);
+        }
+    }
+    let at = is_free.iter().position(|is_free| !is_free)?;
+    Some(format!("no way without a fault leads from state {at} to a good end"))
+}
+
 /// Whether there is a cycle: states that nothing leads to are taken away until none is left.
-fn goes_round(edges: &[Vec<u32>]) -> bool {
+fn goes_round(edges: &[Vec<Edge>]) -> bool {
     let mut incoming = vec![0u32; edges.len()];
-    edges.iter().flatten().for_each(|target| incoming[*target as usize] += 1);
+    edges.iter().flatten().for_each(|edge| incoming[edge.to] += 1);
     let mut ready: Vec<usize> = (0..edges.len()).filter(|at| incoming[*at] == 0).collect();
     let mut left = edges.len();
     while let Some(at) = ready.pop() {
         left -= 1;
-        for target in edges[at].iter().map(|target| *target as usize) {
+        for target in edges[at].iter().map(|edge| edge.to) {
             incoming[target] -= 1;
             if incoming[target] == 0 {
                 ready.push(target);

@@ -4,11 +4,13 @@
 //! the property had something to say; a property that was idle throughout is vacuous, and one that
 //! held in a search that was cut short holds within that limit.
 
+mod ending;
+
 use crate::action::{Action, Kind};
 use crate::blackout::{Blackouts, blackouts};
 use crate::graph::{Graph, Shape, doomed, shape};
 use crate::packed::{Packed, PackedSystem};
-use crate::property::{END_1, Judgement, PROPERTIES, Property, Scope};
+use crate::property::{END_1, END_2, END_3, Judgement, PROPERTIES, Property, Scope};
 use crate::scenario::Scenario;
 use crate::search::{Cut, Exploration, Judge, Limits, StateIndex, explore};
 use crate::system::System;
@@ -43,7 +45,7 @@ pub struct Run {
     pub faults: u32,
     /// From which step on the rest repeats for ever.
     pub repeats_from: Option<usize>,
-    /// Its steps of no return. `None` where that was not asked: of a search that was cut short, or of a cycle.
+    /// Its steps of no return. `None` where that was not asked: of a search that was cut short, of a cycle, of a single step.
     pub no_return: Option<NoReturn>,
     /// What is wrong in the end.
     pub wrong: String,
@@ -136,17 +138,17 @@ fn check_system<T>(
     let exploration = explore(&packed, &packed, limits);
     // Every action is followed once more for the graph, also one that panicked.
     let is_sound = exploration.panic.is_none();
-    let graph = is_sound.then(|| Graph::of(&packed, &exploration, limits.threads));
+    let graph = is_sound
+        .then(|| Graph::of(&packed, &exploration, limits.threads, |action| action.kind() as u8));
     let graph = graph.as_ref();
-    let judged = Judged { system, packed: &packed, exploration: &exploration, graph };
-    let mut longest_run = None;
-    let verdict = |(at, property): (usize, &'static Property)| {
-        if property.id != END_1 {
-            return (property, judged.verdict(at, property));
-        }
-        let (end, longest) = judged.end(at, property);
-        longest_run = longest;
-        (property, end)
+    let shape = graph.map(shape);
+    let judged = Judged { system, packed: &packed, exploration: &exploration, graph, shape };
+    let longest_run = judged.longest_run();
+    let verdict = |(at, property): (usize, &'static Property)| match property.id {
+        END_1 => (property, judged.ends(at, property)),
+        END_2 => (property, judged.nears(at, property)),
+        END_3 => (property, judged.frees(at, property)),
+        _ => (property, judged.verdict(at, property)),
     };
     let verdicts = PROPERTIES.iter().enumerate().map(verdict).collect();
     let report = Report {
@@ -173,6 +175,7 @@ struct Judged<'a> {
     exploration: &'a Exploration<Packed>,
     /// None of a model that panics.
     graph: Option<&'a Graph>,
+    shape: Option<Shape>,
 }
 
 impl Judged<'_> {
@@ -211,8 +214,6 @@ impl Judged<'_> {
         let graph = self.graph.filter(|_| self.exploration.cut.is_none())?;
         let is_bad = |state| self.packed.state(self.exploration.state(state)).bad >> at & 1 == 1;
         let bad: Vec<bool> = (0..self.exploration.states()).map(is_bad).collect();
-        let faults: Vec<Vec<bool>> =
-            (0..self.exploration.states()).map(|state| self.faults(state)).collect();
         let back = |state: &StateIndex| self.exploration.parent(*state).map(|(before, _)| before);
         let mut steps: Vec<_> = std::iter::successors(Some(state), back).collect();
         steps.reverse();
@@ -220,57 +221,15 @@ impl Judged<'_> {
         let lost_from = |doomed: Vec<bool>| {
             steps.iter().rposition(|state| !doomed[*state as usize]).map_or(0, |last| last + 1)
         };
-        let undisturbed = |state: StateIndex, place: usize| !faults[state as usize][place];
         Some(NoReturn {
             whatever: lost_from(doomed(graph, bad.clone(), |_, _| true)),
-            undisturbed: lost_from(doomed(graph, bad, undisturbed)),
+            undisturbed: lost_from(doomed(graph, bad, undisturbed(graph))),
         })
-    }
-
-    /// Which actions of a state are faults.
-    fn faults(&self, state: StateIndex) -> Vec<bool> {
-        let mut actions = Vec::new();
-        self.packed.actions(self.exploration.state(state), &mut actions);
-        actions.iter().map(Action::is_fault).collect()
     }
 
     fn actions_to(&self, state: StateIndex) -> Vec<Action> {
         let (_, places) = self.exploration.run_to(state);
         self.system.actions_at(&places)
-    }
-
-    /// Every run ends, and where it ends nobody waits.
-    fn end(&self, at: usize, property: &Property) -> (Verdict, Option<u32>) {
-        let cut = self.exploration.cut;
-        match (cut, self.graph.map(shape)) {
-            (_, Some(Shape::Cyclic(cycle))) => (Verdict::Violated(self.lasso(&cycle)), None),
-            (None, Some(Shape::Acyclic { longest_run })) => {
-                (self.verdict(at, property), Some(longest_run))
-            }
-            (cut, _) => (Verdict::Inconclusive(cut.unwrap_or(Cut::Panic)), None),
-        }
-    }
-
-    fn lasso(&self, cycle: &[StateIndex]) -> Run {
-        let mut actions = self.actions_to(cycle[0]);
-        let repeats_from = Some(actions.len());
-        for (at, state) in cycle.iter().enumerate() {
-            actions.push(self.action_to(*state, cycle[(at + 1) % cycle.len()]));
-        }
-        let wrong = "the last steps can repeat for ever".to_owned();
-        Run::new(actions, repeats_from, wrong)
-    }
-
-    /// An action that leads from one state to another.
-    fn action_to(&self, from: StateIndex, to: StateIndex) -> Action {
-        let state = self.exploration.state(from);
-        let mut enabled = Vec::new();
-        self.packed.actions(state, &mut enabled);
-        let leads_there = |action: &Action| {
-            let next = self.packed.next_state(state, action.clone());
-            next.and_then(|next| self.exploration.find(&next)) == Some(to)
-        };
-        enabled.into_iter().find(leads_there).expect("a cycle's steps are transitions")
     }
 
     fn never(&self) -> Vec<&'static str> {
@@ -295,6 +254,12 @@ impl Judged<'_> {
         }
         Some(Run::new(actions, None, format!("a panic: {}", panic.message)))
     }
+}
+
+/// Which transitions are no faults.
+fn undisturbed(graph: &Graph) -> impl Fn(StateIndex, usize) -> bool {
+    let faults = Kind::ALL.map(Kind::is_fault);
+    move |state, place| !faults[usize::from(graph.labels(state)[place])]
 }
 
 impl System {

@@ -16,6 +16,13 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
+    /// How much the environment may still do.
+    pub(crate) fn left(&self) -> u32 {
+        let Self { fail_calls, kill, cancel, guest_steps, interrupts } = self;
+        let once = [*fail_calls, *kill, u8::from(*cancel), *guest_steps];
+        once.iter().chain(interrupts).map(|left| u32::from(*left)).sum()
+    }
+
     pub(crate) fn of(scenario: &Scenario) -> Self {
         let may = scenario.may;
         let mut interrupts = [0; DEVICES_MAX];

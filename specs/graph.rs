@@ -1,8 +1,9 @@
-//! What cannot be seen in a single state: cycles and the longest run.
+//! What cannot be seen in a single state: cycles, the longest run, and where no way leads on.
 //!
 //! Judged on the graph of all states that a complete search has kept, not by an engine's `eventually`.
 //! States without a cycle are peeled off in topological order (Kahn); what is left has one, and only
-//! that part goes to petgraph, whose `kosaraju_scc` is iterative.
+//! that part goes to petgraph, whose `kosaraju_scc` is iterative. Which of the cycles a fair scheduler can follow is asked
+//! of [`crate::fair`].
 
 use crate::parallel::in_parallel;
 use crate::search::{Exploration, StateIndex};
@@ -22,11 +23,19 @@ pub struct Graph {
     /// Where each state's successors begin in `targets`; one more at the end.
     offsets: Vec<usize>,
     targets: Vec<StateIndex>,
+    /// Of each transition.
+    labels: Vec<u8>,
 }
 
 impl Graph {
-    /// Follows every action once more, on so many threads. Successors that a cut left unknown are left out.
-    pub fn of<M>(model: &M, exploration: &Exploration<M::State>, threads: NonZeroUsize) -> Self
+    /// Follows every action once more, on so many threads. Successors that a cut left unknown are left out. The label of a
+    /// transition says what sort of action made it.
+    pub fn of<M>(
+        model: &M,
+        exploration: &Exploration<M::State>,
+        threads: NonZeroUsize,
+        label: impl Fn(&M::Action) -> u8 + Sync,
+    ) -> Self
     where
         M: Model + Sync,
         M::State: Clone + Eq + Hash + Send + Sync,
@@ -34,29 +43,41 @@ impl Graph {
         let starts = (0..exploration.states()).step_by(CHUNK as usize).collect();
         let parts = in_parallel(threads, starts, |first: StateIndex| {
             let states = first..exploration.states().min(first + CHUNK);
-            let mut part = Self { offsets: Vec::new(), targets: Vec::new() };
-            states.for_each(|state| part.add(model, exploration, exploration.state(state)));
+            let mut part = Self { offsets: Vec::new(), targets: Vec::new(), labels: Vec::new() };
+            states.for_each(|state| part.add(model, exploration, state, &label));
             part
         });
-        let mut graph = Self { offsets: vec![0], targets: Vec::new() };
+        let mut graph = Self { offsets: vec![0], targets: Vec::new(), labels: Vec::new() };
         for part in parts {
             let before = graph.targets.len();
             graph.offsets.extend(part.offsets.into_iter().map(|end| before + end));
             graph.targets.extend(part.targets);
+            graph.labels.extend(part.labels);
         }
         graph
     }
 
-    fn add<M: Model>(&mut self, model: &M, exploration: &Exploration<M::State>, state: &M::State)
-    where
+    fn add<M: Model>(
+        &mut self,
+        model: &M,
+        exploration: &Exploration<M::State>,
+        state: StateIndex,
+        label: impl Fn(&M::Action) -> u8,
+    ) where
         M::State: Clone + Eq + Hash + Send + Sync,
     {
-        let mut actions = Vec::new();
+        let (state, mut actions) = (exploration.state(state), Vec::new());
         if model.within_boundary(state) {
             model.actions(state, &mut actions);
         }
-        let next = actions.into_iter().filter_map(|action| model.next_state(state, action));
-        self.targets.extend(next.filter_map(|next| exploration.find(&next)));
+        for action in actions {
+            let label = label(&action);
+            let next = model.next_state(state, action);
+            if let Some(target) = next.and_then(|next| exploration.find(&next)) {
+                self.targets.push(target);
+                self.labels.push(label);
+            }
+        }
         self.offsets.push(self.targets.len());
     }
 
@@ -68,6 +89,36 @@ impl Graph {
     /// The states that a state leads to.
     pub fn successors(&self, state: StateIndex) -> &[StateIndex] {
         &self.targets[self.offsets[state as usize]..self.offsets[state as usize + 1]]
+    }
+
+    /// The labels of the transitions to them, in the same order.
+    pub fn labels(&self, state: StateIndex) -> &[u8] {
+        &self.labels[self.offsets[state as usize]..self.offsets[state as usize + 1]]
+    }
+
+    /// Every transition: from where, at which place there, and to where.
+    fn transitions(&self) -> impl Iterator<Item = (StateIndex, usize, StateIndex)> {
+        (0..self.states()).flat_map(|state| {
+            let targets = self.successors(state).iter().enumerate();
+            targets.map(move |(place, target)| (state, place, *target))
+        })
+    }
+
+    /// The transitions that are `open`, each the other way round, without labels.
+    fn reversed(&self, open: impl Fn(StateIndex, usize) -> bool) -> Self {
+        let open = |(state, place, _): &(StateIndex, usize, StateIndex)| open(*state, *place);
+        let mut offsets = vec![0; self.offsets.len()];
+        self.transitions().filter(open).for_each(|(.., target)| offsets[target as usize + 1] += 1);
+        for at in 1..offsets.len() {
+            offsets[at] += offsets[at - 1];
+        }
+        let mut free = offsets.clone();
+        let mut targets = vec![0; offsets[offsets.len() - 1]];
+        for (state, _, target) in self.transitions().filter(open) {
+            targets[free[target as usize]] = state;
+            free[target as usize] += 1;
+        }
+        Self { offsets, targets, labels: Vec::new() }
     }
 }
 
@@ -125,20 +176,15 @@ pub fn doomed(
     open: impl Fn(StateIndex, usize) -> bool,
 ) -> Vec<bool> {
     let mut doomed = bad;
+    let before = graph.reversed(&open);
     let mut ways_out = vec![0u32; doomed.len()];
-    let mut before = vec![Vec::new(); doomed.len()];
-    for state in 0..graph.states() {
-        for (place, target) in graph.successors(state).iter().enumerate() {
-            if open(state, place) {
-                ways_out[state as usize] += 1;
-                before[*target as usize].push(state);
-            }
-        }
+    for state in &before.targets {
+        ways_out[*state as usize] += 1;
     }
     let mut found: Vec<StateIndex> =
         (0..graph.states()).filter(|state| doomed[*state as usize]).collect();
     while let Some(state) = found.pop() {
-        for earlier in std::mem::take(&mut before[state as usize]) {
+        for earlier in before.successors(state).iter().copied() {
             ways_out[earlier as usize] -= 1;
             if ways_out[earlier as usize] == 0 && !doomed[earlier as usize] {
                 doomed[earlier as usize] = true;
@@ -147,6 +193,27 @@ pub fn doomed(
         }
     }
     doomed
+}
+
+/// The first state from which no way leads to a goal: `AG EF goal` fails there, and it holds where there is none. Only
+/// transitions that are `open` lead anywhere. An end that is no goal is such a state, too.
+pub fn dead_end(
+    graph: &Graph,
+    goals: Vec<bool>,
+    open: impl Fn(StateIndex, usize) -> bool,
+) -> Option<StateIndex> {
+    let mut reaches = goals;
+    let before = graph.reversed(open);
+    let mut found: Vec<StateIndex> =
+        (0..graph.states()).filter(|state| reaches[*state as usize]).collect();
+    while let Some(state) = found.pop() {
+        for earlier in before.successors(state) {
+            if !std::mem::replace(&mut reaches[*earlier as usize], true) {
+                found.push(*earlier);
+            }
+        }
+    }
+    (0..graph.states()).find(|state| !reaches[*state as usize])
 }
 
 /// A heaviest stretch of a run.

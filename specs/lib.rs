@@ -4,8 +4,9 @@
 //! * [`setting`] and [`world`]: that scenario set up, and one state of both roles on a simulated kernel; an [`action`] is what
 //!   can happen next;
 //! * [`property`]: what must hold, over a view of that state;
-//! * [`system`], [`packed`], [`search`], [`graph`]: the world as a `stateright::Model`, small, its exhaustive search, and what
-//!   only the graph of all states shows;
+//! * [`system`], [`packed`], [`search`], [`graph`], [`fair`]: the world as a `stateright::Model`, small, its exhaustive search, and
+//!   what only the graph of all states shows: longest runs, ways that lead nowhere, and runs that go round for ever;
+//! * [`rank`]: how far a state is from the end of every run;
 //! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`] and [`explain`]ed; [`blackout`], how long a guest
 //!   may stand still; [`certificate`], a proof to be checked again;
 //! * [`conform`]: facts about the kernel, on the simulated and on a real one;
@@ -24,6 +25,7 @@ pub mod cli;
 pub mod conform;
 mod environment;
 pub mod explain;
+pub mod fair;
 pub mod graph;
 pub mod live;
 pub mod lockstep;
@@ -32,6 +34,7 @@ pub mod packed;
 mod parallel;
 pub mod parts;
 pub mod property;
+pub mod rank;
 pub mod replay;
 pub mod scenario;
 pub mod search;

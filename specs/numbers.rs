@@ -18,6 +18,7 @@ use dashmap::mapref::entry::Entry;
 use handoff_model::call::{Answer, Call};
 use handoff_model::errno::Errno;
 use handoff_model::incoming::Incoming;
+use handoff_model::left::Left;
 use handoff_model::outgoing::Outgoing;
 use handoff_model::protocol::Mode;
 use handoff_model::role::Trouble;
@@ -84,6 +85,7 @@ struct OfMachine {
     guest_runs: [bool; 2],
     runs_old_image: [bool; 2],
     can_deliver: [[bool; DEVICES_MAX]; 2],
+    untaken: u64,
     /// What it became by a deed, and what it answered.
     deeds: Chain<Deed, (Number, Option<Number>)>,
 }
@@ -106,6 +108,7 @@ impl OfMachine {
             guest_runs: of_sides(&|side| Machinery::guest_runs(machine, side)),
             runs_old_image: of_sides(&|side| machine.runs_old_image(side)),
             can_deliver: Side::BOTH.map(of_devices),
+            untaken: machine.untaken(),
             deeds: Chain::default(),
         }
     }
@@ -119,6 +122,7 @@ struct OfPlayer<R: Stage> {
     end: Option<R::End>,
     next: Option<Number>,
     can_cancel: bool,
+    left: Option<Left>,
     /// What it became by an answer.
     took: Chain<Number, Number>,
 }
@@ -233,6 +237,7 @@ impl<'a> Numbers<'a> {
             end: part.end(),
             next: part.next().map(|call| self.calls.number(call, |_| ())),
             can_cancel: part.can_cancel(),
+            left: part.left(),
             took: Chain::default(),
         })
     }
@@ -351,6 +356,10 @@ impl<'n> Machinery for MachineNumber<'n> {
         self.facts().runs_old_image[side as usize]
     }
 
+    fn untaken(&self) -> u64 {
+        self.facts().untaken
+    }
+
     fn kill(&mut self, side: Side) {
         self.does(Deed::Kill(side), |machine| Machinery::kill(machine, side));
     }
@@ -409,6 +418,10 @@ impl<'n, R: Numberable> Player for PlayerNumber<'n, R> {
 
     fn next(&self) -> Option<CallNumber<'n>> {
         self.facts().next.map(|call| CallNumber(self.all, call))
+    }
+
+    fn left(&self) -> Option<Left> {
+        self.facts().left
     }
 
     fn is_done(&self) -> bool {

@@ -8,7 +8,8 @@
 
 use crate::action::Action;
 use crate::numbers::{Number, Numbered, Numbers, Quartet};
-use crate::property::{END_1, Judgement, Moment, PROPERTIES};
+use crate::property::{END_1, END_2, Judgement, Moment, PROPERTIES, place_of};
+use crate::rank::Rank;
 use crate::search::{Judge, Said};
 use crate::system::System;
 use crate::world::World;
@@ -38,17 +39,18 @@ pub struct PackedSystem<'a> {
     /// What properties but [`END_1`] have said of a machine at a moment.
     said: DashMap<(Number, Moment), Said, FxBuildHasher>,
     end: usize,
+    nearer: usize,
 }
 
 impl<'a> PackedSystem<'a> {
     /// The same system.
     pub fn new(system: &'a System) -> Self {
-        let end = PROPERTIES.iter().position(|property| property.id == END_1);
         Self {
             system,
             numbers: Numbers::new(system.setting()),
             said: DashMap::default(),
-            end: end.expect("it is registered"),
+            end: place_of(END_1),
+            nearer: place_of(END_2),
         }
     }
 
@@ -70,6 +72,11 @@ impl<'a> PackedSystem<'a> {
     /// That world by numbers.
     pub(crate) fn numbered(&self, packed: &Packed) -> Numbered<'_> {
         self.numbers.numbered(packed.parts)
+    }
+
+    /// [`World::rank`].
+    fn rank(&self, packed: &Packed) -> Rank {
+        self.numbered(packed).rank()
     }
 
     /// What all properties but [`END_1`] say.
@@ -131,6 +138,11 @@ impl Judge<Self> for PackedSystem<'_> {
         let world = self.numbered(packed);
         let said = self.of_case(packed, &world);
         note(said, self.end, Some(&self.system.judge_end(&world)))
+    }
+
+    /// Every step lowers the rank.
+    fn edge(&self, from: &Packed, to: &Packed) -> u64 {
+        u64::from(self.rank(to) >= self.rank(from)) << self.nearer
     }
 
     fn kind(&self, action: &Action) -> usize {

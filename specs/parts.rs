@@ -10,6 +10,7 @@ use crate::world::OLD_IMAGE;
 use handoff_model::call::{Answer, Call};
 use handoff_model::errno::Errno;
 use handoff_model::incoming::{Arrival, Incoming};
+use handoff_model::left::Left;
 use handoff_model::outgoing::{Outcome, Outgoing};
 use handoff_model::phase::{InPhase, OutPhase};
 use handoff_model::role::{Role, Trouble};
@@ -38,6 +39,8 @@ pub trait Machinery: Clone {
     fn can_deliver(&self, setting: &Setting, side: Side, device: u8) -> bool;
     /// Whether a process runs the old program.
     fn runs_old_image(&self, side: Side) -> bool;
+    /// [`Machine::untaken`].
+    fn untaken(&self) -> u64;
     /// Kills a process.
     fn kill(&mut self, side: Side);
     /// A device writes to memory and raises an interrupt.
@@ -78,6 +81,10 @@ impl Machinery for Machine {
 
     fn runs_old_image(&self, side: Side) -> bool {
         self.running_image(side.pid()) == Some(OLD_IMAGE)
+    }
+
+    fn untaken(&self) -> u64 {
+        self.untaken()
     }
 
     fn kill(&mut self, side: Side) {
@@ -187,6 +194,8 @@ pub trait Player {
     fn end(&self) -> Option<<Self::Role as Stage>::End>;
     /// The call that it wants to make next.
     fn next(&self) -> Option<Self::Call>;
+    /// At most so much is left of it, while it acts.
+    fn left(&self) -> Option<Left>;
     /// Whether it acts and has no call to make any more.
     fn is_done(&self) -> bool;
     /// Takes the answer to that call. Numbers do not remember what went wrong.
@@ -235,6 +244,10 @@ impl<R: Stage> Player for Part<R, R::End> {
 
     fn next(&self) -> Option<Call> {
         self.acting().and_then(Role::next)
+    }
+
+    fn left(&self) -> Option<Left> {
+        self.acting().map(Role::left)
     }
 
     fn is_done(&self) -> bool {

@@ -8,7 +8,7 @@
 
 use crate::action::Action;
 use crate::parts::{Machinery, Player};
-use crate::property::{Case, Judgement, Moment, PROPERTIES};
+use crate::property::{Case, END_2, END_3, Judgement, Moment, PROPERTIES, has_ended_well};
 use crate::scenario::Scenario;
 use crate::setting::{Setting, set_up};
 use crate::world::World;
@@ -48,18 +48,27 @@ impl System {
     }
 
     /// Asks every property of [`PROPERTIES`] about a state, in their order; `None` for one that
-    /// cannot be asked here. Of [`crate::property::END_1`] this is the part that a state shows: a dead
-    /// end; cycles are found on the graph.
+    /// cannot be asked here. Of [`crate::property::END_1`], [`END_2`] and [`END_3`] this is what a state shows: a dead end, that a step is due, a
+    /// good end. Steps and the graph show the rest.
     pub fn judge(&self, world: &World) -> Vec<Option<Judgement>> {
         self.with_case(world, |case| {
             let ask = |property: &crate::property::Property| {
                 property.scope.covers(case).then(|| match property.judge {
                     Some(judge) => judge(case),
-                    None => self.judge_end(world),
+                    None => self.judge_ending(property.id, world, case),
                 })
             };
             PROPERTIES.iter().map(ask).collect()
         })
+    }
+
+    fn judge_ending(&self, id: &str, world: &World, case: &Case<'_>) -> Judgement {
+        let holds_where = |here: bool| if here { Judgement::Holds } else { Judgement::Idle };
+        match id {
+            END_2 => holds_where(!world.is_quiescent()),
+            END_3 => holds_where(has_ended_well(case)),
+            _ => self.judge_end(world),
+        }
     }
 
     /// Where no role can go on, nobody may be waiting: neither a kill nor a cancel may be needed.
@@ -78,6 +87,12 @@ impl System {
             return Judgement::Idle;
         }
         Judgement::Fails("no process can go on, and one still waits".to_owned())
+    }
+
+    /// What [`END_2`] has against the last step of a run; `None`: nothing.
+    pub(crate) fn judge_last(&self, run: &[Action]) -> Option<String> {
+        let (_, before) = run.split_last()?;
+        self.play(before).rank().against(&self.play(run).rank())
     }
 
     /// A state as properties see it.

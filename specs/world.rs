@@ -12,6 +12,7 @@
 use crate::action::{Action, Kind, Side};
 use crate::environment::{Budget, errnos};
 use crate::parts::{Machinery, Part, Player};
+use crate::rank::Rank;
 use crate::scenario::Scenario;
 use crate::setting::Setting;
 use handoff_model::call::{Access, Answer, Call};
@@ -408,6 +409,18 @@ where
         self.rest.history.was_stopped
             && self.keeper().is_some()
             && !sides.any(|side| self.machine.guest_runs(side))
+    }
+
+    /// How far it is from its end.
+    pub fn rank(&self) -> Rank {
+        Rank {
+            environment: self.rest.budget.left(),
+            fallback: !self.rest.history.fell_back,
+            old: self.outgoing.left(),
+            new: self.incoming.left(),
+            dying: self.rest.dying,
+            untaken: self.machine.untaken(),
+        }
     }
 
     /// Nobody acts any more.

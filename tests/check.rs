@@ -153,6 +153,19 @@ fn results_are_the_same_for_any_number_of_threads() {
 const VIOLATED: &str = "name = \"violated\"\nmode = \"transfer\"\n[[ram]]\nname = \"ram0\"\npages = 1\n\
                         iova = 0x100000\n[[device]]\nname = \"nic0\"\n";
 
+/// Whatever else it may break, an environment that does more does not make a run longer than what is left allows.
+#[test]
+fn every_step_brings_it_nearer_to_its_end_however_much_goes_wrong() {
+    for mode in ["transfer", "exec"] {
+        let text = VIOLATED.replace("transfer", mode) + "[may]\nfail_calls = 3\nkill = 2\n";
+        let scenario = Scenario::parse("more.toml", &text).expect("a scenario");
+        let report = check(&scenario, Limits::default()).expect("it can be set up");
+        let verdict =
+            |id| &report.verdicts.iter().find(|(of, _)| of.id == id).expect("registered").1;
+        assert_eq!((report.cut, verdict("END-2")), (None, &Verdict::Proved), "{mode}");
+    }
+}
+
 #[test]
 fn a_search_that_is_cut_short_proves_nothing() {
     let limits = Limits { states_max: 1000, ..Limits::default() };

@@ -119,6 +119,17 @@ fn a_run_that_goes_round_for_ever_is_told_and_replayed_as_one() {
 }
 
 #[test]
+fn a_step_that_leads_back_is_told_and_replayed_as_one() {
+    let dir = Dir::new("back");
+    let planted = VM.replace("mode", "defects = [\"begins-anew\"]\nmode");
+    let file = dir.file("vm.toml", &planted);
+    let words = "makes more be left of the old process: phases 16";
+    let story = check(&["check", &file], 1, &["END-2 violated in 6 steps", "longest run"]);
+    assert!(story.split_whitespace().collect::<Vec<_>>().join(" ").contains(words), "{story}");
+    check(&["check", &file, "--steps", replay_of(&story)], 1, &["END-2 does not hold", words]);
+}
+
+#[test]
 fn a_search_that_is_cut_short_ends_with_exit_3() {
     check(&["check", "transfer", "--states", "500"], 3, &["NOT exhaustive", "not proved"]);
 }

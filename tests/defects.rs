@@ -1,12 +1,13 @@
 //! Every known bug that can be planted is found by the property that it breaks, by a shortest run.
 
 use crate::hazards::HAZARDS;
-use handoff_model::defect::{DEFECTS, Defect};
-use handoff_model::protocol::Mode;
-use handoff_specs::check::check;
-use handoff_specs::property::{self, PROPERTIES};
+use handoff_model::defect::{DEFECTS, Defect, Edit};
+use handoff_model::phase::OutPhase;
+use handoff_model::protocol::{Mode, Rule};
+use handoff_specs::check::{Run, Verdict, check};
+use handoff_specs::property::{self, END_2, END_3, PROPERTIES, Property};
 use handoff_specs::scenario::Scenario;
-use handoff_specs::search::Limits;
+use handoff_specs::search::{Cut, Limits};
 use handoff_specs::story;
 use handoff_specs::system::System;
 use std::collections::BTreeSet;
@@ -58,6 +59,8 @@ const CHEAPEST: &[(&str, u32, usize)] = &[
     ("overcautious", 0, 12),
     ("waits-for-each-other", 1, 34),
     ("waits-for-the-dead", 1, 18),
+    ("begins-anew", 1, 6),
+    ("not-told-to-leave", 1, 34),
 ];
 
 #[test]
@@ -93,6 +96,81 @@ fn the_step_of_no_return_is_told() {
         (id, no_return.undisturbed, no_return.whatever)
     });
     assert_eq!(found, expected);
+}
+
+/// The properties of how runs end that a bug violates, with the faults and steps of the runs: of END-1 to an end in which one waits or once
+/// round, of END-2 with the step that leads back, of END-3 past the state that nothing saves to where that leads.
+#[test]
+fn how_a_run_ends_is_judged_in_three_ways() {
+    let expected = [
+        ("waits-for-each-other", "END-1 1 34, END-2 1 35, END-3 1 35"),
+        ("waits-for-the-dead", "END-1 1 18 for ever, END-2 1 18, END-3 1 21 for ever"),
+        ("begins-anew", "END-2 1 6"),
+        ("not-told-to-leave", "END-1 1 33, END-3 1 34"),
+    ];
+    let found = expected.map(|(id, _)| {
+        let scenario =
+            scenario(DEFECTS.iter().find(|defect| defect.id == id).expect("a known bug"));
+        let report = check(&scenario, Limits::default()).expect("it can be set up");
+        let tell = |(property, run): (&Property, &Run)| {
+            assert_ends_so(&System::new(&scenario).expect("set up"), property, run);
+            let round = if run.repeats_from.is_some() { " for ever" } else { "" };
+            format!("{} {} {}{round}", property.id, run.faults, run.actions.len())
+        };
+        (id, report.violations().map(tell).collect::<Vec<_>>().join(", "))
+    });
+    assert_eq!(found, expected.map(|(id, told)| (id, told.to_owned())));
+}
+
+/// What goes round does; only the last step of a run against END-2 leads back.
+#[track_caller]
+fn assert_ends_so(system: &System, property: &Property, run: &Run) {
+    let worlds: Vec<_> =
+        (0..=run.actions.len()).map(|at| system.play(&run.actions[..at])).collect();
+    let last = worlds.len() - 1;
+    if let Some(first) = run.repeats_from {
+        assert!(first < last && worlds[first] == worlds[last], "{} does not go round", property.id);
+    }
+    if property.id == END_2 {
+        let rises = |at: &usize| worlds[*at].rank() >= worlds[*at - 1].rank();
+        assert_eq!((1..=last).filter(rises).collect::<Vec<_>>(), [last]);
+    }
+}
+
+/// A step that leads back is one where a search was cut short, too; what only the graph shows is left open.
+#[test]
+fn a_step_that_leads_back_is_seen_without_the_graph() {
+    let defect = DEFECTS.iter().find(|defect| defect.id == "begins-anew").expect("a known bug");
+    let limits = Limits { depth_max: Some(7), ..Limits::default() };
+    let report = check(&scenario(defect), limits).expect("it can be set up");
+    let verdict = |id| &report.verdicts.iter().find(|(of, _)| of.id == id).expect("registered").1;
+    assert!(matches!(verdict(END_2), Verdict::Violated(run) if run.actions.len() == 6));
+    assert_eq!(verdict(END_3), &Verdict::Inconclusive(Cut::Depth(7)));
+}
+
+/// The first cycle is one of an old process that never lets the new one start the guest. The one that is told begins when it has.
+#[test]
+fn of_runs_that_go_round_a_fair_one_is_told() {
+    const fn row(phase: OutPhase, next: OutPhase) -> Edit {
+        Edit::Out(Rule { phase, next, undo: None, tries: 1 })
+    }
+    static SPINS: Defect = Defect {
+        id: "spins",
+        sentence: "",
+        source: "",
+        mode: Mode::Transfer,
+        breaks: "END-1",
+        edits: &[
+            row(OutPhase::AwaitCommitted, OutPhase::Revoke),
+            row(OutPhase::Revoke, OutPhase::Revoke),
+        ],
+    };
+    let mut scenario = scenario(&DEFECTS[0]);
+    scenario.defects = vec![&SPINS];
+    let report = check(&scenario, Limits::default()).expect("it can be set up");
+    let (_, run) = report.violations().find(|(of, _)| of.id == "END-1").expect("it goes round");
+    assert_eq!((run.faults, run.actions.len(), run.repeats_from), (0, 39, Some(38)));
+    assert!(run.wrong.ends_with("every process that can go on does"), "{}", run.wrong);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod command;
 mod conform;
 mod defects;
 mod explain;
+mod fair;
 mod hazards;
 mod lies;
 mod lockstep;

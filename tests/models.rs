@@ -34,6 +34,31 @@ impl Model for Edges {
     }
 }
 
+/// A graph given by its edges, each with a label, from state 0.
+#[derive(Clone, Debug)]
+pub(crate) struct Labelled(pub(crate) Vec<Vec<(u32, u8)>>);
+
+impl Model for Labelled {
+    type State = u32;
+    type Action = (u32, u8);
+
+    fn init_states(&self) -> Vec<u32> {
+        vec![0]
+    }
+
+    fn actions(&self, state: &u32, actions: &mut Vec<(u32, u8)>) {
+        actions.extend(&self.0[*state as usize]);
+    }
+
+    fn next_state(&self, _: &u32, (target, _): (u32, u8)) -> Option<u32> {
+        Some(target)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![Property::always("nothing", |_, _| true)]
+    }
+}
+
 /// A square of `side` × `side`, by steps to the right and down; its boundary is so many steps away.
 pub(crate) struct Grid {
     pub(crate) side: u32,

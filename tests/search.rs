@@ -275,7 +275,7 @@ fn two_phase_commit_has_the_states_and_transitions_that_spin_and_tlc_count() {
 fn shape_of(edges: Vec<Vec<u32>>) -> (Shape, Graph) {
     let model = Edges(edges);
     let found = explore(&model, &NOTHING, limits(1));
-    let graph = Graph::of(&model, &found, NonZeroUsize::MIN);
+    let graph = Graph::of(&model, &found, NonZeroUsize::MIN, |_| 0);
     (shape(&graph), graph)
 }
 

@@ -285,6 +285,22 @@ pub const DEFECTS: &[Defect] = &[
         breaks: "END-1",
         edits: &[out(O::AwaitPrepared, O::Commit, O::AwaitPrepared)],
     },
+    Defect {
+        id: "begins-anew",
+        sentence: "a new process that refuses, or is gone, is offered the handoff again, and nobody counts how often",
+        source: "a retry without a limit",
+        mode: Mode::Transfer,
+        breaks: "END-2",
+        edits: &[out(O::AwaitReady, O::Stop, O::Offer)],
+    },
+    Defect {
+        id: "not-told-to-leave",
+        sentence: "the old process waits for the end of a new one that it has not told to leave",
+        source: "a join without a stop before it",
+        mode: Mode::Transfer,
+        breaks: "END-3",
+        edits: &[out_firm(O::Drain, O::AwaitGone)],
+    },
 ];
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! * [`outgoing`] and [`incoming`]: the two roles, step machines that make one call a step;
 //! * [`phase`] and [`protocol`]: the order of their phases and every way back, as a table;
 //! * [`blocker`]: what makes a handoff impossible, known before anything is touched;
+//! * [`left`]: how much of a role is left, which every step makes less;
 //! * [`defect`]: known ways to get it wrong, as edits of the table;
 //! * [`launch`]: how a VMM comes to own all that in the first place.
 //!
@@ -30,6 +31,7 @@ pub mod ids;
 pub mod incoming;
 pub mod kernel;
 pub mod launch;
+pub mod left;
 pub mod outgoing;
 pub mod phase;
 pub mod protocol;

@@ -15,8 +15,9 @@ use crate::blocker::{self, Blocker, BlockerKind};
 use crate::call::{Answer, Call, FDS_PER_MESSAGE_MAX, Reply};
 use crate::errno::Errno;
 use crate::ids::{Fd, Uid};
+use crate::left::{Left, Table};
 use crate::phase::OutPhase;
-use crate::protocol::{Mode, Protocol, Rule};
+use crate::protocol::{Mode, OUT_JUMPS, Protocol};
 use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went, message_of};
 use crate::shared::Shared;
 use crate::stream::{Message, Offer, State};
@@ -73,7 +74,7 @@ pub struct Outgoing {
 /// What is fixed for the whole run.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Plan {
-    rules: Vec<Rule<OutPhase>>,
+    table: Table<OutPhase>,
     /// For each phase its calls, in the order of [`OutPhase::ALL`].
     calls: Vec<Vec<Call>>,
     mode: Mode,
@@ -94,7 +95,7 @@ impl Outgoing {
         blockers.retain(|blocker| judged_at_all(protocol, blocker.kind()));
         let script = Script { vm, descriptors, way };
         let plan = Plan {
-            rules: protocol.outgoing.clone(),
+            table: Table::new(protocol.outgoing.clone(), OUT_JUMPS),
             calls: OutPhase::ALL.iter().map(|phase| script.calls(*phase)).collect(),
             mode: protocol.mode,
             contexts: vm.contexts.iter().map(|context| context.name.clone()).collect(),
@@ -104,7 +105,7 @@ impl Outgoing {
             memlock_judged: judged_at_all(protocol, BlockerKind::MemlockTooSmall),
         };
         Self {
-            walk: Walk::begin(&plan.rules),
+            walk: Walk::begin(&plan.table.rules),
             plan: Shared::new(plan),
             memlock_bytes: 0,
             uid: Uid(0),
@@ -132,12 +133,12 @@ impl Outgoing {
 
     /// Whether it could be called off now.
     pub fn can_cancel(&self) -> bool {
-        self.walk.rule(&self.plan.rules).is_some_and(|rule| rule.undo.is_some())
+        self.walk.rule(&self.plan.table.rules).is_some_and(|rule| rule.undo.is_some())
     }
 
     /// Calls it off: takes the way back from here. Nothing happens once there is none.
     pub fn cancel(&mut self) -> Option<Trouble> {
-        let undo = self.walk.rule(&self.plan.rules).and_then(|rule| rule.undo)?;
+        let undo = self.walk.rule(&self.plan.table.rules).and_then(|rule| rule.undo)?;
         self.cause.get_or_insert(Cause::Cancelled);
         self.walk.jump(undo);
         self.arrive();
@@ -152,7 +153,7 @@ impl Outgoing {
     fn arrive(&mut self) {
         self.stopped |= self.walk.phase == OutPhase::Save || self.walk.phase == OutPhase::Resume;
         while self.calls().is_empty() {
-            match self.walk.rule(&self.plan.rules) {
+            match self.walk.rule(&self.plan.table.rules) {
                 Some(rule) => self.walk.jump(rule.next),
                 None => break,
             }
@@ -300,7 +301,7 @@ impl Role for Outgoing {
         let verdict = self.judge(&call, &answer);
         let calls = self.calls().len();
         let (phase, at) = (self.walk.phase, self.walk.at);
-        if let Went::Left = self.walk.advance(&self.plan.clone().rules, calls, &verdict) {
+        if let Went::Left = self.walk.advance(&self.plan.clone().table.rules, calls, &verdict) {
             if let Verdict::Trouble(trouble) = &verdict {
                 self.cause.get_or_insert(trouble.cause());
             }
@@ -314,6 +315,10 @@ impl Role for Outgoing {
 
     fn phase_name(&self) -> String {
         self.walk.phase.to_string()
+    }
+
+    fn left(&self) -> Left {
+        self.walk.left(&self.plan.table, self.calls().len())
     }
 }
 

@@ -162,6 +162,12 @@ const IN_EXEC: &[Rule<InPhase>] = {
     ]
 };
 
+/// Where an answer leads the old process, besides what follows and what undoes: a commit that came before the way back.
+pub const OUT_JUMPS: &[(OutPhase, OutPhase)] = &[(OutPhase::Drain, OutPhase::Release)];
+
+/// The same of the new process: an old one that did not take the commit, and lives.
+pub const IN_JUMPS: &[(InPhase, InPhase)] = &[(InPhase::AwaitFate, InPhase::Leave)];
+
 impl Protocol {
     /// The protocol that a VMM should use.
     pub fn safe(mode: Mode) -> Self {

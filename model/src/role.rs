@@ -11,6 +11,7 @@ use crate::blocker::Blocker;
 use crate::call::{Answer, Call};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
+use crate::left::{Left, Table};
 use crate::protocol::Rule;
 use crate::stream::{Damage, Flaw};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub trait Role {
     fn took(&mut self, answer: Answer) -> Option<Trouble>;
     /// Where it is, for people.
     fn phase_name(&self) -> String;
+    /// At most so much is left of it: each step makes it less, but one after which the same call is made again because
+    /// there is more to come.
+    fn left(&self) -> Left;
 }
 
 /// What an observer of [`drive`] sees: each step twice.
@@ -247,6 +251,17 @@ impl<P: Copy + PartialEq> Walk<P> {
             Verdict::Next => return self.pass(rule.next, calls),
         }
         Went::Within
+    }
+
+    /// How much of it is left; `calls` is how many the present phase has.
+    pub(crate) fn left(&self, table: &Table<P>, calls: usize) -> Left {
+        let tries = self.rule(&table.rules).map_or(0, |rule| rule.tries.max(TRANSIENT_TRIES));
+        let calls = u32::try_from(calls).expect("calls are few");
+        Left {
+            phases: table.height(self.phase),
+            calls: calls.saturating_sub(self.at),
+            tries: tries.saturating_sub(self.tries),
+        }
     }
 
     fn pass(&mut self, next: P, calls: usize) -> Went {

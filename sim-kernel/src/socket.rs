@@ -15,7 +15,7 @@
 //!
 //! Mirrors `net/unix/af_unix.c`, `net/core/scm.c`, `net/core/datagram.c`.
 
-use crate::file::File;
+use crate::file::{File, OpenFile};
 use crate::machine::{Machine, Placement};
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::shared::Shared;
@@ -69,6 +69,16 @@ impl Machine {
         let Ok(file) = self.usable(pid, fd) else { return false };
         let File::Socket(socket) = self.file(file) else { return false };
         socket.queue.is_empty() && !socket.reset && !socket.shut && socket.peer.is_some()
+    }
+
+    /// How much has arrived and is not taken: packets and resets of sockets, and what waits in eventfds.
+    pub fn untaken(&self) -> u64 {
+        let of_file = |open: &OpenFile| match &open.file {
+            File::Socket(socket) => socket.queue.len() as u64 + u64::from(socket.reset),
+            File::Eventfd(event) => event.count(),
+            _ => 0,
+        };
+        self.files.iter().map(|(_, open)| of_file(open)).sum()
     }
 
     /// `SOCK_SEQPACKET` of this descriptor. EBADF, ENOTSOCK.

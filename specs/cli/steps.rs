@@ -7,10 +7,11 @@ use crate::explain::itf::itf;
 use crate::explain::mermaid::mermaid;
 
 use crate::explain::{Followed, trace};
-use crate::property::{Judgement, PROPERTIES, Property};
+use crate::property::{END_2, Judgement, PROPERTIES, Property};
 use crate::scenario::Scenario;
 use crate::story;
 use crate::system::System;
+use crate::world::World;
 use std::io::Write;
 
 /// How a run is told.
@@ -70,11 +71,18 @@ fn wrong(followed: &Followed<'_>) -> Vec<(&'static Property, String)> {
     let wrong = |(property, judgement): (&'static Property, Option<Judgement>)| {
         let wrong = match judgement {
             Some(Judgement::Fails(wrong)) => Some(wrong),
+            _ if property.id == END_2 => against_last(followed.states()),
             _ => repeats.clone().filter(|_| property.judge.is_none()),
         };
         Some((property, format!("{} does not hold: {}", property.id, wrong?)))
     };
     judged.filter_map(wrong).collect()
+}
+
+/// What [`END_2`] has against the last step.
+fn against_last(states: &[World]) -> Option<String> {
+    let [.., before, last] = states else { return None };
+    before.rank().against(&last.rank())
 }
 
 fn tell(

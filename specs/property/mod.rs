@@ -98,7 +98,7 @@ pub struct Property {
     pub reason: &'static str,
     /// Where it can be asked at all.
     pub scope: Scope,
-    /// The predicate; none for [`END_1`], which takes more than a view.
+    /// The predicate; none where it takes more than a view: [`END_1`], [`END_2`] and [`END_3`].
     pub judge: Option<fn(&Case<'_>) -> Judgement>,
 }
 
@@ -119,12 +119,27 @@ pub enum Scope {
     Interrupts,
 }
 
-/// The property that is judged on the graph.
+/// The property that is judged on the graph of all states: whether runs go round.
 pub const END_1: &str = "END-1";
+/// The property that is judged on every step.
+pub const END_2: &str = "END-2";
+/// The property that is judged on the graph of all states: whether ways lead to a good end.
+pub const END_3: &str = "END-3";
 
 /// By its id.
 pub fn find(id: &str) -> Option<&'static Property> {
     PROPERTIES.iter().find(|property| property.id == id)
+}
+
+/// The place of a property among [`PROPERTIES`]. Panics for an id that is none.
+pub(crate) fn place_of(id: &str) -> usize {
+    let place = PROPERTIES.iter().position(|property| property.id == id);
+    place.expect("it is registered")
+}
+
+/// Whether this is an end as it should be: nothing is under way, and the guest runs, unless its process was killed from outside.
+pub(crate) fn has_ended_well(case: &Case<'_>) -> bool {
+    case.moment.quiescent && !matches!(guest::runs_in_the_end(case), Judgement::Fails(_))
 }
 
 /// All of them.
@@ -252,6 +267,20 @@ pub const PROPERTIES: &[Property] = &[
         id: END_1,
         sentence: "every run ends, with nobody waiting",
         reason: "a handoff that hangs leaves the guest stopped",
+        scope: Scope::Always,
+        judge: None,
+    },
+    Property {
+        id: END_2,
+        sentence: "every step brings the handoff nearer to its end, by a measure of each state alone",
+        reason: "it bounds every run from wherever it is, whatever the scheduler does and without a list of all states",
+        scope: Scope::Always,
+        judge: None,
+    },
+    Property {
+        id: END_3,
+        sentence: "from every state some way without a further fault leads to an end in which the guest runs, unless its process was killed from outside",
+        reason: "a handoff that only another failure can free is a trap",
         scope: Scope::Always,
         judge: None,
     },

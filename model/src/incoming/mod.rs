@@ -20,9 +20,10 @@ use crate::blocker;
 use crate::call::{Answer, Call, Reply};
 use crate::errno::Errno;
 use crate::ids::{Fd, Uid, Va};
+use crate::left::{Left, Table};
 use crate::outgoing::send;
 use crate::phase::InPhase;
-use crate::protocol::{Protocol, Rule};
+use crate::protocol::{IN_JUMPS, Protocol};
 use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went, message_of};
 use crate::shared::Shared;
 use crate::stream::{Flaw, Message, Offer, State, envelope};
@@ -60,7 +61,7 @@ pub enum Arrival {
 /// The role of the new process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Incoming {
-    rules: Shared<Vec<Rule<InPhase>>>,
+    table: Shared<Table<InPhase>>,
     waived: bool,
     origin: Origin,
     walk: Walk<InPhase>,
@@ -81,7 +82,7 @@ impl Incoming {
     pub fn new(protocol: &Protocol, origin: Origin) -> Self {
         Self {
             walk: Walk::begin(&protocol.incoming),
-            rules: Shared::new(protocol.incoming.clone()),
+            table: Shared::new(Table::new(protocol.incoming.clone(), IN_JUMPS)),
             waived: protocol.waived.contains(&blocker::BlockerKind::MemlockTooSmall),
             origin,
             offer: None,
@@ -274,7 +275,7 @@ impl Incoming {
     /// Passes phases without calls, and notes the end.
     fn arrive(&mut self) {
         while self.count() == 0 {
-            match self.walk.rule(&self.rules) {
+            match self.walk.rule(&self.table.rules) {
                 Some(rule) => self.walk.jump(rule.next),
                 None => break,
             }
@@ -336,8 +337,8 @@ impl Role for Incoming {
         let call = self.next()?;
         let count = self.count();
         let verdict = self.judge(&call, &answer);
-        let rules = self.rules.clone();
-        if let Went::Left = self.walk.advance(&rules, count, &verdict) {
+        let table = self.table.clone();
+        if let Went::Left = self.walk.advance(&table.rules, count, &verdict) {
             if let Verdict::Trouble(trouble) = &verdict {
                 self.remember(trouble);
             }
@@ -348,5 +349,9 @@ impl Role for Incoming {
 
     fn phase_name(&self) -> String {
         self.walk.phase.to_string()
+    }
+
+    fn left(&self) -> Left {
+        self.walk.left(&self.table, self.count())
     }
 }
