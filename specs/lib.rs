@@ -35,6 +35,7 @@ mod parallel;
 pub mod parts;
 pub mod property;
 pub mod rank;
+pub mod reduced;
 pub mod replay;
 pub mod scenario;
 pub mod search;

@@ -6,10 +6,11 @@
 //! Invariant: packed worlds are equal when the worlds are. The hash, by which a search puts its states in order, is one of
 //! what the parts are and not of their numbers: nothing that a search says depends on threads.
 
-use crate::action::Action;
+use crate::action::{Action, Side};
 use crate::numbers::{Number, Numbered, Numbers, Quartet};
 use crate::property::{END_1, END_2, Judgement, Moment, PROPERTIES, place_of};
 use crate::rank::Rank;
+use crate::reduced::Reducible;
 use crate::search::{Judge, Said};
 use crate::system::System;
 use crate::world::World;
@@ -151,5 +152,19 @@ impl Judge<Self> for PackedSystem<'_> {
 
     fn faults(&self, action: &Action) -> u16 {
         u16::from(action.is_fault())
+    }
+}
+
+/// What little there is. No two things of a handoff are alike, for both roles go through everything in one order. And whatever
+/// can fail, be called off or be seen by a property commutes with nothing: of all calls two are left.
+impl Reducible for PackedSystem<'_> {
+    fn representative(&self, packed: Packed) -> Packed {
+        packed
+    }
+
+    fn may_come_first(&self, packed: &Packed, actions: &[Action], place: usize) -> bool {
+        let Action::Step(side) = actions[place] else { return false };
+        let can_be_called_off = side == Side::Old && actions.contains(&Action::Cancel);
+        !can_be_called_off && self.numbered(packed).asks_for_itself(side)
     }
 }

@@ -193,6 +193,12 @@ where
         }
     }
 
+    /// A side's next call asks only for what its process is: it changes nothing, cannot fail, and nobody sees it.
+    pub(crate) fn asks_for_itself(&self, side: Side) -> bool {
+        let call = self.next_call(side);
+        call.is_some_and(|call| matches!(call.borrow(), Call::GetUid | Call::GetMemlock))
+    }
+
     pub(crate) fn is_exec(&self) -> bool {
         self.rest.mode == Mode::Exec
     }

@@ -11,6 +11,7 @@ mod hazards;
 mod lies;
 mod lockstep;
 mod models;
+mod reduced;
 mod refusals;
 mod replay;
 mod scenario;

@@ -1,5 +1,6 @@
 //! Models whose answers are known.
 
+use handoff_specs::reduced::Reducible;
 use stateright::{Model, Property};
 
 /// A graph given by its edges, from state 0.
@@ -88,5 +89,54 @@ impl Model for Grid {
 
     fn within_boundary(&self, (x, y): &(u32, u32)) -> bool {
         x + y < self.edge
+    }
+}
+
+/// Workers that are alike: each does so many things by itself and then says that it is ready.
+#[derive(Clone, Copy)]
+pub(crate) struct Workers {
+    pub(crate) count: usize,
+    pub(crate) things: u8,
+    /// A wrong claim: to be ready may come first, too.
+    pub(crate) claims_too_much: bool,
+}
+
+impl Workers {
+    pub(crate) fn ready(self, state: &[u8]) -> usize {
+        state.iter().filter(|done| **done > self.things).count()
+    }
+}
+
+impl Model for Workers {
+    type State = Vec<u8>;
+    type Action = usize;
+
+    fn init_states(&self) -> Vec<Vec<u8>> {
+        vec![vec![0; self.count]]
+    }
+
+    fn actions(&self, state: &Vec<u8>, actions: &mut Vec<usize>) {
+        actions.extend((0..self.count).filter(|worker| state[*worker] <= self.things));
+    }
+
+    fn next_state(&self, state: &Vec<u8>, worker: usize) -> Option<Vec<u8>> {
+        let mut next = state.clone();
+        next[worker] += 1;
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        Vec::new()
+    }
+}
+
+impl Reducible for Workers {
+    fn representative(&self, mut state: Vec<u8>) -> Vec<u8> {
+        state.sort_unstable();
+        state
+    }
+
+    fn may_come_first(&self, state: &Vec<u8>, actions: &[usize], place: usize) -> bool {
+        self.claims_too_much || state[actions[place]] < self.things
     }
 }

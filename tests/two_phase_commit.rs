@@ -5,6 +5,7 @@
 //! manager knows, a bit for each vote that was sent, two bits for the transaction manager, and whether it has sent a commit,
 //! an abort.
 
+use handoff_specs::reduced::Reducible;
 use stateright::{Model, Property};
 
 /// So many resource managers: at most 8.
@@ -103,5 +104,22 @@ impl Model for TwoPhaseCommit {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![Property::always("consistent", |model, state| model.is_consistent(*state))]
+    }
+}
+
+impl Reducible for TwoPhaseCommit {
+    /// Resource managers are alike: those of the state that stands for all are sorted.
+    fn representative(&self, state: u64) -> u64 {
+        let mut all: Vec<_> = (0..self.managers)
+            .map(|at| (manager(state, at), state >> (KNOWN + at) & 1, state >> (SENT + at) & 1))
+            .collect();
+        all.sort_unstable();
+        (0..).zip(all).fold(state >> DECISION << DECISION, |state, (at, (is, known, sent))| {
+            become_(state, at, is) | known << (KNOWN + at) | sent << (SENT + at)
+        })
+    }
+
+    fn may_come_first(&self, _: &u64, _: &[Action], _: usize) -> bool {
+        false
     }
 }

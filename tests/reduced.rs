@@ -1,0 +1,128 @@
+//! Reduced searches say what the full one says, and models are held to what they claim of themselves.
+
+use crate::models::Workers;
+use crate::two_phase_commit::TwoPhaseCommit;
+use handoff_model::defect::DEFECTS;
+use handoff_specs::built_in::{BUILT_IN, built_in};
+use handoff_specs::packed::PackedSystem;
+use handoff_specs::reduced::{Reduced, Reducible, Ways, against};
+use handoff_specs::scenario::Scenario;
+use handoff_specs::search::{Limits, Said, explore};
+use handoff_specs::system::System;
+use stateright::Model;
+use std::collections::BTreeSet;
+
+const ALL: Ways = Ways { symmetry: true, order: true, strides: true };
+const SYMMETRY: Ways = Ways { symmetry: true, order: false, strides: false };
+const ORDER: Ways = Ways { symmetry: false, order: true, strides: false };
+const STRIDES: Ways = Ways { symmetry: false, order: false, strides: true };
+
+/// How many states are left by some ways, of workers; and a run to where so many are ready: its steps in the model itself.
+#[track_caller]
+fn check(model: Workers, ways: Ways, expected: (u32, usize)) {
+    let ready = 2;
+    let ask = (1, |state: &Vec<u8>| {
+        let (good, bad) = (u64::from(model.ready(state) > 0), model.ready(state) >= ready);
+        Said { good, bad: u64::from(bad) }
+    });
+    let reduced = Reduced::new(&model, ways);
+    let found = explore(&reduced, &ask, Limits::default());
+    let bad = found.bad[0].expect("so many can be ready");
+    let back = |at: &u32| found.parent(*at).map(|(before, _)| before);
+    let mut states: Vec<_> = std::iter::successors(Some(bad), back).collect();
+    states.reverse();
+    let states: Vec<_> = states.into_iter().map(|at| found.state(at).clone()).collect();
+    let run = reduced.unfold(&states).expect("a run of the model leads there");
+    let mut state = model.init_states().remove(0);
+    for action in &run {
+        let mut actions = Vec::new();
+        model.actions(&state, &mut actions);
+        assert!(actions.contains(action), "{action} in {state:?}");
+        state = model.next_state(&state, *action).expect("it leads somewhere");
+    }
+    assert_eq!(model.ready(&state), ready);
+    assert_eq!((found.states(), run.len()), expected, "{ways:?}");
+}
+
+/// Three workers with four things to do each, and then to be ready: 6³ states; as multisets C(8, 3). In order, each does its
+/// things before the next begins, and then all may be ready: 3 · 4 + 2³. In strides nobody is seen at its things after the first
+/// step, whatever that was.
+#[test]
+fn workers_are_reduced_to_so_many_states() {
+    let model = Workers { count: 3, things: 4, claims_too_much: false };
+    check(model, Ways::default(), (216, 10));
+    check(model, SYMMETRY, (56, 10));
+    check(model, ORDER, (20, 14));
+    check(model, STRIDES, (9, 14));
+    check(model, Ways { symmetry: true, ..ORDER }, (16, 14));
+    check(model, ALL, (5, 14));
+}
+
+/// stateright ignores symmetry in a breadth-first search. Here it leaves one state of each class, and those are as many as
+/// the classes of the full search.
+#[test]
+fn a_breadth_first_search_by_symmetry_has_one_state_of_each_class() {
+    let model = Workers { count: 12, things: 0, claims_too_much: false };
+    let ask = (0, |_: &Vec<u8>| Said::default());
+    let full = explore(&model, &ask, Limits::default());
+    let reduced = explore(&Reduced::new(&model, SYMMETRY), &ask, Limits::default());
+    assert_eq!((full.states(), reduced.states()), (4096, 13));
+}
+
+#[test]
+fn two_phase_commit_has_as_many_states_as_classes() {
+    let model = TwoPhaseCommit { managers: 5 };
+    let ask = (1, |state: &u64| Said { good: 1, bad: u64::from(!model.is_consistent(*state)) });
+    let full = explore(&model, &ask, Limits::default());
+    let classes = (0..full.states()).map(|at| model.representative(*full.state(at)));
+    let classes: BTreeSet<_> = classes.collect();
+    let reduced = explore(&Reduced::new(&model, SYMMETRY), &ask, Limits::default());
+    assert_eq!(reduced.states() as usize, classes.len());
+    assert_eq!((full.states(), reduced.states()), (8_832, 314));
+    assert_eq!((reduced.bad, reduced.cut), (full.bad.clone(), None));
+    assert_eq!(against(&model, &ask, &full), None);
+}
+
+/// What is claimed wrongly is seen.
+#[test]
+fn a_model_is_held_to_what_it_says_of_itself() {
+    let honest = Workers { count: 2, things: 2, claims_too_much: false };
+    let all = (2, |_: &Vec<u8>| Said::default());
+    let of_one = |state: &Vec<u8>| Said { good: u64::from(state[0] == 3), bad: 0 };
+    let of_all = |state: &Vec<u8>| Said { good: u64::from(state.contains(&3)), bad: 0 };
+    let full = explore(&honest, &all, Limits::default());
+    assert_eq!(against(&honest, &(1, of_all), &full), None);
+    let tells = "a question tells it from what stands for it";
+    assert_eq!(against(&honest, &(1, of_one), &full).map(|(_, wrong)| wrong), Some(tells));
+    let boasting = Workers { claims_too_much: true, ..honest };
+    let sees = "a question sees what may come first";
+    assert_eq!(against(&boasting, &(1, of_all), &full).map(|(_, wrong)| wrong), Some(sees));
+}
+
+/// Every built-in scenario and every known bug: each property says the same in the reduced search, and what the handoff
+/// claims of itself is so in each of its states.
+#[test]
+fn a_reduced_handoff_says_what_the_full_one_says() {
+    let scenarios = BUILT_IN.iter().map(|(name, _)| built_in(name).expect("built in"));
+    let mut states = Vec::new();
+    for scenario in scenarios.chain(DEFECTS.iter().map(crate::defects::scenario)) {
+        states.push(compare(&scenario));
+    }
+    assert_eq!(states[0], (52_695, 52_299));
+    assert!(states.iter().all(|(full, reduced)| reduced <= full), "{states:?}");
+}
+
+/// The states of the full search, and of the reduced one.
+fn compare(scenario: &Scenario) -> (u32, u32) {
+    let system = System::new(scenario).expect("it can be set up");
+    let packed = PackedSystem::new(&system);
+    let full = explore(&packed, &packed, Limits::default());
+    let reduced = Reduced::new(&packed, ALL);
+    let reduced = explore(&reduced, &reduced, Limits::default());
+    let is_some = |found: &[Option<u32>]| found.iter().map(Option::is_some).collect::<Vec<_>>();
+    assert_eq!(is_some(&full.bad), is_some(&reduced.bad), "{}", scenario.name);
+    let says = |good: &[u64]| good.iter().map(|states| *states > 0).collect::<Vec<_>>();
+    assert_eq!(says(&full.good), says(&reduced.good), "{}", scenario.name);
+    assert_eq!(against(&packed, &packed, &full), None, "{}", scenario.name);
+    (full.states(), reduced.states())
+}
