@@ -7,7 +7,7 @@
 //! * [`system`], [`packed`], [`search`], [`graph`]: the world as a `stateright::Model`, small, its exhaustive search, and what
 //!   only the graph of all states shows;
 //! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`]; [`blackout`], how long a guest
-//!   may stand still; [`certificate`], a proof to be checked again;
+//!   may stand still; [`certificate`], a proof to be checked again; [`checkpoint`], a search that goes on later;
 //! * [`conform`]: facts about the kernel, on the simulated and on a real one;
 //! * [`lockstep`]: random calls on both, compared;
 //! * [`replay`]: a recorded trace against the simulated kernel;
@@ -19,6 +19,7 @@ pub mod blackout;
 pub mod built_in;
 pub mod certificate;
 pub mod check;
+pub mod checkpoint;
 pub mod cli;
 pub mod conform;
 mod environment;
