@@ -53,7 +53,7 @@ pub enum Refused {
     #[error("it is of another scenario, '{0}', or of that one before it was changed")]
     OtherScenario(String),
     /// Of another build.
-    #[error("another build of this program made it, to which other things may happen")]
+    #[error("another build of this program made it, in which other things may happen")]
     OtherBuild,
 }
 

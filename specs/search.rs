@@ -142,13 +142,11 @@ where
     M::State: Clone + Eq + Hash + Send + Sync,
 {
     let mut search = Search::new(judge.questions(), limits);
-    let frontier = match from {
-        Some(checkpoint) => search.remake(model, checkpoint)?,
-        None => {
-            search.begin(model.init_states());
-            Vec::new()
-        }
-    };
+    let mut frontier = Vec::new();
+    match from {
+        Some(checkpoint) => frontier = search.remake(model, checkpoint)?,
+        None => search.begin(model.init_states()),
+    }
     search.go_on(model, judge, frontier);
     let checkpoint = search.cut.is_some_and(Cut::can_go_on).then(|| search.checkpoint());
     Ok((search.finish(), checkpoint))
