@@ -187,9 +187,6 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
             }
             if states.start <= from.expanded {
                 (frontier, first) = (self.open(cost), states.start);
-                if self.numbers.count() != states.end {
-                    return Err(Unusable::OtherStates);
-                }
             }
         }
         self.remake_deferred(model, &from.deferred)?;
