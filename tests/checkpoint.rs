@@ -171,7 +171,7 @@ impl Model for Random {
     }
 
     fn next_state(&self, _: &u64, action: u64) -> Option<u64> {
-        (action % 7 > 0).then_some(action % self.states)
+        (!action.is_multiple_of(7)).then_some(action % self.states)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -203,12 +203,12 @@ impl Judge<Self> for Random {
 
 #[test]
 fn what_waits_because_it_costs_faults_is_the_same_in_many_runs() {
-    for seed in 0..25 {
+    for seed in 0..15 {
         let model = Random { seed, states: 300 };
         check(|| (model, model), Limits::default(), 5);
     }
-    let model = Random { seed: 1, states: 4000 };
-    check(|| (model, model), Limits::default(), 20);
+    let model = Random { seed: 1, states: 1500 };
+    check(|| (model, model), Limits::default(), 15);
 }
 
 /// 0 leads to 1 by a fault, and to 1 to 40 without one; each of those by a fault to one more, and they by twos to 20 in common.
@@ -298,10 +298,12 @@ fn a_handoff_is_the_same_in_many_runs() {
         let whole = explore(&packed, &packed, limits(2));
         for threads in [1, 2] {
             let limits = no_time(None, limits(threads));
-            let (mut again, mut from) = (PackedSystem::new(&system), None);
+            let (mut again, mut from, mut expanded) = (PackedSystem::new(&system), None, 0);
             let found = loop {
                 let (found, left) = explore_in_runs(&again, &again, limits, from).expect("on");
                 let Some(left) = left else { break found };
+                assert!(left.expanded() > expanded, "each run comes further");
+                expanded = left.expanded();
                 (again, from) = (PackedSystem::new(&system), Some(left));
             };
             assert!(told(&whole) == told(&found), "{name}");
