@@ -1,7 +1,7 @@
 //! How fast the search is, beside other tools on the same space: `cargo bench --bench search`.
 //!
 //! Two-phase commit with 7 and 8 resource managers, in this search on one and two threads, in stateright's, and in SPIN
-//! where `spin` and `gcc` are installed (`-O2 -DSAFETY -DNOREDUCE`); then the world of a handoff in this search and in
+//! where `spin` and `gcc` are installed (`-O2 -DSAFETY -DNOREDUCE`); then the worlds of two handoffs in this search and in
 //! stateright's. Each is run three times in turn; a figure is the median. A tool that counts other states or transitions
 //! ends the run: figures of different spaces are not compared.
 
@@ -16,8 +16,9 @@
 #[path = "../tests/two_phase_commit.rs"]
 mod two_phase_commit;
 
-use handoff_specs::built_in::built_in;
+use handoff_specs::built_in::text_of;
 use handoff_specs::packed::PackedSystem;
+use handoff_specs::scenario::Scenario;
 use handoff_specs::search::{Limits, Said, explore};
 use handoff_specs::system::System;
 use mimalloc::MiMalloc;
@@ -62,14 +63,24 @@ fn main() {
         }
         table(&format!("two-phase commit, {managers} resource managers"), &tools);
     }
-    let system = built_in("transfer").map(|scenario| System::new(&scenario).expect("set up"));
-    let system = system.expect("a built-in scenario");
+    handoff("a handoff of two devices", "");
+    handoff(
+        "a handoff of two devices, with two calls that fail and twice the interrupts and the guest's work",
+        "[may]\nfail_calls = 2\ninterrupts = 2\nguest_steps = 2\n",
+    );
+}
+
+/// The built-in scenario `transfer`, and what else may happen in it.
+fn handoff(name: &str, may: &str) {
+    let text = text_of("transfer").expect("a built-in scenario");
+    let scenario = Scenario::parse("transfer", &format!("{text}\n{may}")).expect("a scenario");
+    let system = System::new(&scenario).expect("set up");
     let tools: Vec<Tool<'_>> = vec![
         ("this search, 1 thread".to_owned(), Box::new(|| of_handoff(&system, 1))),
         ("this search, 2 threads".to_owned(), Box::new(|| of_handoff(&system, 2))),
         ("stateright, breadth first".to_owned(), Box::new(|| by_stateright(system.clone()))),
     ];
-    table("a handoff of two devices", &tools);
+    table(name, &tools);
 }
 
 /// Runs the tools in turn, and tells the medians.

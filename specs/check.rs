@@ -17,6 +17,7 @@ use crate::system::System;
 use crate::world::World;
 use handoff_model::launch::LaunchError;
 use stateright::Model;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 /// What a check says of a property.
@@ -124,22 +125,25 @@ pub fn check_with<T>(
     limits: Limits,
     look: impl FnOnce(&Report, &Exploration<Packed>) -> T,
 ) -> Result<(Report, T), LaunchError> {
-    Ok(check_system(&System::new(scenario)?, &scenario.name, limits, look))
+    let search = |packed: &PackedSystem<'_>| Ok(explore(packed, packed, limits));
+    check_system(&System::new(scenario)?, &scenario.name, limits.threads, search, look)
 }
 
-fn check_system<T>(
+/// Checks a scenario that is set up, with a search of one's own: [`explore`], or one in several runs. Fails as that does.
+pub fn check_system<T, E>(
     system: &System,
     name: &str,
-    limits: Limits,
+    threads: NonZeroUsize,
+    search: impl FnOnce(&PackedSystem<'_>) -> Result<Exploration<Packed>, E>,
     look: impl FnOnce(&Report, &Exploration<Packed>) -> T,
-) -> (Report, T) {
+) -> Result<(Report, T), E> {
     let started = Instant::now();
     let packed = PackedSystem::new(system);
-    let exploration = explore(&packed, &packed, limits);
+    let exploration = search(&packed)?;
     // Every action is followed once more for the graph, also one that panicked.
     let is_sound = exploration.panic.is_none();
-    let graph = is_sound
-        .then(|| Graph::of(&packed, &exploration, limits.threads, |action| action.kind() as u8));
+    let graph =
+        is_sound.then(|| Graph::of(&packed, &exploration, threads, |action| action.kind() as u8));
     let graph = graph.as_ref();
     let shape = graph.map(shape);
     let judged = Judged { system, packed: &packed, exploration: &exploration, graph, shape };
@@ -165,7 +169,7 @@ fn check_system<T>(
         time: started.elapsed(),
     };
     let seen = look(&report, &exploration);
-    (report, seen)
+    Ok((report, seen))
 }
 
 /// A search that is being judged.
@@ -298,7 +302,12 @@ mod tests {
     fn a_panic_of_the_model_is_told_with_its_run_and_proves_nothing() {
         let mut system = System::new(&built_in("transfer").expect("built in")).expect("set up");
         system.setting_mut().devices.clear();
-        let (report, ()) = check_system(&system, "broken", Limits::default(), |_, _| ());
+        let search = |packed: &PackedSystem<'_>| {
+            Ok::<_, LaunchError>(explore(packed, packed, Limits::default()))
+        };
+        let threads = NonZeroUsize::MIN;
+        let (report, ()) =
+            check_system(&system, "broken", threads, search, |_, _| ()).expect("searched");
         let run = report.panic.as_ref().expect("it panics");
         assert!(run.wrong.starts_with("a panic: index out of bounds"), "{}", run.wrong);
         assert!(matches!(run.actions.last(), Some(Action::Raise(0))), "{:?}", run.actions);

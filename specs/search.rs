@@ -7,7 +7,8 @@
 //! * states are known exactly ([`explore`]), or by 64 bits ([`explore_hashed`]) with an estimate of what that may hide;
 //! * a state beyond the model's boundary is judged before it is left;
 //! * a panic of the model is a finding with the run that leads to it;
-//! * what cut the search short is said, and without a cut it was complete.
+//! * what cut the search short is said, and without a cut it was complete;
+//! * what a limit cut short can go on later, to the same end ([`explore_in_runs`]).
 //!
 //! States are settled generation by generation, each of one [cost](Judge::faults). A generation is expanded block by
 //! block: the threads take pieces of a block and sort what they find by shards; then they take shards, each of
@@ -16,19 +17,21 @@
 //!
 //! This module knows nothing of what is modelled.
 
+mod checkpoint;
 mod exploration;
 mod found;
 mod frontier;
 mod limits;
 mod shard;
 
+pub use checkpoint::{Checkpoint, Unusable};
 pub use exploration::{Exploration, StateIndex};
 pub use limits::{Cut, Limits};
 pub use shard::{Exact, Fingerprint, Key};
 
 use crate::parallel::in_parallel;
 use exploration::Numbers;
-use found::Found;
+use found::{Counts, Found};
 use frontier::{Open, Order};
 use limits::resident_bytes;
 use shard::{Candidate, Cost, Place, SHARD_MAX, SHARDS, Shard, shard_of};
@@ -36,7 +39,7 @@ use stateright::Model;
 use std::any::Any;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The most questions, and the most kinds of actions.
 pub const QUESTIONS_MAX: usize = 64;
@@ -119,6 +122,36 @@ where
     run(model, judge, limits)
 }
 
+/// Explores as [`explore`] does, in as many runs as it takes: from the beginning, or from where an earlier run of the same
+/// model, judge and limit of steps was cut short. What the last run returns is what one run would have.
+///
+/// With the exploration a checkpoint is returned where a limit of states, time or memory has cut it short: the next run can
+/// go on from there. A run expands some states at least whatever the time; limits of states and of memory count what
+/// earlier runs have found, too.
+///
+/// # Errors
+/// The checkpoint is not one of such a search.
+pub fn explore_in_runs<M>(
+    model: &M,
+    judge: &impl Judge<M>,
+    limits: Limits,
+    from: Option<Checkpoint>,
+) -> Result<(Exploration<M::State>, Option<Checkpoint>), Unusable>
+where
+    M: Model + Sync,
+    M::State: Clone + Eq + Hash + Send + Sync,
+{
+    let mut search = Search::new(judge.questions(), limits);
+    let mut frontier = Vec::new();
+    match from {
+        Some(checkpoint) => frontier = search.remake(model, checkpoint)?,
+        None => search.begin(model.init_states()),
+    }
+    search.go_on(model, judge, frontier);
+    let checkpoint = search.cut.is_some_and(Cut::can_go_on).then(|| search.checkpoint());
+    Ok((search.finish(), checkpoint))
+}
+
 /// So many states are expanded before what they led to is taken in.
 const BLOCK: usize = 1 << 17;
 
@@ -130,17 +163,7 @@ where
 {
     let mut search = Search::new(judge.questions(), limits);
     search.begin(model.init_states());
-    while let Some(frontier) = search.settle() {
-        for block in frontier.chunks(BLOCK) {
-            search.cut = search.cut.or_else(|| search.over());
-            if search.cut.is_some() {
-                return search.finish();
-            }
-            let found = search.expand(model, judge, block);
-            search.weigh(&frontier, &found);
-            search.take_in(found);
-        }
-    }
+    search.go_on(model, judge, Vec::new());
     search.finish()
 }
 
@@ -149,19 +172,17 @@ struct Search<S, K> {
     shards: Vec<Shard<S, K>>,
     numbers: Numbers,
     order: Order,
-    /// What the states that are being expanded cost.
+    /// What the states that are being expanded cost, and how many of them have been.
     cost: Cost,
+    expanded: usize,
     limits: Limits,
     started: Instant,
+    has_gone_on: bool,
     cut: Option<Cut>,
-    beyond: u64,
-    too_deep: bool,
-    transitions: u64,
+    counts: Counts,
     depth: u32,
     bytes: u64,
     bad: Vec<Option<Place>>,
-    good: Vec<u64>,
-    taken: Vec<u64>,
     panic: Option<(Place, Option<u16>, String)>,
 }
 
@@ -173,17 +194,15 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
             numbers: Numbers::default(),
             order: Order::default(),
             cost: (0, 0),
+            expanded: 0,
             limits,
             started: Instant::now(),
+            has_gone_on: false,
             cut: None,
-            beyond: 0,
-            too_deep: false,
-            transitions: 0,
+            counts: Counts::new(questions),
             depth: 0,
             bytes: 0,
             bad: vec![None; questions],
-            good: vec![0; questions],
-            taken: vec![0; QUESTIONS_MAX],
             panic: None,
         }
     }
@@ -196,22 +215,56 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         }
     }
 
+    /// Expands these states, from the first that was not, and whatever they lead to, until a limit is reached.
+    fn go_on<M>(&mut self, model: &M, judge: &impl Judge<M>, frontier: Vec<Open<S>>)
+    where
+        M: Model<State = S> + Sync,
+    {
+        let mut next = Some(frontier);
+        while let Some(frontier) = next {
+            for block in frontier[self.expanded..].chunks(BLOCK) {
+                self.cut = self.cut.or_else(|| self.over());
+                if self.cut.is_some() {
+                    return;
+                }
+                let found = self.expand(model, judge, block);
+                self.weigh(&frontier, &found);
+                self.take_in(found);
+                self.expanded += block.len();
+                self.has_gone_on = true;
+            }
+            next = self.settle();
+        }
+    }
+
     /// Takes the states of the next cost to be expanded; `None`: there are none.
     fn settle(&mut self) -> Option<Vec<Open<S>>> {
         let has_next = self.shards.iter().any(|shard| !shard.next.is_empty());
         let deferred = self.shards.iter().filter_map(|shard| shard.deferred.keys().next()).min();
         let next = (self.cost.0, self.cost.1 + u32::from(!self.numbers.is_empty()));
-        self.cost = if has_next { next } else { *deferred? };
-        self.numbers.begin(self.cost);
-        for (at, shard) in self.shards.iter_mut().enumerate() {
-            shard.settle(self.cost);
-            self.numbers.add(at, shard.keys.len() - shard.next.len(), shard.next.len());
+        let cost = if has_next { next } else { *deferred? };
+        for shard in &mut self.shards {
+            shard.settle(cost);
         }
+        Some(self.open(cost))
+    }
+
+    /// Numbers the states that were found last, which have this cost, and takes them to be expanded.
+    fn open(&mut self, cost: Cost) -> Vec<Open<S>> {
+        (self.cost, self.expanded) = (cost, 0);
+        self.number(cost);
         let frontier = self.order.next(&mut self.shards);
         if !frontier.is_empty() {
-            self.depth = self.depth.max(self.cost.1);
+            self.depth = self.depth.max(cost.1);
         }
-        Some(frontier)
+        frontier
+    }
+
+    fn number(&mut self, cost: Cost) {
+        self.numbers.begin(cost);
+        for (at, shard) in self.shards.iter().enumerate() {
+            self.numbers.add(at, shard.keys.len() - shard.next.len(), shard.next.len());
+        }
     }
 
     /// Remembers how much memory was ever taken.
@@ -229,7 +282,8 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         if states > states_max as usize || self.shards.iter().any(is_full) {
             return Some(Cut::States(states_max));
         }
-        let time = time_max.filter(|most| self.started.elapsed() > *most).map(Cut::Time);
+        let is_late = |most: &Duration| self.has_gone_on && self.started.elapsed() > *most;
+        let time = time_max.filter(is_late).map(Cut::Time);
         let is_too_much = |most: &u64| resident_bytes().is_some_and(|now| now > *most);
         time.or_else(|| memory_max_bytes.filter(is_too_much).map(Cut::Memory))
     }
@@ -317,15 +371,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
 
     /// Adds up what a piece has counted.
     fn count(&mut self, found: Found<S>) {
-        self.transitions += found.transitions();
-        self.beyond += found.beyond;
-        self.too_deep |= found.too_deep;
-        for (all, more) in self.good.iter_mut().zip(found.good) {
-            *all += more;
-        }
-        for (all, more) in self.taken.iter_mut().zip(found.taken) {
-            *all += more;
-        }
+        self.counts.add(&found);
         for (question, place) in found.firsts {
             self.bad[question].get_or_insert(place);
         }
@@ -335,28 +381,24 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     }
 
     fn finish(mut self) -> Exploration<S, K> {
-        let unnumbered: usize = self.shards.iter().map(|shard| shard.next.len()).sum();
-        if unnumbered > 0 {
-            self.number_rest();
-        }
+        self.number_rest();
         for shard in &mut self.shards {
-            shard.next = Vec::new();
             shard.deferred.clear();
         }
-        let numbers = self.numbers;
-        let too_deep = self.limits.depth_max.filter(|_| self.too_deep).map(Cut::Depth);
-        let beyond = (self.beyond > 0).then_some(Cut::Boundary(self.beyond));
+        let (numbers, counts) = (self.numbers, self.counts);
+        let too_deep = self.limits.depth_max.filter(|_| counts.too_deep).map(Cut::Depth);
+        let beyond = (counts.beyond > 0).then_some(Cut::Boundary(counts.beyond));
         let panic = self.panic.map(|(place, action, message)| Panic {
             state: numbers.of(place),
             action,
             message,
         });
         Exploration {
-            transitions: self.transitions,
+            transitions: counts.transitions,
             depth: self.depth,
             bad: self.bad.iter().map(|place| place.map(|place| numbers.of(place))).collect(),
-            good: self.good,
-            taken: self.taken,
+            good: counts.good,
+            taken: counts.taken,
             cut: self.cut.or(too_deep).or(beyond),
             panic,
             bytes: self.bytes,
@@ -367,9 +409,11 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
 
     /// States that a cut left unexpanded have numbers, too.
     fn number_rest(&mut self) {
-        self.numbers.begin((self.cost.0, self.cost.1 + 1));
-        for (at, shard) in self.shards.iter().enumerate() {
-            self.numbers.add(at, shard.keys.len() - shard.next.len(), shard.next.len());
+        if self.shards.iter().any(|shard| !shard.next.is_empty()) {
+            self.number((self.cost.0, self.cost.1 + 1));
+        }
+        for shard in &mut self.shards {
+            shard.next = Vec::new();
         }
     }
 }

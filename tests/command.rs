@@ -201,3 +201,50 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn a_check_that_was_stopped_goes_on_and_comes_to_the_same_end() {
+    let dir = Dir::new("checkpoint");
+    let (vm, file) = (dir.file("vm.toml", VM), dir.0.join("vm.checkpoint"));
+    let name = file.to_str().expect("a readable path");
+    let with = |more: &[&'static str]| {
+        let arguments = ["check", &vm, "--checkpoint", name];
+        [&arguments[..], more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let run = |more: &[&'static str], code, words: &[&str]| {
+        let arguments = with(more);
+        check(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), code, words)
+    };
+    let whole = check(&["check", &vm], 0, &["exhaustive"]);
+    assert_same(&whole, &run(&[], 0, &[]));
+    assert!(!file.exists(), "what is complete at once needs no file");
+
+    run(&["--states", "1000"], 3, &["limit of 1000 states", "stopped; ", "higher limit"]);
+    run(&["--time", "0"], 3, &["went on from", "stopped; the same command goes on"]);
+    run(&["--depth", "9"], 2, &["vm.checkpoint: cannot go on", "limit of steps"]);
+    let cut = fs::read(&file).expect("it was written");
+    let on = run(&[], 0, &["went on from", "come to its end", "is removed"]);
+    assert_same(&whole, &on);
+    assert!(!file.exists() && fs::read_dir(&dir.0).expect("a directory").count() == 1);
+
+    fs::write(&file, &cut[..cut.len() - 9]).expect("a file for a test");
+    run(&[], 2, &["its end is missing", "remove it to begin anew"]);
+    fs::write(&file, &cut).expect("a file for a test");
+    dir.file("vm.toml", &VM.replace("pages = 1", "pages = 2"));
+    run(&[], 2, &["another scenario, '"]);
+    assert_eq!(fs::read(&file).expect("still there"), cut);
+    check(&["check", "--checkpoint", name], 2, &["of one scenario"]);
+    check(&["check", "exec", "--checkpoint", "/no/such/place"], 2, &["/no/such/place: "]);
+}
+
+/// But for the time, and what is said of the file.
+#[track_caller]
+fn assert_same(one: &str, other: &str) {
+    let verdicts = |text: &str| {
+        let lines = text.lines().filter(|line| line.starts_with("  "));
+        lines.map(|line| line.rsplit_once(", ").map_or(line, |it| it.0).to_owned()).collect()
+    };
+    let (one, other): (Vec<String>, Vec<String>) = (verdicts(one), verdicts(other));
+    assert!(one.len() > 2, "{one:?}");
+    assert_eq!(one, other);
+}

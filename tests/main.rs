@@ -2,6 +2,7 @@
 
 mod certificate;
 mod check;
+mod checkpoint;
 mod command;
 mod conform;
 mod defects;

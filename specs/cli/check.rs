@@ -1,14 +1,15 @@
 //! `handoff check`: scenarios in, verdicts out.
 
+use super::pause::Pause;
 use super::steps::{self, Format};
 use super::{Exit, Failure, width};
 use crate::blackout::{Blackout, Blackouts};
 use crate::built_in::{BUILT_IN, built_in, text_of};
 use crate::certificate::{self, Unwritten};
-use crate::check::{Report, Verdict, check_with};
-use crate::packed::Packed;
+use crate::check::{Report, Verdict, check_system};
+use crate::packed::{Packed, PackedSystem};
 use crate::scenario::Scenario;
-use crate::search::{Exploration, Limits};
+use crate::search::{Exploration, Limits, explore};
 use crate::story;
 use crate::system::System;
 use handoff_model::defect::Defect;
@@ -47,6 +48,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
 
+    /// Go on from this file, where it is there, and write it where a limit stops the search; of one scenario
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+
     /// Do not search: replay one run of one scenario, as a violation's last line gives it
     #[arg(long, value_name = "RUN")]
     steps: Option<String>,
@@ -82,10 +87,15 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     if arguments.certificate.is_some() && scenarios.len() > 1 {
         return Err(Failure::Usage("a certificate is of one scenario; name it".to_owned()));
     }
+    if arguments.checkpoint.is_some() && scenarios.len() > 1 {
+        return Err(Failure::Usage("a checkpoint is of one scenario; name it".to_owned()));
+    }
     let mut exit = Exit::Good;
     let mut total = Total::default();
     for (name, scenario) in &scenarios {
-        let (report, certified) = report(name, scenario, arguments)?;
+        let file = arguments.checkpoint.as_deref();
+        let mut pause = file.map(|file| Pause::begin(name, file)).transpose()?;
+        let (report, certified) = report(name, scenario, arguments, pause.as_mut())?;
         exit = exit.max(write_report(name, scenario, &report, out)?);
         match (certified, &arguments.certificate) {
             (Ok(()), _) | (_, None) => {}
@@ -94,6 +104,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
                 return Err(Failure::Usage(format!("{}: {error}", file.display())));
             }
         }
+        pause.map_or(Ok(()), |pause| pause.end(out))?;
         total.add(&report);
     }
     if scenarios.len() > 1 {
@@ -118,6 +129,7 @@ fn report(
     name: &str,
     scenario: &Scenario,
     arguments: &Arguments,
+    pause: Option<&mut Pause<'_>>,
 ) -> Result<(Report, Result<(), Unwritten>), Failure> {
     let usual = Limits::default();
     let limits = Limits {
@@ -131,7 +143,12 @@ fn report(
         let file = arguments.certificate.as_deref();
         file.map_or(Ok(()), |file| certify(name, report, exploration, file))
     };
-    check_with(scenario, limits, certify).map_err(|error| cannot_start(scenario, &error))
+    let search = |packed: &PackedSystem<'_>| match pause {
+        Some(pause) => pause.search(packed, limits),
+        None => Ok(explore(packed, packed, limits)),
+    };
+    let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
+    check_system(&system, &scenario.name, limits.threads, search, certify)
 }
 
 /// Writes the certificate of a search that proves everything.

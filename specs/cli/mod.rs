@@ -8,6 +8,7 @@ mod conform;
 mod doctor;
 mod list;
 mod lockstep;
+mod pause;
 mod replay;
 mod run;
 mod steps;

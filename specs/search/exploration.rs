@@ -48,11 +48,22 @@ impl Numbers {
         self.generations.is_empty()
     }
 
+    /// What the states from each of these on cost.
+    pub(super) fn generations(&self) -> &[(StateIndex, Cost)] {
+        &self.generations
+    }
+
+    /// How many states have one.
+    pub(super) fn count(&self) -> StateIndex {
+        self.count
+    }
+
     fn cost(&self, state: StateIndex) -> Cost {
         self.generations[self.generations.partition_point(|(first, _)| *first <= state) - 1].1
     }
 
-    fn place(&self, state: StateIndex) -> Place {
+    /// Where a state is; `state` must be below [`Self::count`].
+    pub(super) fn place(&self, state: StateIndex) -> Place {
         let after = self.stretches.partition_point(|(first, _)| *first <= state);
         let (first, place) = self.stretches[after - 1];
         Place::new(place.shard(), place.index() + (state - first) as usize)

@@ -1,7 +1,8 @@
-//! What the expansion of a piece has found.
+//! What the expansion of a piece has found, and what is counted over all pieces.
 
 use super::QUESTIONS_MAX;
 use super::shard::{Candidate, Key, Place, SHARDS, shard_of};
+use serde::{Deserialize, Serialize};
 
 /// So many candidates are remembered, to see at once that one was found before: as many as a core's nearest caches hold.
 const RECENT: usize = 1 << 13;
@@ -86,4 +87,36 @@ impl<S> Found<S> {
 
 fn low_half(hash: u64) -> u32 {
     u32::try_from(hash & u64::from(u32::MAX)).expect("half of it")
+}
+
+/// What a search counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counts {
+    pub(super) transitions: u64,
+    pub(super) beyond: u64,
+    pub(super) too_deep: bool,
+    /// For each question.
+    pub(super) good: Vec<u64>,
+    /// For each kind of action.
+    pub(super) taken: Vec<u64>,
+}
+
+impl Counts {
+    /// Nothing yet, for so many questions.
+    pub(super) fn new(questions: usize) -> Self {
+        let (good, taken) = (vec![0; questions], vec![0; QUESTIONS_MAX]);
+        Self { transitions: 0, beyond: 0, too_deep: false, good, taken }
+    }
+
+    pub(super) fn add<S>(&mut self, found: &Found<S>) {
+        self.transitions += found.transitions();
+        self.beyond += found.beyond;
+        self.too_deep |= found.too_deep;
+        for (all, more) in self.good.iter_mut().zip(found.good) {
+            *all += more;
+        }
+        for (all, more) in self.taken.iter_mut().zip(found.taken) {
+            *all += more;
+        }
+    }
 }

@@ -11,7 +11,7 @@ pub struct Limits {
     pub states_max: u32,
     /// The most steps.
     pub depth_max: Option<u32>,
-    /// The longest time, about.
+    /// The longest time, about; some states are expanded in any time.
     pub time_max: Option<Duration>,
     /// The most memory of this process, about.
     pub memory_max_bytes: Option<u64>,
@@ -42,6 +42,13 @@ pub enum Cut {
     Boundary(u64),
     /// The model panicked.
     Panic,
+}
+
+impl Cut {
+    /// Whether the search could go on where it stopped, if the limit were another.
+    pub(super) fn can_go_on(self) -> bool {
+        matches!(self, Self::States(_) | Self::Time(_) | Self::Memory(_))
+    }
 }
 
 impl fmt::Display for Cut {

@@ -302,6 +302,15 @@ impl<S, K: Key<S>> Shard<S, K> {
         }
     }
 
+    /// Drops what was kept for later and is known by now. Its costs stay: each has its turn, whoever is left.
+    pub(super) fn forget_known(&mut self) {
+        let mut deferred = std::mem::take(&mut self.deferred);
+        for candidates in deferred.values_mut() {
+            candidates.retain(|it| self.find(K::hash(&it.state), &it.state).is_none());
+        }
+        self.deferred = deferred;
+    }
+
     fn grow(&mut self) {
         self.slots = vec![0; self.slots.len() * 2];
         let mask = self.slots.len() - 1;

@@ -1,0 +1,273 @@
+//! A search that a limit cut short, kept so that it can go on.
+//!
+//! A limit strikes between two blocks of a generation, when all that the earlier ones led to is known and counted. So
+//! nothing has to be dropped, and nothing is done twice. What is kept of a state is its way: the number of the state that it
+//! was reached from, and the place of the action. To go on, each state is made anew by one step, in the order of the
+//! numbers. Where it is kept follows from its hash, its number from where it is kept, and the order in which states
+//! are expanded from both: so all of these are again what they were, and the search goes on as if it had never stopped.
+//!
+//! Whether they are is seen by a digest of every state in its place. A model that makes the same states, but lets other things
+//! happen in those that were expanded, is not seen; whoever keeps checkpoints must know that the model is the same.
+
+use super::exploration::StateIndex;
+use super::found::Counts;
+use super::frontier::Open;
+use super::shard::{Candidate, Cost, Exact, Key, Place, Shard, shard_of};
+use super::{BLOCK, Search};
+use crate::parallel::in_parallel;
+use rustc_hash::FxHasher;
+use serde::{Deserialize, Serialize};
+use stateright::Model;
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Where a search was cut short: some eight bytes a state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    states: StateIndex,
+    /// So many states have been expanded.
+    expanded: StateIndex,
+    /// What the states from each of these on cost. The last generation to begin among the expanded ones is being expanded.
+    generations: Vec<(StateIndex, Cost)>,
+    /// The ways to all states but the initial ones.
+    ways: Vec<Way>,
+    /// The ways to what costs more faults, by what it costs.
+    deferred: Vec<(Cost, Vec<Way>)>,
+    depth_max: Option<u32>,
+    counts: Counts,
+    bad: Vec<Option<StateIndex>>,
+    digest: u64,
+}
+
+/// From which state, and by which of its actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Way {
+    parent: StateIndex,
+    action: u16,
+}
+
+/// Why a search cannot go on from a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// Its limit of steps is another one: what is behind that was left out, or would be.
+    #[error("it was made with another limit of steps")]
+    Depth,
+    /// Its numbers do not fit together, or not the questions.
+    #[error("it contradicts itself, or it is of other questions")]
+    Contradiction,
+    /// A step that cannot be made.
+    #[error("the model cannot make the step from state {0} by its action {1}")]
+    NoStep(StateIndex, u16),
+    /// A step that leads to a known state.
+    #[error("the step from state {0} by its action {1} leads to a state that is there already")]
+    Twice(StateIndex, u16),
+    /// What is made is not what was found.
+    #[error("the model makes other states than those that were found")]
+    OtherStates,
+}
+
+impl Checkpoint {
+    /// How many states were found.
+    pub fn states(&self) -> u32 {
+        self.states
+    }
+
+    /// How many of them were expanded.
+    pub fn expanded(&self) -> u32 {
+        self.expanded
+    }
+
+    /// The generations: the numbers of their states, and what those cost.
+    fn generations(&self) -> impl Iterator<Item = (Range<StateIndex>, Cost)> {
+        let ends = self.generations.iter().skip(1).map(|(first, _)| *first);
+        let ends = ends.chain([self.states]);
+        self.generations.iter().zip(ends).map(|((first, cost), end)| (*first..end, *cost))
+    }
+
+    fn initial(&self) -> StateIndex {
+        self.states.saturating_sub(StateIndex::try_from(self.ways.len()).unwrap_or(self.states))
+    }
+
+    fn ways(&self, states: &Range<StateIndex>) -> &[Way] {
+        let at = |state: StateIndex| (state - self.initial()) as usize;
+        &self.ways[at(states.start)..at(states.end)]
+    }
+
+    /// Whether its numbers fit together.
+    fn is_sound(&self) -> bool {
+        let mut generations = self.generations();
+        let first = generations.next().is_some_and(|(states, _)| states == (0..self.initial()));
+        first
+            && self.ways.len() + self.initial() as usize == self.states as usize
+            && generations.all(|(states, _)| states.start <= states.end)
+            && self.expanded < self.states
+    }
+
+    fn fits<S, K: Key<S>>(&self, search: &Search<S, K>) -> Result<(), Unusable> {
+        if self.depth_max != search.limits.depth_max {
+            return Err(Unusable::Depth);
+        }
+        let Counts { good, taken, .. } = &search.counts;
+        let lengths = [self.counts.good.len(), self.bad.len(), self.counts.taken.len()];
+        let fits = lengths == [good.len(), good.len(), taken.len()] && self.is_sound();
+        if fits { Ok(()) } else { Err(Unusable::Contradiction) }
+    }
+}
+
+impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
+    /// What it takes to go on later. It was cut short by a limit.
+    pub(super) fn checkpoint(&mut self) -> Checkpoint {
+        let (first, _) = *self.numbers.generations().last().expect("a limit strikes within one");
+        let expanded = StateIndex::try_from(self.expanded).expect("states are numbered by u32");
+        self.number_rest();
+        self.shards.iter_mut().for_each(Shard::forget_known);
+        let states = self.numbers.count();
+        Checkpoint {
+            states,
+            expanded: first + expanded,
+            generations: self.numbers.generations().to_vec(),
+            ways: (0..states).filter_map(|state| self.way_to(state)).collect(),
+            deferred: self.ways_deferred(),
+            depth_max: self.limits.depth_max,
+            counts: self.counts.clone(),
+            bad: self.bad.iter().map(|at| at.map(|place| self.numbers.of(place))).collect(),
+            digest: self.digest(),
+        }
+    }
+
+    fn way(&self, parent: Place, action: u16) -> Option<Way> {
+        (parent != Place::NONE).then(|| Way { parent: self.numbers.of(parent), action })
+    }
+
+    fn way_to(&self, state: StateIndex) -> Option<Way> {
+        let place = self.numbers.place(state);
+        let shard = &self.shards[place.shard()];
+        self.way(shard.parents[place.index()], shard.actions[place.index()])
+    }
+
+    fn ways_deferred(&self) -> Vec<(Cost, Vec<Way>)> {
+        let mut ways: BTreeMap<Cost, Vec<Way>> = BTreeMap::new();
+        for (cost, candidates) in self.shards.iter().flat_map(|shard| &shard.deferred) {
+            let some = candidates.iter().filter_map(|it| self.way(it.parent, it.action));
+            ways.entry(*cost).or_default().extend(some);
+        }
+        ways.into_iter().collect()
+    }
+
+    /// Of all states in their places.
+    fn digest(&self) -> u64 {
+        let mut digest = FxHasher::default();
+        for shard in &self.shards {
+            shard.keys.iter().for_each(|key| digest.write_u64(Key::<S>::again(key)));
+            for candidate in shard.deferred.values().flatten() {
+                digest.write_u64(Exact::hash(&candidate.state));
+            }
+        }
+        digest.finish()
+    }
+
+    /// Makes everything as it was, in a search that has not begun, and returns the states that were being expanded.
+    pub(super) fn remake<M>(
+        &mut self,
+        model: &M,
+        from: Checkpoint,
+    ) -> Result<Vec<Open<S>>, Unusable>
+    where
+        M: Model<State = S> + Sync,
+    {
+        from.fits(self)?;
+        let (mut frontier, mut first) = (Vec::new(), 0);
+        for (at, (states, cost)) in from.generations().enumerate() {
+            if at == 0 {
+                self.begin(model.init_states());
+            } else {
+                self.remake_states(model, from.ways(&states))?;
+            }
+            if states.start <= from.expanded {
+                (frontier, first) = (self.open(cost), states.start);
+            }
+        }
+        self.remake_deferred(model, &from.deferred)?;
+        if self.digest() != from.digest {
+            return Err(Unusable::OtherStates);
+        }
+        if from.bad.iter().flatten().any(|state| *state >= self.numbers.count()) {
+            return Err(Unusable::Contradiction);
+        }
+        self.expanded = (from.expanded - first) as usize;
+        self.bad = from.bad.iter().map(|at| at.map(|state| self.numbers.place(state))).collect();
+        self.counts = from.counts;
+        Ok(frontier)
+    }
+
+    /// The states of a generation.
+    fn remake_states<M>(&mut self, model: &M, ways: &[Way]) -> Result<(), Unusable>
+    where
+        M: Model<State = S> + Sync,
+    {
+        for block in ways.chunks(BLOCK) {
+            for (candidate, way) in self.follow_all(model, block)?.into_iter().zip(block) {
+                let hash = Exact::hash(&candidate.state);
+                let shard = &mut self.shards[shard_of(hash)];
+                let known = shard.keys.len();
+                shard.insert(hash, candidate);
+                if shard.keys.len() == known {
+                    return Err(Unusable::Twice(way.parent, way.action));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remake_deferred<M>(
+        &mut self,
+        model: &M,
+        deferred: &[(Cost, Vec<Way>)],
+    ) -> Result<(), Unusable>
+    where
+        M: Model<State = S> + Sync,
+    {
+        for (cost, ways) in deferred {
+            // A cost has its turn even if nobody is left.
+            self.shards[0].deferred.entry(*cost).or_default();
+            for candidate in self.follow_all(model, ways)? {
+                let shard = &mut self.shards[shard_of(Exact::hash(&candidate.state))];
+                shard.deferred.entry(*cost).or_default().push(candidate);
+            }
+        }
+        Ok(())
+    }
+
+    fn follow_all<M>(&self, model: &M, ways: &[Way]) -> Result<Vec<Candidate<S>>, Unusable>
+    where
+        M: Model<State = S> + Sync,
+    {
+        let pieces = ways.chunks(self.limits.piece_of(ways.len())).collect();
+        let made = in_parallel(self.limits.threads_for(ways.len()), pieces, |piece: &[Way]| {
+            let follow = |way: &Way| {
+                let made = self.follow(model, *way);
+                made.ok_or(Unusable::NoStep(way.parent, way.action))
+            };
+            piece.iter().map(follow).collect::<Result<Vec<_>, _>>()
+        });
+        let made: Vec<Vec<_>> = made.into_iter().collect::<Result<_, _>>()?;
+        Ok(made.into_iter().flatten().collect())
+    }
+
+    /// What a way leads to; `None` of one that the model does not know, or on which it panics.
+    fn follow<M: Model<State = S>>(&self, model: &M, way: Way) -> Option<Candidate<S>> {
+        let Way { parent, action } = way;
+        let parent = (parent < self.numbers.count()).then(|| self.numbers.place(parent))?;
+        let from = &self.shards[parent.shard()].keys[parent.index()].0;
+        let step = || {
+            let mut actions = Vec::new();
+            model.actions(from, &mut actions);
+            let action = actions.into_iter().nth(usize::from(action))?;
+            model.next_state(from, action)
+        };
+        let state = catch_unwind(AssertUnwindSafe(step)).ok()??;
+        Some(Candidate { state, parent, action, faults: 0 })
+    }
+}
