@@ -1,7 +1,7 @@
 //! How fast the search is, beside other tools on the same space: `cargo bench --bench search`.
 //!
 //! Two-phase commit with 7 and 8 resource managers, in this search on one and two threads, in stateright's, and in SPIN
-//! where `spin` and `gcc` are installed (`-O2 -DSAFETY -DNOREDUCE`); then the worlds of two handoffs in this search and in
+//! where `spin` and `gcc` are installed (`-O2 -DSAFETY -DNOREDUCE`, its table large enough from the beginning: `-w22`); then the worlds of two handoffs in this search and in
 //! stateright's. Each is run three times in turn; a figure is the median. A tool that counts other states or transitions
 //! ends the run: figures of different spaces are not compared.
 

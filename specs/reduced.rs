@@ -6,6 +6,8 @@
 //!   the others wait for it (a static partial-order reduction);
 //! * **strides**: such an action is done in one step with the one before it, and the state between is not kept.
 //!
+//! Verdicts are those of the full search; a run is one of the model, though not always a shortest.
+//!
 //! What a model says of itself can be wrong, and a verdict with it. So [`against`] holds it to the full search of
 //! a small world: whatever is claimed of a state must be so there.
 
@@ -182,8 +184,10 @@ where
 {
     let wrong = |at| {
         let state = full.state(at);
-        let of_stand_in = wrong_stand_in(model, judge, full, state);
-        Some((at, of_stand_in.or_else(|| wrong_first(model, judge, state))?))
+        let wrong = wrong_stand_in(model, judge, full, state)
+            .or_else(|| wrong_first(model, judge, state))
+            .or_else(|| wrong_firsts(model, full, state));
+        Some((at, wrong?))
     };
     (0..full.states()).find_map(wrong)
 }
@@ -245,22 +249,45 @@ where
     let claimed = (0..actions.len()).filter(|at| model.may_come_first(state, &actions, *at));
     claimed.into_iter().find_map(|at| {
         let Some(after) = &ends[at] else { return Some("what may come first leads nowhere") };
-        if judge.state(after) != judge.state(state) {
-            return Some("a question sees what may come first");
+        if judge.state(after) != judge.state(state) || judge.faults(&actions[at]) > 0 {
+            return Some("a question sees what may come first, or it is a fault");
         }
+        // Each action must be possible after the other one: a model need not refuse it where it is not.
+        let (possible, lasts) = steps(model, after);
         let commutes = |other: usize| {
             let Some(before) = &ends[other] else { return true };
-            let last = model.next_state(after, actions[other].clone());
-            if last.as_ref() == Some(before) {
+            let later = possible.iter().position(|action| *action == actions[other]);
+            let Some(last) = later.and_then(|later| lasts[later].clone()) else { return false };
+            if last == *before {
                 return true;
             }
             let (then, ends) = steps(model, before);
             let again = then.iter().position(|action| *action == actions[at]);
             again.is_some_and(|again| {
-                ends[again] == last && last.is_some() && model.may_come_first(before, &then, again)
+                ends[again] == Some(last) && model.may_come_first(before, &then, again)
             })
         };
         let all = (0..actions.len()).filter(|other| *other != at).all(commutes);
         (!all).then_some("what may come first does not commute with the others")
     })
+}
+
+/// What comes first, and what comes first after that, and so on, must come to an end.
+fn wrong_firsts<M>(
+    model: &M,
+    full: &Exploration<M::State>,
+    state: &M::State,
+) -> Option<&'static str>
+where
+    M: Reducible,
+    M::State: Clone + Eq + Hash + Send + Sync,
+    M::Action: Clone,
+{
+    let next = |state: &M::State| {
+        let (actions, mut ends) = steps(model, state);
+        ends.swap_remove(first_of(model, state, &actions)?)
+    };
+    let after = std::iter::successors(next(state), next);
+    (after.take(full.states() as usize).count() == full.states() as usize)
+        .then_some("what may come first goes on for ever")
 }

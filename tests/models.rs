@@ -92,16 +92,24 @@ impl Model for Grid {
     }
 }
 
+/// Whether a worker's next thing may come first.
+pub(crate) type Claim = fn(Workers, &[u8], usize) -> bool;
+
 /// Workers that are alike: each does so many things by itself and then says that it is ready.
 #[derive(Clone, Copy)]
 pub(crate) struct Workers {
     pub(crate) count: usize,
     pub(crate) things: u8,
-    /// A wrong claim: to be ready may come first, too.
-    pub(crate) claims_too_much: bool,
+    /// Whose next thing may come first, by how much each has done.
+    pub(crate) claim: Claim,
 }
 
 impl Workers {
+    /// So many, who claim what is so: what one does by itself may come first.
+    pub(crate) fn new(count: usize, things: u8) -> Self {
+        Self { count, things, claim: |workers, state, at| state[at] < workers.things }
+    }
+
     pub(crate) fn ready(self, state: &[u8]) -> usize {
         state.iter().filter(|done| **done > self.things).count()
     }
@@ -137,6 +145,6 @@ impl Reducible for Workers {
     }
 
     fn may_come_first(&self, state: &Vec<u8>, actions: &[usize], place: usize) -> bool {
-        self.claims_too_much || state[actions[place]] < self.things
+        (self.claim)(*self, state, actions[place])
     }
 }

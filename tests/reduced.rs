@@ -1,6 +1,6 @@
 //! Reduced searches say what the full one says, and models are held to what they claim of themselves.
 
-use crate::models::Workers;
+use crate::models::{Claim, Edges, Workers};
 use crate::two_phase_commit::TwoPhaseCommit;
 use handoff_model::defect::DEFECTS;
 use handoff_specs::built_in::{BUILT_IN, built_in};
@@ -9,7 +9,7 @@ use handoff_specs::reduced::{Reduced, Reducible, Ways, against};
 use handoff_specs::scenario::Scenario;
 use handoff_specs::search::{Limits, Said, explore};
 use handoff_specs::system::System;
-use stateright::Model;
+use stateright::{Model, Property};
 use std::collections::BTreeSet;
 
 const ALL: Ways = Ways { symmetry: true, order: true, strides: true };
@@ -49,7 +49,7 @@ fn check(model: Workers, ways: Ways, expected: (u32, usize)) {
 /// step, whatever that was.
 #[test]
 fn workers_are_reduced_to_so_many_states() {
-    let model = Workers { count: 3, things: 4, claims_too_much: false };
+    let model = Workers::new(3, 4);
     check(model, Ways::default(), (216, 10));
     check(model, SYMMETRY, (56, 10));
     check(model, ORDER, (20, 14));
@@ -62,7 +62,7 @@ fn workers_are_reduced_to_so_many_states() {
 /// the classes of the full search.
 #[test]
 fn a_breadth_first_search_by_symmetry_has_one_state_of_each_class() {
-    let model = Workers { count: 12, things: 0, claims_too_much: false };
+    let model = Workers::new(12, 0);
     let ask = (0, |_: &Vec<u8>| Said::default());
     let full = explore(&model, &ask, Limits::default());
     let reduced = explore(&Reduced::new(&model, SYMMETRY), &ask, Limits::default());
@@ -83,20 +83,114 @@ fn two_phase_commit_has_as_many_states_as_classes() {
     assert_eq!(against(&model, &ask, &full), None);
 }
 
-/// What is claimed wrongly is seen.
+/// A graph that says of itself: what stands for each state, and which transitions, by their ends, may come first.
+struct Claims {
+    edges: Edges,
+    stand_ins: Vec<u32>,
+    first: Vec<(u32, u32)>,
+}
+
+impl Model for Claims {
+    type State = u32;
+    type Action = u32;
+
+    fn init_states(&self) -> Vec<u32> {
+        self.edges.init_states()
+    }
+
+    fn actions(&self, state: &u32, actions: &mut Vec<u32>) {
+        self.edges.actions(state, actions);
+    }
+
+    fn next_state(&self, state: &u32, target: u32) -> Option<u32> {
+        self.edges.next_state(state, target)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        Vec::new()
+    }
+}
+
+impl Reducible for Claims {
+    fn representative(&self, state: u32) -> u32 {
+        self.stand_ins[state as usize]
+    }
+
+    fn may_come_first(&self, state: &u32, actions: &[u32], place: usize) -> bool {
+        self.first.contains(&(*state, actions[place]))
+    }
+}
+
+/// Each wrong claim of a small graph, and what is seen of it. One question: whether a state is the third or a later one.
 #[test]
 fn a_model_is_held_to_what_it_says_of_itself() {
-    let honest = Workers { count: 2, things: 2, claims_too_much: false };
-    let all = (2, |_: &Vec<u8>| Said::default());
-    let of_one = |state: &Vec<u8>| Said { good: u64::from(state[0] == 3), bad: 0 };
+    let two = || vec![vec![1, 2], vec![], vec![]];
+    let cases = [
+        (two(), vec![0, 1, 2], vec![], None),
+        (two(), vec![0, 1, 9], vec![], Some("what stands for it cannot be reached")),
+        (
+            vec![vec![1], vec![]],
+            vec![1, 0],
+            vec![],
+            Some("what stands for it does not stand for itself"),
+        ),
+        (two(), vec![0, 1, 1], vec![], Some("a question tells it from what stands for it")),
+        (
+            vec![vec![1], vec![]],
+            vec![0, 0],
+            vec![],
+            Some("it does not lead to what that leads to which stands for it"),
+        ),
+        (vec![vec![1], vec![]], vec![0, 1], vec![(0, 1)], None),
+        (
+            vec![vec![1], vec![2], vec![]],
+            vec![0, 1, 2],
+            vec![(1, 2)],
+            Some("a question sees what may come first, or it is a fault"),
+        ),
+        (
+            two(),
+            vec![0, 1, 2],
+            vec![(0, 1)],
+            Some("what may come first does not commute with the others"),
+        ),
+        (
+            vec![vec![1], vec![0]],
+            vec![0, 1],
+            vec![(0, 1), (1, 0)],
+            Some("what may come first goes on for ever"),
+        ),
+    ];
+    for (edges, stand_ins, first, expected) in cases {
+        let told = format!("{edges:?} {stand_ins:?} {first:?}");
+        // A state that is nowhere leads nowhere.
+        let edges = Edges([edges, vec![Vec::new(); 9]].concat());
+        let stand_ins = stand_ins.into_iter().chain(0..10).collect();
+        let model = Claims { edges, stand_ins, first };
+        let ask = (1, |state: &u32| Said { good: u64::from(*state >= 2), bad: 0 });
+        let full = explore(&model, &ask, Limits::default());
+        assert_eq!(against(&model, &ask, &full).map(|(_, wrong)| wrong), expected, "{told}");
+    }
+}
+
+#[test]
+fn workers_are_held_to_what_they_say_of_themselves() {
+    let honest = Workers::new(2, 2);
     let of_all = |state: &Vec<u8>| Said { good: u64::from(state.contains(&3)), bad: 0 };
-    let full = explore(&honest, &all, Limits::default());
+    let full = explore(&honest, &(1, of_all), Limits::default());
     assert_eq!(against(&honest, &(1, of_all), &full), None);
-    let tells = "a question tells it from what stands for it";
-    assert_eq!(against(&honest, &(1, of_one), &full).map(|(_, wrong)| wrong), Some(tells));
-    let boasting = Workers { claims_too_much: true, ..honest };
-    let sees = "a question sees what may come first";
-    assert_eq!(against(&boasting, &(1, of_all), &full).map(|(_, wrong)| wrong), Some(sees));
+    let wrong: [(Claim, &str); 2] = [
+        (|_, _, _| true, "a question sees what may come first, or it is a fault"),
+        // Whatever another does takes the claim away.
+        (
+            |workers, state, at| state[at] < workers.things && state.iter().sum::<u8>() == 0,
+            "what may come first does not commute with the others",
+        ),
+    ];
+    for (claim, expected) in wrong {
+        let found = against(&Workers { claim, ..honest }, &(1, of_all), &full);
+        assert_eq!(found.map(|(_, wrong)| wrong), Some(expected));
+    }
 }
 
 /// Every built-in scenario and every known bug: each property says the same in the reduced search, and what the handoff

@@ -38,6 +38,18 @@ fn check(from: &str, to: &str, words: &[&str]) {
     }
 }
 
+/// Each device has its place in every state; of nothing else there may be more than 64.
+#[test]
+fn more_than_can_be_checked_is_refused() {
+    let devices = |count: usize| {
+        let names = (1..count).map(|at| format!("[[device]]\nname = \"nic{at}\"\n"));
+        format!("{GOOD}{}", names.collect::<String>())
+    };
+    assert!(Scenario::parse("vm.toml", &devices(16)).is_ok());
+    let refusal = Scenario::parse("vm.toml", &devices(17)).expect_err("too many").to_string();
+    assert!(refusal.contains("17 [[device]] are more than the 16"), "{refusal}");
+}
+
 #[test]
 fn mistakes_are_told_with_their_place_and_their_cure() {
     check("pages = 2", "pages = 2\npagez = 3", &["line 7", "pagez", "expected"]);

@@ -163,6 +163,51 @@ fn the_fewest_faults_come_before_the_fewest_steps() {
     }
 }
 
+/// From 0 to 1 by a fault, and then also without one.
+struct TwoWays;
+
+impl Model for TwoWays {
+    type State = u8;
+    type Action = bool;
+
+    fn init_states(&self) -> Vec<u8> {
+        vec![0]
+    }
+
+    fn actions(&self, state: &u8, actions: &mut Vec<bool>) {
+        actions.extend([true, false].iter().filter(|_| *state == 0));
+    }
+
+    fn next_state(&self, _: &u8, _: bool) -> Option<u8> {
+        Some(1)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        Vec::new()
+    }
+}
+
+impl Judge<TwoWays> for TwoWays {
+    fn questions(&self) -> usize {
+        0
+    }
+
+    fn state(&self, _: &u8) -> Said {
+        Said::default()
+    }
+
+    fn faults(&self, is_fault: &bool) -> u16 {
+        u16::from(*is_fault)
+    }
+}
+
+#[test]
+fn a_way_without_a_fault_counts_although_one_with_a_fault_was_found_before() {
+    let found = explore(&TwoWays, &TwoWays, limits(1));
+    assert_eq!((found.cost_of(1), found.run_to(1).1), ((0, 1), vec![1]));
+    assert_eq!((found.states(), found.transitions), (2, 2));
+}
+
 /// stateright dies of it, without a run.
 #[test]
 fn a_panic_is_a_finding_with_its_run() {
