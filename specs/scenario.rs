@@ -8,6 +8,8 @@
 //! name = "two-devices"
 //! mode = "transfer"                 # or "exec"
 //! kernel = "7.3"                    # a simulated kernel: see `handoff list`
+//! variant = "safe"                  # the protocol: see `handoff list`
+//! kvm = true                        # interrupts by irqfds; without: the VMM reads its eventfds
 //!
 //! [[ram]]
 //! name = "ram0"
@@ -32,6 +34,7 @@ use handoff_model::defect::{self, Defect};
 use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES, Uid};
 use handoff_model::launch::{ContextPlan, DevicePlan, Plan, RamPlan, SpacePlan};
 use handoff_model::protocol::{Mode, Protocol};
+use handoff_model::variant::{self, VARIANTS, Variant};
 use handoff_model::vm::{Backing, DeviceKind, Interrupts};
 use handoff_sim_kernel::Profile;
 use serde::Deserialize;
@@ -58,6 +61,8 @@ pub struct Scenario {
     pub may: May,
     /// Whether the protocol must refuse it before the guest stops.
     pub refused: bool,
+    /// The protocol, before a known bug is planted in it.
+    pub variant: &'static Variant,
     /// Known bugs that are planted.
     pub defects: Vec<&'static Defect>,
 }
@@ -105,6 +110,8 @@ struct File {
     mode: Mode,
     #[serde(default = "newest")]
     kernel: String,
+    #[serde(default)]
+    kvm: bool,
     ram: Vec<Ram>,
     #[serde(default)]
     iommufd: Vec<Iommufd>,
@@ -119,8 +126,14 @@ struct File {
     may: May,
     #[serde(default)]
     refused: bool,
+    #[serde(default = "safe")]
+    variant: String,
     #[serde(default)]
     defects: Vec<String>,
+}
+
+fn safe() -> String {
+    "safe".to_owned()
 }
 
 fn newest() -> String {
@@ -263,7 +276,7 @@ impl Scenario {
     pub fn protocol(&self) -> Protocol {
         self.defects
             .iter()
-            .fold(Protocol::safe(self.mode), |protocol, defect| defect.plant(protocol))
+            .fold(Protocol::of(self.variant), |protocol, defect| defect.plant(protocol))
     }
 }
 
@@ -287,6 +300,7 @@ impl File {
         for defect in &defects {
             check_mode(defect, self.mode)?;
         }
+        let variant = find_variant(&self.variant, self.mode)?;
         let old = self.process.resolve();
         let new = self.new.or(self.process).resolve();
         if self.mode == Mode::Exec && new != old {
@@ -308,6 +322,7 @@ impl File {
             new,
             may,
             refused,
+            variant,
             defects,
         })
     }
@@ -323,7 +338,8 @@ impl File {
         let devices = (self.device.iter().enumerate())
             .map(|(at, device)| device.plan(at, &space_names))
             .collect::<Result<_, _>>()?;
-        Ok(Plan { name: self.name, ram: plan_ram(&self.ram)?, contexts, spaces, devices })
+        let (name, ram, kvm) = (self.name, plan_ram(&self.ram)?, self.kvm);
+        Ok(Plan { name, ram, contexts, spaces, devices, kvm })
     }
 
     fn contexts(&self) -> Vec<ContextPlan> {
@@ -446,6 +462,15 @@ fn lookup(what: &str, kind: &str, wanted: Option<&str>, names: &[&str]) -> Resul
         None => return Err(format!("{what}: say which {kind} = (one of {})", all())),
     };
     u16::try_from(at).map_err(|_| format!("{what}: too many [[{kind}]]"))
+}
+
+fn find_variant(id: &str, mode: Mode) -> Result<&'static Variant, String> {
+    variant::find(id, mode).ok_or_else(|| {
+        let word = |mode| if mode == Mode::Exec { "exec" } else { "transfer" };
+        let known = VARIANTS.iter().filter(|variant| variant.mode == mode).map(|v| v.id);
+        let known = known.collect::<Vec<_>>().join(", ");
+        format!("variant {id:?} is not known with mode = \"{}\"; one of {known}", word(mode))
+    })
 }
 
 /// A bug in the rows of one mode does nothing in the other.

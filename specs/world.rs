@@ -313,6 +313,9 @@ where
             Call::SendMessage { .. } if old_acts && phase == Some(OutPhase::Commit) => {
                 self.rest.history.commit_allowed = true;
             }
+            Call::SendMessage { .. } if !old_acts => {
+                self.rest.history.committed |= self.incoming.phase() == Some(InPhase::Committed);
+            }
             _ => {}
         }
     }
@@ -393,7 +396,7 @@ where
     }
 
     /// What must happen in some run from here, because the environment may do it or a role must.
-    pub(crate) fn expected(&self) -> Vec<Kind> {
+    pub(crate) fn expected(&self, setting: &Setting) -> Vec<Kind> {
         let Budget { fail_calls, kill, cancel, guest_steps, interrupts } = &self.rest.budget;
         let interrupts = interrupts.iter().any(|left| *left > 0);
         let all = [
@@ -403,7 +406,7 @@ where
             (*kill > 0, Kind::Kill),
             (*cancel, Kind::Cancel),
             (interrupts, Kind::Interrupt),
-            (interrupts, Kind::Taking),
+            (interrupts && !setting.kvm, Kind::Taking),
             (*guest_steps > 0, Kind::Work),
         ];
         all.into_iter().filter(|(is_expected, _)| *is_expected).map(|(_, kind)| kind).collect()

@@ -20,6 +20,7 @@ use crate::blocker;
 use crate::call::{Answer, Call, Reply};
 use crate::errno::Errno;
 use crate::ids::{Fd, Uid, Va};
+use crate::launch;
 use crate::left::{Left, Table};
 use crate::outgoing::send;
 use crate::phase::InPhase;
@@ -27,7 +28,7 @@ use crate::protocol::{IN_JUMPS, Protocol};
 use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went, message_of};
 use crate::shared::Shared;
 use crate::stream::{Flaw, Message, Offer, State, envelope};
-use crate::vm::{Backing, Descriptors, Vm};
+use crate::vm::{Backing, Descriptors, Key, Kind, Vm};
 use adopted::Adopted;
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +73,10 @@ pub struct Incoming {
     adopted: Option<Shared<Adopted>>,
     /// Where guest RAM fell, in the order of its file-backed blocks.
     mapped: Vec<Va>,
+    /// `/dev/kvm`, while a virtual machine is made.
+    kvm: Option<Fd>,
+    /// The virtual machine of KVM.
+    kvm_vm: Option<Fd>,
     reason: String,
     cause: Option<Cause>,
     arrival: Option<Arrival>,
@@ -91,6 +96,8 @@ impl Incoming {
             arrived: Vec::new(),
             adopted: None,
             mapped: Vec::new(),
+            kvm: None,
+            kvm_vm: None,
             reason: String::new(),
             cause: None,
             arrival: None,
@@ -119,7 +126,9 @@ impl Incoming {
         let mut vm = adopted.vm.clone();
         let files = vm.ram.iter_mut().filter(|block| block.backing == Backing::File);
         files.zip(&self.mapped).for_each(|(block, va)| block.va = *va);
-        Some((vm, adopted.descriptors.clone()))
+        let mut descriptors = adopted.descriptors.clone();
+        self.kvm_vm.iter().for_each(|fd| descriptors.insert(Key::new(Kind::Kvm, "", 0), *fd));
+        Some((vm, descriptors))
     }
 
     /// The calls of a phase: as many as it has, some still to be completed by [`Role::next`].
@@ -130,6 +139,8 @@ impl Incoming {
             (InPhase::ReadStream, Origin::Transfer { .. }) => {
                 self.arrived.first().map(|fd| read(*fd)).into_iter().collect()
             }
+            (InPhase::MakeVm, _) => self.make_vm(),
+            (InPhase::Claim, _) => self.claim(),
             (InPhase::Run, _) => vec![Call::StartGuest],
             (InPhase::Leave, _) => vec![Call::Exit { status: 1 }],
             (InPhase::Fallback, Origin::Exec { old_image, .. }) => {
@@ -162,6 +173,25 @@ impl Incoming {
             InPhase::Refuse => say(Message::Refuse { reason: self.reason.clone() }),
             _ => Vec::new(),
         }
+    }
+
+    fn make_vm(&self) -> Vec<Call> {
+        if !self.adopted.as_ref().is_some_and(|adopted| adopted.vm.irqfds) {
+            return Vec::new();
+        }
+        let [kvm, vm] = [self.kvm, self.kvm_vm].map(|fd| fd.unwrap_or(Fd(-1)));
+        let path = launch::KVM.to_owned();
+        vec![
+            Call::Open { path },
+            Call::CreateVm { kvm },
+            Call::CreateIrqchip { vm },
+            Call::Close { fd: kvm },
+        ]
+    }
+
+    fn claim(&self) -> Vec<Call> {
+        let (Some(adopted), Some(fd)) = (&self.adopted, self.kvm_vm) else { return Vec::new() };
+        launch::irqfds(&adopted.vm, &adopted.descriptors, fd, true)
     }
 
     /// The calls of the present phase that the inventory fixes; empty for one that it does not.
@@ -204,6 +234,15 @@ impl Incoming {
             InPhase::MapRam => {
                 if let Ok(Reply::Va(va)) = answer {
                     self.mapped.push(*va);
+                }
+                Verdict::of(call, answer)
+            }
+            InPhase::MakeVm => {
+                match (call, answer) {
+                    (Call::Open { .. }, Ok(Reply::Fd(fd))) => self.kvm = Some(*fd),
+                    (Call::CreateVm { .. }, Ok(Reply::Fd(fd))) => self.kvm_vm = Some(*fd),
+                    (Call::Close { .. }, _) => self.kvm = None,
+                    _ => {}
                 }
                 Verdict::of(call, answer)
             }
