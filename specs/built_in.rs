@@ -15,6 +15,8 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("by-address", include_str!("scenarios/by-address.toml")),
     ("small-memlock", include_str!("scenarios/small-memlock.toml")),
     ("tied-mdev", include_str!("scenarios/tied-mdev.toml")),
+    ("kvm-transfer", include_str!("scenarios/kvm-transfer.toml")),
+    ("kvm-exec", include_str!("scenarios/kvm-exec.toml")),
     ("process-accounting", include_str!("scenarios/process-accounting.toml")),
 ];
 

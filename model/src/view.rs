@@ -226,6 +226,9 @@ pub struct InterruptView {
     pub delivered: u64,
     /// What waits in the eventfd.
     pub pending: u64,
+    /// The process whose virtual machine takes its signals by an irqfd.
+    #[serde(default)]
+    pub irqfd: Option<Pid>,
 }
 
 /// A map whose keys are no strings, as a list of pairs: JSON has no other keys.

@@ -270,6 +270,7 @@ impl Look {
             raised: vector.raised,
             delivered: vector.delivered,
             pending: holder.and_then(|(_, entry)| entry.event_count).unwrap_or(0),
+            irqfd: None,
         }
     }
 }

@@ -223,6 +223,7 @@ impl Machine {
             raised: counter.raised.into(),
             delivered: counter.delivered.into(),
             pending,
+            irqfd: trigger.and_then(|event| self.irqfd_vm(event)).map(|vm| self.vms.get(vm).mm.pid),
         }
     }
 }

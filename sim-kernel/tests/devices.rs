@@ -269,6 +269,7 @@ fn check_vector(rig: &Rig, vector: usize, raised: u64, delivered: u64, pending: 
         raised,
         delivered,
         pending: pending.unwrap_or_default(),
+        irqfd: None,
     };
     assert_eq!(*seen, expected);
     assert_eq!(seen.trigger.is_some(), pending.is_some());

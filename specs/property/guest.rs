@@ -96,6 +96,22 @@ pub(super) fn no_interrupt_lost(case: &Case<'_>) -> Judgement {
     seen
 }
 
+pub(super) fn irqfds_before_running(case: &Case<'_>) -> Judgement {
+    let Moment { was_stopped: true, keeper: Some(keeper), .. } = case.moment else { return Idle };
+    let guest = case.view.processes.get(&keeper).and_then(|process| process.guest.as_ref());
+    if !guest.is_some_and(|guest| guest.running) {
+        return Idle;
+    }
+    for (name, before) in &case.base.devices {
+        let now = case.view.devices.get(name).map_or(&[][..], |device| &device.interrupts[..]);
+        for (vector, _) in before.interrupts.iter().enumerate().filter(|(_, v)| v.irqfd.is_some()) {
+            let has = now.get(vector).and_then(|vector| vector.irqfd) == Some(keeper);
+            must!(has, "the guest runs, and KVM does not take vector {vector} of {name} for it");
+        }
+    }
+    Holds
+}
+
 /// What KVM has of a vector for the guest of a process.
 fn injected(case: &Case<'_>, pid: Pid, device: &str, vector: usize) -> u64 {
     let guest = case.view.processes.get(&pid).and_then(|process| process.guest.as_ref());

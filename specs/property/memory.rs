@@ -21,6 +21,27 @@ pub(super) fn owned_by_keeper(case: &Case<'_>) -> Judgement {
     seen
 }
 
+/// Where that can be seen.
+pub(super) fn owned_while_running(case: &Case<'_>) -> Judgement {
+    let mut seen = Idle;
+    for (pid, process) in &case.view.processes {
+        if !process.guest.as_ref().is_some_and(|guest| guest.running) {
+            continue;
+        }
+        for set in &case.view.page_sets {
+            let (Some(owner), Some(alive)) = (set.owner, set.owner_alive) else { continue };
+            must!(
+                owner == *pid && alive,
+                "the guest runs in process {pid}, and {} owns the pages {}",
+                if alive { format!("process {owner}") } else { "a memory map that is gone".to_owned() },
+                run(&set.memory)
+            );
+            seen = Holds;
+        }
+    }
+    seen
+}
+
 /// Pinned pages of each file.
 fn pins(sets: &[PageSetView]) -> BTreeMap<u64, u64> {
     let mut pins = BTreeMap::new();

@@ -117,6 +117,8 @@ pub enum Scope {
     Charged,
     /// Where a device raises interrupts.
     Interrupts,
+    /// Where the guest runs in KVM, and a device raises interrupts.
+    Kvm,
 }
 
 /// The property that is judged on the graph of all states: whether runs go round.
@@ -150,6 +152,13 @@ pub const PROPERTIES: &[Property] = &[
         reason: "a dead owner's pages cannot be charged, limited or handed on, and a later pin of them fails",
         scope: Scope::Always,
         judge: Some(memory::owned_by_keeper),
+    },
+    Property {
+        id: "OWN-2",
+        sentence: "while a guest runs, its process owns what its devices are mapped to",
+        reason: "whoever else owns it can end, and then the guest runs on pages that nobody can charge, limit or take back",
+        scope: Scope::Always,
+        judge: Some(memory::owned_while_running),
     },
     Property {
         id: "PIN-1",
@@ -220,6 +229,13 @@ pub const PROPERTIES: &[Property] = &[
         reason: "a lost interrupt is a request that never completes",
         scope: Scope::Interrupts,
         judge: Some(guest::no_interrupt_lost),
+    },
+    Property {
+        id: "IRQ-2",
+        sentence: "once the handoff has stopped the guest, none runs again before KVM takes every interrupt for it",
+        reason: "a guest that runs before its way back is complete waits for interrupts that nobody brings",
+        scope: Scope::Kvm,
+        judge: Some(guest::irqfds_before_running),
     },
     Property {
         id: "FD-1",
@@ -298,6 +314,10 @@ impl Scope {
             Self::Interrupts => {
                 case.base.devices.values().any(|device| !device.interrupts.is_empty())
             }
+            Self::Kvm => {
+                let mut vectors = case.base.devices.values().flat_map(|device| &device.interrupts);
+                vectors.any(|vector| vector.irqfd.is_some())
+            }
         }
     }
 
@@ -310,6 +330,7 @@ impl Scope {
             Self::Possible => "it has to be refused",
             Self::Charged => "nobody is charged for pinned pages",
             Self::Interrupts => "no interrupt is armed",
+            Self::Kvm => "KVM takes no interrupt",
         }
     }
 }
