@@ -331,6 +331,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
                 found.too_deep |= !actions.is_empty();
                 return;
             }
+            let own = K::hash(state);
             for (action, what) in (0u16..).zip(actions.drain(..)) {
                 doing = Some(action);
                 let (faults, kind) = (judge.faults(&what), judge.kind(&what));
@@ -338,8 +339,11 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
                 found.taken[kind] += 1;
                 found.note_bad(judge.edge(state, &next), place);
                 let hash = K::hash(&next);
-                let candidate = Candidate { state: next, parent: place, action, faults };
-                found.keep::<K>(hash, candidate);
+                let stays = hash == own && K::are_one(state, &next, hash);
+                if !stays {
+                    let candidate = Candidate { state: next, parent: place, action, faults };
+                    found.keep::<K>(hash, candidate);
+                }
             }
         }));
         actions.clear();
