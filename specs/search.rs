@@ -32,7 +32,7 @@ pub use shard::{Exact, Fingerprint, Key};
 use crate::parallel::in_parallel;
 use exploration::Numbers;
 use found::{Counts, Found};
-use frontier::{Open, Order};
+use frontier::Order;
 use limits::resident_bytes;
 use shard::{Candidate, Cost, Place, SHARD_MAX, SHARDS, Shard, shard_of};
 use stateright::Model;
@@ -217,7 +217,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     }
 
     /// Expands these states, from the first that was not, and whatever they lead to, until a limit is reached.
-    fn go_on<M>(&mut self, model: &M, judge: &impl Judge<M>, frontier: Vec<Open<S>>)
+    fn go_on<M>(&mut self, model: &M, judge: &impl Judge<M>, frontier: Vec<Place>)
     where
         M: Model<State = S> + Sync,
     {
@@ -239,7 +239,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     }
 
     /// Takes the states of the next cost to be expanded; `None`: there are none.
-    fn settle(&mut self) -> Option<Vec<Open<S>>> {
+    fn settle(&mut self) -> Option<Vec<Place>> {
         let has_next = self.shards.iter().any(|shard| !shard.next.is_empty());
         let deferred = self.shards.iter().filter_map(|shard| shard.deferred.keys().next()).min();
         let next = (self.cost.0, self.cost.1 + u32::from(!self.numbers.is_empty()));
@@ -251,10 +251,11 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     }
 
     /// Numbers the states that were found last, which have this cost, and takes them to be expanded.
-    fn open(&mut self, cost: Cost) -> Vec<Open<S>> {
+    fn open(&mut self, cost: Cost) -> Vec<Place> {
         (self.cost, self.expanded) = (cost, 0);
         self.number(cost);
-        let frontier = self.order.next(&mut self.shards);
+        let frontier = self.order.next(&self.shards);
+        self.shards.iter_mut().for_each(Shard::open);
         if !frontier.is_empty() {
             self.depth = self.depth.max(cost.1);
         }
@@ -264,15 +265,15 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     fn number(&mut self, cost: Cost) {
         self.numbers.begin(cost);
         for (at, shard) in self.shards.iter().enumerate() {
-            self.numbers.add(at, shard.keys.len() - shard.next.len(), shard.next.len());
+            self.numbers.add(at, shard.last());
         }
     }
 
     /// Remembers how much memory was ever taken.
-    fn weigh(&mut self, frontier: &Vec<Open<S>>, found: &[Found<S>]) {
+    fn weigh(&mut self, frontier: &Vec<Place>, found: &[Found<S>]) {
         let known: usize = self.shards.iter().map(Shard::bytes).sum();
         let found: usize = found.iter().map(Found::bytes).sum();
-        let bytes = known + found + self.order.bytes() + frontier.capacity() * size_of::<Open<S>>();
+        let bytes = known + found + self.order.bytes() + frontier.capacity() * size_of::<Place>();
         self.bytes = self.bytes.max(bytes as u64);
     }
 
@@ -290,15 +291,15 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     }
 
     /// Expands a block, piece by piece.
-    fn expand<M>(&self, model: &M, judge: &impl Judge<M>, block: &[Open<S>]) -> Vec<Found<S>>
+    fn expand<M>(&self, model: &M, judge: &impl Judge<M>, block: &[Place]) -> Vec<Found<S>>
     where
         M: Model<State = S> + Sync,
     {
         let pieces = block.chunks(self.limits.piece_of(block.len())).collect();
-        in_parallel(self.limits.threads_for(block.len()), pieces, |piece: &[Open<S>]| {
+        in_parallel(self.limits.threads_for(block.len()), pieces, |piece: &[Place]| {
             let (mut found, mut actions) = (Found::new(piece.len()), Vec::new());
-            for (place, state) in piece {
-                self.expand_one::<M>(model, judge, (state, *place), &mut actions, &mut found);
+            for place in piece {
+                self.expand_one::<M>(model, judge, *place, &mut actions, &mut found);
                 if found.panic.is_some() {
                     break;
                 }
@@ -312,10 +313,11 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         &self,
         model: &M,
         judge: &impl Judge<M>,
-        (state, place): (&S, Place),
+        place: Place,
         actions: &mut Vec<M::Action>,
         found: &mut Found<S>,
     ) {
+        let state = self.shards[place.shard()].opened(place.index());
         let mut doing = None;
         let done = catch_unwind(AssertUnwindSafe(|| {
             let said = judge.state(state);
@@ -331,6 +333,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
                 found.too_deep |= !actions.is_empty();
                 return;
             }
+            let own = K::hash(state);
             for (action, what) in (0u16..).zip(actions.drain(..)) {
                 doing = Some(action);
                 let (faults, kind) = (judge.faults(&what), judge.kind(&what));
@@ -338,8 +341,11 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
                 found.taken[kind] += 1;
                 found.note_bad(judge.edge(state, &next), place);
                 let hash = K::hash(&next);
-                let candidate = Candidate { state: next, parent: place, action, faults };
-                found.keep::<K>(hash, candidate);
+                let stays = hash == own && K::are_one(state, &next, hash);
+                if !stays {
+                    let candidate = Candidate { state: next, parent: place, action, faults };
+                    found.keep::<K>(hash, candidate);
+                }
             }
         }));
         actions.clear();
@@ -413,9 +419,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         if self.shards.iter().any(|shard| !shard.next.is_empty()) {
             self.number((self.cost.0, self.cost.1 + 1));
         }
-        for shard in &mut self.shards {
-            shard.next = Vec::new();
-        }
+        self.shards.iter_mut().for_each(Shard::close);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Two-phase commit (Gray and Lamport, "Consensus on transaction commit"), as stateright's examples, TLA+'s and
 //! SPIN's users have it: the same states and transitions in every tool.
 //!
-//! A state is one word. From its low end: two bits for each resource manager, a bit for each of whose vote the transaction
-//! manager knows, a bit for each vote that was sent, two bits for the transaction manager, and whether it has sent a commit,
-//! an abort.
+//! A state is one word, mostly of sets of resource managers, eight bits each. From its low end: the low and the high bit of what
+//! each has come to, whose vote the transaction manager knows, whose vote was sent; then two bits for what the transaction
+//! manager has decided, and whether it has sent a commit, an abort.
 
 use handoff_specs::reduced::Reducible;
 use stateright::{Model, Property};
@@ -26,23 +26,31 @@ pub(crate) enum Action {
     TakeAbort(u32),
 }
 
-const WORKING: u64 = 0;
-const PREPARED: u64 = 1;
-const COMMITTED: u64 = 2;
-const ABORTED: u64 = 3;
-
+const HIGH: u32 = 8;
 const KNOWN: u32 = 16;
 const SENT: u32 = 24;
 const DECISION: u32 = 32;
-const COMMIT_SENT: u64 = 1 << 34;
-const ABORT_SENT: u64 = 1 << 35;
 
-fn manager(state: u64, at: u32) -> u64 {
-    state >> (2 * at) & 3
-}
+const PREPARED: u64 = 1;
+const COMMITTED: u64 = 1 << HIGH;
+const ABORTED: u64 = PREPARED | COMMITTED;
+
+const DECIDED_COMMIT: u64 = 1 << DECISION;
+const DECIDED_ABORT: u64 = 2 << DECISION;
+const COMMIT_SENT: u64 = 4 << DECISION;
+const ABORT_SENT: u64 = 8 << DECISION;
 
 fn become_(state: u64, at: u32, what: u64) -> u64 {
-    state & !(3 << (2 * at)) | what << (2 * at)
+    state & !(ABORTED << at) | what << at
+}
+
+/// An action of each of a set of resource managers.
+fn each(mut set: u64, action: fn(u32) -> Action) -> impl Iterator<Item = Action> {
+    std::iter::from_fn(move || {
+        let at = (set != 0).then(|| set.trailing_zeros())?;
+        set &= set - 1;
+        Some(action(at))
+    })
 }
 
 impl TwoPhaseCommit {
@@ -52,8 +60,8 @@ impl TwoPhaseCommit {
 
     /// Nobody has aborted while somebody has committed.
     pub(crate) fn is_consistent(self, state: u64) -> bool {
-        let is = |what| (0..self.managers).any(|at| manager(state, at) == what);
-        !(is(COMMITTED) && is(ABORTED))
+        let (low, high) = (state & self.all(), state >> HIGH & self.all());
+        high & low == 0 || high & !low == 0
     }
 }
 
@@ -67,34 +75,29 @@ impl Model for TwoPhaseCommit {
 
     fn actions(&self, state: &u64, actions: &mut Vec<Action>) {
         let (state, all) = (*state, self.all());
-        let is_open = state >> DECISION & 3 == WORKING;
-        if is_open && state >> KNOWN & all == all {
-            actions.push(Action::Commit);
-        }
-        if is_open {
+        if state & (DECIDED_COMMIT | DECIDED_ABORT) == 0 {
+            if state >> KNOWN & all == all {
+                actions.push(Action::Commit);
+            }
             actions.push(Action::Abort);
+            actions.extend(each(state >> SENT & all, Action::NoteVote));
         }
-        for at in 0..self.managers {
-            if is_open && state >> (SENT + at) & 1 == 1 {
-                actions.push(Action::NoteVote(at));
-            }
-            if manager(state, at) == WORKING {
-                actions.extend([Action::Vote(at), Action::Refuse(at)]);
-            }
-            if state & COMMIT_SENT != 0 {
-                actions.push(Action::TakeCommit(at));
-            }
-            if state & ABORT_SENT != 0 {
-                actions.push(Action::TakeAbort(at));
-            }
+        let working = !(state | state >> HIGH) & all;
+        actions.extend(each(working, Action::Vote));
+        actions.extend(each(working, Action::Refuse));
+        if state & COMMIT_SENT != 0 {
+            actions.extend(each(all, Action::TakeCommit));
+        }
+        if state & ABORT_SENT != 0 {
+            actions.extend(each(all, Action::TakeAbort));
         }
     }
 
     fn next_state(&self, state: &u64, action: Action) -> Option<u64> {
         let state = *state;
         Some(match action {
-            Action::Commit => state | COMMITTED << DECISION | COMMIT_SENT,
-            Action::Abort => state | ABORTED << DECISION | ABORT_SENT,
+            Action::Commit => state | DECIDED_COMMIT | COMMIT_SENT,
+            Action::Abort => state | DECIDED_ABORT | ABORT_SENT,
             Action::NoteVote(at) => state | 1 << (KNOWN + at),
             Action::Vote(at) => become_(state, at, PREPARED) | 1 << (SENT + at),
             Action::Refuse(at) | Action::TakeAbort(at) => become_(state, at, ABORTED),
@@ -111,7 +114,7 @@ impl Reducible for TwoPhaseCommit {
     /// Resource managers are alike: those of the state that stands for all are sorted.
     fn representative(&self, state: u64) -> u64 {
         let mut all: Vec<_> = (0..self.managers)
-            .map(|at| (manager(state, at), state >> (KNOWN + at) & 1, state >> (SENT + at) & 1))
+            .map(|at| (state >> at & ABORTED, state >> (KNOWN + at) & 1, state >> (SENT + at) & 1))
             .collect();
         all.sort_unstable();
         (0..).zip(all).fold(state >> DECISION << DECISION, |state, (at, (is, known, sent))| {

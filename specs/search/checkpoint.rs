@@ -11,7 +11,6 @@
 
 use super::exploration::StateIndex;
 use super::found::Counts;
-use super::frontier::Open;
 use super::shard::{Candidate, Cost, Exact, Key, Place, Shard, shard_of};
 use super::{BLOCK, Search};
 use crate::parallel::in_parallel;
@@ -169,11 +168,7 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
     }
 
     /// Makes everything as it was, in a search that has not begun, and returns the states that were being expanded.
-    pub(super) fn remake<M>(
-        &mut self,
-        model: &M,
-        from: Checkpoint,
-    ) -> Result<Vec<Open<S>>, Unusable>
+    pub(super) fn remake<M>(&mut self, model: &M, from: Checkpoint) -> Result<Vec<Place>, Unusable>
     where
         M: Model<State = S> + Sync,
     {

@@ -6,6 +6,7 @@
 use super::shard::{Cost, Exact, Key, Place, SHARDS, Shard, shard_of};
 use super::{Cut, Panic};
 use std::fmt;
+use std::ops::Range;
 
 /// The number of a state; the initial states come first.
 pub type StateIndex = u32;
@@ -35,12 +36,13 @@ impl Numbers {
         self.generations.push((self.count, cost));
     }
 
-    /// So many states at the end of a shard are numbered next.
-    pub(super) fn add(&mut self, shard: usize, start: usize, count: usize) {
-        if count > 0 {
-            self.stretches.push((self.count, Place::new(shard, start)));
-            self.by_shard[shard].push((start, self.count));
-            self.count += StateIndex::try_from(count).expect("states are numbered by u32");
+    /// The states of a shard with these indices are numbered next.
+    pub(super) fn add(&mut self, shard: usize, indices: Range<usize>) {
+        if !indices.is_empty() {
+            self.stretches.push((self.count, Place::new(shard, indices.start)));
+            self.by_shard[shard].push((indices.start, self.count));
+            let count = StateIndex::try_from(indices.len());
+            self.count += count.expect("states are numbered by u32");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The states that are expanded next, in an order that makes the search fast.
+//! The order in which the states that were found last are expanded, one that makes the search fast.
 //!
 //! Parents that stand side by side lead to many of the same states. So states are ordered by where their parents
 //! stood: what is found twice is mostly found again soon, and [`super::found`] drops it at once. Exact order does not
@@ -8,17 +8,15 @@
 use super::shard::{Place, SHARDS, Shard};
 
 /// So many neighbours have their children in common.
-const FAMILY: usize = 16;
-
-/// A state that is being expanded, and where it is known.
-pub(super) type Open<S> = (Place, S);
+const FAMILY: usize = 8;
 
 /// Where the states that are being expanded stand.
 #[derive(Debug)]
 pub(super) struct Order {
-    /// For each shard the index of the first of them, and how many families stand before each.
+    /// For each shard the index of the first of them, and the family of each one's children.
     families: Vec<(usize, Vec<u32>)>,
-    count: usize,
+    /// How many families there are, but for the one of those without a parent among them.
+    count: u32,
 }
 
 impl Default for Order {
@@ -28,47 +26,62 @@ impl Default for Order {
 }
 
 impl Order {
-    /// Takes the states that are to be expanded next out of the shards, and puts them in order.
-    pub(super) fn next<S, K>(&mut self, shards: &mut [Shard<S, K>]) -> Vec<Open<S>> {
-        let mut families: Vec<Vec<Open<S>>> = Vec::new();
-        families.resize_with(self.count + 1, Vec::new);
-        for (at, shard) in shards.iter_mut().enumerate() {
-            let first = shard.keys.len() - shard.next.len();
-            for (index, state) in (first..).zip(shard.next.drain(..)) {
-                let family = self.of(shard.parents[index]);
-                families[family].push((Place::new(at, index), state));
-            }
+    /// The states that were found last, in order.
+    pub(super) fn next<S, K>(&mut self, shards: &[Shard<S, K>]) -> Vec<Place> {
+        let parents = shards.iter().flat_map(|shard| &shard.parents[shard.last()]);
+        let families: Vec<u32> = parents.map(|parent| self.of(*parent)).collect();
+        let mut room = self.room(&families);
+        let mut frontier = vec![Place::NONE; families.len()];
+        for (place, family) in places(shards).zip(families) {
+            let at = &mut room[family as usize];
+            frontier[*at as usize] = place;
+            *at += 1;
         }
-        let frontier: Vec<Open<S>> = families.into_iter().flatten().collect();
-        self.note(&frontier);
+        self.note(shards, &frontier);
         frontier
     }
 
     /// The family of a state with this parent. Who has none, or an older one, comes last.
-    fn of(&self, parent: Place) -> usize {
+    fn of(&self, parent: Place) -> u32 {
         let (first, families) = &self.families[parent.shard()];
         let known = parent.index().checked_sub(*first).and_then(|at| families.get(at));
-        known.map_or(self.count, |family| *family as usize)
+        known.copied().unwrap_or(self.count)
     }
 
-    fn note<S>(&mut self, frontier: &[Open<S>]) {
-        for (first, families) in &mut self.families {
-            (*first, *families) = (usize::MAX, Vec::new());
+    /// Where each family begins, if each has as much room as it needs.
+    fn room(&self, families: &[u32]) -> Vec<u32> {
+        let mut room = vec![0; self.count as usize + 1];
+        for family in families {
+            room[*family as usize] += 1;
         }
-        for (place, _) in frontier {
-            let (first, families) = &mut self.families[place.shard()];
-            *first = place.index().min(*first);
-            families.push(0);
+        let mut end = 0;
+        for at in &mut room {
+            (*at, end) = (end, end + *at);
         }
-        for (at, (place, _)) in frontier.iter().enumerate() {
-            let (first, families) = &mut self.families[place.shard()];
-            families[place.index() - *first] = u32::try_from(at / FAMILY).expect("few states");
+        room
+    }
+
+    fn note<S, K>(&mut self, shards: &[Shard<S, K>], frontier: &[Place]) {
+        let all = shards.iter().map(Shard::last);
+        self.families = all.map(|last| (last.start, vec![0; last.len()])).collect();
+        for (family, places) in (0..).zip(frontier.chunks(FAMILY)) {
+            for place in places {
+                let (first, families) = &mut self.families[place.shard()];
+                families[place.index() - *first] = family;
+            }
         }
-        self.count = frontier.len().div_ceil(FAMILY);
+        let count = u32::try_from(frontier.len().div_ceil(FAMILY));
+        self.count = count.expect("states are numbered by u32");
     }
 
     /// What it takes.
     pub(super) fn bytes(&self) -> usize {
         self.families.iter().map(|(_, all)| all.capacity() * size_of::<u32>()).sum()
     }
+}
+
+/// Where the states that were found last are kept, shard by shard.
+fn places<S, K>(shards: &[Shard<S, K>]) -> impl Iterator<Item = Place> {
+    let all = shards.iter().enumerate();
+    all.flat_map(|(at, shard)| shard.last().map(move |index| Place::new(at, index)))
 }

@@ -11,6 +11,7 @@ use rustc_hash::FxHasher;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::hint::black_box;
+use std::ops::Range;
 
 /// In how many parts the known states are split.
 pub(super) const SHARDS: usize = 64;
@@ -176,6 +177,8 @@ pub(super) struct Shard<S, K> {
     slots: Vec<u32>,
     /// The last of them, which are expanded next.
     pub(super) next: Vec<S>,
+    /// Those that are being expanded, and the index of the first of them.
+    open: (usize, Vec<S>),
     /// Candidates that cost more faults, for later.
     pub(super) deferred: BTreeMap<Cost, Vec<Candidate<S>>>,
 }
@@ -188,8 +191,33 @@ impl<S, K> Default for Shard<S, K> {
             actions: Vec::new(),
             slots: vec![0; 64],
             next: Vec::new(),
+            open: (0, Vec::new()),
             deferred: BTreeMap::new(),
         }
+    }
+}
+
+impl<S, K> Shard<S, K> {
+    /// The indices of the last ones.
+    pub(super) fn last(&self) -> Range<usize> {
+        self.keys.len() - self.next.len()..self.keys.len()
+    }
+
+    /// Takes the last ones to be expanded.
+    pub(super) fn open(&mut self) {
+        self.open = (self.last().start, std::mem::take(&mut self.next));
+    }
+
+    /// Nothing is expanded any more.
+    pub(super) fn close(&mut self) {
+        (self.next, self.open) = (Vec::new(), (0, Vec::new()));
+    }
+
+    /// One that is being expanded.
+    #[inline]
+    pub(super) fn opened(&self, index: usize) -> &S {
+        let (first, states) = &self.open;
+        &states[index - first]
     }
 }
 
@@ -331,7 +359,7 @@ impl<S, K: Key<S>> Shard<S, K> {
             + self.parents.capacity() * size_of::<Place>()
             + self.actions.capacity() * size_of::<u16>()
             + self.slots.capacity() * size_of::<u32>()
-            + self.next.capacity() * size_of::<S>()
+            + (self.next.capacity() + self.open.1.capacity()) * size_of::<S>()
             + deferred * size_of::<Candidate<S>>()
     }
 }
