@@ -15,7 +15,7 @@
 use crate::action::Action;
 use crate::check::{Report, Verdict};
 use crate::packed::Packed;
-use crate::property::{END_1, END_2, END_3, Judgement, PROPERTIES};
+use crate::property::{END_1, END_2, END_3, Judgement, PROPERTIES, REF_1};
 use crate::scenario::Scenario;
 use crate::search::Exploration;
 use crate::system::System;
@@ -212,6 +212,7 @@ fn holds(
         (END_1, goes_round(edges).then(|| "a run can go round for ever".to_owned())),
         (END_2, rises(worlds, edges)),
         (END_3, trap(edges, good_ends)),
+        (REF_1, strays(system, worlds, edges)),
     ];
     for (id, wrong) in endings {
         if let Some(wrong) = wrong.filter(|_| proved.iter().any(|proved| proved == id)) {
@@ -227,6 +228,15 @@ fn rises(worlds: &[World], edges: &[Vec<Edge>]) -> Option<String> {
     let rises = |at: &usize| edges[*at].iter().any(|edge| ranks[edge.to] >= ranks[*at]);
     let at = (0..worlds.len()).find(rises)?;
     Some(format!("a step from state {at} brings it no nearer to its end"))
+}
+
+/// A step that is none of the essence.
+fn strays(system: &System, worlds: &[World], edges: &[Vec<Edge>]) -> Option<String> {
+    let handoffs: Vec<_> = worlds.iter().map(|world| system.essence_of(world)).collect();
+    let is_step = |at: usize, to: usize| system.essence().allows(handoffs[at], handoffs[to]);
+    let strays = |at: &usize| edges[*at].iter().any(|edge| !is_step(*at, edge.to));
+    let at = (0..worlds.len()).find(strays)?;
+    Some(format!("a step from state {at} is none of a handoff"))
 }
 
 /// A state from which no way without a fault leads to a good end.

@@ -11,7 +11,7 @@ use crate::action::{Action, Kind};
 use crate::blackout::{Blackouts, blackouts};
 use crate::graph::{Graph, Shape, doomed, shape};
 use crate::packed::{Packed, PackedSystem};
-use crate::property::{END_1, END_2, END_3, Judgement, PROPERTIES, Property, Scope};
+use crate::property::{END_1, END_2, END_3, Judgement, PROPERTIES, Property, REF_1, Scope};
 use crate::scenario::Scenario;
 use crate::search::{Cut, Exploration, Judge, Limits, StateIndex, explore};
 use crate::system::System;
@@ -151,7 +151,7 @@ pub fn check_system<T, E>(
     let longest_run = judged.longest_run();
     let verdict = |(at, property): (usize, &'static Property)| match property.id {
         END_1 => (property, judged.ends(at, property)),
-        END_2 => (property, judged.nears(at, property)),
+        END_2 | REF_1 => (property, judged.steps(at, property)),
         END_3 => (property, judged.frees(at, property)),
         _ => (property, judged.verdict(at, property)),
     };
@@ -185,13 +185,13 @@ struct Judged<'a> {
 
 impl Judged<'_> {
     fn verdict(&self, at: usize, property: &Property) -> Verdict {
+        if !self.is_asked(property.scope) {
+            return Verdict::NotAsked(property.scope.words());
+        }
         if let Some(state) = self.exploration.bad[at] {
             let (states, actions) = self.first_run(state, |state| self.is_bad(at, state));
             let no_return = self.no_return(at, &states);
             return Verdict::Violated(Run { no_return, ..self.run(at, actions) });
-        }
-        if !self.is_asked(property.scope) {
-            return Verdict::NotAsked(property.scope.words());
         }
         match (self.exploration.good[at], self.exploration.cut) {
             (0, None) => Verdict::Vacuous,

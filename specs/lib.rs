@@ -3,6 +3,7 @@
 //! * [`scenario`]: a virtual machine and what may go wrong, from a file; [`built_in`] ones;
 //! * [`setting`] and [`world`]: that scenario set up, and one state of both roles on a simulated kernel; an [`action`] is what
 //!   can happen next;
+//! * [`essence`]: a handoff in one page, and [`refinement`]: each such world as one;
 //! * [`property`]: what must hold, over a view of that state;
 //! * [`system`], [`packed`], [`search`], [`graph`], [`fair`]: the world as a `stateright::Model`, small, its exhaustive search, and
 //!   what only the graph of all states shows: longest runs, ways that lead nowhere, and runs that go round for ever;
@@ -25,6 +26,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod conform;
 mod environment;
+pub mod essence;
 pub mod explain;
 pub mod fair;
 pub mod graph;
@@ -37,6 +39,7 @@ pub mod parts;
 pub mod property;
 pub mod rank;
 pub mod reduced;
+pub mod refinement;
 pub mod replay;
 pub mod scenario;
 pub mod search;

@@ -10,6 +10,7 @@
 use crate::action::Side;
 use crate::chain::Chain;
 use crate::parts::{Machinery, Part, Player, Stage};
+use crate::refinement::Sight;
 use crate::scenario::DEVICES_MAX;
 use crate::setting::Setting;
 use crate::world::{Rest, World};
@@ -86,6 +87,7 @@ struct OfMachine {
     runs_old_image: [bool; 2],
     can_deliver: [[bool; DEVICES_MAX]; 2],
     untaken: u64,
+    sight: Sight,
     /// What it became by a deed, and what it answered.
     deeds: Chain<Deed, (Number, Option<Number>)>,
 }
@@ -109,6 +111,7 @@ impl OfMachine {
             runs_old_image: of_sides(&|side| machine.runs_old_image(side)),
             can_deliver: Side::BOTH.map(of_devices),
             untaken: machine.untaken(),
+            sight: Machinery::sight(machine, setting),
             deeds: Chain::default(),
         }
     }
@@ -116,6 +119,7 @@ impl OfMachine {
 
 /// What rules ask of a player.
 struct OfPlayer<R: Stage> {
+    is_absent: bool,
     is_acting: bool,
     ended: Option<R::End>,
     phase: Option<R::Phase>,
@@ -231,6 +235,7 @@ impl<'a> Numbers<'a> {
 
     fn player<R: Numberable>(&self, part: Part<R, R::End>) -> Number {
         R::among(self).number(part, |part| OfPlayer {
+            is_absent: part.is_absent(),
             is_acting: part.is_acting(),
             ended: part.ended(),
             phase: part.phase(),
@@ -360,6 +365,10 @@ impl<'n> Machinery for MachineNumber<'n> {
         self.facts().untaken
     }
 
+    fn sight(&self, _: &Setting) -> Sight {
+        self.facts().sight
+    }
+
     fn kill(&mut self, side: Side) {
         self.does(Deed::Kill(side), |machine| Machinery::kill(machine, side));
     }
@@ -399,6 +408,10 @@ impl<'n, R: Numberable> Player for PlayerNumber<'n, R> {
     type Role = R;
     type Call = CallNumber<'n>;
     type Answer = AnswerNumber<'n>;
+
+    fn is_absent(&self) -> bool {
+        self.facts().is_absent
+    }
 
     fn is_acting(&self) -> bool {
         self.facts().is_acting

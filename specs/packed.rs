@@ -8,8 +8,7 @@
 
 use crate::action::{Action, Side};
 use crate::numbers::{Number, Numbered, Numbers, Quartet};
-use crate::property::{END_1, END_2, Judgement, Moment, PROPERTIES, place_of};
-use crate::rank::Rank;
+use crate::property::{END_1, END_2, Judgement, Moment, PROPERTIES, REF_1, place_of};
 use crate::reduced::Reducible;
 use crate::search::{Judge, Said};
 use crate::system::System;
@@ -37,10 +36,11 @@ impl Hash for Packed {
 pub struct PackedSystem<'a> {
     system: &'a System,
     numbers: Numbers<'a>,
-    /// What properties but [`END_1`] have said of a machine at a moment.
+    /// What properties but [`END_1`] and [`REF_1`] have said of a machine at a moment.
     said: DashMap<(Number, Moment), Said, FxBuildHasher>,
     end: usize,
     nearer: usize,
+    refines: usize,
 }
 
 impl<'a> PackedSystem<'a> {
@@ -52,6 +52,7 @@ impl<'a> PackedSystem<'a> {
             said: DashMap::default(),
             end: place_of(END_1),
             nearer: place_of(END_2),
+            refines: place_of(REF_1),
         }
     }
 
@@ -75,12 +76,7 @@ impl<'a> PackedSystem<'a> {
         self.numbers.numbered(packed.parts)
     }
 
-    /// [`World::rank`].
-    fn rank(&self, packed: &Packed) -> Rank {
-        self.numbered(packed).rank()
-    }
-
-    /// What all properties but [`END_1`] say.
+    /// What all properties but [`END_1`] and [`REF_1`] say.
     fn of_case(&self, packed: &Packed, world: &Numbered<'_>) -> Said {
         let key = (packed.parts[0], self.system.moment(world));
         if let Some(said) = self.said.get(&key) {
@@ -88,7 +84,7 @@ impl<'a> PackedSystem<'a> {
         }
         let mut said = Said::default();
         for (at, judgement) in self.system.judge(&self.world(packed)).into_iter().enumerate() {
-            if at != self.end {
+            if at != self.end && at != self.refines {
                 said = note(said, at, judgement.as_ref());
             }
         }
@@ -138,12 +134,16 @@ impl Judge<Self> for PackedSystem<'_> {
     fn state(&self, packed: &Packed) -> Said {
         let world = self.numbered(packed);
         let said = self.of_case(packed, &world);
-        note(said, self.end, Some(&self.system.judge_end(&world)))
+        let said = note(said, self.end, Some(&self.system.judge_end(&world)));
+        note(said, self.refines, Some(&self.system.judge_rest(&world)))
     }
 
-    /// Every step lowers the rank.
+    /// Every step lowers the rank, and is one of the essence or none.
     fn edge(&self, from: &Packed, to: &Packed) -> u64 {
-        u64::from(self.rank(to) >= self.rank(from)) << self.nearer
+        let (system, from, to) = (self.system, self.numbered(from), self.numbered(to));
+        let rises = to.rank() >= from.rank();
+        let strays = !system.essence().allows(system.essence_of(&from), system.essence_of(&to));
+        u64::from(rises) << self.nearer | u64::from(strays) << self.refines
     }
 
     fn kind(&self, action: &Action) -> usize {

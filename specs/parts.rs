@@ -5,6 +5,7 @@
 //! did. Both go by the same rules.
 
 use crate::action::Side;
+use crate::refinement::Sight;
 use crate::setting::Setting;
 use crate::world::OLD_IMAGE;
 use handoff_model::call::{Answer, Call};
@@ -41,6 +42,8 @@ pub trait Machinery: Clone {
     fn runs_old_image(&self, side: Side) -> bool;
     /// [`Machine::untaken`].
     fn untaken(&self) -> u64;
+    /// What can be seen, as far as it matters.
+    fn sight(&self, setting: &Setting) -> Sight;
     /// Kills a process.
     fn kill(&mut self, side: Side);
     /// A device writes to memory and raises an interrupt.
@@ -85,6 +88,10 @@ impl Machinery for Machine {
 
     fn untaken(&self) -> u64 {
         self.untaken()
+    }
+
+    fn sight(&self, setting: &Setting) -> Sight {
+        Sight::of(&self.view(), setting)
     }
 
     fn kill(&mut self, side: Side) {
@@ -184,6 +191,8 @@ pub trait Player {
     /// An answer, as it holds one.
     type Answer;
 
+    /// Whether it does not do anything yet, or has become another part.
+    fn is_absent(&self) -> bool;
     /// Whether it acts.
     fn is_acting(&self) -> bool;
     /// How it ended, where it has.
@@ -222,6 +231,10 @@ impl<R: Stage> Player for Part<R, R::End> {
     type Role = R;
     type Call = Call;
     type Answer = Answer;
+
+    fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
 
     fn is_acting(&self) -> bool {
         self.acting().is_some()

@@ -7,8 +7,10 @@
 //! counterexample of another.
 
 use crate::action::Action;
+use crate::essence::{Essence, Handoff};
 use crate::parts::{Machinery, Player};
-use crate::property::{Case, END_2, END_3, Judgement, Moment, PROPERTIES, has_ended_well};
+use crate::property::{Case, END_2, END_3, Judgement, Moment, PROPERTIES, REF_1, has_ended_well};
+use crate::refinement;
 use crate::scenario::Scenario;
 use crate::setting::{Setting, set_up};
 use crate::world::World;
@@ -22,13 +24,15 @@ use stateright::{Model, Property};
 pub struct System {
     setting: Setting,
     init: World,
+    essence: Essence,
 }
 
 impl System {
     /// Sets a scenario up on its simulated kernel.
     pub fn new(scenario: &Scenario) -> Result<Self, LaunchError> {
         let (setting, init) = set_up(scenario)?;
-        Ok(Self { setting, init })
+        let essence = Essence::new(scenario.mode);
+        Ok(Self { setting, init, essence })
     }
 
     /// What is the same in every state.
@@ -48,8 +52,8 @@ impl System {
     }
 
     /// Asks every property of [`PROPERTIES`] about a state, in their order; `None` for one that
-    /// cannot be asked here. Of [`crate::property::END_1`], [`END_2`] and [`END_3`] this is what a state shows: a dead end, that a step is due, a
-    /// good end. Steps and the graph show the rest.
+    /// cannot be asked here. Of [`crate::property::END_1`], [`END_2`], [`END_3`] and [`REF_1`] this is what a state shows: a
+    /// dead end, that a step is due, a good end, whether anything is left to do. Steps and the graph show the rest.
     pub fn judge(&self, world: &World) -> Vec<Option<Judgement>> {
         self.with_case(world, |case| {
             let ask = |property: &crate::property::Property| {
@@ -67,6 +71,7 @@ impl System {
         match id {
             END_2 => holds_where(!world.is_quiescent()),
             END_3 => holds_where(has_ended_well(case)),
+            REF_1 => self.judge_rest(world),
             _ => self.judge_end(world),
         }
     }
@@ -89,10 +94,41 @@ impl System {
         Judgement::Fails("no process can go on, and one still waits".to_owned())
     }
 
-    /// What [`END_2`] has against the last step of a run; `None`: nothing.
-    pub(crate) fn judge_last(&self, run: &[Action]) -> Option<String> {
-        let (_, before) = run.split_last()?;
-        self.play(before).rank().against(&self.play(run).rank())
+    /// Where no role acts, no step of the essence may be left.
+    pub(crate) fn judge_rest<M, O, I>(&self, world: &World<M, O, I>) -> Judgement
+    where
+        M: Machinery,
+        O: Player<Role = Outgoing, Call = M::Call, Answer = M::Answer>,
+        I: Player<Role = Incoming, Call = M::Call, Answer = M::Answer>,
+    {
+        let due = world.is_quiescent().then(|| self.essence.due(&self.essence_of(world))).flatten();
+        due.map_or(Judgement::Holds, |row| {
+            Judgement::Fails(format!("nothing is under way, and this is left to do: {}", row.name))
+        })
+    }
+
+    /// What a property that is judged on steps has against one; `None`: nothing.
+    pub fn judge_step(&self, id: &str, from: &World, to: &World) -> Option<String> {
+        match id {
+            END_2 => from.rank().against(&to.rank()),
+            REF_1 => refinement::against(&self.essence, self.essence_of(from), self.essence_of(to)),
+            _ => None,
+        }
+    }
+
+    /// A handoff in essence.
+    pub fn essence(&self) -> &Essence {
+        &self.essence
+    }
+
+    /// What a world is in essence.
+    pub fn essence_of<M, O, I>(&self, world: &World<M, O, I>) -> Handoff
+    where
+        M: Machinery,
+        O: Player<Role = Outgoing, Call = M::Call, Answer = M::Answer>,
+        I: Player<Role = Incoming, Call = M::Call, Answer = M::Answer>,
+    {
+        world.essence(&self.setting)
     }
 
     /// A state as properties see it.

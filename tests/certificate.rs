@@ -91,6 +91,8 @@ fn a_property_that_fails_and_a_run_that_does_not_end_are_seen() {
         ("waits-for-the-dead", "END-1", "a run can go round for ever"),
         ("waits-for-the-dead", "END-2", " brings it no nearer to its end"),
         ("waits-for-the-dead", "END-3", "no way without a fault leads from state "),
+        ("word-given-blind", "REF-1", " is none of a handoff"),
+        ("lingering", "REF-1", "REF-1 fails in state "),
     ];
     for (planted, claim, words) in cases {
         let wrong = lie(planted, claim);

@@ -91,8 +91,9 @@ fn a_planted_bug_is_told_as_a_story_with_exit_1() {
 fn a_run_is_told_in_the_format_that_is_asked_for() {
     let dir = Dir::new("format");
     let file = dir.file("vm.toml", &VM.replace("mode", "defects = [\"not-fenced\"]\nmode"));
-    let story = check(&["check", &file], 1, &["FD-1"]);
-    let told = |format| ["check", &file, "--steps", replay_of(&story), "--format", format];
+    let stories = check(&["check", &file], 1, &["FD-1"]);
+    let (_, story) = stories.split_once("\nFD-1 violated").expect("it is told");
+    let told = |format| ["check", &file, "--steps", replay_of(story), "--format", format];
     check(&told("story"), 1, &["old VMM  ", "· pages 0, owner: old VMM → new VMM"]);
     check(&told("itf"), 1, &["\"format\":\"ITF\"", "\"vars\":[", "\"states\":[", &file]);
     check(
@@ -127,6 +128,16 @@ fn a_step_that_leads_back_is_told_and_replayed_as_one() {
     let story = check(&["check", &file], 1, &["END-2 violated in 6 steps", "longest run"]);
     assert!(story.split_whitespace().collect::<Vec<_>>().join(" ").contains(words), "{story}");
     check(&["check", &file, "--steps", replay_of(&story)], 1, &["END-2 does not hold", words]);
+}
+
+#[test]
+fn a_step_that_no_handoff_has_is_told_and_replayed_as_one() {
+    let dir = Dir::new("blind");
+    let planted = VM.replace("mode", "defects = [\"word-given-blind\"]\nmode");
+    let file = dir.file("vm.toml", &planted);
+    let words = "no step of a handoff does this (the word: open → given)";
+    let story = check(&["check", &file], 1, &["REF-1 violated in 16 steps", words]);
+    check(&["check", &file, "--steps", replay_of(&story)], 1, &["REF-1 does not hold", words]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod checkpoint;
 mod command;
 mod conform;
 mod defects;
+mod essence;
 mod explain;
 mod fair;
 mod hazards;

@@ -301,6 +301,14 @@ pub const DEFECTS: &[Defect] = &[
         breaks: "END-3",
         edits: &[out_firm(O::Drain, O::AwaitGone)],
     },
+    Defect {
+        id: "word-given-blind",
+        sentence: "the old process allows the commit before the new one has everything in place",
+        source: "one round trip less: a permission that is sent with what it needs",
+        mode: Mode::Transfer,
+        breaks: "REF-1",
+        edits: &[out(O::Hand, O::Commit, O::Resume), inn(I::Load, I::AwaitCommit, I::Refuse)],
+    },
 ];
 
 #[cfg(test)]

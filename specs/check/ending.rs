@@ -39,9 +39,11 @@ impl Judged<'_> {
         }
     }
 
-    /// Every step lowers the rank: the run to a state from which one does not, with that step.
-    pub(super) fn nears(&self, at: usize, property: &Property) -> Verdict {
-        let Some(state) = self.exploration.bad[at] else { return self.verdict(at, property) };
+    /// Every step is good: the run to a state from which one is not, with that step. A state may itself be bad.
+    pub(super) fn steps(&self, at: usize, property: &Property) -> Verdict {
+        let is_good = |state: &StateIndex| !self.is_bad(at, *state);
+        let bad = self.exploration.bad[at].filter(|_| self.is_asked(property.scope));
+        let Some(state) = bad.filter(is_good) else { return self.verdict(at, property) };
         let bad_step = |state: StateIndex| {
             let (from, mut enabled) = (self.exploration.state(state), Vec::new());
             self.packed.actions(from, &mut enabled);
@@ -53,8 +55,9 @@ impl Judged<'_> {
         };
         let (states, mut actions) = self.first_run(state, |state| bad_step(state).is_some());
         actions.extend(bad_step(states.last().copied().unwrap_or(state)));
-        let wrong =
-            self.system.judge_last(&actions).expect("the search saw a step that is no way on");
+        let (_, before) = actions.split_last().expect("the search saw a bad step");
+        let (from, to) = (self.system.play(before), self.system.play(&actions));
+        let wrong = self.system.judge_step(property.id, &from, &to).expect("it is bad");
         Verdict::Violated(Run::new(actions, None, wrong))
     }
 

@@ -7,11 +7,10 @@ use crate::explain::itf::itf;
 use crate::explain::mermaid::mermaid;
 
 use crate::explain::{Followed, trace};
-use crate::property::{END_2, Judgement, PROPERTIES, Property};
+use crate::property::{Judgement, PROPERTIES, Property};
 use crate::scenario::Scenario;
 use crate::story;
 use crate::system::System;
-use crate::world::World;
 use std::io::Write;
 
 /// How a run is told.
@@ -71,18 +70,19 @@ fn wrong(followed: &Followed<'_>) -> Vec<(&'static Property, String)> {
     let wrong = |(property, judgement): (&'static Property, Option<Judgement>)| {
         let wrong = match judgement {
             Some(Judgement::Fails(wrong)) => Some(wrong),
-            _ if property.id == END_2 => against_last(followed.states()),
-            _ => repeats.clone().filter(|_| property.judge.is_none()),
+            None => None,
+            _ => against_last(property, followed)
+                .or_else(|| repeats.clone().filter(|_| property.asks_for_an_end())),
         };
         Some((property, format!("{} does not hold: {}", property.id, wrong?)))
     };
     judged.filter_map(wrong).collect()
 }
 
-/// What [`END_2`] has against the last step.
-fn against_last(states: &[World]) -> Option<String> {
-    let [.., before, last] = states else { return None };
-    before.rank().against(&last.rank())
+/// What a property has against the last step.
+fn against_last(property: &Property, followed: &Followed<'_>) -> Option<String> {
+    let [.., before, last] = followed.states() else { return None };
+    followed.system().judge_step(property.id, before, last)
 }
 
 fn tell(

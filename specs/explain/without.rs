@@ -8,7 +8,7 @@
 
 use super::Followed;
 use crate::action::Action;
-use crate::property::{Judgement, Property};
+use crate::property::{Judgement, Property, REF_1};
 use crate::system::System;
 use crate::world::World;
 use stateright::Model;
@@ -35,7 +35,7 @@ pub(super) fn keeps(followed: &Followed<'_>, property: &Property, left_out: &[us
     }
     while let Some(action) = other.first() {
         if other.been.contains(&other.world) {
-            return property.judge.is_some();
+            return !property.asks_for_an_end();
         }
         if !other.goes_on(&action) {
             return false;
@@ -78,14 +78,17 @@ impl Other<'_> {
 
     /// Does an action; whether the property does not fail after it.
     fn goes_on(&mut self, action: &Action) -> bool {
-        self.been.insert(self.world.clone());
+        let before = self.world.clone();
         self.world.act(self.system.setting(), action);
-        !self.fails()
+        let wrong = self.system.judge_step(self.property.id, &before, &self.world);
+        self.been.insert(before);
+        wrong.is_none() && !self.fails()
     }
 
     fn fails(&self) -> bool {
         let said = match self.property.judge {
             Some(judge) => self.system.with_case(&self.world, judge),
+            None if self.property.id == REF_1 => self.system.judge_rest(&self.world),
             None => self.system.judge_end(&self.world),
         };
         matches!(said, Judgement::Fails(_))

@@ -98,7 +98,7 @@ pub struct Property {
     pub reason: &'static str,
     /// Where it can be asked at all.
     pub scope: Scope,
-    /// The predicate; none where it takes more than a view: [`END_1`], [`END_2`] and [`END_3`].
+    /// The predicate; none where it takes more than a view: [`END_1`], [`END_2`], [`END_3`] and [`REF_1`].
     pub judge: Option<fn(&Case<'_>) -> Judgement>,
 }
 
@@ -119,6 +119,8 @@ pub enum Scope {
     Interrupts,
     /// Where the guest runs in KVM, and a device raises interrupts.
     Kvm,
+    /// Where there is a device, and memory that it reaches.
+    PassedThrough,
 }
 
 /// The property that is judged on the graph of all states: whether runs go round.
@@ -127,6 +129,9 @@ pub const END_1: &str = "END-1";
 pub const END_2: &str = "END-2";
 /// The property that is judged on the graph of all states: whether ways lead to a good end.
 pub const END_3: &str = "END-3";
+
+/// The property that is judged on every step, and where nothing is under way.
+pub const REF_1: &str = "REF-1";
 
 /// By its id.
 pub fn find(id: &str) -> Option<&'static Property> {
@@ -300,7 +305,21 @@ pub const PROPERTIES: &[Property] = &[
         scope: Scope::Always,
         judge: None,
     },
+    Property {
+        id: REF_1,
+        sentence: "each step changes nothing that matters, or does one step of the handoff in essence, and where nothing is under way no such step is left",
+        reason: "what is proved of that by a few dozen states, by two checkers, is then true of the protocol on its kernel",
+        scope: Scope::PassedThrough,
+        judge: None,
+    },
 ];
+
+impl Property {
+    /// Whether a run that goes round for ever violates it.
+    pub(crate) fn asks_for_an_end(&self) -> bool {
+        matches!(self.id, END_1 | END_3)
+    }
+}
 
 impl Scope {
     /// Whether it can be asked of a check with this base.
@@ -318,6 +337,7 @@ impl Scope {
                 let mut vectors = case.base.devices.values().flat_map(|device| &device.interrupts);
                 vectors.any(|vector| vector.irqfd.is_some())
             }
+            Self::PassedThrough => !case.base.devices.is_empty() && !case.base.page_sets.is_empty(),
         }
     }
 
@@ -331,6 +351,7 @@ impl Scope {
             Self::Charged => "nobody is charged for pinned pages",
             Self::Interrupts => "no interrupt is armed",
             Self::Kvm => "KVM takes no interrupt",
+            Self::PassedThrough => "no device reaches any memory",
         }
     }
 }

@@ -1,0 +1,205 @@
+//! The essence of a handoff: what holds of it, what breaks it, and that the protocol does nothing else.
+
+mod variants;
+
+use crate::defects::scenario;
+use handoff_model::defect::DEFECTS;
+use handoff_model::protocol::Mode;
+use handoff_specs::built_in::{BUILT_IN, text_of};
+use handoff_specs::check::{Verdict, check};
+use handoff_specs::essence::{EXEC, Essence, Handoff, TRANSFER};
+use handoff_specs::packed::PackedSystem;
+use handoff_specs::scenario::Scenario;
+use handoff_specs::search::{Limits, explore};
+use handoff_specs::system::System;
+use stateright::{Checker, Model};
+use std::collections::BTreeSet;
+use variants::{Found, Variant};
+
+/// States, transitions, and what does not hold.
+const FOUND: &[(&str, u32, u64, &[&str])] = &[
+    ("Transfer", 51, 128, &[]),
+    ("Transfer STAYS_STOPPED", 48, 117, &["runs"]),
+    ("Transfer RESUMED_UNREVOKED", 76, 234, &["one_guest", "owned", "ends"]),
+    ("Transfer RESUMED_TOO_EARLY", 56, 143, &["owned"]),
+    ("Transfer RESUMED_UNOWNED", 53, 132, &["owned"]),
+    ("Transfer COMMITTED_UNOWNED", 65, 174, &["owned"]),
+    ("Transfer LINGERS", 40, 94, &["runs", "fenced"]),
+    ("Transfer ENDS_TOO_EARLY", 59, 169, &["dma", "runs"]),
+    ("Exec", 13, 22, &[]),
+    ("Exec STAYS_STOPPED", 13, 21, &["runs"]),
+    ("Exec RESUMED_UNREVOKED", 13, 23, &["ends"]),
+    ("Exec RESUMED_TOO_EARLY", 13, 22, &[]),
+    ("Exec RESUMED_UNOWNED", 14, 24, &["owned"]),
+];
+
+#[test]
+fn every_invariant_holds_and_each_flaw_breaks_these() {
+    let found = Variant::all().into_iter().map(|variant| {
+        let Found { states, transitions, violated } = variant.explored();
+        (variant.name(), states, transitions, violated)
+    });
+    let expected = FOUND.iter().map(|(name, states, transitions, violated)| {
+        ((*name).to_owned(), *states, *transitions, violated.to_vec())
+    });
+    assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_built_in_scenario_begins_where_the_essence_does() {
+    for (name, text) in BUILT_IN {
+        let scenario = Scenario::parse(name, text).expect("a scenario");
+        let system = System::new(&scenario).expect("set up");
+        assert_eq!(system.essence_of(system.init()), Handoff::begin(scenario.mode), "{name}");
+    }
+}
+
+/// Without memory or devices there is nothing to own or to reach.
+#[test]
+fn of_a_guest_without_devices_or_memory_it_is_not_asked() {
+    let ram = "[[ram]]\nname = \"ram0\"\npages = 1\niova = 0\n";
+    let device = "[[device]]\nname = \"nic0\"\n";
+    for (empty, rest) in [("ram", device), ("device", ram)] {
+        let text = format!("name = \"empty\"\nmode = \"transfer\"\n{empty} = []\n{rest}");
+        let scenario = Scenario::parse("empty.toml", &text).expect("a scenario");
+        let report = check(&scenario, Limits::default()).expect("it can be set up");
+        let verdict = report.verdicts.iter().find(|(property, _)| property.id == "REF-1");
+        let expected = Verdict::NotAsked("no device reaches any memory");
+        assert_eq!(verdict.expect("registered").1, expected, "no {empty}");
+    }
+}
+
+#[test]
+fn stateright_counts_the_same_states_and_finds_no_violation() {
+    for (mode, states) in [(Mode::Transfer, 51), (Mode::Exec, 13)] {
+        let checker = Essence::new(mode).checker().spawn_bfs().join();
+        assert_eq!(checker.unique_state_count(), states, "{mode:?}");
+        checker.assert_properties();
+    }
+}
+
+/// Faults, steps, and what is wrong.
+type Leaves = (u32, usize, &'static str);
+
+const COMMITS: &str = "the new process commits, which it may only when it has the word of an old one that has not given up, and owns the pages (the guest in the old one: stopped → absent; the word: given → committed)";
+const RESUMES: &str = "the old process lets the guest run again, which it may only when it has given up, owns the pages, and the new one, if it has the word, is gone (the guest in the old one: stopped → runs)";
+const UPSETS: &str = "no step of a handoff does this (the devices reach the guest: yes → no)";
+const BLIND: &str = "no step of a handoff does this (the word: open → given)";
+
+/// Of each known bug whether it leaves the essence: faults and steps of the cheapest run, and what is wrong then. Those that do not are
+/// wrong in something else: accounts, what can be inherited, waiting, what is refused and when.
+const LEAVE: &[(&str, Option<Leaves>)] = &[
+    ("ownership-not-taken", Some((0, 33, COMMITS))),
+    ("no-take-back", Some((1, 41, RESUMES))),
+    ("taken-back-too-early", Some((1, 38, RESUMES))),
+    ("mapped-twice", Some((0, 34, UPSETS))),
+    (
+        "charged-to-the-dead",
+        Some((0, 36, "no step of a handoff does this (the owner of the pages: nobody → new)")),
+    ),
+    ("ram-initialised", Some((0, 28, UPSETS))),
+    (
+        "remapped",
+        Some((
+            0,
+            33,
+            "no step of a handoff does this (the owner of the pages: old → nobody; the devices reach the guest: yes → no)",
+        )),
+    ),
+    ("unwound", Some((1, 20, UPSETS))),
+    ("reset-on-realize", Some((0, 27, UPSETS))),
+    ("resumed-unrevoked", Some((1, 33, RESUMES))),
+    ("cut-while-running", Some((0, 32, BLIND))),
+    ("events-drained", Some((0, 30, UPSETS))),
+    (
+        "not-fenced",
+        Some((
+            0,
+            37,
+            "nothing is under way, and this is left to do: the old process lets go of the devices",
+        )),
+    ),
+    (
+        "lingering",
+        Some((1, 11, "nothing is under way, and this is left to do: the new process leaves")),
+    ),
+    ("window-left-open", None),
+    (
+        "probe-takes-ownership",
+        Some((
+            0,
+            27,
+            "the new process takes the pages, which it may only when it has the word (the owner of the pages: old → new)",
+        )),
+    ),
+    (
+        "stays-stopped",
+        Some((
+            1,
+            16,
+            "nothing is under way, and this is left to do: the old process lets the guest run again",
+        )),
+    ),
+    ("checked-late", None),
+    ("limit-unjudged", None),
+    ("ends-too-early", Some((0, 16, UPSETS))),
+    ("overcautious", None),
+    ("waits-for-each-other", None),
+    ("waits-for-the-dead", None),
+    ("begins-anew", None),
+    ("not-told-to-leave", None),
+    ("word-given-blind", Some((0, 16, BLIND))),
+];
+
+#[test]
+fn these_known_bugs_leave_the_essence_and_the_others_do_not() {
+    let found: Vec<_> = DEFECTS
+        .iter()
+        .map(|defect| {
+            let report = check(&scenario(defect), Limits::default()).expect("it can be set up");
+            let run = report.violations().find(|(property, _)| property.id == "REF-1");
+            (defect.id, run.map(|(_, run)| (run.faults, run.actions.len(), run.wrong.clone())))
+        })
+        .collect();
+    let told = |(id, run): &(&'static str, Option<Leaves>)| {
+        (*id, run.map(|(faults, steps, wrong)| (faults, steps, wrong.to_owned())))
+    };
+    let expected: Vec<_> = LEAVE.iter().map(told).collect();
+    assert_eq!(found, expected, "{found:#?}");
+}
+
+/// What of the essence a scenario comes to: its states, and the rows that some transition does.
+fn reached(name: &str, may: &str) -> (usize, BTreeSet<&'static str>) {
+    let text = text_of(name).expect("built in") + may;
+    let system = System::new(&Scenario::parse(name, &text).expect("a scenario")).expect("set up");
+    let packed = PackedSystem::new(&system);
+    let found = explore(&packed, &packed, Limits::default());
+    let mut handoffs: Vec<Handoff> = Vec::new();
+    let mut steps: Vec<(Handoff, Handoff)> = Vec::new();
+    let essence_of = |state| system.essence_of(&packed.world(state));
+    for at in 0..found.states() {
+        let state = found.state(at);
+        let from = essence_of(state);
+        if !handoffs.contains(&from) {
+            handoffs.push(from);
+        }
+        let parent = found.parent(at).map(|(parent, _)| essence_of(found.state(parent)));
+        let step = parent.map(|parent| (parent, from)).filter(|(parent, it)| parent != it);
+        steps.extend(step.filter(|step| !steps.contains(step)));
+    }
+    let essence = system.essence();
+    let row = |(from, to): &(Handoff, Handoff)| {
+        essence.between(*from, *to).find(|row| (row.may)(from)).expect("a step of the essence").name
+    };
+    (handoffs.len(), steps.iter().map(row).collect())
+}
+
+/// The protocol does all that the essence allows: each of its states is one of some world, and no row is there for nothing.
+#[test]
+fn the_protocol_comes_to_every_state_and_takes_every_row() {
+    let kills = "\n[may]\nkill = 2\n";
+    for (name, rows, states) in [("two-iommufds", TRANSFER, 51), ("exec", EXEC, 13)] {
+        let all: BTreeSet<_> = rows.iter().map(|row| row.name).collect();
+        assert_eq!(reached(name, kills), (states, all), "{name}");
+    }
+}

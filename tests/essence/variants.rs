@@ -1,0 +1,111 @@
+//! The essence of a handoff and ways to get it wrong, explored: for this search and for SPIN.
+
+use handoff_model::protocol::Mode;
+use handoff_specs::essence::{EXEC, Essence, Guest, Handoff, INVARIANTS, Life, TRANSFER, Word};
+use handoff_specs::graph::{Graph, Shape, shape};
+use handoff_specs::search::{Limits, Said, explore};
+use std::num::NonZeroUsize;
+
+/// A row that may happen when it must not, or the other way round.
+#[derive(Debug)]
+pub(crate) struct Flaw {
+    /// What `specs/essence.pml` calls it.
+    pub(crate) name: &'static str,
+    row: &'static str,
+    may: fn(&Handoff) -> bool,
+}
+
+const RESUME: &str = "the old process lets the guest run again";
+
+fn is_stopped_and_back(it: &Handoff) -> bool {
+    it.old.life == Life::GivesUp && it.old.guest == Guest::Stopped
+}
+
+fn owns(it: &Handoff) -> bool {
+    it.owner.is_some_and(|owner| owner.pid() == handoff_specs::action::OLD)
+}
+
+/// All of them.
+pub(crate) const FLAWS: &[Flaw] = &[
+    Flaw { name: "STAYS_STOPPED", row: RESUME, may: |_| false },
+    Flaw {
+        name: "RESUMED_UNREVOKED",
+        row: RESUME,
+        may: |it| it.old.is_here() && it.old.guest == Guest::Stopped && owns(it),
+    },
+    Flaw { name: "RESUMED_TOO_EARLY", row: RESUME, may: |it| is_stopped_and_back(it) && owns(it) },
+    Flaw {
+        name: "RESUMED_UNOWNED",
+        row: RESUME,
+        may: |it| is_stopped_and_back(it) && (it.word == Word::Open || !it.new.is_here()),
+    },
+    Flaw {
+        name: "COMMITTED_UNOWNED",
+        row: "the new process commits",
+        may: |it| {
+            let is_told = it.new.is_here() && it.word == Word::Given;
+            is_told && it.old.life != Life::GivesUp && it.new.guest == Guest::Stopped
+        },
+    },
+    Flaw { name: "LINGERS", row: "the new process leaves", may: |_| false },
+    Flaw { name: "ENDS_TOO_EARLY", row: "the old process leaves", may: |it| it.old.is_here() },
+];
+
+/// A model by its mode and its flaw.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Variant {
+    pub(crate) mode: Mode,
+    pub(crate) flaw: Option<&'static Flaw>,
+}
+
+/// What there is to say of one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) states: u32,
+    pub(crate) transitions: u64,
+    /// The invariants that fail somewhere, and `ends` where a run can go round.
+    pub(crate) violated: Vec<&'static str>,
+}
+
+impl Variant {
+    /// Both modes, without a flaw and with each that they can have.
+    pub(crate) fn all() -> Vec<Self> {
+        let of_mode = |(mode, rows): (Mode, &'static [_])| {
+            let can = move |flaw: &&Flaw| {
+                rows.iter().any(|row: &handoff_specs::essence::Row| row.name == flaw.row)
+            };
+            let flaws = FLAWS.iter().filter(can).map(Some);
+            std::iter::once(None).chain(flaws).map(move |flaw| Self { mode, flaw })
+        };
+        [(Mode::Transfer, TRANSFER), (Mode::Exec, EXEC)].into_iter().flat_map(of_mode).collect()
+    }
+
+    /// What to call it.
+    pub(crate) fn name(self) -> String {
+        let flaw = self.flaw.map(|flaw| format!(" {}", flaw.name)).unwrap_or_default();
+        format!("{:?}{flaw}", self.mode)
+    }
+
+    /// The model.
+    pub(crate) fn essence(self) -> Essence {
+        let essence = Essence::new(self.mode);
+        self.flaw.map_or(essence.clone(), |flaw| essence.with(flaw.row, flaw.may))
+    }
+
+    /// Explores it.
+    pub(crate) fn explored(self) -> Found {
+        let model = self.essence();
+        let ask = |it: &Handoff| {
+            let at_rest = model.is_at_rest(it);
+            let bad = (0..).zip(INVARIANTS).filter(|(_, (_, holds))| !holds(it, at_rest));
+            Said { good: 0, bad: bad.map(|(at, _)| 1u64 << at).sum() }
+        };
+        let found = explore(&model, &(INVARIANTS.len(), ask), Limits::default());
+        assert_eq!(found.cut, None);
+        let graph = Graph::of(&model, &found, NonZeroUsize::MIN, |_| 0);
+        let goes_round = matches!(shape(&graph), Shape::Cyclic(_)).then_some("ends");
+        let bad = INVARIANTS.iter().zip(&found.bad).filter(|(_, state)| state.is_some());
+        let violated = bad.map(|((name, _), _)| *name).chain(goes_round).collect();
+        Found { states: found.states(), transitions: found.transitions, violated }
+    }
+}
