@@ -118,6 +118,6 @@ fn every_id_and_figure_is_compared_with_the_kernel() {
     check(|vm| nic(vm).id = NONE, &["device", "99", "no device bound"]);
     check(|vm| nic(vm).info.1 += 1, &["device info"]);
     check(|vm| nic(vm).inode += 1, &["device node"]);
-    check(|vm| vm.ram[1].inode += 1, &["RAM file (inode, length)"]);
-    check(|vm| vm.ram[1].length_bytes += PAGE_BYTES, &["RAM file (inode, length)"]);
+    check(|vm| vm.ram[1].inode += 1, &["inode of a RAM file"]);
+    check(|vm| vm.ram[1].length_bytes += PAGE_BYTES, &["length of a RAM file"]);
 }

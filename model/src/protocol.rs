@@ -31,6 +31,7 @@
 //! branch for one.
 
 use crate::blocker::BlockerKind;
+use crate::mutant::Omitted;
 use crate::phase::{InPhase, OutPhase};
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +72,12 @@ pub struct Protocol {
     pub incoming: Vec<Rule<InPhase>>,
     /// Preconditions that are not judged: none, but in variants with known bugs.
     pub waived: Vec<BlockerKind>,
+    /// Where an answer leads the old process besides: [`OUT_JUMPS`].
+    pub outgoing_jumps: Vec<(OutPhase, OutPhase)>,
+    /// The same of the new process: [`IN_JUMPS`].
+    pub incoming_jumps: Vec<(InPhase, InPhase)>,
+    /// Calls, answers and checks that are left out: none, but in a mutant.
+    pub omitted: Omitted,
 }
 
 /// A row that can fail.
@@ -175,7 +182,15 @@ impl Protocol {
             Mode::Transfer => (OUT_TRANSFER, IN_TRANSFER),
             Mode::Exec => (OUT_EXEC, IN_EXEC),
         };
-        Self { mode, outgoing: outgoing.to_vec(), incoming: incoming.to_vec(), waived: Vec::new() }
+        Self {
+            mode,
+            outgoing: outgoing.to_vec(),
+            incoming: incoming.to_vec(),
+            waived: Vec::new(),
+            outgoing_jumps: OUT_JUMPS.to_vec(),
+            incoming_jumps: IN_JUMPS.to_vec(),
+            omitted: Omitted::NOTHING,
+        }
     }
 
     /// The rows of the program that is executed when the new one could not take over: the same, but
