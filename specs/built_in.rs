@@ -16,6 +16,8 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("small-memlock", include_str!("scenarios/small-memlock.toml")),
     ("tied-mdev", include_str!("scenarios/tied-mdev.toml")),
     ("process-accounting", include_str!("scenarios/process-accounting.toml")),
+    ("untrue-transfer", include_str!("scenarios/untrue-transfer.toml")),
+    ("untrue-exec", include_str!("scenarios/untrue-exec.toml")),
 ];
 
 /// Scenarios for [`crate::live`]: with memory for what the test devices do.

@@ -3,6 +3,7 @@
 //! * [`scenario`]: a virtual machine and what may go wrong, from a file; [`built_in`] ones;
 //! * [`setting`] and [`world`]: that scenario set up, and one state of both roles on a simulated kernel; an [`action`] is what
 //!   can happen next;
+//! * [`wrong`]: what a process may be told that is not so, and [`mutants`]: the protocol with one thing left out;
 //! * [`property`]: what must hold, over a view of that state;
 //! * [`system`], [`packed`], [`search`], [`graph`], [`fair`]: the world as a `stateright::Model`, small, its exhaustive search, and
 //!   what only the graph of all states shows: longest runs, ways that lead nowhere, and runs that go round for ever;
@@ -30,6 +31,7 @@ pub mod fair;
 pub mod graph;
 pub mod live;
 pub mod lockstep;
+pub mod mutants;
 mod numbers;
 pub mod packed;
 mod parallel;
@@ -45,3 +47,4 @@ pub mod story;
 pub mod system;
 pub mod words;
 pub mod world;
+pub mod wrong;

@@ -71,13 +71,17 @@ impl System {
         }
     }
 
-    /// Where no role can go on, nobody may be waiting: neither a kill nor a cancel may be needed.
+    /// Where no role can go on, nobody may be waiting: neither a kill nor a cancel may be needed. Of two processes one has ended.
     pub(crate) fn judge_end<M, O, I>(&self, world: &World<M, O, I>) -> Judgement
     where
         M: Machinery,
         O: Player<Role = Outgoing, Call = M::Call, Answer = M::Answer>,
         I: Player<Role = Incoming, Call = M::Call, Answer = M::Answer>,
     {
+        if world.leaves_one_over() {
+            let wrong = "nothing is under way, and a process that has not the guest lives on";
+            return Judgement::Fails(wrong.to_owned());
+        }
         if world.is_quiescent() {
             return Judgement::Holds;
         }
@@ -117,7 +121,9 @@ impl System {
             fell_back: world.rest.history.fell_back,
             handed_over: world.is_handed_over(),
             disturbed: world.rest.history.disturbed,
-            refused: self.setting.refused,
+            due: self.setting.due,
+            unexplained: world.is_unexplained(),
+            new_program: world.is_new_program(),
             was_stopped: world.rest.history.was_stopped,
             changed_early: world.rest.history.changed_early,
             commit_allowed: world.rest.history.commit_allowed,

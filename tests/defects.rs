@@ -22,6 +22,7 @@ pub(crate) fn scenario(defect: &Defect) -> Scenario {
             "[[iommufd]]\nname = \"iommufd0\"\naccounting = \"process\"\n[process]\nuid = 0",
         ),
         "checked-late" => ("refused = true", "address", ""),
+        "taken-on-trust" | "refuses-silently" => ("wrong = \"ram-other\"", "file", ""),
         "limit-unjudged" => ("refused = true", "file", "[process]\nmemlock_pages = 1"),
         _ => ("", "file", ""),
     };
@@ -55,6 +56,8 @@ const CHEAPEST: &[(&str, u32, usize)] = &[
     ("stays-stopped", 1, 16),
     ("checked-late", 0, 10),
     ("limit-unjudged", 0, 10),
+    ("taken-on-trust", 0, 0),
+    ("refuses-silently", 0, 0),
     ("ends-too-early", 0, 25),
     ("overcautious", 0, 12),
     ("waits-for-each-other", 1, 34),

@@ -12,6 +12,12 @@ use std::fmt;
 named! {
     /// A check of what a role is told.
     Check {
+        /// The other process is there.
+        PeerThere,
+        /// The other process does not refuse.
+        NotRefused,
+        /// What comes is what is due.
+        Due,
         /// RLIMIT_MEMLOCK of the old process allows the way back.
         OldLimit,
         /// RLIMIT_MEMLOCK of the new process allows the way there.
@@ -32,8 +38,6 @@ named! {
         Magic,
         /// It is of a version that is known.
         Version,
-        /// Its record is not longer than any can be.
-        NotTooLong,
         /// Its record is there to the end.
         WholeRecord,
         /// Nothing follows its record.
@@ -46,8 +50,6 @@ named! {
         RecordKind,
         /// No descriptor is listed twice.
         ListedOnce,
-        /// The inventory has no more vectors than descriptors are listed.
-        VectorsListed,
         /// The inventory has no two things of one name.
         NamedOnce,
         /// Every descriptor that the inventory needs is listed.
@@ -68,8 +70,6 @@ named! {
         CanChangeProcess,
         /// The kernel has the address space.
         SpaceThere,
-        /// A mapping lies where the kernel allows any.
-        Usable,
         /// The kernel has the mapping, all of it.
         Mapped,
         /// A RAM file is the one that it should be.
@@ -90,11 +90,14 @@ named! {
 }
 
 impl Check {
-    /// Whether it is made in a mode: by `execve` nothing arrives, and there is one process, the old one.
+    /// Whether it is made in a mode: by `execve` there is no other process, and nothing arrives.
     pub fn is_made(self, mode: Mode) -> bool {
         let by_transfer = matches!(
             self,
-            Self::NewLimit
+            Self::PeerThere
+                | Self::NotRefused
+                | Self::Due
+                | Self::NewLimit
                 | Self::NoneLost
                 | Self::SomeArrived
                 | Self::InOrder

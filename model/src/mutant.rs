@@ -13,8 +13,8 @@ use crate::blocker::BlockerKind;
 use crate::call::Call;
 use crate::check::Check;
 use crate::phase::{InPhase, OutPhase};
-use crate::protocol::{Protocol, Rule};
-use crate::role::Verdict;
+use crate::protocol::{Mode, Protocol, Rule};
+use crate::role::{Trouble, Verdict};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -42,6 +42,8 @@ pub enum Omission {
     Call(Place, &'static str),
     /// What is made of their answers: whatever comes, it goes on.
     Answer(Place, &'static str),
+    /// That the old program, executed again, goes on whatever happens.
+    LastResort,
     /// A check.
     Check(Check),
     /// A precondition.
@@ -83,6 +85,7 @@ impl fmt::Display for Omission {
             Self::Jump(place) => write!(f, "jump {place}"),
             Self::Call(place, call) => write!(f, "call {place}: {call}"),
             Self::Answer(place, call) => write!(f, "answer {place}: {call}"),
+            Self::LastResort => write!(f, "last resort"),
             Self::Check(check) => write!(f, "check {check}"),
             Self::Blocker(kind) => write!(f, "blocker {kind:?}"),
         }
@@ -121,9 +124,16 @@ impl Omitted {
         call: &Call,
         verdict: Verdict,
     ) -> Verdict {
-        let minded = !self.has(Omission::Answer(place.into(), call.name()));
-        let goes_on = matches!(verdict, Verdict::Next | Verdict::Jump);
-        if minded || goes_on { verdict } else { Verdict::Next }
+        let check = match &verdict {
+            Verdict::Next | Verdict::Jump => return verdict,
+            Verdict::Trouble(Trouble::PeerGone) => Some(Check::PeerThere),
+            Verdict::Trouble(Trouble::Refused(_)) => Some(Check::NotRefused),
+            Verdict::Trouble(Trouble::Unexpected(_) | Trouble::Cancelled) => Some(Check::Due),
+            Verdict::Trouble(_) | Verdict::Again => None,
+        };
+        let is_checked = check.is_none_or(|check| !self.has(Omission::Check(check)));
+        let is_minded = !self.has(Omission::Answer(place.into(), call.name()));
+        if is_checked && is_minded { verdict } else { Verdict::Next }
     }
 }
 
@@ -187,8 +197,7 @@ pub fn mutants(
     made: &[(Place, Call)],
     can_fail: impl Fn(&Call) -> bool,
 ) -> Vec<Omission> {
-    let old = protocol.outgoing.iter().map(Row::of).collect::<Vec<_>>();
-    let new = protocol.incoming.iter().map(Row::of).collect::<Vec<_>>();
+    let (old, new) = (Row::all(&protocol.outgoing), Row::all(&protocol.incoming));
     let rows = || old.iter().chain(&new);
     let calls: BTreeSet<_> = (made.iter())
         .filter(|(place, _)| rows().any(|row| row.place == *place))
@@ -211,6 +220,7 @@ pub fn mutants(
     all.extend(several.map(|(place, call, _)| Omission::Call(*place, call)));
     let judged = calls.iter().filter(|(.., can_fail)| *can_fail);
     all.extend(judged.map(|(place, call, _)| Omission::Answer(*place, call)));
+    all.extend((protocol.mode == Mode::Exec).then_some(Omission::LastResort));
     let checks = Check::ALL.iter().filter(|check| check.is_made(protocol.mode));
     all.extend(checks.map(|check| Omission::Check(*check)));
     all.extend(BlockerKind::ALL.iter().map(|kind| Omission::Blocker(*kind)));
@@ -220,12 +230,19 @@ pub fn mutants(
 /// What of a row matters to its mutants.
 struct Row {
     place: Place,
+    /// There is a row that undoes it.
     has_undo: bool,
     tries: u8,
 }
 
 impl Row {
-    fn of<P: Copy + Into<Place>>(rule: &Rule<P>) -> Self {
-        Self { place: rule.phase.into(), has_undo: rule.undo.is_some(), tries: rule.tries }
+    fn all<P: Copy + PartialEq + Into<Place>>(rules: &[Rule<P>]) -> Vec<Self> {
+        let is_row = |phase: P| rules.iter().any(|rule| rule.phase == phase);
+        let of = |rule: &Rule<P>| Self {
+            place: rule.phase.into(),
+            has_undo: rule.undo.is_some_and(is_row),
+            tries: rule.tries,
+        };
+        rules.iter().map(of).collect()
     }
 }

@@ -31,7 +31,7 @@
 //! branch for one.
 
 use crate::blocker::BlockerKind;
-use crate::mutant::Omitted;
+use crate::mutant::{Omission, Omitted};
 use crate::phase::{InPhase, OutPhase};
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,11 @@ const fn firm<P>(phase: P, next: P) -> Rule<P> {
     Rule { phase, next, undo: None, tries: STUBBORN_TRIES }
 }
 
+/// A row whose calls are made until they are answered as they should be, or whatever they are answered.
+const fn patient<P>(phase: P, next: P) -> Rule<P> {
+    Rule { phase, next, undo: None, tries: 1 }
+}
+
 const OUT_TRANSFER: &[Rule<OutPhase>] = {
     use OutPhase as O;
     &[
@@ -105,9 +110,9 @@ const OUT_TRANSFER: &[Rule<OutPhase>] = {
         rule(O::AwaitCommitted, O::Release, O::Revoke),
         firm(O::Release, O::End),
         firm(O::Revoke, O::Drain),
-        firm(O::Drain, O::Dismiss),
+        patient(O::Drain, O::Dismiss),
         firm(O::Dismiss, O::AwaitGone),
-        firm(O::AwaitGone, O::TakeBack),
+        patient(O::AwaitGone, O::TakeBack),
         firm(O::TakeBack, O::Resume),
         firm(O::Resume, O::Part),
         firm(O::Part, O::End),
@@ -147,7 +152,7 @@ const IN_TRANSFER: &[Rule<InPhase>] = {
         Rule { tries: STUBBORN_TRIES, ..rule(I::AwaitFate, I::Run, I::Leave) },
         firm(I::Run, I::Settle),
         firm(I::Settle, I::End),
-        firm(I::Refuse, I::Leave),
+        patient(I::Refuse, I::Leave),
         firm(I::Leave, I::End),
     ]
 };
@@ -198,6 +203,9 @@ impl Protocol {
     /// owned by the dead, or does not look as the stream says, runs all the same: there is no other.
     #[must_use]
     pub fn last_resort(mut self) -> Self {
+        if self.omitted.has(Omission::LastResort) {
+            return self;
+        }
         for rule in &mut self.incoming {
             let goes_on = matches!(rule.phase, InPhase::Verify | InPhase::TakeOver);
             rule.undo = rule.undo.map(|_| InPhase::Leave).filter(|_| !goes_on);

@@ -129,13 +129,13 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// EINVAL when there is a guest already, or no saved state.
+    /// EINVAL when there is a guest already, no saved state, or something after it.
     fn load_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
         let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
         if self.process(pid).guest.is_some() {
             return Err(refuse(Errno::EINVAL));
         }
-        let state = self.read_memory(memory, 0, 16);
+        let state = self.read_memory(memory, 0, 17);
         let progress = state.strip_prefix(MAGIC).ok_or(refuse(Errno::EINVAL))?;
         let progress = u64::from_le_bytes(progress.try_into().map_err(|_| refuse(Errno::EINVAL))?);
         self.process_mut(pid).guest = Some(Guest { running: false, progress });

@@ -62,8 +62,12 @@ pub struct Moment {
     pub handed_over: bool,
     /// A call was failed, a process killed, or it was called off.
     pub disturbed: bool,
-    /// The protocol had to refuse this.
-    pub refused: bool,
+    /// What the protocol must make of it.
+    pub due: Due,
+    /// The old process goes back without having been told why, though nothing has disturbed either.
+    pub unexplained: bool,
+    /// By exec: the new program acts.
+    pub new_program: bool,
     /// The handoff has stopped the guest at some time.
     pub was_stopped: bool,
     /// The new process changed something before it was allowed to.
@@ -74,6 +78,19 @@ pub struct Moment {
     pub progress: Option<u64>,
     /// Descriptors may be inheritable now.
     pub window_open: bool,
+}
+
+/// What a protocol must make of a scenario where nothing disturbs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Due {
+    /// It happens.
+    Done,
+    /// It is refused before the guest stops.
+    RefusedBeforeStop,
+    /// It is refused before anything is changed.
+    RefusedBeforeChange,
+    /// It cannot happen, which nobody can know before.
+    NotDone,
 }
 
 /// What a property says of a moment.
@@ -111,7 +128,11 @@ pub enum Scope {
     Transfer,
     /// Where the protocol must refuse.
     Refused,
-    /// Where it must not.
+    /// Where it must refuse before anything is changed.
+    Misled,
+    /// Where it must not happen, and two processes take part.
+    Denied,
+    /// Where it must happen.
     Possible,
     /// Where anybody is charged for pinned pages.
     Charged,
@@ -257,6 +278,20 @@ pub const PROPERTIES: &[Property] = &[
         judge: Some(order::refused_before_stop),
     },
     Property {
+        id: "TRUE-1",
+        sentence: "what is not so is refused before anything is changed, and hands nothing over",
+        reason: "an inventory that is wrong is found out when something is next mapped, interrupted or handed over, and then it is too late",
+        scope: Scope::Misled,
+        judge: Some(order::nothing_taken_on_trust),
+    },
+    Property {
+        id: "WHY-1",
+        sentence: "the old process is told why a handoff that nothing disturbs does not happen",
+        reason: "who hears only that the other process is gone can mend nothing",
+        scope: Scope::Denied,
+        judge: Some(order::reason_told),
+    },
+    Property {
         id: "DONE-1",
         sentence: "a handoff that nothing disturbs happens",
         reason: "a protocol that refuses everything is safe, and useless",
@@ -265,7 +300,7 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: END_1,
-        sentence: "every run ends, with nobody waiting",
+        sentence: "every run ends, with nobody waiting and no process left over",
         reason: "a handoff that hangs leaves the guest stopped",
         scope: Scope::Always,
         judge: None,
@@ -292,8 +327,10 @@ impl Scope {
         match self {
             Self::Always => true,
             Self::Transfer => case.moment.mode == Mode::Transfer,
-            Self::Refused => case.moment.refused,
-            Self::Possible => !case.moment.refused,
+            Self::Refused => case.moment.due == Due::RefusedBeforeStop,
+            Self::Misled => case.moment.due == Due::RefusedBeforeChange,
+            Self::Denied => case.moment.mode == Mode::Transfer && case.moment.due != Due::Done,
+            Self::Possible => case.moment.due == Due::Done,
             Self::Charged => case.base.page_sets.iter().any(|set| set.account.is_some()),
             Self::Interrupts => {
                 case.base.devices.values().any(|device| !device.interrupts.is_empty())
@@ -307,6 +344,8 @@ impl Scope {
             Self::Always => "",
             Self::Transfer => "asked only by transfer",
             Self::Refused => "nothing has to be refused",
+            Self::Misled => "nobody is told what is not so",
+            Self::Denied => "asked only by transfer, of what must be refused",
             Self::Possible => "it has to be refused",
             Self::Charged => "nobody is charged for pinned pages",
             Self::Interrupts => "no interrupt is armed",

@@ -6,7 +6,7 @@ use crate::blocker::Blocker;
 use crate::call::{Answer, Call, Reply};
 use crate::check::Check;
 use crate::errno::Errno;
-use crate::ids::{Fd, IovaRange, ObjectId};
+use crate::ids::Fd;
 use crate::mutant::Omitted;
 use crate::phase::InPhase;
 use crate::role::Trouble;
@@ -59,7 +59,7 @@ impl Adopted {
             (Call::ChangeProcess { .. }, Err(Errno::EOPNOTSUPP))
             | (Call::IoasCopy { .. }, Err(Errno::EEXIST))
             | (Call::ProbeHwpt { .. }, Err(Errno::EINVAL | Errno::EOPNOTSUPP))
-            | (Call::GetHwInfo { .. }, Ok(_)) => Ok(()),
+            | (Call::GetHwInfo { .. } | Call::IoasIovaRanges { .. }, Ok(_)) => Ok(()),
             (_, Err(errno)) => match self.absent(call, *errno) {
                 Some((check, trouble)) => omitted.demand(check, false, || trouble),
                 None => Err(Trouble::call(call, *errno)),
@@ -95,9 +95,6 @@ impl Adopted {
 
     fn verify_reply(&self, call: &Call, reply: &Reply, omitted: &Omitted) -> Result<(), Trouble> {
         match (call, reply) {
-            (Call::IoasIovaRanges { ioas, .. }, Reply::IovaRanges { ranges, .. }) => {
-                self.verify_ranges(*ioas, ranges, omitted)
-            }
             (Call::DeviceInfo { device }, Reply::DeviceInfo { flags, regions, irqs }) => {
                 let said = self.device(*device).map(|device| device.info);
                 let has = (*flags, *regions, *irqs);
@@ -115,23 +112,6 @@ impl Adopted {
             }
             _ => Err(Trouble::Unexpected(format!("{} succeeded", call.name()))),
         }
-    }
-
-    /// Every mapping lies in a range that the kernel calls usable.
-    fn verify_ranges(
-        &self,
-        ioas: ObjectId,
-        usable: &[IovaRange],
-        omitted: &Omitted,
-    ) -> Result<(), Trouble> {
-        let mappings = self.vm.mappings().filter(|(_, id, _)| *id == ioas);
-        for range in mappings.filter_map(|(_, _, mapping)| mapping.range()) {
-            let is_usable = usable.iter().any(|usable| usable.contains(&range));
-            let what = || format!("IOVA range {range}");
-            let outside = || Trouble::mismatch(what(), "mapped", "not usable");
-            omitted.demand(Check::Usable, is_usable, outside)?;
-        }
-        Ok(())
     }
 
     fn verify_file(

@@ -96,9 +96,17 @@ pub fn seal(kind: Kind, record: &impl Serialize) -> Vec<u8> {
     frame.extend(0u32.to_le_bytes());
     frame.extend((record.len() as u64).to_le_bytes());
     frame.extend(record);
-    let checksum = checksum(&frame);
-    frame[20..24].copy_from_slice(&checksum.to_le_bytes());
+    attest(&mut frame);
     frame
+}
+
+/// Puts the checksum into a frame.
+///
+/// # Panics
+/// Where there is no whole header.
+pub fn attest(frame: &mut [u8]) {
+    let checksum = checksum(frame);
+    frame[20..24].copy_from_slice(&checksum.to_le_bytes());
 }
 
 fn checksum(frame: &[u8]) -> u32 {
@@ -135,7 +143,7 @@ fn record<'a>(omitted: &Omitted, kind: Kind, frame: &'a [u8]) -> Result<&'a [u8]
     omitted.demand(Check::Version, version == VERSION, || Damage::Version(version))?;
     let length = u64::from(u32_at(frame, 24)) | u64::from(u32_at(frame, 28)) << 32;
     let short = length <= RECORD_BYTES_MAX;
-    omitted.demand(Check::NotTooLong, short, || Damage::TooLong(length))?;
+    omitted.demand(Check::WholeRecord, short, || Damage::TooLong(length))?;
     let need = header.saturating_add(length);
     omitted.demand(Check::WholeRecord, have >= need, cut_off(need))?;
     let extra = have.saturating_sub(need);

@@ -123,7 +123,7 @@ impl State {
         let vectors: usize = interrupts.map(|armed| usize::from(armed.vectors)).sum();
         let arrived = self.descriptors.len();
         let too_many = || Flaw::Count { arrived, listed: vectors };
-        omitted.demand(Check::VectorsListed, vectors <= arrived, too_many)?;
+        omitted.demand(Check::NoneMissing, vectors <= arrived, too_many)?;
         let mut needed = BTreeSet::new();
         for key in self.vm.keys() {
             let is_new = needed.insert(key.clone());
