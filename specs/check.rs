@@ -5,6 +5,7 @@
 //! held in a search that was cut short holds within that limit.
 
 mod ending;
+mod first;
 
 use crate::action::{Action, Kind};
 use crate::blackout::{Blackouts, blackouts};
@@ -185,8 +186,9 @@ struct Judged<'a> {
 impl Judged<'_> {
     fn verdict(&self, at: usize, property: &Property) -> Verdict {
         if let Some(state) = self.exploration.bad[at] {
-            let no_return = self.no_return(at, state);
-            return Verdict::Violated(Run { no_return, ..self.run(at, state) });
+            let (states, actions) = self.first_run(state, |state| self.is_bad(at, state));
+            let no_return = self.no_return(at, &states);
+            return Verdict::Violated(Run { no_return, ..self.run(at, actions) });
         }
         if !self.is_asked(property.scope) {
             return Verdict::NotAsked(property.scope.words());
@@ -203,9 +205,29 @@ impl Judged<'_> {
         self.system.with_case(self.system.init(), |case| scope.covers(case))
     }
 
-    /// A shortest run to a state, and what the property says there.
-    fn run(&self, at: usize, state: StateIndex) -> Run {
-        let actions = self.actions_to(state);
+    fn is_bad(&self, at: usize, state: StateIndex) -> bool {
+        self.packed.state(self.exploration.state(state)).bad >> at & 1 == 1
+    }
+
+    /// Of the cheapest runs to a goal, of which `goal` is one, the first: its states and its actions.
+    fn first_run(
+        &self,
+        goal: StateIndex,
+        is_goal: impl Fn(StateIndex) -> bool,
+    ) -> (Vec<StateIndex>, Vec<Action>) {
+        let (states, places) = match self.graph.filter(|_| self.exploration.cut.is_none()) {
+            Some(graph) => {
+                let is_open = undisturbed(graph);
+                let is_fault = |state, place| !is_open(state, place);
+                first::first_run(self.exploration, graph, goal, is_goal, is_fault)
+            }
+            None => (Vec::new(), self.exploration.run_to(goal).1),
+        };
+        (states, self.system.actions_at(&places))
+    }
+
+    /// A run, and what the property says in its end.
+    fn run(&self, at: usize, actions: Vec<Action>) -> Run {
         let world = self.system.play(&actions);
         let wrong = match self.system.judge(&world).swap_remove(at) {
             Some(Judgement::Fails(wrong)) => wrong,
@@ -214,13 +236,11 @@ impl Judged<'_> {
         Run::new(actions, None, wrong)
     }
 
-    fn no_return(&self, at: usize, state: StateIndex) -> Option<NoReturn> {
+    /// Of the run through these states.
+    fn no_return(&self, at: usize, steps: &[StateIndex]) -> Option<NoReturn> {
         let graph = self.graph.filter(|_| self.exploration.cut.is_none())?;
-        let is_bad = |state| self.packed.state(self.exploration.state(state)).bad >> at & 1 == 1;
-        let bad: Vec<bool> = (0..self.exploration.states()).map(is_bad).collect();
-        let back = |state: &StateIndex| self.exploration.parent(*state).map(|(before, _)| before);
-        let mut steps: Vec<_> = std::iter::successors(Some(state), back).collect();
-        steps.reverse();
+        let bad: Vec<bool> =
+            (0..self.exploration.states()).map(|state| self.is_bad(at, state)).collect();
         // A fault on the way can save a state from which nothing else would have: the last step out of it counts.
         let lost_from = |doomed: Vec<bool>| {
             steps.iter().rposition(|state| !doomed[*state as usize]).map_or(0, |last| last + 1)
@@ -232,12 +252,11 @@ impl Judged<'_> {
     }
 
     fn actions_to(&self, state: StateIndex) -> Vec<Action> {
-        let (_, places) = self.exploration.run_to(state);
-        self.system.actions_at(&places)
+        self.first_run(state, |other| other == state).1
     }
 
     fn never(&self) -> Vec<&'static str> {
-        let expected = self.system.init().expected().into_iter();
+        let expected = self.system.init().expected(self.system.setting()).into_iter();
         let never = expected.filter(|kind| self.exploration.taken[*kind as usize] == 0);
         never.filter(|_| self.exploration.cut.is_none()).map(Kind::words).collect()
     }

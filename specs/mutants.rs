@@ -27,7 +27,8 @@ fn calls(protocol: &Protocol) -> Vec<(Place, Call)> {
         Mode::Transfer => ("transfer", Origin::Transfer { socket: Fd(0) }),
         Mode::Exec => ("exec", Origin::Exec { stream: Fd(0), old_image: Fd(0) }),
     };
-    let specimen = built_in(name).expect("built in");
+    let mut specimen = built_in(name).expect("built in");
+    specimen.plan.kvm = true;
     let (_, world) = set_up(&specimen).expect("it can be set up");
     let old = world.outgoing.acting().expect("it acts from the beginning");
     let mut calls: Vec<_> =

@@ -8,6 +8,8 @@
 //! name = "two-devices"
 //! mode = "transfer"                 # or "exec"
 //! kernel = "7.3"                    # a simulated kernel: see `handoff list`
+//! variant = "safe"                  # the protocol: see `handoff list`
+//! kvm = true                        # interrupts by irqfds; without: the VMM reads its eventfds
 //!
 //! [[ram]]
 //! name = "ram0"
@@ -40,9 +42,10 @@ use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES, Uid};
 use handoff_model::launch::{ContextPlan, DevicePlan, Plan, RamPlan, SpacePlan};
 use handoff_model::mutant::Omission;
 use handoff_model::protocol::{Mode, Protocol};
+use handoff_model::variant::Variant;
 use handoff_model::vm::{Backing, DeviceKind, Interrupts};
 use handoff_sim_kernel::Profile;
-use planted::{check_mode, check_wrong, find_defect, find_mutant, find_wrong};
+use planted::{check_mode, check_wrong, find_defect, find_mutant, find_variant, find_wrong};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -69,6 +72,8 @@ pub struct Scenario {
     pub refused: bool,
     /// What is told that is not so.
     pub wrong: Option<&'static Wrong>,
+    /// The protocol, before a known bug is planted in it.
+    pub variant: &'static Variant,
     /// Known bugs that are planted.
     pub defects: Vec<&'static Defect>,
     /// What the protocol leaves out.
@@ -118,6 +123,8 @@ struct File {
     mode: Mode,
     #[serde(default = "newest")]
     kernel: String,
+    #[serde(default)]
+    kvm: bool,
     ram: Vec<Ram>,
     #[serde(default)]
     iommufd: Vec<Iommufd>,
@@ -133,9 +140,15 @@ struct File {
     #[serde(default)]
     refused: bool,
     wrong: Option<String>,
+    #[serde(default = "safe")]
+    variant: String,
     #[serde(default)]
     defects: Vec<String>,
     mutant: Option<String>,
+}
+
+fn safe() -> String {
+    "safe".to_owned()
 }
 
 fn newest() -> String {
@@ -285,8 +298,8 @@ impl Scenario {
 
     /// The protocol, with the planted bugs in it.
     pub fn protocol(&self) -> Protocol {
-        let safe = Protocol::safe(self.mode);
-        let planted = self.defects.iter().fold(safe, |protocol, defect| defect.plant(protocol));
+        let variant = Protocol::of(self.variant);
+        let planted = self.defects.iter().fold(variant, |protocol, defect| defect.plant(protocol));
         self.mutant.into_iter().fold(planted, Protocol::without)
     }
 }
@@ -314,6 +327,7 @@ impl File {
         let wrong = self.wrong.as_deref().map(find_wrong).transpose()?;
         check_wrong(wrong, self.mode, self.refused)?;
         let mutant = self.mutant.as_deref().map(|name| find_mutant(self.mode, name)).transpose()?;
+        let variant = find_variant(&self.variant, self.mode)?;
         let old = self.process.resolve();
         let new = self.new.or(self.process).resolve();
         if self.mode == Mode::Exec && new != old {
@@ -336,6 +350,7 @@ impl File {
             may,
             refused,
             wrong,
+            variant,
             defects,
             mutant,
         })
@@ -352,7 +367,8 @@ impl File {
         let devices = (self.device.iter().enumerate())
             .map(|(at, device)| device.plan(at, &space_names))
             .collect::<Result<_, _>>()?;
-        Ok(Plan { name: self.name, ram: plan_ram(&self.ram)?, contexts, spaces, devices })
+        let (name, ram, kvm) = (self.name, plan_ram(&self.ram)?, self.kvm);
+        Ok(Plan { name, ram, contexts, spaces, devices, kvm })
     }
 
     fn contexts(&self) -> Vec<ContextPlan> {

@@ -40,6 +40,8 @@ pub struct Setting {
     pub names: BTreeMap<FileRef, String>,
     /// Calls may fail.
     pub(crate) fail_calls: bool,
+    /// KVM takes interrupts from the eventfds, and no guest reads any.
+    pub(crate) kvm: bool,
     /// Where the new program finds the stream, by exec.
     pub(crate) stream: Option<Fd>,
     /// The program to go back to, by exec.
@@ -103,6 +105,7 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
         opening,
         names,
         fail_calls: scenario.may.fail_calls > 0,
+        kvm: plan.kvm,
         stream: descriptors.get(&Key::new(Kind::Stream, "", 0)),
         old_image: match way {
             Way::Exec { old_image, .. } => old_image,
@@ -151,6 +154,7 @@ fn word(key: &Key) -> String {
     match key.kind {
         Kind::Stream => "the stream".to_owned(),
         Kind::Guest => "the saved guest".to_owned(),
+        Kind::Kvm => "the virtual machine".to_owned(),
         Kind::Interrupt => format!("the eventfd {}.{} of a device", key.name, key.index),
         Kind::Iommufd | Kind::Ram | Kind::Device => key.name.clone(),
     }

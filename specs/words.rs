@@ -4,8 +4,8 @@ use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::ids::{Fd, Pid};
 use handoff_model::stream::Message;
 use handoff_model::view::{
-    Account, DeviceView, GuestView, InterruptView, MappingView, PageRef, PageRun, PageSetView,
-    ProcessView, View,
+    Account, DeviceView, GuestView, InjectedView, InterruptView, MappingView, PageRef, PageRun,
+    PageSetView, ProcessView, View,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -66,6 +66,8 @@ fn asked(call: &Call, name: &dyn Fn(Fd) -> String) -> String {
         Call::IoasUnmap { ioas, iova, .. } => format!("{} of IOAS {ioas} at {iova}", call.name()),
         Call::IoasMapFile { ioas, iova, .. } => format!("{} in IOAS {ioas} at {iova}", call.name()),
         Call::Destroy { id, .. } => format!("{} {id}", call.name()),
+        Call::Irqfd { eventfd, assign: true, .. } => on("assign the irqfd of", *eventfd),
+        Call::Irqfd { eventfd, assign: false, .. } => on("take away the irqfd of", *eventfd),
         _ => subject(call).map_or_else(|| call.name().to_owned(), |fd| on(call.name(), fd)),
     }
 }
@@ -155,6 +157,11 @@ fn of_process(facts: &mut Facts, who: &str, seen: &ProcessView) {
         let ram = guest.ram.iter().map(run).collect::<Vec<_>>();
         let ram = if ram.is_empty() { "none".to_owned() } else { ram.join(", ") };
         say(", its guest's memory", ram);
+        let waits = |of: &InjectedView| format!("{} of {}.{}", of.count, of.device, of.vector);
+        if !guest.injected.is_empty() {
+            let waits = guest.injected.iter().map(waits).collect::<Vec<_>>().join(", ");
+            say(", interrupts that KVM has for its guest", waits);
+        }
     }
     say(", descriptors", format!("{}", seen.descriptors.len()));
     let inherit = seen.descriptors.values().filter(|descriptor| !descriptor.cloexec).count();

@@ -327,6 +327,9 @@ where
             Call::SendMessage { .. } if old_acts && phase == Some(OutPhase::Commit) => {
                 self.rest.history.commit_allowed = true;
             }
+            Call::SendMessage { .. } if !old_acts => {
+                self.rest.history.committed |= self.incoming.phase() == Some(InPhase::Committed);
+            }
             _ => {}
         }
     }
@@ -407,7 +410,7 @@ where
     }
 
     /// What must happen in some run from here, because the environment may do it or a role must.
-    pub(crate) fn expected(&self) -> Vec<Kind> {
+    pub(crate) fn expected(&self, setting: &Setting) -> Vec<Kind> {
         let Budget { fail_calls, kill, cancel, guest_steps, interrupts } = &self.rest.budget;
         let interrupts = interrupts.iter().any(|left| *left > 0);
         let all = [
@@ -417,7 +420,7 @@ where
             (*kill > 0, Kind::Kill),
             (*cancel, Kind::Cancel),
             (interrupts, Kind::Interrupt),
-            (interrupts, Kind::Taking),
+            (interrupts && !setting.kvm, Kind::Taking),
             (*guest_steps > 0, Kind::Work),
         ];
         all.into_iter().filter(|(is_expected, _)| *is_expected).map(|(_, kind)| kind).collect()
@@ -451,12 +454,6 @@ where
     /// By exec: the new program acts, and not the old one again.
     pub fn is_new_program(&self) -> bool {
         self.is_exec() && self.incoming.is_acting() && !self.rest.history.fell_back
-    }
-
-    /// Nothing is under way, and a process that has not the guest lives on.
-    pub(crate) fn leaves_one_over(&self) -> bool {
-        let others = self.sides().filter(|side| *side != self.keeping_side());
-        self.is_quiescent() && others.into_iter().any(|side| self.is_alive(side))
     }
 
     /// Nobody acts any more.

@@ -90,19 +90,15 @@ fn a_planted_bug_is_told_as_a_story_with_exit_1() {
 #[test]
 fn a_run_is_told_in_the_format_that_is_asked_for() {
     let dir = Dir::new("format");
-    let file = dir.file("vm.toml", &VM.replace("mode", "defects = [\"no-take-back\"]\nmode"));
-    let story = check(&["check", &file], 1, &["BACK-1"]);
+    let file = dir.file("vm.toml", &VM.replace("mode", "defects = [\"not-fenced\"]\nmode"));
+    let story = check(&["check", &file], 1, &["FD-1"]);
     let told = |format| ["check", &file, "--steps", replay_of(&story), "--format", format];
     check(&told("story"), 1, &["old VMM  ", "· pages 0, owner: old VMM → new VMM"]);
     check(&told("itf"), 1, &["\"format\":\"ITF\"", "\"vars\":[", "\"states\":[", &file]);
-    check(
-        &told("mermaid"),
-        1,
-        &["sequenceDiagram\n", "old->>new: 4. Offer", "BACK-1 does not hold"],
-    );
+    check(&told("mermaid"), 1, &["sequenceDiagram\n", "old->>new: 4. Offer", "FD-1 does not hold"]);
     let trace = check(&told("trace"), 1, &["\"source\":\"sim\"", "\"sys\":\"sendmsg\""]);
     let trace = dir.file("vm.jsonl", &trace);
-    check(&["replay", &trace], 0, &["0 calls answered differently"]);
+    check(&["replay", &trace], 0, &["0 calls answered differently", "0 calls not modelled"]);
     check(&["check", "transfer", "--steps", "0*3", "--format", "trace"], 0, &["handoff-trace"]);
     check(&["check", "transfer", "--format", "itf"], 2, &["--steps <RUN>"]);
     check(&told("picture"), 2, &["possible values: story, trace, itf, mermaid"]);
@@ -123,7 +119,7 @@ fn a_step_that_leads_back_is_told_and_replayed_as_one() {
     let dir = Dir::new("back");
     let planted = VM.replace("mode", "defects = [\"begins-anew\"]\nmode");
     let file = dir.file("vm.toml", &planted);
-    let words = "makes more be left of the old process: phases 16";
+    let words = "makes more be left of the old process: phases 18";
     let story = check(&["check", &file], 1, &["END-2 violated in 6 steps", "longest run"]);
     assert!(story.split_whitespace().collect::<Vec<_>>().join(" ").contains(words), "{story}");
     check(&["check", &file, "--steps", replay_of(&story)], 1, &["END-2 does not hold", words]);

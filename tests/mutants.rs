@@ -70,6 +70,7 @@ const MUST_BE_REFUSED: &[World] = &[
 
 const POSSIBLE: &[World] = &[
     ("plain", BOTH, "", "", "[process]\nmemlock_pages = 2\n"),
+    ("kvm", BOTH, "kvm = true", "", "[process]\nmemlock_pages = 2\n"),
     ("another-user", TRANSFER, "", "", ANOTHER_USER),
     ("two-faults", BOTH, "", "", "[process]\nmemlock_pages = 2\n[may]\nfail_calls = 2\n"),
 ];
@@ -89,7 +90,12 @@ fn parse(name: &str, mode: Mode, head: &str, tables: &[&str]) -> Scenario {
 fn wrong(wrong: &Wrong, mode: Mode) -> Scenario {
     let space = if wrong.id == "mapping-odd" { SPARE_SPACE } else { "" };
     let user = if wrong.id == "fate-unheard" { ANOTHER_USER } else { "" };
-    let may = if wrong.due == Due::Done { "" } else { QUIET };
+    let may = match wrong.id {
+        // One that has been killed may go on a little, as if it were not.
+        "abort-unsaid" => "[may]\nkill = 0\n",
+        _ if wrong.due == Due::Done => "",
+        _ => QUIET,
+    };
     let head = format!("wrong = \"{}\"", wrong.id);
     parse(wrong.id, mode, &head, &[RAM, NIC, space, user, may])
 }

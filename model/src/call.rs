@@ -438,6 +438,30 @@ pub enum Call {
         device: Fd,
     },
 
+    // ---- KVM -------------------------------------------------------------------------------
+    /// `KVM_CREATE_VM`, of the default type → [`Reply::Fd`]. ENOMEM.
+    CreateVm {
+        /// `/dev/kvm`.
+        kvm: Fd,
+    },
+    /// `KVM_CREATE_IRQCHIP`. EIO (not its maker), EEXIST, EINVAL (there is a vCPU).
+    CreateIrqchip {
+        /// The virtual machine.
+        vm: Fd,
+    },
+    /// `KVM_IRQFD`: signals of an eventfd become interrupts of a virtual machine, or no longer do. Assigning: EBUSY
+    /// where the eventfd has an irqfd (before 6.17: in the same VM), EBADF, EIO. Taking away what is not there succeeds.
+    Irqfd {
+        /// The virtual machine.
+        vm: Fd,
+        /// The eventfd.
+        eventfd: Fd,
+        /// Which interrupt of the virtual machine.
+        gsi: u32,
+        /// Or take it away.
+        assign: bool,
+    },
+
     // ---- anything else ---------------------------------------------------------------------
     /// Any ioctl on any file, as bytes → [`Reply::Ioctl`], also where it fails: what the kernel left in
     /// the argument is part of the answer.
@@ -628,6 +652,9 @@ impl Call {
             Self::IrqInfo { .. } => "VFIO_DEVICE_GET_IRQ_INFO",
             Self::SetIrqs { .. } => "VFIO_DEVICE_SET_IRQS",
             Self::Reset { .. } => "VFIO_DEVICE_RESET",
+            Self::CreateVm { .. } => "KVM_CREATE_VM",
+            Self::CreateIrqchip { .. } => "KVM_CREATE_IRQCHIP",
+            Self::Irqfd { .. } => "KVM_IRQFD",
             Self::Ioctl { ioctl, .. } => crate::request::name(ioctl.request).unwrap_or("ioctl"),
         }
     }
@@ -676,7 +703,9 @@ impl Call {
             | Self::ReopenReadOnly { .. }
             | Self::ShutdownReceive { .. }
             | Self::StopGuest
-            | Self::LoadGuest { .. } => Access::Own,
+            | Self::LoadGuest { .. }
+            | Self::CreateVm { .. }
+            | Self::CreateIrqchip { .. } => Access::Own,
             Self::Truncate { .. }
             | Self::SealSize { .. }
             | Self::PunchHole { .. }
@@ -703,6 +732,7 @@ impl Call {
             | Self::Detach { .. }
             | Self::SetIrqs { .. }
             | Self::Reset { .. }
+            | Self::Irqfd { .. }
             | Self::Ioctl { .. } => Access::Mutates,
         }
     }

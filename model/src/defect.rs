@@ -134,7 +134,7 @@ pub const DEFECTS: &[Defect] = &[
         source: "QEMU 10.0, fixed by b42f28111e, e56ba1878f and 8ffe0623a1",
         mode: Mode::Transfer,
         breaks: "DMA-1",
-        edits: &[inn(I::MapRam, I::WipeRam, I::Refuse), inn(I::WipeRam, I::Load, I::Refuse)],
+        edits: &[inn(I::MapRam, I::WipeRam, I::Refuse), inn(I::WipeRam, I::MakeVm, I::Refuse)],
     },
     Defect {
         id: "remapped",
@@ -291,7 +291,7 @@ pub const DEFECTS: &[Defect] = &[
         source: "two processes that each wait for the other's next word",
         mode: Mode::Transfer,
         breaks: "END-1",
-        edits: &[inn(I::Committed, I::Run, I::AwaitCommit)],
+        edits: &[inn(I::Committed, I::Claim, I::AwaitCommit)],
     },
     Defect {
         id: "waits-for-the-dead",

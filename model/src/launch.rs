@@ -29,6 +29,8 @@ pub struct Plan {
     pub spaces: Vec<SpacePlan>,
     /// The devices.
     pub devices: Vec<DevicePlan>,
+    /// Run the guest in KVM, and have it take interrupts by irqfds.
+    pub kvm: bool,
 }
 
 /// A block of guest memory.
@@ -120,7 +122,20 @@ pub fn launch(plan: &Plan, kernel: &mut impl Kernel) -> Result<(Vm, Descriptors)
         vm.devices.push(start.device(device, context, iommufd, ioas)?);
     }
     start.map_all(plan, &spaces, &mut vm)?;
+    if plan.kvm {
+        start.kvm(&mut vm)?;
+    }
     Ok((vm, start.descriptors))
+}
+
+/// Where KVM is.
+pub(crate) const KVM: &str = "/dev/kvm";
+
+/// The calls that give every armed vector an irqfd in a virtual machine of KVM, or take it away.
+pub(crate) fn irqfds(vm: &Vm, descriptors: &Descriptors, kvm_vm: Fd, assign: bool) -> Vec<Call> {
+    let call =
+        |(gsi, key)| Some(Call::Irqfd { vm: kvm_vm, eventfd: descriptors.get(&key)?, gsi, assign });
+    vm.irqfds().filter_map(call).collect()
 }
 
 /// A start under way.
@@ -266,6 +281,20 @@ impl<K: Kernel> Start<'_, K> {
             self.call(&Call::SetIrqs { device: fd, index: armed.index, eventfds })?;
         }
         Ok(())
+    }
+
+    /// A virtual machine of KVM, with an irqfd for every armed vector.
+    fn kvm(&mut self, vm: &mut Vm) -> Result<(), LaunchError> {
+        self.for_what("KVM");
+        vm.irqfds = true;
+        let kvm = self.fd(Call::Open { path: KVM.to_owned() })?;
+        let fd = self.fd(Call::CreateVm { kvm })?;
+        self.descriptors.insert(Key::new(Kind::Kvm, "", 0), fd);
+        self.call(&Call::CreateIrqchip { vm: fd })?;
+        self.call(&Call::Close { fd: kvm })?;
+        irqfds(vm, &self.descriptors, fd, true)
+            .iter()
+            .try_for_each(|call| self.call(call).map(drop))
     }
 
     /// Maps every block into every address space: the first of a context by MAP or MAP_FILE, the

@@ -43,5 +43,6 @@ pub mod shared;
 pub mod stream;
 pub mod trace;
 pub mod uapi;
+pub mod variant;
 pub mod view;
 pub mod vm;

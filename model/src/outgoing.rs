@@ -16,6 +16,7 @@ use crate::call::{Answer, Call, FDS_PER_MESSAGE_MAX, Reply};
 use crate::check::Check;
 use crate::errno::Errno;
 use crate::ids::{Fd, Uid};
+use crate::launch;
 use crate::left::{Left, Table};
 use crate::mutant::Omitted;
 use crate::phase::OutPhase;
@@ -161,15 +162,13 @@ impl Outgoing {
 
     /// Passes phases without calls, and notes the end.
     fn arrive(&mut self) {
-        self.stopped |= self.walk.phase == OutPhase::Save || self.walk.phase == OutPhase::Resume;
+        self.note();
         while self.calls().is_empty() {
             match self.walk.rule(&self.plan.table.rules) {
                 Some(rule) => self.walk.jump(rule.next),
                 None => break,
             }
-        }
-        if self.walk.phase == OutPhase::Release {
-            self.outcome = Some(Outcome::HandedOver);
+            self.note();
         }
         if self.walk.phase == OutPhase::End {
             let back = match (self.stopped, self.unowned) {
@@ -178,6 +177,14 @@ impl Outgoing {
                 (true, true) => Outcome::RolledBackUnowned,
             };
             self.outcome.get_or_insert(back);
+        }
+    }
+
+    /// Some phases say something by being come to, also where they have no calls.
+    fn note(&mut self) {
+        self.stopped |= matches!(self.walk.phase, OutPhase::Save | OutPhase::Resume);
+        if matches!(self.walk.phase, OutPhase::Release | OutPhase::Completed) {
+            self.outcome = Some(Outcome::HandedOver);
         }
     }
 
@@ -329,6 +336,9 @@ impl Role for Outgoing {
     }
 }
 
+/// What a shell shows of a process that has died of SIGABRT.
+const SIGABRT_STATUS: u8 = 134;
+
 /// The calls of each phase, from the inventory and its descriptors.
 struct Script<'a> {
     vm: &'a Vm,
@@ -343,7 +353,15 @@ impl Script<'_> {
             OutPhase::Stop => vec![Call::StopGuest],
             OutPhase::Save => self.save(),
             OutPhase::Cut => self.cut(),
-            OutPhase::TakeBack => take_ownership(self.vm, self.descriptors),
+            OutPhase::TakeBack | OutPhase::ProveOwnership => {
+                take_ownership(self.vm, self.descriptors)
+            }
+            OutPhase::Park => self.irqfds(false),
+            OutPhase::Unpark => self.irqfds(true),
+            OutPhase::CloseVm => {
+                self.get(Kind::Kvm).map(|fd| Call::Close { fd }).into_iter().collect()
+            }
+            OutPhase::Abort => vec![Call::Exit { status: SIGABRT_STATUS }],
             OutPhase::Resume => vec![Call::StartGuest],
             OutPhase::End => Vec::new(),
             _ => match self.way {
@@ -429,8 +447,14 @@ impl Script<'_> {
         let ram = self.vm.ram.iter();
         let unmap =
             ram.map(|block| Call::Munmap { va: block.va, length_bytes: block.length_bytes });
-        let close = self.listed().into_iter().chain([socket, pidfd]).map(|fd| Call::Close { fd });
+        let own = self.get(Kind::Kvm).into_iter().chain([socket, pidfd]);
+        let close = self.listed().into_iter().chain(own).map(|fd| Call::Close { fd });
         unmap.chain(close).chain([Call::Exit { status: 0 }]).collect()
+    }
+
+    fn irqfds(&self, assign: bool) -> Vec<Call> {
+        let kvm_vm = self.get(Kind::Kvm);
+        kvm_vm.map_or_else(Vec::new, |fd| launch::irqfds(self.vm, self.descriptors, fd, assign))
     }
 
     fn window(&self, old_image: Fd, on: bool) -> Vec<Call> {

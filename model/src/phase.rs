@@ -45,6 +45,8 @@ named! {
         AwaitReady,
         /// Stop the guest.
         Stop,
+        /// Take the irqfds away: from here on interrupts wait in their eventfds.
+        Park,
         /// Save vCPUs and emulated devices.
         Save,
         /// Cut the state: write the inventory into the stream.
@@ -75,12 +77,22 @@ named! {
         TakeBack,
         /// Let no descriptor be inherited any more.
         CloseWindow,
+        /// Give the irqfds back: what waits goes to the guest.
+        Unpark,
         /// Let the guest run again.
         Resume,
         /// Close the channel.
         Part,
         /// Nothing more to do.
         End,
+        /// Not in `safe`: take the ownership, to see whether every mapping can change its process.
+        ProveOwnership,
+        /// Not in `safe`: close the virtual machine of KVM, and the guest in it.
+        CloseVm,
+        /// Not in `safe`: call it done, and keep everything.
+        Completed,
+        /// Not in `safe`: die of an assertion.
+        Abort,
     }
 }
 
@@ -103,6 +115,8 @@ named! {
         Verify,
         /// Map guest RAM.
         MapRam,
+        /// Make a virtual machine of KVM.
+        MakeVm,
         /// Build the stopped guest from its saved state.
         Load,
         /// Say that everything is in place.
@@ -115,6 +129,8 @@ named! {
         Committed,
         /// The commit was not taken: say so, and learn whether the old process lives.
         AwaitFate,
+        /// Take the interrupts by irqfds: what waits goes to the guest.
+        Claim,
         /// Let the guest run.
         Run,
         /// Let go of what only the handoff needed.
@@ -129,19 +145,19 @@ named! {
         Fallback,
         /// Nothing more to do.
         End,
-        /// Only in variants with known bugs: take the ownership as a probe, long before the commit.
+        /// Not in `safe`: take the ownership as a probe, long before the commit.
         ProbeForReal,
-        /// Only in variants with known bugs: map all RAM a second time.
+        /// Not in `safe`: map all RAM a second time.
         MapAgain,
-        /// Only in variants with known bugs: unmap all RAM and map it anew.
+        /// Not in `safe`: unmap all RAM and map it anew.
         Remap,
-        /// Only in variants with known bugs: reset or detach the devices while setting them up.
+        /// Not in `safe`: reset or detach the devices while setting them up.
         ResetDevices,
-        /// Only in variants with known bugs: read the eventfds empty while setting interrupts up.
+        /// Not in `safe`: read the eventfds empty while setting interrupts up.
         DrainEvents,
-        /// Only in variants with known bugs: initialise guest RAM, as for a fresh guest.
+        /// Not in `safe`: initialise guest RAM, as for a fresh guest.
         WipeRam,
-        /// Only in variants with known bugs: unwind a failure by detaching and destroying.
+        /// Not in `safe`: unwind a failure by detaching and destroying.
         Unwind,
     }
 }

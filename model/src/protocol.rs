@@ -3,26 +3,30 @@
 //! ```text
 //! transfer, old process                                   on failure
 //!   Preflight  Offer  AwaitReady                          Part                      (guest untouched)
-//!   Stop  Save  Cut  Hand  AwaitPrepared                  Resume  Part              (nothing moved)
-//!   Commit  AwaitCommitted                                Revoke  Drain  Dismiss  AwaitGone
-//!                                                           TakeBack  Resume  Part  (taken back)
+//!   Stop  Park  Save  Cut  Hand  AwaitPrepared            Unpark  Resume  Part      (nothing moved)
+//!   Commit  AwaitCommitted                                Revoke  Drain  Dismiss  AwaitGone  TakeBack
+//!                                                           Unpark  Resume  Part    (taken back)
 //!   Release                                               cannot fail: the guest is elsewhere
 //! transfer, new process
 //!   AwaitOffer  Check  Ready  AwaitDescriptors  ReadStream
-//!   Verify  MapRam  Load  Prepared  AwaitCommit           Refuse  Leave             (nothing changed)
+//!   Verify  MapRam  MakeVm  Load  Prepared  AwaitCommit   Refuse  Leave             (nothing changed)
 //!   TakeOver                                              Refuse  Leave             (the old one takes back)
-//!   Committed                                             AwaitFate: leave, or run if the old one died
-//!   Run  Settle
+//!   Committed                                             AwaitFate: leave, or go on if the old one died
+//!   Claim  Run  Settle                                    cannot fail: the guest is here
 //! exec, old program                                       on failure
 //!   Preflight                                             End
-//!   Stop  Save  Cut                                       Resume
-//!   OpenWindow  Exec                                      CloseWindow  Resume
+//!   Stop  Park  Save  Cut                                 Unpark  Resume
+//!   OpenWindow  Exec                                      CloseWindow  Unpark  Resume
 //! exec, new program
-//!   ReadStream  CloseWindow  Verify  MapRam  Load
-//!   TakeOver  Run                                         OpenWindow  Fallback: the old program again,
+//!   ReadStream  CloseWindow  Verify  MapRam  MakeVm
+//!   Load  TakeOver                                        OpenWindow  Fallback: the old program again,
 //!                                                           by the same rows, with nowhere to fall
-//!   Settle
+//!   Claim  Run  Settle
 //! ```
+//!
+//! Interrupts that KVM takes by irqfds are parked in their eventfds while the guest stands: what reaches a virtual machine
+//! after it was saved is lost with it. For the same reason the new process claims them only when there is no way back
+//! any more: an interrupt that has reached its virtual machine dies with it. Without KVM these phases are empty.
 //!
 //! Every row of a way back can be entered more than once and from a state in which there is nothing
 //! to undo. Rows without an undo go on whatever happens: they try a few times and then skip the call.
@@ -33,6 +37,7 @@
 use crate::blocker::BlockerKind;
 use crate::mutant::{Omission, Omitted};
 use crate::phase::{InPhase, OutPhase};
+use crate::variant::{self, Variant};
 use serde::{Deserialize, Serialize};
 
 /// How the new program comes to life.
@@ -81,31 +86,32 @@ pub struct Protocol {
 }
 
 /// A row that can fail.
-const fn rule<P>(phase: P, next: P, undo: P) -> Rule<P> {
+pub(crate) const fn rule<P>(phase: P, next: P, undo: P) -> Rule<P> {
     Rule { phase, next, undo: Some(undo), tries: 1 }
 }
 
 /// A row that goes on whatever happens.
-const fn firm<P>(phase: P, next: P) -> Rule<P> {
+pub(crate) const fn firm<P>(phase: P, next: P) -> Rule<P> {
     Rule { phase, next, undo: None, tries: STUBBORN_TRIES }
 }
 
 /// A row whose calls are made until they are answered as they should be, or whatever they are answered.
-const fn patient<P>(phase: P, next: P) -> Rule<P> {
+pub(crate) const fn patient<P>(phase: P, next: P) -> Rule<P> {
     Rule { phase, next, undo: None, tries: 1 }
 }
 
-const OUT_TRANSFER: &[Rule<OutPhase>] = {
+pub(crate) const OUT_TRANSFER: &[Rule<OutPhase>] = {
     use OutPhase as O;
     &[
         rule(O::Preflight, O::Offer, O::Part),
         rule(O::Offer, O::AwaitReady, O::Part),
         rule(O::AwaitReady, O::Stop, O::Part),
-        rule(O::Stop, O::Save, O::Resume),
-        rule(O::Save, O::Cut, O::Resume),
-        rule(O::Cut, O::Hand, O::Resume),
-        rule(O::Hand, O::AwaitPrepared, O::Resume),
-        rule(O::AwaitPrepared, O::Commit, O::Resume),
+        rule(O::Stop, O::Park, O::Resume),
+        rule(O::Park, O::Save, O::Unpark),
+        rule(O::Save, O::Cut, O::Unpark),
+        rule(O::Cut, O::Hand, O::Unpark),
+        rule(O::Hand, O::AwaitPrepared, O::Unpark),
+        rule(O::AwaitPrepared, O::Commit, O::Unpark),
         rule(O::Commit, O::AwaitCommitted, O::Revoke),
         rule(O::AwaitCommitted, O::Release, O::Revoke),
         firm(O::Release, O::End),
@@ -113,27 +119,30 @@ const OUT_TRANSFER: &[Rule<OutPhase>] = {
         patient(O::Drain, O::Dismiss),
         firm(O::Dismiss, O::AwaitGone),
         patient(O::AwaitGone, O::TakeBack),
-        firm(O::TakeBack, O::Resume),
+        firm(O::TakeBack, O::Unpark),
+        firm(O::Unpark, O::Resume),
         firm(O::Resume, O::Part),
         firm(O::Part, O::End),
     ]
 };
 
-const OUT_EXEC: &[Rule<OutPhase>] = {
+pub(crate) const OUT_EXEC: &[Rule<OutPhase>] = {
     use OutPhase as O;
     &[
         rule(O::Preflight, O::Stop, O::End),
-        rule(O::Stop, O::Save, O::Resume),
-        rule(O::Save, O::Cut, O::Resume),
-        rule(O::Cut, O::OpenWindow, O::Resume),
+        rule(O::Stop, O::Park, O::Resume),
+        rule(O::Park, O::Save, O::Unpark),
+        rule(O::Save, O::Cut, O::Unpark),
+        rule(O::Cut, O::OpenWindow, O::Unpark),
         rule(O::OpenWindow, O::Exec, O::CloseWindow),
         rule(O::Exec, O::End, O::CloseWindow),
-        firm(O::CloseWindow, O::Resume),
+        firm(O::CloseWindow, O::Unpark),
+        firm(O::Unpark, O::Resume),
         firm(O::Resume, O::End),
     ]
 };
 
-const IN_TRANSFER: &[Rule<InPhase>] = {
+pub(crate) const IN_TRANSFER: &[Rule<InPhase>] = {
     use InPhase as I;
     &[
         rule(I::AwaitOffer, I::Check, I::Leave),
@@ -142,14 +151,16 @@ const IN_TRANSFER: &[Rule<InPhase>] = {
         rule(I::AwaitDescriptors, I::ReadStream, I::Refuse),
         rule(I::ReadStream, I::Verify, I::Refuse),
         rule(I::Verify, I::MapRam, I::Refuse),
-        rule(I::MapRam, I::Load, I::Refuse),
+        rule(I::MapRam, I::MakeVm, I::Refuse),
+        rule(I::MakeVm, I::Load, I::Refuse),
         rule(I::Load, I::Prepared, I::Refuse),
         rule(I::Prepared, I::AwaitCommit, I::Leave),
         rule(I::AwaitCommit, I::TakeOver, I::Leave),
         rule(I::TakeOver, I::Committed, I::Refuse),
-        rule(I::Committed, I::Run, I::AwaitFate),
+        rule(I::Committed, I::Claim, I::AwaitFate),
         // ECONNRESET may stand before the end of the stream.
-        Rule { tries: STUBBORN_TRIES, ..rule(I::AwaitFate, I::Run, I::Leave) },
+        Rule { tries: STUBBORN_TRIES, ..rule(I::AwaitFate, I::Claim, I::Leave) },
+        firm(I::Claim, I::Run),
         firm(I::Run, I::Settle),
         firm(I::Settle, I::End),
         patient(I::Refuse, I::Leave),
@@ -157,15 +168,17 @@ const IN_TRANSFER: &[Rule<InPhase>] = {
     ]
 };
 
-const IN_EXEC: &[Rule<InPhase>] = {
+pub(crate) const IN_EXEC: &[Rule<InPhase>] = {
     use InPhase as I;
     &[
         rule(I::ReadStream, I::CloseWindow, I::Fallback),
         rule(I::CloseWindow, I::Verify, I::OpenWindow),
         rule(I::Verify, I::MapRam, I::OpenWindow),
-        rule(I::MapRam, I::Load, I::OpenWindow),
+        rule(I::MapRam, I::MakeVm, I::OpenWindow),
+        rule(I::MakeVm, I::Load, I::OpenWindow),
         rule(I::Load, I::TakeOver, I::OpenWindow),
-        rule(I::TakeOver, I::Run, I::OpenWindow),
+        rule(I::TakeOver, I::Claim, I::OpenWindow),
+        firm(I::Claim, I::Run),
         firm(I::Run, I::Settle),
         firm(I::Settle, I::End),
         firm(I::OpenWindow, I::Fallback),
@@ -183,15 +196,16 @@ pub const IN_JUMPS: &[(InPhase, InPhase)] = &[(InPhase::AwaitFate, InPhase::Leav
 impl Protocol {
     /// The protocol that a VMM should use.
     pub fn safe(mode: Mode) -> Self {
-        let (outgoing, incoming) = match mode {
-            Mode::Transfer => (OUT_TRANSFER, IN_TRANSFER),
-            Mode::Exec => (OUT_EXEC, IN_EXEC),
-        };
+        Self::of(variant::find("safe", mode).expect("it has both modes"))
+    }
+
+    /// The protocol of a variant.
+    pub fn of(variant: &Variant) -> Self {
         Self {
-            mode,
-            outgoing: outgoing.to_vec(),
-            incoming: incoming.to_vec(),
-            waived: Vec::new(),
+            mode: variant.mode,
+            outgoing: variant.outgoing.to_vec(),
+            incoming: variant.incoming.to_vec(),
+            waived: variant.waived.to_vec(),
             outgoing_jumps: OUT_JUMPS.to_vec(),
             incoming_jumps: IN_JUMPS.to_vec(),
             omitted: Omitted::NOTHING,

@@ -8,6 +8,8 @@
 //! Only the forms that [`Call`] has are known: fixed IOVAs, no PASID, MSI triggers from vector 0.
 //! Anything else is `None`, never a guess, and is made as [`Call::Ioctl`].
 
+mod kvm;
+
 use crate::argument::{Argument, Ioctl, Outcome, Pointee};
 use crate::call::{Answer, Call, Reply, Rights};
 use crate::ids::{Fd, Iova, IovaRange, ObjectId, Va};
@@ -123,6 +125,9 @@ macro_rules! vat {
 pub fn encode(call: &Call) -> Option<(Fd, Ioctl)> {
     if let Call::Ioctl { fd, ioctl } = call {
         return Some((*fd, ioctl.clone()));
+    }
+    if let Some(of_kvm) = kvm::encode(call) {
+        return Some(of_kvm);
     }
     let (fd, request, Bytes(bytes)) = encode_iommufd(call).or_else(|| encode_vfio(call))?;
     let pointees = match call {
@@ -318,7 +323,9 @@ fn irq_set(index: u32, eventfds: &[Fd]) -> Bytes {
 pub fn answer(call: &Call, outcome: Outcome) -> Answer {
     match call {
         Call::Ioctl { .. } => Ok(Reply::Ioctl(outcome)),
-        _ => outcome.result.map(|_| reply(call, &outcome)),
+        _ => outcome
+            .result
+            .map(|result| kvm::reply(call, result).unwrap_or_else(|| reply(call, &outcome))),
     }
 }
 
@@ -379,7 +386,7 @@ pub fn outcome(call: &Call, ioctl: &Ioctl, answer: &Answer) -> Outcome {
 }
 
 fn written(call: &Call, ioctl: &Ioctl, reply: &Reply) -> Outcome {
-    let mut outcome = ioctl.argument.untouched(Ok(0));
+    let mut outcome = ioctl.argument.untouched(Ok(kvm::result(call, reply)));
     let out = Bytes(std::mem::take(&mut outcome.bytes));
     let written = match (call, reply) {
         (Call::IoasAlloc { .. }, Reply::Object(id)) => {
@@ -443,7 +450,9 @@ fn write_ranges(buffer: &mut Vec<u8>, ranges: &[IovaRange]) {
 
 /// The call that an ioctl on `fd` is; `None` where [`Call`] has no such form.
 pub fn decode(fd: Fd, request: u32, argument: &[u8]) -> Option<Call> {
-    decode_iommufd(fd, request, &Fields(argument)).or_else(|| decode_vfio(fd, request, argument))
+    decode_iommufd(fd, request, &Fields(argument))
+        .or_else(|| decode_vfio(fd, request, argument))
+        .or_else(|| kvm::decode(fd, request, argument))
 }
 
 fn decode_iommufd(fd: Fd, request: u32, arg: &Fields<'_>) -> Option<Call> {
@@ -626,6 +635,10 @@ mod tests {
             Call::SetIrqs { device: DEVICE, index: 1, eventfds: vec![Fd(10), Fd(11)] },
             Call::SetIrqs { device: DEVICE, index: 1, eventfds: vec![] },
             Call::Reset { device: DEVICE },
+            Call::CreateVm { kvm: DEVICE },
+            Call::CreateIrqchip { vm: DEVICE },
+            Call::Irqfd { vm: DEVICE, eventfd: Fd(10), gsi: 24, assign: true },
+            Call::Irqfd { vm: DEVICE, eventfd: Fd(10), gsi: 24, assign: false },
         ]
     }
 
@@ -644,7 +657,10 @@ mod tests {
         let sizes: Vec<usize> = every_ioctl().iter().map(size).collect();
         assert_eq!(
             sizes,
-            [8, 12, 32, 40, 40, 40, 24, 8, 24, 24, 48, 48, 40, 24, 12, 8, 24, 32, 16, 28, 20, 0]
+            [
+                8, 12, 32, 40, 40, 40, 24, 8, 24, 24, 48, 48, 40, 24, 12, 8, 24, 32, 16, 28, 20, 0,
+                0, 0, 32, 32
+            ]
         );
     }
 
@@ -662,6 +678,7 @@ mod tests {
             (16, Reply::DeviceInfo { flags: 2, regions: 9, irqs: 5 }),
             (17, Reply::RegionInfo { flags: 7, length_bytes: 1, offset_bytes: 1 << 40 }),
             (18, Reply::IrqInfo { flags: 9, count: 1 }),
+            (22, Reply::Fd(Fd(12))),
         ];
         for (row, expected) in replies {
             let call = &every_ioctl()[row];

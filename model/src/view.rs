@@ -127,6 +127,20 @@ pub struct GuestView {
     pub progress: Option<u64>,
     /// Its RAM, as its process maps it now.
     pub ram: Vec<PageRun>,
+    /// What KVM has for it and it has not taken.
+    #[serde(default)]
+    pub injected: Vec<InjectedView>,
+}
+
+/// Interrupts that a device's vector has raised and that KVM has for a guest which stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InjectedView {
+    /// Its name.
+    pub device: String,
+    /// Its vector.
+    pub vector: u16,
+    /// How many.
+    pub count: u64,
 }
 
 /// Who is charged.

@@ -27,6 +27,9 @@ pub struct Vm {
     pub contexts: Vec<Context>,
     /// The passed-through devices.
     pub devices: Vec<Device>,
+    /// The guest runs in KVM, which takes the devices' interrupts by irqfds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub irqfds: bool,
 }
 
 /// A stretch of guest memory.
@@ -180,6 +183,9 @@ pub struct Interrupts {
     pub vectors: u16,
 }
 
+/// The lowest interrupt of KVM's that is free for an MSI: below are the pins of its I/O APIC (`KVM_IOAPIC_NUM_PINS`).
+const GSI_FIRST: u32 = 24;
+
 impl Vm {
     /// Every address space with the place of its context.
     pub fn spaces(&self) -> impl Iterator<Item = (u16, &AddressSpace)> {
@@ -199,6 +205,12 @@ impl Vm {
         (self.mappings().filter(|(_, _, mapping)| mapping.charged_to == account))
             .map(|(_, _, mapping)| pages(mapping.length_bytes))
             .fold(0, u64::saturating_add)
+    }
+
+    /// The eventfds that have an irqfd, each with its interrupt of KVM's.
+    pub fn irqfds(&self) -> impl Iterator<Item = (u32, Key)> + '_ {
+        let keys = self.devices.iter().filter(|_| self.irqfds).flat_map(Device::interrupt_keys);
+        (GSI_FIRST..).zip(keys.map(|(_, key)| key))
     }
 
     /// The names of every descriptor that must cross, in the order of the stream.
@@ -255,6 +267,7 @@ impl fmt::Display for Key {
             Kind::Ram => "ram",
             Kind::Device => "device",
             Kind::Interrupt => "interrupt",
+            Kind::Kvm => "kvm",
         };
         write!(f, "{kind}:{}:{}", self.name, self.index)
     }
@@ -276,6 +289,8 @@ pub enum Kind {
     Device,
     /// An eventfd that an interrupt vector triggers.
     Interrupt,
+    /// KVM's virtual machine. It is its process's alone and never crosses.
+    Kvm,
 }
 
 /// A VMM's descriptors by name, sorted.

@@ -107,7 +107,7 @@ impl EduGuest {
         let progress = self.progress().iter().map(|device| device.finished).sum();
         let mut ram: Vec<PageRun> = self.memory.mappings().iter().filter_map(page_run).collect();
         ram.sort();
-        Some(GuestView { running, progress: Some(progress), ram })
+        Some(GuestView { running, progress: Some(progress), ram, injected: Vec::new() })
     }
 }
 

@@ -1,8 +1,9 @@
 //! The guest of a process: vCPUs that run or stand, and how far they have come.
 //!
 //! A guest is a number, its progress, that grows while it runs; its RAM is whatever its process maps.
-//! Its saved state is bytes in a memfd: copied, cut off or overwritten like any others. It dies with
-//! the memory map of its process.
+//! Its saved state is bytes in a memfd: copied, cut off or overwritten like any others. With it goes what was
+//! injected into its virtual machine and not taken; in a process without one that is lost. It dies with the memory map of its process, and with a
+//! virtual machine of KVM that its process has made.
 //!
 //! An interrupt is delivered when a process whose guest runs takes it from an eventfd, by itself or
 //! through KVM's irqfd ([`Machine::deliver`]). Read by any other process it is gone.
@@ -11,10 +12,10 @@ use crate::eventfd::Signal;
 use crate::file::File;
 use crate::machine::Machine;
 use crate::refusal::{Answered, refuse};
-use crate::slots::FileId;
+use crate::slots::{DeviceId, FileId, SmallId};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::ids::{Fd, PAGE_BYTES, Pid};
 
 /// A guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,8 +24,28 @@ pub(crate) struct Guest {
     pub(crate) progress: u64,
 }
 
-/// What saved state begins with; the progress follows.
+/// What saved state begins with; the progress follows, and what is pending, a record each.
 const MAGIC: &[u8; 8] = b"vmstate\0";
+
+/// Device, vector and count.
+const SIGNAL_BYTES: usize = 8;
+
+/// The most that is read of saved state.
+const SAVED_BYTES_MAX: u64 = PAGE_BYTES;
+
+fn saved(signal: &Signal) -> [u8; SIGNAL_BYTES] {
+    let [d0, d1] = u16::try_from(signal.device.index()).expect("devices are few").to_le_bytes();
+    let [v0, v1] = signal.vector.to_le_bytes();
+    let [c0, c1, c2, c3] = signal.count.to_le_bytes();
+    [d0, d1, v0, v1, c0, c1, c2, c3]
+}
+
+fn loaded(record: &[u8; SIGNAL_BYTES]) -> Signal {
+    let [d0, d1, v0, v1, c0, c1, c2, c3] = *record;
+    let device = DeviceId::of(u16::from_le_bytes([d0, d1]).into());
+    let vector = u16::from_le_bytes([v0, v1]);
+    Signal { device, vector, count: u32::from_le_bytes([c0, c1, c2, c3]) }
+}
 
 impl Machine {
     /// Gives a process a running guest whose RAM is what the process maps.
@@ -124,7 +145,8 @@ impl Machine {
     fn save_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
         let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
         let guest = self.process(pid).guest.ok_or(refuse(Errno::EINVAL))?;
-        let state = [*MAGIC, guest.progress.to_le_bytes()].concat();
+        let mut state = [*MAGIC, guest.progress.to_le_bytes()].concat();
+        state.extend(self.vms_of(pid).flat_map(|(_, vm)| &vm.pending).flat_map(saved));
         self.write_memory(memory, 0, &state)?;
         Ok(Reply::Done)
     }
@@ -135,10 +157,17 @@ impl Machine {
         if self.process(pid).guest.is_some() {
             return Err(refuse(Errno::EINVAL));
         }
-        let state = self.read_memory(memory, 0, 17);
-        let progress = state.strip_prefix(MAGIC).ok_or(refuse(Errno::EINVAL))?;
-        let progress = u64::from_le_bytes(progress.try_into().map_err(|_| refuse(Errno::EINVAL))?);
+        let state = self.read_memory(memory, 0, SAVED_BYTES_MAX + 1);
+        if state.len() as u64 > SAVED_BYTES_MAX {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let rest = state.strip_prefix(MAGIC).ok_or(refuse(Errno::EINVAL))?;
+        let (progress, pending) = rest.split_first_chunk().ok_or(refuse(Errno::EINVAL))?;
+        let pending: Vec<_> = pending.as_chunks().0.iter().map(loaded).collect();
+        let progress = u64::from_le_bytes(*progress);
         self.process_mut(pid).guest = Some(Guest { running: false, progress });
+        let vm = self.vms_of(pid).next().map(|(id, _)| id);
+        vm.into_iter().for_each(|vm| self.inject(vm, &pending));
         Ok(Reply::Done)
     }
 }

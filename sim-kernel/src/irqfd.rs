@@ -109,10 +109,7 @@ impl Machine {
 
     /// A guest starts: it takes what its VMs have for it.
     pub(crate) fn take_pending(&mut self, pid: Pid) {
-        let mm = self.mm(pid);
-        for vm in
-            self.vms.ids().into_iter().filter(|vm| self.vms.get(*vm).mm == mm).collect::<Vec<_>>()
-        {
+        for vm in self.vms_of(pid).map(|(id, _)| id).collect::<Vec<_>>() {
             let pending = std::mem::take(&mut self.vms.get_mut(vm).pending);
             self.deliver_signals(&pending);
         }

@@ -2,7 +2,7 @@
 //!
 //! A VM belongs to the memory map that made it: any other caller says EIO. It lives as long as a file of
 //! it (its own, a vCPU's, its VFIO device's) or a device that was bound while its file was known to it.
-//! Its irqfds ([`crate::irqfd`]) go with its own file.
+//! Its irqfds ([`crate::irqfd`]) go with its own file; the guest of its process goes with the VM.
 //!
 //! A VM's VFIO device keeps each file that it was told of. The file notes the VM, and forgets
 //! it when any VM lets the file go; only BIND looks there.
@@ -107,6 +107,12 @@ impl Machine {
             let vm = machine.vms.insert(vm);
             machine.install_new(request.pid, File::Vm(vm), request.place.fd).map(number)
         })
+    }
+
+    /// Those that a process has made.
+    pub(crate) fn vms_of(&self, pid: Pid) -> impl Iterator<Item = (VmId, &Vm)> {
+        let mm = self.mm(pid);
+        self.vms.iter().filter(move |(_, vm)| vm.mm == mm)
     }
 
     /// EIO for who did not make it.
@@ -270,6 +276,10 @@ impl Machine {
         let is_had = self.files.iter().any(|(_, open)| of(&open.file))
             || bound.into_iter().any(|kvm| kvm == vm);
         if !is_had {
+            let mm = self.vms.get(vm).mm;
+            if self.is_mm_alive(mm) {
+                self.process_mut(mm.pid).guest = None;
+            }
             self.vms.remove(vm);
         }
     }

@@ -5,6 +5,7 @@
 //! pages) has inode 0.
 
 use crate::account::Mode;
+use crate::eventfd::Signal;
 use crate::file::File;
 use crate::hardware::Device;
 use crate::ioas::Area;
@@ -14,8 +15,8 @@ use crate::process::Process;
 use crate::slots::{ContextId, DeviceId, FileId, SetId, SmallId};
 use handoff_model::ids::{Fd, Iova, IovaRange, PAGE_BYTES, Pid};
 use handoff_model::view::{
-    Account, DescriptorView, DeviceView, FileKind, FileRef, GuestView, InterruptView, MappingView,
-    PageRef, PageRun, PageSetView, ProcessView, Reach, View,
+    Account, DescriptorView, DeviceView, FileKind, FileRef, GuestView, InjectedView, InterruptView,
+    MappingView, PageRef, PageRun, PageSetView, ProcessView, Reach, View,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -79,11 +80,21 @@ impl Machine {
             running: guest.running,
             progress: Some(guest.progress),
             ram: self.view_ram(process),
+            injected: self
+                .vms_of(pid)
+                .flat_map(|(_, vm)| &vm.pending)
+                .map(|signal| self.view_injected(signal))
+                .collect(),
         });
         let uid = Some(process.uid);
         let vm_pin_pages = process.alive.then(|| self.vm_pin_pages(pid));
         let (alive, descriptors) = (process.alive, descriptors.collect());
         ProcessView { alive, uid, descriptors, guest, vm_pin_pages }
+    }
+
+    fn view_injected(&self, signal: &Signal) -> InjectedView {
+        let device = self.device(signal.device).spec.name.clone();
+        InjectedView { device, vector: signal.vector, count: signal.count.into() }
     }
 
     /// The page of a memfd that is at that place now.

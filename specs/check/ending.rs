@@ -42,14 +42,17 @@ impl Judged<'_> {
     /// Every step lowers the rank: the run to a state from which one does not, with that step.
     pub(super) fn nears(&self, at: usize, property: &Property) -> Verdict {
         let Some(state) = self.exploration.bad[at] else { return self.verdict(at, property) };
-        let mut actions = self.actions_to(state);
-        let (from, mut enabled) = (self.exploration.state(state), Vec::new());
-        self.packed.actions(from, &mut enabled);
-        let is_bad = |action: &Action| {
-            let next = self.packed.next_state(from, action.clone());
-            next.is_some_and(|next| self.packed.edge(from, &next) >> at & 1 == 1)
+        let bad_step = |state: StateIndex| {
+            let (from, mut enabled) = (self.exploration.state(state), Vec::new());
+            self.packed.actions(from, &mut enabled);
+            let is_bad = |action: &Action| {
+                let next = self.packed.next_state(from, action.clone());
+                next.is_some_and(|next| self.packed.edge(from, &next) >> at & 1 == 1)
+            };
+            enabled.into_iter().find(is_bad)
         };
-        actions.extend(enabled.into_iter().find(is_bad));
+        let (states, mut actions) = self.first_run(state, |state| bad_step(state).is_some());
+        actions.extend(bad_step(states.last().copied().unwrap_or(state)));
         let wrong =
             self.system.judge_last(&actions).expect("the search saw a step that is no way on");
         Verdict::Violated(Run::new(actions, None, wrong))

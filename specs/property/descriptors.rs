@@ -31,13 +31,19 @@ pub(super) fn descriptors_kept(case: &Case<'_>) -> Judgement {
     must!(case.view.in_flight.is_empty(), "descriptors are left in a socket");
     let more = |descriptor: &&DescriptorView| {
         let others = match descriptor.kind {
-            FileKind::Other => true,
+            FileKind::Other | FileKind::Vm => true,
             // Programs that were opened for a handoff that did not happen.
             FileKind::Image => !handed_over,
             _ => false,
         };
         !others && !case.preserved.contains(&descriptor.file)
     };
+    let machines = virtual_machines(case.view, keeper);
+    let expected = usize::from(has_virtual_machine(case.base));
+    must!(
+        machines == expected,
+        "process {keeper} holds {machines} virtual machines, and had {expected}"
+    );
     let table = case.view.processes.get(&keeper).map(|process| process.descriptors.values());
     let extra = table.into_iter().flatten().find(more);
     must!(
@@ -46,6 +52,16 @@ pub(super) fn descriptors_kept(case: &Case<'_>) -> Judgement {
         extra.copied().map(kind).unwrap_or_default()
     );
     Holds
+}
+
+fn virtual_machines(view: &View, pid: Pid) -> usize {
+    let table = view.processes.get(&pid).map(|process| process.descriptors.values());
+    table.into_iter().flatten().filter(|descriptor| descriptor.kind == FileKind::Vm).count()
+}
+
+/// The guest runs in KVM.
+pub(super) fn has_virtual_machine(base: &View) -> bool {
+    base.processes.keys().any(|pid| virtual_machines(base, *pid) > 0)
 }
 
 /// A guest whose process is gone leaves nothing behind.

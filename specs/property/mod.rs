@@ -300,7 +300,7 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: END_1,
-        sentence: "every run ends, with nobody waiting and no process left over",
+        sentence: "every run ends, with nobody waiting",
         reason: "a handoff that hangs leaves the guest stopped",
         scope: Scope::Always,
         judge: None,

@@ -1,10 +1,20 @@
-//! What a scenario plants by name: known bugs, what is not so, what the protocol leaves out.
+//! What a scenario plants by name: a variant, known bugs, what is not so, what the protocol leaves out.
 
 use crate::mutants;
 use crate::wrong::{self, WRONGS, Wrong};
 use handoff_model::defect::{self, Defect};
 use handoff_model::mutant::Omission;
 use handoff_model::protocol::Mode;
+use handoff_model::variant::{self, VARIANTS, Variant};
+
+pub(super) fn find_variant(id: &str, mode: Mode) -> Result<&'static Variant, String> {
+    variant::find(id, mode).ok_or_else(|| {
+        let word = |mode| if mode == Mode::Exec { "exec" } else { "transfer" };
+        let known = VARIANTS.iter().filter(|variant| variant.mode == mode).map(|v| v.id);
+        let known = known.collect::<Vec<_>>().join(", ");
+        format!("variant {id:?} is not known with mode = \"{}\"; one of {known}", word(mode))
+    })
+}
 
 /// A bug in the rows of one mode does nothing in the other.
 pub(super) fn check_mode(defect: &Defect, mode: Mode) -> Result<(), String> {

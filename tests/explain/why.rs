@@ -20,7 +20,7 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "no-take-back",
         "OWN-1",
         &[
-            "because “pages 0, owner” went from “old VMM” to “new VMM” at step 36 (new VMM, TakeOver: ",
+            "because “pages 0, owner” went from “old VMM” to “new VMM” at step 38 (new VMM, TakeOver: ",
             "nothing made that good before step 43 (old VMM, Part: close the new process)",
             "nothing was under way any more; ",
             "the same run without step 32 (somebody calls it off) keeps OWN-1",
@@ -311,7 +311,7 @@ fn each_step_tells_what_it_changed() {
         "VmPin of old VMM: 1 pages → 0 pages",
         "pages 0, owner: old VMM → new VMM",
     ];
-    assert_eq!(changed(36), taken);
+    assert_eq!(changed(38), taken);
     let story = story::replayed(&followed, 120);
-    says(&story, &["\n  36 ", taken[0], taken[1], taken[2], "\n  37 "]);
+    says(&story, &["\n  38 ", taken[0], taken[1], taken[2], "\n  39 "]);
 }

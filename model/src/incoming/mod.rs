@@ -21,6 +21,7 @@ use crate::call::{Answer, Call, Reply};
 use crate::check::Check;
 use crate::errno::Errno;
 use crate::ids::{Fd, Uid, Va};
+use crate::launch;
 use crate::left::{Left, Table};
 use crate::mutant::Omitted;
 use crate::outgoing::send;
@@ -29,7 +30,7 @@ use crate::protocol::Protocol;
 use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went, message_of};
 use crate::shared::Shared;
 use crate::stream::{Flaw, Message, Offer, State, envelope};
-use crate::vm::{Backing, Descriptors, Vm};
+use crate::vm::{Backing, Descriptors, Key, Kind, Vm};
 use adopted::Adopted;
 use script::Script;
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,10 @@ pub struct Incoming {
     adopted: Option<Shared<Adopted>>,
     /// Where guest RAM fell, in the order of its file-backed blocks.
     mapped: Vec<Va>,
+    /// `/dev/kvm`, while a virtual machine is made.
+    kvm: Option<Fd>,
+    /// The virtual machine of KVM.
+    kvm_vm: Option<Fd>,
     reason: String,
     cause: Option<Cause>,
     arrival: Option<Arrival>,
@@ -105,6 +110,8 @@ impl Incoming {
             arrived: Vec::new(),
             adopted: None,
             mapped: Vec::new(),
+            kvm: None,
+            kvm_vm: None,
             reason: String::new(),
             cause: None,
             arrival: None,
@@ -133,7 +140,9 @@ impl Incoming {
         let mut vm = adopted.vm.clone();
         let files = vm.ram.iter_mut().filter(|block| block.backing == Backing::File);
         files.zip(&self.mapped).for_each(|(block, va)| block.va = *va);
-        Some((vm, adopted.descriptors.clone()))
+        let mut descriptors = adopted.descriptors.clone();
+        self.kvm_vm.iter().for_each(|fd| descriptors.insert(Key::new(Kind::Kvm, "", 0), *fd));
+        Some((vm, descriptors))
     }
 
     /// Every call of every phase that a role with this origin makes for an inventory.
@@ -143,8 +152,12 @@ impl Incoming {
         vm: &Vm,
         descriptors: &Descriptors,
     ) -> Vec<(InPhase, Call)> {
-        let mut role = Self::new(protocol, origin);
-        role.arrived.extend(descriptors.iter().map(|(_, fd)| fd));
+        let calls = Vec::new();
+        let adopted = Adopted { vm: vm.clone(), descriptors: descriptors.clone(), calls };
+        let arrived: Vec<Fd> = descriptors.iter().map(|(_, fd)| fd).collect();
+        let kvm_vm = arrived.first().copied();
+        let adopted = Some(Shared::new(adopted));
+        let role = Self { arrived, kvm_vm, adopted, ..Self::new(protocol, origin) };
         let script = Script { vm, descriptors, origin };
         let calls = |phase: InPhase| role.calls(phase).into_iter().chain(script.calls(phase));
         let of_phase =
@@ -164,6 +177,8 @@ impl Incoming {
             (InPhase::ReadStream, Origin::Transfer { .. }) => {
                 self.arrived.first().map(|fd| read(*fd)).into_iter().collect()
             }
+            (InPhase::MakeVm, _) => self.make_vm(),
+            (InPhase::Claim, _) => self.claim(),
             (InPhase::Run, _) => vec![Call::StartGuest],
             (InPhase::Leave, _) => vec![Call::Exit { status: 1 }],
             (InPhase::Fallback, Origin::Exec { old_image, .. }) => {
@@ -196,6 +211,25 @@ impl Incoming {
             InPhase::Refuse => say(Message::Refuse { reason: self.reason.clone() }),
             _ => Vec::new(),
         }
+    }
+
+    fn make_vm(&self) -> Vec<Call> {
+        if !self.adopted.as_ref().is_some_and(|adopted| adopted.vm.irqfds) {
+            return Vec::new();
+        }
+        let [kvm, vm] = [self.kvm, self.kvm_vm].map(|fd| fd.unwrap_or(Fd(-1)));
+        let path = launch::KVM.to_owned();
+        vec![
+            Call::Open { path },
+            Call::CreateVm { kvm },
+            Call::CreateIrqchip { vm },
+            Call::Close { fd: kvm },
+        ]
+    }
+
+    fn claim(&self) -> Vec<Call> {
+        let (Some(adopted), Some(fd)) = (&self.adopted, self.kvm_vm) else { return Vec::new() };
+        launch::irqfds(&adopted.vm, &adopted.descriptors, fd, true)
     }
 
     /// The calls of the present phase that the inventory fixes; empty for one that it does not.
@@ -240,6 +274,15 @@ impl Incoming {
             InPhase::MapRam => {
                 if let Ok(Reply::Va(va)) = answer {
                     self.mapped.push(*va);
+                }
+                Verdict::of(call, answer)
+            }
+            InPhase::MakeVm => {
+                match (call, answer) {
+                    (Call::Open { .. }, Ok(Reply::Fd(fd))) => self.kvm = Some(*fd),
+                    (Call::CreateVm { .. }, Ok(Reply::Fd(fd))) => self.kvm_vm = Some(*fd),
+                    (Call::Close { .. }, _) => self.kvm = None,
+                    _ => {}
                 }
                 Verdict::of(call, answer)
             }

@@ -1,0 +1,57 @@
+//! The variants: ways to hand devices over that are in use, were proposed, or should be used.
+//!
+//! A variant is two tables of rows and a list of preconditions that it does not judge: data, walked by the same
+//! two roles. So the same checker asks the same properties of each, over the same kernel.
+
+mod qemu;
+
+use crate::blocker::BlockerKind;
+use crate::phase::{InPhase, OutPhase};
+use crate::protocol::{IN_EXEC, IN_TRANSFER, Mode, OUT_EXEC, OUT_TRANSFER, Rule};
+
+/// A variant in one of its modes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// What scenarios call it.
+    pub id: &'static str,
+    /// How the new program comes to life.
+    pub mode: Mode,
+    /// What it is, in a sentence.
+    pub sentence: &'static str,
+    /// What it mirrors.
+    pub source: &'static str,
+    /// The old process's rows.
+    pub outgoing: &'static [Rule<OutPhase>],
+    /// The new process's rows.
+    pub incoming: &'static [Rule<InPhase>],
+    /// Preconditions that nobody judges.
+    pub waived: &'static [BlockerKind],
+    /// Properties that it does not set out to keep, each with what its users are told instead.
+    pub unpromised: &'static [(&'static str, &'static str)],
+}
+
+/// By its name and mode.
+pub fn find(id: &str, mode: Mode) -> Option<&'static Variant> {
+    VARIANTS.iter().find(|variant| variant.id == id && variant.mode == mode)
+}
+
+const SAFE: Variant = Variant {
+    id: "safe",
+    mode: Mode::Transfer,
+    sentence: "the guest stops before its state is cut, probes have no effect, the commit is acknowledged and can be revoked, \
+               the old process is fenced off, and a way back takes everything back",
+    source: "this project",
+    outgoing: OUT_TRANSFER,
+    incoming: IN_TRANSFER,
+    waived: &[],
+    unpromised: &[],
+};
+
+/// All of them.
+pub const VARIANTS: &[Variant] = &[
+    SAFE,
+    Variant { mode: Mode::Exec, outgoing: OUT_EXEC, incoming: IN_EXEC, ..SAFE },
+    qemu::TRANSFER,
+    qemu::RETURN_PATH,
+    qemu::EXEC,
+];
