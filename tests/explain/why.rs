@@ -23,7 +23,7 @@ const WHY: &[(&str, &str, &[&str])] = &[
             "because “pages 0, owner” went from “old VMM” to “new VMM” at step 38 (new VMM, TakeOver: ",
             "nothing made that good before step 43 (old VMM, Part: close the new process)",
             "nothing was under way any more; ",
-            "the same run without step 32 (somebody calls it off) keeps OWN-1",
+            "the same run without step 32 (old VMM, AwaitCommitted: recvmsg → ENOMEM (injected)",
         ],
     ),
     (
@@ -32,7 +32,7 @@ const WHY: &[(&str, &str, &[&str])] = &[
         &[
             "because “old VMM” went from “alive, guest runs” to “alive, guest stopped” at step 10 (",
             "nothing made that good before step 16",
-            "the same run without step 11 (somebody calls it off) keeps VM-3",
+            "the same run without step 11 (old VMM, Save: ftruncate the saved guest → ENOMEM (injected)) keeps VM-3",
         ],
     ),
     (
@@ -51,7 +51,7 @@ const WHY: &[(&str, &str, &[&str])] = &[
             "because “old VMM” went from “alive, guest stopped” to “alive, guest runs” at step 33 (old VMM, Resume: ",
             "before step 37 (new VMM, Run: let the guest run)",
             "“new VMM” went from “alive, guest stopped” to “alive, guest runs”",
-            "without step 32 (somebody calls it off) keeps VM-1",
+            "without step 32 (old VMM, AwaitCommitted: recvmsg → ENOMEM (injected)",
         ],
     ),
     (
