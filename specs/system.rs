@@ -120,6 +120,7 @@ impl System {
             due: self.setting.due,
             unexplained: world.is_unexplained(),
             new_program: world.is_new_program(),
+            left_over: world.leaves_one_over(),
             was_stopped: world.rest.history.was_stopped,
             changed_early: world.rest.history.changed_early,
             commit_allowed: world.rest.history.commit_allowed,

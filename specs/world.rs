@@ -266,6 +266,8 @@ where
             (None, Call::Kill { .. }) => self.send_kill(side, &call),
             (None, _) => self.machine.call(side, &call),
         };
+        let old_acts = side == Side::Old && self.outgoing.is_acting();
+        self.note_after(old_acts, call.borrow(), answer.borrow().is_ok());
         let told =
             wrong.and_then(|(wrong, place)| wrong.tell(place, call.borrow(), answer.borrow()));
         let answer = told.map_or(answer, |told| self.machine.said(told));
@@ -305,7 +307,6 @@ where
     ) -> Option<Trouble> {
         let old_acts = side == Side::Old && self.outgoing.is_acting();
         let is_ok = answer.borrow().is_ok();
-        self.note_after(old_acts, call, is_ok);
         match call {
             Call::Exit { .. } if is_ok && old_acts => {
                 let outcome = self.outgoing.end().unwrap_or(Outcome::RolledBack);
@@ -454,6 +455,12 @@ where
     /// By exec: the new program acts, and not the old one again.
     pub fn is_new_program(&self) -> bool {
         self.is_exec() && self.incoming.is_acting() && !self.rest.history.fell_back
+    }
+
+    /// Nothing is under way, and a process that has not the guest lives on.
+    pub fn leaves_one_over(&self) -> bool {
+        let mut others = self.sides().filter(|side| *side != self.keeping_side());
+        self.is_quiescent() && others.any(|side| self.is_alive(side))
     }
 
     /// Nobody acts any more.

@@ -96,7 +96,8 @@ fn wrong(wrong: &Wrong, mode: Mode) -> Scenario {
         _ if wrong.due == Due::Done => "",
         _ => QUIET,
     };
-    let head = format!("wrong = \"{}\"", wrong.id);
+    let kvm = wrong.id == "no-kvm";
+    let head = format!("wrong = \"{}\"\nkvm = {kvm}", wrong.id);
     parse(wrong.id, mode, &head, &[RAM, NIC, space, user, may])
 }
 

@@ -62,8 +62,16 @@ named! {
         SpaceKnown,
         /// A mapping is whole pages.
         WholeMapping,
-        /// What a mapping maps is in the inventory.
-        MemoryKnown,
+        /// The block of RAM that a mapping maps is in the inventory.
+        BlockKnown,
+        /// It is mapped from a whole page on.
+        WholeOffset,
+        /// It is not mapped beyond its end.
+        WithinBlock,
+        /// One that is mapped by file has one.
+        BlockBacking,
+        /// The device whose BAR a mapping maps is in the inventory.
+        BarKnown,
         /// No two mappings overlap.
         NoOverlap,
         /// The kernel can change the process of mappings.
@@ -78,8 +86,12 @@ named! {
         RamLength,
         /// A device file is the one that it should be.
         DeviceInode,
-        /// A device is what it should be.
-        DeviceInfo,
+        /// A device has the flags that it should.
+        DeviceFlags,
+        /// A device has as many regions as it should.
+        DeviceRegions,
+        /// A device has as many interrupt indexes as it should.
+        DeviceIrqs,
         /// A device is bound under its id.
         Bound,
         /// The kernel has the HWPT.

@@ -303,6 +303,7 @@ impl Run<'_> {
             due: if self.request.scenario.refused { Due::RefusedBeforeStop } else { Due::Done },
             unexplained: false,
             new_program: false,
+            left_over: false,
             was_stopped: self.notes.iter().any(|note| matches!(note, Note::Stopped { .. })),
             changed_early: false,
             commit_allowed: true,

@@ -68,6 +68,8 @@ pub struct Moment {
     pub unexplained: bool,
     /// By exec: the new program acts.
     pub new_program: bool,
+    /// Nothing is under way, and a process that has not the guest lives on.
+    pub left_over: bool,
     /// The handoff has stopped the guest at some time.
     pub was_stopped: bool,
     /// The new process changed something before it was allowed to.
@@ -237,14 +239,14 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: "IRQ-1",
-        sentence: "every interrupt was taken by a running guest, or waits in the eventfd that the guest's process holds",
+        sentence: "every interrupt was taken by a running guest, or waits in the eventfd that the guest's process holds, where KVM takes it from there but not for ever",
         reason: "a lost interrupt is a request that never completes",
         scope: Scope::Interrupts,
         judge: Some(guest::no_interrupt_lost),
     },
     Property {
         id: "FD-1",
-        sentence: "the process that has the guest holds every descriptor of it once, and whenever nothing is under way nobody else does; of a lost guest nobody holds any",
+        sentence: "the process that has the guest holds every descriptor of it once, and whenever nothing is under way nobody else does, or lives on; of a lost guest nobody holds any",
         reason: "a lost descriptor resets a device, a leaked one keeps it, and its memory, for ever",
         scope: Scope::Always,
         judge: Some(descriptors::descriptors_kept),
@@ -343,10 +345,10 @@ impl Scope {
         match self {
             Self::Always => "",
             Self::Transfer => "asked only by transfer",
-            Self::Refused => "nothing has to be refused",
-            Self::Misled => "nobody is told what is not so",
-            Self::Denied => "asked only by transfer, of what must be refused",
-            Self::Possible => "it has to be refused",
+            Self::Refused => "nothing has to be refused before the guest stops",
+            Self::Misled => "nothing has to be refused when it has stopped",
+            Self::Denied => "nothing has to be refused by another process",
+            Self::Possible => "it must not happen",
             Self::Charged => "nobody is charged for pinned pages",
             Self::Interrupts => "no interrupt is armed",
         }

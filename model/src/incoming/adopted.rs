@@ -97,8 +97,16 @@ impl Adopted {
         match (call, reply) {
             (Call::DeviceInfo { device }, Reply::DeviceInfo { flags, regions, irqs }) => {
                 let said = self.device(*device).map(|device| device.info);
-                let has = (*flags, *regions, *irqs);
-                same(omitted, Check::DeviceInfo, "device info", said, has)
+                let part = |of: fn((u32, u32, u32)) -> u32| said.map(of);
+                same(omitted, Check::DeviceFlags, "device info, flags", part(|i| i.0), *flags)?;
+                same(
+                    omitted,
+                    Check::DeviceRegions,
+                    "device info, regions",
+                    part(|i| i.1),
+                    *regions,
+                )?;
+                same(omitted, Check::DeviceIrqs, "device info, interrupts", part(|i| i.2), *irqs)
             }
             (Call::IrqInfo { device, index }, Reply::IrqInfo { count, .. }) => {
                 let armed = self.device(*device).map_or(&[][..], |device| &device.interrupts);

@@ -8,7 +8,7 @@ use super::envelope::{self, Damage, Kind};
 use crate::check::Check;
 use crate::ids::{Fd, IovaRange, PAGE_BYTES};
 use crate::mutant::Omitted;
-use crate::vm::{Backing, Descriptors, Key, Memory, Vm};
+use crate::vm::{Backing, Descriptors, Key, Mapping, Memory, Vm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -167,8 +167,7 @@ impl State {
                 let range = mapping.range();
                 let is_whole = range.is_some() && whole(mapping.iova.0, mapping.length_bytes);
                 omitted.demand(Check::WholeMapping, is_whole, || Flaw::Range(what()))?;
-                let resolves = self.resolves(mapping.memory, mapping.length_bytes);
-                omitted.demand(Check::MemoryKnown, resolves, || Flaw::Dangling(what()))?;
+                self.check_memory(mapping, omitted)?;
                 ranges.extend(range);
             }
             ranges.sort_unstable();
@@ -180,22 +179,27 @@ impl State {
         Ok(())
     }
 
-    /// Whether what a mapping maps is in the inventory, whole, and of the right backing.
-    fn resolves(&self, memory: Memory, length_bytes: u64) -> bool {
-        let within = |block: u16, offset: u64, backing: Option<Backing>| {
-            self.vm.ram.get(usize::from(block)).is_some_and(|block| {
-                offset.is_multiple_of(PAGE_BYTES)
-                    && offset.checked_add(length_bytes).is_some_and(|end| end <= block.length_bytes)
-                    && backing.is_none_or(|backing| backing == block.backing)
-            })
-        };
-        match memory {
-            Memory::RamFile { block, offset_bytes } => {
-                within(block, offset_bytes, Some(Backing::File))
+    /// What a mapping maps is in the inventory, whole, and of the right backing.
+    fn check_memory(&self, mapping: &Mapping, omitted: &Omitted) -> Result<(), Flaw> {
+        let dangling = || Flaw::Dangling(format!("mapping at {}", mapping.iova));
+        let (block, offset_bytes, by_file) = match mapping.memory {
+            Memory::RamFile { block, offset_bytes } => (block, offset_bytes, true),
+            Memory::RamAddress { block, offset_bytes } => (block, offset_bytes, false),
+            Memory::Bar { device, .. } => {
+                let is_known = usize::from(device) < self.vm.devices.len();
+                return omitted.demand(Check::BarKnown, is_known, dangling);
             }
-            Memory::RamAddress { block, offset_bytes } => within(block, offset_bytes, None),
-            Memory::Bar { device, .. } => usize::from(device) < self.vm.devices.len(),
-        }
+        };
+        let block = self.vm.ram.get(usize::from(block));
+        omitted.demand(Check::BlockKnown, block.is_some(), dangling)?;
+        let Some(block) = block else { return Ok(()) };
+        let is_whole = offset_bytes.is_multiple_of(PAGE_BYTES);
+        omitted.demand(Check::WholeOffset, is_whole, dangling)?;
+        let end = offset_bytes.checked_add(mapping.length_bytes);
+        let is_within = end.is_some_and(|end| end <= block.length_bytes);
+        omitted.demand(Check::WithinBlock, is_within, dangling)?;
+        let is_backed = !by_file || block.backing == Backing::File;
+        omitted.demand(Check::BlockBacking, is_backed, dangling)
     }
 }
 
