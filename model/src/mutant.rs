@@ -187,7 +187,7 @@ fn skip_undo<P: Copy + PartialEq>(rules: &mut [Rule<P>], phase: P) {
     rules.iter_mut().filter(|rule| rule.phase == phase).for_each(|rule| rule.undo = after);
 }
 
-fn try_once<P: PartialEq>(rules: &mut [Rule<P>], phase: P) {
+fn try_once<P: Copy + PartialEq>(rules: &mut [Rule<P>], phase: P) {
     rules.iter_mut().filter(|rule| rule.phase == phase).for_each(|rule| rule.tries = 1);
 }
 

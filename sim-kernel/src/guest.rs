@@ -158,10 +158,8 @@ impl Machine {
             return Err(refuse(Errno::EINVAL));
         }
         let state = self.read_memory(memory, 0, SAVED_BYTES_MAX + 1);
-        if state.len() as u64 > SAVED_BYTES_MAX {
-            return Err(refuse(Errno::EINVAL));
-        }
-        let rest = state.strip_prefix(MAGIC).ok_or(refuse(Errno::EINVAL))?;
+        let is_saved = state.len() as u64 <= SAVED_BYTES_MAX;
+        let rest = state.strip_prefix(MAGIC).filter(|_| is_saved).ok_or(refuse(Errno::EINVAL))?;
         let (progress, pending) = rest.split_first_chunk().ok_or(refuse(Errno::EINVAL))?;
         let pending: Vec<_> = pending.as_chunks().0.iter().map(loaded).collect();
         let progress = u64::from_le_bytes(*progress);

@@ -69,7 +69,7 @@ const WHY: &[(&str, &str, &[&str])] = &[
         &[
             "because at step 30 (new VMM, DrainEvents: ",
             "“nic0, interrupt 0” went from “raised 1, taken 0, waiting 1” to “raised 1, taken 0, waiting 0”",
-            "without step 27 (nic0 writes to guest memory and raises an interrupt) keeps IRQ-1",
+            "without step 29 (nic0 writes to guest memory and raises an interrupt) keeps IRQ-1",
         ],
     ),
     (

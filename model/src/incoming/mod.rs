@@ -157,7 +157,7 @@ impl Incoming {
         let arrived: Vec<Fd> = descriptors.iter().map(|(_, fd)| fd).collect();
         let kvm_vm = arrived.first().copied();
         let adopted = Some(Shared::new(adopted));
-        let role = Self { arrived, kvm_vm, adopted, ..Self::new(protocol, origin) };
+        let role = Self { arrived, adopted, kvm_vm, ..Self::new(protocol, origin) };
         let script = Script { vm, descriptors, origin };
         let calls = |phase: InPhase| role.calls(phase).into_iter().chain(script.calls(phase));
         let of_phase =
