@@ -4,6 +4,7 @@
 //! * [`setting`] and [`world`]: that scenario set up, and one state of both roles on a simulated kernel; an [`action`] is what
 //!   can happen next;
 //! * [`essence`]: a handoff in one page, and [`refinement`]: each such world as one;
+//! * [`wrong`]: what a process may be told that is not so, and [`mutants`]: the protocol with one thing left out;
 //! * [`property`]: what must hold, over a view of that state;
 //! * [`system`], [`packed`], [`search`], [`graph`], [`fair`]: the world as a `stateright::Model`, small, its exhaustive search, and
 //!   what only the graph of all states shows: longest runs, ways that lead nowhere, and runs that go round for ever;
@@ -32,6 +33,7 @@ pub mod fair;
 pub mod graph;
 pub mod live;
 pub mod lockstep;
+pub mod mutants;
 mod numbers;
 pub mod packed;
 mod parallel;
@@ -48,3 +50,4 @@ pub mod story;
 pub mod system;
 pub mod words;
 pub mod world;
+pub mod wrong;

@@ -17,12 +17,11 @@ use crate::world::{Rest, World};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use handoff_model::call::{Answer, Call};
-use handoff_model::errno::Errno;
 use handoff_model::incoming::Incoming;
 use handoff_model::left::Left;
 use handoff_model::outgoing::Outgoing;
 use handoff_model::protocol::Mode;
-use handoff_model::role::Trouble;
+use handoff_model::role::{Cause, Trouble};
 use handoff_sim_kernel::Machine;
 use rustc_hash::FxBuildHasher;
 use std::borrow::Borrow;
@@ -124,6 +123,7 @@ struct OfPlayer<R: Stage> {
     ended: Option<R::End>,
     phase: Option<R::Phase>,
     end: Option<R::End>,
+    cause: Option<Cause>,
     next: Option<Number>,
     can_cancel: bool,
     left: Option<Left>,
@@ -240,6 +240,7 @@ impl<'a> Numbers<'a> {
             ended: part.ended(),
             phase: part.phase(),
             end: part.end(),
+            cause: part.cause(),
             next: part.next().map(|call| self.calls.number(call, |_| ())),
             can_cancel: part.can_cancel(),
             left: part.left(),
@@ -337,8 +338,8 @@ impl<'n> Machinery for MachineNumber<'n> {
         AnswerNumber(self.all, answer.expect("a call is answered"))
     }
 
-    fn failure(&self, errno: Errno) -> AnswerNumber<'n> {
-        AnswerNumber(self.all, self.all.answers.number(Err(errno), |_| ()))
+    fn said(&self, answer: Answer) -> AnswerNumber<'n> {
+        AnswerNumber(self.all, self.all.answers.number(answer, |_| ()))
     }
 
     fn would_block(&self, side: Side, call: &CallNumber<'n>) -> bool {
@@ -427,6 +428,10 @@ impl<'n, R: Numberable> Player for PlayerNumber<'n, R> {
 
     fn end(&self) -> Option<R::End> {
         self.facts().end
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.facts().cause
     }
 
     fn next(&self) -> Option<CallNumber<'n>> {

@@ -9,12 +9,11 @@ use crate::refinement::Sight;
 use crate::setting::Setting;
 use crate::world::OLD_IMAGE;
 use handoff_model::call::{Answer, Call};
-use handoff_model::errno::Errno;
 use handoff_model::incoming::{Arrival, Incoming};
 use handoff_model::left::Left;
 use handoff_model::outgoing::{Outcome, Outgoing};
 use handoff_model::phase::{InPhase, OutPhase};
-use handoff_model::role::{Role, Trouble};
+use handoff_model::role::{Cause, Role, Trouble};
 use handoff_sim_kernel::Machine;
 use std::borrow::Borrow;
 use std::fmt::Debug;
@@ -29,7 +28,7 @@ pub trait Machinery: Clone {
     /// [`Machine::call`].
     fn call(&mut self, side: Side, call: &Self::Call) -> Self::Answer;
     /// An answer that the machine has not given.
-    fn failure(&self, errno: Errno) -> Self::Answer;
+    fn said(&self, answer: Answer) -> Self::Answer;
     /// [`Machine::would_block`].
     fn would_block(&self, side: Side, call: &Self::Call) -> bool;
     /// Whether a process lives.
@@ -62,8 +61,8 @@ impl Machinery for Machine {
         self.call(side.pid(), call)
     }
 
-    fn failure(&self, errno: Errno) -> Answer {
-        Err(errno)
+    fn said(&self, answer: Answer) -> Answer {
+        answer
     }
 
     fn would_block(&self, side: Side, call: &Call) -> bool {
@@ -134,6 +133,8 @@ pub trait Stage: Role + Clone + Eq + std::hash::Hash + Debug {
     fn phase(&self) -> Self::Phase;
     /// How it ended.
     fn end(&self) -> Option<Self::End>;
+    /// Why it goes back, or went.
+    fn cause(&self) -> Option<Cause>;
     /// Whether it could be called off now.
     fn can_cancel(&self) -> bool;
     /// Calls it off.
@@ -150,6 +151,10 @@ impl Stage for Outgoing {
 
     fn end(&self) -> Option<Outcome> {
         self.outcome()
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.cause()
     }
 
     fn can_cancel(&self) -> bool {
@@ -171,6 +176,10 @@ impl Stage for Incoming {
 
     fn end(&self) -> Option<Arrival> {
         self.arrival()
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.cause()
     }
 
     fn can_cancel(&self) -> bool {
@@ -201,6 +210,8 @@ pub trait Player {
     fn phase(&self) -> Option<<Self::Role as Stage>::Phase>;
     /// How the role that acts says to have ended.
     fn end(&self) -> Option<<Self::Role as Stage>::End>;
+    /// Why the role that acts goes back.
+    fn cause(&self) -> Option<Cause>;
     /// The call that it wants to make next.
     fn next(&self) -> Option<Self::Call>;
     /// At most so much is left of it, while it acts.
@@ -253,6 +264,10 @@ impl<R: Stage> Player for Part<R, R::End> {
 
     fn end(&self) -> Option<R::End> {
         self.acting().and_then(Stage::end)
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.acting().and_then(Stage::cause)
     }
 
     fn next(&self) -> Option<Call> {

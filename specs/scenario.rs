@@ -24,19 +24,28 @@
 //! uid = 1000
 //! memlock_pages = 4
 //!
+//! # wrong = "ram-other"             # what is told that is not so: see `handoff list wrongs`
+//! # mutant = "row old Revoke"       # what the protocol leaves out: see `handoff list mutants`
+//!
 //! [may]                             # what may go wrong, at any step
 //! fail_calls = 1
 //! kill = 1
 //! cancel = true
 //! ```
 
-use handoff_model::defect::{self, Defect};
+mod planted;
+
+use crate::property::Due;
+use crate::wrong::Wrong;
+use handoff_model::defect::Defect;
 use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES, Uid};
 use handoff_model::launch::{ContextPlan, DevicePlan, Plan, RamPlan, SpacePlan};
+use handoff_model::mutant::Omission;
 use handoff_model::protocol::{Mode, Protocol};
-use handoff_model::variant::{self, VARIANTS, Variant};
+use handoff_model::variant::Variant;
 use handoff_model::vm::{Backing, DeviceKind, Interrupts};
 use handoff_sim_kernel::Profile;
+use planted::{check_mode, check_wrong, find_defect, find_mutant, find_variant, find_wrong};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -61,10 +70,14 @@ pub struct Scenario {
     pub may: May,
     /// Whether the protocol must refuse it before the guest stops.
     pub refused: bool,
+    /// What is told that is not so.
+    pub wrong: Option<&'static Wrong>,
     /// The protocol, before a known bug is planted in it.
     pub variant: &'static Variant,
     /// Known bugs that are planted.
     pub defects: Vec<&'static Defect>,
+    /// What the protocol leaves out.
+    pub mutant: Option<Omission>,
 }
 
 /// A process's rights.
@@ -126,10 +139,12 @@ struct File {
     may: May,
     #[serde(default)]
     refused: bool,
+    wrong: Option<String>,
     #[serde(default = "safe")]
     variant: String,
     #[serde(default)]
     defects: Vec<String>,
+    mutant: Option<String>,
 }
 
 fn safe() -> String {
@@ -272,11 +287,20 @@ impl Scenario {
         parsed.resolve().map_err(refuse)
     }
 
+    /// What the protocol must make of it.
+    pub fn due(&self) -> Due {
+        match (self.wrong, self.refused) {
+            (Some(wrong), _) => wrong.due,
+            (None, true) => Due::RefusedBeforeStop,
+            (None, false) => Due::Done,
+        }
+    }
+
     /// The protocol, with the planted bugs in it.
     pub fn protocol(&self) -> Protocol {
-        self.defects
-            .iter()
-            .fold(Protocol::of(self.variant), |protocol, defect| defect.plant(protocol))
+        let variant = Protocol::of(self.variant);
+        let planted = self.defects.iter().fold(variant, |protocol, defect| defect.plant(protocol));
+        self.mutant.into_iter().fold(planted, Protocol::without)
     }
 }
 
@@ -300,6 +324,9 @@ impl File {
         for defect in &defects {
             check_mode(defect, self.mode)?;
         }
+        let wrong = self.wrong.as_deref().map(find_wrong).transpose()?;
+        check_wrong(wrong, self.mode, self.refused)?;
+        let mutant = self.mutant.as_deref().map(|name| find_mutant(self.mode, name)).transpose()?;
         let variant = find_variant(&self.variant, self.mode)?;
         let old = self.process.resolve();
         let new = self.new.or(self.process).resolve();
@@ -322,8 +349,10 @@ impl File {
             new,
             may,
             refused,
+            wrong,
             variant,
             defects,
+            mutant,
         })
     }
 
@@ -462,33 +491,4 @@ fn lookup(what: &str, kind: &str, wanted: Option<&str>, names: &[&str]) -> Resul
         None => return Err(format!("{what}: say which {kind} = (one of {})", all())),
     };
     u16::try_from(at).map_err(|_| format!("{what}: too many [[{kind}]]"))
-}
-
-fn find_variant(id: &str, mode: Mode) -> Result<&'static Variant, String> {
-    variant::find(id, mode).ok_or_else(|| {
-        let word = |mode| if mode == Mode::Exec { "exec" } else { "transfer" };
-        let known = VARIANTS.iter().filter(|variant| variant.mode == mode).map(|v| v.id);
-        let known = known.collect::<Vec<_>>().join(", ");
-        format!("variant {id:?} is not known with mode = \"{}\"; one of {known}", word(mode))
-    })
-}
-
-/// A bug in the rows of one mode does nothing in the other.
-fn check_mode(defect: &Defect, mode: Mode) -> Result<(), String> {
-    let word = |mode| if mode == Mode::Exec { "exec" } else { "transfer" };
-    if defect.mode == mode {
-        return Ok(());
-    }
-    let wanted = word(defect.mode);
-    Err(format!(
-        "defect {:?} shows only with mode = \"{wanted}\"; use that, or remove it",
-        defect.id
-    ))
-}
-
-fn find_defect(id: &str) -> Result<&'static Defect, String> {
-    defect::find(id).ok_or_else(|| {
-        let known = defect::DEFECTS.iter().map(|defect| defect.id).collect::<Vec<_>>().join(", ");
-        format!("defect {id:?} is not known; one of {known}")
-    })
 }

@@ -3,8 +3,10 @@
 
 use crate::action::{NEW, OLD};
 use crate::parts::Part;
+use crate::property::Due;
 use crate::scenario::{Process, Scenario};
 use crate::world::{NEW_IMAGE, OLD_IMAGE, World};
+use crate::wrong::Wrong;
 use handoff_model::call::{Answer, Call, Made};
 use handoff_model::ids::Fd;
 use handoff_model::incoming::{Incoming, Origin};
@@ -28,8 +30,10 @@ pub struct Setting {
     pub base: View,
     /// The open files that must be handed over, each exactly once.
     pub preserved: BTreeSet<FileRef>,
-    /// The protocol must refuse.
-    pub refused: bool,
+    /// What the protocol must make of it.
+    pub due: Due,
+    /// What is told that is not so.
+    pub wrong: Option<&'static Wrong>,
     /// The calls by which it came to be.
     pub opening: Vec<Made>,
     /// What stories call the open files.
@@ -60,7 +64,10 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
     spawn(&mut machine, scenario.old);
     let plan: &Plan = &scenario.plan;
     let mut door = Noted { machine: &mut machine, made: Vec::new() };
-    let (vm, descriptors) = launch(plan, &mut door)?;
+    let (mut vm, mut descriptors) = launch(plan, &mut door)?;
+    if let Some(wrong) = scenario.wrong {
+        wrong.leave(&mut door, &descriptors);
+    }
     let mut opening = door.made;
     let preserved = vm.keys().iter().filter_map(|key| descriptors.get(key)).collect::<Vec<_>>();
     let protocol = scenario.protocol();
@@ -93,7 +100,8 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
     let setting = Setting {
         devices: plan.devices.iter().map(|device| device.name.clone()).collect(),
         preserved: preserved.iter().filter_map(|fd| table.get(fd)).map(|d| d.file).collect(),
-        refused: scenario.refused,
+        due: scenario.due(),
+        wrong: scenario.wrong,
         opening,
         names,
         fail_calls: scenario.may.fail_calls > 0,
@@ -110,6 +118,9 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
         Some(socket) => Part::Acting(Incoming::new(&setting.protocol, Origin::Transfer { socket })),
         None => Part::Absent,
     };
+    if let Some(wrong) = scenario.wrong {
+        wrong.tell_inventory(&mut vm, &mut descriptors);
+    }
     let outgoing = Outgoing::new(&setting.protocol, &vm, &descriptors, way);
     let world = World::new(scenario, machine, outgoing, incoming);
     Ok((setting, world))

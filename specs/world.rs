@@ -15,14 +15,16 @@ use crate::parts::{Machinery, Part, Player};
 use crate::rank::Rank;
 use crate::scenario::Scenario;
 use crate::setting::Setting;
+use crate::wrong::Wrong;
 use handoff_model::call::{Access, Answer, Call};
 use handoff_model::errno::Errno;
 use handoff_model::ids::Pid;
 use handoff_model::incoming::{Arrival, Incoming, Origin};
+use handoff_model::mutant::Place;
 use handoff_model::outgoing::{Outcome, Outgoing};
 use handoff_model::phase::{InPhase, OutPhase};
 use handoff_model::protocol::Mode;
-use handoff_model::role::{Role, Trouble};
+use handoff_model::role::{Cause, Role, Trouble};
 use handoff_model::view::View;
 use handoff_sim_kernel::Machine;
 use std::borrow::Borrow;
@@ -257,14 +259,28 @@ where
     fn step(&mut self, setting: &Setting, side: Side, fail: Option<Errno>) -> Done<M> {
         let call = self.next_call(side).expect("a step has a call");
         self.note_before(side, call.borrow());
-        let answer = match (fail, call.borrow()) {
-            (Some(errno), _) => self.machine.failure(errno),
+        let wrong = self.wrong(setting, side);
+        let refused = wrong.and_then(|(wrong, place)| wrong.refuses(place, call.borrow()));
+        let answer = match (fail.or(refused), call.borrow()) {
+            (Some(errno), _) => self.machine.said(Err(errno)),
             (None, Call::Kill { .. }) => self.send_kill(side, &call),
             (None, _) => self.machine.call(side, &call),
         };
+        let old_acts = side == Side::Old && self.outgoing.is_acting();
+        self.note_after(old_acts, call.borrow(), answer.borrow().is_ok());
+        let told =
+            wrong.and_then(|(wrong, place)| wrong.tell(place, call.borrow(), answer.borrow()));
+        let answer = told.map_or(answer, |told| self.machine.said(told));
         let trouble = self.take(setting, side, call.borrow(), &answer);
         self.notice_ends();
         Done { call: Some((call, answer)), trouble }
+    }
+
+    /// What a role that acts is told that is not so, and where it is. A program that is executed again reads what it has written.
+    fn wrong(&self, setting: &Setting, side: Side) -> Option<(&'static Wrong, Place)> {
+        let wrong = setting.wrong.filter(|_| !self.rest.history.fell_back)?;
+        let old = self.outgoing.phase().filter(|_| side == Side::Old).map(Place::Old);
+        Some((wrong, old.or(self.incoming.phase().map(Place::New))?))
     }
 
     /// A signal is sent at once and takes effect a little later.
@@ -291,7 +307,6 @@ where
     ) -> Option<Trouble> {
         let old_acts = side == Side::Old && self.outgoing.is_acting();
         let is_ok = answer.borrow().is_ok();
-        self.note_after(old_acts, call, is_ok);
         match call {
             Call::Exit { .. } if is_ok && old_acts => {
                 let outcome = self.outgoing.end().unwrap_or(Outcome::RolledBack);
@@ -430,6 +445,22 @@ where
             dying: self.rest.dying,
             untaken: self.machine.untaken(),
         }
+    }
+
+    /// The old process goes back because the new one is gone, although nothing has disturbed either: nobody has said why.
+    pub fn is_unexplained(&self) -> bool {
+        !self.rest.history.disturbed && self.outgoing.cause() == Some(Cause::PeerGone)
+    }
+
+    /// By exec: the new program acts, and not the old one again.
+    pub fn is_new_program(&self) -> bool {
+        self.is_exec() && self.incoming.is_acting() && !self.rest.history.fell_back
+    }
+
+    /// Nothing is under way, and a process that has not the guest lives on.
+    pub fn leaves_one_over(&self) -> bool {
+        let mut others = self.sides().filter(|side| *side != self.keeping_side());
+        self.is_quiescent() && others.any(|side| self.is_alive(side))
     }
 
     /// Nobody acts any more.

@@ -33,6 +33,8 @@ const COUNTS: &[(&str, u32, u64, u32)] = &[
     ("small-memlock", 1_152, 4_160, 16),
     ("tied-mdev", 1_422, 5_883, 13),
     ("process-accounting", 36, 97, 6),
+    ("untrue-transfer", 6_222, 22_114, 31),
+    ("untrue-exec", 1_086, 2_740, 61),
 ];
 
 #[test]
@@ -66,6 +68,8 @@ const BLACKOUTS: &[(&str, u32, u32)] = &[
     ("small-memlock", 0, 0),
     ("tied-mdev", 0, 0),
     ("process-accounting", 0, 0),
+    ("untrue-transfer", 15, 16),
+    ("untrue-exec", 53, 54),
 ];
 
 #[test]

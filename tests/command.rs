@@ -96,11 +96,7 @@ fn a_run_is_told_in_the_format_that_is_asked_for() {
     let told = |format| ["check", &file, "--steps", replay_of(story), "--format", format];
     check(&told("story"), 1, &["old VMM  ", "· pages 0, owner: old VMM → new VMM"]);
     check(&told("itf"), 1, &["\"format\":\"ITF\"", "\"vars\":[", "\"states\":[", &file]);
-    check(
-        &told("mermaid"),
-        1,
-        &["sequenceDiagram\n", "old->>new: 4. Offer", "FD-1 does not hold"],
-    );
+    check(&told("mermaid"), 1, &["sequenceDiagram\n", "old->>new: 4. Offer", "FD-1 does not hold"]);
     let trace = check(&told("trace"), 1, &["\"source\":\"sim\"", "\"sys\":\"sendmsg\""]);
     let trace = dir.file("vm.jsonl", &trace);
     check(&["replay", &trace], 0, &["0 calls answered differently", "0 calls not modelled"]);

@@ -22,6 +22,7 @@ pub(crate) fn scenario(defect: &Defect) -> Scenario {
             "[[iommufd]]\nname = \"iommufd0\"\naccounting = \"process\"\n[process]\nuid = 0",
         ),
         "checked-late" => ("refused = true", "address", ""),
+        "taken-on-trust" | "refuses-silently" => ("wrong = \"ram-other\"", "file", ""),
         "limit-unjudged" => ("refused = true", "file", "[process]\nmemlock_pages = 1"),
         _ => ("", "file", ""),
     };
@@ -49,12 +50,14 @@ const CHEAPEST: &[(&str, u32, usize)] = &[
     ("cut-while-running", 0, 36),
     ("events-drained", 0, 30),
     ("not-fenced", 0, 37),
-    ("lingering", 1, 21),
+    ("lingering", 1, 13),
     ("window-left-open", 0, 17),
     ("probe-takes-ownership", 0, 27),
     ("stays-stopped", 1, 16),
     ("checked-late", 0, 10),
     ("limit-unjudged", 0, 10),
+    ("taken-on-trust", 0, 22),
+    ("refuses-silently", 0, 23),
     ("ends-too-early", 0, 25),
     ("overcautious", 0, 12),
     ("waits-for-each-other", 1, 34),
@@ -87,7 +90,7 @@ fn the_step_of_no_return_is_told() {
         ("no-take-back", 38, 43),
         ("unwound", 18, 20),
         ("not-fenced", 0, 37),
-        ("lingering", 16, 21),
+        ("lingering", 9, 13),
     ];
     let found = expected.map(|(id, ..)| {
         let defect = DEFECTS.iter().find(|defect| defect.id == id).expect("a known bug");
@@ -105,7 +108,7 @@ fn the_step_of_no_return_is_told() {
 fn how_a_run_ends_is_judged_in_three_ways() {
     let expected = [
         ("waits-for-each-other", "END-1 1 34, END-2 1 35, END-3 1 35"),
-        ("waits-for-the-dead", "END-1 1 18 for ever, END-2 1 18, END-3 1 18 for ever"),
+        ("waits-for-the-dead", "END-1 1 18 for ever, END-2 1 18, END-3 1 21 for ever"),
         ("begins-anew", "END-2 1 6"),
         ("not-told-to-leave", "END-1 1 33, END-3 1 34"),
     ];

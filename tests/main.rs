@@ -13,6 +13,7 @@ mod hazards;
 mod lies;
 mod lockstep;
 mod models;
+mod mutants;
 mod reduced;
 mod refusals;
 mod replay;

@@ -90,6 +90,13 @@ fn mistakes_are_told_with_their_place_and_their_cure() {
     );
     check("name = \"vm\"", "name = \"vm\"\nkernel = \"2.4\"", &["2.4", "6.12", "fixed"]);
     check("name = \"vm\"", "name = \"vm\"\ndefects = [\"x\"]", &["\"x\"", "no-take-back"]);
+    check("name = \"vm\"", "name = \"vm\"\nwrong = \"x\"", &["\"x\"", "ram-other"]);
+    let by_number = "name = \"vm\"\nwrong = \"number-closed\"";
+    check("name = \"vm\"", by_number, &["number-closed", "mode = \"exec\""]);
+    let both = "name = \"vm\"\nwrong = \"ram-other\"\nrefused = true";
+    check("name = \"vm\"", both, &["ram-other", "remove refused"]);
+    let mutant = "name = \"vm\"\nmutant = \"row old Exec\"";
+    check("name = \"vm\"", mutant, &["row old Exec", "in this mode", "handoff list mutants"]);
     let other_mode = "name = \"vm\"\ndefects = [\"window-left-open\"]";
     check("name = \"vm\"", other_mode, &["window-left-open", "mode = \"exec\""]);
     check("name = \"nic0\"", "name = \"nic\\u001b\"", &["[[device]]", "unprintable"]);

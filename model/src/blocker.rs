@@ -85,6 +85,20 @@ pub enum BlockerKind {
     NotOpen,
 }
 
+impl BlockerKind {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::KernelTooOld,
+        Self::AnonymousRam,
+        Self::MappedByAddress,
+        Self::BarMapped,
+        Self::MdevTiedToKvm,
+        Self::ChargedToProcess,
+        Self::MemlockTooSmall,
+        Self::NotOpen,
+    ];
+}
+
 impl Blocker {
     /// Which kind.
     pub fn kind(&self) -> BlockerKind {

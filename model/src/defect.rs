@@ -254,6 +254,22 @@ pub const DEFECTS: &[Defect] = &[
         edits: &[Edit::Waive(BlockerKind::MemlockTooSmall)],
     },
     Defect {
+        id: "taken-on-trust",
+        sentence: "the new process believes the stream, and compares nothing with the kernel",
+        source: "QEMU 10.2: of what the incoming side skips nothing is verified",
+        mode: Mode::Transfer,
+        breaks: "TRUE-1",
+        edits: &[inn(I::ReadStream, I::MapRam, I::Refuse)],
+    },
+    Defect {
+        id: "refuses-silently",
+        sentence: "a new process that finds something wrong ends without a word",
+        source: "an exit(1) where a reply was due",
+        mode: Mode::Transfer,
+        breaks: "WHY-1",
+        edits: &[inn(I::Verify, I::MapRam, I::Leave)],
+    },
+    Defect {
         id: "ends-too-early",
         sentence: "the old process ends although the new one has not taken over",
         source: "QEMU 10.1 without a return path: the old process completes before anybody has answered",

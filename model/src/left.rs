@@ -34,6 +34,8 @@ impl fmt::Display for Left {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Table<P> {
     pub(crate) rules: Vec<Rule<P>>,
+    /// Where an answer leads, besides what follows and what undoes.
+    jumps: Vec<(P, P)>,
     /// They follow from the rows.
     heights: Vec<u32>,
 }
@@ -41,17 +43,22 @@ pub(crate) struct Table<P> {
 impl<P: Hash> Hash for Table<P> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.rules.hash(state);
+        self.jumps.hash(state);
     }
 }
 
 impl<P: Copy + PartialEq> Table<P> {
-    /// `jumps`: where an answer may lead, besides what follows and what undoes.
     pub(crate) fn new(rules: Vec<Rule<P>>, jumps: &[(P, P)]) -> Self {
         let mut heights = vec![None; rules.len()];
         for rule in &rules {
             climb(&rules, jumps, &mut heights, rule.phase);
         }
-        Self { heights: heights.into_iter().flatten().collect(), rules }
+        Self { heights: heights.into_iter().flatten().collect(), jumps: jumps.to_vec(), rules }
+    }
+
+    /// Where the answer leads that counts otherwise in a phase.
+    pub(crate) fn jump(&self, phase: P) -> Option<P> {
+        self.jumps.iter().find(|(from, _)| *from == phase).map(|(_, to)| *to)
     }
 
     /// A phase without a row is an end.

@@ -24,6 +24,7 @@
 pub mod argument;
 pub mod blocker;
 pub mod call;
+pub mod check;
 pub mod defect;
 pub mod errno;
 pub mod hex;
@@ -32,6 +33,7 @@ pub mod incoming;
 pub mod kernel;
 pub mod launch;
 pub mod left;
+pub mod mutant;
 pub mod outgoing;
 pub mod phase;
 pub mod protocol;

@@ -13,12 +13,14 @@
 
 use crate::blocker::{self, Blocker, BlockerKind};
 use crate::call::{Answer, Call, FDS_PER_MESSAGE_MAX, Reply};
+use crate::check::Check;
 use crate::errno::Errno;
 use crate::ids::{Fd, Uid};
 use crate::launch;
 use crate::left::{Left, Table};
+use crate::mutant::Omitted;
 use crate::phase::OutPhase;
-use crate::protocol::{Mode, OUT_JUMPS, Protocol};
+use crate::protocol::{Mode, Protocol};
 use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went, message_of};
 use crate::shared::Shared;
 use crate::stream::{Message, Offer, State};
@@ -86,24 +88,26 @@ struct Plan {
     user_pages: u64,
     /// What the inventory says against itself.
     blockers: Vec<Blocker>,
-    memlock_judged: bool,
+    /// Preconditions that are not judged.
+    waived: Vec<BlockerKind>,
+    omitted: Omitted,
 }
 
 impl Outgoing {
     /// A role at its beginning.
     pub fn new(protocol: &Protocol, vm: &Vm, descriptors: &Descriptors, way: Way) -> Self {
-        let mut blockers = blocker::of_inventory(vm, descriptors);
-        blockers.retain(|blocker| judged_at_all(protocol, blocker.kind()));
         let script = Script { vm, descriptors, way };
+        let calls = |phase: &OutPhase| protocol.omitted.calls(*phase, script.calls(*phase));
         let plan = Plan {
-            table: Table::new(protocol.outgoing.clone(), OUT_JUMPS),
-            calls: OutPhase::ALL.iter().map(|phase| script.calls(*phase)).collect(),
+            table: Table::new(protocol.outgoing.clone(), &protocol.outgoing_jumps),
+            calls: OutPhase::ALL.iter().map(calls).collect(),
             mode: protocol.mode,
             contexts: vm.contexts.iter().map(|context| context.name.clone()).collect(),
             vm: vm.name.clone(),
             user_pages: vm.charged_pages(ChargedTo::User),
-            blockers,
-            memlock_judged: judged_at_all(protocol, BlockerKind::MemlockTooSmall),
+            blockers: blocker::of_inventory(vm, descriptors),
+            waived: protocol.waived.clone(),
+            omitted: protocol.omitted.clone(),
         };
         Self {
             walk: Walk::begin(&plan.table.rules),
@@ -120,6 +124,12 @@ impl Outgoing {
     /// Where it is.
     pub fn phase(&self) -> OutPhase {
         self.walk.phase
+    }
+
+    /// Every call of every phase, as the inventory has them.
+    pub fn script(&self) -> impl Iterator<Item = (OutPhase, &Call)> {
+        let phases = OutPhase::ALL.iter().zip(&self.plan.calls);
+        phases.flat_map(|(phase, calls)| calls.iter().map(|call| (*phase, call)))
     }
 
     /// How it ended; `None` while it goes on.
@@ -178,7 +188,7 @@ impl Outgoing {
         }
     }
 
-    fn judge(&mut self, call: &Call, answer: &Answer) -> Verdict<OutPhase> {
+    fn judge(&mut self, call: &Call, answer: &Answer) -> Verdict {
         match self.walk.phase {
             OutPhase::Preflight => self.judge_preflight(call, answer),
             OutPhase::AwaitReady => match receive(call, answer) {
@@ -207,12 +217,12 @@ impl Outgoing {
         }
     }
 
-    fn judge_preflight(&mut self, call: &Call, answer: &Answer) -> Verdict<OutPhase> {
+    fn judge_preflight(&mut self, call: &Call, answer: &Answer) -> Verdict {
         match (call, answer) {
             (Call::ChangeProcess { .. }, Err(Errno::EOPNOTSUPP)) => {}
             (Call::ChangeProcess { .. }, Err(Errno::ENOTTY)) => {
                 let name = self.plan.contexts[self.walk.at as usize].clone();
-                return Verdict::Trouble(Trouble::Blocked(vec![Blocker::KernelTooOld(name)]));
+                return self.judge_blockers([Blocker::KernelTooOld(name)]);
             }
             (Call::GetMemlock, Ok(Reply::Memlock(limit))) => self.memlock_bytes = *limit,
             (Call::GetUid, Ok(Reply::Uid(uid))) => self.uid = *uid,
@@ -222,10 +232,18 @@ impl Outgoing {
         if (self.walk.at as usize) + 1 < self.calls().len() {
             return Verdict::Next;
         }
-        let mut blockers = self.plan.blockers.clone();
-        if self.plan.mode == Mode::Exec {
-            blockers.extend(self.memlock_blocker(true));
-        }
+        let limit = self.memlock_blocker(true).filter(|_| self.plan.mode == Mode::Exec);
+        self.judge_blockers(self.plan.blockers.iter().cloned().chain(limit))
+    }
+
+    /// The way back must fit into this side's limit, too.
+    fn judge_ready(&self, peer: Uid) -> Verdict {
+        self.judge_blockers(self.memlock_blocker(peer == self.uid))
+    }
+
+    fn judge_blockers(&self, found: impl IntoIterator<Item = Blocker>) -> Verdict {
+        let judged = |blocker: &Blocker| !self.plan.waived.contains(&blocker.kind());
+        let blockers: Vec<_> = found.into_iter().filter(judged).collect();
         if blockers.is_empty() {
             Verdict::Next
         } else {
@@ -233,17 +251,9 @@ impl Outgoing {
         }
     }
 
-    /// The way back must fit into this side's limit, too.
-    fn judge_ready(&self, peer: Uid) -> Verdict<OutPhase> {
-        match self.memlock_blocker(peer == self.uid) {
-            None => Verdict::Next,
-            Some(blocker) => Verdict::Trouble(Trouble::Blocked(vec![blocker])),
-        }
-    }
-
     fn memlock_blocker(&self, same_user: bool) -> Option<Blocker> {
         let found = blocker::of_memlock("old", self.plan.user_pages, same_user, self.memlock_bytes);
-        found.filter(|_| self.plan.memlock_judged)
+        self.plan.omitted.demand(Check::OldLimit, found.is_none(), || found).err().flatten()
     }
 
     /// The offer, with what the preflight has learned.
@@ -252,10 +262,6 @@ impl Outgoing {
             Offer { vm: self.plan.vm.clone(), uid: self.uid, user_pages: self.plan.user_pages };
         send(socket, &Message::Offer(offer), Vec::new())
     }
-}
-
-fn judged_at_all(protocol: &Protocol, kind: BlockerKind) -> bool {
-    !protocol.waived.contains(&kind)
 }
 
 fn receive(call: &Call, answer: &Answer) -> Result<Message, Trouble> {
@@ -268,15 +274,15 @@ fn receive(call: &Call, answer: &Answer) -> Result<Message, Trouble> {
 /// Reads on until there is nothing left; a commit that came before the cut counts. ECONNRESET is not
 /// the end: it stands before what the peer had sent until it died with packets unread. No error is
 /// the end: to go back without having read everything could make two guests of one.
-fn judge_drain(call: &Call, answer: &Answer) -> Verdict<OutPhase> {
+fn judge_drain(call: &Call, answer: &Answer) -> Verdict {
     match (answer, message_of(answer, call)) {
-        (_, Ok(Message::Committed)) => Verdict::Jump(OutPhase::Release),
+        (_, Ok(Message::Committed)) => Verdict::Jump,
         (_, Err(Trouble::PeerGone)) | (Err(Errno::EAGAIN), _) => Verdict::Next,
         (_, Ok(_) | Err(_)) => Verdict::Again,
     }
 }
 
-fn judge_plain(call: &Call, answer: &Answer) -> Verdict<OutPhase> {
+fn judge_plain(call: &Call, answer: &Answer) -> Verdict {
     match (call, answer) {
         (Call::WriteAt { bytes, .. }, Ok(Reply::Length(length)))
             if *length != bytes.len() as u64 =>
@@ -287,7 +293,7 @@ fn judge_plain(call: &Call, answer: &Answer) -> Verdict<OutPhase> {
     }
 }
 
-fn unexpected(message: Result<Message, Trouble>) -> Verdict<OutPhase> {
+fn unexpected(message: Result<Message, Trouble>) -> Verdict {
     Verdict::Trouble(match message {
         Ok(message) => Trouble::Unexpected(format!("{message:?}")),
         Err(trouble) => trouble,
@@ -305,10 +311,11 @@ impl Role for Outgoing {
 
     fn took(&mut self, answer: Answer) -> Option<Trouble> {
         let call = self.next()?;
-        let verdict = self.judge(&call, &answer);
-        let calls = self.calls().len();
         let (phase, at) = (self.walk.phase, self.walk.at);
-        if let Went::Left = self.walk.advance(&self.plan.clone().table.rules, calls, &verdict) {
+        let judged = self.judge(&call, &answer);
+        let verdict = self.plan.omitted.verdict(phase, &call, judged);
+        let calls = self.calls().len();
+        if let Went::Left = self.walk.advance(&self.plan.table, calls, &verdict) {
             if let Verdict::Trouble(trouble) = &verdict {
                 self.cause.get_or_insert(trouble.cause());
             }

@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-macro_rules! phases {
+/// An enum whose values have names and sentences.
+macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($(#[doc = $text:literal])* $phase:ident,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,7 +18,7 @@ macro_rules! phases {
             /// All of them, in the order of their definition.
             pub const ALL: &[Self] = &[$(Self::$phase,)*];
 
-            /// What it does, in a sentence.
+            /// What it is for, in a sentence.
             pub fn sentence(self) -> &'static str {
                 match self { $(Self::$phase => concat!($($text),*).trim_ascii(),)* }
             }
@@ -31,7 +32,9 @@ macro_rules! phases {
     };
 }
 
-phases! {
+pub(crate) use named;
+
+named! {
     /// Phases of the old process.
     OutPhase {
         /// Judge every precondition of this side; touch nothing.
@@ -93,7 +96,7 @@ phases! {
     }
 }
 
-phases! {
+named! {
     /// Phases of the new process.
     InPhase {
         /// Wait for an offer.

@@ -35,6 +35,7 @@
 //! branch for one.
 
 use crate::blocker::BlockerKind;
+use crate::mutant::{Omission, Omitted};
 use crate::phase::{InPhase, OutPhase};
 use crate::variant::{self, Variant};
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,12 @@ pub struct Protocol {
     pub incoming: Vec<Rule<InPhase>>,
     /// Preconditions that are not judged: none, but in variants with known bugs.
     pub waived: Vec<BlockerKind>,
+    /// Where an answer leads the old process besides: [`OUT_JUMPS`].
+    pub outgoing_jumps: Vec<(OutPhase, OutPhase)>,
+    /// The same of the new process: [`IN_JUMPS`].
+    pub incoming_jumps: Vec<(InPhase, InPhase)>,
+    /// Calls, answers and checks that are left out: none, but in a mutant.
+    pub omitted: Omitted,
 }
 
 /// A row that can fail.
@@ -86,6 +93,11 @@ pub(crate) const fn rule<P>(phase: P, next: P, undo: P) -> Rule<P> {
 /// A row that goes on whatever happens.
 pub(crate) const fn firm<P>(phase: P, next: P) -> Rule<P> {
     Rule { phase, next, undo: None, tries: STUBBORN_TRIES }
+}
+
+/// A row whose calls are made until they are answered as they should be, or whatever they are answered.
+pub(crate) const fn patient<P>(phase: P, next: P) -> Rule<P> {
+    Rule { phase, next, undo: None, tries: 1 }
 }
 
 pub(crate) const OUT_TRANSFER: &[Rule<OutPhase>] = {
@@ -104,9 +116,9 @@ pub(crate) const OUT_TRANSFER: &[Rule<OutPhase>] = {
         rule(O::AwaitCommitted, O::Release, O::Revoke),
         firm(O::Release, O::End),
         firm(O::Revoke, O::Drain),
-        firm(O::Drain, O::Dismiss),
+        patient(O::Drain, O::Dismiss),
         firm(O::Dismiss, O::AwaitGone),
-        firm(O::AwaitGone, O::TakeBack),
+        patient(O::AwaitGone, O::TakeBack),
         firm(O::TakeBack, O::Unpark),
         firm(O::Unpark, O::Resume),
         firm(O::Resume, O::Part),
@@ -151,7 +163,7 @@ pub(crate) const IN_TRANSFER: &[Rule<InPhase>] = {
         firm(I::Claim, I::Run),
         firm(I::Run, I::Settle),
         firm(I::Settle, I::End),
-        firm(I::Refuse, I::Leave),
+        patient(I::Refuse, I::Leave),
         firm(I::Leave, I::End),
     ]
 };
@@ -194,6 +206,9 @@ impl Protocol {
             outgoing: variant.outgoing.to_vec(),
             incoming: variant.incoming.to_vec(),
             waived: variant.waived.to_vec(),
+            outgoing_jumps: OUT_JUMPS.to_vec(),
+            incoming_jumps: IN_JUMPS.to_vec(),
+            omitted: Omitted::NOTHING,
         }
     }
 
@@ -202,6 +217,9 @@ impl Protocol {
     /// owned by the dead, or does not look as the stream says, runs all the same: there is no other.
     #[must_use]
     pub fn last_resort(mut self) -> Self {
+        if self.omitted.has(Omission::LastResort) {
+            return self;
+        }
         for rule in &mut self.incoming {
             let goes_on = matches!(rule.phase, InPhase::Verify | InPhase::TakeOver);
             rule.undo = rule.undo.map(|_| InPhase::Leave).filter(|_| !goes_on);

@@ -154,23 +154,29 @@ pub enum Cause {
 }
 
 /// What a phase makes of an answer.
-pub(crate) enum Verdict<P> {
+pub(crate) enum Verdict {
     /// On with the next call of the phase, or the next phase.
     Next,
     /// The same call again: there is more to come.
     Again,
-    /// Straight to another phase.
-    Jump(P),
+    /// Straight to where the table has a jump to.
+    Jump,
     /// It failed.
     Trouble(Trouble),
 }
 
-impl<P> Verdict<P> {
+impl From<Result<(), Trouble>> for Verdict {
+    fn from(checked: Result<(), Trouble>) -> Self {
+        checked.map_or_else(Self::Trouble, |()| Self::Next)
+    }
+}
+
+impl Verdict {
     /// What went wrong.
     pub(crate) fn trouble(self) -> Option<Trouble> {
         match self {
             Self::Trouble(trouble) => Some(trouble),
-            Self::Next | Self::Again | Self::Jump(_) => None,
+            Self::Next | Self::Again | Self::Jump => None,
         }
     }
 
@@ -222,20 +228,15 @@ impl<P: Copy + PartialEq> Walk<P> {
     }
 
     /// Moves on by a verdict; `calls` is how many the present phase has.
-    pub(crate) fn advance(
-        &mut self,
-        rules: &[Rule<P>],
-        calls: usize,
-        verdict: &Verdict<P>,
-    ) -> Went {
-        let Some(rule) = self.rule(rules) else { return Went::Within };
-        match verdict {
-            Verdict::Again => self.tries = 0,
-            Verdict::Jump(phase) => {
-                self.jump(*phase);
+    pub(crate) fn advance(&mut self, table: &Table<P>, calls: usize, verdict: &Verdict) -> Went {
+        let Some(rule) = self.rule(&table.rules) else { return Went::Within };
+        match (verdict, table.jump(self.phase)) {
+            (Verdict::Again, _) => self.tries = 0,
+            (Verdict::Jump, Some(phase)) => {
+                self.jump(phase);
                 return Went::Left;
             }
-            Verdict::Trouble(trouble) => {
+            (Verdict::Trouble(trouble), _) => {
                 self.tries += 1;
                 let allowed = if is_transient(trouble) { TRANSIENT_TRIES } else { rule.tries };
                 if self.tries >= allowed {
@@ -248,7 +249,7 @@ impl<P: Copy + PartialEq> Walk<P> {
                     };
                 }
             }
-            Verdict::Next => return self.pass(rule.next, calls),
+            (Verdict::Next | Verdict::Jump, _) => return self.pass(rule.next, calls),
         }
         Went::Within
     }

@@ -151,14 +151,15 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// EINVAL when there is a guest already, or no saved state.
+    /// EINVAL when there is a guest already, no saved state, or something after it.
     fn load_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
         let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
         if self.process(pid).guest.is_some() {
             return Err(refuse(Errno::EINVAL));
         }
-        let state = self.read_memory(memory, 0, SAVED_BYTES_MAX);
-        let rest = state.strip_prefix(MAGIC).ok_or(refuse(Errno::EINVAL))?;
+        let state = self.read_memory(memory, 0, SAVED_BYTES_MAX + 1);
+        let is_saved = state.len() as u64 <= SAVED_BYTES_MAX;
+        let rest = state.strip_prefix(MAGIC).filter(|_| is_saved).ok_or(refuse(Errno::EINVAL))?;
         let (progress, pending) = rest.split_first_chunk().ok_or(refuse(Errno::EINVAL))?;
         let pending: Vec<_> = pending.as_chunks().0.iter().map(loaded).collect();
         let progress = u64::from_le_bytes(*progress);

@@ -184,6 +184,8 @@ fn write_report(
     }
     let planted = |d: &&Defect| format!("  planted: {}: {}", d.id, d.sentence);
     lines.extend(scenario.defects.iter().map(planted));
+    lines.extend(scenario.mutant.map(|mutant| format!("  left out: {mutant}")));
+    lines.extend(scenario.wrong.map(|wrong| format!("  wrong: {}", wrong.sentence)));
     lines.push(format!("  {}", coverage(report)));
     if !report.never.is_empty() {
         lines.push(format!(

@@ -2,9 +2,13 @@
 
 use super::{Exit, Failure, width};
 use crate::built_in::{BUILT_IN, built_in};
+use crate::mutants::of_mode;
 use crate::property::PROPERTIES;
+use crate::wrong::WRONGS;
 use handoff_model::defect::DEFECTS;
+use handoff_model::protocol::Mode;
 use handoff_sim_kernel::{Profile, Quirk};
+use std::collections::BTreeMap;
 use std::io::Write;
 
 #[derive(clap::Args)]
@@ -19,12 +23,16 @@ enum What {
     Scenarios,
     Properties,
     Defects,
+    Wrongs,
+    Mutants,
     Kernels,
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
-    let all = [What::Scenarios, What::Properties, What::Defects, What::Kernels];
-    for what in all.into_iter().filter(|what| arguments.what.is_none_or(|only| only == *what)) {
+    // Mutants are so many that they are listed only where they are asked for.
+    let all = [What::Scenarios, What::Properties, What::Defects, What::Wrongs, What::Kernels];
+    let wanted = arguments.what.map_or(all.to_vec(), |only| vec![only]);
+    for what in wanted {
         let (title, rows) = rows(what);
         writeln!(out, "{title}")?;
         let column = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -45,6 +53,8 @@ fn rows(what: What) -> (&'static str, Vec<(String, String)>) {
         What::Scenarios => ("Built-in scenarios", scenarios()),
         What::Properties => ("Properties: what must hold, and why", properties()),
         What::Defects => ("Known bugs that a scenario can plant (defects = [\"…\"])", defects()),
+        What::Wrongs => ("What a scenario can tell that is not so (wrong = \"…\")", wrongs()),
+        What::Mutants => ("What a protocol can leave out (mutant = \"…\")", mutants()),
         What::Kernels => ("Simulated kernels", kernels()),
     }
 }
@@ -64,6 +74,21 @@ fn defects() -> Vec<(String, String)> {
         format!("{} ({}; breaks {})", d.sentence, d.source, d.breaks)
     };
     DEFECTS.iter().map(|defect| (defect.id.to_owned(), text(defect))).collect()
+}
+
+fn wrongs() -> Vec<(String, String)> {
+    WRONGS.iter().map(|wrong| (wrong.id.to_owned(), wrong.sentence.to_owned())).collect()
+}
+
+/// Each with the modes that have it.
+fn mutants() -> Vec<(String, String)> {
+    let mut modes: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    for (mode, word) in [(Mode::Transfer, "transfer"), (Mode::Exec, "exec")] {
+        for mutant in of_mode(mode) {
+            modes.entry(mutant).or_default().push(word);
+        }
+    }
+    modes.into_iter().map(|(mutant, words)| (mutant.to_string(), words.join(", "))).collect()
 }
 
 fn kernels() -> Vec<(String, String)> {

@@ -126,6 +126,10 @@ fn examine(request: &Request) -> Result<(), Hindrance> {
             "{what}: it needs a scenario with mode = \"transfer\" that is not refused"
         )));
     }
+    if request.scenario.wrong.is_some() {
+        let what = format!("scenario {} has something wrong", request.name);
+        return Err(Hindrance::Request(format!("{what} that is only simulated; remove wrong")));
+    }
     let pages = 2 * wanted as u64;
     let ram = request.scenario.plan.ram.first().map_or(0, |ram| ram.length_bytes / 4096);
     if ram < pages {

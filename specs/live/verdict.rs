@@ -7,7 +7,7 @@
 use super::order::{Folder, Note, Seen};
 use super::vmm::DMAS;
 use super::{Hindrance, Request, header};
-use crate::property::{Case, Judgement, Moment, PROPERTIES};
+use crate::property::{Case, Due, Judgement, Moment, PROPERTIES};
 use crate::replay::{Report, replay};
 use handoff_model::ids::Pid;
 use handoff_model::incoming::Arrival;
@@ -300,7 +300,10 @@ impl Run<'_> {
             fell_back: self.notes.iter().any(|note| matches!(note, Note::FellBack)),
             handed_over: self.last_outcome() == Some(Outcome::HandedOver),
             disturbed: false,
-            refused: self.request.scenario.refused,
+            due: if self.request.scenario.refused { Due::RefusedBeforeStop } else { Due::Done },
+            unexplained: false,
+            new_program: false,
+            left_over: false,
             was_stopped: self.notes.iter().any(|note| matches!(note, Note::Stopped { .. })),
             changed_early: false,
             commit_allowed: true,

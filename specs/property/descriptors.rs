@@ -28,6 +28,7 @@ pub(super) fn descriptors_kept(case: &Case<'_>) -> Judgement {
     if !quiescent {
         return Holds;
     }
+    must!(!case.moment.left_over, "a process that has not the guest lives on");
     must!(case.view.in_flight.is_empty(), "descriptors are left in a socket");
     let more = |descriptor: &&DescriptorView| {
         let others = match descriptor.kind {

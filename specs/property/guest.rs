@@ -67,6 +67,10 @@ pub(super) fn no_interrupt_lost(case: &Case<'_>) -> Judgement {
     let Some(keeper) = case.moment.keeper else { return Idle };
     let mut seen = Idle;
     let mut processes = case.view.processes.values();
+    let runs = |process: &ProcessView| process.guest.as_ref().is_some_and(|guest| guest.running);
+    let taken_by_kvm = has_virtual_machine(case.base)
+        && case.moment.quiescent
+        && case.view.processes.get(&keeper).is_some_and(runs);
     let may_be_saved = has_virtual_machine(case.base)
         && !case.moment.quiescent
         && !processes.any(|process| process.guest.as_ref().is_some_and(|guest| guest.running));
@@ -85,6 +89,10 @@ pub(super) fn no_interrupt_lost(case: &Case<'_>) -> Judgement {
                 now.raised,
                 now.delivered,
                 now.pending + injected
+            );
+            must!(
+                now.pending == 0 || !taken_by_kvm,
+                "vector {vector} of {name} waits in its eventfd, from which KVM does not take it"
             );
             let held = now.trigger.is_none_or(|file| holds(case.view, keeper, file) == 1);
             must!(held, "process {keeper} does not hold the eventfd of vector {vector} of {name}");

@@ -62,8 +62,14 @@ pub struct Moment {
     pub handed_over: bool,
     /// A call was failed, a process killed, or it was called off.
     pub disturbed: bool,
-    /// The protocol had to refuse this.
-    pub refused: bool,
+    /// What the protocol must make of it.
+    pub due: Due,
+    /// The old process goes back without having been told why, though nothing has disturbed either.
+    pub unexplained: bool,
+    /// By exec: the new program acts.
+    pub new_program: bool,
+    /// Nothing is under way, and a process that has not the guest lives on.
+    pub left_over: bool,
     /// The handoff has stopped the guest at some time.
     pub was_stopped: bool,
     /// The new process changed something before it was allowed to.
@@ -74,6 +80,19 @@ pub struct Moment {
     pub progress: Option<u64>,
     /// Descriptors may be inheritable now.
     pub window_open: bool,
+}
+
+/// What a protocol must make of a scenario where nothing disturbs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Due {
+    /// It happens.
+    Done,
+    /// It is refused before the guest stops.
+    RefusedBeforeStop,
+    /// It is refused before anything is changed.
+    RefusedBeforeChange,
+    /// It cannot happen, which nobody can know before.
+    NotDone,
 }
 
 /// What a property says of a moment.
@@ -111,7 +130,11 @@ pub enum Scope {
     Transfer,
     /// Where the protocol must refuse.
     Refused,
-    /// Where it must not.
+    /// Where it must refuse before anything is changed.
+    Misled,
+    /// Where it must not happen, and two processes take part.
+    Denied,
+    /// Where it must happen.
     Possible,
     /// Where anybody is charged for pinned pages.
     Charged,
@@ -230,7 +253,7 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: "IRQ-1",
-        sentence: "every interrupt was taken by a running guest, or waits in the eventfd that the guest's process holds",
+        sentence: "every interrupt was taken by a running guest, or waits in the eventfd that the guest's process holds, where KVM takes it from there but not for ever",
         reason: "a lost interrupt is a request that never completes",
         scope: Scope::Interrupts,
         judge: Some(guest::no_interrupt_lost),
@@ -244,7 +267,7 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: "FD-1",
-        sentence: "the process that has the guest holds every descriptor of it once, and whenever nothing is under way nobody else does; of a lost guest nobody holds any",
+        sentence: "the process that has the guest holds every descriptor of it once, and whenever nothing is under way nobody else does, or lives on; of a lost guest nobody holds any",
         reason: "a lost descriptor resets a device, a leaked one keeps it, and its memory, for ever",
         scope: Scope::Always,
         judge: Some(descriptors::descriptors_kept),
@@ -276,6 +299,20 @@ pub const PROPERTIES: &[Property] = &[
         reason: "a precondition that is learned after the stop costs downtime, or the guest",
         scope: Scope::Refused,
         judge: Some(order::refused_before_stop),
+    },
+    Property {
+        id: "TRUE-1",
+        sentence: "what is not so is refused before anything is changed, and hands nothing over",
+        reason: "an inventory that is wrong is found out when something is next mapped, interrupted or handed over, and then it is too late",
+        scope: Scope::Misled,
+        judge: Some(order::nothing_taken_on_trust),
+    },
+    Property {
+        id: "WHY-1",
+        sentence: "the old process is told why a handoff that nothing disturbs does not happen",
+        reason: "who hears only that the other process is gone can mend nothing",
+        scope: Scope::Denied,
+        judge: Some(order::reason_told),
     },
     Property {
         id: "DONE-1",
@@ -327,8 +364,10 @@ impl Scope {
         match self {
             Self::Always => true,
             Self::Transfer => case.moment.mode == Mode::Transfer,
-            Self::Refused => case.moment.refused,
-            Self::Possible => !case.moment.refused,
+            Self::Refused => case.moment.due == Due::RefusedBeforeStop,
+            Self::Misled => case.moment.due == Due::RefusedBeforeChange,
+            Self::Denied => case.moment.mode == Mode::Transfer && case.moment.due != Due::Done,
+            Self::Possible => case.moment.due == Due::Done,
             Self::Charged => case.base.page_sets.iter().any(|set| set.account.is_some()),
             Self::Interrupts => {
                 case.base.devices.values().any(|device| !device.interrupts.is_empty())
@@ -346,8 +385,10 @@ impl Scope {
         match self {
             Self::Always => "",
             Self::Transfer => "asked only by transfer",
-            Self::Refused => "nothing has to be refused",
-            Self::Possible => "it has to be refused",
+            Self::Refused => "nothing has to be refused before the guest stops",
+            Self::Misled => "nothing has to be refused when it has stopped",
+            Self::Denied => "nothing has to be refused by another process",
+            Self::Possible => "it must not happen",
             Self::Charged => "nobody is charged for pinned pages",
             Self::Interrupts => "no interrupt is armed",
             Self::Kvm => "KVM takes no interrupt",

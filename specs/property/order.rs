@@ -54,6 +54,21 @@ pub(super) fn refused_before_stop(case: &Case<'_>) -> Judgement {
     Holds
 }
 
+pub(super) fn nothing_taken_on_trust(case: &Case<'_>) -> Judgement {
+    must!(!case.moment.commit_allowed, "the new process was allowed to change things");
+    must!(!case.moment.handed_over, "it was handed over");
+    let taken = case.view.page_sets.iter().find(|set| set.owner_alive == Some(true));
+    if let (true, Some(set)) = (case.moment.new_program, taken) {
+        return Fails(format!("the new program has taken the pages {}", run(&set.memory)));
+    }
+    Holds
+}
+
+pub(super) fn reason_told(case: &Case<'_>) -> Judgement {
+    must!(!case.moment.unexplained, "the other process is gone, and has not said why");
+    Holds
+}
+
 pub(super) fn happens_undisturbed(case: &Case<'_>) -> Judgement {
     let Moment { quiescent: true, disturbed: false, .. } = case.moment else { return Idle };
     must!(case.moment.handed_over, "nothing went wrong, and it did not happen");

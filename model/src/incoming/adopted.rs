@@ -4,8 +4,10 @@ use super::Origin;
 use super::script::Script;
 use crate::blocker::Blocker;
 use crate::call::{Answer, Call, Reply};
+use crate::check::Check;
 use crate::errno::Errno;
-use crate::ids::{Fd, IovaRange, ObjectId};
+use crate::ids::Fd;
+use crate::mutant::Omitted;
 use crate::phase::InPhase;
 use crate::role::Trouble;
 use crate::stream::{Flaw, State};
@@ -22,10 +24,16 @@ pub(super) struct Adopted {
 }
 
 impl Adopted {
-    pub(super) fn of(state: State, arrived: Option<&[Fd]>, origin: Origin) -> Result<Self, Flaw> {
-        let descriptors = state.adopt(arrived)?;
+    pub(super) fn of(
+        state: State,
+        arrived: Option<&[Fd]>,
+        origin: Origin,
+        omitted: &Omitted,
+    ) -> Result<Self, Flaw> {
+        let descriptors = state.adopt_without(omitted, arrived)?;
         let script = Script { vm: &state.vm, descriptors: &descriptors, origin };
-        let calls = InPhase::ALL.iter().map(|phase| script.calls(*phase)).collect();
+        let calls = |phase: &InPhase| omitted.calls(*phase, script.calls(*phase));
+        let calls = InPhase::ALL.iter().map(calls).collect();
         Ok(Self { descriptors, calls, vm: state.vm })
     }
 
@@ -41,89 +49,109 @@ impl Adopted {
     }
 
     /// Whether the kernel's answer is the one that the inventory promises.
-    pub(super) fn verify(&self, call: &Call, answer: &Answer) -> Result<(), Trouble> {
+    pub(super) fn verify(
+        &self,
+        call: &Call,
+        answer: &Answer,
+        omitted: &Omitted,
+    ) -> Result<(), Trouble> {
         match (call, answer) {
             (Call::ChangeProcess { .. }, Err(Errno::EOPNOTSUPP))
             | (Call::IoasCopy { .. }, Err(Errno::EEXIST))
             | (Call::ProbeHwpt { .. }, Err(Errno::EINVAL | Errno::EOPNOTSUPP))
-            | (Call::GetHwInfo { .. }, Ok(_)) => Ok(()),
-            (Call::ChangeProcess { iommufd, .. }, Err(Errno::ENOTTY)) => {
-                Err(Trouble::Blocked(vec![Blocker::KernelTooOld(self.name_of(*iommufd))]))
-            }
-            (Call::IoasCopy { source, source_iova, .. }, Err(Errno::ENOENT)) => {
-                Err(Trouble::mismatch(
-                    format!("IOAS {source} at {source_iova}"),
-                    "mapped",
-                    "no such mapping",
-                ))
-            }
-            (Call::ProbeHwpt { hwpt, .. }, Err(Errno::ENOENT)) => {
-                Err(Trouble::mismatch("HWPT", hwpt, "no such object"))
-            }
-            (Call::GetHwInfo { device, .. }, Err(Errno::ENOENT)) => {
-                Err(Trouble::mismatch("device", device, "no device bound under that id"))
-            }
-            (Call::IoasIovaRanges { ioas, .. }, Err(Errno::ENOENT)) => {
-                Err(Trouble::mismatch("IOAS", ioas, "no such object"))
-            }
-            (_, Err(errno)) => Err(Trouble::call(call, *errno)),
-            (_, Ok(reply)) => self.verify_reply(call, reply),
+            | (Call::GetHwInfo { .. } | Call::IoasIovaRanges { .. }, Ok(_)) => Ok(()),
+            (_, Err(errno)) => match self.absent(call, *errno) {
+                Some((check, trouble)) => omitted.demand(check, false, || trouble),
+                None => Err(Trouble::call(call, *errno)),
+            },
+            (_, Ok(reply)) => self.verify_reply(call, reply, omitted),
         }
     }
 
-    fn verify_reply(&self, call: &Call, reply: &Reply) -> Result<(), Trouble> {
-        match (call, reply) {
-            (Call::IoasIovaRanges { ioas, .. }, Reply::IovaRanges { ranges, .. }) => {
-                self.verify_ranges(*ioas, ranges)
+    /// What the kernel says that it does not have, and the check that asks for it.
+    fn absent(&self, call: &Call, errno: Errno) -> Option<(Check, Trouble)> {
+        Some(match (call, errno) {
+            (Call::ChangeProcess { iommufd, .. }, Errno::ENOTTY) => {
+                let blocker = Blocker::KernelTooOld(self.name_of(*iommufd));
+                (Check::CanChangeProcess, Trouble::Blocked(vec![blocker]))
             }
+            (Call::IoasCopy { source, source_iova, .. }, Errno::ENOENT) => {
+                let what = format!("IOAS {source} at {source_iova}");
+                (Check::Mapped, Trouble::mismatch(what, "mapped", "no such mapping"))
+            }
+            (Call::ProbeHwpt { hwpt, .. }, Errno::ENOENT) => {
+                (Check::HwptThere, Trouble::mismatch("HWPT", hwpt, "no such object"))
+            }
+            (Call::GetHwInfo { device, .. }, Errno::ENOENT) => {
+                let has = "no device bound under that id";
+                (Check::Bound, Trouble::mismatch("device", device, has))
+            }
+            (Call::IoasIovaRanges { ioas, .. }, Errno::ENOENT) => {
+                (Check::SpaceThere, Trouble::mismatch("IOAS", ioas, "no such object"))
+            }
+            _ => return None,
+        })
+    }
+
+    fn verify_reply(&self, call: &Call, reply: &Reply, omitted: &Omitted) -> Result<(), Trouble> {
+        match (call, reply) {
             (Call::DeviceInfo { device }, Reply::DeviceInfo { flags, regions, irqs }) => {
                 let said = self.device(*device).map(|device| device.info);
-                same("device info", said, (*flags, *regions, *irqs))
+                let part = |of: fn((u32, u32, u32)) -> u32| said.map(of);
+                same(omitted, Check::DeviceFlags, "device info, flags", part(|i| i.0), *flags)?;
+                same(
+                    omitted,
+                    Check::DeviceRegions,
+                    "device info, regions",
+                    part(|i| i.1),
+                    *regions,
+                )?;
+                same(omitted, Check::DeviceIrqs, "device info, interrupts", part(|i| i.2), *irqs)
             }
             (Call::IrqInfo { device, index }, Reply::IrqInfo { count, .. }) => {
                 let armed = self.device(*device).map_or(&[][..], |device| &device.interrupts);
                 let needs = armed.iter().find(|i| i.index == *index).map_or(0, |i| i.vectors);
-                let enough = u32::from(needs) <= *count;
-                let what = format!("vectors of interrupt index {index}");
-                if enough { Ok(()) } else { Err(Trouble::mismatch(what, needs, count)) }
+                let what = || format!("vectors of interrupt index {index}");
+                let fewer = || Trouble::mismatch(what(), needs, count);
+                omitted.demand(Check::Vectors, u32::from(needs) <= *count, fewer)
             }
             (Call::Stat { fd }, Reply::Stat { inode, length_bytes }) => {
-                self.verify_file(*fd, *inode, *length_bytes)
+                self.verify_file(*fd, *inode, *length_bytes, omitted)
             }
             _ => Err(Trouble::Unexpected(format!("{} succeeded", call.name()))),
         }
     }
 
-    /// Every mapping lies in a range that the kernel calls usable.
-    fn verify_ranges(&self, ioas: ObjectId, usable: &[IovaRange]) -> Result<(), Trouble> {
-        let mut mapped =
-            self.vm.mappings().filter(|(_, id, _)| *id == ioas).filter_map(|m| m.2.range());
-        match mapped.find(|range| !usable.iter().any(|usable| usable.contains(range))) {
-            None => Ok(()),
-            Some(range) => {
-                Err(Trouble::mismatch(format!("IOVA range {range}"), "mapped", "not usable"))
-            }
+    fn verify_file(
+        &self,
+        fd: Fd,
+        inode: u64,
+        length_bytes: u64,
+        omitted: &Omitted,
+    ) -> Result<(), Trouble> {
+        let is_its = |name: &str| self.descriptors.get(&Key::new(Kind::Ram, name, 0)) == Some(fd);
+        if let Some(block) = self.vm.ram.iter().find(|block| is_its(&block.name)) {
+            same(omitted, Check::RamInode, "inode of a RAM file", Some(block.inode), inode)?;
+            let said = Some(block.length_bytes);
+            return same(omitted, Check::RamLength, "length of a RAM file", said, length_bytes);
         }
-    }
-
-    fn verify_file(&self, fd: Fd, inode: u64, length_bytes: u64) -> Result<(), Trouble> {
-        for block in &self.vm.ram {
-            if self.descriptors.get(&Key::new(Kind::Ram, &block.name, 0)) == Some(fd) {
-                let said = Some((block.inode, block.length_bytes));
-                return same("RAM file (inode, length)", said, (inode, length_bytes));
-            }
-        }
-        same("device node", self.device(fd).map(|device| device.inode), inode)
+        let said = self.device(fd).map(|device| device.inode);
+        same(omitted, Check::DeviceInode, "device node", said, inode)
     }
 }
 
 /// The kernel has what the inventory says, or the inventory says nothing.
-fn same<T>(what: &str, said: Option<T>, has: T) -> Result<(), Trouble>
+fn same<T>(
+    omitted: &Omitted,
+    check: Check,
+    what: &str,
+    said: Option<T>,
+    has: T,
+) -> Result<(), Trouble>
 where
     T: PartialEq + std::fmt::Debug + Copy,
 {
-    let differs = said.filter(|said| *said != has);
-    differs.map_or(Ok(()), |said| {
-        Err(Trouble::mismatch(what, format!("{said:?}"), format!("{has:?}")))
-    })
+    let Some(said) = said.filter(|said| *said != has) else { return Ok(()) };
+    let differs = || Trouble::mismatch(what, format!("{said:?}"), format!("{has:?}"));
+    omitted.demand(check, false, differs)
 }

@@ -18,18 +18,21 @@ mod script;
 
 use crate::blocker;
 use crate::call::{Answer, Call, Reply};
+use crate::check::Check;
 use crate::errno::Errno;
 use crate::ids::{Fd, Uid, Va};
 use crate::launch;
 use crate::left::{Left, Table};
+use crate::mutant::Omitted;
 use crate::outgoing::send;
 use crate::phase::InPhase;
-use crate::protocol::{IN_JUMPS, Protocol};
+use crate::protocol::Protocol;
 use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went, message_of};
 use crate::shared::Shared;
 use crate::stream::{Flaw, Message, Offer, State, envelope};
 use crate::vm::{Backing, Descriptors, Key, Kind, Vm};
 use adopted::Adopted;
+use script::Script;
 use serde::{Deserialize, Serialize};
 
 /// What the new process begins with.
@@ -62,8 +65,7 @@ pub enum Arrival {
 /// The role of the new process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Incoming {
-    table: Shared<Table<InPhase>>,
-    waived: bool,
+    plan: Shared<Plan>,
     origin: Origin,
     walk: Walk<InPhase>,
     offer: Option<Offer>,
@@ -82,13 +84,25 @@ pub struct Incoming {
     arrival: Option<Arrival>,
 }
 
+/// What is fixed for the whole run.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Plan {
+    table: Table<InPhase>,
+    memlock_waived: bool,
+    omitted: Omitted,
+}
+
 impl Incoming {
     /// A role at its beginning.
     pub fn new(protocol: &Protocol, origin: Origin) -> Self {
+        let plan = Plan {
+            table: Table::new(protocol.incoming.clone(), &protocol.incoming_jumps),
+            memlock_waived: protocol.waived.contains(&blocker::BlockerKind::MemlockTooSmall),
+            omitted: protocol.omitted.clone(),
+        };
         Self {
-            walk: Walk::begin(&protocol.incoming),
-            table: Shared::new(Table::new(protocol.incoming.clone(), IN_JUMPS)),
-            waived: protocol.waived.contains(&blocker::BlockerKind::MemlockTooSmall),
+            walk: Walk::begin(&plan.table.rules),
+            plan: Shared::new(plan),
             origin,
             offer: None,
             memlock_bytes: 0,
@@ -131,8 +145,32 @@ impl Incoming {
         Some((vm, descriptors))
     }
 
-    /// The calls of a phase: as many as it has, some still to be completed by [`Role::next`].
+    /// Every call of every phase that a role with this origin makes for an inventory.
+    pub fn script(
+        protocol: &Protocol,
+        origin: Origin,
+        vm: &Vm,
+        descriptors: &Descriptors,
+    ) -> Vec<(InPhase, Call)> {
+        let calls = Vec::new();
+        let adopted = Adopted { vm: vm.clone(), descriptors: descriptors.clone(), calls };
+        let arrived: Vec<Fd> = descriptors.iter().map(|(_, fd)| fd).collect();
+        let kvm_vm = arrived.first().copied();
+        let adopted = Some(Shared::new(adopted));
+        let role = Self { arrived, adopted, kvm_vm, ..Self::new(protocol, origin) };
+        let script = Script { vm, descriptors, origin };
+        let calls = |phase: InPhase| role.calls(phase).into_iter().chain(script.calls(phase));
+        let of_phase =
+            |phase: &InPhase| calls(*phase).map(|call| (*phase, call)).collect::<Vec<_>>();
+        InPhase::ALL.iter().flat_map(of_phase).collect()
+    }
+
+    /// The calls of a phase that needs no inventory, without those that are not made.
     fn calls(&self, phase: InPhase) -> Vec<Call> {
+        self.plan.omitted.calls(phase, self.all_calls(phase))
+    }
+
+    fn all_calls(&self, phase: InPhase) -> Vec<Call> {
         match (phase, self.origin) {
             (InPhase::Check, _) => vec![Call::GetMemlock, Call::GetUid],
             (InPhase::ReadStream, Origin::Exec { stream, .. }) => vec![read(stream)],
@@ -216,16 +254,18 @@ impl Incoming {
         }
     }
 
-    fn judge(&mut self, call: &Call, answer: &Answer) -> Verdict<InPhase> {
+    fn judge(&mut self, call: &Call, answer: &Answer) -> Verdict {
         match self.walk.phase {
             InPhase::AwaitOffer => self.judge_offer(message_of(answer, call)),
             InPhase::Check => self.judge_check(call, answer),
             InPhase::AwaitDescriptors => self.judge_descriptors(call, answer),
             InPhase::ReadStream => self.judge_stream(call, answer),
-            InPhase::Verify => match self.adopted.as_ref().map(|a| a.verify(call, answer)) {
-                Some(Err(trouble)) => Verdict::Trouble(trouble),
-                _ => Verdict::Next,
-            },
+            InPhase::Verify => {
+                match self.adopted.as_ref().map(|a| a.verify(call, answer, &self.plan.omitted)) {
+                    Some(Err(trouble)) => Verdict::Trouble(trouble),
+                    _ => Verdict::Next,
+                }
+            }
             InPhase::AwaitCommit => match message_of(answer, call) {
                 Ok(Message::Commit) => Verdict::Next,
                 other => unexpected(other),
@@ -252,7 +292,7 @@ impl Incoming {
         }
     }
 
-    fn judge_offer(&mut self, message: Result<Message, Trouble>) -> Verdict<InPhase> {
+    fn judge_offer(&mut self, message: Result<Message, Trouble>) -> Verdict {
         match message {
             Ok(Message::Offer(offer)) => {
                 self.offer = Some(offer);
@@ -262,21 +302,20 @@ impl Incoming {
         }
     }
 
-    fn judge_check(&mut self, call: &Call, answer: &Answer) -> Verdict<InPhase> {
+    fn judge_check(&mut self, call: &Call, answer: &Answer) -> Verdict {
         match answer {
             Ok(Reply::Memlock(limit)) => self.memlock_bytes = *limit,
             Ok(Reply::Uid(uid)) => self.uid = *uid,
             _ => return Verdict::of(call, answer),
         }
         let last = matches!(call, Call::GetUid);
-        let judged = self.offer.as_ref().filter(|_| last && !self.waived);
-        match judged.and_then(|o| blocker::of_offer(o, self.uid, self.memlock_bytes)) {
-            None => Verdict::Next,
-            Some(blocker) => Verdict::Trouble(Trouble::Blocked(vec![blocker])),
-        }
+        let judged = self.offer.as_ref().filter(|_| last && !self.plan.memlock_waived);
+        let found = judged.and_then(|o| blocker::of_offer(o, self.uid, self.memlock_bytes));
+        let blocked = || Trouble::Blocked(found.clone().into_iter().collect());
+        Verdict::from(self.plan.omitted.demand(Check::NewLimit, found.is_none(), blocked))
     }
 
-    fn judge_descriptors(&mut self, call: &Call, answer: &Answer) -> Verdict<InPhase> {
+    fn judge_descriptors(&mut self, call: &Call, answer: &Answer) -> Verdict {
         let (first, total) = match message_of(answer, call) {
             Ok(Message::Descriptors { first, total }) => (first as usize, total as usize),
             other => return unexpected(other),
@@ -284,24 +323,34 @@ impl Incoming {
         let Ok(Reply::Message { fds, truncated, .. }) = answer else {
             return Verdict::of(call, answer);
         };
-        if *truncated || fds.is_empty() {
-            return Verdict::Trouble(Trouble::DescriptorsLost);
-        }
-        if first != self.arrived.len() || first + fds.len() > total {
-            let flaw = Flaw::Count { arrived: first + fds.len(), listed: total };
-            return Verdict::Trouble(flaw.into());
+        let omitted = &self.plan.omitted;
+        let lost = || Trouble::DescriptorsLost;
+        let miscounted =
+            || Trouble::from(Flaw::Count { arrived: first + fds.len(), listed: total });
+        let checked = omitted
+            .demand(Check::NoneLost, !truncated, lost)
+            .and_then(|()| omitted.demand(Check::SomeArrived, !fds.is_empty(), lost))
+            .and_then(|()| omitted.demand(Check::InOrder, first == self.arrived.len(), miscounted))
+            .and_then(|()| {
+                omitted.demand(Check::NoneTooMany, first + fds.len() <= total, miscounted)
+            });
+        if let Err(trouble) = checked {
+            return Verdict::Trouble(trouble);
         }
         self.arrived.extend(fds);
         if self.arrived.len() == total { Verdict::Next } else { Verdict::Again }
     }
 
-    fn judge_stream(&mut self, call: &Call, answer: &Answer) -> Verdict<InPhase> {
+    fn judge_stream(&mut self, call: &Call, answer: &Answer) -> Verdict {
         let Ok(Reply::Bytes(bytes)) = answer else { return Verdict::of(call, answer) };
         let arrived = match self.origin {
             Origin::Transfer { .. } => Some(&self.arrived[..]),
             Origin::Exec { .. } => None,
         };
-        match State::from_bytes(bytes).and_then(|state| Adopted::of(state, arrived, self.origin)) {
+        let omitted = &self.plan.omitted;
+        let adopted = State::read(bytes, omitted)
+            .and_then(|state| Adopted::of(state, arrived, self.origin, omitted));
+        match adopted {
             Ok(adopted) => {
                 self.adopted = Some(Shared::new(adopted));
                 self.arrived.clear();
@@ -314,7 +363,7 @@ impl Incoming {
     /// Passes phases without calls, and notes the end.
     fn arrive(&mut self) {
         while self.count() == 0 {
-            match self.walk.rule(&self.table.rules) {
+            match self.walk.rule(&self.plan.table.rules) {
                 Some(rule) => self.walk.jump(rule.next),
                 None => break,
             }
@@ -340,7 +389,7 @@ impl Incoming {
 
 /// Whether an old process that did not take the commit lives. Told that it was not taken, one that lives
 /// says Abort; it never closes before, so the end of the stream is its death.
-fn judge_fate(call: &Call, answer: &Answer) -> Verdict<InPhase> {
+fn judge_fate(call: &Call, answer: &Answer) -> Verdict {
     if let Call::SendMessage { .. } = call {
         return match answer {
             Err(Errno::EPIPE | Errno::ECONNRESET) => Verdict::Next,
@@ -350,7 +399,7 @@ fn judge_fate(call: &Call, answer: &Answer) -> Verdict<InPhase> {
     match message_of(answer, call) {
         Err(Trouble::PeerGone) => Verdict::Next,
         Err(trouble) => Verdict::Trouble(trouble),
-        Ok(_) => Verdict::Jump(InPhase::Leave),
+        Ok(_) => Verdict::Jump,
     }
 }
 
@@ -359,7 +408,7 @@ fn read(stream: Fd) -> Call {
     Call::ReadAt { fd: stream, offset_bytes: 0, length_bytes }
 }
 
-fn unexpected(message: Result<Message, Trouble>) -> Verdict<InPhase> {
+fn unexpected(message: Result<Message, Trouble>) -> Verdict {
     Verdict::Trouble(match message {
         Ok(Message::Abort) => Trouble::Cancelled,
         Ok(message) => Trouble::Unexpected(format!("{message:?}")),
@@ -375,9 +424,10 @@ impl Role for Incoming {
     fn took(&mut self, answer: Answer) -> Option<Trouble> {
         let call = self.next()?;
         let count = self.count();
-        let verdict = self.judge(&call, &answer);
-        let table = self.table.clone();
-        if let Went::Left = self.walk.advance(&table.rules, count, &verdict) {
+        let phase = self.walk.phase;
+        let judged = self.judge(&call, &answer);
+        let verdict = self.plan.omitted.verdict(phase, &call, judged);
+        if let Went::Left = self.walk.advance(&self.plan.table, count, &verdict) {
             if let Verdict::Trouble(trouble) = &verdict {
                 self.remember(trouble);
             }
@@ -391,6 +441,6 @@ impl Role for Incoming {
     }
 
     fn left(&self) -> Left {
-        self.walk.left(&self.table, self.count())
+        self.walk.left(&self.plan.table, self.count())
     }
 }

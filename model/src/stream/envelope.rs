@@ -15,6 +15,8 @@
 //! Everything about the frame is checked before the record is looked at; a frame that is damaged,
 //! cut off, too long or from a newer incompatible version is refused with the reason.
 
+use crate::check::Check;
+use crate::mutant::Omitted;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -94,9 +96,17 @@ pub fn seal(kind: Kind, record: &impl Serialize) -> Vec<u8> {
     frame.extend(0u32.to_le_bytes());
     frame.extend((record.len() as u64).to_le_bytes());
     frame.extend(record);
-    let checksum = checksum(&frame);
-    frame[20..24].copy_from_slice(&checksum.to_le_bytes());
+    attest(&mut frame);
     frame
+}
+
+/// Puts the checksum into a frame.
+///
+/// # Panics
+/// Where there is no whole header.
+pub fn attest(frame: &mut [u8]) {
+    let checksum = checksum(frame);
+    frame[20..24].copy_from_slice(&checksum.to_le_bytes());
 }
 
 fn checksum(frame: &[u8]) -> u32 {
@@ -108,41 +118,44 @@ fn checksum(frame: &[u8]) -> u32 {
 
 /// Checks a frame and reads its record.
 pub fn open<T: DeserializeOwned>(kind: Kind, frame: &[u8]) -> Result<T, Damage> {
-    let record = record(kind, frame)?;
+    open_without(&Omitted::NOTHING, kind, frame)
+}
+
+/// The same without some of the checks.
+pub(crate) fn open_without<T: DeserializeOwned>(
+    omitted: &Omitted,
+    kind: Kind,
+    frame: &[u8],
+) -> Result<T, Damage> {
+    let record = record(omitted, kind, frame)?;
     serde_json::from_slice(record).map_err(|error| Damage::Record(error.to_string()))
 }
 
-fn record(kind: Kind, frame: &[u8]) -> Result<&[u8], Damage> {
+fn record<'a>(omitted: &Omitted, kind: Kind, frame: &'a [u8]) -> Result<&'a [u8], Damage> {
     let have = frame.len() as u64;
-    if frame.len() < HEADER_BYTES {
-        let magic = frame.len().min(MAGIC.len());
-        let ours = frame[..magic] == MAGIC[..magic];
-        let need = HEADER_BYTES as u64;
-        return Err(if ours { Damage::CutOff { have, need } } else { Damage::Magic });
-    }
-    if frame[..8] != MAGIC {
-        return Err(Damage::Magic);
-    }
-    match u16_at(frame, 8) {
-        VERSION => {}
-        other => return Err(Damage::Version(other)),
-    }
-    let unknown = u32_at(frame, 12) & !KNOWN_FEATURES;
+    let magic = frame.len().min(MAGIC.len());
+    let ours = frame[..magic] == MAGIC[..magic];
+    omitted.demand(Check::Magic, ours, || Damage::Magic)?;
+    let cut_off = |need| move || Damage::CutOff { have, need };
+    let header = HEADER_BYTES as u64;
+    omitted.demand(Check::WholeHeader, have >= header, cut_off(header))?;
+    let version = u16_at(frame, 8);
+    omitted.demand(Check::Version, version == VERSION, || Damage::Version(version))?;
     let length = u64::from(u32_at(frame, 24)) | u64::from(u32_at(frame, 28)) << 32;
-    if length > RECORD_BYTES_MAX {
-        return Err(Damage::TooLong(length));
-    }
-    let need = HEADER_BYTES as u64 + length;
-    match have.cmp(&need) {
-        std::cmp::Ordering::Less => Err(Damage::CutOff { have, need }),
-        std::cmp::Ordering::Greater => Err(Damage::Trailing { extra: have - need }),
-        std::cmp::Ordering::Equal if checksum(frame) != u32_at(frame, 20) => Err(Damage::Checksum),
-        std::cmp::Ordering::Equal if unknown != 0 => Err(Damage::Features(unknown)),
-        std::cmp::Ordering::Equal if u16_at(frame, 10) != kind as u16 => {
-            Err(Damage::Kind(u16_at(frame, 10)))
-        }
-        std::cmp::Ordering::Equal => Ok(&frame[HEADER_BYTES..]),
-    }
+    let short = length <= RECORD_BYTES_MAX;
+    omitted.demand(Check::WholeRecord, short, || Damage::TooLong(length))?;
+    let need = header.saturating_add(length);
+    omitted.demand(Check::WholeRecord, have >= need, cut_off(need))?;
+    let extra = have.saturating_sub(need);
+    omitted.demand(Check::NothingTrails, extra == 0, || Damage::Trailing { extra })?;
+    let intact = checksum(frame) == u32_at(frame, 20);
+    omitted.demand(Check::Checksum, intact, || Damage::Checksum)?;
+    let unknown = u32_at(frame, 12) & !KNOWN_FEATURES;
+    omitted.demand(Check::Features, unknown == 0, || Damage::Features(unknown))?;
+    let found = u16_at(frame, 10);
+    omitted.demand(Check::RecordKind, found == kind as u16, || Damage::Kind(found))?;
+    let end = usize::try_from(need).unwrap_or(frame.len()).min(frame.len());
+    Ok(&frame[HEADER_BYTES..end])
 }
 
 fn u16_at(frame: &[u8], at: usize) -> u16 {

@@ -5,8 +5,10 @@
 //! every range is whole, and every descriptor has exactly one use.
 
 use super::envelope::{self, Damage, Kind};
+use crate::check::Check;
 use crate::ids::{Fd, IovaRange, PAGE_BYTES};
-use crate::vm::{Backing, Descriptors, Key, Memory, Vm};
+use crate::mutant::Omitted;
+use crate::vm::{Backing, Descriptors, Key, Mapping, Memory, Vm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -68,113 +70,136 @@ impl State {
 
     /// From the content of the stream memfd, checked.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Flaw> {
-        let state: Self = envelope::open(Kind::State, bytes)?;
-        state.check()?;
+        Self::read(bytes, &Omitted::NOTHING)
+    }
+
+    /// The same without some of the checks.
+    pub(crate) fn read(bytes: &[u8], omitted: &Omitted) -> Result<Self, Flaw> {
+        let state: Self = envelope::open_without(omitted, Kind::State, bytes)?;
+        state.check_without(omitted)?;
         Ok(state)
     }
 
     /// The descriptors of this process: by transfer those that `arrived`, in order; after an
     /// `execve` the listed numbers.
     pub fn adopt(&self, arrived: Option<&[Fd]>) -> Result<Descriptors, Flaw> {
-        let listed = self.descriptors.len();
-        match arrived {
-            None => Ok(self.descriptors.iter().cloned().collect()),
-            Some(fds) if fds.len() != listed => Err(Flaw::Count { arrived: fds.len(), listed }),
-            Some(fds) => Ok(self
-                .descriptors
-                .iter()
-                .zip(fds)
-                .map(|((key, _), fd)| (key.clone(), *fd))
-                .collect()),
-        }
+        self.adopt_without(&Omitted::NOTHING, arrived)
+    }
+
+    /// The same without some of the checks.
+    pub(crate) fn adopt_without(
+        &self,
+        omitted: &Omitted,
+        arrived: Option<&[Fd]>,
+    ) -> Result<Descriptors, Flaw> {
+        let Some(fds) = arrived else { return Ok(self.descriptors.iter().cloned().collect()) };
+        let (arrived, listed) = (fds.len(), self.descriptors.len());
+        let miscounted = || Flaw::Count { arrived, listed };
+        omitted.demand(Check::AsListed, arrived == listed, miscounted)?;
+        let keys = self.descriptors.iter().map(|(key, _)| key.clone());
+        Ok(keys.zip(fds.iter().copied()).collect())
     }
 
     /// Every reference resolves, every range is whole, every descriptor has exactly one use.
     pub fn check(&self) -> Result<(), Flaw> {
-        self.check_descriptors()?;
-        self.check_ram()?;
-        self.check_devices()?;
-        self.check_mappings()
+        self.check_without(&Omitted::NOTHING)
     }
 
-    fn check_descriptors(&self) -> Result<(), Flaw> {
+    fn check_without(&self, omitted: &Omitted) -> Result<(), Flaw> {
+        self.check_descriptors(omitted)?;
+        self.check_ram(omitted)?;
+        self.check_devices(omitted)?;
+        self.check_mappings(omitted)
+    }
+
+    fn check_descriptors(&self, omitted: &Omitted) -> Result<(), Flaw> {
         let mut listed = BTreeSet::new();
         for (key, _) in &self.descriptors {
-            if !listed.insert(key.clone()) {
-                return Err(Flaw::Twice(key.clone()));
-            }
+            let is_new = listed.insert(key.clone());
+            omitted.demand(Check::ListedOnce, is_new, || Flaw::Twice(key.clone()))?;
         }
         // Names are made only of an inventory that is no longer than its list.
         let interrupts = self.vm.devices.iter().flat_map(|device| &device.interrupts);
         let vectors: usize = interrupts.map(|armed| usize::from(armed.vectors)).sum();
-        let listed_count = self.descriptors.len();
-        if vectors > listed_count {
-            return Err(Flaw::Count { arrived: listed_count, listed: vectors });
-        }
+        let arrived = self.descriptors.len();
+        let too_many = || Flaw::Count { arrived, listed: vectors };
+        omitted.demand(Check::NoneMissing, vectors <= arrived, too_many)?;
         let mut needed = BTreeSet::new();
         for key in self.vm.keys() {
-            if !needed.insert(key.clone()) {
-                return Err(Flaw::Twice(key));
-            }
+            let is_new = needed.insert(key.clone());
+            omitted.demand(Check::NamedOnce, is_new, || Flaw::Twice(key))?;
         }
-        if let Some(key) = needed.difference(&listed).next() {
-            return Err(Flaw::Missing(key.clone()));
+        for key in &needed {
+            let is_listed = listed.contains(key);
+            omitted.demand(Check::NoneMissing, is_listed, || Flaw::Missing(key.clone()))?;
         }
-        listed.difference(&needed).next().map_or(Ok(()), |key| Err(Flaw::Unclaimed(key.clone())))
-    }
-
-    fn check_ram(&self) -> Result<(), Flaw> {
-        let mut bad = self.vm.ram.iter().filter(|block| !whole(0, block.length_bytes));
-        bad.next().map_or(Ok(()), |block| Err(Flaw::Range(format!("RAM block {:?}", block.name))))
-    }
-
-    fn check_devices(&self) -> Result<(), Flaw> {
-        for device in &self.vm.devices {
-            let context = self.vm.contexts.get(usize::from(device.context));
-            let mut spaces = context.iter().flat_map(|context| &context.spaces);
-            if !spaces.any(|space| space.ioas == device.ioas) {
-                return Err(Flaw::Dangling(format!("device {:?}", device.name)));
-            }
+        for key in &listed {
+            let is_needed = needed.contains(key);
+            omitted.demand(Check::NoneUnclaimed, is_needed, || Flaw::Unclaimed(key.clone()))?;
         }
         Ok(())
     }
 
-    fn check_mappings(&self) -> Result<(), Flaw> {
+    fn check_ram(&self, omitted: &Omitted) -> Result<(), Flaw> {
+        for block in &self.vm.ram {
+            let broken = || Flaw::Range(format!("RAM block {:?}", block.name));
+            omitted.demand(Check::WholeRam, whole(0, block.length_bytes), broken)?;
+        }
+        Ok(())
+    }
+
+    fn check_devices(&self, omitted: &Omitted) -> Result<(), Flaw> {
+        for device in &self.vm.devices {
+            let context = self.vm.contexts.get(usize::from(device.context));
+            let mut spaces = context.iter().flat_map(|context| &context.spaces);
+            let is_known = spaces.any(|space| space.ioas == device.ioas);
+            let dangling = || Flaw::Dangling(format!("device {:?}", device.name));
+            omitted.demand(Check::SpaceKnown, is_known, dangling)?;
+        }
+        Ok(())
+    }
+
+    fn check_mappings(&self, omitted: &Omitted) -> Result<(), Flaw> {
         for (_, space) in self.vm.spaces() {
             let mut ranges = Vec::with_capacity(space.mappings.len());
             for mapping in &space.mappings {
                 let what = || format!("mapping at {}", mapping.iova);
-                let whole = whole(mapping.iova.0, mapping.length_bytes);
-                let range = mapping.range().filter(|_| whole).ok_or_else(|| Flaw::Range(what()))?;
-                if !self.resolves(mapping.memory, mapping.length_bytes) {
-                    return Err(Flaw::Dangling(what()));
-                }
-                ranges.push(range);
+                let range = mapping.range();
+                let is_whole = range.is_some() && whole(mapping.iova.0, mapping.length_bytes);
+                omitted.demand(Check::WholeMapping, is_whole, || Flaw::Range(what()))?;
+                self.check_memory(mapping, omitted)?;
+                ranges.extend(range);
             }
             ranges.sort_unstable();
-            if let Some(pair) = ranges.windows(2).find(|pair| pair[0].overlaps(&pair[1])) {
-                return Err(Flaw::Overlap(pair[1]));
+            for pair in ranges.windows(2) {
+                let apart = !pair[0].overlaps(&pair[1]);
+                omitted.demand(Check::NoOverlap, apart, || Flaw::Overlap(pair[1]))?;
             }
         }
         Ok(())
     }
 
-    /// Whether what a mapping maps is in the inventory, whole, and of the right backing.
-    fn resolves(&self, memory: Memory, length_bytes: u64) -> bool {
-        let within = |block: u16, offset: u64, backing: Option<Backing>| {
-            self.vm.ram.get(usize::from(block)).is_some_and(|block| {
-                offset.is_multiple_of(PAGE_BYTES)
-                    && offset.checked_add(length_bytes).is_some_and(|end| end <= block.length_bytes)
-                    && backing.is_none_or(|backing| backing == block.backing)
-            })
-        };
-        match memory {
-            Memory::RamFile { block, offset_bytes } => {
-                within(block, offset_bytes, Some(Backing::File))
+    /// What a mapping maps is in the inventory, whole, and of the right backing.
+    fn check_memory(&self, mapping: &Mapping, omitted: &Omitted) -> Result<(), Flaw> {
+        let dangling = || Flaw::Dangling(format!("mapping at {}", mapping.iova));
+        let (block, offset_bytes, by_file) = match mapping.memory {
+            Memory::RamFile { block, offset_bytes } => (block, offset_bytes, true),
+            Memory::RamAddress { block, offset_bytes } => (block, offset_bytes, false),
+            Memory::Bar { device, .. } => {
+                let is_known = usize::from(device) < self.vm.devices.len();
+                return omitted.demand(Check::BarKnown, is_known, dangling);
             }
-            Memory::RamAddress { block, offset_bytes } => within(block, offset_bytes, None),
-            Memory::Bar { device, .. } => usize::from(device) < self.vm.devices.len(),
-        }
+        };
+        let block = self.vm.ram.get(usize::from(block));
+        omitted.demand(Check::BlockKnown, block.is_some(), dangling)?;
+        let Some(block) = block else { return Ok(()) };
+        let is_whole = offset_bytes.is_multiple_of(PAGE_BYTES);
+        omitted.demand(Check::WholeOffset, is_whole, dangling)?;
+        let end = offset_bytes.checked_add(mapping.length_bytes);
+        let is_within = end.is_some_and(|end| end <= block.length_bytes);
+        omitted.demand(Check::WithinBlock, is_within, dangling)?;
+        let is_backed = !by_file || block.backing == Backing::File;
+        omitted.demand(Check::BlockBacking, is_backed, dangling)
     }
 }
 

@@ -1,0 +1,63 @@
+//! What a scenario plants by name: a variant, known bugs, what is not so, what the protocol leaves out.
+
+use crate::mutants;
+use crate::wrong::{self, WRONGS, Wrong};
+use handoff_model::defect::{self, Defect};
+use handoff_model::mutant::Omission;
+use handoff_model::protocol::Mode;
+use handoff_model::variant::{self, VARIANTS, Variant};
+
+pub(super) fn find_variant(id: &str, mode: Mode) -> Result<&'static Variant, String> {
+    variant::find(id, mode).ok_or_else(|| {
+        let word = |mode| if mode == Mode::Exec { "exec" } else { "transfer" };
+        let known = VARIANTS.iter().filter(|variant| variant.mode == mode).map(|v| v.id);
+        let known = known.collect::<Vec<_>>().join(", ");
+        format!("variant {id:?} is not known with mode = \"{}\"; one of {known}", word(mode))
+    })
+}
+
+/// A bug in the rows of one mode does nothing in the other.
+pub(super) fn check_mode(defect: &Defect, mode: Mode) -> Result<(), String> {
+    let word = |mode| if mode == Mode::Exec { "exec" } else { "transfer" };
+    if defect.mode == mode {
+        return Ok(());
+    }
+    let wanted = word(defect.mode);
+    Err(format!(
+        "defect {:?} shows only with mode = \"{wanted}\"; use that, or remove it",
+        defect.id
+    ))
+}
+
+pub(super) fn find_wrong(id: &str) -> Result<&'static Wrong, String> {
+    wrong::find(id).ok_or_else(|| {
+        let known = WRONGS.iter().map(|wrong| wrong.id).collect::<Vec<_>>().join(", ");
+        format!("wrong = {id:?} is not known; one of {known}")
+    })
+}
+
+pub(super) fn check_wrong(wrong: Option<&Wrong>, mode: Mode, refused: bool) -> Result<(), String> {
+    let Some(wrong) = wrong else { return Ok(()) };
+    let id = wrong.id;
+    if !wrong.is_told(mode) {
+        let other = if mode == Mode::Exec { "transfer" } else { "exec" };
+        return Err(format!("wrong = {id:?} is nothing in this mode; use mode = \"{other}\""));
+    }
+    if refused {
+        return Err(format!("wrong = {id:?} says itself what is due; remove refused = true"));
+    }
+    Ok(())
+}
+
+pub(super) fn find_mutant(mode: Mode, name: &str) -> Result<Omission, String> {
+    mutants::find(mode, name).ok_or_else(|| {
+        format!("mutant {name:?} is not known in this mode; `handoff list mutants` has all")
+    })
+}
+
+pub(super) fn find_defect(id: &str) -> Result<&'static Defect, String> {
+    defect::find(id).ok_or_else(|| {
+        let known = defect::DEFECTS.iter().map(|defect| defect.id).collect::<Vec<_>>().join(", ");
+        format!("defect {id:?} is not known; one of {known}")
+    })
+}

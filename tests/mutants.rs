@@ -1,0 +1,265 @@
+//! Whatever the protocol does for safety is needed: a protocol without it violates a property in one of some small worlds. What is left
+//! out is enumerated ([`mutants`]), never chosen; what nothing catches is listed here, with the reason.
+//!
+//! A mutant counts as caught where a property is violated or its roles panic. In the same worlds the protocol itself violates none.
+
+use handoff_model::mutant::Omission;
+use handoff_model::protocol::Mode;
+use handoff_specs::check::check;
+use handoff_specs::mutants;
+use handoff_specs::property::Due;
+use handoff_specs::scenario::Scenario;
+use handoff_specs::search::Limits;
+use handoff_specs::wrong::{WRONGS, Wrong};
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+
+/// How many mutants there are of each kind, by transfer and by exec.
+const KINDS: &[(&str, usize, usize)] = &[
+    ("answer", 47, 28),
+    ("blocker", 8, 8),
+    ("call", 28, 19),
+    ("check", 43, 34),
+    ("jump", 2, 0),
+    ("last", 0, 1),
+    ("row", 39, 23),
+    ("tries", 8, 5),
+    ("undo", 25, 14),
+];
+
+/// What nothing catches, and why.
+const SURVIVORS: &[(Mode, &str, &str)] = &[
+    (Mode::Transfer, "tries old Release", "the kernel unmaps what a process has when it ends"),
+    (
+        Mode::Transfer,
+        "tries new AwaitFate",
+        "only a guest is lost whose process was killed, and no property promises that one",
+    ),
+    (
+        Mode::Transfer,
+        "call old Release: close",
+        "the kernel closes what a process has open when it ends",
+    ),
+    (
+        Mode::Transfer,
+        "call old Release: munmap",
+        "the kernel unmaps what a process has when it ends",
+    ),
+    (
+        Mode::Transfer,
+        "answer old Save: ftruncate",
+        "what is left over behind the saved guest is refused by who loads it",
+    ),
+    (
+        Mode::Transfer,
+        "answer old Save: save guest",
+        "a guest that is not saved is refused by who loads it",
+    ),
+    (
+        Mode::Transfer,
+        "answer old Cut: ftruncate",
+        "what is left over behind the stream is refused by who reads it",
+    ),
+    (
+        Mode::Transfer,
+        "answer old Release: munmap",
+        "the kernel unmaps what a process has when it ends",
+    ),
+    (
+        Mode::Transfer,
+        "answer new MakeVm: KVM_CREATE_VM",
+        "the next call is made on nothing, and its answer is judged",
+    ),
+    (
+        Mode::Transfer,
+        "answer new MakeVm: open",
+        "the next call is made on nothing, and its answer is judged",
+    ),
+    (
+        Mode::Transfer,
+        "answer new Refuse: sendmsg",
+        "the protocol does not judge it either: nobody may be left to hear",
+    ),
+    (
+        Mode::Exec,
+        "row new Leave",
+        "only after a fallback that has failed three times: the guest is lost, with or without a process",
+    ),
+    (
+        Mode::Exec,
+        "undo new Fallback",
+        "only after a fallback that has failed three times: the guest is lost, with or without a process",
+    ),
+    (Mode::Exec, "call old Preflight: geteuid", "by execve nobody asks who the other user is"),
+    (
+        Mode::Exec,
+        "answer new MakeVm: KVM_CREATE_VM",
+        "the next call is made on nothing, and its answer is judged",
+    ),
+    (
+        Mode::Exec,
+        "answer new MakeVm: open",
+        "the next call is made on nothing, and its answer is judged",
+    ),
+];
+
+const RAM: &str = "[[ram]]\nname = \"ram0\"\npages = 1\niova = 0x100000\n";
+const NIC: &str = "[[device]]\nname = \"nic0\"\n";
+const QUIET: &str =
+    "[may]\nfail_calls = 0\nkill = 0\ncancel = false\ninterrupts = 0\nguest_steps = 0\n";
+const ANOTHER_USER: &str = "[process]\nmemlock_pages = 1\n[new]\nuid = 1001\n";
+const SPARE_SPACE: &str =
+    "space = \"used\"\n[[space]]\nname = \"spare\"\n[[space]]\nname = \"used\"\n";
+
+/// A world in one of the modes, or in both: what it is called, what stands before its first table, its RAM, what follows its device.
+type World = (&'static str, &'static [Mode], &'static str, &'static str, &'static str);
+
+const BOTH: &[Mode] = &[Mode::Transfer, Mode::Exec];
+const TRANSFER: &[Mode] = &[Mode::Transfer];
+
+const MUST_BE_REFUSED: &[World] = &[
+    ("by-address", BOTH, "refused = true", "map = \"address\"\n", QUIET),
+    ("small-limit", BOTH, "refused = true", "", "[process]\nmemlock_pages = 1\n"),
+    (
+        "small-limit-of-the-old",
+        TRANSFER,
+        "refused = true",
+        "",
+        "[process]\nmemlock_pages = 1\n[new]\nmemlock_pages = 9\n",
+    ),
+    (
+        "small-limit-of-the-new",
+        TRANSFER,
+        "refused = true",
+        "",
+        "[process]\nmemlock_pages = 9\n[new]\nmemlock_pages = 1\n",
+    ),
+    (
+        "accounting",
+        BOTH,
+        "refused = true",
+        "",
+        "[[iommufd]]\nname = \"iommufd0\"\naccounting = \"process\"\n[process]\nuid = 0\n",
+    ),
+    (
+        "tied-mdev",
+        BOTH,
+        "refused = true",
+        "",
+        "[[device]]\nname = \"mdev0\"\nkind = \"mdev\"\nneeds_kvm = true\n",
+    ),
+];
+
+const POSSIBLE: &[World] = &[
+    ("plain", BOTH, "", "", "[process]\nmemlock_pages = 2\n"),
+    ("kvm", BOTH, "kvm = true", "", "interrupts = 2\n[process]\nmemlock_pages = 2\n"),
+    ("another-user", TRANSFER, "", "", ANOTHER_USER),
+    ("two-faults", BOTH, "", "", "[process]\nmemlock_pages = 2\n[may]\nfail_calls = 2\n"),
+];
+
+/// Without RAM there is no mapping that an old kernel can only have by address.
+fn old_kernel(mode: Mode) -> Scenario {
+    parse("old-kernel", mode, "refused = true\nkernel = \"6.12\"\nram = []", &[NIC])
+}
+
+fn parse(name: &str, mode: Mode, head: &str, tables: &[&str]) -> Scenario {
+    let word = if mode == Mode::Exec { "exec" } else { "transfer" };
+    let text = format!("name = \"{name}\"\nmode = \"{word}\"\n{head}\n{}", tables.concat());
+    Scenario::parse(name, &text).expect("a scenario")
+}
+
+/// Something wrong, where it shows: what is survived only when something goes wrong besides.
+fn wrong(wrong: &Wrong, mode: Mode) -> Scenario {
+    let space = if wrong.id == "mapping-odd" { SPARE_SPACE } else { "" };
+    let user = if wrong.id == "fate-unheard" { ANOTHER_USER } else { "" };
+    let may = match wrong.id {
+        // One that has been killed may go on a little, as if it were not.
+        "abort-unsaid" => "[may]\nkill = 0\n",
+        _ if wrong.due == Due::Done => "",
+        _ => QUIET,
+    };
+    let kvm = wrong.id == "no-kvm";
+    let head = format!("wrong = \"{}\"\nkvm = {kvm}", wrong.id);
+    parse(wrong.id, mode, &head, &[RAM, NIC, space, user, may])
+}
+
+/// The smallest first.
+fn worlds(mode: Mode) -> Vec<Scenario> {
+    let world = |(name, modes, head, ram, rest): &World| {
+        modes.contains(&mode).then(|| parse(name, mode, head, &[RAM, ram, NIC, rest]))
+    };
+    let told = |due: fn(Due) -> bool| {
+        WRONGS.iter().filter(move |w| w.is_told(mode) && due(w.due)).map(|w| wrong(w, mode))
+    };
+    let mut worlds: Vec<_> = told(|due| due != Due::Done).collect();
+    worlds.extend(MUST_BE_REFUSED.iter().filter_map(world));
+    worlds.push(old_kernel(mode));
+    worlds.extend(POSSIBLE.iter().filter_map(world));
+    worlds.extend(told(|due| due == Due::Done));
+    worlds
+}
+
+/// The first property that is violated, or the panic.
+fn found(world: &Scenario, mutant: Option<Omission>) -> Option<String> {
+    let limits = Limits { threads: NonZeroUsize::MIN, ..Limits::default() };
+    let scenario = Scenario { mutant, ..world.clone() };
+    let report = check(&scenario, limits).expect("it can be set up");
+    assert!(report.cut.is_none() || report.panic.is_some(), "{}: {:?}", world.name, report.cut);
+    let violated = report.violations().map(|(property, _)| property.id).next();
+    violated.or(report.panic.map(|_| "a panic")).map(|what| format!("{what} in {}", world.name))
+}
+
+#[test]
+fn the_protocol_itself_violates_nothing_in_these_worlds() {
+    for mode in BOTH {
+        let wrong: Vec<_> = worlds(*mode).iter().filter_map(|world| found(world, None)).collect();
+        assert!(wrong.is_empty(), "{mode:?}: {wrong:?}");
+    }
+}
+
+/// All mutants of a mode, in their order, with what catches them first.
+fn judged(mode: Mode) -> Vec<(Omission, Option<String>)> {
+    let (worlds, mutants) = (worlds(mode), mutants::of_mode(mode));
+    let todo = Mutex::new(mutants.into_iter().enumerate());
+    let done = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZeroUsize::get) {
+            scope.spawn(|| {
+                loop {
+                    let next = todo.lock().expect("nobody panics").next();
+                    let Some((at, mutant)) = next else { break };
+                    let by = worlds.iter().find_map(|world| found(world, Some(mutant)));
+                    done.lock().expect("nobody panics").insert(at, (mutant, by));
+                }
+            });
+        }
+    });
+    done.into_inner().expect("nobody panics").into_values().collect()
+}
+
+fn kind(mutant: &Omission) -> String {
+    let name = mutant.to_string();
+    name.split(' ').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn every_mutant_but_these_is_caught() {
+    let all = BOTH.iter().map(|mode| (*mode, judged(*mode))).collect::<Vec<_>>();
+    let mut kinds: BTreeMap<String, [usize; 2]> = BTreeMap::new();
+    let (mut survivors, mut count) = (Vec::new(), 0);
+    for (at, (mode, judged)) in all.iter().enumerate() {
+        for (mutant, by) in judged {
+            println!("{mode:?}  {mutant}  {}", by.as_deref().unwrap_or("is not caught"));
+            kinds.entry(kind(mutant)).or_default()[at] += 1;
+            survivors.extend(by.is_none().then(|| (*mode, mutant.to_string())));
+            count += 1;
+        }
+    }
+    let kinds: Vec<_> =
+        kinds.iter().map(|(kind, [old, new])| (kind.as_str(), *old, *new)).collect();
+    let expected: Vec<_> = SURVIVORS.iter().map(|(m, name, _)| (*m, (*name).to_owned())).collect();
+    assert_eq!(survivors, expected);
+    assert_eq!(kinds, KINDS);
+    assert!(survivors.len() * 20 <= count, "{} of {count} are not caught", survivors.len());
+}
