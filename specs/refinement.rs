@@ -2,8 +2,8 @@
 //!
 //! A world's [`Handoff`] is read from what can be seen of its machine ([`Sight`]), from what its history and its processes' ends say,
 //! and from whether the old process is on its way back, which is all that is asked of a phase. The protocol refines the essence
-//! if the first world's is the first state there, each transition leaves it as it is or does what one row does, and a world
-//! in which nobody acts any more is one in which no program has anything left to do. Every run of the protocol is
+//! if the first world's is the first state there, each transition leaves it as it is or does what one row does (and what it did may
+//! make the old process give up), and a world in which nobody acts any more is one in which no program has anything left to do. Every run of the protocol is
 //! then one of the essence with steps that change nothing in between, and what is invariant there is so here.
 //!
 //! Where one call does many things (the last close and the exit, say) the essence sees the one that matters, and where one thing takes
@@ -17,7 +17,9 @@ use crate::world::World;
 use handoff_model::incoming::Incoming;
 use handoff_model::outgoing::{Outcome, Outgoing};
 use handoff_model::phase::OutPhase;
-use handoff_model::view::{DescriptorView, DeviceView, FileKind, FileRef, PageRun, View};
+use handoff_model::view::{
+    DescriptorView, DeviceView, FileKind, FileRef, GuestView, InjectedView, PageRun, View,
+};
 use std::collections::BTreeSet;
 
 /// What can be seen of a machine, as far as it matters.
@@ -70,7 +72,9 @@ impl Sight {
         };
         let owner = Side::BOTH.into_iter().find(owns).filter(|_| !view.page_sets.is_empty());
         let as_before = base.devices.iter().all(|(name, before)| {
-            view.devices.get(name).is_some_and(|now| is_as_before(now, before))
+            let is_so =
+                |now| is_as_before(now, before) && has_all_interrupts(name, now, before, view);
+            view.devices.get(name).is_some_and(is_so)
         });
         Self { sides: Side::BOTH.map(of_side), owner, as_before }
     }
@@ -95,16 +99,43 @@ fn is_as_before(now: &DeviceView, before: &DeviceView) -> bool {
     let triggers = |device: &DeviceView| -> Vec<_> {
         device.interrupts.iter().map(|interrupt| interrupt.trigger).collect()
     };
-    let mut interrupts = now.interrupts.iter();
-    as_it_was(now) == as_it_was(before)
-        && triggers(now) == triggers(before)
-        && interrupts.all(|interrupt| interrupt.raised == interrupt.delivered + interrupt.pending)
+    as_it_was(now) == as_it_was(before) && triggers(now) == triggers(before)
+}
+
+/// Whether each interrupt was taken, or waits once. What KVM has for a guest that stands is copied with its state: two processes
+/// may have the same, and what died with one of them is in the other's copy, or on its way. So there it is counted once a guest runs.
+fn has_all_interrupts(name: &str, now: &DeviceView, before: &DeviceView, view: &View) -> bool {
+    let guests = || view.processes.values().filter_map(|process| process.guest.as_ref());
+    let injected = |vector: usize| {
+        let is_of = |of: &&InjectedView| of.device == name && usize::from(of.vector) == vector;
+        let of_guest =
+            |guest: &GuestView| guest.injected.iter().filter(is_of).map(|of| of.count).sum();
+        guests().map(of_guest).max().unwrap_or(0)
+    };
+    let runs = guests().any(|guest| guest.running);
+    now.interrupts.iter().zip(&before.interrupts).enumerate().all(
+        |(vector, (interrupt, before))| {
+            let seen = interrupt.delivered + interrupt.pending;
+            let is_elsewhere = before.irqfd.is_some() && !runs;
+            (seen..=seen + injected(vector)).contains(&interrupt.raised) || is_elsewhere
+        },
+    )
 }
 
 /// Phases in which the old process has given up, and can have no answer that changes its mind but a commit.
 const BACK: &[OutPhase] = {
     use OutPhase as O;
-    &[O::Drain, O::Dismiss, O::AwaitGone, O::TakeBack, O::CloseWindow, O::Resume, O::Part, O::End]
+    &[
+        O::Drain,
+        O::Dismiss,
+        O::AwaitGone,
+        O::TakeBack,
+        O::CloseWindow,
+        O::Unpark,
+        O::Resume,
+        O::Part,
+        O::End,
+    ]
 };
 
 impl<M, O, I> World<M, O, I>

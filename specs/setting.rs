@@ -15,7 +15,7 @@ use handoff_model::launch::{DevicePlan, LaunchError, Plan, launch};
 use handoff_model::outgoing::{Outgoing, Way};
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::view::{FileKind, FileRef, View};
-use handoff_model::vm::{DeviceKind, Key, Kind};
+use handoff_model::vm::{Descriptors, DeviceKind, Key, Kind};
 use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,20 +90,13 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
     machine.settle();
     let base = machine.view();
     let table = &base.processes[&OLD].descriptors;
-    let mut names: BTreeMap<FileRef, String> =
-        descriptors.iter().filter_map(|(k, fd)| Some((table.get(&fd)?.file, word(k)))).collect();
-    let others = [(FileKind::Socket, "the socket"), (FileKind::Pidfd, "the new process")];
-    for open in base.processes.values().flat_map(|process| process.descriptors.values()) {
-        let other = others.iter().find(|(kind, _)| *kind == open.kind);
-        names.extend(other.map(|(_, name)| (open.file, (*name).to_owned())));
-    }
     let setting = Setting {
         devices: plan.devices.iter().map(|device| device.name.clone()).collect(),
         preserved: preserved.iter().filter_map(|fd| table.get(fd)).map(|d| d.file).collect(),
         due: scenario.due(),
         wrong: scenario.wrong,
         opening,
-        names,
+        names: names(&base, &descriptors),
         fail_calls: scenario.may.fail_calls > 0,
         kvm: plan.kvm,
         stream: descriptors.get(&Key::new(Kind::Stream, "", 0)),
@@ -124,6 +117,19 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
     let outgoing = Outgoing::new(&setting.protocol, &vm, &descriptors, way);
     let world = World::new(scenario, machine, outgoing, incoming);
     Ok((setting, world))
+}
+
+/// What stories call the open files.
+fn names(base: &View, descriptors: &Descriptors) -> BTreeMap<FileRef, String> {
+    let table = &base.processes[&OLD].descriptors;
+    let mut names: BTreeMap<FileRef, String> =
+        descriptors.iter().filter_map(|(k, fd)| Some((table.get(&fd)?.file, word(k)))).collect();
+    let others = [(FileKind::Socket, "the socket"), (FileKind::Pidfd, "the new process")];
+    for open in base.processes.values().flat_map(|process| process.descriptors.values()) {
+        let other = others.iter().find(|(kind, _)| *kind == open.kind);
+        names.extend(other.map(|(_, name)| (open.file, (*name).to_owned())));
+    }
+    names
 }
 
 /// The old process's door, with everything that goes through it written down.

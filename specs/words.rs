@@ -140,7 +140,7 @@ pub fn facts(view: &View, process: &dyn Fn(Pid) -> String) -> Facts {
         facts.insert(format!("charged to {whose}"), format!("{pages} pages"));
     }
     for (name, device) in &view.devices {
-        of_device(&mut facts, name, device);
+        of_device(&mut facts, name, device, process);
     }
     facts
 }
@@ -184,7 +184,7 @@ fn of_page_set(facts: &mut Facts, at: usize, set: &PageSetView, process: &dyn Fn
     facts.insert(format!("pages {at}, replaced"), replaced);
 }
 
-fn of_device(facts: &mut Facts, name: &str, device: &DeviceView) {
+fn of_device(facts: &mut Facts, name: &str, device: &DeviceView, process: &dyn Fn(Pid) -> String) {
     let mut say = |what: &str, value: String| facts.insert(format!("{name}, {what}"), value);
     let attached = device.attached.map_or("nothing".to_owned(), |(_, ioas)| format!("IOAS {ioas}"));
     say("attached to", attached);
@@ -198,9 +198,12 @@ fn of_device(facts: &mut Facts, name: &str, device: &DeviceView) {
         say(&format!("reaches at {}", reach.range), format!("{}{pinned}", run(&reach.memory)));
     }
     for (vector, irq) in device.interrupts.iter().enumerate() {
-        let InterruptView { raised, delivered, pending, .. } = irq;
+        let InterruptView { raised, delivered, pending, irqfd, .. } = irq;
         let counts = format!("raised {raised}, taken {delivered}, waiting {pending}");
         say(&format!("interrupt {vector}"), counts);
+        if let Some(pid) = irqfd {
+            say(&format!("interrupt {vector}, taken by"), format!("KVM for {}", process(*pid)));
+        }
     }
 }
 

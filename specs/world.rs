@@ -359,7 +359,7 @@ where
         if self.incoming.is_acting() && !self.is_alive(home) {
             self.incoming.set(Part::Killed);
         }
-        if let Some(InPhase::Run | InPhase::Settle) = self.incoming.phase() {
+        if let Some(InPhase::Claim | InPhase::Run | InPhase::Settle) = self.incoming.phase() {
             self.rest.history.committed = true;
         }
         if self.outgoing.is_done() {

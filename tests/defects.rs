@@ -23,6 +23,7 @@ pub(crate) fn scenario(defect: &Defect) -> Scenario {
         ),
         "checked-late" => ("refused = true", "address", ""),
         "taken-on-trust" | "refuses-silently" => ("wrong = \"ram-other\"", "file", ""),
+        "resumed-before-unparked" => ("kvm = true", "file", ""),
         "limit-unjudged" => ("refused = true", "file", "[process]\nmemlock_pages = 1"),
         _ => ("", "file", ""),
     };
@@ -38,6 +39,8 @@ pub(crate) fn scenario(defect: &Defect) -> Scenario {
 /// Faults and steps of the cheapest run by which the property that a bug breaks is violated.
 const CHEAPEST: &[(&str, u32, usize)] = &[
     ("ownership-not-taken", 0, 46),
+    ("runs-unowned", 0, 34),
+    ("resumed-before-unparked", 1, 13),
     ("no-take-back", 1, 43),
     ("taken-back-too-early", 1, 43),
     ("mapped-twice", 0, 34),

@@ -90,6 +90,8 @@ const BLIND: &str = "no step of a handoff does this (the word: open → given)";
 /// wrong in something else: accounts, what can be inherited, waiting, what is refused and when.
 const LEAVE: &[(&str, Option<Leaves>)] = &[
     ("ownership-not-taken", Some((0, 33, COMMITS))),
+    ("runs-unowned", Some((0, 33, COMMITS))),
+    ("resumed-before-unparked", None),
     ("no-take-back", Some((1, 41, RESUMES))),
     ("taken-back-too-early", Some((1, 38, RESUMES))),
     ("mapped-twice", Some((0, 34, UPSETS))),
@@ -142,6 +144,8 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
     ),
     ("checked-late", None),
     ("limit-unjudged", None),
+    ("taken-on-trust", None),
+    ("refuses-silently", None),
     ("ends-too-early", Some((0, 16, UPSETS))),
     ("overcautious", None),
     ("waits-for-each-other", None),

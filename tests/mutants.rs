@@ -250,7 +250,6 @@ fn every_mutant_but_these_is_caught() {
     let (mut survivors, mut count) = (Vec::new(), 0);
     for (at, (mode, judged)) in all.iter().enumerate() {
         for (mutant, by) in judged {
-            println!("{mode:?}  {mutant}  {}", by.as_deref().unwrap_or("is not caught"));
             kinds.entry(kind(mutant)).or_default()[at] += 1;
             survivors.extend(by.is_none().then(|| (*mode, mutant.to_string())));
             count += 1;

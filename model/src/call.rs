@@ -663,6 +663,7 @@ impl Call {
     ///
     /// Two mutating ioctls have forms that cannot succeed and so only read: CHANGE_PROCESS with a
     /// reserved field set, and COPY of a range onto itself.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn access(&self) -> Access {
         match self {
             Self::ChangeProcess { reserved, .. } if *reserved != 0 => Access::Reads,

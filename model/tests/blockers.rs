@@ -37,6 +37,7 @@ fn good() -> (Vm, Descriptors) {
     };
     let spaces = vec![AddressSpace { ioas: ObjectId(1), mappings: vec![mapping] }];
     let vm = Vm {
+        irqfds: false,
         name: "vm".to_owned(),
         ram: vec![ram],
         contexts: vec![Context { name: "iommufd0".to_owned(), spaces }],

@@ -20,6 +20,7 @@ fn vm() -> Vm {
         charged_to: ChargedTo::User,
     };
     Vm {
+        irqfds: false,
         name: "vm".to_owned(),
         ram: vec![RamBlock {
             name: "ram0".to_owned(),

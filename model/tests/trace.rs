@@ -91,6 +91,7 @@ fn system_calls() -> Vec<(Call, Reply)> {
 }
 
 /// The ioctls, with an answer of success.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn ioctls() -> Vec<(Call, Reply)> {
     let range = IovaRange { first: Iova(0), last: Iova(0xfedf_ffff) };
     let (iommufd, device, ioas, rights) = (FD, FD, ID, Rights::ReadWrite);
@@ -157,6 +158,9 @@ fn ioctls() -> Vec<(Call, Reply)> {
         (Call::SetIrqs { device, index: 1, eventfds: vec![Fd(10), Fd(11)] }, Reply::Done),
         (Call::SetIrqs { device, index: 1, eventfds: vec![] }, Reply::Done),
         (Call::Reset { device }, Reply::Done),
+        (Call::CreateVm { kvm: device }, Reply::Fd(Fd(7))),
+        (Call::CreateIrqchip { vm: device }, Reply::Done),
+        (Call::Irqfd { vm: device, eventfd: Fd(8), gsi: 24, assign: true }, Reply::Done),
         (Call::Ioctl { fd: iommufd, ioctl }, Reply::Ioctl(outcome)),
         (Call::Ioctl { fd: iommufd, ioctl: ioctl_of_a_value }, Reply::Ioctl(value_outcome)),
     ]

@@ -33,15 +33,15 @@ const SIGNAL_BYTES: usize = 8;
 /// The most that is read of saved state.
 const SAVED_BYTES_MAX: u64 = PAGE_BYTES;
 
-fn saved(signal: &Signal) -> [u8; SIGNAL_BYTES] {
+fn saved(signal: Signal) -> [u8; SIGNAL_BYTES] {
     let [d0, d1] = u16::try_from(signal.device.index()).expect("devices are few").to_le_bytes();
     let [v0, v1] = signal.vector.to_le_bytes();
     let [c0, c1, c2, c3] = signal.count.to_le_bytes();
     [d0, d1, v0, v1, c0, c1, c2, c3]
 }
 
-fn loaded(record: &[u8; SIGNAL_BYTES]) -> Signal {
-    let [d0, d1, v0, v1, c0, c1, c2, c3] = *record;
+fn loaded(record: [u8; SIGNAL_BYTES]) -> Signal {
+    let [d0, d1, v0, v1, c0, c1, c2, c3] = record;
     let device = DeviceId::of(u16::from_le_bytes([d0, d1]).into());
     let vector = u16::from_le_bytes([v0, v1]);
     Signal { device, vector, count: u32::from_le_bytes([c0, c1, c2, c3]) }
@@ -146,7 +146,7 @@ impl Machine {
         let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
         let guest = self.process(pid).guest.ok_or(refuse(Errno::EINVAL))?;
         let mut state = [*MAGIC, guest.progress.to_le_bytes()].concat();
-        state.extend(self.vms_of(pid).flat_map(|(_, vm)| &vm.pending).flat_map(saved));
+        state.extend(self.vms_of(pid).flat_map(|(_, vm)| &vm.pending).copied().flat_map(saved));
         self.write_memory(memory, 0, &state)?;
         Ok(Reply::Done)
     }
@@ -161,11 +161,13 @@ impl Machine {
         let is_saved = state.len() as u64 <= SAVED_BYTES_MAX;
         let rest = state.strip_prefix(MAGIC).filter(|_| is_saved).ok_or(refuse(Errno::EINVAL))?;
         let (progress, pending) = rest.split_first_chunk().ok_or(refuse(Errno::EINVAL))?;
-        let pending: Vec<_> = pending.as_chunks().0.iter().map(loaded).collect();
+        let pending: Vec<_> = pending.as_chunks().0.iter().copied().map(loaded).collect();
         let progress = u64::from_le_bytes(*progress);
         self.process_mut(pid).guest = Some(Guest { running: false, progress });
         let vm = self.vms_of(pid).next().map(|(id, _)| id);
-        vm.into_iter().for_each(|vm| self.inject(vm, &pending));
+        if let Some(vm) = vm {
+            self.inject(vm, &pending);
+        }
         Ok(Reply::Done)
     }
 }

@@ -83,7 +83,7 @@ impl Machine {
             injected: self
                 .vms_of(pid)
                 .flat_map(|(_, vm)| &vm.pending)
-                .map(|signal| self.view_injected(signal))
+                .map(|signal| self.view_injected(*signal))
                 .collect(),
         });
         let uid = Some(process.uid);
@@ -92,7 +92,7 @@ impl Machine {
         ProcessView { alive, uid, descriptors, guest, vm_pin_pages }
     }
 
-    fn view_injected(&self, signal: &Signal) -> InjectedView {
+    fn view_injected(&self, signal: Signal) -> InjectedView {
         let device = self.device(signal.device).spec.name.clone();
         InjectedView { device, vector: signal.vector, count: signal.count.into() }
     }

@@ -34,6 +34,7 @@ const OPTIONS: &[&str] = &[
     "attached",
     "bus_master",
     "guest",
+    "irqfd",
     "owner",
     "owner_alive",
     "progress",

@@ -140,6 +140,11 @@ const OF_PROCESS: &[fn(&mut ProcessView, &ProcessView)] = &[
             guest(to, |guest| guest.ram.clone_from(&before.ram));
         }
     },
+    |to, from| {
+        if let Some(before) = &from.guest {
+            guest(to, |guest| guest.injected.clone_from(&before.injected));
+        }
+    },
     |to, from| to.vm_pin_pages = from.vm_pin_pages,
     |to, from| {
         let kept = |fd: &Fd, before: &DescriptorView| {
@@ -275,8 +280,9 @@ pub(super) fn missing(
     told.chain(still.map(|pid| format!("{} had not ended", process(pid)))).collect()
 }
 
-/// What is left of a process that has ended.
+/// What is left of a process that has ended: where there are two, none that has not the guest.
 fn end(seen: &mut Seen, pid: Pid) {
+    seen.moment.left_over = false;
     if let Some(process) = seen.view.processes.get_mut(&pid) {
         process.alive = false;
         process.descriptors.clear();

@@ -33,7 +33,11 @@ pub(super) fn owned_while_running(case: &Case<'_>) -> Judgement {
             must!(
                 owner == *pid && alive,
                 "the guest runs in process {pid}, and {} owns the pages {}",
-                if alive { format!("process {owner}") } else { "a memory map that is gone".to_owned() },
+                if alive {
+                    format!("process {owner}")
+                } else {
+                    "a memory map that is gone".to_owned()
+                },
                 run(&set.memory)
             );
             seen = Holds;

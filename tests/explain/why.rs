@@ -76,9 +76,9 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "lingering",
         "FD-1",
         &[
-            "because “descriptors on their way” went from “0” to “6” at step 17 (old VMM, Hand: ",
-            "before step 21",
-            "without step 9 (new VMM, AwaitDescriptors: recvmsg → ENOMEM (injected)) keeps FD-1",
+            "because at step 13 (new VMM, Refuse: ",
+            "nothing was under way any more",
+            "without step 5 (old VMM, AwaitReady: recvmsg → ENOMEM (injected)) keeps FD-1",
         ],
     ),
     (
@@ -101,7 +101,10 @@ const WHY: &[(&str, &str, &[&str])] = &[
     (
         "not-fenced",
         "FD-1",
-        &["at step 37 (old VMM, AwaitCommitted: receive Committed)", "while old VMM had not ended"],
+        &[
+            "because at step 37 (new VMM, Settle: close the socket) nothing was under way any more",
+            "while old VMM had not ended",
+        ],
     ),
     (
         "ownership-not-taken",

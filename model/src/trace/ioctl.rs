@@ -72,7 +72,11 @@ impl Recorded<'_> {
         let lacks_room = matches!(call, Call::IoasIovaRanges { .. })
             && self.result == Err(Errno::EMSGSIZE)
             && self.input != ours.argument.bytes();
-        (!lacks_room && is_same(self.input, ours.argument.bytes(), &free(&call))).then_some(call)
+        let is_ours = match call {
+            Call::Irqfd { .. } => self.input == ours.argument.bytes(),
+            _ => is_same(self.input, ours.argument.bytes(), &free(&call)),
+        };
+        (!lacks_room && is_ours).then_some(call)
     }
 
     /// The call and what came of it, as bytes.
@@ -109,7 +113,7 @@ impl Recorded<'_> {
     }
 }
 
-/// Whether two structures ask the same: at least as long as ours, zero beyond it, and equal but
+/// Whether two structures that begin with their size ask the same: at least as long as ours, zero beyond it, and equal but
 /// for the leading size and what is free.
 fn is_same(theirs: &[u8], ours: &[u8], free: &[Range<usize>]) -> bool {
     const SIZE: usize = size_of::<u32>();
