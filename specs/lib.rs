@@ -10,7 +10,7 @@
 //!   what only the graph of all states shows: longest runs, ways that lead nowhere, and runs that go round for ever;
 //! * [`rank`]: how far a state is from the end of every run;
 //! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`] and [`explain`]ed; [`blackout`], how long a guest
-//!   may stand still; [`certificate`], a proof to be checked again; [`checkpoint`], a search that goes on later;
+//!   may stand still; [`compare`], several variants side by side; [`certificate`], a proof to be checked again; [`checkpoint`], a search that goes on later;
 //! * [`conform`]: facts about the kernel, on the simulated and on a real one;
 //! * [`lockstep`]: random calls on both, compared;
 //! * [`replay`]: a recorded trace against the simulated kernel;
@@ -25,6 +25,7 @@ mod chain;
 pub mod check;
 pub mod checkpoint;
 pub mod cli;
+pub mod compare;
 pub mod conform;
 mod environment;
 pub mod essence;

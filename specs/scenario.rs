@@ -45,7 +45,8 @@ use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::variant::Variant;
 use handoff_model::vm::{Backing, DeviceKind, Interrupts};
 use handoff_sim_kernel::Profile;
-use planted::{check_mode, check_wrong, find_defect, find_mutant, find_variant, find_wrong};
+pub(crate) use planted::find_variant;
+use planted::{check_mode, check_wrong, find_defect, find_mutant, find_wrong};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 

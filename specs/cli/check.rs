@@ -1,5 +1,6 @@
 //! `handoff check`: scenarios in, verdicts out.
 
+use super::all;
 use super::pause::Pause;
 use super::steps::{self, Format};
 use super::{Exit, Failure, width};
@@ -8,7 +9,7 @@ use crate::built_in::{BUILT_IN, built_in, text_of};
 use crate::certificate::{self, Unwritten};
 use crate::check::{Report, Verdict, check_system};
 use crate::packed::{Packed, PackedSystem};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, find_variant};
 use crate::search::{Exploration, Limits, explore};
 use crate::story;
 use crate::system::System;
@@ -23,6 +24,14 @@ use std::time::Duration;
 pub(super) struct Arguments {
     /// Scenario files, or names of built-in ones; without any: all built-in ones
     scenario: Vec<String>,
+
+    /// With this variant of the protocol, whatever the scenario asks for; see `handoff list variants`
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["certificate", "checkpoint"])]
+    variant: Option<String>,
+
+    /// Compare all variants: what each keeps, and the runs by which it does not; fails where `safe` does
+    #[arg(long, conflicts_with_all = ["variant", "certificate", "checkpoint", "steps"])]
+    all: bool,
 
     /// Stop after so many states of a scenario; what is left is not called proved
     #[arg(long, value_name = "N")]
@@ -81,6 +90,15 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
             BUILT_IN.iter().filter_map(|(name, _)| Some(((*name).to_owned(), built_in(name)?)));
         scenarios.extend(all);
     }
+    if arguments.all {
+        return all::run(&scenarios, &limits(arguments), out);
+    }
+    if let Some(variant) = &arguments.variant {
+        if arguments.scenario.is_empty() {
+            scenarios.retain(|(_, scenario)| find_variant(variant, scenario.mode).is_ok());
+        }
+        scenarios.iter_mut().try_for_each(|(name, scenario)| put(variant, name, scenario))?;
+    }
     if let Some(run) = &arguments.steps {
         return steps::run(&scenarios, run, arguments.format.unwrap_or_default(), out);
     }
@@ -125,20 +143,32 @@ pub(super) fn read(name: &str) -> Result<Scenario, Failure> {
     Scenario::parse(name, &text).map_err(|refusal| Failure::Usage(refusal.to_string()))
 }
 
+/// Puts a variant in the place of the one that a scenario asks for, and into its name, as one gives it to the command.
+fn put(variant: &str, name: &mut String, scenario: &mut Scenario) -> Result<(), Failure> {
+    let found = find_variant(variant, scenario.mode);
+    scenario.variant = found.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+    name.push_str(&format!(" --variant {variant}"));
+    Ok(())
+}
+
+fn limits(arguments: &Arguments) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        states_max: arguments.states.unwrap_or(usual.states_max),
+        depth_max: arguments.depth,
+        time_max: arguments.time,
+        memory_max_bytes: arguments.memory.map(|mebibytes| mebibytes.saturating_mul(1 << 20)),
+        threads: arguments.threads.unwrap_or(usual.threads),
+    }
+}
+
 fn report(
     name: &str,
     scenario: &Scenario,
     arguments: &Arguments,
     pause: Option<&mut Pause<'_>>,
 ) -> Result<(Report, Result<(), Unwritten>), Failure> {
-    let usual = Limits::default();
-    let limits = Limits {
-        states_max: arguments.states.unwrap_or(usual.states_max),
-        depth_max: arguments.depth,
-        time_max: arguments.time,
-        memory_max_bytes: arguments.memory.map(|mebibytes| mebibytes.saturating_mul(1 << 20)),
-        threads: arguments.threads.unwrap_or(usual.threads),
-    };
+    let limits = limits(arguments);
     let certify = |report: &Report, exploration: &_| {
         let file = arguments.certificate.as_deref();
         file.map_or(Ok(()), |file| certify(name, report, exploration, file))

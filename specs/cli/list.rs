@@ -7,6 +7,7 @@ use crate::property::PROPERTIES;
 use crate::wrong::WRONGS;
 use handoff_model::defect::DEFECTS;
 use handoff_model::protocol::Mode;
+use handoff_model::variant::{VARIANTS, Variant};
 use handoff_sim_kernel::{Profile, Quirk};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,6 +22,7 @@ pub(super) struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum What {
     Scenarios,
+    Variants,
     Properties,
     Defects,
     Wrongs,
@@ -30,7 +32,14 @@ enum What {
 
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
     // Mutants are so many that they are listed only where they are asked for.
-    let all = [What::Scenarios, What::Properties, What::Defects, What::Wrongs, What::Kernels];
+    let all = [
+        What::Scenarios,
+        What::Variants,
+        What::Properties,
+        What::Defects,
+        What::Wrongs,
+        What::Kernels,
+    ];
     let wanted = arguments.what.map_or(all.to_vec(), |only| vec![only]);
     for what in wanted {
         let (title, rows) = rows(what);
@@ -51,6 +60,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
 fn rows(what: What) -> (&'static str, Vec<(String, String)>) {
     match what {
         What::Scenarios => ("Built-in scenarios", scenarios()),
+        What::Variants => ("Variants of the protocol (variant = \"…\", --variant)", variants()),
         What::Properties => ("Properties: what must hold, and why", properties()),
         What::Defects => ("Known bugs that a scenario can plant (defects = [\"…\"])", defects()),
         What::Wrongs => ("What a scenario can tell that is not so (wrong = \"…\")", wrongs()),
@@ -62,6 +72,11 @@ fn rows(what: What) -> (&'static str, Vec<(String, String)>) {
 fn scenarios() -> Vec<(String, String)> {
     let about = |name: &str| built_in(name).map(|scenario| scenario.about).unwrap_or_default();
     BUILT_IN.iter().map(|(name, _)| ((*name).to_owned(), about(name))).collect()
+}
+
+fn variants() -> Vec<(String, String)> {
+    let name = |v: &Variant| format!("{}, {}", v.id, format!("{:?}", v.mode).to_lowercase());
+    VARIANTS.iter().map(|v| (name(v), format!("{} ({})", v.sentence, v.source))).collect()
 }
 
 fn properties() -> Vec<(String, String)> {

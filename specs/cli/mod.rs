@@ -3,6 +3,7 @@
 //! Results go to standard output and nothing else does; a reader that goes away early ends the
 //! command quietly. Exit codes are few and stable, see [`Exit`].
 
+mod all;
 mod check;
 mod conform;
 mod doctor;

@@ -7,7 +7,7 @@ use handoff_model::mutant::Omission;
 use handoff_model::protocol::Mode;
 use handoff_model::variant::{self, VARIANTS, Variant};
 
-pub(super) fn find_variant(id: &str, mode: Mode) -> Result<&'static Variant, String> {
+pub(crate) fn find_variant(id: &str, mode: Mode) -> Result<&'static Variant, String> {
     variant::find(id, mode).ok_or_else(|| {
         let word = |mode| if mode == Mode::Exec { "exec" } else { "transfer" };
         let known = VARIANTS.iter().filter(|variant| variant.mode == mode).map(|v| v.id);
