@@ -56,7 +56,7 @@ fn badness(verdict: &Verdict) -> (u8, Reverse<(u32, usize)>) {
 /// Those of [`check`].
 pub fn compare(
     scenarios: &[(String, Scenario)],
-    limits: &Limits,
+    limits: Limits,
 ) -> Result<Vec<Column>, LaunchError> {
     let columns = VARIANTS.iter().map(|variant| column(variant, scenarios, limits));
     let columns: Vec<_> = columns.collect::<Result<_, _>>()?;
@@ -66,13 +66,13 @@ pub fn compare(
 fn column(
     variant: &'static Variant,
     scenarios: &[(String, Scenario)],
-    limits: &Limits,
+    limits: Limits,
 ) -> Result<Column, LaunchError> {
     let cell = Cell { verdict: Verdict::NotAsked("in no scenario"), scenario: String::new() };
     let cells = vec![cell; PROPERTIES.len()];
     let mut column = Column { variant, cells, scenarios: 0, states: 0, time: Duration::ZERO };
     for (name, scenario) in scenarios.iter().filter(|(_, it)| it.mode == variant.mode) {
-        let report = check(&Scenario { variant, ..scenario.clone() }, limits.clone())?;
+        let report = check(&Scenario { variant, ..scenario.clone() }, limits)?;
         column.add(name, report);
     }
     Ok(column)

@@ -15,7 +15,7 @@ use std::io::Write;
 /// Good where the protocol that a VMM should use keeps everything; how others fail is a result, and no failure.
 pub(super) fn run(
     scenarios: &[(String, Scenario)],
-    limits: &Limits,
+    limits: Limits,
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
     let columns = compare(scenarios, limits).map_err(|error| Failure::Usage(error.to_string()))?;
@@ -61,7 +61,8 @@ fn heads(columns: &[Column], out: &mut impl Write) -> Result<(), Failure> {
 fn table(columns: &[Column], out: &mut impl Write) -> Result<(), Failure> {
     const COLUMN: usize = 14;
     let line = |first: &str, cells: Vec<String>| {
-        let cells: String = cells.iter().map(|cell| format!("{cell:COLUMN$}")).collect();
+        let padded = |cell: &String| format!("{cell:COLUMN$}");
+        let cells = cells.iter().map(padded).collect::<Vec<_>>().concat();
         format!("{first:9}{}", cells.trim_end())
     };
     let head = letters().take(columns.len()).map(String::from).collect();

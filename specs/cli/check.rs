@@ -91,7 +91,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
         scenarios.extend(all);
     }
     if arguments.all {
-        return all::run(&scenarios, &limits(arguments), out);
+        return all::run(&scenarios, limits(arguments), out);
     }
     if let Some(variant) = &arguments.variant {
         if arguments.scenario.is_empty() {
@@ -147,7 +147,7 @@ pub(super) fn read(name: &str) -> Result<Scenario, Failure> {
 fn put(variant: &str, name: &mut String, scenario: &mut Scenario) -> Result<(), Failure> {
     let found = find_variant(variant, scenario.mode);
     scenario.variant = found.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
-    name.push_str(&format!(" --variant {variant}"));
+    *name = format!("{name} --variant {variant}");
     Ok(())
 }
 
