@@ -19,6 +19,7 @@
 //! [[device]]
 //! name = "nic0"
 //! interrupts = 1
+//! # bar_iova = 0x200000             # the other devices of its space reach its BAR 0 there
 //!
 //! [process]                         # of both; [new] overrides for the new one
 //! uid = 1000
@@ -33,6 +34,7 @@
 //! cancel = true
 //! ```
 
+mod names;
 mod planted;
 
 use crate::property::Due;
@@ -45,10 +47,10 @@ use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::variant::Variant;
 use handoff_model::vm::{Backing, DeviceKind, Interrupts};
 use handoff_sim_kernel::Profile;
+use names::{check_names, lookup};
 pub(crate) use planted::find_variant;
-use planted::{check_mode, check_wrong, find_defect, find_mutant, find_wrong};
+use planted::{check_variant, check_wrong, find_defect, find_mutant, find_wrong};
 use serde::Deserialize;
-use std::collections::BTreeSet;
 
 /// A scenario that has been read and resolved.
 #[derive(Clone, Debug)]
@@ -214,6 +216,7 @@ struct DeviceEntry {
     needs_kvm: bool,
     #[serde(default)]
     hwpt: Hwpt,
+    bar_iova: Option<u64>,
     #[serde(default = "one")]
     interrupts: u16,
 }
@@ -274,9 +277,6 @@ pub struct Refusal {
     what: String,
 }
 
-/// The most of anything in a file: worlds beyond are hopeless to exhaust, and mistakes are likelier.
-const LIST_MAX: usize = 64;
-
 /// The most devices, which each have their place in every state.
 pub(crate) const DEVICES_MAX: usize = 16;
 
@@ -322,13 +322,11 @@ impl File {
         })?;
         let defects: Vec<_> =
             self.defects.iter().map(|id| find_defect(id)).collect::<Result<_, _>>()?;
-        for defect in &defects {
-            check_mode(defect, self.mode)?;
-        }
         let wrong = self.wrong.as_deref().map(find_wrong).transpose()?;
         check_wrong(wrong, self.mode, self.refused)?;
         let mutant = self.mutant.as_deref().map(|name| find_mutant(self.mode, name)).transpose()?;
         let variant = find_variant(&self.variant, self.mode)?;
+        defects.iter().try_for_each(|defect| check_variant(defect, variant))?;
         let old = self.process.resolve();
         let new = self.new.or(self.process).resolve();
         if self.mode == Mode::Exec && new != old {
@@ -416,6 +414,13 @@ impl DeviceEntry {
             }
             (KindEntry::Mdev, needs_kvm, Hwpt::Shared) => DeviceKind::Mdev { needs_kvm },
         };
+        if let Some(iova) = self.bar_iova
+            && (self.kind != KindEntry::Pci || !iova.is_multiple_of(PAGE_BYTES))
+        {
+            return Err(format!(
+                "{what}: bar_iova is of kind = \"pci\" and on a page boundary (4096)"
+            ));
+        }
         let armed = Interrupts { index: MSI, vectors: self.interrupts };
         Ok(DevicePlan {
             name: self.name.clone(),
@@ -427,6 +432,7 @@ impl DeviceEntry {
                 lookup(&what, "space", self.space.as_deref(), spaces)?
             },
             own_hwpt: self.hwpt == Hwpt::Own,
+            bar: self.bar_iova.map(Iova),
             interrupts: (self.interrupts > 0).then_some(armed).into_iter().collect(),
         })
     }
@@ -461,35 +467,4 @@ fn plan_ram(ram: &[Ram]) -> Result<Vec<RamPlan>, String> {
         });
     }
     Ok(plans)
-}
-
-fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Result<(), String> {
-    let mut seen = BTreeSet::new();
-    for name in names {
-        if name.is_empty() || name.chars().any(char::is_control) {
-            return Err(format!("a [[{what}]] has an empty or unprintable name; give it another"));
-        }
-        if !seen.insert(name) {
-            return Err(format!("two [[{what}]] are called {name:?}; rename one"));
-        }
-    }
-    let most = if what == "device" { DEVICES_MAX } else { LIST_MAX };
-    if seen.len() > most {
-        return Err(format!("{} [[{what}]] are more than the {most} that are allowed", seen.len()));
-    }
-    Ok(())
-}
-
-/// The place of `wanted` among `names`; the first where nothing is said and there is only one.
-fn lookup(what: &str, kind: &str, wanted: Option<&str>, names: &[&str]) -> Result<u16, String> {
-    let all = || names.join(", ");
-    let at = match wanted {
-        Some(name) => names.iter().position(|other| *other == name).ok_or_else(|| {
-            let known = if names.is_empty() { "none is defined".to_owned() } else { all() };
-            format!("{what}: no [[{kind}]] is called {name:?} ({known})")
-        })?,
-        None if names.len() == 1 => 0,
-        None => return Err(format!("{what}: say which {kind} = (one of {})", all())),
-    };
-    u16::try_from(at).map_err(|_| format!("{what}: too many [[{kind}]]"))
 }

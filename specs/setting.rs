@@ -175,5 +175,6 @@ fn spec(device: &DevicePlan) -> DeviceSpec {
     };
     let vectors = device.interrupts.iter().map(|armed| u32::from(armed.vectors)).max().unwrap_or(1);
     let irqs = vec![1, vectors, 0, 0, 1];
-    DeviceSpec { irqs, ..DeviceSpec::new(&device.name, &device.path, kind) }
+    let exports_bars = device.bar.is_some();
+    DeviceSpec { irqs, exports_bars, ..DeviceSpec::new(&device.name, &device.path, kind) }
 }

@@ -165,6 +165,7 @@ fn of_runs_that_go_round_a_fair_one_is_told() {
         id: "spins",
         sentence: "",
         source: "",
+        variant: "safe",
         mode: Mode::Transfer,
         breaks: "END-1",
         edits: &[

@@ -5,7 +5,7 @@ use crate::built_in::{BUILT_IN, built_in};
 use crate::mutants::of_mode;
 use crate::property::PROPERTIES;
 use crate::wrong::WRONGS;
-use handoff_model::defect::DEFECTS;
+use handoff_model::defect::{self, Defect};
 use handoff_model::protocol::Mode;
 use handoff_model::variant::{VARIANTS, Variant};
 use handoff_sim_kernel::{Profile, Quirk};
@@ -85,10 +85,10 @@ fn properties() -> Vec<(String, String)> {
 }
 
 fn defects() -> Vec<(String, String)> {
-    let text = |d: &handoff_model::defect::Defect| {
-        format!("{} ({}; breaks {})", d.sentence, d.source, d.breaks)
+    let text = |d: &Defect| {
+        format!("{} ({}; of {}; breaks {})", d.sentence, d.source, d.variant, d.breaks)
     };
-    DEFECTS.iter().map(|defect| (defect.id.to_owned(), text(defect))).collect()
+    defect::all().map(|defect| (defect.id.to_owned(), text(defect))).collect()
 }
 
 fn wrongs() -> Vec<(String, String)> {

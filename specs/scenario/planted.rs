@@ -16,17 +16,20 @@ pub(crate) fn find_variant(id: &str, mode: Mode) -> Result<&'static Variant, Str
     })
 }
 
-/// A bug in the rows of one mode does nothing in the other.
-pub(super) fn check_mode(defect: &Defect, mode: Mode) -> Result<(), String> {
+/// A bug in the rows of one variant and mode does nothing in another.
+pub(super) fn check_variant(defect: &Defect, variant: &Variant) -> Result<(), String> {
     let word = |mode| if mode == Mode::Exec { "exec" } else { "transfer" };
-    if defect.mode == mode {
-        return Ok(());
+    let differs = |key: &str, wanted: &str| {
+        let id = defect.id;
+        Err(format!("defect {id:?} shows only with {key} = \"{wanted}\"; use that, or remove it"))
+    };
+    if defect.mode != variant.mode {
+        return differs("mode", word(defect.mode));
     }
-    let wanted = word(defect.mode);
-    Err(format!(
-        "defect {:?} shows only with mode = \"{wanted}\"; use that, or remove it",
-        defect.id
-    ))
+    if defect.variant != variant.id {
+        return differs("variant", defect.variant);
+    }
+    Ok(())
 }
 
 pub(super) fn find_wrong(id: &str) -> Result<&'static Wrong, String> {
@@ -57,7 +60,7 @@ pub(super) fn find_mutant(mode: Mode, name: &str) -> Result<Omission, String> {
 
 pub(super) fn find_defect(id: &str) -> Result<&'static Defect, String> {
     defect::find(id).ok_or_else(|| {
-        let known = defect::DEFECTS.iter().map(|defect| defect.id).collect::<Vec<_>>().join(", ");
+        let known = defect::all().map(|defect| defect.id).collect::<Vec<_>>().join(", ");
         format!("defect {id:?} is not known; one of {known}")
     })
 }
