@@ -62,12 +62,10 @@ impl Known {
         let Found::Checked(_, world) = &self.found else { return None };
         let World { variant, defects, head, .. } = world;
         let mode = if world.mode == Mode::Exec { "exec" } else { "transfer" };
-        let mut text =
-            format!("name = \"{}\"\nmode = \"{mode}\"\nvariant = \"{variant}\"\n", self.id);
-        if !defects.is_empty() {
-            text.push_str(&format!("defects = {defects:?}\n"));
-        }
-        Some(text + head + "\n" + &world.tables.concat())
+        let (id, tables) = (self.id, world.tables.concat());
+        Some(format!(
+            "name = \"{id}\"\nmode = \"{mode}\"\nvariant = \"{variant}\"\ndefects = {defects:?}\n{head}\n{tables}"
+        ))
     }
 
     /// The same, read.
