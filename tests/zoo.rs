@@ -6,7 +6,7 @@ use handoff_model::variant;
 use handoff_specs::check::check;
 use handoff_specs::scenario::Scenario;
 use handoff_specs::search::Limits;
-use handoff_specs::zoo::{Found, ZOO};
+use handoff_specs::zoo::{Found, Known, ZOO};
 use std::collections::BTreeSet;
 
 /// Of each bug that a check finds: the property, and faults and steps of the cheapest run.
@@ -119,7 +119,7 @@ fn what_cannot_be_said_is_little_and_stands_here() {
 fn every_defect_of_another_variant_is_in_the_zoo() {
     let planted: BTreeSet<_> = ZOO
         .iter()
-        .filter_map(|known| known.scenario())
+        .filter_map(Known::scenario)
         .flat_map(|scenario| scenario.defects.into_iter().map(|defect| defect.id))
         .collect();
     let others = handoff_model::defect::all().filter(|defect| defect.variant != "safe");
