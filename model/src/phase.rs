@@ -147,6 +147,8 @@ named! {
         End,
         /// Not in `safe`: take the ownership as a probe, long before the commit.
         ProbeForReal,
+        /// Not in `safe`: take the ownership, and say where each block of RAM is now.
+        TakeAddresses,
         /// Not in `safe`: map all RAM a second time.
         MapAgain,
         /// Not in `safe`: map all RAM, as for a fresh guest.

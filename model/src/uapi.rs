@@ -9,6 +9,7 @@
 //! Anything else is `None`, never a guess, and is made as [`Call::Ioctl`].
 
 mod kvm;
+pub mod moves;
 
 use crate::argument::{Argument, Ioctl, Outcome, Pointee};
 use crate::call::{Answer, Call, Reply, Rights};

@@ -4,6 +4,7 @@
 //! two roles. So the same checker asks the same properties of each, over the same kernel.
 
 mod qemu;
+mod rfc;
 
 use crate::blocker::BlockerKind;
 use crate::phase::{InPhase, OutPhase};
@@ -54,4 +55,5 @@ pub const VARIANTS: &[Variant] = &[
     qemu::TRANSFER,
     qemu::RETURN_PATH,
     qemu::EXEC,
+    rfc::EXEC,
 ];
