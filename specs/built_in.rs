@@ -31,6 +31,18 @@ pub const FOR_HOSTS: &[(&str, &str)] = &[
     ("host-exec-2", include_str!("scenarios/host-exec-2.toml")),
 ];
 
+/// Scenarios of variants that are for another kernel than `safe` is.
+pub const FOR_OTHERS: &[(&str, &str)] = &[
+    ("rfc-v1", include_str!("scenarios/rfc-v1.toml")),
+    ("rfc-v1-kvm", include_str!("scenarios/rfc-v1-kvm.toml")),
+];
+
+/// All over which variants are compared.
+pub fn to_compare() -> Vec<(String, Scenario)> {
+    let all = BUILT_IN.iter().chain(FOR_OTHERS);
+    all.filter_map(|(name, _)| Some(((*name).to_owned(), built_in(name)?))).collect()
+}
+
 /// The text of a built-in scenario, or of a file.
 pub fn text_of(name: &str) -> std::io::Result<String> {
     known(name).map_or_else(|| std::fs::read_to_string(name), Ok)
@@ -44,6 +56,6 @@ pub fn built_in(name: &str) -> Option<Scenario> {
 }
 
 fn known(name: &str) -> Option<String> {
-    let text = BUILT_IN.iter().chain(FOR_HOSTS).find(|(other, _)| *other == name);
+    let text = BUILT_IN.iter().chain(FOR_HOSTS).chain(FOR_OTHERS).find(|(other, _)| *other == name);
     text.map(|(_, text)| (*text).to_owned()).or_else(|| zoo::find(name)?.text())
 }

@@ -56,8 +56,7 @@ fn badness(verdict: &Verdict) -> (u8, Reverse<(u32, usize)>) {
     (class, Reverse(cost))
 }
 
-/// What all variants keep over these scenarios, but those that have none of their mode. Whatever variant a scenario asks for, each takes its
-/// turn.
+/// What all variants keep over these scenarios, but those that none is for. Whatever variant a scenario asks for, each takes its turn.
 ///
 /// # Errors
 /// Those of [`check`].
@@ -80,11 +79,11 @@ fn column(
     let hazards = Vec::new();
     let mut column =
         Column { variant, cells, hazards, scenarios: 0, states: 0, time: Duration::ZERO };
-    if variant.id != "rfc-v1" {
+    if variant.kernel.is_none() {
         let meet = |quirk| Ok((quirk, meet(variant, quirk)?));
         column.hazards = Quirk::ALL.into_iter().map(meet).collect::<Result<_, _>>()?;
     }
-    for (name, scenario) in scenarios.iter().filter(|(_, it)| it.mode == variant.mode) {
+    for (name, scenario) in scenarios.iter().filter(|(_, it)| it.is_for(variant)) {
         let report = check(&Scenario { variant, ..scenario.clone() }, limits)?;
         column.add(name, report);
     }

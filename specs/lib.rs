@@ -40,6 +40,7 @@ pub mod lockstep;
 pub mod mutants;
 mod numbers;
 pub mod packed;
+pub mod pages;
 mod parallel;
 pub mod parts;
 pub mod picture;

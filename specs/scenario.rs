@@ -49,7 +49,7 @@ use handoff_model::vm::{Backing, DeviceKind, Interrupts};
 use handoff_sim_kernel::Profile;
 use names::{check_names, lookup};
 pub(crate) use planted::find_variant;
-use planted::{check_variant, check_wrong, find_defect, find_mutant, find_wrong};
+use planted::{check_kernel, check_variant, check_wrong, find_defect, find_mutant, find_wrong};
 use serde::Deserialize;
 
 /// A scenario that has been read and resolved.
@@ -297,6 +297,11 @@ impl Scenario {
         }
     }
 
+    /// Whether a variant could be in the place of its own.
+    pub fn is_for(&self, variant: &Variant) -> bool {
+        self.mode == variant.mode && self.variant.kernel == variant.kernel
+    }
+
     /// The protocol, with the planted bugs in it.
     pub fn protocol(&self) -> Protocol {
         let variant = Protocol::of(self.variant);
@@ -326,6 +331,7 @@ impl File {
         check_wrong(wrong, self.mode, self.refused)?;
         let mutant = self.mutant.as_deref().map(|name| find_mutant(self.mode, name)).transpose()?;
         let variant = find_variant(&self.variant, self.mode)?;
+        check_kernel(variant, &self.kernel)?;
         defects.iter().try_for_each(|defect| check_variant(defect, variant))?;
         let old = self.process.resolve();
         let new = self.new.or(self.process).resolve();

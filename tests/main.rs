@@ -14,6 +14,7 @@ mod lies;
 mod lockstep;
 mod models;
 mod mutants;
+mod pages;
 mod reduced;
 mod refusals;
 mod replay;

@@ -17,6 +17,8 @@ pub struct Variant {
     pub id: &'static str,
     /// How the new program comes to life.
     pub mode: Mode,
+    /// The only kernel that it is for, where it needs one of its own.
+    pub kernel: Option<&'static str>,
     /// What it is, in a sentence.
     pub sentence: &'static str,
     /// What it mirrors.
@@ -39,6 +41,7 @@ pub fn find(id: &str, mode: Mode) -> Option<&'static Variant> {
 const SAFE: Variant = Variant {
     id: "safe",
     mode: Mode::Transfer,
+    kernel: None,
     sentence: "the guest stops before its state is cut, probes have no effect, the commit is acknowledged and can be revoked, \
                the old process is fenced off, and a way back takes everything back",
     source: "this project",

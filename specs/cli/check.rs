@@ -5,7 +5,7 @@ use super::pause::Pause;
 use super::steps::{self, Format};
 use super::{Exit, Failure, width};
 use crate::blackout::{Blackout, Blackouts};
-use crate::built_in::{BUILT_IN, built_in, text_of};
+use crate::built_in::{BUILT_IN, built_in, text_of, to_compare};
 use crate::certificate::{self, Unwritten};
 use crate::check::{Report, Verdict, check_system};
 use crate::packed::{Packed, PackedSystem};
@@ -85,7 +85,9 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     for name in &arguments.scenario {
         scenarios.push((name.clone(), read(name)?));
     }
-    if scenarios.is_empty() {
+    if scenarios.is_empty() && (arguments.all || arguments.variant.is_some()) {
+        scenarios = to_compare();
+    } else if scenarios.is_empty() {
         let all =
             BUILT_IN.iter().filter_map(|(name, _)| Some(((*name).to_owned(), built_in(name)?)));
         scenarios.extend(all);
@@ -95,7 +97,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     }
     if let Some(variant) = &arguments.variant {
         if arguments.scenario.is_empty() {
-            scenarios.retain(|(_, scenario)| find_variant(variant, scenario.mode).is_ok());
+            let fits = |it: &Scenario| find_variant(variant, it.mode).is_ok_and(|v| it.is_for(v));
+            scenarios.retain(|(_, scenario)| fits(scenario));
         }
         scenarios.iter_mut().try_for_each(|(name, scenario)| put(variant, name, scenario))?;
     }
@@ -147,8 +150,11 @@ pub(super) fn read(name: &str) -> Result<Scenario, Failure> {
 /// other variants are not planted then.
 fn put(variant: &str, name: &mut String, scenario: &mut Scenario) -> Result<(), Failure> {
     let found = find_variant(variant, scenario.mode);
-    scenario.variant = found.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
-    let found = scenario.variant;
+    let found = found.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+    if !scenario.is_for(found) {
+        return Err(Failure::Usage(format!("{name} is for another kernel than variant {variant}")));
+    }
+    scenario.variant = found;
     scenario.defects.retain(|defect| defect.variant == found.id);
     *name = format!("{name} --variant {variant}");
     Ok(())

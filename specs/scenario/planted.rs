@@ -16,6 +16,22 @@ pub(crate) fn find_variant(id: &str, mode: Mode) -> Result<&'static Variant, Str
     })
 }
 
+/// A kernel that only one variant is for, and a variant that is for one kernel, come together.
+pub(super) fn check_kernel(variant: &Variant, kernel: &str) -> Result<(), String> {
+    let of_kernel = VARIANTS.iter().find(|variant| variant.kernel == Some(kernel));
+    match (variant.kernel, of_kernel) {
+        (Some(own), _) if own != kernel => Err(format!(
+            "variant {:?} needs kernel = \"{own}\"; use that, or another variant",
+            variant.id
+        )),
+        (None, Some(other)) => Err(format!(
+            "kernel {kernel:?} needs variant = {:?}; use that, or another kernel",
+            other.id
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// A bug in the rows of one variant and mode does nothing in another.
 pub(super) fn check_variant(defect: &Defect, variant: &Variant) -> Result<(), String> {
     let word = |mode| if mode == Mode::Exec { "exec" } else { "transfer" };

@@ -166,6 +166,7 @@ const UNJUDGED: &[BlockerKind] =
 pub(super) const TRANSFER: Variant = Variant {
     id: "qemu-10.2",
     mode: Mode::Transfer,
+    kernel: None,
     sentence: "state is cut while the guest runs, the real call is the probe, and nobody answers the last word",
     source: "QEMU 10.1 and 10.2, cpr-transfer",
     outgoing: OUT,

@@ -54,6 +54,7 @@ const IN: &[Rule<InPhase>] = {
 pub(super) const EXEC: Variant = Variant {
     id: "rfc-v1",
     mode: Mode::Exec,
+    kernel: Some("rfc-v1"),
     sentence: "mappings by address, each of which the new program tells where it is now, and no way back after the execve",
     source: "Live update: iommufd, RFC V1 (2024-07-20)",
     outgoing: OUT,

@@ -1,0 +1,37 @@
+//! The pages that are made of what checks find are as checks find it now.
+
+use handoff_specs::compare::compare;
+use handoff_specs::pages::{properties, variants, zoo};
+use handoff_specs::search::Limits;
+use std::{env, fs};
+
+#[track_caller]
+fn is_up_to_date(page: &str, text: &str) {
+    let path = format!("{}/docs/{page}", env!("CARGO_MANIFEST_DIR"));
+    if env::var_os("HANDOFF_PAGES").is_some() {
+        fs::write(&path, text).expect("the page can be written");
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    let differs = written.lines().zip(text.lines()).position(|(old, new)| old != new);
+    let first = differs.map_or_else(|| "its length".to_owned(), |at| format!("line {}", at + 1));
+    assert!(
+        written == text,
+        "docs/{page} is not as checks find it now, from {first} on; HANDOFF_PAGES=1 cargo test pages writes it"
+    );
+}
+
+#[test]
+fn the_variants_are_compared_as_it_stands_there() {
+    let columns = compare(&handoff_specs::built_in::to_compare(), Limits::default());
+    is_up_to_date("variants.md", &variants(&columns.expect("they can be set up")));
+}
+
+#[test]
+fn the_properties_are_those_that_stand_there() {
+    is_up_to_date("properties.md", &properties());
+}
+
+#[test]
+fn the_zoo_is_told_as_it_stands_there() {
+    is_up_to_date("zoo.md", &zoo().expect("its worlds can be set up"));
+}
