@@ -30,14 +30,31 @@ pub const FOR_HOSTS: &[(&str, &str)] = &[
     ("host-exec-2", include_str!("scenarios/host-exec-2.toml")),
 ];
 
+/// Scenarios with containers, which only variants for those can hand over.
+pub const FOR_TYPE1: &[(&str, &str)] = &[
+    ("type1-transfer", include_str!("scenarios/type1-transfer.toml")),
+    ("type1-exec", include_str!("scenarios/type1-exec.toml")),
+    ("type1-two-containers-transfer", include_str!("scenarios/type1-two-containers-transfer.toml")),
+    ("type1-two-containers-exec", include_str!("scenarios/type1-two-containers-exec.toml")),
+    ("type1-kvm-transfer", include_str!("scenarios/type1-kvm-transfer.toml")),
+    ("type1-kvm-exec", include_str!("scenarios/type1-kvm-exec.toml")),
+    ("type1-small-memlock", include_str!("scenarios/type1-small-memlock.toml")),
+    ("type1-mdev", include_str!("scenarios/type1-mdev.toml")),
+];
+
+/// All that have a name.
+fn all() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    BUILT_IN.iter().chain(FOR_HOSTS).chain(FOR_TYPE1)
+}
+
 /// The text of a built-in scenario, or of a file.
 pub fn text_of(name: &str) -> std::io::Result<String> {
-    let known = BUILT_IN.iter().chain(FOR_HOSTS).find(|(other, _)| *other == name);
+    let known = all().find(|(other, _)| *other == name);
     known.map_or_else(|| std::fs::read_to_string(name), |(_, text)| Ok((*text).to_owned()))
 }
 
 /// A built-in scenario by name.
 pub fn built_in(name: &str) -> Option<Scenario> {
-    let (name, text) = BUILT_IN.iter().chain(FOR_HOSTS).find(|(other, _)| *other == name)?;
+    let (name, text) = all().find(|(other, _)| *other == name)?;
     Some(Scenario::parse(&format!("built-in {name}"), text).expect("built-in scenarios are tested"))
 }

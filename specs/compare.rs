@@ -19,7 +19,7 @@ pub struct Column {
     pub variant: &'static Variant,
     /// For each of [`PROPERTIES`], in their order.
     pub cells: Vec<Cell>,
-    /// How many scenarios there were of its mode.
+    /// How many scenarios there were of its kind.
     pub scenarios: usize,
     /// The states of all together.
     pub states: u64,
@@ -49,7 +49,7 @@ fn badness(verdict: &Verdict) -> (u8, Reverse<(u32, usize)>) {
     (class, Reverse(cost))
 }
 
-/// What all variants keep over these scenarios, but those that have none of their mode. Whatever variant a scenario asks for, each takes its
+/// What all variants keep over these scenarios, but those that have none of their kind. Whatever variant a scenario asks for, each takes its
 /// turn.
 ///
 /// # Errors
@@ -71,7 +71,8 @@ fn column(
     let cell = Cell { verdict: Verdict::NotAsked("in no scenario"), scenario: String::new() };
     let cells = vec![cell; PROPERTIES.len()];
     let mut column = Column { variant, cells, scenarios: 0, states: 0, time: Duration::ZERO };
-    for (name, scenario) in scenarios.iter().filter(|(_, it)| it.mode == variant.mode) {
+    for (name, scenario) in scenarios.iter().filter(|(_, it)| variant.is_for(it.mode, it.plan.dma))
+    {
         let report = check(&Scenario { variant, ..scenario.clone() }, limits)?;
         column.add(name, report);
     }

@@ -21,3 +21,4 @@ mod scenario;
 mod search;
 mod tidy;
 mod two_phase_commit;
+mod type1;

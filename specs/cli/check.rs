@@ -5,7 +5,7 @@ use super::pause::Pause;
 use super::steps::{self, Format};
 use super::{Exit, Failure, width};
 use crate::blackout::{Blackout, Blackouts};
-use crate::built_in::{BUILT_IN, built_in, text_of};
+use crate::built_in::{BUILT_IN, FOR_TYPE1, built_in, text_of};
 use crate::certificate::{self, Unwritten};
 use crate::check::{Report, Verdict, check_system};
 use crate::packed::{Packed, PackedSystem};
@@ -86,16 +86,16 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
         scenarios.push((name.clone(), read(name)?));
     }
     if scenarios.is_empty() {
-        let all =
-            BUILT_IN.iter().filter_map(|(name, _)| Some(((*name).to_owned(), built_in(name)?)));
-        scenarios.extend(all);
+        let others = if arguments.all || arguments.variant.is_some() { FOR_TYPE1 } else { &[] };
+        let all = BUILT_IN.iter().chain(others);
+        scenarios.extend(all.filter_map(|(name, _)| Some(((*name).to_owned(), built_in(name)?))));
     }
     if arguments.all {
         return all::run(&scenarios, limits(arguments), out);
     }
     if let Some(variant) = &arguments.variant {
         if arguments.scenario.is_empty() {
-            scenarios.retain(|(_, scenario)| find_variant(variant, scenario.mode).is_ok());
+            scenarios.retain(|(_, it)| find_variant(variant, it.mode, it.plan.dma).is_ok());
         }
         scenarios.iter_mut().try_for_each(|(name, scenario)| put(variant, name, scenario))?;
     }
@@ -137,7 +137,8 @@ pub(super) fn read(name: &str) -> Result<Scenario, Failure> {
         return Ok(scenario);
     }
     let text = std::fs::read_to_string(name).map_err(|error| {
-        let known = BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let known = BUILT_IN.iter().chain(FOR_TYPE1).map(|(name, _)| *name);
+        let known = known.collect::<Vec<_>>().join(", ");
         Failure::Usage(format!("{name}: {error}; a file, or one of {known}"))
     })?;
     Scenario::parse(name, &text).map_err(|refusal| Failure::Usage(refusal.to_string()))
@@ -145,7 +146,7 @@ pub(super) fn read(name: &str) -> Result<Scenario, Failure> {
 
 /// Puts a variant in the place of the one that a scenario asks for, and into its name, as one gives it to the command.
 fn put(variant: &str, name: &mut String, scenario: &mut Scenario) -> Result<(), Failure> {
-    let found = find_variant(variant, scenario.mode);
+    let found = find_variant(variant, scenario.mode, scenario.plan.dma);
     scenario.variant = found.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
     *name = format!("{name} --variant {variant}");
     Ok(())

@@ -1,11 +1,11 @@
 //! `handoff list`: what there is to check, to plant and to ask.
 
 use super::{Exit, Failure, width};
-use crate::built_in::{BUILT_IN, built_in};
+use crate::built_in::{BUILT_IN, FOR_TYPE1, built_in};
 use crate::mutants::of_mode;
 use crate::property::PROPERTIES;
 use crate::wrong::WRONGS;
-use handoff_model::defect::DEFECTS;
+use handoff_model::defect;
 use handoff_model::protocol::Mode;
 use handoff_model::variant::{VARIANTS, Variant};
 use handoff_sim_kernel::{Profile, Quirk};
@@ -71,7 +71,8 @@ fn rows(what: What) -> (&'static str, Vec<(String, String)>) {
 
 fn scenarios() -> Vec<(String, String)> {
     let about = |name: &str| built_in(name).map(|scenario| scenario.about).unwrap_or_default();
-    BUILT_IN.iter().map(|(name, _)| ((*name).to_owned(), about(name))).collect()
+    let all = BUILT_IN.iter().chain(FOR_TYPE1);
+    all.map(|(name, _)| ((*name).to_owned(), about(name))).collect()
 }
 
 fn variants() -> Vec<(String, String)> {
@@ -85,10 +86,8 @@ fn properties() -> Vec<(String, String)> {
 }
 
 fn defects() -> Vec<(String, String)> {
-    let text = |d: &handoff_model::defect::Defect| {
-        format!("{} ({}; breaks {})", d.sentence, d.source, d.breaks)
-    };
-    DEFECTS.iter().map(|defect| (defect.id.to_owned(), text(defect))).collect()
+    let text = |d: &defect::Defect| format!("{} ({}; breaks {})", d.sentence, d.source, d.breaks);
+    defect::all().map(|defect| (defect.id.to_owned(), text(defect))).collect()
 }
 
 fn wrongs() -> Vec<(String, String)> {

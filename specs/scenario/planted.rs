@@ -6,13 +6,15 @@ use handoff_model::defect::{self, Defect};
 use handoff_model::mutant::Omission;
 use handoff_model::protocol::Mode;
 use handoff_model::variant::{self, VARIANTS, Variant};
+use handoff_model::vm::Dma;
 
-pub(crate) fn find_variant(id: &str, mode: Mode) -> Result<&'static Variant, String> {
-    variant::find(id, mode).ok_or_else(|| {
-        let word = |mode| if mode == Mode::Exec { "exec" } else { "transfer" };
-        let known = VARIANTS.iter().filter(|variant| variant.mode == mode).map(|v| v.id);
+pub(crate) fn find_variant(id: &str, mode: Mode, dma: Dma) -> Result<&'static Variant, String> {
+    variant::find(id, mode).filter(|variant| variant.dma == dma).ok_or_else(|| {
+        let known = VARIANTS.iter().filter(|variant| variant.is_for(mode, dma)).map(|v| v.id);
         let known = known.collect::<Vec<_>>().join(", ");
-        format!("variant {id:?} is not known with mode = \"{}\"; one of {known}", word(mode))
+        let mode = if mode == Mode::Exec { "exec" } else { "transfer" };
+        let dma = if dma == Dma::Type1 { " and dma = \"type1\"" } else { "" };
+        format!("variant {id:?} is not known with mode = \"{mode}\"{dma}; one of {known}")
     })
 }
 
@@ -36,9 +38,17 @@ pub(super) fn find_wrong(id: &str) -> Result<&'static Wrong, String> {
     })
 }
 
-pub(super) fn check_wrong(wrong: Option<&Wrong>, mode: Mode, refused: bool) -> Result<(), String> {
+pub(super) fn check_wrong(
+    wrong: Option<&Wrong>,
+    mode: Mode,
+    dma: Dma,
+    refused: bool,
+) -> Result<(), String> {
     let Some(wrong) = wrong else { return Ok(()) };
     let id = wrong.id;
+    if dma == Dma::Type1 {
+        return Err(format!("wrong = {id:?} is told of an iommufd; remove it, or dma = \"type1\""));
+    }
     if !wrong.is_told(mode) {
         let other = if mode == Mode::Exec { "transfer" } else { "exec" };
         return Err(format!("wrong = {id:?} is nothing in this mode; use mode = \"{other}\""));
@@ -57,7 +67,7 @@ pub(super) fn find_mutant(mode: Mode, name: &str) -> Result<Omission, String> {
 
 pub(super) fn find_defect(id: &str) -> Result<&'static Defect, String> {
     defect::find(id).ok_or_else(|| {
-        let known = defect::DEFECTS.iter().map(|defect| defect.id).collect::<Vec<_>>().join(", ");
+        let known = defect::all().map(|defect| defect.id).collect::<Vec<_>>().join(", ");
         format!("defect {id:?} is not known; one of {known}")
     })
 }
