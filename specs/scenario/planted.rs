@@ -9,13 +9,23 @@ use handoff_model::variant::{self, VARIANTS, Variant};
 use handoff_model::vm::Dma;
 
 pub(crate) fn find_variant(id: &str, mode: Mode, dma: Dma) -> Result<&'static Variant, String> {
-    variant::find(id, mode).filter(|variant| variant.dma == dma).ok_or_else(|| {
-        let known = VARIANTS.iter().filter(|variant| variant.is_for(mode, dma)).map(|v| v.id);
-        let known = known.collect::<Vec<_>>().join(", ");
-        let mode = if mode == Mode::Exec { "exec" } else { "transfer" };
-        let dma = if dma == Dma::Type1 { " and dma = \"type1\"" } else { "" };
-        format!("variant {id:?} is not known with mode = \"{mode}\"{dma}; one of {known}")
-    })
+    let known = VARIANTS.iter().filter(|variant| variant.is_for(mode, dma)).map(|v| v.id);
+    let known = || known.collect::<Vec<_>>().join(", ");
+    match variant::find(id, mode) {
+        Some(variant) if variant.dma == dma => Ok(variant),
+        Some(variant) => {
+            let word = if variant.dma == Dma::Type1 { "type1" } else { "iommufd" };
+            let known = known();
+            Err(format!(
+                "variant {id:?} is for dma = \"{word}\"; use that, or variant = one of {known}"
+            ))
+        }
+        None => {
+            let word = if mode == Mode::Exec { "exec" } else { "transfer" };
+            let known = known();
+            Err(format!("variant {id:?} is not known with mode = \"{word}\"; one of {known}"))
+        }
+    }
 }
 
 /// A bug in the rows of one mode does nothing in the other.

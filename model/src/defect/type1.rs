@@ -54,9 +54,9 @@ pub(super) const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "restores-what-is-taken",
-        sentence: "the new process answers, and when it has failed between two mappings the old one dies of giving an address to what was taken",
+        sentence: "the new process answers, and when it has failed between two mappings the old one goes on without what was taken, and dies of giving it an address",
         source: "QEMU 10.1 to 10.2 with the capability return-path: a mapping that cannot be mapped again is a hardware error",
-        breaks: "VM-3",
+        breaks: "OWN-2",
         edits: &[
             out(O::Commit, O::AwaitCommitted, O::Resume),
             out(O::AwaitCommitted, O::CloseVm, O::Resume),
