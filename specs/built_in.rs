@@ -40,6 +40,8 @@ pub const FOR_TYPE1: &[(&str, &str)] = &[
     ("type1-kvm-exec", include_str!("scenarios/type1-kvm-exec.toml")),
     ("type1-small-memlock", include_str!("scenarios/type1-small-memlock.toml")),
     ("type1-mdev", include_str!("scenarios/type1-mdev.toml")),
+    ("type1-untrue-transfer", include_str!("scenarios/type1-untrue-transfer.toml")),
+    ("type1-untrue-exec", include_str!("scenarios/type1-untrue-exec.toml")),
 ];
 
 /// All that have a name.

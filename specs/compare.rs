@@ -1,4 +1,4 @@
-//! Variants side by side: what each of them keeps, over the same scenarios.
+//! Variants side by side: what each of them keeps, over the scenarios that are for it.
 //!
 //! Of several scenarios the verdict that says the worst counts: a violation, the cheapest of several; then what was cut short; a property
 //! is proved where it is proved in some and nothing speaks against it in any other.

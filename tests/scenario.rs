@@ -60,7 +60,7 @@ fn containers_are_told_apart() {
     let words = ["\"type1\" is for dma = \"type1\"", "variant = one of safe, qemu-10.2"];
     check(head, "mode = \"transfer\"\nvariant = \"type1\"", &words);
     check(head, "mode = \"transfer\"\ndma = \"type2\"", &["line 4", "type2", "`type1`"]);
-    check(head, &with("wrong = \"ram-other\""), &["ram-other", "iommufd", "remove"]);
+    check(head, &with("wrong = \"hwpt-absent\""), &["hwpt-absent", "iommufd", "remove"]);
     check(head, &with("[[iommufd]]\nname = \"iommufd0\""), &["iommufd0", "container", "remove"]);
     check(head, &with("[[space]]\nname = \"c\"\niommufd = \"x\""), &["\"c\"", "remove"]);
     let two =

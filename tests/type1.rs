@@ -88,6 +88,18 @@ const WORLDS: &[(&str, u32, &str, &str)] = &[
         "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 VA-1 MAP-1 DEV-1 VM-1 VM-2 VM-3 IRQ-1 FD-1 FD-2 READ-1 BACK-1 PRE-1 WHY-1 END-1 END-2 END-3 REF-1",
         "",
     ),
+    (
+        "type1-untrue-transfer",
+        2976,
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 WHY-1 END-1 END-2",
+        "VA-1 17+1, VM-3 20+0, FD-1 20+0, TRUE-1 16+0, END-3 21+0, REF-1 6+0",
+    ),
+    (
+        "type1-untrue-exec",
+        675,
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 TRUE-1 END-1 END-2",
+        "VA-1 19+1, VM-3 31+0, BACK-1 8+2, END-3 32+0, REF-1 31+0",
+    ),
 ];
 
 #[test]
@@ -196,7 +208,7 @@ fn each_variant_is_asked_about_its_own_worlds() {
         columns.iter().partition(|column| column.variant.dma == Dma::Type1);
     let told: Vec<_> =
         type1.iter().map(|of| (of.variant.id, of.variant.mode, of.scenarios)).collect();
-    assert_eq!(told, [("type1", Mode::Transfer, 5), ("type1", Mode::Exec, 3)]);
+    assert_eq!(told, [("type1", Mode::Transfer, 6), ("type1", Mode::Exec, 4)]);
     assert!(!others.is_empty() && others.iter().all(|column| column.scenarios == 1));
 }
 

@@ -56,7 +56,7 @@ pub(super) fn check_wrong(
 ) -> Result<(), String> {
     let Some(wrong) = wrong else { return Ok(()) };
     let id = wrong.id;
-    if dma == Dma::Type1 {
+    if dma == Dma::Type1 && wrong.is_of_iommufd() {
         return Err(format!("wrong = {id:?} is told of an iommufd; remove it, or dma = \"type1\""));
     }
     if !wrong.is_told(mode) {
