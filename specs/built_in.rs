@@ -1,6 +1,7 @@
 //! The scenarios that come with the program.
 
 use crate::scenario::Scenario;
+use crate::zoo;
 
 /// Those that `handoff check` proves when it is not told what to: name and text.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -44,19 +45,19 @@ pub const FOR_TYPE1: &[(&str, &str)] = &[
     ("type1-untrue-exec", include_str!("scenarios/type1-untrue-exec.toml")),
 ];
 
-/// All that have a name.
-fn all() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-    BUILT_IN.iter().chain(FOR_HOSTS).chain(FOR_TYPE1)
-}
-
 /// The text of a built-in scenario, or of a file.
 pub fn text_of(name: &str) -> std::io::Result<String> {
-    let known = all().find(|(other, _)| *other == name);
-    known.map_or_else(|| std::fs::read_to_string(name), |(_, text)| Ok((*text).to_owned()))
+    known(name).map_or_else(|| std::fs::read_to_string(name), Ok)
 }
 
-/// A built-in scenario by name.
+/// A built-in scenario by name, or the world of a known bug.
 pub fn built_in(name: &str) -> Option<Scenario> {
-    let (name, text) = all().find(|(other, _)| *other == name)?;
-    Some(Scenario::parse(&format!("built-in {name}"), text).expect("built-in scenarios are tested"))
+    let text = known(name)?;
+    let scenario = Scenario::parse(&format!("built-in {name}"), &text);
+    Some(scenario.expect("built-in scenarios are tested"))
+}
+
+fn known(name: &str) -> Option<String> {
+    let text = BUILT_IN.iter().chain(FOR_HOSTS).chain(FOR_TYPE1).find(|(other, _)| *other == name);
+    text.map(|(_, text)| (*text).to_owned()).or_else(|| zoo::find(name)?.text())
 }

@@ -11,6 +11,7 @@
 //! * [`rank`]: how far a state is from the end of every run;
 //! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`] and [`explain`]ed; [`blackout`], how long a guest
 //!   may stand still; [`compare`], several variants side by side; [`certificate`], a proof to be checked again; [`checkpoint`], a search that goes on later;
+//! * [`zoo`]: every known bug, and the world in which it is found again;
 //! * [`conform`]: facts about the kernel, on the simulated and on a real one;
 //! * [`lockstep`]: random calls on both, compared;
 //! * [`replay`]: a recorded trace against the simulated kernel;
@@ -52,3 +53,4 @@ pub mod system;
 pub mod words;
 pub mod world;
 pub mod wrong;
+pub mod zoo;

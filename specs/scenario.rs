@@ -20,6 +20,7 @@
 //! [[device]]
 //! name = "nic0"
 //! interrupts = 1
+//! # bar_iova = 0x200000             # the other devices of its space reach its BAR 0 there
 //!
 //! [process]                         # of both; [new] overrides for the new one
 //! uid = 1000
@@ -34,6 +35,7 @@
 //! cancel = true
 //! ```
 
+mod names;
 mod plan;
 mod planted;
 
@@ -48,7 +50,7 @@ use handoff_model::variant::Variant;
 use handoff_model::vm::{Backing, Dma};
 use handoff_sim_kernel::Profile;
 pub(crate) use planted::find_variant;
-use planted::{check_mode, check_wrong, find_defect, find_mutant, find_wrong};
+use planted::{check_variant, check_wrong, find_defect, find_mutant, find_wrong};
 use serde::Deserialize;
 
 /// A scenario that has been read and resolved.
@@ -217,6 +219,7 @@ struct DeviceEntry {
     needs_kvm: bool,
     #[serde(default)]
     hwpt: Hwpt,
+    bar_iova: Option<u64>,
     #[serde(default = "one")]
     interrupts: u16,
 }
@@ -277,9 +280,6 @@ pub struct Refusal {
     what: String,
 }
 
-/// The most of anything in a file: worlds beyond are hopeless to exhaust, and mistakes are likelier.
-const LIST_MAX: usize = 64;
-
 /// The most devices, which each have their place in every state.
 pub(crate) const DEVICES_MAX: usize = 16;
 
@@ -328,13 +328,11 @@ impl File {
         })?;
         let defects: Vec<_> =
             self.defects.iter().map(|id| find_defect(id)).collect::<Result<_, _>>()?;
-        for defect in &defects {
-            check_mode(defect, self.mode)?;
-        }
         let wrong = self.wrong.as_deref().map(find_wrong).transpose()?;
         check_wrong(wrong, self.mode, self.dma, self.refused)?;
         let mutant = self.mutant.as_deref().map(|name| find_mutant(self.mode, name)).transpose()?;
         let variant = find_variant(&self.variant, self.mode, self.dma)?;
+        defects.iter().try_for_each(|defect| check_variant(defect, variant))?;
         let old = self.process.resolve();
         let new = self.new.or(self.process).resolve();
         if self.mode == Mode::Exec && new != old {

@@ -176,6 +176,6 @@ fn spec(device: &DevicePlan) -> DeviceSpec {
     };
     let vectors = device.interrupts.iter().map(|armed| u32::from(armed.vectors)).max().unwrap_or(1);
     let irqs = vec![1, vectors, 0, 0, 1];
-    let address = device.group.1.clone();
-    DeviceSpec { irqs, address, ..DeviceSpec::new(&device.name, &device.path, kind) }
+    let (address, exports_bars) = (device.group.1.clone(), device.bar.is_some());
+    DeviceSpec { irqs, address, exports_bars, ..DeviceSpec::new(&device.name, &device.path, kind) }
 }

@@ -22,3 +22,4 @@ mod search;
 mod tidy;
 mod two_phase_commit;
 mod type1;
+mod zoo;

@@ -3,11 +3,14 @@
 //! Each names where it was seen and what it breaks. They prove that the properties can fail: the
 //! checker must find every one of them.
 
+mod qemu;
 mod type1;
 
 use crate::blocker::BlockerKind;
+use crate::mutant::Omission;
 use crate::phase::{InPhase, OutPhase};
 use crate::protocol::{Mode, Protocol, Rule, STUBBORN_TRIES};
+use crate::slip::Slip;
 
 /// A bug of a protocol.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,6 +40,10 @@ pub enum Edit {
     In(Rule<InPhase>),
     /// A precondition that nobody judges.
     Waive(BlockerKind),
+    /// Something that is not done.
+    Omit(Omission),
+    /// Something that the old process tells wrong.
+    Slip(Slip),
 }
 
 impl Defect {
@@ -48,6 +55,8 @@ impl Defect {
                 Edit::Out(rule) => replace(&mut protocol.outgoing, rule),
                 Edit::In(rule) => replace(&mut protocol.incoming, rule),
                 Edit::Waive(kind) => protocol.waived.push(kind),
+                Edit::Omit(omission) => protocol = protocol.without(omission),
+                Edit::Slip(slip) => protocol.slips.push(slip),
             }
         }
         protocol
@@ -65,7 +74,7 @@ fn replace<P: PartialEq>(rules: &mut Vec<Rule<P>>, rule: Rule<P>) {
 
 /// All known bugs, of every variant.
 pub fn all() -> impl Iterator<Item = &'static Defect> {
-    DEFECTS.iter().chain(type1::DEFECTS)
+    DEFECTS.iter().chain(qemu::DEFECTS).chain(type1::DEFECTS)
 }
 
 /// By its name.

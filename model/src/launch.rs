@@ -2,7 +2,7 @@
 //!
 //! The rules that make a later handoff possible are kept here: guest RAM is a memfd sealed against
 //! resizing and mapped by file; memory that several address spaces of one context see is mapped once
-//! and copied (`IOMMU_IOAS_COPY` shares the pins and the charge); a BAR is never mapped, for no such
+//! and copied (`IOMMU_IOAS_COPY` shares the pins and the charge); a BAR is mapped only where it is asked for, for no such
 //! mapping can change its process; every descriptor is CLOEXEC from its first moment.
 //!
 //! A container has no mapping by file, and no copies: each maps everything by address ([`type1`]).
@@ -11,10 +11,12 @@
 
 mod type1;
 
+use crate::argument::Outcome;
 use crate::call::{Call, Reply, Rights};
 use crate::errno::Errno;
 use crate::ids::{Fd, Iova, ObjectId, Va};
 use crate::kernel::Kernel;
+use crate::uapi;
 use crate::vm::{
     AddressSpace, Backing, ChargedTo, Context, Descriptors, Device, DeviceKind, Dma, Interrupts,
     Key, Kind, Mapping, Memory, RamBlock, Vm,
@@ -86,6 +88,8 @@ pub struct DevicePlan {
     pub space: u16,
     /// Make an HWPT for it alone instead of sharing the kernel's.
     pub own_hwpt: bool,
+    /// Where the other devices of its address space reach its BAR 0, if they shall: a mapping that no handoff can move.
+    pub bar: Option<Iova>,
     /// The interrupts to arm.
     pub interrupts: Vec<Interrupts>,
 }
@@ -148,8 +152,11 @@ impl<K: Kernel> Start<'_, K> {
     }
 
     fn call(&mut self, call: &Call) -> Result<Reply, LaunchError> {
-        let answer = self.kernel.call(call);
-        answer.map_err(|errno| LaunchError { what: self.what.clone(), call: call.name(), errno })
+        self.kernel.call(call).map_err(|errno| self.failed(call, errno))
+    }
+
+    fn failed(&self, call: &Call, errno: Errno) -> LaunchError {
+        LaunchError { what: self.what.clone(), call: call.name(), errno }
     }
 
     /// A reply of another kind than the call's own is the kernel's mistake, told as EIO.
@@ -222,7 +229,8 @@ impl<K: Kernel> Start<'_, K> {
             let ioas = spaces[usize::from(device.space)];
             vm.devices.push(self.device(device, context, iommufd, ioas)?);
         }
-        self.map_all(plan, &spaces, vm)
+        self.map_all(plan, &spaces, vm)?;
+        (0..).zip(&plan.devices).try_for_each(|(at, device)| self.map_bar(at, device, vm))
     }
 
     fn context(&mut self, plan: &ContextPlan) -> Result<Context, LaunchError> {
@@ -361,6 +369,47 @@ impl<K: Kernel> Start<'_, K> {
                 });
             }
         }
+        Ok(())
+    }
+
+    /// `VFIO_DEVICE_FEATURE_DMA_BUF` of the whole BAR, and MAP_FILE of that.
+    fn map_bar(&mut self, at: u16, plan: &DevicePlan, vm: &mut Vm) -> Result<(), LaunchError> {
+        let Some(iova) = plan.bar else { return Ok(()) };
+        self.for_what(&format!("BAR 0 of device {:?}", plan.name));
+        let device = &vm.devices[usize::from(at)];
+        let (ioas, context) = (device.ioas, &mut vm.contexts[usize::from(device.context)]);
+        let open = |key: Key| self.descriptors.get(&key).expect("it was opened before");
+        let of_device = open(Key::new(Kind::Device, &plan.name, 0));
+        let iommufd = open(Key::new(Kind::Iommufd, &context.name, 0));
+        let call = Call::RegionInfo { device: of_device, index: 0 };
+        let Reply::RegionInfo { length_bytes, .. } = self.call(&call)? else {
+            return self.odd(&call);
+        };
+        let call = Call::Ioctl { fd: of_device, ioctl: uapi::export_bar(0, length_bytes) };
+        let fd = match self.call(&call)? {
+            Reply::Ioctl(Outcome { result, .. }) => {
+                result.map_err(|errno| self.failed(&call, errno))?
+            }
+            _ => return self.odd(&call),
+        };
+        let (fd, rights) = (Fd(fd.cast_signed()), Rights::ReadWrite);
+        let offset_bytes = 0;
+        self.call(&Call::IoasMapFile {
+            iommufd,
+            ioas,
+            fd,
+            offset_bytes,
+            length_bytes,
+            iova,
+            rights,
+        })?;
+        self.call(&Call::Close { fd })?;
+        let space = context.spaces.iter_mut().find(|space| space.ioas == ioas);
+        let mappings = &mut space.expect("every space is listed").mappings;
+        let memory = Memory::Bar { device: at, region: 0 };
+        let charged_to = ChargedTo::Nobody;
+        mappings.push(Mapping { iova, length_bytes, memory, rights, charged_to });
+        mappings.sort_by_key(|mapping| mapping.iova);
         Ok(())
     }
 

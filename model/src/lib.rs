@@ -40,6 +40,7 @@ pub mod protocol;
 pub mod request;
 pub mod role;
 pub mod shared;
+pub mod slip;
 pub mod stream;
 pub mod trace;
 pub mod uapi;

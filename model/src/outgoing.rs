@@ -23,6 +23,7 @@ use crate::phase::OutPhase;
 use crate::protocol::{Mode, Protocol};
 use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went};
 use crate::shared::Shared;
+use crate::slip::Slip;
 use crate::stream::{Message, Offer, State};
 use crate::vm::{ChargedTo, Descriptors, Key, Kind, Vm};
 use serde::{Deserialize, Serialize};
@@ -107,7 +108,8 @@ impl Plan {
 impl Outgoing {
     /// A role at its beginning.
     pub fn new(protocol: &Protocol, vm: &Vm, descriptors: &Descriptors, way: Way) -> Self {
-        let script = Script { vm, descriptors, way };
+        let told = told(vm, descriptors, &protocol.slips);
+        let script = Script { vm, descriptors, told, way };
         let calls = |phase: &OutPhase| protocol.omitted.calls(*phase, script.calls(*phase));
         let plan = Plan {
             table: Table::new(protocol.outgoing.clone(), &protocol.outgoing_jumps),
@@ -255,6 +257,14 @@ impl Role for Outgoing {
     }
 }
 
+fn told(vm: &Vm, descriptors: &Descriptors, slips: &[Slip]) -> Option<State> {
+    let mut state = State::of(vm, descriptors)?;
+    for slip in slips {
+        slip.make(&mut state);
+    }
+    Some(state)
+}
+
 /// What a shell shows of a process that has died of SIGABRT.
 const SIGABRT_STATUS: u8 = 134;
 
@@ -262,6 +272,8 @@ const SIGABRT_STATUS: u8 = 134;
 struct Script<'a> {
     vm: &'a Vm,
     descriptors: &'a Descriptors,
+    /// What the new process is told; `None` where a descriptor is missing.
+    told: Option<State>,
     way: Way,
 }
 
@@ -372,8 +384,9 @@ impl Script<'_> {
     }
 
     fn cut(&self) -> Vec<Call> {
-        let state = State::of(self.vm, self.descriptors);
-        let (Some(fd), Some(state)) = (self.get(Kind::Stream), state) else { return Vec::new() };
+        let (Some(fd), Some(state)) = (self.get(Kind::Stream), &self.told) else {
+            return Vec::new();
+        };
         let bytes = state.to_bytes();
         vec![Call::Truncate { fd, length_bytes: 0 }, Call::WriteAt { fd, offset_bytes: 0, bytes }]
     }
@@ -382,9 +395,15 @@ impl Script<'_> {
         self.vm.keys().iter().filter_map(|key| self.descriptors.get(key)).collect()
     }
 
+    /// What the new process shall have.
+    fn handed(&self) -> Vec<Fd> {
+        let told = self.told.as_ref().map(|state| state.descriptors.iter().map(|(_, fd)| *fd));
+        told.map_or_else(|| self.listed(), Iterator::collect)
+    }
+
     /// As many messages as the kernel's limit on descriptors in one demands.
     fn hand(&self, socket: Fd) -> Vec<Call> {
-        let listed = self.listed();
+        let listed = self.handed();
         let total = u32::try_from(listed.len()).expect("descriptors are few");
         let chunks = listed.chunks(FDS_PER_MESSAGE_MAX);
         (0..total)
@@ -409,7 +428,7 @@ impl Script<'_> {
     }
 
     fn window(&self, old_image: Fd, on: bool) -> Vec<Call> {
-        let inherited = self.listed().into_iter().chain([old_image]);
+        let inherited = self.handed().into_iter().chain([old_image]);
         inherited.map(|fd| Call::SetCloexec { fd, on }).collect()
     }
 }

@@ -163,8 +163,12 @@ named! {
         MergeContainers,
         /// Not in `safe`: map all RAM a second time.
         MapAgain,
+        /// Not in `safe`: map all RAM, as for a fresh guest.
+        MapAfresh,
         /// Not in `safe`: unmap all RAM and map it anew.
         Remap,
+        /// Not in `safe`: attach every device to the first address space.
+        AttachToFirst,
         /// Not in `safe`: reset or detach the devices while setting them up.
         ResetDevices,
         /// Not in `safe`: read the eventfds empty while setting interrupts up.

@@ -37,6 +37,7 @@
 use crate::blocker::BlockerKind;
 use crate::mutant::{Omission, Omitted};
 use crate::phase::{InPhase, OutPhase};
+use crate::slip::Slip;
 use crate::variant::{self, Variant};
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +82,8 @@ pub struct Protocol {
     pub outgoing_jumps: Vec<(OutPhase, OutPhase)>,
     /// The same of the new process: [`IN_JUMPS`].
     pub incoming_jumps: Vec<(InPhase, InPhase)>,
+    /// What the old process tells wrong: nothing, but in variants with known bugs.
+    pub slips: Vec<Slip>,
     /// Calls, answers and checks that are left out: none, but in a mutant.
     pub omitted: Omitted,
 }
@@ -206,6 +209,7 @@ impl Protocol {
             outgoing: variant.outgoing.to_vec(),
             incoming: variant.incoming.to_vec(),
             waived: variant.waived.to_vec(),
+            slips: Vec::new(),
             outgoing_jumps: OUT_JUMPS.to_vec(),
             incoming_jumps: IN_JUMPS.to_vec(),
             omitted: Omitted::NOTHING,

@@ -19,12 +19,33 @@ use crate::request::{
     IOMMU_IOAS_ALLOC, IOMMU_IOAS_CHANGE_PROCESS, IOMMU_IOAS_COPY, IOMMU_IOAS_IOVA_RANGES,
     IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMU_IOAS_UNMAP, IOMMU_OPTION,
     VFIO_DEVICE_ATTACH_IOMMUFD_PT, VFIO_DEVICE_BIND_IOMMUFD, VFIO_DEVICE_DETACH_IOMMUFD_PT,
-    VFIO_DEVICE_GET_INFO, VFIO_DEVICE_GET_IRQ_INFO, VFIO_DEVICE_GET_REGION_INFO, VFIO_DEVICE_RESET,
-    VFIO_DEVICE_SET_IRQS,
+    VFIO_DEVICE_FEATURE, VFIO_DEVICE_GET_INFO, VFIO_DEVICE_GET_IRQ_INFO,
+    VFIO_DEVICE_GET_REGION_INFO, VFIO_DEVICE_RESET, VFIO_DEVICE_SET_IRQS,
 };
 use iommufd_bindings as io;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio;
+
+/// `VFIO_DEVICE_FEATURE` that exports the beginning of a region as a dma-buf, whose descriptor it returns.
+pub fn export_bar(region: u32, length_bytes: u64) -> Ioctl {
+    const DATA: usize = offset_of!(vfio::vfio_device_feature, data);
+    const RANGE: usize = DATA + size_of::<vfio::vfio_device_feature_dma_buf>();
+    const SIZE: usize = RANGE + size_of::<vfio::vfio_region_dma_range>();
+    let at = |field: usize| DATA + field;
+    let size = u32::try_from(SIZE).expect("a small structure");
+    let flags = vfio::VFIO_DEVICE_FEATURE_GET | vfio::VFIO_DEVICE_FEATURE_DMA_BUF;
+    let bytes = Bytes(vec![0; SIZE])
+        .u32(offset_of!(vfio::vfio_device_feature, argsz), size)
+        .u32(offset_of!(vfio::vfio_device_feature, flags), flags)
+        .u32(at(offset_of!(vfio::vfio_device_feature_dma_buf, region_index)), region)
+        .u32(at(offset_of!(vfio::vfio_device_feature_dma_buf, open_flags)), O_CLOEXEC)
+        .u32(at(offset_of!(vfio::vfio_device_feature_dma_buf, nr_ranges)), 1)
+        .u64(RANGE + offset_of!(vfio::vfio_region_dma_range, length), length_bytes);
+    Ioctl::of(VFIO_DEVICE_FEATURE, bytes.0)
+}
+
+/// Of `open`.
+const O_CLOEXEC: u32 = 0o2_000_000;
 
 /// How many IOVA ranges [`Call::IoasIovaRanges`] has room for.
 const RANGES_MAX: usize = 64;

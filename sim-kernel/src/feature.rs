@@ -6,7 +6,9 @@
 //! A device that is let go to sleep does so at once. The next call on its file wakes it: with a wake-up
 //! eventfd that is signalled, and low power is over; without one it goes back to sleep.
 //!
-//! Absent: DMA-BUF, VF tokens.
+//! A BAR is exported as a dma-buf where the hardware lets other devices reach it ([`crate::dma_buf`]).
+//!
+//! Absent: VF tokens.
 //!
 //! Mirrors `vfio_ioctl_device_feature` of `drivers/vfio/vfio_main.c` and `vfio_pci_core_ioctl_feature` of
 //! `drivers/vfio/pci/vfio_pci_core.c`.
@@ -24,11 +26,12 @@ use handoff_model::errno::Errno;
 use handoff_model::ids::Pid;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio::{
-    VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
-    VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP, VFIO_DEVICE_FEATURE_GET,
-    VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP,
-    VFIO_DEVICE_FEATURE_LOW_POWER_EXIT, VFIO_DEVICE_FEATURE_MASK,
-    VFIO_DEVICE_FEATURE_MIG_DATA_SIZE, VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
+    VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
+    VFIO_DEVICE_FEATURE_DMA_LOGGING_START, VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP,
+    VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
+    VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
+    VFIO_DEVICE_FEATURE_MASK, VFIO_DEVICE_FEATURE_MIG_DATA_SIZE,
+    VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
     VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 as MIG_PRECOPY_INFO_V2, VFIO_DEVICE_FEATURE_MIGRATION,
     VFIO_DEVICE_FEATURE_PROBE, VFIO_DEVICE_FEATURE_SET, vfio_device_feature,
     vfio_device_low_power_entry_with_wakeup,
@@ -85,7 +88,7 @@ impl Feature<'_> {
 impl Machine {
     /// EFAULT; EINVAL for a size, a flag, or GET and SET together without PROBE; ENOTTY for what the driver
     /// does not have.
-    pub(crate) fn feature(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
+    pub(crate) fn feature(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<u32> {
         const KNOWN: u32 = VFIO_DEVICE_FEATURE_MASK | GET | SET | VFIO_DEVICE_FEATURE_PROBE;
         let header = sized(request, DATA)?;
         let flags = header.u32(offset_of!(vfio_device_feature, flags));
@@ -96,7 +99,12 @@ impl Machine {
         let length = header.u32(0) as usize - DATA;
         let Request { pid, ref mut user, place, .. } = *request;
         let mut feature = Feature { pid, user, place, flags, length };
+        let exports = self.device(id).spec.exports_bars && self.profile.maps_dma_bufs();
+        let exported = exports.then(|| Self::wanted_of_bar(&feature)).flatten();
         match (self.device(id).is_emulated(), flags & VFIO_DEVICE_FEATURE_MASK) {
+            (false, VFIO_DEVICE_FEATURE_DMA_BUF) if let Some(length_bytes) = exported => {
+                return self.export_bar(&feature, length_bytes);
+            }
             (true, VFIO_DEVICE_FEATURE_MIGRATION) => migration::tell_flags(&mut feature),
             (true, VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE) => self.migration_state(id, &mut feature),
             (true, VFIO_DEVICE_FEATURE_MIG_DATA_SIZE) => migration::tell_size(&mut feature),
@@ -120,7 +128,8 @@ impl Machine {
                 Ok(())
             }
             _ => Err(refuse(Errno::ENOTTY)),
-        }
+        }?;
+        Ok(0)
     }
 
     /// `vfio_pci_core_pm_entry`. EINVAL where it sleeps already.

@@ -44,6 +44,8 @@ pub struct DeviceSpec {
     pub group: u32,
     /// How many regions it has.
     pub regions: u32,
+    /// Whether other devices can reach its BARs, so that they can be exported as dma-bufs.
+    pub exports_bars: bool,
     /// Vectors by interrupt index: INTx, MSI, MSI-X, error, request. An `edu` has 1, 1, 0, 0 and 1.
     pub irqs: Vec<u32>,
 }
@@ -59,7 +61,16 @@ impl DeviceSpec {
             DeviceKind::Pci { .. } => format!("0000:00:{:02x}.0", 5 + group),
             DeviceKind::Mdev { .. } => format!("83b8f4f2-509f-382f-3c1e-{group:012x}"),
         };
-        Self { name, path, kind, address, group, regions: 9, irqs: vec![1, 1, 0, 0, 1] }
+        Self {
+            name,
+            path,
+            kind,
+            address,
+            group,
+            regions: 9,
+            exports_bars: false,
+            irqs: vec![1, 1, 0, 0, 1],
+        }
     }
 }
 

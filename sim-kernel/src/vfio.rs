@@ -71,7 +71,7 @@ impl Machine {
         match request.number {
             nr::VFIO_DEVICE_ATTACH_IOMMUFD_PT if !of.through_group => self.attach(device, request),
             nr::VFIO_DEVICE_DETACH_IOMMUFD_PT if !of.through_group => self.detach(device, request),
-            nr::VFIO_DEVICE_FEATURE => self.feature(device, request),
+            nr::VFIO_DEVICE_FEATURE => return self.feature(device, request),
             nr::VFIO_DEVICE_GET_REGION_INFO if emulated => Self::mtty_region_info(request),
             nr::VFIO_DEVICE_GET_REGION_INFO => self.pci_region_info(device, request),
             _ if emulated => self.mtty_ioctl(device, request),

@@ -144,10 +144,13 @@ pub(super) fn read(name: &str) -> Result<Scenario, Failure> {
     Scenario::parse(name, &text).map_err(|refusal| Failure::Usage(refusal.to_string()))
 }
 
-/// Puts a variant in the place of the one that a scenario asks for, and into its name, as one gives it to the command.
+/// Puts a variant in the place of the one that a scenario asks for, and into its name, as one gives it to the command. Known bugs of
+/// other variants are not planted then.
 fn put(variant: &str, name: &mut String, scenario: &mut Scenario) -> Result<(), Failure> {
     let found = find_variant(variant, scenario.mode, scenario.plan.dma);
     scenario.variant = found.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+    let found = scenario.variant;
+    scenario.defects.retain(|defect| defect.variant == found.id);
     *name = format!("{name} --variant {variant}");
     Ok(())
 }

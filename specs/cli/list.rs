@@ -5,7 +5,7 @@ use crate::built_in::{BUILT_IN, FOR_TYPE1, built_in};
 use crate::mutants::of_mode;
 use crate::property::PROPERTIES;
 use crate::wrong::WRONGS;
-use handoff_model::defect;
+use handoff_model::defect::{self, Defect};
 use handoff_model::protocol::Mode;
 use handoff_model::variant::{VARIANTS, Variant};
 use handoff_sim_kernel::{Profile, Quirk};
@@ -86,7 +86,9 @@ fn properties() -> Vec<(String, String)> {
 }
 
 fn defects() -> Vec<(String, String)> {
-    let text = |d: &defect::Defect| format!("{} ({}; breaks {})", d.sentence, d.source, d.breaks);
+    let text = |d: &Defect| {
+        format!("{} ({}; of {}; breaks {})", d.sentence, d.source, d.variant, d.breaks)
+    };
     defect::all().map(|defect| (defect.id.to_owned(), text(defect))).collect()
 }
 

@@ -14,6 +14,7 @@ mod replay;
 mod run;
 mod steps;
 mod verify;
+mod zoo;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
@@ -32,6 +33,8 @@ const EXAMPLES: &str = "\
 Examples:
   handoff                          prove every built-in scenario
   handoff check my-vm.toml         prove the handoff of a VM that a file describes
+  handoff check --all              what each variant of the protocol keeps, and what not
+  handoff zoo Z09                  how QEMU lost an interrupt, as the shortest run in a small world
   handoff list properties          what is proved, and why it matters
   handoff doctor                   could this host do it?
   handoff run --device 0000:00:05.0 --device 0000:00:06.0
@@ -60,6 +63,8 @@ enum Command {
     Conform(conform::Arguments),
     /// Show the built-in scenarios, the properties, the known bugs that can be planted, the kernels
     List(list::Arguments),
+    /// Show every known bug of QEMU and Linux in this field, with the property that finds it again, or tell one
+    Zoo(zoo::Arguments),
     /// A process of a run
     #[command(hide = true)]
     Vmm(run::VmmArguments),
@@ -115,6 +120,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(arguments)) => check::run(&arguments, &mut out),
         Some(Command::Lockstep(arguments)) => lockstep::run(&arguments, &mut out),
         Some(Command::List(arguments)) => list::run(&arguments, &mut out),
+        Some(Command::Zoo(arguments)) => zoo::run(&arguments, &mut out),
         Some(Command::Verify(arguments)) => verify::run(&arguments, &mut out),
         Some(Command::Replay(arguments)) => replay::run(&arguments, &mut out),
         Some(Command::Run(arguments)) => run::run(&arguments, &mut out),

@@ -2,13 +2,11 @@
 //!
 //! With `dma = "type1"` each `[[space]]` is a container: it has one address space and no iommufd.
 
-use super::{
-    Accounting, DEVICES_MAX, DeviceEntry, File, Hwpt, KindEntry, LIST_MAX, MSI, MapBy, Ram,
-};
+use super::names::{check_names, lookup};
+use super::{Accounting, DeviceEntry, File, Hwpt, KindEntry, MSI, MapBy, Ram};
 use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES};
 use handoff_model::launch::{ContextPlan, DevicePlan, Plan, RamPlan, SpacePlan};
 use handoff_model::vm::{DeviceKind, Dma, Interrupts};
-use std::collections::BTreeSet;
 
 impl File {
     pub(super) fn plan(self) -> Result<Plan, String> {
@@ -98,6 +96,13 @@ impl DeviceEntry {
             }
             (KindEntry::Mdev, needs_kvm, Hwpt::Shared) => DeviceKind::Mdev { needs_kvm },
         };
+        if let Some(iova) = self.bar_iova
+            && (self.kind != KindEntry::Pci || !iova.is_multiple_of(PAGE_BYTES))
+        {
+            return Err(format!(
+                "{what}: bar_iova is of kind = \"pci\" and on a page boundary (4096)"
+            ));
+        }
         let armed = Interrupts { index: MSI, vectors: self.interrupts };
         Ok(DevicePlan {
             name: self.name.clone(),
@@ -110,6 +115,7 @@ impl DeviceEntry {
                 lookup(&what, "space", self.space.as_deref(), spaces)?
             },
             own_hwpt: self.hwpt == Hwpt::Own,
+            bar: self.bar_iova.map(Iova),
             interrupts: (self.interrupts > 0).then_some(armed).into_iter().collect(),
         })
     }
@@ -125,10 +131,11 @@ fn check_containers(containers: &[ContextPlan], devices: &[DevicePlan]) -> Resul
             ));
         }
     }
-    let own = devices.iter().find(|device| device.own_hwpt);
-    own.map_or(Ok(()), |device| {
-        let name = &device.name;
-        Err(format!("device {name:?}: a container has no HWPT; remove hwpt = \"own\""))
+    let only_there = |device: &&DevicePlan| device.own_hwpt || device.bar.is_some();
+    devices.iter().find(only_there).map_or(Ok(()), |device| {
+        let (name, what) =
+            (&device.name, if device.own_hwpt { "hwpt = \"own\"" } else { "bar_iova" });
+        Err(format!("device {name:?}: {what} is nothing with dma = \"type1\"; remove it"))
     })
 }
 
@@ -158,35 +165,4 @@ fn plan_ram(ram: &[Ram]) -> Result<Vec<RamPlan>, String> {
         });
     }
     Ok(plans)
-}
-
-fn check_names<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Result<(), String> {
-    let mut seen = BTreeSet::new();
-    for name in names {
-        if name.is_empty() || name.chars().any(char::is_control) {
-            return Err(format!("a [[{what}]] has an empty or unprintable name; give it another"));
-        }
-        if !seen.insert(name) {
-            return Err(format!("two [[{what}]] are called {name:?}; rename one"));
-        }
-    }
-    let most = if what == "device" { DEVICES_MAX } else { LIST_MAX };
-    if seen.len() > most {
-        return Err(format!("{} [[{what}]] are more than the {most} that are allowed", seen.len()));
-    }
-    Ok(())
-}
-
-/// The place of `wanted` among `names`; the first where nothing is said and there is only one.
-fn lookup(what: &str, kind: &str, wanted: Option<&str>, names: &[&str]) -> Result<u16, String> {
-    let all = || names.join(", ");
-    let at = match wanted {
-        Some(name) => names.iter().position(|other| *other == name).ok_or_else(|| {
-            let known = if names.is_empty() { "none is defined".to_owned() } else { all() };
-            format!("{what}: no [[{kind}]] is called {name:?} ({known})")
-        })?,
-        None if names.len() == 1 => 0,
-        None => return Err(format!("{what}: say which {kind} = (one of {})", all())),
-    };
-    u16::try_from(at).map_err(|_| format!("{what}: too many [[{kind}]]"))
 }

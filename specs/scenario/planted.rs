@@ -28,17 +28,20 @@ pub(crate) fn find_variant(id: &str, mode: Mode, dma: Dma) -> Result<&'static Va
     }
 }
 
-/// A bug in the rows of one mode does nothing in the other.
-pub(super) fn check_mode(defect: &Defect, mode: Mode) -> Result<(), String> {
+/// A bug in the rows of one variant and mode does nothing in another.
+pub(super) fn check_variant(defect: &Defect, variant: &Variant) -> Result<(), String> {
     let word = |mode| if mode == Mode::Exec { "exec" } else { "transfer" };
-    if defect.mode == mode {
-        return Ok(());
+    let differs = |key: &str, wanted: &str| {
+        let id = defect.id;
+        Err(format!("defect {id:?} shows only with {key} = \"{wanted}\"; use that, or remove it"))
+    };
+    if defect.mode != variant.mode {
+        return differs("mode", word(defect.mode));
     }
-    let wanted = word(defect.mode);
-    Err(format!(
-        "defect {:?} shows only with mode = \"{wanted}\"; use that, or remove it",
-        defect.id
-    ))
+    if defect.variant != variant.id {
+        return differs("variant", defect.variant);
+    }
+    Ok(())
 }
 
 pub(super) fn find_wrong(id: &str) -> Result<&'static Wrong, String> {

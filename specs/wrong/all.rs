@@ -75,6 +75,12 @@ pub(super) const WRONGS: &[Wrong] = &[
         Lie::Denied(Place::Old(OutPhase::Stop), "stop guest", Errno::EIO),
     ),
     refused(
+        "no-program",
+        "the new program cannot be executed",
+        Due::NotDone,
+        (Place::Old(OutPhase::Exec), "execve", Errno::ENOENT),
+    ),
+    refused(
         "no-room",
         "the new process has no room to map RAM",
         Due::RefusedBeforeChange,

@@ -53,22 +53,6 @@ pub(super) const DEFECTS: &[Defect] = &[
         ..BUG
     },
     Defect {
-        id: "restores-what-is-taken",
-        sentence: "the new process answers, and when it has failed between two mappings the old one goes on without what was taken, and dies of giving it an address",
-        source: "QEMU 10.1 to 10.2 with the capability return-path: a mapping that cannot be mapped again is a hardware error",
-        breaks: "OWN-2",
-        edits: &[
-            out(O::Commit, O::AwaitCommitted, O::Resume),
-            out(O::AwaitCommitted, O::CloseVm, O::Resume),
-            inn(I::Load, I::Claim, I::Refuse),
-            inn(I::Claim, I::MapVaddr, I::Refuse),
-            inn(I::MapVaddr, I::Committed, I::Refuse),
-            inn(I::Committed, I::Run, I::Leave),
-            inn(I::Refuse, I::Leave, I::Leave),
-        ],
-        ..BUG
-    },
-    Defect {
         id: "first-container-only",
         sentence: "of several containers only the first one's mappings are given new addresses",
         source: "QEMU 10.1, fixed by 924c3ccb31: an override for a class that each container saved and put back",

@@ -31,7 +31,9 @@ impl Script<'_> {
                 others.map(|fd| Call::Close { fd }).collect()
             }
             InPhase::MapAgain => self.map_again(1 << 24),
+            InPhase::MapAfresh => self.map_again(0),
             InPhase::Remap => self.remap(),
+            InPhase::AttachToFirst => self.attach_to_first(),
             InPhase::ResetDevices => {
                 self.devices().map(|(_, device)| Call::Detach { device }).collect()
             }
@@ -141,6 +143,12 @@ impl Script<'_> {
             Some(Call::IoasUnmap { iommufd, ioas, iova: mapping.iova, length_bytes })
         });
         unmap.chain(self.map_again(0)).collect()
+    }
+
+    fn attach_to_first(&self) -> Vec<Call> {
+        let first = self.vm.spaces().next().map(|(_, space)| space.ioas);
+        let attach = |(_, device)| Some(Call::Attach { device, page_table: first? });
+        self.devices().filter_map(attach).collect()
     }
 
     fn drain_events(&self) -> Vec<Call> {

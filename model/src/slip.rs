@@ -1,0 +1,42 @@
+//! What an old process tells wrong: mistakes in what it writes into the stream and hands over.
+//!
+//! They are in known bugs only ([`crate::defect`]). What goes wrong on the way, or is a lie, is not of the protocol.
+
+use crate::ids::ObjectId;
+use crate::stream::State;
+use crate::vm::Kind;
+
+/// A mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Slip {
+    /// The address space is noted of the first device of each, and of no other.
+    SpaceOfFirst,
+    /// The first device's descriptor counts as absent, as one does whose number is 0 for a program that asks whether it is greater.
+    ZeroIsNone,
+    /// The last vector was armed after the state was cut.
+    LastVectorLater,
+}
+
+impl Slip {
+    /// Makes it.
+    pub(crate) fn make(self, state: &mut State) {
+        match self {
+            Self::SpaceOfFirst => {
+                for device in state.vm.devices.iter_mut().skip(1) {
+                    device.ioas = ObjectId(0);
+                }
+            }
+            Self::ZeroIsNone => {
+                let first = state.descriptors.iter().position(|(key, _)| key.kind == Kind::Device);
+                first.map(|at| state.descriptors.remove(at));
+            }
+            Self::LastVectorLater => {
+                let armed = state.vm.devices.iter_mut().flat_map(|device| &mut device.interrupts);
+                armed.last().into_iter().for_each(|armed| armed.vectors -= 1);
+                let last =
+                    state.descriptors.iter().rposition(|(key, _)| key.kind == Kind::Interrupt);
+                last.map(|at| state.descriptors.remove(at));
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Every known bug is found again, by the property and the run that stand here; nothing of the kind is left out; and the protocol that a
+//! VMM should use violates nothing in any of those worlds.
+
+use handoff_model::protocol::Mode;
+use handoff_model::variant;
+use handoff_model::vm::Dma;
+use handoff_specs::check::check;
+use handoff_specs::scenario::Scenario;
+use handoff_specs::search::Limits;
+use handoff_specs::zoo::{Found, Known, ZOO};
+use std::collections::BTreeSet;
+
+/// Of each bug that a check finds: the property, and faults and steps of the cheapest run.
+const FOUND: &[(&str, &str, u32, usize)] = &[
+    ("Z01", "VM-3", 0, 13),
+    ("Z02", "VM-3", 0, 4),
+    ("Z03", "DMA-1", 0, 11),
+    ("Z04", "VM-3", 1, 19),
+    ("Z05", "VA-1", 0, 22),
+    ("Z07", "VM-3", 0, 4),
+    ("Z08", "DMA-1", 0, 19),
+    ("Z09", "IRQ-1", 0, 28),
+    ("Z10", "IRQ-1", 0, 28),
+    ("Z10b", "IRQ-1", 0, 38),
+    ("Z11", "VM-3", 0, 28),
+    ("Z13", "VM-3", 0, 24),
+    ("Z15", "VM-3", 1, 20),
+    ("Z16", "VM-3", 1, 18),
+    ("Z17", "DONE-1", 0, 12),
+    ("Z18", "DONE-1", 0, 13),
+    ("Z19", "VM-3", 1, 18),
+    ("Z20", "VM-3", 1, 19),
+    ("Z21", "VM-3", 0, 18),
+    ("Z23", "VM-3", 0, 13),
+    ("Z24", "PRE-1", 0, 6),
+    ("Z27", "VM-3", 1, 5),
+    ("Z28", "IRQ-2", 1, 20),
+    ("Z30", "DEV-1", 0, 11),
+    ("Z31", "DONE-1", 0, 12),
+    ("Z32", "DEV-1", 0, 10),
+    ("K4", "PRE-1", 0, 12),
+    ("L0", "OWN-2", 0, 9),
+    ("L1", "DEV-1", 1, 11),
+    ("L2", "VM-3", 1, 11),
+    ("L3", "VM-3", 0, 29),
+    ("L4", "VM-3", 1, 5),
+    ("L5", "PRE-1", 0, 6),
+    ("L6", "IRQ-1", 0, 25),
+    ("L7", "IRQ-1", 0, 30),
+    ("L8", "IRQ-1", 0, 38),
+    ("L9", "FD-1", 0, 39),
+    ("L10", "OWN-1", 0, 20),
+    ("L11", "FD-1", 0, 22),
+    ("L12", "VM-3", 1, 18),
+    ("L13", "BACK-1", 1, 13),
+    ("L14", "PRE-1", 0, 13),
+    ("L16", "TRUE-1", 0, 17),
+    ("L17", "DEV-1", 0, 11),
+    ("L18", "DONE-1", 0, 16),
+    ("L19", "FD-2", 0, 12),
+    ("L22", "PRE-1", 0, 13),
+];
+
+/// What cannot be said in a world.
+const UNSAID: &[&str] = &[
+    "Z06", "Z12", "Z14", "Z22", "Z26", "Z29", "Z33", "K1", "K2", "K3", "K5", "K7", "K9", "K10",
+    "L15", "L20", "L21",
+];
+
+/// What has no row yet.
+const MISSING: &[&str] = &["K8", "Z25"];
+
+#[test]
+fn each_known_bug_is_found_again() {
+    let found = ZOO.iter().filter_map(|known| {
+        let Found::Checked(id, _) = &known.found else { return None };
+        let report = check(&known.scenario()?, Limits::default()).expect("it can be set up");
+        let run = report.violations().find(|(property, _)| property.id == *id).map(|(_, run)| run);
+        let run = run.unwrap_or_else(|| panic!("{} is not found by {id}", known.id));
+        Some((known.id, *id, run.faults, run.actions.len()))
+    });
+    assert_eq!(found.collect::<Vec<_>>(), FOUND);
+}
+
+#[test]
+fn where_one_is_found_the_protocol_itself_violates_nothing() {
+    for known in ZOO {
+        // It is for no container.
+        let is_for = |scenario: &Scenario| scenario.plan.dma == Dma::Iommufd;
+        let Some(scenario) = known.scenario().filter(is_for) else { continue };
+        let variant = variant::find("safe", scenario.mode).expect("it has both modes");
+        let safe = Scenario { variant, defects: Vec::new(), ..scenario };
+        let report = check(&safe, Limits::default()).expect("it can be set up");
+        assert_eq!(report.cut, None, "{}", known.id);
+        let violated: Vec<_> = report.violations().map(|(property, _)| property.id).collect();
+        assert!(violated.is_empty(), "{}: {violated:?}", known.id);
+    }
+}
+
+#[test]
+fn every_number_has_its_row() {
+    let of = |letter: &'static str, last: u32, first: u32| {
+        (first..=last).map(move |number| {
+            format!("{letter}{number:0width$}", width = if letter == "Z" { 2 } else { 1 })
+        })
+    };
+    let expected: BTreeSet<_> = of("Z", 33, 1)
+        .chain(of("K", 10, 1))
+        .chain(of("L", 22, 0))
+        .chain(["Z10b".to_owned()])
+        .collect();
+    let rows: Vec<_> = ZOO.iter().map(|known| known.id.to_owned()).collect();
+    let set: BTreeSet<_> = rows.iter().cloned().collect();
+    assert_eq!(rows.len(), set.len(), "none stands there twice");
+    let missing: Vec<_> = expected.difference(&set).collect();
+    assert_eq!(missing, MISSING);
+    assert!(set.is_subset(&expected));
+}
+
+#[test]
+fn what_cannot_be_said_is_little_and_stands_here() {
+    let unsaid = ZOO.iter().filter(|known| matches!(known.found, Found::Unsaid(_)));
+    assert_eq!(unsaid.map(|known| known.id).collect::<Vec<_>>(), UNSAID);
+}
+
+/// What is planted there is planted nowhere else: each known bug of a variant has its row.
+#[test]
+fn every_defect_of_another_variant_is_in_the_zoo() {
+    let planted: BTreeSet<_> = ZOO
+        .iter()
+        .filter_map(Known::scenario)
+        .flat_map(|scenario| scenario.defects.into_iter().map(|defect| defect.id))
+        .collect();
+    let others = handoff_model::defect::all().filter(|defect| defect.variant != "safe");
+    let missing: Vec<_> =
+        others.map(|defect| defect.id).filter(|id| !planted.contains(id)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// A bug breaks what its edits are said to break.
+#[test]
+fn a_planted_bug_breaks_what_it_says() {
+    for known in ZOO {
+        let (Found::Checked(property, _), Some(scenario)) = (&known.found, known.scenario()) else {
+            continue;
+        };
+        for defect in &scenario.defects {
+            assert_eq!(defect.breaks, *property, "{}", known.id);
+            assert_eq!(defect.mode == Mode::Exec, scenario.mode == Mode::Exec);
+        }
+    }
+}
+
+/// The tests that are named where no check finds a bug.
+#[test]
+fn the_tests_of_locks_that_are_named_are_there() {
+    let text = include_str!("../sim-kernel/tests/locking/main.rs");
+    for known in ZOO {
+        if let Found::Interleaved(test) = known.found {
+            assert!(text.contains(&format!("fn {test}()")), "{}: {test}", known.id);
+        }
+    }
+}
