@@ -31,15 +31,29 @@ pub const FOR_HOSTS: &[(&str, &str)] = &[
     ("host-exec-2", include_str!("scenarios/host-exec-2.toml")),
 ];
 
-/// Scenarios of variants that are for another kernel than `safe` is.
-pub const FOR_OTHERS: &[(&str, &str)] = &[
+/// Scenarios on the kernel that the first proposal needs.
+pub const FOR_RFC: &[(&str, &str)] = &[
     ("rfc-v1", include_str!("scenarios/rfc-v1.toml")),
     ("rfc-v1-kvm", include_str!("scenarios/rfc-v1-kvm.toml")),
 ];
 
+/// Scenarios with containers, which only variants for those can hand over.
+pub const FOR_TYPE1: &[(&str, &str)] = &[
+    ("type1-transfer", include_str!("scenarios/type1-transfer.toml")),
+    ("type1-exec", include_str!("scenarios/type1-exec.toml")),
+    ("type1-two-containers-transfer", include_str!("scenarios/type1-two-containers-transfer.toml")),
+    ("type1-two-containers-exec", include_str!("scenarios/type1-two-containers-exec.toml")),
+    ("type1-kvm-transfer", include_str!("scenarios/type1-kvm-transfer.toml")),
+    ("type1-kvm-exec", include_str!("scenarios/type1-kvm-exec.toml")),
+    ("type1-small-memlock", include_str!("scenarios/type1-small-memlock.toml")),
+    ("type1-mdev", include_str!("scenarios/type1-mdev.toml")),
+    ("type1-untrue-transfer", include_str!("scenarios/type1-untrue-transfer.toml")),
+    ("type1-untrue-exec", include_str!("scenarios/type1-untrue-exec.toml")),
+];
+
 /// All over which variants are compared.
 pub fn to_compare() -> Vec<(String, Scenario)> {
-    let all = BUILT_IN.iter().chain(FOR_OTHERS);
+    let all = BUILT_IN.iter().chain(FOR_RFC).chain(FOR_TYPE1);
     all.filter_map(|(name, _)| Some(((*name).to_owned(), built_in(name)?))).collect()
 }
 
@@ -56,6 +70,7 @@ pub fn built_in(name: &str) -> Option<Scenario> {
 }
 
 fn known(name: &str) -> Option<String> {
-    let text = BUILT_IN.iter().chain(FOR_HOSTS).chain(FOR_OTHERS).find(|(other, _)| *other == name);
+    let mut all = BUILT_IN.iter().chain(FOR_HOSTS).chain(FOR_RFC).chain(FOR_TYPE1);
+    let text = all.find(|(other, _)| *other == name);
     text.map(|(_, text)| (*text).to_owned()).or_else(|| zoo::find(name)?.text())
 }

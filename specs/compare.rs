@@ -1,4 +1,4 @@
-//! Variants side by side: what each of them keeps, over the same scenarios.
+//! Variants side by side: what each of them keeps, over the scenarios that are for it.
 //!
 //! Of several scenarios the verdict that says the worst counts: a violation, the cheapest of several; then what was cut short; a property
 //! is proved where it is proved in some and nothing speaks against it in any other.
@@ -10,6 +10,7 @@ use crate::scenario::Scenario;
 use crate::search::Limits;
 use handoff_model::launch::LaunchError;
 use handoff_model::variant::{VARIANTS, Variant};
+use handoff_model::vm::Dma;
 use handoff_sim_kernel::Quirk;
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -79,7 +80,7 @@ fn column(
     let hazards = Vec::new();
     let mut column =
         Column { variant, cells, hazards, scenarios: 0, states: 0, time: Duration::ZERO };
-    if variant.kernel.is_none() {
+    if variant.kernel.is_none() && variant.dma == Dma::Iommufd {
         let meet = |quirk| Ok((quirk, meet(variant, quirk)?));
         column.hazards = Quirk::ALL.into_iter().map(meet).collect::<Result<_, _>>()?;
     }

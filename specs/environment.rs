@@ -50,9 +50,11 @@ pub(crate) fn errnos(call: &Call) -> &'static [Errno] {
         | Call::ShutdownReceive { .. }
         | Call::GetUid
         | Call::GetMemlock
+        | Call::CanUpdateVaddr { .. }
         | Call::SetCloexec { .. } => &[],
         Call::ChangeProcess { reserved: 0, .. } => &[Errno::ENOMEM, Errno::EBUSY],
         Call::ChangeProcess { .. } => &[Errno::ENOTTY],
+        Call::ForgetVaddrs { .. } => &[Errno::EINVAL],
         Call::Kill { .. } => &[Errno::EPERM],
         Call::AwaitExit { .. } => &[Errno::EINTR],
         Call::StopGuest | Call::StartGuest | Call::SaveGuest { .. } | Call::LoadGuest { .. } => {

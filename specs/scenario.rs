@@ -10,6 +10,7 @@
 //! kernel = "7.3"                    # a simulated kernel: see `handoff list`
 //! variant = "safe"                  # the protocol: see `handoff list`
 //! kvm = true                        # interrupts by irqfds; without: the VMM reads its eventfds
+//! dma = "iommufd"                   # or "type1": containers, one a [[space]]; only with a variant for them
 //!
 //! [[ram]]
 //! name = "ram0"
@@ -35,19 +36,19 @@
 //! ```
 
 mod names;
+mod plan;
 mod planted;
 
 use crate::property::Due;
 use crate::wrong::Wrong;
 use handoff_model::defect::Defect;
-use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES, Uid};
-use handoff_model::launch::{ContextPlan, DevicePlan, Plan, RamPlan, SpacePlan};
+use handoff_model::ids::{PAGE_BYTES, Uid};
+use handoff_model::launch::Plan;
 use handoff_model::mutant::Omission;
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::variant::Variant;
-use handoff_model::vm::{Backing, DeviceKind, Interrupts};
+use handoff_model::vm::{Backing, Dma};
 use handoff_sim_kernel::Profile;
-use names::{check_names, lookup};
 pub(crate) use planted::find_variant;
 use planted::{check_kernel, check_variant, check_wrong, find_defect, find_mutant, find_wrong};
 use serde::Deserialize;
@@ -128,6 +129,8 @@ struct File {
     kernel: String,
     #[serde(default)]
     kvm: bool,
+    #[serde(default)]
+    dma: Dma,
     ram: Vec<Ram>,
     #[serde(default)]
     iommufd: Vec<Iommufd>,
@@ -280,6 +283,9 @@ pub struct Refusal {
 /// The most devices, which each have their place in every state.
 pub(crate) const DEVICES_MAX: usize = 16;
 
+/// `VFIO_PCI_MSI_IRQ_INDEX`.
+pub const MSI: u32 = 1;
+
 impl Scenario {
     /// Reads a scenario. `file` is what messages call it.
     pub fn parse(file: &str, text: &str) -> Result<Self, Refusal> {
@@ -299,7 +305,7 @@ impl Scenario {
 
     /// Whether a variant could be in the place of its own.
     pub fn is_for(&self, variant: &Variant) -> bool {
-        self.mode == variant.mode && self.variant.kernel == variant.kernel
+        variant.is_for(self.mode, self.plan.dma) && self.variant.kernel == variant.kernel
     }
 
     /// The protocol, with the planted bugs in it.
@@ -328,9 +334,9 @@ impl File {
         let defects: Vec<_> =
             self.defects.iter().map(|id| find_defect(id)).collect::<Result<_, _>>()?;
         let wrong = self.wrong.as_deref().map(find_wrong).transpose()?;
-        check_wrong(wrong, self.mode, self.refused)?;
+        check_wrong(wrong, self.mode, self.dma, self.refused)?;
         let mutant = self.mutant.as_deref().map(|name| find_mutant(self.mode, name)).transpose()?;
-        let variant = find_variant(&self.variant, self.mode)?;
+        let variant = find_variant(&self.variant, self.mode, self.dma)?;
         check_kernel(variant, &self.kernel)?;
         defects.iter().try_for_each(|defect| check_variant(defect, variant))?;
         let old = self.process.resolve();
@@ -360,117 +366,4 @@ impl File {
             mutant,
         })
     }
-
-    fn plan(self) -> Result<Plan, String> {
-        check_names("ram", self.ram.iter().map(|ram| &ram.name))?;
-        check_names("iommufd", self.iommufd.iter().map(|iommufd| &iommufd.name))?;
-        check_names("space", self.space.iter().map(|space| &space.name))?;
-        check_names("device", self.device.iter().map(|device| &device.name))?;
-        let contexts = self.contexts();
-        let spaces = self.spaces(&contexts)?;
-        let space_names: Vec<_> = self.space.iter().map(|space| space.name.as_str()).collect();
-        let devices = (self.device.iter().enumerate())
-            .map(|(at, device)| device.plan(at, &space_names))
-            .collect::<Result<_, _>>()?;
-        let (name, ram, kvm) = (self.name, plan_ram(&self.ram)?, self.kvm);
-        Ok(Plan { name, ram, contexts, spaces, devices, kvm })
-    }
-
-    fn contexts(&self) -> Vec<ContextPlan> {
-        let named = self.iommufd.iter().map(|iommufd| ContextPlan {
-            name: iommufd.name.clone(),
-            per_process_accounting: iommufd.accounting == Accounting::Process,
-        });
-        let mut contexts: Vec<_> = named.collect();
-        if contexts.is_empty() {
-            contexts
-                .push(ContextPlan { name: "iommufd0".to_owned(), per_process_accounting: false });
-        }
-        contexts
-    }
-
-    fn spaces(&self, contexts: &[ContextPlan]) -> Result<Vec<SpacePlan>, String> {
-        if self.space.is_empty() {
-            return Ok(vec![SpacePlan { context: 0 }]);
-        }
-        let names: Vec<_> = contexts.iter().map(|context| context.name.as_str()).collect();
-        (self.space.iter())
-            .map(|space| {
-                let what = format!("space {:?}", space.name);
-                Ok(SpacePlan {
-                    context: lookup(&what, "iommufd", space.iommufd.as_deref(), &names)?,
-                })
-            })
-            .collect()
-    }
-}
-
-impl DeviceEntry {
-    fn plan(&self, at: usize, spaces: &[&str]) -> Result<DevicePlan, String> {
-        let what = format!("device {:?}", self.name);
-        let kind = match (self.kind, self.needs_kvm, self.hwpt) {
-            (KindEntry::Pci, false, _) => DeviceKind::Pci,
-            (KindEntry::Pci, true, _) => {
-                return Err(format!("{what}: only kind = \"mdev\" can have needs_kvm; remove it"));
-            }
-            (KindEntry::Mdev, _, Hwpt::Own) => {
-                return Err(format!(
-                    "{what}: a mediated device has no HWPT; remove hwpt = \"own\""
-                ));
-            }
-            (KindEntry::Mdev, needs_kvm, Hwpt::Shared) => DeviceKind::Mdev { needs_kvm },
-        };
-        if let Some(iova) = self.bar_iova
-            && (self.kind != KindEntry::Pci || !iova.is_multiple_of(PAGE_BYTES))
-        {
-            return Err(format!(
-                "{what}: bar_iova is of kind = \"pci\" and on a page boundary (4096)"
-            ));
-        }
-        let armed = Interrupts { index: MSI, vectors: self.interrupts };
-        Ok(DevicePlan {
-            name: self.name.clone(),
-            path: format!("/dev/vfio/devices/vfio{at}"),
-            kind,
-            space: if spaces.is_empty() && self.space.is_none() {
-                0
-            } else {
-                lookup(&what, "space", self.space.as_deref(), spaces)?
-            },
-            own_hwpt: self.hwpt == Hwpt::Own,
-            bar: self.bar_iova.map(Iova),
-            interrupts: (self.interrupts > 0).then_some(armed).into_iter().collect(),
-        })
-    }
-}
-
-/// `VFIO_PCI_MSI_IRQ_INDEX`.
-pub const MSI: u32 = 1;
-
-fn plan_ram(ram: &[Ram]) -> Result<Vec<RamPlan>, String> {
-    let mut taken: Vec<(IovaRange, &str)> = Vec::new();
-    let mut plans = Vec::new();
-    for entry in ram {
-        let what = format!("ram {:?}", entry.name);
-        let length_bytes = entry.pages.saturating_mul(PAGE_BYTES);
-        let range = IovaRange::of(Iova(entry.iova), length_bytes)
-            .filter(|_| entry.iova.is_multiple_of(PAGE_BYTES) && entry.pages < 1 << 40)
-            .ok_or(format!(
-                "{what}: needs at least one page and an iova on a page boundary (4096)"
-            ))?;
-        if let Some((other, name)) = taken.iter().find(|(other, _)| other.overlaps(&range)) {
-            return Err(format!(
-                "{what} at {range} overlaps ram {name:?} at {other}; move its iova"
-            ));
-        }
-        taken.push((range, &entry.name));
-        plans.push(RamPlan {
-            name: entry.name.clone(),
-            length_bytes,
-            iova: Iova(entry.iova),
-            backing: entry.backing,
-            map_by_address: entry.map == MapBy::Address,
-        });
-    }
-    Ok(plans)
 }

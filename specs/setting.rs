@@ -162,7 +162,8 @@ fn word(key: &Key) -> String {
         Kind::Guest => "the saved guest".to_owned(),
         Kind::Kvm => "the virtual machine".to_owned(),
         Kind::Interrupt => format!("the eventfd {}.{} of a device", key.name, key.index),
-        Kind::Iommufd | Kind::Ram | Kind::Device => key.name.clone(),
+        Kind::Group => format!("the group of {}", key.name),
+        Kind::Iommufd | Kind::Container | Kind::Ram | Kind::Device => key.name.clone(),
     }
 }
 
@@ -175,6 +176,6 @@ fn spec(device: &DevicePlan) -> DeviceSpec {
     };
     let vectors = device.interrupts.iter().map(|armed| u32::from(armed.vectors)).max().unwrap_or(1);
     let irqs = vec![1, vectors, 0, 0, 1];
-    let exports_bars = device.bar.is_some();
-    DeviceSpec { irqs, exports_bars, ..DeviceSpec::new(&device.name, &device.path, kind) }
+    let (address, exports_bars) = (device.group.1.clone(), device.bar.is_some());
+    DeviceSpec { irqs, address, exports_bars, ..DeviceSpec::new(&device.name, &device.path, kind) }
 }

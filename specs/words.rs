@@ -66,6 +66,12 @@ fn asked(call: &Call, name: &dyn Fn(Fd) -> String) -> String {
         Call::IoasUnmap { ioas, iova, .. } => format!("{} of IOAS {ioas} at {iova}", call.name()),
         Call::IoasMapFile { ioas, iova, .. } => format!("{} in IOAS {ioas} at {iova}", call.name()),
         Call::Destroy { id, .. } => format!("{} {id}", call.name()),
+        Call::CanUpdateVaddr { container } => {
+            on("look whether new addresses can be given in", *container)
+        }
+        Call::GiveVaddr { container, iova, .. } => {
+            format!("{} at {iova} of {}", call.name(), name(*container))
+        }
         Call::Irqfd { eventfd, assign: true, .. } => on("assign the irqfd of", *eventfd),
         Call::Irqfd { eventfd, assign: false, .. } => on("take away the irqfd of", *eventfd),
         _ => subject(call).map_or_else(|| call.name().to_owned(), |fd| on(call.name(), fd)),
@@ -91,6 +97,10 @@ fn subject(call: &Call) -> Option<Fd> {
         | Call::Write { fd, .. }
         | Call::Mmap { fd: Some(fd), .. } => Some(*fd),
         Call::Kill { pidfd } => Some(*pidfd),
+        Call::ForgetVaddrs { container }
+        | Call::MapDma { container, .. }
+        | Call::SetIommu { container } => Some(*container),
+        Call::SetContainer { group, .. } | Call::GroupDevice { group, .. } => Some(*group),
         Call::Bind { device, .. }
         | Call::Attach { device, .. }
         | Call::Detach { device }
@@ -182,6 +192,10 @@ fn of_page_set(facts: &mut Facts, at: usize, set: &PageSetView, process: &dyn Fn
     facts.insert(format!("pages {at}, owner"), owner);
     facts.insert(format!("pages {at}, pinned and charged"), counts);
     facts.insert(format!("pages {at}, replaced"), replaced);
+    if let Some(awaits) = set.awaits_address {
+        let address = if awaits { "awaited" } else { "known" };
+        facts.insert(format!("pages {at}, address"), address.to_owned());
+    }
 }
 
 fn of_device(facts: &mut Facts, name: &str, device: &DeviceView, process: &dyn Fn(Pid) -> String) {

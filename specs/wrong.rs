@@ -69,6 +69,10 @@ struct Packet {
     truncated: bool,
 }
 
+/// Told of what only an iommufd has: ids, a call that takes all pages over, mappings of a BAR that cannot be.
+const OF_IOMMUFD: &[&str] =
+    &["limit-lost", "bar-mapped", "iommufd-other", "space-absent", "device-unbound", "hwpt-absent"];
+
 /// By its name.
 pub fn find(id: &str) -> Option<&'static Wrong> {
     WRONGS.iter().find(|wrong| wrong.id == id)
@@ -89,6 +93,11 @@ impl Wrong {
             }
             _ => true,
         }
+    }
+
+    /// Whether it is nothing where containers translate the devices' DMA.
+    pub fn is_of_iommufd(&self) -> bool {
+        OF_IOMMUFD.contains(&self.id)
     }
 
     /// Leaves something longer than any stream of a small VM.
@@ -164,5 +173,6 @@ mod tests {
     fn names_are_unique() {
         let names: BTreeSet<_> = WRONGS.iter().map(|wrong| wrong.id).collect();
         assert_eq!(names.len(), WRONGS.len());
+        assert!(super::OF_IOMMUFD.iter().all(|name| names.contains(name)));
     }
 }

@@ -9,6 +9,7 @@ use crate::scenario::Scenario;
 use handoff_model::protocol::Mode;
 
 mod rows;
+mod worlds;
 
 pub use rows::ZOO;
 

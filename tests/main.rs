@@ -22,4 +22,5 @@ mod scenario;
 mod search;
 mod tidy;
 mod two_phase_commit;
+mod type1;
 mod zoo;

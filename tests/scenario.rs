@@ -50,6 +50,29 @@ fn more_than_can_be_checked_is_refused() {
     assert!(refusal.contains("17 [[device]] are more than the 16"), "{refusal}");
 }
 
+/// A container is no iommufd, and a variant is for one of the two.
+#[test]
+fn containers_are_told_apart() {
+    const TYPE1: &str = "mode = \"transfer\"\ndma = \"type1\"";
+    let with = |more: &str| format!("{TYPE1}\nvariant = \"type1\"\n{more}");
+    let head = "mode = \"transfer\"";
+    check(head, TYPE1, &["\"safe\" is for dma = \"iommufd\"", "variant = one of type1"]);
+    let words = ["\"type1\" is for dma = \"type1\"", "variant = one of safe, qemu-10.2"];
+    check(head, "mode = \"transfer\"\nvariant = \"type1\"", &words);
+    check(head, "mode = \"transfer\"\ndma = \"type2\"", &["line 4", "type2", "`type1`"]);
+    check(head, &with("wrong = \"hwpt-absent\""), &["hwpt-absent", "iommufd", "remove"]);
+    check(head, &with("[[iommufd]]\nname = \"iommufd0\""), &["iommufd0", "container", "remove"]);
+    check(head, &with("[[space]]\nname = \"c\"\niommufd = \"x\""), &["\"c\"", "remove"]);
+    let two =
+        "[[space]]\nname = \"c\"\n[[space]]\nname = \"d\"\n[[device]]\nname = \"x\"\nspace = \"c\"";
+    let text = GOOD.replace(head, &with(two)).replace("\"nic0\"", "\"nic0\"\nspace = \"c\"");
+    let refusal = Scenario::parse("vm.toml", &text).expect_err("nobody is in it").to_string();
+    assert!(refusal.contains("space \"d\": a container without a device"), "{refusal}");
+    let text = GOOD.replace(head, &with("")).replace("\"nic0\"", "\"nic0\"\nhwpt = \"own\"");
+    let refusal = Scenario::parse("vm.toml", &text).expect_err("there is none").to_string();
+    assert!(refusal.contains("nic0") && refusal.contains("hwpt"), "{refusal}");
+}
+
 #[test]
 fn mistakes_are_told_with_their_place_and_their_cure() {
     check("pages = 2", "pages = 2\npagez = 3", &["line 7", "pagez", "expected"]);

@@ -3,6 +3,7 @@
 
 use handoff_model::protocol::Mode;
 use handoff_model::variant;
+use handoff_model::vm::Dma;
 use handoff_specs::check::check;
 use handoff_specs::scenario::Scenario;
 use handoff_specs::search::Limits;
@@ -14,6 +15,8 @@ const FOUND: &[(&str, &str, u32, usize)] = &[
     ("Z01", "VM-3", 0, 13),
     ("Z02", "VM-3", 0, 4),
     ("Z03", "DMA-1", 0, 11),
+    ("Z04", "VM-3", 1, 19),
+    ("Z05", "VA-1", 0, 22),
     ("Z07", "VM-3", 0, 4),
     ("Z08", "DMA-1", 0, 19),
     ("Z09", "IRQ-1", 0, 28),
@@ -21,6 +24,8 @@ const FOUND: &[(&str, &str, u32, usize)] = &[
     ("Z10b", "IRQ-1", 0, 38),
     ("Z11", "VM-3", 0, 28),
     ("Z13", "VM-3", 0, 24),
+    ("Z15", "VM-3", 1, 20),
+    ("Z16", "VM-3", 1, 18),
     ("Z17", "DONE-1", 0, 12),
     ("Z18", "DONE-1", 0, 13),
     ("Z19", "VM-3", 1, 18),
@@ -33,6 +38,7 @@ const FOUND: &[(&str, &str, u32, usize)] = &[
     ("Z30", "DEV-1", 0, 11),
     ("Z31", "DONE-1", 0, 12),
     ("Z32", "DEV-1", 0, 10),
+    ("K4", "PRE-1", 0, 12),
     ("L0", "OWN-2", 0, 9),
     ("L1", "DEV-1", 1, 11),
     ("L2", "VM-3", 1, 11),
@@ -42,6 +48,7 @@ const FOUND: &[(&str, &str, u32, usize)] = &[
     ("L6", "IRQ-1", 0, 25),
     ("L7", "IRQ-1", 0, 30),
     ("L8", "IRQ-1", 0, 38),
+    ("L9", "FD-1", 0, 39),
     ("L10", "OWN-1", 0, 20),
     ("L11", "FD-1", 0, 22),
     ("L12", "VM-3", 1, 18),
@@ -55,13 +62,13 @@ const FOUND: &[(&str, &str, u32, usize)] = &[
 ];
 
 /// What cannot be said in a world.
-const UNSAID: &[&str] = &["Z12", "Z22", "Z26", "Z29", "Z33", "K7", "K9", "L20", "L21"];
+const UNSAID: &[&str] = &[
+    "Z06", "Z12", "Z14", "Z22", "Z26", "Z29", "Z33", "K1", "K2", "K3", "K5", "K7", "K9", "K10",
+    "L15", "L20", "L21",
+];
 
 /// What has no row yet.
-const MISSING: &[&str] = &[
-    "K1", "K10", "K2", "K3", "K4", "K5", "K8", "L15", "L9", "Z04", "Z05", "Z06", "Z14", "Z15",
-    "Z16", "Z25",
-];
+const MISSING: &[&str] = &["K8", "Z25"];
 
 #[test]
 fn each_known_bug_is_found_again() {
@@ -78,7 +85,9 @@ fn each_known_bug_is_found_again() {
 #[test]
 fn where_one_is_found_the_protocol_itself_violates_nothing() {
     for known in ZOO {
-        let Some(scenario) = known.scenario() else { continue };
+        // It is for no container.
+        let is_for = |scenario: &Scenario| scenario.plan.dma == Dma::Iommufd;
+        let Some(scenario) = known.scenario().filter(is_for) else { continue };
         let variant = variant::find("safe", scenario.mode).expect("it has both modes");
         let safe = Scenario { variant, defects: Vec::new(), ..scenario };
         let report = check(&safe, Limits::default()).expect("it can be set up");

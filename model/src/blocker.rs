@@ -11,7 +11,7 @@
 use crate::call::UNLIMITED;
 use crate::ids::{Iova, PAGE_BYTES, Uid};
 use crate::stream::Offer;
-use crate::vm::{Backing, ChargedTo, Descriptors, DeviceKind, Key, Memory, Vm};
+use crate::vm::{Backing, ChargedTo, Descriptors, DeviceKind, Dma, Key, Mapping, Memory, Vm};
 
 /// A reason against a handoff.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -21,6 +21,11 @@ pub enum Blocker {
         "the kernel has no IOMMU_IOAS_CHANGE_PROCESS for iommufd {0:?}; Linux 6.13 or newer is needed"
     )]
     KernelTooOld(String),
+    /// CHECK_EXTENSION of UPDATE_VADDR answered 0.
+    #[error(
+        "mappings of container {0:?} cannot be given new addresses (VFIO_UPDATE_VADDR): unplug its mediated devices; Linux 5.12 or newer is needed"
+    )]
+    NoNewAddresses(String),
     /// RAM that no other process can map.
     #[error("RAM block {0:?} is anonymous memory; back it with a memfd, mapped shared")]
     AnonymousRam(String),
@@ -83,6 +88,7 @@ pub enum BlockerKind {
     ChargedToProcess,
     MemlockTooSmall,
     NotOpen,
+    NoNewAddresses,
 }
 
 impl BlockerKind {
@@ -96,7 +102,13 @@ impl BlockerKind {
         Self::ChargedToProcess,
         Self::MemlockTooSmall,
         Self::NotOpen,
+        Self::NoNewAddresses,
     ];
+
+    /// Whether anything can be so where an iommufd translates the devices' DMA.
+    pub fn is_of_iommufd(self) -> bool {
+        self != Self::NoNewAddresses
+    }
 }
 
 impl Blocker {
@@ -104,6 +116,7 @@ impl Blocker {
     pub fn kind(&self) -> BlockerKind {
         match self {
             Self::KernelTooOld(_) => BlockerKind::KernelTooOld,
+            Self::NoNewAddresses(_) => BlockerKind::NoNewAddresses,
             Self::AnonymousRam(_) => BlockerKind::AnonymousRam,
             Self::MappedByAddress(_) => BlockerKind::MappedByAddress,
             Self::BarMapped { .. } => BlockerKind::BarMapped,
@@ -119,29 +132,30 @@ impl Blocker {
 pub fn of_inventory(vm: &Vm, descriptors: &Descriptors) -> Vec<Blocker> {
     let ram = vm.ram.iter().filter(|block| block.backing == Backing::Anonymous);
     let mut found: Vec<_> = ram.map(|block| Blocker::AnonymousRam(block.name.clone())).collect();
-    for (_, _, mapping) in vm.mappings() {
-        match mapping.memory {
-            Memory::RamFile { .. } => {}
-            Memory::RamAddress { .. } => found.push(Blocker::MappedByAddress(mapping.iova)),
-            Memory::Bar { device, region } => found.push(Blocker::BarMapped {
-                device: vm
-                    .devices
-                    .get(usize::from(device))
-                    .map(|d| d.name.clone())
-                    .unwrap_or_default(),
-                region,
-                iova: mapping.iova,
-            }),
-        }
-        if mapping.charged_to == ChargedTo::Process {
-            found.push(Blocker::ChargedToProcess(mapping.iova));
-        }
+    // Mappings of a container change their process one by one, whatever they are of.
+    if vm.dma == Dma::Iommufd {
+        vm.mappings().for_each(|(_, _, mapping)| found.extend(of_mapping(vm, mapping)));
     }
     let tied = vm.devices.iter().filter(|d| d.kind == DeviceKind::Mdev { needs_kvm: true });
     found.extend(tied.map(|device| Blocker::MdevTiedToKvm(device.name.clone())));
     let closed = vm.keys().into_iter().filter(|key| descriptors.get(key).is_none());
     found.extend(closed.map(Blocker::NotOpen));
     found
+}
+
+/// What speaks against CHANGE_PROCESS of a mapping.
+fn of_mapping(vm: &Vm, mapping: &Mapping) -> impl Iterator<Item = Blocker> + use<> {
+    let name = |device: u16| vm.devices.get(usize::from(device)).map(|d| d.name.clone());
+    let iova = mapping.iova;
+    let of_memory = match mapping.memory {
+        Memory::RamFile { .. } => None,
+        Memory::RamAddress { .. } => Some(Blocker::MappedByAddress(iova)),
+        Memory::Bar { device, region } => {
+            Some(Blocker::BarMapped { device: name(device).unwrap_or_default(), region, iova })
+        }
+    };
+    let is_of_process = mapping.charged_to == ChargedTo::Process;
+    of_memory.into_iter().chain(is_of_process.then_some(Blocker::ChargedToProcess(iova)))
 }
 
 /// Whether a process that holds or takes `user_pages` charged pages may lock enough.

@@ -23,7 +23,7 @@ pub enum Call {
     // ---- files and descriptors -------------------------------------------------------------
     /// `open(path, O_RDWR | O_CLOEXEC)` → [`Reply::Fd`]. ENOENT, EACCES, EMFILE.
     Open {
-        /// `/dev/iommu` or `/dev/vfio/devices/vfioN`.
+        /// `/dev/iommu`, `/dev/vfio/devices/vfioN`, `/dev/vfio/vfio` or `/dev/vfio/N`.
         path: String,
     },
     /// `close(fd)`. EBADF. The last close of a bound device resets it (`vfio_df_device_last_close`).
@@ -438,6 +438,65 @@ pub enum Call {
         device: Fd,
     },
 
+    // ---- groups and containers -------------------------------------------------------------
+    /// `VFIO_GROUP_SET_CONTAINER`. EBADF, EBADFD (no container), EINVAL (it has one), EPERM; EBUSY while a mapping of the
+    /// container waits for an address.
+    SetContainer {
+        /// `/dev/vfio/N`.
+        group: Fd,
+        /// `/dev/vfio/vfio`.
+        container: Fd,
+    },
+    /// `VFIO_SET_IOMMU` to type1, version 2. EINVAL (no group, or it is set), ENODEV.
+    SetIommu {
+        /// The container.
+        container: Fd,
+    },
+    /// `VFIO_GROUP_GET_DEVICE_FD` → [`Reply::Fd`]. ENODEV, EINVAL (nothing translates its DMA), EMFILE.
+    GroupDevice {
+        /// The group.
+        group: Fd,
+        /// What it calls the device.
+        address: String,
+    },
+    /// `VFIO_CHECK_EXTENSION` of `VFIO_UPDATE_VADDR` → [`Reply::Flag`]: whether mappings can be given new addresses. Not before
+    /// Linux 5.12, and not with a mediated device in the container.
+    CanUpdateVaddr {
+        /// The container.
+        container: Fd,
+    },
+    /// `VFIO_IOMMU_MAP_DMA` of memory of the calling process. EEXIST, EINVAL, ENOSPC, ENOMEM (limit), EFAULT.
+    MapDma {
+        /// The container.
+        container: Fd,
+        /// Memory of the calling process.
+        user_va: Va,
+        /// How much.
+        length_bytes: u64,
+        /// Where.
+        iova: Iova,
+        /// What a device may do there.
+        rights: Rights,
+    },
+    /// `VFIO_IOMMU_MAP_DMA` with `VADDR`: gives a mapping that waits for one its address in the calling process, which becomes
+    /// its owner. ENOENT, EINVAL (it does not wait, or is another range), ENOMEM (limit).
+    GiveVaddr {
+        /// The container.
+        container: Fd,
+        /// Memory of the calling process.
+        user_va: Va,
+        /// How much.
+        length_bytes: u64,
+        /// Where.
+        iova: Iova,
+    },
+    /// `VFIO_IOMMU_UNMAP_DMA` with `VADDR` and `ALL` → [`Reply::Length`]: every mapping waits for an address from here on; it
+    /// stays mapped and pinned. EINVAL (one waits already), EBUSY (a mediated device). All or nothing.
+    ForgetVaddrs {
+        /// The container.
+        container: Fd,
+    },
+
     // ---- KVM -------------------------------------------------------------------------------
     /// `KVM_CREATE_VM`, of the default type → [`Reply::Fd`]. ENOMEM.
     CreateVm {
@@ -652,6 +711,13 @@ impl Call {
             Self::IrqInfo { .. } => "VFIO_DEVICE_GET_IRQ_INFO",
             Self::SetIrqs { .. } => "VFIO_DEVICE_SET_IRQS",
             Self::Reset { .. } => "VFIO_DEVICE_RESET",
+            Self::SetContainer { .. } => "VFIO_GROUP_SET_CONTAINER",
+            Self::SetIommu { .. } => "VFIO_SET_IOMMU",
+            Self::GroupDevice { .. } => "VFIO_GROUP_GET_DEVICE_FD",
+            Self::CanUpdateVaddr { .. } => "VFIO_CHECK_EXTENSION",
+            Self::MapDma { .. } => "VFIO_IOMMU_MAP_DMA",
+            Self::GiveVaddr { .. } => "VFIO_IOMMU_MAP_DMA VADDR",
+            Self::ForgetVaddrs { .. } => "VFIO_IOMMU_UNMAP_DMA VADDR",
             Self::CreateVm { .. } => "KVM_CREATE_VM",
             Self::CreateIrqchip { .. } => "KVM_CREATE_IRQCHIP",
             Self::Irqfd { .. } => "KVM_IRQFD",
@@ -684,7 +750,8 @@ impl Call {
             | Self::GetHwInfo { .. }
             | Self::DeviceInfo { .. }
             | Self::RegionInfo { .. }
-            | Self::IrqInfo { .. } => Access::Reads,
+            | Self::IrqInfo { .. }
+            | Self::CanUpdateVaddr { .. } => Access::Reads,
             Self::Open { .. }
             | Self::Close { .. }
             | Self::Dup { .. }
@@ -733,6 +800,12 @@ impl Call {
             | Self::Detach { .. }
             | Self::SetIrqs { .. }
             | Self::Reset { .. }
+            | Self::SetContainer { .. }
+            | Self::SetIommu { .. }
+            | Self::GroupDevice { .. }
+            | Self::MapDma { .. }
+            | Self::GiveVaddr { .. }
+            | Self::ForgetVaddrs { .. }
             | Self::Irqfd { .. }
             | Self::Ioctl { .. } => Access::Mutates,
         }

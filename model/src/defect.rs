@@ -4,6 +4,7 @@
 //! checker must find every one of them.
 
 mod qemu;
+mod type1;
 
 use crate::blocker::BlockerKind;
 use crate::mutant::Omission;
@@ -73,7 +74,7 @@ fn replace<P: PartialEq>(rules: &mut Vec<Rule<P>>, rule: Rule<P>) {
 
 /// All known bugs, of every variant.
 pub fn all() -> impl Iterator<Item = &'static Defect> {
-    DEFECTS.iter().chain(qemu::DEFECTS)
+    DEFECTS.iter().chain(qemu::DEFECTS).chain(type1::DEFECTS)
 }
 
 /// By its name.

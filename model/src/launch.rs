@@ -5,7 +5,11 @@
 //! and copied (`IOMMU_IOAS_COPY` shares the pins and the charge); a BAR is mapped only where it is asked for, for no such
 //! mapping can change its process; every descriptor is CLOEXEC from its first moment.
 //!
+//! A container has no mapping by file, and no copies: each maps everything by address ([`type1`]).
+//!
 //! Mirrors: `iommufd_cdev_attach` and `vfio_pci_realize` of QEMU 10.2 without the incoming branches.
+
+mod type1;
 
 use crate::argument::Outcome;
 use crate::call::{Call, Reply, Rights};
@@ -14,9 +18,10 @@ use crate::ids::{Fd, Iova, ObjectId, Va};
 use crate::kernel::Kernel;
 use crate::uapi;
 use crate::vm::{
-    AddressSpace, Backing, ChargedTo, Context, Descriptors, Device, DeviceKind, Interrupts, Key,
-    Kind, Mapping, Memory, RamBlock, Vm,
+    AddressSpace, Backing, ChargedTo, Context, Descriptors, Device, DeviceKind, Dma, Interrupts,
+    Key, Kind, Mapping, Memory, RamBlock, Vm,
 };
+pub(crate) use type1::{containers, new_addresses};
 
 /// A virtual machine as its operator describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -25,7 +30,9 @@ pub struct Plan {
     pub name: String,
     /// Guest memory.
     pub ram: Vec<RamPlan>,
-    /// The iommufds to open.
+    /// What translates the devices' DMA.
+    pub dma: Dma,
+    /// The iommufds to open, or containers, which have one address space each.
     pub contexts: Vec<ContextPlan>,
     /// The address spaces to make; each maps all of the RAM.
     pub spaces: Vec<SpacePlan>,
@@ -73,6 +80,8 @@ pub struct DevicePlan {
     pub name: String,
     /// `/dev/vfio/devices/vfioN`.
     pub path: String,
+    /// How it is had otherwise: `/dev/vfio/N`, and what that group calls it.
+    pub group: (String, String),
     /// What it is.
     pub kind: DeviceKind,
     /// Which of [`Plan::spaces`] it is attached to.
@@ -102,32 +111,16 @@ pub struct LaunchError {
 /// After an error the process holds whatever was made so far; its end undoes all of it.
 pub fn launch(plan: &Plan, kernel: &mut impl Kernel) -> Result<(Vm, Descriptors), LaunchError> {
     let mut start = Start { kernel, descriptors: Descriptors::default(), what: String::new() };
-    let mut vm = Vm { name: plan.name.clone(), ..Vm::default() };
+    let mut vm = Vm { name: plan.name.clone(), dma: plan.dma, ..Vm::default() };
     for kind in [Kind::Stream, Kind::Guest] {
         start.for_what("handoff memfds");
         let fd = start.fd(Call::Memfd { name: "handoff".to_owned() })?;
         start.descriptors.insert(Key::new(kind, "", 0), fd);
     }
     vm.ram = plan.ram.iter().map(|ram| start.ram(ram)).collect::<Result<_, _>>()?;
-    vm.contexts =
-        plan.contexts.iter().map(|context| start.context(context)).collect::<Result<_, _>>()?;
-    let mut spaces = Vec::new();
-    for space in &plan.spaces {
-        let iommufd = start.iommufd(plan, space.context);
-        let ioas = start.object(Call::IoasAlloc { iommufd })?;
-        spaces.push(ioas);
-        let context = &mut vm.contexts[usize::from(space.context)];
-        context.spaces.push(AddressSpace { ioas, mappings: Vec::new() });
-    }
-    for device in &plan.devices {
-        let context = plan.spaces[usize::from(device.space)].context;
-        let iommufd = start.iommufd(plan, context);
-        let ioas = spaces[usize::from(device.space)];
-        vm.devices.push(start.device(device, context, iommufd, ioas)?);
-    }
-    start.map_all(plan, &spaces, &mut vm)?;
-    for (at, device) in (0..).zip(&plan.devices) {
-        start.map_bar(at, device, &mut vm)?;
+    match plan.dma {
+        Dma::Iommufd => start.by_iommufd(plan, &mut vm)?,
+        Dma::Type1 => start.by_type1(plan, &mut vm)?,
     }
     if plan.kvm {
         start.kvm(&mut vm)?;
@@ -218,6 +211,28 @@ impl<K: Kernel> Start<'_, K> {
         Ok(RamBlock { name: plan.name.clone(), backing, length_bytes, inode, va })
     }
 
+    /// iommufds with their address spaces, devices attached to them, and mappings.
+    fn by_iommufd(&mut self, plan: &Plan, vm: &mut Vm) -> Result<(), LaunchError> {
+        vm.contexts =
+            plan.contexts.iter().map(|context| self.context(context)).collect::<Result<_, _>>()?;
+        let mut spaces = Vec::new();
+        for space in &plan.spaces {
+            let iommufd = self.iommufd(plan, space.context);
+            let ioas = self.object(Call::IoasAlloc { iommufd })?;
+            spaces.push(ioas);
+            let context = &mut vm.contexts[usize::from(space.context)];
+            context.spaces.push(AddressSpace { ioas, mappings: Vec::new() });
+        }
+        for device in &plan.devices {
+            let context = plan.spaces[usize::from(device.space)].context;
+            let iommufd = self.iommufd(plan, context);
+            let ioas = spaces[usize::from(device.space)];
+            vm.devices.push(self.device(device, context, iommufd, ioas)?);
+        }
+        self.map_all(plan, &spaces, vm)?;
+        (0..).zip(&plan.devices).try_for_each(|(at, device)| self.map_bar(at, device, vm))
+    }
+
     fn context(&mut self, plan: &ContextPlan) -> Result<Context, LaunchError> {
         self.for_what(&format!("iommufd {:?}", plan.name));
         let iommufd = self.fd(Call::Open { path: "/dev/iommu".to_owned() })?;
@@ -247,15 +262,19 @@ impl<K: Kernel> Start<'_, K> {
         let inode = self.inode(fd)?;
         let id = self.object(Call::Bind { device: fd, iommufd })?;
         let hwpt = self.attach(plan, fd, iommufd, id, ioas)?;
-        let call = Call::DeviceInfo { device: fd };
-        let info = match self.call(&call)? {
-            Reply::DeviceInfo { flags, regions, irqs } => (flags, regions, irqs),
-            _ => return self.odd(&call),
-        };
+        let info = self.info(fd)?;
         let (name, kind, interrupts) = (plan.name.clone(), plan.kind, plan.interrupts.clone());
         let device = Device { name, kind, context, id, ioas, hwpt, inode, info, interrupts };
         self.arm(&device, fd)?;
         Ok(device)
+    }
+
+    fn info(&mut self, device: Fd) -> Result<(u32, u32, u32), LaunchError> {
+        let call = Call::DeviceInfo { device };
+        match self.call(&call)? {
+            Reply::DeviceInfo { flags, regions, irqs } => Ok((flags, regions, irqs)),
+            _ => self.odd(&call),
+        }
     }
 
     /// Attaches, and returns the HWPT, where there is one.

@@ -223,7 +223,8 @@ pub fn mutants(
     all.extend((protocol.mode == Mode::Exec).then_some(Omission::LastResort));
     let checks = Check::ALL.iter().filter(|check| check.is_made(protocol.mode));
     all.extend(checks.map(|check| Omission::Check(*check)));
-    all.extend(BlockerKind::ALL.iter().map(|kind| Omission::Blocker(*kind)));
+    let kinds = BlockerKind::ALL.iter().filter(|kind| kind.is_of_iommufd());
+    all.extend(kinds.map(|kind| Omission::Blocker(*kind)));
     all
 }
 

@@ -11,17 +11,17 @@
 //! the probe has no side effect, the commit is acknowledged and can be revoked, and the way back
 //! takes the ownership back.
 
+mod judge;
+
 use crate::blocker::{self, Blocker, BlockerKind};
-use crate::call::{Answer, Call, FDS_PER_MESSAGE_MAX, Reply};
-use crate::check::Check;
-use crate::errno::Errno;
+use crate::call::{Answer, Call, FDS_PER_MESSAGE_MAX};
 use crate::ids::{Fd, Uid};
 use crate::launch;
 use crate::left::{Left, Table};
 use crate::mutant::Omitted;
 use crate::phase::OutPhase;
 use crate::protocol::{Mode, Protocol};
-use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went, message_of};
+use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went};
 use crate::shared::Shared;
 use crate::slip::Slip;
 use crate::stream::{Message, Offer, State};
@@ -71,6 +71,8 @@ pub struct Outgoing {
     uid: Uid,
     stopped: bool,
     unowned: bool,
+    /// How many containers have let go of their addresses.
+    released: usize,
     cause: Option<Cause>,
     outcome: Option<Outcome>,
 }
@@ -82,8 +84,10 @@ struct Plan {
     /// For each phase its calls, in the order of [`OutPhase::ALL`].
     calls: Vec<Vec<Call>>,
     mode: Mode,
-    /// The names of the iommufd contexts.
+    /// The names of the iommufds, or of the containers.
     contexts: Vec<String>,
+    /// How many mappings each of them has.
+    mappings: Vec<usize>,
     /// The name of the virtual machine.
     vm: String,
     user_pages: u64,
@@ -92,6 +96,13 @@ struct Plan {
     /// Preconditions that are not judged.
     waived: Vec<BlockerKind>,
     omitted: Omitted,
+}
+
+impl Plan {
+    /// How many addresses the first containers have let go of.
+    fn restores(&self, containers: usize) -> usize {
+        self.mappings[..containers].iter().sum()
+    }
 }
 
 impl Outgoing {
@@ -105,6 +116,9 @@ impl Outgoing {
             calls: OutPhase::ALL.iter().map(calls).collect(),
             mode: protocol.mode,
             contexts: vm.contexts.iter().map(|context| context.name.clone()).collect(),
+            mappings: (vm.contexts.iter())
+                .map(|context| context.spaces.iter().map(|space| space.mappings.len()).sum())
+                .collect(),
             vm: vm.name.clone(),
             user_pages: vm.charged_pages(ChargedTo::User),
             blockers: blocker::of_inventory(vm, descriptors),
@@ -118,6 +132,7 @@ impl Outgoing {
             uid: Uid(0),
             stopped: false,
             unowned: false,
+            released: 0,
             cause: None,
             outcome: None,
         }
@@ -158,8 +173,16 @@ impl Outgoing {
         Some(Trouble::Cancelled)
     }
 
+    /// Of the addresses that were let go of only those are given again.
     fn calls(&self) -> &[Call] {
-        &self.plan.calls[self.walk.phase as usize]
+        let calls = &self.plan.calls[self.walk.phase as usize];
+        let due = match self.walk.phase {
+            OutPhase::RestoreVaddr => self.plan.restores(self.released),
+            OutPhase::RestoreWhole => self.released,
+            OutPhase::AbortRestoring => self.released.min(1),
+            _ => calls.len(),
+        };
+        &calls[..calls.len().min(due)]
     }
 
     /// Passes phases without calls, and notes the end.
@@ -190,116 +213,12 @@ impl Outgoing {
         }
     }
 
-    fn judge(&mut self, call: &Call, answer: &Answer) -> Verdict {
-        match self.walk.phase {
-            OutPhase::Preflight => self.judge_preflight(call, answer),
-            OutPhase::AwaitReady => match receive(call, answer) {
-                Ok(Message::Ready { uid }) => self.judge_ready(uid),
-                other => unexpected(other),
-            },
-            OutPhase::AwaitPrepared => match receive(call, answer) {
-                Ok(Message::Prepared) => Verdict::Next,
-                other => unexpected(other),
-            },
-            OutPhase::AwaitCommitted => match receive(call, answer) {
-                Ok(Message::Committed) => Verdict::Next,
-                other => unexpected(other),
-            },
-            OutPhase::Drain => judge_drain(call, answer),
-            OutPhase::Dismiss => match (call, answer) {
-                (Call::Kill { .. }, Err(Errno::ESRCH))
-                | (Call::SendMessage { .. }, Err(Errno::EPIPE | Errno::ECONNRESET)) => {
-                    Verdict::Next
-                }
-                _ => Verdict::of(call, answer),
-            },
-            // Nothing may pass before the new process is gone: it could still take the ownership.
-            OutPhase::AwaitGone if answer.is_err() => Verdict::Again,
-            _ => judge_plain(call, answer),
-        }
-    }
-
-    fn judge_preflight(&mut self, call: &Call, answer: &Answer) -> Verdict {
-        match (call, answer) {
-            (Call::ChangeProcess { .. }, Err(Errno::EOPNOTSUPP)) => {}
-            (Call::ChangeProcess { .. }, Err(Errno::ENOTTY)) => {
-                let name = self.plan.contexts[self.walk.at as usize].clone();
-                return self.judge_blockers([Blocker::KernelTooOld(name)]);
-            }
-            (Call::GetMemlock, Ok(Reply::Memlock(limit))) => self.memlock_bytes = *limit,
-            (Call::GetUid, Ok(Reply::Uid(uid))) => self.uid = *uid,
-            (_, Err(errno)) => return Verdict::Trouble(Trouble::call(call, *errno)),
-            (_, Ok(_)) => return Verdict::Trouble(Trouble::Unexpected(call.name().to_owned())),
-        }
-        if (self.walk.at as usize) + 1 < self.calls().len() {
-            return Verdict::Next;
-        }
-        let limit = self.memlock_blocker(true).filter(|_| self.plan.mode == Mode::Exec);
-        self.judge_blockers(self.plan.blockers.iter().cloned().chain(limit))
-    }
-
-    /// The way back must fit into this side's limit, too.
-    fn judge_ready(&self, peer: Uid) -> Verdict {
-        self.judge_blockers(self.memlock_blocker(peer == self.uid))
-    }
-
-    fn judge_blockers(&self, found: impl IntoIterator<Item = Blocker>) -> Verdict {
-        let judged = |blocker: &Blocker| !self.plan.waived.contains(&blocker.kind());
-        let blockers: Vec<_> = found.into_iter().filter(judged).collect();
-        if blockers.is_empty() {
-            Verdict::Next
-        } else {
-            Verdict::Trouble(Trouble::Blocked(blockers))
-        }
-    }
-
-    fn memlock_blocker(&self, same_user: bool) -> Option<Blocker> {
-        let found = blocker::of_memlock("old", self.plan.user_pages, same_user, self.memlock_bytes);
-        self.plan.omitted.demand(Check::OldLimit, found.is_none(), || found).err().flatten()
-    }
-
     /// The offer, with what the preflight has learned.
     fn offer(&self, socket: Fd) -> Call {
         let offer =
             Offer { vm: self.plan.vm.clone(), uid: self.uid, user_pages: self.plan.user_pages };
         send(socket, &Message::Offer(offer), Vec::new())
     }
-}
-
-fn receive(call: &Call, answer: &Answer) -> Result<Message, Trouble> {
-    match message_of(answer, call)? {
-        Message::Refuse { reason } => Err(Trouble::Refused(reason)),
-        message => Ok(message),
-    }
-}
-
-/// Reads on until there is nothing left; a commit that came before the cut counts. ECONNRESET is not
-/// the end: it stands before what the peer had sent until it died with packets unread. No error is
-/// the end: to go back without having read everything could make two guests of one.
-fn judge_drain(call: &Call, answer: &Answer) -> Verdict {
-    match (answer, message_of(answer, call)) {
-        (_, Ok(Message::Committed)) => Verdict::Jump,
-        (_, Err(Trouble::PeerGone)) | (Err(Errno::EAGAIN), _) => Verdict::Next,
-        (_, Ok(_) | Err(_)) => Verdict::Again,
-    }
-}
-
-fn judge_plain(call: &Call, answer: &Answer) -> Verdict {
-    match (call, answer) {
-        (Call::WriteAt { bytes, .. }, Ok(Reply::Length(length)))
-            if *length != bytes.len() as u64 =>
-        {
-            Verdict::Trouble(Trouble::call(call, Errno::ENOSPC))
-        }
-        _ => Verdict::of(call, answer),
-    }
-}
-
-fn unexpected(message: Result<Message, Trouble>) -> Verdict {
-    Verdict::Trouble(match message {
-        Ok(message) => Trouble::Unexpected(format!("{message:?}")),
-        Err(trouble) => trouble,
-    })
 }
 
 impl Role for Outgoing {
@@ -368,12 +287,17 @@ impl Script<'_> {
             OutPhase::TakeBack | OutPhase::ProveOwnership => {
                 take_ownership(self.vm, self.descriptors)
             }
+            OutPhase::ReleaseVaddr => self.release_addresses(),
+            OutPhase::RestoreVaddr => self.restore_addresses(),
             OutPhase::Park => self.irqfds(false),
             OutPhase::Unpark => self.irqfds(true),
             OutPhase::CloseVm => {
                 self.get(Kind::Kvm).map(|fd| Call::Close { fd }).into_iter().collect()
             }
-            OutPhase::Abort => vec![Call::Exit { status: SIGABRT_STATUS }],
+            OutPhase::RestoreWhole => self.restore_sections(),
+            OutPhase::Abort | OutPhase::AbortRestoring => {
+                vec![Call::Exit { status: SIGABRT_STATUS }]
+            }
             OutPhase::Resume => vec![Call::StartGuest],
             OutPhase::End => Vec::new(),
             _ => match self.way {
@@ -424,7 +348,34 @@ impl Script<'_> {
     fn preflight(&self) -> Vec<Call> {
         let contexts = contexts(self.vm, self.descriptors);
         let probes = contexts.map(|iommufd| Call::ChangeProcess { iommufd, reserved: 1 });
-        probes.chain([Call::GetMemlock, Call::GetUid]).collect()
+        let containers = launch::containers(self.vm, self.descriptors);
+        let questions = containers.map(|container| Call::CanUpdateVaddr { container });
+        probes.chain(questions).chain([Call::GetMemlock, Call::GetUid]).collect()
+    }
+
+    fn release_addresses(&self) -> Vec<Call> {
+        let containers = launch::containers(self.vm, self.descriptors);
+        containers.map(|container| Call::ForgetVaddrs { container }).collect()
+    }
+
+    fn restore_addresses(&self) -> Vec<Call> {
+        let containers: Vec<_> = launch::containers(self.vm, self.descriptors).collect();
+        launch::new_addresses(self.vm, |at| containers.get(usize::from(at)).copied())
+    }
+
+    /// Of each container one call, from the first address to the last.
+    fn restore_sections(&self) -> Vec<Call> {
+        let mut sections: Vec<Call> = Vec::new();
+        for call in self.restore_addresses() {
+            match (sections.last_mut(), &call) {
+                (
+                    Some(Call::GiveVaddr { container, iova, length_bytes, .. }),
+                    Call::GiveVaddr { container: of, iova: next, length_bytes: more, .. },
+                ) if container == of => *length_bytes = (next.0 + more).saturating_sub(iova.0),
+                _ => sections.push(call),
+            }
+        }
+        sections
     }
 
     fn save(&self) -> Vec<Call> {

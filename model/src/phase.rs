@@ -87,6 +87,14 @@ named! {
         End,
         /// Not in `safe`: take the ownership, to see whether every mapping can change its process.
         ProveOwnership,
+        /// Not in `safe`: let go of the addresses of every mapping of a container.
+        ReleaseVaddr,
+        /// Not in `safe`: give those that were let go of their addresses again.
+        RestoreVaddr,
+        /// Not in `safe`: the same of whole sections of memory, whatever is mapped of them.
+        RestoreWhole,
+        /// Not in `safe`: die, where any addresses were let go of.
+        AbortRestoring,
         /// Not in `safe`: close the virtual machine of KVM, and the guest in it.
         CloseVm,
         /// Not in `safe`: call it done, and keep everything.
@@ -149,6 +157,12 @@ named! {
         ProbeForReal,
         /// Not in `safe`: take the ownership, and say where each block of RAM is now.
         TakeAddresses,
+        /// Not in `safe`: give every mapping of a container its address in this process, one by one.
+        MapVaddr,
+        /// Not in `safe`: the same for the first container only.
+        MapVaddrOfFirst,
+        /// Not in `safe`: close every container but the first, as if it were a second descriptor of that.
+        MergeContainers,
         /// Not in `safe`: map all RAM a second time.
         MapAgain,
         /// Not in `safe`: map all RAM, as for a fresh guest.

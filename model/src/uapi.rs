@@ -10,6 +10,7 @@
 
 mod kvm;
 pub mod moves;
+mod type1;
 
 use crate::argument::{Argument, Ioctl, Outcome, Pointee};
 use crate::call::{Answer, Call, Reply, Rights};
@@ -148,8 +149,8 @@ pub fn encode(call: &Call) -> Option<(Fd, Ioctl)> {
     if let Call::Ioctl { fd, ioctl } = call {
         return Some((*fd, ioctl.clone()));
     }
-    if let Some(of_kvm) = kvm::encode(call) {
-        return Some(of_kvm);
+    if let Some(other) = kvm::encode(call).or_else(|| type1::encode(call)) {
+        return Some(other);
     }
     let (fd, request, Bytes(bytes)) = encode_iommufd(call).or_else(|| encode_vfio(call))?;
     let pointees = match call {
@@ -345,9 +346,11 @@ fn irq_set(index: u32, eventfds: &[Fd]) -> Bytes {
 pub fn answer(call: &Call, outcome: Outcome) -> Answer {
     match call {
         Call::Ioctl { .. } => Ok(Reply::Ioctl(outcome)),
-        _ => outcome
-            .result
-            .map(|result| kvm::reply(call, result).unwrap_or_else(|| reply(call, &outcome))),
+        _ => outcome.result.map(|result| {
+            kvm::reply(call, result)
+                .or_else(|| type1::reply(call, result))
+                .unwrap_or_else(|| reply(call, &outcome))
+        }),
     }
 }
 
@@ -361,6 +364,7 @@ fn reply(call: &Call, outcome: &Outcome) -> Reply {
         Call::Bind { .. } => Reply::Object(out.id(vat!(vfio_device_bind_iommufd.out_devid))),
         Call::Attach { .. } => Reply::Object(out.id(vat!(vfio_device_attach_iommufd_pt.pt_id))),
         Call::IoasUnmap { .. } => Reply::Length(out.u64(at!(iommu_ioas_unmap.length))),
+        Call::ForgetVaddrs { .. } => Reply::Length(out.u64(type1::UNMAPPED)),
         Call::GetRlimitMode { .. } => Reply::Flag(out.u64(at!(iommu_option.val64)) != 0),
         Call::IoasIovaRanges { .. } => Reply::IovaRanges {
             ranges: ranges(buffer, out.u32(at!(iommu_ioas_iova_ranges.num_iovas))),
@@ -408,7 +412,8 @@ pub fn outcome(call: &Call, ioctl: &Ioctl, answer: &Answer) -> Outcome {
 }
 
 fn written(call: &Call, ioctl: &Ioctl, reply: &Reply) -> Outcome {
-    let mut outcome = ioctl.argument.untouched(Ok(kvm::result(call, reply)));
+    let result = kvm::result(call, reply).or_else(|| type1::result(call, reply));
+    let mut outcome = ioctl.argument.untouched(Ok(result.unwrap_or(0)));
     let out = Bytes(std::mem::take(&mut outcome.bytes));
     let written = match (call, reply) {
         (Call::IoasAlloc { .. }, Reply::Object(id)) => {
@@ -426,6 +431,7 @@ fn written(call: &Call, ioctl: &Ioctl, reply: &Reply) -> Outcome {
         (Call::IoasUnmap { .. }, Reply::Length(length)) => {
             out.u64(at!(iommu_ioas_unmap.length), *length)
         }
+        (Call::ForgetVaddrs { .. }, Reply::Length(length)) => out.u64(type1::UNMAPPED, *length),
         (Call::GetRlimitMode { .. }, Reply::Flag(on)) => {
             out.u64(at!(iommu_option.val64), u64::from(*on))
         }
@@ -471,10 +477,12 @@ fn write_ranges(buffer: &mut Vec<u8>, ranges: &[IovaRange]) {
 }
 
 /// The call that an ioctl on `fd` is; `None` where [`Call`] has no such form.
-pub fn decode(fd: Fd, request: u32, argument: &[u8]) -> Option<Call> {
-    decode_iommufd(fd, request, &Fields(argument))
-        .or_else(|| decode_vfio(fd, request, argument))
-        .or_else(|| kvm::decode(fd, request, argument))
+pub fn decode(fd: Fd, request: u32, argument: &Argument) -> Option<Call> {
+    let bytes = argument.bytes();
+    decode_iommufd(fd, request, &Fields(bytes))
+        .or_else(|| decode_vfio(fd, request, bytes))
+        .or_else(|| kvm::decode(fd, request, bytes))
+        .or_else(|| type1::decode(fd, request, argument))
 }
 
 fn decode_iommufd(fd: Fd, request: u32, arg: &Fields<'_>) -> Option<Call> {
@@ -657,6 +665,24 @@ mod tests {
             Call::SetIrqs { device: DEVICE, index: 1, eventfds: vec![Fd(10), Fd(11)] },
             Call::SetIrqs { device: DEVICE, index: 1, eventfds: vec![] },
             Call::Reset { device: DEVICE },
+            Call::SetContainer { group: DEVICE, container: IOMMUFD },
+            Call::SetIommu { container: IOMMUFD },
+            Call::GroupDevice { group: DEVICE, address: "0000:00:05.0".into() },
+            Call::CanUpdateVaddr { container: IOMMUFD },
+            Call::MapDma {
+                container: IOMMUFD,
+                user_va: Va(0x7000_0000),
+                length_bytes: 0x2000,
+                iova: Iova(0x10_0000),
+                rights: Rights::Read,
+            },
+            Call::GiveVaddr {
+                container: IOMMUFD,
+                user_va: Va(0x7000_0000),
+                length_bytes: 0x2000,
+                iova: Iova(0x10_0000),
+            },
+            Call::ForgetVaddrs { container: IOMMUFD },
             Call::CreateVm { kvm: DEVICE },
             Call::CreateIrqchip { vm: DEVICE },
             Call::Irqfd { vm: DEVICE, eventfd: Fd(10), gsi: 24, assign: true },
@@ -668,7 +694,7 @@ mod tests {
     fn every_ioctl_decodes_to_itself_and_has_a_name() {
         for call in every_ioctl() {
             let (fd, ioctl) = encode(&call).expect("an ioctl");
-            assert_eq!(decode(fd, ioctl.request, ioctl.argument.bytes()), Some(call.clone()));
+            assert_eq!(decode(fd, ioctl.request, &ioctl.argument), Some(call.clone()));
             assert!(crate::request::name(ioctl.request).is_some(), "{call:?}");
         }
     }
@@ -681,7 +707,7 @@ mod tests {
             sizes,
             [
                 8, 12, 32, 40, 40, 40, 24, 8, 24, 24, 48, 48, 40, 24, 12, 8, 24, 32, 16, 28, 20, 0,
-                0, 0, 32, 32
+                4, 0, 13, 0, 32, 32, 24, 0, 0, 32, 32
             ]
         );
     }
@@ -700,7 +726,10 @@ mod tests {
             (16, Reply::DeviceInfo { flags: 2, regions: 9, irqs: 5 }),
             (17, Reply::RegionInfo { flags: 7, length_bytes: 1, offset_bytes: 1 << 40 }),
             (18, Reply::IrqInfo { flags: 9, count: 1 }),
-            (22, Reply::Fd(Fd(12))),
+            (24, Reply::Fd(Fd(12))),
+            (25, Reply::Flag(true)),
+            (28, Reply::Length(9)),
+            (29, Reply::Fd(Fd(12))),
         ];
         for (row, expected) in replies {
             let call = &every_ioctl()[row];
@@ -716,14 +745,19 @@ mod tests {
         let with = |call: &Call, offset: usize, value: u32| {
             let (fd, ioctl) = encode(call).expect("an ioctl");
             let bytes = Bytes(ioctl.argument.bytes().to_vec()).u32(offset, value).0;
-            decode(fd, ioctl.request, &bytes)
+            decode(fd, ioctl.request, &Argument::of(bytes, Vec::new()))
         };
         let calls = every_ioctl();
         assert_eq!(with(&calls[3], at!(iommu_ioas_map.flags), MAP_READ), None, "no fixed IOVA");
         assert_eq!(with(&calls[10], at!(iommu_hwpt_alloc.flags), 1), None, "nesting parent");
         assert_eq!(with(&calls[19], vat!(vfio_irq_set.start), 1), None, "vectors from 1");
         assert_eq!(with(&calls[13], vat!(vfio_device_bind_iommufd.flags), 1), None, "a token");
-        assert_eq!(decode(IOMMUFD, 0x3b_ff, &[]), None, "unknown request");
-        assert_eq!(decode(IOMMUFD, IOMMU_IOAS_MAP, &[]), None, "no argument at all");
+        assert_eq!(with(&calls[26], 4, 7), None, "rights, and a new address");
+        assert_eq!(with(&calls[28], 4, 4), None, "not all of them");
+        let value = |request, value| decode(IOMMUFD, request, &Argument::Value(value));
+        assert_eq!(value(0x3b_ff, 0), None, "unknown request");
+        assert_eq!(value(IOMMU_IOAS_MAP, 0), None, "no argument at all");
+        assert_eq!(value(crate::request::VFIO_SET_IOMMU, 1), None, "version 1");
+        assert_eq!(value(crate::request::VFIO_CHECK_EXTENSION, 9), None, "another extension");
     }
 }

@@ -5,10 +5,12 @@
 
 mod qemu;
 mod rfc;
+mod type1;
 
 use crate::blocker::BlockerKind;
 use crate::phase::{InPhase, OutPhase};
 use crate::protocol::{IN_EXEC, IN_TRANSFER, Mode, OUT_EXEC, OUT_TRANSFER, Rule};
+use crate::vm::Dma;
 
 /// A variant in one of its modes.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct Variant {
     pub mode: Mode,
     /// The only kernel that it is for, where it needs one of its own.
     pub kernel: Option<&'static str>,
+    /// What must translate the devices' DMA.
+    pub dma: Dma,
     /// What it is, in a sentence.
     pub sentence: &'static str,
     /// What it mirrors.
@@ -38,10 +42,18 @@ pub fn find(id: &str, mode: Mode) -> Option<&'static Variant> {
     VARIANTS.iter().find(|variant| variant.id == id && variant.mode == mode)
 }
 
+impl Variant {
+    /// Whether it is for virtual machines of this kind.
+    pub fn is_for(&self, mode: Mode, dma: Dma) -> bool {
+        (self.mode, self.dma) == (mode, dma)
+    }
+}
+
 const SAFE: Variant = Variant {
     id: "safe",
     mode: Mode::Transfer,
     kernel: None,
+    dma: Dma::Iommufd,
     sentence: "the guest stops before its state is cut, probes have no effect, the commit is acknowledged and can be revoked, \
                the old process is fenced off, and a way back takes everything back",
     source: "this project",
@@ -59,4 +71,6 @@ pub const VARIANTS: &[Variant] = &[
     qemu::RETURN_PATH,
     qemu::EXEC,
     rfc::EXEC,
+    type1::TRANSFER,
+    type1::EXEC,
 ];

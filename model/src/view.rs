@@ -153,7 +153,7 @@ pub enum Account {
     Process(Pid),
 }
 
-/// Memory that was mapped by one MAP or MAP_FILE (`struct iopt_pages`).
+/// Memory that was mapped by one MAP or MAP_FILE (`struct iopt_pages`), or MAP_DMA (`struct vfio_dma`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PageSetView {
     /// Which memory, as its pages were when they were pinned.
@@ -168,12 +168,16 @@ pub struct PageSetView {
     pub owner_alive: Option<bool>,
     /// Whom it is charged to; `None`: to nobody, for its mapper had CAP_IPC_LOCK.
     pub account: Option<Account>,
+    /// Of a mapping of a container: whether its owner's addresses are gone and new ones awaited. `None` where mappings keep none, and
+    /// pages count in VmPin: an iommufd's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaits_address: Option<bool>,
 }
 
 /// An area of an address space.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MappingView {
-    /// Which context, counted from 0 in the order of their making.
+    /// Which context, counted from 0 in the order of their making; containers come behind them.
     pub context: u32,
     /// Which address space.
     pub ioas: ObjectId,

@@ -23,7 +23,10 @@ pub struct Vm {
     pub name: String,
     /// Guest memory.
     pub ram: Vec<RamBlock>,
-    /// The open iommufds.
+    /// What translates the devices' DMA.
+    #[serde(default, skip_serializing_if = "Dma::is_iommufd")]
+    pub dma: Dma,
+    /// The open iommufds, or containers.
     pub contexts: Vec<Context>,
     /// The passed-through devices.
     pub devices: Vec<Device>,
@@ -58,7 +61,35 @@ pub enum Backing {
     Anonymous,
 }
 
-/// An iommufd context.
+/// What translates the devices' DMA.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Dma {
+    /// iommufds. Devices are had by their own files.
+    #[default]
+    Iommufd,
+    /// Containers with a type1 IOMMU: mappings are by address. Devices are had through their groups, each in one of its own.
+    Type1,
+}
+
+impl Dma {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    fn is_iommufd(&self) -> bool {
+        *self == Self::Iommufd
+    }
+
+    /// What its files are.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Iommufd => Kind::Iommufd,
+            Self::Type1 => Kind::Container,
+        }
+    }
+}
+
+/// An iommufd context, or a container, which has one address space and no ids: of its devices and its space they are 0.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Context {
     /// Its name: the key of its descriptor.
@@ -109,7 +140,7 @@ pub enum Memory {
         /// Where in it.
         offset_bytes: u64,
     },
-    /// RAM by the address in the mapping process (MAP).
+    /// RAM by the address in the mapping process (MAP, MAP_DMA).
     RamAddress {
         /// Which of [`Vm::ram`].
         block: u16,
@@ -133,7 +164,7 @@ pub enum ChargedTo {
     Nobody,
     /// The user of the owner, against the owner's RLIMIT_MEMLOCK.
     User,
-    /// The memory map of the owner (`IOMMU_OPTION_RLIMIT_MODE` 1).
+    /// The memory map of the owner (`IOMMU_OPTION_RLIMIT_MODE` 1, and always by a container).
     Process,
 }
 
@@ -216,10 +247,13 @@ impl Vm {
     /// The names of every descriptor that must cross, in the order of the stream.
     pub fn keys(&self) -> Vec<Key> {
         let mut keys = vec![Key::new(Kind::Stream, "", 0), Key::new(Kind::Guest, "", 0)];
-        keys.extend(self.contexts.iter().map(|context| Key::new(Kind::Iommufd, &context.name, 0)));
+        keys.extend(self.contexts.iter().map(|of| Key::new(self.dma.kind(), &of.name, 0)));
         let files = self.ram.iter().filter(|block| block.backing == Backing::File);
         keys.extend(files.map(|block| Key::new(Kind::Ram, &block.name, 0)));
         for device in &self.devices {
+            if self.dma == Dma::Type1 {
+                keys.push(Key::new(Kind::Group, &device.name, 0));
+            }
             keys.push(Key::new(Kind::Device, &device.name, 0));
             keys.extend(device.interrupt_keys().map(|(_, key)| key));
         }
@@ -264,6 +298,8 @@ impl fmt::Display for Key {
             Kind::Stream => "stream",
             Kind::Guest => "guest",
             Kind::Iommufd => "iommufd",
+            Kind::Container => "container",
+            Kind::Group => "group",
             Kind::Ram => "ram",
             Kind::Device => "device",
             Kind::Interrupt => "interrupt",
@@ -283,6 +319,10 @@ pub enum Kind {
     Guest,
     /// `/dev/iommu`.
     Iommufd,
+    /// `/dev/vfio/vfio`.
+    Container,
+    /// A group, by the name of its device.
+    Group,
     /// A memfd of guest RAM.
     Ram,
     /// A bound VFIO device file.

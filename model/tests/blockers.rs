@@ -4,8 +4,8 @@ use handoff_model::blocker::{Blocker, BlockerKind, of_inventory};
 use handoff_model::call::Rights;
 use handoff_model::ids::{Fd, Iova, ObjectId, Va};
 use handoff_model::vm::{
-    AddressSpace, Backing, ChargedTo, Context, Descriptors, Device, DeviceKind, Key, Kind, Mapping,
-    Memory, RamBlock, Vm,
+    AddressSpace, Backing, ChargedTo, Context, Descriptors, Device, DeviceKind, Dma, Key, Kind,
+    Mapping, Memory, RamBlock, Vm,
 };
 
 /// A virtual machine against which nothing can be said, with its descriptors.
@@ -40,6 +40,7 @@ fn good() -> (Vm, Descriptors) {
         irqfds: false,
         name: "vm".to_owned(),
         ram: vec![ram],
+        dma: Dma::Iommufd,
         contexts: vec![Context { name: "iommufd0".to_owned(), spaces }],
         devices: vec![device],
     };
@@ -76,6 +77,13 @@ fn each_kind_of_obstacle_is_found() {
     check(mdev(true), &[BlockerKind::MdevTiedToKvm]);
     check(mdev(false), &[]);
     check(|vm| vm.devices[0].name = "nic1".to_owned(), &[BlockerKind::NotOpen]);
+    // A container and a group are wanted; that its mappings are by address and of a process is how it is there.
+    let by_container = |vm: &mut Vm| {
+        vm.dma = Dma::Type1;
+        mapping(vm).memory = Memory::RamAddress { block: 0, offset_bytes: 0 };
+        mapping(vm).charged_to = ChargedTo::Process;
+    };
+    check(by_container, &[BlockerKind::NotOpen, BlockerKind::NotOpen]);
 }
 
 #[test]

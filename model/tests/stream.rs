@@ -5,7 +5,7 @@ use handoff_model::ids::{Fd, Iova, ObjectId, Uid, Va};
 use handoff_model::stream::envelope::{self, Damage, HEADER_BYTES};
 use handoff_model::stream::{Flaw, Kind, Message, Offer, State};
 use handoff_model::vm::{
-    AddressSpace, Backing, ChargedTo, Context, Descriptors, Device, DeviceKind, Interrupts,
+    AddressSpace, Backing, ChargedTo, Context, Descriptors, Device, DeviceKind, Dma, Interrupts,
     Mapping, Memory, RamBlock, Vm,
 };
 use proptest::prelude::*;
@@ -29,6 +29,7 @@ fn vm() -> Vm {
             inode: 7,
             va: Va(0x7f00_0000_0000),
         }],
+        dma: Dma::Iommufd,
         contexts: vec![Context {
             name: "iommufd0".to_owned(),
             spaces: vec![AddressSpace { ioas: ObjectId(1), mappings: vec![mapping] }],

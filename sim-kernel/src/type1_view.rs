@@ -57,6 +57,7 @@ impl Machine {
             owner: Some(dma.mm.pid),
             owner_alive: Some(self.is_mm_alive(dma.mm)),
             account: Some(Account::Process(dma.mm.pid)),
+            awaits_address: Some(dma.vaddr_invalid),
         })
     }
 

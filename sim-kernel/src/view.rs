@@ -136,6 +136,7 @@ impl Machine {
             owner: Some(set.owner.mm.pid),
             owner_alive: Some(self.is_mm_alive(set.owner.mm)),
             account,
+            awaits_address: None,
         }
     }
 

@@ -5,7 +5,7 @@ use super::pause::Pause;
 use super::steps::{self, Format};
 use super::{Exit, Failure, width};
 use crate::blackout::{Blackout, Blackouts};
-use crate::built_in::{BUILT_IN, built_in, text_of, to_compare};
+use crate::built_in::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in, text_of, to_compare};
 use crate::certificate::{self, Unwritten};
 use crate::check::{Report, Verdict, check_system};
 use crate::packed::{Packed, PackedSystem};
@@ -97,7 +97,9 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     }
     if let Some(variant) = &arguments.variant {
         if arguments.scenario.is_empty() {
-            let fits = |it: &Scenario| find_variant(variant, it.mode).is_ok_and(|v| it.is_for(v));
+            let fits = |it: &Scenario| {
+                find_variant(variant, it.mode, it.plan.dma).is_ok_and(|variant| it.is_for(variant))
+            };
             scenarios.retain(|(_, scenario)| fits(scenario));
         }
         scenarios.iter_mut().try_for_each(|(name, scenario)| put(variant, name, scenario))?;
@@ -140,7 +142,8 @@ pub(super) fn read(name: &str) -> Result<Scenario, Failure> {
         return Ok(scenario);
     }
     let text = std::fs::read_to_string(name).map_err(|error| {
-        let known = BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let known = BUILT_IN.iter().chain(FOR_RFC).chain(FOR_TYPE1).map(|(name, _)| *name);
+        let known = known.collect::<Vec<_>>().join(", ");
         Failure::Usage(format!("{name}: {error}; a file, or one of {known}"))
     })?;
     Scenario::parse(name, &text).map_err(|refusal| Failure::Usage(refusal.to_string()))
@@ -149,7 +152,7 @@ pub(super) fn read(name: &str) -> Result<Scenario, Failure> {
 /// Puts a variant in the place of the one that a scenario asks for, and into its name, as one gives it to the command. Known bugs of
 /// other variants are not planted then.
 fn put(variant: &str, name: &mut String, scenario: &mut Scenario) -> Result<(), Failure> {
-    let found = find_variant(variant, scenario.mode);
+    let found = find_variant(variant, scenario.mode, scenario.plan.dma);
     let found = found.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
     if !scenario.is_for(found) {
         return Err(Failure::Usage(format!("{name} is for another kernel than variant {variant}")));

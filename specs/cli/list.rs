@@ -1,7 +1,7 @@
 //! `handoff list`: what there is to check, to plant and to ask.
 
 use super::{Exit, Failure, width};
-use crate::built_in::{BUILT_IN, built_in};
+use crate::built_in::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
 use crate::mutants::of_mode;
 use crate::property::PROPERTIES;
 use crate::wrong::WRONGS;
@@ -71,7 +71,8 @@ fn rows(what: What) -> (&'static str, Vec<(String, String)>) {
 
 fn scenarios() -> Vec<(String, String)> {
     let about = |name: &str| built_in(name).map(|scenario| scenario.about).unwrap_or_default();
-    BUILT_IN.iter().map(|(name, _)| ((*name).to_owned(), about(name))).collect()
+    let all = BUILT_IN.iter().chain(FOR_RFC).chain(FOR_TYPE1);
+    all.map(|(name, _)| ((*name).to_owned(), about(name))).collect()
 }
 
 fn variants() -> Vec<(String, String)> {

@@ -32,6 +32,7 @@ const TUPLES: &[&str] = &["attached"];
 const OPTIONS: &[&str] = &[
     "account",
     "attached",
+    "awaits_address",
     "bus_master",
     "guest",
     "irqfd",

@@ -110,6 +110,7 @@ const OF_VIEW: &[fn(&mut View, &View)] = &[
             to.page_sets.clone_from(&from.page_sets);
         }
     },
+    |to, from| sets(to, from, |to, from| to.awaits_address = from.awaits_address),
     |to, from| to.mappings.clone_from(&from.mappings),
     |to, from| to.in_flight.clone_from(&from.in_flight),
 ];

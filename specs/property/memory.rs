@@ -73,9 +73,10 @@ pub(super) fn vm_pin_tells(case: &Case<'_>) -> Judgement {
     let mut seen = Idle;
     for (pid, process) in &case.view.processes {
         let Some(vm_pin) = process.vm_pin_pages else { continue };
-        let own =
-            sets.iter().filter(|set| set.owner == Some(*pid) && set.owner_alive == Some(true));
-        let pinned: u64 = own.map(|set| set.pinned_pages).sum();
+        let is_own = |set: &&PageSetView| {
+            set.owner == Some(*pid) && set.owner_alive == Some(true) && set.awaits_address.is_none()
+        };
+        let pinned: u64 = sets.iter().filter(is_own).map(|set| set.pinned_pages).sum();
         must!(
             vm_pin == pinned.cast_signed(),
             "VmPin of process {pid} is {vm_pin} pages, its mappings have {pinned} pinned"
@@ -163,6 +164,21 @@ pub(super) fn reaches_guest_memory(case: &Case<'_>) -> Judgement {
         }
     }
     seen
+}
+
+/// Devices go on meanwhile; it is the kernel that has nowhere to look. While no guest runs nobody makes it look: that window is how the
+/// interface works, and no harm.
+pub(super) fn addresses_known(case: &Case<'_>) -> Judgement {
+    let mut guests =
+        case.view.processes.iter().filter_map(|(pid, p)| Some((pid, p.guest.as_ref()?)));
+    let Some((pid, _)) = guests.find(|(_, guest)| guest.running) else { return Idle };
+    let waiting = case.view.page_sets.iter().find(|set| set.awaits_address == Some(true));
+    waiting.map_or(Holds, |set| {
+        Fails(format!(
+            "the guest runs in process {pid}, and no address is known for the pages {}",
+            run(&set.memory)
+        ))
+    })
 }
 
 /// Whether every page of `wanted` is in one of `runs`.

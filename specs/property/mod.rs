@@ -138,6 +138,10 @@ pub enum Scope {
     Possible,
     /// Where anybody is charged for pinned pages.
     Charged,
+    /// Where pages that are pinned count in VmPin; also where none can be seen.
+    Iommufd,
+    /// Where a container maps anything.
+    Container,
     /// Where a device raises interrupts.
     Interrupts,
     /// Where the guest runs in KVM, and a device raises interrupts.
@@ -199,7 +203,7 @@ pub const PROPERTIES: &[Property] = &[
         id: "PIN-2",
         sentence: "whenever nothing is under way, VmPin of each living process is what its mappings have pinned",
         reason: "a counter that has drifted is wrong for ever, and goes below zero when the pages are unmapped",
-        scope: Scope::Always,
+        scope: Scope::Iommufd,
         judge: Some(memory::vm_pin_tells),
     },
     Property {
@@ -215,6 +219,13 @@ pub const PROPERTIES: &[Property] = &[
         reason: "DMA to a page that was given to somebody else corrupts it silently",
         scope: Scope::Always,
         judge: Some(memory::reaches_guest_memory),
+    },
+    Property {
+        id: "VA-1",
+        sentence: "while a guest runs, no mapping waits for an address",
+        reason: "until it has one its memory can be neither pinned nor looked at, no device can be added, and a second update cannot begin",
+        scope: Scope::Container,
+        judge: Some(memory::addresses_known),
     },
     Property {
         id: "MAP-1",
@@ -369,6 +380,11 @@ impl Scope {
             Self::Denied => case.moment.mode == Mode::Transfer && case.moment.due != Due::Done,
             Self::Possible => case.moment.due == Due::Done,
             Self::Charged => case.base.page_sets.iter().any(|set| set.account.is_some()),
+            Self::Iommufd => {
+                let sets = &case.base.page_sets;
+                sets.is_empty() || sets.iter().any(|set| set.awaits_address.is_none())
+            }
+            Self::Container => case.base.page_sets.iter().any(|set| set.awaits_address.is_some()),
             Self::Interrupts => {
                 case.base.devices.values().any(|device| !device.interrupts.is_empty())
             }
@@ -390,6 +406,8 @@ impl Scope {
             Self::Denied => "nothing has to be refused by another process",
             Self::Possible => "it must not happen",
             Self::Charged => "nobody is charged for pinned pages",
+            Self::Iommufd => "what a container pins counts in no VmPin",
+            Self::Container => "no container maps anything",
             Self::Interrupts => "no interrupt is armed",
             Self::Kvm => "KVM takes no interrupt",
             Self::PassedThrough => "no device reaches any memory",

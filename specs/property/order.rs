@@ -44,6 +44,8 @@ pub(super) fn back_again(case: &Case<'_>) -> Judgement {
     for set in &case.view.page_sets {
         let owned = set.owner.is_none_or(|owner| owner == keeper) && set.owner_alive != Some(false);
         must!(owned, "process {keeper} does not own the pages {}", run(&set.memory));
+        let is_known = set.awaits_address != Some(true);
+        must!(is_known, "no address is known for the pages {}", run(&set.memory));
     }
     Holds
 }

@@ -24,9 +24,9 @@ const FLAG_PCI: u32 = 2;
 /// Every device that a trace opens.
 pub(super) fn learn<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<DeviceSpec> {
     let mut specs = BTreeMap::new();
-    let mut opened = BTreeMap::new();
+    let mut opened = Opened::default();
     for event in events {
-        let Some(device) = device_of(event, &mut opened) else { continue };
+        let Some(device) = opened.device_of(event) else { continue };
         let spec = specs.entry(device.clone()).or_insert_with(|| usual(&device));
         if let Ok(made) = made_of(event)
             && let Ok(reply) = &made.answer
@@ -46,30 +46,43 @@ enum Device {
     OfGroup(u32, String),
 }
 
-/// The device that an event is about: as the recorder says, else as the process opened it.
-fn device_of(event: &Event, opened: &mut BTreeMap<(Pid, Fd), Device>) -> Option<Device> {
-    let made = || event.ret.and_then(|fd| i32::try_from(fd).ok()).map(Fd);
-    let at_path = |path: &String| path.starts_with(DEVICES).then(|| Device::AtPath(path.clone()));
-    match &event.record {
-        Record::Open { path, .. } if event.succeeded() => {
-            let device = at_path(path)?;
-            opened.insert((event.pid, made()?), device.clone());
-            Some(device)
+/// What processes have opened.
+#[derive(Default)]
+struct Opened {
+    devices: BTreeMap<(Pid, Fd), Device>,
+    groups: BTreeMap<(Pid, Fd), u32>,
+}
+
+impl Opened {
+    /// The device that an event is about: as the recorder says, else as the process opened it.
+    fn device_of(&mut self, event: &Event) -> Option<Device> {
+        let made = || Some((event.pid, Fd(event.ret?.try_into().ok()?)));
+        let at_path =
+            |path: &String| path.starts_with(DEVICES).then(|| Device::AtPath(path.clone()));
+        let group_at = |path: &String| path.strip_prefix(GROUPS)?.parse().ok();
+        match &event.record {
+            Record::Open { path, .. } if event.succeeded() => {
+                self.groups.extend(made().zip(group_at(path)));
+                let device = at_path(path)?;
+                self.devices.insert(made()?, device.clone());
+                Some(device)
+            }
+            Record::Ioctl { fd, req: nr::VFIO_GROUP_GET_DEVICE_FD, path, input, .. }
+                if event.succeeded() =>
+            {
+                let told = path.as_ref().and_then(group_at);
+                let group = told.or_else(|| self.groups.get(&(event.pid, *fd)).copied())?;
+                let end =
+                    input.iter().position(|byte| b"\0 ".contains(byte)).unwrap_or(input.len());
+                let name = String::from_utf8_lossy(&input[..end]).into_owned();
+                let device = Device::OfGroup(group, name);
+                self.devices.insert(made()?, device.clone());
+                Some(device)
+            }
+            Record::Ioctl { fd, path, .. } => (path.as_ref().and_then(at_path))
+                .or_else(|| self.devices.get(&(event.pid, *fd)).cloned()),
+            _ => None,
         }
-        Record::Ioctl { req: nr::VFIO_GROUP_GET_DEVICE_FD, path: Some(path), input, .. }
-            if event.succeeded() =>
-        {
-            let group = path.strip_prefix(GROUPS)?.parse().ok()?;
-            let end = input.iter().position(|byte| b"\0 ".contains(byte)).unwrap_or(input.len());
-            let name = String::from_utf8_lossy(&input[..end]).into_owned();
-            let device = Device::OfGroup(group, name);
-            opened.insert((event.pid, made()?), device.clone());
-            Some(device)
-        }
-        Record::Ioctl { fd, path, .. } => {
-            (path.as_ref().and_then(at_path)).or_else(|| opened.get(&(event.pid, *fd)).cloned())
-        }
-        _ => None,
     }
 }
 

@@ -52,11 +52,16 @@ impl Replay {
         if let Some(fd) = asked.opened(recorded)
             && let Some(kind) = self.machine.kind_of(simulated, fd)
         {
-            let opened = self.files.open(made.pid, fd, Kind::Simulated(kind), true);
-            let file = self.files.at(made.pid, asked.fd).expect("the simulator has the same");
-            if is_tied(self.files.kind(file)) && is_tied(self.files.kind(opened)) {
-                self.files.tie(file, opened);
-            }
+            self.opened_by(made.pid, asked.fd, fd, kind);
+        }
+    }
+
+    /// A file that an ioctl of another one has opened.
+    fn opened_by(&mut self, pid: Pid, asked: Fd, fd: Fd, kind: FileKind) {
+        let opened = self.files.open(pid, fd, Kind::Simulated(kind), true);
+        let file = self.files.at(pid, asked).expect("the simulator has the same");
+        if is_tied(self.files.kind(file)) && is_tied(self.files.kind(opened)) {
+            self.files.tie(file, opened);
         }
     }
 
@@ -72,6 +77,11 @@ impl Replay {
     fn both(&mut self, event: &Event, made: &Made, recorded: &Reply) {
         let pid = made.pid;
         if let Some(asked) = Asked::of(&made.call) {
+            if let Reply::Fd(fd) = recorded {
+                let simulated = self.meet(pid);
+                let kind = self.machine.kind_of(simulated, *fd).expect("just opened");
+                self.opened_by(pid, asked.fd, *fd, kind);
+            }
             return self.tie(pid, &asked);
         }
         match (&made.call, recorded) {

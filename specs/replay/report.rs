@@ -136,7 +136,7 @@ impl fmt::Display for Difference {
 fn in_words(call: &Call) -> String {
     if let Call::Ioctl { fd, ioctl } = call {
         let bytes = ioctl.argument.bytes();
-        return match decode(*fd, ioctl.request, bytes) {
+        return match decode(*fd, ioctl.request, &ioctl.argument) {
             Some(known) => in_words(&known),
             None => format!("{} fd {fd}, {}", call.name(), hex_words(bytes)),
         };

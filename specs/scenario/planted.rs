@@ -6,14 +6,26 @@ use handoff_model::defect::{self, Defect};
 use handoff_model::mutant::Omission;
 use handoff_model::protocol::Mode;
 use handoff_model::variant::{self, VARIANTS, Variant};
+use handoff_model::vm::Dma;
 
-pub(crate) fn find_variant(id: &str, mode: Mode) -> Result<&'static Variant, String> {
-    variant::find(id, mode).ok_or_else(|| {
-        let word = |mode| if mode == Mode::Exec { "exec" } else { "transfer" };
-        let known = VARIANTS.iter().filter(|variant| variant.mode == mode).map(|v| v.id);
-        let known = known.collect::<Vec<_>>().join(", ");
-        format!("variant {id:?} is not known with mode = \"{}\"; one of {known}", word(mode))
-    })
+pub(crate) fn find_variant(id: &str, mode: Mode, dma: Dma) -> Result<&'static Variant, String> {
+    let known = VARIANTS.iter().filter(|variant| variant.is_for(mode, dma)).map(|v| v.id);
+    let known = || known.collect::<Vec<_>>().join(", ");
+    match variant::find(id, mode) {
+        Some(variant) if variant.dma == dma => Ok(variant),
+        Some(variant) => {
+            let word = if variant.dma == Dma::Type1 { "type1" } else { "iommufd" };
+            let known = known();
+            Err(format!(
+                "variant {id:?} is for dma = \"{word}\"; use that, or variant = one of {known}"
+            ))
+        }
+        None => {
+            let word = if mode == Mode::Exec { "exec" } else { "transfer" };
+            let known = known();
+            Err(format!("variant {id:?} is not known with mode = \"{word}\"; one of {known}"))
+        }
+    }
 }
 
 /// A kernel that only one variant is for, and a variant that is for one kernel, come together.
@@ -55,9 +67,17 @@ pub(super) fn find_wrong(id: &str) -> Result<&'static Wrong, String> {
     })
 }
 
-pub(super) fn check_wrong(wrong: Option<&Wrong>, mode: Mode, refused: bool) -> Result<(), String> {
+pub(super) fn check_wrong(
+    wrong: Option<&Wrong>,
+    mode: Mode,
+    dma: Dma,
+    refused: bool,
+) -> Result<(), String> {
     let Some(wrong) = wrong else { return Ok(()) };
     let id = wrong.id;
+    if dma == Dma::Type1 && wrong.is_of_iommufd() {
+        return Err(format!("wrong = {id:?} is told of an iommufd; remove it, or dma = \"type1\""));
+    }
     if !wrong.is_told(mode) {
         let other = if mode == Mode::Exec { "transfer" } else { "exec" };
         return Err(format!("wrong = {id:?} is nothing in this mode; use mode = \"{other}\""));

@@ -1,62 +1,11 @@
 //! The rows of the zoo.
 
-use super::Found::{Checked, Interleaved, Unsaid};
-use super::{Known, World};
-use handoff_model::protocol::Mode;
-
-const RAM: &str = "[[ram]]\nname = \"ram0\"\npages = 1\niova = 0x100000\n";
-const NIC: &str = "[[device]]\nname = \"nic0\"\n";
-const SECOND: &str = "[[device]]\nname = \"nic1\"\n";
-const APART: &str = "[[space]]\nname = \"left\"\n[[space]]\nname = \"right\"\n\
-                     [[device]]\nname = \"nic0\"\nspace = \"left\"\n[[device]]\nname = \"nic1\"\nspace = \"right\"\n";
-const BY_ADDRESS: &str = "map = \"address\"\n";
-const ANONYMOUS: &str = "backing = \"anonymous\"\n";
-const MDEV: &str = "[[device]]\nname = \"mdev0\"\nkind = \"mdev\"\nneeds_kvm = true\n";
-const KVM: &str = "kvm = true";
-
-/// QEMU by transfer, and one device.
-const QEMU: World = World {
-    mode: Mode::Transfer,
-    variant: "qemu-10.2",
-    defects: &[],
-    head: "",
-    tables: &[RAM, NIC],
+use super::Found::Interleaved;
+use super::worlds::{
+    ANONYMOUS, APART, BY_ADDRESS, BY_EXEC, CALLED_OFF, CONTAINERS, EXEC, KVM, MDEV, NIC,
+    PLAIN_MDEV, QEMU, RAM, SECOND, SECOND_RAM, TYPE1, head, known, plant, unsaid, with,
 };
-
-/// The same by exec.
-const EXEC: World = World { mode: Mode::Exec, ..QEMU };
-
-const fn known(
-    id: &'static str,
-    sentence: &'static str,
-    source: &'static str,
-    property: &'static str,
-    world: World,
-) -> Known {
-    Known { id, sentence, source, found: Checked(property, world) }
-}
-
-const fn unsaid(
-    id: &'static str,
-    sentence: &'static str,
-    source: &'static str,
-    why: &'static str,
-) -> Known {
-    Known { id, sentence, source, found: Unsaid(why) }
-}
-
-/// A bug that is planted.
-const fn plant(world: World, defects: &'static [&'static str]) -> World {
-    World { defects, ..world }
-}
-
-const fn head(world: World, head: &'static str) -> World {
-    World { head, ..world }
-}
-
-const fn with(world: World, tables: &'static [&'static str]) -> World {
-    World { tables, ..world }
-}
+use super::{Known, World};
 
 /// All of them.
 pub const ZOO: &[Known] = &[
@@ -80,6 +29,26 @@ pub const ZOO: &[Known] = &[
         "QEMU b42f28111e, e56ba1878f, 8ffe0623a1 (2025-03)",
         "DMA-1",
         plant(QEMU, &["ram-initialised-at-realize"]),
+    ),
+    known(
+        "Z04",
+        "the old process dies when it has given its mappings their addresses again",
+        "QEMU e8c1128bf9 (2025-06)",
+        "VM-3",
+        with(plant(TYPE1, &["dies-restored"]), &[RAM, NIC, CALLED_OFF]),
+    ),
+    known(
+        "Z05",
+        "only the first of several containers works in the new process",
+        "QEMU 924c3ccb31 (2025-06)",
+        "VA-1",
+        with(plant(TYPE1, &["first-container-only"]), &[RAM, CONTAINERS]),
+    ),
+    unsaid(
+        "Z06",
+        "where /dev/vfio/vfio cannot be opened a container is unwound that was never made",
+        "QEMU abc6249d42 (2025-06)",
+        "it is in a start, where nothing is handed over",
     ),
     known(
         "Z07",
@@ -135,6 +104,26 @@ pub const ZOO: &[Known] = &[
         "QEMU series of 2025-09-28, patch 6",
         "VM-3",
         head(plant(QEMU, &["dies-when-asked"]), KVM),
+    ),
+    unsaid(
+        "Z14",
+        "a container that cannot follow is the end of the process, for want of an error to tell",
+        "QEMU 36cd81dc13 (2025-08)",
+        "the new process ends there in any case, and by the same call",
+    ),
+    known(
+        "Z15",
+        "on the way back memory is given addresses that was never mapped",
+        "QEMU 5a78db7f80 (2025-09)",
+        "VM-3",
+        with(plant(TYPE1, &["sections-restored"]), &[RAM, SECOND_RAM, NIC, CALLED_OFF]),
+    ),
+    known(
+        "Z16",
+        "the old process dies on the way back, of what is only due in a new one",
+        "QEMU 9423094896 (2025-09)",
+        "VM-3",
+        with(plant(TYPE1, &["dies-restoring"]), &[RAM, NIC, CALLED_OFF]),
     ),
     known(
         "Z17",
@@ -248,6 +237,40 @@ pub const ZOO: &[Known] = &[
         "d1ab9655fd (2026-02, posted)",
         "nobody but the two processes and the environment acts in a world",
     ),
+    unsaid(
+        "K1",
+        "a mapping that changes its owner leaves its charge behind",
+        "Linux 5.12 to 6.2, fixed by 90fdd158a695",
+        "no simulated kernel is older than 6.12, and it was mended in 6.3",
+    ),
+    unsaid(
+        "K2",
+        "after an exec an unmap gives back what the new memory map was never charged",
+        "Linux 5.12 to 6.2, fixed by 046eca5018f8 (CVE-2023-53171)",
+        "no simulated kernel is older than 6.12, and it was mended in 6.3",
+    ),
+    unsaid(
+        "K3",
+        "nobody knows what a mapping was charged",
+        "Linux 5.12 to 6.2, fixed by 18e292705ba2",
+        "no simulated kernel is older than 6.12, and it was mended in 6.3",
+    ),
+    known(
+        "K4",
+        "a mediated device may look at memory that has no address, and is not refused",
+        "Linux ef3a3f6a294b: since 6.3 the kernel refuses it, after the stop",
+        "PRE-1",
+        with(
+            plant(head(TYPE1, "dma = \"type1\"\nrefused = true"), &["mdev-unjudged"]),
+            &[RAM, NIC, PLAIN_MDEV],
+        ),
+    ),
+    unsaid(
+        "K5",
+        "the kernel waits for an address that nobody gives",
+        "Linux 5.12 to 6.2, reverted by da4f1c2e1c9c, a5ac1f816563 and e592296cd6e1",
+        "no simulated kernel is older than 6.12, and it was mended in 6.3",
+    ),
     Known {
         id: "K6",
         sentence: "CHANGE_PROCESS looks through an area whose pages are not there yet",
@@ -265,6 +288,12 @@ pub const ZOO: &[Known] = &[
         "a file that is given up while it is made is freed twice",
         "Linux 4e034bf045b1 (CVE-2025-39966)",
         "a file is made and given in one step here, and in the interleavings of locks no file is",
+    ),
+    unsaid(
+        "K10",
+        "an iommufd in a container's place says ENOENT where nothing is unmapped",
+        "Linux before 6.18: iommufd_vfio_unmap_dma",
+        "no mapping of such an iommufd can change its process, so that no handoff has one",
     ),
     known(
         "L0",
@@ -330,6 +359,13 @@ pub const ZOO: &[Known] = &[
         head(plant(EXEC, &["saved-before-parked-by-exec"]), KVM),
     ),
     known(
+        "L9",
+        "two containers are taken for one",
+        "QEMU 10.1, 10.2: same_device",
+        "FD-1",
+        with(plant(BY_EXEC, &["containers-merged"]), &[RAM, CONTAINERS]),
+    ),
+    known(
         "L10",
         "an iommufd of another name is a new one, silently",
         "QEMU 10.2: cpr_open_fd",
@@ -360,6 +396,12 @@ pub const ZOO: &[Known] = &[
             head(plant(QEMU, &["bars-mapped"]), "refused = true"),
             &[RAM, NIC, "bar_iova = 0x200000\n", SECOND],
         ),
+    ),
+    unsaid(
+        "L15",
+        "where a container cannot be loaded its way of mapping stays overridden",
+        "QEMU 10.1, 10.2: vfio_container_post_load",
+        "the new process ends there, and maps nothing any more",
     ),
     known(
         "L16",

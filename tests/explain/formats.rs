@@ -3,7 +3,7 @@
 use super::{each_violation, says, violated, walk};
 use handoff_model::trace::Reader;
 use handoff_specs::action::Action;
-use handoff_specs::built_in::{BUILT_IN, built_in};
+use handoff_specs::built_in::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
 use handoff_specs::explain::Followed;
 use handoff_specs::explain::itf::itf;
 use handoff_specs::explain::mermaid::mermaid;
@@ -90,7 +90,7 @@ fn checked_itf(followed: &Followed<'_>) -> Value {
 /// Whatever may be absent is there in one of these, and is not in another.
 #[test]
 fn every_scenario_has_an_itf_trace() {
-    for (name, _) in BUILT_IN {
+    for (name, _) in BUILT_IN.iter().chain(FOR_RFC).chain(FOR_TYPE1) {
         let scenario = built_in(name).expect("built in");
         let exempt = Process { cap_ipc_lock: true, ..scenario.old };
         for scenario in [Scenario { old: exempt, ..scenario.clone() }, scenario] {
@@ -236,7 +236,9 @@ fn every_violation_replays_as_a_trace_without_a_difference() {
 #[test]
 fn any_run_replays_as_a_trace_without_a_difference() {
     let mut faults = 0;
-    for name in ["transfer", "exec", "two-iommufds", "another-user", "old-kernel", "by-address"] {
+    let names = ["transfer", "exec", "two-iommufds", "another-user", "old-kernel", "by-address"];
+    let others = ["kvm-transfer", "type1-transfer", "type1-two-containers-exec", "type1-kvm-exec"];
+    for name in names.into_iter().chain(others) {
         let scenario = built_in(name).expect("built in");
         let system = System::new(&scenario).expect("set up");
         for seed in 0..60_u64 {

@@ -181,6 +181,7 @@ impl Incoming {
             (InPhase::MakeVm, _) => self.make_vm(),
             (InPhase::Claim, _) => self.claim(),
             (InPhase::TakeAddresses, _) => self.take_addresses(),
+            (InPhase::MapVaddr | InPhase::MapVaddrOfFirst, _) => self.new_addresses(phase),
             (InPhase::Run, _) => vec![Call::StartGuest],
             (InPhase::Leave, _) => vec![Call::Exit { status: 1 }],
             (InPhase::Fallback, Origin::Exec { old_image, .. }) => {
@@ -245,6 +246,16 @@ impl Incoming {
     fn claim(&self) -> Vec<Call> {
         let (Some(adopted), Some(fd)) = (&self.adopted, self.kvm_vm) else { return Vec::new() };
         launch::irqfds(&adopted.vm, &adopted.descriptors, fd, true)
+    }
+
+    /// Where guest RAM fell is known only when it is mapped.
+    fn new_addresses(&self, phase: InPhase) -> Vec<Call> {
+        let Some((vm, descriptors)) = self.inventory() else { return Vec::new() };
+        let mut containers: Vec<_> = launch::containers(&vm, &descriptors).collect();
+        if phase == InPhase::MapVaddrOfFirst {
+            containers.truncate(1);
+        }
+        launch::new_addresses(&vm, |at| containers.get(usize::from(at)).copied())
     }
 
     /// The calls of the present phase that the inventory fixes; empty for one that it does not.

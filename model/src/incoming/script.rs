@@ -3,6 +3,7 @@
 use super::Origin;
 use crate::call::{Call, Rights};
 use crate::ids::{Fd, Iova};
+use crate::launch;
 use crate::outgoing::{contexts, take_ownership};
 use crate::phase::InPhase;
 use crate::vm::{Backing, Descriptors, Device, DeviceKind, Key, Kind, Memory, Vm};
@@ -25,6 +26,10 @@ impl Script<'_> {
                 self.of_key(Kind::Guest, "").map(|fd| Call::LoadGuest { fd }).collect()
             }
             InPhase::TakeOver | InPhase::ProbeForReal => take_ownership(self.vm, self.descriptors),
+            InPhase::MergeContainers => {
+                let others = launch::containers(self.vm, self.descriptors).skip(1);
+                others.map(|fd| Call::Close { fd }).collect()
+            }
             InPhase::MapAgain => self.map_again(1 << 24),
             InPhase::MapAfresh => self.map_again(0),
             InPhase::Remap => self.remap(),

@@ -67,13 +67,16 @@ impl Recorded<'_> {
     }
 
     fn form(&self) -> Option<Call> {
-        let call = uapi::decode(self.fd, self.request, self.input)?;
+        let call = uapi::decode(self.fd, self.request, &self.ioctl().argument)?;
         let (_, ours) = uapi::encode(&call)?;
         let lacks_room = matches!(call, Call::IoasIovaRanges { .. })
             && self.result == Err(Errno::EMSGSIZE)
             && self.input != ours.argument.bytes();
         let is_ours = match call {
-            Call::Irqfd { .. } => self.input == ours.argument.bytes(),
+            // These do not begin with their size.
+            Call::Irqfd { .. } | Call::SetContainer { .. } | Call::GroupDevice { .. } => {
+                self.input == ours.argument.bytes()
+            }
             _ => is_same(self.input, ours.argument.bytes(), &free(&call)),
         };
         (!lacks_room && is_ours).then_some(call)

@@ -201,6 +201,7 @@ fn ret(call: &Call, answer: &Answer) -> Option<i64> {
         (_, Ok(Reply::Fd(fd))) => Some(i64::from(fd.0)),
         (_, Ok(Reply::Va(va))) => Some(va.0.cast_signed()),
         (_, Ok(Reply::Uid(uid))) => Some(i64::from(uid.0)),
+        (Call::CanUpdateVaddr { .. }, Ok(Reply::Flag(can))) => Some(i64::from(*can)),
         (Call::WriteEvent { .. }, Ok(_)) | (_, Ok(Reply::Count(_))) => {
             Some(flag::EVENT_BYTES.cast_signed())
         }

@@ -44,10 +44,10 @@ pub(super) fn reply(call: &Call, result: u32) -> Option<Reply> {
 }
 
 /// What the ioctl of a call with this reply returns: the inverse of [`reply`].
-pub(super) fn result(call: &Call, reply: &Reply) -> u32 {
+pub(super) fn result(call: &Call, reply: &Reply) -> Option<u32> {
     match (call, reply) {
-        (Call::CreateVm { .. }, Reply::Fd(fd)) => fd.0.cast_unsigned(),
-        _ => 0,
+        (Call::CreateVm { .. }, Reply::Fd(fd)) => Some(fd.0.cast_unsigned()),
+        _ => None,
     }
 }
 

@@ -25,9 +25,10 @@ use super::Variant;
 use crate::blocker::BlockerKind;
 use crate::phase::{InPhase, OutPhase};
 use crate::protocol::{Mode, Rule, firm, rule};
+use crate::vm::Dma;
 
 /// How a failure ends, from where the old process's guest stands, and from where it does not.
-const ROWS_BACK: [Rule<OutPhase>; 3] = {
+pub(super) const ROWS_BACK: [Rule<OutPhase>; 3] = {
     use OutPhase as O;
     [
         // FAILED is notified after vm_start (fixed by 6f5bc070fd, not merged).
@@ -167,6 +168,7 @@ pub(super) const TRANSFER: Variant = Variant {
     id: "qemu-10.2",
     mode: Mode::Transfer,
     kernel: None,
+    dma: Dma::Iommufd,
     sentence: "state is cut while the guest runs, the real call is the probe, and nobody answers the last word",
     source: "QEMU 10.1 and 10.2, cpr-transfer",
     outgoing: OUT,

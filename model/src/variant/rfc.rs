@@ -20,6 +20,7 @@ use super::Variant;
 use crate::blocker::BlockerKind;
 use crate::phase::{InPhase, OutPhase};
 use crate::protocol::{Mode, Rule, firm, rule};
+use crate::vm::Dma;
 
 const OUT: &[Rule<OutPhase>] = &{
     use OutPhase as O;
@@ -55,6 +56,7 @@ pub(super) const EXEC: Variant = Variant {
     id: "rfc-v1",
     mode: Mode::Exec,
     kernel: Some("rfc-v1"),
+    dma: Dma::Iommufd,
     sentence: "mappings by address, each of which the new program tells where it is now, and no way back after the execve",
     source: "Live update: iommufd, RFC V1 (2024-07-20)",
     outgoing: OUT,

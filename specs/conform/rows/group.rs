@@ -5,9 +5,9 @@ use crate::conform::bench::{Bench, Done};
 use crate::conform::structure::{Fields, sized, value};
 use crate::conform::{Row, row};
 use handoff_model::argument::{Argument, Ioctl, Structure};
-use handoff_model::call::Call;
+use handoff_model::call::{Call, Rights};
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Va};
+use handoff_model::ids::{Fd, Iova, PAGE_BYTES, Pid, Va};
 use handoff_model::request as nr;
 
 pub(super) const TYPE1: &[Need] = &[Need::Type1, Need::Has(Device::Edu)];
@@ -44,7 +44,7 @@ pub(super) fn open_group(b: &mut Bench<'_>, pid: Pid, device: Device) -> Done<Fd
 
 /// SET_CONTAINER.
 pub(super) fn join(group: Fd, container: Fd) -> Call {
-    Fields::default().fd(container).plain(group, nr::VFIO_GROUP_SET_CONTAINER)
+    Call::SetContainer { group, container }
 }
 
 fn leave(group: Fd) -> Call {
@@ -65,8 +65,7 @@ pub(super) fn ready(b: &mut Bench<'_>, pid: Pid, device: Device, kind: u64) -> D
 }
 
 fn named(group: Fd, name: &str) -> Call {
-    let name = [name.as_bytes(), &[0]].concat();
-    Fields::default().bytes(&name).plain(group, nr::VFIO_GROUP_GET_DEVICE_FD)
+    Call::GroupDevice { group, address: name.to_owned() }
 }
 
 fn device_call(b: &mut Bench<'_>, group: Fd, device: Device) -> Call {
@@ -77,8 +76,7 @@ fn device_call(b: &mut Bench<'_>, group: Fd, device: Device) -> Call {
 /// GET_DEVICE_FD.
 pub(super) fn device_fd(b: &mut Bench<'_>, pid: Pid, group: Fd, device: Device) -> Done<Fd> {
     let call = device_call(b, group, device);
-    let result = b.ioctl(pid, &call)?.result;
-    Ok(Fd(result.expect("it succeeded").cast_signed()))
+    b.fd(pid, &call)
 }
 
 fn status(b: &mut Bench<'_>, pid: Pid, group: Fd, expected: u32) -> Done {
@@ -101,9 +99,13 @@ fn info(device: Fd) -> Call {
     sized().u32(0).u32(0).u32(0).on(device, nr::VFIO_DEVICE_GET_INFO)
 }
 
+pub(super) fn map_dma(container: Fd, user_va: Va, iova: u64, pages: u64) -> Call {
+    let (length_bytes, iova, rights) = (pages * PAGE_BYTES, Iova(iova), Rights::ReadWrite);
+    Call::MapDma { container, user_va, length_bytes, iova, rights }
+}
+
 fn map(container: Fd, va: Va, pages: u64) -> Call {
-    let bytes = pages * PAGE_BYTES;
-    sized().u32(3).u64(va.0).u64(0x10000).u64(bytes).on(container, nr::VFIO_IOMMU_MAP_DMA)
+    map_dma(container, va, 0x10000, pages)
 }
 
 pub(super) const ROWS: &[Row] = &[

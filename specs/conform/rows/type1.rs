@@ -2,15 +2,15 @@
 
 use super::dma::be_master;
 use super::group::{
-    Legacy, TYPE1, UPDATE_VADDR, V1, V2, device_fd, extension, join, open_container, open_group,
-    ready, set_iommu,
+    Legacy, TYPE1, UPDATE_VADDR, V1, V2, device_fd, extension, join, map_dma, open_container,
+    open_group, ready, set_iommu,
 };
 use crate::conform::arm::{Device, Need};
 use crate::conform::bench::{Bench, Done, ROOT, limited};
 use crate::conform::simulated::DMA_ENTRY_LIMIT;
 use crate::conform::structure::{Fields, sized};
 use crate::conform::{Row, row};
-use handoff_model::call::Call;
+use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, PAGE_BYTES, Pid, Va};
 use handoff_model::request as nr;
@@ -52,12 +52,13 @@ fn map_with(flags: u32, vaddr: u64, iova: u64, bytes: u64) -> Fields {
 }
 
 fn map(container: Fd, vaddr: u64, iova: u64, pages: u64) -> Call {
-    map_with(READ_WRITE, vaddr, iova, pages * PAGE_BYTES).on(container, nr::VFIO_IOMMU_MAP_DMA)
+    map_dma(container, Va(vaddr), iova, pages)
 }
 
 /// Gives a range its new address.
 fn give(container: Fd, vaddr: Va, iova: u64, pages: u64) -> Call {
-    map_with(MAP_VADDR, vaddr.0, iova, pages * PAGE_BYTES).on(container, nr::VFIO_IOMMU_MAP_DMA)
+    let (length_bytes, iova) = (pages * PAGE_BYTES, Iova(iova));
+    Call::GiveVaddr { container, user_va: vaddr, length_bytes, iova }
 }
 
 fn unmap_with(flags: u32, iova: u64, bytes: u64) -> Fields {
@@ -72,6 +73,12 @@ fn unmap(container: Fd, flags: u32, iova: u64, bytes: u64) -> Call {
 fn unmaps(b: &mut Bench<'_>, pid: Pid, call: &Call, bytes: u64) -> Done {
     let told = b.ioctl(pid, call)?;
     b.same("bytes unmapped", &told.bytes[16..24], &bytes.to_ne_bytes()[..])
+}
+
+/// Every mapping of a container loses its address, and so many bytes they are.
+fn forgets(b: &mut Bench<'_>, pid: Pid, container: Fd, bytes: u64) -> Done {
+    let told = b.ok(pid, &Call::ForgetVaddrs { container })?;
+    b.same("bytes without an address", &told, &Reply::Length(bytes))
 }
 
 fn dirty(container: Fd, flags: u32) -> Call {
@@ -200,9 +207,10 @@ pub(super) const ROWS: &[Row] = &[
     row("type1/update-vaddr", "a new process gives each range its own address", TYPE1, |b| {
         let (old, new) = (b.process(), b.process());
         let (Legacy { container, .. }, _) = mapped(b, old, V2, 16)?;
-        extension(b, old, container, UPDATE_VADDR, 1)?;
+        let asked = b.ok(old, &Call::CanUpdateVaddr { container })?;
+        b.same("new addresses", &asked, &Reply::Flag(true))?;
         let bytes = 16 * PAGE_BYTES;
-        unmaps(b, old, &unmap(container, UNMAP_VADDR | ALL, 0, 0), bytes)?;
+        forgets(b, old, container, bytes)?;
         b.vm_lck(old, 16)?;
         let theirs = b.pass(old, new, &[container])?[0];
         let va = b.mmap(new, None, 16)?;
@@ -219,7 +227,7 @@ pub(super) const ROWS: &[Row] = &[
         let p = b.process();
         let (Legacy { container, group }, _) = mapped(b, p, V2, 16)?;
         let bytes = 16 * PAGE_BYTES;
-        unmaps(b, p, &unmap(container, UNMAP_VADDR | ALL, 0, 0), bytes)?;
+        forgets(b, p, container, bytes)?;
         for fd in [container, group] {
             b.ok(p, &Call::SetCloexec { fd, on: false })?;
         }
@@ -269,7 +277,7 @@ pub(super) const ROWS: &[Row] = &[
         let bytes = 2 * PAGE_BYTES;
         unmaps(b, p, &unmap(container, UNMAP_VADDR, IOVA, bytes), bytes)?;
         b.refuses(p, &unmap(container, UNMAP_VADDR, IOVA, bytes), Errno::EINVAL)?;
-        b.refuses(p, &unmap(container, UNMAP_VADDR | ALL, 0, 0), Errno::EINVAL)?;
+        b.refuses(p, &Call::ForgetVaddrs { container }, Errno::EINVAL)?;
         // Neither the range below nor the one above is marked.
         for iova in others {
             b.refuses(p, &give(container, Va(va), iova, 1), Errno::EINVAL)?;
@@ -280,12 +288,12 @@ pub(super) const ROWS: &[Row] = &[
     row("type1/vaddr-of-nothing", "no address is taken away of an empty container", TYPE1, |b| {
         let p = b.process();
         let Legacy { container, .. } = ready(b, p, Device::Edu, V2)?;
-        unmaps(b, p, &unmap(container, UNMAP_VADDR | ALL, 0, 0), 0)
+        forgets(b, p, container, 0)
     }),
     row("type1/vaddr-and-groups", "no group joins while an address is awaited", TWO, |b| {
         let p = b.process();
         let (Legacy { container, .. }, va) = mapped(b, p, V2, 1)?;
-        unmaps(b, p, &unmap(container, UNMAP_VADDR | ALL, 0, 0), PAGE_BYTES)?;
+        forgets(b, p, container, PAGE_BYTES)?;
         let group = open_group(b, p, Device::OtherEdu)?;
         b.refuses(p, &join(group, container), Errno::EBUSY)?;
         b.ok(p, &give(container, va, IOVA, 1))?;
@@ -295,7 +303,7 @@ pub(super) const ROWS: &[Row] = &[
         let p = b.process();
         let Legacy { container, .. } = ready(b, p, Device::Mtty, V2)?;
         extension(b, p, container, UPDATE_VADDR, 0)?;
-        b.refuses(p, &unmap(container, UNMAP_VADDR | ALL, 0, 0), Errno::EBUSY)
+        b.refuses(p, &Call::ForgetVaddrs { container }, Errno::EBUSY)
     }),
     row("type1/joined-late", "a group joins what it can translate", BOTH, |b| {
         let p = b.process();

@@ -1,0 +1,248 @@
+//! Containers with a type1 IOMMU: what the variant `type1` keeps in each of its worlds, and that no known bug of it is found where
+//! it is not planted.
+
+use handoff_model::defect::{self, Defect, Edit};
+use handoff_model::phase::{InPhase, OutPhase};
+use handoff_model::protocol::{Mode, Rule};
+use handoff_model::vm::Dma;
+use handoff_specs::built_in::{FOR_TYPE1, built_in};
+use handoff_specs::check::{Report, Verdict, check};
+use handoff_specs::compare::compare;
+use handoff_specs::explain::{Followed, Step};
+use handoff_specs::property::END_3;
+use handoff_specs::scenario::{May, Scenario};
+use handoff_specs::search::Limits;
+use handoff_specs::system::System;
+use handoff_specs::zoo::{Found, ZOO};
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+
+fn report(scenario: &Scenario) -> Report {
+    let limits = Limits { threads: NonZeroUsize::MIN, ..Limits::default() };
+    let report = check(scenario, limits).expect("it can be set up");
+    let panic = report.panic.as_ref().map(|run| &run.wrong);
+    assert!(report.cut.is_none(), "{}: {:?} {panic:?}", scenario.name, report.cut);
+    report
+}
+
+/// States, what is proved, and what is violated by so many faults and steps.
+fn told(report: &Report) -> (u32, String, String) {
+    let mut proved = Vec::new();
+    let mut violated = Vec::new();
+    for (property, verdict) in &report.verdicts {
+        match verdict {
+            Verdict::Proved => proved.push(property.id.to_owned()),
+            // How it goes on behind the cheapest way there is one of several.
+            Verdict::Violated(_) if property.id == END_3 => violated.push(END_3.to_owned()),
+            Verdict::Violated(run) => {
+                violated.push(format!("{} {}+{}", property.id, run.actions.len(), run.faults));
+            }
+            Verdict::NotAsked(_) => {}
+            other => violated.push(format!("{} {other:?}", property.id)),
+        }
+    }
+    (report.states, proved.join(" "), violated.join(", "))
+}
+
+const WORLDS: &[(&str, u32, &str, &str)] = &[
+    (
+        "type1-transfer",
+        10260,
+        "OWN-2 PIN-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 DONE-1 END-1 END-2",
+        "OWN-1 21+1, CHG-1 21+1, VA-1 18+1, VM-3 18+1, FD-1 23+0, END-3, REF-1 6+0",
+    ),
+    (
+        "type1-exec",
+        3393,
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 DONE-1 END-1 END-2",
+        "VA-1 23+1, VM-3 24+1, BACK-1 8+2, END-3, REF-1 24+1",
+    ),
+    (
+        "type1-two-containers-transfer",
+        3792,
+        "OWN-2 PIN-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 DONE-1 END-1 END-2",
+        "OWN-1 22+1, CHG-1 22+1, VA-1 18+1, VM-3 19+1, FD-1 24+0, END-3, REF-1 7+0",
+    ),
+    (
+        "type1-two-containers-exec",
+        1089,
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 DONE-1 END-1 END-2",
+        "VA-1 12+1, VM-3 25+1, BACK-1 9+2, END-3, REF-1 13+2",
+    ),
+    (
+        "type1-kvm-transfer",
+        4591,
+        "OWN-1 OWN-2 PIN-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 DONE-1 END-1 END-2",
+        "CHG-1 27+1, VA-1 22+1, VM-3 11+1, IRQ-2 19+1, FD-1 28+0, END-3, REF-1 6+0",
+    ),
+    (
+        "type1-kvm-exec",
+        929,
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 VA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 DONE-1 END-1 END-2",
+        "VM-3 10+1, IRQ-2 9+1, BACK-1 10+2, END-3, REF-1 11+0",
+    ),
+    (
+        "type1-small-memlock",
+        2976,
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 WHY-1 END-1 END-2",
+        "VA-1 17+1, VM-3 20+0, FD-1 20+0, PRE-1 12+0, END-3, REF-1 6+0",
+    ),
+    (
+        "type1-mdev",
+        270,
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 VA-1 MAP-1 DEV-1 VM-1 VM-2 VM-3 IRQ-1 FD-1 FD-2 READ-1 BACK-1 PRE-1 WHY-1 END-1 END-2 END-3 REF-1",
+        "",
+    ),
+    (
+        "type1-untrue-transfer",
+        2976,
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 WHY-1 END-1 END-2",
+        "VA-1 17+1, VM-3 20+0, FD-1 20+0, TRUE-1 16+0, END-3, REF-1 6+0",
+    ),
+    (
+        "type1-untrue-exec",
+        675,
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 TRUE-1 END-1 END-2",
+        "VA-1 19+1, VM-3 31+0, BACK-1 8+2, END-3, REF-1 31+0",
+    ),
+];
+
+#[test]
+fn each_world_is_as_large_as_it_was_and_its_verdicts_are_the_same() {
+    let names: Vec<_> = FOR_TYPE1.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, WORLDS.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
+    let mut wrong = Vec::new();
+    for (name, states, proved, violated) in WORLDS {
+        let report = report(&built_in(name).expect("built in"));
+        let found = told(&report);
+        if found != (*states, (*proved).to_owned(), (*violated).to_owned())
+            || !report.never.is_empty()
+        {
+            wrong.push((name, found, report.never));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_known_bug_is_found_where_it_is_not_planted() {
+    let mut planted = BTreeSet::new();
+    for known in ZOO {
+        let Found::Checked(property, _) = known.found else { continue };
+        let Some(mut scenario) = known.scenario().filter(|it| it.plan.dma == Dma::Type1) else {
+            continue;
+        };
+        planted.extend(scenario.defects.drain(..).map(|defect| defect.id));
+        let found = report(&scenario);
+        let found: Vec<_> = found.violations().map(|(property, _)| property.id).collect();
+        assert!(!found.contains(&property), "{}: {found:?}", known.id);
+    }
+    let all = defect::all().filter(|defect| defect.variant == "type1").map(|defect| defect.id);
+    assert_eq!(planted, all.collect());
+}
+
+const fn row(phase: OutPhase, next: OutPhase, undo: OutPhase) -> Edit {
+    Edit::Out(Rule { phase, next, undo: Some(undo), tries: 1 })
+}
+
+const fn new_row(phase: InPhase, next: InPhase, undo: InPhase) -> Edit {
+    Edit::In(Rule { phase, next, undo: Some(undo), tries: 1 })
+}
+
+/// The migration capability return-path: the new process answers, and what fails is told.
+static ANSWERED: Defect = {
+    use InPhase as I;
+    use OutPhase as O;
+    Defect {
+        id: "answered",
+        sentence: "",
+        source: "",
+        variant: "type1",
+        mode: Mode::Transfer,
+        breaks: "",
+        edits: &[
+            row(O::Commit, O::AwaitCommitted, O::Resume),
+            row(O::AwaitCommitted, O::CloseVm, O::Resume),
+            new_row(I::Load, I::Claim, I::Refuse),
+            new_row(I::Claim, I::MapVaddr, I::Refuse),
+            new_row(I::MapVaddr, I::Committed, I::Refuse),
+            new_row(I::Committed, I::Run, I::Leave),
+            new_row(I::Refuse, I::Leave, I::Leave),
+        ],
+    }
+};
+
+/// What the new process took has its address, so that it cannot be given one; and that is taken for a broken machine.
+#[test]
+fn who_is_answered_between_two_mappings_dies_of_the_first() {
+    let mut scenario = built_in("type1-transfer").expect("built in");
+    scenario.defects = vec![&ANSWERED];
+    scenario.may = May { kill: 0, cancel: false, interrupts: 0, guest_steps: 0, ..scenario.may };
+    let report = report(&scenario);
+    let found = report.violations().find(|(property, _)| property.id == "VM-3");
+    let (_, run) = found.expect("the guest is lost");
+    assert_eq!((run.faults, run.actions.len()), (1, 24));
+    let system = System::new(&scenario).expect("set up");
+    let told = Followed::of(&system, &run.actions);
+    let told: Vec<_> = told.steps().iter().map(Step::told).collect();
+    let [.., restores, dies] = &told[..] else { panic!("{told:?}") };
+    assert!(restores.starts_with("RestoreVaddr: ") && restores.contains("EINVAL"), "{restores}");
+    assert!(dies.starts_with("Abort: exit"), "{dies}");
+}
+
+/// Side by side, over worlds of both kinds: those with containers are for no other variant.
+#[test]
+fn each_variant_is_asked_about_its_own_worlds() {
+    let names = ["transfer", "exec"].into_iter().chain(FOR_TYPE1.iter().map(|(name, _)| *name));
+    let worlds: Vec<_> =
+        names.map(|name| (name.to_owned(), built_in(name).expect("built in"))).collect();
+    let columns = compare(&worlds, Limits::default()).expect("they can be set up");
+    let (type1, others): (Vec<_>, Vec<_>) =
+        columns.iter().partition(|column| column.variant.dma == Dma::Type1);
+    let told: Vec<_> =
+        type1.iter().map(|of| (of.variant.id, of.variant.mode, of.scenarios)).collect();
+    assert_eq!(told, [("type1", Mode::Transfer, 6), ("type1", Mode::Exec, 4)]);
+    assert!(!others.is_empty() && others.iter().all(|column| column.scenarios == 1));
+}
+
+/// The way back in the order that was proposed for it (6f5bc070fd): what is told of a failure comes before the guest runs.
+static RESUMES_LAST: Defect = {
+    use OutPhase as O;
+    Defect {
+        id: "resumes-last",
+        sentence: "",
+        source: "",
+        variant: "type1",
+        mode: Mode::Transfer,
+        breaks: "",
+        edits: &[
+            row(O::Save, O::ReleaseVaddr, O::Unpark),
+            row(O::ReleaseVaddr, O::Commit, O::Unpark),
+            row(O::Commit, O::CloseVm, O::Unpark),
+            row(O::Unpark, O::RestoreVaddr, O::Abort),
+            row(O::RestoreVaddr, O::Resume, O::Abort),
+            row(O::Resume, O::Part, O::Part),
+        ],
+    }
+};
+
+#[test]
+fn addresses_that_are_given_before_the_guest_runs_are_known_while_it_does() {
+    let mut scenario = built_in("type1-two-containers-transfer").expect("built in");
+    let violates = |scenario: &Scenario| {
+        let report = report(scenario);
+        report.violations().any(|(property, _)| property.id == "VA-1")
+    };
+    assert!(violates(&scenario));
+    scenario.defects = vec![&RESUMES_LAST];
+    assert!(!violates(&scenario));
+}
+
+/// Each is a world with containers, and for the variant that hands those over.
+#[test]
+fn the_worlds_are_for_this_variant() {
+    for (name, _) in FOR_TYPE1 {
+        let scenario = built_in(name).expect("built in");
+        assert_eq!((scenario.plan.dma, scenario.variant.id), (Dma::Type1, "type1"), "{name}");
+    }
+}
