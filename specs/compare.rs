@@ -4,11 +4,14 @@
 //! is proved where it is proved in some and nothing speaks against it in any other.
 
 use crate::check::{Report, Verdict, check};
+use crate::hazards::{Meeting, meet};
 use crate::property::{PROPERTIES, Property};
 use crate::scenario::Scenario;
 use crate::search::Limits;
 use handoff_model::launch::LaunchError;
 use handoff_model::variant::{VARIANTS, Variant};
+use handoff_model::vm::Dma;
+use handoff_sim_kernel::Quirk;
 use std::cmp::Reverse;
 use std::time::Duration;
 
@@ -19,6 +22,8 @@ pub struct Column {
     pub variant: &'static Variant,
     /// For each of [`PROPERTIES`], in their order.
     pub cells: Vec<Cell>,
+    /// What it does about each hazard of the kernel; nothing where it has no use for CHANGE_PROCESS.
+    pub hazards: Vec<Hazard>,
     /// How many scenarios there were of its kind.
     pub scenarios: usize,
     /// The states of all together.
@@ -26,6 +31,9 @@ pub struct Column {
     /// The time that they took.
     pub time: Duration,
 }
+
+/// What a variant does about a hazard of the kernel.
+pub type Hazard = (Quirk, Meeting);
 
 /// What is said of a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +78,13 @@ fn column(
 ) -> Result<Column, LaunchError> {
     let cell = Cell { verdict: Verdict::NotAsked("in no scenario"), scenario: String::new() };
     let cells = vec![cell; PROPERTIES.len()];
-    let mut column = Column { variant, cells, scenarios: 0, states: 0, time: Duration::ZERO };
+    let hazards = Vec::new();
+    let mut column =
+        Column { variant, cells, hazards, scenarios: 0, states: 0, time: Duration::ZERO };
+    if variant.id != "rfc-v1" && variant.dma == Dma::Iommufd {
+        let meet = |quirk| Ok((quirk, meet(variant, quirk)?));
+        column.hazards = Quirk::ALL.into_iter().map(meet).collect::<Result<_, _>>()?;
+    }
     for (name, scenario) in scenarios.iter().filter(|(_, it)| variant.is_for(it.mode, it.plan.dma))
     {
         let report = check(&Scenario { variant, ..scenario.clone() }, limits)?;
@@ -101,4 +115,78 @@ impl Column {
         let unpromised = self.variant.unpromised.iter();
         unpromised.clone().find(|(id, _)| *id == property.id).map(|(_, told)| *told)
     }
+}
+
+/// What the columns are called.
+pub fn letters() -> impl Iterator<Item = char> {
+    'A'..='Z'
+}
+
+/// What each column is of.
+pub fn heads(columns: &[Column]) -> Vec<String> {
+    let head = |(letter, column): (char, &Column)| {
+        let Column { scenarios, states, .. } = column;
+        let Variant { id, mode, sentence, .. } = column.variant;
+        let mode = format!("{mode:?}").to_lowercase();
+        format!("{letter}  {id}, {mode}: {sentence} ({scenarios} scenarios, {states} states)")
+    };
+    letters().zip(columns).map(head).collect()
+}
+
+/// Properties and hazards, and what is said of each.
+pub fn table(columns: &[Column]) -> String {
+    let head: Vec<_> = letters().take(columns.len()).map(String::from).collect();
+    let mut lines = vec![line("", &head)];
+    lines.extend(PROPERTIES.iter().enumerate().map(|(at, property)| {
+        let words = columns.iter().map(|column| words(column, property, &column.cells[at]));
+        line(property.id, &words.collect::<Vec<_>>())
+    }));
+    lines.extend(Quirk::ALL.into_iter().enumerate().map(|(at, quirk)| {
+        let met = |column: &Column| match column.hazards.get(at) {
+            None => "-".to_owned(),
+            Some((_, Meeting::Unharmed)) => "unharmed".to_owned(),
+            Some((_, Meeting::Refused(_))) => "refuses".to_owned(),
+            Some((_, Meeting::Harmed(property, _))) => property.id.to_owned(),
+        };
+        line(quirk.code(), &columns.iter().map(met).collect::<Vec<_>>())
+    }));
+    lines.concat()
+}
+
+fn line(first: &str, cells: &[String]) -> String {
+    const COLUMN: usize = 14;
+    let padded = |cell: &String| format!("{cell:COLUMN$}");
+    let cells = cells.iter().map(padded).collect::<Vec<_>>().concat();
+    format!("{first:9}{}\n", cells.trim_end())
+}
+
+fn words(column: &Column, property: &Property, cell: &Cell) -> String {
+    match &cell.verdict {
+        Verdict::Violated(_) if column.told_instead(property).is_some() => "not promised".into(),
+        Verdict::Violated(run) if run.faults == 0 => format!("{}", run.actions.len()),
+        Verdict::Violated(run) => format!("{} +{}", run.actions.len(), run.faults),
+        Verdict::Proved => "proved".into(),
+        Verdict::HoldsWithin(_) => "holds within".into(),
+        Verdict::Inconclusive(_) => "inconclusive".into(),
+        Verdict::Vacuous => "vacuous".into(),
+        Verdict::NotAsked(_) => "not asked".into(),
+    }
+}
+
+/// How to read the table.
+pub fn legend(columns: &[Column]) -> Vec<String> {
+    let mut lines =
+        vec!["A number: violated, by so many steps; +n: n of them are faults.".to_owned()];
+    for quirk in Quirk::ALL {
+        lines.push(format!("{}: {}", quirk.code(), quirk.evidence()));
+    }
+    lines.push("A property in the row of a hazard is violated because of it, in a small world in which nothing else goes wrong.".to_owned());
+    for (letter, column) in letters().zip(columns) {
+        for (quirk, meeting) in &column.hazards {
+            if let Meeting::Refused(why) = meeting {
+                lines.push(format!("{letter} refuses {}: {why}", quirk.code()));
+            }
+        }
+    }
+    lines
 }

@@ -11,7 +11,8 @@
 //! * [`rank`]: how far a state is from the end of every run;
 //! * [`check`]: a verdict for each property, and [`story`], a violation told in [`words`] and [`explain`]ed; [`blackout`], how long a guest
 //!   may stand still; [`compare`], several variants side by side; [`certificate`], a proof to be checked again; [`checkpoint`], a search that goes on later;
-//! * [`zoo`]: every known bug, and the world in which it is found again;
+//! * [`zoo`]: every known bug, and the world in which it is found again; [`hazards`]: those of the kernel, and what each variant does about them;
+//!   [`picture`]: a variant as a graph of phases, and [`pages`]: all of this as documentation;
 //! * [`conform`]: facts about the kernel, on the simulated and on a real one;
 //! * [`lockstep`]: random calls on both, compared;
 //! * [`replay`]: a recorded trace against the simulated kernel;
@@ -33,6 +34,7 @@ pub mod essence;
 pub mod explain;
 pub mod fair;
 pub mod graph;
+pub mod hazards;
 pub mod live;
 pub mod lockstep;
 pub mod mutants;
@@ -40,6 +42,7 @@ mod numbers;
 pub mod packed;
 mod parallel;
 pub mod parts;
+pub mod picture;
 pub mod property;
 pub mod rank;
 pub mod reduced;

@@ -262,7 +262,7 @@ where
         let wrong = self.wrong(setting, side);
         let refused = wrong.and_then(|(wrong, place)| wrong.refuses(place, call.borrow()));
         let answer = match (fail.or(refused), call.borrow()) {
-            (Some(errno), _) => self.machine.said(Err(errno)),
+            (Some(errno), call) => self.machine.said(call.refused(errno)),
             (None, Call::Kill { .. }) => self.send_kill(side, &call),
             (None, _) => self.machine.call(side, &call),
         };

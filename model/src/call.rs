@@ -812,6 +812,16 @@ impl Call {
     }
 }
 
+impl Call {
+    /// What a kernel answers that refuses it and does nothing.
+    pub fn refused(&self, errno: Errno) -> Answer {
+        match self {
+            Self::Ioctl { ioctl, .. } => Ok(Reply::Ioctl(ioctl.argument.untouched(Err(errno)))),
+            _ => Err(errno),
+        }
+    }
+}
+
 /// One call that was made, by whom, and its answer: the unit of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {

@@ -155,6 +155,8 @@ named! {
         End,
         /// Not in `safe`: take the ownership as a probe, long before the commit.
         ProbeForReal,
+        /// Not in `safe`: take the ownership, and say where each block of RAM is now.
+        TakeAddresses,
         /// Not in `safe`: give every mapping of a container its address in this process, one by one.
         MapVaddr,
         /// Not in `safe`: the same for the first container only.

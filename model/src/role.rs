@@ -8,7 +8,7 @@
 //! as the inventory and the descriptors are known.
 
 use crate::blocker::Blocker;
-use crate::call::{Answer, Call};
+use crate::call::{Answer, Call, Reply};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::left::{Left, Table};
@@ -182,10 +182,12 @@ impl Verdict {
 
     /// The usual reading: success or failure.
     pub(crate) fn of(call: &Call, answer: &Answer) -> Self {
-        match answer {
-            Ok(_) => Self::Next,
-            Err(errno) => Self::Trouble(Trouble::call(call, *errno)),
-        }
+        let errno = match answer {
+            Ok(Reply::Ioctl(outcome)) => outcome.errno(),
+            Ok(_) => None,
+            Err(errno) => Some(*errno),
+        };
+        errno.map_or(Self::Next, |errno| Self::Trouble(Trouble::call(call, errno)))
     }
 }
 
@@ -279,10 +281,8 @@ impl<P: Copy + PartialEq> Walk<P> {
 /// How a message to or from the peer reads.
 pub(crate) fn message_of(answer: &Answer, call: &Call) -> Result<crate::stream::Message, Trouble> {
     match answer {
-        Ok(crate::call::Reply::Message { bytes, .. }) if bytes.is_empty() => Err(Trouble::PeerGone),
-        Ok(crate::call::Reply::Message { bytes, .. }) => {
-            Ok(crate::stream::Message::from_bytes(bytes)?)
-        }
+        Ok(Reply::Message { bytes, .. }) if bytes.is_empty() => Err(Trouble::PeerGone),
+        Ok(Reply::Message { bytes, .. }) => Ok(crate::stream::Message::from_bytes(bytes)?),
         Ok(other) => Err(Trouble::Unexpected(format!("{other:?}"))),
         Err(errno) => Err(Trouble::call(call, *errno)),
     }

@@ -9,6 +9,7 @@
 //! Anything else is `None`, never a guess, and is made as [`Call::Ioctl`].
 
 mod kvm;
+pub mod moves;
 mod type1;
 
 use crate::argument::{Argument, Ioctl, Outcome, Pointee};

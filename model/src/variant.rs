@@ -4,6 +4,7 @@
 //! two roles. So the same checker asks the same properties of each, over the same kernel.
 
 mod qemu;
+mod rfc;
 mod type1;
 
 use crate::blocker::BlockerKind;
@@ -66,6 +67,7 @@ pub const VARIANTS: &[Variant] = &[
     qemu::TRANSFER,
     qemu::RETURN_PATH,
     qemu::EXEC,
+    rfc::EXEC,
     type1::TRANSFER,
     type1::EXEC,
 ];

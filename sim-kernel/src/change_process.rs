@@ -15,6 +15,10 @@
 //! Without K1 the net difference of each counter is charged; without K2, VmPin moves; without K3, there
 //! is nothing to give back on a dead memory map, and that is no error.
 //!
+//! **As it was first proposed** (`rfc-v1`): mappings are by address, and the caller brings a list of where each stretch of the old process's
+//! memory is now. Every set changes hands; one that is in no stretch keeps its address, which leads nowhere in its new
+//! owner's memory map, or somewhere else.
+//!
 //! Mirrors `iommufd_ioas_change_process` and its helpers in `drivers/iommu/iommufd/ioas.c`.
 
 use crate::account::{Mode, Owner};
@@ -24,7 +28,9 @@ use crate::profile::{Profile, Quirk};
 use crate::refusal::{Answered, Refusal, refuse};
 use crate::slots::{ContextId, SetId};
 use crate::ucmd::Ucmd;
+use crate::user::Fields;
 use handoff_model::errno::Errno;
+use handoff_model::ids::Pid;
 use iommufd_bindings as io;
 use std::mem::offset_of;
 
@@ -49,12 +55,18 @@ impl PageSet {
     }
 }
 
+/// The structure of the proposed form: as `handoff_model::uapi` lays it out.
+use handoff_model::uapi::moves;
+
 impl Machine {
     /// EOPNOTSUPP, EINVAL, ENOMEM; EINVAL after the fact with K3.
     pub(crate) fn change_process(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let context = ucmd.context;
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_change_process, __reserved)) != 0 {
             return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        if self.profile.changes_addresses() {
+            return self.change_addresses(ucmd);
         }
         let spaces = self.contexts.get(context).address_spaces().count();
         (0..spaces).try_for_each(|_| self.allocate())?;
@@ -63,7 +75,32 @@ impl Machine {
         if !sets.iter().all(is_file) {
             return Err(refuse(Errno::EINVAL));
         }
-        let taker = self.owner(ucmd.pid);
+        self.hand_all_over(context, ucmd.pid)
+    }
+
+    /// The form that was proposed first, whose flags stand where the reserved field is now. EFAULT (the list), ENOMEM.
+    fn change_addresses(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let context = ucmd.context;
+        let mut list = Vec::new();
+        for row in 0..ucmd.cmd.u32(moves::COUNT) as usize {
+            let row = ucmd.user.read_through(moves::LIST, row * moves::ROW, moves::ROW)?;
+            let row = Fields(row.to_vec());
+            list.push((row.u64(0), row.u64(8), row.u64(16)));
+        }
+        self.hand_all_over(context, ucmd.pid)?;
+        for id in self.contexts.get(context).sets.ids() {
+            let Source::User(va) = self.set(context, id).source else { continue };
+            let is_in = |(old, _, size): &&(u64, u64, u64)| va.wrapping_sub(*old) < *size;
+            if let Some((old, new, _)) = list.iter().find(is_in) {
+                self.set_mut(context, id).source = Source::User(va - old + new);
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_all_over(&mut self, context: ContextId, pid: Pid) -> Answered<()> {
+        let sets = self.contexts.get(context).sets.ids();
+        let taker = self.owner(pid);
         self.charge_taker(context, &sets, taker)?;
         let results: Vec<_> = sets.iter().map(|id| self.hand_over(context, *id, taker)).collect();
         self.reclaim();

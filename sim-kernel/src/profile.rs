@@ -22,6 +22,7 @@ pub struct Profile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Release {
     V6_12,
+    Rfc,
     V6_13,
     V7_2,
     V7_3,
@@ -39,20 +40,28 @@ const PROFILES: [(&str, Profile); 5] = [
     ("fixed", Profile { release: Release::Fixed, quirks: 0 }),
 ];
 
+/// The kernel of the first version of "Live update: iommufd" (2024-07-20), which never was one: CHANGE_PROCESS takes new addresses. What it
+/// would have done wrong besides nobody knows.
+const PROPOSED: (&str, Profile) = ("rfc-v1", Profile { release: Release::Rfc, quirks: 0 });
+
 impl Profile {
-    /// Every profile, oldest first.
+    /// Every profile of a kernel that there is, oldest first.
     pub fn all() -> impl Iterator<Item = Self> {
         PROFILES.into_iter().map(|(_, profile)| profile)
     }
 
-    /// By its name: `6.12`, `6.13`, `7.2`, `7.3`, `fixed`.
+    /// By its name: `6.12`, `rfc-v1`, `6.13`, `7.2`, `7.3`, `fixed`.
     pub fn by_name(name: &str) -> Option<Self> {
-        PROFILES.into_iter().find(|(known, _)| *known == name).map(|(_, profile)| profile)
+        let mut all = PROFILES.into_iter().chain([PROPOSED]);
+        all.find(|(known, _)| *known == name).map(|(_, profile)| profile)
     }
 
     /// The name of the release, whatever became of its quirks.
     pub fn name(self) -> &'static str {
-        let named = PROFILES.into_iter().find(|(_, profile)| profile.release == self.release);
+        let named = PROFILES
+            .into_iter()
+            .chain([PROPOSED])
+            .find(|(_, profile)| profile.release == self.release);
         named.expect("every release has a row").0
     }
 
@@ -90,6 +99,11 @@ impl Profile {
     /// Whether it knows `IOMMU_IOAS_CHANGE_PROCESS`.
     pub fn has_change_process(self) -> bool {
         self.release >= Release::V6_13
+    }
+
+    /// Whether CHANGE_PROCESS has the form in which it was proposed.
+    pub(crate) fn changes_addresses(self) -> bool {
+        self.release == Release::Rfc
     }
 
     /// Whether `IOMMU_IOAS_MAP_FILE` takes dma-bufs.
@@ -225,7 +239,7 @@ mod tests {
 
     #[test]
     fn names_find_their_profiles() {
-        for profile in Profile::all() {
+        for profile in Profile::all().chain([super::PROPOSED.1]) {
             assert_eq!(Profile::by_name(profile.name()), Some(profile));
         }
         assert_eq!(Profile::by_name("5.4"), None);

@@ -81,6 +81,7 @@ const COMMANDS: &[Command] = &[
     command(nr::IOMMU_HWPT_SET_DIRTY_TRACKING, 16, 16, Release::V6_12, Machine::set_dirty_tracking),
     command(nr::IOMMU_IOAS_ALLOC, 12, 12, Release::V6_12, Machine::ioas_alloc),
     command(nr::IOMMU_IOAS_ALLOW_IOVAS, 24, 24, Release::V6_12, Machine::allow_iovas),
+    command(nr::IOMMU_IOAS_CHANGE_PROCESS, 24, 8, Release::Rfc, Machine::change_process),
     command(nr::IOMMU_IOAS_CHANGE_PROCESS, 8, 8, Release::V6_13, Machine::change_process),
     command(nr::IOMMU_IOAS_COPY, 40, 40, Release::V6_12, Machine::ioas_copy),
     command(nr::IOMMU_IOAS_IOVA_RANGES, 32, 32, Release::V6_12, Machine::iova_ranges),
@@ -116,10 +117,10 @@ impl Machine {
             return self.compat_ioctl(context, request);
         }
         let size = request.user.word(0)? as usize;
-        let known = COMMANDS.iter().find(|command| command.number == request.number);
-        let command = known
-            .filter(|command| command.since <= self.profile.release())
-            .ok_or(refuse(Errno::ENOTTY))?;
+        let is_known = |command: &&Command| {
+            command.number == request.number && command.since <= self.profile.release()
+        };
+        let command = COMMANDS.iter().rfind(is_known).ok_or(refuse(Errno::ENOTTY))?;
         if size < command.min {
             return Err(refuse(Errno::EINVAL));
         }

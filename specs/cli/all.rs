@@ -3,13 +3,11 @@
 use super::check::cannot_start;
 use super::{Exit, Failure, width};
 use crate::check::Verdict;
-use crate::compare::{Cell, Column, compare};
-use crate::property::{PROPERTIES, Property};
+use crate::compare::{Cell, Column, compare, heads, legend, letters, table};
 use crate::scenario::Scenario;
 use crate::search::Limits;
 use crate::story;
 use crate::system::System;
-use handoff_model::variant::Variant;
 use std::io::Write;
 
 /// Good where the protocol that a VMM should use keeps everything; how others fail is a result, and no failure.
@@ -19,8 +17,14 @@ pub(super) fn run(
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
     let columns = compare(scenarios, limits).map_err(|error| Failure::Usage(error.to_string()))?;
-    heads(&columns, out)?;
-    table(&columns, out)?;
+    for line in heads(&columns) {
+        paragraph(&line, out)?;
+    }
+    writeln!(out, "\n{}", table(&columns))?;
+    for line in &legend(&columns) {
+        paragraph(line, out)?;
+    }
+    writeln!(out, "\nThe runs by which they do not:\n")?;
     for (letter, column) in letters().zip(&columns) {
         runs(letter, column, scenarios, out)?;
     }
@@ -36,56 +40,11 @@ fn exit(cell: &Cell) -> Exit {
     }
 }
 
-fn letters() -> impl Iterator<Item = char> {
-    'A'..='Z'
-}
-
-/// What each column is of.
-fn heads(columns: &[Column], out: &mut impl Write) -> Result<(), Failure> {
-    for (letter, column) in letters().zip(columns) {
-        let Column { scenarios, states, .. } = column;
-        let Variant { id, mode, sentence, .. } = column.variant;
-        let mode = format!("{mode:?}").to_lowercase();
-        let seconds = column.time.as_secs_f64();
-        let head = format!(
-            "{letter}  {id}, {mode}: {sentence} ({scenarios} scenarios, {states} states, {seconds:.1} s)"
-        );
-        let mut text = String::new();
-        story::paragraph(&mut text, &head, width());
-        write!(out, "{text}")?;
-    }
-    writeln!(out)?;
+fn paragraph(line: &str, out: &mut impl Write) -> Result<(), Failure> {
+    let mut text = String::new();
+    story::paragraph(&mut text, line, width());
+    write!(out, "{text}")?;
     Ok(())
-}
-
-fn table(columns: &[Column], out: &mut impl Write) -> Result<(), Failure> {
-    const COLUMN: usize = 14;
-    let line = |first: &str, cells: Vec<String>| {
-        let padded = |cell: &String| format!("{cell:COLUMN$}");
-        let cells = cells.iter().map(padded).collect::<Vec<_>>().concat();
-        format!("{first:9}{}", cells.trim_end())
-    };
-    let head = letters().take(columns.len()).map(String::from).collect();
-    writeln!(out, "{}", line("", head))?;
-    for (at, property) in PROPERTIES.iter().enumerate() {
-        let words = columns.iter().map(|column| words(column, property, &column.cells[at]));
-        writeln!(out, "{}", line(property.id, words.collect()))?;
-    }
-    writeln!(out, "\na number: violated, by so many steps; +n: n of them are faults\n")?;
-    Ok(())
-}
-
-fn words(column: &Column, property: &Property, cell: &Cell) -> String {
-    match &cell.verdict {
-        Verdict::Violated(_) if column.told_instead(property).is_some() => "not promised".into(),
-        Verdict::Violated(run) if run.faults == 0 => format!("{}", run.actions.len()),
-        Verdict::Violated(run) => format!("{} +{}", run.actions.len(), run.faults),
-        Verdict::Proved => "proved".into(),
-        Verdict::HoldsWithin(_) => "holds within".into(),
-        Verdict::Inconclusive(_) => "inconclusive".into(),
-        Verdict::Vacuous => "vacuous".into(),
-        Verdict::NotAsked(_) => "not asked".into(),
-    }
 }
 
 /// How to see each run by which a variant violates something, and what cut short the rest.
@@ -115,9 +74,7 @@ fn runs(
             }
             _ => continue,
         };
-        let mut text = String::new();
-        story::paragraph(&mut text, &format!("{letter}  {}  {line}", property.id), width());
-        write!(out, "{text}")?;
+        paragraph(&format!("{letter}  {}  {line}", property.id), out)?;
     }
     Ok(())
 }

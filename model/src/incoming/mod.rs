@@ -24,12 +24,13 @@ use crate::ids::{Fd, Uid, Va};
 use crate::launch;
 use crate::left::{Left, Table};
 use crate::mutant::Omitted;
-use crate::outgoing::send;
+use crate::outgoing::{contexts, send};
 use crate::phase::InPhase;
 use crate::protocol::Protocol;
 use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went, message_of};
 use crate::shared::Shared;
 use crate::stream::{Flaw, Message, Offer, State, envelope};
+use crate::uapi::moves::{self, Move};
 use crate::vm::{Backing, Descriptors, Key, Kind, Vm};
 use adopted::Adopted;
 use script::Script;
@@ -180,6 +181,7 @@ impl Incoming {
             (InPhase::MakeVm, _) => self.make_vm(),
             (InPhase::Claim, _) => self.claim(),
             (InPhase::MapVaddr | InPhase::MapVaddrOfFirst, _) => self.new_addresses(phase),
+            (InPhase::TakeAddresses, _) => self.take_addresses(),
             (InPhase::Run, _) => vec![Call::StartGuest],
             (InPhase::Leave, _) => vec![Call::Exit { status: 1 }],
             (InPhase::Fallback, Origin::Exec { old_image, .. }) => {
@@ -226,6 +228,19 @@ impl Incoming {
             Call::CreateIrqchip { vm },
             Call::Close { fd: kvm },
         ]
+    }
+
+    fn take_addresses(&self) -> Vec<Call> {
+        let Some(adopted) = &self.adopted else { return Vec::new() };
+        let files = adopted.vm.ram.iter().filter(|block| block.backing == Backing::File);
+        let moved = files.zip(&self.mapped).map(|(block, new)| Move {
+            old: block.va,
+            new: *new,
+            length_bytes: block.length_bytes,
+        });
+        let ioctl = moves::change_addresses(&moved.collect::<Vec<_>>());
+        let contexts = contexts(&adopted.vm, &adopted.descriptors);
+        contexts.map(|fd| Call::Ioctl { fd, ioctl: ioctl.clone() }).collect()
     }
 
     fn claim(&self) -> Vec<Call> {
