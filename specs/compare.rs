@@ -24,7 +24,7 @@ pub struct Column {
     pub cells: Vec<Cell>,
     /// What it does about each hazard of the kernel; nothing where it has no use for CHANGE_PROCESS.
     pub hazards: Vec<Hazard>,
-    /// How many scenarios there were of its mode.
+    /// How many scenarios there were of its kind.
     pub scenarios: usize,
     /// The states of all together.
     pub states: u64,

@@ -80,7 +80,7 @@ pub(super) const DEFECTS: &[Defect] = &[
     Defect {
         id: "mdev-unjudged",
         sentence: "nobody asks whether the mappings of a container can lose their addresses",
-        source: "Linux 6.2, ef3a3f6a294b: not with a mediated device, which may look at them meanwhile",
+        source: "Linux 6.3, ef3a3f6a294b: not with a mediated device, which may look at them meanwhile",
         breaks: "PRE-1",
         edits: &[Edit::Waive(BlockerKind::NoNewAddresses)],
         ..BUG
