@@ -202,6 +202,16 @@ pub fn dead_end(
     goals: Vec<bool>,
     open: impl Fn(StateIndex, usize) -> bool,
 ) -> Option<StateIndex> {
+    let reaches = reaching(graph, goals, open);
+    (0..graph.states()).find(|state| !reaches[*state as usize])
+}
+
+/// Of each state whether some way leads from it to a goal.
+pub fn reaching(
+    graph: &Graph,
+    goals: Vec<bool>,
+    open: impl Fn(StateIndex, usize) -> bool,
+) -> Vec<bool> {
     let mut reaches = goals;
     let before = graph.reversed(open);
     let mut found: Vec<StateIndex> =
@@ -213,7 +223,7 @@ pub fn dead_end(
             }
         }
     }
-    (0..graph.states()).find(|state| !reaches[*state as usize])
+    reaches
 }
 
 /// A heaviest stretch of a run.

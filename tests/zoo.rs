@@ -63,12 +63,9 @@ const FOUND: &[(&str, &str, u32, usize)] = &[
 
 /// What cannot be said in a world.
 const UNSAID: &[&str] = &[
-    "Z06", "Z12", "Z14", "Z22", "Z26", "Z29", "Z33", "K1", "K2", "K3", "K5", "K7", "K9", "K10",
-    "L15", "L20", "L21",
+    "Z06", "Z12", "Z14", "Z22", "Z25", "Z26", "Z29", "Z33", "K1", "K2", "K3", "K5", "K7", "K9",
+    "K10", "L15", "L20", "L21",
 ];
-
-/// What has no row yet.
-const MISSING: &[&str] = &["K8", "Z25"];
 
 #[test]
 fn each_known_bug_is_found_again() {
@@ -112,9 +109,7 @@ fn every_number_has_its_row() {
     let rows: Vec<_> = ZOO.iter().map(|known| known.id.to_owned()).collect();
     let set: BTreeSet<_> = rows.iter().cloned().collect();
     assert_eq!(rows.len(), set.len(), "none stands there twice");
-    let missing: Vec<_> = expected.difference(&set).collect();
-    assert_eq!(missing, MISSING);
-    assert!(set.is_subset(&expected));
+    assert_eq!(set, expected);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use super::{Judged, Run, Verdict, undisturbed};
 use crate::action::{Action, Kind};
 use crate::fair::{Fairness, Lasso, Step, fair_run, starved};
-use crate::graph::{Graph, Shape, dead_end};
+use crate::graph::{Graph, Shape, reaching};
 use crate::property::Property;
 use crate::search::{Cut, Judge, StateIndex};
 use stateright::Model;
@@ -69,14 +69,18 @@ impl Judged<'_> {
         };
         let is_good = |state| self.packed.state(self.exploration.state(state)).good >> at & 1 == 1;
         let good = (0..self.exploration.states()).map(is_good).collect();
-        let Some(state) = dead_end(graph, good, undisturbed(graph)) else {
+        let reaches = reaching(graph, good, undisturbed(graph));
+        let is_trapped = |state: StateIndex| !reaches[state as usize];
+        let Some(state) = (0..graph.states()).find(|state| is_trapped(*state)) else {
             return self.verdict(at, property);
         };
-        Verdict::Violated(self.trapped(graph, state))
+        let (states, prefix) = self.first_run(state, is_trapped);
+        let state = states.last().copied().unwrap_or(state);
+        Verdict::Violated(self.trapped(graph, state, &prefix))
     }
 
     /// The run to a state, and on without a fault to where that ends or goes round.
-    fn trapped(&self, graph: &Graph, state: StateIndex) -> Run {
+    fn trapped(&self, graph: &Graph, state: StateIndex, prefix: &[Action]) -> Run {
         let (is_open, mut at) = (undisturbed(graph), state);
         let (mut seen, mut way): (Vec<StateIndex>, Vec<Step>) = (Vec::new(), Vec::new());
         while !seen.contains(&at) {
@@ -88,7 +92,6 @@ impl Judged<'_> {
             way.push((at, place));
             at = *target;
         }
-        let prefix = self.actions_to(state);
         let goes_round =
             seen.iter().position(|seen| *seen == at).filter(|_| seen.len() == way.len());
         let repeats_from = goes_round.map(|from| prefix.len() + from);
@@ -98,7 +101,7 @@ impl Judged<'_> {
         };
         let wrong =
             format!("{so_far} no way without a further fault leads to a good end; this is one");
-        Run { repeats_from, ..self.lasso(&prefix, &way, &wrong) }
+        Run { repeats_from, ..self.lasso(prefix, &way, &wrong) }
     }
 
     /// A run that goes round: one that a fair scheduler can follow, where there is one.

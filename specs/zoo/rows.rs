@@ -185,6 +185,12 @@ pub const ZOO: &[Known] = &[
         },
     ),
     unsaid(
+        "Z25",
+        "the new process makes descriptors non-blocking that the old one waits on",
+        "QEMU 7bc2cbe330 (2025-09)",
+        "no file has status flags here: whether a call waits is said with the call",
+    ),
+    unsaid(
         "Z26",
         "the old process connects before the new one listens",
         "QEMU 430671f526, 8f87c87eca (2025-06)",
@@ -283,6 +289,12 @@ pub const ZOO: &[Known] = &[
         "Linux 6.13 to 6.18, gone with 71db84a092c3",
         "no handoff maps a descriptor that is not open, and no simulated kernel is of those versions",
     ),
+    Known {
+        id: "K8",
+        sentence: "an UNMAP stumbles over what is mapped while it is under way, and says EBUSY",
+        source: "Linux, iommufd: Fix a race with concurrent allocation and unmap (2026)",
+        found: Interleaved("an_unmap_that_begins_anew_stumbles_over_what_came_after_it"),
+    },
     unsaid(
         "K9",
         "a file that is given up while it is made is freed twice",

@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Reversed,
     /// MAP and COPY publish an area when they have let go of `domains_rwsem`.
     PublishesLate,
+    /// UNMAP looks again from the beginning of its range when it has removed an area, and not from behind it.
+    BeginsAnew,
 }
 
 struct PageSet {
@@ -147,6 +149,11 @@ impl Context {
             self.unpin(thread, &set);
         }
         ioas.iova_rwsem.write().remove(&from.iova);
+        if self.has(Fault::BeginsAnew) {
+            let areas = ioas.iova_rwsem.read(thread);
+            let is_whole = areas.get(&from.iova).is_none_or(|area| area.pages.is_some());
+            return if is_whole { Answer::Done } else { Answer::Ebusy };
+        }
         Answer::Done
     }
 

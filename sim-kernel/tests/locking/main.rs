@@ -229,3 +229,13 @@ fn the_order_or_the_creation_lock_is_enough_against_that() {
 fn an_area_published_late_is_missing_from_a_new_domain() {
     explore(&start(1), &[Fault::PublishesLate], &[MAP, Op::Attach(0)]);
 }
+
+/// What is mapped while an UNMAP is under way is no concern of it.
+#[test]
+fn an_unmap_that_begins_anew_stumbles_over_what_came_after_it() {
+    use Answer::{Done, Ebusy, Eexist};
+    let ops = [UNMAP, Op::Map(OLD, 'y', at(0, 1))];
+    assert_eq!(answers(&small(), &ops), [[Done, Done], [Done, Eexist]]);
+    let found = explore(&small(), &[Fault::BeginsAnew], &ops);
+    assert!(found.iter().any(|outcome| outcome.answers == [Ebusy, Done]));
+}
