@@ -20,6 +20,7 @@ mod refusals;
 mod replay;
 mod scenario;
 mod search;
+mod sequences;
 mod tidy;
 mod two_phase_commit;
 mod type1;

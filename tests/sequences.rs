@@ -1,0 +1,236 @@
+//! Updates one after the other: A to B to C, with attempts in between that fail. Whatever came before, everything is as it was after the
+//! start, so that nothing grows and the next one begins as the first did.
+
+use handoff_model::call::Call;
+use handoff_model::ids::{Fd, Pid};
+use handoff_model::incoming::{Arrival, Incoming, Origin};
+use handoff_model::kernel::Kernel;
+use handoff_model::launch::launch;
+use handoff_model::outgoing::{Outcome, Outgoing, Way};
+use handoff_model::protocol::{Mode, Protocol};
+use handoff_model::role::Role;
+use handoff_model::view::{DeviceView, FileKind, MappingView, PageSetView, View};
+use handoff_model::vm::{Descriptors, DeviceKind, Key, Kind, Vm};
+use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
+use handoff_specs::built_in::built_in;
+use handoff_specs::scenario::Scenario;
+use std::collections::BTreeMap;
+
+/// A VM, and the process that has it now.
+#[derive(Clone)]
+struct Fleet {
+    machine: Machine,
+    scenario: Scenario,
+    home: Pid,
+    vm: Vm,
+    descriptors: Descriptors,
+    /// Programs so far, each of which has its number.
+    programs: u8,
+}
+
+/// A process's door.
+struct Door<'a>(&'a mut Machine, Pid);
+
+impl Kernel for Door<'_> {
+    fn call(&mut self, call: &Call) -> handoff_model::call::Answer {
+        self.0.call(self.1, call)
+    }
+}
+
+/// What must be the same after each update, whoever has the VM.
+#[derive(Debug, PartialEq, Eq)]
+struct Settled {
+    descriptors: BTreeMap<FileKind, usize>,
+    page_sets: Vec<PageSetView>,
+    mappings: Vec<MappingView>,
+    charged_pages: Vec<i64>,
+    devices: BTreeMap<String, DeviceView>,
+    pinned_pages: Option<i64>,
+    in_flight: usize,
+    others: usize,
+}
+
+impl Fleet {
+    fn start(name: &str) -> Self {
+        let scenario = built_in(name).expect("built in");
+        let mut machine = Machine::new(scenario.kernel);
+        for device in &scenario.plan.devices {
+            let kind = match device.kind {
+                DeviceKind::Pci => sim::DeviceKind::Pci { can_reset: false },
+                DeviceKind::Mdev { .. } => sim::DeviceKind::Mdev { needs_kvm: false },
+            };
+            machine.plug(DeviceSpec::new(&device.name, &device.path, kind));
+        }
+        let home = spawn(&mut machine, &scenario);
+        let (vm, descriptors) =
+            launch(&scenario.plan, &mut Door(&mut machine, home)).expect("it starts");
+        machine.boot_guest(home);
+        machine.settle();
+        Self { machine, scenario, home, vm, descriptors, programs: 1 }
+    }
+
+    fn settled(&self) -> Settled {
+        let View { processes, in_flight, page_sets, mappings, books, devices } =
+            self.machine.view();
+        let owner = |set: PageSetView| {
+            let is_own = set.owner == Some(self.home) && set.owner_alive == Some(true);
+            PageSetView { owner: is_own.then_some(Pid(0)), ..set }
+        };
+        let device = |(name, device): (String, DeviceView)| {
+            let mut device = device;
+            assert!(device.holders.iter().eq([&self.home]), "{name} has one holder");
+            device.holders.clear();
+            for vector in &mut device.interrupts {
+                vector.irqfd = vector.irqfd.filter(|pid| *pid == self.home).map(|_| Pid(0));
+            }
+            (name, device)
+        };
+        let home = &processes[&self.home];
+        assert!(home.guest.as_ref().is_some_and(|guest| guest.running), "the guest runs");
+        let mut descriptors = BTreeMap::new();
+        for open in home.descriptors.values() {
+            assert!(open.cloexec, "nothing can be inherited");
+            *descriptors.entry(open.kind).or_default() += 1;
+        }
+        Settled {
+            descriptors,
+            page_sets: page_sets.into_iter().map(owner).collect(),
+            mappings,
+            charged_pages: books.into_values().collect(),
+            devices: devices.into_iter().map(device).collect(),
+            pinned_pages: home.vm_pin_pages,
+            in_flight: in_flight.len(),
+            others: processes.values().filter(|process| process.alive).count() - 1,
+        }
+    }
+
+    /// An update to a new process, which is killed when it has made so many calls.
+    fn transfer(&mut self, kill_after: Option<usize>) -> Outcome {
+        let protocol = Protocol::safe(Mode::Transfer);
+        let new = spawn(&mut self.machine, &self.scenario);
+        let (socket, peer) = self.machine.socketpair(self.home, new);
+        let pidfd = self.machine.pidfd(self.home, new);
+        let way = Way::Transfer { socket, pidfd };
+        let mut outgoing = Outgoing::new(&protocol, &self.vm, &self.descriptors, way);
+        let mut incoming = Incoming::new(&protocol, Origin::Transfer { socket: peer });
+        let mut calls_of_new = 0;
+        loop {
+            if kill_after == Some(calls_of_new) {
+                self.machine.kill(new);
+            }
+            let by_old = step(&mut self.machine, self.home, &mut outgoing);
+            let by_new = step(&mut self.machine, new, &mut incoming);
+            calls_of_new += usize::from(by_new);
+            if !by_old && !by_new {
+                break;
+            }
+        }
+        let outcome = outgoing.outcome().expect("it has ended");
+        if incoming.arrival() == Some(Arrival::TookOver) {
+            assert_eq!(outcome, Outcome::HandedOver);
+            (self.vm, self.descriptors) = incoming.inventory().expect("it has the VM");
+            self.home = new;
+        }
+        outcome
+    }
+
+    /// An update to a new program.
+    fn exec(&mut self) {
+        let protocol = Protocol::safe(Mode::Exec);
+        let old_image = self.machine.image(self.home, self.programs);
+        self.programs += 1;
+        let new_image = self.machine.image(self.home, self.programs);
+        let way = Way::Exec { new_image, old_image };
+        let mut outgoing = Outgoing::new(&protocol, &self.vm, &self.descriptors, way);
+        while self.machine.running_image(self.home) != Some(self.programs) {
+            assert!(step(&mut self.machine, self.home, &mut outgoing), "it comes to the execve");
+        }
+        let stream: Option<Fd> = self.descriptors.get(&Key::new(Kind::Stream, "", 0));
+        let origin = Origin::Exec { stream: stream.expect("listed"), old_image };
+        let mut incoming = Incoming::new(&protocol, origin);
+        while step(&mut self.machine, self.home, &mut incoming) {}
+        assert_eq!(incoming.arrival(), Some(Arrival::TookOver));
+        (self.vm, self.descriptors) = incoming.inventory().expect("it has the VM");
+    }
+}
+
+fn spawn(machine: &mut Machine, scenario: &Scenario) -> Pid {
+    let handoff_specs::scenario::Process { uid, cap_ipc_lock, memlock_bytes } = scenario.old;
+    machine.spawn(ProcessSpec { uid, cap_ipc_lock, memlock_bytes })
+}
+
+/// Makes a role's next call, where it has one and can.
+fn step(machine: &mut Machine, pid: Pid, role: &mut impl Role) -> bool {
+    let is_alive = machine.view().processes[&pid].alive;
+    let Some(call) = role.next().filter(|_| is_alive) else { return false };
+    if machine.would_block(pid, &call) {
+        return false;
+    }
+    let answer = machine.call(pid, &call);
+    if !matches!((&call, &answer), (Call::Exit { .. } | Call::Exec { .. }, Ok(_))) {
+        role.took(answer);
+    }
+    true
+}
+
+#[test]
+fn transfers_follow_each_other() {
+    for name in ["transfer", "separate-spaces", "two-iommufds", "kvm-transfer"] {
+        let mut fleet = Fleet::start(name);
+        let before = fleet.settled();
+        for _ in 0..4 {
+            assert_eq!(fleet.transfer(None), Outcome::HandedOver, "{name}");
+            assert_eq!(fleet.settled(), before, "{name}");
+        }
+        assert_eq!(fleet.home, Pid(5));
+    }
+}
+
+#[test]
+fn programs_follow_each_other() {
+    for name in ["exec", "kvm-exec"] {
+        let mut fleet = Fleet::start(name);
+        fleet.exec();
+        // From here on a program runs that was executed itself.
+        let before = fleet.settled();
+        for _ in 0..3 {
+            fleet.exec();
+            assert_eq!(fleet.settled(), before, "{name}");
+        }
+    }
+}
+
+/// The new process is killed before each of its calls, one attempt after the other: until it has the guest everything is as before, and
+/// a good update follows.
+#[test]
+fn attempts_that_fail_leave_nothing_behind() {
+    for name in ["transfer", "kvm-transfer"] {
+        let mut fleet = Fleet::start(name);
+        let before = fleet.settled();
+        let mut failed = 0;
+        loop {
+            let mut attempt = fleet.clone();
+            // Killed with the guest, the new process takes it along.
+            if attempt.transfer(Some(failed)) == Outcome::HandedOver {
+                break;
+            }
+            assert_eq!(attempt.settled(), before, "{name}, after {failed} calls");
+            (fleet, failed) = (attempt, failed + 1);
+        }
+        assert!(failed > 10, "{name}: {failed}");
+        assert_eq!(fleet.transfer(None), Outcome::HandedOver);
+        assert_eq!(fleet.settled(), before, "{name}, after {failed} attempts");
+    }
+}
+
+#[test]
+fn transfer_and_exec_mix() {
+    let mut fleet = Fleet::start("kvm-transfer");
+    let before = fleet.settled();
+    for _ in 0..3 {
+        assert_eq!(fleet.transfer(None), Outcome::HandedOver);
+        assert_eq!(fleet.settled(), before);
+        fleet.exec();
+        assert_eq!(fleet.settled(), before);
+    }
+}
