@@ -158,9 +158,11 @@ pub(crate) fn ioctl_between(call: &Call, before: impl FnOnce(), after: impl FnOn
 
 /// An ioctl whose structure the codec has made, in place.
 fn plain_ioctl(fd: Fd, ioctl: Ioctl) -> Outcome {
-    let Argument::Structure(mut structure) = ioctl.argument else {
-        let result = raw_ioctl(fd, ioctl.request, 0);
-        return ioctl.argument.untouched(result);
+    let mut structure = match ioctl.argument {
+        Argument::Structure(structure) => structure,
+        Argument::Value(value) => {
+            return ioctl.argument.untouched(raw_ioctl(fd, ioctl.request, value));
+        }
     };
     for pointee in &mut structure.pointees {
         let address = pointee.bytes.as_mut_ptr().expose_provenance() as u64;
