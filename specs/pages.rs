@@ -80,7 +80,8 @@ pub fn properties() -> String {
 /// Those of [`check`].
 pub fn zoo() -> Result<String, LaunchError> {
     let mut text = String::from(
-        "# The zoo\n\nEvery known bug of QEMU and Linux in handing devices over, found again by a check. Made by `handoff zoo`; see `specs/pages.rs`.\n\n\
+        "# The zoo\n\nEvery known bug of QEMU and Linux in handing devices over, found again by a check. Made by `handoff zoo`; see `specs/pages.rs`. The numbers of K are not those of the \
+         kernel's hazards in [variants.md](variants.md).\n\n\
          | bug | what goes wrong | source | property | steps | faults |\n|---|---|---|---|---|---|\n",
     );
     let mut stories = String::new();

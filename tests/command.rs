@@ -195,6 +195,35 @@ fn everything_is_listed() {
     check(&["list", "properties"], 0, &["READ-1"]);
 }
 
+/// Others' bugs are a result and no failure; that ours keeps everything is what is asked.
+#[test]
+fn variants_are_compared_and_one_is_put_in_the_place_of_another() {
+    let told =
+        check(&["check", "--all", "exec", "kvm-exec"], 0, &["A  safe, exec:", "B  qemu-10.2"]);
+    let violated = told.lines().find(|line| line.starts_with("B  VM-3")).expect("it is told");
+    assert!(violated.contains("the process that had the guest has ended by itself"), "{violated}");
+    check(
+        &["check", "kvm-exec", "--variant", "qemu-10.2"],
+        1,
+        &[
+            "VM-3 violated in 10 steps",
+            "replay: handoff check kvm-exec --variant qemu-10.2 --steps ",
+        ],
+    );
+    check(&["check", "exec", "--variant", "rfc-v1"], 2, &["another kernel"]);
+    check(&["check", "exec", "--variant", "none"], 2, &["not known", "one of safe"]);
+}
+
+#[test]
+fn a_known_bug_is_told_as_a_story_and_replayed() {
+    let told =
+        check(&["zoo", "Z17"], 0, &["QEMU d59db04aed", "planted: ", "DONE-1 violated in 12"]);
+    check(&["check", "Z17", "--steps", replay_of(&told)], 1, &["DONE-1 does not hold"]);
+    check(&["zoo", "K6"], 0, &["the simulated kernel's locks"]);
+    check(&["zoo", "Z12"], 0, &["No world shows it"]);
+    check(&["zoo", "Z99"], 2, &["no known bug"]);
+}
+
 #[test]
 fn a_reader_that_goes_away_ends_it_quietly() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_handoff"))

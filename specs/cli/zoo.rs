@@ -80,13 +80,13 @@ fn tell(known: &Known, out: &mut impl Write) -> Result<Exit, Failure> {
     let line = format!("{}: {} ({})", known.id, known.sentence, known.source);
     story::paragraph(&mut text, &line, width());
     let (told, exit) = match &known.found {
-        Found::Unsaid(why) => (format!("No world shows it: {why}."), Exit::Good),
-        Found::Interleaved(by) => (
-            format!(
-                "It is in no order of whole calls, but within one: the test {by} of the simulated kernel's locks finds it in every order that they admit."
-            ),
-            Exit::Good,
-        ),
+        Found::Unsaid(why) => (paragraph(&format!("No world shows it: {why}.")), Exit::Good),
+        Found::Interleaved(by) => {
+            let told = format!(
+                "It is in no order of whole calls, but within one: the test {by} of the simulated kernel's locks finds it."
+            );
+            (paragraph(&told), Exit::Good)
+        }
         Found::Checked(property, _) => {
             let (scenario, report) = checked(known)?;
             for defect in &scenario.defects {
@@ -100,13 +100,16 @@ fn tell(known: &Known, out: &mut impl Write) -> Result<Exit, Failure> {
                 Some((property, run)) => {
                     (story::violation(&system, known.id, property, run, width()), Exit::Good)
                 }
-                None => (format!("{property} is not violated any more."), Exit::Bad),
+                None => (paragraph(&format!("{property} is not violated any more.")), Exit::Bad),
             }
         }
     };
     write!(out, "{text}\n{told}")?;
-    if !told.ends_with('\n') {
-        writeln!(out)?;
-    }
     Ok(exit)
+}
+
+fn paragraph(line: &str) -> String {
+    let mut text = String::new();
+    story::paragraph(&mut text, line, width());
+    text
 }
