@@ -16,7 +16,7 @@
 //!   leaves. That it has given up dies with the old process: one that has its word may commit then, for nobody else runs the guest.
 //!
 //! That is checked twice, here and by SPIN (`essence.pml`, row by row the same). That the protocol does nothing else is the property
-//! `REF-1`: each transition of a world changes nothing of this, or does what one row does ([`crate::refinement`]).
+//! `REF-1`: each transition of a world changes nothing of this, or does what one row does, and the old process may give up over it ([`crate::refinement`]).
 
 use crate::action::Side;
 use handoff_model::protocol::Mode;

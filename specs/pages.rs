@@ -80,7 +80,8 @@ pub fn properties() -> String {
 /// Those of [`check`].
 pub fn zoo() -> Result<String, LaunchError> {
     let mut text = String::from(
-        "# The zoo\n\nEvery known bug of QEMU and Linux in handing devices over, found again by a check. Made by `handoff zoo`; see `specs/pages.rs`. The numbers of K are not those of the \
+        "# The zoo\n\nEvery known bug of QEMU and Linux in handing devices over, found again by a check. Made by `handoff zoo`; see `specs/pages.rs`. Where the cause is inside of \
+         the VMM (a list, a pointer), what came of it is planted: the process dies there, or does not make those calls. The numbers of K are not those of the \
          kernel's hazards in [variants.md](variants.md).\n\n\
          | bug | what goes wrong | source | property | steps | faults |\n|---|---|---|---|---|---|\n",
     );

@@ -1,6 +1,6 @@
 //! Calls, answers and views in words: what stories and reports print.
 
-use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::call::{Answer, Call, Reply, errno_of};
 use handoff_model::ids::{Fd, Pid};
 use handoff_model::stream::Message;
 use handoff_model::view::{
@@ -114,14 +114,16 @@ fn subject(call: &Call) -> Option<Fd> {
 }
 
 fn result(answer: &Answer) -> String {
+    if let Some(errno) = errno_of(answer) {
+        return format!(" → {errno}");
+    }
     match answer {
-        Err(errno) => format!(" → {errno}"),
         Ok(Reply::Fd(fd)) => format!(" → {fd}"),
         Ok(Reply::Object(id)) => format!(" → {id}"),
         Ok(Reply::Uid(uid)) => format!(" → {uid}"),
         Ok(Reply::Memlock(u64::MAX)) => " → unlimited".to_owned(),
         Ok(Reply::Memlock(bytes)) => format!(" → {bytes} bytes"),
-        Ok(_) => String::new(),
+        Ok(_) | Err(_) => String::new(),
     }
 }
 

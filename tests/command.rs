@@ -214,6 +214,20 @@ fn variants_are_compared_and_one_is_put_in_the_place_of_another() {
     check(&["check", "exec", "--variant", "none"], 2, &["not known", "one of safe"]);
 }
 
+/// An ioctl that is made of bytes says in its answer that it failed.
+#[test]
+fn an_ioctl_that_is_refused_is_told_as_refused() {
+    let run = ["check", "rfc-v1", "--steps", "0*33.1"];
+    let refused = "TakeAddresses: IOMMU_IOAS_CHANGE_PROCESS → ENOMEM (injected)";
+    for (format, words) in [
+        ("story", refused),
+        ("itf", "\"answer\":\"ENOMEM\""),
+        ("mermaid", "new-xkernel: 34. TakeAddresses"),
+    ] {
+        check(&[&run[..], &["--format", format]].concat(), 0, &[words]);
+    }
+}
+
 #[test]
 fn a_known_bug_is_told_as_a_story_and_replayed() {
     let told =

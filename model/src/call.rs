@@ -812,6 +812,15 @@ impl Call {
     }
 }
 
+/// Why a call failed; `None` where it did not. An ioctl that is made of bytes is always answered, and says there whether it failed.
+pub fn errno_of(answer: &Answer) -> Option<Errno> {
+    match answer {
+        Err(errno) => Some(*errno),
+        Ok(Reply::Ioctl(outcome)) => outcome.errno(),
+        Ok(_) => None,
+    }
+}
+
 impl Call {
     /// What a kernel answers that refuses it and does nothing.
     pub fn refused(&self, errno: Errno) -> Answer {
@@ -836,10 +845,6 @@ pub struct Made {
 impl Made {
     /// Why it failed; `None` where it did not.
     pub fn errno(&self) -> Option<Errno> {
-        match &self.answer {
-            Err(errno) => Some(*errno),
-            Ok(Reply::Ioctl(outcome)) => outcome.errno(),
-            Ok(_) => None,
-        }
+        errno_of(&self.answer)
     }
 }

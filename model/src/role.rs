@@ -8,7 +8,7 @@
 //! as the inventory and the descriptors are known.
 
 use crate::blocker::Blocker;
-use crate::call::{Answer, Call, Reply};
+use crate::call::{Answer, Call, Reply, errno_of};
 use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::left::{Left, Table};
@@ -182,12 +182,7 @@ impl Verdict {
 
     /// The usual reading: success or failure.
     pub(crate) fn of(call: &Call, answer: &Answer) -> Self {
-        let errno = match answer {
-            Ok(Reply::Ioctl(outcome)) => outcome.errno(),
-            Ok(_) => None,
-            Err(errno) => Some(*errno),
-        };
-        errno.map_or(Self::Next, |errno| Self::Trouble(Trouble::call(call, errno)))
+        errno_of(answer).map_or(Self::Next, |errno| Self::Trouble(Trouble::call(call, errno)))
     }
 }
 

@@ -3,9 +3,10 @@
 mod common;
 
 use common::{BASE, NEW, NIC, OLD, Rig, Setup, copy, map, map_file, process, unlimited, unmap};
-use handoff_model::call::Call;
+use handoff_model::call::{Call, errno_of};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, ObjectId, Pid, Uid};
+use handoff_model::uapi::moves::{Move, change_addresses};
 use handoff_model::view::Account;
 use handoff_sim_kernel::ProcessSpec;
 
@@ -268,4 +269,29 @@ fn a_probe_with_the_reserved_field_touches_nothing() {
     let mut rig = Rig::new("6.12", unlimited(), unlimited());
     let iommufd = rig.iommufd(OLD);
     rig.refuses(OLD, Call::ChangeProcess { iommufd, reserved: 1 }, Errno::ENOTTY);
+}
+
+/// As it was proposed first: who takes the pages says where they are now, and what it does not say leads nowhere.
+#[test]
+fn addresses_that_are_brought_along_lead_to_the_pages() {
+    for (is_told, attached) in [(true, None), (false, Some(Errno::EFAULT))] {
+        let mut rig = Rig::new("rfc-v1", unlimited(), unlimited());
+        let iommufd = rig.iommufd(OLD);
+        let ioas = rig.ioas(OLD, iommufd);
+        let old = rig.mmap(OLD, None, 2);
+        rig.ok(OLD, map(iommufd, ioas, old, BASE, 2));
+        let fd = rig.pass(&[iommufd])[0];
+        let gap = rig.mmap(NEW, None, 2);
+        let new = rig.mmap(NEW, None, 2);
+        rig.ok(NEW, Call::Munmap { va: gap, length_bytes: 2 * 4096 });
+        let moved = Move { old, new, length_bytes: 2 * 4096 };
+        let list = if is_told { vec![moved] } else { vec![] };
+        let taken = rig.ok(NEW, Call::Ioctl { fd, ioctl: change_addresses(&list) });
+        assert_eq!(errno_of(&Ok(taken)), None);
+        assert_eq!((rig.page_set().owner, rig.page_set().pinned_pages), (Some(NEW), 0));
+        let (device, _) = rig.bind(OLD, NIC, iommufd);
+        let answer = rig.machine.call(OLD, &Call::Attach { device, page_table: ioas });
+        assert_eq!(errno_of(&answer), attached);
+        assert_eq!(rig.page_set().pinned_pages, if is_told { 2 } else { 0 });
+    }
 }

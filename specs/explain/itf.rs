@@ -13,6 +13,7 @@
 //! In a run that can repeat for ever, `loop` is the state that follows the last one.
 
 use super::{Followed, Place, Step};
+use handoff_model::call::errno_of;
 use handoff_model::role::Role;
 use serde_json::{Map, Value, json};
 
@@ -95,10 +96,8 @@ fn of_step(step: Option<&Step>) -> [(&'static str, String); 6] {
         Place::New => "new",
         Place::World => "world",
     });
-    let answer = call.map(|(_, _, answer)| match answer {
-        Ok(_) => "ok".to_owned(),
-        Err(errno) => errno.to_string(),
-    });
+    let told = |answer| errno_of(answer).map_or("ok".to_owned(), |errno| errno.to_string());
+    let answer = call.map(|(_, _, answer)| told(answer));
     [
         ("action", step.map_or("start", |step| step.action.kind().words()).to_owned()),
         ("who", who.unwrap_or_default().to_owned()),

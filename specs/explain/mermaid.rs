@@ -11,7 +11,7 @@
 
 use super::{Followed, Place, Step};
 use crate::action::Action;
-use handoff_model::call::Call;
+use handoff_model::call::{Call, errno_of};
 use std::fmt::Write;
 
 /// Who takes part, by the names of the diagram.
@@ -82,7 +82,7 @@ fn call(step: &Step, who: &str, words: &str) -> String {
         }
         _ => KERNEL,
     };
-    let arrow = if answer.is_ok() { "->>" } else { "-x" };
+    let arrow = if errno_of(answer).is_none() { "->>" } else { "-x" };
     format!("{who}{arrow}{to}: {words}")
 }
 
