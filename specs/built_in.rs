@@ -19,6 +19,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("kvm-transfer", include_str!("scenarios/kvm-transfer.toml")),
     ("kvm-exec", include_str!("scenarios/kvm-exec.toml")),
     ("process-accounting", include_str!("scenarios/process-accounting.toml")),
+    ("uncharged", include_str!("scenarios/uncharged.toml")),
     ("untrue-transfer", include_str!("scenarios/untrue-transfer.toml")),
     ("untrue-exec", include_str!("scenarios/untrue-exec.toml")),
 ];

@@ -35,6 +35,7 @@ const COUNTS: &[(&str, u32, u64, u32)] = &[
     ("kvm-transfer", 28_162, 86_295, 59),
     ("kvm-exec", 1_764, 4_213, 50),
     ("process-accounting", 36, 97, 6),
+    ("uncharged", 0, 0, 0),
     ("untrue-transfer", 6_222, 22_114, 31),
     ("untrue-exec", 1_086, 2_740, 61),
 ];
@@ -72,6 +73,7 @@ const BLACKOUTS: &[(&str, u32, u32)] = &[
     ("kvm-transfer", 43, 45),
     ("kvm-exec", 39, 71),
     ("process-accounting", 0, 0),
+    ("uncharged", 0, 0),
     ("untrue-transfer", 15, 16),
     ("untrue-exec", 53, 54),
 ];

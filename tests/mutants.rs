@@ -18,7 +18,7 @@ use std::sync::Mutex;
 /// How many mutants there are of each kind, by transfer and by exec.
 const KINDS: &[(&str, usize, usize)] = &[
     ("answer", 47, 28),
-    ("blocker", 8, 8),
+    ("blocker", 9, 9),
     ("call", 28, 19),
     ("check", 43, 34),
     ("jump", 2, 0),
@@ -142,6 +142,7 @@ const MUST_BE_REFUSED: &[World] = &[
         "",
         "[[iommufd]]\nname = \"iommufd0\"\naccounting = \"process\"\n[process]\nuid = 0\n",
     ),
+    ("uncharged", BOTH, "refused = true", "", "[process]\ncap_ipc_lock = true\n"),
     (
         "tied-mdev",
         BOTH,

@@ -48,4 +48,5 @@ fn each_refusal_has_its_true_reason() {
     check("small-memlock", &["RLIMIT_MEMLOCK of the new process is 28672", "needs 32768"]);
     check("tied-mdev", &["mdev0", "KVM", "unplug"]);
     check("process-accounting", &["charged to its process", "per-user accounting"]);
+    check("uncharged", &["mapping at 0x100000", "CAP_IPC_LOCK", "map without"]);
 }

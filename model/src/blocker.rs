@@ -57,6 +57,12 @@ pub enum Blocker {
         "the mapping at {0} is charged to its process (IOMMU_OPTION_RLIMIT_MODE 1), and that charge is lost for good when an owner dies before it is taken from; use per-user accounting"
     )]
     ChargedToProcess(Iova),
+    /// CHANGE_PROCESS leaves the VmPin of pages that nobody is charged for with their old owner, and takes from the new one's at
+    /// unmap (Linux 6.13 to 7.3).
+    #[error(
+        "the mapping at {0} was made with CAP_IPC_LOCK and is charged to nobody, so that VmPin of either process is wrong after a handoff; map without that capability"
+    )]
+    ChargedToNobody(Iova),
     /// CHANGE_PROCESS charges the new owner before it gives back the old one's.
     #[error(
         "RLIMIT_MEMLOCK of the {side} process is {limit_bytes} bytes, and taking over {pinned_bytes} pinned bytes needs {needed_bytes}; raise it"
@@ -86,6 +92,7 @@ pub enum BlockerKind {
     BarMapped,
     MdevTiedToKvm,
     ChargedToProcess,
+    ChargedToNobody,
     MemlockTooSmall,
     NotOpen,
     NoNewAddresses,
@@ -100,6 +107,7 @@ impl BlockerKind {
         Self::BarMapped,
         Self::MdevTiedToKvm,
         Self::ChargedToProcess,
+        Self::ChargedToNobody,
         Self::MemlockTooSmall,
         Self::NotOpen,
         Self::NoNewAddresses,
@@ -122,6 +130,7 @@ impl Blocker {
             Self::BarMapped { .. } => BlockerKind::BarMapped,
             Self::MdevTiedToKvm(_) => BlockerKind::MdevTiedToKvm,
             Self::ChargedToProcess(_) => BlockerKind::ChargedToProcess,
+            Self::ChargedToNobody(_) => BlockerKind::ChargedToNobody,
             Self::MemlockTooSmall { .. } => BlockerKind::MemlockTooSmall,
             Self::NotOpen(_) => BlockerKind::NotOpen,
         }
@@ -154,15 +163,19 @@ fn of_mapping(vm: &Vm, mapping: &Mapping) -> impl Iterator<Item = Blocker> + use
             Some(Blocker::BarMapped { device: name(device).unwrap_or_default(), region, iova })
         }
     };
-    let is_of_process = mapping.charged_to == ChargedTo::Process;
-    of_memory.into_iter().chain(is_of_process.then_some(Blocker::ChargedToProcess(iova)))
+    let of_charge = match mapping.charged_to {
+        ChargedTo::User | ChargedTo::Original => None,
+        ChargedTo::Process => Some(Blocker::ChargedToProcess(iova)),
+        ChargedTo::Nobody => Some(Blocker::ChargedToNobody(iova)),
+    };
+    of_memory.into_iter().chain(of_charge)
 }
 
 /// Whether a process that holds or takes `user_pages` charged pages may lock enough.
 ///
 /// CHANGE_PROCESS charges first and gives back after: where both processes run as one user, that
 /// user holds twice the pages for a moment, in either direction (`iopt_pages` accounting, Linux 6.13
-/// to 7.3). Pages that are charged to nobody need nothing.
+/// to 7.3).
 pub fn of_memlock(
     side: &'static str,
     user_pages: u64,

@@ -183,6 +183,15 @@ pub const DEFECTS: &[Defect] = &[
         edits: &[Edit::Waive(BlockerKind::ChargedToProcess)],
     },
     Defect {
+        id: "charged-to-nobody",
+        sentence: "nobody looks at whether the mapper had CAP_IPC_LOCK",
+        source: "Linux 6.13 to 7.3: CHANGE_PROCESS leaves VmPin of such pages where it was",
+        variant: "safe",
+        mode: Mode::Transfer,
+        breaks: "PIN-2",
+        edits: &[Edit::Waive(BlockerKind::ChargedToNobody)],
+    },
+    Defect {
         id: "ram-initialised",
         sentence: "the new process initialises guest RAM that is preserved in place",
         source: "QEMU 10.0, fixed by b42f28111e, e56ba1878f and 8ffe0623a1",

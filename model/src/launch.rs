@@ -359,7 +359,7 @@ impl<K: Kernel> Start<'_, K> {
                 let context = &mut vm.contexts[usize::from(space.context)];
                 let list = context.spaces.iter_mut().find(|s| s.ioas == spaces[place]);
                 // What a copy shows is charged with the original.
-                let charged_to = if earlier.is_some() { ChargedTo::Nobody } else { charged_to };
+                let charged_to = if earlier.is_some() { ChargedTo::Original } else { charged_to };
                 list.expect("every space is listed").mappings.push(Mapping {
                     iova: ram.iova,
                     length_bytes: ram.length_bytes,
@@ -407,7 +407,7 @@ impl<K: Kernel> Start<'_, K> {
         let space = context.spaces.iter_mut().find(|space| space.ioas == ioas);
         let mappings = &mut space.expect("every space is listed").mappings;
         let memory = Memory::Bar { device: at, region: 0 };
-        let charged_to = ChargedTo::Nobody;
+        let charged_to = ChargedTo::Original;
         mappings.push(Mapping { iova, length_bytes, memory, rights, charged_to });
         mappings.sort_by_key(|mapping| mapping.iova);
         Ok(())

@@ -162,6 +162,8 @@ pub enum Memory {
 pub enum ChargedTo {
     /// Nobody: the mapper had CAP_IPC_LOCK.
     Nobody,
+    /// As the mapping that it is a copy of (`IOMMU_IOAS_COPY`), or the dma-buf behind it: by itself to nobody.
+    Original,
     /// The user of the owner, against the owner's RLIMIT_MEMLOCK.
     User,
     /// The memory map of the owner (`IOMMU_OPTION_RLIMIT_MODE` 1, and always by a container).

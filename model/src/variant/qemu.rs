@@ -161,8 +161,12 @@ const IN_EXEC: &[Rule<InPhase>] = {
 };
 
 /// What QEMU learns only when it calls CHANGE_PROCESS in earnest, or never.
-const UNJUDGED: &[BlockerKind] =
-    &[BlockerKind::MappedByAddress, BlockerKind::MemlockTooSmall, BlockerKind::ChargedToProcess];
+const UNJUDGED: &[BlockerKind] = &[
+    BlockerKind::MappedByAddress,
+    BlockerKind::MemlockTooSmall,
+    BlockerKind::ChargedToProcess,
+    BlockerKind::ChargedToNobody,
+];
 
 pub(super) const TRANSFER: Variant = Variant {
     id: "qemu-10.2",
@@ -199,6 +203,7 @@ pub(super) const EXEC: Variant = Variant {
         BlockerKind::MappedByAddress,
         BlockerKind::MemlockTooSmall,
         BlockerKind::ChargedToProcess,
+        BlockerKind::ChargedToNobody,
         BlockerKind::AnonymousRam,
     ],
     unpromised: &[],

@@ -65,6 +65,7 @@ pub(super) const EXEC: Variant = Variant {
         BlockerKind::MappedByAddress,
         BlockerKind::MemlockTooSmall,
         BlockerKind::ChargedToProcess,
+        BlockerKind::ChargedToNobody,
     ],
     unpromised: &[],
 };
