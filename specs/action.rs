@@ -49,6 +49,8 @@ pub enum Action {
     Take(Side, u8),
     /// The guest works on.
     Work(Side),
+    /// The guest's driver of the last device is loaded, and the old VMM arms its interrupt.
+    Arm,
 }
 
 /// What sort of thing an action is, for counting.
@@ -72,6 +74,8 @@ pub enum Kind {
     Taking,
     /// The guest's work.
     Work,
+    /// An interrupt that is armed while the guest runs.
+    Arming,
 }
 
 impl Kind {
@@ -87,13 +91,14 @@ impl Kind {
             Self::Interrupt => "an interrupt",
             Self::Taking => "an interrupt taken by the guest",
             Self::Work => "work of the guest",
+            Self::Arming => "an interrupt armed at the guest's word",
         }
     }
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::OldCall,
         Self::NewCall,
         Self::Failure,
@@ -103,6 +108,7 @@ impl Kind {
         Self::Interrupt,
         Self::Taking,
         Self::Work,
+        Self::Arming,
     ];
 
     /// Whether the environment disturbs the handoff by it.
@@ -124,6 +130,7 @@ impl Action {
             Self::Raise(_) => Kind::Interrupt,
             Self::Take(..) => Kind::Taking,
             Self::Work(_) => Kind::Work,
+            Self::Arm => Kind::Arming,
         }
     }
 

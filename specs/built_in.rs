@@ -18,6 +18,8 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("tied-mdev", include_str!("scenarios/tied-mdev.toml")),
     ("kvm-transfer", include_str!("scenarios/kvm-transfer.toml")),
     ("kvm-exec", include_str!("scenarios/kvm-exec.toml")),
+    ("armed-later", include_str!("scenarios/armed-later.toml")),
+    ("early", include_str!("scenarios/early.toml")),
     ("process-accounting", include_str!("scenarios/process-accounting.toml")),
     ("uncharged", include_str!("scenarios/uncharged.toml")),
     ("untrue-transfer", include_str!("scenarios/untrue-transfer.toml")),

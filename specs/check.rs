@@ -202,7 +202,7 @@ impl Judged<'_> {
     }
 
     fn is_asked(&self, scope: Scope) -> bool {
-        self.system.with_case(self.system.init(), |case| scope.covers(case))
+        self.system.can_ask(scope)
     }
 
     fn is_bad(&self, at: usize, state: StateIndex) -> bool {

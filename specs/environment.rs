@@ -13,13 +13,15 @@ pub(crate) struct Budget {
     pub(crate) guest_steps: u8,
     /// For each device.
     pub(crate) interrupts: [u8; DEVICES_MAX],
+    /// The guest may arm the last device's interrupt.
+    pub(crate) arm: bool,
 }
 
 impl Budget {
     /// How much the environment may still do.
     pub(crate) fn left(&self) -> u32 {
-        let Self { fail_calls, kill, cancel, guest_steps, interrupts } = self;
-        let once = [*fail_calls, *kill, u8::from(*cancel), *guest_steps];
+        let Self { fail_calls, kill, cancel, guest_steps, interrupts, arm } = self;
+        let once = [*fail_calls, *kill, u8::from(*cancel), *guest_steps, u8::from(*arm)];
         once.iter().chain(interrupts).map(|left| u32::from(*left)).sum()
     }
 
@@ -27,7 +29,8 @@ impl Budget {
         let may = scenario.may;
         let mut interrupts = [0; DEVICES_MAX];
         for (left, device) in interrupts.iter_mut().zip(&scenario.plan.devices) {
-            *left = if device.interrupts.is_empty() { 0 } else { may.interrupts };
+            let has_none = device.interrupts.is_empty() && device.later.is_empty();
+            *left = if has_none { 0 } else { may.interrupts };
         }
         Self {
             fail_calls: may.fail_calls,
@@ -35,6 +38,7 @@ impl Budget {
             cancel: may.cancel,
             guest_steps: may.guest_steps,
             interrupts,
+            arm: scenario.plan.devices.last().is_some_and(|device| !device.later.is_empty()),
         }
     }
 }

@@ -68,7 +68,7 @@ byte word = OPEN;
 
 #else
 
-#define MAY_HAND	(old_life == HERE && old_guest == STOPPED && NEW_IS_HERE && !new_holds)
+#define MAY_HAND	(old_life == HERE && old_guest != ABSENT && NEW_IS_HERE && !new_holds)
 #define MAY_GIVE_WORD	(old_life == HERE && old_guest == STOPPED && new_holds && word == OPEN)
 #define MAY_TAKE_SOME	(NEW_IS_HERE && word == GIVEN && owner == OLD)
 #define MAY_TAKE	(NEW_IS_HERE && word == GIVEN && owner != NEW)

@@ -10,8 +10,8 @@
 //!   no commit follows that while it lives. By exec nobody else is there: to take the pages is the decision.
 //! * **The guest runs where its pages are owned.** So the new process takes them before it commits, and the old one, having
 //!   given its word, takes them back only when the new one is gone and can take them no more.
-//! * **Devices work while one process holds them.** So the old process hands them over before it gives its word, and leaves only
-//!   after the commit.
+//! * **Devices work while one process holds them.** So the old process hands them over before it gives its word, perhaps while its
+//!   guest still runs, and leaves only after the commit.
 //! * **Nobody stays in between.** Without a decision the new process leaves, and the old one runs the guest; with it the old one
 //!   leaves. That it has given up dies with the old process: one that has its word may commit then, for nobody else runs the guest.
 //!
@@ -224,8 +224,8 @@ pub const TRANSFER: &[Row] = &[
     STOP,
     row(
         "the old process hands the devices over",
-        "the guest is stopped",
-        |it| it.old.is_willing() && it.old.guest == Stopped && it.new.is_here() && !it.new.holds,
+        "it has the guest",
+        |it| it.old.is_willing() && it.old.guest != Absent && it.new.is_here() && !it.new.holds,
         |it| it.new.holds = true,
     ),
     row(

@@ -149,6 +149,13 @@ fn step(system: &System, before: &World, action: &Action, happening: Happening) 
             (before.place(*side), format!("the guest takes the interrupt of {}", device(at)))
         }
         Action::Work(side) => (before.place(*side), "the guest works on".to_owned()),
+        Action::Arm => {
+            let device = system.setting().devices.last().cloned().unwrap_or_default();
+            (
+                Place::Old,
+                format!("the guest loads the driver of {device}, and its interrupt is armed"),
+            )
+        }
     };
     Step { action: action.clone(), place, happening, words }
 }

@@ -1,4 +1,4 @@
-//! The mutants of the protocol that a VMM should use: everything that it does and could leave out, for a VM that has one of each.
+//! The mutants of a protocol: everything that it does and could leave out, for a VM that has one of each.
 
 use crate::built_in::built_in;
 use crate::environment::errnos;
@@ -9,16 +9,22 @@ use handoff_model::incoming::{Incoming, Origin};
 use handoff_model::mutant::{Omission, Place, mutants};
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::stream::State;
+use handoff_model::variant::{VARIANTS, Variant};
 
-/// All mutants of a mode, in a fixed order.
-pub fn of_mode(mode: Mode) -> Vec<Omission> {
-    let protocol = Protocol::safe(mode);
+/// The forms of the protocol that a VMM should use.
+pub fn forms() -> impl Iterator<Item = &'static Variant> {
+    VARIANTS.iter().filter(|variant| variant.id.starts_with("safe"))
+}
+
+/// All mutants of a variant, in a fixed order.
+pub fn of_variant(variant: &Variant) -> Vec<Omission> {
+    let protocol = Protocol::of(variant);
     mutants(&protocol, &calls(&protocol), |call| !errnos(call).is_empty())
 }
 
 /// By the name that scenarios call it.
-pub fn find(mode: Mode, name: &str) -> Option<Omission> {
-    of_mode(mode).into_iter().find(|mutant| mutant.to_string() == name)
+pub fn find(variant: &Variant, name: &str) -> Option<Omission> {
+    of_variant(variant).into_iter().find(|mutant| mutant.to_string() == name)
 }
 
 /// The calls of every phase.

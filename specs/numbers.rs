@@ -4,8 +4,10 @@
 //! kept once and has a number, and what a machine answers to a call, what a role makes of an answer, and what the rules
 //! of a world ask of either is found out once for each number and remembered.
 //!
-//! Invariant: equal parts have one number, different parts different ones. Which number a part gets depends on which
-//! thread came first, so nothing may depend on the order of numbers.
+//! Invariant: equal parts have one number, different parts different ones. Which it is depends on which thread came
+//! first, so nothing may depend on the order of numbers.
+
+mod once;
 
 use crate::action::Side;
 use crate::chain::Chain;
@@ -14,70 +16,26 @@ use crate::refinement::Sight;
 use crate::scenario::DEVICES_MAX;
 use crate::setting::Setting;
 use crate::world::{Rest, World};
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
 use handoff_model::call::{Answer, Call};
+use handoff_model::ids::Fd;
 use handoff_model::incoming::Incoming;
 use handoff_model::left::Left;
 use handoff_model::outgoing::Outgoing;
 use handoff_model::protocol::Mode;
 use handoff_model::role::{Cause, Trouble};
+use handoff_model::view::FileRef;
+use handoff_model::vm::{Descriptors, Vm};
 use handoff_sim_kernel::Machine;
+use once::Once;
 use rustc_hash::FxBuildHasher;
 use std::borrow::Borrow;
 use std::fmt;
-use std::hash::{BuildHasher, Hash};
+use std::hash::BuildHasher;
 use std::marker::PhantomData;
 
 /// A number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Number(u32);
-
-/// Values, each once, with what is known of each.
-struct Once<T, F = ()> {
-    numbers: DashMap<T, Number, FxBuildHasher>,
-    values: boxcar::Vec<Value<T, F>>,
-}
-
-struct Value<T, F> {
-    is: T,
-    facts: F,
-    hash: u64,
-}
-
-impl<T: Clone + Eq + Hash, F> Once<T, F> {
-    fn new() -> Self {
-        Self { numbers: DashMap::default(), values: boxcar::Vec::new() }
-    }
-
-    /// The number of a value; of a new one `facts` says what is to be known.
-    fn number(&self, value: T, facts: impl FnOnce(&T) -> F) -> Number {
-        if let Some(known) = self.numbers.get(&value) {
-            return *known;
-        }
-        let facts = facts(&value);
-        match self.numbers.entry(value) {
-            Entry::Occupied(entry) => *entry.get(),
-            Entry::Vacant(entry) => {
-                let hash = FxBuildHasher.hash_one(entry.key());
-                let at = self.values.push(Value { is: entry.key().clone(), facts, hash });
-                *entry.insert(Number(u32::try_from(at).expect("fewer parts than worlds")))
-            }
-        }
-    }
-
-    fn get(&self, number: Number) -> &T {
-        &self.values[number.0 as usize].is
-    }
-
-    fn facts(&self, number: Number) -> &F {
-        &self.values[number.0 as usize].facts
-    }
-
-    fn hash(&self, number: Number) -> u64 {
-        self.values[number.0 as usize].hash
-    }
-}
 
 /// What rules ask of a machine.
 struct OfMachine {
@@ -117,6 +75,7 @@ impl OfMachine {
 }
 
 /// What rules ask of a player.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by itself")]
 struct OfPlayer<R: Stage> {
     is_absent: bool,
     is_acting: bool,
@@ -126,6 +85,7 @@ struct OfPlayer<R: Stage> {
     cause: Option<Cause>,
     next: Option<Number>,
     can_cancel: bool,
+    can_change: bool,
     left: Option<Left>,
     /// What it became by an answer.
     took: Chain<Number, Number>,
@@ -139,6 +99,7 @@ enum Deed {
     Raise(u8),
     Deliver(Side, u8),
     GuestWork(Side),
+    Arm,
 }
 
 /// Players of a role.
@@ -157,7 +118,7 @@ pub(crate) struct Numbers<'a> {
 
 impl fmt::Debug for Numbers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} machines", self.machines.values.count())
+        write!(f, "{} machines", self.machines.count())
     }
 }
 
@@ -243,6 +204,7 @@ impl<'a> Numbers<'a> {
             cause: part.cause(),
             next: part.next().map(|call| self.calls.number(call, |_| ())),
             can_cancel: part.can_cancel(),
+            can_change: part.can_change(),
             left: part.left(),
             took: Chain::default(),
         })
@@ -386,6 +348,14 @@ impl<'n> Machinery for MachineNumber<'n> {
     fn guest_work(&mut self, side: Side) {
         self.does(Deed::GuestWork(side), |machine| Machinery::guest_work(machine, side));
     }
+
+    fn arm(&mut self, setting: &Setting) {
+        self.does(Deed::Arm, |machine| Machinery::arm(machine, setting));
+    }
+
+    fn armed(&self, setting: &Setting) -> Option<(Fd, FileRef)> {
+        Machinery::armed(self.all.machines.get(self.number), setting)
+    }
 }
 
 /// A player by its number.
@@ -467,6 +437,17 @@ impl<'n, R: Numberable> Player for PlayerNumber<'n, R> {
         let _ = next.cancel();
         self.set(next);
         None
+    }
+
+    fn can_change(&self) -> bool {
+        self.facts().can_change
+    }
+
+    fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {
+        let mut next = self.part().clone();
+        let outdated = next.change(vm, descriptors);
+        self.set(next);
+        outdated
     }
 
     fn set(&mut self, part: Part<R, R::End>) {

@@ -9,11 +9,14 @@ use crate::refinement::Sight;
 use crate::setting::Setting;
 use crate::world::OLD_IMAGE;
 use handoff_model::call::{Answer, Call};
+use handoff_model::ids::Fd;
 use handoff_model::incoming::{Arrival, Incoming};
 use handoff_model::left::Left;
 use handoff_model::outgoing::{Outcome, Outgoing};
 use handoff_model::phase::{InPhase, OutPhase};
 use handoff_model::role::{Cause, Role, Trouble};
+use handoff_model::view::FileRef;
+use handoff_model::vm::{Descriptors, Vm};
 use handoff_sim_kernel::Machine;
 use std::borrow::Borrow;
 use std::fmt::Debug;
@@ -51,6 +54,10 @@ pub trait Machinery: Clone {
     fn deliver(&mut self, setting: &Setting, side: Side, device: u8);
     /// The guest works on.
     fn guest_work(&mut self, side: Side);
+    /// The old VMM arms the interrupt of the last device.
+    fn arm(&mut self, setting: &Setting);
+    /// The descriptor and the file of the eventfd that this gave.
+    fn armed(&self, setting: &Setting) -> Option<(Fd, FileRef)>;
 }
 
 impl Machinery for Machine {
@@ -108,6 +115,19 @@ impl Machinery for Machine {
     fn guest_work(&mut self, side: Side) {
         self.guest_work(side.pid());
     }
+
+    fn arm(&mut self, setting: &Setting) {
+        setting.arm(self);
+    }
+
+    fn armed(&self, setting: &Setting) -> Option<(Fd, FileRef)> {
+        let view = self.view();
+        let device = view.devices.get(setting.devices.last()?)?;
+        let trigger = device.interrupts.first()?.trigger?;
+        let table = &view.processes.get(&Side::Old.pid())?.descriptors;
+        let (fd, _) = table.iter().find(|(_, open)| open.file == trigger)?;
+        Some((*fd, trigger))
+    }
 }
 
 /// What a process does about the handoff.
@@ -139,6 +159,10 @@ pub trait Stage: Role + Clone + Eq + std::hash::Hash + Debug {
     fn can_cancel(&self) -> bool;
     /// Calls it off.
     fn cancel(&mut self) -> Option<Trouble>;
+    /// Whether its virtual machine may change now.
+    fn can_change(&self) -> bool;
+    /// Learns that it has; → whether its state was cut before.
+    fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool;
 }
 
 impl Stage for Outgoing {
@@ -164,6 +188,14 @@ impl Stage for Outgoing {
     fn cancel(&mut self) -> Option<Trouble> {
         self.cancel()
     }
+
+    fn can_change(&self) -> bool {
+        self.can_change()
+    }
+
+    fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {
+        self.change(vm, descriptors)
+    }
 }
 
 impl Stage for Incoming {
@@ -188,6 +220,14 @@ impl Stage for Incoming {
 
     fn cancel(&mut self) -> Option<Trouble> {
         None
+    }
+
+    fn can_change(&self) -> bool {
+        false
+    }
+
+    fn change(&mut self, _: &Vm, _: &Descriptors) -> bool {
+        false
     }
 }
 
@@ -224,6 +264,10 @@ pub trait Player {
     fn can_cancel(&self) -> bool;
     /// Calls it off.
     fn cancel(&mut self) -> Option<Trouble>;
+    /// Whether its virtual machine may change now.
+    fn can_change(&self) -> bool;
+    /// Learns that it has; → whether its state was cut before.
+    fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool;
     /// Becomes another part.
     fn set(&mut self, part: Part<Self::Role, <Self::Role as Stage>::End>);
 }
@@ -297,6 +341,17 @@ impl<R: Stage> Player for Part<R, R::End> {
         match self {
             Self::Acting(role) => role.cancel(),
             _ => None,
+        }
+    }
+
+    fn can_change(&self) -> bool {
+        self.acting().is_some_and(Stage::can_change)
+    }
+
+    fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {
+        match self {
+            Self::Acting(role) => role.change(vm, descriptors),
+            _ => false,
         }
     }
 

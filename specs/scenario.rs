@@ -222,6 +222,8 @@ struct DeviceEntry {
     bar_iova: Option<u64>,
     #[serde(default = "one")]
     interrupts: u16,
+    #[serde(default)]
+    armed_later: bool,
 }
 
 fn one() -> u16 {
@@ -297,7 +299,7 @@ impl Scenario {
     /// What the protocol must make of it.
     pub fn due(&self) -> Due {
         match (self.wrong, self.refused) {
-            (Some(wrong), _) => wrong.due,
+            (Some(wrong), _) => wrong.due_of(self.variant),
             (None, true) => Due::RefusedBeforeStop,
             (None, false) => Due::Done,
         }
@@ -335,8 +337,8 @@ impl File {
             self.defects.iter().map(|id| find_defect(id)).collect::<Result<_, _>>()?;
         let wrong = self.wrong.as_deref().map(find_wrong).transpose()?;
         check_wrong(wrong, self.mode, self.dma, self.refused)?;
-        let mutant = self.mutant.as_deref().map(|name| find_mutant(self.mode, name)).transpose()?;
         let variant = find_variant(&self.variant, self.mode, self.dma)?;
+        let mutant = self.mutant.as_deref().map(|name| find_mutant(variant, name)).transpose()?;
         check_kernel(variant, &self.kernel)?;
         defects.iter().try_for_each(|defect| check_variant(defect, variant))?;
         let old = self.process.resolve();

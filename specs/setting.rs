@@ -11,12 +11,13 @@ use handoff_model::call::{Answer, Call, Made};
 use handoff_model::ids::Fd;
 use handoff_model::incoming::{Incoming, Origin};
 use handoff_model::kernel::Kernel;
-use handoff_model::launch::{DevicePlan, LaunchError, Plan, launch};
+use handoff_model::launch::{self, DevicePlan, LaunchError, Plan, launch};
 use handoff_model::outgoing::{Outgoing, Way};
 use handoff_model::protocol::{Mode, Protocol};
-use handoff_model::view::{FileKind, FileRef, View};
-use handoff_model::vm::{Descriptors, DeviceKind, Key, Kind};
+use handoff_model::view::{FileKind, FileRef, InterruptView, View};
+use handoff_model::vm::{Descriptors, DeviceKind, Interrupts, Key, Kind, Vm};
 use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is the same in every state of a check.
@@ -38,6 +39,8 @@ pub struct Setting {
     pub opening: Vec<Made>,
     /// What stories call the open files.
     pub names: BTreeMap<FileRef, String>,
+    /// What the guest may have armed while it runs.
+    later: Option<Later>,
     /// Calls may fail.
     pub(crate) fail_calls: bool,
     /// KVM takes interrupts from the eventfds, and no guest reads any.
@@ -46,6 +49,73 @@ pub struct Setting {
     pub(crate) stream: Option<Fd>,
     /// The program to go back to, by exec.
     pub(crate) old_image: Fd,
+}
+
+/// The virtual machine before the interrupt of its last device is armed, and that.
+#[derive(Clone, Debug)]
+struct Later {
+    vm: Vm,
+    descriptors: Descriptors,
+    interrupts: Vec<Interrupts>,
+}
+
+impl Later {
+    fn of(plan: &Plan, vm: &Vm, descriptors: &Descriptors) -> Option<Self> {
+        let device = plan.devices.last().filter(|device| !device.later.is_empty())?;
+        let (vm, descriptors) = (vm.clone(), descriptors.clone());
+        Some(Self { vm, descriptors, interrupts: device.later.clone() })
+    }
+}
+
+impl Setting {
+    /// Whether the guest may have an interrupt armed.
+    pub(crate) fn may_arm(&self) -> bool {
+        self.later.is_some()
+    }
+
+    /// Whether the interrupt of a device is armed later, if at all.
+    pub(crate) fn is_later(&self, device: u8) -> bool {
+        self.later.is_some() && usize::from(device) + 1 == self.devices.len()
+    }
+
+    /// The calls by which the old VMM arms the interrupt of the last device; none where there is nothing to arm.
+    pub(crate) fn arm(&self, machine: &mut Machine) -> Vec<Made> {
+        let mut door = Noted { machine, made: Vec::new() };
+        if let Some(Later { vm, descriptors, interrupts }) = &self.later {
+            let (mut vm, mut descriptors) = (vm.clone(), descriptors.clone());
+            // What a variant has broken before may make it fail; then nothing is armed.
+            let _ = launch::arm(interrupts, &mut vm, &mut descriptors, &mut door);
+        }
+        door.made
+    }
+
+    /// The inventory with that interrupt in it, by its eventfd.
+    pub(crate) fn with_armed(&self, eventfd: Fd) -> Option<(Vm, Descriptors)> {
+        let Later { vm, descriptors, interrupts } = self.later.as_ref()?;
+        let (mut vm, mut descriptors) = (vm.clone(), descriptors.clone());
+        let device = vm.devices.last_mut()?;
+        device.interrupts.clone_from(interrupts);
+        device.interrupt_keys().for_each(|(_, key)| descriptors.insert(key, eventfd));
+        Some((vm, descriptors))
+    }
+
+    /// What it should look like, and which files must be handed over, where the guest has armed an interrupt, whose eventfd this is.
+    pub(crate) fn due_with(
+        &self,
+        armed: Option<FileRef>,
+    ) -> (Cow<'_, View>, Cow<'_, BTreeSet<FileRef>>) {
+        let (mut base, mut preserved) = (Cow::Borrowed(&self.base), Cow::Borrowed(&self.preserved));
+        if let (Some(file), Some(name)) = (armed, self.devices.last()) {
+            preserved.to_mut().insert(file);
+            let irqfd = self.kvm.then_some(OLD);
+            let vector =
+                InterruptView { trigger: armed, raised: 0, delivered: 0, pending: 0, irqfd };
+            if let Some(device) = base.to_mut().devices.get_mut(name) {
+                device.interrupts = vec![vector];
+            }
+        }
+        (base, preserved)
+    }
 }
 
 /// Sets a scenario up: both processes, the launched VM, its running guest.
@@ -97,6 +167,7 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
         wrong: scenario.wrong,
         opening,
         names: names(&base, &descriptors),
+        later: Later::of(plan, &vm, &descriptors),
         fail_calls: scenario.may.fail_calls > 0,
         kvm: plan.kvm,
         stream: descriptors.get(&Key::new(Kind::Stream, "", 0)),
@@ -174,7 +245,13 @@ fn spec(device: &DevicePlan) -> DeviceSpec {
         // The KVM that a mediated device may need is there in the old process, but not simulated.
         DeviceKind::Mdev { .. } => sim::DeviceKind::Mdev { needs_kvm: false },
     };
-    let vectors = device.interrupts.iter().map(|armed| u32::from(armed.vectors)).max().unwrap_or(1);
+    let vectors = device
+        .interrupts
+        .iter()
+        .chain(&device.later)
+        .map(|armed| u32::from(armed.vectors))
+        .max()
+        .unwrap_or(1);
     let irqs = vec![1, vectors, 0, 0, 1];
     let (address, exports_bars) = (device.group.1.clone(), device.bar.is_some());
     DeviceSpec { irqs, address, exports_bars, ..DeviceSpec::new(&device.name, &device.path, kind) }

@@ -9,7 +9,9 @@
 use crate::action::Action;
 use crate::essence::{Essence, Handoff};
 use crate::parts::{Machinery, Player};
-use crate::property::{Case, END_2, END_3, Judgement, Moment, PROPERTIES, REF_1, has_ended_well};
+use crate::property::{
+    Case, END_2, END_3, Judgement, Moment, PROPERTIES, REF_1, Scope, has_ended_well,
+};
 use crate::refinement;
 use crate::scenario::Scenario;
 use crate::setting::{Setting, set_up};
@@ -17,6 +19,7 @@ use crate::world::World;
 use handoff_model::incoming::Incoming;
 use handoff_model::launch::LaunchError;
 use handoff_model::outgoing::Outgoing;
+use handoff_model::view::FileRef;
 use stateright::{Model, Property};
 
 /// A scenario, set up.
@@ -133,8 +136,17 @@ impl System {
 
     /// A state as properties see it.
     pub fn with_case<T>(&self, world: &World, look: impl FnOnce(&Case<'_>) -> T) -> T {
-        let Setting { base, preserved, .. } = &self.setting;
-        look(&Case { view: &world.view(), base, moment: self.moment(world), preserved })
+        let (base, preserved) = self.setting.due_with(world.rest.history.armed);
+        let (view, moment) = (&world.view(), self.moment(world));
+        look(&Case { view, base: &base, moment, preserved: &preserved })
+    }
+
+    /// Whether something can be asked here, if only of what the guest may arm.
+    pub(crate) fn can_ask(&self, scope: Scope) -> bool {
+        let armed = self.setting.may_arm().then_some(FileRef(0));
+        let (base, preserved) = self.setting.due_with(armed);
+        let (view, moment) = (&self.init.view(), self.moment(&self.init));
+        scope.covers(&Case { view, base: &base, moment, preserved: &preserved })
     }
 
     /// Where the handoff is.
@@ -162,6 +174,7 @@ impl System {
             commit_allowed: world.rest.history.commit_allowed,
             progress: Some(world.rest.history.progress),
             window_open: world.window_is_open(),
+            armed: world.rest.history.armed,
         }
     }
 }

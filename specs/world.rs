@@ -9,23 +9,23 @@
 //! What a device's DMA reaches is not an action but part of every state's view: whatever it could
 //! touch at this moment is judged at this moment.
 
-use crate::action::{Action, Kind, Side};
+mod asked;
+
+use crate::action::{Action, Side};
 use crate::environment::{Budget, errnos};
 use crate::parts::{Machinery, Part, Player};
-use crate::rank::Rank;
 use crate::scenario::Scenario;
 use crate::setting::Setting;
 use crate::wrong::Wrong;
-use handoff_model::call::{Access, Answer, Call};
+use handoff_model::call::{Access, Answer, Call, Made};
 use handoff_model::errno::Errno;
-use handoff_model::ids::Pid;
 use handoff_model::incoming::{Arrival, Incoming, Origin};
 use handoff_model::mutant::Place;
 use handoff_model::outgoing::{Outcome, Outgoing};
 use handoff_model::phase::{InPhase, OutPhase};
 use handoff_model::protocol::Mode;
-use handoff_model::role::{Cause, Role, Trouble};
-use handoff_model::view::View;
+use handoff_model::role::{Role, Trouble};
+use handoff_model::view::{FileRef, View};
 use handoff_sim_kernel::Machine;
 use std::borrow::Borrow;
 
@@ -72,6 +72,8 @@ pub struct History {
     pub disturbed: bool,
     /// The environment has killed the old process, the new one.
     pub killed: [bool; 2],
+    /// The eventfd of the interrupt that was armed while the guest ran.
+    pub armed: Option<FileRef>,
 }
 
 /// What an action did, for a story.
@@ -81,6 +83,8 @@ pub struct Happening {
     pub call: Option<(String, Call, Answer)>,
     /// What it led to.
     pub trouble: Option<Trouble>,
+    /// Calls that the old VMM makes besides the handoff.
+    pub besides: Vec<Made>,
 }
 
 /// The call that an action made, the answer, and what that led to.
@@ -112,9 +116,11 @@ impl World {
             Action::Step(side) | Action::Fail(side, _) => self.phase_name(*side),
             _ => None,
         };
+        let arms = *action == Action::Arm;
+        let besides = if arms { setting.arm(&mut self.machine.clone()) } else { Vec::new() };
         let Done { call, trouble } = self.go(setting, action);
         let call = phase.zip(call).map(|(phase, (call, answer))| (phase, call, answer));
-        Happening { call, trouble }
+        Happening { call, trouble, besides }
     }
 
     fn phase_name(&self, side: Side) -> Option<String> {
@@ -170,7 +176,14 @@ where
 
     fn guest_actions(&self, setting: &Setting, actions: &mut Vec<Action>) {
         let devices = (0u8..).zip(&self.rest.budget.interrupts);
-        actions.extend(devices.filter(|(_, left)| **left > 0).map(|(at, _)| Action::Raise(at)));
+        let is_armed = self.rest.history.armed.is_some();
+        let can_raise = |at: u8| is_armed || !setting.is_later(at);
+        let devices = devices.filter(|(at, left)| **left > 0 && can_raise(*at));
+        actions.extend(devices.map(|(at, _)| Action::Raise(at)));
+        let is_unstopped = !self.rest.history.was_stopped && self.machine.guest_runs(Side::Old);
+        if self.rest.budget.arm && is_unstopped && self.outgoing.can_change() {
+            actions.push(Action::Arm);
+        }
         for side in self.sides().filter(|side| self.machine.guest_runs(*side)) {
             let devices = (0u8..).zip(&setting.devices).map(|(at, _)| at);
             let ready = devices.filter(|at| self.machine.can_deliver(setting, side, *at));
@@ -246,6 +259,7 @@ where
             Action::Take(side, device) => {
                 self.machine.deliver(setting, *side, *device);
             }
+            Action::Arm => self.arm(setting),
             Action::Work(side) => {
                 self.rest.budget.guest_steps -= 1;
                 self.machine.guest_work(*side);
@@ -254,6 +268,17 @@ where
         }
         self.forget();
         done
+    }
+
+    /// What changes the virtual machine disturbs whoever has cut its state, and is told to him.
+    fn arm(&mut self, setting: &Setting) {
+        self.rest.budget.arm = false;
+        self.machine.arm(setting);
+        let Some((eventfd, file)) = self.machine.armed(setting) else { return };
+        self.rest.history.armed = Some(file);
+        if let Some((vm, descriptors)) = setting.with_armed(eventfd) {
+            self.rest.history.disturbed |= self.outgoing.change(&vm, &descriptors);
+        }
     }
 
     fn step(&mut self, setting: &Setting, side: Side, fail: Option<Errno>) -> Done<M> {
@@ -382,107 +407,6 @@ where
         if !self.outgoing.is_acting() {
             self.rest.budget.cancel = false;
         }
-    }
-
-    /// The process that must have the virtual machine now; `None` once it is lost with its process.
-    pub fn keeper(&self) -> Option<Pid> {
-        let side = self.keeping_side();
-        self.is_alive(side).then_some(side.pid())
-    }
-
-    /// The process that must have it, or had it, was killed from outside.
-    pub fn keeper_was_killed(&self) -> bool {
-        self.rest.history.killed[self.keeping_side() as usize]
-    }
-
-    fn keeping_side(&self) -> Side {
-        let moved = self.rest.history.committed && !self.is_exec();
-        if moved { Side::New } else { Side::Old }
-    }
-
-    /// How it ended for the old process; `None` while it goes on, and once it was killed.
-    pub fn outcome(&self) -> Option<Outcome> {
-        self.outgoing.ended()
-    }
-
-    /// The guest is with the new process, or with the new program, for good.
-    pub fn is_handed_over(&self) -> bool {
-        self.incoming.ended() == Some(Arrival::TookOver) && !self.rest.history.fell_back
-    }
-
-    /// What must happen in some run from here, because the environment may do it or a role must.
-    pub(crate) fn expected(&self, setting: &Setting) -> Vec<Kind> {
-        let Budget { fail_calls, kill, cancel, guest_steps, interrupts } = &self.rest.budget;
-        let interrupts = interrupts.iter().any(|left| *left > 0);
-        let all = [
-            (true, Kind::OldCall),
-            (!self.is_exec(), Kind::NewCall),
-            (*fail_calls > 0, Kind::Failure),
-            (*kill > 0, Kind::Kill),
-            (*cancel, Kind::Cancel),
-            (interrupts, Kind::Interrupt),
-            (interrupts && !setting.kvm, Kind::Taking),
-            (*guest_steps > 0, Kind::Work),
-        ];
-        all.into_iter().filter(|(is_expected, _)| *is_expected).map(|(_, kind)| kind).collect()
-    }
-
-    /// The handoff has stopped the guest, which is not lost and runs nowhere.
-    pub fn is_dark(&self) -> bool {
-        let mut sides = self.sides();
-        self.rest.history.was_stopped
-            && self.keeper().is_some()
-            && !sides.any(|side| self.machine.guest_runs(side))
-    }
-
-    /// How far it is from its end.
-    pub fn rank(&self) -> Rank {
-        Rank {
-            environment: self.rest.budget.left(),
-            fallback: !self.rest.history.fell_back,
-            old: self.outgoing.left(),
-            new: self.incoming.left(),
-            dying: self.rest.dying,
-            untaken: self.machine.untaken(),
-        }
-    }
-
-    /// The old process goes back because the new one is gone, although nothing has disturbed either: nobody has said why.
-    pub fn is_unexplained(&self) -> bool {
-        !self.rest.history.disturbed && self.outgoing.cause() == Some(Cause::PeerGone)
-    }
-
-    /// By exec: the new program acts, and not the old one again.
-    pub fn is_new_program(&self) -> bool {
-        self.is_exec() && self.incoming.is_acting() && !self.rest.history.fell_back
-    }
-
-    /// Nothing is under way, and a process that has not the guest lives on.
-    pub fn leaves_one_over(&self) -> bool {
-        let mut others = self.sides().filter(|side| *side != self.keeping_side());
-        self.is_quiescent() && others.any(|side| self.is_alive(side))
-    }
-
-    /// Nobody acts any more.
-    pub fn is_quiescent(&self) -> bool {
-        !self.outgoing.is_acting() && !self.incoming.is_acting()
-    }
-
-    /// Descriptors may be inheritable now: from the window's opening to its closing, by exec.
-    pub fn window_is_open(&self) -> bool {
-        matches!(
-            self.outgoing.phase(),
-            Some(OutPhase::OpenWindow | OutPhase::Exec | OutPhase::CloseWindow)
-        ) || (self.is_exec()
-            && matches!(
-                self.incoming.phase(),
-                Some(
-                    InPhase::ReadStream
-                        | InPhase::CloseWindow
-                        | InPhase::OpenWindow
-                        | InPhase::Fallback
-                        | InPhase::Leave
-                )
-            ))
+        self.rest.budget.arm &= self.outgoing.is_acting() && !self.rest.history.was_stopped;
     }
 }

@@ -16,8 +16,10 @@ use handoff_model::errno::Errno;
 use handoff_model::ids::Fd;
 use handoff_model::kernel::Kernel;
 use handoff_model::mutant::Place;
-use handoff_model::protocol::{Mode, Protocol};
+use handoff_model::phase::{InPhase, OutPhase};
+use handoff_model::protocol::{Mode, Protocol, Rule, confirms};
 use handoff_model::stream::{Message, State};
+use handoff_model::variant::Variant;
 use handoff_model::vm::{Descriptors, Key, Kind, Vm};
 
 /// Something that is not so.
@@ -95,6 +97,21 @@ impl Wrong {
         }
     }
 
+    /// What a variant must make of it: where the state is cut early, whatever the new process finds out by then is refused before the
+    /// guest stops.
+    pub fn due_of(&self, variant: &Variant) -> Due {
+        let is_late = match self.lie {
+            Lie::Refused(place, ..) | Lie::Denied(place, ..) => is_after_stop(variant, place),
+            _ => false,
+        };
+        match self.due {
+            Due::RefusedBeforeChange if confirms(variant.outgoing) && !is_late => {
+                Due::RefusedBeforeStop
+            }
+            due => due,
+        }
+    }
+
     /// Whether it is nothing where containers translate the devices' DMA.
     pub fn is_of_iommufd(&self) -> bool {
         OF_IOMMUFD.contains(&self.id)
@@ -153,6 +170,19 @@ impl Wrong {
             }
             _ => return None,
         }))
+    }
+}
+
+/// Whether a phase is not before the one in which the guest stops, or in which the new process learns that it has.
+fn is_after_stop(variant: &Variant, place: Place) -> bool {
+    fn before<P: PartialEq>(rules: &[Rule<P>], end: P) -> impl Iterator<Item = &P> {
+        rules.iter().map(|rule| &rule.phase).take_while(move |phase| **phase != end)
+    }
+    match place {
+        Place::Old(phase) => !before(variant.outgoing, OutPhase::Stop).any(|other| *other == phase),
+        Place::New(phase) => {
+            !before(variant.incoming, InPhase::AwaitConfirm).any(|other| *other == phase)
+        }
     }
 }
 

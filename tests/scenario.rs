@@ -57,7 +57,10 @@ fn containers_are_told_apart() {
     let with = |more: &str| format!("{TYPE1}\nvariant = \"type1\"\n{more}");
     let head = "mode = \"transfer\"";
     check(head, TYPE1, &["\"safe\" is for dma = \"iommufd\"", "variant = one of type1"]);
-    let words = ["\"type1\" is for dma = \"type1\"", "variant = one of safe, qemu-10.2"];
+    let words = [
+        "\"type1\" is for dma = \"type1\"",
+        "variant = one of safe, safe-early, qemu-10.1, qemu-10.2",
+    ];
     check(head, "mode = \"transfer\"\nvariant = \"type1\"", &words);
     check(head, "mode = \"transfer\"\ndma = \"type2\"", &["line 4", "type2", "`type1`"]);
     check(head, &with("wrong = \"hwpt-absent\""), &["hwpt-absent", "iommufd", "remove"]);
@@ -119,7 +122,11 @@ fn mistakes_are_told_with_their_place_and_their_cure() {
     let both = "name = \"vm\"\nwrong = \"ram-other\"\nrefused = true";
     check("name = \"vm\"", both, &["ram-other", "remove refused"]);
     let mutant = "name = \"vm\"\nmutant = \"row old Exec\"";
-    check("name = \"vm\"", mutant, &["row old Exec", "in this mode", "handoff list mutants"]);
+    check(
+        "name = \"vm\"",
+        mutant,
+        &["row old Exec", "this variant and mode", "handoff list mutants"],
+    );
     let other_mode = "name = \"vm\"\ndefects = [\"window-left-open\"]";
     check("name = \"vm\"", other_mode, &["window-left-open", "mode = \"exec\""]);
     check("name = \"nic0\"", "name = \"nic\\u001b\"", &["[[device]]", "unprintable"]);

@@ -49,7 +49,7 @@ const WORLDS: &[(&str, u32, &str, &str)] = &[
         "type1-transfer",
         10260,
         "OWN-2 PIN-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 DONE-1 END-1 END-2",
-        "OWN-1 21+1, CHG-1 21+1, VA-1 18+1, VM-3 18+1, FD-1 23+0, END-3, REF-1 6+0",
+        "OWN-1 21+1, CHG-1 21+1, VA-1 18+1, VM-3 18+1, FD-1 23+0, END-3, REF-1 17+0",
     ),
     (
         "type1-exec",
@@ -61,7 +61,7 @@ const WORLDS: &[(&str, u32, &str, &str)] = &[
         "type1-two-containers-transfer",
         3792,
         "OWN-2 PIN-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 DONE-1 END-1 END-2",
-        "OWN-1 22+1, CHG-1 22+1, VA-1 18+1, VM-3 19+1, FD-1 24+0, END-3, REF-1 7+0",
+        "OWN-1 22+1, CHG-1 22+1, VA-1 18+1, VM-3 19+1, FD-1 24+0, END-3, REF-1 18+0",
     ),
     (
         "type1-two-containers-exec",
@@ -73,7 +73,7 @@ const WORLDS: &[(&str, u32, &str, &str)] = &[
         "type1-kvm-transfer",
         4591,
         "OWN-1 OWN-2 PIN-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 DONE-1 END-1 END-2",
-        "CHG-1 27+1, VA-1 22+1, VM-3 11+1, IRQ-2 19+1, FD-1 28+0, END-3, REF-1 6+0",
+        "CHG-1 27+1, VA-1 22+1, VM-3 11+1, IRQ-2 19+1, FD-1 28+0, END-3, REF-1 21+0",
     ),
     (
         "type1-kvm-exec",
@@ -85,7 +85,7 @@ const WORLDS: &[(&str, u32, &str, &str)] = &[
         "type1-small-memlock",
         2976,
         "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 WHY-1 END-1 END-2",
-        "VA-1 17+1, VM-3 20+0, FD-1 20+0, PRE-1 12+0, END-3, REF-1 6+0",
+        "VA-1 17+1, VM-3 20+0, FD-1 20+0, PRE-1 12+0, END-3, REF-1 16+0",
     ),
     (
         "type1-mdev",
@@ -97,7 +97,7 @@ const WORLDS: &[(&str, u32, &str, &str)] = &[
         "type1-untrue-transfer",
         2976,
         "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 WHY-1 END-1 END-2",
-        "VA-1 17+1, VM-3 20+0, FD-1 20+0, TRUE-1 16+0, END-3, REF-1 6+0",
+        "VA-1 17+1, VM-3 20+0, FD-1 20+0, TRUE-1 16+0, END-3, REF-1 16+0",
     ),
     (
         "type1-untrue-exec",

@@ -5,7 +5,7 @@
 //! through one door, [`Omitted::demand`](crate::mutant::Omitted::demand), so that this list is complete.
 
 use crate::phase::named;
-use crate::protocol::Mode;
+use crate::protocol::{Mode, Protocol, confirms};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -18,6 +18,8 @@ named! {
         NotRefused,
         /// What comes is what is due.
         Due,
+        /// What was cut early is what it would be now that the guest is stopped.
+        StillSo,
         /// RLIMIT_MEMLOCK of the old process allows the way back.
         OldLimit,
         /// RLIMIT_MEMLOCK of the new process allows the way there.
@@ -102,8 +104,10 @@ named! {
 }
 
 impl Check {
-    /// Whether it is made in a mode: by `execve` there is no other process, and nothing arrives.
-    pub fn is_made(self, mode: Mode) -> bool {
+    /// Whether it is made by a protocol: by `execve` there is no other process, and nothing arrives; what is cut when the guest is
+    /// stopped is still so.
+    pub fn is_made(self, protocol: &Protocol) -> bool {
+        let is_early = confirms(&protocol.outgoing);
         let by_transfer = matches!(
             self,
             Self::PeerThere
@@ -116,6 +120,7 @@ impl Check {
                 | Self::NoneTooMany
                 | Self::AsListed
         );
-        mode == Mode::Transfer || !by_transfer
+        let may_be_made = protocol.mode == Mode::Transfer || !by_transfer;
+        may_be_made && (is_early || self != Self::StillSo)
     }
 }

@@ -221,7 +221,7 @@ pub fn mutants(
     let judged = calls.iter().filter(|(.., can_fail)| *can_fail);
     all.extend(judged.map(|(place, call, _)| Omission::Answer(*place, call)));
     all.extend((protocol.mode == Mode::Exec).then_some(Omission::LastResort));
-    let checks = Check::ALL.iter().filter(|check| check.is_made(protocol.mode));
+    let checks = Check::ALL.iter().filter(|check| check.is_made(protocol));
     all.extend(checks.map(|check| Omission::Check(*check)));
     let kinds = BlockerKind::ALL.iter().filter(|kind| kind.is_of_iommufd());
     all.extend(kinds.map(|kind| Omission::Blocker(*kind)));

@@ -13,14 +13,13 @@
 
 mod judge;
 
-use crate::blocker::{self, Blocker, BlockerKind};
+use crate::blocker::{self, Blocker};
 use crate::call::{Answer, Call, FDS_PER_MESSAGE_MAX};
 use crate::ids::{Fd, Uid};
 use crate::launch;
 use crate::left::{Left, Table};
-use crate::mutant::Omitted;
 use crate::phase::OutPhase;
-use crate::protocol::{Mode, Protocol};
+use crate::protocol::Protocol;
 use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went};
 use crate::shared::Shared;
 use crate::slip::Slip;
@@ -70,6 +69,7 @@ pub struct Outgoing {
     memlock_bytes: u64,
     uid: Uid,
     stopped: bool,
+    cut: Cut,
     unowned: bool,
     /// How many containers have let go of their addresses.
     released: usize,
@@ -77,13 +77,25 @@ pub struct Outgoing {
     outcome: Option<Outcome>,
 }
 
+/// The state, as the new process is told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Cut {
+    /// It can still change.
+    NotYet,
+    /// It is cut, or is being cut, and would be the same now.
+    Made,
+    /// It would be another now.
+    Outdated,
+}
+
 /// What is fixed for the whole run.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Plan {
+    protocol: Protocol,
+    way: Way,
     table: Table<OutPhase>,
     /// For each phase its calls, in the order of [`OutPhase::ALL`].
     calls: Vec<Vec<Call>>,
-    mode: Mode,
     /// The names of the iommufds, or of the containers.
     contexts: Vec<String>,
     /// How many mappings each of them has.
@@ -93,12 +105,28 @@ struct Plan {
     user_pages: u64,
     /// What the inventory says against itself.
     blockers: Vec<Blocker>,
-    /// Preconditions that are not judged.
-    waived: Vec<BlockerKind>,
-    omitted: Omitted,
 }
 
 impl Plan {
+    fn new(protocol: &Protocol, vm: &Vm, descriptors: &Descriptors, way: Way) -> Self {
+        let told = told(vm, descriptors, &protocol.slips);
+        let script = Script { vm, descriptors, told, way };
+        let calls = |phase: &OutPhase| protocol.omitted.calls(*phase, script.calls(*phase));
+        Self {
+            table: Table::new(protocol.outgoing.clone(), &protocol.outgoing_jumps),
+            calls: OutPhase::ALL.iter().map(calls).collect(),
+            contexts: vm.contexts.iter().map(|context| context.name.clone()).collect(),
+            mappings: (vm.contexts.iter())
+                .map(|context| context.spaces.iter().map(|space| space.mappings.len()).sum())
+                .collect(),
+            vm: vm.name.clone(),
+            user_pages: vm.charged_pages(ChargedTo::User),
+            blockers: blocker::of_inventory(vm, descriptors),
+            protocol: protocol.clone(),
+            way,
+        }
+    }
+
     /// How many addresses the first containers have let go of.
     fn restores(&self, containers: usize) -> usize {
         self.mappings[..containers].iter().sum()
@@ -108,29 +136,14 @@ impl Plan {
 impl Outgoing {
     /// A role at its beginning.
     pub fn new(protocol: &Protocol, vm: &Vm, descriptors: &Descriptors, way: Way) -> Self {
-        let told = told(vm, descriptors, &protocol.slips);
-        let script = Script { vm, descriptors, told, way };
-        let calls = |phase: &OutPhase| protocol.omitted.calls(*phase, script.calls(*phase));
-        let plan = Plan {
-            table: Table::new(protocol.outgoing.clone(), &protocol.outgoing_jumps),
-            calls: OutPhase::ALL.iter().map(calls).collect(),
-            mode: protocol.mode,
-            contexts: vm.contexts.iter().map(|context| context.name.clone()).collect(),
-            mappings: (vm.contexts.iter())
-                .map(|context| context.spaces.iter().map(|space| space.mappings.len()).sum())
-                .collect(),
-            vm: vm.name.clone(),
-            user_pages: vm.charged_pages(ChargedTo::User),
-            blockers: blocker::of_inventory(vm, descriptors),
-            waived: protocol.waived.clone(),
-            omitted: protocol.omitted.clone(),
-        };
+        let plan = Plan::new(protocol, vm, descriptors, way);
         Self {
             walk: Walk::begin(&plan.table.rules),
             plan: Shared::new(plan),
             memlock_bytes: 0,
             uid: Uid(0),
             stopped: false,
+            cut: Cut::NotYet,
             unowned: false,
             released: 0,
             cause: None,
@@ -173,6 +186,26 @@ impl Outgoing {
         Some(Trouble::Cancelled)
     }
 
+    /// Whether the virtual machine may change now: between two phases, as under a VMM's lock.
+    pub fn can_change(&self) -> bool {
+        self.walk.at == 0
+    }
+
+    /// Tells it that the virtual machine has changed while its guest runs: that it has armed interrupts, say ([`launch::arm`]).
+    /// A state that was cut stays as it was cut; → whether it was. Who cuts it early finds out when the guest is stopped.
+    pub fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {
+        let Plan { protocol, way, calls: before, .. } = &*self.plan;
+        let mut plan = Plan::new(protocol, vm, descriptors, *way);
+        if self.cut != Cut::NotYet {
+            self.cut = Cut::Outdated;
+            for phase in [OutPhase::Cut, OutPhase::Hand] {
+                plan.calls[phase as usize].clone_from(&before[phase as usize]);
+            }
+        }
+        self.plan = Shared::new(plan);
+        self.cut == Cut::Outdated
+    }
+
     /// Of the addresses that were let go of only those are given again.
     fn calls(&self) -> &[Call] {
         let calls = &self.plan.calls[self.walk.phase as usize];
@@ -207,6 +240,9 @@ impl Outgoing {
 
     /// Some phases say something by being come to, also where they have no calls.
     fn note(&mut self) {
+        if self.walk.phase == OutPhase::Cut {
+            self.cut = Cut::Made;
+        }
         self.stopped |= matches!(self.walk.phase, OutPhase::Save | OutPhase::Resume);
         if matches!(self.walk.phase, OutPhase::Release | OutPhase::Completed) {
             self.outcome = Some(Outcome::HandedOver);
@@ -234,7 +270,7 @@ impl Role for Outgoing {
         let call = self.next()?;
         let (phase, at) = (self.walk.phase, self.walk.at);
         let judged = self.judge(&call, &answer);
-        let verdict = self.plan.omitted.verdict(phase, &call, judged);
+        let verdict = self.plan.protocol.omitted.verdict(phase, &call, judged);
         let calls = self.calls().len();
         if let Went::Left = self.walk.advance(&self.plan.table, calls, &verdict) {
             if let Verdict::Trouble(trouble) = &verdict {
@@ -315,7 +351,11 @@ impl Script<'_> {
                 let blank = Offer { vm: String::new(), uid: Uid(0), user_pages: 0 };
                 say(Message::Offer(blank))
             }
-            OutPhase::AwaitReady | OutPhase::AwaitPrepared | OutPhase::AwaitCommitted => listen(),
+            OutPhase::AwaitReady
+            | OutPhase::AwaitAdopted
+            | OutPhase::AwaitPrepared
+            | OutPhase::AwaitCommitted => listen(),
+            OutPhase::Confirm => say(Message::Unchanged),
             OutPhase::Hand => self.hand(socket),
             OutPhase::Commit => say(Message::Commit),
             OutPhase::Release => self.release(socket, pidfd),

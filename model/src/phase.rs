@@ -53,6 +53,10 @@ named! {
         Cut,
         /// Hand every descriptor over, each exactly once.
         Hand,
+        /// Where the state was cut early: wait until the new process has adopted it.
+        AwaitAdopted,
+        /// Where the state was cut early: say that it is the same now that the guest is stopped.
+        Confirm,
         /// Wait until the new process has everything in place.
         AwaitPrepared,
         /// Allow the new process to change things.
@@ -125,6 +129,10 @@ named! {
         MapRam,
         /// Make a virtual machine of KVM.
         MakeVm,
+        /// Where the state was cut early: say that it is adopted.
+        Adopted,
+        /// Where the state was cut early: learn whether it is the same now that the guest is stopped.
+        AwaitConfirm,
         /// Build the stopped guest from its saved state.
         Load,
         /// Say that everything is in place.

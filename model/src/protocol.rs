@@ -13,6 +13,10 @@
 //!   TakeOver                                              Refuse  Leave             (the old one takes back)
 //!   Committed                                             AwaitFate: leave, or go on if the old one died
 //!   Claim  Run  Settle                                    cannot fail: the guest is here
+//! transfer with the state cut early, old process          on failure
+//!   Preflight  Offer  AwaitReady  Cut  Hand  AwaitAdopted   Part                      (guest untouched)
+//!   Stop  Park  Save  Confirm  AwaitPrepared                Unpark  Resume  Part      (nothing moved)
+//!   and so on
 //! exec, old program                                       on failure
 //!   Preflight                                             End
 //!   Stop  Park  Save  Cut                                 Unpark  Resume
@@ -27,6 +31,10 @@
 //! Interrupts that KVM takes by irqfds are parked in their eventfds while the guest stands: what reaches a virtual machine
 //! after it was saved is lost with it. For the same reason the new process claims them only when there is no way back
 //! any more: an interrupt that has reached its virtual machine dies with it. Without KVM these phases are empty.
+//!
+//! Where the state is cut early, the new process has adopted and verified all of it before the guest stops, so that the guest
+//! stands no longer for many mappings or devices than for few. If the virtual machine changes in between, that is found when the
+//! guest stands, and the handoff is called off.
 //!
 //! Every row of a way back can be entered more than once and from a state in which there is nothing
 //! to undo. Rows without an undo go on whatever happens: they try a few times and then skip the call.
@@ -129,6 +137,35 @@ pub(crate) const OUT_TRANSFER: &[Rule<OutPhase>] = {
     ]
 };
 
+/// The same, with the state cut before the guest stops, and confirmed after.
+pub(crate) const OUT_EARLY: &[Rule<OutPhase>] = {
+    use OutPhase as O;
+    &[
+        rule(O::Preflight, O::Offer, O::Part),
+        rule(O::Offer, O::AwaitReady, O::Part),
+        rule(O::AwaitReady, O::Cut, O::Part),
+        rule(O::Cut, O::Hand, O::Part),
+        rule(O::Hand, O::AwaitAdopted, O::Part),
+        rule(O::AwaitAdopted, O::Stop, O::Part),
+        rule(O::Stop, O::Park, O::Resume),
+        rule(O::Park, O::Save, O::Unpark),
+        rule(O::Save, O::Confirm, O::Unpark),
+        rule(O::Confirm, O::AwaitPrepared, O::Unpark),
+        rule(O::AwaitPrepared, O::Commit, O::Unpark),
+        rule(O::Commit, O::AwaitCommitted, O::Revoke),
+        rule(O::AwaitCommitted, O::Release, O::Revoke),
+        firm(O::Release, O::End),
+        firm(O::Revoke, O::Drain),
+        patient(O::Drain, O::Dismiss),
+        firm(O::Dismiss, O::AwaitGone),
+        patient(O::AwaitGone, O::TakeBack),
+        firm(O::TakeBack, O::Unpark),
+        firm(O::Unpark, O::Resume),
+        firm(O::Resume, O::Part),
+        firm(O::Part, O::End),
+    ]
+};
+
 pub(crate) const OUT_EXEC: &[Rule<OutPhase>] = {
     use OutPhase as O;
     &[
@@ -171,6 +208,34 @@ pub(crate) const IN_TRANSFER: &[Rule<InPhase>] = {
     ]
 };
 
+/// The same, with the state cut early.
+pub(crate) const IN_EARLY: &[Rule<InPhase>] = {
+    use InPhase as I;
+    &[
+        rule(I::AwaitOffer, I::Check, I::Leave),
+        rule(I::Check, I::Ready, I::Refuse),
+        rule(I::Ready, I::AwaitDescriptors, I::Leave),
+        rule(I::AwaitDescriptors, I::ReadStream, I::Refuse),
+        rule(I::ReadStream, I::Verify, I::Refuse),
+        rule(I::Verify, I::MapRam, I::Refuse),
+        rule(I::MapRam, I::MakeVm, I::Refuse),
+        rule(I::MakeVm, I::Adopted, I::Refuse),
+        rule(I::Adopted, I::AwaitConfirm, I::Leave),
+        rule(I::AwaitConfirm, I::Load, I::Leave),
+        rule(I::Load, I::Prepared, I::Refuse),
+        rule(I::Prepared, I::AwaitCommit, I::Leave),
+        rule(I::AwaitCommit, I::TakeOver, I::Leave),
+        rule(I::TakeOver, I::Committed, I::Refuse),
+        rule(I::Committed, I::Claim, I::AwaitFate),
+        Rule { tries: STUBBORN_TRIES, ..rule(I::AwaitFate, I::Claim, I::Leave) },
+        firm(I::Claim, I::Run),
+        firm(I::Run, I::Settle),
+        firm(I::Settle, I::End),
+        patient(I::Refuse, I::Leave),
+        firm(I::Leave, I::End),
+    ]
+};
+
 pub(crate) const IN_EXEC: &[Rule<InPhase>] = {
     use InPhase as I;
     &[
@@ -196,6 +261,11 @@ pub const OUT_JUMPS: &[(OutPhase, OutPhase)] = &[(OutPhase::Drain, OutPhase::Rel
 /// The same of the new process: an old one that did not take the commit, and lives.
 pub const IN_JUMPS: &[(InPhase, InPhase)] = &[(InPhase::AwaitFate, InPhase::Leave)];
 
+/// Whether the old process tells the new one when what it has cut early is confirmed.
+pub fn confirms(outgoing: &[Rule<OutPhase>]) -> bool {
+    outgoing.iter().any(|rule| rule.phase == OutPhase::Confirm)
+}
+
 impl Protocol {
     /// The protocol that a VMM should use.
     pub fn safe(mode: Mode) -> Self {
@@ -209,7 +279,7 @@ impl Protocol {
             outgoing: variant.outgoing.to_vec(),
             incoming: variant.incoming.to_vec(),
             waived: variant.waived.to_vec(),
-            slips: Vec::new(),
+            slips: variant.slips.to_vec(),
             outgoing_jumps: OUT_JUMPS.to_vec(),
             incoming_jumps: IN_JUMPS.to_vec(),
             omitted: Omitted::NOTHING,

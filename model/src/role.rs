@@ -91,6 +91,9 @@ pub enum Trouble {
     /// The state was refused.
     #[error("the state is not usable: {0}")]
     Flawed(#[from] Flaw),
+    /// The virtual machine has changed since its state was cut.
+    #[error("the virtual machine has changed since its state was cut; try again")]
+    Outdated,
     /// Descriptors were lost on the way (MSG_CTRUNC).
     #[error("descriptors were lost on the way: raise RLIMIT_NOFILE")]
     DescriptorsLost,

@@ -13,8 +13,6 @@ pub enum Slip {
     SpaceOfFirst,
     /// The first device's descriptor counts as absent, as one does whose number is 0 for a program that asks whether it is greater.
     ZeroIsNone,
-    /// The last vector was armed after the state was cut.
-    LastVectorLater,
 }
 
 impl Slip {
@@ -29,13 +27,6 @@ impl Slip {
             Self::ZeroIsNone => {
                 let first = state.descriptors.iter().position(|(key, _)| key.kind == Kind::Device);
                 first.map(|at| state.descriptors.remove(at));
-            }
-            Self::LastVectorLater => {
-                let armed = state.vm.devices.iter_mut().flat_map(|device| &mut device.interrupts);
-                armed.last().into_iter().for_each(|armed| armed.vectors -= 1);
-                let last =
-                    state.descriptors.iter().rposition(|(key, _)| key.kind == Kind::Interrupt);
-                last.map(|at| state.descriptors.remove(at));
             }
         }
     }

@@ -9,7 +9,10 @@ mod type1;
 
 use crate::blocker::BlockerKind;
 use crate::phase::{InPhase, OutPhase};
-use crate::protocol::{IN_EXEC, IN_TRANSFER, Mode, OUT_EXEC, OUT_TRANSFER, Rule};
+use crate::protocol::{
+    IN_EARLY, IN_EXEC, IN_TRANSFER, Mode, OUT_EARLY, OUT_EXEC, OUT_TRANSFER, Rule,
+};
+use crate::slip::Slip;
 use crate::vm::Dma;
 
 /// A variant in one of its modes.
@@ -33,6 +36,8 @@ pub struct Variant {
     pub incoming: &'static [Rule<InPhase>],
     /// Preconditions that nobody judges.
     pub waived: &'static [BlockerKind],
+    /// What the old process tells wrong.
+    pub slips: &'static [Slip],
     /// Properties that it does not set out to keep, each with what its users are told instead.
     pub unpromised: &'static [(&'static str, &'static str)],
 }
@@ -60,6 +65,7 @@ const SAFE: Variant = Variant {
     outgoing: OUT_TRANSFER,
     incoming: IN_TRANSFER,
     waived: &[],
+    slips: &[],
     unpromised: &[],
 };
 
@@ -67,6 +73,15 @@ const SAFE: Variant = Variant {
 pub const VARIANTS: &[Variant] = &[
     SAFE,
     Variant { mode: Mode::Exec, outgoing: OUT_EXEC, incoming: IN_EXEC, ..SAFE },
+    Variant {
+        id: "safe-early",
+        sentence: "as safe, but the new process adopts everything while the guest still runs, so that the blackout does not \
+                   grow with mappings or devices; called off where the virtual machine changes in between",
+        outgoing: OUT_EARLY,
+        incoming: IN_EARLY,
+        ..SAFE
+    },
+    qemu::TRANSFER_10_1,
     qemu::TRANSFER,
     qemu::RETURN_PATH,
     qemu::EXEC,

@@ -2,7 +2,7 @@
 
 use super::{Exit, Failure, width};
 use crate::built_in::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
-use crate::mutants::of_mode;
+use crate::mutants::{forms, of_variant};
 use crate::property::PROPERTIES;
 use crate::wrong::WRONGS;
 use handoff_model::defect::{self, Defect};
@@ -96,12 +96,13 @@ fn wrongs() -> Vec<(String, String)> {
     WRONGS.iter().map(|wrong| (wrong.id.to_owned(), wrong.sentence.to_owned())).collect()
 }
 
-/// Each with the modes that have it.
+/// Each with the forms that have it.
 fn mutants() -> Vec<(String, String)> {
-    let mut modes: BTreeMap<_, Vec<&str>> = BTreeMap::new();
-    for (mode, word) in [(Mode::Transfer, "transfer"), (Mode::Exec, "exec")] {
-        for mutant in of_mode(mode) {
-            modes.entry(mutant).or_default().push(word);
+    let mut modes: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for form in forms() {
+        let word = if form.mode == Mode::Exec { "exec" } else { "transfer" };
+        for mutant in of_variant(form) {
+            modes.entry(mutant).or_default().push(format!("{}, {word}", form.id));
         }
     }
     modes.into_iter().map(|(mutant, words)| (mutant.to_string(), words.join(", "))).collect()

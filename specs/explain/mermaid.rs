@@ -63,6 +63,7 @@ fn lines(number: usize, step: &Step) -> Vec<String> {
         Action::Kill(_) | Action::Die | Action::Cancel => note(&words),
         Action::Raise(at) => arrow(&device(usize::from(*at)), GUEST),
         Action::Take(..) | Action::Work(_) => arrow(GUEST, GUEST),
+        Action::Arm => arrow(GUEST, OLD),
     };
     let trouble = step.happening.trouble.as_ref();
     let trouble = trouble.map(|trouble| note(&escaped(&trouble.to_string())));

@@ -29,9 +29,9 @@ impl Seen {
 
     /// Whether a property fails here. Of one that takes more than this it is not asked.
     pub(super) fn fails(&self, property: &Property, system: &System) -> bool {
-        let setting = system.setting();
-        let (base, preserved) = (&setting.base, &setting.preserved);
-        let case = Case { view: &self.view, base, moment: self.moment, preserved };
+        let (base, preserved) = system.setting().due_with(self.moment.armed);
+        let (view, moment) = (&self.view, self.moment);
+        let case = Case { view, base: &base, moment, preserved: &preserved };
         let judge = property.judge.filter(|_| property.scope.covers(&case));
         judge.is_some_and(|judge| matches!(judge(&case), Judgement::Fails(_)))
     }

@@ -30,12 +30,14 @@ pub fn trace(scenario: &Scenario, followed: &Followed<'_>) -> Vec<String> {
         lines.push(numbered(event, lines.len()).line());
     }
     for step in followed.steps() {
-        let Some(event) = event(step) else { continue };
-        let event = numbered(event, lines.len());
-        lines.push(match step.action {
-            Action::Fail(..) => injected(&event),
-            _ => event.line(),
-        });
+        let besides = step.happening.besides.iter().map(|made| event_of(made, UNNUMBERED));
+        for event in event(step).into_iter().chain(besides) {
+            let event = numbered(event, lines.len());
+            lines.push(match step.action {
+                Action::Fail(..) => injected(&event),
+                _ => event.line(),
+            });
+        }
     }
     lines
 }
@@ -104,7 +106,9 @@ fn event(step: &Step) -> Option<Event> {
         }
         Action::Kill(side) => Some(tell(side.pid(), killed())),
         Action::Die => Some(tell(NEW, killed())),
-        Action::Cancel | Action::Raise(_) | Action::Take(..) | Action::Work(_) => None,
+        Action::Cancel | Action::Raise(_) | Action::Take(..) | Action::Work(_) | Action::Arm => {
+            None
+        }
     }
 }
 

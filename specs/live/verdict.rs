@@ -309,6 +309,7 @@ impl Run<'_> {
             commit_allowed: true,
             progress: None,
             window_open: false,
+            armed: None,
         };
         let case = Case { view: &last.view, base: &first.view, moment, preserved: &files };
         let asked = PROPERTIES.iter().filter(|property| property.scope.covers(&case));

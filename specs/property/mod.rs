@@ -80,6 +80,8 @@ pub struct Moment {
     pub progress: Option<u64>,
     /// Descriptors may be inheritable now.
     pub window_open: bool,
+    /// The eventfd of an interrupt that was armed while the guest ran.
+    pub armed: Option<FileRef>,
 }
 
 /// What a protocol must make of a scenario where nothing disturbs it.

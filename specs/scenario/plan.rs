@@ -29,6 +29,7 @@ impl File {
         if self.dma == Dma::Type1 {
             check_containers(&contexts, &devices)?;
         }
+        check_later(&devices)?;
         let (name, ram, kvm) = (self.name, plan_ram(&self.ram)?, self.kvm);
         Ok(Plan { name, ram, dma: self.dma, contexts, spaces, devices, kvm })
     }
@@ -103,7 +104,10 @@ impl DeviceEntry {
                 "{what}: bar_iova is of kind = \"pci\" and on a page boundary (4096)"
             ));
         }
-        let armed = Interrupts { index: MSI, vectors: self.interrupts };
+        let wanted = Interrupts { index: MSI, vectors: self.interrupts };
+        let wanted: Vec<_> = (self.interrupts > 0).then_some(wanted).into_iter().collect();
+        let (interrupts, later) =
+            if self.armed_later { (Vec::new(), wanted) } else { (wanted, Vec::new()) };
         Ok(DevicePlan {
             name: self.name.clone(),
             path: format!("/dev/vfio/devices/vfio{at}"),
@@ -116,9 +120,24 @@ impl DeviceEntry {
             },
             own_hwpt: self.hwpt == Hwpt::Own,
             bar: self.bar_iova.map(Iova),
-            interrupts: (self.interrupts > 0).then_some(armed).into_iter().collect(),
+            interrupts,
+            later,
         })
     }
+}
+
+/// KVM's numbers for interrupts go by the order of devices: what comes later comes last.
+fn check_later(devices: &[DevicePlan]) -> Result<(), String> {
+    let last = devices.len().saturating_sub(1);
+    let is_odd = |(at, device): &(usize, &DevicePlan)| {
+        !device.later.is_empty() && (*at != last || device.later[0].vectors != 1)
+    };
+    devices.iter().enumerate().find(is_odd).map_or(Ok(()), |(_, device)| {
+        let name = &device.name;
+        Err(format!(
+            "device {name:?}: armed_later is for one interrupt of the last device; put it there, with interrupts = 1"
+        ))
+    })
 }
 
 /// What maps nothing by a container, and what only an iommufd has.

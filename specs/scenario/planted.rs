@@ -88,9 +88,9 @@ pub(super) fn check_wrong(
     Ok(())
 }
 
-pub(super) fn find_mutant(mode: Mode, name: &str) -> Result<Omission, String> {
-    mutants::find(mode, name).ok_or_else(|| {
-        format!("mutant {name:?} is not known in this mode; `handoff list mutants` has all")
+pub(super) fn find_mutant(variant: &Variant, name: &str) -> Result<Omission, String> {
+    mutants::find(variant, name).ok_or_else(|| {
+        format!("mutant {name:?} is not one of this variant and mode; `handoff list mutants` has all of the safe ones")
     })
 }
 

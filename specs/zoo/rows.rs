@@ -354,7 +354,7 @@ pub const ZOO: &[Known] = &[
         "what the guest arms after the state was cut is unknown to the new process",
         "QEMU 10.1, 10.2: cpr_state_save while the guest runs",
         "IRQ-1",
-        head(plant(QEMU, &["vector-armed-later"]), KVM),
+        with(head(QEMU, KVM), &[RAM, NIC, SECOND, "armed_later = true\n"]),
     ),
     known(
         "L7",

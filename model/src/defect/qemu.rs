@@ -196,14 +196,6 @@ pub(super) const DEFECTS: &[Defect] = &[
         ..BY_EXEC
     },
     Defect {
-        id: "vector-armed-later",
-        sentence: "the guest arms a vector after the state was cut, and the new process does not hear of it",
-        source: "10.2: cpr_state_save while the guest runs; a vector without a descriptor is ignored",
-        breaks: "IRQ-1",
-        edits: &[Edit::Slip(Slip::LastVectorLater)],
-        ..BUG
-    },
-    Defect {
         id: "armed-while-stopping",
         sentence: "the guest arms its vectors again after its irqfds were taken away, and before it stops",
         source: "10.2: notifiers are called before migration_stop_vm, which lets go of the lock",

@@ -199,9 +199,13 @@ impl Incoming {
     fn talk(&self, phase: InPhase, socket: Fd) -> Vec<Call> {
         let say = |message| vec![send(socket, &message, Vec::new())];
         match phase {
-            InPhase::AwaitOffer | InPhase::AwaitDescriptors | InPhase::AwaitCommit => {
+            InPhase::AwaitOffer
+            | InPhase::AwaitDescriptors
+            | InPhase::AwaitConfirm
+            | InPhase::AwaitCommit => {
                 vec![Call::ReceiveMessage { fd: socket, wait: true }]
             }
+            InPhase::Adopted => say(Message::Adopted),
             InPhase::AwaitFate => {
                 let reason = "the commit could not be told".to_owned();
                 let mut calls = say(Message::Refuse { reason });
@@ -292,6 +296,10 @@ impl Incoming {
                     _ => Verdict::Next,
                 }
             }
+            InPhase::AwaitConfirm => match message_of(answer, call) {
+                Ok(Message::Unchanged) => Verdict::Next,
+                other => unexpected(other),
+            },
             InPhase::AwaitCommit => match message_of(answer, call) {
                 Ok(Message::Commit) => Verdict::Next,
                 other => unexpected(other),

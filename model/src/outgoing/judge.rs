@@ -1,13 +1,13 @@
 //! What the old process makes of each answer.
 
-use super::Outgoing;
+use super::{Cut, Outgoing};
 use crate::blocker::{self, Blocker};
 use crate::call::{Answer, Call, Reply};
 use crate::check::Check;
 use crate::errno::Errno;
 use crate::ids::Uid;
 use crate::phase::OutPhase;
-use crate::protocol::Mode;
+use crate::protocol::{Mode, confirms};
 use crate::role::{Trouble, Verdict, message_of};
 use crate::stream::Message;
 
@@ -19,6 +19,11 @@ impl Outgoing {
                 Ok(Message::Ready { uid }) => self.judge_ready(uid),
                 other => unexpected(other),
             },
+            OutPhase::AwaitAdopted => match receive(call, answer) {
+                Ok(Message::Adopted) => Verdict::Next,
+                other => unexpected(other),
+            },
+            OutPhase::Stop if answer.is_ok() => Verdict::from(self.judge_cut()),
             OutPhase::AwaitPrepared => match receive(call, answer) {
                 Ok(Message::Prepared) => Verdict::Next,
                 other => unexpected(other),
@@ -63,8 +68,14 @@ impl Outgoing {
         if (self.walk.at as usize) + 1 < self.calls().len() {
             return Verdict::Next;
         }
-        let limit = self.memlock_blocker(true).filter(|_| self.plan.mode == Mode::Exec);
+        let limit = self.memlock_blocker(true).filter(|_| self.plan.protocol.mode == Mode::Exec);
         self.judge_blockers(self.plan.blockers.iter().cloned().chain(limit))
+    }
+
+    /// The guest is stopped, and what was cut while it ran must be what it would be now, where the new process is to be told so.
+    fn judge_cut(&self) -> Result<(), Trouble> {
+        let holds = !(self.cut == Cut::Outdated && confirms(&self.plan.table.rules));
+        self.plan.protocol.omitted.demand(Check::StillSo, holds, || Trouble::Outdated)
     }
 
     /// The context whose probe this is: each has one, and they are the first calls of the preflight.
@@ -78,7 +89,7 @@ impl Outgoing {
     }
 
     fn judge_blockers(&self, found: impl IntoIterator<Item = Blocker>) -> Verdict {
-        let judged = |blocker: &Blocker| !self.plan.waived.contains(&blocker.kind());
+        let judged = |blocker: &Blocker| !self.plan.protocol.waived.contains(&blocker.kind());
         let blockers: Vec<_> = found.into_iter().filter(judged).collect();
         if blockers.is_empty() {
             Verdict::Next
@@ -89,7 +100,12 @@ impl Outgoing {
 
     fn memlock_blocker(&self, same_user: bool) -> Option<Blocker> {
         let found = blocker::of_memlock("old", self.plan.user_pages, same_user, self.memlock_bytes);
-        self.plan.omitted.demand(Check::OldLimit, found.is_none(), || found).err().flatten()
+        self.plan
+            .protocol
+            .omitted
+            .demand(Check::OldLimit, found.is_none(), || found)
+            .err()
+            .flatten()
     }
 }
 

@@ -10,6 +10,17 @@
 //!      ◀──────────────────────── Committed       it owns everything: the point of no return
 //! ```
 //!
+//! Where the state is cut early, the guest stops only when the new process has adopted it:
+//!
+//! ```text
+//!      [the state is cut; the guest runs]
+//!      Descriptors, one or more ─────────▶
+//!      ◀────────────────────────── Adopted       all read, checked and mapped; nothing changed
+//!      [the guest stops]
+//!      Unchanged ────────────────────────▶       and the state is the same
+//!      ◀───────────────────────── Prepared       and so on
+//! ```
+//!
 //! At any point the new process may answer `Refuse`, and the old one may `Abort` or just close. The
 //! one message that decides is `Committed`: a packet that the kernel either queues before the old
 //! process shuts down its receiving side, or refuses with EPIPE after. So both always agree.
@@ -41,6 +52,10 @@ pub enum Message {
         /// How many there are in all.
         total: u32,
     },
+    /// New to old: what was cut early is adopted; nothing has been changed, and the guest may stop.
+    Adopted,
+    /// Old to new: the guest is stopped and saved, and the state is what it was when it was cut.
+    Unchanged,
     /// New to old: everything is in place but the ownership.
     Prepared,
     /// Old to new: take it.

@@ -25,6 +25,7 @@ use super::Variant;
 use crate::blocker::BlockerKind;
 use crate::phase::{InPhase, OutPhase};
 use crate::protocol::{Mode, Rule, firm, rule};
+use crate::slip::Slip;
 use crate::vm::Dma;
 
 /// How a failure ends, from where the old process's guest stands, and from where it does not.
@@ -174,14 +175,23 @@ pub(super) const TRANSFER: Variant = Variant {
     kernel: None,
     dma: Dma::Iommufd,
     sentence: "state is cut while the guest runs, the real call is the probe, and nobody answers the last word",
-    source: "QEMU 10.1 and 10.2, cpr-transfer",
+    source: "QEMU 10.2, cpr-transfer",
     outgoing: OUT,
     incoming: IN,
     waived: UNJUDGED,
+    slips: &[],
     unpromised: &[(
         "FD-1",
         "management ends the old QEMU, which keeps every descriptor until then",
     )],
+};
+
+pub(super) const TRANSFER_10_1: Variant = Variant {
+    id: "qemu-10.1",
+    sentence: "as qemu-10.2, and of several devices in one address space only the first is told where it is attached",
+    source: "QEMU 10.1, cpr-transfer, before d59db04aed",
+    slips: &[Slip::SpaceOfFirst],
+    ..TRANSFER
 };
 
 pub(super) const RETURN_PATH: Variant = Variant {

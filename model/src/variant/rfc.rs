@@ -67,5 +67,6 @@ pub(super) const EXEC: Variant = Variant {
         BlockerKind::ChargedToProcess,
         BlockerKind::ChargedToNobody,
     ],
+    slips: &[],
     unpromised: &[],
 };
