@@ -17,6 +17,8 @@ const TESTS: &[&str] = &[
     "doctor",
     "transfer",
     "exec",
+    "early",
+    "early-sweep",
     "root",
     "enough-memlock",
     "small-memlock",
@@ -30,7 +32,8 @@ const TESTS: &[&str] = &[
 ];
 
 /// The traces that the suite leaves, all of which must replay without a difference.
-const TRACES: &[&str] = &["transfer", "exec", "root", "small-memlock", "by-address", "sweep"];
+const TRACES: &[&str] =
+    &["transfer", "exec", "early", "early-sweep", "root", "small-memlock", "by-address", "sweep"];
 
 /// The longest that the suite may take, in seconds; it takes about 30 on two cores.
 const SUITE_SECONDS: &str = "1200";
