@@ -90,6 +90,8 @@ pub fn zoo() -> Result<String, LaunchError> {
         let Known { id, sentence, source, .. } = known;
         let found = match &known.found {
             Found::Interleaved(by) => format!("in the kernel's locks: `{by}` | | "),
+            Found::Row(row, kernel) => format!("as simulated, {kernel} fails the row `{row}` | | "),
+            Found::Refuted(why) => format!("refuted: {why} | | "),
             Found::Unsaid(why) => format!("in no world: {why} | | "),
             Found::Checked(property, _) => {
                 let (scenario, run) = run_of(known, property)?;

@@ -17,6 +17,7 @@
 
 use crate::dma_buf::DmaBuf;
 use crate::eventfd::Eventfd;
+use crate::hardware::Device;
 use crate::iommufd::Context;
 use crate::kvm::KvmVfio;
 use crate::machine::{Machine, Placement};
@@ -232,7 +233,8 @@ impl Machine {
         if path == "/dev/kvm" {
             return self.install_new(pid, File::Kvm, place.fd).map(Reply::Fd);
         }
-        let device = self.devices.iter().position(|device| device.spec.path == path);
+        let is_it = |device: &Device| self.profile.has_device_files() && device.spec.path == path;
+        let device = self.devices.iter().position(|device| is_it(device));
         let device = DeviceId::of(device.ok_or(refuse(Errno::ENOENT))?);
         let file = DeviceFile { device, kvm: None, through_group: false };
         self.install_new(pid, File::Device(file), place.fd).map(Reply::Fd)

@@ -60,10 +60,14 @@ impl Machine {
     }
 
     /// Whether this call would wait for another process: a receive with `wait` on an empty queue of a
-    /// socket to which somebody may still send, or a wait for a process that lives.
+    /// socket to which somebody may still send, a wait for a process that lives, or a group that joins where addresses
+    /// are awaited.
     pub fn would_block(&self, pid: Pid, call: &Call) -> bool {
         if let Call::AwaitExit { pidfd } = *call {
             return self.target_of(pid, pidfd).is_ok_and(|target| self.alive(target));
+        }
+        if let Call::SetContainer { group, container } = *call {
+            return self.set_container_waits(pid, group, container);
         }
         let Call::ReceiveMessage { fd, wait: true } = *call else { return false };
         let Ok(file) = self.usable(pid, fd) else { return false };
