@@ -74,6 +74,7 @@ impl Replay {
             | Record::Fallocate { fd, .. }
             | Record::Seal { fd, .. }
             | Record::Ioctl { fd, .. } => return self.is_other(pid, *fd),
+            Record::Setfl { fd, .. } => return self.is_other(pid, *fd),
             Record::Close { fd } | Record::Dup { fd, .. } | Record::Setfd { fd, .. } => {
                 return self.is_standard(pid, *fd);
             }

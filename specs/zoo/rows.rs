@@ -185,11 +185,12 @@ pub const ZOO: &[Known] = &[
             ..plant(EXEC, &["kernel-unjudged"])
         },
     ),
-    unsaid(
+    known(
         "Z25",
         "the new process makes descriptors non-blocking that the old one waits on",
         "QEMU 7bc2cbe330 (2025-09)",
-        "no file has status flags here: whether a call waits is said with the call",
+        "READ-1",
+        plant(TYPE1, &["nonblocking-received"]),
     ),
     unsaid(
         "Z26",
