@@ -68,7 +68,7 @@ const FOUND: &[(&str, &str, u32, usize)] = &[
 ];
 
 /// What cannot be said in a world.
-const UNSAID: &[&str] = &["Z06", "Z12", "Z14", "Z22", "Z26", "Z29", "Z33", "K9", "L21"];
+const UNSAID: &[&str] = &["Z06", "Z12", "Z14", "Z22", "Z26", "Z29", "Z33", "L21"];
 
 /// What was suspected, and is not so.
 const REFUTED: &[&str] = &["L15", "L20"];

@@ -302,12 +302,14 @@ pub const ZOO: &[Known] = &[
         source: "Linux, iommufd: Fix a race with concurrent allocation and unmap (2026)",
         found: Interleaved("an_unmap_that_begins_anew_stumbles_over_what_came_after_it"),
     },
-    unsaid(
-        "K9",
-        "a file that is given up while it is made is freed twice",
-        "Linux 4e034bf045b1 (CVE-2025-39966)",
-        "a file is made and given in one step here, and in the interleavings of locks no file is",
-    ),
+    Known {
+        id: "K9",
+        sentence: "an object that is given up while it is made is freed before the release of its file uses it",
+        source: "Linux 4e034bf045b1 (CVE-2025-39966)",
+        found: Interleaved(
+            "without_4e034bf045b1_a_file_that_is_released_later_finds_its_object_freed",
+        ),
+    },
     by_row(
         "K10",
         "an iommufd in a container's place says ENOENT where nothing is unmapped",
