@@ -1,6 +1,7 @@
 //! Containers with a type1 IOMMU: what the variant `type1` keeps in each of its worlds, and that no known bug of it is found where
 //! it is not planted and the kernel has none.
 
+use handoff_model::call::{Answer, Call};
 use handoff_model::defect::{self, Defect, Edit};
 use handoff_model::phase::{InPhase, OutPhase};
 use handoff_model::protocol::{Mode, Rule};
@@ -15,7 +16,7 @@ use handoff_specs::scenario::{May, Scenario};
 use handoff_specs::search::Limits;
 use handoff_specs::system::System;
 use handoff_specs::zoo::{Found, ZOO};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 
 fn report(scenario: &Scenario) -> Report {
@@ -247,4 +248,37 @@ fn the_worlds_are_for_this_variant() {
         let scenario = built_in(name).expect("built in");
         assert_eq!((scenario.plan.dma, scenario.variant.id), (Dma::Type1, "type1"), "{name}");
     }
+}
+
+/// L15: an override that stays where a container could not be loaded overrides nothing, for nothing is mapped any more.
+#[test]
+fn a_new_process_that_could_not_load_a_container_maps_nothing() {
+    for name in ["type1-two-containers-transfer", "type1-two-containers-exec"] {
+        let system = System::new(&built_in(name).expect("built in")).expect("set up");
+        let mut left = vec![(system.init().clone(), false)];
+        let mut seen: HashSet<_> = left.iter().cloned().collect();
+        let mut failures = 0;
+        while let Some((world, has_failed)) = left.pop() {
+            let mut actions = Vec::new();
+            world.actions(system.setting(), &mut actions);
+            for action in actions {
+                let mut next = world.clone();
+                let told = next.act(system.setting(), &action).call;
+                let gives = told.filter(|told| maps_for_the_new_process(told));
+                assert!(!has_failed || gives.is_none(), "{name}: {gives:?}");
+                let fails = gives.is_some_and(|(_, _, answer)| answer.is_err());
+                failures += u32::from(fails);
+                let state = (next, has_failed || fails);
+                if seen.insert(state.clone()) {
+                    left.push(state);
+                }
+            }
+        }
+        assert!(failures > 0, "{name}");
+    }
+}
+
+/// What the old process gives addresses again has a phase of its own.
+fn maps_for_the_new_process((phase, call, _): &(String, Call, Answer)) -> bool {
+    phase != "RestoreVaddr" && matches!(call, Call::GiveVaddr { .. } | Call::MapDma { .. })
 }

@@ -26,6 +26,7 @@ const FOUND: &[(&str, &str, u32, usize)] = &[
     ("Z10", "IRQ-1", 0, 28),
     ("Z10b", "IRQ-1", 0, 38),
     ("Z11", "VM-3", 0, 28),
+    ("Z12", "VM-3", 0, 24),
     ("Z13", "VM-3", 0, 24),
     ("Z15", "VM-3", 1, 20),
     ("Z16", "VM-3", 1, 18),
@@ -42,6 +43,7 @@ const FOUND: &[(&str, &str, u32, usize)] = &[
     ("Z30", "DEV-1", 0, 11),
     ("Z31", "DONE-1", 0, 12),
     ("Z32", "DEV-1", 0, 10),
+    ("Z33", "VM-3", 1, 8),
     ("K1", "CHG-1", 0, 32),
     ("K3", "CHG-1", 0, 21),
     ("K4", "PRE-1", 0, 12),
@@ -68,7 +70,7 @@ const FOUND: &[(&str, &str, u32, usize)] = &[
 ];
 
 /// What cannot be said in a world.
-const UNSAID: &[&str] = &["Z06", "Z12", "Z14", "Z22", "Z26", "Z29", "Z33", "L21"];
+const UNSAID: &[&str] = &["Z06", "Z14", "Z22", "Z26", "Z29", "L21"];
 
 /// What was suspected, and is not so.
 const REFUTED: &[&str] = &["L15", "L20"];

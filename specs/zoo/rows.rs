@@ -93,11 +93,12 @@ pub const ZOO: &[Known] = &[
         "VM-3",
         head(plant(QEMU, &["kvm-kept"]), KVM),
     ),
-    unsaid(
+    known(
         "Z12",
         "a ring of coalesced writes is left at an address that is gone",
         "QEMU 725ec89803 (2025-09)",
-        "KVM's rings are in no world: they carry what the guest writes, and no device of this kind",
+        "VM-3",
+        head(plant(QEMU, &["dies-when-asked"]), KVM),
     ),
     known(
         "Z13",
@@ -110,7 +111,7 @@ pub const ZOO: &[Known] = &[
         "Z14",
         "a container that cannot follow is the end of the process, for want of an error to tell",
         "QEMU 36cd81dc13 (2025-08)",
-        "the new process ends there in any case, and by the same call",
+        "the new process ends there in any case, by the same call, and what it would have said stays in its own log",
     ),
     known(
         "Z15",
@@ -239,11 +240,12 @@ pub const ZOO: &[Known] = &[
         "DEV-1",
         plant(QEMU, &["set-up-while-running"]),
     ),
-    unsaid(
+    known(
         "Z33",
         "management acts on a failure that is told before it is cleaned up",
         "d1ab9655fd (2026-02, posted)",
-        "nobody but the two processes and the environment acts in a world",
+        "VM-3",
+        plant(QEMU, &["failure-told-early"]),
     ),
     known(
         "K1",
