@@ -660,6 +660,7 @@ pub enum Access {
 
 impl Call {
     /// What people call it.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Open { .. } => "open",

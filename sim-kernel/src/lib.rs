@@ -9,7 +9,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | open files, descriptors, CLOEXEC, last close | `file` |
+//! | open files, descriptors, CLOEXEC, O_NONBLOCK, last close | `file` |
 //! | memfds, seals, holes, anonymous memory | `memory` |
 //! | mappings, of BARs, too | `mapping` |
 //! | eventfds, and who in the kernel waits for them | `eventfd` |

@@ -38,13 +38,11 @@ fn list(out: &mut impl Write) -> Result<Exit, Failure> {
             Found::Interleaved(_) => "locks".to_owned(),
             Found::Refuted(_) => "refuted".to_owned(),
             Found::Unsaid(_) => "not said".to_owned(),
-            Found::Row(_, kernel) => match known.mismatch() {
-                Some(_) => format!("row {kernel}"),
-                None => {
-                    exit = Exit::Bad;
-                    format!("{kernel} NOT FOUND")
-                }
-            },
+            Found::Row(_, kernel) if known.mismatch().is_some() => format!("row {kernel}"),
+            Found::Row(_, kernel) => {
+                exit = Exit::Bad;
+                format!("{kernel} NOT FOUND")
+            }
             Found::Checked(property, _) => {
                 let (_, report) = checked(known)?;
                 match run_of(&report, property) {

@@ -60,7 +60,9 @@ impl Kernel {
     /// Releases the files that wait for it.
     fn release_delayed(&self) {
         let due = std::mem::take(&mut *self.delayed.lock().expect("no poison"));
-        due.iter().for_each(|object| object.release());
+        for object in due {
+            object.release();
+        }
     }
 }
 
