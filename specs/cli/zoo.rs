@@ -63,10 +63,10 @@ fn list(out: &mut impl Write) -> Result<Exit, Failure> {
         write!(out, "{text}")?;
     }
     writeln!(out, "\nthe property that it breaks, by how many steps; +n: n of them are faults")?;
+    writeln!(out, "row 6.2: a fact about the kernel that Linux 6.2 does not keep")?;
     writeln!(
         out,
-        "row 6.2: a fact about the kernel that Linux 6.2 does not keep; locks: found where the kernel's locks are explored; \
-         refuted: it is none; not said: `handoff zoo ID` says why"
+        "locks: found where the kernel's locks are explored; refuted: it is none; not said: `handoff zoo ID` says why"
     )?;
     Ok(exit)
 }
