@@ -55,7 +55,8 @@ pub(crate) fn errnos(call: &Call) -> &'static [Errno] {
         | Call::GetUid
         | Call::GetMemlock
         | Call::CanUpdateVaddr { .. }
-        | Call::SetCloexec { .. } => &[],
+        | Call::SetCloexec { .. }
+        | Call::SetNonblock { .. } => &[],
         Call::ChangeProcess { reserved: 0, .. } => &[Errno::ENOMEM, Errno::EBUSY],
         Call::ChangeProcess { .. } => &[Errno::ENOTTY],
         Call::ForgetVaddrs { .. } => &[Errno::EINVAL],

@@ -118,7 +118,8 @@ pub fn run(plan: Plan, profile: Profile, arm: &mut dyn Arm, tell: &mut dyn FnMut
         1 => run_as::<1>(plan, arm),
         2 => run_as::<2>(plan, arm),
         3 => run_as::<3>(plan, arm),
-        _ => run_as::<4>(plan, arm),
+        4 => run_as::<4>(plan, arm),
+        _ => run_as::<5>(plan, arm),
     }
 }
 

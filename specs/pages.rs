@@ -90,6 +90,16 @@ pub fn zoo() -> Result<String, LaunchError> {
         let Known { id, sentence, source, .. } = known;
         let found = match &known.found {
             Found::Interleaved(by) => format!("in the kernel's locks: `{by}` | | "),
+            Found::Row(row, kernel) => {
+                let mismatch = known.mismatch().expect("the zoo is tested");
+                let fails = format!("as simulated, {kernel} fails the row `{row}`");
+                let _ = writeln!(
+                    stories,
+                    "\n### {id}: {sentence}\n\nLinux {kernel}, as simulated, fails the row `{row}`.\n\n```text\n{mismatch}\n```"
+                );
+                format!("{fails} | | ")
+            }
+            Found::Refuted(why) => format!("refuted: {why} | | "),
             Found::Unsaid(why) => format!("in no world: {why} | | "),
             Found::Checked(property, _) => {
                 let (scenario, run) = run_of(known, property)?;

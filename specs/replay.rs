@@ -60,8 +60,10 @@ pub enum ReplayError {
         /// Theirs, in bytes.
         page_size: u64,
     },
-    /// No simulated kernel is as old.
-    #[error("line 1: kernel {kernel:?} is none, or older than the oldest that is simulated")]
+    /// No simulated kernel is like it.
+    #[error(
+        "line 1: kernel {kernel:?} is none that a simulated one stands for: 6.2, 6.12 and what is newer"
+    )]
     Kernel {
         /// What the header says.
         kernel: String,
@@ -69,7 +71,7 @@ pub enum ReplayError {
 }
 
 /// Replays a trace, line by line without line ends. The simulated kernel is the newest one that is
-/// not newer than the recorded.
+/// not newer than the recorded; 6.2 stands for itself, for containers and device files changed soon after.
 pub fn replay(lines: impl Iterator<Item = String>) -> Result<Report, ReplayError> {
     let reader = Reader::new(lines)?;
     let profile = profile(reader.header())?;
@@ -89,8 +91,10 @@ fn profile(header: &Header) -> Result<Profile, ReplayError> {
         return Err(ReplayError::PageSize { page_size: header.page_size });
     }
     let kernel = &header.kernel;
+    let recorded = release(kernel);
     let is_not_newer = |profile: &Profile| {
-        release(profile.name()).is_some_and(|known| Some(known) <= release(kernel))
+        let known = release(profile.name());
+        known.is_some() && known <= recorded && (known != Some((6, 2)) || known == recorded)
     };
     Profile::by_name(kernel)
         .or_else(|| Profile::all().filter(is_not_newer).last())

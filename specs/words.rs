@@ -47,6 +47,8 @@ fn asked(call: &Call, name: &dyn Fn(Fd) -> String) -> String {
         Call::ShutdownReceive { .. } => "shut the receiving side of the socket".to_owned(),
         Call::SetCloexec { fd, on: true } => on("set CLOEXEC of", *fd),
         Call::SetCloexec { fd, on: false } => on("clear CLOEXEC of", *fd),
+        Call::SetNonblock { fd, on: true } => on("set O_NONBLOCK of", *fd),
+        Call::SetNonblock { fd, on: false } => on("clear O_NONBLOCK of", *fd),
         Call::ChangeProcess { iommufd, reserved: 0 } => on("IOMMU_IOAS_CHANGE_PROCESS", *iommufd),
         Call::ChangeProcess { iommufd, .. } => on("probe IOMMU_IOAS_CHANGE_PROCESS", *iommufd),
         Call::IoasCopy { source, source_iova, destination, .. } if source == destination => {

@@ -3,11 +3,15 @@
 //! Fixed bugs (Z), those of the kernel (K), and suspicions that come of reading the code (L). A row names the property that the bug
 //! breaks, and the least world in which it shows; which run shows it is what a check finds, and stands nowhere here. A bug that is in a
 //! variant as it is needs no more than that variant; one that was fixed is planted ([`handoff_model::defect`]), and where its cause is inside of the
-//! VMM, what came of it is. What cannot be said in
-//! worlds like these stands here too, with the reason.
+//! VMM, what came of it is. A bug of a kernel is found in the kernel that has it: by a check, or where no handoff comes to it by a fact
+//! that does not hold there. What cannot be said in worlds like these stands here too, with the reason, and so does what was suspected
+//! and is not so.
 
+use crate::conform::simulated::Simulated;
+use crate::conform::{self, Mismatch, Verdict};
 use crate::scenario::Scenario;
 use handoff_model::protocol::Mode;
+use handoff_sim_kernel::Profile;
 
 mod rows;
 mod worlds;
@@ -32,8 +36,12 @@ pub struct Known {
 pub enum Found {
     /// By a check: the property that it breaks, and in which world.
     Checked(&'static str, World),
+    /// By a row of the conformance suite, which a kernel that has the bug answers otherwise: which row, which kernel.
+    Row(&'static str, &'static str),
     /// By a test of the kernel's own code, which exhausts the interleavings inside of a call; which test, and where.
     Interleaved(&'static str),
+    /// Not at all, for it is none: why.
+    Refuted(&'static str),
     /// By no check: why not.
     Unsaid(&'static str),
 }
@@ -68,6 +76,18 @@ impl Known {
         Some(format!(
             "name = \"{id}\"\nmode = \"{mode}\"\nvariant = \"{variant}\"\ndefects = {defects:?}\n{head}\n{tables}"
         ))
+    }
+
+    /// What is wrong on a kernel that has it, where a row tells.
+    pub fn mismatch(&self) -> Option<Mismatch> {
+        let Found::Row(name, kernel) = self.found else { return None };
+        let row =
+            conform::rows::all().find(|row| row.name == name).expect("the zoo's rows are tested");
+        let kernel = Profile::by_name(kernel).expect("the zoo's kernels are tested");
+        match conform::run(row, &mut Simulated::new(kernel)) {
+            Verdict::Differs(mismatch) => Some(mismatch),
+            _ => None,
+        }
     }
 
     /// The same, read.

@@ -1,10 +1,12 @@
 //! Containers with a type1 IOMMU: what the variant `type1` keeps in each of its worlds, and that no known bug of it is found where
-//! it is not planted.
+//! it is not planted and the kernel has none.
 
+use handoff_model::call::{Answer, Call};
 use handoff_model::defect::{self, Defect, Edit};
 use handoff_model::phase::{InPhase, OutPhase};
 use handoff_model::protocol::{Mode, Rule};
 use handoff_model::vm::Dma;
+use handoff_sim_kernel::Profile;
 use handoff_specs::built_in::{FOR_TYPE1, built_in};
 use handoff_specs::check::{Report, Verdict, check};
 use handoff_specs::compare::compare;
@@ -14,7 +16,7 @@ use handoff_specs::scenario::{May, Scenario};
 use handoff_specs::search::Limits;
 use handoff_specs::system::System;
 use handoff_specs::zoo::{Found, ZOO};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 
 fn report(scenario: &Scenario) -> Report {
@@ -125,7 +127,7 @@ fn each_world_is_as_large_as_it_was_and_its_verdicts_are_the_same() {
 }
 
 #[test]
-fn no_known_bug_is_found_where_it_is_not_planted() {
+fn no_known_bug_is_found_where_neither_the_variant_nor_the_kernel_has_it() {
     let mut planted = BTreeSet::new();
     for known in ZOO {
         let Found::Checked(property, _) = known.found else { continue };
@@ -133,6 +135,7 @@ fn no_known_bug_is_found_where_it_is_not_planted() {
             continue;
         };
         planted.extend(scenario.defects.drain(..).map(|defect| defect.id));
+        scenario.kernel = Profile::by_name("7.3").expect("a profile");
         let found = report(&scenario);
         let found: Vec<_> = found.violations().map(|(property, _)| property.id).collect();
         assert!(!found.contains(&property), "{}: {found:?}", known.id);
@@ -245,4 +248,38 @@ fn the_worlds_are_for_this_variant() {
         let scenario = built_in(name).expect("built in");
         assert_eq!((scenario.plan.dma, scenario.variant.id), (Dma::Type1, "type1"), "{name}");
     }
+}
+
+/// L15: an override that stays where a container could not be loaded overrides nothing, for nothing is mapped any more.
+#[test]
+#[expect(clippy::mutable_key_type, reason = "a part of a world keeps its own hash, and no more")]
+fn a_new_process_that_could_not_load_a_container_maps_nothing() {
+    for name in ["type1-two-containers-transfer", "type1-two-containers-exec"] {
+        let system = System::new(&built_in(name).expect("built in")).expect("set up");
+        let mut left = vec![(system.init().clone(), false)];
+        let mut seen: HashSet<_> = left.iter().cloned().collect();
+        let mut failures = 0;
+        while let Some((world, has_failed)) = left.pop() {
+            let mut actions = Vec::new();
+            world.actions(system.setting(), &mut actions);
+            for action in actions {
+                let mut next = world.clone();
+                let told = next.act(system.setting(), &action).call;
+                let gives = told.filter(maps_for_the_new_process);
+                assert!(!has_failed || gives.is_none(), "{name}: {gives:?}");
+                let fails = gives.is_some_and(|(_, _, answer)| answer.is_err());
+                failures += u32::from(fails);
+                let state = (next, has_failed || fails);
+                if seen.insert(state.clone()) {
+                    left.push(state);
+                }
+            }
+        }
+        assert!(failures > 0, "{name}");
+    }
+}
+
+/// What the old process gives addresses again has a phase of its own.
+fn maps_for_the_new_process((phase, call, _): &(String, Call, Answer)) -> bool {
+    phase != "RestoreVaddr" && matches!(call, Call::GiveVaddr { .. } | Call::MapDma { .. })
 }

@@ -43,6 +43,14 @@ pub enum Call {
         /// Close it at `execve`, or let it be inherited.
         on: bool,
     },
+    /// `fcntl(fd, F_SETFL)` of O_NONBLOCK alone. EBADF. A property of the open file description: whoever shares it, in
+    /// whatever process, waits no more, or waits again.
+    SetNonblock {
+        /// The descriptor.
+        fd: Fd,
+        /// EAGAIN instead of waiting.
+        on: bool,
+    },
     /// `fstat(fd)` → [`Reply::Stat`]. EBADF.
     Stat {
         /// The descriptor.
@@ -131,7 +139,7 @@ pub enum Call {
     // ---- events ----------------------------------------------------------------------------
     /// `eventfd2(0, EFD_CLOEXEC | EFD_NONBLOCK)` → [`Reply::Fd`].
     Eventfd,
-    /// `read(fd)` of an eventfd → [`Reply::Count`], and the counter is zero. EAGAIN when it was.
+    /// `read(fd)` of an eventfd → [`Reply::Count`], and the counter is zero. EAGAIN when it was; without O_NONBLOCK it waits.
     ReadEvent {
         /// An eventfd.
         fd: Fd,
@@ -217,7 +225,7 @@ pub enum Call {
         fds: Vec<Fd>,
     },
     /// `recvmsg(fd, MSG_CMSG_CLOEXEC)` → [`Reply::Message`]; empty bytes are the end of the stream.
-    /// EAGAIN with `wait` off and nothing there, EBADF, ECONNRESET.
+    /// EAGAIN with `wait` off, or O_NONBLOCK on, and nothing there; EBADF, ECONNRESET.
     ReceiveMessage {
         /// A socket.
         fd: Fd,
@@ -652,12 +660,14 @@ pub enum Access {
 
 impl Call {
     /// What people call it.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Open { .. } => "open",
             Self::Close { .. } => "close",
             Self::Dup { .. } => "dup",
             Self::SetCloexec { .. } => "set CLOEXEC",
+            Self::SetNonblock { .. } => "set O_NONBLOCK",
             Self::Stat { .. } => "fstat",
             Self::Memfd { .. } => "memfd_create",
             Self::Truncate { .. } => "ftruncate",
@@ -774,7 +784,8 @@ impl Call {
             | Self::LoadGuest { .. }
             | Self::CreateVm { .. }
             | Self::CreateIrqchip { .. } => Access::Own,
-            Self::Truncate { .. }
+            Self::SetNonblock { .. }
+            | Self::Truncate { .. }
             | Self::SealSize { .. }
             | Self::PunchHole { .. }
             | Self::WriteAt { .. }

@@ -181,6 +181,8 @@ named! {
         AttachToFirst,
         /// Not in `safe`: reset or detach the devices while setting them up.
         ResetDevices,
+        /// Not in `safe`: make everything that was received non-blocking, for whoever has it.
+        SetNonblocking,
         /// Not in `safe`: read the eventfds empty while setting interrupts up.
         DrainEvents,
         /// Not in `safe`: initialise guest RAM, as for a fresh guest.

@@ -36,6 +36,8 @@ fn system_calls() -> Vec<(Call, Reply)> {
         (Call::Dup { fd: FD }, Reply::Fd(Fd(8))),
         (Call::SetCloexec { fd: FD, on: true }, Reply::Done),
         (Call::SetCloexec { fd: FD, on: false }, Reply::Done),
+        (Call::SetNonblock { fd: FD, on: true }, Reply::Done),
+        (Call::SetNonblock { fd: FD, on: false }, Reply::Done),
         (Call::Stat { fd: FD }, Reply::Stat { inode: 1 << 60, length_bytes: 4096 }),
         (Call::Memfd { name: "ram \"0\"".into() }, Reply::Fd(FD)),
         (Call::Truncate { fd: FD, length_bytes: 1 << 40 }, Reply::Done),

@@ -96,6 +96,7 @@ impl Kernel for Host {
                 new_fd(rustix::io::fcntl_dupfd_cloexec(sys::borrow(*fd), 0).map_err(sys::errno))
             }
             Call::SetCloexec { fd, on } => done(set_cloexec(*fd, *on)),
+            Call::SetNonblock { fd, on } => done(set_nonblock(*fd, *on)),
             Call::Stat { fd } => stat(*fd),
             Call::Memfd { name } => new_fd(memfd(name)),
             Call::Truncate { fd, length_bytes } => {
@@ -172,6 +173,11 @@ fn eventfd() -> Result<OwnedFd, Errno> {
 fn set_cloexec(fd: Fd, on: bool) -> Result<(), Errno> {
     let flags = if on { FdFlags::CLOEXEC } else { FdFlags::empty() };
     rustix::io::fcntl_setfd(sys::borrow(fd), flags).map_err(sys::errno)
+}
+
+fn set_nonblock(fd: Fd, on: bool) -> Result<(), Errno> {
+    let flags = if on { OFlags::NONBLOCK } else { OFlags::empty() };
+    rustix::fs::fcntl_setfl(sys::borrow(fd), flags).map_err(sys::errno)
 }
 
 fn stat(fd: Fd) -> Answer {

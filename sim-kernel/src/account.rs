@@ -159,7 +159,7 @@ impl Machine {
         let named = |mm: &MmId| {
             self.is_mm_alive(*mm)
                 || self.contexts.iter().any(|(_, context)| context.names_mm(*mm))
-                || self.dmas().any(|(_, _, dma)| dma.mm == *mm)
+                || self.dmas().any(|(_, _, dma)| self.payer(dma) == *mm)
         };
         let known = self.books.pinned.keys().chain(self.books.locked.keys());
         let buried: Vec<MmId> = known.filter(|mm| !named(mm)).copied().collect();

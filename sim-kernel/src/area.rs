@@ -112,7 +112,8 @@ impl Machine {
     }
 
     /// `iommufd_ioas_map_file`: flags, top, rights, object, empty, overflow of offsets, descriptor, then
-    /// the address space. The kind of the file is not asked, but for a dma-buf.
+    /// the address space. The kind of the file is not asked, but for a dma-buf. An older kernel keeps the object where there
+    /// is no file.
     pub(crate) fn ioas_map_file(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const IOVA: usize = offset_of!(io::iommu_ioas_map_file, iova);
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_ioas_map_file, flags));
@@ -124,6 +125,9 @@ impl Machine {
         let offset_bytes = ucmd.cmd.u64(offset_of!(io::iommu_ioas_map_file, start));
         let last_byte = range(Iova(offset_bytes), length_bytes)?.last.0;
         let fd = ucmd.cmd.fd(offset_of!(io::iommu_ioas_map_file, fd));
+        if self.profile.leaks_ioas() && self.usable(ucmd.pid, fd).is_err() {
+            self.ioas_mut(ucmd.context, ioas).is_leaked = true;
+        }
         let source = self.file_source(ucmd.pid, fd, offset_bytes, last_byte)?;
         let origin = Origin { source, start_bytes: offset_bytes % PAGE_BYTES, length_bytes };
         let wish = way.wish(iova, offset_bytes);

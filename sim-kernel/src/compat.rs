@@ -131,8 +131,8 @@ impl Machine {
     }
 
     /// `iommufd_vfio_unmap_dma`. EFAULT, EINVAL (size, flags), ENODEV, EINVAL (everything, but a range),
-    /// as cutting, as unmapping; nothing there is no error. What was unmapped is told also where it
-    /// fails: EFAULT.
+    /// as cutting, as unmapping; nothing there is no error, on an older kernel ENOENT where not everything was to be
+    /// unmapped. What was unmapped is told also where it fails: EFAULT.
     fn unmap_dma(&mut self, context: ContextId, user: &mut User) -> Answered<()> {
         type Unmap = vfio::vfio_iommu_type1_dma_unmap;
         const SIZE: usize = offset_of!(Unmap, size);
@@ -159,7 +159,12 @@ impl Machine {
                 }
             }
             match range(Iova(iova), length_bytes) {
-                Ok(range) => self.unmap(context, id, &range),
+                Ok(range) => match self.unmap(context, id, &range) {
+                    (0, Ok(())) if self.profile.unmaps_something() => {
+                        (0, Err(refuse(Errno::ENOENT)))
+                    }
+                    done => done,
+                },
                 Err(refusal) => (0, Err(refusal)),
             }
         };

@@ -55,8 +55,10 @@ impl Machine {
         self.containers.get(id).groups.iter().any(|group| !self.is_emulated_group(*group))
     }
 
-    pub(crate) fn has_emulated_group(&self, id: ContainerId) -> bool {
-        self.containers.get(id).groups.iter().any(|group| self.is_emulated_group(*group))
+    /// Whether its mappings can be given new addresses: not those that an emulated device may look at, which before 6.3 had to wait.
+    pub(crate) fn gives_addresses(&self, id: ContainerId) -> bool {
+        let mut groups = self.containers.get(id).groups.iter();
+        self.profile.waits_for_addresses() || !groups.any(|group| self.is_emulated_group(*group))
     }
 
     /// `vfio_fops_unl_ioctl`: what only an IOMMU knows is EINVAL without one.
@@ -75,12 +77,12 @@ impl Machine {
     }
 
     /// `vfio_iommu_type1_check_extension`, also for a container without an IOMMU, which tells what it
-    /// could have. New addresses cannot be given to mappings that an emulated device may look at.
+    /// could have.
     fn container_extension(&self, id: ContainerId, extension: u64) -> bool {
         let has_iommu = self.type1(id).is_some();
         match u32::try_from(extension) {
             Ok(vfio::VFIO_TYPE1_IOMMU | vfio::VFIO_TYPE1v2_IOMMU | vfio::VFIO_UNMAP_ALL) => true,
-            Ok(vfio::VFIO_UPDATE_VADDR) => has_iommu && !self.has_emulated_group(id),
+            Ok(vfio::VFIO_UPDATE_VADDR) => has_iommu && self.gives_addresses(id),
             Ok(vfio::VFIO_DMA_CC_IOMMU) => {
                 has_iommu && (ENFORCES_COHERENCY || !self.has_real_group(id))
             }

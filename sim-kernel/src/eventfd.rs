@@ -8,7 +8,7 @@
 //! What the kernel holds of an eventfd is not its file. When the last descriptor, the last message and the
 //! last page set over it are gone, whoever waits for it stops waiting; triggers stay.
 //!
-//! Absent: semaphores, waiting readers.
+//! Absent: semaphores.
 //!
 //! Mirrors `fs/eventfd.c` and `drivers/vfio/virqfd.c`.
 
@@ -121,6 +121,18 @@ impl Machine {
         }
     }
 
+    /// Whether a read or a write would wait.
+    pub(crate) fn event_waits(&self, pid: Pid, call: &Call) -> bool {
+        let (Call::ReadEvent { fd } | Call::WriteEvent { fd, .. }) = *call else { return false };
+        let Ok(file) = self.usable(pid, fd) else { return false };
+        let File::Eventfd(event) = self.file(file) else { return false };
+        let is_short = match *call {
+            Call::WriteEvent { count, .. } => count < u64::MAX && u64::MAX - event.count() <= count,
+            _ => event.count() == 0,
+        };
+        is_short && self.not_now(file) == Errno::EINTR
+    }
+
     pub(crate) fn event_call(
         &mut self,
         pid: Pid,
@@ -138,19 +150,19 @@ impl Machine {
         })
     }
 
-    /// `eventfd_read`: everything at once. EAGAIN when there is nothing, EINVAL elsewhere.
+    /// `eventfd_read`: everything at once. EAGAIN when there is nothing (EINTR where it waits), EINVAL elsewhere.
     fn read_event(&mut self, pid: Pid, fd: Fd) -> Answered {
         let file = self.usable(pid, fd)?;
         let File::Eventfd(event) = self.file(file) else { return Err(refuse(Errno::EINVAL)) };
         let count = event.count();
         if count == 0 {
-            return Err(refuse(Errno::EAGAIN));
+            return Err(refuse(self.not_now(file)));
         }
         self.take_signals(pid, file);
         Ok(Reply::Count(count))
     }
 
-    /// `eventfd_write`. EINVAL for all ones and elsewhere, EAGAIN where it does not fit.
+    /// `eventfd_write`. EINVAL for all ones and elsewhere, EAGAIN where it does not fit (EINTR where it waits).
     fn write_event(&mut self, pid: Pid, fd: Fd, count: u64) -> Answered {
         let file = self.usable(pid, fd)?;
         let File::Eventfd(event) = self.file(file) else { return Err(refuse(Errno::EINVAL)) };
@@ -158,7 +170,7 @@ impl Machine {
             return Err(refuse(Errno::EINVAL));
         }
         if u64::MAX - event.count() <= count {
-            return Err(refuse(Errno::EAGAIN));
+            return Err(refuse(self.not_now(file)));
         }
         self.event_mut(file).others += count;
         self.wake(file);

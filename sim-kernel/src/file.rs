@@ -1,7 +1,8 @@
 //! Open file descriptions and descriptor tables.
 //!
 //! A file here is an open file description (`struct file`): what `dup`, `SCM_RIGHTS` and exec share.
-//! All state of a binding, an attachment or a context belongs to it, never to a process.
+//! All state of a binding, an attachment or a context belongs to it, never to a process; so does O_NONBLOCK, with which
+//! eventfds are made.
 //!
 //! Invariant: `refs` counts its holders, and a file is in the table while it has any. Holders are
 //! descriptor slots, packets in flight, page sets over it (MAP_FILE), mappings of BARs, what devices and VMs
@@ -17,6 +18,7 @@
 
 use crate::dma_buf::DmaBuf;
 use crate::eventfd::Eventfd;
+use crate::hardware::Device;
 use crate::iommufd::Context;
 use crate::kvm::KvmVfio;
 use crate::machine::{Machine, Placement};
@@ -43,6 +45,8 @@ const FD_END: i32 = 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct OpenFile {
     pub(crate) refs: u16,
+    /// O_NONBLOCK.
+    pub(crate) nonblock: bool,
     pub(crate) file: File,
 }
 
@@ -183,7 +187,8 @@ impl Machine {
         file: File,
         forced: Option<Fd>,
     ) -> Result<Fd, Refusal> {
-        let id = self.files.insert(OpenFile { refs: 0, file });
+        let nonblock = matches!(file, File::Eventfd(_));
+        let id = self.files.insert(OpenFile { refs: 0, nonblock, file });
         self.install(pid, id, forced).inspect_err(|_| {
             self.files.remove(id);
         })
@@ -205,6 +210,7 @@ impl Machine {
             Call::Close { fd } => self.close(pid, *fd),
             Call::Dup { fd } => self.dup(pid, *fd, place),
             Call::SetCloexec { fd, on } => self.set_cloexec(pid, *fd, *on),
+            Call::SetNonblock { fd, on } => self.set_nonblock(pid, *fd, *on),
             Call::Stat { fd } => self.stat(pid, *fd),
             _ => return None,
         })
@@ -232,7 +238,8 @@ impl Machine {
         if path == "/dev/kvm" {
             return self.install_new(pid, File::Kvm, place.fd).map(Reply::Fd);
         }
-        let device = self.devices.iter().position(|device| device.spec.path == path);
+        let is_it = |device: &Device| self.profile.has_device_files() && device.spec.path == path;
+        let device = self.devices.iter().position(|device| is_it(device));
         let device = DeviceId::of(device.ok_or(refuse(Errno::ENOENT))?);
         let file = DeviceFile { device, kvm: None, through_group: false };
         self.install_new(pid, File::Device(file), place.fd).map(Reply::Fd)
@@ -254,6 +261,18 @@ impl Machine {
         let slot = self.process_mut(pid).descriptors.get_mut(&fd).ok_or(refuse(Errno::EBADF))?;
         slot.cloexec = on;
         Ok(Reply::Done)
+    }
+
+    /// `setfl`, of that flag alone: for everybody who has the file.
+    fn set_nonblock(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
+        let file = self.usable(pid, fd)?;
+        self.files.get_mut(file).nonblock = on;
+        Ok(Reply::Done)
+    }
+
+    /// What a call says that finds nothing: EAGAIN, and EINTR where it may wait (see `would_block`).
+    pub(crate) fn not_now(&self, file: FileId) -> Errno {
+        if self.files.get(file).nonblock { Errno::EAGAIN } else { Errno::EINTR }
     }
 
     /// Only memfds have an inode and a length of their own; all others say 0.

@@ -23,7 +23,7 @@ use crate::slots::{ContainerId, ContextId, DeviceId, FileId, SmallId};
 use crate::user::User;
 use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
-use handoff_model::ids::{PAGE_BYTES, Pid};
+use handoff_model::ids::{Fd, PAGE_BYTES, Pid};
 use handoff_model::request as nr;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio::{self, vfio_group_status};
@@ -162,6 +162,16 @@ impl Machine {
         };
         self.group_mut(group).iommu = Some(iommu);
         Ok(())
+    }
+
+    /// Whether a SET_CONTAINER would wait.
+    pub(crate) fn set_container_waits(&self, pid: Pid, group: Fd, container: Fd) -> bool {
+        let file = |fd| self.usable(pid, fd).ok().map(|file| self.file(file));
+        let (Some(File::Group(group)), Some(File::Container(id))) = (file(group), file(container))
+        else {
+            return false;
+        };
+        self.group_state(*group).iommu.is_none() && self.joining_waits(*id, *group)
     }
 
     /// `vfio_group_ioctl_unset_container`: EINVAL without one, EBUSY while devices are open in a container.

@@ -33,6 +33,8 @@ pub(crate) struct Ioas {
     pub(crate) reserved: Vec<IovaRange>,
     /// `disable_large_pages`: areas can be split while a domain maps them.
     pub(crate) small_pages: bool,
+    /// Somebody has not let go of it and never will (6.13).
+    pub(crate) is_leaked: bool,
 }
 
 /// An area.

@@ -137,9 +137,10 @@ impl Object {
         }
     }
 
-    /// Whether a driver or an open file holds it.
+    /// Whether a driver or an open file holds it, or nobody any more.
     fn is_held(&self) -> bool {
         match self {
+            Self::Ioas(ioas) => ioas.is_leaked,
             Self::Device { .. } | Self::Access(_) => true,
             Self::Fault(queue) => queue.is_open,
             Self::Veventq(queue) => queue.is_open,

@@ -9,7 +9,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | open files, descriptors, CLOEXEC, last close | `file` |
+//! | open files, descriptors, CLOEXEC, O_NONBLOCK, last close | `file` |
 //! | memfds, seals, holes, anonymous memory | `memory` |
 //! | mappings, of BARs, too | `mapping` |
 //! | eventfds, and who in the kernel waits for them | `eventfd` |
@@ -58,6 +58,7 @@
 //! | an ioctl of iommufd or VFIO on another kind of file | ENOTTY |
 //! | an ioctl on a device file before BIND | EINVAL |
 //! | a mapping of a container before `SET_IOMMU` | EINVAL |
+//! | the file of a device before 6.6 | ENOENT |
 //! | `MAP_FILE` before 6.13, `CHANGE_PROCESS` before 6.13 | ENOTTY |
 //! | `CHANGE_PROCESS` with a reserved field set | EOPNOTSUPP |
 //! | dirty tracking, nesting and viommus on the IOMMU of QEMU | EOPNOTSUPP |
@@ -87,8 +88,9 @@
 //!
 //! # Profiles
 //!
-//! [`Profile`]: `6.12`, `6.13`, `7.2`, `7.3`, and `fixed`, where the hazards K1, K2 and K3 are mended.
-//! Facts are those of Linux 7.3.4, 7.2.13 and 6.12.107.
+//! [`Profile`]: `6.2`, `6.12`, `6.13`, `7.2`, `7.3`, and `fixed`, where the hazards K1, K2 and K3 are mended.
+//! Facts are those of Linux 7.3.4, 7.2.13 and 6.12.107; of 6.2 only what became of containers and of device files
+//! was read.
 
 mod access;
 mod account;

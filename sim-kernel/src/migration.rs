@@ -214,7 +214,7 @@ impl Machine {
         }
         let made = now.stream_of_step(next).map(|saves| {
             let file = File::Migration(Stream { device: id, saves });
-            self.files.insert(crate::file::OpenFile { refs: 1, file })
+            self.files.insert(crate::file::OpenFile { refs: 1, nonblock: false, file })
         });
         let migration = &mut self.device_mut(id).migration;
         migration.state = next;

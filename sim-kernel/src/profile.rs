@@ -7,7 +7,10 @@
 //! Only what a kernel could do without is a quirk. The other hazards are how the interface works and hold in
 //! every profile: [`Hazard::ALL`](crate::Hazard::ALL) has them all.
 //!
-//! Mirrors Linux 6.12, 6.13, 7.2 and 7.3.
+//! What an old kernel did wrong in other places, and does not any more, is how that release is: 6.2 has the
+//! containers of before 6.3, and 6.13 a MAP_FILE that forgets to let go.
+//!
+//! Mirrors Linux 6.2, 6.12, 6.13, 7.2 and 7.3.
 
 use handoff_model::errno::Errno;
 use std::fmt;
@@ -21,6 +24,7 @@ pub struct Profile {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Release {
+    V6_2,
     V6_12,
     Rfc,
     V6_13,
@@ -32,7 +36,8 @@ pub(crate) enum Release {
 const ALL_QUIRKS: u8 = 0b111;
 
 /// Oldest first.
-const PROFILES: [(&str, Profile); 5] = [
+const PROFILES: [(&str, Profile); 6] = [
+    ("6.2", Profile { release: Release::V6_2, quirks: ALL_QUIRKS }),
     ("6.12", Profile { release: Release::V6_12, quirks: ALL_QUIRKS }),
     ("6.13", Profile { release: Release::V6_13, quirks: ALL_QUIRKS }),
     ("7.2", Profile { release: Release::V7_2, quirks: ALL_QUIRKS }),
@@ -50,7 +55,7 @@ impl Profile {
         PROFILES.into_iter().map(|(_, profile)| profile)
     }
 
-    /// By its name: `6.12`, `rfc-v1`, `6.13`, `7.2`, `7.3`, `fixed`.
+    /// By its name: `6.2`, `6.12`, `rfc-v1`, `6.13`, `7.2`, `7.3`, `fixed`.
     pub fn by_name(name: &str) -> Option<Self> {
         let mut all = PROFILES.into_iter().chain([PROPOSED]);
         all.find(|(known, _)| *known == name).map(|(_, profile)| profile)
@@ -89,6 +94,33 @@ impl Profile {
 
     pub(crate) fn release(self) -> Release {
         self.release
+    }
+
+    /// Whether a device has a file of its own (6.6), and not only what its group gives.
+    pub(crate) fn has_device_files(self) -> bool {
+        self.release >= Release::V6_12
+    }
+
+    /// Whether a mapping of type1 belongs to the task that made it, and is charged to whichever memory map that has
+    /// by then; since 6.3 it belongs to a memory map, and whoever gives it a new address takes it over.
+    pub(crate) fn charges_tasks(self) -> bool {
+        self.release < Release::V6_12
+    }
+
+    /// Whether type1 waits for addresses that are gone, and lets emulated devices wait, too; since 6.3 it refuses.
+    pub(crate) fn waits_for_addresses(self) -> bool {
+        self.release < Release::V6_12
+    }
+
+    /// Whether an iommufd in a container's place says ENOENT where there is nothing to unmap (6.18; 6.12 has that mended,
+    /// and 6.13 never had).
+    pub(crate) fn unmaps_something(self) -> bool {
+        matches!(self.release, Release::V6_2 | Release::Rfc | Release::V6_13)
+    }
+
+    /// Whether `IOMMU_IOAS_MAP_FILE` of a descriptor that is not open keeps its address space for good (until 6.18).
+    pub(crate) fn leaks_ioas(self) -> bool {
+        self.release == Release::V6_13
     }
 
     /// Whether it knows `IOMMU_IOAS_MAP_FILE`.

@@ -60,15 +60,23 @@ impl Machine {
     }
 
     /// Whether this call would wait for another process: a receive with `wait` on an empty queue of a
-    /// socket to which somebody may still send, or a wait for a process that lives.
+    /// socket to which somebody may still send, an eventfd that is empty or full, both without O_NONBLOCK; a wait for a process
+    /// that lives; a group that joins where addresses are awaited.
     pub fn would_block(&self, pid: Pid, call: &Call) -> bool {
         if let Call::AwaitExit { pidfd } = *call {
             return self.target_of(pid, pidfd).is_ok_and(|target| self.alive(target));
         }
+        if let Call::SetContainer { group, container } = *call {
+            return self.set_container_waits(pid, group, container);
+        }
+        if self.event_waits(pid, call) {
+            return true;
+        }
         let Call::ReceiveMessage { fd, wait: true } = *call else { return false };
         let Ok(file) = self.usable(pid, fd) else { return false };
         let File::Socket(socket) = self.file(file) else { return false };
-        socket.queue.is_empty() && !socket.reset && !socket.shut && socket.peer.is_some()
+        let is_empty = socket.queue.is_empty() && !socket.reset && !socket.shut;
+        is_empty && socket.peer.is_some() && self.not_now(file) == Errno::EINTR
     }
 
     /// How much has arrived and is not taken: packets and resets of sockets, and what waits in eventfds.
@@ -166,7 +174,7 @@ impl Machine {
         match (socket.shut || socket.peer.is_none(), wait) {
             (true, _) => Ok(Reply::Message { bytes: vec![], fds: vec![], truncated: false }),
             (false, false) => Err(refuse(Errno::EAGAIN)),
-            (false, true) => Err(refuse(Errno::EINTR)),
+            (false, true) => Err(refuse(self.not_now(id))),
         }
     }
 

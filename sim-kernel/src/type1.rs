@@ -16,8 +16,12 @@
 //! * A mark cannot be taken back but by giving an address, and while one is left no group can join.
 //! * A group that joins later has the mappings pinned at the *caller's* addresses, and their owner charged.
 //!
+//! Before 6.3 a mapping belonged to the *task* that made it, for good: a new address was only that. What was given back went to the
+//! memory map that the task had by then, which after an `execve` had never been charged, and nobody knew what a mapping had
+//! cost whom. Emulated devices were not in the way of new addresses; whoever needed one that was gone waited for it.
+//!
 //! Invariants: mappings are disjoint; all are pinned, or none; what a mapping was charged with is
-//! `locked_pages`, and a living memory map's share of VmLck is their sum.
+//! `locked_pages`, and a living memory map's share of VmLck is their sum (since 6.3).
 //!
 //! Absent: pages that emulated devices pin, device memory as a source (all pages are RAM), which way a mapping may be used, nesting.
 //!
@@ -54,7 +58,7 @@ pub(crate) struct Type1 {
 pub(crate) struct Dma {
     pub(crate) vaddr: u64,
     pub(crate) size_bytes: u64,
-    /// The owner.
+    /// The owner; before 6.3 only whose it is counts.
     pub(crate) mm: MmId,
     /// Whether the owner had `CAP_IPC_LOCK`.
     pub(crate) lock_cap: bool,
@@ -116,6 +120,18 @@ impl Type1 {
         self.ranges.is_empty() || self.ranges.iter().any(|usable| usable.contains(range))
     }
 
+    /// EINVAL where mappings lie in what an IOMMU reserves, or beyond its aperture when one was told.
+    fn fits(&self, hardware: &Iommu) -> Answered<()> {
+        let is_mapped = |range: IovaRange| self.find(&range).is_some();
+        if !self.ranges.is_empty() && hardware.beyond_aperture().any(is_mapped) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if hardware.reserved.is_some_and(is_mapped) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        Ok(())
+    }
+
     pub(crate) fn awaits_vaddr(&self) -> bool {
         self.dmas.values().any(|dma| dma.vaddr_invalid)
     }
@@ -153,7 +169,8 @@ impl Machine {
     }
 
     /// `vfio_iommu_type1_attach_group`: EBUSY while an address is awaited; for the first real group EINVAL
-    /// where mappings lie in what it reserves or beyond an aperture that was told, and what pinning says.
+    /// where mappings lie in what it reserves or beyond an aperture that was told, and what pinning says. Before 6.3 the
+    /// first real group waits for all addresses: EINTR (see `would_block`).
     pub(crate) fn attach_type1_group(
         &mut self,
         pid: Pid,
@@ -161,19 +178,16 @@ impl Machine {
         group: u32,
     ) -> Answered<()> {
         let iommu = self.type1(id).expect("looked up before");
-        if iommu.awaits_vaddr() {
+        if iommu.awaits_vaddr() && !self.profile.waits_for_addresses() {
             return Err(refuse(Errno::EBUSY));
         }
         if self.is_emulated_group(group) || self.has_real_group(id) {
             return Ok(());
         }
         let hardware = Iommu::QEMU_VTD;
-        let beyond = |range: IovaRange| iommu.find(&range).is_some();
-        if !iommu.ranges.is_empty() && hardware.beyond_aperture().any(beyond) {
-            return Err(refuse(Errno::EINVAL));
-        }
-        if hardware.reserved.is_some_and(|reserved| iommu.find(&reserved).is_some()) {
-            return Err(refuse(Errno::EINVAL));
+        iommu.fits(&hardware)?;
+        if iommu.awaits_vaddr() {
+            return Err(refuse(Errno::EINTR));
         }
         let all: Vec<u64> = iommu.dmas.keys().copied().collect();
         for iova in all {
@@ -184,6 +198,13 @@ impl Machine {
         }
         self.type1_mut(id).ranges = usable_ranges();
         Ok(())
+    }
+
+    /// Whether a group that joins would wait for addresses.
+    pub(crate) fn joining_waits(&self, id: ContainerId, group: u32) -> bool {
+        let is_first = !self.is_emulated_group(group) && !self.has_real_group(id);
+        let waits = |iommu: &Type1| iommu.awaits_vaddr() && iommu.fits(&Iommu::QEMU_VTD).is_ok();
+        self.profile.waits_for_addresses() && is_first && self.type1(id).is_some_and(waits)
     }
 
     /// `vfio_iommu_type1_detach_group`, of a group that has left: with the last real group nothing is pinned any more, and

@@ -125,10 +125,10 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_change_dma_owner`: nothing within one memory map. ENOMEM.
+    /// `vfio_change_dma_owner`: nothing within one memory map, and before 6.3 nothing at all. ENOMEM.
     fn change_dma_owner(&mut self, pid: Pid, dma: &mut Dma) -> Answered<()> {
         let mm = self.mm(pid);
-        if mm == dma.mm {
+        if mm == dma.mm || self.profile.charges_tasks() {
             return Ok(());
         }
         let lock_cap = self.process(pid).cap_ipc_lock;
@@ -191,7 +191,7 @@ impl Machine {
     ) -> Answered<IovaRange> {
         let iova = unmap.u64(offset_of!(vfio_iommu_type1_dma_unmap, iova));
         let size_bytes = unmap.u64(offset_of!(vfio_iommu_type1_dma_unmap, size));
-        if flags & UNMAP_VADDR != 0 && self.has_emulated_group(id) {
+        if flags & UNMAP_VADDR != 0 && !self.gives_addresses(id) {
             return Err(refuse(Errno::EBUSY));
         }
         if is_misaligned(iova) {

@@ -4,7 +4,8 @@
 //! charged to the mapping's owner one after the other. So a limit that is too low shows before an address that is
 //! not there, when it is reached first. A failure leaves nothing.
 //!
-//! What is given back is given back to a memory map that lives; a dead one has taken its counter along.
+//! What is given back is given back to a memory map that lives; a dead one has taken its counter along. Before 6.3 that is
+//! whichever the owner has by then, so that VmLck falls below zero where that was never charged.
 //!
 //! Mirrors `vfio_pin_pages_remote`, `vfio_lock_acct`, `vfio_unmap_unpin` and `vfio_remove_dma` of
 //! `drivers/vfio/vfio_iommu_type1.c`.
@@ -12,6 +13,7 @@
 use crate::account::Owner;
 use crate::file::File;
 use crate::machine::Machine;
+use crate::process::MmId;
 use crate::refusal::{Answered, refuse};
 use crate::slots::ContainerId;
 use crate::type1::Dma;
@@ -27,22 +29,34 @@ impl Machine {
         Ok(())
     }
 
+    /// The memory map that a mapping is charged to.
+    pub(crate) fn payer(&self, dma: &Dma) -> MmId {
+        if self.profile.charges_tasks() { self.mm(dma.mm.pid) } else { dma.mm }
+    }
+
+    /// ENOMEM, EFAULT; before 6.3 ESRCH where the owner is gone.
     pub(crate) fn pin_new_dma(&mut self, pid: Pid, dma: &mut Dma) -> Answered<()> {
         if self.shows_bar(pid, dma) {
             return Ok(());
         }
         let caller = self.owner(pid);
+        let payer = self.payer(dma);
         let pages = self.leading_pages(caller, dma);
         if !dma.lock_cap {
             self.may_lock(caller.mm, pages)?;
-            self.may_lock(dma.mm, pages)?;
+        }
+        if self.profile.charges_tasks() && !self.is_mm_alive(payer) {
+            return Err(refuse(Errno::ESRCH));
+        }
+        if !dma.lock_cap {
+            self.may_lock(payer, pages)?;
         }
         if pages < dma.pages() {
             return Err(refuse(Errno::EFAULT));
         }
         dma.pins = self.resolve_user(caller, dma.vaddr, 0..pages).expect("found before");
         dma.locked_pages += pages;
-        self.lock(dma.mm, pages);
+        self.lock(payer, pages);
         Ok(())
     }
 
@@ -78,8 +92,9 @@ impl Machine {
 
     fn unpin_dma(&mut self, dma: &mut Dma) {
         let pages = dma.pins.drain(..).map(|pin| pin.pages).sum();
-        if self.is_mm_alive(dma.mm) {
-            self.unlock(dma.mm, pages);
+        let payer = self.payer(dma);
+        if self.is_mm_alive(payer) {
+            self.unlock(payer, pages);
             dma.locked_pages -= pages;
         }
     }

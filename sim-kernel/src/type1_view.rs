@@ -39,7 +39,7 @@ impl Machine {
         let range = index..index + 1;
         self.resolve_user(self.owner(dma.mm.pid), dma.vaddr, range)
             .ok()
-            .filter(|_| self.is_mm_alive(dma.mm))
+            .filter(|_| self.is_mm_alive(self.payer(dma)))
             .and_then(|pins| pins.into_iter().next())
     }
 
@@ -55,7 +55,7 @@ impl Machine {
             pinned_pages: dma.pins.iter().map(|pin| pin.pages).sum(),
             charged_pages: dma.locked_pages,
             owner: Some(dma.mm.pid),
-            owner_alive: Some(self.is_mm_alive(dma.mm)),
+            owner_alive: Some(self.is_mm_alive(self.payer(dma))),
             account: Some(Account::Process(dma.mm.pid)),
             awaits_address: Some(dma.vaddr_invalid),
         })

@@ -71,7 +71,7 @@ const fn command(
 
 /// `iommufd_ioctl_ops`.
 const COMMANDS: &[Command] = &[
-    command(nr::IOMMU_DESTROY, 8, 8, Release::V6_12, Machine::destroy),
+    command(nr::IOMMU_DESTROY, 8, 8, Release::V6_2, Machine::destroy),
     command(nr::IOMMU_FAULT_QUEUE_ALLOC, 16, 16, Release::V6_12, Machine::fault_alloc),
     command(nr::IOMMU_GET_HW_INFO, 40, 32, Release::V6_12, Machine::get_hw_info),
     command(nr::IOMMU_HW_QUEUE_ALLOC, 40, 40, Release::V7_2, Machine::hw_queue_alloc),
@@ -79,22 +79,22 @@ const COMMANDS: &[Command] = &[
     command(nr::IOMMU_HWPT_GET_DIRTY_BITMAP, 48, 48, Release::V6_12, Machine::get_dirty_bitmap),
     command(nr::IOMMU_HWPT_INVALIDATE, 32, 32, Release::V6_12, Machine::hwpt_invalidate),
     command(nr::IOMMU_HWPT_SET_DIRTY_TRACKING, 16, 16, Release::V6_12, Machine::set_dirty_tracking),
-    command(nr::IOMMU_IOAS_ALLOC, 12, 12, Release::V6_12, Machine::ioas_alloc),
-    command(nr::IOMMU_IOAS_ALLOW_IOVAS, 24, 24, Release::V6_12, Machine::allow_iovas),
+    command(nr::IOMMU_IOAS_ALLOC, 12, 12, Release::V6_2, Machine::ioas_alloc),
+    command(nr::IOMMU_IOAS_ALLOW_IOVAS, 24, 24, Release::V6_2, Machine::allow_iovas),
     command(nr::IOMMU_IOAS_CHANGE_PROCESS, 24, 8, Release::Rfc, Machine::change_process),
     command(nr::IOMMU_IOAS_CHANGE_PROCESS, 8, 8, Release::V6_13, Machine::change_process),
-    command(nr::IOMMU_IOAS_COPY, 40, 40, Release::V6_12, Machine::ioas_copy),
-    command(nr::IOMMU_IOAS_IOVA_RANGES, 32, 32, Release::V6_12, Machine::iova_ranges),
-    command(nr::IOMMU_IOAS_MAP, 40, 40, Release::V6_12, Machine::ioas_map),
+    command(nr::IOMMU_IOAS_COPY, 40, 40, Release::V6_2, Machine::ioas_copy),
+    command(nr::IOMMU_IOAS_IOVA_RANGES, 32, 32, Release::V6_2, Machine::iova_ranges),
+    command(nr::IOMMU_IOAS_MAP, 40, 40, Release::V6_2, Machine::ioas_map),
     command(nr::IOMMU_IOAS_MAP_FILE, 40, 40, Release::V6_13, Machine::ioas_map_file),
-    command(nr::IOMMU_IOAS_UNMAP, 24, 24, Release::V6_12, Machine::ioas_unmap),
+    command(nr::IOMMU_IOAS_UNMAP, 24, 24, Release::V6_2, Machine::ioas_unmap),
     command(nr::IOMMU_NOIOMMU_GET_PA, 40, 40, Release::V7_3, Machine::noiommu_get_pa),
-    command(nr::IOMMU_OPTION, 24, 24, Release::V6_12, Machine::option),
-    command(nr::IOMMU_VFIO_IOAS, 12, 12, Release::V6_12, Machine::vfio_ioas),
+    command(nr::IOMMU_OPTION, 24, 24, Release::V6_2, Machine::option),
+    command(nr::IOMMU_VFIO_IOAS, 12, 12, Release::V6_2, Machine::vfio_ioas),
     command(nr::IOMMU_VDEVICE_ALLOC, 24, 24, Release::V6_13, Machine::vdevice_alloc),
     command(nr::IOMMU_VEVENTQ_ALLOC, 32, 28, Release::V7_2, Machine::veventq_alloc),
     command(nr::IOMMU_VIOMMU_ALLOC, 40, 24, Release::V6_13, Machine::viommu_alloc),
-    command(nr::IOMMU_TEST_CMD, 72, 68, Release::V6_12, Machine::test_command),
+    command(nr::IOMMU_TEST_CMD, 72, 68, Release::V6_2, Machine::test_command),
 ];
 
 /// Whether a request is in the table, or none of iommufd's at all.

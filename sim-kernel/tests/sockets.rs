@@ -172,6 +172,8 @@ fn a_call_blocks_while_somebody_may_still_send() {
     let wait = |fd| Call::ReceiveMessage { fd, wait: true };
     check(NEW, &wait(end), |_| {}, true);
     check(NEW, &receive(end), |_| {}, false);
+    let nonblocking = |rig: &mut Rig| _ = rig.ok(NEW, Call::SetNonblock { fd: Fd(3), on: true });
+    check(NEW, &wait(end), nonblocking, false);
     check(NEW, &wait(BAD), |_| {}, false);
     check(NEW, &Call::Eventfd, |_| {}, false);
     check(NEW, &wait(memfd), |rig| _ = rig.memfd(NEW, 1), false);

@@ -36,7 +36,13 @@ fn list(out: &mut impl Write) -> Result<Exit, Failure> {
     for known in ZOO {
         let found = match &known.found {
             Found::Interleaved(_) => "locks".to_owned(),
+            Found::Refuted(_) => "refuted".to_owned(),
             Found::Unsaid(_) => "not said".to_owned(),
+            Found::Row(_, kernel) if known.mismatch().is_some() => format!("row {kernel}"),
+            Found::Row(_, kernel) => {
+                exit = Exit::Bad;
+                format!("{kernel} NOT FOUND")
+            }
             Found::Checked(property, _) => {
                 let (_, report) = checked(known)?;
                 match run_of(&report, property) {
@@ -57,9 +63,10 @@ fn list(out: &mut impl Write) -> Result<Exit, Failure> {
         write!(out, "{text}")?;
     }
     writeln!(out, "\nthe property that it breaks, by how many steps; +n: n of them are faults")?;
+    writeln!(out, "row 6.2: a fact about the kernel that Linux 6.2 does not keep")?;
     writeln!(
         out,
-        "locks: found where the kernel's locks are explored; not said: `handoff zoo ID` says why"
+        "locks: found where the kernel's locks are explored; refuted: it is none; not said: `handoff zoo ID` says why"
     )?;
     Ok(exit)
 }
@@ -81,6 +88,15 @@ fn tell(known: &Known, out: &mut impl Write) -> Result<Exit, Failure> {
     story::paragraph(&mut text, &line, width());
     let (told, exit) = match &known.found {
         Found::Unsaid(why) => (paragraph(&format!("No world shows it: {why}.")), Exit::Good),
+        Found::Refuted(why) => (paragraph(&format!("It is no bug: {why}.")), Exit::Good),
+        Found::Row(name, kernel) => match known.mismatch() {
+            Some(mismatch) => {
+                let told =
+                    format!("The row {name} of the conformance suite does not hold on {kernel}:");
+                (format!("{}{mismatch}\n", paragraph(&told)), Exit::Good)
+            }
+            None => (paragraph(&format!("The row {name} holds on {kernel}.")), Exit::Bad),
+        },
         Found::Interleaved(by) => {
             let told = format!(
                 "It is in no order of whole calls, but within one: the test {by} of the simulated kernel's locks finds it."

@@ -253,6 +253,8 @@ impl Caller {
 
     fn file_call(&self) -> Calls {
         let any_fd = self.fd(FileKind::Other);
+        // Nothing may wait.
+        let nonblock = any_fd.clone().prop_map(|fd| Call::SetNonblock { fd, on: true });
         let iommufds = self.descriptors.iter().filter(|(_, of)| *of == FileKind::Iommufd).count();
         let iommu = Just(Call::Open { path: "/dev/iommu".to_owned() });
         let device = select(self.device_paths.clone()).prop_map(|path| Call::Open { path });
@@ -264,6 +266,7 @@ impl Caller {
             1 => any_fd.clone().prop_map(|fd| Call::Close { fd }),
             1 => any_fd.clone().prop_map(|fd| Call::Dup { fd }),
             3 => (any_fd, any::<bool>()).prop_map(|(fd, on)| Call::SetCloexec { fd, on }),
+            1 => nonblock,
             1 => Just(Call::Eventfd),
             1 => self.fd(FileKind::Eventfd).prop_map(|fd| Call::ReadEvent { fd }),
             4 => (self.fd(FileKind::Socket), fds)

@@ -198,6 +198,7 @@ pub(super) fn descriptors(call: &Call) -> Vec<Fd> {
         Call::Close { fd }
         | Call::Dup { fd }
         | Call::SetCloexec { fd, .. }
+        | Call::SetNonblock { fd, .. }
         | Call::Stat { fd }
         | Call::Truncate { fd, .. }
         | Call::SealSize { fd }

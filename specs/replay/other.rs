@@ -73,6 +73,7 @@ impl Replay {
             | Record::Truncate { fd, .. }
             | Record::Fallocate { fd, .. }
             | Record::Seal { fd, .. }
+            | Record::Setfl { fd, .. }
             | Record::Ioctl { fd, .. } => return self.is_other(pid, *fd),
             Record::Close { fd } | Record::Dup { fd, .. } | Record::Setfd { fd, .. } => {
                 return self.is_standard(pid, *fd);

@@ -75,6 +75,7 @@ impl Replay {
         let (Record::Close { fd }
         | Record::Dup { fd, .. }
         | Record::Setfd { fd, .. }
+        | Record::Setfl { fd, .. }
         | Record::Shutdown { fd, .. }) = &event.record
         else {
             return false;

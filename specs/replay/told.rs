@@ -85,7 +85,7 @@ impl Replay {
                 let simulated = self.meet(pid);
                 self.machine.boot_guest(simulated);
             }
-            Record::Rlimit { .. } | Record::Setfl { .. } => {}
+            Record::Rlimit { .. } => {}
             _ => return false,
         }
         true

@@ -2,8 +2,9 @@
 
 use super::Found::Interleaved;
 use super::worlds::{
-    ANONYMOUS, APART, BY_ADDRESS, BY_EXEC, CALLED_OFF, CONTAINERS, EXEC, KVM, MDEV, NIC,
-    PLAIN_MDEV, QEMU, RAM, SECOND, SECOND_RAM, TYPE1, head, known, plant, unsaid, with,
+    ANONYMOUS, APART, BY_ADDRESS, BY_EXEC, CALLED_OFF, CONTAINERS, EXEC, KVM, MDEV, NIC, OLD_TYPE1,
+    PLAIN_MDEV, QEMU, RAM, SECOND, SECOND_RAM, TYPE1, UNDISTURBED, by_row, head, known, plant,
+    refuted, unsaid, with,
 };
 use super::{Known, World};
 
@@ -92,11 +93,12 @@ pub const ZOO: &[Known] = &[
         "VM-3",
         head(plant(QEMU, &["kvm-kept"]), KVM),
     ),
-    unsaid(
+    known(
         "Z12",
         "a ring of coalesced writes is left at an address that is gone",
         "QEMU 725ec89803 (2025-09)",
-        "KVM's rings are in no world: they carry what the guest writes, and no device of this kind",
+        "VM-3",
+        head(plant(QEMU, &["dies-when-asked"]), KVM),
     ),
     known(
         "Z13",
@@ -109,7 +111,7 @@ pub const ZOO: &[Known] = &[
         "Z14",
         "a container that cannot follow is the end of the process, for want of an error to tell",
         "QEMU 36cd81dc13 (2025-08)",
-        "the new process ends there in any case, and by the same call",
+        "the new process ends there in any case, by the same call, and what it would have said stays in its own log",
     ),
     known(
         "Z15",
@@ -184,11 +186,12 @@ pub const ZOO: &[Known] = &[
             ..plant(EXEC, &["kernel-unjudged"])
         },
     ),
-    unsaid(
+    known(
         "Z25",
         "the new process makes descriptors non-blocking that the old one waits on",
         "QEMU 7bc2cbe330 (2025-09)",
-        "no file has status flags here: whether a call waits is said with the call",
+        "READ-1",
+        plant(TYPE1, &["nonblocking-received"]),
     ),
     unsaid(
         "Z26",
@@ -237,29 +240,33 @@ pub const ZOO: &[Known] = &[
         "DEV-1",
         plant(QEMU, &["set-up-while-running"]),
     ),
-    unsaid(
+    known(
         "Z33",
         "management acts on a failure that is told before it is cleaned up",
         "d1ab9655fd (2026-02, posted)",
-        "nobody but the two processes and the environment acts in a world",
+        "VM-3",
+        plant(QEMU, &["failure-told-early"]),
     ),
-    unsaid(
+    known(
         "K1",
         "a mapping that changes its owner leaves its charge behind",
         "Linux 5.12 to 6.2, fixed by 90fdd158a695",
-        "no simulated kernel is older than 6.12, and it was mended in 6.3",
+        "CHG-1",
+        head(BY_EXEC, OLD_TYPE1),
     ),
-    unsaid(
+    by_row(
         "K2",
         "after an exec an unmap gives back what the new memory map was never charged",
         "Linux 5.12 to 6.2, fixed by 046eca5018f8 (CVE-2023-53171)",
-        "no simulated kernel is older than 6.12, and it was mended in 6.3",
+        "type1/exec-unmap",
+        "6.2",
     ),
-    unsaid(
+    known(
         "K3",
         "nobody knows what a mapping was charged",
         "Linux 5.12 to 6.2, fixed by 18e292705ba2",
-        "no simulated kernel is older than 6.12, and it was mended in 6.3",
+        "CHG-1",
+        with(head(TYPE1, OLD_TYPE1), &[RAM, NIC, UNDISTURBED]),
     ),
     known(
         "K4",
@@ -271,11 +278,12 @@ pub const ZOO: &[Known] = &[
             &[RAM, NIC, PLAIN_MDEV],
         ),
     ),
-    unsaid(
+    by_row(
         "K5",
         "the kernel waits for an address that nobody gives",
         "Linux 5.12 to 6.2, reverted by da4f1c2e1c9c, a5ac1f816563 and e592296cd6e1",
-        "no simulated kernel is older than 6.12, and it was mended in 6.3",
+        "type1/nobody-waits",
+        "6.2",
     ),
     Known {
         id: "K6",
@@ -283,11 +291,12 @@ pub const ZOO: &[Known] = &[
         source: "Linux d616de490ec0 (2026-08)",
         found: Interleaved("without_d616de490ec0_a_map_under_way_is_looked_through"),
     },
-    unsaid(
+    by_row(
         "K7",
         "a MAP_FILE of a descriptor that is not open keeps its address space from being destroyed",
         "Linux 6.13 to 6.18, gone with 71db84a092c3",
-        "no handoff maps a descriptor that is not open, and no simulated kernel is of those versions",
+        "ioas/destroy-refused",
+        "6.13",
     ),
     Known {
         id: "K8",
@@ -295,17 +304,20 @@ pub const ZOO: &[Known] = &[
         source: "Linux, iommufd: Fix a race with concurrent allocation and unmap (2026)",
         found: Interleaved("an_unmap_that_begins_anew_stumbles_over_what_came_after_it"),
     },
-    unsaid(
-        "K9",
-        "a file that is given up while it is made is freed twice",
-        "Linux 4e034bf045b1 (CVE-2025-39966)",
-        "a file is made and given in one step here, and in the interleavings of locks no file is",
-    ),
-    unsaid(
+    Known {
+        id: "K9",
+        sentence: "an object that is given up while it is made is freed before the release of its file uses it",
+        source: "Linux 4e034bf045b1 (CVE-2025-39966)",
+        found: Interleaved(
+            "without_4e034bf045b1_a_file_that_is_released_later_finds_its_object_freed",
+        ),
+    },
+    by_row(
         "K10",
         "an iommufd in a container's place says ENOENT where nothing is unmapped",
-        "Linux before 6.18: iommufd_vfio_unmap_dma",
-        "no mapping of such an iommufd can change its process, so that no handoff has one",
+        "Linux before 6.18 (and its stable branches): iommufd_vfio_unmap_dma, fixed by afb47765f923",
+        "compat/unmap",
+        "6.13",
     ),
     known(
         "L0",
@@ -409,7 +421,7 @@ pub const ZOO: &[Known] = &[
             &[RAM, NIC, "bar_iova = 0x200000\n", SECOND],
         ),
     ),
-    unsaid(
+    refuted(
         "L15",
         "where a container cannot be loaded its way of mapping stays overridden",
         "QEMU 10.1, 10.2: vfio_container_post_load",
@@ -443,7 +455,7 @@ pub const ZOO: &[Known] = &[
         "FD-2",
         plant(EXEC, &["window-open-early"]),
     ),
-    unsaid(
+    refuted(
         "L20",
         "the guest runs before the new process has left its incoming mode",
         "QEMU 10.2: process_incoming_migration_bh",

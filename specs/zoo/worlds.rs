@@ -1,6 +1,6 @@
 //! The small worlds of the zoo, and how its rows are made.
 
-use super::Found::{Checked, Unsaid};
+use super::Found::{Checked, Refuted, Row, Unsaid};
 use super::{Known, World};
 use handoff_model::protocol::Mode;
 
@@ -23,6 +23,10 @@ pub(super) const CONTAINERS: &str = concat!(
 );
 /// Nothing goes wrong, but somebody calls it off.
 pub(super) const CALLED_OFF: &str = "[may]\nfail_calls = 0\nkill = 0\n";
+/// Nothing goes wrong at all.
+pub(super) const UNDISTURBED: &str = "[may]\nfail_calls = 0\nkill = 0\ncancel = false\n";
+/// Containers as they were before 6.3.
+pub(super) const OLD_TYPE1: &str = "dma = \"type1\"\nkernel = \"6.2\"";
 pub(super) const KVM: &str = "kvm = true";
 
 /// QEMU by transfer, and one device.
@@ -60,6 +64,27 @@ pub(super) const fn unsaid(
     why: &'static str,
 ) -> Known {
     Known { id, sentence, source, found: Unsaid(why) }
+}
+
+/// A bug of a kernel, which answers a row of the conformance suite otherwise.
+pub(super) const fn by_row(
+    id: &'static str,
+    sentence: &'static str,
+    source: &'static str,
+    row: &'static str,
+    kernel: &'static str,
+) -> Known {
+    Known { id, sentence, source, found: Row(row, kernel) }
+}
+
+/// What was suspected, and is not so.
+pub(super) const fn refuted(
+    id: &'static str,
+    sentence: &'static str,
+    source: &'static str,
+    why: &'static str,
+) -> Known {
+    Known { id, sentence, source, found: Refuted(why) }
 }
 
 /// A bug that is planted.

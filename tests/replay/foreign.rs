@@ -137,9 +137,9 @@ fn bad_traces_are_refused_with_the_line() {
     is_refused(&[&header, "{"], "line 2: cut off in the middle");
     is_refused(&[&header, "x", ""], "line 2: not JSON: ");
     is_refused(&[&large], "line 1: pages of 65536 bytes, the simulator knows 4096");
-    for kernel in ["5.10.1", "unknown"] {
+    for kernel in ["5.10.1", "6.8.0", "unknown"] {
         let line = header.replace("7.3.4", kernel);
-        is_refused(&[&line], &format!("line 1: kernel {kernel:?} is none, or older"));
+        is_refused(&[&line], &format!("line 1: kernel {kernel:?} is none that a simulated one"));
     }
 }
 

@@ -103,8 +103,8 @@ pub(super) const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "dies-when-asked",
-        sentence: "an old process that is asked about its guest after the handoff dies",
-        source: "query-balloon with kvm_state NULL (2025-09-28, patch 6)",
+        sentence: "an old process that looks at what its KVM had after it was closed dies",
+        source: "query-balloon with kvm_state NULL (2025-09-28, patch 6); 725ec89803: a ring whose memory is unmapped",
         breaks: "VM-3",
         edits: &[out(O::CloseVm, O::Abort, O::Abort)],
         ..BUG
@@ -163,6 +163,14 @@ pub(super) const DEFECTS: &[Defect] = &[
         source: "7e71439243: yank is not registered yet when cpr_state_save fails",
         breaks: "VM-3",
         edits: &[out(O::Cut, O::Hand, O::Abort)],
+        ..BUG
+    },
+    Defect {
+        id: "failure-told-early",
+        sentence: "that it failed is told before it is cleaned up, and who acts on that is the end of the old process",
+        source: "d1ab9655fd: capabilities are changed between the state FAILED and the cleanup, which asserts them",
+        breaks: "VM-3",
+        edits: &[out(O::Unpark, O::Abort, O::Abort)],
         ..BUG
     },
     Defect {

@@ -85,4 +85,15 @@ pub(super) const DEFECTS: &[Defect] = &[
         edits: &[Edit::Waive(BlockerKind::NoNewAddresses)],
         ..BUG
     },
+    Defect {
+        id: "nonblocking-received",
+        sentence: "the new process makes what it receives non-blocking, and so it is for the old one, too",
+        source: "QEMU 10.1, fixed by 7bc2cbe330: O_NONBLOCK is in the open file description, and who waits gets EAGAIN",
+        breaks: "READ-1",
+        edits: &[
+            inn(I::ReadStream, I::SetNonblocking, I::Leave),
+            inn(I::SetNonblocking, I::MapRam, I::Leave),
+        ],
+        ..BUG
+    },
 ];

@@ -37,6 +37,7 @@ impl Script<'_> {
             InPhase::ResetDevices => {
                 self.devices().map(|(_, device)| Call::Detach { device }).collect()
             }
+            InPhase::SetNonblocking => self.set_nonblocking(),
             InPhase::DrainEvents => self.drain_events(),
             InPhase::WipeRam => self.wipe_ram(),
             InPhase::Unwind => self.unwind(),
@@ -149,6 +150,10 @@ impl Script<'_> {
         let first = self.vm.spaces().next().map(|(_, space)| space.ioas);
         let attach = |(_, device)| Some(Call::Attach { device, page_table: first? });
         self.devices().filter_map(attach).collect()
+    }
+
+    fn set_nonblocking(&self) -> Vec<Call> {
+        self.descriptors.iter().map(|(_, fd)| Call::SetNonblock { fd, on: true }).collect()
     }
 
     fn drain_events(&self) -> Vec<Call> {

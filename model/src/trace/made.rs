@@ -10,6 +10,7 @@ use crate::ids::{Fd, Uid, Va};
 
 /// The flags of the calls, as Linux numbers them, and the words of records.
 pub(super) mod flag {
+    pub(in super::super) const O_NONBLOCK: u32 = 0x800;
     pub(in super::super) const O_RDWR_CLOEXEC: u32 = 0x8_0002;
     pub(in super::super) const O_RDONLY_CLOEXEC: u32 = 0x8_0000;
     pub(in super::super) const EFD_CLOEXEC_NONBLOCK: u32 = 0x8_0800;
@@ -93,7 +94,6 @@ fn not_modelled(event: &Event) -> NotModelled {
         event.record,
         Record::Start { .. }
             | Record::CloseRange { .. }
-            | Record::Setfl { .. }
             | Record::Mremap { .. }
             | Record::Socket { .. }
             | Record::Socketpair { .. }
@@ -127,6 +127,10 @@ fn file(record: &Record) -> Option<Call> {
         Record::Close { fd } => Call::Close { fd: *fd },
         Record::Dup { fd, .. } => Call::Dup { fd: *fd },
         Record::Setfd { fd, cloexec } => Call::SetCloexec { fd: *fd, on: *cloexec },
+        Record::Setfl { fd, flags: Some(flags), .. } => {
+            Call::SetNonblock { fd: *fd, on: flags & flag::O_NONBLOCK != 0 }
+        }
+        Record::Setfl { fd, nonblock: Some(on), .. } => Call::SetNonblock { fd: *fd, on: *on },
         Record::Eventfd { count: 0, flags } if flags & flag::EFD_SEMAPHORE == 0 => Call::Eventfd,
         Record::Shutdown { fd, how: flag::SHUT_RD } => Call::ShutdownReceive { fd: *fd },
         Record::Kill { fd, signal } if signal == flag::SIGKILL => Call::Kill { pidfd: *fd },

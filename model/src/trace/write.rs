@@ -55,6 +55,10 @@ fn file(call: &Call) -> Option<Record> {
         Call::Close { fd } => Record::Close { fd: *fd },
         Call::Dup { fd } => Record::Dup { fd: *fd, cloexec: true },
         Call::SetCloexec { fd, on } => Record::Setfd { fd: *fd, cloexec: *on },
+        Call::SetNonblock { fd, on } => {
+            let flags = if *on { flag::O_NONBLOCK } else { 0 };
+            Record::Setfl { fd: *fd, flags: Some(flags), nonblock: None }
+        }
         Call::Eventfd => Record::Eventfd { count: 0, flags: flag::EFD_CLOEXEC_NONBLOCK },
         Call::ShutdownReceive { fd } => Record::Shutdown { fd: *fd, how: flag::SHUT_RD },
         Call::Kill { pidfd } => Record::Kill { fd: *pidfd, signal: flag::SIGKILL.to_owned() },

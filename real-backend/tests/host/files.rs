@@ -19,6 +19,7 @@ fn a_number_that_is_not_open_is_ebadf() {
             Call::Close { fd },
             Call::Dup { fd },
             Call::SetCloexec { fd, on: true },
+            Call::SetNonblock { fd, on: true },
             Call::Stat { fd },
             Call::Truncate { fd, length_bytes: 0 },
             Call::SealSize { fd },

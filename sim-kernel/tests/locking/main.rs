@@ -30,12 +30,16 @@
 //! UNMAP of its source and a CHANGE_PROCESS both pass in between, the set keeps its former owner
 //! (`a_copy_can_carry_a_set_past_change_process`). No sequence of calls does that.
 //!
+//! Beside these locks: an object that is given up while its file waits to be released (`abort.rs`).
+//!
 //! `sequential.rs` is the specification, `context.rs` the protocol and its faults, `rwsem.rs` the lock.
 
+mod abort;
 mod context;
 mod rwsem;
 mod sequential;
 
+use abort::Put;
 use context::{Context, Fault};
 use sequential::{Answer, NEW, OLD, Op, Outcome, POOR, State, at};
 use std::collections::BTreeSet;
@@ -238,4 +242,15 @@ fn an_unmap_that_begins_anew_stumbles_over_what_came_after_it() {
     assert_eq!(answers(&small(), &ops), [[Done, Done], [Done, Eexist]]);
     let found = explore(&small(), &[Fault::BeginsAnew], &ops);
     assert!(found.iter().any(|outcome| outcome.answers == [Ebusy, Done]));
+}
+
+#[test]
+fn an_object_that_is_given_up_outlives_its_file() {
+    abort::explore(Put::Now);
+}
+
+#[test]
+#[should_panic(expected = "an object is used that has been freed")]
+fn without_4e034bf045b1_a_file_that_is_released_later_finds_its_object_freed() {
+    abort::explore(Put::Later);
 }

@@ -12,6 +12,7 @@ use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use handoff_model::request as nr;
 
 const MOCK: &[Need] = &[Need::Mock];
+const OLD_KERNEL: &[Need] = &[Need::Release("6.13")];
 const NONE: ObjectId = ObjectId(77);
 const TOP: u64 = u64::MAX;
 const TYPE1: u64 = 1;
@@ -183,6 +184,11 @@ pub(super) const ROWS: &[Row] = &[
             unmapped(b, p, &unmap_dma(iommufd, ALL, 0, 0), 2 * PAGE_BYTES)
         },
     ),
+    row("compat/unmap-nothing", "6.13 says so where nothing is there", OLD_KERNEL, |b| {
+        let (p, iommufd, _) = container(b)?;
+        b.refuses(p, &unmap_dma(iommufd, 0, BASE, PAGE_BYTES), Errno::ENOENT)?;
+        unmapped(b, p, &unmap_dma(iommufd, ALL, 0, 0), 0)
+    }),
     row("compat/cut", "a container of type 1 cuts mappings, pins and all", MOCK, |b| {
         let (p, iommufd, ioas) = container(b)?;
         Mock::on(b, p, iommufd, ioas)?;

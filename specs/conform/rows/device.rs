@@ -16,6 +16,7 @@ const ALONE: &[Need] = &[Need::Has(Device::Alone)];
 const GROUP: &[Need] = &[Need::Has(Device::Edu), Need::Has(Device::Sibling)];
 const MANY: &[Need] = &[Need::Has(Device::Many)];
 const OLD_KERNEL: &[Need] = &[Need::Has(Device::Edu), Need::Release("6.13")];
+const OF_6_2: &[Need] = &[Need::Has(Device::Edu), Need::Release("6.2")];
 
 const BAD: Fd = Fd(99);
 pub(super) const CONFIG: u64 = 7 << 40;
@@ -89,6 +90,11 @@ fn ioeventfd(d: Fd, flags: u32, offset: u64, fd: Fd) -> Call {
 }
 
 pub(super) const ROWS: &[Row] = &[
+    row("device/not-yet", "before 6.6 a device has no file of its own", OF_6_2, |b| {
+        let p = b.process();
+        let path = b.arm().path(Device::Edu);
+        b.refuses(p, &Call::Open { path }, Errno::ENOENT)
+    }),
     row("device/before-bind", "before BIND everything else is EINVAL", EDU, |b| {
         let p = b.process();
         let d = b.open(p, Device::Edu)?;

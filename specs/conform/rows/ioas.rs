@@ -99,6 +99,11 @@ pub(super) const ROWS: &[Row] = &[
         b.ok(p, &map_file(iommufd, ioas, memfd, BASE, 1))?;
         b.ok(p, &Call::Destroy { iommufd, id: ioas }).map(drop)
     }),
+    row("ioas/destroy-refused", "a MAP_FILE that is refused holds nothing", &[], |b| {
+        let (p, iommufd, ioas) = space(b)?;
+        b.refuses(p, &map_file(iommufd, ioas, BAD, BASE, 1), Errno::EBADF)?;
+        b.ok(p, &Call::Destroy { iommufd, id: ioas }).map(drop)
+    }),
     row("ioas/destroy-unmaps", "what is mapped goes with its address space", EDU, |b| {
         let p = b.process();
         let Setup { iommufd, ioas, device, .. } = b.set_up(p, 1)?;

@@ -48,6 +48,7 @@ pub(super) const ROWS: &[Row] = &[
                 (Call::Stat { fd: BAD }, Errno::EBADF),
                 (Call::SetCloexec { fd: BAD, on: true }, Errno::EBADF),
                 (Call::SetCloexec { fd: BAD, on: false }, Errno::EBADF),
+                (Call::SetNonblock { fd: BAD, on: true }, Errno::EBADF),
                 (Call::ReadEvent { fd: BAD }, Errno::EBADF),
                 (Call::ReceiveFew { fd: BAD, fds_max: 1 }, Errno::EBADF),
             ],
@@ -87,6 +88,7 @@ pub(super) const ROWS: &[Row] = &[
                     (read(image, 0), Errno::EBADF),
                     (mmap(Some(image), 0, 1), Errno::EBADF),
                     (Call::SealSize { fd: image }, Errno::EBADF),
+                    (Call::SetNonblock { fd: image, on: true }, Errno::EBADF),
                 ],
             )
         },

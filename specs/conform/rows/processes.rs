@@ -62,7 +62,11 @@ pub(super) const ROWS: &[Row] = &[
         let pidfd = b.arm().pidfd(p, q);
         b.refuses(p, &Call::AwaitExit { pidfd }, Errno::EINTR)?;
         let (here, _) = b.arm().socketpair(p, q);
-        b.refuses(p, &Call::ReceiveMessage { fd: here, wait: true }, Errno::EINTR)
+        b.refuses(p, &Call::ReceiveMessage { fd: here, wait: true }, Errno::EINTR)?;
+        let event = b.fd(p, &Call::Eventfd)?;
+        b.refuses(p, &Call::ReadEvent { fd: event }, Errno::EAGAIN)?;
+        b.ok(p, &Call::SetNonblock { fd: event, on: false })?;
+        b.refuses(p, &Call::ReadEvent { fd: event }, Errno::EINTR)
     }),
     row("processes/exec", "what can be executed", &[], |b| {
         let p = b.process();
@@ -131,6 +135,17 @@ pub(super) const ROWS: &[Row] = &[
             b.refuses(p, &send(here, MESSAGE_BYTES_MAX + 1, vec![]), Errno::EMSGSIZE)
         },
     ),
+    row("sockets/nonblocking", "whoever shares an open file waits no more", &[], |b| {
+        let (p, q) = (b.process(), b.process());
+        let (here, there) = b.arm().socketpair(p, q);
+        let shared = b.pass(p, q, &[here])?[0];
+        b.ok(q, &Call::SetNonblock { fd: shared, on: true })?;
+        let wait = Call::ReceiveMessage { fd: here, wait: true };
+        b.refuses(p, &wait, Errno::EAGAIN)?;
+        b.ok(q, &send(there, 3, vec![]))?;
+        b.ok(p, &wait)?;
+        b.refuses(p, &wait, Errno::EAGAIN)
+    }),
     row("sockets/closed", "who closes in order ends the stream; what was sent stays", &[], |b| {
         let (p, q) = (b.process(), b.process());
         let (here, there) = b.arm().socketpair(p, q);

@@ -19,6 +19,13 @@ use handoff_sim_kernel::ProcessSpec;
 const MDEV: &[Need] = &[Need::Type1, Need::Has(Device::Mtty)];
 const BOTH: &[Need] = &[Need::Type1, Need::Has(Device::Edu), Need::Has(Device::Mtty)];
 const TWO: &[Need] = &[Need::Type1, Need::Has(Device::Edu), Need::Has(Device::OtherEdu)];
+const OF_6_2: &[Need] =
+    &[Need::Type1, Need::Has(Device::Edu), Need::Has(Device::Mtty), Need::Release("6.2")];
+const WAITS: &[Need] = &[
+    Need::Type1,
+    Need::Release("6.2"),
+    Need::Simulated("a host's call waits, and nothing but the end of its process ends that"),
+];
 const FEW: &[Need] = &[
     Need::Type1,
     Need::Has(Device::Mtty),
@@ -111,6 +118,15 @@ fn mapped(b: &mut Bench<'_>, pid: Pid, kind: u64, pages: u64) -> Done<(Legacy, V
     let va = b.mmap(pid, None, pages)?;
     b.ok(pid, &map(legacy.container, va.0, IOVA, pages))?;
     Ok((legacy, va))
+}
+
+/// A container with an mdev and a mapping whose address is gone, where the kernel lets it go; and a real group that may join.
+fn awaited(b: &mut Bench<'_>, pid: Pid) -> Done<(Legacy, Fd)> {
+    let legacy = ready(b, pid, Device::Mtty, V2)?;
+    let va = b.mmap(pid, None, 1)?;
+    b.ok(pid, &map(legacy.container, va.0, IOVA, 1))?;
+    let _ = b.call(pid, &Call::ForgetVaddrs { container: legacy.container });
+    Ok((legacy, open_group(b, pid, Device::Edu)?))
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -240,6 +256,23 @@ pub(super) const ROWS: &[Row] = &[
         b.vm_lck(p, 0)
     }),
     row(
+        "type1/exec-unmap",
+        "after an exec nothing is given back that was not charged",
+        TYPE1,
+        |b| {
+            let p = b.process();
+            let (Legacy { container, group }, _) = mapped(b, p, V2, 16)?;
+            for fd in [container, group] {
+                b.ok(p, &Call::SetCloexec { fd, on: false })?;
+            }
+            b.exec(p);
+            b.vm_lck(p, 0)?;
+            let bytes = 16 * PAGE_BYTES;
+            unmaps(b, p, &unmap(container, 0, IOVA, bytes), bytes)?;
+            b.vm_lck(p, 0)
+        },
+    ),
+    row(
         "type1/privileged",
         "CAP_IPC_LOCK lifts the limit, and is counted all the same",
         TYPE1,
@@ -304,6 +337,26 @@ pub(super) const ROWS: &[Row] = &[
         let Legacy { container, .. } = ready(b, p, Device::Mtty, V2)?;
         extension(b, p, container, UPDATE_VADDR, 0)?;
         b.refuses(p, &Call::ForgetVaddrs { container }, Errno::EBUSY)
+    }),
+    row("type1/nobody-waits", "a group that joins waits for no address", BOTH, |b| {
+        let p = b.process();
+        let (Legacy { container, .. }, group) = awaited(b, p)?;
+        b.ok(p, &join(group, container)).map(drop)
+    }),
+    row("type1/waits", "before 6.3 it waited until each mapping had one", WAITS, |b| {
+        let p = b.process();
+        let (Legacy { container, .. }, group) = awaited(b, p)?;
+        b.refuses(p, &join(group, container), Errno::EINTR)
+    }),
+    row("type1/joined-for-the-dead", "before 6.3 nobody paid for the dead", OF_6_2, |b| {
+        let p = b.process();
+        let Legacy { container, .. } = ready(b, p, Device::Mtty, V2)?;
+        let va = b.mmap(p, None, 1)?;
+        b.ok(p, &map(container, va.0, IOVA, 1))?;
+        let child = b.fork(p);
+        b.kill(p);
+        let group = open_group(b, child, Device::Edu)?;
+        b.refuses(child, &join(group, container), Errno::ESRCH)
     }),
     row("type1/joined-late", "a group joins what it can translate", BOTH, |b| {
         let p = b.process();
