@@ -14,7 +14,7 @@ use handoff_model::kernel::Kernel;
 use handoff_model::launch::{self, DevicePlan, LaunchError, Plan, launch};
 use handoff_model::outgoing::{Outgoing, Way};
 use handoff_model::protocol::{Mode, Protocol};
-use handoff_model::view::{FileKind, FileRef, InterruptView, View};
+use handoff_model::view::{DescriptorView, FileKind, FileRef, InterruptView, View};
 use handoff_model::vm::{Descriptors, DeviceKind, Interrupts, Key, Kind, Vm};
 use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
 use std::borrow::Cow;
@@ -39,8 +39,10 @@ pub struct Setting {
     pub opening: Vec<Made>,
     /// What stories call the open files.
     pub names: BTreeMap<FileRef, String>,
-    /// What the guest may have armed while it runs.
-    later: Option<Later>,
+    /// The virtual machine as it was launched, and its descriptors.
+    pub launched: (Vm, Descriptors),
+    /// What the guest may have armed while it runs: interrupts of the last device.
+    later: Option<Vec<Interrupts>>,
     /// Calls may fail.
     pub(crate) fail_calls: bool,
     /// KVM takes interrupts from the eventfds, and no guest reads any.
@@ -49,22 +51,6 @@ pub struct Setting {
     pub(crate) stream: Option<Fd>,
     /// The program to go back to, by exec.
     pub(crate) old_image: Fd,
-}
-
-/// The virtual machine before the interrupt of its last device is armed, and that.
-#[derive(Clone, Debug)]
-struct Later {
-    vm: Vm,
-    descriptors: Descriptors,
-    interrupts: Vec<Interrupts>,
-}
-
-impl Later {
-    fn of(plan: &Plan, vm: &Vm, descriptors: &Descriptors) -> Option<Self> {
-        let device = plan.devices.last().filter(|device| !device.later.is_empty())?;
-        let (vm, descriptors) = (vm.clone(), descriptors.clone());
-        Some(Self { vm, descriptors, interrupts: device.later.clone() })
-    }
 }
 
 impl Setting {
@@ -81,8 +67,8 @@ impl Setting {
     /// The calls by which the old VMM arms the interrupt of the last device; none where there is nothing to arm.
     pub(crate) fn arm(&self, machine: &mut Machine) -> Vec<Made> {
         let mut door = Noted { machine, made: Vec::new() };
-        if let Some(Later { vm, descriptors, interrupts }) = &self.later {
-            let (mut vm, mut descriptors) = (vm.clone(), descriptors.clone());
+        if let Some(interrupts) = &self.later {
+            let (mut vm, mut descriptors) = self.launched.clone();
             // What a variant has broken before may make it fail; then nothing is armed.
             let _ = launch::arm(interrupts, &mut vm, &mut descriptors, &mut door);
         }
@@ -91,8 +77,8 @@ impl Setting {
 
     /// The inventory with that interrupt in it, by its eventfd.
     pub(crate) fn with_armed(&self, eventfd: Fd) -> Option<(Vm, Descriptors)> {
-        let Later { vm, descriptors, interrupts } = self.later.as_ref()?;
-        let (mut vm, mut descriptors) = (vm.clone(), descriptors.clone());
+        let interrupts = self.later.as_ref()?;
+        let (mut vm, mut descriptors) = self.launched.clone();
         let device = vm.devices.last_mut()?;
         device.interrupts.clone_from(interrupts);
         device.interrupt_keys().for_each(|(_, key)| descriptors.insert(key, eventfd));
@@ -110,8 +96,13 @@ impl Setting {
             let irqfd = self.kvm.then_some(OLD);
             let vector =
                 InterruptView { trigger: armed, raised: 0, delivered: 0, pending: 0, irqfd };
-            if let Some(device) = base.to_mut().devices.get_mut(name) {
+            let base = base.to_mut();
+            if let Some(device) = base.devices.get_mut(name) {
                 device.interrupts = vec![vector];
+            }
+            let open = DescriptorView { file, kind: FileKind::Eventfd, cloexec: true };
+            if let Some(old) = base.processes.get_mut(&OLD) {
+                old.descriptors.insert(Fd(i32::MAX), open);
             }
         }
         (base, preserved)
@@ -167,7 +158,8 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
         wrong: scenario.wrong,
         opening,
         names: names(&base, &descriptors),
-        later: Later::of(plan, &vm, &descriptors),
+        launched: (vm.clone(), descriptors.clone()),
+        later: plan.devices.last().map(|last| last.later.clone()).filter(|it| !it.is_empty()),
         fail_calls: scenario.may.fail_calls > 0,
         kvm: plan.kvm,
         stream: descriptors.get(&Key::new(Kind::Stream, "", 0)),

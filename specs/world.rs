@@ -26,6 +26,7 @@ use handoff_model::phase::{InPhase, OutPhase};
 use handoff_model::protocol::Mode;
 use handoff_model::role::{Role, Trouble};
 use handoff_model::view::{FileRef, View};
+use handoff_model::vm::{Descriptors, Vm};
 use handoff_sim_kernel::Machine;
 use std::borrow::Borrow;
 
@@ -126,6 +127,16 @@ impl World {
     fn phase_name(&self, side: Side) -> Option<String> {
         let of_old = self.outgoing.acting().filter(|_| side == Side::Old).map(Role::phase_name);
         of_old.or_else(|| self.incoming.acting().map(Role::phase_name))
+    }
+
+    /// Its machine.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// What the new process, or program, goes on with, while it acts and as soon as it has read it.
+    pub fn adopted(&self) -> Option<(Vm, Descriptors)> {
+        self.incoming.acting().and_then(Incoming::inventory)
     }
 
     /// What can be seen of it.

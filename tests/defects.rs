@@ -24,7 +24,7 @@ pub(crate) fn scenario(defect: &Defect) -> Scenario {
         "charged-to-nobody" => ("", "file", "[process]\ncap_ipc_lock = true"),
         "checked-late" => ("refused = true", "address", ""),
         "taken-on-trust" | "refuses-silently" => ("wrong = \"ram-other\"", "file", ""),
-        "resumed-before-unparked" => ("kvm = true", "file", ""),
+        "resumed-before-unparked" | "kvm-left-open" => ("kvm = true", "file", ""),
         "limit-unjudged" => ("refused = true", "file", "[process]\nmemlock_pages = 1"),
         _ => ("", "file", ""),
     };
@@ -47,6 +47,7 @@ const CHEAPEST: &[(&str, u32, usize)] = &[
     ("mapped-twice", 0, 34),
     ("charged-to-the-dead", 0, 67),
     ("charged-to-nobody", 0, 47),
+    ("kvm-left-open", 0, 53),
     ("ram-initialised", 0, 28),
     ("remapped", 0, 33),
     ("unwound", 1, 20),

@@ -100,6 +100,7 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((0, 36, "no step of a handoff does this (the owner of the pages: nobody → new)")),
     ),
     ("charged-to-nobody", None),
+    ("kvm-left-open", None),
     ("ram-initialised", Some((0, 28, UPSETS))),
     (
         "remapped",

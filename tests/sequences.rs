@@ -1,20 +1,25 @@
 //! Updates one after the other: A to B to C, with attempts in between that fail. Whatever came before, everything is as it was after the
 //! start, so that nothing grows and the next one begins as the first did.
 
-use handoff_model::call::Call;
+use handoff_model::call::{Call, Reply};
 use handoff_model::ids::{Fd, Pid};
 use handoff_model::incoming::{Arrival, Incoming, Origin};
 use handoff_model::kernel::Kernel;
-use handoff_model::launch::launch;
+use handoff_model::launch::{DevicePlan, LaunchError, launch, plug, unplug};
 use handoff_model::outgoing::{Outcome, Outgoing, Way};
+use handoff_model::phase::OutPhase;
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::role::Role;
+use handoff_model::stream::envelope;
 use handoff_model::view::{DeviceView, FileKind, MappingView, PageSetView, View};
 use handoff_model::vm::{Descriptors, DeviceKind, Key, Kind, Vm};
 use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
 use handoff_specs::built_in::built_in;
+use handoff_specs::packed::{Packed, PackedSystem};
 use handoff_specs::scenario::Scenario;
-use std::collections::BTreeMap;
+use handoff_specs::search::{Exploration, Limits, StateIndex, explore};
+use handoff_specs::system::System;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A VM, and the process that has it now.
 #[derive(Clone)]
@@ -27,6 +32,17 @@ struct Fleet {
     /// Programs so far, each of which has its number.
     programs: u8,
 }
+
+/// What a newer build's stream has, as its envelope says.
+#[derive(Clone, Copy)]
+struct Features {
+    /// A reader must know these.
+    incompatible: u32,
+    /// A reader may ignore these.
+    compatible: u32,
+}
+
+const NO_FEATURES: Features = Features { incompatible: 0, compatible: 0 };
 
 /// A process's door.
 struct Door<'a>(&'a mut Machine, Pid);
@@ -78,8 +94,8 @@ impl Fleet {
         };
         let device = |(name, device): (String, DeviceView)| {
             let mut device = device;
-            assert!(device.holders.iter().eq([&self.home]), "{name} has one holder");
-            device.holders.clear();
+            assert!(device.holders.iter().all(|pid| *pid == self.home), "{name} has one holder");
+            device.holders = device.holders.iter().map(|_| Pid(0)).collect();
             for vector in &mut device.interrupts {
                 vector.irqfd = vector.irqfd.filter(|pid| *pid == self.home).map(|_| Pid(0));
             }
@@ -104,8 +120,22 @@ impl Fleet {
         }
     }
 
+    /// What a VMM changes while its guest runs.
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut Vm, &mut Descriptors, &mut Door<'_>) -> Result<(), LaunchError>,
+    ) {
+        let mut door = Door(&mut self.machine, self.home);
+        change(&mut self.vm, &mut self.descriptors, &mut door).expect("it can be changed");
+    }
+
     /// An update to a new process, which is killed when it has made so many calls.
     fn transfer(&mut self, kill_after: Option<usize>) -> Outcome {
+        self.transfer_with(NO_FEATURES, kill_after)
+    }
+
+    /// The same, from a build whose stream has these features.
+    fn transfer_with(&mut self, features: Features, kill_after: Option<usize>) -> Outcome {
         let protocol = Protocol::safe(Mode::Transfer);
         let new = spawn(&mut self.machine, &self.scenario);
         let (socket, peer) = self.machine.socketpair(self.home, new);
@@ -117,6 +147,9 @@ impl Fleet {
         loop {
             if kill_after == Some(calls_of_new) {
                 self.machine.kill(new);
+            }
+            if outgoing.phase() == OutPhase::Hand {
+                self.write_features(features);
             }
             let by_old = step(&mut self.machine, self.home, &mut outgoing);
             let by_new = step(&mut self.machine, new, &mut incoming);
@@ -132,6 +165,18 @@ impl Fleet {
             self.home = new;
         }
         outcome
+    }
+
+    /// Puts features into the stream that was cut.
+    fn write_features(&mut self, Features { incompatible, compatible }: Features) {
+        let stream = self.descriptors.get(&Key::new(Kind::Stream, "", 0)).expect("listed");
+        let read = Call::ReadAt { fd: stream, offset_bytes: 0, length_bytes: 1 << 20 };
+        let Ok(Reply::Bytes(mut frame)) = self.machine.call(self.home, &read) else { panic!() };
+        frame[12..16].copy_from_slice(&incompatible.to_le_bytes());
+        frame[16..20].copy_from_slice(&compatible.to_le_bytes());
+        envelope::attest(&mut frame);
+        let write = Call::WriteAt { fd: stream, offset_bytes: 0, bytes: frame };
+        self.machine.call(self.home, &write).expect("a memfd takes it");
     }
 
     /// An update to a new program.
@@ -232,5 +277,126 @@ fn transfer_and_exec_mix() {
         assert_eq!(fleet.settled(), before);
         fleet.exec();
         assert_eq!(fleet.settled(), before);
+    }
+}
+
+/// What a world's update has left: the VM, and the process that has it. `None` where it is lost, or something is under way.
+fn left(
+    system: &System,
+    packed: &PackedSystem<'_>,
+    found: &Exploration<Packed>,
+    at: StateIndex,
+    scenario: &Scenario,
+) -> Option<Fleet> {
+    let world = packed.world(found.state(at));
+    let home = world.keeper().filter(|_| world.is_quiescent())?;
+    let mut before = std::iter::successors(Some(at), |at| found.parent(*at).map(|(at, _)| at));
+    let is_moved = world.is_handed_over() || world.runs_again();
+    let (vm, descriptors) = if is_moved {
+        before.find_map(|at| packed.world(found.state(at)).adopted()).expect("it has read it")
+    } else {
+        system.setting().launched.clone()
+    };
+    let (mut machine, scenario) = (world.machine().clone(), scenario.clone());
+    machine.settle();
+    Some(Fleet { machine, scenario, home, vm, descriptors, programs: 9 })
+}
+
+/// Without what only a handoff needs, and without interrupts that nobody has taken yet.
+fn at_rest(fleet: &Fleet) -> Settled {
+    let mut settled = fleet.settled();
+    let of_handoff = [FileKind::Socket, FileKind::Pidfd, FileKind::Image];
+    settled.descriptors.retain(|kind, _| !of_handoff.contains(kind));
+    for vector in settled.devices.values_mut().flat_map(|device| &mut device.interrupts) {
+        (vector.raised, vector.delivered, vector.pending) = (0, 0, 0);
+    }
+    Settled { others: 0, ..settled }
+}
+
+/// In how many ways an update can end with the guest alive: by the machines that differ.
+const ENDS: &[(&str, usize)] =
+    &[("kvm-transfer", 31), ("two-iommufds", 22), ("exec", 56), ("kvm-exec", 40)];
+
+/// Every way in which an update can end with the guest alive, by whatever failure, kill or cancel, is followed by a good one, by transfer
+/// and by exec; and after that everything is as after the start.
+#[test]
+fn whatever_came_of_an_update_a_good_one_follows() {
+    let mut counted = Vec::new();
+    for (name, _) in ENDS {
+        let scenario = built_in(name).expect("built in");
+        let system = System::new(&scenario).expect("it can be set up");
+        let packed = PackedSystem::new(&system);
+        let found = explore(&packed, &packed, Limits::default());
+        let (vm, descriptors) = system.setting().launched.clone();
+        let (machine, scenario) = (system.init().machine().clone(), scenario.clone());
+        let start = Fleet { machine, scenario, home: Pid(1), vm, descriptors, programs: 9 };
+        let before = at_rest(&start);
+        let mut seen = BTreeSet::new();
+        for at in 0..found.states() {
+            let Some(fleet) = left(&system, &packed, &found, at, &start.scenario) else { continue };
+            if !seen.insert(format!("{:?}", (fleet.home, &fleet.machine))) {
+                continue;
+            }
+            assert_eq!(at_rest(&fleet), before, "{name}: state {at}");
+            let [mut by_transfer, mut by_exec] = [fleet.clone(), fleet];
+            assert_eq!(by_transfer.transfer(None), Outcome::HandedOver, "{name}: state {at}");
+            assert_eq!(at_rest(&by_transfer), before, "{name}: state {at}");
+            by_exec.exec();
+            assert_eq!(at_rest(&by_exec), before, "{name}: state {at}");
+        }
+        counted.push((*name, seen.len()));
+    }
+    assert_eq!(counted, ENDS);
+}
+
+/// Back to a build that knows fewer features: what it must know it refuses, what it may ignore it ignores. Either way nothing is left behind.
+#[test]
+fn a_build_that_knows_fewer_features_takes_over_or_leaves_everything_as_it_was() {
+    for name in ["transfer", "kvm-transfer"] {
+        let mut fleet = Fleet::start(name);
+        let before = fleet.settled();
+        for _ in 0..3 {
+            let must_know = Features { incompatible: 1, ..NO_FEATURES };
+            assert_eq!(fleet.transfer_with(must_know, None), Outcome::RolledBack, "{name}");
+            assert_eq!(fleet.settled(), before, "{name}");
+        }
+        let may_ignore = Features { compatible: 1, ..NO_FEATURES };
+        for features in [may_ignore, NO_FEATURES] {
+            assert_eq!(fleet.transfer_with(features, None), Outcome::HandedOver, "{name}");
+            assert_eq!(fleet.settled(), before, "{name}");
+        }
+    }
+}
+
+/// A device is plugged between two updates, handed over with the others, and unplugged after another one: as if it had never been there.
+#[test]
+fn devices_come_and_go_between_updates() {
+    for name in ["transfer", "kvm-transfer", "separate-spaces", "kvm-exec"] {
+        let mut fleet = Fleet::start(name);
+        let late = DevicePlan {
+            name: "late".to_owned(),
+            path: "/dev/vfio/devices/vfio9".to_owned(),
+            group: ("/dev/vfio/9".to_owned(), "late".to_owned()),
+            space: 0,
+            ..fleet.scenario.plan.devices[0].clone()
+        };
+        let pci = sim::DeviceKind::Pci { can_reset: false };
+        fleet.machine.plug(DeviceSpec::new(&late.name, &late.path, pci));
+        let before = at_rest(&fleet);
+        for _ in 0..2 {
+            fleet.change(|vm, descriptors, door| plug(&late, vm, descriptors, door));
+            fleet.machine.settle();
+            let with = at_rest(&fleet);
+            assert_ne!(with, before, "{name}");
+            assert_eq!(fleet.transfer(None), Outcome::HandedOver, "{name}");
+            assert_eq!(at_rest(&fleet), with, "{name}");
+            fleet.exec();
+            assert_eq!(at_rest(&fleet), with, "{name}");
+            fleet.change(|vm, descriptors, door| unplug(vm, descriptors, door));
+            fleet.machine.settle();
+            assert_eq!(at_rest(&fleet), before, "{name}");
+            assert_eq!(fleet.transfer(None), Outcome::HandedOver, "{name}");
+            assert_eq!(at_rest(&fleet), before, "{name}");
+        }
     }
 }

@@ -7,7 +7,7 @@ mod qemu;
 mod type1;
 
 use crate::blocker::BlockerKind;
-use crate::mutant::Omission;
+use crate::mutant::{Omission, Place};
 use crate::phase::{InPhase, OutPhase};
 use crate::protocol::{Mode, Protocol, Rule, STUBBORN_TRIES};
 use crate::slip::Slip;
@@ -190,6 +190,15 @@ pub const DEFECTS: &[Defect] = &[
         mode: Mode::Transfer,
         breaks: "PIN-2",
         edits: &[Edit::Waive(BlockerKind::ChargedToNobody)],
+    },
+    Defect {
+        id: "kvm-left-open",
+        sentence: "the new process keeps open what it needed only to make its virtual machine",
+        source: "a descriptor whose owner is a local variable of C",
+        variant: "safe",
+        mode: Mode::Transfer,
+        breaks: "NEXT-1",
+        edits: &[Edit::Omit(Omission::Call(Place::New(I::MakeVm), "close"))],
     },
     Defect {
         id: "ram-initialised",

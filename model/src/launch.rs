@@ -9,6 +9,7 @@
 //!
 //! Mirrors: `iommufd_cdev_attach` and `vfio_pci_realize` of QEMU 10.2 without the incoming branches.
 
+mod running;
 mod type1;
 
 use crate::argument::Outcome;
@@ -21,7 +22,7 @@ use crate::vm::{
     AddressSpace, Backing, ChargedTo, Context, Descriptors, Device, DeviceKind, Dma, Interrupts,
     Key, Kind, Mapping, Memory, RamBlock, Vm,
 };
-use std::mem;
+pub use running::{arm, plug, unplug};
 pub(crate) use type1::{containers, new_addresses};
 
 /// A virtual machine as its operator describes it.
@@ -129,24 +130,6 @@ pub fn launch(plan: &Plan, kernel: &mut impl Kernel) -> Result<(Vm, Descriptors)
         start.kvm(&mut vm)?;
     }
     Ok((vm, start.descriptors))
-}
-
-/// Arms interrupts of a running virtual machine's last device, of which none were armed, because its guest asks for them.
-///
-/// KVM's numbers for interrupts go by the order of devices, which is why it is the last. Mirrors `vfio_msi_enable` of QEMU 10.2.
-///
-/// # Errors
-/// A call that failed; what was made before it is closed with the process.
-pub fn arm(
-    interrupts: &[Interrupts],
-    vm: &mut Vm,
-    descriptors: &mut Descriptors,
-    kernel: &mut impl Kernel,
-) -> Result<(), LaunchError> {
-    let mut start = Start { kernel, descriptors: mem::take(descriptors), what: String::new() };
-    let armed = start.arm_last(interrupts, vm);
-    *descriptors = start.descriptors;
-    armed
 }
 
 /// Where KVM is.
@@ -317,22 +300,6 @@ impl<K: Kernel> Start<'_, K> {
             DeviceKind::Pci => Some(attached),
             DeviceKind::Mdev { .. } => None,
         })
-    }
-
-    fn arm_last(&mut self, interrupts: &[Interrupts], vm: &mut Vm) -> Result<(), LaunchError> {
-        let Some(device) = vm.devices.last_mut() else { return Ok(()) };
-        self.for_what(&format!("interrupts of device {:?}", device.name));
-        device.interrupts = interrupts.to_vec();
-        let key = Key::new(Kind::Device, &device.name, 0);
-        let fd = self.descriptors.get(&key).expect("a device of a virtual machine is open");
-        self.arm(&device.clone(), fd)?;
-        let Some(kvm_vm) = self.descriptors.get(&Key::new(Kind::Kvm, "", 0)) else { return Ok(()) };
-        let keys: Vec<_> = vm.devices.last().into_iter().flat_map(Device::interrupt_keys).collect();
-        let fds: Vec<_> = keys.iter().filter_map(|(_, key)| self.descriptors.get(key)).collect();
-        let calls = irqfds(vm, &self.descriptors, kvm_vm, true).into_iter();
-        let is_new =
-            |call: &Call| matches!(call, Call::Irqfd { eventfd, .. } if fds.contains(eventfd));
-        calls.filter(is_new).try_for_each(|call| self.call(&call).map(drop))
     }
 
     fn arm(&mut self, device: &Device, fd: Fd) -> Result<(), LaunchError> {

@@ -7,6 +7,7 @@
 //! A predicate answers [`Judgement::Idle`] where it has nothing to say (its antecedent does not
 //! hold). One that is idle in every state of a check proves nothing and is reported as vacuous.
 
+mod again;
 mod descriptors;
 mod guest;
 mod memory;
@@ -305,6 +306,13 @@ pub const PROPERTIES: &[Property] = &[
         reason: "a failed update must cost nothing but time",
         scope: Scope::Always,
         judge: Some(order::back_again),
+    },
+    Property {
+        id: "NEXT-1",
+        sentence: "whenever nothing is under way and the guest lives, everything is as it was at the beginning, but for who has it",
+        reason: "there the next update begins: what one leaves behind, a hundred leave behind a hundredfold",
+        scope: Scope::Always,
+        judge: Some(again::as_at_the_beginning),
     },
     Property {
         id: "PRE-1",

@@ -44,6 +44,11 @@ where
         self.incoming.ended() == Some(Arrival::TookOver) && !self.rest.history.fell_back
     }
 
+    /// By exec: the old program runs again.
+    pub fn runs_again(&self) -> bool {
+        self.rest.history.fell_back
+    }
+
     /// What must happen in some run from here, because the environment may do it or a role must.
     pub(crate) fn expected(&self, setting: &Setting) -> Vec<Kind> {
         let Budget { fail_calls, kill, cancel, guest_steps, interrupts, arm } = &self.rest.budget;
