@@ -1,7 +1,7 @@
 //! The scenarios that come with the program.
 
 use crate::scenario::Scenario;
-use crate::zoo;
+use crate::{sized, zoo};
 
 /// Those that `handoff check` proves when it is not told what to: name and text.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -65,7 +65,7 @@ pub fn text_of(name: &str) -> std::io::Result<String> {
     known(name).map_or_else(|| std::fs::read_to_string(name), Ok)
 }
 
-/// A built-in scenario by name, or the world of a known bug.
+/// A built-in scenario by name, or the world of a known bug, or one of a size.
 pub fn built_in(name: &str) -> Option<Scenario> {
     let text = known(name)?;
     let scenario = Scenario::parse(&format!("built-in {name}"), &text);
@@ -75,5 +75,7 @@ pub fn built_in(name: &str) -> Option<Scenario> {
 fn known(name: &str) -> Option<String> {
     let mut all = BUILT_IN.iter().chain(FOR_HOSTS).chain(FOR_RFC).chain(FOR_TYPE1);
     let text = all.find(|(other, _)| *other == name);
-    text.map(|(_, text)| (*text).to_owned()).or_else(|| zoo::find(name)?.text())
+    text.map(|(_, text)| (*text).to_owned())
+        .or_else(|| zoo::find(name)?.text())
+        .or_else(|| sized::text(name))
 }

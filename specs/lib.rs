@@ -52,6 +52,7 @@ pub mod replay;
 pub mod scenario;
 pub mod search;
 pub mod setting;
+pub mod sized;
 pub mod story;
 pub mod system;
 pub mod words;

@@ -21,6 +21,7 @@ mod replay;
 mod scenario;
 mod search;
 mod sequences;
+mod sized;
 mod tidy;
 mod two_phase_commit;
 mod type1;

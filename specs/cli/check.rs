@@ -11,6 +11,7 @@ use crate::check::{Report, Verdict, check_system};
 use crate::packed::{Packed, PackedSystem};
 use crate::scenario::{Scenario, find_variant};
 use crate::search::{Exploration, Limits, explore};
+use crate::sized;
 use crate::story;
 use crate::system::System;
 use handoff_model::defect::Defect;
@@ -24,6 +25,10 @@ use std::time::Duration;
 pub(super) struct Arguments {
     /// Scenario files, or names of built-in ones; without any: all built-in ones
     scenario: Vec<String>,
+
+    /// Also a world of this size: DEVICESxSPACESxMAPPINGS, like 3x2x4, or 3x2x4-exec
+    #[arg(long, value_name = "SIZE", value_parser = sized::name)]
+    world: Vec<String>,
 
     /// With this variant of the protocol, whatever the scenario asks for; see `handoff list variants`
     #[arg(long, value_name = "NAME", conflicts_with_all = ["certificate", "checkpoint"])]
@@ -82,7 +87,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
     let mut scenarios: Vec<(String, Scenario)> = Vec::new();
-    for name in &arguments.scenario {
+    for name in arguments.scenario.iter().chain(&arguments.world) {
         scenarios.push((name.clone(), read(name)?));
     }
     if scenarios.is_empty() && (arguments.all || arguments.variant.is_some()) {
@@ -96,7 +101,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
         return all::run(&scenarios, limits(arguments), out);
     }
     if let Some(variant) = &arguments.variant {
-        if arguments.scenario.is_empty() {
+        if arguments.scenario.is_empty() && arguments.world.is_empty() {
             let fits = |it: &Scenario| {
                 find_variant(variant, it.mode, it.plan.dma).is_ok_and(|variant| it.is_for(variant))
             };

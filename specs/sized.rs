@@ -1,0 +1,57 @@
+//! Worlds of any size: so many devices, address spaces and mappings, made to order.
+//!
+//! `world-3x2x4` has three devices on two address spaces of one iommufd, with four blocks of RAM in each; `world-3x2x4-exec` is the same by
+//! exec. Everything that may go wrong may: a call fails, a process is killed, somebody calls it off, each device interrupts. How far such a
+//! world can be exhausted is a matter of memory; where a limit stops the search, the verdicts say so.
+
+use crate::scenario::DEVICES_MAX;
+use std::fmt::Write;
+
+/// What the names begin with.
+const PREFIX: &str = "world-";
+/// The most mappings of an address space, and address spaces.
+const LIST_MAX: usize = 64;
+
+/// The name of a world, from its size as the command line has it: `3x2x4`, `3x2x4-exec`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn name(size: &str) -> Result<String, String> {
+    let name = format!("{PREFIX}{size}");
+    text(&name).map(|_| name.clone()).ok_or_else(|| {
+        format!(
+            "{size:?} is no size: DEVICESxSPACESxMAPPINGS, like 3x2x4 or 3x2x4-exec, with at most {DEVICES_MAX} devices, \
+             no more spaces than devices, and at most {LIST_MAX} mappings"
+        )
+    })
+}
+
+/// The scenario of a name, as text; `None` for a name of something else.
+pub(crate) fn text(name: &str) -> Option<String> {
+    let size = name.strip_prefix(PREFIX)?;
+    let (size, mode) = match size.strip_suffix("-exec") {
+        Some(size) => (size, "exec"),
+        None => (size, "transfer"),
+    };
+    let numbers: Vec<usize> = size.split('x').map(|n| n.parse().ok()).collect::<Option<_>>()?;
+    let [devices, spaces, mappings] = numbers[..] else { return None };
+    let fits = (1..=DEVICES_MAX).contains(&devices)
+        && (1..=devices).contains(&spaces)
+        && (1..=LIST_MAX).contains(&mappings);
+    if !fits {
+        return None;
+    }
+    let mut text = format!("name = \"{name}\"\nmode = \"{mode}\"\n");
+    for at in 0..mappings {
+        let iova = 0x10_0000 + at * 0x1000;
+        let _ = write!(text, "[[ram]]\nname = \"ram{at}\"\npages = 1\niova = {iova}\n");
+    }
+    for at in 0..spaces {
+        let _ = write!(text, "[[space]]\nname = \"space{at}\"\n");
+    }
+    for at in 0..devices {
+        let space = at % spaces;
+        let _ = write!(text, "[[device]]\nname = \"nic{at}\"\nspace = \"space{space}\"\n");
+    }
+    Some(text)
+}

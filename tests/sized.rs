@@ -1,0 +1,63 @@
+//! Worlds made to order: how large they are, and what grows with them.
+
+use handoff_model::protocol::Mode;
+use handoff_model::variant;
+use handoff_specs::blackout::Blackouts;
+use handoff_specs::built_in::built_in;
+use handoff_specs::check::{Verdict, check};
+use handoff_specs::scenario::Scenario;
+use handoff_specs::search::Limits;
+use handoff_specs::sized::name;
+use handoff_specs::system::System;
+
+/// Devices, address spaces and mappings; states and transitions.
+const SIZES: &[(&str, u32, u64)] =
+    &[("1x1x1", 15_333, 50_575), ("2x2x3", 57_573, 223_740), ("2x1x2-exec", 4_500, 12_786)];
+
+fn world(size: &str) -> Scenario {
+    built_in(&name(size).expect("a size")).expect("made to order")
+}
+
+#[test]
+fn worlds_of_a_size_are_proved_exhaustively() {
+    let mut found = Vec::new();
+    for (size, ..) in SIZES {
+        let report = check(&world(size), Limits::default()).expect("it can be set up");
+        assert_eq!(report.cut, None, "{size}");
+        for (property, verdict) in &report.verdicts {
+            let good = matches!(verdict, Verdict::Proved | Verdict::NotAsked(_));
+            assert!(good, "{size}: {} is {verdict:?}", property.id);
+        }
+        found.push((*size, report.states, report.transitions));
+    }
+    assert_eq!(found, SIZES);
+}
+
+/// What a guest waits for at most, without what the old process closes when it is over: that is done at the same time, by another process.
+fn waits(size: &str, id: &str) -> u32 {
+    let variant = variant::find(id, Mode::Transfer).expect("a variant");
+    let scenario = Scenario { variant, ..world(size) };
+    let report = check(&scenario, Limits::default()).expect("it can be set up");
+    let Blackouts { undisturbed, .. } = report.blackouts.expect("every run ends");
+    let system = System::new(&scenario).expect("it can be set up");
+    let (vm, _) = &system.setting().launched;
+    // Each block unmapped, each descriptor closed, the socket, the new process; and the end.
+    let released = vm.ram.len() + vm.keys().len() + 3;
+    undisturbed.calls - u32::try_from(released).expect("few")
+}
+
+#[test]
+fn where_the_state_is_cut_early_the_guest_waits_no_longer_for_more_devices_or_mappings() {
+    let of = |id| ["1x1x1", "2x1x1", "1x1x4", "3x2x4"].map(|size| waits(size, id));
+    assert_eq!(of("safe"), [26, 31, 35, 50]);
+    assert_eq!(of("safe-early"), [13, 13, 13, 13]);
+}
+
+#[test]
+fn what_is_no_size_is_refused() {
+    for size in ["", "3", "3x2", "3x2x4x5", "0x1x1", "1x2x1", "17x1x1", "1x1x65", "1x1x-1", "axbxc"]
+    {
+        let told = name(size).expect_err(size);
+        assert!(told.contains("DEVICESxSPACESxMAPPINGS"), "{size}: {told}");
+    }
+}
