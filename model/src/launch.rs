@@ -9,6 +9,7 @@
 //!
 //! Mirrors: `iommufd_cdev_attach` and `vfio_pci_realize` of QEMU 10.2 without the incoming branches.
 
+mod hwpt;
 mod type1;
 
 use crate::argument::Outcome;
@@ -21,6 +22,8 @@ use crate::vm::{
     AddressSpace, Backing, ChargedTo, Context, Descriptors, Device, DeviceKind, Dma, Interrupts,
     Key, Kind, Mapping, Memory, RamBlock, Vm,
 };
+pub use hwpt::HwptPlan;
+use std::collections::BTreeMap;
 use std::mem;
 pub(crate) use type1::{containers, new_addresses};
 
@@ -87,8 +90,8 @@ pub struct DevicePlan {
     pub kind: DeviceKind,
     /// Which of [`Plan::spaces`] it is attached to.
     pub space: u16,
-    /// Make an HWPT for it alone instead of sharing the kernel's.
-    pub own_hwpt: bool,
+    /// Over which HWPT of that.
+    pub hwpt: HwptPlan,
     /// Where the other devices of its address space reach its BAR 0, if they shall: a mapping that no handoff can move.
     pub bar: Option<Iova>,
     /// The interrupts to arm.
@@ -113,7 +116,7 @@ pub struct LaunchError {
 ///
 /// After an error the process holds whatever was made so far; its end undoes all of it.
 pub fn launch(plan: &Plan, kernel: &mut impl Kernel) -> Result<(Vm, Descriptors), LaunchError> {
-    let mut start = Start { kernel, descriptors: Descriptors::default(), what: String::new() };
+    let mut start = Start::of(kernel, Descriptors::default());
     let mut vm = Vm { name: plan.name.clone(), dma: plan.dma, ..Vm::default() };
     for kind in [Kind::Stream, Kind::Guest] {
         start.for_what("handoff memfds");
@@ -143,7 +146,7 @@ pub fn arm(
     descriptors: &mut Descriptors,
     kernel: &mut impl Kernel,
 ) -> Result<(), LaunchError> {
-    let mut start = Start { kernel, descriptors: mem::take(descriptors), what: String::new() };
+    let mut start = Start::of(kernel, mem::take(descriptors));
     let armed = start.arm_last(interrupts, vm);
     *descriptors = start.descriptors;
     armed
@@ -165,9 +168,15 @@ struct Start<'a, K> {
     descriptors: Descriptors,
     /// What the present calls are for.
     what: String,
+    /// The nesting parents, by iommufd and address space.
+    parents: BTreeMap<(Fd, ObjectId), ObjectId>,
 }
 
-impl<K: Kernel> Start<'_, K> {
+impl<'a, K: Kernel> Start<'a, K> {
+    fn of(kernel: &'a mut K, descriptors: Descriptors) -> Self {
+        Self { kernel, descriptors, what: String::new(), parents: BTreeMap::new() }
+    }
+
     fn for_what(&mut self, what: &str) {
         what.clone_into(&mut self.what);
     }
@@ -307,11 +316,7 @@ impl<K: Kernel> Start<'_, K> {
         id: ObjectId,
         ioas: ObjectId,
     ) -> Result<Option<ObjectId>, LaunchError> {
-        let page_table = if plan.own_hwpt {
-            self.object(Call::HwptAlloc { iommufd, device: id, ioas })?
-        } else {
-            ioas
-        };
+        let page_table = self.page_table(plan.hwpt, iommufd, id, ioas)?;
         let attached = self.object(Call::Attach { device: fd, page_table })?;
         Ok(match plan.kind {
             DeviceKind::Pci => Some(attached),
