@@ -294,7 +294,9 @@ impl<'a, K: Kernel> Start<'a, K> {
         let hwpt = self.attach(plan, fd, iommufd, id, ioas)?;
         let info = self.info(fd)?;
         let (name, kind, interrupts) = (plan.name.clone(), plan.kind, plan.interrupts.clone());
-        let device = Device { name, kind, context, id, ioas, hwpt, inode, info, interrupts };
+        let nest_parent = plan.hwpt == HwptPlan::NestParent;
+        let device =
+            Device { name, kind, context, id, ioas, hwpt, nest_parent, inode, info, interrupts };
         self.arm(&device, fd)?;
         Ok(device)
     }
