@@ -8,6 +8,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("transfer", include_str!("scenarios/transfer.toml")),
     ("exec", include_str!("scenarios/exec.toml")),
     ("separate-spaces", include_str!("scenarios/separate-spaces.toml")),
+    ("nest-parent", include_str!("scenarios/nest-parent.toml")),
     ("another-user", include_str!("scenarios/another-user.toml")),
     ("two-iommufds", include_str!("scenarios/two-iommufds.toml")),
     ("two-faults-transfer", include_str!("scenarios/two-faults-transfer.toml")),

@@ -6,6 +6,7 @@ use crate::setting::set_up;
 use handoff_model::call::Call;
 use handoff_model::ids::Fd;
 use handoff_model::incoming::{Incoming, Origin};
+use handoff_model::launch::HwptPlan;
 use handoff_model::mutant::{Omission, Place, mutants};
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::stream::State;
@@ -35,6 +36,7 @@ fn calls(protocol: &Protocol) -> Vec<(Place, Call)> {
     };
     let mut specimen = built_in(name).expect("built in");
     specimen.plan.kvm = true;
+    specimen.plan.devices[0].hwpt = HwptPlan::NestParent;
     let (_, world) = set_up(&specimen).expect("it can be set up");
     let old = world.outgoing.acting().expect("it acts from the beginning");
     let mut calls: Vec<_> =

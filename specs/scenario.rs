@@ -20,6 +20,7 @@
 //! [[device]]
 //! name = "nic0"
 //! interrupts = 1
+//! # hwpt = "own"                   # instead of the kernel's "shared" one; or "nest-parent", which a space has one of
 //! # bar_iova = 0x200000             # the other devices of its space reach its BAR 0 there
 //!
 //! [process]                         # of both; [new] overrides for the new one
@@ -43,7 +44,7 @@ use crate::property::Due;
 use crate::wrong::Wrong;
 use handoff_model::defect::Defect;
 use handoff_model::ids::{PAGE_BYTES, Uid};
-use handoff_model::launch::Plan;
+use handoff_model::launch::{HwptPlan, Plan};
 use handoff_model::mutant::Omission;
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::variant::Variant;
@@ -218,7 +219,7 @@ struct DeviceEntry {
     #[serde(default)]
     needs_kvm: bool,
     #[serde(default)]
-    hwpt: Hwpt,
+    hwpt: HwptPlan,
     bar_iova: Option<u64>,
     #[serde(default = "one")]
     interrupts: u16,
@@ -236,14 +237,6 @@ enum KindEntry {
     #[default]
     Pci,
     Mdev,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Hwpt {
-    #[default]
-    Shared,
-    Own,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]

@@ -11,7 +11,7 @@ use handoff_model::call::{Answer, Call, Made};
 use handoff_model::ids::Fd;
 use handoff_model::incoming::{Incoming, Origin};
 use handoff_model::kernel::Kernel;
-use handoff_model::launch::{self, DevicePlan, LaunchError, Plan, launch};
+use handoff_model::launch::{self, DevicePlan, HwptPlan, LaunchError, Plan, launch};
 use handoff_model::outgoing::{Outgoing, Way};
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::view::{DescriptorView, FileKind, FileRef, InterruptView, View};
@@ -230,7 +230,7 @@ fn word(key: &Key) -> String {
     }
 }
 
-/// QEMU's `edu`, or a mediated device, with as many MSI vectors as are armed.
+/// QEMU's `edu`, or a mediated device, with as many MSI vectors as are armed, behind an IOMMU that nests if its HWPT needs that.
 fn spec(device: &DevicePlan) -> DeviceSpec {
     let kind = match device.kind {
         DeviceKind::Pci => sim::DeviceKind::Pci { can_reset: false },
@@ -246,5 +246,7 @@ fn spec(device: &DevicePlan) -> DeviceSpec {
         .unwrap_or(1);
     let irqs = vec![1, vectors, 0, 0, 1];
     let (address, exports_bars) = (device.group.1.clone(), device.bar.is_some());
-    DeviceSpec { irqs, address, exports_bars, ..DeviceSpec::new(&device.name, &device.path, kind) }
+    let nests = device.hwpt == HwptPlan::NestParent;
+    let usual = DeviceSpec::new(&device.name, &device.path, kind);
+    DeviceSpec { irqs, address, exports_bars, nests, ..usual }
 }

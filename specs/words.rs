@@ -62,6 +62,9 @@ fn asked(call: &Call, name: &dyn Fn(Fd) -> String) -> String {
         Call::LoadGuest { .. } => "build the guest from what was saved".to_owned(),
         Call::GetHwInfo { device, .. } => format!("{} of device {device}", call.name()),
         Call::ProbeHwpt { hwpt, .. } => format!("look whether there is an HWPT {hwpt}"),
+        Call::ProbeNesting { hwpt, .. } => {
+            format!("look whether HWPT {hwpt} is a nesting parent")
+        }
         Call::AwaitExit { pidfd } => on("wait for the end of", *pidfd),
         Call::Munmap { va, .. } => format!("munmap {va}"),
         Call::IoasIovaRanges { ioas, .. } => format!("{} of IOAS {ioas}", call.name()),

@@ -72,8 +72,15 @@ struct Packet {
 }
 
 /// Told of what only an iommufd has: ids, a call that takes all pages over, mappings of a BAR that cannot be.
-const OF_IOMMUFD: &[&str] =
-    &["limit-lost", "bar-mapped", "iommufd-other", "space-absent", "device-unbound", "hwpt-absent"];
+const OF_IOMMUFD: &[&str] = &[
+    "limit-lost",
+    "bar-mapped",
+    "iommufd-other",
+    "space-absent",
+    "device-unbound",
+    "hwpt-absent",
+    "hwpt-plain",
+];
 
 /// By its name.
 pub fn find(id: &str) -> Option<&'static Wrong> {

@@ -34,7 +34,7 @@ fn finds(other: Profile, shown_by: &[&str], steps: usize) {
 
 #[test]
 fn a_mended_double_charge_is_found() {
-    finds(newest().without(Quirk::DoubleCharge), &["IOMMU_IOAS_CHANGE_PROCESS"], 15);
+    finds(newest().without(Quirk::DoubleCharge), &["IOMMU_IOAS_CHANGE_PROCESS"], 12);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_mended_drift_of_vm_pin_is_found() {
 
 #[test]
 fn a_mended_charge_of_a_dead_owner_is_found() {
-    finds(newest().without(Quirk::DeadOwner), &["IOMMU_IOAS_CHANGE_PROCESS"], 9);
+    finds(newest().without(Quirk::DeadOwner), &["IOMMU_IOAS_CHANGE_PROCESS"], 13);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Scenario files: what is accepted, and one line for each mistake, with the place and the cure.
 
-use handoff_model::ids::Uid;
+use handoff_model::call::{Call, Made, Reply};
+use handoff_model::ids::{ObjectId, Uid};
 use handoff_model::protocol::Mode;
 use handoff_specs::scenario::Scenario;
+use handoff_specs::setting::set_up;
 
 const GOOD: &str = r#"
 name = "vm"
@@ -71,9 +73,12 @@ fn containers_are_told_apart() {
     let text = GOOD.replace(head, &with(two)).replace("\"nic0\"", "\"nic0\"\nspace = \"c\"");
     let refusal = Scenario::parse("vm.toml", &text).expect_err("nobody is in it").to_string();
     assert!(refusal.contains("space \"d\": a container without a device"), "{refusal}");
-    let text = GOOD.replace(head, &with("")).replace("\"nic0\"", "\"nic0\"\nhwpt = \"own\"");
-    let refusal = Scenario::parse("vm.toml", &text).expect_err("there is none").to_string();
-    assert!(refusal.contains("nic0") && refusal.contains("hwpt"), "{refusal}");
+    for what in ["hwpt = \"own\"", "hwpt = \"nest-parent\"", "bar_iova = 0x200000"] {
+        let text = GOOD.replace(head, &with("")).replace("\"nic0\"", &format!("\"nic0\"\n{what}"));
+        let refusal = Scenario::parse("vm.toml", &text).expect_err("there is none").to_string();
+        let what = what.trim_end_matches(" = 0x200000");
+        assert!(refusal.contains("nic0") && refusal.contains(what), "{refusal}");
+    }
 }
 
 #[test]
@@ -111,6 +116,16 @@ fn mistakes_are_told_with_their_place_and_their_cure() {
     );
     check(
         "name = \"nic0\"",
+        "name = \"nic0\"\nkind = \"mdev\"\nhwpt = \"nest-parent\"",
+        &["nic0", "no HWPT", "remove hwpt = \"nest-parent\""],
+    );
+    check(
+        "name = \"nic0\"",
+        "name = \"nic0\"\nhwpt = \"nested\"",
+        &["line 10", "nested", "`nest-parent`"],
+    );
+    check(
+        "name = \"nic0\"",
         "name = \"nic0\"\n[[space]]\nname = \"a\"\niommufd = \"far\"",
         &["space \"a\"", "iommufd", "far"],
     );
@@ -130,6 +145,46 @@ fn mistakes_are_told_with_their_place_and_their_cure() {
     let other_mode = "name = \"vm\"\ndefects = [\"window-left-open\"]";
     check("name = \"vm\"", other_mode, &["window-left-open", "mode = \"exec\""]);
     check("name = \"nic0\"", "name = \"nic\\u001b\"", &["[[device]]", "unprintable"]);
+}
+
+/// The HWPTs that are made, each with whether it is a nesting parent, and what the devices are attached to.
+fn hwpts(devices: &str) -> (Vec<(ObjectId, bool)>, Vec<ObjectId>) {
+    let text = GOOD.replace("[[device]]\nname = \"nic0\"\n", devices);
+    let scenario = Scenario::parse("vm.toml", &text).expect("a good file");
+    let (setting, _) = set_up(&scenario).expect("it starts");
+    let (mut made, mut attached) = (Vec::new(), Vec::new());
+    for Made { call, answer, .. } in &setting.opening {
+        match (call, answer) {
+            (Call::HwptAlloc { nest_parent, .. }, Ok(Reply::Object(id))) => {
+                made.push((*id, *nest_parent));
+            }
+            (Call::Attach { .. }, Ok(Reply::Object(id))) => attached.push(*id),
+            _ => {}
+        }
+    }
+    (made, attached)
+}
+
+/// As in a container of QEMU's: the first device has a nesting parent made, and the others of its address space share it.
+#[test]
+fn an_address_space_has_one_nesting_parent() {
+    let device = |name: &str, space: &str, hwpt: &str| {
+        format!("[[device]]\nname = \"{name}\"\nspace = \"{space}\"\nhwpt = \"{hwpt}\"\n")
+    };
+    let devices = [
+        "[[space]]\nname = \"a\"\n[[space]]\nname = \"b\"\n".to_owned(),
+        device("nic0", "a", "nest-parent"),
+        device("nic1", "a", "own"),
+        device("nic2", "a", "nest-parent"),
+        device("nic3", "b", "nest-parent"),
+        device("nic4", "a", "shared"),
+    ];
+    let (made, attached) = hwpts(&devices.concat());
+    let is_parent: Vec<_> = made.iter().map(|(_, nest_parent)| *nest_parent).collect();
+    assert_eq!(is_parent, [true, false, true]);
+    let [first, own, other] = [0, 1, 2].map(|at: usize| made[at].0);
+    assert_eq!(attached[..4], [first, own, first, other]);
+    assert!(![first, own, other].contains(&attached[4]), "the kernel's own");
 }
 
 #[test]

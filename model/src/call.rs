@@ -367,7 +367,8 @@ pub enum Call {
         /// Charge the memory map of the process.
         per_process: bool,
     },
-    /// `IOMMU_HWPT_ALLOC` over an IOAS → [`Reply::Object`]; pins at once. ENOENT, EINVAL, EADDRINUSE, ENOMEM.
+    /// `IOMMU_HWPT_ALLOC` over an IOAS → [`Reply::Object`]; pins at once. ENOENT, EINVAL, EADDRINUSE, ENOMEM;
+    /// EOPNOTSUPP for a nesting parent of an IOMMU that cannot nest.
     HwptAlloc {
         /// The context.
         iommufd: Fd,
@@ -375,12 +376,26 @@ pub enum Call {
         device: ObjectId,
         /// The address space.
         ioas: ObjectId,
+        /// `IOMMU_HWPT_ALLOC_NEST_PARENT`: a guest's page tables can lie over it.
+        nest_parent: bool,
     },
     /// `IOMMU_HWPT_GET_DIRTY_BITMAP` of length 0: ENOENT when there is no such HWPT, and otherwise
     /// EOPNOTSUPP (no dirty tracking) or EINVAL. Changes nothing: a probe for an HWPT.
     ProbeHwpt {
         /// The context.
         iommufd: Fd,
+        /// The HWPT.
+        hwpt: ObjectId,
+    },
+    /// `IOMMU_HWPT_ALLOC` over an HWPT, with data of a type that no driver has: EINVAL when that is no nesting
+    /// parent (or no HWPT), ENOENT when the device is not bound to this context, and otherwise EOPNOTSUPP. Changes
+    /// nothing: a probe for a nesting parent. A driver whose nested HWPTs are all made through a viommu (Arm's,
+    /// AMD's) answers EOPNOTSUPP for every HWPT, so that there it tells nothing.
+    ProbeNesting {
+        /// The context.
+        iommufd: Fd,
+        /// A device behind its IOMMU.
+        device: ObjectId,
         /// The HWPT.
         hwpt: ObjectId,
     },
@@ -710,7 +725,7 @@ impl Call {
             Self::ChangeProcess { .. } => "IOMMU_IOAS_CHANGE_PROCESS",
             Self::GetRlimitMode { .. } => "IOMMU_OPTION get",
             Self::SetRlimitMode { .. } => "IOMMU_OPTION set",
-            Self::HwptAlloc { .. } => "IOMMU_HWPT_ALLOC",
+            Self::HwptAlloc { .. } | Self::ProbeNesting { .. } => "IOMMU_HWPT_ALLOC",
             Self::ProbeHwpt { .. } => "IOMMU_HWPT_GET_DIRTY_BITMAP",
             Self::GetHwInfo { .. } => "IOMMU_GET_HW_INFO",
             Self::Bind { .. } => "VFIO_DEVICE_BIND_IOMMUFD",
@@ -737,8 +752,8 @@ impl Call {
 
     /// What the call touches, judged by its arguments, however it ends.
     ///
-    /// Two mutating ioctls have forms that cannot succeed and so only read: CHANGE_PROCESS with a
-    /// reserved field set, and COPY of a range onto itself.
+    /// Three mutating ioctls have forms that cannot succeed and so only read: CHANGE_PROCESS with a
+    /// reserved field set, COPY of a range onto itself, and HWPT_ALLOC with data that no driver takes.
     #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn access(&self) -> Access {
         match self {
@@ -757,6 +772,7 @@ impl Call {
             | Self::IoasIovaRanges { .. }
             | Self::GetRlimitMode { .. }
             | Self::ProbeHwpt { .. }
+            | Self::ProbeNesting { .. }
             | Self::GetHwInfo { .. }
             | Self::DeviceInfo { .. }
             | Self::RegionInfo { .. }

@@ -98,6 +98,8 @@ named! {
         Bound,
         /// The kernel has the HWPT.
         HwptThere,
+        /// An HWPT that should be a nesting parent is one, as far as the driver of its IOMMU tells.
+        NestParent,
         /// A device has as many vectors as are armed.
         Vectors,
     }

@@ -9,6 +9,7 @@
 //!
 //! Mirrors: `iommufd_cdev_attach` and `vfio_pci_realize` of QEMU 10.2 without the incoming branches.
 
+mod hwpt;
 mod running;
 mod type1;
 
@@ -22,7 +23,9 @@ use crate::vm::{
     AddressSpace, Backing, ChargedTo, Context, Descriptors, Device, DeviceKind, Dma, Interrupts,
     Key, Kind, Mapping, Memory, RamBlock, Vm,
 };
+pub use hwpt::HwptPlan;
 pub use running::{arm, plug, unplug};
+use std::collections::BTreeMap;
 pub(crate) use type1::{containers, new_addresses};
 
 /// A virtual machine as its operator describes it.
@@ -88,8 +91,8 @@ pub struct DevicePlan {
     pub kind: DeviceKind,
     /// Which of [`Plan::spaces`] it is attached to.
     pub space: u16,
-    /// Make an HWPT for it alone instead of sharing the kernel's.
-    pub own_hwpt: bool,
+    /// Over which HWPT of that.
+    pub hwpt: HwptPlan,
     /// Where the other devices of its address space reach its BAR 0, if they shall: a mapping that no handoff can move.
     pub bar: Option<Iova>,
     /// The interrupts to arm.
@@ -114,7 +117,7 @@ pub struct LaunchError {
 ///
 /// After an error the process holds whatever was made so far; its end undoes all of it.
 pub fn launch(plan: &Plan, kernel: &mut impl Kernel) -> Result<(Vm, Descriptors), LaunchError> {
-    let mut start = Start { kernel, descriptors: Descriptors::default(), what: String::new() };
+    let mut start = Start::of(kernel, Descriptors::default());
     let mut vm = Vm { name: plan.name.clone(), dma: plan.dma, ..Vm::default() };
     for kind in [Kind::Stream, Kind::Guest] {
         start.for_what("handoff memfds");
@@ -148,9 +151,15 @@ struct Start<'a, K> {
     descriptors: Descriptors,
     /// What the present calls are for.
     what: String,
+    /// The nesting parents, by iommufd and address space.
+    parents: BTreeMap<(Fd, ObjectId), ObjectId>,
 }
 
-impl<K: Kernel> Start<'_, K> {
+impl<'a, K: Kernel> Start<'a, K> {
+    fn of(kernel: &'a mut K, descriptors: Descriptors) -> Self {
+        Self { kernel, descriptors, what: String::new(), parents: BTreeMap::new() }
+    }
+
     fn for_what(&mut self, what: &str) {
         what.clone_into(&mut self.what);
     }
@@ -268,7 +277,9 @@ impl<K: Kernel> Start<'_, K> {
         let hwpt = self.attach(plan, fd, iommufd, id, ioas)?;
         let info = self.info(fd)?;
         let (name, kind, interrupts) = (plan.name.clone(), plan.kind, plan.interrupts.clone());
-        let device = Device { name, kind, context, id, ioas, hwpt, inode, info, interrupts };
+        let nest_parent = plan.hwpt == HwptPlan::NestParent;
+        let device =
+            Device { name, kind, context, id, ioas, hwpt, nest_parent, inode, info, interrupts };
         self.arm(&device, fd)?;
         Ok(device)
     }
@@ -290,11 +301,7 @@ impl<K: Kernel> Start<'_, K> {
         id: ObjectId,
         ioas: ObjectId,
     ) -> Result<Option<ObjectId>, LaunchError> {
-        let page_table = if plan.own_hwpt {
-            self.object(Call::HwptAlloc { iommufd, device: id, ioas })?
-        } else {
-            ioas
-        };
+        let page_table = self.page_table(plan.hwpt, iommufd, id, ioas)?;
         let attached = self.object(Call::Attach { device: fd, page_table })?;
         Ok(match plan.kind {
             DeviceKind::Pci => Some(attached),

@@ -200,10 +200,11 @@ fn encode_iommufd(call: &Call) -> Option<(Fd, u32, Bytes)> {
             Bytes::sized(size_of::<iommu_ioas_change_process>())
                 .u32(at!(iommu_ioas_change_process.__reserved), reserved),
         ),
-        Call::HwptAlloc { iommufd, device, ioas } => (
+        Call::HwptAlloc { iommufd, device, ioas, nest_parent } => (
             iommufd,
             IOMMU_HWPT_ALLOC,
             Bytes::sized(size_of::<iommu_hwpt_alloc>())
+                .u32(at!(iommu_hwpt_alloc.flags), if nest_parent { NEST_PARENT } else { 0 })
                 .u32(at!(iommu_hwpt_alloc.dev_id), device.0)
                 .u32(at!(iommu_hwpt_alloc.pt_id), ioas.0),
         ),
@@ -213,6 +214,15 @@ fn encode_iommufd(call: &Call) -> Option<(Fd, u32, Bytes)> {
             Bytes::sized(size_of::<iommu_hwpt_get_dirty_bitmap>())
                 .u32(at!(iommu_hwpt_get_dirty_bitmap.hwpt_id), hwpt.0)
                 .u64(at!(iommu_hwpt_get_dirty_bitmap.page_size), crate::ids::PAGE_BYTES),
+        ),
+        Call::ProbeNesting { iommufd, device, hwpt } => (
+            iommufd,
+            IOMMU_HWPT_ALLOC,
+            Bytes::sized(size_of::<iommu_hwpt_alloc>())
+                .u32(at!(iommu_hwpt_alloc.dev_id), device.0)
+                .u32(at!(iommu_hwpt_alloc.pt_id), hwpt.0)
+                .u32(at!(iommu_hwpt_alloc.data_type), NO_DATA_TYPE)
+                .u32(at!(iommu_hwpt_alloc.data_len), 1),
         ),
         Call::GetHwInfo { iommufd, device } => (
             iommufd,
@@ -271,6 +281,12 @@ fn encode_mapping(call: &Call) -> Option<(Fd, u32, Bytes)> {
 }
 
 /// `enum iommufd_option_ops`.
+/// `IOMMU_HWPT_ALLOC_NEST_PARENT`.
+const NEST_PARENT: u32 = 1;
+
+/// No driver's `enum iommu_hwpt_data_type`.
+const NO_DATA_TYPE: u32 = u32::MAX;
+
 const OPTION_SET: u16 = 0;
 const OPTION_GET: u16 = 1;
 
@@ -531,11 +547,7 @@ fn decode_iommufd(fd: Fd, request: u32, arg: &Fields<'_>) -> Option<Call> {
             reserved: arg.u32(at!(iommu_ioas_change_process.__reserved)),
         },
         IOMMU_OPTION => return decode_option(fd, arg),
-        IOMMU_HWPT_ALLOC if plain_hwpt(arg) => Call::HwptAlloc {
-            iommufd: fd,
-            device: arg.id(at!(iommu_hwpt_alloc.dev_id)),
-            ioas: arg.id(at!(iommu_hwpt_alloc.pt_id)),
-        },
+        IOMMU_HWPT_ALLOC => return decode_hwpt_alloc(fd, arg),
         IOMMU_HWPT_GET_DIRTY_BITMAP if arg.u64(at!(iommu_hwpt_get_dirty_bitmap.length)) == 0 => {
             Call::ProbeHwpt { iommufd: fd, hwpt: arg.id(at!(iommu_hwpt_get_dirty_bitmap.hwpt_id)) }
         }
@@ -546,12 +558,24 @@ fn decode_iommufd(fd: Fd, request: u32, arg: &Fields<'_>) -> Option<Call> {
     })
 }
 
-/// No flags, no user data: an HWPT over an IOAS and nothing more.
-fn plain_hwpt(arg: &Fields<'_>) -> bool {
-    arg.u32(at!(iommu_hwpt_alloc.flags)) == 0
-        && arg.u32(at!(iommu_hwpt_alloc.__reserved)) == 0
-        && arg.u32(at!(iommu_hwpt_alloc.data_type)) == 0
-        && arg.u32(at!(iommu_hwpt_alloc.data_len)) == 0
+/// An HWPT over an IOAS, without user data, or the probe that none can be of.
+fn decode_hwpt_alloc(iommufd: Fd, arg: &Fields<'_>) -> Option<Call> {
+    let device = arg.id(at!(iommu_hwpt_alloc.dev_id));
+    let under = arg.id(at!(iommu_hwpt_alloc.pt_id));
+    let words = [
+        arg.u32(at!(iommu_hwpt_alloc.flags)),
+        arg.u32(at!(iommu_hwpt_alloc.__reserved)),
+        arg.u32(at!(iommu_hwpt_alloc.data_type)),
+        arg.u32(at!(iommu_hwpt_alloc.data_len)),
+    ];
+    match words {
+        [flags @ (0 | NEST_PARENT), 0, 0, 0] => {
+            let nest_parent = flags == NEST_PARENT;
+            Some(Call::HwptAlloc { iommufd, device, ioas: under, nest_parent })
+        }
+        [0, 0, NO_DATA_TYPE, 1] => Some(Call::ProbeNesting { iommufd, device, hwpt: under }),
+        _ => None,
+    }
 }
 
 fn decode_option(iommufd: Fd, arg: &Fields<'_>) -> Option<Call> {
@@ -616,7 +640,12 @@ mod tests {
     const DEVICE: Fd = Fd(4);
     const ID: ObjectId = ObjectId(7);
 
+    const fn hwpt(nest_parent: bool) -> Call {
+        Call::HwptAlloc { iommufd: IOMMUFD, device: ID, ioas: ObjectId(1), nest_parent }
+    }
+
     /// One of each ioctl.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn every_ioctl() -> Vec<Call> {
         let rights = Rights::ReadWrite;
         vec![
@@ -653,7 +682,7 @@ mod tests {
             Call::ChangeProcess { iommufd: IOMMUFD, reserved: 1 },
             Call::GetRlimitMode { iommufd: IOMMUFD },
             Call::SetRlimitMode { iommufd: IOMMUFD, per_process: true },
-            Call::HwptAlloc { iommufd: IOMMUFD, device: ID, ioas: ObjectId(1) },
+            hwpt(false),
             Call::ProbeHwpt { iommufd: IOMMUFD, hwpt: ID },
             Call::GetHwInfo { iommufd: IOMMUFD, device: ID },
             Call::Bind { device: DEVICE, iommufd: IOMMUFD },
@@ -687,6 +716,8 @@ mod tests {
             Call::CreateIrqchip { vm: DEVICE },
             Call::Irqfd { vm: DEVICE, eventfd: Fd(10), gsi: 24, assign: true },
             Call::Irqfd { vm: DEVICE, eventfd: Fd(10), gsi: 24, assign: false },
+            hwpt(true),
+            Call::ProbeNesting { iommufd: IOMMUFD, device: ID, hwpt: ObjectId(8) },
         ]
     }
 
@@ -707,7 +738,7 @@ mod tests {
             sizes,
             [
                 8, 12, 32, 40, 40, 40, 24, 8, 24, 24, 48, 48, 40, 24, 12, 8, 24, 32, 16, 28, 20, 0,
-                4, 0, 13, 0, 32, 32, 24, 0, 0, 32, 32
+                4, 0, 13, 0, 32, 32, 24, 0, 0, 32, 32, 48, 48
             ]
         );
     }
@@ -749,7 +780,9 @@ mod tests {
         };
         let calls = every_ioctl();
         assert_eq!(with(&calls[3], at!(iommu_ioas_map.flags), MAP_READ), None, "no fixed IOVA");
-        assert_eq!(with(&calls[10], at!(iommu_hwpt_alloc.flags), 1), None, "nesting parent");
+        assert_eq!(with(&calls[10], at!(iommu_hwpt_alloc.flags), 2), None, "dirty tracking");
+        assert_eq!(with(&calls[10], at!(iommu_hwpt_alloc.data_type), 1), None, "a driver's data");
+        assert_eq!(with(&calls[34], at!(iommu_hwpt_alloc.flags), 1), None, "a nested parent");
         assert_eq!(with(&calls[19], vat!(vfio_irq_set.start), 1), None, "vectors from 1");
         assert_eq!(with(&calls[13], vat!(vfio_device_bind_iommufd.flags), 1), None, "a token");
         assert_eq!(with(&calls[26], 4, 7), None, "rights, and a new address");

@@ -185,6 +185,10 @@ pub struct Device {
     pub ioas: ObjectId,
     /// The HWPT between the two; none for a mediated device.
     pub hwpt: Option<ObjectId>,
+    /// That HWPT is a nesting parent (`IOMMU_HWPT_ALLOC_NEST_PARENT`): a guest's page tables can lie over it. Those themselves do not
+    /// cross.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nest_parent: bool,
     /// The inode of its node in `/dev`: which device the file is.
     #[serde(default)]
     pub inode: u64,

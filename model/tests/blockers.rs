@@ -31,6 +31,7 @@ fn good() -> (Vm, Descriptors) {
         id: ObjectId(2),
         ioas: ObjectId(1),
         hwpt: Some(ObjectId(3)),
+        nest_parent: false,
         inode: 2,
         info: (2, 9, 5),
         interrupts: Vec::new(),

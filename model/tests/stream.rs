@@ -41,6 +41,7 @@ fn vm() -> Vm {
             id: ObjectId(2),
             ioas: ObjectId(1),
             hwpt: Some(ObjectId(3)),
+            nest_parent: false,
             inode: 9,
             info: (2, 9, 5),
             interrupts: vec![Interrupts { index: 1, vectors: 2 }],
@@ -63,6 +64,17 @@ fn a_state_is_read_back_as_it_was_written() {
 fn a_released_stream_can_still_be_read() {
     let golden = include_bytes!("golden/state-v1.bin");
     assert_eq!(State::from_bytes(golden), Ok(state()), "version 1 must stay readable for ever");
+}
+
+/// A field that came later: what was released before it has none, and what needs it has it.
+#[test]
+fn a_nesting_parent_is_said_to_be_one() {
+    let said = |state: &State| String::from_utf8_lossy(&state.to_bytes()).contains("nest_parent");
+    let mut parent = state();
+    assert!(!said(&parent));
+    parent.vm.devices[0].nest_parent = true;
+    assert!(said(&parent));
+    assert_eq!(State::from_bytes(&parent.to_bytes()), Ok(parent));
 }
 
 #[test]

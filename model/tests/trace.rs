@@ -145,8 +145,16 @@ fn ioctls() -> Vec<(Call, Reply)> {
         (Call::ChangeProcess { iommufd, reserved: 1 }, Reply::Done),
         (Call::GetRlimitMode { iommufd }, Reply::Flag(true)),
         (Call::SetRlimitMode { iommufd, per_process: true }, Reply::Done),
-        (Call::HwptAlloc { iommufd, device: ID, ioas }, Reply::Object(ObjectId(5))),
+        (
+            Call::HwptAlloc { iommufd, device: ID, ioas, nest_parent: false },
+            Reply::Object(ObjectId(5)),
+        ),
+        (
+            Call::HwptAlloc { iommufd, device: ID, ioas, nest_parent: true },
+            Reply::Object(ObjectId(5)),
+        ),
         (Call::ProbeHwpt { iommufd, hwpt: ID }, Reply::Done),
+        (Call::ProbeNesting { iommufd, device: ID, hwpt: ObjectId(5) }, Reply::Done),
         (Call::GetHwInfo { iommufd, device: ID }, Reply::HwInfo { data_type: 1, capabilities: 8 }),
         (Call::Bind { device, iommufd: Fd(9) }, Reply::Object(ID)),
         (Call::Attach { device, page_table: ID }, Reply::Object(ObjectId(5))),

@@ -100,7 +100,7 @@ impl Machine {
     fn group(&self, context: ContextId, device: ObjectId) -> Vec<ObjectId> {
         let table = self.contexts.get(context);
         let group = |id: &ObjectId| match table.objects.get(id) {
-            Some(Object::Device { hardware: Hardware::Vfio(device), .. }) => {
+            Some(Object::Device { hardware: Hardware::Vfio { device, .. }, .. }) => {
                 Some(self.device(*device).spec.group)
             }
             _ => None,

@@ -9,8 +9,8 @@
 //! INTx is a level: raised while it is masked, it stays asserted and is signalled when it is unmasked. A
 //! message that finds no trigger is lost.
 //!
-//! All devices are behind [`Iommu::QEMU_VTD`](crate::Iommu::QEMU_VTD). Which of them share an IOMMU group,
-//! their specs say.
+//! All devices are behind [`Iommu::QEMU_VTD`](crate::Iommu::QEMU_VTD) or, where their specs say so,
+//! [`Iommu::NESTING_VTD`](crate::Iommu::NESTING_VTD). Which of them share an IOMMU group, their specs say, too.
 //!
 //! Absent: the content of BARs, peer-to-peer DMA, ATS, IOMMU faults as events, interrupt remapping.
 
@@ -46,6 +46,8 @@ pub struct DeviceSpec {
     pub regions: u32,
     /// Whether other devices can reach its BARs, so that they can be exported as dma-bufs.
     pub exports_bars: bool,
+    /// Whether the IOMMU in front of it translates in two stages, so that nesting parents can be made for it.
+    pub nests: bool,
     /// Vectors by interrupt index: INTx, MSI, MSI-X, error, request. An `edu` has 1, 1, 0, 0 and 1.
     pub irqs: Vec<u32>,
 }
@@ -69,6 +71,7 @@ impl DeviceSpec {
             group,
             regions: 9,
             exports_bars: false,
+            nests: false,
             irqs: vec![1, 1, 0, 0, 1],
         }
     }

@@ -201,11 +201,12 @@ impl Machine {
     }
 }
 
-/// `intel_iommu_domain_alloc_paging_flags` without scalable mode. EOPNOTSUPP for a nesting parent and for
-/// data.
+/// `intel_iommu_domain_alloc_paging_flags`. EOPNOTSUPP for a nesting parent where there is no second stage,
+/// and for data.
 fn vtd_domain(request: &Request) -> Answered<Iommu> {
-    if request.flags & NEST_PARENT != 0 || request.data_bytes != 0 {
+    let iommu = request.hardware.iommu();
+    if request.flags & NEST_PARENT != 0 && !iommu.nests || request.data_bytes != 0 {
         return Err(refuse(Errno::EOPNOTSUPP));
     }
-    Ok(Iommu::QEMU_VTD)
+    Ok(iommu)
 }

@@ -1,7 +1,7 @@
 //! IOMMUs, as data: what a domain of one can map, and what its devices keep for themselves.
 //!
 //! Every device is behind an IOMMU: VFIO devices behind [`Iommu::QEMU_VTD`], as QEMU 7.2 and later
-//! emulate Intel's, mock devices behind [`Iommu::MOCK`]. A domain is made by the driver of one IOMMU and
+//! emulate Intel's, or, where their specs say so, [`Iommu::NESTING_VTD`]; mock devices behind [`Iommu::MOCK`]. A domain is made by the driver of one IOMMU and
 //! takes the devices of that driver only. What an address space can map follows from the domains that
 //! are over it, the devices that are attached to them, and the accesses that look into it.
 //!
@@ -23,6 +23,8 @@ pub struct Iommu {
     pub aperture: IovaRange,
     /// Addresses of a device that do not reach memory: its interrupts.
     pub reserved: Option<IovaRange>,
+    /// Whether a domain of it can be a nesting parent.
+    pub nests: bool,
     /// `enum iommu_hw_info_type`.
     pub hw_info_type: u32,
     /// `enum iommufd_hw_capabilities`, as the newest kernel tells them.
@@ -54,9 +56,13 @@ impl Iommu {
         page_sizes: 0x4020_1000,
         aperture: range(0, 0x7f_ffff_ffff),
         reserved: Some(range(0xfee0_0000, 0xfeef_ffff)),
+        nests: false,
         hw_info_type: 1,
         capabilities: ATS_NOT_SUPPORTED,
     };
+
+    /// One of Intel's that translates in two stages (scalable mode, nested translation). In all else it is as QEMU's.
+    pub const NESTING_VTD: Self = Self { nests: true, ..Self::QEMU_VTD };
 
     /// That of mock devices: pages smaller than the processor's, and a small aperture.
     pub const MOCK: Self = Self {
@@ -65,6 +71,7 @@ impl Iommu {
         page_sizes: 0x1f_ffff_f800,
         aperture: range(0x100_0000, 0x7fff_ffff),
         reserved: None,
+        nests: true,
         hw_info_type: 0xfeed_beef,
         capabilities: DIRTY_TRACKING | ATS_NOT_SUPPORTED,
     };

@@ -82,7 +82,11 @@ pub(crate) enum Object {
 /// What is behind a device object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Hardware {
-    Vfio(DeviceId),
+    Vfio {
+        device: DeviceId,
+        /// As its spec says ([`Iommu::nests`]).
+        nests: bool,
+    },
     Mock(MockDevice),
 }
 
@@ -90,7 +94,8 @@ impl Hardware {
     /// The IOMMU in front of it.
     pub(crate) fn iommu(self) -> Iommu {
         match self {
-            Self::Vfio(_) => Iommu::QEMU_VTD,
+            Self::Vfio { nests: false, .. } => Iommu::QEMU_VTD,
+            Self::Vfio { nests: true, .. } => Iommu::NESTING_VTD,
             Self::Mock(_) => Iommu::MOCK,
         }
     }
@@ -98,7 +103,7 @@ impl Hardware {
     /// Whether a domain for it can track what it writes.
     pub(crate) fn tracks_dirty(self) -> bool {
         match self {
-            Self::Vfio(_) => false,
+            Self::Vfio { .. } => false,
             Self::Mock(mock) => mock.tracks_dirty(),
         }
     }
@@ -106,7 +111,7 @@ impl Hardware {
     /// How wide its PASIDs are.
     pub(crate) fn pasid_bits(self) -> u8 {
         match self {
-            Self::Vfio(_) => 0,
+            Self::Vfio { .. } => 0,
             Self::Mock(mock) => mock.pasid_bits(),
         }
     }

@@ -62,6 +62,7 @@
 //! | `MAP_FILE` before 6.13, `CHANGE_PROCESS` before 6.13 | ENOTTY |
 //! | `CHANGE_PROCESS` with a reserved field set | EOPNOTSUPP |
 //! | dirty tracking, nesting and viommus on the IOMMU of QEMU | EOPNOTSUPP |
+//! | nested domains on one of Intel's that can nest: only its nesting parents are modelled | EOPNOTSUPP |
 //! | physical addresses for devices without an IOMMU: there are none | EOPNOTSUPP |
 //! | an mdev that needs KVM, whose file no VM knows | ESRCH at BIND |
 //! | a VF token where there is none; features that need hardware | EINVAL; ENOTTY |

@@ -1,7 +1,7 @@
 //! Nested domains (`IOMMU_OBJ_HWPT_NESTED`): a guest's page table over a domain, and its invalidation.
 //!
 //! A nested domain lies over a nesting parent, directly or through a viommu. Only the mock driver has
-//! them: its translation cache is four numbers, which HWPT_INVALIDATE sets to zero.
+//! them (Intel's takes all data to be of another kind): its translation cache is four numbers, which HWPT_INVALIDATE sets to zero.
 //!
 //! Mirrors `iommufd_hwpt_nested_alloc`, `iommufd_viommu_alloc_hwpt_nested` and `iommufd_hwpt_invalidate` of
 //! `drivers/iommu/iommufd/hw_pagetable.c`, and the mock driver's part in `selftest.c`.
@@ -9,6 +9,7 @@
 use crate::hwpt::{
     DATA_SELFTEST, FAULT_ID_VALID, Hwpt, NEST_PARENT, PASID, Request, SELFTEST_BYTES, driver_data,
 };
+use crate::iommu::IommuDriver;
 use crate::iommufd::Object;
 use crate::machine::Machine;
 use crate::mock::{ID, UNION};
@@ -71,7 +72,7 @@ impl Entries {
 
 impl Machine {
     /// EINVAL (a viommu of another IOMMU); EOPNOTSUPP (flags, no data); EINVAL (no nesting parent, one of
-    /// another driver), then the mock driver: EOPNOTSUPP (data of another kind), EINVAL (size), EFAULT.
+    /// another driver), then the driver: EOPNOTSUPP (data of another kind), EINVAL (size), EFAULT.
     pub(crate) fn alloc_nested(
         &mut self,
         ucmd: &Ucmd<'_>,
@@ -101,7 +102,7 @@ impl Machine {
             Lower::Parent(parent, _) => (parent, None),
             Lower::Viommu(id, viommu) => (viommu.parent, Some(id)),
         };
-        if request.data_type != DATA_SELFTEST {
+        if driver != IommuDriver::Mock || request.data_type != DATA_SELFTEST {
             return Err(refuse(Errno::EOPNOTSUPP));
         }
         let data = driver_data(ucmd, CONFIGURATION, request.data_bytes, (4, SELFTEST_BYTES))?;

@@ -171,7 +171,8 @@ impl Machine {
                 if owner.is_some_and(|owner| owner != context) {
                     return Err(refuse(Errno::EPERM));
                 }
-                Ok(Object::Device { hardware: Hardware::Vfio(device), hwpt: None })
+                let nests = self.device(device).spec.nests;
+                Ok(Object::Device { hardware: Hardware::Vfio { device, nests }, hwpt: None })
             }
         }
     }

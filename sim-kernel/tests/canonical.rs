@@ -47,7 +47,8 @@ fn do_and_undo() {
     });
     check(rig, |rig| vec![Call::Destroy { iommufd, id: rig.ioas(OLD, iommufd) }]);
     check(rig, |rig| {
-        let id = rig.id(OLD, Call::HwptAlloc { iommufd, device: device_id, ioas });
+        let id =
+            rig.id(OLD, Call::HwptAlloc { iommufd, device: device_id, ioas, nest_parent: false });
         vec![Call::Destroy { iommufd, id }]
     });
     check(rig, |rig| {

@@ -57,7 +57,13 @@ fn what_makes_objects() {
         assert!(counts(&mut rig, OLD, &Call::Attach { device, page_table: ioas }) > 0);
     }
     let (_, other) = rig.bind(OLD, NIC, iommufd);
-    assert!(counts(&mut rig, OLD, &Call::HwptAlloc { iommufd, device: other, ioas }) > 0);
+    assert!(
+        counts(
+            &mut rig,
+            OLD,
+            &Call::HwptAlloc { iommufd, device: other, ioas, nest_parent: false }
+        ) > 0
+    );
 }
 
 #[test]
@@ -70,7 +76,7 @@ fn what_maps() {
             if path == EDU {
                 rig.attach(OLD, device, ioas);
             } else {
-                rig.ok(OLD, Call::HwptAlloc { iommufd, device: id, ioas });
+                rig.ok(OLD, Call::HwptAlloc { iommufd, device: id, ioas, nest_parent: false });
             }
         }
         let few = counts(&mut rig, OLD, &map_file(iommufd, ioas, memfd, BASE, 4));

@@ -151,7 +151,7 @@ fn iommufd_calls(iommufd: Fd) -> Vec<Call> {
         Call::ChangeProcess { iommufd, reserved: 0 },
         Call::GetRlimitMode { iommufd },
         Call::SetRlimitMode { iommufd, per_process: true },
-        Call::HwptAlloc { iommufd, device, ioas },
+        Call::HwptAlloc { iommufd, device, ioas, nest_parent: false },
         Call::ProbeHwpt { iommufd, hwpt },
         Call::GetHwInfo { iommufd, device },
     ]

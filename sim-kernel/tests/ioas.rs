@@ -236,7 +236,8 @@ fn ranges_follow_from_who_uses_the_address_space() {
     check_ranges(&mut rig, iommufd, ioas, &everything, 1);
     let (device, device_id) = rig.bind(OLD, common::EDU, iommufd);
     check_ranges(&mut rig, iommufd, ioas, &everything, 1);
-    let hwpt = rig.id(OLD, Call::HwptAlloc { iommufd, device: device_id, ioas });
+    let hwpt =
+        rig.id(OLD, Call::HwptAlloc { iommufd, device: device_id, ioas, nest_parent: false });
     check_ranges(&mut rig, iommufd, ioas, &[(0, 0x7f_ffff_ffff)], PAGE_BYTES);
     rig.attach(OLD, device, hwpt);
     check_ranges(&mut rig, iommufd, ioas, &attached, PAGE_BYTES);

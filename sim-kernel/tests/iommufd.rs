@@ -6,6 +6,7 @@ use common::{BAD, BASE, NEW, NIC, OLD, Rig, map, map_file, process, unlimited};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, ObjectId};
+use handoff_sim_kernel::{DeviceKind, DeviceSpec};
 
 const NONE: ObjectId = ObjectId(77);
 
@@ -16,7 +17,7 @@ fn refusals() {
     let (iommufd, ioas, hwpt, device) =
         (set_up.iommufd, set_up.ioas, set_up.hwpt, set_up.device_id);
     let destroy = |id| Call::Destroy { iommufd, id };
-    let alloc = |device, ioas| Call::HwptAlloc { iommufd, device, ioas };
+    let alloc = |device, ioas| Call::HwptAlloc { iommufd, device, ioas, nest_parent: false };
     let info = |device| Call::GetHwInfo { iommufd, device };
     let probe = |hwpt| Call::ProbeHwpt { iommufd, hwpt };
     let rows = [
@@ -44,6 +45,30 @@ fn refusals() {
     }
 }
 
+/// A nesting parent is made where the IOMMU nests, takes devices of any IOMMU of its driver, and is told from others.
+#[test]
+fn nesting_parents_are_of_iommus_that_nest() {
+    const SECOND: &str = "/dev/vfio/devices/vfio3";
+    let mut rig = Rig::default();
+    let spec = DeviceSpec::new("gpu", SECOND, DeviceKind::Pci { can_reset: false });
+    rig.machine.plug(DeviceSpec { nests: true, ..spec });
+    let iommufd = rig.iommufd(OLD);
+    let ioas = rig.ioas(OLD, iommufd);
+    let (nic, plain) = rig.bind(OLD, NIC, iommufd);
+    let (gpu, nesting) = rig.bind(OLD, SECOND, iommufd);
+    let alloc = |device, nest_parent| Call::HwptAlloc { iommufd, device, ioas, nest_parent };
+    let probe = |device, hwpt| Call::ProbeNesting { iommufd, device, hwpt };
+    rig.refuses(OLD, alloc(plain, true), Errno::EOPNOTSUPP);
+    let (parent, own) = (rig.id(OLD, alloc(nesting, true)), rig.id(OLD, alloc(nesting, false)));
+    for device in [plain, nesting] {
+        rig.refuses(OLD, probe(device, parent), Errno::EOPNOTSUPP);
+        rig.refuses(OLD, probe(device, own), Errno::EINVAL);
+        rig.refuses(OLD, probe(device, ioas), Errno::EOPNOTSUPP);
+    }
+    assert_eq!([nic, gpu].map(|device| rig.attach(OLD, device, parent)), [parent; 2]);
+    rig.refuses(OLD, Call::Destroy { iommufd, id: parent }, Errno::EBUSY);
+}
+
 #[test]
 fn the_accounting_mode_is_set_before_there_are_objects() {
     let mut rig = Rig::new("7.3", process(0, false, 8), unlimited());
@@ -68,7 +93,10 @@ fn ids_are_the_lowest_free_ones_of_all_kinds() {
     let hwpt = rig.attach(OLD, device, b);
     assert_eq!([a, b, device_id, hwpt], [1, 2, 3, 4].map(ObjectId));
     rig.ok(OLD, Call::Destroy { iommufd, id: a });
-    assert_eq!(rig.id(OLD, Call::HwptAlloc { iommufd, device: device_id, ioas: b }), a);
+    assert_eq!(
+        rig.id(OLD, Call::HwptAlloc { iommufd, device: device_id, ioas: b, nest_parent: false }),
+        a
+    );
     assert_eq!(rig.ioas(OLD, iommufd), ObjectId(5));
     let other = rig.iommufd(OLD);
     assert_eq!(rig.ioas(OLD, other), ObjectId(1));
@@ -123,7 +151,8 @@ fn auto_hwpts_are_shared_and_go_with_the_last_device() {
     let set_up = rig.set_up(1);
     let iommufd = set_up.iommufd;
     let (second, second_id) = rig.bind(OLD, NIC, iommufd);
-    let manual = Call::HwptAlloc { iommufd, device: second_id, ioas: set_up.ioas };
+    let manual =
+        Call::HwptAlloc { iommufd, device: second_id, ioas: set_up.ioas, nest_parent: false };
     let manual = rig.id(OLD, manual);
     assert_eq!(rig.attach(OLD, second, set_up.ioas), set_up.hwpt, "never the manual one");
     rig.ok(OLD, Call::Detach { device: set_up.device });
@@ -145,7 +174,7 @@ fn a_manual_hwpt_pins_at_once_or_does_nothing() {
     let (_, device) = rig.bind(OLD, NIC, iommufd);
     let memfd = rig.memfd(OLD, 2);
     rig.ok(OLD, map_file(iommufd, ioas, memfd, BASE, 2));
-    let hwpt = Call::HwptAlloc { iommufd, device, ioas };
+    let hwpt = Call::HwptAlloc { iommufd, device, ioas, nest_parent: false };
     let mut pinned = rig.clone();
     pinned.id(OLD, hwpt.clone());
     assert_eq!(pinned.page_set().pinned_pages, 2);

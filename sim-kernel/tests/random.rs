@@ -174,7 +174,8 @@ fn iommufd_call() -> impl Strategy<Value = Call> {
         (fd(), id(), id()).prop_map(|(iommufd, device, ioas)| Call::HwptAlloc {
             iommufd,
             device,
-            ioas
+            ioas,
+            nest_parent: false
         }),
         fd().prop_map(|iommufd| Call::ChangeProcess { iommufd, reserved: 0 }),
     ]

@@ -398,10 +398,15 @@ impl Caller {
         one_of![
             2 => either.prop_map(|(iommufd, id)| Call::Destroy { iommufd, id }),
             2 => self.space().prop_map(|(iommufd, ioas)| Call::IoasIovaRanges { iommufd, ioas }),
-            4 => (self.other(), Self::number(&self.spaces)).prop_map(|((iommufd, device), ioas)| {
-                Call::HwptAlloc { iommufd, device, ioas }
-            }),
+            4 => (self.other(), Self::number(&self.spaces), any::<bool>()).prop_map(
+                |((iommufd, device), ioas, nest_parent)| {
+                    Call::HwptAlloc { iommufd, device, ioas, nest_parent }
+                }
+            ),
             1 => self.other().prop_map(|(iommufd, hwpt)| Call::ProbeHwpt { iommufd, hwpt }),
+            1 => (self.other(), self.other()).prop_map(|((iommufd, device), (_, hwpt))| {
+                Call::ProbeNesting { iommufd, device, hwpt }
+            }),
             1 => self.other().prop_map(|(iommufd, device)| Call::GetHwInfo { iommufd, device }),
             2 => (iommufd.clone(), any::<bool>())
                 .prop_map(|(iommufd, per_process)| Call::SetRlimitMode { iommufd, per_process }),

@@ -2,7 +2,7 @@
 //!
 //! What a device is, its driver tells: `GET_INFO` says of what bus it is, whether it can be reset and
 //! what it has, `GET_IRQ_INFO` tells of each interrupt index. A trace in which nobody asks
-//! leaves the simulator's usual PCI device.
+//! leaves the simulator's usual PCI device. Where a nesting parent is made, the IOMMUs of that host nest.
 
 use handoff_model::call::{Call, Reply};
 use handoff_model::ids::{Fd, Pid};
@@ -25,7 +25,9 @@ const FLAG_PCI: u32 = 2;
 pub(super) fn learn<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<DeviceSpec> {
     let mut specs = BTreeMap::new();
     let mut opened = Opened::default();
+    let mut nests = false;
     for event in events {
+        nests |= makes_parent(event);
         let Some(device) = opened.device_of(event) else { continue };
         let spec = specs.entry(device.clone()).or_insert_with(|| usual(&device));
         if let Ok(made) = made_of(event)
@@ -34,7 +36,14 @@ pub(super) fn learn<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<DeviceSp
             describe(spec, &made.call, reply);
         }
     }
-    specs.into_values().collect()
+    specs.into_values().map(|spec| DeviceSpec { nests, ..spec }).collect()
+}
+
+/// Whether a nesting parent was made.
+fn makes_parent(event: &Event) -> bool {
+    let Record::Ioctl { req: nr::IOMMU_HWPT_ALLOC, .. } = &event.record else { return false };
+    let is_parent = |call: &Call| matches!(call, Call::HwptAlloc { nest_parent: true, .. });
+    made_of(event).is_ok_and(|made| is_parent(&made.call) && made.answer.is_ok())
 }
 
 /// A device of a trace.

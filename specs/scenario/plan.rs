@@ -3,9 +3,9 @@
 //! With `dma = "type1"` each `[[space]]` is a container: it has one address space and no iommufd.
 
 use super::names::{check_names, lookup};
-use super::{Accounting, DeviceEntry, File, Hwpt, KindEntry, MSI, MapBy, Ram};
+use super::{Accounting, DeviceEntry, File, KindEntry, MSI, MapBy, Ram};
 use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES};
-use handoff_model::launch::{ContextPlan, DevicePlan, Plan, RamPlan, SpacePlan};
+use handoff_model::launch::{ContextPlan, DevicePlan, HwptPlan, Plan, RamPlan, SpacePlan};
 use handoff_model::vm::{DeviceKind, Dma, Interrupts};
 
 impl File {
@@ -90,12 +90,13 @@ impl DeviceEntry {
             (KindEntry::Pci, true, _) => {
                 return Err(format!("{what}: only kind = \"mdev\" can have needs_kvm; remove it"));
             }
-            (KindEntry::Mdev, _, Hwpt::Own) => {
+            (KindEntry::Mdev, needs_kvm, HwptPlan::Shared) => DeviceKind::Mdev { needs_kvm },
+            (KindEntry::Mdev, _, hwpt) => {
+                let name = hwpt.name();
                 return Err(format!(
-                    "{what}: a mediated device has no HWPT; remove hwpt = \"own\""
+                    "{what}: a mediated device has no HWPT; remove hwpt = {name:?}"
                 ));
             }
-            (KindEntry::Mdev, needs_kvm, Hwpt::Shared) => DeviceKind::Mdev { needs_kvm },
         };
         if let Some(iova) = self.bar_iova
             && (self.kind != KindEntry::Pci || !iova.is_multiple_of(PAGE_BYTES))
@@ -118,7 +119,7 @@ impl DeviceEntry {
             } else {
                 lookup(&what, "space", self.space.as_deref(), spaces)?
             },
-            own_hwpt: self.hwpt == Hwpt::Own,
+            hwpt: self.hwpt,
             bar: self.bar_iova.map(Iova),
             interrupts,
             later,
@@ -150,10 +151,12 @@ fn check_containers(containers: &[ContextPlan], devices: &[DevicePlan]) -> Resul
             ));
         }
     }
-    let only_there = |device: &&DevicePlan| device.own_hwpt || device.bar.is_some();
-    devices.iter().find(only_there).map_or(Ok(()), |device| {
-        let (name, what) =
-            (&device.name, if device.own_hwpt { "hwpt = \"own\"" } else { "bar_iova" });
+    let only_there = |device: &DevicePlan| match device.hwpt {
+        HwptPlan::Shared => device.bar.map(|_| "bar_iova".to_owned()),
+        hwpt => Some(format!("hwpt = {:?}", hwpt.name())),
+    };
+    let found = devices.iter().find_map(|device| Some((&device.name, only_there(device)?)));
+    found.map_or(Ok(()), |(name, what)| {
         Err(format!("device {name:?}: {what} is nothing with dma = \"type1\"; remove it"))
     })
 }

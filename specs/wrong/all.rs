@@ -354,6 +354,11 @@ pub(super) const WRONGS: &[Wrong] = &[
         Lie::State(|state| device(state).hwpt = Some(NONE)),
     ),
     wrong(
+        "hwpt-plain",
+        "the HWPT of a device is said to be a nesting parent",
+        Lie::State(|state| device(state).nest_parent = true),
+    ),
+    wrong(
         "number-closed",
         "a descriptor is listed under a number that is not open",
         Lie::State(|state| {

@@ -28,10 +28,14 @@ struct Recorder {
 impl Recorder {
     /// Two processes of one user, connected by sockets; the new one can kill the old one.
     fn new() -> Self {
+        Self::with_iommu(false)
+    }
+
+    fn with_iommu(nests: bool) -> Self {
         let mut machine = Machine::new(Profile::by_name("7.3").expect("a profile"));
         let kind = DeviceKind::Pci { can_reset: false };
         let irqs = vec![1, 4, 0, 0, 1];
-        machine.plug(DeviceSpec { irqs, ..DeviceSpec::new("vfio0", DEVICE_FILE, kind) });
+        machine.plug(DeviceSpec { irqs, nests, ..DeviceSpec::new("vfio0", DEVICE_FILE, kind) });
         let mut run = Self { machine, lines: vec![Header::new("sim", "7.3").line()], told: 0 };
         run.start();
         run.start();
@@ -171,7 +175,7 @@ fn go_on(run: &mut Recorder, new: Hands) {
         Call::IoasMap { iommufd, ioas, user_va: va, length_bytes: PAGE_BYTES, iova, rights },
         Call::ChangeProcess { iommufd, reserved: 0 },
         Call::IoasUnmap { iommufd, ioas, iova, length_bytes: PAGE_BYTES },
-        Call::HwptAlloc { iommufd, device: DEVICE, ioas },
+        Call::HwptAlloc { iommufd, device: DEVICE, ioas, nest_parent: false },
         Call::Destroy { iommufd, id: ObjectId(4) },
         Call::Destroy { iommufd, id: IOAS },
         Call::Munmap { va, length_bytes: 1 },
@@ -214,6 +218,24 @@ fn a_run_on_the_simulator_is_replayed_without_a_difference() {
     assert!(report.agrees(), "{report}");
     assert_eq!(report.told, run.told, "{report}");
     assert_eq!(report.agreeing, run.lines.len() - 1 - run.told, "everything else: {report}");
+}
+
+/// Whether its IOMMU nests no device tells; what comes of a nesting parent does.
+#[test]
+fn a_nesting_parent_is_made_again_where_one_was_made() {
+    for (nests, made) in [(true, Ok(Reply::Object(HWPT))), (false, Err(Errno::EOPNOTSUPP))] {
+        let mut run = Recorder::with_iommu(nests);
+        let iommufd = run.open(OLD, Call::Open { path: "/dev/iommu".into() });
+        let device = run.open(OLD, Call::Open { path: DEVICE_FILE.into() });
+        let _ = run.call(OLD, Call::IoasAlloc { iommufd });
+        let _ = run.call(OLD, Call::Bind { device, iommufd });
+        let alloc = Call::HwptAlloc { iommufd, device: DEVICE, ioas: IOAS, nest_parent: true };
+        assert_eq!(run.call(OLD, alloc), made);
+        let probe = run.call(OLD, Call::ProbeNesting { iommufd, device: DEVICE, hwpt: HWPT });
+        assert_eq!(probe, Err(if nests { Errno::EOPNOTSUPP } else { Errno::EINVAL }));
+        let report = replay(run.lines.into_iter()).expect("our own trace");
+        assert_eq!((report.differing, report.told), (0, run.told), "{report}");
+    }
 }
 
 #[test]

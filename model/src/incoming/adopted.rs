@@ -56,7 +56,7 @@ impl Adopted {
         omitted: &Omitted,
     ) -> Result<(), Trouble> {
         match (call, answer) {
-            (Call::ChangeProcess { .. }, Err(Errno::EOPNOTSUPP))
+            (Call::ChangeProcess { .. } | Call::ProbeNesting { .. }, Err(Errno::EOPNOTSUPP))
             | (Call::IoasCopy { .. }, Err(Errno::EEXIST))
             | (Call::ProbeHwpt { .. }, Err(Errno::EINVAL | Errno::EOPNOTSUPP))
             | (Call::GetHwInfo { .. } | Call::IoasIovaRanges { .. }, Ok(_)) => Ok(()),
@@ -81,6 +81,10 @@ impl Adopted {
             }
             (Call::ProbeHwpt { hwpt, .. }, Errno::ENOENT) => {
                 (Check::HwptThere, Trouble::mismatch("HWPT", hwpt, "no such object"))
+            }
+            (Call::ProbeNesting { hwpt, .. }, Errno::EINVAL) => {
+                let what = format!("HWPT {hwpt}");
+                (Check::NestParent, Trouble::mismatch(what, "a nesting parent", "none"))
             }
             (Call::GetHwInfo { device, .. }, Errno::ENOENT) => {
                 let has = "no device bound under that id";

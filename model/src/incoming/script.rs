@@ -101,6 +101,9 @@ impl Script<'_> {
         if let (Some(iommufd), DeviceKind::Pci) = (self.context(device.context), device.kind) {
             calls.push(Call::GetHwInfo { iommufd, device: device.id });
             calls.extend(device.hwpt.map(|hwpt| Call::ProbeHwpt { iommufd, hwpt }));
+            if let Some(hwpt) = device.hwpt.filter(|_| device.nest_parent) {
+                calls.push(Call::ProbeNesting { iommufd, device: device.id, hwpt });
+            }
         }
         let armed = device.interrupts.iter();
         calls.extend(armed.map(|irq| Call::IrqInfo { device: fd, index: irq.index }));

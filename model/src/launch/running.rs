@@ -49,6 +49,9 @@ pub fn plug(
         let (context, ioas) = place.map(|(at, space)| (at, space.ioas)).expect("a space of the VM");
         let key = Key::new(Kind::Iommufd, &vm.contexts[usize::from(context)].name, 0);
         let iommufd = start.descriptors.get(&key).expect("contexts are open");
+        let mut there = vm.devices.iter().filter(|of| (of.context, of.ioas) == (context, ioas));
+        let parent = there.find(|of| of.nest_parent).and_then(|of| of.hwpt);
+        start.parents.extend(parent.map(|parent| ((iommufd, ioas), parent)));
         let device = start.device(plan, context, iommufd, ioas)?;
         vm.devices.push(device.clone());
         start.take_interrupts(vm, &device, true)
@@ -94,7 +97,7 @@ fn changed<K: Kernel>(
     change: impl FnOnce(&mut Start<'_, K>, &mut Vm) -> Result<(), LaunchError>,
 ) -> Result<(), LaunchError> {
     let mut next = vm.clone();
-    let mut start = Start { kernel, descriptors: descriptors.clone(), what: String::new() };
+    let mut start = Start::of(kernel, descriptors.clone());
     change(&mut start, &mut next)?;
     (*vm, *descriptors) = (next, start.descriptors);
     Ok(())

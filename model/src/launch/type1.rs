@@ -106,8 +106,9 @@ impl<K: Kernel> Start<'_, K> {
         self.descriptors.insert(Key::new(Kind::Device, &plan.name, 0), fd);
         let (inode, info) = (self.inode(fd)?, self.info(fd)?);
         let (name, kind, interrupts) = (plan.name.clone(), plan.kind, plan.interrupts.clone());
-        let (id, ioas, hwpt) = (NO_ID, NO_ID, None);
-        let device = Device { name, kind, context, id, ioas, hwpt, inode, info, interrupts };
+        let (id, ioas, hwpt, nest_parent) = (NO_ID, NO_ID, None, false);
+        let device =
+            Device { name, kind, context, id, ioas, hwpt, nest_parent, inode, info, interrupts };
         self.arm(&device, fd)?;
         Ok(device)
     }

@@ -143,7 +143,7 @@ fn free(call: &Call) -> Vec<Range<usize>> {
             long(offset_of!(io::iommu_ioas_iova_ranges, out_iova_alignment)),
         ],
         Call::GetRlimitMode { .. } => vec![long(offset_of!(io::iommu_option, val64))],
-        Call::HwptAlloc { .. } => vec![
+        Call::HwptAlloc { .. } | Call::ProbeNesting { .. } => vec![
             word(offset_of!(io::iommu_hwpt_alloc, out_hwpt_id)),
             long(offset_of!(io::iommu_hwpt_alloc, data_uptr)),
             word(offset_of!(io::iommu_hwpt_alloc, fault_id)),

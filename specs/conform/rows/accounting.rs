@@ -122,7 +122,11 @@ pub(super) const ROWS: &[Row] = &[
         let lazy = map_pages(b, p, (iommufd, ioas), 2);
         b.ok(p, &lazy)?;
         let (file, device) = b.bind(p, Device::Edu, iommufd)?;
-        b.refuses(p, &Call::HwptAlloc { iommufd, device, ioas }, Errno::ENOMEM)?;
+        b.refuses(
+            p,
+            &Call::HwptAlloc { iommufd, device, ioas, nest_parent: false },
+            Errno::ENOMEM,
+        )?;
         b.refuses(p, &Call::Attach { device: file, page_table: ioas }, Errno::ENOMEM)?;
         counters(b, p, [0, 0])
     }),

@@ -79,7 +79,8 @@ pub(super) const ROWS: &[Row] = &[
         let p = b.process();
         let Setup { iommufd, device, hwpt, ioas, .. } = b.set_up(p, 1)?;
         let (second, second_id) = b.bind(p, Device::OtherEdu, iommufd)?;
-        let manual = b.id(p, &Call::HwptAlloc { iommufd, device: second_id, ioas })?;
+        let manual =
+            b.id(p, &Call::HwptAlloc { iommufd, device: second_id, ioas, nest_parent: false })?;
         let shared = b.attach(p, second, ioas)?;
         b.same("the automatic one, not the manual one", &shared, &hwpt)?;
         b.ok(p, &Call::Detach { device })?;
@@ -153,7 +154,12 @@ pub(super) const ROWS: &[Row] = &[
         let theirs = b.pass(p, q, &[iommufd, device, second])?;
         b.kill(p);
         // The memory is gone, and its owner.
-        let alloc = Call::HwptAlloc { iommufd: theirs[0], device: second_id, ioas: third };
+        let alloc = Call::HwptAlloc {
+            iommufd: theirs[0],
+            device: second_id,
+            ioas: third,
+            nest_parent: false,
+        };
         b.id(q, &alloc).map(drop)
     }),
     row("attach/twice", "memory that is mapped by address and by file is pinned twice", EDU, |b| {

@@ -31,7 +31,7 @@ fn six_spaces(b: &mut Bench<'_>, pid: Pid) -> Done<Spaces> {
         let memfd = b.memfd(pid, 8)?;
         b.ok(pid, &map_file(iommufd, ioas, memfd, BASE, 8))?;
         b.ok(pid, &Call::Close { fd: memfd })?;
-        b.id(pid, &Call::HwptAlloc { iommufd, device, ioas })?;
+        b.id(pid, &Call::HwptAlloc { iommufd, device, ioas, nest_parent: false })?;
         spaces.push(ioas);
     }
     b.ok(pid, &copy(iommufd, (spaces[0], BASE), (spaces[1], Iova(0)), 8))?;

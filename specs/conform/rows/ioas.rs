@@ -273,7 +273,7 @@ pub(super) const ROWS: &[Row] = &[
         let memfd = b.memfd(p, 1)?;
         let (device, device_id) = b.bind(p, Device::Edu, iommufd)?;
         let attach = Call::Attach { device, page_table: ioas };
-        let alloc = Call::HwptAlloc { iommufd, device: device_id, ioas };
+        let alloc = Call::HwptAlloc { iommufd, device: device_id, ioas, nest_parent: false };
         b.ok(p, &map_at(iommufd, ioas, [0x1000, 0x1000, 0x1000]))?;
         b.refuses(p, &attach, Errno::EFAULT)?;
         b.refuses(p, &alloc, Errno::EFAULT)?;

@@ -186,7 +186,11 @@ pub(super) const ROWS: &[Row] = &[
                 let s = Space { ioas: b.ioas(s.p, s.iommufd)?, ..s };
                 let (iommufd, ioas) = (s.iommufd, s.ioas);
                 b.ok(s.p, &call(&s))?;
-                b.refuses(s.p, &Call::HwptAlloc { iommufd, device, ioas }, Errno::EADDRINUSE)?;
+                b.refuses(
+                    s.p,
+                    &Call::HwptAlloc { iommufd, device, ioas, nest_parent: false },
+                    Errno::EADDRINUSE,
+                )?;
                 let attach = Call::Attach { device: file, page_table: ioas };
                 b.refuses(s.p, &attach, Errno::EADDRINUSE)?;
             }

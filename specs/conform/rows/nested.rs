@@ -5,7 +5,7 @@ use super::hwpt::{
 };
 use super::mock::{Mock, on, test, word};
 use crate::conform::arm::{Device, Need};
-use crate::conform::bench::{Bench, Done, map, unmap};
+use crate::conform::bench::{Bench, Done, map, map_file, unmap};
 use crate::conform::structure::sized;
 use crate::conform::{Row, row};
 use handoff_model::call::{Call, Rights};
@@ -135,6 +135,67 @@ pub(super) const ROWS: &[Row] = &[
             b.refuses(p, &destroy(iommufd, parent), Errno::EBUSY)?;
             b.ok(p, &replace(iommufd, mock.stdev, id))?;
             b.refuses(p, &destroy(iommufd, id), Errno::EBUSY)
+        },
+    ),
+    row(
+        "nested/probe",
+        "HWPT_ALLOC of no driver's data tells nesting parents from other HWPTs, and makes nothing",
+        MOCK,
+        |b| {
+            let (p, iommufd, ioas, mock) = mocked(b)?;
+            let parent = Alloc::over(mock.idev, ioas).flags(NEST_PARENT).make(b, p, iommufd)?;
+            let plain = Alloc::over(mock.idev, ioas).make(b, p, iommufd)?;
+            let probe = |device, hwpt| Call::ProbeNesting { iommufd, device, hwpt };
+            b.all_refused(
+                p,
+                &[
+                    (probe(mock.idev, parent), Errno::EOPNOTSUPP),
+                    (probe(mock.idev, plain), Errno::EINVAL),
+                    (probe(mock.idev, mock.hwpt), Errno::EINVAL),
+                    (probe(mock.idev, NONE), Errno::EINVAL),
+                    (probe(NONE, parent), Errno::ENOENT),
+                ],
+            )?;
+            let next = b.ioas(p, iommufd)?;
+            b.same("the next number", &next, &ObjectId(plain.0 + 1))
+        },
+    ),
+    row("nested/vtd", "QEMU's IOMMU has no nesting parents, and the probe says so", EDU, |b| {
+        let p = b.process();
+        let iommufd = b.iommufd(p)?;
+        let ioas = b.ioas(p, iommufd)?;
+        let (_, device) = b.bind(p, Device::Edu, iommufd)?;
+        let alloc = |nest_parent| Call::HwptAlloc { iommufd, device, ioas, nest_parent };
+        b.refuses(p, &alloc(true), Errno::EOPNOTSUPP)?;
+        let hwpt = b.id(p, &alloc(false))?;
+        b.refuses(p, &Call::ProbeNesting { iommufd, device, hwpt }, Errno::EINVAL)
+    }),
+    row(
+        "nested/crosses",
+        "A nesting parent, the devices on it and what lies over it stay when pages change hands",
+        MOCK,
+        |b| {
+            let (p, iommufd, ioas, mock) = mocked(b)?;
+            let other = Mock::on(b, p, iommufd, ioas)?;
+            let parent = Alloc::over(mock.idev, ioas).flags(NEST_PARENT).make(b, p, iommufd)?;
+            let nested = Alloc::over(mock.idev, parent).data(SELFTEST, &CACHE);
+            let nested = nested.make(b, p, iommufd)?;
+            b.ok(p, &replace(iommufd, mock.stdev, nested))?;
+            b.ok(p, &replace(iommufd, other.stdev, parent))?;
+            let memfd = b.memfd(p, 2)?;
+            b.ok(p, &map_file(iommufd, ioas, memfd, APERTURE, 2))?;
+            b.vm_pin(p, 2)?;
+            let new = b.process();
+            let iommufd = b.pass(p, new, &[iommufd])?[0];
+            b.ok(new, &Call::ChangeProcess { iommufd, reserved: 0 })?;
+            b.vm_pin(new, 2)?;
+            b.kill(p);
+            let probe = Call::ProbeNesting { iommufd, device: mock.idev, hwpt: parent };
+            b.refuses(new, &probe, Errno::EOPNOTSUPP)?;
+            b.refuses(new, &destroy(iommufd, nested), Errno::EBUSY)?;
+            b.ok(new, &replace(iommufd, mock.stdev, parent))?;
+            b.ok(new, &destroy(iommufd, nested))?;
+            b.refuses(new, &destroy(iommufd, parent), Errno::EBUSY)
         },
     ),
     row("nested/invalidate", "HWPT_INVALIDATE does entry by entry and tells how many", MOCK, |b| {
