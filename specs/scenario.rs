@@ -20,6 +20,7 @@
 //! [[device]]
 //! name = "nic0"
 //! interrupts = 1
+//! # armed_later = true              # of the last device: armed only when its guest asks, at some time before it is stopped
 //! # hwpt = "own"                   # instead of the kernel's "shared" one; or "nest-parent", which a space has one of
 //! # bar_iova = 0x200000             # the other devices of its space reach its BAR 0 there
 //!

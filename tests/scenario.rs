@@ -119,6 +119,11 @@ fn mistakes_are_told_with_their_place_and_their_cure() {
         "name = \"nic0\"\nkind = \"mdev\"\nhwpt = \"nest-parent\"",
         &["nic0", "no HWPT", "remove hwpt = \"nest-parent\""],
     );
+    let later = "name = \"nic0\"\narmed_later = true";
+    let not_last = format!("{later}\n[[device]]\nname = \"nic1\"");
+    check("name = \"nic0\"", &not_last, &["nic0", "armed_later", "the last device"]);
+    let several = format!("{later}\ninterrupts = 2");
+    check("name = \"nic0\"", &several, &["nic0", "interrupts = 1"]);
     check(
         "name = \"nic0\"",
         "name = \"nic0\"\nhwpt = \"nested\"",

@@ -48,6 +48,11 @@ pub fn find(id: &str, mode: Mode) -> Option<&'static Variant> {
 }
 
 impl Variant {
+    /// Whether it is one that a VMM should use.
+    pub fn is_ours(&self) -> bool {
+        self.id.starts_with("safe")
+    }
+
     /// Whether it is for virtual machines of this kind.
     pub fn is_for(&self, mode: Mode, dma: Dma) -> bool {
         (self.mode, self.dma) == (mode, dma)

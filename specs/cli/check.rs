@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["certificate", "checkpoint"])]
     variant: Option<String>,
 
-    /// Compare all variants: what each keeps, and the runs by which it does not; fails where `safe` does
+    /// Compare all variants: what each keeps, and the runs by which it does not; fails where one of ours does
     #[arg(long, conflicts_with_all = ["variant", "certificate", "checkpoint", "steps"])]
     all: bool,
 
