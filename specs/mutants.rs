@@ -14,7 +14,7 @@ use handoff_model::variant::{VARIANTS, Variant};
 
 /// The forms of the protocol that a VMM should use.
 pub fn forms() -> impl Iterator<Item = &'static Variant> {
-    VARIANTS.iter().filter(|variant| variant.is_ours())
+    VARIANTS.iter().filter(|variant| variant.is_ours)
 }
 
 /// All mutants of a variant, in a fixed order.

@@ -66,13 +66,16 @@ impl Setting {
 
     /// The calls by which the old VMM arms the interrupt of the last device; none where there is nothing to arm.
     pub(crate) fn arm(&self, machine: &mut Machine) -> Vec<Made> {
-        let mut door = Noted { machine, made: Vec::new() };
-        if let Some(interrupts) = &self.later {
-            let (mut vm, mut descriptors) = self.launched.clone();
-            // What a variant has broken before may make it fail; then nothing is armed.
-            let _ = launch::arm(interrupts, &mut vm, &mut descriptors, &mut door);
+        let Some(interrupts) = &self.later else { return Vec::new() };
+        let (mut next, (mut vm, mut descriptors)) = (machine.clone(), self.launched.clone());
+        let mut door = Noted { machine: &mut next, made: Vec::new() };
+        // What a variant has broken before may make it fail; then nothing is armed.
+        if launch::arm(interrupts, &mut vm, &mut descriptors, &mut door).is_err() {
+            return Vec::new();
         }
-        door.made
+        let made = door.made;
+        *machine = next;
+        made
     }
 
     /// The inventory with that interrupt in it, by its eventfd.
@@ -82,6 +85,9 @@ impl Setting {
         let device = vm.devices.last_mut()?;
         device.interrupts.clone_from(interrupts);
         device.interrupt_keys().for_each(|(_, key)| descriptors.insert(key, eventfd));
+        if let Some(wrong) = self.wrong {
+            wrong.tell_inventory(&mut vm, &mut descriptors);
+        }
         Some((vm, descriptors))
     }
 

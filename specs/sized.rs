@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 /// What the names begin with.
 const PREFIX: &str = "world-";
-/// The most mappings of an address space, and address spaces.
+/// The most mappings of an address space.
 const LIST_MAX: usize = 64;
 
 /// The name of a world, from its size as the command line has it: `3x2x4`, `3x2x4-exec`.

@@ -36,7 +36,7 @@ const COUNTS: &[(&str, u32, u64, u32)] = &[
     ("kvm-transfer", 28_162, 86_295, 59),
     ("kvm-exec", 1_764, 4_213, 50),
     ("armed-later", 37_248, 111_990, 65),
-    ("early", 27_550, 88_661, 69),
+    ("early", 27_616, 88_926, 69),
     ("process-accounting", 36, 97, 6),
     ("uncharged", 474, 1_669, 11),
     ("untrue-transfer", 6_222, 22_114, 31),

@@ -122,8 +122,10 @@ fn mistakes_are_told_with_their_place_and_their_cure() {
     let later = "name = \"nic0\"\narmed_later = true";
     let not_last = format!("{later}\n[[device]]\nname = \"nic1\"");
     check("name = \"nic0\"", &not_last, &["nic0", "armed_later", "the last device"]);
-    let several = format!("{later}\ninterrupts = 2");
-    check("name = \"nic0\"", &several, &["nic0", "interrupts = 1"]);
+    for interrupts in [0, 2] {
+        let other = format!("{later}\ninterrupts = {interrupts}");
+        check("name = \"nic0\"", &other, &["nic0", "armed_later", "interrupts = 1"]);
+    }
     check(
         "name = \"nic0\"",
         "name = \"nic0\"\nhwpt = \"nested\"",

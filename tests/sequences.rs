@@ -5,12 +5,13 @@ use handoff_model::call::{Call, Reply};
 use handoff_model::ids::{Fd, Pid};
 use handoff_model::incoming::{Arrival, Incoming, Origin};
 use handoff_model::kernel::Kernel;
-use handoff_model::launch::{DevicePlan, LaunchError, launch, plug, unplug};
+use handoff_model::launch::{DevicePlan, HwptPlan, LaunchError, launch, plug, unplug};
 use handoff_model::outgoing::{Outcome, Outgoing, Way};
 use handoff_model::phase::OutPhase;
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::role::Role;
 use handoff_model::stream::envelope;
+use handoff_model::variant;
 use handoff_model::view::{DeviceView, FileKind, MappingView, PageSetView, View};
 use handoff_model::vm::{Descriptors, DeviceKind, Key, Kind, Vm};
 use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
@@ -31,6 +32,8 @@ struct Fleet {
     descriptors: Descriptors,
     /// Programs so far, each of which has its number.
     programs: u8,
+    /// What it is transferred by.
+    by: Protocol,
 }
 
 /// What a newer build's stream has, as its envelope says.
@@ -82,7 +85,15 @@ impl Fleet {
             launch(&scenario.plan, &mut Door(&mut machine, home)).expect("it starts");
         machine.boot_guest(home);
         machine.settle();
-        Self { machine, scenario, home, vm, descriptors, programs: 1 }
+        Self {
+            machine,
+            scenario,
+            home,
+            vm,
+            descriptors,
+            programs: 1,
+            by: Protocol::safe(Mode::Transfer),
+        }
     }
 
     fn settled(&self) -> Settled {
@@ -136,7 +147,7 @@ impl Fleet {
 
     /// The same, from a build whose stream has these features.
     fn transfer_with(&mut self, features: Features, kill_after: Option<usize>) -> Outcome {
-        let protocol = Protocol::safe(Mode::Transfer);
+        let protocol = self.by.clone();
         let new = spawn(&mut self.machine, &self.scenario);
         let (socket, peer) = self.machine.socketpair(self.home, new);
         let pidfd = self.machine.pidfd(self.home, new);
@@ -220,12 +231,16 @@ fn step(machine: &mut Machine, pid: Pid, role: &mut impl Role) -> bool {
 
 #[test]
 fn transfers_follow_each_other() {
+    let early = variant::find("safe-early", Mode::Transfer).expect("a variant");
     for name in ["transfer", "separate-spaces", "two-iommufds", "kvm-transfer"] {
         let mut fleet = Fleet::start(name);
         let before = fleet.settled();
-        for _ in 0..4 {
-            assert_eq!(fleet.transfer(None), Outcome::HandedOver, "{name}");
-            assert_eq!(fleet.settled(), before, "{name}");
+        for by in [Protocol::safe(Mode::Transfer), Protocol::of(early)] {
+            for _ in 0..2 {
+                fleet.by.clone_from(&by);
+                assert_eq!(fleet.transfer(None), Outcome::HandedOver, "{name}");
+                assert_eq!(fleet.settled(), before, "{name}");
+            }
         }
         assert_eq!(fleet.home, Pid(5));
     }
@@ -299,7 +314,15 @@ fn left(
     };
     let (mut machine, scenario) = (world.machine().clone(), scenario.clone());
     machine.settle();
-    Some(Fleet { machine, scenario, home, vm, descriptors, programs: 9 })
+    Some(Fleet {
+        machine,
+        scenario,
+        home,
+        vm,
+        descriptors,
+        programs: 9,
+        by: Protocol::safe(Mode::Transfer),
+    })
 }
 
 /// Without what only a handoff needs, and without interrupts that nobody has taken yet.
@@ -329,7 +352,15 @@ fn whatever_came_of_an_update_a_good_one_follows() {
         let found = explore(&packed, &packed, Limits::default());
         let (vm, descriptors) = system.setting().launched.clone();
         let (machine, scenario) = (system.init().machine().clone(), scenario.clone());
-        let start = Fleet { machine, scenario, home: Pid(1), vm, descriptors, programs: 9 };
+        let start = Fleet {
+            machine,
+            scenario,
+            home: Pid(1),
+            vm,
+            descriptors,
+            programs: 9,
+            by: Protocol::safe(Mode::Transfer),
+        };
         let before = at_rest(&start);
         let mut seen = BTreeSet::new();
         for at in 0..found.states() {
@@ -380,6 +411,7 @@ fn devices_come_and_go_between_updates() {
             space: 0,
             ..fleet.scenario.plan.devices[0].clone()
         };
+        let late = DevicePlan { hwpt: HwptPlan::Own, ..late };
         let pci = sim::DeviceKind::Pci { can_reset: false };
         fleet.machine.plug(DeviceSpec::new(&late.name, &late.path, pci));
         let before = at_rest(&fleet);

@@ -7,8 +7,8 @@
 //! came before.
 //!
 //! Mirrors: `migration/migration.c`, `migration/cpr-transfer.c`, `migration/cpr-exec.c` and
-//! `hw/vfio/cpr-iommufd.c` of QEMU 10.2, in another order: the guest stops before its state is cut,
-//! the probe has no side effect, the commit is acknowledged and can be revoked, and the way back
+//! `hw/vfio/cpr-iommufd.c` of QEMU 10.2, in another order: the guest stops before its state is cut
+//! (or before what was cut is confirmed), the probe has no side effect, the commit is acknowledged and can be revoked, and the way back
 //! takes the ownership back.
 
 mod judge;
@@ -191,8 +191,9 @@ impl Outgoing {
         self.walk.at == 0
     }
 
-    /// Tells it that the virtual machine has changed while its guest runs: that it has armed interrupts, say ([`launch::arm`]).
-    /// A state that was cut stays as it was cut; → whether it was. Who cuts it early finds out when the guest is stopped.
+    /// Tells it that interrupts of the virtual machine were armed while its guest runs ([`launch::arm`]). Nothing else may change from
+    /// the first step on: preconditions are judged once, and a VMM refuses to plug until it is over, as QEMU does.
+    /// A state that was cut stays as it was cut; → whether it was. Who cuts it early finds out before the guest stops, or when it does.
     pub fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {
         let Plan { protocol, way, calls: before, .. } = &*self.plan;
         let mut plan = Plan::new(protocol, vm, descriptors, *way);

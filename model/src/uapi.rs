@@ -280,13 +280,13 @@ fn encode_mapping(call: &Call) -> Option<(Fd, u32, Bytes)> {
     })
 }
 
-/// `enum iommufd_option_ops`.
 /// `IOMMU_HWPT_ALLOC_NEST_PARENT`.
 const NEST_PARENT: u32 = 1;
 
 /// No driver's `enum iommu_hwpt_data_type`.
 const NO_DATA_TYPE: u32 = u32::MAX;
 
+/// `enum iommufd_option_ops`.
 const OPTION_SET: u16 = 0;
 const OPTION_GET: u16 = 1;
 

@@ -22,6 +22,8 @@ pub struct Variant {
     pub id: &'static str,
     /// How the new program comes to life.
     pub mode: Mode,
+    /// Whether it is one that a VMM should use.
+    pub is_ours: bool,
     /// The only kernel that it is for, where it needs one of its own.
     pub kernel: Option<&'static str>,
     /// What must translate the devices' DMA.
@@ -48,11 +50,6 @@ pub fn find(id: &str, mode: Mode) -> Option<&'static Variant> {
 }
 
 impl Variant {
-    /// Whether it is one that a VMM should use.
-    pub fn is_ours(&self) -> bool {
-        self.id.starts_with("safe")
-    }
-
     /// Whether it is for virtual machines of this kind.
     pub fn is_for(&self, mode: Mode, dma: Dma) -> bool {
         (self.mode, self.dma) == (mode, dma)
@@ -62,6 +59,7 @@ impl Variant {
 const SAFE: Variant = Variant {
     id: "safe",
     mode: Mode::Transfer,
+    is_ours: true,
     kernel: None,
     dma: Dma::Iommufd,
     sentence: "the guest stops before its state is cut, probes have no effect, the commit is acknowledged and can be revoked, \
@@ -80,8 +78,8 @@ pub const VARIANTS: &[Variant] = &[
     Variant { mode: Mode::Exec, outgoing: OUT_EXEC, incoming: IN_EXEC, ..SAFE },
     Variant {
         id: "safe-early",
-        sentence: "as safe, but the new process adopts everything while the guest still runs, so that the blackout does not \
-                   grow with mappings or devices; called off where the virtual machine changes in between",
+        sentence: "as safe, but the new process adopts everything while the guest still runs, so that the blackout takes as \
+                   many calls with a hundred mappings as with one; called off where the virtual machine changes in between",
         outgoing: OUT_EARLY,
         incoming: IN_EARLY,
         ..SAFE

@@ -45,7 +45,7 @@ impl Machine {
         if !dma.lock_cap {
             self.may_lock(caller.mm, pages)?;
         }
-        if self.profile.charges_tasks() && !self.is_mm_alive(payer) {
+        if pages > 0 && self.profile.charges_tasks() && !self.is_mm_alive(payer) {
             return Err(refuse(Errno::ESRCH));
         }
         if !dma.lock_cap {

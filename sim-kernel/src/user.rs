@@ -1,6 +1,6 @@
 //! The argument of an ioctl as the kernel sees it: memory of the caller, to be copied in and out.
 //!
-//! What is not there, or may not be written, says EFAULT. A pointer in the structure leads where the
+//! What is not there, or may not be written, says EFAULT; what comes before it is written all the same. A pointer in the structure leads where the
 //! call says that it does, or nowhere.
 //!
 //! Mirrors `copy_struct_from_user`, `copy_from_user`, `copy_to_user` of `include/linux/uaccess.h`.
@@ -77,10 +77,8 @@ impl User {
 
     /// `copy_to_user`. EFAULT.
     pub(crate) fn write(&mut self, at: usize, bytes: &[u8]) -> Answered<()> {
-        let place = self.bytes.get_mut(at..).and_then(|rest| rest.get_mut(..bytes.len()));
-        let place = place.filter(|_| !self.read_only).ok_or(refuse(Errno::EFAULT))?;
-        place.copy_from_slice(bytes);
-        Ok(())
+        let place = self.bytes.get_mut(at..).filter(|_| !self.read_only);
+        copy_out(place.unwrap_or_default(), bytes)
     }
 
     /// What the pointer at this offset leads to; nothing where it leads nowhere.
@@ -99,10 +97,20 @@ impl User {
     pub(crate) fn write_through(&mut self, at: usize, offset: usize, bytes: &[u8]) -> Answered<()> {
         let found = self.pointees.iter_mut().find(|pointee| pointee.at == at);
         let place = found.and_then(|pointee| pointee.bytes.get_mut(offset..));
-        let place = place.and_then(|rest| rest.get_mut(..bytes.len()));
-        place.ok_or(refuse(Errno::EFAULT))?.copy_from_slice(bytes);
-        Ok(())
+        copy_out(place.unwrap_or_default(), bytes)
     }
+}
+
+/// The most bytes that are stored at once, or not at all.
+const WORD_BYTES: usize = 8;
+
+/// Where the memory ends too early, more than a word is copied up to there. EFAULT.
+fn copy_out(place: &mut [u8], bytes: &[u8]) -> Answered<()> {
+    let fits = place.len().min(bytes.len());
+    if fits == bytes.len() || bytes.len() > WORD_BYTES {
+        place[..fits].copy_from_slice(&bytes[..fits]);
+    }
+    if fits == bytes.len() { Ok(()) } else { Err(refuse(Errno::EFAULT)) }
 }
 
 /// A structure that was copied in; offsets are those of the kernel's headers.

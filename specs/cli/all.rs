@@ -28,7 +28,7 @@ pub(super) fn run(
     for (letter, column) in letters().zip(&columns) {
         runs(letter, column, scenarios, out)?;
     }
-    let ours = columns.iter().filter(|column| column.variant.is_ours());
+    let ours = columns.iter().filter(|column| column.variant.is_ours);
     Ok(ours.flat_map(|column| &column.cells).map(exit).max().unwrap_or(Exit::Good))
 }
 

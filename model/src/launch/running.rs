@@ -1,8 +1,8 @@
 //! What changes in a running virtual machine between two handoffs, or before one is cut: devices that are plugged and unplugged, and
 //! interrupts that a guest's driver arms.
 //!
-//! All of it is of the last device, because KVM's numbers for interrupts go by the order of devices. After an error the process holds
-//! what was made so far, and the inventory is as it was.
+//! All of it is of the last device, because KVM's numbers for interrupts go by the order of devices, and of iommufds. After an error the
+//! process holds what was made or not yet closed, and the inventory is as it was.
 
 use super::{DevicePlan, LaunchError, Start, irqfds};
 use crate::call::Call;
@@ -58,7 +58,7 @@ pub fn plug(
     })
 }
 
-/// Unplugs the last device: the last close of its file detaches it.
+/// Unplugs the last device: the last close of its file detaches it, and an HWPT that no other device has is destroyed.
 ///
 /// Mirrors `vfio_exitfn` of QEMU 10.2.
 ///
@@ -81,6 +81,14 @@ pub fn unplug(
                 call: "close",
                 errno,
             })?;
+        }
+        let is_same = |other: &Device| (other.context, other.hwpt) == (device.context, device.hwpt);
+        let is_shared = vm.devices.iter().rev().skip(1).any(is_same);
+        if let Some(id) = device.hwpt.filter(|_| !is_shared) {
+            let key = Key::new(Kind::Iommufd, &vm.contexts[usize::from(device.context)].name, 0);
+            let iommufd = start.descriptors.get(&key).expect("contexts are open");
+            // One that the kernel made by itself is gone with its last device.
+            let _ = start.kernel.call(&Call::Destroy { iommufd, id });
         }
         let kept = start.descriptors.iter().filter(|(key, _)| !own.contains(key));
         start.descriptors = kept.map(|(key, fd)| (key.clone(), fd)).collect();

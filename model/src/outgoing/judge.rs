@@ -20,7 +20,7 @@ impl Outgoing {
                 other => unexpected(other),
             },
             OutPhase::AwaitAdopted => match receive(call, answer) {
-                Ok(Message::Adopted) => Verdict::Next,
+                Ok(Message::Adopted) => Verdict::from(self.judge_cut()),
                 other => unexpected(other),
             },
             OutPhase::Stop if answer.is_ok() => Verdict::from(self.judge_cut()),
@@ -72,7 +72,7 @@ impl Outgoing {
         self.judge_blockers(self.plan.blockers.iter().cloned().chain(limit))
     }
 
-    /// The guest is stopped, and what was cut while it ran must be what it would be now, where the new process is to be told so.
+    /// What was cut while the guest runs must be what it would be now, where the new process is to be told so.
     fn judge_cut(&self) -> Result<(), Trouble> {
         let holds = !(self.cut == Cut::Outdated && confirms(&self.plan.table.rules));
         self.plan.protocol.omitted.demand(Check::StillSo, holds, || Trouble::Outdated)

@@ -172,6 +172,7 @@ const UNJUDGED: &[BlockerKind] = &[
 pub(super) const TRANSFER: Variant = Variant {
     id: "qemu-10.2",
     mode: Mode::Transfer,
+    is_ours: false,
     kernel: None,
     dma: Dma::Iommufd,
     sentence: "state is cut while the guest runs, the real call is the probe, and nobody answers the last word",

@@ -55,6 +55,7 @@ const IN: &[Rule<InPhase>] = {
 pub(super) const EXEC: Variant = Variant {
     id: "rfc-v1",
     mode: Mode::Exec,
+    is_ours: false,
     kernel: Some("rfc-v1"),
     dma: Dma::Iommufd,
     sentence: "mappings by address, each of which the new program tells where it is now, and no way back after the execve",

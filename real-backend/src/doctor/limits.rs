@@ -52,9 +52,6 @@ fn memlock(limits: &Limits, ram_bytes: u64) -> Finding {
     let question = ask("limits.memlock", "RLIMIT_MEMLOCK allows guest RAM twice");
     let Limits { memlock_bytes, ipc_lock, .. } = *limits;
     let needed_bytes = ram_bytes.saturating_mul(2);
-    if ipc_lock {
-        return question.pass("CAP_IPC_LOCK is held: the limit is not looked at");
-    }
     if memlock_bytes == UNLIMITED {
         return question.pass("unlimited");
     }
@@ -65,12 +62,14 @@ fn memlock(limits: &Limits, ram_bytes: u64) -> Finding {
     if memlock_bytes >= needed_bytes {
         return question.pass(evidence);
     }
-    question.fail(
-        evidence,
-        format!(
-            "prlimit --pid PID --memlock={needed_bytes}, or LimitMEMLOCK={needed_bytes} in the unit"
-        ),
-    )
+    let remedy = format!(
+        "prlimit --pid PID --memlock={needed_bytes}, or LimitMEMLOCK={needed_bytes} in the unit"
+    );
+    if ipc_lock {
+        let evidence = format!("{evidence}, as soon as it runs without CAP_IPC_LOCK");
+        return question.warn(evidence, remedy);
+    }
+    question.fail(evidence, remedy)
 }
 
 /// Some devices, their vectors, RAM and sockets, in one table.

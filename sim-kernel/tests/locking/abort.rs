@@ -66,7 +66,8 @@ impl Kernel {
     }
 }
 
-/// Gives an object up beside a worker, in every order; the task releases on its way out what is left.
+/// Gives an object up beside a worker, in every order; the task releases on its way out what is left. Of a file that is
+/// released at once nothing is left for either.
 pub(crate) fn explore(put: Put) {
     loom::model(move || {
         let kernel = Arc::new(Kernel::default());

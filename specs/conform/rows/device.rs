@@ -250,6 +250,23 @@ pub(super) const ROWS: &[Row] = &[
         )
     }),
     row(
+        "device/cut-off",
+        "memory that ends within an answer is written up to there, and EFAULT",
+        EDU,
+        |b| {
+            let (p, d) = begin(b, Device::Edu)?;
+            let within = Fields::default().u32(24).u64(0).u64(0).u16(0);
+            let answer = b.call(p, &within.plain(d, nr::VFIO_DEVICE_GET_INFO));
+            let left = match &answer {
+                Ok(Reply::Ioctl(outcome)) => (outcome.result, outcome.bytes[..16].to_vec()),
+                _ => (Ok(0), Vec::new()),
+            };
+            let told: Vec<u8> =
+                [24u32, 2, 9, 5].iter().flat_map(|word| word.to_ne_bytes()).collect();
+            b.same("what it leaves", &left, &(Err(Errno::EFAULT), told))
+        },
+    ),
+    row(
         "device/error-index",
         "before 7.3 only PCI Express has the error interrupt",
         OLD_KERNEL,
