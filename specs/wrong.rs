@@ -18,7 +18,7 @@ use handoff_model::kernel::Kernel;
 use handoff_model::mutant::Place;
 use handoff_model::phase::{InPhase, OutPhase};
 use handoff_model::protocol::{Mode, Protocol, Rule, confirms};
-use handoff_model::stream::{Message, State};
+use handoff_model::stream::{Message, Offer, State};
 use handoff_model::variant::Variant;
 use handoff_model::vm::{Descriptors, Key, Kind, Vm};
 
@@ -55,6 +55,8 @@ enum Lie {
     Inventory(fn(&mut Vm, &mut Descriptors)),
     /// In the answer to a write of the stream: how much was written.
     Written(fn(&mut u64)),
+    /// In the offer.
+    Offer(fn(&mut Offer)),
     /// In a message with descriptors.
     Descriptors(fn(&mut Packet)),
     /// In the frame of the stream.
@@ -91,7 +93,7 @@ impl Wrong {
     /// Whether it is told in a mode: by `execve` no descriptors arrive, and only there do their numbers count.
     pub fn is_told(&self, mode: Mode) -> bool {
         match (self.lie, self.id) {
-            (Lie::Descriptors(_), _) | (_, "list-short") => mode == Mode::Transfer,
+            (Lie::Descriptors(_) | Lie::Offer(_), _) | (_, "list-short") => mode == Mode::Transfer,
             (_, "number-closed") => mode == Mode::Exec,
             (Lie::Refused(place, ..) | Lie::Denied(place, ..), _) => {
                 let Protocol { outgoing, incoming, .. } = Protocol::safe(mode);
@@ -111,7 +113,9 @@ impl Wrong {
             Lie::Refused(place, ..) | Lie::Denied(place, ..) => is_after_stop(variant, place),
             _ => false,
         };
+        let offers = variant.outgoing.iter().any(|rule| rule.phase == OutPhase::Offer);
         match self.due {
+            _ if matches!(self.lie, Lie::Offer(_)) && !offers => Due::Done,
             Due::RefusedBeforeChange if confirms(variant.outgoing) && !is_late => {
                 Due::RefusedBeforeStop
             }
@@ -165,6 +169,11 @@ impl Wrong {
             }
             (Lie::State(lie), Call::ReadAt { .. }, Reply::Bytes(bytes)) => {
                 Reply::Bytes(changed(State::from_bytes(bytes).ok()?, lie).to_bytes())
+            }
+            (Lie::Offer(lie), _, Reply::Message { bytes, fds, truncated }) => {
+                let Ok(Message::Offer(offer)) = Message::from_bytes(bytes) else { return None };
+                let bytes = Message::Offer(changed(offer, lie)).to_bytes();
+                Reply::Message { bytes, fds: fds.clone(), truncated: *truncated }
             }
             (Lie::Descriptors(lie), _, Reply::Message { bytes, fds, truncated }) => {
                 let Ok(Message::Descriptors { first, total }) = Message::from_bytes(bytes) else {

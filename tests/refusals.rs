@@ -2,8 +2,13 @@
 //! never notices.
 
 use handoff_model::outgoing::Outcome;
+use handoff_model::protocol::Mode;
 use handoff_specs::action::Action;
 use handoff_specs::built_in::built_in;
+use handoff_specs::check::{self, Verdict};
+use handoff_specs::mutants::forms;
+use handoff_specs::scenario::Scenario;
+use handoff_specs::search::Limits;
 use handoff_specs::system::System;
 use handoff_specs::world::World;
 
@@ -49,4 +54,23 @@ fn each_refusal_has_its_true_reason() {
     check("tied-mdev", &["mdev0", "KVM", "unplug"]);
     check("process-accounting", &["charged to its process", "per-user accounting"]);
     check("uncharged", &["mapping at 0x100000", "CAP_IPC_LOCK", "map without"]);
+}
+
+/// What the inventory is wrong about is still wrong when the guest has an interrupt armed meanwhile.
+#[test]
+fn an_interrupt_that_is_armed_makes_nothing_good() {
+    for form in forms().filter(|form| form.mode == Mode::Transfer) {
+        for wrong in ["anonymous-block", "bar-mapped"] {
+            let text = format!(
+                "name = \"armed\"\nmode = \"transfer\"\nvariant = \"{}\"\nwrong = \"{wrong}\"\n\
+                 [[ram]]\nname = \"ram0\"\npages = 1\niova = 0x100000\n\
+                 [[device]]\nname = \"nic0\"\narmed_later = true\n",
+                form.id
+            );
+            let scenario = Scenario::parse("armed.toml", &text).expect("a scenario");
+            let report = check::check(&scenario, Limits::default()).expect("it can be set up");
+            let verdict = report.verdicts.iter().find(|(property, _)| property.id == "PRE-1");
+            assert_eq!(verdict.expect("registered").1, Verdict::Proved, "{wrong} in {}", form.id);
+        }
+    }
 }

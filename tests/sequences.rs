@@ -1,8 +1,9 @@
 //! Updates one after the other: A to B to C, with attempts in between that fail. Whatever came before, everything is as it was after the
 //! start, so that nothing grows and the next one begins as the first did.
 
-use handoff_model::call::{Call, Reply};
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, ObjectId, Pid};
 use handoff_model::incoming::{Arrival, Incoming, Origin};
 use handoff_model::kernel::Kernel;
 use handoff_model::launch::{DevicePlan, HwptPlan, LaunchError, launch, plug, unplug};
@@ -51,7 +52,7 @@ const NO_FEATURES: Features = Features { incompatible: 0, compatible: 0 };
 struct Door<'a>(&'a mut Machine, Pid);
 
 impl Kernel for Door<'_> {
-    fn call(&mut self, call: &Call) -> handoff_model::call::Answer {
+    fn call(&mut self, call: &Call) -> Answer {
         self.0.call(self.1, call)
     }
 }
@@ -138,6 +139,13 @@ impl Fleet {
     ) {
         let mut door = Door(&mut self.machine, self.home);
         change(&mut self.vm, &mut self.descriptors, &mut door).expect("it can be changed");
+    }
+
+    /// Whether the first iommufd has an HWPT: EINVAL or EOPNOTSUPP where it has.
+    fn probe(&mut self, hwpt: ObjectId) -> Answer {
+        let key = Key::new(Kind::Iommufd, &self.vm.contexts[0].name, 0);
+        let iommufd = self.descriptors.get(&key).expect("listed");
+        self.machine.call(self.home, &Call::ProbeHwpt { iommufd, hwpt })
     }
 
     /// An update to a new process, which is killed when it has made so many calls.
@@ -424,7 +432,9 @@ fn devices_come_and_go_between_updates() {
             assert_eq!(at_rest(&fleet), with, "{name}");
             fleet.exec();
             assert_eq!(at_rest(&fleet), with, "{name}");
+            let hwpt = fleet.vm.devices.last().and_then(|device| device.hwpt).expect("its own");
             fleet.change(|vm, descriptors, door| unplug(vm, descriptors, door));
+            assert_eq!(fleet.probe(hwpt), Err(Errno::ENOENT), "{name}: its HWPT is destroyed");
             fleet.machine.settle();
             assert_eq!(at_rest(&fleet), before, "{name}");
             assert_eq!(fleet.transfer(None), Outcome::HandedOver, "{name}");

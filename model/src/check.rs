@@ -22,6 +22,8 @@ named! {
         StillSo,
         /// RLIMIT_MEMLOCK of the old process allows the way back.
         OldLimit,
+        /// Both processes cut the state at the same time: while the guest runs, or when it is stopped.
+        SameForm,
         /// RLIMIT_MEMLOCK of the new process allows the way there.
         NewLimit,
         /// No descriptor was lost on the way.
@@ -115,6 +117,7 @@ impl Check {
             Self::PeerThere
                 | Self::NotRefused
                 | Self::Due
+                | Self::SameForm
                 | Self::NewLimit
                 | Self::NoneLost
                 | Self::SomeArrived

@@ -19,7 +19,7 @@ use crate::ids::{Fd, Uid};
 use crate::launch;
 use crate::left::{Left, Table};
 use crate::phase::OutPhase;
-use crate::protocol::Protocol;
+use crate::protocol::{Protocol, confirms};
 use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went};
 use crate::shared::Shared;
 use crate::slip::Slip;
@@ -252,8 +252,9 @@ impl Outgoing {
 
     /// The offer, with what the preflight has learned.
     fn offer(&self, socket: Fd) -> Call {
-        let offer =
-            Offer { vm: self.plan.vm.clone(), uid: self.uid, user_pages: self.plan.user_pages };
+        let Plan { vm, user_pages, table, .. } = &*self.plan;
+        let early = confirms(&table.rules);
+        let offer = Offer { vm: vm.clone(), uid: self.uid, user_pages: *user_pages, early };
         send(socket, &Message::Offer(offer), Vec::new())
     }
 }
@@ -349,7 +350,7 @@ impl Script<'_> {
         let listen = || vec![Call::ReceiveMessage { fd: socket, wait: true }];
         match phase {
             OutPhase::Offer => {
-                let blank = Offer { vm: String::new(), uid: Uid(0), user_pages: 0 };
+                let blank = Offer { vm: String::new(), uid: Uid(0), user_pages: 0, early: false };
                 say(Message::Offer(blank))
             }
             OutPhase::AwaitReady

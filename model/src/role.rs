@@ -91,6 +91,16 @@ pub enum Trouble {
     /// The state was refused.
     #[error("the state is not usable: {0}")]
     Flawed(#[from] Flaw),
+    /// The other process walks another form of the protocol.
+    #[error(
+        "the old process cuts the state {}, the new one waits for one that is cut {}; use the same form in both",
+        when(*early),
+        when(!early)
+    )]
+    OtherForm {
+        /// The old process cuts it while the guest runs.
+        early: bool,
+    },
     /// The virtual machine has changed since its state was cut.
     #[error("the virtual machine has changed since its state was cut; try again")]
     Outdated,
@@ -107,6 +117,10 @@ pub enum Trouble {
         /// The other.
         has: String,
     },
+}
+
+fn when(early: bool) -> &'static str {
+    if early { "while the guest runs" } else { "when the guest is stopped" }
 }
 
 fn list(blockers: &[Blocker]) -> String {

@@ -80,7 +80,7 @@ fn a_nesting_parent_is_said_to_be_one() {
 #[test]
 fn every_message_is_read_back_and_fits_a_packet() {
     for message in [
-        Message::Offer(Offer { vm: "vm".to_owned(), uid: Uid(1000), user_pages: 64 }),
+        Message::Offer(Offer { vm: "vm".to_owned(), uid: Uid(1000), user_pages: 64, early: true }),
         Message::Ready { uid: Uid(1000) },
         Message::Refuse { reason: "no".to_owned() },
         Message::Descriptors { first: 253, total: 300 },
@@ -100,7 +100,10 @@ fn unknown_fields_are_ignored_and_missing_ones_have_their_default() {
     let offer = serde_json::json!({"message": "offer", "vm": "vm", "uid": 0, "later": [1, 2]});
     let read: Message = envelope::open(Kind::Message, &envelope::seal(Kind::Message, &offer))
         .expect("an offer with a field from the future");
-    assert_eq!(read, Message::Offer(Offer { vm: "vm".to_owned(), uid: Uid(0), user_pages: 0 }));
+    assert_eq!(
+        read,
+        Message::Offer(Offer { vm: "vm".to_owned(), uid: Uid(0), user_pages: 0, early: false })
+    );
 }
 
 #[track_caller]

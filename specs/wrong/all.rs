@@ -50,7 +50,7 @@ fn block(name: &str, backing: Backing, length_bytes: u64) -> RamBlock {
 /// What is due where something is wrong of which nothing more is said.
 const fn wrong(id: &'static str, sentence: &'static str, lie: Lie) -> Wrong {
     let due = match lie {
-        Lie::Inventory(_) => Due::RefusedBeforeStop,
+        Lie::Inventory(_) | Lie::Offer(_) => Due::RefusedBeforeStop,
         Lie::Leftover => Due::Done,
         _ => Due::RefusedBeforeChange,
     };
@@ -141,6 +141,11 @@ pub(super) const WRONGS: &[Wrong] = &[
         "anonymous-block",
         "there is a block of anonymous RAM that no device sees",
         Lie::Inventory(|vm, _| vm.ram.push(block("ghost", Backing::Anonymous, PAGE_BYTES))),
+    ),
+    wrong(
+        "form-other",
+        "the old process says that it cuts the state when the other form does",
+        Lie::Offer(|offer| offer.early = !offer.early),
     ),
     wrong(
         "written-short",

@@ -343,7 +343,14 @@ impl Incoming {
             _ => return Verdict::of(call, answer),
         }
         let last = matches!(call, Call::GetUid);
-        let judged = self.offer.as_ref().filter(|_| last && !self.plan.memlock_waived);
+        let Some(offer) = self.offer.as_ref().filter(|_| last) else { return Verdict::Next };
+        let early = self.plan.table.rules.iter().any(|rule| rule.phase == InPhase::AwaitConfirm);
+        let same = offer.early == early;
+        let other = || Trouble::OtherForm { early: offer.early };
+        if let Err(trouble) = self.plan.omitted.demand(Check::SameForm, same, other) {
+            return Verdict::Trouble(trouble);
+        }
+        let judged = Some(offer).filter(|_| !self.plan.memlock_waived);
         let found = judged.and_then(|o| blocker::of_offer(o, self.uid, self.memlock_bytes));
         let blocked = || Trouble::Blocked(found.clone().into_iter().collect());
         Verdict::from(self.plan.omitted.demand(Check::NewLimit, found.is_none(), blocked))

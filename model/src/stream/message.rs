@@ -76,6 +76,9 @@ pub struct Offer {
     /// Pages that are charged to its user.
     #[serde(default)]
     pub user_pages: u64,
+    /// The state is cut while the guest still runs, and confirmed when it is stopped.
+    #[serde(default)]
+    pub early: bool,
 }
 
 impl Message {
