@@ -20,9 +20,9 @@ mod without;
 
 use crate::action::{Action, NEW, OLD, Side};
 use crate::system::System;
-use crate::words::{self, Difference, Facts};
 use crate::world::{Happening, World};
 use handoff_model::ids::{Fd, Pid};
+use handoff_model::text::{self, Difference, Facts};
 
 /// Where in a story a step stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,13 +112,13 @@ impl<'a> Followed<'a> {
     /// What a step, counted from 1, changed of what can be seen; nothing of a run without steps.
     pub fn differences(&self, step: usize) -> Vec<Difference> {
         match step.checked_sub(1) {
-            Some(before) => words::differences(&self.facts(before), &self.facts(step)),
+            Some(before) => text::differences(&self.facts(before), &self.facts(step)),
             None => Vec::new(),
         }
     }
 
     fn facts(&self, at: usize) -> Facts {
-        words::facts(&self.states[at].view(), &|pid| self.process(pid))
+        text::facts(&self.states[at].view(), &|pid| self.process(pid))
     }
 
     /// What a process is called.
@@ -169,7 +169,7 @@ fn call(system: &System, before: &World, side: Side, happening: &Happening) -> S
         let known = file.and_then(|file| system.setting().names.get(&file).cloned());
         known.unwrap_or_else(|| format!("descriptor {fd}"))
     };
-    format!("{phase}: {}", words::call(call, answer, &name))
+    format!("{phase}: {}", text::call(call, answer, &name))
 }
 
 impl World {

@@ -7,9 +7,9 @@
 //! that does not hold there. What cannot be said in worlds like these stands here too, with the reason, and so does what was suspected
 //! and is not so.
 
-use crate::conform::simulated::Simulated;
-use crate::conform::{self, Mismatch, Verdict};
 use crate::scenario::Scenario;
+use handoff_conformance::suite::{self, Mismatch, Verdict};
+use handoff_conformance::target::simulated::Simulated;
 use handoff_model::protocol::Mode;
 use handoff_sim_kernel::Profile;
 
@@ -82,9 +82,9 @@ impl Known {
     pub fn mismatch(&self) -> Option<Mismatch> {
         let Found::Row(name, kernel) = self.found else { return None };
         let row =
-            conform::rows::all().find(|row| row.name == name).expect("the zoo's rows are tested");
+            suite::rows::all().find(|row| row.name == name).expect("the zoo's rows are tested");
         let kernel = Profile::by_name(kernel).expect("the zoo's kernels are tested");
-        match conform::run(row, &mut Simulated::new(kernel)) {
+        match suite::run(row, &mut Simulated::new(kernel)) {
             Verdict::Differs(mismatch) => Some(mismatch),
             _ => None,
         }

@@ -138,7 +138,7 @@ fn said_ok(run: &Run, name: &str) -> Result<(), Failed> {
 fn replays(run: &Run, name: &str) -> Result<(), Failed> {
     let file = format!("{}.jsonl", name.trim_start_matches("replay-"));
     let text = fs::read_to_string(run.folder.join(file))?;
-    let report = handoff_specs::replay::replay(text.lines().map(str::to_owned))?;
+    let report = handoff_conformance::replay::replay(text.lines().map(str::to_owned))?;
     let full = report.agrees() && report.not_followed.is_empty() && report.not_modelled.is_empty();
     if full && report.agreeing > 0 { Ok(()) } else { Err(Failed::from(report.to_string())) }
 }

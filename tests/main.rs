@@ -4,14 +4,14 @@ mod certificate;
 mod check;
 mod checkpoint;
 mod command;
-mod conform;
+
 mod defects;
 mod essence;
 mod explain;
 mod fair;
 mod hazards;
 mod lies;
-mod lockstep;
+
 mod models;
 mod mutants;
 mod pages;

@@ -4,7 +4,7 @@ mod foreign;
 mod recordings;
 mod runs;
 
-use handoff_specs::replay::Report;
+use handoff_conformance::replay::Report;
 
 /// Every event is in exactly one count.
 #[track_caller]

@@ -1,12 +1,11 @@
 //! Every known bug is found again, by the property and the run that stand here; nothing of the kind is left out; and the protocol that a
 //! VMM should use violates nothing in any of those worlds.
 
+use handoff_conformance::suite::{self, rows, run, simulated_for};
 use handoff_model::protocol::Mode;
 use handoff_model::vm::Dma;
 use handoff_sim_kernel::Profile;
 use handoff_specs::check::{Verdict, check};
-use handoff_specs::conform::simulated::Simulated;
-use handoff_specs::conform::{self, rows, run};
 use handoff_specs::mutants::forms;
 use handoff_specs::scenario::Scenario;
 use handoff_specs::search::Limits;
@@ -139,7 +138,7 @@ fn rows_tell_of_bugs_on_the_kernels_that_have_them() {
     let told = ZOO.iter().filter_map(|known| {
         let Found::Row(name, _) = known.found else { return None };
         let row = rows::all().find(|row| row.name == name).expect("a row");
-        assert_eq!(run(row, &mut Simulated::of_row(row)), conform::Verdict::Agrees, "{name}");
+        assert_eq!(run(row, &mut simulated_for(row)), suite::Verdict::Agrees, "{name}");
         let mismatch = known.mismatch().unwrap_or_else(|| panic!("{} is not found", known.id));
         let (_, told) = mismatch.what.rsplit_once(": ").expect("what, and how");
         Some((known.id, told.to_owned()))

@@ -17,7 +17,7 @@
 //! ([`call::Call`]) that a simulated or a real kernel answers. Messages to the peer are calls, too
 //! (`sendmsg`, `recvmsg`), so that whatever fails, records or replays calls has them all.
 //! Judgement looks at a [`view::View`] and at nothing else. [`uapi`] has the ioctls as bytes, [`request`] their
-//! numbers, [`argument`] what they are made with.
+//! numbers, [`argument`] what they are made with. [`text`] renders calls and views for people.
 //!
 //! This crate has no `unsafe`, no operating system, no clock, no thread and no I/O.
 
@@ -42,6 +42,7 @@ pub mod role;
 pub mod shared;
 pub mod slip;
 pub mod stream;
+pub mod text;
 pub mod trace;
 pub mod uapi;
 pub mod variant;

@@ -2,10 +2,10 @@
 //! puppet`, the processes in which calls are made on the latter.
 
 use super::{Exit, Failure};
-use crate::conform::real::Real;
-use crate::conform::simulated::Simulated;
-use crate::conform::untested::{UNTESTED, Untested};
-use crate::conform::{Arm, Row, Verdict, rows, run as run_row};
+use handoff_conformance::suite::untested::{UNTESTED, Untested};
+use handoff_conformance::suite::{Row, Verdict, rows, run as run_row, simulated_for};
+use handoff_conformance::target::Arm;
+use handoff_conformance::target::host::Real;
 use handoff_real_backend::puppet::{live, live_on};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     let mut exit = Exit::Good;
     if arguments.arm != Which::Real {
         let table = Table { kernel: "simulated kernel", rows: &rows, verbose: arguments.verbose };
-        exit = exit.max(table.run(out, |row, run| run(&mut Simulated::of_row(row)))?);
+        exit = exit.max(table.run(out, |row, run| run(&mut simulated_for(row)))?);
     }
     if filter.is_empty() {
         for Untested { fact, reason } in UNTESTED {

@@ -2,8 +2,8 @@
 
 use super::conform::real;
 use super::{Exit, Failure};
-use crate::conform::simulated::Simulated;
-use crate::lockstep::{Plan, Step, run as compare};
+use handoff_conformance::lockstep::{Plan, Step, run as compare};
+use handoff_conformance::target::simulated::Simulated;
 use handoff_sim_kernel::Profile;
 use std::io::Write;
 

@@ -1,8 +1,8 @@
 //! `handoff replay`: a recorded trace against the simulated kernel.
 
 use super::{Exit, Failure};
-use crate::replay::replay;
 use flate2::read::MultiGzDecoder;
+use handoff_conformance::replay::replay;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 

@@ -16,9 +16,9 @@ use super::parts::{Part, Seen, missing};
 use super::{Followed, Place, without};
 use crate::action::{Action, Side};
 use crate::property::{Judgement, Property};
-use crate::words;
 use handoff_model::call::Call;
 use handoff_model::role::Role;
+use handoff_model::text;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why the last state of a run violates a property. Of one that it does not violate this says nothing that is of use.
@@ -117,14 +117,14 @@ fn changed(followed: &Followed<'_>, part: &Part, before: &Seen, after: &Seen) ->
     if let Part::Moment(_, told) = part {
         return told(&after.moment);
     }
-    let facts = |seen: &Seen| words::facts(&seen.view, &|pid| followed.process(pid));
+    let facts = |seen: &Seen| text::facts(&seen.view, &|pid| followed.process(pid));
     let now = facts(after);
-    let of_part = words::differences(&facts(&part.put_back(after, before)), &now);
+    let of_part = text::differences(&facts(&part.put_back(after, before)), &now);
     let is_of_part = |subject: &String| of_part.iter().any(|of_part| of_part.subject == *subject);
-    let differences = words::differences(&facts(before), &now);
+    let differences = text::differences(&facts(before), &now);
     let differences = differences.iter().filter(|difference| is_of_part(&difference.subject));
     let said = differences.map(|difference| {
-        let words::Difference { subject, before, after } = difference;
+        let text::Difference { subject, before, after } = difference;
         format!("“{subject}” went from “{before}” to “{after}”")
     });
     let said: Vec<_> = said.collect();

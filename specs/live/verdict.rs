@@ -8,7 +8,7 @@ use super::order::{Folder, Note, Seen};
 use super::vmm::DMAS;
 use super::{Hindrance, Request, header};
 use crate::property::{Case, Due, Judgement, Moment, PROPERTIES};
-use crate::replay::{Report, replay};
+use handoff_conformance::replay::{Report, replay};
 use handoff_model::ids::Pid;
 use handoff_model::incoming::Arrival;
 use handoff_model::outgoing::Outcome;

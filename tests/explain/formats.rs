@@ -1,6 +1,7 @@
 //! A run in other people's formats: ITF, Mermaid, and the trace that `handoff replay` reads.
 
 use super::{each_violation, says, violated, walk};
+use handoff_conformance::replay::{Report, replay};
 use handoff_model::trace::Reader;
 use handoff_specs::action::Action;
 use handoff_specs::built_in::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
@@ -8,7 +9,6 @@ use handoff_specs::explain::Followed;
 use handoff_specs::explain::itf::itf;
 use handoff_specs::explain::mermaid::mermaid;
 use handoff_specs::explain::trace::{INJECTED, trace};
-use handoff_specs::replay::{Report, replay};
 use handoff_specs::scenario::{Process, Scenario};
 use handoff_specs::system::System;
 use serde_json::Value;

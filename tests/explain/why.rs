@@ -2,6 +2,7 @@
 
 use super::{each_violation, says, violated, walk};
 use handoff_model::defect::DEFECTS;
+use handoff_model::text::Difference;
 use handoff_specs::action::{Action, Side};
 use handoff_specs::explain::Followed;
 use handoff_specs::explain::because::because;
@@ -9,7 +10,6 @@ use handoff_specs::property::{Judgement, PROPERTIES, Property, find};
 use handoff_specs::scenario::{May, Scenario};
 use handoff_specs::story;
 use handoff_specs::system::System;
-use handoff_specs::words::Difference;
 use stateright::Model;
 use std::collections::BTreeSet;
 

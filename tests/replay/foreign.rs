@@ -1,8 +1,8 @@
 //! What foreign programs do with processes and descriptors, in small; and traces that are none.
 
 use super::adds_up;
+use handoff_conformance::replay::{Report, replay};
 use handoff_model::trace::Header;
-use handoff_specs::replay::{Report, replay};
 
 /// A trace in which processes do these things, one after the other.
 #[track_caller]

@@ -6,7 +6,7 @@
 
 use super::adds_up;
 use flate2::read::MultiGzDecoder;
-use handoff_specs::replay::replay;
+use handoff_conformance::replay::replay;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 

@@ -2,12 +2,12 @@
 //! difference; and one that was altered afterwards, with exactly one.
 
 use super::adds_up;
+use handoff_conformance::replay::{Report, replay};
 use handoff_model::call::{Answer, Call, Made, Reply, Rights, UNLIMITED};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid};
 use handoff_model::trace::{Given, Header, Record, Stamps, event_of, told};
 use handoff_sim_kernel::{DeviceKind, DeviceSpec, Machine, ProcessSpec, Profile};
-use handoff_specs::replay::{Report, replay};
 
 const OLD: Pid = Pid(1);
 const NEW: Pid = Pid(2);

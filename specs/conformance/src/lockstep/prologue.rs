@@ -1,0 +1,69 @@
+//! How a case begins: a small VMM and whom it shares with, so that random steps have something to meet.
+
+use super::Step;
+use super::mock::mock_device;
+use super::state::{BASE, spec};
+use handoff_model::call::{Call, Rights};
+use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
+use proptest::prelude::*;
+
+/// Descriptors, as they are given.
+const IOMMUFD: Fd = Fd(3);
+const MEMFD: Fd = Fd(4);
+const DEVICE: Fd = Fd(5);
+const SPACES: [ObjectId; 2] = [ObjectId(1), ObjectId(2)];
+
+/// Nothing at all, or a process with a context of two address spaces, of which a device is attached to the
+/// first, with some areas, and a child that shares it all or a stranger with a socket.
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let areas = prop::collection::vec((0..6u64, 1..5u64, 0..2usize), 0..4);
+    let first = (spec(), any::<bool>(), any::<bool>(), any::<bool>(), areas);
+    let second = one_of![Just(None), spec().prop_map(Some)];
+    one_of![
+        1 => [spec(), spec()].prop_map(|specs| specs.map(Step::Spawn).to_vec()),
+        8 => (first, second).prop_map(|((owner, per_process, device_first, mock, areas), stranger)| {
+            let mut steps = vec![Step::Spawn(owner)];
+            let mut calls = vec![Call::Open { path: "/dev/iommu".to_owned() }];
+            calls.push(Call::SetRlimitMode { iommufd: IOMMUFD, per_process });
+            calls.extend(SPACES.map(|_| Call::IoasAlloc { iommufd: IOMMUFD }));
+            calls.push(Call::Memfd { name: "ram".to_owned() });
+            calls.push(Call::Truncate { fd: MEMFD, length_bytes: 8 * PAGE_BYTES });
+            let device = if mock {
+                vec![mock_device(IOMMUFD, SPACES[0])]
+            } else {
+                vec![
+                    Call::Open { path: "/dev/vfio/devices/vfio0".to_owned() },
+                    Call::Bind { device: DEVICE, iommufd: IOMMUFD },
+                    Call::Attach { device: DEVICE, page_table: SPACES[0] },
+                ]
+            };
+            let maps = areas.iter().map(|area| map(*area));
+            if device_first {
+                calls.extend(device.into_iter().chain(maps));
+            } else {
+                calls.extend(maps.chain(device));
+            }
+            calls.push(Call::Eventfd);
+            steps.extend(calls.into_iter().map(|call| Step::Call(OWNER, call)));
+            match stranger {
+                None => steps.push(Step::Fork(OWNER)),
+                Some(spec) => steps.extend([Step::Spawn(spec), Step::Pair(OWNER, Pid(2))]),
+            }
+            steps
+        }),
+    ]
+}
+
+const OWNER: Pid = Pid(1);
+
+fn map((slot, pages, space): (u64, u64, usize)) -> Call {
+    Call::IoasMapFile {
+        iommufd: IOMMUFD,
+        ioas: SPACES[space],
+        fd: MEMFD,
+        offset_bytes: (slot % 4) * PAGE_BYTES,
+        length_bytes: pages * PAGE_BYTES,
+        iova: Iova(BASE + slot * 2 * PAGE_BYTES),
+        rights: Rights::ReadWrite,
+    }
+}

@@ -1,0 +1,218 @@
+//! The state of a run: the simulated machine, and the objects, mappings and files that the next steps may concern.
+
+use super::mock::{MOCK_DOMAIN, MOCK_DOMAIN_FLAGS};
+use super::{After, Seen, Step};
+use crate::target::simulated::Simulated;
+use handoff_model::argument::Ioctl;
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, ObjectId, PAGE_BYTES, Pid, Uid, Va};
+use handoff_model::request::{IOMMU_IOAS_MAP_FILE, IOMMU_TEST_CMD};
+use handoff_model::uapi;
+use handoff_model::view::{Account, FileKind, FileRef};
+use handoff_sim_kernel::{Machine, Placement, ProcessSpec, Profile, Refusal};
+use iommufd_bindings::iommu_ioas_map_file;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::offset_of;
+
+/// Where addresses begin.
+pub(super) const BASE: u64 = 0x1000_0000;
+
+/// The machine, and what is known of it.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    pub(super) machine: Machine,
+    /// The steps that came before the first random one.
+    pub(super) prologue: Vec<Step>,
+    /// Every process that ever was.
+    pub(super) processes: Vec<Pid>,
+    /// What was told of each context; a file's name is used again when it is gone.
+    pub(super) known: BTreeMap<FileRef, Known>,
+    /// The context of each bound device file.
+    pub(super) bound: BTreeMap<FileRef, FileRef>,
+    /// A mock device was made. Then no real one is bound: a real IOMMU takes the domain of a mock one for
+    /// its own, and the kernel hangs.
+    pub(super) has_mock: bool,
+    /// A charge of a dead memory map was not given back (K3). What pins or unpins then hangs a real kernel.
+    pub(super) is_stuck: bool,
+    /// Mappings: whose, where, how long.
+    pub(super) mappings: Vec<(Pid, Va, u64)>,
+    /// Of the last step.
+    pub(super) after: Option<After>,
+    /// Of the last step: which branch refused.
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// Objects of a context.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    pub(super) spaces: BTreeSet<ObjectId>,
+    /// HWPTs, devices, and whatever else may have been made.
+    pub(super) others: BTreeSet<ObjectId>,
+}
+
+/// Limits on locked memory that are often met, in pages.
+const LIMITS: [u64; 5] = [0, 4, 8, 16, u64::MAX];
+
+/// A process of any kind.
+pub(super) fn spec() -> impl Strategy<Value = ProcessSpec> {
+    let uid = prop::sample::select(vec![0, 1000, 1000, 1000, 1001]);
+    (uid, prop::bool::weighted(0.2), prop::sample::select(&LIMITS)).prop_map(
+        |(uid, cap_ipc_lock, pages)| ProcessSpec {
+            uid: Uid(uid),
+            cap_ipc_lock,
+            memlock_bytes: pages.saturating_mul(PAGE_BYTES),
+        },
+    )
+}
+
+impl State {
+    /// No process yet.
+    pub(super) fn nothing(profile: Profile) -> Self {
+        Self {
+            machine: Simulated::new(profile).machine().clone(),
+            prologue: Vec::new(),
+            processes: Vec::new(),
+            known: BTreeMap::new(),
+            bound: BTreeMap::new(),
+            has_mock: false,
+            is_stuck: false,
+            mappings: Vec::new(),
+            after: None,
+            refusal: None,
+        }
+    }
+
+    /// The processes that live.
+    pub(super) fn alive(&self) -> Vec<Pid> {
+        self.processes.iter().copied().filter(|pid| self.machine.alive(*pid)).collect()
+    }
+
+    pub(super) fn call(&mut self, pid: Pid, call: &Call) -> Answer {
+        let place = Placement::default();
+        let takes = matches!(call, Call::ChangeProcess { .. });
+        let has_dead_owner = takes
+            && self.machine.view().page_sets.iter().any(|set| {
+                set.owner_alive == Some(false) && matches!(set.account, Some(Account::Process(_)))
+            });
+        let (answer, refusal) = self.machine.call_explained(pid, call, &place);
+        self.refusal = refusal;
+        match (&answer, call) {
+            (Ok(Reply::Va(va)), Call::Mmap { length_bytes, .. }) => {
+                self.mappings.push((pid, *va, *length_bytes));
+            }
+            (Ok(_), Call::Munmap { va, .. }) => {
+                self.mappings.retain(|(of, at, _)| (of, at) != (&pid, va));
+            }
+            _ => {}
+        }
+        self.is_stuck |= answer == Err(Errno::EINVAL) && has_dead_owner;
+        self.note(pid, call, &answer);
+        answer
+    }
+
+    /// Whether a call of a process that lives comes back with what can be compared, and leaves what goes with the
+    /// process.
+    pub(super) fn can_compare(&self, pid: Pid, call: &Call) -> bool {
+        let kind = |fd: Fd| self.kind(pid, fd);
+        match call {
+            // The other kernel's door takes away only what was mapped through it.
+            Call::Munmap { va, length_bytes } => self.mappings.contains(&(pid, *va, *length_bytes)),
+            // A socket that is sent over a socket goes when the kernel collects garbage.
+            Call::SendMessage { fds, .. } => {
+                !fds.iter().any(|fd| kind(*fd) == Some(FileKind::Socket))
+            }
+            // Elsewhere than on an eventfd, it may wait.
+            Call::ReadEvent { fd } => kind(*fd) == Some(FileKind::Eventfd),
+            _ => mapped_file(call).is_none_or(|fd| {
+                [None, Some(FileKind::Memfd), Some(FileKind::Eventfd)].contains(&kind(fd))
+            }),
+        }
+    }
+
+    /// What a descriptor is open on.
+    fn kind(&self, pid: Pid, fd: Fd) -> Option<FileKind> {
+        self.machine.kind_of(pid, fd)
+    }
+
+    /// The open file of a descriptor.
+    fn file(&self, pid: Pid, fd: Fd) -> Option<FileRef> {
+        self.machine.file_of(pid, fd)
+    }
+
+    /// Remembers objects that were made, and forgets those that are gone.
+    fn note(&mut self, pid: Pid, call: &Call, answer: &Answer) {
+        let Ok(reply) = answer else { return };
+        let Some(file) = uapi::encode(call).and_then(|(fd, _)| self.file(pid, fd)) else {
+            if let (Call::Open { .. }, Reply::Fd(fd)) = (call, reply) {
+                let file = self.file(pid, *fd).expect("just opened");
+                self.known.insert(file, Known::default());
+                self.bound.remove(&file);
+            }
+            return;
+        };
+        let context = self.bound.get(&file).copied().unwrap_or(file);
+        let known = self.known.entry(context).or_default();
+        match (call, reply) {
+            (Call::IoasAlloc { .. }, Reply::Object(id)) => {
+                known.spaces.insert(*id);
+            }
+            (Call::Bind { iommufd, .. }, Reply::Object(id)) => {
+                if let Some(context) = self.file(pid, *iommufd) {
+                    self.bound.insert(file, context);
+                    self.known.entry(context).or_default().others.insert(*id);
+                }
+            }
+            (_, Reply::Object(id)) => {
+                known.others.insert(*id);
+            }
+            (Call::Destroy { id, .. }, _) => {
+                known.spaces.remove(id);
+                known.others.remove(id);
+            }
+            (Call::Ioctl { ioctl, .. }, Reply::Ioctl(outcome)) if outcome.result.is_ok() => {
+                self.has_mock |= makes_mock_device(ioctl);
+                known.others.extend(objects(&outcome.bytes));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn seen(&self) -> BTreeMap<Pid, Seen> {
+        let alive = self.alive().into_iter();
+        alive
+            .map(|pid| {
+                let vm_pin_pages = self.machine.vm_pin_pages(pid);
+                let vm_lck_pages = self.machine.vm_lck_pages(pid);
+                (pid, Seen { vm_pin_pages, vm_lck_pages })
+            })
+            .collect()
+    }
+}
+
+/// The file of a MAP_FILE. One that leads back to the context (itself, a device that is bound to it, a socket in
+/// which it waits) is never released again: the mapping keeps the file, and the file the mapping.
+fn mapped_file(call: &Call) -> Option<Fd> {
+    let (_, ioctl) =
+        uapi::encode(call).filter(|(_, ioctl)| ioctl.request == IOMMU_IOAS_MAP_FILE)?;
+    let fd = ioctl.argument.bytes().get(offset_of!(iommu_ioas_map_file, fd)..)?.first_chunk()?;
+    Some(Fd(i32::from_ne_bytes(*fd)))
+}
+
+/// Words of a structure that may be numbers of objects.
+fn objects(bytes: &[u8]) -> impl Iterator<Item = ObjectId> + '_ {
+    const OBJECTS_MAX: u32 = 40;
+    let words = bytes
+        .chunks_exact(4)
+        .skip(2)
+        .map(|word| u32::from_ne_bytes(word.try_into().expect("four bytes")));
+    words.filter(|word| (1..OBJECTS_MAX).contains(word)).map(ObjectId)
+}
+
+/// Whether it makes a mock device, where it succeeds.
+fn makes_mock_device(ioctl: &Ioctl) -> bool {
+    let op = ioctl.argument.bytes().get(4..).and_then(|rest| rest.first_chunk());
+    let op = op.map(|bytes| u32::from_ne_bytes(*bytes));
+    ioctl.request == IOMMU_TEST_CMD && [Some(MOCK_DOMAIN), Some(MOCK_DOMAIN_FLAGS)].contains(&op)
+}

@@ -1,0 +1,420 @@
+//! A recorded run, made again on the simulated kernel, call by call.
+//!
+//! The simulator is right when Linux would answer the same. So every run on a real kernel, our own
+//! or a foreign program's, is an examination: each call that the simulator models is made there
+//! with the recorded arguments, and its answer compared with the recorded one. A difference is a
+//! finding about the simulator or about the kernel.
+//!
+//! Processes are followed from first sight through fork, exec and exit; descriptors through open,
+//! dup, close and messages; memory through mmap. What a kernel is free to choose (descriptor
+//! numbers, addresses) the simulator is made to choose likewise; what two kernels must agree on is
+//! in `compare`. Of a foreign program every ioctl is made with the recorded bytes, and every byte of its
+//! structure and buffers is compared; our own runs record answers, which are compared as such. Devices are plugged in beforehand, as the trace itself describes them (`devices`).
+//!
+//! An event that the simulator has no call for is *not modelled*; where it succeeded, the files that
+//! it was about become doubtful. A call about a file that is not known, or one about a doubtful
+//! file that is answered differently, is *not followed*. After a difference the files of the call
+//! are doubtful, too: one cause is one finding, not hundreds.
+//!
+//! Events take effect in the order of their returns, but for those that send: they take effect when
+//! they are made, because a receiver may return before the sender does.
+
+mod compare;
+mod connections;
+mod devices;
+mod effects;
+mod events;
+mod files;
+mod ioctls;
+mod memory;
+mod other;
+mod report;
+mod sockets;
+
+pub use report::{Difference, Report, STORIES_MAX, Share};
+
+use connections::Wires;
+use files::{FileId, Files, Kind, descriptors};
+use handoff_model::argument::{Argument, Pointee};
+use handoff_model::call::{Access, Answer, Call, Made, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, PAGE_BYTES, Pid};
+use handoff_model::request as nr;
+use handoff_model::trace::{Event, Header, ReadError, Reader, Record, made_as_bytes, made_of};
+use handoff_model::view::FileKind;
+use handoff_sim_kernel::{Machine, Placement, Profile, is_modelled};
+use ioctls::Asked;
+use memory::Known;
+use other::FileMaps;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why a trace cannot be replayed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Its pages are not those of the simulator.
+    #[error("line 1: pages of {page_size} bytes, the simulator knows {PAGE_BYTES}")]
+    PageSize {
+        /// Theirs, in bytes.
+        page_size: u64,
+    },
+    /// No simulated kernel is like it.
+    #[error(
+        "line 1: kernel {kernel:?} is none that a simulated one stands for: 6.2, 6.12 and what is newer"
+    )]
+    Kernel {
+        /// What the header says.
+        kernel: String,
+    },
+}
+
+/// Replays a trace, line by line without line ends. The simulated kernel is the newest one that is
+/// not newer than the recorded; 6.2 stands for itself, for containers and device files changed soon after.
+pub fn replay(lines: impl Iterator<Item = String>) -> Result<Report, ReplayError> {
+    let reader = Reader::new(lines)?;
+    let profile = profile(reader.header())?;
+    let kernel = reader.header().kernel.clone();
+    let is_foreign = reader.header().source == "ptrace";
+    let mut events = reader.collect::<Result<Vec<(usize, Event)>, ReadError>>()?;
+    events.sort_by_key(|(_, event)| effect_ns(event));
+    let mut replay = Replay::new(profile, is_foreign, &events);
+    for (line, event) in &events {
+        replay.event(*line, event);
+    }
+    Ok(Report { kernel, profile: profile.name().to_owned(), seen: events.len(), ..replay.report })
+}
+
+fn profile(header: &Header) -> Result<Profile, ReplayError> {
+    if header.page_size != PAGE_BYTES {
+        return Err(ReplayError::PageSize { page_size: header.page_size });
+    }
+    let kernel = &header.kernel;
+    let recorded = release(kernel);
+    let is_not_newer = |profile: &Profile| {
+        let known = release(profile.name());
+        known.is_some() && known <= recorded && (known != Some((6, 2)) || known == recorded)
+    };
+    Profile::by_name(kernel)
+        .or_else(|| Profile::all().filter(is_not_newer).last())
+        .ok_or_else(|| ReplayError::Kernel { kernel: kernel.clone() })
+}
+
+/// Major and minor number of a release such as `7.2.13`.
+fn release(name: &str) -> Option<(u32, u32)> {
+    let mut numbers = name.split(['.', '-', '+']).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// When an event took effect.
+fn effect_ns(event: &Event) -> u64 {
+    match event.record {
+        Record::Sendmsg { .. }
+        | Record::Bind { .. }
+        | Record::Listen { .. }
+        | Record::Connect { .. }
+            if event.enter_ns > 0 =>
+        {
+            event.enter_ns
+        }
+        _ => event.t_ns,
+    }
+}
+
+/// A replay under way. Pids and descriptors are those of the trace but where "simulated" is said.
+struct Replay {
+    machine: Machine,
+    /// Of somebody else's program: ioctls are bytes.
+    is_foreign: bool,
+    /// The simulated process of each.
+    processes: BTreeMap<Pid, Pid>,
+    /// A simulated process that holds what is in flight.
+    broker: Pid,
+    broker_fds: i32,
+    files: Files,
+    wires: Wires,
+    memory: BTreeMap<Pid, Known>,
+    file_maps: FileMaps,
+    lost_guests: BTreeSet<Pid>,
+    report: Report,
+}
+
+impl Replay {
+    fn new(profile: Profile, is_foreign: bool, events: &[(usize, Event)]) -> Self {
+        let mut machine = Machine::new(profile);
+        for device in devices::learn(events.iter().map(|(_, event)| event)) {
+            machine.plug(device);
+        }
+        let broker = machine.spawn(events::UNSEEN);
+        Self {
+            machine,
+            is_foreign,
+            processes: BTreeMap::new(),
+            broker,
+            broker_fds: 1000,
+            files: Files::default(),
+            wires: Wires::default(),
+            memory: BTreeMap::new(),
+            file_maps: FileMaps::new(),
+            lost_guests: BTreeSet::new(),
+            report: Report::default(),
+        }
+    }
+
+    fn event(&mut self, line: usize, event: &Event) {
+        if is_of_devices(event) {
+            self.report.of_devices.seen += 1;
+        }
+        if !matches!(event.record, Record::Start { .. } | Record::Exit { .. }) {
+            let pid = self.meet(event.pid);
+            if !self.machine.alive(pid) {
+                return self.count_not_followed(event);
+            }
+        }
+        if self.is_told(event) {
+            self.report.told += 1;
+            return;
+        }
+        let made = if self.is_foreign { made_as_bytes(event) } else { made_of(event) };
+        match made.map(|made| self.of_its_file(made)) {
+            Ok(made) => match self.unmodelled_name(event, &made) {
+                Some(name) => self.not_modelled(event, &name),
+                None => self.make(line, event, &made),
+            },
+            Err(not_modelled) => self.not_modelled(event, &not_modelled.name),
+        }
+    }
+
+    /// A read or write of eight bytes is one of an eventfd only where the file is one.
+    fn of_its_file(&self, made: Made) -> Made {
+        let is_event = |fd: Fd| match self.files.kind_at(made.pid, fd) {
+            Some(Kind::Simulated(kind)) => *kind == FileKind::Eventfd,
+            _ => true,
+        };
+        match (&made.call, &made.answer) {
+            (Call::ReadEvent { fd }, answer) if !is_event(*fd) => {
+                let bytes = |reply: &Reply| match reply {
+                    Reply::Count(count) => Reply::Bytes(count.to_ne_bytes().to_vec()),
+                    other => other.clone(),
+                };
+                let answer = answer.as_ref().map(bytes).map_err(|errno| *errno);
+                Made { call: Call::Read { fd: *fd, length_bytes: 8 }, answer, ..made }
+            }
+            (Call::WriteEvent { fd, count }, answer) if !is_event(*fd) => {
+                let bytes = count.to_ne_bytes().to_vec();
+                let answer = answer.as_ref().map(|_| Reply::Length(8)).map_err(|errno| *errno);
+                Made { call: Call::Write { fd: *fd, bytes }, answer, ..made }
+            }
+            _ => made,
+        }
+    }
+
+    /// The simulated process. A process of which nothing was said is as `events::UNSEEN` has it.
+    fn meet(&mut self, pid: Pid) -> Pid {
+        let machine = &mut self.machine;
+        *self.processes.entry(pid).or_insert_with(|| machine.spawn(events::UNSEEN))
+    }
+
+    /// The name under which a call is not modelled after all, because of what its file is.
+    fn unmodelled_name(&self, event: &Event, made: &Made) -> Option<String> {
+        let kind = |fd: Fd| match self.files.kind_at(made.pid, fd) {
+            Some(Kind::Simulated(kind)) => Some(*kind),
+            _ => None,
+        };
+        let is_none_of = |fd: Fd, known: &[FileKind]| kind(fd).is_some_and(|k| !known.contains(&k));
+        if let Some(asked) = Asked::of(&made.call) {
+            let is_known = kind(asked.fd).is_none_or(|kind| is_modelled(&asked.ioctl, kind));
+            return (!is_known).then(|| event.name());
+        }
+        let is_other = match &made.call {
+            Call::ReadEvent { fd } | Call::WriteEvent { fd, .. } => {
+                is_none_of(*fd, &[FileKind::Eventfd])
+            }
+            Call::Read { fd, .. } | Call::Write { fd, .. } => is_none_of(*fd, &[FileKind::Other]),
+            Call::Mmap { fd: Some(fd), .. }
+            | Call::ReadAt { fd, .. }
+            | Call::WriteAt { fd, .. } => is_none_of(*fd, &[FileKind::Memfd, FileKind::Device]),
+            _ => false,
+        };
+        is_other.then(|| format!("{} (other file)", event.name()))
+    }
+
+    fn not_modelled(&mut self, event: &Event, name: &str) {
+        let name = if is_of_kvm(event) && name.starts_with("0x") { KVM_OTHERS } else { name };
+        *self.report.not_modelled.entry(name.to_owned()).or_default() += 1;
+        self.effects_unmodelled(event);
+    }
+
+    fn not_followed(&mut self, event: &Event) {
+        self.count_not_followed(event);
+        self.effects_unmodelled(event);
+    }
+
+    fn count_not_followed(&mut self, event: &Event) {
+        *self.report.not_followed.entry(event.name()).or_default() += 1;
+    }
+
+    /// Makes a call on the simulator, judges its answer, and notes what both kernels did.
+    fn make(&mut self, line: usize, event: &Event, made: &Made) {
+        let (files, are_known) = self.files_of(made);
+        if !are_known && made.errno().is_none() {
+            self.lose(made, &files);
+            return self.not_followed(event);
+        }
+        let is_doubtful = !are_known || self.is_doubtful(made, &files);
+        let simulated = self.simulate(made);
+        if is_unknown(made, &simulated) {
+            return self.not_modelled(event, &event.name());
+        }
+        let differences = compare::differences(&made.call, &made.answer, &simulated);
+        let agree = differences.is_empty();
+        if !agree && is_doubtful {
+            self.count_not_followed(event);
+        } else if is_of_devices(event) {
+            self.report.of_devices.compared += 1;
+        }
+        if agree {
+            self.report.agreeing += 1;
+        } else if !is_doubtful {
+            let Made { pid, call, answer: recorded } = made.clone();
+            let simulated = simulated.clone();
+            let differences = differences.clone();
+            self.report.differ(Difference { line, pid, call, recorded, simulated, differences });
+        }
+        if !agree {
+            self.lose(made, &files);
+        }
+        self.effects(event, made, &simulated);
+    }
+
+    /// The files that a call names, as far as they are known, and whether all are, but for descriptors
+    /// that are not open at all.
+    fn files_of(&self, made: &Made) -> (Vec<FileId>, bool) {
+        let named = descriptors(&made.call);
+        let files: Vec<FileId> =
+            named.iter().filter_map(|fd| self.files.at(made.pid, *fd)).collect();
+        let are_known = files.len() == named.len() || made.errno() == Some(Errno::EBADF);
+        (files, are_known)
+    }
+
+    /// Whether the answer may differ for good reason.
+    fn is_doubtful(&self, made: &Made, files: &[FileId]) -> bool {
+        files.iter().any(|file| self.files.is_doubtful(*file))
+            || is_of_guest(&made.call) && self.lost_guests.contains(&made.pid)
+            || !self.unknown_memory(made).is_empty()
+    }
+
+    /// The simulator does not know any more how things stand with what this call has changed.
+    fn lose(&mut self, made: &Made, files: &[FileId]) {
+        let is_reading = match &made.call {
+            Call::Ioctl { ioctl, .. } => effects::is_reading(ioctl),
+            call => call.access() == Access::Reads,
+        };
+        if is_reading {
+            return;
+        }
+        for file in files {
+            self.files.doubt(*file);
+        }
+        if is_of_guest(&made.call) {
+            self.lost_guests.insert(made.pid);
+        }
+    }
+
+    /// Makes the call, with the numbers that the recorded kernel chose.
+    fn simulate(&mut self, made: &Made) -> Answer {
+        let mut place = Placement::default();
+        match (&made.answer, &made.call) {
+            (Ok(Reply::Fd(fd)), _) => {
+                self.vacate(made.pid, *fd);
+                place.fd = Some(*fd);
+            }
+            (Ok(Reply::Va(va)), Call::Mmap { length_bytes, .. }) => {
+                self.unmap(made.pid, va.0, *length_bytes);
+                place.va = Some(*va);
+            }
+            (Ok(Reply::Message { fds, .. }), _) => place.fds.clone_from(fds),
+            _ => {}
+        }
+        if made.errno().is_none()
+            && let Some(asked) = Asked::of(&made.call)
+        {
+            place.fd = self.prepare(made, &asked);
+        }
+        let pid = self.meet(made.pid);
+        let call = if made.errno().is_none() { roomy(&made.call) } else { made.call.clone() };
+        self.machine.call_placed(pid, &call, &place)
+    }
+
+    /// Before an ioctl that succeeded: there is the memory that it names, and its new descriptor is
+    /// free.
+    fn prepare(&mut self, made: &Made, asked: &Asked) -> Option<Fd> {
+        for range in self.unknown_memory(made) {
+            self.supply(made.pid, asked, &range);
+        }
+        if asked.is(nr::IOMMU_IOAS_MAP_FILE, None) {
+            let fd = Fd(asked.word(12)?.cast_signed());
+            self.stretch(made.pid, fd, asked.long(16)?.saturating_add(asked.long(24)?));
+        }
+        let Ok(Reply::Ioctl(outcome)) = &made.answer else { return None };
+        let opened = asked.opened(outcome)?;
+        self.vacate(made.pid, opened);
+        Some(opened)
+    }
+}
+
+/// Whether an event is an ioctl of iommufd or VFIO.
+fn is_of_devices(event: &Event) -> bool {
+    matches!(event.record, Record::Ioctl { req, .. } if req >> 8 == nr::IOMMU_DESTROY >> 8)
+}
+
+/// KVM's many ioctls without a name here.
+const KVM_OTHERS: &str = "KVM (others)";
+
+fn is_of_kvm(event: &Event) -> bool {
+    matches!(event.record, Record::Ioctl { req, .. } if req >> 8 & 0xff == nr::KVM_CREATE_VM >> 8)
+}
+
+/// A call whose buffers have the room that a recorder may have left out: 64 KiB are kept of any, and less
+/// of one whose end could not be read before the kernel wrote it.
+fn roomy(call: &Call) -> Call {
+    const ROOM_BYTES: usize = 1 << 20;
+    let mut call = call.clone();
+    let asked = Asked::of(&call).and_then(|asked| asked.length());
+    if let Call::Ioctl { ioctl, .. } = &mut call
+        && let Argument::Structure(structure) = &mut ioctl.argument
+    {
+        for Pointee { bytes, .. } in &mut structure.pointees {
+            let is_cut = bytes.len() == compare::KEPT_BYTES;
+            let length = if is_cut { ROOM_BYTES } else { asked.unwrap_or(0).min(ROOM_BYTES) };
+            bytes.resize(length.max(bytes.len()), 0);
+        }
+    }
+    call
+}
+
+/// Whether a call is one that the recorded kernel knows and the simulator does not: an operation of
+/// tests, a register of a device, a file.
+fn is_unknown(made: &Made, simulated: &Answer) -> bool {
+    let errno = match simulated {
+        Ok(Reply::Ioctl(outcome)) => outcome.errno(),
+        Ok(_) => None,
+        Err(errno) => Some(*errno),
+    };
+    let unknown = match &made.call {
+        Call::Ioctl { ioctl, .. } if ioctl.request == nr::IOMMU_TEST_CMD => Errno::EOPNOTSUPP,
+        Call::Ioctl { .. } => Errno::ENOTTY,
+        Call::Open { .. } => Errno::ENOENT,
+        _ => return false,
+    };
+    errno == Some(unknown) && made.errno().is_none()
+}
+
+/// Whether a call is about the process's own guest.
+fn is_of_guest(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::StopGuest | Call::SaveGuest { .. } | Call::LoadGuest { .. } | Call::StartGuest
+    )
+}

@@ -1,0 +1,346 @@
+//! Where a row works: calls on an arm, with what must come back.
+//!
+//! A difference ends the row. It is told with every call that the row has made.
+
+use crate::target::{Arm, Device};
+use handoff_model::argument::Outcome;
+use handoff_model::call::{Answer, Call, Made, Reply, Rights, UNLIMITED};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid, Va};
+use handoff_model::text;
+use handoff_sim_kernel::ProcessSpec;
+use std::fmt;
+
+/// How a row ends.
+pub type Done<T = ()> = Result<T, Mismatch>;
+
+/// What did not come back as it must.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The difference.
+    pub what: String,
+    /// What the row did, call by call.
+    pub story: Vec<String>,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.story {
+            writeln!(f, "  {line}")?;
+        }
+        write!(f, "  wrong: {}", self.what)
+    }
+}
+
+/// An arm under a row.
+pub struct Bench<'a> {
+    arm: &'a mut dyn Arm,
+    story: Vec<String>,
+}
+
+impl fmt::Debug for Bench<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bench").field("story", &self.story).finish_non_exhaustive()
+    }
+}
+
+/// An ordinary process: user 1000, no capability, no limit.
+pub const ORDINARY: ProcessSpec =
+    ProcessSpec { uid: Uid(1000), cap_ipc_lock: false, memlock_bytes: UNLIMITED };
+
+/// Root, with every capability.
+pub const ROOT: ProcessSpec =
+    ProcessSpec { uid: Uid(0), cap_ipc_lock: true, memlock_bytes: UNLIMITED };
+
+/// A process of this user with a limit on locked memory.
+pub const fn limited(uid: u32, limit_pages: u64) -> ProcessSpec {
+    let memlock_bytes = limit_pages * PAGE_BYTES;
+    ProcessSpec { uid: Uid(uid), cap_ipc_lock: false, memlock_bytes }
+}
+
+impl<'a> Bench<'a> {
+    /// A bench on a cleared arm.
+    pub fn new(arm: &'a mut dyn Arm) -> Self {
+        Self { arm, story: Vec::new() }
+    }
+
+    /// The arm itself, for what only an arm can do.
+    pub fn arm(&mut self) -> &mut dyn Arm {
+        self.arm
+    }
+
+    /// What went wrong with the arm itself.
+    pub fn trouble(&self) -> Option<Mismatch> {
+        let what = self.arm.trouble()?.to_owned();
+        Some(Mismatch { what, story: self.story.clone() })
+    }
+
+    pub(super) fn wrong<T>(&self, what: String) -> Done<T> {
+        Err(Mismatch { what, story: self.story.clone() })
+    }
+
+    /// Two values must be the same.
+    pub fn same<T: PartialEq + fmt::Debug + ?Sized>(
+        &self,
+        what: &str,
+        seen: &T,
+        expected: &T,
+    ) -> Done {
+        if seen == expected {
+            return Ok(());
+        }
+        self.wrong(format!("{what}: {seen:?}, expected {expected:?}"))
+    }
+
+    // ---- processes -----------------------------------------------------------------------------
+
+    /// An ordinary process.
+    pub fn process(&mut self) -> Pid {
+        self.spawn(ORDINARY)
+    }
+
+    /// A process.
+    pub fn spawn(&mut self, spec: ProcessSpec) -> Pid {
+        let pid = self.arm.spawn(spec);
+        self.tell(&format!("process {pid}: {spec:?}"));
+        pid
+    }
+
+    /// A child of a process.
+    pub fn fork(&mut self, parent: Pid) -> Pid {
+        let child = self.arm.fork(parent);
+        self.tell(&format!("process {child}: a child of {parent}"));
+        child
+    }
+
+    /// Kills a process.
+    pub fn kill(&mut self, pid: Pid) {
+        self.arm.kill(pid);
+        self.tell(&format!("process {pid} is killed"));
+    }
+
+    /// Replaces a process's program.
+    pub fn exec(&mut self, pid: Pid) {
+        self.arm.exec(pid);
+        self.tell(&format!("process {pid} executes a new program"));
+    }
+
+    fn tell(&mut self, line: &str) {
+        self.story.push(line.to_owned());
+    }
+
+    // ---- calls ---------------------------------------------------------------------------------
+
+    /// Makes a call, whatever comes back.
+    pub fn call(&mut self, pid: Pid, call: &Call) -> Answer {
+        let answer = self.arm.call(pid, call);
+        let said = text::call(call, &answer, &|fd| format!("fd {fd}"));
+        self.tell(&format!("{pid}: {said}"));
+        answer
+    }
+
+    /// A call that must succeed.
+    pub fn ok(&mut self, pid: Pid, call: &Call) -> Done<Reply> {
+        let answer = self.call(pid, call);
+        match errno(call, &answer) {
+            None => answer.or_else(|errno| self.wrong(errno.to_string())),
+            Some(errno) => self.wrong(format!("{call:?}: {errno}, expected success")),
+        }
+    }
+
+    /// A call that must be refused with this errno.
+    pub fn refuses(&mut self, pid: Pid, call: &Call, expected: Errno) -> Done {
+        let answer = self.call(pid, call);
+        match errno(call, &answer) {
+            Some(errno) if errno == expected => Ok(()),
+            Some(errno) => self.wrong(format!("{call:?}: {errno}, expected {expected}")),
+            None => self.wrong(format!("{call:?}: success, expected {expected}")),
+        }
+    }
+
+    /// Calls that must be refused.
+    pub fn all_refused(&mut self, pid: Pid, table: &[(Call, Errno)]) -> Done {
+        table.iter().try_for_each(|(call, errno)| self.refuses(pid, call, *errno))
+    }
+
+    /// An ioctl of which the nth allocation fails; → what came back, also of one as bytes, and whether it came to that.
+    pub fn failing(&mut self, pid: Pid, call: &Call, nth: u32) -> Done<(Answer, bool)> {
+        let (answer, came_to_it) = self.arm.call_failing(pid, call, nth);
+        let said = text::call(call, &answer, &|fd| format!("fd {fd}"));
+        self.tell(&format!("{pid}: {said}, its allocation {nth} fails: {came_to_it}"));
+        Ok((errno(call, &answer).map_or(answer, Err), came_to_it))
+    }
+
+    /// An ioctl as bytes that must succeed.
+    pub fn ioctl(&mut self, pid: Pid, call: &Call) -> Done<Outcome> {
+        match self.ok(pid, call)? {
+            Reply::Ioctl(outcome) => Ok(outcome),
+            other => self.wrong(format!("no ioctl as bytes: {other:?}")),
+        }
+    }
+
+    /// An ioctl as bytes that must fail and leave something in its argument.
+    pub fn ioctl_refused(&mut self, pid: Pid, call: &Call, expected: Errno) -> Done<Outcome> {
+        match self.call(pid, call) {
+            Ok(Reply::Ioctl(outcome)) if outcome.errno() == Some(expected) => Ok(outcome),
+            other => self.wrong(format!("{call:?}: {other:?}, expected {expected}")),
+        }
+    }
+
+    /// A call that must give a descriptor.
+    pub fn fd(&mut self, pid: Pid, call: &Call) -> Done<Fd> {
+        match self.ok(pid, call)? {
+            Reply::Fd(fd) => Ok(fd),
+            other => self.wrong(format!("no descriptor: {other:?}")),
+        }
+    }
+
+    /// A call that must give an object.
+    pub fn id(&mut self, pid: Pid, call: &Call) -> Done<ObjectId> {
+        match self.ok(pid, call)? {
+            Reply::Object(id) => Ok(id),
+            other => self.wrong(format!("no object: {other:?}")),
+        }
+    }
+
+    // ---- what rows often begin with ----------------------------------------------------------------
+
+    /// An iommufd.
+    pub fn iommufd(&mut self, pid: Pid) -> Done<Fd> {
+        self.fd(pid, &Call::Open { path: "/dev/iommu".to_owned() })
+    }
+
+    /// An address space.
+    pub fn ioas(&mut self, pid: Pid, iommufd: Fd) -> Done<ObjectId> {
+        self.id(pid, &Call::IoasAlloc { iommufd })
+    }
+
+    /// A memfd of so many pages.
+    pub fn memfd(&mut self, pid: Pid, pages: u64) -> Done<Fd> {
+        let fd = self.fd(pid, &Call::Memfd { name: "ram".to_owned() })?;
+        self.ok(pid, &Call::Truncate { fd, length_bytes: pages * PAGE_BYTES })?;
+        Ok(fd)
+    }
+
+    /// A mapping of a memfd, or of anonymous memory.
+    pub fn mmap(&mut self, pid: Pid, fd: Option<Fd>, pages: u64) -> Done<Va> {
+        let call = Call::Mmap { fd, offset_bytes: 0, length_bytes: pages * PAGE_BYTES };
+        match self.ok(pid, &call)? {
+            Reply::Va(va) => Ok(va),
+            other => self.wrong(format!("no mapping: {other:?}")),
+        }
+    }
+
+    /// A device file.
+    pub fn open(&mut self, pid: Pid, device: Device) -> Done<Fd> {
+        let path = self.arm.path(device);
+        self.fd(pid, &Call::Open { path })
+    }
+
+    /// A device file, bound, and its object.
+    pub fn bind(&mut self, pid: Pid, device: Device, iommufd: Fd) -> Done<(Fd, ObjectId)> {
+        let file = self.open(pid, device)?;
+        let id = self.id(pid, &Call::Bind { device: file, iommufd })?;
+        Ok((file, id))
+    }
+
+    /// Attaches a bound device.
+    pub fn attach(&mut self, pid: Pid, device: Fd, page_table: ObjectId) -> Done<ObjectId> {
+        self.id(pid, &Call::Attach { device, page_table })
+    }
+
+    /// Sends descriptors from one process to another; → their numbers there.
+    pub fn pass(&mut self, from: Pid, to: Pid, fds: &[Fd]) -> Done<Vec<Fd>> {
+        let (there, here) = self.arm.socketpair(from, to);
+        let message = Call::SendMessage { fd: there, bytes: vec![1], fds: fds.to_vec() };
+        self.ok(from, &message)?;
+        let reply = self.ok(to, &Call::ReceiveMessage { fd: here, wait: true })?;
+        self.ok(from, &Call::Close { fd: there })?;
+        self.ok(to, &Call::Close { fd: here })?;
+        match reply {
+            Reply::Message { fds, truncated: false, .. } => Ok(fds),
+            other => self.wrong(format!("no message: {other:?}")),
+        }
+    }
+
+    /// VmPin of a process must be so many pages.
+    pub fn vm_pin(&mut self, pid: Pid, expected_pages: i64) -> Done {
+        let seen = self.arm.locked(pid).0;
+        self.same(&format!("VmPin of {pid} in pages"), &seen, &expected_pages)
+    }
+
+    /// VmLck of a process must be so many pages.
+    pub fn vm_lck(&mut self, pid: Pid, expected_pages: i64) -> Done {
+        let seen = self.arm.locked(pid).1;
+        self.same(&format!("VmLck of {pid} in pages"), &seen, &expected_pages)
+    }
+}
+
+/// Why a call failed, also one as bytes.
+fn errno(call: &Call, answer: &Answer) -> Option<Errno> {
+    Made { pid: Pid(0), call: call.clone(), answer: answer.clone() }.errno()
+}
+
+/// A context with an IOAS, a memfd mapped there at [`BASE`], and an attached device.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// The context.
+    pub iommufd: Fd,
+    /// The address space.
+    pub ioas: ObjectId,
+    /// What is mapped.
+    pub memfd: Fd,
+    /// The bound device file.
+    pub device: Fd,
+    /// The device's object.
+    pub device_id: ObjectId,
+    /// The automatic HWPT.
+    pub hwpt: ObjectId,
+}
+
+/// Where [`Setup`] maps.
+pub const BASE: Iova = Iova(0x10000);
+
+impl Bench<'_> {
+    /// [`Setup`] by a process, with so many pages, and an `edu`.
+    pub fn set_up(&mut self, pid: Pid, pages: u64) -> Done<Setup> {
+        let iommufd = self.iommufd(pid)?;
+        let ioas = self.ioas(pid, iommufd)?;
+        let memfd = self.memfd(pid, pages)?;
+        self.ok(pid, &map_file(iommufd, ioas, memfd, BASE, pages))?;
+        let (device, device_id) = self.bind(pid, Device::Edu, iommufd)?;
+        let hwpt = self.attach(pid, device, ioas)?;
+        Ok(Setup { iommufd, ioas, memfd, device, device_id, hwpt })
+    }
+}
+
+/// MAP_FILE from the beginning of a file, writable, at a fixed IOVA.
+pub fn map_file(iommufd: Fd, ioas: ObjectId, fd: Fd, iova: Iova, pages: u64) -> Call {
+    let (offset_bytes, length_bytes) = (0, pages * PAGE_BYTES);
+    let rights = Rights::ReadWrite;
+    Call::IoasMapFile { iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights }
+}
+
+/// MAP, writable, at a fixed IOVA.
+pub fn map(iommufd: Fd, ioas: ObjectId, user_va: Va, iova: Iova, pages: u64) -> Call {
+    let rights = Rights::ReadWrite;
+    Call::IoasMap { iommufd, ioas, user_va, length_bytes: pages * PAGE_BYTES, iova, rights }
+}
+
+/// COPY, writable, to a fixed IOVA.
+pub fn copy(iommufd: Fd, from: (ObjectId, Iova), to: (ObjectId, Iova), pages: u64) -> Call {
+    Call::IoasCopy {
+        iommufd,
+        source: from.0,
+        source_iova: from.1,
+        destination: to.0,
+        destination_iova: to.1,
+        length_bytes: pages * PAGE_BYTES,
+        rights: Rights::ReadWrite,
+    }
+}
+
+/// UNMAP of whole pages.
+pub fn unmap(iommufd: Fd, ioas: ObjectId, iova: Iova, pages: u64) -> Call {
+    Call::IoasUnmap { iommufd, ioas, iova, length_bytes: pages * PAGE_BYTES }
+}

@@ -1,0 +1,365 @@
+//! Who is charged for pinned pages, in the three modes, and the hazards of handing them over.
+//!
+//! Hazards that a kernel could do without (K1, K2, K3) have a row on each side: the kernel as it is, and
+//! one where they are mended.
+
+use crate::suite::bench::{BASE, Bench, Done, Setup, copy, limited, map, map_file, unmap};
+use crate::suite::{Row, row};
+use crate::target::{Device, Need};
+use handoff_model::call::{Call, UNLIMITED};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Iova, ObjectId, Pid, Uid};
+use handoff_sim_kernel::ProcessSpec;
+
+const EDU: &[Need] = &[Need::Has(Device::Edu)];
+const EDUS: &[Need] = &[Need::Has(Device::Edu), Need::Has(Device::OtherEdu)];
+/// There the kernel gives back a lock of the owner's memory map that it does not hold, and waits for it
+/// without end (`update_mm_locked_vm` in 7.3.4).
+const HANGS: &[Need] = &[Need::Simulated("a host's process would hang in ATTACH for good")];
+const FIXED: &[Need] = &[
+    Need::Has(Device::Edu),
+    Need::Release("fixed"),
+    Need::Simulated("no kernel has the hazard mended"),
+];
+
+/// Root without `CAP_IPC_LOCK`, who may choose the accounting mode.
+const CHOOSER: ProcessSpec =
+    ProcessSpec { uid: Uid(0), cap_ipc_lock: false, memlock_bytes: UNLIMITED };
+
+/// Root with `CAP_IPC_LOCK`: charged to nobody.
+const EXEMPT: ProcessSpec =
+    ProcessSpec { uid: Uid(0), cap_ipc_lock: true, memlock_bytes: UNLIMITED };
+
+fn take(iommufd: Fd) -> Call {
+    Call::ChangeProcess { iommufd, reserved: 0 }
+}
+
+/// A context that charges memory maps, with an attached `edu` and so many pages of a memfd.
+fn per_process(b: &mut Bench<'_>, p: Pid, pages: u64) -> Done<Setup> {
+    let iommufd = b.iommufd(p)?;
+    b.ok(p, &Call::SetRlimitMode { iommufd, per_process: true })?;
+    let ioas = b.ioas(p, iommufd)?;
+    let memfd = b.memfd(p, pages)?;
+    b.ok(p, &map_file(iommufd, ioas, memfd, BASE, pages))?;
+    let (device, device_id) = b.bind(p, Device::Edu, iommufd)?;
+    let hwpt = b.attach(p, device, ioas)?;
+    Ok(Setup { iommufd, ioas, memfd, device, device_id, hwpt })
+}
+
+/// VmPin and VmLck of a process must be so many pages.
+fn counters(b: &mut Bench<'_>, p: Pid, [pinned, locked]: [i64; 2]) -> Done {
+    b.vm_pin(p, pinned)?;
+    b.vm_lck(p, locked)
+}
+
+/// Two processes; the second has the context and the device of the first.
+fn handed(b: &mut Bench<'_>, old: Pid, new: Pid, s: &Setup) -> Done<(Fd, Fd)> {
+    let fds = b.pass(old, new, &[s.iommufd, s.device])?;
+    Ok((fds[0], fds[1]))
+}
+
+fn map_pages(b: &mut Bench<'_>, p: Pid, (iommufd, ioas): (Fd, ObjectId), pages: u64) -> Call {
+    let memfd = b.memfd(p, pages).expect("a memfd");
+    map_file(iommufd, ioas, memfd, Iova(0x400_0000), pages)
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row("accounting/user", "all processes of a user share one limit, and VmLck stays", EDU, |b| {
+        let p = b.spawn(limited(1000, 6));
+        let Setup { iommufd, ioas, .. } = b.set_up(p, 4)?;
+        counters(b, p, [4, 0])?;
+        let other = b.spawn(limited(1000, 6));
+        let theirs = b.pass(p, other, &[iommufd])?[0];
+        let too_many = map_pages(b, other, (theirs, ioas), 3);
+        b.refuses(other, &too_many, Errno::ENOMEM)?;
+        counters(b, other, [0, 0])?;
+        let fits = map_pages(b, other, (theirs, ioas), 2);
+        b.ok(other, &fits)?;
+        counters(b, other, [2, 0])?;
+        let foreign = b.spawn(limited(1001, 3));
+        let theirs = b.pass(p, foreign, &[iommufd])?[0];
+        b.ok(p, &unmap(iommufd, ioas, Iova(0x400_0000), 2))?;
+        let own = map_pages(b, foreign, (theirs, ioas), 3);
+        b.ok(foreign, &own)?;
+        counters(b, p, [4, 0])
+    }),
+    row(
+        "accounting/process",
+        "a memory map has a limit of its own, and VmLck tells it",
+        EDU,
+        |b| {
+            let p = b.spawn(ProcessSpec { memlock_bytes: 6 * 4096, ..CHOOSER });
+            let Setup { iommufd, ioas, .. } = per_process(b, p, 4)?;
+            counters(b, p, [4, 4])?;
+            let too_many = map_pages(b, p, (iommufd, ioas), 3);
+            b.refuses(p, &too_many, Errno::ENOMEM)?;
+            counters(b, p, [4, 4])?;
+            b.ok(p, &copy(iommufd, (ioas, BASE), (ioas, Iova(0x80000)), 4))?;
+            counters(b, p, [4, 4])?;
+            b.ok(p, &unmap(iommufd, ioas, BASE, 4))?;
+            b.ok(p, &unmap(iommufd, ioas, Iova(0x80000), 4))?;
+            counters(b, p, [0, 0])
+        },
+    ),
+    row("accounting/nobody", "with CAP_IPC_LOCK there is no limit, and VmPin counts", EDU, |b| {
+        let p = b.spawn(ProcessSpec { memlock_bytes: 0, ..EXEMPT });
+        b.set_up(p, 4)?;
+        counters(b, p, [4, 0])
+    }),
+    row("accounting/by-address", "memory mapped by address has the same limit", EDU, |b| {
+        let p = b.spawn(limited(1000, 2));
+        let Setup { iommufd, ioas, .. } = b.set_up(p, 1)?;
+        let va = b.mmap(p, None, 2)?;
+        b.refuses(p, &map(iommufd, ioas, va, Iova(0x80000), 2), Errno::ENOMEM)?;
+        counters(b, p, [1, 0])?;
+        b.ok(p, &map(iommufd, ioas, va, Iova(0x80000), 1))?;
+        counters(b, p, [2, 0])
+    }),
+    row("accounting/lazy", "a domain over more than the limit is ENOMEM", EDU, |b| {
+        let p = b.spawn(limited(1000, 1));
+        let iommufd = b.iommufd(p)?;
+        let ioas = b.ioas(p, iommufd)?;
+        let lazy = map_pages(b, p, (iommufd, ioas), 2);
+        b.ok(p, &lazy)?;
+        let (file, device) = b.bind(p, Device::Edu, iommufd)?;
+        b.refuses(
+            p,
+            &Call::HwptAlloc { iommufd, device, ioas, nest_parent: false },
+            Errno::ENOMEM,
+        )?;
+        b.refuses(p, &Call::Attach { device: file, page_table: ioas }, Errno::ENOMEM)?;
+        counters(b, p, [0, 0])
+    }),
+    row(
+        "accounting/detach",
+        "the last domain gives everything back, the next one takes it again",
+        EDU,
+        |b| {
+            let p = b.process();
+            let Setup { device, ioas, .. } = b.set_up(p, 4)?;
+            b.ok(p, &Call::Detach { device })?;
+            counters(b, p, [0, 0])?;
+            b.attach(p, device, ioas)?;
+            counters(b, p, [4, 0])
+        },
+    ),
+    row("hazard/k1-process", "between memory maps nothing is charged twice", EDU, |b| {
+        let spec = ProcessSpec { memlock_bytes: 64 * 4096, ..CHOOSER };
+        let (old, new) = (b.spawn(spec), b.spawn(spec));
+        let s = per_process(b, old, 64)?;
+        let (iommufd, _) = handed(b, old, new, &s)?;
+        b.ok(new, &take(iommufd))?;
+        counters(b, old, [0, 0])?;
+        counters(b, new, [64, 64])
+    }),
+    row("hazard/k1-mended", "with K1 mended the limit itself is enough", FIXED, |b| {
+        let (old, new) = (b.spawn(limited(1000, 64)), b.spawn(limited(1000, 64)));
+        let s = b.set_up(old, 64)?;
+        let (iommufd, _) = handed(b, old, new, &s)?;
+        b.ok(new, &take(iommufd))?;
+        counters(b, new, [64, 0])
+    }),
+    row("hazard/k2", "VmPin of pages that nobody is charged for drifts (K2)", EDU, |b| {
+        let (old, new) = (b.spawn(EXEMPT), b.spawn(EXEMPT));
+        let s = b.set_up(old, 64)?;
+        let (iommufd, _) = handed(b, old, new, &s)?;
+        b.ok(new, &take(iommufd))?;
+        counters(b, old, [64, 0])?;
+        counters(b, new, [0, 0])?;
+        b.ok(new, &unmap(iommufd, s.ioas, BASE, 64))?;
+        counters(b, new, [-64, 0])?;
+        counters(b, old, [64, 0])
+    }),
+    row("hazard/k2-dead", "and so it does where the owner is dead (K2)", EDU, |b| {
+        let (old, new) = (b.spawn(EXEMPT), b.spawn(EXEMPT));
+        let s = b.set_up(old, 64)?;
+        let (iommufd, _device) = handed(b, old, new, &s)?;
+        b.kill(old);
+        b.ok(new, &take(iommufd))?;
+        counters(b, new, [0, 0])?;
+        b.ok(new, &unmap(iommufd, s.ioas, BASE, 64))?;
+        counters(b, new, [-64, 0])
+    }),
+    row("hazard/k2-mended", "with K2 mended VmPin moves", FIXED, |b| {
+        let (old, new) = (b.spawn(EXEMPT), b.spawn(EXEMPT));
+        let s = b.set_up(old, 64)?;
+        let (iommufd, _) = handed(b, old, new, &s)?;
+        b.ok(new, &take(iommufd))?;
+        counters(b, old, [0, 0])?;
+        counters(b, new, [64, 0])?;
+        b.ok(new, &unmap(iommufd, s.ioas, BASE, 64))?;
+        counters(b, new, [0, 0])
+    }),
+    row(
+        "hazard/k3",
+        "from a dead memory map all moves, EINVAL, and the charge stays for ever (K3)",
+        EDU,
+        |b| {
+            let (old, new) = (b.spawn(CHOOSER), b.spawn(CHOOSER));
+            let s = per_process(b, old, 64)?;
+            let (iommufd, _device) = handed(b, old, new, &s)?;
+            b.kill(old);
+            b.refuses(new, &take(iommufd), Errno::EINVAL)?;
+            counters(b, new, [64, 64])?;
+            b.ok(new, &unmap(iommufd, s.ioas, BASE, 64))?;
+            counters(b, new, [64, 64])
+        },
+    ),
+    row("hazard/k3-exec", "an exec leaves a dead memory map like an exit (K3)", EDU, |b| {
+        let (old, new) = (b.spawn(CHOOSER), b.spawn(CHOOSER));
+        let s = per_process(b, old, 8)?;
+        let (iommufd, _device) = handed(b, old, new, &s)?;
+        b.exec(old);
+        b.refuses(new, &take(iommufd), Errno::EINVAL)?;
+        counters(b, new, [8, 8])?;
+        b.ok(new, &unmap(iommufd, s.ioas, BASE, 8))?;
+        counters(b, new, [8, 8])
+    }),
+    row(
+        "hazard/k3-again",
+        "pages that lost their charge are charged again by the next domain (K3)",
+        HANGS,
+        |b| {
+            let (old, new) = (b.spawn(CHOOSER), b.spawn(CHOOSER));
+            let s = per_process(b, old, 8)?;
+            let (iommufd, _device) = handed(b, old, new, &s)?;
+            b.kill(old);
+            b.refuses(new, &take(iommufd), Errno::EINVAL)?;
+            let other = b.ioas(new, iommufd)?;
+            b.ok(new, &copy(iommufd, (s.ioas, BASE), (other, BASE), 8))?;
+            let (second, _) = b.bind(new, Device::OtherEdu, iommufd)?;
+            b.attach(new, second, other)?;
+            counters(b, new, [16, 16])
+        },
+    ),
+    row("hazard/k3-twice", "and by nobody's memory map not at all: EINVAL (K3)", HANGS, |b| {
+        let (old, new, third) = (b.spawn(CHOOSER), b.spawn(CHOOSER), b.spawn(CHOOSER));
+        let s = per_process(b, old, 8)?;
+        let (iommufd, device) = handed(b, old, new, &s)?;
+        b.kill(old);
+        b.refuses(new, &take(iommufd), Errno::EINVAL)?;
+        let fds = b.pass(new, third, &[iommufd, device])?;
+        b.kill(new);
+        let iommufd = fds[0];
+        let other = b.ioas(third, iommufd)?;
+        b.ok(third, &copy(iommufd, (s.ioas, BASE), (other, BASE), 8))?;
+        let (second, _) = b.bind(third, Device::OtherEdu, iommufd)?;
+        b.refuses(third, &Call::Attach { device: second, page_table: other }, Errno::EINVAL)?;
+        counters(b, third, [0, 0])
+    }),
+    row("hazard/k3-mended", "with K3 mended a dead memory map is no error", FIXED, |b| {
+        let (old, new) = (b.spawn(CHOOSER), b.spawn(CHOOSER));
+        let s = per_process(b, old, 64)?;
+        let (iommufd, _device) = handed(b, old, new, &s)?;
+        b.kill(old);
+        b.ok(new, &take(iommufd))?;
+        counters(b, new, [64, 64])?;
+        b.ok(new, &unmap(iommufd, s.ioas, BASE, 64))?;
+        counters(b, new, [0, 0])
+    }),
+    row("hazard/k4", "the accounting mode is the mapper's, whoever takes over (K4)", EDU, |b| {
+        let (old, new) = (b.spawn(EXEMPT), b.spawn(limited(1000, 0)));
+        let s = b.set_up(old, 64)?;
+        let (iommufd, _) = handed(b, old, new, &s)?;
+        b.ok(new, &take(iommufd)).map(drop)
+    }),
+    row(
+        "hazard/k5",
+        "a dead owner's user stays charged until somebody takes over (K5)",
+        EDU,
+        |b| {
+            let (old, new) = (b.spawn(limited(1000, 4)), b.spawn(limited(1000, 4)));
+            let s = b.set_up(old, 4)?;
+            let (iommufd, _device) = handed(b, old, new, &s)?;
+            b.kill(old);
+            let more = map_pages(b, new, (iommufd, s.ioas), 1);
+            b.refuses(new, &more, Errno::ENOMEM)?;
+            b.refuses(new, &take(iommufd), Errno::ENOMEM)?;
+            b.ok(new, &unmap(iommufd, s.ioas, BASE, 4))?;
+            b.ok(new, &more)?;
+            counters(b, new, [1, 0])
+        },
+    ),
+    row("hazard/k6", "a hole punched under a device is not told to it (K6)", EDU, |b| {
+        let p = b.process();
+        let Setup { device, memfd, .. } = b.set_up(p, 1)?;
+        let bytes = 0x0107u16.to_le_bytes().to_vec();
+        let offset_bytes = handoff_sim_kernel::COMMAND_OFFSET;
+        b.ok(p, &Call::WriteAt { fd: device, offset_bytes, bytes })?;
+        let reaches = b.arm().reaches(Device::Edu, p, device, BASE, (memfd, 0));
+        b.same("DMA reaches the file", &reaches, &true)?;
+        b.ok(p, &Call::PunchHole { fd: memfd, offset_bytes: 0, length_bytes: 4096 })?;
+        counters(b, p, [1, 0])
+    }),
+    row(
+        "hazard/k8",
+        "whoever has the descriptor maps, at its own expense, and unmaps at another's (K8)",
+        EDU,
+        |b| {
+            let (old, new) = (b.process(), b.process());
+            let s = b.set_up(old, 64)?;
+            let (iommufd, _) = handed(b, old, new, &s)?;
+            let own = map_pages(b, new, (iommufd, s.ioas), 16);
+            b.ok(new, &own)?;
+            counters(b, new, [16, 0])?;
+            b.ok(new, &unmap(iommufd, s.ioas, BASE, 64))?;
+            counters(b, old, [0, 0])?;
+            counters(b, new, [16, 0])
+        },
+    ),
+    row(
+        "hazard/k9",
+        "lazily mapped pages are charged to their owner, whoever attaches (K9)",
+        EDU,
+        |b| {
+            let (old, new) = (b.spawn(limited(1000, 0)), b.spawn(limited(1001, 8)));
+            let iommufd = b.iommufd(old)?;
+            let ioas = b.ioas(old, iommufd)?;
+            let theirs = b.pass(old, new, &[iommufd])?[0];
+            let lazy = map_pages(b, new, (theirs, ioas), 8);
+            b.ok(new, &lazy)?;
+            let (device, _) = b.bind(old, Device::Edu, iommufd)?;
+            b.attach(old, device, ioas)?;
+            counters(b, old, [0, 0])?;
+            counters(b, new, [8, 0])
+        },
+    ),
+    row("hazard/k9-dead", "and so are the dead, but for their memory (K9)", EDU, |b| {
+        let (old, new) = (b.process(), b.process());
+        let iommufd = b.iommufd(old)?;
+        let ioas = b.ioas(old, iommufd)?;
+        let other = b.ioas(old, iommufd)?;
+        let va = b.mmap(old, None, 1)?;
+        let lazy = map_pages(b, old, (iommufd, ioas), 8);
+        b.ok(old, &lazy)?;
+        b.ok(old, &map(iommufd, other, va, BASE, 1))?;
+        let iommufd = b.pass(old, new, &[iommufd])?[0];
+        b.kill(old);
+        let (device, _) = b.bind(new, Device::Edu, iommufd)?;
+        b.refuses(new, &Call::Attach { device, page_table: other }, Errno::EFAULT)?;
+        b.attach(new, device, ioas)?;
+        counters(b, new, [0, 0])
+    }),
+    row("hazard/k9-dead-user", "a dead owner's user pays for its lazy pages (K9)", EDUS, |b| {
+        let (old, new) = (b.spawn(limited(1000, 8)), b.spawn(limited(1001, 8)));
+        let iommufd = b.iommufd(old)?;
+        let ioas = b.ioas(old, iommufd)?;
+        let lazy = map_pages(b, old, (iommufd, ioas), 8);
+        b.ok(old, &lazy)?;
+        let iommufd = b.pass(old, new, &[iommufd])?[0];
+        b.kill(old);
+        let (device, _) = b.bind(new, Device::Edu, iommufd)?;
+        b.attach(new, device, ioas)?;
+        counters(b, new, [0, 0])?;
+        let third = b.spawn(limited(1000, 8));
+        let iommufd = b.iommufd(third)?;
+        let ioas = b.ioas(third, iommufd)?;
+        let (other, _) = b.bind(third, Device::OtherEdu, iommufd)?;
+        b.attach(third, other, ioas)?;
+        let more = map_pages(b, third, (iommufd, ioas), 1);
+        b.refuses(third, &more, Errno::ENOMEM)?;
+        b.ok(new, &Call::Detach { device })?;
+        b.ok(third, &more)?;
+        counters(b, third, [1, 0])
+    }),
+];

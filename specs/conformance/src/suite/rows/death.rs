@@ -1,0 +1,221 @@
+//! Who dies, when, and what is left: the moments of a handoff at which a process can end.
+
+use crate::suite::bench::{BASE, Bench, Done, ORDINARY, Setup, limited, map, map_file, unmap};
+use crate::suite::{Row, row};
+use crate::target::{Device, Need};
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Iova, ObjectId, Pid};
+use handoff_sim_kernel::{BUS_MASTER, COMMAND_OFFSET};
+
+const EDU: &[Need] = &[Need::Has(Device::Edu)];
+
+/// The command register of a bound device, and with bus mastering.
+const BOUND: u16 = 0x0103;
+const MASTER: u16 = BOUND | BUS_MASTER;
+
+const fn take(iommufd: Fd) -> Call {
+    Call::ChangeProcess { iommufd, reserved: 0 }
+}
+
+fn command(b: &mut Bench<'_>, pid: Pid, device: Fd, expected: u16) -> Done {
+    let read = Call::ReadAt { fd: device, offset_bytes: COMMAND_OFFSET, length_bytes: 2 };
+    let seen = b.ok(pid, &read)?;
+    b.same("the command register", &seen, &Reply::Bytes(expected.to_le_bytes().to_vec()))
+}
+
+fn reaches(b: &mut Bench<'_>, pid: Pid, device: Fd, memfd: Fd) -> Done {
+    let seen = b.arm().reaches(Device::Edu, pid, device, BASE, (memfd, 0));
+    b.same("DMA reaches what is mapped", &seen, &true)
+}
+
+/// A process with two pages mapped and a device that masters the bus, and another process.
+fn set_up(b: &mut Bench<'_>) -> Done<(Pid, Pid, Setup)> {
+    let (old, new) = (b.process(), b.process());
+    let at = b.set_up(old, 2)?;
+    let bytes = MASTER.to_le_bytes().to_vec();
+    b.ok(old, &Call::WriteAt { fd: at.device, offset_bytes: COMMAND_OFFSET, bytes })?;
+    Ok((old, new, at))
+}
+
+/// The device is free: it can be bound, and is the first object.
+fn is_free(b: &mut Bench<'_>, pid: Pid) -> Done {
+    let iommufd = b.iommufd(pid)?;
+    let (device, id) = b.bind(pid, Device::Edu, iommufd)?;
+    b.same("the device's object", &id, &ObjectId(1))?;
+    command(b, pid, device, BOUND)
+}
+
+/// Another open file of the device cannot bind.
+fn is_held(b: &mut Bench<'_>, pid: Pid) -> Done {
+    let (device, iommufd) = (b.open(pid, Device::Edu)?, b.iommufd(pid)?);
+    b.refuses(pid, &Call::Bind { device, iommufd }, Errno::EINVAL)
+}
+
+/// A process whose device masters the bus over two pages of a memfd that are mapped by address.
+fn set_up_by_address(b: &mut Bench<'_>) -> Done<(Pid, Setup)> {
+    let (old, _, at) = set_up(b)?;
+    b.ok(old, &unmap(at.iommufd, at.ioas, BASE, 2))?;
+    let va = b.mmap(old, Some(at.memfd), 2)?;
+    b.ok(old, &map(at.iommufd, at.ioas, va, BASE, 2))?;
+    Ok((old, at))
+}
+
+/// DMA goes on over what is mapped by addresses that are gone; nobody takes it over or pins it again.
+fn is_orphaned(b: &mut Bench<'_>, pid: Pid, at: &Setup) -> Done {
+    let Setup { iommufd, ioas, memfd, device, .. } = *at;
+    reaches(b, pid, device, memfd)?;
+    b.refuses(pid, &take(iommufd), Errno::EINVAL)?;
+    b.ok(pid, &Call::Detach { device })?;
+    b.refuses(pid, &Call::Attach { device, page_table: ioas }, Errno::EFAULT)?;
+    b.ok(pid, &unmap(iommufd, ioas, BASE, 2)).map(drop)
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row("death/nothing-passed", "the device of the dead is closed and free", EDU, |b| {
+        let (old, new, _) = set_up(b)?;
+        is_held(b, new)?;
+        b.kill(old);
+        is_free(b, new)
+    }),
+    row("death/everything-passed", "with all passed on a death changes nothing", EDU, |b| {
+        let (old, new, at) = set_up(b)?;
+        let theirs = b.pass(old, new, &[at.device, at.iommufd, at.memfd])?;
+        let [device, iommufd, memfd] = theirs[..] else { unreachable!("three were sent") };
+        b.kill(old);
+        command(b, new, device, MASTER)?;
+        reaches(b, new, device, memfd)?;
+        b.ok(new, &take(iommufd))?;
+        b.vm_pin(new, 2)?;
+        b.ok(new, &unmap(iommufd, at.ioas, BASE, 2))?;
+        b.vm_pin(new, 0)
+    }),
+    row("death/device-only", "with the device alone DMA goes on over frozen maps", EDU, |b| {
+        let (old, new, at) = set_up(b)?;
+        let theirs = b.pass(old, new, &[at.device, at.memfd])?;
+        let [device, memfd] = theirs[..] else { unreachable!("two were sent") };
+        b.kill(old);
+        b.ok(new, &Call::DeviceInfo { device })?;
+        reaches(b, new, device, memfd)?;
+        let iommufd = b.iommufd(new)?;
+        b.refuses(new, &Call::Bind { device, iommufd }, Errno::EINVAL)?;
+        b.ok(new, &Call::Close { fd: device })?;
+        is_free(b, new)
+    }),
+    row("death/context-only", "with the context alone maps stay and pin again", EDU, |b| {
+        let (old, new, at) = set_up(b)?;
+        let theirs = b.pass(old, new, &[at.iommufd, at.memfd])?;
+        let [iommufd, memfd] = theirs[..] else { unreachable!("two were sent") };
+        b.kill(old);
+        b.refuses(new, &Call::ProbeHwpt { iommufd, hwpt: at.hwpt }, Errno::ENOENT)?;
+        let (device, id) = b.bind(new, Device::Edu, iommufd)?;
+        b.same("the device's number is used again", &id, &at.device_id)?;
+        command(b, new, device, BOUND)?;
+        b.attach(new, device, at.ioas)?;
+        let bytes = MASTER.to_le_bytes().to_vec();
+        b.ok(new, &Call::WriteAt { fd: device, offset_bytes: COMMAND_OFFSET, bytes })?;
+        reaches(b, new, device, memfd)?;
+        b.vm_pin(new, 0)
+    }),
+    row("death/received-late", "and is received as it was", EDU, |b| {
+        let (old, new, at) = set_up(b)?;
+        let (ours, theirs) = b.arm().socketpair(old, new);
+        let fds = vec![at.device, at.memfd];
+        b.ok(old, &Call::SendMessage { fd: ours, bytes: vec![1], fds })?;
+        b.kill(old);
+        let reply = b.ok(new, &Call::ReceiveMessage { fd: theirs, wait: true })?;
+        let Reply::Message { fds, .. } = reply else { unreachable!("a packet was there") };
+        command(b, new, fds[0], MASTER)?;
+        reaches(b, new, fds[0], fds[1])
+    }),
+    row("death/context-closed-first", "a device keeps the context of the closed file", EDU, |b| {
+        let (old, _, at) = set_up(b)?;
+        b.ok(old, &Call::Close { fd: at.iommufd })?;
+        b.ok(old, &Call::DeviceInfo { device: at.device })?;
+        reaches(b, old, at.device, at.memfd)?;
+        b.vm_pin(old, 2)?;
+        b.ok(old, &Call::Close { fd: at.device })?;
+        b.vm_pin(old, 0)?;
+        is_free(b, old)
+    }),
+    row("death/exec", "an exec keeps what is inherited, and its DMA", EDU, |b| {
+        let (old, _, at) = set_up(b)?;
+        for fd in [at.device, at.iommufd, at.memfd] {
+            b.ok(old, &Call::SetCloexec { fd, on: false })?;
+        }
+        b.exec(old);
+        b.vm_pin(old, 0)?;
+        command(b, old, at.device, MASTER)?;
+        reaches(b, old, at.device, at.memfd)?;
+        b.ok(old, &take(at.iommufd))?;
+        b.vm_pin(old, 2)
+    }),
+    row("death/of-a-child", "a child that ends releases nothing", EDU, |b| {
+        let (old, _, at) = set_up(b)?;
+        let child = b.fork(old);
+        b.vm_pin(child, 0)?;
+        b.ok(child, &Call::DeviceInfo { device: at.device })?;
+        b.kill(child);
+        b.vm_pin(old, 2)?;
+        command(b, old, at.device, MASTER)?;
+        reaches(b, old, at.device, at.memfd)
+    }),
+    row("death/of-the-parent", "a child that has inherited goes on", EDU, |b| {
+        let (old, _, at) = set_up(b)?;
+        let child = b.fork(old);
+        b.kill(old);
+        command(b, child, at.device, MASTER)?;
+        reaches(b, child, at.device, at.memfd)?;
+        b.ok(child, &take(at.iommufd))?;
+        b.vm_pin(child, 2)
+    }),
+    row("death/taken-back", "the old process takes back from a dead new one", EDU, |b| {
+        let (old, new) = (b.spawn(limited(1000, 4)), b.spawn(limited(1001, 2)));
+        let at = b.set_up(old, 2)?;
+        let theirs = b.pass(old, new, &[at.iommufd])?[0];
+        b.ok(new, &take(theirs))?;
+        b.vm_pin(old, 0)?;
+        b.kill(new);
+        b.ok(old, &take(at.iommufd))?;
+        b.vm_pin(old, 2)
+    }),
+    row("death/no-fence", "after a takeover the old process can still act", EDU, |b| {
+        let (old, new, at) = set_up(b)?;
+        let theirs = b.pass(old, new, &[at.iommufd])?[0];
+        b.ok(new, &take(theirs))?;
+        b.ok(old, &map_file(at.iommufd, at.ioas, at.memfd, Iova(0), 1))?;
+        b.vm_pin(old, 1)?;
+        b.vm_pin(new, 2)?;
+        b.ok(old, &unmap(at.iommufd, at.ioas, BASE, 2))?;
+        b.vm_pin(new, 0)
+    }),
+    row("death/by-address", "what is mapped by address outlives its owner, once", EDU, |b| {
+        let (old, new) = (b.process(), b.spawn(ORDINARY));
+        let at = b.set_up(old, 1)?;
+        let va = b.mmap(old, None, 1)?;
+        b.ok(old, &map(at.iommufd, at.ioas, va, Iova(0), 1))?;
+        let theirs = b.pass(old, new, &[at.device, at.iommufd])?;
+        let [device, iommufd] = theirs[..] else { unreachable!("two were sent") };
+        b.kill(old);
+        b.refuses(new, &take(iommufd), Errno::EINVAL)?;
+        b.ok(new, &Call::Detach { device })?;
+        b.refuses(new, &Call::Attach { device, page_table: at.ioas }, Errno::EFAULT)?;
+        b.ok(new, &unmap(iommufd, at.ioas, Iova(0), 1))?;
+        b.attach(new, device, at.ioas).map(drop)
+    }),
+    row("death/by-address-dma", "DMA goes on through addresses of the dead", EDU, |b| {
+        let ((old, at), new) = (set_up_by_address(b)?, b.process());
+        let theirs = b.pass(old, new, &[at.device, at.iommufd, at.memfd])?;
+        let [device, iommufd, memfd] = theirs[..] else { unreachable!("three were sent") };
+        b.kill(old);
+        is_orphaned(b, new, &Setup { iommufd, memfd, device, ..at })
+    }),
+    row("death/by-address-exec", "and through those of before an exec", EDU, |b| {
+        let (old, at) = set_up_by_address(b)?;
+        for fd in [at.device, at.iommufd, at.memfd] {
+            b.ok(old, &Call::SetCloexec { fd, on: false })?;
+        }
+        b.exec(old);
+        is_orphaned(b, old, &at)
+    }),
+];

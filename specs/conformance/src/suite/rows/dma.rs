@@ -1,0 +1,141 @@
+//! Devices at work: what DMA reaches, where interrupts arrive, whoever holds what.
+
+use crate::suite::bench::{BASE, Bench, Done, ORDINARY, Setup, map_file, unmap};
+use crate::suite::{Row, row};
+use crate::target::{Device, Need};
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Iova, PAGE_BYTES, Pid};
+use handoff_sim_kernel::{BUS_MASTER, COMMAND_OFFSET};
+
+const EDU: &[Need] = &[Need::Has(Device::Edu)];
+
+/// `VFIO_PCI_MSI_IRQ_INDEX`.
+const MSI: u32 = 1;
+
+fn change_process(iommufd: Fd) -> Call {
+    Call::ChangeProcess { iommufd, reserved: 0 }
+}
+
+/// Lets the device do DMA.
+pub(super) fn be_master(b: &mut Bench<'_>, pid: Pid, device: Fd) -> Done {
+    let read = Call::ReadAt { fd: device, offset_bytes: COMMAND_OFFSET, length_bytes: 2 };
+    let command = match b.ok(pid, &read)? {
+        Reply::Bytes(bytes) => u16::from_le_bytes([bytes[0], bytes[1]]) | BUS_MASTER,
+        other => unreachable!("{other:?} is nothing read"),
+    };
+    let bytes = command.to_le_bytes().to_vec();
+    b.ok(pid, &Call::WriteAt { fd: device, offset_bytes: COMMAND_OFFSET, bytes }).map(drop)
+}
+
+fn reaches(b: &mut Bench<'_>, pid: Pid, at: &Setup, page: u64, expected: bool) -> Done {
+    let iova = Iova(BASE.0 + page * PAGE_BYTES);
+    let seen = b.arm().reaches(Device::Edu, pid, at.device, iova, (at.memfd, page));
+    b.same(&format!("DMA to {iova} reaches page {page}"), &seen, &expected)
+}
+
+/// What waits in an eventfd.
+fn waiting(b: &mut Bench<'_>, pid: Pid, fd: Fd, expected: u64) -> Done {
+    if expected == 0 {
+        return b.refuses(pid, &Call::ReadEvent { fd }, Errno::EAGAIN);
+    }
+    let reply = b.ok(pid, &Call::ReadEvent { fd })?;
+    b.same("interrupts", &reply, &Reply::Count(expected))
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row("dma/reaches-what-is-mapped", "DMA reaches mapped pages of an attached master", EDU, |b| {
+        let p = b.process();
+        let at = b.set_up(p, 3)?;
+        reaches(b, p, &at, 1, false)?;
+        be_master(b, p, at.device)?;
+        reaches(b, p, &at, 0, true)?;
+        reaches(b, p, &at, 2, true)?;
+        b.ok(p, &Call::Detach { device: at.device })?;
+        reaches(b, p, &at, 0, false)?;
+        b.attach(p, at.device, at.ioas)?;
+        reaches(b, p, &at, 0, true)?;
+        b.ok(p, &unmap(at.iommufd, at.ioas, BASE, 3))?;
+        reaches(b, p, &at, 0, false)
+    }),
+    row("dma/loses-a-hole", "a punched hole parts the file from what DMA reaches (K6)", EDU, |b| {
+        let p = b.process();
+        let at = b.set_up(p, 2)?;
+        be_master(b, p, at.device)?;
+        reaches(b, p, &at, 1, true)?;
+        let (fd, offset_bytes, length_bytes) = (at.memfd, PAGE_BYTES, PAGE_BYTES);
+        b.ok(p, &Call::PunchHole { fd, offset_bytes, length_bytes })?;
+        reaches(b, p, &at, 1, false)?;
+        reaches(b, p, &at, 0, true)?;
+        b.ok(p, &unmap(at.iommufd, at.ioas, BASE, 2))?;
+        b.ok(p, &map_file(at.iommufd, at.ioas, at.memfd, BASE, 2))?;
+        reaches(b, p, &at, 1, true)
+    }),
+    row("dma/outlives-its-process", "DMA goes on when the old process has died", EDU, |b| {
+        let (old, new) = (b.process(), b.process());
+        let at = b.set_up(old, 2)?;
+        be_master(b, old, at.device)?;
+        let theirs = b.pass(old, new, &[at.iommufd, at.device, at.memfd])?;
+        let there = Setup { iommufd: theirs[0], device: theirs[1], memfd: theirs[2], ..at };
+        reaches(b, new, &there, 1, true)?;
+        b.ok(new, &change_process(there.iommufd))?;
+        reaches(b, new, &there, 1, true)?;
+        b.kill(old);
+        reaches(b, new, &there, 1, true)?;
+        b.vm_pin(new, 2)
+    }),
+    row("dma/ends-with-the-last-holder", "the last close of a device ends its DMA", EDU, |b| {
+        let (old, new) = (b.process(), b.process());
+        let at = b.set_up(old, 1)?;
+        be_master(b, old, at.device)?;
+        reaches(b, old, &at, 0, true)?;
+        let [iommufd, memfd] = b.pass(old, new, &[at.iommufd, at.memfd])?[..] else {
+            unreachable!("two were passed")
+        };
+        b.kill(old);
+        let (device, _) = b.bind(new, Device::Edu, iommufd)?;
+        let at = Setup { iommufd, memfd, device, ..at };
+        reaches(b, new, &at, 0, false)?;
+        b.attach(new, device, at.ioas)?;
+        reaches(b, new, &at, 0, false)?;
+        be_master(b, new, device)?;
+        reaches(b, new, &at, 0, true)
+    }),
+    row("irq/goes-where-it-was-told", "an interrupt triggers the eventfd that was set", EDU, |b| {
+        let p = b.process();
+        let at = b.set_up(p, 1)?;
+        let (one, other) = (b.fd(p, &Call::Eventfd)?, b.fd(p, &Call::Eventfd)?);
+        for (set, expected) in [(one, [1, 0]), (other, [0, 1])] {
+            b.ok(p, &Call::SetIrqs { device: at.device, index: MSI, eventfds: vec![set] })?;
+            b.arm().raise(Device::Edu, p, at.device);
+            waiting(b, p, one, expected[0])?;
+            waiting(b, p, other, expected[1])?;
+        }
+        b.ok(p, &Call::SetIrqs { device: at.device, index: MSI, eventfds: vec![] })?;
+        b.arm().raise(Device::Edu, p, at.device);
+        waiting(b, p, other, 0)
+    }),
+    row("irq/waits-for-the-next", "interrupts gather in an eventfd whoever reads it", EDU, |b| {
+        let (old, new) = (b.process(), b.spawn(ORDINARY));
+        let at = b.set_up(old, 1)?;
+        let event = b.fd(old, &Call::Eventfd)?;
+        b.ok(old, &Call::SetIrqs { device: at.device, index: MSI, eventfds: vec![event] })?;
+        let theirs = b.pass(old, new, &[at.device, event])?;
+        b.arm().raise(Device::Edu, old, at.device);
+        b.kill(old);
+        b.arm().raise(Device::Edu, new, theirs[0]);
+        waiting(b, new, theirs[1], 2)
+    }),
+    row("irq/goes-on", "interrupts go on when pages have changed hands", EDU, |b| {
+        let (old, new) = (b.process(), b.process());
+        let at = b.set_up(old, 1)?;
+        let event = b.fd(old, &Call::Eventfd)?;
+        b.ok(old, &Call::SetIrqs { device: at.device, index: MSI, eventfds: vec![event] })?;
+        let theirs = b.pass(old, new, &[at.iommufd, at.device, event])?;
+        let [iommufd, device, event] = theirs[..] else { unreachable!("three were sent") };
+        b.ok(new, &change_process(iommufd))?;
+        b.arm().raise(Device::Edu, new, device);
+        b.arm().raise(Device::Edu, old, at.device);
+        waiting(b, new, event, 2)
+    }),
+];

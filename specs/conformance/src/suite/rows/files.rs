@@ -1,0 +1,269 @@
+//! Descriptors on their way, eventfds, seals, and who dies when.
+
+use crate::suite::bench::{BASE, Bench, ROOT, Setup, map_file};
+use crate::suite::{Done, Row, row};
+use crate::target::{Device, Need};
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, PAGE_BYTES, Pid};
+
+const EDU: &[Need] = &[Need::Has(Device::Edu)];
+
+const BAD: Fd = Fd(99);
+
+/// `F_SEAL_*`.
+const SEAL: u32 = 1;
+const SHRINK: u32 = 2;
+const GROW: u32 = 4;
+const WRITE: u32 = 8;
+const FUTURE_WRITE: u32 = 16;
+const EXEC: u32 = 32;
+
+fn seals(fd: Fd, seals: u32) -> Call {
+    Call::AddSeals { fd, seals }
+}
+
+fn mmap(fd: Fd) -> Call {
+    Call::Mmap { fd: Some(fd), offset_bytes: 0, length_bytes: PAGE_BYTES }
+}
+
+fn write(fd: Fd) -> Call {
+    Call::WriteAt { fd, offset_bytes: 0, bytes: vec![1] }
+}
+
+fn punch(fd: Fd) -> Call {
+    Call::PunchHole { fd, offset_bytes: 0, length_bytes: PAGE_BYTES }
+}
+
+/// Sends descriptors to a process that has room for `room`; → what came.
+fn pass_few(b: &mut Bench<'_>, from: Pid, to: Pid, fds: &[Fd], room: usize) -> Done<Reply> {
+    let (there, here) = b.arm().socketpair(from, to);
+    b.ok(from, &Call::SendMessage { fd: there, bytes: vec![1], fds: fds.to_vec() })?;
+    b.ok(to, &Call::ReceiveFew { fd: here, fds_max: room })
+}
+
+/// The device can be bound again by a new file.
+fn is_free(b: &mut Bench<'_>) -> Done {
+    let p = b.process();
+    let iommufd = b.iommufd(p)?;
+    b.bind(p, Device::Edu, iommufd).map(drop)
+}
+
+/// It cannot.
+fn is_taken(b: &mut Bench<'_>) -> Done {
+    let p = b.process();
+    let iommufd = b.iommufd(p)?;
+    let device = b.open(p, Device::Edu)?;
+    b.refuses(p, &Call::Bind { device, iommufd }, Errno::EINVAL)
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row("files/eventfd", "an eventfd counts, and what does not fit is refused", &[], |b| {
+        let p = b.process();
+        let e = b.fd(p, &Call::Eventfd)?;
+        let write = |fd, count| Call::WriteEvent { fd, count };
+        b.refuses(p, &Call::ReadEvent { fd: e }, Errno::EAGAIN)?;
+        for count in [0, 2, 3] {
+            b.ok(p, &write(e, count))?;
+        }
+        let seen = b.ok(p, &Call::ReadEvent { fd: e })?;
+        b.same("the count", &seen, &Reply::Count(5))?;
+        b.refuses(p, &write(e, u64::MAX), Errno::EINVAL)?;
+        b.ok(p, &write(e, u64::MAX - 1))?;
+        b.refuses(p, &write(e, 1), Errno::EAGAIN)?;
+        b.refuses(p, &write(BAD, 1), Errno::EBADF)
+    }),
+    row(
+        "files/no-eventfd",
+        "what is no eventfd is neither read nor written as one",
+        &[Need::Simulated("a host reads and writes other files")],
+        |b| {
+            let p = b.process();
+            let iommufd = b.iommufd(p)?;
+            b.refuses(p, &Call::WriteEvent { fd: iommufd, count: 1 }, Errno::EINVAL)?;
+            b.refuses(p, &Call::ReadEvent { fd: iommufd }, Errno::EINVAL)
+        },
+    ),
+    row("files/map-iommufd", "an iommufd has nothing to map without a viommu", &[], |b| {
+        let p = b.process();
+        let fd = Some(b.iommufd(p)?);
+        let map = Call::Mmap { fd, offset_bytes: 0, length_bytes: PAGE_BYTES };
+        b.refuses(p, &map, Errno::ENXIO)
+    }),
+    row("files/ctrunc", "descriptors without room are closed, and MSG_CTRUNC tells", EDU, |b| {
+        let (p, q) = (b.process(), b.process());
+        let e = b.fd(p, &Call::Eventfd)?;
+        for (room, fds) in [(0, 0), (1, 1), (2, 2), (3, 3), (9, 3)] {
+            match pass_few(b, p, q, &[e, e, e], room)? {
+                Reply::Message { fds: came, truncated, .. } => {
+                    b.same("how many come", &came.len(), &fds)?;
+                    b.same("cut off", &truncated, &(fds < 3))?;
+                }
+                other => unreachable!("{other:?}"),
+            }
+        }
+        let (_, here) = b.arm().socketpair(p, q);
+        b.refuses(q, &Call::ReceiveFew { fd: here, fds_max: 1 }, Errno::EAGAIN)?;
+        let iommufd = b.iommufd(p)?;
+        let (d, _) = b.bind(p, Device::Edu, iommufd)?;
+        pass_few(b, p, q, &[e, d], 1)?;
+        b.ok(p, &Call::DeviceInfo { device: d })?;
+        b.kill(p);
+        is_free(b)
+    }),
+    row("files/ctrunc-device", "a device that is cut off a message is closed", EDU, |b| {
+        let (p, q) = (b.process(), b.process());
+        let iommufd = b.iommufd(p)?;
+        let (d, _) = b.bind(p, Device::Edu, iommufd)?;
+        let (there, here) = b.arm().socketpair(p, q);
+        b.ok(p, &Call::SendMessage { fd: there, bytes: vec![1], fds: vec![iommufd, d] })?;
+        b.kill(p);
+        is_taken(b)?;
+        b.ok(q, &Call::ReceiveFew { fd: here, fds_max: 1 })?;
+        is_free(b)
+    }),
+    row("files/in-flight", "a device in flight is open until nobody can receive it", EDU, |b| {
+        let (p, q) = (b.process(), b.process());
+        let iommufd = b.iommufd(p)?;
+        let (d, _) = b.bind(p, Device::Edu, iommufd)?;
+        let (there, here) = b.arm().socketpair(p, q);
+        b.ok(p, &Call::SendMessage { fd: there, bytes: vec![1], fds: vec![d] })?;
+        b.kill(p);
+        is_taken(b)?;
+        b.ok(q, &Call::Close { fd: here })?;
+        is_free(b)
+    }),
+    row(
+        "files/only-device",
+        "with the device alone, its context lives and nobody reaches it",
+        EDU,
+        |b| {
+            let (p, q) = (b.process(), b.process());
+            let Setup { device, .. } = b.set_up(p, 4)?;
+            let [device] = b.pass(p, q, &[device])?[..] else { unreachable!("one was sent") };
+            b.kill(p);
+            b.ok(q, &Call::DeviceInfo { device })?;
+            is_taken(b)?;
+            b.ok(q, &Call::Close { fd: device })?;
+            is_free(b)
+        },
+    ),
+    row(
+        "files/only-context",
+        "with the context alone, areas live and the device's number is free",
+        EDU,
+        |b| {
+            let (p, q) = (b.process(), b.process());
+            let Setup { iommufd, ioas, device_id, hwpt, .. } = b.set_up(p, 4)?;
+            let [iommufd] = b.pass(p, q, &[iommufd])?[..] else { unreachable!("one was sent") };
+            b.kill(p);
+            b.refuses(q, &Call::Destroy { iommufd, id: hwpt }, Errno::ENOENT)?;
+            let memfd = b.memfd(q, 1)?;
+            b.refuses(q, &map_file(iommufd, ioas, memfd, BASE, 1), Errno::EEXIST)?;
+            let (device, id) = b.bind(q, Device::Edu, iommufd)?;
+            b.same("its number", &id, &device_id)?;
+            b.attach(q, device, ioas).map(drop)
+        },
+    ),
+    row("files/child", "a child's death releases nothing", EDU, |b| {
+        let p = b.process();
+        let Setup { device, .. } = b.set_up(p, 4)?;
+        let child = b.fork(p);
+        b.ok(child, &Call::DeviceInfo { device })?;
+        b.kill(child);
+        b.ok(p, &Call::DeviceInfo { device })?;
+        is_taken(b)
+    }),
+    row("files/seals", "what seals refuse, and when they are refused", &[], |b| {
+        let p = b.process();
+        let m = b.memfd(p, 2)?;
+        let iommufd = b.iommufd(p)?;
+        let reader = b.fd(p, &Call::ReopenReadOnly { fd: m })?;
+        b.all_refused(
+            p,
+            &[
+                (seals(BAD, SHRINK), Errno::EBADF),
+                (seals(reader, 1 << 20), Errno::EPERM),
+                (seals(m, 1 << 20), Errno::EINVAL),
+                (seals(iommufd, SHRINK), Errno::EINVAL),
+                (Call::ReopenReadOnly { fd: BAD }, Errno::ENOENT),
+            ],
+        )?;
+        let Reply::Va(va) = b.ok(p, &mmap(m))? else {
+            unreachable!("a mapping is told by its address")
+        };
+        b.refuses(p, &seals(m, WRITE), Errno::EBUSY)?;
+        b.ok(p, &seals(m, SHRINK))?;
+        b.ok(p, &Call::Truncate { fd: m, length_bytes: 3 * PAGE_BYTES })?;
+        b.refuses(p, &Call::Truncate { fd: m, length_bytes: PAGE_BYTES }, Errno::EPERM)?;
+        b.ok(p, &seals(m, GROW))?;
+        b.refuses(p, &Call::Truncate { fd: m, length_bytes: 4 * PAGE_BYTES }, Errno::EPERM)?;
+        b.ok(p, &Call::Munmap { va, length_bytes: PAGE_BYTES })?;
+        b.ok(p, &seals(m, WRITE | SEAL))?;
+        b.all_refused(
+            p,
+            &[
+                (write(m), Errno::EPERM),
+                (punch(m), Errno::EPERM),
+                (mmap(m), Errno::EPERM),
+                (seals(m, GROW), Errno::EPERM),
+            ],
+        )
+    }),
+    row("files/future-write", "F_SEAL_FUTURE_WRITE leaves mappings that are there", &[], |b| {
+        let p = b.process();
+        let m = b.memfd(p, 1)?;
+        b.ok(p, &mmap(m))?;
+        b.ok(p, &seals(m, FUTURE_WRITE))?;
+        b.all_refused(
+            p,
+            &[(write(m), Errno::EPERM), (mmap(m), Errno::EPERM), (seals(m, EXEC), Errno::EBUSY)],
+        )
+    }),
+    row("files/read-only", "a memfd that is open for reading alone", &[], |b| {
+        let p = b.process();
+        let m = b.memfd(p, 1)?;
+        b.ok(p, &write(m))?;
+        let r = b.fd(p, &Call::ReopenReadOnly { fd: m })?;
+        let seen = b.ok(p, &Call::ReadAt { fd: r, offset_bytes: 0, length_bytes: 1 })?;
+        b.same("what is read", &seen, &Reply::Bytes(vec![1]))?;
+        let (one, other) = (b.ok(p, &Call::Stat { fd: m })?, b.ok(p, &Call::Stat { fd: r })?);
+        b.same("the file", &one, &other)?;
+        b.all_refused(
+            p,
+            &[
+                (write(r), Errno::EBADF),
+                (punch(r), Errno::EBADF),
+                (mmap(r), Errno::EACCES),
+                (Call::Truncate { fd: r, length_bytes: 0 }, Errno::EINVAL),
+            ],
+        )?;
+        b.ok(p, &Call::Close { fd: m })?;
+        let e = b.fd(p, &Call::Eventfd)?;
+        b.refuses(p, &Call::ReopenReadOnly { fd: e }, Errno::EACCES)?;
+        let root = b.spawn(ROOT);
+        let e = b.fd(root, &Call::Eventfd)?;
+        b.refuses(root, &Call::ReopenReadOnly { fd: e }, Errno::ENXIO)?;
+        let (socket, _) = b.arm().socketpair(p, root);
+        b.refuses(p, &Call::ReopenReadOnly { fd: socket }, Errno::ENXIO)
+    }),
+    row(
+        "files/sealed-dma",
+        "MAP_FILE asks neither for seals nor for how a file is open",
+        EDU,
+        |b| {
+            let p = b.process();
+            let Setup { iommufd, ioas, memfd, device, .. } = b.set_up(p, 1)?;
+            b.refuses(p, &seals(memfd, WRITE), Errno::EBUSY)?;
+            b.ok(p, &seals(memfd, SHRINK | GROW))?;
+            let reader = b.fd(p, &Call::ReopenReadOnly { fd: memfd })?;
+            let next = |page: u64| handoff_model::ids::Iova(BASE.0 + page * PAGE_BYTES);
+            b.ok(p, &map_file(iommufd, ioas, reader, next(1), 1))?;
+            let sealed = b.memfd(p, 1)?;
+            b.ok(p, &seals(sealed, WRITE))?;
+            b.ok(p, &map_file(iommufd, ioas, sealed, next(2), 1))?;
+            b.ok(p, &Call::Detach { device })?;
+            b.ok(p, &seals(memfd, WRITE)).map(drop)
+        },
+    ),
+];

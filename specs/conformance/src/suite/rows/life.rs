@@ -1,0 +1,140 @@
+//! Processes begin, execute and end: what of theirs lives on.
+
+use crate::suite::bench::{Bench, Done, ORDINARY, ROOT, limited};
+use crate::suite::{Row, row};
+use handoff_model::call::{Call, Reply, UNLIMITED};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Uid};
+use handoff_sim_kernel::ProcessSpec;
+
+fn flag(b: &mut Bench<'_>, pid: Pid, call: &Call, expected: bool) -> Done {
+    let reply = b.ok(pid, call)?;
+    b.same(call.name(), &reply, &Reply::Flag(expected))
+}
+
+fn cap_ipc_lock(b: &mut Bench<'_>, pid: Pid, expected: bool) -> Done {
+    flag(b, pid, &Call::GetCapIpcLock, expected)
+}
+
+/// A root without CAP_IPC_LOCK, and an ordinary user with it.
+const BARE_ROOT: ProcessSpec = ProcessSpec { cap_ipc_lock: false, ..ROOT };
+const LOCKER: ProcessSpec = ProcessSpec { cap_ipc_lock: true, ..ORDINARY };
+
+pub(super) const ROWS: &[Row] = &[
+    row("process/descriptors", "the lowest free number is taken, from 3 to 1023", &[], |b| {
+        let p = b.process();
+        let first = b.fd(p, &Call::Eventfd)?;
+        b.same("the first", &first, &Fd(3))?;
+        for expected in 4..1024 {
+            let fd = b.fd(p, &Call::Dup { fd: first })?;
+            b.same("the next", &fd, &Fd(expected))?;
+        }
+        b.refuses(p, &Call::Dup { fd: first }, Errno::EMFILE)?;
+        b.refuses(p, &Call::Memfd { name: "ram".into() }, Errno::EMFILE)?;
+        b.ok(p, &Call::Close { fd: Fd(700) })?;
+        b.refuses(p, &Call::Close { fd: Fd(700) }, Errno::EBADF)?;
+        let fd = b.fd(p, &Call::Dup { fd: first })?;
+        b.same("the free one", &fd, &Fd(700))
+    }),
+    row("process/fork", "a child has its parent's open files, not its parent's table", &[], |b| {
+        let parent = b.process();
+        let event = b.fd(parent, &Call::Eventfd)?;
+        let child = b.fork(parent);
+        b.ok(parent, &Call::Close { fd: event })?;
+        b.refuses(child, &Call::ReadEvent { fd: event }, Errno::EAGAIN)?;
+        b.refuses(parent, &Call::ReadEvent { fd: event }, Errno::EBADF)?;
+        let next = b.fd(child, &Call::Eventfd)?;
+        b.same("the child's next", &next, &Fd(4))?;
+        b.kill(parent);
+        b.refuses(child, &Call::ReadEvent { fd: next }, Errno::EAGAIN)
+    }),
+    row("process/exec", "execve keeps what is not CLOEXEC", &[], |b| {
+        let p = b.process();
+        let (kept, closed) = (b.fd(p, &Call::Eventfd)?, b.fd(p, &Call::Eventfd)?);
+        b.ok(p, &Call::SetCloexec { fd: kept, on: false })?;
+        b.exec(p);
+        b.refuses(p, &Call::ReadEvent { fd: kept }, Errno::EAGAIN)?;
+        b.refuses(p, &Call::ReadEvent { fd: closed }, Errno::EBADF)?;
+        let next = b.fd(p, &Call::Eventfd)?;
+        b.same("the next", &next, &closed)
+    }),
+    row(
+        "process/exec-capabilities",
+        "execve gives root every capability, and keeps ambient ones",
+        &[],
+        |b| {
+            for (spec, before, after) in [
+                (ROOT, true, true),
+                (BARE_ROOT, false, true),
+                (LOCKER, true, true),
+                (ORDINARY, false, false),
+            ] {
+                let p = b.spawn(spec);
+                cap_ipc_lock(b, p, before)?;
+                b.exec(p);
+                cap_ipc_lock(b, p, after)?;
+            }
+            Ok(())
+        },
+    ),
+    row(
+        "process/gives-up-capabilities",
+        "another user than 0 has none, and gets none back",
+        &[],
+        |b| {
+            let p = b.spawn(ROOT);
+            b.ok(p, &Call::SetUid { uid: Uid(1000) })?;
+            cap_ipc_lock(b, p, false)?;
+            b.refuses(p, &Call::SetUid { uid: Uid(0) }, Errno::EPERM)?;
+            let reply = b.ok(p, &Call::GetUid)?;
+            b.same("its user", &reply, &Reply::Uid(Uid(1000)))?;
+            b.exec(p);
+            cap_ipc_lock(b, p, false)?;
+            let p = b.spawn(LOCKER);
+            b.ok(p, &Call::DropCapIpcLock)?;
+            cap_ipc_lock(b, p, false)?;
+            b.exec(p);
+            cap_ipc_lock(b, p, false)
+        },
+    ),
+    row("process/memlock", "only root raises the hard limit", &[], |b| {
+        let limit = |pages: u64| Call::SetMemlock { limit_bytes: pages * PAGE_BYTES };
+        for (spec, may) in
+            [(limited(1000, 8), false), (ProcessSpec { uid: Uid(0), ..limited(0, 8) }, true)]
+        {
+            let p = b.spawn(spec);
+            let reply = b.ok(p, &Call::GetMemlock)?;
+            b.same("the limit", &reply, &Reply::Memlock(8 * PAGE_BYTES))?;
+            b.ok(p, &limit(4))?;
+            for raised in [limit(5), Call::SetMemlock { limit_bytes: UNLIMITED }] {
+                if may {
+                    b.ok(p, &raised)?;
+                } else {
+                    b.refuses(p, &raised, Errno::EPERM)?;
+                }
+            }
+        }
+        Ok(())
+    }),
+    row("process/ends", "who exits or is killed has closed everything", &[], |b| {
+        for how in 0..3 {
+            let (p, q) = (b.process(), b.process());
+            let (here, there) = b.arm().socketpair(p, q);
+            let pidfd = b.arm().pidfd(q, p);
+            match how {
+                0 => b.kill(p),
+                1 => b.ok(p, &Call::Exit { status: 3 }).map(drop)?,
+                _ => b.ok(q, &Call::Kill { pidfd }).map(drop)?,
+            }
+            b.ok(q, &Call::AwaitExit { pidfd })?;
+            // Who was killed by a process may not have been reaped yet.
+            if how < 2 {
+                b.refuses(q, &Call::Kill { pidfd }, Errno::ESRCH)?;
+            }
+            let message = Call::SendMessage { fd: there, bytes: vec![1], fds: vec![] };
+            b.refuses(q, &message, Errno::EPIPE)?;
+            b.same("the sockets", &here, &Fd(3))?;
+        }
+        Ok(())
+    }),
+];

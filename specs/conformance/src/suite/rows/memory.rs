@@ -1,0 +1,150 @@
+//! Descriptors, memfds, mappings: what the calls on them refuse.
+
+use crate::suite::{Row, row};
+use crate::target::Need;
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, PAGE_BYTES, Va};
+
+const BAD: Fd = Fd(99);
+
+/// A negative offset or length, and the highest that is none.
+const NEGATIVE: u64 = 1 << 63;
+const HIGHEST: u64 = NEGATIVE - 1;
+
+fn truncate(fd: Fd, length_bytes: u64) -> Call {
+    Call::Truncate { fd, length_bytes }
+}
+
+fn punch(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
+    Call::PunchHole { fd, offset_bytes, length_bytes }
+}
+
+fn write(fd: Fd, offset_bytes: u64) -> Call {
+    Call::WriteAt { fd, offset_bytes, bytes: vec![1] }
+}
+
+fn read(fd: Fd, offset_bytes: u64) -> Call {
+    Call::ReadAt { fd, offset_bytes, length_bytes: 1 }
+}
+
+fn mmap(fd: Option<Fd>, offset_bytes: u64, length_bytes: u64) -> Call {
+    Call::Mmap { fd, offset_bytes, length_bytes }
+}
+
+fn munmap(va: u64, length_bytes: u64) -> Call {
+    Call::Munmap { va: Va(va), length_bytes }
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row("memory/descriptors", "a descriptor that is not there is EBADF", &[], |b| {
+        let p = b.process();
+        b.all_refused(
+            p,
+            &[
+                (Call::Open { path: "/dev/vfio/devices/vfio99".to_owned() }, Errno::ENOENT),
+                (Call::Close { fd: BAD }, Errno::EBADF),
+                (Call::Dup { fd: BAD }, Errno::EBADF),
+                (Call::Stat { fd: BAD }, Errno::EBADF),
+                (Call::SetCloexec { fd: BAD, on: true }, Errno::EBADF),
+                (Call::SetCloexec { fd: BAD, on: false }, Errno::EBADF),
+                (Call::SetNonblock { fd: BAD, on: true }, Errno::EBADF),
+                (Call::ReadEvent { fd: BAD }, Errno::EBADF),
+                (Call::ReceiveFew { fd: BAD, fds_max: 1 }, Errno::EBADF),
+            ],
+        )
+    }),
+    row(
+        "memory/table",
+        "a full table takes no more: EMFILE",
+        &[Need::Simulated("how many descriptors a host's process may have is the host's to say")],
+        |b| {
+            let p = b.process();
+            let memfd = b.memfd(p, 1)?;
+            while b.call(p, &Call::Dup { fd: memfd }).is_ok() {}
+            b.all_refused(
+                p,
+                &[
+                    (Call::Dup { fd: memfd }, Errno::EMFILE),
+                    (Call::Eventfd, Errno::EMFILE),
+                    (Call::Open { path: "/dev/iommu".to_owned() }, Errno::EMFILE),
+                ],
+            )
+        },
+    ),
+    row(
+        "memory/opath",
+        "a program that is open with O_PATH can be examined, and used for nothing",
+        &[Need::Simulated("a host's processes get no program by a call")],
+        |b| {
+            let p = b.process();
+            let image = b.arm().image(p).unwrap_or(BAD);
+            b.ok(p, &Call::Stat { fd: image })?;
+            b.ok(p, &Call::Dup { fd: image })?;
+            b.all_refused(
+                p,
+                &[
+                    (truncate(image, 0), Errno::EBADF),
+                    (read(image, 0), Errno::EBADF),
+                    (mmap(Some(image), 0, 1), Errno::EBADF),
+                    (Call::SealSize { fd: image }, Errno::EBADF),
+                    (Call::SetNonblock { fd: image, on: true }, Errno::EBADF),
+                ],
+            )
+        },
+    ),
+    row("memory/memfd", "offsets and lengths of a memfd", &[], |b| {
+        let p = b.process();
+        let memfd = b.memfd(p, 1)?;
+        let iommufd = b.iommufd(p)?;
+        let event = b.fd(p, &Call::Eventfd)?;
+        b.all_refused(
+            p,
+            &[
+                (truncate(BAD, NEGATIVE), Errno::EINVAL),
+                (truncate(BAD, 0), Errno::EBADF),
+                (truncate(event, 0), Errno::EINVAL),
+                (punch(BAD, 0, 1), Errno::EBADF),
+                (punch(memfd, 0, 0), Errno::EINVAL),
+                (punch(memfd, NEGATIVE, 1), Errno::EINVAL),
+                (punch(event, 0, 1), Errno::ENODEV),
+                (punch(memfd, HIGHEST, HIGHEST), Errno::EFBIG),
+                (write(BAD, NEGATIVE), Errno::EINVAL),
+                (write(BAD, 0), Errno::EBADF),
+                (write(memfd, HIGHEST), Errno::EINVAL),
+                (write(event, 0), Errno::ESPIPE),
+                (write(iommufd, 0), Errno::EINVAL),
+                (read(BAD, NEGATIVE), Errno::EINVAL),
+                (read(BAD, 0), Errno::EBADF),
+                (read(memfd, HIGHEST), Errno::EINVAL),
+                (read(event, 0), Errno::ESPIPE),
+                (read(iommufd, 0), Errno::EINVAL),
+            ],
+        )?;
+        b.ok(p, &Call::SealSize { fd: memfd })?;
+        b.refuses(p, &write(memfd, PAGE_BYTES), Errno::EPERM)?;
+        let read = Call::ReadAt { fd: memfd, offset_bytes: PAGE_BYTES - 2, length_bytes: 9 };
+        let seen = b.ok(p, &read)?;
+        b.same("shorter at the end", &seen, &Reply::Bytes(vec![0, 0]))
+    }),
+    row("memory/mappings", "what can be mapped, where, and unmapped", &[], |b| {
+        let p = b.process();
+        let memfd = b.memfd(p, 1)?;
+        let event = b.fd(p, &Call::Eventfd)?;
+        b.all_refused(
+            p,
+            &[
+                (mmap(Some(BAD), 1, 0), Errno::EINVAL),
+                (mmap(Some(BAD), 0, 0), Errno::EBADF),
+                (mmap(Some(memfd), 0, 0), Errno::EINVAL),
+                (mmap(Some(memfd), 0, HIGHEST), Errno::ENOMEM),
+                (mmap(None, 0, 0x7fff_ffff_e000), Errno::ENOMEM),
+                (mmap(Some(memfd), u64::MAX - 0xfff, PAGE_BYTES), Errno::EOVERFLOW),
+                (mmap(Some(event), 0, 1), Errno::ENODEV),
+                (munmap(1, PAGE_BYTES), Errno::EINVAL),
+                (munmap(0, 0), Errno::EINVAL),
+                (munmap(HIGHEST, 1), Errno::EINVAL),
+            ],
+        )
+    }),
+];

@@ -1,0 +1,177 @@
+//! Processes: limits, users, signals, exec, guests; and the sockets between them.
+
+use crate::suite::bench::{Bench, ROOT, limited};
+use crate::suite::{Done, Row, row};
+use crate::target::Need;
+use handoff_model::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply, UNLIMITED};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Uid};
+
+const BAD: Fd = Fd(99);
+
+const WAITS: &[Need] = &[Need::Simulated("a process of a host would wait")];
+const GUEST: &[Need] = &[Need::Simulated("a host's puppets have no guest")];
+
+fn send(fd: Fd, length: usize, fds: Vec<Fd>) -> Call {
+    Call::SendMessage { fd, bytes: vec![1; length], fds }
+}
+
+fn receive(fd: Fd) -> Call {
+    Call::ReceiveMessage { fd, wait: false }
+}
+
+/// How long the next message is.
+fn bytes(b: &mut Bench<'_>, p: Pid, fd: Fd) -> Done<usize> {
+    match b.ok(p, &receive(fd))? {
+        Reply::Message { bytes, .. } => Ok(bytes.len()),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row("processes/limits", "limits go down for all, up for who may", &[], |b| {
+        let p = b.spawn(limited(1000, 4));
+        let seen = b.ok(p, &Call::GetMemlock)?;
+        b.same("the limit", &seen, &Reply::Memlock(4 * PAGE_BYTES))?;
+        b.ok(p, &Call::SetMemlock { limit_bytes: PAGE_BYTES })?;
+        b.refuses(p, &Call::SetMemlock { limit_bytes: 2 * PAGE_BYTES }, Errno::EPERM)?;
+        let root = b.spawn(ROOT);
+        b.ok(root, &Call::SetMemlock { limit_bytes: 0 })?;
+        b.ok(root, &Call::SetMemlock { limit_bytes: UNLIMITED }).map(drop)
+    }),
+    row("processes/users", "who leaves user 0 leaves its capabilities there", &[], |b| {
+        let p = b.spawn(ROOT);
+        b.ok(p, &Call::SetUid { uid: Uid(1000) })?;
+        let seen = b.ok(p, &Call::GetCapIpcLock)?;
+        b.same("CAP_IPC_LOCK", &seen, &Reply::Flag(false))?;
+        b.refuses(p, &Call::SetUid { uid: Uid(0) }, Errno::EPERM)?;
+        b.ok(p, &Call::SetUid { uid: Uid(1000) }).map(drop)
+    }),
+    row("processes/kill", "a pidfd kills who is there and may be killed", &[], |b| {
+        let (p, q, other) = (b.process(), b.process(), b.spawn(limited(1001, 4)));
+        let memfd = b.memfd(p, 1)?;
+        let (fd, theirs) = (b.arm().pidfd(p, q), b.arm().pidfd(p, other));
+        b.refuses(p, &Call::Kill { pidfd: memfd }, Errno::EBADF)?;
+        b.refuses(p, &Call::Kill { pidfd: theirs }, Errno::EPERM)?;
+        b.kill(q);
+        b.ok(p, &Call::AwaitExit { pidfd: fd })?;
+        b.refuses(p, &Call::Kill { pidfd: fd }, Errno::ESRCH)
+    }),
+    row("processes/wait", "a wait for a process that lives does not end", WAITS, |b| {
+        let (p, q) = (b.process(), b.process());
+        let pidfd = b.arm().pidfd(p, q);
+        b.refuses(p, &Call::AwaitExit { pidfd }, Errno::EINTR)?;
+        let (here, _) = b.arm().socketpair(p, q);
+        b.refuses(p, &Call::ReceiveMessage { fd: here, wait: true }, Errno::EINTR)?;
+        let event = b.fd(p, &Call::Eventfd)?;
+        b.refuses(p, &Call::ReadEvent { fd: event }, Errno::EAGAIN)?;
+        b.ok(p, &Call::SetNonblock { fd: event, on: false })?;
+        b.refuses(p, &Call::ReadEvent { fd: event }, Errno::EINTR)
+    }),
+    row("processes/exec", "what can be executed", &[], |b| {
+        let p = b.process();
+        let (memfd, iommufd) = (b.memfd(p, 1)?, b.iommufd(p)?);
+        b.all_refused(
+            p,
+            &[
+                (Call::Exec { image: BAD }, Errno::ENOENT),
+                (Call::Exec { image: memfd }, Errno::Other(8)),
+                (Call::Exec { image: iommufd }, Errno::EACCES),
+            ],
+        )
+    }),
+    row("processes/guest", "a guest is saved, loaded into who has none, started", GUEST, |b| {
+        let p = b.process();
+        let (memfd, iommufd) = (b.memfd(p, 0)?, b.iommufd(p)?);
+        b.all_refused(
+            p,
+            &[
+                (Call::StartGuest, Errno::EINVAL),
+                (Call::SaveGuest { fd: iommufd }, Errno::EINVAL),
+                (Call::SaveGuest { fd: memfd }, Errno::EINVAL),
+                (Call::LoadGuest { fd: iommufd }, Errno::EINVAL),
+                (Call::LoadGuest { fd: memfd }, Errno::EINVAL),
+            ],
+        )?;
+        let state = |length: usize| Call::WriteAt {
+            fd: memfd,
+            offset_bytes: 0,
+            bytes: [&b"vmstate\0"[..], &vec![0; length]].concat(),
+        };
+        b.ok(p, &state(3))?;
+        b.refuses(p, &Call::LoadGuest { fd: memfd }, Errno::EINVAL)?;
+        b.ok(p, &state(8))?;
+        b.ok(p, &Call::LoadGuest { fd: memfd })?;
+        b.refuses(p, &Call::LoadGuest { fd: memfd }, Errno::EINVAL)?;
+        b.ok(p, &Call::StartGuest)?;
+        b.ok(p, &Call::StopGuest)?;
+        b.ok(p, &Call::SaveGuest { fd: memfd }).map(drop)
+    }),
+    row("sockets/messages", "what a message may carry", &[], |b| {
+        let (p, q) = (b.process(), b.process());
+        let (here, there) = b.arm().socketpair(p, q);
+        let memfd = b.memfd(p, 1)?;
+        b.all_refused(
+            p,
+            &[
+                (send(memfd, 1, vec![]), Errno::ENOTSOCK),
+                (send(here, 1, vec![BAD]), Errno::EBADF),
+                (send(here, 1, vec![memfd; FDS_PER_MESSAGE_MAX + 1]), Errno::EINVAL),
+                (receive(here), Errno::EAGAIN),
+                (receive(memfd), Errno::ENOTSOCK),
+            ],
+        )?;
+        b.ok(p, &send(here, 7, vec![memfd]))?;
+        let seen = bytes(b, q, there)?;
+        b.same("bytes", &seen, &7)
+    }),
+    row(
+        "sockets/size",
+        "a message that is too long is refused",
+        &[Need::Simulated("how long one may be is the socket's buffer's to say")],
+        |b| {
+            let (p, q) = (b.process(), b.process());
+            let (here, _) = b.arm().socketpair(p, q);
+            b.refuses(p, &send(here, MESSAGE_BYTES_MAX + 1, vec![]), Errno::EMSGSIZE)
+        },
+    ),
+    row("sockets/nonblocking", "whoever shares an open file waits no more", &[], |b| {
+        let (p, q) = (b.process(), b.process());
+        let (here, there) = b.arm().socketpair(p, q);
+        let shared = b.pass(p, q, &[here])?[0];
+        b.ok(q, &Call::SetNonblock { fd: shared, on: true })?;
+        let wait = Call::ReceiveMessage { fd: here, wait: true };
+        b.refuses(p, &wait, Errno::EAGAIN)?;
+        b.ok(q, &send(there, 3, vec![]))?;
+        b.ok(p, &wait)?;
+        b.refuses(p, &wait, Errno::EAGAIN)
+    }),
+    row("sockets/closed", "who closes in order ends the stream; what was sent stays", &[], |b| {
+        let (p, q) = (b.process(), b.process());
+        let (here, there) = b.arm().socketpair(p, q);
+        b.ok(p, &send(here, 3, vec![]))?;
+        b.ok(p, &Call::Close { fd: here })?;
+        b.refuses(q, &send(there, 1, vec![]), Errno::EPIPE)?;
+        let seen = (bytes(b, q, there)?, bytes(b, q, there)?);
+        b.same("what was sent, and the end", &seen, &(3, 0))
+    }),
+    row("sockets/reset", "who closes with packets unread resets the peer, once", &[], |b| {
+        let (p, q) = (b.process(), b.process());
+        let (here, there) = b.arm().socketpair(p, q);
+        b.ok(q, &send(there, 1, vec![]))?;
+        b.ok(p, &send(here, 3, vec![]))?;
+        b.kill(p);
+        b.refuses(q, &receive(there), Errno::ECONNRESET)?;
+        let seen = (bytes(b, q, there)?, bytes(b, q, there)?);
+        b.same("what was sent, and the end", &seen, &(3, 0))
+    }),
+    row("sockets/shut", "SHUT_RD refuses what comes, and keeps what came", &[], |b| {
+        let (p, q) = (b.process(), b.process());
+        let (here, there) = b.arm().socketpair(p, q);
+        b.ok(p, &send(here, 3, vec![]))?;
+        b.ok(q, &Call::ShutdownReceive { fd: there })?;
+        b.refuses(p, &send(here, 3, vec![]), Errno::EPIPE)?;
+        let seen = (bytes(b, q, there)?, bytes(b, q, there)?);
+        b.same("what was sent, and the end", &seen, &(3, 0))
+    }),
+];

@@ -1,0 +1,200 @@
+//! What this host has of what rows need, and what is missing.
+//!
+//! Looks, opens what can be opened, and closes it again; changes nothing.
+//!
+//! Mirrors `Documentation/ABI/testing/sysfs-bus-vfio-dev` and `vfio-mdev`.
+
+use super::{Device, Need};
+use handoff_model::argument::Ioctl;
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::Fd;
+use handoff_model::kernel::Kernel;
+use handoff_model::request;
+use handoff_real_backend::edu;
+use handoff_real_backend::host::{Host, NoGuest};
+use handoff_real_backend::memory::Memory;
+use handoff_real_backend::sysfs::{Bdf, Sysfs};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// A device of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Its VFIO device file.
+    pub(super) path: String,
+    /// Where it is on PCI, if it is there.
+    pub(super) bdf: Option<Bdf>,
+}
+
+impl Place {
+    /// The file of its group, and what the group calls it.
+    pub(super) fn group(&self) -> (String, String) {
+        let name = Path::new(&self.path).file_name().unwrap_or_default();
+        let device = Path::new("/sys/class/vfio-dev").join(name).join("device");
+        let end_of = |link: &Path| {
+            let target = fs::canonicalize(link).unwrap_or_default();
+            target.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        };
+        (format!("/dev/vfio/{}", end_of(&device.join("iommu_group"))), end_of(&device))
+    }
+}
+
+/// What there is.
+#[derive(Clone, Debug)]
+pub(super) struct Equipment {
+    pub(super) devices: BTreeMap<Device, Place>,
+    release: String,
+    mock: Result<(), String>,
+    kvm: Result<(), String>,
+    type1: Result<(), String>,
+    fail_nth: Result<(), String>,
+}
+
+impl Equipment {
+    pub(super) fn of_this_host() -> Self {
+        let sysfs = Sysfs::default();
+        let devices = devices(&sysfs);
+        let edu = devices.get(&Device::Edu).and_then(|place| place.bdf);
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Self {
+            release: release.trim().to_owned(),
+            mock: mock(),
+            kvm: everybody_may_open("/dev/kvm"),
+            type1: type1(edu.and_then(|bdf| sysfs.iommu_group(bdf))),
+            fail_nth: fail_nth(),
+            devices,
+        }
+    }
+
+    /// What stands against a need.
+    pub(super) fn lacks(&self, need: &Need) -> Option<String> {
+        match need {
+            Need::Has(device) => match self.devices.get(device) {
+                Some(place) => everybody_may_open(&place.path).err(),
+                None => Some(no_device(*device).to_owned()),
+            },
+            Need::Mock => self.mock.clone().err(),
+            Need::Kvm => self.kvm.clone().err(),
+            Need::Type1 => self.type1.clone().err(),
+            Need::FailNth => self.fail_nth.clone().err(),
+            Need::Release(name) => {
+                let is_it = self
+                    .release
+                    .strip_prefix(name)
+                    .is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()));
+                (!is_it).then(|| format!("a kernel {name}; this is {}", self.release))
+            }
+            Need::Simulated(reason) => Some(format!("a simulated kernel: {reason}")),
+        }
+    }
+}
+
+fn no_device(device: Device) -> &'static str {
+    match device {
+        Device::Edu => "an edu device of QEMU on vfio-pci",
+        Device::OtherEdu => "a second edu device of QEMU on vfio-pci",
+        Device::Mtty => "an mdev of the mtty sample",
+        Device::Alone => "an edu device behind a root port of its own",
+        Device::Sibling => "a second device in the IOMMU group of the first",
+        Device::Many => "a device with several vectors of MSI and MSI-X",
+        Device::Tied => "an mdev that needs KVM",
+    }
+}
+
+fn devices(sysfs: &Sysfs) -> BTreeMap<Device, Place> {
+    let is_edu = |bdf: &Bdf| {
+        sysfs.vendor_and_device(*bdf) == Some(edu::VENDOR_AND_DEVICE)
+            && sysfs.driver(*bdf).is_some_and(|driver| driver == "vfio-pci")
+    };
+    let edus = sysfs.pci_devices().into_iter().filter(is_edu).filter_map(|bdf| {
+        let path = sysfs.cdev(bdf)?.to_str()?.to_owned();
+        Some(Place { path, bdf: Some(bdf) })
+    });
+    let mtty = sysfs.mdev_cdevs("mtty").into_iter().next();
+    let mtty = mtty.and_then(|path| Some(Place { path: path.to_str()?.to_owned(), bdf: None }));
+    let edus = [Device::Edu, Device::OtherEdu, Device::Alone].into_iter().zip(edus);
+    edus.chain(mtty.map(|place| (Device::Mtty, place))).collect()
+}
+
+/// Rows have processes of any user.
+fn everybody_may_open(path: &str) -> Result<(), String> {
+    let mode = fs::metadata(path).map_err(|_| path.to_owned())?.permissions().mode();
+    let may = mode & 0o006 == 0o006;
+    if may { Ok(()) } else { Err(format!("the right to open {path}; `chmod 666 {path}`")) }
+}
+
+/// A process that only asks.
+struct Asker(Host);
+
+impl Asker {
+    fn new() -> Self {
+        Self(Host::new(Vec::new(), Memory::default(), Box::new(NoGuest)))
+    }
+
+    fn open(&mut self, path: &str) -> Result<Fd, String> {
+        match self.0.call(&Call::Open { path: path.to_owned() }) {
+            Ok(Reply::Fd(fd)) => Ok(fd),
+            other => Err(format!("{path} ({other:?})")),
+        }
+    }
+
+    fn ioctl(&mut self, fd: Fd, ioctl: Ioctl) -> Result<u32, Errno> {
+        match self.0.call(&Call::Ioctl { fd, ioctl })? {
+            Reply::Ioctl(outcome) => outcome.result,
+            other => unreachable!("{other:?} is no answer to an ioctl"),
+        }
+    }
+
+    fn close(&mut self, fd: Fd) {
+        let _ = self.0.call(&Call::Close { fd });
+    }
+}
+
+/// The command reads its argument first, where there is the command.
+fn mock() -> Result<(), String> {
+    let mut asker = Asker::new();
+    let iommufd = asker.open("/dev/iommu")?;
+    let answer = asker.ioctl(iommufd, Ioctl::with_value(request::IOMMU_TEST_CMD, 0));
+    asker.close(iommufd);
+    match answer {
+        Err(Errno::ENOTTY) => Err("mock domains (CONFIG_IOMMUFD_TEST)".to_owned()),
+        _ => everybody_may_open("/dev/iommu"),
+    }
+}
+
+/// `VFIO_TYPE1v2_IOMMU`.
+const TYPE1V2: u64 = 3;
+
+fn type1(group: Option<String>) -> Result<(), String> {
+    let group = group.ok_or(no_device(Device::Edu))?;
+    let (container, group) = ("/dev/vfio/vfio", format!("/dev/vfio/{group}"));
+    for path in [container, &group] {
+        everybody_may_open(path)?;
+    }
+    let mut asker = Asker::new();
+    let container = asker.open(container)?;
+    let group = asker.open(&group)?;
+    let joins = Ioctl::of(request::VFIO_GROUP_SET_CONTAINER, container.0.to_ne_bytes().to_vec());
+    let done = asker
+        .ioctl(group, joins)
+        .and_then(|_| asker.ioctl(container, Ioctl::with_value(request::VFIO_SET_IOMMU, TYPE1V2)));
+    asker.close(group);
+    asker.close(container);
+    done.map(drop).map_err(|errno| format!("containers with a type1 IOMMU ({errno})"))
+}
+
+/// Without `ignore-gfp-wait` off, no allocation that may sleep would fail.
+fn fail_nth() -> Result<(), String> {
+    let file = "/proc/self/fail-nth";
+    if !Path::new(file).exists() {
+        return Err(format!("{file} (CONFIG_FAULT_INJECTION)"));
+    }
+    let knob = "/sys/kernel/debug/failslab/ignore-gfp-wait";
+    match fs::read_to_string(knob) {
+        Ok(text) if text.trim() == "N" => Ok(()),
+        _ => Err(format!("failing allocations that may sleep; `echo N > {knob}`")),
+    }
+}

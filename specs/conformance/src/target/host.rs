@@ -1,0 +1,253 @@
+//! The arm that is the kernel of this host.
+//!
+//! Each process of a row is a puppet, which makes the row's calls through the same door to the kernel
+//! that a VMM has. Whoever plays them must be root, and all that a row has is gone when its puppets are.
+//!
+//! But for the accounts of users, which outlive processes and, after some hazards, are never settled:
+//! so each row has users of its own. Every user but 0 is another one than the row says, and is called
+//! by the row's number in what the row sees.
+//!
+//! What goes wrong with a puppet is [trouble](Arm::trouble) and ends nothing by itself: from then on
+//! every answer is EIO, and the row is told as differing.
+
+use super::equipment::{Equipment, Place};
+use super::{Arm, Device, Need};
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Iova, PAGE_BYTES, Pid, Uid, Va};
+use handoff_real_backend::puppet::{Mother, Person, Puppet, Reach, Trouble};
+use handoff_real_backend::{interrupts, socket};
+use handoff_sim_kernel::ProcessSpec;
+use std::ffi::OsString;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The kernel of this host.
+#[derive(Debug)]
+pub struct Real {
+    equipment: Equipment,
+    mother: Mother,
+    /// By their numbers, from 1; the dead have left their places.
+    puppets: Vec<Option<Puppet>>,
+    /// How often the arm was cleared.
+    round: u32,
+    trouble: Option<String>,
+}
+
+/// Users of a row lie below this.
+const USERS: u32 = 1 << 16;
+
+/// How long a raised interrupt may be on its way.
+const INTERRUPT_LIMIT: Duration = Duration::from_secs(2);
+
+impl Real {
+    /// Looks at this host and starts the first puppet: `image` with `argv`, its name first. Why there
+    /// is no arm is told for people.
+    pub fn new(image: &Path, argv: &[OsString]) -> Result<Self, String> {
+        let uid = handoff_real_backend::family::own_user();
+        if uid != Uid(0) {
+            return Err(format!("root; this is user {uid}"));
+        }
+        if !Path::new("/dev/iommu").exists() {
+            return Err("/dev/iommu (CONFIG_IOMMUFD)".to_owned());
+        }
+        let equipment = Equipment::of_this_host();
+        let mother =
+            Mother::start(image, argv).map_err(|trouble| format!("a puppet: {trouble}"))?;
+        Ok(Self { equipment, mother, puppets: Vec::new(), round: 0, trouble: None })
+    }
+
+    fn try_with<T>(
+        &mut self,
+        pid: Pid,
+        play: impl FnOnce(&mut Puppet) -> Result<T, Trouble>,
+    ) -> Result<T, String> {
+        let place = usize::try_from(pid.0).ok().and_then(|pid| pid.checked_sub(1));
+        let puppet = place.and_then(|place| self.puppets.get_mut(place)?.as_mut());
+        let puppet = puppet.ok_or("it is not alive")?;
+        play(puppet).map_err(|trouble| trouble.to_string())
+    }
+
+    /// Nothing is played any more after trouble.
+    fn with<T>(
+        &mut self,
+        pid: Pid,
+        play: impl FnOnce(&mut Puppet) -> Result<T, Trouble>,
+    ) -> Option<T> {
+        if self.trouble.is_some() {
+            return None;
+        }
+        match self.try_with(pid, play) {
+            Ok(played) => Some(played),
+            Err(trouble) => self.note(format!("process {pid}: {trouble}")),
+        }
+    }
+
+    fn note<T>(&mut self, trouble: String) -> Option<T> {
+        self.trouble.get_or_insert(trouble);
+        None
+    }
+
+    fn join(&mut self, puppet: Result<Puppet, Trouble>) -> Pid {
+        let puppet = match puppet {
+            Ok(puppet) => Some(puppet),
+            Err(trouble) => self.note(format!("a new process: {trouble}")),
+        };
+        self.puppets.push(puppet);
+        Pid(u32::try_from(self.puppets.len()).expect("processes are few"))
+    }
+
+    /// A user of a row as this host has it.
+    fn user_here(&self, uid: Uid) -> Uid {
+        if uid.0 == 0 { uid } else { Uid(uid.0 + self.round * USERS) }
+    }
+
+    fn call_here(&self, call: &Call) -> Option<Call> {
+        match call {
+            Call::SetUid { uid } => Some(Call::SetUid { uid: self.user_here(*uid) }),
+            _ => None,
+        }
+    }
+
+    fn done(&mut self, what: &str, answer: Option<Answer>) -> Option<Reply> {
+        match answer? {
+            Ok(reply) => Some(reply),
+            Err(errno) => self.note(format!("{what}: {errno}")),
+        }
+    }
+
+    fn await_interrupt(&mut self, device: Device, seen: u64) {
+        let until = Instant::now() + INTERRUPT_LIMIT;
+        while self.interrupts(device).is_some_and(|now| now == seen) {
+            if Instant::now() > until {
+                return self.note(format!("{device:?}: its interrupt never came")).unwrap_or(());
+            }
+            sleep(Duration::from_micros(200));
+        }
+        // It is counted before it is handled.
+        sleep(Duration::from_millis(1));
+    }
+
+    /// How many MSIs of the first vector the kernel has taken; `None` where nobody takes any.
+    fn interrupts(&self, device: Device) -> Option<u64> {
+        interrupts::first_msi(self.equipment.devices.get(&device)?.bdf?)
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Arm for Real {
+    fn lacks(&self, need: &Need) -> Option<String> {
+        self.equipment.lacks(need)
+    }
+
+    fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    fn clear(&mut self) {
+        self.trouble = None;
+        self.round += 1;
+        let puppets: Vec<Puppet> =
+            std::mem::take(&mut self.puppets).into_iter().flatten().collect();
+        let struck = puppets.iter().try_for_each(Puppet::strike);
+        let ended = puppets.into_iter().try_for_each(|mut puppet| puppet.kill());
+        if let Err(trouble) = struck.and(ended) {
+            self.trouble = Some(format!("a process that shall end: {trouble}"));
+        }
+    }
+
+    fn spawn(&mut self, spec: ProcessSpec) -> Pid {
+        let ProcessSpec { uid, cap_ipc_lock, memlock_bytes } = spec;
+        let person = Person { uid: self.user_here(uid), cap_ipc_lock, memlock_bytes };
+        let puppet = self.mother.bear(person);
+        self.join(puppet)
+    }
+
+    fn fork(&mut self, parent: Pid) -> Pid {
+        match self.with(parent, Puppet::fork) {
+            Some(child) => self.join(Ok(child)),
+            None => self.join(Err(Trouble::Died)),
+        }
+    }
+
+    fn call(&mut self, pid: Pid, call: &Call) -> Answer {
+        self.call_at(pid, call, None)
+    }
+
+    fn call_at(&mut self, pid: Pid, call: &Call, place: Option<Va>) -> Answer {
+        let here = self.call_here(call);
+        let call = here.as_ref().unwrap_or(call);
+        let answer = self.with(pid, |puppet| puppet.call(call, place));
+        if matches!(call, Call::Exit { .. }) && answer.is_some() {
+            self.kill(pid);
+        }
+        match answer.unwrap_or(Err(Errno::EIO)) {
+            Ok(Reply::Uid(uid)) => Ok(Reply::Uid(Uid(uid.0 % USERS))),
+            answer => answer,
+        }
+    }
+
+    fn call_failing(&mut self, pid: Pid, call: &Call, nth: u32) -> (Answer, bool) {
+        let failed = self.with(pid, |puppet| puppet.call_failing(call, nth));
+        failed.unwrap_or((Err(Errno::EIO), false))
+    }
+
+    fn locked(&mut self, pid: Pid) -> (i64, i64) {
+        self.with(pid, |puppet| puppet.locked_pages()).unwrap_or_default()
+    }
+
+    fn kill(&mut self, pid: Pid) {
+        if self.with(pid, Puppet::kill).is_some() {
+            self.puppets[pid.0 as usize - 1] = None;
+        }
+    }
+
+    fn exec(&mut self, pid: Pid) {
+        let _ = self.with(pid, Puppet::exec);
+    }
+
+    fn socketpair(&mut self, a: Pid, b: Pid) -> (Fd, Fd) {
+        let nothing = (Fd(-1), Fd(-1));
+        let (ours, theirs) = match socket::pair() {
+            Ok(pair) => pair,
+            Err(errno) => return self.note(format!("socketpair: {errno}")).unwrap_or(nothing),
+        };
+        let a = self.with(a, |puppet| puppet.give(&ours));
+        let b = self.with(b, |puppet| puppet.give(&theirs));
+        a.zip(b).unwrap_or(nothing)
+    }
+
+    fn pidfd(&mut self, holder: Pid, target: Pid) -> Fd {
+        let number = self.with(target, |puppet| Ok(puppet.pid()));
+        let pidfd = number.and_then(|number| self.with(holder, |puppet| puppet.open_pidfd(number)));
+        pidfd.unwrap_or(Fd(-1))
+    }
+
+    fn path(&self, device: Device) -> String {
+        self.equipment.devices.get(&device).map(|place| place.path.clone()).unwrap_or_default()
+    }
+
+    fn group(&self, device: Device) -> (String, String) {
+        self.equipment.devices.get(&device).map(Place::group).unwrap_or_default()
+    }
+
+    fn raise(&mut self, device: Device, pid: Pid, fd: Fd) {
+        let before = self.interrupts(device);
+        let answer = self.with(pid, |puppet| puppet.raise(fd));
+        if let (Some(_), Some(before)) = (self.done("raise", answer), before) {
+            self.await_interrupt(device, before);
+        }
+    }
+
+    fn reaches(&mut self, _: Device, pid: Pid, fd: Fd, iova: Iova, page: (Fd, u64)) -> bool {
+        let reach = Reach { device: fd, iova, memfd: page.0, offset_bytes: page.1 * PAGE_BYTES };
+        let answer = self.with(pid, |puppet| puppet.reaches(reach));
+        self.done("reach", answer) == Some(Reply::Flag(true))
+    }
+}
