@@ -114,16 +114,19 @@ pub struct Difference {
 /// told of every step before the arm does it.
 pub fn run(plan: Plan, profile: Profile, arm: &mut dyn Arm, tell: &mut dyn FnMut(&Step)) -> Report {
     let arm = &mut Other { arm, tell };
-    let position = Profile::all().position(|known| known.name() == profile.name());
-    match position.expect("every profile is known") {
-        0 => run_as::<0>(plan, arm),
-        1 => run_as::<1>(plan, arm),
-        2 => run_as::<2>(plan, arm),
-        3 => run_as::<3>(plan, arm),
-        4 => run_as::<4>(plan, arm),
-        _ => run_as::<5>(plan, arm),
-    }
+    let position = profiles().position(|known| known.name() == profile.name());
+    RUNS[position.expect("every profile is listed")](plan, arm)
 }
+
+/// Every profile that can be the reference: released kernels, and the one that was only proposed.
+fn profiles() -> impl Iterator<Item = Profile> {
+    Profile::all().chain(Profile::by_name("rfc-v1"))
+}
+
+/// A run for each of [`profiles`], in that order: proptest's reference state machine is a type without a
+/// value, so the profile is a parameter of the type.
+const RUNS: [fn(Plan, &mut Other<'_>) -> Report; 7] =
+    [run_as::<0>, run_as::<1>, run_as::<2>, run_as::<3>, run_as::<4>, run_as::<5>, run_as::<6>];
 
 fn run_as<const PROFILE: usize>(plan: Plan, arm: &mut Other<'_>) -> Report {
     let mut report = Report::default();
@@ -233,7 +236,7 @@ fn lockstep<const PROFILE: usize>(
 
 /// The profile with a number.
 fn profile<const PROFILE: usize>() -> Profile {
-    Profile::all().nth(PROFILE).expect("a profile")
+    profiles().nth(PROFILE).expect("a profile")
 }
 
 /// Does a step on an arm. A new mapping is asked for where the reference has it.
@@ -333,3 +336,19 @@ fn told(step: &Step, after: &After) -> String {
 
 /// Where the reference has mapped something, for [`Arm::call_at`].
 pub type Place = Option<Va>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_is_its_own_reference() {
+        let plan = Plan { calls: 1, steps: 10, seed: 1 };
+        for profile in profiles() {
+            let mut same = crate::target::simulated::Simulated::new(profile);
+            let report = run(plan, profile, &mut same, &mut |_| ());
+            assert!(report.difference.is_none(), "{}: {report}", profile.name());
+        }
+        assert_eq!(RUNS.len(), profiles().count());
+    }
+}
