@@ -5,9 +5,9 @@
 //! worst run attains, and that run.
 
 use crate::action::Action;
-use crate::graph::{Graph, Stretch, heaviest, in_order};
 use crate::packed::{Packed, PackedSystem};
-use crate::search::{Exploration, StateIndex};
+use handoff_checker::graph::{Graph, Stretch, heaviest, in_order};
+use handoff_checker::search::{Exploration, StateIndex};
 use stateright::Model;
 
 /// The worst blackout.

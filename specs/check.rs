@@ -9,13 +9,13 @@ mod first;
 
 use crate::action::{Action, Kind};
 use crate::blackout::{Blackouts, blackouts};
-use crate::graph::{Graph, Shape, doomed, shape};
 use crate::packed::{Packed, PackedSystem};
 use crate::property::{END_1, END_2, END_3, Judgement, PROPERTIES, Property, REF_1, Scope};
 use crate::scenario::Scenario;
-use crate::search::{Cut, Exploration, Judge, Limits, StateIndex, explore};
 use crate::system::System;
 use crate::world::World;
+use handoff_checker::graph::{Graph, Shape, doomed, shape};
+use handoff_checker::search::{Cut, Exploration, Judge, Limits, StateIndex, explore};
 use handoff_model::launch::LaunchError;
 use stateright::Model;
 use std::num::NonZeroUsize;

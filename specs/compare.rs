@@ -7,7 +7,7 @@ use crate::check::{Report, Verdict, check};
 use crate::hazards::{Meeting, meet};
 use crate::property::{PROPERTIES, Property};
 use crate::scenario::Scenario;
-use crate::search::Limits;
+use handoff_checker::search::Limits;
 use handoff_model::launch::LaunchError;
 use handoff_model::variant::{VARIANTS, Variant};
 use handoff_model::vm::Dma;

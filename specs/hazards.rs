@@ -7,8 +7,8 @@
 use crate::check::{Report, Run, check};
 use crate::property::Property;
 use crate::scenario::Scenario;
-use crate::search::Limits;
 use crate::system::System;
+use handoff_checker::search::Limits;
 use handoff_model::launch::LaunchError;
 use handoff_model::protocol::Mode;
 use handoff_model::variant::Variant;

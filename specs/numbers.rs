@@ -7,15 +7,14 @@
 //! Invariant: equal parts have one number, different parts different ones. Which it is depends on which thread came
 //! first, so nothing may depend on the order of numbers.
 
-mod once;
-
 use crate::action::Side;
-use crate::chain::Chain;
 use crate::parts::{Machinery, Part, Player, Stage};
 use crate::refinement::Sight;
 use crate::scenario::DEVICES_MAX;
 use crate::setting::Setting;
 use crate::world::{Rest, World};
+use handoff_checker::intern::{Number, Once};
+use handoff_checker::memo::Chain;
 use handoff_model::call::{Answer, Call};
 use handoff_model::ids::Fd;
 use handoff_model::incoming::Incoming;
@@ -26,16 +25,11 @@ use handoff_model::role::{Cause, Trouble};
 use handoff_model::view::FileRef;
 use handoff_model::vm::{Descriptors, Vm};
 use handoff_sim_kernel::Machine;
-use once::Once;
 use rustc_hash::FxBuildHasher;
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::marker::PhantomData;
-
-/// A number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Number(u32);
 
 /// What rules ask of a machine.
 struct OfMachine {
@@ -134,12 +128,12 @@ impl<'a> Numbers<'a> {
     pub(crate) fn new(setting: &'a Setting) -> Self {
         Self {
             setting,
-            machines: Once::new(),
-            outgoing: Once::new(),
-            incoming: Once::new(),
-            rests: Once::new(),
-            calls: Once::new(),
-            answers: Once::new(),
+            machines: Once::default(),
+            outgoing: Once::default(),
+            incoming: Once::default(),
+            rests: Once::default(),
+            calls: Once::default(),
+            answers: Once::default(),
         }
     }
 

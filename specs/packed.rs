@@ -7,13 +7,14 @@
 //! what the parts are and not of their numbers: nothing that a search says depends on threads.
 
 use crate::action::{Action, Side};
-use crate::numbers::{Number, Numbered, Numbers, Quartet};
+use crate::numbers::{Numbered, Numbers, Quartet};
 use crate::property::{END_1, END_2, Judgement, Moment, PROPERTIES, REF_1, place_of};
-use crate::reduced::Reducible;
-use crate::search::{Judge, Said};
 use crate::system::System;
 use crate::world::World;
 use dashmap::DashMap;
+use handoff_checker::intern::Number;
+use handoff_checker::reduction::Reducible;
+use handoff_checker::search::{Judge, Said};
 use rustc_hash::FxBuildHasher;
 use stateright::{Model, Property};
 use std::hash::{Hash, Hasher};

@@ -1,6 +1,6 @@
 //! The handoff as a [`stateright::Model`]: what any engine needs to explore it.
 //!
-//! stateright's own checkers and its explorer run on this; verdicts come from [`crate::search`],
+//! stateright's own checkers and its explorer run on this; verdicts come from [`handoff_checker::search`],
 //! which explores the same trait. Two of stateright's ways to lie are met here: `next_state` never
 //! answers `None` (an ignored action would shift the indices of its paths), and no property is an
 //! `eventually`. What is asked of stateright is one property, so that it cannot overwrite a shorter

@@ -1,5 +1,6 @@
 //! The built-in scenarios: verdicts, exact counts, and two engines that agree.
 
+use handoff_checker::search::{Cut, Exploration, Limits, Said, explore};
 use handoff_specs::action::Action;
 use handoff_specs::blackout::Blackouts;
 use handoff_specs::built_in::{BUILT_IN, FOR_TYPE1, built_in};
@@ -7,7 +8,6 @@ use handoff_specs::check::{Report, Verdict, check, check_with};
 use handoff_specs::packed::Packed;
 use handoff_specs::property::PROPERTIES;
 use handoff_specs::scenario::Scenario;
-use handoff_specs::search::{Cut, Exploration, Limits, Said, explore};
 use handoff_specs::system::System;
 use handoff_specs::world::World;
 use stateright::{Checker, Model};

@@ -1,13 +1,13 @@
 //! Every known bug that can be planted is found by the property that it breaks, by a shortest run.
 
 use crate::hazards::HAZARDS;
+use handoff_checker::search::{Cut, Limits};
 use handoff_model::defect::{self, DEFECTS, Defect, Edit};
 use handoff_model::phase::OutPhase;
 use handoff_model::protocol::{Mode, Rule};
 use handoff_specs::check::{Run, Verdict, check};
 use handoff_specs::property::{self, END_2, END_3, PROPERTIES, Property};
 use handoff_specs::scenario::Scenario;
-use handoff_specs::search::{Cut, Limits};
 use handoff_specs::story;
 use handoff_specs::system::System;
 use std::collections::BTreeSet;

@@ -3,6 +3,7 @@
 mod variants;
 
 use crate::defects::scenario;
+use handoff_checker::search::{Limits, explore};
 use handoff_model::defect::DEFECTS;
 use handoff_model::protocol::Mode;
 use handoff_specs::built_in::{BUILT_IN, text_of};
@@ -10,7 +11,6 @@ use handoff_specs::check::{Verdict, check};
 use handoff_specs::essence::{EXEC, Essence, Handoff, TRANSFER};
 use handoff_specs::packed::PackedSystem;
 use handoff_specs::scenario::Scenario;
-use handoff_specs::search::{Limits, explore};
 use handoff_specs::system::System;
 use stateright::{Checker, Model};
 use std::collections::BTreeSet;

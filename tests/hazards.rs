@@ -1,10 +1,10 @@
 //! The kernel's hazards K1, K2 and K3 as violated properties: on 7.3, by a shortest run; where the hazard
 //! is mended, everything is proved.
 
+use handoff_checker::search::Limits;
 use handoff_sim_kernel::{Profile, Quirk};
 use handoff_specs::check::{Report, Verdict, check};
 use handoff_specs::scenario::Scenario;
-use handoff_specs::search::Limits;
 
 /// A hazard where it shows.
 pub(crate) struct Hazard {

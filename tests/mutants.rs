@@ -3,6 +3,7 @@
 //!
 //! A mutant counts as caught where a property is violated or its roles panic. In the same worlds the protocol itself violates none.
 
+use handoff_checker::search::Limits;
 use handoff_model::mutant::Omission;
 use handoff_model::protocol::Mode;
 use handoff_model::variant;
@@ -10,7 +11,6 @@ use handoff_specs::check::check;
 use handoff_specs::mutants;
 use handoff_specs::property::Due;
 use handoff_specs::scenario::Scenario;
-use handoff_specs::search::Limits;
 use handoff_specs::wrong::{WRONGS, Wrong};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;

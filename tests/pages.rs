@@ -1,8 +1,8 @@
 //! The pages that are made of what checks find are as checks find it now.
 
+use handoff_checker::search::Limits;
 use handoff_specs::compare::compare;
 use handoff_specs::pages::{properties, variants, zoo};
-use handoff_specs::search::Limits;
 use std::{env, fs};
 
 #[track_caller]

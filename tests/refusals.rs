@@ -1,6 +1,7 @@
 //! What cannot be handed over is refused before the guest stops, with the true reason, and the guest
 //! never notices.
 
+use handoff_checker::search::Limits;
 use handoff_model::outgoing::Outcome;
 use handoff_model::protocol::Mode;
 use handoff_specs::action::Action;
@@ -8,7 +9,6 @@ use handoff_specs::built_in::built_in;
 use handoff_specs::check::{self, Verdict};
 use handoff_specs::mutants::forms;
 use handoff_specs::scenario::Scenario;
-use handoff_specs::search::Limits;
 use handoff_specs::system::System;
 use handoff_specs::world::World;
 

@@ -1,6 +1,7 @@
 //! Updates one after the other: A to B to C, with attempts in between that fail. Whatever came before, everything is as it was after the
 //! start, so that nothing grows and the next one begins as the first did.
 
+use handoff_checker::search::{Exploration, Limits, StateIndex, explore};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, ObjectId, Pid};
@@ -19,7 +20,6 @@ use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
 use handoff_specs::built_in::built_in;
 use handoff_specs::packed::{Packed, PackedSystem};
 use handoff_specs::scenario::Scenario;
-use handoff_specs::search::{Exploration, Limits, StateIndex, explore};
 use handoff_specs::system::System;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,12 +1,12 @@
 //! Worlds made to order: how large they are, and what grows with them.
 
+use handoff_checker::search::Limits;
 use handoff_model::protocol::Mode;
 use handoff_model::variant;
 use handoff_specs::blackout::Blackouts;
 use handoff_specs::built_in::built_in;
 use handoff_specs::check::{Verdict, check};
 use handoff_specs::scenario::Scenario;
-use handoff_specs::search::Limits;
 use handoff_specs::sized::name;
 use handoff_specs::system::System;
 

@@ -1,6 +1,7 @@
 //! Containers with a type1 IOMMU: what the variant `type1` keeps in each of its worlds, and that no known bug of it is found where
 //! it is not planted and the kernel has none.
 
+use handoff_checker::search::Limits;
 use handoff_model::call::{Answer, Call};
 use handoff_model::defect::{self, Defect, Edit};
 use handoff_model::phase::{InPhase, OutPhase};
@@ -13,7 +14,6 @@ use handoff_specs::compare::compare;
 use handoff_specs::explain::{Followed, Step};
 use handoff_specs::property::END_3;
 use handoff_specs::scenario::{May, Scenario};
-use handoff_specs::search::Limits;
 use handoff_specs::system::System;
 use handoff_specs::zoo::{Found, ZOO};
 use std::collections::{BTreeSet, HashSet};

@@ -1,6 +1,7 @@
 //! Every known bug is found again, by the property and the run that stand here; nothing of the kind is left out; and the protocol that a
 //! VMM should use violates nothing in any of those worlds.
 
+use handoff_checker::search::Limits;
 use handoff_conformance::suite::{self, rows, run, simulated_for};
 use handoff_model::protocol::Mode;
 use handoff_model::vm::Dma;
@@ -8,7 +9,6 @@ use handoff_sim_kernel::Profile;
 use handoff_specs::check::{Verdict, check};
 use handoff_specs::mutants::forms;
 use handoff_specs::scenario::Scenario;
-use handoff_specs::search::Limits;
 use handoff_specs::zoo::{Found, Known, ZOO};
 use std::collections::BTreeSet;
 

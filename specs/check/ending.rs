@@ -5,10 +5,10 @@
 
 use super::{Judged, Run, Verdict, undisturbed};
 use crate::action::{Action, Kind};
-use crate::fair::{Fairness, Lasso, Step, fair_run, starved};
-use crate::graph::{Graph, Shape, reaching};
 use crate::property::Property;
-use crate::search::{Cut, Judge, StateIndex};
+use handoff_checker::fairness::{Fairness, Lasso, Step, fair_run, starved};
+use handoff_checker::graph::{Graph, Shape, reaching};
+use handoff_checker::search::{Cut, Judge, StateIndex};
 use stateright::Model;
 
 /// What a scheduler owes.

@@ -3,8 +3,8 @@
 //! Many runs are as cheap as the cheapest. Which of them is told follows from the model alone, and neither from
 //! how its states are laid out nor from the order in which a search came to them.
 
-use crate::graph::Graph;
-use crate::search::{Exploration, StateIndex};
+use handoff_checker::graph::Graph;
+use handoff_checker::search::{Exploration, StateIndex};
 
 /// The states of that run, each but the last with the place of the action taken there. The goals are those of least cost;
 /// `goal` is one of them.

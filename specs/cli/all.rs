@@ -5,9 +5,9 @@ use super::{Exit, Failure, width};
 use crate::check::Verdict;
 use crate::compare::{Cell, Column, compare, heads, legend, letters, table};
 use crate::scenario::Scenario;
-use crate::search::Limits;
 use crate::story;
 use crate::system::System;
+use handoff_checker::search::Limits;
 use std::io::Write;
 
 /// Good where the protocol that a VMM should use keeps everything; how others fail is a result, and no failure.

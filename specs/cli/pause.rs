@@ -4,7 +4,7 @@ use super::Failure;
 use crate::built_in::text_of;
 use crate::checkpoint::{self, Of};
 use crate::packed::{Packed, PackedSystem};
-use crate::search::{Checkpoint, Cut, Exploration, Limits, explore_in_runs};
+use handoff_checker::search::{Checkpoint, Cut, Exploration, Limits, explore_in_runs};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;

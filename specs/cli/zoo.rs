@@ -5,10 +5,10 @@ use super::{Exit, Failure, width};
 use crate::check::{Report, Run, check};
 use crate::property::Property;
 use crate::scenario::Scenario;
-use crate::search::Limits;
 use crate::story;
 use crate::system::System;
 use crate::zoo::{Found, Known, ZOO, find};
+use handoff_checker::search::Limits;
 use std::io::Write;
 
 #[derive(clap::Args)]

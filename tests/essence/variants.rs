@@ -1,9 +1,9 @@
 //! The essence of a handoff and ways to get it wrong, explored: for this search and for SPIN.
 
+use handoff_checker::graph::{Graph, Shape, shape};
+use handoff_checker::search::{Limits, Said, explore};
 use handoff_model::protocol::Mode;
 use handoff_specs::essence::{EXEC, Essence, Guest, Handoff, INVARIANTS, Life, TRANSFER, Word};
-use handoff_specs::graph::{Graph, Shape, shape};
-use handoff_specs::search::{Limits, Said, explore};
 use std::num::NonZeroUsize;
 
 /// A row that may happen when it must not, or the other way round.

@@ -3,9 +3,9 @@
 //! Judged on the graph of all states that a complete search has kept, not by an engine's `eventually`.
 //! States without a cycle are peeled off in topological order (Kahn); what is left has one, and only
 //! that part goes to petgraph, whose `kosaraju_scc` is iterative. Which of the cycles a fair scheduler can follow is asked
-//! of [`crate::fair`].
+//! of [`crate::fairness`].
 
-use crate::parallel::in_parallel;
+use crate::pool::in_parallel;
 use crate::search::{Exploration, StateIndex};
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::DiGraph;

@@ -3,8 +3,8 @@
 
 use crate::models::{Edges, Grid};
 use crate::two_phase_commit::TwoPhaseCommit;
-use handoff_specs::graph::{Graph, Shape, Stretch, doomed, heaviest, in_order, shape};
-use handoff_specs::search::{
+use handoff_checker::graph::{Graph, Shape, Stretch, doomed, heaviest, in_order, shape};
+use handoff_checker::search::{
     Cut, Exploration, Judge, Limits, Panic, Said, explore, explore_hashed,
 };
 use stateright::{Model, Property};

@@ -1,13 +1,13 @@
 //! A short list that only grows, read by all threads without a lock.
 //!
-//! What a machine once did is asked for far more often than it is found out, by all threads, and is little for each
-//! machine: so a list beats a table that all of them share.
+//! The results of a few operations on an interned value are looked up far more often than they are computed, by all
+//! threads; so a list for each value beats one table that all of them share.
 
 use std::sync::OnceLock;
 
 /// Values by keys. Two threads may add the same; the first is found.
 #[derive(Debug)]
-pub(crate) struct Chain<K, V>(OnceLock<Box<Link<K, V>>>);
+pub struct Chain<K, V>(OnceLock<Box<Link<K, V>>>);
 
 #[derive(Debug)]
 struct Link<K, V> {
@@ -24,7 +24,7 @@ impl<K, V> Default for Chain<K, V> {
 
 impl<K: PartialEq, V: Copy> Chain<K, V> {
     /// The value of a key.
-    pub(crate) fn get(&self, key: &K) -> Option<V> {
+    pub fn get(&self, key: &K) -> Option<V> {
         let mut at = self;
         while let Some(link) = at.0.get() {
             if link.key == *key {
@@ -36,7 +36,7 @@ impl<K: PartialEq, V: Copy> Chain<K, V> {
     }
 
     /// Adds a value at the end.
-    pub(crate) fn add(&self, key: K, value: V) {
+    pub fn add(&self, key: K, value: V) {
         let mut link = Box::new(Link { key, value, rest: Self::default() });
         let mut at = self;
         while let Err(back) = at.0.set(link) {

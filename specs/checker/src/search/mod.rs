@@ -29,7 +29,7 @@ pub use exploration::{Exploration, StateIndex};
 pub use limits::{Cut, Limits};
 pub use shard::{Exact, Fingerprint, Key};
 
-use crate::parallel::in_parallel;
+use crate::pool::in_parallel;
 use exploration::Numbers;
 use found::{Counts, Found};
 use frontier::Order;

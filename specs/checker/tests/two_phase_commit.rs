@@ -5,7 +5,7 @@
 //! each has come to, whose vote the transaction manager knows, whose vote was sent; then two bits for what the transaction
 //! manager has decided, and whether it has sent a commit, an abort.
 
-use handoff_specs::reduced::Reducible;
+use handoff_checker::reduction::Reducible;
 use stateright::{Model, Property};
 
 /// So many resource managers: at most 8.

@@ -2,9 +2,9 @@
 //! definition.
 
 use crate::models::{Grid, Labelled};
-use handoff_specs::fair::{Fairness, Lasso, Step, fair_run, starved};
-use handoff_specs::graph::{Graph, dead_end};
-use handoff_specs::search::{Exploration, Limits, Said, explore};
+use handoff_checker::fairness::{Fairness, Lasso, Step, fair_run, starved};
+use handoff_checker::graph::{Graph, dead_end};
+use handoff_checker::search::{Exploration, Limits, Said, explore};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;

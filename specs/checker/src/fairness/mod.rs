@@ -18,11 +18,11 @@
 //! Graphs are as large as searches, so the parts are found on the compressed graph itself: by Tarjan's algorithm, with a stack of its
 //! own, in 12 bytes a state and what the stack takes.
 
-mod parts;
+mod scc;
 
 use crate::graph::Graph;
 use crate::search::StateIndex;
-use parts::Parts;
+use scc::Parts;
 use std::collections::VecDeque;
 
 /// What a scheduler owes a class of actions.

@@ -13,7 +13,7 @@ use super::exploration::StateIndex;
 use super::found::Counts;
 use super::shard::{Candidate, Cost, Exact, Key, Place, Shard, shard_of};
 use super::{BLOCK, Search};
-use crate::parallel::in_parallel;
+use crate::pool::in_parallel;
 use rustc_hash::FxHasher;
 use serde::{Deserialize, Serialize};
 use stateright::Model;

@@ -1,6 +1,6 @@
 //! Models whose answers are known.
 
-use handoff_specs::reduced::Reducible;
+use handoff_checker::reduction::Reducible;
 use stateright::{Model, Property};
 
 /// A graph given by its edges, from state 0.

@@ -1,0 +1,51 @@
+//! How fast a check is, beside stateright on the same space: `cargo bench --bench check`.
+//!
+//! The worlds of two handoffs, in our search on one and two threads and in stateright's, each run three times in turn; a
+//! figure is the median.
+
+#![expect(clippy::print_stdout, reason = "a table for people")]
+#![expect(clippy::cast_precision_loss, reason = "counts of states are far below 2^52")]
+
+#[path = "../specs/checker/benches/tools.rs"]
+mod tools;
+
+use handoff_checker::search::explore;
+use handoff_specs::built_in::text_of;
+use handoff_specs::packed::PackedSystem;
+use handoff_specs::scenario::Scenario;
+use handoff_specs::system::System;
+use mimalloc::MiMalloc;
+use std::time::Instant;
+use tools::{Figures, Tool, by_stateright, figures, limits, table};
+
+/// As the command has it. All the searches in this process allocate by it, SPIN does not allocate much.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() {
+    handoff("a handoff of two devices", "");
+    handoff(
+        "a handoff of two devices, with two calls that fail and twice the interrupts and the guest's work",
+        "[may]\nfail_calls = 2\ninterrupts = 2\nguest_steps = 2\n",
+    );
+}
+
+/// The built-in scenario `transfer`, and what else may happen in it.
+fn handoff(name: &str, may: &str) {
+    let text = text_of("transfer").expect("a built-in scenario");
+    let scenario = Scenario::parse("transfer", &format!("{text}\n{may}")).expect("a scenario");
+    let system = System::new(&scenario).expect("set up");
+    let tools: Vec<Tool<'_>> = vec![
+        ("this search, 1 thread".to_owned(), Box::new(|| of_handoff(&system, 1))),
+        ("this search, 2 threads".to_owned(), Box::new(|| of_handoff(&system, 2))),
+        ("stateright, breadth first".to_owned(), Box::new(|| by_stateright(system.clone()))),
+    ];
+    table(name, &tools);
+}
+
+fn of_handoff(system: &System, threads: usize) -> Figures {
+    let packed = PackedSystem::new(system);
+    let started = Instant::now();
+    let found = explore(&packed, &packed, limits(threads));
+    figures(&found, started.elapsed().as_secs_f64())
+}

@@ -1,0 +1,76 @@
+//! Interned values: equal values are stored once, under one number, with facts about each.
+//!
+//! A state made of such numbers is a few bytes long (Holzmann's collapse compression), and what is computed of a part is
+//! computed once.
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use rustc_hash::FxBuildHasher;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+
+/// The number of a value, in the order in which threads came first: nothing may depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Number(u32);
+
+/// Values of one type, each stored once, with facts of type `F` about each.
+pub struct Once<T, F = ()> {
+    numbers: DashMap<T, Number, FxBuildHasher>,
+    values: boxcar::Vec<Value<T, F>>,
+}
+
+struct Value<T, F> {
+    is: T,
+    facts: F,
+    hash: u64,
+}
+
+impl<T: Eq + Hash, F> Default for Once<T, F> {
+    fn default() -> Self {
+        Self { numbers: DashMap::default(), values: boxcar::Vec::new() }
+    }
+}
+
+impl<T, F> fmt::Debug for Once<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} values", self.values.count())
+    }
+}
+
+impl<T: Clone + Eq + Hash, F> Once<T, F> {
+    /// Returns the number of a value; `facts` computes what is stored beside a new one.
+    pub fn number(&self, value: T, facts: impl FnOnce(&T) -> F) -> Number {
+        if let Some(known) = self.numbers.get(&value) {
+            return *known;
+        }
+        let facts = facts(&value);
+        match self.numbers.entry(value) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                let hash = FxBuildHasher.hash_one(entry.key());
+                let at = self.values.push(Value { is: entry.key().clone(), facts, hash });
+                *entry.insert(Number(u32::try_from(at).expect("fewer parts than worlds")))
+            }
+        }
+    }
+
+    /// Returns the number of distinct values.
+    pub fn count(&self) -> usize {
+        self.values.count()
+    }
+
+    /// Returns the value of a number.
+    pub fn get(&self, number: Number) -> &T {
+        &self.values[number.0 as usize].is
+    }
+
+    /// Returns the facts about a value.
+    pub fn facts(&self, number: Number) -> &F {
+        &self.values[number.0 as usize].facts
+    }
+
+    /// Returns the hash of a value, which does not depend on its number.
+    pub fn hash(&self, number: Number) -> u64 {
+        self.values[number.0 as usize].hash
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the model checker: on models whose answers are known, and on random ones against the definitions.
+
+mod checkpoint;
+mod fairness;
+mod models;
+mod reduction;
+mod search;
+mod two_phase_commit;
