@@ -10,10 +10,10 @@
 mod tools;
 
 use handoff_checker::search::explore;
-use handoff_specs::built_in::text_of;
-use handoff_specs::packed::PackedSystem;
+use handoff_specs::check::packed::PackedSystem;
 use handoff_specs::scenario::Scenario;
-use handoff_specs::system::System;
+use handoff_specs::scenario::library::text_of;
+use handoff_specs::state::system::System;
 use mimalloc::MiMalloc;
 use std::time::Instant;
 use tools::{Figures, Tool, by_stateright, figures, limits, table};

@@ -1,11 +1,11 @@
 //! Certificates: what was proved is proved again by another way, and what was tampered with is refused.
 
 use handoff_checker::search::{Exploration, Limits};
-use handoff_specs::built_in::{built_in, text_of};
-use handoff_specs::certificate::{Verified, verify, write};
+use handoff_specs::check::certificate::{Verified, verify, write};
+use handoff_specs::check::packed::Packed;
 use handoff_specs::check::{Report, check_with};
-use handoff_specs::packed::Packed;
 use handoff_specs::scenario::Scenario;
+use handoff_specs::scenario::library::{built_in, text_of};
 
 fn certificate_of(scenario: &Scenario, text: &str) -> Result<String, String> {
     let mut file = Vec::new();

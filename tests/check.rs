@@ -1,15 +1,16 @@
 //! The built-in scenarios: verdicts, exact counts, and two engines that agree.
 
 use handoff_checker::search::{Cut, Exploration, Limits, Said, explore};
-use handoff_specs::action::Action;
-use handoff_specs::blackout::Blackouts;
-use handoff_specs::built_in::{BUILT_IN, FOR_TYPE1, built_in};
+use handoff_specs::check::blackout::Blackouts;
+use handoff_specs::check::evaluate::Judged;
+use handoff_specs::check::packed::Packed;
 use handoff_specs::check::{Report, Verdict, check, check_with};
-use handoff_specs::packed::Packed;
-use handoff_specs::property::PROPERTIES;
+use handoff_specs::properties::PROPERTIES;
 use handoff_specs::scenario::Scenario;
-use handoff_specs::system::System;
-use handoff_specs::world::World;
+use handoff_specs::scenario::library::{BUILT_IN, FOR_TYPE1, built_in};
+use handoff_specs::state::World;
+use handoff_specs::state::action::Action;
+use handoff_specs::state::system::System;
 use stateright::{Checker, Model};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -132,10 +133,10 @@ fn every_property_is_proved_by_some_built_in_scenario() {
 fn stateright_counts_the_same_states_and_finds_no_violation() {
     for (name, states, transitions, _) in COUNTS {
         let system = || System::new(&built_in(name).expect("built in")).expect("set up");
-        let checker = system().checker().threads(2).spawn_dfs().join();
+        let checker = Judged(system()).checker().threads(2).spawn_dfs().join();
         assert_eq!(checker.unique_state_count(), *states as usize, "{name}");
         checker.assert_properties();
-        let breadth = system().checker().spawn_bfs().join();
+        let breadth = Judged(system()).checker().spawn_bfs().join();
         assert_eq!(breadth.unique_state_count(), *states as usize, "{name}");
         let ours = explore(&system(), &(0, |_: &World| Said::default()), Limits::default());
         assert_eq!((ours.states(), ours.transitions), (*states, *transitions), "{name}");

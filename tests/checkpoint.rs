@@ -1,10 +1,10 @@
 //! Checkpoints of checks: a handoff's search in many runs is the search in one, and a file of something else is refused.
 
 use handoff_checker::search::{Cut, Exploration, Limits, StateIndex, explore, explore_in_runs};
-use handoff_specs::built_in::built_in;
-use handoff_specs::checkpoint::{Of, read, write};
-use handoff_specs::packed::PackedSystem;
-use handoff_specs::system::System;
+use handoff_specs::check::checkpoint::{Of, read, write};
+use handoff_specs::check::packed::PackedSystem;
+use handoff_specs::scenario::library::built_in;
+use handoff_specs::state::system::System;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 

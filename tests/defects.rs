@@ -6,10 +6,10 @@ use handoff_model::defect::{self, DEFECTS, Defect, Edit};
 use handoff_model::phase::OutPhase;
 use handoff_model::protocol::{Mode, Rule};
 use handoff_specs::check::{Run, Verdict, check};
-use handoff_specs::property::{self, END_2, END_3, PROPERTIES, Property};
+use handoff_specs::counterexample::report;
+use handoff_specs::properties::{self, END_2, END_3, PROPERTIES, Property};
 use handoff_specs::scenario::Scenario;
-use handoff_specs::story;
-use handoff_specs::system::System;
+use handoff_specs::state::system::System;
 use std::collections::BTreeSet;
 
 /// The least VM in which a bug shows, and what it needs to show.
@@ -204,7 +204,7 @@ fn every_property_has_a_bug_that_breaks_it() {
     let broken: BTreeSet<_> = defects.chain(hazards).collect();
     let all: BTreeSet<_> = PROPERTIES.iter().map(|property| property.id).collect();
     assert_eq!(broken, all);
-    assert!(broken.iter().all(|id| property::find(id).is_some()));
+    assert!(broken.iter().all(|id| properties::find(id).is_some()));
 }
 
 /// A story ends with a line that replays it, and the replay ends where the story did.
@@ -215,9 +215,9 @@ fn a_run_can_be_replayed_from_its_last_line() {
         let system = System::new(&scenario).expect("set up");
         let report = check(&scenario, Limits::default()).expect("checked");
         for (property, run) in report.violations() {
-            let token = story::token(&system, &run.actions);
-            assert_eq!(story::from_token(&system, &token).as_ref(), Ok(&run.actions));
-            let told = story::violation(&system, "file.toml", property, run, 110);
+            let token = report::token(&system, &run.actions);
+            assert_eq!(report::from_token(&system, &token).as_ref(), Ok(&run.actions));
+            let told = report::violation(&system, "file.toml", property, run, 110);
             assert!(told.contains(&format!("--steps {token}")), "{told}");
         }
     }

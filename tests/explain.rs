@@ -5,12 +5,12 @@ mod why;
 
 use handoff_checker::search::Limits;
 use handoff_model::defect::{DEFECTS, Defect};
-use handoff_specs::action::Action;
 use handoff_specs::check::{Run, check};
-use handoff_specs::explain::Followed;
-use handoff_specs::property::Property;
+use handoff_specs::counterexample::Followed;
+use handoff_specs::properties::Property;
 use handoff_specs::scenario::Scenario;
-use handoff_specs::system::System;
+use handoff_specs::state::action::Action;
+use handoff_specs::state::system::System;
 use stateright::Model;
 use std::sync::OnceLock;
 

@@ -10,8 +10,8 @@ use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::role::Role;
 use handoff_model::vm::{Device, Mapping, Vm};
 use handoff_sim_kernel::{DeviceKind, DeviceSpec, Machine, ProcessSpec};
-use handoff_specs::built_in::built_in;
 use handoff_specs::scenario::Scenario;
+use handoff_specs::scenario::library::built_in;
 
 const OLD: Pid = Pid(1);
 const NEW: Pid = Pid(2);

@@ -1,8 +1,8 @@
 //! The pages that are made of what checks find are as checks find it now.
 
 use handoff_checker::search::Limits;
-use handoff_specs::compare::compare;
-use handoff_specs::pages::{properties, variants, zoo};
+use handoff_specs::survey::compare::compare;
+use handoff_specs::survey::docgen::{properties, variants, zoo};
 use std::{env, fs};
 
 #[track_caller]
@@ -22,7 +22,7 @@ fn is_up_to_date(page: &str, text: &str) {
 
 #[test]
 fn the_variants_are_compared_as_it_stands_there() {
-    let columns = compare(&handoff_specs::built_in::to_compare(), Limits::default());
+    let columns = compare(&handoff_specs::scenario::library::to_compare(), Limits::default());
     is_up_to_date("variants.md", &variants(&columns.expect("they can be set up")));
 }
 

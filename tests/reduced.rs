@@ -3,10 +3,10 @@
 use handoff_checker::reduction::{Reduced, Ways, against};
 use handoff_checker::search::{Limits, explore};
 use handoff_model::defect::DEFECTS;
-use handoff_specs::built_in::{BUILT_IN, built_in};
-use handoff_specs::packed::PackedSystem;
+use handoff_specs::check::packed::PackedSystem;
 use handoff_specs::scenario::Scenario;
-use handoff_specs::system::System;
+use handoff_specs::scenario::library::{BUILT_IN, built_in};
+use handoff_specs::state::system::System;
 
 const ALL: Ways = Ways { symmetry: true, order: true, strides: true };
 

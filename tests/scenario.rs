@@ -4,7 +4,7 @@ use handoff_model::call::{Call, Made, Reply};
 use handoff_model::ids::{ObjectId, Uid};
 use handoff_model::protocol::Mode;
 use handoff_specs::scenario::Scenario;
-use handoff_specs::setting::set_up;
+use handoff_specs::state::setup::set_up;
 
 const GOOD: &str = r#"
 name = "vm"

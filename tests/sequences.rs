@@ -17,10 +17,10 @@ use handoff_model::variant;
 use handoff_model::view::{DeviceView, FileKind, MappingView, PageSetView, View};
 use handoff_model::vm::{Descriptors, DeviceKind, Key, Kind, Vm};
 use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
-use handoff_specs::built_in::built_in;
-use handoff_specs::packed::{Packed, PackedSystem};
+use handoff_specs::check::packed::{Packed, PackedSystem};
 use handoff_specs::scenario::Scenario;
-use handoff_specs::system::System;
+use handoff_specs::scenario::library::built_in;
+use handoff_specs::state::system::System;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A VM, and the process that has it now.

@@ -3,12 +3,12 @@
 use handoff_checker::search::Limits;
 use handoff_model::protocol::Mode;
 use handoff_model::variant;
-use handoff_specs::blackout::Blackouts;
-use handoff_specs::built_in::built_in;
+use handoff_specs::check::blackout::Blackouts;
 use handoff_specs::check::{Verdict, check};
 use handoff_specs::scenario::Scenario;
-use handoff_specs::sized::name;
-use handoff_specs::system::System;
+use handoff_specs::scenario::generated::name;
+use handoff_specs::scenario::library::built_in;
+use handoff_specs::state::system::System;
 
 /// Devices, address spaces and mappings; states and transitions.
 const SIZES: &[(&str, u32, u64)] =

@@ -8,7 +8,7 @@
 mod variants;
 
 use handoff_model::protocol::Mode;
-use handoff_specs::essence::INVARIANTS;
+use handoff_specs::spec::INVARIANTS;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::env;
 use std::fs;

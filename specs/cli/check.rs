@@ -1,18 +1,18 @@
 //! `handoff check`: scenarios in, verdicts out.
 
-use super::all;
-use super::pause::Pause;
-use super::steps::{self, Format};
+use super::compare;
+use super::resumable::Pause;
+use super::show::{self, Format};
 use super::{Exit, Failure, width};
-use crate::blackout::{Blackout, Blackouts};
-use crate::built_in::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in, text_of, to_compare};
-use crate::certificate::{self, Unwritten};
+use crate::check::blackout::{Blackout, Blackouts};
+use crate::check::certificate::{self, Unwritten};
+use crate::check::packed::{Packed, PackedSystem};
 use crate::check::{Report, Verdict, check_system};
-use crate::packed::{Packed, PackedSystem};
+use crate::counterexample::report;
+use crate::scenario::generated;
+use crate::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in, text_of, to_compare};
 use crate::scenario::{Scenario, find_variant};
-use crate::sized;
-use crate::story;
-use crate::system::System;
+use crate::state::system::System;
 use handoff_checker::search::{Exploration, Limits, explore};
 use handoff_model::defect::Defect;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     scenario: Vec<String>,
 
     /// Also a world of this size: DEVICESxSPACESxMAPPINGS, like 3x2x4, or 3x2x4-exec
-    #[arg(long, value_name = "SIZE", value_parser = sized::name)]
+    #[arg(long, value_name = "SIZE", value_parser = generated::name)]
     world: Vec<String>,
 
     /// With this variant of the protocol, whatever the scenario asks for; see `handoff list variants`
@@ -98,7 +98,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
         scenarios.extend(all);
     }
     if arguments.all {
-        return all::run(&scenarios, limits(arguments), out);
+        return compare::run(&scenarios, limits(arguments), out);
     }
     if let Some(variant) = &arguments.variant {
         if arguments.scenario.is_empty() && arguments.world.is_empty() {
@@ -110,7 +110,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
         scenarios.iter_mut().try_for_each(|(name, scenario)| put(variant, name, scenario))?;
     }
     if let Some(run) = &arguments.steps {
-        return steps::run(&scenarios, run, arguments.format.unwrap_or_default(), out);
+        return show::run(&scenarios, run, arguments.format.unwrap_or_default(), out);
     }
     if arguments.certificate.is_some() && scenarios.len() > 1 {
         return Err(Failure::Usage("a certificate is of one scenario; name it".to_owned()));
@@ -248,7 +248,7 @@ fn write_report(
     lines.extend(open.iter().map(|(verdict, ids)| format!("  {verdict}: {}", ids.join(" "))));
     let mut text = String::new();
     for line in &lines {
-        story::paragraph(&mut text, line, width());
+        report::paragraph(&mut text, line, width());
     }
     write!(out, "{text}")?;
     if report.violations().next().is_some() {
@@ -257,16 +257,16 @@ fn write_report(
         violations.sort_by_key(|(_, run)| run.actions.len());
         for (property, run) in violations {
             writeln!(out)?;
-            write!(out, "{}", story::violation(&system, name, property, run, width()))?;
+            write!(out, "{}", report::violation(&system, name, property, run, width()))?;
         }
     }
     if let Some(run) = &report.panic {
         let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
-        writeln!(out, "\n{} after {}", run.wrong, story::length(run))?;
+        writeln!(out, "\n{} after {}", run.wrong, report::length(run))?;
         writeln!(
             out,
             "  replay: handoff check {name} --steps {}",
-            story::token(&system, &run.actions)
+            report::token(&system, &run.actions)
         )?;
     }
     writeln!(out)?;
@@ -285,7 +285,7 @@ fn blackout(name: &str, scenario: &Scenario, report: &Report) -> Result<Option<S
         return Ok(None);
     }
     let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
-    let run = story::token(&system, &system.actions_at(&worst.places));
+    let run = report::token(&system, &system.actions_at(&worst.places));
     let told =
         |blackout: &Blackout| format!("{} kernel calls ({} steps)", blackout.calls, blackout.steps);
     Ok(Some(format!(
@@ -313,7 +313,7 @@ fn words(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Proved => "proved".to_owned(),
         Verdict::HoldsWithin(cut) => format!("holds within {cut}, not proved"),
-        Verdict::Violated(run) => format!("violated, by {}", story::length(run)),
+        Verdict::Violated(run) => format!("violated, by {}", report::length(run)),
         Verdict::Vacuous => "vacuous, proves nothing".to_owned(),
         Verdict::Inconclusive(cut) => format!("inconclusive, cut by {cut}"),
         Verdict::NotAsked(why) => format!("not asked ({why})"),

@@ -1,7 +1,7 @@
 //! `handoff doctor`: could this host do it? Looks, and changes nothing.
 
 use super::{Exit, Failure, width};
-use crate::story::wrapped;
+use crate::counterexample::report::wrapped;
 use handoff_real_backend::doctor::{Finding, Machine, Request, Status, examine};
 use handoff_real_backend::sysfs::Bdf;
 use std::io::Write;

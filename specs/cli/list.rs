@@ -1,10 +1,10 @@
 //! `handoff list`: what there is to check, to plant and to ask.
 
 use super::{Exit, Failure, width};
-use crate::built_in::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
-use crate::mutants::{forms, of_variant};
-use crate::property::PROPERTIES;
-use crate::wrong::WRONGS;
+use crate::properties::PROPERTIES;
+use crate::scenario::corruption::WRONGS;
+use crate::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
+use crate::survey::mutants::{forms, of_variant};
 use handoff_model::defect::{self, Defect};
 use handoff_model::protocol::Mode;
 use handoff_model::variant::{VARIANTS, Variant};
@@ -81,7 +81,7 @@ fn variants() -> Vec<(String, String)> {
 }
 
 fn properties() -> Vec<(String, String)> {
-    let text = |p: &crate::property::Property| format!("{}; for {}", p.sentence, p.reason);
+    let text = |p: &crate::properties::Property| format!("{}; for {}", p.sentence, p.reason);
     PROPERTIES.iter().map(|property| (property.id.to_owned(), text(property))).collect()
 }
 
@@ -119,5 +119,5 @@ fn kernels() -> Vec<(String, String)> {
 
 /// Breaks a text at spaces.
 fn textwrap(text: &str, width: usize) -> Vec<String> {
-    crate::story::wrapped(text, width.max(30))
+    crate::counterexample::report::wrapped(text, width.max(30))
 }

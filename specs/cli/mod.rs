@@ -3,18 +3,18 @@
 //! Results go to standard output and nothing else does; a reader that goes away early ends the
 //! command quietly. Exit codes are few and stable, see [`Exit`].
 
-mod all;
+mod bugs;
 mod check;
+mod compare;
 mod conform;
 mod doctor;
 mod list;
 mod lockstep;
-mod pause;
 mod replay;
+mod resumable;
 mod run;
-mod steps;
+mod show;
 mod verify;
-mod zoo;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
@@ -64,7 +64,7 @@ enum Command {
     /// Show the built-in scenarios, the properties, the known bugs that can be planted, the kernels
     List(list::Arguments),
     /// Show every known bug of QEMU and Linux in this field, with the property that finds it again, or tell one
-    Zoo(zoo::Arguments),
+    Zoo(bugs::Arguments),
     /// A process of a run
     #[command(hide = true)]
     Vmm(run::VmmArguments),
@@ -120,7 +120,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(arguments)) => check::run(&arguments, &mut out),
         Some(Command::Lockstep(arguments)) => lockstep::run(&arguments, &mut out),
         Some(Command::List(arguments)) => list::run(&arguments, &mut out),
-        Some(Command::Zoo(arguments)) => zoo::run(&arguments, &mut out),
+        Some(Command::Zoo(arguments)) => bugs::run(&arguments, &mut out),
         Some(Command::Verify(arguments)) => verify::run(&arguments, &mut out),
         Some(Command::Replay(arguments)) => replay::run(&arguments, &mut out),
         Some(Command::Run(arguments)) => run::run(&arguments, &mut out),

@@ -3,12 +3,12 @@
 
 use super::check::read;
 use super::{Exit, Failure, width};
-use crate::built_in::text_of;
-use crate::live::order::Folder;
-use crate::live::verdict::Verdict;
-use crate::live::vmm::{self, Birth};
-use crate::live::{self, Hindrance, Request};
-use crate::story::wrapped;
+use crate::counterexample::report::wrapped;
+use crate::host_run::run_dir::Folder;
+use crate::host_run::verdict::Verdict;
+use crate::host_run::vmm::{self, Birth};
+use crate::host_run::{self, Hindrance, Request};
+use crate::scenario::library::text_of;
 use handoff_model::ids::Fd;
 use handoff_real_backend::sysfs::Bdf;
 use std::io::Write;
@@ -46,7 +46,7 @@ enum Mode {
 
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
     let request = request(arguments)?;
-    let verdict = match live::run(&request) {
+    let verdict = match host_run::run(&request) {
         Ok(verdict) => verdict,
         Err(hindrance @ Hindrance::Missing { .. }) => {
             writeln!(out, "SKIP  {hindrance}")?;

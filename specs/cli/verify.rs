@@ -1,8 +1,8 @@
 //! `handoff verify`: a certificate in, a verdict out.
 
 use super::{Exit, Failure, width};
-use crate::certificate::{Verified, verify};
-use crate::story;
+use crate::check::certificate::{Verified, verify};
+use crate::counterexample::report;
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
         ),
     };
     let mut lines = String::new();
-    story::paragraph(&mut lines, &text, width());
+    report::paragraph(&mut lines, &text, width());
     write!(out, "{lines}")?;
     Ok(exit)
 }

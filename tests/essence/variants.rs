@@ -3,7 +3,7 @@
 use handoff_checker::graph::{Graph, Shape, shape};
 use handoff_checker::search::{Limits, Said, explore};
 use handoff_model::protocol::Mode;
-use handoff_specs::essence::{EXEC, Essence, Guest, Handoff, INVARIANTS, Life, TRANSFER, Word};
+use handoff_specs::spec::{EXEC, Essence, Guest, Handoff, INVARIANTS, Life, TRANSFER, Word};
 use std::num::NonZeroUsize;
 
 /// A row that may happen when it must not, or the other way round.
@@ -22,7 +22,7 @@ fn is_stopped_and_back(it: &Handoff) -> bool {
 }
 
 fn owns(it: &Handoff) -> bool {
-    it.owner.is_some_and(|owner| owner.pid() == handoff_specs::action::OLD)
+    it.owner.is_some_and(|owner| owner.pid() == handoff_specs::state::action::OLD)
 }
 
 /// All of them.
@@ -72,7 +72,7 @@ impl Variant {
     pub(crate) fn all() -> Vec<Self> {
         let of_mode = |(mode, rows): (Mode, &'static [_])| {
             let can = move |flaw: &&Flaw| {
-                rows.iter().any(|row: &handoff_specs::essence::Row| row.name == flaw.row)
+                rows.iter().any(|row: &handoff_specs::spec::Row| row.name == flaw.row)
             };
             let flaws = FLAWS.iter().filter(can).map(Some);
             std::iter::once(None).chain(flaws).map(move |flaw| Self { mode, flaw })

@@ -3,14 +3,14 @@
 use super::{each_violation, says, violated, walk};
 use handoff_conformance::replay::{Report, replay};
 use handoff_model::trace::Reader;
-use handoff_specs::action::Action;
-use handoff_specs::built_in::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
-use handoff_specs::explain::Followed;
-use handoff_specs::explain::itf::itf;
-use handoff_specs::explain::mermaid::mermaid;
-use handoff_specs::explain::trace::{INJECTED, trace};
+use handoff_specs::counterexample::Followed;
+use handoff_specs::counterexample::itf::itf;
+use handoff_specs::counterexample::mermaid::mermaid;
+use handoff_specs::counterexample::trace::{INJECTED, trace};
+use handoff_specs::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
 use handoff_specs::scenario::{Process, Scenario};
-use handoff_specs::system::System;
+use handoff_specs::state::action::Action;
+use handoff_specs::state::system::System;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,13 +3,13 @@
 use super::{each_violation, says, violated, walk};
 use handoff_model::defect::DEFECTS;
 use handoff_model::text::Difference;
-use handoff_specs::action::{Action, Side};
-use handoff_specs::explain::Followed;
-use handoff_specs::explain::because::because;
-use handoff_specs::property::{Judgement, PROPERTIES, Property, find};
+use handoff_specs::counterexample::Followed;
+use handoff_specs::counterexample::causes::because;
+use handoff_specs::counterexample::report;
+use handoff_specs::properties::{Judgement, PROPERTIES, Property, find};
 use handoff_specs::scenario::{May, Scenario};
-use handoff_specs::story;
-use handoff_specs::system::System;
+use handoff_specs::state::action::{Action, Side};
+use handoff_specs::state::system::System;
 use stateright::Model;
 use std::collections::BTreeSet;
 
@@ -321,6 +321,6 @@ fn each_step_tells_what_it_changed() {
         "pages 0, owner: old VMM → new VMM",
     ];
     assert_eq!(changed(38), taken);
-    let story = story::replayed(&followed, 120);
+    let story = report::replayed(&followed, 120);
     says(&story, &["\n  38 ", taken[0], taken[1], taken[2], "\n  39 "]);
 }

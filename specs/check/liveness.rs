@@ -1,0 +1,170 @@
+//! Verdicts on how runs end, which no state shows: by the graph of all states, and by each step.
+//!
+//! Any run that goes round violates END-1, whoever schedules it. Whether a fair scheduler can follow it is told with it: one that
+//! lets each process go on, and a signal take effect, that stays able to. What the environment may do, it need not.
+
+use super::{Judged, Run, Verdict, undisturbed};
+use crate::properties::Property;
+use crate::state::action::{Action, Kind};
+use handoff_checker::fairness::{Fairness, Lasso, Step, fair_run, starved};
+use handoff_checker::graph::{Graph, Shape, reaching};
+use handoff_checker::search::{Cut, Judge, StateIndex};
+use stateright::Model;
+
+/// What a scheduler owes.
+fn owed(kind: Kind) -> Fairness {
+    match kind {
+        Kind::OldCall | Kind::NewCall | Kind::Death => Fairness::Weak,
+        _ => Fairness::Free,
+    }
+}
+
+impl Judged<'_> {
+    /// The steps of the longest run, where every run is known to end.
+    pub(super) fn longest_run(&self) -> Option<u32> {
+        match (self.exploration.cut, &self.shape) {
+            (None, Some(Shape::Acyclic { longest_run })) => Some(*longest_run),
+            _ => None,
+        }
+    }
+
+    /// Every run ends, and where it ends nobody waits.
+    pub(super) fn ends(&self, at: usize, property: &Property) -> Verdict {
+        match (self.exploration.cut, self.graph, &self.shape) {
+            (_, Some(graph), Some(Shape::Cyclic(cycle))) => {
+                Verdict::Violated(self.goes_round(graph, cycle))
+            }
+            (None, _, Some(Shape::Acyclic { .. })) => self.verdict(at, property),
+            (cut, ..) => Verdict::Inconclusive(cut.unwrap_or(Cut::Panic)),
+        }
+    }
+
+    /// Every step is good: the run to a state from which one is not, with that step. A state may itself be bad.
+    pub(super) fn steps(&self, at: usize, property: &Property) -> Verdict {
+        let is_good = |state: &StateIndex| !self.is_bad(at, *state);
+        let bad = self.exploration.bad[at].filter(|_| self.is_asked(property.scope));
+        let Some(state) = bad.filter(is_good) else { return self.verdict(at, property) };
+        let bad_step = |state: StateIndex| {
+            let (from, mut enabled) = (self.exploration.state(state), Vec::new());
+            self.packed.actions(from, &mut enabled);
+            let is_bad = |action: &Action| {
+                let next = self.packed.next_state(from, action.clone());
+                next.is_some_and(|next| self.packed.edge(from, &next) >> at & 1 == 1)
+            };
+            enabled.into_iter().find(is_bad)
+        };
+        let (states, mut actions) = self.first_run(state, |state| bad_step(state).is_some());
+        actions.extend(bad_step(states.last().copied().unwrap_or(state)));
+        let (_, before) = actions.split_last().expect("the search saw a bad step");
+        let (from, to) = (self.system.play(before), self.system.play(&actions));
+        let wrong = self.system.judge_step(property.id, &from, &to).expect("it is bad");
+        Verdict::Violated(Run::new(actions, None, wrong))
+    }
+
+    /// From every state some way without a fault leads to a good end: a cheapest run to one from which none does, and on from there.
+    pub(super) fn frees(&self, at: usize, property: &Property) -> Verdict {
+        let graph = match (self.exploration.cut, self.graph) {
+            (None, Some(graph)) => graph,
+            (cut, _) => return Verdict::Inconclusive(cut.unwrap_or(Cut::Panic)),
+        };
+        let is_good = |state| self.packed.state(self.exploration.state(state)).good >> at & 1 == 1;
+        let good = (0..self.exploration.states()).map(is_good).collect();
+        let reaches = reaching(graph, good, undisturbed(graph));
+        let is_trapped = |state: StateIndex| !reaches[state as usize];
+        let Some(state) = (0..graph.states()).find(|state| is_trapped(*state)) else {
+            return self.verdict(at, property);
+        };
+        let (states, prefix) = self.first_run(state, is_trapped);
+        let state = states.last().copied().unwrap_or(state);
+        Verdict::Violated(self.trapped(graph, state, &prefix))
+    }
+
+    /// The run to a state, and on without a fault to where that ends or goes round.
+    fn trapped(&self, graph: &Graph, state: StateIndex, prefix: &[Action]) -> Run {
+        let (is_open, mut at) = (undisturbed(graph), state);
+        let (mut seen, mut way): (Vec<StateIndex>, Vec<Step>) = (Vec::new(), Vec::new());
+        while !seen.contains(&at) {
+            seen.push(at);
+            let targets = graph.successors(at).iter().enumerate();
+            let Some((place, target)) = { targets }.find(|(place, _)| is_open(at, *place)) else {
+                break;
+            };
+            way.push((at, place));
+            at = *target;
+        }
+        let goes_round =
+            seen.iter().position(|seen| *seen == at).filter(|_| seen.len() == way.len());
+        let repeats_from = goes_round.map(|from| prefix.len() + from);
+        let so_far = match prefix.len() {
+            0 => "from the beginning".to_owned(),
+            steps => format!("from step {steps} on"),
+        };
+        let wrong =
+            format!("{so_far} no way without a further fault leads to a good end; this is one");
+        Run { repeats_from, ..self.lasso(prefix, &way, &wrong) }
+    }
+
+    /// A run that goes round: one that a fair scheduler can follow, where there is one.
+    fn goes_round(&self, graph: &Graph, cycle: &[StateIndex]) -> Run {
+        let fairness = Kind::ALL.map(owed);
+        let cycle = steps(graph, cycle);
+        let unfair = starved(graph, &cycle, &fairness);
+        let nowhere = vec![false; graph.states() as usize];
+        let is_fair = unfair.is_empty();
+        let fair = (!is_fair).then(|| fair_run(graph, &[0], &nowhere, &fairness)).flatten();
+        let (cycle, unfair) =
+            fair.map_or((cycle, unfair), |Lasso { cycle, .. }| (cycle, Vec::new()));
+        self.lasso(&self.actions_to(cycle[0].0), &cycle, &repeats(&unfair))
+    }
+
+    /// A run to a cycle, and once round it.
+    fn lasso(&self, prefix: &[Action], cycle: &[Step], wrong: &str) -> Run {
+        let mut actions = prefix.to_vec();
+        for (state, place) in cycle {
+            let mut enabled = Vec::new();
+            self.packed.actions(self.exploration.state(*state), &mut enabled);
+            actions.push(enabled.swap_remove(*place));
+        }
+        Run::new(actions, Some(prefix.len()), wrong.to_owned())
+    }
+}
+
+/// What a cycle is, by the kinds of actions that it starves.
+fn repeats(unfair: &[usize]) -> String {
+    let kinds: Vec<_> = unfair.iter().map(|kind| Kind::ALL[*kind].words()).collect();
+    let how = match &kinds[..] {
+        [] => ", and every process that can go on does".to_owned(),
+        kinds => {
+            format!(", but only where this never happens, though it could: {}", kinds.join(", "))
+        }
+    };
+    format!("the last steps can repeat for ever{how}")
+}
+
+/// The transitions by which a cycle goes through its states.
+fn steps(graph: &Graph, cycle: &[StateIndex]) -> Vec<Step> {
+    let next = cycle.iter().cycle().skip(1);
+    let step = |(from, to): (&StateIndex, &StateIndex)| {
+        let place = graph.successors(*from).iter().position(|target| target == to);
+        (*from, place.expect("a cycle's steps are transitions"))
+    };
+    cycle.iter().zip(next).map(step).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repeats;
+    use crate::state::action::Kind;
+
+    #[test]
+    fn kinds_are_numbered_in_their_order() {
+        assert!((0..).zip(Kind::ALL).all(|(number, kind)| kind as usize == number));
+    }
+
+    #[test]
+    fn a_cycle_that_only_an_unfair_scheduler_follows_is_told_as_one() {
+        let told = repeats(&[Kind::NewCall as usize]);
+        assert!(told.ends_with("though it could: a call of the new process"), "{told}");
+        assert!(repeats(&[]).ends_with("every process that can go on does"));
+    }
+}

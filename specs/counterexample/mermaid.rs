@@ -1,0 +1,102 @@
+//! A run as a Mermaid sequence diagram, as Markdown pages of GitHub and GitLab show them.
+//!
+//! | what | becomes |
+//! |---|---|
+//! | a call | an arrow from its process to the kernel, to the guest, or, for a message, to the other process |
+//! | a call that failed | an arrow that ends in a cross |
+//! | a receive, a kill, a cancel, the trouble that a step led to, what is wrong in the end | a note |
+//! | steps that repeat for ever | a loop |
+//!
+//! What Mermaid would take for its own (`;`, `#`, markup, the word "end") is written as entities.
+
+use super::{Followed, Place, Step};
+use crate::state::action::Action;
+use handoff_model::call::{Call, errno_of};
+use std::fmt::Write;
+
+/// Who takes part, by the names of the diagram.
+const OLD: &str = "old";
+const NEW: &str = "new";
+const KERNEL: &str = "kernel";
+const GUEST: &str = "guest";
+
+/// The diagram of a run; `wrong` is said at its end.
+pub fn mermaid(followed: &Followed<'_>, wrong: &[String]) -> String {
+    let mut text = "sequenceDiagram\n".to_owned();
+    let devices = &followed.system().setting().devices;
+    let fixed = [(OLD, "old VMM"), (NEW, "new VMM"), (KERNEL, KERNEL), (GUEST, GUEST)];
+    let fixed = fixed.map(|(id, name)| (id.to_owned(), name));
+    let plugged = devices.iter().enumerate().map(|(at, name)| (device(at), name.as_str()));
+    for (id, name) in fixed.into_iter().chain(plugged) {
+        let _ = writeln!(text, "    participant {id} as {}", escaped(name));
+    }
+    let repeats_from = followed.repeats_from();
+    for (number, step) in (1..).zip(followed.steps()) {
+        if repeats_from == Some(number - 1) {
+            text.push_str("    loop for ever\n");
+        }
+        for line in lines(number, step) {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
+    if repeats_from.is_some() {
+        text.push_str("    end\n");
+    }
+    for wrong in wrong {
+        let _ = writeln!(text, "    Note over {OLD},{NEW}: {}", escaped(wrong));
+    }
+    text
+}
+
+fn device(at: usize) -> String {
+    format!("device{at}")
+}
+
+/// A step, and what it led to.
+fn lines(number: usize, step: &Step) -> Vec<String> {
+    let who = if step.place == Place::New { NEW } else { OLD };
+    let words = escaped(&format!("{number}. {}", step.words));
+    let arrow = |from: &str, to: &str| format!("{from}->>{to}: {words}");
+    let note = |words: &str| format!("Note over {who}: {words}");
+    let first = match &step.action {
+        Action::Step(_) | Action::Fail(..) => call(step, who, &words),
+        Action::Kill(_) | Action::Die | Action::Cancel => note(&words),
+        Action::Raise(at) => arrow(&device(usize::from(*at)), GUEST),
+        Action::Take(..) | Action::Work(_) => arrow(GUEST, GUEST),
+        Action::Arm => arrow(GUEST, OLD),
+    };
+    let trouble = step.happening.trouble.as_ref();
+    let trouble = trouble.map(|trouble| note(&escaped(&trouble.to_string())));
+    std::iter::once(first).chain(trouble).collect()
+}
+
+fn call(step: &Step, who: &str, words: &str) -> String {
+    let Some((_, call, answer)) = &step.happening.call else { return String::new() };
+    let other = if who == NEW { OLD } else { NEW };
+    let to = match call {
+        Call::ReceiveMessage { .. } if answer.is_ok() => {
+            return format!("Note over {who}: {words}");
+        }
+        Call::SendMessage { .. } => other,
+        Call::StopGuest | Call::StartGuest | Call::SaveGuest { .. } | Call::LoadGuest { .. } => {
+            GUEST
+        }
+        _ => KERNEL,
+    };
+    let arrow = if errno_of(answer).is_none() { "->>" } else { "-x" };
+    format!("{who}{arrow}{to}: {words}")
+}
+
+/// Words that Mermaid takes as words.
+fn escaped(words: &str) -> String {
+    let escape = |c: char| match c {
+        ';' | '#' | '"' | '<' | '>' | '&' | '%' => format!("#{};", u32::from(c)),
+        '\n' => " ".to_owned(),
+        other => other.to_string(),
+    };
+    let word = |word: &str| match word {
+        "end" => "#101;nd".to_owned(),
+        other => other.chars().map(escape).collect(),
+    };
+    words.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}

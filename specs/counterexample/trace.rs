@@ -1,0 +1,123 @@
+//! A run as a trace: the calls by which its world came to be, and then its own, for `handoff replay`.
+//!
+//! The format is that of any run (`docs/trace-format.md`), written by a simulated kernel. What is no call is told: processes
+//! that start and are killed, and the descriptors that they start with. A call that the environment failed is one that no kernel
+//! was asked: its record's `sys` is `injected`, with the call's own in `call`; a reader that does not know it counts it and goes on,
+//! and because nothing was done, so does everything after it. Devices' interrupts and the guest's work are in no trace.
+//!
+//! A replay has two limits here. It learns of devices from what they answer, and a mediated device answers like a PCI device, but
+//! attaching it gives no HWPT: that call differs. And a signal that one process sends to another kills at once there: the calls
+//! that the other still makes here before it dies are not followed.
+
+use super::{Followed, Step};
+use crate::scenario::{Process, Scenario};
+use crate::state::action::{Action, NEW, OLD};
+use handoff_model::call::Made;
+use handoff_model::ids::{Fd, Pid};
+use handoff_model::trace::{Event, Given, Header, Record, Stamps, event_of, told};
+use handoff_model::view::FileKind;
+use serde_json::{Value, json};
+
+/// The `sys` of a call that the environment failed.
+pub const INJECTED: &str = "injected";
+
+/// The lines of a run of a scenario, without their ends.
+pub fn trace(scenario: &Scenario, followed: &Followed<'_>) -> Vec<String> {
+    let comment = format!("a run of the scenario {}", scenario.name);
+    let header = Header { comment, ..Header::new("sim", scenario.kernel.name()) };
+    let mut lines = vec![header.line()];
+    for event in opening(scenario, followed).into_iter().flatten() {
+        lines.push(numbered(event, lines.len()).line());
+    }
+    for step in followed.steps() {
+        let besides = step.happening.besides.iter().map(|made| event_of(made, UNNUMBERED));
+        for event in event(step).into_iter().chain(besides) {
+            let event = numbered(event, lines.len());
+            lines.push(match step.action {
+                Action::Fail(..) => injected(&event),
+                _ => event.line(),
+            });
+        }
+    }
+    lines
+}
+
+/// Steps are numbered, for there is no clock.
+fn numbered(event: Event, number: usize) -> Event {
+    let number = number as u64;
+    Event { seq: number, t_ns: number, enter_ns: number, ..event }
+}
+
+const UNNUMBERED: Stamps = Stamps { seq: 0, enter_ns: 0, t_ns: 0 };
+
+fn tell(pid: Pid, record: Record) -> Event {
+    told(pid, record, UNNUMBERED)
+}
+
+/// How the first state came to be.
+fn opening(scenario: &Scenario, followed: &Followed<'_>) -> [Vec<Event>; 4] {
+    let setting = followed.system().setting();
+    let rights = [(OLD, scenario.old), (NEW, scenario.new)];
+    let are_there = rights.into_iter().filter(|(pid, _)| setting.base.processes.contains_key(pid));
+    let launched = setting.opening.iter().map(|made| event_of(made, UNNUMBERED));
+    let boot = Record::Guest { what: "boot".to_owned(), fd: None };
+    [
+        are_there.map(|(pid, rights)| tell(pid, start(rights))).collect(),
+        launched.collect(),
+        given(followed),
+        vec![tell(OLD, boot)],
+    ]
+}
+
+fn start(rights: Process) -> Record {
+    let Process { uid, cap_ipc_lock, memlock_bytes } = rights;
+    let (memlock_cur, memlock_max) = (memlock_bytes, memlock_bytes);
+    Record::Start { uid, euid: uid, cap_ipc_lock, memlock_cur, memlock_max, parent: Pid(0) }
+}
+
+/// The descriptors that no call made. A pair of sockets is told of once, by the old process.
+fn given(followed: &Followed<'_>) -> Vec<Event> {
+    let base = &followed.system().setting().base;
+    let table = |pid: Pid| base.processes.get(&pid).map(|process| &process.descriptors);
+    let is_socket = |pid: Pid| {
+        let open = table(pid).into_iter().flatten();
+        open.filter(|(_, open)| open.kind == FileKind::Socket).map(|(fd, _)| *fd).next()
+    };
+    let what = |fd: Fd, kind: FileKind| match kind {
+        FileKind::Socket => Some(Given::Socket { peer: NEW, peer_fd: is_socket(NEW)? }),
+        FileKind::Pidfd => Some(Given::Pidfd { target: NEW }),
+        FileKind::Image => Some(Given::Image { path: format!("image {fd}") }),
+        _ => None,
+    };
+    let event = |(fd, open): (&Fd, &handoff_model::view::DescriptorView)| {
+        let record = Record::Given { fd: *fd, what: what(*fd, open.kind)?, cloexec: open.cloexec };
+        Some(tell(OLD, record))
+    };
+    table(OLD).into_iter().flatten().filter_map(event).collect()
+}
+
+/// The event of a step; none of what no process asked of its kernel.
+fn event(step: &Step) -> Option<Event> {
+    let killed = || Record::Exit { status: None, signal: Some("SIGKILL".to_owned()) };
+    match &step.action {
+        Action::Step(side) | Action::Fail(side, _) => {
+            let (_, call, answer) = step.happening.call.clone()?;
+            Some(event_of(&Made { pid: side.pid(), call, answer }, UNNUMBERED))
+        }
+        Action::Kill(side) => Some(tell(side.pid(), killed())),
+        Action::Die => Some(tell(NEW, killed())),
+        Action::Cancel | Action::Raise(_) | Action::Take(..) | Action::Work(_) | Action::Arm => {
+            None
+        }
+    }
+}
+
+/// The line of a call that the environment failed.
+fn injected(event: &Event) -> String {
+    let mut line = serde_json::to_value(event).expect("an event always has a JSON form");
+    if let Value::Object(fields) = &mut line {
+        let sys = fields.insert("sys".to_owned(), json!(INJECTED));
+        fields.insert("call".to_owned(), sys.unwrap_or_default());
+    }
+    line.to_string()
+}

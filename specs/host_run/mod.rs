@@ -1,0 +1,212 @@
+//! The handoff on the real kernel of this host: the same roles, the same properties.
+//!
+//! [`run`] starts an old process ([`vmm`]) with the devices that it is given; that one launches a VM whose
+//! guest makes them work, and hands it over. Everything they do is recorded; afterwards the run is
+//! judged ([`verdict`]): what the processes saw, by the properties of [`crate::properties`] as far as a host
+//! shows what they ask for; the devices' own account of DMA and interrupts; and the trace, call by call,
+//! against the simulated kernel.
+//!
+//! The devices must be QEMU's `edu`: a run does DMA and must know how to ask for it.
+
+mod observe;
+pub mod run_dir;
+pub mod verdict;
+pub mod vmm;
+
+use crate::scenario::Scenario;
+use handoff_model::ids::Uid;
+use handoff_model::protocol::Mode;
+use handoff_model::trace::Header;
+use handoff_real_backend::sysfs::{Bdf, Sysfs};
+use handoff_real_backend::{family, spawn};
+use run_dir::{Folder, Order};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use verdict::Verdict;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What messages call the scenario.
+    pub name: String,
+    /// The scenario's text.
+    pub text: String,
+    /// It, read.
+    pub scenario: Scenario,
+    /// One for each of the scenario's devices.
+    pub devices: Vec<Bdf>,
+    /// Kill the new process before each of its steps first.
+    pub sweep: bool,
+}
+
+/// Why there was no run.
+#[derive(Debug, thiserror::Error)]
+pub enum Hindrance {
+    /// Something that this host lacks: what, and how to get it.
+    #[error("{what}; {cure}")]
+    Missing {
+        /// What is missing.
+        what: String,
+        /// How to get it.
+        cure: String,
+    },
+    /// The request makes no sense.
+    #[error("{0}")]
+    Request(String),
+    /// The folder for a run's files.
+    #[error("files of the run: {0}")]
+    Files(#[from] io::Error),
+}
+
+fn missing(what: impl Into<String>, cure: impl Into<String>) -> Hindrance {
+    Hindrance::Missing { what: what.into(), cure: cure.into() }
+}
+
+/// How long a run may take in all.
+const RUN_MAX: Duration = Duration::from_mins(10);
+
+/// Runs a scenario on this host. Nothing is touched when something is missing.
+pub fn run(request: &Request) -> Result<Verdict, Hindrance> {
+    examine(request)?;
+    let folder = Folder::at(&fresh_folder()?);
+    let order = Order {
+        name: request.name.clone(),
+        text: request.text.clone(),
+        devices: request.devices.clone(),
+        sweep: request.sweep,
+    };
+    folder.give(&order)?;
+    let ended = play(&folder)?;
+    let verdict = verdict::judge(&folder, request, ended);
+    fs::remove_dir_all(folder.path())?;
+    verdict
+}
+
+/// Starts the old process, and waits until every process of the run has ended.
+fn play(folder: &Folder) -> Result<bool, Hindrance> {
+    family::adopt_orphans().map_err(|errno| missing(format!("prctl: {errno}"), "Linux 3.4"))?;
+    let argv: Vec<OsString> =
+        ["handoff".into(), "vmm".into(), "old".into(), folder.path().into()].to_vec();
+    let image = std::env::current_exe()?;
+    let null = File::open("/dev/null")?;
+    spawn::spawn(&image, &argv, null.into()).map_err(|errno| {
+        missing(format!("the old process does not start: {errno}"), "see above")
+    })?;
+    Ok(family::reap_all(RUN_MAX))
+}
+
+fn fresh_folder() -> io::Result<PathBuf> {
+    let path = std::env::temp_dir().join(format!("handoff-run-{}", std::process::id()));
+    fs::create_dir(&path)?;
+    // The processes of the run may be of another user: they may add to its files, and make none.
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
+    for file in ["notes.jsonl", "events.jsonl"] {
+        let file = File::create(path.join(file))?;
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+    }
+    Ok(path)
+}
+
+/// Whether the host has what the run needs, before anything is touched.
+fn examine(request: &Request) -> Result<(), Hindrance> {
+    let wanted = request.scenario.plan.devices.len();
+    if request.devices.len() != wanted {
+        let given = request.devices.len();
+        return Err(Hindrance::Request(format!(
+            "scenario {} has {wanted} devices, {given} are given; give one --device for each",
+            request.name
+        )));
+    }
+    if request.sweep && (request.scenario.mode == Mode::Exec || request.scenario.refused) {
+        let what = "--sweep kills a new process before it takes over";
+        return Err(Hindrance::Request(format!(
+            "{what}: it needs a scenario with mode = \"transfer\" that is not refused"
+        )));
+    }
+    if request.scenario.wrong.is_some() {
+        let what = format!("scenario {} has something wrong", request.name);
+        return Err(Hindrance::Request(format!("{what} that is only simulated; remove wrong")));
+    }
+    let pages = 2 * wanted as u64;
+    let ram = request.scenario.plan.ram.first().map_or(0, |ram| ram.length_bytes / 4096);
+    if ram < pages {
+        return Err(Hindrance::Request(format!(
+            "scenario {}: the first [[ram]] has {ram} pages, its devices need {pages}; raise pages",
+            request.name
+        )));
+    }
+    if request.scenario.kernel.name() == "6.12" {
+        let what = format!("scenario {} is about a simulated kernel", request.name);
+        return Err(Hindrance::Request(format!("{what}; use one without kernel = \"6.12\"")));
+    }
+    examine_host(&request.devices, &request.scenario)
+}
+
+fn examine_host(devices: &[Bdf], scenario: &Scenario) -> Result<(), Hindrance> {
+    let sysfs = Sysfs::default();
+    if let Err(error) = File::options().read(true).write(true).open("/dev/iommu") {
+        let cure =
+            "needs a kernel with CONFIG_IOMMUFD, and the right to open it (`handoff doctor`)";
+        return Err(missing(format!("/dev/iommu: {error}"), cure));
+    }
+    for bdf in devices {
+        if !sysfs.exists(*bdf) {
+            return Err(missing(format!("there is no PCI device {bdf}"), "see `lspci -D`"));
+        }
+        if sysfs.vendor_and_device(*bdf) != Some((0x1234, 0x11e8)) {
+            let what =
+                format!("{bdf} is not an edu device, and a run must know how to make it do DMA");
+            return Err(missing(what, "start QEMU with `-device edu`"));
+        }
+        let driver = sysfs.driver(*bdf);
+        let Some(cdev) = sysfs.cdev(*bdf).filter(|_| driver.as_deref() == Some("vfio-pci")) else {
+            let what = match driver {
+                Some(driver) => format!("{bdf} is in use by the driver {driver}"),
+                None => format!("{bdf} has no driver"),
+            };
+            let cure = format!(
+                "give it to vfio-pci: `echo vfio-pci > /sys/bus/pci/devices/{bdf}/driver_override`, \
+                 unbind it, `echo {bdf} > /sys/bus/pci/drivers_probe`"
+            );
+            return Err(missing(what, cure));
+        };
+        may_open(&cdev, scenario.old.uid)?;
+    }
+    may_open(Path::new("/dev/iommu"), scenario.old.uid)?;
+    examine_rights(scenario)
+}
+
+/// Whether a user may open a device node, as far as its owner and mode say.
+fn may_open(node: &Path, user: Uid) -> Result<(), Hindrance> {
+    use std::os::unix::fs::MetadataExt;
+    let told = |what: String| missing(what, format!("`chown {user} {}`", node.display()));
+    let data = fs::metadata(node).map_err(|error| told(format!("{}: {error}", node.display())))?;
+    let shift = if data.uid() == user.0 { 6 } else { 0 };
+    if user == Uid(0) || data.mode() >> shift & 6 == 6 {
+        return Ok(());
+    }
+    Err(told(format!(
+        "user {user}, as whom the scenario's VMM runs, may not open {}",
+        node.display()
+    )))
+}
+
+/// A run takes on the user and the limit of its scenario, which takes root.
+fn examine_rights(scenario: &Scenario) -> Result<(), Hindrance> {
+    let own = family::own_user();
+    if own == Uid(0) || (own == scenario.old.uid && own == scenario.new.uid) {
+        return Ok(());
+    }
+    let what =
+        format!("the scenario's processes are of user {}, this is user {own}", scenario.old.uid);
+    Err(missing(what, "run it as root"))
+}
+
+/// The header of a run's trace.
+fn header() -> Header {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Header::new("host", release.trim())
+}

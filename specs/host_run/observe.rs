@@ -1,0 +1,99 @@
+//! A look at the host by a process of a run: the view that properties judge.
+//!
+//! What [`observe`] sees numbers open files by chance. Here they are numbered by what they are for, so
+//! that a view of the old process before and one of the new process after can be compared: file *n* is
+//! the one behind the *n*-th descriptor of the inventory, whoever holds it.
+
+use super::run_dir::Seen;
+use handoff_model::ids::{Fd, Pid};
+use handoff_model::view::{FileRef, View};
+use handoff_model::vm::{ChargedTo, Descriptors, Vm};
+use handoff_real_backend::guest::EduGuest;
+use handoff_real_backend::observe::{Known, KnownDevice, KnownInterrupt, observe, pinned_pages};
+use handoff_real_backend::sysfs::Bdf;
+use handoff_real_backend::workload::{Fault, Progress};
+use std::collections::BTreeMap;
+
+/// What to look at.
+pub(super) struct Sight<'a> {
+    pub(super) pids: &'a [Pid],
+    pub(super) vm: &'a Vm,
+    pub(super) descriptors: &'a Descriptors,
+    pub(super) guest: &'a EduGuest,
+    pub(super) devices: &'a [Bdf],
+}
+
+/// Looks. The caller has the guest.
+pub(super) fn look(sight: &Sight<'_>) -> Seen {
+    let pid = Pid(std::process::id());
+    let guests = sight.guest.view().map(|view| (pid, view)).into_iter().collect();
+    let mut observed = observe(sight.pids, &Known { devices: known_devices(sight), guests });
+    renumber(&mut observed.view, pid, sight);
+    Seen {
+        pid: pid.0,
+        pinned_pages: pins(sight.vm).0,
+        expected_pages: pins(sight.vm).1,
+        view: observed.view,
+        blind: observed.blind.iter().map(|blind| format!("{blind:?}")).collect(),
+    }
+}
+
+/// VmPin of the calling process, and what it should be, in pages.
+pub(super) fn pins(vm: &Vm) -> (i64, Option<i64>) {
+    (pinned_pages(Pid(std::process::id())).unwrap_or(-1), expected_pages(vm))
+}
+
+/// VmPin moves with the ownership only of pages that are charged to somebody.
+fn expected_pages(vm: &Vm) -> Option<i64> {
+    let charged = vm.charged_pages(ChargedTo::User) + vm.charged_pages(ChargedTo::Process);
+    (charged > 0).then(|| charged.cast_signed())
+}
+
+fn known_devices(sight: &Sight<'_>) -> BTreeMap<String, KnownDevice> {
+    let progress = sight.guest.progress();
+    let devices = sight.vm.devices.iter().zip(sight.devices).zip(&progress);
+    let known = devices.map(|((device, bdf), progress)| {
+        let interrupts = device.interrupt_keys().filter_map(|(_, key)| {
+            let trigger =
+                handoff_real_backend::descriptors::own(sight.descriptors.get(&key)?).ok()?;
+            let (raised, delivered) = (progress.raised, progress.delivered);
+            Some(KnownInterrupt { trigger: trigger.identity, raised, delivered })
+        });
+        let known = KnownDevice {
+            bdf: *bdf,
+            attached: Some((u32::from(device.context), device.ioas)),
+            upsets: upsets(progress),
+            interrupts: interrupts.collect(),
+        };
+        (device.name.clone(), known)
+    });
+    known.collect()
+}
+
+fn upsets(progress: &Progress) -> u32 {
+    let gone = progress.faults.iter().filter(|fault| matches!(fault, Fault::MarkerGone));
+    u32::try_from(gone.count()).unwrap_or(u32::MAX)
+}
+
+/// Numbers the files of the inventory in its order, and all others after them.
+fn renumber(view: &mut View, pid: Pid, sight: &Sight<'_>) {
+    let table =
+        view.processes.get(&pid).map(|process| process.descriptors.clone()).unwrap_or_default();
+    let fds = sight.vm.keys().into_iter().map(|key| sight.descriptors.get(&key).unwrap_or(Fd(-1)));
+    let listed =
+        (0..).zip(fds).filter_map(|(place, fd)| Some((table.get(&fd)?.file, FileRef(place))));
+    // Two names for one file: the first counts, and the second will be missed.
+    let mut names: BTreeMap<FileRef, FileRef> = BTreeMap::new();
+    listed.for_each(|(file, name)| {
+        names.entry(file).or_insert(name);
+    });
+    let rename = |file: FileRef| names.get(&file).copied().unwrap_or(FileRef(file.0 + 100_000));
+    for process in view.processes.values_mut() {
+        process.descriptors.values_mut().for_each(|d| d.file = rename(d.file));
+    }
+    for device in view.devices.values_mut() {
+        for interrupt in &mut device.interrupts {
+            interrupt.trigger = interrupt.trigger.map(rename);
+        }
+    }
+}

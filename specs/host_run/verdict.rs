@@ -1,0 +1,341 @@
+//! What a run showed: a list of findings, each with what was seen.
+//!
+//! Three kinds of evidence, none of which overstates: what the devices and the guest counted (DMA,
+//! interrupts, bytes compared); the properties, over the views that the processes had of the host,
+//! where a host shows what a property asks for; and the replay of the recorded calls.
+
+use super::run_dir::{Folder, Note, Seen};
+use super::vmm::DMAS;
+use super::{Hindrance, Request, header};
+use crate::properties::{Case, Judgement, Moment, PROPERTIES};
+use crate::scenario::expectation::Due;
+use handoff_conformance::replay::{Report, replay};
+use handoff_model::ids::Pid;
+use handoff_model::incoming::Arrival;
+use handoff_model::outgoing::Outcome;
+use handoff_model::view::FileRef;
+use handoff_real_backend::workload::Progress;
+use std::collections::BTreeSet;
+
+/// The result of a run.
+#[derive(Debug)]
+pub struct Verdict {
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// The trace, as a file has it.
+    pub trace: String,
+}
+
+/// Something that was looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether it is as it should be; `None`: this host does not show it.
+    pub good: Option<bool>,
+    /// What it is about.
+    pub what: String,
+    /// What was seen.
+    pub seen: String,
+}
+
+impl Verdict {
+    /// Nothing is as it should not be.
+    pub fn is_good(&self) -> bool {
+        self.findings.iter().all(|finding| finding.good != Some(false))
+    }
+}
+
+fn finding(good: impl Into<Option<bool>>, what: &str, seen: impl Into<String>) -> Finding {
+    Finding { good: good.into(), what: what.to_owned(), seen: seen.into() }
+}
+
+/// Judges what the processes of a run have left in its folder.
+pub(super) fn judge(folder: &Folder, request: &Request, ended: bool) -> Result<Verdict, Hindrance> {
+    let notes = folder.notes()?;
+    let trace = trace(folder)?;
+    if let Some(why) = notes.iter().find_map(|note| match note {
+        Note::NotLaunched { why } => Some(why.clone()),
+        _ => None,
+    }) {
+        let findings = vec![finding(false, "launch", why)];
+        return Ok(Verdict { outcome: None, findings, trace });
+    }
+    let run = Run { notes: &notes, request };
+    let processes = if ended { "every one has ended" } else { "some had to be killed in the end" };
+    let mut findings = vec![finding(ended, "processes of the run", processes)];
+    findings.extend(run.outcome());
+    findings.extend(run.sweep());
+    findings.extend(run.blackout());
+    findings.extend(run.devices());
+    findings.extend(run.pins());
+    findings.extend(run.properties());
+    findings.push(replayed(&trace));
+    Ok(Verdict { outcome: run.last_outcome(), findings, trace })
+}
+
+fn trace(folder: &Folder) -> Result<String, Hindrance> {
+    let mut lines = vec![header().line()];
+    lines.extend(folder.events()?.iter().map(handoff_model::trace::Event::line));
+    Ok(lines.join("\n") + "\n")
+}
+
+fn replayed(trace: &str) -> Finding {
+    let what = "replay of the calls on the simulated kernel";
+    match replay(trace.lines().map(str::to_owned)) {
+        Ok(report) => finding(is_full(&report), what, counts(&report)),
+        Err(error) => finding(false, what, error.to_string()),
+    }
+}
+
+/// Of our own calls every one is modelled, followed, and agrees.
+fn is_full(report: &Report) -> bool {
+    report.agrees() && report.not_followed.is_empty() && report.not_modelled.is_empty()
+}
+
+fn counts(report: &Report) -> String {
+    if is_full(report) {
+        return format!("{} calls, all of them agree ({})", report.agreeing, report.profile);
+    }
+    report.to_string()
+}
+
+/// What a host really shows at the end of a run, seen by the process that has the guest. What the other
+/// properties ask for (who owns a page set, what is mapped, when a guest ran) no host shows; the run's
+/// own findings and the replay of its calls speak of those.
+const SHOWN: &[&str] = &["DEV-1", "IRQ-1", "FD-1", "FD-2", "PRE-1"];
+
+/// The last words of the process that had the guest.
+struct Last<'a> {
+    from: &'a [Progress],
+    progress: &'a [Progress],
+    failure: Option<&'a str>,
+    seen: &'a Seen,
+}
+
+/// A run, by its notes.
+struct Run<'a> {
+    notes: &'a [Note],
+    request: &'a Request,
+}
+
+impl Run<'_> {
+    fn last_outcome(&self) -> Option<Outcome> {
+        let outcome = self.notes.iter().rev().find_map(|note| match note {
+            Note::Outcome { outcome } => Some(*outcome),
+            _ => None,
+        });
+        // By exec the old program does not live to tell.
+        let took = |note: &&Note| matches!(note, Note::Arrival { arrival: Arrival::TookOver });
+        let fell_back = self.notes.iter().any(|note| matches!(note, Note::FellBack));
+        let there = if fell_back { Outcome::RolledBack } else { Outcome::HandedOver };
+        let arrived = self.notes.iter().find(took).map(|_| there);
+        arrived.or(outcome)
+    }
+
+    /// What went wrong in the last attempt.
+    fn troubles(&self) -> Vec<String> {
+        let last = self.notes.iter().rposition(|note| matches!(note, Note::Survived { .. }));
+        let notes = &self.notes[last.map_or(0, |at| at + 1)..];
+        let told = notes.iter().filter_map(|note| match note {
+            Note::Trouble { phase, what } => Some(format!("{phase}: {what}")),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    fn outcome(&self) -> Vec<Finding> {
+        let expected =
+            if self.request.scenario.refused { Outcome::Refused } else { Outcome::HandedOver };
+        let outcome = self.last_outcome();
+        let word = match outcome {
+            Some(Outcome::HandedOver) => "handed over",
+            Some(Outcome::Refused) => "refused before the guest was stopped",
+            Some(Outcome::RolledBack) => "failed, and the guest went on where it was",
+            Some(Outcome::RolledBackUnowned) => {
+                "failed; the guest went on where it was, with memory that a dead process owns"
+            }
+            None => "the run ended without an outcome",
+        };
+        let mut troubles = self.troubles();
+        troubles.insert(0, word.to_owned());
+        vec![finding(outcome == Some(expected), "outcome", troubles.join("; "))]
+    }
+
+    /// The attempts at which the new process was killed, and what became of the guest.
+    fn sweep(&self) -> Option<Finding> {
+        let killed: Vec<_> = (self.notes.iter())
+            .filter_map(|note| match note {
+                Note::Killed { phase, .. } => Some(phase.as_str()),
+                _ => None,
+            })
+            .collect();
+        let pins = self.notes.iter().filter_map(|note| match note {
+            Note::Survived { pins: (pinned, expected), .. } => Some((*pinned, *expected)),
+            _ => None,
+        });
+        let survived = pins.clone().count();
+        let owned = pins.clone().all(|(pinned, expected)| expected.is_none_or(|e| e == pinned));
+        let back = |note: &&Note| {
+            matches!(note, Note::Outcome { outcome: Outcome::Refused | Outcome::RolledBack })
+        };
+        let backs = self.notes.iter().filter(back).count();
+        let phases: BTreeSet<_> = killed.iter().collect();
+        self.request.sweep.then(|| {
+            let seen = format!(
+                "killed at {} points, in {} phases; after {survived} of them DMA and interrupts went on \
+                 in the old process, and after {} its memory was pinned there",
+                killed.len(),
+                phases.len(),
+                if owned { "all of them" } else { "NOT all of them" }
+            );
+            let good = survived == killed.len() && backs == survived && owned && survived > 0;
+            finding(good, "new process killed before each step up to the point of no return", seen)
+        })
+    }
+
+    fn blackout(&self) -> Option<Finding> {
+        let stopped = self.notes.iter().rev().find_map(|note| match note {
+            Note::Stopped { at_ns, progress } => Some((*at_ns, progress)),
+            _ => None,
+        });
+        let starting = self.notes.iter().rev().find_map(|note| match note {
+            Note::Starting { at_ns, waited_ns, waiting } => Some((*at_ns, *waited_ns, waiting)),
+            _ => None,
+        });
+        let what = "DMA and interrupts while no guest ran";
+        let (Some((stopped_ns, before)), Some((started_ns, waited_ns, waiting))) =
+            (stopped, starting)
+        else {
+            // Where the guest has moved, both must have been told.
+            let moved = self.last_outcome() == Some(Outcome::HandedOver);
+            return moved
+                .then(|| finding(false, what, "nobody told when the guest stopped and started"));
+        };
+        let under_way = before.iter().filter(|device| device.started > device.finished).count();
+        let devices = self.request.scenario.plan.devices.len();
+        let arrived = waiting.iter().filter(|count| **count > 0).count();
+        let good = arrived == devices && under_way == devices;
+        let seen = format!(
+            "{} µs from stop to start, without the wait for the test's interrupts; {under_way} DMAs were \
+             under way at the stop; interrupts waiting at the start: {waiting:?}",
+            started_ns.saturating_sub(stopped_ns).saturating_sub(waited_ns) / 1000
+        );
+        Some(finding(good, what, seen))
+    }
+
+    fn last(&self) -> Option<Last<'_>> {
+        self.notes.iter().rev().find_map(|note| match note {
+            Note::Final { from, progress, failure, seen } => {
+                Some(Last { from, progress, failure: failure.as_deref(), seen })
+            }
+            _ => None,
+        })
+    }
+
+    fn first(&self) -> Option<&Seen> {
+        self.notes.iter().find_map(|note| match note {
+            Note::Launched { seen, .. } => Some(seen),
+            _ => None,
+        })
+    }
+
+    fn devices(&self) -> Vec<Finding> {
+        let Some(Last { from, progress, failure, .. }) = self.last() else {
+            return vec![finding(false, "devices", "no process told how the devices ended")];
+        };
+        let plan = &self.request.scenario.plan.devices;
+        if from.len() != plan.len() || progress.len() != plan.len() {
+            return vec![finding(false, "devices", "some were not told of")];
+        }
+        let all = plan.iter().zip(from.iter().zip(progress));
+        let told = all.map(|(device, (before, after))| {
+            let more = after.finished - before.finished;
+            let good = after.faults.is_empty() && more >= DMAS && failure.is_none();
+            let mut seen = format!(
+                "{} DMAs until the handoff was over, {more} after it; {} bytes compared; {} interrupts \
+                 raised, {} taken",
+                before.finished, after.compared_bytes, after.raised, after.delivered
+            );
+            if !after.faults.is_empty() {
+                seen = format!("{seen}; faults: {:?}", after.faults);
+            }
+            finding(good, &device.name, seen)
+        });
+        let failed = failure.map(|failure| finding(false, "devices", failure));
+        told.chain(failed).collect()
+    }
+
+    /// VmPin: all of it with the process that has the guest, where the kernel moves it.
+    fn pins(&self) -> Vec<Finding> {
+        let (Some(first), Some(Last { seen: last, .. })) = (self.first(), self.last()) else {
+            return Vec::new();
+        };
+        let describe = |seen: &Seen| format!("process {}: {} pages", seen.pid, seen.pinned_pages);
+        let told = format!("before, {}; after, {}", describe(first), describe(last));
+        let good = last
+            .expected_pages
+            .map(|expected| last.pinned_pages == expected && first.pinned_pages == expected);
+        let note = match good {
+            None => {
+                ", which the kernel does not move for memory that is charged to nobody".to_owned()
+            }
+            Some(true) => String::new(),
+            Some(false) => format!(", expected {}", last.expected_pages.unwrap_or_default()),
+        };
+        vec![finding(good, "pinned memory (VmPin)", told + &note)]
+    }
+
+    /// The properties that a host shows, at the end, when nothing is under way.
+    fn properties(&self) -> Vec<Finding> {
+        let (Some(first), Some(Last { seen: last, .. })) = (self.first(), self.last()) else {
+            return Vec::new();
+        };
+        let files = self.preserved();
+        let moment = Moment {
+            mode: self.request.scenario.mode,
+            keeper: Some(Pid(last.pid)),
+            keeper_was_killed: false,
+            quiescent: true,
+            outcome: self.last_outcome(),
+            fell_back: self.notes.iter().any(|note| matches!(note, Note::FellBack)),
+            handed_over: self.last_outcome() == Some(Outcome::HandedOver),
+            disturbed: false,
+            due: if self.request.scenario.refused { Due::RefusedBeforeStop } else { Due::Done },
+            unexplained: false,
+            new_program: false,
+            left_over: false,
+            was_stopped: self.notes.iter().any(|note| matches!(note, Note::Stopped { .. })),
+            changed_early: false,
+            commit_allowed: true,
+            progress: None,
+            window_open: false,
+            armed: None,
+        };
+        let case = Case { view: &last.view, base: &first.view, moment, preserved: &files };
+        let asked = PROPERTIES.iter().filter(|property| property.scope.covers(&case));
+        let judged = asked.filter_map(|property| {
+            let judge = property.judge?;
+            Some(match judge(&case) {
+                Judgement::Fails(wrong) => finding(false, property.id, wrong),
+                Judgement::Holds if SHOWN.contains(&property.id) => {
+                    finding(true, property.id, property.sentence)
+                }
+                _ => finding(None, property.id, "a host does not show it"),
+            })
+        });
+        judged.collect()
+    }
+
+    /// The files of the inventory, by the numbers that views of a run have.
+    fn preserved(&self) -> BTreeSet<FileRef> {
+        let plan = &self.request.scenario.plan;
+        let vectors =
+            plan.devices.iter().flat_map(|d| &d.interrupts).map(|i| usize::from(i.vectors));
+        let files = plan.ram.iter().filter(|ram| ram.backing == handoff_model::vm::Backing::File);
+        // The stream and the saved guest; contexts; RAM; devices with their eventfds.
+        let count =
+            2 + plan.contexts.len() + files.count() + plan.devices.len() + vectors.sum::<usize>();
+        (0..).map(FileRef).take(count).collect()
+    }
+}

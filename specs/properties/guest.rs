@@ -1,0 +1,130 @@
+//! The guest and its devices: it runs once, from where it was, and its devices and interrupts go on.
+
+use super::Judgement::{Fails, Holds, Idle};
+use super::case::must;
+use super::descriptors::{has_virtual_machine, holds};
+use super::{Case, Judgement, Moment};
+use handoff_model::ids::Pid;
+use handoff_model::view::ProcessView;
+
+pub(super) fn devices_untouched(case: &Case<'_>) -> Judgement {
+    if case.moment.keeper.is_none() {
+        return Idle;
+    }
+    for (name, before) in &case.base.devices {
+        let Some(now) = case.view.devices.get(name) else {
+            return Fails(format!("{name} is gone"));
+        };
+        must!(now.upsets == 0, "{name} was reset, disabled, detached or closed");
+        must!(now.bound, "{name} is not bound any more");
+        must!(now.attached == before.attached, "{name} is not attached as it was");
+        must!(now.bus_master == before.bus_master, "{name} may no longer do DMA");
+    }
+    Holds
+}
+
+pub(super) fn one_guest(case: &Case<'_>) -> Judgement {
+    let running =
+        |process: &&ProcessView| process.guest.as_ref().is_some_and(|guest| guest.running);
+    let count = case.view.processes.values().filter(running).count();
+    must!(count <= 1, "{count} processes run the guest");
+    if count == 1 { Holds } else { Idle }
+}
+
+pub(super) fn runs_in_the_end(case: &Case<'_>) -> Judgement {
+    let Moment { keeper, keeper_was_killed, quiescent, .. } = case.moment;
+    let Some(keeper) = keeper else {
+        must!(keeper_was_killed, "the process that had the guest has ended by itself");
+        return Idle;
+    };
+    if !quiescent {
+        return Idle;
+    }
+    let guest = case.view.processes.get(&keeper).and_then(|process| process.guest.as_ref());
+    must!(guest.is_some_and(|guest| guest.running), "no guest runs in process {keeper}");
+    Holds
+}
+
+pub(super) fn no_progress_lost(case: &Case<'_>) -> Judgement {
+    let Some(most) = case.moment.progress else { return Idle };
+    let guests = case.view.processes.iter().filter_map(|(pid, p)| Some((pid, p.guest.as_ref()?)));
+    let mut seen = Idle;
+    for (pid, guest) in guests.filter(|(_, guest)| guest.running) {
+        let Some(progress) = guest.progress else { continue };
+        must!(
+            progress == most,
+            "the guest in process {pid} runs from step {progress}, it had come to {most}"
+        );
+        if most > 0 {
+            seen = Holds;
+        }
+    }
+    seen
+}
+
+/// What a virtual machine has of interrupts that its guest has not taken is copied with its state: while no guest runs it
+/// may stand in two virtual machines, or in none.
+pub(super) fn no_interrupt_lost(case: &Case<'_>) -> Judgement {
+    let Some(keeper) = case.moment.keeper else { return Idle };
+    let mut seen = Idle;
+    let mut processes = case.view.processes.values();
+    let runs = |process: &ProcessView| process.guest.as_ref().is_some_and(|guest| guest.running);
+    let taken_by_kvm = has_virtual_machine(case.base)
+        && case.moment.quiescent
+        && case.view.processes.get(&keeper).is_some_and(runs);
+    let may_be_saved = has_virtual_machine(case.base)
+        && !case.moment.quiescent
+        && !processes.any(|process| process.guest.as_ref().is_some_and(|guest| guest.running));
+    for (name, device) in &case.view.devices {
+        let before = case.base.devices.get(name).map_or(&[][..], |device| &device.interrupts[..]);
+        for (vector, (now, before)) in device.interrupts.iter().zip(before).enumerate() {
+            must!(
+                now.trigger == before.trigger,
+                "vector {vector} of {name} no longer triggers its eventfd"
+            );
+            let injected = injected(case, keeper, name, vector);
+            let found = now.delivered + now.pending + injected;
+            must!(
+                may_be_saved || now.raised == found,
+                "vector {vector} of {name} was raised {} times; {} were taken, {} wait",
+                now.raised,
+                now.delivered,
+                now.pending + injected
+            );
+            must!(
+                now.pending == 0 || !taken_by_kvm,
+                "vector {vector} of {name} waits in its eventfd, from which KVM does not take it"
+            );
+            let held = now.trigger.is_none_or(|file| holds(case.view, keeper, file) == 1);
+            must!(held, "process {keeper} does not hold the eventfd of vector {vector} of {name}");
+            if now.raised > 0 {
+                seen = Holds;
+            }
+        }
+    }
+    seen
+}
+
+pub(super) fn irqfds_before_running(case: &Case<'_>) -> Judgement {
+    let Moment { was_stopped: true, keeper: Some(keeper), .. } = case.moment else { return Idle };
+    let guest = case.view.processes.get(&keeper).and_then(|process| process.guest.as_ref());
+    if !guest.is_some_and(|guest| guest.running) {
+        return Idle;
+    }
+    for (name, before) in &case.base.devices {
+        let now = case.view.devices.get(name).map_or(&[][..], |device| &device.interrupts[..]);
+        for (vector, _) in before.interrupts.iter().enumerate().filter(|(_, v)| v.irqfd.is_some()) {
+            let has = now.get(vector).and_then(|vector| vector.irqfd) == Some(keeper);
+            must!(has, "the guest runs, and KVM does not take vector {vector} of {name} for it");
+        }
+    }
+    Holds
+}
+
+/// What KVM has of a vector for the guest of a process.
+fn injected(case: &Case<'_>, pid: Pid, device: &str, vector: usize) -> u64 {
+    let guest = case.view.processes.get(&pid).and_then(|process| process.guest.as_ref());
+    let all = guest.into_iter().flat_map(|guest| &guest.injected);
+    let of = all.filter(|of| of.device == device && usize::from(of.vector) == vector);
+    of.map(|of| of.count).sum()
+}

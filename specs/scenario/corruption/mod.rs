@@ -1,0 +1,224 @@
+//! What a process is told that is not so.
+//!
+//! A check matters only where something is wrong that nothing else would see. So each of these is one thing that is wrong, and as
+//! far as there is such a thing one that only one check sees: a frame that is damaged has the checksum of what it became, a list that
+//! is too short has an inventory that needs no more. A scenario says which (`wrong = "…"`), and what is due then follows ([`Due`]): what
+//! the old process's own inventory is wrong about must be refused before the guest stops, what crosses before anything is changed. Of a
+//! call that fails for good it depends on the call.
+//!
+//! What crosses is read wrong by the new process, or the new program. The old program, executed again, reads what it has written.
+
+mod catalog;
+
+use crate::scenario::expectation::Due;
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::Fd;
+use handoff_model::kernel::Kernel;
+use handoff_model::mutant::Place;
+use handoff_model::phase::{InPhase, OutPhase};
+use handoff_model::protocol::{Mode, Protocol, Rule, confirms};
+use handoff_model::stream::{Message, Offer, State};
+use handoff_model::variant::Variant;
+use handoff_model::vm::{Descriptors, Key, Kind, Vm};
+
+/// Something that is not so.
+#[derive(Clone, Copy, Debug)]
+pub struct Wrong {
+    /// What scenarios call it.
+    pub id: &'static str,
+    /// What is not so, in a sentence.
+    pub sentence: &'static str,
+    /// What the protocol must make of it.
+    pub due: Due,
+    lie: Lie,
+}
+
+impl PartialEq for Wrong {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Wrong {}
+
+/// Where it is told.
+#[derive(Clone, Copy, Debug)]
+enum Lie {
+    /// Before the beginning: an earlier handoff, which did not happen, has left something in the memfds.
+    Leftover,
+    /// A call of a phase is always refused.
+    Refused(Place, &'static str, Errno),
+    /// A call of a phase is done, and said to have failed.
+    Denied(Place, &'static str, Errno),
+    /// In the inventory of the old process, from the beginning.
+    Inventory(fn(&mut Vm, &mut Descriptors)),
+    /// In the answer to a write of the stream: how much was written.
+    Written(fn(&mut u64)),
+    /// In the offer.
+    Offer(fn(&mut Offer)),
+    /// In a message with descriptors.
+    Descriptors(fn(&mut Packet)),
+    /// In the frame of the stream.
+    Frame(fn(&mut Vec<u8>)),
+    /// In the state that the stream carries.
+    State(fn(&mut State)),
+}
+
+/// A message with descriptors, as it arrives.
+struct Packet {
+    first: u32,
+    total: u32,
+    fds: Vec<Fd>,
+    truncated: bool,
+}
+
+/// Told of what only an iommufd has: ids, a call that takes all pages over, mappings of a BAR that cannot be.
+const OF_IOMMUFD: &[&str] = &[
+    "limit-lost",
+    "bar-mapped",
+    "iommufd-other",
+    "space-absent",
+    "device-unbound",
+    "hwpt-absent",
+    "hwpt-plain",
+];
+
+/// By its name.
+pub fn find(id: &str) -> Option<&'static Wrong> {
+    WRONGS.iter().find(|wrong| wrong.id == id)
+}
+
+impl Wrong {
+    /// Whether it is told in a mode: by `execve` no descriptors arrive, and only there do their numbers count.
+    pub fn is_told(&self, mode: Mode) -> bool {
+        match (self.lie, self.id) {
+            (Lie::Descriptors(_) | Lie::Offer(_), _) | (_, "list-short") => mode == Mode::Transfer,
+            (_, "number-closed") => mode == Mode::Exec,
+            (Lie::Refused(place, ..) | Lie::Denied(place, ..), _) => {
+                let Protocol { outgoing, incoming, .. } = Protocol::safe(mode);
+                match place {
+                    Place::Old(phase) => outgoing.iter().any(|rule| rule.phase == phase),
+                    Place::New(phase) => incoming.iter().any(|rule| rule.phase == phase),
+                }
+            }
+            _ => true,
+        }
+    }
+
+    /// What a variant must make of it: where the state is cut early, whatever the new process finds out by then is refused before the
+    /// guest stops.
+    pub fn due_of(&self, variant: &Variant) -> Due {
+        let is_late = match self.lie {
+            Lie::Refused(place, ..) | Lie::Denied(place, ..) => is_after_stop(variant, place),
+            _ => false,
+        };
+        let offers = variant.outgoing.iter().any(|rule| rule.phase == OutPhase::Offer);
+        match self.due {
+            _ if matches!(self.lie, Lie::Offer(_)) && !offers => Due::Done,
+            Due::RefusedBeforeChange if confirms(variant.outgoing) && !is_late => {
+                Due::RefusedBeforeStop
+            }
+            due => due,
+        }
+    }
+
+    /// Whether it is nothing where containers translate the devices' DMA.
+    pub fn is_of_iommufd(&self) -> bool {
+        OF_IOMMUFD.contains(&self.id)
+    }
+
+    /// Leaves something longer than any stream of a small VM.
+    pub(crate) fn leave(&self, kernel: &mut impl Kernel, descriptors: &Descriptors) {
+        let Lie::Leftover = self.lie else { return };
+        for kind in [Kind::Stream, Kind::Guest] {
+            let Some(fd) = descriptors.get(&Key::new(kind, "", 0)) else { continue };
+            let answer =
+                kernel.call(&Call::WriteAt { fd, offset_bytes: 0, bytes: vec![b'x'; 1 << 14] });
+            assert!(answer.is_ok(), "a memfd takes more than a page");
+        }
+    }
+
+    /// Tells it to the old process at its beginning.
+    pub(crate) fn tell_inventory(&self, vm: &mut Vm, descriptors: &mut Descriptors) {
+        if let Lie::Inventory(lie) = self.lie {
+            lie(vm, descriptors);
+        }
+    }
+
+    /// With which errno a call of a phase is refused.
+    pub(crate) fn refuses(&self, place: Place, call: &Call) -> Option<Errno> {
+        match self.lie {
+            Lie::Refused(at, name, errno) if (at, name) == (place, call.name()) => Some(errno),
+            _ => None,
+        }
+    }
+
+    /// What is answered instead; `None`: what is so.
+    pub(crate) fn tell(&self, place: Place, call: &Call, answer: &Answer) -> Option<Answer> {
+        Some(Ok(match (self.lie, call, answer.as_ref().ok()?) {
+            (Lie::Denied(at, name, errno), ..) if (at, name) == (place, call.name()) => {
+                return Some(Err(errno));
+            }
+            (Lie::Written(lie), Call::WriteAt { .. }, Reply::Length(length)) => {
+                Reply::Length(changed(*length, lie))
+            }
+            (Lie::Frame(lie), Call::ReadAt { .. }, Reply::Bytes(bytes)) => {
+                State::from_bytes(bytes).ok()?;
+                Reply::Bytes(changed(bytes.clone(), lie))
+            }
+            (Lie::State(lie), Call::ReadAt { .. }, Reply::Bytes(bytes)) => {
+                Reply::Bytes(changed(State::from_bytes(bytes).ok()?, lie).to_bytes())
+            }
+            (Lie::Offer(lie), _, Reply::Message { bytes, fds, truncated }) => {
+                let Ok(Message::Offer(offer)) = Message::from_bytes(bytes) else { return None };
+                let bytes = Message::Offer(changed(offer, lie)).to_bytes();
+                Reply::Message { bytes, fds: fds.clone(), truncated: *truncated }
+            }
+            (Lie::Descriptors(lie), _, Reply::Message { bytes, fds, truncated }) => {
+                let Ok(Message::Descriptors { first, total }) = Message::from_bytes(bytes) else {
+                    return None;
+                };
+                let packet = Packet { first, total, fds: fds.clone(), truncated: *truncated };
+                let Packet { first, total, fds, truncated } = changed(packet, lie);
+                let bytes = Message::Descriptors { first, total }.to_bytes();
+                Reply::Message { bytes, fds, truncated }
+            }
+            _ => return None,
+        }))
+    }
+}
+
+/// Whether a phase is not before the one in which the guest stops, or in which the new process learns that it has.
+fn is_after_stop(variant: &Variant, place: Place) -> bool {
+    fn before<P: PartialEq>(rules: &[Rule<P>], end: P) -> impl Iterator<Item = &P> {
+        rules.iter().map(|rule| &rule.phase).take_while(move |phase| **phase != end)
+    }
+    match place {
+        Place::Old(phase) => !before(variant.outgoing, OutPhase::Stop).any(|other| *other == phase),
+        Place::New(phase) => {
+            !before(variant.incoming, InPhase::AwaitConfirm).any(|other| *other == phase)
+        }
+    }
+}
+
+fn changed<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
+    change(&mut value);
+    value
+}
+
+/// All of them.
+pub const WRONGS: &[Wrong] = catalog::WRONGS;
+
+#[cfg(test)]
+mod tests {
+    use super::WRONGS;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique() {
+        let names: BTreeSet<_> = WRONGS.iter().map(|wrong| wrong.id).collect();
+        assert_eq!(names.len(), WRONGS.len());
+        assert!(super::OF_IOMMUFD.iter().all(|name| names.contains(name)));
+    }
+}

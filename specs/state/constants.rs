@@ -1,0 +1,124 @@
+//! The constants of a state space: what is the same in every state of a scenario that was set up.
+
+use crate::scenario::corruption::Wrong;
+use crate::scenario::expectation::Due;
+use crate::state::action::OLD;
+use handoff_model::call::{Answer, Call, Made};
+use handoff_model::ids::Fd;
+use handoff_model::kernel::Kernel;
+use handoff_model::launch;
+use handoff_model::protocol::Protocol;
+use handoff_model::view::{DescriptorView, FileKind, FileRef, InterruptView, View};
+use handoff_model::vm::{Descriptors, Interrupts, Vm};
+use handoff_sim_kernel::Machine;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is the same in every state of a check.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The protocol of both roles.
+    pub protocol: Protocol,
+    /// The devices' names.
+    pub devices: Vec<String>,
+    /// The view before anything happened.
+    pub base: View,
+    /// The open files that must be handed over, each exactly once.
+    pub preserved: BTreeSet<FileRef>,
+    /// What the protocol must make of it.
+    pub due: Due,
+    /// What is told that is not so.
+    pub wrong: Option<&'static Wrong>,
+    /// The calls by which it came to be.
+    pub opening: Vec<Made>,
+    /// What stories call the open files.
+    pub names: BTreeMap<FileRef, String>,
+    /// The virtual machine as it was launched, and its descriptors.
+    pub launched: (Vm, Descriptors),
+    /// What the guest may have armed while it runs: interrupts of the last device.
+    pub(super) later: Option<Vec<Interrupts>>,
+    /// Calls may fail.
+    pub(crate) fail_calls: bool,
+    /// KVM takes interrupts from the eventfds, and no guest reads any.
+    pub(crate) kvm: bool,
+    /// Where the new program finds the stream, by exec.
+    pub(crate) stream: Option<Fd>,
+    /// The program to go back to, by exec.
+    pub(crate) old_image: Fd,
+}
+
+impl Setting {
+    /// Whether the guest may have an interrupt armed.
+    pub(crate) fn may_arm(&self) -> bool {
+        self.later.is_some()
+    }
+
+    /// Whether the interrupt of a device is armed later, if at all.
+    pub(crate) fn is_later(&self, device: u8) -> bool {
+        self.later.is_some() && usize::from(device) + 1 == self.devices.len()
+    }
+
+    /// The calls by which the old VMM arms the interrupt of the last device; none where there is nothing to arm.
+    pub(crate) fn arm(&self, machine: &mut Machine) -> Vec<Made> {
+        let Some(interrupts) = &self.later else { return Vec::new() };
+        let (mut next, (mut vm, mut descriptors)) = (machine.clone(), self.launched.clone());
+        let mut door = Noted { machine: &mut next, made: Vec::new() };
+        // What a variant has broken before may make it fail; then nothing is armed.
+        if launch::arm(interrupts, &mut vm, &mut descriptors, &mut door).is_err() {
+            return Vec::new();
+        }
+        let made = door.made;
+        *machine = next;
+        made
+    }
+
+    /// The inventory with that interrupt in it, by its eventfd.
+    pub(crate) fn with_armed(&self, eventfd: Fd) -> Option<(Vm, Descriptors)> {
+        let interrupts = self.later.as_ref()?;
+        let (mut vm, mut descriptors) = self.launched.clone();
+        let device = vm.devices.last_mut()?;
+        device.interrupts.clone_from(interrupts);
+        device.interrupt_keys().for_each(|(_, key)| descriptors.insert(key, eventfd));
+        if let Some(wrong) = self.wrong {
+            wrong.tell_inventory(&mut vm, &mut descriptors);
+        }
+        Some((vm, descriptors))
+    }
+
+    /// What it should look like, and which files must be handed over, where the guest has armed an interrupt, whose eventfd this is.
+    pub(crate) fn due_with(
+        &self,
+        armed: Option<FileRef>,
+    ) -> (Cow<'_, View>, Cow<'_, BTreeSet<FileRef>>) {
+        let (mut base, mut preserved) = (Cow::Borrowed(&self.base), Cow::Borrowed(&self.preserved));
+        if let (Some(file), Some(name)) = (armed, self.devices.last()) {
+            preserved.to_mut().insert(file);
+            let irqfd = self.kvm.then_some(OLD);
+            let vector =
+                InterruptView { trigger: armed, raised: 0, delivered: 0, pending: 0, irqfd };
+            let base = base.to_mut();
+            if let Some(device) = base.devices.get_mut(name) {
+                device.interrupts = vec![vector];
+            }
+            let open = DescriptorView { file, kind: FileKind::Eventfd, cloexec: true };
+            if let Some(old) = base.processes.get_mut(&OLD) {
+                old.descriptors.insert(Fd(i32::MAX), open);
+            }
+        }
+        (base, preserved)
+    }
+}
+
+/// The old process's door, with everything that goes through it written down.
+pub(super) struct Noted<'a> {
+    pub(super) machine: &'a mut Machine,
+    pub(super) made: Vec<Made>,
+}
+
+impl Kernel for Noted<'_> {
+    fn call(&mut self, call: &Call) -> Answer {
+        let answer = self.machine.call(OLD, call);
+        self.made.push(Made { pid: OLD, call: call.clone(), answer: answer.clone() });
+        answer
+    }
+}

@@ -1,0 +1,361 @@
+//! What a world is made of, and what it asks of that: a machine and two players.
+//!
+//! The rules of a world are written once, over [`Machinery`] and [`Player`]. A world as it is holds a
+//! [`Machine`] and [`Part`]s; a search holds [numbers](crate::state::interned) of such and remembers what each of them once
+//! did. Both go by the same rules.
+
+use crate::state::action::OLD_IMAGE;
+use crate::state::action::Side;
+use crate::state::constants::Setting;
+use crate::state::observation::Sight;
+use handoff_model::call::{Answer, Call};
+use handoff_model::ids::Fd;
+use handoff_model::incoming::{Arrival, Incoming};
+use handoff_model::left::Left;
+use handoff_model::outgoing::{Outcome, Outgoing};
+use handoff_model::phase::{InPhase, OutPhase};
+use handoff_model::role::{Cause, Role, Trouble};
+use handoff_model::view::FileRef;
+use handoff_model::vm::{Descriptors, Vm};
+use handoff_sim_kernel::Machine;
+use std::borrow::Borrow;
+use std::fmt::Debug;
+
+/// The machine of a world.
+pub trait Machinery: Clone {
+    /// A call, as it holds one.
+    type Call: Borrow<Call>;
+    /// An answer, as it holds one.
+    type Answer: Borrow<Answer>;
+
+    /// [`Machine::call`].
+    fn call(&mut self, side: Side, call: &Self::Call) -> Self::Answer;
+    /// An answer that the machine has not given.
+    fn said(&self, answer: Answer) -> Self::Answer;
+    /// [`Machine::would_block`].
+    fn would_block(&self, side: Side, call: &Self::Call) -> bool;
+    /// Whether a process lives.
+    fn alive(&self, side: Side) -> bool;
+    /// Whether the guest runs there.
+    fn guest_runs(&self, side: Side) -> bool;
+    /// Whether a guest could take a device's interrupt.
+    fn can_deliver(&self, setting: &Setting, side: Side, device: u8) -> bool;
+    /// Whether a process runs the old program.
+    fn runs_old_image(&self, side: Side) -> bool;
+    /// [`Machine::untaken`].
+    fn untaken(&self) -> u64;
+    /// What can be seen, as far as it matters.
+    fn sight(&self, setting: &Setting) -> Sight;
+    /// Kills a process.
+    fn kill(&mut self, side: Side);
+    /// A device writes to memory and raises an interrupt.
+    fn raise(&mut self, setting: &Setting, device: u8);
+    /// The guest takes a device's interrupt.
+    fn deliver(&mut self, setting: &Setting, side: Side, device: u8);
+    /// The guest works on.
+    fn guest_work(&mut self, side: Side);
+    /// The old VMM arms the interrupt of the last device.
+    fn arm(&mut self, setting: &Setting);
+    /// The descriptor and the file of the eventfd that this gave.
+    fn armed(&self, setting: &Setting) -> Option<(Fd, FileRef)>;
+}
+
+impl Machinery for Machine {
+    type Call = Call;
+    type Answer = Answer;
+
+    fn call(&mut self, side: Side, call: &Call) -> Answer {
+        self.call(side.pid(), call)
+    }
+
+    fn said(&self, answer: Answer) -> Answer {
+        answer
+    }
+
+    fn would_block(&self, side: Side, call: &Call) -> bool {
+        self.would_block(side.pid(), call)
+    }
+
+    fn alive(&self, side: Side) -> bool {
+        self.alive(side.pid())
+    }
+
+    fn guest_runs(&self, side: Side) -> bool {
+        self.guest_runs(side.pid())
+    }
+
+    fn can_deliver(&self, setting: &Setting, side: Side, device: u8) -> bool {
+        self.can_deliver(side.pid(), &setting.devices[usize::from(device)], 0)
+    }
+
+    fn runs_old_image(&self, side: Side) -> bool {
+        self.running_image(side.pid()) == Some(OLD_IMAGE)
+    }
+
+    fn untaken(&self) -> u64 {
+        self.untaken()
+    }
+
+    fn sight(&self, setting: &Setting) -> Sight {
+        Sight::of(&self.view(), setting)
+    }
+
+    fn kill(&mut self, side: Side) {
+        self.kill(side.pid());
+    }
+
+    fn raise(&mut self, setting: &Setting, device: u8) {
+        self.raise(&setting.devices[usize::from(device)], 0);
+    }
+
+    fn deliver(&mut self, setting: &Setting, side: Side, device: u8) {
+        self.deliver(side.pid(), &setting.devices[usize::from(device)], 0);
+    }
+
+    fn guest_work(&mut self, side: Side) {
+        self.guest_work(side.pid());
+    }
+
+    fn arm(&mut self, setting: &Setting) {
+        setting.arm(self);
+    }
+
+    fn armed(&self, setting: &Setting) -> Option<(Fd, FileRef)> {
+        let view = self.view();
+        let device = view.devices.get(setting.devices.last()?)?;
+        let trigger = device.interrupts.first()?.trigger?;
+        let table = &view.processes.get(&Side::Old.pid())?.descriptors;
+        let (fd, _) = table.iter().find(|(_, open)| open.file == trigger)?;
+        Some((*fd, trigger))
+    }
+}
+
+/// What a process does about the handoff.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Part<R, O> {
+    /// Not yet anything (by exec, the new program before it runs).
+    Absent,
+    /// It acts.
+    Acting(R),
+    /// It has ended so.
+    Ended(O),
+    /// It was killed.
+    Killed,
+}
+
+/// A role that can be played in a world.
+pub trait Stage: Role + Clone + Eq + std::hash::Hash + Debug {
+    /// Its phases.
+    type Phase: Copy + Debug + Send + Sync;
+    /// How it can end.
+    type End: Copy + Eq + std::hash::Hash + Debug + Send + Sync;
+    /// Where it is.
+    fn phase(&self) -> Self::Phase;
+    /// How it ended.
+    fn end(&self) -> Option<Self::End>;
+    /// Why it goes back, or went.
+    fn cause(&self) -> Option<Cause>;
+    /// Whether it could be called off now.
+    fn can_cancel(&self) -> bool;
+    /// Calls it off.
+    fn cancel(&mut self) -> Option<Trouble>;
+    /// Whether its virtual machine may change now.
+    fn can_change(&self) -> bool;
+    /// Learns that it has; → whether its state was cut before.
+    fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool;
+}
+
+impl Stage for Outgoing {
+    type Phase = OutPhase;
+    type End = Outcome;
+
+    fn phase(&self) -> OutPhase {
+        self.phase()
+    }
+
+    fn end(&self) -> Option<Outcome> {
+        self.outcome()
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.cause()
+    }
+
+    fn can_cancel(&self) -> bool {
+        self.can_cancel()
+    }
+
+    fn cancel(&mut self) -> Option<Trouble> {
+        self.cancel()
+    }
+
+    fn can_change(&self) -> bool {
+        self.can_change()
+    }
+
+    fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {
+        self.change(vm, descriptors)
+    }
+}
+
+impl Stage for Incoming {
+    type Phase = InPhase;
+    type End = Arrival;
+
+    fn phase(&self) -> InPhase {
+        self.phase()
+    }
+
+    fn end(&self) -> Option<Arrival> {
+        self.arrival()
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.cause()
+    }
+
+    fn can_cancel(&self) -> bool {
+        false
+    }
+
+    fn cancel(&mut self) -> Option<Trouble> {
+        None
+    }
+
+    fn can_change(&self) -> bool {
+        false
+    }
+
+    fn change(&mut self, _: &Vm, _: &Descriptors) -> bool {
+        false
+    }
+}
+
+/// A part of a world that plays a role.
+pub trait Player {
+    /// The role.
+    type Role: Stage;
+    /// A call, as it holds one.
+    type Call;
+    /// An answer, as it holds one.
+    type Answer;
+
+    /// Whether it does not do anything yet, or has become another part.
+    fn is_absent(&self) -> bool;
+    /// Whether it acts.
+    fn is_acting(&self) -> bool;
+    /// How it ended, where it has.
+    fn ended(&self) -> Option<<Self::Role as Stage>::End>;
+    /// Its phase, while it acts.
+    fn phase(&self) -> Option<<Self::Role as Stage>::Phase>;
+    /// How the role that acts says to have ended.
+    fn end(&self) -> Option<<Self::Role as Stage>::End>;
+    /// Why the role that acts goes back.
+    fn cause(&self) -> Option<Cause>;
+    /// The call that it wants to make next.
+    fn next(&self) -> Option<Self::Call>;
+    /// At most so much is left of it, while it acts.
+    fn left(&self) -> Option<Left>;
+    /// Whether it acts and has no call to make any more.
+    fn is_done(&self) -> bool;
+    /// Takes the answer to that call. Numbers do not remember what went wrong.
+    fn took(&mut self, answer: &Self::Answer) -> Option<Trouble>;
+    /// Whether it could be called off now.
+    fn can_cancel(&self) -> bool;
+    /// Calls it off.
+    fn cancel(&mut self) -> Option<Trouble>;
+    /// Whether its virtual machine may change now.
+    fn can_change(&self) -> bool;
+    /// Learns that it has; → whether its state was cut before.
+    fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool;
+    /// Becomes another part.
+    fn set(&mut self, part: Part<Self::Role, <Self::Role as Stage>::End>);
+}
+
+impl<R: Stage> Part<R, R::End> {
+    /// The role, while it acts.
+    pub(crate) fn acting(&self) -> Option<&R> {
+        match self {
+            Self::Acting(role) => Some(role),
+            _ => None,
+        }
+    }
+}
+
+impl<R: Stage> Player for Part<R, R::End> {
+    type Role = R;
+    type Call = Call;
+    type Answer = Answer;
+
+    fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    fn is_acting(&self) -> bool {
+        self.acting().is_some()
+    }
+
+    fn ended(&self) -> Option<R::End> {
+        match self {
+            Self::Ended(end) => Some(*end),
+            _ => None,
+        }
+    }
+
+    fn phase(&self) -> Option<R::Phase> {
+        self.acting().map(Stage::phase)
+    }
+
+    fn end(&self) -> Option<R::End> {
+        self.acting().and_then(Stage::end)
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.acting().and_then(Stage::cause)
+    }
+
+    fn next(&self) -> Option<Call> {
+        self.acting().and_then(Role::next)
+    }
+
+    fn left(&self) -> Option<Left> {
+        self.acting().map(Role::left)
+    }
+
+    fn is_done(&self) -> bool {
+        self.acting().is_some_and(|role| role.next().is_none())
+    }
+
+    fn took(&mut self, answer: &Answer) -> Option<Trouble> {
+        match self {
+            Self::Acting(role) => role.took(answer.clone()),
+            _ => None,
+        }
+    }
+
+    fn can_cancel(&self) -> bool {
+        self.acting().is_some_and(Stage::can_cancel)
+    }
+
+    fn cancel(&mut self) -> Option<Trouble> {
+        match self {
+            Self::Acting(role) => role.cancel(),
+            _ => None,
+        }
+    }
+
+    fn can_change(&self) -> bool {
+        self.acting().is_some_and(Stage::can_change)
+    }
+
+    fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {
+        match self {
+            Self::Acting(role) => role.change(vm, descriptors),
+            _ => false,
+        }
+    }
+
+    fn set(&mut self, part: Self) {
+        *self = part;
+    }
+}

@@ -1,0 +1,144 @@
+//! Sets a scenario up on its simulated kernel: both processes, the launched VM, its running guest.
+
+use crate::scenario::{Process, Scenario};
+use crate::state::World;
+use crate::state::action::{NEW, NEW_IMAGE, OLD, OLD_IMAGE};
+use crate::state::constants::{Noted, Setting};
+use crate::state::parts::Part;
+use handoff_model::call::{Call, Made};
+use handoff_model::ids::Fd;
+use handoff_model::incoming::{Incoming, Origin};
+use handoff_model::launch::{DevicePlan, HwptPlan, LaunchError, Plan, launch};
+use handoff_model::outgoing::{Outgoing, Way};
+use handoff_model::protocol::Mode;
+use handoff_model::view::{FileKind, FileRef, View};
+use handoff_model::vm::{Descriptors, DeviceKind, Key, Kind};
+use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
+use std::collections::BTreeMap;
+/// Sets a scenario up: both processes, the launched VM, its running guest.
+pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
+    let mut machine = Machine::new(scenario.kernel);
+    for device in &scenario.plan.devices {
+        machine.plug(spec(device));
+    }
+    let spawn = |machine: &mut Machine, process: Process| {
+        machine.spawn(ProcessSpec {
+            uid: process.uid,
+            cap_ipc_lock: process.cap_ipc_lock,
+            memlock_bytes: process.memlock_bytes,
+        })
+    };
+    spawn(&mut machine, scenario.old);
+    let plan: &Plan = &scenario.plan;
+    let mut door = Noted { machine: &mut machine, made: Vec::new() };
+    let (mut vm, mut descriptors) = launch(plan, &mut door)?;
+    if let Some(wrong) = scenario.wrong {
+        wrong.leave(&mut door, &descriptors);
+    }
+    let mut opening = door.made;
+    let preserved = vm.keys().iter().filter_map(|key| descriptors.get(key)).collect::<Vec<_>>();
+    let protocol = scenario.protocol();
+    let (way, new_socket) = match scenario.mode {
+        Mode::Transfer => {
+            spawn(&mut machine, scenario.new);
+            let (socket, peer) = machine.socketpair(OLD, NEW);
+            (Way::Transfer { socket, pidfd: machine.pidfd(OLD, NEW) }, Some(peer))
+        }
+        Mode::Exec => {
+            let new_image = machine.image(OLD, NEW_IMAGE);
+            (Way::Exec { new_image, old_image: machine.image(OLD, OLD_IMAGE) }, None)
+        }
+    };
+    machine.boot_guest(OLD);
+    let devices = vm.devices.iter().filter(|device| device.kind == DeviceKind::Pci);
+    for device in devices.filter_map(|d| descriptors.get(&Key::new(Kind::Device, &d.name, 0))) {
+        opening.push(enable_dma(&mut machine, device));
+    }
+    machine.settle();
+    let base = machine.view();
+    let table = &base.processes[&OLD].descriptors;
+    let setting = Setting {
+        devices: plan.devices.iter().map(|device| device.name.clone()).collect(),
+        preserved: preserved.iter().filter_map(|fd| table.get(fd)).map(|d| d.file).collect(),
+        due: scenario.due(),
+        wrong: scenario.wrong,
+        opening,
+        names: names(&base, &descriptors),
+        launched: (vm.clone(), descriptors.clone()),
+        later: plan.devices.last().map(|last| last.later.clone()).filter(|it| !it.is_empty()),
+        fail_calls: scenario.may.fail_calls > 0,
+        kvm: plan.kvm,
+        stream: descriptors.get(&Key::new(Kind::Stream, "", 0)),
+        old_image: match way {
+            Way::Exec { old_image, .. } => old_image,
+            Way::Transfer { .. } => Fd(-1),
+        },
+        base,
+        protocol,
+    };
+    let incoming = match new_socket {
+        Some(socket) => Part::Acting(Incoming::new(&setting.protocol, Origin::Transfer { socket })),
+        None => Part::Absent,
+    };
+    if let Some(wrong) = scenario.wrong {
+        wrong.tell_inventory(&mut vm, &mut descriptors);
+    }
+    let outgoing = Outgoing::new(&setting.protocol, &vm, &descriptors, way);
+    let world = World::new(scenario, machine, outgoing, incoming);
+    Ok((setting, world))
+}
+
+/// What stories call the open files.
+fn names(base: &View, descriptors: &Descriptors) -> BTreeMap<FileRef, String> {
+    let table = &base.processes[&OLD].descriptors;
+    let mut names: BTreeMap<FileRef, String> =
+        descriptors.iter().filter_map(|(k, fd)| Some((table.get(&fd)?.file, word(k)))).collect();
+    let others = [(FileKind::Socket, "the socket"), (FileKind::Pidfd, "the new process")];
+    for open in base.processes.values().flat_map(|process| process.descriptors.values()) {
+        let other = others.iter().find(|(kind, _)| *kind == open.kind);
+        names.extend(other.map(|(_, name)| (open.file, (*name).to_owned())));
+    }
+    names
+}
+
+/// What the guest's driver does first: bus mastering, in the PCI command register.
+fn enable_dma(machine: &mut Machine, device: Fd) -> Made {
+    let bytes = sim::BUS_MASTER.to_le_bytes().to_vec();
+    let call = Call::WriteAt { fd: device, offset_bytes: sim::COMMAND_OFFSET, bytes };
+    let answer = machine.call(OLD, &call);
+    assert!(answer.is_ok(), "a bound device has a command register");
+    Made { pid: OLD, call, answer }
+}
+
+/// What a story calls a descriptor.
+fn word(key: &Key) -> String {
+    match key.kind {
+        Kind::Stream => "the stream".to_owned(),
+        Kind::Guest => "the saved guest".to_owned(),
+        Kind::Kvm => "the virtual machine".to_owned(),
+        Kind::Interrupt => format!("the eventfd {}.{} of a device", key.name, key.index),
+        Kind::Group => format!("the group of {}", key.name),
+        Kind::Iommufd | Kind::Container | Kind::Ram | Kind::Device => key.name.clone(),
+    }
+}
+
+/// QEMU's `edu`, or a mediated device, with as many MSI vectors as are armed, behind an IOMMU that nests if its HWPT needs that.
+fn spec(device: &DevicePlan) -> DeviceSpec {
+    let kind = match device.kind {
+        DeviceKind::Pci => sim::DeviceKind::Pci { can_reset: false },
+        // The KVM that a mediated device may need is there in the old process, but not simulated.
+        DeviceKind::Mdev { .. } => sim::DeviceKind::Mdev { needs_kvm: false },
+    };
+    let vectors = device
+        .interrupts
+        .iter()
+        .chain(&device.later)
+        .map(|armed| u32::from(armed.vectors))
+        .max()
+        .unwrap_or(1);
+    let irqs = vec![1, vectors, 0, 0, 1];
+    let (address, exports_bars) = (device.group.1.clone(), device.bar.is_some());
+    let nests = device.hwpt == HwptPlan::NestParent;
+    let usual = DeviceSpec::new(&device.name, &device.path, kind);
+    DeviceSpec { irqs, address, exports_bars, nests, ..usual }
+}

@@ -1,0 +1,144 @@
+//! Pages of the documentation that are made of what there is and what a check finds: properties, variants, the zoo.
+//!
+//! Nothing in them is typed in. A test makes them anew and compares; where it differs it says how to write them.
+
+use crate::check::{Run, check};
+use crate::counterexample::Followed;
+use crate::counterexample::causes::because;
+use crate::counterexample::mermaid::mermaid;
+use crate::counterexample::report;
+use crate::properties::{PROPERTIES, Property, find};
+use crate::scenario::Scenario;
+use crate::scenario::bugs::{Found, Known, ZOO};
+use crate::state::system::System;
+use crate::survey::compare::{Column, heads, legend, letters, table};
+use crate::survey::phase_graph::dot;
+use handoff_checker::search::Limits;
+use handoff_model::defect;
+use handoff_model::launch::LaunchError;
+use handoff_model::variant::{VARIANTS, Variant};
+use std::fmt::Write;
+
+/// `docs/variants.md`: what each variant keeps, and its phases as a graph.
+pub fn variants(columns: &[Column]) -> String {
+    let mut text = String::from(
+        "# The variants\n\nMade by `handoff check --all` and from the tables that the roles walk; see `specs/pages.rs`.\n\n",
+    );
+    for head in heads(columns) {
+        let _ = writeln!(text, "* {head}");
+    }
+    let _ = writeln!(text, "\n```text\n{}```\n", table(columns));
+    for line in legend(columns) {
+        let _ = writeln!(text, "* {line}");
+    }
+    text.push_str("\n## Phases\n\nA line is what follows, a dashed one the way back, a dotted one a jump; grey is only come to on a way back.\n");
+    for (letter, column) in letters().zip(columns) {
+        let mode = format!("{:?}", column.variant.mode).to_lowercase();
+        let (id, source) = (column.variant.id, column.variant.source);
+        let picture = dot(column.variant);
+        let _ = writeln!(
+            text,
+            "\n### {letter}: {id}, {mode}\n\nAfter: {source}.\n\n```dot\n{picture}```"
+        );
+    }
+    text
+}
+
+/// `docs/properties.md`: what must hold, why, who promises it, and which known bugs break it.
+pub fn properties() -> String {
+    let mut text = String::from(
+        "# The properties\n\nMade from the registry (`specs/property/mod.rs`); see `specs/pages.rs`. What a variant does not promise, and what a check says \
+         of each, is in [variants.md](variants.md).\n",
+    );
+    for property in PROPERTIES {
+        let unpromised =
+            |variant: &&Variant| variant.unpromised.iter().any(|(id, _)| *id == property.id);
+        let mut not_by: Vec<_> = VARIANTS.iter().filter(unpromised).map(|v| v.id).collect();
+        not_by.dedup();
+        let breaks = defect::all().filter(|defect| defect.breaks == property.id);
+        let breaks: Vec<_> = breaks.map(|defect| format!("`{}`", defect.id)).collect();
+        let by = match not_by.as_slice() {
+            [] => "every variant".to_owned(),
+            some => format!("every variant but {}", some.join(", ")),
+        };
+        let asked = match property.scope.words() {
+            "" => String::new(),
+            otherwise => format!(" Not asked where {otherwise}."),
+        };
+        let Property { id, sentence, reason, .. } = property;
+        let _ = writeln!(text, "\n## {id}\n\n**{sentence}**: {reason}.{asked} Promised by {by}.");
+        if !breaks.is_empty() {
+            let _ = writeln!(text, "\nBroken by {}.", breaks.join(", "));
+        }
+    }
+    text
+}
+
+/// `docs/zoo.md`: every known bug, and the run that shows it.
+///
+/// # Errors
+/// Those of [`check`].
+pub fn zoo() -> Result<String, LaunchError> {
+    let mut text = String::from(
+        "# The zoo\n\nEvery known bug of QEMU and Linux in handing devices over, found again by a check. Made by `handoff zoo`; see `specs/pages.rs`. Where the cause is inside of \
+         the VMM (a list, a pointer), what came of it is planted: the process dies there, or does not make those calls. The numbers of K are not those of the \
+         kernel's hazards in [variants.md](variants.md).\n\n\
+         | bug | what goes wrong | source | property | steps | faults |\n|---|---|---|---|---|---|\n",
+    );
+    let mut stories = String::new();
+    for known in ZOO {
+        let Known { id, sentence, source, .. } = known;
+        let found = match &known.found {
+            Found::Interleaved(by) => format!("in the kernel's locks: `{by}` | | "),
+            Found::Row(row, kernel) => {
+                let mismatch = known.mismatch().expect("the zoo is tested");
+                let fails = format!("as simulated, {kernel} fails the row `{row}`");
+                let _ = writeln!(
+                    stories,
+                    "\n### {id}: {sentence}\n\nLinux {kernel}, as simulated, fails the row `{row}`.\n\n```text\n{mismatch}\n```"
+                );
+                format!("{fails} | | ")
+            }
+            Found::Refuted(why) => format!("refuted: {why} | | "),
+            Found::Unsaid(why) => format!("in no world: {why} | | "),
+            Found::Checked(property, _) => {
+                let (scenario, run) = run_of(known, property)?;
+                let (faults, steps) = (run.faults, run.actions.len());
+                story_of(&mut stories, known, property, &scenario, &run)?;
+                format!("{property} | {steps} | {faults}")
+            }
+        };
+        let _ = writeln!(text, "| {id} | {sentence} | {source} | {found} |");
+    }
+    Ok(text + "\n## As stories\n" + &stories)
+}
+
+fn run_of(known: &Known, property: &str) -> Result<(Scenario, Run), LaunchError> {
+    let scenario = known.scenario().expect("it is found by a check");
+    let report = check(&scenario, Limits::default())?;
+    let found = report.violations().find(|(of, _)| of.id == property);
+    let run = found.expect("the zoo is tested").1.clone();
+    Ok((scenario, run))
+}
+
+fn story_of(
+    text: &mut String,
+    known: &Known,
+    property: &str,
+    scenario: &Scenario,
+    run: &Run,
+) -> Result<(), LaunchError> {
+    let system = System::new(scenario)?;
+    let followed = Followed::of(&system, &run.actions);
+    let property = find(property).expect("a property");
+    let because = because(&followed, property);
+    let diagram = mermaid(&followed, std::slice::from_ref(&run.wrong));
+    let token = report::token(&system, &run.actions);
+    let Known { id, sentence, .. } = known;
+    let _ = writeln!(
+        text,
+        "\n### {id}: {sentence}\n\n{}: {}. It is violated {because}.\n\n```mermaid\n{diagram}```\n\n`handoff check {id} --steps {token}`",
+        property.id, property.sentence
+    );
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! Many checks at once: variants side by side, hazards, mutants, and the pages of `docs/` that are generated from them.
+
+pub mod compare;
+pub mod docgen;
+pub mod hazards;
+pub mod mutants;
+pub mod phase_graph;
