@@ -14,7 +14,7 @@
 
 use crate::check::packed::Packed;
 use crate::check::{Report, Verdict};
-use crate::properties::{END_1, END_2, END_3, Judgement, PROPERTIES, REF_1};
+use crate::properties::{Judgement, Kind, PROPERTIES, Property, Relation};
 use crate::scenario::Scenario;
 use crate::state::World;
 use crate::state::action::Action;
@@ -184,7 +184,7 @@ fn holds(
     proved: &[String],
 ) -> Result<(), String> {
     let mut has_held = vec![false; PROPERTIES.len()];
-    let mut good_ends = Vec::new();
+    let mut goals: Vec<Vec<usize>> = vec![Vec::new(); PROPERTIES.len()];
     for (at, world) in worlds.iter().enumerate() {
         for (question, judgement) in system.judge(world).into_iter().enumerate() {
             match judgement {
@@ -196,7 +196,7 @@ fn holds(
                 }
                 Some(Judgement::Holds) => {
                     has_held[question] = true;
-                    good_ends.extend((PROPERTIES[question].id == END_3).then_some(at));
+                    goals[question].push(at);
                 }
                 None | Some(Judgement::Idle) => {}
             }
@@ -208,32 +208,44 @@ fn holds(
             return Err(format!("{id} is called proved, and has nothing to say in any state"));
         }
     }
-    let endings = [
-        (END_1, goes_round(edges).then(|| "a run can go round for ever".to_owned())),
-        (END_2, rises(worlds, edges)),
-        (END_3, trap(edges, good_ends)),
-        (REF_1, strays(system, worlds, edges)),
-    ];
-    for (id, wrong) in endings {
-        if let Some(wrong) = wrong.filter(|_| proved.iter().any(|proved| proved == id)) {
-            return Err(format!("{id} is called proved, and {wrong}"));
+    let is_proved = |property: &Property| proved.iter().any(|proved| proved == property.id);
+    for (property, goals) in PROPERTIES.iter().zip(goals).filter(|(it, _)| is_proved(it)) {
+        let violation = match property.kind {
+            Kind::Invariant(_) => None,
+            Kind::Termination => {
+                goes_round(edges).then(|| "a run can go round for ever".to_owned())
+            }
+            Kind::Action(relation) => breaks(system, worlds, edges, relation),
+            Kind::Possibility(_) => trap(edges, goals),
+            Kind::Refinement => strays(system, worlds, edges),
+        };
+        if let Some(violation) = violation {
+            return Err(format!("{} is called proved, and {violation}", property.id));
         }
     }
     Ok(())
 }
 
-/// A step that does not lower the rank.
-fn rises(worlds: &[World], edges: &[Vec<Edge>]) -> Option<String> {
-    let ranks: Vec<_> = worlds.iter().map(World::rank).collect();
-    let rises = |at: &usize| edges[*at].iter().any(|edge| ranks[edge.to] >= ranks[*at]);
-    let at = (0..worlds.len()).find(rises)?;
-    Some(format!("a step from state {at} brings it no nearer to its end"))
+/// A step that violates an action property.
+fn breaks(
+    system: &System,
+    worlds: &[World],
+    edges: &[Vec<Edge>],
+    relation: Relation,
+) -> Option<String> {
+    let snapshots: Vec<_> = worlds.iter().map(|world| system.snapshot(world)).collect();
+    let breaks = |at: usize, to: usize| !(relation.holds)(&snapshots[at], &snapshots[to]);
+    let step = |at: usize| edges[at].iter().find(|edge| breaks(at, edge.to)).map(|edge| (at, edge));
+    let (at, edge) = (0..worlds.len()).find_map(step)?;
+    let violation = (relation.violation)(&snapshots[at], &snapshots[edge.to]);
+    Some(format!("a step from state {at} violates it: {violation}"))
 }
 
 /// A step that is none of the essence.
 fn strays(system: &System, worlds: &[World], edges: &[Vec<Edge>]) -> Option<String> {
     let handoffs: Vec<_> = worlds.iter().map(|world| system.essence_of(world)).collect();
-    let is_step = |at: usize, to: usize| system.essence().allows(handoffs[at], handoffs[to]);
+    let spec = system.essence();
+    let is_step = |at: usize, to: usize| spec.allows(handoffs[at], handoffs[to]);
     let strays = |at: &usize| edges[*at].iter().any(|edge| !is_step(*at, edge.to));
     let at = (0..worlds.len()).find(strays)?;
     Some(format!("a step from state {at} is none of a handoff"))

@@ -1,51 +1,51 @@
-//! What each property says of a state and of a step.
+//! The one evaluator: what each kind of property says of a state and of a transition.
+//!
+//! A state shows an invariant whole. Of the other kinds it shows a part: of an action property whether one is due, of termination
+//! a deadlock, of a possibility whether this is a goal, of the refinement whether the abstract spec has ended where no role acts.
+//! Transitions show action properties and the refinement; the graph of all states shows the rest ([`crate::check`]).
 
+use crate::properties::ranking::Rank;
 use crate::properties::{
-    Case, END_2, END_3, Judgement, Moment, PROPERTIES, REF_1, Scope, has_ended_well,
+    Case, Judgement, Kind, Moment, PROPERTIES, Property, Relation, Scope, Setup, Snapshot,
 };
 use crate::spec::{Essence, Handoff, refinement};
 use crate::state::World;
 use crate::state::action::Action;
-use crate::state::parts::{Machinery, Player};
+use crate::state::parts::{Machinery, Store};
 use crate::state::system::System;
-use handoff_model::incoming::Incoming;
-use handoff_model::outgoing::Outgoing;
-use handoff_model::view::FileRef;
-use stateright::{Model, Property};
+use handoff_model::view::View;
+use stateright::{Model, Property as Stateright};
 
 impl System {
-    /// Asks every property of [`PROPERTIES`] about a state, in their order; `None` for one that
-    /// cannot be asked here. Of [`crate::properties::END_1`], [`END_2`], [`END_3`] and [`REF_1`] this is what a state shows: a
-    /// dead end, that a step is due, a good end, whether anything is left to do. Steps and the graph show the rest.
+    /// Judges every property of [`PROPERTIES`] in a state, in their order; `None` where one does not apply.
     pub fn judge(&self, world: &World) -> Vec<Option<Judgement>> {
         self.with_case(world, |case| {
-            let ask = |property: &crate::properties::Property| {
-                property.scope.covers(case).then(|| match property.judge {
-                    Some(judge) => judge(case),
-                    None => self.judge_ending(property.id, world, case),
-                })
+            let here = setup(case);
+            let ask = |property: &Property| {
+                property.scope.covers(&here).then(|| self.judge_in(property.kind, world, case))
             };
             PROPERTIES.iter().map(ask).collect()
         })
     }
 
-    fn judge_ending(&self, id: &str, world: &World, case: &Case<'_>) -> Judgement {
+    /// Judges one property in a state, whether or not it applies there.
+    pub(crate) fn judge_one(&self, property: &Property, world: &World) -> Judgement {
+        self.with_case(world, |case| self.judge_in(property.kind, world, case))
+    }
+
+    fn judge_in(&self, kind: Kind, world: &World, case: &Case<'_>) -> Judgement {
         let holds_where = |here: bool| if here { Judgement::Holds } else { Judgement::Idle };
-        match id {
-            END_2 => holds_where(!world.is_quiescent()),
-            END_3 => holds_where(has_ended_well(case)),
-            REF_1 => self.judge_rest(world),
-            _ => self.judge_end(world),
+        match kind {
+            Kind::Invariant(predicate) => predicate(case),
+            Kind::Action(relation) => holds_where((relation.applies)(case)),
+            Kind::Possibility(is_goal) => holds_where(is_goal(case)),
+            Kind::Termination => self.judge_deadlock(world),
+            Kind::Refinement => self.judge_rest(&self.essence(), world),
         }
     }
 
-    /// Where no role can go on, nobody may be waiting: neither a kill nor a cancel may be needed.
-    pub(crate) fn judge_end<M, O, I>(&self, world: &World<M, O, I>) -> Judgement
-    where
-        M: Machinery,
-        O: Player<Role = Outgoing, Call = M::Call, Answer = M::Answer>,
-        I: Player<Role = Incoming, Call = M::Call, Answer = M::Answer>,
-    {
+    /// Where no role can go on, none may wait: neither a kill nor a cancel may be needed.
+    pub(crate) fn judge_deadlock<S: Store>(&self, world: &World<S>) -> Judgement {
         if world.is_quiescent() {
             return Judgement::Holds;
         }
@@ -57,89 +57,92 @@ impl System {
         Judgement::Fails("no process can go on, and one still waits".to_owned())
     }
 
-    /// Where no role acts, no step of the essence may be left.
-    pub(crate) fn judge_rest<M, O, I>(&self, world: &World<M, O, I>) -> Judgement
-    where
-        M: Machinery,
-        O: Player<Role = Outgoing, Call = M::Call, Answer = M::Answer>,
-        I: Player<Role = Incoming, Call = M::Call, Answer = M::Answer>,
-    {
+    /// Where no role acts, no step of the abstract spec may be left.
+    pub(crate) fn judge_rest<S: Store>(&self, spec: &Essence, world: &World<S>) -> Judgement {
         if !world.is_quiescent() {
             return Judgement::Holds;
         }
-        self.essence().due(&self.essence_of(world)).map_or(Judgement::Holds, |row| {
+        spec.due(&self.essence_of(world)).map_or(Judgement::Holds, |row| {
             Judgement::Fails(format!("nothing is under way, and this is left to do: {}", row.name))
         })
     }
 
-    /// What a property that is judged on steps has against one; `None`: nothing.
-    pub fn judge_step(&self, id: &str, from: &World, to: &World) -> Option<String> {
-        match id {
-            END_2 => from.rank().against(&to.rank()),
-            REF_1 => {
+    /// Describes how a transition violates a property; `None` where it does not.
+    pub fn judge_step(&self, property: &Property, from: &World, to: &World) -> Option<String> {
+        match property.kind {
+            Kind::Action(Relation { holds, violation, .. }) => {
+                let (from, to) = (self.snapshot(from), self.snapshot(to));
+                (!holds(&from, &to)).then(|| violation(&from, &to))
+            }
+            Kind::Refinement => {
                 refinement::against(&self.essence(), self.essence_of(from), self.essence_of(to))
             }
-            _ => None,
+            Kind::Invariant(_) | Kind::Termination | Kind::Possibility(_) => None,
         }
     }
 
-    /// A handoff in essence.
+    /// A state as a relation between states sees it.
+    pub(crate) fn snapshot<'a, S: Store>(&'a self, world: &'a World<S>) -> impl Snapshot + 'a {
+        Seen { system: self, world }
+    }
+
+    /// The abstract spec of this mode.
     pub fn essence(&self) -> Essence {
         Essence::new(self.setting().protocol.mode)
     }
 
-    /// What a world is in essence.
-    pub fn essence_of<M, O, I>(&self, world: &World<M, O, I>) -> Handoff
-    where
-        M: Machinery,
-        O: Player<Role = Outgoing, Call = M::Call, Answer = M::Answer>,
-        I: Player<Role = Incoming, Call = M::Call, Answer = M::Answer>,
-    {
+    /// The abstract state of a state.
+    pub fn essence_of<S: Store>(&self, world: &World<S>) -> Handoff {
         world.essence(self.setting())
     }
 
-    /// A state as properties see it.
+    /// A state as predicates see it.
     pub fn with_case<T>(&self, world: &World, look: impl FnOnce(&Case<'_>) -> T) -> T {
         let (base, preserved) = self.setting().due_with(world.rest.history.armed);
         let (view, moment) = (&world.view(), self.moment(world));
         look(&Case { view, base: &base, moment, preserved: &preserved })
     }
 
-    /// Whether something can be asked here, if only of what the guest may arm.
+    /// Whether a property with this scope applies in some state of this system.
     pub(crate) fn can_ask(&self, scope: Scope) -> bool {
-        let armed = self.setting().may_arm().then_some(FileRef(0));
-        let (base, preserved) = self.setting().due_with(armed);
-        let (view, moment) = (&self.init().view(), self.moment(self.init()));
-        scope.covers(&Case { view, base: &base, moment, preserved: &preserved })
+        let setting = self.setting();
+        scope.covers(&Setup {
+            mode: setting.protocol.mode,
+            due: setting.due,
+            base: &setting.base,
+            arms_later: setting.may_arm(),
+            kvm: setting.kvm,
+        })
     }
 
     /// Where the handoff is.
-    pub(crate) fn moment<M, O, I>(&self, world: &World<M, O, I>) -> Moment
-    where
-        M: Machinery,
-        O: Player<Role = Outgoing, Call = M::Call, Answer = M::Answer>,
-        I: Player<Role = Incoming, Call = M::Call, Answer = M::Answer>,
-    {
-        Moment {
-            mode: self.setting().protocol.mode,
-            keeper: world.keeper(),
-            keeper_was_killed: world.keeper_was_killed(),
-            quiescent: world.is_quiescent(),
-            outcome: world.outcome(),
-            fell_back: world.rest.history.fell_back,
-            handed_over: world.is_handed_over(),
-            disturbed: world.rest.history.disturbed,
-            due: self.setting().due,
-            unexplained: world.is_unexplained(),
-            new_program: world.is_new_program(),
-            left_over: world.leaves_one_over(),
-            was_stopped: world.rest.history.was_stopped,
-            changed_early: world.rest.history.changed_early,
-            commit_allowed: world.rest.history.commit_allowed,
-            progress: Some(world.rest.history.progress),
-            window_open: world.window_is_open(),
-            armed: world.rest.history.armed,
-        }
+    pub(crate) fn moment<S: Store>(&self, world: &World<S>) -> Moment {
+        world.moment(self.setting())
+    }
+}
+
+/// What decides in one state whether a property applies: what is armed shows in the case's base.
+pub(crate) fn setup<'a>(case: &Case<'a>) -> Setup<'a> {
+    let Moment { mode, due, .. } = case.moment;
+    Setup { mode, due, base: case.base, arms_later: false, kvm: false }
+}
+
+struct Seen<'a, S: Store> {
+    system: &'a System,
+    world: &'a World<S>,
+}
+
+impl<S: Store> Snapshot for Seen<'_, S> {
+    fn rank(&self) -> Rank {
+        self.world.rank()
+    }
+
+    fn moment(&self) -> Moment {
+        self.system.moment(self.world)
+    }
+
+    fn view(&self) -> View {
+        self.world.machine.view()
     }
 }
 
@@ -165,8 +168,8 @@ impl Model for Judged {
         self.0.next_state(world, action)
     }
 
-    fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always("every property holds", |judged, world| {
+    fn properties(&self) -> Vec<Stateright<Self>> {
+        vec![Stateright::always("every property holds", |judged, world| {
             judged.0.judge(world).iter().all(|said| !matches!(said, Some(Judgement::Fails(_))))
         })]
     }

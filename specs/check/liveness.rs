@@ -57,7 +57,7 @@ impl Judged<'_> {
         actions.extend(bad_step(states.last().copied().unwrap_or(state)));
         let (_, before) = actions.split_last().expect("the search saw a bad step");
         let (from, to) = (self.system.play(before), self.system.play(&actions));
-        let wrong = self.system.judge_step(property.id, &from, &to).expect("it is bad");
+        let wrong = self.system.judge_step(property, &from, &to).expect("it is bad");
         Verdict::Violated(Run::new(actions, None, wrong))
     }
 

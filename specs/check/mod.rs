@@ -14,7 +14,7 @@ pub mod packed;
 
 use crate::check::blackout::{Blackouts, blackouts};
 use crate::check::packed::{Packed, PackedSystem};
-use crate::properties::{END_1, END_2, END_3, Judgement, PROPERTIES, Property, REF_1, Scope};
+use crate::properties::{Judgement, Kind as PropertyKind, PROPERTIES, Property, Scope};
 use crate::scenario::Scenario;
 use crate::state::World;
 use crate::state::action::{Action, Kind};
@@ -154,11 +154,14 @@ pub fn check_system<T, E>(
     let shape = graph.map(shape);
     let judged = Judged { system, packed: &packed, exploration: &exploration, graph, shape };
     let longest_run = judged.longest_run();
-    let verdict = |(at, property): (usize, &'static Property)| match property.id {
-        END_1 => (property, judged.ends(at, property)),
-        END_2 | REF_1 => (property, judged.steps(at, property)),
-        END_3 => (property, judged.frees(at, property)),
-        _ => (property, judged.verdict(at, property)),
+    let verdict = |(at, property): (usize, &'static Property)| {
+        let verdict = match property.kind {
+            PropertyKind::Invariant(_) => judged.verdict(at, property),
+            PropertyKind::Action(_) | PropertyKind::Refinement => judged.steps(at, property),
+            PropertyKind::Termination => judged.ends(at, property),
+            PropertyKind::Possibility(_) => judged.frees(at, property),
+        };
+        (property, verdict)
     };
     let verdicts = PROPERTIES.iter().enumerate().map(verdict).collect();
     let report = Report {

@@ -6,7 +6,8 @@
 //! Invariant: packed worlds are equal when the worlds are. The hash, by which a search puts its states in order, is one of
 //! what the parts are and not of their numbers: nothing that a search says depends on threads.
 
-use crate::properties::{END_1, END_2, Judgement, Moment, PROPERTIES, REF_1, place_of};
+use crate::properties::{Judgement, Kind, Moment, PROPERTIES, Property, Relation};
+use crate::spec::Essence;
 use crate::state::World;
 use crate::state::action::{Action, Side};
 use crate::state::interned::{Numbered, Numbers, Quartet};
@@ -16,7 +17,7 @@ use handoff_checker::intern::Number;
 use handoff_checker::reduction::Reducible;
 use handoff_checker::search::{Judge, Said};
 use rustc_hash::FxBuildHasher;
-use stateright::{Model, Property};
+use stateright::Model;
 use std::hash::{Hash, Hasher};
 
 /// A world, by the numbers of its parts in a [`PackedSystem`].
@@ -37,11 +38,13 @@ impl Hash for Packed {
 pub struct PackedSystem<'a> {
     system: &'a System,
     numbers: Numbers<'a>,
-    /// What properties but [`END_1`] and [`REF_1`] have said of a machine at a moment.
+    spec: Essence,
+    /// What those properties have said of a machine at a moment that see no more of a state.
     said: DashMap<(Number, Moment), Said, FxBuildHasher>,
-    end: usize,
-    nearer: usize,
-    refines: usize,
+    /// The others, by how they are judged, each with its place among [`PROPERTIES`].
+    relations: Vec<(usize, Relation)>,
+    terminations: Vec<usize>,
+    refinements: Vec<usize>,
 }
 
 impl<'a> PackedSystem<'a> {
@@ -50,10 +53,15 @@ impl<'a> PackedSystem<'a> {
         Self {
             system,
             numbers: Numbers::new(system.setting()),
+            spec: system.essence(),
             said: DashMap::default(),
-            end: place_of(END_1),
-            nearer: place_of(END_2),
-            refines: place_of(REF_1),
+            relations: places(|kind| match kind {
+                Kind::Action(relation) => Some(relation),
+                _ => None,
+            })
+            .collect(),
+            terminations: places_of(|kind| matches!(kind, Kind::Termination)),
+            refinements: places_of(|kind| matches!(kind, Kind::Refinement)),
         }
     }
 
@@ -77,7 +85,7 @@ impl<'a> PackedSystem<'a> {
         self.numbers.numbered(packed.parts)
     }
 
-    /// What all properties but [`END_1`] and [`REF_1`] say.
+    /// What all properties say that see no more of a state than its machine and where the handoff is.
     fn of_case(&self, packed: &Packed, world: &Numbered<'_>) -> Said {
         let key = (packed.parts[0], self.system.moment(world));
         if let Some(said) = self.said.get(&key) {
@@ -85,13 +93,27 @@ impl<'a> PackedSystem<'a> {
         }
         let mut said = Said::default();
         for (at, judgement) in self.system.judge(&self.world(packed)).into_iter().enumerate() {
-            if at != self.end && at != self.refines {
+            if !self.sees_more(at) {
                 said = note(said, at, judgement.as_ref());
             }
         }
         self.said.insert(key, said);
         said
     }
+
+    fn sees_more(&self, at: usize) -> bool {
+        self.terminations.contains(&at) || self.refinements.contains(&at)
+    }
+}
+
+/// The places of the properties of some kind among [`PROPERTIES`], with what is picked of each.
+fn places<T>(pick: impl Fn(Kind) -> Option<T>) -> impl Iterator<Item = (usize, T)> {
+    let picked = move |(at, property): (usize, &'static Property)| Some((at, pick(property.kind)?));
+    PROPERTIES.iter().enumerate().filter_map(picked)
+}
+
+fn places_of(is: impl Fn(Kind) -> bool) -> Vec<usize> {
+    places(|kind| is(kind).then_some(())).map(|(at, ())| at).collect()
 }
 
 fn note(said: Said, question: usize, judgement: Option<&Judgement>) -> Said {
@@ -121,7 +143,7 @@ impl Model for PackedSystem<'_> {
         Some(self.packed(self.numbers.of_numbered(&world)))
     }
 
-    fn properties(&self) -> Vec<Property<Self>> {
+    fn properties(&self) -> Vec<stateright::Property<Self>> {
         Vec::new()
     }
 }
@@ -135,16 +157,23 @@ impl Judge<Self> for PackedSystem<'_> {
     fn state(&self, packed: &Packed) -> Said {
         let world = self.numbered(packed);
         let said = self.of_case(packed, &world);
-        let said = note(said, self.end, Some(&self.system.judge_end(&world)));
-        note(said, self.refines, Some(&self.system.judge_rest(&world)))
+        let deadlock = self.system.judge_deadlock(&world);
+        let rest = self.system.judge_rest(&self.spec, &world);
+        let note_all = |said, places: &[usize], judgement: &Judgement| {
+            places.iter().fold(said, |said, at| note(said, *at, Some(judgement)))
+        };
+        let said = note_all(said, &self.terminations, &deadlock);
+        note_all(said, &self.refinements, &rest)
     }
 
-    /// Every step lowers the rank, and is one of the essence or none.
     fn edge(&self, from: &Packed, to: &Packed) -> u64 {
         let (system, from, to) = (self.system, self.numbered(from), self.numbered(to));
-        let rises = to.rank() >= from.rank();
-        let strays = !system.essence().allows(system.essence_of(&from), system.essence_of(&to));
-        u64::from(rises) << self.nearer | u64::from(strays) << self.refines
+        let strays = !self.spec.allows(system.essence_of(&from), system.essence_of(&to));
+        let (before, after) = (system.snapshot(&from), system.snapshot(&to));
+        let violates = |relation: &Relation| !(relation.holds)(&before, &after);
+        let bad = self.relations.iter().filter(|(_, relation)| violates(relation));
+        let bad = bad.fold(0, |bits, (at, _)| bits | 1 << at);
+        self.refinements.iter().fold(bad, |bits, at| bits | u64::from(strays) << at)
     }
 
     fn kind(&self, action: &Action) -> usize {

@@ -72,7 +72,7 @@ fn wrong(followed: &Followed<'_>) -> Vec<(&'static Property, String)> {
             Some(Judgement::Fails(wrong)) => Some(wrong),
             None => None,
             _ => against_last(property, followed)
-                .or_else(|| repeats.clone().filter(|_| property.asks_for_an_end())),
+                .or_else(|| repeats.clone().filter(|_| property.is_liveness())),
         };
         Some((property, format!("{} does not hold: {}", property.id, wrong?)))
     };
@@ -82,7 +82,7 @@ fn wrong(followed: &Followed<'_>) -> Vec<(&'static Property, String)> {
 /// What a property has against the last step.
 fn against_last(property: &Property, followed: &Followed<'_>) -> Option<String> {
     let [.., before, last] = followed.states() else { return None };
-    followed.system().judge_step(property.id, before, last)
+    followed.system().judge_step(property, before, last)
 }
 
 fn tell(

@@ -7,7 +7,7 @@
 //! A property that fails in the run and never in that other run fails because of what was left out.
 
 use super::Followed;
-use crate::properties::{Judgement, Property, REF_1};
+use crate::properties::{Judgement, Kind, Property};
 use crate::state::World;
 use crate::state::action::Action;
 use crate::state::system::System;
@@ -35,7 +35,7 @@ pub(super) fn keeps(followed: &Followed<'_>, property: &Property, left_out: &[us
     }
     while let Some(action) = other.first() {
         if other.been.contains(&other.world) {
-            return !property.asks_for_an_end();
+            return !property.is_liveness();
         }
         if !other.goes_on(&action) {
             return false;
@@ -80,16 +80,16 @@ impl Other<'_> {
     fn goes_on(&mut self, action: &Action) -> bool {
         let before = self.world.clone();
         self.world.act(self.system.setting(), action);
-        let wrong = self.system.judge_step(self.property.id, &before, &self.world);
+        let wrong = self.system.judge_step(self.property, &before, &self.world);
         self.been.insert(before);
         wrong.is_none() && !self.fails()
     }
 
     fn fails(&self) -> bool {
-        let said = match self.property.judge {
-            Some(judge) => self.system.with_case(&self.world, judge),
-            None if self.property.id == REF_1 => self.system.judge_rest(&self.world),
-            None => self.system.judge_end(&self.world),
+        let said = match self.property.kind {
+            // A deadlock is no goal, and no way leads on from it.
+            Kind::Possibility(_) => self.system.judge_deadlock(&self.world),
+            _ => self.system.judge_one(self.property, &self.world),
         };
         matches!(said, Judgement::Fails(_))
     }

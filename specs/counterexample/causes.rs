@@ -14,7 +14,7 @@
 
 use super::interventions::{Part, Seen, missing};
 use super::{Followed, Place, ablation};
-use crate::properties::{Judgement, Property};
+use crate::properties::{Judgement, Kind, Property};
 use crate::state::action::{Action, Side};
 use handoff_model::call::Call;
 use handoff_model::role::Role;
@@ -23,9 +23,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Why the last state of a run violates a property. Of one that it does not violate this says nothing that is of use.
 pub fn because(followed: &Followed<'_>, property: &Property) -> String {
-    let (why, named) = match property.judge {
-        Some(_) => causes(followed, property),
-        None => (endless(followed), BTreeSet::new()),
+    let (why, named) = match property.kind {
+        Kind::Invariant(_) => causes(followed, property),
+        Kind::Action(_) | Kind::Refinement => (by_step(followed, property), BTreeSet::new()),
+        Kind::Termination | Kind::Possibility(_) => (endless(followed), BTreeSet::new()),
     };
     let faults = needed(followed, property, &named);
     format!("because {why}{faults}")
@@ -175,6 +176,17 @@ fn needed(followed: &Followed<'_>, property: &Property, named: &BTreeSet<usize>)
     }
 }
 
+/// The last step before which neither a state nor a step violated the property.
+fn by_step(followed: &Followed<'_>, property: &Property) -> String {
+    let (system, states) = (followed.system(), followed.states());
+    let fails = |at: usize| {
+        let is_step = at > 0;
+        is_step && system.judge_step(property, &states[at - 1], &states[at]).is_some()
+            || matches!(system.judge_one(property, &states[at]), Judgement::Fails(_))
+    };
+    turn(followed, property, (0..states.len()).rev().find(|at| !fails(*at)))
+}
+
 /// Why a run does not end, or ends with somebody waiting.
 fn endless(followed: &Followed<'_>) -> String {
     let end = followed.steps().len();
@@ -185,11 +197,12 @@ fn endless(followed: &Followed<'_>) -> String {
     }
     let waiting: Vec<_> =
         [Side::Old, Side::New].iter().filter_map(|side| waits(followed, *side)).collect();
-    match (followed.system().judge_end(followed.last()), waiting.is_empty()) {
+    match (followed.system().judge_deadlock(followed.last()), waiting.is_empty()) {
         (Judgement::Fails(_), false) => {
             format!("{}, and no process can make a step", waiting.join(" and "))
         }
-        _ => "of what is told above".to_owned(),
+        _ if end == 0 => "the run ends where it begins".to_owned(),
+        _ => format!("after {} the run has ended", at_step(followed, end)),
     }
 }
 

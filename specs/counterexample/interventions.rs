@@ -7,6 +7,7 @@
 //!
 //! So a part is nothing but a way to put it back; how it is told follows from what it changes.
 
+use crate::check::evaluate::setup;
 use crate::properties::{Case, Judgement, Moment, Property};
 use crate::state::World;
 use crate::state::action::NEW;
@@ -32,7 +33,7 @@ impl Seen {
         let (base, preserved) = system.setting().due_with(self.moment.armed);
         let (view, moment) = (&self.view, self.moment);
         let case = Case { view, base: &base, moment, preserved: &preserved };
-        let judge = property.judge.filter(|_| property.scope.covers(&case));
+        let judge = property.predicate().filter(|_| property.scope.covers(&setup(&case)));
         judge.is_some_and(|judge| matches!(judge(&case), Judgement::Fails(_)))
     }
 }

@@ -7,6 +7,7 @@
 use super::run_dir::{Folder, Note, Seen};
 use super::vmm::DMAS;
 use super::{Hindrance, Request, header};
+use crate::check::evaluate::setup;
 use crate::properties::{Case, Judgement, Moment, PROPERTIES};
 use crate::scenario::expectation::Due;
 use handoff_conformance::replay::{Report, replay};
@@ -313,9 +314,9 @@ impl Run<'_> {
             armed: None,
         };
         let case = Case { view: &last.view, base: &first.view, moment, preserved: &files };
-        let asked = PROPERTIES.iter().filter(|property| property.scope.covers(&case));
+        let asked = PROPERTIES.iter().filter(|property| property.scope.covers(&setup(&case)));
         let judged = asked.filter_map(|property| {
-            let judge = property.judge?;
+            let judge = property.predicate()?;
             Some(match judge(&case) {
                 Judgement::Fails(wrong) => finding(false, property.id, wrong),
                 Judgement::Holds if SHOWN.contains(&property.id) => {

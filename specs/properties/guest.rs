@@ -128,3 +128,8 @@ fn injected(case: &Case<'_>, pid: Pid, device: &str, vector: usize) -> u64 {
     let of = all.filter(|of| of.device == device && usize::from(of.vector) == vector);
     of.map(|of| of.count).sum()
 }
+
+/// Whether this is a good end: nothing is under way, and the guest runs, unless its process was killed from outside.
+pub(super) fn has_ended_well(case: &Case<'_>) -> bool {
+    case.moment.quiescent && !matches!(runs_in_the_end(case), Fails(_))
+}

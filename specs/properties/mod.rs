@@ -12,13 +12,16 @@ mod descriptors;
 mod guest;
 mod memory;
 mod ordering;
+pub mod ranking;
 mod restoration;
 mod scope;
 
 pub use case::{Case, Judgement, Moment};
-pub use scope::Scope;
+use handoff_model::view::View;
+use ranking::Rank;
+pub use scope::{Scope, Setup};
 
-/// A property.
+/// A property: what must hold in every run of a scenario.
 #[derive(Debug)]
 pub struct Property {
     /// Its name everywhere.
@@ -29,34 +32,49 @@ pub struct Property {
     pub reason: &'static str,
     /// Where it can be asked at all.
     pub scope: Scope,
-    /// The predicate; none where it takes more than a view: [`END_1`], [`END_2`], [`END_3`] and [`REF_1`].
-    pub judge: Option<fn(&Case<'_>) -> Judgement>,
+    /// How it is judged.
+    pub kind: Kind,
 }
 
-/// The property that is judged on the graph of all states: whether runs go round.
-pub const END_1: &str = "END-1";
-/// The property that is judged on every step.
-pub const END_2: &str = "END-2";
-/// The property that is judged on the graph of all states: whether ways lead to a good end.
-pub const END_3: &str = "END-3";
+/// How a property is judged. One evaluator (`check::evaluate`) knows what each kind takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A predicate that no reachable state may fail.
+    Invariant(fn(&Case<'_>) -> Judgement),
+    /// A relation that every transition must satisfy.
+    Action(Relation),
+    /// Every run ends, and whenever no process can step, none waits: there is neither a cycle nor a deadlock.
+    Termination,
+    /// From every reachable state some run without a further fault reaches a goal, as this predicate says (`AG EF` in CTL).
+    Possibility(fn(&Case<'_>) -> bool),
+    /// Every transition is one of the abstract spec or stutters, and where no role acts the abstract spec has ended, too.
+    Refinement,
+}
 
-/// The property that is judged on every step, and where nothing is under way.
-pub const REF_1: &str = "REF-1";
+/// A relation between the two states of a transition.
+#[derive(Clone, Copy, Debug)]
+pub struct Relation {
+    /// Whether a transition from this state is one that the relation is about; where none is, the property is vacuous.
+    pub applies: fn(&Case<'_>) -> bool,
+    /// Whether a transition satisfies it. Asked of every transition, so it should be cheap.
+    pub holds: fn(&dyn Snapshot, &dyn Snapshot) -> bool,
+    /// Describes the violation by a transition that does not.
+    pub violation: fn(&dyn Snapshot, &dyn Snapshot) -> String,
+}
+
+/// What a [`Relation`] can ask of either state of a transition; each answer is computed when it is asked for.
+pub trait Snapshot {
+    /// Returns how much can still happen.
+    fn rank(&self) -> Rank;
+    /// Returns where the handoff is.
+    fn moment(&self) -> Moment;
+    /// Returns what can be seen.
+    fn view(&self) -> View;
+}
 
 /// By its id.
 pub fn find(id: &str) -> Option<&'static Property> {
     PROPERTIES.iter().find(|property| property.id == id)
-}
-
-/// The place of a property among [`PROPERTIES`]. Panics for an id that is none.
-pub(crate) fn place_of(id: &str) -> usize {
-    let place = PROPERTIES.iter().position(|property| property.id == id);
-    place.expect("it is registered")
-}
-
-/// Whether this is an end as it should be: nothing is under way, and the guest runs, unless its process was killed from outside.
-pub(crate) fn has_ended_well(case: &Case<'_>) -> bool {
-    case.moment.quiescent && !matches!(guest::runs_in_the_end(case), Judgement::Fails(_))
 }
 
 /// All of them.
@@ -66,195 +84,203 @@ pub const PROPERTIES: &[Property] = &[
         sentence: "whenever nothing is under way, every mapping is owned by the one living process that has the guest",
         reason: "a dead owner's pages cannot be charged, limited or handed on, and a later pin of them fails",
         scope: Scope::Always,
-        judge: Some(memory::owned_by_keeper),
+        kind: Kind::Invariant(memory::owned_by_keeper),
     },
     Property {
         id: "OWN-2",
         sentence: "while a guest runs, its process owns what its devices are mapped to",
         reason: "whoever else owns it can end, and then the guest runs on pages that nobody can charge, limit or take back",
         scope: Scope::Always,
-        judge: Some(memory::owned_while_running),
+        kind: Kind::Invariant(memory::owned_while_running),
     },
     Property {
         id: "PIN-1",
         sentence: "no page of guest memory is pinned more often than before",
         reason: "a second pin is never given back: memory leaks with every update",
         scope: Scope::Always,
-        judge: Some(memory::pinned_once),
+        kind: Kind::Invariant(memory::pinned_once),
     },
     Property {
         id: "PIN-2",
         sentence: "whenever nothing is under way, VmPin of each living process is what its mappings have pinned",
         reason: "a counter that has drifted is wrong for ever, and goes below zero when the pages are unmapped",
         scope: Scope::Iommufd,
-        judge: Some(memory::vm_pin_tells),
+        kind: Kind::Invariant(memory::vm_pin_tells),
     },
     Property {
         id: "CHG-1",
         sentence: "whenever nothing is under way, each pinned page is charged exactly once, to an account of the process that has the guest, and the kernel's books say the same",
         reason: "a charge to nobody evades the limit, a double or stale one makes the next pin fail",
         scope: Scope::Charged,
-        judge: Some(memory::charged_once),
+        kind: Kind::Invariant(memory::charged_once),
     },
     Property {
         id: "DMA-1",
         sentence: "whatever a device can reach is pinned, and is the memory that the guest sees",
         reason: "DMA to a page that was given to somebody else corrupts it silently",
         scope: Scope::Always,
-        judge: Some(memory::reaches_guest_memory),
+        kind: Kind::Invariant(memory::reaches_guest_memory),
     },
     Property {
         id: "VA-1",
         sentence: "while a guest runs, no mapping waits for an address",
         reason: "until it has one its memory can be neither pinned nor looked at, no device can be added, and a second update cannot begin",
         scope: Scope::Container,
-        judge: Some(memory::addresses_known),
+        kind: Kind::Invariant(memory::addresses_known),
     },
     Property {
         id: "MAP-1",
         sentence: "the same device addresses lead to the same pages, before, during and after",
         reason: "the guest has programmed its devices with these addresses, and they are using them",
         scope: Scope::Always,
-        judge: Some(memory::same_map),
+        kind: Kind::Invariant(memory::same_map),
     },
     Property {
         id: "DEV-1",
         sentence: "no device is reset, disabled, detached or closed",
         reason: "the guest's driver does not expect it: the device is dead to it afterwards",
         scope: Scope::Always,
-        judge: Some(guest::devices_untouched),
+        kind: Kind::Invariant(guest::devices_untouched),
     },
     Property {
         id: "VM-1",
         sentence: "at most one process runs the guest",
         reason: "two copies of one guest write to the same memory, disks and network",
         scope: Scope::Always,
-        judge: Some(guest::one_guest),
+        kind: Kind::Invariant(guest::one_guest),
     },
     Property {
         id: "VM-2",
         sentence: "a guest that runs has come as far as it had ever come",
         reason: "a guest that runs from an older state has forgotten what it told the world",
         scope: Scope::Always,
-        judge: Some(guest::no_progress_lost),
+        kind: Kind::Invariant(guest::no_progress_lost),
     },
     Property {
         id: "VM-3",
         sentence: "whenever nothing is under way the guest runs, unless the process that had it was killed from outside",
         reason: "whatever fails in an update, some process must be left that runs the guest",
         scope: Scope::Always,
-        judge: Some(guest::runs_in_the_end),
+        kind: Kind::Invariant(guest::runs_in_the_end),
     },
     Property {
         id: "IRQ-1",
         sentence: "every interrupt was taken by a running guest, or waits in the eventfd that the guest's process holds, where KVM takes it from there but not for ever",
         reason: "a lost interrupt is a request that never completes",
         scope: Scope::Interrupts,
-        judge: Some(guest::no_interrupt_lost),
+        kind: Kind::Invariant(guest::no_interrupt_lost),
     },
     Property {
         id: "IRQ-2",
         sentence: "once the handoff has stopped the guest, none runs again before KVM takes every interrupt for it",
         reason: "a guest that runs before its way back is complete waits for interrupts that nobody brings",
         scope: Scope::Kvm,
-        judge: Some(guest::irqfds_before_running),
+        kind: Kind::Invariant(guest::irqfds_before_running),
     },
     Property {
         id: "FD-1",
         sentence: "the process that has the guest holds every descriptor of it once, and whenever nothing is under way nobody else does, or lives on; of a lost guest nobody holds any",
         reason: "a lost descriptor resets a device, a leaked one keeps it, and its memory, for ever",
         scope: Scope::Always,
-        judge: Some(descriptors::descriptors_kept),
+        kind: Kind::Invariant(descriptors::descriptors_kept),
     },
     Property {
         id: "FD-2",
         sentence: "descriptors can be inherited only between the old program's last act and the new one's first",
         reason: "any helper that is forked and executed meanwhile would inherit the devices",
         scope: Scope::Always,
-        judge: Some(descriptors::window_closed),
+        kind: Kind::Invariant(descriptors::window_closed),
     },
     Property {
         id: "READ-1",
         sentence: "the new process changes nothing before it is allowed to",
         reason: "until then the guest runs in the old process, or goes back to it",
         scope: Scope::Transfer,
-        judge: Some(ordering::only_reads),
+        kind: Kind::Invariant(ordering::only_reads),
     },
     Property {
         id: "BACK-1",
         sentence: "after a handoff that did not happen the guest runs where it was, with everything it had",
         reason: "a failed update must cost nothing but time",
         scope: Scope::Always,
-        judge: Some(ordering::back_again),
+        kind: Kind::Invariant(ordering::back_again),
     },
     Property {
         id: "NEXT-1",
         sentence: "whenever nothing is under way and the guest lives, everything is as it was at the beginning, but for who has it",
         reason: "there the next update begins: what one leaves behind, a hundred leave behind a hundredfold",
         scope: Scope::Always,
-        judge: Some(restoration::as_at_the_beginning),
+        kind: Kind::Invariant(restoration::as_at_the_beginning),
     },
     Property {
         id: "PRE-1",
         sentence: "what cannot be handed over is refused before the guest stops",
         reason: "a precondition that is learned after the stop costs downtime, or the guest",
         scope: Scope::Refused,
-        judge: Some(ordering::refused_before_stop),
+        kind: Kind::Invariant(ordering::refused_before_stop),
     },
     Property {
         id: "TRUE-1",
         sentence: "what is not so is refused before anything is changed, and hands nothing over",
         reason: "an inventory that is wrong is found out when something is next mapped, interrupted or handed over, and then it is too late",
         scope: Scope::Misled,
-        judge: Some(ordering::nothing_taken_on_trust),
+        kind: Kind::Invariant(ordering::nothing_taken_on_trust),
     },
     Property {
         id: "WHY-1",
         sentence: "the old process is told why a handoff that nothing disturbs does not happen",
         reason: "who hears only that the other process is gone can mend nothing",
         scope: Scope::Denied,
-        judge: Some(ordering::reason_told),
+        kind: Kind::Invariant(ordering::reason_told),
     },
     Property {
         id: "DONE-1",
         sentence: "a handoff that nothing disturbs happens",
         reason: "a protocol that refuses everything is safe, and useless",
         scope: Scope::Possible,
-        judge: Some(ordering::happens_undisturbed),
+        kind: Kind::Invariant(ordering::happens_undisturbed),
     },
     Property {
-        id: END_1,
+        id: "END-1",
         sentence: "every run ends, with nobody waiting",
         reason: "a handoff that hangs leaves the guest stopped",
         scope: Scope::Always,
-        judge: None,
+        kind: Kind::Termination,
     },
     Property {
-        id: END_2,
+        id: "END-2",
         sentence: "every step brings the handoff nearer to its end, by a measure of each state alone",
         reason: "it bounds every run from wherever it is, whatever the scheduler does and without a list of all states",
         scope: Scope::Always,
-        judge: None,
+        kind: Kind::Action(ranking::EVERY_STEP_LOWERS_IT),
     },
     Property {
-        id: END_3,
+        id: "END-3",
         sentence: "from every state some way without a further fault leads to an end in which the guest runs, unless its process was killed from outside",
         reason: "a handoff that only another failure can free is a trap",
         scope: Scope::Always,
-        judge: None,
+        kind: Kind::Possibility(guest::has_ended_well),
     },
     Property {
-        id: REF_1,
+        id: "REF-1",
         sentence: "each step changes nothing that matters, or does one step of the handoff in essence, and where nothing is under way no such step is left",
         reason: "what is proved of that by a few dozen states, by two checkers, is then true of the protocol on its kernel",
         scope: Scope::PassedThrough,
-        judge: None,
+        kind: Kind::Refinement,
     },
 ];
 
 impl Property {
-    /// Whether a run that goes round for ever violates it.
-    pub(crate) fn asks_for_an_end(&self) -> bool {
-        matches!(self.id, END_1 | END_3)
+    /// Returns its predicate, if it is judged by one.
+    pub fn predicate(&self) -> Option<fn(&Case<'_>) -> Judgement> {
+        match self.kind {
+            Kind::Invariant(predicate) => Some(predicate),
+            Kind::Action(_) | Kind::Termination | Kind::Possibility(_) | Kind::Refinement => None,
+        }
+    }
+
+    /// Returns true if an infinite run violates it.
+    pub(crate) fn is_liveness(&self) -> bool {
+        matches!(self.kind, Kind::Termination | Kind::Possibility(_))
     }
 }

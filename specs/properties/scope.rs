@@ -1,8 +1,23 @@
 //! Where a property applies: the scenarios in which its predicate could fail at all.
 
-use super::Case;
 use crate::scenario::expectation::Due;
 use handoff_model::protocol::Mode;
+use handoff_model::view::View;
+
+/// What decides whether a property applies: facts about a scenario, or about one state of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// By transfer or by exec.
+    pub mode: Mode,
+    /// What the protocol must make of it.
+    pub due: Due,
+    /// What could be seen before the handoff.
+    pub base: &'a View,
+    /// The guest may have an interrupt armed while a handoff is under way, which `base` does not show yet.
+    pub arms_later: bool,
+    /// KVM takes the guest's interrupts.
+    pub kvm: bool,
+}
 
 /// Where a property can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,29 +49,26 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether it can be asked of a check with this base.
-    pub fn covers(self, case: &Case<'_>) -> bool {
+    /// Returns true if the property can be asked there.
+    pub fn covers(self, setup: &Setup<'_>) -> bool {
+        let Setup { mode, due, base, arms_later, kvm } = *setup;
+        let mut vectors = base.devices.values().flat_map(|device| &device.interrupts);
         match self {
             Self::Always => true,
-            Self::Transfer => case.moment.mode == Mode::Transfer,
-            Self::Refused => case.moment.due == Due::RefusedBeforeStop,
-            Self::Misled => case.moment.due == Due::RefusedBeforeChange,
-            Self::Denied => case.moment.mode == Mode::Transfer && case.moment.due != Due::Done,
-            Self::Possible => case.moment.due == Due::Done,
-            Self::Charged => case.base.page_sets.iter().any(|set| set.account.is_some()),
+            Self::Transfer => mode == Mode::Transfer,
+            Self::Refused => due == Due::RefusedBeforeStop,
+            Self::Misled => due == Due::RefusedBeforeChange,
+            Self::Denied => mode == Mode::Transfer && due != Due::Done,
+            Self::Possible => due == Due::Done,
+            Self::Charged => base.page_sets.iter().any(|set| set.account.is_some()),
             Self::Iommufd => {
-                let sets = &case.base.page_sets;
+                let sets = &base.page_sets;
                 sets.is_empty() || sets.iter().any(|set| set.awaits_address.is_none())
             }
-            Self::Container => case.base.page_sets.iter().any(|set| set.awaits_address.is_some()),
-            Self::Interrupts => {
-                case.base.devices.values().any(|device| !device.interrupts.is_empty())
-            }
-            Self::Kvm => {
-                let mut vectors = case.base.devices.values().flat_map(|device| &device.interrupts);
-                vectors.any(|vector| vector.irqfd.is_some())
-            }
-            Self::PassedThrough => !case.base.devices.is_empty() && !case.base.page_sets.is_empty(),
+            Self::Container => base.page_sets.iter().any(|set| set.awaits_address.is_some()),
+            Self::Interrupts => arms_later || vectors.next().is_some(),
+            Self::Kvm => arms_later && kvm || vectors.any(|vector| vector.irqfd.is_some()),
+            Self::PassedThrough => !base.devices.is_empty() && !base.page_sets.is_empty(),
         }
     }
 

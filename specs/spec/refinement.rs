@@ -14,9 +14,8 @@ use crate::state::World;
 use crate::state::action::Side;
 use crate::state::constants::Setting;
 use crate::state::observation::{OfSide, Sight};
-use crate::state::parts::{Machinery, Player};
-use handoff_model::incoming::Incoming;
-use handoff_model::outgoing::{Outcome, Outgoing};
+use crate::state::parts::{Machinery, Player, Store};
+use handoff_model::outgoing::Outcome;
 use handoff_model::phase::OutPhase;
 
 /// Phases in which the old process has given up, and can have no answer that changes its mind but a commit.
@@ -38,12 +37,7 @@ const BACK: &[OutPhase] = {
     ]
 };
 
-impl<M, O, I> World<M, O, I>
-where
-    M: Machinery,
-    O: Player<Role = Outgoing, Call = M::Call, Answer = M::Answer>,
-    I: Player<Role = Incoming, Call = M::Call, Answer = M::Answer>,
-{
+impl<S: Store> World<S> {
     /// What it is in essence.
     pub fn essence(&self, setting: &Setting) -> Handoff {
         let history = &self.rest.history;

@@ -11,7 +11,7 @@ use crate::scenario::DEVICES_MAX;
 use crate::state::action::Side;
 use crate::state::constants::Setting;
 use crate::state::observation::Sight;
-use crate::state::parts::{Machinery, Part, Player, Stage};
+use crate::state::parts::{Machinery, Part, Player, Stage, Store};
 use crate::state::{Rest, World};
 use handoff_checker::intern::{Number, Once};
 use handoff_checker::memo::Chain;
@@ -22,7 +22,7 @@ use handoff_model::left::Left;
 use handoff_model::outgoing::Outgoing;
 use handoff_model::protocol::Mode;
 use handoff_model::role::{Cause, Trouble};
-use handoff_model::view::FileRef;
+use handoff_model::view::{FileRef, View};
 use handoff_model::vm::{Descriptors, Vm};
 use handoff_sim_kernel::Machine;
 use rustc_hash::FxBuildHasher;
@@ -117,8 +117,18 @@ impl fmt::Debug for Numbers<'_> {
 }
 
 /// A world by numbers.
-pub(crate) type Numbered<'n> =
-    World<MachineNumber<'n>, PlayerNumber<'n, Outgoing>, PlayerNumber<'n, Incoming>>;
+pub(crate) type Numbered<'n> = World<Interned<'n>>;
+
+/// Parts are stored by their numbers.
+pub(crate) struct Interned<'n>(PhantomData<&'n ()>);
+
+impl<'n> Store for Interned<'n> {
+    type Call = CallNumber<'n>;
+    type Answer = AnswerNumber<'n>;
+    type Machine = MachineNumber<'n>;
+    type Old = PlayerNumber<'n, Outgoing>;
+    type New = PlayerNumber<'n, Incoming>;
+}
 
 /// The numbers of a world's parts: machine, players, and the rest.
 pub(crate) type Quartet = [Number; 4];
@@ -320,6 +330,10 @@ impl<'n> Machinery for MachineNumber<'n> {
 
     fn untaken(&self) -> u64 {
         self.facts().untaken
+    }
+
+    fn view(&self) -> View {
+        self.all.machines.get(self.number).view()
     }
 
     fn sight(&self, _: &Setting) -> Sight {

@@ -15,11 +15,37 @@ use handoff_model::left::Left;
 use handoff_model::outgoing::{Outcome, Outgoing};
 use handoff_model::phase::{InPhase, OutPhase};
 use handoff_model::role::{Cause, Role, Trouble};
-use handoff_model::view::FileRef;
+use handoff_model::view::{FileRef, View};
 use handoff_model::vm::{Descriptors, Vm};
 use handoff_sim_kernel::Machine;
 use std::borrow::Borrow;
 use std::fmt::Debug;
+
+/// How the parts of a state are stored.
+pub trait Store {
+    /// A call.
+    type Call: Borrow<Call>;
+    /// An answer.
+    type Answer: Borrow<Answer>;
+    /// The machine.
+    type Machine: Machinery<Call = Self::Call, Answer = Self::Answer>;
+    /// The player of the old process's role.
+    type Old: Player<Role = Outgoing, Call = Self::Call, Answer = Self::Answer>;
+    /// The player of the new process's role.
+    type New: Player<Role = Incoming, Call = Self::Call, Answer = Self::Answer>;
+}
+
+/// Parts are stored as the values that they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Whole {}
+
+impl Store for Whole {
+    type Call = Call;
+    type Answer = Answer;
+    type Machine = Machine;
+    type Old = Part<Outgoing, Outcome>;
+    type New = Part<Incoming, Arrival>;
+}
 
 /// The machine of a world.
 pub trait Machinery: Clone {
@@ -44,6 +70,8 @@ pub trait Machinery: Clone {
     fn runs_old_image(&self, side: Side) -> bool;
     /// [`Machine::untaken`].
     fn untaken(&self) -> u64;
+    /// [`Machine::view`].
+    fn view(&self) -> View;
     /// What can be seen, as far as it matters.
     fn sight(&self, setting: &Setting) -> Sight;
     /// Kills a process.
@@ -94,6 +122,10 @@ impl Machinery for Machine {
 
     fn untaken(&self) -> u64 {
         self.untaken()
+    }
+
+    fn view(&self) -> View {
+        self.view()
     }
 
     fn sight(&self, setting: &Setting) -> Sight {

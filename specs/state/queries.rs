@@ -1,23 +1,19 @@
 //! What properties, ranks and verdicts ask of a world.
 
 use super::World;
+use crate::properties::Moment;
+use crate::properties::ranking::Rank;
 use crate::state::action::{Kind, Side};
 use crate::state::constants::Setting;
 use crate::state::faults::Budget;
-use crate::state::parts::{Machinery, Player};
-use crate::state::ranking::Rank;
+use crate::state::parts::{Machinery, Player, Store};
 use handoff_model::ids::Pid;
-use handoff_model::incoming::{Arrival, Incoming};
-use handoff_model::outgoing::{Outcome, Outgoing};
+use handoff_model::incoming::Arrival;
+use handoff_model::outgoing::Outcome;
 use handoff_model::phase::{InPhase, OutPhase};
 use handoff_model::role::Cause;
 
-impl<M, O, I> World<M, O, I>
-where
-    M: Machinery,
-    O: Player<Role = Outgoing, Call = M::Call, Answer = M::Answer>,
-    I: Player<Role = Incoming, Call = M::Call, Answer = M::Answer>,
-{
+impl<S: Store> World<S> {
     /// The process that must have the virtual machine now; `None` once it is lost with its process.
     pub fn keeper(&self) -> Option<Pid> {
         let side = self.keeping_side();
@@ -124,5 +120,29 @@ where
                         | InPhase::Leave
                 )
             ))
+    }
+
+    /// Where the handoff is, as properties see it.
+    pub(crate) fn moment(&self, setting: &Setting) -> Moment {
+        Moment {
+            mode: setting.protocol.mode,
+            keeper: self.keeper(),
+            keeper_was_killed: self.keeper_was_killed(),
+            quiescent: self.is_quiescent(),
+            outcome: self.outcome(),
+            fell_back: self.rest.history.fell_back,
+            handed_over: self.is_handed_over(),
+            disturbed: self.rest.history.disturbed,
+            due: setting.due,
+            unexplained: self.is_unexplained(),
+            new_program: self.is_new_program(),
+            left_over: self.leaves_one_over(),
+            was_stopped: self.rest.history.was_stopped,
+            changed_early: self.rest.history.changed_early,
+            commit_allowed: self.rest.history.commit_allowed,
+            progress: Some(self.rest.history.progress),
+            window_open: self.window_is_open(),
+            armed: self.rest.history.armed,
+        }
     }
 }

@@ -295,7 +295,7 @@ fn comes_to_it_without(followed: &Followed<'_>, property: &Property, left_out: &
             Some(action) => {
                 world.act(system.setting(), action);
                 let before = been.last().expect("it was just there");
-                if system.judge_step(property.id, before, &world).is_some() {
+                if system.judge_step(property, before, &world).is_some() {
                     return true;
                 }
             }

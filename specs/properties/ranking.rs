@@ -11,7 +11,20 @@
 //!
 //! What has arrived counts last, for calls and devices may add to it; whatever does lowers a component before it.
 
+use super::{Relation, Snapshot};
 use handoff_model::left::Left;
+
+/// END-2: every step lowers the rank.
+pub(super) const EVERY_STEP_LOWERS_IT: Relation =
+    Relation { applies: |case| !case.moment.quiescent, holds: is_lower, violation };
+
+fn is_lower(from: &dyn Snapshot, to: &dyn Snapshot) -> bool {
+    to.rank() < from.rank()
+}
+
+fn violation(from: &dyn Snapshot, to: &dyn Snapshot) -> String {
+    from.rank().why_not_above(&to.rank())
+}
 
 /// At most so much can still happen; compared from the first to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,18 +44,15 @@ pub struct Rank {
 }
 
 impl Rank {
-    /// What speaks against the step to another rank, if that is not lower.
-    pub(crate) fn against(&self, next: &Self) -> Option<String> {
-        if next < self {
-            return None;
-        }
+    /// Describes why the step to another rank, which is not lower, does not lower this one.
+    fn why_not_above(&self, next: &Self) -> String {
         let first = self.parts().into_iter().zip(next.parts()).find(|(here, next)| here != next);
-        Some(match first {
+        match first {
             None => "as much is left after the last step as before it".to_owned(),
             Some(((what, before), (_, after))) => {
                 format!("the last step makes more be left of {what}: {after}; before it: {before}")
             }
-        })
+        }
     }
 
     fn parts(&self) -> [(&'static str, String); 6] {
