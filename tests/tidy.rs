@@ -84,4 +84,8 @@ fn the_model_depends_on_no_other_crate_of_the_project() {
     );
     assert!(!of("sim-kernel/Cargo.toml").contains("handoff-real"));
     assert!(!of("real-backend/Cargo.toml").contains("handoff-sim"));
+    let product = of("real-backend/Cargo.toml");
+    for name in ["handoff-testbed", "clap", "postcard", "proptest", "serde_json", "stateright"] {
+        assert!(!product.contains(name), "what a VMM links needs no {name}");
+    }
 }

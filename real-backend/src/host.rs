@@ -28,6 +28,8 @@ use rustix::io::FdFlags;
 use std::ffi::OsString;
 use std::fmt;
 
+pub use crate::sys::ioctl_between;
+
 /// What a VMM does for the four guest calls. Each is called by one thread at a time.
 pub trait Guest: Send {
     /// Brings every vCPU out of the guest and keeps it out; returns when none runs any more. Done
@@ -200,13 +202,13 @@ fn punch_hole(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<(), Errno>
 }
 
 /// One `pwrite`; → how much was written.
-pub(crate) fn write_at(fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Errno> {
+fn write_at(fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Errno> {
     let written = rustix::io::pwrite(sys::borrow(fd), bytes, offset_bytes).map_err(sys::errno)?;
     Ok(written as u64)
 }
 
 /// One `pread`. ENOMEM when the buffer cannot be had.
-pub(crate) fn read_at(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<Vec<u8>, Errno> {
+fn read_at(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<Vec<u8>, Errno> {
     let fd = sys::borrow(fd);
     let length = usize::try_from(length_bytes).map_err(|_| Errno::ENOMEM)?;
     if length == 0 {
@@ -244,7 +246,7 @@ fn write_event(fd: Fd, count: u64) -> Result<(), Errno> {
 }
 
 /// `read` of an eventfd: its count, which becomes zero. EAGAIN when it was zero.
-pub(crate) fn read_event(fd: Fd) -> Result<u64, Errno> {
+fn read_event(fd: Fd) -> Result<u64, Errno> {
     let mut count = [0; 8];
     rustix::io::read(sys::borrow(fd), &mut count).map_err(sys::errno)?;
     Ok(u64::from_ne_bytes(count))

@@ -6,10 +6,7 @@
 //! | [`host`] | the kernel trait for the calling process, one system call a call |
 //! | [`memory`] | what the process has mapped through it |
 //! | [`socket`], [`spawn`] | the channel to a new process, and the new process |
-//! | [`family`] | processes that a supervisor has started, and theirs |
-//! | [`puppet`] | processes that make the calls that they are told to make |
-//! | [`edu`], [`workload`], [`guest`] | a test device, the work done on it, and a guest that does it |
-//! | [`sysfs`], [`descriptors`], [`interrupts`], [`observe`] | reading the host: devices, descriptors, a whole view |
+//! | [`sysfs`], [`descriptors`], [`observe`] | reading the host: devices, descriptors, a whole view |
 //! | [`doctor`] | whether this host can do a handoff at all |
 //! | [`clock`], [`recorder`] | when calls were made, and which |
 //!
@@ -23,20 +20,13 @@
 pub mod clock;
 pub mod descriptors;
 pub mod doctor;
-pub mod edu;
-mod fail_nth;
-pub mod family;
-pub mod guest;
 pub mod host;
-pub mod interrupts;
 pub mod observe;
 mod process;
-pub mod puppet;
 pub mod recorder;
 pub mod socket;
 pub mod spawn;
 mod sys;
 pub mod sysfs;
-pub mod workload;
 
 pub use sys::memory;

@@ -114,7 +114,7 @@ pub fn pinned_pages(pid: Pid) -> Result<i64, Errno> {
 }
 
 /// VmPin and VmLck, in pages, as a process's status file says. EIO when it has no memory any more.
-pub(crate) fn pinned_and_locked_pages(status: &str) -> Result<(i64, i64), Errno> {
+pub fn pinned_and_locked_pages(status: &str) -> Result<(i64, i64), Errno> {
     Ok((pages_in(status, "VmPin")?, pages_in(status, "VmLck")?))
 }
 
@@ -130,7 +130,7 @@ fn status(pid: Pid) -> Result<String, Errno> {
     std::fs::read_to_string(status_path(pid)).map_err(|error| sys::io_errno(&error))
 }
 
-pub(crate) fn status_path(pid: Pid) -> PathBuf {
+fn status_path(pid: Pid) -> PathBuf {
     process_path(pid).join("status")
 }
 

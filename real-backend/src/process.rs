@@ -26,13 +26,6 @@ pub(crate) fn set_memlock(limit_bytes: u64) -> Result<(), Errno> {
     rustix::process::setrlimit(Resource::Memlock, limits).map_err(sys::errno)
 }
 
-/// Sets a soft limit. EINVAL above the hard one.
-pub(crate) fn set_soft(resource: Resource, limit: u64) -> Result<(), Errno> {
-    let maximum = rustix::process::getrlimit(resource).maximum;
-    let limits = Rlimit { current: Some(limit), maximum };
-    rustix::process::setrlimit(resource, limits).map_err(sys::errno)
-}
-
 pub(crate) fn user() -> Uid {
     Uid(rustix::process::geteuid().as_raw())
 }

@@ -6,7 +6,7 @@ use handoff_conformance::suite::untested::{UNTESTED, Untested};
 use handoff_conformance::suite::{Row, Verdict, rows, run as run_row, simulated_for};
 use handoff_conformance::target::Arm;
 use handoff_conformance::target::host::Real;
-use handoff_real_backend::puppet::{live, live_on};
+use handoff_testbed::worker::{live, live_on};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;

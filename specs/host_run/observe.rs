@@ -8,10 +8,10 @@ use super::run_dir::Seen;
 use handoff_model::ids::{Fd, Pid};
 use handoff_model::view::{FileRef, View};
 use handoff_model::vm::{ChargedTo, Descriptors, Vm};
-use handoff_real_backend::guest::EduGuest;
 use handoff_real_backend::observe::{Known, KnownDevice, KnownInterrupt, observe, pinned_pages};
 use handoff_real_backend::sysfs::Bdf;
-use handoff_real_backend::workload::{Fault, Progress};
+use handoff_testbed::guest::EduGuest;
+use handoff_testbed::workload::{Fault, Progress};
 use std::collections::BTreeMap;
 
 /// What to look at.

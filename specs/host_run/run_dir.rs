@@ -8,7 +8,7 @@ use handoff_model::incoming::Arrival;
 use handoff_model::outgoing::Outcome;
 use handoff_model::trace::{Event, Record};
 use handoff_real_backend::sysfs::Bdf;
-use handoff_real_backend::workload::Progress;
+use handoff_testbed::workload::Progress;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

@@ -15,7 +15,7 @@ use handoff_model::ids::Pid;
 use handoff_model::incoming::Arrival;
 use handoff_model::outgoing::Outcome;
 use handoff_model::view::FileRef;
-use handoff_real_backend::workload::Progress;
+use handoff_testbed::workload::Progress;
 use std::collections::BTreeSet;
 
 /// The result of a run.

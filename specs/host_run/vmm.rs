@@ -20,13 +20,14 @@ use handoff_model::role::{self, Role, drive};
 use handoff_model::trace::{Given, Record, Stamps, event_of, told};
 use handoff_model::vm::{Backing, Descriptors, Key, Kind, Vm};
 use handoff_real_backend::clock::monotonic_ns;
-use handoff_real_backend::guest::EduGuest;
 use handoff_real_backend::host::Host;
 use handoff_real_backend::memory::Memory;
 use handoff_real_backend::recorder::Recorder;
 use handoff_real_backend::sysfs::Sysfs;
-use handoff_real_backend::workload::{Place, Wires};
 use handoff_real_backend::{descriptors, socket, spawn};
+use handoff_testbed::family;
+use handoff_testbed::guest::EduGuest;
+use handoff_testbed::workload::{Place, Wires};
 use std::ffi::OsString;
 use std::os::fd::IntoRawFd;
 use std::time::{Duration, Instant};
@@ -474,6 +475,6 @@ impl Process {
         std::thread::sleep(Duration::from_millis(100));
         self.note(&Note::Killed { step, phase: phase.to_owned() });
         self.tell(Record::Exit { status: None, signal: Some("SIGKILL".to_owned()) });
-        handoff_real_backend::family::kill_self();
+        family::kill_self();
     }
 }

@@ -12,7 +12,7 @@
 //! What no type can promise: `IOMMU_IOAS_MAP` and `MAP_FILE` let a device write to memory. Whoever
 //! makes those calls names the memory; like `/proc/self/mem` that is outside Rust's rules.
 //!
-//! Mirrors: `ioctl(2)`, `execve(2)`, `setresuid(2)`, `fork(2)`, `kcmp(2)`, `close_range(2)`, `_exit(2)` of Linux 7.3.
+//! Mirrors: `ioctl(2)`, `execve(2)`, `setresuid(2)`, `kcmp(2)`, `close_range(2)`, `_exit(2)` of Linux 7.3.
 
 #![expect(unsafe_code, reason = "the one place for calls that the compiler cannot check")]
 
@@ -73,20 +73,6 @@ pub(crate) fn exit(status: u8) -> ! {
     unsafe { libc::_exit(i32::from(status)) }
 }
 
-/// `fork(2)` of a process with one thread: the child's number in the parent, `None` in the child.
-pub(crate) fn fork() -> Result<Option<Pid>, Errno> {
-    // SAFETY: takes nothing; whoever calls this has one thread, so no lock is held by another.
-    let child = unsafe { libc::fork() };
-    let child = u32::try_from(child).map_err(|_| last_errno())?;
-    Ok((child != 0).then_some(Pid(child)))
-}
-
-/// Children that end leave nothing to be waited for; stays so after `execve`.
-pub(crate) fn forget_children() {
-    // SAFETY: SIGCHLD can be ignored, and no handler is installed.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-}
-
 /// `execve(path, argv, environment)`; returns why it failed.
 pub(crate) fn exec(path: &CStr, argv: &[CString], environment: &[CString]) -> Errno {
     let pointers = |strings: &[CString]| {
@@ -144,8 +130,9 @@ pub(crate) fn ioctl(call: &Call) -> Answer {
     uapi::answer(call, outcome)
 }
 
-/// [`ioctl`] with something done right before the system call, and right after it.
-pub(crate) fn ioctl_between(call: &Call, before: impl FnOnce(), after: impl FnOnce()) -> Answer {
+/// Makes the ioctl that `call` is, with `before` and `after` called right before and right after the
+/// system call. ENOTTY for a call that is none.
+pub fn ioctl_between(call: &Call, before: impl FnOnce(), after: impl FnOnce()) -> Answer {
     let (fd, ioctl) = uapi::encode(call).ok_or(Errno::ENOTTY)?;
     let outcome = guarded::ioctl_by(&ioctl, |argument| {
         before();

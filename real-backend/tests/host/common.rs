@@ -1,7 +1,6 @@
-//! A door to the kernel, answers taken apart, and tests that have a process to themselves.
+//! A door to the kernel, a child process, and tests that have a process to themselves.
 
-use handoff_model::call::{Answer, Call, Reply};
-use handoff_model::errno::Errno;
+use handoff_model::call::{Call, Reply};
 use handoff_model::ids::Fd;
 use handoff_model::kernel::Kernel;
 use handoff_real_backend::host::{Host, NoGuest};
@@ -28,31 +27,6 @@ pub(crate) fn host() -> Host {
     host_for(&[])
 }
 
-/// Makes a call that must give a descriptor.
-#[track_caller]
-pub(crate) fn fd(host: &mut Host, call: &Call) -> Fd {
-    match host.call(call) {
-        Ok(Reply::Fd(fd)) => fd,
-        other => panic!("{call:?}: {other:?}"),
-    }
-}
-
-/// A memfd of a length.
-#[track_caller]
-pub(crate) fn memfd(host: &mut Host, length_bytes: u64) -> Fd {
-    let fd = fd(host, &Call::Memfd { name: "test".to_owned() });
-    check(host, &[(Call::Truncate { fd, length_bytes }, Ok(Reply::Done))]);
-    fd
-}
-
-/// Makes calls in turn; each must be answered as its row says.
-#[track_caller]
-pub(crate) fn check(host: &mut Host, rows: &[(Call, Answer)]) {
-    for (at, (call, expected)) in rows.iter().enumerate() {
-        assert_eq!(&host.call(call), expected, "row {at}: {call:?}");
-    }
-}
-
 /// A shell that waits for more on its inherited socket, and this process's end of that.
 ///
 /// It has said that it is ready, so its loader has closed what it opened; what the shell itself has
@@ -69,14 +43,6 @@ pub(crate) fn waiting_child() -> (Fd, Spawned) {
         std::thread::sleep(Duration::from_millis(1));
     }
     (mine, child)
-}
-
-/// Short for a call that has nothing to tell.
-pub(crate) const DONE: Answer = Ok(Reply::Done);
-
-/// Short for a refusal.
-pub(crate) const fn no(errno: Errno) -> Answer {
-    Err(errno)
 }
 
 /// Runs `body` in a process of its own and gives its end and output, or `None` inside that process.

@@ -1,6 +1,7 @@
 //! Files, memfds and eventfds: each call is the system call, errno by errno.
 
-use crate::common::{DONE, check, fd, host, memfd, no, succeeds_alone};
+use crate::calls::{DONE, check, fd, memfd, no};
+use crate::common::{host, succeeds_alone};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::Fd;

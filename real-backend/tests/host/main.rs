@@ -3,6 +3,7 @@
 //! What changes its own process (limits, user, `execve`, a full descriptor table) runs alone, in a
 //! process of its own: see [`common::alone`].
 
+mod calls;
 mod common;
 mod doctor;
 mod files;

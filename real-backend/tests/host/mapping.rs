@@ -1,6 +1,7 @@
 //! Memory: what is mapped can be read, written and found; what is not mapped here cannot be touched.
 
-use crate::common::{DONE, check, host_for, memfd, no};
+use crate::calls::{DONE, check, memfd, no};
+use crate::common::host_for;
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Va};

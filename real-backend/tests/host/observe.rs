@@ -1,6 +1,7 @@
 //! A view of real processes: this one and one that it has started.
 
-use crate::common::{fd, host, memfd, waiting_child};
+use crate::calls::{fd, memfd};
+use crate::common::{host, waiting_child};
 use handoff_model::call::Call;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};

@@ -1,6 +1,7 @@
 //! Limits, credentials, `execve` and exit, each in a process of its own.
 
-use crate::common::{DONE, alone, check, fd, host, host_for, memfd, no, succeeds_alone};
+use crate::calls::{DONE, check, fd, memfd, no};
+use crate::common::{alone, host, host_for, succeeds_alone};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Uid};

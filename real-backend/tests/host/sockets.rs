@@ -1,6 +1,7 @@
 //! The wire: packets, descriptors, ends, and what is lost when.
 
-use crate::common::{DONE, check, fd, host, memfd, no, succeeds_alone};
+use crate::calls::{DONE, check, fd, memfd, no};
+use crate::common::{host, succeeds_alone};
 use handoff_model::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};

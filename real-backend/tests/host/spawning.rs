@@ -1,6 +1,7 @@
 //! A new process: one descriptor, its end of the socket, and nothing else.
 
-use crate::common::{DONE, alone_arguments, check, host, is_alone, memfd, no, waiting_child};
+use crate::calls::{DONE, check, memfd, no};
+use crate::common::{alone_arguments, host, is_alone, waiting_child};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};

@@ -15,9 +15,10 @@ use super::{Arm, Device, Need};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, PAGE_BYTES, Pid, Uid, Va};
-use handoff_real_backend::puppet::{Mother, Person, Puppet, Reach, Trouble};
-use handoff_real_backend::{interrupts, socket};
+use handoff_real_backend::socket;
 use handoff_sim_kernel::ProcessSpec;
+use handoff_testbed::worker::{Mother, Person, Puppet, Reach, Trouble};
+use handoff_testbed::{family, interrupts};
 use std::ffi::OsString;
 use std::path::Path;
 use std::thread::sleep;
@@ -45,7 +46,7 @@ impl Real {
     /// Looks at this host and starts the first puppet: `image` with `argv`, its name first. Why there
     /// is no arm is told for people.
     pub fn new(image: &Path, argv: &[OsString]) -> Result<Self, String> {
-        let uid = handoff_real_backend::family::own_user();
+        let uid = family::own_user();
         if uid != Uid(0) {
             return Err(format!("root; this is user {uid}"));
         }

@@ -2,7 +2,7 @@
 //!
 //! Mirrors: the names that `drivers/vfio/pci/vfio_pci_intrs.c` of Linux 7.3 gives its interrupts.
 
-use crate::sysfs::Bdf;
+use handoff_real_backend::sysfs::Bdf;
 
 /// How often the first MSI of a device was taken, on all CPUs together; `None` while nothing is there
 /// to take it.

@@ -17,14 +17,14 @@
 
 mod state;
 
-use crate::clock::monotonic_ns;
-use crate::descriptors::{self, Descriptor};
+use crate::calls;
 use crate::edu::{DMA_BYTES_MAX, Direction, Dma, Edu, IRQ_DMA};
-use crate::host::read_event;
-use crate::memory::Memory;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, Pid, Va};
 use handoff_model::view::FileKind;
+use handoff_real_backend::clock::monotonic_ns;
+use handoff_real_backend::descriptors::{self, Descriptor};
+use handoff_real_backend::memory::Memory;
 use state::{Device, Wiring};
 
 pub use state::{Fault, Place, Progress, State, Wires, pattern};
@@ -144,11 +144,8 @@ impl Work<'_> {
     }
 
     fn count_interrupts(&mut self) -> Result<(), Errno> {
-        match read_event(self.found.trigger) {
-            Ok(count) => self.device.progress.delivered += count,
-            Err(Errno::EAGAIN) => {}
-            Err(errno) => return Err(errno),
-        }
+        let count = calls::take_events(&mut calls::host(), self.found.trigger)?;
+        self.device.progress.delivered += count;
         Ok(())
     }
 

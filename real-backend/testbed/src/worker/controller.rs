@@ -3,13 +3,14 @@
 //! Trouble is told, never waited for: a puppet that dies under an order, or does not answer in time, is
 //! killed.
 
-use super::link::{Heard, Link};
+use super::wire::{Heard, Link};
 use super::{Order, PATIENCE, Person, Reach, Said};
-use crate::spawn::{self, Spawned};
-use crate::{observe, socket, sys};
+use crate::sys;
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Va};
+use handoff_real_backend::spawn::{self, Spawned};
+use handoff_real_backend::{observe, socket};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -95,7 +96,7 @@ impl Puppet {
         let number = rustix::process::Pid::from_raw(pid.0.cast_signed()).ok_or(Trouble::Died)?;
         let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty());
         let pidfd = pidfd.map_err(|error| Trouble::System("pidfd_open", sys::errno(error)))?;
-        let status = File::open(observe::status_path(pid));
+        let status = File::open(format!("/proc/{pid}/status"));
         let status =
             status.map_err(|error| Trouble::System("its status", sys::io_errno(&error)))?;
         Ok(Self { pid, pidfd, status, link: Link::new(Fd(socket.as_raw_fd())), _socket: socket })

@@ -20,10 +20,10 @@
 //!
 //! Mirrors: `docs/specs/edu.rst` of QEMU 7.2 to 11.1; `drivers/vfio/pci/vfio_pci_config.c` of Linux 7.3.
 
-use crate::{clock, sys};
-use handoff_model::call::{Call, Reply};
+use crate::calls;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova};
+use handoff_real_backend::clock;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -154,8 +154,8 @@ impl Edu {
     }
 
     fn locate(device: Fd) -> Result<Self, Errno> {
-        let bar0_bytes = region_offset(device, BAR0_INDEX)?;
-        let config_bytes = region_offset(device, CONFIG_INDEX)?;
+        let bar0_bytes = calls::region_offset(&mut calls::host(), device, BAR0_INDEX)?;
+        let config_bytes = calls::region_offset(&mut calls::host(), device, CONFIG_INDEX)?;
         let edu = Self { device, bar0_bytes, config_bytes };
         let [v0, v1, d0, d1] = edu.read_config(config::ID)?;
         let ids = (u16::from_le_bytes([v0, v1]), u16::from_le_bytes([d0, d1]));
@@ -251,22 +251,14 @@ impl Edu {
     }
 }
 
-fn region_offset(device: Fd, index: u32) -> Result<u64, Errno> {
-    match sys::ioctl(&Call::RegionInfo { device, index })? {
-        Reply::RegionInfo { offset_bytes, .. } => Ok(offset_bytes),
-        _ => Err(Errno::EIO),
-    }
-}
-
 fn read_exactly<const N: usize>(device: Fd, offset_bytes: u64) -> Result<[u8; N], Errno> {
-    let mut bytes = [0; N];
-    let read = rustix::io::pread(sys::borrow(device), &mut bytes, offset_bytes);
-    if read.map_err(sys::errno)? == N { Ok(bytes) } else { Err(Errno::EIO) }
+    let bytes = calls::read_at(&mut calls::host(), device, offset_bytes, N as u64)?;
+    bytes.try_into().map_err(|_| Errno::EIO)
 }
 
 fn write_exactly(device: Fd, offset_bytes: u64, bytes: &[u8]) -> Result<(), Errno> {
-    let written = rustix::io::pwrite(sys::borrow(device), bytes, offset_bytes);
-    if written.map_err(sys::errno)? == bytes.len() { Ok(()) } else { Err(Errno::EIO) }
+    let written = calls::write_at(&mut calls::host(), device, offset_bytes, bytes)?;
+    if written == bytes.len() as u64 { Ok(()) } else { Err(Errno::EIO) }
 }
 
 /// Asks every millisecond.

@@ -42,7 +42,7 @@ fn children() -> impl Iterator<Item = Pid> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     entries.filter_map(move |entry| {
         let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
-        let parent = crate::descriptors::field(&status, "PPid")?;
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim();
         let number = entry.file_name().to_str()?.parse().ok()?;
         (parent == own).then(|| Pid::from_raw(number)).flatten()
     })

@@ -3,11 +3,11 @@
 //! Invariants: numbers of one process are in [`Wires`] only, never in [`State`]; a [`State`] of
 //! another version is refused; counters only grow.
 
-use crate::descriptors::{self, Identity};
+use crate::calls;
 use crate::edu::{DMA_BYTES_MAX, Edu};
-use crate::host::read_event;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova};
+use handoff_real_backend::descriptors::{self, Identity};
 use serde::{Deserialize, Serialize};
 
 /// A place in guest RAM for one DMA, [`DMA_BYTES_MAX`] long.
@@ -179,10 +179,7 @@ impl State {
 impl Device {
     fn new(wires: &Wires) -> Result<Self, Errno> {
         Edu::enable(wires.device)?.plant_marker()?;
-        match read_event(wires.trigger) {
-            Ok(_) | Err(Errno::EAGAIN) => {}
-            Err(errno) => return Err(errno),
-        }
+        calls::take_events(&mut calls::host(), wires.trigger)?;
         let identity = |fd| descriptors::own(fd).map(|descriptor| descriptor.identity);
         let wiring = Wiring {
             device: identity(wires.device)?,

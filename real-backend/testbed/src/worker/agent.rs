@@ -1,19 +1,22 @@
 //! What a puppet does: orders, one after the other.
 
-use super::link::{Heard, Link};
+use super::wire::{Heard, Link};
 use super::{COUNTER, FD_END, Order, Person, Reach, STRING, Said};
 use crate::edu::{Direction, Dma, Edu};
-use crate::host::{Host, NoGuest, read_at, write_at};
-use crate::memory::Memory;
-use crate::{fail_nth, family, process, spawn, sys};
+use crate::{calls, fail_nth, family, sys};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Va};
 use handoff_model::kernel::Kernel;
+use handoff_real_backend::host::{Host, NoGuest};
+use handoff_real_backend::memory::Memory;
+use handoff_real_backend::spawn;
 use rustix::fd::{IntoRawFd, OwnedFd};
-use rustix::process::{DumpableBehavior, PidfdFlags, Resource};
+use rustix::process::{DumpableBehavior, PidfdFlags, Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 /// The longest DMA.
@@ -35,10 +38,9 @@ pub fn live(again: &[&str]) -> Result<(), Errno> {
 
 /// The life of a program that a puppet has executed.
 pub fn live_on(again: &[&str]) -> Result<(), Errno> {
-    let (memory, argv) = (Memory::default(), again.iter().map(OsString::from).collect());
-    let host = Host::new(argv, memory.clone(), Box::new(NoGuest));
-    let again = again.iter().map(|arg| CString::new(*arg).map_err(|_| Errno::EINVAL));
-    let again = again.collect::<Result<_, _>>()?;
+    let again: Vec<OsString> = again.iter().map(OsString::from).collect();
+    let memory = Memory::default();
+    let host = Host::new(again.clone(), memory.clone(), Box::new(NoGuest));
     let mut life = Life { again, memory, host, link: Link::new(STRING) };
     life.link.say(&Said::Hello, None)?;
     life.run()
@@ -51,14 +53,21 @@ fn hold(socket: Fd) -> Result<(), Errno> {
 
 /// Takes a descriptor to a number beyond those of calls.
 fn take(fd: Fd, to: Fd) -> Result<(), Errno> {
-    process::set_soft(Resource::Nofile, FD_END + 2)?;
+    limit_descriptors(FD_END + 2)?;
     sys::redirect(fd, to)?;
-    process::set_soft(Resource::Nofile, FD_END)?;
-    sys::close(fd)
+    limit_descriptors(FD_END)?;
+    calls::close(fd)
+}
+
+/// Sets the soft limit. EINVAL above the hard one.
+fn limit_descriptors(limit: u64) -> Result<(), Errno> {
+    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let limits = Rlimit { current: Some(limit), maximum };
+    rustix::process::setrlimit(Resource::Nofile, limits).map_err(sys::errno)
 }
 
 struct Life {
-    again: Vec<CString>,
+    again: Vec<OsString>,
     memory: Memory,
     host: Host,
     link: Link,
@@ -83,9 +92,9 @@ impl Life {
                 Ok((answer, came_to_it)) => return Some(Said::Failed(answer, came_to_it)),
                 Err(errno) => Err(errno),
             },
-            Order::Become(person) => turn_into(&person).map(|()| Reply::Done),
+            Order::Become(person) => self.turn_into(&person).map(|()| Reply::Done),
             Order::Fork => return fork(fd).unwrap_or_else(|errno| Some(Said::Answer(Err(errno)))),
-            Order::Exec => Err(sys::exec(c"/proc/self/exe", &self.again, &[])),
+            Order::Exec => Err(exec(&self.again)),
             Order::Keep => fd.map(Reply::Fd).ok_or(Errno::EBADF),
             Order::Pidfd(pid) => pidfd(pid),
             Order::Raise(device) => Edu::raise_once(device).map(|()| Reply::Done),
@@ -102,13 +111,31 @@ impl Life {
             _ => self.host.call(call),
         }
     }
+
+    /// Dumpable again, as any program of that user is that was executed: its `/proc` files are its own.
+    fn turn_into(&mut self, person: &Person) -> Result<(), Errno> {
+        let Person { uid, cap_ipc_lock, memlock_bytes } = *person;
+        self.host.call(&Call::SetMemlock { limit_bytes: memlock_bytes })?;
+        if uid.0 != 0 {
+            rustix::thread::set_keep_capabilities(cap_ipc_lock).map_err(sys::errno)?;
+            self.host.call(&Call::SetUid { uid })?;
+            let dumpable = DumpableBehavior::Dumpable;
+            rustix::process::set_dumpable_behavior(dumpable).map_err(sys::errno)?;
+            if cap_ipc_lock {
+                keep_ipc_lock()?;
+            }
+        } else if !cap_ipc_lock {
+            self.host.call(&Call::DropCapIpcLock)?;
+        }
+        Ok(())
+    }
 }
 
 /// An ioctl of which the nth allocation fails; its new descriptors have the numbers that they always have.
 fn fail(call: &Call, nth: u32) -> Result<(Answer, bool), Errno> {
     take(Fd(fail_nth::open()?.into_raw_fd()), COUNTER)?;
     let failed = fail_nth::ioctl(COUNTER, call, nth);
-    sys::close(COUNTER)?;
+    calls::close(COUNTER)?;
     failed
 }
 
@@ -117,27 +144,18 @@ fn fork(socket: Option<Fd>) -> Result<Option<Said>, Errno> {
     let socket = socket.ok_or(Errno::EBADF)?;
     match sys::fork()? {
         Some(child) => {
-            sys::close(socket)?;
+            calls::close(socket)?;
             Ok(Some(Said::Child(child)))
         }
         None => hold(socket).map(|()| None),
     }
 }
 
-/// Dumpable again, as any program of that user is that was executed: its `/proc` files are its own.
-fn turn_into(person: &Person) -> Result<(), Errno> {
-    process::set_memlock(person.memlock_bytes)?;
-    if person.uid.0 != 0 {
-        rustix::thread::set_keep_capabilities(person.cap_ipc_lock).map_err(sys::errno)?;
-        sys::set_user(person.uid)?;
-        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(sys::errno)?;
-        if person.cap_ipc_lock {
-            keep_ipc_lock()?;
-        }
-    } else if !person.cap_ipc_lock {
-        process::drop_ipc_lock()?;
-    }
-    Ok(())
+/// Starts the program again, with no environment; returns why that failed.
+fn exec(again: &[OsString]) -> Errno {
+    let mut program = Command::new("/proc/self/exe");
+    let Some((name, rest)) = again.split_first() else { return Errno::EINVAL };
+    sys::io_errno(&program.arg0(name).args(rest).env_clear().exec())
 }
 
 fn keep_ipc_lock() -> Result<(), Errno> {
@@ -159,13 +177,14 @@ fn reaches(reach: &Reach) -> Result<bool, Errno> {
     let Reach { device, iova, memfd, offset_bytes } = *reach;
     let edu = Edu::adopt(device)?;
     let length_bytes = MARKS[0].len() as u64;
-    let before = read_at(memfd, offset_bytes, length_bytes)?;
+    let kernel = &mut calls::host();
+    let before = calls::read_at(kernel, memfd, offset_bytes, length_bytes)?;
     for (mark, direction) in MARKS.into_iter().zip([Direction::FromRam, Direction::ToRam]) {
-        write_at(memfd, offset_bytes, mark)?;
+        calls::write_at(kernel, memfd, offset_bytes, mark)?;
         edu.start(Dma { direction, iova, length_bytes: 16, interrupt: false })?;
         edu.wait(DMA_LIMIT)?;
     }
-    let after = read_at(memfd, offset_bytes, length_bytes)?;
-    write_at(memfd, offset_bytes, &before)?;
+    let after = calls::read_at(kernel, memfd, offset_bytes, length_bytes)?;
+    calls::write_at(kernel, memfd, offset_bytes, &before)?;
     Ok(after == MARKS[0])
 }

@@ -7,6 +7,7 @@ use crate::sys;
 use handoff_model::call::{Answer, Call};
 use handoff_model::errno::Errno;
 use handoff_model::ids::Fd;
+use handoff_real_backend::host::ioctl_between;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use std::cell::Cell;
@@ -22,7 +23,7 @@ pub(crate) fn open() -> Result<OwnedFd, Errno> {
 /// it came to that allocation. ENOTTY for a call that is no ioctl, and what the counter's file says.
 pub(crate) fn ioctl(counter: Fd, call: &Call, nth: u32) -> Result<(Answer, bool), Errno> {
     let (set, left) = (Cell::new(Ok(())), Cell::new(Ok(0)));
-    let answer = sys::ioctl_between(
+    let answer = ioctl_between(
         call,
         || set.set(write(counter, nth)),
         || left.set(read(counter).and_then(|left| unset(counter).map(|()| left))),

@@ -4,13 +4,13 @@
 //! touches nothing; its last act is a tick, so that every device has a DMA under way at that moment,
 //! which ends while the guest is stopped.
 
-use crate::host::{Guest, read_at};
-use crate::memory::{Mapping, Memory};
-use crate::sys;
+use crate::calls;
 use crate::workload::{Progress, State, Wires, Workload};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, PAGE_BYTES};
 use handoff_model::view::{GuestView, PageRef, PageRun};
+use handoff_real_backend::host::Guest;
+use handoff_real_backend::memory::{Mapping, Memory};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -135,8 +135,8 @@ impl Guest for EduGuest {
             Phase::Running(_) => return Err(Errno::EBUSY),
             Phase::Stopped(state) => state.to_json(),
         };
-        let written = rustix::io::pwrite(sys::borrow(fd), &state, 0).map_err(sys::errno)?;
-        if written == state.len() { Ok(()) } else { Err(Errno::ENOSPC) }
+        let written = calls::write_at(&mut calls::host(), fd, 0, &state)?;
+        if written == state.len() as u64 { Ok(()) } else { Err(Errno::ENOSPC) }
     }
 
     /// EBUSY while it runs.
@@ -145,7 +145,8 @@ impl Guest for EduGuest {
         if matches!(*phase, Phase::Running(_)) {
             return Err(Errno::EBUSY);
         }
-        *phase = Phase::Stopped(State::from_json(&read_at(fd, 0, STATE_BYTES_MAX)?)?);
+        let saved = calls::read_at(&mut calls::host(), fd, 0, STATE_BYTES_MAX)?;
+        *phase = Phase::Stopped(State::from_json(&saved)?);
         Ok(())
     }
 

@@ -16,12 +16,12 @@
 //!
 //! Mirrors: `fork(2)`, `unix(7)`, `capabilities(7)`.
 
-mod life;
-mod link;
-mod player;
+mod agent;
+mod controller;
+mod wire;
 
-pub use life::{live, live_on};
-pub use player::{Mother, Puppet, Trouble};
+pub use agent::{live, live_on};
+pub use controller::{Mother, Puppet, Trouble};
 
 use handoff_model::call::Answer;
 use handoff_model::ids::{Fd, Iova, Pid, Uid, Va};

@@ -1,0 +1,62 @@
+//! System calls of the test gear, which no trace records, with their answers taken apart.
+
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::Fd;
+use handoff_model::kernel::Kernel;
+use handoff_real_backend::host::{Host, NoGuest};
+use handoff_real_backend::memory::Memory;
+
+/// The calling process's way into the kernel, without a guest and without a recorder.
+pub(crate) fn host() -> Host {
+    Host::new(Vec::new(), Memory::default(), Box::new(NoGuest))
+}
+
+/// One `pread`.
+pub(crate) fn read_at(
+    kernel: &mut dyn Kernel,
+    fd: Fd,
+    offset_bytes: u64,
+    length_bytes: u64,
+) -> Result<Vec<u8>, Errno> {
+    match kernel.call(&Call::ReadAt { fd, offset_bytes, length_bytes })? {
+        Reply::Bytes(bytes) => Ok(bytes),
+        _ => Err(Errno::EIO),
+    }
+}
+
+/// One `pwrite`; → how much was written.
+pub(crate) fn write_at(
+    kernel: &mut dyn Kernel,
+    fd: Fd,
+    offset_bytes: u64,
+    bytes: &[u8],
+) -> Result<u64, Errno> {
+    match kernel.call(&Call::WriteAt { fd, offset_bytes, bytes: bytes.to_vec() })? {
+        Reply::Length(length_bytes) => Ok(length_bytes),
+        _ => Err(Errno::EIO),
+    }
+}
+
+/// The count of an eventfd, which becomes zero; 0 if it was zero.
+pub(crate) fn take_events(kernel: &mut dyn Kernel, fd: Fd) -> Result<u64, Errno> {
+    match kernel.call(&Call::ReadEvent { fd }) {
+        Ok(Reply::Count(count)) => Ok(count),
+        Ok(_) => Err(Errno::EIO),
+        Err(Errno::EAGAIN) => Ok(0),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Where a region is in its device file.
+pub(crate) fn region_offset(kernel: &mut dyn Kernel, device: Fd, index: u32) -> Result<u64, Errno> {
+    match kernel.call(&Call::RegionInfo { device, index })? {
+        Reply::RegionInfo { offset_bytes, .. } => Ok(offset_bytes),
+        _ => Err(Errno::EIO),
+    }
+}
+
+/// `close`.
+pub(crate) fn close(fd: Fd) -> Result<(), Errno> {
+    host().call(&Call::Close { fd }).map(drop)
+}

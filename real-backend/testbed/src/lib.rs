@@ -1,0 +1,20 @@
+//! The test gear of the handoff on a real kernel; a VMM links none of it.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`edu`], [`workload`], [`guest`] | a test device, the work done on it, and a guest that does it |
+//! | [`worker`] | processes that make the calls that a controller sends them |
+//! | [`family`] | processes that a supervisor has started, and their descendants |
+//! | [`interrupts`] | how often the kernel has taken a device's interrupt |
+//!
+//! Everything goes through `handoff_real_backend`, as a VMM does. Unsafe code is only in `sys`.
+
+mod calls;
+pub mod edu;
+mod fail_nth;
+pub mod family;
+pub mod guest;
+pub mod interrupts;
+mod sys;
+pub mod worker;
+pub mod workload;

@@ -1,0 +1,65 @@
+//! Guests without devices, and files that are no devices.
+
+use crate::calls::{DONE, check, memfd, no};
+use handoff_model::call::Call;
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Iova};
+use handoff_real_backend::host::Host;
+use handoff_real_backend::memory::Memory;
+use handoff_testbed::edu::Edu;
+use handoff_testbed::guest::EduGuest;
+use handoff_testbed::workload::{Place, Wires};
+use rustix::fd::AsRawFd;
+
+fn door() -> (Host, EduGuest) {
+    let memory = Memory::default();
+    let guest = EduGuest::new(memory.clone());
+    (Host::new(Vec::new(), memory, Box::new(guest.clone())), guest)
+}
+
+#[test]
+fn a_guest_goes_through_a_memfd_from_one_door_to_another() {
+    let ((mut old, guest), (mut new, _)) = (door(), door());
+    let fd = memfd(&mut old, 65536);
+    check(
+        &mut old,
+        &[
+            (Call::StopGuest, DONE),
+            (Call::StartGuest, no(Errno::EINVAL)),
+            (Call::SaveGuest { fd }, no(Errno::EINVAL)),
+            (Call::LoadGuest { fd }, no(Errno::EINVAL)),
+        ],
+    );
+    assert_eq!(guest.view(), None);
+    guest.wire(7, &[]).expect("no devices, nothing to refuse");
+    check(
+        &mut old,
+        &[
+            (Call::StartGuest, DONE),
+            (Call::StartGuest, DONE),
+            (Call::SaveGuest { fd }, no(Errno::EBUSY)),
+            (Call::LoadGuest { fd }, no(Errno::EBUSY)),
+            (Call::StopGuest, DONE),
+            (Call::StopGuest, DONE),
+            (Call::SaveGuest { fd }, DONE),
+            (Call::StartGuest, DONE),
+        ],
+    );
+    check(&mut new, &[(Call::LoadGuest { fd }, DONE), (Call::StartGuest, DONE)]);
+    let view = guest.view().expect("it has devices");
+    assert!(view.running);
+    assert_eq!(view.progress, Some(0));
+    assert_eq!(guest.wire(7, &[]), Err(Errno::EBUSY));
+    check(&mut old, &[(Call::StopGuest, DONE)]);
+}
+
+#[test]
+fn a_file_that_is_no_device_is_not_driven() {
+    let null = std::fs::File::open("/dev/null").expect("everywhere");
+    let device = Fd(null.as_raw_fd());
+    assert_eq!(Edu::adopt(device), Err(Errno::ENOTTY));
+    assert_eq!(Edu::enable(Fd(-1)), Err(Errno::EBADF));
+    let place = Place { offset_bytes: 0, iova: Iova(0) };
+    let wires = Wires { device, trigger: device, ram: device, out: place, back: place };
+    assert_eq!(door().1.wire(7, &[wires]), Err(Errno::ENOTTY));
+}
