@@ -1,0 +1,155 @@
+//! Workers on any Linux: no iommufd, no device, no privilege is needed.
+//!
+//! The program is its own worker: it has no harness, so that it is one thread when it forks.
+
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Uid};
+use handoff_model::kernel::Kernel;
+use handoff_real_backend::host::{Host, NoGuest};
+use handoff_real_backend::memory::Memory;
+use handoff_real_backend::socket;
+use handoff_testbed::family;
+use handoff_testbed::worker::{Mother, Person, Puppet, Trouble, live, live_on};
+use libtest_mimic::{Arguments, Trial};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// The arguments by which the program knows that it is a worker. No test has such a name.
+const WORKER: &str = "as-a-worker";
+const AGAIN: &str = "as-a-worker-again";
+
+const DONE: Answer = Ok(Reply::Done);
+
+fn main() -> ExitCode {
+    let again = ["workers", AGAIN];
+    let lived = match std::env::args().nth(1).as_deref() {
+        Some(WORKER) => live(&again),
+        Some(AGAIN) => live_on(&again),
+        _ => return libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
+    };
+    if lived.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn trials() -> Vec<Trial> {
+    let tests: [(&str, fn()); 6] = [
+        ("a_worker_has_standard_streams_and_what_it_opens", has_what_it_opens),
+        ("a_child_shares_the_files_of_its_parent", child_shares_files),
+        ("exec_keeps_what_is_not_cloexec", exec_keeps_what_is_not_cloexec),
+        ("descriptors_are_given_and_sent", descriptors_are_given_and_sent),
+        ("a_worker_ends_by_its_exit_or_by_a_signal", ends_by_exit_or_signal),
+        ("a_file_that_is_no_device_is_not_driven", file_is_no_device),
+    ];
+    let trial = |(name, test): (&str, fn())| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    };
+    tests.into_iter().map(trial).collect()
+}
+
+fn mother() -> Mother {
+    let image = std::env::current_exe().expect("a program");
+    Mother::start(&image, &["workers", WORKER].map(OsString::from)).expect("it starts")
+}
+
+/// A person that anyone may become: the calling user with its own limit.
+fn myself() -> Person {
+    let mut host = Host::new(Vec::new(), Memory::default(), Box::new(NoGuest));
+    let uid = family::own_user();
+    match host.call(&Call::GetMemlock) {
+        Ok(Reply::Memlock(memlock_bytes)) => {
+            Person { uid, cap_ipc_lock: uid == Uid(0), memlock_bytes }
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn call(worker: &mut Puppet, call: &Call) -> Answer {
+    worker.call(call, None).expect("it lives")
+}
+
+#[track_caller]
+fn fd(worker: &mut Puppet, made_by: &Call) -> Fd {
+    match call(worker, made_by) {
+        Ok(Reply::Fd(fd)) => fd,
+        other => panic!("{made_by:?}: {other:?}"),
+    }
+}
+
+fn memfd() -> Call {
+    Call::Memfd { name: "test".to_owned() }
+}
+
+fn has_what_it_opens() {
+    let (mut mother, person) = (mother(), myself());
+    for _ in 0..2 {
+        let mut worker = mother.bear(person).expect("room");
+        assert_eq!(call(&mut worker, &Call::GetUid), Ok(Reply::Uid(person.uid)));
+        assert_eq!(fd(&mut worker, &memfd()), Fd(3), "the lowest number is free");
+        assert_eq!(fd(&mut worker, &Call::Eventfd), Fd(4));
+        assert_eq!(worker.locked_pages(), Ok((0, 0)));
+    }
+}
+
+fn child_shares_files() {
+    let mut parent = mother().bear(myself()).expect("room");
+    let file = fd(&mut parent, &memfd());
+    let mut child = parent.fork().expect("room");
+    assert_ne!(child.pid(), parent.pid());
+    let write = Call::WriteAt { fd: file, offset_bytes: 0, bytes: b"here".to_vec() };
+    assert_eq!(call(&mut parent, &write), Ok(Reply::Length(4)));
+    let read = Call::ReadAt { fd: file, offset_bytes: 0, length_bytes: 4 };
+    assert_eq!(call(&mut child, &read), Ok(Reply::Bytes(b"here".to_vec())));
+    child.kill().expect("it ends");
+    assert_eq!(call(&mut parent, &Call::Close { fd: file }), DONE);
+}
+
+fn exec_keeps_what_is_not_cloexec() {
+    let mut worker = mother().bear(myself()).expect("room");
+    let (kept, closed) = (fd(&mut worker, &memfd()), fd(&mut worker, &memfd()));
+    assert_eq!(call(&mut worker, &Call::SetCloexec { fd: kept, on: false }), DONE);
+    let pid = worker.pid();
+    worker.exec().expect("its program is there");
+    assert_eq!(worker.pid(), pid);
+    assert!(call(&mut worker, &Call::Stat { fd: kept }).is_ok());
+    assert_eq!(call(&mut worker, &Call::Stat { fd: closed }), Err(Errno::EBADF));
+    worker.exec().expect("and once more");
+    assert_eq!(fd(&mut worker, &memfd()), closed, "nothing else is open");
+}
+
+fn descriptors_are_given_and_sent() {
+    let mut mother = mother();
+    let mut workers = [0, 1].map(|_| mother.bear(myself()).expect("room"));
+    let (left, right) = socket::pair().expect("room");
+    let [a, b] = &mut workers;
+    let ends = [a.give(&left).expect("taken"), b.give(&right).expect("taken")];
+    assert_eq!(ends, [Fd(3), Fd(3)]);
+    let file = fd(a, &memfd());
+    let send = Call::SendMessage { fd: ends[0], bytes: vec![7], fds: vec![file] };
+    assert_eq!(call(a, &send), DONE);
+    let receive = Call::ReceiveMessage { fd: ends[1], wait: true };
+    let message = Reply::Message { bytes: vec![7], fds: vec![Fd(4)], truncated: false };
+    assert_eq!(call(b, &receive), Ok(message));
+}
+
+fn ends_by_exit_or_signal() {
+    let mut mother = mother();
+    let [mut first, mut second] = [0, 1].map(|_| mother.bear(myself()).expect("room"));
+    let pidfd = second.open_pidfd(first.pid()).expect("it lives");
+    assert_eq!(call(&mut second, &Call::Kill { pidfd }), DONE);
+    assert_eq!(call(&mut second, &Call::AwaitExit { pidfd }), DONE);
+    let gone = first.call(&Call::GetUid, None);
+    assert!(matches!(gone, Err(Trouble::Died | Trouble::System(_, Errno::EPIPE))), "{gone:?}");
+    assert_eq!(call(&mut second, &Call::Exit { status: 0 }), DONE);
+    second.kill().expect("the dead are killed in vain");
+}
+
+fn file_is_no_device() {
+    let mut worker = mother().bear(myself()).expect("room");
+    let file = fd(&mut worker, &memfd());
+    assert_eq!(worker.raise(file), Ok(Err(Errno::ENOTTY)));
+    assert_eq!(worker.raise(Fd(100)), Ok(Err(Errno::EBADF)));
+}
