@@ -2,7 +2,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`edu`], [`workload`], [`guest`] | a test device, the work done on it, and a guest that does it |
+//! | [`device`], [`workload`], [`guest`] | a test device, the work done on it, and a guest that does it |
 //! | [`worker`] | processes that make the calls that a controller sends them |
 //! | [`family`] | processes that a supervisor has started, and their descendants |
 //! | [`interrupts`] | how often the kernel has taken a device's interrupt |
@@ -10,7 +10,7 @@
 //! Everything goes through `handoff_real_backend`, as a VMM does. Unsafe code is only in `sys`.
 
 mod calls;
-pub mod edu;
+pub mod device;
 mod fail_nth;
 pub mod family;
 pub mod guest;

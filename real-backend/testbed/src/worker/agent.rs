@@ -2,7 +2,7 @@
 
 use super::wire::{Heard, Link};
 use super::{COUNTER, FD_END, Order, Person, Reach, STRING, Said};
-use crate::edu::{Direction, Dma, Edu};
+use crate::device::edu::{Direction, Dma, Edu};
 use crate::{calls, fail_nth, family, sys};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;

@@ -18,7 +18,7 @@
 mod state;
 
 use crate::calls;
-use crate::edu::{DMA_BYTES_MAX, Direction, Dma, Edu, IRQ_DMA};
+use crate::device::edu::{DMA_BYTES_MAX, Direction, Dma, Edu, IRQ_DMA};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, Pid, Va};
 use handoff_model::view::FileKind;

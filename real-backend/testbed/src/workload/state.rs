@@ -4,7 +4,7 @@
 //! another version is refused; counters only grow.
 
 use crate::calls;
-use crate::edu::{DMA_BYTES_MAX, Edu};
+use crate::device::edu::{DMA_BYTES_MAX, Edu};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova};
 use handoff_real_backend::descriptors::{self, Identity};

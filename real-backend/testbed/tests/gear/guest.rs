@@ -6,7 +6,7 @@ use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova};
 use handoff_real_backend::host::Host;
 use handoff_real_backend::memory::Memory;
-use handoff_testbed::edu::Edu;
+use handoff_testbed::device::edu::Edu;
 use handoff_testbed::guest::EduGuest;
 use handoff_testbed::workload::{Place, Wires};
 use rustix::fd::AsRawFd;

@@ -14,7 +14,7 @@ use handoff_model::request;
 use handoff_real_backend::host::{Host, NoGuest};
 use handoff_real_backend::memory::Memory;
 use handoff_real_backend::sysfs::{Bdf, Sysfs};
-use handoff_testbed::edu;
+use handoff_testbed::device::edu;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

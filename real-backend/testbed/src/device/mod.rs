@@ -1,0 +1,3 @@
+//! Test devices, by kind.
+
+pub mod edu;
