@@ -6,7 +6,7 @@
 //! shows what they ask for; the devices' own account of DMA and interrupts; and the trace, call by call,
 //! against the simulated kernel.
 //!
-//! The devices must be QEMU's `edu`: a run does DMA and must know how to ask for it.
+//! The devices must be of a kind in [`device::KINDS`]: a run does DMA and must know how to ask for it.
 
 mod observe;
 pub mod run_dir;
@@ -19,7 +19,8 @@ use handoff_model::protocol::Mode;
 use handoff_model::trace::Header;
 use handoff_real_backend::spawn;
 use handoff_real_backend::sysfs::{Bdf, Sysfs};
-use handoff_testbed::family;
+use handoff_testbed::device::{self, Kind};
+use handoff_testbed::{family, workload};
 use run_dir::{Folder, Order};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -131,7 +132,8 @@ fn examine(request: &Request) -> Result<(), Hindrance> {
         let what = format!("scenario {} has something wrong", request.name);
         return Err(Hindrance::Request(format!("{what} that is only simulated; remove wrong")));
     }
-    let pages = 2 * wanted as u64;
+    let limits = |bdf: &Bdf| kind_of(*bdf).map(|kind| kind.limits).unwrap_or_default();
+    let pages: u64 = request.devices.iter().map(|bdf| workload::pages(limits(bdf))).sum();
     let ram = request.scenario.plan.ram.first().map_or(0, |ram| ram.length_bytes / 4096);
     if ram < pages {
         return Err(Hindrance::Request(format!(
@@ -146,6 +148,11 @@ fn examine(request: &Request) -> Result<(), Hindrance> {
     examine_host(&request.devices, &request.scenario)
 }
 
+/// The kind of a test device; `None` for any other device.
+fn kind_of(bdf: Bdf) -> Option<&'static Kind> {
+    Sysfs::default().vendor_and_device(bdf).and_then(device::kind_of)
+}
+
 fn examine_host(devices: &[Bdf], scenario: &Scenario) -> Result<(), Hindrance> {
     let sysfs = Sysfs::default();
     if let Err(error) = File::options().read(true).write(true).open("/dev/iommu") {
@@ -157,10 +164,12 @@ fn examine_host(devices: &[Bdf], scenario: &Scenario) -> Result<(), Hindrance> {
         if !sysfs.exists(*bdf) {
             return Err(missing(format!("there is no PCI device {bdf}"), "see `lspci -D`"));
         }
-        if sysfs.vendor_and_device(*bdf) != Some((0x1234, 0x11e8)) {
-            let what =
-                format!("{bdf} is not an edu device, and a run must know how to make it do DMA");
-            return Err(missing(what, "start QEMU with `-device edu`"));
+        if kind_of(*bdf).is_none() {
+            let names = device::names();
+            let what = format!(
+                "{bdf} is not an {names} device, and a run must know how to make it do DMA"
+            );
+            return Err(missing(what, format!("start QEMU with `-device {names}`")));
         }
         let driver = sysfs.driver(*bdf);
         let Some(cdev) = sysfs.cdev(*bdf).filter(|_| driver.as_deref() == Some("vfio-pci")) else {

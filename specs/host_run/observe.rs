@@ -10,7 +10,7 @@ use handoff_model::view::{FileRef, View};
 use handoff_model::vm::{ChargedTo, Descriptors, Vm};
 use handoff_real_backend::observe::{Known, KnownDevice, KnownInterrupt, observe, pinned_pages};
 use handoff_real_backend::sysfs::Bdf;
-use handoff_testbed::guest::EduGuest;
+use handoff_testbed::guest::TestGuest;
 use handoff_testbed::workload::{Fault, Progress};
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(super) struct Sight<'a> {
     pub(super) pids: &'a [Pid],
     pub(super) vm: &'a Vm,
     pub(super) descriptors: &'a Descriptors,
-    pub(super) guest: &'a EduGuest,
+    pub(super) guest: &'a TestGuest,
     pub(super) devices: &'a [Bdf],
 }
 

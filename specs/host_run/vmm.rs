@@ -1,4 +1,4 @@
-//! The lives of the processes of a run: small VMMs whose guest drives `edu` devices.
+//! The lives of the processes of a run: small VMMs whose guest drives test devices.
 //!
 //! The old one launches the VM, lets its devices work, and hands it over; the new one takes it, lets the
 //! devices work on, looks at the host, and ends. Both run the roles of `handoff_model` unchanged, on the
@@ -9,7 +9,7 @@ use super::observe::{self, Sight};
 use super::run_dir::{Folder, Note, Order, Seen};
 use crate::scenario::{Process as Rights, Scenario};
 use handoff_model::call::{Call, Made, Reply, UNLIMITED};
-use handoff_model::ids::{Fd, Pid, Uid};
+use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Uid};
 use handoff_model::incoming::{Arrival, Incoming, Origin};
 use handoff_model::kernel::Kernel;
 use handoff_model::launch::{Plan, launch};
@@ -26,8 +26,8 @@ use handoff_real_backend::recorder::Recorder;
 use handoff_real_backend::sysfs::Sysfs;
 use handoff_real_backend::{descriptors, socket, spawn};
 use handoff_testbed::family;
-use handoff_testbed::guest::EduGuest;
-use handoff_testbed::workload::{Place, Wires};
+use handoff_testbed::guest::TestGuest;
+use handoff_testbed::workload::{Ram, Wires};
 use std::ffi::OsString;
 use std::os::fd::IntoRawFd;
 use std::time::{Duration, Instant};
@@ -36,8 +36,6 @@ use std::time::{Duration, Instant};
 pub(super) const DMAS: u64 = 4;
 /// How long they may take.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// What a DMA of the test guest moves.
-const PLACE_BYTES: u64 = 4096;
 
 /// A reason to give up, for people.
 pub type Failure = String;
@@ -48,7 +46,7 @@ struct Process {
     order: Order,
     scenario: Scenario,
     memory: Memory,
-    guest: EduGuest,
+    guest: TestGuest,
 }
 
 impl Process {
@@ -57,7 +55,7 @@ impl Process {
         let scenario =
             Scenario::parse(&order.name, &order.text).map_err(|error| error.to_string())?;
         let memory = Memory::default();
-        let guest = EduGuest::new(memory.clone());
+        let guest = TestGuest::new(memory.clone());
         Ok(Self { folder, order, scenario, memory, guest })
     }
 
@@ -256,31 +254,25 @@ impl Process {
         Ok(plan)
     }
 
-    /// Gives the guest its devices: two pages of the first file-backed RAM block for each.
+    /// Gives the guest its devices, and the first file-backed RAM block for their DMA.
     fn wire(&self, vm: &Vm, descriptors: &Descriptors) -> Result<(), Failure> {
         let find = |key: &Key| descriptors.get(key).ok_or(format!("{key} is not open"));
         let block = vm.ram.iter().find(|block| block.backing == Backing::File);
         let block = block.ok_or("the guest needs a file-backed RAM block")?;
         let planned = self.scenario.plan.ram.iter().find(|ram| ram.name == block.name);
-        let iova = planned.map(|ram| ram.iova).ok_or("the guest's RAM is not planned")?;
-        let ram = find(&Key::new(Kind::Ram, &block.name, 0))?;
+        let planned = planned.ok_or("the guest's RAM is not planned")?;
+        let fd = find(&Key::new(Kind::Ram, &block.name, 0))?;
+        let ram = Ram { fd, iova: planned.iova, pages: planned.length_bytes / PAGE_BYTES };
         let mut wires = Vec::new();
-        for (at, device) in (0..).zip(&vm.devices) {
-            let place = |number: u64| Place {
-                offset_bytes: number * PLACE_BYTES,
-                iova: handoff_model::ids::Iova(iova.0 + number * PLACE_BYTES),
-            };
+        for device in &vm.devices {
             let trigger = device.interrupt_keys().next().ok_or("a device without an interrupt")?.1;
             wires.push(Wires {
                 device: find(&Key::new(Kind::Device, &device.name, 0))?,
                 trigger: find(&trigger)?,
-                ram,
-                out: place(2 * at),
-                back: place(2 * at + 1),
             });
         }
         self.guest
-            .wire(1, &wires)
+            .wire(1, ram, &wires)
             .map_err(|errno| format!("the test devices do not answer: {errno}"))
     }
 

@@ -1,11 +1,11 @@
-//! A guest made of `edu` devices: [`crate::workload`] with a thread that ticks while the guest runs.
+//! A guest made of test devices: [`crate::workload`] with a thread that ticks while the guest runs.
 //!
 //! The thread stands for the vCPUs. [`Guest::stop`] returns when it has ended, so a stopped guest
 //! touches nothing; its last act is a tick, so that every device has a DMA under way at that moment,
 //! which ends while the guest is stopped.
 
 use crate::calls;
-use crate::workload::{Progress, State, Wires, Workload};
+use crate::workload::{Progress, Ram, State, Wires, Workload};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, PAGE_BYTES};
 use handoff_model::view::{GuestView, PageRef, PageRun};
@@ -24,7 +24,7 @@ const STATE_BYTES_MAX: u64 = 1 << 20;
 
 /// The guest; its clones are the same one, so that an embedder can watch what its host drives.
 #[derive(Clone, Debug, Default)]
-pub struct EduGuest {
+pub struct TestGuest {
     memory: Memory,
     phase: Arc<Mutex<Phase>>,
 }
@@ -71,7 +71,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl EduGuest {
+impl TestGuest {
     /// A guest without devices; `memory` is that of the host that will drive it.
     pub fn new(memory: Memory) -> Self {
         Self { memory, phase: Arc::default() }
@@ -79,12 +79,12 @@ impl EduGuest {
 
     /// Gives a guest that was never started its devices, and marks them. EBUSY while it runs, and
     /// what [`State::new`] says.
-    pub fn wire(&self, seed: u64, wires: &[Wires]) -> Result<(), Errno> {
+    pub fn wire(&self, seed: u64, ram: Ram, wires: &[Wires]) -> Result<(), Errno> {
         let mut phase = lock(&self.phase);
         if matches!(*phase, Phase::Running(_)) {
             return Err(Errno::EBUSY);
         }
-        *phase = Phase::Stopped(State::new(seed, wires)?);
+        *phase = Phase::Stopped(State::new(seed, ram, wires, &self.memory)?);
         Ok(())
     }
 
@@ -118,7 +118,7 @@ fn page_run(mapping: &Mapping) -> Option<PageRun> {
     Some(PageRun { first, pages: (mapping.va.end - mapping.va.start) / PAGE_BYTES })
 }
 
-impl Guest for EduGuest {
+impl Guest for TestGuest {
     fn stop(&mut self) -> Result<(), Errno> {
         let mut phase = lock(&self.phase);
         *phase = match std::mem::take(&mut *phase) {

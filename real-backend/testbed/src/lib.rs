@@ -2,7 +2,8 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`device`], [`workload`], [`guest`] | a test device, the work done on it, and a guest that does it |
+//! | [`device`] | the trait of a test device, and the kinds there are |
+//! | [`workload`], [`guest`] | the work that is done on such devices, and a guest that does it |
 //! | [`worker`] | processes that make the calls that a controller sends them |
 //! | [`family`] | processes that a supervisor has started, and their descendants |
 //! | [`interrupts`] | how often the kernel has taken a device's interrupt |

@@ -1,7 +1,7 @@
 //! The only unsafe code of the test gear: what a process does to itself by raw descriptor numbers.
 //!
-//! A descriptor is a plain number here, as in `handoff_real_backend`: it may be stale, and the kernel
-//! answers EBADF then.
+//! A descriptor is a plain number here, as in `handoff_real_backend`: it may be stale, and the
+//! kernel answers EBADF then.
 //!
 //! Mirrors: `dup2(2)`, `fork(2)`, `signal(2)`.
 
@@ -24,8 +24,8 @@ pub(crate) fn io_errno(error: &std::io::Error) -> Errno {
 /// The number as a type that rustix takes; it is not negative.
 pub(crate) fn borrow(fd: Fd) -> BorrowedFd<'static> {
     assert!(fd.0 >= 0, "{fd} is no descriptor");
-    // SAFETY: not -1. Whether the number is open is the kernel's to say: it is passed to system calls
-    // only, and whoever passes descriptors by number accepts EBADF.
+    // SAFETY: not -1. Whether the number is open is the kernel's to say: it is passed to system
+    // calls only, and whoever passes descriptors by number accepts EBADF.
     unsafe { BorrowedFd::borrow_raw(fd.0) }
 }
 

@@ -2,7 +2,7 @@
 
 use super::wire::{Heard, Link};
 use super::{COUNTER, FD_END, Order, Person, Reach, STRING, Said};
-use crate::device::edu::{Direction, Dma, Edu};
+use crate::device::{self, Direction, Dma};
 use crate::{calls, fail_nth, family, sys};
 use handoff_model::call::{Answer, Call, Reply};
 use handoff_model::errno::Errno;
@@ -97,7 +97,7 @@ impl Life {
             Order::Exec => Err(exec(&self.again)),
             Order::Keep => fd.map(Reply::Fd).ok_or(Errno::EBADF),
             Order::Pidfd(pid) => pidfd(pid),
-            Order::Raise(device) => Edu::raise_once(device).map(|()| Reply::Done),
+            Order::Raise(device) => device::raise_once(device).map(|()| Reply::Done),
             Order::Reach(reach) => reaches(&reach).map(Reply::Flag),
         };
         Some(Said::Answer(answer))
@@ -175,14 +175,14 @@ fn pidfd(pid: Pid) -> Answer {
 /// that undoes a change made in between. What it reaches elsewhere it leaves as it was.
 fn reaches(reach: &Reach) -> Result<bool, Errno> {
     let Reach { device, iova, memfd, offset_bytes } = *reach;
-    let edu = Edu::adopt(device)?;
+    let mut device = device::probe(device)?.drive(None)?;
     let length_bytes = MARKS[0].len() as u64;
     let kernel = &mut calls::host();
     let before = calls::read_at(kernel, memfd, offset_bytes, length_bytes)?;
     for (mark, direction) in MARKS.into_iter().zip([Direction::FromRam, Direction::ToRam]) {
         calls::write_at(kernel, memfd, offset_bytes, mark)?;
-        edu.start(Dma { direction, iova, length_bytes: 16, interrupt: false })?;
-        edu.wait(DMA_LIMIT)?;
+        device.start(Dma { direction, iova, length_bytes: 16, interrupt: false })?;
+        device.wait(DMA_LIMIT)?;
     }
     let after = calls::read_at(kernel, memfd, offset_bytes, length_bytes)?;
     calls::write_at(kernel, memfd, offset_bytes, &before)?;

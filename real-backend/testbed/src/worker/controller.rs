@@ -162,12 +162,12 @@ impl Puppet {
         fd_in(self.told(&Order::Pidfd(target), None)?)
     }
 
-    /// Has the `edu` behind a bound device file raise an interrupt, and take it back.
+    /// Has the test device behind a bound file raise an interrupt, and take it back.
     pub fn raise(&mut self, device: Fd) -> Result<Answer, Trouble> {
         self.answer(&Order::Raise(device))
     }
 
-    /// Whether an `edu` reaches a page; a flag. Only of a device that is a bus master.
+    /// Whether a test device reaches a page; a flag. Only of a device that is a bus master.
     pub fn reaches(&mut self, reach: Reach) -> Result<Answer, Trouble> {
         self.answer(&Order::Reach(reach))
     }

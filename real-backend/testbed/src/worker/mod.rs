@@ -68,9 +68,9 @@ enum Order<C> {
     Keep,
     /// Open a pidfd of this process.
     Pidfd(Pid),
-    /// Have the `edu` behind a bound device file raise an interrupt.
+    /// Have the test device behind a bound file raise an interrupt.
     Raise(Fd),
-    /// Have the `edu` behind a bound device file read and write at an address; does it reach the file?
+    /// Have the test device behind a bound file read and write at an address; does it reach the file?
     Reach(Reach),
 }
 

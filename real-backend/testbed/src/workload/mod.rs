@@ -1,4 +1,4 @@
-//! What the test guest does with its `edu` devices: DMA there and back, for ever, checking each byte.
+//! What the test guest does with its devices: DMA there and back, for ever, checking each byte.
 //!
 //! Vocabulary. *DMA k* of a device (from 0): an even one takes a pattern out of guest RAM into the
 //! device, the odd one after it brings the pattern back to another place, where it is compared.
@@ -16,18 +16,21 @@
 //! No thread and no clock of its own: [`Workload::tick`] does what can be done now. `crate::guest` calls it.
 
 mod state;
+#[cfg(test)]
+mod tests;
 
 use crate::calls;
-use crate::device::edu::{DMA_BYTES_MAX, Direction, Dma, Edu, IRQ_DMA};
+use crate::device::{self, Direction, Dma, Driver, Queue};
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, Pid, Va};
+use handoff_model::ids::{Fd, Iova, PAGE_BYTES, Pid, Va};
 use handoff_model::view::FileKind;
 use handoff_real_backend::clock::monotonic_ns;
 use handoff_real_backend::descriptors::{self, Descriptor};
+use handoff_real_backend::host::Host;
 use handoff_real_backend::memory::Memory;
-use state::{Device, Wiring};
+use state::{Device, Place, Wiring, pattern};
 
-pub use state::{Fault, Place, Progress, State, Wires, pattern};
+pub use state::{Fault, Progress, Ram, State, Wires, pages};
 
 /// How long after its start, or after the guest went on, a DMA or its interrupt is given up: 100
 /// times what a DMA takes.
@@ -38,14 +41,15 @@ pub const LATE_NS: u64 = 10_000_000_000;
 pub struct Workload {
     state: State,
     found: Vec<Found>,
+    kernel: Host,
     memory: Memory,
     resumed_ns: u64,
 }
 
 /// A device's things in this process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Found {
-    edu: Edu,
+    device: Driver,
     trigger: Fd,
     out: Va,
     back: Va,
@@ -54,30 +58,34 @@ struct Found {
 impl Workload {
     /// Goes on from `state` in this process, whichever it was before.
     ///
-    /// ENODEV (no bound file of a device), EBADF (no eventfd), EFAULT (its RAM is not mapped here).
+    /// ENODEV (no bound file of a device that answers), EBADF (no eventfd), EFAULT (its RAM is not mapped here).
     /// That a device was reset meanwhile, or lost bus mastering, is a [`Fault`] and no error.
-    pub fn resume(mut state: State, memory: Memory) -> Result<Self, Errno> {
+    pub fn resume(state: State, memory: Memory) -> Result<Self, Errno> {
         let table = descriptors::table(Pid(std::process::id()))?;
-        let mut found = Vec::new();
-        for device in &mut state.devices {
-            let here = find(&device.wiring, &table, &memory)?;
-            device.check(&here)?;
-            found.push(here);
+        let found = state.devices.iter().map(|device| find(&device.wiring, &table, &memory));
+        let found = found.collect::<Result<_, _>>()?;
+        Self::with(state, found, memory)
+    }
+
+    fn with(mut state: State, mut found: Vec<Found>, memory: Memory) -> Result<Self, Errno> {
+        for (device, here) in state.devices.iter_mut().zip(&mut found) {
+            device.check(here)?;
         }
-        Ok(Self { state, found, memory, resumed_ns: monotonic_ns() })
+        Ok(Self { state, found, kernel: calls::host(), memory, resumed_ns: monotonic_ns() })
     }
 
     /// Does what can be done now: counts interrupts, finishes DMAs, starts the next ones. Between two
     /// ticks every device that works has a DMA under way.
     pub fn tick(&mut self) {
-        for at in 0..self.found.len() {
+        for (at, here) in self.found.iter_mut().enumerate() {
             let device = &mut self.state.devices[at];
             if device.progress.is_over() {
                 continue;
             }
             let work = Work {
                 device,
-                found: self.found[at],
+                here,
+                kernel: &mut self.kernel,
                 memory: &self.memory,
                 identity: (self.state.seed, at),
                 resumed_ns: self.resumed_ns,
@@ -95,29 +103,38 @@ impl Workload {
 }
 
 fn find(wiring: &Wiring, table: &[Descriptor], memory: &Memory) -> Result<Found, Errno> {
-    let place = |place: &Place| {
-        memory
-            .find(wiring.ram.inode, place.offset_bytes, u64::from(DMA_BYTES_MAX))
-            .ok_or(Errno::EFAULT)
+    let place = |place: &Place, length_bytes: u64| {
+        memory.find(wiring.ram.inode, place.offset_bytes, length_bytes).ok_or(Errno::EFAULT)
     };
-    let mut devices = table.iter().filter(|entry| {
+    let drive = |entry: &Descriptor| {
+        let probed = device::probe(entry.fd)?;
+        let queue_bytes = probed.kind.limits.queue_pages * PAGE_BYTES;
+        let queue = wiring.queue.map(|queue| {
+            let va = place(&queue, queue_bytes)?;
+            Ok(Queue { memory: memory.clone(), va, iova: queue.iova })
+        });
+        probed.drive(queue.transpose()?)
+    };
+    let mut files = table.iter().filter(|entry| {
         entry.kind == FileKind::Device && entry.identity.special == wiring.device.special
     });
+    let device = files.find_map(|entry| drive(entry).ok()).ok_or(Errno::ENODEV)?;
     let trigger = table.iter().find(|entry| entry.identity == wiring.trigger);
+    let length_bytes = u64::from(device.limits().dma_bytes_max);
     Ok(Found {
-        edu: devices.find_map(|entry| Edu::adopt(entry.fd).ok()).ok_or(Errno::ENODEV)?,
+        device,
         trigger: trigger.ok_or(Errno::EBADF)?.fd,
-        out: place(&wiring.out)?,
-        back: place(&wiring.back)?,
+        out: place(&wiring.out, length_bytes)?,
+        back: place(&wiring.back, length_bytes)?,
     })
 }
 
 impl Device {
-    fn check(&mut self, here: &Found) -> Result<(), Errno> {
-        if !here.edu.has_marker()? {
+    fn check(&mut self, here: &mut Found) -> Result<(), Errno> {
+        if !here.device.is_marked()? {
             self.progress.faults.push(Fault::MarkerGone);
         }
-        if !here.edu.is_bus_master()? {
+        if !here.device.may_do_dma()? {
             self.progress.faults.push(Fault::BusMasterOff);
         }
         Ok(())
@@ -127,7 +144,8 @@ impl Device {
 /// One device for the time of one tick.
 struct Work<'a> {
     device: &'a mut Device,
-    found: Found,
+    here: &'a mut Found,
+    kernel: &'a mut Host,
     memory: &'a Memory,
     identity: (u64, usize),
     resumed_ns: u64,
@@ -144,16 +162,16 @@ impl Work<'_> {
     }
 
     fn count_interrupts(&mut self) -> Result<(), Errno> {
-        let count = calls::take_events(&mut calls::host(), self.found.trigger)?;
+        let count = calls::take_events(self.kernel, self.here.trigger)?;
         self.device.progress.delivered += count;
         Ok(())
     }
 
     fn see_end(&mut self) -> Result<(), Errno> {
         let under_way = self.device.progress.started > self.device.progress.raised;
-        if under_way && !self.found.edu.is_running()? {
+        if under_way && !self.here.device.is_running()? {
             self.device.progress.raised += 1;
-            self.found.edu.ack(IRQ_DMA)?;
+            self.here.device.acknowledge()?;
         }
         Ok(())
     }
@@ -191,7 +209,7 @@ impl Work<'_> {
     fn compare(&mut self, dma: u64) -> Result<(), Errno> {
         let expected = self.pattern(dma);
         let mut found = vec![0; expected.len()];
-        self.memory.read(self.found.back, &mut found)?;
+        self.memory.read(self.here.back, &mut found)?;
         let progress = &mut self.device.progress;
         match expected.iter().zip(&found).position(|(expected, found)| expected != found) {
             None => progress.compared_bytes += expected.len() as u64,
@@ -212,8 +230,9 @@ impl Work<'_> {
         }
         let iova = self.prepare(dma)?;
         self.device.started_ns = monotonic_ns();
-        let (direction, interrupt) = (direction(dma), true);
-        self.found.edu.start(Dma { direction, iova, length_bytes: DMA_BYTES_MAX, interrupt })?;
+        let length_bytes = self.here.device.limits().dma_bytes_max;
+        let dma = Dma { direction: direction(dma), iova, length_bytes, interrupt: true };
+        self.here.device.start(dma)?;
         self.device.progress.started += 1;
         Ok(())
     }
@@ -222,10 +241,10 @@ impl Work<'_> {
     fn prepare(&self, dma: u64) -> Result<Iova, Errno> {
         let pattern = self.pattern(dma);
         let (va, place, bytes) = match direction(dma) {
-            Direction::FromRam => (self.found.out, self.device.wiring.out, pattern),
+            Direction::FromRam => (self.here.out, self.device.wiring.out, pattern),
             Direction::ToRam => {
                 let opposite = pattern.iter().map(|byte| !byte).collect();
-                (self.found.back, self.device.wiring.back, opposite)
+                (self.here.back, self.device.wiring.back, opposite)
             }
         };
         self.memory.write(va, &bytes)?;
@@ -234,7 +253,7 @@ impl Work<'_> {
 
     fn pattern(&self, dma: u64) -> Vec<u8> {
         let (seed, device) = self.identity;
-        pattern(seed, device, dma / 2)
+        pattern(seed, device, dma / 2, self.here.device.limits().dma_bytes_max)
     }
 }
 

@@ -1,22 +1,57 @@
 //! What the guest knows of its work, as a value: saved by one process, loaded by another.
 //!
-//! Invariants: numbers of one process are in [`Wires`] only, never in [`State`]; a [`State`] of
+//! Invariants: numbers of one process are in [`Ram`] and [`Wires`] only, never in [`State`]; a [`State`] of
 //! another version is refused; counters only grow.
 
 use crate::calls;
-use crate::device::edu::{DMA_BYTES_MAX, Edu};
+use crate::device::{self, Limits, Queue};
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova};
+use handoff_model::ids::{Fd, Iova, PAGE_BYTES};
 use handoff_real_backend::descriptors::{self, Identity};
+use handoff_real_backend::memory::Memory;
 use serde::{Deserialize, Serialize};
 
-/// A place in guest RAM for one DMA, [`DMA_BYTES_MAX`] long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// In the file behind guest RAM.
-    pub offset_bytes: u64,
-    /// For the device.
+/// The file behind guest RAM, from its first byte on, in numbers of the process that starts the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ram {
+    /// A memfd.
+    pub fd: Fd,
+    /// Where devices see it.
     pub iova: Iova,
+    /// Its length.
+    pub pages: u64,
+}
+
+/// Pages in guest RAM: for one DMA, or for a driver's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// In the file behind guest RAM.
+    pub(super) offset_bytes: u64,
+    /// For the device.
+    pub(super) iova: Iova,
+}
+
+/// Pages of guest RAM that a device takes: where patterns are taken from, where they come back to, and
+/// its driver's queue.
+pub const fn pages(limits: Limits) -> u64 {
+    2 + limits.queue_pages
+}
+
+/// Gives out guest RAM, page by page.
+struct Layout {
+    ram: Ram,
+    used_pages: u64,
+}
+
+impl Layout {
+    /// EINVAL when there is not so much.
+    fn take(&mut self, pages: u64) -> Result<Place, Errno> {
+        let offset_bytes = self.used_pages * PAGE_BYTES;
+        self.used_pages += pages;
+        let fits = self.used_pages <= self.ram.pages;
+        let place = Place { offset_bytes, iova: Iova(self.ram.iova.0 + offset_bytes) };
+        fits.then_some(place).ok_or(Errno::EINVAL)
+    }
 }
 
 /// What a device is wired to, in numbers of the process that starts the work.
@@ -24,14 +59,8 @@ pub struct Place {
 pub struct Wires {
     /// Its bound and attached device file.
     pub device: Fd,
-    /// The eventfd of its MSI.
+    /// The eventfd of its first interrupt vector.
     pub trigger: Fd,
-    /// The memfd of guest RAM.
-    pub ram: Fd,
-    /// Where patterns are taken from.
-    pub out: Place,
-    /// Where they come back to.
-    pub back: Place,
 }
 
 /// The same in identities.
@@ -40,8 +69,12 @@ pub(super) struct Wiring {
     pub(super) device: Identity,
     pub(super) trigger: Identity,
     pub(super) ram: Identity,
+    /// Where patterns are taken from.
     pub(super) out: Place,
+    /// Where they come back to.
     pub(super) back: Place,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) queue: Option<Place>,
 }
 
 /// Something that a guest must never see.
@@ -149,13 +182,18 @@ pub(super) struct Device {
 const VERSION: u32 = 1;
 
 impl State {
-    /// Work not yet begun, on idle devices. Enables each, marks its open file description and
-    /// empties its eventfd.
+    /// Work not yet begun, on idle devices. Enables each, prepares it and empties its eventfd.
     ///
-    /// ENODEV (no `edu`), EBADF, and what the device file says.
-    pub fn new(seed: u64, wires: &[Wires]) -> Result<Self, Errno> {
-        let devices = wires.iter().map(Device::new).collect::<Result<_, _>>()?;
-        Ok(Self { version: VERSION, seed, devices })
+    /// ENODEV (no kind of test device), EINVAL (too little guest RAM), EBADF, EFAULT (the RAM for a queue
+    /// is not mapped), and what the device file says.
+    pub fn new(seed: u64, ram: Ram, wires: &[Wires], memory: &Memory) -> Result<Self, Errno> {
+        let mut layout = Layout { ram, used_pages: 0 };
+        let devices = wires.iter().map(|wires| Device::new(*wires, &mut layout, memory));
+        Ok(Self::of(seed, devices.collect::<Result<_, _>>()?))
+    }
+
+    pub(super) fn of(seed: u64, devices: Vec<Device>) -> Self {
+        Self { version: VERSION, seed, devices }
     }
 
     /// As it is saved.
@@ -177,23 +215,39 @@ impl State {
 }
 
 impl Device {
-    fn new(wires: &Wires) -> Result<Self, Errno> {
-        Edu::enable(wires.device)?.plant_marker()?;
+    fn new(wires: Wires, layout: &mut Layout, memory: &Memory) -> Result<Self, Errno> {
+        let mut probed = device::probe(wires.device)?;
+        let Limits { queue_pages, .. } = probed.kind.limits;
+        let (out, back) = (layout.take(1)?, layout.take(1)?);
+        let queue = (queue_pages > 0).then(|| layout.take(queue_pages)).transpose()?;
+        let ram = descriptors::own(layout.ram.fd)?.identity;
+        let mapped = queue.map(|Place { offset_bytes, iova }| {
+            let va = memory.find(ram.inode, offset_bytes, queue_pages * PAGE_BYTES);
+            va.map(|va| Queue { memory: memory.clone(), va, iova }).ok_or(Errno::EFAULT)
+        });
+        probed.enable()?;
+        probed.drive(mapped.transpose()?)?.prepare()?;
         calls::take_events(&mut calls::host(), wires.trigger)?;
         let identity = |fd| descriptors::own(fd).map(|descriptor| descriptor.identity);
         let wiring = Wiring {
             device: identity(wires.device)?,
             trigger: identity(wires.trigger)?,
-            ram: identity(wires.ram)?,
-            out: wires.out,
-            back: wires.back,
+            ram,
+            out,
+            back,
+            queue,
         };
-        Ok(Self { wiring, started_ns: 0, progress: Progress::default() })
+        Ok(Self::with(wiring))
+    }
+
+    /// Has not begun.
+    pub(super) fn with(wiring: Wiring) -> Self {
+        Self { wiring, started_ns: 0, progress: Progress::default() }
     }
 }
 
 /// The pattern of a round: bytes that no other round and no other device has in that order.
-pub fn pattern(seed: u64, device: usize, round: u64) -> Vec<u8> {
+pub(super) fn pattern(seed: u64, device: usize, round: u64, length_bytes: u32) -> Vec<u8> {
     let mut state = seed ^ (device as u64) << 56 ^ round << 16;
     let mut next = move || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -201,7 +255,7 @@ pub fn pattern(seed: u64, device: usize, round: u64) -> Vec<u8> {
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ mixed >> 31).to_le_bytes()
     };
-    std::iter::repeat_with(&mut next).flatten().take(DMA_BYTES_MAX as usize).collect()
+    std::iter::repeat_with(&mut next).flatten().take(length_bytes as usize).collect()
 }
 
 #[cfg(test)]
@@ -210,9 +264,10 @@ mod tests {
 
     #[test]
     fn patterns_differ_by_seed_device_and_round() {
+        let pattern = |seed, device, round| pattern(seed, device, round, 4095);
         let patterns = [pattern(1, 0, 0), pattern(2, 0, 0), pattern(1, 1, 0), pattern(1, 0, 1)];
         for (at, one) in patterns.iter().enumerate() {
-            assert_eq!(one.len(), DMA_BYTES_MAX as usize);
+            assert_eq!(one.len(), 4095);
             assert!(patterns[at + 1..].iter().all(|other| other != one));
         }
         assert_eq!(pattern(1, 0, 0), patterns[0], "and by nothing else");
@@ -228,6 +283,35 @@ mod tests {
         for bad in [&b""[..], b"{}", b"\0\0", &newer.to_json()] {
             assert_eq!(State::from_json(bad), Err(Errno::EINVAL));
         }
+    }
+
+    #[test]
+    fn a_device_without_a_queue_is_saved_as_ever() {
+        let identity = r#"{"device":1,"inode":2,"special":3,"event":4}"#;
+        let wiring = [
+            format!(r#"{{"device":{identity},"trigger":{identity},"ram":{identity}"#),
+            r#""out":{"offset_bytes":0,"iova":1048576}"#.to_owned(),
+            r#""back":{"offset_bytes":4096,"iova":1052672}}"#.to_owned(),
+        ];
+        let progress = r#"{"started":2,"raised":1,"delivered":1,"finished":1,"compared_bytes":0,"#
+            .to_owned()
+            + r#""faults":["marker_gone"]}"#;
+        let device =
+            format!(r#"{{"wiring":{},"started_ns":5,"progress":{progress}}}"#, wiring.join(","));
+        let saved = format!(r#"{{"version":1,"seed":7,"devices":[{device}]}}"#);
+        let state = State::from_json(saved.as_bytes()).expect("readable");
+        assert_eq!(String::from_utf8(state.to_json()).expect("text"), saved);
+    }
+
+    #[test]
+    fn guest_ram_is_given_out_page_by_page() {
+        let ram = Ram { fd: Fd(3), iova: Iova(0x10_0000), pages: 5 };
+        let mut layout = Layout { ram, used_pages: 0 };
+        let mut take = |pages| layout.take(pages).map(|at| (at.offset_bytes, at.iova.0));
+        assert_eq!(take(1), Ok((0, 0x10_0000)));
+        assert_eq!(take(1), Ok((0x1000, 0x10_1000)));
+        assert_eq!(take(3), Ok((0x2000, 0x10_2000)));
+        assert_eq!(take(1), Err(Errno::EINVAL));
     }
 
     #[test]

@@ -6,14 +6,17 @@ use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova};
 use handoff_real_backend::host::Host;
 use handoff_real_backend::memory::Memory;
-use handoff_testbed::device::edu::Edu;
-use handoff_testbed::guest::EduGuest;
-use handoff_testbed::workload::{Place, Wires};
+use handoff_testbed::device::probe;
+use handoff_testbed::guest::TestGuest;
+use handoff_testbed::workload::{Ram, Wires};
 use rustix::fd::AsRawFd;
 
-fn door() -> (Host, EduGuest) {
+/// Guest RAM without a file, which devices are not asked for.
+const NO_RAM: Ram = Ram { fd: Fd(-1), iova: Iova(0), pages: 0 };
+
+fn door() -> (Host, TestGuest) {
     let memory = Memory::default();
-    let guest = EduGuest::new(memory.clone());
+    let guest = TestGuest::new(memory.clone());
     (Host::new(Vec::new(), memory, Box::new(guest.clone())), guest)
 }
 
@@ -31,7 +34,7 @@ fn a_guest_goes_through_a_memfd_from_one_door_to_another() {
         ],
     );
     assert_eq!(guest.view(), None);
-    guest.wire(7, &[]).expect("no devices, nothing to refuse");
+    guest.wire(7, NO_RAM, &[]).expect("no devices, nothing to refuse");
     check(
         &mut old,
         &[
@@ -49,7 +52,7 @@ fn a_guest_goes_through_a_memfd_from_one_door_to_another() {
     let view = guest.view().expect("it has devices");
     assert!(view.running);
     assert_eq!(view.progress, Some(0));
-    assert_eq!(guest.wire(7, &[]), Err(Errno::EBUSY));
+    assert_eq!(guest.wire(7, NO_RAM, &[]), Err(Errno::EBUSY));
     check(&mut old, &[(Call::StopGuest, DONE)]);
 }
 
@@ -57,9 +60,8 @@ fn a_guest_goes_through_a_memfd_from_one_door_to_another() {
 fn a_file_that_is_no_device_is_not_driven() {
     let null = std::fs::File::open("/dev/null").expect("everywhere");
     let device = Fd(null.as_raw_fd());
-    assert_eq!(Edu::adopt(device), Err(Errno::ENOTTY));
-    assert_eq!(Edu::enable(Fd(-1)), Err(Errno::EBADF));
-    let place = Place { offset_bytes: 0, iova: Iova(0) };
-    let wires = Wires { device, trigger: device, ram: device, out: place, back: place };
-    assert_eq!(door().1.wire(7, &[wires]), Err(Errno::ENOTTY));
+    assert_eq!(probe(device).map(drop), Err(Errno::ENOTTY));
+    assert_eq!(probe(Fd(-1)).map(drop), Err(Errno::EBADF));
+    let wires = Wires { device, trigger: device };
+    assert_eq!(door().1.wire(7, NO_RAM, &[wires]), Err(Errno::ENOTTY));
 }

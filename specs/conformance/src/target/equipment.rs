@@ -14,7 +14,7 @@ use handoff_model::request;
 use handoff_real_backend::host::{Host, NoGuest};
 use handoff_real_backend::memory::Memory;
 use handoff_real_backend::sysfs::{Bdf, Sysfs};
-use handoff_testbed::device::edu;
+use handoff_testbed::device::EDU;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -106,7 +106,7 @@ fn no_device(device: Device) -> &'static str {
 
 fn devices(sysfs: &Sysfs) -> BTreeMap<Device, Place> {
     let is_edu = |bdf: &Bdf| {
-        sysfs.vendor_and_device(*bdf) == Some(edu::VENDOR_AND_DEVICE)
+        sysfs.vendor_and_device(*bdf) == Some(EDU.vendor_and_device)
             && sysfs.driver(*bdf).is_some_and(|driver| driver == "vfio-pci")
     };
     let edus = sysfs.pci_devices().into_iter().filter(is_edu).filter_map(|bdf| {

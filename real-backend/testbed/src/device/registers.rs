@@ -1,0 +1,56 @@
+//! A kernel with one bound device file that is nothing but registers, for tests of drivers.
+
+use handoff_model::call::{Answer, Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::Fd;
+use handoff_model::kernel::Kernel;
+use std::sync::{Arc, Mutex};
+
+/// Where config space is in the file; BAR 0 begins at 0.
+pub(super) const CONFIG: u64 = 0x1000;
+
+/// The bytes of the file, and every write to it; its clones are the same one.
+#[derive(Clone)]
+pub(super) struct Registers(Arc<Mutex<(Vec<u8>, Vec<Write>)>>);
+
+/// An offset in the file, and the bytes that were written there.
+pub(super) type Write = (u64, Vec<u8>);
+
+impl Registers {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new((vec![0; 0x1100], Vec::new()))))
+    }
+
+    /// Changes bytes as the device does.
+    pub(super) fn set(&self, offset_bytes: u64, bytes: &[u8]) {
+        let at = usize::try_from(offset_bytes).expect("small");
+        self.0.lock().expect("no panic").0[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// The writes since the last time.
+    pub(super) fn written(&self) -> Vec<Write> {
+        std::mem::take(&mut self.0.lock().expect("no panic").1)
+    }
+}
+
+impl Kernel for Registers {
+    fn call(&mut self, call: &Call) -> Answer {
+        match call {
+            Call::RegionInfo { index, .. } => {
+                let offset_bytes = if *index == 0 { 0 } else { CONFIG };
+                Ok(Reply::RegionInfo { offset_bytes, length_bytes: 0x100, flags: 0 })
+            }
+            Call::ReadAt { offset_bytes, length_bytes, .. } => {
+                let [at, length] =
+                    [*offset_bytes, *length_bytes].map(|n| usize::try_from(n).expect("small"));
+                Ok(Reply::Bytes(self.0.lock().expect("no panic").0[at..at + length].to_vec()))
+            }
+            Call::WriteAt { fd: Fd(_), offset_bytes, bytes } => {
+                self.set(*offset_bytes, bytes);
+                self.0.lock().expect("no panic").1.push((*offset_bytes, bytes.clone()));
+                Ok(Reply::Length(bytes.len() as u64))
+            }
+            _ => Err(Errno::ENOTTY),
+        }
+    }
+}
