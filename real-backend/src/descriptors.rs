@@ -91,7 +91,8 @@ fn read(process: &Path, fd: Fd) -> Option<Descriptor> {
     })
 }
 
-/// How links to the files of a handoff begin. A memfd has a mode as a program has, so it goes first.
+/// How links to the files of a handoff begin. A memfd has a mode as a program has, so it goes
+/// first.
 const KINDS: [(&str, FileKind); 12] = [
     ("/dev/iommu", FileKind::Iommufd),
     ("/dev/vfio/devices/", FileKind::Device),

@@ -10,12 +10,13 @@
 //! | [`doctor`] | whether this host can do a handoff at all |
 //! | [`clock`], [`recorder`] | when calls were made, and which |
 //!
-//! Needs Linux 6.13 for the handoff itself (`IOMMU_IOAS_MAP_FILE`, `IOMMU_IOAS_CHANGE_PROCESS`), 6.6
-//! for VFIO device files, 5.11 to spawn. On an older kernel calls fail as that kernel fails them.
+//! Needs Linux 6.13 for the handoff itself (`IOMMU_IOAS_MAP_FILE`, `IOMMU_IOAS_CHANGE_PROCESS`),
+//! 6.6 for VFIO device files, 5.11 to spawn. On an older kernel calls fail as that kernel fails
+//! them.
 //!
 //! Safety: all unsafe code is in `sys`, and takes numbers or memory that it has mapped itself.
-//! Descriptors are numbers, not owners: closing is a call of the protocol, never a destructor, because
-//! the last close of a device resets it.
+//! Descriptors are numbers, not owners: closing is a call of the protocol, never a destructor,
+//! because the last close of a device resets it.
 
 pub mod clock;
 pub mod descriptors;

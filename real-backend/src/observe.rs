@@ -1,12 +1,13 @@
 //! A [`View`] of the real host: what `/proc`, sysfs and the devices tell about some processes.
 //!
-//! Exact: which descriptors a process has, what they are, whether they are CLOEXEC; which of them share
-//! one open file description (`kcmp`); VmLck; bus mastering (the hardware's register); what waits in
-//! an eventfd; whether a device file is bound (asked through `pidfd_getfd`, so that for a moment the
-//! observer holds the file as well).
+//! Exact: which descriptors a process has, what they are, whether they are CLOEXEC; which of them
+//! share one open file description (`kcmp`); VmLck; bus mastering (the hardware's register); what
+//! waits in an eventfd; whether a device file is bound (asked through `pidfd_getfd`, so that for a
+//! moment the observer holds the file as well).
 //!
-//! Told by the roles, because no outsider can see it ([`Known`]): guests, which address space a device
-//! is attached to, interrupts raised and delivered, resets that the device's marker has shown.
+//! Told by the roles, because no outsider can see it ([`Known`]): guests, which address space a
+//! device is attached to, interrupts raised and delivered, resets that the device's marker has
+//! shown.
 //!
 //! Absent: page sets, mappings and reach (iommufd shows them to nobody), descriptors in flight (the
 //! kernel counts them and does not name them), accounts of users (`user_struct::locked_vm` is not
@@ -105,8 +106,8 @@ pub fn observe(pids: &[Pid], known: &Known) -> Observed {
     Observed { view, blind: look.blind }
 }
 
-/// Pages that the kernel says are pinned on behalf of a process (VmPin). Negative after hazard K2: a
-/// new owner gives back what was never put on its books.
+/// Pages that the kernel says are pinned on behalf of a process (VmPin). Negative after hazard K2:
+/// a new owner gives back what was never put on its books.
 ///
 /// ENOENT when there is no such process, EACCES, EIO when it has no memory any more.
 pub fn pinned_pages(pid: Pid) -> Result<i64, Errno> {

@@ -44,8 +44,8 @@ pub(crate) fn drop_ipc_lock() -> Result<(), Errno> {
     rustix::thread::set_capabilities(None, sets).map_err(sys::errno)
 }
 
-/// `execve("/proc/self/fd/N", argv, environ)`; returns why it failed. EINVAL without a name in `argv`,
-/// or with a zero byte in it.
+/// `execve("/proc/self/fd/N", argv, environ)`; returns why it failed. EINVAL without a name in
+/// `argv`, or with a zero byte in it.
 ///
 /// Not std's `exec`: that makes a shell of this process when the image is no program (ENOEXEC).
 pub(crate) fn exec(image: Fd, argv: &[OsString]) -> Errno {

@@ -2,7 +2,8 @@
 //!
 //! A packet is whole or not there; descriptors travel with their packet. A packet that did not fit
 //! is reported as truncated, whichever part was lost: its bytes (MSG_TRUNC) or its descriptors
-//! (MSG_CTRUNC, also when the receiver's table is full). Descriptors that came are CLOEXEC from the start.
+//! (MSG_CTRUNC, also when the receiver's table is full). Descriptors that came are CLOEXEC from the
+//! start.
 //!
 //! Mirrors: `unix(7)`, `sendmsg(2)`, `recvmsg(2)`; SCM_MAX_FD = 253 of `include/net/scm.h`.
 
@@ -38,8 +39,8 @@ pub(crate) fn send(socket: Fd, bytes: &[u8], fds: &[Fd]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// How long a control message is that carries nothing (`CMSG_LEN(0)`), and a control buffer for the most
-/// descriptors, aligned: all of its length is room.
+/// How long a control message is that carries nothing (`CMSG_LEN(0)`), and a control buffer for the
+/// most descriptors, aligned: all of its length is room.
 const HEADER_BYTES: usize = 16;
 
 #[repr(align(8))]

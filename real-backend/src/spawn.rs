@@ -1,9 +1,10 @@
 //! Starting the new process: a program, its arguments, and one inherited descriptor.
 //!
-//! The descriptor becomes the new process's standard input, the one place where a number is agreed on
-//! without racing against other threads that spawn. Standard output and error are inherited; every
-//! other descriptor is marked CLOEXEC between fork and exec, whatever its owner forgot. The new
-//! process moves its end away from standard input with [`take_inherited`] before it does anything else.
+//! The descriptor becomes the new process's standard input, the one place where a number is agreed
+//! on without racing against other threads that spawn. Standard output and error are inherited;
+//! every other descriptor is marked CLOEXEC between fork and exec, whatever its owner forgot. The
+//! new process moves its end away from standard input with [`take_inherited`] before it does
+//! anything else.
 //!
 //! Mirrors: `close_range(2)` with CLOSE_RANGE_CLOEXEC (5.11), `pidfd_open(2)`.
 

@@ -1,8 +1,8 @@
 //! What the process may use: locked memory, descriptors, memfds with seals.
 //!
-//! Without CAP_IPC_LOCK, pinned pages are charged to the user against RLIMIT_MEMLOCK. At the handoff
-//! the kernel charges the new owner before it uncharges the old one, and both are the same user: for
-//! a moment every page counts twice (hazard K1).
+//! Without CAP_IPC_LOCK, pinned pages are charged to the user against RLIMIT_MEMLOCK. At the
+//! handoff the kernel charges the new owner before it uncharges the old one, and both are the same
+//! user: for a moment every page counts twice (hazard K1).
 
 use super::{Finding, ask};
 use crate::process;

@@ -1,11 +1,11 @@
 //! Whether this host can hand devices over: a list of findings, each with evidence and a remedy.
 //!
-//! Reads only: it opens `/dev/iommu` (an empty context, gone at once) and makes a memfd, and changes
-//! nothing. It cannot fail: what is not there, or may not be looked at, is a finding. It runs on a
-//! machine without an IOMMU, in a container, and as anybody.
+//! Reads only: it opens `/dev/iommu` (an empty context, gone at once) and makes a memfd, and
+//! changes nothing. It cannot fail: what is not there, or may not be looked at, is a finding. It
+//! runs on a machine without an IOMMU, in a container, and as anybody.
 //!
-//! Vocabulary: *pass* is good, *warn* works and may surprise, *fail* means that a handoff cannot work,
-//! *skip* could not be looked at and says why. Skip is never a pass.
+//! Vocabulary: *pass* is good, *warn* works and may surprise, *fail* means that a handoff cannot
+//! work, *skip* could not be looked at and says why. Skip is never a pass.
 //!
 //! All files are read below the root of a [`Machine`], and limits come from it, so that a test can
 //! make any machine up.

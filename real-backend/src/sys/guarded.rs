@@ -1,10 +1,10 @@
 //! Ioctls whose bytes may lie about their length, or lead nowhere.
 //!
-//! Every piece of the argument lies at the end of pages of its own, before a page that nobody can touch:
-//! where a kernel reads or writes on, it meets EFAULT and never this process's memory.
+//! Every piece of the argument lies at the end of pages of its own, before a page that nobody can
+//! touch: where a kernel reads or writes on, it meets EFAULT and never this process's memory.
 //!
-//! Invariant: a [`Piece`] is mapped from its making to its drop, and its bytes are the last of its pages
-//! but one.
+//! Invariant: a [`Piece`] is mapped from its making to its drop, and its bytes are the last of its
+//! pages but one.
 //!
 //! Mirrors: `mmap(2)`, `mprotect(2)`.
 

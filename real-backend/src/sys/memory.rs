@@ -11,8 +11,8 @@
 //!   own memory away. That is the one deviation from `munmap(2)`: a range that holds anything else,
 //!   or nothing, is EINVAL here.
 //!
-//! A file that is made shorter under its mapping raises SIGBUS at the next copy, as for any program;
-//! guest RAM is sealed against that (F_SEAL_SHRINK).
+//! A file that is made shorter under its mapping raises SIGBUS at the next copy, as for any
+//! program; guest RAM is sealed against that (F_SEAL_SHRINK).
 //!
 //! Mirrors: `mmap(2)` and `munmap(2)`.
 
@@ -48,7 +48,8 @@ impl Mapping {
         })
     }
 
-    /// Where byte `offset_bytes` of the file `inode` is, if all of `length_bytes` from there are here.
+    /// Where byte `offset_bytes` of the file `inode` is, if all of `length_bytes` from there are
+    /// here.
     fn find(&self, inode: u64, offset_bytes: u64, length_bytes: u64) -> Option<Va> {
         let (_, first) = self.file.filter(|(of, _)| *of == inode)?;
         let va = self.va.start.checked_add(offset_bytes.checked_sub(first)?)?;
@@ -57,7 +58,8 @@ impl Mapping {
 }
 
 impl Memory {
-    /// `mmap(length, READ | WRITE, MAP_SHARED, fd, offset)`; anonymous and private without a descriptor.
+    /// `mmap(length, READ | WRITE, MAP_SHARED, fd, offset)`; anonymous and private without a
+    /// descriptor.
     ///
     /// EBADF, EINVAL, ENODEV, ENOMEM, EACCES.
     pub fn map(&self, fd: Option<Fd>, offset_bytes: u64, length_bytes: u64) -> Result<Va, Errno> {
@@ -104,7 +106,8 @@ impl Memory {
         Ok(Va(start))
     }
 
-    /// `munmap(va, length)`. EINVAL: not page-aligned, empty, or not wholly mapped through this register.
+    /// `munmap(va, length)`. EINVAL: not page-aligned, empty, or not wholly mapped through this
+    /// register.
     pub fn unmap(&self, va: Va, length_bytes: u64) -> Result<(), Errno> {
         let mut register = self.lock();
         let hole = page_range(va, length_bytes).ok_or(Errno::EINVAL)?;
@@ -113,8 +116,8 @@ impl Memory {
             return Err(Errno::EINVAL);
         }
         let start = with_exposed_provenance_mut(to_usize(hole.start));
-        // SAFETY: the whole range is in the register, so this process mapped it here, and copies out of
-        // it are made only under the lock that is held.
+        // SAFETY: the whole range is in the register, so this process mapped it here, and copies
+        // out of it are made only under the lock that is held.
         unsafe { rustix::mm::munmap(start, to_usize(hole.end - hole.start)) }.map_err(errno)?;
         *register = rest;
         Ok(())
@@ -125,8 +128,8 @@ impl Memory {
         let register = self.lock();
         let start = accessible(&register, va, to.len())?;
         for (at, byte) in to.iter_mut().enumerate() {
-            // SAFETY: inside a live mapping, by the check and the lock; bytes have every value and any
-            // alignment, and volatile, because a device may write at the same time.
+            // SAFETY: inside a live mapping, by the check and the lock; bytes have every value and
+            // any alignment, and volatile, because a device may write at the same time.
             *byte = unsafe { start.add(at).read_volatile() };
         }
         Ok(())

@@ -1,18 +1,20 @@
 //! The only unsafe code: system calls that take raw addresses and raw descriptor numbers.
 //!
 //! Vocabulary: a *descriptor* is a plain number here, as in the kernel's own table. Nothing in this
-//! crate owns one unless it is an `OwnedFd`, so a number may be stale; the kernel answers EBADF then.
+//! crate owns one unless it is an `OwnedFd`, so a number may be stale; the kernel answers EBADF
+//! then.
 //!
 //! Invariants, each kept in one place:
-//! * an ioctl's argument and the buffers it points to live until the ioctl has returned, and are as long
-//!   as the structure says, because the codec of the model made them ([`ioctl`]), or lie before pages that
-//!   nobody can touch, because their lengths may lie ([`guarded`]);
+//! * an ioctl's argument and the buffers it points to live until the ioctl has returned, and are as
+//!   long as the structure says, because the codec of the model made them ([`ioctl`]), or lie
+//!   before pages that nobody can touch, because their lengths may lie ([`guarded`]);
 //! * memory is mapped, copied and unmapped only under the lock of [`memory::Memory`].
 //!
 //! What no type can promise: `IOMMU_IOAS_MAP` and `MAP_FILE` let a device write to memory. Whoever
 //! makes those calls names the memory; like `/proc/self/mem` that is outside Rust's rules.
 //!
-//! Mirrors: `ioctl(2)`, `execve(2)`, `setresuid(2)`, `kcmp(2)`, `close_range(2)`, `_exit(2)` of Linux 7.3.
+//! Mirrors: `ioctl(2)`, `execve(2)`, `setresuid(2)`, `kcmp(2)`, `close_range(2)`, `_exit(2)` of
+//! Linux 7.3.
 
 #![expect(unsafe_code, reason = "the one place for calls that the compiler cannot check")]
 
@@ -80,8 +82,8 @@ pub(crate) fn exec(path: &CStr, argv: &[CString], environment: &[CString]) -> Er
         strings.chain([ptr::null()]).collect::<Vec<_>>()
     };
     let (argv, environment) = (pointers(argv), pointers(environment));
-    // SAFETY: strings that end with a zero byte, in lists that end with a null pointer, all of which
-    // outlive a call that returns.
+    // SAFETY: strings that end with a zero byte, in lists that end with a null pointer, all of
+    // which outlive a call that returns.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), environment.as_ptr()) };
     last_errno()
 }
@@ -108,7 +110,8 @@ pub(crate) fn keep_only_standard_streams(command: &mut Command) {
         done(unsafe { libc::close_range(3, u32::MAX, flags) })
             .map_err(|errno| std::io::Error::from_raw_os_error(errno.number()))
     };
-    // SAFETY: between fork and exec the closure makes one system call; it neither allocates nor locks.
+    // SAFETY: between fork and exec the closure makes one system call; it neither allocates nor
+    // locks.
     unsafe { command.pre_exec(mark) };
 }
 
@@ -130,8 +133,8 @@ pub(crate) fn ioctl(call: &Call) -> Answer {
     uapi::answer(call, outcome)
 }
 
-/// Makes the ioctl that `call` is, with `before` and `after` called right before and right after the
-/// system call. ENOTTY for a call that is none.
+/// Makes the ioctl that `call` is, with `before` and `after` called right before and right after
+/// the system call. ENOTTY for a call that is none.
 pub fn ioctl_between(call: &Call, before: impl FnOnce(), after: impl FnOnce()) -> Answer {
     let (fd, ioctl) = uapi::encode(call).ok_or(Errno::ENOTTY)?;
     let outcome = guarded::ioctl_by(&ioctl, |argument| {
@@ -155,16 +158,16 @@ fn plain_ioctl(fd: Fd, ioctl: Ioctl) -> Outcome {
         let address = pointee.bytes.as_mut_ptr().expose_provenance() as u64;
         structure.bytes[pointee.at..pointee.at + 8].copy_from_slice(&address.to_ne_bytes());
     }
-    // The structure is as long as it says, because the codec made it, and that bounds what the kernel
-    // reads and writes; the pointers were just set to buffers that live on.
+    // The structure is as long as it says, because the codec made it, and that bounds what the
+    // kernel reads and writes; the pointers were just set to buffers that live on.
     let address = structure.bytes.as_mut_ptr().expose_provenance() as u64;
     let result = raw_ioctl(fd, ioctl.request, address);
     let pointees = structure.pointees.into_iter().map(|pointee| HexBytes(pointee.bytes));
     Outcome { result, bytes: structure.bytes, pointees: pointees.collect() }
 }
 
-/// `ioctl(fd, request, argument)`. What the argument points to must outlive the call, be exposed, and be
-/// as long as the kernel takes it to be, or end at memory that cannot be touched.
+/// `ioctl(fd, request, argument)`. What the argument points to must outlive the call, be exposed,
+/// and be as long as the kernel takes it to be, or end at memory that cannot be touched.
 fn raw_ioctl(fd: Fd, request: u32, argument: u64) -> Result<u32, Errno> {
     // SAFETY: takes numbers; see above for the memory.
     let result = unsafe { libc::ioctl(fd.0, request.into(), argument) };

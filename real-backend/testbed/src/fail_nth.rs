@@ -1,7 +1,8 @@
 //! Ioctls of which the nth allocation or pin fails.
 //!
-//! Mirrors: `/proc/thread-self/fail-nth` (`Documentation/fault-injection/fault-injection.rst`), which counts whatever a thread
-//! allocates. So it is set right before the ioctl, and read and unset right after it.
+//! Mirrors: `/proc/thread-self/fail-nth` (`Documentation/fault-injection/fault-injection.rst`),
+//! which counts whatever a thread allocates. So it is set right before the ioctl, and read and
+//! unset right after it.
 
 use crate::sys;
 use handoff_model::call::{Answer, Call};
@@ -19,8 +20,9 @@ pub(crate) fn open() -> Result<OwnedFd, Errno> {
     rustix::fs::open(FILE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(sys::errno)
 }
 
-/// Makes an ioctl of which the nth allocation fails, counted from 1, by a thread's counter; → its answer, and whether
-/// it came to that allocation. ENOTTY for a call that is no ioctl, and what the counter's file says.
+/// Makes an ioctl of which the nth allocation fails, counted from 1, by a thread's counter; → its
+/// answer, and whether it came to that allocation. ENOTTY for a call that is no ioctl, and what the
+/// counter's file says.
 pub(crate) fn ioctl(counter: Fd, call: &Call, nth: u32) -> Result<(Answer, bool), Errno> {
     let (set, left) = (Cell::new(Ok(())), Cell::new(Ok(0)));
     let answer = ioctl_between(

@@ -1,8 +1,8 @@
 //! The processes of a run, seen by the one that started the first of them.
 //!
-//! A new VMM is a child of the old one and outlives it. A supervisor that waits for all of them must
-//! first become the one to whom orphans go ([`adopt_orphans`]); then every process of the run ends up as
-//! its child, and [`reap_all`] waits for the last.
+//! A new VMM is a child of the old one and outlives it. A supervisor that waits for all of them
+//! must first become the one to whom orphans go ([`adopt_orphans`]); then every process of the run
+//! ends up as its child, and [`reap_all`] waits for the last.
 //!
 //! Mirrors: `PR_SET_CHILD_SUBREAPER` of `prctl(2)`, `waitpid(2)`.
 

@@ -1,8 +1,8 @@
 //! A guest made of test devices: [`crate::workload`] with a thread that ticks while the guest runs.
 //!
 //! The thread stands for the vCPUs. [`Guest::stop`] returns when it has ended, so a stopped guest
-//! touches nothing; its last act is a tick, so that every device has a DMA under way at that moment,
-//! which ends while the guest is stopped.
+//! touches nothing; its last act is a tick, so that every device has a DMA under way at that
+//! moment, which ends while the guest is stopped.
 
 use crate::calls;
 use crate::workload::{Progress, Ram, State, Wires, Workload};

@@ -4,8 +4,8 @@
 
 use handoff_real_backend::sysfs::Bdf;
 
-/// How often the first MSI of a device was taken, on all CPUs together; `None` while nothing is there
-/// to take it.
+/// How often the first MSI of a device was taken, on all CPUs together; `None` while nothing is
+/// there to take it.
 pub fn first_msi(device: Bdf) -> Option<u64> {
     count(&std::fs::read_to_string("/proc/interrupts").ok()?, device)
 }

@@ -1,4 +1,5 @@
-//! Memory: what is mapped can be read, written and found; what is not mapped here cannot be touched.
+//! Memory: what is mapped can be read, written and found; what is not mapped here cannot be
+//! touched.
 
 use crate::calls::{DONE, check, memfd, no};
 use crate::common::host_for;

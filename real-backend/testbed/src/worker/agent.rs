@@ -112,7 +112,8 @@ impl Life {
         }
     }
 
-    /// Dumpable again, as any program of that user is that was executed: its `/proc` files are its own.
+    /// Dumpable again, as any program of that user is that was executed: its `/proc` files are its
+    /// own.
     fn turn_into(&mut self, person: &Person) -> Result<(), Errno> {
         let Person { uid, cap_ipc_lock, memlock_bytes } = *person;
         self.host.call(&Call::SetMemlock { limit_bytes: memlock_bytes })?;
@@ -131,7 +132,8 @@ impl Life {
     }
 }
 
-/// An ioctl of which the nth allocation fails; its new descriptors have the numbers that they always have.
+/// An ioctl of which the nth allocation fails; its new descriptors have the numbers that they
+/// always have.
 fn fail(call: &Call, nth: u32) -> Result<(Answer, bool), Errno> {
     take(Fd(fail_nth::open()?.into_raw_fd()), COUNTER)?;
     let failed = fail_nth::ioctl(COUNTER, call, nth);

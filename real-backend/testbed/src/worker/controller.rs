@@ -1,7 +1,7 @@
 //! The player's side: puppets as handles.
 //!
-//! Trouble is told, never waited for: a puppet that dies under an order, or does not answer in time, is
-//! killed.
+//! Trouble is told, never waited for: a puppet that dies under an order, or does not answer in
+//! time, is killed.
 
 use super::wire::{Heard, Link};
 use super::{Order, PATIENCE, Person, Reach, Said};
@@ -62,9 +62,9 @@ pub struct Mother {
 }
 
 impl Mother {
-    /// Starts `image` with `argv`, its name first: a program that calls [`live`](super::live) at once.
-    /// The calling thread and all puppets share one CPU from now on: they only ever take turns, and on an
-    /// emulated machine to wake another CPU takes ten times as long as a call.
+    /// Starts `image` with `argv`, its name first: a program that calls [`live`](super::live) at
+    /// once. The calling thread and all puppets share one CPU from now on: they only ever take
+    /// turns, and on an emulated machine to wake another CPU takes ten times as long as a call.
     pub fn start(image: &Path, argv: &[OsString]) -> Result<Self, Trouble> {
         stay_on_this_cpu().map_err(system("sched_setaffinity"))?;
         let (ours, theirs) = pair()?;
@@ -118,7 +118,8 @@ impl Puppet {
         pages.map_err(system("its status"))
     }
 
-    /// Makes a call. An exit or an `execve` that works is [`Reply::Done`]. A new mapping goes to `place`.
+    /// Makes a call. An exit or an `execve` that works is [`Reply::Done`]. A new mapping goes to
+    /// `place`.
     pub fn call(&mut self, call: &Call, place: Option<Va>) -> Result<Answer, Trouble> {
         self.link.say(&Order::Call(call, place), None).map_err(system("an order"))?;
         match (self.hear(), call) {

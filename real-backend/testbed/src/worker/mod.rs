@@ -1,17 +1,18 @@
 //! Puppets: processes that make the calls that another process, the player, tells them to make.
 //!
-//! A puppet has standard streams, no other descriptor that it knows of, and one thread. What it is told
-//! and what it says travel over a socket of which each packet is one order or one answer, a binary value. It
-//! dies when the player does.
+//! A puppet has standard streams, no other descriptor that it knows of, and one thread. What it is
+//! told and what it says travel over a socket of which each packet is one order or one answer, a
+//! binary value. It dies when the player does.
 //!
-//! All puppets are forks of one, the *mother*, which is started as a program of its own ([`Mother`]).
-//! They are then given a user, a capability and a limit ([`Order::Become`]).
+//! All puppets are forks of one, the *mother*, which is started as a program of its own
+//! ([`Mother`]). They are then given a user, a capability and a limit ([`Order::Become`]).
 //!
 //! Invariants:
-//! * a puppet's end of the socket is [`STRING`], beyond the limit on descriptors, so that all numbers
-//!   below are free, and it is inherited by what the puppet executes;
+//! * a puppet's end of the socket is [`STRING`], beyond the limit on descriptors, so that all
+//!   numbers below are free, and it is inherited by what the puppet executes;
 //! * between two orders a puppet has the descriptors that its calls have made, and no other;
-//! * whoever of them ends is reaped at once, because all ignore SIGCHLD, and orphans go to the mother;
+//! * whoever of them ends is reaped at once, because all ignore SIGCHLD, and orphans go to the
+//!   mother;
 //! * a player waits for nothing longer than [`PATIENCE`].
 //!
 //! Mirrors: `fork(2)`, `unix(7)`, `capabilities(7)`.
@@ -70,7 +71,8 @@ enum Order<C> {
     Pidfd(Pid),
     /// Have the test device behind a bound file raise an interrupt.
     Raise(Fd),
-    /// Have the test device behind a bound file read and write at an address; does it reach the file?
+    /// Have the test device behind a bound file read and write at an address; does it reach the
+    /// file?
     Reach(Reach),
 }
 

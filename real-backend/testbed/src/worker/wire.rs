@@ -1,4 +1,5 @@
-//! The socket between a player and a puppet: a packet is one value as postcard writes it, with at most one descriptor.
+//! The socket between a player and a puppet: a packet is one value as postcard writes it, with at
+//! most one descriptor.
 
 use crate::sys;
 use handoff_model::errno::Errno;

@@ -2,18 +2,21 @@
 //!
 //! Vocabulary. *DMA k* of a device (from 0): an even one takes a pattern out of guest RAM into the
 //! device, the odd one after it brings the pattern back to another place, where it is compared.
-//! *Round* k / 2 has one pattern. A DMA has *ended* when the device says so; it has then *raised* one
-//! interrupt, and is *finished* once that was *delivered* (counted out of the eventfd) and the bytes
-//! were compared. At most one DMA of a device is unfinished, so no two interrupts can merge.
+//! *Round* k / 2 has one pattern. A DMA has *ended* when the device says so; it has then *raised*
+//! one interrupt, and is *finished* once that was *delivered* (counted out of the eventfd) and the
+//! bytes were compared. At most one DMA of a device is unfinished, so no two interrupts can merge.
 //!
-//! So at every moment `finished ≤ raised ≤ started ≤ finished + 1`, and nothing was lost if and only
-//! if `delivered` meets `raised` and there is no [`Fault`]. A DMA that is under way while the guest is
-//! stopped ends, and interrupts, without anybody; the next tick, in whichever process, counts it.
+//! So at every moment `finished ≤ raised ≤ started ≤ finished + 1`, and nothing was lost if and
+//! only if `delivered` meets `raised` and there is no [`Fault`]. A DMA that is under way while the
+//! guest is stopped ends, and interrupts, without anybody; the next tick, in whichever process,
+//! counts it.
 //!
-//! All that is in [`State`], which names files by [`descriptors::Identity`] and not by number, so that the new
-//! process finds them in its own table and its own memory; no process is told any number.
+//! All that is in [`State`], which names files by [`descriptors::Identity`] and not by number, so
+//! that the new process finds them in its own table and its own memory; no process is told any
+//! number.
 //!
-//! No thread and no clock of its own: [`Workload::tick`] does what can be done now. `crate::guest` calls it.
+//! No thread and no clock of its own: [`Workload::tick`] does what can be done now. `crate::guest`
+//! calls it.
 
 mod state;
 #[cfg(test)]
@@ -58,8 +61,9 @@ struct Found {
 impl Workload {
     /// Goes on from `state` in this process, whichever it was before.
     ///
-    /// ENODEV (no bound file of a device that answers), EBADF (no eventfd), EFAULT (its RAM is not mapped here).
-    /// That a device was reset meanwhile, or lost bus mastering, is a [`Fault`] and no error.
+    /// ENODEV (no bound file of a device that answers), EBADF (no eventfd), EFAULT (its RAM is not
+    /// mapped here). That a device was reset meanwhile, or lost bus mastering, is a [`Fault`] and
+    /// no error.
     pub fn resume(state: State, memory: Memory) -> Result<Self, Errno> {
         let table = descriptors::table(Pid(std::process::id()))?;
         let found = state.devices.iter().map(|device| find(&device.wiring, &table, &memory));
@@ -74,8 +78,8 @@ impl Workload {
         Ok(Self { state, found, kernel: calls::host(), memory, resumed_ns: monotonic_ns() })
     }
 
-    /// Does what can be done now: counts interrupts, finishes DMAs, starts the next ones. Between two
-    /// ticks every device that works has a DMA under way.
+    /// Does what can be done now: counts interrupts, finishes DMAs, starts the next ones. Between
+    /// two ticks every device that works has a DMA under way.
     pub fn tick(&mut self) {
         for (at, here) in self.found.iter_mut().enumerate() {
             let device = &mut self.state.devices[at];

@@ -1,7 +1,7 @@
 //! What the guest knows of its work, as a value: saved by one process, loaded by another.
 //!
-//! Invariants: numbers of one process are in [`Ram`] and [`Wires`] only, never in [`State`]; a [`State`] of
-//! another version is refused; counters only grow.
+//! Invariants: numbers of one process are in [`Ram`] and [`Wires`] only, never in [`State`]; a
+//! [`State`] of another version is refused; counters only grow.
 
 use crate::calls;
 use crate::device::{self, Limits, Queue};
@@ -11,7 +11,8 @@ use handoff_real_backend::descriptors::{self, Identity};
 use handoff_real_backend::memory::Memory;
 use serde::{Deserialize, Serialize};
 
-/// The file behind guest RAM, from its first byte on, in numbers of the process that starts the work.
+/// The file behind guest RAM, from its first byte on, in numbers of the process that starts the
+/// work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ram {
     /// A memfd.
@@ -31,8 +32,8 @@ pub(super) struct Place {
     pub(super) iova: Iova,
 }
 
-/// Pages of guest RAM that a device takes: where patterns are taken from, where they come back to, and
-/// its driver's queue.
+/// Pages of guest RAM that a device takes: where patterns are taken from, where they come back to,
+/// and its driver's queue.
 pub const fn pages(limits: Limits) -> u64 {
     2 + limits.queue_pages
 }
@@ -184,8 +185,8 @@ const VERSION: u32 = 1;
 impl State {
     /// Work not yet begun, on idle devices. Enables each, prepares it and empties its eventfd.
     ///
-    /// ENODEV (no kind of test device), EINVAL (too little guest RAM), EBADF, EFAULT (the RAM for a queue
-    /// is not mapped), and what the device file says.
+    /// ENODEV (no kind of test device), EINVAL (too little guest RAM), EBADF, EFAULT (the RAM for a
+    /// queue is not mapped), and what the device file says.
     pub fn new(seed: u64, ram: Ram, wires: &[Wires], memory: &Memory) -> Result<Self, Errno> {
         let mut layout = Layout { ram, used_pages: 0 };
         let devices = wires.iter().map(|wires| Device::new(*wires, &mut layout, memory));
