@@ -1,5 +1,4 @@
-//! Test devices: what the workload, the guest and the workers know of one, and which kinds there
-//! are.
+//! Defines what a test device is ([`TestDevice`]), and lists the kinds that there are ([`KINDS`]).
 //!
 //! A kind is a file beside this one that implements [`TestDevice`], and a row of [`KINDS`]. A
 //! device file says by its vendor and device which kind it is ([`probe`]).

@@ -5,10 +5,10 @@
 //! binary value. It dies when the player does.
 //!
 //! All puppets are forks of one, the *mother*, which is started as a program of its own
-//! ([`Mother`]). They are then given a user, a capability and a limit ([`Order::Become`]).
+//! ([`Mother`]). They are then given a user, a capability and a limit (`Order::Become`).
 //!
 //! Invariants:
-//! * a puppet's end of the socket is [`STRING`], beyond the limit on descriptors, so that all
+//! * a puppet's end of the socket is `STRING`, beyond the limit on descriptors, so that all
 //!   numbers below are free, and it is inherited by what the puppet executes;
 //! * between two orders a puppet has the descriptors that its calls have made, and no other;
 //! * whoever of them ends is reaped at once, because all ignore SIGCHLD, and orphans go to the
@@ -76,7 +76,7 @@ enum Order<C> {
     Reach(Reach),
 }
 
-/// What [`Order::Reach`] asks.
+/// What `Order::Reach` asks.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Reach {
     /// A bound device file.

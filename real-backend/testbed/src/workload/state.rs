@@ -32,8 +32,8 @@ pub(super) struct Place {
     pub(super) iova: Iova,
 }
 
-/// Pages of guest RAM that a device takes: where patterns are taken from, where they come back to,
-/// and its driver's queue.
+/// Returns how many pages of guest RAM a device takes: one from which patterns are taken, one to
+/// which they come back, and its driver's queue.
 pub const fn pages(limits: Limits) -> u64 {
     2 + limits.queue_pages
 }
@@ -74,6 +74,7 @@ pub(super) struct Wiring {
     pub(super) out: Place,
     /// Where they come back to.
     pub(super) back: Place,
+    /// The driver's own pages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) queue: Option<Place>,
 }

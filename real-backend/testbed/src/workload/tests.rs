@@ -1,4 +1,4 @@
-//! The workload on a device that is only a model, in this process.
+//! Tests the workload on a model of a device.
 //!
 //! The model is as little like `edu` as can be: commands and completions lie in a queue in guest
 //! RAM, which is all that a driver knows, and the device looks there only when its doorbell rings.
