@@ -8,7 +8,8 @@
 use crate::pool::in_parallel;
 use crate::search::{Exploration, StateIndex};
 use petgraph::algo::kosaraju_scc;
-use petgraph::graph::DiGraph;
+use petgraph::graph::{DiGraph, NodeIndex};
+use rustc_hash::FxHashMap;
 use stateright::Model;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
@@ -271,21 +272,28 @@ pub fn heaviest(
 fn cycle(graph: &Graph, incoming: &[u32]) -> Vec<StateIndex> {
     let left: Vec<StateIndex> =
         (0..graph.states()).filter(|state| incoming[*state as usize] > 0).collect();
-    let mut part = DiGraph::<StateIndex, (), u32>::new();
-    let nodes: BTreeMap<_, _> = left.iter().map(|state| (*state, part.add_node(*state))).collect();
-    for state in &left {
+    let lowest = cyclic_components(graph, &left).into_iter().flatten().min();
+    let first = lowest.expect("what cannot be peeled off has a cycle");
+    round_trip(graph, first)
+}
+
+/// Returns the strongly connected components that some states have among themselves and that have a cycle.
+pub(crate) fn cyclic_components(graph: &Graph, states: &[StateIndex]) -> Vec<Vec<StateIndex>> {
+    let mut part = DiGraph::<StateIndex, (), u32>::with_capacity(states.len(), states.len());
+    let nodes: FxHashMap<_, _> =
+        states.iter().map(|state| (*state, part.add_node(*state))).collect();
+    for state in states {
         for target in graph.successors(*state) {
             if let Some(target) = nodes.get(target) {
                 part.add_edge(nodes[state], *target, ());
             }
         }
     }
-    let cyclic = kosaraju_scc(&part)
-        .into_iter()
-        .filter(|component| component.len() > 1 || part.contains_edge(component[0], component[0]));
-    let lowest = cyclic.flatten().map(|node| part[node]).min();
-    let first = lowest.expect("what cannot be peeled off has a cycle");
-    round_trip(graph, first)
+    let has_cycle = |component: &Vec<NodeIndex>| {
+        component.len() > 1 || part.contains_edge(component[0], component[0])
+    };
+    let components = kosaraju_scc(&part).into_iter().filter(has_cycle);
+    components.map(|component| component.into_iter().map(|node| part[node]).collect()).collect()
 }
 
 /// A shortest way from a state back to itself.

@@ -22,7 +22,7 @@ mod scc;
 
 use crate::graph::Graph;
 use crate::search::StateIndex;
-use scc::Parts;
+use scc::Regions;
 use std::collections::VecDeque;
 
 /// What a scheduler owes a class of actions.
@@ -125,14 +125,14 @@ fn reached(
 
 /// Of all parts of a region that have a fair cycle through all of them, the one with the lowest state.
 fn fair_part(graph: &Graph, region: Vec<StateIndex>, owed: Owed<'_>) -> Option<Vec<StateIndex>> {
-    let mut parts = Parts::new(graph);
+    let mut regions = Regions::new(graph);
     let mut best: Option<Vec<StateIndex>> = None;
     let mut left = vec![region];
     while let Some(region) = left.pop() {
-        for part in parts.of(&region) {
-            parts.set_apart(&part);
+        for part in regions.components(&region) {
+            regions.set_apart(&part);
             let is_lower = best.as_ref().is_none_or(|best| part.iter().min() < best.iter().min());
-            match judge(graph, &parts, &part, owed) {
+            match judge(graph, &regions, &part, owed) {
                 Judged::Fair if is_lower => best = Some(part),
                 Judged::Fair | Judged::Unfair => {}
                 Judged::Outside(states) => left.push(states),
@@ -153,13 +153,13 @@ enum Judged {
 }
 
 /// Asks a part that is a region of its own.
-fn judge(graph: &Graph, parts: &Parts<'_>, part: &[StateIndex], owed: Owed<'_>) -> Judged {
+fn judge(graph: &Graph, regions: &Regions<'_>, part: &[StateIndex], owed: Owed<'_>) -> Judged {
     let (mut all, mut any, mut taken) = (u64::MAX, 0, 0u64);
     for state in part {
         let enabled = labels(graph, *state);
         (all, any) = (all & enabled, any | enabled);
         let steps = graph.successors(*state).iter().zip(graph.labels(*state));
-        let inner = steps.filter(|(target, _)| parts.is_together(*state, **target));
+        let inner = steps.filter(|(target, _)| regions.is_together(*state, **target));
         inner.for_each(|(_, label)| taken |= 1 << label);
     }
     if owed.of(Fairness::Weak) & all & !taken != 0 {
