@@ -4,14 +4,14 @@
 //! follow the union rule, the books add up, nothing is kept that nothing refers to. Tests call it
 //! after every step; a checker may, too.
 
-use crate::account::Mode;
-use crate::file::File;
-use crate::group::GroupIommu;
+use crate::fs::File;
+use crate::iommufd::pages::{PageSet, gaps};
 use crate::machine::Machine;
-use crate::pages::{PageSet, gaps};
+use crate::mm::accounting::Mode;
 use crate::process::{MmId, Process};
 use crate::profile::Quirk;
-use crate::slots::FileId;
+use crate::value::slots::FileId;
+use crate::vfio::group::GroupIommu;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 

@@ -9,46 +9,46 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | open files, descriptors, CLOEXEC, O_NONBLOCK, last close | `file` |
-//! | memfds, seals, holes, anonymous memory | `memory` |
-//! | mappings, of BARs, too | `mapping` |
-//! | eventfds, and who in the kernel waits for them | `eventfd` |
-//! | `SOCK_SEQPACKET`, descriptors in flight, `SHUT_RD`, resets | `socket` |
+//! | open files, descriptors, CLOEXEC, O_NONBLOCK, last close | `fs` |
+//! | memfds, seals, holes, anonymous memory | `mm` |
+//! | mappings, of BARs, too | `mm::vma` |
+//! | eventfds, and who in the kernel waits for them | `fs::eventfd` |
+//! | `SOCK_SEQPACKET`, descriptors in flight, `SHUT_RD`, resets | `fs::socket` |
 //! | exec, exit, kill, users, capabilities, `RLIMIT_MEMLOCK` | `process` |
-//! | fork, and what else a replay is told of processes | `follow` |
-//! | guests: stop, save, load, start; interrupts delivered and lost | `guest` |
+//! | fork, and what else a replay is told of processes | `process::scripted` |
+//! | guests: stop, save, load, start; interrupts delivered and lost | `process::guest` |
 //! | contexts, object ids, DESTROY, options | `iommufd` |
-//! | address spaces: alignment, `IOVA_RANGES`, `ALLOW_IOVAS`, `HUGE_PAGES` | `ioas` |
-//! | where a mapping goes: free, allowed, reserved, chosen addresses | `iova` |
-//! | MAP, `MAP_FILE`, COPY, UNMAP | `area` |
-//! | kernel accesses: pins, reads, writes | `access`, `mock_access` |
-//! | dma-bufs of the mock exporter | `dma_buf` |
-//! | an iommufd as a type1 container, `VFIO_IOAS` | `compat` |
-//! | groups and the device files that they give, containers | `group`, `container` |
-//! | type1: mappings, new addresses (`UPDATE_VADDR`), pins and charges, dirty pages | `type1`, `type1_map`, `type1_pin`, `type1_dirty` |
-//! | type1: what it tells of itself, what is seen of it | `type1_info`, `type1_view` |
-//! | page sets, lazy and shared pinning | `pages` |
-//! | VmPin, VmLck, `user_struct::locked_vm` | `account` |
-//! | `CHANGE_PROCESS` with its hazards | `change_process`, `hazard` |
-//! | auto and manual HWPTs, nested ones and their invalidation | `hwpt`, `nested` |
-//! | which domain a device or a PASID of it is attached to | `change_pt`, `mock_pasid` |
-//! | dirty tracking and its bitmaps | `dirty` |
-//! | what an IOMMU tells of itself | `hw_info` |
-//! | fault queues, and their files | `fault`, `queue_file` |
-//! | viommus, vdevices, their events, hardware queues | `viommu`, `veventq`, `hw_queue` |
+//! | address spaces: alignment, `IOVA_RANGES`, `ALLOW_IOVAS`, `HUGE_PAGES` | `iommufd::ioas` |
+//! | where a mapping goes: free, allowed, reserved, chosen addresses | `iommufd::iova` |
+//! | MAP, `MAP_FILE`, COPY, UNMAP | `iommufd::map` |
+//! | kernel accesses: pins, reads, writes | `iommufd::access`, `iommufd::selftest::access` |
+//! | dma-bufs of the mock exporter | `iommufd::dma_buf` |
+//! | an iommufd as a type1 container, `VFIO_IOAS` | `iommufd::vfio_compat` |
+//! | groups and the device files that they give, containers | `vfio::group`, `vfio::container` |
+//! | type1: mappings, new addresses (`UPDATE_VADDR`), pins and charges, dirty pages | `vfio::type1`, `vfio::type1::map`, `vfio::type1::pin`, `vfio::type1::dirty` |
+//! | type1: what it tells of itself, what is seen of it | `vfio::type1::info`, `vfio::type1::view` |
+//! | page sets, lazy and shared pinning | `iommufd::pages` |
+//! | VmPin, VmLck, `user_struct::locked_vm` | `mm::accounting` |
+//! | `CHANGE_PROCESS` with its hazards | `iommufd::change_process`, `hazard` |
+//! | auto and manual HWPTs, nested ones and their invalidation | `iommufd::hw_pagetable`, `iommufd::nested` |
+//! | which domain a device or a PASID of it is attached to | `iommufd::attach`, `iommufd::selftest::pasid` |
+//! | dirty tracking and its bitmaps | `iommufd::dirty` |
+//! | what an IOMMU tells of itself | `iommufd::hw_info` |
+//! | fault queues, and their files | `iommufd::fault_queue`, `iommufd::queue_file` |
+//! | viommus, vdevices, their events, hardware queues | `iommufd::viommu`, `iommufd::veventq`, `iommufd::hw_queue` |
 //! | device files: BIND, DMA ownership, last close | `vfio` |
-//! | ATTACH, DETACH | `attach` |
-//! | vfio-pci: information, resets | `vfio_pci` |
-//! | INTx, MSI, MSI-X, error and request notifiers, by eventfd and by software | `irqs` |
-//! | FEATURE: low power | `feature` |
-//! | ioeventfds | `ioeventfd` |
-//! | regions, configuration space | `region`, `config` |
-//! | the `mtty` mdev: information, interrupts, migration states, DMA logging | `mtty`, `migration`, `logging` |
+//! | ATTACH, DETACH | `vfio::attach` |
+//! | vfio-pci: information, resets | `vfio::pci` |
+//! | INTx, MSI, MSI-X, error and request notifiers, by eventfd and by software | `vfio::pci::irqs` |
+//! | FEATURE: low power | `vfio::feature` |
+//! | ioeventfds | `vfio::pci::ioeventfd` |
+//! | regions, configuration space | `vfio::pci::region`, `vfio::pci::config` |
+//! | the `mtty` mdev: information, interrupts, migration states, DMA logging | `vfio::mdev::mtty`, `vfio::mdev::migration`, `vfio::mdev::dma_logging` |
 //! | devices, DMA, bus mastering | `hardware` |
-//! | KVM: VMs, vCPUs, its VFIO device; irqfds | `kvm`, `irqfd` |
-//! | IOMMUs: apertures, page sizes, reserved windows | `iommu` |
-//! | mock devices and domains (`IOMMU_TEST_CMD`) | `mock` |
-//! | calls that run out of memory | `fail_nth` |
+//! | KVM: VMs, vCPUs, its VFIO device; irqfds | `kvm`, `kvm::irqfd` |
+//! | IOMMUs: apertures, page sizes, reserved windows | `hardware::iommu` |
+//! | mock devices and domains (`IOMMU_TEST_CMD`) | `iommufd::selftest` |
+//! | calls that run out of memory | `syscall::fail_nth` |
 //! | the machine's own invariants, checked | `audit` |
 //!
 //! # Refused, as Linux refuses it
@@ -93,80 +93,27 @@
 //! Facts are those of Linux 7.3.4, 7.2.13 and 6.12.107; of 6.2 only what became of containers and of device files
 //! was read.
 
-mod access;
-mod account;
-mod area;
-mod attach;
 mod audit;
-mod change_process;
-mod change_pt;
-mod compat;
-mod config;
-mod container;
-mod dirty;
-mod dma_buf;
-mod eventfd;
-mod fail_nth;
-mod fault;
-mod feature;
-mod file;
-mod follow;
-mod group;
-mod guest;
+mod fs;
 mod hardware;
 mod hazard;
-mod hw_info;
-mod hw_queue;
-mod hwpt;
-mod ioas;
-mod ioctl;
-mod ioeventfd;
-mod iommu;
 mod iommufd;
-mod iova;
-mod irqfd;
-mod irqs;
 mod kvm;
-mod logging;
 mod machine;
-mod mapping;
-mod memory;
-mod migration;
-mod mock;
-mod mock_access;
-mod mock_pasid;
-mod mtty;
-mod nested;
-mod noiommu;
-mod pages;
+mod mm;
 mod process;
 mod profile;
-mod queue_file;
-mod refusal;
-mod region;
-mod shared;
-mod slots;
-mod socket;
-mod type1;
-mod type1_dirty;
-mod type1_info;
-mod type1_map;
-mod type1_pin;
-mod type1_view;
-mod ucmd;
-mod user;
-mod veventq;
+mod syscall;
+mod value;
 mod vfio;
-mod vfio_pci;
 mod view;
-mod viommu;
 
-pub use config::{BUS_MASTER, COMMAND_OFFSET};
+pub use hardware::iommu::{Iommu, IommuDriver};
 pub use hardware::{DeviceKind, DeviceSpec, DmaFault};
 pub use hazard::Hazard;
-pub use ioctl::is_modelled;
-pub use iommu::{Iommu, IommuDriver};
 pub use machine::{Door, Machine, Placement};
 pub use process::ProcessSpec;
 pub use profile::{Profile, Quirk};
-pub use refusal::Refusal;
+pub use syscall::ioctl::is_modelled;
+pub use syscall::refusal::Refusal;
+pub use vfio::pci::config::{BUS_MASTER, COMMAND_OFFSET};

@@ -8,20 +8,20 @@
 //! * Whatever fails changes nothing, but where Linux is not atomic either: UNMAP, `SET_IRQS`,
 //!   CHANGE_PROCESS with a dead owner (K3), a message that does not fit the descriptor table.
 
-use crate::account::Books;
-use crate::container::Container;
-use crate::file::OpenFile;
-use crate::group::Group;
+use crate::fs::OpenFile;
 use crate::hardware::{Device, DeviceSpec};
 use crate::iommufd::Context;
 use crate::kvm::Vm;
-use crate::memory::Memory;
+use crate::mm::Memory;
+use crate::mm::accounting::Books;
 use crate::process::{Process, ProcessSpec};
 use crate::profile::Profile;
-use crate::refusal::Refusal;
-use crate::shared::Shared;
-use crate::slots::{ContainerId, ContextId, FileId, MemoryId, Slots, VmId};
-use crate::type1::DMA_ENTRY_LIMIT;
+use crate::syscall::refusal::Refusal;
+use crate::value::shared::Shared;
+use crate::value::slots::{ContainerId, ContextId, FileId, MemoryId, Slots, VmId};
+use crate::vfio::container::Container;
+use crate::vfio::group::Group;
+use crate::vfio::type1::DMA_ENTRY_LIMIT;
 use handoff_model::call::{Answer, Call};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Va};

@@ -4,15 +4,15 @@
 //! pages next to each other are one. Memory that is not there (unmapped addresses, a file without
 //! pages) has inode 0.
 
-use crate::account::Mode;
-use crate::eventfd::Signal;
-use crate::file::File;
+use crate::fs::File;
+use crate::fs::eventfd::Signal;
 use crate::hardware::Device;
-use crate::ioas::Area;
+use crate::iommufd::ioas::Area;
+use crate::iommufd::pages::{PageSet, Pin};
 use crate::machine::Machine;
-use crate::pages::{PageSet, Pin};
+use crate::mm::accounting::Mode;
 use crate::process::Process;
-use crate::slots::{ContextId, DeviceId, FileId, SetId, SmallId};
+use crate::value::slots::{ContextId, DeviceId, FileId, SetId, SmallId};
 use handoff_model::ids::{Fd, Iova, IovaRange, PAGE_BYTES, Pid};
 use handoff_model::view::{
     Account, DescriptorView, DeviceView, FileKind, FileRef, GuestView, InjectedView, InterruptView,
@@ -101,14 +101,14 @@ impl Machine {
     pub fn page(&self, pid: Pid, memfd: Fd, index: u64) -> Option<PageRef> {
         let File::Memfd(memory) = self.file(self.usable(pid, memfd).ok()?) else { return None };
         let generation = self.memories.get(*memory).generation(index);
-        Some(PageRef { inode: crate::memory::inode(*memory), index, generation })
+        Some(PageRef { inode: crate::mm::inode(*memory), index, generation })
     }
 
     fn view_ram(&self, process: &Process) -> Vec<PageRun> {
         let runs = process.vmas.iter().flat_map(|vma| {
             let runs = self.memories.get(vma.memory).runs(vma.index..vma.index + vma.pages);
             runs.into_iter().map(|(range, generation)| {
-                let inode = crate::memory::inode(vma.memory);
+                let inode = crate::mm::inode(vma.memory);
                 let first = PageRef { inode, index: range.start, generation };
                 PageRun { first, pages: range.end - range.start }
             })

@@ -1,0 +1,179 @@
+//! Eventfds: what waits in them, and who in the kernel waits for them.
+//!
+//! A count is told apart by what put it there: vectors of devices, and everything else (a write, a
+//! trigger by software). Who in the kernel waits consumes what is signalled before a reader sees it:
+//! first KVM's irqfd, which is alone on its eventfd and delivers to its VM; else what a device waits for
+//! (the unmask trigger of INTx, ioeventfds).
+//!
+//! What the kernel holds of an eventfd is not its file. When the last descriptor, the last message and the
+//! last page set over it are gone, whoever waits for it stops waiting; triggers stay.
+//!
+//! Absent: semaphores.
+//!
+//! Mirrors `fs/eventfd.c` and `drivers/vfio/virqfd.c`.
+
+use crate::fs::File;
+use crate::machine::{Machine, Placement};
+use crate::syscall::refusal::{Answered, refuse};
+use crate::value::slots::{DeviceId, FileId, SmallId};
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid};
+
+/// An eventfd.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Eventfd {
+    /// By the vector of the device that raised it. Sorted; no zeroes.
+    pub(crate) signals: Vec<Signal>,
+    /// What no vector has put there.
+    pub(crate) others: u64,
+}
+
+/// What a vector of a device has put into an eventfd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Signal {
+    pub(crate) device: DeviceId,
+    pub(crate) vector: u16,
+    pub(crate) count: u32,
+}
+
+impl Eventfd {
+    /// What a read would give.
+    pub(crate) fn count(&self) -> u64 {
+        let signals = self.signals.iter().map(|signal| u64::from(signal.count));
+        signals.fold(self.others, u64::saturating_add)
+    }
+
+    /// One more of a vector.
+    pub(crate) fn add(&mut self, device: DeviceId, vector: u16) {
+        let place = self.signals.binary_search_by_key(&(device, vector), |s| (s.device, s.vector));
+        match place {
+            Ok(at) => self.signals[at].count += 1,
+            Err(at) => self.signals.insert(at, Signal { device, vector, count: 1 }),
+        }
+    }
+
+    /// How much of it is a vector's.
+    pub(crate) fn of(&self, device: DeviceId, vector: usize) -> u64 {
+        let of = |s: &&Signal| s.device == device && usize::from(s.vector) == vector;
+        self.signals.iter().filter(of).map(|signal| u64::from(signal.count)).sum()
+    }
+}
+
+impl Machine {
+    pub(crate) fn event(&self, file: FileId) -> &Eventfd {
+        let File::Eventfd(event) = self.file(file) else { unreachable!("an eventfd stays one") };
+        event
+    }
+
+    pub(crate) fn event_mut(&mut self, file: FileId) -> &mut Eventfd {
+        let File::Eventfd(event) = self.file_mut(file) else {
+            unreachable!("an eventfd stays one")
+        };
+        event
+    }
+
+    /// `eventfd_ctx_fdget`: the eventfd of a descriptor. EBADF, EINVAL.
+    pub(crate) fn eventfd_of(&self, pid: Pid, fd: Fd) -> Answered<FileId> {
+        let file = self.usable(pid, fd)?;
+        let is_eventfd = matches!(self.file(file), File::Eventfd(_));
+        if is_eventfd { Ok(file) } else { Err(refuse(Errno::EINVAL)) }
+    }
+
+    /// `eventfd_signal` by a vector of a device.
+    pub(crate) fn signal_vector(&mut self, event: FileId, device: DeviceId, vector: u16) {
+        self.event_mut(event).add(device, vector);
+        self.wake(event);
+    }
+
+    /// `eventfd_signal` by software.
+    pub(crate) fn signal(&mut self, event: FileId) {
+        let others = &mut self.event_mut(event).others;
+        *others = others.saturating_add(1);
+        self.wake(event);
+    }
+
+    /// Whoever waits in the kernel takes what is there.
+    fn wake(&mut self, event: FileId) {
+        if let Some(vm) = self.irqfd_vm(event) {
+            let Eventfd { signals, .. } = std::mem::take(self.event_mut(event));
+            return self.inject(vm, &signals);
+        }
+        for device in (0..self.devices.len()).map(DeviceId::of) {
+            if self.device(device).waits_for(event) {
+                std::mem::take(self.event_mut(event));
+                if self.device(device).unmask_trigger() == Some(event) {
+                    self.unmask_intx(device);
+                }
+            }
+        }
+    }
+
+    /// `eventfd_release` and who waits hears of it: nobody but the kernel has the eventfd any more.
+    pub(crate) fn hang_up(&mut self, event: FileId) {
+        let is_awaited = self.irqfd_vm(event).is_some()
+            || self.devices.iter().any(|device| device.waits_for(event));
+        if is_awaited && !self.open_files().any(|file| file == event) {
+            self.drop_irqfds(|irqfd| irqfd.event == event);
+            for device in (0..self.devices.len()).map(DeviceId::of) {
+                self.stop_waiting(device, event);
+            }
+        }
+    }
+
+    /// Whether a read or a write would wait.
+    pub(crate) fn event_waits(&self, pid: Pid, call: &Call) -> bool {
+        let (Call::ReadEvent { fd } | Call::WriteEvent { fd, .. }) = *call else { return false };
+        let Ok(file) = self.usable(pid, fd) else { return false };
+        let File::Eventfd(event) = self.file(file) else { return false };
+        let is_short = match *call {
+            Call::WriteEvent { count, .. } => count < u64::MAX && u64::MAX - event.count() <= count,
+            _ => event.count() == 0,
+        };
+        is_short && self.not_now(file) == Errno::EINTR
+    }
+
+    pub(crate) fn event_call(
+        &mut self,
+        pid: Pid,
+        call: &Call,
+        place: &Placement,
+    ) -> Option<Answered> {
+        Some(match *call {
+            Call::Eventfd => {
+                let event = File::Eventfd(Eventfd::default());
+                self.install_new(pid, event, place.fd).map(Reply::Fd)
+            }
+            Call::ReadEvent { fd } => self.read_event(pid, fd),
+            Call::WriteEvent { fd, count } => self.write_event(pid, fd, count),
+            _ => return None,
+        })
+    }
+
+    /// `eventfd_read`: everything at once. EAGAIN when there is nothing (EINTR where it waits), EINVAL elsewhere.
+    fn read_event(&mut self, pid: Pid, fd: Fd) -> Answered {
+        let file = self.usable(pid, fd)?;
+        let File::Eventfd(event) = self.file(file) else { return Err(refuse(Errno::EINVAL)) };
+        let count = event.count();
+        if count == 0 {
+            return Err(refuse(self.not_now(file)));
+        }
+        self.take_signals(pid, file);
+        Ok(Reply::Count(count))
+    }
+
+    /// `eventfd_write`. EINVAL for all ones and elsewhere, EAGAIN where it does not fit (EINTR where it waits).
+    fn write_event(&mut self, pid: Pid, fd: Fd, count: u64) -> Answered {
+        let file = self.usable(pid, fd)?;
+        let File::Eventfd(event) = self.file(file) else { return Err(refuse(Errno::EINVAL)) };
+        if count == u64::MAX {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if u64::MAX - event.count() <= count {
+            return Err(refuse(self.not_now(file)));
+        }
+        self.event_mut(file).others += count;
+        self.wake(file);
+        Ok(Reply::Done)
+    }
+}

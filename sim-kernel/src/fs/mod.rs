@@ -1,0 +1,291 @@
+//! Open file descriptions and descriptor tables.
+//!
+//! A file here is an open file description (`struct file`): what `dup`, `SCM_RIGHTS` and exec share.
+//! All state of a binding, an attachment or a context belongs to it, never to a process; so does O_NONBLOCK, with which
+//! eventfds are made.
+//!
+//! Invariant: `refs` counts its holders, and a file is in the table while it has any. Holders are
+//! descriptor slots, packets in flight, page sets over it (MAP_FILE), mappings of BARs, what devices and VMs
+//! have of eventfds, VMs that know a device file, bound devices and the accesses of tests (their context's
+//! iommufd). Proved by the property test.
+//!
+//! The last reference releases what the file stands for: a context, a bound device, a socket.
+//!
+//! A program image is opened with `O_PATH`: it can be passed on, examined and executed, and everything
+//! else says EBADF. Paths have no permissions: who knows one may open it.
+//!
+//! Mirrors `fs/file.c`, `fs/file_table.c`, `fs/fcntl.c`, `fs/open.c`.
+
+pub(crate) mod eventfd;
+pub(crate) mod socket;
+
+use crate::fs::eventfd::Eventfd;
+use crate::fs::socket::Socket;
+use crate::hardware::Device;
+use crate::iommufd::Context;
+use crate::iommufd::dma_buf::DmaBuf;
+use crate::iommufd::queue_file::QueueFile;
+use crate::iommufd::selftest::access::AccessFile;
+use crate::kvm::KvmVfio;
+use crate::machine::{Machine, Placement};
+use crate::mm::inode;
+use crate::process::Descriptor;
+use crate::syscall::refusal::{Answered, Refusal, refuse};
+use crate::value::shared::Shared;
+use crate::value::slots::{ContainerId, ContextId, DeviceId, FileId, MemoryId, SmallId, VmId};
+use crate::vfio::mdev::migration::Stream;
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid};
+
+/// The lowest descriptor: 0, 1 and 2 are taken.
+const FIRST_FD: i32 = 3;
+
+/// `RLIMIT_NOFILE`: the first descriptor that cannot be had.
+const FD_END: i32 = 1024;
+
+/// An open file description and how many refer to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct OpenFile {
+    pub(crate) refs: u16,
+    /// O_NONBLOCK.
+    pub(crate) nonblock: bool,
+    pub(crate) file: File,
+}
+
+/// What an open file description stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum File {
+    Iommufd(ContextId),
+    Device(DeviceFile),
+    /// `/dev/vfio/N`.
+    Group(u32),
+    /// `/dev/vfio/vfio`.
+    Container(ContainerId),
+    Memfd(MemoryId),
+    ReadOnlyMemfd(MemoryId),
+    Eventfd(Eventfd),
+    Socket(Socket),
+    Pidfd(Pid),
+    Image(u8),
+    MockAccess(AccessFile),
+    DmaBuf(DmaBuf),
+    Queue(QueueFile),
+    /// `/dev/kvm`.
+    Kvm,
+    /// A virtual machine.
+    Vm(VmId),
+    /// A vCPU of one.
+    Vcpu(VmId),
+    /// What a VM knows of VFIO.
+    KvmVfio(KvmVfio),
+    /// The state of an emulated device on its way.
+    Migration(Stream),
+}
+
+/// An open file of a device (`vfio_device_file`). Whether it is the bound one, the device knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct DeviceFile {
+    pub(crate) device: DeviceId,
+    /// The VM that was last associated with it.
+    pub(crate) kvm: Option<VmId>,
+    /// A group gave it, so it has access to the device as it is.
+    pub(crate) through_group: bool,
+}
+
+impl File {
+    /// Whether it is a file of VFIO, for KVM.
+    pub(crate) fn is_vfio(&self) -> bool {
+        matches!(self, Self::Device(_) | Self::Group(_))
+    }
+}
+
+impl Machine {
+    pub(crate) fn file(&self, id: FileId) -> &File {
+        &self.files.get(id).file
+    }
+
+    pub(crate) fn file_mut(&mut self, id: FileId) -> &mut File {
+        &mut self.files.get_mut(id).file
+    }
+
+    /// The slot of a descriptor. EBADF.
+    pub(crate) fn descriptor(&self, pid: Pid, fd: Fd) -> Result<Descriptor, Refusal> {
+        self.process(pid).descriptors.get(&fd).copied().ok_or(refuse(Errno::EBADF))
+    }
+
+    /// The file of a descriptor, for calls that refuse `O_PATH`. EBADF.
+    pub(crate) fn usable(&self, pid: Pid, fd: Fd) -> Result<FileId, Refusal> {
+        let file = self.descriptor(pid, fd)?.file;
+        if matches!(self.file(file), File::Image(_)) { Err(refuse(Errno::EBADF)) } else { Ok(file) }
+    }
+
+    /// What processes and memory keep open: descriptors, packets, page sets.
+    pub(crate) fn open_files(&self) -> impl Iterator<Item = FileId> {
+        let slots = self.pids().flat_map(|(_, process)| process.descriptors.values());
+        let packets = self.files.iter().filter_map(|(_, open)| match &open.file {
+            File::Socket(socket) => Some(socket.queue.iter().flat_map(|packet| &packet.files)),
+            _ => None,
+        });
+        let sources = self.page_sets().filter_map(|set| set.source.file());
+        slots.map(|slot| slot.file).chain(packets.flatten().copied()).chain(sources)
+    }
+
+    pub(crate) fn get_file(&mut self, id: FileId) {
+        self.files.get_mut(id).refs += 1;
+    }
+
+    /// Drops a reference, and with the last one what the file stands for.
+    pub(crate) fn put_file(&mut self, id: FileId) {
+        let open = self.files.get_mut(id);
+        open.refs -= 1;
+        if open.refs > 0 {
+            if matches!(open.file, File::Eventfd(_)) {
+                self.hang_up(id);
+            }
+            return;
+        }
+        match self.files.remove(id).file {
+            File::Iommufd(context) => self.release_context(context),
+            File::Device(of) => self.release_device_file(of, id),
+            File::Group(group) => self.release_group_file(group),
+            File::Container(container) => self.release_container_file(container),
+            File::Socket(socket) => self.release_socket(socket),
+            File::MockAccess(access) => self.release_mock_access(access),
+            File::Queue(queue) => self.release_queue(queue),
+            File::Vm(vm) => self.release_vm(vm),
+            File::Vcpu(vm) => self.put_vm(vm),
+            File::KvmVfio(vfio) => self.release_kvm_vfio(vfio),
+            File::Memfd(_)
+            | File::ReadOnlyMemfd(_)
+            | File::Eventfd(_)
+            | File::Pidfd(_)
+            | File::Image(_)
+            | File::DmaBuf(_)
+            | File::Kvm
+            | File::Migration(_) => {}
+        }
+    }
+
+    /// Gives a file a descriptor and takes a reference. EMFILE.
+    pub(crate) fn install(
+        &mut self,
+        pid: Pid,
+        file: FileId,
+        forced: Option<Fd>,
+    ) -> Result<Fd, Refusal> {
+        let taken = &self.process(pid).descriptors;
+        let free = |fd: &Fd| !taken.contains_key(fd);
+        let lowest = || (FIRST_FD..FD_END).map(Fd).find(free);
+        let fd = forced.filter(free).or_else(lowest).ok_or(refuse(Errno::EMFILE))?;
+        self.process_mut(pid).descriptors.insert(fd, Descriptor { file, cloexec: true });
+        self.get_file(file);
+        Ok(fd)
+    }
+
+    /// Makes a file and gives it a descriptor. EMFILE.
+    pub(crate) fn install_new(
+        &mut self,
+        pid: Pid,
+        file: File,
+        forced: Option<Fd>,
+    ) -> Result<Fd, Refusal> {
+        let nonblock = matches!(file, File::Eventfd(_));
+        let id = self.files.insert(OpenFile { refs: 0, nonblock, file });
+        self.install(pid, id, forced).inspect_err(|_| {
+            self.files.remove(id);
+        })
+    }
+
+    pub(crate) fn close_descriptor(&mut self, pid: Pid, fd: Fd) {
+        let slot = self.process_mut(pid).descriptors.remove(&fd).expect("an open descriptor");
+        self.put_file(slot.file);
+    }
+
+    pub(crate) fn file_call(
+        &mut self,
+        pid: Pid,
+        call: &Call,
+        place: &Placement,
+    ) -> Option<Answered> {
+        Some(match call {
+            Call::Open { path } => self.open(pid, path, place),
+            Call::Close { fd } => self.close(pid, *fd),
+            Call::Dup { fd } => self.dup(pid, *fd, place),
+            Call::SetCloexec { fd, on } => self.set_cloexec(pid, *fd, *on),
+            Call::SetNonblock { fd, on } => self.set_nonblock(pid, *fd, *on),
+            Call::Stat { fd } => self.stat(pid, *fd),
+            _ => return None,
+        })
+    }
+
+    fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> Answered {
+        let is_container = path == "/dev/vfio/vfio";
+        if path == "/dev/iommu" || is_container && self.containers_by_iommufd {
+            self.allocate()?;
+            return self.atomically(|machine| {
+                let context = Context { per_process: is_container, ..Context::default() };
+                let context = machine.contexts.insert(Shared::new(context));
+                machine.install_new(pid, File::Iommufd(context), place.fd).map(Reply::Fd)
+            });
+        }
+        if is_container {
+            return self.atomically(|machine| {
+                let container = machine.new_container();
+                machine.install_new(pid, container, place.fd).map(Reply::Fd)
+            });
+        }
+        if let Some(opened) = self.open_group(pid, path, place) {
+            return opened;
+        }
+        if path == "/dev/kvm" {
+            return self.install_new(pid, File::Kvm, place.fd).map(Reply::Fd);
+        }
+        let is_it = |device: &Device| self.profile.has_device_files() && device.spec.path == path;
+        let device = self.devices.iter().position(|device| is_it(device));
+        let device = DeviceId::of(device.ok_or(refuse(Errno::ENOENT))?);
+        let file = DeviceFile { device, kvm: None, through_group: false };
+        self.install_new(pid, File::Device(file), place.fd).map(Reply::Fd)
+    }
+
+    fn close(&mut self, pid: Pid, fd: Fd) -> Answered {
+        self.descriptor(pid, fd)?;
+        self.close_descriptor(pid, fd);
+        self.reclaim();
+        Ok(Reply::Done)
+    }
+
+    fn dup(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
+        let file = self.descriptor(pid, fd)?.file;
+        self.install(pid, file, place.fd).map(Reply::Fd)
+    }
+
+    fn set_cloexec(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
+        let slot = self.process_mut(pid).descriptors.get_mut(&fd).ok_or(refuse(Errno::EBADF))?;
+        slot.cloexec = on;
+        Ok(Reply::Done)
+    }
+
+    /// `setfl`, of that flag alone: for everybody who has the file.
+    fn set_nonblock(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
+        let file = self.usable(pid, fd)?;
+        self.files.get_mut(file).nonblock = on;
+        Ok(Reply::Done)
+    }
+
+    /// What a call says that finds nothing: EAGAIN, and EINTR where it may wait (see `would_block`).
+    pub(crate) fn not_now(&self, file: FileId) -> Errno {
+        if self.files.get(file).nonblock { Errno::EAGAIN } else { Errno::EINTR }
+    }
+
+    /// Only memfds have an inode and a length of their own; all others say 0.
+    fn stat(&self, pid: Pid, fd: Fd) -> Answered {
+        Ok(match *self.file(self.descriptor(pid, fd)?.file) {
+            File::Memfd(memory) | File::ReadOnlyMemfd(memory) => Reply::Stat {
+                inode: inode(memory),
+                length_bytes: self.memories.get(memory).length_bytes,
+            },
+            _ => Reply::Stat { inode: 0, length_bytes: 0 },
+        })
+    }
+}

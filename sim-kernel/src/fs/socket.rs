@@ -1,0 +1,215 @@
+//! Connected `SOCK_SEQPACKET` unix sockets, and descriptors in flight.
+//!
+//! A packet holds a reference to each file that it carries; the references are released when it is
+//! received or when its queue goes away with the last reference to the receiving socket.
+//!
+//! How it ends:
+//! * A socket that is closed ends its peer's stream: what was sent before stays readable, then there
+//!   is the end (empty bytes). The peer's sends say EPIPE.
+//! * A socket that is closed with packets unread resets its peer, too: the peer's next call of either
+//!   kind says ECONNRESET, once, before anything that is queued.
+//! * `SHUT_RD` makes the peer's sends say EPIPE from then on; what is queued stays readable.
+//!
+//! Absent: byte streams, listening, credentials, a full queue, and the garbage collection of sockets
+//! that were sent over each other in a circle.
+//!
+//! Mirrors `net/unix/af_unix.c`, `net/core/scm.c`, `net/core/datagram.c`.
+
+use crate::fs::{File, OpenFile};
+use crate::machine::{Machine, Placement};
+use crate::syscall::refusal::{Answered, Refusal, refuse};
+use crate::value::shared::Shared;
+use crate::value::slots::FileId;
+use handoff_model::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid};
+
+/// One end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Socket {
+    /// The other end, while it is there. Not a reference.
+    pub(crate) peer: Option<FileId>,
+    /// What was sent to this end, oldest first.
+    pub(crate) queue: Vec<Packet>,
+    /// `RCV_SHUTDOWN`, set by this end.
+    shut: bool,
+    /// `sk_err` is ECONNRESET.
+    reset: bool,
+}
+
+/// A packet in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Packet {
+    bytes: Shared<Vec<u8>>,
+    /// Holds a reference to each.
+    pub(crate) files: Vec<FileId>,
+}
+
+impl Machine {
+    /// A connected pair of sockets, one end in each process, both CLOEXEC.
+    pub fn socketpair(&mut self, a: Pid, b: Pid) -> (Fd, Fd) {
+        let [a, b] = [a, b].map(|pid| {
+            let socket = File::Socket(Socket::default());
+            let fd = self.install_new(pid, socket, None).expect("a free descriptor");
+            (fd, self.descriptor(pid, fd).expect("just installed").file)
+        });
+        for (end, peer) in [(a.1, b.1), (b.1, a.1)] {
+            self.socket_mut(end).peer = Some(peer);
+        }
+        (a.0, b.0)
+    }
+
+    /// Whether this call would wait for another process: a receive with `wait` on an empty queue of a
+    /// socket to which somebody may still send, an eventfd that is empty or full, both without O_NONBLOCK; a wait for a process
+    /// that lives; a group that joins where addresses are awaited.
+    pub fn would_block(&self, pid: Pid, call: &Call) -> bool {
+        if let Call::AwaitExit { pidfd } = *call {
+            return self.target_of(pid, pidfd).is_ok_and(|target| self.alive(target));
+        }
+        if let Call::SetContainer { group, container } = *call {
+            return self.set_container_waits(pid, group, container);
+        }
+        if self.event_waits(pid, call) {
+            return true;
+        }
+        let Call::ReceiveMessage { fd, wait: true } = *call else { return false };
+        let Ok(file) = self.usable(pid, fd) else { return false };
+        let File::Socket(socket) = self.file(file) else { return false };
+        let is_empty = socket.queue.is_empty() && !socket.reset && !socket.shut;
+        is_empty && socket.peer.is_some() && self.not_now(file) == Errno::EINTR
+    }
+
+    /// How much has arrived and is not taken: packets and resets of sockets, and what waits in eventfds.
+    pub fn untaken(&self) -> u64 {
+        let of_file = |open: &OpenFile| match &open.file {
+            File::Socket(socket) => socket.queue.len() as u64 + u64::from(socket.reset),
+            File::Eventfd(event) => event.count(),
+            _ => 0,
+        };
+        self.files.iter().map(|(_, open)| of_file(open)).sum()
+    }
+
+    /// `SOCK_SEQPACKET` of this descriptor. EBADF, ENOTSOCK.
+    fn socket_of(&self, pid: Pid, fd: Fd) -> Result<FileId, Refusal> {
+        let file = self.usable(pid, fd)?;
+        matches!(self.file(file), File::Socket(_)).then_some(file).ok_or(refuse(Errno::ENOTSOCK))
+    }
+
+    fn socket(&self, id: FileId) -> &Socket {
+        let File::Socket(socket) = self.file(id) else { unreachable!("a socket stays one") };
+        socket
+    }
+
+    fn socket_mut(&mut self, id: FileId) -> &mut Socket {
+        let File::Socket(socket) = self.file_mut(id) else { unreachable!("a socket stays one") };
+        socket
+    }
+
+    pub(crate) fn socket_call(
+        &mut self,
+        pid: Pid,
+        call: &Call,
+        place: &Placement,
+    ) -> Option<Answered> {
+        Some(match call {
+            Call::SendMessage { fd, bytes, fds } => self.send(pid, *fd, bytes, fds),
+            Call::ReceiveMessage { fd, wait } => {
+                self.receive(pid, *fd, *wait, FDS_PER_MESSAGE_MAX, place)
+            }
+            Call::ReceiveFew { fd, fds_max } => self.receive(pid, *fd, false, *fds_max, place),
+            Call::ShutdownReceive { fd } => self.shutdown(pid, *fd),
+            _ => return None,
+        })
+    }
+
+    /// `unix_seqpacket_sendmsg`: the socket's own error, the descriptors, the length, the peer.
+    fn send(&mut self, pid: Pid, fd: Fd, bytes: &[u8], fds: &[Fd]) -> Answered {
+        let socket = self.socket_of(pid, fd)?;
+        self.take_reset(socket)?;
+        if fds.len() > FDS_PER_MESSAGE_MAX {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let slots = fds.iter().map(|fd| self.descriptor(pid, *fd).map(|slot| slot.file));
+        let files = slots.collect::<Result<Vec<FileId>, Refusal>>()?;
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(refuse(Errno::EMSGSIZE));
+        }
+        let peer = self.socket(socket).peer.ok_or(refuse(Errno::EPIPE))?;
+        if self.socket(peer).shut {
+            return Err(refuse(Errno::EPIPE));
+        }
+        for file in &files {
+            self.get_file(*file);
+        }
+        let packet = Packet { bytes: Shared::new(bytes.to_vec()), files };
+        self.socket_mut(peer).queue.push(packet);
+        Ok(Reply::Done)
+    }
+
+    /// `sock_error`: ECONNRESET once.
+    fn take_reset(&mut self, socket: FileId) -> Result<(), Refusal> {
+        if !self.socket(socket).reset {
+            return Ok(());
+        }
+        self.socket_mut(socket).reset = false;
+        Err(refuse(Errno::ECONNRESET))
+    }
+
+    /// `unix_dgram_recvmsg` with `MSG_CMSG_CLOEXEC` and room for so many descriptors.
+    fn receive(
+        &mut self,
+        pid: Pid,
+        fd: Fd,
+        wait: bool,
+        room: usize,
+        place: &Placement,
+    ) -> Answered {
+        let id = self.socket_of(pid, fd)?;
+        self.take_reset(id)?;
+        let socket = self.socket(id);
+        if !socket.queue.is_empty() {
+            let packet = self.socket_mut(id).queue.remove(0);
+            return Ok(self.unpack(pid, &packet, room, place));
+        }
+        match (socket.shut || socket.peer.is_none(), wait) {
+            (true, _) => Ok(Reply::Message { bytes: vec![], fds: vec![], truncated: false }),
+            (false, false) => Err(refuse(Errno::EAGAIN)),
+            (false, true) => Err(refuse(self.not_now(id))),
+        }
+    }
+
+    /// `scm_detach_fds`: descriptors that find no room are lost, and `MSG_CTRUNC` tells of it.
+    fn unpack(&mut self, pid: Pid, packet: &Packet, room: usize, place: &Placement) -> Reply {
+        let mut fds = Vec::new();
+        for (at, file) in packet.files.iter().enumerate().take(room) {
+            match self.install(pid, *file, place.fds.get(at).copied()) {
+                Ok(fd) => fds.push(fd),
+                Err(_) => break,
+            }
+        }
+        for file in &packet.files {
+            self.put_file(*file);
+        }
+        self.reclaim();
+        let truncated = fds.len() < packet.files.len();
+        Reply::Message { bytes: packet.bytes.to_vec(), fds, truncated }
+    }
+
+    fn shutdown(&mut self, pid: Pid, fd: Fd) -> Answered {
+        let socket = self.socket_of(pid, fd)?;
+        self.socket_mut(socket).shut = true;
+        Ok(Reply::Done)
+    }
+
+    /// `unix_release_sock`.
+    pub(crate) fn release_socket(&mut self, socket: Socket) {
+        if let Some(peer) = socket.peer {
+            let peer = self.socket_mut(peer);
+            peer.peer = None;
+            peer.reset |= !socket.queue.is_empty();
+        }
+        for file in socket.queue.into_iter().flat_map(|packet| packet.files) {
+            self.put_file(file);
+        }
+    }
+}

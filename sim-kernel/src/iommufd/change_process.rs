@@ -1,0 +1,169 @@
+//! `IOMMU_IOAS_CHANGE_PROCESS`: the caller becomes the owner of every page set of a context.
+//!
+//! In order: the reserved field; memory to lock every address space with (ENOMEM); every set that an area shows must be file-backed; the pages of all
+//! sets that change their account are charged to the caller, each set once; then each old owner is
+//! uncharged and each set handed over. Page tables, pins, domains and devices are not touched. No
+//! capability is asked for, only the descriptor.
+//!
+//! Hazards, each as its quirk says:
+//! * K1: the charge precedes the uncharge, on the same counter where both have one user.
+//! * K2: sets that nobody is charged for change hands without their VmPin.
+//! * K3: a dead memory map cannot be uncharged. The call says EINVAL, though everything has moved, and
+//!   the sets remember a charge of 0: it is never given back by unmap, and the next taker pays nothing
+//!   while its predecessor is uncharged.
+//!
+//! Without K1 the net difference of each counter is charged; without K2, VmPin moves; without K3, there
+//! is nothing to give back on a dead memory map, and that is no error.
+//!
+//! **As it was first proposed** (`rfc-v1`): mappings are by address, and the caller brings a list of where each stretch of the old process's
+//! memory is now. Every set changes hands; one that is in no stretch keeps its address, which leads nowhere in its new
+//! owner's memory map, or somewhere else.
+//!
+//! Mirrors `iommufd_ioas_change_process` and its helpers in `drivers/iommu/iommufd/ioas.c`.
+
+use crate::iommufd::ioctl_table::Ucmd;
+use crate::iommufd::pages::{PageSet, Source};
+use crate::machine::Machine;
+use crate::mm::accounting::{Mode, Owner};
+use crate::profile::{Profile, Quirk};
+use crate::syscall::refusal::{Answered, Refusal, refuse};
+use crate::syscall::user_memory::Fields;
+use crate::value::slots::{ContextId, SetId};
+use handoff_model::errno::Errno;
+use handoff_model::ids::Pid;
+use iommufd_bindings as io;
+use std::mem::offset_of;
+
+impl PageSet {
+    /// `need_charge_update`.
+    fn changes_account(&self, taker: Owner) -> bool {
+        match self.mode {
+            Mode::Nobody => false,
+            Mode::User => self.owner != taker,
+            Mode::Mm => self.owner.mm != taker.mm,
+        }
+    }
+
+    /// Whether handing it over only moves VmPin: the same user goes on being charged (mended K1), or
+    /// nobody does (mended K2).
+    fn moves_pinned_only(&self, taker: Owner, profile: Profile) -> bool {
+        match self.mode {
+            Mode::Nobody => !profile.has(Quirk::PinnedDrift),
+            Mode::User => self.owner.uid == taker.uid && !profile.has(Quirk::DoubleCharge),
+            Mode::Mm => false,
+        }
+    }
+}
+
+/// The structure of the proposed form: as `handoff_model::uapi` lays it out.
+use handoff_model::uapi::moves;
+
+impl Machine {
+    /// EOPNOTSUPP, EINVAL, ENOMEM; EINVAL after the fact with K3.
+    pub(crate) fn change_process(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let context = ucmd.context;
+        if ucmd.cmd.u32(offset_of!(io::iommu_ioas_change_process, __reserved)) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        if self.profile.changes_addresses() {
+            return self.change_addresses(ucmd);
+        }
+        let spaces = self.contexts.get(context).address_spaces().count();
+        (0..spaces).try_for_each(|_| self.allocate())?;
+        let sets = self.contexts.get(context).sets.ids();
+        let is_file = |id: &SetId| matches!(self.set(context, *id).source, Source::File(..));
+        if !sets.iter().all(is_file) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        self.hand_all_over(context, ucmd.pid)
+    }
+
+    /// The form that was proposed first, whose flags stand where the reserved field is now. EFAULT (the list), ENOMEM.
+    fn change_addresses(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let context = ucmd.context;
+        let mut list = Vec::new();
+        for row in 0..ucmd.cmd.u32(moves::COUNT) as usize {
+            let row = ucmd.user.read_through(moves::LIST, row * moves::ROW, moves::ROW)?;
+            let row = Fields(row.to_vec());
+            list.push((row.u64(0), row.u64(8), row.u64(16)));
+        }
+        self.hand_all_over(context, ucmd.pid)?;
+        for id in self.contexts.get(context).sets.ids() {
+            let Source::User(va) = self.set(context, id).source else { continue };
+            let is_in = |(old, _, size): &&(u64, u64, u64)| va.wrapping_sub(*old) < *size;
+            if let Some((old, new, _)) = list.iter().find(is_in) {
+                self.set_mut(context, id).source = Source::User(va - old + new);
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_all_over(&mut self, context: ContextId, pid: Pid) -> Answered<()> {
+        let sets = self.contexts.get(context).sets.ids();
+        let taker = self.owner(pid);
+        self.charge_taker(context, &sets, taker)?;
+        let results: Vec<_> = sets.iter().map(|id| self.hand_over(context, *id, taker)).collect();
+        self.reclaim();
+        results.into_iter().rev().find(Result::is_err).unwrap_or(Ok(()))
+    }
+
+    /// `charge_current`: the sums by mode, user before memory map, all or none. A refusal leaves each
+    /// set's charge at what it has pinned.
+    fn charge_taker(
+        &mut self,
+        context: ContextId,
+        sets: &[SetId],
+        taker: Owner,
+    ) -> Result<(), Refusal> {
+        let sum = |mode: Mode| -> u64 {
+            (sets.iter().map(|id| self.set(context, *id)))
+                .filter(|set| set.mode == mode && set.changes_account(taker))
+                .filter(|set| !set.moves_pinned_only(taker, self.profile))
+                .map(|set| set.charged)
+                .sum()
+        };
+        let sums = [Mode::User, Mode::Mm].map(|mode| (mode, sum(mode)));
+        let charged = self.atomically(|machine| {
+            let mut due = sums.into_iter().filter(|(_, pages)| *pages > 0);
+            due.try_for_each(|(mode, pages)| machine.charge(taker, mode, pages))
+        });
+        if charged.is_err() {
+            for id in sets {
+                let pinned = self.set(context, *id).pinned_pages();
+                if self.set(context, *id).charged != pinned {
+                    self.set_mut(context, *id).charged = pinned;
+                }
+            }
+        }
+        charged
+    }
+
+    /// Uncharges the old owner and writes down the new one, whatever the uncharge says.
+    fn hand_over(&mut self, context: ContextId, id: SetId, taker: Owner) -> Result<(), Refusal> {
+        let set = self.set(context, id);
+        if set.owner == taker {
+            return Ok(());
+        }
+        let (owner, mode, pinned) = (set.owner, set.mode, set.pinned_pages());
+        let changes_account = set.changes_account(taker);
+        let mut result = Ok(());
+        if set.moves_pinned_only(taker, self.profile) {
+            self.move_pinned_to(owner, taker, pinned);
+        } else if changes_account {
+            result = self.check_reach(owner, mode);
+            if result.is_ok() {
+                self.uncharge(owner, mode, pinned);
+            }
+            let remembered = if result.is_ok() { pinned } else { 0 };
+            self.set_mut(context, id).charged = remembered;
+        }
+        self.set_mut(context, id).owner = taker;
+        result
+    }
+
+    fn move_pinned_to(&mut self, owner: Owner, taker: Owner, pages: u64) {
+        let pages = i64::try_from(pages).expect("fewer pages than an address space has");
+        self.move_pinned(owner, -pages);
+        self.move_pinned(taker, pages);
+    }
+}

@@ -1,0 +1,191 @@
+//! Fault queues (`IOMMU_OBJ_FAULT`): page faults of devices, for somebody to answer.
+//!
+//! A domain that was made with a queue delivers the faults of its devices there. Who reads a fault gets a
+//! cookie with it, and writes the answer with that cookie. What waits when the device leaves the domain is
+//! answered by the kernel. Mock devices fault when a test says so (`IOMMU_TEST_OP_TRIGGER_IOPF`).
+//!
+//! Mirrors `drivers/iommu/iommufd/eventq.c`, `find_fault_handler` of `drivers/iommu/io-pgfault.c`, and
+//! `iommufd_test_trigger_iopf` of `selftest.c`.
+
+use crate::iommufd::attach::NO_PASID;
+use crate::iommufd::ioctl_table::Ucmd;
+use crate::iommufd::selftest::UNION;
+use crate::iommufd::{Context, Object};
+use crate::machine::Machine;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::value::slots::ContextId;
+use handoff_model::errno::Errno;
+use handoff_model::ids::ObjectId;
+use iommufd_bindings as io;
+use std::collections::BTreeMap;
+use std::mem::offset_of;
+
+/// A fault queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct FaultQueue {
+    /// Its file is.
+    pub(crate) is_open: bool,
+    /// Not read yet, in their order.
+    deliver: Vec<PageFault>,
+    /// Read and not answered, by cookie.
+    response: BTreeMap<u32, PageFault>,
+}
+
+/// A page fault, of a group of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct PageFault {
+    /// The attachment that it came through.
+    through: (ObjectId, u32),
+    flags: u32,
+    pasid: u32,
+    group: u32,
+    permissions: u32,
+    address: u64,
+}
+
+/// `IOMMU_FAULT_PAGE_REQUEST_PASID_VALID` and `_LAST_PAGE`.
+const PASID_VALID: u32 = 1;
+const LAST_PAGE: u32 = 2;
+
+/// `struct iommu_hwpt_pgfault` and `struct iommu_hwpt_page_response`.
+const FAULT_BYTES: usize = 40;
+const RESPONSE_BYTES: usize = 8;
+
+impl PageFault {
+    /// `iommufd_compose_fault_message`.
+    fn message(&self, cookie: u32) -> Vec<u8> {
+        let words = [self.flags, self.through.0.0, self.pasid, self.group, self.permissions, 0];
+        let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        bytes.extend_from_slice(&self.address.to_ne_bytes());
+        bytes.extend_from_slice(&0u32.to_ne_bytes());
+        bytes.extend_from_slice(&cookie.to_ne_bytes());
+        bytes
+    }
+}
+
+impl FaultQueue {
+    /// The lowest free cookie.
+    fn cookie(&self) -> u32 {
+        let taken = self.response.keys().zip(1..).take_while(|(key, next)| **key == *next);
+        u32::try_from(taken.count()).expect("few faults wait") + 1
+    }
+
+    /// `iommufd_fault_fops_read` into room for so many bytes. ESPIPE (not whole faults), EINVAL (no room for
+    /// one).
+    pub(crate) fn read(&mut self, room: usize) -> Answered<Vec<u8>> {
+        if !room.is_multiple_of(FAULT_BYTES) {
+            return Err(refuse(Errno::ESPIPE));
+        }
+        if room == 0 && !self.deliver.is_empty() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let count = self.deliver.len().min(room / FAULT_BYTES);
+        let read: Vec<PageFault> = self.deliver.drain(..count).collect();
+        let messages = read.into_iter().flat_map(|fault| {
+            let cookie = self.cookie();
+            self.response.insert(cookie, fault);
+            fault.message(cookie)
+        });
+        Ok(messages.collect())
+    }
+
+    /// `iommufd_fault_fops_write`: → the bytes taken. ESPIPE (not whole answers), EINVAL (no such answer, no such
+    /// cookie) at the first one.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Answered<usize> {
+        if !bytes.len().is_multiple_of(RESPONSE_BYTES) {
+            return Err(refuse(Errno::ESPIPE));
+        }
+        let mut done = 0;
+        for answer in bytes.chunks(RESPONSE_BYTES) {
+            let [cookie, code] = [0, 4].map(|at| crate::iommufd::nested::word(answer, at));
+            let is_answer = code <= 1 && self.response.remove(&cookie).is_some();
+            match (is_answer, done) {
+                (true, _) => done += RESPONSE_BYTES,
+                (false, 0) => return Err(refuse(Errno::EINVAL)),
+                (false, _) => break,
+            }
+        }
+        Ok(done)
+    }
+}
+
+impl Context {
+    fn fault_mut(&mut self, id: ObjectId) -> Option<&mut FaultQueue> {
+        match self.objects.get_mut(&id)? {
+            Object::Fault(queue) => Some(queue),
+            _ => None,
+        }
+    }
+
+    /// `iommufd_auto_response_faults`: the device leaves the domain.
+    pub(crate) fn drop_faults(&mut self, hwpt: ObjectId, through: (ObjectId, u32)) {
+        let Some(fault) = self.fault_queue(hwpt) else { return };
+        let queue = self.fault_mut(fault).expect("in use by the domain");
+        queue.deliver.retain(|fault| fault.through != through);
+        queue.response.retain(|_, fault| fault.through != through);
+    }
+}
+
+impl Machine {
+    /// `iommufd_fault_alloc`: EOPNOTSUPP (flags), EMFILE, EFAULT.
+    pub(crate) fn fault_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        if ucmd.cmd.u32(offset_of!(io::iommu_fault_alloc, flags)) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let queue = Object::Fault(FaultQueue { is_open: true, ..FaultQueue::default() });
+        self.atomically(|machine| {
+            let (id, fd) = machine.open_queue(ucmd, queue)?;
+            ucmd.cmd.set_u32(offset_of!(io::iommu_fault_alloc, out_fault_fd), fd.0.cast_unsigned());
+            ucmd.respond_with(offset_of!(io::iommu_fault_alloc, out_fault_id), id)
+        })
+    }
+
+    /// Where the faults of a new domain go. ENOENT.
+    pub(crate) fn set_fault_queue(
+        &mut self,
+        context: ContextId,
+        hwpt: ObjectId,
+        fault: ObjectId,
+    ) -> Answered<()> {
+        let table = self.contexts.get_mut(context);
+        table.fault_mut(fault).ok_or(refuse(Errno::ENOENT))?;
+        match table.objects.get_mut(&hwpt) {
+            Some(Object::Hwpt(hwpt)) => hwpt.fault = Some(fault),
+            Some(Object::Nested(nested)) => nested.fault = Some(fault),
+            _ => unreachable!("a new domain"),
+        }
+        Ok(())
+    }
+
+    /// `iommufd_test_trigger_iopf`: ENOENT, EINVAL (not a mock device). A fault that nobody handles is answered
+    /// at once.
+    pub(crate) fn trigger_iopf(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let device = ucmd.cmd.id(UNION);
+        let [pasid, group, permissions] = [4, 8, 12].map(|at| ucmd.cmd.u32(UNION + at));
+        let address = ucmd.cmd.u64(UNION + 16);
+        self.hardware_of(ucmd.context, device)?;
+        self.mock_mut(ucmd.context, device).ok_or(refuse(Errno::EINVAL))?;
+        let table = self.contexts.get_mut(ucmd.context);
+        let Some((hwpt, through)) = table.handler(device, pasid) else { return Ok(()) };
+        let Some(fault) = table.fault_queue(hwpt) else { return Ok(()) };
+        let valid = if pasid == NO_PASID { 0 } else { PASID_VALID };
+        let flags = LAST_PAGE | valid;
+        let fault_queue = table.fault_mut(fault).expect("in use by the domain");
+        let through = (device, through);
+        fault_queue.deliver.push(PageFault { through, flags, pasid, group, permissions, address });
+        Ok(())
+    }
+}
+
+impl Context {
+    /// `find_fault_handler`: the domain of the PASID, or the nested one of the device, whose guest has a table
+    /// of PASIDs; and the PASID that it is attached to.
+    fn handler(&self, device: ObjectId, pasid: u32) -> Option<(ObjectId, u32)> {
+        if let Some(hwpt) = self.attached_to(device, pasid) {
+            return Some((hwpt, pasid));
+        }
+        let hwpt = self.attached_to(device, NO_PASID)?;
+        let is_nested = matches!(self.objects.get(&hwpt), Some(Object::Nested(_)));
+        is_nested.then_some((hwpt, NO_PASID))
+    }
+}

@@ -1,0 +1,212 @@
+//! Domains: the page tables of an IOMMU over an address space (`IOMMU_OBJ_HWPT_PAGING`).
+//!
+//! An *auto* HWPT is made when a device is attached to an IOAS and shared by all devices that are;
+//! it goes with the last one. A *manual* HWPT is made by HWPT_ALLOC and stays until it is destroyed;
+//! attaching to an IOAS never uses one. Either pins everything that its address space maps, at once
+//! and at the expense of the recorded owners, or does nothing at all.
+//!
+//! HWPT_ALLOC over another HWPT or a viommu makes a nested domain (`nested`).
+//!
+//! Mirrors `drivers/iommu/iommufd/hw_pagetable.c`, `iopt_table_add_domain` of `io_pagetable.c`, and
+//! `mock_domain_alloc_paging_flags` of `selftest.c`.
+
+use crate::hardware::iommu::{Iommu, IommuDriver};
+use crate::iommufd::dirty::Tracking;
+use crate::iommufd::ioctl_table::Ucmd;
+use crate::iommufd::nested::Lower;
+use crate::iommufd::{Hardware, Object};
+use crate::machine::Machine;
+use crate::syscall::refusal::{Answered, Refusal, refuse};
+use crate::syscall::user_memory::Fields;
+use crate::value::slots::ContextId;
+use handoff_model::errno::Errno;
+use handoff_model::ids::ObjectId;
+use iommufd_bindings as io;
+use std::mem::offset_of;
+
+/// A domain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Hwpt {
+    pub(crate) ioas: ObjectId,
+    /// Whose domain it is, and what that can map.
+    pub(crate) iommu: Iommu,
+    /// Made by attaching to the IOAS; goes with the last device.
+    pub(crate) auto: bool,
+    /// What it was made for: [`NEST_PARENT`], [`PASID`].
+    pub(crate) flags: u32,
+    /// Where its page faults go.
+    pub(crate) fault: Option<ObjectId>,
+    /// Where it tracks what devices write.
+    pub(crate) tracking: Option<Tracking>,
+}
+
+/// `enum iommufd_hwpt_alloc_flags`.
+pub(crate) const NEST_PARENT: u32 = 1;
+pub(crate) const DIRTY_TRACKING: u32 = 2;
+pub(crate) const FAULT_ID_VALID: u32 = 4;
+pub(crate) const PASID: u32 = 8;
+
+/// `IOMMU_HWPT_DATA_SELFTEST`, and `struct iommu_hwpt_selftest`.
+pub(crate) const DATA_SELFTEST: u32 = 0xdead;
+pub(crate) const SELFTEST_BYTES: usize = 8;
+const PAGE_TABLE_TYPE: usize = 4;
+const PAGE_TABLE_HUGE: u32 = 1;
+
+/// What HWPT_ALLOC asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub(crate) hardware: Hardware,
+    pub(crate) flags: u32,
+    pub(crate) data_type: u32,
+    pub(crate) data_bytes: u32,
+}
+
+/// `iommu_copy_struct_from_user`: a driver's structure behind the pointer at `at`. EINVAL (size), EFAULT.
+pub(crate) fn driver_data(
+    ucmd: &Ucmd<'_>,
+    at: usize,
+    length_bytes: u32,
+    (min, size): (usize, usize),
+) -> Answered<Fields> {
+    let length = length_bytes as usize;
+    if !(min..=size).contains(&length) {
+        return Err(refuse(Errno::EINVAL));
+    }
+    let mut data = ucmd.user.read_through(at, 0, length)?.to_vec();
+    data.resize(size, 0);
+    Ok(Fields(data))
+}
+
+impl Hwpt {
+    /// A domain as attaching to an IOAS makes it.
+    pub(crate) fn auto(ioas: ObjectId, iommu: Iommu) -> Self {
+        Self { ioas, iommu, auto: true, flags: 0, fault: None, tracking: None }
+    }
+
+    pub(crate) fn is_for(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+impl Machine {
+    /// `iommufd_hwpt_alloc`: EOPNOTSUPP (reserved), EINVAL (a type without data, data without a type), device
+    /// ENOENT, EINVAL (no such page table), then by its kind; ENOENT (fault queue), EFAULT.
+    pub(crate) fn hwpt_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        if ucmd.cmd.u32(offset_of!(io::iommu_hwpt_alloc, __reserved)) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let data_type = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_alloc, data_type));
+        let data_bytes = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_alloc, data_len));
+        if (data_type == 0) != (data_bytes == 0) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let context = ucmd.context;
+        let device = ucmd.cmd.id(offset_of!(io::iommu_hwpt_alloc, dev_id));
+        let hardware = self.hardware_of(context, device)?;
+        let flags = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_alloc, flags));
+        let request = Request { hardware, flags, data_type, data_bytes };
+        let under = ucmd.cmd.id(offset_of!(io::iommu_hwpt_alloc, pt_id));
+        let object = self.contexts.get(context).objects.get(&under).cloned();
+        self.atomically(|machine| {
+            let id = match object.ok_or(refuse(Errno::EINVAL))? {
+                Object::Ioas(_) => machine.alloc_paging(ucmd, under, &request)?,
+                Object::Hwpt(parent) => {
+                    machine.alloc_nested(ucmd, Lower::Parent(under, &parent), &request)?
+                }
+                Object::Viommu(viommu) => {
+                    machine.alloc_nested(ucmd, Lower::Viommu(under, &viommu), &request)?
+                }
+                _ => return Err(refuse(Errno::EINVAL)),
+            };
+            if flags & FAULT_ID_VALID != 0 {
+                let fault = ucmd.cmd.id(offset_of!(io::iommu_hwpt_alloc, fault_id));
+                machine.set_fault_queue(context, id, fault)?;
+            }
+            ucmd.respond_with(offset_of!(io::iommu_hwpt_alloc, out_hwpt_id), id)
+        })
+    }
+
+    /// `iommufd_hwpt_paging_alloc`: EOPNOTSUPP for what is not known, for dirty tracking that the device
+    /// cannot, for page faults of a nesting parent; what its driver says; then as adding a domain.
+    fn alloc_paging(
+        &mut self,
+        ucmd: &Ucmd<'_>,
+        ioas: ObjectId,
+        request: &Request,
+    ) -> Answered<ObjectId> {
+        let flags = request.flags;
+        if flags & !self.profile.hwpt_flags() != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        if flags & DIRTY_TRACKING != 0 && !request.hardware.tracks_dirty() {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        if flags & FAULT_ID_VALID != 0 && flags & NEST_PARENT != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let iommu = match request.hardware.iommu().driver {
+            IommuDriver::Vtd => vtd_domain(request)?,
+            IommuDriver::Mock => self.mock_domain_for(ucmd, request)?,
+        };
+        let tracking = (flags & DIRTY_TRACKING != 0).then(Tracking::default);
+        let flags = flags & (NEST_PARENT | PASID);
+        self.add_domain(
+            ucmd.context,
+            Hwpt { ioas, iommu, auto: false, flags, fault: None, tracking },
+        )
+    }
+
+    /// `mock_domain_alloc_paging_flags`: EOPNOTSUPP (data of another kind, page tables of another kind), EINVAL
+    /// (size), EFAULT.
+    fn mock_domain_for(&self, ucmd: &Ucmd<'_>, request: &Request) -> Answered<Iommu> {
+        const DATA: usize = offset_of!(io::iommu_hwpt_alloc, data_uptr);
+        if request.data_bytes == 0 {
+            return Ok(Iommu::MOCK);
+        }
+        if request.data_type != DATA_SELFTEST || !self.profile.has_mock_page_tables() {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let data = driver_data(ucmd, DATA, request.data_bytes, (4, SELFTEST_BYTES))?;
+        match data.u32(PAGE_TABLE_TYPE) {
+            0 => Ok(Iommu::MOCK),
+            PAGE_TABLE_HUGE => Ok(Iommu::MOCK_HUGE),
+            _ => Err(refuse(Errno::EOPNOTSUPP)),
+        }
+    }
+
+    /// `iopt_table_add_domain`: EADDRINUSE for areas that are not whole pages of it, and for areas and
+    /// allowed addresses outside its aperture, then what pinning says. All or nothing.
+    pub(crate) fn add_domain(
+        &mut self,
+        context: ContextId,
+        hwpt: Hwpt,
+    ) -> Result<ObjectId, Refusal> {
+        let ioas = hwpt.ioas;
+        self.allocate()?;
+        let table = self.contexts.get(context);
+        if !table.fits(ioas, hwpt.iommu.io_page_bytes) {
+            return Err(refuse(Errno::EADDRINUSE));
+        }
+        for range in hwpt.iommu.beyond_aperture() {
+            self.contexts.get(context).check_reservable(ioas, &range)?;
+            self.allocate()?;
+        }
+        let id = self.contexts.get_mut(context).insert(Object::Hwpt(hwpt));
+        let areas = self.ioas(context, ioas)?.areas.clone();
+        self.pin_areas(context, &areas).inspect_err(|_| {
+            self.contexts.get_mut(context).objects.remove(&id);
+            self.unpin_unwanted(context);
+        })?;
+        Ok(id)
+    }
+}
+
+/// `intel_iommu_domain_alloc_paging_flags`. EOPNOTSUPP for a nesting parent where there is no second stage,
+/// and for data.
+fn vtd_domain(request: &Request) -> Answered<Iommu> {
+    let iommu = request.hardware.iommu();
+    if request.flags & NEST_PARENT != 0 && !iommu.nests || request.data_bytes != 0 {
+        return Err(refuse(Errno::EOPNOTSUPP));
+    }
+    Ok(iommu)
+}

@@ -1,0 +1,263 @@
+//! Address spaces: where device addresses lead (`struct io_pagetable`).
+//!
+//! An area is a range of device addresses over a slice of a page set. Areas do not overlap. Bounds here
+//! are inclusive (`first`, `last`).
+//!
+//! What constrains an address space is not stored but follows from who uses it: with a domain,
+//! addresses are those of its aperture in whole pages of its IOMMU; with an attached device, its reserved
+//! window is out; with an access that pins, and where huge pages were switched off, pages are whole.
+//!
+//! Mirrors `drivers/iommu/iommufd/ioas.c` and `io_pagetable.c`.
+
+use crate::iommufd::access::Access;
+use crate::iommufd::ioctl_table::Ucmd;
+use crate::iommufd::iova::holes;
+use crate::iommufd::{Context, Object};
+use crate::machine::Machine;
+use crate::syscall::refusal::{Answered, Refusal, refuse};
+use crate::value::slots::{ContextId, SetId};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
+use iommufd_bindings as io;
+use std::mem::offset_of;
+use std::ops::Range;
+
+/// An address space.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Ioas {
+    /// Sorted, disjoint.
+    pub(crate) areas: Vec<Area>,
+    /// What the kernel chooses from; everything where it is empty. Sorted, disjoint.
+    pub(crate) allowed: Vec<IovaRange>,
+    /// What was reserved for itself, sorted.
+    pub(crate) reserved: Vec<IovaRange>,
+    /// `disable_large_pages`: areas can be split while a domain maps them.
+    pub(crate) small_pages: bool,
+    /// Somebody has not let go of it and never will (6.13).
+    pub(crate) is_leaked: bool,
+}
+
+/// An area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Area {
+    pub(crate) range: IovaRange,
+    pub(crate) set: SetId,
+    /// The first byte, counted from the first byte of the page set.
+    pub(crate) start_bytes: u64,
+    pub(crate) rights: AreaRights,
+}
+
+/// What devices may do in an area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct AreaRights {
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+}
+
+/// Every address.
+pub(crate) const EVERYTHING: IovaRange = IovaRange { first: Iova(0), last: Iova(u64::MAX) };
+
+impl Area {
+    /// The pages of its set that it covers.
+    pub(crate) fn indices(&self) -> Range<u64> {
+        let last = self.start_bytes + (self.range.last.0 - self.range.first.0);
+        self.start_bytes / PAGE_BYTES..last / PAGE_BYTES + 1
+    }
+
+    /// The part of it in a range that it meets.
+    pub(crate) fn clipped(&self, range: &IovaRange) -> Self {
+        let first = self.range.first.max(range.first);
+        let start_bytes = self.start_bytes + (first.0 - self.range.first.0);
+        let range = IovaRange { first, last: self.range.last.min(range.last) };
+        Self { range, start_bytes, ..*self }
+    }
+
+    /// `iopt_check_iova_alignment`.
+    pub(crate) fn is_aligned(&self, alignment_bytes: u64) -> bool {
+        let offset = self.start_bytes % PAGE_BYTES;
+        [self.range.first.0, self.range.length_bytes(), offset]
+            .iter()
+            .all(|value| value.is_multiple_of(alignment_bytes))
+    }
+}
+
+impl Ioas {
+    pub(crate) fn insert(&mut self, area: Area) {
+        let at = self.areas.partition_point(|other| other.range < area.range);
+        self.areas.insert(at, area);
+    }
+
+    /// The areas that a range meets.
+    pub(crate) fn met(&self, range: &IovaRange) -> &[Area] {
+        let first = self.areas.partition_point(|area| area.range.last < range.first);
+        let end = self.areas.partition_point(|area| area.range.first <= range.last);
+        self.areas.get(first..end).unwrap_or_default()
+    }
+
+    /// Slices of the areas that cover a range from its beginning, up to the first hole, and whether
+    /// they cover all of it (`iopt_for_each_contig_area`).
+    pub(crate) fn contiguous(&self, range: &IovaRange) -> (Vec<Area>, bool) {
+        let mut next = Some(range.first);
+        let mut slices = Vec::new();
+        for area in self.met(range).iter().map(|area| area.clipped(range)) {
+            if next != Some(area.range.first) {
+                break;
+            }
+            next = area.range.last.0.checked_add(1).map(Iova);
+            slices.push(area);
+        }
+        let reached = slices.last().is_some_and(|area| area.range.last == range.last);
+        (slices, reached)
+    }
+}
+
+impl Context {
+    /// What addresses, lengths and page offsets must be multiples of (`iopt_calculate_iova_alignment`).
+    pub(crate) fn alignment_bytes(&self, id: ObjectId) -> u64 {
+        let domains = self.domains(id).map(|hwpt| hwpt.iommu.io_page_bytes);
+        let accesses = self.accesses(id).map(Access::alignment_bytes);
+        let small = self.ioas(id).is_some_and(|ioas| ioas.small_pages);
+        let own = if small { PAGE_BYTES } else { 1 };
+        domains.chain(accesses).fold(own, u64::max)
+    }
+
+    /// Whether the areas fit a coarser alignment.
+    pub(crate) fn fits(&self, id: ObjectId, alignment_bytes: u64) -> bool {
+        let areas = self.ioas(id).map_or(&[][..], |ioas| &ioas.areas);
+        alignment_bytes <= self.alignment_bytes(id)
+            || areas.iter().all(|area| area.is_aligned(alignment_bytes))
+    }
+
+    /// Addresses that cannot be mapped, sorted; they may overlap.
+    pub(crate) fn reserved(&self, id: ObjectId) -> Vec<IovaRange> {
+        let domains = self.domains(id).flat_map(|hwpt| hwpt.iommu.beyond_aperture());
+        let devices = self.attached(id).filter_map(|hardware| hardware.iommu().reserved);
+        let own = self.ioas(id).into_iter().flat_map(|ioas| ioas.reserved.iter().copied());
+        let mut reserved: Vec<IovaRange> = domains.chain(devices).chain(own).collect();
+        reserved.sort_unstable();
+        reserved
+    }
+}
+
+impl Machine {
+    /// An IOAS. ENOENT, also for an object of another kind.
+    pub(crate) fn ioas(&self, context: ContextId, id: ObjectId) -> Result<&Ioas, Refusal> {
+        self.contexts.get(context).ioas(id).ok_or(refuse(Errno::ENOENT))
+    }
+
+    /// An IOAS that was looked up before.
+    pub(crate) fn ioas_mut(&mut self, context: ContextId, id: ObjectId) -> &mut Ioas {
+        match self.contexts.get_mut(context).objects.get_mut(&id) {
+            Some(Object::Ioas(ioas)) => ioas,
+            _ => unreachable!("looked up before"),
+        }
+    }
+
+    /// `iommufd_ioas_alloc_ioctl`. EOPNOTSUPP (flags).
+    pub(crate) fn ioas_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        if ucmd.cmd.u32(offset_of!(io::iommu_ioas_alloc, flags)) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        self.allocate()?;
+        let table = self.contexts.get_mut(ucmd.context);
+        let id = table.insert(Object::Ioas(Ioas::default()));
+        let told = ucmd.respond_with(offset_of!(io::iommu_ioas_alloc, out_ioas_id), id);
+        if told.is_err() {
+            self.contexts.get_mut(ucmd.context).objects.remove(&id);
+        }
+        told
+    }
+
+    /// `iommufd_ioas_iova_ranges`: the holes between what is reserved. EOPNOTSUPP, ENOENT, EFAULT;
+    /// EMSGSIZE after the number of ranges was told.
+    pub(crate) fn iova_ranges(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        const COUNT: usize = offset_of!(io::iommu_ioas_iova_ranges, num_iovas);
+        if ucmd.cmd.u32(offset_of!(io::iommu_ioas_iova_ranges, __reserved)) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let id = ucmd.cmd.id(offset_of!(io::iommu_ioas_iova_ranges, ioas_id));
+        self.ioas(ucmd.context, id)?;
+        let table = self.contexts.get(ucmd.context);
+        let ranges = holes(&table.reserved(id), EVERYTHING);
+        let room = ucmd.cmd.u32(COUNT) as usize;
+        for (row, range) in ranges.iter().enumerate().take(room) {
+            let bytes = [range.first.0.to_ne_bytes(), range.last.0.to_ne_bytes()].concat();
+            let at = offset_of!(io::iommu_ioas_iova_ranges, allowed_iovas);
+            ucmd.user.write_through(at, row * bytes.len(), &bytes)?;
+        }
+        ucmd.cmd.set_u32(COUNT, u32::try_from(ranges.len()).expect("ranges are few"));
+        let alignment = offset_of!(io::iommu_ioas_iova_ranges, out_iova_alignment);
+        ucmd.cmd.set_u64(alignment, table.alignment_bytes(id));
+        ucmd.respond()?;
+        if ranges.len() > room { Err(refuse(Errno::EMSGSIZE)) } else { Ok(()) }
+    }
+
+    /// `iommufd_ioas_allow_iovas`: what was allowed before is replaced, by nothing too. EOPNOTSUPP,
+    /// ENOENT; range by range EFAULT, EINVAL (of one byte or none, overlapping); EADDRINUSE (reserved).
+    pub(crate) fn allow_iovas(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        const RANGES: usize = offset_of!(io::iommu_ioas_allow_iovas, allowed_iovas);
+        const ROW: usize = size_of::<io::iommu_iova_range>();
+        if ucmd.cmd.u32(offset_of!(io::iommu_ioas_allow_iovas, __reserved)) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let id = ucmd.cmd.id(offset_of!(io::iommu_ioas_allow_iovas, ioas_id));
+        self.ioas(ucmd.context, id)?;
+        let count = ucmd.cmd.u32(offset_of!(io::iommu_ioas_allow_iovas, num_iovas)) as usize;
+        let mut allowed: Vec<IovaRange> = Vec::new();
+        for row in 0..count {
+            let row = crate::syscall::user_memory::Fields(
+                ucmd.user.read_through(RANGES, row * ROW, ROW)?.to_vec(),
+            );
+            let range = IovaRange { first: Iova(row.u64(0)), last: Iova(row.u64(8)) };
+            if range.first >= range.last {
+                return Err(refuse(Errno::EINVAL));
+            }
+            let at = allowed.partition_point(|other| other.last < range.first);
+            if allowed.get(at).is_some_and(|other| other.overlaps(&range)) {
+                return Err(refuse(Errno::EINVAL));
+            }
+            self.allocate()?;
+            allowed.insert(at, range);
+        }
+        let reserved = self.contexts.get(ucmd.context).reserved(id);
+        if allowed.iter().any(|range| reserved.iter().any(|other| other.overlaps(range))) {
+            return Err(refuse(Errno::EADDRINUSE));
+        }
+        self.ioas_mut(ucmd.context, id).allowed = allowed;
+        Ok(())
+    }
+
+    /// `iommufd_ioas_option`: `HUGE_PAGES`. ENOENT, EOPNOTSUPP (neither SET nor GET), EINVAL (neither
+    /// off nor on).
+    pub(crate) fn huge_pages(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        const VALUE: usize = offset_of!(io::iommu_option, val64);
+        let id = ucmd.cmd.id(offset_of!(io::iommu_option, object_id));
+        let small_pages = self.ioas(ucmd.context, id)?.small_pages;
+        match (ucmd.cmd.u16(offset_of!(io::iommu_option, op)), ucmd.cmd.u64(VALUE)) {
+            (0, 0) => self.disable_large_pages(ucmd.context, id)?,
+            (0, 1) => self.ioas_mut(ucmd.context, id).small_pages = false,
+            (0, _) => return Err(refuse(Errno::EINVAL)),
+            (1, _) => ucmd.cmd.set_u64(VALUE, u64::from(!small_pages)),
+            _ => return Err(refuse(Errno::EOPNOTSUPP)),
+        }
+        Ok(())
+    }
+
+    /// `iopt_disable_large_pages`. EINVAL where a domain maps areas already, EADDRINUSE for areas that
+    /// are not whole pages.
+    pub(crate) fn disable_large_pages(&mut self, context: ContextId, id: ObjectId) -> Answered<()> {
+        let table = self.contexts.get(context);
+        let ioas = self.ioas(context, id)?;
+        if ioas.small_pages {
+            return Ok(());
+        }
+        if table.has_domain(id) && !ioas.areas.is_empty() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if !table.fits(id, PAGE_BYTES) {
+            return Err(refuse(Errno::EADDRINUSE));
+        }
+        self.ioas_mut(context, id).small_pages = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! The ioctls of an iommufd: one table, and what happens before and after each.
+//!
+//! In this order: the leading size is read; the number must be one of the table's, with the right type;
+//! the structure must not be shorter than its oldest form nor longer than this kernel's and not zero
+//! there; the command runs; what it found is written back, as much of it as the caller has room for.
+//! Numbers outside the table are those of a type1 container.
+//!
+//! Mirrors `iommufd_fops_ioctl` of `drivers/iommu/iommufd/main.c`.
+
+use crate::machine::{Machine, Placement};
+use crate::profile::Release;
+use crate::syscall::ioctl::Request;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::user_memory::{Fields, User};
+use crate::value::slots::{ContextId, FileId};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{ObjectId, Pid};
+use handoff_model::request as nr;
+
+/// A command under way (`struct iommufd_ucmd`).
+#[derive(Debug)]
+pub(crate) struct Ucmd<'a> {
+    pub(crate) pid: Pid,
+    pub(crate) context: ContextId,
+    /// The context's open file.
+    pub(crate) file: FileId,
+    /// The structure as this kernel has it.
+    pub(crate) cmd: Fields,
+    pub(crate) user: &'a mut User,
+    pub(crate) place: &'a Placement,
+    /// How long the caller says that it is.
+    size: usize,
+    /// What the call returns where it succeeds.
+    pub(crate) result: u32,
+}
+
+impl Ucmd<'_> {
+    /// `iommufd_ucmd_respond`. EFAULT.
+    pub(crate) fn respond(&mut self) -> Answered<()> {
+        let length = self.size.min(self.cmd.0.len());
+        self.user.write(0, &self.cmd.0[..length])
+    }
+
+    /// Tells the number of a new object; the caller destroys it again where that fails. EFAULT.
+    pub(crate) fn respond_with(&mut self, at: usize, id: ObjectId) -> Answered<()> {
+        self.cmd.set_u32(at, id.0);
+        self.respond()
+    }
+}
+
+/// A row of the table.
+struct Command {
+    number: u32,
+    /// Of this kernel's structure.
+    size: usize,
+    /// Of the oldest form of the structure.
+    min: usize,
+    since: Release,
+    run: fn(&mut Machine, &mut Ucmd<'_>) -> Answered<()>,
+}
+
+const fn command(
+    number: u32,
+    size: usize,
+    min: usize,
+    since: Release,
+    run: fn(&mut Machine, &mut Ucmd<'_>) -> Answered<()>,
+) -> Command {
+    Command { number, size, min, since, run }
+}
+
+/// `iommufd_ioctl_ops`.
+const COMMANDS: &[Command] = &[
+    command(nr::IOMMU_DESTROY, 8, 8, Release::V6_2, Machine::destroy),
+    command(nr::IOMMU_FAULT_QUEUE_ALLOC, 16, 16, Release::V6_12, Machine::fault_alloc),
+    command(nr::IOMMU_GET_HW_INFO, 40, 32, Release::V6_12, Machine::get_hw_info),
+    command(nr::IOMMU_HW_QUEUE_ALLOC, 40, 40, Release::V7_2, Machine::hw_queue_alloc),
+    command(nr::IOMMU_HWPT_ALLOC, 48, 24, Release::V6_12, Machine::hwpt_alloc),
+    command(nr::IOMMU_HWPT_GET_DIRTY_BITMAP, 48, 48, Release::V6_12, Machine::get_dirty_bitmap),
+    command(nr::IOMMU_HWPT_INVALIDATE, 32, 32, Release::V6_12, Machine::hwpt_invalidate),
+    command(nr::IOMMU_HWPT_SET_DIRTY_TRACKING, 16, 16, Release::V6_12, Machine::set_dirty_tracking),
+    command(nr::IOMMU_IOAS_ALLOC, 12, 12, Release::V6_2, Machine::ioas_alloc),
+    command(nr::IOMMU_IOAS_ALLOW_IOVAS, 24, 24, Release::V6_2, Machine::allow_iovas),
+    command(nr::IOMMU_IOAS_CHANGE_PROCESS, 24, 8, Release::Rfc, Machine::change_process),
+    command(nr::IOMMU_IOAS_CHANGE_PROCESS, 8, 8, Release::V6_13, Machine::change_process),
+    command(nr::IOMMU_IOAS_COPY, 40, 40, Release::V6_2, Machine::ioas_copy),
+    command(nr::IOMMU_IOAS_IOVA_RANGES, 32, 32, Release::V6_2, Machine::iova_ranges),
+    command(nr::IOMMU_IOAS_MAP, 40, 40, Release::V6_2, Machine::ioas_map),
+    command(nr::IOMMU_IOAS_MAP_FILE, 40, 40, Release::V6_13, Machine::ioas_map_file),
+    command(nr::IOMMU_IOAS_UNMAP, 24, 24, Release::V6_2, Machine::ioas_unmap),
+    command(nr::IOMMU_NOIOMMU_GET_PA, 40, 40, Release::V7_3, Machine::noiommu_get_pa),
+    command(nr::IOMMU_OPTION, 24, 24, Release::V6_2, Machine::option),
+    command(nr::IOMMU_VFIO_IOAS, 12, 12, Release::V6_2, Machine::vfio_ioas),
+    command(nr::IOMMU_VDEVICE_ALLOC, 24, 24, Release::V6_13, Machine::vdevice_alloc),
+    command(nr::IOMMU_VEVENTQ_ALLOC, 32, 28, Release::V7_2, Machine::veventq_alloc),
+    command(nr::IOMMU_VIOMMU_ALLOC, 40, 24, Release::V6_13, Machine::viommu_alloc),
+    command(nr::IOMMU_TEST_CMD, 72, 68, Release::V6_2, Machine::test_command),
+];
+
+/// Whether a request is in the table, or none of iommufd's at all.
+pub(crate) fn is_modelled(request: u32) -> bool {
+    let name = handoff_model::request::name(request).unwrap_or_default();
+    !name.starts_with("IOMMU_") || COMMANDS.iter().any(|command| command.number == request)
+}
+
+/// The bits of a request that number it within its type.
+const NUMBER: u32 = 0xff;
+
+impl Machine {
+    pub(crate) fn iommufd_ioctl(
+        &mut self,
+        context: ContextId,
+        request: &mut Request<'_>,
+    ) -> Answered<u32> {
+        let last = nr::IOMMU_TEST_CMD & NUMBER;
+        if !((nr::IOMMU_DESTROY & NUMBER)..=last).contains(&(request.number & NUMBER)) {
+            return self.compat_ioctl(context, request);
+        }
+        let size = request.user.word(0)? as usize;
+        let is_known = |command: &&Command| {
+            command.number == request.number && command.since <= self.profile.release()
+        };
+        let command = COMMANDS.iter().rfind(is_known).ok_or(refuse(Errno::ENOTTY))?;
+        if size < command.min {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let cmd = request.user.copy_structure(command.size, size)?;
+        let Request { pid, file, ref mut user, place, .. } = *request;
+        let mut ucmd = Ucmd { pid, context, file, cmd, user, place, size, result: 0 };
+        (command.run)(self, &mut ucmd)?;
+        Ok(ucmd.result)
+    }
+}

@@ -1,0 +1,195 @@
+//! Where a mapping goes: addresses that are free, and the one that is chosen.
+//!
+//! An address space can be mapped outside of what is reserved: beyond the aperture of a domain, in the
+//! interrupt window of an attached device, or where a test reserved it. ALLOW_IOVAS narrows the choice
+//! of the kernel, not that of a caller who fixes the address; what is allowed cannot become reserved.
+//!
+//! A chosen address is the lowest that fits; it has the low bits of the source's address and as much of
+//! its alignment as a huge page has, and is never 0.
+//!
+//! Mirrors `iopt_alloc_iova`, `iopt_check_iova` and the interval trees of
+//! `drivers/iommu/iommufd/io_pagetable.c`.
+
+use crate::iommufd::Context;
+use crate::syscall::refusal::{Answered, refuse};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
+
+/// Where a caller wants a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// There and nowhere else.
+    Fixed(Iova),
+    /// Anywhere; the source has this address.
+    Like(u64),
+}
+
+/// The most alignment that is kept: a huge page.
+const HUGE_PAGE_BYTES: u64 = 2 << 20;
+
+/// The range of an address and a length. EINVAL when it is empty, EOVERFLOW when it runs over the top.
+pub(crate) fn range(iova: Iova, length_bytes: u64) -> Answered<IovaRange> {
+    if length_bytes == 0 {
+        return Err(refuse(Errno::EINVAL));
+    }
+    IovaRange::of(iova, length_bytes).ok_or(refuse(Errno::EOVERFLOW))
+}
+
+/// Sorted ranges with those joined that meet.
+fn joined(mut ranges: Vec<IovaRange>) -> Vec<IovaRange> {
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, last| {
+        let meets = last.last.0.checked_add(1).is_none_or(|end| next.first.0 <= end);
+        if meets {
+            last.last = last.last.max(next.last);
+        }
+        meets
+    });
+    ranges
+}
+
+/// What of `within` no range covers; the ranges are sorted and may overlap.
+pub(crate) fn holes(used: &[IovaRange], within: IovaRange) -> Vec<IovaRange> {
+    let mut holes = Vec::new();
+    let mut first = Some(within.first);
+    for range in used.iter().filter(|range| range.overlaps(&within)) {
+        let last = range.first.0.checked_sub(1).map(Iova);
+        let hole = first.zip(last).filter(|(first, last)| first <= last);
+        holes.extend(hole.map(|(first, last)| IovaRange { first, last }));
+        let behind = range.last.0.checked_add(1).map(Iova);
+        first = first.zip(behind).map(|(first, behind)| first.max(behind));
+    }
+    let rest = first.filter(|first| *first <= within.last);
+    holes.extend(rest.map(|first| IovaRange { first, last: within.last }));
+    holes
+}
+
+/// The shape of what is looked for.
+struct Shape {
+    alignment_bytes: u64,
+    /// The low bits of the address.
+    page_offset: u64,
+    length_bytes: u64,
+}
+
+impl Shape {
+    /// The first place in a span. The last address of a span is not a first one.
+    fn first_in(&self, span: &IovaRange) -> Option<u64> {
+        let raised = span.first.0.checked_add(self.alignment_bytes - 1)?;
+        let first = raised & !(self.alignment_bytes - 1) | self.page_offset;
+        let fits = first < span.last.0 && span.last.0 - first >= self.length_bytes - 1;
+        fits.then_some(first)
+    }
+}
+
+impl Context {
+    /// A place for a mapping that is not empty. EINVAL (length or address between the pages of the
+    /// address space), then by wish.
+    pub(crate) fn place(
+        &self,
+        ioas: ObjectId,
+        wish: Wish,
+        length_bytes: u64,
+    ) -> Answered<IovaRange> {
+        if !length_bytes.is_multiple_of(self.alignment_bytes(ioas)) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        match wish {
+            Wish::Fixed(iova) => self.check_iova(ioas, iova, length_bytes),
+            Wish::Like(address) => {
+                let first = Iova(self.choose_iova(ioas, address, length_bytes)?);
+                Ok(IovaRange::of(first, length_bytes).expect("a place within a span"))
+            }
+        }
+    }
+
+    /// `iopt_check_iova`. EINVAL (alignment), EOVERFLOW, EINVAL (reserved), EEXIST.
+    fn check_iova(&self, id: ObjectId, iova: Iova, length_bytes: u64) -> Answered<IovaRange> {
+        if !iova.0.is_multiple_of(self.alignment_bytes(id)) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let range = IovaRange::of(iova, length_bytes).ok_or(refuse(Errno::EOVERFLOW))?;
+        if self.reserved(id).iter().any(|reserved| reserved.overlaps(&range)) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let ioas = self.ioas(id).expect("looked up before");
+        if ioas.met(&range).is_empty() { Ok(range) } else { Err(refuse(Errno::EEXIST)) }
+    }
+
+    /// `iopt_alloc_iova`. EOVERFLOW (half of all addresses), EINVAL (the source is less aligned than the
+    /// address space), ENOSPC.
+    fn choose_iova(&self, id: ObjectId, address: u64, length_bytes: u64) -> Answered<u64> {
+        if length_bytes >= u64::MAX / 2 {
+            return Err(refuse(Errno::EOVERFLOW));
+        }
+        let natural = length_bytes.next_power_of_two();
+        let own = 1u64.checked_shl(address.trailing_zeros()).unwrap_or(natural);
+        let alignment_bytes = natural.min(own).min(HUGE_PAGE_BYTES);
+        if alignment_bytes < self.alignment_bytes(id) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let page_offset = address % PAGE_BYTES;
+        let shape = Shape { alignment_bytes, page_offset, length_bytes };
+        let ioas = self.ioas(id).expect("looked up before");
+        let mut used = self.reserved(id);
+        used.extend(ioas.areas.iter().map(|area| area.range));
+        used.sort_unstable();
+        let choice = self.choosable(id).into_iter().find_map(|span| {
+            let first = Iova(shape.first_in(&span)?);
+            let holes = holes(&used, IovaRange { first, last: span.last });
+            holes.iter().find_map(|hole| shape.first_in(hole))
+        });
+        choice.ok_or(refuse(Errno::ENOSPC))
+    }
+
+    /// The spans that the kernel chooses from: what is allowed, but the first and the last page.
+    fn choosable(&self, id: ObjectId) -> Vec<IovaRange> {
+        let all = IovaRange { first: Iova(PAGE_BYTES), last: Iova(u64::MAX - PAGE_BYTES) };
+        let allowed = &self.ioas(id).expect("looked up before").allowed;
+        if allowed.is_empty() {
+            return vec![all];
+        }
+        (joined(allowed.clone()).into_iter().filter(|span| span.overlaps(&all)))
+            .map(|span| IovaRange {
+                first: span.first.max(all.first),
+                last: span.last.min(all.last),
+            })
+            .collect()
+    }
+
+    /// `iopt_reserve_iova`: whether a range may become reserved. EADDRINUSE.
+    pub(crate) fn check_reservable(&self, id: ObjectId, range: &IovaRange) -> Answered<()> {
+        let ioas = self.ioas(id).expect("looked up before");
+        let is_allowed = ioas.allowed.iter().any(|allowed| allowed.overlaps(range));
+        if is_allowed || !ioas.met(range).is_empty() {
+            return Err(refuse(Errno::EADDRINUSE));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{holes, joined};
+    use handoff_model::ids::{Iova, IovaRange};
+
+    fn range(first: u64, last: u64) -> IovaRange {
+        IovaRange { first: Iova(first), last: Iova(last) }
+    }
+
+    #[test]
+    fn ranges_that_meet_are_joined() {
+        let rows = vec![range(4, 7), range(0, 1), range(2, 2), range(9, 9)];
+        assert_eq!(joined(rows), [range(0, 2), range(4, 7), range(9, 9)]);
+        assert_eq!(joined(vec![range(0, u64::MAX), range(3, 4)]), [range(0, u64::MAX)]);
+    }
+
+    #[test]
+    fn holes_are_what_no_range_covers() {
+        let used = [range(2, 5), range(3, 4), range(8, 8)];
+        assert_eq!(holes(&used, range(0, 9)), [range(0, 1), range(6, 7), range(9, 9)]);
+        assert_eq!(holes(&used, range(4, 8)), [range(6, 7)]);
+        assert!(holes(&[range(0, u64::MAX)], range(0, u64::MAX)).is_empty());
+        assert_eq!(holes(&[], range(7, 7)), [range(7, 7)]);
+    }
+}

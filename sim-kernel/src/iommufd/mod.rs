@@ -1,0 +1,356 @@
+//! An iommufd context: its object table, and the calls that concern objects as such.
+//!
+//! Objects of all kinds are numbered together, from 1, by the lowest free number; a number is used
+//! again at once after its object is destroyed. So an id that is carried from one process to another
+//! can mean another object by then.
+//!
+//! Who uses an object is not counted but looked up: an HWPT uses its IOAS, a device its HWPT, an
+//! access its IOAS. What is in use says EBUSY to DESTROY, and so do devices and accesses always:
+//! their drivers hold them until the device file is closed. Areas do not make an IOAS busy.
+//!
+//! A context lives as long as its file: while a process holds a descriptor, one is in flight, or a
+//! device is bound.
+//!
+//! Mirrors `drivers/iommu/iommufd/main.c`.
+
+pub(crate) mod access;
+pub(crate) mod attach;
+pub(crate) mod change_process;
+pub(crate) mod dirty;
+pub(crate) mod dma_buf;
+pub(crate) mod fault_queue;
+pub(crate) mod hw_info;
+pub(crate) mod hw_pagetable;
+pub(crate) mod hw_queue;
+pub(crate) mod ioas;
+pub(crate) mod ioctl_table;
+pub(crate) mod iova;
+pub(crate) mod map;
+pub(crate) mod nested;
+pub(crate) mod noiommu;
+pub(crate) mod pages;
+pub(crate) mod queue_file;
+pub(crate) mod selftest;
+pub(crate) mod veventq;
+pub(crate) mod vfio_compat;
+pub(crate) mod viommu;
+
+use crate::hardware::iommu::{DIRTY_TRACKING, Iommu};
+use crate::iommufd::access::Access;
+use crate::iommufd::fault_queue::FaultQueue;
+use crate::iommufd::hw_pagetable::Hwpt;
+use crate::iommufd::hw_queue::HwQueue;
+use crate::iommufd::ioas::Ioas;
+use crate::iommufd::ioctl_table::Ucmd;
+use crate::iommufd::nested::Nested;
+use crate::iommufd::pages::PageSet;
+use crate::iommufd::selftest::MockDevice;
+use crate::iommufd::veventq::Veventq;
+use crate::iommufd::viommu::{Vdevice, Viommu};
+use crate::machine::Machine;
+use crate::process::MmId;
+use crate::profile::Profile;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::value::slots::{ContextId, DeviceId, MemoryId, SetId, Slots};
+use handoff_model::errno::Errno;
+use handoff_model::ids::ObjectId;
+use iommufd_bindings as io;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::offset_of;
+use std::ops::Range;
+
+/// A context.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Context {
+    pub(crate) objects: BTreeMap<ObjectId, Object>,
+    /// Numbers that stay taken though their objects are gone.
+    pub(crate) tombstones: BTreeSet<ObjectId>,
+    /// The domains of PASIDs, by device.
+    pub(crate) pasids: BTreeMap<(ObjectId, u32), ObjectId>,
+    pub(crate) sets: Slots<SetId, PageSet>,
+    /// `RLIMIT_MODE`: charge the memory map of the process and not its user.
+    pub(crate) per_process: bool,
+    /// The address space of the calls of a container (`compat`).
+    pub(crate) compat_ioas: Option<ObjectId>,
+}
+
+/// An object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Object {
+    /// An address space.
+    Ioas(Ioas),
+    /// A domain: the page table of an IOMMU over an address space.
+    Hwpt(Hwpt),
+    /// A device with DMA of its own, and the domain that it is attached to.
+    Device { hardware: Hardware, hwpt: Option<ObjectId> },
+    /// A device that the kernel emulates, and the address space that it looks into.
+    Access(Access),
+    /// What holds a mock device bound (`IOMMUFD_OBJ_SELFTEST`): its device object.
+    Stdev { idev: ObjectId },
+    /// A guest's page table over a domain.
+    Nested(Nested),
+    /// Page faults of devices.
+    Fault(FaultQueue),
+    /// An IOMMU as a guest sees it, over a domain.
+    Viommu(Viommu),
+    /// A device in a viommu.
+    Vdevice(Vdevice),
+    /// Events of a viommu.
+    Veventq(Veventq),
+    /// Memory that a viommu reads by physical address.
+    HwQueue(HwQueue),
+}
+
+/// What is behind a device object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Hardware {
+    Vfio {
+        device: DeviceId,
+        /// As its spec says ([`Iommu::nests`]).
+        nests: bool,
+    },
+    Mock(MockDevice),
+}
+
+impl Hardware {
+    /// The IOMMU in front of it.
+    pub(crate) fn iommu(self) -> Iommu {
+        match self {
+            Self::Vfio { nests: false, .. } => Iommu::QEMU_VTD,
+            Self::Vfio { nests: true, .. } => Iommu::NESTING_VTD,
+            Self::Mock(_) => Iommu::MOCK,
+        }
+    }
+
+    /// Whether a domain for it can track what it writes.
+    pub(crate) fn tracks_dirty(self) -> bool {
+        match self {
+            Self::Vfio { .. } => false,
+            Self::Mock(mock) => mock.tracks_dirty(),
+        }
+    }
+
+    /// How wide its PASIDs are.
+    pub(crate) fn pasid_bits(self) -> u8 {
+        match self {
+            Self::Vfio { .. } => 0,
+            Self::Mock(mock) => mock.pasid_bits(),
+        }
+    }
+
+    /// What this kernel tells of its capabilities.
+    pub(crate) fn capabilities(self, profile: Profile) -> u64 {
+        let all = self.iommu().capabilities(profile);
+        if self.tracks_dirty() { all } else { all & !DIRTY_TRACKING }
+    }
+}
+
+impl Object {
+    /// Whether it uses another object.
+    fn uses(&self, id: ObjectId) -> bool {
+        match self {
+            Self::Ioas(_) | Self::Stdev { .. } | Self::Fault(_) => false,
+            Self::Hwpt(hwpt) => hwpt.ioas == id || hwpt.fault == Some(id),
+            Self::Device { hwpt: used, .. } | Self::Access(Access { ioas: used, .. }) => {
+                *used == Some(id)
+            }
+            Self::Nested(nested) => {
+                nested.viommu.unwrap_or(nested.parent) == id || nested.fault == Some(id)
+            }
+            Self::Viommu(viommu) => viommu.parent == id,
+            Self::Vdevice(vdevice) => vdevice.viommu == id,
+            Self::Veventq(queue) => queue.viommu == id,
+            Self::HwQueue(queue) => queue.viommu == id || queue.after == Some(id),
+        }
+    }
+
+    /// Whether a driver or an open file holds it, or nobody any more.
+    fn is_held(&self) -> bool {
+        match self {
+            Self::Ioas(ioas) => ioas.is_leaked,
+            Self::Device { .. } | Self::Access(_) => true,
+            Self::Fault(queue) => queue.is_open,
+            Self::Veventq(queue) => queue.is_open,
+            _ => false,
+        }
+    }
+}
+
+impl Context {
+    /// Takes the lowest free id.
+    pub(crate) fn insert(&mut self, object: Object) -> ObjectId {
+        let is_taken =
+            |id: &ObjectId| self.objects.contains_key(id) || self.tombstones.contains(id);
+        let mut ids = (1..).map(ObjectId);
+        let id = ids.find(|id| !is_taken(id)).expect("objects are few");
+        self.objects.insert(id, object);
+        id
+    }
+
+    pub(crate) fn ioas(&self, id: ObjectId) -> Option<&Ioas> {
+        match self.objects.get(&id)? {
+            Object::Ioas(ioas) => Some(ioas),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn hwpt(&self, id: ObjectId) -> Option<&Hwpt> {
+        match self.objects.get(&id)? {
+            Object::Hwpt(hwpt) => Some(hwpt),
+            _ => None,
+        }
+    }
+
+    /// Every address space, by id.
+    pub(crate) fn address_spaces(&self) -> impl Iterator<Item = (ObjectId, &Ioas)> {
+        self.objects.iter().filter_map(|(id, object)| match object {
+            Object::Ioas(ioas) => Some((*id, ioas)),
+            _ => None,
+        })
+    }
+
+    /// Whether another object uses this one.
+    pub(crate) fn is_used(&self, id: ObjectId) -> bool {
+        self.objects.values().any(|object| object.uses(id))
+            || self.pasids.values().any(|hwpt| *hwpt == id)
+    }
+
+    /// The domains over an address space.
+    pub(crate) fn domains(&self, ioas: ObjectId) -> impl Iterator<Item = &Hwpt> {
+        self.objects.values().filter_map(move |object| match object {
+            Object::Hwpt(hwpt) if hwpt.ioas == ioas => Some(hwpt),
+            _ => None,
+        })
+    }
+
+    /// Whether an address space has a domain, so that its pages are pinned.
+    pub(crate) fn has_domain(&self, ioas: ObjectId) -> bool {
+        self.domains(ioas).next().is_some()
+    }
+
+    /// The devices whose domain is over an address space.
+    pub(crate) fn attached(&self, ioas: ObjectId) -> impl Iterator<Item = &Hardware> {
+        self.objects.values().filter_map(move |object| match object {
+            Object::Device { hardware, hwpt: Some(hwpt) } => {
+                self.hwpt(*hwpt).filter(|hwpt| hwpt.ioas == ioas).map(|_| hardware)
+            }
+            _ => None,
+        })
+    }
+
+    /// For each of these sets that has areas, the slices of it that must be pinned: those that areas in
+    /// address spaces with a domain cover, and those that accesses have pinned.
+    pub(crate) fn wanted(&self, sets: &BTreeSet<SetId>) -> BTreeMap<SetId, Vec<Range<u64>>> {
+        let mut wanted: BTreeMap<SetId, Vec<Range<u64>>> = BTreeMap::new();
+        for (id, ioas) in self.address_spaces() {
+            let is_mapped = self.has_domain(id);
+            for area in ioas.areas.iter().filter(|area| sets.contains(&area.set)) {
+                let is_pinned = is_mapped && !self.sets.get(area.set).is_dma_buf();
+                let ranges = wanted.entry(area.set).or_default();
+                ranges.extend(is_pinned.then(|| area.indices()));
+            }
+            for range in self.accesses(id).flat_map(Access::pinned) {
+                for area in ioas.met(&range).iter().filter(|area| sets.contains(&area.set)) {
+                    let indices = area.clipped(&range).indices();
+                    wanted.entry(area.set).or_default().push(indices);
+                }
+            }
+        }
+        wanted
+    }
+
+    /// Whether a page of this memory object is pinned.
+    pub(crate) fn pins(&self, memory: MemoryId) -> bool {
+        self.sets.iter().any(|(_, set)| set.pins.iter().any(|pin| pin.memory == memory))
+    }
+
+    /// Whether a page set belongs to this memory map.
+    pub(crate) fn names_mm(&self, mm: MmId) -> bool {
+        self.sets.iter().any(|(_, set)| set.owner.mm == mm)
+    }
+}
+
+impl Machine {
+    /// `iommufd_destroy`. ENOENT, EBUSY.
+    pub(crate) fn destroy(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let id = ucmd.cmd.id(offset_of!(io::iommu_destroy, id));
+        let table = self.contexts.get(ucmd.context);
+        let object = table.objects.get(&id).ok_or(refuse(Errno::ENOENT))?;
+        if object.is_held() || table.is_used(id) {
+            return Err(refuse(Errno::EBUSY));
+        }
+        match *object {
+            Object::Stdev { idev } => self.unbind_device(ucmd.context, idev),
+            Object::HwQueue(queue) => self.unlock_memory(ucmd.context, queue.access),
+            _ => {}
+        }
+        let table = self.contexts.get_mut(ucmd.context);
+        table.objects.remove(&id);
+        table.compat_ioas.take_if(|compat| *compat == id);
+        self.unpin_unwanted(ucmd.context);
+        self.reclaim();
+        Ok(())
+    }
+
+    /// `iommufd_option`. EOPNOTSUPP for what is reserved or not known.
+    pub(crate) fn option(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        const VALUE: usize = offset_of!(io::iommu_option, val64);
+        if ucmd.cmd.u16(offset_of!(io::iommu_option, __reserved)) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        match ucmd.cmd.u32(offset_of!(io::iommu_option, option_id)) {
+            0 => self.rlimit_mode(ucmd)?,
+            1 => self.huge_pages(ucmd)?,
+            _ => return Err(refuse(Errno::EOPNOTSUPP)),
+        }
+        let value = ucmd.cmd.u64(VALUE).to_ne_bytes();
+        ucmd.user.write(VALUE, &value)
+    }
+
+    /// `iommufd_option_rlimit_mode`. SET: EPERM, then EBUSY once there is an object, EINVAL.
+    fn rlimit_mode(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        const VALUE: usize = offset_of!(io::iommu_option, val64);
+        if ucmd.cmd.u32(offset_of!(io::iommu_option, object_id)) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        match ucmd.cmd.u16(offset_of!(io::iommu_option, op)) {
+            0 => {
+                if !self.process(ucmd.pid).is_privileged() {
+                    return Err(refuse(Errno::EPERM));
+                }
+                let table = self.contexts.get_mut(ucmd.context);
+                if !table.objects.is_empty() || !table.tombstones.is_empty() {
+                    return Err(refuse(Errno::EBUSY));
+                }
+                let value = ucmd.cmd.u64(VALUE);
+                if value > 1 {
+                    return Err(refuse(Errno::EINVAL));
+                }
+                table.per_process = value == 1;
+            }
+            1 => ucmd.cmd.set_u64(VALUE, self.contexts.get(ucmd.context).per_process.into()),
+            _ => return Err(refuse(Errno::EOPNOTSUPP)),
+        }
+        Ok(())
+    }
+
+    /// What is behind a device object. ENOENT, also for an object of another kind.
+    pub(crate) fn hardware_of(&self, context: ContextId, device: ObjectId) -> Answered<Hardware> {
+        match self.contexts.get(context).objects.get(&device) {
+            Some(Object::Device { hardware, .. }) => Ok(*hardware),
+            _ => Err(refuse(Errno::ENOENT)),
+        }
+    }
+
+    /// The IOMMU in front of a device. ENOENT.
+    pub(crate) fn iommu_of(&self, context: ContextId, device: ObjectId) -> Answered<Iommu> {
+        self.hardware_of(context, device).map(Hardware::iommu)
+    }
+
+    /// `iommufd_fops_release`: the last reference to the context's file is gone, so nothing is bound.
+    pub(crate) fn release_context(&mut self, context: ContextId) {
+        self.contexts.get_mut(context).objects.clear();
+        self.unpin_unwanted(context);
+        self.contexts.remove(context);
+    }
+}

@@ -1,0 +1,206 @@
+//! Nested domains (`IOMMU_OBJ_HWPT_NESTED`): a guest's page table over a domain, and its invalidation.
+//!
+//! A nested domain lies over a nesting parent, directly or through a viommu. Only the mock driver has
+//! them (Intel's takes all data to be of another kind): its translation cache is four numbers, which HWPT_INVALIDATE sets to zero.
+//!
+//! Mirrors `iommufd_hwpt_nested_alloc`, `iommufd_viommu_alloc_hwpt_nested` and `iommufd_hwpt_invalidate` of
+//! `drivers/iommu/iommufd/hw_pagetable.c`, and the mock driver's part in `selftest.c`.
+
+use crate::hardware::iommu::IommuDriver;
+use crate::iommufd::Object;
+use crate::iommufd::hw_pagetable::{
+    DATA_SELFTEST, FAULT_ID_VALID, Hwpt, NEST_PARENT, PASID, Request, SELFTEST_BYTES, driver_data,
+};
+use crate::iommufd::ioctl_table::Ucmd;
+use crate::iommufd::selftest::{ID, UNION};
+use crate::iommufd::viommu::Viommu;
+use crate::machine::Machine;
+use crate::syscall::refusal::{Answered, refuse};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{ObjectId, PAGE_BYTES};
+use iommufd_bindings as io;
+use std::mem::offset_of;
+
+/// A nested domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Nested {
+    /// The domain beneath it.
+    pub(crate) parent: ObjectId,
+    /// The viommu that it was made through, which then holds the parent.
+    pub(crate) viommu: Option<ObjectId>,
+    /// Made with `IOMMU_HWPT_ALLOC_PASID`.
+    pub(crate) for_pasids: bool,
+    /// Where its page faults go.
+    pub(crate) fault: Option<ObjectId>,
+    /// The mock driver's translation cache.
+    pub(crate) iotlb: [u32; 4],
+}
+
+/// What a nested domain is made over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lower<'a> {
+    Parent(ObjectId, &'a Hwpt),
+    Viommu(ObjectId, &'a Viommu),
+}
+
+/// `IOMMU_HWPT_INVALIDATE_DATA_SELFTEST`, and the one flag of its entries.
+const INVALIDATE_SELFTEST: u32 = 0xdead_beef;
+pub(crate) const INVALIDATE_ALL: u32 = 1;
+/// `struct iommu_hwpt_invalidate_selftest`.
+const ENTRY_BYTES: u32 = 8;
+
+/// `IOMMU_HWPT_INVALIDATE_ENTRY_NUM_MAX`.
+const ENTRIES_MAX: u32 = 1 << 19;
+
+const DATA: usize = offset_of!(io::iommu_hwpt_invalidate, data_uptr);
+const COUNT: usize = offset_of!(io::iommu_hwpt_invalidate, entry_num);
+
+/// What HWPT_INVALIDATE brings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entries {
+    pub(crate) data_type: u32,
+    pub(crate) entry_bytes: u32,
+    pub(crate) count: u32,
+}
+
+impl Entries {
+    /// Where an entry begins behind the pointer.
+    pub(crate) fn at(&self, index: u32) -> usize {
+        index as usize * self.entry_bytes as usize
+    }
+}
+
+impl Machine {
+    /// EINVAL (a viommu of another IOMMU); EOPNOTSUPP (flags, no data); EINVAL (no nesting parent, one of
+    /// another driver), then the driver: EOPNOTSUPP (data of another kind), EINVAL (size), EFAULT.
+    pub(crate) fn alloc_nested(
+        &mut self,
+        ucmd: &Ucmd<'_>,
+        lower: Lower<'_>,
+        request: &Request,
+    ) -> Answered<ObjectId> {
+        const CONFIGURATION: usize = offset_of!(io::iommu_hwpt_alloc, data_uptr);
+        let driver = request.hardware.iommu().driver;
+        if let Lower::Viommu(_, viommu) = lower
+            && self.contexts.get(ucmd.context).driver_of(viommu) != driver
+        {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let known = (FAULT_ID_VALID | PASID) & self.profile.hwpt_flags();
+        if request.flags & !known != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        if request.data_bytes == 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let (parent, viommu) = match lower {
+            Lower::Parent(_, parent)
+                if parent.auto || !parent.is_for(NEST_PARENT) || parent.iommu.driver != driver =>
+            {
+                return Err(refuse(Errno::EINVAL));
+            }
+            Lower::Parent(parent, _) => (parent, None),
+            Lower::Viommu(id, viommu) => (viommu.parent, Some(id)),
+        };
+        if driver != IommuDriver::Mock || request.data_type != DATA_SELFTEST {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let data = driver_data(ucmd, CONFIGURATION, request.data_bytes, (4, SELFTEST_BYTES))?;
+        let for_pasids = request.flags & PASID != 0;
+        let iotlb = [data.u32(0); 4];
+        let nested = Nested { parent, viommu, for_pasids, fault: None, iotlb };
+        Ok(self.contexts.get_mut(ucmd.context).insert(Object::Nested(nested)))
+    }
+
+    /// `iommufd_hwpt_invalidate`: tells how many entries were done, however it ends.
+    pub(crate) fn hwpt_invalidate(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let mut done = 0;
+        let invalidated = self.invalidate(ucmd, &mut done);
+        ucmd.cmd.set_u32(COUNT, done);
+        ucmd.respond()?;
+        invalidated
+    }
+
+    /// EOPNOTSUPP (reserved), EINVAL (no data, entries too long or too many), ENOENT, EINVAL (neither nested nor
+    /// a viommu), then entry by entry.
+    fn invalidate(&mut self, ucmd: &Ucmd<'_>, done: &mut u32) -> Answered<()> {
+        if ucmd.cmd.u32(offset_of!(io::iommu_hwpt_invalidate, __reserved)) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let entries = Entries {
+            data_type: ucmd.cmd.u32(offset_of!(io::iommu_hwpt_invalidate, data_type)),
+            entry_bytes: ucmd.cmd.u32(offset_of!(io::iommu_hwpt_invalidate, entry_len)),
+            count: ucmd.cmd.u32(COUNT),
+        };
+        let has_data = ucmd.cmd.u64(DATA) != 0 || !ucmd.user.pointee(DATA).is_empty();
+        let is_bounded = u64::from(entries.entry_bytes) <= PAGE_BYTES
+            && entries.count <= ENTRIES_MAX
+            || !self.profile.bounds_invalidation();
+        if entries.count != 0 && !(has_data && entries.entry_bytes != 0 && is_bounded) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let id = ucmd.cmd.id(offset_of!(io::iommu_hwpt_invalidate, hwpt_id));
+        let table = self.contexts.get(ucmd.context);
+        match table.objects.get(&id).ok_or(refuse(Errno::ENOENT))? {
+            Object::Nested(_) => self.invalidate_nested(ucmd, id, entries, done),
+            Object::Viommu(_) => self.invalidate_viommu(ucmd, id, entries, done),
+            _ => Err(refuse(Errno::EINVAL)),
+        }
+    }
+
+    /// `mock_domain_cache_invalidate_user`: EINVAL (type), and at an entry EINVAL (size), EFAULT, EOPNOTSUPP
+    /// (flags), EINVAL (no such number); those before it are done.
+    fn invalidate_nested(
+        &mut self,
+        ucmd: &Ucmd<'_>,
+        id: ObjectId,
+        entries: Entries,
+        done: &mut u32,
+    ) -> Answered<()> {
+        if entries.data_type != INVALIDATE_SELFTEST {
+            return Err(refuse(Errno::EINVAL));
+        }
+        for index in 0..entries.count {
+            if entries.entry_bytes != ENTRY_BYTES {
+                return Err(refuse(Errno::EINVAL));
+            }
+            let length = ENTRY_BYTES as usize;
+            let entry = ucmd.user.read_through(DATA, entries.at(index), length)?;
+            let [flags, which] = [0, 4].map(|at| word(entry, at));
+            if flags & !INVALIDATE_ALL != 0 {
+                return Err(refuse(Errno::EOPNOTSUPP));
+            }
+            let nested = self.nested_mut(ucmd, id).expect("looked up before");
+            let known = nested.iotlb.get_mut(which as usize).ok_or(refuse(Errno::EINVAL))?;
+            *known = 0;
+            if flags & INVALIDATE_ALL != 0 {
+                nested.iotlb = [0; 4];
+            }
+            *done += 1;
+        }
+        Ok(())
+    }
+
+    fn nested_mut(&mut self, ucmd: &Ucmd<'_>, id: ObjectId) -> Option<&mut Nested> {
+        match self.contexts.get_mut(ucmd.context).objects.get_mut(&id)? {
+            Object::Nested(nested) => Some(nested),
+            _ => None,
+        }
+    }
+
+    /// `iommufd_test_md_check_iotlb`: ENOENT, EINVAL where the cache holds another number there.
+    pub(crate) fn check_iotlb(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let [index, expected] = [0, 4].map(|at| ucmd.cmd.u32(UNION + at));
+        let id = ucmd.cmd.id(ID);
+        let nested = self.nested_mut(ucmd, id).ok_or(refuse(Errno::ENOENT))?;
+        if nested.iotlb.get(index as usize) == Some(&expected) {
+            return Ok(());
+        }
+        Err(refuse(Errno::EINVAL))
+    }
+}
+
+/// A word of an entry.
+pub(crate) fn word(entry: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes(*entry[at..].first_chunk().expect("within the entry"))
+}

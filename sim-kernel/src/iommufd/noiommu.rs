@@ -1,0 +1,41 @@
+//! NOIOMMU_GET_PA: where memory lies, for devices without an IOMMU. There are no such devices here.
+//!
+//! Mirrors `iommufd_ioas_noiommu_get_pa` of `drivers/iommu/iommufd/ioas.c` and `iopt_get_phys` of
+//! `io_pagetable.c`.
+
+use crate::iommufd::ioctl_table::Ucmd;
+use crate::machine::Machine;
+use crate::syscall::refusal::{Answered, refuse};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Iova, IovaRange};
+
+/// Offsets in `struct iommu_ioas_noiommu_get_pa`.
+const FLAGS: usize = 4;
+const IOAS: usize = 8;
+const RESERVED: usize = 12;
+const IOVA: usize = 16;
+const LENGTH: usize = 24;
+
+impl Machine {
+    /// EPERM, EOPNOTSUPP (flags, reserved), EINVAL (empty), EOVERFLOW, ENOENT (address space, area),
+    /// EOPNOTSUPP for an area that no such device maps.
+    pub(crate) fn noiommu_get_pa(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        if !self.process(ucmd.pid).is_privileged() {
+            return Err(refuse(Errno::EPERM));
+        }
+        if ucmd.cmd.u32(FLAGS) != 0 || ucmd.cmd.u32(RESERVED) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        if ucmd.cmd.u64(LENGTH) == 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let iova = Iova(ucmd.cmd.u64(IOVA));
+        if iova.0 == u64::MAX {
+            return Err(refuse(Errno::EOVERFLOW));
+        }
+        let here = IovaRange { first: iova, last: iova };
+        let ioas = self.ioas(ucmd.context, ucmd.cmd.id(IOAS))?;
+        ioas.met(&here).first().ok_or(refuse(Errno::ENOENT))?;
+        Err(refuse(Errno::EOPNOTSUPP))
+    }
+}

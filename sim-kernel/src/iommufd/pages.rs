@@ -1,0 +1,401 @@
+//! Page sets: what one MAP or MAP_FILE made (`struct iopt_pages`), and when its pages are pinned.
+//!
+//! A page set is a row of pages with a source, an owner and an accounting mode. Areas of address
+//! spaces are slices of it; COPY makes more areas over the same set.
+//!
+//! The union rule: a page is pinned exactly while an area over it lies in an address space with a domain,
+//! or an access has pinned it through an area; and it is pinned once. So a map into an address space without a domain
+//! validates nothing (lazy), and everything that gives an address space its first domain, or a
+//! domain's address space an area, pins what is missing, at the expense of the recorded owner (K9).
+//!
+//! `pins` remembers *which* pages were found at that time; nothing keeps them the same as the
+//! source's (K6).
+//!
+//! A set counts for itself what it was charged with (`charged`, the kernel's `last_npinned`). It equals
+//! the number of pinned pages except after K3, where it stays 0, or where a dead memory map could not
+//! be uncharged.
+//!
+//! Invariants: `pins` is sorted and disjoint, and neighbours that continue each other are one; a set
+//! lives while an area refers to it.
+//!
+//! Mirrors `drivers/iommu/iommufd/pages.c`.
+
+use crate::iommufd::ioas::Area;
+use crate::machine::Machine;
+use crate::mm::accounting::{Mode, Owner};
+use crate::mm::inode;
+use crate::syscall::refusal::{Answered, Refusal, refuse};
+use crate::value::slots::{ContextId, FileId, MemoryId, SetId};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{PAGE_BYTES, Pid, pages};
+use handoff_model::view::{PageRef, PageRun};
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// A page set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PageSet {
+    pub(crate) source: Source,
+    /// How many pages it has.
+    pub(crate) pages: u64,
+    /// Whether an area may be writable: what the map that made it asked for.
+    pub(crate) writable: bool,
+    pub(crate) owner: Owner,
+    pub(crate) mode: Mode,
+    /// `last_npinned`.
+    pub(crate) charged: u64,
+    pub(crate) pins: Vec<Pin>,
+}
+
+/// Where the pages come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    /// Addresses of the owner's memory map, from this one, which is on a page boundary.
+    User(u64),
+    /// A file from this page on; holds a reference. What kind of file is asked when pages are pinned.
+    File(FileId, u64),
+    /// A dma-buf from this page on; holds a reference. Its memory is the device's, and nothing is pinned.
+    DmaBuf(FileId, u64),
+}
+
+impl Source {
+    /// The file that it holds a reference to.
+    pub(crate) fn file(self) -> Option<FileId> {
+        match self {
+            Self::User(_) => None,
+            Self::File(file, _) | Self::DmaBuf(file, _) => Some(file),
+        }
+    }
+}
+
+/// Pages next to each other in the set and in memory. Unpinned ones have the same form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Pin {
+    /// The first page of the set.
+    pub(crate) index: u64,
+    pub(crate) pages: u64,
+    pub(crate) memory: MemoryId,
+    /// The first page of the memory object.
+    pub(crate) page: u64,
+    pub(crate) generation: u32,
+}
+
+impl Pin {
+    pub(crate) fn end(&self) -> u64 {
+        self.index + self.pages
+    }
+
+    pub(crate) fn run(&self) -> PageRun {
+        let Self { memory, page, generation, pages, .. } = *self;
+        PageRun { first: PageRef { inode: inode(memory), index: page, generation }, pages }
+    }
+
+    /// The part of it that lies in `range`.
+    pub(crate) fn clipped(&self, range: &Range<u64>) -> Option<Self> {
+        let (first, end) = (self.index.max(range.start), self.end().min(range.end));
+        let page = self.page + first.saturating_sub(self.index);
+        (first < end).then(|| Self { index: first, pages: end - first, page, ..*self })
+    }
+
+    fn is_continued_by(&self, next: &Self) -> bool {
+        let place = |pin: &Self| (pin.memory, pin.generation, pin.page.wrapping_sub(pin.index));
+        self.end() == next.index && place(self) == place(next)
+    }
+}
+
+/// Sorted, with neighbours joined.
+fn joined(mut pins: Vec<Pin>) -> Vec<Pin> {
+    pins.sort_unstable_by_key(|pin| pin.index);
+    pins.dedup_by(|next, last| {
+        let continues = last.is_continued_by(next);
+        if continues {
+            last.pages += next.pages;
+        }
+        continues
+    });
+    pins
+}
+
+/// What of `wanted` no pin covers.
+pub(crate) fn gaps(pins: &[Pin], wanted: Range<u64>) -> Vec<Range<u64>> {
+    let mut gaps = Vec::new();
+    let mut at = wanted.start;
+    for pin in pins.iter().filter_map(|pin| pin.clipped(&wanted)) {
+        if at < pin.index {
+            gaps.push(at..pin.index);
+        }
+        at = pin.end();
+    }
+    if at < wanted.end {
+        gaps.push(at..wanted.end);
+    }
+    gaps
+}
+
+/// The union of ranges: sorted, disjoint.
+fn union(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges.dedup_by(|next, last| {
+        let meets = next.start <= last.end;
+        if meets {
+            last.end = last.end.max(next.end);
+        }
+        meets
+    });
+    ranges
+}
+
+impl PageSet {
+    /// Memory of a device, which is not pinned.
+    pub(crate) fn is_dma_buf(&self) -> bool {
+        matches!(self.source, Source::DmaBuf(..))
+    }
+
+    pub(crate) fn pinned_pages(&self) -> u64 {
+        self.pins.iter().map(|pin| pin.pages).sum()
+    }
+}
+
+impl Machine {
+    /// Which pages are there now. EOVERFLOW at the top of the caller's own addresses; EFAULT for addresses that are not
+    /// mapped, or whose memory map is dead, or behind the end of the file; EINVAL for a file without pages, or behind
+    /// its end.
+    pub(crate) fn resolve(&self, set: &PageSet, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
+        match set.source {
+            Source::User(va) => self.resolve_near(set.owner, va, range),
+            Source::File(file, first) => self.resolve_file(file, first, range),
+            Source::DmaBuf(..) => Ok(Vec::new()),
+        }
+    }
+
+    /// `pin_user_pages_remote`. EFAULT.
+    pub(crate) fn resolve_user(
+        &self,
+        owner: Owner,
+        va: u64,
+        range: Range<u64>,
+    ) -> Result<Vec<Pin>, Refusal> {
+        if !self.is_mm_alive(owner.mm) {
+            return Err(refuse(Errno::EFAULT));
+        }
+        let vmas = &self.process(owner.mm.pid).vmas;
+        let mut pins = Vec::new();
+        let mut index = range.start;
+        while index < range.end {
+            let at = va + index * PAGE_BYTES;
+            let vma = vmas.iter().find(|vma| vma.va <= at && at < vma.end());
+            let vma = vma.ok_or(refuse(Errno::EFAULT))?;
+            let page = vma.index + (at - vma.va) / PAGE_BYTES;
+            let count = ((vma.end() - at) / PAGE_BYTES).min(range.end - index);
+            let object = self.memories.get(vma.memory);
+            if page + count > pages(object.length_bytes) {
+                return Err(refuse(Errno::EFAULT));
+            }
+            pins.extend(self.existing(vma.memory, page, index..index + count));
+            index += count;
+        }
+        Ok(pins)
+    }
+
+    /// `pin_user_pages_fast`, where the memory is the caller's own: EOVERFLOW where the pages would end beyond
+    /// all addresses. Then as [`Self::resolve_user`].
+    fn resolve_near(&self, owner: Owner, va: u64, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
+        let is_near = self.current.is_some_and(|pid| self.mm(pid) == owner.mm);
+        if is_near && va.checked_add(range.end * PAGE_BYTES).is_none() {
+            return Err(refuse(Errno::EOVERFLOW));
+        }
+        self.resolve_user(owner, va, range)
+    }
+
+    /// The page of the caller's own memory at an address (`get_user_pages_fast`). EOVERFLOW, EFAULT.
+    pub(crate) fn present(&self, pid: Pid, va: u64) -> Result<Pin, Refusal> {
+        let page = va - va % PAGE_BYTES;
+        let pins = self.resolve_near(self.owner(pid), page, 0..1)?;
+        Ok(pins[0])
+    }
+
+    /// `memfd_pin_folios`.
+    fn resolve_file(
+        &self,
+        file: FileId,
+        first: u64,
+        range: Range<u64>,
+    ) -> Result<Vec<Pin>, Refusal> {
+        let memory = self.memory_of(file).ok_or(refuse(Errno::EINVAL))?;
+        let page = first + range.start;
+        let end = page + (range.end - range.start);
+        if end > self.memories.get(memory).length_bytes / PAGE_BYTES {
+            return Err(refuse(Errno::EINVAL));
+        }
+        Ok(self.existing(memory, page, range).collect())
+    }
+
+    /// Pages of a memory object, from `page` on.
+    fn existing(
+        &self,
+        memory: MemoryId,
+        page: u64,
+        range: Range<u64>,
+    ) -> impl Iterator<Item = Pin> + use<> {
+        let runs = self.memories.get(memory).runs(page..page + (range.end - range.start));
+        runs.into_iter().map(move |(run, generation)| Pin {
+            index: range.start + (run.start - page),
+            pages: run.end - run.start,
+            memory,
+            page: run.start,
+            generation,
+        })
+    }
+
+    /// The pages of a slice of a set: those pinned, and for the rest those that would be. What has no
+    /// pages now is left out.
+    pub(crate) fn slice(&self, set: &PageSet, range: Range<u64>) -> (Vec<Pin>, Vec<Pin>) {
+        let pinned = set.pins.iter().filter_map(|pin| pin.clipped(&range)).collect();
+        let gaps = gaps(&set.pins, range).into_iter();
+        let unpinned = gaps.filter_map(|gap| self.resolve(set, gap).ok()).flatten().collect();
+        (pinned, unpinned)
+    }
+
+    /// How often a page is pinned, by all sets of all contexts.
+    pub(crate) fn times_pinned(&self, page: &Pin) -> usize {
+        let sets = self.contexts.iter().flat_map(|(_, context)| context.sets.iter());
+        let holds = |pin: &&Pin| {
+            let pages = pin.page..pin.page + pin.pages;
+            (pin.memory, pin.generation) == (page.memory, page.generation)
+                && pages.contains(&page.page)
+        };
+        sets.flat_map(|(_, set)| &set.pins).filter(holds).count()
+    }
+
+    /// Pins what is missing of a slice of a set and charges its owner. EFAULT, EINVAL, ENOMEM; then
+    /// nothing is pinned.
+    pub(crate) fn pin(&mut self, context: ContextId, id: SetId, range: Range<u64>) -> Answered<()> {
+        self.allocate()?;
+        let set = self.set(context, id);
+        let mut pins = Vec::new();
+        for gap in gaps(&set.pins, range) {
+            pins.extend(self.resolve(set, gap)?);
+        }
+        let is_new = !pins.is_empty();
+        if !is_new && set.charged == set.pinned_pages() {
+            return Ok(());
+        }
+        let before = set.pins.clone();
+        pins.extend(&before);
+        self.set_mut(context, id).pins = joined(pins);
+        let settled = self.allocate().and_then(|()| self.settle_charge(context, id, is_new));
+        if settled.is_err() {
+            self.set_mut(context, id).pins = before;
+            self.settle_discharge(context, id);
+        }
+        settled
+    }
+
+    /// `pfn_reader_user_update_pinned`: the charge becomes the number of pinned pages. A memory map is
+    /// held where pages were pinned just now.
+    fn settle_charge(&mut self, context: ContextId, id: SetId, is_held: bool) -> Answered<()> {
+        let set = self.set(context, id);
+        let (owner, mode, charged, pinned) = (set.owner, set.mode, set.charged, set.pinned_pages());
+        if pinned != charged && !is_held {
+            self.check_reach(owner, mode)?;
+        }
+        if pinned > charged {
+            self.charge(owner, mode, pinned - charged)?;
+        } else {
+            self.uncharge(owner, mode, charged - pinned);
+        }
+        self.set_mut(context, id).charged = pinned;
+        Ok(())
+    }
+
+    /// `update_unpinned`: as above when pages have gone, but a set that was charged too little stays
+    /// so, and what cannot be given back is not told to anybody (K3).
+    fn settle_discharge(&mut self, context: ContextId, id: SetId) {
+        let set = self.set(context, id);
+        let (owner, mode, charged, pinned) = (set.owner, set.mode, set.charged, set.pinned_pages());
+        if pinned < charged && self.check_reach(owner, mode).is_ok() {
+            self.uncharge(owner, mode, charged - pinned);
+            self.set_mut(context, id).charged = pinned;
+        }
+    }
+
+    /// Pins areas, in order. The caller settles their sets where that fails.
+    pub(crate) fn pin_areas(&mut self, context: ContextId, areas: &[Area]) -> Answered<()> {
+        areas.iter().try_for_each(|area| self.pin(context, area.set, area.indices()))
+    }
+
+    /// Unpins of these sets what neither an area in an address space with a domain nor an access wants,
+    /// and drops those without areas. Called wherever an area, a domain or an access has gone; cannot
+    /// fail.
+    pub(crate) fn unpin(&mut self, context: ContextId, sets: &BTreeSet<SetId>) {
+        let mut wanted = self.contexts.get(context).wanted(sets);
+        let mut released = Vec::new();
+        for id in sets {
+            let ranges = wanted.remove(id);
+            let is_over = ranges.is_none();
+            self.keep_pins(context, *id, &union(ranges.unwrap_or_default()));
+            if is_over {
+                released.extend(self.contexts.get_mut(context).sets.remove(*id).source.file());
+            }
+        }
+        for file in released {
+            self.put_file(file);
+        }
+    }
+
+    fn keep_pins(&mut self, context: ContextId, id: SetId, ranges: &[Range<u64>]) {
+        let set = self.set(context, id);
+        let pins: Vec<Pin> = (set.pins.iter())
+            .flat_map(|pin| ranges.iter().filter_map(|range| pin.clipped(range)))
+            .collect();
+        if pins != set.pins {
+            self.set_mut(context, id).pins = pins;
+            self.settle_discharge(context, id);
+        }
+    }
+
+    /// [`Self::unpin`] for every set of a context.
+    pub(crate) fn unpin_unwanted(&mut self, context: ContextId) {
+        let sets = self.contexts.get(context).sets.ids().into_iter().collect();
+        self.unpin(context, &sets);
+    }
+
+    pub(crate) fn set(&self, context: ContextId, id: SetId) -> &PageSet {
+        self.contexts.get(context).sets.get(id)
+    }
+
+    pub(crate) fn set_mut(&mut self, context: ContextId, id: SetId) -> &mut PageSet {
+        self.contexts.get_mut(context).sets.get_mut(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pin, gaps, joined, union};
+    use crate::value::slots::MemoryId;
+
+    fn pin(index: u64, pages: u64, page: u64) -> Pin {
+        Pin { index, pages, memory: MemoryId(0), page, generation: 0 }
+    }
+
+    #[test]
+    fn pins_that_continue_each_other_are_one() {
+        assert_eq!(joined(vec![pin(2, 1, 7), pin(0, 2, 5)]), [pin(0, 3, 5)]);
+        assert_eq!(joined(vec![pin(0, 2, 5), pin(2, 1, 9)]), [pin(0, 2, 5), pin(2, 1, 9)]);
+        assert_eq!(joined(vec![pin(0, 1, 5), pin(2, 1, 7)]), [pin(0, 1, 5), pin(2, 1, 7)]);
+    }
+
+    #[test]
+    fn gaps_are_what_no_pin_covers() {
+        let pins = [pin(2, 2, 0), pin(6, 1, 9)];
+        assert_eq!(gaps(&pins, 0..8), [0..2, 4..6, 7..8]);
+        assert_eq!(gaps(&pins, 1..6), [1..2, 4..6]);
+        assert!(gaps(&pins, 2..4).is_empty());
+    }
+
+    #[test]
+    fn unions_join_what_meets() {
+        assert_eq!(union(vec![4..6, 0..2, 2..3, 5..9]), [0..3, 4..9]);
+        assert!(union(vec![]).is_empty());
+    }
+}

@@ -1,0 +1,84 @@
+//! The files of event queues: page faults (`fault`) and events of viommus (`veventq`) are read from them.
+//!
+//! Such a file is made with its object, holds the context, and keeps the object in use while it is open.
+//!
+//! Mirrors `iommufd_eventq_init` and `iommufd_eventq_fops_release` of `drivers/iommu/iommufd/eventq.c`.
+
+use crate::fs::File;
+use crate::iommufd::Object;
+use crate::iommufd::ioctl_table::Ucmd;
+use crate::machine::Machine;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::value::slots::{ContextId, FileId};
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, ObjectId, Pid};
+
+/// The file of an event queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct QueueFile {
+    pub(crate) context: ContextId,
+    pub(crate) object: ObjectId,
+    /// The context's file; holds a reference.
+    pub(crate) iommufd: FileId,
+}
+
+impl Machine {
+    /// Makes an object and its file. EMFILE. The caller undoes a failure.
+    pub(crate) fn open_queue(
+        &mut self,
+        ucmd: &Ucmd<'_>,
+        queue: Object,
+    ) -> Answered<(ObjectId, Fd)> {
+        let object = self.contexts.get_mut(ucmd.context).insert(queue);
+        let file = QueueFile { context: ucmd.context, object, iommufd: ucmd.file };
+        let fd = self.install_new(ucmd.pid, File::Queue(file), ucmd.place.fd)?;
+        self.get_file(ucmd.file);
+        Ok((object, fd))
+    }
+
+    pub(crate) fn queue_call(&mut self, pid: Pid, call: &Call) -> Option<Answered> {
+        Some(match call {
+            Call::Read { fd, length_bytes } => self.read_queue(pid, *fd, *length_bytes),
+            Call::Write { fd, bytes } => self.write_queue(pid, *fd, bytes),
+            _ => return None,
+        })
+    }
+
+    /// The object behind the descriptor of a queue. EBADF, EINVAL elsewhere.
+    fn queue_behind(&mut self, pid: Pid, fd: Fd) -> Answered<&mut Object> {
+        let file = self.usable(pid, fd)?;
+        let File::Queue(file) = *self.file(file) else { return Err(refuse(Errno::EINVAL)) };
+        let objects = &mut self.contexts.get_mut(file.context).objects;
+        Ok(objects.get_mut(&file.object).expect("an open file keeps its object"))
+    }
+
+    /// `iommufd_fault_fops_read` and `iommufd_veventq_fops_read`.
+    fn read_queue(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> Answered {
+        let room = usize::try_from(length_bytes).expect("memory of the caller");
+        let read = match self.queue_behind(pid, fd)? {
+            Object::Fault(queue) => queue.read(room)?,
+            Object::Veventq(queue) => queue.read(room)?,
+            _ => unreachable!("an open file keeps its object"),
+        };
+        Ok(Reply::Bytes(read))
+    }
+
+    /// `iommufd_fault_fops_write`. EINVAL where nothing can be written.
+    fn write_queue(&mut self, pid: Pid, fd: Fd, bytes: &[u8]) -> Answered {
+        match self.queue_behind(pid, fd)? {
+            Object::Fault(queue) => queue.write(bytes).map(|done| Reply::Length(done as u64)),
+            _ => Err(refuse(Errno::EINVAL)),
+        }
+    }
+
+    /// The last close.
+    pub(crate) fn release_queue(&mut self, file: QueueFile) {
+        match self.contexts.get_mut(file.context).objects.get_mut(&file.object) {
+            Some(Object::Fault(queue)) => queue.is_open = false,
+            Some(Object::Veventq(queue)) => queue.is_open = false,
+            _ => unreachable!("an open file keeps its object"),
+        }
+        self.put_file(file.iommufd);
+    }
+}

@@ -1,0 +1,240 @@
+//! The accesses of the kernel's own tests: a file that pins, reads and writes as it is told.
+//!
+//! `CREATE_ACCESS` makes an access, attached, behind a descriptor of its own; its operations name that
+//! descriptor, through whichever context they are asked. What it pins are *items* with numbers of their
+//! own, which are not used again. The last close gives everything back.
+//!
+//! Mirrors `struct selftest_access` and its operations in `drivers/iommu/iommufd/selftest.c`.
+
+use crate::fs::File;
+use crate::iommufd::Object;
+use crate::iommufd::access::{Access, AccessOwner, Transfer};
+use crate::iommufd::ioctl_table::Ucmd;
+use crate::iommufd::iova::range;
+use crate::iommufd::map::BY_AREA;
+use crate::iommufd::selftest::{ID, UNION};
+use crate::machine::Machine;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::value::slots::{ContextId, FileId};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES};
+
+/// What an access of the tests is and has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MockAccess {
+    /// Made with `MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES`.
+    pub(crate) pins: bool,
+    pub(crate) next: u32,
+    /// In the order of their numbers.
+    pub(crate) items: Vec<Item>,
+}
+
+/// Addresses whose pages an access has pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Item {
+    pub(crate) id: u32,
+    pub(crate) range: IovaRange,
+}
+
+/// The file of an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct AccessFile {
+    pub(crate) context: ContextId,
+    pub(crate) object: ObjectId,
+    /// The context's file; holds a reference.
+    pub(crate) iommufd: FileId,
+}
+
+/// The longest access, lest the kernel allocates too much.
+const LENGTH_BYTES_MAX: u64 = 16 << 20;
+
+/// `MOCK_FLAGS_ACCESS_WRITE`, `MOCK_ACCESS_RW_WRITE`, and `MOCK_ACCESS_RW_SLOW_PATH`.
+const WRITE: u32 = 1;
+const SLOWLY: u32 = 4;
+
+/// EBADE of `errno.h`.
+const EBADE: Errno = Errno::Other(52);
+
+impl Machine {
+    /// `iommufd_access_get`. EBADFD, also for what is no descriptor.
+    fn access_file(&self, ucmd: &Ucmd<'_>) -> Answered<AccessFile> {
+        let file = self.usable(ucmd.pid, Fd(ucmd.cmd.u32(ID).cast_signed()));
+        match file.map(|file| self.file(file)) {
+            Ok(File::MockAccess(access)) => Ok(*access),
+            _ => Err(refuse(Errno::EBADFD)),
+        }
+    }
+
+    fn mock_access(&self, file: AccessFile) -> &MockAccess {
+        match &self.access(file.context, file.object).owner {
+            AccessOwner::Mock(mock) => mock,
+            AccessOwner::Vfio(_) | AccessOwner::Queue(_) => {
+                unreachable!("the object behind such a file")
+            }
+        }
+    }
+
+    fn mock_access_mut(&mut self, file: AccessFile) -> &mut MockAccess {
+        match &mut self.access_mut(file.context, file.object).owner {
+            AccessOwner::Mock(mock) => mock,
+            AccessOwner::Vfio(_) | AccessOwner::Queue(_) => {
+                unreachable!("the object behind such a file")
+            }
+        }
+    }
+
+    /// Where the access looks. It is attached as long as it lives.
+    fn looks_into(&self, file: AccessFile) -> ObjectId {
+        self.access(file.context, file.object).ioas.expect("attached when it was made")
+    }
+
+    /// `iommufd_test_create_access`: EOPNOTSUPP (flags), ENOMEM (no descriptor is free), then as attaching,
+    /// EFAULT.
+    pub(crate) fn create_access(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        const NEEDS_PIN: u32 = 1;
+        let flags = ucmd.cmd.u32(UNION + 4);
+        if flags & !NEEDS_PIN != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        self.allocate()?;
+        let (context, ioas) = (ucmd.context, ucmd.cmd.id(ID));
+        let mock = MockAccess { pins: flags & NEEDS_PIN != 0, next: 0, items: Vec::new() };
+        let access = Access { owner: AccessOwner::Mock(mock), ioas: None };
+        self.atomically(|machine| {
+            let object = machine.contexts.get_mut(context).insert(Object::Access(access));
+            let file = File::MockAccess(AccessFile { context, object, iommufd: ucmd.file });
+            machine.get_file(ucmd.file);
+            let fd = machine.install_new(ucmd.pid, file, ucmd.place.fd);
+            let fd = fd.map_err(|_| refuse(Errno::ENOMEM))?;
+            machine.ioas(context, ioas)?;
+            machine.change_access(context, object, Some(ioas))?;
+            ucmd.cmd.set_u32(UNION, fd.0.cast_unsigned());
+            ucmd.respond()
+        })
+    }
+
+    /// `iommufd_test_staccess_release`: the last close.
+    pub(crate) fn release_mock_access(&mut self, file: AccessFile) {
+        self.give_back_all(file.context, file.object);
+        self.contexts.get_mut(file.context).objects.remove(&file.object);
+        self.put_file(file.iommufd);
+    }
+
+    /// `iommufd_test_access_replace_ioas`: EBADFD, ENOENT, EADDRINUSE.
+    pub(crate) fn replace_access(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let file = self.access_file(ucmd)?;
+        let ioas = ucmd.cmd.id(UNION);
+        self.ioas(file.context, ioas)?;
+        self.change_access(file.context, file.object, Some(ioas))?;
+        self.reclaim();
+        Ok(())
+    }
+
+    /// The address that an operation names: as it is, or by area.
+    fn accessed(&self, file: AccessFile, flags: u32, iova: u64) -> Iova {
+        if flags & BY_AREA == 0 {
+            return Iova(iova);
+        }
+        let ioas = self.looks_into(file);
+        self.iova_by_area(file.context, ioas, iova).expect("an address space in use")
+    }
+
+    /// `iommufd_test_access_pages`: ENOMEM (too long), EOPNOTSUPP (flags), EBADFD, EOPNOTSUPP (it pins
+    /// nothing), EINVAL, EOVERFLOW, then as pinning; EFAULT, EBADE where the caller's memory is another;
+    /// EFAULT. The number of an item that cannot be told is used up.
+    pub(crate) fn access_pages(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let flags = ucmd.cmd.u32(UNION);
+        let [iova, length_bytes, va] = [8, 16, 24].map(|at| ucmd.cmd.u64(UNION + at));
+        if length_bytes > LENGTH_BYTES_MAX {
+            return Err(refuse(Errno::ENOMEM));
+        }
+        if flags & !(WRITE | BY_AREA) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let file = self.access_file(ucmd)?;
+        if !self.mock_access(file).pins {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        self.allocate()?;
+        let range = range(self.accessed(file, flags, iova), length_bytes)?;
+        let (context, ioas) = (file.context, self.looks_into(file));
+        let pinned = self.pin_item(ucmd, file, &range, (flags, va));
+        if pinned.is_err() {
+            let sets = self.contexts.get(context).sets_behind(ioas, &range);
+            self.unpin(context, &sets.into_iter().collect());
+        }
+        pinned
+    }
+
+    fn pin_item(
+        &mut self,
+        ucmd: &mut Ucmd<'_>,
+        file: AccessFile,
+        range: &IovaRange,
+        (flags, va): (u32, u64),
+    ) -> Answered<()> {
+        let (context, ioas) = (file.context, self.looks_into(file));
+        let pages = self.pin_for_access(context, ioas, range, flags & WRITE != 0)?;
+        if va != 0 {
+            let first = va.wrapping_sub(range.first.0 % PAGE_BYTES);
+            let pages = pages.iter().flat_map(|pin| {
+                (0..pin.pages).map(|at| (pin.memory, pin.page + at, pin.generation))
+            });
+            for (at, page) in (0..).zip(pages) {
+                let found = self.present(ucmd.pid, first.wrapping_add(at * PAGE_BYTES))?;
+                if (found.memory, found.page, found.generation) != page {
+                    return Err(refuse(EBADE));
+                }
+            }
+        }
+        self.allocate()?;
+        let mock = self.mock_access_mut(file);
+        let id = mock.next;
+        mock.next = mock.next.wrapping_add(1);
+        ucmd.cmd.set_u32(UNION + 4, id);
+        ucmd.respond()?;
+        self.mock_access_mut(file).items.push(Item { id, range: *range });
+        Ok(())
+    }
+
+    /// `iommufd_test_access_item_destroy`: EBADFD, ENOENT.
+    pub(crate) fn destroy_access_pages(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let file = self.access_file(ucmd)?;
+        let id = ucmd.cmd.u32(UNION);
+        let items = &mut self.mock_access_mut(file).items;
+        let at = items.iter().position(|item| item.id == id).ok_or(refuse(Errno::ENOENT))?;
+        let range = items.remove(at).range;
+        let sets = self.contexts.get(file.context).sets_behind(self.looks_into(file), &range);
+        self.unpin(file.context, &sets.into_iter().collect());
+        self.reclaim();
+        Ok(())
+    }
+
+    /// `iommufd_test_access_rw`: ENOMEM (too long), EOPNOTSUPP (flags), EBADFD, EFAULT (the buffer, to
+    /// write), EINVAL, EOVERFLOW, then as moving; EFAULT (the buffer, to read).
+    pub(crate) fn access_rw(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        const BUFFER: usize = UNION + 16;
+        let [iova, length_bytes] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));
+        let flags = ucmd.cmd.u32(UNION + 24);
+        if length_bytes > LENGTH_BYTES_MAX {
+            return Err(refuse(Errno::ENOMEM));
+        }
+        if flags & !(WRITE | SLOWLY | BY_AREA) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let file = self.access_file(ucmd)?;
+        self.allocate()?;
+        let length = usize::try_from(length_bytes).expect("a short transfer");
+        let is_write = flags & WRITE != 0;
+        let mut bytes = if is_write {
+            ucmd.user.read_through(BUFFER, 0, length)?.to_vec()
+        } else {
+            vec![0; length]
+        };
+        let range = range(self.accessed(file, flags, iova), length_bytes)?;
+        let place = (file.context, self.looks_into(file));
+        let transfer = if is_write { Transfer::Write(&bytes) } else { Transfer::Read(&mut bytes) };
+        self.access_memory(ucmd.pid, place, &range, flags & SLOWLY != 0, transfer)?;
+        if is_write { Ok(()) } else { ucmd.user.write_through(BUFFER, 0, &bytes) }
+    }
+}

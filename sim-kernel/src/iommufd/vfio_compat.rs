@@ -1,0 +1,281 @@
+//! An iommufd as a type1 container: the calls of a VFIO container on its *compat IOAS*.
+//!
+//! A context has at most one compat IOAS: VFIO_IOAS chooses it, and attaching a group to a container that
+//! is an iommufd makes one where there is none. Without one every call of a container is ENODEV. It holds
+//! no reference: destroying that IOAS leaves the context without.
+//!
+//! A container of type 1 (not v2) may cut areas: its pages are small from then on, so that any part of a
+//! mapping can be unmapped.
+//!
+//! Mirrors `drivers/iommu/iommufd/vfio_compat.c`, and `iopt_cut_iova` and `iopt_area_split` of
+//! `io_pagetable.c`.
+
+use crate::iommufd::Object;
+use crate::iommufd::access::Access;
+use crate::iommufd::ioas::{Area, AreaRights, EVERYTHING, Ioas};
+use crate::iommufd::ioctl_table::Ucmd;
+use crate::iommufd::iova::{Wish, holes, range};
+use crate::iommufd::map::Origin;
+use crate::machine::Machine;
+use crate::syscall::ioctl::Request;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::user_memory::User;
+use crate::value::slots::ContextId;
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
+use handoff_model::request as nr;
+use iommufd_bindings as io;
+use std::mem::{offset_of, size_of};
+use vfio_bindings::bindings::vfio;
+
+const INFO_BYTES: usize = size_of::<vfio::vfio_iommu_type1_info>();
+
+impl Machine {
+    /// `get_compat_ioas`. ENODEV.
+    pub(crate) fn compat_ioas(&self, context: ContextId) -> Answered<ObjectId> {
+        self.contexts.get(context).compat_ioas.ok_or(refuse(Errno::ENODEV))
+    }
+
+    /// `iommufd_vfio_compat_ioas_create`: makes the compat IOAS where there is none.
+    pub(crate) fn make_compat_ioas(&mut self, context: ContextId) {
+        let table = self.contexts.get_mut(context);
+        if table.compat_ioas.is_none() {
+            table.compat_ioas = Some(table.insert(Object::Ioas(Ioas::default())));
+        }
+    }
+
+    /// `iommufd_vfio_ioas`. EOPNOTSUPP (reserved, operation); GET ENODEV, SET ENOENT.
+    pub(crate) fn vfio_ioas(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        const ID: usize = offset_of!(io::iommu_vfio_ioas, ioas_id);
+        const GET: u16 = 0;
+        const SET: u16 = 1;
+        const CLEAR: u16 = 2;
+        if ucmd.cmd.u16(offset_of!(io::iommu_vfio_ioas, __reserved)) != 0 {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        match ucmd.cmd.u16(offset_of!(io::iommu_vfio_ioas, op)) {
+            GET => {
+                let id = self.compat_ioas(ucmd.context)?;
+                ucmd.respond_with(ID, id)?;
+            }
+            SET => {
+                let id = ucmd.cmd.id(ID);
+                self.ioas(ucmd.context, id)?;
+                self.contexts.get_mut(ucmd.context).compat_ioas = Some(id);
+            }
+            CLEAR => self.contexts.get_mut(ucmd.context).compat_ioas = None,
+            _ => return Err(refuse(Errno::EOPNOTSUPP)),
+        }
+        Ok(())
+    }
+
+    /// `iommufd_vfio_ioctl`. ENOTTY for what a container asks in vain here, and for everything else.
+    pub(crate) fn compat_ioctl(
+        &mut self,
+        context: ContextId,
+        request: &mut Request<'_>,
+    ) -> Answered<u32> {
+        match request.number {
+            nr::VFIO_GET_API_VERSION => return Ok(vfio::VFIO_API_VERSION),
+            nr::VFIO_CHECK_EXTENSION => return self.check_extension(context, request.user.value),
+            nr::VFIO_SET_IOMMU => self.set_iommu(context, request.user.value)?,
+            nr::VFIO_IOMMU_GET_INFO => self.container_info(context, request.user)?,
+            nr::VFIO_IOMMU_MAP_DMA => self.map_dma(context, request)?,
+            nr::VFIO_IOMMU_UNMAP_DMA => self.unmap_dma(context, request.user)?,
+            _ => return Err(refuse(Errno::ENOTTY)),
+        }
+        Ok(0)
+    }
+
+    /// `iommufd_vfio_check_extension`. Cache coherency (ENODEV) is enforced where no domain lacks it, and
+    /// none here has it.
+    fn check_extension(&self, context: ContextId, extension: u64) -> Answered<u32> {
+        const UNMAP_ALL: u32 = vfio::VFIO_UNMAP_ALL;
+        Ok(match u32::try_from(extension) {
+            Ok(vfio::VFIO_TYPE1_IOMMU | vfio::VFIO_TYPE1v2_IOMMU | UNMAP_ALL) => 1,
+            Ok(vfio::VFIO_DMA_CC_IOMMU) => {
+                let id = self.compat_ioas(context)?;
+                u32::from(!self.contexts.get(context).has_domain(id))
+            }
+            _ => 0,
+        })
+    }
+
+    /// `iommufd_vfio_set_iommu`. EINVAL, ENODEV; for type 1 as switching huge pages off.
+    fn set_iommu(&mut self, context: ContextId, kind: u64) -> Answered<()> {
+        let is_first = kind == u64::from(vfio::VFIO_TYPE1_IOMMU);
+        if !is_first && kind != u64::from(vfio::VFIO_TYPE1v2_IOMMU) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let id = self.compat_ioas(context)?;
+        if is_first { self.disable_large_pages(context, id) } else { Ok(()) }
+    }
+
+    /// `iommufd_vfio_map_dma`. EFAULT, EINVAL (size, flags), ENODEV, then as a map at that address;
+    /// neither right is asked for.
+    fn map_dma(&mut self, context: ContextId, request: &mut Request<'_>) -> Answered<()> {
+        type Map = vfio::vfio_iommu_type1_dma_map;
+        const READ: u32 = vfio::VFIO_DMA_MAP_FLAG_READ;
+        const WRITE: u32 = vfio::VFIO_DMA_MAP_FLAG_WRITE;
+        let map = request.user.copy(size_of::<Map>())?;
+        let flags = map.u32(offset_of!(Map, flags));
+        if (map.u32(0) as usize) < size_of::<Map>() || flags & !(READ | WRITE) != 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let id = self.compat_ioas(context)?;
+        let va = map.u64(offset_of!(Map, vaddr));
+        let origin = Origin::of_memory(va, map.u64(offset_of!(Map, size)))?;
+        let wish = Wish::Fixed(Iova(map.u64(offset_of!(Map, iova))));
+        let rights = AreaRights { readable: flags & READ != 0, writable: flags & WRITE != 0 };
+        self.map(request.pid, (context, id), &origin, wish, rights).map(drop)
+    }
+
+    /// `iommufd_vfio_unmap_dma`. EFAULT, EINVAL (size, flags), ENODEV, EINVAL (everything, but a range),
+    /// as cutting, as unmapping; nothing there is no error, on an older kernel ENOENT where not everything was to be
+    /// unmapped. What was unmapped is told also where it fails: EFAULT.
+    fn unmap_dma(&mut self, context: ContextId, user: &mut User) -> Answered<()> {
+        type Unmap = vfio::vfio_iommu_type1_dma_unmap;
+        const SIZE: usize = offset_of!(Unmap, size);
+        const BYTES: usize = SIZE + size_of::<u64>();
+        const ALL: u32 = vfio::VFIO_DMA_UNMAP_FLAG_ALL;
+        let mut unmap = user.copy(BYTES)?;
+        let flags = unmap.u32(offset_of!(Unmap, flags));
+        if (unmap.u32(0) as usize) < BYTES || flags & !ALL != 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let id = self.compat_ioas(context)?;
+        let (iova, length_bytes) = (unmap.u64(offset_of!(Unmap, iova)), unmap.u64(SIZE));
+        let (unmapped_bytes, done) = if flags & ALL != 0 {
+            if (iova, length_bytes) != (0, 0) {
+                return Err(refuse(Errno::EINVAL));
+            }
+            self.unmap(context, id, &EVERYTHING)
+        } else {
+            if self.ioas(context, id)?.small_pages {
+                let last = iova.wrapping_add(length_bytes).wrapping_sub(1);
+                let before = iova.checked_sub(1);
+                for cut in [Some(last), before].into_iter().flatten() {
+                    self.cut(context, id, Iova(cut))?;
+                }
+            }
+            match range(Iova(iova), length_bytes) {
+                Ok(range) => match self.unmap(context, id, &range) {
+                    (0, Ok(())) if self.profile.unmaps_something() => {
+                        (0, Err(refuse(Errno::ENOENT)))
+                    }
+                    done => done,
+                },
+                Err(refusal) => (0, Err(refusal)),
+            }
+        };
+        unmap.set_u64(SIZE, unmapped_bytes);
+        user.write(0, &unmap.0)?;
+        done
+    }
+
+    /// `iopt_area_split`: the area at an address ends there, and another one begins behind. EOPNOTSUPP (a
+    /// dma-buf), EINVAL (between pages, or an access has pinned some of it).
+    fn cut(&mut self, context: ContextId, id: ObjectId, last: Iova) -> Answered<()> {
+        let here = IovaRange { first: last, last };
+        let table = self.contexts.get(context);
+        let Some(area) = self.ioas(context, id)?.met(&here).first().copied() else {
+            return Ok(());
+        };
+        if [area.range.first, area.range.last].contains(&last) {
+            return Ok(());
+        }
+        if self.set(context, area.set).is_dma_buf() {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let right = area.clipped(&IovaRange { first: Iova(last.0 + 1), last: area.range.last });
+        let alignment_bytes = table.alignment_bytes(id);
+        let begins = [right.range.first.0, right.start_bytes];
+        if begins.iter().any(|begin| !begin.is_multiple_of(alignment_bytes)) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        self.allocate()?;
+        self.allocate()?;
+        let table = self.contexts.get(context);
+        let has_pinned = |access: &Access| access.pinned().any(|range| range.overlaps(&area.range));
+        if table.accesses(id).any(has_pinned) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let left = Area { range: IovaRange { first: area.range.first, last }, ..area };
+        let ioas = self.ioas_mut(context, id);
+        ioas.areas.retain(|other| other.range != area.range);
+        ioas.insert(left);
+        ioas.insert(right);
+        Ok(())
+    }
+
+    /// `iommufd_get_pagesizes`.
+    fn container_page_sizes(&self, context: ContextId, id: ObjectId) -> u64 {
+        let table = self.contexts.get(context);
+        let domains = table.domains(id).map(|hwpt| hwpt.iommu.page_sizes);
+        let sizes = domains.fold(u64::MAX, |all, own| all & own);
+        let below_page = PAGE_BYTES - 1;
+        let told = if sizes & below_page == 0 { sizes } else { sizes & !below_page | PAGE_BYTES };
+        told.max(table.alignment_bytes(id))
+    }
+
+    /// `iommufd_vfio_iommu_get_info`. EFAULT, EINVAL (size), ENODEV; the capabilities that the caller has
+    /// room for: how many mappings may be made, and what addresses.
+    fn container_info(&self, context: ContextId, user: &mut User) -> Answered<()> {
+        type Info = vfio::vfio_iommu_type1_info;
+        const CAP_OFFSET: usize = offset_of!(Info, cap_offset);
+        const PGSIZES_AND_CAPS: u32 = vfio::VFIO_IOMMU_INFO_PGSIZES | vfio::VFIO_IOMMU_INFO_CAPS;
+        let mut info = user.copy(CAP_OFFSET)?;
+        let room = info.u32(0) as usize;
+        if room < CAP_OFFSET {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let id = self.compat_ioas(context)?;
+        info.0.resize(INFO_BYTES, 0);
+        info.set_u32(offset_of!(Info, flags), PGSIZES_AND_CAPS);
+        info.set_u64(offset_of!(Info, iova_pgsizes), self.container_page_sizes(context, id));
+        let ranges = holes(&self.contexts.get(context).reserved(id), EVERYTHING);
+        let iova_at = INFO_BYTES + MAPPINGS_LEFT_BYTES;
+        let total = iova_at + RANGES_BYTES + ranges.len() * RANGE_BYTES;
+        if room >= INFO_BYTES + MAPPINGS_LEFT.len() {
+            user.write(INFO_BYTES, &MAPPINGS_LEFT)?;
+        }
+        write_ranges(user, iova_at, room, &ranges)?;
+        if room >= iova_at {
+            let next = u32::try_from(iova_at).expect("an offset");
+            user.write(INFO_BYTES + HEADER_NEXT, &next.to_ne_bytes())?;
+        }
+        if room >= total {
+            info.set_u32(CAP_OFFSET, u32::try_from(INFO_BYTES).expect("an offset"));
+        }
+        info.set_u32(0, u32::try_from(total).expect("ranges are few"));
+        user.write(0, &info.0[..room.min(INFO_BYTES)])
+    }
+}
+
+/// `struct vfio_info_cap_header`: the offset of the next one stands there.
+const HEADER_NEXT: usize = offset_of!(vfio::vfio_info_cap_header, next);
+
+/// `VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL`: no end of mappings. The next capability is aligned.
+const MAPPINGS_LEFT: [u8; 12] = [3, 0, 1, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
+const MAPPINGS_LEFT_BYTES: usize = 16;
+
+/// `VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE`: a header, a number, and so many ranges.
+const RANGES_BYTES: usize = size_of::<vfio::vfio_iommu_type1_info_cap_iova_range>();
+const RANGE_BYTES: usize = size_of::<vfio::vfio_iova_range>();
+
+/// `iommufd_fill_cap_iova`: what there is room for, range by range, and then the head of the capability. EFAULT.
+fn write_ranges(user: &mut User, at: usize, room: usize, ranges: &[IovaRange]) -> Answered<()> {
+    let fits = |count: usize| room >= at + RANGES_BYTES + count * RANGE_BYTES;
+    for (row, range) in ranges.iter().enumerate().filter(|(row, _)| fits(row + 1)) {
+        let bytes = [range.first.0.to_ne_bytes(), range.last.0.to_ne_bytes()].concat();
+        user.write(at + RANGES_BYTES + row * RANGE_BYTES, &bytes)?;
+    }
+    if fits(ranges.len()) {
+        let count = u32::try_from(ranges.len()).expect("ranges are few");
+        let mut head = [0; RANGES_BYTES];
+        head[..4].copy_from_slice(&[1, 0, 1, 0]);
+        head[8..12].copy_from_slice(&count.to_ne_bytes());
+        user.write(at, &head)?;
+    }
+    Ok(())
+}

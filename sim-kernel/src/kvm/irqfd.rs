@@ -1,0 +1,138 @@
+//! irqfds: eventfds whose signals are interrupts of a VM.
+//!
+//! An eventfd has one irqfd at most. While it has it, a signal goes to the VM and nothing accumulates. What
+//! waited before is injected when the irqfd is made, and still stands in the eventfd until the next
+//! signal or the irqfd's end takes it away. After the end, signals are latched again.
+//!
+//! An interrupt is delivered when the VM's guest runs, at once or when it starts; one that is pending goes
+//! with the VM.
+//!
+//! Absent: resampling beyond its descriptor, routes.
+//!
+//! Mirrors `virt/kvm/eventfd.c`.
+
+use crate::fs::eventfd::{Eventfd, Signal};
+use crate::machine::Machine;
+use crate::syscall::ioctl::Request;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::value::slots::{FileId, VmId};
+use handoff_model::errno::Errno;
+use handoff_model::ids::Pid;
+
+/// An irqfd. Holds a reference to each eventfd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Irqfd {
+    pub(crate) event: FileId,
+    pub(crate) gsi: u32,
+    /// Signalled when the guest acknowledges.
+    pub(crate) resample: Option<FileId>,
+}
+
+impl Irqfd {
+    pub(crate) fn files(self) -> impl Iterator<Item = FileId> {
+        std::iter::once(self.event).chain(self.resample)
+    }
+}
+
+/// `struct kvm_irqfd`.
+const FD: usize = 0;
+const GSI: usize = 4;
+const FLAGS: usize = 8;
+const RESAMPLE_FD: usize = 12;
+const SIZE: usize = 32;
+
+/// `KVM_IRQFD_FLAG_DEASSIGN`, `KVM_IRQFD_FLAG_RESAMPLE`.
+const DEASSIGN: u32 = 1;
+const RESAMPLE: u32 = 2;
+
+impl Machine {
+    /// `kvm_irqfd`. EFAULT, EINVAL (flags).
+    pub(crate) fn irqfd(&mut self, vm: VmId, request: &Request<'_>) -> Answered<()> {
+        let irqfd = request.user.copy(SIZE)?;
+        let (flags, gsi) = (irqfd.u32(FLAGS), irqfd.u32(GSI));
+        if flags & !(DEASSIGN | RESAMPLE) != 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if flags & DEASSIGN != 0 {
+            let event = self.eventfd_of(request.pid, irqfd.fd(FD))?;
+            self.deassign(vm, |known| known.event == event && known.gsi == gsi);
+            return Ok(());
+        }
+        if !self.vms.get(vm).irqchip {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let event = self.eventfd_of(request.pid, irqfd.fd(FD))?;
+        let resample = match flags & RESAMPLE {
+            0 => None,
+            _ => Some(self.eventfd_of(request.pid, irqfd.fd(RESAMPLE_FD))?),
+        };
+        self.assign(vm, Irqfd { event, gsi, resample })
+    }
+
+    /// `kvm_irqfd_assign`: EBUSY for an eventfd that has one; before 6.17 only in the same VM.
+    fn assign(&mut self, vm: VmId, irqfd: Irqfd) -> Answered<()> {
+        let everywhere = self.profile.has_exclusive_irqfds();
+        let counts = |id: VmId| everywhere || id == vm;
+        if self.vms.iter().any(|(id, vm)| counts(id) && vm.has_irqfd(irqfd.event)) {
+            return Err(refuse(Errno::EBUSY));
+        }
+        for file in irqfd.files() {
+            self.get_file(file);
+        }
+        self.vms.get_mut(vm).irqfds.push(irqfd);
+        let event = self.event_mut(irqfd.event);
+        event.others = event.count();
+        let signals = std::mem::take(&mut event.signals);
+        self.inject(vm, &signals);
+        Ok(())
+    }
+
+    /// The VM that an eventfd's signals go to.
+    pub(crate) fn irqfd_vm(&self, event: FileId) -> Option<VmId> {
+        self.vms.iter().find(|(_, vm)| vm.has_irqfd(event)).map(|(id, _)| id)
+    }
+
+    /// The VM's guest gets interrupts, now or when it runs.
+    pub(crate) fn inject(&mut self, vm: VmId, signals: &[Signal]) {
+        let mm = self.vms.get(vm).mm;
+        if self.is_mm_alive(mm) && self.guest_runs(mm.pid) {
+            self.deliver_signals(signals);
+        } else {
+            let pending = &mut self.vms.get_mut(vm).pending;
+            let mut sum = Eventfd { signals: std::mem::take(pending), others: 0 };
+            for signal in signals {
+                (0..signal.count).for_each(|_| sum.add(signal.device, signal.vector));
+            }
+            *pending = sum.signals;
+        }
+    }
+
+    /// A guest starts: it takes what its VMs have for it.
+    pub(crate) fn take_pending(&mut self, pid: Pid) {
+        for vm in self.vms_of(pid).map(|(id, _)| id).collect::<Vec<_>>() {
+            let pending = std::mem::take(&mut self.vms.get_mut(vm).pending);
+            self.deliver_signals(&pending);
+        }
+    }
+
+    /// `irqfd_shutdown` of those that are picked: what stands in their eventfds goes with them.
+    fn deassign(&mut self, vm: VmId, which: impl Fn(&Irqfd) -> bool) {
+        let irqfds = &mut self.vms.get_mut(vm).irqfds;
+        let gone: Vec<Irqfd> = irqfds.extract_if(.., |irqfd| which(irqfd)).collect();
+        for irqfd in gone {
+            std::mem::take(self.event_mut(irqfd.event));
+            irqfd.files().for_each(|file| self.put_file(file));
+        }
+    }
+
+    pub(crate) fn drop_irqfds_of(&mut self, vm: VmId) {
+        self.deassign(vm, |_| true);
+    }
+
+    /// The same in every VM.
+    pub(crate) fn drop_irqfds(&mut self, which: impl Fn(&Irqfd) -> bool) {
+        for vm in self.vms.ids() {
+            self.deassign(vm, &which);
+        }
+    }
+}

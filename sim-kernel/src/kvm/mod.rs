@@ -1,0 +1,293 @@
+//! KVM, as far as a handoff touches it: virtual machines, and which VFIO files they know.
+//!
+//! A VM belongs to the memory map that made it: any other caller says EIO. It lives as long as a file of
+//! it (its own, a vCPU's, its VFIO device's) or a device that was bound while its file was known to it.
+//! Its irqfds ([`crate::kvm::irqfd`]) go with its own file; the guest of its process goes with the VM.
+//!
+//! A VM's VFIO device keeps each file that it was told of. The file notes the VM, and forgets
+//! it when any VM lets the file go; only BIND looks there.
+//!
+//! Absent: vCPUs that run, memory slots, routes of interrupts (every gsi leads to the guest), split
+//! irqchips, and every other request: [`crate::is_modelled`].
+//!
+//! Mirrors `virt/kvm/kvm_main.c`, `virt/kvm/vfio.c` and `arch/x86/kvm/x86.c`.
+
+pub(crate) mod irqfd;
+
+use crate::fs::File;
+use crate::kvm::irqfd::Irqfd;
+use crate::machine::Machine;
+use crate::process::MmId;
+use crate::syscall::ioctl::Request;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::value::slots::{FileId, VmId};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid};
+use handoff_model::request as nr;
+use std::collections::BTreeSet;
+
+/// A virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Vm {
+    /// Who made it.
+    pub(crate) mm: MmId,
+    /// Whether it has an interrupt controller.
+    pub(crate) irqchip: bool,
+    /// The numbers of its vCPUs.
+    vcpus: BTreeSet<u64>,
+    /// Oldest first.
+    pub(crate) irqfds: Vec<Irqfd>,
+    /// What was injected and not taken yet.
+    pub(crate) pending: Vec<crate::fs::eventfd::Signal>,
+}
+
+impl Vm {
+    pub(crate) fn has_irqfd(&self, event: FileId) -> bool {
+        self.irqfds.iter().any(|irqfd| irqfd.event == event)
+    }
+}
+
+/// A VM's VFIO device (`KVM_DEV_TYPE_VFIO`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct KvmVfio {
+    pub(crate) vm: VmId,
+    /// Holds a reference to each. Oldest first.
+    pub(crate) files: Vec<FileId>,
+}
+
+/// `KVM_API_VERSION`.
+const API_VERSION: u32 = 12;
+
+/// `KVM_MAX_VCPU_IDS` of a kernel with 1024 CPUs at most.
+const VCPU_IDS: u64 = 4096;
+
+/// `struct kvm_create_device`.
+mod create_device {
+    pub(super) const TYPE: usize = 0;
+    pub(super) const FD: usize = 4;
+    pub(super) const FLAGS: usize = 8;
+    pub(super) const SIZE: usize = 12;
+    /// `KVM_DEV_TYPE_VFIO`.
+    pub(super) const VFIO: u32 = 4;
+    /// `KVM_CREATE_DEVICE_TEST`.
+    pub(super) const TEST: u32 = 1;
+}
+
+/// `struct kvm_device_attr`.
+mod device_attr {
+    pub(super) const GROUP: usize = 4;
+    pub(super) const ATTR: usize = 8;
+    pub(super) const ADDR: usize = 16;
+    pub(super) const SIZE: usize = 24;
+    /// `KVM_DEV_VFIO_FILE`, `KVM_DEV_VFIO_FILE_ADD`, `KVM_DEV_VFIO_FILE_DEL`.
+    pub(super) const FILE: u32 = 1;
+    pub(super) const ADD: u64 = 1;
+    pub(super) const DEL: u64 = 2;
+}
+
+/// What of KVM is modelled: on `/dev/kvm`, on a VM, on its VFIO device.
+pub(crate) const OF_KVM: &[u32] = &[nr::KVM_GET_API_VERSION, nr::KVM_CREATE_VM];
+pub(crate) const OF_VM: &[u32] =
+    &[nr::KVM_CREATE_VCPU, nr::KVM_CREATE_IRQCHIP, nr::KVM_IRQFD, nr::KVM_CREATE_DEVICE];
+pub(crate) const OF_VFIO: &[u32] = &[nr::KVM_SET_DEVICE_ATTR, nr::KVM_HAS_DEVICE_ATTR];
+
+impl Machine {
+    /// `kvm_dev_ioctl`. EINVAL for what it does not know.
+    pub(crate) fn kvm_ioctl(&mut self, request: &mut Request<'_>) -> Answered<u32> {
+        let argument = request.user.value;
+        match request.number {
+            nr::KVM_GET_API_VERSION if argument == 0 => Ok(API_VERSION),
+            nr::KVM_CREATE_VM if argument == 0 => self.create_vm(request),
+            _ => Err(refuse(Errno::EINVAL)),
+        }
+    }
+
+    fn create_vm(&mut self, request: &Request<'_>) -> Answered<u32> {
+        let mm = self.mm(request.pid);
+        let vm = Vm { mm, irqchip: false, vcpus: BTreeSet::new(), irqfds: vec![], pending: vec![] };
+        self.atomically(|machine| {
+            let vm = machine.vms.insert(vm);
+            machine.install_new(request.pid, File::Vm(vm), request.place.fd).map(number)
+        })
+    }
+
+    /// Those that a process has made.
+    pub(crate) fn vms_of(&self, pid: Pid) -> impl Iterator<Item = (VmId, &Vm)> {
+        let mm = self.mm(pid);
+        self.vms.iter().filter(move |(_, vm)| vm.mm == mm)
+    }
+
+    /// EIO for who did not make it.
+    fn own_vm(&self, pid: Pid, vm: VmId) -> Answered<()> {
+        if self.vms.get(vm).mm == self.mm(pid) { Ok(()) } else { Err(refuse(Errno::EIO)) }
+    }
+
+    /// `kvm_vm_ioctl`.
+    pub(crate) fn vm_ioctl(&mut self, vm: VmId, request: &mut Request<'_>) -> Answered<u32> {
+        self.own_vm(request.pid, vm)?;
+        match request.number {
+            nr::KVM_CREATE_VCPU => self.create_vcpu(vm, request),
+            nr::KVM_CREATE_IRQCHIP => self.create_irqchip(vm).map(|()| 0),
+            nr::KVM_IRQFD => self.irqfd(vm, request).map(|()| 0),
+            nr::KVM_CREATE_DEVICE => self.create_kvm_device(vm, request).map(|()| 0),
+            _ => Err(refuse(Errno::ENOTTY)),
+        }
+    }
+
+    /// `kvm_vcpu_ioctl`: none is modelled. EIO for who did not make the VM, EINVAL.
+    pub(crate) fn vcpu_ioctl(&mut self, vm: VmId, request: &Request<'_>) -> Answered<u32> {
+        self.own_vm(request.pid, vm)?;
+        Err(refuse(Errno::EINVAL))
+    }
+
+    /// `kvm_vm_ioctl_create_vcpu`. EINVAL for a number too high, EEXIST.
+    fn create_vcpu(&mut self, vm: VmId, request: &Request<'_>) -> Answered<u32> {
+        let id = request.user.value;
+        if id >= VCPU_IDS {
+            return Err(refuse(Errno::EINVAL));
+        }
+        self.atomically(|machine| {
+            if !machine.vms.get_mut(vm).vcpus.insert(id) {
+                return Err(refuse(Errno::EEXIST));
+            }
+            machine.install_new(request.pid, File::Vcpu(vm), request.place.fd).map(number)
+        })
+    }
+
+    /// EEXIST, EINVAL once there is a vCPU.
+    fn create_irqchip(&mut self, vm: VmId) -> Answered<()> {
+        let vm = self.vms.get_mut(vm);
+        if vm.irqchip {
+            return Err(refuse(Errno::EEXIST));
+        }
+        if !vm.vcpus.is_empty() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        vm.irqchip = true;
+        Ok(())
+    }
+
+    /// `kvm_ioctl_create_device`, of VFIO only. EFAULT, ENODEV, EBUSY for a second one.
+    fn create_kvm_device(&mut self, vm: VmId, request: &mut Request<'_>) -> Answered<()> {
+        use create_device::{FD, FLAGS, SIZE, TEST, TYPE, VFIO};
+        let mut device = request.user.copy(SIZE)?;
+        if device.u32(TYPE) != VFIO {
+            return Err(refuse(Errno::ENODEV));
+        }
+        if device.u32(FLAGS) & TEST == 0 {
+            let is_vfio = |file: &File| matches!(file, File::KvmVfio(known) if known.vm == vm);
+            if self.files.iter().any(|(_, open)| is_vfio(&open.file)) {
+                return Err(refuse(Errno::EBUSY));
+            }
+            let file = File::KvmVfio(KvmVfio { vm, files: Vec::new() });
+            let fd = self.install_new(request.pid, file, request.place.fd)?;
+            device.set_u32(FD, fd.0.cast_unsigned());
+        }
+        request.user.write(0, &device.0)
+    }
+
+    /// `kvm_device_ioctl` of a VM's VFIO device. EIO, ENOTTY, EFAULT, ENXIO for what it does not have.
+    pub(crate) fn kvm_vfio_ioctl(&mut self, vm: VmId, request: &Request<'_>) -> Answered<u32> {
+        use device_attr::{ADD, ADDR, ATTR, DEL, FILE, GROUP, SIZE};
+        self.own_vm(request.pid, vm)?;
+        if !OF_VFIO.contains(&request.number) {
+            return Err(refuse(Errno::ENOTTY));
+        }
+        let attr = request.user.copy(SIZE)?;
+        let which = attr.u64(ATTR);
+        if attr.u32(GROUP) != FILE || ![ADD, DEL].contains(&which) {
+            return Err(refuse(Errno::ENXIO));
+        }
+        if request.number == nr::KVM_SET_DEVICE_ATTR {
+            let bytes = request.user.read_through(ADDR, 0, size_of::<i32>())?;
+            let fd = Fd(i32::from_ne_bytes(*bytes.first_chunk().expect("as long as asked")));
+            match which {
+                ADD => self.add_vfio_file(vm, request, fd)?,
+                _ => self.drop_vfio_file(request, fd)?,
+            }
+        }
+        Ok(0)
+    }
+
+    fn kvm_vfio_mut(&mut self, file: FileId) -> &mut KvmVfio {
+        let File::KvmVfio(vfio) = self.file_mut(file) else { unreachable!("it stays one") };
+        vfio
+    }
+
+    /// `kvm_vfio_file_add`. EBADF, EINVAL for a file that is not of VFIO, EEXIST.
+    fn add_vfio_file(&mut self, vm: VmId, request: &Request<'_>, fd: Fd) -> Answered<()> {
+        let file = self.usable(request.pid, fd)?;
+        if !self.file(file).is_vfio() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let known = &mut self.kvm_vfio_mut(request.file).files;
+        if known.contains(&file) {
+            return Err(refuse(Errno::EEXIST));
+        }
+        known.push(file);
+        self.get_file(file);
+        self.set_kvm(file, Some(vm));
+        Ok(())
+    }
+
+    /// `kvm_vfio_file_del`. EBADF, ENOENT.
+    fn drop_vfio_file(&mut self, request: &Request<'_>, fd: Fd) -> Answered<()> {
+        let file = self.usable(request.pid, fd)?;
+        let known = &mut self.kvm_vfio_mut(request.file).files;
+        let at = known.iter().position(|known| *known == file).ok_or(refuse(Errno::ENOENT))?;
+        known.remove(at);
+        self.forget_vfio_file(file);
+        Ok(())
+    }
+
+    fn forget_vfio_file(&mut self, file: FileId) {
+        self.set_kvm(file, None);
+        self.put_file(file);
+        self.reclaim();
+    }
+
+    /// `vfio_file_set_kvm`.
+    fn set_kvm(&mut self, file: FileId, vm: Option<VmId>) {
+        if let File::Device(device) = self.file_mut(file) {
+            device.kvm = vm;
+        }
+    }
+
+    /// `kvm_vm_release`.
+    pub(crate) fn release_vm(&mut self, vm: VmId) {
+        self.drop_irqfds_of(vm);
+        self.put_vm(vm);
+    }
+
+    /// `kvm_vfio_release`.
+    pub(crate) fn release_kvm_vfio(&mut self, vfio: KvmVfio) {
+        for file in vfio.files {
+            self.forget_vfio_file(file);
+        }
+        self.put_vm(vfio.vm);
+    }
+
+    /// `kvm_put_kvm`: a VM goes with whatever was the last to have it.
+    pub(crate) fn put_vm(&mut self, vm: VmId) {
+        let of = |file: &File| match file {
+            File::Vm(of) | File::Vcpu(of) => *of == vm,
+            File::KvmVfio(vfio) => vfio.vm == vm,
+            _ => false,
+        };
+        let bound = self.devices.iter().filter_map(|device| device.binding?.kvm);
+        let is_had = self.files.iter().any(|(_, open)| of(&open.file))
+            || bound.into_iter().any(|kvm| kvm == vm);
+        if !is_had {
+            let mm = self.vms.get(vm).mm;
+            if self.is_mm_alive(mm) {
+                self.process_mut(mm.pid).guest = None;
+            }
+            self.vms.remove(vm);
+        }
+    }
+}
+
+/// A descriptor as the value of an ioctl.
+fn number(fd: Fd) -> u32 {
+    fd.0.cast_unsigned()
+}

@@ -1,0 +1,171 @@
+//! Who is charged for pinned pages, and how much.
+//!
+//! Every page set has an *owner* (the memory map, task and user that mapped it or took it over) and an
+//! accounting *mode*, fixed when it was made, from the mapper's `CAP_IPC_LOCK` and the context's
+//! `RLIMIT_MODE` (K4: a taker inherits the mode, whatever it may itself).
+//!
+//! * `Nobody`: only `mm_struct::pinned_vm` (VmPin) counts, without a limit.
+//! * `User`: `user_struct::locked_vm`, all processes of a user together.
+//! * `Mm`: `mm_struct::locked_vm` (VmLck) of one memory map.
+//!
+//! All modes count VmPin. The limit is `RLIMIT_MEMLOCK` of the owning task when the charge is made,
+//! also when that task is dead (K9). A memory map that dies takes its counters out of sight; a user's
+//! charge stays until the pages are unpinned or taken over (K5). Counters are in pages and signed,
+//! because two of them can underflow (K2, K3); a limit compares them unsigned, as Linux does.
+//!
+//! Invariant: no counter in the table is zero, and no dead memory map has one that no page set names.
+//!
+//! Mirrors `do_update_pinned`, `update_mm_locked_vm`, `incr_user_locked_vm` and `decr_user_locked_vm`
+//! of `drivers/iommu/iommufd/pages.c`, and `__account_locked_vm` of `mm/util.c`.
+
+use crate::machine::Machine;
+use crate::process::MmId;
+use crate::profile::Quirk;
+use crate::syscall::refusal::{Refusal, refuse};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{PAGE_BYTES, Pid, Uid};
+use std::collections::BTreeMap;
+
+/// The counters, in pages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Books {
+    /// `user_struct::locked_vm`.
+    pub(crate) users: BTreeMap<Uid, i64>,
+    /// `mm_struct::locked_vm`: VmLck.
+    pub(crate) locked: BTreeMap<MmId, i64>,
+    /// `mm_struct::pinned_vm`: VmPin.
+    pub(crate) pinned: BTreeMap<MmId, i64>,
+}
+
+/// Which counter a page set is charged to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Mode {
+    Nobody,
+    User,
+    Mm,
+}
+
+/// Who a page set belongs to. The task is that of the memory map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Owner {
+    pub(crate) mm: MmId,
+    pub(crate) uid: Uid,
+}
+
+/// Adds to a counter; a counter at zero is not in the table.
+fn add<K: Ord>(counters: &mut BTreeMap<K, i64>, key: K, pages: i64) {
+    let sum = counters.remove(&key).unwrap_or(0) + pages;
+    if sum != 0 {
+        counters.insert(key, sum);
+    }
+}
+
+fn signed(pages: u64) -> i64 {
+    i64::try_from(pages).expect("fewer pages than an address space has")
+}
+
+impl Machine {
+    pub(crate) fn owner(&self, pid: Pid) -> Owner {
+        Owner { mm: self.mm(pid), uid: self.process(pid).uid }
+    }
+
+    /// VmPin of a living process, in pages; below zero where the kernel's counter has wrapped (K2).
+    pub fn vm_pin_pages(&self, pid: Pid) -> i64 {
+        self.books.pinned.get(&self.mm(pid)).copied().unwrap_or(0)
+    }
+
+    /// VmLck of a living process, in pages; below zero where the kernel's counter has wrapped (K3).
+    pub fn vm_lck_pages(&self, pid: Pid) -> i64 {
+        self.books.locked.get(&self.mm(pid)).copied().unwrap_or(0)
+    }
+
+    /// Whether `pages` more fit under the limit of the owning task. ENOMEM.
+    fn check_limit(&self, task: Pid, counter: i64, pages: u64) -> Result<(), Refusal> {
+        let limit_pages = self.process(task).memlock_bytes / PAGE_BYTES;
+        let sum = counter.wrapping_add(signed(pages)).cast_unsigned();
+        if sum > limit_pages { Err(refuse(Errno::ENOMEM)) } else { Ok(()) }
+    }
+
+    /// Whether `pages` more may be locked in a memory map (`__account_locked_vm`). ENOMEM.
+    pub(crate) fn may_lock(&self, mm: MmId, pages: u64) -> Result<(), Refusal> {
+        let counter = self.books.locked.get(&mm).copied().unwrap_or(0);
+        self.check_limit(mm.pid, counter, pages)
+    }
+
+    /// Counts VmLck alone, whatever the limit.
+    pub(crate) fn lock(&mut self, mm: MmId, pages: u64) {
+        self.move_locked(mm, signed(pages));
+    }
+
+    pub(crate) fn unlock(&mut self, mm: MmId, pages: u64) {
+        self.move_locked(mm, -signed(pages));
+    }
+
+    fn move_locked(&mut self, mm: MmId, pages: i64) {
+        if pages != 0 {
+            add(&mut self.books.locked, mm, pages);
+        }
+    }
+
+    /// Charges an owner. ENOMEM over the limit, and then nothing is charged.
+    pub(crate) fn charge(&mut self, owner: Owner, mode: Mode, pages: u64) -> Result<(), Refusal> {
+        match mode {
+            Mode::Nobody => {}
+            Mode::User => {
+                let counter = self.books.users.get(&owner.uid).copied().unwrap_or(0);
+                self.check_limit(owner.mm.pid, counter, pages)?;
+                add(&mut self.books.users, owner.uid, signed(pages));
+            }
+            Mode::Mm => {
+                self.may_lock(owner.mm, pages)?;
+                self.lock(owner.mm, pages);
+            }
+        }
+        self.move_pinned(owner, signed(pages));
+        Ok(())
+    }
+
+    /// Whether the counter of an owner can be reached. EINVAL for a dead memory map (K3).
+    pub(crate) fn check_reach(&self, owner: Owner, mode: Mode) -> Result<(), Refusal> {
+        let needs_mm = mode == Mode::Mm && self.profile.has(Quirk::DeadOwner);
+        if needs_mm && !self.is_mm_alive(owner.mm) { Err(refuse(Errno::EINVAL)) } else { Ok(()) }
+    }
+
+    /// Gives a charge back.
+    pub(crate) fn uncharge(&mut self, owner: Owner, mode: Mode, pages: u64) {
+        match mode {
+            Mode::Nobody => {}
+            Mode::User => {
+                // Linux warns and leaves a user's counter alone that would underflow.
+                let counter = self.books.users.get(&owner.uid).copied().unwrap_or(0);
+                if counter >= signed(pages) {
+                    add(&mut self.books.users, owner.uid, -signed(pages));
+                }
+            }
+            Mode::Mm => add(&mut self.books.locked, owner.mm, -signed(pages)),
+        }
+        self.move_pinned(owner, -signed(pages));
+    }
+
+    /// Counts VmPin alone.
+    pub(crate) fn move_pinned(&mut self, owner: Owner, pages: i64) {
+        if pages != 0 {
+            add(&mut self.books.pinned, owner.mm, pages);
+        }
+    }
+
+    /// Drops the counters of memory maps that are dead and that no page set names.
+    pub(crate) fn bury_dead_mms(&mut self) {
+        let named = |mm: &MmId| {
+            self.is_mm_alive(*mm)
+                || self.contexts.iter().any(|(_, context)| context.names_mm(*mm))
+                || self.dmas().any(|(_, _, dma)| self.payer(dma) == *mm)
+        };
+        let known = self.books.pinned.keys().chain(self.books.locked.keys());
+        let buried: Vec<MmId> = known.filter(|mm| !named(mm)).copied().collect();
+        for mm in buried {
+            self.books.pinned.remove(&mm);
+            self.books.locked.remove(&mm);
+        }
+    }
+}

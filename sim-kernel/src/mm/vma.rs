@@ -1,0 +1,211 @@
+//! Where processes map memory.
+//!
+//! A mapping shows pages of a memory object, shared and writable, at addresses of one memory map. It
+//! keeps the object alive, not the file; it shows whatever pages the object has now, unlike a pin.
+//!
+//! Addresses are the lowest free ones from a fixed base, so that the same calls give the same values.
+//!
+//! A mapping of a BAR of a device shows no memory: nothing can pin it. It keeps the device's file open.
+//!
+//! Absent: `mprotect`, `mremap`, `MAP_FIXED`, private file mappings.
+//!
+//! Mirrors `mm/mmap.c` and `mm/vma.c`.
+
+use crate::fs::{DeviceFile, File};
+use crate::machine::{Machine, Placement};
+use crate::mm::Memory;
+use crate::syscall::refusal::{Answered, Refusal, refuse};
+use crate::value::shared::Shared;
+use crate::value::slots::{FileId, MemoryId};
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Va, pages};
+use std::ops::Range;
+
+/// A mapping of a process (`vm_area_struct`), shared and writable, or anonymous.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Vma {
+    pub(crate) va: u64,
+    pub(crate) pages: u64,
+    pub(crate) memory: MemoryId,
+    /// The page of the memory object that the first one shows.
+    pub(crate) index: u64,
+}
+
+/// A mapping of a BAR. Holds a reference to the device's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct BarVma {
+    pub(crate) va: u64,
+    pub(crate) pages: u64,
+    pub(crate) file: FileId,
+}
+
+impl BarVma {
+    pub(crate) fn end(&self) -> u64 {
+        self.va + self.pages * PAGE_BYTES
+    }
+
+    /// What remains of it in a range of addresses on page boundaries.
+    fn clipped(&self, va: Range<u64>) -> Option<Self> {
+        let (first, end) = (self.va.max(va.start), self.end().min(va.end));
+        (first < end).then(|| Self { va: first, pages: (end - first) / PAGE_BYTES, ..*self })
+    }
+}
+
+/// Where mappings begin, and where addresses end.
+const VA_FIRST: u64 = 0x7f00_0000_0000;
+const VA_END: u64 = 0x7fff_ffff_f000;
+
+impl Vma {
+    pub(crate) fn end(&self) -> u64 {
+        self.va + self.pages * PAGE_BYTES
+    }
+
+    /// What remains of it in a range of addresses on page boundaries.
+    fn clipped(&self, va: Range<u64>) -> Option<Self> {
+        let (first, end) = (self.va.max(va.start), self.end().min(va.end));
+        (first < end).then(|| Self {
+            va: first,
+            pages: (end - first) / PAGE_BYTES,
+            index: self.index + (first - self.va) / PAGE_BYTES,
+            ..*self
+        })
+    }
+}
+
+impl Machine {
+    pub(crate) fn mapping_call(
+        &mut self,
+        pid: Pid,
+        call: &Call,
+        place: &Placement,
+    ) -> Option<Answered> {
+        Some(match *call {
+            Call::Mmap { fd, offset_bytes, length_bytes } => {
+                self.mmap(pid, fd, offset_bytes, length_bytes, place)
+            }
+            Call::Munmap { va, length_bytes } => self.munmap(pid, va.0, length_bytes),
+            _ => return None,
+        })
+    }
+
+    /// `mmap`: offset, descriptor, length, room, overflow, kind of file, in this order.
+    fn mmap(
+        &mut self,
+        pid: Pid,
+        fd: Option<Fd>,
+        offset_bytes: u64,
+        length_bytes: u64,
+        place: &Placement,
+    ) -> Answered {
+        if !offset_bytes.is_multiple_of(PAGE_BYTES) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let file = fd.map(|fd| self.usable(pid, fd)).transpose()?;
+        if length_bytes == 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if length_bytes > VA_END {
+            return Err(refuse(Errno::ENOMEM));
+        }
+        let pages = pages(length_bytes);
+        if offset_bytes.checked_add(pages * PAGE_BYTES).is_none() {
+            return Err(refuse(Errno::EOVERFLOW));
+        }
+        let va = self.free_va(pid, pages * PAGE_BYTES, place.va).ok_or(refuse(Errno::ENOMEM))?;
+        if let Some(file) = file
+            && let File::Device(DeviceFile { device, .. }) = *self.file(file)
+        {
+            self.check_mmap(file, device, offset_bytes, pages * PAGE_BYTES)?;
+            self.get_file(file);
+            let bars = &mut self.process_mut(pid).bars;
+            bars.push(BarVma { va, pages, file });
+            bars.sort_unstable_by_key(|bar| bar.va);
+            return Ok(Reply::Va(Va(va)));
+        }
+        let (memory, index) = match file {
+            Some(file) => (self.mappable(file)?, offset_bytes / PAGE_BYTES),
+            None => (self.anonymous(pages), 0),
+        };
+        self.insert_vma(pid, Vma { va, pages, memory, index });
+        Ok(Reply::Va(Va(va)))
+    }
+
+    /// EACCES for a file that is open for reading alone, EPERM for one that is sealed against writing, ENODEV
+    /// for files without mappings.
+    fn mappable(&self, file: FileId) -> Result<MemoryId, Refusal> {
+        match *self.file(file) {
+            File::Memfd(memory) => {
+                self.memories.get(memory).check_write_seals()?;
+                Ok(memory)
+            }
+            File::ReadOnlyMemfd(_) => Err(refuse(Errno::EACCES)),
+            // No register page of a viommu is there.
+            File::Iommufd(_) if self.profile.maps_iommufd() => Err(refuse(Errno::ENXIO)),
+            _ => Err(refuse(Errno::ENODEV)),
+        }
+    }
+
+    fn anonymous(&mut self, pages: u64) -> MemoryId {
+        self.memories.insert(Shared::new(Memory::anonymous(pages * PAGE_BYTES)))
+    }
+
+    fn insert_vma(&mut self, pid: Pid, vma: Vma) {
+        let vmas = &mut self.process_mut(pid).vmas;
+        let at = vmas.partition_point(|other| other.va < vma.va);
+        vmas.insert(at, vma);
+    }
+
+    /// The lowest gap that is large enough, or the forced place where it is free.
+    fn free_va(&self, pid: Pid, length_bytes: u64, forced: Option<Va>) -> Option<u64> {
+        let process = self.process(pid);
+        let vmas = process.vmas.iter().map(|vma| vma.va..vma.end());
+        let taken: Vec<Range<u64>> =
+            vmas.chain(process.bars.iter().map(|bar| bar.va..bar.end())).collect();
+        let fits = |va: &u64| {
+            let end = va.checked_add(length_bytes).filter(|end| *end <= VA_END);
+            end.is_some_and(|end| taken.iter().all(|vma| vma.end <= *va || end <= vma.start))
+        };
+        let forced = forced.map(|va| va.0).filter(|va| va.is_multiple_of(PAGE_BYTES));
+        let mut gaps: Vec<u64> =
+            taken.iter().map(|vma| vma.end).filter(|end| *end >= VA_FIRST).collect();
+        gaps.sort_unstable();
+        forced.filter(fits).or_else(|| std::iter::once(VA_FIRST).chain(gaps).find(fits))
+    }
+
+    /// `munmap`: whole pages; holes are no error; a mapping may be split.
+    fn munmap(&mut self, pid: Pid, va: u64, length_bytes: u64) -> Answered {
+        let fits = va.is_multiple_of(PAGE_BYTES) && va <= VA_END && length_bytes <= VA_END - va;
+        if !fits || length_bytes == 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let end = va + pages(length_bytes) * PAGE_BYTES;
+        let process = self.process_mut(pid);
+        process.vmas = (process.vmas.iter())
+            .flat_map(|vma| [vma.clipped(0..va), vma.clipped(end..u64::MAX)])
+            .flatten()
+            .collect();
+        self.unmap_bars(pid, va..end);
+        self.reclaim();
+        Ok(Reply::Done)
+    }
+
+    /// What remains of a mapping of a BAR, in one part or two, holds the file as often.
+    pub(crate) fn unmap_bars(&mut self, pid: Pid, va: Range<u64>) {
+        if self.process(pid).bars.is_empty() {
+            return;
+        }
+        let old = std::mem::take(&mut self.process_mut(pid).bars);
+        let new: Vec<BarVma> = (old.iter())
+            .flat_map(|bar| [bar.clipped(0..va.start), bar.clipped(va.end..u64::MAX)])
+            .flatten()
+            .collect();
+        for bar in &new {
+            self.get_file(bar.file);
+        }
+        self.process_mut(pid).bars = new;
+        for bar in old {
+            self.put_file(bar.file);
+        }
+    }
+}

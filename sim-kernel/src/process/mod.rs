@@ -1,0 +1,273 @@
+//! Processes: who they are, what they may, how they begin and end.
+//!
+//! A process is its thread group; a call is its only activity. Its memory map (`mm`) is an identity
+//! of its own: `execve` gives the process a new one, exit leaves it with none, and page sets keep
+//! naming the old one ([`MmId`]).
+//!
+//! Death, in Linux's order: the memory map goes first, then the descriptors; the last references are
+//! dropped from task work, in descending order of descriptors. An exec replaces the memory map first
+//! and closes the CLOEXEC descriptors then.
+//!
+//! Capabilities are the two that matter: `CAP_IPC_LOCK` is a flag, and user 0 has all others
+//! (`CAP_SYS_RESOURCE`, `CAP_SETUID`, `CAP_KILL`). User 0 gets `CAP_IPC_LOCK` back at exec; another user
+//! keeps what it has, as with ambient capabilities.
+//!
+//! Absent: threads, signals but SIGKILL, zombies (who is dead is reaped at once).
+//!
+//! Mirrors `kernel/exit.c`, `fs/exec.c`, `kernel/sys.c`, `kernel/pid.c`, `security/commoncap.c`.
+
+pub(crate) mod guest;
+pub(crate) mod scripted;
+
+use crate::fs::File;
+use crate::machine::Machine;
+use crate::mm::vma::{BarVma, Vma};
+use crate::process::guest::Guest;
+use crate::syscall::refusal::{Answered, Refusal, refuse};
+use crate::value::shared::Shared;
+use crate::value::slots::FileId;
+use handoff_model::call::{Call, Reply};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid, Uid};
+use std::collections::BTreeMap;
+
+/// How a process starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProcessSpec {
+    /// Its user. User 0 has every capability but, as told here, `CAP_IPC_LOCK`.
+    pub uid: Uid,
+    /// Whether it has `CAP_IPC_LOCK`: what it maps is charged to nobody.
+    pub cap_ipc_lock: bool,
+    /// `RLIMIT_MEMLOCK`, soft and hard; [`handoff_model::call::UNLIMITED`] for none.
+    pub memlock_bytes: u64,
+}
+
+/// A process, alive or dead.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Process {
+    pub(crate) alive: bool,
+    pub(crate) uid: Uid,
+    pub(crate) cap_ipc_lock: bool,
+    /// Read at charge time, also after death: page sets keep the task.
+    pub(crate) memlock_bytes: u64,
+    /// How many memory maps it has had before this one.
+    pub(crate) generation: u8,
+    /// What it executes; `None`: what it was started with.
+    pub(crate) image: Option<u8>,
+    pub(crate) descriptors: BTreeMap<Fd, Descriptor>,
+    /// Sorted, disjoint.
+    pub(crate) vmas: Vec<Vma>,
+    /// Sorted, disjoint, and from the others, too.
+    pub(crate) bars: Vec<BarVma>,
+    pub(crate) guest: Option<Guest>,
+}
+
+/// A slot of a descriptor table; holds one reference to its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Descriptor {
+    pub(crate) file: FileId,
+    pub(crate) cloexec: bool,
+}
+
+/// A memory map (`mm_struct`): the nth of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct MmId {
+    pub(crate) pid: Pid,
+    pub(crate) generation: u8,
+}
+
+impl Process {
+    pub(crate) fn new(spec: ProcessSpec) -> Self {
+        Self {
+            alive: true,
+            uid: spec.uid,
+            cap_ipc_lock: spec.cap_ipc_lock,
+            memlock_bytes: spec.memlock_bytes,
+            generation: 0,
+            image: None,
+            descriptors: BTreeMap::new(),
+            vmas: Vec::new(),
+            bars: Vec::new(),
+            guest: None,
+        }
+    }
+
+    /// `CAP_SYS_RESOURCE`, `CAP_SETUID`, `CAP_KILL`.
+    pub(crate) fn is_privileged(&self) -> bool {
+        self.uid == Uid(0)
+    }
+}
+
+impl Machine {
+    fn index(pid: Pid) -> usize {
+        pid.0.checked_sub(1).expect("pids begin at 1") as usize
+    }
+
+    pub(crate) fn process(&self, pid: Pid) -> &Process {
+        &self.processes[Self::index(pid)]
+    }
+
+    pub(crate) fn process_mut(&mut self, pid: Pid) -> &mut Process {
+        &mut self.processes[Self::index(pid)]
+    }
+
+    pub(crate) fn pids(&self) -> impl Iterator<Item = (Pid, &Process)> {
+        (1..).map(Pid).zip(self.processes.iter().map(|process| &**process))
+    }
+
+    /// Whether a process lives. Panics when there never was one.
+    pub fn alive(&self, pid: Pid) -> bool {
+        self.process(pid).alive
+    }
+
+    /// The tag of the program image that a process has executed; `None`: it never did.
+    pub fn running_image(&self, pid: Pid) -> Option<u8> {
+        self.process(pid).image
+    }
+
+    /// The memory map that a process has now.
+    pub(crate) fn mm(&self, pid: Pid) -> MmId {
+        MmId { pid, generation: self.process(pid).generation }
+    }
+
+    pub(crate) fn is_mm_alive(&self, mm: MmId) -> bool {
+        let process = self.process(mm.pid);
+        process.alive && process.generation == mm.generation
+    }
+
+    /// Kills a process from outside (SIGKILL, or an OOM kill). Nothing happens to a dead one.
+    pub fn kill(&mut self, pid: Pid) {
+        if self.alive(pid) {
+            self.die(pid);
+        }
+    }
+
+    /// A descriptor of `target` in `holder`'s table, CLOEXEC, as `pidfd_open` makes it.
+    pub fn pidfd(&mut self, holder: Pid, target: Pid) -> Fd {
+        assert!(self.alive(target), "pidfd_open finds living processes");
+        self.install_new(holder, File::Pidfd(target), None).expect("a free descriptor")
+    }
+
+    /// A program image in `holder`'s table, opened with `O_PATH | O_CLOEXEC`. `tag` says which program.
+    pub fn image(&mut self, holder: Pid, tag: u8) -> Fd {
+        self.install_new(holder, File::Image(tag), None).expect("a free descriptor")
+    }
+
+    pub(crate) fn process_call(&mut self, pid: Pid, call: &Call) -> Option<Answered> {
+        let process = self.process(pid);
+        Some(match *call {
+            Call::GetMemlock => Ok(Reply::Memlock(process.memlock_bytes)),
+            Call::SetMemlock { limit_bytes } => self.set_memlock(pid, limit_bytes),
+            Call::GetUid => Ok(Reply::Uid(process.uid)),
+            Call::SetUid { uid } => self.set_uid(pid, uid),
+            Call::GetCapIpcLock => Ok(Reply::Flag(process.cap_ipc_lock)),
+            Call::DropCapIpcLock => {
+                self.process_mut(pid).cap_ipc_lock = false;
+                Ok(Reply::Done)
+            }
+            Call::Exec { image } => self.exec(pid, image),
+            Call::Exit { .. } => {
+                self.die(pid);
+                Ok(Reply::Done)
+            }
+            Call::Kill { pidfd } => self.send_kill(pid, pidfd),
+            Call::AwaitExit { pidfd } => self.await_exit(pid, pidfd),
+            _ => return None,
+        })
+    }
+
+    /// `do_prlimit`: the hard limit is raised only by who may.
+    fn set_memlock(&mut self, pid: Pid, limit_bytes: u64) -> Answered {
+        let process = self.process_mut(pid);
+        if limit_bytes > process.memlock_bytes && !process.is_privileged() {
+            return Err(refuse(Errno::EPERM));
+        }
+        process.memlock_bytes = limit_bytes;
+        Ok(Reply::Done)
+    }
+
+    /// `__sys_setresuid` and `cap_emulate_setxuid`: who leaves user 0 leaves all capabilities there.
+    fn set_uid(&mut self, pid: Pid, uid: Uid) -> Answered {
+        let process = self.process_mut(pid);
+        if uid != process.uid && !process.is_privileged() {
+            return Err(refuse(Errno::EPERM));
+        }
+        process.cap_ipc_lock &= uid == process.uid;
+        process.uid = uid;
+        Ok(Reply::Done)
+    }
+
+    /// The process that a pidfd names. EBADF.
+    pub(crate) fn target_of(&self, pid: Pid, pidfd: Fd) -> Result<Pid, Refusal> {
+        match self.file(self.usable(pid, pidfd)?) {
+            File::Pidfd(target) => Ok(*target),
+            _ => Err(refuse(Errno::EBADF)),
+        }
+    }
+
+    /// `poll` of a pidfd: EBADF, and EINTR while the process lives (see `would_block`).
+    fn await_exit(&self, pid: Pid, pidfd: Fd) -> Answered {
+        let target = self.target_of(pid, pidfd)?;
+        if self.alive(target) { Err(refuse(Errno::EINTR)) } else { Ok(Reply::Done) }
+    }
+
+    /// `pidfd_send_signal`: EBADF for what is no pidfd, ESRCH, EPERM.
+    fn send_kill(&mut self, pid: Pid, pidfd: Fd) -> Answered {
+        let target = self.target_of(pid, pidfd)?;
+        if !self.alive(target) {
+            return Err(refuse(Errno::ESRCH));
+        }
+        let (killer, victim) = (self.process(pid), self.process(target));
+        if killer.uid != victim.uid && !killer.is_privileged() {
+            return Err(refuse(Errno::EPERM));
+        }
+        self.die(target);
+        Ok(Reply::Done)
+    }
+
+    /// `execve` of `/proc/self/fd/N`. ENOENT without the descriptor, EACCES for what is no regular
+    /// file, ENOEXEC for memory that holds no program.
+    fn exec(&mut self, pid: Pid, image: Fd) -> Answered {
+        const ENOEXEC: Errno = Errno::Other(8);
+        let file = self.descriptor(pid, image).map_err(|_| refuse(Errno::ENOENT))?.file;
+        let tag = match *self.file(file) {
+            File::Image(tag) => tag,
+            File::Memfd(_) | File::ReadOnlyMemfd(_) => return Err(refuse(ENOEXEC)),
+            _ => return Err(refuse(Errno::EACCES)),
+        };
+        let process = self.process_mut(pid);
+        process.generation = process.generation.checked_add(1).expect("a process execs rarely");
+        process.vmas.clear();
+        process.guest = None;
+        process.image = Some(tag);
+        process.cap_ipc_lock |= process.is_privileged();
+        self.unmap_bars(pid, 0..u64::MAX);
+        self.close_descriptors(pid, |descriptor| descriptor.cloexec);
+        self.reclaim();
+        Ok(Reply::Done)
+    }
+
+    fn die(&mut self, pid: Pid) {
+        let process = self.process_mut(pid);
+        process.alive = false;
+        process.vmas.clear();
+        process.guest = None;
+        self.unmap_bars(pid, 0..u64::MAX);
+        self.close_descriptors(pid, |_| true);
+        let Process { uid, memlock_bytes, generation, image, .. } = *self.process(pid);
+        let spec = ProcessSpec { uid, cap_ipc_lock: false, memlock_bytes };
+        let remains = Process { alive: false, generation, image, ..Process::new(spec) };
+        self.processes[Self::index(pid)] = Shared::new(remains);
+        self.reclaim();
+    }
+
+    /// Closes what `which` picks, in the order in which task work drops the references.
+    fn close_descriptors(&mut self, pid: Pid, which: impl Fn(&Descriptor) -> bool) {
+        let descriptors = self.process(pid).descriptors.iter().rev();
+        let picked: Vec<Fd> =
+            descriptors.filter(|(_, descriptor)| which(descriptor)).map(|(fd, _)| *fd).collect();
+        for fd in picked {
+            self.close_descriptor(pid, fd);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Following processes that are told of: what a replay does to a machine without a call.
+//!
+//! A recorded process forks, gets descriptors by ways that are not modelled, changes its credentials
+//! by calls that [`Call`](handoff_model::call::Call) does not have. These functions put the machine
+//! into the same situation. They check no permission and say no errno.
+//!
+//! A child has copies of its parent's anonymous memory: what devices have pinned stays the parent's. Linux
+//! copies those pages at the fork, too, and the others when one of the two writes them.
+//!
+//! Mirrors `kernel/fork.c`, `copy_present_page` of `mm/memory.c`, `net/core/scm.c`, `kernel/cred.c`.
+
+use crate::machine::Machine;
+use crate::mm::vma::Vma;
+use crate::process::Process;
+use crate::value::shared::Shared;
+use crate::value::slots::FileId;
+use handoff_model::ids::{Fd, Pid, Uid};
+use handoff_model::view::{FileKind, FileRef};
+use std::collections::BTreeMap;
+
+impl Machine {
+    /// A child with its parent's descriptors, memory map, user, capability and limit, and without a
+    /// guest. Panics where the parent is dead.
+    pub fn fork(&mut self, parent: Pid) -> Pid {
+        assert!(self.alive(parent), "a dead process does not fork");
+        let mut child = Process { generation: 0, guest: None, ..self.process(parent).clone() };
+        self.copy_private_memory(&mut child.vmas);
+        let slots = child.descriptors.values().map(|slot| slot.file);
+        let files: Vec<FileId> = slots.chain(child.bars.iter().map(|bar| bar.file)).collect();
+        for file in files {
+            self.get_file(file);
+        }
+        self.processes.push(Shared::new(child));
+        Pid(u32::try_from(self.processes.len()).expect("processes are few"))
+    }
+
+    fn copy_private_memory(&mut self, vmas: &mut [Vma]) {
+        let mut copies = BTreeMap::new();
+        for vma in vmas {
+            let memory = self.memories.get(vma.memory).clone();
+            if memory.is_private {
+                let copy = copies.entry(vma.memory).or_insert_with(|| self.memories.insert(memory));
+                vma.memory = *copy;
+            }
+        }
+    }
+
+    /// The open file of a descriptor under one more, which is free, of the same process or another; →
+    /// whether there is such a descriptor.
+    pub fn share(&mut self, from: Pid, fd: Fd, to: Pid, at: Fd, cloexec: bool) -> bool {
+        let Ok(slot) = self.descriptor(from, fd) else { return false };
+        let installed = self.install(to, slot.file, Some(at)).expect("a free descriptor");
+        assert_eq!(installed, at, "the descriptor is free");
+        self.process_mut(to).descriptors.get_mut(&at).expect("just installed").cloexec = cloexec;
+        true
+    }
+
+    /// What a descriptor is open on, where it is open.
+    pub fn kind_of(&self, pid: Pid, fd: Fd) -> Option<FileKind> {
+        self.descriptor(pid, fd).ok().map(|slot| crate::view::kind(self.file(slot.file)))
+    }
+
+    /// The open file of a descriptor, where it is open, as views name it.
+    pub fn file_of(&self, pid: Pid, fd: Fd) -> Option<FileRef> {
+        self.descriptor(pid, fd).ok().map(|slot| crate::view::file_ref(slot.file))
+    }
+
+    /// Makes a process one of this user, with or without `CAP_IPC_LOCK`.
+    pub fn set_credentials(&mut self, pid: Pid, uid: Uid, cap_ipc_lock: bool) {
+        let process = self.process_mut(pid);
+        process.uid = uid;
+        process.cap_ipc_lock = cap_ipc_lock;
+    }
+
+    /// Gives a process this `RLIMIT_MEMLOCK`; [`handoff_model::call::UNLIMITED`] for none.
+    pub fn set_limit(&mut self, pid: Pid, limit_bytes: u64) {
+        self.process_mut(pid).memlock_bytes = limit_bytes;
+    }
+}

@@ -1,0 +1,153 @@
+//! ATTACH and DETACH: which address space a device's DMA or accesses go to.
+//!
+//! Attaching an attached device replaces what it had, and leaves it as it was where that fails. An emulated
+//! device attaches to an IOAS alone: no HWPT is made, nothing is pinned. A PASID is attached like
+//! a device of its own.
+//!
+//! Mirrors `vfio_df_ioctl_attach_pt` and `_detach_pt` of `drivers/vfio/device_cdev.c`, and
+//! `drivers/vfio/iommufd.c`.
+
+use crate::hardware::Binding;
+use crate::iommufd::attach::{Change, NO_PASID, Seat};
+use crate::machine::Machine;
+use crate::syscall::ioctl::Request;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::user_memory::Fields;
+use crate::value::slots::{ContextId, DeviceId};
+use crate::vfio::pci::sized;
+use handoff_model::errno::Errno;
+use handoff_model::ids::ObjectId;
+use handoff_model::request as nr;
+use std::mem::{offset_of, size_of};
+use vfio_bindings::bindings::vfio;
+
+/// `VFIO_DEVICE_ATTACH_PASID`, `VFIO_DEVICE_DETACH_PASID`.
+const PASID: u32 = 1;
+
+impl Machine {
+    /// What ATTACH and DETACH have in common: → the structure, and whether it is about a PASID. EFAULT, EINVAL
+    /// (size, flags), EOPNOTSUPP for a PASID of a device without DMA.
+    fn attachment_request(&self, id: DeviceId, request: &Request<'_>) -> Answered<(Fields, bool)> {
+        let min = match request.number {
+            nr::VFIO_DEVICE_ATTACH_IOMMUFD_PT => {
+                offset_of!(vfio::vfio_device_attach_iommufd_pt, pasid)
+            }
+            _ => offset_of!(vfio::vfio_device_detach_iommufd_pt, pasid),
+        };
+        let cmd = sized(request, min)?;
+        let flags = cmd.u32(offset_of!(vfio::vfio_device_attach_iommufd_pt, flags));
+        let known = if self.profile.has_tokens_and_pasids() { PASID } else { 0 };
+        if flags & !known != 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if flags == 0 {
+            return Ok((cmd, false));
+        }
+        if self.device(id).is_emulated() {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let longer = min + size_of::<u32>();
+        if (cmd.u32(0) as usize) < longer {
+            return Err(refuse(Errno::EINVAL));
+        }
+        Ok((request.user.copy(longer)?, true))
+    }
+
+    /// `vfio_df_ioctl_attach_pt`. Tells the HWPT, or for an emulated device the IOAS as given; detaches
+    /// where that cannot be told.
+    pub(crate) fn attach(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
+        const PAGE_TABLE: usize = offset_of!(vfio::vfio_device_attach_iommufd_pt, pt_id);
+        let (cmd, is_pasid) = self.attachment_request(id, request)?;
+        let Binding { context, object, .. } = self.binding(id);
+        let page_table = cmd.id(PAGE_TABLE);
+        if is_pasid {
+            let pasid = cmd.u32(offset_of!(vfio::vfio_device_attach_iommufd_pt, pasid));
+            return self.attach_pasid(Seat { context, device: object, pasid }, request, page_table);
+        }
+        let (attached, replaced) = self.attach_any(id, page_table)?;
+        if replaced {
+            self.device_mut(id).upset();
+        }
+        let told = request.user.write(PAGE_TABLE, &attached.0.to_ne_bytes());
+        if told.is_err() && self.detach_any(id) {
+            self.device_mut(id).upset();
+        }
+        self.reclaim();
+        told
+    }
+
+    /// `vfio_iommufd_physical_pasid_attach_ioas`: as attaching and replacing; detached where that cannot be told.
+    fn attach_pasid(
+        &mut self,
+        seat: Seat,
+        request: &mut Request<'_>,
+        page_table: ObjectId,
+    ) -> Answered<()> {
+        const PAGE_TABLE: usize = offset_of!(vfio::vfio_device_attach_iommufd_pt, pt_id);
+        let old = self.contexts.get(seat.context).attached_to(seat.device, seat.pasid);
+        let is_replaced = old.is_some() && seat.pasid != NO_PASID;
+        let change = if is_replaced { Change::Replace } else { Change::Attach };
+        let attached = self.change_pt(seat, page_table, change)?;
+        let told = request.user.write(PAGE_TABLE, &attached.0.to_ne_bytes());
+        if told.is_err() {
+            self.detach_seat(seat);
+        }
+        self.reclaim();
+        told
+    }
+
+    /// `vfio_iommufd_emulated_attach_ioas`: → whether another IOAS was replaced. ENOENT, and what changing
+    /// the access says.
+    fn attach_access(
+        &mut self,
+        context: ContextId,
+        access: ObjectId,
+        page_table: ObjectId,
+    ) -> Answered<bool> {
+        self.ioas(context, page_table)?;
+        let old = self.change_access(context, access, Some(page_table))?;
+        Ok(old.is_some_and(|old| old != page_table))
+    }
+
+    /// Attaches a bound device of either kind: → to what, and whether it replaced something.
+    pub(crate) fn attach_any(
+        &mut self,
+        id: DeviceId,
+        page_table: ObjectId,
+    ) -> Answered<(ObjectId, bool)> {
+        let Binding { context, object, .. } = self.binding(id);
+        if self.device(id).is_emulated() {
+            Ok((page_table, self.attach_access(context, object, page_table)?))
+        } else {
+            self.attach_device(context, object, page_table)
+        }
+    }
+
+    /// `vfio_df_ioctl_detach_pt`: succeeds also when nothing is attached.
+    pub(crate) fn detach(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
+        let (cmd, is_pasid) = self.attachment_request(id, request)?;
+        if is_pasid {
+            let Binding { context, object, .. } = self.binding(id);
+            let pasid = cmd.u32(offset_of!(vfio::vfio_device_detach_iommufd_pt, pasid));
+            if pasid != NO_PASID {
+                self.detach_seat(Seat { context, device: object, pasid });
+                self.reclaim();
+            }
+        } else if self.detach_any(id) {
+            self.device_mut(id).upset();
+            self.reclaim();
+        }
+        Ok(())
+    }
+
+    /// → whether it was attached.
+    pub(crate) fn detach_any(&mut self, id: DeviceId) -> bool {
+        let Some(Binding { context, object, .. }) = self.device(id).binding else { return false };
+        if self.device(id).is_emulated() {
+            let old = self.change_access(context, object, None);
+            old.expect("nothing to fit into").is_some()
+        } else {
+            self.detach_device(context, object)
+        }
+    }
+}

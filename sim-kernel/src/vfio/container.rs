@@ -1,0 +1,151 @@
+//! VFIO containers: `/dev/vfio/vfio`, what its groups share.
+//!
+//! A container is made by opening the file and lives while that file is open or a group is in it, in
+//! whatever order they go. It can do nothing until it has a group: `SET_IOMMU` then gives it a type1
+//! IOMMU ([`crate::vfio::type1`]), and with the last group that goes again, with everything that was mapped.
+//!
+//! Mirrors `drivers/vfio/container.c`.
+
+use crate::fs::File;
+use crate::machine::Machine;
+use crate::syscall::ioctl::Request;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::value::shared::Shared;
+use crate::value::slots::ContainerId;
+use crate::vfio::type1::Type1;
+use handoff_model::errno::Errno;
+use handoff_model::ids::Pid;
+use handoff_model::request as nr;
+use vfio_bindings::bindings::vfio;
+
+/// A container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Container {
+    /// Whether its file is still open.
+    pub(crate) is_open: bool,
+    /// Sorted.
+    pub(crate) groups: Vec<u32>,
+    pub(crate) iommu: Option<Type1>,
+}
+
+/// `VFIO_API_VERSION`.
+const API_VERSION: u32 = 0;
+
+/// Whether the IOMMU in front of the devices can be told to ignore their no-snoop requests.
+const ENFORCES_COHERENCY: bool = false;
+
+impl Machine {
+    /// `vfio_fops_open`: → what the new file stands for.
+    pub(crate) fn new_container(&mut self) -> File {
+        let container = Container { is_open: true, ..Container::default() };
+        File::Container(self.containers.insert(Shared::new(container)))
+    }
+
+    pub(crate) fn type1(&self, id: ContainerId) -> Option<&Type1> {
+        self.containers.get(id).iommu.as_ref()
+    }
+
+    /// The IOMMU of a container that was looked up to have one.
+    pub(crate) fn type1_mut(&mut self, id: ContainerId) -> &mut Type1 {
+        self.containers.get_mut(id).iommu.as_mut().expect("a container with an IOMMU")
+    }
+
+    /// Whether a group of devices with DMA of their own is in it: then there is a domain.
+    pub(crate) fn has_real_group(&self, id: ContainerId) -> bool {
+        self.containers.get(id).groups.iter().any(|group| !self.is_emulated_group(*group))
+    }
+
+    /// Whether its mappings can be given new addresses: not those that an emulated device may look at, which before 6.3 had to wait.
+    pub(crate) fn gives_addresses(&self, id: ContainerId) -> bool {
+        let mut groups = self.containers.get(id).groups.iter();
+        self.profile.waits_for_addresses() || !groups.any(|group| self.is_emulated_group(*group))
+    }
+
+    /// `vfio_fops_unl_ioctl`: what only an IOMMU knows is EINVAL without one.
+    pub(crate) fn container_ioctl(
+        &mut self,
+        id: ContainerId,
+        request: &mut Request<'_>,
+    ) -> Answered<u32> {
+        match request.number {
+            nr::VFIO_GET_API_VERSION => Ok(API_VERSION),
+            nr::VFIO_CHECK_EXTENSION => Ok(self.container_extension(id, request.user.value).into()),
+            nr::VFIO_SET_IOMMU => self.set_type1(id, request.user.value).map(|()| 0),
+            _ if self.type1(id).is_none() => Err(refuse(Errno::EINVAL)),
+            _ => self.type1_ioctl(id, request).map(|()| 0),
+        }
+    }
+
+    /// `vfio_iommu_type1_check_extension`, also for a container without an IOMMU, which tells what it
+    /// could have.
+    fn container_extension(&self, id: ContainerId, extension: u64) -> bool {
+        let has_iommu = self.type1(id).is_some();
+        match u32::try_from(extension) {
+            Ok(vfio::VFIO_TYPE1_IOMMU | vfio::VFIO_TYPE1v2_IOMMU | vfio::VFIO_UNMAP_ALL) => true,
+            Ok(vfio::VFIO_UPDATE_VADDR) => has_iommu && self.gives_addresses(id),
+            Ok(vfio::VFIO_DMA_CC_IOMMU) => {
+                has_iommu && (ENFORCES_COHERENCY || !self.has_real_group(id))
+            }
+            _ => false,
+        }
+    }
+
+    /// `vfio_ioctl_set_iommu`: EINVAL without a group, and when it is set; ENODEV for a type that nobody
+    /// drives. Nothing is mapped yet, so every group can be attached.
+    fn set_type1(&mut self, id: ContainerId, kind: u64) -> Answered<()> {
+        let container = self.containers.get(id);
+        if container.groups.is_empty() || container.iommu.is_some() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let is_v2 = match u32::try_from(kind) {
+            Ok(vfio::VFIO_TYPE1_IOMMU) => false,
+            Ok(vfio::VFIO_TYPE1v2_IOMMU) => true,
+            _ => return Err(refuse(Errno::ENODEV)),
+        };
+        let iommu = Type1::new(is_v2, self.dma_entry_limit, self.has_real_group(id));
+        self.containers.get_mut(id).iommu = Some(iommu);
+        Ok(())
+    }
+
+    /// `vfio_container_attach_group`: EPERM while somebody owns the DMA of the group, and what the IOMMU
+    /// says.
+    pub(crate) fn join_container(&mut self, pid: Pid, id: ContainerId, group: u32) -> Answered<()> {
+        if self.dma_owner(group).is_some() {
+            return Err(refuse(Errno::EPERM));
+        }
+        if self.type1(id).is_some() {
+            self.atomically(|machine| machine.attach_type1_group(pid, id, group))?;
+        }
+        let groups = &mut self.containers.get_mut(id).groups;
+        groups.push(group);
+        groups.sort_unstable();
+        Ok(())
+    }
+
+    /// `vfio_group_detach_container`: the last group takes the IOMMU with it.
+    pub(crate) fn leave_container(&mut self, id: ContainerId, group: u32) {
+        let container = self.containers.get_mut(id);
+        container.groups.retain(|other| *other != group);
+        let is_last = container.groups.is_empty();
+        if self.type1(id).is_some() {
+            self.detach_type1_group(id, group);
+            if is_last {
+                self.containers.get_mut(id).iommu = None;
+            }
+        }
+        self.put_container(id);
+    }
+
+    /// `vfio_fops_release`.
+    pub(crate) fn release_container_file(&mut self, id: ContainerId) {
+        self.containers.get_mut(id).is_open = false;
+        self.put_container(id);
+    }
+
+    fn put_container(&mut self, id: ContainerId) {
+        let container = self.containers.get(id);
+        if !container.is_open && container.groups.is_empty() {
+            self.containers.remove(id);
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Migration of an emulated device: its state, and the files that its state goes through.
+//!
+//! A state is reached by steps, some of which stand between the states that were asked for; the step into
+//! PRE_COPY, STOP_COPY and RESUMING gives a file. The device keeps that file too, until it leaves the
+//! state: then the file is dead. A step that cannot be made leaves the device where the steps before
+//! brought it. ERROR is left by a reset only, and never reached here.
+//!
+//! The state belongs to the device, not to its file: a close leaves it, but for the files.
+//!
+//! Absent: what is in the files (they are neither read nor written, so nothing that is resumed is ever
+//! complete).
+//!
+//! Mirrors `vfio_mig_get_next_state` of `drivers/vfio/vfio_main.c` and the migration of
+//! `samples/vfio-mdev/mtty.c`.
+
+use crate::fs::File;
+use crate::machine::Machine;
+use crate::syscall::ioctl::Request;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::user_memory::Fields;
+use crate::value::slots::{DeviceId, FileId};
+use crate::vfio::feature::{Feature, GET, SET};
+use crate::vfio::pci::sized;
+use handoff_model::errno::Errno;
+use std::mem::{offset_of, size_of};
+use vfio_bindings::bindings::vfio;
+
+/// `enum vfio_device_mig_state` without ERROR, which is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum State {
+    Stop = 1,
+    #[default]
+    Running,
+    StopCopy,
+    Resuming,
+    RunningP2p,
+    PreCopy,
+    PreCopyP2p,
+}
+
+/// What an emulated device knows beside what a PCI device has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Migration {
+    state: State,
+    /// The file of the state. Holds a reference.
+    pub(crate) stream: Option<FileId>,
+    /// Whether the flags of precopy information are an output (`MIG_PRECOPY_INFOv2`).
+    info_v2: bool,
+    /// Whether somebody has asked GET_INFO.
+    pub(crate) is_known: bool,
+}
+
+/// A file of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Stream {
+    device: DeviceId,
+    /// Out of the device, or into it.
+    saves: bool,
+}
+
+/// `VFIO_MIGRATION_STOP_COPY | _P2P | _PRE_COPY`.
+const FLAGS: u64 = 7;
+
+/// `VFIO_MIG_GET_PRECOPY_INFO`.
+const GET_PRECOPY_INFO: u32 = 0x3b00 | (vfio::VFIO_BASE + 21);
+
+/// `struct mtty_data`: its header, and with one port.
+const HEADER_BYTES: u64 = 24;
+const DATA_BYTES: u64 = HEADER_BYTES + 36;
+
+impl State {
+    const ALL: [Self; 7] = [
+        Self::Stop,
+        Self::Running,
+        Self::StopCopy,
+        Self::Resuming,
+        Self::RunningP2p,
+        Self::PreCopy,
+        Self::PreCopyP2p,
+    ];
+
+    /// The next state on the way to another; `None` where there is no way.
+    fn toward(self, wanted: Self) -> Option<Self> {
+        use State::{PreCopy, PreCopyP2p, Resuming, Running, RunningP2p, Stop, StopCopy};
+        Some(match (self, wanted) {
+            (StopCopy, PreCopy | PreCopyP2p) => return None,
+            (Stop, StopCopy | Resuming)
+            | (Running, PreCopy)
+            | (RunningP2p, Running)
+            | (PreCopyP2p, PreCopy | StopCopy)
+            | (RunningP2p | PreCopy, PreCopyP2p) => wanted,
+            (PreCopy, StopCopy) => PreCopyP2p,
+            (PreCopy, _) | (RunningP2p, PreCopy) => Running,
+            (Stop | Running | PreCopyP2p, _) => RunningP2p,
+            (StopCopy | Resuming | RunningP2p, _) => Stop,
+        })
+    }
+
+    /// Whether a file comes with a step; `Some(true)` one to be read.
+    fn stream_of_step(self, to: Self) -> Option<bool> {
+        match (self, to) {
+            (State::Running, State::PreCopy)
+            | (State::RunningP2p, State::PreCopyP2p)
+            | (State::Stop, State::StopCopy) => Some(true),
+            (State::Stop, State::Resuming) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// Whether the file is dead after a step.
+    fn ends_stream(self, to: Self) -> bool {
+        let saves = [State::PreCopy, State::PreCopyP2p, State::StopCopy];
+        saves.contains(&self) && !saves.contains(&to)
+    }
+}
+
+/// `vfio_ioctl_device_feature_migration`.
+pub(crate) fn tell_flags(feature: &mut Feature<'_>) -> Answered<()> {
+    tell(feature, FLAGS)
+}
+
+/// `vfio_ioctl_device_feature_migration_data_size`.
+pub(crate) fn tell_size(feature: &mut Feature<'_>) -> Answered<()> {
+    tell(feature, DATA_BYTES)
+}
+
+fn tell(feature: &mut Feature<'_>, value: u64) -> Answered<()> {
+    if feature.check(GET, size_of::<u64>())? {
+        feature.tell(&value.to_ne_bytes())?;
+    }
+    Ok(())
+}
+
+impl Machine {
+    /// `vfio_ioctl_device_feature_migration_precopy_info_v2`.
+    pub(crate) fn precopy_info_v2(&mut self, id: DeviceId, feature: &Feature<'_>) -> Answered<()> {
+        if feature.check(SET, 0)? {
+            self.device_mut(id).migration.info_v2 = true;
+        }
+        Ok(())
+    }
+
+    /// `vfio_ioctl_device_feature_mig_device_state`. EFAULT, EINVAL (state, no way), EMFILE. No file is -1, also
+    /// where it fails on the way.
+    pub(crate) fn migration_state(
+        &mut self,
+        id: DeviceId,
+        feature: &mut Feature<'_>,
+    ) -> Answered<()> {
+        const FD: usize = offset_of!(vfio::vfio_device_feature_mig_state, data_fd);
+        const SIZE: usize = size_of::<vfio::vfio_device_feature_mig_state>();
+        if !feature.check(GET | SET, SIZE)? {
+            return Ok(());
+        }
+        let mut state = feature.data(SIZE)?;
+        let stream = if feature.sets() {
+            self.set_migration_state(id, state.u32(0))
+        } else {
+            state.set_u32(0, self.device(id).migration.state as u32);
+            Ok(None)
+        };
+        if let Ok(Some(stream)) = stream {
+            return self.tell_stream(feature, &mut state, stream);
+        }
+        state.set_u32(FD, u32::MAX);
+        feature.tell(&state.0)?;
+        stream.map(drop)
+    }
+
+    /// `vfio_ioct_mig_return_fd`.
+    fn tell_stream(
+        &mut self,
+        feature: &mut Feature<'_>,
+        state: &mut Fields,
+        stream: FileId,
+    ) -> Answered<()> {
+        let fd = self.install(feature.pid, stream, feature.place.fd)?;
+        state.set_u32(
+            offset_of!(vfio::vfio_device_feature_mig_state, data_fd),
+            fd.0.cast_unsigned(),
+        );
+        let told = feature.tell(&state.0);
+        if told.is_err() {
+            self.close_descriptor(feature.pid, fd);
+        }
+        told
+    }
+
+    /// `mtty_set_state`: → the file of the state, where the last step made one.
+    fn set_migration_state(&mut self, id: DeviceId, wanted: u32) -> Answered<Option<FileId>> {
+        let wanted = State::ALL.into_iter().find(|state| *state as u32 == wanted);
+        let wanted = wanted.ok_or(refuse(Errno::EINVAL))?;
+        let mut stream = None;
+        while self.device(id).migration.state != wanted {
+            let now = self.device(id).migration.state;
+            let next = now.toward(wanted).ok_or(refuse(Errno::EINVAL))?;
+            stream = self.step_migration(id, now, next)?;
+        }
+        Ok(stream)
+    }
+
+    /// `mtty_step_state`. EINVAL to stop resuming: nothing complete has come.
+    fn step_migration(
+        &mut self,
+        id: DeviceId,
+        now: State,
+        next: State,
+    ) -> Answered<Option<FileId>> {
+        if now == State::Resuming {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if now.ends_stream(next) {
+            self.end_stream(id);
+        }
+        let made = now.stream_of_step(next).map(|saves| {
+            let file = File::Migration(Stream { device: id, saves });
+            self.files.insert(crate::fs::OpenFile { refs: 1, nonblock: false, file })
+        });
+        let migration = &mut self.device_mut(id).migration;
+        migration.state = next;
+        migration.stream = made.or(migration.stream);
+        Ok(made)
+    }
+
+    /// `mtty_disable_files`.
+    pub(crate) fn end_stream(&mut self, id: DeviceId) {
+        if self.device(id).migration.stream.is_some() {
+            let stream = self.device_mut(id).migration.stream.take();
+            self.exchange(stream, None);
+        }
+    }
+
+    /// `mtty_reset`.
+    pub(crate) fn reset_migration(&mut self, id: DeviceId) {
+        self.end_stream(id);
+        self.device_mut(id).migration.state = State::Running;
+    }
+
+    /// What the last close leaves of it.
+    pub(crate) fn close_migration(&mut self, id: DeviceId) {
+        self.end_stream(id);
+        self.device_mut(id).migration.info_v2 = false;
+    }
+
+    /// `mtty_precopy_ioctl`. ENOTTY for a file into the device and for another request; EFAULT; EINVAL (size,
+    /// state); ENODEV for a dead file.
+    pub(crate) fn precopy_ioctl(
+        &mut self,
+        stream: Stream,
+        request: &mut Request<'_>,
+    ) -> Answered<u32> {
+        if !stream.saves || request.number != GET_PRECOPY_INFO {
+            return Err(refuse(Errno::ENOTTY));
+        }
+        let mut info = sized(request, size_of::<vfio::vfio_precopy_info>())?;
+        let migration = self.device(stream.device).migration;
+        if ![State::PreCopy, State::PreCopyP2p].contains(&migration.state) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if migration.stream != Some(request.file) {
+            return Err(refuse(Errno::ENODEV));
+        }
+        if migration.info_v2 {
+            info.set_u32(offset_of!(vfio::vfio_precopy_info, flags), 0);
+        }
+        info.set_u64(offset_of!(vfio::vfio_precopy_info, initial_bytes), HEADER_BYTES);
+        info.set_u64(offset_of!(vfio::vfio_precopy_info, dirty_bytes), 0);
+        request.user.write(0, &info.0).map(|()| 0)
+    }
+}

@@ -1,0 +1,229 @@
+//! VFIO device files: what every one of them says, binding to a context, and the last close.
+//!
+//! A device file may be opened many times; the one that binds first owns the device until its last
+//! reference goes, and every other one cannot bind. All state belongs to that open file, so whoever
+//! holds a descriptor of it may use it. Before BIND every ioctl but BIND says EINVAL.
+//!
+//! Binding a device with DMA makes its context the owner of the DMA of its whole IOMMU group: the other
+//! devices of the group can be bound to no other context. An emulated device (mdev) is an access: it has no
+//! DMA, and nobody owns any.
+//!
+//! The last close, in order: awake, bus mastering off, interrupts freed, configuration restored, function
+//! reset, notifiers dropped, detached (an auto HWPT goes, its pages are unpinned), the object removed, the
+//! VM and the context released.
+//!
+//! Absent: reset recovery, SR-IOV and its tokens, noiommu.
+//!
+//! Mirrors `drivers/vfio/device_cdev.c`, `vfio_main.c` and `iommufd.c`.
+
+pub(crate) mod attach;
+pub(crate) mod container;
+pub(crate) mod feature;
+pub(crate) mod group;
+pub(crate) mod mdev;
+pub(crate) mod pci;
+pub(crate) mod type1;
+
+use crate::fs::{DeviceFile, File};
+use crate::hardware::{Binding, DeviceKind};
+use crate::iommufd::access::{Access, AccessOwner};
+use crate::iommufd::{Hardware, Object};
+use crate::machine::Machine;
+use crate::syscall::ioctl::Request;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::user_memory::Fields;
+use crate::value::slots::{ContextId, DeviceId, FileId};
+use handoff_model::errno::Errno;
+use handoff_model::request as nr;
+use std::mem::{offset_of, size_of};
+use vfio_bindings::bindings::vfio;
+
+/// `VFIO_DEVICE_BIND_FLAG_TOKEN`, and how long a token is.
+const TOKEN: u32 = 1;
+const TOKEN_BYTES: usize = 16;
+
+/// Where `struct vfio_device_bind_iommufd` tells the device's object, where its oldest form ends, and where
+/// the pointer to a token stands.
+const OUT_DEVID: usize = offset_of!(vfio::vfio_device_bind_iommufd, out_devid);
+const BIND_MIN: usize = OUT_DEVID + size_of::<u32>();
+const TOKEN_POINTER: usize = BIND_MIN;
+const BIND_SIZE: usize = TOKEN_POINTER + size_of::<u64>();
+
+impl Machine {
+    pub(crate) fn is_device_file(&self, device: DeviceId, file: FileId) -> bool {
+        matches!(self.file(file), File::Device(of) if of.device == device)
+    }
+
+    /// Whether a file of a device has access to it.
+    pub(crate) fn is_bound_file(&self, device: DeviceId, file: FileId) -> bool {
+        let binding = self.device(device).binding;
+        binding.is_some_and(|binding| binding.file == Some(file))
+            || matches!(self.file(file), File::Device(of) if of.through_group)
+    }
+
+    /// `vfio_device_fops_unl_ioctl`: BIND; before it, everything else is EINVAL.
+    pub(crate) fn device_ioctl(
+        &mut self,
+        of: DeviceFile,
+        request: &mut Request<'_>,
+    ) -> Answered<u32> {
+        let device = of.device;
+        if request.number == nr::VFIO_DEVICE_BIND_IOMMUFD {
+            return self.bind(of, request).map(|()| 0);
+        }
+        if !self.is_bound_file(device, request.file) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        self.wake_device(device);
+        let emulated = self.device(device).is_emulated();
+        match request.number {
+            nr::VFIO_DEVICE_ATTACH_IOMMUFD_PT if !of.through_group => self.attach(device, request),
+            nr::VFIO_DEVICE_DETACH_IOMMUFD_PT if !of.through_group => self.detach(device, request),
+            nr::VFIO_DEVICE_FEATURE => return self.feature(device, request),
+            nr::VFIO_DEVICE_GET_REGION_INFO if emulated => Self::mtty_region_info(request),
+            nr::VFIO_DEVICE_GET_REGION_INFO => self.pci_region_info(device, request),
+            _ if emulated => self.mtty_ioctl(device, request),
+            _ => self.pci_ioctl(device, request),
+        }?;
+        Ok(0)
+    }
+
+    /// The binding of a bound device.
+    pub(crate) fn binding(&self, device: DeviceId) -> Binding {
+        self.device(device).binding.expect("looked up before")
+    }
+
+    /// `vfio_df_ioctl_bind_iommufd`: EFAULT, EINVAL (size), E2BIG, EINVAL (flags, no descriptor, bound already,
+    /// token), EBADF, EBADFD, EINVAL (another open file has the device), EPERM (another context has
+    /// its group), and what the driver says.
+    fn bind(&mut self, of: DeviceFile, request: &mut Request<'_>) -> Answered<()> {
+        let id = of.device;
+        let cmd = self.copy_bind(request)?;
+        let iommufd = cmd.fd(offset_of!(vfio::vfio_device_bind_iommufd, iommufd));
+        let flags = cmd.u32(offset_of!(vfio::vfio_device_bind_iommufd, flags));
+        let known = if self.profile.has_tokens_and_pasids() { TOKEN } else { 0 };
+        if flags & !known != 0 || iommufd.0 < 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if of.through_group {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if self.groups.contains_key(&self.device(id).spec.group) {
+            return Err(refuse(Errno::EBUSY));
+        }
+        if self.is_bound_file(id, request.file) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if flags & TOKEN != 0 {
+            return Err(self.refuse_token(id, request));
+        }
+        let iommufd = self.usable(request.pid, iommufd)?;
+        let File::Iommufd(context) = *self.file(iommufd) else {
+            return Err(refuse(Errno::EBADFD));
+        };
+        if self.device(id).binding.is_some() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let object = self.object_to_bind(of, context)?;
+        self.allocate()?;
+        self.atomically(|machine| {
+            let object = machine.contexts.get_mut(context).insert(object);
+            let (file, kvm) = (Some(request.file), of.kvm);
+            machine.bind_object(id, Binding { file, iommufd, context, object, kvm });
+            request.user.write(OUT_DEVID, &object.0.to_ne_bytes())
+        })
+    }
+
+    /// The device is bound from now on, and its DMA off.
+    pub(crate) fn bind_object(&mut self, id: DeviceId, binding: Binding) {
+        self.get_file(binding.iommufd);
+        let device = self.device_mut(id);
+        device.binding = Some(binding);
+        if !device.is_emulated() {
+            device.clear_bus_master();
+        }
+    }
+
+    fn copy_bind(&self, request: &Request<'_>) -> Answered<Fields> {
+        let size = request.user.word(0)? as usize;
+        if size < BIND_MIN {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if self.profile.has_tokens_and_pasids() {
+            request.user.copy_structure(BIND_SIZE, size)
+        } else {
+            request.user.copy(BIND_MIN)
+        }
+    }
+
+    /// `vfio_df_check_token` of one that nobody has asked for. EINVAL; EFAULT before, where a driver looks.
+    fn refuse_token(
+        &self,
+        id: DeviceId,
+        request: &Request<'_>,
+    ) -> crate::syscall::refusal::Refusal {
+        if !self.device(id).is_emulated()
+            && let Err(refusal) = request.user.read_through(TOKEN_POINTER, 0, TOKEN_BYTES)
+        {
+            return refusal;
+        }
+        refuse(Errno::EINVAL)
+    }
+
+    /// `vfio_df_device_first_open`. EPERM; ESRCH for an mdev that needs the KVM that its file lacks.
+    pub(crate) fn object_to_bind(&self, of: DeviceFile, context: ContextId) -> Answered<Object> {
+        let device = of.device;
+        match self.device(device).spec.kind {
+            DeviceKind::Mdev { needs_kvm: true } if of.kvm.is_none() => Err(refuse(Errno::ESRCH)),
+            DeviceKind::Mdev { .. } => {
+                Ok(Object::Access(Access { owner: AccessOwner::Vfio(device), ioas: None }))
+            }
+            DeviceKind::Pci { .. } => {
+                let owner = self.dma_owner(self.device(device).spec.group);
+                if owner.is_some_and(|owner| owner != context) {
+                    return Err(refuse(Errno::EPERM));
+                }
+                let nests = self.device(device).spec.nests;
+                Ok(Object::Device { hardware: Hardware::Vfio { device, nests }, hwpt: None })
+            }
+        }
+    }
+
+    /// The context that owns the DMA of a group.
+    pub(crate) fn dma_owner(&self, group: u32) -> Option<ContextId> {
+        let members = self.devices.iter();
+        let mut bound =
+            members.filter(|device| device.spec.group == group && !device.is_emulated());
+        bound.find_map(|device| Some(device.binding?.context))
+    }
+
+    /// The last reference to an open device file is gone (`vfio_df_close` and below, in its order).
+    pub(crate) fn release_device_file(&mut self, of: DeviceFile, file: FileId) {
+        if of.through_group {
+            self.release_group_device(of.device);
+        } else if self.device(of.device).binding.is_some_and(|bound| bound.file == Some(file)) {
+            self.close_device(of.device);
+        }
+    }
+
+    /// `vfio_df_device_last_close`, in its order. Only a binding has a context to leave.
+    pub(crate) fn close_device(&mut self, id: DeviceId) {
+        self.leave_low_power(id);
+        if !self.device(id).is_emulated() {
+            self.device_mut(id).clear_bus_master();
+        }
+        self.disarm(id);
+        self.drop_ioeventfds(id, |_| true);
+        self.close_migration(id);
+        self.device_mut(id).restore_config();
+        self.device_mut(id).upset();
+        self.drop_notifiers(id);
+        self.detach_any(id);
+        let Some(binding) = self.device_mut(id).binding.take() else { return };
+        self.unbind_device(binding.context, binding.object);
+        if let Some(vm) = binding.kvm {
+            self.put_vm(vm);
+        }
+        self.put_file(binding.iommufd);
+    }
+}

@@ -1,0 +1,97 @@
+//! ioeventfds: eventfds whose signals write a value to a BAR.
+//!
+//! What is signalled is consumed; the write goes to registers that are not modelled.
+//!
+//! Mirrors `vfio_pci_ioctl_ioeventfd` of `drivers/vfio/pci/vfio_pci_core.c` and `vfio_pci_ioeventfd` of
+//! `vfio_pci_rdwr.c`.
+
+use crate::machine::Machine;
+use crate::syscall::ioctl::Request;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::value::slots::{DeviceId, FileId};
+use crate::vfio::pci::region::region_of;
+use crate::vfio::pci::sized;
+use handoff_model::errno::Errno;
+use std::mem::offset_of;
+use vfio_bindings::bindings::vfio::{VFIO_DEVICE_IOEVENTFD_SIZE_MASK, vfio_device_ioeventfd};
+
+/// An ioeventfd. Holds a reference to the eventfd, until nobody else has it; its place stays taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ioeventfd {
+    pub(crate) write: Write,
+    pub(crate) event: Option<FileId>,
+}
+
+/// What is written where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Write {
+    bar: u64,
+    at: u64,
+    data: u64,
+    bytes: u32,
+}
+
+/// `VFIO_PCI_IOEVENTFD_MAX`.
+const MOST: usize = 1000;
+
+impl Machine {
+    /// EFAULT; EINVAL for a size, a flag, a width, a descriptor below -1, or a place that is in no BAR;
+    /// EEXIST, ENODEV for none to take away, ENOSPC; EBADF, EINVAL for what is no eventfd.
+    pub(crate) fn ioeventfd(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
+        let cmd = sized(request, offset_of!(vfio_device_ioeventfd, reserved))?;
+        let bytes = cmd.u32(offset_of!(vfio_device_ioeventfd, flags));
+        let fd = cmd.fd(offset_of!(vfio_device_ioeventfd, fd));
+        let is_one_width = bytes & !VFIO_DEVICE_IOEVENTFD_SIZE_MASK == 0 && bytes.is_power_of_two();
+        if !is_one_width || fd.0 < -1 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let (bar, at) = region_of(cmd.u64(offset_of!(vfio_device_ioeventfd, offset)));
+        if at + u64::from(bytes) > self.bar_bytes(id, bar) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let data = cmd.u64(offset_of!(vfio_device_ioeventfd, data));
+        let write = Write { bar, at, data, bytes };
+        let known = &self.device(id).ioeventfds;
+        match (known.iter().any(|ioeventfd| ioeventfd.write == write), fd.0) {
+            (true, -1) => {
+                self.drop_ioeventfds(id, |ioeventfd| ioeventfd.write == write);
+                return Ok(());
+            }
+            (true, _) => return Err(refuse(Errno::EEXIST)),
+            (false, -1) => return Err(refuse(Errno::ENODEV)),
+            (false, _) if known.len() >= MOST => return Err(refuse(Errno::ENOSPC)),
+            (false, _) => {}
+        }
+        let event = self.eventfd_of(request.pid, fd)?;
+        self.get_file(event);
+        std::mem::take(self.event_mut(event));
+        let known = &mut self.device_mut(id).ioeventfds;
+        known.push(Ioeventfd { write, event: Some(event) });
+        known.sort_unstable();
+        Ok(())
+    }
+
+    /// `vfio_virqfd_disable` of those that are picked: what stands in their eventfds goes with them.
+    pub(crate) fn drop_ioeventfds(&mut self, id: DeviceId, which: impl Fn(&Ioeventfd) -> bool) {
+        if self.device(id).ioeventfds.is_empty() {
+            return;
+        }
+        let known = &mut self.device_mut(id).ioeventfds;
+        let gone: Vec<Ioeventfd> = known.extract_if(.., |ioeventfd| which(ioeventfd)).collect();
+        for event in gone.into_iter().filter_map(|ioeventfd| ioeventfd.event) {
+            std::mem::take(self.event_mut(event));
+            self.put_file(event);
+        }
+    }
+
+    /// An eventfd is nobody's any more but the kernel's.
+    pub(crate) fn silence_ioeventfds(&mut self, id: DeviceId, event: FileId) {
+        let count = self.device(id).ioeventfds.len();
+        for at in 0..count {
+            if self.device(id).ioeventfds[at].event == Some(event) {
+                self.device_mut(id).ioeventfds[at].event = None;
+                self.put_file(event);
+            }
+        }
+    }
+}

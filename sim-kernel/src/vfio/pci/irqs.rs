@@ -1,0 +1,424 @@
+//! `VFIO_DEVICE_SET_IRQS` of vfio-pci.
+//!
+//! A PCI device uses one of INTx, MSI and MSI-X at a time: triggers of another say EINVAL until it is
+//! disabled. Beside them stand two notifiers, for errors and for requests to let the device go. What is
+//! asked is checked against how many vectors the index has, then done by index and action; an action that an
+//! index does not have says ENOTTY.
+//!
+//! Not atomic: where one vector of a block fails, it and all before it are left without a trigger.
+//!
+//! Mirrors `vfio_set_irqs_validate_and_prepare` of `drivers/vfio/vfio_main.c`, and
+//! `drivers/vfio/pci/vfio_pci_intrs.c`.
+
+use crate::hardware::{Armed, Intx};
+use crate::machine::Machine;
+use crate::syscall::ioctl::Request;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::value::slots::{DeviceId, FileId};
+use crate::vfio::pci::config::INTX_DISABLE;
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid};
+use std::mem::offset_of;
+use vfio_bindings::bindings::vfio::{
+    VFIO_IRQ_SET_ACTION_MASK, VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_IRQ_SET_ACTION_TYPE_MASK,
+    VFIO_IRQ_SET_ACTION_UNMASK, VFIO_IRQ_SET_DATA_BOOL, VFIO_IRQ_SET_DATA_EVENTFD,
+    VFIO_IRQ_SET_DATA_NONE, VFIO_IRQ_SET_DATA_TYPE_MASK, vfio_irq_set,
+};
+
+/// Interrupt indexes (`VFIO_PCI_*_IRQ_INDEX`), and how many there are.
+pub(crate) const INTX: u32 = 0;
+pub(crate) const MSI: u32 = 1;
+pub(crate) const MSIX: u32 = 2;
+pub(crate) const ERROR: u32 = 3;
+const REQUEST: u32 = 4;
+pub(crate) const INDEXES: u32 = 5;
+
+/// What is done to vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Mask,
+    Unmask,
+    Trigger,
+    /// None of them, or several.
+    Unknown,
+}
+
+/// With what, for each vector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Data {
+    None,
+    Bool(Vec<bool>),
+    Eventfd(Vec<Fd>),
+}
+
+/// `struct vfio_irq_set`, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct IrqSet {
+    pub(crate) pid: Pid,
+    pub(crate) index: u32,
+    pub(crate) start: u32,
+    pub(crate) count: u32,
+    pub(crate) action: Action,
+    pub(crate) data: Data,
+}
+
+impl IrqSet {
+    /// `vfio_set_irqs_validate_and_prepare`, against how many vectors there are. EFAULT, EINVAL.
+    pub(crate) fn copy(request: &Request<'_>, vectors: impl Fn(u32) -> u32) -> Answered<Self> {
+        const MIN: usize = offset_of!(vfio_irq_set, data);
+        const KNOWN: u32 = VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK;
+        let header = request.user.copy(MIN)?;
+        let argsz = header.u32(offset_of!(vfio_irq_set, argsz)) as usize;
+        let flags = header.u32(offset_of!(vfio_irq_set, flags));
+        let index = header.u32(offset_of!(vfio_irq_set, index));
+        let start = header.u32(offset_of!(vfio_irq_set, start));
+        let count = header.u32(offset_of!(vfio_irq_set, count));
+        if argsz < MIN || index >= INDEXES || count >= u32::MAX - start || flags & !KNOWN != 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let there = vectors(index);
+        if start >= there || start + count > there {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let length = count as usize;
+        let each = match flags & VFIO_IRQ_SET_DATA_TYPE_MASK {
+            VFIO_IRQ_SET_DATA_NONE => 0,
+            VFIO_IRQ_SET_DATA_BOOL => size_of::<u8>(),
+            VFIO_IRQ_SET_DATA_EVENTFD => size_of::<i32>(),
+            _ => return Err(refuse(Errno::EINVAL)),
+        };
+        if argsz - MIN < length * each {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let all = request.user.copy(MIN + length * each)?;
+        let data = match each {
+            0 => Data::None,
+            1 => Data::Bool(all.0[MIN..].iter().map(|byte| *byte != 0).collect()),
+            _ => Data::Eventfd((0..length).map(|at| all.fd(MIN + at * each)).collect()),
+        };
+        let action = match flags & VFIO_IRQ_SET_ACTION_TYPE_MASK {
+            VFIO_IRQ_SET_ACTION_MASK => Action::Mask,
+            VFIO_IRQ_SET_ACTION_UNMASK => Action::Unmask,
+            VFIO_IRQ_SET_ACTION_TRIGGER => Action::Trigger,
+            _ => Action::Unknown,
+        };
+        Ok(Self { pid: request.pid, index, start, count, action, data })
+    }
+
+    /// Whether it asks for nothing to be left.
+    pub(crate) fn disables(&self) -> bool {
+        self.count == 0 && self.data == Data::None
+    }
+
+    /// Whether it is about the first vector alone.
+    pub(crate) fn is_single(&self) -> bool {
+        self.start == 0 && self.count == 1
+    }
+}
+
+impl Machine {
+    /// How many vectors an index of a PCI device has (`vfio_pci_get_irq_count`).
+    pub(crate) fn vectors(&self, id: DeviceId, index: u32) -> u32 {
+        if index == ERROR && self.profile.has_every_error_index() {
+            return 1;
+        }
+        self.device(id).spec.irqs.get(index as usize).copied().unwrap_or(0)
+    }
+
+    /// `vfio_pci_set_irqs_ioctl`.
+    pub(crate) fn set_irqs(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
+        let set = IrqSet::copy(request, |index| self.vectors(id, index))?;
+        match (set.index, set.action) {
+            (INTX, Action::Mask | Action::Unmask) => self.set_intx_mask(id, &set),
+            (INTX, Action::Trigger) => self.set_intx_trigger(id, &set),
+            (MSI | MSIX, Action::Trigger) => self.set_msi_trigger(id, &set),
+            (ERROR | REQUEST, Action::Trigger) => self.set_notifier(id, &set),
+            _ => Err(refuse(Errno::ENOTTY)),
+        }
+    }
+
+    fn armed_index(&self, id: DeviceId) -> Option<u32> {
+        self.device(id).armed.as_ref().map(|armed| armed.index)
+    }
+
+    // ---- INTx --------------------------------------------------------------------------------------
+
+    /// `vfio_pci_set_intx_mask` and `_unmask`. EINVAL where INTx is not in use, ENOTTY to mask by
+    /// eventfd; EBADF, EINVAL, EBUSY for the eventfd that unmasks.
+    fn set_intx_mask(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
+        if self.armed_index(id) != Some(INTX) || !set.is_single() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let wanted = match &set.data {
+            Data::None => true,
+            Data::Bool(bools) => bools[0],
+            Data::Eventfd(_) if set.action == Action::Mask => return Err(refuse(Errno::ENOTTY)),
+            Data::Eventfd(fds) => return self.set_unmask_trigger(id, set.pid, fds[0]),
+        };
+        match (wanted, set.action) {
+            (false, _) => {}
+            (true, Action::Mask) => self.mask_intx(id),
+            (true, _) => self.unmask_intx(id),
+        }
+        Ok(())
+    }
+
+    fn intx_mut(&mut self, id: DeviceId) -> Option<&mut Intx> {
+        let armed = self.device_mut(id).armed.as_mut()?;
+        (armed.index == INTX).then_some(&mut armed.intx)
+    }
+
+    /// `vfio_virqfd_enable` and `_disable`: what waits in the eventfd unmasks at once.
+    fn set_unmask_trigger(&mut self, id: DeviceId, pid: Pid, fd: Fd) -> Answered<()> {
+        if fd.0 < 0 {
+            self.drop_unmask_trigger(id);
+            return Ok(());
+        }
+        let event = self.eventfd_of(pid, fd)?;
+        let intx = self.intx_mut(id).expect("INTx is in use");
+        if intx.unmask.is_some() {
+            return Err(refuse(Errno::EBUSY));
+        }
+        intx.unmask = Some(event);
+        self.get_file(event);
+        if self.event(event).count() > 0 {
+            self.unmask_intx(id);
+        }
+        Ok(())
+    }
+
+    /// What stands in the eventfd goes with it.
+    fn drop_unmask_trigger(&mut self, id: DeviceId) {
+        if let Some(event) = self.intx_mut(id).and_then(|intx| intx.unmask.take()) {
+            std::mem::take(self.event_mut(event));
+            self.put_file(event);
+        }
+    }
+
+    /// An eventfd is nobody's any more but the kernel's.
+    pub(crate) fn stop_waiting(&mut self, id: DeviceId, event: FileId) {
+        if self.device(id).unmask_trigger() == Some(event) {
+            self.drop_unmask_trigger(id);
+        }
+        self.silence_ioeventfds(id, event);
+    }
+
+    /// `__vfio_pci_intx_mask`.
+    pub(crate) fn mask_intx(&mut self, id: DeviceId) {
+        if let Some(intx) = self.intx_mut(id) {
+            intx.masked = true;
+        }
+    }
+
+    /// `__vfio_pci_intx_unmask`: an interrupt that waits is signalled, and masks again.
+    pub(crate) fn unmask_intx(&mut self, id: DeviceId) {
+        if self.device(id).command & INTX_DISABLE != 0 {
+            return;
+        }
+        let Some(intx) = self.intx_mut(id).filter(|intx| intx.masked) else { return };
+        intx.masked = std::mem::take(&mut intx.asserted);
+        if intx.masked
+            && let Some(event) = self.device(id).trigger(0)
+        {
+            self.device_mut(id).counter_mut(0).raised += 1;
+            self.signal_vector(event, id, 0);
+        }
+    }
+
+    /// `vfio_pci_set_intx_trigger`. EINVAL where another index is in use, or for anything but the one
+    /// vector; EBADF, EINVAL for what is no eventfd.
+    fn set_intx_trigger(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
+        let armed = self.armed_index(id);
+        if armed == Some(INTX) && set.disables() {
+            self.disarm(id);
+            self.device_mut(id).upset();
+            return Ok(());
+        }
+        if armed.is_some_and(|armed| armed != INTX) || !set.is_single() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if let Data::Eventfd(fds) = &set.data {
+            let trigger = self.trigger_of(set.pid, fds[0])?;
+            if armed.is_none() {
+                let masked = self.device(id).command & INTX_DISABLE != 0;
+                let intx = Intx { masked, ..Intx::default() };
+                self.arm(id, Armed { index: INTX, triggers: vec![None], intx });
+            }
+            self.swap_trigger(id, 0, trigger);
+            return Ok(());
+        }
+        if armed != Some(INTX) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if set.data != Data::Bool(vec![false]) && self.device(id).command & INTX_DISABLE == 0 {
+            self.trigger_by_software(id, 0);
+        }
+        Ok(())
+    }
+
+    // ---- MSI and MSI-X ---------------------------------------------------------------------------------
+
+    /// `vfio_pci_set_msi_trigger`. EINVAL where another index is in use, or none and no eventfds come; and
+    /// what setting a block says, after which an index that was not in use is not.
+    fn set_msi_trigger(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
+        let armed = self.armed_index(id);
+        if armed == Some(set.index) && set.disables() {
+            self.disarm(id);
+            self.device_mut(id).upset();
+            return Ok(());
+        }
+        if armed.is_some_and(|armed| armed != set.index) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if let Data::Eventfd(fds) = &set.data {
+            if armed.is_none() {
+                self.enable_msi(id, set)?;
+            }
+            let result = self.set_block(id, set, fds);
+            if result.is_err() && armed.is_none() {
+                self.disarm(id);
+            } else if result.is_err() {
+                self.device_mut(id).upset();
+            }
+            return result;
+        }
+        if armed.is_none() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        for at in 0..set.count {
+            let is_wanted = match &set.data {
+                Data::Bool(bools) => bools[at as usize],
+                _ => true,
+            };
+            if is_wanted {
+                self.trigger_by_software(id, (set.start + at) as usize);
+            }
+        }
+        Ok(())
+    }
+
+    /// `vfio_msi_enable`: as many vectors as come to be used. ERANGE for none.
+    fn enable_msi(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
+        let vectors = (set.start + set.count) as usize;
+        if vectors == 0 {
+            return Err(refuse(Errno::ERANGE));
+        }
+        let (triggers, intx) = (vec![None; vectors], Intx::default());
+        self.arm(id, Armed { index: set.index, triggers, intx });
+        Ok(())
+    }
+
+    /// `vfio_msi_set_block`: vector after vector, the old trigger off before the new one on.
+    fn set_block(&mut self, id: DeviceId, set: &IrqSet, fds: &[Fd]) -> Answered<()> {
+        for (vector, fd) in (set.start as usize..).zip(fds) {
+            let done = self.set_vector(id, set.pid, vector, *fd);
+            if done.is_err() {
+                for earlier in set.start as usize..vector {
+                    self.swap_trigger(id, earlier, None);
+                }
+                return done;
+            }
+        }
+        Ok(())
+    }
+
+    /// `vfio_msi_set_vector_signal`: EINVAL beyond the vectors of MSI that were enabled, if there is to be a
+    /// trigger; EBADF, EINVAL. MSI-X takes vectors as they come.
+    fn set_vector(&mut self, id: DeviceId, pid: Pid, vector: usize, fd: Fd) -> Answered<()> {
+        let armed = self.device_mut(id).armed.as_mut().expect("an index is in use");
+        if vector >= armed.triggers.len() {
+            if fd.0 < 0 {
+                return Ok(());
+            }
+            if armed.index == MSI {
+                return Err(refuse(Errno::EINVAL));
+            }
+            armed.triggers.resize(vector + 1, None);
+        }
+        let trigger = self.trigger_of(pid, fd);
+        self.swap_trigger(id, vector, trigger.ok().flatten());
+        trigger.map(|_| ())
+    }
+
+    // ---- notifiers -------------------------------------------------------------------------------------
+
+    /// `vfio_pci_set_ctx_trigger_single`. EINVAL to disable or trigger what is not there, for more than one
+    /// and for a descriptor below -1; EBADF, EINVAL for what is no eventfd.
+    fn set_notifier(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
+        let which = (set.index - ERROR) as usize;
+        let old = self.device(id).notifiers[which];
+        match &set.data {
+            Data::None => {
+                let event = old.ok_or(refuse(Errno::EINVAL))?;
+                match set.count {
+                    0 => self.swap_notifier(id, which, None),
+                    _ => self.signal(event),
+                }
+            }
+            Data::Bool(bools) => {
+                let is_wanted = *bools.first().ok_or(refuse(Errno::EINVAL))?;
+                if let Some(event) = old.filter(|_| is_wanted) {
+                    self.signal(event);
+                }
+            }
+            Data::Eventfd(fds) => {
+                let fd = fds.first().filter(|fd| fd.0 >= -1).ok_or(refuse(Errno::EINVAL))?;
+                let new = self.trigger_of(set.pid, *fd)?;
+                self.swap_notifier(id, which, new);
+            }
+        }
+        Ok(())
+    }
+
+    fn swap_notifier(&mut self, id: DeviceId, which: usize, new: Option<FileId>) {
+        let old = std::mem::replace(&mut self.device_mut(id).notifiers[which], new);
+        self.exchange(old, new);
+    }
+
+    // ---- triggers ----------------------------------------------------------------------------------------
+
+    /// The eventfd that a trigger names; a negative descriptor names none. EBADF, EINVAL.
+    pub(crate) fn trigger_of(&self, pid: Pid, fd: Fd) -> Answered<Option<FileId>> {
+        if fd.0 < 0 { Ok(None) } else { self.eventfd_of(pid, fd).map(Some) }
+    }
+
+    pub(crate) fn trigger_by_software(&mut self, id: DeviceId, vector: usize) {
+        if let Some(event) = self.device(id).trigger(vector) {
+            self.signal(event);
+        }
+    }
+
+    pub(crate) fn arm(&mut self, id: DeviceId, armed: Armed) {
+        self.device_mut(id).armed = Some(armed);
+    }
+
+    pub(crate) fn swap_trigger(&mut self, id: DeviceId, vector: usize, new: Option<FileId>) {
+        let armed = self.device_mut(id).armed.as_mut().expect("an index is in use");
+        let Some(place) = armed.triggers.get_mut(vector) else { return };
+        let old = std::mem::replace(place, new);
+        self.exchange(old, new);
+    }
+
+    pub(crate) fn exchange(&mut self, old: Option<FileId>, new: Option<FileId>) {
+        if let Some(new) = new {
+            self.get_file(new);
+        }
+        if let Some(old) = old {
+            self.put_file(old);
+        }
+    }
+
+    /// `vfio_intx_disable`, `vfio_msi_disable`.
+    pub(crate) fn disarm(&mut self, id: DeviceId) {
+        self.drop_unmask_trigger(id);
+        let armed = self.device_mut(id).armed.take();
+        for trigger in armed.into_iter().flat_map(|armed| armed.triggers) {
+            self.exchange(trigger, None);
+        }
+    }
+
+    /// The notifiers at the last close.
+    pub(crate) fn drop_notifiers(&mut self, id: DeviceId) {
+        (0..2).for_each(|which| self.swap_notifier(id, which, None));
+    }
+}

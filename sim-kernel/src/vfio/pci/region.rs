@@ -1,0 +1,150 @@
+//! Reading, writing and mapping the regions of a device file.
+//!
+//! A region begins at its index times 2^40. Configuration space is modelled ([`crate::vfio::pci::config`]); BAR 0 is
+//! there, reads as zeroes and drops what is written; no other BAR, ROM or VGA region is.
+//!
+//! A mapping of a BAR holds the device's file: the device stays open while it is mapped.
+//!
+//! Mirrors `vfio_pci_rw` and `vfio_pci_core_mmap` of `drivers/vfio/pci/vfio_pci_core.c`, and
+//! `vfio_pci_bar_rw` of `vfio_pci_rdwr.c`.
+
+use crate::fs::DeviceFile;
+use crate::machine::Machine;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::value::slots::{DeviceId, FileId};
+use crate::vfio::pci::config::{CONFIG_BYTES, MEMORY};
+use handoff_model::errno::Errno;
+use std::ops::Range;
+
+/// `VFIO_PCI_CONFIG_REGION_INDEX`, `VFIO_PCI_VGA_REGION_INDEX`.
+pub(crate) const CONFIG_REGION: u32 = 7;
+pub(crate) const VGA_REGION: u32 = 8;
+
+/// How long BAR 0 is.
+pub(crate) const BAR0_BYTES: u64 = 1 << 20;
+
+/// `VFIO_PCI_OFFSET_SHIFT`.
+const OFFSET_SHIFT: u32 = 40;
+
+/// Where a region begins in the device file (`VFIO_PCI_INDEX_TO_OFFSET`).
+pub(crate) const fn region_offset(index: u32) -> u64 {
+    (index as u64) << OFFSET_SHIFT
+}
+
+/// The region of an offset, and where in it.
+pub(crate) fn region_of(offset_bytes: u64) -> (u64, u64) {
+    (offset_bytes >> OFFSET_SHIFT, offset_bytes & (region_offset(1) - 1))
+}
+
+/// What a read or write comes to.
+enum RegionAccess {
+    Nothing,
+    /// These bytes of configuration space.
+    Config(Range<u64>),
+    /// So many bytes of BAR 0.
+    Bar(u64),
+}
+
+impl Machine {
+    /// `vfio_device_fops_read`.
+    pub(crate) fn read_device(
+        &self,
+        file: FileId,
+        of: DeviceFile,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Answered<Vec<u8>> {
+        let device = self.device(of.device);
+        if device.is_emulated() {
+            return self.read_mtty(file, of.device, offset_bytes, length_bytes);
+        }
+        let byte = |at: u64| device.config_byte(u8::try_from(at).expect("within the region"));
+        Ok(match self.region_access(file, of.device, offset_bytes, length_bytes)? {
+            RegionAccess::Nothing => Vec::new(),
+            RegionAccess::Config(range) => range.map(byte).collect(),
+            RegionAccess::Bar(count) => vec![0; usize::try_from(count).expect("within the region")],
+        })
+    }
+
+    /// `vfio_device_fops_write`.
+    pub(crate) fn write_device(
+        &mut self,
+        file: FileId,
+        of: DeviceFile,
+        offset_bytes: u64,
+        bytes: &[u8],
+    ) -> Answered<u64> {
+        let length_bytes = bytes.len() as u64;
+        if self.device(of.device).is_emulated() {
+            return self.write_mtty(file, of.device, offset_bytes, bytes);
+        }
+        Ok(match self.region_access(file, of.device, offset_bytes, length_bytes)? {
+            RegionAccess::Nothing => 0,
+            RegionAccess::Config(range) => {
+                let first = u8::try_from(range.start).expect("within the region");
+                self.write_config(of.device, first, bytes);
+                length_bytes
+            }
+            RegionAccess::Bar(count) => count,
+        })
+    }
+
+    /// `vfio_pci_rw`. EINVAL before BIND and for a region or an offset that is not there, EFAULT beyond
+    /// configuration space, EIO where the device does not answer.
+    fn region_access(
+        &self,
+        file: FileId,
+        id: DeviceId,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Answered<RegionAccess> {
+        if !self.is_bound_file(id, file) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if length_bytes == 0 {
+            return Ok(RegionAccess::Nothing);
+        }
+        let (index, at) = region_of(offset_bytes);
+        if index >= u64::from(self.device(id).spec.regions) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if index == u64::from(CONFIG_REGION) {
+            let end = at.saturating_add(length_bytes);
+            if end > CONFIG_BYTES {
+                return Err(refuse(Errno::EFAULT));
+            }
+            return Ok(RegionAccess::Config(at..end));
+        }
+        if at >= self.bar_bytes(id, index) {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if !self.has_memory_on(id) {
+            return Err(refuse(Errno::EIO));
+        }
+        Ok(RegionAccess::Bar(length_bytes.min(BAR0_BYTES - at)))
+    }
+
+    /// `__vfio_pci_memory_enabled`: whether its BARs answer.
+    pub(crate) fn has_memory_on(&self, id: DeviceId) -> bool {
+        self.device(id).command & MEMORY != 0
+    }
+
+    /// How long a BAR is (`pci_resource_len`).
+    pub(crate) fn bar_bytes(&self, id: DeviceId, index: u64) -> u64 {
+        if index == 0 && !self.device(id).is_emulated() { BAR0_BYTES } else { 0 }
+    }
+
+    /// `vfio_device_fops_mmap`: EINVAL for anything but a slice of a BAR of the bound file. A range beyond it
+    /// includes an empty BAR.
+    pub(crate) fn check_mmap(
+        &self,
+        file: FileId,
+        id: DeviceId,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Answered<()> {
+        let (index, at) = region_of(offset_bytes);
+        let fits = at.saturating_add(length_bytes) <= self.bar_bytes(id, index);
+        if self.is_bound_file(id, file) && fits { Ok(()) } else { Err(refuse(Errno::EINVAL)) }
+    }
+}
