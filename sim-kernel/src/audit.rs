@@ -30,6 +30,7 @@ impl Machine {
     /// Checks every invariant; says which one is broken.
     pub fn audit(&self) -> Result<(), String> {
         self.audit_references()?;
+        same("files have their state", &self.files.is_consistent(), &true)?;
         self.audit_pins()?;
         self.audit_books()?;
         self.audit_remains()
@@ -49,13 +50,9 @@ impl Machine {
             device.events().chain(group).chain(device.migration.stream).chain(bound)
         });
         let bars = self.pids().flat_map(|(_, process)| process.bars.iter().map(|bar| bar.file));
-        let known = self.files.iter().filter_map(|(_, open)| match &open.file {
-            File::KvmVfio(vfio) => Some(vfio.files.iter().copied()),
-            _ => None,
-        });
-        let accesses = self.files.iter().filter_map(|(_, open)| match &open.file {
-            File::MockAccess(access) => Some(access.iommufd),
-            File::Queue(queue) => Some(queue.iommufd),
+        let known = self.vms.iter().flat_map(|(_, vm)| vm.vfio_files.iter().copied());
+        let accesses = self.files.iter().filter_map(|(_, open)| match open.file {
+            File::MockAccess(of) | File::Queue(of) => Some(of.iommufd),
             _ => None,
         });
         let contexts = self.groups.values().filter_map(|group| match group.iommu {
@@ -65,7 +62,7 @@ impl Machine {
         let irqfds = self.vms.iter().flat_map(|(_, vm)| vm.irqfds.iter().flat_map(|i| i.files()));
         (self.open_files().chain(devices))
             .chain(bars)
-            .chain(known.flatten())
+            .chain(known)
             .chain(accesses)
             .chain(contexts)
             .chain(irqfds)

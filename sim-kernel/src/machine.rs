@@ -8,7 +8,7 @@
 //! * Whatever fails changes nothing, but where Linux is not atomic either: UNMAP, `SET_IRQS`,
 //!   CHANGE_PROCESS with a dead owner (K3), a message that does not fit the descriptor table.
 
-use crate::fs::OpenFile;
+use crate::fs::Files;
 use crate::hardware::{Device, DeviceSpec};
 use crate::iommufd::Context;
 use crate::kvm::Vm;
@@ -18,7 +18,7 @@ use crate::process::{Process, ProcessSpec};
 use crate::profile::Profile;
 use crate::syscall::refusal::Refusal;
 use crate::value::shared::Shared;
-use crate::value::slots::{ContainerId, ContextId, FileId, MemoryId, Slots, VmId};
+use crate::value::slots::{ContainerId, ContextId, MemoryId, Slots, VmId};
 use crate::vfio::container::Container;
 use crate::vfio::group::Group;
 use crate::vfio::type1::DMA_ENTRY_LIMIT;
@@ -36,7 +36,7 @@ pub struct Machine {
     pub(crate) profile: Profile,
     /// By pid, from 1. Pids are not used again.
     pub(crate) processes: Vec<Shared<Process>>,
-    pub(crate) files: Shared<Slots<FileId, OpenFile>>,
+    pub(crate) files: Shared<Files>,
     pub(crate) memories: Slots<MemoryId, Shared<Memory>>,
     pub(crate) contexts: Slots<ContextId, Shared<Context>>,
     pub(crate) devices: Vec<Shared<Device>>,

@@ -42,14 +42,7 @@ fn joined(mut runs: Vec<PageRun>) -> Vec<PageRun> {
 impl Machine {
     /// Everything that can be seen, with nothing left unobserved.
     pub fn view(&self) -> View {
-        let mut in_flight: Vec<FileRef> = (self.files.iter())
-            .filter_map(|(_, open)| match &open.file {
-                File::Socket(socket) => Some(&socket.queue),
-                _ => None,
-            })
-            .flat_map(|queue| queue.iter().flat_map(|packet| &packet.files))
-            .map(|file| file_ref(*file))
-            .collect();
+        let mut in_flight: Vec<FileRef> = self.files_in_flight().map(file_ref).collect();
         in_flight.sort_unstable();
         View {
             processes: self
@@ -243,11 +236,11 @@ pub(crate) fn kind(file: &File) -> FileKind {
         File::Group(_) => FileKind::Group,
         File::Container(_) => FileKind::Container,
         File::Memfd(_) | File::ReadOnlyMemfd(_) => FileKind::Memfd,
-        File::Eventfd(_) => FileKind::Eventfd,
-        File::Socket(_) => FileKind::Socket,
+        File::Eventfd => FileKind::Eventfd,
+        File::Socket => FileKind::Socket,
         File::Pidfd(_) => FileKind::Pidfd,
         File::Image(_) => FileKind::Image,
-        File::MockAccess(_) | File::DmaBuf(_) | File::Queue(_) => FileKind::Other,
+        File::MockAccess(_) | File::DmaBuf | File::Queue(_) => FileKind::Other,
         File::Kvm => FileKind::Kvm,
         File::Vm(_) => FileKind::Vm,
         File::Vcpu(_) => FileKind::Vcpu,

@@ -62,22 +62,27 @@ impl Eventfd {
 
 impl Machine {
     pub(crate) fn event(&self, file: FileId) -> &Eventfd {
-        let File::Eventfd(event) = self.file(file) else { unreachable!("an eventfd stays one") };
-        event
+        self.files.eventfds.get(&file).expect("an eventfd stays one")
     }
 
     pub(crate) fn event_mut(&mut self, file: FileId) -> &mut Eventfd {
-        let File::Eventfd(event) = self.file_mut(file) else {
-            unreachable!("an eventfd stays one")
-        };
-        event
+        self.files.eventfds.get_mut(&file).expect("an eventfd stays one")
+    }
+
+    /// How much waits of a vector in a file that may be an eventfd.
+    pub(crate) fn waits_in(&self, file: FileId, device: DeviceId, vector: usize) -> u64 {
+        self.files.eventfds.get(&file).map_or(0, |event| event.of(device, vector))
+    }
+
+    /// What waits in all eventfds.
+    pub(crate) fn waiting_signals(&self) -> impl Iterator<Item = Signal> {
+        self.files.eventfds.values().flat_map(|event| event.signals.iter().copied())
     }
 
     /// `eventfd_ctx_fdget`: the eventfd of a descriptor. EBADF, EINVAL.
     pub(crate) fn eventfd_of(&self, pid: Pid, fd: Fd) -> Answered<FileId> {
         let file = self.usable(pid, fd)?;
-        let is_eventfd = matches!(self.file(file), File::Eventfd(_));
-        if is_eventfd { Ok(file) } else { Err(refuse(Errno::EINVAL)) }
+        if self.files.eventfds.contains_key(&file) { Ok(file) } else { Err(refuse(Errno::EINVAL)) }
     }
 
     /// `eventfd_signal` by a vector of a device.
@@ -125,7 +130,7 @@ impl Machine {
     pub(crate) fn event_waits(&self, pid: Pid, call: &Call) -> bool {
         let (Call::ReadEvent { fd } | Call::WriteEvent { fd, .. }) = *call else { return false };
         let Ok(file) = self.usable(pid, fd) else { return false };
-        let File::Eventfd(event) = self.file(file) else { return false };
+        let Some(event) = self.files.eventfds.get(&file) else { return false };
         let is_short = match *call {
             Call::WriteEvent { count, .. } => count < u64::MAX && u64::MAX - event.count() <= count,
             _ => event.count() == 0,
@@ -140,10 +145,10 @@ impl Machine {
         place: &Placement,
     ) -> Option<Answered> {
         Some(match *call {
-            Call::Eventfd => {
-                let event = File::Eventfd(Eventfd::default());
-                self.install_new(pid, event, place.fd).map(Reply::Fd)
-            }
+            Call::Eventfd => self.install_file(pid, File::Eventfd, place.fd).map(|(fd, file)| {
+                self.files.eventfds.insert(file, Eventfd::default());
+                Reply::Fd(fd)
+            }),
             Call::ReadEvent { fd } => self.read_event(pid, fd),
             Call::WriteEvent { fd, count } => self.write_event(pid, fd, count),
             _ => return None,
@@ -152,9 +157,8 @@ impl Machine {
 
     /// `eventfd_read`: everything at once. EAGAIN when there is nothing (EINTR where it waits), EINVAL elsewhere.
     fn read_event(&mut self, pid: Pid, fd: Fd) -> Answered {
-        let file = self.usable(pid, fd)?;
-        let File::Eventfd(event) = self.file(file) else { return Err(refuse(Errno::EINVAL)) };
-        let count = event.count();
+        let file = self.eventfd_of(pid, fd)?;
+        let count = self.event(file).count();
         if count == 0 {
             return Err(refuse(self.not_now(file)));
         }
@@ -164,12 +168,11 @@ impl Machine {
 
     /// `eventfd_write`. EINVAL for all ones and elsewhere, EAGAIN where it does not fit (EINTR where it waits).
     fn write_event(&mut self, pid: Pid, fd: Fd, count: u64) -> Answered {
-        let file = self.usable(pid, fd)?;
-        let File::Eventfd(event) = self.file(file) else { return Err(refuse(Errno::EINVAL)) };
+        let file = self.eventfd_of(pid, fd)?;
         if count == u64::MAX {
             return Err(refuse(Errno::EINVAL));
         }
-        if u64::MAX - event.count() <= count {
+        if u64::MAX - self.event(file).count() <= count {
             return Err(refuse(self.not_now(file)));
         }
         self.event_mut(file).others += count;

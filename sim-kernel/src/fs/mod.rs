@@ -4,6 +4,11 @@
 //! All state of a binding, an attachment or a context belongs to it, never to a process; so does O_NONBLOCK, with which
 //! eventfds are made.
 //!
+//! A [`File`] holds ids alone, so this folder imports none of the subsystems whose files it keeps, and
+//! comparing two of them is cheap. The state of an eventfd, a socket and a dma-buf lives exactly as long as
+//! its file, and is in a table of its own ([`Files`]) under the file's id: a second id, given out in the
+//! order of creation, would make machines in the same situation unequal.
+//!
 //! Invariant: `refs` counts its holders, and a file is in the table while it has any. Holders are
 //! descriptor slots, packets in flight, page sets over it (MAP_FILE), mappings of BARs, what devices and VMs
 //! have of eventfds, VMs that know a device file, bound devices and the accesses of tests (their context's
@@ -16,27 +21,27 @@
 //!
 //! Mirrors `fs/file.c`, `fs/file_table.c`, `fs/fcntl.c`, `fs/open.c`.
 
+pub(crate) mod dma_buf;
 pub(crate) mod eventfd;
 pub(crate) mod socket;
 
+use crate::fs::dma_buf::DmaBuf;
 use crate::fs::eventfd::Eventfd;
 use crate::fs::socket::Socket;
 use crate::hardware::Device;
 use crate::iommufd::Context;
-use crate::iommufd::dma_buf::DmaBuf;
-use crate::iommufd::queue_file::QueueFile;
-use crate::iommufd::selftest::access::AccessFile;
-use crate::kvm::KvmVfio;
 use crate::machine::{Machine, Placement};
 use crate::mm::inode;
 use crate::process::Descriptor;
 use crate::syscall::refusal::{Answered, Refusal, refuse};
 use crate::value::shared::Shared;
-use crate::value::slots::{ContainerId, ContextId, DeviceId, FileId, MemoryId, SmallId, VmId};
-use crate::vfio::mdev::migration::Stream;
+use crate::value::slots::{
+    ContainerId, ContextId, DeviceId, FileId, MemoryId, Slots, SmallId, VmId,
+};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::ids::{Fd, ObjectId, Pid};
+use std::collections::BTreeMap;
 
 /// The lowest descriptor: 0, 1 and 2 are taken.
 const FIRST_FD: i32 = 3;
@@ -44,8 +49,33 @@ const FIRST_FD: i32 = 3;
 /// `RLIMIT_NOFILE`: the first descriptor that cannot be had.
 const FD_END: i32 = 1024;
 
+/// The open files, and what those hold that are no other subsystem's.
+///
+/// Invariant: the last three have exactly the files of their kinds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Files {
+    open: Slots<FileId, OpenFile>,
+    eventfds: BTreeMap<FileId, Eventfd>,
+    sockets: BTreeMap<FileId, Socket>,
+    dma_bufs: BTreeMap<FileId, DmaBuf>,
+}
+
+impl Files {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (FileId, &OpenFile)> {
+        self.open.iter()
+    }
+
+    /// The last three have exactly the files of their kinds.
+    pub(crate) fn is_consistent(&self) -> bool {
+        let of = |kind| self.iter().filter(move |(_, open)| open.file == kind).map(|(id, _)| id);
+        of(File::Eventfd).eq(self.eventfds.keys().copied())
+            && of(File::Socket).eq(self.sockets.keys().copied())
+            && of(File::DmaBuf).eq(self.dma_bufs.keys().copied())
+    }
+}
+
 /// An open file description and how many refer to it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct OpenFile {
     pub(crate) refs: u16,
     /// O_NONBLOCK.
@@ -54,7 +84,7 @@ pub(crate) struct OpenFile {
 }
 
 /// What an open file description stands for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum File {
     Iommufd(ContextId),
     Device(DeviceFile),
@@ -64,23 +94,25 @@ pub(crate) enum File {
     Container(ContainerId),
     Memfd(MemoryId),
     ReadOnlyMemfd(MemoryId),
-    Eventfd(Eventfd),
-    Socket(Socket),
+    Eventfd,
+    Socket,
     Pidfd(Pid),
     Image(u8),
-    MockAccess(AccessFile),
-    DmaBuf(DmaBuf),
-    Queue(QueueFile),
+    /// An access of the kernel's own tests.
+    MockAccess(ObjectFile),
+    DmaBuf,
+    /// An event queue.
+    Queue(ObjectFile),
     /// `/dev/kvm`.
     Kvm,
     /// A virtual machine.
     Vm(VmId),
     /// A vCPU of one.
     Vcpu(VmId),
-    /// What a VM knows of VFIO.
-    KvmVfio(KvmVfio),
+    /// The VFIO device of a VM.
+    KvmVfio(VmId),
     /// The state of an emulated device on its way.
-    Migration(Stream),
+    Migration(MigrationFile),
 }
 
 /// An open file of a device (`vfio_device_file`). Whether it is the bound one, the device knows.
@@ -93,6 +125,23 @@ pub(crate) struct DeviceFile {
     pub(crate) through_group: bool,
 }
 
+/// The file of an object of a context. It keeps the object, and the context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ObjectFile {
+    pub(crate) context: ContextId,
+    pub(crate) object: ObjectId,
+    /// The context's file; holds a reference.
+    pub(crate) iommufd: FileId,
+}
+
+/// A file that the state of an emulated device goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MigrationFile {
+    pub(crate) device: DeviceId,
+    /// Out of the device, or into it.
+    pub(crate) saves: bool,
+}
+
 impl File {
     /// Whether it is a file of VFIO, for KVM.
     pub(crate) fn is_vfio(&self) -> bool {
@@ -102,11 +151,11 @@ impl File {
 
 impl Machine {
     pub(crate) fn file(&self, id: FileId) -> &File {
-        &self.files.get(id).file
+        &self.files.open.get(id).file
     }
 
     pub(crate) fn file_mut(&mut self, id: FileId) -> &mut File {
-        &mut self.files.get_mut(id).file
+        &mut self.files.open.get_mut(id).file
     }
 
     /// The slot of a descriptor. EBADF.
@@ -123,48 +172,58 @@ impl Machine {
     /// What processes and memory keep open: descriptors, packets, page sets.
     pub(crate) fn open_files(&self) -> impl Iterator<Item = FileId> {
         let slots = self.pids().flat_map(|(_, process)| process.descriptors.values());
-        let packets = self.files.iter().filter_map(|(_, open)| match &open.file {
-            File::Socket(socket) => Some(socket.queue.iter().flat_map(|packet| &packet.files)),
-            _ => None,
-        });
         let sources = self.page_sets().filter_map(|set| set.source.file());
-        slots.map(|slot| slot.file).chain(packets.flatten().copied()).chain(sources)
+        slots.map(|slot| slot.file).chain(self.files_in_flight()).chain(sources)
     }
 
     pub(crate) fn get_file(&mut self, id: FileId) {
-        self.files.get_mut(id).refs += 1;
+        self.files.open.get_mut(id).refs += 1;
     }
 
     /// Drops a reference, and with the last one what the file stands for.
     pub(crate) fn put_file(&mut self, id: FileId) {
-        let open = self.files.get_mut(id);
+        let open = self.files.open.get_mut(id);
         open.refs -= 1;
         if open.refs > 0 {
-            if matches!(open.file, File::Eventfd(_)) {
+            if matches!(open.file, File::Eventfd) {
                 self.hang_up(id);
             }
             return;
         }
-        match self.files.remove(id).file {
+        match self.files.open.remove(id).file {
             File::Iommufd(context) => self.release_context(context),
             File::Device(of) => self.release_device_file(of, id),
             File::Group(group) => self.release_group_file(group),
             File::Container(container) => self.release_container_file(container),
-            File::Socket(socket) => self.release_socket(socket),
+            File::Socket => self.release_socket(id),
             File::MockAccess(access) => self.release_mock_access(access),
             File::Queue(queue) => self.release_queue(queue),
             File::Vm(vm) => self.release_vm(vm),
             File::Vcpu(vm) => self.put_vm(vm),
-            File::KvmVfio(vfio) => self.release_kvm_vfio(vfio),
+            File::KvmVfio(vm) => self.release_kvm_vfio(vm),
+            File::Eventfd => {
+                self.files.eventfds.remove(&id);
+            }
+            File::DmaBuf => {
+                self.files.dma_bufs.remove(&id);
+            }
             File::Memfd(_)
             | File::ReadOnlyMemfd(_)
-            | File::Eventfd(_)
             | File::Pidfd(_)
             | File::Image(_)
-            | File::DmaBuf(_)
             | File::Kvm
             | File::Migration(_) => {}
         }
+    }
+
+    /// Makes a file that the kernel itself holds, once.
+    pub(crate) fn new_file(&mut self, file: File) -> FileId {
+        self.files.open.insert(OpenFile { refs: 1, nonblock: false, file })
+    }
+
+    /// Whether an open file stands for one of these.
+    pub(crate) fn is_any_open(&self, which: &[File]) -> bool {
+        self.files.iter().any(|(_, open)| which.contains(&open.file))
     }
 
     /// Gives a file a descriptor and takes a reference. EMFILE.
@@ -190,11 +249,22 @@ impl Machine {
         file: File,
         forced: Option<Fd>,
     ) -> Result<Fd, Refusal> {
-        let nonblock = matches!(file, File::Eventfd(_));
-        let id = self.files.insert(OpenFile { refs: 0, nonblock, file });
-        self.install(pid, id, forced).inspect_err(|_| {
-            self.files.remove(id);
-        })
+        self.install_file(pid, file, forced).map(|(fd, _)| fd)
+    }
+
+    /// [`Self::install_new`]; → the file beside its descriptor, for whoever keeps state under it.
+    pub(crate) fn install_file(
+        &mut self,
+        pid: Pid,
+        file: File,
+        forced: Option<Fd>,
+    ) -> Result<(Fd, FileId), Refusal> {
+        let nonblock = matches!(file, File::Eventfd);
+        let id = self.files.open.insert(OpenFile { refs: 0, nonblock, file });
+        let installed = self.install(pid, id, forced).inspect_err(|_| {
+            self.files.open.remove(id);
+        });
+        installed.map(|fd| (fd, id))
     }
 
     pub(crate) fn close_descriptor(&mut self, pid: Pid, fd: Fd) {
@@ -269,13 +339,13 @@ impl Machine {
     /// `setfl`, of that flag alone: for everybody who has the file.
     fn set_nonblock(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
         let file = self.usable(pid, fd)?;
-        self.files.get_mut(file).nonblock = on;
+        self.files.open.get_mut(file).nonblock = on;
         Ok(Reply::Done)
     }
 
     /// What a call says that finds nothing: EAGAIN, and EINTR where it may wait (see `would_block`).
     pub(crate) fn not_now(&self, file: FileId) -> Errno {
-        if self.files.get(file).nonblock { Errno::EAGAIN } else { Errno::EINTR }
+        if self.files.open.get(file).nonblock { Errno::EAGAIN } else { Errno::EINTR }
     }
 
     /// Only memfds have an inode and a length of their own; all others say 0.

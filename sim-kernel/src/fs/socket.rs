@@ -15,7 +15,8 @@
 //!
 //! Mirrors `net/unix/af_unix.c`, `net/core/scm.c`, `net/core/datagram.c`.
 
-use crate::fs::{File, OpenFile};
+use crate::fs::File;
+use crate::fs::eventfd::Eventfd;
 use crate::machine::{Machine, Placement};
 use crate::syscall::refusal::{Answered, Refusal, refuse};
 use crate::value::shared::Shared;
@@ -48,13 +49,10 @@ pub(crate) struct Packet {
 impl Machine {
     /// A connected pair of sockets, one end in each process, both CLOEXEC.
     pub fn socketpair(&mut self, a: Pid, b: Pid) -> (Fd, Fd) {
-        let [a, b] = [a, b].map(|pid| {
-            let socket = File::Socket(Socket::default());
-            let fd = self.install_new(pid, socket, None).expect("a free descriptor");
-            (fd, self.descriptor(pid, fd).expect("just installed").file)
-        });
+        let [a, b] = [a, b]
+            .map(|pid| self.install_file(pid, File::Socket, None).expect("a free descriptor"));
         for (end, peer) in [(a.1, b.1), (b.1, a.1)] {
-            self.socket_mut(end).peer = Some(peer);
+            self.files.sockets.insert(end, Socket { peer: Some(peer), ..Socket::default() });
         }
         (a.0, b.0)
     }
@@ -74,35 +72,36 @@ impl Machine {
         }
         let Call::ReceiveMessage { fd, wait: true } = *call else { return false };
         let Ok(file) = self.usable(pid, fd) else { return false };
-        let File::Socket(socket) = self.file(file) else { return false };
+        let Some(socket) = self.files.sockets.get(&file) else { return false };
         let is_empty = socket.queue.is_empty() && !socket.reset && !socket.shut;
         is_empty && socket.peer.is_some() && self.not_now(file) == Errno::EINTR
     }
 
     /// How much has arrived and is not taken: packets and resets of sockets, and what waits in eventfds.
     pub fn untaken(&self) -> u64 {
-        let of_file = |open: &OpenFile| match &open.file {
-            File::Socket(socket) => socket.queue.len() as u64 + u64::from(socket.reset),
-            File::Eventfd(event) => event.count(),
-            _ => 0,
-        };
-        self.files.iter().map(|(_, open)| of_file(open)).sum()
+        let of_socket = |socket: &Socket| socket.queue.len() as u64 + u64::from(socket.reset);
+        let in_sockets: u64 = self.files.sockets.values().map(of_socket).sum();
+        in_sockets + self.files.eventfds.values().map(Eventfd::count).sum::<u64>()
+    }
+
+    /// The files that packets carry.
+    pub(crate) fn files_in_flight(&self) -> impl Iterator<Item = FileId> {
+        let packets = self.files.sockets.values().flat_map(|socket| &socket.queue);
+        packets.flat_map(|packet| packet.files.iter().copied())
     }
 
     /// `SOCK_SEQPACKET` of this descriptor. EBADF, ENOTSOCK.
     fn socket_of(&self, pid: Pid, fd: Fd) -> Result<FileId, Refusal> {
         let file = self.usable(pid, fd)?;
-        matches!(self.file(file), File::Socket(_)).then_some(file).ok_or(refuse(Errno::ENOTSOCK))
+        if self.files.sockets.contains_key(&file) { Ok(file) } else { Err(refuse(Errno::ENOTSOCK)) }
     }
 
     fn socket(&self, id: FileId) -> &Socket {
-        let File::Socket(socket) = self.file(id) else { unreachable!("a socket stays one") };
-        socket
+        self.files.sockets.get(&id).expect("a socket stays one")
     }
 
     fn socket_mut(&mut self, id: FileId) -> &mut Socket {
-        let File::Socket(socket) = self.file_mut(id) else { unreachable!("a socket stays one") };
-        socket
+        self.files.sockets.get_mut(&id).expect("a socket stays one")
     }
 
     pub(crate) fn socket_call(
@@ -202,7 +201,8 @@ impl Machine {
     }
 
     /// `unix_release_sock`.
-    pub(crate) fn release_socket(&mut self, socket: Socket) {
+    pub(crate) fn release_socket(&mut self, id: FileId) {
+        let socket = self.files.sockets.remove(&id).expect("a socket stays one");
         if let Some(peer) = socket.peer {
             let peer = self.socket_mut(peer);
             peer.peer = None;

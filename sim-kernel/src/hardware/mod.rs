@@ -16,7 +16,6 @@
 
 pub(crate) mod iommu;
 
-use crate::fs::File;
 use crate::iommufd::Object;
 use crate::iommufd::ioas::Area;
 use crate::iommufd::pages::Pin;
@@ -356,11 +355,7 @@ impl Machine {
         for device in &mut self.devices {
             device.settle();
         }
-        let events = self.files.iter().filter_map(|(_, open)| match &open.file {
-            File::Eventfd(event) => Some(event.signals.iter().copied()),
-            _ => None,
-        });
-        for signal in events.flatten().collect::<Vec<_>>() {
+        for signal in self.waiting_signals().collect::<Vec<_>>() {
             self.device_mut(signal.device).counter_mut(signal.vector.into()).raised += signal.count;
         }
     }

@@ -10,7 +10,6 @@
 //! Mirrors `drivers/iommu/iommufd/ioas.c`, and `iopt_map_pages`, `iopt_unmap_iova_range` and below of
 //! `io_pagetable.c`.
 
-use crate::fs::File;
 use crate::iommufd::ioas::{Area, AreaRights, EVERYTHING};
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::iova::{Wish, range};
@@ -140,8 +139,8 @@ impl Machine {
     fn file_source(&self, pid: Pid, fd: Fd, offset_bytes: u64, last_byte: u64) -> Answered<Source> {
         let file = self.usable(pid, fd)?;
         let page = offset_bytes / PAGE_BYTES;
-        match self.file(file) {
-            File::DmaBuf(buffer) if self.profile.maps_dma_bufs() => {
+        match self.dma_buf(file) {
+            Some(buffer) if self.profile.maps_dma_bufs() => {
                 if buffer.length_bytes <= last_byte {
                     return Err(refuse(Errno::EINVAL));
                 }

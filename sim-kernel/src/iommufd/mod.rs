@@ -17,7 +17,6 @@ pub(crate) mod access;
 pub(crate) mod attach;
 pub(crate) mod change_process;
 pub(crate) mod dirty;
-pub(crate) mod dma_buf;
 pub(crate) mod fault_queue;
 pub(crate) mod hw_info;
 pub(crate) mod hw_pagetable;

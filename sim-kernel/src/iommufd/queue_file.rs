@@ -4,24 +4,14 @@
 //!
 //! Mirrors `iommufd_eventq_init` and `iommufd_eventq_fops_release` of `drivers/iommu/iommufd/eventq.c`.
 
-use crate::fs::File;
+use crate::fs::{File, ObjectFile};
 use crate::iommufd::Object;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::{ContextId, FileId};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, ObjectId, Pid};
-
-/// The file of an event queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct QueueFile {
-    pub(crate) context: ContextId,
-    pub(crate) object: ObjectId,
-    /// The context's file; holds a reference.
-    pub(crate) iommufd: FileId,
-}
 
 impl Machine {
     /// Makes an object and its file. EMFILE. The caller undoes a failure.
@@ -31,7 +21,7 @@ impl Machine {
         queue: Object,
     ) -> Answered<(ObjectId, Fd)> {
         let object = self.contexts.get_mut(ucmd.context).insert(queue);
-        let file = QueueFile { context: ucmd.context, object, iommufd: ucmd.file };
+        let file = ObjectFile { context: ucmd.context, object, iommufd: ucmd.file };
         let fd = self.install_new(ucmd.pid, File::Queue(file), ucmd.place.fd)?;
         self.get_file(ucmd.file);
         Ok((object, fd))
@@ -73,7 +63,7 @@ impl Machine {
     }
 
     /// The last close.
-    pub(crate) fn release_queue(&mut self, file: QueueFile) {
+    pub(crate) fn release_queue(&mut self, file: ObjectFile) {
         match self.contexts.get_mut(file.context).objects.get_mut(&file.object) {
             Some(Object::Fault(queue)) => queue.is_open = false,
             Some(Object::Veventq(queue)) => queue.is_open = false,

@@ -4,8 +4,8 @@
 //! it (its own, a vCPU's, its VFIO device's) or a device that was bound while its file was known to it.
 //! Its irqfds ([`crate::kvm::irqfd`]) go with its own file; the guest of its process goes with the VM.
 //!
-//! A VM's VFIO device keeps each file that it was told of. The file notes the VM, and forgets
-//! it when any VM lets the file go; only BIND looks there.
+//! A VM has at most one VFIO device, so what that was told of is the VM's: it keeps each of these files. The
+//! file notes the VM, and forgets it when any VM lets the file go; only BIND looks there.
 //!
 //! Absent: vCPUs that run, memory slots, routes of interrupts (every gsi leads to the guest), split
 //! irqchips, and every other request: [`crate::is_modelled`].
@@ -35,6 +35,8 @@ pub(crate) struct Vm {
     pub(crate) irqchip: bool,
     /// The numbers of its vCPUs.
     vcpus: BTreeSet<u64>,
+    /// What its VFIO device was told of: holds a reference to each. Oldest first; empty without that device.
+    pub(crate) vfio_files: Vec<FileId>,
     /// Oldest first.
     pub(crate) irqfds: Vec<Irqfd>,
     /// What was injected and not taken yet.
@@ -45,14 +47,6 @@ impl Vm {
     pub(crate) fn has_irqfd(&self, event: FileId) -> bool {
         self.irqfds.iter().any(|irqfd| irqfd.event == event)
     }
-}
-
-/// A VM's VFIO device (`KVM_DEV_TYPE_VFIO`).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct KvmVfio {
-    pub(crate) vm: VmId,
-    /// Holds a reference to each. Oldest first.
-    pub(crate) files: Vec<FileId>,
 }
 
 /// `KVM_API_VERSION`.
@@ -104,7 +98,14 @@ impl Machine {
 
     fn create_vm(&mut self, request: &Request<'_>) -> Answered<u32> {
         let mm = self.mm(request.pid);
-        let vm = Vm { mm, irqchip: false, vcpus: BTreeSet::new(), irqfds: vec![], pending: vec![] };
+        let vm = Vm {
+            mm,
+            irqchip: false,
+            vcpus: BTreeSet::new(),
+            vfio_files: Vec::new(),
+            irqfds: Vec::new(),
+            pending: Vec::new(),
+        };
         self.atomically(|machine| {
             let vm = machine.vms.insert(vm);
             machine.install_new(request.pid, File::Vm(vm), request.place.fd).map(number)
@@ -175,12 +176,10 @@ impl Machine {
             return Err(refuse(Errno::ENODEV));
         }
         if device.u32(FLAGS) & TEST == 0 {
-            let is_vfio = |file: &File| matches!(file, File::KvmVfio(known) if known.vm == vm);
-            if self.files.iter().any(|(_, open)| is_vfio(&open.file)) {
+            if self.is_any_open(&[File::KvmVfio(vm)]) {
                 return Err(refuse(Errno::EBUSY));
             }
-            let file = File::KvmVfio(KvmVfio { vm, files: Vec::new() });
-            let fd = self.install_new(request.pid, file, request.place.fd)?;
+            let fd = self.install_new(request.pid, File::KvmVfio(vm), request.place.fd)?;
             device.set_u32(FD, fd.0.cast_unsigned());
         }
         request.user.write(0, &device.0)
@@ -203,15 +202,10 @@ impl Machine {
             let fd = Fd(i32::from_ne_bytes(*bytes.first_chunk().expect("as long as asked")));
             match which {
                 ADD => self.add_vfio_file(vm, request, fd)?,
-                _ => self.drop_vfio_file(request, fd)?,
+                _ => self.drop_vfio_file(vm, request, fd)?,
             }
         }
         Ok(0)
-    }
-
-    fn kvm_vfio_mut(&mut self, file: FileId) -> &mut KvmVfio {
-        let File::KvmVfio(vfio) = self.file_mut(file) else { unreachable!("it stays one") };
-        vfio
     }
 
     /// `kvm_vfio_file_add`. EBADF, EINVAL for a file that is not of VFIO, EEXIST.
@@ -220,7 +214,7 @@ impl Machine {
         if !self.file(file).is_vfio() {
             return Err(refuse(Errno::EINVAL));
         }
-        let known = &mut self.kvm_vfio_mut(request.file).files;
+        let known = &mut self.vms.get_mut(vm).vfio_files;
         if known.contains(&file) {
             return Err(refuse(Errno::EEXIST));
         }
@@ -231,9 +225,9 @@ impl Machine {
     }
 
     /// `kvm_vfio_file_del`. EBADF, ENOENT.
-    fn drop_vfio_file(&mut self, request: &Request<'_>, fd: Fd) -> Answered<()> {
+    fn drop_vfio_file(&mut self, vm: VmId, request: &Request<'_>, fd: Fd) -> Answered<()> {
         let file = self.usable(request.pid, fd)?;
-        let known = &mut self.kvm_vfio_mut(request.file).files;
+        let known = &mut self.vms.get_mut(vm).vfio_files;
         let at = known.iter().position(|known| *known == file).ok_or(refuse(Errno::ENOENT))?;
         known.remove(at);
         self.forget_vfio_file(file);
@@ -260,22 +254,17 @@ impl Machine {
     }
 
     /// `kvm_vfio_release`.
-    pub(crate) fn release_kvm_vfio(&mut self, vfio: KvmVfio) {
-        for file in vfio.files {
+    pub(crate) fn release_kvm_vfio(&mut self, vm: VmId) {
+        for file in std::mem::take(&mut self.vms.get_mut(vm).vfio_files) {
             self.forget_vfio_file(file);
         }
-        self.put_vm(vfio.vm);
+        self.put_vm(vm);
     }
 
     /// `kvm_put_kvm`: a VM goes with whatever was the last to have it.
     pub(crate) fn put_vm(&mut self, vm: VmId) {
-        let of = |file: &File| match file {
-            File::Vm(of) | File::Vcpu(of) => *of == vm,
-            File::KvmVfio(vfio) => vfio.vm == vm,
-            _ => false,
-        };
         let bound = self.devices.iter().filter_map(|device| device.binding?.kvm);
-        let is_had = self.files.iter().any(|(_, open)| of(&open.file))
+        let is_had = self.is_any_open(&[File::Vm(vm), File::Vcpu(vm), File::KvmVfio(vm)])
             || bound.into_iter().any(|kvm| kvm == vm);
         if !is_had {
             let mm = self.vms.get(vm).mm;

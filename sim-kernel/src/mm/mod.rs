@@ -237,9 +237,7 @@ fn ends_beyond(offset_bytes: u64, length_bytes: u64) -> bool {
 impl Machine {
     /// Whether a file, a mapping or a pin refers to it.
     pub(crate) fn is_memory_used(&self, id: MemoryId) -> bool {
-        let is_open =
-            |file: &File| matches!(file, File::Memfd(of) | File::ReadOnlyMemfd(of) if *of == id);
-        let open = self.files.iter().any(|(_, open)| is_open(&open.file));
+        let open = self.is_any_open(&[File::Memfd(id), File::ReadOnlyMemfd(id)]);
         let mapped = || self.pids().any(|(_, p)| p.vmas.iter().any(|vma| vma.memory == id));
         let pinned = || self.contexts.iter().any(|(_, context)| context.pins(id));
         let in_container =
@@ -350,7 +348,7 @@ impl Machine {
             return self.install_new(pid, File::ReadOnlyMemfd(memory), place.fd).map(Reply::Fd);
         }
         match self.file(file) {
-            File::Socket(_) => Err(refuse(Errno::ENXIO)),
+            File::Socket => Err(refuse(Errno::ENXIO)),
             _ if self.process(pid).is_privileged() => Err(refuse(Errno::ENXIO)),
             _ => Err(refuse(Errno::EACCES)),
         }

@@ -8,7 +8,6 @@
 //! An interrupt is delivered when a process whose guest runs takes it from an eventfd, by itself or
 //! through KVM's irqfd ([`Machine::deliver`]). Read by any other process it is gone.
 
-use crate::fs::File;
 use crate::fs::eventfd::Signal;
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, refuse};
@@ -90,12 +89,8 @@ impl Machine {
     /// The eventfd of a process in which something of a vector waits.
     fn signalled(&self, pid: Pid, device: &str, vector: usize) -> Option<FileId> {
         let id = self.device_named(device);
-        let has = |file: FileId| match self.file(file) {
-            File::Eventfd(event) => event.of(id, vector) > 0,
-            _ => false,
-        };
         let mut held = self.process(pid).descriptors.values().map(|descriptor| descriptor.file);
-        held.find(|file| has(*file))
+        held.find(|file| self.waits_in(*file, id, vector) > 0)
     }
 
     /// A process empties an eventfd.

@@ -7,7 +7,7 @@
 //! Mirrors `fs/ioctl.c`: a request that a file does not know is ENOTTY.
 
 use crate::fs::File;
-use crate::kvm::{self, KvmVfio};
+use crate::kvm;
 use crate::machine::{Machine, Placement};
 use crate::syscall::refusal::{Answered, Refusal, refuse};
 use crate::syscall::user_memory::User;
@@ -74,7 +74,7 @@ impl Machine {
             File::Kvm => self.kvm_ioctl(&mut request),
             File::Vm(vm) => self.vm_ioctl(vm, &mut request),
             File::Vcpu(vm) => self.vcpu_ioctl(vm, &request),
-            File::KvmVfio(KvmVfio { vm, .. }) => self.kvm_vfio_ioctl(vm, &request),
+            File::KvmVfio(vm) => self.kvm_vfio_ioctl(vm, &request),
             File::Migration(stream) => self.precopy_ioctl(stream, &mut request),
             File::Group(group) => self.group_ioctl(group, &mut request),
             File::Container(container) => self.container_ioctl(container, &mut request),

@@ -6,7 +6,7 @@
 //! A device that is let go to sleep does so at once. The next call on its file wakes it: with a wake-up
 //! eventfd that is signalled, and low power is over; without one it goes back to sleep.
 //!
-//! A BAR is exported as a dma-buf where the hardware lets other devices reach it ([`crate::iommufd::dma_buf`]).
+//! A BAR is exported as a dma-buf where the hardware lets other devices reach it ([`crate::vfio::pci::dma_buf`]).
 //!
 //! Absent: VF tokens.
 //!

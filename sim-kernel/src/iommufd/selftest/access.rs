@@ -6,7 +6,7 @@
 //!
 //! Mirrors `struct selftest_access` and its operations in `drivers/iommu/iommufd/selftest.c`.
 
-use crate::fs::File;
+use crate::fs::{File, ObjectFile};
 use crate::iommufd::Object;
 use crate::iommufd::access::{Access, AccessOwner, Transfer};
 use crate::iommufd::ioctl_table::Ucmd;
@@ -15,7 +15,6 @@ use crate::iommufd::map::BY_AREA;
 use crate::iommufd::selftest::{ID, UNION};
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::{ContextId, FileId};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES};
 
@@ -36,15 +35,6 @@ pub(crate) struct Item {
     pub(crate) range: IovaRange,
 }
 
-/// The file of an access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct AccessFile {
-    pub(crate) context: ContextId,
-    pub(crate) object: ObjectId,
-    /// The context's file; holds a reference.
-    pub(crate) iommufd: FileId,
-}
-
 /// The longest access, lest the kernel allocates too much.
 const LENGTH_BYTES_MAX: u64 = 16 << 20;
 
@@ -57,7 +47,7 @@ const EBADE: Errno = Errno::Other(52);
 
 impl Machine {
     /// `iommufd_access_get`. EBADFD, also for what is no descriptor.
-    fn access_file(&self, ucmd: &Ucmd<'_>) -> Answered<AccessFile> {
+    fn access_file(&self, ucmd: &Ucmd<'_>) -> Answered<ObjectFile> {
         let file = self.usable(ucmd.pid, Fd(ucmd.cmd.u32(ID).cast_signed()));
         match file.map(|file| self.file(file)) {
             Ok(File::MockAccess(access)) => Ok(*access),
@@ -65,7 +55,7 @@ impl Machine {
         }
     }
 
-    fn mock_access(&self, file: AccessFile) -> &MockAccess {
+    fn mock_access(&self, file: ObjectFile) -> &MockAccess {
         match &self.access(file.context, file.object).owner {
             AccessOwner::Mock(mock) => mock,
             AccessOwner::Vfio(_) | AccessOwner::Queue(_) => {
@@ -74,7 +64,7 @@ impl Machine {
         }
     }
 
-    fn mock_access_mut(&mut self, file: AccessFile) -> &mut MockAccess {
+    fn mock_access_mut(&mut self, file: ObjectFile) -> &mut MockAccess {
         match &mut self.access_mut(file.context, file.object).owner {
             AccessOwner::Mock(mock) => mock,
             AccessOwner::Vfio(_) | AccessOwner::Queue(_) => {
@@ -84,7 +74,7 @@ impl Machine {
     }
 
     /// Where the access looks. It is attached as long as it lives.
-    fn looks_into(&self, file: AccessFile) -> ObjectId {
+    fn looks_into(&self, file: ObjectFile) -> ObjectId {
         self.access(file.context, file.object).ioas.expect("attached when it was made")
     }
 
@@ -102,7 +92,7 @@ impl Machine {
         let access = Access { owner: AccessOwner::Mock(mock), ioas: None };
         self.atomically(|machine| {
             let object = machine.contexts.get_mut(context).insert(Object::Access(access));
-            let file = File::MockAccess(AccessFile { context, object, iommufd: ucmd.file });
+            let file = File::MockAccess(ObjectFile { context, object, iommufd: ucmd.file });
             machine.get_file(ucmd.file);
             let fd = machine.install_new(ucmd.pid, file, ucmd.place.fd);
             let fd = fd.map_err(|_| refuse(Errno::ENOMEM))?;
@@ -114,7 +104,7 @@ impl Machine {
     }
 
     /// `iommufd_test_staccess_release`: the last close.
-    pub(crate) fn release_mock_access(&mut self, file: AccessFile) {
+    pub(crate) fn release_mock_access(&mut self, file: ObjectFile) {
         self.give_back_all(file.context, file.object);
         self.contexts.get_mut(file.context).objects.remove(&file.object);
         self.put_file(file.iommufd);
@@ -131,7 +121,7 @@ impl Machine {
     }
 
     /// The address that an operation names: as it is, or by area.
-    fn accessed(&self, file: AccessFile, flags: u32, iova: u64) -> Iova {
+    fn accessed(&self, file: ObjectFile, flags: u32, iova: u64) -> Iova {
         if flags & BY_AREA == 0 {
             return Iova(iova);
         }
@@ -169,7 +159,7 @@ impl Machine {
     fn pin_item(
         &mut self,
         ucmd: &mut Ucmd<'_>,
-        file: AccessFile,
+        file: ObjectFile,
         range: &IovaRange,
         (flags, va): (u32, u64),
     ) -> Answered<()> {

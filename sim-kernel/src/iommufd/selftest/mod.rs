@@ -9,6 +9,7 @@
 //! Mirrors `drivers/iommu/iommufd/selftest.c` and `iommufd_test.h`.
 
 pub(crate) mod access;
+pub(crate) mod dma_buf;
 pub(crate) mod pasid;
 
 use crate::iommufd::attach::{Change, Seat};

@@ -13,7 +13,7 @@
 //! Mirrors `vfio_mig_get_next_state` of `drivers/vfio/vfio_main.c` and the migration of
 //! `samples/vfio-mdev/mtty.c`.
 
-use crate::fs::File;
+use crate::fs::{File, MigrationFile};
 use crate::machine::Machine;
 use crate::syscall::ioctl::Request;
 use crate::syscall::refusal::{Answered, refuse};
@@ -48,14 +48,6 @@ pub(crate) struct Migration {
     info_v2: bool,
     /// Whether somebody has asked GET_INFO.
     pub(crate) is_known: bool,
-}
-
-/// A file of a state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Stream {
-    device: DeviceId,
-    /// Out of the device, or into it.
-    saves: bool,
 }
 
 /// `VFIO_MIGRATION_STOP_COPY | _P2P | _PRE_COPY`.
@@ -212,10 +204,9 @@ impl Machine {
         if now.ends_stream(next) {
             self.end_stream(id);
         }
-        let made = now.stream_of_step(next).map(|saves| {
-            let file = File::Migration(Stream { device: id, saves });
-            self.files.insert(crate::fs::OpenFile { refs: 1, nonblock: false, file })
-        });
+        let made = now
+            .stream_of_step(next)
+            .map(|saves| self.new_file(File::Migration(MigrationFile { device: id, saves })));
         let migration = &mut self.device_mut(id).migration;
         migration.state = next;
         migration.stream = made.or(migration.stream);
@@ -246,14 +237,14 @@ impl Machine {
     /// state); ENODEV for a dead file.
     pub(crate) fn precopy_ioctl(
         &mut self,
-        stream: Stream,
+        of: MigrationFile,
         request: &mut Request<'_>,
     ) -> Answered<u32> {
-        if !stream.saves || request.number != GET_PRECOPY_INFO {
+        if !of.saves || request.number != GET_PRECOPY_INFO {
             return Err(refuse(Errno::ENOTTY));
         }
         let mut info = sized(request, size_of::<vfio::vfio_precopy_info>())?;
-        let migration = self.device(stream.device).migration;
+        let migration = self.device(of.device).migration;
         if ![State::PreCopy, State::PreCopyP2p].contains(&migration.state) {
             return Err(refuse(Errno::EINVAL));
         }

@@ -8,6 +8,7 @@
 //! Mirrors `drivers/vfio/pci/vfio_pci_core.c`.
 
 pub(crate) mod config;
+pub(crate) mod dma_buf;
 pub(crate) mod ioeventfd;
 pub(crate) mod irqs;
 pub(crate) mod region;

@@ -1,0 +1,43 @@
+//! The dma-bufs that the kernel's own tests export and revoke.
+//!
+//! Mirrors `struct iommufd_test_dma_buf` of `drivers/iommu/iommufd/selftest.c`.
+
+use crate::iommufd::ioctl_table::Ucmd;
+use crate::iommufd::selftest::UNION;
+use crate::machine::Machine;
+use crate::syscall::refusal::{Answered, refuse};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, PAGE_BYTES};
+
+/// The longest that the tests export.
+const LENGTH_BYTES_MAX: u64 = 512 * PAGE_BYTES;
+
+impl Machine {
+    /// `iommufd_test_dmabuf_get`: EINVAL (empty or too long), EMFILE; → the descriptor, or nothing (7.3).
+    pub(crate) fn dma_buf_get(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        if !self.profile.maps_dma_bufs() {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let length_bytes = u64::from(ucmd.cmd.u32(UNION)).next_multiple_of(PAGE_BYTES);
+        if length_bytes == 0 || length_bytes > LENGTH_BYTES_MAX {
+            return Err(refuse(Errno::EINVAL));
+        }
+        self.allocate()?;
+        let flags = ucmd.cmd.u32(UNION + 4);
+        let fd = self.export_dma_buf(ucmd.pid, length_bytes, flags, ucmd.place.fd)?;
+        if self.profile.tells_dma_buf() {
+            ucmd.result = fd.0.cast_unsigned();
+        }
+        Ok(())
+    }
+
+    /// `iommufd_test_dmabuf_revoke`: EBADF, EINVAL for what is no dma-buf.
+    pub(crate) fn dma_buf_revoke(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        if !self.profile.maps_dma_bufs() {
+            return Err(refuse(Errno::EOPNOTSUPP));
+        }
+        let file = self.usable(ucmd.pid, Fd(ucmd.cmd.u32(UNION).cast_signed()))?;
+        let is_one = self.revoke_dma_buf(file, ucmd.cmd.u32(UNION + 4) != 0);
+        if is_one { Ok(()) } else { Err(refuse(Errno::EINVAL)) }
+    }
+}
