@@ -7,8 +7,9 @@
 use crate::fs::File;
 use crate::iommufd::pages::{PageSet, gaps};
 use crate::machine::Machine;
+use crate::mm::MmId;
 use crate::mm::accounting::Mode;
-use crate::process::{MmId, Process};
+use crate::process::Process;
 use crate::profile::Quirk;
 use crate::value::slots::FileId;
 use crate::vfio::group::GroupIommu;

@@ -116,4 +116,5 @@ pub use process::ProcessSpec;
 pub use profile::{Profile, Quirk};
 pub use syscall::ioctl::is_modelled;
 pub use syscall::refusal::Refusal;
-pub use vfio::pci::config::{BUS_MASTER, COMMAND_OFFSET};
+pub use vfio::device::BUS_MASTER;
+pub use vfio::pci::config::COMMAND_OFFSET;

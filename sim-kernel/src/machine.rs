@@ -9,7 +9,7 @@
 //!   CHANGE_PROCESS with a dead owner (K3), a message that does not fit the descriptor table.
 
 use crate::fs::Files;
-use crate::hardware::{Device, DeviceSpec};
+use crate::hardware::DeviceSpec;
 use crate::iommufd::Context;
 use crate::kvm::Vm;
 use crate::mm::Memory;
@@ -20,6 +20,7 @@ use crate::syscall::refusal::Refusal;
 use crate::value::shared::Shared;
 use crate::value::slots::{ContainerId, ContextId, MemoryId, Slots, VmId};
 use crate::vfio::container::Container;
+use crate::vfio::device::Device;
 use crate::vfio::group::Group;
 use crate::vfio::type1::DMA_ENTRY_LIMIT;
 use handoff_model::call::{Answer, Call};

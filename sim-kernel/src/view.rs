@@ -4,26 +4,22 @@
 //! pages next to each other are one. Memory that is not there (unmapped addresses, a file without
 //! pages) has inode 0.
 
-use crate::fs::File;
 use crate::fs::eventfd::Signal;
-use crate::hardware::Device;
+use crate::fs::{File, file_ref};
 use crate::iommufd::ioas::Area;
 use crate::iommufd::pages::{PageSet, Pin};
 use crate::machine::Machine;
 use crate::mm::accounting::Mode;
 use crate::process::Process;
-use crate::value::slots::{ContextId, DeviceId, FileId, SetId, SmallId};
+use crate::value::slots::{ContextId, DeviceId, SetId, SmallId};
+use crate::vfio::device::Device;
 use handoff_model::ids::{Fd, Iova, IovaRange, PAGE_BYTES, Pid};
 use handoff_model::view::{
-    Account, DescriptorView, DeviceView, FileKind, FileRef, GuestView, InjectedView, InterruptView,
+    Account, DescriptorView, DeviceView, FileRef, GuestView, InjectedView, InterruptView,
     MappingView, PageRef, PageRun, PageSetView, ProcessView, Reach, View,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
-
-pub(crate) fn file_ref(file: FileId) -> FileRef {
-    FileRef(file.0.into())
-}
 
 /// Sorted, with neighbours joined.
 fn joined(mut runs: Vec<PageRun>) -> Vec<PageRun> {
@@ -65,7 +61,7 @@ impl Machine {
 
     fn view_process(&self, pid: Pid, process: &Process) -> ProcessView {
         let descriptors = process.descriptors.iter().map(|(fd, descriptor)| {
-            let kind = kind(self.file(descriptor.file));
+            let kind = self.file(descriptor.file).kind();
             let file = file_ref(descriptor.file);
             (*fd, DescriptorView { file, kind, cloexec: descriptor.cloexec })
         });
@@ -227,24 +223,4 @@ fn reach(area: &Area, pin: &Pin, pinned: bool) -> Reach {
     let first = area.range.first.0 + (pin.index * PAGE_BYTES - area.start_bytes);
     let range = IovaRange { first: Iova(first), last: Iova(first + pin.pages * PAGE_BYTES - 1) };
     Reach { range, memory: pin.run(), pinned }
-}
-
-pub(crate) fn kind(file: &File) -> FileKind {
-    match file {
-        File::Iommufd(_) => FileKind::Iommufd,
-        File::Device(_) => FileKind::Device,
-        File::Group(_) => FileKind::Group,
-        File::Container(_) => FileKind::Container,
-        File::Memfd(_) | File::ReadOnlyMemfd(_) => FileKind::Memfd,
-        File::Eventfd => FileKind::Eventfd,
-        File::Socket => FileKind::Socket,
-        File::Pidfd(_) => FileKind::Pidfd,
-        File::Image(_) => FileKind::Image,
-        File::MockAccess(_) | File::DmaBuf | File::Queue(_) => FileKind::Other,
-        File::Kvm => FileKind::Kvm,
-        File::Vm(_) => FileKind::Vm,
-        File::Vcpu(_) => FileKind::Vcpu,
-        File::KvmVfio(_) => FileKind::KvmVfio,
-        File::Migration(_) => FileKind::MigrationData,
-    }
 }

@@ -28,19 +28,13 @@ pub(crate) mod socket;
 use crate::fs::dma_buf::DmaBuf;
 use crate::fs::eventfd::Eventfd;
 use crate::fs::socket::Socket;
-use crate::hardware::Device;
-use crate::iommufd::Context;
 use crate::machine::{Machine, Placement};
-use crate::mm::inode;
-use crate::process::Descriptor;
 use crate::syscall::refusal::{Answered, Refusal, refuse};
-use crate::value::shared::Shared;
-use crate::value::slots::{
-    ContainerId, ContextId, DeviceId, FileId, MemoryId, Slots, SmallId, VmId,
-};
+use crate::value::slots::{ContainerId, ContextId, DeviceId, FileId, MemoryId, Slots, VmId};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, ObjectId, Pid};
+use handoff_model::view::{FileKind, FileRef};
 use std::collections::BTreeMap;
 
 /// The lowest descriptor: 0, 1 and 2 are taken.
@@ -81,6 +75,13 @@ pub(crate) struct OpenFile {
     /// O_NONBLOCK.
     pub(crate) nonblock: bool,
     pub(crate) file: File,
+}
+
+/// A slot of a descriptor table; holds one reference to its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Descriptor {
+    pub(crate) file: FileId,
+    pub(crate) cloexec: bool,
 }
 
 /// What an open file description stands for.
@@ -142,7 +143,33 @@ pub(crate) struct MigrationFile {
     pub(crate) saves: bool,
 }
 
+/// What views call a file.
+pub(crate) fn file_ref(file: FileId) -> FileRef {
+    FileRef(file.0.into())
+}
+
 impl File {
+    /// What views call its kind.
+    pub(crate) fn kind(&self) -> FileKind {
+        match self {
+            Self::Iommufd(_) => FileKind::Iommufd,
+            Self::Device(_) => FileKind::Device,
+            Self::Group(_) => FileKind::Group,
+            Self::Container(_) => FileKind::Container,
+            Self::Memfd(_) | Self::ReadOnlyMemfd(_) => FileKind::Memfd,
+            Self::Eventfd => FileKind::Eventfd,
+            Self::Socket => FileKind::Socket,
+            Self::Pidfd(_) => FileKind::Pidfd,
+            Self::Image(_) => FileKind::Image,
+            Self::MockAccess(_) | Self::DmaBuf | Self::Queue(_) => FileKind::Other,
+            Self::Kvm => FileKind::Kvm,
+            Self::Vm(_) => FileKind::Vm,
+            Self::Vcpu(_) => FileKind::Vcpu,
+            Self::KvmVfio(_) => FileKind::KvmVfio,
+            Self::Migration(_) => FileKind::MigrationData,
+        }
+    }
+
     /// Whether it is a file of VFIO, for KVM.
     pub(crate) fn is_vfio(&self) -> bool {
         matches!(self, Self::Device(_) | Self::Group(_))
@@ -289,33 +316,18 @@ impl Machine {
         })
     }
 
+    /// By path; ENOENT, and what the driver says.
     fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> Answered {
-        let is_container = path == "/dev/vfio/vfio";
-        if path == "/dev/iommu" || is_container && self.containers_by_iommufd {
-            self.allocate()?;
-            return self.atomically(|machine| {
-                let context = Context { per_process: is_container, ..Context::default() };
-                let context = machine.contexts.insert(Shared::new(context));
-                machine.install_new(pid, File::Iommufd(context), place.fd).map(Reply::Fd)
-            });
+        match path {
+            "/dev/iommu" => self.open_iommufd(pid, false, place),
+            "/dev/vfio/vfio" if self.containers_by_iommufd => self.open_iommufd(pid, true, place),
+            "/dev/vfio/vfio" => self.open_container(pid, place),
+            "/dev/kvm" => self.install_new(pid, File::Kvm, place.fd).map(Reply::Fd),
+            _ => match self.open_group(pid, path, place) {
+                Some(opened) => opened,
+                None => self.open_device(pid, path, place),
+            },
         }
-        if is_container {
-            return self.atomically(|machine| {
-                let container = machine.new_container();
-                machine.install_new(pid, container, place.fd).map(Reply::Fd)
-            });
-        }
-        if let Some(opened) = self.open_group(pid, path, place) {
-            return opened;
-        }
-        if path == "/dev/kvm" {
-            return self.install_new(pid, File::Kvm, place.fd).map(Reply::Fd);
-        }
-        let is_it = |device: &Device| self.profile.has_device_files() && device.spec.path == path;
-        let device = self.devices.iter().position(|device| is_it(device));
-        let device = DeviceId::of(device.ok_or(refuse(Errno::ENOENT))?);
-        let file = DeviceFile { device, kvm: None, through_group: false };
-        self.install_new(pid, File::Device(file), place.fd).map(Reply::Fd)
     }
 
     fn close(&mut self, pid: Pid, fd: Fd) -> Answered {
@@ -350,12 +362,8 @@ impl Machine {
 
     /// Only memfds have an inode and a length of their own; all others say 0.
     fn stat(&self, pid: Pid, fd: Fd) -> Answered {
-        Ok(match *self.file(self.descriptor(pid, fd)?.file) {
-            File::Memfd(memory) | File::ReadOnlyMemfd(memory) => Reply::Stat {
-                inode: inode(memory),
-                length_bytes: self.memories.get(memory).length_bytes,
-            },
-            _ => Reply::Stat { inode: 0, length_bytes: 0 },
-        })
+        let file = self.descriptor(pid, fd)?.file;
+        let nothing = Reply::Stat { inode: 0, length_bytes: 0 };
+        Ok(self.memory_of(file).map_or(nothing, |memory| self.stat_memory(memory)))
     }
 }

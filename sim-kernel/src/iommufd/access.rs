@@ -15,7 +15,6 @@
 
 use crate::iommufd::ioas::Area;
 use crate::iommufd::pages::{Pin, Source};
-use crate::iommufd::selftest::access::MockAccess;
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, Refusal, refuse};
@@ -39,6 +38,23 @@ pub(crate) enum AccessOwner {
     Mock(MockAccess),
     /// A hardware queue; its memory.
     Queue(IovaRange),
+}
+
+/// What an access of the tests is and has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MockAccess {
+    /// Made with `MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES`.
+    pub(crate) pins: bool,
+    pub(crate) next: u32,
+    /// In the order of their numbers.
+    pub(crate) items: Vec<Item>,
+}
+
+/// Addresses whose pages an access has pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Item {
+    pub(crate) id: u32,
+    pub(crate) range: IovaRange,
 }
 
 impl Access {

@@ -9,8 +9,9 @@
 //! `drivers/iommu/iommu.c`, and `mock_domain_nop_attach` of `selftest.c`.
 
 use crate::hardware::iommu::IommuDriver;
+use crate::iommufd::device::Hardware;
 use crate::iommufd::hw_pagetable::{Hwpt, PASID};
-use crate::iommufd::{Context, Hardware, Object};
+use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, Refusal, refuse};
 use crate::value::slots::ContextId;

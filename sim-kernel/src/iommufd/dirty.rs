@@ -8,14 +8,12 @@
 //! Invariant: only mapped pages are dirty; what is unmapped is forgotten.
 //!
 //! Mirrors `iommufd_hwpt_set_dirty_tracking` and `iommufd_hwpt_get_dirty_bitmap` of
-//! `drivers/iommu/iommufd/hw_pagetable.c`, `iommufd_check_iova_range` of `io_pagetable.c`, `iova_bitmap.c`,
-//! and `iommufd_test_dirty` of `selftest.c`.
+//! `drivers/iommu/iommufd/hw_pagetable.c`, `iommufd_check_iova_range` of `io_pagetable.c`, and `iova_bitmap.c`.
 
 use crate::hardware::iommu::Iommu;
 use crate::iommufd::Object;
 use crate::iommufd::hw_pagetable::Hwpt;
 use crate::iommufd::ioctl_table::Ucmd;
-use crate::iommufd::selftest::UNION;
 use crate::machine::Machine;
 use crate::profile::Profile;
 use crate::syscall::refusal::{Answered, refuse};
@@ -42,15 +40,17 @@ const NO_CLEAR: u32 = 1;
 const IO_PAGE_BYTES: u64 = 2048;
 const HUGE_IO_PAGE_BYTES: u64 = 512 * IO_PAGE_BYTES;
 
-/// The largest bitmap that a test can mark pages by.
-const BITS_MAX: u64 = (16 << 20) * 8;
-
 const BITMAP: usize = offset_of!(io::iommu_hwpt_get_dirty_bitmap, data);
 
 impl Tracking {
     /// What of a range is dirty.
     fn within(&self, range: &IovaRange) -> impl Iterator<Item = u64> {
         self.dirty.range(range.first.0..=range.last.0).copied()
+    }
+
+    /// A device has written to these addresses.
+    pub(crate) fn mark(&mut self, iovas: &[u64]) {
+        self.dirty.extend(iovas.iter().map(|iova| iova - iova % IO_PAGE_BYTES));
     }
 
     /// Forgets what is in a range.
@@ -77,7 +77,8 @@ fn entry(profile: Profile, iommu: &Iommu, area: &IovaRange, iova: u64) -> IovaRa
 }
 
 impl Machine {
-    fn tracked(&mut self, context: ContextId, id: ObjectId) -> Option<&mut Tracking> {
+    /// What a domain that tracks knows of writes.
+    pub(crate) fn tracked(&mut self, context: ContextId, id: ObjectId) -> Option<&mut Tracking> {
         match self.contexts.get_mut(context).objects.get_mut(&id)? {
             Object::Hwpt(hwpt) => hwpt.tracking.as_mut(),
             _ => None,
@@ -175,45 +176,6 @@ impl Machine {
                 tracking.clear(range);
             }
         }
-    }
-
-    /// `iommufd_test_dirty`: EINVAL (empty, not whole pages, no bitmap), EOVERFLOW (too many), ENOENT, EINVAL
-    /// (of another driver; not switched on), EFAULT. Tells how many bits were set.
-    pub(crate) fn mark_dirty(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
-        const MARKS: usize = UNION + 32;
-        const COUNT: usize = UNION + 40;
-        let [first, length_bytes, page_bytes] = [8, 16, 24].map(|at| ucmd.cmd.u64(UNION + at));
-        let has_marks = ucmd.cmd.u64(MARKS) != 0 || !ucmd.user.pointee(MARKS).is_empty();
-        let is_whole = page_bytes != 0
-            && length_bytes != 0
-            && first.is_multiple_of(page_bytes)
-            && length_bytes.is_multiple_of(page_bytes);
-        if !is_whole || !has_marks {
-            return Err(refuse(Errno::EINVAL));
-        }
-        let bits = length_bytes / page_bytes;
-        if bits > BITS_MAX {
-            return Err(refuse(Errno::EOVERFLOW));
-        }
-        let ioas = self.mock_hwpt(ucmd)?.ioas;
-        let (context, id) = (ucmd.context, ucmd.cmd.id(crate::iommufd::selftest::ID));
-        if !self.tracked(context, id).is_some_and(|tracking| tracking.on) {
-            return Err(refuse(Errno::EINVAL));
-        }
-        let length = usize::try_from(bits.div_ceil(8)).expect("a bitmap");
-        let marks = ucmd.user.read_through(MARKS, 0, length)?.to_vec();
-        let marked = (0..bits).filter(|bit| marks[in_buffer(bit / 8)] >> (bit % 8) & 1 == 1);
-        let marked: Vec<u64> = marked.map(|bit| first.wrapping_add(bit * page_bytes)).collect();
-        let ioas = self.ioas(context, ioas)?;
-        let is_mapped = |iova: u64| {
-            let here = IovaRange { first: Iova(iova), last: Iova(iova) };
-            !ioas.met(&here).is_empty()
-        };
-        let mapped = marked.iter().copied().filter(|iova| is_mapped(*iova));
-        let pages: Vec<u64> = mapped.map(|iova| iova - iova % IO_PAGE_BYTES).collect();
-        self.tracked(context, id).expect("looked up before").dirty.extend(pages);
-        ucmd.cmd.set_u64(COUNT, marked.len() as u64);
-        ucmd.respond()
     }
 }
 

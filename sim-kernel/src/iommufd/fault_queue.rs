@@ -4,12 +4,11 @@
 //! cookie with it, and writes the answer with that cookie. What waits when the device leaves the domain is
 //! answered by the kernel. Mock devices fault when a test says so (`IOMMU_TEST_OP_TRIGGER_IOPF`).
 //!
-//! Mirrors `drivers/iommu/iommufd/eventq.c`, `find_fault_handler` of `drivers/iommu/io-pgfault.c`, and
-//! `iommufd_test_trigger_iopf` of `selftest.c`.
+//! Mirrors `drivers/iommu/iommufd/eventq.c`, and `iommu_report_device_fault` and `find_fault_handler` of
+//! `drivers/iommu/io-pgfault.c`.
 
 use crate::iommufd::attach::NO_PASID;
 use crate::iommufd::ioctl_table::Ucmd;
-use crate::iommufd::selftest::UNION;
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, refuse};
@@ -156,28 +155,25 @@ impl Machine {
         }
         Ok(())
     }
-
-    /// `iommufd_test_trigger_iopf`: ENOENT, EINVAL (not a mock device). A fault that nobody handles is answered
-    /// at once.
-    pub(crate) fn trigger_iopf(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
-        let device = ucmd.cmd.id(UNION);
-        let [pasid, group, permissions] = [4, 8, 12].map(|at| ucmd.cmd.u32(UNION + at));
-        let address = ucmd.cmd.u64(UNION + 16);
-        self.hardware_of(ucmd.context, device)?;
-        self.mock_mut(ucmd.context, device).ok_or(refuse(Errno::EINVAL))?;
-        let table = self.contexts.get_mut(ucmd.context);
-        let Some((hwpt, through)) = table.handler(device, pasid) else { return Ok(()) };
-        let Some(fault) = table.fault_queue(hwpt) else { return Ok(()) };
-        let valid = if pasid == NO_PASID { 0 } else { PASID_VALID };
-        let flags = LAST_PAGE | valid;
-        let fault_queue = table.fault_mut(fault).expect("in use by the domain");
-        let through = (device, through);
-        fault_queue.deliver.push(PageFault { through, flags, pasid, group, permissions, address });
-        Ok(())
-    }
 }
 
 impl Context {
+    /// `iommu_report_device_fault`: of a PASID and a group, with what was wanted. Without a queue nobody hears of it.
+    pub(crate) fn report_fault(
+        &mut self,
+        device: ObjectId,
+        [pasid, group, permissions]: [u32; 3],
+        address: u64,
+    ) {
+        let Some((hwpt, through)) = self.handler(device, pasid) else { return };
+        let Some(fault) = self.fault_queue(hwpt) else { return };
+        let valid = if pasid == NO_PASID { 0 } else { PASID_VALID };
+        let flags = LAST_PAGE | valid;
+        let queue = self.fault_mut(fault).expect("in use by the domain");
+        let through = (device, through);
+        queue.deliver.push(PageFault { through, flags, pasid, group, permissions, address });
+    }
+
     /// `find_fault_handler`: the domain of the PASID, or the nested one of the device, whose guest has a table
     /// of PASIDs; and the PASID that it is attached to.
     fn handler(&self, device: ObjectId, pasid: u32) -> Option<(ObjectId, u32)> {

@@ -11,10 +11,11 @@
 //! `mock_domain_alloc_paging_flags` of `selftest.c`.
 
 use crate::hardware::iommu::{Iommu, IommuDriver};
+use crate::iommufd::Object;
+use crate::iommufd::device::Hardware;
 use crate::iommufd::dirty::Tracking;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::nested::Lower;
-use crate::iommufd::{Hardware, Object};
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, Refusal, refuse};
 use crate::syscall::user_memory::Fields;

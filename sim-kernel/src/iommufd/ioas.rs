@@ -12,12 +12,14 @@
 use crate::iommufd::access::Access;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::iova::holes;
+use crate::iommufd::pages::Pin;
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, Refusal, refuse};
 use crate::value::slots::{ContextId, SetId};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
+use handoff_model::view::PageRef;
 use iommufd_bindings as io;
 use std::mem::offset_of;
 use std::ops::Range;
@@ -140,6 +142,29 @@ impl Context {
 }
 
 impl Machine {
+    /// The pages that an area leads to: those pinned, and those that an access would find.
+    pub(crate) fn behind(&self, context: ContextId, area: &Area) -> (Vec<Pin>, Vec<Pin>) {
+        self.slice(self.set(context, area.set), area.indices())
+    }
+
+    /// The page behind an address of an address space: one that is pinned, or for an emulated device one that
+    /// would be.
+    pub(crate) fn reach_in_ioas(
+        &self,
+        context: ContextId,
+        ioas: ObjectId,
+        iova: Iova,
+        is_emulated: bool,
+    ) -> Option<PageRef> {
+        let here = IovaRange { first: iova, last: iova };
+        let ioas = self.contexts.get(context).ioas(ioas).expect("in use by who looks into it");
+        let area = ioas.areas.iter().find(|area| area.range.overlaps(&here))?;
+        let index = (area.start_bytes + (iova.0 - area.range.first.0)) / PAGE_BYTES;
+        let (pinned, unpinned) = self.slice(self.set(context, area.set), index..index + 1);
+        let reached = if is_emulated { unpinned } else { Vec::new() };
+        pinned.into_iter().chain(reached).next().map(|pin| pin.run().first)
+    }
+
     /// An IOAS. ENOENT, also for an object of another kind.
     pub(crate) fn ioas(&self, context: ContextId, id: ObjectId) -> Result<&Ioas, Refusal> {
         self.contexts.get(context).ioas(id).ok_or(refuse(Errno::ENOENT))

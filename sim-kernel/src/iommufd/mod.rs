@@ -16,6 +16,7 @@
 pub(crate) mod access;
 pub(crate) mod attach;
 pub(crate) mod change_process;
+pub(crate) mod device;
 pub(crate) mod dirty;
 pub(crate) mod fault_queue;
 pub(crate) mod hw_info;
@@ -34,8 +35,9 @@ pub(crate) mod veventq;
 pub(crate) mod vfio_compat;
 pub(crate) mod viommu;
 
-use crate::hardware::iommu::{DIRTY_TRACKING, Iommu};
+use crate::fs::File;
 use crate::iommufd::access::Access;
+use crate::iommufd::device::Hardware;
 use crate::iommufd::fault_queue::FaultQueue;
 use crate::iommufd::hw_pagetable::Hwpt;
 use crate::iommufd::hw_queue::HwQueue;
@@ -43,16 +45,16 @@ use crate::iommufd::ioas::Ioas;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::nested::Nested;
 use crate::iommufd::pages::PageSet;
-use crate::iommufd::selftest::MockDevice;
 use crate::iommufd::veventq::Veventq;
 use crate::iommufd::viommu::{Vdevice, Viommu};
-use crate::machine::Machine;
-use crate::process::MmId;
-use crate::profile::Profile;
+use crate::machine::{Machine, Placement};
+use crate::mm::MmId;
 use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::{ContextId, DeviceId, MemoryId, SetId, Slots};
+use crate::value::shared::Shared;
+use crate::value::slots::{ContextId, MemoryId, SetId, Slots};
+use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
-use handoff_model::ids::ObjectId;
+use handoff_model::ids::{ObjectId, Pid};
 use iommufd_bindings as io;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
@@ -98,50 +100,6 @@ pub(crate) enum Object {
     Veventq(Veventq),
     /// Memory that a viommu reads by physical address.
     HwQueue(HwQueue),
-}
-
-/// What is behind a device object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Hardware {
-    Vfio {
-        device: DeviceId,
-        /// As its spec says ([`Iommu::nests`]).
-        nests: bool,
-    },
-    Mock(MockDevice),
-}
-
-impl Hardware {
-    /// The IOMMU in front of it.
-    pub(crate) fn iommu(self) -> Iommu {
-        match self {
-            Self::Vfio { nests: false, .. } => Iommu::QEMU_VTD,
-            Self::Vfio { nests: true, .. } => Iommu::NESTING_VTD,
-            Self::Mock(_) => Iommu::MOCK,
-        }
-    }
-
-    /// Whether a domain for it can track what it writes.
-    pub(crate) fn tracks_dirty(self) -> bool {
-        match self {
-            Self::Vfio { .. } => false,
-            Self::Mock(mock) => mock.tracks_dirty(),
-        }
-    }
-
-    /// How wide its PASIDs are.
-    pub(crate) fn pasid_bits(self) -> u8 {
-        match self {
-            Self::Vfio { .. } => 0,
-            Self::Mock(mock) => mock.pasid_bits(),
-        }
-    }
-
-    /// What this kernel tells of its capabilities.
-    pub(crate) fn capabilities(self, profile: Profile) -> u64 {
-        let all = self.iommu().capabilities(profile);
-        if self.tracks_dirty() { all } else { all & !DIRTY_TRACKING }
-    }
 }
 
 impl Object {
@@ -270,6 +228,21 @@ impl Context {
 }
 
 impl Machine {
+    /// `iommufd_fops_open`, with what it charges. ENOMEM, EMFILE.
+    pub(crate) fn open_iommufd(
+        &mut self,
+        pid: Pid,
+        per_process: bool,
+        place: &Placement,
+    ) -> Answered {
+        self.allocate()?;
+        self.atomically(|machine| {
+            let context = Context { per_process, ..Context::default() };
+            let context = machine.contexts.insert(Shared::new(context));
+            machine.install_new(pid, File::Iommufd(context), place.fd).map(Reply::Fd)
+        })
+    }
+
     /// `iommufd_destroy`. ENOENT, EBUSY.
     pub(crate) fn destroy(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let id = ucmd.cmd.id(offset_of!(io::iommu_destroy, id));
@@ -331,19 +304,6 @@ impl Machine {
             _ => return Err(refuse(Errno::EOPNOTSUPP)),
         }
         Ok(())
-    }
-
-    /// What is behind a device object. ENOENT, also for an object of another kind.
-    pub(crate) fn hardware_of(&self, context: ContextId, device: ObjectId) -> Answered<Hardware> {
-        match self.contexts.get(context).objects.get(&device) {
-            Some(Object::Device { hardware, .. }) => Ok(*hardware),
-            _ => Err(refuse(Errno::ENOENT)),
-        }
-    }
-
-    /// The IOMMU in front of a device. ENOENT.
-    pub(crate) fn iommu_of(&self, context: ContextId, device: ObjectId) -> Answered<Iommu> {
-        self.hardware_of(context, device).map(Hardware::iommu)
     }
 
     /// `iommufd_fops_release`: the last reference to the context's file is gone, so nothing is bound.

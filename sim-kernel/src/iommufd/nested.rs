@@ -12,7 +12,6 @@ use crate::iommufd::hw_pagetable::{
     DATA_SELFTEST, FAULT_ID_VALID, Hwpt, NEST_PARENT, PASID, Request, SELFTEST_BYTES, driver_data,
 };
 use crate::iommufd::ioctl_table::Ucmd;
-use crate::iommufd::selftest::{ID, UNION};
 use crate::iommufd::viommu::Viommu;
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, refuse};
@@ -181,22 +180,11 @@ impl Machine {
         Ok(())
     }
 
-    fn nested_mut(&mut self, ucmd: &Ucmd<'_>, id: ObjectId) -> Option<&mut Nested> {
+    pub(crate) fn nested_mut(&mut self, ucmd: &Ucmd<'_>, id: ObjectId) -> Option<&mut Nested> {
         match self.contexts.get_mut(ucmd.context).objects.get_mut(&id)? {
             Object::Nested(nested) => Some(nested),
             _ => None,
         }
-    }
-
-    /// `iommufd_test_md_check_iotlb`: ENOENT, EINVAL where the cache holds another number there.
-    pub(crate) fn check_iotlb(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
-        let [index, expected] = [0, 4].map(|at| ucmd.cmd.u32(UNION + at));
-        let id = ucmd.cmd.id(ID);
-        let nested = self.nested_mut(ucmd, id).ok_or(refuse(Errno::ENOENT))?;
-        if nested.iotlb.get(index as usize) == Some(&expected) {
-            return Ok(());
-        }
-        Err(refuse(Errno::EINVAL))
     }
 }
 

@@ -4,12 +4,10 @@
 //! is full is lost, and one mark at the end of the queue says so. Every event and every lost one takes a
 //! number. Mock devices have events when a test says so (`IOMMU_TEST_OP_TRIGGER_VEVENT`).
 //!
-//! Mirrors `drivers/iommu/iommufd/eventq.c`, `iommufd_viommu_report_event` of `driver.c`, and
-//! `iommufd_test_trigger_vevent` of `selftest.c`.
+//! Mirrors `drivers/iommu/iommufd/eventq.c`, and `iommufd_viommu_report_event` of `driver.c`.
 
 use crate::iommufd::Object;
 use crate::iommufd::ioctl_table::Ucmd;
-use crate::iommufd::selftest::UNION;
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, refuse};
 use handoff_model::errno::Errno;
@@ -123,13 +121,13 @@ impl Machine {
         })
     }
 
-    /// `iommufd_test_trigger_vevent`: ENOENT (device; not attached through a viommu), EOPNOTSUPP (no queue).
-    pub(crate) fn trigger_vevent(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
-        let device = ucmd.cmd.id(UNION);
-        self.hardware_of(ucmd.context, device)?;
-        let viommu = self.mock_mut(ucmd.context, device).and_then(|mock| mock.viommu);
-        let viommu = viommu.filter(|(_, virt_id)| *virt_id != 0);
-        let (viommu, virt_id) = viommu.ok_or(refuse(Errno::ENOENT))?;
+    /// Something happens to a device of a viommu. EOPNOTSUPP (no queue).
+    pub(crate) fn report_vevent(
+        &mut self,
+        ucmd: &Ucmd<'_>,
+        viommu: ObjectId,
+        virt_id: u64,
+    ) -> Answered<()> {
         let queue = self.veventq_of(ucmd, viommu, TYPE_SELFTEST);
         let [low, _] = halves(virt_id);
         queue.ok_or(refuse(Errno::EOPNOTSUPP))?.report(low);

@@ -10,11 +10,9 @@ use crate::hardware::iommu::IommuDriver;
 use crate::iommufd::hw_pagetable::{NEST_PARENT, driver_data};
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::nested::{Entries, INVALIDATE_ALL, word};
-use crate::iommufd::selftest::{ID, MockDevice, UNION};
-use crate::iommufd::{Context, Hardware, Object};
+use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::ContextId;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{ObjectId, PAGE_BYTES};
 use iommufd_bindings as io;
@@ -189,34 +187,6 @@ impl Machine {
             *done += 1;
         }
         Ok(())
-    }
-
-    /// `iommufd_test_dev_check_cache`: ENOENT, EINVAL where the cache holds another number there.
-    pub(crate) fn check_device_cache(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
-        let [index, expected] = [0, 4].map(|at| ucmd.cmd.u32(UNION + at));
-        let id = ucmd.cmd.id(ID);
-        self.hardware_of(ucmd.context, id)?;
-        let found = self.mock_mut(ucmd.context, id).map(|mock| mock.cache);
-        if found.is_some_and(|cache| cache.get(index as usize) == Some(&expected)) {
-            return Ok(());
-        }
-        Err(refuse(Errno::EINVAL))
-    }
-
-    /// The mock device behind a device object.
-    pub(crate) fn mock_mut(
-        &mut self,
-        context: ContextId,
-        device: ObjectId,
-    ) -> Option<&mut MockDevice> {
-        match self.contexts.get(context).objects.get(&device)? {
-            Object::Device { hardware: Hardware::Mock(_), .. } => {}
-            _ => return None,
-        }
-        match self.contexts.get_mut(context).objects.get_mut(&device)? {
-            Object::Device { hardware: Hardware::Mock(mock), .. } => Some(mock),
-            _ => None,
-        }
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) mod irqfd;
 use crate::fs::File;
 use crate::kvm::irqfd::Irqfd;
 use crate::machine::Machine;
-use crate::process::MmId;
+use crate::mm::MmId;
 use crate::syscall::ioctl::Request;
 use crate::syscall::refusal::{Answered, refuse};
 use crate::value::slots::{FileId, VmId};

@@ -19,7 +19,7 @@
 //! of `drivers/iommu/iommufd/pages.c`, and `__account_locked_vm` of `mm/util.c`.
 
 use crate::machine::Machine;
-use crate::process::MmId;
+use crate::mm::MmId;
 use crate::profile::Quirk;
 use crate::syscall::refusal::{Refusal, refuse};
 use handoff_model::errno::Errno;

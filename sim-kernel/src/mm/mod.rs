@@ -32,6 +32,13 @@ use handoff_model::ids::{Fd, PAGE_BYTES, Pid, pages};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+/// A memory map (`mm_struct`): the nth of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct MmId {
+    pub(crate) pid: Pid,
+    pub(crate) generation: u8,
+}
+
 /// A memory object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Memory {
@@ -292,6 +299,11 @@ impl Machine {
             let memory = machine.memories.insert(Shared::default());
             machine.install_new(pid, File::Memfd(memory), place.fd).map(Reply::Fd)
         })
+    }
+
+    /// `shmem_getattr`.
+    pub(crate) fn stat_memory(&self, id: MemoryId) -> Reply {
+        Reply::Stat { inode: inode(id), length_bytes: self.memories.get(id).length_bytes }
     }
 
     /// `ftruncate`: a length that is negative before the descriptor, EINVAL for what is no file.

@@ -19,13 +19,13 @@
 pub(crate) mod guest;
 pub(crate) mod scripted;
 
-use crate::fs::File;
+use crate::fs::{Descriptor, File};
 use crate::machine::Machine;
+use crate::mm::MmId;
 use crate::mm::vma::{BarVma, Vma};
 use crate::process::guest::Guest;
 use crate::syscall::refusal::{Answered, Refusal, refuse};
 use crate::value::shared::Shared;
-use crate::value::slots::FileId;
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Uid};
@@ -60,20 +60,6 @@ pub(crate) struct Process {
     /// Sorted, disjoint, and from the others, too.
     pub(crate) bars: Vec<BarVma>,
     pub(crate) guest: Option<Guest>,
-}
-
-/// A slot of a descriptor table; holds one reference to its file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Descriptor {
-    pub(crate) file: FileId,
-    pub(crate) cloexec: bool,
-}
-
-/// A memory map (`mm_struct`): the nth of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct MmId {
-    pub(crate) pid: Pid,
-    pub(crate) generation: u8,
 }
 
 impl Process {

@@ -9,6 +9,7 @@
 //!
 //! Mirrors `kernel/fork.c`, `copy_present_page` of `mm/memory.c`, `net/core/scm.c`, `kernel/cred.c`.
 
+use crate::fs::file_ref;
 use crate::machine::Machine;
 use crate::mm::vma::Vma;
 use crate::process::Process;
@@ -57,12 +58,12 @@ impl Machine {
 
     /// What a descriptor is open on, where it is open.
     pub fn kind_of(&self, pid: Pid, fd: Fd) -> Option<FileKind> {
-        self.descriptor(pid, fd).ok().map(|slot| crate::view::kind(self.file(slot.file)))
+        self.descriptor(pid, fd).ok().map(|slot| self.file(slot.file).kind())
     }
 
     /// The open file of a descriptor, where it is open, as views name it.
     pub fn file_of(&self, pid: Pid, fd: Fd) -> Option<FileRef> {
-        self.descriptor(pid, fd).ok().map(|slot| crate::view::file_ref(slot.file))
+        self.descriptor(pid, fd).ok().map(|slot| file_ref(slot.file))
     }
 
     /// Makes a process one of this user, with or without `CAP_IPC_LOCK`.

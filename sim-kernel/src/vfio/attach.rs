@@ -7,14 +7,15 @@
 //! Mirrors `vfio_df_ioctl_attach_pt` and `_detach_pt` of `drivers/vfio/device_cdev.c`, and
 //! `drivers/vfio/iommufd.c`.
 
-use crate::hardware::Binding;
+use crate::iommufd::Object;
 use crate::iommufd::attach::{Change, NO_PASID, Seat};
 use crate::machine::Machine;
 use crate::syscall::ioctl::Request;
 use crate::syscall::refusal::{Answered, refuse};
 use crate::syscall::user_memory::Fields;
 use crate::value::slots::{ContextId, DeviceId};
-use crate::vfio::pci::sized;
+use crate::vfio::device::Binding;
+use crate::vfio::sized;
 use handoff_model::errno::Errno;
 use handoff_model::ids::ObjectId;
 use handoff_model::request as nr;
@@ -94,6 +95,18 @@ impl Machine {
         }
         self.reclaim();
         told
+    }
+
+    /// Where its accesses go: context and IOAS.
+    pub(crate) fn attachment(&self, id: DeviceId) -> Option<(ContextId, ObjectId)> {
+        let Binding { context, object, .. } = self.device(id).binding?;
+        let table = self.contexts.get(context);
+        let ioas = match table.objects.get(&object)? {
+            Object::Device { hwpt, .. } => table.hwpt((*hwpt)?)?.ioas,
+            Object::Access(access) => access.ioas?,
+            _ => return None,
+        };
+        Some((context, ioas))
     }
 
     /// `vfio_iommufd_emulated_attach_ioas`: → whether another IOAS was replaced. ENOENT, and what changing

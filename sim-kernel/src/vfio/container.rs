@@ -7,12 +7,13 @@
 //! Mirrors `drivers/vfio/container.c`.
 
 use crate::fs::File;
-use crate::machine::Machine;
+use crate::machine::{Machine, Placement};
 use crate::syscall::ioctl::Request;
 use crate::syscall::refusal::{Answered, refuse};
 use crate::value::shared::Shared;
 use crate::value::slots::ContainerId;
 use crate::vfio::type1::Type1;
+use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::Pid;
 use handoff_model::request as nr;
@@ -35,10 +36,13 @@ const API_VERSION: u32 = 0;
 const ENFORCES_COHERENCY: bool = false;
 
 impl Machine {
-    /// `vfio_fops_open`: → what the new file stands for.
-    pub(crate) fn new_container(&mut self) -> File {
-        let container = Container { is_open: true, ..Container::default() };
-        File::Container(self.containers.insert(Shared::new(container)))
+    /// `vfio_fops_open`. EMFILE.
+    pub(crate) fn open_container(&mut self, pid: Pid, place: &Placement) -> Answered {
+        self.atomically(|machine| {
+            let container = Container { is_open: true, ..Container::default() };
+            let container = machine.containers.insert(Shared::new(container));
+            machine.install_new(pid, File::Container(container), place.fd).map(Reply::Fd)
+        })
     }
 
     pub(crate) fn type1(&self, id: ContainerId) -> Option<&Type1> {

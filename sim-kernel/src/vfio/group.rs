@@ -15,12 +15,13 @@
 //! Mirrors `drivers/vfio/group.c`, and `vfio_pci_core_match` of `drivers/vfio/pci/vfio_pci_core.c`.
 
 use crate::fs::{DeviceFile, File};
-use crate::hardware::{Binding, DeviceKind};
+use crate::hardware::DeviceKind;
 use crate::machine::{Machine, Placement};
 use crate::syscall::ioctl::Request;
 use crate::syscall::refusal::{Answered, refuse};
 use crate::syscall::user_memory::User;
 use crate::value::slots::{ContainerId, ContextId, DeviceId, FileId, SmallId};
+use crate::vfio::device::Binding;
 use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, PAGE_BYTES, Pid};

@@ -18,22 +18,28 @@
 
 pub(crate) mod attach;
 pub(crate) mod container;
+pub(crate) mod device;
 pub(crate) mod feature;
 pub(crate) mod group;
 pub(crate) mod mdev;
+pub(crate) mod migration;
 pub(crate) mod pci;
 pub(crate) mod type1;
 
 use crate::fs::{DeviceFile, File};
-use crate::hardware::{Binding, DeviceKind};
+use crate::hardware::DeviceKind;
+use crate::iommufd::Object;
 use crate::iommufd::access::{Access, AccessOwner};
-use crate::iommufd::{Hardware, Object};
-use crate::machine::Machine;
+use crate::iommufd::device::Hardware;
+use crate::machine::{Machine, Placement};
 use crate::syscall::ioctl::Request;
 use crate::syscall::refusal::{Answered, refuse};
 use crate::syscall::user_memory::Fields;
-use crate::value::slots::{ContextId, DeviceId, FileId};
+use crate::value::slots::{ContextId, DeviceId, FileId, SmallId};
+use crate::vfio::device::{Binding, Device};
+use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
+use handoff_model::ids::Pid;
 use handoff_model::request as nr;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio;
@@ -49,7 +55,25 @@ const BIND_MIN: usize = OUT_DEVID + size_of::<u32>();
 const TOKEN_POINTER: usize = BIND_MIN;
 const BIND_SIZE: usize = TOKEN_POINTER + size_of::<u64>();
 
+/// A structure of which at least the first `min` bytes must be there. EFAULT, EINVAL (size).
+pub(crate) fn sized(request: &Request<'_>, min: usize) -> Answered<Fields> {
+    let fields = request.user.copy(min)?;
+    if (fields.u32(0) as usize) < min {
+        return Err(refuse(Errno::EINVAL));
+    }
+    Ok(fields)
+}
+
 impl Machine {
+    /// `vfio_device_fops_cdev_open`. ENOENT, also for every device before 6.6; EMFILE.
+    pub(crate) fn open_device(&mut self, pid: Pid, path: &str, place: &Placement) -> Answered {
+        let is_it = |device: &Device| self.profile.has_device_files() && device.spec.path == path;
+        let device = self.devices.iter().position(|device| is_it(device));
+        let device = DeviceId::of(device.ok_or(refuse(Errno::ENOENT))?);
+        let file = DeviceFile { device, kvm: None, through_group: false };
+        self.install_new(pid, File::Device(file), place.fd).map(Reply::Fd)
+    }
+
     pub(crate) fn is_device_file(&self, device: DeviceId, file: FileId) -> bool {
         matches!(self.file(file), File::Device(of) if of.device == device)
     }

@@ -8,7 +8,7 @@
 
 use crate::fs::{File, ObjectFile};
 use crate::iommufd::Object;
-use crate::iommufd::access::{Access, AccessOwner, Transfer};
+use crate::iommufd::access::{Access, AccessOwner, Item, MockAccess, Transfer};
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::iova::range;
 use crate::iommufd::map::BY_AREA;
@@ -17,23 +17,6 @@ use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, refuse};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES};
-
-/// What an access of the tests is and has.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct MockAccess {
-    /// Made with `MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES`.
-    pub(crate) pins: bool,
-    pub(crate) next: u32,
-    /// In the order of their numbers.
-    pub(crate) items: Vec<Item>,
-}
-
-/// Addresses whose pages an access has pinned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Item {
-    pub(crate) id: u32,
-    pub(crate) range: IovaRange,
-}
 
 /// The longest access, lest the kernel allocates too much.
 const LENGTH_BYTES_MAX: u64 = 16 << 20;

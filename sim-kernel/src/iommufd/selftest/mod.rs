@@ -9,65 +9,26 @@
 //! Mirrors `drivers/iommu/iommufd/selftest.c` and `iommufd_test.h`.
 
 pub(crate) mod access;
+pub(crate) mod checks;
 pub(crate) mod dma_buf;
+pub(crate) mod events;
 pub(crate) mod pasid;
 
+use crate::iommufd::Object;
 use crate::iommufd::attach::{Change, Seat};
-use crate::iommufd::hw_pagetable::Hwpt;
+use crate::iommufd::device::Hardware;
+use crate::iommufd::device::{MockDevice, NO_DIRTY, PASID};
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::iova::range;
-use crate::iommufd::pages::Pin;
-use crate::iommufd::{Hardware, Object};
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::ContextId;
 use handoff_model::errno::Errno;
-use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
+use handoff_model::ids::{Iova, ObjectId};
 
 /// Offsets in `struct iommu_test_cmd`.
 const OP: usize = 4;
 pub(crate) const ID: usize = 8;
 pub(crate) const UNION: usize = 16;
-
-/// A device of the kernel's own tests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct MockDevice {
-    /// `MOCK_FLAGS_DEVICE_*`.
-    flags: u32,
-    /// The next domain for the PASID that fails is refused.
-    pub(crate) fails_next: bool,
-    /// The viommu that it is attached through, and as which of its devices.
-    pub(crate) viommu: Option<(ObjectId, u64)>,
-    /// What an invalidation through a viommu sets to zero.
-    pub(crate) cache: [u32; 4],
-}
-
-/// `MOCK_FLAGS_DEVICE_NO_DIRTY` and `_PASID`.
-const NO_DIRTY: u32 = 1;
-const PASID: u32 = 4;
-
-/// `MOCK_PASID_WIDTH`, `IOMMU_TEST_DEV_CACHE_DEFAULT`.
-const PASID_BITS: u8 = 20;
-const CACHE_DEFAULT: u32 = 0x00ba_ddad;
-
-impl MockDevice {
-    fn new(flags: u32) -> Self {
-        Self { flags, fails_next: false, viommu: None, cache: [CACHE_DEFAULT; 4] }
-    }
-
-    pub(crate) fn tracks_dirty(self) -> bool {
-        self.flags & NO_DIRTY == 0
-    }
-
-    pub(crate) fn pasid_bits(self) -> u8 {
-        if self.flags & PASID == 0 { 0 } else { PASID_BITS }
-    }
-
-    /// The first number that is none of its PASIDs.
-    pub(crate) fn pasid_end(self) -> u32 {
-        1 << self.pasid_bits()
-    }
-}
 
 /// What answers an operation.
 type Run = fn(&mut Machine, &mut Ucmd<'_>) -> Answered<()>;
@@ -178,65 +139,5 @@ impl Machine {
         const ELEMENT_BYTES: u32 = 12;
         let limit_bytes = ucmd.cmd.u32(UNION);
         if limit_bytes < ELEMENT_BYTES { Err(refuse(Errno::EINVAL)) } else { Ok(()) }
-    }
-
-    /// `iommufd_test_md_check_refs`: how often each page of the caller's memory is pinned. EINVAL
-    /// (alignment, overflow), EFAULT, EIO where it is another number.
-    fn check_refs(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
-        let [length_bytes, va] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));
-        let expected = ucmd.cmd.u32(UNION + 16) as usize;
-        let is_aligned = [length_bytes, va].iter().all(|v| v.is_multiple_of(PAGE_BYTES));
-        if !is_aligned || va.checked_add(length_bytes).is_none() {
-            return Err(refuse(Errno::EINVAL));
-        }
-        for at in 0..length_bytes / PAGE_BYTES {
-            let page = self.present(ucmd.pid, va + at * PAGE_BYTES)?;
-            if self.times_pinned(&page) != expected {
-                return Err(refuse(Errno::EIO));
-            }
-        }
-        Ok(())
-    }
-
-    /// A domain of the mock driver. ENOENT, EINVAL for a domain of another.
-    pub(crate) fn mock_hwpt(&self, ucmd: &Ucmd<'_>) -> Answered<&Hwpt> {
-        let hwpt = self.contexts.get(ucmd.context).hwpt(ucmd.cmd.id(ID));
-        let hwpt = hwpt.ok_or(refuse(Errno::ENOENT))?;
-        let is_mock = hwpt.iommu.driver == crate::hardware::iommu::IommuDriver::Mock;
-        if is_mock { Ok(hwpt) } else { Err(refuse(Errno::EINVAL)) }
-    }
-
-    /// `iommufd_test_md_check_pa`: EINVAL (alignment, overflow), then page by page of the domain EFAULT
-    /// where the caller has no memory, EINVAL where the domain leads elsewhere.
-    fn check_map(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
-        let [iova, length_bytes, va] = [0, 8, 16].map(|at| ucmd.cmd.u64(UNION + at));
-        let hwpt = self.mock_hwpt(ucmd)?;
-        let page_bytes = hwpt.iommu.io_page_bytes;
-        let is_aligned = [iova, length_bytes, va].iter().all(|v| v.is_multiple_of(page_bytes));
-        if !is_aligned || va.checked_add(length_bytes).is_none() {
-            return Err(refuse(Errno::EINVAL));
-        }
-        let step = usize::try_from(page_bytes).expect("a page size");
-        for at in (0..length_bytes).step_by(step) {
-            let va = va + at;
-            let mut pin = self.present(ucmd.pid, va)?;
-            pin.index = va % PAGE_BYTES;
-            if self.translate(ucmd.context, hwpt.ioas, Iova(iova.wrapping_add(at))) != Some(pin) {
-                return Err(refuse(Errno::EINVAL));
-            }
-        }
-        Ok(())
-    }
-
-    /// Where a domain over an address space leads: the page, and in `index` the byte within it.
-    fn translate(&self, context: ContextId, ioas: ObjectId, iova: Iova) -> Option<Pin> {
-        let here = IovaRange { first: iova, last: iova };
-        let ioas = self.contexts.get(context).ioas(ioas)?;
-        let area = ioas.areas.iter().find(|area| area.range.overlaps(&here))?;
-        let byte = area.start_bytes + (iova.0 - area.range.first.0);
-        let index = byte / PAGE_BYTES;
-        let pins = &self.set(context, area.set).pins;
-        let pin = pins.iter().find_map(|pin| pin.clipped(&(index..index + 1)))?;
-        Some(Pin { index: byte % PAGE_BYTES, ..pin })
     }
 }

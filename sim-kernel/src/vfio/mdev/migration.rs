@@ -1,17 +1,13 @@
 //! Migration of an emulated device: its state, and the files that its state goes through.
 //!
-//! A state is reached by steps, some of which stand between the states that were asked for; the step into
-//! PRE_COPY, STOP_COPY and RESUMING gives a file. The device keeps that file too, until it leaves the
-//! state: then the file is dead. A step that cannot be made leaves the device where the steps before
-//! brought it. ERROR is left by a reset only, and never reached here.
+//! A step that cannot be made leaves the device where the steps before brought it.
 //!
 //! The state belongs to the device, not to its file: a close leaves it, but for the files.
 //!
 //! Absent: what is in the files (they are neither read nor written, so nothing that is resumed is ever
 //! complete).
 //!
-//! Mirrors `vfio_mig_get_next_state` of `drivers/vfio/vfio_main.c` and the migration of
-//! `samples/vfio-mdev/mtty.c`.
+//! Mirrors the migration of `samples/vfio-mdev/mtty.c`.
 
 use crate::fs::{File, MigrationFile};
 use crate::machine::Machine;
@@ -20,35 +16,12 @@ use crate::syscall::refusal::{Answered, refuse};
 use crate::syscall::user_memory::Fields;
 use crate::value::slots::{DeviceId, FileId};
 use crate::vfio::feature::{Feature, GET, SET};
-use crate::vfio::pci::sized;
+use crate::vfio::mdev::dma_logging;
+use crate::vfio::migration::State;
+use crate::vfio::sized;
 use handoff_model::errno::Errno;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio;
-
-/// `enum vfio_device_mig_state` without ERROR, which is 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum State {
-    Stop = 1,
-    #[default]
-    Running,
-    StopCopy,
-    Resuming,
-    RunningP2p,
-    PreCopy,
-    PreCopyP2p,
-}
-
-/// What an emulated device knows beside what a PCI device has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Migration {
-    state: State,
-    /// The file of the state. Holds a reference.
-    pub(crate) stream: Option<FileId>,
-    /// Whether the flags of precopy information are an output (`MIG_PRECOPY_INFOv2`).
-    info_v2: bool,
-    /// Whether somebody has asked GET_INFO.
-    pub(crate) is_known: bool,
-}
 
 /// `VFIO_MIGRATION_STOP_COPY | _P2P | _PRE_COPY`.
 const FLAGS: u64 = 7;
@@ -60,59 +33,13 @@ const GET_PRECOPY_INFO: u32 = 0x3b00 | (vfio::VFIO_BASE + 21);
 const HEADER_BYTES: u64 = 24;
 const DATA_BYTES: u64 = HEADER_BYTES + 36;
 
-impl State {
-    const ALL: [Self; 7] = [
-        Self::Stop,
-        Self::Running,
-        Self::StopCopy,
-        Self::Resuming,
-        Self::RunningP2p,
-        Self::PreCopy,
-        Self::PreCopyP2p,
-    ];
-
-    /// The next state on the way to another; `None` where there is no way.
-    fn toward(self, wanted: Self) -> Option<Self> {
-        use State::{PreCopy, PreCopyP2p, Resuming, Running, RunningP2p, Stop, StopCopy};
-        Some(match (self, wanted) {
-            (StopCopy, PreCopy | PreCopyP2p) => return None,
-            (Stop, StopCopy | Resuming)
-            | (Running, PreCopy)
-            | (RunningP2p, Running)
-            | (PreCopyP2p, PreCopy | StopCopy)
-            | (RunningP2p | PreCopy, PreCopyP2p) => wanted,
-            (PreCopy, StopCopy) => PreCopyP2p,
-            (PreCopy, _) | (RunningP2p, PreCopy) => Running,
-            (Stop | Running | PreCopyP2p, _) => RunningP2p,
-            (StopCopy | Resuming | RunningP2p, _) => Stop,
-        })
-    }
-
-    /// Whether a file comes with a step; `Some(true)` one to be read.
-    fn stream_of_step(self, to: Self) -> Option<bool> {
-        match (self, to) {
-            (State::Running, State::PreCopy)
-            | (State::RunningP2p, State::PreCopyP2p)
-            | (State::Stop, State::StopCopy) => Some(true),
-            (State::Stop, State::Resuming) => Some(false),
-            _ => None,
-        }
-    }
-
-    /// Whether the file is dead after a step.
-    fn ends_stream(self, to: Self) -> bool {
-        let saves = [State::PreCopy, State::PreCopyP2p, State::StopCopy];
-        saves.contains(&self) && !saves.contains(&to)
-    }
-}
-
 /// `vfio_ioctl_device_feature_migration`.
-pub(crate) fn tell_flags(feature: &mut Feature<'_>) -> Answered<()> {
+fn tell_flags(feature: &mut Feature<'_>) -> Answered<()> {
     tell(feature, FLAGS)
 }
 
 /// `vfio_ioctl_device_feature_migration_data_size`.
-pub(crate) fn tell_size(feature: &mut Feature<'_>) -> Answered<()> {
+fn tell_size(feature: &mut Feature<'_>) -> Answered<()> {
     tell(feature, DATA_BYTES)
 }
 
@@ -124,6 +51,27 @@ fn tell(feature: &mut Feature<'_>, value: u64) -> Answered<()> {
 }
 
 impl Machine {
+    /// What of `vfio_ioctl_device_feature` an emulated device has operations for. ENOTTY for all else.
+    pub(crate) fn mtty_feature(
+        &mut self,
+        id: DeviceId,
+        which: u32,
+        feature: &mut Feature<'_>,
+    ) -> Answered<()> {
+        match which {
+            vfio::VFIO_DEVICE_FEATURE_MIGRATION => tell_flags(feature),
+            vfio::VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE => self.migration_state(id, feature),
+            vfio::VFIO_DEVICE_FEATURE_MIG_DATA_SIZE => tell_size(feature),
+            vfio::VFIO_DEVICE_FEATURE_DMA_LOGGING_START => dma_logging::start(feature),
+            vfio::VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP => feature.check(SET, 0).map(drop),
+            vfio::VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT => dma_logging::report(feature),
+            vfio::VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 if self.profile.has_precopy_info_v2() => {
+                self.precopy_info_v2(id, feature)
+            }
+            _ => Err(refuse(Errno::ENOTTY)),
+        }
+    }
+
     /// `vfio_ioctl_device_feature_migration_precopy_info_v2`.
     pub(crate) fn precopy_info_v2(&mut self, id: DeviceId, feature: &Feature<'_>) -> Answered<()> {
         if feature.check(SET, 0)? {

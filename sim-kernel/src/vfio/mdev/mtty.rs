@@ -8,14 +8,15 @@
 //!
 //! Mirrors `samples/vfio-mdev/mtty.c`, with one port.
 
-use crate::hardware::{Armed, Intx};
 use crate::machine::Machine;
 use crate::syscall::ioctl::Request;
 use crate::syscall::refusal::{Answered, refuse};
 use crate::value::slots::{DeviceId, FileId};
+use crate::vfio::device::{Armed, Intx};
 use crate::vfio::pci::irqs::{Action, Data, INDEXES, INTX, IrqSet, MSI};
 use crate::vfio::pci::region::{BAR0_BYTES, CONFIG_REGION, region_of, region_offset};
-use crate::vfio::pci::{EVENTFD_MASKABLE_AUTOMASKED, EVENTFD_NORESIZE, sized};
+use crate::vfio::pci::{EVENTFD_MASKABLE_AUTOMASKED, EVENTFD_NORESIZE};
+use crate::vfio::sized;
 use handoff_model::errno::Errno;
 use handoff_model::request as nr;
 use std::mem::{offset_of, size_of};

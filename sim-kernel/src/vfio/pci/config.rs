@@ -12,9 +12,10 @@
 //!
 //! Mirrors `drivers/vfio/pci/vfio_pci_config.c`, and QEMU's `hw/misc/edu.c`.
 
-use crate::hardware::{Device, DeviceSpec};
+use crate::hardware::DeviceSpec;
 use crate::machine::Machine;
 use crate::value::slots::DeviceId;
+use crate::vfio::device::{COMMAND_AT_BOOT, Device};
 use crate::vfio::pci::irqs::{INTX, MSI};
 use crate::vfio::pci::region::{BAR0_BYTES, CONFIG_REGION, region_offset};
 
@@ -24,15 +25,11 @@ pub(crate) const CONFIG_BYTES: u64 = 256;
 /// The offset of the PCI command register in a device file.
 pub const COMMAND_OFFSET: u64 = region_offset(CONFIG_REGION) + COMMAND as u64;
 
-/// The bit of the command register that lets a device do DMA.
-pub const BUS_MASTER: u16 = 4;
-
 /// The bits that let it answer at its BARs, and that keep INTx off.
 pub(crate) const MEMORY: u16 = 2;
 pub(crate) const INTX_DISABLE: u16 = 0x400;
 
-/// What firmware leaves in the command register, and which bits can be written.
-pub(crate) const COMMAND_AT_BOOT: u16 = 0x0103;
+/// Which bits of the command register can be written.
 const COMMAND_WRITABLE: u16 = 0x0547;
 
 const COMMAND: u8 = 0x04;

@@ -9,27 +9,12 @@ use crate::machine::Machine;
 use crate::syscall::ioctl::Request;
 use crate::syscall::refusal::{Answered, refuse};
 use crate::value::slots::{DeviceId, FileId};
+use crate::vfio::device::{Ioeventfd, Write};
 use crate::vfio::pci::region::region_of;
-use crate::vfio::pci::sized;
+use crate::vfio::sized;
 use handoff_model::errno::Errno;
 use std::mem::offset_of;
 use vfio_bindings::bindings::vfio::{VFIO_DEVICE_IOEVENTFD_SIZE_MASK, vfio_device_ioeventfd};
-
-/// An ioeventfd. Holds a reference to the eventfd, until nobody else has it; its place stays taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Ioeventfd {
-    pub(crate) write: Write,
-    pub(crate) event: Option<FileId>,
-}
-
-/// What is written where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Write {
-    bar: u64,
-    at: u64,
-    data: u64,
-    bytes: u32,
-}
 
 /// `VFIO_PCI_IOEVENTFD_MAX`.
 const MOST: usize = 1000;

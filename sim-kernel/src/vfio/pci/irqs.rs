@@ -10,11 +10,11 @@
 //! Mirrors `vfio_set_irqs_validate_and_prepare` of `drivers/vfio/vfio_main.c`, and
 //! `drivers/vfio/pci/vfio_pci_intrs.c`.
 
-use crate::hardware::{Armed, Intx};
 use crate::machine::Machine;
 use crate::syscall::ioctl::Request;
 use crate::syscall::refusal::{Answered, refuse};
 use crate::value::slots::{DeviceId, FileId};
+use crate::vfio::device::{Armed, Intx};
 use crate::vfio::pci::config::INTX_DISABLE;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};
@@ -201,6 +201,20 @@ impl Machine {
             self.drop_unmask_trigger(id);
         }
         self.silence_ioeventfds(id, event);
+    }
+
+    /// `vfio_intx_handler`: an interrupt of a device that uses INTx masks it; → whether it gets through.
+    pub(crate) fn assert_intx(&mut self, id: DeviceId) -> bool {
+        let device = self.device(id);
+        if device.armed.as_ref().is_none_or(|armed| armed.index != INTX) {
+            return true;
+        }
+        let is_level = !device.is_emulated();
+        let armed = self.device_mut(id).armed.as_mut().expect("just seen");
+        let passes = !armed.intx.masked;
+        armed.intx.masked = true;
+        armed.intx.asserted |= !passes && is_level;
+        passes
     }
 
     /// `__vfio_pci_intx_mask`.

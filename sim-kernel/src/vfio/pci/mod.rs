@@ -9,6 +9,7 @@
 
 pub(crate) mod config;
 pub(crate) mod dma_buf;
+pub(crate) mod feature;
 pub(crate) mod ioeventfd;
 pub(crate) mod irqs;
 pub(crate) mod region;
@@ -22,6 +23,7 @@ use crate::value::slots::{DeviceId, SmallId};
 use crate::vfio::pci::config::CONFIG_BYTES;
 use crate::vfio::pci::irqs::{INDEXES, INTX, MSIX};
 use crate::vfio::pci::region::{CONFIG_REGION, VGA_REGION, region_offset};
+use crate::vfio::sized;
 use handoff_model::errno::Errno;
 use handoff_model::request as nr;
 use std::mem::{offset_of, size_of};
@@ -40,15 +42,6 @@ pub(crate) const EVENTFD_NORESIZE: u32 = 9;
 /// The capability that says that the MSI-X table may be mapped: `VFIO_REGION_INFO_CAP_MSIX_MAPPABLE`,
 /// version 1, and no other behind it.
 const MSIX_MAPPABLE: [u8; 8] = [3, 0, 1, 0, 0, 0, 0, 0];
-
-/// A structure of which at least the first `min` bytes must be there. EFAULT, EINVAL (size).
-pub(crate) fn sized(request: &Request<'_>, min: usize) -> Answered<Fields> {
-    let fields = request.user.copy(min)?;
-    if (fields.u32(0) as usize) < min {
-        return Err(refuse(Errno::EINVAL));
-    }
-    Ok(fields)
-}
 
 impl Machine {
     /// `vfio_pci_core_ioctl`. ENOTTY for what it does not know.

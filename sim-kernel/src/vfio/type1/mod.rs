@@ -36,7 +36,7 @@ pub(crate) mod view;
 use crate::hardware::iommu::Iommu;
 use crate::iommufd::pages::Pin;
 use crate::machine::Machine;
-use crate::process::MmId;
+use crate::mm::MmId;
 use crate::syscall::ioctl::Request;
 use crate::syscall::refusal::{Answered, refuse};
 use crate::value::slots::ContainerId;

@@ -12,8 +12,8 @@
 
 use crate::fs::File;
 use crate::machine::Machine;
+use crate::mm::MmId;
 use crate::mm::accounting::Owner;
-use crate::process::MmId;
 use crate::syscall::refusal::{Answered, refuse};
 use crate::value::slots::ContainerId;
 use crate::vfio::type1::Dma;

@@ -1,0 +1,99 @@
+//! What a test asks of pins, domains and caches: each check fails where it finds another value.
+//!
+//! Mirrors `iommufd_test_md_check_*` and `iommufd_test_dev_check_cache` of `drivers/iommu/iommufd/selftest.c`.
+
+use crate::hardware::iommu::IommuDriver;
+use crate::iommufd::hw_pagetable::Hwpt;
+use crate::iommufd::ioctl_table::Ucmd;
+use crate::iommufd::pages::Pin;
+use crate::iommufd::selftest::{ID, UNION};
+use crate::machine::Machine;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::value::slots::ContextId;
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
+
+impl Machine {
+    /// `iommufd_test_md_check_refs`: how often each page of the caller's memory is pinned. EINVAL
+    /// (alignment, overflow), EFAULT, EIO where it is another number.
+    pub(crate) fn check_refs(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let [length_bytes, va] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));
+        let expected = ucmd.cmd.u32(UNION + 16) as usize;
+        let is_aligned = [length_bytes, va].iter().all(|v| v.is_multiple_of(PAGE_BYTES));
+        if !is_aligned || va.checked_add(length_bytes).is_none() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        for at in 0..length_bytes / PAGE_BYTES {
+            let page = self.present(ucmd.pid, va + at * PAGE_BYTES)?;
+            if self.times_pinned(&page) != expected {
+                return Err(refuse(Errno::EIO));
+            }
+        }
+        Ok(())
+    }
+
+    /// A domain of the mock driver. ENOENT, EINVAL for a domain of another.
+    pub(crate) fn mock_hwpt(&self, ucmd: &Ucmd<'_>) -> Answered<&Hwpt> {
+        let hwpt = self.contexts.get(ucmd.context).hwpt(ucmd.cmd.id(ID));
+        let hwpt = hwpt.ok_or(refuse(Errno::ENOENT))?;
+        let is_mock = hwpt.iommu.driver == IommuDriver::Mock;
+        if is_mock { Ok(hwpt) } else { Err(refuse(Errno::EINVAL)) }
+    }
+
+    /// `iommufd_test_md_check_pa`: EINVAL (alignment, overflow), then page by page of the domain EFAULT
+    /// where the caller has no memory, EINVAL where the domain leads elsewhere.
+    pub(crate) fn check_map(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let [iova, length_bytes, va] = [0, 8, 16].map(|at| ucmd.cmd.u64(UNION + at));
+        let hwpt = self.mock_hwpt(ucmd)?;
+        let page_bytes = hwpt.iommu.io_page_bytes;
+        let is_aligned = [iova, length_bytes, va].iter().all(|v| v.is_multiple_of(page_bytes));
+        if !is_aligned || va.checked_add(length_bytes).is_none() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let step = usize::try_from(page_bytes).expect("a page size");
+        for at in (0..length_bytes).step_by(step) {
+            let va = va + at;
+            let mut pin = self.present(ucmd.pid, va)?;
+            pin.index = va % PAGE_BYTES;
+            if self.translate(ucmd.context, hwpt.ioas, Iova(iova.wrapping_add(at))) != Some(pin) {
+                return Err(refuse(Errno::EINVAL));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a domain over an address space leads: the page, and in `index` the byte within it.
+    fn translate(&self, context: ContextId, ioas: ObjectId, iova: Iova) -> Option<Pin> {
+        let here = IovaRange { first: iova, last: iova };
+        let ioas = self.contexts.get(context).ioas(ioas)?;
+        let area = ioas.areas.iter().find(|area| area.range.overlaps(&here))?;
+        let byte = area.start_bytes + (iova.0 - area.range.first.0);
+        let index = byte / PAGE_BYTES;
+        let pins = &self.set(context, area.set).pins;
+        let pin = pins.iter().find_map(|pin| pin.clipped(&(index..index + 1)))?;
+        Some(Pin { index: byte % PAGE_BYTES, ..pin })
+    }
+
+    /// `iommufd_test_md_check_iotlb`: ENOENT, EINVAL where the cache holds another number there.
+    pub(crate) fn check_iotlb(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let [index, expected] = [0, 4].map(|at| ucmd.cmd.u32(UNION + at));
+        let id = ucmd.cmd.id(ID);
+        let nested = self.nested_mut(ucmd, id).ok_or(refuse(Errno::ENOENT))?;
+        if nested.iotlb.get(index as usize) == Some(&expected) {
+            return Ok(());
+        }
+        Err(refuse(Errno::EINVAL))
+    }
+
+    /// `iommufd_test_dev_check_cache`: ENOENT, EINVAL where the cache holds another number there.
+    pub(crate) fn check_device_cache(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+        let [index, expected] = [0, 4].map(|at| ucmd.cmd.u32(UNION + at));
+        let id = ucmd.cmd.id(ID);
+        self.hardware_of(ucmd.context, id)?;
+        let found = self.mock_mut(ucmd.context, id).map(|mock| mock.cache);
+        if found.is_some_and(|cache| cache.get(index as usize) == Some(&expected)) {
+            return Ok(());
+        }
+        Err(refuse(Errno::EINVAL))
+    }
+}

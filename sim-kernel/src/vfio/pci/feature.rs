@@ -1,0 +1,101 @@
+//! Features of vfio-pci: low power, and exporting a BAR as a dma-buf. The others need hardware.
+//!
+//! A device that is let go to sleep does so at once. The next call on its file wakes it: with a wake-up
+//! eventfd that is signalled, and low power is over; without one it goes back to sleep.
+//!
+//! A BAR is exported where the hardware lets other devices reach it.
+//!
+//! Mirrors `vfio_pci_core_ioctl_feature` of `drivers/vfio/pci/vfio_pci_core.c`.
+
+use crate::machine::Machine;
+use crate::syscall::refusal::{Answered, refuse};
+use crate::value::slots::DeviceId;
+use crate::vfio::device::Wakeup;
+use crate::vfio::feature::{Feature, SET};
+use handoff_model::errno::Errno;
+use std::mem::size_of;
+use vfio_bindings::bindings::vfio::{
+    VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
+    VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP, VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
+    VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 as MIG_PRECOPY_INFO_V2,
+    vfio_device_low_power_entry_with_wakeup,
+};
+
+impl Machine {
+    /// EINVAL for a feature of the core that the driver has no operations for, ENOTTY for what it does not have.
+    pub(crate) fn pci_feature(
+        &mut self,
+        id: DeviceId,
+        which: u32,
+        feature: &Feature<'_>,
+    ) -> Answered<u32> {
+        let exports = self.device(id).spec.exports_bars && self.profile.maps_dma_bufs();
+        let exported = exports.then(|| Self::wanted_of_bar(feature)).flatten();
+        match which {
+            VFIO_DEVICE_FEATURE_DMA_BUF if let Some(length_bytes) = exported => {
+                return self.export_bar(feature, length_bytes);
+            }
+            MIG_PRECOPY_INFO_V2 if self.profile.has_precopy_info_v2() => {
+                return Err(refuse(Errno::EINVAL));
+            }
+            VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY => self.fall_asleep(id, feature),
+            VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP => self.fall_asleep_until(id, feature),
+            VFIO_DEVICE_FEATURE_LOW_POWER_EXIT => {
+                if feature.check(SET, 0)? {
+                    self.leave_low_power(id);
+                }
+                Ok(())
+            }
+            _ => Err(refuse(Errno::ENOTTY)),
+        }?;
+        Ok(0)
+    }
+
+    /// `vfio_pci_core_pm_entry`. EINVAL where it sleeps already.
+    fn fall_asleep(&mut self, id: DeviceId, feature: &Feature<'_>) -> Answered<()> {
+        if !feature.check(SET, 0)? {
+            return Ok(());
+        }
+        if self.device(id).asleep.is_some() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        self.device_mut(id).asleep = Some(Wakeup(None));
+        Ok(())
+    }
+
+    /// `vfio_pci_core_pm_entry_with_wakeup`. EFAULT, EINVAL (descriptor below 0), EBADF, EINVAL for what is no
+    /// eventfd and where it sleeps already.
+    fn fall_asleep_until(&mut self, id: DeviceId, feature: &Feature<'_>) -> Answered<()> {
+        const SIZE: usize = size_of::<vfio_device_low_power_entry_with_wakeup>();
+        if !feature.check(SET, SIZE)? {
+            return Ok(());
+        }
+        let fd = feature.data(SIZE)?.fd(0);
+        if fd.0 < 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let event = self.eventfd_of(feature.pid, fd)?;
+        if self.device(id).asleep.is_some() {
+            return Err(refuse(Errno::EINVAL));
+        }
+        self.get_file(event);
+        self.device_mut(id).asleep = Some(Wakeup(Some(event)));
+        Ok(())
+    }
+
+    /// `vfio_pci_core_runtime_resume`, before a call on the file of a device.
+    pub(crate) fn wake_device(&mut self, id: DeviceId) {
+        if let Some(Wakeup(Some(event))) = self.device(id).asleep {
+            self.signal(event);
+            self.leave_low_power(id);
+        }
+    }
+
+    /// `vfio_pci_runtime_pm_exit`.
+    pub(crate) fn leave_low_power(&mut self, id: DeviceId) {
+        if self.device(id).asleep.is_some() {
+            let woken = self.device_mut(id).asleep.take();
+            self.exchange(woken.and_then(|wakeup| wakeup.0), None);
+        }
+    }
+}
