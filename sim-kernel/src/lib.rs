@@ -94,6 +94,7 @@
 //! was read.
 
 mod audit;
+mod dispatch;
 mod fs;
 mod hardware;
 mod hazard;
@@ -108,13 +109,13 @@ mod value;
 mod vfio;
 mod view;
 
+pub use dispatch::is_modelled;
 pub use hardware::iommu::{Iommu, IommuDriver};
 pub use hardware::{DeviceKind, DeviceSpec, DmaFault};
 pub use hazard::Hazard;
 pub use machine::{Door, Machine, Placement};
 pub use process::ProcessSpec;
 pub use profile::{Profile, Quirk};
-pub use syscall::ioctl::is_modelled;
 pub use syscall::refusal::Refusal;
 pub use vfio::device::BUS_MASTER;
 pub use vfio::pci::config::COMMAND_OFFSET;

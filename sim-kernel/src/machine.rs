@@ -24,7 +24,6 @@ use crate::vfio::device::Device;
 use crate::vfio::group::Group;
 use crate::vfio::type1::DMA_ENTRY_LIMIT;
 use handoff_model::call::{Answer, Call};
-use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Va};
 use handoff_model::kernel::Kernel;
 use std::collections::BTreeMap;
@@ -140,20 +139,6 @@ impl Machine {
         let answered = self.dispatch(pid, call, place);
         self.current = None;
         answered
-    }
-
-    fn dispatch(&mut self, pid: Pid, call: &Call, place: &Placement) -> (Answer, Option<Refusal>) {
-        let answered = (self.file_call(pid, call, place))
-            .or_else(|| self.event_call(pid, call, place))
-            .or_else(|| self.queue_call(pid, call))
-            .or_else(|| self.memory_call(pid, call, place))
-            .or_else(|| self.process_call(pid, call))
-            .or_else(|| self.socket_call(pid, call, place))
-            .or_else(|| self.guest_call(pid, call));
-        match answered {
-            Some(answered) => (answered.clone().map_err(Errno::from), answered.err()),
-            None => self.ioctl_call(pid, call, place).expect("every other call is an ioctl"),
-        }
     }
 
     /// A process's own door to this kernel.

@@ -16,7 +16,7 @@ use crate::fs::File;
 use crate::machine::{Machine, Placement};
 use crate::syscall::refusal::{Answered, refuse};
 use crate::value::slots::{DeviceId, FileId, SmallId};
-use handoff_model::call::{Call, Reply};
+use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};
 
@@ -126,37 +126,33 @@ impl Machine {
         }
     }
 
-    /// Whether a read or a write would wait.
-    pub(crate) fn event_waits(&self, pid: Pid, call: &Call) -> bool {
-        let (Call::ReadEvent { fd } | Call::WriteEvent { fd, .. }) = *call else { return false };
-        let Ok(file) = self.usable(pid, fd) else { return false };
-        let Some(event) = self.files.eventfds.get(&file) else { return false };
-        let is_short = match *call {
-            Call::WriteEvent { count, .. } => count < u64::MAX && u64::MAX - event.count() <= count,
-            _ => event.count() == 0,
-        };
-        is_short && self.not_now(file) == Errno::EINTR
-    }
-
-    pub(crate) fn event_call(
-        &mut self,
-        pid: Pid,
-        call: &Call,
-        place: &Placement,
-    ) -> Option<Answered> {
-        Some(match *call {
-            Call::Eventfd => self.install_file(pid, File::Eventfd, place.fd).map(|(fd, file)| {
-                self.files.eventfds.insert(file, Eventfd::default());
-                Reply::Fd(fd)
-            }),
-            Call::ReadEvent { fd } => self.read_event(pid, fd),
-            Call::WriteEvent { fd, count } => self.write_event(pid, fd, count),
-            _ => return None,
+    /// `eventfd2`. EMFILE.
+    pub(crate) fn new_eventfd(&mut self, pid: Pid, place: &Placement) -> Answered {
+        self.install_file(pid, File::Eventfd, place.fd).map(|(fd, file)| {
+            self.files.eventfds.insert(file, Eventfd::default());
+            Reply::Fd(fd)
         })
     }
 
+    /// Whether a read would wait.
+    pub(crate) fn read_event_waits(&self, pid: Pid, fd: Fd) -> bool {
+        self.event_waits(pid, fd, |event| event.count() == 0)
+    }
+
+    /// Whether a write would wait.
+    pub(crate) fn write_event_waits(&self, pid: Pid, fd: Fd, count: u64) -> bool {
+        let is_full = |event: &Eventfd| count < u64::MAX && u64::MAX - event.count() <= count;
+        self.event_waits(pid, fd, is_full)
+    }
+
+    fn event_waits(&self, pid: Pid, fd: Fd, waits: impl Fn(&Eventfd) -> bool) -> bool {
+        let Ok(file) = self.usable(pid, fd) else { return false };
+        let is_short = self.files.eventfds.get(&file).is_some_and(waits);
+        is_short && self.not_now(file) == Errno::EINTR
+    }
+
     /// `eventfd_read`: everything at once. EAGAIN when there is nothing (EINTR where it waits), EINVAL elsewhere.
-    fn read_event(&mut self, pid: Pid, fd: Fd) -> Answered {
+    pub(crate) fn read_event(&mut self, pid: Pid, fd: Fd) -> Answered {
         let file = self.eventfd_of(pid, fd)?;
         let count = self.event(file).count();
         if count == 0 {
@@ -167,7 +163,7 @@ impl Machine {
     }
 
     /// `eventfd_write`. EINVAL for all ones and elsewhere, EAGAIN where it does not fit (EINTR where it waits).
-    fn write_event(&mut self, pid: Pid, fd: Fd, count: u64) -> Answered {
+    pub(crate) fn write_event(&mut self, pid: Pid, fd: Fd, count: u64) -> Answered {
         let file = self.eventfd_of(pid, fd)?;
         if count == u64::MAX {
             return Err(refuse(Errno::EINVAL));

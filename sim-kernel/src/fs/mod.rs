@@ -31,7 +31,7 @@ use crate::fs::socket::Socket;
 use crate::machine::{Machine, Placement};
 use crate::syscall::refusal::{Answered, Refusal, refuse};
 use crate::value::slots::{ContainerId, ContextId, DeviceId, FileId, MemoryId, Slots, VmId};
-use handoff_model::call::{Call, Reply};
+use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, ObjectId, Pid};
 use handoff_model::view::{FileKind, FileRef};
@@ -299,25 +299,8 @@ impl Machine {
         self.put_file(slot.file);
     }
 
-    pub(crate) fn file_call(
-        &mut self,
-        pid: Pid,
-        call: &Call,
-        place: &Placement,
-    ) -> Option<Answered> {
-        Some(match call {
-            Call::Open { path } => self.open(pid, path, place),
-            Call::Close { fd } => self.close(pid, *fd),
-            Call::Dup { fd } => self.dup(pid, *fd, place),
-            Call::SetCloexec { fd, on } => self.set_cloexec(pid, *fd, *on),
-            Call::SetNonblock { fd, on } => self.set_nonblock(pid, *fd, *on),
-            Call::Stat { fd } => self.stat(pid, *fd),
-            _ => return None,
-        })
-    }
-
     /// By path; ENOENT, and what the driver says.
-    fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> Answered {
+    pub(crate) fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> Answered {
         match path {
             "/dev/iommu" => self.open_iommufd(pid, false, place),
             "/dev/vfio/vfio" if self.containers_by_iommufd => self.open_iommufd(pid, true, place),
@@ -330,26 +313,26 @@ impl Machine {
         }
     }
 
-    fn close(&mut self, pid: Pid, fd: Fd) -> Answered {
+    pub(crate) fn close(&mut self, pid: Pid, fd: Fd) -> Answered {
         self.descriptor(pid, fd)?;
         self.close_descriptor(pid, fd);
         self.reclaim();
         Ok(Reply::Done)
     }
 
-    fn dup(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
+    pub(crate) fn dup(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
         let file = self.descriptor(pid, fd)?.file;
         self.install(pid, file, place.fd).map(Reply::Fd)
     }
 
-    fn set_cloexec(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
+    pub(crate) fn set_cloexec(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
         let slot = self.process_mut(pid).descriptors.get_mut(&fd).ok_or(refuse(Errno::EBADF))?;
         slot.cloexec = on;
         Ok(Reply::Done)
     }
 
     /// `setfl`, of that flag alone: for everybody who has the file.
-    fn set_nonblock(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
+    pub(crate) fn set_nonblock(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
         let file = self.usable(pid, fd)?;
         self.files.open.get_mut(file).nonblock = on;
         Ok(Reply::Done)
@@ -361,7 +344,7 @@ impl Machine {
     }
 
     /// Only memfds have an inode and a length of their own; all others say 0.
-    fn stat(&self, pid: Pid, fd: Fd) -> Answered {
+    pub(crate) fn stat(&self, pid: Pid, fd: Fd) -> Answered {
         let file = self.descriptor(pid, fd)?.file;
         let nothing = Reply::Stat { inode: 0, length_bytes: 0 };
         Ok(self.memory_of(file).map_or(nothing, |memory| self.stat_memory(memory)))

@@ -21,7 +21,7 @@ use crate::machine::{Machine, Placement};
 use crate::syscall::refusal::{Answered, Refusal, refuse};
 use crate::value::shared::Shared;
 use crate::value::slots::FileId;
-use handoff_model::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
+use handoff_model::call::{FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};
 
@@ -57,20 +57,9 @@ impl Machine {
         (a.0, b.0)
     }
 
-    /// Whether this call would wait for another process: a receive with `wait` on an empty queue of a
-    /// socket to which somebody may still send, an eventfd that is empty or full, both without O_NONBLOCK; a wait for a process
-    /// that lives; a group that joins where addresses are awaited.
-    pub fn would_block(&self, pid: Pid, call: &Call) -> bool {
-        if let Call::AwaitExit { pidfd } = *call {
-            return self.target_of(pid, pidfd).is_ok_and(|target| self.alive(target));
-        }
-        if let Call::SetContainer { group, container } = *call {
-            return self.set_container_waits(pid, group, container);
-        }
-        if self.event_waits(pid, call) {
-            return true;
-        }
-        let Call::ReceiveMessage { fd, wait: true } = *call else { return false };
+    /// Whether a receive that may wait would: on an empty queue of a socket to which somebody may still send,
+    /// without O_NONBLOCK.
+    pub(crate) fn receive_waits(&self, pid: Pid, fd: Fd) -> bool {
         let Ok(file) = self.usable(pid, fd) else { return false };
         let Some(socket) = self.files.sockets.get(&file) else { return false };
         let is_empty = socket.queue.is_empty() && !socket.reset && !socket.shut;
@@ -104,25 +93,8 @@ impl Machine {
         self.files.sockets.get_mut(&id).expect("a socket stays one")
     }
 
-    pub(crate) fn socket_call(
-        &mut self,
-        pid: Pid,
-        call: &Call,
-        place: &Placement,
-    ) -> Option<Answered> {
-        Some(match call {
-            Call::SendMessage { fd, bytes, fds } => self.send(pid, *fd, bytes, fds),
-            Call::ReceiveMessage { fd, wait } => {
-                self.receive(pid, *fd, *wait, FDS_PER_MESSAGE_MAX, place)
-            }
-            Call::ReceiveFew { fd, fds_max } => self.receive(pid, *fd, false, *fds_max, place),
-            Call::ShutdownReceive { fd } => self.shutdown(pid, *fd),
-            _ => return None,
-        })
-    }
-
     /// `unix_seqpacket_sendmsg`: the socket's own error, the descriptors, the length, the peer.
-    fn send(&mut self, pid: Pid, fd: Fd, bytes: &[u8], fds: &[Fd]) -> Answered {
+    pub(crate) fn send(&mut self, pid: Pid, fd: Fd, bytes: &[u8], fds: &[Fd]) -> Answered {
         let socket = self.socket_of(pid, fd)?;
         self.take_reset(socket)?;
         if fds.len() > FDS_PER_MESSAGE_MAX {
@@ -155,7 +127,7 @@ impl Machine {
     }
 
     /// `unix_dgram_recvmsg` with `MSG_CMSG_CLOEXEC` and room for so many descriptors.
-    fn receive(
+    pub(crate) fn receive(
         &mut self,
         pid: Pid,
         fd: Fd,
@@ -194,7 +166,7 @@ impl Machine {
         Reply::Message { bytes: packet.bytes.to_vec(), fds, truncated }
     }
 
-    fn shutdown(&mut self, pid: Pid, fd: Fd) -> Answered {
+    pub(crate) fn shutdown(&mut self, pid: Pid, fd: Fd) -> Answered {
         let socket = self.socket_of(pid, fd)?;
         self.socket_mut(socket).shut = true;
         Ok(Reply::Done)

@@ -51,7 +51,7 @@ impl Context {
     pub(crate) fn is_locked(&self, ioas: ObjectId, area: &IovaRange) -> bool {
         self.accesses(ioas).any(|access| match access.owner {
             AccessOwner::Queue(range) => range.overlaps(area),
-            _ => false,
+            AccessOwner::Vfio(_) | AccessOwner::Mock(_) => false,
         })
     }
 }

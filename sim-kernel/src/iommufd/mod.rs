@@ -128,7 +128,12 @@ impl Object {
             Self::Device { .. } | Self::Access(_) => true,
             Self::Fault(queue) => queue.is_open,
             Self::Veventq(queue) => queue.is_open,
-            _ => false,
+            Self::Hwpt(_)
+            | Self::Stdev { .. }
+            | Self::Nested(_)
+            | Self::Viommu(_)
+            | Self::Vdevice(_)
+            | Self::HwQueue(_) => false,
         }
     }
 }
@@ -254,7 +259,15 @@ impl Machine {
         match *object {
             Object::Stdev { idev } => self.unbind_device(ucmd.context, idev),
             Object::HwQueue(queue) => self.unlock_memory(ucmd.context, queue.access),
-            _ => {}
+            Object::Ioas(_)
+            | Object::Hwpt(_)
+            | Object::Device { .. }
+            | Object::Access(_)
+            | Object::Nested(_)
+            | Object::Fault(_)
+            | Object::Viommu(_)
+            | Object::Vdevice(_)
+            | Object::Veventq(_) => {}
         }
         let table = self.contexts.get_mut(ucmd.context);
         table.objects.remove(&id);

@@ -9,7 +9,7 @@ use crate::iommufd::Object;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, refuse};
-use handoff_model::call::{Call, Reply};
+use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, ObjectId, Pid};
 
@@ -27,14 +27,6 @@ impl Machine {
         Ok((object, fd))
     }
 
-    pub(crate) fn queue_call(&mut self, pid: Pid, call: &Call) -> Option<Answered> {
-        Some(match call {
-            Call::Read { fd, length_bytes } => self.read_queue(pid, *fd, *length_bytes),
-            Call::Write { fd, bytes } => self.write_queue(pid, *fd, bytes),
-            _ => return None,
-        })
-    }
-
     /// The object behind the descriptor of a queue. EBADF, EINVAL elsewhere.
     fn queue_behind(&mut self, pid: Pid, fd: Fd) -> Answered<&mut Object> {
         let file = self.usable(pid, fd)?;
@@ -44,7 +36,7 @@ impl Machine {
     }
 
     /// `iommufd_fault_fops_read` and `iommufd_veventq_fops_read`.
-    fn read_queue(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> Answered {
+    pub(crate) fn read_queue(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> Answered {
         let room = usize::try_from(length_bytes).expect("memory of the caller");
         let read = match self.queue_behind(pid, fd)? {
             Object::Fault(queue) => queue.read(room)?,
@@ -55,7 +47,7 @@ impl Machine {
     }
 
     /// `iommufd_fault_fops_write`. EINVAL where nothing can be written.
-    fn write_queue(&mut self, pid: Pid, fd: Fd, bytes: &[u8]) -> Answered {
+    pub(crate) fn write_queue(&mut self, pid: Pid, fd: Fd, bytes: &[u8]) -> Answered {
         match self.queue_behind(pid, fd)? {
             Object::Fault(queue) => queue.write(bytes).map(|done| Reply::Length(done as u64)),
             _ => Err(refuse(Errno::EINVAL)),

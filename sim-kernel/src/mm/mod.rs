@@ -26,7 +26,7 @@ use crate::machine::{Machine, Placement};
 use crate::syscall::refusal::{Answered, Refusal, refuse};
 use crate::value::shared::Shared;
 use crate::value::slots::{FileId, MemoryId, SmallId};
-use handoff_model::call::{Call, Reply};
+use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, PAGE_BYTES, Pid, pages};
 use std::collections::BTreeMap;
@@ -269,32 +269,8 @@ impl Machine {
         self.memory_of(self.usable(pid, fd)?).ok_or(otherwise)
     }
 
-    pub(crate) fn memory_call(
-        &mut self,
-        pid: Pid,
-        call: &Call,
-        place: &Placement,
-    ) -> Option<Answered> {
-        Some(match call {
-            Call::Memfd { .. } => self.memfd(pid, place),
-            Call::Truncate { fd, length_bytes } => self.truncate(pid, *fd, *length_bytes),
-            Call::SealSize { fd } => self.add_seals(pid, *fd, SHRINK | GROW),
-            Call::AddSeals { fd, seals } => self.add_seals(pid, *fd, *seals),
-            Call::ReopenReadOnly { fd } => self.reopen_read_only(pid, *fd, place),
-            Call::PunchHole { fd, offset_bytes, length_bytes } => {
-                self.punch_hole(pid, *fd, *offset_bytes, *length_bytes)
-            }
-            Call::WriteAt { fd, offset_bytes, bytes } => {
-                self.write_at(pid, *fd, *offset_bytes, bytes)
-            }
-            Call::ReadAt { fd, offset_bytes, length_bytes } => {
-                self.read_at(pid, *fd, *offset_bytes, *length_bytes)
-            }
-            _ => return self.mapping_call(pid, call, place),
-        })
-    }
-
-    fn memfd(&mut self, pid: Pid, place: &Placement) -> Answered {
+    /// `memfd_create`. EMFILE.
+    pub(crate) fn memfd(&mut self, pid: Pid, place: &Placement) -> Answered {
         self.atomically(|machine| {
             let memory = machine.memories.insert(Shared::default());
             machine.install_new(pid, File::Memfd(memory), place.fd).map(Reply::Fd)
@@ -307,7 +283,7 @@ impl Machine {
     }
 
     /// `ftruncate`: a length that is negative before the descriptor, EINVAL for what is no file.
-    fn truncate(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> Answered {
+    pub(crate) fn truncate(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> Answered {
         if length_bytes > FILE_BYTES_MAX {
             return Err(refuse(Errno::EINVAL));
         }
@@ -317,9 +293,14 @@ impl Machine {
         Ok(Reply::Done)
     }
 
+    /// [`Self::add_seals`] of those that keep a file's size.
+    pub(crate) fn seal_size(&mut self, pid: Pid, fd: Fd) -> Answered {
+        self.add_seals(pid, fd, SHRINK | GROW)
+    }
+
     /// `memfd_add_seals`. EPERM (read-only), EINVAL (unknown, no memfd), EPERM (sealed against seals); against
     /// writing EBUSY while it is mapped writable or pinned.
-    fn add_seals(&mut self, pid: Pid, fd: Fd, seals: u32) -> Answered {
+    pub(crate) fn add_seals(&mut self, pid: Pid, fd: Fd, seals: u32) -> Answered {
         let file = self.usable(pid, fd)?;
         if matches!(self.file(file), File::ReadOnlyMemfd(_)) {
             return Err(refuse(Errno::EPERM));
@@ -354,7 +335,7 @@ impl Machine {
 
     /// `open` of a link of `/proc/self/fd`. ENOENT without the descriptor; what has no path is root's (EACCES)
     /// and cannot be opened anyhow (ENXIO).
-    fn reopen_read_only(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
+    pub(crate) fn reopen_read_only(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
         let file = self.descriptor(pid, fd).map_err(|_| refuse(Errno::ENOENT))?.file;
         if let Some(memory) = self.memory_of(file) {
             return self.install_new(pid, File::ReadOnlyMemfd(memory), place.fd).map(Reply::Fd);
@@ -367,7 +348,13 @@ impl Machine {
     }
 
     /// `vfs_fallocate`: EINVAL for an empty or negative range, ENODEV for what is no file, EFBIG.
-    fn punch_hole(&mut self, pid: Pid, fd: Fd, offset_bytes: u64, length_bytes: u64) -> Answered {
+    pub(crate) fn punch_hole(
+        &mut self,
+        pid: Pid,
+        fd: Fd,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Answered {
         let file = self.usable(pid, fd)?;
         if offset_bytes > FILE_BYTES_MAX || length_bytes == 0 || length_bytes > FILE_BYTES_MAX {
             return Err(refuse(Errno::EINVAL));
@@ -385,7 +372,13 @@ impl Machine {
     }
 
     /// `pwrite`: a negative offset before the descriptor, ESPIPE for what has no offsets.
-    fn write_at(&mut self, pid: Pid, fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Answered {
+    pub(crate) fn write_at(
+        &mut self,
+        pid: Pid,
+        fd: Fd,
+        offset_bytes: u64,
+        bytes: &[u8],
+    ) -> Answered {
         if offset_bytes > FILE_BYTES_MAX {
             return Err(refuse(Errno::EINVAL));
         }
@@ -401,7 +394,19 @@ impl Machine {
                 self.write_device(file, device, offset_bytes, bytes).map(Reply::Length)
             }
             File::Iommufd(_) | File::Kvm => Err(refuse(Errno::EINVAL)),
-            _ => Err(refuse(Errno::ESPIPE)),
+            File::Group(_)
+            | File::Container(_)
+            | File::Eventfd
+            | File::Socket
+            | File::Pidfd(_)
+            | File::Image(_)
+            | File::MockAccess(_)
+            | File::DmaBuf
+            | File::Queue(_)
+            | File::Vm(_)
+            | File::Vcpu(_)
+            | File::KvmVfio(_)
+            | File::Migration(_) => Err(refuse(Errno::ESPIPE)),
         }
     }
 
@@ -416,7 +421,13 @@ impl Machine {
     }
 
     /// `pread`, shorter at the end of the file.
-    fn read_at(&self, pid: Pid, fd: Fd, offset_bytes: u64, length_bytes: u64) -> Answered {
+    pub(crate) fn read_at(
+        &self,
+        pid: Pid,
+        fd: Fd,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Answered {
         if offset_bytes > FILE_BYTES_MAX {
             return Err(refuse(Errno::EINVAL));
         }
@@ -434,7 +445,19 @@ impl Machine {
                 self.read_device(file, device, offset_bytes, length_bytes).map(Reply::Bytes)
             }
             File::Iommufd(_) | File::Kvm => Err(refuse(Errno::EINVAL)),
-            _ => Err(refuse(Errno::ESPIPE)),
+            File::Group(_)
+            | File::Container(_)
+            | File::Eventfd
+            | File::Socket
+            | File::Pidfd(_)
+            | File::Image(_)
+            | File::MockAccess(_)
+            | File::DmaBuf
+            | File::Queue(_)
+            | File::Vm(_)
+            | File::Vcpu(_)
+            | File::KvmVfio(_)
+            | File::Migration(_) => Err(refuse(Errno::ESPIPE)),
         }
     }
 

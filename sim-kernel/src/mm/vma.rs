@@ -17,7 +17,7 @@ use crate::mm::Memory;
 use crate::syscall::refusal::{Answered, Refusal, refuse};
 use crate::value::shared::Shared;
 use crate::value::slots::{FileId, MemoryId};
-use handoff_model::call::{Call, Reply};
+use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Va, pages};
 use std::ops::Range;
@@ -74,23 +74,8 @@ impl Vma {
 }
 
 impl Machine {
-    pub(crate) fn mapping_call(
-        &mut self,
-        pid: Pid,
-        call: &Call,
-        place: &Placement,
-    ) -> Option<Answered> {
-        Some(match *call {
-            Call::Mmap { fd, offset_bytes, length_bytes } => {
-                self.mmap(pid, fd, offset_bytes, length_bytes, place)
-            }
-            Call::Munmap { va, length_bytes } => self.munmap(pid, va.0, length_bytes),
-            _ => return None,
-        })
-    }
-
     /// `mmap`: offset, descriptor, length, room, overflow, kind of file, in this order.
-    fn mmap(
+    pub(crate) fn mmap(
         &mut self,
         pid: Pid,
         fd: Option<Fd>,
@@ -142,7 +127,22 @@ impl Machine {
             File::ReadOnlyMemfd(_) => Err(refuse(Errno::EACCES)),
             // No register page of a viommu is there.
             File::Iommufd(_) if self.profile.maps_iommufd() => Err(refuse(Errno::ENXIO)),
-            _ => Err(refuse(Errno::ENODEV)),
+            File::Iommufd(_)
+            | File::Device(_)
+            | File::Group(_)
+            | File::Container(_)
+            | File::Eventfd
+            | File::Socket
+            | File::Pidfd(_)
+            | File::Image(_)
+            | File::MockAccess(_)
+            | File::DmaBuf
+            | File::Queue(_)
+            | File::Kvm
+            | File::Vm(_)
+            | File::Vcpu(_)
+            | File::KvmVfio(_)
+            | File::Migration(_) => Err(refuse(Errno::ENODEV)),
         }
     }
 
@@ -174,7 +174,7 @@ impl Machine {
     }
 
     /// `munmap`: whole pages; holes are no error; a mapping may be split.
-    fn munmap(&mut self, pid: Pid, va: u64, length_bytes: u64) -> Answered {
+    pub(crate) fn munmap(&mut self, pid: Pid, va: u64, length_bytes: u64) -> Answered {
         let fits = va.is_multiple_of(PAGE_BYTES) && va <= VA_END && length_bytes <= VA_END - va;
         if !fits || length_bytes == 0 {
             return Err(refuse(Errno::EINVAL));

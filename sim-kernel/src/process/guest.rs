@@ -12,7 +12,7 @@ use crate::fs::eventfd::Signal;
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, refuse};
 use crate::value::slots::{DeviceId, FileId, SmallId};
-use handoff_model::call::{Call, Reply};
+use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, PAGE_BYTES, Pid};
 
@@ -109,18 +109,8 @@ impl Machine {
         }
     }
 
-    pub(crate) fn guest_call(&mut self, pid: Pid, call: &Call) -> Option<Answered> {
-        Some(match *call {
-            Call::StopGuest => Ok(self.stop_guest(pid)),
-            Call::SaveGuest { fd } => self.save_guest(pid, fd),
-            Call::LoadGuest { fd } => self.load_guest(pid, fd),
-            Call::StartGuest => self.start_guest(pid),
-            _ => return None,
-        })
-    }
-
     /// Succeeds whatever runs: afterwards, nothing does.
-    fn stop_guest(&mut self, pid: Pid) -> Reply {
+    pub(crate) fn stop_guest(&mut self, pid: Pid) -> Reply {
         if self.guest_runs(pid) {
             self.process_mut(pid).guest.as_mut().expect("it runs").running = false;
         }
@@ -128,7 +118,7 @@ impl Machine {
     }
 
     /// EINVAL without a guest; else as starting.
-    fn start_guest(&mut self, pid: Pid) -> Answered {
+    pub(crate) fn start_guest(&mut self, pid: Pid) -> Answered {
         let guest = self.process_mut(pid).guest.as_mut().ok_or(refuse(Errno::EINVAL))?;
         guest.running = true;
         self.take_pending(pid);
@@ -137,7 +127,7 @@ impl Machine {
 
     /// Writes the progress as it is at this moment. EINVAL without a guest or a memfd, EPERM when the
     /// memfd may not grow.
-    fn save_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
+    pub(crate) fn save_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
         let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
         let guest = self.process(pid).guest.ok_or(refuse(Errno::EINVAL))?;
         let mut state = [*MAGIC, guest.progress.to_le_bytes()].concat();
@@ -147,7 +137,7 @@ impl Machine {
     }
 
     /// EINVAL when there is a guest already, no saved state, or something after it.
-    fn load_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
+    pub(crate) fn load_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
         let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
         if self.process(pid).guest.is_some() {
             return Err(refuse(Errno::EINVAL));

@@ -26,7 +26,7 @@ use crate::mm::vma::{BarVma, Vma};
 use crate::process::guest::Guest;
 use crate::syscall::refusal::{Answered, Refusal, refuse};
 use crate::value::shared::Shared;
-use handoff_model::call::{Call, Reply};
+use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Uid};
 use std::collections::BTreeMap;
@@ -139,31 +139,20 @@ impl Machine {
         self.install_new(holder, File::Image(tag), None).expect("a free descriptor")
     }
 
-    pub(crate) fn process_call(&mut self, pid: Pid, call: &Call) -> Option<Answered> {
-        let process = self.process(pid);
-        Some(match *call {
-            Call::GetMemlock => Ok(Reply::Memlock(process.memlock_bytes)),
-            Call::SetMemlock { limit_bytes } => self.set_memlock(pid, limit_bytes),
-            Call::GetUid => Ok(Reply::Uid(process.uid)),
-            Call::SetUid { uid } => self.set_uid(pid, uid),
-            Call::GetCapIpcLock => Ok(Reply::Flag(process.cap_ipc_lock)),
-            Call::DropCapIpcLock => {
-                self.process_mut(pid).cap_ipc_lock = false;
-                Ok(Reply::Done)
-            }
-            Call::Exec { image } => self.exec(pid, image),
-            Call::Exit { .. } => {
-                self.die(pid);
-                Ok(Reply::Done)
-            }
-            Call::Kill { pidfd } => self.send_kill(pid, pidfd),
-            Call::AwaitExit { pidfd } => self.await_exit(pid, pidfd),
-            _ => return None,
-        })
+    /// `capset` without `CAP_IPC_LOCK`.
+    pub(crate) fn drop_cap_ipc_lock(&mut self, pid: Pid) -> Reply {
+        self.process_mut(pid).cap_ipc_lock = false;
+        Reply::Done
+    }
+
+    /// `exit_group`.
+    pub(crate) fn exit(&mut self, pid: Pid) -> Reply {
+        self.die(pid);
+        Reply::Done
     }
 
     /// `do_prlimit`: the hard limit is raised only by who may.
-    fn set_memlock(&mut self, pid: Pid, limit_bytes: u64) -> Answered {
+    pub(crate) fn set_memlock(&mut self, pid: Pid, limit_bytes: u64) -> Answered {
         let process = self.process_mut(pid);
         if limit_bytes > process.memlock_bytes && !process.is_privileged() {
             return Err(refuse(Errno::EPERM));
@@ -173,7 +162,7 @@ impl Machine {
     }
 
     /// `__sys_setresuid` and `cap_emulate_setxuid`: who leaves user 0 leaves all capabilities there.
-    fn set_uid(&mut self, pid: Pid, uid: Uid) -> Answered {
+    pub(crate) fn set_uid(&mut self, pid: Pid, uid: Uid) -> Answered {
         let process = self.process_mut(pid);
         if uid != process.uid && !process.is_privileged() {
             return Err(refuse(Errno::EPERM));
@@ -192,13 +181,13 @@ impl Machine {
     }
 
     /// `poll` of a pidfd: EBADF, and EINTR while the process lives (see `would_block`).
-    fn await_exit(&self, pid: Pid, pidfd: Fd) -> Answered {
+    pub(crate) fn await_exit(&self, pid: Pid, pidfd: Fd) -> Answered {
         let target = self.target_of(pid, pidfd)?;
         if self.alive(target) { Err(refuse(Errno::EINTR)) } else { Ok(Reply::Done) }
     }
 
     /// `pidfd_send_signal`: EBADF for what is no pidfd, ESRCH, EPERM.
-    fn send_kill(&mut self, pid: Pid, pidfd: Fd) -> Answered {
+    pub(crate) fn send_kill(&mut self, pid: Pid, pidfd: Fd) -> Answered {
         let target = self.target_of(pid, pidfd)?;
         if !self.alive(target) {
             return Err(refuse(Errno::ESRCH));
@@ -213,13 +202,27 @@ impl Machine {
 
     /// `execve` of `/proc/self/fd/N`. ENOENT without the descriptor, EACCES for what is no regular
     /// file, ENOEXEC for memory that holds no program.
-    fn exec(&mut self, pid: Pid, image: Fd) -> Answered {
+    pub(crate) fn exec(&mut self, pid: Pid, image: Fd) -> Answered {
         const ENOEXEC: Errno = Errno::Other(8);
         let file = self.descriptor(pid, image).map_err(|_| refuse(Errno::ENOENT))?.file;
         let tag = match *self.file(file) {
             File::Image(tag) => tag,
             File::Memfd(_) | File::ReadOnlyMemfd(_) => return Err(refuse(ENOEXEC)),
-            _ => return Err(refuse(Errno::EACCES)),
+            File::Iommufd(_)
+            | File::Device(_)
+            | File::Group(_)
+            | File::Container(_)
+            | File::Eventfd
+            | File::Socket
+            | File::Pidfd(_)
+            | File::MockAccess(_)
+            | File::DmaBuf
+            | File::Queue(_)
+            | File::Kvm
+            | File::Vm(_)
+            | File::Vcpu(_)
+            | File::KvmVfio(_)
+            | File::Migration(_) => return Err(refuse(Errno::EACCES)),
         };
         let process = self.process_mut(pid);
         process.generation = process.generation.checked_add(1).expect("a process execs rarely");
