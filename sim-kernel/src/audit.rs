@@ -5,7 +5,8 @@
 //! after every step; a checker may, too.
 
 use crate::fs::File;
-use crate::iommufd::pages::{PageSet, gaps};
+use crate::iommufd::pages::PageSet;
+use crate::iommufd::pins::gaps;
 use crate::machine::Machine;
 use crate::mm::MmId;
 use crate::mm::accounting::Mode;

@@ -61,6 +61,12 @@ impl Machine {
             Call::SetCloexec { fd, on } => self.set_cloexec(pid, *fd, *on),
             Call::SetNonblock { fd, on } => self.set_nonblock(pid, *fd, *on),
             Call::Stat { fd } => self.stat(pid, *fd),
+            Call::WriteAt { fd, offset_bytes, bytes } => {
+                self.write_at(pid, *fd, *offset_bytes, bytes)
+            }
+            Call::ReadAt { fd, offset_bytes, length_bytes } => {
+                self.read_at(pid, *fd, *offset_bytes, *length_bytes)
+            }
             Call::Eventfd => self.new_eventfd(pid, place),
             Call::ReadEvent { fd } => self.read_event(pid, *fd),
             Call::WriteEvent { fd, count } => self.write_event(pid, *fd, *count),
@@ -75,12 +81,6 @@ impl Machine {
             Call::ReopenReadOnly { fd } => self.reopen_read_only(pid, *fd, place),
             Call::PunchHole { fd, offset_bytes, length_bytes } => {
                 self.punch_hole(pid, *fd, *offset_bytes, *length_bytes)
-            }
-            Call::WriteAt { fd, offset_bytes, bytes } => {
-                self.write_at(pid, *fd, *offset_bytes, bytes)
-            }
-            Call::ReadAt { fd, offset_bytes, length_bytes } => {
-                self.read_at(pid, *fd, *offset_bytes, *length_bytes)
             }
             Call::Mmap { fd, offset_bytes, length_bytes } => {
                 self.mmap(pid, *fd, *offset_bytes, *length_bytes, place)

@@ -7,7 +7,8 @@
 use crate::fs::eventfd::Signal;
 use crate::fs::{File, file_ref};
 use crate::iommufd::ioas::Area;
-use crate::iommufd::pages::{PageSet, Pin};
+use crate::iommufd::pages::PageSet;
+use crate::iommufd::pins::Pin;
 use crate::machine::Machine;
 use crate::mm::accounting::Mode;
 use crate::process::Process;
@@ -90,14 +91,14 @@ impl Machine {
     pub fn page(&self, pid: Pid, memfd: Fd, index: u64) -> Option<PageRef> {
         let File::Memfd(memory) = self.file(self.usable(pid, memfd).ok()?) else { return None };
         let generation = self.memories.get(*memory).generation(index);
-        Some(PageRef { inode: crate::mm::inode(*memory), index, generation })
+        Some(PageRef { inode: crate::mm::shmem::inode(*memory), index, generation })
     }
 
     fn view_ram(&self, process: &Process) -> Vec<PageRun> {
         let runs = process.vmas.iter().flat_map(|vma| {
             let runs = self.memories.get(vma.memory).runs(vma.index..vma.index + vma.pages);
             runs.into_iter().map(|(range, generation)| {
-                let inode = crate::mm::inode(vma.memory);
+                let inode = crate::mm::shmem::inode(vma.memory);
                 let first = PageRef { inode, index: range.start, generation };
                 PageRun { first, pages: range.end - range.start }
             })

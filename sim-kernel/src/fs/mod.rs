@@ -23,6 +23,7 @@
 
 pub(crate) mod dma_buf;
 pub(crate) mod eventfd;
+pub(crate) mod read_write;
 pub(crate) mod socket;
 
 use crate::fs::dma_buf::DmaBuf;

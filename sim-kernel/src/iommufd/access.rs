@@ -14,7 +14,8 @@
 //! `iopt_area_add_access` of `pages.c`.
 
 use crate::iommufd::ioas::Area;
-use crate::iommufd::pages::{Pin, Source};
+use crate::iommufd::pages::Source;
+use crate::iommufd::pins::{Pin, gaps};
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, Refusal, refuse};
@@ -260,7 +261,7 @@ impl Machine {
         let set = self.set(context, slice.set);
         let range = slice.indices();
         let mut pages: Vec<Pin> = set.pins.iter().filter_map(|pin| pin.clipped(&range)).collect();
-        for gap in crate::iommufd::pages::gaps(&set.pins, range) {
+        for gap in gaps(&set.pins, range) {
             pages.extend(self.resolve(set, gap)?);
         }
         pages.sort_unstable_by_key(|pin| pin.index);

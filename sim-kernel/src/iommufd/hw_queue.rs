@@ -9,7 +9,7 @@
 
 use crate::iommufd::access::{Access, AccessOwner};
 use crate::iommufd::ioctl_table::Ucmd;
-use crate::iommufd::pages::Pin;
+use crate::iommufd::pins::Pin;
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, refuse};

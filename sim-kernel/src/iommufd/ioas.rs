@@ -12,7 +12,7 @@
 use crate::iommufd::access::Access;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::iova::holes;
-use crate::iommufd::pages::Pin;
+use crate::iommufd::pins::Pin;
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, Refusal, refuse};

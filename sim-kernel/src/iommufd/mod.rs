@@ -29,6 +29,7 @@ pub(crate) mod map;
 pub(crate) mod nested;
 pub(crate) mod noiommu;
 pub(crate) mod pages;
+pub(crate) mod pins;
 pub(crate) mod queue_file;
 pub(crate) mod selftest;
 pub(crate) mod veventq;

@@ -15,20 +15,18 @@
 //! the number of pinned pages except after K3, where it stays 0, or where a dead memory map could not
 //! be uncharged.
 //!
-//! Invariants: `pins` is sorted and disjoint, and neighbours that continue each other are one; a set
-//! lives while an area refers to it.
+//! Invariants: `pins` are as their file says; a set lives while an area refers to it.
 //!
 //! Mirrors `drivers/iommu/iommufd/pages.c`.
 
 use crate::iommufd::ioas::Area;
+use crate::iommufd::pins::{Pin, gaps, joined, union};
 use crate::machine::Machine;
 use crate::mm::accounting::{Mode, Owner};
-use crate::mm::inode;
 use crate::syscall::refusal::{Answered, Refusal, refuse};
 use crate::value::slots::{ContextId, FileId, MemoryId, SetId};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{PAGE_BYTES, Pid, pages};
-use handoff_model::view::{PageRef, PageRun};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -66,83 +64,6 @@ impl Source {
             Self::File(file, _) | Self::DmaBuf(file, _) => Some(file),
         }
     }
-}
-
-/// Pages next to each other in the set and in memory. Unpinned ones have the same form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Pin {
-    /// The first page of the set.
-    pub(crate) index: u64,
-    pub(crate) pages: u64,
-    pub(crate) memory: MemoryId,
-    /// The first page of the memory object.
-    pub(crate) page: u64,
-    pub(crate) generation: u32,
-}
-
-impl Pin {
-    pub(crate) fn end(&self) -> u64 {
-        self.index + self.pages
-    }
-
-    pub(crate) fn run(&self) -> PageRun {
-        let Self { memory, page, generation, pages, .. } = *self;
-        PageRun { first: PageRef { inode: inode(memory), index: page, generation }, pages }
-    }
-
-    /// The part of it that lies in `range`.
-    pub(crate) fn clipped(&self, range: &Range<u64>) -> Option<Self> {
-        let (first, end) = (self.index.max(range.start), self.end().min(range.end));
-        let page = self.page + first.saturating_sub(self.index);
-        (first < end).then(|| Self { index: first, pages: end - first, page, ..*self })
-    }
-
-    fn is_continued_by(&self, next: &Self) -> bool {
-        let place = |pin: &Self| (pin.memory, pin.generation, pin.page.wrapping_sub(pin.index));
-        self.end() == next.index && place(self) == place(next)
-    }
-}
-
-/// Sorted, with neighbours joined.
-fn joined(mut pins: Vec<Pin>) -> Vec<Pin> {
-    pins.sort_unstable_by_key(|pin| pin.index);
-    pins.dedup_by(|next, last| {
-        let continues = last.is_continued_by(next);
-        if continues {
-            last.pages += next.pages;
-        }
-        continues
-    });
-    pins
-}
-
-/// What of `wanted` no pin covers.
-pub(crate) fn gaps(pins: &[Pin], wanted: Range<u64>) -> Vec<Range<u64>> {
-    let mut gaps = Vec::new();
-    let mut at = wanted.start;
-    for pin in pins.iter().filter_map(|pin| pin.clipped(&wanted)) {
-        if at < pin.index {
-            gaps.push(at..pin.index);
-        }
-        at = pin.end();
-    }
-    if at < wanted.end {
-        gaps.push(at..wanted.end);
-    }
-    gaps
-}
-
-/// The union of ranges: sorted, disjoint.
-fn union(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
-    ranges.sort_unstable_by_key(|range| range.start);
-    ranges.dedup_by(|next, last| {
-        let meets = next.start <= last.end;
-        if meets {
-            last.end = last.end.max(next.end);
-        }
-        meets
-    });
-    ranges
 }
 
 impl PageSet {
@@ -366,36 +287,5 @@ impl Machine {
 
     pub(crate) fn set_mut(&mut self, context: ContextId, id: SetId) -> &mut PageSet {
         self.contexts.get_mut(context).sets.get_mut(id)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Pin, gaps, joined, union};
-    use crate::value::slots::MemoryId;
-
-    fn pin(index: u64, pages: u64, page: u64) -> Pin {
-        Pin { index, pages, memory: MemoryId(0), page, generation: 0 }
-    }
-
-    #[test]
-    fn pins_that_continue_each_other_are_one() {
-        assert_eq!(joined(vec![pin(2, 1, 7), pin(0, 2, 5)]), [pin(0, 3, 5)]);
-        assert_eq!(joined(vec![pin(0, 2, 5), pin(2, 1, 9)]), [pin(0, 2, 5), pin(2, 1, 9)]);
-        assert_eq!(joined(vec![pin(0, 1, 5), pin(2, 1, 7)]), [pin(0, 1, 5), pin(2, 1, 7)]);
-    }
-
-    #[test]
-    fn gaps_are_what_no_pin_covers() {
-        let pins = [pin(2, 2, 0), pin(6, 1, 9)];
-        assert_eq!(gaps(&pins, 0..8), [0..2, 4..6, 7..8]);
-        assert_eq!(gaps(&pins, 1..6), [1..2, 4..6]);
-        assert!(gaps(&pins, 2..4).is_empty());
-    }
-
-    #[test]
-    fn unions_join_what_meets() {
-        assert_eq!(union(vec![4..6, 0..2, 2..3, 5..9]), [0..3, 4..9]);
-        assert!(union(vec![]).is_empty());
     }
 }

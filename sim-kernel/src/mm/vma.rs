@@ -13,7 +13,7 @@
 
 use crate::fs::{DeviceFile, File};
 use crate::machine::{Machine, Placement};
-use crate::mm::Memory;
+use crate::mm::shmem::Memory;
 use crate::syscall::refusal::{Answered, Refusal, refuse};
 use crate::value::shared::Shared;
 use crate::value::slots::{FileId, MemoryId};

@@ -21,6 +21,7 @@ pub(crate) mod container;
 pub(crate) mod device;
 pub(crate) mod feature;
 pub(crate) mod group;
+pub(crate) mod irq_set;
 pub(crate) mod mdev;
 pub(crate) mod migration;
 pub(crate) mod pci;

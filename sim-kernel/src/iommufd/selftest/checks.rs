@@ -5,7 +5,7 @@
 use crate::hardware::iommu::IommuDriver;
 use crate::iommufd::hw_pagetable::Hwpt;
 use crate::iommufd::ioctl_table::Ucmd;
-use crate::iommufd::pages::Pin;
+use crate::iommufd::pins::Pin;
 use crate::iommufd::selftest::{ID, UNION};
 use crate::machine::Machine;
 use crate::syscall::refusal::{Answered, refuse};

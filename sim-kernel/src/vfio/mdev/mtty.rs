@@ -13,7 +13,7 @@ use crate::syscall::ioctl::Request;
 use crate::syscall::refusal::{Answered, refuse};
 use crate::value::slots::{DeviceId, FileId};
 use crate::vfio::device::{Armed, Intx};
-use crate::vfio::pci::irqs::{Action, Data, INDEXES, INTX, IrqSet, MSI};
+use crate::vfio::irq_set::{Action, Data, INDEXES, INTX, IrqSet, MSI};
 use crate::vfio::pci::region::{BAR0_BYTES, CONFIG_REGION, region_of, region_offset};
 use crate::vfio::pci::{EVENTFD_MASKABLE_AUTOMASKED, EVENTFD_NORESIZE};
 use crate::vfio::sized;

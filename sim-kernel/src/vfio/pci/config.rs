@@ -16,7 +16,7 @@ use crate::hardware::DeviceSpec;
 use crate::machine::Machine;
 use crate::value::slots::DeviceId;
 use crate::vfio::device::{COMMAND_AT_BOOT, Device};
-use crate::vfio::pci::irqs::{INTX, MSI};
+use crate::vfio::irq_set::{INTX, MSI};
 use crate::vfio::pci::region::{BAR0_BYTES, CONFIG_REGION, region_offset};
 
 /// How long it is.

@@ -7,114 +7,17 @@
 //!
 //! Not atomic: where one vector of a block fails, it and all before it are left without a trigger.
 //!
-//! Mirrors `vfio_set_irqs_validate_and_prepare` of `drivers/vfio/vfio_main.c`, and
-//! `drivers/vfio/pci/vfio_pci_intrs.c`.
+//! Mirrors `drivers/vfio/pci/vfio_pci_intrs.c`.
 
 use crate::machine::Machine;
 use crate::syscall::ioctl::Request;
 use crate::syscall::refusal::{Answered, refuse};
 use crate::value::slots::{DeviceId, FileId};
 use crate::vfio::device::{Armed, Intx};
+use crate::vfio::irq_set::{Action, Data, ERROR, INTX, IrqSet, MSI, MSIX, REQUEST};
 use crate::vfio::pci::config::INTX_DISABLE;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};
-use std::mem::offset_of;
-use vfio_bindings::bindings::vfio::{
-    VFIO_IRQ_SET_ACTION_MASK, VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_IRQ_SET_ACTION_TYPE_MASK,
-    VFIO_IRQ_SET_ACTION_UNMASK, VFIO_IRQ_SET_DATA_BOOL, VFIO_IRQ_SET_DATA_EVENTFD,
-    VFIO_IRQ_SET_DATA_NONE, VFIO_IRQ_SET_DATA_TYPE_MASK, vfio_irq_set,
-};
-
-/// Interrupt indexes (`VFIO_PCI_*_IRQ_INDEX`), and how many there are.
-pub(crate) const INTX: u32 = 0;
-pub(crate) const MSI: u32 = 1;
-pub(crate) const MSIX: u32 = 2;
-pub(crate) const ERROR: u32 = 3;
-const REQUEST: u32 = 4;
-pub(crate) const INDEXES: u32 = 5;
-
-/// What is done to vectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    Mask,
-    Unmask,
-    Trigger,
-    /// None of them, or several.
-    Unknown,
-}
-
-/// With what, for each vector.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Data {
-    None,
-    Bool(Vec<bool>),
-    Eventfd(Vec<Fd>),
-}
-
-/// `struct vfio_irq_set`, checked.
-#[derive(Clone, Debug)]
-pub(crate) struct IrqSet {
-    pub(crate) pid: Pid,
-    pub(crate) index: u32,
-    pub(crate) start: u32,
-    pub(crate) count: u32,
-    pub(crate) action: Action,
-    pub(crate) data: Data,
-}
-
-impl IrqSet {
-    /// `vfio_set_irqs_validate_and_prepare`, against how many vectors there are. EFAULT, EINVAL.
-    pub(crate) fn copy(request: &Request<'_>, vectors: impl Fn(u32) -> u32) -> Answered<Self> {
-        const MIN: usize = offset_of!(vfio_irq_set, data);
-        const KNOWN: u32 = VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK;
-        let header = request.user.copy(MIN)?;
-        let argsz = header.u32(offset_of!(vfio_irq_set, argsz)) as usize;
-        let flags = header.u32(offset_of!(vfio_irq_set, flags));
-        let index = header.u32(offset_of!(vfio_irq_set, index));
-        let start = header.u32(offset_of!(vfio_irq_set, start));
-        let count = header.u32(offset_of!(vfio_irq_set, count));
-        if argsz < MIN || index >= INDEXES || count >= u32::MAX - start || flags & !KNOWN != 0 {
-            return Err(refuse(Errno::EINVAL));
-        }
-        let there = vectors(index);
-        if start >= there || start + count > there {
-            return Err(refuse(Errno::EINVAL));
-        }
-        let length = count as usize;
-        let each = match flags & VFIO_IRQ_SET_DATA_TYPE_MASK {
-            VFIO_IRQ_SET_DATA_NONE => 0,
-            VFIO_IRQ_SET_DATA_BOOL => size_of::<u8>(),
-            VFIO_IRQ_SET_DATA_EVENTFD => size_of::<i32>(),
-            _ => return Err(refuse(Errno::EINVAL)),
-        };
-        if argsz - MIN < length * each {
-            return Err(refuse(Errno::EINVAL));
-        }
-        let all = request.user.copy(MIN + length * each)?;
-        let data = match each {
-            0 => Data::None,
-            1 => Data::Bool(all.0[MIN..].iter().map(|byte| *byte != 0).collect()),
-            _ => Data::Eventfd((0..length).map(|at| all.fd(MIN + at * each)).collect()),
-        };
-        let action = match flags & VFIO_IRQ_SET_ACTION_TYPE_MASK {
-            VFIO_IRQ_SET_ACTION_MASK => Action::Mask,
-            VFIO_IRQ_SET_ACTION_UNMASK => Action::Unmask,
-            VFIO_IRQ_SET_ACTION_TRIGGER => Action::Trigger,
-            _ => Action::Unknown,
-        };
-        Ok(Self { pid: request.pid, index, start, count, action, data })
-    }
-
-    /// Whether it asks for nothing to be left.
-    pub(crate) fn disables(&self) -> bool {
-        self.count == 0 && self.data == Data::None
-    }
-
-    /// Whether it is about the first vector alone.
-    pub(crate) fn is_single(&self) -> bool {
-        self.start == 0 && self.count == 1
-    }
-}
 
 impl Machine {
     /// How many vectors an index of a PCI device has (`vfio_pci_get_irq_count`).

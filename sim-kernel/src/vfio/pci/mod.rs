@@ -20,8 +20,8 @@ use crate::syscall::ioctl::Request;
 use crate::syscall::refusal::{Answered, refuse};
 use crate::syscall::user_memory::Fields;
 use crate::value::slots::{DeviceId, SmallId};
+use crate::vfio::irq_set::{ERROR, INDEXES, INTX, MSIX};
 use crate::vfio::pci::config::CONFIG_BYTES;
-use crate::vfio::pci::irqs::{INDEXES, INTX, MSIX};
 use crate::vfio::pci::region::{CONFIG_REGION, VGA_REGION, region_offset};
 use crate::vfio::sized;
 use handoff_model::errno::Errno;
@@ -124,7 +124,7 @@ impl Machine {
             return Err(refuse(Errno::EINVAL));
         }
         let count = self.vectors(id, index);
-        if index == irqs::ERROR && count == 0 {
+        if index == ERROR && count == 0 {
             return Err(refuse(Errno::EINVAL));
         }
         let flags = match index {

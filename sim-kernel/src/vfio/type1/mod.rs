@@ -34,7 +34,7 @@ pub(crate) mod pin;
 pub(crate) mod view;
 
 use crate::hardware::iommu::Iommu;
-use crate::iommufd::pages::Pin;
+use crate::iommufd::pins::Pin;
 use crate::machine::Machine;
 use crate::mm::MmId;
 use crate::syscall::ioctl::Request;

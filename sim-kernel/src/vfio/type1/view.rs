@@ -3,7 +3,7 @@
 //! A mapping is a page set of its own and one area over it. A container is numbered behind all contexts, and the
 //! one address space that it has is number 0, which no object of an iommufd has.
 
-use crate::iommufd::pages::Pin;
+use crate::iommufd::pins::Pin;
 use crate::machine::Machine;
 use crate::value::slots::{ContainerId, DeviceId};
 use crate::vfio::type1::Dma;

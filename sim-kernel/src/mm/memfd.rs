@@ -1,0 +1,170 @@
+//! memfds: memory objects as files, their length, their seals and their holes.
+//!
+//! A file that is open for reading alone is told apart from others by its kind. Nothing asks for more than
+//! that when a device maps it: neither how it is open nor its seals.
+//!
+//! Mirrors `mm/memfd.c`, `fs/open.c`.
+
+use crate::fs::File;
+use crate::fs::read_write::{FILE_BYTES_MAX, TRANSFER_BYTES_MAX};
+use crate::machine::{Machine, Placement};
+use crate::mm::shmem::{ALL_SEALS, EXEC, FUTURE_WRITE, GROW, SEAL, SHRINK, WRITE, inode};
+use crate::syscall::refusal::{Answered, Refusal, refuse};
+use crate::value::shared::Shared;
+use crate::value::slots::{FileId, MemoryId};
+use handoff_model::call::Reply;
+use handoff_model::errno::Errno;
+use handoff_model::ids::{Fd, Pid};
+
+impl Machine {
+    /// Whether a file, a mapping or a pin refers to it.
+    pub(crate) fn is_memory_used(&self, id: MemoryId) -> bool {
+        let open = self.is_any_open(&[File::Memfd(id), File::ReadOnlyMemfd(id)]);
+        let mapped = || self.pids().any(|(_, p)| p.vmas.iter().any(|vma| vma.memory == id));
+        let pinned = || self.contexts.iter().any(|(_, context)| context.pins(id));
+        let in_container =
+            || self.dmas().any(|(_, _, dma)| dma.pins.iter().any(|pin| pin.memory == id));
+        open || mapped() || pinned() || in_container()
+    }
+
+    pub(crate) fn memory_of(&self, file: FileId) -> Option<MemoryId> {
+        match *self.file(file) {
+            File::Memfd(memory) | File::ReadOnlyMemfd(memory) => Some(memory),
+            _ => None,
+        }
+    }
+
+    /// The memfd of a descriptor. EBADF; `otherwise` where it is no memfd.
+    pub(crate) fn memfd_of(
+        &self,
+        pid: Pid,
+        fd: Fd,
+        otherwise: Refusal,
+    ) -> Result<MemoryId, Refusal> {
+        self.memory_of(self.usable(pid, fd)?).ok_or(otherwise)
+    }
+
+    /// `memfd_create`. EMFILE.
+    pub(crate) fn memfd(&mut self, pid: Pid, place: &Placement) -> Answered {
+        self.atomically(|machine| {
+            let memory = machine.memories.insert(Shared::default());
+            machine.install_new(pid, File::Memfd(memory), place.fd).map(Reply::Fd)
+        })
+    }
+
+    /// `shmem_getattr`.
+    pub(crate) fn stat_memory(&self, id: MemoryId) -> Reply {
+        Reply::Stat { inode: inode(id), length_bytes: self.memories.get(id).length_bytes }
+    }
+
+    /// `ftruncate`: a length that is negative before the descriptor, EINVAL for what is no file.
+    pub(crate) fn truncate(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> Answered {
+        if length_bytes > FILE_BYTES_MAX {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let file = self.usable(pid, fd)?;
+        let File::Memfd(memory) = *self.file(file) else { return Err(refuse(Errno::EINVAL)) };
+        self.memories.get_mut(memory).set_length(length_bytes)?;
+        Ok(Reply::Done)
+    }
+
+    /// [`Self::add_seals`] of those that keep a file's size.
+    pub(crate) fn seal_size(&mut self, pid: Pid, fd: Fd) -> Answered {
+        self.add_seals(pid, fd, SHRINK | GROW)
+    }
+
+    /// `memfd_add_seals`. EPERM (read-only), EINVAL (unknown, no memfd), EPERM (sealed against seals); against
+    /// writing EBUSY while it is mapped writable or pinned.
+    pub(crate) fn add_seals(&mut self, pid: Pid, fd: Fd, seals: u32) -> Answered {
+        let file = self.usable(pid, fd)?;
+        if matches!(self.file(file), File::ReadOnlyMemfd(_)) {
+            return Err(refuse(Errno::EPERM));
+        }
+        if seals & !ALL_SEALS != 0 {
+            return Err(refuse(Errno::EINVAL));
+        }
+        let memory = self.memory_of(file).ok_or(refuse(Errno::EINVAL))?;
+        let old = self.memories.get(memory).seals;
+        if old & SEAL != 0 {
+            return Err(refuse(Errno::EPERM));
+        }
+        let implied = if seals & EXEC == 0 { 0 } else { SHRINK | GROW | WRITE | FUTURE_WRITE };
+        let new = old | seals | implied;
+        if new & !old & WRITE != 0 {
+            self.check_no_writer(memory)?;
+        }
+        self.memories.get_mut(memory).seals = new;
+        Ok(Reply::Done)
+    }
+
+    /// `mapping_deny_writable`, `memfd_wait_for_pins`. EBUSY.
+    fn check_no_writer(&self, memory: MemoryId) -> Answered<()> {
+        if self.pids().any(|(_, p)| p.vmas.iter().any(|vma| vma.memory == memory)) {
+            return Err(refuse(Errno::EBUSY));
+        }
+        if self.contexts.iter().any(|(_, context)| context.pins(memory)) {
+            return Err(refuse(Errno::EBUSY));
+        }
+        Ok(())
+    }
+
+    /// `open` of a link of `/proc/self/fd`. ENOENT without the descriptor; what has no path is root's (EACCES)
+    /// and cannot be opened anyhow (ENXIO).
+    pub(crate) fn reopen_read_only(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
+        let file = self.descriptor(pid, fd).map_err(|_| refuse(Errno::ENOENT))?.file;
+        if let Some(memory) = self.memory_of(file) {
+            return self.install_new(pid, File::ReadOnlyMemfd(memory), place.fd).map(Reply::Fd);
+        }
+        match self.file(file) {
+            File::Socket => Err(refuse(Errno::ENXIO)),
+            _ if self.process(pid).is_privileged() => Err(refuse(Errno::ENXIO)),
+            _ => Err(refuse(Errno::EACCES)),
+        }
+    }
+
+    /// `vfs_fallocate`: EINVAL for an empty or negative range, ENODEV for what is no file, EFBIG.
+    pub(crate) fn punch_hole(
+        &mut self,
+        pid: Pid,
+        fd: Fd,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Answered {
+        let file = self.usable(pid, fd)?;
+        if offset_bytes > FILE_BYTES_MAX || length_bytes == 0 || length_bytes > FILE_BYTES_MAX {
+            return Err(refuse(Errno::EINVAL));
+        }
+        if matches!(self.file(file), File::ReadOnlyMemfd(_)) {
+            return Err(refuse(Errno::EBADF));
+        }
+        let memory = self.memory_of(file).ok_or(refuse(Errno::ENODEV))?;
+        let end = offset_bytes + length_bytes;
+        if end > FILE_BYTES_MAX {
+            return Err(refuse(Errno::EFBIG));
+        }
+        self.memories.get_mut(memory).punch(offset_bytes..end)?;
+        Ok(Reply::Done)
+    }
+
+    /// Writes into a file; it grows where it may. EPERM where it is sealed and would.
+    pub(crate) fn write_memory(
+        &mut self,
+        memory: MemoryId,
+        offset_bytes: u64,
+        bytes: &[u8],
+    ) -> Answered {
+        self.memories.get_mut(memory).write_at(offset_bytes, bytes).map(Reply::Length)
+    }
+
+    pub(crate) fn read_memory(
+        &self,
+        memory: MemoryId,
+        offset_bytes: u64,
+        length_bytes: u64,
+    ) -> Vec<u8> {
+        let memory = self.memories.get(memory);
+        let rest = memory.length_bytes.saturating_sub(offset_bytes);
+        let count = length_bytes.min(rest).min(TRANSFER_BYTES_MAX);
+        memory.read(offset_bytes..offset_bytes + count)
+    }
+}

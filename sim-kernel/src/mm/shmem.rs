@@ -1,0 +1,247 @@
+//! Memory objects: pages, what is in them, and how long they are.
+//!
+//! A memory object is what is behind a memfd or behind one anonymous mapping. It lives while a file,
+//! a mapping or a pin refers to it. Its pages are told apart by index and *generation*: punching a
+//! hole or cutting the file off puts pages of the next generation in place of the old ones. Pins
+//! keep the old ones (K6: nothing tells the device), mappings show the new ones.
+//!
+//! Only bytes that were written are kept; all others read as zero. What a device writes is not
+//! modelled.
+//!
+//! Invariants: `contents` holds no page of zeroes only and no trailing zeroes; `replaced` is sorted,
+//! disjoint, of generations above 0, and neighbours of one generation are one range.
+//!
+//! Absent: huge pages.
+//!
+//! Mirrors `mm/shmem.c`.
+
+use crate::fs::read_write::FILE_BYTES_MAX;
+use crate::syscall::refusal::{Refusal, refuse};
+use crate::value::slots::{MemoryId, SmallId};
+use handoff_model::errno::Errno;
+use handoff_model::ids::{PAGE_BYTES, pages};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// A memory object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Memory {
+    /// Of the file. Anonymous memory has its mapping's.
+    pub(crate) length_bytes: u64,
+    /// Anonymous: of one process, whose children have copies.
+    pub(crate) is_private: bool,
+    /// `F_SEAL_*`.
+    pub(crate) seals: u32,
+    /// Written bytes by page.
+    contents: BTreeMap<u64, Vec<u8>>,
+    replaced: Vec<Replaced>,
+}
+
+/// Pages that were replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Replaced {
+    pages: Range<u64>,
+    generation: u32,
+}
+
+/// `F_SEAL_*`: `SEAL`, `SHRINK`, `GROW`, `WRITE`, `FUTURE_WRITE`, `EXEC`.
+pub(crate) const SEAL: u32 = 1;
+pub(crate) const SHRINK: u32 = 2;
+pub(crate) const GROW: u32 = 4;
+pub(crate) const WRITE: u32 = 8;
+pub(crate) const FUTURE_WRITE: u32 = 16;
+pub(crate) const EXEC: u32 = 32;
+pub(crate) const ALL_SEALS: u32 = 63;
+
+/// The inode number of a memory object. 0 is none.
+pub(crate) fn inode(memory: MemoryId) -> u64 {
+    memory.index() as u64 + 1
+}
+
+impl Memory {
+    /// Fresh anonymous memory of so many bytes.
+    pub(crate) fn anonymous(length_bytes: u64) -> Self {
+        Self { length_bytes, is_private: true, ..Self::default() }
+    }
+
+    /// The pages of a range, in runs of one generation.
+    pub(crate) fn runs(&self, range: Range<u64>) -> Vec<(Range<u64>, u32)> {
+        let mut runs = Vec::new();
+        let mut at = range.start;
+        for replaced in &self.replaced {
+            let (first, end) =
+                (replaced.pages.start.max(range.start), replaced.pages.end.min(range.end));
+            if first < end {
+                if at < first {
+                    runs.push((at..first, 0));
+                }
+                runs.push((first..end, replaced.generation));
+                at = end;
+            }
+        }
+        if at < range.end {
+            runs.push((at..range.end, 0));
+        }
+        runs
+    }
+
+    /// Which page is there: how often it was replaced.
+    pub(crate) fn generation(&self, page: u64) -> u32 {
+        self.runs(page..page + 1)[0].1
+    }
+
+    /// Puts fresh pages of zeroes there.
+    fn replace(&mut self, range: Range<u64>) {
+        let before = self.runs(0..range.start);
+        let within = self.runs(range.clone());
+        let after = self.runs(range.end..u64::MAX);
+        let next = within.into_iter().map(|(pages, generation)| (pages, generation + 1));
+        self.replaced.clear();
+        for (pages, generation) in before.into_iter().chain(next).chain(after) {
+            match self.replaced.last_mut() {
+                Some(last) if last.pages.end == pages.start && last.generation == generation => {
+                    last.pages.end = pages.end;
+                }
+                _ => self.replaced.push(Replaced { pages, generation }),
+            }
+        }
+        self.replaced.retain(|replaced| replaced.generation > 0 && !replaced.pages.is_empty());
+        self.contents.retain(|page, _| !range.contains(page));
+    }
+
+    /// Writes within one page.
+    fn write_page(&mut self, page: u64, at: usize, bytes: &[u8]) {
+        let mut content = self.contents.remove(&page).unwrap_or_default();
+        content.resize(content.len().max(at + bytes.len()), 0);
+        content[at..at + bytes.len()].copy_from_slice(bytes);
+        let length = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        content.truncate(length);
+        if !content.is_empty() {
+            self.contents.insert(page, content);
+        }
+    }
+
+    /// Writes anywhere; the length is the caller's business.
+    pub(crate) fn write(&mut self, offset_bytes: u64, bytes: &[u8]) {
+        let mut done = 0;
+        while done < bytes.len() {
+            let offset = offset_bytes + done as u64;
+            let at = in_page(offset);
+            let count = (bytes.len() - done).min(in_page(u64::MAX) + 1 - at);
+            self.write_page(offset / PAGE_BYTES, at, &bytes[done..done + count]);
+            done += count;
+        }
+    }
+
+    /// What is there; zeroes where nothing was written.
+    pub(crate) fn read(&self, range: Range<u64>) -> Vec<u8> {
+        let length = usize::try_from(range.end - range.start).expect("one transfer");
+        let mut bytes = vec![0; length];
+        let first = range.start / PAGE_BYTES;
+        for (page, content) in self.contents.range(first..range.end.div_ceil(PAGE_BYTES)) {
+            for (offset, byte) in (page * PAGE_BYTES..).zip(content) {
+                if range.contains(&offset) {
+                    bytes[usize::try_from(offset - range.start).expect("one transfer")] = *byte;
+                }
+            }
+        }
+        bytes
+    }
+
+    /// `shmem_setattr`: the pages that are cut off are gone, also when the file grows again.
+    pub(crate) fn set_length(&mut self, length_bytes: u64) -> Result<(), Refusal> {
+        let seal = if length_bytes < self.length_bytes { SHRINK } else { GROW };
+        if self.seals & seal != 0 && length_bytes != self.length_bytes {
+            return Err(refuse(Errno::EPERM));
+        }
+        if length_bytes < self.length_bytes {
+            self.replace(pages(length_bytes)..pages(self.length_bytes));
+            self.zero(length_bytes..pages(length_bytes) * PAGE_BYTES);
+        }
+        self.length_bytes = length_bytes;
+        Ok(())
+    }
+
+    /// Zeroes within one page, which stays the same page.
+    fn zero(&mut self, range: Range<u64>) {
+        let length = usize::try_from(range.end - range.start).expect("within one page");
+        self.write_page(range.start / PAGE_BYTES, in_page(range.start), &vec![0; length]);
+    }
+
+    /// `shmem_fallocate`: whole pages are replaced, parts of pages zeroed.
+    pub(crate) fn punch(&mut self, range: Range<u64>) -> Result<(), Refusal> {
+        self.check_write_seals()?;
+        self.punch_pages(range);
+        Ok(())
+    }
+
+    fn punch_pages(&mut self, range: Range<u64>) {
+        let (first, end) = (pages(range.start), range.end / PAGE_BYTES);
+        if first > end {
+            return self.zero(range);
+        }
+        self.zero(range.start..first * PAGE_BYTES);
+        self.zero(end * PAGE_BYTES..range.end);
+        if first < end {
+            self.replace(first..end);
+        }
+    }
+
+    /// EPERM where nobody may write any more.
+    pub(crate) fn check_write_seals(&self) -> Result<(), Refusal> {
+        let sealed = self.seals & (WRITE | FUTURE_WRITE) != 0;
+        if sealed { Err(refuse(Errno::EPERM)) } else { Ok(()) }
+    }
+
+    /// `generic_perform_write`, page by page: a file that may not grow takes what ends within it.
+    pub(crate) fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Refusal> {
+        let end = offset_bytes.saturating_add(bytes.len() as u64).min(FILE_BYTES_MAX);
+        self.check_write_seals()?;
+        let would_grow = self.seals & GROW != 0 && end > self.length_bytes;
+        let end = if would_grow { self.length_bytes / PAGE_BYTES * PAGE_BYTES } else { end };
+        if end <= offset_bytes {
+            return Err(refuse(Errno::EPERM));
+        }
+        let count = end - offset_bytes;
+        self.write(offset_bytes, &bytes[..usize::try_from(count).expect("within the bytes")]);
+        self.length_bytes = self.length_bytes.max(end);
+        Ok(count)
+    }
+}
+
+/// The offset within its page.
+fn in_page(offset_bytes: u64) -> usize {
+    usize::try_from(offset_bytes % PAGE_BYTES).expect("less than a page")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Memory;
+
+    #[track_caller]
+    fn check(punched: &[std::ops::Range<u64>], expected: &[(std::ops::Range<u64>, u32)]) {
+        let mut memory = Memory::default();
+        for range in punched {
+            memory.replace(range.clone());
+        }
+        assert_eq!(memory.runs(0..10), expected);
+    }
+
+    #[test]
+    fn generations_count_how_often_a_page_was_replaced() {
+        check(&[], &[(0..10, 0)]);
+        check(&[2..4, 8..8], &[(0..2, 0), (2..4, 1), (4..10, 0)]);
+        check(&[2..4, 4..6], &[(0..2, 0), (2..6, 1), (6..10, 0)]);
+        check(&[2..4, 3..6], &[(0..2, 0), (2..3, 1), (3..4, 2), (4..6, 1), (6..10, 0)]);
+        check(&[0..10, 0..10], &[(0..10, 2)]);
+    }
+
+    #[test]
+    fn bytes_are_kept_across_pages_and_zeroes_are_not() {
+        let mut memory = Memory::default();
+        assert_eq!(memory.write_at(4094, &[1, 2, 3, 4]), Ok(4));
+        assert_eq!(memory.read(4093..4099), [0, 1, 2, 3, 4, 0]);
+        memory.write(4094, &[0; 4]);
+        assert!(memory.contents.is_empty());
+    }
+}
