@@ -5,15 +5,13 @@
 //! after every step; a checker may, too.
 
 use crate::fs::File;
-use crate::iommufd::pages::PageSet;
-use crate::iommufd::pins::gaps;
+use crate::iommufd::{PageSet, gaps};
 use crate::machine::Machine;
-use crate::mm::MmId;
-use crate::mm::accounting::Mode;
+use crate::mm::{MmId, Mode};
 use crate::process::Process;
 use crate::profile::Quirk;
-use crate::value::slots::FileId;
-use crate::vfio::group::GroupIommu;
+use crate::value::FileId;
+use crate::vfio::GroupIommu;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 

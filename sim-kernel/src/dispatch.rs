@@ -11,9 +11,7 @@
 
 use crate::fs::File;
 use crate::machine::{Machine, Placement};
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, Refusal, refuse};
-use crate::syscall::user_memory::User;
+use crate::syscall::{Answered, Refusal, Request, User, refuse};
 use crate::{iommufd, kvm};
 use handoff_model::argument::Ioctl;
 use handoff_model::call::{Answer, Call, FDS_PER_MESSAGE_MAX, Reply};
@@ -26,7 +24,7 @@ use handoff_model::view::FileKind;
 /// handoff touches; what it does not know of another file, Linux does not know either.
 pub fn is_modelled(ioctl: &Ioctl, kind: FileKind) -> bool {
     match kind {
-        FileKind::Iommufd => iommufd::ioctl_table::is_modelled(ioctl.request),
+        FileKind::Iommufd => iommufd::is_modelled(ioctl.request),
         FileKind::Kvm => kvm::OF_KVM.contains(&ioctl.request),
         FileKind::Vm => kvm::OF_VM.contains(&ioctl.request),
         FileKind::Vcpu => false,

@@ -110,12 +110,11 @@ mod vfio;
 mod view;
 
 pub use dispatch::is_modelled;
-pub use hardware::iommu::{Iommu, IommuDriver};
-pub use hardware::{DeviceKind, DeviceSpec, DmaFault};
+pub use hardware::{DeviceKind, DeviceSpec, DmaFault, Iommu, IommuDriver};
 pub use hazard::Hazard;
 pub use machine::{Door, Machine, Placement};
 pub use process::ProcessSpec;
 pub use profile::{Profile, Quirk};
-pub use syscall::refusal::Refusal;
-pub use vfio::device::BUS_MASTER;
-pub use vfio::pci::config::COMMAND_OFFSET;
+pub use syscall::Refusal;
+pub use vfio::BUS_MASTER;
+pub use vfio::pci::COMMAND_OFFSET;

@@ -4,16 +4,13 @@
 //! pages next to each other are one. Memory that is not there (unmapped addresses, a file without
 //! pages) has inode 0.
 
-use crate::fs::eventfd::Signal;
-use crate::fs::{File, file_ref};
-use crate::iommufd::ioas::Area;
-use crate::iommufd::pages::PageSet;
-use crate::iommufd::pins::Pin;
+use crate::fs::{File, Signal, file_ref};
+use crate::iommufd::{Area, PageSet, Pin};
 use crate::machine::Machine;
-use crate::mm::accounting::Mode;
+use crate::mm::{Mode, inode};
 use crate::process::Process;
-use crate::value::slots::{ContextId, DeviceId, SetId, SmallId};
-use crate::vfio::device::Device;
+use crate::value::{ContextId, DeviceId, SetId, SmallId};
+use crate::vfio::Device;
 use handoff_model::ids::{Fd, Iova, IovaRange, PAGE_BYTES, Pid};
 use handoff_model::view::{
     Account, DescriptorView, DeviceView, FileRef, GuestView, InjectedView, InterruptView,
@@ -91,14 +88,14 @@ impl Machine {
     pub fn page(&self, pid: Pid, memfd: Fd, index: u64) -> Option<PageRef> {
         let File::Memfd(memory) = self.file(self.usable(pid, memfd).ok()?) else { return None };
         let generation = self.memories.get(*memory).generation(index);
-        Some(PageRef { inode: crate::mm::shmem::inode(*memory), index, generation })
+        Some(PageRef { inode: inode(*memory), index, generation })
     }
 
     fn view_ram(&self, process: &Process) -> Vec<PageRun> {
         let runs = process.vmas.iter().flat_map(|vma| {
             let runs = self.memories.get(vma.memory).runs(vma.index..vma.index + vma.pages);
             runs.into_iter().map(|(range, generation)| {
-                let inode = crate::mm::shmem::inode(vma.memory);
+                let inode = inode(vma.memory);
                 let first = PageRef { inode, index: range.start, generation };
                 PageRun { first, pages: range.end - range.start }
             })

@@ -8,8 +8,8 @@
 
 use crate::fs::File;
 use crate::machine::Machine;
-use crate::syscall::refusal::Answered;
-use crate::value::slots::FileId;
+use crate::syscall::Answered;
+use crate::value::FileId;
 use handoff_model::ids::{Fd, Pid};
 
 /// A dma-buf.

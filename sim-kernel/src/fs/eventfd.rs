@@ -14,8 +14,8 @@
 
 use crate::fs::File;
 use crate::machine::{Machine, Placement};
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::{DeviceId, FileId, SmallId};
+use crate::syscall::{Answered, refuse};
+use crate::value::{DeviceId, FileId, SmallId};
 use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};
@@ -115,7 +115,7 @@ impl Machine {
     }
 
     /// `eventfd_release` and who waits hears of it: nobody but the kernel has the eventfd any more.
-    pub(crate) fn hang_up(&mut self, event: FileId) {
+    pub(super) fn hang_up(&mut self, event: FileId) {
         let is_awaited = self.irqfd_vm(event).is_some()
             || self.devices.iter().any(|device| device.waits_for(event));
         if is_awaited && !self.open_files().any(|file| file == event) {

@@ -21,17 +21,19 @@
 //!
 //! Mirrors `fs/file.c`, `fs/file_table.c`, `fs/fcntl.c`, `fs/open.c`.
 
-pub(crate) mod dma_buf;
-pub(crate) mod eventfd;
-pub(crate) mod read_write;
-pub(crate) mod socket;
+mod dma_buf;
+mod eventfd;
+mod read_write;
+mod socket;
+
+pub(crate) use eventfd::{Eventfd, Signal};
+pub(crate) use read_write::{FILE_BYTES_MAX, TRANSFER_BYTES_MAX};
 
 use crate::fs::dma_buf::DmaBuf;
-use crate::fs::eventfd::Eventfd;
 use crate::fs::socket::Socket;
 use crate::machine::{Machine, Placement};
-use crate::syscall::refusal::{Answered, Refusal, refuse};
-use crate::value::slots::{ContainerId, ContextId, DeviceId, FileId, MemoryId, Slots, VmId};
+use crate::syscall::{Answered, Refusal, refuse};
+use crate::value::{ContainerId, ContextId, DeviceId, FileId, MemoryId, Slots, VmId};
 use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, ObjectId, Pid};
@@ -74,7 +76,7 @@ impl Files {
 pub(crate) struct OpenFile {
     pub(crate) refs: u16,
     /// O_NONBLOCK.
-    pub(crate) nonblock: bool,
+    nonblock: bool,
     pub(crate) file: File,
 }
 
@@ -281,7 +283,7 @@ impl Machine {
     }
 
     /// [`Self::install_new`]; → the file beside its descriptor, for whoever keeps state under it.
-    pub(crate) fn install_file(
+    fn install_file(
         &mut self,
         pid: Pid,
         file: File,
@@ -340,7 +342,7 @@ impl Machine {
     }
 
     /// What a call says that finds nothing: EAGAIN, and EINTR where it may wait (see `would_block`).
-    pub(crate) fn not_now(&self, file: FileId) -> Errno {
+    fn not_now(&self, file: FileId) -> Errno {
         if self.files.open.get(file).nonblock { Errno::EAGAIN } else { Errno::EINTR }
     }
 

@@ -4,7 +4,7 @@
 
 use crate::fs::File;
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::{Answered, refuse};
 use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};

@@ -18,20 +18,19 @@
 use crate::fs::File;
 use crate::fs::eventfd::Eventfd;
 use crate::machine::{Machine, Placement};
-use crate::syscall::refusal::{Answered, Refusal, refuse};
-use crate::value::shared::Shared;
-use crate::value::slots::FileId;
+use crate::syscall::{Answered, Refusal, refuse};
+use crate::value::{FileId, Shared};
 use handoff_model::call::{FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};
 
 /// One end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Socket {
+pub(super) struct Socket {
     /// The other end, while it is there. Not a reference.
-    pub(crate) peer: Option<FileId>,
+    peer: Option<FileId>,
     /// What was sent to this end, oldest first.
-    pub(crate) queue: Vec<Packet>,
+    queue: Vec<Packet>,
     /// `RCV_SHUTDOWN`, set by this end.
     shut: bool,
     /// `sk_err` is ECONNRESET.
@@ -40,10 +39,10 @@ pub(crate) struct Socket {
 
 /// A packet in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Packet {
+struct Packet {
     bytes: Shared<Vec<u8>>,
     /// Holds a reference to each.
-    pub(crate) files: Vec<FileId>,
+    files: Vec<FileId>,
 }
 
 impl Machine {
@@ -173,7 +172,7 @@ impl Machine {
     }
 
     /// `unix_release_sock`.
-    pub(crate) fn release_socket(&mut self, id: FileId) {
+    pub(super) fn release_socket(&mut self, id: FileId) {
         let socket = self.files.sockets.remove(&id).expect("a socket stays one");
         if let Some(peer) = socket.peer {
             let peer = self.socket_mut(peer);

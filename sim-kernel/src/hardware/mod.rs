@@ -14,10 +14,13 @@
 //!
 //! Absent: the content of BARs, peer-to-peer DMA, ATS, IOMMU faults as events, interrupt remapping.
 
-pub(crate) mod iommu;
+mod iommu;
+
+pub(crate) use iommu::DIRTY_TRACKING;
+pub use iommu::{Iommu, IommuDriver};
 
 use crate::machine::Machine;
-use crate::value::slots::{DeviceId, SmallId};
+use crate::value::{DeviceId, SmallId};
 use handoff_model::ids::Iova;
 use handoff_model::view::PageRef;
 

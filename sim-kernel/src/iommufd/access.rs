@@ -18,8 +18,8 @@ use crate::iommufd::pages::Source;
 use crate::iommufd::pins::{Pin, gaps};
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, Refusal, refuse};
-use crate::value::slots::{ContextId, DeviceId, SetId};
+use crate::syscall::{Answered, Refusal, refuse};
+use crate::value::{ContextId, DeviceId, SetId};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{IovaRange, ObjectId, PAGE_BYTES, Pid};
 use std::collections::BTreeSet;
@@ -45,22 +45,22 @@ pub(crate) enum AccessOwner {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MockAccess {
     /// Made with `MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES`.
-    pub(crate) pins: bool,
-    pub(crate) next: u32,
+    pub(super) pins: bool,
+    pub(super) next: u32,
     /// In the order of their numbers.
-    pub(crate) items: Vec<Item>,
+    pub(super) items: Vec<Item>,
 }
 
 /// Addresses whose pages an access has pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Item {
-    pub(crate) id: u32,
-    pub(crate) range: IovaRange,
+pub(super) struct Item {
+    pub(super) id: u32,
+    pub(super) range: IovaRange,
 }
 
 impl Access {
     /// What an address space must be aligned to for it.
-    pub(crate) fn alignment_bytes(&self) -> u64 {
+    pub(super) fn alignment_bytes(&self) -> u64 {
         match &self.owner {
             AccessOwner::Vfio(_) | AccessOwner::Queue(_) => PAGE_BYTES,
             AccessOwner::Mock(mock) if mock.pins => PAGE_BYTES,
@@ -69,7 +69,7 @@ impl Access {
     }
 
     /// What it has pinned.
-    pub(crate) fn pinned(&self) -> impl Iterator<Item = IovaRange> {
+    pub(super) fn pinned(&self) -> impl Iterator<Item = IovaRange> {
         let (items, memory) = match &self.owner {
             AccessOwner::Vfio(_) => ([].as_slice(), None),
             AccessOwner::Mock(mock) => (mock.items.as_slice(), None),
@@ -81,7 +81,7 @@ impl Access {
 
 /// What an access moves.
 #[derive(Debug)]
-pub(crate) enum Transfer<'a> {
+pub(super) enum Transfer<'a> {
     /// Out of the address space.
     Read(&'a mut [u8]),
     /// Into it.
@@ -96,7 +96,7 @@ impl Transfer<'_> {
 
 impl Context {
     /// The accesses that look into an address space.
-    pub(crate) fn accesses(&self, ioas: ObjectId) -> impl Iterator<Item = &Access> {
+    pub(super) fn accesses(&self, ioas: ObjectId) -> impl Iterator<Item = &Access> {
         self.objects.values().filter_map(move |object| match object {
             Object::Access(access) if access.ioas == Some(ioas) => Some(access),
             _ => None,
@@ -104,21 +104,21 @@ impl Context {
     }
 
     /// The sets behind a range that an access has pinned.
-    pub(crate) fn sets_behind(&self, ioas: ObjectId, range: &IovaRange) -> Vec<SetId> {
+    pub(super) fn sets_behind(&self, ioas: ObjectId, range: &IovaRange) -> Vec<SetId> {
         let met = self.ioas(ioas).map_or(&[][..], |ioas| ioas.met(range));
         met.iter().map(|area| area.set).collect()
     }
 }
 
 impl Machine {
-    pub(crate) fn access(&self, context: ContextId, id: ObjectId) -> &Access {
+    pub(super) fn access(&self, context: ContextId, id: ObjectId) -> &Access {
         match self.contexts.get(context).objects.get(&id) {
             Some(Object::Access(access)) => access,
             _ => unreachable!("an access lives as long as its owner"),
         }
     }
 
-    pub(crate) fn access_mut(&mut self, context: ContextId, id: ObjectId) -> &mut Access {
+    pub(super) fn access_mut(&mut self, context: ContextId, id: ObjectId) -> &mut Access {
         match self.contexts.get_mut(context).objects.get_mut(&id) {
             Some(Object::Access(access)) => access,
             _ => unreachable!("an access lives as long as its owner"),
@@ -149,7 +149,7 @@ impl Machine {
     }
 
     /// Unpins everything of an access.
-    pub(crate) fn give_back_all(&mut self, context: ContextId, id: ObjectId) {
+    pub(super) fn give_back_all(&mut self, context: ContextId, id: ObjectId) {
         let access = self.access(context, id);
         let Some(ioas) = access.ioas else { return };
         let table = self.contexts.get(context);
@@ -163,7 +163,7 @@ impl Machine {
 
     /// `iommufd_access_notify_unmap`: accesses drop what they have pinned of an area; → the sets that
     /// were pinned by it. The caller settles them.
-    pub(crate) fn notify_unmap(
+    pub(super) fn notify_unmap(
         &mut self,
         context: ContextId,
         ioas: ObjectId,
@@ -189,7 +189,7 @@ impl Machine {
     /// `iommufd_access_pin_pages`: pins the pages behind a range; → them, in order. Slice by slice EINVAL
     /// (not whole pages), EPERM, EINVAL (a dma-buf), and what pinning says; ENOENT at a hole. The caller
     /// writes down the range, or gives the pages back.
-    pub(crate) fn pin_for_access(
+    pub(super) fn pin_for_access(
         &mut self,
         context: ContextId,
         ioas: ObjectId,
@@ -219,7 +219,7 @@ impl Machine {
 
     /// `iommufd_access_rw`: slice by slice EPERM, EINVAL (a dma-buf), EFAULT and what pinning says;
     /// ENOENT at a hole. What was moved before stays moved.
-    pub(crate) fn access_memory(
+    pub(super) fn access_memory(
         &mut self,
         pid: Pid,
         (context, ioas): (ContextId, ObjectId),

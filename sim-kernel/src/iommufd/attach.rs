@@ -8,13 +8,13 @@
 //! Mirrors the attach path of `drivers/iommu/iommufd/device.c`, `iommu_attach_device_pasid` of
 //! `drivers/iommu/iommu.c`, and `mock_domain_nop_attach` of `selftest.c`.
 
-use crate::hardware::iommu::IommuDriver;
+use crate::hardware::IommuDriver;
 use crate::iommufd::device::Hardware;
 use crate::iommufd::hw_pagetable::{Hwpt, PASID};
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, Refusal, refuse};
-use crate::value::slots::ContextId;
+use crate::syscall::{Answered, Refusal, refuse};
+use crate::value::ContextId;
 use handoff_model::errno::Errno;
 use handoff_model::ids::ObjectId;
 
@@ -43,7 +43,7 @@ pub(crate) struct Seat {
 
 impl Seat {
     /// The device itself.
-    pub(crate) fn device(context: ContextId, device: ObjectId) -> Self {
+    pub(super) fn device(context: ContextId, device: ObjectId) -> Self {
         Self { context, device, pasid: NO_PASID }
     }
 }
@@ -78,7 +78,7 @@ impl Context {
     }
 
     /// Where the page faults of a domain go.
-    pub(crate) fn fault_queue(&self, hwpt: ObjectId) -> Option<ObjectId> {
+    pub(super) fn fault_queue(&self, hwpt: ObjectId) -> Option<ObjectId> {
         match self.objects.get(&hwpt)? {
             Object::Hwpt(hwpt) => hwpt.fault,
             Object::Nested(nested) => nested.fault,

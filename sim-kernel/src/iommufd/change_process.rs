@@ -24,11 +24,10 @@
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::pages::{PageSet, Source};
 use crate::machine::Machine;
-use crate::mm::accounting::{Mode, Owner};
+use crate::mm::{Mode, Owner};
 use crate::profile::{Profile, Quirk};
-use crate::syscall::refusal::{Answered, Refusal, refuse};
-use crate::syscall::user_memory::Fields;
-use crate::value::slots::{ContextId, SetId};
+use crate::syscall::{Answered, Fields, Refusal, refuse};
+use crate::value::{ContextId, SetId};
 use handoff_model::errno::Errno;
 use handoff_model::ids::Pid;
 use iommufd_bindings as io;
@@ -60,7 +59,7 @@ use handoff_model::uapi::moves;
 
 impl Machine {
     /// EOPNOTSUPP, EINVAL, ENOMEM; EINVAL after the fact with K3.
-    pub(crate) fn change_process(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn change_process(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let context = ucmd.context;
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_change_process, __reserved)) != 0 {
             return Err(refuse(Errno::EOPNOTSUPP));

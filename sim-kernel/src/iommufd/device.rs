@@ -3,12 +3,12 @@
 //! Mirrors `struct iommufd_device` of `drivers/iommu/iommufd/iommufd_private.h`, and `struct mock_dev` of
 //! `selftest.c`.
 
-use crate::hardware::iommu::{DIRTY_TRACKING, Iommu};
+use crate::hardware::{DIRTY_TRACKING, Iommu};
 use crate::iommufd::Object;
 use crate::machine::Machine;
 use crate::profile::Profile;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::{ContextId, DeviceId};
+use crate::syscall::{Answered, refuse};
+use crate::value::{ContextId, DeviceId};
 use handoff_model::errno::Errno;
 use handoff_model::ids::ObjectId;
 
@@ -25,7 +25,7 @@ pub(crate) enum Hardware {
 
 impl Hardware {
     /// The IOMMU in front of it.
-    pub(crate) fn iommu(self) -> Iommu {
+    pub(super) fn iommu(self) -> Iommu {
         match self {
             Self::Vfio { nests: false, .. } => Iommu::QEMU_VTD,
             Self::Vfio { nests: true, .. } => Iommu::NESTING_VTD,
@@ -34,7 +34,7 @@ impl Hardware {
     }
 
     /// Whether a domain for it can track what it writes.
-    pub(crate) fn tracks_dirty(self) -> bool {
+    pub(super) fn tracks_dirty(self) -> bool {
         match self {
             Self::Vfio { .. } => false,
             Self::Mock(mock) => mock.tracks_dirty(),
@@ -42,7 +42,7 @@ impl Hardware {
     }
 
     /// How wide its PASIDs are.
-    pub(crate) fn pasid_bits(self) -> u8 {
+    pub(super) fn pasid_bits(self) -> u8 {
         match self {
             Self::Vfio { .. } => 0,
             Self::Mock(mock) => mock.pasid_bits(),
@@ -50,7 +50,7 @@ impl Hardware {
     }
 
     /// What this kernel tells of its capabilities.
-    pub(crate) fn capabilities(self, profile: Profile) -> u64 {
+    pub(super) fn capabilities(self, profile: Profile) -> u64 {
         let all = self.iommu().capabilities(profile);
         if self.tracks_dirty() { all } else { all & !DIRTY_TRACKING }
     }
@@ -62,43 +62,43 @@ pub(crate) struct MockDevice {
     /// `MOCK_FLAGS_DEVICE_*`.
     flags: u32,
     /// The next domain for the PASID that fails is refused.
-    pub(crate) fails_next: bool,
+    pub(super) fails_next: bool,
     /// The viommu that it is attached through, and as which of its devices.
-    pub(crate) viommu: Option<(ObjectId, u64)>,
+    pub(super) viommu: Option<(ObjectId, u64)>,
     /// What an invalidation through a viommu sets to zero.
-    pub(crate) cache: [u32; 4],
+    pub(super) cache: [u32; 4],
 }
 
 /// `MOCK_FLAGS_DEVICE_NO_DIRTY` and `_PASID`.
-pub(crate) const NO_DIRTY: u32 = 1;
-pub(crate) const PASID: u32 = 4;
+pub(super) const NO_DIRTY: u32 = 1;
+pub(super) const PASID: u32 = 4;
 
 /// `MOCK_PASID_WIDTH`, `IOMMU_TEST_DEV_CACHE_DEFAULT`.
 const PASID_BITS: u8 = 20;
 const CACHE_DEFAULT: u32 = 0x00ba_ddad;
 
 impl MockDevice {
-    pub(crate) fn new(flags: u32) -> Self {
+    pub(super) fn new(flags: u32) -> Self {
         Self { flags, fails_next: false, viommu: None, cache: [CACHE_DEFAULT; 4] }
     }
 
-    pub(crate) fn tracks_dirty(self) -> bool {
+    fn tracks_dirty(self) -> bool {
         self.flags & NO_DIRTY == 0
     }
 
-    pub(crate) fn pasid_bits(self) -> u8 {
+    fn pasid_bits(self) -> u8 {
         if self.flags & PASID == 0 { 0 } else { PASID_BITS }
     }
 
     /// The first number that is none of its PASIDs.
-    pub(crate) fn pasid_end(self) -> u32 {
+    pub(super) fn pasid_end(self) -> u32 {
         1 << self.pasid_bits()
     }
 }
 
 impl Machine {
     /// What is behind a device object. ENOENT, also for an object of another kind.
-    pub(crate) fn hardware_of(&self, context: ContextId, device: ObjectId) -> Answered<Hardware> {
+    pub(super) fn hardware_of(&self, context: ContextId, device: ObjectId) -> Answered<Hardware> {
         match self.contexts.get(context).objects.get(&device) {
             Some(Object::Device { hardware, .. }) => Ok(*hardware),
             _ => Err(refuse(Errno::ENOENT)),
@@ -106,12 +106,12 @@ impl Machine {
     }
 
     /// The IOMMU in front of a device. ENOENT.
-    pub(crate) fn iommu_of(&self, context: ContextId, device: ObjectId) -> Answered<Iommu> {
+    pub(super) fn iommu_of(&self, context: ContextId, device: ObjectId) -> Answered<Iommu> {
         self.hardware_of(context, device).map(Hardware::iommu)
     }
 
     /// The mock device behind a device object.
-    pub(crate) fn mock_mut(
+    pub(super) fn mock_mut(
         &mut self,
         context: ContextId,
         device: ObjectId,

@@ -10,14 +10,14 @@
 //! Mirrors `iommufd_hwpt_set_dirty_tracking` and `iommufd_hwpt_get_dirty_bitmap` of
 //! `drivers/iommu/iommufd/hw_pagetable.c`, `iommufd_check_iova_range` of `io_pagetable.c`, and `iova_bitmap.c`.
 
-use crate::hardware::iommu::Iommu;
+use crate::hardware::Iommu;
 use crate::iommufd::Object;
 use crate::iommufd::hw_pagetable::Hwpt;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
 use crate::profile::Profile;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::ContextId;
+use crate::syscall::{Answered, refuse};
+use crate::value::ContextId;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 use iommufd_bindings as io;
@@ -26,8 +26,8 @@ use std::mem::offset_of;
 
 /// What a domain knows of writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Tracking {
-    pub(crate) on: bool,
+pub(super) struct Tracking {
+    pub(super) on: bool,
     /// First addresses of IO pages.
     dirty: BTreeSet<u64>,
 }
@@ -49,7 +49,7 @@ impl Tracking {
     }
 
     /// A device has written to these addresses.
-    pub(crate) fn mark(&mut self, iovas: &[u64]) {
+    pub(super) fn mark(&mut self, iovas: &[u64]) {
         self.dirty.extend(iovas.iter().map(|iova| iova - iova % IO_PAGE_BYTES));
     }
 
@@ -78,7 +78,7 @@ fn entry(profile: Profile, iommu: &Iommu, area: &IovaRange, iova: u64) -> IovaRa
 
 impl Machine {
     /// What a domain that tracks knows of writes.
-    pub(crate) fn tracked(&mut self, context: ContextId, id: ObjectId) -> Option<&mut Tracking> {
+    pub(super) fn tracked(&mut self, context: ContextId, id: ObjectId) -> Option<&mut Tracking> {
         match self.contexts.get_mut(context).objects.get_mut(&id)? {
             Object::Hwpt(hwpt) => hwpt.tracking.as_mut(),
             _ => None,
@@ -87,7 +87,7 @@ impl Machine {
 
     /// `iommufd_hwpt_set_dirty_tracking`: EOPNOTSUPP (flags), ENOENT, EOPNOTSUPP for a domain that was not made for
     /// it. Switching on begins with nothing dirty.
-    pub(crate) fn set_dirty_tracking(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn set_dirty_tracking(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_set_dirty_tracking, flags));
         if flags & !ENABLE != 0 {
             return Err(refuse(Errno::EOPNOTSUPP));
@@ -104,7 +104,7 @@ impl Machine {
 
     /// `iommufd_hwpt_get_dirty_bitmap`: EOPNOTSUPP (flags, reserved), ENOENT, EINVAL and EOVERFLOW (range),
     /// EOPNOTSUPP (nothing is tracked). Ends silently at a hole; what of the bitmap is not there is passed over.
-    pub(crate) fn get_dirty_bitmap(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn get_dirty_bitmap(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_get_dirty_bitmap, flags));
         let reserved = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_get_dirty_bitmap, __reserved));
         if flags & !NO_CLEAR != 0 || reserved != 0 {
@@ -165,7 +165,7 @@ impl Machine {
     }
 
     /// `iopt_area_unfill_domains`: what is unmapped is not dirty.
-    pub(crate) fn forget_dirty(&mut self, context: ContextId, ioas: ObjectId, range: &IovaRange) {
+    pub(super) fn forget_dirty(&mut self, context: ContextId, ioas: ObjectId, range: &IovaRange) {
         if self.contexts.get(context).domains(ioas).all(|hwpt| hwpt.tracking.is_none()) {
             return;
         }

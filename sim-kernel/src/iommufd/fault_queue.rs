@@ -11,8 +11,8 @@ use crate::iommufd::attach::NO_PASID;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::ContextId;
+use crate::syscall::{Answered, refuse};
+use crate::value::ContextId;
 use handoff_model::errno::Errno;
 use handoff_model::ids::ObjectId;
 use iommufd_bindings as io;
@@ -23,7 +23,7 @@ use std::mem::offset_of;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct FaultQueue {
     /// Its file is.
-    pub(crate) is_open: bool,
+    pub(super) is_open: bool,
     /// Not read yet, in their order.
     deliver: Vec<PageFault>,
     /// Read and not answered, by cookie.
@@ -71,7 +71,7 @@ impl FaultQueue {
 
     /// `iommufd_fault_fops_read` into room for so many bytes. ESPIPE (not whole faults), EINVAL (no room for
     /// one).
-    pub(crate) fn read(&mut self, room: usize) -> Answered<Vec<u8>> {
+    pub(super) fn read(&mut self, room: usize) -> Answered<Vec<u8>> {
         if !room.is_multiple_of(FAULT_BYTES) {
             return Err(refuse(Errno::ESPIPE));
         }
@@ -90,7 +90,7 @@ impl FaultQueue {
 
     /// `iommufd_fault_fops_write`: → the bytes taken. ESPIPE (not whole answers), EINVAL (no such answer, no such
     /// cookie) at the first one.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Answered<usize> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Answered<usize> {
         if !bytes.len().is_multiple_of(RESPONSE_BYTES) {
             return Err(refuse(Errno::ESPIPE));
         }
@@ -117,7 +117,7 @@ impl Context {
     }
 
     /// `iommufd_auto_response_faults`: the device leaves the domain.
-    pub(crate) fn drop_faults(&mut self, hwpt: ObjectId, through: (ObjectId, u32)) {
+    pub(super) fn drop_faults(&mut self, hwpt: ObjectId, through: (ObjectId, u32)) {
         let Some(fault) = self.fault_queue(hwpt) else { return };
         let queue = self.fault_mut(fault).expect("in use by the domain");
         queue.deliver.retain(|fault| fault.through != through);
@@ -127,7 +127,7 @@ impl Context {
 
 impl Machine {
     /// `iommufd_fault_alloc`: EOPNOTSUPP (flags), EMFILE, EFAULT.
-    pub(crate) fn fault_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn fault_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         if ucmd.cmd.u32(offset_of!(io::iommu_fault_alloc, flags)) != 0 {
             return Err(refuse(Errno::EOPNOTSUPP));
         }
@@ -140,7 +140,7 @@ impl Machine {
     }
 
     /// Where the faults of a new domain go. ENOENT.
-    pub(crate) fn set_fault_queue(
+    pub(super) fn set_fault_queue(
         &mut self,
         context: ContextId,
         hwpt: ObjectId,
@@ -159,7 +159,7 @@ impl Machine {
 
 impl Context {
     /// `iommu_report_device_fault`: of a PASID and a group, with what was wanted. Without a queue nobody hears of it.
-    pub(crate) fn report_fault(
+    pub(super) fn report_fault(
         &mut self,
         device: ObjectId,
         [pasid, group, permissions]: [u32; 3],

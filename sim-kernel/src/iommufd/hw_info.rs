@@ -6,10 +6,10 @@
 //! Mirrors `iommufd_get_hw_info` of `drivers/iommu/iommufd/device.c`, `intel_iommu_hw_info` and
 //! `mock_domain_hw_info`.
 
-use crate::hardware::iommu::IommuDriver;
+use crate::hardware::IommuDriver;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::{Answered, refuse};
 use handoff_model::errno::Errno;
 use iommufd_bindings as io;
 use std::mem::offset_of;
@@ -33,7 +33,7 @@ const MOCK: [u32; 2] = [0, 0xdead_beef];
 
 impl Machine {
     /// EOPNOTSUPP (flags, reserved), ENOENT, EOPNOTSUPP (a type of another IOMMU), EFAULT.
-    pub(crate) fn get_hw_info(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn get_hw_info(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_hw_info, flags));
         let (known, reserved) =
             if self.profile.tells_pasids() { (INPUT_TYPE, RESERVED) } else { (0, PASID_WIDTH) };

@@ -10,16 +10,15 @@
 //! Mirrors `drivers/iommu/iommufd/hw_pagetable.c`, `iopt_table_add_domain` of `io_pagetable.c`, and
 //! `mock_domain_alloc_paging_flags` of `selftest.c`.
 
-use crate::hardware::iommu::{Iommu, IommuDriver};
+use crate::hardware::{Iommu, IommuDriver};
 use crate::iommufd::Object;
 use crate::iommufd::device::Hardware;
 use crate::iommufd::dirty::Tracking;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::nested::Lower;
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, Refusal, refuse};
-use crate::syscall::user_memory::Fields;
-use crate::value::slots::ContextId;
+use crate::syscall::{Answered, Fields, Refusal, refuse};
+use crate::value::ContextId;
 use handoff_model::errno::Errno;
 use handoff_model::ids::ObjectId;
 use iommufd_bindings as io;
@@ -30,40 +29,40 @@ use std::mem::offset_of;
 pub(crate) struct Hwpt {
     pub(crate) ioas: ObjectId,
     /// Whose domain it is, and what that can map.
-    pub(crate) iommu: Iommu,
+    pub(super) iommu: Iommu,
     /// Made by attaching to the IOAS; goes with the last device.
-    pub(crate) auto: bool,
+    pub(super) auto: bool,
     /// What it was made for: [`NEST_PARENT`], [`PASID`].
-    pub(crate) flags: u32,
+    flags: u32,
     /// Where its page faults go.
-    pub(crate) fault: Option<ObjectId>,
+    pub(super) fault: Option<ObjectId>,
     /// Where it tracks what devices write.
-    pub(crate) tracking: Option<Tracking>,
+    pub(super) tracking: Option<Tracking>,
 }
 
 /// `enum iommufd_hwpt_alloc_flags`.
-pub(crate) const NEST_PARENT: u32 = 1;
-pub(crate) const DIRTY_TRACKING: u32 = 2;
-pub(crate) const FAULT_ID_VALID: u32 = 4;
-pub(crate) const PASID: u32 = 8;
+pub(super) const NEST_PARENT: u32 = 1;
+const DIRTY_TRACKING: u32 = 2;
+pub(super) const FAULT_ID_VALID: u32 = 4;
+pub(super) const PASID: u32 = 8;
 
 /// `IOMMU_HWPT_DATA_SELFTEST`, and `struct iommu_hwpt_selftest`.
-pub(crate) const DATA_SELFTEST: u32 = 0xdead;
-pub(crate) const SELFTEST_BYTES: usize = 8;
+pub(super) const DATA_SELFTEST: u32 = 0xdead;
+pub(super) const SELFTEST_BYTES: usize = 8;
 const PAGE_TABLE_TYPE: usize = 4;
 const PAGE_TABLE_HUGE: u32 = 1;
 
 /// What HWPT_ALLOC asks for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Request {
-    pub(crate) hardware: Hardware,
-    pub(crate) flags: u32,
-    pub(crate) data_type: u32,
-    pub(crate) data_bytes: u32,
+pub(super) struct Request {
+    pub(super) hardware: Hardware,
+    pub(super) flags: u32,
+    pub(super) data_type: u32,
+    pub(super) data_bytes: u32,
 }
 
 /// `iommu_copy_struct_from_user`: a driver's structure behind the pointer at `at`. EINVAL (size), EFAULT.
-pub(crate) fn driver_data(
+pub(super) fn driver_data(
     ucmd: &Ucmd<'_>,
     at: usize,
     length_bytes: u32,
@@ -80,11 +79,11 @@ pub(crate) fn driver_data(
 
 impl Hwpt {
     /// A domain as attaching to an IOAS makes it.
-    pub(crate) fn auto(ioas: ObjectId, iommu: Iommu) -> Self {
+    pub(super) fn auto(ioas: ObjectId, iommu: Iommu) -> Self {
         Self { ioas, iommu, auto: true, flags: 0, fault: None, tracking: None }
     }
 
-    pub(crate) fn is_for(&self, flag: u32) -> bool {
+    pub(super) fn is_for(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }
 }
@@ -92,7 +91,7 @@ impl Hwpt {
 impl Machine {
     /// `iommufd_hwpt_alloc`: EOPNOTSUPP (reserved), EINVAL (a type without data, data without a type), device
     /// ENOENT, EINVAL (no such page table), then by its kind; ENOENT (fault queue), EFAULT.
-    pub(crate) fn hwpt_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn hwpt_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         if ucmd.cmd.u32(offset_of!(io::iommu_hwpt_alloc, __reserved)) != 0 {
             return Err(refuse(Errno::EOPNOTSUPP));
         }
@@ -177,7 +176,7 @@ impl Machine {
 
     /// `iopt_table_add_domain`: EADDRINUSE for areas that are not whole pages of it, and for areas and
     /// allowed addresses outside its aperture, then what pinning says. All or nothing.
-    pub(crate) fn add_domain(
+    pub(super) fn add_domain(
         &mut self,
         context: ContextId,
         hwpt: Hwpt,

@@ -12,8 +12,8 @@ use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::pins::Pin;
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::ContextId;
+use crate::syscall::{Answered, refuse};
+use crate::value::ContextId;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 use iommufd_bindings as io;
@@ -22,12 +22,12 @@ use std::mem::offset_of;
 /// A hardware queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HwQueue {
-    pub(crate) viommu: ObjectId,
-    pub(crate) index: u32,
+    pub(super) viommu: ObjectId,
+    index: u32,
     /// The queue before it, which it needs.
-    pub(crate) after: Option<ObjectId>,
+    pub(super) after: Option<ObjectId>,
     /// What pins its memory.
-    pub(crate) access: ObjectId,
+    pub(super) access: ObjectId,
 }
 
 /// `IOMMU_HW_QUEUE_TYPE_SELFTEST`, `IOMMU_TEST_HW_QUEUE_MAX`.
@@ -48,7 +48,7 @@ impl Context {
     }
 
     /// Whether a queue needs that a range stays mapped.
-    pub(crate) fn is_locked(&self, ioas: ObjectId, area: &IovaRange) -> bool {
+    pub(super) fn is_locked(&self, ioas: ObjectId, area: &IovaRange) -> bool {
         self.accesses(ioas).any(|access| match access.owner {
             AccessOwner::Queue(range) => range.overlaps(area),
             AccessOwner::Vfio(_) | AccessOwner::Mock(_) => false,
@@ -59,7 +59,7 @@ impl Context {
 impl Machine {
     /// `iommufd_hw_queue_alloc_ioctl`: EOPNOTSUPP (flags, no type), EINVAL (empty), EOVERFLOW, ENOENT, EOPNOTSUPP (type),
     /// then as pinning, EFAULT (not in one piece), and the driver: EINVAL, EEXIST, EIO (by number); EFAULT.
-    pub(crate) fn hw_queue_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn hw_queue_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let kind = ucmd.cmd.u32(offset_of!(io::iommu_hw_queue_alloc, type_));
         if ucmd.cmd.u32(offset_of!(io::iommu_hw_queue_alloc, flags)) != 0 || kind == 0 {
             return Err(refuse(Errno::EOPNOTSUPP));
@@ -123,7 +123,7 @@ impl Machine {
     }
 
     /// `iommufd_hw_queue_destroy`: its memory is free again.
-    pub(crate) fn unlock_memory(&mut self, context: ContextId, access: ObjectId) {
+    pub(super) fn unlock_memory(&mut self, context: ContextId, access: ObjectId) {
         self.contexts.get_mut(context).objects.remove(&access);
         self.unpin_unwanted(context);
     }

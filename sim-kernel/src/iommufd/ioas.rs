@@ -15,8 +15,8 @@ use crate::iommufd::iova::holes;
 use crate::iommufd::pins::Pin;
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, Refusal, refuse};
-use crate::value::slots::{ContextId, SetId};
+use crate::syscall::{Answered, Fields, Refusal, refuse};
+use crate::value::{ContextId, SetId};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 use handoff_model::view::PageRef;
@@ -30,13 +30,13 @@ pub(crate) struct Ioas {
     /// Sorted, disjoint.
     pub(crate) areas: Vec<Area>,
     /// What the kernel chooses from; everything where it is empty. Sorted, disjoint.
-    pub(crate) allowed: Vec<IovaRange>,
+    pub(super) allowed: Vec<IovaRange>,
     /// What was reserved for itself, sorted.
-    pub(crate) reserved: Vec<IovaRange>,
+    pub(super) reserved: Vec<IovaRange>,
     /// `disable_large_pages`: areas can be split while a domain maps them.
-    pub(crate) small_pages: bool,
+    pub(super) small_pages: bool,
     /// Somebody has not let go of it and never will (6.13).
-    pub(crate) is_leaked: bool,
+    pub(super) is_leaked: bool,
 }
 
 /// An area.
@@ -46,18 +46,18 @@ pub(crate) struct Area {
     pub(crate) set: SetId,
     /// The first byte, counted from the first byte of the page set.
     pub(crate) start_bytes: u64,
-    pub(crate) rights: AreaRights,
+    pub(super) rights: AreaRights,
 }
 
 /// What devices may do in an area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct AreaRights {
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
+pub(super) struct AreaRights {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
 }
 
 /// Every address.
-pub(crate) const EVERYTHING: IovaRange = IovaRange { first: Iova(0), last: Iova(u64::MAX) };
+pub(super) const EVERYTHING: IovaRange = IovaRange { first: Iova(0), last: Iova(u64::MAX) };
 
 impl Area {
     /// The pages of its set that it covers.
@@ -67,7 +67,7 @@ impl Area {
     }
 
     /// The part of it in a range that it meets.
-    pub(crate) fn clipped(&self, range: &IovaRange) -> Self {
+    pub(super) fn clipped(&self, range: &IovaRange) -> Self {
         let first = self.range.first.max(range.first);
         let start_bytes = self.start_bytes + (first.0 - self.range.first.0);
         let range = IovaRange { first, last: self.range.last.min(range.last) };
@@ -75,7 +75,7 @@ impl Area {
     }
 
     /// `iopt_check_iova_alignment`.
-    pub(crate) fn is_aligned(&self, alignment_bytes: u64) -> bool {
+    pub(super) fn is_aligned(&self, alignment_bytes: u64) -> bool {
         let offset = self.start_bytes % PAGE_BYTES;
         [self.range.first.0, self.range.length_bytes(), offset]
             .iter()
@@ -84,13 +84,13 @@ impl Area {
 }
 
 impl Ioas {
-    pub(crate) fn insert(&mut self, area: Area) {
+    pub(super) fn insert(&mut self, area: Area) {
         let at = self.areas.partition_point(|other| other.range < area.range);
         self.areas.insert(at, area);
     }
 
     /// The areas that a range meets.
-    pub(crate) fn met(&self, range: &IovaRange) -> &[Area] {
+    pub(super) fn met(&self, range: &IovaRange) -> &[Area] {
         let first = self.areas.partition_point(|area| area.range.last < range.first);
         let end = self.areas.partition_point(|area| area.range.first <= range.last);
         self.areas.get(first..end).unwrap_or_default()
@@ -98,7 +98,7 @@ impl Ioas {
 
     /// Slices of the areas that cover a range from its beginning, up to the first hole, and whether
     /// they cover all of it (`iopt_for_each_contig_area`).
-    pub(crate) fn contiguous(&self, range: &IovaRange) -> (Vec<Area>, bool) {
+    pub(super) fn contiguous(&self, range: &IovaRange) -> (Vec<Area>, bool) {
         let mut next = Some(range.first);
         let mut slices = Vec::new();
         for area in self.met(range).iter().map(|area| area.clipped(range)) {
@@ -115,7 +115,7 @@ impl Ioas {
 
 impl Context {
     /// What addresses, lengths and page offsets must be multiples of (`iopt_calculate_iova_alignment`).
-    pub(crate) fn alignment_bytes(&self, id: ObjectId) -> u64 {
+    pub(super) fn alignment_bytes(&self, id: ObjectId) -> u64 {
         let domains = self.domains(id).map(|hwpt| hwpt.iommu.io_page_bytes);
         let accesses = self.accesses(id).map(Access::alignment_bytes);
         let small = self.ioas(id).is_some_and(|ioas| ioas.small_pages);
@@ -124,14 +124,14 @@ impl Context {
     }
 
     /// Whether the areas fit a coarser alignment.
-    pub(crate) fn fits(&self, id: ObjectId, alignment_bytes: u64) -> bool {
+    pub(super) fn fits(&self, id: ObjectId, alignment_bytes: u64) -> bool {
         let areas = self.ioas(id).map_or(&[][..], |ioas| &ioas.areas);
         alignment_bytes <= self.alignment_bytes(id)
             || areas.iter().all(|area| area.is_aligned(alignment_bytes))
     }
 
     /// Addresses that cannot be mapped, sorted; they may overlap.
-    pub(crate) fn reserved(&self, id: ObjectId) -> Vec<IovaRange> {
+    pub(super) fn reserved(&self, id: ObjectId) -> Vec<IovaRange> {
         let domains = self.domains(id).flat_map(|hwpt| hwpt.iommu.beyond_aperture());
         let devices = self.attached(id).filter_map(|hardware| hardware.iommu().reserved);
         let own = self.ioas(id).into_iter().flat_map(|ioas| ioas.reserved.iter().copied());
@@ -171,7 +171,7 @@ impl Machine {
     }
 
     /// An IOAS that was looked up before.
-    pub(crate) fn ioas_mut(&mut self, context: ContextId, id: ObjectId) -> &mut Ioas {
+    pub(super) fn ioas_mut(&mut self, context: ContextId, id: ObjectId) -> &mut Ioas {
         match self.contexts.get_mut(context).objects.get_mut(&id) {
             Some(Object::Ioas(ioas)) => ioas,
             _ => unreachable!("looked up before"),
@@ -179,7 +179,7 @@ impl Machine {
     }
 
     /// `iommufd_ioas_alloc_ioctl`. EOPNOTSUPP (flags).
-    pub(crate) fn ioas_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn ioas_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_alloc, flags)) != 0 {
             return Err(refuse(Errno::EOPNOTSUPP));
         }
@@ -195,7 +195,7 @@ impl Machine {
 
     /// `iommufd_ioas_iova_ranges`: the holes between what is reserved. EOPNOTSUPP, ENOENT, EFAULT;
     /// EMSGSIZE after the number of ranges was told.
-    pub(crate) fn iova_ranges(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn iova_ranges(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const COUNT: usize = offset_of!(io::iommu_ioas_iova_ranges, num_iovas);
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_iova_ranges, __reserved)) != 0 {
             return Err(refuse(Errno::EOPNOTSUPP));
@@ -219,7 +219,7 @@ impl Machine {
 
     /// `iommufd_ioas_allow_iovas`: what was allowed before is replaced, by nothing too. EOPNOTSUPP,
     /// ENOENT; range by range EFAULT, EINVAL (of one byte or none, overlapping); EADDRINUSE (reserved).
-    pub(crate) fn allow_iovas(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn allow_iovas(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const RANGES: usize = offset_of!(io::iommu_ioas_allow_iovas, allowed_iovas);
         const ROW: usize = size_of::<io::iommu_iova_range>();
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_allow_iovas, __reserved)) != 0 {
@@ -230,9 +230,7 @@ impl Machine {
         let count = ucmd.cmd.u32(offset_of!(io::iommu_ioas_allow_iovas, num_iovas)) as usize;
         let mut allowed: Vec<IovaRange> = Vec::new();
         for row in 0..count {
-            let row = crate::syscall::user_memory::Fields(
-                ucmd.user.read_through(RANGES, row * ROW, ROW)?.to_vec(),
-            );
+            let row = Fields(ucmd.user.read_through(RANGES, row * ROW, ROW)?.to_vec());
             let range = IovaRange { first: Iova(row.u64(0)), last: Iova(row.u64(8)) };
             if range.first >= range.last {
                 return Err(refuse(Errno::EINVAL));
@@ -254,7 +252,7 @@ impl Machine {
 
     /// `iommufd_ioas_option`: `HUGE_PAGES`. ENOENT, EOPNOTSUPP (neither SET nor GET), EINVAL (neither
     /// off nor on).
-    pub(crate) fn huge_pages(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn huge_pages(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const VALUE: usize = offset_of!(io::iommu_option, val64);
         let id = ucmd.cmd.id(offset_of!(io::iommu_option, object_id));
         let small_pages = self.ioas(ucmd.context, id)?.small_pages;
@@ -270,7 +268,7 @@ impl Machine {
 
     /// `iopt_disable_large_pages`. EINVAL where a domain maps areas already, EADDRINUSE for areas that
     /// are not whole pages.
-    pub(crate) fn disable_large_pages(&mut self, context: ContextId, id: ObjectId) -> Answered<()> {
+    pub(super) fn disable_large_pages(&mut self, context: ContextId, id: ObjectId) -> Answered<()> {
         let table = self.contexts.get(context);
         let ioas = self.ioas(context, id)?;
         if ioas.small_pages {

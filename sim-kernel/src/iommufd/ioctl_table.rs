@@ -9,40 +9,38 @@
 
 use crate::machine::{Machine, Placement};
 use crate::profile::Release;
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::syscall::user_memory::{Fields, User};
-use crate::value::slots::{ContextId, FileId};
+use crate::syscall::{Answered, Fields, Request, User, refuse};
+use crate::value::{ContextId, FileId};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{ObjectId, Pid};
 use handoff_model::request as nr;
 
 /// A command under way (`struct iommufd_ucmd`).
 #[derive(Debug)]
-pub(crate) struct Ucmd<'a> {
-    pub(crate) pid: Pid,
-    pub(crate) context: ContextId,
+pub(super) struct Ucmd<'a> {
+    pub(super) pid: Pid,
+    pub(super) context: ContextId,
     /// The context's open file.
-    pub(crate) file: FileId,
+    pub(super) file: FileId,
     /// The structure as this kernel has it.
-    pub(crate) cmd: Fields,
-    pub(crate) user: &'a mut User,
-    pub(crate) place: &'a Placement,
+    pub(super) cmd: Fields,
+    pub(super) user: &'a mut User,
+    pub(super) place: &'a Placement,
     /// How long the caller says that it is.
     size: usize,
     /// What the call returns where it succeeds.
-    pub(crate) result: u32,
+    pub(super) result: u32,
 }
 
 impl Ucmd<'_> {
     /// `iommufd_ucmd_respond`. EFAULT.
-    pub(crate) fn respond(&mut self) -> Answered<()> {
+    pub(super) fn respond(&mut self) -> Answered<()> {
         let length = self.size.min(self.cmd.0.len());
         self.user.write(0, &self.cmd.0[..length])
     }
 
     /// Tells the number of a new object; the caller destroys it again where that fails. EFAULT.
-    pub(crate) fn respond_with(&mut self, at: usize, id: ObjectId) -> Answered<()> {
+    pub(super) fn respond_with(&mut self, at: usize, id: ObjectId) -> Answered<()> {
         self.cmd.set_u32(at, id.0);
         self.respond()
     }

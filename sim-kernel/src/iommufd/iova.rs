@@ -11,13 +11,13 @@
 //! `drivers/iommu/iommufd/io_pagetable.c`.
 
 use crate::iommufd::Context;
-use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::{Answered, refuse};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 
 /// Where a caller wants a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(super) enum Wish {
     /// There and nowhere else.
     Fixed(Iova),
     /// Anywhere; the source has this address.
@@ -28,7 +28,7 @@ pub(crate) enum Wish {
 const HUGE_PAGE_BYTES: u64 = 2 << 20;
 
 /// The range of an address and a length. EINVAL when it is empty, EOVERFLOW when it runs over the top.
-pub(crate) fn range(iova: Iova, length_bytes: u64) -> Answered<IovaRange> {
+pub(super) fn range(iova: Iova, length_bytes: u64) -> Answered<IovaRange> {
     if length_bytes == 0 {
         return Err(refuse(Errno::EINVAL));
     }
@@ -49,7 +49,7 @@ fn joined(mut ranges: Vec<IovaRange>) -> Vec<IovaRange> {
 }
 
 /// What of `within` no range covers; the ranges are sorted and may overlap.
-pub(crate) fn holes(used: &[IovaRange], within: IovaRange) -> Vec<IovaRange> {
+pub(super) fn holes(used: &[IovaRange], within: IovaRange) -> Vec<IovaRange> {
     let mut holes = Vec::new();
     let mut first = Some(within.first);
     for range in used.iter().filter(|range| range.overlaps(&within)) {
@@ -85,7 +85,7 @@ impl Shape {
 impl Context {
     /// A place for a mapping that is not empty. EINVAL (length or address between the pages of the
     /// address space), then by wish.
-    pub(crate) fn place(
+    pub(super) fn place(
         &self,
         ioas: ObjectId,
         wish: Wish,
@@ -158,7 +158,7 @@ impl Context {
     }
 
     /// `iopt_reserve_iova`: whether a range may become reserved. EADDRINUSE.
-    pub(crate) fn check_reservable(&self, id: ObjectId, range: &IovaRange) -> Answered<()> {
+    pub(super) fn check_reservable(&self, id: ObjectId, range: &IovaRange) -> Answered<()> {
         let ioas = self.ioas(id).expect("looked up before");
         let is_allowed = ioas.allowed.iter().any(|allowed| allowed.overlaps(range));
         if is_allowed || !ioas.met(range).is_empty() {

@@ -15,9 +15,9 @@ use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::iova::{Wish, range};
 use crate::iommufd::pages::{PageSet, Source};
 use crate::machine::Machine;
-use crate::mm::accounting::Mode;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::{ContextId, SetId};
+use crate::mm::Mode;
+use crate::syscall::{Answered, refuse};
+use crate::value::{ContextId, SetId};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Pid};
 use iommufd_bindings as io;
@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 use std::mem::offset_of;
 
 /// `MOCK_FLAGS_ACCESS_SYZ`: an address is given as the number of an area and an offset.
-pub(crate) const BY_AREA: u32 = 1 << 16;
+pub(super) const BY_AREA: u32 = 1 << 16;
 
 /// How to map (`IOMMU_IOAS_MAP_FIXED_IOVA`, `_WRITEABLE`, `_READABLE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,16 +64,16 @@ fn check_below_top(values: &[u64]) -> Answered<()> {
 
 /// What a map is of.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin {
-    pub(crate) source: Source,
+pub(super) struct Origin {
+    source: Source,
     /// The first byte, counted from the first page of the source.
-    pub(crate) start_bytes: u64,
-    pub(crate) length_bytes: u64,
+    start_bytes: u64,
+    length_bytes: u64,
 }
 
 impl Origin {
     /// Addresses of the caller. EOVERFLOW.
-    pub(crate) fn of_memory(va: u64, length_bytes: u64) -> Answered<Self> {
+    pub(super) fn of_memory(va: u64, length_bytes: u64) -> Answered<Self> {
         va.checked_add(length_bytes).ok_or(refuse(Errno::EOVERFLOW))?;
         let start_bytes = va % PAGE_BYTES;
         Ok(Self { source: Source::User(va - start_bytes), start_bytes, length_bytes })
@@ -91,7 +91,7 @@ impl Origin {
 
 impl Machine {
     /// `iommufd_ioas_map`: flags, top, rights, object, overflow of addresses, then the address space.
-    pub(crate) fn ioas_map(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn ioas_map(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const IOVA: usize = offset_of!(io::iommu_ioas_map, iova);
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_ioas_map, flags));
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_map, __reserved)) != 0 {
@@ -113,7 +113,7 @@ impl Machine {
     /// `iommufd_ioas_map_file`: flags, top, rights, object, empty, overflow of offsets, descriptor, then
     /// the address space. The kind of the file is not asked, but for a dma-buf. An older kernel keeps the object where there
     /// is no file.
-    pub(crate) fn ioas_map_file(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn ioas_map_file(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const IOVA: usize = offset_of!(io::iommu_ioas_map_file, iova);
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_ioas_map_file, flags));
         let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_ioas_map_file, length));
@@ -154,7 +154,7 @@ impl Machine {
     }
 
     /// A new page set and an area over all of it. EINVAL for a length that is none.
-    pub(crate) fn map(
+    pub(super) fn map(
         &mut self,
         pid: Pid,
         (context, ioas): (ContextId, ObjectId),
@@ -228,7 +228,7 @@ impl Machine {
 
     /// `iommufd_ioas_copy`: flags, top, rights, source object, source range, destination object, then as a
     /// map.
-    pub(crate) fn ioas_copy(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn ioas_copy(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const FLAGS: usize = offset_of!(io::iommu_ioas_copy, flags);
         const SOURCE_IOVA: usize = offset_of!(io::iommu_ioas_copy, src_iova);
         const IOVA: usize = offset_of!(io::iommu_ioas_copy, dst_iova);
@@ -274,7 +274,7 @@ impl Machine {
 
     /// `__iommufd_test_syz_conv_iova`: the nth area's address and an offset; 0 where there is no such
     /// area, `None` where there is no such address space.
-    pub(crate) fn iova_by_area(
+    pub(super) fn iova_by_area(
         &self,
         context: ContextId,
         ioas: ObjectId,
@@ -287,7 +287,7 @@ impl Machine {
     }
 
     /// `iommufd_ioas_unmap`: object, top, empty, overflow, then area by area.
-    pub(crate) fn ioas_unmap(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn ioas_unmap(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const LENGTH: usize = offset_of!(io::iommu_ioas_unmap, length);
         let id = ucmd.cmd.id(offset_of!(io::iommu_ioas_unmap, ioas_id));
         let iova = Iova(ucmd.cmd.u64(offset_of!(io::iommu_ioas_unmap, iova)));
@@ -312,7 +312,7 @@ impl Machine {
     /// `iopt_unmap_iova_range`: → the bytes that were mapped. EBUSY at an area that a hardware queue needs,
     /// ENOENT at one that is not inside the range; those before it are gone. Accesses give back what they
     /// have pinned of an area first.
-    pub(crate) fn unmap(
+    pub(super) fn unmap(
         &mut self,
         context: ContextId,
         id: ObjectId,

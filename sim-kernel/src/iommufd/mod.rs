@@ -13,46 +13,50 @@
 //!
 //! Mirrors `drivers/iommu/iommufd/main.c`.
 
-pub(crate) mod access;
-pub(crate) mod attach;
-pub(crate) mod change_process;
-pub(crate) mod device;
-pub(crate) mod dirty;
-pub(crate) mod fault_queue;
-pub(crate) mod hw_info;
-pub(crate) mod hw_pagetable;
-pub(crate) mod hw_queue;
-pub(crate) mod ioas;
-pub(crate) mod ioctl_table;
-pub(crate) mod iova;
-pub(crate) mod map;
-pub(crate) mod nested;
-pub(crate) mod noiommu;
-pub(crate) mod pages;
-pub(crate) mod pins;
-pub(crate) mod queue_file;
-pub(crate) mod selftest;
-pub(crate) mod veventq;
-pub(crate) mod vfio_compat;
-pub(crate) mod viommu;
+mod access;
+mod attach;
+mod change_process;
+mod device;
+mod dirty;
+mod fault_queue;
+mod hw_info;
+mod hw_pagetable;
+mod hw_queue;
+mod ioas;
+mod ioctl_table;
+mod iova;
+mod map;
+mod nested;
+mod noiommu;
+mod pages;
+mod pins;
+mod queue_file;
+mod selftest;
+mod veventq;
+mod vfio_compat;
+mod viommu;
+
+pub(crate) use access::{Access, AccessOwner};
+pub(crate) use attach::{Change, NO_PASID, Seat};
+pub(crate) use device::Hardware;
+pub(crate) use ioas::Area;
+pub(crate) use ioctl_table::is_modelled;
+pub(crate) use pages::PageSet;
+pub(crate) use pins::{Pin, gaps};
 
 use crate::fs::File;
-use crate::iommufd::access::Access;
-use crate::iommufd::device::Hardware;
 use crate::iommufd::fault_queue::FaultQueue;
 use crate::iommufd::hw_pagetable::Hwpt;
 use crate::iommufd::hw_queue::HwQueue;
 use crate::iommufd::ioas::Ioas;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::nested::Nested;
-use crate::iommufd::pages::PageSet;
 use crate::iommufd::veventq::Veventq;
 use crate::iommufd::viommu::{Vdevice, Viommu};
 use crate::machine::{Machine, Placement};
 use crate::mm::MmId;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::shared::Shared;
-use crate::value::slots::{ContextId, MemoryId, SetId, Slots};
+use crate::syscall::{Answered, refuse};
+use crate::value::{ContextId, MemoryId, SetId, Shared, Slots};
 use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{ObjectId, Pid};
@@ -66,14 +70,14 @@ use std::ops::Range;
 pub(crate) struct Context {
     pub(crate) objects: BTreeMap<ObjectId, Object>,
     /// Numbers that stay taken though their objects are gone.
-    pub(crate) tombstones: BTreeSet<ObjectId>,
+    tombstones: BTreeSet<ObjectId>,
     /// The domains of PASIDs, by device.
-    pub(crate) pasids: BTreeMap<(ObjectId, u32), ObjectId>,
+    pasids: BTreeMap<(ObjectId, u32), ObjectId>,
     pub(crate) sets: Slots<SetId, PageSet>,
     /// `RLIMIT_MODE`: charge the memory map of the process and not its user.
-    pub(crate) per_process: bool,
+    per_process: bool,
     /// The address space of the calls of a container (`compat`).
-    pub(crate) compat_ioas: Option<ObjectId>,
+    compat_ioas: Option<ObjectId>,
 }
 
 /// An object.
@@ -173,13 +177,13 @@ impl Context {
     }
 
     /// Whether another object uses this one.
-    pub(crate) fn is_used(&self, id: ObjectId) -> bool {
+    fn is_used(&self, id: ObjectId) -> bool {
         self.objects.values().any(|object| object.uses(id))
             || self.pasids.values().any(|hwpt| *hwpt == id)
     }
 
     /// The domains over an address space.
-    pub(crate) fn domains(&self, ioas: ObjectId) -> impl Iterator<Item = &Hwpt> {
+    fn domains(&self, ioas: ObjectId) -> impl Iterator<Item = &Hwpt> {
         self.objects.values().filter_map(move |object| match object {
             Object::Hwpt(hwpt) if hwpt.ioas == ioas => Some(hwpt),
             _ => None,
@@ -187,12 +191,12 @@ impl Context {
     }
 
     /// Whether an address space has a domain, so that its pages are pinned.
-    pub(crate) fn has_domain(&self, ioas: ObjectId) -> bool {
+    fn has_domain(&self, ioas: ObjectId) -> bool {
         self.domains(ioas).next().is_some()
     }
 
     /// The devices whose domain is over an address space.
-    pub(crate) fn attached(&self, ioas: ObjectId) -> impl Iterator<Item = &Hardware> {
+    fn attached(&self, ioas: ObjectId) -> impl Iterator<Item = &Hardware> {
         self.objects.values().filter_map(move |object| match object {
             Object::Device { hardware, hwpt: Some(hwpt) } => {
                 self.hwpt(*hwpt).filter(|hwpt| hwpt.ioas == ioas).map(|_| hardware)
@@ -250,7 +254,7 @@ impl Machine {
     }
 
     /// `iommufd_destroy`. ENOENT, EBUSY.
-    pub(crate) fn destroy(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    fn destroy(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let id = ucmd.cmd.id(offset_of!(io::iommu_destroy, id));
         let table = self.contexts.get(ucmd.context);
         let object = table.objects.get(&id).ok_or(refuse(Errno::ENOENT))?;
@@ -279,7 +283,7 @@ impl Machine {
     }
 
     /// `iommufd_option`. EOPNOTSUPP for what is reserved or not known.
-    pub(crate) fn option(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    fn option(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const VALUE: usize = offset_of!(io::iommu_option, val64);
         if ucmd.cmd.u16(offset_of!(io::iommu_option, __reserved)) != 0 {
             return Err(refuse(Errno::EOPNOTSUPP));

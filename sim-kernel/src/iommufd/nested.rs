@@ -6,7 +6,7 @@
 //! Mirrors `iommufd_hwpt_nested_alloc`, `iommufd_viommu_alloc_hwpt_nested` and `iommufd_hwpt_invalidate` of
 //! `drivers/iommu/iommufd/hw_pagetable.c`, and the mock driver's part in `selftest.c`.
 
-use crate::hardware::iommu::IommuDriver;
+use crate::hardware::IommuDriver;
 use crate::iommufd::Object;
 use crate::iommufd::hw_pagetable::{
     DATA_SELFTEST, FAULT_ID_VALID, Hwpt, NEST_PARENT, PASID, Request, SELFTEST_BYTES, driver_data,
@@ -14,7 +14,7 @@ use crate::iommufd::hw_pagetable::{
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::viommu::Viommu;
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::{Answered, refuse};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{ObjectId, PAGE_BYTES};
 use iommufd_bindings as io;
@@ -24,27 +24,27 @@ use std::mem::offset_of;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Nested {
     /// The domain beneath it.
-    pub(crate) parent: ObjectId,
+    pub(super) parent: ObjectId,
     /// The viommu that it was made through, which then holds the parent.
-    pub(crate) viommu: Option<ObjectId>,
+    pub(super) viommu: Option<ObjectId>,
     /// Made with `IOMMU_HWPT_ALLOC_PASID`.
-    pub(crate) for_pasids: bool,
+    pub(super) for_pasids: bool,
     /// Where its page faults go.
-    pub(crate) fault: Option<ObjectId>,
+    pub(super) fault: Option<ObjectId>,
     /// The mock driver's translation cache.
-    pub(crate) iotlb: [u32; 4],
+    pub(super) iotlb: [u32; 4],
 }
 
 /// What a nested domain is made over.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Lower<'a> {
+pub(super) enum Lower<'a> {
     Parent(ObjectId, &'a Hwpt),
     Viommu(ObjectId, &'a Viommu),
 }
 
 /// `IOMMU_HWPT_INVALIDATE_DATA_SELFTEST`, and the one flag of its entries.
 const INVALIDATE_SELFTEST: u32 = 0xdead_beef;
-pub(crate) const INVALIDATE_ALL: u32 = 1;
+pub(super) const INVALIDATE_ALL: u32 = 1;
 /// `struct iommu_hwpt_invalidate_selftest`.
 const ENTRY_BYTES: u32 = 8;
 
@@ -56,15 +56,15 @@ const COUNT: usize = offset_of!(io::iommu_hwpt_invalidate, entry_num);
 
 /// What HWPT_INVALIDATE brings.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Entries {
-    pub(crate) data_type: u32,
-    pub(crate) entry_bytes: u32,
-    pub(crate) count: u32,
+pub(super) struct Entries {
+    pub(super) data_type: u32,
+    pub(super) entry_bytes: u32,
+    pub(super) count: u32,
 }
 
 impl Entries {
     /// Where an entry begins behind the pointer.
-    pub(crate) fn at(&self, index: u32) -> usize {
+    pub(super) fn at(&self, index: u32) -> usize {
         index as usize * self.entry_bytes as usize
     }
 }
@@ -72,7 +72,7 @@ impl Entries {
 impl Machine {
     /// EINVAL (a viommu of another IOMMU); EOPNOTSUPP (flags, no data); EINVAL (no nesting parent, one of
     /// another driver), then the driver: EOPNOTSUPP (data of another kind), EINVAL (size), EFAULT.
-    pub(crate) fn alloc_nested(
+    pub(super) fn alloc_nested(
         &mut self,
         ucmd: &Ucmd<'_>,
         lower: Lower<'_>,
@@ -112,7 +112,7 @@ impl Machine {
     }
 
     /// `iommufd_hwpt_invalidate`: tells how many entries were done, however it ends.
-    pub(crate) fn hwpt_invalidate(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn hwpt_invalidate(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let mut done = 0;
         let invalidated = self.invalidate(ucmd, &mut done);
         ucmd.cmd.set_u32(COUNT, done);
@@ -180,7 +180,7 @@ impl Machine {
         Ok(())
     }
 
-    pub(crate) fn nested_mut(&mut self, ucmd: &Ucmd<'_>, id: ObjectId) -> Option<&mut Nested> {
+    pub(super) fn nested_mut(&mut self, ucmd: &Ucmd<'_>, id: ObjectId) -> Option<&mut Nested> {
         match self.contexts.get_mut(ucmd.context).objects.get_mut(&id)? {
             Object::Nested(nested) => Some(nested),
             _ => None,
@@ -189,6 +189,6 @@ impl Machine {
 }
 
 /// A word of an entry.
-pub(crate) fn word(entry: &[u8], at: usize) -> u32 {
+pub(super) fn word(entry: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes(*entry[at..].first_chunk().expect("within the entry"))
 }

@@ -5,7 +5,7 @@
 
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::{Answered, refuse};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, IovaRange};
 
@@ -19,7 +19,7 @@ const LENGTH: usize = 24;
 impl Machine {
     /// EPERM, EOPNOTSUPP (flags, reserved), EINVAL (empty), EOVERFLOW, ENOENT (address space, area),
     /// EOPNOTSUPP for an area that no such device maps.
-    pub(crate) fn noiommu_get_pa(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn noiommu_get_pa(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         if !self.process(ucmd.pid).is_privileged() {
             return Err(refuse(Errno::EPERM));
         }

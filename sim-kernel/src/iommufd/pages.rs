@@ -22,9 +22,9 @@
 use crate::iommufd::ioas::Area;
 use crate::iommufd::pins::{Pin, gaps, joined, union};
 use crate::machine::Machine;
-use crate::mm::accounting::{Mode, Owner};
-use crate::syscall::refusal::{Answered, Refusal, refuse};
-use crate::value::slots::{ContextId, FileId, MemoryId, SetId};
+use crate::mm::{Mode, Owner};
+use crate::syscall::{Answered, Refusal, refuse};
+use crate::value::{ContextId, FileId, MemoryId, SetId};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{PAGE_BYTES, Pid, pages};
 use std::collections::BTreeSet;
@@ -37,7 +37,7 @@ pub(crate) struct PageSet {
     /// How many pages it has.
     pub(crate) pages: u64,
     /// Whether an area may be writable: what the map that made it asked for.
-    pub(crate) writable: bool,
+    pub(super) writable: bool,
     pub(crate) owner: Owner,
     pub(crate) mode: Mode,
     /// `last_npinned`.
@@ -68,7 +68,7 @@ impl Source {
 
 impl PageSet {
     /// Memory of a device, which is not pinned.
-    pub(crate) fn is_dma_buf(&self) -> bool {
+    pub(super) fn is_dma_buf(&self) -> bool {
         matches!(self.source, Source::DmaBuf(..))
     }
 
@@ -81,7 +81,7 @@ impl Machine {
     /// Which pages are there now. EOVERFLOW at the top of the caller's own addresses; EFAULT for addresses that are not
     /// mapped, or whose memory map is dead, or behind the end of the file; EINVAL for a file without pages, or behind
     /// its end.
-    pub(crate) fn resolve(&self, set: &PageSet, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
+    pub(super) fn resolve(&self, set: &PageSet, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
         match set.source {
             Source::User(va) => self.resolve_near(set.owner, va, range),
             Source::File(file, first) => self.resolve_file(file, first, range),
@@ -129,7 +129,7 @@ impl Machine {
     }
 
     /// The page of the caller's own memory at an address (`get_user_pages_fast`). EOVERFLOW, EFAULT.
-    pub(crate) fn present(&self, pid: Pid, va: u64) -> Result<Pin, Refusal> {
+    pub(super) fn present(&self, pid: Pid, va: u64) -> Result<Pin, Refusal> {
         let page = va - va % PAGE_BYTES;
         let pins = self.resolve_near(self.owner(pid), page, 0..1)?;
         Ok(pins[0])
@@ -178,7 +178,7 @@ impl Machine {
     }
 
     /// How often a page is pinned, by all sets of all contexts.
-    pub(crate) fn times_pinned(&self, page: &Pin) -> usize {
+    pub(super) fn times_pinned(&self, page: &Pin) -> usize {
         let sets = self.contexts.iter().flat_map(|(_, context)| context.sets.iter());
         let holds = |pin: &&Pin| {
             let pages = pin.page..pin.page + pin.pages;
@@ -190,7 +190,7 @@ impl Machine {
 
     /// Pins what is missing of a slice of a set and charges its owner. EFAULT, EINVAL, ENOMEM; then
     /// nothing is pinned.
-    pub(crate) fn pin(&mut self, context: ContextId, id: SetId, range: Range<u64>) -> Answered<()> {
+    pub(super) fn pin(&mut self, context: ContextId, id: SetId, range: Range<u64>) -> Answered<()> {
         self.allocate()?;
         let set = self.set(context, id);
         let mut pins = Vec::new();
@@ -241,14 +241,14 @@ impl Machine {
     }
 
     /// Pins areas, in order. The caller settles their sets where that fails.
-    pub(crate) fn pin_areas(&mut self, context: ContextId, areas: &[Area]) -> Answered<()> {
+    pub(super) fn pin_areas(&mut self, context: ContextId, areas: &[Area]) -> Answered<()> {
         areas.iter().try_for_each(|area| self.pin(context, area.set, area.indices()))
     }
 
     /// Unpins of these sets what neither an area in an address space with a domain nor an access wants,
     /// and drops those without areas. Called wherever an area, a domain or an access has gone; cannot
     /// fail.
-    pub(crate) fn unpin(&mut self, context: ContextId, sets: &BTreeSet<SetId>) {
+    pub(super) fn unpin(&mut self, context: ContextId, sets: &BTreeSet<SetId>) {
         let mut wanted = self.contexts.get(context).wanted(sets);
         let mut released = Vec::new();
         for id in sets {
@@ -276,7 +276,7 @@ impl Machine {
     }
 
     /// [`Self::unpin`] for every set of a context.
-    pub(crate) fn unpin_unwanted(&mut self, context: ContextId) {
+    pub(super) fn unpin_unwanted(&mut self, context: ContextId) {
         let sets = self.contexts.get(context).sets.ids().into_iter().collect();
         self.unpin(context, &sets);
     }
@@ -285,7 +285,7 @@ impl Machine {
         self.contexts.get(context).sets.get(id)
     }
 
-    pub(crate) fn set_mut(&mut self, context: ContextId, id: SetId) -> &mut PageSet {
+    pub(super) fn set_mut(&mut self, context: ContextId, id: SetId) -> &mut PageSet {
         self.contexts.get_mut(context).sets.get_mut(id)
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Invariants of a set's pins: they are sorted and disjoint, and neighbours that continue each other are one.
 
-use crate::mm::shmem::inode;
-use crate::value::slots::MemoryId;
+use crate::mm::inode;
+use crate::value::MemoryId;
 use handoff_model::view::{PageRef, PageRun};
 use std::ops::Range;
 
@@ -15,8 +15,8 @@ pub(crate) struct Pin {
     pub(crate) pages: u64,
     pub(crate) memory: MemoryId,
     /// The first page of the memory object.
-    pub(crate) page: u64,
-    pub(crate) generation: u32,
+    pub(super) page: u64,
+    pub(super) generation: u32,
 }
 
 impl Pin {
@@ -43,7 +43,7 @@ impl Pin {
 }
 
 /// Sorted, with neighbours joined.
-pub(crate) fn joined(mut pins: Vec<Pin>) -> Vec<Pin> {
+pub(super) fn joined(mut pins: Vec<Pin>) -> Vec<Pin> {
     pins.sort_unstable_by_key(|pin| pin.index);
     pins.dedup_by(|next, last| {
         let continues = last.is_continued_by(next);
@@ -72,7 +72,7 @@ pub(crate) fn gaps(pins: &[Pin], wanted: Range<u64>) -> Vec<Range<u64>> {
 }
 
 /// The union of ranges: sorted, disjoint.
-pub(crate) fn union(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+pub(super) fn union(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.sort_unstable_by_key(|range| range.start);
     ranges.dedup_by(|next, last| {
         let meets = next.start <= last.end;

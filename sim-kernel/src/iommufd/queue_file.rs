@@ -8,14 +8,14 @@ use crate::fs::{File, ObjectFile};
 use crate::iommufd::Object;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::{Answered, refuse};
 use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, ObjectId, Pid};
 
 impl Machine {
     /// Makes an object and its file. EMFILE. The caller undoes a failure.
-    pub(crate) fn open_queue(
+    pub(super) fn open_queue(
         &mut self,
         ucmd: &Ucmd<'_>,
         queue: Object,

@@ -9,7 +9,7 @@
 use crate::iommufd::Object;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::{Answered, refuse};
 use handoff_model::errno::Errno;
 use handoff_model::ids::ObjectId;
 use iommufd_bindings as io;
@@ -18,11 +18,11 @@ use std::mem::offset_of;
 /// An event queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Veventq {
-    pub(crate) viommu: ObjectId,
+    pub(super) viommu: ObjectId,
     kind: u32,
     depth: u32,
     /// Its file is.
-    pub(crate) is_open: bool,
+    pub(super) is_open: bool,
     /// In their order. A mark of lost events can only be the last.
     events: Vec<Event>,
     /// The number of the next one.
@@ -65,7 +65,7 @@ impl Veventq {
 
     /// `iommufd_veventq_fops_read` into room for so many bytes: whole events. EINVAL where not even a header
     /// fits, and where the first event does not.
-    pub(crate) fn read(&mut self, room: usize) -> Answered<Vec<u8>> {
+    pub(super) fn read(&mut self, room: usize) -> Answered<Vec<u8>> {
         if room < HEADER_BYTES {
             return Err(refuse(Errno::EINVAL));
         }
@@ -96,7 +96,7 @@ impl Machine {
 
     /// `iommufd_veventq_alloc`: EOPNOTSUPP (flags, reserved, no type), EINVAL (depth), ENOENT, EEXIST, EMFILE,
     /// EFAULT.
-    pub(crate) fn veventq_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn veventq_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_veventq_alloc, flags));
         let reserved = ucmd.cmd.u32(offset_of!(io::iommu_veventq_alloc, __reserved));
         let kind = ucmd.cmd.u32(offset_of!(io::iommu_veventq_alloc, type_));
@@ -122,7 +122,7 @@ impl Machine {
     }
 
     /// Something happens to a device of a viommu. EOPNOTSUPP (no queue).
-    pub(crate) fn report_vevent(
+    pub(super) fn report_vevent(
         &mut self,
         ucmd: &Ucmd<'_>,
         viommu: ObjectId,

@@ -17,10 +17,8 @@ use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::iova::{Wish, holes, range};
 use crate::iommufd::map::Origin;
 use crate::machine::Machine;
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::syscall::user_memory::User;
-use crate::value::slots::ContextId;
+use crate::syscall::{Answered, Request, User, refuse};
+use crate::value::ContextId;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 use handoff_model::request as nr;
@@ -45,7 +43,7 @@ impl Machine {
     }
 
     /// `iommufd_vfio_ioas`. EOPNOTSUPP (reserved, operation); GET ENODEV, SET ENOENT.
-    pub(crate) fn vfio_ioas(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn vfio_ioas(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const ID: usize = offset_of!(io::iommu_vfio_ioas, ioas_id);
         const GET: u16 = 0;
         const SET: u16 = 1;
@@ -70,7 +68,7 @@ impl Machine {
     }
 
     /// `iommufd_vfio_ioctl`. ENOTTY for what a container asks in vain here, and for everything else.
-    pub(crate) fn compat_ioctl(
+    pub(super) fn compat_ioctl(
         &mut self,
         context: ContextId,
         request: &mut Request<'_>,

@@ -6,13 +6,13 @@
 //!
 //! Mirrors `drivers/iommu/iommufd/viommu.c`, and the mock driver's part in `selftest.c`.
 
-use crate::hardware::iommu::IommuDriver;
+use crate::hardware::IommuDriver;
 use crate::iommufd::hw_pagetable::{NEST_PARENT, driver_data};
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::nested::{Entries, INVALIDATE_ALL, word};
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::{Answered, refuse};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{ObjectId, PAGE_BYTES};
 use iommufd_bindings as io;
@@ -22,17 +22,17 @@ use std::mem::offset_of;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Viommu {
     /// The domain beneath it.
-    pub(crate) parent: ObjectId,
+    pub(super) parent: ObjectId,
     /// Where in the context's file its page can be mapped, if it has one.
-    pub(crate) page_offset: Option<u64>,
+    pub(super) page_offset: Option<u64>,
 }
 
 /// A device within a viommu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Vdevice {
-    pub(crate) viommu: ObjectId,
-    pub(crate) device: ObjectId,
-    pub(crate) virt_id: u64,
+    pub(super) viommu: ObjectId,
+    device: ObjectId,
+    virt_id: u64,
 }
 
 /// `IOMMU_VIOMMU_TYPE_SELFTEST`.
@@ -48,7 +48,7 @@ const INVALIDATE_SELFTEST: u32 = 0xdead_beef;
 const ENTRY_BYTES: u32 = 12;
 
 impl Context {
-    pub(crate) fn viommu(&self, id: ObjectId) -> Answered<Viommu> {
+    pub(super) fn viommu(&self, id: ObjectId) -> Answered<Viommu> {
         match self.objects.get(&id) {
             Some(Object::Viommu(viommu)) => Ok(*viommu),
             _ => Err(refuse(Errno::ENOENT)),
@@ -56,7 +56,7 @@ impl Context {
     }
 
     /// Whose viommu it is.
-    pub(crate) fn driver_of(&self, viommu: &Viommu) -> IommuDriver {
+    pub(super) fn driver_of(&self, viommu: &Viommu) -> IommuDriver {
         self.hwpt(viommu.parent).expect("in use by it").iommu.driver
     }
 
@@ -68,7 +68,7 @@ impl Context {
     }
 
     /// The number of a device within a viommu.
-    pub(crate) fn virt_id(&self, viommu: ObjectId, device: ObjectId) -> Option<u64> {
+    pub(super) fn virt_id(&self, viommu: ObjectId, device: ObjectId) -> Option<u64> {
         let mut vdevices = self.vdevices().map(|(_, vdevice)| vdevice);
         vdevices.find(|v| v.viommu == viommu && v.device == device).map(|v| v.virt_id)
     }
@@ -80,7 +80,7 @@ impl Context {
     }
 
     /// `iommufd_device_remove_vdev`: the device goes, and its vdevice's number stays taken.
-    pub(crate) fn bury_vdevice(&mut self, device: ObjectId) {
+    pub(super) fn bury_vdevice(&mut self, device: ObjectId) {
         let found = self.vdevices().find(|(_, vdevice)| vdevice.device == device);
         if let Some(id) = found.map(|(id, _)| id) {
             self.objects.remove(&id);
@@ -106,7 +106,7 @@ impl Machine {
     /// `iommufd_viommu_alloc_ioctl`: EOPNOTSUPP (flags, no type), ENOENT (device), EOPNOTSUPP (its driver has none, or
     /// none of this type), ENOENT (domain), EINVAL (no nesting parent), then the driver: EINVAL (size of the
     /// data), EFAULT.
-    pub(crate) fn viommu_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn viommu_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let kind = ucmd.cmd.u32(offset_of!(io::iommu_viommu_alloc, type_));
         if ucmd.cmd.u32(offset_of!(io::iommu_viommu_alloc, flags)) != 0 || kind == 0 {
             return Err(refuse(Errno::EOPNOTSUPP));
@@ -133,7 +133,7 @@ impl Machine {
 
     /// `iommufd_vdevice_alloc_ioctl`: ENOENT (viommu, device), EINVAL (behind another IOMMU), EEXIST (the device
     /// has a vdevice; the number is taken).
-    pub(crate) fn vdevice_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn vdevice_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let table = self.contexts.get(ucmd.context);
         let viommu = ucmd.cmd.id(offset_of!(io::iommu_vdevice_alloc, viommu_id));
         let driver = table.driver_of(&table.viommu(viommu)?);
@@ -157,7 +157,7 @@ impl Machine {
 
     /// `mock_viommu_cache_invalidate`: EINVAL (type), then all entries E2BIG and EFAULT, and at an entry EOPNOTSUPP
     /// (flags), EINVAL (no such number, no such vdevice); those before it are done.
-    pub(crate) fn invalidate_viommu(
+    pub(super) fn invalidate_viommu(
         &mut self,
         ucmd: &Ucmd<'_>,
         viommu: ObjectId,

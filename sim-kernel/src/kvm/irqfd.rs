@@ -11,11 +11,10 @@
 //!
 //! Mirrors `virt/kvm/eventfd.c`.
 
-use crate::fs::eventfd::{Eventfd, Signal};
+use crate::fs::{Eventfd, Signal};
 use crate::machine::Machine;
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::{FileId, VmId};
+use crate::syscall::{Answered, Request, refuse};
+use crate::value::{FileId, VmId};
 use handoff_model::errno::Errno;
 use handoff_model::ids::Pid;
 
@@ -23,9 +22,9 @@ use handoff_model::ids::Pid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Irqfd {
     pub(crate) event: FileId,
-    pub(crate) gsi: u32,
+    gsi: u32,
     /// Signalled when the guest acknowledges.
-    pub(crate) resample: Option<FileId>,
+    resample: Option<FileId>,
 }
 
 impl Irqfd {
@@ -47,7 +46,7 @@ const RESAMPLE: u32 = 2;
 
 impl Machine {
     /// `kvm_irqfd`. EFAULT, EINVAL (flags).
-    pub(crate) fn irqfd(&mut self, vm: VmId, request: &Request<'_>) -> Answered<()> {
+    pub(super) fn irqfd(&mut self, vm: VmId, request: &Request<'_>) -> Answered<()> {
         let irqfd = request.user.copy(SIZE)?;
         let (flags, gsi) = (irqfd.u32(FLAGS), irqfd.u32(GSI));
         if flags & !(DEASSIGN | RESAMPLE) != 0 {
@@ -125,7 +124,7 @@ impl Machine {
         }
     }
 
-    pub(crate) fn drop_irqfds_of(&mut self, vm: VmId) {
+    pub(super) fn drop_irqfds_of(&mut self, vm: VmId) {
         self.deassign(vm, |_| true);
     }
 

@@ -12,15 +12,14 @@
 //!
 //! Mirrors `virt/kvm/kvm_main.c`, `virt/kvm/vfio.c` and `arch/x86/kvm/x86.c`.
 
-pub(crate) mod irqfd;
+mod irqfd;
 
-use crate::fs::File;
+use crate::fs::{File, Signal};
 use crate::kvm::irqfd::Irqfd;
 use crate::machine::Machine;
 use crate::mm::MmId;
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::{FileId, VmId};
+use crate::syscall::{Answered, Request, refuse};
+use crate::value::{FileId, VmId};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};
 use handoff_model::request as nr;
@@ -32,7 +31,7 @@ pub(crate) struct Vm {
     /// Who made it.
     pub(crate) mm: MmId,
     /// Whether it has an interrupt controller.
-    pub(crate) irqchip: bool,
+    irqchip: bool,
     /// The numbers of its vCPUs.
     vcpus: BTreeSet<u64>,
     /// What its VFIO device was told of: holds a reference to each. Oldest first; empty without that device.
@@ -40,11 +39,11 @@ pub(crate) struct Vm {
     /// Oldest first.
     pub(crate) irqfds: Vec<Irqfd>,
     /// What was injected and not taken yet.
-    pub(crate) pending: Vec<crate::fs::eventfd::Signal>,
+    pub(crate) pending: Vec<Signal>,
 }
 
 impl Vm {
-    pub(crate) fn has_irqfd(&self, event: FileId) -> bool {
+    fn has_irqfd(&self, event: FileId) -> bool {
         self.irqfds.iter().any(|irqfd| irqfd.event == event)
     }
 }

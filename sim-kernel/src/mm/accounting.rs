@@ -21,7 +21,7 @@
 use crate::machine::Machine;
 use crate::mm::MmId;
 use crate::profile::Quirk;
-use crate::syscall::refusal::{Refusal, refuse};
+use crate::syscall::{Refusal, refuse};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{PAGE_BYTES, Pid, Uid};
 use std::collections::BTreeMap;

@@ -5,13 +5,11 @@
 //!
 //! Mirrors `mm/memfd.c`, `fs/open.c`.
 
-use crate::fs::File;
-use crate::fs::read_write::{FILE_BYTES_MAX, TRANSFER_BYTES_MAX};
+use crate::fs::{FILE_BYTES_MAX, File, TRANSFER_BYTES_MAX};
 use crate::machine::{Machine, Placement};
 use crate::mm::shmem::{ALL_SEALS, EXEC, FUTURE_WRITE, GROW, SEAL, SHRINK, WRITE, inode};
-use crate::syscall::refusal::{Answered, Refusal, refuse};
-use crate::value::shared::Shared;
-use crate::value::slots::{FileId, MemoryId};
+use crate::syscall::{Answered, Refusal, refuse};
+use crate::value::{FileId, MemoryId, Shared};
 use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};

@@ -1,9 +1,13 @@
 //! Memory: memory objects and memfds, where processes map them, and who is charged for pinned pages.
 
-pub(crate) mod accounting;
-pub(crate) mod memfd;
-pub(crate) mod shmem;
-pub(crate) mod vma;
+mod accounting;
+mod memfd;
+mod shmem;
+mod vma;
+
+pub(crate) use accounting::{Books, Mode, Owner};
+pub(crate) use shmem::{Memory, inode};
+pub(crate) use vma::{BarVma, Vma};
 
 use handoff_model::ids::Pid;
 

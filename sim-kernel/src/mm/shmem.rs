@@ -15,9 +15,9 @@
 //!
 //! Mirrors `mm/shmem.c`.
 
-use crate::fs::read_write::FILE_BYTES_MAX;
-use crate::syscall::refusal::{Refusal, refuse};
-use crate::value::slots::{MemoryId, SmallId};
+use crate::fs::FILE_BYTES_MAX;
+use crate::syscall::{Refusal, refuse};
+use crate::value::{MemoryId, SmallId};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{PAGE_BYTES, pages};
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub(crate) struct Memory {
     /// Anonymous: of one process, whose children have copies.
     pub(crate) is_private: bool,
     /// `F_SEAL_*`.
-    pub(crate) seals: u32,
+    pub(super) seals: u32,
     /// Written bytes by page.
     contents: BTreeMap<u64, Vec<u8>>,
     replaced: Vec<Replaced>,
@@ -45,13 +45,13 @@ struct Replaced {
 }
 
 /// `F_SEAL_*`: `SEAL`, `SHRINK`, `GROW`, `WRITE`, `FUTURE_WRITE`, `EXEC`.
-pub(crate) const SEAL: u32 = 1;
-pub(crate) const SHRINK: u32 = 2;
-pub(crate) const GROW: u32 = 4;
-pub(crate) const WRITE: u32 = 8;
-pub(crate) const FUTURE_WRITE: u32 = 16;
-pub(crate) const EXEC: u32 = 32;
-pub(crate) const ALL_SEALS: u32 = 63;
+pub(super) const SEAL: u32 = 1;
+pub(super) const SHRINK: u32 = 2;
+pub(super) const GROW: u32 = 4;
+pub(super) const WRITE: u32 = 8;
+pub(super) const FUTURE_WRITE: u32 = 16;
+pub(super) const EXEC: u32 = 32;
+pub(super) const ALL_SEALS: u32 = 63;
 
 /// The inode number of a memory object. 0 is none.
 pub(crate) fn inode(memory: MemoryId) -> u64 {
@@ -60,7 +60,7 @@ pub(crate) fn inode(memory: MemoryId) -> u64 {
 
 impl Memory {
     /// Fresh anonymous memory of so many bytes.
-    pub(crate) fn anonymous(length_bytes: u64) -> Self {
+    pub(super) fn anonymous(length_bytes: u64) -> Self {
         Self { length_bytes, is_private: true, ..Self::default() }
     }
 
@@ -149,7 +149,7 @@ impl Memory {
     }
 
     /// `shmem_setattr`: the pages that are cut off are gone, also when the file grows again.
-    pub(crate) fn set_length(&mut self, length_bytes: u64) -> Result<(), Refusal> {
+    pub(super) fn set_length(&mut self, length_bytes: u64) -> Result<(), Refusal> {
         let seal = if length_bytes < self.length_bytes { SHRINK } else { GROW };
         if self.seals & seal != 0 && length_bytes != self.length_bytes {
             return Err(refuse(Errno::EPERM));
@@ -169,7 +169,7 @@ impl Memory {
     }
 
     /// `shmem_fallocate`: whole pages are replaced, parts of pages zeroed.
-    pub(crate) fn punch(&mut self, range: Range<u64>) -> Result<(), Refusal> {
+    pub(super) fn punch(&mut self, range: Range<u64>) -> Result<(), Refusal> {
         self.check_write_seals()?;
         self.punch_pages(range);
         Ok(())
@@ -188,13 +188,13 @@ impl Memory {
     }
 
     /// EPERM where nobody may write any more.
-    pub(crate) fn check_write_seals(&self) -> Result<(), Refusal> {
+    pub(super) fn check_write_seals(&self) -> Result<(), Refusal> {
         let sealed = self.seals & (WRITE | FUTURE_WRITE) != 0;
         if sealed { Err(refuse(Errno::EPERM)) } else { Ok(()) }
     }
 
     /// `generic_perform_write`, page by page: a file that may not grow takes what ends within it.
-    pub(crate) fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Refusal> {
+    pub(super) fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Refusal> {
         let end = offset_bytes.saturating_add(bytes.len() as u64).min(FILE_BYTES_MAX);
         self.check_write_seals()?;
         let would_grow = self.seals & GROW != 0 && end > self.length_bytes;

@@ -14,9 +14,8 @@
 use crate::fs::{DeviceFile, File};
 use crate::machine::{Machine, Placement};
 use crate::mm::shmem::Memory;
-use crate::syscall::refusal::{Answered, Refusal, refuse};
-use crate::value::shared::Shared;
-use crate::value::slots::{FileId, MemoryId};
+use crate::syscall::{Answered, Refusal, refuse};
+use crate::value::{FileId, MemoryId, Shared};
 use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Va, pages};
@@ -36,7 +35,7 @@ pub(crate) struct Vma {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BarVma {
     pub(crate) va: u64,
-    pub(crate) pages: u64,
+    pages: u64,
     pub(crate) file: FileId,
 }
 

@@ -8,10 +8,10 @@
 //! An interrupt is delivered when a process whose guest runs takes it from an eventfd, by itself or
 //! through KVM's irqfd ([`Machine::deliver`]). Read by any other process it is gone.
 
-use crate::fs::eventfd::Signal;
+use crate::fs::Signal;
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::{DeviceId, FileId, SmallId};
+use crate::syscall::{Answered, refuse};
+use crate::value::{DeviceId, FileId, SmallId};
 use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, PAGE_BYTES, Pid};

@@ -16,16 +16,15 @@
 //!
 //! Mirrors `kernel/exit.c`, `fs/exec.c`, `kernel/sys.c`, `kernel/pid.c`, `security/commoncap.c`.
 
-pub(crate) mod guest;
-pub(crate) mod scripted;
+mod guest;
+mod scripted;
 
 use crate::fs::{Descriptor, File};
 use crate::machine::Machine;
-use crate::mm::MmId;
-use crate::mm::vma::{BarVma, Vma};
+use crate::mm::{BarVma, MmId, Vma};
 use crate::process::guest::Guest;
-use crate::syscall::refusal::{Answered, Refusal, refuse};
-use crate::value::shared::Shared;
+use crate::syscall::{Answered, Refusal, refuse};
+use crate::value::Shared;
 use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid, Uid};
@@ -51,9 +50,9 @@ pub(crate) struct Process {
     /// Read at charge time, also after death: page sets keep the task.
     pub(crate) memlock_bytes: u64,
     /// How many memory maps it has had before this one.
-    pub(crate) generation: u8,
+    generation: u8,
     /// What it executes; `None`: what it was started with.
-    pub(crate) image: Option<u8>,
+    image: Option<u8>,
     pub(crate) descriptors: BTreeMap<Fd, Descriptor>,
     /// Sorted, disjoint.
     pub(crate) vmas: Vec<Vma>,

@@ -11,10 +11,9 @@
 
 use crate::fs::file_ref;
 use crate::machine::Machine;
-use crate::mm::vma::Vma;
+use crate::mm::Vma;
 use crate::process::Process;
-use crate::value::shared::Shared;
-use crate::value::slots::FileId;
+use crate::value::{FileId, Shared};
 use handoff_model::ids::{Fd, Pid, Uid};
 use handoff_model::view::{FileKind, FileRef};
 use std::collections::BTreeMap;

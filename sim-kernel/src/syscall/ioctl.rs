@@ -2,7 +2,7 @@
 
 use crate::machine::Placement;
 use crate::syscall::user_memory::User;
-use crate::value::slots::FileId;
+use crate::value::FileId;
 use handoff_model::ids::Pid;
 
 /// An ioctl under way: who, on which file, with what.

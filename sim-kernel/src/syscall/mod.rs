@@ -1,6 +1,11 @@
 //! What every call goes through: refusals, the caller's memory, ioctls, allocations that fail.
 
-pub(crate) mod fail_nth;
-pub(crate) mod ioctl;
-pub(crate) mod refusal;
-pub(crate) mod user_memory;
+mod fail_nth;
+mod ioctl;
+mod refusal;
+mod user_memory;
+
+pub(crate) use ioctl::Request;
+pub use refusal::Refusal;
+pub(crate) use refusal::{Answered, refuse};
+pub(crate) use user_memory::{Fields, User};

@@ -7,13 +7,10 @@
 //! Mirrors `vfio_df_ioctl_attach_pt` and `_detach_pt` of `drivers/vfio/device_cdev.c`, and
 //! `drivers/vfio/iommufd.c`.
 
-use crate::iommufd::Object;
-use crate::iommufd::attach::{Change, NO_PASID, Seat};
+use crate::iommufd::{Change, NO_PASID, Object, Seat};
 use crate::machine::Machine;
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::syscall::user_memory::Fields;
-use crate::value::slots::{ContextId, DeviceId};
+use crate::syscall::{Answered, Fields, Request, refuse};
+use crate::value::{ContextId, DeviceId};
 use crate::vfio::device::Binding;
 use crate::vfio::sized;
 use handoff_model::errno::Errno;
@@ -56,7 +53,7 @@ impl Machine {
 
     /// `vfio_df_ioctl_attach_pt`. Tells the HWPT, or for an emulated device the IOAS as given; detaches
     /// where that cannot be told.
-    pub(crate) fn attach(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
+    pub(super) fn attach(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
         const PAGE_TABLE: usize = offset_of!(vfio::vfio_device_attach_iommufd_pt, pt_id);
         let (cmd, is_pasid) = self.attachment_request(id, request)?;
         let Binding { context, object, .. } = self.binding(id);
@@ -123,7 +120,7 @@ impl Machine {
     }
 
     /// Attaches a bound device of either kind: → to what, and whether it replaced something.
-    pub(crate) fn attach_any(
+    pub(super) fn attach_any(
         &mut self,
         id: DeviceId,
         page_table: ObjectId,
@@ -137,7 +134,7 @@ impl Machine {
     }
 
     /// `vfio_df_ioctl_detach_pt`: succeeds also when nothing is attached.
-    pub(crate) fn detach(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
+    pub(super) fn detach(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
         let (cmd, is_pasid) = self.attachment_request(id, request)?;
         if is_pasid {
             let Binding { context, object, .. } = self.binding(id);
@@ -154,7 +151,7 @@ impl Machine {
     }
 
     /// → whether it was attached.
-    pub(crate) fn detach_any(&mut self, id: DeviceId) -> bool {
+    pub(super) fn detach_any(&mut self, id: DeviceId) -> bool {
         let Some(Binding { context, object, .. }) = self.device(id).binding else { return false };
         if self.device(id).is_emulated() {
             let old = self.change_access(context, object, None);

@@ -8,10 +8,8 @@
 
 use crate::fs::File;
 use crate::machine::{Machine, Placement};
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::shared::Shared;
-use crate::value::slots::ContainerId;
+use crate::syscall::{Answered, Request, refuse};
+use crate::value::{ContainerId, Shared};
 use crate::vfio::type1::Type1;
 use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
@@ -23,10 +21,10 @@ use vfio_bindings::bindings::vfio;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Container {
     /// Whether its file is still open.
-    pub(crate) is_open: bool,
+    is_open: bool,
     /// Sorted.
-    pub(crate) groups: Vec<u32>,
-    pub(crate) iommu: Option<Type1>,
+    pub(super) groups: Vec<u32>,
+    pub(super) iommu: Option<Type1>,
 }
 
 /// `VFIO_API_VERSION`.
@@ -45,22 +43,22 @@ impl Machine {
         })
     }
 
-    pub(crate) fn type1(&self, id: ContainerId) -> Option<&Type1> {
+    pub(super) fn type1(&self, id: ContainerId) -> Option<&Type1> {
         self.containers.get(id).iommu.as_ref()
     }
 
     /// The IOMMU of a container that was looked up to have one.
-    pub(crate) fn type1_mut(&mut self, id: ContainerId) -> &mut Type1 {
+    pub(super) fn type1_mut(&mut self, id: ContainerId) -> &mut Type1 {
         self.containers.get_mut(id).iommu.as_mut().expect("a container with an IOMMU")
     }
 
     /// Whether a group of devices with DMA of their own is in it: then there is a domain.
-    pub(crate) fn has_real_group(&self, id: ContainerId) -> bool {
+    pub(super) fn has_real_group(&self, id: ContainerId) -> bool {
         self.containers.get(id).groups.iter().any(|group| !self.is_emulated_group(*group))
     }
 
     /// Whether its mappings can be given new addresses: not those that an emulated device may look at, which before 6.3 had to wait.
-    pub(crate) fn gives_addresses(&self, id: ContainerId) -> bool {
+    pub(super) fn gives_addresses(&self, id: ContainerId) -> bool {
         let mut groups = self.containers.get(id).groups.iter();
         self.profile.waits_for_addresses() || !groups.any(|group| self.is_emulated_group(*group))
     }
@@ -113,7 +111,7 @@ impl Machine {
 
     /// `vfio_container_attach_group`: EPERM while somebody owns the DMA of the group, and what the IOMMU
     /// says.
-    pub(crate) fn join_container(&mut self, pid: Pid, id: ContainerId, group: u32) -> Answered<()> {
+    pub(super) fn join_container(&mut self, pid: Pid, id: ContainerId, group: u32) -> Answered<()> {
         if self.dma_owner(group).is_some() {
             return Err(refuse(Errno::EPERM));
         }
@@ -127,7 +125,7 @@ impl Machine {
     }
 
     /// `vfio_group_detach_container`: the last group takes the IOMMU with it.
-    pub(crate) fn leave_container(&mut self, id: ContainerId, group: u32) {
+    pub(super) fn leave_container(&mut self, id: ContainerId, group: u32) {
         let container = self.containers.get_mut(id);
         container.groups.retain(|other| *other != group);
         let is_last = container.groups.is_empty();

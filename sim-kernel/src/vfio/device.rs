@@ -7,8 +7,7 @@
 
 use crate::hardware::{DeviceKind, DeviceSpec};
 use crate::machine::Machine;
-use crate::value::shared::Shared;
-use crate::value::slots::{ContextId, DeviceId, FileId, SmallId, VmId};
+use crate::value::{ContextId, DeviceId, FileId, Shared, SmallId, VmId};
 use crate::vfio::migration::Migration;
 use handoff_model::ids::ObjectId;
 use std::collections::BTreeMap;
@@ -17,7 +16,7 @@ use std::collections::BTreeMap;
 pub const BUS_MASTER: u16 = 4;
 
 /// What firmware leaves in the command register.
-pub(crate) const COMMAND_AT_BOOT: u16 = 0x0103;
+pub(super) const COMMAND_AT_BOOT: u16 = 0x0103;
 
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,17 +26,17 @@ pub(crate) struct Device {
     /// How many of its files its group gave.
     pub(crate) group_files: u8,
     /// The PCI command register.
-    pub(crate) command: u16,
+    pub(super) command: u16,
     /// Other bytes of configuration space that are not as firmware left them.
-    pub(crate) config: BTreeMap<u8, u8>,
+    pub(super) config: BTreeMap<u8, u8>,
     /// The interrupt index whose vectors trigger eventfds, where there is one.
-    pub(crate) armed: Option<Armed>,
+    pub(super) armed: Option<Armed>,
     /// Triggers of the error and the request index. Each holds a reference.
-    pub(crate) notifiers: [Option<FileId>; 2],
+    pub(super) notifiers: [Option<FileId>; 2],
     /// Sorted.
-    pub(crate) ioeventfds: Vec<Ioeventfd>,
+    pub(super) ioeventfds: Vec<Ioeventfd>,
     /// Let go to sleep, with what wakes its user.
-    pub(crate) asleep: Option<Wakeup>,
+    pub(super) asleep: Option<Wakeup>,
     /// Of an emulated device.
     pub(crate) migration: Migration,
     /// By vector; no zeroes at the end.
@@ -49,39 +48,39 @@ pub(crate) struct Device {
 
 /// `LOW_POWER_ENTRY`: the eventfd that is signalled when the device wakes. Holds a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Wakeup(pub(crate) Option<FileId>);
+pub(super) struct Wakeup(pub(crate) Option<FileId>);
 
 /// The bound open file of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Binding {
     /// `None`: whichever its group gave.
-    pub(crate) file: Option<FileId>,
+    pub(super) file: Option<FileId>,
     /// The context's file; holds a reference.
     pub(crate) iommufd: FileId,
-    pub(crate) context: ContextId,
+    pub(super) context: ContextId,
     /// The device's or access's object there.
-    pub(crate) object: ObjectId,
+    pub(super) object: ObjectId,
     /// The VM that the file was associated with. Keeps it.
     pub(crate) kvm: Option<VmId>,
 }
 
 /// Vectors that are enabled. Each trigger holds a reference.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Armed {
-    pub(crate) index: u32,
-    pub(crate) triggers: Vec<Option<FileId>>,
-    pub(crate) intx: Intx,
+pub(super) struct Armed {
+    pub(super) index: u32,
+    pub(super) triggers: Vec<Option<FileId>>,
+    pub(super) intx: Intx,
 }
 
 /// What INTx has beside its trigger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Intx {
+pub(super) struct Intx {
     /// By its user, or because it was signalled.
-    pub(crate) masked: bool,
+    pub(super) masked: bool,
     /// Raised while masked.
-    pub(crate) asserted: bool,
+    pub(super) asserted: bool,
     /// The eventfd that unmasks it. Holds a reference.
-    pub(crate) unmask: Option<FileId>,
+    pub(super) unmask: Option<FileId>,
 }
 
 /// What became of a vector's interrupts.
@@ -93,18 +92,18 @@ pub(crate) struct Counter {
 
 /// An ioeventfd. Holds a reference to the eventfd, until nobody else has it; its place stays taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Ioeventfd {
-    pub(crate) write: Write,
-    pub(crate) event: Option<FileId>,
+pub(super) struct Ioeventfd {
+    pub(super) write: Write,
+    pub(super) event: Option<FileId>,
 }
 
 /// What is written where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Write {
-    pub(crate) bar: u64,
-    pub(crate) at: u64,
-    pub(crate) data: u64,
-    pub(crate) bytes: u32,
+pub(super) struct Write {
+    pub(super) bar: u64,
+    pub(super) at: u64,
+    pub(super) data: u64,
+    pub(super) bytes: u32,
 }
 
 impl Device {
@@ -134,11 +133,11 @@ impl Device {
         self.command & BUS_MASTER != 0
     }
 
-    pub(crate) fn clear_bus_master(&mut self) {
+    pub(super) fn clear_bus_master(&mut self) {
         self.command &= !BUS_MASTER;
     }
 
-    pub(crate) fn upset(&mut self) {
+    pub(super) fn upset(&mut self) {
         self.upsets = self.upsets.saturating_add(1);
     }
 

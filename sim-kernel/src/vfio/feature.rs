@@ -8,10 +8,8 @@
 //! Mirrors `vfio_ioctl_device_feature` of `drivers/vfio/vfio_main.c`.
 
 use crate::machine::{Machine, Placement};
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::syscall::user_memory::{Fields, User};
-use crate::value::slots::DeviceId;
+use crate::syscall::{Answered, Fields, Request, User, refuse};
+use crate::value::DeviceId;
 use crate::vfio::sized;
 use handoff_model::errno::Errno;
 use handoff_model::ids::Pid;
@@ -23,25 +21,25 @@ use vfio_bindings::bindings::vfio::{
 
 /// A feature that is asked for.
 #[derive(Debug)]
-pub(crate) struct Feature<'a> {
-    pub(crate) pid: Pid,
-    pub(crate) user: &'a mut User,
-    pub(crate) place: &'a Placement,
+pub(super) struct Feature<'a> {
+    pub(super) pid: Pid,
+    pub(super) user: &'a mut User,
+    pub(super) place: &'a Placement,
     flags: u32,
     /// How long the caller says that the data is.
     length: usize,
 }
 
 /// Where the data of a feature begins.
-pub(crate) const DATA: usize = offset_of!(vfio_device_feature, data);
+pub(super) const DATA: usize = offset_of!(vfio_device_feature, data);
 
-pub(crate) const GET: u32 = VFIO_DEVICE_FEATURE_GET;
-pub(crate) const SET: u32 = VFIO_DEVICE_FEATURE_SET;
+pub(super) const GET: u32 = VFIO_DEVICE_FEATURE_GET;
+pub(super) const SET: u32 = VFIO_DEVICE_FEATURE_SET;
 
 impl Feature<'_> {
     /// `vfio_check_feature`: → whether there is something to do. EINVAL for an operation that the feature
     /// does not have, for none, and for too little data.
-    pub(crate) fn check(&self, operations: u32, min: usize) -> Answered<bool> {
+    pub(super) fn check(&self, operations: u32, min: usize) -> Answered<bool> {
         if self.flags & (GET | SET) & !operations != 0 {
             return Err(refuse(Errno::EINVAL));
         }
@@ -54,17 +52,17 @@ impl Feature<'_> {
         Ok(true)
     }
 
-    pub(crate) fn sets(&self) -> bool {
+    pub(super) fn sets(&self) -> bool {
         self.flags & SET != 0
     }
 
     /// The data. EFAULT.
-    pub(crate) fn data(&self, length: usize) -> Answered<Fields> {
+    pub(super) fn data(&self, length: usize) -> Answered<Fields> {
         Ok(Fields(self.user.copy(DATA + length)?.0.split_off(DATA)))
     }
 
     /// EFAULT.
-    pub(crate) fn tell(&mut self, data: &[u8]) -> Answered<()> {
+    pub(super) fn tell(&mut self, data: &[u8]) -> Answered<()> {
         self.user.write(DATA, data)
     }
 }
@@ -72,7 +70,7 @@ impl Feature<'_> {
 impl Machine {
     /// EFAULT; EINVAL for a size, a flag, or GET and SET together without PROBE; ENOTTY for what the driver
     /// does not have.
-    pub(crate) fn feature(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<u32> {
+    pub(super) fn feature(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<u32> {
         const KNOWN: u32 = VFIO_DEVICE_FEATURE_MASK | GET | SET | VFIO_DEVICE_FEATURE_PROBE;
         let header = sized(request, DATA)?;
         let flags = header.u32(offset_of!(vfio_device_feature, flags));

@@ -17,10 +17,8 @@
 use crate::fs::{DeviceFile, File};
 use crate::hardware::DeviceKind;
 use crate::machine::{Machine, Placement};
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::syscall::user_memory::User;
-use crate::value::slots::{ContainerId, ContextId, DeviceId, FileId, SmallId};
+use crate::syscall::{Answered, Request, User, refuse};
+use crate::value::{ContainerId, ContextId, DeviceId, FileId, SmallId};
 use crate::vfio::device::Binding;
 use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
@@ -64,7 +62,7 @@ impl Machine {
     }
 
     /// Whether its devices are the kernel's own emulations: all of them are, or none.
-    pub(crate) fn is_emulated_group(&self, group: u32) -> bool {
+    pub(super) fn is_emulated_group(&self, group: u32) -> bool {
         self.members(group).any(|id| self.device(id).is_emulated())
     }
 
@@ -265,7 +263,7 @@ impl Machine {
 
     /// `vfio_pci_ioctl_pci_hot_reset_groups`, of a device that is alone on its bus: EINVAL (too many), EFAULT,
     /// EBADF, EINVAL for what is not the device's group.
-    pub(crate) fn check_reset_groups(
+    pub(super) fn check_reset_groups(
         &self,
         id: DeviceId,
         groups: u32,
@@ -284,7 +282,7 @@ impl Machine {
     }
 
     /// `vfio_df_group_close`: the last file closes the device.
-    pub(crate) fn release_group_device(&mut self, id: DeviceId) {
+    pub(super) fn release_group_device(&mut self, id: DeviceId) {
         let device = self.device_mut(id);
         device.group_files -= 1;
         if device.group_files > 0 {

@@ -2,8 +2,7 @@
 //!
 //! Mirrors `vfio_set_irqs_validate_and_prepare` of `drivers/vfio/vfio_main.c`.
 
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::{Answered, Request, refuse};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};
 use std::mem::offset_of;
@@ -14,16 +13,16 @@ use vfio_bindings::bindings::vfio::{
 };
 
 /// Interrupt indexes (`VFIO_PCI_*_IRQ_INDEX`), and how many there are.
-pub(crate) const INTX: u32 = 0;
-pub(crate) const MSI: u32 = 1;
-pub(crate) const MSIX: u32 = 2;
-pub(crate) const ERROR: u32 = 3;
-pub(crate) const REQUEST: u32 = 4;
-pub(crate) const INDEXES: u32 = 5;
+pub(super) const INTX: u32 = 0;
+pub(super) const MSI: u32 = 1;
+pub(super) const MSIX: u32 = 2;
+pub(super) const ERROR: u32 = 3;
+pub(super) const REQUEST: u32 = 4;
+pub(super) const INDEXES: u32 = 5;
 
 /// What is done to vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(super) enum Action {
     Mask,
     Unmask,
     Trigger,
@@ -33,7 +32,7 @@ pub(crate) enum Action {
 
 /// With what, for each vector.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Data {
+pub(super) enum Data {
     None,
     Bool(Vec<bool>),
     Eventfd(Vec<Fd>),
@@ -41,18 +40,18 @@ pub(crate) enum Data {
 
 /// `struct vfio_irq_set`, checked.
 #[derive(Clone, Debug)]
-pub(crate) struct IrqSet {
-    pub(crate) pid: Pid,
-    pub(crate) index: u32,
-    pub(crate) start: u32,
-    pub(crate) count: u32,
-    pub(crate) action: Action,
-    pub(crate) data: Data,
+pub(super) struct IrqSet {
+    pub(super) pid: Pid,
+    pub(super) index: u32,
+    pub(super) start: u32,
+    pub(super) count: u32,
+    pub(super) action: Action,
+    pub(super) data: Data,
 }
 
 impl IrqSet {
     /// `vfio_set_irqs_validate_and_prepare`, against how many vectors there are. EFAULT, EINVAL.
-    pub(crate) fn copy(request: &Request<'_>, vectors: impl Fn(u32) -> u32) -> Answered<Self> {
+    pub(super) fn copy(request: &Request<'_>, vectors: impl Fn(u32) -> u32) -> Answered<Self> {
         const MIN: usize = offset_of!(vfio_irq_set, data);
         const KNOWN: u32 = VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK;
         let header = request.user.copy(MIN)?;
@@ -94,12 +93,12 @@ impl IrqSet {
     }
 
     /// Whether it asks for nothing to be left.
-    pub(crate) fn disables(&self) -> bool {
+    pub(super) fn disables(&self) -> bool {
         self.count == 0 && self.data == Data::None
     }
 
     /// Whether it is about the first vector alone.
-    pub(crate) fn is_single(&self) -> bool {
+    pub(super) fn is_single(&self) -> bool {
         self.start == 0 && self.count == 1
     }
 }

@@ -6,11 +6,11 @@
 //!
 //! Mirrors `vfio_mig_get_next_state` of `drivers/vfio/vfio_main.c`.
 
-use crate::value::slots::FileId;
+use crate::value::FileId;
 
 /// `enum vfio_device_mig_state` without ERROR, which is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum State {
+pub(super) enum State {
     Stop = 1,
     #[default]
     Running,
@@ -24,17 +24,17 @@ pub(crate) enum State {
 /// What an emulated device knows beside what a PCI device has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Migration {
-    pub(crate) state: State,
+    pub(super) state: State,
     /// The file of the state. Holds a reference.
     pub(crate) stream: Option<FileId>,
     /// Whether the flags of precopy information are an output (`MIG_PRECOPY_INFOv2`).
-    pub(crate) info_v2: bool,
+    pub(super) info_v2: bool,
     /// Whether somebody has asked GET_INFO.
-    pub(crate) is_known: bool,
+    pub(super) is_known: bool,
 }
 
 impl State {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Stop,
         Self::Running,
         Self::StopCopy,
@@ -45,7 +45,7 @@ impl State {
     ];
 
     /// The next state on the way to another; `None` where there is no way.
-    pub(crate) fn toward(self, wanted: Self) -> Option<Self> {
+    pub(super) fn toward(self, wanted: Self) -> Option<Self> {
         use State::{PreCopy, PreCopyP2p, Resuming, Running, RunningP2p, Stop, StopCopy};
         Some(match (self, wanted) {
             (StopCopy, PreCopy | PreCopyP2p) => return None,
@@ -62,7 +62,7 @@ impl State {
     }
 
     /// Whether a file comes with a step; `Some(true)` one to be read.
-    pub(crate) fn stream_of_step(self, to: Self) -> Option<bool> {
+    pub(super) fn stream_of_step(self, to: Self) -> Option<bool> {
         match (self, to) {
             (State::Running, State::PreCopy)
             | (State::RunningP2p, State::PreCopyP2p)
@@ -73,7 +73,7 @@ impl State {
     }
 
     /// Whether the file is dead after a step.
-    pub(crate) fn ends_stream(self, to: Self) -> bool {
+    pub(super) fn ends_stream(self, to: Self) -> bool {
         let saves = [State::PreCopy, State::PreCopyP2p, State::StopCopy];
         saves.contains(&self) && !saves.contains(&to)
     }

@@ -16,28 +16,29 @@
 //!
 //! Mirrors `drivers/vfio/device_cdev.c`, `vfio_main.c` and `iommufd.c`.
 
-pub(crate) mod attach;
-pub(crate) mod container;
-pub(crate) mod device;
-pub(crate) mod feature;
-pub(crate) mod group;
-pub(crate) mod irq_set;
-pub(crate) mod mdev;
-pub(crate) mod migration;
+mod attach;
+mod container;
+mod device;
+mod feature;
+mod group;
+mod irq_set;
+mod mdev;
+mod migration;
 pub(crate) mod pci;
 pub(crate) mod type1;
 
+pub(crate) use container::Container;
+pub use device::BUS_MASTER;
+pub(crate) use device::Device;
+pub(crate) use group::{Group, GroupIommu};
+
 use crate::fs::{DeviceFile, File};
 use crate::hardware::DeviceKind;
-use crate::iommufd::Object;
-use crate::iommufd::access::{Access, AccessOwner};
-use crate::iommufd::device::Hardware;
+use crate::iommufd::{Access, AccessOwner, Hardware, Object};
 use crate::machine::{Machine, Placement};
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::syscall::user_memory::Fields;
-use crate::value::slots::{ContextId, DeviceId, FileId, SmallId};
-use crate::vfio::device::{Binding, Device};
+use crate::syscall::{Answered, Fields, Refusal, Request, refuse};
+use crate::value::{ContextId, DeviceId, FileId, SmallId};
+use crate::vfio::device::Binding;
 use handoff_model::call::Reply;
 use handoff_model::errno::Errno;
 use handoff_model::ids::Pid;
@@ -57,7 +58,7 @@ const TOKEN_POINTER: usize = BIND_MIN;
 const BIND_SIZE: usize = TOKEN_POINTER + size_of::<u64>();
 
 /// A structure of which at least the first `min` bytes must be there. EFAULT, EINVAL (size).
-pub(crate) fn sized(request: &Request<'_>, min: usize) -> Answered<Fields> {
+fn sized(request: &Request<'_>, min: usize) -> Answered<Fields> {
     let fields = request.user.copy(min)?;
     if (fields.u32(0) as usize) < min {
         return Err(refuse(Errno::EINVAL));
@@ -114,7 +115,7 @@ impl Machine {
     }
 
     /// The binding of a bound device.
-    pub(crate) fn binding(&self, device: DeviceId) -> Binding {
+    fn binding(&self, device: DeviceId) -> Binding {
         self.device(device).binding.expect("looked up before")
     }
 
@@ -160,7 +161,7 @@ impl Machine {
     }
 
     /// The device is bound from now on, and its DMA off.
-    pub(crate) fn bind_object(&mut self, id: DeviceId, binding: Binding) {
+    fn bind_object(&mut self, id: DeviceId, binding: Binding) {
         self.get_file(binding.iommufd);
         let device = self.device_mut(id);
         device.binding = Some(binding);
@@ -182,11 +183,7 @@ impl Machine {
     }
 
     /// `vfio_df_check_token` of one that nobody has asked for. EINVAL; EFAULT before, where a driver looks.
-    fn refuse_token(
-        &self,
-        id: DeviceId,
-        request: &Request<'_>,
-    ) -> crate::syscall::refusal::Refusal {
+    fn refuse_token(&self, id: DeviceId, request: &Request<'_>) -> Refusal {
         if !self.device(id).is_emulated()
             && let Err(refusal) = request.user.read_through(TOKEN_POINTER, 0, TOKEN_BYTES)
         {
@@ -196,7 +193,7 @@ impl Machine {
     }
 
     /// `vfio_df_device_first_open`. EPERM; ESRCH for an mdev that needs the KVM that its file lacks.
-    pub(crate) fn object_to_bind(&self, of: DeviceFile, context: ContextId) -> Answered<Object> {
+    fn object_to_bind(&self, of: DeviceFile, context: ContextId) -> Answered<Object> {
         let device = of.device;
         match self.device(device).spec.kind {
             DeviceKind::Mdev { needs_kvm: true } if of.kvm.is_none() => Err(refuse(Errno::ESRCH)),
@@ -215,7 +212,7 @@ impl Machine {
     }
 
     /// The context that owns the DMA of a group.
-    pub(crate) fn dma_owner(&self, group: u32) -> Option<ContextId> {
+    fn dma_owner(&self, group: u32) -> Option<ContextId> {
         let members = self.devices.iter();
         let mut bound =
             members.filter(|device| device.spec.group == group && !device.is_emulated());
@@ -232,7 +229,7 @@ impl Machine {
     }
 
     /// `vfio_df_device_last_close`, in its order. Only a binding has a context to leave.
-    pub(crate) fn close_device(&mut self, id: DeviceId) {
+    fn close_device(&mut self, id: DeviceId) {
         self.leave_low_power(id);
         if !self.device(id).is_emulated() {
             self.device_mut(id).clear_bus_master();

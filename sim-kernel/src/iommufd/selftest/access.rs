@@ -14,7 +14,7 @@ use crate::iommufd::iova::range;
 use crate::iommufd::map::BY_AREA;
 use crate::iommufd::selftest::{ID, UNION};
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::{Answered, refuse};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES};
 
@@ -63,7 +63,7 @@ impl Machine {
 
     /// `iommufd_test_create_access`: EOPNOTSUPP (flags), ENOMEM (no descriptor is free), then as attaching,
     /// EFAULT.
-    pub(crate) fn create_access(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn create_access(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const NEEDS_PIN: u32 = 1;
         let flags = ucmd.cmd.u32(UNION + 4);
         if flags & !NEEDS_PIN != 0 {
@@ -94,7 +94,7 @@ impl Machine {
     }
 
     /// `iommufd_test_access_replace_ioas`: EBADFD, ENOENT, EADDRINUSE.
-    pub(crate) fn replace_access(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn replace_access(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let file = self.access_file(ucmd)?;
         let ioas = ucmd.cmd.id(UNION);
         self.ioas(file.context, ioas)?;
@@ -115,7 +115,7 @@ impl Machine {
     /// `iommufd_test_access_pages`: ENOMEM (too long), EOPNOTSUPP (flags), EBADFD, EOPNOTSUPP (it pins
     /// nothing), EINVAL, EOVERFLOW, then as pinning; EFAULT, EBADE where the caller's memory is another;
     /// EFAULT. The number of an item that cannot be told is used up.
-    pub(crate) fn access_pages(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn access_pages(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let flags = ucmd.cmd.u32(UNION);
         let [iova, length_bytes, va] = [8, 16, 24].map(|at| ucmd.cmd.u64(UNION + at));
         if length_bytes > LENGTH_BYTES_MAX {
@@ -171,7 +171,7 @@ impl Machine {
     }
 
     /// `iommufd_test_access_item_destroy`: EBADFD, ENOENT.
-    pub(crate) fn destroy_access_pages(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn destroy_access_pages(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let file = self.access_file(ucmd)?;
         let id = ucmd.cmd.u32(UNION);
         let items = &mut self.mock_access_mut(file).items;
@@ -185,7 +185,7 @@ impl Machine {
 
     /// `iommufd_test_access_rw`: ENOMEM (too long), EOPNOTSUPP (flags), EBADFD, EFAULT (the buffer, to
     /// write), EINVAL, EOVERFLOW, then as moving; EFAULT (the buffer, to read).
-    pub(crate) fn access_rw(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn access_rw(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const BUFFER: usize = UNION + 16;
         let [iova, length_bytes] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));
         let flags = ucmd.cmd.u32(UNION + 24);

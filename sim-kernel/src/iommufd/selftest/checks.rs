@@ -2,21 +2,21 @@
 //!
 //! Mirrors `iommufd_test_md_check_*` and `iommufd_test_dev_check_cache` of `drivers/iommu/iommufd/selftest.c`.
 
-use crate::hardware::iommu::IommuDriver;
+use crate::hardware::IommuDriver;
 use crate::iommufd::hw_pagetable::Hwpt;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::pins::Pin;
 use crate::iommufd::selftest::{ID, UNION};
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::ContextId;
+use crate::syscall::{Answered, refuse};
+use crate::value::ContextId;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 
 impl Machine {
     /// `iommufd_test_md_check_refs`: how often each page of the caller's memory is pinned. EINVAL
     /// (alignment, overflow), EFAULT, EIO where it is another number.
-    pub(crate) fn check_refs(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn check_refs(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let [length_bytes, va] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));
         let expected = ucmd.cmd.u32(UNION + 16) as usize;
         let is_aligned = [length_bytes, va].iter().all(|v| v.is_multiple_of(PAGE_BYTES));
@@ -33,7 +33,7 @@ impl Machine {
     }
 
     /// A domain of the mock driver. ENOENT, EINVAL for a domain of another.
-    pub(crate) fn mock_hwpt(&self, ucmd: &Ucmd<'_>) -> Answered<&Hwpt> {
+    pub(super) fn mock_hwpt(&self, ucmd: &Ucmd<'_>) -> Answered<&Hwpt> {
         let hwpt = self.contexts.get(ucmd.context).hwpt(ucmd.cmd.id(ID));
         let hwpt = hwpt.ok_or(refuse(Errno::ENOENT))?;
         let is_mock = hwpt.iommu.driver == IommuDriver::Mock;
@@ -42,7 +42,7 @@ impl Machine {
 
     /// `iommufd_test_md_check_pa`: EINVAL (alignment, overflow), then page by page of the domain EFAULT
     /// where the caller has no memory, EINVAL where the domain leads elsewhere.
-    pub(crate) fn check_map(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn check_map(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let [iova, length_bytes, va] = [0, 8, 16].map(|at| ucmd.cmd.u64(UNION + at));
         let hwpt = self.mock_hwpt(ucmd)?;
         let page_bytes = hwpt.iommu.io_page_bytes;
@@ -75,7 +75,7 @@ impl Machine {
     }
 
     /// `iommufd_test_md_check_iotlb`: ENOENT, EINVAL where the cache holds another number there.
-    pub(crate) fn check_iotlb(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn check_iotlb(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let [index, expected] = [0, 4].map(|at| ucmd.cmd.u32(UNION + at));
         let id = ucmd.cmd.id(ID);
         let nested = self.nested_mut(ucmd, id).ok_or(refuse(Errno::ENOENT))?;
@@ -86,7 +86,7 @@ impl Machine {
     }
 
     /// `iommufd_test_dev_check_cache`: ENOENT, EINVAL where the cache holds another number there.
-    pub(crate) fn check_device_cache(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn check_device_cache(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let [index, expected] = [0, 4].map(|at| ucmd.cmd.u32(UNION + at));
         let id = ucmd.cmd.id(ID);
         self.hardware_of(ucmd.context, id)?;

@@ -5,7 +5,7 @@
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::selftest::UNION;
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::{Answered, refuse};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, PAGE_BYTES};
 
@@ -14,7 +14,7 @@ const LENGTH_BYTES_MAX: u64 = 512 * PAGE_BYTES;
 
 impl Machine {
     /// `iommufd_test_dmabuf_get`: EINVAL (empty or too long), EMFILE; → the descriptor, or nothing (7.3).
-    pub(crate) fn dma_buf_get(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn dma_buf_get(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         if !self.profile.maps_dma_bufs() {
             return Err(refuse(Errno::EOPNOTSUPP));
         }
@@ -32,7 +32,7 @@ impl Machine {
     }
 
     /// `iommufd_test_dmabuf_revoke`: EBADF, EINVAL for what is no dma-buf.
-    pub(crate) fn dma_buf_revoke(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn dma_buf_revoke(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         if !self.profile.maps_dma_bufs() {
             return Err(refuse(Errno::EOPNOTSUPP));
         }

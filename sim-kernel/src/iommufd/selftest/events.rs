@@ -6,7 +6,7 @@
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::selftest::{ID, UNION};
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::{Answered, refuse};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, IovaRange};
 
@@ -16,7 +16,7 @@ const BITS_MAX: u64 = (16 << 20) * 8;
 impl Machine {
     /// `iommufd_test_dirty`: EINVAL (empty, not whole pages, no bitmap), EOVERFLOW (too many), ENOENT, EINVAL
     /// (of another driver; not switched on), EFAULT. Tells how many bits were set.
-    pub(crate) fn mark_dirty(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn mark_dirty(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const MARKS: usize = UNION + 32;
         const COUNT: usize = UNION + 40;
         let [first, length_bytes, page_bytes] = [8, 16, 24].map(|at| ucmd.cmd.u64(UNION + at));
@@ -54,7 +54,7 @@ impl Machine {
 
     /// `iommufd_test_trigger_iopf`: ENOENT, EINVAL (not a mock device). A fault that nobody handles is answered
     /// at once.
-    pub(crate) fn trigger_iopf(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn trigger_iopf(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let device = ucmd.cmd.id(UNION);
         let what = [4, 8, 12].map(|at| ucmd.cmd.u32(UNION + at));
         let address = ucmd.cmd.u64(UNION + 16);
@@ -65,7 +65,7 @@ impl Machine {
     }
 
     /// `iommufd_test_trigger_vevent`: ENOENT (device; not attached through a viommu), EOPNOTSUPP (no queue).
-    pub(crate) fn trigger_vevent(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn trigger_vevent(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let device = ucmd.cmd.id(UNION);
         self.hardware_of(ucmd.context, device)?;
         let viommu = self.mock_mut(ucmd.context, device).and_then(|mock| mock.viommu);

@@ -8,27 +8,26 @@
 //!
 //! Mirrors `drivers/iommu/iommufd/selftest.c` and `iommufd_test.h`.
 
-pub(crate) mod access;
-pub(crate) mod checks;
-pub(crate) mod dma_buf;
-pub(crate) mod events;
-pub(crate) mod pasid;
+mod access;
+mod checks;
+mod dma_buf;
+mod events;
+mod pasid;
 
 use crate::iommufd::Object;
 use crate::iommufd::attach::{Change, Seat};
-use crate::iommufd::device::Hardware;
-use crate::iommufd::device::{MockDevice, NO_DIRTY, PASID};
+use crate::iommufd::device::{Hardware, MockDevice, NO_DIRTY, PASID};
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::iova::range;
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::{Answered, refuse};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, ObjectId};
 
 /// Offsets in `struct iommu_test_cmd`.
 const OP: usize = 4;
-pub(crate) const ID: usize = 8;
-pub(crate) const UNION: usize = 16;
+pub(super) const ID: usize = 8;
+const UNION: usize = 16;
 
 /// What answers an operation.
 type Run = fn(&mut Machine, &mut Ucmd<'_>) -> Answered<()>;
@@ -62,7 +61,7 @@ const OPS: &[(u32, Run)] = &[
 
 impl Machine {
     /// `iommufd_test`. EOPNOTSUPP for an operation that is not known.
-    pub(crate) fn test_command(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn test_command(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let op = ucmd.cmd.u32(OP);
         let known = OPS.iter().find(|(number, _)| *number == op);
         let (_, run) = known.ok_or(refuse(Errno::EOPNOTSUPP))?;

@@ -7,7 +7,7 @@ use crate::iommufd::attach::{Change, Seat};
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::selftest::{ID, UNION};
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
+use crate::syscall::{Answered, refuse};
 use handoff_model::errno::Errno;
 
 const PAGE_TABLE: usize = UNION + 4;
@@ -24,7 +24,7 @@ impl Machine {
     }
 
     /// `iommufd_test_pasid_attach`: ENOENT, then as attaching; EFAULT, and then it is detached.
-    pub(crate) fn pasid_attach(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn pasid_attach(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let seat = self.mock_seat(ucmd)?;
         let hwpt = self.change_pt(seat, ucmd.cmd.id(PAGE_TABLE), Change::Attach)?;
         let told = ucmd.respond_with(PAGE_TABLE, hwpt);
@@ -36,7 +36,7 @@ impl Machine {
     }
 
     /// `iommufd_test_pasid_replace`: ENOENT, then as replacing; EFAULT, and then it is replaced.
-    pub(crate) fn pasid_replace(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn pasid_replace(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let seat = self.mock_seat(ucmd)?;
         let hwpt = self.change_pt(seat, ucmd.cmd.id(PAGE_TABLE), Change::Replace)?;
         self.reclaim();
@@ -44,7 +44,7 @@ impl Machine {
     }
 
     /// `iommufd_test_pasid_detach`: ENOENT; succeeds also when nothing is attached.
-    pub(crate) fn pasid_detach(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn pasid_detach(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let seat = self.mock_seat(ucmd)?;
         self.detach_seat(seat);
         self.reclaim();
@@ -53,7 +53,7 @@ impl Machine {
 
     /// `iommufd_test_pasid_check_hwpt`: ENOENT (stdev), EINVAL (something is attached where nothing should be), ENOENT,
     /// EINVAL (no domain), EINVAL (another is attached).
-    pub(crate) fn pasid_check_hwpt(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn pasid_check_hwpt(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let seat = self.mock_seat(ucmd)?;
         let table = self.contexts.get(ucmd.context);
         let attached = table.attached_to(seat.device, seat.pasid);

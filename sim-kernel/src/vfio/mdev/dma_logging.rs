@@ -3,8 +3,7 @@
 //! Mirrors `vfio_ioctl_device_feature_logging_start` and `_report` of `drivers/vfio/vfio_main.c`, and
 //! `samples/vfio-mdev/mtty.c`, whose log is always empty.
 
-use crate::syscall::refusal::{Answered, refuse};
-use crate::syscall::user_memory::Fields;
+use crate::syscall::{Answered, Fields, refuse};
 use crate::vfio::feature::{DATA, Feature, GET, SET};
 use handoff_model::errno::Errno;
 use std::mem::{offset_of, size_of};
@@ -12,7 +11,7 @@ use vfio_bindings::bindings::vfio;
 
 /// `vfio_ioctl_device_feature_logging_start`. EINVAL for no range, E2BIG; EFAULT, EINVAL (alignment,
 /// overlap), EOVERFLOW range by range.
-pub(crate) fn start(feature: &mut Feature<'_>) -> Answered<()> {
+pub(super) fn start(feature: &mut Feature<'_>) -> Answered<()> {
     use vfio::{
         vfio_device_feature_dma_logging_control as control,
         vfio_device_feature_dma_logging_range as range,
@@ -51,7 +50,7 @@ pub(crate) fn start(feature: &mut Feature<'_>) -> Answered<()> {
 }
 
 /// `vfio_ioctl_device_feature_logging_report`. EFAULT, EINVAL (page size), EOVERFLOW.
-pub(crate) fn report(feature: &Feature<'_>) -> Answered<()> {
+pub(super) fn report(feature: &Feature<'_>) -> Answered<()> {
     use vfio::vfio_device_feature_dma_logging_report as report;
     if !feature.check(GET, size_of::<report>())? {
         return Ok(());

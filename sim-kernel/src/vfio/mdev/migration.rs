@@ -11,10 +11,8 @@
 
 use crate::fs::{File, MigrationFile};
 use crate::machine::Machine;
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::syscall::user_memory::Fields;
-use crate::value::slots::{DeviceId, FileId};
+use crate::syscall::{Answered, Fields, Request, refuse};
+use crate::value::{DeviceId, FileId};
 use crate::vfio::feature::{Feature, GET, SET};
 use crate::vfio::mdev::dma_logging;
 use crate::vfio::migration::State;
@@ -52,7 +50,7 @@ fn tell(feature: &mut Feature<'_>, value: u64) -> Answered<()> {
 
 impl Machine {
     /// What of `vfio_ioctl_device_feature` an emulated device has operations for. ENOTTY for all else.
-    pub(crate) fn mtty_feature(
+    pub(in crate::vfio) fn mtty_feature(
         &mut self,
         id: DeviceId,
         which: u32,
@@ -73,7 +71,7 @@ impl Machine {
     }
 
     /// `vfio_ioctl_device_feature_migration_precopy_info_v2`.
-    pub(crate) fn precopy_info_v2(&mut self, id: DeviceId, feature: &Feature<'_>) -> Answered<()> {
+    fn precopy_info_v2(&mut self, id: DeviceId, feature: &Feature<'_>) -> Answered<()> {
         if feature.check(SET, 0)? {
             self.device_mut(id).migration.info_v2 = true;
         }
@@ -82,11 +80,7 @@ impl Machine {
 
     /// `vfio_ioctl_device_feature_mig_device_state`. EFAULT, EINVAL (state, no way), EMFILE. No file is -1, also
     /// where it fails on the way.
-    pub(crate) fn migration_state(
-        &mut self,
-        id: DeviceId,
-        feature: &mut Feature<'_>,
-    ) -> Answered<()> {
+    fn migration_state(&mut self, id: DeviceId, feature: &mut Feature<'_>) -> Answered<()> {
         const FD: usize = offset_of!(vfio::vfio_device_feature_mig_state, data_fd);
         const SIZE: usize = size_of::<vfio::vfio_device_feature_mig_state>();
         if !feature.check(GET | SET, SIZE)? {
@@ -162,7 +156,7 @@ impl Machine {
     }
 
     /// `mtty_disable_files`.
-    pub(crate) fn end_stream(&mut self, id: DeviceId) {
+    fn end_stream(&mut self, id: DeviceId) {
         if self.device(id).migration.stream.is_some() {
             let stream = self.device_mut(id).migration.stream.take();
             self.exchange(stream, None);
@@ -170,13 +164,13 @@ impl Machine {
     }
 
     /// `mtty_reset`.
-    pub(crate) fn reset_migration(&mut self, id: DeviceId) {
+    pub(super) fn reset_migration(&mut self, id: DeviceId) {
         self.end_stream(id);
         self.device_mut(id).migration.state = State::Running;
     }
 
     /// What the last close leaves of it.
-    pub(crate) fn close_migration(&mut self, id: DeviceId) {
+    pub(in crate::vfio) fn close_migration(&mut self, id: DeviceId) {
         self.end_stream(id);
         self.device_mut(id).migration.info_v2 = false;
     }

@@ -1,5 +1,5 @@
 //! Mediated devices: `mtty`, the kernel's sample, with its migration states and its DMA logging.
 
-pub(crate) mod dma_logging;
-pub(crate) mod migration;
-pub(crate) mod mtty;
+mod dma_logging;
+mod migration;
+mod mtty;

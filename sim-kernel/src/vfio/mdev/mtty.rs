@@ -9,13 +9,14 @@
 //! Mirrors `samples/vfio-mdev/mtty.c`, with one port.
 
 use crate::machine::Machine;
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::{DeviceId, FileId};
+use crate::syscall::{Answered, Request, refuse};
+use crate::value::{DeviceId, FileId};
 use crate::vfio::device::{Armed, Intx};
 use crate::vfio::irq_set::{Action, Data, INDEXES, INTX, IrqSet, MSI};
-use crate::vfio::pci::region::{BAR0_BYTES, CONFIG_REGION, region_of, region_offset};
-use crate::vfio::pci::{EVENTFD_MASKABLE_AUTOMASKED, EVENTFD_NORESIZE};
+use crate::vfio::pci::{
+    BAR0_BYTES, CONFIG_REGION, EVENTFD_MASKABLE_AUTOMASKED, EVENTFD_NORESIZE, region_of,
+    region_offset,
+};
 use crate::vfio::sized;
 use handoff_model::errno::Errno;
 use handoff_model::request as nr;
@@ -49,7 +50,11 @@ const AT_BOOT: [(u8, &[u8]); 7] = [
 
 impl Machine {
     /// `mtty_ioctl`. ENOTTY for what it does not know.
-    pub(crate) fn mtty_ioctl(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
+    pub(in crate::vfio) fn mtty_ioctl(
+        &mut self,
+        id: DeviceId,
+        request: &mut Request<'_>,
+    ) -> Answered<()> {
         match request.number {
             nr::VFIO_DEVICE_GET_INFO => self.mtty_info(id, request),
             nr::VFIO_DEVICE_GET_IRQ_INFO => self.mtty_irq_info(id, request),
@@ -79,7 +84,7 @@ impl Machine {
     }
 
     /// EFAULT, EINVAL (size, index).
-    pub(crate) fn mtty_region_info(request: &mut Request<'_>) -> Answered<()> {
+    pub(in crate::vfio) fn mtty_region_info(request: &mut Request<'_>) -> Answered<()> {
         let mut info = sized(request, size_of::<vfio::vfio_region_info>())?;
         let index = info.u32(offset_of!(vfio::vfio_region_info, index));
         if index >= REGIONS {
@@ -190,7 +195,7 @@ impl Machine {
     }
 
     /// `mtty_read`.
-    pub(crate) fn read_mtty(
+    pub(in crate::vfio) fn read_mtty(
         &self,
         file: FileId,
         id: DeviceId,
@@ -204,7 +209,7 @@ impl Machine {
     }
 
     /// `mtty_write`: the interrupt line and BAR 0 take what is written.
-    pub(crate) fn write_mtty(
+    pub(in crate::vfio) fn write_mtty(
         &mut self,
         file: FileId,
         id: DeviceId,

@@ -14,20 +14,20 @@
 
 use crate::hardware::DeviceSpec;
 use crate::machine::Machine;
-use crate::value::slots::DeviceId;
+use crate::value::DeviceId;
 use crate::vfio::device::{COMMAND_AT_BOOT, Device};
 use crate::vfio::irq_set::{INTX, MSI};
 use crate::vfio::pci::region::{BAR0_BYTES, CONFIG_REGION, region_offset};
 
 /// How long it is.
-pub(crate) const CONFIG_BYTES: u64 = 256;
+pub(in crate::vfio) const CONFIG_BYTES: u64 = 256;
 
 /// The offset of the PCI command register in a device file.
 pub const COMMAND_OFFSET: u64 = region_offset(CONFIG_REGION) + COMMAND as u64;
 
 /// The bits that let it answer at its BARs, and that keep INTx off.
-pub(crate) const MEMORY: u16 = 2;
-pub(crate) const INTX_DISABLE: u16 = 0x400;
+pub(super) const MEMORY: u16 = 2;
+pub(super) const INTX_DISABLE: u16 = 0x400;
 
 /// Which bits of the command register can be written.
 const COMMAND_WRITABLE: u16 = 0x0547;
@@ -79,7 +79,7 @@ fn is_writable(at: u8) -> bool {
 
 impl Device {
     /// A byte of configuration space.
-    pub(crate) fn config_byte(&self, at: u8) -> u8 {
+    pub(super) fn config_byte(&self, at: u8) -> u8 {
         let [low, high] = self.command.to_le_bytes();
         let stored = || self.config.get(&at).copied().unwrap_or_else(|| at_boot(&self.spec, at));
         let size_mask = u32::try_from(BAR0_BYTES - 1).expect("a BAR of 32 bits").to_le_bytes();
@@ -110,7 +110,7 @@ impl Device {
     }
 
     /// What the last close leaves of it.
-    pub(crate) fn restore_config(&mut self) {
+    pub(in crate::vfio) fn restore_config(&mut self) {
         self.command = COMMAND_AT_BOOT;
         self.config.retain(|at, _| *at >= DEVICE_OWN);
     }
@@ -118,7 +118,7 @@ impl Device {
 
 impl Machine {
     /// `vfio_pci_config_rw` of bytes that are all there.
-    pub(crate) fn write_config(&mut self, id: DeviceId, first: u8, bytes: &[u8]) {
+    pub(super) fn write_config(&mut self, id: DeviceId, first: u8, bytes: &[u8]) {
         for (at, byte) in (first..=u8::MAX).zip(bytes) {
             let device = self.device(id);
             match at {

@@ -6,7 +6,7 @@
 //! Mirrors `drivers/vfio/pci/vfio_pci_dmabuf.c`.
 
 use crate::machine::Machine;
-use crate::syscall::refusal::Answered;
+use crate::syscall::Answered;
 use crate::vfio::feature::Feature;
 use crate::vfio::pci::region::BAR0_BYTES;
 use handoff_model::ids::PAGE_BYTES;
@@ -15,7 +15,7 @@ use vfio_bindings::bindings::vfio::{vfio_device_feature_dma_buf, vfio_region_dma
 
 impl Machine {
     /// How much of BAR 0 a caller of `vfio_pci_core_feature_dma_buf` wants exported: of whole pages from its beginning.
-    pub(crate) fn wanted_of_bar(feature: &Feature<'_>) -> Option<u64> {
+    pub(super) fn wanted_of_bar(feature: &Feature<'_>) -> Option<u64> {
         const HEAD: usize = size_of::<vfio_device_feature_dma_buf>();
         let data = feature.data(HEAD + size_of::<vfio_region_dma_range>()).ok()?;
         let length_bytes = data.u64(HEAD + offset_of!(vfio_region_dma_range, length));
@@ -31,7 +31,7 @@ impl Machine {
     }
 
     /// Exports the beginning of BAR 0: → the descriptor. ENOMEM, EMFILE.
-    pub(crate) fn export_bar(&mut self, feature: &Feature<'_>, length_bytes: u64) -> Answered<u32> {
+    pub(super) fn export_bar(&mut self, feature: &Feature<'_>, length_bytes: u64) -> Answered<u32> {
         self.allocate()?;
         let open_flags = feature.data(size_of::<vfio_device_feature_dma_buf>())?;
         let open_flags = open_flags.u32(offset_of!(vfio_device_feature_dma_buf, open_flags));

@@ -8,8 +8,8 @@
 //! Mirrors `vfio_pci_core_ioctl_feature` of `drivers/vfio/pci/vfio_pci_core.c`.
 
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::DeviceId;
+use crate::syscall::{Answered, refuse};
+use crate::value::DeviceId;
 use crate::vfio::device::Wakeup;
 use crate::vfio::feature::{Feature, SET};
 use handoff_model::errno::Errno;
@@ -23,7 +23,7 @@ use vfio_bindings::bindings::vfio::{
 
 impl Machine {
     /// EINVAL for a feature of the core that the driver has no operations for, ENOTTY for what it does not have.
-    pub(crate) fn pci_feature(
+    pub(in crate::vfio) fn pci_feature(
         &mut self,
         id: DeviceId,
         which: u32,
@@ -84,7 +84,7 @@ impl Machine {
     }
 
     /// `vfio_pci_core_runtime_resume`, before a call on the file of a device.
-    pub(crate) fn wake_device(&mut self, id: DeviceId) {
+    pub(in crate::vfio) fn wake_device(&mut self, id: DeviceId) {
         if let Some(Wakeup(Some(event))) = self.device(id).asleep {
             self.signal(event);
             self.leave_low_power(id);
@@ -92,7 +92,7 @@ impl Machine {
     }
 
     /// `vfio_pci_runtime_pm_exit`.
-    pub(crate) fn leave_low_power(&mut self, id: DeviceId) {
+    pub(in crate::vfio) fn leave_low_power(&mut self, id: DeviceId) {
         if self.device(id).asleep.is_some() {
             let woken = self.device_mut(id).asleep.take();
             self.exchange(woken.and_then(|wakeup| wakeup.0), None);

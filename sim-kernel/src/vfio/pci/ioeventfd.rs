@@ -6,9 +6,8 @@
 //! `vfio_pci_rdwr.c`.
 
 use crate::machine::Machine;
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::{DeviceId, FileId};
+use crate::syscall::{Answered, Request, refuse};
+use crate::value::{DeviceId, FileId};
 use crate::vfio::device::{Ioeventfd, Write};
 use crate::vfio::pci::region::region_of;
 use crate::vfio::sized;
@@ -22,7 +21,11 @@ const MOST: usize = 1000;
 impl Machine {
     /// EFAULT; EINVAL for a size, a flag, a width, a descriptor below -1, or a place that is in no BAR;
     /// EEXIST, ENODEV for none to take away, ENOSPC; EBADF, EINVAL for what is no eventfd.
-    pub(crate) fn ioeventfd(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
+    pub(in crate::vfio) fn ioeventfd(
+        &mut self,
+        id: DeviceId,
+        request: &Request<'_>,
+    ) -> Answered<()> {
         let cmd = sized(request, offset_of!(vfio_device_ioeventfd, reserved))?;
         let bytes = cmd.u32(offset_of!(vfio_device_ioeventfd, flags));
         let fd = cmd.fd(offset_of!(vfio_device_ioeventfd, fd));
@@ -57,7 +60,11 @@ impl Machine {
     }
 
     /// `vfio_virqfd_disable` of those that are picked: what stands in their eventfds goes with them.
-    pub(crate) fn drop_ioeventfds(&mut self, id: DeviceId, which: impl Fn(&Ioeventfd) -> bool) {
+    pub(in crate::vfio) fn drop_ioeventfds(
+        &mut self,
+        id: DeviceId,
+        which: impl Fn(&Ioeventfd) -> bool,
+    ) {
         if self.device(id).ioeventfds.is_empty() {
             return;
         }
@@ -70,7 +77,7 @@ impl Machine {
     }
 
     /// An eventfd is nobody's any more but the kernel's.
-    pub(crate) fn silence_ioeventfds(&mut self, id: DeviceId, event: FileId) {
+    pub(super) fn silence_ioeventfds(&mut self, id: DeviceId, event: FileId) {
         let count = self.device(id).ioeventfds.len();
         for at in 0..count {
             if self.device(id).ioeventfds[at].event == Some(event) {

@@ -10,9 +10,8 @@
 //! Mirrors `drivers/vfio/pci/vfio_pci_intrs.c`.
 
 use crate::machine::Machine;
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::{DeviceId, FileId};
+use crate::syscall::{Answered, Request, refuse};
+use crate::value::{DeviceId, FileId};
 use crate::vfio::device::{Armed, Intx};
 use crate::vfio::irq_set::{Action, Data, ERROR, INTX, IrqSet, MSI, MSIX, REQUEST};
 use crate::vfio::pci::config::INTX_DISABLE;
@@ -21,7 +20,7 @@ use handoff_model::ids::{Fd, Pid};
 
 impl Machine {
     /// How many vectors an index of a PCI device has (`vfio_pci_get_irq_count`).
-    pub(crate) fn vectors(&self, id: DeviceId, index: u32) -> u32 {
+    pub(super) fn vectors(&self, id: DeviceId, index: u32) -> u32 {
         if index == ERROR && self.profile.has_every_error_index() {
             return 1;
         }
@@ -29,7 +28,7 @@ impl Machine {
     }
 
     /// `vfio_pci_set_irqs_ioctl`.
-    pub(crate) fn set_irqs(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
+    pub(super) fn set_irqs(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
         let set = IrqSet::copy(request, |index| self.vectors(id, index))?;
         match (set.index, set.action) {
             (INTX, Action::Mask | Action::Unmask) => self.set_intx_mask(id, &set),
@@ -121,7 +120,7 @@ impl Machine {
     }
 
     /// `__vfio_pci_intx_mask`.
-    pub(crate) fn mask_intx(&mut self, id: DeviceId) {
+    pub(super) fn mask_intx(&mut self, id: DeviceId) {
         if let Some(intx) = self.intx_mut(id) {
             intx.masked = true;
         }
@@ -295,28 +294,33 @@ impl Machine {
     // ---- triggers ----------------------------------------------------------------------------------------
 
     /// The eventfd that a trigger names; a negative descriptor names none. EBADF, EINVAL.
-    pub(crate) fn trigger_of(&self, pid: Pid, fd: Fd) -> Answered<Option<FileId>> {
+    pub(in crate::vfio) fn trigger_of(&self, pid: Pid, fd: Fd) -> Answered<Option<FileId>> {
         if fd.0 < 0 { Ok(None) } else { self.eventfd_of(pid, fd).map(Some) }
     }
 
-    pub(crate) fn trigger_by_software(&mut self, id: DeviceId, vector: usize) {
+    pub(in crate::vfio) fn trigger_by_software(&mut self, id: DeviceId, vector: usize) {
         if let Some(event) = self.device(id).trigger(vector) {
             self.signal(event);
         }
     }
 
-    pub(crate) fn arm(&mut self, id: DeviceId, armed: Armed) {
+    pub(in crate::vfio) fn arm(&mut self, id: DeviceId, armed: Armed) {
         self.device_mut(id).armed = Some(armed);
     }
 
-    pub(crate) fn swap_trigger(&mut self, id: DeviceId, vector: usize, new: Option<FileId>) {
+    pub(in crate::vfio) fn swap_trigger(
+        &mut self,
+        id: DeviceId,
+        vector: usize,
+        new: Option<FileId>,
+    ) {
         let armed = self.device_mut(id).armed.as_mut().expect("an index is in use");
         let Some(place) = armed.triggers.get_mut(vector) else { return };
         let old = std::mem::replace(place, new);
         self.exchange(old, new);
     }
 
-    pub(crate) fn exchange(&mut self, old: Option<FileId>, new: Option<FileId>) {
+    pub(in crate::vfio) fn exchange(&mut self, old: Option<FileId>, new: Option<FileId>) {
         if let Some(new) = new {
             self.get_file(new);
         }
@@ -326,7 +330,7 @@ impl Machine {
     }
 
     /// `vfio_intx_disable`, `vfio_msi_disable`.
-    pub(crate) fn disarm(&mut self, id: DeviceId) {
+    pub(in crate::vfio) fn disarm(&mut self, id: DeviceId) {
         self.drop_unmask_trigger(id);
         let armed = self.device_mut(id).armed.take();
         for trigger in armed.into_iter().flat_map(|armed| armed.triggers) {
@@ -335,7 +339,7 @@ impl Machine {
     }
 
     /// The notifiers at the last close.
-    pub(crate) fn drop_notifiers(&mut self, id: DeviceId) {
+    pub(in crate::vfio) fn drop_notifiers(&mut self, id: DeviceId) {
         (0..2).for_each(|which| self.swap_notifier(id, which, None));
     }
 }

@@ -7,22 +7,23 @@
 //!
 //! Mirrors `drivers/vfio/pci/vfio_pci_core.c`.
 
-pub(crate) mod config;
-pub(crate) mod dma_buf;
-pub(crate) mod feature;
-pub(crate) mod ioeventfd;
-pub(crate) mod irqs;
-pub(crate) mod region;
+mod config;
+mod dma_buf;
+mod feature;
+mod ioeventfd;
+mod irqs;
+mod region;
+
+pub use config::COMMAND_OFFSET;
+pub(super) use region::{BAR0_BYTES, CONFIG_REGION, region_of, region_offset};
 
 use crate::hardware::DeviceKind;
 use crate::machine::Machine;
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::syscall::user_memory::Fields;
-use crate::value::slots::{DeviceId, SmallId};
+use crate::syscall::{Answered, Fields, Request, refuse};
+use crate::value::{DeviceId, SmallId};
 use crate::vfio::irq_set::{ERROR, INDEXES, INTX, MSIX};
 use crate::vfio::pci::config::CONFIG_BYTES;
-use crate::vfio::pci::region::{CONFIG_REGION, VGA_REGION, region_offset};
+use crate::vfio::pci::region::VGA_REGION;
 use crate::vfio::sized;
 use handoff_model::errno::Errno;
 use handoff_model::request as nr;
@@ -36,8 +37,8 @@ const CAPS: u32 = 8;
 
 /// `VFIO_IRQ_INFO_EVENTFD`, with `_MASKABLE` and `_AUTOMASKED`, with `_NORESIZE`.
 const EVENTFD: u32 = 1;
-pub(crate) const EVENTFD_MASKABLE_AUTOMASKED: u32 = 7;
-pub(crate) const EVENTFD_NORESIZE: u32 = 9;
+pub(super) const EVENTFD_MASKABLE_AUTOMASKED: u32 = 7;
+pub(super) const EVENTFD_NORESIZE: u32 = 9;
 
 /// The capability that says that the MSI-X table may be mapped: `VFIO_REGION_INFO_CAP_MSIX_MAPPABLE`,
 /// version 1, and no other behind it.
@@ -45,7 +46,7 @@ const MSIX_MAPPABLE: [u8; 8] = [3, 0, 1, 0, 0, 0, 0, 0];
 
 impl Machine {
     /// `vfio_pci_core_ioctl`. ENOTTY for what it does not know.
-    pub(crate) fn pci_ioctl(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
+    pub(super) fn pci_ioctl(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
         match request.number {
             nr::VFIO_DEVICE_GET_INFO => self.pci_info(id, request),
             nr::VFIO_DEVICE_GET_IRQ_INFO => self.pci_irq_info(id, request),
@@ -81,7 +82,7 @@ impl Machine {
 
     /// `vfio_get_region_info` and `vfio_pci_ioctl_get_region_info`: a capability that finds no room is told
     /// by its size alone. EFAULT, EINVAL (size, index).
-    pub(crate) fn pci_region_info(&self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
+    pub(super) fn pci_region_info(&self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
         const MIN: usize = size_of::<vfio::vfio_region_info>();
         let mut info = sized(request, MIN)?;
         let index = info.u32(offset_of!(vfio::vfio_region_info, index));

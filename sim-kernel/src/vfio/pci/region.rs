@@ -10,29 +10,29 @@
 
 use crate::fs::DeviceFile;
 use crate::machine::Machine;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::{DeviceId, FileId};
+use crate::syscall::{Answered, refuse};
+use crate::value::{DeviceId, FileId};
 use crate::vfio::pci::config::{CONFIG_BYTES, MEMORY};
 use handoff_model::errno::Errno;
 use std::ops::Range;
 
 /// `VFIO_PCI_CONFIG_REGION_INDEX`, `VFIO_PCI_VGA_REGION_INDEX`.
-pub(crate) const CONFIG_REGION: u32 = 7;
-pub(crate) const VGA_REGION: u32 = 8;
+pub(in crate::vfio) const CONFIG_REGION: u32 = 7;
+pub(super) const VGA_REGION: u32 = 8;
 
 /// How long BAR 0 is.
-pub(crate) const BAR0_BYTES: u64 = 1 << 20;
+pub(in crate::vfio) const BAR0_BYTES: u64 = 1 << 20;
 
 /// `VFIO_PCI_OFFSET_SHIFT`.
 const OFFSET_SHIFT: u32 = 40;
 
 /// Where a region begins in the device file (`VFIO_PCI_INDEX_TO_OFFSET`).
-pub(crate) const fn region_offset(index: u32) -> u64 {
+pub(in crate::vfio) const fn region_offset(index: u32) -> u64 {
     (index as u64) << OFFSET_SHIFT
 }
 
 /// The region of an offset, and where in it.
-pub(crate) fn region_of(offset_bytes: u64) -> (u64, u64) {
+pub(in crate::vfio) fn region_of(offset_bytes: u64) -> (u64, u64) {
     (offset_bytes >> OFFSET_SHIFT, offset_bytes & (region_offset(1) - 1))
 }
 
@@ -125,12 +125,12 @@ impl Machine {
     }
 
     /// `__vfio_pci_memory_enabled`: whether its BARs answer.
-    pub(crate) fn has_memory_on(&self, id: DeviceId) -> bool {
+    pub(in crate::vfio) fn has_memory_on(&self, id: DeviceId) -> bool {
         self.device(id).command & MEMORY != 0
     }
 
     /// How long a BAR is (`pci_resource_len`).
-    pub(crate) fn bar_bytes(&self, id: DeviceId, index: u64) -> u64 {
+    pub(super) fn bar_bytes(&self, id: DeviceId, index: u64) -> u64 {
         if index == 0 && !self.device(id).is_emulated() { BAR0_BYTES } else { 0 }
     }
 

@@ -11,10 +11,8 @@
 //! of `drivers/vfio/vfio_iommu_type1.c`.
 
 use crate::machine::Machine;
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::syscall::user_memory::{Fields, User};
-use crate::value::slots::ContainerId;
+use crate::syscall::{Answered, Fields, Request, User, refuse};
+use crate::value::ContainerId;
 use crate::vfio::type1::{Dma, Type1};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES};
@@ -28,7 +26,7 @@ const WORD_BYTES: u64 = size_of::<u64>() as u64;
 
 /// `DIRTY_BITMAP_PAGES_MAX` and `DIRTY_BITMAP_SIZE_MAX`.
 const PAGES_MAX: u64 = i32::MAX as u64;
-pub(crate) const BITMAP_BYTES_MAX: u64 = PAGES_MAX.next_multiple_of(WORD_BITS) / 8;
+pub(super) const BITMAP_BYTES_MAX: u64 = PAGES_MAX.next_multiple_of(WORD_BITS) / 8;
 
 /// The first address that no process of x86-64 has (`TASK_SIZE_MAX`).
 const USER_END: u64 = (1 << 47) - PAGE_BYTES;
@@ -47,7 +45,7 @@ fn words(bits: u64) -> usize {
 }
 
 /// `vfio_dma_bitmap_alloc`: with a word to spare. EINVAL for too many pages.
-pub(crate) fn blank(size_bytes: u64) -> Answered<Vec<u64>> {
+pub(super) fn blank(size_bytes: u64) -> Answered<Vec<u64>> {
     let pages = size_bytes / PAGE_BYTES;
     if pages > PAGES_MAX {
         return Err(refuse(Errno::EINVAL));
@@ -73,18 +71,18 @@ fn shift_left(bitmap: &mut [u64], shift: u32) {
 
 /// Where a caller wants a bitmap (`struct vfio_bitmap`).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bitmap {
-    pub(crate) page_bytes: u64,
+pub(super) struct Bitmap {
+    pub(super) page_bytes: u64,
     size_bytes: u64,
     /// Where the pointer to it stands.
     at: usize,
 }
 
 impl Bitmap {
-    pub(crate) const BYTES: usize = size_of::<vfio_bitmap>();
+    pub(super) const BYTES: usize = size_of::<vfio_bitmap>();
 
     /// Behind a structure of `at` bytes, for a range of so many. EFAULT, EINVAL.
-    pub(crate) fn read(user: &User, at: usize, range_bytes: u64) -> Answered<Self> {
+    pub(super) fn read(user: &User, at: usize, range_bytes: u64) -> Answered<Self> {
         let fields = user.copy(at + Self::BYTES)?;
         Self::of(user, &fields, at)?.checked_for(range_bytes)
     }
@@ -114,7 +112,7 @@ impl Bitmap {
 
 impl Type1 {
     /// What a real group may have written before it left.
-    pub(crate) fn mark_all_dirty(&mut self) {
+    pub(super) fn mark_all_dirty(&mut self) {
         if self.is_tracking {
             self.dmas.values_mut().for_each(|dma| dma.mark(true));
         }
@@ -131,7 +129,7 @@ impl Dma {
 impl Machine {
     /// `update_user_bitmap`: tells which pages of a mapping are dirty, in a bitmap that begins at `base`.
     /// EFAULT.
-    pub(crate) fn tell_dirty(
+    pub(super) fn tell_dirty(
         &mut self,
         id: ContainerId,
         iova: u64,
@@ -158,7 +156,7 @@ impl Machine {
     }
 
     /// Of version 2 only: EACCES. EFAULT, EINVAL (size, flags, not exactly one).
-    pub(crate) fn dirty_pages(
+    pub(super) fn dirty_pages(
         &mut self,
         id: ContainerId,
         request: &mut Request<'_>,

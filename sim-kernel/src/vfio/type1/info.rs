@@ -7,10 +7,8 @@
 //! `drivers/vfio/vfio_main.c`.
 
 use crate::machine::Machine;
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::syscall::user_memory::Fields;
-use crate::value::slots::ContainerId;
+use crate::syscall::{Answered, Fields, Request, refuse};
+use crate::value::ContainerId;
 use crate::vfio::type1::Type1;
 use crate::vfio::type1::dirty::BITMAP_BYTES_MAX;
 use handoff_model::errno::Errno;
@@ -67,7 +65,7 @@ impl Type1 {
 
 impl Machine {
     /// EFAULT, EINVAL (size).
-    pub(crate) fn type1_info(&self, id: ContainerId, request: &mut Request<'_>) -> Answered<()> {
+    pub(super) fn type1_info(&self, id: ContainerId, request: &mut Request<'_>) -> Answered<()> {
         const ARGSZ: usize = offset_of!(vfio_iommu_type1_info, argsz);
         const CAP_OFFSET: usize = offset_of!(vfio_iommu_type1_info, cap_offset);
         let room = request.user.copy(CAP_OFFSET)?.u32(ARGSZ) as usize;

@@ -8,10 +8,8 @@
 //! `drivers/vfio/vfio_iommu_type1.c`.
 
 use crate::machine::Machine;
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::syscall::user_memory::Fields;
-use crate::value::slots::ContainerId;
+use crate::syscall::{Answered, Fields, Request, refuse};
+use crate::value::ContainerId;
 use crate::vfio::type1::Dma;
 use crate::vfio::type1::dirty::{Bitmap, blank};
 use handoff_model::errno::Errno;
@@ -36,7 +34,7 @@ fn range_of(iova: u64, size_bytes: u64) -> Answered<IovaRange> {
 }
 
 impl Machine {
-    pub(crate) fn type1_map(&mut self, id: ContainerId, request: &mut Request<'_>) -> Answered<()> {
+    pub(super) fn type1_map(&mut self, id: ContainerId, request: &mut Request<'_>) -> Answered<()> {
         const SIZE: usize = size_of::<vfio_iommu_type1_dma_map>();
         let map = request.user.copy(SIZE)?;
         let flags = map.u32(offset_of!(vfio_iommu_type1_dma_map, flags));
@@ -146,7 +144,7 @@ impl Machine {
 
     /// `vfio_iommu_type1_unmap_dma`. EFAULT, EINVAL (size, flags), what the bitmap says, EBUSY, EINVAL,
     /// EOVERFLOW; EFAULT also when all is done and cannot be told.
-    pub(crate) fn type1_unmap(
+    pub(super) fn type1_unmap(
         &mut self,
         id: ContainerId,
         request: &mut Request<'_>,

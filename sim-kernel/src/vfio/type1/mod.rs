@@ -27,19 +27,18 @@
 //!
 //! Mirrors `drivers/vfio/vfio_iommu_type1.c`.
 
-pub(crate) mod dirty;
-pub(crate) mod info;
-pub(crate) mod map;
-pub(crate) mod pin;
-pub(crate) mod view;
+mod dirty;
+mod info;
+mod map;
+mod pin;
+mod view;
 
-use crate::hardware::iommu::Iommu;
-use crate::iommufd::pins::Pin;
+use crate::hardware::Iommu;
+use crate::iommufd::Pin;
 use crate::machine::Machine;
 use crate::mm::MmId;
-use crate::syscall::ioctl::Request;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::ContainerId;
+use crate::syscall::{Answered, Request, refuse};
+use crate::value::ContainerId;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES, Pid};
 use handoff_model::request as nr;
@@ -47,33 +46,33 @@ use std::collections::BTreeMap;
 
 /// A type1 IOMMU.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Type1 {
+pub(super) struct Type1 {
     /// Version 2: a range to unmap must not cut a mapping.
-    pub(crate) is_v2: bool,
+    pub(super) is_v2: bool,
     /// How many mappings it may have.
-    pub(crate) limit: u32,
+    limit: u32,
     /// By their first address.
-    pub(crate) dmas: BTreeMap<u64, Dma>,
+    dmas: BTreeMap<u64, Dma>,
     /// Where can be mapped. Empty while no real group has been there: anywhere.
-    pub(crate) ranges: Vec<IovaRange>,
-    pub(crate) is_tracking: bool,
+    ranges: Vec<IovaRange>,
+    is_tracking: bool,
 }
 
 /// A mapping.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Dma {
-    pub(crate) vaddr: u64,
-    pub(crate) size_bytes: u64,
+    vaddr: u64,
+    size_bytes: u64,
     /// The owner; before 6.3 only whose it is counts.
     pub(crate) mm: MmId,
     /// Whether the owner had `CAP_IPC_LOCK`.
-    pub(crate) lock_cap: bool,
+    lock_cap: bool,
     /// Its address is gone, and a new one awaited.
-    pub(crate) vaddr_invalid: bool,
+    vaddr_invalid: bool,
     pub(crate) locked_pages: u64,
     pub(crate) pins: Vec<Pin>,
     /// Dirty pages; empty while nothing is tracked.
-    pub(crate) bitmap: Vec<u64>,
+    bitmap: Vec<u64>,
 }
 
 /// `DMA_ENTRY_LIMIT`, as the module's parameter has it without being told.
@@ -91,17 +90,17 @@ fn usable_ranges() -> Vec<IovaRange> {
 }
 
 impl Type1 {
-    pub(crate) fn new(is_v2: bool, limit: u32, has_domain: bool) -> Self {
+    pub(super) fn new(is_v2: bool, limit: u32, has_domain: bool) -> Self {
         let ranges = if has_domain { usable_ranges() } else { Vec::new() };
         Self { is_v2, limit, dmas: BTreeMap::new(), ranges, is_tracking: false }
     }
 
-    pub(crate) fn available(&self) -> u32 {
+    fn available(&self) -> u32 {
         self.limit - u32::try_from(self.dmas.len()).expect("within the limit")
     }
 
     /// The lowest mapping that shares an address with `range` (`vfio_find_dma`).
-    pub(crate) fn find(&self, range: &IovaRange) -> Option<(u64, &Dma)> {
+    fn find(&self, range: &IovaRange) -> Option<(u64, &Dma)> {
         let before = self.dmas.range(..=range.first.0).next_back();
         let before = before.filter(|(iova, dma)| dma.last(**iova) >= range.first.0);
         let found = before.or_else(|| self.dmas.range(range.first.0..=range.last.0).next());
@@ -109,7 +108,7 @@ impl Type1 {
     }
 
     /// Whether a range begins or ends within a mapping.
-    pub(crate) fn cuts(&self, range: &IovaRange) -> bool {
+    fn cuts(&self, range: &IovaRange) -> bool {
         let at = |address| IovaRange { first: address, last: address };
         let first = self.find(&at(range.first)).is_some_and(|(iova, _)| iova != range.first.0);
         let last = self.find(&at(range.last));
@@ -117,12 +116,12 @@ impl Type1 {
     }
 
     /// The first addresses of the mappings in a range, and of those that reach into it.
-    pub(crate) fn within(&self, range: &IovaRange) -> Vec<u64> {
+    fn within(&self, range: &IovaRange) -> Vec<u64> {
         let Some((first, _)) = self.find(range) else { return Vec::new() };
         self.dmas.range(first..=range.last.0).map(|(iova, _)| *iova).collect()
     }
 
-    pub(crate) fn is_valid(&self, range: &IovaRange) -> bool {
+    fn is_valid(&self, range: &IovaRange) -> bool {
         self.ranges.is_empty() || self.ranges.iter().any(|usable| usable.contains(range))
     }
 
@@ -138,29 +137,29 @@ impl Type1 {
         Ok(())
     }
 
-    pub(crate) fn awaits_vaddr(&self) -> bool {
+    fn awaits_vaddr(&self) -> bool {
         self.dmas.values().any(|dma| dma.vaddr_invalid)
     }
 }
 
 impl Dma {
-    pub(crate) fn pages(&self) -> u64 {
+    fn pages(&self) -> u64 {
         self.size_bytes / PAGE_BYTES
     }
 
     /// Its last address where it begins at `iova`.
-    pub(crate) fn last(&self, iova: u64) -> u64 {
+    fn last(&self, iova: u64) -> u64 {
         iova + (self.size_bytes - 1)
     }
 
-    pub(crate) fn range(&self, iova: u64) -> IovaRange {
+    fn range(&self, iova: u64) -> IovaRange {
         IovaRange { first: Iova(iova), last: Iova(self.last(iova)) }
     }
 }
 
 impl Machine {
     /// `vfio_iommu_type1_ioctl`.
-    pub(crate) fn type1_ioctl(
+    pub(super) fn type1_ioctl(
         &mut self,
         id: ContainerId,
         request: &mut Request<'_>,
@@ -177,7 +176,7 @@ impl Machine {
     /// `vfio_iommu_type1_attach_group`: EBUSY while an address is awaited; for the first real group EINVAL
     /// where mappings lie in what it reserves or beyond an aperture that was told, and what pinning says. Before 6.3 the
     /// first real group waits for all addresses: EINTR (see `would_block`).
-    pub(crate) fn attach_type1_group(
+    pub(super) fn attach_type1_group(
         &mut self,
         pid: Pid,
         id: ContainerId,
@@ -207,7 +206,7 @@ impl Machine {
     }
 
     /// Whether a group that joins would wait for addresses.
-    pub(crate) fn joining_waits(&self, id: ContainerId, group: u32) -> bool {
+    pub(super) fn joining_waits(&self, id: ContainerId, group: u32) -> bool {
         let is_first = !self.is_emulated_group(group) && !self.has_real_group(id);
         let waits = |iommu: &Type1| iommu.awaits_vaddr() && iommu.fits(&Iommu::QEMU_VTD).is_ok();
         self.profile.waits_for_addresses() && is_first && self.type1(id).is_some_and(waits)
@@ -215,7 +214,7 @@ impl Machine {
 
     /// `vfio_iommu_type1_detach_group`, of a group that has left: with the last real group nothing is pinned any more, and
     /// with the last of all nothing is mapped. What it may have written is dirty.
-    pub(crate) fn detach_type1_group(&mut self, id: ContainerId, group: u32) {
+    pub(super) fn detach_type1_group(&mut self, id: ContainerId, group: u32) {
         if self.containers.get(id).groups.is_empty() {
             self.remove_dmas(id);
         } else if !self.is_emulated_group(group) {
@@ -229,11 +228,11 @@ impl Machine {
         self.reclaim();
     }
 
-    pub(crate) fn dma_at(&self, id: ContainerId, iova: u64) -> &Dma {
+    fn dma_at(&self, id: ContainerId, iova: u64) -> &Dma {
         &self.type1(id).expect("looked up before").dmas[&iova]
     }
 
-    pub(crate) fn dma_at_mut(&mut self, id: ContainerId, iova: u64) -> &mut Dma {
+    fn dma_at_mut(&mut self, id: ContainerId, iova: u64) -> &mut Dma {
         self.type1_mut(id).dmas.get_mut(&iova).expect("looked up before")
     }
 

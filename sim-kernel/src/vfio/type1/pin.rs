@@ -12,17 +12,16 @@
 
 use crate::fs::File;
 use crate::machine::Machine;
-use crate::mm::MmId;
-use crate::mm::accounting::Owner;
-use crate::syscall::refusal::{Answered, refuse};
-use crate::value::slots::ContainerId;
+use crate::mm::{MmId, Owner};
+use crate::syscall::{Answered, refuse};
+use crate::value::ContainerId;
 use crate::vfio::type1::Dma;
 use handoff_model::errno::Errno;
 use handoff_model::ids::Pid;
 
 impl Machine {
     /// Pins a mapping at the caller's addresses. ENOMEM, EFAULT.
-    pub(crate) fn pin_dma(&mut self, pid: Pid, id: ContainerId, iova: u64) -> Answered<()> {
+    pub(super) fn pin_dma(&mut self, pid: Pid, id: ContainerId, iova: u64) -> Answered<()> {
         let mut dma = self.dma_at(id, iova).clone();
         self.pin_new_dma(pid, &mut dma)?;
         *self.dma_at_mut(id, iova) = dma;
@@ -35,7 +34,7 @@ impl Machine {
     }
 
     /// ENOMEM, EFAULT; before 6.3 ESRCH where the owner is gone.
-    pub(crate) fn pin_new_dma(&mut self, pid: Pid, dma: &mut Dma) -> Answered<()> {
+    pub(super) fn pin_new_dma(&mut self, pid: Pid, dma: &mut Dma) -> Answered<()> {
         if self.shows_bar(pid, dma) {
             return Ok(());
         }
@@ -100,7 +99,7 @@ impl Machine {
     }
 
     /// Unpins every mapping; they stay.
-    pub(crate) fn unpin_dmas(&mut self, id: ContainerId) {
+    pub(super) fn unpin_dmas(&mut self, id: ContainerId) {
         let mut dmas = std::mem::take(&mut self.type1_mut(id).dmas);
         for dma in dmas.values_mut() {
             self.unpin_dma(dma);
@@ -109,13 +108,13 @@ impl Machine {
     }
 
     /// Removes a mapping; → how many bytes it had.
-    pub(crate) fn remove_dma(&mut self, id: ContainerId, iova: u64) -> u64 {
+    pub(super) fn remove_dma(&mut self, id: ContainerId, iova: u64) -> u64 {
         let mut dma = self.type1_mut(id).dmas.remove(&iova).expect("looked up before");
         self.unpin_dma(&mut dma);
         dma.size_bytes
     }
 
-    pub(crate) fn remove_dmas(&mut self, id: ContainerId) {
+    pub(super) fn remove_dmas(&mut self, id: ContainerId) {
         self.unpin_dmas(id);
         self.type1_mut(id).dmas.clear();
     }

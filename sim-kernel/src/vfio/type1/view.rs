@@ -3,9 +3,9 @@
 //! A mapping is a page set of its own and one area over it. A container is numbered behind all contexts, and the
 //! one address space that it has is number 0, which no object of an iommufd has.
 
-use crate::iommufd::pins::Pin;
+use crate::iommufd::Pin;
 use crate::machine::Machine;
-use crate::value::slots::{ContainerId, DeviceId};
+use crate::value::{ContainerId, DeviceId};
 use crate::vfio::type1::Dma;
 use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 use handoff_model::view::{Account, MappingView, PageRef, PageRun, PageSetView, Reach};
