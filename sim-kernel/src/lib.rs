@@ -7,49 +7,34 @@
 //!
 //! # Modelled
 //!
-//! | what | where |
-//! |---|---|
-//! | open files, descriptors, CLOEXEC, O_NONBLOCK, last close | `fs` |
-//! | memfds, seals, holes, anonymous memory | `mm` |
-//! | mappings, of BARs, too | `mm::vma` |
-//! | eventfds, and who in the kernel waits for them | `fs::eventfd` |
-//! | `SOCK_SEQPACKET`, descriptors in flight, `SHUT_RD`, resets | `fs::socket` |
-//! | exec, exit, kill, users, capabilities, `RLIMIT_MEMLOCK` | `process` |
-//! | fork, and what else a replay is told of processes | `process::scripted` |
-//! | guests: stop, save, load, start; interrupts delivered and lost | `process::guest` |
-//! | contexts, object ids, DESTROY, options | `iommufd` |
-//! | address spaces: alignment, `IOVA_RANGES`, `ALLOW_IOVAS`, `HUGE_PAGES` | `iommufd::ioas` |
-//! | where a mapping goes: free, allowed, reserved, chosen addresses | `iommufd::iova` |
-//! | MAP, `MAP_FILE`, COPY, UNMAP | `iommufd::map` |
-//! | kernel accesses: pins, reads, writes | `iommufd::access`, `iommufd::selftest::access` |
-//! | dma-bufs of the mock exporter | `iommufd::dma_buf` |
-//! | an iommufd as a type1 container, `VFIO_IOAS` | `iommufd::vfio_compat` |
-//! | groups and the device files that they give, containers | `vfio::group`, `vfio::container` |
-//! | type1: mappings, new addresses (`UPDATE_VADDR`), pins and charges, dirty pages | `vfio::type1`, `vfio::type1::map`, `vfio::type1::pin`, `vfio::type1::dirty` |
-//! | type1: what it tells of itself, what is seen of it | `vfio::type1::info`, `vfio::type1::view` |
-//! | page sets, lazy and shared pinning | `iommufd::pages` |
-//! | VmPin, VmLck, `user_struct::locked_vm` | `mm::accounting` |
-//! | `CHANGE_PROCESS` with its hazards | `iommufd::change_process`, `hazard` |
-//! | auto and manual HWPTs, nested ones and their invalidation | `iommufd::hw_pagetable`, `iommufd::nested` |
-//! | which domain a device or a PASID of it is attached to | `iommufd::attach`, `iommufd::selftest::pasid` |
-//! | dirty tracking and its bitmaps | `iommufd::dirty` |
-//! | what an IOMMU tells of itself | `iommufd::hw_info` |
-//! | fault queues, and their files | `iommufd::fault_queue`, `iommufd::queue_file` |
-//! | viommus, vdevices, their events, hardware queues | `iommufd::viommu`, `iommufd::veventq`, `iommufd::hw_queue` |
-//! | device files: BIND, DMA ownership, last close | `vfio` |
-//! | ATTACH, DETACH | `vfio::attach` |
-//! | vfio-pci: information, resets | `vfio::pci` |
-//! | INTx, MSI, MSI-X, error and request notifiers, by eventfd and by software | `vfio::pci::irqs` |
-//! | FEATURE: low power | `vfio::feature` |
-//! | ioeventfds | `vfio::pci::ioeventfd` |
-//! | regions, configuration space | `vfio::pci::region`, `vfio::pci::config` |
-//! | the `mtty` mdev: information, interrupts, migration states, DMA logging | `vfio::mdev::mtty`, `vfio::mdev::migration`, `vfio::mdev::dma_logging` |
-//! | devices, DMA, bus mastering | `hardware` |
-//! | KVM: VMs, vCPUs, its VFIO device; irqfds | `kvm`, `kvm::irqfd` |
-//! | IOMMUs: apertures, page sizes, reserved windows | `hardware::iommu` |
-//! | mock devices and domains (`IOMMU_TEST_CMD`) | `iommufd::selftest` |
-//! | calls that run out of memory | `syscall::fail_nth` |
-//! | the machine's own invariants, checked | `audit` |
+//! The folders mirror Linux's tree. They import each other in one direction: each knows only
+//! folders that stand before it in this list, `profile`, and [`Machine`].
+//!
+//! * `value`: parts that clones share until one writes, numbered tables.
+//! * `syscall`: refusals, the caller's memory, calls that run out of memory.
+//! * `fs`: open files, descriptors, CLOEXEC, O_NONBLOCK, last close; eventfds; `SOCK_SEQPACKET` and
+//!   descriptors in flight; dma-bufs.
+//! * `mm`: memory objects, memfds, seals, holes; mappings, of BARs, too; VmPin, VmLck,
+//!   `user_struct::locked_vm`.
+//! * `process`: exec, exit, kill, users, capabilities, `RLIMIT_MEMLOCK`; guests and their
+//!   interrupts; what a replay does without a call.
+//! * `hardware`: devices to plug in, their DMA and interrupts; IOMMUs: apertures, page sizes,
+//!   reserved windows.
+//! * `iommufd`: contexts and objects; address spaces, MAP, COPY, UNMAP, page sets, pins;
+//!   `CHANGE_PROCESS` with its hazards; HWPTs, nested ones, too; attaching, PASIDs; dirty tracking;
+//!   fault queues; viommus, their events and queues; kernel accesses; an iommufd as a type1
+//!   container.
+//! * `iommufd/selftest`: mock devices and domains (`IOMMU_TEST_CMD`).
+//! * `vfio/type1`: mappings, new addresses (`UPDATE_VADDR`), pins and charges, dirty pages.
+//! * `vfio`: device files, BIND, ATTACH, last close; groups, containers; FEATURE, SET_IRQS,
+//!   migration states.
+//! * `vfio/pci`: information, resets, interrupts, ioeventfds, regions, configuration space, low
+//!   power.
+//! * `vfio/mdev`: the `mtty` mdev: information, interrupts, migration, DMA logging.
+//! * `kvm`: VMs, vCPUs, its VFIO device; irqfds.
+//!
+//! Above them all stand `dispatch`, the system call table; `view`, what is seen from outside; and
+//! `audit`, the machine's own invariants, checked. `profile` and `hazard` say which kernel it is.
 //!
 //! # Refused, as Linux refuses it
 //!

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 
 /// A simulated Linux with its processes, iommufd contexts and devices.
 ///
-/// Cheap to clone, compare and hash: see `shared`.
+/// Cheap to clone, compare and hash: see `value::shared`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Machine {
     pub(crate) profile: Profile,
@@ -43,7 +43,7 @@ pub struct Machine {
     pub(crate) dma_entry_limit: u32,
     pub(crate) containers_by_iommufd: bool,
     pub(crate) books: Shared<Books>,
-    /// Counts down to the allocation that fails; 0: none does, as always between calls (`fail_nth`).
+    /// Counts down to the allocation that fails; 0: none does, as always between calls (`syscall::fail_nth`).
     pub(crate) failing: u32,
     /// Whose call is under way (Linux's `current`); nobody's between calls.
     pub(crate) current: Option<Pid>,

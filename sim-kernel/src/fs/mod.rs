@@ -19,6 +19,9 @@
 //! A program image is opened with `O_PATH`: it can be passed on, examined and executed, and everything
 //! else says EBADF. Paths have no permissions: who knows one may open it.
 //!
+//! Other folders get, keep and put files and descriptors here, signal and read eventfds, and export and
+//! revoke dma-bufs. How any of them is stored is known in this folder alone.
+//!
 //! Mirrors `fs/file.c`, `fs/file_table.c`, `fs/fcntl.c`, `fs/open.c`.
 
 mod dma_buf;

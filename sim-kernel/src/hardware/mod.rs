@@ -12,6 +12,9 @@
 //! All devices are behind [`Iommu::QEMU_VTD`](crate::Iommu::QEMU_VTD) or, where their specs say so,
 //! [`Iommu::NESTING_VTD`](crate::Iommu::NESTING_VTD). Which of them share an IOMMU group, their specs say, too.
 //!
+//! Other folders use the data alone: what a device and an IOMMU are like. What devices do is done from outside
+//! of the machine.
+//!
 //! Absent: the content of BARs, peer-to-peer DMA, ATS, IOMMU faults as events, interrupt remapping.
 
 mod iommu;

@@ -3,7 +3,7 @@
 //! An access looks into at most one IOAS, which is in use by it. What it has pinned stays pinned by the
 //! union rule, whatever becomes of the domains; before an area is unmapped, and before the access turns
 //! to another IOAS, its owner is told and gives its pins back. Emulated devices have accesses that pin
-//! nothing here; those of the kernel's own tests do what they are asked (`mock_access`).
+//! nothing here; those of the kernel's own tests do what they are asked (`selftest::access`).
 //!
 //! A read or write goes through the page tables of the process whose memory it is, where it runs in that
 //! process or is within one page; otherwise, and for a file, to the pages that are pinned, or those that

@@ -11,6 +11,10 @@
 //! A context lives as long as its file: while a process holds a descriptor, one is in flight, or a
 //! device is bound.
 //!
+//! Other folders open contexts and close their files (`fs`), bind and attach devices and accesses (`vfio`), and
+//! read objects, areas, page sets and pins (`view`, `audit`, `vfio::type1`). All else is known in this folder
+//! alone, as `iommufd_private.h` has it.
+//!
 //! Mirrors `drivers/iommu/iommufd/main.c`.
 
 mod access;
@@ -76,7 +80,7 @@ pub(crate) struct Context {
     pub(crate) sets: Slots<SetId, PageSet>,
     /// `RLIMIT_MODE`: charge the memory map of the process and not its user.
     per_process: bool,
-    /// The address space of the calls of a container (`compat`).
+    /// The address space of the calls of a container (`vfio_compat`).
     compat_ioas: Option<ObjectId>,
 }
 

@@ -7,6 +7,8 @@
 //! A VM has at most one VFIO device, so what that was told of is the VM's: it keeps each of these files. The
 //! file notes the VM, and forgets it when any VM lets the file go; only BIND looks there.
 //!
+//! Other folders inject interrupts and end irqfds (`fs`, `process`), and put the VMs that they keep (`vfio`).
+//!
 //! Absent: vCPUs that run, memory slots, routes of interrupts (every gsi leads to the guest), split
 //! irqchips, and every other request: [`crate::is_modelled`].
 //!

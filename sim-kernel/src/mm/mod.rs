@@ -1,4 +1,9 @@
 //! Memory: memory objects and memfds, where processes map them, and who is charged for pinned pages.
+//!
+//! Other folders read and write memory objects, look up what a process maps, and charge and uncharge an
+//! owner; how pages are kept and counters moved is known in this folder alone.
+//!
+//! Mirrors `mm/`.
 
 mod accounting;
 mod memfd;

@@ -14,6 +14,8 @@
 //!
 //! Absent: threads, signals but SIGKILL, zombies (who is dead is reaped at once).
 //!
+//! Other folders look processes and memory maps up, and give guests their interrupts.
+//!
 //! Mirrors `kernel/exit.c`, `fs/exec.c`, `kernel/sys.c`, `kernel/pid.c`, `security/commoncap.c`.
 
 mod guest;

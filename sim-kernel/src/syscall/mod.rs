@@ -1,4 +1,6 @@
 //! What every call goes through: refusals, the caller's memory, ioctls, allocations that fail.
+//!
+//! Every subsystem uses it. Which subsystem answers which call is in the crate's `dispatch.rs`, above them all.
 
 mod fail_nth;
 mod ioctl;

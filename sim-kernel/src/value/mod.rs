@@ -1,4 +1,6 @@
 //! Plain values to keep a machine in: parts that clones share until one writes, and numbered tables.
+//!
+//! Every other folder uses them.
 
 mod shared;
 mod slots;
