@@ -1,9 +1,7 @@
-//! Kernel accesses, as the kernel's own tests have them: `access`, `mock_access`.
+//! Kernel accesses, as the kernel's own tests have them: `iommufd/{access,selftest/access}`.
 
-mod common;
-
-use common::raw::{Raw, word};
-use common::{BAD, NEW, OLD, Rig, map, map_file, unmap};
+use crate::common::raw::{Raw, word};
+use crate::common::{BAD, NEW, OLD, Rig, map, map_file, unmap};
 use handoff_model::call::Call;
 use handoff_model::errno::Errno;
 use handoff_model::ids::Uid;

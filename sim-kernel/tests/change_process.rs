@@ -1,8 +1,8 @@
-//! Taking over the ownership of pages, and the hazards of it: `change_process`.
+//! Taking over the ownership of pages, and the hazards of it: `iommufd/change_process`.
 
-mod common;
-
-use common::{BASE, NEW, NIC, OLD, Rig, Setup, copy, map, map_file, process, unlimited, unmap};
+use crate::common::{
+    BASE, NEW, NIC, OLD, Rig, Setup, copy, map, map_file, process, unlimited, unmap,
+};
 use handoff_model::call::{Call, errno_of};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, ObjectId, Pid, Uid};

@@ -1,8 +1,6 @@
 //! What remains when a process dies in the middle of a handoff: the death matrix.
 
-mod common;
-
-use common::{BASE, EDU, NEW, OLD, Rig, Setup, map_file, process, unlimited};
+use crate::common::{BASE, EDU, NEW, OLD, Rig, Setup, map_file, process, unlimited};
 use handoff_model::call::Call;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, Uid};

@@ -1,8 +1,6 @@
-//! Device files: `vfio`, `hwpt`, `hardware`.
+//! Device files: `vfio`, `iommufd/hw_pagetable`, `hardware`.
 
-mod common;
-
-use common::{BAD, BASE, EDU, MTTY, NEW, NIC, OLD, Rig, Setup, map, map_file, unlimited};
+use crate::common::{BAD, BASE, EDU, MTTY, NEW, NIC, OLD, Rig, Setup, map, map_file, unlimited};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES};

@@ -1,9 +1,7 @@
-//! Calls that run out of memory: `fail_nth`.
+//! Calls that run out of memory: `syscall/fail_nth`.
 
-mod common;
-
-use common::raw::{Raw, word};
-use common::{BASE, EDU, MTTY, NEW, NIC, OLD, Rig, copy, map, map_file, process};
+use crate::common::raw::{Raw, word};
+use crate::common::{BASE, EDU, MTTY, NEW, NIC, OLD, Rig, copy, map, map_file, process};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
@@ -128,7 +126,7 @@ fn what_goes_never_fails() {
     rig.ok(OLD, map_file(iommufd, ioas, memfd, BASE, 4));
     let (device, _) = rig.bind(OLD, EDU, iommufd);
     rig.attach(OLD, device, ioas);
-    let unmap = common::unmap(iommufd, ioas, BASE, 4);
+    let unmap = crate::common::unmap(iommufd, ioas, BASE, 4);
     for call in [unmap, Call::Detach { device }, Call::Destroy { iommufd, id: ioas }] {
         assert_eq!(counts(&mut rig, OLD, &call), 0);
     }

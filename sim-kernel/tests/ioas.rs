@@ -1,8 +1,6 @@
-//! Address spaces: `ioas`.
+//! Address spaces: `iommufd/ioas`.
 
-mod common;
-
-use common::{BAD, BASE, OLD, Rig, Setup, copy, map, map_file, unmap};
+use crate::common::{BAD, BASE, OLD, Rig, Setup, copy, map, map_file, unmap};
 use handoff_model::call::{Call, Reply, Rights};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Va};
@@ -234,7 +232,7 @@ fn ranges_follow_from_who_uses_the_address_space() {
     let attached = [(0, 0xfedf_ffff), (0xfef0_0000, 0x7f_ffff_ffff)];
     let everything = [(0, TOP)];
     check_ranges(&mut rig, iommufd, ioas, &everything, 1);
-    let (device, device_id) = rig.bind(OLD, common::EDU, iommufd);
+    let (device, device_id) = rig.bind(OLD, crate::common::EDU, iommufd);
     check_ranges(&mut rig, iommufd, ioas, &everything, 1);
     let hwpt =
         rig.id(OLD, Call::HwptAlloc { iommufd, device: device_id, ioas, nest_parent: false });
@@ -244,7 +242,7 @@ fn ranges_follow_from_who_uses_the_address_space() {
     rig.ok(OLD, Call::Detach { device });
     rig.ok(OLD, Call::Destroy { iommufd, id: hwpt });
     check_ranges(&mut rig, iommufd, ioas, &everything, 1);
-    let (mtty, _) = rig.bind(OLD, common::MTTY, iommufd);
+    let (mtty, _) = rig.bind(OLD, crate::common::MTTY, iommufd);
     rig.attach(OLD, mtty, ioas);
     check_ranges(&mut rig, iommufd, ioas, &everything, PAGE_BYTES);
     rig.refuses(OLD, Call::IoasIovaRanges { iommufd, ioas: NONE }, Errno::ENOENT);

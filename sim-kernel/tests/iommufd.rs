@@ -1,8 +1,6 @@
-//! Contexts, objects, options, HWPTs: `iommufd`, `hwpt`.
+//! Contexts, objects, options, HWPTs: `iommufd`, `iommufd/hw_pagetable`.
 
-mod common;
-
-use common::{BAD, BASE, NEW, NIC, OLD, Rig, map, map_file, process, unlimited};
+use crate::common::{BAD, BASE, NEW, NIC, OLD, Rig, map, map_file, process, unlimited};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, ObjectId};

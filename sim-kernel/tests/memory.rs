@@ -1,8 +1,6 @@
-//! Memfds, mappings, device registers: `memory`, `mapping`, `hardware`.
+//! Memfds, mappings, device registers: `mm/shmem`, `mm/memfd`, `mm/vma`.
 
-mod common;
-
-use common::{BAD, BASE, NEW, OLD, Rig};
+use crate::common::{BAD, BASE, NEW, OLD, Rig};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, PAGE_BYTES, Va};
@@ -40,7 +38,7 @@ fn refusals() {
     let short = rig.memfd(OLD, 0);
     rig.ok(OLD, truncate(short, 100));
     rig.ok(OLD, Call::SealSize { fd: short });
-    let unbound = rig.open(OLD, common::NIC);
+    let unbound = rig.open(OLD, crate::common::NIC);
     let image = rig.machine.image(OLD, 1);
     let (memfd, device, iommufd, socket) =
         (set_up.memfd, set_up.device, set_up.iommufd, rig.old_end);
@@ -194,8 +192,8 @@ fn punching_and_cutting_part_the_device_from_the_process() {
         assert_eq!(generations, [0, 1]);
         rig.change_process(OLD, set_up.iommufd);
 
-        rig.ok(OLD, common::unmap(set_up.iommufd, set_up.ioas, BASE, 2));
-        rig.ok(OLD, common::map_file(set_up.iommufd, set_up.ioas, set_up.memfd, BASE, 2));
+        rig.ok(OLD, crate::common::unmap(set_up.iommufd, set_up.ioas, BASE, 2));
+        rig.ok(OLD, crate::common::map_file(set_up.iommufd, set_up.ioas, set_up.memfd, BASE, 2));
         let repaired: Vec<_> = reach(&rig).iter().map(|reach| reach.memory).collect();
         assert_eq!(repaired, ram(&rig));
     }

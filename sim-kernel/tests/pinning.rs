@@ -1,8 +1,8 @@
-//! What is pinned, and who is charged for it: `pages`, `account`.
+//! What is pinned, and who is charged for it: `iommufd/pages`, `mm/accounting`.
 
-mod common;
-
-use common::{BASE, NEW, NIC, OLD, Rig, Setup, copy, map, map_file, process, unlimited, unmap};
+use crate::common::{
+    BASE, NEW, NIC, OLD, Rig, Setup, copy, map, map_file, process, unlimited, unmap,
+};
 use handoff_model::call::Call;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Iova, PAGE_BYTES, Uid};

@@ -1,8 +1,6 @@
-//! Exec, exit, kill, users, limits, guests: `process`, `guest`.
+//! Exec, exit, kill, users, limits, guests: `process`, `process/guest`.
 
-mod common;
-
-use common::{BAD, EDU, NEW, OLD, Rig, process, unlimited};
+use crate::common::{BAD, EDU, NEW, OLD, Rig, process, unlimited};
 use handoff_model::call::{Call, Reply, UNLIMITED};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, PAGE_BYTES, Uid};

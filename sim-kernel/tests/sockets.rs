@@ -1,8 +1,6 @@
-//! Messages and descriptors in flight: `socket`.
+//! Messages and descriptors in flight: `fs/socket`.
 
-mod common;
-
-use common::{BAD, NEW, OLD, Rig};
+use crate::common::{BAD, NEW, OLD, Rig};
 use handoff_model::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Pid};

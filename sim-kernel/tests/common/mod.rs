@@ -2,10 +2,9 @@
 //!
 //! Every successful call is followed by an audit of the machine's invariants; every refused call of
 //! [`Rig::refuses`] must leave the machine as it was.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 #![allow(clippy::needless_pass_by_value, reason = "calls are written in place")]
 
-pub mod raw;
+pub(crate) mod raw;
 
 use handoff_model::call::{Call, Reply, Rights, UNLIMITED};
 use handoff_model::errno::Errno;
@@ -15,31 +14,31 @@ use handoff_sim_kernel::{
     BUS_MASTER, COMMAND_OFFSET, DeviceKind, DeviceSpec, Machine, ProcessSpec, Profile,
 };
 
-pub const OLD: Pid = Pid(1);
-pub const NEW: Pid = Pid(2);
-pub const EDU: &str = "/dev/vfio/devices/vfio0";
-pub const NIC: &str = "/dev/vfio/devices/vfio1";
-pub const MTTY: &str = "/dev/vfio/devices/vfio2";
-pub const BAD: Fd = Fd(99);
+pub(crate) const OLD: Pid = Pid(1);
+pub(crate) const NEW: Pid = Pid(2);
+pub(crate) const EDU: &str = "/dev/vfio/devices/vfio0";
+pub(crate) const NIC: &str = "/dev/vfio/devices/vfio1";
+pub(crate) const MTTY: &str = "/dev/vfio/devices/vfio2";
+pub(crate) const BAD: Fd = Fd(99);
 
 /// A machine and its ends of a socket pair.
 #[derive(Clone, Debug)]
-pub struct Rig {
-    pub machine: Machine,
-    pub old_end: Fd,
-    pub new_end: Fd,
+pub(crate) struct Rig {
+    pub(crate) machine: Machine,
+    pub(crate) old_end: Fd,
+    pub(crate) new_end: Fd,
 }
 
-pub fn process(uid: u32, cap_ipc_lock: bool, limit_pages: u64) -> ProcessSpec {
+pub(crate) fn process(uid: u32, cap_ipc_lock: bool, limit_pages: u64) -> ProcessSpec {
     let memlock_bytes = limit_pages.saturating_mul(PAGE_BYTES);
     ProcessSpec { uid: Uid(uid), cap_ipc_lock, memlock_bytes }
 }
 
-pub fn unlimited() -> ProcessSpec {
+pub(crate) fn unlimited() -> ProcessSpec {
     ProcessSpec { uid: Uid(1000), cap_ipc_lock: false, memlock_bytes: UNLIMITED }
 }
 
-pub fn profile(name: &str) -> Profile {
+pub(crate) fn profile(name: &str) -> Profile {
     Profile::by_name(name).expect("a profile")
 }
 
@@ -55,7 +54,7 @@ impl Default for Rig {
 }
 
 impl Rig {
-    pub fn new(kernel: &str, old: ProcessSpec, new: ProcessSpec) -> Self {
+    pub(crate) fn new(kernel: &str, old: ProcessSpec, new: ProcessSpec) -> Self {
         let mut machine = Machine::new(profile(kernel));
         machine.plug(device("edu", EDU, DeviceKind::Pci { can_reset: false }));
         machine.plug(device("nic", NIC, DeviceKind::Pci { can_reset: true }));
@@ -68,7 +67,7 @@ impl Rig {
 
     /// A call that succeeds.
     #[track_caller]
-    pub fn ok(&mut self, pid: Pid, call: Call) -> Reply {
+    pub(crate) fn ok(&mut self, pid: Pid, call: Call) -> Reply {
         let answer = self.machine.call(pid, &call);
         self.machine.audit().expect("invariants");
         answer.unwrap_or_else(|errno| panic!("{call:?}: {errno}"))
@@ -76,7 +75,7 @@ impl Rig {
 
     /// A call that is refused and changes nothing.
     #[track_caller]
-    pub fn refuses(&self, pid: Pid, call: Call, errno: Errno) {
+    pub(crate) fn refuses(&self, pid: Pid, call: Call, errno: Errno) {
         let mut machine = self.machine.clone();
         assert_eq!(machine.call(pid, &call), Err(errno), "{call:?}");
         assert_eq!(machine, self.machine, "{call:?} changed something");
@@ -84,13 +83,13 @@ impl Rig {
 
     /// A call that fails and may change something.
     #[track_caller]
-    pub fn fails(&mut self, pid: Pid, call: Call, errno: Errno) {
+    pub(crate) fn fails(&mut self, pid: Pid, call: Call, errno: Errno) {
         assert_eq!(self.machine.call(pid, &call), Err(errno), "{call:?}");
         self.machine.audit().expect("invariants");
     }
 
     #[track_caller]
-    pub fn fd(&mut self, pid: Pid, call: Call) -> Fd {
+    pub(crate) fn fd(&mut self, pid: Pid, call: Call) -> Fd {
         match self.ok(pid, call) {
             Reply::Fd(fd) => fd,
             other => panic!("no descriptor: {other:?}"),
@@ -98,7 +97,7 @@ impl Rig {
     }
 
     #[track_caller]
-    pub fn id(&mut self, pid: Pid, call: Call) -> ObjectId {
+    pub(crate) fn id(&mut self, pid: Pid, call: Call) -> ObjectId {
         match self.ok(pid, call) {
             Reply::Object(id) => id,
             other => panic!("no object: {other:?}"),
@@ -106,29 +105,29 @@ impl Rig {
     }
 
     #[track_caller]
-    pub fn open(&mut self, pid: Pid, path: &str) -> Fd {
+    pub(crate) fn open(&mut self, pid: Pid, path: &str) -> Fd {
         self.fd(pid, Call::Open { path: path.into() })
     }
 
     #[track_caller]
-    pub fn iommufd(&mut self, pid: Pid) -> Fd {
+    pub(crate) fn iommufd(&mut self, pid: Pid) -> Fd {
         self.open(pid, "/dev/iommu")
     }
 
     #[track_caller]
-    pub fn ioas(&mut self, pid: Pid, iommufd: Fd) -> ObjectId {
+    pub(crate) fn ioas(&mut self, pid: Pid, iommufd: Fd) -> ObjectId {
         self.id(pid, Call::IoasAlloc { iommufd })
     }
 
     #[track_caller]
-    pub fn memfd(&mut self, pid: Pid, pages: u64) -> Fd {
+    pub(crate) fn memfd(&mut self, pid: Pid, pages: u64) -> Fd {
         let fd = self.fd(pid, Call::Memfd { name: "ram".into() });
         self.ok(pid, Call::Truncate { fd, length_bytes: pages * PAGE_BYTES });
         fd
     }
 
     #[track_caller]
-    pub fn mmap(&mut self, pid: Pid, fd: Option<Fd>, pages: u64) -> Va {
+    pub(crate) fn mmap(&mut self, pid: Pid, fd: Option<Fd>, pages: u64) -> Va {
         let call = Call::Mmap { fd, offset_bytes: 0, length_bytes: pages * PAGE_BYTES };
         match self.ok(pid, call) {
             Reply::Va(va) => va,
@@ -137,31 +136,31 @@ impl Rig {
     }
 
     #[track_caller]
-    pub fn bind(&mut self, pid: Pid, path: &str, iommufd: Fd) -> (Fd, ObjectId) {
+    pub(crate) fn bind(&mut self, pid: Pid, path: &str, iommufd: Fd) -> (Fd, ObjectId) {
         let device = self.open(pid, path);
         let id = self.id(pid, Call::Bind { device, iommufd });
         (device, id)
     }
 
     #[track_caller]
-    pub fn attach(&mut self, pid: Pid, device: Fd, page_table: ObjectId) -> ObjectId {
+    pub(crate) fn attach(&mut self, pid: Pid, device: Fd, page_table: ObjectId) -> ObjectId {
         self.id(pid, Call::Attach { device, page_table })
     }
 
     #[track_caller]
-    pub fn enable_bus_master(&mut self, pid: Pid, fd: Fd) {
+    pub(crate) fn enable_bus_master(&mut self, pid: Pid, fd: Fd) {
         let bytes = (0x0103 | BUS_MASTER).to_le_bytes().to_vec();
         self.ok(pid, Call::WriteAt { fd, offset_bytes: COMMAND_OFFSET, bytes });
     }
 
     #[track_caller]
-    pub fn change_process(&mut self, pid: Pid, iommufd: Fd) {
+    pub(crate) fn change_process(&mut self, pid: Pid, iommufd: Fd) {
         self.ok(pid, Call::ChangeProcess { iommufd, reserved: 0 });
     }
 
     /// Sends descriptors from the old process to the new one; → their numbers there.
     #[track_caller]
-    pub fn pass(&mut self, fds: &[Fd]) -> Vec<Fd> {
+    pub(crate) fn pass(&mut self, fds: &[Fd]) -> Vec<Fd> {
         self.send(fds);
         match self.ok(NEW, Call::ReceiveMessage { fd: self.new_end, wait: true }) {
             Reply::Message { fds, truncated: false, .. } => fds,
@@ -170,18 +169,18 @@ impl Rig {
     }
 
     #[track_caller]
-    pub fn send(&mut self, fds: &[Fd]) {
+    pub(crate) fn send(&mut self, fds: &[Fd]) {
         let message = Call::SendMessage { fd: self.old_end, bytes: vec![1], fds: fds.to_vec() };
         self.ok(OLD, message);
     }
 
-    pub fn locked(&self, account: Account) -> i64 {
+    pub(crate) fn locked(&self, account: Account) -> i64 {
         self.machine.view().books.get(&account).copied().unwrap_or(0)
     }
 
     /// The only page set.
     #[track_caller]
-    pub fn page_set(&self) -> PageSetView {
+    pub(crate) fn page_set(&self) -> PageSetView {
         let sets = self.machine.view().page_sets;
         assert_eq!(sets.len(), 1);
         sets.into_iter().next().expect("one")
@@ -190,21 +189,21 @@ impl Rig {
 
 /// A context with an IOAS, a memfd mapped there at `0x10000`, and an attached `edu`.
 #[derive(Clone, Copy, Debug)]
-pub struct Setup {
-    pub iommufd: Fd,
-    pub ioas: ObjectId,
-    pub memfd: Fd,
-    pub device: Fd,
-    pub device_id: ObjectId,
-    pub hwpt: ObjectId,
+pub(crate) struct Setup {
+    pub(crate) iommufd: Fd,
+    pub(crate) ioas: ObjectId,
+    pub(crate) memfd: Fd,
+    pub(crate) device: Fd,
+    pub(crate) device_id: ObjectId,
+    pub(crate) hwpt: ObjectId,
 }
 
-pub const BASE: Iova = Iova(0x10000);
+pub(crate) const BASE: Iova = Iova(0x10000);
 
 impl Rig {
     /// [`Setup`] by the old process, with so many pages.
     #[track_caller]
-    pub fn set_up(&mut self, pages: u64) -> Setup {
+    pub(crate) fn set_up(&mut self, pages: u64) -> Setup {
         let iommufd = self.iommufd(OLD);
         let ioas = self.ioas(OLD, iommufd);
         let memfd = self.memfd(OLD, pages);
@@ -216,18 +215,18 @@ impl Rig {
     }
 }
 
-pub fn map_file(iommufd: Fd, ioas: ObjectId, fd: Fd, iova: Iova, pages: u64) -> Call {
+pub(crate) fn map_file(iommufd: Fd, ioas: ObjectId, fd: Fd, iova: Iova, pages: u64) -> Call {
     let (offset_bytes, length_bytes) = (0, pages * PAGE_BYTES);
     let rights = Rights::ReadWrite;
     Call::IoasMapFile { iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights }
 }
 
-pub fn map(iommufd: Fd, ioas: ObjectId, user_va: Va, iova: Iova, pages: u64) -> Call {
+pub(crate) fn map(iommufd: Fd, ioas: ObjectId, user_va: Va, iova: Iova, pages: u64) -> Call {
     let rights = Rights::ReadWrite;
     Call::IoasMap { iommufd, ioas, user_va, length_bytes: pages * PAGE_BYTES, iova, rights }
 }
 
-pub fn copy(iommufd: Fd, from: (ObjectId, Iova), to: (ObjectId, Iova), pages: u64) -> Call {
+pub(crate) fn copy(iommufd: Fd, from: (ObjectId, Iova), to: (ObjectId, Iova), pages: u64) -> Call {
     Call::IoasCopy {
         iommufd,
         source: from.0,
@@ -239,6 +238,6 @@ pub fn copy(iommufd: Fd, from: (ObjectId, Iova), to: (ObjectId, Iova), pages: u6
     }
 }
 
-pub fn unmap(iommufd: Fd, ioas: ObjectId, iova: Iova, pages: u64) -> Call {
+pub(crate) fn unmap(iommufd: Fd, ioas: ObjectId, iova: Iova, pages: u64) -> Call {
     Call::IoasUnmap { iommufd, ioas, iova, length_bytes: pages * PAGE_BYTES }
 }

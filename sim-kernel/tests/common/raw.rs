@@ -9,7 +9,7 @@ use handoff_model::request as nr;
 
 /// A structure under construction.
 #[derive(Clone, Debug)]
-pub struct Raw {
+pub(crate) struct Raw {
     request: u32,
     bytes: Vec<u8>,
     pointees: Vec<Pointee>,
@@ -17,13 +17,13 @@ pub struct Raw {
 
 impl Raw {
     /// So many bytes of zeroes with their length in front.
-    pub fn new(request: u32, size: usize) -> Self {
+    pub(crate) fn new(request: u32, size: usize) -> Self {
         let raw = Self { request, bytes: vec![0; size], pointees: Vec::new() };
         raw.u32(0, u32::try_from(size).expect("a size"))
     }
 
     /// An operation of the kernel's own tests.
-    pub fn test(op: u32, id: u32) -> Self {
+    pub(crate) fn test(op: u32, id: u32) -> Self {
         Self::new(nr::IOMMU_TEST_CMD, 72).u32(4, op).u32(8, id)
     }
 
@@ -32,44 +32,44 @@ impl Raw {
         self
     }
 
-    pub fn u16(self, at: usize, value: u16) -> Self {
+    pub(crate) fn u16(self, at: usize, value: u16) -> Self {
         self.put(at, &value.to_ne_bytes())
     }
 
-    pub fn u32(self, at: usize, value: u32) -> Self {
+    pub(crate) fn u32(self, at: usize, value: u32) -> Self {
         self.put(at, &value.to_ne_bytes())
     }
 
-    pub fn u64(self, at: usize, value: u64) -> Self {
+    pub(crate) fn u64(self, at: usize, value: u64) -> Self {
         self.put(at, &value.to_ne_bytes())
     }
 
     /// Memory that the structure points to.
-    pub fn pointee(mut self, at: usize, bytes: Vec<u8>) -> Self {
+    pub(crate) fn pointee(mut self, at: usize, bytes: Vec<u8>) -> Self {
         self.pointees.push(Pointee { at, bytes });
         self
     }
 
-    pub fn call(self, fd: Fd) -> Call {
+    pub(crate) fn call(self, fd: Fd) -> Call {
         let argument = Argument::of(self.bytes, self.pointees);
         Call::Ioctl { fd, ioctl: Ioctl { request: self.request, argument } }
     }
 }
 
 /// A word of what an ioctl left.
-pub fn word(outcome: &Outcome, at: usize) -> u32 {
+pub(crate) fn word(outcome: &Outcome, at: usize) -> u32 {
     u32::from_ne_bytes(*outcome.bytes[at..].first_chunk().expect("a word"))
 }
 
 /// A long word of what an ioctl left.
-pub fn long(outcome: &Outcome, at: usize) -> u64 {
+pub(crate) fn long(outcome: &Outcome, at: usize) -> u64 {
     u64::from_ne_bytes(*outcome.bytes[at..].first_chunk().expect("a word"))
 }
 
 impl Rig {
     /// Makes an ioctl, whatever comes of it; the invariants hold after it.
     #[track_caller]
-    pub fn raw(&mut self, pid: Pid, fd: Fd, raw: Raw) -> Outcome {
+    pub(crate) fn raw(&mut self, pid: Pid, fd: Fd, raw: Raw) -> Outcome {
         let answer = self.machine.call(pid, &raw.call(fd));
         self.machine.audit().expect("invariants");
         match answer {
@@ -80,7 +80,7 @@ impl Rig {
 
     /// An ioctl that succeeds.
     #[track_caller]
-    pub fn raw_ok(&mut self, pid: Pid, fd: Fd, raw: Raw) -> Outcome {
+    pub(crate) fn raw_ok(&mut self, pid: Pid, fd: Fd, raw: Raw) -> Outcome {
         let outcome = self.raw(pid, fd, raw.clone());
         assert_eq!(outcome.errno(), None, "{raw:?}");
         outcome
@@ -88,7 +88,7 @@ impl Rig {
 
     /// An ioctl that fails and changes nothing.
     #[track_caller]
-    pub fn raw_refuses(&self, pid: Pid, fd: Fd, raw: Raw, errno: Errno) {
+    pub(crate) fn raw_refuses(&self, pid: Pid, fd: Fd, raw: Raw, errno: Errno) {
         let mut rig = self.clone();
         let outcome = rig.raw(pid, fd, raw.clone());
         assert_eq!(outcome.errno(), Some(errno), "{raw:?}");
@@ -97,14 +97,25 @@ impl Rig {
 
     /// A mock device attached to this page table: stdev, HWPT, device.
     #[track_caller]
-    pub fn mock_domain(&mut self, pid: Pid, iommufd: Fd, page_table: ObjectId) -> [ObjectId; 3] {
+    pub(crate) fn mock_domain(
+        &mut self,
+        pid: Pid,
+        iommufd: Fd,
+        page_table: ObjectId,
+    ) -> [ObjectId; 3] {
         let outcome = self.raw_ok(pid, iommufd, Raw::test(2, page_table.0));
         [16, 20, 24].map(|at| ObjectId(word(&outcome, at)))
     }
 
     /// MD_CHECK_MAP.
     #[track_caller]
-    pub fn check_map(&mut self, pid: Pid, iommufd: Fd, hwpt: ObjectId, row: [u64; 3]) -> Outcome {
+    pub(crate) fn check_map(
+        &mut self,
+        pid: Pid,
+        iommufd: Fd,
+        hwpt: ObjectId,
+        row: [u64; 3],
+    ) -> Outcome {
         let raw = Raw::test(3, hwpt.0).u64(16, row[0]).u64(24, row[1]).u64(32, row[2]);
         self.raw(pid, iommufd, raw)
     }

@@ -1,9 +1,7 @@
 //! Any calls by anybody, in any order: the machine never panics, keeps its invariants after each
 //! step, and a refused call changes nothing but where Linux is not atomic.
 
-mod common;
-
-use common::{BASE, EDU, MTTY, NEW, NIC, OLD, Rig, process};
+use crate::common::{BASE, EDU, MTTY, NEW, NIC, OLD, Rig, process};
 use handoff_model::call::{Call, Rights};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid, Va};

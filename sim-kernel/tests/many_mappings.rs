@@ -1,8 +1,6 @@
 //! Big contexts: no call's work grows faster than what is there.
 
-mod common;
-
-use common::{NEW, NIC, OLD, Rig, copy, map_file};
+use crate::common::{NEW, NIC, OLD, Rig, copy, map_file};
 use handoff_model::call::Call;
 use handoff_model::ids::{Iova, PAGE_BYTES};
 use std::time::{Duration, Instant};
@@ -49,7 +47,7 @@ fn ten_thousand_mappings() {
     rig.change_process(NEW, theirs);
     assert_eq!(rig.machine.vm_pin_pages(NEW), 10_000);
     for number in 0..MAPPINGS {
-        let call = common::unmap(iommufd, first, at(number), 1);
+        let call = crate::common::unmap(iommufd, first, at(number), 1);
         assert!(rig.machine.call(OLD, &call).is_ok());
     }
     assert_eq!(rig.machine.vm_pin_pages(NEW), 0);

@@ -1,4 +1,4 @@
-//! What a replay does to a machine without a call: each leaves it as if calls had.
+//! What a replay does to a machine without a call (`process/scripted`), as if calls had done it.
 
 use handoff_model::call::{Call, Reply};
 use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Uid};

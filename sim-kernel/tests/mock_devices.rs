@@ -1,9 +1,7 @@
-//! Mock devices and their domains: `mock`, `iommu`.
+//! Mock devices and their domains: `iommufd/selftest`, `hardware/iommu`.
 
-mod common;
-
-use common::raw::{Raw, long, word};
-use common::{EDU, OLD, Rig, map};
+use crate::common::raw::{Raw, long, word};
+use crate::common::{EDU, OLD, Rig, map};
 use handoff_model::call::Call;
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES};

@@ -12,9 +12,7 @@
 //! * what a shorter form lacks is zero;
 //! * the request is the number and the type together, and a command that is not there is ENOTTY.
 
-mod common;
-
-use common::{EDU, MTTY, NEW, NIC, OLD, Rig, process};
+use crate::common::{EDU, MTTY, NEW, NIC, OLD, Rig, process};
 use handoff_model::argument::{Argument, Ioctl, Outcome, Pointee, Structure};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;

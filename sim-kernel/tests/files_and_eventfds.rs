@@ -1,8 +1,6 @@
-//! Descriptors, open files, eventfds: `file`.
+//! Descriptors, open files, eventfds: `fs`, `fs/eventfd`.
 
-mod common;
-
-use common::{BAD, BASE, EDU, MTTY, NEW, OLD, Rig, map_file};
+use crate::common::{BAD, BASE, EDU, MTTY, NEW, OLD, Rig, map_file};
 use handoff_model::call::{Call, Reply};
 use handoff_model::errno::Errno;
 use handoff_model::ids::{Fd, Iova};
@@ -145,9 +143,9 @@ fn iommufd_calls(iommufd: Fd) -> Vec<Call> {
         Call::IoasAlloc { iommufd },
         Call::IoasIovaRanges { iommufd, ioas },
         map_file(iommufd, ioas, Fd(5), Iova(0), 1),
-        common::map(iommufd, ioas, handoff_model::ids::Va(0), Iova(0), 1),
-        common::copy(iommufd, (ioas, BASE), (ioas, BASE), 1),
-        common::unmap(iommufd, ioas, BASE, 1),
+        crate::common::map(iommufd, ioas, handoff_model::ids::Va(0), Iova(0), 1),
+        crate::common::copy(iommufd, (ioas, BASE), (ioas, BASE), 1),
+        crate::common::unmap(iommufd, ioas, BASE, 1),
         Call::ChangeProcess { iommufd, reserved: 0 },
         Call::GetRlimitMode { iommufd },
         Call::SetRlimitMode { iommufd, per_process: true },
