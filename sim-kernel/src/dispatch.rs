@@ -1,13 +1,15 @@
-//! The system call table: who answers each call, which of them wait, and which file answers an ioctl.
+//! The system call table: which function answers a call, which calls wait, which file takes an
+//! ioctl.
 //!
-//! Every call and every kind of file is named, so that a new one does not compile before somebody says what
-//! becomes of it. The subsystems do not know this table.
+//! Every call and every kind of file is named, so a new one does not compile before its author
+//! decides how it is answered and whether it waits. The subsystems do not know this table.
 //!
 //! Every ioctl comes as bytes, also one that [`Call`] has a form for: the codec of the model lays it
 //! out, the table of the file finds it, and the codec reads what was left. So the simulator answers
 //! what a real kernel answers to the same bytes.
 //!
-//! Mirrors `arch/x86/entry/syscalls/syscall_64.tbl` and `fs/ioctl.c`: a request that a file does not know is ENOTTY.
+//! Mirrors `arch/x86/entry/syscalls/syscall_64.tbl` and `fs/ioctl.c`: a request that a file does
+//! not know is ENOTTY.
 
 use crate::fs::File;
 use crate::machine::{Machine, Placement};
@@ -43,7 +45,7 @@ pub fn is_modelled(ioctl: &Ioctl, kind: FileKind) -> bool {
 }
 
 impl Machine {
-    /// Makes a call; → why it was refused, too.
+    /// Answers a call; → also the branch that refused it.
     #[expect(clippy::too_many_lines, reason = "a table")]
     pub(crate) fn dispatch(
         &mut self,

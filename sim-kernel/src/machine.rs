@@ -43,7 +43,8 @@ pub struct Machine {
     pub(crate) dma_entry_limit: u32,
     pub(crate) containers_by_iommufd: bool,
     pub(crate) books: Shared<Books>,
-    /// Counts down to the allocation that fails; 0: none does, as always between calls (`syscall::fail_nth`).
+    /// Counts down to the allocation that fails; 0: none does, as always between calls
+    /// (`syscall::fail_nth`).
     pub(crate) failing: u32,
     /// Whose call is under way (Linux's `current`); nobody's between calls.
     pub(crate) current: Option<Pid>,

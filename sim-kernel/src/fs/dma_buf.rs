@@ -29,7 +29,7 @@ impl Machine {
         self.files.dma_bufs.get(&file)
     }
 
-    /// The exporter takes a dma-buf back, or gives it again; → whether it is one.
+    /// Revokes a dma-buf or makes it usable again; → whether the file is a dma-buf.
     pub(crate) fn revoke_dma_buf(&mut self, file: FileId, revoked: bool) -> bool {
         self.files.dma_bufs.get_mut(&file).map(|buffer| buffer.revoked = revoked).is_some()
     }

@@ -69,12 +69,12 @@ impl Machine {
         self.files.eventfds.get_mut(&file).expect("an eventfd stays one")
     }
 
-    /// How much waits of a vector in a file that may be an eventfd.
+    /// Counts the signals of a vector in a file; 0 if the file is no eventfd.
     pub(crate) fn waits_in(&self, file: FileId, device: DeviceId, vector: usize) -> u64 {
         self.files.eventfds.get(&file).map_or(0, |event| event.of(device, vector))
     }
 
-    /// What waits in all eventfds.
+    /// Iterates over the signals in all eventfds.
     pub(crate) fn waiting_signals(&self) -> impl Iterator<Item = Signal> {
         self.files.eventfds.values().flat_map(|event| event.signals.iter().copied())
     }
@@ -134,12 +134,12 @@ impl Machine {
         })
     }
 
-    /// Whether a read would wait.
+    /// Returns true if a read would wait.
     pub(crate) fn read_event_waits(&self, pid: Pid, fd: Fd) -> bool {
         self.event_waits(pid, fd, |event| event.count() == 0)
     }
 
-    /// Whether a write would wait.
+    /// Returns true if a write would wait.
     pub(crate) fn write_event_waits(&self, pid: Pid, fd: Fd, count: u64) -> bool {
         let is_full = |event: &Eventfd| count < u64::MAX && u64::MAX - event.count() <= count;
         self.event_waits(pid, fd, is_full)

@@ -4,10 +4,11 @@
 //! All state of a binding, an attachment or a context belongs to it, never to a process; so does O_NONBLOCK, with which
 //! eventfds are made.
 //!
-//! A [`File`] holds ids alone, so this folder imports none of the subsystems whose files it keeps, and
-//! comparing two of them is cheap. The state of an eventfd, a socket and a dma-buf lives exactly as long as
-//! its file, and is in a table of its own ([`Files`]) under the file's id: a second id, given out in the
-//! order of creation, would make machines in the same situation unequal.
+//! A [`File`] holds ids alone, so this folder imports none of the subsystems whose files it keeps,
+//! and comparing two of them is cheap. The state of an eventfd, a socket and a dma-buf lives
+//! exactly as long as its file, and is in a table of its own ([`Files`]) under the file's id: a
+//! second id, given out in the order of creation, would make machines in the same situation
+//! unequal.
 //!
 //! Invariant: `refs` counts its holders, and a file is in the table while it has any. Holders are
 //! descriptor slots, packets in flight, page sets over it (MAP_FILE), mappings of BARs, what devices and VMs
@@ -19,8 +20,8 @@
 //! A program image is opened with `O_PATH`: it can be passed on, examined and executed, and everything
 //! else says EBADF. Paths have no permissions: who knows one may open it.
 //!
-//! Other folders get, keep and put files and descriptors here, signal and read eventfds, and export and
-//! revoke dma-bufs. How any of them is stored is known in this folder alone.
+//! Other folders get, keep and put files and descriptors here, signal and read eventfds, and export
+//! and revoke dma-bufs. How they are stored is private to this folder.
 //!
 //! Mirrors `fs/file.c`, `fs/file_table.c`, `fs/fcntl.c`, `fs/open.c`.
 
@@ -49,7 +50,7 @@ const FIRST_FD: i32 = 3;
 /// `RLIMIT_NOFILE`: the first descriptor that cannot be had.
 const FD_END: i32 = 1024;
 
-/// The open files, and what those hold that are no other subsystem's.
+/// The open files, and the state of those that no other subsystem keeps.
 ///
 /// Invariant: the last three have exactly the files of their kinds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -65,7 +66,7 @@ impl Files {
         self.open.iter()
     }
 
-    /// The last three have exactly the files of their kinds.
+    /// Returns true if the last three have exactly the files of their kinds.
     pub(crate) fn is_consistent(&self) -> bool {
         let of = |kind| self.iter().filter(move |(_, open)| open.file == kind).map(|(id, _)| id);
         of(File::Eventfd).eq(self.eventfds.keys().copied())
@@ -149,13 +150,13 @@ pub(crate) struct MigrationFile {
     pub(crate) saves: bool,
 }
 
-/// What views call a file.
+/// The name of a file in views.
 pub(crate) fn file_ref(file: FileId) -> FileRef {
     FileRef(file.0.into())
 }
 
 impl File {
-    /// What views call its kind.
+    /// The name of its kind in views.
     pub(crate) fn kind(&self) -> FileKind {
         match self {
             Self::Iommufd(_) => FileKind::Iommufd,
@@ -249,12 +250,12 @@ impl Machine {
         }
     }
 
-    /// Makes a file that the kernel itself holds, once.
+    /// Makes a file to which the kernel itself holds the one reference.
     pub(crate) fn new_file(&mut self, file: File) -> FileId {
         self.files.open.insert(OpenFile { refs: 1, nonblock: false, file })
     }
 
-    /// Whether an open file stands for one of these.
+    /// Returns true if an open file stands for one of these.
     pub(crate) fn is_any_open(&self, which: &[File]) -> bool {
         self.files.iter().any(|(_, open)| which.contains(&open.file))
     }
@@ -285,7 +286,7 @@ impl Machine {
         self.install_file(pid, file, forced).map(|(fd, _)| fd)
     }
 
-    /// [`Self::install_new`]; → the file beside its descriptor, for whoever keeps state under it.
+    /// Makes a file and gives it a descriptor; → both. EMFILE.
     fn install_file(
         &mut self,
         pid: Pid,

@@ -56,8 +56,8 @@ impl Machine {
         (a.0, b.0)
     }
 
-    /// Whether a receive that may wait would: on an empty queue of a socket to which somebody may still send,
-    /// without O_NONBLOCK.
+    /// Returns true if a receive that may wait would: the queue is empty, the peer may still send,
+    /// and O_NONBLOCK is off.
     pub(crate) fn receive_waits(&self, pid: Pid, fd: Fd) -> bool {
         let Ok(file) = self.usable(pid, fd) else { return false };
         let Some(socket) = self.files.sockets.get(&file) else { return false };
@@ -72,7 +72,7 @@ impl Machine {
         in_sockets + self.files.eventfds.values().map(Eventfd::count).sum::<u64>()
     }
 
-    /// The files that packets carry.
+    /// Iterates over the files that packets carry.
     pub(crate) fn files_in_flight(&self) -> impl Iterator<Item = FileId> {
         let packets = self.files.sockets.values().flat_map(|socket| &socket.queue);
         packets.flat_map(|packet| packet.files.iter().copied())

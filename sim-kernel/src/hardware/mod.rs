@@ -3,8 +3,8 @@
 //! A device does what a device does without asking: it raises interrupts and reaches memory. What it
 //! reaches is what its domain maps to pinned pages, and nothing without bus mastering.
 //!
-//! Of a device's registers only configuration space is modelled, because bus mastering is in it: BIND and
-//! the last close clear it, the driver sets it by writing there.
+//! Of a device's registers only configuration space is modelled, because bus mastering is in it:
+//! BIND and the last close clear it, the driver sets it by writing there.
 //!
 //! INTx is a level: raised while it is masked, it stays asserted and is signalled when it is unmasked. A
 //! message that finds no trigger is lost.
@@ -12,8 +12,8 @@
 //! All devices are behind [`Iommu::QEMU_VTD`](crate::Iommu::QEMU_VTD) or, where their specs say so,
 //! [`Iommu::NESTING_VTD`](crate::Iommu::NESTING_VTD). Which of them share an IOMMU group, their specs say, too.
 //!
-//! Other folders use the data alone: what a device and an IOMMU are like. What devices do is done from outside
-//! of the machine.
+//! Other folders use the data about devices and IOMMUs; whoever drives the machine makes devices
+//! act.
 //!
 //! Absent: the content of BARs, peer-to-peer DMA, ATS, IOMMU faults as events, interrupt remapping.
 

@@ -1,7 +1,7 @@
 //! Device objects: what is behind them, VFIO devices and those of the kernel's own tests.
 //!
-//! Mirrors `struct iommufd_device` of `drivers/iommu/iommufd/iommufd_private.h`, and `struct mock_dev` of
-//! `selftest.c`.
+//! Mirrors `struct iommufd_device` of `drivers/iommu/iommufd/iommufd_private.h`, and `struct
+//! mock_dev` of `selftest.c`.
 
 use crate::hardware::{DIRTY_TRACKING, Iommu};
 use crate::iommufd::Object;

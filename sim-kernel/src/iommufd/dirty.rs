@@ -8,7 +8,8 @@
 //! Invariant: only mapped pages are dirty; what is unmapped is forgotten.
 //!
 //! Mirrors `iommufd_hwpt_set_dirty_tracking` and `iommufd_hwpt_get_dirty_bitmap` of
-//! `drivers/iommu/iommufd/hw_pagetable.c`, `iommufd_check_iova_range` of `io_pagetable.c`, and `iova_bitmap.c`.
+//! `drivers/iommu/iommufd/hw_pagetable.c`, `iommufd_check_iova_range` of `io_pagetable.c`, and
+//! `iova_bitmap.c`.
 
 use crate::hardware::Iommu;
 use crate::iommufd::Object;
@@ -48,7 +49,7 @@ impl Tracking {
         self.dirty.range(range.first.0..=range.last.0).copied()
     }
 
-    /// A device has written to these addresses.
+    /// Marks the IO pages of these addresses dirty.
     pub(super) fn mark(&mut self, iovas: &[u64]) {
         self.dirty.extend(iovas.iter().map(|iova| iova - iova % IO_PAGE_BYTES));
     }
@@ -77,7 +78,7 @@ fn entry(profile: Profile, iommu: &Iommu, area: &IovaRange, iova: u64) -> IovaRa
 }
 
 impl Machine {
-    /// What a domain that tracks knows of writes.
+    /// The tracking of a domain that was made for it.
     pub(super) fn tracked(&mut self, context: ContextId, id: ObjectId) -> Option<&mut Tracking> {
         match self.contexts.get_mut(context).objects.get_mut(&id)? {
             Object::Hwpt(hwpt) => hwpt.tracking.as_mut(),

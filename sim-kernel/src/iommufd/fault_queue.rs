@@ -4,8 +4,8 @@
 //! cookie with it, and writes the answer with that cookie. What waits when the device leaves the domain is
 //! answered by the kernel. Mock devices fault when a test says so (`IOMMU_TEST_OP_TRIGGER_IOPF`).
 //!
-//! Mirrors `drivers/iommu/iommufd/eventq.c`, and `iommu_report_device_fault` and `find_fault_handler` of
-//! `drivers/iommu/io-pgfault.c`.
+//! Mirrors `drivers/iommu/iommufd/eventq.c`, and `iommu_report_device_fault` and
+//! `find_fault_handler` of `drivers/iommu/io-pgfault.c`.
 
 use crate::iommufd::attach::NO_PASID;
 use crate::iommufd::ioctl_table::Ucmd;
@@ -158,7 +158,7 @@ impl Machine {
 }
 
 impl Context {
-    /// `iommu_report_device_fault`: of a PASID and a group, with what was wanted. Without a queue nobody hears of it.
+    /// `iommu_report_device_fault`: queues a fault; without a queue it is dropped.
     pub(super) fn report_fault(
         &mut self,
         device: ObjectId,

@@ -147,8 +147,8 @@ impl Machine {
         self.slice(self.set(context, area.set), area.indices())
     }
 
-    /// The page behind an address of an address space: one that is pinned, or for an emulated device one that
-    /// would be.
+    /// The page behind an address: one that is pinned or, for an emulated device, one that would
+    /// be.
     pub(crate) fn reach_in_ioas(
         &self,
         context: ContextId,

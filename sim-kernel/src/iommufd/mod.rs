@@ -11,9 +11,9 @@
 //! A context lives as long as its file: while a process holds a descriptor, one is in flight, or a
 //! device is bound.
 //!
-//! Other folders open contexts and close their files (`fs`), bind and attach devices and accesses (`vfio`), and
-//! read objects, areas, page sets and pins (`view`, `audit`, `vfio::type1`). All else is known in this folder
-//! alone, as `iommufd_private.h` has it.
+//! Other folders open contexts and close their files (`fs`), bind and attach devices and accesses
+//! (`vfio`), and read objects, areas, page sets and pins (`view`, `audit`, `vfio::type1`). All else
+//! is private to this folder, like `iommufd_private.h`.
 //!
 //! Mirrors `drivers/iommu/iommufd/main.c`.
 

@@ -1,6 +1,7 @@
 //! Pins: runs of pages, of a page set and of the memory object that they were found in.
 //!
-//! Invariants of a set's pins: they are sorted and disjoint, and neighbours that continue each other are one.
+//! Invariants of a set's pins: they are sorted and disjoint, and neighbours that continue each
+//! other are one.
 
 use crate::mm::inode;
 use crate::value::MemoryId;

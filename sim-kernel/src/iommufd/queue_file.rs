@@ -1,4 +1,5 @@
-//! The files of event queues: page faults (`fault_queue`) and events of viommus (`veventq`) are read from them.
+//! The files of event queues: page faults (`fault_queue`) and events of viommus (`veventq`) are
+//! read from them.
 //!
 //! Such a file is made with its object, holds the context, and keeps the object in use while it is open.
 //!

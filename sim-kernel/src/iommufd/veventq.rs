@@ -121,7 +121,7 @@ impl Machine {
         })
     }
 
-    /// Something happens to a device of a viommu. EOPNOTSUPP (no queue).
+    /// Queues an event of a device of a viommu. EOPNOTSUPP (no queue).
     pub(super) fn report_vevent(
         &mut self,
         ucmd: &Ucmd<'_>,

@@ -1,13 +1,15 @@
 //! KVM, as far as a handoff touches it: virtual machines, and which VFIO files they know.
 //!
-//! A VM belongs to the memory map that made it: any other caller says EIO. It lives as long as a file of
-//! it (its own, a vCPU's, its VFIO device's) or a device that was bound while its file was known to it.
-//! Its irqfds ([`crate::kvm::irqfd`]) go with its own file; the guest of its process goes with the VM.
+//! A VM belongs to the memory map that made it: any other caller says EIO. It lives as long as a
+//! file of it (its own, a vCPU's, its VFIO device's) or a device that was bound while its file was
+//! known to it. Its irqfds ([`crate::kvm::irqfd`]) go with its own file; the guest of its process
+//! goes with the VM.
 //!
-//! A VM has at most one VFIO device, so what that was told of is the VM's: it keeps each of these files. The
-//! file notes the VM, and forgets it when any VM lets the file go; only BIND looks there.
+//! A VM has at most one VFIO device, so the VM itself lists and keeps the files that were added to
+//! it. The file notes the VM, and forgets it when any VM lets the file go; only BIND looks there.
 //!
-//! Other folders inject interrupts and end irqfds (`fs`, `process`), and put the VMs that they keep (`vfio`).
+//! Other folders inject interrupts and end irqfds (`fs`, `process`), and put the VMs that they keep
+//! (`vfio`).
 //!
 //! Absent: vCPUs that run, memory slots, routes of interrupts (every gsi leads to the guest), split
 //! irqchips, and every other request: [`crate::is_modelled`].
@@ -36,7 +38,7 @@ pub(crate) struct Vm {
     irqchip: bool,
     /// The numbers of its vCPUs.
     vcpus: BTreeSet<u64>,
-    /// What its VFIO device was told of: holds a reference to each. Oldest first; empty without that device.
+    /// The files that were added to its VFIO device. Holds a reference to each; oldest first.
     pub(crate) vfio_files: Vec<FileId>,
     /// Oldest first.
     pub(crate) irqfds: Vec<Irqfd>,

@@ -1,7 +1,8 @@
-//! Memory: memory objects and memfds, where processes map them, and who is charged for pinned pages.
+//! Memory: memory objects and memfds, where processes map them, and who is charged for pinned
+//! pages.
 //!
-//! Other folders read and write memory objects, look up what a process maps, and charge and uncharge an
-//! owner; how pages are kept and counters moved is known in this folder alone.
+//! Other folders read and write memory objects, look up what a process maps, and charge and
+//! uncharge an owner; how pages are kept and counters change is private to this folder.
 //!
 //! Mirrors `mm/`.
 

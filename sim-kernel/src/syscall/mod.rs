@@ -1,6 +1,6 @@
-//! What every call goes through: refusals, the caller's memory, ioctls, allocations that fail.
+//! Parts common to all calls: refusals, the caller's memory, ioctls, allocations that fail.
 //!
-//! Every subsystem uses it. Which subsystem answers which call is in the crate's `dispatch.rs`, above them all.
+//! Every subsystem uses it. `dispatch.rs`, above all subsystems, says which one answers which call.
 
 mod fail_nth;
 mod ioctl;

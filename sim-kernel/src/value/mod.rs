@@ -1,4 +1,5 @@
-//! Plain values to keep a machine in: parts that clones share until one writes, and numbered tables.
+//! Containers for the state of a machine: parts that clones share until one writes, numbered
+//! tables.
 //!
 //! Every other folder uses them.
 

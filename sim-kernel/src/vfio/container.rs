@@ -1,8 +1,9 @@
 //! VFIO containers: `/dev/vfio/vfio`, what its groups share.
 //!
-//! A container is made by opening the file and lives while that file is open or a group is in it, in
-//! whatever order they go. It can do nothing until it has a group: `SET_IOMMU` then gives it a type1
-//! IOMMU ([`crate::vfio::type1`]), and with the last group that goes again, with everything that was mapped.
+//! A container is made by opening the file and lives while that file is open or a group is in it,
+//! in whatever order they go. It can do nothing until it has a group: `SET_IOMMU` then gives it a
+//! type1 IOMMU ([`crate::vfio::type1`]), and with the last group that goes again, with everything
+//! that was mapped.
 //!
 //! Mirrors `drivers/vfio/container.c`.
 

@@ -1,7 +1,7 @@
 //! A device that is driven by VFIO: its registers, its binding, and what its user has armed.
 //!
-//! Of its registers only configuration space is modelled: the command register here, because bus mastering
-//! is in it, and the rest in `pci::config`.
+//! Of its registers only configuration space is modelled: the command register here, because bus
+//! mastering is in it, and the rest in `pci::config`.
 //!
 //! Mirrors `struct vfio_device` and `struct vfio_pci_core_device`.
 
@@ -176,7 +176,8 @@ impl Device {
         &mut self.counters[vector]
     }
 
-    /// Whether a vector's interrupts count: it is armed, or was when the machine was settled.
+    /// Returns true if a vector's interrupts count: it is armed, or was when the machine was
+    /// settled.
     pub(crate) fn counts(&self, vector: usize) -> bool {
         self.trigger(vector).is_some() || vector < self.settled_vectors.into()
     }
@@ -187,7 +188,7 @@ impl Device {
         armed.max(self.counters.len()).max(self.settled_vectors.into())
     }
 
-    /// The set-up is over: what is armed now is what counts.
+    /// Ends the set-up: interrupts count from 0 for the vectors that are armed now.
     pub(crate) fn settle(&mut self) {
         self.upsets = 0;
         self.counters.clear();

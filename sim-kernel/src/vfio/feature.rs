@@ -1,7 +1,7 @@
 //! `VFIO_DEVICE_FEATURE`: what a device can do, asked (PROBE), read (GET) and done (SET).
 //!
-//! Features of the core (migration, DMA logging) are those that a driver has operations for; the others
-//! are a driver's own.
+//! Features of the core (migration, DMA logging) are those that a driver has operations for; the
+//! others are a driver's own.
 //!
 //! Absent: VF tokens.
 //!

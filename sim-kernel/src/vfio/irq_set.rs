@@ -1,4 +1,4 @@
-//! What SET_IRQS asks for, checked against how many vectors there are.
+//! The structure of SET_IRQS, checked against the number of vectors.
 //!
 //! Mirrors `vfio_set_irqs_validate_and_prepare` of `drivers/vfio/vfio_main.c`.
 

@@ -12,10 +12,10 @@
 //! reset, notifiers dropped, detached (an auto HWPT goes, its pages are unpinned), the object removed, the
 //! VM and the context released.
 //!
-//! Other folders open and close its files, read, write and map devices through them, and wake what waits for an
-//! eventfd; `hardware` raises interrupts of its devices, `view` and `mm` see what type1 maps. What PCI devices,
-//! mediated devices and type1 have in common is here; those do not know each other, but that mediated devices
-//! borrow the layout of PCI's.
+//! Other folders open and close its files, read, write and map devices through them, and wake what
+//! waits for an eventfd; `hardware` raises interrupts of its devices, `view` and `mm` see what
+//! type1 maps. The subfolders share the code here. They do not import each other, except that
+//! `mdev` uses the region layout of `pci`.
 //!
 //! Absent: reset recovery, SR-IOV and its tokens, noiommu.
 //!

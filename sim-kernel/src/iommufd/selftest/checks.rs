@@ -1,6 +1,7 @@
-//! What a test asks of pins, domains and caches: each check fails where it finds another value.
+//! Checks of pins, domains and caches on behalf of a test: each fails if it finds another value.
 //!
-//! Mirrors `iommufd_test_md_check_*` and `iommufd_test_dev_check_cache` of `drivers/iommu/iommufd/selftest.c`.
+//! Mirrors `iommufd_test_md_check_*` and `iommufd_test_dev_check_cache` of
+//! `drivers/iommu/iommufd/selftest.c`.
 
 use crate::hardware::IommuDriver;
 use crate::iommufd::hw_pagetable::Hwpt;

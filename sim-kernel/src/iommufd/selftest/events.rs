@@ -1,4 +1,4 @@
-//! What mock devices do when a test says so: write to memory, fault, have an event in a viommu.
+//! Actions of mock devices that a test triggers: writes to memory, page faults, events in a viommu.
 //!
 //! Mirrors `iommufd_test_dirty`, `iommufd_test_trigger_iopf` and `iommufd_test_trigger_vevent` of
 //! `drivers/iommu/iommufd/selftest.c`.

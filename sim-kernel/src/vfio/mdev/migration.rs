@@ -49,7 +49,7 @@ fn tell(feature: &mut Feature<'_>, value: u64) -> Answered<()> {
 }
 
 impl Machine {
-    /// What of `vfio_ioctl_device_feature` an emulated device has operations for. ENOTTY for all else.
+    /// The features of the core that an emulated device has operations for. ENOTTY for all others.
     pub(in crate::vfio) fn mtty_feature(
         &mut self,
         id: DeviceId,

@@ -22,7 +22,8 @@ use vfio_bindings::bindings::vfio::{
 };
 
 impl Machine {
-    /// EINVAL for a feature of the core that the driver has no operations for, ENOTTY for what it does not have.
+    /// EINVAL for a feature of the core without operations of the driver; ENOTTY for an unknown
+    /// feature.
     pub(in crate::vfio) fn pci_feature(
         &mut self,
         id: DeviceId,

@@ -105,7 +105,8 @@ impl Machine {
         self.silence_ioeventfds(id, event);
     }
 
-    /// `vfio_intx_handler`: an interrupt of a device that uses INTx masks it; → whether it gets through.
+    /// `vfio_intx_handler`: an interrupt of a device that uses INTx masks it; → whether it gets
+    /// through.
     pub(crate) fn assert_intx(&mut self, id: DeviceId) -> bool {
         let device = self.device(id);
         if device.armed.as_ref().is_none_or(|armed| armed.index != INTX) {
