@@ -15,8 +15,8 @@
 //! Everything about the frame is checked before the record is looked at; a frame that is damaged,
 //! cut off, too long or from a newer incompatible version is refused with the reason.
 
-use crate::check::Check;
-use crate::mutant::Omitted;
+use crate::protocol::checks::Check;
+use crate::variants::mutants::Omitted;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -26,7 +26,7 @@
 //! process shuts down its receiving side, or refuses with EPIPE after. So both always agree.
 
 use super::envelope::{self, Damage, Kind};
-use crate::ids::Uid;
+use crate::abi::ids::Uid;
 use serde::{Deserialize, Serialize};
 
 /// A message.

@@ -5,9 +5,9 @@
 //! every range is whole, and every descriptor has exactly one use.
 
 use super::envelope::{self, Damage, Kind};
-use crate::check::Check;
-use crate::ids::{Fd, IovaRange, PAGE_BYTES};
-use crate::mutant::Omitted;
+use crate::abi::ids::{Fd, IovaRange, PAGE_BYTES};
+use crate::protocol::checks::Check;
+use crate::variants::mutants::Omitted;
 use crate::vm::{Backing, Descriptors, Key, Mapping, Memory, Vm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

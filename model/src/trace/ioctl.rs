@@ -1,4 +1,4 @@
-//! Ioctls in traces: argument structures as hex, through the codec of [`crate::uapi`].
+//! Ioctls in traces: argument structures as hex, through the codec of [`crate::abi::uapi`].
 //!
 //! A foreign program may fill a structure in ways that [`Call`] has no form for: shorter or longer
 //! than ours, reserved fields set, optional parts in use. A recorded structure counts as one of
@@ -7,12 +7,12 @@
 
 use super::pointer;
 use super::record::{Memory, Record};
-use crate::argument::{Argument, HexBytes, Ioctl, Outcome, Pointee};
-use crate::call::{Answer, Call};
-use crate::errno::Errno;
-use crate::ids::Fd;
-use crate::request;
-use crate::uapi;
+use crate::abi::argument::{Argument, HexBytes, Ioctl, Outcome, Pointee};
+use crate::abi::call::{Answer, Call};
+use crate::abi::errno::Errno;
+use crate::abi::ids::Fd;
+use crate::abi::request;
+use crate::abi::uapi;
 use iommufd_bindings as io;
 use std::mem::{offset_of, size_of};
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! Resource limits in traces: bytes, or -1 for none (`#[serde(with = "…")]`).
 
-use crate::call::UNLIMITED;
+use crate::abi::call::UNLIMITED;
 use serde::{Deserialize, Deserializer, Serializer};
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

@@ -5,8 +5,8 @@
 
 use super::record::Record;
 use super::{Event, ioctl};
-use crate::call::{Answer, Call, Made, Reply};
-use crate::ids::{Fd, Uid, Va};
+use crate::abi::call::{Answer, Call, Made, Reply};
+use crate::abi::ids::{Fd, Uid, Va};
 
 /// The flags of the calls, as Linux numbers them, and the words of records.
 pub(super) mod flag {

@@ -13,7 +13,7 @@
 //! | an event | the call that was made | [`made_of`], [`made_as_bytes`] |
 //!
 //! `made_of` is the inverse of `event_of`. Of a foreign trace it knows the forms that
-//! [`Call`](crate::call::Call) has; every other event is [`NotModelled`], with the name under which
+//! [`Call`](crate::abi::call::Call) has; every other event is [`NotModelled`], with the name under which
 //! it is counted, and never an error.
 //!
 //! Nothing here opens a file or looks at a clock: lines and times come from the caller, who also
@@ -32,8 +32,8 @@ pub use reader::{ReadError, Reader};
 pub use record::{Given, Record};
 pub use write::{Stamps, event_of, told};
 
-use crate::errno::Errno;
-use crate::ids::{PAGE_BYTES, Pid};
+use crate::abi::errno::Errno;
+use crate::abi::ids::{PAGE_BYTES, Pid};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

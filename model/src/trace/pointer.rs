@@ -1,6 +1,6 @@
 //! Where in argument structures the pointers stand, by the names that traces have for them.
 
-use crate::request;
+use crate::abi::request;
 use iommufd_bindings as io;
 use std::mem::offset_of;
 use vfio_bindings::bindings::vfio;

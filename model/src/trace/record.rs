@@ -5,7 +5,7 @@
 //! Fields that a reader does not know are ignored; a `sys` that it does not know is
 //! [`Record::Other`].
 
-use crate::ids::{Fd, Pid, Uid};
+use crate::abi::ids::{Fd, Pid, Uid};
 use serde::{Deserialize, Serialize};
 
 /// What happened.
@@ -59,7 +59,7 @@ pub enum Record {
         length: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         offset: Option<u64>,
-        #[serde(default, with = "crate::hex")]
+        #[serde(default, with = "crate::abi::hex")]
         bytes: Vec<u8>,
     },
     /// write, and pwrite where there is an offset.
@@ -68,7 +68,7 @@ pub enum Record {
         length: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         offset: Option<u64>,
-        #[serde(default, with = "crate::hex")]
+        #[serde(default, with = "crate::abi::hex")]
         bytes: Vec<u8>,
     },
     /// mmap; `fd` is -1 where there is none.
@@ -119,7 +119,7 @@ pub enum Record {
     /// sendmsg, and write, send and sendto on a unix socket.
     Sendmsg {
         fd: Fd,
-        #[serde(default, with = "crate::hex")]
+        #[serde(default, with = "crate::abi::hex")]
         bytes: Vec<u8>,
         #[serde(default)]
         fds: Vec<Fd>,
@@ -127,7 +127,7 @@ pub enum Record {
     /// recvmsg.
     Recvmsg {
         fd: Fd,
-        #[serde(default, with = "crate::hex")]
+        #[serde(default, with = "crate::abi::hex")]
         bytes: Vec<u8>,
         #[serde(default)]
         fds: Vec<Fd>,
@@ -201,14 +201,14 @@ pub enum Record {
         #[serde(
             default,
             rename = "in",
-            with = "crate::hex",
+            with = "crate::abi::hex",
             skip_serializing_if = "Vec::is_empty"
         )]
         input: Vec<u8>,
         #[serde(
             default,
             rename = "out",
-            with = "crate::hex",
+            with = "crate::abi::hex",
             skip_serializing_if = "Vec::is_empty"
         )]
         output: Vec<u8>,
@@ -262,10 +262,10 @@ pub struct Memory {
     /// The field that points there.
     pub field: String,
     /// Before.
-    #[serde(default, rename = "in", with = "crate::hex")]
+    #[serde(default, rename = "in", with = "crate::abi::hex")]
     pub input: Vec<u8>,
     /// After.
-    #[serde(default, rename = "out", with = "crate::hex")]
+    #[serde(default, rename = "out", with = "crate::abi::hex")]
     pub output: Vec<u8>,
 }
 

@@ -7,8 +7,8 @@
 use super::made::{flag, guest};
 use super::record::Record;
 use super::{Event, ioctl};
-use crate::call::{Answer, Call, Made, Reply};
-use crate::ids::{Fd, Pid};
+use crate::abi::call::{Answer, Call, Made, Reply};
+use crate::abi::ids::{Fd, Pid};
 
 /// When an event happened; the caller has the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,161 @@
+//! The state as the new process holds it, and whether the kernel has what it says.
+
+use super::Origin;
+use super::script::Script;
+use crate::abi::call::{Answer, Call, Reply};
+use crate::abi::errno::Errno;
+use crate::abi::ids::Fd;
+use crate::protocol::checks::Check;
+use crate::protocol::phase::InPhase;
+use crate::role::Trouble;
+use crate::stream::{Flaw, State};
+use crate::variants::mutants::Omitted;
+use crate::vm::blocker::Blocker;
+use crate::vm::{Descriptors, Device, Key, Kind, Vm};
+
+/// The state, as this process holds it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Adopted {
+    pub(super) vm: Vm,
+    /// This process's descriptors of it.
+    pub(super) descriptors: Descriptors,
+    /// For each phase that needs the inventory, its calls, in the order of [`InPhase::ALL`].
+    pub(super) calls: Vec<Vec<Call>>,
+}
+
+impl Adopted {
+    pub(super) fn of(
+        state: State,
+        arrived: Option<&[Fd]>,
+        origin: Origin,
+        omitted: &Omitted,
+    ) -> Result<Self, Flaw> {
+        let descriptors = state.adopt_without(omitted, arrived)?;
+        let script = Script { vm: &state.vm, descriptors: &descriptors, origin };
+        let calls = |phase: &InPhase| omitted.calls(*phase, script.calls(*phase));
+        let calls = InPhase::ALL.iter().map(calls).collect();
+        Ok(Self { descriptors, calls, vm: state.vm })
+    }
+
+    /// What the inventory calls a descriptor.
+    fn name_of(&self, fd: Fd) -> String {
+        let key = self.descriptors.iter().find(|(_, other)| *other == fd).map(|(key, _)| key);
+        key.map(|key| key.name.clone()).unwrap_or_default()
+    }
+
+    fn device(&self, device: Fd) -> Option<&Device> {
+        let key = |device: &&Device| Key::new(Kind::Device, &device.name, 0);
+        self.vm.devices.iter().find(|d| self.descriptors.get(&key(d)) == Some(device))
+    }
+
+    /// Whether the kernel's answer is the one that the inventory promises.
+    pub(super) fn verify(
+        &self,
+        call: &Call,
+        answer: &Answer,
+        omitted: &Omitted,
+    ) -> Result<(), Trouble> {
+        match (call, answer) {
+            (Call::ChangeProcess { .. } | Call::ProbeNesting { .. }, Err(Errno::EOPNOTSUPP))
+            | (Call::IoasCopy { .. }, Err(Errno::EEXIST))
+            | (Call::ProbeHwpt { .. }, Err(Errno::EINVAL | Errno::EOPNOTSUPP))
+            | (Call::GetHwInfo { .. } | Call::IoasIovaRanges { .. }, Ok(_)) => Ok(()),
+            (_, Err(errno)) => match self.absent(call, *errno) {
+                Some((check, trouble)) => omitted.demand(check, false, || trouble),
+                None => Err(Trouble::call(call, *errno)),
+            },
+            (_, Ok(reply)) => self.verify_reply(call, reply, omitted),
+        }
+    }
+
+    /// What the kernel says that it does not have, and the check that asks for it.
+    fn absent(&self, call: &Call, errno: Errno) -> Option<(Check, Trouble)> {
+        Some(match (call, errno) {
+            (Call::ChangeProcess { iommufd, .. }, Errno::ENOTTY) => {
+                let blocker = Blocker::KernelTooOld(self.name_of(*iommufd));
+                (Check::CanChangeProcess, Trouble::Blocked(vec![blocker]))
+            }
+            (Call::IoasCopy { source, source_iova, .. }, Errno::ENOENT) => {
+                let what = format!("IOAS {source} at {source_iova}");
+                (Check::Mapped, Trouble::mismatch(what, "mapped", "no such mapping"))
+            }
+            (Call::ProbeHwpt { hwpt, .. }, Errno::ENOENT) => {
+                (Check::HwptThere, Trouble::mismatch("HWPT", hwpt, "no such object"))
+            }
+            (Call::ProbeNesting { hwpt, .. }, Errno::EINVAL) => {
+                let what = format!("HWPT {hwpt}");
+                (Check::NestParent, Trouble::mismatch(what, "a nesting parent", "none"))
+            }
+            (Call::GetHwInfo { device, .. }, Errno::ENOENT) => {
+                let has = "no device bound under that id";
+                (Check::Bound, Trouble::mismatch("device", device, has))
+            }
+            (Call::IoasIovaRanges { ioas, .. }, Errno::ENOENT) => {
+                (Check::SpaceThere, Trouble::mismatch("IOAS", ioas, "no such object"))
+            }
+            _ => return None,
+        })
+    }
+
+    fn verify_reply(&self, call: &Call, reply: &Reply, omitted: &Omitted) -> Result<(), Trouble> {
+        match (call, reply) {
+            (Call::DeviceInfo { device }, Reply::DeviceInfo { flags, regions, irqs }) => {
+                let said = self.device(*device).map(|device| device.info);
+                let part = |of: fn((u32, u32, u32)) -> u32| said.map(of);
+                same(omitted, Check::DeviceFlags, "device info, flags", part(|i| i.0), *flags)?;
+                same(
+                    omitted,
+                    Check::DeviceRegions,
+                    "device info, regions",
+                    part(|i| i.1),
+                    *regions,
+                )?;
+                same(omitted, Check::DeviceIrqs, "device info, interrupts", part(|i| i.2), *irqs)
+            }
+            (Call::IrqInfo { device, index }, Reply::IrqInfo { count, .. }) => {
+                let armed = self.device(*device).map_or(&[][..], |device| &device.interrupts);
+                let needs = armed.iter().find(|i| i.index == *index).map_or(0, |i| i.vectors);
+                let what = || format!("vectors of interrupt index {index}");
+                let fewer = || Trouble::mismatch(what(), needs, count);
+                omitted.demand(Check::Vectors, u32::from(needs) <= *count, fewer)
+            }
+            (Call::Stat { fd }, Reply::Stat { inode, length_bytes }) => {
+                self.verify_file(*fd, *inode, *length_bytes, omitted)
+            }
+            _ => Err(Trouble::Unexpected(format!("{} succeeded", call.name()))),
+        }
+    }
+
+    fn verify_file(
+        &self,
+        fd: Fd,
+        inode: u64,
+        length_bytes: u64,
+        omitted: &Omitted,
+    ) -> Result<(), Trouble> {
+        let is_its = |name: &str| self.descriptors.get(&Key::new(Kind::Ram, name, 0)) == Some(fd);
+        if let Some(block) = self.vm.ram.iter().find(|block| is_its(&block.name)) {
+            same(omitted, Check::RamInode, "inode of a RAM file", Some(block.inode), inode)?;
+            let said = Some(block.length_bytes);
+            return same(omitted, Check::RamLength, "length of a RAM file", said, length_bytes);
+        }
+        let said = self.device(fd).map(|device| device.inode);
+        same(omitted, Check::DeviceInode, "device node", said, inode)
+    }
+}
+
+/// The kernel has what the inventory says, or the inventory says nothing.
+fn same<T>(
+    omitted: &Omitted,
+    check: Check,
+    what: &str,
+    said: Option<T>,
+    has: T,
+) -> Result<(), Trouble>
+where
+    T: PartialEq + std::fmt::Debug + Copy,
+{
+    let Some(said) = said.filter(|said| *said != has) else { return Ok(()) };
+    let differs = || Trouble::mismatch(what, format!("{said:?}"), format!("{has:?}"));
+    omitted.demand(check, false, differs)
+}

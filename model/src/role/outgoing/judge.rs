@@ -1,0 +1,146 @@
+//! What the old process makes of each answer.
+
+use super::{Cut, Outgoing};
+use crate::abi::call::{Answer, Call, Reply};
+use crate::abi::errno::Errno;
+use crate::abi::ids::Uid;
+use crate::protocol::checks::Check;
+use crate::protocol::phase::OutPhase;
+use crate::protocol::{Mode, confirms};
+use crate::role::{Trouble, Verdict, message_of};
+use crate::stream::Message;
+use crate::vm::blocker::{self, Blocker};
+
+impl Outgoing {
+    pub(super) fn judge(&mut self, call: &Call, answer: &Answer) -> Verdict {
+        match self.walk.phase {
+            OutPhase::Preflight => self.judge_preflight(call, answer),
+            OutPhase::AwaitReady => match receive(call, answer) {
+                Ok(Message::Ready { uid }) => self.judge_ready(uid),
+                other => unexpected(other),
+            },
+            OutPhase::AwaitAdopted => match receive(call, answer) {
+                Ok(Message::Adopted) => Verdict::from(self.judge_cut()),
+                other => unexpected(other),
+            },
+            OutPhase::Stop if answer.is_ok() => Verdict::from(self.judge_cut()),
+            OutPhase::AwaitPrepared => match receive(call, answer) {
+                Ok(Message::Prepared) => Verdict::Next,
+                other => unexpected(other),
+            },
+            OutPhase::AwaitCommitted => match receive(call, answer) {
+                Ok(Message::Committed) => Verdict::Next,
+                other => unexpected(other),
+            },
+            OutPhase::Drain => judge_drain(call, answer),
+            OutPhase::Dismiss => match (call, answer) {
+                (Call::Kill { .. }, Err(Errno::ESRCH))
+                | (Call::SendMessage { .. }, Err(Errno::EPIPE | Errno::ECONNRESET)) => {
+                    Verdict::Next
+                }
+                _ => Verdict::of(call, answer),
+            },
+            OutPhase::ReleaseVaddr => {
+                self.released += usize::from(answer.is_ok());
+                Verdict::of(call, answer)
+            }
+            // Nothing may pass before the new process is gone: it could still take the ownership.
+            OutPhase::AwaitGone if answer.is_err() => Verdict::Again,
+            _ => judge_plain(call, answer),
+        }
+    }
+
+    fn judge_preflight(&mut self, call: &Call, answer: &Answer) -> Verdict {
+        match (call, answer) {
+            (Call::ChangeProcess { .. }, Err(Errno::EOPNOTSUPP))
+            | (Call::CanUpdateVaddr { .. }, Ok(Reply::Flag(true))) => {}
+            (Call::ChangeProcess { .. }, Err(Errno::ENOTTY)) => {
+                return self.judge_blockers([Blocker::KernelTooOld(self.probed())]);
+            }
+            (Call::CanUpdateVaddr { .. }, Ok(Reply::Flag(false))) => {
+                return self.judge_blockers([Blocker::NoNewAddresses(self.probed())]);
+            }
+            (Call::GetMemlock, Ok(Reply::Memlock(limit))) => self.memlock_bytes = *limit,
+            (Call::GetUid, Ok(Reply::Uid(uid))) => self.uid = *uid,
+            (_, Err(errno)) => return Verdict::Trouble(Trouble::call(call, *errno)),
+            (_, Ok(_)) => return Verdict::Trouble(Trouble::Unexpected(call.name().to_owned())),
+        }
+        if (self.walk.at as usize) + 1 < self.calls().len() {
+            return Verdict::Next;
+        }
+        let limit = self.memlock_blocker(true).filter(|_| self.plan.protocol.mode == Mode::Exec);
+        self.judge_blockers(self.plan.blockers.iter().cloned().chain(limit))
+    }
+
+    /// What was cut while the guest runs must be what it would be now, where the new process is to be told so.
+    fn judge_cut(&self) -> Result<(), Trouble> {
+        let holds = !(self.cut == Cut::Outdated && confirms(&self.plan.table.rules));
+        self.plan.protocol.omitted.demand(Check::StillSo, holds, || Trouble::Outdated)
+    }
+
+    /// The context whose probe this is: each has one, and they are the first calls of the preflight.
+    fn probed(&self) -> String {
+        self.plan.contexts[self.walk.at as usize].clone()
+    }
+
+    /// The way back must fit into this side's limit, too.
+    fn judge_ready(&self, peer: Uid) -> Verdict {
+        self.judge_blockers(self.memlock_blocker(peer == self.uid))
+    }
+
+    fn judge_blockers(&self, found: impl IntoIterator<Item = Blocker>) -> Verdict {
+        let judged = |blocker: &Blocker| !self.plan.protocol.waived.contains(&blocker.kind());
+        let blockers: Vec<_> = found.into_iter().filter(judged).collect();
+        if blockers.is_empty() {
+            Verdict::Next
+        } else {
+            Verdict::Trouble(Trouble::Blocked(blockers))
+        }
+    }
+
+    fn memlock_blocker(&self, same_user: bool) -> Option<Blocker> {
+        let found = blocker::of_memlock("old", self.plan.user_pages, same_user, self.memlock_bytes);
+        self.plan
+            .protocol
+            .omitted
+            .demand(Check::OldLimit, found.is_none(), || found)
+            .err()
+            .flatten()
+    }
+}
+
+fn receive(call: &Call, answer: &Answer) -> Result<Message, Trouble> {
+    match message_of(answer, call)? {
+        Message::Refuse { reason } => Err(Trouble::Refused(reason)),
+        message => Ok(message),
+    }
+}
+
+/// Reads on until there is nothing left; a commit that came before the cut counts. ECONNRESET is not
+/// the end: it stands before what the peer had sent until it died with packets unread. No error is
+/// the end: to go back without having read everything could make two guests of one.
+fn judge_drain(call: &Call, answer: &Answer) -> Verdict {
+    match (answer, message_of(answer, call)) {
+        (_, Ok(Message::Committed)) => Verdict::Jump,
+        (_, Err(Trouble::PeerGone)) | (Err(Errno::EAGAIN), _) => Verdict::Next,
+        (_, Ok(_) | Err(_)) => Verdict::Again,
+    }
+}
+
+fn judge_plain(call: &Call, answer: &Answer) -> Verdict {
+    match (call, answer) {
+        (Call::WriteAt { bytes, .. }, Ok(Reply::Length(length)))
+            if *length != bytes.len() as u64 =>
+        {
+            Verdict::Trouble(Trouble::call(call, Errno::ENOSPC))
+        }
+        _ => Verdict::of(call, answer),
+    }
+}
+
+fn unexpected(message: Result<Message, Trouble>) -> Verdict {
+    Verdict::Trouble(match message {
+        Ok(message) => Trouble::Unexpected(format!("{message:?}")),
+        Err(trouble) => trouble,
+    })
+}

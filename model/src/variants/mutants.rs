@@ -1,0 +1,249 @@
+//! The protocol with one thing left out.
+//!
+//! Whatever a protocol does for safety it could also not do: go through a row, begin a way back with its first row, make a call, mind
+//! the answer, try again, take a jump, check what it is told, judge a precondition. An [`Omission`] is one such thing not done, and a
+//! protocol with one is a mutant. What no mutant breaks is not needed, or not looked at; so each of them must violate a property.
+//!
+//! There is no list of mutants. They follow from what a protocol is made of: its rows and jumps, the calls of their phases, and the
+//! enums of checks and preconditions ([`mutants`]). As with a known bug ([`crate::variants::defects`]) the roles have no branch for one: rows
+//! and preconditions are other rows and preconditions, and calls, answers and checks go through [`Omitted`], which in the protocol
+//! itself is empty.
+
+use crate::abi::call::Call;
+use crate::protocol::checks::Check;
+use crate::protocol::phase::{InPhase, OutPhase};
+use crate::protocol::{Mode, Protocol, Rule};
+use crate::role::{Trouble, Verdict};
+use crate::vm::blocker::BlockerKind;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// A phase of either role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// Of the old process.
+    Old(OutPhase),
+    /// Of the new process.
+    New(InPhase),
+}
+
+/// One thing that a protocol does, and a mutant does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Omission {
+    /// A row: what leads to it leads to what follows it.
+    Row(Place),
+    /// The first row of the way back from a row, which begins with the next one.
+    Undo(Place),
+    /// Every try of a row's calls but the first.
+    Tries(Place),
+    /// Where an answer leads besides: it counts as any other.
+    Jump(Place),
+    /// The calls of one name in a phase.
+    Call(Place, &'static str),
+    /// What is made of their answers: whatever comes, it goes on.
+    Answer(Place, &'static str),
+    /// That the old program, executed again, goes on whatever happens.
+    LastResort,
+    /// A check.
+    Check(Check),
+    /// A precondition.
+    Blocker(BlockerKind),
+}
+
+/// What a protocol leaves out besides rows and preconditions: nothing, but in a mutant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Omitted(Vec<Omission>);
+
+impl From<OutPhase> for Place {
+    fn from(phase: OutPhase) -> Self {
+        Self::Old(phase)
+    }
+}
+
+impl From<InPhase> for Place {
+    fn from(phase: InPhase) -> Self {
+        Self::New(phase)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Old(phase) => write!(f, "old {phase}"),
+            Self::New(phase) => write!(f, "new {phase}"),
+        }
+    }
+}
+
+/// What scenarios call it.
+impl fmt::Display for Omission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Row(place) => write!(f, "row {place}"),
+            Self::Undo(place) => write!(f, "undo {place}"),
+            Self::Tries(place) => write!(f, "tries {place}"),
+            Self::Jump(place) => write!(f, "jump {place}"),
+            Self::Call(place, call) => write!(f, "call {place}: {call}"),
+            Self::Answer(place, call) => write!(f, "answer {place}: {call}"),
+            Self::LastResort => write!(f, "last resort"),
+            Self::Check(check) => write!(f, "check {check}"),
+            Self::Blocker(kind) => write!(f, "blocker {kind:?}"),
+        }
+    }
+}
+
+impl Omitted {
+    /// Nothing.
+    pub const NOTHING: Self = Self(Vec::new());
+
+    /// Asks a check: every one that a role makes is made here.
+    pub fn demand<E>(
+        &self,
+        check: Check,
+        holds: bool,
+        otherwise: impl FnOnce() -> E,
+    ) -> Result<(), E> {
+        if holds || self.has(Omission::Check(check)) { Ok(()) } else { Err(otherwise()) }
+    }
+
+    pub(crate) fn has(&self, omission: Omission) -> bool {
+        self.0.contains(&omission)
+    }
+
+    /// The calls of a phase, without those that are not made.
+    pub(crate) fn calls(&self, place: impl Into<Place>, mut calls: Vec<Call>) -> Vec<Call> {
+        let place = place.into();
+        calls.retain(|call| !self.has(Omission::Call(place, call.name())));
+        calls
+    }
+
+    /// What a phase makes of an answer, where it minds it.
+    pub(crate) fn verdict(
+        &self,
+        place: impl Into<Place>,
+        call: &Call,
+        verdict: Verdict,
+    ) -> Verdict {
+        let check = match &verdict {
+            Verdict::Next | Verdict::Jump => return verdict,
+            Verdict::Trouble(Trouble::PeerGone) => Some(Check::PeerThere),
+            Verdict::Trouble(Trouble::Refused(_)) => Some(Check::NotRefused),
+            Verdict::Trouble(Trouble::Unexpected(_) | Trouble::Cancelled) => Some(Check::Due),
+            Verdict::Trouble(_) | Verdict::Again => None,
+        };
+        let is_checked = check.is_none_or(|check| !self.has(Omission::Check(check)));
+        let is_minded = !self.has(Omission::Answer(place.into(), call.name()));
+        if is_checked && is_minded { verdict } else { Verdict::Next }
+    }
+}
+
+impl Protocol {
+    /// This protocol without something.
+    #[must_use]
+    pub fn without(mut self, omission: Omission) -> Self {
+        match omission {
+            Omission::Row(Place::Old(phase)) => {
+                remove(&mut self.outgoing, &mut self.outgoing_jumps, phase);
+            }
+            Omission::Row(Place::New(phase)) => {
+                remove(&mut self.incoming, &mut self.incoming_jumps, phase);
+            }
+            Omission::Undo(Place::Old(phase)) => skip_undo(&mut self.outgoing, phase),
+            Omission::Undo(Place::New(phase)) => skip_undo(&mut self.incoming, phase),
+            Omission::Tries(Place::Old(phase)) => try_once(&mut self.outgoing, phase),
+            Omission::Tries(Place::New(phase)) => try_once(&mut self.incoming, phase),
+            Omission::Jump(Place::Old(phase)) => {
+                self.outgoing_jumps.retain(|(from, _)| *from != phase);
+            }
+            Omission::Jump(Place::New(phase)) => {
+                self.incoming_jumps.retain(|(from, _)| *from != phase);
+            }
+            Omission::Blocker(kind) => self.waived.push(kind),
+            _ => self.omitted.0.push(omission),
+        }
+        self
+    }
+}
+
+fn follows<P: Copy + PartialEq>(rules: &[Rule<P>], phase: P) -> P {
+    rules.iter().find(|rule| rule.phase == phase).map_or(phase, |rule| rule.next)
+}
+
+fn remove<P: Copy + PartialEq>(rules: &mut Vec<Rule<P>>, jumps: &mut [(P, P)], phase: P) {
+    let next = follows(rules, phase);
+    let was_first = rules[0].phase == phase;
+    rules.retain(|rule| rule.phase != phase);
+    let of_rules = rules.iter_mut().flat_map(|rule| [Some(&mut rule.next), rule.undo.as_mut()]);
+    let ways = of_rules.flatten().chain(jumps.iter_mut().map(|(_, to)| to));
+    ways.filter(|way| **way == phase).for_each(|way| *way = next);
+    if was_first {
+        rules.sort_by_key(|rule| rule.phase != next);
+    }
+}
+
+fn skip_undo<P: Copy + PartialEq>(rules: &mut [Rule<P>], phase: P) {
+    let undo = rules.iter().find(|rule| rule.phase == phase).and_then(|rule| rule.undo);
+    let after = undo.map(|undo| follows(rules, undo));
+    rules.iter_mut().filter(|rule| rule.phase == phase).for_each(|rule| rule.undo = after);
+}
+
+fn try_once<P: Copy + PartialEq>(rules: &mut [Rule<P>], phase: P) {
+    rules.iter_mut().filter(|rule| rule.phase == phase).for_each(|rule| rule.tries = 1);
+}
+
+/// Everything that a protocol does and could leave out. `made`: the calls of its phases; `can_fail`: whether one can be refused.
+pub fn mutants(
+    protocol: &Protocol,
+    made: &[(Place, Call)],
+    can_fail: impl Fn(&Call) -> bool,
+) -> Vec<Omission> {
+    let (old, new) = (Row::all(&protocol.outgoing), Row::all(&protocol.incoming));
+    let rows = || old.iter().chain(&new);
+    let calls: BTreeSet<_> = (made.iter())
+        .filter(|(place, _)| rows().any(|row| row.place == *place))
+        .map(|(place, call)| (*place, call.name(), can_fail(call)))
+        .collect();
+    let of = |place: Place| calls.iter().filter(move |(of, ..)| *of == place);
+    let is_made = |row: &&Row| of(row.place).next().is_some();
+    let can_be_tried = |row: &&Row| of(row.place).any(|(.., can_fail)| *can_fail);
+    let jumps = protocol.outgoing_jumps.iter().map(|(from, _)| Place::from(*from));
+    let jumps = jumps.chain(protocol.incoming_jumps.iter().map(|(from, _)| Place::from(*from)));
+    let jumps = jumps.filter(|from| rows().any(|row| row.place == *from));
+
+    let mut all: Vec<_> = rows().filter(is_made).map(|row| Omission::Row(row.place)).collect();
+    all.extend(rows().filter(|row| row.has_undo).map(|row| Omission::Undo(row.place)));
+    let again = rows().filter(|row| row.tries > 1).filter(can_be_tried);
+    all.extend(again.map(|row| Omission::Tries(row.place)));
+    all.extend(jumps.map(Omission::Jump));
+    // The only calls of a phase are its row.
+    let several = calls.iter().filter(|(place, ..)| of(*place).count() > 1);
+    all.extend(several.map(|(place, call, _)| Omission::Call(*place, call)));
+    let judged = calls.iter().filter(|(.., can_fail)| *can_fail);
+    all.extend(judged.map(|(place, call, _)| Omission::Answer(*place, call)));
+    all.extend((protocol.mode == Mode::Exec).then_some(Omission::LastResort));
+    let checks = Check::ALL.iter().filter(|check| check.is_made(protocol));
+    all.extend(checks.map(|check| Omission::Check(*check)));
+    let kinds = BlockerKind::ALL.iter().filter(|kind| kind.is_of_iommufd());
+    all.extend(kinds.map(|kind| Omission::Blocker(*kind)));
+    all
+}
+
+/// What of a row matters to its mutants.
+struct Row {
+    place: Place,
+    /// There is a row that undoes it.
+    has_undo: bool,
+    tries: u8,
+}
+
+impl Row {
+    fn all<P: Copy + PartialEq + Into<Place>>(rules: &[Rule<P>]) -> Vec<Self> {
+        let is_row = |phase: P| rules.iter().any(|rule| rule.phase == phase);
+        let of = |rule: &Rule<P>| Self {
+            place: rule.phase.into(),
+            has_undo: rule.undo.is_some_and(is_row),
+            tries: rule.tries,
+        };
+        rules.iter().map(of).collect()
+    }
+}

@@ -1,0 +1,73 @@
+//! The series that this project begins with, as it was posted.
+//!
+//! ```text
+//! exec, the old program                                  on failure
+//!   Preflight  Stop  Save  Cut                           Resume
+//!   OpenWindow  Exec                                     CloseWindow  Resume
+//! exec, the new program
+//!   ReadStream  CloseWindow  MapRam  MakeVm  Load        Leave
+//!   TakeAddresses  Claim  Run
+//! ```
+//!
+//! Guest RAM is mapped by address, so after the execve every mapping leads nowhere until the new program has said where each block of
+//! RAM is now. Irqfds are not parked: KVM ends with the old program, and from then on eventfds keep what comes.
+//!
+//! Mirrors "Live update: iommufd", RFC V1 (2024-07-20), and "Live update: vfio", V1 (2024-07-09), which it needs. Not modelled: the ids that are
+//! carried as those of descriptors and late in the stream (here they are in the inventory), flags of single objects that say
+//! whether they were there before.
+
+use super::Variant;
+use crate::protocol::phase::{InPhase, OutPhase};
+use crate::protocol::{Mode, Rule, firm, rule};
+use crate::vm::Dma;
+use crate::vm::blocker::BlockerKind;
+
+const OUT: &[Rule<OutPhase>] = &{
+    use OutPhase as O;
+    [
+        rule(O::Preflight, O::Stop, O::End),
+        rule(O::Stop, O::Save, O::Resume),
+        rule(O::Save, O::Cut, O::Resume),
+        rule(O::Cut, O::OpenWindow, O::Resume),
+        rule(O::OpenWindow, O::Exec, O::CloseWindow),
+        rule(O::Exec, O::End, O::CloseWindow),
+        firm(O::CloseWindow, O::Resume),
+        Rule { tries: 1, ..firm(O::Resume, O::End) },
+    ]
+};
+
+const IN: &[Rule<InPhase>] = {
+    use InPhase as I;
+    &[
+        rule(I::ReadStream, I::CloseWindow, I::Leave),
+        rule(I::CloseWindow, I::MapRam, I::Leave),
+        rule(I::MapRam, I::MakeVm, I::Leave),
+        rule(I::MakeVm, I::Load, I::Leave),
+        rule(I::Load, I::TakeAddresses, I::Leave),
+        rule(I::TakeAddresses, I::Claim, I::Leave),
+        rule(I::Claim, I::Run, I::Leave),
+        firm(I::Run, I::Settle),
+        firm(I::Settle, I::End),
+        firm(I::Leave, I::End),
+    ]
+};
+
+pub(super) const EXEC: Variant = Variant {
+    id: "rfc-v1",
+    mode: Mode::Exec,
+    is_ours: false,
+    kernel: Some("rfc-v1"),
+    dma: Dma::Iommufd,
+    sentence: "mappings by address, each of which the new program tells where it is now, and no way back after the execve",
+    source: "Live update: iommufd, RFC V1 (2024-07-20)",
+    outgoing: OUT,
+    incoming: IN,
+    waived: &[
+        BlockerKind::MappedByAddress,
+        BlockerKind::MemlockTooSmall,
+        BlockerKind::ChargedToProcess,
+        BlockerKind::ChargedToNobody,
+    ],
+    slips: &[],
+    unpromised: &[],
+};

@@ -1,0 +1,115 @@
+//! A start with containers: groups join them, RAM is mapped by address, devices are had through their groups.
+//!
+//! The IOMMU of a container is set as soon as it has a group, and mapped before anybody opens a device, so that no device
+//! finds half of its memory.
+//!
+//! Mirrors: `vfio_legacy_attach_device` and `vfio_container_connect` of QEMU 10.2 without the incoming branches.
+
+use super::{DevicePlan, LaunchError, Plan, Start};
+use crate::abi::call::{Call, Rights};
+use crate::abi::ids::{Fd, ObjectId, Va};
+use crate::abi::kernel::Kernel;
+use crate::vm::{
+    AddressSpace, ChargedTo, Context, Descriptors, Device, Key, Kind, Mapping, Memory, RamBlock, Vm,
+};
+
+/// The one address space of a container, and what else has no id there.
+const NO_ID: ObjectId = ObjectId(0);
+
+/// The containers of an inventory.
+pub(crate) fn containers<'a>(vm: &'a Vm, from: &'a Descriptors) -> impl Iterator<Item = Fd> + 'a {
+    vm.contexts.iter().filter_map(|context| from.get(&Key::new(Kind::Container, &context.name, 0)))
+}
+
+/// The calls that give every mapping of a container its address in the process that has this inventory. `through`: the container on
+/// which that is said of those of each; of none nothing is.
+pub(crate) fn new_addresses(vm: &Vm, through: impl Fn(u16) -> Option<Fd>) -> Vec<Call> {
+    let address = |memory| match memory {
+        Memory::RamAddress { block, offset_bytes } => {
+            let block = vm.ram.get(usize::from(block))?;
+            Some(Va(block.va.0.checked_add(offset_bytes)?))
+        }
+        Memory::RamFile { .. } | Memory::Bar { .. } => None,
+    };
+    let call = |(at, _, mapping): (u16, ObjectId, &Mapping)| {
+        let user_va = address(mapping.memory)?;
+        let (iova, length_bytes) = (mapping.iova, mapping.length_bytes);
+        Some(Call::GiveVaddr { container: through(at)?, user_va, length_bytes, iova })
+    };
+    vm.mappings().filter_map(call).collect()
+}
+
+impl<K: Kernel> Start<'_, K> {
+    pub(super) fn by_type1(&mut self, plan: &Plan, vm: &mut Vm) -> Result<(), LaunchError> {
+        for context in &plan.contexts {
+            self.for_what(&format!("container {:?}", context.name));
+            let container = self.fd(Call::Open { path: "/dev/vfio/vfio".to_owned() })?;
+            self.descriptors.insert(Key::new(Kind::Container, &context.name, 0), container);
+            vm.contexts.push(Context { name: context.name.clone(), spaces: Vec::new() });
+        }
+        let containers: Vec<Fd> = containers(vm, &self.descriptors).collect();
+        let place = |device: &DevicePlan| plan.spaces[usize::from(device.space)].context;
+        for (at, container) in (0..).zip(&containers) {
+            let devices = plan.devices.iter().filter(|device| place(device) == at);
+            self.join(*container, devices)?;
+            let mappings = self.map_dma(*container, plan, vm)?;
+            let space = AddressSpace { ioas: NO_ID, mappings };
+            vm.contexts[usize::from(at)].spaces.push(space);
+        }
+        for device in &plan.devices {
+            vm.devices.push(self.group_device(device, place(device))?);
+        }
+        Ok(())
+    }
+
+    /// Every group joins; the first one makes it possible to set the IOMMU.
+    fn join<'p>(
+        &mut self,
+        container: Fd,
+        devices: impl Iterator<Item = &'p DevicePlan>,
+    ) -> Result<(), LaunchError> {
+        for (at, device) in devices.enumerate() {
+            self.for_what(&format!("group of device {:?}", device.name));
+            let group = self.fd(Call::Open { path: device.group.0.clone() })?;
+            self.descriptors.insert(Key::new(Kind::Group, &device.name, 0), group);
+            self.call(&Call::SetContainer { group, container })?;
+            if at == 0 {
+                self.call(&Call::SetIommu { container })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn map_dma(
+        &mut self,
+        container: Fd,
+        plan: &Plan,
+        vm: &Vm,
+    ) -> Result<Vec<Mapping>, LaunchError> {
+        let mut mappings = Vec::new();
+        for (block, (ram, RamBlock { va, .. })) in (0..).zip(plan.ram.iter().zip(&vm.ram)) {
+            self.for_what(&format!("mapping of RAM block {:?}", ram.name));
+            let (length_bytes, iova, rights) = (ram.length_bytes, ram.iova, Rights::ReadWrite);
+            self.call(&Call::MapDma { container, user_va: *va, length_bytes, iova, rights })?;
+            let memory = Memory::RamAddress { block, offset_bytes: 0 };
+            let charged_to = ChargedTo::Process;
+            mappings.push(Mapping { iova, length_bytes, memory, rights, charged_to });
+        }
+        Ok(mappings)
+    }
+
+    fn group_device(&mut self, plan: &DevicePlan, context: u16) -> Result<Device, LaunchError> {
+        self.for_what(&format!("device {:?}", plan.name));
+        let key = Key::new(Kind::Group, &plan.name, 0);
+        let group = self.descriptors.get(&key).expect("groups join before devices are had");
+        let fd = self.fd(Call::GroupDevice { group, address: plan.group.1.clone() })?;
+        self.descriptors.insert(Key::new(Kind::Device, &plan.name, 0), fd);
+        let (inode, info) = (self.inode(fd)?, self.info(fd)?);
+        let (name, kind, interrupts) = (plan.name.clone(), plan.kind, plan.interrupts.clone());
+        let (id, ioas, hwpt, nest_parent) = (NO_ID, NO_ID, None, false);
+        let device =
+            Device { name, kind, context, id, ioas, hwpt, nest_parent, inode, info, interrupts };
+        self.arm(&device, fd)?;
+        Ok(device)
+    }
+}
