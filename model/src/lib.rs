@@ -34,5 +34,10 @@ pub mod vm;
 pub use abi::{argument, call, errno, hex, ids, kernel, request, uapi, view};
 pub use protocol::{checks as check, measure as left, misreport as slip, phase};
 pub use role::{incoming, outgoing};
-pub use variants::{self as variant, defects as defect, mutants as mutant};
+pub use variants::{self as variant, defects as defect};
+/// The path from before the rooms.
+pub mod mutant {
+    pub use crate::protocol::phase::Place;
+    pub use crate::variants::mutants::{Omission, mutants};
+}
 pub use vm::{blocker, launch};

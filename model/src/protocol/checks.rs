@@ -2,10 +2,9 @@
 //!
 //! A call that fails is seen by the phase that made it. A check is what a role asks beyond that: of a frame, of the state in it, of
 //! descriptors that arrive, of what the kernel answers about what was adopted, of the limits of a process. All of them are asked
-//! through one door, [`Omitted::demand`](crate::variants::mutants::Omitted::demand), so that this list is complete.
+//! through one door, [`Omitted::demand`](super::omission::Omitted::demand), so that this list is complete.
 
-use crate::protocol::phase::named;
-use crate::protocol::{Mode, Protocol, confirms};
+use super::phase::named;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -104,28 +103,5 @@ named! {
         NestParent,
         /// A device has as many vectors as are armed.
         Vectors,
-    }
-}
-
-impl Check {
-    /// Whether it is made by a protocol: by `execve` there is no other process, and nothing arrives; what is cut when the guest is
-    /// stopped is still so.
-    pub fn is_made(self, protocol: &Protocol) -> bool {
-        let is_early = confirms(&protocol.outgoing);
-        let by_transfer = matches!(
-            self,
-            Self::PeerThere
-                | Self::NotRefused
-                | Self::Due
-                | Self::SameForm
-                | Self::NewLimit
-                | Self::NoneLost
-                | Self::SomeArrived
-                | Self::InOrder
-                | Self::NoneTooMany
-                | Self::AsListed
-        );
-        let may_be_made = protocol.mode == Mode::Transfer || !by_transfer;
-        may_be_made && (is_early || self != Self::StillSo)
     }
 }

@@ -1,7 +1,7 @@
 //! The phases of both roles.
 //!
 //! A phase is a list of calls with one purpose. What follows when it is done, and what must be
-//! undone when it fails, stands in the table of [`crate::protocol`], not here.
+//! undone when it fails, stands in the [table](super), not here.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -189,5 +189,35 @@ named! {
         WipeRam,
         /// Not in `safe`: unwind a failure by detaching and destroying.
         Unwind,
+    }
+}
+
+/// A phase of either role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// Of the old process.
+    Old(OutPhase),
+    /// Of the new process.
+    New(InPhase),
+}
+
+impl From<OutPhase> for Place {
+    fn from(phase: OutPhase) -> Self {
+        Self::Old(phase)
+    }
+}
+
+impl From<InPhase> for Place {
+    fn from(phase: InPhase) -> Self {
+        Self::New(phase)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Old(phase) => write!(f, "old {phase}"),
+            Self::New(phase) => write!(f, "new {phase}"),
+        }
     }
 }

@@ -16,7 +16,7 @@
 //! cut off, too long or from a newer incompatible version is refused with the reason.
 
 use crate::protocol::checks::Check;
-use crate::variants::mutants::Omitted;
+use crate::protocol::omission::Omitted;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

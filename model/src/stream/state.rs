@@ -7,7 +7,7 @@
 use super::envelope::{self, Damage, Kind};
 use crate::abi::ids::{Fd, IovaRange, PAGE_BYTES};
 use crate::protocol::checks::Check;
-use crate::variants::mutants::Omitted;
+use crate::protocol::omission::Omitted;
 use crate::vm::{Backing, Descriptors, Key, Mapping, Memory, Vm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

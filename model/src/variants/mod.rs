@@ -12,7 +12,7 @@ mod type1;
 use crate::protocol::misreport::Slip;
 use crate::protocol::phase::{InPhase, OutPhase};
 use crate::protocol::{
-    IN_EARLY, IN_EXEC, IN_TRANSFER, Mode, OUT_EARLY, OUT_EXEC, OUT_TRANSFER, Rule,
+    IN_EARLY, IN_EXEC, IN_TRANSFER, Mode, OUT_EARLY, OUT_EXEC, OUT_TRANSFER, Protocol, Rule,
 };
 use crate::vm::Dma;
 use crate::vm::blocker::BlockerKind;
@@ -49,6 +49,17 @@ pub struct Variant {
 /// By its name and mode.
 pub fn find(id: &str, mode: Mode) -> Option<&'static Variant> {
     VARIANTS.iter().find(|variant| variant.id == id && variant.mode == mode)
+}
+
+impl Protocol {
+    /// The protocol of a variant.
+    pub fn of(variant: &Variant) -> Self {
+        Self {
+            waived: variant.waived.to_vec(),
+            slips: variant.slips.to_vec(),
+            ..Self::of_tables(variant.mode, variant.outgoing, variant.incoming)
+        }
+    }
 }
 
 impl Variant {

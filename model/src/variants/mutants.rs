@@ -6,26 +6,16 @@
 //!
 //! There is no list of mutants. They follow from what a protocol is made of: its rows and jumps, the calls of their phases, and the
 //! enums of checks and preconditions ([`mutants`]). As with a known bug ([`crate::variants::defects`]) the roles have no branch for one: rows
-//! and preconditions are other rows and preconditions, and calls, answers and checks go through [`Omitted`], which in the protocol
-//! itself is empty.
+//! and preconditions are other rows and preconditions, and calls, answers and checks go through
+//! [`Omitted`](crate::protocol::omission::Omitted), which in the protocol itself is empty.
 
 use crate::abi::call::Call;
 use crate::protocol::checks::Check;
-use crate::protocol::phase::{InPhase, OutPhase};
-use crate::protocol::{Mode, Protocol, Rule};
-use crate::role::{Trouble, Verdict};
+use crate::protocol::phase::Place;
+use crate::protocol::{Mode, Protocol, Rule, confirms};
 use crate::vm::blocker::BlockerKind;
 use std::collections::BTreeSet;
 use std::fmt;
-
-/// A phase of either role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
-    /// Of the old process.
-    Old(OutPhase),
-    /// Of the new process.
-    New(InPhase),
-}
 
 /// One thing that a protocol does, and a mutant does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,31 +40,6 @@ pub enum Omission {
     Blocker(BlockerKind),
 }
 
-/// What a protocol leaves out besides rows and preconditions: nothing, but in a mutant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Omitted(Vec<Omission>);
-
-impl From<OutPhase> for Place {
-    fn from(phase: OutPhase) -> Self {
-        Self::Old(phase)
-    }
-}
-
-impl From<InPhase> for Place {
-    fn from(phase: InPhase) -> Self {
-        Self::New(phase)
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Old(phase) => write!(f, "old {phase}"),
-            Self::New(phase) => write!(f, "new {phase}"),
-        }
-    }
-}
-
 /// What scenarios call it.
 impl fmt::Display for Omission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,51 +54,6 @@ impl fmt::Display for Omission {
             Self::Check(check) => write!(f, "check {check}"),
             Self::Blocker(kind) => write!(f, "blocker {kind:?}"),
         }
-    }
-}
-
-impl Omitted {
-    /// Nothing.
-    pub const NOTHING: Self = Self(Vec::new());
-
-    /// Asks a check: every one that a role makes is made here.
-    pub fn demand<E>(
-        &self,
-        check: Check,
-        holds: bool,
-        otherwise: impl FnOnce() -> E,
-    ) -> Result<(), E> {
-        if holds || self.has(Omission::Check(check)) { Ok(()) } else { Err(otherwise()) }
-    }
-
-    pub(crate) fn has(&self, omission: Omission) -> bool {
-        self.0.contains(&omission)
-    }
-
-    /// The calls of a phase, without those that are not made.
-    pub(crate) fn calls(&self, place: impl Into<Place>, mut calls: Vec<Call>) -> Vec<Call> {
-        let place = place.into();
-        calls.retain(|call| !self.has(Omission::Call(place, call.name())));
-        calls
-    }
-
-    /// What a phase makes of an answer, where it minds it.
-    pub(crate) fn verdict(
-        &self,
-        place: impl Into<Place>,
-        call: &Call,
-        verdict: Verdict,
-    ) -> Verdict {
-        let check = match &verdict {
-            Verdict::Next | Verdict::Jump => return verdict,
-            Verdict::Trouble(Trouble::PeerGone) => Some(Check::PeerThere),
-            Verdict::Trouble(Trouble::Refused(_)) => Some(Check::NotRefused),
-            Verdict::Trouble(Trouble::Unexpected(_) | Trouble::Cancelled) => Some(Check::Due),
-            Verdict::Trouble(_) | Verdict::Again => None,
-        };
-        let is_checked = check.is_none_or(|check| !self.has(Omission::Check(check)));
-        let is_minded = !self.has(Omission::Answer(place.into(), call.name()));
-        if is_checked && is_minded { verdict } else { Verdict::Next }
     }
 }
 
@@ -159,7 +79,10 @@ impl Protocol {
                 self.incoming_jumps.retain(|(from, _)| *from != phase);
             }
             Omission::Blocker(kind) => self.waived.push(kind),
-            _ => self.omitted.0.push(omission),
+            Omission::Check(check) => self.omitted.checks.push(check),
+            Omission::Call(place, call) => self.omitted.calls.push((place, call)),
+            Omission::Answer(place, call) => self.omitted.answers.push((place, call)),
+            Omission::LastResort => self.omitted.last_resort = true,
         }
         self
     }
@@ -221,11 +144,32 @@ pub fn mutants(
     let judged = calls.iter().filter(|(.., can_fail)| *can_fail);
     all.extend(judged.map(|(place, call, _)| Omission::Answer(*place, call)));
     all.extend((protocol.mode == Mode::Exec).then_some(Omission::LastResort));
-    let checks = Check::ALL.iter().filter(|check| check.is_made(protocol));
+    let checks = Check::ALL.iter().filter(|check| is_asked(**check, protocol));
     all.extend(checks.map(|check| Omission::Check(*check)));
     let kinds = BlockerKind::ALL.iter().filter(|kind| kind.is_of_iommufd());
     all.extend(kinds.map(|kind| Omission::Blocker(*kind)));
     all
+}
+
+/// Whether a protocol asks a check: by `execve` there is no other process, and nothing arrives;
+/// what is cut when the guest is stopped is still so.
+fn is_asked(check: Check, protocol: &Protocol) -> bool {
+    let is_early = confirms(&protocol.outgoing);
+    let by_transfer = matches!(
+        check,
+        Check::PeerThere
+            | Check::NotRefused
+            | Check::Due
+            | Check::SameForm
+            | Check::NewLimit
+            | Check::NoneLost
+            | Check::SomeArrived
+            | Check::InOrder
+            | Check::NoneTooMany
+            | Check::AsListed
+    );
+    let may_be_made = protocol.mode == Mode::Transfer || !by_transfer;
+    may_be_made && (is_early || check != Check::StillSo)
 }
 
 /// What of a row matters to its mutants.

@@ -9,8 +9,7 @@
 //! judged here too (QEMU meets those after the stop), and that each errno keeps its own meaning.
 
 use crate::abi::call::UNLIMITED;
-use crate::abi::ids::{Iova, PAGE_BYTES, Uid};
-use crate::stream::Offer;
+use crate::abi::ids::{Iova, PAGE_BYTES};
 use crate::vm::{Backing, ChargedTo, Descriptors, DeviceKind, Dma, Key, Mapping, Memory, Vm};
 
 /// A reason against a handoff.
@@ -191,11 +190,6 @@ pub fn of_memlock(
         needed_bytes,
         limit_bytes: limit,
     })
-}
-
-/// What an offer says against taking it, for a process that runs as `uid` under `limit`.
-pub fn of_offer(offer: &Offer, uid: Uid, limit: u64) -> Option<Blocker> {
-    of_memlock("new", offer.user_pages, offer.uid == uid, limit)
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use crate::abi::call::{Answer, Call, Reply};
 use crate::abi::errno::Errno;
 use crate::abi::ids::Fd;
 use crate::protocol::checks::Check;
+use crate::protocol::omission::Omitted;
 use crate::protocol::phase::InPhase;
 use crate::role::Trouble;
 use crate::stream::{Flaw, State};
-use crate::variants::mutants::Omitted;
 use crate::vm::blocker::Blocker;
 use crate::vm::{Descriptors, Device, Key, Kind, Vm};
 
@@ -32,7 +32,7 @@ impl Adopted {
     ) -> Result<Self, Flaw> {
         let descriptors = state.adopt_without(omitted, arrived)?;
         let script = Script { vm: &state.vm, descriptors: &descriptors, origin };
-        let calls = |phase: &InPhase| omitted.calls(*phase, script.calls(*phase));
+        let calls = |phase: &InPhase| omitted.made(*phase, script.calls(*phase));
         let calls = InPhase::ALL.iter().map(calls).collect();
         Ok(Self { descriptors, calls, vm: state.vm })
     }

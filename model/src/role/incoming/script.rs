@@ -1,12 +1,119 @@
-//! The calls of each phase of the new process that needs the inventory.
+//! The calls of each phase of the new process.
+//!
+//! Those that only the inventory decides are a [`Script`], made once; the others follow from what the
+//! process has learned so far.
 
-use super::Origin;
+use super::{Incoming, Origin};
 use crate::abi::call::{Call, Rights};
 use crate::abi::ids::{Fd, Iova};
+use crate::abi::uapi::rfc_v1::{self, Move};
 use crate::protocol::phase::InPhase;
-use crate::role::outgoing::{contexts, take_ownership};
-use crate::vm::launch;
-use crate::vm::{Backing, Descriptors, Device, DeviceKind, Key, Kind, Memory, Vm};
+use crate::role::calls::{contexts, send, take_ownership};
+use crate::stream::{Message, envelope};
+use crate::vm::{Backing, Descriptors, Device, DeviceKind, Key, Kind, Memory, Vm, launch};
+
+impl Incoming {
+    /// The calls of a phase that needs no inventory, without those that are not made.
+    pub(super) fn calls(&self, phase: InPhase) -> Vec<Call> {
+        self.plan.omitted.made(phase, self.all_calls(phase))
+    }
+
+    fn all_calls(&self, phase: InPhase) -> Vec<Call> {
+        match (phase, self.origin) {
+            (InPhase::Check, _) => vec![Call::GetMemlock, Call::GetUid],
+            (InPhase::ReadStream, Origin::Exec { stream, .. }) => vec![read(stream)],
+            (InPhase::ReadStream, Origin::Transfer { .. }) => {
+                self.arrived.first().map(|fd| read(*fd)).into_iter().collect()
+            }
+            (InPhase::MakeVm, _) => self.make_vm(),
+            (InPhase::Claim, _) => self.claim(),
+            (InPhase::TakeAddresses, _) => self.take_addresses(),
+            (InPhase::MapVaddr | InPhase::MapVaddrOfFirst, _) => self.new_addresses(phase),
+            (InPhase::Run, _) => vec![Call::StartGuest],
+            (InPhase::Leave, _) => vec![Call::Exit { status: 1 }],
+            (InPhase::Fallback, Origin::Exec { old_image, .. }) => {
+                vec![Call::Exec { image: old_image }]
+            }
+            (InPhase::Settle, Origin::Exec { old_image, .. }) => {
+                vec![Call::Close { fd: old_image }]
+            }
+            (InPhase::Settle, Origin::Transfer { socket }) => vec![Call::Close { fd: socket }],
+            (_, Origin::Transfer { socket }) => self.talk(phase, socket),
+            (_, Origin::Exec { .. }) => Vec::new(),
+        }
+    }
+
+    fn talk(&self, phase: InPhase, socket: Fd) -> Vec<Call> {
+        let say = |message| vec![send(socket, &message, Vec::new())];
+        match phase {
+            InPhase::AwaitOffer
+            | InPhase::AwaitDescriptors
+            | InPhase::AwaitConfirm
+            | InPhase::AwaitCommit => {
+                vec![Call::ReceiveMessage { fd: socket, wait: true }]
+            }
+            InPhase::Adopted => say(Message::Adopted),
+            InPhase::AwaitFate => {
+                let reason = "the commit could not be told".to_owned();
+                let mut calls = say(Message::Refuse { reason });
+                calls.push(Call::ReceiveMessage { fd: socket, wait: true });
+                calls
+            }
+            InPhase::Ready => say(Message::Ready { uid: self.uid }),
+            InPhase::Prepared => say(Message::Prepared),
+            InPhase::Committed => say(Message::Committed),
+            InPhase::Refuse => say(Message::Refuse { reason: self.reason.clone() }),
+            _ => Vec::new(),
+        }
+    }
+
+    fn make_vm(&self) -> Vec<Call> {
+        if !self.adopted.as_ref().is_some_and(|adopted| adopted.vm.irqfds) {
+            return Vec::new();
+        }
+        let [kvm, vm] = [self.kvm, self.kvm_vm].map(|fd| fd.unwrap_or(Fd(-1)));
+        let path = launch::KVM.to_owned();
+        vec![
+            Call::Open { path },
+            Call::CreateVm { kvm },
+            Call::CreateIrqchip { vm },
+            Call::Close { fd: kvm },
+        ]
+    }
+
+    fn take_addresses(&self) -> Vec<Call> {
+        let Some(adopted) = &self.adopted else { return Vec::new() };
+        let files = adopted.vm.ram.iter().filter(|block| block.backing == Backing::File);
+        let moved = files.zip(&self.mapped).map(|(block, new)| Move {
+            old: block.va,
+            new: *new,
+            length_bytes: block.length_bytes,
+        });
+        let ioctl = rfc_v1::change_addresses(&moved.collect::<Vec<_>>());
+        let contexts = contexts(&adopted.vm, &adopted.descriptors);
+        contexts.map(|fd| Call::Ioctl { fd, ioctl: ioctl.clone() }).collect()
+    }
+
+    fn claim(&self) -> Vec<Call> {
+        let (Some(adopted), Some(fd)) = (&self.adopted, self.kvm_vm) else { return Vec::new() };
+        launch::irqfds(&adopted.vm, &adopted.descriptors, fd, true)
+    }
+
+    /// Where guest RAM fell is known only when it is mapped.
+    fn new_addresses(&self, phase: InPhase) -> Vec<Call> {
+        let Some((vm, descriptors)) = self.inventory() else { return Vec::new() };
+        let mut containers: Vec<_> = launch::containers(&vm, &descriptors).collect();
+        if phase == InPhase::MapVaddrOfFirst {
+            containers.truncate(1);
+        }
+        launch::new_addresses(&vm, |at| containers.get(usize::from(at)).copied())
+    }
+}
+
+fn read(stream: Fd) -> Call {
+    let length_bytes = envelope::HEADER_BYTES as u64 + envelope::RECORD_BYTES_MAX;
+    Call::ReadAt { fd: stream, offset_bytes: 0, length_bytes }
+}
 
 /// The calls of each phase that needs the inventory.
 pub(super) struct Script<'a> {

@@ -7,7 +7,9 @@ use crate::abi::ids::Uid;
 use crate::protocol::checks::Check;
 use crate::protocol::phase::OutPhase;
 use crate::protocol::{Mode, confirms};
-use crate::role::{Trouble, Verdict, message_of};
+use crate::role::Trouble;
+use crate::role::calls::message_of;
+use crate::role::walk::Verdict;
 use crate::stream::Message;
 use crate::vm::blocker::{self, Blocker};
 

@@ -12,19 +12,21 @@
 //! takes the ownership back.
 
 mod judge;
+mod script;
 
-use crate::abi::call::{Answer, Call, FDS_PER_MESSAGE_MAX};
+use super::calls::send;
+use super::walk::{Verdict, Walk, Went};
+use super::{Cause, Role, Trouble};
+use crate::abi::call::{Answer, Call};
 use crate::abi::ids::{Fd, Uid};
 use crate::protocol::measure::{Left, Table};
-use crate::protocol::misreport::Slip;
 use crate::protocol::phase::OutPhase;
 use crate::protocol::{Protocol, confirms};
-use crate::role::{Cause, Role, Trouble, Verdict, Walk, Went};
 use crate::shared::Shared;
-use crate::stream::{Message, Offer, State};
+use crate::stream::{Message, Offer};
 use crate::vm::blocker::{self, Blocker};
-use crate::vm::launch;
-use crate::vm::{ChargedTo, Descriptors, Key, Kind, Vm};
+use crate::vm::{ChargedTo, Descriptors, Vm};
+use script::Script;
 use serde::{Deserialize, Serialize};
 
 /// What the old process brings besides its inventory.
@@ -109,9 +111,8 @@ struct Plan {
 
 impl Plan {
     fn new(protocol: &Protocol, vm: &Vm, descriptors: &Descriptors, way: Way) -> Self {
-        let told = told(vm, descriptors, &protocol.slips);
-        let script = Script { vm, descriptors, told, way };
-        let calls = |phase: &OutPhase| protocol.omitted.calls(*phase, script.calls(*phase));
+        let script = Script::of(protocol, vm, descriptors, way);
+        let calls = |phase: &OutPhase| protocol.omitted.made(*phase, script.calls(*phase));
         Self {
             table: Table::new(protocol.outgoing.clone(), &protocol.outgoing_jumps),
             calls: OutPhase::ALL.iter().map(calls).collect(),
@@ -191,7 +192,7 @@ impl Outgoing {
         self.walk.at == 0
     }
 
-    /// Tells it that interrupts of the virtual machine were armed while its guest runs ([`launch::arm`]). Nothing else may change from
+    /// Tells it that interrupts of the virtual machine were armed while its guest runs ([`crate::vm::launch::arm`]). Nothing else may change from
     /// the first step on: preconditions are judged once, and a VMM refuses to plug until it is over, as QEMU does.
     /// A state that was cut stays as it was cut; → whether it was. Who cuts it early finds out before the guest stops, or when it does.
     pub fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {
@@ -293,198 +294,4 @@ impl Role for Outgoing {
     fn left(&self) -> Left {
         self.walk.left(&self.plan.table, self.calls().len())
     }
-}
-
-fn told(vm: &Vm, descriptors: &Descriptors, slips: &[Slip]) -> Option<State> {
-    let mut state = State::of(vm, descriptors)?;
-    for slip in slips {
-        slip.make(&mut state);
-    }
-    Some(state)
-}
-
-/// What a shell shows of a process that has died of SIGABRT.
-const SIGABRT_STATUS: u8 = 134;
-
-/// The calls of each phase, from the inventory and its descriptors.
-struct Script<'a> {
-    vm: &'a Vm,
-    descriptors: &'a Descriptors,
-    /// What the new process is told; `None` where a descriptor is missing.
-    told: Option<State>,
-    way: Way,
-}
-
-impl Script<'_> {
-    fn calls(&self, phase: OutPhase) -> Vec<Call> {
-        match phase {
-            OutPhase::Preflight => self.preflight(),
-            OutPhase::Stop => vec![Call::StopGuest],
-            OutPhase::Save => self.save(),
-            OutPhase::Cut => self.cut(),
-            OutPhase::TakeBack | OutPhase::ProveOwnership => {
-                take_ownership(self.vm, self.descriptors)
-            }
-            OutPhase::ReleaseVaddr => self.release_addresses(),
-            OutPhase::RestoreVaddr => self.restore_addresses(),
-            OutPhase::Park => self.irqfds(false),
-            OutPhase::Unpark => self.irqfds(true),
-            OutPhase::CloseVm => {
-                self.get(Kind::Kvm).map(|fd| Call::Close { fd }).into_iter().collect()
-            }
-            OutPhase::RestoreWhole => self.restore_sections(),
-            OutPhase::Abort | OutPhase::AbortRestoring => {
-                vec![Call::Exit { status: SIGABRT_STATUS }]
-            }
-            OutPhase::Resume => vec![Call::StartGuest],
-            OutPhase::End => Vec::new(),
-            _ => match self.way {
-                Way::Transfer { socket, pidfd } => self.transfer(phase, socket, pidfd),
-                Way::Exec { new_image, old_image } => self.exec(phase, new_image, old_image),
-            },
-        }
-    }
-
-    fn transfer(&self, phase: OutPhase, socket: Fd, pidfd: Fd) -> Vec<Call> {
-        let say = |message| vec![send(socket, &message, Vec::new())];
-        let listen = || vec![Call::ReceiveMessage { fd: socket, wait: true }];
-        match phase {
-            OutPhase::Offer => {
-                let blank = Offer { vm: String::new(), uid: Uid(0), user_pages: 0, early: false };
-                say(Message::Offer(blank))
-            }
-            OutPhase::AwaitReady
-            | OutPhase::AwaitAdopted
-            | OutPhase::AwaitPrepared
-            | OutPhase::AwaitCommitted => listen(),
-            OutPhase::Confirm => say(Message::Unchanged),
-            OutPhase::Hand => self.hand(socket),
-            OutPhase::Commit => say(Message::Commit),
-            OutPhase::Release => self.release(socket, pidfd),
-            OutPhase::Revoke => vec![Call::ShutdownReceive { fd: socket }],
-            OutPhase::Drain => vec![Call::ReceiveMessage { fd: socket, wait: false }],
-            OutPhase::Dismiss => {
-                let mut calls = say(Message::Abort);
-                calls.push(Call::Kill { pidfd });
-                calls
-            }
-            OutPhase::AwaitGone => vec![Call::AwaitExit { pidfd }],
-            OutPhase::Part => vec![Call::Close { fd: socket }, Call::Close { fd: pidfd }],
-            _ => Vec::new(),
-        }
-    }
-
-    fn exec(&self, phase: OutPhase, new_image: Fd, old_image: Fd) -> Vec<Call> {
-        match phase {
-            OutPhase::OpenWindow => self.window(old_image, false),
-            OutPhase::Exec => vec![Call::Exec { image: new_image }],
-            OutPhase::CloseWindow => self.window(old_image, true),
-            _ => Vec::new(),
-        }
-    }
-
-    fn get(&self, kind: Kind) -> Option<Fd> {
-        self.descriptors.get(&Key::new(kind, "", 0))
-    }
-
-    fn preflight(&self) -> Vec<Call> {
-        let contexts = contexts(self.vm, self.descriptors);
-        let probes = contexts.map(|iommufd| Call::ChangeProcess { iommufd, reserved: 1 });
-        let containers = launch::containers(self.vm, self.descriptors);
-        let questions = containers.map(|container| Call::CanUpdateVaddr { container });
-        probes.chain(questions).chain([Call::GetMemlock, Call::GetUid]).collect()
-    }
-
-    fn release_addresses(&self) -> Vec<Call> {
-        let containers = launch::containers(self.vm, self.descriptors);
-        containers.map(|container| Call::ForgetVaddrs { container }).collect()
-    }
-
-    fn restore_addresses(&self) -> Vec<Call> {
-        let containers: Vec<_> = launch::containers(self.vm, self.descriptors).collect();
-        launch::new_addresses(self.vm, |at| containers.get(usize::from(at)).copied())
-    }
-
-    /// Of each container one call, from the first address to the last.
-    fn restore_sections(&self) -> Vec<Call> {
-        let mut sections: Vec<Call> = Vec::new();
-        for call in self.restore_addresses() {
-            match (sections.last_mut(), &call) {
-                (
-                    Some(Call::GiveVaddr { container, iova, length_bytes, .. }),
-                    Call::GiveVaddr { container: of, iova: next, length_bytes: more, .. },
-                ) if container == of => *length_bytes = (next.0 + more).saturating_sub(iova.0),
-                _ => sections.push(call),
-            }
-        }
-        sections
-    }
-
-    fn save(&self) -> Vec<Call> {
-        let calls = |fd| vec![Call::Truncate { fd, length_bytes: 0 }, Call::SaveGuest { fd }];
-        self.get(Kind::Guest).map(calls).unwrap_or_default()
-    }
-
-    fn cut(&self) -> Vec<Call> {
-        let (Some(fd), Some(state)) = (self.get(Kind::Stream), &self.told) else {
-            return Vec::new();
-        };
-        let bytes = state.to_bytes();
-        vec![Call::Truncate { fd, length_bytes: 0 }, Call::WriteAt { fd, offset_bytes: 0, bytes }]
-    }
-
-    fn listed(&self) -> Vec<Fd> {
-        self.vm.keys().iter().filter_map(|key| self.descriptors.get(key)).collect()
-    }
-
-    /// What the new process shall have.
-    fn handed(&self) -> Vec<Fd> {
-        let told = self.told.as_ref().map(|state| state.descriptors.iter().map(|(_, fd)| *fd));
-        told.map_or_else(|| self.listed(), Iterator::collect)
-    }
-
-    /// As many messages as the kernel's limit on descriptors in one demands.
-    fn hand(&self, socket: Fd) -> Vec<Call> {
-        let listed = self.handed();
-        let total = u32::try_from(listed.len()).expect("descriptors are few");
-        let chunks = listed.chunks(FDS_PER_MESSAGE_MAX);
-        (0..total)
-            .step_by(FDS_PER_MESSAGE_MAX)
-            .zip(chunks)
-            .map(|(first, fds)| send(socket, &Message::Descriptors { first, total }, fds.to_vec()))
-            .collect()
-    }
-
-    fn release(&self, socket: Fd, pidfd: Fd) -> Vec<Call> {
-        let ram = self.vm.ram.iter();
-        let unmap =
-            ram.map(|block| Call::Munmap { va: block.va, length_bytes: block.length_bytes });
-        let own = self.get(Kind::Kvm).into_iter().chain([socket, pidfd]);
-        let close = self.listed().into_iter().chain(own).map(|fd| Call::Close { fd });
-        unmap.chain(close).chain([Call::Exit { status: 0 }]).collect()
-    }
-
-    fn irqfds(&self, assign: bool) -> Vec<Call> {
-        let kvm_vm = self.get(Kind::Kvm);
-        kvm_vm.map_or_else(Vec::new, |fd| launch::irqfds(self.vm, self.descriptors, fd, assign))
-    }
-
-    fn window(&self, old_image: Fd, on: bool) -> Vec<Call> {
-        let inherited = self.handed().into_iter().chain([old_image]);
-        inherited.map(|fd| Call::SetCloexec { fd, on }).collect()
-    }
-}
-
-/// The iommufds of an inventory.
-pub(crate) fn contexts<'a>(vm: &'a Vm, from: &'a Descriptors) -> impl Iterator<Item = Fd> + 'a {
-    vm.contexts.iter().filter_map(|context| from.get(&Key::new(Kind::Iommufd, &context.name, 0)))
-}
-
-/// The calls that make the caller the owner of every page set.
-pub(crate) fn take_ownership(vm: &Vm, descriptors: &Descriptors) -> Vec<Call> {
-    contexts(vm, descriptors).map(|iommufd| Call::ChangeProcess { iommufd, reserved: 0 }).collect()
-}
-
-pub(crate) fn send(socket: Fd, message: &Message, fds: Vec<Fd>) -> Call {
-    Call::SendMessage { fd: socket, bytes: message.to_bytes(), fds }
 }

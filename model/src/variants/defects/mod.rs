@@ -7,9 +7,10 @@ mod qemu;
 mod type1;
 
 use crate::protocol::misreport::Slip;
+use crate::protocol::phase::Place;
 use crate::protocol::phase::{InPhase, OutPhase};
 use crate::protocol::{Mode, Protocol, Rule, STUBBORN_TRIES};
-use crate::variants::mutants::{Omission, Place};
+use crate::variants::mutants::Omission;
 use crate::vm::blocker::BlockerKind;
 
 /// A bug of a protocol.

@@ -6,7 +6,8 @@
 use super::{Defect, Edit, I, O, inn, out};
 use crate::protocol::Mode;
 use crate::protocol::misreport::Slip;
-use crate::variants::mutants::{Omission, Place};
+use crate::protocol::phase::Place;
+use crate::variants::mutants::Omission;
 use crate::vm::blocker::BlockerKind;
 
 const BUG: Defect = Defect {

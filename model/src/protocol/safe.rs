@@ -1,0 +1,187 @@
+//! The protocol that a VMM should use: its four tables, and the form that cuts the state early.
+
+use super::omission::Omitted;
+use super::phase::{InPhase, OutPhase};
+use super::table::{Mode, Protocol, Rule, STUBBORN_TRIES, firm, patient, rule};
+
+pub(crate) const OUT_TRANSFER: &[Rule<OutPhase>] = {
+    use OutPhase as O;
+    &[
+        rule(O::Preflight, O::Offer, O::Part),
+        rule(O::Offer, O::AwaitReady, O::Part),
+        rule(O::AwaitReady, O::Stop, O::Part),
+        rule(O::Stop, O::Park, O::Resume),
+        rule(O::Park, O::Save, O::Unpark),
+        rule(O::Save, O::Cut, O::Unpark),
+        rule(O::Cut, O::Hand, O::Unpark),
+        rule(O::Hand, O::AwaitPrepared, O::Unpark),
+        rule(O::AwaitPrepared, O::Commit, O::Unpark),
+        rule(O::Commit, O::AwaitCommitted, O::Revoke),
+        rule(O::AwaitCommitted, O::Release, O::Revoke),
+        firm(O::Release, O::End),
+        firm(O::Revoke, O::Drain),
+        patient(O::Drain, O::Dismiss),
+        firm(O::Dismiss, O::AwaitGone),
+        patient(O::AwaitGone, O::TakeBack),
+        firm(O::TakeBack, O::Unpark),
+        firm(O::Unpark, O::Resume),
+        firm(O::Resume, O::Part),
+        firm(O::Part, O::End),
+    ]
+};
+
+/// The same, with the state cut before the guest stops, and confirmed after.
+pub(crate) const OUT_EARLY: &[Rule<OutPhase>] = {
+    use OutPhase as O;
+    &[
+        rule(O::Preflight, O::Offer, O::Part),
+        rule(O::Offer, O::AwaitReady, O::Part),
+        rule(O::AwaitReady, O::Cut, O::Part),
+        rule(O::Cut, O::Hand, O::Part),
+        rule(O::Hand, O::AwaitAdopted, O::Part),
+        rule(O::AwaitAdopted, O::Stop, O::Part),
+        rule(O::Stop, O::Park, O::Resume),
+        rule(O::Park, O::Save, O::Unpark),
+        rule(O::Save, O::Confirm, O::Unpark),
+        rule(O::Confirm, O::AwaitPrepared, O::Unpark),
+        rule(O::AwaitPrepared, O::Commit, O::Unpark),
+        rule(O::Commit, O::AwaitCommitted, O::Revoke),
+        rule(O::AwaitCommitted, O::Release, O::Revoke),
+        firm(O::Release, O::End),
+        firm(O::Revoke, O::Drain),
+        patient(O::Drain, O::Dismiss),
+        firm(O::Dismiss, O::AwaitGone),
+        patient(O::AwaitGone, O::TakeBack),
+        firm(O::TakeBack, O::Unpark),
+        firm(O::Unpark, O::Resume),
+        firm(O::Resume, O::Part),
+        firm(O::Part, O::End),
+    ]
+};
+
+pub(crate) const OUT_EXEC: &[Rule<OutPhase>] = {
+    use OutPhase as O;
+    &[
+        rule(O::Preflight, O::Stop, O::End),
+        rule(O::Stop, O::Park, O::Resume),
+        rule(O::Park, O::Save, O::Unpark),
+        rule(O::Save, O::Cut, O::Unpark),
+        rule(O::Cut, O::OpenWindow, O::Unpark),
+        rule(O::OpenWindow, O::Exec, O::CloseWindow),
+        rule(O::Exec, O::End, O::CloseWindow),
+        firm(O::CloseWindow, O::Unpark),
+        firm(O::Unpark, O::Resume),
+        firm(O::Resume, O::End),
+    ]
+};
+
+pub(crate) const IN_TRANSFER: &[Rule<InPhase>] = {
+    use InPhase as I;
+    &[
+        rule(I::AwaitOffer, I::Check, I::Leave),
+        rule(I::Check, I::Ready, I::Refuse),
+        rule(I::Ready, I::AwaitDescriptors, I::Leave),
+        rule(I::AwaitDescriptors, I::ReadStream, I::Refuse),
+        rule(I::ReadStream, I::Verify, I::Refuse),
+        rule(I::Verify, I::MapRam, I::Refuse),
+        rule(I::MapRam, I::MakeVm, I::Refuse),
+        rule(I::MakeVm, I::Load, I::Refuse),
+        rule(I::Load, I::Prepared, I::Refuse),
+        rule(I::Prepared, I::AwaitCommit, I::Leave),
+        rule(I::AwaitCommit, I::TakeOver, I::Leave),
+        rule(I::TakeOver, I::Committed, I::Refuse),
+        rule(I::Committed, I::Claim, I::AwaitFate),
+        // ECONNRESET may stand before the end of the stream.
+        Rule { tries: STUBBORN_TRIES, ..rule(I::AwaitFate, I::Claim, I::Leave) },
+        firm(I::Claim, I::Run),
+        firm(I::Run, I::Settle),
+        firm(I::Settle, I::End),
+        patient(I::Refuse, I::Leave),
+        firm(I::Leave, I::End),
+    ]
+};
+
+/// The same, with the state cut early.
+pub(crate) const IN_EARLY: &[Rule<InPhase>] = {
+    use InPhase as I;
+    &[
+        rule(I::AwaitOffer, I::Check, I::Leave),
+        rule(I::Check, I::Ready, I::Refuse),
+        rule(I::Ready, I::AwaitDescriptors, I::Leave),
+        rule(I::AwaitDescriptors, I::ReadStream, I::Refuse),
+        rule(I::ReadStream, I::Verify, I::Refuse),
+        rule(I::Verify, I::MapRam, I::Refuse),
+        rule(I::MapRam, I::MakeVm, I::Refuse),
+        rule(I::MakeVm, I::Adopted, I::Refuse),
+        rule(I::Adopted, I::AwaitConfirm, I::Leave),
+        rule(I::AwaitConfirm, I::Load, I::Leave),
+        rule(I::Load, I::Prepared, I::Refuse),
+        rule(I::Prepared, I::AwaitCommit, I::Leave),
+        rule(I::AwaitCommit, I::TakeOver, I::Leave),
+        rule(I::TakeOver, I::Committed, I::Refuse),
+        rule(I::Committed, I::Claim, I::AwaitFate),
+        Rule { tries: STUBBORN_TRIES, ..rule(I::AwaitFate, I::Claim, I::Leave) },
+        firm(I::Claim, I::Run),
+        firm(I::Run, I::Settle),
+        firm(I::Settle, I::End),
+        patient(I::Refuse, I::Leave),
+        firm(I::Leave, I::End),
+    ]
+};
+
+pub(crate) const IN_EXEC: &[Rule<InPhase>] = {
+    use InPhase as I;
+    &[
+        rule(I::ReadStream, I::CloseWindow, I::Fallback),
+        rule(I::CloseWindow, I::Verify, I::OpenWindow),
+        rule(I::Verify, I::MapRam, I::OpenWindow),
+        rule(I::MapRam, I::MakeVm, I::OpenWindow),
+        rule(I::MakeVm, I::Load, I::OpenWindow),
+        rule(I::Load, I::TakeOver, I::OpenWindow),
+        rule(I::TakeOver, I::Claim, I::OpenWindow),
+        firm(I::Claim, I::Run),
+        firm(I::Run, I::Settle),
+        firm(I::Settle, I::End),
+        firm(I::OpenWindow, I::Fallback),
+        Rule { tries: STUBBORN_TRIES, ..rule(I::Fallback, I::End, I::Leave) },
+        firm(I::Leave, I::End),
+    ]
+};
+
+/// Where an answer leads the old process, besides what follows and what undoes: a commit that came before the way back.
+pub const OUT_JUMPS: &[(OutPhase, OutPhase)] = &[(OutPhase::Drain, OutPhase::Release)];
+
+/// The same of the new process: an old one that did not take the commit, and lives.
+pub const IN_JUMPS: &[(InPhase, InPhase)] = &[(InPhase::AwaitFate, InPhase::Leave)];
+
+impl Protocol {
+    /// The protocol that a VMM should use, in the form that cuts the state when the guest has stopped.
+    pub fn safe(mode: Mode) -> Self {
+        match mode {
+            Mode::Transfer => Self::of_tables(mode, OUT_TRANSFER, IN_TRANSFER),
+            Mode::Exec => Self::of_tables(mode, OUT_EXEC, IN_EXEC),
+        }
+    }
+
+    /// The form that cuts the state while the guest runs, by transfer.
+    pub fn safe_early() -> Self {
+        Self::of_tables(Mode::Transfer, OUT_EARLY, IN_EARLY)
+    }
+
+    pub(crate) fn of_tables(
+        mode: Mode,
+        outgoing: &[Rule<OutPhase>],
+        incoming: &[Rule<InPhase>],
+    ) -> Self {
+        Self {
+            mode,
+            outgoing: outgoing.to_vec(),
+            incoming: incoming.to_vec(),
+            waived: Vec::new(),
+            slips: Vec::new(),
+            outgoing_jumps: OUT_JUMPS.to_vec(),
+            incoming_jumps: IN_JUMPS.to_vec(),
+            omitted: Omitted::NOTHING,
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Calls that both roles make, and how a message from the peer reads.
+
+use super::failure::Trouble;
+use crate::abi::call::{Answer, Call, Reply};
+use crate::abi::ids::Fd;
+use crate::stream::Message;
+use crate::vm::{Descriptors, Key, Kind, Vm};
+
+/// The iommufds of an inventory.
+pub(crate) fn contexts<'a>(vm: &'a Vm, from: &'a Descriptors) -> impl Iterator<Item = Fd> + 'a {
+    vm.contexts.iter().filter_map(|context| from.get(&Key::new(Kind::Iommufd, &context.name, 0)))
+}
+
+/// The calls that make the caller the owner of every page set.
+pub(crate) fn take_ownership(vm: &Vm, descriptors: &Descriptors) -> Vec<Call> {
+    contexts(vm, descriptors).map(|iommufd| Call::ChangeProcess { iommufd, reserved: 0 }).collect()
+}
+
+pub(crate) fn send(socket: Fd, message: &Message, fds: Vec<Fd>) -> Call {
+    Call::SendMessage { fd: socket, bytes: message.to_bytes(), fds }
+}
+
+/// How a message to or from the peer reads.
+pub(crate) fn message_of(answer: &Answer, call: &Call) -> Result<Message, Trouble> {
+    match answer {
+        Ok(Reply::Message { bytes, .. }) if bytes.is_empty() => Err(Trouble::PeerGone),
+        Ok(Reply::Message { bytes, .. }) => Ok(Message::from_bytes(bytes)?),
+        Ok(other) => Err(Trouble::Unexpected(format!("{other:?}"))),
+        Err(errno) => Err(Trouble::call(call, *errno)),
+    }
+}

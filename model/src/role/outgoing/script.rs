@@ -1,0 +1,211 @@
+//! The calls of each phase of the old process.
+
+use super::Way;
+use crate::abi::call::{Call, FDS_PER_MESSAGE_MAX};
+use crate::abi::ids::{Fd, ObjectId, Uid};
+use crate::protocol::Protocol;
+use crate::protocol::misreport::Slip;
+use crate::protocol::phase::OutPhase;
+use crate::role::calls::{contexts, send, take_ownership};
+use crate::stream::{Message, Offer, State};
+use crate::vm::{Descriptors, Key, Kind, Vm, launch};
+
+/// What a shell shows of a process that has died of SIGABRT.
+const SIGABRT_STATUS: u8 = 134;
+
+/// The calls of each phase, from the inventory and its descriptors.
+pub(super) struct Script<'a> {
+    vm: &'a Vm,
+    descriptors: &'a Descriptors,
+    /// What the new process is told; `None` where a descriptor is missing.
+    told: Option<State>,
+    way: Way,
+}
+
+impl<'a> Script<'a> {
+    pub(super) fn of(
+        protocol: &Protocol,
+        vm: &'a Vm,
+        descriptors: &'a Descriptors,
+        way: Way,
+    ) -> Self {
+        let mut told = State::of(vm, descriptors);
+        if let Some(state) = &mut told {
+            protocol.slips.iter().for_each(|slip| misreport(*slip, state));
+        }
+        Self { vm, descriptors, told, way }
+    }
+
+    pub(super) fn calls(&self, phase: OutPhase) -> Vec<Call> {
+        match phase {
+            OutPhase::Preflight => self.preflight(),
+            OutPhase::Stop => vec![Call::StopGuest],
+            OutPhase::Save => self.save(),
+            OutPhase::Cut => self.cut(),
+            OutPhase::TakeBack | OutPhase::ProveOwnership => {
+                take_ownership(self.vm, self.descriptors)
+            }
+            OutPhase::ReleaseVaddr => self.release_addresses(),
+            OutPhase::RestoreVaddr => self.restore_addresses(),
+            OutPhase::Park => self.irqfds(false),
+            OutPhase::Unpark => self.irqfds(true),
+            OutPhase::CloseVm => {
+                self.get(Kind::Kvm).map(|fd| Call::Close { fd }).into_iter().collect()
+            }
+            OutPhase::RestoreWhole => self.restore_sections(),
+            OutPhase::Abort | OutPhase::AbortRestoring => {
+                vec![Call::Exit { status: SIGABRT_STATUS }]
+            }
+            OutPhase::Resume => vec![Call::StartGuest],
+            OutPhase::End => Vec::new(),
+            _ => match self.way {
+                Way::Transfer { socket, pidfd } => self.transfer(phase, socket, pidfd),
+                Way::Exec { new_image, old_image } => self.exec(phase, new_image, old_image),
+            },
+        }
+    }
+
+    fn transfer(&self, phase: OutPhase, socket: Fd, pidfd: Fd) -> Vec<Call> {
+        let say = |message| vec![send(socket, &message, Vec::new())];
+        let listen = || vec![Call::ReceiveMessage { fd: socket, wait: true }];
+        match phase {
+            OutPhase::Offer => {
+                let blank = Offer { vm: String::new(), uid: Uid(0), user_pages: 0, early: false };
+                say(Message::Offer(blank))
+            }
+            OutPhase::AwaitReady
+            | OutPhase::AwaitAdopted
+            | OutPhase::AwaitPrepared
+            | OutPhase::AwaitCommitted => listen(),
+            OutPhase::Confirm => say(Message::Unchanged),
+            OutPhase::Hand => self.hand(socket),
+            OutPhase::Commit => say(Message::Commit),
+            OutPhase::Release => self.release(socket, pidfd),
+            OutPhase::Revoke => vec![Call::ShutdownReceive { fd: socket }],
+            OutPhase::Drain => vec![Call::ReceiveMessage { fd: socket, wait: false }],
+            OutPhase::Dismiss => {
+                let mut calls = say(Message::Abort);
+                calls.push(Call::Kill { pidfd });
+                calls
+            }
+            OutPhase::AwaitGone => vec![Call::AwaitExit { pidfd }],
+            OutPhase::Part => vec![Call::Close { fd: socket }, Call::Close { fd: pidfd }],
+            _ => Vec::new(),
+        }
+    }
+
+    fn exec(&self, phase: OutPhase, new_image: Fd, old_image: Fd) -> Vec<Call> {
+        match phase {
+            OutPhase::OpenWindow => self.window(old_image, false),
+            OutPhase::Exec => vec![Call::Exec { image: new_image }],
+            OutPhase::CloseWindow => self.window(old_image, true),
+            _ => Vec::new(),
+        }
+    }
+
+    fn get(&self, kind: Kind) -> Option<Fd> {
+        self.descriptors.get(&Key::new(kind, "", 0))
+    }
+
+    fn preflight(&self) -> Vec<Call> {
+        let contexts = contexts(self.vm, self.descriptors);
+        let probes = contexts.map(|iommufd| Call::ChangeProcess { iommufd, reserved: 1 });
+        let containers = launch::containers(self.vm, self.descriptors);
+        let questions = containers.map(|container| Call::CanUpdateVaddr { container });
+        probes.chain(questions).chain([Call::GetMemlock, Call::GetUid]).collect()
+    }
+
+    fn release_addresses(&self) -> Vec<Call> {
+        let containers = launch::containers(self.vm, self.descriptors);
+        containers.map(|container| Call::ForgetVaddrs { container }).collect()
+    }
+
+    fn restore_addresses(&self) -> Vec<Call> {
+        let containers: Vec<_> = launch::containers(self.vm, self.descriptors).collect();
+        launch::new_addresses(self.vm, |at| containers.get(usize::from(at)).copied())
+    }
+
+    /// Of each container one call, from the first address to the last.
+    fn restore_sections(&self) -> Vec<Call> {
+        let mut sections: Vec<Call> = Vec::new();
+        for call in self.restore_addresses() {
+            match (sections.last_mut(), &call) {
+                (
+                    Some(Call::GiveVaddr { container, iova, length_bytes, .. }),
+                    Call::GiveVaddr { container: of, iova: next, length_bytes: more, .. },
+                ) if container == of => *length_bytes = (next.0 + more).saturating_sub(iova.0),
+                _ => sections.push(call),
+            }
+        }
+        sections
+    }
+
+    fn save(&self) -> Vec<Call> {
+        let calls = |fd| vec![Call::Truncate { fd, length_bytes: 0 }, Call::SaveGuest { fd }];
+        self.get(Kind::Guest).map(calls).unwrap_or_default()
+    }
+
+    fn cut(&self) -> Vec<Call> {
+        let (Some(fd), Some(state)) = (self.get(Kind::Stream), &self.told) else {
+            return Vec::new();
+        };
+        let bytes = state.to_bytes();
+        vec![Call::Truncate { fd, length_bytes: 0 }, Call::WriteAt { fd, offset_bytes: 0, bytes }]
+    }
+
+    fn listed(&self) -> Vec<Fd> {
+        self.vm.keys().iter().filter_map(|key| self.descriptors.get(key)).collect()
+    }
+
+    /// What the new process shall have.
+    fn handed(&self) -> Vec<Fd> {
+        let told = self.told.as_ref().map(|state| state.descriptors.iter().map(|(_, fd)| *fd));
+        told.map_or_else(|| self.listed(), Iterator::collect)
+    }
+
+    /// As many messages as the kernel's limit on descriptors in one demands.
+    fn hand(&self, socket: Fd) -> Vec<Call> {
+        let listed = self.handed();
+        let total = u32::try_from(listed.len()).expect("descriptors are few");
+        let chunks = listed.chunks(FDS_PER_MESSAGE_MAX);
+        (0..total)
+            .step_by(FDS_PER_MESSAGE_MAX)
+            .zip(chunks)
+            .map(|(first, fds)| send(socket, &Message::Descriptors { first, total }, fds.to_vec()))
+            .collect()
+    }
+
+    fn release(&self, socket: Fd, pidfd: Fd) -> Vec<Call> {
+        let ram = self.vm.ram.iter();
+        let unmap =
+            ram.map(|block| Call::Munmap { va: block.va, length_bytes: block.length_bytes });
+        let own = self.get(Kind::Kvm).into_iter().chain([socket, pidfd]);
+        let close = self.listed().into_iter().chain(own).map(|fd| Call::Close { fd });
+        unmap.chain(close).chain([Call::Exit { status: 0 }]).collect()
+    }
+
+    fn irqfds(&self, assign: bool) -> Vec<Call> {
+        let kvm_vm = self.get(Kind::Kvm);
+        kvm_vm.map_or_else(Vec::new, |fd| launch::irqfds(self.vm, self.descriptors, fd, assign))
+    }
+
+    fn window(&self, old_image: Fd, on: bool) -> Vec<Call> {
+        let inherited = self.handed().into_iter().chain([old_image]);
+        inherited.map(|fd| Call::SetCloexec { fd, on }).collect()
+    }
+}
+
+/// Writes a mistake into what the new process is told.
+fn misreport(slip: Slip, state: &mut State) {
+    match slip {
+        Slip::SpaceOfFirst => {
+            for device in state.vm.devices.iter_mut().skip(1) {
+                device.ioas = ObjectId(0);
+            }
+        }
+        Slip::ZeroIsNone => {
+            let first = state.descriptors.iter().position(|(key, _)| key.kind == Kind::Device);
+            first.map(|at| state.descriptors.remove(at));
+        }
+    }
+}
