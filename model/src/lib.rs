@@ -27,15 +27,20 @@ pub mod shared;
 pub mod stream;
 pub mod text;
 pub mod trace;
+#[cfg(feature = "lab")]
 pub mod variants;
 pub mod vm;
 
 // Paths from before the rooms.
 pub use abi::{argument, call, errno, hex, ids, kernel, request, uapi, view};
-pub use protocol::{checks as check, measure as left, misreport as slip, phase};
+#[cfg(feature = "lab")]
+pub use protocol::misreport as slip;
+pub use protocol::{checks as check, measure as left, phase};
 pub use role::{incoming, outgoing};
+#[cfg(feature = "lab")]
 pub use variants::{self as variant, defects as defect};
 /// The path from before the rooms.
+#[cfg(feature = "lab")]
 pub mod mutant {
     pub use crate::protocol::phase::Place;
     pub use crate::variants::mutants::{Omission, mutants};

@@ -8,6 +8,7 @@ use handoff_model::ids::Fd;
 use handoff_model::incoming::{Incoming, Origin};
 use handoff_model::launch::HwptPlan;
 use handoff_model::mutant::{Omission, Place, mutants};
+use handoff_model::outgoing::{Outgoing, Way};
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::stream::State;
 use handoff_model::variant::{VARIANTS, Variant};
@@ -30,15 +31,23 @@ pub fn find(variant: &Variant, name: &str) -> Option<Omission> {
 
 /// The calls of every phase.
 fn calls(protocol: &Protocol) -> Vec<(Place, Call)> {
-    let (name, origin) = match protocol.mode {
-        Mode::Transfer => ("transfer", Origin::Transfer { socket: Fd(0) }),
-        Mode::Exec => ("exec", Origin::Exec { stream: Fd(0), old_image: Fd(0) }),
+    let fd = Fd(0);
+    let (name, way, origin) = match protocol.mode {
+        Mode::Transfer => {
+            let way = Way::Transfer { socket: fd, pidfd: fd };
+            ("transfer", way, Origin::Transfer { socket: fd })
+        }
+        Mode::Exec => {
+            let way = Way::Exec { new_image: fd, old_image: fd };
+            ("exec", way, Origin::Exec { stream: fd, old_image: fd })
+        }
     };
     let mut specimen = built_in(name).expect("built in");
     specimen.plan.kvm = true;
     specimen.plan.devices[0].hwpt = HwptPlan::NestParent;
-    let (_, world) = set_up(&specimen).expect("it can be set up");
-    let old = world.outgoing.acting().expect("it acts from the beginning");
+    let (setting, _) = set_up(&specimen).expect("it can be set up");
+    let (vm, descriptors) = &setting.launched;
+    let old = Outgoing::new(protocol, vm, descriptors, way);
     let mut calls: Vec<_> =
         old.script().map(|(phase, call)| (Place::Old(phase), call.clone())).collect();
     let written = calls.iter().find_map(|(_, call)| match call {

@@ -56,6 +56,14 @@ impl<P: Copy + PartialEq> Table<P> {
         Self { heights: heights.into_iter().flatten().collect(), jumps: jumps.to_vec(), rules }
     }
 
+    /// Returns true if a role that walks the table can come to a phase.
+    pub(crate) fn names(&self, phase: P) -> bool {
+        let of_rules =
+            self.rules.iter().flat_map(|rule| [Some(rule.phase), Some(rule.next), rule.undo]);
+        let of_jumps = self.jumps.iter().map(|(_, to)| *to);
+        of_rules.flatten().chain(of_jumps).any(|named| named == phase)
+    }
+
     /// Where the answer leads that counts otherwise in a phase.
     pub(crate) fn jump(&self, phase: P) -> Option<P> {
         self.jumps.iter().find(|(from, _)| *from == phase).map(|(_, to)| *to)

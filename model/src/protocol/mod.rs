@@ -44,13 +44,14 @@
 
 pub mod checks;
 pub mod measure;
+#[cfg(feature = "lab")]
 pub mod misreport;
 pub mod omission;
 pub mod phase;
 mod safe;
 mod table;
 
+#[cfg(feature = "lab")]
 pub(crate) use safe::{IN_EARLY, IN_EXEC, IN_TRANSFER, OUT_EARLY, OUT_EXEC, OUT_TRANSFER};
 pub use safe::{IN_JUMPS, OUT_JUMPS};
-pub use table::{Mode, Protocol, Rule, STUBBORN_TRIES, confirms};
-pub(crate) use table::{firm, rule};
+pub use table::{Mode, Protocol, Rule, STUBBORN_TRIES, confirms, firm, patient, rule};

@@ -6,22 +6,42 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// An enum whose values have names and sentences.
+/// An enum whose values have names and sentences. Those under `lab` exist only with that feature.
 macro_rules! named {
-    ($(#[$doc:meta])* $name:ident { $($(#[doc = $text:literal])* $phase:ident,)* }) => {
+    (
+        $(#[$doc:meta])* $name:ident { $($(#[doc = $text:literal])* $phase:ident,)* }
+        $(lab { $($(#[doc = $lab_text:literal])* $lab:ident,)* })?
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
-        pub enum $name { $($(#[doc = $text])* $phase,)* }
+        pub enum $name {
+            $($(#[doc = $text])* $phase,)*
+            $($(#[cfg(feature = "lab")] $(#[doc = $lab_text])* $lab,)*)?
+        }
 
         impl $name {
             /// All of them, in the order of their definition.
-            pub const ALL: &[Self] = &[$(Self::$phase,)*];
+            pub const ALL: &[Self] = &[
+                $(Self::$phase,)*
+                $($(#[cfg(feature = "lab")] Self::$lab,)*)?
+            ];
 
             /// What it is for, in a sentence.
             pub fn sentence(self) -> &'static str {
-                match self { $(Self::$phase => concat!($($text),*).trim_ascii(),)* }
+                match self {
+                    $(Self::$phase => concat!($($text),*).trim_ascii(),)*
+                    $($(#[cfg(feature = "lab")] Self::$lab => concat!($($lab_text),*).trim_ascii(),)*)?
+                }
             }
+
+            $(
+                /// Returns true if only other protocols than `safe` have it.
+                #[cfg(feature = "lab")]
+                pub(crate) fn is_foreign(self) -> bool {
+                    matches!(self, $(Self::$lab)|*)
+                }
+            )?
         }
 
         impl fmt::Display for $name {
@@ -89,6 +109,8 @@ named! {
         Part,
         /// Nothing more to do.
         End,
+    }
+    lab {
         /// Not in `safe`: take the ownership, to see whether every mapping can change its process.
         ProveOwnership,
         /// Not in `safe`: let go of the addresses of every mapping of a container.
@@ -161,6 +183,8 @@ named! {
         Fallback,
         /// Nothing more to do.
         End,
+    }
+    lab {
         /// Not in `safe`: take the ownership as a probe, long before the commit.
         ProbeForReal,
         /// Not in `safe`: take the ownership, and say where each block of RAM is now.

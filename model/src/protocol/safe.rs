@@ -178,6 +178,7 @@ impl Protocol {
             outgoing: outgoing.to_vec(),
             incoming: incoming.to_vec(),
             waived: Vec::new(),
+            #[cfg(feature = "lab")]
             slips: Vec::new(),
             outgoing_jumps: OUT_JUMPS.to_vec(),
             incoming_jumps: IN_JUMPS.to_vec(),

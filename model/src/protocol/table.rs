@@ -1,5 +1,6 @@
 //! The rows that a protocol is made of, and what else it is made of.
 
+#[cfg(feature = "lab")]
 use super::misreport::Slip;
 use super::omission::Omitted;
 use super::phase::{InPhase, OutPhase};
@@ -48,23 +49,24 @@ pub struct Protocol {
     /// The same of the new process.
     pub incoming_jumps: Vec<(InPhase, InPhase)>,
     /// What the old process tells wrong: nothing, but in variants with known bugs.
+    #[cfg(feature = "lab")]
     pub slips: Vec<Slip>,
     /// Calls, answers and checks that are left out: none, but in a mutant.
     pub omitted: Omitted,
 }
 
 /// A row that can fail.
-pub(crate) const fn rule<P>(phase: P, next: P, undo: P) -> Rule<P> {
+pub const fn rule<P>(phase: P, next: P, undo: P) -> Rule<P> {
     Rule { phase, next, undo: Some(undo), tries: 1 }
 }
 
 /// A row that goes on whatever happens.
-pub(crate) const fn firm<P>(phase: P, next: P) -> Rule<P> {
+pub const fn firm<P>(phase: P, next: P) -> Rule<P> {
     Rule { phase, next, undo: None, tries: STUBBORN_TRIES }
 }
 
 /// A row whose calls are made until they are answered as they should be, or whatever they are answered.
-pub(crate) const fn patient<P>(phase: P, next: P) -> Rule<P> {
+pub const fn patient<P>(phase: P, next: P) -> Rule<P> {
     Rule { phase, next, undo: None, tries: 1 }
 }
 

@@ -10,6 +10,8 @@
 mod calls;
 mod failure;
 pub mod incoming;
+#[cfg(feature = "lab")]
+mod lab;
 pub mod outgoing;
 mod walk;
 

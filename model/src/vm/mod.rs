@@ -229,7 +229,7 @@ const GSI_FIRST: u32 = 24;
 impl Vm {
     /// Every address space with the place of its context.
     pub fn spaces(&self) -> impl Iterator<Item = (u16, &AddressSpace)> {
-        (0..)
+        (0..=u16::MAX)
             .zip(&self.contexts)
             .flat_map(|(at, context)| context.spaces.iter().map(move |s| (at, s)))
     }

@@ -1,7 +1,7 @@
 //! The state as the new process holds it, and whether the kernel has what it says.
 
-use super::Origin;
 use super::script::Script;
+use super::{Origin, Plan};
 use crate::abi::call::{Answer, Call, Reply};
 use crate::abi::errno::Errno;
 use crate::abi::ids::Fd;
@@ -19,7 +19,8 @@ pub(super) struct Adopted {
     pub(super) vm: Vm,
     /// This process's descriptors of it.
     pub(super) descriptors: Descriptors,
-    /// For each phase that needs the inventory, its calls, in the order of [`InPhase::ALL`].
+    /// For each phase that needs the inventory, its calls, in the order of [`InPhase::ALL`]; none of
+    /// one that the table does not name.
     pub(super) calls: Vec<Vec<Call>>,
 }
 
@@ -28,11 +29,13 @@ impl Adopted {
         state: State,
         arrived: Option<&[Fd]>,
         origin: Origin,
-        omitted: &Omitted,
+        plan: &Plan,
     ) -> Result<Self, Flaw> {
-        let descriptors = state.adopt_without(omitted, arrived)?;
+        let descriptors = state.adopt_without(&plan.omitted, arrived)?;
         let script = Script { vm: &state.vm, descriptors: &descriptors, origin };
-        let calls = |phase: &InPhase| omitted.made(*phase, script.calls(*phase));
+        let named = |phase: &InPhase| plan.table.names(*phase);
+        let made = |phase: &InPhase| plan.omitted.made(*phase, script.calls(*phase));
+        let calls = |phase| if named(phase) { made(phase) } else { Vec::new() };
         let calls = InPhase::ALL.iter().map(calls).collect();
         Ok(Self { descriptors, calls, vm: state.vm })
     }

@@ -50,8 +50,11 @@ impl Incoming {
                 }
                 Verdict::of(call, answer)
             }
-            // Nobody may be left to hear it; an eventfd may be empty.
-            InPhase::Refuse | InPhase::DrainEvents => Verdict::Next,
+            // Nobody may be left to hear it.
+            InPhase::Refuse => Verdict::Next,
+            // An eventfd may be empty.
+            #[cfg(feature = "lab")]
+            InPhase::DrainEvents => Verdict::Next,
             _ => Verdict::of(call, answer),
         }
     }
@@ -123,7 +126,7 @@ impl Incoming {
         };
         let omitted = &self.plan.omitted;
         let adopted = State::read(bytes, omitted)
-            .and_then(|state| Adopted::of(state, arrived, self.origin, omitted));
+            .and_then(|state| Adopted::of(state, arrived, self.origin, &self.plan));
         match adopted {
             Ok(adopted) => {
                 self.adopted = Some(Shared::new(adopted));

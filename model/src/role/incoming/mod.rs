@@ -15,6 +15,8 @@
 
 mod adopted;
 mod judge;
+#[cfg(feature = "lab")]
+mod lab;
 mod script;
 
 use super::walk::{Verdict, Walk, Went};
@@ -160,7 +162,8 @@ impl Incoming {
         let calls = |phase: InPhase| role.calls(phase).into_iter().chain(script.calls(phase));
         let of_phase =
             |phase: &InPhase| calls(*phase).map(|call| (*phase, call)).collect::<Vec<_>>();
-        InPhase::ALL.iter().flat_map(of_phase).collect()
+        let named = InPhase::ALL.iter().filter(|phase| role.plan.table.names(**phase));
+        named.flat_map(of_phase).collect()
     }
 
     /// The calls of the present phase that the inventory fixes; empty for one that it does not.

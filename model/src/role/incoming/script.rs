@@ -5,12 +5,11 @@
 
 use super::{Incoming, Origin};
 use crate::abi::call::{Call, Rights};
-use crate::abi::ids::{Fd, Iova};
-use crate::abi::uapi::rfc_v1::{self, Move};
+use crate::abi::ids::Fd;
 use crate::protocol::phase::InPhase;
 use crate::role::calls::{contexts, send, take_ownership};
 use crate::stream::{Message, envelope};
-use crate::vm::{Backing, Descriptors, Device, DeviceKind, Key, Kind, Memory, Vm, launch};
+use crate::vm::{Backing, Descriptors, Device, DeviceKind, Key, Kind, Vm, launch};
 
 impl Incoming {
     /// The calls of a phase that needs no inventory, without those that are not made.
@@ -27,8 +26,6 @@ impl Incoming {
             }
             (InPhase::MakeVm, _) => self.make_vm(),
             (InPhase::Claim, _) => self.claim(),
-            (InPhase::TakeAddresses, _) => self.take_addresses(),
-            (InPhase::MapVaddr | InPhase::MapVaddrOfFirst, _) => self.new_addresses(phase),
             (InPhase::Run, _) => vec![Call::StartGuest],
             (InPhase::Leave, _) => vec![Call::Exit { status: 1 }],
             (InPhase::Fallback, Origin::Exec { old_image, .. }) => {
@@ -38,6 +35,8 @@ impl Incoming {
                 vec![Call::Close { fd: old_image }]
             }
             (InPhase::Settle, Origin::Transfer { socket }) => vec![Call::Close { fd: socket }],
+            #[cfg(feature = "lab")]
+            (phase, _) if phase.is_foreign() => self.foreign(phase),
             (_, Origin::Transfer { socket }) => self.talk(phase, socket),
             (_, Origin::Exec { .. }) => Vec::new(),
         }
@@ -81,32 +80,9 @@ impl Incoming {
         ]
     }
 
-    fn take_addresses(&self) -> Vec<Call> {
-        let Some(adopted) = &self.adopted else { return Vec::new() };
-        let files = adopted.vm.ram.iter().filter(|block| block.backing == Backing::File);
-        let moved = files.zip(&self.mapped).map(|(block, new)| Move {
-            old: block.va,
-            new: *new,
-            length_bytes: block.length_bytes,
-        });
-        let ioctl = rfc_v1::change_addresses(&moved.collect::<Vec<_>>());
-        let contexts = contexts(&adopted.vm, &adopted.descriptors);
-        contexts.map(|fd| Call::Ioctl { fd, ioctl: ioctl.clone() }).collect()
-    }
-
     fn claim(&self) -> Vec<Call> {
         let (Some(adopted), Some(fd)) = (&self.adopted, self.kvm_vm) else { return Vec::new() };
         launch::irqfds(&adopted.vm, &adopted.descriptors, fd, true)
-    }
-
-    /// Where guest RAM fell is known only when it is mapped.
-    fn new_addresses(&self, phase: InPhase) -> Vec<Call> {
-        let Some((vm, descriptors)) = self.inventory() else { return Vec::new() };
-        let mut containers: Vec<_> = launch::containers(&vm, &descriptors).collect();
-        if phase == InPhase::MapVaddrOfFirst {
-            containers.truncate(1);
-        }
-        launch::new_addresses(&vm, |at| containers.get(usize::from(at)).copied())
     }
 }
 
@@ -132,22 +108,9 @@ impl Script<'_> {
             InPhase::Load => {
                 self.of_key(Kind::Guest, "").map(|fd| Call::LoadGuest { fd }).collect()
             }
-            InPhase::TakeOver | InPhase::ProbeForReal => take_ownership(self.vm, self.descriptors),
-            InPhase::MergeContainers => {
-                let others = launch::containers(self.vm, self.descriptors).skip(1);
-                others.map(|fd| Call::Close { fd }).collect()
-            }
-            InPhase::MapAgain => self.map_again(1 << 24),
-            InPhase::MapAfresh => self.map_again(0),
-            InPhase::Remap => self.remap(),
-            InPhase::AttachToFirst => self.attach_to_first(),
-            InPhase::ResetDevices => {
-                self.devices().map(|(_, device)| Call::Detach { device }).collect()
-            }
-            InPhase::SetNonblocking => self.set_nonblocking(),
-            InPhase::DrainEvents => self.drain_events(),
-            InPhase::WipeRam => self.wipe_ram(),
-            InPhase::Unwind => self.unwind(),
+            InPhase::TakeOver => take_ownership(self.vm, self.descriptors),
+            #[cfg(feature = "lab")]
+            phase if phase.is_foreign() => self.foreign(phase),
             _ => Vec::new(),
         }
     }
@@ -156,17 +119,17 @@ impl Script<'_> {
         self.descriptors.get(&Key::new(kind, name, 0)).into_iter()
     }
 
-    fn context(&self, context: u16) -> Option<Fd> {
+    pub(super) fn context(&self, context: u16) -> Option<Fd> {
         let name = &self.vm.contexts.get(usize::from(context))?.name;
         self.descriptors.get(&Key::new(Kind::Iommufd, name, 0))
     }
 
-    fn devices(&self) -> impl Iterator<Item = (&Device, Fd)> {
+    pub(super) fn devices(&self) -> impl Iterator<Item = (&Device, Fd)> {
         let fd = |device: &Device| self.descriptors.get(&Key::new(Kind::Device, &device.name, 0));
         self.vm.devices.iter().filter_map(move |device| Some((device, fd(device)?)))
     }
 
-    fn files(&self) -> impl Iterator<Item = (usize, Fd)> {
+    pub(super) fn files(&self) -> impl Iterator<Item = (usize, Fd)> {
         let fd = |name: &str| self.descriptors.get(&Key::new(Kind::Ram, name, 0));
         (self.vm.ram.iter().enumerate())
             .filter(|(_, block)| block.backing == Backing::File)
@@ -225,67 +188,5 @@ impl Script<'_> {
                 length_bytes: self.vm.ram[at].length_bytes,
             })
             .collect()
-    }
-
-    fn map_again(&self, shift: u64) -> Vec<Call> {
-        let mut calls = Vec::new();
-        for (context, ioas, mapping) in self.vm.mappings() {
-            let Memory::RamFile { block, offset_bytes } = mapping.memory else { continue };
-            let name = &self.vm.ram[usize::from(block)].name;
-            let fd = self.descriptors.get(&Key::new(Kind::Ram, name, 0));
-            let (Some(iommufd), Some(fd)) = (self.context(context), fd) else { continue };
-            calls.push(Call::IoasMapFile {
-                iommufd,
-                ioas,
-                fd,
-                offset_bytes,
-                length_bytes: mapping.length_bytes,
-                iova: Iova(mapping.iova.0 + shift),
-                rights: mapping.rights,
-            });
-        }
-        calls
-    }
-
-    fn remap(&self) -> Vec<Call> {
-        let unmap = self.vm.mappings().filter_map(|(context, ioas, mapping)| {
-            let length_bytes = mapping.length_bytes;
-            let iommufd = self.context(context)?;
-            Some(Call::IoasUnmap { iommufd, ioas, iova: mapping.iova, length_bytes })
-        });
-        unmap.chain(self.map_again(0)).collect()
-    }
-
-    fn attach_to_first(&self) -> Vec<Call> {
-        let first = self.vm.spaces().next().map(|(_, space)| space.ioas);
-        let attach = |(_, device)| Some(Call::Attach { device, page_table: first? });
-        self.devices().filter_map(attach).collect()
-    }
-
-    fn set_nonblocking(&self) -> Vec<Call> {
-        self.descriptors.iter().map(|(_, fd)| Call::SetNonblock { fd, on: true }).collect()
-    }
-
-    fn drain_events(&self) -> Vec<Call> {
-        let events = self.descriptors.iter().filter(|(key, _)| key.kind == Kind::Interrupt);
-        events.map(|(_, fd)| Call::ReadEvent { fd }).collect()
-    }
-
-    fn wipe_ram(&self) -> Vec<Call> {
-        (self.files())
-            .map(|(at, fd)| Call::PunchHole {
-                fd,
-                offset_bytes: 0,
-                length_bytes: self.vm.ram[at].length_bytes,
-            })
-            .collect()
-    }
-
-    fn unwind(&self) -> Vec<Call> {
-        let detach = self.devices().map(|(_, device)| Call::Detach { device });
-        let destroy = self.vm.spaces().filter_map(|(context, space)| {
-            Some(Call::Destroy { iommufd: self.context(context)?, id: space.ioas })
-        });
-        detach.chain(destroy).collect()
     }
 }

@@ -42,10 +42,8 @@ impl Outgoing {
                 }
                 _ => Verdict::of(call, answer),
             },
-            OutPhase::ReleaseVaddr => {
-                self.released += usize::from(answer.is_ok());
-                Verdict::of(call, answer)
-            }
+            #[cfg(feature = "lab")]
+            phase if phase.is_foreign() => self.judge_foreign(call, answer),
             // Nothing may pass before the new process is gone: it could still take the ownership.
             OutPhase::AwaitGone if answer.is_err() => Verdict::Again,
             _ => judge_plain(call, answer),

@@ -12,6 +12,8 @@
 //! takes the ownership back.
 
 mod judge;
+#[cfg(feature = "lab")]
+mod lab;
 mod script;
 
 use super::calls::send;
@@ -23,7 +25,7 @@ use crate::protocol::measure::{Left, Table};
 use crate::protocol::phase::OutPhase;
 use crate::protocol::{Protocol, confirms};
 use crate::shared::Shared;
-use crate::stream::{Message, Offer};
+use crate::stream::{Message, Offer, State};
 use crate::vm::blocker::{self, Blocker};
 use crate::vm::{ChargedTo, Descriptors, Vm};
 use script::Script;
@@ -74,6 +76,7 @@ pub struct Outgoing {
     cut: Cut,
     unowned: bool,
     /// How many containers have let go of their addresses.
+    #[cfg(feature = "lab")]
     released: usize,
     cause: Option<Cause>,
     outcome: Option<Outcome>,
@@ -96,12 +99,10 @@ struct Plan {
     protocol: Protocol,
     way: Way,
     table: Table<OutPhase>,
-    /// For each phase its calls, in the order of [`OutPhase::ALL`].
+    /// For each phase its calls, in the order of [`OutPhase::ALL`]; none of one that the table does not name.
     calls: Vec<Vec<Call>>,
     /// The names of the iommufds, or of the containers.
     contexts: Vec<String>,
-    /// How many mappings each of them has.
-    mappings: Vec<usize>,
     /// The name of the virtual machine.
     vm: String,
     user_pages: u64,
@@ -111,26 +112,24 @@ struct Plan {
 
 impl Plan {
     fn new(protocol: &Protocol, vm: &Vm, descriptors: &Descriptors, way: Way) -> Self {
-        let script = Script::of(protocol, vm, descriptors, way);
-        let calls = |phase: &OutPhase| protocol.omitted.made(*phase, script.calls(*phase));
+        let told = State::of(vm, descriptors);
+        #[cfg(feature = "lab")]
+        let told = told.map(|state| lab::misreported(state, &protocol.slips));
+        let script = Script { vm, descriptors, told, way };
+        let table = Table::new(protocol.outgoing.clone(), &protocol.outgoing_jumps);
+        let named = |phase: &OutPhase| table.names(*phase);
+        let made = |phase: &OutPhase| protocol.omitted.made(*phase, script.calls(*phase));
+        let calls = |phase| if named(phase) { made(phase) } else { Vec::new() };
         Self {
-            table: Table::new(protocol.outgoing.clone(), &protocol.outgoing_jumps),
             calls: OutPhase::ALL.iter().map(calls).collect(),
             contexts: vm.contexts.iter().map(|context| context.name.clone()).collect(),
-            mappings: (vm.contexts.iter())
-                .map(|context| context.spaces.iter().map(|space| space.mappings.len()).sum())
-                .collect(),
             vm: vm.name.clone(),
             user_pages: vm.charged_pages(ChargedTo::User),
             blockers: blocker::of_inventory(vm, descriptors),
             protocol: protocol.clone(),
+            table,
             way,
         }
-    }
-
-    /// How many addresses the first containers have let go of.
-    fn restores(&self, containers: usize) -> usize {
-        self.mappings[..containers].iter().sum()
     }
 }
 
@@ -146,6 +145,7 @@ impl Outgoing {
             stopped: false,
             cut: Cut::NotYet,
             unowned: false,
+            #[cfg(feature = "lab")]
             released: 0,
             cause: None,
             outcome: None,
@@ -208,16 +208,12 @@ impl Outgoing {
         self.cut == Cut::Outdated
     }
 
-    /// Of the addresses that were let go of only those are given again.
+    /// The calls of the present phase.
     fn calls(&self) -> &[Call] {
         let calls = &self.plan.calls[self.walk.phase as usize];
-        let due = match self.walk.phase {
-            OutPhase::RestoreVaddr => self.plan.restores(self.released),
-            OutPhase::RestoreWhole => self.released,
-            OutPhase::AbortRestoring => self.released.min(1),
-            _ => calls.len(),
-        };
-        &calls[..calls.len().min(due)]
+        #[cfg(feature = "lab")]
+        let calls = self.due(calls);
+        calls
     }
 
     /// Passes phases without calls, and notes the end.
@@ -246,9 +242,11 @@ impl Outgoing {
             self.cut = Cut::Made;
         }
         self.stopped |= matches!(self.walk.phase, OutPhase::Save | OutPhase::Resume);
-        if matches!(self.walk.phase, OutPhase::Release | OutPhase::Completed) {
+        if self.walk.phase == OutPhase::Release {
             self.outcome = Some(Outcome::HandedOver);
         }
+        #[cfg(feature = "lab")]
+        self.note_foreign();
     }
 
     /// The offer, with what the preflight has learned.

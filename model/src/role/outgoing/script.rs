@@ -2,62 +2,35 @@
 
 use super::Way;
 use crate::abi::call::{Call, FDS_PER_MESSAGE_MAX};
-use crate::abi::ids::{Fd, ObjectId, Uid};
-use crate::protocol::Protocol;
-use crate::protocol::misreport::Slip;
+use crate::abi::ids::{Fd, Uid};
 use crate::protocol::phase::OutPhase;
 use crate::role::calls::{contexts, send, take_ownership};
 use crate::stream::{Message, Offer, State};
 use crate::vm::{Descriptors, Key, Kind, Vm, launch};
 
-/// What a shell shows of a process that has died of SIGABRT.
-const SIGABRT_STATUS: u8 = 134;
-
 /// The calls of each phase, from the inventory and its descriptors.
 pub(super) struct Script<'a> {
-    vm: &'a Vm,
-    descriptors: &'a Descriptors,
+    pub(super) vm: &'a Vm,
+    pub(super) descriptors: &'a Descriptors,
     /// What the new process is told; `None` where a descriptor is missing.
-    told: Option<State>,
-    way: Way,
+    pub(super) told: Option<State>,
+    pub(super) way: Way,
 }
 
-impl<'a> Script<'a> {
-    pub(super) fn of(
-        protocol: &Protocol,
-        vm: &'a Vm,
-        descriptors: &'a Descriptors,
-        way: Way,
-    ) -> Self {
-        let mut told = State::of(vm, descriptors);
-        if let Some(state) = &mut told {
-            protocol.slips.iter().for_each(|slip| misreport(*slip, state));
-        }
-        Self { vm, descriptors, told, way }
-    }
-
+impl Script<'_> {
     pub(super) fn calls(&self, phase: OutPhase) -> Vec<Call> {
         match phase {
             OutPhase::Preflight => self.preflight(),
             OutPhase::Stop => vec![Call::StopGuest],
             OutPhase::Save => self.save(),
             OutPhase::Cut => self.cut(),
-            OutPhase::TakeBack | OutPhase::ProveOwnership => {
-                take_ownership(self.vm, self.descriptors)
-            }
-            OutPhase::ReleaseVaddr => self.release_addresses(),
-            OutPhase::RestoreVaddr => self.restore_addresses(),
+            OutPhase::TakeBack => take_ownership(self.vm, self.descriptors),
             OutPhase::Park => self.irqfds(false),
             OutPhase::Unpark => self.irqfds(true),
-            OutPhase::CloseVm => {
-                self.get(Kind::Kvm).map(|fd| Call::Close { fd }).into_iter().collect()
-            }
-            OutPhase::RestoreWhole => self.restore_sections(),
-            OutPhase::Abort | OutPhase::AbortRestoring => {
-                vec![Call::Exit { status: SIGABRT_STATUS }]
-            }
             OutPhase::Resume => vec![Call::StartGuest],
             OutPhase::End => Vec::new(),
+            #[cfg(feature = "lab")]
+            phase if phase.is_foreign() => self.foreign(phase),
             _ => match self.way {
                 Way::Transfer { socket, pidfd } => self.transfer(phase, socket, pidfd),
                 Way::Exec { new_image, old_image } => self.exec(phase, new_image, old_image),
@@ -103,7 +76,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    fn get(&self, kind: Kind) -> Option<Fd> {
+    pub(super) fn get(&self, kind: Kind) -> Option<Fd> {
         self.descriptors.get(&Key::new(kind, "", 0))
     }
 
@@ -113,31 +86,6 @@ impl<'a> Script<'a> {
         let containers = launch::containers(self.vm, self.descriptors);
         let questions = containers.map(|container| Call::CanUpdateVaddr { container });
         probes.chain(questions).chain([Call::GetMemlock, Call::GetUid]).collect()
-    }
-
-    fn release_addresses(&self) -> Vec<Call> {
-        let containers = launch::containers(self.vm, self.descriptors);
-        containers.map(|container| Call::ForgetVaddrs { container }).collect()
-    }
-
-    fn restore_addresses(&self) -> Vec<Call> {
-        let containers: Vec<_> = launch::containers(self.vm, self.descriptors).collect();
-        launch::new_addresses(self.vm, |at| containers.get(usize::from(at)).copied())
-    }
-
-    /// Of each container one call, from the first address to the last.
-    fn restore_sections(&self) -> Vec<Call> {
-        let mut sections: Vec<Call> = Vec::new();
-        for call in self.restore_addresses() {
-            match (sections.last_mut(), &call) {
-                (
-                    Some(Call::GiveVaddr { container, iova, length_bytes, .. }),
-                    Call::GiveVaddr { container: of, iova: next, length_bytes: more, .. },
-                ) if container == of => *length_bytes = (next.0 + more).saturating_sub(iova.0),
-                _ => sections.push(call),
-            }
-        }
-        sections
     }
 
     fn save(&self) -> Vec<Call> {
@@ -192,20 +140,5 @@ impl<'a> Script<'a> {
     fn window(&self, old_image: Fd, on: bool) -> Vec<Call> {
         let inherited = self.handed().into_iter().chain([old_image]);
         inherited.map(|fd| Call::SetCloexec { fd, on }).collect()
-    }
-}
-
-/// Writes a mistake into what the new process is told.
-fn misreport(slip: Slip, state: &mut State) {
-    match slip {
-        Slip::SpaceOfFirst => {
-            for device in state.vm.devices.iter_mut().skip(1) {
-                device.ioas = ObjectId(0);
-            }
-        }
-        Slip::ZeroIsNone => {
-            let first = state.descriptors.iter().position(|(key, _)| key.kind == Kind::Device);
-            first.map(|at| state.descriptors.remove(at));
-        }
     }
 }

@@ -24,7 +24,7 @@ pub use hotplug::{arm, plug, unplug};
 pub use hwpt::HwptPlan;
 pub use plan::{ContextPlan, DevicePlan, Plan, RamPlan, SpacePlan};
 use std::collections::BTreeMap;
-pub(crate) use type1::{containers, new_addresses};
+pub(crate) use type1::containers;
 
 /// A call of a start that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

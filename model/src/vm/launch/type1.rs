@@ -7,7 +7,7 @@
 
 use super::{DevicePlan, LaunchError, Plan, Start};
 use crate::abi::call::{Call, Rights};
-use crate::abi::ids::{Fd, ObjectId, Va};
+use crate::abi::ids::{Fd, ObjectId};
 use crate::abi::kernel::Kernel;
 use crate::vm::{
     AddressSpace, ChargedTo, Context, Descriptors, Device, Key, Kind, Mapping, Memory, RamBlock, Vm,
@@ -19,24 +19,6 @@ const NO_ID: ObjectId = ObjectId(0);
 /// The containers of an inventory.
 pub(crate) fn containers<'a>(vm: &'a Vm, from: &'a Descriptors) -> impl Iterator<Item = Fd> + 'a {
     vm.contexts.iter().filter_map(|context| from.get(&Key::new(Kind::Container, &context.name, 0)))
-}
-
-/// The calls that give every mapping of a container its address in the process that has this inventory. `through`: the container on
-/// which that is said of those of each; of none nothing is.
-pub(crate) fn new_addresses(vm: &Vm, through: impl Fn(u16) -> Option<Fd>) -> Vec<Call> {
-    let address = |memory| match memory {
-        Memory::RamAddress { block, offset_bytes } => {
-            let block = vm.ram.get(usize::from(block))?;
-            Some(Va(block.va.0.checked_add(offset_bytes)?))
-        }
-        Memory::RamFile { .. } | Memory::Bar { .. } => None,
-    };
-    let call = |(at, _, mapping): (u16, ObjectId, &Mapping)| {
-        let user_va = address(mapping.memory)?;
-        let (iova, length_bytes) = (mapping.iova, mapping.length_bytes);
-        Some(Call::GiveVaddr { container: through(at)?, user_va, length_bytes, iova })
-    };
-    vm.mappings().filter_map(call).collect()
 }
 
 impl<K: Kernel> Start<'_, K> {

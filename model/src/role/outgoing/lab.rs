@@ -1,0 +1,123 @@
+//! What only the old processes of other protocols do: QEMU's, and those with known bugs.
+
+use super::script::Script;
+use super::{Outcome, Outgoing};
+use crate::abi::call::{Answer, Call};
+use crate::abi::ids::ObjectId;
+use crate::protocol::misreport::Slip;
+use crate::protocol::phase::OutPhase;
+use crate::role::calls::take_ownership;
+use crate::role::lab::new_addresses;
+use crate::role::walk::Verdict;
+use crate::stream::State;
+use crate::vm::Kind;
+use crate::vm::launch::containers;
+
+/// What a shell shows of a process that has died of SIGABRT.
+const SIGABRT_STATUS: u8 = 134;
+
+impl Script<'_> {
+    pub(super) fn foreign(&self, phase: OutPhase) -> Vec<Call> {
+        match phase {
+            OutPhase::ProveOwnership => take_ownership(self.vm, self.descriptors),
+            OutPhase::ReleaseVaddr => self.release_addresses(),
+            OutPhase::RestoreVaddr => self.restore_addresses(),
+            OutPhase::RestoreWhole => self.restore_sections(),
+            OutPhase::CloseVm => {
+                self.get(Kind::Kvm).map(|fd| Call::Close { fd }).into_iter().collect()
+            }
+            OutPhase::Abort | OutPhase::AbortRestoring => {
+                vec![Call::Exit { status: SIGABRT_STATUS }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn release_addresses(&self) -> Vec<Call> {
+        let containers = containers(self.vm, self.descriptors);
+        containers.map(|container| Call::ForgetVaddrs { container }).collect()
+    }
+
+    fn restore_addresses(&self) -> Vec<Call> {
+        let containers: Vec<_> = containers(self.vm, self.descriptors).collect();
+        new_addresses(self.vm, |at| containers.get(usize::from(at)).copied())
+    }
+
+    /// Of each container one call, from the first address to the last.
+    fn restore_sections(&self) -> Vec<Call> {
+        let mut sections: Vec<Call> = Vec::new();
+        for call in self.restore_addresses() {
+            match (sections.last_mut(), &call) {
+                (
+                    Some(Call::GiveVaddr { container, iova, length_bytes, .. }),
+                    Call::GiveVaddr { container: of, iova: next, length_bytes: more, .. },
+                ) if container == of => {
+                    *length_bytes = next.0.saturating_add(*more).saturating_sub(iova.0);
+                }
+                _ => sections.push(call),
+            }
+        }
+        sections
+    }
+}
+
+impl Outgoing {
+    pub(super) fn judge_foreign(&mut self, call: &Call, answer: &Answer) -> Verdict {
+        if self.walk.phase == OutPhase::ReleaseVaddr {
+            self.released += usize::from(answer.is_ok());
+        }
+        Verdict::of(call, answer)
+    }
+
+    pub(super) fn note_foreign(&mut self) {
+        if self.walk.phase == OutPhase::Completed {
+            self.outcome = Some(Outcome::HandedOver);
+        }
+    }
+
+    /// Of the addresses that were let go of only those are given again.
+    pub(super) fn due<'a>(&self, calls: &'a [Call]) -> &'a [Call] {
+        let due = match self.walk.phase {
+            OutPhase::RestoreVaddr => self.restores(calls),
+            OutPhase::RestoreWhole => self.released,
+            OutPhase::AbortRestoring => self.released.min(1),
+            _ => calls.len(),
+        };
+        &calls[..calls.len().min(due)]
+    }
+
+    /// How many of these calls are for a container that has let go of its addresses.
+    fn restores(&self, calls: &[Call]) -> usize {
+        let release = &self.plan.calls[OutPhase::ReleaseVaddr as usize];
+        let released = &release[..self.released.min(release.len())];
+        let is_released = |call: &&Call| match call {
+            Call::GiveVaddr { container, .. } => {
+                released.contains(&Call::ForgetVaddrs { container: *container })
+            }
+            _ => false,
+        };
+        calls.iter().take_while(is_released).count()
+    }
+}
+
+/// The state with mistakes in it.
+pub(super) fn misreported(mut state: State, slips: &[Slip]) -> State {
+    for slip in slips {
+        misreport(*slip, &mut state);
+    }
+    state
+}
+
+fn misreport(slip: Slip, state: &mut State) {
+    match slip {
+        Slip::SpaceOfFirst => {
+            for device in state.vm.devices.iter_mut().skip(1) {
+                device.ioas = ObjectId(0);
+            }
+        }
+        Slip::ZeroIsNone => {
+            let first = state.descriptors.iter().position(|(key, _)| key.kind == Kind::Device);
+            first.map(|at| state.descriptors.remove(at));
+        }
+    }
+}
