@@ -6,6 +6,7 @@ use super::omission::Omitted;
 use super::phase::{InPhase, OutPhase};
 use crate::vm::blocker::BlockerKind;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// How the new program comes to life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -15,6 +16,15 @@ pub enum Mode {
     Transfer,
     /// The same process by `execve`; descriptors are inherited.
     Exec,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Transfer => "transfer",
+            Self::Exec => "exec",
+        })
+    }
 }
 
 /// A row of the table.
