@@ -2,9 +2,9 @@
 
 use crate::hazards::HAZARDS;
 use handoff_checker::search::{Cut, Limits};
-use handoff_model::defect::{self, DEFECTS, Defect, Edit};
+use handoff_model::defect::{self, Change, DEFECTS, Defect, Edit};
 use handoff_model::phase::OutPhase;
-use handoff_model::protocol::{Mode, Rule};
+use handoff_model::protocol::Mode;
 use handoff_specs::check::{Run, Verdict, check};
 use handoff_specs::counterexample::report;
 use handoff_specs::properties::{self, PROPERTIES, Property};
@@ -161,9 +161,6 @@ fn a_step_that_leads_back_is_seen_without_the_graph() {
 /// The first cycle is one of an old process that never lets the new one start the guest. The one that is told begins when it has.
 #[test]
 fn of_runs_that_go_round_a_fair_one_is_told() {
-    const fn row(phase: OutPhase, next: OutPhase) -> Edit {
-        Edit::Out(Rule { phase, next, undo: None, tries: 1 })
-    }
     static SPINS: Defect = Defect {
         id: "spins",
         sentence: "",
@@ -172,8 +169,8 @@ fn of_runs_that_go_round_a_fair_one_is_told() {
         mode: Mode::Transfer,
         breaks: "END-1",
         edits: &[
-            row(OutPhase::AwaitCommitted, OutPhase::Revoke),
-            row(OutPhase::Revoke, OutPhase::Revoke),
+            Edit::Out(Change::Next(OutPhase::AwaitCommitted, OutPhase::Revoke)),
+            Edit::Out(Change::Next(OutPhase::Revoke, OutPhase::Revoke)),
         ],
     };
     let mut scenario = scenario(&DEFECTS[0]);

@@ -3,9 +3,10 @@
 
 use handoff_checker::search::Limits;
 use handoff_model::call::{Answer, Call};
+use handoff_model::defect::Change::{After, New, Undo};
 use handoff_model::defect::{self, Defect, Edit};
-use handoff_model::phase::{InPhase, OutPhase};
-use handoff_model::protocol::{Mode, Rule};
+
+use handoff_model::protocol::{Mode, rule};
 use handoff_model::vm::Dma;
 use handoff_sim_kernel::Profile;
 use handoff_specs::check::{Report, Verdict, check};
@@ -143,18 +144,9 @@ fn no_known_bug_is_found_where_neither_the_variant_nor_the_kernel_has_it() {
     assert_eq!(planted, all.collect());
 }
 
-const fn row(phase: OutPhase, next: OutPhase, undo: OutPhase) -> Edit {
-    Edit::Out(Rule { phase, next, undo: Some(undo), tries: 1 })
-}
-
-const fn new_row(phase: InPhase, next: InPhase, undo: InPhase) -> Edit {
-    Edit::In(Rule { phase, next, undo: Some(undo), tries: 1 })
-}
-
 /// The migration capability return-path: the new process answers, and what fails is told.
 static ANSWERED: Defect = {
-    use InPhase as I;
-    use OutPhase as O;
+    use handoff_model::phase::{InPhase as I, OutPhase as O};
     Defect {
         id: "answered",
         sentence: "",
@@ -163,13 +155,12 @@ static ANSWERED: Defect = {
         mode: Mode::Transfer,
         breaks: "",
         edits: &[
-            row(O::Commit, O::AwaitCommitted, O::Resume),
-            row(O::AwaitCommitted, O::CloseVm, O::Resume),
-            new_row(I::Load, I::Claim, I::Refuse),
-            new_row(I::Claim, I::MapVaddr, I::Refuse),
-            new_row(I::MapVaddr, I::Committed, I::Refuse),
-            new_row(I::Committed, I::Run, I::Leave),
-            new_row(I::Refuse, I::Leave, I::Leave),
+            Edit::Out(After(O::Commit, O::AwaitCommitted)),
+            Edit::In(After(I::MapVaddr, I::Committed)),
+            Edit::In(Undo(I::Load, I::Refuse)),
+            Edit::In(Undo(I::Claim, I::Refuse)),
+            Edit::In(Undo(I::MapVaddr, I::Refuse)),
+            Edit::In(New(rule(I::Refuse, I::Leave, I::Leave))),
         ],
     }
 };
@@ -209,7 +200,7 @@ fn each_variant_is_asked_about_its_own_worlds() {
 
 /// The way back in the order that was proposed for it (6f5bc070fd): what is told of a failure comes before the guest runs.
 static RESUMES_LAST: Defect = {
-    use OutPhase as O;
+    use handoff_model::phase::OutPhase as O;
     Defect {
         id: "resumes-last",
         sentence: "",
@@ -217,14 +208,7 @@ static RESUMES_LAST: Defect = {
         variant: "type1",
         mode: Mode::Transfer,
         breaks: "",
-        edits: &[
-            row(O::Save, O::ReleaseVaddr, O::Unpark),
-            row(O::ReleaseVaddr, O::Commit, O::Unpark),
-            row(O::Commit, O::CloseVm, O::Unpark),
-            row(O::Unpark, O::RestoreVaddr, O::Abort),
-            row(O::RestoreVaddr, O::Resume, O::Abort),
-            row(O::Resume, O::Part, O::Part),
-        ],
+        edits: &[Edit::Out(After(O::RestoreVaddr, O::Resume)), Edit::Out(Undo(O::Resume, O::Part))],
     }
 };
 

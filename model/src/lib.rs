@@ -38,7 +38,13 @@ pub use protocol::misreport as slip;
 pub use protocol::{checks as check, measure as left, phase};
 pub use role::{incoming, outgoing};
 #[cfg(feature = "lab")]
-pub use variants::{self as variant, defects as defect};
+pub use variants as variant;
+/// The path from before the rooms.
+#[cfg(feature = "lab")]
+pub mod defect {
+    pub use crate::variants::defects::*;
+    pub use crate::variants::{Change, Edit};
+}
 /// The path from before the rooms.
 #[cfg(feature = "lab")]
 pub mod mutant {

@@ -17,6 +17,7 @@ fn tables_are_as_listed() {
     for variant in VARIANTS {
         let _ = writeln!(text, "variant {}, {:?}", variant.id, variant.mode);
         let protocol = Protocol::of(variant);
+        assert_eq!(protocol.mode, variant.mode, "{}", variant.id);
         list(&mut text, "old", &protocol.outgoing);
         list(&mut text, "new", &protocol.incoming);
         list_others(&mut text, &protocol);

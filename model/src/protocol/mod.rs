@@ -43,6 +43,7 @@
 //! A variant or a known bug is this table with other rows; the roles have no branch for one.
 
 pub mod checks;
+pub(crate) mod edit;
 pub mod measure;
 #[cfg(feature = "lab")]
 pub mod misreport;
@@ -51,7 +52,5 @@ pub mod phase;
 mod safe;
 mod table;
 
-#[cfg(feature = "lab")]
-pub(crate) use safe::{IN_EARLY, IN_EXEC, IN_TRANSFER, OUT_EARLY, OUT_EXEC, OUT_TRANSFER};
 pub use safe::{IN_JUMPS, OUT_JUMPS};
 pub use table::{Mode, Protocol, Rule, STUBBORN_TRIES, confirms, firm, patient, rule};

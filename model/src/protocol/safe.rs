@@ -1,10 +1,12 @@
-//! The protocol that a VMM should use: its four tables, and the form that cuts the state early.
+//! The protocol that a VMM should use: its four tables, and the form that cuts the state early as
+//! changes of them.
 
+use super::edit::{put_after, undo_by};
 use super::omission::Omitted;
 use super::phase::{InPhase, OutPhase};
 use super::table::{Mode, Protocol, Rule, STUBBORN_TRIES, firm, patient, rule};
 
-pub(crate) const OUT_TRANSFER: &[Rule<OutPhase>] = {
+const OUT_TRANSFER: &[Rule<OutPhase>] = {
     use OutPhase as O;
     &[
         rule(O::Preflight, O::Offer, O::Part),
@@ -30,36 +32,7 @@ pub(crate) const OUT_TRANSFER: &[Rule<OutPhase>] = {
     ]
 };
 
-/// The same, with the state cut before the guest stops, and confirmed after.
-pub(crate) const OUT_EARLY: &[Rule<OutPhase>] = {
-    use OutPhase as O;
-    &[
-        rule(O::Preflight, O::Offer, O::Part),
-        rule(O::Offer, O::AwaitReady, O::Part),
-        rule(O::AwaitReady, O::Cut, O::Part),
-        rule(O::Cut, O::Hand, O::Part),
-        rule(O::Hand, O::AwaitAdopted, O::Part),
-        rule(O::AwaitAdopted, O::Stop, O::Part),
-        rule(O::Stop, O::Park, O::Resume),
-        rule(O::Park, O::Save, O::Unpark),
-        rule(O::Save, O::Confirm, O::Unpark),
-        rule(O::Confirm, O::AwaitPrepared, O::Unpark),
-        rule(O::AwaitPrepared, O::Commit, O::Unpark),
-        rule(O::Commit, O::AwaitCommitted, O::Revoke),
-        rule(O::AwaitCommitted, O::Release, O::Revoke),
-        firm(O::Release, O::End),
-        firm(O::Revoke, O::Drain),
-        patient(O::Drain, O::Dismiss),
-        firm(O::Dismiss, O::AwaitGone),
-        patient(O::AwaitGone, O::TakeBack),
-        firm(O::TakeBack, O::Unpark),
-        firm(O::Unpark, O::Resume),
-        firm(O::Resume, O::Part),
-        firm(O::Part, O::End),
-    ]
-};
-
-pub(crate) const OUT_EXEC: &[Rule<OutPhase>] = {
+const OUT_EXEC: &[Rule<OutPhase>] = {
     use OutPhase as O;
     &[
         rule(O::Preflight, O::Stop, O::End),
@@ -75,7 +48,7 @@ pub(crate) const OUT_EXEC: &[Rule<OutPhase>] = {
     ]
 };
 
-pub(crate) const IN_TRANSFER: &[Rule<InPhase>] = {
+const IN_TRANSFER: &[Rule<InPhase>] = {
     use InPhase as I;
     &[
         rule(I::AwaitOffer, I::Check, I::Leave),
@@ -101,35 +74,7 @@ pub(crate) const IN_TRANSFER: &[Rule<InPhase>] = {
     ]
 };
 
-/// The same, with the state cut early.
-pub(crate) const IN_EARLY: &[Rule<InPhase>] = {
-    use InPhase as I;
-    &[
-        rule(I::AwaitOffer, I::Check, I::Leave),
-        rule(I::Check, I::Ready, I::Refuse),
-        rule(I::Ready, I::AwaitDescriptors, I::Leave),
-        rule(I::AwaitDescriptors, I::ReadStream, I::Refuse),
-        rule(I::ReadStream, I::Verify, I::Refuse),
-        rule(I::Verify, I::MapRam, I::Refuse),
-        rule(I::MapRam, I::MakeVm, I::Refuse),
-        rule(I::MakeVm, I::Adopted, I::Refuse),
-        rule(I::Adopted, I::AwaitConfirm, I::Leave),
-        rule(I::AwaitConfirm, I::Load, I::Leave),
-        rule(I::Load, I::Prepared, I::Refuse),
-        rule(I::Prepared, I::AwaitCommit, I::Leave),
-        rule(I::AwaitCommit, I::TakeOver, I::Leave),
-        rule(I::TakeOver, I::Committed, I::Refuse),
-        rule(I::Committed, I::Claim, I::AwaitFate),
-        Rule { tries: STUBBORN_TRIES, ..rule(I::AwaitFate, I::Claim, I::Leave) },
-        firm(I::Claim, I::Run),
-        firm(I::Run, I::Settle),
-        firm(I::Settle, I::End),
-        patient(I::Refuse, I::Leave),
-        firm(I::Leave, I::End),
-    ]
-};
-
-pub(crate) const IN_EXEC: &[Rule<InPhase>] = {
+const IN_EXEC: &[Rule<InPhase>] = {
     use InPhase as I;
     &[
         rule(I::ReadStream, I::CloseWindow, I::Fallback),
@@ -163,11 +108,21 @@ impl Protocol {
         }
     }
 
-    /// The form that cuts the state while the guest runs, by transfer.
+    /// The form that cuts the state before the guest stops, and confirms it after, by transfer.
     pub fn safe_early() -> Self {
-        Self::of_tables(Mode::Transfer, OUT_EARLY, IN_EARLY)
+        use {InPhase as I, OutPhase as O};
+        let mut early = Self::safe(Mode::Transfer);
+        put_after(&mut early.outgoing, O::AwaitReady, O::Cut);
+        put_after(&mut early.outgoing, O::Cut, O::Hand);
+        put_after(&mut early.outgoing, O::Hand, O::AwaitAdopted);
+        put_after(&mut early.outgoing, O::Save, O::Confirm);
+        put_after(&mut early.incoming, I::MakeVm, I::Adopted);
+        undo_by(&mut early.incoming, I::Adopted, I::Leave);
+        put_after(&mut early.incoming, I::Adopted, I::AwaitConfirm);
+        early
     }
 
+    /// A protocol that judges every precondition and leaves nothing out.
     pub(crate) fn of_tables(
         mode: Mode,
         outgoing: &[Rule<OutPhase>],

@@ -4,21 +4,18 @@
 //! two roles. So the same checker asks the same properties of each, over the same kernel.
 
 pub mod defects;
+mod edit;
 pub mod mutants;
 mod qemu;
 mod rfc_v1;
 mod type1;
 
-use crate::protocol::misreport::Slip;
-use crate::protocol::phase::{InPhase, OutPhase};
-use crate::protocol::{
-    IN_EARLY, IN_EXEC, IN_TRANSFER, Mode, OUT_EARLY, OUT_EXEC, OUT_TRANSFER, Protocol, Rule,
-};
+use crate::protocol::{Mode, Protocol};
 use crate::vm::Dma;
-use crate::vm::blocker::BlockerKind;
+pub use edit::{Change, Edit};
 
 /// A variant in one of its modes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Variant {
     /// What scenarios call it.
     pub id: &'static str,
@@ -34,14 +31,8 @@ pub struct Variant {
     pub sentence: &'static str,
     /// What it mirrors.
     pub source: &'static str,
-    /// The old process's rows.
-    pub outgoing: &'static [Rule<OutPhase>],
-    /// The new process's rows.
-    pub incoming: &'static [Rule<InPhase>],
-    /// Preconditions that nobody judges.
-    pub waived: &'static [BlockerKind],
-    /// What the old process tells wrong.
-    pub slips: &'static [Slip],
+    /// Its tables, and the preconditions that it does not judge.
+    pub protocol: fn() -> Protocol,
     /// Properties that it does not set out to keep, each with what its users are told instead.
     pub unpromised: &'static [(&'static str, &'static str)],
 }
@@ -54,11 +45,7 @@ pub fn find(id: &str, mode: Mode) -> Option<&'static Variant> {
 impl Protocol {
     /// The protocol of a variant.
     pub fn of(variant: &Variant) -> Self {
-        Self {
-            waived: variant.waived.to_vec(),
-            slips: variant.slips.to_vec(),
-            ..Self::of_tables(variant.mode, variant.outgoing, variant.incoming)
-        }
+        (variant.protocol)()
     }
 }
 
@@ -78,23 +65,19 @@ const SAFE: Variant = Variant {
     sentence: "the guest stops before its state is cut, probes have no effect, the commit is acknowledged and can be revoked, \
                the old process is fenced off, and a way back takes everything back",
     source: "this project",
-    outgoing: OUT_TRANSFER,
-    incoming: IN_TRANSFER,
-    waived: &[],
-    slips: &[],
+    protocol: || Protocol::safe(Mode::Transfer),
     unpromised: &[],
 };
 
 /// All of them.
 pub const VARIANTS: &[Variant] = &[
     SAFE,
-    Variant { mode: Mode::Exec, outgoing: OUT_EXEC, incoming: IN_EXEC, ..SAFE },
+    Variant { mode: Mode::Exec, protocol: || Protocol::safe(Mode::Exec), ..SAFE },
     Variant {
         id: "safe-early",
         sentence: "as safe, but the new process adopts everything while the guest still runs, so that the blackout takes as \
                    many calls with a hundred mappings as with one; called off where the virtual machine changes in between",
-        outgoing: OUT_EARLY,
-        incoming: IN_EARLY,
+        protocol: Protocol::safe_early,
         ..SAFE
     },
     qemu::TRANSFER_10_1,

@@ -11,6 +11,7 @@
 
 use crate::abi::call::Call;
 use crate::protocol::checks::Check;
+use crate::protocol::edit::take_out;
 use crate::protocol::phase::Place;
 use crate::protocol::{Mode, Protocol, Rule, confirms};
 use crate::vm::blocker::BlockerKind;
@@ -93,15 +94,8 @@ fn follows<P: Copy + PartialEq>(rules: &[Rule<P>], phase: P) -> P {
 }
 
 fn remove<P: Copy + PartialEq>(rules: &mut Vec<Rule<P>>, jumps: &mut [(P, P)], phase: P) {
-    let next = follows(rules, phase);
-    let was_first = rules[0].phase == phase;
-    rules.retain(|rule| rule.phase != phase);
-    let of_rules = rules.iter_mut().flat_map(|rule| [Some(&mut rule.next), rule.undo.as_mut()]);
-    let ways = of_rules.flatten().chain(jumps.iter_mut().map(|(_, to)| to));
-    ways.filter(|way| **way == phase).for_each(|way| *way = next);
-    if was_first {
-        rules.sort_by_key(|rule| rule.phase != next);
-    }
+    let Some(row) = take_out(rules, phase) else { return };
+    jumps.iter_mut().filter(|(_, to)| *to == phase).for_each(|(_, to)| *to = row.next);
 }
 
 fn skip_undo<P: Copy + PartialEq>(rules: &mut [Rule<P>], phase: P) {

@@ -16,15 +16,16 @@
 //! carried as those of descriptors and late in the stream (here they are in the inventory), flags of single objects that say
 //! whether they were there before.
 
+use super::Edit::{self, Waive};
 use super::Variant;
 use crate::protocol::phase::{InPhase, OutPhase};
-use crate::protocol::{Mode, Rule, firm, rule};
+use crate::protocol::{Mode, Protocol, Rule, firm, patient, rule};
 use crate::vm::Dma;
 use crate::vm::blocker::BlockerKind;
 
-const OUT: &[Rule<OutPhase>] = &{
+const OUT: &[Rule<OutPhase>] = {
     use OutPhase as O;
-    [
+    &[
         rule(O::Preflight, O::Stop, O::End),
         rule(O::Stop, O::Save, O::Resume),
         rule(O::Save, O::Cut, O::Resume),
@@ -32,7 +33,7 @@ const OUT: &[Rule<OutPhase>] = &{
         rule(O::OpenWindow, O::Exec, O::CloseWindow),
         rule(O::Exec, O::End, O::CloseWindow),
         firm(O::CloseWindow, O::Resume),
-        Rule { tries: 1, ..firm(O::Resume, O::End) },
+        patient(O::Resume, O::End),
     ]
 };
 
@@ -52,6 +53,13 @@ const IN: &[Rule<InPhase>] = {
     ]
 };
 
+const UNJUDGED: &[Edit] = &[
+    Waive(BlockerKind::MappedByAddress),
+    Waive(BlockerKind::MemlockTooSmall),
+    Waive(BlockerKind::ChargedToProcess),
+    Waive(BlockerKind::ChargedToNobody),
+];
+
 pub(super) const EXEC: Variant = Variant {
     id: "rfc-v1",
     mode: Mode::Exec,
@@ -60,14 +68,6 @@ pub(super) const EXEC: Variant = Variant {
     dma: Dma::Iommufd,
     sentence: "mappings by address, each of which the new program tells where it is now, and no way back after the execve",
     source: "Live update: iommufd, RFC V1 (2024-07-20)",
-    outgoing: OUT,
-    incoming: IN,
-    waived: &[
-        BlockerKind::MappedByAddress,
-        BlockerKind::MemlockTooSmall,
-        BlockerKind::ChargedToProcess,
-        BlockerKind::ChargedToNobody,
-    ],
-    slips: &[],
+    protocol: || Protocol::of_tables(Mode::Exec, OUT, IN).edited(UNJUDGED),
     unpromised: &[],
 };

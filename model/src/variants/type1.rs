@@ -24,94 +24,27 @@
 //! Mirrors of QEMU 10.2: `hw/vfio/cpr-legacy.c`, `hw/vfio/container-legacy.c`, and what `qemu.rs` mirrors. Not modelled: sections of the flat view
 //! that are no RAM block, RAM that is populated in parts, vIOMMUs.
 
-use super::Variant;
-use super::qemu;
+use super::Change::{After, Remove};
+use super::Edit::{self, In, Out};
+use super::{Variant, qemu};
 use crate::protocol::phase::{InPhase, OutPhase};
-use crate::protocol::{Mode, Rule, firm, rule};
+use crate::protocol::{Mode, Protocol};
 use crate::vm::Dma;
 
-/// The first notifier gives the irqfds back, the second the addresses: the last one that was registered is called first.
-const ROWS_BACK: [Rule<OutPhase>; 3] = {
-    use OutPhase as O;
-    [
-        qemu::ROWS_BACK[0],
-        Rule { next: O::RestoreVaddr, ..qemu::ROWS_BACK[1] },
-        // What cannot be mapped is a hardware error to a VMM that runs already.
-        Rule { phase: O::RestoreVaddr, next: O::Part, undo: Some(O::Abort), tries: 1 },
-    ]
-};
-
-const OUT: &[Rule<OutPhase>] = &{
-    use OutPhase as O;
-    [
-        rule(O::Preflight, O::Cut, O::Part),
-        rule(O::Cut, O::Hand, O::Part),
-        rule(O::Hand, O::AwaitPrepared, O::Part),
-        rule(O::AwaitPrepared, O::Park, O::Unpark),
-        rule(O::Park, O::Stop, O::Unpark),
-        rule(O::Stop, O::Save, O::Unpark),
-        rule(O::Save, O::ReleaseVaddr, O::Resume),
-        rule(O::ReleaseVaddr, O::Commit, O::Resume),
-        rule(O::Commit, O::CloseVm, O::Resume),
-        firm(O::CloseVm, O::Completed),
-        firm(O::Completed, O::End),
-        ROWS_BACK[0],
-        ROWS_BACK[1],
-        ROWS_BACK[2],
-        qemu::ROWS_BACK[2],
-    ]
-};
-
-const IN: &[Rule<InPhase>] = {
-    use InPhase as I;
+/// What is otherwise than with an iommufd, in either mode.
+const BY_ADDRESS: &[Edit] = {
+    use {InPhase as I, OutPhase as O};
     &[
-        rule(I::AwaitDescriptors, I::ReadStream, I::Leave),
-        rule(I::ReadStream, I::MapRam, I::Leave),
-        rule(I::MapRam, I::MakeVm, I::Leave),
-        rule(I::MakeVm, I::Prepared, I::Leave),
-        rule(I::Prepared, I::AwaitCommit, I::Leave),
-        rule(I::AwaitCommit, I::Load, I::Leave),
-        rule(I::Load, I::Claim, I::Leave),
-        rule(I::Claim, I::MapVaddr, I::Leave),
-        rule(I::MapVaddr, I::Run, I::Leave),
-        firm(I::Run, I::Settle),
-        firm(I::Settle, I::End),
-        firm(I::Leave, I::End),
-    ]
-};
-
-const OUT_EXEC: &[Rule<OutPhase>] = &{
-    use OutPhase as O;
-    [
-        rule(O::Preflight, O::Cut, O::End),
-        rule(O::Cut, O::Park, O::End),
-        rule(O::Park, O::Stop, O::Unpark),
-        rule(O::Stop, O::Save, O::Unpark),
-        rule(O::Save, O::ReleaseVaddr, O::Resume),
-        rule(O::ReleaseVaddr, O::CloseVm, O::Resume),
-        firm(O::CloseVm, O::OpenWindow),
-        rule(O::OpenWindow, O::Exec, O::CloseWindow),
-        rule(O::Exec, O::End, O::CloseWindow),
-        firm(O::CloseWindow, O::Resume),
-        Rule { tries: 1, ..ROWS_BACK[0] },
-        ROWS_BACK[1],
-        Rule { next: O::End, ..ROWS_BACK[2] },
-    ]
-};
-
-const IN_EXEC: &[Rule<InPhase>] = {
-    use InPhase as I;
-    &[
-        rule(I::ReadStream, I::CloseWindow, I::Leave),
-        rule(I::CloseWindow, I::MapRam, I::Leave),
-        rule(I::MapRam, I::MakeVm, I::Leave),
-        rule(I::MakeVm, I::Load, I::Leave),
-        rule(I::Load, I::Claim, I::Leave),
-        rule(I::Claim, I::MapVaddr, I::Leave),
-        rule(I::MapVaddr, I::Run, I::Leave),
-        firm(I::Run, I::Settle),
-        firm(I::Settle, I::End),
-        firm(I::Leave, I::End),
+        Out(Remove(O::ProveOwnership)),
+        Out(After(O::Save, O::ReleaseVaddr)),
+        // The first notifier gives the irqfds back, the second the addresses: the last one that was
+        // registered is called first. What cannot be mapped is a hardware error to a VMM that runs
+        // already.
+        Out(After(O::Unpark, O::RestoreVaddr)),
+        In(Remove(I::ProbeForReal)),
+        In(Remove(I::TakeOver)),
+        In(Remove(I::Unwind)),
+        In(After(I::Claim, I::MapVaddr)),
     ]
 };
 
@@ -119,9 +52,7 @@ pub(super) const TRANSFER: Variant = Variant {
     id: "type1",
     dma: Dma::Type1,
     sentence: "a container's mappings lose their addresses and are given new ones, one by one, and nobody answers the last word",
-    outgoing: OUT,
-    incoming: IN,
-    waived: &[],
+    protocol: || Protocol::of_tables(Mode::Transfer, qemu::OUT, qemu::IN).edited(BY_ADDRESS),
     ..qemu::TRANSFER
 };
 
@@ -129,9 +60,7 @@ pub(super) const EXEC: Variant = Variant {
     mode: Mode::Exec,
     sentence: "a container's mappings lose their addresses before the execve and are given new ones after it, and no new program can go back",
     source: qemu::EXEC.source,
-    outgoing: OUT_EXEC,
-    incoming: IN_EXEC,
-    waived: qemu::EXEC.waived,
+    protocol: || qemu::exec().edited(BY_ADDRESS),
     unpromised: &[],
     ..TRANSFER
 };

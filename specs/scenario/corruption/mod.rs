@@ -109,14 +109,15 @@ impl Wrong {
     /// What a variant must make of it: where the state is cut early, whatever the new process finds out by then is refused before the
     /// guest stops.
     pub fn due_of(&self, variant: &Variant) -> Due {
+        let protocol = Protocol::of(variant);
         let is_late = match self.lie {
-            Lie::Refused(place, ..) | Lie::Denied(place, ..) => is_after_stop(variant, place),
+            Lie::Refused(place, ..) | Lie::Denied(place, ..) => is_after_stop(&protocol, place),
             _ => false,
         };
-        let offers = variant.outgoing.iter().any(|rule| rule.phase == OutPhase::Offer);
+        let offers = protocol.outgoing.iter().any(|rule| rule.phase == OutPhase::Offer);
         match self.due {
             _ if matches!(self.lie, Lie::Offer(_)) && !offers => Due::Done,
-            Due::RefusedBeforeChange if confirms(variant.outgoing) && !is_late => {
+            Due::RefusedBeforeChange if confirms(&protocol.outgoing) && !is_late => {
                 Due::RefusedBeforeStop
             }
             due => due,
@@ -190,14 +191,16 @@ impl Wrong {
 }
 
 /// Whether a phase is not before the one in which the guest stops, or in which the new process learns that it has.
-fn is_after_stop(variant: &Variant, place: Place) -> bool {
+fn is_after_stop(protocol: &Protocol, place: Place) -> bool {
     fn before<P: PartialEq>(rules: &[Rule<P>], end: P) -> impl Iterator<Item = &P> {
         rules.iter().map(|rule| &rule.phase).take_while(move |phase| **phase != end)
     }
     match place {
-        Place::Old(phase) => !before(variant.outgoing, OutPhase::Stop).any(|other| *other == phase),
+        Place::Old(phase) => {
+            !before(&protocol.outgoing, OutPhase::Stop).any(|other| *other == phase)
+        }
         Place::New(phase) => {
-            !before(variant.incoming, InPhase::AwaitConfirm).any(|other| *other == phase)
+            !before(&protocol.incoming, InPhase::AwaitConfirm).any(|other| *other == phase)
         }
     }
 }

@@ -3,10 +3,12 @@
 //! Where the cause is a list, a pointer or a flag inside of the VMM, which no kernel sees, the edit is what came of it: the process
 //! dies there, or does not make those calls.
 
-use super::{Defect, Edit, I, O, inn, out};
+use super::Defect;
 use crate::protocol::Mode;
 use crate::protocol::misreport::Slip;
-use crate::protocol::phase::Place;
+use crate::protocol::phase::{InPhase as I, OutPhase as O, Place};
+use crate::variants::Change::{After, Next, Remove, Undo};
+use crate::variants::Edit::{self, In, Omit, Out, Waive};
 use crate::variants::mutants::Omission;
 use crate::vm::blocker::BlockerKind;
 
@@ -29,7 +31,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "the list of who is told that a handoff begins is broken, and to walk it is the end of the old process",
         source: "f3028b7d2d and 911bdd34ca: registered once a device instead of once a container; a wrong list head on unplug",
         breaks: "VM-3",
-        edits: &[out(O::AwaitPrepared, O::Abort, O::Unpark)],
+        edits: &[Out(Next(O::AwaitPrepared, O::Abort))],
         ..BUG
     },
     Defect {
@@ -37,7 +39,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "a precondition that does not hold is an assertion, and no answer",
         source: "694b5a913d and c72d6ebaad: the same blocker registered twice; one that cannot be added is fatal",
         breaks: "VM-3",
-        edits: &[out(O::Preflight, O::Cut, O::Abort)],
+        edits: &[Out(Undo(O::Preflight, O::Abort))],
         ..BUG
     },
     Defect {
@@ -45,7 +47,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "the new process initialises guest RAM that is preserved in place, while the guest runs",
         source: "b42f28111e, e56ba1878f, 8ffe0623a1: ROM, pflash, qxl",
         breaks: "DMA-1",
-        edits: &[inn(I::MapRam, I::WipeRam, I::Unwind), inn(I::WipeRam, I::MakeVm, I::Unwind)],
+        edits: &[In(After(I::MapRam, I::WipeRam))],
         ..BUG
     },
     Defect {
@@ -53,7 +55,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "what only a write of the guest's would have mapped is not mapped in the new process",
         source: "9751377c3a: the sub-page BAR of a device",
         breaks: "DMA-1",
-        edits: &[Edit::Omit(Omission::Call(Place::New(I::MapRam), "mmap"))],
+        edits: &[Omit(Omission::Call(Place::New(I::MapRam), "mmap"))],
         ..BUG
     },
     Defect {
@@ -61,7 +63,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "KVM takes interrupts until it is closed, and what comes after the guest is saved goes with it",
         source: "322ee16824: interrupts between the two KVMs are lost",
         breaks: "IRQ-1",
-        edits: &[out(O::AwaitPrepared, O::Stop, O::Unpark)],
+        edits: &[Out(Remove(O::Park))],
         ..BUG
     },
     Defect {
@@ -69,12 +71,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "interrupts that KVM has are not in what is saved",
         source: "376cdd7e9c: pending interrupts of the vGIC are not flushed when it is done",
         breaks: "IRQ-1",
-        edits: &[
-            out(O::AwaitPrepared, O::Stop, O::Unpark),
-            out(O::Stop, O::ProveOwnership, O::Resume),
-            out(O::Save, O::Park, O::Resume),
-            out(O::Park, O::Commit, O::Resume),
-        ],
+        edits: &[Out(After(O::Save, O::Park)), Out(Undo(O::Stop, O::Resume))],
         ..BUG
     },
     Defect {
@@ -82,12 +79,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "interrupts that KVM has are not in what is saved",
         source: "arm_gicv3_kvm: the notifier is registered for transfer only (2025-10-06, not merged)",
         breaks: "IRQ-1",
-        edits: &[
-            out(O::Cut, O::Stop, O::End),
-            out(O::Stop, O::ProveOwnership, O::Resume),
-            out(O::Save, O::Park, O::Resume),
-            out(O::Park, O::CloseVm, O::Resume),
-        ],
+        edits: &[Out(After(O::Save, O::Park)), Out(Undo(O::Stop, O::Resume))],
         ..BY_EXEC
     },
     Defect {
@@ -95,11 +87,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "the old KVM has the eventfds, and the new one cannot take them",
         source: "7ed0919119: irq bypass consumer registration fails: -16",
         breaks: "VM-3",
-        edits: &[
-            out(O::AwaitPrepared, O::Stop, O::Unpark),
-            out(O::Stop, O::ProveOwnership, O::Resume),
-            out(O::Commit, O::Completed, O::Resume),
-        ],
+        edits: &[Out(Remove(O::Park)), Out(Undo(O::Stop, O::Resume)), Out(Remove(O::CloseVm))],
         ..BUG
     },
     Defect {
@@ -107,7 +95,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "an old process that looks at what its KVM had after it was closed dies",
         source: "query-balloon with kvm_state NULL (2025-09-28, patch 6); 725ec89803: a ring whose memory is unmapped",
         breaks: "VM-3",
-        edits: &[out(O::CloseVm, O::Abort, O::Abort)],
+        edits: &[Out(Next(O::CloseVm, O::Abort)), Out(Undo(O::CloseVm, O::Abort))],
         ..BUG
     },
     Defect {
@@ -123,7 +111,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "the new process dies of its second device",
         source: "8bf49fff0d: a container that is there already has its HWPT not linked again",
         breaks: "DONE-1",
-        edits: &[inn(I::ProbeForReal, I::Leave, I::Leave)],
+        edits: &[In(Next(I::ProbeForReal, I::Leave)), In(Undo(I::ProbeForReal, I::Leave))],
         ..BUG
     },
     Defect {
@@ -131,7 +119,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "a program that cannot be executed is the end of the old one",
         source: "89471ef237 and ded3cf4aaf: the arguments are freed before the message; no command is given",
         breaks: "VM-3",
-        edits: &[out(O::Exec, O::End, O::Abort)],
+        edits: &[Out(Undo(O::Exec, O::Abort))],
         ..BY_EXEC
     },
     Defect {
@@ -139,7 +127,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "that the state could not be kept for the new program is not noticed",
         source: "6a65fdee8a: the result of setenv is ignored",
         breaks: "VM-3",
-        edits: &[Edit::Omit(Omission::Answer(Place::Old(O::Cut), "pwrite"))],
+        edits: &[Omit(Omission::Answer(Place::Old(O::Cut), "pwrite"))],
         ..BY_EXEC
     },
     Defect {
@@ -147,7 +135,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "nobody asks whether the kernel has IOMMU_IOAS_CHANGE_PROCESS",
         source: "3ca0a0ab05, fixed by 0e387bd1df: a boolean is read as an errno, and exec is not blocked",
         breaks: "PRE-1",
-        edits: &[Edit::Waive(BlockerKind::KernelTooOld)],
+        edits: &[Waive(BlockerKind::KernelTooOld)],
         ..BY_EXEC
     },
     Defect {
@@ -163,7 +151,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "a state that cannot be cut leaves the old process with what it cannot clean up",
         source: "7e71439243: yank is not registered yet when cpr_state_save fails",
         breaks: "VM-3",
-        edits: &[out(O::Cut, O::Hand, O::Abort)],
+        edits: &[Out(Undo(O::Cut, O::Abort))],
         ..BUG
     },
     Defect {
@@ -171,7 +159,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "that it failed is told before it is cleaned up, and who acts on that is the end of the old process",
         source: "d1ab9655fd: capabilities are changed between the state FAILED and the cleanup, which asserts them",
         breaks: "VM-3",
-        edits: &[out(O::Unpark, O::Abort, O::Abort)],
+        edits: &[Out(Next(O::Unpark, O::Abort))],
         ..BUG
     },
     Defect {
@@ -180,8 +168,8 @@ pub(super) const DEFECTS: &[Defect] = &[
         source: "review of versions 3 and 4: a container is known by its iommufd alone",
         breaks: "DEV-1",
         edits: &[
-            inn(I::ProbeForReal, I::AttachToFirst, I::Unwind),
-            inn(I::AttachToFirst, I::MapRam, I::Unwind),
+            In(Undo(I::ProbeForReal, I::Unwind)),
+            In(After(I::ProbeForReal, I::AttachToFirst)),
         ],
         ..BUG
     },
@@ -190,10 +178,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "the new process sets devices up while the guest runs in the old one",
         source: "tap and vhost, versions 3 and 4 (not merged): the state is saved before the guest stops",
         breaks: "DEV-1",
-        edits: &[
-            inn(I::ProbeForReal, I::ResetDevices, I::Unwind),
-            inn(I::ResetDevices, I::MapRam, I::Unwind),
-        ],
+        edits: &[In(Undo(I::ProbeForReal, I::Unwind)), In(After(I::ProbeForReal, I::ResetDevices))],
         ..BUG
     },
     Defect {
@@ -201,7 +186,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "what was never made cannot be taken back",
         source: "HEAD: an assertion in cpr_exec_unpersist_state where memfd_create fails",
         breaks: "VM-3",
-        edits: &[out(O::Cut, O::Park, O::Abort)],
+        edits: &[Out(Undo(O::Cut, O::Abort))],
         ..BY_EXEC
     },
     Defect {
@@ -209,7 +194,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "the guest arms its vectors again after its irqfds were taken away, and before it stops",
         source: "10.2: notifiers are called before migration_stop_vm, which lets go of the lock",
         breaks: "IRQ-1",
-        edits: &[out(O::Park, O::Unpark, O::Unpark), out(O::Unpark, O::Stop, O::Abort)],
+        edits: &[Out(Next(O::Park, O::Unpark)), Out(Next(O::Unpark, O::Stop))],
         ..BUG
     },
     Defect {
@@ -218,8 +203,8 @@ pub(super) const DEFECTS: &[Defect] = &[
         source: "10.2: cpr_open_fd opens /dev/iommu where the id on the command line is another",
         breaks: "OWN-1",
         edits: &[
-            Edit::Omit(Omission::Call(Place::New(I::ProbeForReal), "IOMMU_IOAS_CHANGE_PROCESS")),
-            Edit::Omit(Omission::Call(Place::New(I::TakeOver), "IOMMU_IOAS_CHANGE_PROCESS")),
+            Omit(Omission::Call(Place::New(I::ProbeForReal), "IOMMU_IOAS_CHANGE_PROCESS")),
+            Omit(Omission::Call(Place::New(I::TakeOver), "IOMMU_IOAS_CHANGE_PROCESS")),
         ],
         ..BUG
     },
@@ -228,10 +213,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "a mapping by address is made again by the new process, which fails and unwinds",
         source: "10.2: only map_file and unmap are held back while incoming",
         breaks: "DEV-1",
-        edits: &[
-            inn(I::ProbeForReal, I::MapAfresh, I::Unwind),
-            inn(I::MapAfresh, I::MapRam, I::Unwind),
-        ],
+        edits: &[In(Undo(I::ProbeForReal, I::Unwind)), In(After(I::ProbeForReal, I::MapAfresh))],
         ..BUG
     },
     Defect {
@@ -239,7 +221,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "a vector that has no route in KVM makes the beginning fail",
         source: "10.2: failed to disable msi vector, virq -1",
         breaks: "DONE-1",
-        edits: &[out(O::AwaitPrepared, O::Unpark, O::Unpark)],
+        edits: &[Out(Next(O::AwaitPrepared, O::Unpark))],
         ..BUG
     },
     Defect {
@@ -247,7 +229,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "BARs are mapped for peer-to-peer DMA, and nobody asks whether such a mapping can change its process",
         source: "QEMU 11.0 (8cfaf22668) on Linux 6.19 and later: BARs as dma-bufs",
         breaks: "PRE-1",
-        edits: &[Edit::Waive(BlockerKind::BarMapped)],
+        edits: &[Waive(BlockerKind::BarMapped)],
         ..BUG
     },
     Defect {
@@ -256,9 +238,9 @@ pub(super) const DEFECTS: &[Defect] = &[
         source: "10.2: the variable and the memfd are there for every program that is started until the exec",
         breaks: "FD-2",
         edits: &[
-            out(O::Cut, O::OpenWindow, O::End),
-            out(O::OpenWindow, O::Park, O::CloseWindow),
-            out(O::CloseVm, O::Exec, O::CloseWindow),
+            Out(After(O::Cut, O::OpenWindow)),
+            Out(Undo(O::OpenWindow, O::CloseWindow)),
+            Out(Undo(O::CloseVm, O::CloseWindow)),
         ],
         ..BY_EXEC
     },

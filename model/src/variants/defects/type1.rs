@@ -3,8 +3,11 @@
 //! Where the cause is a pointer or an assertion inside of the VMM, which no kernel sees, the edit is what came of it: the process
 //! dies there, or does not make those calls.
 
-use super::{Defect, Edit, I, O, inn, out};
+use super::Defect;
 use crate::protocol::Mode;
+use crate::protocol::phase::{InPhase as I, OutPhase as O};
+use crate::variants::Change::{After, Instead, Undo};
+use crate::variants::Edit::{In, Out, Waive};
 use crate::vm::blocker::BlockerKind;
 
 const BUG: Defect = Defect {
@@ -25,8 +28,8 @@ pub(super) const DEFECTS: &[Defect] = &[
         source: "QEMU 10.1, fixed by 9423094896: what is only due in a new process is asserted on the way back, too",
         breaks: "VM-3",
         edits: &[
-            out(O::Unpark, O::AbortRestoring, O::Abort),
-            out(O::AbortRestoring, O::Part, O::Part),
+            Out(Instead(O::RestoreVaddr, O::AbortRestoring)),
+            Out(Undo(O::AbortRestoring, O::Part)),
         ],
         ..BUG
     },
@@ -36,8 +39,8 @@ pub(super) const DEFECTS: &[Defect] = &[
         source: "QEMU 10.1, fixed by e8c1128bf9: a function that only a new process had saved is put back in the old one",
         breaks: "VM-3",
         edits: &[
-            out(O::RestoreVaddr, O::AbortRestoring, O::Abort),
-            out(O::AbortRestoring, O::Part, O::Part),
+            Out(After(O::RestoreVaddr, O::AbortRestoring)),
+            Out(Undo(O::AbortRestoring, O::Part)),
         ],
         ..BUG
     },
@@ -46,10 +49,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "what is given addresses again is the memory as the guest sees it, holes and all, and not what was mapped",
         source: "QEMU 10.1, fixed by 5a78db7f80: recovery mapped the unpopulated parts of virtio-mem, too",
         breaks: "VM-3",
-        edits: &[
-            out(O::Unpark, O::RestoreWhole, O::Abort),
-            out(O::RestoreWhole, O::Part, O::Abort),
-        ],
+        edits: &[Out(Instead(O::RestoreVaddr, O::RestoreWhole))],
         ..BUG
     },
     Defect {
@@ -57,10 +57,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "of several containers only the first one's mappings are given new addresses",
         source: "QEMU 10.1, fixed by 924c3ccb31: an override for a class that each container saved and put back",
         breaks: "VA-1",
-        edits: &[
-            inn(I::Claim, I::MapVaddrOfFirst, I::Leave),
-            inn(I::MapVaddrOfFirst, I::Run, I::Leave),
-        ],
+        edits: &[In(Instead(I::MapVaddr, I::MapVaddrOfFirst))],
         ..BUG
     },
     Defect {
@@ -70,10 +67,8 @@ pub(super) const DEFECTS: &[Defect] = &[
         mode: Mode::Exec,
         breaks: "FD-1",
         edits: &[
-            inn(I::MapRam, I::MergeContainers, I::Leave),
-            inn(I::MergeContainers, I::MakeVm, I::Leave),
-            inn(I::Claim, I::MapVaddrOfFirst, I::Leave),
-            inn(I::MapVaddrOfFirst, I::Run, I::Leave),
+            In(After(I::MapRam, I::MergeContainers)),
+            In(Instead(I::MapVaddr, I::MapVaddrOfFirst)),
         ],
         ..BUG
     },
@@ -82,7 +77,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "nobody asks whether the mappings of a container can lose their addresses",
         source: "Linux 6.3, ef3a3f6a294b: not with a mediated device, which may look at them meanwhile",
         breaks: "PRE-1",
-        edits: &[Edit::Waive(BlockerKind::NoNewAddresses)],
+        edits: &[Waive(BlockerKind::NoNewAddresses)],
         ..BUG
     },
     Defect {
@@ -90,10 +85,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "the new process makes what it receives non-blocking, and so it is for the old one, too",
         source: "QEMU 10.1, fixed by 7bc2cbe330: O_NONBLOCK is in the open file description, and who waits gets EAGAIN",
         breaks: "READ-1",
-        edits: &[
-            inn(I::ReadStream, I::SetNonblocking, I::Leave),
-            inn(I::SetNonblocking, I::MapRam, I::Leave),
-        ],
+        edits: &[In(After(I::ReadStream, I::SetNonblocking))],
         ..BUG
     },
 ];
