@@ -45,9 +45,13 @@ fn list<'a, P: Debug + 'a>(
     side: &str,
     rows: impl IntoIterator<Item = &'a Rule<P>>,
 ) {
-    for Rule { phase, next, undo, tries, .. } in rows {
+    for Rule { phase, next, undo, tries, is_rollback, in_window } in rows {
         let undo = undo.as_ref().map_or("-".to_owned(), |undo| format!("{undo:?}"));
-        let _ = writeln!(text, "  {side} {phase:?}: next {next:?}, undo {undo}, tries {tries}");
+        let rollback = if *is_rollback { ", rollback" } else { "" };
+        let window = if *in_window { ", window" } else { "" };
+        let marks = format!("{rollback}{window}");
+        let _ =
+            writeln!(text, "  {side} {phase:?}: next {next:?}, undo {undo}, tries {tries}{marks}");
     }
 }
 

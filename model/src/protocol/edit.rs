@@ -5,15 +5,17 @@
 use super::table::Rule;
 
 /// Puts a phase after another: what followed that one follows it, and it is undone and tried as that
-/// one is. If the phase has a row already, that row is taken out first.
+/// one is. If the phase has a row already, that row is taken out first, and stays what it is else.
 pub(crate) fn put_after<P: Copy + PartialEq>(rows: &mut Vec<Rule<P>>, after: P, phase: P) {
     if after == phase || !rows.iter().any(|row| row.phase == after) {
         return;
     }
-    take_out(rows, phase);
+    let moved = take_out(rows, phase);
     let at = rows.iter().position(|row| row.phase == after).expect("only the other was taken out");
-    let row = Rule { phase, ..rows[at] };
-    rows[at].next = phase;
+    let anchor = &mut rows[at];
+    let Rule { is_rollback, in_window, .. } = moved.unwrap_or(*anchor);
+    let row = Rule { phase, is_rollback, in_window, ..*anchor };
+    anchor.next = phase;
     rows.insert(at + 1, row);
 }
 

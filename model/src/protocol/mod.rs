@@ -1,32 +1,56 @@
 //! The protocol as a table: for each phase, what follows and what a failure leads to.
 //!
 //! ```text
-//! transfer, old process                                   on failure
-//!   Preflight  Offer  AwaitReady                          Part                      (guest untouched)
-//!   Stop  Park  Save  Cut  Hand  AwaitPrepared            Unpark  Resume  Part      (nothing moved)
-//!   Commit  AwaitCommitted                                Revoke  Drain  Dismiss  AwaitGone  TakeBack
-//!                                                           Unpark  Resume  Part    (taken back)
-//!   Release                                               cannot fail: the guest is elsewhere
+//! transfer, old process                         on failure
+//!   Preflight  Offer  AwaitReady                Part
+//!   Stop                                        Resume  Part
+//!   Park  Save  Cut  Hand  AwaitPrepared        Unpark  Resume  Part
+//!   Commit  AwaitCommitted                      Revoke  Drain (or Release)  Dismiss
+//!                                               AwaitGone  TakeBack  Unpark  Resume  Part
+//!   Release                                     goes on
 //! transfer, new process
-//!   AwaitOffer  Check  Ready  AwaitDescriptors  ReadStream
-//!   Verify  MapRam  MakeVm  Load  Prepared  AwaitCommit   Refuse  Leave             (nothing changed)
-//!   TakeOver                                              Refuse  Leave             (the old one takes back)
-//!   Committed                                             AwaitFate: leave, or go on if the old one died
-//!   Claim  Run  Settle                                    cannot fail: the guest is here
-//! transfer with the state cut early, old process          on failure
-//!   Preflight  Offer  AwaitReady  Cut  Hand  AwaitAdopted   Part                      (guest untouched)
-//!   Stop  Park  Save  Confirm  AwaitPrepared                Unpark  Resume  Part      (nothing moved)
-//!   and so on
-//! exec, old program                                       on failure
-//!   Preflight                                             End
-//!   Stop  Park  Save  Cut                                 Unpark  Resume
-//!   OpenWindow  Exec                                      CloseWindow  Unpark  Resume
-//! exec, new program
-//!   ReadStream  CloseWindow  Verify  MapRam  MakeVm
-//!   Load  TakeOver                                        OpenWindow  Fallback: the old program again,
-//!                                                           by the same rows, with nowhere to fall
-//!   Claim  Run  Settle
+//!   AwaitOffer                                  Leave
+//!   Check                                       Refuse  Leave
+//!   Ready                                       Leave
+//!   AwaitDescriptors  ReadStream  Verify        Refuse  Leave
+//!   MapRam  MakeVm  Load
+//!   Prepared  AwaitCommit                       Leave
+//!   TakeOver                                    Refuse  Leave
+//!   Committed                                   AwaitFate (or Leave)  → Claim
+//!   Claim  Run  Settle                          goes on
+//!   AwaitFate                                   Leave
+//! early, old process                            on failure
+//!   Preflight  Offer  AwaitReady  Cut  Hand     Part
+//!   AwaitAdopted
+//!   Park  Save  Confirm  AwaitPrepared          Unpark  Resume  Part
+//! early, new process
+//!   AwaitDescriptors  ReadStream  Verify        Refuse  Leave
+//!   MapRam  MakeVm
+//!   Adopted  AwaitConfirm                       Leave
+//!   Load                                        Refuse  Leave
+//! exec, old process                             on failure
+//!   Preflight                                   End
+//!   Stop                                        Resume
+//!   Park  Save  Cut                             Unpark  Resume
+//!   OpenWindow  Exec                            CloseWindow  Unpark  Resume
+//! exec, new process
+//!   ReadStream                                  Fallback
+//!   CloseWindow  Verify  MapRam  MakeVm  Load   OpenWindow  Fallback
+//!   TakeOver
+//!   Claim  Run  Settle                          goes on
+//!   Fallback                                    Leave
 //! ```
+//!
+//! The diagram is generated from the tables. A line lists phases that follow one another and, beside
+//! them, the way back that a failure of any of them takes: "→" leads back to the phases of a success,
+//! "or" is where an answer leads besides. Of the form that cuts the state early only the rows that
+//! stand otherwise are shown.
+//!
+//! Until `Stop` a failure leaves the guest untouched. From there to `Commit` the old process lets it
+//! run again, and nothing has moved; later it takes the ownership back first. The new process changes
+//! nothing before `TakeOver`. If `Committed` cannot be sent, it learns in `AwaitFate` whether the old
+//! process lives, and goes on if that has died. By exec, `Fallback` is the old program again, by the
+//! same rows, with nowhere to fall.
 //!
 //! Interrupts that KVM takes by irqfds are parked in their eventfds while the guest stands: what reaches a virtual machine
 //! after it was saved is lost with it. For the same reason the new process claims them only when there is no way back

@@ -22,13 +22,13 @@ const OUT_TRANSFER: &[Rule<OutPhase>] = {
         rule(O::AwaitCommitted, O::Release, O::Revoke),
         firm(O::Release, O::End),
         firm(O::Revoke, O::Drain),
-        patient(O::Drain, O::Dismiss),
-        firm(O::Dismiss, O::AwaitGone),
-        patient(O::AwaitGone, O::TakeBack),
-        firm(O::TakeBack, O::Unpark),
-        firm(O::Unpark, O::Resume),
-        firm(O::Resume, O::Part),
-        firm(O::Part, O::End),
+        patient(O::Drain, O::Dismiss).rollback(),
+        firm(O::Dismiss, O::AwaitGone).rollback(),
+        patient(O::AwaitGone, O::TakeBack).rollback(),
+        firm(O::TakeBack, O::Unpark).rollback(),
+        firm(O::Unpark, O::Resume).rollback(),
+        firm(O::Resume, O::Part).rollback(),
+        firm(O::Part, O::End).rollback(),
     ]
 };
 
@@ -40,11 +40,11 @@ const OUT_EXEC: &[Rule<OutPhase>] = {
         rule(O::Park, O::Save, O::Unpark),
         rule(O::Save, O::Cut, O::Unpark),
         rule(O::Cut, O::OpenWindow, O::Unpark),
-        rule(O::OpenWindow, O::Exec, O::CloseWindow),
-        rule(O::Exec, O::End, O::CloseWindow),
-        firm(O::CloseWindow, O::Unpark),
-        firm(O::Unpark, O::Resume),
-        firm(O::Resume, O::End),
+        rule(O::OpenWindow, O::Exec, O::CloseWindow).window(),
+        rule(O::Exec, O::End, O::CloseWindow).window(),
+        firm(O::CloseWindow, O::Unpark).rollback().window(),
+        firm(O::Unpark, O::Resume).rollback(),
+        firm(O::Resume, O::End).rollback(),
     ]
 };
 
@@ -77,8 +77,8 @@ const IN_TRANSFER: &[Rule<InPhase>] = {
 const IN_EXEC: &[Rule<InPhase>] = {
     use InPhase as I;
     &[
-        rule(I::ReadStream, I::CloseWindow, I::Fallback),
-        rule(I::CloseWindow, I::Verify, I::OpenWindow),
+        rule(I::ReadStream, I::CloseWindow, I::Fallback).window(),
+        rule(I::CloseWindow, I::Verify, I::OpenWindow).window(),
         rule(I::Verify, I::MapRam, I::OpenWindow),
         rule(I::MapRam, I::MakeVm, I::OpenWindow),
         rule(I::MakeVm, I::Load, I::OpenWindow),
@@ -87,9 +87,9 @@ const IN_EXEC: &[Rule<InPhase>] = {
         firm(I::Claim, I::Run),
         firm(I::Run, I::Settle),
         firm(I::Settle, I::End),
-        firm(I::OpenWindow, I::Fallback),
-        Rule { tries: STUBBORN_TRIES, ..rule(I::Fallback, I::End, I::Leave) },
-        firm(I::Leave, I::End),
+        firm(I::OpenWindow, I::Fallback).window(),
+        Rule { tries: STUBBORN_TRIES, ..rule(I::Fallback, I::End, I::Leave).window() },
+        firm(I::Leave, I::End).window(),
     ]
 };
 

@@ -3,7 +3,7 @@
 #[cfg(feature = "lab")]
 use super::misreport::Slip;
 use super::omission::Omitted;
-use super::phase::{InPhase, OutPhase};
+use super::phase::{InPhase, OutPhase, Place};
 use crate::vm::blocker::BlockerKind;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -38,6 +38,12 @@ pub struct Rule<P> {
     pub undo: Option<P>,
     /// How often a call that fails is tried in all. Transient errnos have tries of their own.
     pub tries: u8,
+    /// The role has given up; only a commit that was sent before can still change its mind. Until
+    /// `Revoke` is done the other process can still commit, so that row is none of these.
+    pub is_rollback: bool,
+    /// Descriptors may be inheritable: the phase lies between the opening and the closing of the window
+    /// around an `execve`.
+    pub in_window: bool,
 }
 
 /// Tries of a call in a row that must not give up.
@@ -67,17 +73,31 @@ pub struct Protocol {
 
 /// A row that can fail.
 pub const fn rule<P>(phase: P, next: P, undo: P) -> Rule<P> {
-    Rule { phase, next, undo: Some(undo), tries: 1 }
+    Rule { phase, next, undo: Some(undo), tries: 1, is_rollback: false, in_window: false }
 }
 
 /// A row that goes on whatever happens.
 pub const fn firm<P>(phase: P, next: P) -> Rule<P> {
-    Rule { phase, next, undo: None, tries: STUBBORN_TRIES }
+    Rule { phase, next, undo: None, tries: STUBBORN_TRIES, is_rollback: false, in_window: false }
 }
 
 /// A row whose calls are made until they are answered as they should be, or whatever they are answered.
 pub const fn patient<P>(phase: P, next: P) -> Rule<P> {
-    Rule { phase, next, undo: None, tries: 1 }
+    Rule { phase, next, undo: None, tries: 1, is_rollback: false, in_window: false }
+}
+
+impl<P: Copy> Rule<P> {
+    /// This row as one of the way back ([`Rule::is_rollback`]).
+    #[must_use]
+    pub const fn rollback(self) -> Self {
+        Self { is_rollback: true, ..self }
+    }
+
+    /// This row as one within the [window](Rule::in_window).
+    #[must_use]
+    pub const fn window(self) -> Self {
+        Self { in_window: true, ..self }
+    }
 }
 
 /// Whether the old process tells the new one when what it has cut early is confirmed.
@@ -86,6 +106,28 @@ pub fn confirms(outgoing: &[Rule<OutPhase>]) -> bool {
 }
 
 impl Protocol {
+    /// Returns true if the old process has given up in a phase, or has nothing more to do.
+    pub fn is_rollback(&self, phase: OutPhase) -> bool {
+        phase == OutPhase::End || row(&self.outgoing, phase).is_some_and(|row| row.is_rollback)
+    }
+
+    /// Returns true if descriptors may be inheritable in a phase.
+    pub fn in_window(&self, place: Place) -> bool {
+        match place {
+            Place::Old(phase) => row(&self.outgoing, phase).is_some_and(|row| row.in_window),
+            Place::New(phase) => row(&self.incoming, phase).is_some_and(|row| row.in_window),
+        }
+    }
+
+    /// Returns true if a role that succeeds is in a phase before the guest stops or, in the new
+    /// process, before it learns that the guest has stopped.
+    pub fn is_before_stop(&self, place: Place) -> bool {
+        match place {
+            Place::Old(phase) => comes_before(&self.outgoing, phase, OutPhase::Stop),
+            Place::New(phase) => comes_before(&self.incoming, phase, InPhase::AwaitConfirm),
+        }
+    }
+
     /// The rows of the program that is executed when the new one could not take over: the same, but
     /// each call is tried again, and there is nothing left to fall back to. A guest whose memory is still
     /// owned by the dead, or does not look as the stream says, runs all the same: there is no other.
@@ -101,4 +143,15 @@ impl Protocol {
         }
         self
     }
+}
+
+fn row<P: Copy + PartialEq>(rows: &[Rule<P>], phase: P) -> Option<&Rule<P>> {
+    rows.iter().find(|row| row.phase == phase)
+}
+
+/// Whether a table leads from its first row to a phase without a failure, and not by way of another.
+fn comes_before<P: Copy + PartialEq>(rows: &[Rule<P>], phase: P, other: P) -> bool {
+    let next = |at: &Rule<P>| row(rows, at.next).copied();
+    let succeeding = std::iter::successors(rows.first().copied(), next).take(rows.len());
+    succeeding.map(|row| row.phase).take_while(|at| *at != other).any(|at| at == phase)
 }

@@ -1,17 +1,36 @@
 //! QEMU's CPR as merged: transfer since 10.1, exec since 10.2.
 //!
 //! ```text
-//! transfer, old process                                        on failure
-//!   Preflight                                                  Part
-//!   Cut  Hand  AwaitPrepared        (the guest runs)           Unpark (of what was never parked)  Part
-//!   Park  Stop                                                 Unpark  Part
-//!   ProveOwnership  Save  Commit    (the guest stands)         Resume  Unpark  Part
-//!   CloseVm  Completed              without a return path nobody has answered yet
+//! transfer, old process                         on failure
+//!   Preflight  Cut  Hand                        Part
+//!   AwaitPrepared  Park  Stop                   Unpark  Part
+//!   ProveOwnership  Save  Commit                Resume  Unpark  Part
+//!   CloseVm  Completed                          goes on
+//!   Unpark                                      Abort
 //! transfer, new process
-//!   AwaitDescriptors  ReadStream                               Leave
-//!   ProbeForReal  MapRam  MakeVm                               Unwind: detach, destroy; Leave
-//!   Prepared  AwaitCommit  TakeOver  Load  Claim  Run          Leave
+//!   AwaitDescriptors  ReadStream                Leave
+//!   ProbeForReal                                goes on
+//!   MapRam  MakeVm                              Unwind  Leave
+//!   Prepared  AwaitCommit  TakeOver  Load       Leave
+//!   Claim
+//!   Run  Settle                                 goes on
+//! exec, old process                             on failure
+//!   Preflight  Cut                              End
+//!   Park  Stop                                  Unpark
+//!   ProveOwnership  Save                        Resume  Unpark
+//!   CloseVm                                     goes on
+//!   OpenWindow  Exec                            CloseWindow  Resume  Unpark
+//!   Unpark                                      Abort
+//! exec, new process
+//!   ReadStream  CloseWindow                     Leave
+//!   ProbeForReal                                goes on
+//!   MapRam  MakeVm  TakeOver  Load  Claim       Leave
+//!   Run  Settle                                 goes on
 //! ```
+//!
+//! The guest runs until `Stop`, so the state is cut while it does. `AwaitPrepared` is undone by giving
+//! irqfds back that were never taken away. Without a return path nobody has answered when the old
+//! process reaches `Completed`. `Unwind` detaches and destroys.
 //!
 //! *Prepared* is the end of `cpr.sock`, at which the old process connects the main channel; *Commit* is the main stream, which
 //! it then writes; a new process that dies before is a main channel that cannot be connected.
@@ -45,10 +64,10 @@ pub(super) const OUT: &[Rule<OutPhase>] = {
         firm(O::CloseVm, O::Completed),
         firm(O::Completed, O::End),
         // How a failure ends. FAILED is notified after vm_start (fixed by 6f5bc070fd, not merged).
-        firm(O::Resume, O::Unpark),
+        firm(O::Resume, O::Unpark).rollback(),
         // An irqfd that is still there is EBUSY, and the notifier's failure an assertion.
-        rule(O::Unpark, O::Part, O::Abort),
-        firm(O::Part, O::End),
+        rule(O::Unpark, O::Part, O::Abort).rollback(),
+        firm(O::Part, O::End).rollback(),
     ]
 };
 
@@ -84,19 +103,19 @@ const OUT_EXEC: &[Rule<OutPhase>] = {
         rule(O::Save, O::CloseVm, O::Resume),
         // It is done, and what cannot fail any more begins.
         firm(O::CloseVm, O::OpenWindow),
-        rule(O::OpenWindow, O::Exec, O::CloseWindow),
-        rule(O::Exec, O::End, O::CloseWindow),
-        firm(O::CloseWindow, O::Resume),
-        patient(O::Resume, O::Unpark),
-        rule(O::Unpark, O::End, O::Abort),
+        rule(O::OpenWindow, O::Exec, O::CloseWindow).window(),
+        rule(O::Exec, O::End, O::CloseWindow).window(),
+        firm(O::CloseWindow, O::Resume).rollback().window(),
+        patient(O::Resume, O::Unpark).rollback(),
+        rule(O::Unpark, O::End, O::Abort).rollback(),
     ]
 };
 
 const IN_EXEC: &[Rule<InPhase>] = {
     use InPhase as I;
     &[
-        rule(I::ReadStream, I::CloseWindow, I::Leave),
-        rule(I::CloseWindow, I::ProbeForReal, I::Leave),
+        rule(I::ReadStream, I::CloseWindow, I::Leave).window(),
+        rule(I::CloseWindow, I::ProbeForReal, I::Leave).window(),
         patient(I::ProbeForReal, I::MapRam),
         rule(I::MapRam, I::MakeVm, I::Leave),
         rule(I::MakeVm, I::TakeOver, I::Leave),
@@ -105,7 +124,7 @@ const IN_EXEC: &[Rule<InPhase>] = {
         rule(I::Claim, I::Run, I::Leave),
         firm(I::Run, I::Settle),
         firm(I::Settle, I::End),
-        firm(I::Leave, I::End),
+        firm(I::Leave, I::End).window(),
     ]
 };
 

@@ -1,12 +1,14 @@
 //! The series that this project begins with, as it was posted.
 //!
 //! ```text
-//! exec, the old program                                  on failure
-//!   Preflight  Stop  Save  Cut                           Resume
-//!   OpenWindow  Exec                                     CloseWindow  Resume
-//! exec, the new program
-//!   ReadStream  CloseWindow  MapRam  MakeVm  Load        Leave
-//!   TakeAddresses  Claim  Run
+//! exec, old process                             on failure
+//!   Preflight                                   End
+//!   Stop  Save  Cut                             Resume
+//!   OpenWindow  Exec                            CloseWindow  Resume
+//! exec, new process
+//!   ReadStream  CloseWindow  MapRam  MakeVm     Leave
+//!   Load  TakeAddresses  Claim
+//!   Run  Settle                                 goes on
 //! ```
 //!
 //! Guest RAM is mapped by address, so after the execve every mapping leads nowhere until the new program has said where each block of
@@ -30,18 +32,18 @@ const OUT: &[Rule<OutPhase>] = {
         rule(O::Stop, O::Save, O::Resume),
         rule(O::Save, O::Cut, O::Resume),
         rule(O::Cut, O::OpenWindow, O::Resume),
-        rule(O::OpenWindow, O::Exec, O::CloseWindow),
-        rule(O::Exec, O::End, O::CloseWindow),
-        firm(O::CloseWindow, O::Resume),
-        patient(O::Resume, O::End),
+        rule(O::OpenWindow, O::Exec, O::CloseWindow).window(),
+        rule(O::Exec, O::End, O::CloseWindow).window(),
+        firm(O::CloseWindow, O::Resume).rollback().window(),
+        patient(O::Resume, O::End).rollback(),
     ]
 };
 
 const IN: &[Rule<InPhase>] = {
     use InPhase as I;
     &[
-        rule(I::ReadStream, I::CloseWindow, I::Leave),
-        rule(I::CloseWindow, I::MapRam, I::Leave),
+        rule(I::ReadStream, I::CloseWindow, I::Leave).window(),
+        rule(I::CloseWindow, I::MapRam, I::Leave).window(),
         rule(I::MapRam, I::MakeVm, I::Leave),
         rule(I::MakeVm, I::Load, I::Leave),
         rule(I::Load, I::TakeAddresses, I::Leave),
@@ -49,7 +51,7 @@ const IN: &[Rule<InPhase>] = {
         rule(I::Claim, I::Run, I::Leave),
         firm(I::Run, I::Settle),
         firm(I::Settle, I::End),
-        firm(I::Leave, I::End),
+        firm(I::Leave, I::End).window(),
     ]
 };
 

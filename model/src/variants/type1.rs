@@ -1,15 +1,28 @@
 //! QEMU's CPR of a container with a type1 IOMMU: transfer since 10.1, exec since 10.2.
 //!
 //! ```text
-//! transfer, old process                                        on failure
-//!   Preflight                                                  Part
-//!   Cut  Hand  AwaitPrepared        (the guest runs)           Unpark (of what was never parked)  RestoreVaddr  Part
-//!   Park  Stop                                                 Unpark  RestoreVaddr  Part
-//!   Save  ReleaseVaddr  Commit      (the guest stands)         Resume  Unpark  RestoreVaddr  Part
-//!   CloseVm  Completed              nobody has answered yet
+//! transfer, old process                         on failure
+//!   Preflight  Cut  Hand                        Part
+//!   AwaitPrepared  Park  Stop                   Unpark  RestoreVaddr  Part
+//!   Save  ReleaseVaddr  Commit                  Resume  Unpark  RestoreVaddr  Part
+//!   CloseVm  Completed                          goes on
+//!   Unpark  RestoreVaddr                        Abort
 //! transfer, new process
-//!   AwaitDescriptors  ReadStream  MapRam  MakeVm               Leave
-//!   Prepared  AwaitCommit  Load  Claim  MapVaddr  Run          Leave
+//!   AwaitDescriptors  ReadStream  MapRam        Leave
+//!   MakeVm  Prepared  AwaitCommit  Load  Claim
+//!   MapVaddr
+//!   Run  Settle                                 goes on
+//! exec, old process                             on failure
+//!   Preflight  Cut                              End
+//!   Park  Stop                                  Unpark  RestoreVaddr
+//!   Save  ReleaseVaddr                          Resume  Unpark  RestoreVaddr
+//!   CloseVm                                     goes on
+//!   OpenWindow  Exec                            CloseWindow  Resume  Unpark  RestoreVaddr
+//!   Unpark  RestoreVaddr                        Abort
+//! exec, new process
+//!   ReadStream  CloseWindow  MapRam  MakeVm     Leave
+//!   Load  Claim  MapVaddr
+//!   Run  Settle                                 goes on
 //! ```
 //!
 //! What is as with an iommufd is the same rows ([`super::qemu`]). Different is how memory changes hands. A mapping has an address in the process

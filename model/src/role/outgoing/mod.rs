@@ -72,6 +72,7 @@ pub struct Outgoing {
     walk: Walk<OutPhase>,
     memlock_bytes: u64,
     uid: Uid,
+    /// The guest was stopped, or is let run again by a way back.
     stopped: bool,
     cut: Cut,
     unowned: bool,
@@ -241,7 +242,6 @@ impl Outgoing {
         if self.walk.phase == OutPhase::Cut {
             self.cut = Cut::Made;
         }
-        self.stopped |= matches!(self.walk.phase, OutPhase::Save | OutPhase::Resume);
         if self.walk.phase == OutPhase::Release {
             self.outcome = Some(Outcome::HandedOver);
         }
@@ -270,6 +270,8 @@ impl Role for Outgoing {
     fn took(&mut self, answer: Answer) -> Option<Trouble> {
         let call = self.next()?;
         let (phase, at) = (self.walk.phase, self.walk.at);
+        let stops = call == Call::StopGuest && answer.is_ok();
+        self.stopped |= stops || call == Call::StartGuest;
         let judged = self.judge(&call, &answer);
         let verdict = self.plan.protocol.omitted.verdict(phase, &call, judged);
         let calls = self.calls().len();
