@@ -6,17 +6,24 @@
 //! `IOMMU_IOAS_CHANGE_PROCESS`; everything else is a protocol between the two, and that is here:
 //!
 //! * [`vm`]: the inventory, what is handed over, and [`stream`], how it crosses;
-//! * [`role::outgoing`] and [`role::incoming`]: the two roles, step machines that make one call a step;
+//! * [`role::outgoing`] and [`role::incoming`]: the two roles, step machines that make one call a
+//!   step;
 //! * [`protocol`]: the order of their phases and every way back, as a table;
 //! * [`vm::blocker`]: what makes a handoff impossible, known before anything is touched;
 //! * [`protocol::measure`]: how much of a role is left, which every step makes less;
-//! * [`variants`]: other protocols and known ways to get it wrong, as edits of the table;
-//! * [`vm::launch`]: how a VMM comes to own all that in the first place.
+//! * [`vm::launch`]: how a VMM comes to own all that in the first place;
+//! * `variants`: other protocols, known ways to get it wrong, and mutants.
 //!
 //! Below the roles is one boundary, [`abi::kernel::Kernel`]: every system call is a value
-//! ([`abi::call::Call`]) that a simulated or a real kernel answers. Messages to the peer are calls, too
-//! (`sendmsg`, `recvmsg`), so that whatever fails, records or replays calls has them all.
+//! ([`abi::call::Call`]) that a simulated or a real kernel answers. Messages to the peer are calls,
+//! too (`sendmsg`, `recvmsg`), so that whatever fails, records or replays calls has them all.
 //! Judgement looks at a [`abi::view::View`] and at nothing else. [`text`] renders calls and views for people.
+//!
+//! The modules import one another in one direction: `abi` < `vm` < `protocol` < `stream` < `role`.
+//! `variants` stands on `protocol`, `trace` on `abi`, and nothing on these two.
+//!
+//! `variants`, and what the roles have only for its sake, is behind the feature `lab`, which is for
+//! checkers: a VMM embeds neither other protocols nor their phases.
 //!
 //! This crate has no `unsafe`, no operating system, no clock, no thread and no I/O.
 
@@ -31,24 +38,24 @@ pub mod trace;
 pub mod variants;
 pub mod vm;
 
-// Paths from before the rooms.
+// Paths from before these modules; to go when every crate uses the new ones.
 pub use abi::{argument, call, errno, hex, ids, kernel, request, uapi, view};
-#[cfg(feature = "lab")]
-pub use protocol::misreport as slip;
 pub use protocol::{checks as check, measure as left, phase};
 pub use role::{incoming, outgoing};
+pub use vm::{blocker, launch};
 #[cfg(feature = "lab")]
-pub use variants as variant;
-/// The path from before the rooms.
+pub use {protocol::misreport as slip, variants as variant};
+
+/// The path of defects from before these modules.
 #[cfg(feature = "lab")]
 pub mod defect {
     pub use crate::variants::defects::*;
     pub use crate::variants::{Change, Edit};
 }
-/// The path from before the rooms.
+
+/// The path of mutants from before these modules.
 #[cfg(feature = "lab")]
 pub mod mutant {
     pub use crate::protocol::phase::Place;
     pub use crate::variants::mutants::{Omission, mutants};
 }
-pub use vm::{blocker, launch};

@@ -1,4 +1,4 @@
-//! Roles neither panic nor wrap around on addresses, lengths and counts at the limits of their types.
+//! Roles neither panic nor wrap around on addresses, lengths and counts at the limits of types.
 //!
 //! Each protocol runs over an inventory that ends at the top of the address space, first without a
 //! failure and then with a failure of each call in turn.

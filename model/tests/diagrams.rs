@@ -53,8 +53,8 @@ fn diagram(form: &str, protocol: &Protocol) -> Vec<String> {
     lines
 }
 
-/// The rows that succeed one another, together where a failure leads to the same; then those of ways
-/// back that can fail themselves.
+/// The rows that succeed one another, together where a failure leads to the same; then those of
+/// ways back that can fail themselves.
 fn rows<P: Copy + PartialEq + Debug>(rows: &[Rule<P>], jumps: &[(P, P)]) -> Vec<String> {
     let row = |phase: P| rows.iter().find(|row| row.phase == phase);
     let forward: Vec<_> = std::iter::successors(rows.first(), |at| row(at.next)).collect();

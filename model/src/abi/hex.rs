@@ -1,4 +1,4 @@
-//! Byte strings as lower-case hex: in records, calls and traces (`#[serde(with = "crate::abi::hex")]`).
+//! Byte strings as lower-case hex (`#[serde(with)]`): in records, calls and traces.
 
 use serde::{Deserialize, Deserializer, Serializer};
 

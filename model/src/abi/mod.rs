@@ -1,4 +1,5 @@
-//! The boundary to a kernel: system calls and their answers as data, and what can be seen of a system.
+//! The boundary to a kernel: system calls and their answers as data, and what can be seen of a
+//! system.
 
 pub mod argument;
 pub mod call;

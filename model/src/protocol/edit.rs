@@ -4,8 +4,9 @@
 
 use super::table::Rule;
 
-/// Puts a phase after another: what followed that one follows it, and it is undone and tried as that
-/// one is. If the phase has a row already, that row is taken out first, and stays what it is else.
+/// Puts a phase after another: what followed that one follows it, and it is undone and tried as
+/// that one is. If the phase has a row already, that row is taken out first, and stays what it is
+/// else.
 pub(crate) fn put_after<P: Copy + PartialEq>(rows: &mut Vec<Rule<P>>, after: P, phase: P) {
     if after == phase || !rows.iter().any(|row| row.phase == after) {
         return;

@@ -41,16 +41,16 @@
 //!   Fallback                                    Leave
 //! ```
 //!
-//! The diagram is generated from the tables. A line lists phases that follow one another and, beside
-//! them, the way back that a failure of any of them takes: "→" leads back to the phases of a success,
-//! "or" is where an answer leads besides. Of the form that cuts the state early only the rows that
-//! stand otherwise are shown.
+//! The diagram is generated from the tables. A line lists phases that follow one another and,
+//! beside them, the way back that a failure of any of them takes: "→" leads back to the phases of a
+//! success, "or" is where an answer leads besides. Of the form that cuts the state early only the
+//! rows that stand otherwise are shown.
 //!
-//! Until `Stop` a failure leaves the guest untouched. From there to `Commit` the old process lets it
-//! run again, and nothing has moved; later it takes the ownership back first. The new process changes
-//! nothing before `TakeOver`. If `Committed` cannot be sent, it learns in `AwaitFate` whether the old
-//! process lives, and goes on if that has died. By exec, `Fallback` is the old program again, by the
-//! same rows, with nowhere to fall.
+//! Until `Stop` a failure leaves the guest untouched. From there to `Commit` the old process lets
+//! it run again, and nothing has moved; later it takes the ownership back first. The new process
+//! changes nothing before `TakeOver`. If `Committed` cannot be sent, it learns in `AwaitFate`
+//! whether the old process lives, and goes on if that has died. By exec, `Fallback` is the old
+//! program again, by the same rows, with nowhere to fall.
 //!
 //! Interrupts that KVM takes by irqfds are parked in their eventfds while the guest stands: what reaches a virtual machine
 //! after it was saved is lost with it. For the same reason the new process claims them only when there is no way back

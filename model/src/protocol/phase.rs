@@ -31,7 +31,10 @@ macro_rules! named {
             pub fn sentence(self) -> &'static str {
                 match self {
                     $(Self::$phase => concat!($($text),*).trim_ascii(),)*
-                    $($(#[cfg(feature = "lab")] Self::$lab => concat!($($lab_text),*).trim_ascii(),)*)?
+                    $($(
+                        #[cfg(feature = "lab")]
+                        Self::$lab => concat!($($lab_text),*).trim_ascii(),
+                    )*)?
                 }
             }
 

@@ -41,8 +41,8 @@ pub struct Rule<P> {
     /// The role has given up; only a commit that was sent before can still change its mind. Until
     /// `Revoke` is done the other process can still commit, so that row is none of these.
     pub is_rollback: bool,
-    /// Descriptors may be inheritable: the phase lies between the opening and the closing of the window
-    /// around an `execve`.
+    /// Descriptors may be inheritable: the phase lies between the opening and the closing of the
+    /// window around an `execve`.
     pub in_window: bool,
 }
 
@@ -149,7 +149,8 @@ fn row<P: Copy + PartialEq>(rows: &[Rule<P>], phase: P) -> Option<&Rule<P>> {
     rows.iter().find(|row| row.phase == phase)
 }
 
-/// Whether a table leads from its first row to a phase without a failure, and not by way of another.
+/// Whether a table leads from its first row to a phase without a failure, and not by way of
+/// another.
 fn comes_before<P: Copy + PartialEq>(rows: &[Rule<P>], phase: P, other: P) -> bool {
     let next = |at: &Rule<P>| row(rows, at.next).copied();
     let succeeding = std::iter::successors(rows.first().copied(), next).take(rows.len());

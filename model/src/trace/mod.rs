@@ -13,8 +13,8 @@
 //! | an event | the call that was made | [`made_of`], [`made_as_bytes`] |
 //!
 //! `made_of` is the inverse of `event_of`. Of a foreign trace it knows the forms that
-//! [`Call`](crate::abi::call::Call) has; every other event is [`NotModelled`], with the name under which
-//! it is counted, and never an error.
+//! [`Call`](crate::abi::call::Call) has; every other event is [`NotModelled`], with the name under
+//! which it is counted, and never an error.
 //!
 //! Nothing here opens a file or looks at a clock: lines and times come from the caller, who also
 //! unpacks what is compressed.

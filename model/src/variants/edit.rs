@@ -25,7 +25,8 @@ pub enum Edit {
 /// A change of a table. Where the phase that it begins with has no row nothing changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<P> {
-    /// After the first phase comes the second, wherever it was before: it is undone and tried as the first.
+    /// After the first phase comes the second, wherever it was before: it is undone and tried as
+    /// the first.
     After(P, P),
     /// A phase is left out: what led to it leads to what followed it.
     Remove(P),

@@ -4,9 +4,10 @@
 //! the answer, try again, take a jump, check what it is told, judge a precondition. An [`Omission`] is one such thing not done, and a
 //! protocol with one is a mutant. What no mutant breaks is not needed, or not looked at; so each of them must violate a property.
 //!
-//! There is no list of mutants. They follow from what a protocol is made of: its rows and jumps, the calls of their phases, and the
-//! enums of checks and preconditions ([`mutants`]). As with a known bug ([`crate::variants::defects`]) the roles have no branch for one: rows
-//! and preconditions are other rows and preconditions, and calls, answers and checks go through
+//! There is no list of mutants. They follow from what a protocol is made of: its rows and jumps,
+//! the calls of their phases, and the enums of checks and preconditions ([`mutants`]). As with a
+//! known bug ([`crate::variants::defects`]) the roles have no branch for one: rows and
+//! preconditions are other rows and preconditions, and calls, answers and checks go through
 //! [`Omitted`](crate::protocol::omission::Omitted), which in the protocol itself is empty.
 
 use crate::abi::call::Call;

@@ -28,9 +28,9 @@
 //!   Run  Settle                                 goes on
 //! ```
 //!
-//! The guest runs until `Stop`, so the state is cut while it does. `AwaitPrepared` is undone by giving
-//! irqfds back that were never taken away. Without a return path nobody has answered when the old
-//! process reaches `Completed`. `Unwind` detaches and destroys.
+//! The guest runs until `Stop`, so the state is cut while it does. `AwaitPrepared` is undone by
+//! giving irqfds back that were never taken away. Without a return path nobody has answered when
+//! the old process reaches `Completed`. `Unwind` detaches and destroys.
 //!
 //! *Prepared* is the end of `cpr.sock`, at which the old process connects the main channel; *Commit* is the main stream, which
 //! it then writes; a new process that dies before is a main channel that cannot be connected.

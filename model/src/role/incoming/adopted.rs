@@ -19,8 +19,8 @@ pub(super) struct Adopted {
     pub(super) vm: Vm,
     /// This process's descriptors of it.
     pub(super) descriptors: Descriptors,
-    /// For each phase that needs the inventory, its calls, in the order of [`InPhase::ALL`]; none of
-    /// one that the table does not name.
+    /// For each phase that needs the inventory, its calls, in the order of [`InPhase::ALL`]; none
+    /// of one that the table does not name.
     pub(super) calls: Vec<Vec<Call>>,
 }
 

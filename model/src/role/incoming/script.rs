@@ -1,7 +1,7 @@
 //! The calls of each phase of the new process.
 //!
-//! Those that only the inventory decides are a [`Script`], made once; the others follow from what the
-//! process has learned so far.
+//! Those that only the inventory decides are a [`Script`], made once; the others follow from what
+//! the process has learned so far.
 
 use super::{Incoming, Origin};
 use crate::abi::call::{Call, Rights};

@@ -100,7 +100,8 @@ struct Plan {
     protocol: Protocol,
     way: Way,
     table: Table<OutPhase>,
-    /// For each phase its calls, in the order of [`OutPhase::ALL`]; none of one that the table does not name.
+    /// For each phase its calls, in the order of [`OutPhase::ALL`]; none of one that the table does
+    /// not name.
     calls: Vec<Vec<Call>>,
     /// The names of the iommufds, or of the containers.
     contexts: Vec<String>,
@@ -193,9 +194,11 @@ impl Outgoing {
         self.walk.at == 0
     }
 
-    /// Tells it that interrupts of the virtual machine were armed while its guest runs ([`crate::vm::launch::arm`]). Nothing else may change from
-    /// the first step on: preconditions are judged once, and a VMM refuses to plug until it is over, as QEMU does.
-    /// A state that was cut stays as it was cut; → whether it was. Who cuts it early finds out before the guest stops, or when it does.
+    /// Tells it that interrupts of the virtual machine were armed while its guest runs
+    /// ([`crate::vm::launch::arm`]). Nothing else may change from the first step on: preconditions
+    /// are judged once, and a VMM refuses to plug until it is over, as QEMU does. A state that was
+    /// cut stays as it was cut; → whether it was. Who cuts it early finds out before the guest
+    /// stops, or when it does.
     pub fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {
         let Plan { protocol, way, calls: before, .. } = &*self.plan;
         let mut plan = Plan::new(protocol, vm, descriptors, *way);

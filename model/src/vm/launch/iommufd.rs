@@ -1,4 +1,5 @@
-//! A start with iommufds: address spaces are made, devices attached to them, and RAM is mapped by file.
+//! A start with iommufds: address spaces are made, devices attached to them, and RAM is mapped by
+//! file.
 
 use super::{ContextPlan, DevicePlan, HwptPlan, LaunchError, Plan, RamPlan, Start};
 use crate::abi::argument::Outcome;

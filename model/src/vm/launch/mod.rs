@@ -5,7 +5,7 @@
 //! and copied (`IOMMU_IOAS_COPY` shares the pins and the charge); a BAR is mapped only where it is asked for, for no such
 //! mapping can change its process; every descriptor is CLOEXEC from its first moment.
 //!
-//! A container has no mapping by file, and no copies: each maps everything by address ([`type1`]).
+//! A container has no mapping by file, and no copies: each maps everything by address (`type1`).
 //!
 //! Mirrors: `iommufd_cdev_attach` and `vfio_pci_realize` of QEMU 10.2 without the incoming branches.
 
