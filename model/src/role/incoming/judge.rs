@@ -102,15 +102,13 @@ impl Incoming {
         };
         let omitted = &self.plan.omitted;
         let lost = || Trouble::DescriptorsLost;
-        let miscounted =
-            || Trouble::from(Flaw::Count { arrived: first + fds.len(), listed: total });
+        let end = first.saturating_add(fds.len());
+        let miscounted = || Trouble::from(Flaw::Count { arrived: end, listed: total });
         let checked = omitted
             .demand(Check::NoneLost, !truncated, lost)
             .and_then(|()| omitted.demand(Check::SomeArrived, !fds.is_empty(), lost))
             .and_then(|()| omitted.demand(Check::InOrder, first == self.arrived.len(), miscounted))
-            .and_then(|()| {
-                omitted.demand(Check::NoneTooMany, first + fds.len() <= total, miscounted)
-            });
+            .and_then(|()| omitted.demand(Check::NoneTooMany, end <= total, miscounted));
         if let Err(trouble) = checked {
             return Verdict::Trouble(trouble);
         }
