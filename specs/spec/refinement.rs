@@ -16,26 +16,7 @@ use crate::state::constants::Setting;
 use crate::state::observation::{OfSide, Sight};
 use crate::state::parts::{Machinery, Player, Store};
 use handoff_model::outgoing::Outcome;
-use handoff_model::phase::OutPhase;
-
-/// Phases in which the old process has given up, and can have no answer that changes its mind but a commit.
-const BACK: &[OutPhase] = {
-    use OutPhase as O;
-    &[
-        O::Drain,
-        O::Dismiss,
-        O::AwaitGone,
-        O::TakeBack,
-        O::CloseWindow,
-        O::RestoreVaddr,
-        O::RestoreWhole,
-        O::AbortRestoring,
-        O::Unpark,
-        O::Resume,
-        O::Part,
-        O::End,
-    ]
-};
+use handoff_model::protocol::Protocol;
 
 impl<S: Store> World<S> {
     /// What it is in essence.
@@ -52,13 +33,13 @@ impl<S: Store> World<S> {
         let works = sight.as_before && sight.sides[home as usize].sees;
         if self.is_exec() {
             let program = self.program();
-            let here = self.party(&sight, program, Side::Old, true);
+            let here = self.party(setting, &sight, program, Side::Old, true);
             let gone = Party { life: Life::Gone, guest: Guest::Absent, holds: false };
             let [old, new] = if program == Side::Old { [here, gone] } else { [gone, here] };
             return Handoff { old, new, owner: sight.owner.map(|_| program), works, word };
         }
-        let old = self.party(&sight, Side::Old, Side::Old, word != Word::Committed);
-        let new = self.party(&sight, Side::New, Side::New, word != Word::Open);
+        let old = self.party(setting, &sight, Side::Old, Side::Old, word != Word::Committed);
+        let new = self.party(setting, &sight, Side::New, Side::New, word != Word::Open);
         Handoff { old, new, owner: sight.owner, works, word }
     }
 
@@ -69,11 +50,20 @@ impl<S: Store> World<S> {
     }
 
     /// A program and its process. A guest that stands still counts only where it `may` run.
-    fn party(&self, sight: &Sight, program: Side, process: Side, may: bool) -> Party {
+    fn party(
+        &self,
+        setting: &Setting,
+        sight: &Sight,
+        program: Side,
+        process: Side,
+        may: bool,
+    ) -> Party {
         let OfSide { alive, guest, holds, .. } = sight.sides[process as usize];
         let history = &self.rest.history;
         let life = match (alive, history.killed[process as usize]) {
-            (true, _) if program == Side::Old && self.is_going_back() => Life::GivesUp,
+            (true, _) if program == Side::Old && self.is_going_back(&setting.protocol) => {
+                Life::GivesUp
+            }
             (true, _) => Life::Here,
             (false, true) => Life::Killed,
             (false, false) => Life::Gone,
@@ -86,8 +76,8 @@ impl<S: Store> World<S> {
         Party { life, guest, holds }
     }
 
-    fn is_going_back(&self) -> bool {
-        let is_back = self.outgoing.phase().is_some_and(|phase| BACK.contains(&phase));
+    fn is_going_back(&self, protocol: &Protocol) -> bool {
+        let is_back = self.outgoing.phase().is_some_and(|phase| protocol.is_rollback(phase));
         let was_back = self.outgoing.ended().is_some_and(|outcome| outcome != Outcome::HandedOver);
         let history = &self.rest.history;
         history.fell_back || !history.committed && (is_back || was_back)

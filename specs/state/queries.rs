@@ -10,7 +10,7 @@ use crate::state::parts::{Machinery, Player, Store};
 use handoff_model::ids::Pid;
 use handoff_model::incoming::Arrival;
 use handoff_model::outgoing::Outcome;
-use handoff_model::phase::{InPhase, OutPhase};
+use handoff_model::phase::Place;
 use handoff_model::role::Cause;
 
 impl<S: Store> World<S> {
@@ -105,21 +105,10 @@ impl<S: Store> World<S> {
     }
 
     /// Descriptors may be inheritable now: from the window's opening to its closing, by exec.
-    pub fn window_is_open(&self) -> bool {
-        matches!(
-            self.outgoing.phase(),
-            Some(OutPhase::OpenWindow | OutPhase::Exec | OutPhase::CloseWindow)
-        ) || (self.is_exec()
-            && matches!(
-                self.incoming.phase(),
-                Some(
-                    InPhase::ReadStream
-                        | InPhase::CloseWindow
-                        | InPhase::OpenWindow
-                        | InPhase::Fallback
-                        | InPhase::Leave
-                )
-            ))
+    pub fn window_is_open(&self, setting: &Setting) -> bool {
+        let old = self.outgoing.phase().map(Place::Old);
+        let new = self.incoming.phase().map(Place::New);
+        [old, new].into_iter().flatten().any(|place| setting.protocol.in_window(place))
     }
 
     /// Where the handoff is, as properties see it.
@@ -141,7 +130,7 @@ impl<S: Store> World<S> {
             changed_early: self.rest.history.changed_early,
             commit_allowed: self.rest.history.commit_allowed,
             progress: Some(self.rest.history.progress),
-            window_open: self.window_is_open(),
+            window_open: self.window_is_open(setting),
             armed: self.rest.history.armed,
         }
     }

@@ -16,8 +16,8 @@ use handoff_model::errno::Errno;
 use handoff_model::ids::Fd;
 use handoff_model::kernel::Kernel;
 use handoff_model::mutant::Place;
-use handoff_model::phase::{InPhase, OutPhase};
-use handoff_model::protocol::{Mode, Protocol, Rule, confirms};
+use handoff_model::phase::OutPhase;
+use handoff_model::protocol::{Mode, Protocol, confirms};
 use handoff_model::stream::{Message, Offer, State};
 use handoff_model::variant::Variant;
 use handoff_model::vm::{Descriptors, Key, Kind, Vm};
@@ -111,7 +111,7 @@ impl Wrong {
     pub fn due_of(&self, variant: &Variant) -> Due {
         let protocol = Protocol::of(variant);
         let is_late = match self.lie {
-            Lie::Refused(place, ..) | Lie::Denied(place, ..) => is_after_stop(&protocol, place),
+            Lie::Refused(place, ..) | Lie::Denied(place, ..) => !protocol.is_before_stop(place),
             _ => false,
         };
         let offers = protocol.outgoing.iter().any(|rule| rule.phase == OutPhase::Offer);
@@ -187,21 +187,6 @@ impl Wrong {
             }
             _ => return None,
         }))
-    }
-}
-
-/// Whether a phase is not before the one in which the guest stops, or in which the new process learns that it has.
-fn is_after_stop(protocol: &Protocol, place: Place) -> bool {
-    fn before<P: PartialEq>(rules: &[Rule<P>], end: P) -> impl Iterator<Item = &P> {
-        rules.iter().map(|rule| &rule.phase).take_while(move |phase| **phase != end)
-    }
-    match place {
-        Place::Old(phase) => {
-            !before(&protocol.outgoing, OutPhase::Stop).any(|other| *other == phase)
-        }
-        Place::New(phase) => {
-            !before(&protocol.incoming, InPhase::AwaitConfirm).any(|other| *other == phase)
-        }
     }
 }
 
