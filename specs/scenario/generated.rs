@@ -4,13 +4,11 @@
 //! exec. Everything that may go wrong may: a call fails, a process is killed, somebody calls it off, each device interrupts. How far such a
 //! world can be exhausted is a matter of memory; where a limit stops the search, the verdicts say so.
 
-use crate::scenario::DEVICES_MAX;
+use super::names::{DEVICES_MAX, LIST_MAX};
 use std::fmt::Write;
 
 /// What the names begin with.
 const PREFIX: &str = "world-";
-/// The most mappings of an address space.
-const LIST_MAX: usize = 64;
 
 /// The name of a world, from its size as the command line has it: `3x2x4`, `3x2x4-exec`.
 ///

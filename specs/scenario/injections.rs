@@ -1,6 +1,6 @@
 //! What a scenario plants by name: a variant, known bugs, what is not so, what the protocol leaves out.
 
-use crate::scenario::corruption::{self, WRONGS, Wrong};
+use super::corruption::{self, WRONGS, Wrong};
 use crate::survey::mutants;
 use handoff_model::defect::{self, Defect};
 use handoff_model::mutant::Omission;

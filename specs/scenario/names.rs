@@ -1,10 +1,12 @@
 //! Names in a scenario: each once, and each that is used is one.
 
-use super::DEVICES_MAX;
 use std::collections::BTreeSet;
 
+/// The most devices, which each have their place in every state.
+pub(crate) const DEVICES_MAX: usize = 16;
+
 /// The most of anything in a file: worlds beyond are hopeless to exhaust, and mistakes are likelier.
-const LIST_MAX: usize = 64;
+pub(super) const LIST_MAX: usize = 64;
 
 /// None is empty, none stands twice, and there are not too many.
 pub(super) fn check_names<'a>(

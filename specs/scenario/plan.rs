@@ -2,11 +2,14 @@
 //!
 //! With `dma = "type1"` each `[[space]]` is a container: it has one address space and no iommufd.
 
+use super::file::{Accounting, DeviceEntry, File, KindEntry, MapBy, Ram};
 use super::names::{check_names, lookup};
-use super::{Accounting, DeviceEntry, File, KindEntry, MSI, MapBy, Ram};
 use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES};
 use handoff_model::launch::{ContextPlan, DevicePlan, HwptPlan, Plan, RamPlan, SpacePlan};
 use handoff_model::vm::{DeviceKind, Dma, Interrupts};
+
+/// `VFIO_PCI_MSI_IRQ_INDEX`.
+const MSI: u32 = 1;
 
 impl File {
     pub(super) fn plan(self) -> Result<Plan, String> {

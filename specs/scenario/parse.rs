@@ -1,0 +1,99 @@
+//! Reads a scenario file: every name in it is looked up, and what contradicts itself is refused.
+
+use super::file::{File, ProcessEntry};
+use super::injections::{
+    check_kernel, check_variant, check_wrong, find_defect, find_mutant, find_variant, find_wrong,
+};
+use super::resolved::{Process, Scenario};
+use handoff_model::ids::{PAGE_BYTES, Uid};
+use handoff_model::protocol::Mode;
+use handoff_sim_kernel::Profile;
+
+/// Why a scenario was refused: one line, with the cure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {what}")]
+pub struct Refusal {
+    file: String,
+    what: String,
+}
+
+impl Scenario {
+    /// Reads a scenario. `file` is what messages call it.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Refusal> {
+        let refuse = |what: String| Refusal { file: file.to_owned(), what };
+        let parsed: File = toml::from_str(text).map_err(|error| refuse(place(text, &error)))?;
+        parsed.resolve().map_err(refuse)
+    }
+}
+
+/// A TOML error in one line: `line 3: unknown field …`.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().lines().collect::<Vec<_>>().join("; ");
+    match error.span() {
+        Some(span) => format!("line {}: {message}", 1 + text[..span.start].matches('\n').count()),
+        None => message,
+    }
+}
+
+impl ProcessEntry {
+    fn or(self, other: Self) -> Self {
+        Self {
+            uid: self.uid.or(other.uid),
+            cap_ipc_lock: self.cap_ipc_lock.or(other.cap_ipc_lock),
+            memlock_pages: self.memlock_pages.or(other.memlock_pages),
+        }
+    }
+
+    fn resolve(self) -> Process {
+        Process {
+            uid: Uid(self.uid.unwrap_or(1000)),
+            cap_ipc_lock: self.cap_ipc_lock.unwrap_or(false),
+            memlock_bytes: self
+                .memlock_pages
+                .map_or(u64::MAX, |pages| pages.saturating_mul(PAGE_BYTES)),
+        }
+    }
+}
+
+impl File {
+    fn resolve(self) -> Result<Scenario, String> {
+        let kernel = Profile::by_name(&self.kernel).ok_or_else(|| {
+            let known = Profile::all().map(Profile::name).collect::<Vec<_>>().join(", ");
+            format!("kernel {:?} is not known; one of {known}", self.kernel)
+        })?;
+        let defects: Vec<_> =
+            self.defects.iter().map(|id| find_defect(id)).collect::<Result<_, _>>()?;
+        let wrong = self.wrong.as_deref().map(find_wrong).transpose()?;
+        check_wrong(wrong, self.mode, self.dma, self.refused)?;
+        let variant = find_variant(&self.variant, self.mode, self.dma)?;
+        let mutant = self.mutant.as_deref().map(|name| find_mutant(variant, name)).transpose()?;
+        check_kernel(variant, &self.kernel)?;
+        defects.iter().try_for_each(|defect| check_variant(defect, variant))?;
+        let old = self.process.resolve();
+        let new = self.new.or(self.process).resolve();
+        if self.mode == Mode::Exec && new != old {
+            return Err(
+                "[new] differs from [process], but an execve changes neither user nor limit; \
+                 remove [new] or use mode = \"transfer\""
+                    .to_owned(),
+            );
+        }
+        let (mode, may, refused) = (self.mode, self.may, self.refused);
+        let (name, about) = (self.name.clone(), self.about.clone());
+        Ok(Scenario {
+            plan: self.plan()?,
+            name,
+            about,
+            mode,
+            kernel,
+            old,
+            new,
+            may,
+            refused,
+            wrong,
+            variant,
+            defects,
+            mutant,
+        })
+    }
+}
