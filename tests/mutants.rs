@@ -4,15 +4,21 @@
 //! A mutant counts as caught where a property is violated or its roles panic. In the same worlds the protocol itself violates none.
 
 use handoff_checker::search::Limits;
-use handoff_model::mutant::Omission;
-use handoff_model::protocol::Mode;
+use handoff_model::ids::Fd;
+use handoff_model::incoming::{Incoming, Origin};
+use handoff_model::launch::HwptPlan;
+use handoff_model::mutant::{Omission, Place};
+use handoff_model::outgoing::{Outgoing, Way};
+use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::variant;
 use handoff_specs::check::check;
 use handoff_specs::scenario::Scenario;
 use handoff_specs::scenario::corruption::{WRONGS, Wrong};
 use handoff_specs::scenario::expectation::Due;
-use handoff_specs::survey::mutants;
-use std::collections::BTreeMap;
+use handoff_specs::scenario::library::built_in;
+use handoff_specs::scenario::mutants;
+use handoff_specs::state::system::System;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
@@ -270,6 +276,37 @@ fn judged(form: Form) -> Vec<(Omission, Option<String>)> {
         }
     });
     done.into_inner().expect("nobody panics").into_values().collect()
+}
+
+/// The specimen and a launched VM with the same parts make the same calls in every phase.
+#[test]
+fn the_specimen_makes_every_call_of_a_launched_vm() {
+    for variant in mutants::forms() {
+        let name = if variant.mode == Mode::Exec { "exec" } else { "transfer" };
+        let mut scenario = Scenario { variant, ..built_in(name).expect("built in") };
+        scenario.plan.kvm = true;
+        scenario.plan.devices[0].hwpt = HwptPlan::NestParent;
+        let system = System::new(&scenario).expect("it can be set up");
+        let (vm, descriptors) = &system.setting().launched;
+        let (protocol, fd) = (Protocol::of(variant), Fd(0));
+        let (way, origin) = match variant.mode {
+            Mode::Transfer => {
+                (Way::Transfer { socket: fd, pidfd: fd }, Origin::Transfer { socket: fd })
+            }
+            Mode::Exec => (
+                Way::Exec { new_image: fd, old_image: fd },
+                Origin::Exec { stream: fd, old_image: fd },
+            ),
+        };
+        let old = Outgoing::new(&protocol, vm, descriptors, way);
+        let old = old.script().map(|(phase, call)| (Place::Old(phase), call.name()));
+        let new = Incoming::script(&protocol, origin, vm, descriptors);
+        let new = new.iter().map(|(phase, call)| (Place::New(*phase), call.name()));
+        let launched: BTreeSet<_> = old.chain(new).collect();
+        let specimen: BTreeSet<_> =
+            mutants::calls(&protocol).iter().map(|(place, call)| (*place, call.name())).collect();
+        assert_eq!(launched, specimen, "{}, {name}", variant.id);
+    }
 }
 
 fn kind(mutant: &Omission) -> String {

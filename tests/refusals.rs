@@ -7,10 +7,10 @@ use handoff_model::protocol::Mode;
 use handoff_specs::check::{self, Verdict};
 use handoff_specs::scenario::Scenario;
 use handoff_specs::scenario::library::built_in;
+use handoff_specs::scenario::mutants::forms;
 use handoff_specs::state::World;
 use handoff_specs::state::action::Action;
 use handoff_specs::state::system::System;
-use handoff_specs::survey::mutants::forms;
 
 /// Runs both roles to their ends, with nothing going wrong. What was told on the way.
 fn undisturbed(system: &System) -> (World, Vec<String>) {

@@ -4,6 +4,7 @@ use handoff_model::call::{Call, Made, Reply};
 use handoff_model::ids::{ObjectId, Uid};
 use handoff_model::protocol::Mode;
 use handoff_specs::scenario::Scenario;
+use handoff_specs::scenario::mutants::{forms, of_variant};
 use handoff_specs::state::setup::set_up;
 
 const GOOD: &str = r#"
@@ -143,15 +144,64 @@ fn mistakes_are_told_with_their_place_and_their_cure() {
     check("name = \"vm\"", by_number, &["number-closed", "mode = \"exec\""]);
     let both = "name = \"vm\"\nwrong = \"ram-other\"\nrefused = true";
     check("name = \"vm\"", both, &["ram-other", "remove refused"]);
-    let mutant = "name = \"vm\"\nmutant = \"row old Exec\"";
-    check(
-        "name = \"vm\"",
-        mutant,
-        &["row old Exec", "this variant and mode", "handoff list mutants"],
-    );
     let other_mode = "name = \"vm\"\ndefects = [\"window-left-open\"]";
     check("name = \"vm\"", other_mode, &["window-left-open", "mode = \"exec\""]);
     check("name = \"nic0\"", "name = \"nic\\u001b\"", &["[[device]]", "unprintable"]);
+}
+
+/// Refuses names that do not parse, phases that the variant does not have, ways back and jumps that
+/// are not in its tables, calls that the phase does not make, makes alone or cannot fail to make, and
+/// checks and preconditions that this variant does not have.
+#[test]
+fn a_mutant_that_leaves_nothing_out_is_refused() {
+    let nothing = [
+        "",
+        "row",
+        "row Revoke",
+        "row old revoke",
+        "row old Revoke ",
+        "rows old Revoke",
+        "row old Exec",
+        "row new Revoke",
+        "row old End",
+        "undo old Revoke",
+        "undo old Exec",
+        "tries old Preflight",
+        "tries new Fallback",
+        "jump old Preflight",
+        "call old Preflight",
+        "call old Preflight: execve",
+        "call old Preflight: teleport",
+        "call old Stop: stop guest",
+        "answer old Preflight: geteuid",
+        "answer old Park: execve",
+        "last resort",
+        "check StillSo",
+        "check Weather",
+        "blocker NoNewAddresses",
+        "blocker Weather",
+    ];
+    for name in nothing {
+        check(
+            "name = \"vm\"",
+            &format!("name = \"vm\"\nmutant = \"{name}\""),
+            &[&format!("{name:?}"), "this variant and mode", "handoff list mutants"],
+        );
+    }
+}
+
+/// The name that a mutant prints is the name that a scenario asks for it by.
+#[test]
+fn a_mutant_is_read_by_its_name() {
+    for variant in forms() {
+        let mode = if variant.mode == Mode::Exec { "exec" } else { "transfer" };
+        for mutant in of_variant(variant) {
+            let head = format!("variant = \"{}\"\nmutant = \"{mutant}\"", variant.id);
+            let text = GOOD.replace("mode = \"transfer\"", &format!("mode = \"{mode}\"\n{head}"));
+            let scenario = Scenario::parse("vm.toml", &text).expect("a good file");
+            assert_eq!(scenario.mutant, Some(mutant));
+        }
+    }
 }
 
 /// The HWPTs that are made, each with whether it is a nesting parent, and what the devices are attached to.

@@ -9,7 +9,7 @@ use handoff_sim_kernel::Profile;
 use handoff_specs::check::{Verdict, check};
 use handoff_specs::scenario::Scenario;
 use handoff_specs::scenario::bugs::{Found, Known, ZOO};
-use handoff_specs::survey::mutants::forms;
+use handoff_specs::scenario::mutants::forms;
 use std::collections::BTreeSet;
 
 /// Of each bug that a check finds: the property, and faults and steps of the cheapest run.

@@ -4,7 +4,7 @@ use super::{Exit, Failure, width};
 use crate::properties::PROPERTIES;
 use crate::scenario::corruption::WRONGS;
 use crate::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
-use crate::survey::mutants::{forms, of_variant};
+use crate::scenario::mutants::{forms, of_variant};
 use handoff_model::defect::{self, Defect};
 use handoff_model::protocol::Mode;
 use handoff_model::variant::{VARIANTS, Variant};

@@ -1,8 +1,10 @@
-//! What the environment may do to a handoff: how often in a run.
+//! What the environment may do to a handoff: how often in a run, and with which errnos it fails calls.
 
+use handoff_model::call::Call;
+use handoff_model::errno::Errno;
 use serde::Deserialize;
 
-/// What the environment may do, and how often in a run.
+/// What the environment may do, and how often in a run, and with which errnos it fails calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct May {
@@ -21,5 +23,31 @@ pub struct May {
 impl Default for May {
     fn default() -> Self {
         Self { fail_calls: 1, kill: 1, cancel: true, interrupts: 1, guest_steps: 1 }
+    }
+}
+
+/// The errnos with which a call may fail, one for each way on that the protocol knows.
+///
+/// Calls that Linux cannot refuse a process that holds what it holds are not failed; neither is
+/// `close`, which always closes.
+pub(crate) fn errnos(call: &Call) -> &'static [Errno] {
+    match call {
+        Call::Close { .. }
+        | Call::Exit { .. }
+        | Call::ShutdownReceive { .. }
+        | Call::GetUid
+        | Call::GetMemlock
+        | Call::CanUpdateVaddr { .. }
+        | Call::SetCloexec { .. }
+        | Call::SetNonblock { .. } => &[],
+        Call::ChangeProcess { reserved: 0, .. } => &[Errno::ENOMEM, Errno::EBUSY],
+        Call::ChangeProcess { .. } => &[Errno::ENOTTY],
+        Call::ForgetVaddrs { .. } => &[Errno::EINVAL],
+        Call::Kill { .. } => &[Errno::EPERM],
+        Call::AwaitExit { .. } => &[Errno::EINTR],
+        Call::StopGuest | Call::StartGuest | Call::SaveGuest { .. } | Call::LoadGuest { .. } => {
+            &[Errno::EIO]
+        }
+        _ => &[Errno::ENOMEM],
     }
 }

@@ -1,7 +1,7 @@
 //! What a scenario plants by name: a variant, known bugs, what is not so, what the protocol leaves out.
 
 use super::corruption::{self, WRONGS, Wrong};
-use crate::survey::mutants;
+use super::mutants;
 use handoff_model::defect::{self, Defect};
 use handoff_model::mutant::Omission;
 use handoff_model::protocol::Mode;

@@ -44,12 +44,14 @@ mod file;
 pub mod generated;
 mod injections;
 pub mod library;
+pub mod mutants;
 mod names;
 mod parse;
 mod plan;
 mod resolved;
 
 pub use faults::May;
+pub(crate) use faults::errnos;
 pub(crate) use injections::find_variant;
 pub(crate) use names::DEVICES_MAX;
 pub use parse::Refusal;

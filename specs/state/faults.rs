@@ -1,8 +1,6 @@
-//! What the environment of a handoff may do to it: how often, and with which errnos.
+//! What the environment of a handoff may still do to it.
 
 use crate::scenario::{DEVICES_MAX, Scenario};
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
 
 /// How often the environment may still act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,31 +38,5 @@ impl Budget {
             interrupts,
             arm: scenario.plan.devices.last().is_some_and(|device| !device.later.is_empty()),
         }
-    }
-}
-
-/// The errnos with which a call may fail, one for each way on that the protocol knows.
-///
-/// Calls that Linux cannot refuse a process that holds what it holds are not failed; neither is
-/// `close`, which always closes.
-pub(crate) fn errnos(call: &Call) -> &'static [Errno] {
-    match call {
-        Call::Close { .. }
-        | Call::Exit { .. }
-        | Call::ShutdownReceive { .. }
-        | Call::GetUid
-        | Call::GetMemlock
-        | Call::CanUpdateVaddr { .. }
-        | Call::SetCloexec { .. }
-        | Call::SetNonblock { .. } => &[],
-        Call::ChangeProcess { reserved: 0, .. } => &[Errno::ENOMEM, Errno::EBUSY],
-        Call::ChangeProcess { .. } => &[Errno::ENOTTY],
-        Call::ForgetVaddrs { .. } => &[Errno::EINVAL],
-        Call::Kill { .. } => &[Errno::EPERM],
-        Call::AwaitExit { .. } => &[Errno::EINTR],
-        Call::StopGuest | Call::StartGuest | Call::SaveGuest { .. } | Call::LoadGuest { .. } => {
-            &[Errno::EIO]
-        }
-        _ => &[Errno::ENOMEM],
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{Done, World};
 use crate::scenario::corruption::Wrong;
+use crate::scenario::errnos;
 use crate::state::action::{Action, Side};
 use crate::state::constants::Setting;
-use crate::state::faults::errnos;
 use crate::state::parts::{Machinery, Part, Player, Store};
 use handoff_model::call::{Access, Call};
 use handoff_model::errno::Errno;

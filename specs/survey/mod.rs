@@ -3,5 +3,4 @@
 pub mod compare;
 pub mod docgen;
 pub mod hazards;
-pub mod mutants;
 pub mod phase_graph;

@@ -1,0 +1,93 @@
+//! The mutants of a protocol: everything that it does and could leave out, for a VM that has one of each.
+//!
+//! The scripts of both roles say which calls a phase makes, and they need an inventory. The specimen
+//! is one that was written down, so that no machine has to be started to read a mutant's name.
+
+use super::errnos;
+use handoff_model::call::{Call, Rights};
+use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Va};
+use handoff_model::incoming::{Incoming, Origin};
+use handoff_model::mutant::{Omission, Place, mutants};
+use handoff_model::outgoing::{Outgoing, Way};
+use handoff_model::protocol::{Mode, Protocol};
+use handoff_model::variant::{VARIANTS, Variant};
+use handoff_model::vm::{
+    AddressSpace, Backing, ChargedTo, Context, Descriptors, Device, DeviceKind, Dma, Interrupts,
+    Key, Kind, Mapping, Memory, RamBlock, Vm,
+};
+
+/// The forms of the protocol that a VMM should use.
+pub fn forms() -> impl Iterator<Item = &'static Variant> {
+    VARIANTS.iter().filter(|variant| variant.is_ours)
+}
+
+/// All mutants of a variant, in a fixed order.
+pub fn of_variant(variant: &Variant) -> Vec<Omission> {
+    let protocol = Protocol::of(variant);
+    mutants(&protocol, &calls(&protocol), |call| !errnos(call).is_empty())
+}
+
+/// By the name that scenarios call it.
+pub(super) fn find(variant: &Variant, name: &str) -> Option<Omission> {
+    of_variant(variant).into_iter().find(|mutant| mutant.to_string() == name)
+}
+
+/// The calls of every phase, for the specimen.
+pub fn calls(protocol: &Protocol) -> Vec<(Place, Call)> {
+    let (socket, pidfd, new_image, old_image) = (Fd(0), Fd(1), Fd(0), Fd(1));
+    let (vm, descriptors) = specimen();
+    let (way, origin) = match protocol.mode {
+        Mode::Transfer => (Way::Transfer { socket, pidfd }, Origin::Transfer { socket }),
+        Mode::Exec => {
+            (Way::Exec { new_image, old_image }, Origin::Exec { stream: Fd(2), old_image })
+        }
+    };
+    let old = Outgoing::new(protocol, &vm, &descriptors, way);
+    let old = old.script().map(|(phase, call)| (Place::Old(phase), call.clone()));
+    let new = Incoming::script(protocol, origin, &vm, &descriptors);
+    old.chain(new.into_iter().map(|(phase, call)| (Place::New(phase), call))).collect()
+}
+
+/// The inventory of a VM in KVM that has one of each: a block of RAM, an iommufd, an address space, a
+/// mapping, a nesting parent, and a device with an interrupt.
+fn specimen() -> (Vm, Descriptors) {
+    let [ioas, device, hwpt] = [1, 2, 3].map(ObjectId);
+    let mapping = Mapping {
+        iova: Iova(0x10_0000),
+        length_bytes: PAGE_BYTES,
+        memory: Memory::RamFile { block: 0, offset_bytes: 0 },
+        rights: Rights::ReadWrite,
+        charged_to: ChargedTo::User,
+    };
+    let ram = RamBlock {
+        name: "ram0".to_owned(),
+        backing: Backing::File,
+        length_bytes: PAGE_BYTES,
+        inode: 1,
+        va: Va(0x1000),
+    };
+    let device = Device {
+        name: "nic0".to_owned(),
+        kind: DeviceKind::Pci,
+        context: 0,
+        id: device,
+        ioas,
+        hwpt: Some(hwpt),
+        nest_parent: true,
+        inode: 2,
+        info: (0, 9, 5),
+        interrupts: vec![Interrupts { index: 1, vectors: 1 }],
+    };
+    let spaces = vec![AddressSpace { ioas, mappings: vec![mapping] }];
+    let vm = Vm {
+        name: "specimen".to_owned(),
+        ram: vec![ram],
+        dma: Dma::Iommufd,
+        contexts: vec![Context { name: "iommufd0".to_owned(), spaces }],
+        devices: vec![device],
+        irqfds: true,
+    };
+    let keys = vm.keys().into_iter().chain([Key::new(Kind::Kvm, "", 0)]);
+    let descriptors = keys.zip((3..).map(Fd)).collect();
+    (vm, descriptors)
+}
