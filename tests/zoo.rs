@@ -10,6 +10,7 @@ use handoff_specs::check::{Verdict, check};
 use handoff_specs::scenario::Scenario;
 use handoff_specs::scenario::bugs::{Found, Known, ZOO};
 use handoff_specs::scenario::mutants::forms;
+use handoff_specs::survey::bugs::mismatch;
 use std::collections::BTreeSet;
 
 /// Of each bug that a check finds: the property, and faults and steps of the cheapest run.
@@ -139,8 +140,8 @@ fn rows_tell_of_bugs_on_the_kernels_that_have_them() {
         let Found::Row(name, _) = known.found else { return None };
         let row = rows::all().find(|row| row.name == name).expect("a row");
         assert_eq!(run(row, &mut simulated_for(row)), suite::Verdict::Agrees, "{name}");
-        let mismatch = known.mismatch().unwrap_or_else(|| panic!("{} is not found", known.id));
-        let (_, told) = mismatch.what.rsplit_once(": ").expect("what, and how");
+        let found = mismatch(known).unwrap_or_else(|| panic!("{} is not found", known.id));
+        let (_, told) = found.what.rsplit_once(": ").expect("what, and how");
         Some((known.id, told.to_owned()))
     });
     let expected = TOLD_BY_ROWS.iter().map(|(id, told)| (*id, (*told).to_owned()));

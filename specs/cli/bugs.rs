@@ -8,6 +8,7 @@ use crate::properties::Property;
 use crate::scenario::Scenario;
 use crate::scenario::bugs::{Found, Known, ZOO, find};
 use crate::state::system::System;
+use crate::survey::bugs::mismatch;
 use handoff_checker::search::Limits;
 use std::io::Write;
 
@@ -38,7 +39,7 @@ fn list(out: &mut impl Write) -> Result<Exit, Failure> {
             Found::Interleaved(_) => "locks".to_owned(),
             Found::Refuted(_) => "refuted".to_owned(),
             Found::Unsaid(_) => "not said".to_owned(),
-            Found::Row(_, kernel) if known.mismatch().is_some() => format!("row {kernel}"),
+            Found::Row(_, kernel) if mismatch(known).is_some() => format!("row {kernel}"),
             Found::Row(_, kernel) => {
                 exit = Exit::Bad;
                 format!("{kernel} NOT FOUND")
@@ -89,7 +90,7 @@ fn tell(known: &Known, out: &mut impl Write) -> Result<Exit, Failure> {
     let (told, exit) = match &known.found {
         Found::Unsaid(why) => (paragraph(&format!("No world shows it: {why}.")), Exit::Good),
         Found::Refuted(why) => (paragraph(&format!("It is no bug: {why}.")), Exit::Good),
-        Found::Row(name, kernel) => match known.mismatch() {
+        Found::Row(name, kernel) => match mismatch(known) {
             Some(mismatch) => {
                 let told =
                     format!("The row {name} of the conformance suite does not hold on {kernel}:");

@@ -11,6 +11,7 @@ use crate::properties::{PROPERTIES, Property, find};
 use crate::scenario::Scenario;
 use crate::scenario::bugs::{Found, Known, ZOO};
 use crate::state::system::System;
+use crate::survey::bugs::mismatch;
 use crate::survey::compare::{Column, heads, legend, letters, table};
 use crate::survey::phase_graph::dot;
 use handoff_checker::search::Limits;
@@ -91,7 +92,7 @@ pub fn zoo() -> Result<String, LaunchError> {
         let found = match &known.found {
             Found::Interleaved(by) => format!("in the kernel's locks: `{by}` | | "),
             Found::Row(row, kernel) => {
-                let mismatch = known.mismatch().expect("the zoo is tested");
+                let mismatch = mismatch(known).expect("the zoo is tested");
                 let fails = format!("as simulated, {kernel} fails the row `{row}`");
                 let _ = writeln!(
                     stories,

@@ -8,10 +8,7 @@
 //! and is not so.
 
 use crate::scenario::Scenario;
-use handoff_conformance::suite::{self, Mismatch, Verdict};
-use handoff_conformance::target::simulated::Simulated;
 use handoff_model::protocol::Mode;
-use handoff_sim_kernel::Profile;
 
 mod catalog;
 mod scenarios;
@@ -76,18 +73,6 @@ impl Known {
         Some(format!(
             "name = \"{id}\"\nmode = \"{mode}\"\nvariant = \"{variant}\"\ndefects = {defects:?}\n{head}\n{tables}"
         ))
-    }
-
-    /// What is wrong on a kernel that has it, where a row tells.
-    pub fn mismatch(&self) -> Option<Mismatch> {
-        let Found::Row(name, kernel) = self.found else { return None };
-        let row =
-            suite::rows::all().find(|row| row.name == name).expect("the zoo's rows are tested");
-        let kernel = Profile::by_name(kernel).expect("the zoo's kernels are tested");
-        match suite::run(row, &mut Simulated::new(kernel)) {
-            Verdict::Differs(mismatch) => Some(mismatch),
-            _ => None,
-        }
     }
 
     /// The same, read.
