@@ -11,7 +11,7 @@ use handoff_model::vm::Dma;
 use handoff_sim_kernel::Profile;
 use handoff_specs::check::{Report, Verdict, check};
 use handoff_specs::counterexample::{Followed, Step};
-use handoff_specs::scenario::bugs::{Found, ZOO};
+use handoff_specs::scenario::bugs::{self, Found};
 use handoff_specs::scenario::library::{FOR_TYPE1, built_in};
 use handoff_specs::scenario::{May, Scenario};
 use handoff_specs::state::system::System;
@@ -129,7 +129,7 @@ fn each_world_is_as_large_as_it_was_and_its_verdicts_are_the_same() {
 #[test]
 fn no_known_bug_is_found_where_neither_the_variant_nor_the_kernel_has_it() {
     let mut planted = BTreeSet::new();
-    for known in ZOO {
+    for known in bugs::all() {
         let Found::Checked(property, _) = known.found else { continue };
         let Some(mut scenario) = known.scenario().filter(|it| it.plan.dma == Dma::Type1) else {
             continue;

@@ -8,7 +8,7 @@ use handoff_model::vm::Dma;
 use handoff_sim_kernel::Profile;
 use handoff_specs::check::{Verdict, check};
 use handoff_specs::scenario::Scenario;
-use handoff_specs::scenario::bugs::{Found, Known, ZOO};
+use handoff_specs::scenario::bugs::{self, Found, Known};
 use handoff_specs::scenario::mutants::forms;
 use handoff_specs::survey::bugs::mismatch;
 use std::collections::BTreeSet;
@@ -85,7 +85,7 @@ const TOLD_BY_ROWS: &[(&str, &str)] = &[
 
 #[test]
 fn each_known_bug_is_found_again() {
-    let found = ZOO.iter().filter_map(|known| {
+    let found = bugs::all().filter_map(|known| {
         let Found::Checked(id, _) = &known.found else { return None };
         let report = check(&known.scenario()?, Limits::default()).expect("it can be set up");
         let run = report.violations().find(|(property, _)| property.id == *id).map(|(_, run)| run);
@@ -97,7 +97,7 @@ fn each_known_bug_is_found_again() {
 
 #[test]
 fn where_one_is_found_the_protocol_itself_violates_nothing() {
-    for known in ZOO {
+    for known in bugs::all() {
         // It is for no container.
         let is_for = |scenario: &Scenario| scenario.plan.dma == Dma::Iommufd;
         let Some(scenario) = known.scenario().filter(is_for) else { continue };
@@ -115,7 +115,7 @@ fn where_one_is_found_the_protocol_itself_violates_nothing() {
 #[test]
 fn where_the_kernel_is_mended_its_own_bugs_are_gone() {
     let mut asked = 0;
-    for known in ZOO.iter().filter(|known| known.id.starts_with('K')) {
+    for known in bugs::all().filter(|known| known.id.starts_with('K')) {
         let (Found::Checked(id, _), Some(scenario)) = (&known.found, known.scenario()) else {
             continue;
         };
@@ -136,7 +136,7 @@ fn where_the_kernel_is_mended_its_own_bugs_are_gone() {
 /// A row holds on the kernel that it is about, and on the one with the bug it fails as is told here.
 #[test]
 fn rows_tell_of_bugs_on_the_kernels_that_have_them() {
-    let told = ZOO.iter().filter_map(|known| {
+    let told = bugs::all().filter_map(|known| {
         let Found::Row(name, _) = known.found else { return None };
         let row = rows::all().find(|row| row.name == name).expect("a row");
         assert_eq!(run(row, &mut simulated_for(row)), suite::Verdict::Agrees, "{name}");
@@ -160,7 +160,7 @@ fn every_number_has_its_row() {
         .chain(of("L", 22, 0))
         .chain(["Z10b".to_owned()])
         .collect();
-    let rows: Vec<_> = ZOO.iter().map(|known| known.id.to_owned()).collect();
+    let rows: Vec<_> = bugs::all().map(|known| known.id.to_owned()).collect();
     let set: BTreeSet<_> = rows.iter().cloned().collect();
     assert_eq!(rows.len(), set.len(), "none stands there twice");
     assert_eq!(set, expected);
@@ -169,7 +169,7 @@ fn every_number_has_its_row() {
 #[test]
 fn what_cannot_be_said_is_little_and_stands_here() {
     let of = |is_it: fn(&Found) -> bool| {
-        let those = ZOO.iter().filter(move |known| is_it(&known.found));
+        let those = bugs::all().filter(move |known| is_it(&known.found));
         those.map(|known| known.id).collect::<Vec<_>>()
     };
     assert_eq!(of(|found| matches!(found, Found::Unsaid(_))), UNSAID);
@@ -179,8 +179,7 @@ fn what_cannot_be_said_is_little_and_stands_here() {
 /// What is planted there is planted nowhere else: each known bug of a variant has its row.
 #[test]
 fn every_defect_of_another_variant_is_in_the_zoo() {
-    let planted: BTreeSet<_> = ZOO
-        .iter()
+    let planted: BTreeSet<_> = bugs::all()
         .filter_map(Known::scenario)
         .flat_map(|scenario| scenario.defects.into_iter().map(|defect| defect.id))
         .collect();
@@ -193,7 +192,7 @@ fn every_defect_of_another_variant_is_in_the_zoo() {
 /// A bug breaks what its edits are said to break.
 #[test]
 fn a_planted_bug_breaks_what_it_says() {
-    for known in ZOO {
+    for known in bugs::all() {
         let (Found::Checked(property, _), Some(scenario)) = (&known.found, known.scenario()) else {
             continue;
         };
@@ -208,7 +207,7 @@ fn a_planted_bug_breaks_what_it_says() {
 #[test]
 fn the_tests_of_locks_that_are_named_are_there() {
     let text = include_str!("../sim-kernel/tests/locking/main.rs");
-    for known in ZOO {
+    for known in bugs::all() {
         if let Found::Interleaved(test) = known.found {
             assert!(text.contains(&format!("fn {test}()")), "{}: {test}", known.id);
         }

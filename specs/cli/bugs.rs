@@ -6,7 +6,7 @@ use crate::check::{Report, Run, check};
 use crate::counterexample::report;
 use crate::properties::Property;
 use crate::scenario::Scenario;
-use crate::scenario::bugs::{Found, Known, ZOO, find};
+use crate::scenario::bugs::{self, Found, Known};
 use crate::state::system::System;
 use crate::survey::bugs::mismatch;
 use handoff_checker::search::Limits;
@@ -22,8 +22,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     match &arguments.bug {
         None => list(out),
         Some(id) => {
-            let known = find(id).ok_or_else(|| {
-                let known = ZOO.iter().map(|known| known.id).collect::<Vec<_>>().join(", ");
+            let known = bugs::find(id).ok_or_else(|| {
+                let known = bugs::all().map(|known| known.id).collect::<Vec<_>>().join(", ");
                 Failure::Usage(format!("{id:?} is no known bug; one of {known}"))
             })?;
             tell(known, out)
@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
 /// A line for each; Bad where one is not found any more.
 fn list(out: &mut impl Write) -> Result<Exit, Failure> {
     let mut exit = Exit::Good;
-    for known in ZOO {
+    for known in bugs::all() {
         let found = match &known.found {
             Found::Interleaved(_) => "locks".to_owned(),
             Found::Refuted(_) => "refuted".to_owned(),

@@ -9,7 +9,7 @@ use crate::counterexample::mermaid::mermaid;
 use crate::counterexample::report;
 use crate::properties::{PROPERTIES, Property, find};
 use crate::scenario::Scenario;
-use crate::scenario::bugs::{Found, Known, ZOO};
+use crate::scenario::bugs::{self, Found, Known};
 use crate::state::system::System;
 use crate::survey::bugs::mismatch;
 use crate::survey::compare::{Column, heads, legend, letters, table};
@@ -87,7 +87,7 @@ pub fn zoo() -> Result<String, LaunchError> {
          | bug | what goes wrong | source | property | steps | faults |\n|---|---|---|---|---|---|\n",
     );
     let mut stories = String::new();
-    for known in ZOO {
+    for known in bugs::all() {
         let Known { id, sentence, source, .. } = known;
         let found = match &known.found {
             Found::Interleaved(by) => format!("in the kernel's locks: `{by}` | | "),
