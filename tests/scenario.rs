@@ -3,8 +3,10 @@
 use handoff_model::call::{Call, Made, Reply};
 use handoff_model::ids::{ObjectId, Uid};
 use handoff_model::protocol::Mode;
-use handoff_specs::scenario::Scenario;
+use handoff_specs::scenario::bugs::{self, Known};
+use handoff_specs::scenario::builder::{DeviceEntry, Iommufd, Ram, ScenarioBuilder};
 use handoff_specs::scenario::mutants::{forms, of_variant};
+use handoff_specs::scenario::{May, Scenario};
 use handoff_specs::state::setup::set_up;
 
 const GOOD: &str = r#"
@@ -249,4 +251,27 @@ fn an_execve_cannot_change_user_or_limit() {
     let text = format!("{}\n[new]\nuid = 7\n", GOOD.replace("transfer", "exec"));
     let line = Scenario::parse("vm.toml", &text).expect_err("a contradiction").to_string();
     assert!(line.contains("[new]") && line.contains("transfer"), "{line}");
+}
+
+/// What a builder writes is read as what it builds.
+#[test]
+fn a_built_scenario_is_the_one_that_its_text_says() {
+    let of_bugs = bugs::all().filter_map(Known::world);
+    let smallest = ScenarioBuilder::new(Mode::Exec);
+    let process = ScenarioBuilder::new(Mode::Transfer)
+        .uid(1)
+        .memlock_pages(2)
+        .new_uid(3)
+        .new_memlock_pages(4)
+        .cap_ipc_lock()
+        .iommufds([Iommufd::charging_processes("iommufd0")])
+        .ram([Ram::new("ram0", 0).by_address()])
+        .devices([DeviceEntry::new("nic0"), DeviceEntry::new("nic1").armed_later()])
+        .may(May::NOTHING);
+    for world in of_bugs.chain([smallest, process]) {
+        let text = world.text();
+        let built = world.build().expect("a scenario");
+        let read = Scenario::parse("built.toml", &text).expect("the same one");
+        assert_eq!(format!("{read:?}"), format!("{built:?}"), "{text}");
+    }
 }

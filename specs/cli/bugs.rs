@@ -110,7 +110,7 @@ fn tell(known: &Known, out: &mut impl Write) -> Result<Exit, Failure> {
                 report::paragraph(&mut text, &format!("planted: {}", defect.sentence), width());
             }
             text += "\n";
-            text += known.text().unwrap_or_default().trim_end();
+            text += known.world().map(|world| world.text()).unwrap_or_default().trim_end();
             text += "\n";
             let system = System::new(&scenario).map_err(|error| cannot_start(&scenario, &error))?;
             match run_of(&report, property) {

@@ -1,11 +1,11 @@
-//! What the environment may do to a handoff: how often in a run, and with which errnos it fails calls.
+//! The faults that the environment may inject: how many in a run, and the errnos of failed calls.
 
 use handoff_model::call::Call;
 use handoff_model::errno::Errno;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What the environment may do, and how often in a run, and with which errnos it fails calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct May {
     /// Calls that fail with an errno of the environment's choice.
@@ -18,6 +18,12 @@ pub struct May {
     pub interrupts: u8,
     /// Steps of progress that the guest makes.
     pub guest_steps: u8,
+}
+
+impl May {
+    /// No fault happens, no interrupt arrives, and the guest makes no progress.
+    pub const NOTHING: Self =
+        Self { fail_calls: 0, kill: 0, cancel: false, interrupts: 0, guest_steps: 0 };
 }
 
 impl Default for May {

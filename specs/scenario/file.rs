@@ -1,72 +1,64 @@
-//! A scenario file as it stands, before anything in it is looked up.
+//! A scenario file as it stands, before anything in it is looked up: what serde reads and writes.
+//!
+//! A key with its default value is not written, so that a built file is as short as one by hand.
 
 use super::faults::May;
 use handoff_model::launch::HwptPlan;
 use handoff_model::protocol::Mode;
 use handoff_model::vm::{Backing, Dma};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The file as it stands.
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     pub(super) name: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) about: String,
     pub(super) mode: Mode,
-    #[serde(default = "newest")]
-    pub(super) kernel: String,
-    #[serde(default)]
+    pub(super) kernel: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) kvm: bool,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) dma: Dma,
     pub(super) ram: Vec<Ram>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) iommufd: Vec<Iommufd>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) space: Vec<Space>,
     pub(super) device: Vec<DeviceEntry>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) process: ProcessEntry,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) new: ProcessEntry,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) may: May,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) refused: bool,
     pub(super) wrong: Option<String>,
-    #[serde(default = "safe")]
-    pub(super) variant: String,
-    #[serde(default)]
+    pub(super) variant: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) defects: Vec<String>,
     pub(super) mutant: Option<String>,
 }
 
-fn safe() -> String {
-    "safe".to_owned()
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
-fn newest() -> String {
-    "7.3".to_owned()
-}
-
-#[derive(Deserialize)]
+/// A block of guest memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Ram {
+pub struct Ram {
     pub(super) name: String,
     pub(super) pages: u64,
     pub(super) iova: u64,
-    #[serde(default = "file")]
-    pub(super) backing: Backing,
-    #[serde(default)]
+    pub(super) backing: Option<Backing>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) map: MapBy,
 }
 
-fn file() -> Backing {
-    Backing::File
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum MapBy {
     #[default]
@@ -74,15 +66,16 @@ pub(super) enum MapBy {
     Address,
 }
 
-#[derive(Deserialize)]
+/// An iommufd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Iommufd {
+pub struct Iommufd {
     pub(super) name: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) accounting: Accounting,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Accounting {
     #[default]
@@ -90,36 +83,33 @@ pub(super) enum Accounting {
     Process,
 }
 
-#[derive(Deserialize)]
+/// An address space, or a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Space {
+pub struct Space {
     pub(super) name: String,
     pub(super) iommufd: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct DeviceEntry {
+pub struct DeviceEntry {
     pub(super) name: String,
     pub(super) space: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) kind: KindEntry,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) needs_kvm: bool,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) hwpt: HwptPlan,
     pub(super) bar_iova: Option<u64>,
-    #[serde(default = "one")]
-    pub(super) interrupts: u16,
-    #[serde(default)]
+    pub(super) interrupts: Option<u16>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) armed_later: bool,
 }
 
-fn one() -> u16 {
-    1
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum KindEntry {
     #[default]
@@ -127,7 +117,7 @@ pub(super) enum KindEntry {
     Mdev,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProcessEntry {
     pub(super) uid: Option<u32>,

@@ -4,8 +4,9 @@
 //! exec. Everything that may go wrong may: a call fails, a process is killed, somebody calls it off, each device interrupts. How far such a
 //! world can be exhausted is a matter of memory; where a limit stops the search, the verdicts say so.
 
+use super::builder::{DeviceEntry, Ram, ScenarioBuilder, Space};
 use super::names::{DEVICES_MAX, LIST_MAX};
-use std::fmt::Write;
+use handoff_model::protocol::Mode;
 
 /// What the names begin with.
 const PREFIX: &str = "world-";
@@ -16,7 +17,7 @@ const PREFIX: &str = "world-";
 /// What is wrong with it.
 pub fn name(size: &str) -> Result<String, String> {
     let name = format!("{PREFIX}{size}");
-    text(&name).map(|_| name.clone()).ok_or_else(|| {
+    world(&name).map(|_| name.clone()).ok_or_else(|| {
         format!(
             "{size:?} is no size: DEVICESxSPACESxMAPPINGS, like 3x2x4 or 3x2x4-exec, with at most {DEVICES_MAX} devices, \
              no more spaces than devices, and at most {LIST_MAX} mappings"
@@ -24,12 +25,12 @@ pub fn name(size: &str) -> Result<String, String> {
     })
 }
 
-/// The scenario of a name, as text; `None` for a name of something else.
-pub(crate) fn text(name: &str) -> Option<String> {
+/// The scenario of a name; `None` for a name of something else.
+pub(crate) fn world(name: &str) -> Option<ScenarioBuilder> {
     let size = name.strip_prefix(PREFIX)?;
     let (size, mode) = match size.strip_suffix("-exec") {
-        Some(size) => (size, "exec"),
-        None => (size, "transfer"),
+        Some(size) => (size, Mode::Exec),
+        None => (size, Mode::Transfer),
     };
     let numbers: Vec<usize> = size.split('x').map(|n| n.parse().ok()).collect::<Option<_>>()?;
     let [devices, spaces, mappings] = numbers[..] else { return None };
@@ -39,17 +40,15 @@ pub(crate) fn text(name: &str) -> Option<String> {
     if !fits {
         return None;
     }
-    let mut text = format!("name = \"{name}\"\nmode = \"{mode}\"\n");
-    for at in 0..mappings {
-        let iova = 0x10_0000 + at * 0x1000;
-        let _ = write!(text, "[[ram]]\nname = \"ram{at}\"\npages = 1\niova = {iova}\n");
-    }
-    for at in 0..spaces {
-        let _ = write!(text, "[[space]]\nname = \"space{at}\"\n");
-    }
-    for at in 0..devices {
-        let space = at % spaces;
-        let _ = write!(text, "[[device]]\nname = \"nic{at}\"\nspace = \"space{space}\"\n");
-    }
-    Some(text)
+    let space = |at: usize| format!("space{at}");
+    let ram = (0..mappings).zip((0x10_0000..).step_by(0x1000));
+    let world = ScenarioBuilder::new(mode)
+        .name(name)
+        .ram(ram.map(|(at, iova)| Ram::new(&format!("ram{at}"), iova)))
+        .spaces((0..spaces).map(|at| Space::new(&space(at))))
+        .devices(
+            (0..devices)
+                .map(|at| DeviceEntry::new(&format!("nic{at}")).in_space(&space(at % spaces))),
+        );
+    Some(world)
 }

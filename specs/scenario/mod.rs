@@ -37,6 +37,7 @@
 //! ```
 
 pub mod bugs;
+pub mod builder;
 pub mod corruption;
 pub mod expectation;
 mod faults;

@@ -1,9 +1,10 @@
-//! The mutants of a protocol: everything that it does and could leave out, for a VM that has one of each.
+//! The mutants of a protocol: everything that it does and could leave out, for a VM that has one of
+//! each.
 //!
-//! The scripts of both roles say which calls a phase makes, and they need an inventory. The specimen
-//! is one that was written down, so that no machine has to be started to read a mutant's name.
+//! The scripts of both roles say which calls a phase makes, and they need an inventory. This one is
+//! written down as data, so that reading the name of a mutant starts no machine.
 
-use super::errnos;
+use super::faults::errnos;
 use handoff_model::call::{Call, Rights};
 use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Va};
 use handoff_model::incoming::{Incoming, Origin};
@@ -48,8 +49,8 @@ pub fn calls(protocol: &Protocol) -> Vec<(Place, Call)> {
     old.chain(new.into_iter().map(|(phase, call)| (Place::New(phase), call))).collect()
 }
 
-/// The inventory of a VM in KVM that has one of each: a block of RAM, an iommufd, an address space, a
-/// mapping, a nesting parent, and a device with an interrupt.
+/// The inventory of a VM in KVM that has one of each: a block of RAM, an iommufd, an address space,
+/// a mapping, a nesting parent, and a device with an interrupt.
 fn specimen() -> (Vm, Descriptors) {
     let [ioas, device, hwpt] = [1, 2, 3].map(ObjectId);
     let mapping = Mapping {

@@ -9,12 +9,17 @@ use handoff_model::ids::{PAGE_BYTES, Uid};
 use handoff_model::protocol::Mode;
 use handoff_sim_kernel::Profile;
 
+/// The kernel of a scenario that asks for none.
+const NEWEST: &str = "7.3";
+/// The variant of a scenario that asks for none.
+const SAFE: &str = "safe";
+
 /// Why a scenario was refused: one line, with the cure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {what}")]
 pub struct Refusal {
-    file: String,
-    what: String,
+    pub(super) file: String,
+    pub(super) what: String,
 }
 
 impl Scenario {
@@ -56,18 +61,20 @@ impl ProcessEntry {
 }
 
 impl File {
-    fn resolve(self) -> Result<Scenario, String> {
-        let kernel = Profile::by_name(&self.kernel).ok_or_else(|| {
+    pub(super) fn resolve(self) -> Result<Scenario, String> {
+        let kernel = self.kernel.as_deref().unwrap_or(NEWEST);
+        let profile = Profile::by_name(kernel).ok_or_else(|| {
             let known = Profile::all().map(Profile::name).collect::<Vec<_>>().join(", ");
-            format!("kernel {:?} is not known; one of {known}", self.kernel)
+            format!("kernel {kernel:?} is not known; one of {known}")
         })?;
         let defects: Vec<_> =
             self.defects.iter().map(|id| find_defect(id)).collect::<Result<_, _>>()?;
         let wrong = self.wrong.as_deref().map(find_wrong).transpose()?;
         check_wrong(wrong, self.mode, self.dma, self.refused)?;
-        let variant = find_variant(&self.variant, self.mode, self.dma)?;
+        let variant = self.variant.as_deref().unwrap_or(SAFE);
+        let variant = find_variant(variant, self.mode, self.dma)?;
         let mutant = self.mutant.as_deref().map(|name| find_mutant(variant, name)).transpose()?;
-        check_kernel(variant, &self.kernel)?;
+        check_kernel(variant, kernel)?;
         defects.iter().try_for_each(|defect| check_variant(defect, variant))?;
         let old = self.process.resolve();
         let new = self.new.or(self.process).resolve();
@@ -85,7 +92,7 @@ impl File {
             name,
             about,
             mode,
-            kernel,
+            kernel: profile,
             old,
             new,
             may,

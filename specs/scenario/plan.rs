@@ -6,7 +6,7 @@ use super::file::{Accounting, DeviceEntry, File, KindEntry, MapBy, Ram};
 use super::names::{check_names, lookup};
 use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES};
 use handoff_model::launch::{ContextPlan, DevicePlan, HwptPlan, Plan, RamPlan, SpacePlan};
-use handoff_model::vm::{DeviceKind, Dma, Interrupts};
+use handoff_model::vm::{Backing, DeviceKind, Dma, Interrupts};
 
 /// `VFIO_PCI_MSI_IRQ_INDEX`.
 const MSI: u32 = 1;
@@ -108,13 +108,14 @@ impl DeviceEntry {
                 "{what}: bar_iova is of kind = \"pci\" and on a page boundary (4096)"
             ));
         }
-        if self.armed_later && self.interrupts != 1 {
+        let vectors = self.interrupts.unwrap_or(1);
+        if self.armed_later && vectors != 1 {
             return Err(format!(
                 "{what}: armed_later is of one interrupt; say interrupts = 1, or remove it"
             ));
         }
-        let wanted = Interrupts { index: MSI, vectors: self.interrupts };
-        let wanted: Vec<_> = (self.interrupts > 0).then_some(wanted).into_iter().collect();
+        let wanted = Interrupts { index: MSI, vectors };
+        let wanted: Vec<_> = (vectors > 0).then_some(wanted).into_iter().collect();
         let (interrupts, later) =
             if self.armed_later { (Vec::new(), wanted) } else { (wanted, Vec::new()) };
         Ok(DevicePlan {
@@ -186,7 +187,7 @@ fn plan_ram(ram: &[Ram]) -> Result<Vec<RamPlan>, String> {
             name: entry.name.clone(),
             length_bytes,
             iova: Iova(entry.iova),
-            backing: entry.backing,
+            backing: entry.backing.unwrap_or(Backing::File),
             map_by_address: entry.map == MapBy::Address,
         });
     }

@@ -5,8 +5,9 @@ use handoff_conformance::suite::{self, Mismatch, Verdict};
 use handoff_conformance::target::simulated::Simulated;
 use handoff_sim_kernel::Profile;
 
-/// Runs the row of the conformance suite that a bug breaks on the simulated kernel that has the bug.
-/// Returns how the kernel differs from Linux; `None` if it agrees, or if no row is about this bug.
+/// Runs the conformance row that a bug breaks, on the simulated kernel that has the bug.
+///
+/// Returns how that kernel differs from Linux; `None` if it agrees, or if no row is about this bug.
 pub fn mismatch(known: &Known) -> Option<Mismatch> {
     let Found::Row(name, kernel) = known.found else { return None };
     let row = suite::rows::all().find(|row| row.name == name).expect("the zoo's rows are tested");

@@ -6,11 +6,11 @@
 
 use crate::check::{Report, Run, check};
 use crate::properties::Property;
-use crate::scenario::Scenario;
+use crate::scenario::builder::{Iommufd, ScenarioBuilder};
+use crate::scenario::{May, Scenario};
 use crate::state::system::System;
 use handoff_checker::search::Limits;
 use handoff_model::launch::LaunchError;
-use handoff_model::protocol::Mode;
 use handoff_model::variant::Variant;
 use handoff_sim_kernel::Quirk;
 
@@ -25,30 +25,21 @@ pub enum Meeting {
     Unharmed,
 }
 
-/// One guest page and a device.
-const BASE: &str =
-    "[[ram]]\nname = \"ram0\"\npages = 1\niova = 0x100000\n[[device]]\nname = \"nic0\"\n";
+/// What the world of a hazard has besides the smallest VM.
+type Change = fn(ScenarioBuilder) -> ScenarioBuilder;
 
-/// Each hazard, and what its world has besides.
-pub const WORLDS: &[(Quirk, &str)] = &[
-    (Quirk::DoubleCharge, "[process]\nmemlock_pages = 1\n"),
-    (Quirk::PinnedDrift, "[process]\ncap_ipc_lock = true\n"),
-    (
-        Quirk::DeadOwner,
-        "[process]\nuid = 0\n[[iommufd]]\nname = \"iommufd0\"\naccounting = \"process\"\n",
-    ),
+/// Each hazard, and its world.
+pub const WORLDS: &[(Quirk, Change)] = &[
+    (Quirk::DoubleCharge, |world| world.memlock_pages(1)),
+    (Quirk::PinnedDrift, ScenarioBuilder::cap_ipc_lock),
+    (Quirk::DeadOwner, |world| world.uid(0).iommufds([Iommufd::charging_processes("iommufd0")])),
 ];
 
 /// The world of a hazard for a variant, in which nothing goes wrong besides.
 pub fn scenario(variant: &Variant, quirk: Quirk) -> Scenario {
-    let (_, tables) = WORLDS.iter().find(|(of, _)| *of == quirk).expect("each has a world");
-    let mode = if variant.mode == Mode::Exec { "exec" } else { "transfer" };
-    let (id, code) = (variant.id, quirk.code());
-    let text = format!(
-        "name = \"{code}\"\nmode = \"{mode}\"\nvariant = \"{id}\"\n{BASE}{tables}\
-         [may]\nfail_calls = 0\nkill = 0\ncancel = false\ninterrupts = 0\nguest_steps = 0\n"
-    );
-    Scenario::parse(code, &text).expect("hazards' worlds are tested")
+    let (_, change) = WORLDS.iter().find(|(of, _)| *of == quirk).expect("each has a world");
+    let smallest = ScenarioBuilder::new(variant.mode).name(quirk.code()).variant(variant.id);
+    change(smallest.may(May::NOTHING)).build().expect("hazards' worlds are tested")
 }
 
 /// What a variant does about a hazard.

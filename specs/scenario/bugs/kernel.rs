@@ -2,9 +2,8 @@
 
 use super::Found::Interleaved;
 use super::Known;
-use super::scenarios::{
-    BY_EXEC, NIC, OLD_TYPE1, PLAIN_MDEV, RAM, TYPE1, UNDISTURBED, by_row, head, known, plant, with,
-};
+use super::scenarios::{UNDISTURBED, by_row, known, nic, type1, type1_exec};
+use crate::scenario::builder::DeviceEntry;
 
 /// In the order of their numbers.
 pub(super) const KERNEL: &[Known] = &[
@@ -13,7 +12,7 @@ pub(super) const KERNEL: &[Known] = &[
         "a mapping that changes its owner leaves its charge behind",
         "Linux 5.12 to 6.2, fixed by 90fdd158a695",
         "CHG-1",
-        head(BY_EXEC, OLD_TYPE1),
+        || type1_exec().kernel("6.2"),
     ),
     by_row(
         "K2",
@@ -27,17 +26,19 @@ pub(super) const KERNEL: &[Known] = &[
         "nobody knows what a mapping was charged",
         "Linux 5.12 to 6.2, fixed by 18e292705ba2",
         "CHG-1",
-        with(head(TYPE1, OLD_TYPE1), &[RAM, NIC, UNDISTURBED]),
+        || type1().kernel("6.2").may(UNDISTURBED),
     ),
     known(
         "K4",
         "a mediated device may look at memory that has no address, and is not refused",
         "Linux ef3a3f6a294b: since 6.3 the kernel refuses it, after the stop",
         "PRE-1",
-        with(
-            plant(head(TYPE1, "dma = \"type1\"\nrefused = true"), &["mdev-unjudged"]),
-            &[RAM, NIC, PLAIN_MDEV],
-        ),
+        || {
+            type1()
+                .defect("mdev-unjudged")
+                .refused()
+                .devices([nic(0), DeviceEntry::mdev("mdev0", false).interrupts(0)])
+        },
     ),
     by_row(
         "K5",

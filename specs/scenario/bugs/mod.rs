@@ -8,7 +8,7 @@
 //! and is not so.
 
 use crate::scenario::Scenario;
-use handoff_model::protocol::Mode;
+use crate::scenario::builder::ScenarioBuilder;
 
 mod fixed;
 mod kernel;
@@ -32,7 +32,7 @@ pub struct Known {
 #[derive(Debug)]
 pub enum Found {
     /// By a check: the property that it breaks, and in which world.
-    Checked(&'static str, World),
+    Checked(&'static str, fn() -> ScenarioBuilder),
     /// By a row of the conformance suite, which a kernel that has the bug answers otherwise: which row, which kernel.
     Row(&'static str, &'static str),
     /// By a test of the kernel's own code, which exhausts the interleavings inside of a call; which test, and where.
@@ -41,21 +41,6 @@ pub enum Found {
     Refuted(&'static str),
     /// By no check: why not.
     Unsaid(&'static str),
-}
-
-/// A small world.
-#[derive(Clone, Copy, Debug)]
-pub struct World {
-    /// How the new program comes to life.
-    pub mode: Mode,
-    /// The variant.
-    pub variant: &'static str,
-    /// Known bugs that are planted.
-    pub defects: &'static [&'static str],
-    /// What stands before its first table.
-    pub head: &'static str,
-    /// Its tables: RAM, devices, and what else there is.
-    pub tables: &'static [&'static str],
 }
 
 /// Every known bug, by letter and number: Z, K, L.
@@ -69,20 +54,14 @@ pub fn find(id: &str) -> Option<&'static Known> {
 }
 
 impl Known {
-    /// The world in which it is found, as a scenario's text.
-    pub fn text(&self) -> Option<String> {
-        let Found::Checked(_, world) = &self.found else { return None };
-        let World { variant, defects, head, .. } = world;
-        let mode = if world.mode == Mode::Exec { "exec" } else { "transfer" };
-        let (id, tables) = (self.id, world.tables.concat());
-        Some(format!(
-            "name = \"{id}\"\nmode = \"{mode}\"\nvariant = \"{variant}\"\ndefects = {defects:?}\n{head}\n{tables}"
-        ))
+    /// The world in which a check finds it.
+    pub fn world(&self) -> Option<ScenarioBuilder> {
+        let Found::Checked(_, world) = self.found else { return None };
+        Some(world().name(self.id))
     }
 
-    /// The same, read.
+    /// The same, resolved.
     pub fn scenario(&self) -> Option<Scenario> {
-        let text = self.text()?;
-        Some(Scenario::parse(self.id, &text).expect("the zoo's worlds are tested"))
+        Some(self.world()?.build().expect("the zoo's worlds are tested"))
     }
 }

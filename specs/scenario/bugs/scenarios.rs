@@ -1,58 +1,61 @@
-//! The small worlds of the zoo, and how its rows are made.
+//! The small worlds in which known bugs are found, and how their rows are made.
 
 use super::Found::{Checked, Refuted, Row, Unsaid};
-use super::{Known, World};
+use super::Known;
+use crate::scenario::May;
+use crate::scenario::builder::{DeviceEntry, Ram, ScenarioBuilder, Space};
 use handoff_model::protocol::Mode;
 
-pub(super) const RAM: &str = "[[ram]]\nname = \"ram0\"\npages = 1\niova = 0x100000\n";
-pub(super) const NIC: &str = "[[device]]\nname = \"nic0\"\n";
-pub(super) const SECOND: &str = "[[device]]\nname = \"nic1\"\n";
-pub(super) const APART: &str = "[[space]]\nname = \"left\"\n[[space]]\nname = \"right\"\n\
-                     [[device]]\nname = \"nic0\"\nspace = \"left\"\n[[device]]\nname = \"nic1\"\nspace = \"right\"\n";
-pub(super) const BY_ADDRESS: &str = "map = \"address\"\n";
-pub(super) const ANONYMOUS: &str = "backing = \"anonymous\"\n";
-pub(super) const MDEV: &str = "[[device]]\nname = \"mdev0\"\nkind = \"mdev\"\nneeds_kvm = true\n";
-pub(super) const PLAIN_MDEV: &str =
-    "[[device]]\nname = \"mdev0\"\nkind = \"mdev\"\ninterrupts = 0\n";
-pub(super) const SECOND_RAM: &str = "[[ram]]\nname = \"ram1\"\npages = 1\niova = 0x200000\n";
-/// Two containers, each with a device; and nothing goes wrong.
-pub(super) const CONTAINERS: &str = concat!(
-    "[[space]]\nname = \"left\"\n[[space]]\nname = \"right\"\n",
-    "[[device]]\nname = \"nic0\"\nspace = \"left\"\n[[device]]\nname = \"nic1\"\nspace = \"right\"\n",
-    "[may]\nfail_calls = 0\nkill = 0\ncancel = false\n"
-);
-/// Nothing goes wrong, but somebody calls it off.
-pub(super) const CALLED_OFF: &str = "[may]\nfail_calls = 0\nkill = 0\n";
-/// Nothing goes wrong at all.
-pub(super) const UNDISTURBED: &str = "[may]\nfail_calls = 0\nkill = 0\ncancel = false\n";
-/// Containers as they were before 6.3.
-pub(super) const OLD_TYPE1: &str = "dma = \"type1\"\nkernel = \"6.2\"";
-pub(super) const KVM: &str = "kvm = true";
+/// Only a cancellation happens.
+pub(super) const CALLED_OFF: May =
+    May { fail_calls: 0, kill: 0, cancel: true, interrupts: 1, guest_steps: 1 };
+/// No fault happens.
+pub(super) const UNDISTURBED: May = May { cancel: false, ..CALLED_OFF };
 
-/// QEMU by transfer, and one device.
-pub(super) const QEMU: World = World {
-    mode: Mode::Transfer,
-    variant: "qemu-10.2",
-    defects: &[],
-    head: "",
-    tables: &[RAM, NIC],
-};
+/// QEMU by transfer, with a page of RAM and a device.
+pub(super) fn qemu() -> ScenarioBuilder {
+    ScenarioBuilder::new(Mode::Transfer).variant("qemu-10.2")
+}
 
 /// The same by exec.
-pub(super) const EXEC: World = World { mode: Mode::Exec, ..QEMU };
+pub(super) fn qemu_exec() -> ScenarioBuilder {
+    ScenarioBuilder::new(Mode::Exec).variant("qemu-10.2")
+}
 
-/// A container, and one device in it.
-pub(super) const TYPE1: World = World { variant: "type1", head: "dma = \"type1\"", ..QEMU };
+/// QEMU with a container, by transfer.
+pub(super) fn type1() -> ScenarioBuilder {
+    ScenarioBuilder::new(Mode::Transfer).variant("type1").type1()
+}
 
 /// The same by exec.
-pub(super) const BY_EXEC: World = World { mode: Mode::Exec, ..TYPE1 };
+pub(super) fn type1_exec() -> ScenarioBuilder {
+    ScenarioBuilder::new(Mode::Exec).variant("type1").type1()
+}
 
+/// Two devices, each on an address space or in a container of its own.
+pub(super) fn apart(world: ScenarioBuilder) -> ScenarioBuilder {
+    world
+        .spaces([Space::new("left"), Space::new("right")])
+        .devices([nic(0).in_space("left"), nic(1).in_space("right")])
+}
+
+/// `ram0`, `ram1`: a page each.
+pub(super) fn ram(at: u64) -> Ram {
+    Ram::new(&format!("ram{at}"), (1 + at) * 0x10_0000)
+}
+
+/// `nic0`, `nic1`.
+pub(super) fn nic(at: usize) -> DeviceEntry {
+    DeviceEntry::new(&format!("nic{at}"))
+}
+
+/// A bug that a check finds by the property that it breaks.
 pub(super) const fn known(
     id: &'static str,
     sentence: &'static str,
     source: &'static str,
     property: &'static str,
-    world: World,
+    world: fn() -> ScenarioBuilder,
 ) -> Known {
     Known { id, sentence, source, found: Checked(property, world) }
 }
@@ -85,17 +88,4 @@ pub(super) const fn refuted(
     why: &'static str,
 ) -> Known {
     Known { id, sentence, source, found: Refuted(why) }
-}
-
-/// A bug that is planted.
-pub(super) const fn plant(world: World, defects: &'static [&'static str]) -> World {
-    World { defects, ..world }
-}
-
-pub(super) const fn head(world: World, head: &'static str) -> World {
-    World { head, ..world }
-}
-
-pub(super) const fn with(world: World, tables: &'static [&'static str]) -> World {
-    World { tables, ..world }
 }

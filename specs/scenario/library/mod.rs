@@ -1,7 +1,9 @@
 //! The scenarios that come with the program.
 
-use super::{bugs, generated};
-use crate::scenario::Scenario;
+use super::bugs::{self, Known};
+use super::builder::ScenarioBuilder;
+use super::generated;
+use super::resolved::Scenario;
 
 /// Those that `handoff check` proves when it is not told what to: name and text.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -74,7 +76,10 @@ pub fn built_in(name: &str) -> Option<Scenario> {
 fn known(name: &str) -> Option<String> {
     let mut all = BUILT_IN.iter().chain(FOR_HOSTS).chain(FOR_RFC).chain(FOR_TYPE1);
     let text = all.find(|(other, _)| *other == name);
-    text.map(|(_, text)| (*text).to_owned())
-        .or_else(|| bugs::find(name)?.text())
-        .or_else(|| generated::text(name))
+    text.map(|(_, text)| (*text).to_owned()).or_else(|| Some(built(name)?.text()))
+}
+
+/// A scenario that is built in code.
+fn built(name: &str) -> Option<ScenarioBuilder> {
+    bugs::find(name).and_then(Known::world).or_else(|| generated::world(name))
 }
