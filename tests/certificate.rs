@@ -1,10 +1,12 @@
 //! Certificates: what was proved is proved again by another way, and what was tampered with is refused.
 
 use handoff_checker::search::{Exploration, Limits};
+use handoff_model::protocol::Mode;
 use handoff_specs::check::certificate::{Verified, verify, write};
 use handoff_specs::check::packed::Packed;
 use handoff_specs::check::{Report, check_with};
 use handoff_specs::scenario::Scenario;
+use handoff_specs::scenario::builder::ScenarioBuilder;
 use handoff_specs::scenario::library::{built_in, text_of};
 
 fn certificate_of(scenario: &Scenario, text: &str) -> Result<String, String> {
@@ -70,11 +72,9 @@ fn what_was_tampered_with_is_refused() {
 
 /// A scenario with a bug in it, all of its states, and the claim that a property is proved.
 fn lie(planted: &str, claim: &str) -> String {
-    let text = format!(
-        "name = \"planted\"\nmode = \"transfer\"\ndefects = [\"{planted}\"]\n\
-         [[ram]]\nname = \"ram0\"\npages = 1\niova = 0x100000\n[[device]]\nname = \"nic0\"\n"
-    );
-    let scenario = Scenario::parse("planted.toml", &text).expect("a scenario");
+    let world = ScenarioBuilder::new(Mode::Transfer).defect(planted);
+    let text = world.text();
+    let scenario = world.build().expect("a scenario");
     let lines = |report: &Report, exploration: &Exploration<Packed>| {
         let head = serde_json::json!({
             "format": "handoff certificate 1", "scenario": text, "states": report.states,

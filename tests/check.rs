@@ -1,12 +1,14 @@
 //! The built-in scenarios: verdicts, exact counts, and two engines that agree.
 
 use handoff_checker::search::{Cut, Exploration, Limits, Said, explore};
+use handoff_model::protocol::Mode;
 use handoff_specs::check::blackout::Blackouts;
 use handoff_specs::check::evaluate::Judged;
 use handoff_specs::check::packed::Packed;
 use handoff_specs::check::{Report, Verdict, check, check_with};
 use handoff_specs::properties::PROPERTIES;
-use handoff_specs::scenario::Scenario;
+use handoff_specs::scenario::May;
+use handoff_specs::scenario::builder::ScenarioBuilder;
 use handoff_specs::scenario::library::{BUILT_IN, FOR_TYPE1, built_in};
 use handoff_specs::state::World;
 use handoff_specs::state::action::Action;
@@ -148,8 +150,8 @@ fn stateright_counts_the_same_states_and_finds_no_violation() {
 /// To the last number: which state was reached from which, and by what.
 #[test]
 fn results_are_the_same_for_any_number_of_threads() {
-    let violated = VIOLATED.replacen("mode", "defects = [\"no-take-back\"]\nmode", 1);
-    let violated = Scenario::parse("violated.toml", &violated).expect("a scenario");
+    let violated = ScenarioBuilder::new(Mode::Transfer).defect("no-take-back");
+    let violated = violated.build().expect("a scenario");
     for scenario in [built_in("separate-spaces").expect("built in"), violated] {
         let with = |threads| {
             let threads = NonZeroUsize::new(threads).expect("not zero");
@@ -168,19 +170,16 @@ fn results_are_the_same_for_any_number_of_threads() {
     }
 }
 
-const VIOLATED: &str = "name = \"violated\"\nmode = \"transfer\"\n[[ram]]\nname = \"ram0\"\npages = 1\n\
-                        iova = 0x100000\n[[device]]\nname = \"nic0\"\n";
-
 /// Whatever else it may break, an environment that does more does not make a run longer than what is left allows.
 #[test]
 fn every_step_brings_it_nearer_to_its_end_however_much_goes_wrong() {
-    for mode in ["transfer", "exec"] {
-        let text = VIOLATED.replace("transfer", mode) + "[may]\nfail_calls = 3\nkill = 2\n";
-        let scenario = Scenario::parse("more.toml", &text).expect("a scenario");
+    for mode in [Mode::Transfer, Mode::Exec] {
+        let may = May { fail_calls: 3, kill: 2, ..May::default() };
+        let scenario = ScenarioBuilder::new(mode).may(may).build().expect("a scenario");
         let report = check(&scenario, Limits::default()).expect("it can be set up");
         let verdict =
             |id| &report.verdicts.iter().find(|(of, _)| of.id == id).expect("registered").1;
-        assert_eq!((report.cut, verdict("END-2")), (None, &Verdict::Proved), "{mode}");
+        assert_eq!((report.cut, verdict("END-2")), (None, &Verdict::Proved), "{mode:?}");
     }
 }
 

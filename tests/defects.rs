@@ -9,32 +9,23 @@ use handoff_specs::check::{Run, Verdict, check};
 use handoff_specs::counterexample::report;
 use handoff_specs::properties::{self, PROPERTIES, Property};
 use handoff_specs::scenario::Scenario;
+use handoff_specs::scenario::builder::{Iommufd, Ram, ScenarioBuilder};
 use handoff_specs::state::system::System;
 use std::collections::BTreeSet;
 
 /// The least VM in which a bug shows, and what it needs to show.
 pub(crate) fn scenario(defect: &Defect) -> Scenario {
-    let mode = if defect.mode == Mode::Exec { "exec" } else { "transfer" };
-    let (head, map, tail) = match defect.id {
-        "charged-to-the-dead" => (
-            "",
-            "file",
-            "[[iommufd]]\nname = \"iommufd0\"\naccounting = \"process\"\n[process]\nuid = 0",
-        ),
-        "charged-to-nobody" => ("", "file", "[process]\ncap_ipc_lock = true"),
-        "checked-late" => ("refused = true", "address", ""),
-        "taken-on-trust" | "refuses-silently" => ("wrong = \"ram-other\"", "file", ""),
-        "resumed-before-unparked" | "kvm-left-open" => ("kvm = true", "file", ""),
-        "limit-unjudged" => ("refused = true", "file", "[process]\nmemlock_pages = 1"),
-        _ => ("", "file", ""),
+    let least = ScenarioBuilder::new(defect.mode).name("defect").defect(defect.id);
+    let world = match defect.id {
+        "charged-to-the-dead" => least.uid(0).iommufds([Iommufd::charging_processes("iommufd0")]),
+        "charged-to-nobody" => least.cap_ipc_lock(),
+        "checked-late" => least.refused().ram([Ram::new("ram0", 0x10_0000).by_address()]),
+        "taken-on-trust" | "refuses-silently" => least.wrong("ram-other"),
+        "resumed-before-unparked" | "kvm-left-open" => least.kvm(),
+        "limit-unjudged" => least.refused().memlock_pages(1),
+        _ => least,
     };
-    let text = format!(
-        "name = \"defect\"\nmode = \"{mode}\"\ndefects = [\"{}\"]\n{head}\n\
-         [[ram]]\nname = \"ram0\"\npages = 1\niova = 0x100000\nmap = \"{map}\"\n\
-         [[device]]\nname = \"nic0\"\n{tail}\n",
-        defect.id
-    );
-    Scenario::parse("defect.toml", &text).expect("a scenario")
+    world.build().expect("a scenario")
 }
 
 /// Faults and steps of the cheapest run by which the property that a bug breaks is violated.

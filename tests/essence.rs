@@ -9,6 +9,7 @@ use handoff_model::protocol::Mode;
 use handoff_specs::check::packed::PackedSystem;
 use handoff_specs::check::{Verdict, check};
 use handoff_specs::scenario::Scenario;
+use handoff_specs::scenario::builder::ScenarioBuilder;
 use handoff_specs::scenario::library::{BUILT_IN, text_of};
 use handoff_specs::spec::{EXEC, Essence, Handoff, TRANSFER};
 use handoff_specs::state::system::System;
@@ -57,11 +58,9 @@ fn every_built_in_scenario_begins_where_the_essence_does() {
 /// Without memory or devices there is nothing to own or to reach.
 #[test]
 fn of_a_guest_without_devices_or_memory_it_is_not_asked() {
-    let ram = "[[ram]]\nname = \"ram0\"\npages = 1\niova = 0\n";
-    let device = "[[device]]\nname = \"nic0\"\n";
-    for (empty, rest) in [("ram", device), ("device", ram)] {
-        let text = format!("name = \"empty\"\nmode = \"transfer\"\n{empty} = []\n{rest}");
-        let scenario = Scenario::parse("empty.toml", &text).expect("a scenario");
+    let smallest = || ScenarioBuilder::new(Mode::Transfer);
+    for (empty, world) in [("ram", smallest().ram([])), ("device", smallest().devices([]))] {
+        let scenario = world.build().expect("a scenario");
         let report = check(&scenario, Limits::default()).expect("it can be set up");
         let verdict = report.verdicts.iter().find(|(property, _)| property.id == "REF-1");
         let expected = Verdict::NotAsked("no device reaches any memory");

@@ -12,11 +12,12 @@ use handoff_model::outgoing::{Outgoing, Way};
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::variant;
 use handoff_specs::check::check;
-use handoff_specs::scenario::Scenario;
+use handoff_specs::scenario::builder::{DeviceEntry, Iommufd, Ram, ScenarioBuilder, Space};
 use handoff_specs::scenario::corruption::{WRONGS, Wrong};
 use handoff_specs::scenario::expectation::Due;
 use handoff_specs::scenario::library::built_in;
 use handoff_specs::scenario::mutants;
+use handoff_specs::scenario::{May, Scenario};
 use handoff_specs::state::system::System;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -136,106 +137,81 @@ const SURVIVORS: &[(&[Form], &str, &str)] = &[
     ),
 ];
 
-const RAM: &str = "[[ram]]\nname = \"ram0\"\npages = 1\niova = 0x100000\n";
-const NIC: &str = "[[device]]\nname = \"nic0\"\n";
-const QUIET: &str =
-    "[may]\nfail_calls = 0\nkill = 0\ncancel = false\ninterrupts = 0\nguest_steps = 0\n";
-const ANOTHER_USER: &str = "[process]\nmemlock_pages = 1\n[new]\nuid = 1001\n";
-const SPARE_SPACE: &str =
-    "space = \"used\"\n[[space]]\nname = \"spare\"\n[[space]]\nname = \"used\"\n";
-
-/// A world of one of the modes, or of both: what it is called, what stands before its first table, its RAM, what follows its device.
-type World = (&'static str, &'static [Mode], &'static str, &'static str, &'static str);
+/// A world of one of the modes, or of both: what it is called, and what it has besides the smallest VM.
+type World = (&'static str, &'static [Mode], fn(ScenarioBuilder) -> ScenarioBuilder);
 
 const BOTH: &[Mode] = &[Mode::Transfer, Mode::Exec];
 const TRANSFER: &[Mode] = &[Mode::Transfer];
-const LATER: &str = "interrupts = 0\n[[device]]\nname = \"nic1\"\narmed_later = true\n";
 
 const MUST_BE_REFUSED: &[World] = &[
-    ("by-address", BOTH, "refused = true", "map = \"address\"\n", QUIET),
-    ("small-limit", BOTH, "refused = true", "", "[process]\nmemlock_pages = 1\n"),
-    (
-        "small-limit-of-the-old",
-        TRANSFER,
-        "refused = true",
-        "",
-        "[process]\nmemlock_pages = 1\n[new]\nmemlock_pages = 9\n",
-    ),
-    (
-        "small-limit-of-the-new",
-        TRANSFER,
-        "refused = true",
-        "",
-        "[process]\nmemlock_pages = 9\n[new]\nmemlock_pages = 1\n",
-    ),
-    (
-        "accounting",
-        BOTH,
-        "refused = true",
-        "",
-        "[[iommufd]]\nname = \"iommufd0\"\naccounting = \"process\"\n[process]\nuid = 0\n",
-    ),
-    ("uncharged", BOTH, "refused = true", "", "[process]\ncap_ipc_lock = true\n"),
-    (
-        "tied-mdev",
-        BOTH,
-        "refused = true",
-        "",
-        "[[device]]\nname = \"mdev0\"\nkind = \"mdev\"\nneeds_kvm = true\n",
-    ),
+    ("by-address", BOTH, |it| it.ram([Ram::new("ram0", 0x10_0000).by_address()]).may(May::NOTHING)),
+    ("small-limit", BOTH, |it| it.memlock_pages(1)),
+    ("small-limit-of-the-old", TRANSFER, |it| it.memlock_pages(1).new_memlock_pages(9)),
+    ("small-limit-of-the-new", TRANSFER, |it| it.memlock_pages(9).new_memlock_pages(1)),
+    ("accounting", BOTH, |it| it.uid(0).iommufds([Iommufd::charging_processes("iommufd0")])),
+    ("uncharged", BOTH, ScenarioBuilder::cap_ipc_lock),
+    ("tied-mdev", BOTH, |it| {
+        it.devices([DeviceEntry::new("nic0"), DeviceEntry::mdev("mdev0", true)])
+    }),
+    // Without RAM there is no mapping that an old kernel can only have by address.
+    ("old-kernel", BOTH, |it| it.kernel("6.12").ram([])),
 ];
 
 const POSSIBLE: &[World] = &[
-    ("plain", BOTH, "", "", "[process]\nmemlock_pages = 2\n"),
-    ("kvm", BOTH, "kvm = true", "", "interrupts = 2\n[process]\nmemlock_pages = 2\n"),
-    ("another-user", TRANSFER, "", "", ANOTHER_USER),
-    ("armed-later", TRANSFER, "", "", LATER),
-    ("two-faults", BOTH, "", "", "[process]\nmemlock_pages = 2\n[may]\nfail_calls = 2\n"),
+    ("plain", BOTH, |it| it.memlock_pages(2)),
+    ("kvm", BOTH, |it| it.kvm().devices([DeviceEntry::new("nic0").interrupts(2)]).memlock_pages(2)),
+    ("another-user", TRANSFER, another_user),
+    ("armed-later", TRANSFER, |it| {
+        let later = DeviceEntry::new("nic1").armed_later();
+        it.devices([DeviceEntry::new("nic0").interrupts(0), later])
+    }),
+    ("two-faults", BOTH, |it| it.memlock_pages(2).may(May { fail_calls: 2, ..May::default() })),
 ];
 
-/// Without RAM there is no mapping that an old kernel can only have by address.
-fn old_kernel(form: Form) -> Scenario {
-    parse("old-kernel", form, "refused = true\nkernel = \"6.12\"\nram = []", &[NIC])
+fn another_user(world: ScenarioBuilder) -> ScenarioBuilder {
+    world.memlock_pages(1).new_uid(1001)
 }
 
-fn parse(name: &str, (variant, mode): Form, head: &str, tables: &[&str]) -> Scenario {
-    let word = if mode == Mode::Exec { "exec" } else { "transfer" };
-    let tables = tables.concat();
-    let text =
-        format!("name = \"{name}\"\nmode = \"{word}\"\nvariant = \"{variant}\"\n{head}\n{tables}");
-    Scenario::parse(name, &text).expect("a scenario")
+fn spare_space(world: ScenarioBuilder) -> ScenarioBuilder {
+    world
+        .spaces([Space::new("spare"), Space::new("used")])
+        .devices([DeviceEntry::new("nic0").in_space("used")])
+}
+
+fn smallest(name: &str, (variant, mode): Form) -> ScenarioBuilder {
+    ScenarioBuilder::new(mode).name(name).variant(variant)
 }
 
 /// Something wrong, where it shows: what is survived only when something goes wrong besides.
 fn wrong(wrong: &Wrong, form: Form) -> Scenario {
-    let space = if wrong.id == "mapping-odd" { SPARE_SPACE } else { "" };
-    let user = if wrong.id == "fate-unheard" { ANOTHER_USER } else { "" };
+    let world = smallest(wrong.id, form).wrong(wrong.id);
+    let world = match wrong.id {
+        "mapping-odd" => spare_space(world),
+        "fate-unheard" => another_user(world),
+        "no-kvm" => world.kvm(),
+        _ => world,
+    };
     let may = match wrong.id {
         // One that has been killed may go on a little, as if it were not.
-        "abort-unsaid" => "[may]\nkill = 0\n",
-        _ if wrong.due == Due::Done => "",
-        _ => QUIET,
+        "abort-unsaid" => May { kill: 0, ..May::default() },
+        _ if wrong.due == Due::Done => May::default(),
+        _ => May::NOTHING,
     };
-    let kvm = wrong.id == "no-kvm";
-    let head = format!("wrong = \"{}\"\nkvm = {kvm}", wrong.id);
-    parse(wrong.id, form, &head, &[RAM, NIC, space, user, may])
+    world.may(may).build().expect("a scenario")
 }
 
 /// The smallest first.
 fn worlds(form: Form) -> Vec<Scenario> {
     let (_, mode) = form;
-    let world = |(name, modes, head, ram, rest): &World| {
-        modes.contains(&mode).then(|| parse(name, form, head, &[RAM, ram, NIC, rest]))
-    };
+    let of = |worlds: &'static [World]| worlds.iter().filter(|(_, modes, _)| modes.contains(&mode));
+    let world = |(name, _, change): &World| change(smallest(name, form));
     let told = |due: fn(Due) -> bool| {
         WRONGS.iter().filter(move |w| w.is_told(mode) && due(w.due)).map(|w| wrong(w, form))
     };
-    let mut worlds: Vec<_> = told(|due| due != Due::Done).collect();
-    worlds.extend(MUST_BE_REFUSED.iter().filter_map(world));
-    worlds.push(old_kernel(form));
-    worlds.extend(POSSIBLE.iter().filter_map(world));
-    worlds.extend(told(|due| due == Due::Done));
-    worlds
+    let refused = of(MUST_BE_REFUSED).map(|it| world(it).refused().build().expect("a scenario"));
+    let possible = of(POSSIBLE).map(|it| world(it).build().expect("a scenario"));
+    let refused_or_lost = told(|due| due != Due::Done);
+    refused_or_lost.chain(refused).chain(possible).chain(told(|due| due == Due::Done)).collect()
 }
 
 /// The first property that is violated, or the panic.

@@ -5,7 +5,7 @@ use handoff_checker::search::Limits;
 use handoff_model::outgoing::Outcome;
 use handoff_model::protocol::Mode;
 use handoff_specs::check::{self, Verdict};
-use handoff_specs::scenario::Scenario;
+use handoff_specs::scenario::builder::{DeviceEntry, ScenarioBuilder};
 use handoff_specs::scenario::library::built_in;
 use handoff_specs::scenario::mutants::forms;
 use handoff_specs::state::World;
@@ -61,13 +61,9 @@ fn each_refusal_has_its_true_reason() {
 fn an_interrupt_that_is_armed_makes_nothing_good() {
     for form in forms().filter(|form| form.mode == Mode::Transfer) {
         for wrong in ["anonymous-block", "bar-mapped"] {
-            let text = format!(
-                "name = \"armed\"\nmode = \"transfer\"\nvariant = \"{}\"\nwrong = \"{wrong}\"\n\
-                 [[ram]]\nname = \"ram0\"\npages = 1\niova = 0x100000\n\
-                 [[device]]\nname = \"nic0\"\narmed_later = true\n",
-                form.id
-            );
-            let scenario = Scenario::parse("armed.toml", &text).expect("a scenario");
+            let armed_later = DeviceEntry::new("nic0").armed_later();
+            let world = ScenarioBuilder::new(form.mode).variant(form.id).wrong(wrong);
+            let scenario = world.devices([armed_later]).build().expect("a scenario");
             let report = check::check(&scenario, Limits::default()).expect("it can be set up");
             let verdict = report.verdicts.iter().find(|(property, _)| property.id == "PRE-1");
             assert_eq!(verdict.expect("registered").1, Verdict::Proved, "{wrong} in {}", form.id);
