@@ -11,7 +11,7 @@
 //! | [`check`] | the state space of a scenario, and a verdict for each property |
 //! | [`spec`] | the abstract spec of a handoff, and the refinement mapping of states to it |
 //! | [`state`] | the transition system: a simulated machine, both roles, and a fault budget |
-//! | [`properties`] | what must hold, as predicates over a [`View`](handoff_model::view::View) |
+//! | [`properties`] | what must hold, as predicates over a [`View`](handoff_model::abi::view::View) |
 //! | [`scenario`] | a virtual machine and what may go wrong, read from TOML; known bugs, corruptions |
 //!
 //! Two crates stand beside them: `handoff-checker`, the search engine, and `handoff-conformance`, which judges the simulated

@@ -2,9 +2,10 @@
 
 use crate::hazards::HAZARDS;
 use handoff_checker::search::{Cut, Limits};
-use handoff_model::defect::{self, Change, DEFECTS, Defect, Edit};
-use handoff_model::phase::OutPhase;
 use handoff_model::protocol::Mode;
+use handoff_model::protocol::phase::OutPhase;
+use handoff_model::variants::defects::{self, DEFECTS, Defect};
+use handoff_model::variants::{Change, Edit};
 use handoff_specs::check::{Run, Verdict, check};
 use handoff_specs::counterexample::report;
 use handoff_specs::properties::{self, PROPERTIES, Property};
@@ -187,7 +188,7 @@ fn without_its_bug_each_of_these_scenarios_is_proved() {
 
 #[test]
 fn every_property_has_a_bug_that_breaks_it() {
-    let defects = defect::all().map(|defect| defect.breaks);
+    let defects = defects::all().map(|defect| defect.breaks);
     let hazards = HAZARDS.iter().map(|hazard| hazard.breaks);
     let broken: BTreeSet<_> = defects.chain(hazards).collect();
     let all: BTreeSet<_> = PROPERTIES.iter().map(|property| property.id).collect();

@@ -4,8 +4,8 @@ mod variants;
 
 use crate::defects::scenario;
 use handoff_checker::search::{Limits, explore};
-use handoff_model::defect::DEFECTS;
 use handoff_model::protocol::Mode;
+use handoff_model::variants::defects::DEFECTS;
 use handoff_specs::check::packed::PackedSystem;
 use handoff_specs::check::{Verdict, check};
 use handoff_specs::scenario::Scenario;

@@ -4,7 +4,7 @@ mod formats;
 mod why;
 
 use handoff_checker::search::Limits;
-use handoff_model::defect::{DEFECTS, Defect};
+use handoff_model::variants::defects::{DEFECTS, Defect};
 use handoff_specs::check::{Run, check};
 use handoff_specs::counterexample::Followed;
 use handoff_specs::properties::Property;
@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 
 /// The least VM in which a planted bug shows, and the run by which it breaks a property.
 fn violated(defect: &str, property: &str) -> (Scenario, Run) {
-    let defect = handoff_model::defect::find(defect).expect("a known bug");
+    let defect = handoff_model::variants::defects::find(defect).expect("a known bug");
     let scenario = crate::defects::scenario(defect);
     let report = check(&scenario, Limits::default()).expect("it can be set up");
     let found = report.violations().find(|(found, _)| found.id == property);

@@ -1,13 +1,13 @@
 //! A stream that is whole but not true: what the inventory says and the kernel does not have is found
 //! before anything is changed, and the guest goes on where it was.
 
-use handoff_model::call::UNLIMITED;
-use handoff_model::ids::{Iova, ObjectId, PAGE_BYTES, Pid};
-use handoff_model::incoming::{Incoming, Origin};
-use handoff_model::launch::launch;
-use handoff_model::outgoing::{Outcome, Outgoing, Way};
+use handoff_model::abi::call::UNLIMITED;
+use handoff_model::abi::ids::{Iova, ObjectId, PAGE_BYTES, Pid};
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::role::Role;
+use handoff_model::role::incoming::{Incoming, Origin};
+use handoff_model::role::outgoing::{Outcome, Outgoing, Way};
+use handoff_model::vm::launch::launch;
 use handoff_model::vm::{Device, Mapping, Vm};
 use handoff_sim_kernel::{DeviceKind, DeviceSpec, Machine, ProcessSpec};
 use handoff_specs::scenario::Scenario;

@@ -4,13 +4,14 @@
 //! A mutant counts as caught where a property is violated or its roles panic. In the same worlds the protocol itself violates none.
 
 use handoff_checker::search::Limits;
-use handoff_model::ids::Fd;
-use handoff_model::incoming::{Incoming, Origin};
-use handoff_model::launch::HwptPlan;
-use handoff_model::mutant::{Omission, Place};
-use handoff_model::outgoing::{Outgoing, Way};
+use handoff_model::abi::ids::Fd;
+use handoff_model::protocol::phase::Place;
 use handoff_model::protocol::{Mode, Protocol};
-use handoff_model::variant;
+use handoff_model::role::incoming::{Incoming, Origin};
+use handoff_model::role::outgoing::{Outgoing, Way};
+use handoff_model::variants;
+use handoff_model::variants::mutants::Omission;
+use handoff_model::vm::launch::HwptPlan;
 use handoff_specs::check::check;
 use handoff_specs::scenario::builder::{DeviceEntry, Iommufd, Ram, ScenarioBuilder, Space};
 use handoff_specs::scenario::corruption::{WRONGS, Wrong};
@@ -235,7 +236,7 @@ fn the_protocol_itself_violates_nothing_in_these_worlds() {
 /// All mutants of a form, in their order, with what catches them first.
 fn judged(form: Form) -> Vec<(Omission, Option<String>)> {
     let (id, mode) = form;
-    let variant = variant::find(id, mode).expect("a form");
+    let variant = variants::find(id, mode).expect("a form");
     let (worlds, mutants) = (worlds(form), mutants::of_variant(variant));
     let todo = Mutex::new(mutants.into_iter().enumerate());
     let done = Mutex::new(BTreeMap::new());

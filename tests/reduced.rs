@@ -2,7 +2,7 @@
 
 use handoff_checker::reduction::{Reduced, Ways, against};
 use handoff_checker::search::{Limits, explore};
-use handoff_model::defect::DEFECTS;
+use handoff_model::variants::defects::DEFECTS;
 use handoff_specs::check::packed::PackedSystem;
 use handoff_specs::scenario::Scenario;
 use handoff_specs::scenario::library::{BUILT_IN, built_in};

@@ -2,8 +2,8 @@
 //! never notices.
 
 use handoff_checker::search::Limits;
-use handoff_model::outgoing::Outcome;
 use handoff_model::protocol::Mode;
+use handoff_model::role::outgoing::Outcome;
 use handoff_specs::check::{self, Verdict};
 use handoff_specs::scenario::builder::{DeviceEntry, ScenarioBuilder};
 use handoff_specs::scenario::library::built_in;

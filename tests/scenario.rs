@@ -1,7 +1,7 @@
 //! Scenario files: what is accepted, and one line for each mistake, with the place and the cure.
 
-use handoff_model::call::{Call, Made, Reply};
-use handoff_model::ids::{ObjectId, Uid};
+use handoff_model::abi::call::{Call, Made, Reply};
+use handoff_model::abi::ids::{ObjectId, Uid};
 use handoff_model::protocol::Mode;
 use handoff_specs::scenario::bugs::{self, Known};
 use handoff_specs::scenario::builder::{DeviceEntry, Iommufd, Ram, ScenarioBuilder};

@@ -2,19 +2,19 @@
 //! start, so that nothing grows and the next one begins as the first did.
 
 use handoff_checker::search::{Exploration, Limits, StateIndex, explore};
-use handoff_model::call::{Answer, Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId, Pid};
-use handoff_model::incoming::{Arrival, Incoming, Origin};
-use handoff_model::kernel::Kernel;
-use handoff_model::launch::{DevicePlan, HwptPlan, LaunchError, launch, plug, unplug};
-use handoff_model::outgoing::{Outcome, Outgoing, Way};
-use handoff_model::phase::OutPhase;
+use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, ObjectId, Pid};
+use handoff_model::abi::kernel::Kernel;
+use handoff_model::abi::view::{DeviceView, FileKind, MappingView, PageSetView, View};
+use handoff_model::protocol::phase::OutPhase;
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::role::Role;
+use handoff_model::role::incoming::{Arrival, Incoming, Origin};
+use handoff_model::role::outgoing::{Outcome, Outgoing, Way};
 use handoff_model::stream::envelope;
-use handoff_model::variant;
-use handoff_model::view::{DeviceView, FileKind, MappingView, PageSetView, View};
+use handoff_model::variants;
+use handoff_model::vm::launch::{DevicePlan, HwptPlan, LaunchError, launch, plug, unplug};
 use handoff_model::vm::{Descriptors, DeviceKind, Key, Kind, Vm};
 use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
 use handoff_specs::check::packed::{Packed, PackedSystem};
@@ -239,7 +239,7 @@ fn step(machine: &mut Machine, pid: Pid, role: &mut impl Role) -> bool {
 
 #[test]
 fn transfers_follow_each_other() {
-    let early = variant::find("safe-early", Mode::Transfer).expect("a variant");
+    let early = variants::find("safe-early", Mode::Transfer).expect("a variant");
     for name in ["transfer", "separate-spaces", "two-iommufds", "kvm-transfer"] {
         let mut fleet = Fleet::start(name);
         let before = fleet.settled();

@@ -2,7 +2,7 @@
 
 use handoff_checker::search::Limits;
 use handoff_model::protocol::Mode;
-use handoff_model::variant;
+use handoff_model::variants;
 use handoff_specs::check::blackout::Blackouts;
 use handoff_specs::check::{Verdict, check};
 use handoff_specs::scenario::Scenario;
@@ -35,7 +35,7 @@ fn worlds_of_a_size_are_proved_exhaustively() {
 
 /// What a guest waits for at most, without what the old process closes when it is over: that is done at the same time, by another process.
 fn waits(size: &str, id: &str, kvm: bool) -> u32 {
-    let variant = variant::find(id, Mode::Transfer).expect("a variant");
+    let variant = variants::find(id, Mode::Transfer).expect("a variant");
     let mut scenario = Scenario { variant, ..world(size) };
     scenario.plan.kvm = kvm;
     let report = check(&scenario, Limits::default()).expect("it can be set up");

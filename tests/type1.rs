@@ -2,9 +2,10 @@
 //! it is not planted and the kernel has none.
 
 use handoff_checker::search::Limits;
-use handoff_model::call::{Answer, Call};
-use handoff_model::defect::Change::{After, New, Undo};
-use handoff_model::defect::{self, Defect, Edit};
+use handoff_model::abi::call::{Answer, Call};
+use handoff_model::variants::Change::{After, New, Undo};
+use handoff_model::variants::Edit;
+use handoff_model::variants::defects::{self, Defect};
 
 use handoff_model::protocol::{Mode, rule};
 use handoff_model::vm::Dma;
@@ -140,13 +141,13 @@ fn no_known_bug_is_found_where_neither_the_variant_nor_the_kernel_has_it() {
         let found: Vec<_> = found.violations().map(|(property, _)| property.id).collect();
         assert!(!found.contains(&property), "{}: {found:?}", known.id);
     }
-    let all = defect::all().filter(|defect| defect.variant == "type1").map(|defect| defect.id);
+    let all = defects::all().filter(|defect| defect.variant == "type1").map(|defect| defect.id);
     assert_eq!(planted, all.collect());
 }
 
 /// The migration capability return-path: the new process answers, and what fails is told.
 static ANSWERED: Defect = {
-    use handoff_model::phase::{InPhase as I, OutPhase as O};
+    use handoff_model::protocol::phase::{InPhase as I, OutPhase as O};
     Defect {
         id: "answered",
         sentence: "",
@@ -200,7 +201,7 @@ fn each_variant_is_asked_about_its_own_worlds() {
 
 /// The way back in the order that was proposed for it (6f5bc070fd): what is told of a failure comes before the guest runs.
 static RESUMES_LAST: Defect = {
-    use handoff_model::phase::OutPhase as O;
+    use handoff_model::protocol::phase::OutPhase as O;
     Defect {
         id: "resumes-last",
         sentence: "",

@@ -183,7 +183,7 @@ fn every_defect_of_another_variant_is_in_the_zoo() {
         .filter_map(Known::scenario)
         .flat_map(|scenario| scenario.defects.into_iter().map(|defect| defect.id))
         .collect();
-    let others = handoff_model::defect::all().filter(|defect| defect.variant != "safe");
+    let others = handoff_model::variants::defects::all().filter(|defect| defect.variant != "safe");
     let missing: Vec<_> =
         others.map(|defect| defect.id).filter(|id| !planted.contains(id)).collect();
     assert!(missing.is_empty(), "{missing:?}");

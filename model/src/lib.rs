@@ -37,25 +37,3 @@ pub mod trace;
 #[cfg(feature = "lab")]
 pub mod variants;
 pub mod vm;
-
-// Paths from before these modules; to go when every crate uses the new ones.
-pub use abi::{argument, call, errno, hex, ids, kernel, request, uapi, view};
-pub use protocol::{checks as check, measure as left, phase};
-pub use role::{incoming, outgoing};
-pub use vm::{blocker, launch};
-#[cfg(feature = "lab")]
-pub use {protocol::misreport as slip, variants as variant};
-
-/// The path of defects from before these modules.
-#[cfg(feature = "lab")]
-pub mod defect {
-    pub use crate::variants::defects::*;
-    pub use crate::variants::{Change, Edit};
-}
-
-/// The path of mutants from before these modules.
-#[cfg(feature = "lab")]
-pub mod mutant {
-    pub use crate::protocol::phase::Place;
-    pub use crate::variants::mutants::{Omission, mutants};
-}

@@ -1,12 +1,12 @@
 //! Calls, answers and views in words: what stories and reports print.
 
-use crate::call::{Answer, Call, Reply, errno_of};
-use crate::ids::{Fd, Pid};
-use crate::stream::Message;
-use crate::view::{
+use crate::abi::call::{Answer, Call, Reply, errno_of};
+use crate::abi::ids::{Fd, Pid};
+use crate::abi::view::{
     Account, DeviceView, GuestView, InjectedView, InterruptView, MappingView, PageRef, PageRun,
     PageSetView, ProcessView, View,
 };
+use crate::stream::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 

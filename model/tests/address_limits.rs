@@ -3,15 +3,15 @@
 //! Each protocol runs over an inventory that ends at the top of the address space, first without a
 //! failure and then with a failure of each call in turn.
 
-use handoff_model::call::{Answer, Call, Reply, Rights, UNLIMITED};
-use handoff_model::defect;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Uid, Va};
-use handoff_model::incoming::{Arrival, Incoming, Origin};
-use handoff_model::outgoing::{Outcome, Outgoing, Way};
+use handoff_model::abi::call::{Answer, Call, Reply, Rights, UNLIMITED};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Uid, Va};
 use handoff_model::protocol::{Mode, Protocol, confirms};
 use handoff_model::role::Role;
+use handoff_model::role::incoming::{Arrival, Incoming, Origin};
+use handoff_model::role::outgoing::{Outcome, Outgoing, Way};
 use handoff_model::stream::{Message, Offer, State};
+use handoff_model::variants::defects;
 use handoff_model::vm::{
     AddressSpace, Backing, ChargedTo, Context, Descriptors, Key, Kind, Mapping, Memory, RamBlock,
     Vm,
@@ -185,7 +185,7 @@ fn the_new_process_takes_over_what_ends_at_the_top() {
 /// A known bug that maps RAM a second time, further up, leaves out what does not fit there.
 #[test]
 fn what_is_mapped_again_does_not_wrap_around() {
-    let defect = defect::find("mapped-twice").expect("a known bug");
+    let defect = defects::find("mapped-twice").expect("a known bug");
     let protocol = defect.plant(Protocol::safe(Mode::Transfer));
     let mut role = Incoming::new(&protocol, Origin::Transfer { socket: SOCKET });
     let mut host = new_host(&protocol);

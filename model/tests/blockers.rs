@@ -1,8 +1,8 @@
 //! Each precondition that an inventory can fail is told, and nothing else is.
 
-use handoff_model::blocker::{Blocker, BlockerKind, of_inventory};
-use handoff_model::call::Rights;
-use handoff_model::ids::{Fd, Iova, ObjectId, Va};
+use handoff_model::abi::call::Rights;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, Va};
+use handoff_model::vm::blocker::{Blocker, BlockerKind, of_inventory};
 use handoff_model::vm::{
     AddressSpace, Backing, ChargedTo, Context, Descriptors, Device, DeviceKind, Dma, Key, Kind,
     Mapping, Memory, RamBlock, Vm,

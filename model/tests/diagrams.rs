@@ -1,7 +1,7 @@
 //! The diagrams at the heads of files are those of the tables.
 
 use handoff_model::protocol::{Mode, Protocol, Rule};
-use handoff_model::variant;
+use handoff_model::variants;
 use std::fmt::Debug;
 
 /// Where the second column begins, and how wide either is.
@@ -22,7 +22,7 @@ fn the_head_of_protocol_shows_its_tables() {
 #[test]
 fn the_heads_of_variants_show_their_tables() {
     let of = |id, mode: Mode| {
-        let variant = variant::find(id, mode).expect("a variant");
+        let variant = variants::find(id, mode).expect("a variant");
         diagram(&mode.to_string(), &Protocol::of(variant))
     };
     let both = |id| [of(id, Mode::Transfer), of(id, Mode::Exec)].concat();

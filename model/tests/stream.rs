@@ -1,7 +1,7 @@
 //! The stream: what is written is read back, and nothing else is believed.
 
-use handoff_model::call::Rights;
-use handoff_model::ids::{Fd, Iova, ObjectId, Uid, Va};
+use handoff_model::abi::call::Rights;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, Uid, Va};
 use handoff_model::stream::envelope::{self, Damage, HEADER_BYTES};
 use handoff_model::stream::{Flaw, Kind, Message, Offer, State};
 use handoff_model::vm::{
@@ -90,7 +90,7 @@ fn every_message_is_read_back_and_fits_a_packet() {
         Message::Abort,
     ] {
         let bytes = message.to_bytes();
-        assert!(bytes.len() <= handoff_model::call::MESSAGE_BYTES_MAX);
+        assert!(bytes.len() <= handoff_model::abi::call::MESSAGE_BYTES_MAX);
         assert_eq!(Message::from_bytes(&bytes), Ok(message));
     }
 }

@@ -3,9 +3,10 @@
 //! A variant is listed row by row, in order. Of a known bug those rows are listed that a role can
 //! reach and that differ from its variant's.
 
-use handoff_model::defect::{self, Defect, Edit};
 use handoff_model::protocol::{Protocol, Rule};
-use handoff_model::variant::{self, VARIANTS};
+use handoff_model::variants::Edit;
+use handoff_model::variants::defects::{self, Defect};
+use handoff_model::variants::{self, VARIANTS};
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Write};
 
@@ -22,12 +23,12 @@ fn tables_are_as_listed() {
         list(&mut text, "new", &protocol.incoming);
         list_others(&mut text, &protocol);
     }
-    defect::all().for_each(|defect| list_defect(&mut text, defect));
+    defects::all().for_each(|defect| list_defect(&mut text, defect));
     assert_eq!(text, GOLDEN, "the listing is now:\n{text}");
 }
 
 fn list_defect(text: &mut String, defect: &Defect) {
-    let variant = variant::find(defect.variant, defect.mode).expect("a variant");
+    let variant = variants::find(defect.variant, defect.mode).expect("a variant");
     let (good, bad) = (Protocol::of(variant), defect.plant(Protocol::of(variant)));
     let _ = writeln!(text, "defect {} of {}, {:?}", defect.id, defect.variant, defect.mode);
     list(text, "old", changed(&good.outgoing, &bad.outgoing, &bad.outgoing_jumps));

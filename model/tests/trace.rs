@@ -1,12 +1,12 @@
 //! The trace format: what is written is read back, what others write is understood as far as it has
 //! a form here, and what is no trace is refused with the line and the reason.
 
-use handoff_model::argument::{Argument, Ioctl, Pointee};
-use handoff_model::call::{Answer, Call, Made, Reply, Rights, UNLIMITED};
-use handoff_model::errno::Errno;
-use handoff_model::hex::decode;
-use handoff_model::ids::{Fd, Iova, IovaRange, ObjectId, Pid, Uid, Va};
-use handoff_model::request;
+use handoff_model::abi::argument::{Argument, Ioctl, Pointee};
+use handoff_model::abi::call::{Answer, Call, Made, Reply, Rights, UNLIMITED};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::hex::decode;
+use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, Pid, Uid, Va};
+use handoff_model::abi::request;
 use handoff_model::trace::{Event, Given, Header, Reader, Record, Stamps, event_of, made_of, told};
 use std::collections::BTreeSet;
 

@@ -10,9 +10,9 @@
 //! Mirrors: `proc_pid_fd(5)`, `proc_pid_fdinfo(5)`, `fs/eventfd.c` of Linux 7.3.
 
 use crate::sys;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
-use handoff_model::view::FileKind;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::view::FileKind;
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

@@ -17,10 +17,10 @@
 
 use crate::memory::Memory;
 use crate::{process, socket, sys};
-use handoff_model::call::{Answer, Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::Fd;
-use handoff_model::kernel::Kernel;
+use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Fd;
+use handoff_model::abi::kernel::Kernel;
 use rustix::event::EventfdFlags;
 use rustix::fd::{IntoRawFd, OwnedFd};
 use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};

@@ -1,4 +1,4 @@
-//! The handoff on Linux: `handoff_model::kernel::Kernel` made of real system calls, and eyes on the
+//! The handoff on Linux: `handoff_model::abi::kernel::Kernel` made of real system calls, and eyes on the
 //! host that runs it.
 //!
 //! | module | what it is |

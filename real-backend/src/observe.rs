@@ -20,10 +20,10 @@
 use crate::descriptors::{self, Descriptor, Identity, field, process_path};
 use crate::sys;
 use crate::sysfs::{Bdf, Sysfs};
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId, Pid, Uid};
-use handoff_model::view::{
+use handoff_model::abi::call::Call;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, ObjectId, Pid, Uid};
+use handoff_model::abi::view::{
     Account, DescriptorView, DeviceView, FileKind, FileRef, GuestView, InterruptView, ProcessView,
     View,
 };

@@ -6,9 +6,9 @@
 //! Mirrors: `getrlimit(2)`, `capabilities(7)`, `execve(2)`, `pidfd_send_signal(2)`.
 
 use crate::sys;
-use handoff_model::call::UNLIMITED;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Uid};
+use handoff_model::abi::call::UNLIMITED;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Uid};
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Resource, Rlimit, Signal};
 use rustix::thread::CapabilitySet;

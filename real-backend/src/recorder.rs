@@ -5,9 +5,9 @@
 //! error, and the second record of the pair is the true one.
 
 use crate::clock::monotonic_ns;
-use handoff_model::call::{Answer, Call, Made, Reply};
-use handoff_model::ids::Pid;
-use handoff_model::kernel::Kernel;
+use handoff_model::abi::call::{Answer, Call, Made, Reply};
+use handoff_model::abi::ids::Pid;
+use handoff_model::abi::kernel::Kernel;
 use std::fmt;
 
 /// A kernel `K` whose calls are told to `W`: the call, when it was made, when it returned (ns).

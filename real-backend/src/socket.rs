@@ -8,9 +8,9 @@
 //! Mirrors: `unix(7)`, `sendmsg(2)`, `recvmsg(2)`; SCM_MAX_FD = 253 of `include/net/scm.h`.
 
 use crate::sys;
-use handoff_model::call::{Answer, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::Fd;
+use handoff_model::abi::call::{Answer, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Fd;
 use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,

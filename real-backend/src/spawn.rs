@@ -9,8 +9,8 @@
 //! Mirrors: `close_range(2)` with CLOSE_RANGE_CLOEXEC (5.11), `pidfd_open(2)`.
 
 use crate::sys;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use rustix::process::PidfdFlags;

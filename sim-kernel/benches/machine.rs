@@ -6,8 +6,8 @@
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
-use handoff_model::call::{Call, Reply, Rights, UNLIMITED};
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid};
+use handoff_model::abi::call::{Call, Reply, Rights, UNLIMITED};
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid};
 use handoff_sim_kernel::{DeviceKind, DeviceSpec, Machine, ProcessSpec, Profile};
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -15,12 +15,12 @@ use crate::fs::File;
 use crate::machine::{Machine, Placement};
 use crate::syscall::{Answered, Refusal, Request, User, refuse};
 use crate::{iommufd, kvm};
-use handoff_model::argument::Ioctl;
-use handoff_model::call::{Answer, Call, FDS_PER_MESSAGE_MAX, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
-use handoff_model::uapi;
-use handoff_model::view::FileKind;
+use handoff_model::abi::argument::Ioctl;
+use handoff_model::abi::call::{Answer, Call, FDS_PER_MESSAGE_MAX, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::uapi;
+use handoff_model::abi::view::FileKind;
 
 /// Whether the simulator knows what a file of this kind answers to this ioctl. Of KVM it knows what a
 /// handoff touches; what it does not know of another file, Linux does not know either.

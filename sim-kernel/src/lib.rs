@@ -1,8 +1,8 @@
 //! iommufd, VFIO, processes and memory accounting of Linux, as a plain value.
 //!
 //! [`Machine`] is a kernel with its processes and devices: cloned, compared and hashed by a model
-//! checker, driven through [`handoff_model::kernel::Kernel`] like a real one, and looked at through
-//! [`handoff_model::view::View`]. It answers every [`handoff_model::call::Call`] as Linux does, errno
+//! checker, driven through [`handoff_model::abi::kernel::Kernel`] like a real one, and looked at through
+//! [`handoff_model::abi::view::View`]. It answers every [`handoff_model::abi::call::Call`] as Linux does, errno
 //! by errno and in Linux's order of checks; where it does not, that is a bug.
 //!
 //! # Modelled

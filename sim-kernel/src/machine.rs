@@ -19,9 +19,9 @@ use crate::syscall::Refusal;
 use crate::value::{ContainerId, ContextId, MemoryId, Shared, Slots, VmId};
 use crate::vfio::type1::DMA_ENTRY_LIMIT;
 use crate::vfio::{Container, Device, Group};
-use handoff_model::call::{Answer, Call};
-use handoff_model::ids::{Fd, Pid, Va};
-use handoff_model::kernel::Kernel;
+use handoff_model::abi::call::{Answer, Call};
+use handoff_model::abi::ids::{Fd, Pid, Va};
+use handoff_model::abi::kernel::Kernel;
 use std::collections::BTreeMap;
 
 /// A simulated Linux with its processes, iommufd contexts and devices.

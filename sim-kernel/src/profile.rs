@@ -12,7 +12,7 @@
 //!
 //! Mirrors Linux 6.2, 6.12, 6.13, 7.2 and 7.3.
 
-use handoff_model::errno::Errno;
+use handoff_model::abi::errno::Errno;
 use std::fmt;
 
 /// A kernel.

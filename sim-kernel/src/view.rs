@@ -11,8 +11,8 @@ use crate::mm::{Mode, inode};
 use crate::process::Process;
 use crate::value::{ContextId, DeviceId, SetId, SmallId};
 use crate::vfio::Device;
-use handoff_model::ids::{Fd, Iova, IovaRange, PAGE_BYTES, Pid};
-use handoff_model::view::{
+use handoff_model::abi::ids::{Fd, Iova, IovaRange, PAGE_BYTES, Pid};
+use handoff_model::abi::view::{
     Account, DescriptorView, DeviceView, FileRef, GuestView, InjectedView, InterruptView,
     MappingView, PageRef, PageRun, PageSetView, ProcessView, Reach, View,
 };

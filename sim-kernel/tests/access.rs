@@ -2,11 +2,11 @@
 
 use crate::common::raw::{Raw, word};
 use crate::common::{BAD, NEW, OLD, Rig, map, map_file, unmap};
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
-use handoff_model::ids::Uid;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Va};
-use handoff_model::view::Account;
+use handoff_model::abi::call::Call;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Uid;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Va};
+use handoff_model::abi::view::Account;
 
 const BASE: u64 = 0x100_0000;
 const EBADE: Errno = Errno::Other(52);
@@ -117,7 +117,7 @@ fn making_an_access_can_be_refused() {
         user_va: va,
         length_bytes: 1,
         iova: Iova(0x10),
-        rights: handoff_model::call::Rights::ReadWrite,
+        rights: handoff_model::abi::call::Rights::ReadWrite,
     };
     rig.ok(OLD, misaligned);
     rig.raw_refuses(OLD, iommufd, create(ioas, PINS), Errno::EADDRINUSE);
@@ -169,7 +169,7 @@ fn pinning_can_be_refused() {
     let outcome = s.rig.raw_ok(OLD, iommufd, create(ioas, 0));
     let unpinning = Fd(word(&outcome, 16).cast_signed());
     let read_only =
-        Raw::new(handoff_model::request::IOMMU_IOAS_MAP, 40).u32(4, 1 | 4).u32(8, ioas.0);
+        Raw::new(handoff_model::abi::request::IOMMU_IOAS_MAP, 40).u32(4, 1 | 4).u32(8, ioas.0);
     s.rig.raw_ok(OLD, iommufd, read_only.u64(16, va.0).u64(24, PAGE_BYTES).u64(32, 0x8000));
     let nowhere = map(iommufd, ioas, Va(0x1000), Iova(0x20000), 1);
     s.rig.ok(OLD, nowhere);
@@ -204,7 +204,7 @@ fn areas_that_share_a_page_cannot_be_pinned_across() {
         user_va: Va(va),
         length_bytes: half,
         iova: Iova(iova),
-        rights: handoff_model::call::Rights::ReadWrite,
+        rights: handoff_model::abi::call::Rights::ReadWrite,
     };
     s.rig.ok(OLD, sub(s.va.0, 0));
     s.rig.ok(OLD, sub(s.va.0 + half, half));
@@ -223,7 +223,7 @@ fn memory_is_read_and_written_through_an_access() {
         assert_eq!(outcome.pointees[0].0, [1, 2, 3, 4]);
     }
     let file = s.rig.ok(OLD, Call::ReadAt { fd: memfd, offset_bytes: 0, length_bytes: 3 });
-    assert_eq!(file, handoff_model::call::Reply::Bytes(vec![3, 4, 0]));
+    assert_eq!(file, handoff_model::abi::call::Reply::Bytes(vec![3, 4, 0]));
     assert_eq!(s.pinned(), 0, "moving bytes leaves nothing pinned");
     let nth = u64::from(u32::MAX - 1) << 32;
     s.ok(rw(s.access, BY_AREA, 1, 1, vec![0]));
@@ -276,13 +276,13 @@ fn a_number_that_cannot_be_told_is_used_up() {
     let mut s = Setup::new();
     let mut call = pages(s.access, WRITE, BASE, PAGE_BYTES, 0).call(s.iommufd);
     if let Call::Ioctl { ioctl, .. } = &mut call
-        && let handoff_model::argument::Argument::Structure(structure) = &mut ioctl.argument
+        && let handoff_model::abi::argument::Argument::Structure(structure) = &mut ioctl.argument
     {
         structure.read_only = true;
     }
     let answer = s.rig.machine.call(OLD, &call);
     assert!(
-        matches!(answer, Ok(handoff_model::call::Reply::Ioctl(o)) if o.errno() == Some(Errno::EFAULT))
+        matches!(answer, Ok(handoff_model::abi::call::Reply::Ioctl(o)) if o.errno() == Some(Errno::EFAULT))
     );
     assert_eq!(s.pinned(), 0);
     assert_eq!(s.ok(pages(s.access, WRITE, BASE, PAGE_BYTES, 0)), 1);

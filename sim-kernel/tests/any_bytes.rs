@@ -13,12 +13,12 @@
 //! * the request is the number and the type together, and a command that is not there is ENOTTY.
 
 use crate::common::{EDU, MTTY, NEW, NIC, OLD, Rig, process};
-use handoff_model::argument::{Argument, Ioctl, Outcome, Pointee, Structure};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::Fd;
-use handoff_model::request as nr;
-use handoff_model::view::FileKind;
+use handoff_model::abi::argument::{Argument, Ioctl, Outcome, Pointee, Structure};
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Fd;
+use handoff_model::abi::request as nr;
+use handoff_model::abi::view::FileKind;
 use handoff_sim_kernel::{DeviceKind, DeviceSpec, Machine};
 use iommufd_bindings as io;
 use proptest::prelude::*;

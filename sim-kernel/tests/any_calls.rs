@@ -2,9 +2,9 @@
 //! step, and a refused call changes nothing but where Linux is not atomic.
 
 use crate::common::{BASE, EDU, MTTY, NEW, NIC, OLD, Rig, process};
-use handoff_model::call::{Call, Rights};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid, Va};
+use handoff_model::abi::call::{Call, Rights};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid, Va};
 use handoff_sim_kernel::Machine;
 use proptest::prelude::*;
 

@@ -1,8 +1,8 @@
 //! Equal situations are equal values: what is done and undone leaves no trace.
 
 use crate::common::{BASE, EDU, MTTY, NEW, OLD, Rig, Setup, copy, map, map_file, unmap};
-use handoff_model::call::Call;
-use handoff_model::ids::{Iova, PAGE_BYTES};
+use handoff_model::abi::call::Call;
+use handoff_model::abi::ids::{Iova, PAGE_BYTES};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 fn hash(rig: &Rig) -> u64 {

@@ -3,11 +3,11 @@
 use crate::common::{
     BASE, NEW, NIC, OLD, Rig, Setup, copy, map, map_file, process, unlimited, unmap,
 };
-use handoff_model::call::{Call, errno_of};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, Pid, Uid};
-use handoff_model::uapi::moves::{Move, change_addresses};
-use handoff_model::view::Account;
+use handoff_model::abi::call::{Call, errno_of};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, Pid, Uid};
+use handoff_model::abi::uapi::moves::{Move, change_addresses};
+use handoff_model::abi::view::Account;
 use handoff_sim_kernel::ProcessSpec;
 
 const CHANGE: fn(Fd) -> Call = |iommufd| Call::ChangeProcess { iommufd, reserved: 0 };

@@ -1,10 +1,10 @@
 //! What remains when a process dies in the middle of a handoff: the death matrix.
 
 use crate::common::{BASE, EDU, NEW, OLD, Rig, Setup, map_file, process, unlimited};
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Iova, Uid};
-use handoff_model::view::{Account, DeviceView};
+use handoff_model::abi::call::Call;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Iova, Uid};
+use handoff_model::abi::view::{Account, DeviceView};
 use handoff_sim_kernel::DmaFault;
 
 fn edu(rig: &Rig) -> DeviceView {
@@ -12,7 +12,7 @@ fn edu(rig: &Rig) -> DeviceView {
 }
 
 /// A settled machine; the named descriptors are then passed and the old process is killed.
-fn after_death(pick: fn(&Setup) -> Vec<handoff_model::ids::Fd>) -> (Rig, Setup) {
+fn after_death(pick: fn(&Setup) -> Vec<handoff_model::abi::ids::Fd>) -> (Rig, Setup) {
     let mut rig = Rig::default();
     let set_up = rig.set_up(2);
     rig.machine.settle();
@@ -22,7 +22,7 @@ fn after_death(pick: fn(&Setup) -> Vec<handoff_model::ids::Fd>) -> (Rig, Setup) 
     (rig, set_up)
 }
 
-const FIRST: handoff_model::ids::Fd = handoff_model::ids::Fd(4);
+const FIRST: handoff_model::abi::ids::Fd = handoff_model::abi::ids::Fd(4);
 
 #[test]
 fn with_everything_passed_nothing_happens_to_the_device() {

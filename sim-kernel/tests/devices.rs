@@ -1,10 +1,10 @@
 //! Device files: `vfio`, `iommufd/hw_pagetable`, `hardware`.
 
 use crate::common::{BAD, BASE, EDU, MTTY, NEW, NIC, OLD, Rig, Setup, map, map_file, unlimited};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES};
-use handoff_model::view::InterruptView;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES};
+use handoff_model::abi::view::InterruptView;
 use handoff_sim_kernel::{DeviceKind, DeviceSpec, DmaFault};
 
 const NONE: ObjectId = ObjectId(77);
@@ -75,7 +75,7 @@ fn attach_refusals() {
     let Setup { iommufd, device, device_id, .. } = rig.set_up(1);
     let attach = |device, page_table| Call::Attach { device, page_table };
     let lazy: Vec<ObjectId> = [
-        map(iommufd, NONE, handoff_model::ids::Va(0x1000), Iova(0), 1),
+        map(iommufd, NONE, handoff_model::abi::ids::Va(0x1000), Iova(0), 1),
         map_file(iommufd, NONE, rig.fd(OLD, Call::Eventfd), Iova(0), 1),
         map_file(iommufd, NONE, rig.memfd(OLD, 1), Iova(0), 2),
         map_file(iommufd, NONE, rig.memfd(OLD, 1), Iova(0xfee0_0000), 1),
@@ -149,7 +149,7 @@ fn a_replacement_that_fails_leaves_the_old_one() {
     let mut rig = Rig::default();
     let Setup { iommufd, device, .. } = rig.set_up(2);
     let bad = rig.ioas(OLD, iommufd);
-    rig.ok(OLD, map(iommufd, bad, handoff_model::ids::Va(0), Iova(0), 1));
+    rig.ok(OLD, map(iommufd, bad, handoff_model::abi::ids::Va(0), Iova(0), 1));
     rig.refuses(OLD, Call::Attach { device, page_table: bad }, Errno::EFAULT);
     assert!(rig.machine.dma("edu", BASE).is_ok());
 }

@@ -2,10 +2,10 @@
 
 use crate::common::raw::{Raw, word};
 use crate::common::{BASE, EDU, MTTY, NEW, NIC, OLD, Rig, copy, map, map_file, process};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
-use handoff_model::request as nr;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
+use handoff_model::abi::request as nr;
 use handoff_sim_kernel::Placement;
 
 /// Fails the first allocation of a call, the second, and so on, until it succeeds; → how many there are.

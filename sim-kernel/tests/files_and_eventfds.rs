@@ -1,10 +1,10 @@
 //! Descriptors, open files, eventfds: `fs`, `fs/eventfd`.
 
 use crate::common::{BAD, BASE, EDU, MTTY, NEW, OLD, Rig, map_file};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova};
-use handoff_model::view::FileKind;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova};
+use handoff_model::abi::view::FileKind;
 use handoff_sim_kernel::Placement;
 
 #[test]
@@ -136,14 +136,14 @@ fn ioctls_on_the_wrong_kind_of_file() {
 }
 
 fn iommufd_calls(iommufd: Fd) -> Vec<Call> {
-    use handoff_model::ids::ObjectId;
+    use handoff_model::abi::ids::ObjectId;
     let (ioas, device, hwpt) = (ObjectId(1), ObjectId(2), ObjectId(3));
     vec![
         Call::Destroy { iommufd, id: ioas },
         Call::IoasAlloc { iommufd },
         Call::IoasIovaRanges { iommufd, ioas },
         map_file(iommufd, ioas, Fd(5), Iova(0), 1),
-        crate::common::map(iommufd, ioas, handoff_model::ids::Va(0), Iova(0), 1),
+        crate::common::map(iommufd, ioas, handoff_model::abi::ids::Va(0), Iova(0), 1),
         crate::common::copy(iommufd, (ioas, BASE), (ioas, BASE), 1),
         crate::common::unmap(iommufd, ioas, BASE, 1),
         Call::ChangeProcess { iommufd, reserved: 0 },
@@ -156,7 +156,7 @@ fn iommufd_calls(iommufd: Fd) -> Vec<Call> {
 }
 
 fn device_calls(device: Fd) -> Vec<Call> {
-    use handoff_model::ids::ObjectId;
+    use handoff_model::abi::ids::ObjectId;
     vec![
         Call::Attach { device, page_table: ObjectId(1) },
         Call::Detach { device },

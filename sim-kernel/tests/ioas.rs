@@ -1,9 +1,9 @@
 //! Address spaces: `iommufd/ioas`.
 
 use crate::common::{BAD, BASE, OLD, Rig, Setup, copy, map, map_file, unmap};
-use handoff_model::call::{Call, Reply, Rights};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Va};
+use handoff_model::abi::call::{Call, Reply, Rights};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Va};
 
 const NONE: ObjectId = ObjectId(77);
 const TOP: u64 = u64::MAX;

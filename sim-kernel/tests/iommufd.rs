@@ -1,9 +1,9 @@
 //! Contexts, objects, options, HWPTs: `iommufd`, `iommufd/hw_pagetable`.
 
 use crate::common::{BAD, BASE, NEW, NIC, OLD, Rig, map, map_file, process, unlimited};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Iova, ObjectId};
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Iova, ObjectId};
 use handoff_sim_kernel::{DeviceKind, DeviceSpec};
 
 const NONE: ObjectId = ObjectId(77);

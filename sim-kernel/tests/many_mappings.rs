@@ -1,8 +1,8 @@
 //! Big contexts: no call's work grows faster than what is there.
 
 use crate::common::{NEW, NIC, OLD, Rig, copy, map_file};
-use handoff_model::call::Call;
-use handoff_model::ids::{Iova, PAGE_BYTES};
+use handoff_model::abi::call::Call;
+use handoff_model::abi::ids::{Iova, PAGE_BYTES};
 use std::time::{Duration, Instant};
 
 const MAPPINGS: u64 = 10_000;
@@ -24,9 +24,9 @@ fn ten_thousand_mappings() {
         answer.unwrap_or_else(|errno| panic!("{call:?}: {errno}"))
     };
     let reply = ok(OLD, &Call::Open { path: "/dev/iommu".into() });
-    let handoff_model::call::Reply::Fd(iommufd) = reply else { panic!("{reply:?}") };
+    let handoff_model::abi::call::Reply::Fd(iommufd) = reply else { panic!("{reply:?}") };
     let mut ioas = || match ok(OLD, &Call::IoasAlloc { iommufd }) {
-        handoff_model::call::Reply::Object(id) => id,
+        handoff_model::abi::call::Reply::Object(id) => id,
         other => panic!("{other:?}"),
     };
     let (first, second) = (ioas(), ioas());

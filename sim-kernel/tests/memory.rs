@@ -1,10 +1,10 @@
 //! Memfds, mappings, device registers: `mm/shmem`, `mm/memfd`, `mm/vma`.
 
 use crate::common::{BAD, BASE, NEW, OLD, Rig};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, PAGE_BYTES, Va};
-use handoff_model::view::PageRun;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, PAGE_BYTES, Va};
+use handoff_model::abi::view::PageRun;
 use handoff_sim_kernel::{COMMAND_OFFSET, Placement};
 
 const HUGE: u64 = 1 << 63;

@@ -2,10 +2,10 @@
 
 use crate::common::raw::{Raw, long, word};
 use crate::common::{EDU, OLD, Rig, map};
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES};
-use handoff_model::request as nr;
+use handoff_model::abi::call::Call;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES};
+use handoff_model::abi::request as nr;
 
 const MOCK_FIRST: u64 = 0x100_0000;
 

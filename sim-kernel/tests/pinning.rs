@@ -3,10 +3,10 @@
 use crate::common::{
     BASE, NEW, NIC, OLD, Rig, Setup, copy, map, map_file, process, unlimited, unmap,
 };
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Iova, PAGE_BYTES, Uid};
-use handoff_model::view::Account;
+use handoff_model::abi::call::Call;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Iova, PAGE_BYTES, Uid};
+use handoff_model::abi::view::Account;
 
 const USER: Account = Account::User(Uid(1000));
 const OLD_MM: Account = Account::Process(OLD);

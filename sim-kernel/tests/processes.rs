@@ -1,10 +1,10 @@
 //! Exec, exit, kill, users, limits, guests: `process`, `process/guest`.
 
 use crate::common::{BAD, EDU, NEW, OLD, Rig, process, unlimited};
-use handoff_model::call::{Call, Reply, UNLIMITED};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, PAGE_BYTES, Uid};
-use handoff_model::view::GuestView;
+use handoff_model::abi::call::{Call, Reply, UNLIMITED};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, PAGE_BYTES, Uid};
+use handoff_model::abi::view::GuestView;
 
 fn limit(limit_bytes: u64) -> Call {
     Call::SetMemlock { limit_bytes }
@@ -143,7 +143,7 @@ fn the_dead_make_no_calls() {
     _ = rig.machine.call(OLD, &Call::GetUid);
 }
 
-fn guest(rig: &Rig, pid: handoff_model::ids::Pid) -> Option<GuestView> {
+fn guest(rig: &Rig, pid: handoff_model::abi::ids::Pid) -> Option<GuestView> {
     rig.machine.view().processes[&pid].guest.clone()
 }
 

@@ -1,7 +1,7 @@
 //! What a replay does to a machine without a call (`process/scripted`), as if calls had done it.
 
-use handoff_model::call::{Call, Reply};
-use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Uid};
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Uid};
 use handoff_sim_kernel::{Machine, ProcessSpec, Profile};
 
 /// A process with a memfd at 3 that it has mapped, and an eventfd at 4.

@@ -1,9 +1,9 @@
 //! Messages and descriptors in flight: `fs/socket`.
 
 use crate::common::{BAD, NEW, OLD, Rig};
-use handoff_model::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::abi::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
 use handoff_sim_kernel::Placement;
 
 fn send(fd: Fd, bytes: &[u8], fds: &[Fd]) -> Call {

@@ -13,7 +13,7 @@ use crate::state::World;
 use crate::state::action::Action;
 use crate::state::parts::{Machinery, Store};
 use crate::state::system::System;
-use handoff_model::view::View;
+use handoff_model::abi::view::View;
 use stateright::{Model, Property as Stateright};
 
 impl System {

@@ -21,7 +21,7 @@ use crate::state::action::{Action, Kind};
 use crate::state::system::System;
 use handoff_checker::graph::{Graph, Shape, doomed, shape};
 use handoff_checker::search::{Cut, Exploration, Judge, Limits, StateIndex, explore};
-use handoff_model::launch::LaunchError;
+use handoff_model::vm::launch::LaunchError;
 use stateright::Model;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};

@@ -14,7 +14,7 @@ use crate::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in, text_of, 
 use crate::scenario::{Scenario, find_variant};
 use crate::state::system::System;
 use handoff_checker::search::{Exploration, Limits, explore};
-use handoff_model::defect::Defect;
+use handoff_model::variants::defects::Defect;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZeroUsize;

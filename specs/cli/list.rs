@@ -5,9 +5,9 @@ use crate::properties::PROPERTIES;
 use crate::scenario::corruption::WRONGS;
 use crate::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
 use crate::scenario::mutants::{forms, of_variant};
-use handoff_model::defect::{self, Defect};
 use handoff_model::protocol::Mode;
-use handoff_model::variant::{VARIANTS, Variant};
+use handoff_model::variants::defects::{self, Defect};
+use handoff_model::variants::{VARIANTS, Variant};
 use handoff_sim_kernel::{Profile, Quirk};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -89,7 +89,7 @@ fn defects() -> Vec<(String, String)> {
     let text = |d: &Defect| {
         format!("{} ({}; of {}; breaks {})", d.sentence, d.source, d.variant, d.breaks)
     };
-    defect::all().map(|defect| (defect.id.to_owned(), text(defect))).collect()
+    defects::all().map(|defect| (defect.id.to_owned(), text(defect))).collect()
 }
 
 fn wrongs() -> Vec<(String, String)> {

@@ -9,7 +9,7 @@ use crate::host_run::verdict::Verdict;
 use crate::host_run::vmm::{self, Birth};
 use crate::host_run::{self, Hindrance, Request};
 use crate::scenario::library::text_of;
-use handoff_model::ids::Fd;
+use handoff_model::abi::ids::Fd;
 use handoff_real_backend::sysfs::Bdf;
 use std::io::Write;
 use std::path::PathBuf;

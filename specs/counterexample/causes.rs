@@ -16,7 +16,7 @@ use super::interventions::{Part, Seen, missing};
 use super::{Followed, Place, ablation};
 use crate::properties::{Judgement, Kind, Property};
 use crate::state::action::{Action, Side};
-use handoff_model::call::Call;
+use handoff_model::abi::call::Call;
 use handoff_model::role::Role;
 use handoff_model::text;
 use std::collections::{BTreeMap, BTreeSet};

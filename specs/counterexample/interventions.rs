@@ -12,9 +12,11 @@ use crate::properties::{Case, Judgement, Moment, Property};
 use crate::state::World;
 use crate::state::action::NEW;
 use crate::state::system::System;
-use handoff_model::ids::{Fd, Pid};
-use handoff_model::outgoing::Outcome;
-use handoff_model::view::{DescriptorView, DeviceView, GuestView, PageSetView, ProcessView, View};
+use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::view::{
+    DescriptorView, DeviceView, GuestView, PageSetView, ProcessView, View,
+};
+use handoff_model::role::outgoing::Outcome;
 
 /// What a property sees of a state.
 #[derive(Clone, Debug, PartialEq, Eq)]

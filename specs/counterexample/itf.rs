@@ -1,6 +1,6 @@
 //! A run in Apalache's Informal Trace Format, which its viewers, Quint's, and scripts read.
 //!
-//! A state is what can be seen after a step, a [`View`](handoff_model::view::View), and the step that led to it. The format has no null
+//! A state is what can be seen after a step, a [`View`](handoff_model::abi::view::View), and the step that led to it. The format has no null
 //! and no map but its own, and a variable has one type in all states, so of the view's JSON form
 //!
 //! | what | becomes |
@@ -13,7 +13,7 @@
 //! In a run that can repeat for ever, `loop` is the state that follows the last one.
 
 use super::{Followed, Place, Step};
-use handoff_model::call::errno_of;
+use handoff_model::abi::call::errno_of;
 use handoff_model::role::Role;
 use serde_json::{Map, Value, json};
 

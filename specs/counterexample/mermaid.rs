@@ -11,7 +11,7 @@
 
 use super::{Followed, Place, Step};
 use crate::state::action::Action;
-use handoff_model::call::{Call, errno_of};
+use handoff_model::abi::call::{Call, errno_of};
 use std::fmt::Write;
 
 /// Who takes part, by the names of the diagram.

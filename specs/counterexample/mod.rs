@@ -22,7 +22,7 @@ pub mod trace;
 use crate::state::action::{Action, NEW, OLD, Side};
 use crate::state::system::System;
 use crate::state::{Happening, World};
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::text::{self, Difference, Facts};
 
 /// Where in a story a step stands.
@@ -193,7 +193,7 @@ mod tests {
     use crate::state::action::Action;
     use crate::state::system::System;
     use handoff_checker::search::{Cut, Limits, explore};
-    use handoff_model::launch::LaunchError;
+    use handoff_model::vm::launch::LaunchError;
     use std::num::NonZeroUsize;
 
     /// A world in which a device that raises an interrupt is not there: a bug of the model, not of the protocol.

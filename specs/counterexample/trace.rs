@@ -12,10 +12,10 @@
 use super::{Followed, Step};
 use crate::scenario::{Process, Scenario};
 use crate::state::action::{Action, NEW, OLD};
-use handoff_model::call::Made;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::abi::call::Made;
+use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::view::FileKind;
 use handoff_model::trace::{Event, Given, Header, Record, Stamps, event_of, told};
-use handoff_model::view::FileKind;
 use serde_json::{Value, json};
 
 /// The `sys` of a call that the environment failed.
@@ -89,7 +89,7 @@ fn given(followed: &Followed<'_>) -> Vec<Event> {
         FileKind::Image => Some(Given::Image { path: format!("image {fd}") }),
         _ => None,
     };
-    let event = |(fd, open): (&Fd, &handoff_model::view::DescriptorView)| {
+    let event = |(fd, open): (&Fd, &handoff_model::abi::view::DescriptorView)| {
         let record = Record::Given { fd: *fd, what: what(*fd, open.kind)?, cloexec: open.cloexec };
         Some(tell(OLD, record))
     };

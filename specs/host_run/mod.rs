@@ -14,7 +14,7 @@ pub mod verdict;
 pub mod vmm;
 
 use crate::scenario::Scenario;
-use handoff_model::ids::Uid;
+use handoff_model::abi::ids::Uid;
 use handoff_model::protocol::Mode;
 use handoff_model::trace::Header;
 use handoff_real_backend::spawn;

@@ -5,8 +5,8 @@
 //! the one behind the *n*-th descriptor of the inventory, whoever holds it.
 
 use super::run_dir::Seen;
-use handoff_model::ids::{Fd, Pid};
-use handoff_model::view::{FileRef, View};
+use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::view::{FileRef, View};
 use handoff_model::vm::{ChargedTo, Descriptors, Vm};
 use handoff_real_backend::observe::{Known, KnownDevice, KnownInterrupt, observe, pinned_pages};
 use handoff_real_backend::sysfs::Bdf;

@@ -4,8 +4,8 @@
 //! to one file each; a line is one `write` to a file opened for appending, so that lines of several
 //! processes never mix.
 
-use handoff_model::incoming::Arrival;
-use handoff_model::outgoing::Outcome;
+use handoff_model::role::incoming::Arrival;
+use handoff_model::role::outgoing::Outcome;
 use handoff_model::trace::{Event, Record};
 use handoff_real_backend::sysfs::Bdf;
 use handoff_testbed::workload::Progress;
@@ -117,7 +117,7 @@ pub struct Seen {
     /// the kernel does not move the figure (hazard K2).
     pub expected_pages: Option<i64>,
     /// What could be seen.
-    pub view: handoff_model::view::View,
+    pub view: handoff_model::abi::view::View,
     /// What could not.
     pub blind: Vec<String>,
 }

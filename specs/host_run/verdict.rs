@@ -11,10 +11,10 @@ use crate::check::evaluate::setup;
 use crate::properties::{Case, Judgement, Moment, PROPERTIES};
 use crate::scenario::expectation::Due;
 use handoff_conformance::replay::{Report, replay};
-use handoff_model::ids::Pid;
-use handoff_model::incoming::Arrival;
-use handoff_model::outgoing::Outcome;
-use handoff_model::view::FileRef;
+use handoff_model::abi::ids::Pid;
+use handoff_model::abi::view::FileRef;
+use handoff_model::role::incoming::Arrival;
+use handoff_model::role::outgoing::Outcome;
 use handoff_testbed::workload::Progress;
 use std::collections::BTreeSet;
 

@@ -1,10 +1,10 @@
 //! What a predicate sees of one state, and what it answers.
 
 use crate::scenario::expectation::Due;
-use handoff_model::ids::Pid;
-use handoff_model::outgoing::Outcome;
+use handoff_model::abi::ids::Pid;
+use handoff_model::abi::view::{FileRef, View};
 use handoff_model::protocol::Mode;
-use handoff_model::view::{FileRef, View};
+use handoff_model::role::outgoing::Outcome;
 use std::collections::BTreeSet;
 
 /// Fails with a sentence unless the condition holds.

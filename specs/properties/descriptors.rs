@@ -3,8 +3,8 @@
 use super::Judgement::{Holds, Idle};
 use super::case::must;
 use super::{Case, Judgement, Moment};
-use handoff_model::ids::Pid;
-use handoff_model::view::{DescriptorView, FileKind, FileRef, View};
+use handoff_model::abi::ids::Pid;
+use handoff_model::abi::view::{DescriptorView, FileKind, FileRef, View};
 
 /// How many descriptors of a process are open on a file.
 pub(super) fn holds(view: &View, pid: Pid, file: FileRef) -> usize {

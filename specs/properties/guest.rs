@@ -4,8 +4,8 @@ use super::Judgement::{Fails, Holds, Idle};
 use super::case::must;
 use super::descriptors::{has_virtual_machine, holds};
 use super::{Case, Judgement, Moment};
-use handoff_model::ids::Pid;
-use handoff_model::view::ProcessView;
+use handoff_model::abi::ids::Pid;
+use handoff_model::abi::view::ProcessView;
 
 pub(super) fn devices_untouched(case: &Case<'_>) -> Judgement {
     if case.moment.keeper.is_none() {

@@ -3,7 +3,7 @@
 use super::Judgement::{Fails, Holds, Idle};
 use super::case::must;
 use super::{Case, Judgement};
-use handoff_model::view::{Account, PageRun, PageSetView, View};
+use handoff_model::abi::view::{Account, PageRun, PageSetView, View};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn owned_by_keeper(case: &Case<'_>) -> Judgement {

@@ -17,7 +17,7 @@ mod restoration;
 mod scope;
 
 pub use case::{Case, Judgement, Moment};
-use handoff_model::view::View;
+use handoff_model::abi::view::View;
 use ranking::Rank;
 pub use scope::{Scope, Setup};
 

@@ -5,7 +5,7 @@ use super::case::must;
 use super::memory::books;
 use super::memory::run;
 use super::{Case, Judgement, Moment};
-use handoff_model::outgoing::Outcome;
+use handoff_model::role::outgoing::Outcome;
 
 pub(super) fn only_reads(case: &Case<'_>) -> Judgement {
     must!(

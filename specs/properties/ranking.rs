@@ -12,7 +12,7 @@
 //! What has arrived counts last, for calls and devices may add to it; whatever does lowers a component before it.
 
 use super::{Relation, Snapshot};
-use handoff_model::left::Left;
+use handoff_model::protocol::measure::Left;
 
 /// END-2: every step lowers the rank.
 pub(super) const EVERY_STEP_LOWERS_IT: Relation =

@@ -6,8 +6,8 @@
 use super::Judgement::{Holds, Idle};
 use super::case::must;
 use super::{Case, Judgement, Moment};
-use handoff_model::ids::Pid;
-use handoff_model::view::{DescriptorView, FileKind, View};
+use handoff_model::abi::ids::Pid;
+use handoff_model::abi::view::{DescriptorView, FileKind, View};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 

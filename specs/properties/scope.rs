@@ -1,8 +1,8 @@
 //! Where a property applies: the scenarios in which its predicate could fail at all.
 
 use crate::scenario::expectation::Due;
+use handoff_model::abi::view::View;
 use handoff_model::protocol::Mode;
-use handoff_model::view::View;
 
 /// What decides whether a property applies: facts about a scenario, or about one state of it.
 #[derive(Clone, Copy, Debug)]

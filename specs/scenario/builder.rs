@@ -9,8 +9,8 @@ use super::faults::May;
 use super::file::{Accounting, File, KindEntry, MapBy, ProcessEntry};
 use super::parse::Refusal;
 use super::resolved::Scenario;
-use handoff_model::launch::HwptPlan;
 use handoff_model::protocol::Mode;
+use handoff_model::vm::launch::HwptPlan;
 use handoff_model::vm::{Backing, Dma};
 
 /// A scenario under construction. It begins as the smallest VM: a page of RAM and a device.

@@ -1,7 +1,7 @@
 //! The faults that the environment may inject: how many in a run, and the errnos of failed calls.
 
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
+use handoff_model::abi::call::Call;
+use handoff_model::abi::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 /// What the environment may do, and how often in a run, and with which errnos it fails calls.

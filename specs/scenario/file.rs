@@ -3,8 +3,8 @@
 //! A key with its default value is not written, so that a built file is as short as one by hand.
 
 use super::faults::May;
-use handoff_model::launch::HwptPlan;
 use handoff_model::protocol::Mode;
+use handoff_model::vm::launch::HwptPlan;
 use handoff_model::vm::{Backing, Dma};
 use serde::{Deserialize, Serialize};
 

@@ -2,16 +2,16 @@
 
 use super::corruption::{self, WRONGS, Wrong};
 use super::mutants;
-use handoff_model::defect::{self, Defect};
-use handoff_model::mutant::Omission;
 use handoff_model::protocol::Mode;
-use handoff_model::variant::{self, VARIANTS, Variant};
+use handoff_model::variants::defects::{self, Defect};
+use handoff_model::variants::mutants::Omission;
+use handoff_model::variants::{self, VARIANTS, Variant};
 use handoff_model::vm::Dma;
 
 pub(crate) fn find_variant(id: &str, mode: Mode, dma: Dma) -> Result<&'static Variant, String> {
     let known = VARIANTS.iter().filter(|variant| variant.is_for(mode, dma)).map(|v| v.id);
     let known = || known.collect::<Vec<_>>().join(", ");
-    match variant::find(id, mode) {
+    match variants::find(id, mode) {
         Some(variant) if variant.dma == dma => Ok(variant),
         Some(variant) => {
             let word = if variant.dma == Dma::Type1 { "type1" } else { "iommufd" };
@@ -95,8 +95,8 @@ pub(super) fn find_mutant(variant: &Variant, name: &str) -> Result<Omission, Str
 }
 
 pub(super) fn find_defect(id: &str) -> Result<&'static Defect, String> {
-    defect::find(id).ok_or_else(|| {
-        let known = defect::all().map(|defect| defect.id).collect::<Vec<_>>().join(", ");
+    defects::find(id).ok_or_else(|| {
+        let known = defects::all().map(|defect| defect.id).collect::<Vec<_>>().join(", ");
         format!("defect {id:?} is not known; one of {known}")
     })
 }

@@ -5,13 +5,15 @@
 //! written down as data, so that reading the name of a mutant starts no machine.
 
 use super::faults::errnos;
-use handoff_model::call::{Call, Rights};
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Va};
-use handoff_model::incoming::{Incoming, Origin};
-use handoff_model::mutant::{Omission, Place, mutants};
-use handoff_model::outgoing::{Outgoing, Way};
+use handoff_model::abi::call::{Call, Rights};
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Va};
+use handoff_model::protocol::phase::Place;
 use handoff_model::protocol::{Mode, Protocol};
-use handoff_model::variant::{VARIANTS, Variant};
+use handoff_model::role::incoming::{Incoming, Origin};
+use handoff_model::role::outgoing::{Outgoing, Way};
+use handoff_model::variants::mutants::Omission;
+use handoff_model::variants::mutants::mutants;
+use handoff_model::variants::{VARIANTS, Variant};
 use handoff_model::vm::{
     AddressSpace, Backing, ChargedTo, Context, Descriptors, Device, DeviceKind, Dma, Interrupts,
     Key, Kind, Mapping, Memory, RamBlock, Vm,

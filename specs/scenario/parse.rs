@@ -5,7 +5,7 @@ use super::injections::{
     check_kernel, check_variant, check_wrong, find_defect, find_mutant, find_variant, find_wrong,
 };
 use super::resolved::{Process, Scenario};
-use handoff_model::ids::{PAGE_BYTES, Uid};
+use handoff_model::abi::ids::{PAGE_BYTES, Uid};
 use handoff_model::protocol::Mode;
 use handoff_sim_kernel::Profile;
 

@@ -4,8 +4,8 @@
 
 use super::file::{Accounting, DeviceEntry, File, KindEntry, MapBy, Ram};
 use super::names::{check_names, lookup};
-use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES};
-use handoff_model::launch::{ContextPlan, DevicePlan, HwptPlan, Plan, RamPlan, SpacePlan};
+use handoff_model::abi::ids::{Iova, IovaRange, PAGE_BYTES};
+use handoff_model::vm::launch::{ContextPlan, DevicePlan, HwptPlan, Plan, RamPlan, SpacePlan};
 use handoff_model::vm::{Backing, DeviceKind, Dma, Interrupts};
 
 /// `VFIO_PCI_MSI_IRQ_INDEX`.

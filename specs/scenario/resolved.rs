@@ -3,12 +3,12 @@
 use super::corruption::Wrong;
 use super::expectation::Due;
 use super::faults::May;
-use handoff_model::defect::Defect;
-use handoff_model::ids::Uid;
-use handoff_model::launch::Plan;
-use handoff_model::mutant::Omission;
+use handoff_model::abi::ids::Uid;
 use handoff_model::protocol::{Mode, Protocol};
-use handoff_model::variant::Variant;
+use handoff_model::variants::Variant;
+use handoff_model::variants::defects::Defect;
+use handoff_model::variants::mutants::Omission;
+use handoff_model::vm::launch::Plan;
 use handoff_sim_kernel::Profile;
 
 /// A scenario that has been read and resolved.

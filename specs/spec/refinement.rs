@@ -15,8 +15,8 @@ use crate::state::action::Side;
 use crate::state::constants::Setting;
 use crate::state::observation::{OfSide, Sight};
 use crate::state::parts::{Machinery, Player, Store};
-use handoff_model::outgoing::Outcome;
 use handoff_model::protocol::Protocol;
+use handoff_model::role::outgoing::Outcome;
 
 impl<S: Store> World<S> {
     /// What it is in essence.

@@ -1,7 +1,7 @@
 //! What can happen in a world.
 
-use handoff_model::errno::Errno;
-use handoff_model::ids::Pid;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Pid;
 
 /// Program images: what was running, and what shall.
 pub(crate) const OLD_IMAGE: u8 = 0;

@@ -3,12 +3,12 @@
 use crate::scenario::corruption::Wrong;
 use crate::scenario::expectation::Due;
 use crate::state::action::OLD;
-use handoff_model::call::{Answer, Call, Made};
-use handoff_model::ids::Fd;
-use handoff_model::kernel::Kernel;
-use handoff_model::launch;
+use handoff_model::abi::call::{Answer, Call, Made};
+use handoff_model::abi::ids::Fd;
+use handoff_model::abi::kernel::Kernel;
+use handoff_model::abi::view::{DescriptorView, FileKind, FileRef, InterruptView, View};
 use handoff_model::protocol::Protocol;
-use handoff_model::view::{DescriptorView, FileKind, FileRef, InterruptView, View};
+use handoff_model::vm::launch;
 use handoff_model::vm::{Descriptors, Interrupts, Vm};
 use handoff_sim_kernel::Machine;
 use std::borrow::Cow;

@@ -25,12 +25,12 @@ use crate::state::action::{Action, Side};
 use crate::state::constants::Setting;
 use crate::state::faults::Budget;
 use crate::state::parts::{Part, Store, Whole};
-use handoff_model::call::{Answer, Call, Made};
-use handoff_model::incoming::{Arrival, Incoming};
-use handoff_model::outgoing::Outgoing;
+use handoff_model::abi::call::{Answer, Call, Made};
+use handoff_model::abi::view::{FileRef, View};
 use handoff_model::protocol::Mode;
+use handoff_model::role::incoming::{Arrival, Incoming};
+use handoff_model::role::outgoing::Outgoing;
 use handoff_model::role::{Role, Trouble};
-use handoff_model::view::{FileRef, View};
 use handoff_model::vm::{Descriptors, Vm};
 use handoff_sim_kernel::Machine;
 

@@ -2,7 +2,7 @@
 
 use crate::state::action::Side;
 use crate::state::constants::Setting;
-use handoff_model::view::{
+use handoff_model::abi::view::{
     DescriptorView, DeviceView, FileKind, FileRef, GuestView, InjectedView, PageRun, View,
 };
 use std::collections::BTreeSet;

@@ -7,11 +7,11 @@ use crate::state::action::{Kind, Side};
 use crate::state::constants::Setting;
 use crate::state::faults::Budget;
 use crate::state::parts::{Machinery, Player, Store};
-use handoff_model::ids::Pid;
-use handoff_model::incoming::Arrival;
-use handoff_model::outgoing::Outcome;
-use handoff_model::phase::Place;
+use handoff_model::abi::ids::Pid;
+use handoff_model::protocol::phase::Place;
 use handoff_model::role::Cause;
+use handoff_model::role::incoming::Arrival;
+use handoff_model::role::outgoing::Outcome;
 
 impl<S: Store> World<S> {
     /// The process that must have the virtual machine now; `None` once it is lost with its process.

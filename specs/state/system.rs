@@ -8,7 +8,7 @@ use crate::state::World;
 use crate::state::action::Action;
 use crate::state::constants::Setting;
 use crate::state::setup::set_up;
-use handoff_model::launch::LaunchError;
+use handoff_model::vm::launch::LaunchError;
 use stateright::{Model, Property};
 
 /// A scenario, set up.

@@ -6,14 +6,14 @@ use crate::scenario::errnos;
 use crate::state::action::{Action, Side};
 use crate::state::constants::Setting;
 use crate::state::parts::{Machinery, Part, Player, Store};
-use handoff_model::call::{Access, Call};
-use handoff_model::errno::Errno;
-use handoff_model::incoming::{Arrival, Incoming, Origin};
-use handoff_model::mutant::Place;
-use handoff_model::outgoing::Outcome;
-use handoff_model::phase::{InPhase, OutPhase};
+use handoff_model::abi::call::{Access, Call};
+use handoff_model::abi::errno::Errno;
 use handoff_model::protocol::Mode;
+use handoff_model::protocol::phase::Place;
+use handoff_model::protocol::phase::{InPhase, OutPhase};
 use handoff_model::role::Trouble;
+use handoff_model::role::incoming::{Arrival, Incoming, Origin};
+use handoff_model::role::outgoing::Outcome;
 use std::borrow::Borrow;
 
 impl<S: Store> World<S> {

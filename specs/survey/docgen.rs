@@ -15,9 +15,9 @@ use crate::survey::bugs::mismatch;
 use crate::survey::compare::{Column, heads, legend, letters, table};
 use crate::survey::phase_graph::dot;
 use handoff_checker::search::Limits;
-use handoff_model::defect;
-use handoff_model::launch::LaunchError;
-use handoff_model::variant::{VARIANTS, Variant};
+use handoff_model::variants::defects;
+use handoff_model::variants::{VARIANTS, Variant};
+use handoff_model::vm::launch::LaunchError;
 use std::fmt::Write;
 
 /// `docs/variants.md`: what each variant keeps, and its phases as a graph.
@@ -56,7 +56,7 @@ pub fn properties() -> String {
             |variant: &&Variant| variant.unpromised.iter().any(|(id, _)| *id == property.id);
         let mut not_by: Vec<_> = VARIANTS.iter().filter(unpromised).map(|v| v.id).collect();
         not_by.dedup();
-        let breaks = defect::all().filter(|defect| defect.breaks == property.id);
+        let breaks = defects::all().filter(|defect| defect.breaks == property.id);
         let breaks: Vec<_> = breaks.map(|defect| format!("`{}`", defect.id)).collect();
         let by = match not_by.as_slice() {
             [] => "every variant".to_owned(),

@@ -10,8 +10,8 @@ use crate::scenario::builder::{Iommufd, ScenarioBuilder};
 use crate::scenario::{May, Scenario};
 use crate::state::system::System;
 use handoff_checker::search::Limits;
-use handoff_model::launch::LaunchError;
-use handoff_model::variant::Variant;
+use handoff_model::variants::Variant;
+use handoff_model::vm::launch::LaunchError;
 use handoff_sim_kernel::Quirk;
 
 /// What a variant does about a hazard.

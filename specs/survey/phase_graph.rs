@@ -4,7 +4,7 @@
 //! only be come to on the way back, or not at all from the beginning, is grey or left out.
 
 use handoff_model::protocol::{Protocol, Rule};
-use handoff_model::variant::Variant;
+use handoff_model::variants::Variant;
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Write};
 

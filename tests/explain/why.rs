@@ -1,8 +1,8 @@
 //! Why a run violates a property: the sentence, and what each step changed.
 
 use super::{each_violation, says, violated, walk};
-use handoff_model::defect::DEFECTS;
 use handoff_model::text::Difference;
+use handoff_model::variants::defects::DEFECTS;
 use handoff_specs::counterexample::Followed;
 use handoff_specs::counterexample::causes::because;
 use handoff_specs::counterexample::report;

@@ -3,9 +3,9 @@
 
 use super::adds_up;
 use handoff_conformance::replay::{Report, replay};
-use handoff_model::call::{Answer, Call, Made, Reply, Rights, UNLIMITED};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid};
+use handoff_model::abi::call::{Answer, Call, Made, Reply, Rights, UNLIMITED};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid};
 use handoff_model::trace::{Given, Header, Record, Stamps, event_of, told};
 use handoff_sim_kernel::{DeviceKind, DeviceSpec, Machine, ProcessSpec, Profile};
 

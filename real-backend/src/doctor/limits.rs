@@ -6,7 +6,7 @@
 
 use super::{Finding, ask};
 use crate::process;
-use handoff_model::call::UNLIMITED;
+use handoff_model::abi::call::UNLIMITED;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::Resource;
 

@@ -9,9 +9,9 @@
 //! Mirrors: `mmap(2)`, `mprotect(2)`.
 
 use super::{errno, raw_ioctl};
-use handoff_model::argument::{Argument, HexBytes, Ioctl, Outcome};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, PAGE_BYTES};
+use handoff_model::abi::argument::{Argument, HexBytes, Ioctl, Outcome};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, PAGE_BYTES};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 use std::ffi::c_void;
 use std::ptr;

@@ -17,8 +17,8 @@
 //! Mirrors: `mmap(2)` and `munmap(2)`.
 
 use super::{borrow, errno};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, PAGE_BYTES, Va};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, PAGE_BYTES, Va};
 use rustix::mm::{MapFlags, ProtFlags};
 use std::ops::Range;
 use std::ptr::{self, with_exposed_provenance_mut};

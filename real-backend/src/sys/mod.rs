@@ -21,11 +21,11 @@
 mod guarded;
 pub mod memory;
 
-use handoff_model::argument::{Argument, HexBytes, Ioctl, Outcome};
-use handoff_model::call::{Answer, Call};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid, Uid};
-use handoff_model::uapi;
+use handoff_model::abi::argument::{Argument, HexBytes, Ioctl, Outcome};
+use handoff_model::abi::call::{Answer, Call};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid, Uid};
+use handoff_model::abi::uapi;
 use rustix::fd::BorrowedFd;
 use std::ffi::{CStr, CString};
 use std::os::unix::process::CommandExt;

@@ -1,9 +1,9 @@
 //! System calls of the test gear, which no trace records, with their answers taken apart.
 
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::Fd;
-use handoff_model::kernel::Kernel;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Fd;
+use handoff_model::abi::kernel::Kernel;
 use handoff_real_backend::host::{Host, NoGuest};
 use handoff_real_backend::memory::Memory;
 

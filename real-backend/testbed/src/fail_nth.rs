@@ -5,9 +5,9 @@
 //! unset right after it.
 
 use crate::sys;
-use handoff_model::call::{Answer, Call};
-use handoff_model::errno::Errno;
-use handoff_model::ids::Fd;
+use handoff_model::abi::call::{Answer, Call};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Fd;
 use handoff_real_backend::host::ioctl_between;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};

@@ -7,8 +7,8 @@
 //! Mirrors: `PR_SET_CHILD_SUBREAPER` of `prctl(2)`, `waitpid(2)`.
 
 use crate::sys;
-use handoff_model::errno::Errno;
-use handoff_model::ids::Uid;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Uid;
 use rustix::process::{Pid, Signal, WaitOptions};
 use std::time::{Duration, Instant};
 

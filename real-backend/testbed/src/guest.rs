@@ -6,9 +6,9 @@
 
 use crate::calls;
 use crate::workload::{Progress, Ram, State, Wires, Workload};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, PAGE_BYTES};
-use handoff_model::view::{GuestView, PageRef, PageRun};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, PAGE_BYTES};
+use handoff_model::abi::view::{GuestView, PageRef, PageRun};
 use handoff_real_backend::host::Guest;
 use handoff_real_backend::memory::{Mapping, Memory};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -7,8 +7,8 @@
 
 #![expect(unsafe_code, reason = "the one place for calls that the compiler cannot check")]
 
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
 use rustix::fd::BorrowedFd;
 
 /// The model's errno for one of rustix.

@@ -2,10 +2,10 @@
 //!
 //! The program is its own worker: it has no harness, so that it is one thread when it forks.
 
-use handoff_model::call::{Answer, Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Uid};
-use handoff_model::kernel::Kernel;
+use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Uid};
+use handoff_model::abi::kernel::Kernel;
 use handoff_real_backend::host::{Host, NoGuest};
 use handoff_real_backend::memory::Memory;
 use handoff_real_backend::socket;

@@ -1,9 +1,9 @@
 //! Calls that a test makes, and the answers that it expects.
 
-use handoff_model::call::{Answer, Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::Fd;
-use handoff_model::kernel::Kernel;
+use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Fd;
+use handoff_model::abi::kernel::Kernel;
 use handoff_real_backend::host::Host;
 
 /// Makes a call that must give a descriptor.

@@ -1,8 +1,8 @@
 //! A door to the kernel, a child process, and tests that have a process to themselves.
 
-use handoff_model::call::{Call, Reply};
-use handoff_model::ids::Fd;
-use handoff_model::kernel::Kernel;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::ids::Fd;
+use handoff_model::abi::kernel::Kernel;
 use handoff_real_backend::host::{Host, NoGuest};
 use handoff_real_backend::memory::Memory;
 use handoff_real_backend::spawn::{self, Spawned};

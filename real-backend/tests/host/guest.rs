@@ -2,10 +2,10 @@
 
 use crate::calls::{check, no};
 use crate::common::host;
-use handoff_model::call::{Call, Made, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
-use handoff_model::kernel::Kernel;
+use handoff_model::abi::call::{Call, Made, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::kernel::Kernel;
 use handoff_real_backend::recorder::Recorder;
 
 #[test]

@@ -3,10 +3,10 @@
 
 use crate::calls::{DONE, check, memfd, no};
 use crate::common::host_for;
-use handoff_model::call::{Answer, Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Va};
-use handoff_model::kernel::Kernel;
+use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Va};
+use handoff_model::abi::kernel::Kernel;
 use handoff_real_backend::host::{Host, NoGuest};
 use handoff_real_backend::memory::Memory;
 

@@ -2,10 +2,10 @@
 
 use crate::calls::{fd, memfd};
 use crate::common::{host, waiting_child};
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
-use handoff_model::view::{DescriptorView, FileKind, View};
+use handoff_model::abi::call::Call;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::view::{DescriptorView, FileKind, View};
 use handoff_real_backend::descriptors;
 use handoff_real_backend::observe::{
     Blind, Known, KnownDevice, KnownInterrupt, observe, pinned_pages,

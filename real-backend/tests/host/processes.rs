@@ -2,10 +2,10 @@
 
 use crate::calls::{DONE, check, fd, memfd, no};
 use crate::common::{alone, host, host_for, succeeds_alone};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Uid};
-use handoff_model::kernel::Kernel;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Uid};
+use handoff_model::abi::kernel::Kernel;
 use rustix::fd::IntoRawFd;
 use std::fs::File;
 use std::sync::mpsc;

@@ -2,11 +2,11 @@
 
 use crate::calls::{DONE, check, fd, memfd, no};
 use crate::common::{host, succeeds_alone};
-use handoff_model::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
-use handoff_model::kernel::Kernel;
-use handoff_model::view::FileKind;
+use handoff_model::abi::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::kernel::Kernel;
+use handoff_model::abi::view::FileKind;
 use handoff_real_backend::host::Host;
 use handoff_real_backend::{descriptors, socket};
 use rustix::fd::IntoRawFd;

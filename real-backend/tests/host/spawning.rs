@@ -2,11 +2,11 @@
 
 use crate::calls::{DONE, check, memfd, no};
 use crate::common::{alone_arguments, host, is_alone, waiting_child};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
-use handoff_model::kernel::Kernel;
-use handoff_model::view::FileKind;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::kernel::Kernel;
+use handoff_model::abi::view::FileKind;
 use handoff_real_backend::spawn::{self, Spawned};
 use handoff_real_backend::{descriptors, socket};
 use rustix::fd::{AsRawFd, IntoRawFd};

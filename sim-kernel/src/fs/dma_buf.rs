@@ -10,7 +10,7 @@ use crate::fs::File;
 use crate::machine::Machine;
 use crate::syscall::Answered;
 use crate::value::FileId;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::abi::ids::{Fd, Pid};
 
 /// A dma-buf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

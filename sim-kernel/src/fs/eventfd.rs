@@ -16,9 +16,9 @@ use crate::fs::File;
 use crate::machine::{Machine, Placement};
 use crate::syscall::{Answered, refuse};
 use crate::value::{DeviceId, FileId, SmallId};
-use handoff_model::call::Reply;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::abi::call::Reply;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
 
 /// An eventfd.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

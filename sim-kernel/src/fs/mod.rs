@@ -38,10 +38,10 @@ use crate::fs::socket::Socket;
 use crate::machine::{Machine, Placement};
 use crate::syscall::{Answered, Refusal, refuse};
 use crate::value::{ContainerId, ContextId, DeviceId, FileId, MemoryId, Slots, VmId};
-use handoff_model::call::Reply;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId, Pid};
-use handoff_model::view::{FileKind, FileRef};
+use handoff_model::abi::call::Reply;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, ObjectId, Pid};
+use handoff_model::abi::view::{FileKind, FileRef};
 use std::collections::BTreeMap;
 
 /// The lowest descriptor: 0, 1 and 2 are taken.

@@ -5,9 +5,9 @@
 use crate::fs::File;
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
-use handoff_model::call::Reply;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::abi::call::Reply;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
 
 /// The longest file (`MAX_LFS_FILESIZE`).
 pub(crate) const FILE_BYTES_MAX: u64 = i64::MAX as u64;

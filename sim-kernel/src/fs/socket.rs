@@ -20,9 +20,9 @@ use crate::fs::eventfd::Eventfd;
 use crate::machine::{Machine, Placement};
 use crate::syscall::{Answered, Refusal, refuse};
 use crate::value::{FileId, Shared};
-use handoff_model::call::{FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::abi::call::{FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
 
 /// One end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

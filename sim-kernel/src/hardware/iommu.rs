@@ -8,7 +8,7 @@
 //! Mirrors `drivers/iommu/intel/iommu.c` and `drivers/iommu/iommufd/selftest.c`.
 
 use crate::profile::Profile;
-use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES};
+use handoff_model::abi::ids::{Iova, IovaRange, PAGE_BYTES};
 
 /// What an IOMMU can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

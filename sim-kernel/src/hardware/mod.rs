@@ -24,8 +24,8 @@ pub use iommu::{Iommu, IommuDriver};
 
 use crate::machine::Machine;
 use crate::value::{DeviceId, SmallId};
-use handoff_model::ids::Iova;
-use handoff_model::view::PageRef;
+use handoff_model::abi::ids::Iova;
+use handoff_model::abi::view::PageRef;
 
 /// A device to plug in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

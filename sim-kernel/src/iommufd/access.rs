@@ -20,8 +20,8 @@ use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
 use crate::syscall::{Answered, Refusal, refuse};
 use crate::value::{ContextId, DeviceId, SetId};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{IovaRange, ObjectId, PAGE_BYTES, Pid};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{IovaRange, ObjectId, PAGE_BYTES, Pid};
 use std::collections::BTreeSet;
 
 /// An access.

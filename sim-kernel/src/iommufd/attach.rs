@@ -15,8 +15,8 @@ use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
 use crate::syscall::{Answered, Refusal, refuse};
 use crate::value::ContextId;
-use handoff_model::errno::Errno;
-use handoff_model::ids::ObjectId;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::ObjectId;
 
 /// `IOMMU_NO_PASID`: the device itself.
 pub(crate) const NO_PASID: u32 = 0;

@@ -28,8 +28,8 @@ use crate::mm::{Mode, Owner};
 use crate::profile::{Profile, Quirk};
 use crate::syscall::{Answered, Fields, Refusal, refuse};
 use crate::value::{ContextId, SetId};
-use handoff_model::errno::Errno;
-use handoff_model::ids::Pid;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Pid;
 use iommufd_bindings as io;
 use std::mem::offset_of;
 
@@ -55,7 +55,7 @@ impl PageSet {
 }
 
 /// The structure of the proposed form: as `handoff_model::uapi` lays it out.
-use handoff_model::uapi::moves;
+use handoff_model::abi::uapi::moves;
 
 impl Machine {
     /// EOPNOTSUPP, EINVAL, ENOMEM; EINVAL after the fact with K3.

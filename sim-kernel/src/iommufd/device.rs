@@ -9,8 +9,8 @@ use crate::machine::Machine;
 use crate::profile::Profile;
 use crate::syscall::{Answered, refuse};
 use crate::value::{ContextId, DeviceId};
-use handoff_model::errno::Errno;
-use handoff_model::ids::ObjectId;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::ObjectId;
 
 /// What is behind a device object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -10,7 +10,7 @@ use crate::hardware::IommuDriver;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
-use handoff_model::errno::Errno;
+use handoff_model::abi::errno::Errno;
 use iommufd_bindings as io;
 use std::mem::offset_of;
 

@@ -19,8 +19,8 @@ use crate::iommufd::nested::Lower;
 use crate::machine::Machine;
 use crate::syscall::{Answered, Fields, Refusal, refuse};
 use crate::value::ContextId;
-use handoff_model::errno::Errno;
-use handoff_model::ids::ObjectId;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::ObjectId;
 use iommufd_bindings as io;
 use std::mem::offset_of;
 

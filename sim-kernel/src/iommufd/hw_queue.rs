@@ -14,8 +14,8 @@ use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
 use crate::value::ContextId;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 use iommufd_bindings as io;
 use std::mem::offset_of;
 

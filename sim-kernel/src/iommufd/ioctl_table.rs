@@ -11,9 +11,9 @@ use crate::machine::{Machine, Placement};
 use crate::profile::Release;
 use crate::syscall::{Answered, Fields, Request, User, refuse};
 use crate::value::{ContextId, FileId};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{ObjectId, Pid};
-use handoff_model::request as nr;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{ObjectId, Pid};
+use handoff_model::abi::request as nr;
 
 /// A command under way (`struct iommufd_ucmd`).
 #[derive(Debug)]
@@ -97,7 +97,7 @@ const COMMANDS: &[Command] = &[
 
 /// Whether a request is in the table, or none of iommufd's at all.
 pub(crate) fn is_modelled(request: u32) -> bool {
-    let name = handoff_model::request::name(request).unwrap_or_default();
+    let name = handoff_model::abi::request::name(request).unwrap_or_default();
     !name.starts_with("IOMMU_") || COMMANDS.iter().any(|command| command.number == request)
 }
 

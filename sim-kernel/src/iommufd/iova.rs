@@ -12,8 +12,8 @@
 
 use crate::iommufd::Context;
 use crate::syscall::{Answered, refuse};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 
 /// Where a caller wants a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +171,7 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::{holes, joined};
-    use handoff_model::ids::{Iova, IovaRange};
+    use handoff_model::abi::ids::{Iova, IovaRange};
 
     fn range(first: u64, last: u64) -> IovaRange {
         IovaRange { first: Iova(first), last: Iova(last) }

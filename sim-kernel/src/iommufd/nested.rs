@@ -15,8 +15,8 @@ use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::viommu::Viommu;
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{ObjectId, PAGE_BYTES};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{ObjectId, PAGE_BYTES};
 use iommufd_bindings as io;
 use std::mem::offset_of;
 

@@ -6,8 +6,8 @@
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Iova, IovaRange};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Iova, IovaRange};
 
 /// Offsets in `struct iommu_ioas_noiommu_get_pa`.
 const FLAGS: usize = 4;

@@ -25,8 +25,8 @@ use crate::machine::Machine;
 use crate::mm::{Mode, Owner};
 use crate::syscall::{Answered, Refusal, refuse};
 use crate::value::{ContextId, FileId, MemoryId, SetId};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{PAGE_BYTES, Pid, pages};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{PAGE_BYTES, Pid, pages};
 use std::collections::BTreeSet;
 use std::ops::Range;
 

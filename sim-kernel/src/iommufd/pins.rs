@@ -5,7 +5,7 @@
 
 use crate::mm::inode;
 use crate::value::MemoryId;
-use handoff_model::view::{PageRef, PageRun};
+use handoff_model::abi::view::{PageRef, PageRun};
 use std::ops::Range;
 
 /// Pages next to each other in the set and in memory. Unpinned ones have the same form.

@@ -10,9 +10,9 @@ use crate::iommufd::Object;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
-use handoff_model::call::Reply;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId, Pid};
+use handoff_model::abi::call::Reply;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, ObjectId, Pid};
 
 impl Machine {
     /// Makes an object and its file. EMFILE. The caller undoes a failure.

@@ -10,8 +10,8 @@ use crate::iommufd::Object;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
-use handoff_model::errno::Errno;
-use handoff_model::ids::ObjectId;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::ObjectId;
 use iommufd_bindings as io;
 use std::mem::offset_of;
 

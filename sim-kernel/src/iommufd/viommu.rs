@@ -13,8 +13,8 @@ use crate::iommufd::nested::{Entries, INVALIDATE_ALL, word};
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{ObjectId, PAGE_BYTES};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{ObjectId, PAGE_BYTES};
 use iommufd_bindings as io;
 use std::mem::offset_of;
 

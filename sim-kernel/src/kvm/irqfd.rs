@@ -15,8 +15,8 @@ use crate::fs::{Eventfd, Signal};
 use crate::machine::Machine;
 use crate::syscall::{Answered, Request, refuse};
 use crate::value::{FileId, VmId};
-use handoff_model::errno::Errno;
-use handoff_model::ids::Pid;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Pid;
 
 /// An irqfd. Holds a reference to each eventfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -24,9 +24,9 @@ use crate::machine::Machine;
 use crate::mm::MmId;
 use crate::syscall::{Answered, Request, refuse};
 use crate::value::{FileId, VmId};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
-use handoff_model::request as nr;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::request as nr;
 use std::collections::BTreeSet;
 
 /// A virtual machine.

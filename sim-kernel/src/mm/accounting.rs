@@ -22,8 +22,8 @@ use crate::machine::Machine;
 use crate::mm::MmId;
 use crate::profile::Quirk;
 use crate::syscall::{Refusal, refuse};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{PAGE_BYTES, Pid, Uid};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{PAGE_BYTES, Pid, Uid};
 use std::collections::BTreeMap;
 
 /// The counters, in pages.

@@ -10,9 +10,9 @@ use crate::machine::{Machine, Placement};
 use crate::mm::shmem::{ALL_SEALS, EXEC, FUTURE_WRITE, GROW, SEAL, SHRINK, WRITE, inode};
 use crate::syscall::{Answered, Refusal, refuse};
 use crate::value::{FileId, MemoryId, Shared};
-use handoff_model::call::Reply;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::abi::call::Reply;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
 
 impl Machine {
     /// Whether a file, a mapping or a pin refers to it.

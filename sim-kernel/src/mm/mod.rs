@@ -15,7 +15,7 @@ pub(crate) use accounting::{Books, Mode, Owner};
 pub(crate) use shmem::{Memory, inode};
 pub(crate) use vma::{BarVma, Vma};
 
-use handoff_model::ids::Pid;
+use handoff_model::abi::ids::Pid;
 
 /// A memory map (`mm_struct`): the nth of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

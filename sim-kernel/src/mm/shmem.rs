@@ -18,8 +18,8 @@
 use crate::fs::FILE_BYTES_MAX;
 use crate::syscall::{Refusal, refuse};
 use crate::value::{MemoryId, SmallId};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{PAGE_BYTES, pages};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{PAGE_BYTES, pages};
 use std::collections::BTreeMap;
 use std::ops::Range;
 

@@ -16,9 +16,9 @@ use crate::machine::{Machine, Placement};
 use crate::mm::shmem::Memory;
 use crate::syscall::{Answered, Refusal, refuse};
 use crate::value::{FileId, MemoryId, Shared};
-use handoff_model::call::Reply;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Va, pages};
+use handoff_model::abi::call::Reply;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Va, pages};
 use std::ops::Range;
 
 /// A mapping of a process (`vm_area_struct`), shared and writable, or anonymous.

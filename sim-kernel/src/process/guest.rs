@@ -12,9 +12,9 @@ use crate::fs::Signal;
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
 use crate::value::{DeviceId, FileId, SmallId};
-use handoff_model::call::Reply;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, PAGE_BYTES, Pid};
+use handoff_model::abi::call::Reply;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid};
 
 /// A guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -27,9 +27,9 @@ use crate::mm::{BarVma, MmId, Vma};
 use crate::process::guest::Guest;
 use crate::syscall::{Answered, Refusal, refuse};
 use crate::value::Shared;
-use handoff_model::call::Reply;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid, Uid};
+use handoff_model::abi::call::Reply;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid, Uid};
 use std::collections::BTreeMap;
 
 /// How a process starts.
@@ -39,7 +39,7 @@ pub struct ProcessSpec {
     pub uid: Uid,
     /// Whether it has `CAP_IPC_LOCK`: what it maps is charged to nobody.
     pub cap_ipc_lock: bool,
-    /// `RLIMIT_MEMLOCK`, soft and hard; [`handoff_model::call::UNLIMITED`] for none.
+    /// `RLIMIT_MEMLOCK`, soft and hard; [`handoff_model::abi::call::UNLIMITED`] for none.
     pub memlock_bytes: u64,
 }
 

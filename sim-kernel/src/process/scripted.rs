@@ -1,7 +1,7 @@
 //! Following processes that are told of: what a replay does to a machine without a call.
 //!
 //! A recorded process forks, gets descriptors by ways that are not modelled, changes its credentials
-//! by calls that [`Call`](handoff_model::call::Call) does not have. These functions put the machine
+//! by calls that [`Call`](handoff_model::abi::call::Call) does not have. These functions put the machine
 //! into the same situation. They check no permission and say no errno.
 //!
 //! A child has copies of its parent's anonymous memory: what devices have pinned stays the parent's. Linux
@@ -14,8 +14,8 @@ use crate::machine::Machine;
 use crate::mm::Vma;
 use crate::process::Process;
 use crate::value::{FileId, Shared};
-use handoff_model::ids::{Fd, Pid, Uid};
-use handoff_model::view::{FileKind, FileRef};
+use handoff_model::abi::ids::{Fd, Pid, Uid};
+use handoff_model::abi::view::{FileKind, FileRef};
 use std::collections::BTreeMap;
 
 impl Machine {
@@ -72,7 +72,7 @@ impl Machine {
         process.cap_ipc_lock = cap_ipc_lock;
     }
 
-    /// Gives a process this `RLIMIT_MEMLOCK`; [`handoff_model::call::UNLIMITED`] for none.
+    /// Gives a process this `RLIMIT_MEMLOCK`; [`handoff_model::abi::call::UNLIMITED`] for none.
     pub fn set_limit(&mut self, pid: Pid, limit_bytes: u64) {
         self.process_mut(pid).memlock_bytes = limit_bytes;
     }

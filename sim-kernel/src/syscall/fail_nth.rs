@@ -8,9 +8,9 @@
 
 use crate::machine::{Machine, Placement};
 use crate::syscall::refusal::{Answered, Refusal, refuse};
-use handoff_model::call::{Answer, Call};
-use handoff_model::errno::Errno;
-use handoff_model::ids::Pid;
+use handoff_model::abi::call::{Answer, Call};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Pid;
 
 impl Machine {
     /// A call of which the nth allocation or pin fails, counted from 1; → what comes of it, where the

@@ -3,7 +3,7 @@
 use crate::machine::Placement;
 use crate::syscall::user_memory::User;
 use crate::value::FileId;
-use handoff_model::ids::Pid;
+use handoff_model::abi::ids::Pid;
 
 /// An ioctl under way: who, on which file, with what.
 #[derive(Debug)]

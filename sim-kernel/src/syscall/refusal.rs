@@ -3,8 +3,8 @@
 //! A place is a branch of Linux. The tests ask for each of them to be reached by a row of a table
 //! ([`Machine::call_explained`](crate::Machine::call_explained)), so none can be wrong unseen.
 
-use handoff_model::call::Reply;
-use handoff_model::errno::Errno;
+use handoff_model::abi::call::Reply;
+use handoff_model::abi::errno::Errno;
 use std::panic::Location;
 
 /// A refusal.

@@ -6,9 +6,9 @@
 //! Mirrors `copy_struct_from_user`, `copy_from_user`, `copy_to_user` of `include/linux/uaccess.h`.
 
 use crate::syscall::refusal::{Answered, refuse};
-use handoff_model::argument::{Argument, HexBytes, Outcome, Pointee, Structure};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId};
+use handoff_model::abi::argument::{Argument, HexBytes, Outcome, Pointee, Structure};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, ObjectId};
 
 /// The caller's argument.
 #[derive(Debug)]

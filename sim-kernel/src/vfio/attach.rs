@@ -13,9 +13,9 @@ use crate::syscall::{Answered, Fields, Request, refuse};
 use crate::value::{ContextId, DeviceId};
 use crate::vfio::device::Binding;
 use crate::vfio::sized;
-use handoff_model::errno::Errno;
-use handoff_model::ids::ObjectId;
-use handoff_model::request as nr;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::ObjectId;
+use handoff_model::abi::request as nr;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio;
 

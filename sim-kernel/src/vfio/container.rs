@@ -12,10 +12,10 @@ use crate::machine::{Machine, Placement};
 use crate::syscall::{Answered, Request, refuse};
 use crate::value::{ContainerId, Shared};
 use crate::vfio::type1::Type1;
-use handoff_model::call::Reply;
-use handoff_model::errno::Errno;
-use handoff_model::ids::Pid;
-use handoff_model::request as nr;
+use handoff_model::abi::call::Reply;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Pid;
+use handoff_model::abi::request as nr;
 use vfio_bindings::bindings::vfio;
 
 /// A container.

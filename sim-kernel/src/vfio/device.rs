@@ -9,7 +9,7 @@ use crate::hardware::{DeviceKind, DeviceSpec};
 use crate::machine::Machine;
 use crate::value::{ContextId, DeviceId, FileId, Shared, SmallId, VmId};
 use crate::vfio::migration::Migration;
-use handoff_model::ids::ObjectId;
+use handoff_model::abi::ids::ObjectId;
 use std::collections::BTreeMap;
 
 /// The bit of the command register that lets a device do DMA.

@@ -11,8 +11,8 @@ use crate::machine::{Machine, Placement};
 use crate::syscall::{Answered, Fields, Request, User, refuse};
 use crate::value::DeviceId;
 use crate::vfio::sized;
-use handoff_model::errno::Errno;
-use handoff_model::ids::Pid;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Pid;
 use std::mem::offset_of;
 use vfio_bindings::bindings::vfio::{
     VFIO_DEVICE_FEATURE_GET, VFIO_DEVICE_FEATURE_MASK, VFIO_DEVICE_FEATURE_PROBE,

@@ -20,10 +20,10 @@ use crate::machine::{Machine, Placement};
 use crate::syscall::{Answered, Request, User, refuse};
 use crate::value::{ContainerId, ContextId, DeviceId, FileId, SmallId};
 use crate::vfio::device::Binding;
-use handoff_model::call::Reply;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, PAGE_BYTES, Pid};
-use handoff_model::request as nr;
+use handoff_model::abi::call::Reply;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid};
+use handoff_model::abi::request as nr;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio::{self, vfio_group_status};
 

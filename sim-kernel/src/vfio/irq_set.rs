@@ -3,8 +3,8 @@
 //! Mirrors `vfio_set_irqs_validate_and_prepare` of `drivers/vfio/vfio_main.c`.
 
 use crate::syscall::{Answered, Request, refuse};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
 use std::mem::offset_of;
 use vfio_bindings::bindings::vfio::{
     VFIO_IRQ_SET_ACTION_MASK, VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_IRQ_SET_ACTION_TYPE_MASK,

@@ -6,10 +6,10 @@
 
 pub(crate) mod raw;
 
-use handoff_model::call::{Call, Reply, Rights, UNLIMITED};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid, Va};
-use handoff_model::view::{Account, PageSetView};
+use handoff_model::abi::call::{Call, Reply, Rights, UNLIMITED};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid, Va};
+use handoff_model::abi::view::{Account, PageSetView};
 use handoff_sim_kernel::{
     BUS_MASTER, COMMAND_OFFSET, DeviceKind, DeviceSpec, Machine, ProcessSpec, Profile,
 };

@@ -1,11 +1,11 @@
 //! Ioctls as bytes, field by field.
 
 use super::Rig;
-use handoff_model::argument::{Argument, Ioctl, Outcome, Pointee};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId, Pid};
-use handoff_model::request as nr;
+use handoff_model::abi::argument::{Argument, Ioctl, Outcome, Pointee};
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, ObjectId, Pid};
+use handoff_model::abi::request as nr;
 
 /// A structure under construction.
 #[derive(Clone, Debug)]

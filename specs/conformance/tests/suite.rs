@@ -2,8 +2,8 @@
 
 use handoff_conformance::suite::bench::ORDINARY;
 use handoff_conformance::suite::{Verdict, rows, run, simulated_for};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
 use handoff_sim_kernel::{Hazard, Machine, Placement, Profile, Refusal};
 use std::collections::BTreeSet;
 use std::fs;

@@ -2,7 +2,7 @@
 //!
 //! Fixed bugs (Z), those of the kernel (K), and suspicions that come of reading the code (L). A row names the property that the bug
 //! breaks, and the least world in which it shows; which run shows it is what a check finds, and stands nowhere here. A bug that is in a
-//! variant as it is needs no more than that variant; one that was fixed is planted ([`handoff_model::defect`]), and where its cause is inside of the
+//! variant as it is needs no more than that variant; one that was fixed is planted ([`handoff_model::variants::defects`]), and where its cause is inside of the
 //! VMM, what came of it is. A bug of a kernel is found in the kernel that has it: by a check, or where no handoff comes to it by a fact
 //! that does not hold there. What cannot be said in worlds like these stands here too, with the reason, and so does what was suspected
 //! and is not so.

@@ -2,10 +2,10 @@
 
 use super::{Lie, Wrong};
 use crate::scenario::expectation::Due;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Va};
-use handoff_model::mutant::Place;
-use handoff_model::phase::{InPhase, OutPhase};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Va};
+use handoff_model::protocol::phase::Place;
+use handoff_model::protocol::phase::{InPhase, OutPhase};
 use handoff_model::stream::State;
 use handoff_model::stream::envelope::{HEADER_BYTES, attest};
 use handoff_model::vm::{

@@ -11,15 +11,15 @@
 mod catalog;
 
 use crate::scenario::expectation::Due;
-use handoff_model::call::{Answer, Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::Fd;
-use handoff_model::kernel::Kernel;
-use handoff_model::mutant::Place;
-use handoff_model::phase::OutPhase;
+use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Fd;
+use handoff_model::abi::kernel::Kernel;
+use handoff_model::protocol::phase::OutPhase;
+use handoff_model::protocol::phase::Place;
 use handoff_model::protocol::{Mode, Protocol, confirms};
 use handoff_model::stream::{Message, Offer, State};
-use handoff_model::variant::Variant;
+use handoff_model::variants::Variant;
 use handoff_model::vm::{Descriptors, Key, Kind, Vm};
 
 /// Something that is not so.

@@ -17,7 +17,7 @@
 
 use super::pci::Pci;
 use super::{Direction, Dma, Driver, Kind, Limits, Queue, TestDevice};
-use handoff_model::errno::Errno;
+use handoff_model::abi::errno::Errno;
 
 /// QEMU's `edu`. The longest DMA is the device's own buffer, but for its last byte, at which QEMU
 /// 7.2 aborts.
@@ -118,7 +118,7 @@ impl TestDevice for Edu {
 mod tests {
     use super::super::registers::{CONFIG, Registers, Write};
     use super::*;
-    use handoff_model::ids::{Fd, Iova};
+    use handoff_model::abi::ids::{Fd, Iova};
 
     /// The longest DMA, and the lowest address that none reaches.
     const MAX: u32 = EDU.limits.dma_bytes_max;

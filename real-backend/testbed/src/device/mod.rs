@@ -18,8 +18,8 @@ mod pci;
 mod registers;
 
 use crate::calls;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, Va};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, Va};
 use handoff_real_backend::clock;
 use handoff_real_backend::memory::Memory;
 use pci::Pci;

@@ -9,9 +9,9 @@
 //! Mirrors: `drivers/vfio/pci/vfio_pci_config.c` of Linux 7.3.
 
 use crate::calls;
-use handoff_model::errno::Errno;
-use handoff_model::ids::Fd;
-use handoff_model::kernel::Kernel;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Fd;
+use handoff_model::abi::kernel::Kernel;
 use std::fmt;
 
 /// `VFIO_PCI_BAR0_REGION_INDEX` and `VFIO_PCI_CONFIG_REGION_INDEX`.

@@ -1,9 +1,9 @@
 //! A kernel with one bound device file that is nothing but registers, for tests of drivers.
 
-use handoff_model::call::{Answer, Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::Fd;
-use handoff_model::kernel::Kernel;
+use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Fd;
+use handoff_model::abi::kernel::Kernel;
 use std::sync::{Arc, Mutex};
 
 /// Where config space is in the file; BAR 0 begins at 0.

@@ -6,9 +6,9 @@
 use super::wire::{Heard, Link};
 use super::{Order, PATIENCE, Person, Reach, Said};
 use crate::sys;
-use handoff_model::call::{Answer, Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid, Va};
+use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid, Va};
 use handoff_real_backend::spawn::{self, Spawned};
 use handoff_real_backend::{observe, socket};
 use rustix::event::{PollFd, PollFlags, Timespec};

@@ -24,8 +24,8 @@ mod wire;
 pub use agent::{live, live_on};
 pub use controller::{Mother, Puppet, Trouble};
 
-use handoff_model::call::Answer;
-use handoff_model::ids::{Fd, Iova, Pid, Uid, Va};
+use handoff_model::abi::call::Answer;
+use handoff_model::abi::ids::{Fd, Iova, Pid, Uid, Va};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 //! most one descriptor.
 
 use crate::sys;
-use handoff_model::errno::Errno;
-use handoff_model::ids::Fd;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Fd;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,

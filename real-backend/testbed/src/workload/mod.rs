@@ -24,9 +24,9 @@ mod tests;
 
 use crate::calls;
 use crate::device::{self, Direction, Dma, Driver, Queue};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, PAGE_BYTES, Pid, Va};
-use handoff_model::view::FileKind;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Pid, Va};
+use handoff_model::abi::view::FileKind;
 use handoff_real_backend::clock::monotonic_ns;
 use handoff_real_backend::descriptors::{self, Descriptor};
 use handoff_real_backend::host::Host;

@@ -5,8 +5,8 @@
 
 use crate::calls;
 use crate::device::{self, Limits, Queue};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, PAGE_BYTES};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES};
 use handoff_real_backend::descriptors::{self, Identity};
 use handoff_real_backend::memory::Memory;
 use serde::{Deserialize, Serialize};

@@ -6,10 +6,10 @@
 use super::state::{Device, Place, Wiring, pattern};
 use super::{Fault, Found, LATE_NS, Progress, State, Workload};
 use crate::device::{Direction, Dma, Limits, Queue, TestDevice};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, PAGE_BYTES, Va};
-use handoff_model::kernel::Kernel;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Va};
+use handoff_model::abi::kernel::Kernel;
 use handoff_real_backend::descriptors::{self, Identity};
 use handoff_real_backend::host::{Host, NoGuest};
 use handoff_real_backend::memory::Memory;

@@ -1,9 +1,9 @@
 //! Guests without devices, and files that are no devices.
 
 use crate::calls::{DONE, check, memfd, no};
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova};
+use handoff_model::abi::call::Call;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova};
 use handoff_real_backend::host::Host;
 use handoff_real_backend::memory::Memory;
 use handoff_testbed::device::probe;

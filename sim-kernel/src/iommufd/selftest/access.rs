@@ -15,8 +15,8 @@ use crate::iommufd::map::BY_AREA;
 use crate::iommufd::selftest::{ID, UNION};
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES};
 
 /// The longest access, lest the kernel allocates too much.
 const LENGTH_BYTES_MAX: u64 = 16 << 20;

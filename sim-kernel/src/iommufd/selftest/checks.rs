@@ -11,8 +11,8 @@ use crate::iommufd::selftest::{ID, UNION};
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
 use crate::value::ContextId;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 
 impl Machine {
     /// `iommufd_test_md_check_refs`: how often each page of the caller's memory is pinned. EINVAL

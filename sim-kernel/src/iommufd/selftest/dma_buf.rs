@@ -6,8 +6,8 @@ use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::selftest::UNION;
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, PAGE_BYTES};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, PAGE_BYTES};
 
 /// The longest that the tests export.
 const LENGTH_BYTES_MAX: u64 = 512 * PAGE_BYTES;

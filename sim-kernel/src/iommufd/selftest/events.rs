@@ -7,8 +7,8 @@ use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::selftest::{ID, UNION};
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Iova, IovaRange};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Iova, IovaRange};
 
 /// The largest bitmap that a test can mark pages by.
 const BITS_MAX: u64 = (16 << 20) * 8;

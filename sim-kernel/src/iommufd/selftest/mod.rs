@@ -21,8 +21,8 @@ use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::iova::range;
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Iova, ObjectId};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Iova, ObjectId};
 
 /// Offsets in `struct iommu_test_cmd`.
 const OP: usize = 4;

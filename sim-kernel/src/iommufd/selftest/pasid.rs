@@ -8,7 +8,7 @@ use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::selftest::{ID, UNION};
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
-use handoff_model::errno::Errno;
+use handoff_model::abi::errno::Errno;
 
 const PAGE_TABLE: usize = UNION + 4;
 

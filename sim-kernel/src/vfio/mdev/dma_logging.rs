@@ -5,7 +5,7 @@
 
 use crate::syscall::{Answered, Fields, refuse};
 use crate::vfio::feature::{DATA, Feature, GET, SET};
-use handoff_model::errno::Errno;
+use handoff_model::abi::errno::Errno;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio;
 

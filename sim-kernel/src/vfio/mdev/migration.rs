@@ -17,7 +17,7 @@ use crate::vfio::feature::{Feature, GET, SET};
 use crate::vfio::mdev::dma_logging;
 use crate::vfio::migration::State;
 use crate::vfio::sized;
-use handoff_model::errno::Errno;
+use handoff_model::abi::errno::Errno;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio;
 

@@ -18,8 +18,8 @@ use crate::vfio::pci::{
     region_offset,
 };
 use crate::vfio::sized;
-use handoff_model::errno::Errno;
-use handoff_model::request as nr;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::request as nr;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio;
 

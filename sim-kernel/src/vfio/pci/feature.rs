@@ -12,7 +12,7 @@ use crate::syscall::{Answered, refuse};
 use crate::value::DeviceId;
 use crate::vfio::device::Wakeup;
 use crate::vfio::feature::{Feature, SET};
-use handoff_model::errno::Errno;
+use handoff_model::abi::errno::Errno;
 use std::mem::size_of;
 use vfio_bindings::bindings::vfio::{
     VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,

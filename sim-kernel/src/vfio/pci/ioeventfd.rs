@@ -11,7 +11,7 @@ use crate::value::{DeviceId, FileId};
 use crate::vfio::device::{Ioeventfd, Write};
 use crate::vfio::pci::region::region_of;
 use crate::vfio::sized;
-use handoff_model::errno::Errno;
+use handoff_model::abi::errno::Errno;
 use std::mem::offset_of;
 use vfio_bindings::bindings::vfio::{VFIO_DEVICE_IOEVENTFD_SIZE_MASK, vfio_device_ioeventfd};
 

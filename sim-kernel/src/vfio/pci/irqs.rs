@@ -15,8 +15,8 @@ use crate::value::{DeviceId, FileId};
 use crate::vfio::device::{Armed, Intx};
 use crate::vfio::irq_set::{Action, Data, ERROR, INTX, IrqSet, MSI, MSIX, REQUEST};
 use crate::vfio::pci::config::INTX_DISABLE;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
 
 impl Machine {
     /// How many vectors an index of a PCI device has (`vfio_pci_get_irq_count`).

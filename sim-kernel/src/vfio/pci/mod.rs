@@ -25,8 +25,8 @@ use crate::vfio::irq_set::{ERROR, INDEXES, INTX, MSIX};
 use crate::vfio::pci::config::CONFIG_BYTES;
 use crate::vfio::pci::region::VGA_REGION;
 use crate::vfio::sized;
-use handoff_model::errno::Errno;
-use handoff_model::request as nr;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::request as nr;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio;
 

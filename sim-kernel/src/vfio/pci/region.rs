@@ -14,7 +14,7 @@ use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
 use crate::value::{DeviceId, FileId};
 use crate::vfio::pci::config::{CONFIG_BYTES, MEMORY};
-use handoff_model::errno::Errno;
+use handoff_model::abi::errno::Errno;
 use std::ops::Range;
 
 /// `VFIO_PCI_CONFIG_REGION_INDEX`, `VFIO_PCI_VGA_REGION_INDEX`.

@@ -14,8 +14,8 @@ use crate::machine::Machine;
 use crate::syscall::{Answered, Fields, Request, User, refuse};
 use crate::value::ContainerId;
 use crate::vfio::type1::{Dma, Type1};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Iova, IovaRange, PAGE_BYTES};
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio::{
     self, vfio_bitmap, vfio_iommu_type1_dirty_bitmap, vfio_iommu_type1_dirty_bitmap_get,

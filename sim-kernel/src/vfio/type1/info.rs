@@ -11,8 +11,8 @@ use crate::syscall::{Answered, Fields, Request, refuse};
 use crate::value::ContainerId;
 use crate::vfio::type1::Type1;
 use crate::vfio::type1::dirty::BITMAP_BYTES_MAX;
-use handoff_model::errno::Errno;
-use handoff_model::ids::PAGE_BYTES;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::PAGE_BYTES;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio::{self, vfio_info_cap_header, vfio_iommu_type1_info};
 

@@ -12,8 +12,8 @@ use crate::syscall::{Answered, Fields, Request, refuse};
 use crate::value::ContainerId;
 use crate::vfio::type1::Dma;
 use crate::vfio::type1::dirty::{Bitmap, blank};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES, Pid};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Iova, IovaRange, PAGE_BYTES, Pid};
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio::{self, vfio_iommu_type1_dma_map, vfio_iommu_type1_dma_unmap};
 

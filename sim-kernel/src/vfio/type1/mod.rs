@@ -39,9 +39,9 @@ use crate::machine::Machine;
 use crate::mm::MmId;
 use crate::syscall::{Answered, Request, refuse};
 use crate::value::ContainerId;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Iova, IovaRange, PAGE_BYTES, Pid};
-use handoff_model::request as nr;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Iova, IovaRange, PAGE_BYTES, Pid};
+use handoff_model::abi::request as nr;
 use std::collections::BTreeMap;
 
 /// A type1 IOMMU.

@@ -16,8 +16,8 @@ use crate::mm::{MmId, Owner};
 use crate::syscall::{Answered, refuse};
 use crate::value::ContainerId;
 use crate::vfio::type1::Dma;
-use handoff_model::errno::Errno;
-use handoff_model::ids::Pid;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Pid;
 
 impl Machine {
     /// Pins a mapping at the caller's addresses. ENOMEM, EFAULT.

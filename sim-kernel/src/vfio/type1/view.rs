@@ -7,8 +7,8 @@ use crate::iommufd::Pin;
 use crate::machine::Machine;
 use crate::value::{ContainerId, DeviceId};
 use crate::vfio::type1::Dma;
-use handoff_model::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
-use handoff_model::view::{Account, MappingView, PageRef, PageRun, PageSetView, Reach};
+use handoff_model::abi::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
+use handoff_model::abi::view::{Account, MappingView, PageRef, PageRun, PageSetView, Reach};
 
 /// The number of the first container in a view.
 const FIRST: u32 = 1 << 8;

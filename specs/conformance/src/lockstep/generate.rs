@@ -7,11 +7,11 @@
 use super::Step;
 use super::spoil::{automatic, raw, spoil, spoils};
 use super::state::{BASE, Known, State, spec};
-use handoff_model::argument::Pointee;
-use handoff_model::call::{Call, Rights};
-use handoff_model::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Pid, Uid, Va};
-use handoff_model::request as nr;
-use handoff_model::view::{FileKind, View};
+use handoff_model::abi::argument::Pointee;
+use handoff_model::abi::call::{Call, Rights};
+use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Pid, Uid, Va};
+use handoff_model::abi::request as nr;
+use handoff_model::abi::view::{FileKind, View};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::{BoxedStrategy, Union};

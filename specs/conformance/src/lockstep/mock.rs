@@ -2,11 +2,11 @@
 
 use super::generate::{Caller, Calls};
 use super::spoil::raw;
-use handoff_model::argument::Pointee;
-use handoff_model::call::Call;
-use handoff_model::ids::{Fd, ObjectId};
-use handoff_model::request as nr;
-use handoff_model::view::FileKind;
+use handoff_model::abi::argument::Pointee;
+use handoff_model::abi::call::Call;
+use handoff_model::abi::ids::{Fd, ObjectId};
+use handoff_model::abi::request as nr;
+use handoff_model::abi::view::FileKind;
 use proptest::prelude::*;
 use proptest::sample::select;
 

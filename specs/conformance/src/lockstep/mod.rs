@@ -24,8 +24,8 @@ mod spoil;
 mod state;
 
 use crate::target::Arm;
-use handoff_model::call::{Answer, Call};
-use handoff_model::ids::{Pid, Va};
+use handoff_model::abi::call::{Answer, Call};
+use handoff_model::abi::ids::{Pid, Va};
 use handoff_model::text;
 use handoff_sim_kernel::{ProcessSpec, Profile, Refusal};
 use proptest::strategy::{Strategy, ValueTree};
@@ -244,7 +244,7 @@ fn perform(arm: &mut dyn Arm, step: &Step, expected: &After) -> After {
     let answer = match step {
         Step::Call(pid, call) => {
             let place = match &expected.answer {
-                Some(Ok(handoff_model::call::Reply::Va(va))) => Some(*va),
+                Some(Ok(handoff_model::abi::call::Reply::Va(va))) => Some(*va),
                 _ => None,
             };
             Some(arm.call_at(*pid, call, place))

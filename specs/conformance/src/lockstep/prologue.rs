@@ -3,8 +3,8 @@
 use super::Step;
 use super::mock::mock_device;
 use super::state::{BASE, spec};
-use handoff_model::call::{Call, Rights};
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
+use handoff_model::abi::call::{Call, Rights};
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use proptest::prelude::*;
 
 /// Descriptors, as they are given.

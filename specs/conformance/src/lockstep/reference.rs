@@ -3,8 +3,8 @@
 use super::state::State;
 use super::{After, Step};
 use super::{generate, prologue};
-use handoff_model::call::{Call, Reply};
-use handoff_model::ids::Pid;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::ids::Pid;
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 use proptest_state_machine::ReferenceStateMachine;

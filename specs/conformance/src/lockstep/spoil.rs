@@ -1,10 +1,10 @@
 //! Ioctls as bytes: forms that no [`Call`] has, and structures with one thing wrong.
 
-use handoff_model::argument::{Argument, Ioctl, Pointee, Structure};
-use handoff_model::call::Call;
-use handoff_model::ids::Fd;
-use handoff_model::request as nr;
-use handoff_model::uapi;
+use handoff_model::abi::argument::{Argument, Ioctl, Pointee, Structure};
+use handoff_model::abi::call::Call;
+use handoff_model::abi::ids::Fd;
+use handoff_model::abi::request as nr;
+use handoff_model::abi::uapi;
 use proptest::prelude::*;
 use proptest::sample::select;
 

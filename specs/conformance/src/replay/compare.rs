@@ -9,11 +9,11 @@
 //! Which bytes of which ioctl are not comparable is the table [`UNKNOWN`].
 
 use super::ioctls::Asked;
-use handoff_model::argument::{HexBytes, Outcome};
-use handoff_model::call::{Answer, Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::PAGE_BYTES;
-use handoff_model::request as nr;
+use handoff_model::abi::argument::{HexBytes, Outcome};
+use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::PAGE_BYTES;
+use handoff_model::abi::request as nr;
 
 /// The most of a buffer that a recorder keeps.
 pub(super) const KEPT_BYTES: usize = 64 * 1024;

@@ -6,7 +6,7 @@
 //! descriptors gets those of the oldest message, because a stream never joins two such messages.
 
 use super::files::FileId;
-use handoff_model::ids::Fd;
+use handoff_model::abi::ids::Fd;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A descriptor in flight: the file, and the broker's descriptor; `None` where it is not known.

@@ -4,9 +4,9 @@
 //! what it has, `GET_IRQ_INFO` tells of each interrupt index. A trace in which nobody asks
 //! leaves the simulator's usual PCI device. Where a nesting parent is made, the IOMMUs of that host nest.
 
-use handoff_model::call::{Call, Reply};
-use handoff_model::ids::{Fd, Pid};
-use handoff_model::request as nr;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::request as nr;
 use handoff_model::trace::{Event, Record, made_of};
 use handoff_sim_kernel::{DeviceKind, DeviceSpec};
 use std::collections::BTreeMap;

@@ -3,12 +3,12 @@
 use super::Replay;
 use super::files::{FileId, Kind};
 use super::ioctls::Asked;
-use handoff_model::argument::{Ioctl, Outcome};
-use handoff_model::call::{Answer, Call, Made, Reply};
-use handoff_model::ids::{Fd, Pid, Va};
-use handoff_model::request as nr;
+use handoff_model::abi::argument::{Ioctl, Outcome};
+use handoff_model::abi::call::{Answer, Call, Made, Reply};
+use handoff_model::abi::ids::{Fd, Pid, Va};
+use handoff_model::abi::request as nr;
+use handoff_model::abi::view::FileKind;
 use handoff_model::trace::{Event, Record, made_as_bytes};
-use handoff_model::view::FileKind;
 
 /// `O_CLOEXEC`, which is also `EFD_CLOEXEC`.
 const O_CLOEXEC: u32 = 0x8_0000;

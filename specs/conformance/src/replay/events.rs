@@ -9,11 +9,11 @@
 
 use super::files::Kind;
 use super::{Known, Replay};
-use handoff_model::call::{Call, UNLIMITED};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid, Uid};
+use handoff_model::abi::call::{Call, UNLIMITED};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid, Uid};
+use handoff_model::abi::view::FileKind;
 use handoff_model::trace::{Event, Given, Record};
-use handoff_model::view::FileKind;
 use handoff_sim_kernel::ProcessSpec;
 
 /// A process of which nothing was said.

@@ -9,9 +9,9 @@
 //! devices, a group and its container) share their doubts.
 
 use super::ioctls::Asked;
-use handoff_model::call::Call;
-use handoff_model::ids::{Fd, Pid};
-use handoff_model::view::FileKind;
+use handoff_model::abi::call::Call;
+use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::view::FileKind;
 use std::collections::BTreeMap;
 
 /// An open file description.

@@ -3,11 +3,11 @@
 //! Numbers are offsets in the structures of `include/uapi/linux/iommufd.h`, `vfio.h`, `kvm.h` and of
 //! `drivers/iommu/iommufd/iommufd_test.h`.
 
-use handoff_model::argument::{Ioctl, Outcome};
-use handoff_model::call::Call;
-use handoff_model::ids::Fd;
-use handoff_model::request as nr;
-use handoff_model::uapi;
+use handoff_model::abi::argument::{Ioctl, Outcome};
+use handoff_model::abi::call::Call;
+use handoff_model::abi::ids::Fd;
+use handoff_model::abi::request as nr;
+use handoff_model::abi::uapi;
 use std::ops::Range;
 
 /// Of `IOMMU_TEST_CMD`, which operation.

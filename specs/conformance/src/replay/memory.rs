@@ -3,7 +3,7 @@
 //! A recorder tells of mappings that a handoff may use, and not of programs, heaps and stacks. What
 //! a program maps from there is memory that the simulated process does not have.
 
-use handoff_model::ids::PAGE_BYTES;
+use handoff_model::abi::ids::PAGE_BYTES;
 use std::collections::BTreeMap;
 use std::ops::Range;
 

@@ -11,12 +11,12 @@
 use super::Replay;
 use super::files::Kind;
 use super::ioctls::Asked;
-use handoff_model::argument::Outcome;
-use handoff_model::call::{Call, Made, Reply};
-use handoff_model::ids::{Fd, Pid, Va};
-use handoff_model::request as nr;
+use handoff_model::abi::argument::Outcome;
+use handoff_model::abi::call::{Call, Made, Reply};
+use handoff_model::abi::ids::{Fd, Pid, Va};
+use handoff_model::abi::request as nr;
+use handoff_model::abi::view::FileKind;
 use handoff_model::trace::{Event, Record, made_of};
-use handoff_model::view::FileKind;
 use handoff_sim_kernel::Placement;
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,9 +1,9 @@
 //! What a replay found.
 
-use handoff_model::argument::Outcome;
-use handoff_model::call::{Answer, Call, Reply};
-use handoff_model::ids::{PAGE_BYTES, Pid};
-use handoff_model::uapi::decode;
+use handoff_model::abi::argument::Outcome;
+use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::ids::{PAGE_BYTES, Pid};
+use handoff_model::abi::uapi::decode;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -6,8 +6,8 @@
 use super::Replay;
 use super::connections::Parcel;
 use super::files::{FileId, Kind};
-use handoff_model::call::Call;
-use handoff_model::ids::{Fd, Pid};
+use handoff_model::abi::call::Call;
+use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::trace::{Event, Record};
 
 impl Replay {

@@ -3,10 +3,10 @@
 //! A difference ends the row. It is told with every call that the row has made.
 
 use crate::target::{Arm, Device};
-use handoff_model::argument::Outcome;
-use handoff_model::call::{Answer, Call, Made, Reply, Rights, UNLIMITED};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid, Va};
+use handoff_model::abi::argument::Outcome;
+use handoff_model::abi::call::{Answer, Call, Made, Reply, Rights, UNLIMITED};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid, Va};
 use handoff_model::text;
 use handoff_sim_kernel::ProcessSpec;
 use std::fmt;

@@ -1,8 +1,8 @@
 //! Argument structures of ioctls, field after field as the kernel's headers have them.
 
-use handoff_model::argument::{Argument, Ioctl, Pointee, Structure};
-use handoff_model::call::Call;
-use handoff_model::ids::{Fd, ObjectId};
+use handoff_model::abi::argument::{Argument, Ioctl, Pointee, Structure};
+use handoff_model::abi::call::Call;
+use handoff_model::abi::ids::{Fd, ObjectId};
 
 /// A structure under construction.
 #[derive(Clone, Debug, Default)]

@@ -5,12 +5,12 @@
 //! Mirrors `Documentation/ABI/testing/sysfs-bus-vfio-dev` and `vfio-mdev`.
 
 use super::{Device, Need};
-use handoff_model::argument::Ioctl;
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::Fd;
-use handoff_model::kernel::Kernel;
-use handoff_model::request;
+use handoff_model::abi::argument::Ioctl;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::Fd;
+use handoff_model::abi::kernel::Kernel;
+use handoff_model::abi::request;
 use handoff_real_backend::host::{Host, NoGuest};
 use handoff_real_backend::memory::Memory;
 use handoff_real_backend::sysfs::{Bdf, Sysfs};

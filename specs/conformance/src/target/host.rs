@@ -12,9 +12,9 @@
 
 use super::equipment::{Equipment, Place};
 use super::{Arm, Device, Need};
-use handoff_model::call::{Answer, Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, PAGE_BYTES, Pid, Uid, Va};
+use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Pid, Uid, Va};
 use handoff_real_backend::socket;
 use handoff_sim_kernel::ProcessSpec;
 use handoff_testbed::worker::{Mother, Person, Puppet, Reach, Trouble};

@@ -7,8 +7,8 @@ mod equipment;
 pub mod host;
 pub mod simulated;
 
-use handoff_model::call::{Answer, Call};
-use handoff_model::ids::{Fd, Iova, Pid, Va};
+use handoff_model::abi::call::{Answer, Call};
+use handoff_model::abi::ids::{Fd, Iova, Pid, Va};
 use handoff_sim_kernel::ProcessSpec;
 
 /// A kernel, and processes in it that make the calls that they are told to make.

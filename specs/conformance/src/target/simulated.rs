@@ -4,8 +4,8 @@
 //! remembered.
 
 use super::{Arm, Device, Need};
-use handoff_model::call::{Answer, Call, Reply};
-use handoff_model::ids::{Fd, Iova, Pid, Va};
+use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::ids::{Fd, Iova, Pid, Va};
 use handoff_sim_kernel::{
     DeviceKind, DeviceSpec, Machine, Placement, ProcessSpec, Profile, Refusal,
 };

@@ -5,10 +5,10 @@ use crate::suite::bench::{Bench, Done, map, map_file, unmap};
 use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
-use handoff_model::request as nr;
+use handoff_model::abi::call::Call;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
+use handoff_model::abi::request as nr;
 
 const MOCK: &[Need] = &[Need::Mock];
 /// The mock exporter tells its descriptor here, and not in 7.3.4.

@@ -6,9 +6,9 @@
 use crate::suite::bench::{BASE, Bench, Done, Setup, copy, limited, map, map_file, unmap};
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::call::{Call, UNLIMITED};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, Pid, Uid};
+use handoff_model::abi::call::{Call, UNLIMITED};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, Pid, Uid};
 use handoff_sim_kernel::ProcessSpec;
 
 const EDU: &[Need] = &[Need::Has(Device::Edu)];

@@ -5,10 +5,10 @@ use crate::suite::bench::{BASE, Bench, Done, Setup, copy, map, map_file, unmap};
 use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Pid, Va};
-use handoff_model::request as nr;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Pid, Va};
+use handoff_model::abi::request as nr;
 
 const EDU: &[Need] = &[Need::Has(Device::Edu)];
 const EDUS: &[Need] = &[Need::Has(Device::Edu), Need::Has(Device::OtherEdu)];

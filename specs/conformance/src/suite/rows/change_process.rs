@@ -3,9 +3,9 @@
 use crate::suite::bench::{BASE, Bench, Done, ROOT, Setup, copy, limited, map, map_file, unmap};
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
+use handoff_model::abi::call::Call;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use handoff_sim_kernel::{COMMAND_OFFSET, ProcessSpec};
 
 const EDU: &[Need] = &[Need::Has(Device::Edu)];

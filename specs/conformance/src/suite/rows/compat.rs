@@ -5,11 +5,11 @@ use crate::suite::bench::{Bench, Done, map_file};
 use crate::suite::structure::{Fields, sized, value};
 use crate::suite::{Row, row};
 use crate::target::Need;
-use handoff_model::argument::Outcome;
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
-use handoff_model::request as nr;
+use handoff_model::abi::argument::Outcome;
+use handoff_model::abi::call::Call;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
+use handoff_model::abi::request as nr;
 
 const MOCK: &[Need] = &[Need::Mock];
 const OLD_KERNEL: &[Need] = &[Need::Release("6.13")];

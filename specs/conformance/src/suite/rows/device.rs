@@ -4,10 +4,10 @@ use crate::suite::bench::{Bench, Setup};
 use crate::suite::structure::{Fields, sized, value};
 use crate::suite::{Done, Row, row};
 use crate::target::{Device, Need};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId, PAGE_BYTES, Pid};
-use handoff_model::request as nr;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, ObjectId, PAGE_BYTES, Pid};
+use handoff_model::abi::request as nr;
 
 const EDU: &[Need] = &[Need::Has(Device::Edu)];
 const EDU_AND_MTTY: &[Need] = &[Need::Has(Device::Edu), Need::Has(Device::Mtty)];

@@ -3,9 +3,9 @@
 use crate::suite::bench::{BASE, Bench, Done, ORDINARY, Setup, map_file, unmap};
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, PAGE_BYTES, Pid};
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Pid};
 use handoff_sim_kernel::{BUS_MASTER, COMMAND_OFFSET};
 
 const EDU: &[Need] = &[Need::Has(Device::Edu)];

@@ -6,10 +6,10 @@ use crate::suite::bench::{Bench, Done};
 use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::Need;
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId, Pid};
-use handoff_model::request as nr;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, ObjectId, Pid};
+use handoff_model::abi::request as nr;
 
 const MOCK: &[Need] = &[Need::Mock];
 

@@ -10,10 +10,10 @@ use crate::suite::bench::{BASE, Bench, Done, copy, map, map_file, unmap};
 use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
-use handoff_model::request as nr;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
+use handoff_model::abi::request as nr;
 
 const MOCK: &[Need] = &[Need::FailNth, Need::Mock];
 const EDU: &[Need] = &[Need::FailNth, Need::Has(Device::Edu)];

@@ -3,9 +3,9 @@
 use crate::suite::bench::{BASE, Bench, ROOT, Setup, map_file};
 use crate::suite::{Done, Row, row};
 use crate::target::{Device, Need};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, PAGE_BYTES, Pid};
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid};
 
 const EDU: &[Need] = &[Need::Has(Device::Edu)];
 
@@ -257,7 +257,7 @@ pub(super) const ROWS: &[Row] = &[
             b.refuses(p, &seals(memfd, WRITE), Errno::EBUSY)?;
             b.ok(p, &seals(memfd, SHRINK | GROW))?;
             let reader = b.fd(p, &Call::ReopenReadOnly { fd: memfd })?;
-            let next = |page: u64| handoff_model::ids::Iova(BASE.0 + page * PAGE_BYTES);
+            let next = |page: u64| handoff_model::abi::ids::Iova(BASE.0 + page * PAGE_BYTES);
             b.ok(p, &map_file(iommufd, ioas, reader, next(1), 1))?;
             let sealed = b.memfd(p, 1)?;
             b.ok(p, &seals(sealed, WRITE))?;

@@ -4,11 +4,11 @@ use crate::suite::bench::{Bench, Done};
 use crate::suite::structure::{Fields, sized, value};
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::argument::{Argument, Ioctl, Structure};
-use handoff_model::call::{Call, Rights};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, PAGE_BYTES, Pid, Va};
-use handoff_model::request as nr;
+use handoff_model::abi::argument::{Argument, Ioctl, Structure};
+use handoff_model::abi::call::{Call, Rights};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Pid, Va};
+use handoff_model::abi::request as nr;
 
 pub(super) const TYPE1: &[Need] = &[Need::Type1, Need::Has(Device::Edu)];
 const TWO: &[Need] = &[Need::Type1, Need::Has(Device::Edu), Need::Has(Device::OtherEdu)];
@@ -219,7 +219,7 @@ pub(super) const ROWS: &[Row] = &[
             let device = device_fd(b, p, at.group, Device::Edu)?;
             let iommufd = b.iommufd(p)?;
             b.ok(p, &info(device))?;
-            let page_table = handoff_model::ids::ObjectId(1);
+            let page_table = handoff_model::abi::ids::ObjectId(1);
             b.refuses(p, &Call::Bind { device, iommufd }, Errno::EINVAL)?;
             b.refuses(p, &Call::Attach { device, page_table }, Errno::ENOTTY)?;
             b.refuses(p, &Call::Detach { device }, Errno::ENOTTY)?;
@@ -412,7 +412,7 @@ pub(super) const ROWS: &[Row] = &[
             let p = b.process();
             let (group, iommufd) = (open_group(b, p, Device::Edu)?, b.iommufd(p)?);
             b.ok(p, &join(group, iommufd))?;
-            b.ok(p, &Call::Destroy { iommufd, id: handoff_model::ids::ObjectId(1) })?;
+            b.ok(p, &Call::Destroy { iommufd, id: handoff_model::abi::ids::ObjectId(1) })?;
             let get = device_call(b, group, Device::Edu);
             b.refuses(p, &get, Errno::ENODEV)
         },

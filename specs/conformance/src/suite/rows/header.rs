@@ -3,10 +3,10 @@
 use crate::suite::bench::{Bench, Done};
 use crate::suite::structure::{Fields, sized, value};
 use crate::suite::{Row, row};
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId, Pid};
-use handoff_model::request as nr;
+use handoff_model::abi::call::Call;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, ObjectId, Pid};
+use handoff_model::abi::request as nr;
 
 /// Every command, with the size of its structure and of the oldest form of it.
 const SIZES: &[(u32, u32, u32)] = &[

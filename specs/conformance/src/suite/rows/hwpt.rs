@@ -5,11 +5,11 @@ use crate::suite::bench::{Bench, Done, ROOT, map};
 use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::argument::Outcome;
-use handoff_model::call::{Call, Rights};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
-use handoff_model::request as nr;
+use handoff_model::abi::argument::Outcome;
+use handoff_model::abi::call::{Call, Rights};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
+use handoff_model::abi::request as nr;
 
 const EDU: &[Need] = &[Need::Has(Device::Edu)];
 const MOCK: &[Need] = &[Need::Mock];

@@ -6,10 +6,10 @@ use crate::suite::bench::{BASE, Bench, Done, ORDINARY, ROOT, Setup, copy, map, m
 use crate::suite::structure::{Fields, sized};
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
-use handoff_model::request as nr;
+use handoff_model::abi::call::Call;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
+use handoff_model::abi::request as nr;
 
 const EDU: &[Need] = &[Need::Has(Device::Edu)];
 const MTTY: &[Need] = &[Need::Has(Device::Mtty)];

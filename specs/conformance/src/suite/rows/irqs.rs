@@ -4,10 +4,10 @@ use crate::suite::bench::Bench;
 use crate::suite::structure::sized;
 use crate::suite::{Done, Row, row};
 use crate::target::{Device, Need};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Pid};
-use handoff_model::request as nr;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::request as nr;
 
 const EDU: &[Need] = &[Need::Has(Device::Edu)];
 const MTTY: &[Need] = &[Need::Has(Device::Mtty)];

@@ -2,9 +2,9 @@
 
 use crate::suite::bench::{Bench, Done, ORDINARY, ROOT, limited};
 use crate::suite::{Row, row};
-use handoff_model::call::{Call, Reply, UNLIMITED};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Uid};
+use handoff_model::abi::call::{Call, Reply, UNLIMITED};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Uid};
 use handoff_sim_kernel::ProcessSpec;
 
 fn flag(b: &mut Bench<'_>, pid: Pid, call: &Call, expected: bool) -> Done {

@@ -2,9 +2,9 @@
 
 use crate::suite::{Row, row};
 use crate::target::Need;
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, PAGE_BYTES, Va};
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, PAGE_BYTES, Va};
 
 const BAD: Fd = Fd(99);
 

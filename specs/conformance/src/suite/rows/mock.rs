@@ -2,10 +2,10 @@
 
 use crate::suite::bench::{Bench, Done};
 use crate::suite::structure::{Fields, sized};
-use handoff_model::argument::Outcome;
-use handoff_model::call::Call;
-use handoff_model::ids::{Fd, ObjectId, Pid};
-use handoff_model::request as nr;
+use handoff_model::abi::argument::Outcome;
+use handoff_model::abi::call::Call;
+use handoff_model::abi::ids::{Fd, ObjectId, Pid};
+use handoff_model::abi::request as nr;
 
 /// `sizeof(struct iommu_test_cmd)`.
 const TEST_BYTES: usize = 72;

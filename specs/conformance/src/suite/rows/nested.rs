@@ -8,10 +8,10 @@ use crate::suite::bench::{Bench, Done, map, map_file, unmap};
 use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::call::{Call, Rights};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
-use handoff_model::request as nr;
+use handoff_model::abi::call::{Call, Rights};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
+use handoff_model::abi::request as nr;
 
 const MOCK: &[Need] = &[Need::Mock];
 const EDU: &[Need] = &[Need::Has(Device::Edu)];

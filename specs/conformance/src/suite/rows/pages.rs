@@ -5,9 +5,9 @@ use super::mock::{Mock, on, test};
 use crate::suite::bench::{Bench, Done, map, map_file};
 use crate::suite::{Row, row};
 use crate::target::Need;
-use handoff_model::call::Call;
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, ObjectId, PAGE_BYTES, Pid, Va};
+use handoff_model::abi::call::Call;
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, ObjectId, PAGE_BYTES, Pid, Va};
 
 const MOCK: &[Need] = &[Need::Mock];
 

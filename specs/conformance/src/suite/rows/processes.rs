@@ -3,9 +3,9 @@
 use crate::suite::bench::{Bench, ROOT, limited};
 use crate::suite::{Done, Row, row};
 use crate::target::Need;
-use handoff_model::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply, UNLIMITED};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, PAGE_BYTES, Pid, Uid};
+use handoff_model::abi::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply, UNLIMITED};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Uid};
 
 const BAD: Fd = Fd(99);
 

@@ -5,10 +5,10 @@ use crate::suite::rows::device::{CONFIG, begin, mmap, read, reads, write};
 use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Iova, PAGE_BYTES, Va};
-use handoff_model::request as nr;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Iova, PAGE_BYTES, Va};
+use handoff_model::abi::request as nr;
 
 const EDU: &[Need] = &[Need::Has(Device::Edu)];
 

@@ -10,10 +10,10 @@ use crate::suite::structure::{Fields, sized};
 use crate::suite::{Row, row};
 use crate::target::simulated::DMA_ENTRY_LIMIT;
 use crate::target::{Device, Need};
-use handoff_model::call::{Call, Reply};
-use handoff_model::errno::Errno;
-use handoff_model::ids::{Fd, Iova, PAGE_BYTES, Pid, Va};
-use handoff_model::request as nr;
+use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Pid, Va};
+use handoff_model::abi::request as nr;
 use handoff_sim_kernel::ProcessSpec;
 
 const MDEV: &[Need] = &[Need::Type1, Need::Has(Device::Mtty)];
