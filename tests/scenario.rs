@@ -1,6 +1,6 @@
 //! Scenario files: what is accepted, and one line for each mistake, with the place and the cure.
 
-use handoff_model::abi::call::{Call, Made, Reply};
+use handoff_model::abi::call::{Call, DeviceCall, IommufdCall, Made, Reply};
 use handoff_model::abi::ids::{ObjectId, Uid};
 use handoff_model::protocol::Mode;
 use handoff_specs::scenario::bugs::{self, Known};
@@ -214,10 +214,10 @@ fn hwpts(devices: &str) -> (Vec<(ObjectId, bool)>, Vec<ObjectId>) {
     let (mut made, mut attached) = (Vec::new(), Vec::new());
     for Made { call, answer, .. } in &setting.opening {
         match (call, answer) {
-            (Call::HwptAlloc { nest_parent, .. }, Ok(Reply::Object(id))) => {
+            (Call::Iommufd(IommufdCall::HwptAlloc { nest_parent, .. }), Ok(Reply::Object(id))) => {
                 made.push((*id, *nest_parent));
             }
-            (Call::Attach { .. }, Ok(Reply::Object(id))) => attached.push(*id),
+            (Call::Device(DeviceCall::Attach { .. }), Ok(Reply::Object(id))) => attached.push(*id),
             _ => {}
         }
     }

@@ -2,7 +2,7 @@
 //! start, so that nothing grows and the next one begins as the first did.
 
 use handoff_checker::search::{Exploration, Limits, StateIndex, explore};
-use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::call::{Answer, Call, FileCall, IommufdCall, ProcessCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
 use handoff_model::abi::kernel::Kernel;
@@ -145,7 +145,7 @@ impl Fleet {
     fn probe(&mut self, hwpt: ObjectId) -> Answer {
         let key = Key::new(Kind::Iommufd, &self.vm.contexts[0].name, 0);
         let iommufd = self.descriptors.get(&key).expect("listed");
-        self.machine.call(self.home, &Call::ProbeHwpt { iommufd, hwpt })
+        self.machine.call(self.home, &Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt }))
     }
 
     /// An update to a new process, which is killed when it has made so many calls.
@@ -189,12 +189,13 @@ impl Fleet {
     /// Puts features into the stream that was cut.
     fn write_features(&mut self, Features { incompatible, compatible }: Features) {
         let stream = self.descriptors.get(&Key::new(Kind::Stream, "", 0)).expect("listed");
-        let read = Call::ReadAt { fd: stream, offset_bytes: 0, length_bytes: 1 << 20 };
+        let read =
+            Call::File(FileCall::ReadAt { fd: stream, offset_bytes: 0, length_bytes: 1 << 20 });
         let Ok(Reply::Bytes(mut frame)) = self.machine.call(self.home, &read) else { panic!() };
         frame[12..16].copy_from_slice(&incompatible.to_le_bytes());
         frame[16..20].copy_from_slice(&compatible.to_le_bytes());
         envelope::attest(&mut frame);
-        let write = Call::WriteAt { fd: stream, offset_bytes: 0, bytes: frame };
+        let write = Call::File(FileCall::WriteAt { fd: stream, offset_bytes: 0, bytes: frame });
         self.machine.call(self.home, &write).expect("a memfd takes it");
     }
 
@@ -231,7 +232,10 @@ fn step(machine: &mut Machine, pid: Pid, role: &mut impl Role) -> bool {
         return false;
     }
     let answer = machine.call(pid, &call);
-    if !matches!((&call, &answer), (Call::Exit { .. } | Call::Exec { .. }, Ok(_))) {
+    if !matches!(
+        (&call, &answer),
+        (Call::Process(ProcessCall::Exit { .. } | ProcessCall::Exec { .. }), Ok(_))
+    ) {
         role.took(answer);
     }
     true

@@ -2,7 +2,7 @@
 //! it is not planted and the kernel has none.
 
 use handoff_checker::search::Limits;
-use handoff_model::abi::call::{Answer, Call};
+use handoff_model::abi::call::{Answer, Call, ContainerCall};
 use handoff_model::variants::Change::{After, New, Undo};
 use handoff_model::variants::Edit;
 use handoff_model::variants::defects::{self, Defect};
@@ -265,5 +265,9 @@ fn a_new_process_that_could_not_load_a_container_maps_nothing() {
 
 /// What the old process gives addresses again has a phase of its own.
 fn maps_for_the_new_process((phase, call, _): &(String, Call, Answer)) -> bool {
-    phase != "RestoreVaddr" && matches!(call, Call::GiveVaddr { .. } | Call::MapDma { .. })
+    phase != "RestoreVaddr"
+        && matches!(
+            call,
+            Call::Container(ContainerCall::GiveVaddr { .. } | ContainerCall::MapDma { .. })
+        )
 }

@@ -1,6 +1,9 @@
 //! Calls, answers and views in words: what stories and reports print.
 
-use crate::abi::call::{Answer, Call, Reply, errno_of};
+use crate::abi::call::{
+    Answer, Call, ContainerCall, DeviceCall, FileCall, GuestCall, IommufdCall, KvmCall, MemoryCall,
+    ProcessCall, Reply, SocketCall, errno_of,
+};
 use crate::abi::ids::{Fd, Pid};
 use crate::abi::view::{
     Account, DeviceView, GuestView, InjectedView, InterruptView, MappingView, PageRef, PageRun,
@@ -13,7 +16,7 @@ use std::fmt;
 /// A call with its answer, descriptors by name.
 pub fn call(call: &Call, answer: &Answer, name: &dyn Fn(Fd) -> String) -> String {
     let said = match (call, answer) {
-        (Call::ReceiveMessage { .. }, Ok(Reply::Message { bytes, fds, .. })) => {
+        (Call::Socket(SocketCall::Receive { .. }), Ok(Reply::Message { bytes, fds, .. })) => {
             return received(bytes, fds.len());
         }
         _ => asked(call, name),
@@ -43,42 +46,66 @@ fn message(bytes: &[u8], fds: usize) -> String {
 fn asked(call: &Call, name: &dyn Fn(Fd) -> String) -> String {
     let on = |what: &str, fd: Fd| format!("{what} {}", name(fd));
     match call {
-        Call::SendMessage { bytes, fds, .. } => format!("send {}", message(bytes, fds.len())),
-        Call::ShutdownReceive { .. } => "shut the receiving side of the socket".to_owned(),
-        Call::SetCloexec { fd, on: true } => on("set CLOEXEC of", *fd),
-        Call::SetCloexec { fd, on: false } => on("clear CLOEXEC of", *fd),
-        Call::SetNonblock { fd, on: true } => on("set O_NONBLOCK of", *fd),
-        Call::SetNonblock { fd, on: false } => on("clear O_NONBLOCK of", *fd),
-        Call::ChangeProcess { iommufd, reserved: 0 } => on("IOMMU_IOAS_CHANGE_PROCESS", *iommufd),
-        Call::ChangeProcess { iommufd, .. } => on("probe IOMMU_IOAS_CHANGE_PROCESS", *iommufd),
-        Call::IoasCopy { source, source_iova, destination, .. } if source == destination => {
+        Call::Socket(SocketCall::Send { bytes, fds, .. }) => {
+            format!("send {}", message(bytes, fds.len()))
+        }
+        Call::Socket(SocketCall::ShutdownReceive { .. }) => {
+            "shut the receiving side of the socket".to_owned()
+        }
+        Call::File(FileCall::SetCloexec { fd, on: true }) => on("set CLOEXEC of", *fd),
+        Call::File(FileCall::SetCloexec { fd, on: false }) => on("clear CLOEXEC of", *fd),
+        Call::File(FileCall::SetNonblock { fd, on: true }) => on("set O_NONBLOCK of", *fd),
+        Call::File(FileCall::SetNonblock { fd, on: false }) => on("clear O_NONBLOCK of", *fd),
+        Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }) => {
+            on("IOMMU_IOAS_CHANGE_PROCESS", *iommufd)
+        }
+        Call::Iommufd(IommufdCall::ChangeProcess { iommufd, .. }) => {
+            on("probe IOMMU_IOAS_CHANGE_PROCESS", *iommufd)
+        }
+        Call::Iommufd(IommufdCall::IoasCopy { source, source_iova, destination, .. })
+            if source == destination =>
+        {
             format!("look whether IOAS {source} maps {source_iova}")
         }
-        Call::Exec { image } => on("execve", *image),
-        Call::Exit { status } => format!("exit {status}"),
-        Call::StopGuest => "stop the guest".to_owned(),
-        Call::StartGuest => "let the guest run".to_owned(),
-        Call::SaveGuest { .. } => "save the guest".to_owned(),
-        Call::LoadGuest { .. } => "build the guest from what was saved".to_owned(),
-        Call::GetHwInfo { device, .. } => format!("{} of device {device}", call.name()),
-        Call::ProbeHwpt { hwpt, .. } => format!("look whether there is an HWPT {hwpt}"),
-        Call::ProbeNesting { hwpt, .. } => {
+        Call::Process(ProcessCall::Exec { image }) => on("execve", *image),
+        Call::Process(ProcessCall::Exit { status }) => format!("exit {status}"),
+        Call::Guest(GuestCall::Stop) => "stop the guest".to_owned(),
+        Call::Guest(GuestCall::Start) => "let the guest run".to_owned(),
+        Call::Guest(GuestCall::Save { .. }) => "save the guest".to_owned(),
+        Call::Guest(GuestCall::Load { .. }) => "build the guest from what was saved".to_owned(),
+        Call::Iommufd(IommufdCall::GetHwInfo { device, .. }) => {
+            format!("{} of device {device}", call.name())
+        }
+        Call::Iommufd(IommufdCall::ProbeHwpt { hwpt, .. }) => {
+            format!("look whether there is an HWPT {hwpt}")
+        }
+        Call::Iommufd(IommufdCall::ProbeNesting { hwpt, .. }) => {
             format!("look whether HWPT {hwpt} is a nesting parent")
         }
-        Call::AwaitExit { pidfd } => on("wait for the end of", *pidfd),
-        Call::Munmap { va, .. } => format!("munmap {va}"),
-        Call::IoasIovaRanges { ioas, .. } => format!("{} of IOAS {ioas}", call.name()),
-        Call::IoasUnmap { ioas, iova, .. } => format!("{} of IOAS {ioas} at {iova}", call.name()),
-        Call::IoasMapFile { ioas, iova, .. } => format!("{} in IOAS {ioas} at {iova}", call.name()),
-        Call::Destroy { id, .. } => format!("{} {id}", call.name()),
-        Call::CanUpdateVaddr { container } => {
+        Call::Process(ProcessCall::AwaitExit { pidfd }) => on("wait for the end of", *pidfd),
+        Call::Memory(MemoryCall::Munmap { va, .. }) => format!("munmap {va}"),
+        Call::Iommufd(IommufdCall::IoasIovaRanges { ioas, .. }) => {
+            format!("{} of IOAS {ioas}", call.name())
+        }
+        Call::Iommufd(IommufdCall::IoasUnmap { ioas, iova, .. }) => {
+            format!("{} of IOAS {ioas} at {iova}", call.name())
+        }
+        Call::Iommufd(IommufdCall::IoasMapFile { ioas, iova, .. }) => {
+            format!("{} in IOAS {ioas} at {iova}", call.name())
+        }
+        Call::Iommufd(IommufdCall::Destroy { id, .. }) => format!("{} {id}", call.name()),
+        Call::Container(ContainerCall::CanUpdateVaddr { container }) => {
             on("look whether new addresses can be given in", *container)
         }
-        Call::GiveVaddr { container, iova, .. } => {
+        Call::Container(ContainerCall::GiveVaddr { container, iova, .. }) => {
             format!("{} at {iova} of {}", call.name(), name(*container))
         }
-        Call::Irqfd { eventfd, assign: true, .. } => on("assign the irqfd of", *eventfd),
-        Call::Irqfd { eventfd, assign: false, .. } => on("take away the irqfd of", *eventfd),
+        Call::Kvm(KvmCall::Irqfd { eventfd, assign: true, .. }) => {
+            on("assign the irqfd of", *eventfd)
+        }
+        Call::Kvm(KvmCall::Irqfd { eventfd, assign: false, .. }) => {
+            on("take away the irqfd of", *eventfd)
+        }
         _ => subject(call).map_or_else(|| call.name().to_owned(), |fd| on(call.name(), fd)),
     }
 }
@@ -86,34 +113,44 @@ fn asked(call: &Call, name: &dyn Fn(Fd) -> String) -> String {
 /// The descriptor that a call is about.
 fn subject(call: &Call) -> Option<Fd> {
     match call {
-        Call::Close { fd }
-        | Call::Dup { fd }
-        | Call::Stat { fd }
-        | Call::Truncate { fd, .. }
-        | Call::SealSize { fd }
-        | Call::AddSeals { fd, .. }
-        | Call::ReopenReadOnly { fd }
-        | Call::PunchHole { fd, .. }
-        | Call::WriteAt { fd, .. }
-        | Call::ReadAt { fd, .. }
-        | Call::ReadEvent { fd }
-        | Call::WriteEvent { fd, .. }
-        | Call::Read { fd, .. }
-        | Call::Write { fd, .. }
-        | Call::Mmap { fd: Some(fd), .. } => Some(*fd),
-        Call::Kill { pidfd } => Some(*pidfd),
-        Call::ForgetVaddrs { container }
-        | Call::MapDma { container, .. }
-        | Call::SetIommu { container } => Some(*container),
-        Call::SetContainer { group, .. } | Call::GroupDevice { group, .. } => Some(*group),
-        Call::Bind { device, .. }
-        | Call::Attach { device, .. }
-        | Call::Detach { device }
-        | Call::DeviceInfo { device }
-        | Call::RegionInfo { device, .. }
-        | Call::IrqInfo { device, .. }
-        | Call::SetIrqs { device, .. }
-        | Call::Reset { device } => Some(*device),
+        Call::File(
+            FileCall::Close { fd }
+            | FileCall::Dup { fd }
+            | FileCall::Stat { fd }
+            | FileCall::WriteAt { fd, .. }
+            | FileCall::ReadAt { fd, .. }
+            | FileCall::ReadEvent { fd }
+            | FileCall::WriteEvent { fd, .. }
+            | FileCall::Read { fd, .. }
+            | FileCall::Write { fd, .. },
+        )
+        | Call::Memory(
+            MemoryCall::Truncate { fd, .. }
+            | MemoryCall::SealSize { fd }
+            | MemoryCall::AddSeals { fd, .. }
+            | MemoryCall::ReopenReadOnly { fd }
+            | MemoryCall::PunchHole { fd, .. }
+            | MemoryCall::Mmap { fd: Some(fd), .. },
+        ) => Some(*fd),
+        Call::Process(ProcessCall::Kill { pidfd }) => Some(*pidfd),
+        Call::Container(
+            ContainerCall::ForgetVaddrs { container }
+            | ContainerCall::MapDma { container, .. }
+            | ContainerCall::SetIommu { container },
+        ) => Some(*container),
+        Call::Container(
+            ContainerCall::SetContainer { group, .. } | ContainerCall::GroupDevice { group, .. },
+        ) => Some(*group),
+        Call::Device(
+            DeviceCall::Bind { device, .. }
+            | DeviceCall::Attach { device, .. }
+            | DeviceCall::Detach { device }
+            | DeviceCall::Info { device }
+            | DeviceCall::RegionInfo { device, .. }
+            | DeviceCall::IrqInfo { device, .. }
+            | DeviceCall::SetIrqs { device, .. }
+            | DeviceCall::Reset { device },
+        ) => Some(*device),
         _ => None,
     }
 }

@@ -3,7 +3,10 @@
 //! Each protocol runs over an inventory that ends at the top of the address space, first without a
 //! failure and then with a failure of each call in turn.
 
-use handoff_model::abi::call::{Answer, Call, Reply, Rights, UNLIMITED};
+use handoff_model::abi::call::{
+    Answer, Call, FileCall, IommufdCall, MemoryCall, ProcessCall, Reply, Rights, SocketCall,
+    UNLIMITED,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Uid, Va};
 use handoff_model::protocol::{Mode, Protocol, confirms};
@@ -70,16 +73,18 @@ struct Host {
 impl Host {
     fn answer(&mut self, call: &Call) -> Answer {
         Ok(match call {
-            Call::ReceiveMessage { wait: false, .. } => return Err(Errno::EAGAIN),
-            Call::ReceiveMessage { .. } => self.message(),
-            Call::ReadAt { .. } => Reply::Bytes(self.state.to_bytes()),
-            Call::WriteAt { bytes, .. } => Reply::Length(bytes.len() as u64),
-            Call::GetMemlock => Reply::Memlock(UNLIMITED),
-            Call::GetUid => Reply::Uid(UID),
-            Call::ChangeProcess { reserved: 1, .. } => return Err(Errno::EOPNOTSUPP),
-            Call::IoasCopy { .. } => return Err(Errno::EEXIST),
-            Call::Stat { .. } => Reply::Stat { inode: 1, length_bytes: TOP_PAGE },
-            Call::Mmap { .. } => Reply::Va(Va(TOP_PAGE)),
+            Call::Socket(SocketCall::Receive { wait: false, .. }) => return Err(Errno::EAGAIN),
+            Call::Socket(SocketCall::Receive { .. }) => self.message(),
+            Call::File(FileCall::ReadAt { .. }) => Reply::Bytes(self.state.to_bytes()),
+            Call::File(FileCall::WriteAt { bytes, .. }) => Reply::Length(bytes.len() as u64),
+            Call::Process(ProcessCall::GetMemlock) => Reply::Memlock(UNLIMITED),
+            Call::Process(ProcessCall::GetUid) => Reply::Uid(UID),
+            Call::Iommufd(IommufdCall::ChangeProcess { reserved: 1, .. }) => {
+                return Err(Errno::EOPNOTSUPP);
+            }
+            Call::Iommufd(IommufdCall::IoasCopy { .. }) => return Err(Errno::EEXIST),
+            Call::File(FileCall::Stat { .. }) => Reply::Stat { inode: 1, length_bytes: TOP_PAGE },
+            Call::Memory(MemoryCall::Mmap { .. }) => Reply::Va(Va(TOP_PAGE)),
             _ => Reply::Done,
         })
     }
@@ -103,7 +108,12 @@ impl Host {
             self.check(&call);
             let answer = if fails == Some(made) { Err(Errno::EIO) } else { self.answer(&call) };
             made += 1;
-            if answer.is_ok() && matches!(call, Call::Exit { .. } | Call::Exec { .. }) {
+            if answer.is_ok()
+                && matches!(
+                    call,
+                    Call::Process(ProcessCall::Exit { .. } | ProcessCall::Exec { .. })
+                )
+            {
                 break;
             }
             role.took(answer);
@@ -113,7 +123,9 @@ impl Host {
 
     /// A call names no address that the inventory does not have.
     fn check(&self, call: &Call) {
-        let (Call::IoasCopy { source_iova: iova, .. } | Call::IoasMapFile { iova, .. }) = call
+        let Call::Iommufd(
+            IommufdCall::IoasCopy { source_iova: iova, .. } | IommufdCall::IoasMapFile { iova, .. },
+        ) = call
         else {
             return;
         };

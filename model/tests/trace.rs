@@ -2,7 +2,10 @@
 //! a form here, and what is no trace is refused with the line and the reason.
 
 use handoff_model::abi::argument::{Argument, Ioctl, Pointee};
-use handoff_model::abi::call::{Answer, Call, Made, Reply, Rights, UNLIMITED};
+use handoff_model::abi::call::{
+    Answer, Call, ContainerCall, DeviceCall, FileCall, GuestCall, IommufdCall, KvmCall, Made,
+    MemoryCall, ProcessCall, Reply, Rights, SocketCall, UNLIMITED,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::hex::decode;
 use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, Pid, Uid, Va};
@@ -28,67 +31,87 @@ fn read(lines: &[&str]) -> Result<Vec<Event>, String> {
 // ---- our own runs ------------------------------------------------------------------------------
 
 /// Calls on files, memory and processes, with an answer of success.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn system_calls() -> Vec<(Call, Reply)> {
     let bytes = vec![0xab; 100];
     vec![
-        (Call::Open { path: "/dev/iommu".into() }, Reply::Fd(FD)),
-        (Call::Close { fd: FD }, Reply::Done),
-        (Call::Dup { fd: FD }, Reply::Fd(Fd(8))),
-        (Call::SetCloexec { fd: FD, on: true }, Reply::Done),
-        (Call::SetCloexec { fd: FD, on: false }, Reply::Done),
-        (Call::SetNonblock { fd: FD, on: true }, Reply::Done),
-        (Call::SetNonblock { fd: FD, on: false }, Reply::Done),
-        (Call::Stat { fd: FD }, Reply::Stat { inode: 1 << 60, length_bytes: 4096 }),
-        (Call::Memfd { name: "ram \"0\"".into() }, Reply::Fd(FD)),
-        (Call::Truncate { fd: FD, length_bytes: 1 << 40 }, Reply::Done),
-        (Call::SealSize { fd: FD }, Reply::Done),
-        (Call::AddSeals { fd: FD, seals: 8 }, Reply::Done),
-        (Call::ReopenReadOnly { fd: FD }, Reply::Fd(Fd(8))),
-        (Call::PunchHole { fd: FD, offset_bytes: 4096, length_bytes: 8192 }, Reply::Done),
-        (Call::WriteAt { fd: FD, offset_bytes: 9, bytes: bytes.clone() }, Reply::Length(99)),
-        (Call::ReadAt { fd: FD, offset_bytes: 9, length_bytes: 200 }, Reply::Bytes(bytes.clone())),
+        (Call::File(FileCall::Open { path: "/dev/iommu".into() }), Reply::Fd(FD)),
+        (Call::File(FileCall::Close { fd: FD }), Reply::Done),
+        (Call::File(FileCall::Dup { fd: FD }), Reply::Fd(Fd(8))),
+        (Call::File(FileCall::SetCloexec { fd: FD, on: true }), Reply::Done),
+        (Call::File(FileCall::SetCloexec { fd: FD, on: false }), Reply::Done),
+        (Call::File(FileCall::SetNonblock { fd: FD, on: true }), Reply::Done),
+        (Call::File(FileCall::SetNonblock { fd: FD, on: false }), Reply::Done),
+        (Call::File(FileCall::Stat { fd: FD }), Reply::Stat { inode: 1 << 60, length_bytes: 4096 }),
+        (Call::Memory(MemoryCall::Memfd { name: "ram \"0\"".into() }), Reply::Fd(FD)),
+        (Call::Memory(MemoryCall::Truncate { fd: FD, length_bytes: 1 << 40 }), Reply::Done),
+        (Call::Memory(MemoryCall::SealSize { fd: FD }), Reply::Done),
+        (Call::Memory(MemoryCall::AddSeals { fd: FD, seals: 8 }), Reply::Done),
+        (Call::Memory(MemoryCall::ReopenReadOnly { fd: FD }), Reply::Fd(Fd(8))),
         (
-            Call::Mmap { fd: Some(FD), offset_bytes: 4096, length_bytes: 8192 },
+            Call::Memory(MemoryCall::PunchHole { fd: FD, offset_bytes: 4096, length_bytes: 8192 }),
+            Reply::Done,
+        ),
+        (
+            Call::File(FileCall::WriteAt { fd: FD, offset_bytes: 9, bytes: bytes.clone() }),
+            Reply::Length(99),
+        ),
+        (
+            Call::File(FileCall::ReadAt { fd: FD, offset_bytes: 9, length_bytes: 200 }),
+            Reply::Bytes(bytes.clone()),
+        ),
+        (
+            Call::Memory(MemoryCall::Mmap { fd: Some(FD), offset_bytes: 4096, length_bytes: 8192 }),
             Reply::Va(Va(0x7f12_3456_7000)),
         ),
-        (Call::Mmap { fd: None, offset_bytes: 0, length_bytes: 1 }, Reply::Va(Va(0x1000))),
-        (Call::Munmap { va: Va(0x1000), length_bytes: 1 }, Reply::Done),
-        (Call::Eventfd, Reply::Fd(FD)),
-        (Call::ReadEvent { fd: FD }, Reply::Count(u64::MAX - 1)),
-        (Call::WriteEvent { fd: FD, count: 3 }, Reply::Done),
-        (Call::Read { fd: FD, length_bytes: 40 }, Reply::Bytes(vec![1; 40])),
-        (Call::Write { fd: FD, bytes: vec![2; 16] }, Reply::Length(16)),
-        (Call::GetMemlock, Reply::Memlock(8 << 20)),
-        (Call::GetMemlock, Reply::Memlock(UNLIMITED)),
-        (Call::SetMemlock { limit_bytes: 0 }, Reply::Done),
-        (Call::SetMemlock { limit_bytes: UNLIMITED }, Reply::Done),
-        (Call::GetUid, Reply::Uid(Uid(1000))),
-        (Call::SetUid { uid: Uid(1000) }, Reply::Done),
-        (Call::SetUid { uid: Uid(0) }, Reply::Done),
-        (Call::GetCapIpcLock, Reply::Flag(true)),
-        (Call::GetCapIpcLock, Reply::Flag(false)),
-        (Call::DropCapIpcLock, Reply::Done),
-        (Call::Exec { image: FD }, Reply::Done),
-        (Call::Kill { pidfd: FD }, Reply::Done),
-        (Call::AwaitExit { pidfd: FD }, Reply::Done),
-        (Call::SendMessage { fd: FD, bytes: bytes.clone(), fds: vec![Fd(1), Fd(2)] }, Reply::Done),
         (
-            Call::ReceiveMessage { fd: FD, wait: true },
+            Call::Memory(MemoryCall::Mmap { fd: None, offset_bytes: 0, length_bytes: 1 }),
+            Reply::Va(Va(0x1000)),
+        ),
+        (Call::Memory(MemoryCall::Munmap { va: Va(0x1000), length_bytes: 1 }), Reply::Done),
+        (Call::File(FileCall::Eventfd), Reply::Fd(FD)),
+        (Call::File(FileCall::ReadEvent { fd: FD }), Reply::Count(u64::MAX - 1)),
+        (Call::File(FileCall::WriteEvent { fd: FD, count: 3 }), Reply::Done),
+        (Call::File(FileCall::Read { fd: FD, length_bytes: 40 }), Reply::Bytes(vec![1; 40])),
+        (Call::File(FileCall::Write { fd: FD, bytes: vec![2; 16] }), Reply::Length(16)),
+        (Call::Process(ProcessCall::GetMemlock), Reply::Memlock(8 << 20)),
+        (Call::Process(ProcessCall::GetMemlock), Reply::Memlock(UNLIMITED)),
+        (Call::Process(ProcessCall::SetMemlock { limit_bytes: 0 }), Reply::Done),
+        (Call::Process(ProcessCall::SetMemlock { limit_bytes: UNLIMITED }), Reply::Done),
+        (Call::Process(ProcessCall::GetUid), Reply::Uid(Uid(1000))),
+        (Call::Process(ProcessCall::SetUid { uid: Uid(1000) }), Reply::Done),
+        (Call::Process(ProcessCall::SetUid { uid: Uid(0) }), Reply::Done),
+        (Call::Process(ProcessCall::GetCapIpcLock), Reply::Flag(true)),
+        (Call::Process(ProcessCall::GetCapIpcLock), Reply::Flag(false)),
+        (Call::Process(ProcessCall::DropCapIpcLock), Reply::Done),
+        (Call::Process(ProcessCall::Exec { image: FD }), Reply::Done),
+        (Call::Process(ProcessCall::Kill { pidfd: FD }), Reply::Done),
+        (Call::Process(ProcessCall::AwaitExit { pidfd: FD }), Reply::Done),
+        (
+            Call::Socket(SocketCall::Send {
+                fd: FD,
+                bytes: bytes.clone(),
+                fds: vec![Fd(1), Fd(2)],
+            }),
+            Reply::Done,
+        ),
+        (
+            Call::Socket(SocketCall::Receive { fd: FD, wait: true }),
             Reply::Message { bytes, fds: vec![Fd(5)], truncated: true },
         ),
         (
-            Call::ReceiveMessage { fd: FD, wait: false },
+            Call::Socket(SocketCall::Receive { fd: FD, wait: false }),
             Reply::Message { bytes: vec![], fds: vec![], truncated: false },
         ),
         (
-            Call::ReceiveFew { fd: FD, fds_max: 1 },
+            Call::Socket(SocketCall::ReceiveFew { fd: FD, fds_max: 1 }),
             Reply::Message { bytes: vec![1], fds: vec![Fd(5)], truncated: true },
         ),
-        (Call::ShutdownReceive { fd: FD }, Reply::Done),
-        (Call::StopGuest, Reply::Done),
-        (Call::SaveGuest { fd: FD }, Reply::Done),
-        (Call::LoadGuest { fd: FD }, Reply::Done),
-        (Call::StartGuest, Reply::Done),
+        (Call::Socket(SocketCall::ShutdownReceive { fd: FD }), Reply::Done),
+        (Call::Guest(GuestCall::Stop), Reply::Done),
+        (Call::Guest(GuestCall::Save { fd: FD }), Reply::Done),
+        (Call::Guest(GuestCall::Load { fd: FD }), Reply::Done),
+        (Call::Guest(GuestCall::Start), Reply::Done),
     ]
 }
 
@@ -103,18 +126,25 @@ fn ioctls() -> Vec<(Call, Reply)> {
     let ioctl_of_a_value = Ioctl::with_value(request::VFIO_CHECK_EXTENSION, 3);
     let value_outcome = ioctl_of_a_value.argument.untouched(Ok(1));
     vec![
-        (Call::Destroy { iommufd, id: ID }, Reply::Done),
-        (Call::IoasAlloc { iommufd }, Reply::Object(ID)),
+        (Call::Iommufd(IommufdCall::Destroy { iommufd, id: ID }), Reply::Done),
+        (Call::Iommufd(IommufdCall::IoasAlloc { iommufd }), Reply::Object(ID)),
         (
-            Call::IoasIovaRanges { iommufd, ioas },
+            Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd, ioas }),
             Reply::IovaRanges { ranges: vec![range, range], alignment_bytes: 4096 },
         ),
         (
-            Call::IoasMap { iommufd, ioas, user_va: Va(0x7000), length_bytes, iova, rights },
+            Call::Iommufd(IommufdCall::IoasMap {
+                iommufd,
+                ioas,
+                user_va: Va(0x7000),
+                length_bytes,
+                iova,
+                rights,
+            }),
             Reply::Done,
         ),
         (
-            Call::IoasMapFile {
+            Call::Iommufd(IommufdCall::IoasMapFile {
                 iommufd,
                 ioas,
                 fd: Fd(9),
@@ -122,11 +152,11 @@ fn ioctls() -> Vec<(Call, Reply)> {
                 length_bytes,
                 iova,
                 rights: Rights::Read,
-            },
+            }),
             Reply::Done,
         ),
         (
-            Call::IoasCopy {
+            Call::Iommufd(IommufdCall::IoasCopy {
                 iommufd,
                 source: ID,
                 source_iova: iova,
@@ -134,61 +164,107 @@ fn ioctls() -> Vec<(Call, Reply)> {
                 destination_iova: Iova(0),
                 length_bytes,
                 rights,
-            },
+            }),
             Reply::Done,
         ),
         (
-            Call::IoasUnmap { iommufd, ioas, iova: Iova(0), length_bytes: u64::MAX },
+            Call::Iommufd(IommufdCall::IoasUnmap {
+                iommufd,
+                ioas,
+                iova: Iova(0),
+                length_bytes: u64::MAX,
+            }),
             Reply::Length(0x4000),
         ),
-        (Call::ChangeProcess { iommufd, reserved: 0 }, Reply::Done),
-        (Call::ChangeProcess { iommufd, reserved: 1 }, Reply::Done),
-        (Call::GetRlimitMode { iommufd }, Reply::Flag(true)),
-        (Call::SetRlimitMode { iommufd, per_process: true }, Reply::Done),
+        (Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }), Reply::Done),
+        (Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 1 }), Reply::Done),
+        (Call::Iommufd(IommufdCall::GetRlimitMode { iommufd }), Reply::Flag(true)),
+        (Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: true }), Reply::Done),
         (
-            Call::HwptAlloc { iommufd, device: ID, ioas, nest_parent: false },
+            Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device: ID, ioas, nest_parent: false }),
             Reply::Object(ObjectId(5)),
         ),
         (
-            Call::HwptAlloc { iommufd, device: ID, ioas, nest_parent: true },
+            Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device: ID, ioas, nest_parent: true }),
             Reply::Object(ObjectId(5)),
         ),
-        (Call::ProbeHwpt { iommufd, hwpt: ID }, Reply::Done),
-        (Call::ProbeNesting { iommufd, device: ID, hwpt: ObjectId(5) }, Reply::Done),
-        (Call::GetHwInfo { iommufd, device: ID }, Reply::HwInfo { data_type: 1, capabilities: 8 }),
-        (Call::Bind { device, iommufd: Fd(9) }, Reply::Object(ID)),
-        (Call::Attach { device, page_table: ID }, Reply::Object(ObjectId(5))),
-        (Call::Detach { device }, Reply::Done),
-        (Call::DeviceInfo { device }, Reply::DeviceInfo { flags: 3, regions: 9, irqs: 5 }),
+        (Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt: ID }), Reply::Done),
         (
-            Call::RegionInfo { device, index: 7 },
-            Reply::RegionInfo { flags: 3, length_bytes: 256, offset_bytes: 7 << 40 },
-        ),
-        (Call::IrqInfo { device, index: 1 }, Reply::IrqInfo { flags: 9, count: 1 }),
-        (Call::SetIrqs { device, index: 1, eventfds: vec![Fd(10), Fd(11)] }, Reply::Done),
-        (Call::SetIrqs { device, index: 1, eventfds: vec![] }, Reply::Done),
-        (Call::Reset { device }, Reply::Done),
-        (Call::SetContainer { group: device, container: Fd(9) }, Reply::Done),
-        (Call::SetIommu { container: FD }, Reply::Done),
-        (Call::GroupDevice { group: device, address: "0000:00:05.0".into() }, Reply::Fd(Fd(7))),
-        (Call::CanUpdateVaddr { container: FD }, Reply::Flag(true)),
-        (Call::CanUpdateVaddr { container: FD }, Reply::Flag(false)),
-        (
-            Call::MapDma { container: FD, user_va: Va(0x7000), length_bytes, iova, rights },
+            Call::Iommufd(IommufdCall::ProbeNesting { iommufd, device: ID, hwpt: ObjectId(5) }),
             Reply::Done,
         ),
-        (Call::GiveVaddr { container: FD, user_va: Va(0x7000), length_bytes, iova }, Reply::Done),
-        (Call::ForgetVaddrs { container: FD }, Reply::Length(0x4000)),
-        (Call::CreateVm { kvm: device }, Reply::Fd(Fd(7))),
-        (Call::CreateIrqchip { vm: device }, Reply::Done),
-        (Call::Irqfd { vm: device, eventfd: Fd(8), gsi: 24, assign: true }, Reply::Done),
+        (
+            Call::Iommufd(IommufdCall::GetHwInfo { iommufd, device: ID }),
+            Reply::HwInfo { data_type: 1, capabilities: 8 },
+        ),
+        (Call::Device(DeviceCall::Bind { device, iommufd: Fd(9) }), Reply::Object(ID)),
+        (Call::Device(DeviceCall::Attach { device, page_table: ID }), Reply::Object(ObjectId(5))),
+        (Call::Device(DeviceCall::Detach { device }), Reply::Done),
+        (
+            Call::Device(DeviceCall::Info { device }),
+            Reply::DeviceInfo { flags: 3, regions: 9, irqs: 5 },
+        ),
+        (
+            Call::Device(DeviceCall::RegionInfo { device, index: 7 }),
+            Reply::RegionInfo { flags: 3, length_bytes: 256, offset_bytes: 7 << 40 },
+        ),
+        (
+            Call::Device(DeviceCall::IrqInfo { device, index: 1 }),
+            Reply::IrqInfo { flags: 9, count: 1 },
+        ),
+        (
+            Call::Device(DeviceCall::SetIrqs { device, index: 1, eventfds: vec![Fd(10), Fd(11)] }),
+            Reply::Done,
+        ),
+        (Call::Device(DeviceCall::SetIrqs { device, index: 1, eventfds: vec![] }), Reply::Done),
+        (Call::Device(DeviceCall::Reset { device }), Reply::Done),
+        (
+            Call::Container(ContainerCall::SetContainer { group: device, container: Fd(9) }),
+            Reply::Done,
+        ),
+        (Call::Container(ContainerCall::SetIommu { container: FD }), Reply::Done),
+        (
+            Call::Container(ContainerCall::GroupDevice {
+                group: device,
+                address: "0000:00:05.0".into(),
+            }),
+            Reply::Fd(Fd(7)),
+        ),
+        (Call::Container(ContainerCall::CanUpdateVaddr { container: FD }), Reply::Flag(true)),
+        (Call::Container(ContainerCall::CanUpdateVaddr { container: FD }), Reply::Flag(false)),
+        (
+            Call::Container(ContainerCall::MapDma {
+                container: FD,
+                user_va: Va(0x7000),
+                length_bytes,
+                iova,
+                rights,
+            }),
+            Reply::Done,
+        ),
+        (
+            Call::Container(ContainerCall::GiveVaddr {
+                container: FD,
+                user_va: Va(0x7000),
+                length_bytes,
+                iova,
+            }),
+            Reply::Done,
+        ),
+        (Call::Container(ContainerCall::ForgetVaddrs { container: FD }), Reply::Length(0x4000)),
+        (Call::Kvm(KvmCall::CreateVm { kvm: device }), Reply::Fd(Fd(7))),
+        (Call::Kvm(KvmCall::CreateIrqchip { vm: device }), Reply::Done),
+        (
+            Call::Kvm(KvmCall::Irqfd { vm: device, eventfd: Fd(8), gsi: 24, assign: true }),
+            Reply::Done,
+        ),
         (Call::Ioctl { fd: iommufd, ioctl }, Reply::Ioctl(outcome)),
         (Call::Ioctl { fd: iommufd, ioctl: ioctl_of_a_value }, Reply::Ioctl(value_outcome)),
     ]
 }
 
 fn every_call() -> Vec<(Call, Reply)> {
-    let exit = (Call::Exit { status: 3 }, Reply::Done);
+    let exit = (Call::Process(ProcessCall::Exit { status: 3 }), Reply::Done);
     [system_calls(), ioctls(), vec![exit]].concat()
 }
 
@@ -242,17 +318,17 @@ fn a_line_is_what_the_format_says() {
         |call: Call, answer: Answer| event_of(&Made { pid: Pid(42), call, answer }, STAMPS).line();
     let start = r#"{"seq":1,"t_ns":12,"enter_ns":10,"pid":42,"tid":42,"#;
     assert_eq!(
-        line(Call::Close { fd: FD }, Err(Errno::EBADF)),
+        line(Call::File(FileCall::Close { fd: FD }), Err(Errno::EBADF)),
         start.to_owned() + r#""sys":"close","fd":7,"ret":-1,"errno":"EBADF"}"#
     );
     assert_eq!(
-        line(Call::IoasAlloc { iommufd: FD }, Ok(Reply::Object(ID))),
+        line(Call::Iommufd(IommufdCall::IoasAlloc { iommufd: FD }), Ok(Reply::Object(ID))),
         start.to_owned()
             + r#""sys":"ioctl","fd":7,"req":15233,"name":"IOMMU_IOAS_ALLOC","#
             + r#""in":"0c0000000000000000000000","out":"0c0000000000000003000000","ret":0}"#
     );
     assert_eq!(
-        line(Call::SetMemlock { limit_bytes: UNLIMITED }, Ok(Reply::Done)),
+        line(Call::Process(ProcessCall::SetMemlock { limit_bytes: UNLIMITED }), Ok(Reply::Done)),
         start.to_owned() + r#""sys":"rlimit","resource":"MEMLOCK","cur":-1,"max":-1,"ret":0}"#
     );
     assert_eq!(
@@ -286,41 +362,45 @@ fn foreign_forms_that_mean_a_call_of_ours() {
     let done = Ok(Reply::Done);
     is_call(
         r#""open","path":"/dev/iommu","flags":2,"ret":4"#,
-        &Call::Open { path: "/dev/iommu".into() },
+        &Call::File(FileCall::Open { path: "/dev/iommu".into() }),
         Ok(Reply::Fd(Fd(4))),
     );
-    is_call(r#""seal","fd":12,"seals":7,"ret":0"#, &Call::SealSize { fd: Fd(12) }, done.clone());
+    is_call(
+        r#""seal","fd":12,"seals":7,"ret":0"#,
+        &Call::Memory(MemoryCall::SealSize { fd: Fd(12) }),
+        done.clone(),
+    );
     is_call(
         r#""mmap","addr":4096,"length":8,"prot":3,"flags":17,"fd":12,"offset":0,"ret":4096"#,
-        &Call::Mmap { fd: Some(Fd(12)), offset_bytes: 0, length_bytes: 8 },
+        &Call::Memory(MemoryCall::Mmap { fd: Some(Fd(12)), offset_bytes: 0, length_bytes: 8 }),
         Ok(Reply::Va(Va(4096))),
     );
     is_call(
         r#""mmap","addr":0,"length":112,"prot":3,"flags":33,"fd":-1,"offset":0,"ret":4096"#,
-        &Call::Mmap { fd: None, offset_bytes: 0, length_bytes: 112 },
+        &Call::Memory(MemoryCall::Mmap { fd: None, offset_bytes: 0, length_bytes: 112 }),
         Ok(Reply::Va(Va(4096))),
     );
     // CHANGE_PROCESS, one byte longer and zero there.
     is_call(
         r#""ioctl","fd":4,"req":15250,"in":"090000000000000000","out":"090000000000000000","ret":0"#,
-        &Call::ChangeProcess { iommufd: Fd(4), reserved: 0 },
+        &Call::Iommufd(IommufdCall::ChangeProcess { iommufd: Fd(4), reserved: 0 }),
         done.clone(),
     );
     // GET_HW_INFO with a buffer for the data.
     is_call(
         r#""ioctl","fd":21,"req":15242,"in":"28000000000000000100000028000000804a2d3dfd7f000000000000000000000000000000000000","out":"28000000000000000100000018000000804a2d3dfd7f000001000000000000000800000000000000","mem":[{"field":"data_uptr","in":"","out":""}],"ret":0"#,
-        &Call::GetHwInfo { iommufd: Fd(21), device: ObjectId(1) },
+        &Call::Iommufd(IommufdCall::GetHwInfo { iommufd: Fd(21), device: ObjectId(1) }),
         Ok(Reply::HwInfo { data_type: 1, capabilities: 8 }),
     );
     // ATTACH with the PASID field.
     is_call(
         r#""ioctl","fd":22,"req":15223,"in":"10000000000000000300000000000000","out":"10000000000000000300000000000000","ret":0"#,
-        &Call::Attach { device: Fd(22), page_table: ObjectId(3) },
+        &Call::Device(DeviceCall::Attach { device: Fd(22), page_table: ObjectId(3) }),
         Ok(Reply::Object(ObjectId(3))),
     );
     is_call(
         r#""ioctl","fd":22,"req":15215,"name":"VFIO_DEVICE_RESET","arg":0,"ret":0"#,
-        &Call::Reset { device: Fd(22) },
+        &Call::Device(DeviceCall::Reset { device: Fd(22) }),
         done,
     );
 }

@@ -6,18 +6,20 @@
 //!
 //! Invariants:
 //! * nothing is retried: EINTR, EAGAIN and short transfers are the caller's to see;
-//! * the door owns no descriptor and closes none but by [`Call::Close`];
+//! * the door owns no descriptor and closes none but by [`FileCall::Close`];
 //! * every descriptor that a call makes is CLOEXEC;
 //! * a call that this kernel or this door does not have is refused with ENOTTY.
 //!
-//! Deviations from the bare system calls: [`Call::Munmap`] refuses (EINVAL) what was not mapped
-//! here, see [`crate::memory`]; [`Call::Mmap`] also asks for the file's inode.
+//! Deviations from the bare system calls: [`MemoryCall::Munmap`] refuses (EINVAL) what was not mapped
+//! here, see [`crate::memory`]; [`MemoryCall::Mmap`] also asks for the file's inode.
 //!
 //! Mirrors: Linux 7.3, x86-64 and other 64-bit architectures.
 
 use crate::memory::Memory;
 use crate::{process, socket, sys};
-use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::call::{
+    Answer, Call, FileCall, GuestCall, MemoryCall, ProcessCall, Reply, SocketCall,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::kernel::Kernel;
@@ -82,7 +84,7 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
-    /// `argv` is what [`Call::Exec`] gives the new image, its name first; `memory` takes note of
+    /// `argv` is what [`ProcessCall::Exec`] gives the new image, its name first; `memory` takes note of
     /// what is mapped, for the guest to look at; `guest` answers the guest calls.
     pub fn new(argv: Vec<OsString>, memory: Memory, guest: Box<dyn Guest>) -> Self {
         Self { argv, memory, guest }
@@ -92,59 +94,71 @@ impl Host {
 impl Kernel for Host {
     fn call(&mut self, call: &Call) -> Answer {
         match call {
-            Call::Open { path } => new_fd(open(path)),
-            Call::Close { fd } => done(sys::close(*fd)),
-            Call::Dup { fd } => {
+            Call::File(FileCall::Open { path }) => new_fd(open(path)),
+            Call::File(FileCall::Close { fd }) => done(sys::close(*fd)),
+            Call::File(FileCall::Dup { fd }) => {
                 new_fd(rustix::io::fcntl_dupfd_cloexec(sys::borrow(*fd), 0).map_err(sys::errno))
             }
-            Call::SetCloexec { fd, on } => done(set_cloexec(*fd, *on)),
-            Call::SetNonblock { fd, on } => done(set_nonblock(*fd, *on)),
-            Call::Stat { fd } => stat(*fd),
-            Call::Memfd { name } => new_fd(memfd(name)),
-            Call::Truncate { fd, length_bytes } => {
+            Call::File(FileCall::SetCloexec { fd, on }) => done(set_cloexec(*fd, *on)),
+            Call::File(FileCall::SetNonblock { fd, on }) => done(set_nonblock(*fd, *on)),
+            Call::File(FileCall::Stat { fd }) => stat(*fd),
+            Call::Memory(MemoryCall::Memfd { name }) => new_fd(memfd(name)),
+            Call::Memory(MemoryCall::Truncate { fd, length_bytes }) => {
                 done(rustix::fs::ftruncate(sys::borrow(*fd), *length_bytes).map_err(sys::errno))
             }
-            Call::SealSize { fd } => done(add_seals(*fd, SealFlags::SHRINK | SealFlags::GROW)),
-            Call::AddSeals { fd, seals } => {
+            Call::Memory(MemoryCall::SealSize { fd }) => {
+                done(add_seals(*fd, SealFlags::SHRINK | SealFlags::GROW))
+            }
+            Call::Memory(MemoryCall::AddSeals { fd, seals }) => {
                 done(add_seals(*fd, SealFlags::from_bits_retain(*seals)))
             }
-            Call::ReopenReadOnly { fd } => new_fd(reopen_read_only(*fd)),
-            Call::PunchHole { fd, offset_bytes, length_bytes } => {
+            Call::Memory(MemoryCall::ReopenReadOnly { fd }) => new_fd(reopen_read_only(*fd)),
+            Call::Memory(MemoryCall::PunchHole { fd, offset_bytes, length_bytes }) => {
                 done(punch_hole(*fd, *offset_bytes, *length_bytes))
             }
-            Call::WriteAt { fd, offset_bytes, bytes } => {
+            Call::File(FileCall::WriteAt { fd, offset_bytes, bytes }) => {
                 write_at(*fd, *offset_bytes, bytes).map(Reply::Length)
             }
-            Call::ReadAt { fd, offset_bytes, length_bytes } => {
+            Call::File(FileCall::ReadAt { fd, offset_bytes, length_bytes }) => {
                 read_at(*fd, *offset_bytes, *length_bytes).map(Reply::Bytes)
             }
-            Call::Mmap { fd, offset_bytes, length_bytes } => {
+            Call::Memory(MemoryCall::Mmap { fd, offset_bytes, length_bytes }) => {
                 self.memory.map(*fd, *offset_bytes, *length_bytes).map(Reply::Va)
             }
-            Call::Munmap { va, length_bytes } => done(self.memory.unmap(*va, *length_bytes)),
-            Call::Eventfd => new_fd(eventfd()),
-            Call::ReadEvent { fd } => read_event(*fd).map(Reply::Count),
-            Call::WriteEvent { fd, count } => done(write_event(*fd, *count)),
-            Call::Read { fd, length_bytes } => read(*fd, *length_bytes).map(Reply::Bytes),
-            Call::Write { fd, bytes } => write(*fd, bytes).map(Reply::Length),
-            Call::GetMemlock => Ok(Reply::Memlock(process::memlock())),
-            Call::SetMemlock { limit_bytes } => done(process::set_memlock(*limit_bytes)),
-            Call::GetUid => Ok(Reply::Uid(process::user())),
-            Call::SetUid { uid } => done(sys::set_user(*uid)),
-            Call::GetCapIpcLock => process::has_ipc_lock().map(Reply::Flag),
-            Call::DropCapIpcLock => done(process::drop_ipc_lock()),
-            Call::Exec { image } => Err(process::exec(*image, &self.argv)),
-            Call::Exit { status } => sys::exit(*status),
-            Call::Kill { pidfd } => done(process::kill(*pidfd)),
-            Call::AwaitExit { pidfd } => done(process::await_exit(*pidfd)),
-            Call::SendMessage { fd, bytes, fds } => done(socket::send(*fd, bytes, fds)),
-            Call::ReceiveMessage { fd, wait } => socket::receive(*fd, *wait),
-            Call::ReceiveFew { fd, fds_max } => socket::receive_few(*fd, *fds_max),
-            Call::ShutdownReceive { fd } => done(socket::shutdown_receive(*fd)),
-            Call::StopGuest => done(self.guest.stop()),
-            Call::SaveGuest { fd } => done(self.guest.save(*fd)),
-            Call::LoadGuest { fd } => done(self.guest.load(*fd)),
-            Call::StartGuest => done(self.guest.start()),
+            Call::Memory(MemoryCall::Munmap { va, length_bytes }) => {
+                done(self.memory.unmap(*va, *length_bytes))
+            }
+            Call::File(FileCall::Eventfd) => new_fd(eventfd()),
+            Call::File(FileCall::ReadEvent { fd }) => read_event(*fd).map(Reply::Count),
+            Call::File(FileCall::WriteEvent { fd, count }) => done(write_event(*fd, *count)),
+            Call::File(FileCall::Read { fd, length_bytes }) => {
+                read(*fd, *length_bytes).map(Reply::Bytes)
+            }
+            Call::File(FileCall::Write { fd, bytes }) => write(*fd, bytes).map(Reply::Length),
+            Call::Process(ProcessCall::GetMemlock) => Ok(Reply::Memlock(process::memlock())),
+            Call::Process(ProcessCall::SetMemlock { limit_bytes }) => {
+                done(process::set_memlock(*limit_bytes))
+            }
+            Call::Process(ProcessCall::GetUid) => Ok(Reply::Uid(process::user())),
+            Call::Process(ProcessCall::SetUid { uid }) => done(sys::set_user(*uid)),
+            Call::Process(ProcessCall::GetCapIpcLock) => process::has_ipc_lock().map(Reply::Flag),
+            Call::Process(ProcessCall::DropCapIpcLock) => done(process::drop_ipc_lock()),
+            Call::Process(ProcessCall::Exec { image }) => Err(process::exec(*image, &self.argv)),
+            Call::Process(ProcessCall::Exit { status }) => sys::exit(*status),
+            Call::Process(ProcessCall::Kill { pidfd }) => done(process::kill(*pidfd)),
+            Call::Process(ProcessCall::AwaitExit { pidfd }) => done(process::await_exit(*pidfd)),
+            Call::Socket(SocketCall::Send { fd, bytes, fds }) => {
+                done(socket::send(*fd, bytes, fds))
+            }
+            Call::Socket(SocketCall::Receive { fd, wait }) => socket::receive(*fd, *wait),
+            Call::Socket(SocketCall::ReceiveFew { fd, fds_max }) => {
+                socket::receive_few(*fd, *fds_max)
+            }
+            Call::Socket(SocketCall::ShutdownReceive { fd }) => done(socket::shutdown_receive(*fd)),
+            Call::Guest(GuestCall::Stop) => done(self.guest.stop()),
+            Call::Guest(GuestCall::Save { fd }) => done(self.guest.save(*fd)),
+            Call::Guest(GuestCall::Load { fd }) => done(self.guest.load(*fd)),
+            Call::Guest(GuestCall::Start) => done(self.guest.start()),
             ioctl => sys::ioctl(ioctl),
         }
     }

@@ -20,7 +20,7 @@
 use crate::descriptors::{self, Descriptor, Identity, field, process_path};
 use crate::sys;
 use crate::sysfs::{Bdf, Sysfs};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, DeviceCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid, Uid};
 use handoff_model::abi::view::{
@@ -285,7 +285,7 @@ fn asks_device_info(pid: Pid, fd: Fd) -> Result<(), Errno> {
     let process = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(sys::errno)?;
     let file = rustix::process::pidfd_getfd(process, fd.0, PidfdGetfdFlags::empty())
         .map_err(sys::errno)?;
-    sys::ioctl(&Call::DeviceInfo { device: Fd(file.as_raw_fd()) }).map(|_| ())
+    sys::ioctl(&Call::Device(DeviceCall::Info { device: Fd(file.as_raw_fd()) })).map(|_| ())
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! A decorator that tells every call, its answer and its two moments to a sink.
 //!
-//! A call that does not return cannot be told afterwards. So [`Call::Exec`] and [`Call::Exit`] are
+//! A call that does not return cannot be told afterwards. So [`ProcessCall::Exec`] and [`ProcessCall::Exit`] are
 //! told before they are made, as done; an `Exec` that fails after all is told once more, with its
 //! error, and the second record of the pair is the true one.
 
 use crate::clock::monotonic_ns;
-use handoff_model::abi::call::{Answer, Call, Made, Reply};
+use handoff_model::abi::call::{Answer, Call, Made, ProcessCall, Reply};
 use handoff_model::abi::ids::Pid;
 use handoff_model::abi::kernel::Kernel;
 use std::fmt;
@@ -38,7 +38,7 @@ impl<K: Kernel, W: FnMut(Made, u64, u64)> Recorder<K, W> {
 impl<K: Kernel, W: FnMut(Made, u64, u64)> Kernel for Recorder<K, W> {
     fn call(&mut self, call: &Call) -> Answer {
         let enter_ns = monotonic_ns();
-        if matches!(call, Call::Exec { .. } | Call::Exit { .. }) {
+        if matches!(call, Call::Process(ProcessCall::Exec { .. } | ProcessCall::Exit { .. })) {
             self.tell(call, &Ok(Reply::Done), enter_ns);
         }
         let answer = self.kernel.call(call);

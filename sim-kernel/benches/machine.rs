@@ -6,7 +6,9 @@
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
-use handoff_model::abi::call::{Call, Reply, Rights, UNLIMITED};
+use handoff_model::abi::call::{
+    Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply, Rights, SocketCall, UNLIMITED,
+};
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid};
 use handoff_sim_kernel::{DeviceKind, DeviceSpec, Machine, ProcessSpec, Profile};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -44,22 +46,25 @@ impl Bench {
             Ok(Reply::Fd(fd)) => fd,
             other => panic!("{call:?}: {other:?}"),
         };
-        let iommufd = fd(Call::Open { path: "/dev/iommu".into() });
-        let device = fd(Call::Open { path: EDU.into() });
-        let memfd = fd(Call::Memfd { name: "ram".into() });
+        let iommufd = fd(Call::File(FileCall::Open { path: "/dev/iommu".into() }));
+        let device = fd(Call::File(FileCall::Open { path: EDU.into() }));
+        let memfd = fd(Call::Memory(MemoryCall::Memfd { name: "ram".into() }));
         let mut id = |call: Call| match machine.call(OLD, &call) {
             Ok(Reply::Object(id)) => id,
             other => panic!("{call:?}: {other:?}"),
         };
-        let ioas = id(Call::IoasAlloc { iommufd });
-        id(Call::Bind { device, iommufd });
-        id(Call::Attach { device, page_table: ioas });
+        let ioas = id(Call::Iommufd(IommufdCall::IoasAlloc { iommufd }));
+        id(Call::Device(DeviceCall::Bind { device, iommufd }));
+        id(Call::Device(DeviceCall::Attach { device, page_table: ioas }));
         let mut bench = Self { machine, iommufd, ioas, memfd, mappings };
         let length_bytes = (mappings + 1) * PAGE_BYTES;
-        bench.ok(OLD, &Call::Truncate { fd: memfd, length_bytes });
+        bench.ok(OLD, &Call::Memory(MemoryCall::Truncate { fd: memfd, length_bytes }));
         (0..mappings).for_each(|page| bench.ok(OLD, &bench.map(page)));
-        bench.ok(OLD, &Call::SendMessage { fd: near, bytes: vec![1], fds: vec![iommufd] });
-        bench.ok(NEW, &Call::ReceiveMessage { fd: far, wait: true });
+        bench.ok(
+            OLD,
+            &Call::Socket(SocketCall::Send { fd: near, bytes: vec![1], fds: vec![iommufd] }),
+        );
+        bench.ok(NEW, &Call::Socket(SocketCall::Receive { fd: far, wait: true }));
         bench
     }
 
@@ -68,7 +73,7 @@ impl Bench {
     }
 
     fn map(&self, page: u64) -> Call {
-        Call::IoasMapFile {
+        Call::Iommufd(IommufdCall::IoasMapFile {
             iommufd: self.iommufd,
             ioas: self.ioas,
             fd: self.memfd,
@@ -76,7 +81,7 @@ impl Bench {
             length_bytes: PAGE_BYTES,
             iova: Iova((1 + page) * PAGE_BYTES),
             rights: Rights::ReadWrite,
-        }
+        })
     }
 
     /// One more mapping than there are.
@@ -87,13 +92,13 @@ impl Bench {
     fn unmap(&self, page: u64) -> Call {
         let iova = Iova((1 + page) * PAGE_BYTES);
         let (iommufd, ioas) = (self.iommufd, self.ioas);
-        Call::IoasUnmap { iommufd, ioas, iova, length_bytes: PAGE_BYTES }
+        Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova, length_bytes: PAGE_BYTES })
     }
 
     #[expect(clippy::unused_self, reason = "one of the calls")]
     fn change_process(&self) -> (Pid, Call) {
         // The descriptor that came with the message: after the socket.
-        (NEW, Call::ChangeProcess { iommufd: Fd(4), reserved: 0 })
+        (NEW, Call::Iommufd(IommufdCall::ChangeProcess { iommufd: Fd(4), reserved: 0 }))
     }
 }
 
@@ -155,7 +160,7 @@ fn map_and_unmap(bencher: Bencher<'_, '_>, mappings: u64) {
 fn change_process_twice(bencher: Bencher<'_, '_>, mappings: u64) {
     let mut bench = Bench::new(mappings);
     let (pid, change) = bench.change_process();
-    let back = Call::ChangeProcess { iommufd: bench.iommufd, reserved: 0 };
+    let back = Call::Iommufd(IommufdCall::ChangeProcess { iommufd: bench.iommufd, reserved: 0 });
     bencher.counter(ItemsCount::new(2usize)).bench_local(|| {
         bench.ok(pid, &change);
         bench.ok(OLD, &back);

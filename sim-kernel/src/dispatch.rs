@@ -16,7 +16,10 @@ use crate::machine::{Machine, Placement};
 use crate::syscall::{Answered, Refusal, Request, User, refuse};
 use crate::{iommufd, kvm};
 use handoff_model::abi::argument::Ioctl;
-use handoff_model::abi::call::{Answer, Call, FDS_PER_MESSAGE_MAX, Reply};
+use handoff_model::abi::call::{
+    Answer, Call, ContainerCall, DeviceCall, FDS_PER_MESSAGE_MAX, FileCall, GuestCall, IommufdCall,
+    KvmCall, MemoryCall, ProcessCall, Reply, SocketCall,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::uapi;
@@ -55,97 +58,119 @@ impl Machine {
     ) -> (Answer, Option<Refusal>) {
         let answered = match call {
             // fs
-            Call::Open { path } => self.open(pid, path, place),
-            Call::Close { fd } => self.close(pid, *fd),
-            Call::Dup { fd } => self.dup(pid, *fd, place),
-            Call::SetCloexec { fd, on } => self.set_cloexec(pid, *fd, *on),
-            Call::SetNonblock { fd, on } => self.set_nonblock(pid, *fd, *on),
-            Call::Stat { fd } => self.stat(pid, *fd),
-            Call::WriteAt { fd, offset_bytes, bytes } => {
+            Call::File(FileCall::Open { path }) => self.open(pid, path, place),
+            Call::File(FileCall::Close { fd }) => self.close(pid, *fd),
+            Call::File(FileCall::Dup { fd }) => self.dup(pid, *fd, place),
+            Call::File(FileCall::SetCloexec { fd, on }) => self.set_cloexec(pid, *fd, *on),
+            Call::File(FileCall::SetNonblock { fd, on }) => self.set_nonblock(pid, *fd, *on),
+            Call::File(FileCall::Stat { fd }) => self.stat(pid, *fd),
+            Call::File(FileCall::WriteAt { fd, offset_bytes, bytes }) => {
                 self.write_at(pid, *fd, *offset_bytes, bytes)
             }
-            Call::ReadAt { fd, offset_bytes, length_bytes } => {
+            Call::File(FileCall::ReadAt { fd, offset_bytes, length_bytes }) => {
                 self.read_at(pid, *fd, *offset_bytes, *length_bytes)
             }
-            Call::Eventfd => self.new_eventfd(pid, place),
-            Call::ReadEvent { fd } => self.read_event(pid, *fd),
-            Call::WriteEvent { fd, count } => self.write_event(pid, *fd, *count),
-            Call::Read { fd, length_bytes } => self.read_queue(pid, *fd, *length_bytes),
-            Call::Write { fd, bytes } => self.write_queue(pid, *fd, bytes),
+            Call::File(FileCall::Eventfd) => self.new_eventfd(pid, place),
+            Call::File(FileCall::ReadEvent { fd }) => self.read_event(pid, *fd),
+            Call::File(FileCall::WriteEvent { fd, count }) => self.write_event(pid, *fd, *count),
+            Call::File(FileCall::Read { fd, length_bytes }) => {
+                self.read_queue(pid, *fd, *length_bytes)
+            }
+            Call::File(FileCall::Write { fd, bytes }) => self.write_queue(pid, *fd, bytes),
 
             // mm
-            Call::Memfd { .. } => self.memfd(pid, place),
-            Call::Truncate { fd, length_bytes } => self.truncate(pid, *fd, *length_bytes),
-            Call::SealSize { fd } => self.seal_size(pid, *fd),
-            Call::AddSeals { fd, seals } => self.add_seals(pid, *fd, *seals),
-            Call::ReopenReadOnly { fd } => self.reopen_read_only(pid, *fd, place),
-            Call::PunchHole { fd, offset_bytes, length_bytes } => {
+            Call::Memory(MemoryCall::Memfd { .. }) => self.memfd(pid, place),
+            Call::Memory(MemoryCall::Truncate { fd, length_bytes }) => {
+                self.truncate(pid, *fd, *length_bytes)
+            }
+            Call::Memory(MemoryCall::SealSize { fd }) => self.seal_size(pid, *fd),
+            Call::Memory(MemoryCall::AddSeals { fd, seals }) => self.add_seals(pid, *fd, *seals),
+            Call::Memory(MemoryCall::ReopenReadOnly { fd }) => {
+                self.reopen_read_only(pid, *fd, place)
+            }
+            Call::Memory(MemoryCall::PunchHole { fd, offset_bytes, length_bytes }) => {
                 self.punch_hole(pid, *fd, *offset_bytes, *length_bytes)
             }
-            Call::Mmap { fd, offset_bytes, length_bytes } => {
+            Call::Memory(MemoryCall::Mmap { fd, offset_bytes, length_bytes }) => {
                 self.mmap(pid, *fd, *offset_bytes, *length_bytes, place)
             }
-            Call::Munmap { va, length_bytes } => self.munmap(pid, va.0, *length_bytes),
+            Call::Memory(MemoryCall::Munmap { va, length_bytes }) => {
+                self.munmap(pid, va.0, *length_bytes)
+            }
 
             // process
-            Call::GetMemlock => Ok(Reply::Memlock(self.process(pid).memlock_bytes)),
-            Call::SetMemlock { limit_bytes } => self.set_memlock(pid, *limit_bytes),
-            Call::GetUid => Ok(Reply::Uid(self.process(pid).uid)),
-            Call::SetUid { uid } => self.set_uid(pid, *uid),
-            Call::GetCapIpcLock => Ok(Reply::Flag(self.process(pid).cap_ipc_lock)),
-            Call::DropCapIpcLock => Ok(self.drop_cap_ipc_lock(pid)),
-            Call::Exec { image } => self.exec(pid, *image),
-            Call::Exit { .. } => Ok(self.exit(pid)),
-            Call::Kill { pidfd } => self.send_kill(pid, *pidfd),
-            Call::AwaitExit { pidfd } => self.await_exit(pid, *pidfd),
+            Call::Process(ProcessCall::GetMemlock) => {
+                Ok(Reply::Memlock(self.process(pid).memlock_bytes))
+            }
+            Call::Process(ProcessCall::SetMemlock { limit_bytes }) => {
+                self.set_memlock(pid, *limit_bytes)
+            }
+            Call::Process(ProcessCall::GetUid) => Ok(Reply::Uid(self.process(pid).uid)),
+            Call::Process(ProcessCall::SetUid { uid }) => self.set_uid(pid, *uid),
+            Call::Process(ProcessCall::GetCapIpcLock) => {
+                Ok(Reply::Flag(self.process(pid).cap_ipc_lock))
+            }
+            Call::Process(ProcessCall::DropCapIpcLock) => Ok(self.drop_cap_ipc_lock(pid)),
+            Call::Process(ProcessCall::Exec { image }) => self.exec(pid, *image),
+            Call::Process(ProcessCall::Exit { .. }) => Ok(self.exit(pid)),
+            Call::Process(ProcessCall::Kill { pidfd }) => self.send_kill(pid, *pidfd),
+            Call::Process(ProcessCall::AwaitExit { pidfd }) => self.await_exit(pid, *pidfd),
 
             // sockets
-            Call::SendMessage { fd, bytes, fds } => self.send(pid, *fd, bytes, fds),
-            Call::ReceiveMessage { fd, wait } => {
+            Call::Socket(SocketCall::Send { fd, bytes, fds }) => self.send(pid, *fd, bytes, fds),
+            Call::Socket(SocketCall::Receive { fd, wait }) => {
                 self.receive(pid, *fd, *wait, FDS_PER_MESSAGE_MAX, place)
             }
-            Call::ReceiveFew { fd, fds_max } => self.receive(pid, *fd, false, *fds_max, place),
-            Call::ShutdownReceive { fd } => self.shutdown(pid, *fd),
+            Call::Socket(SocketCall::ReceiveFew { fd, fds_max }) => {
+                self.receive(pid, *fd, false, *fds_max, place)
+            }
+            Call::Socket(SocketCall::ShutdownReceive { fd }) => self.shutdown(pid, *fd),
 
             // guests
-            Call::StopGuest => Ok(self.stop_guest(pid)),
-            Call::SaveGuest { fd } => self.save_guest(pid, *fd),
-            Call::LoadGuest { fd } => self.load_guest(pid, *fd),
-            Call::StartGuest => self.start_guest(pid),
+            Call::Guest(GuestCall::Stop) => Ok(self.stop_guest(pid)),
+            Call::Guest(GuestCall::Save { fd }) => self.save_guest(pid, *fd),
+            Call::Guest(GuestCall::Load { fd }) => self.load_guest(pid, *fd),
+            Call::Guest(GuestCall::Start) => self.start_guest(pid),
 
             // ioctls, on whatever file
-            Call::Destroy { .. }
-            | Call::IoasAlloc { .. }
-            | Call::IoasIovaRanges { .. }
-            | Call::IoasMap { .. }
-            | Call::IoasMapFile { .. }
-            | Call::IoasCopy { .. }
-            | Call::IoasUnmap { .. }
-            | Call::ChangeProcess { .. }
-            | Call::GetRlimitMode { .. }
-            | Call::SetRlimitMode { .. }
-            | Call::HwptAlloc { .. }
-            | Call::ProbeHwpt { .. }
-            | Call::ProbeNesting { .. }
-            | Call::GetHwInfo { .. }
-            | Call::Bind { .. }
-            | Call::Attach { .. }
-            | Call::Detach { .. }
-            | Call::DeviceInfo { .. }
-            | Call::RegionInfo { .. }
-            | Call::IrqInfo { .. }
-            | Call::SetIrqs { .. }
-            | Call::Reset { .. }
-            | Call::SetContainer { .. }
-            | Call::SetIommu { .. }
-            | Call::GroupDevice { .. }
-            | Call::CanUpdateVaddr { .. }
-            | Call::MapDma { .. }
-            | Call::GiveVaddr { .. }
-            | Call::ForgetVaddrs { .. }
-            | Call::CreateVm { .. }
-            | Call::CreateIrqchip { .. }
-            | Call::Irqfd { .. }
+            Call::Iommufd(
+                IommufdCall::Destroy { .. }
+                | IommufdCall::IoasAlloc { .. }
+                | IommufdCall::IoasIovaRanges { .. }
+                | IommufdCall::IoasMap { .. }
+                | IommufdCall::IoasMapFile { .. }
+                | IommufdCall::IoasCopy { .. }
+                | IommufdCall::IoasUnmap { .. }
+                | IommufdCall::ChangeProcess { .. }
+                | IommufdCall::GetRlimitMode { .. }
+                | IommufdCall::SetRlimitMode { .. }
+                | IommufdCall::HwptAlloc { .. }
+                | IommufdCall::ProbeHwpt { .. }
+                | IommufdCall::ProbeNesting { .. }
+                | IommufdCall::GetHwInfo { .. },
+            )
+            | Call::Device(
+                DeviceCall::Bind { .. }
+                | DeviceCall::Attach { .. }
+                | DeviceCall::Detach { .. }
+                | DeviceCall::Info { .. }
+                | DeviceCall::RegionInfo { .. }
+                | DeviceCall::IrqInfo { .. }
+                | DeviceCall::SetIrqs { .. }
+                | DeviceCall::Reset { .. },
+            )
+            | Call::Container(
+                ContainerCall::SetContainer { .. }
+                | ContainerCall::SetIommu { .. }
+                | ContainerCall::GroupDevice { .. }
+                | ContainerCall::CanUpdateVaddr { .. }
+                | ContainerCall::MapDma { .. }
+                | ContainerCall::GiveVaddr { .. }
+                | ContainerCall::ForgetVaddrs { .. },
+            )
+            | Call::Kvm(
+                KvmCall::CreateVm { .. } | KvmCall::CreateIrqchip { .. } | KvmCall::Irqfd { .. },
+            )
             | Call::Ioctl { .. } => return self.ioctl_call(pid, call, place),
         };
         (answered.clone().map_err(Errno::from), answered.err())
@@ -157,81 +182,99 @@ impl Machine {
     #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn would_block(&self, pid: Pid, call: &Call) -> bool {
         match *call {
-            Call::ReadEvent { fd } => self.read_event_waits(pid, fd),
-            Call::WriteEvent { fd, count } => self.write_event_waits(pid, fd, count),
-            Call::AwaitExit { pidfd } => {
+            Call::File(FileCall::ReadEvent { fd }) => self.read_event_waits(pid, fd),
+            Call::File(FileCall::WriteEvent { fd, count }) => {
+                self.write_event_waits(pid, fd, count)
+            }
+            Call::Process(ProcessCall::AwaitExit { pidfd }) => {
                 self.target_of(pid, pidfd).is_ok_and(|target| self.alive(target))
             }
-            Call::ReceiveMessage { fd, wait } => wait && self.receive_waits(pid, fd),
-            Call::SetContainer { group, container } => {
+            Call::Socket(SocketCall::Receive { fd, wait }) => wait && self.receive_waits(pid, fd),
+            Call::Container(ContainerCall::SetContainer { group, container }) => {
                 self.set_container_waits(pid, group, container)
             }
-            Call::Open { .. }
-            | Call::Close { .. }
-            | Call::Dup { .. }
-            | Call::SetCloexec { .. }
-            | Call::SetNonblock { .. }
-            | Call::Stat { .. }
-            | Call::Memfd { .. }
-            | Call::Truncate { .. }
-            | Call::SealSize { .. }
-            | Call::AddSeals { .. }
-            | Call::ReopenReadOnly { .. }
-            | Call::PunchHole { .. }
-            | Call::WriteAt { .. }
-            | Call::ReadAt { .. }
-            | Call::Mmap { .. }
-            | Call::Munmap { .. }
-            | Call::Eventfd
-            | Call::Read { .. }
-            | Call::Write { .. }
-            | Call::GetMemlock
-            | Call::SetMemlock { .. }
-            | Call::GetUid
-            | Call::SetUid { .. }
-            | Call::GetCapIpcLock
-            | Call::DropCapIpcLock
-            | Call::Exec { .. }
-            | Call::Exit { .. }
-            | Call::Kill { .. }
-            | Call::SendMessage { .. }
-            | Call::ReceiveFew { .. }
-            | Call::ShutdownReceive { .. }
-            | Call::StopGuest
-            | Call::SaveGuest { .. }
-            | Call::LoadGuest { .. }
-            | Call::StartGuest
-            | Call::Destroy { .. }
-            | Call::IoasAlloc { .. }
-            | Call::IoasIovaRanges { .. }
-            | Call::IoasMap { .. }
-            | Call::IoasMapFile { .. }
-            | Call::IoasCopy { .. }
-            | Call::IoasUnmap { .. }
-            | Call::ChangeProcess { .. }
-            | Call::GetRlimitMode { .. }
-            | Call::SetRlimitMode { .. }
-            | Call::HwptAlloc { .. }
-            | Call::ProbeHwpt { .. }
-            | Call::ProbeNesting { .. }
-            | Call::GetHwInfo { .. }
-            | Call::Bind { .. }
-            | Call::Attach { .. }
-            | Call::Detach { .. }
-            | Call::DeviceInfo { .. }
-            | Call::RegionInfo { .. }
-            | Call::IrqInfo { .. }
-            | Call::SetIrqs { .. }
-            | Call::Reset { .. }
-            | Call::SetIommu { .. }
-            | Call::GroupDevice { .. }
-            | Call::CanUpdateVaddr { .. }
-            | Call::MapDma { .. }
-            | Call::GiveVaddr { .. }
-            | Call::ForgetVaddrs { .. }
-            | Call::CreateVm { .. }
-            | Call::CreateIrqchip { .. }
-            | Call::Irqfd { .. }
+            Call::File(
+                FileCall::Open { .. }
+                | FileCall::Close { .. }
+                | FileCall::Dup { .. }
+                | FileCall::SetCloexec { .. }
+                | FileCall::SetNonblock { .. }
+                | FileCall::Stat { .. }
+                | FileCall::WriteAt { .. }
+                | FileCall::ReadAt { .. }
+                | FileCall::Eventfd
+                | FileCall::Read { .. }
+                | FileCall::Write { .. },
+            )
+            | Call::Memory(
+                MemoryCall::Memfd { .. }
+                | MemoryCall::Truncate { .. }
+                | MemoryCall::SealSize { .. }
+                | MemoryCall::AddSeals { .. }
+                | MemoryCall::ReopenReadOnly { .. }
+                | MemoryCall::PunchHole { .. }
+                | MemoryCall::Mmap { .. }
+                | MemoryCall::Munmap { .. },
+            )
+            | Call::Process(
+                ProcessCall::GetMemlock
+                | ProcessCall::SetMemlock { .. }
+                | ProcessCall::GetUid
+                | ProcessCall::SetUid { .. }
+                | ProcessCall::GetCapIpcLock
+                | ProcessCall::DropCapIpcLock
+                | ProcessCall::Exec { .. }
+                | ProcessCall::Exit { .. }
+                | ProcessCall::Kill { .. },
+            )
+            | Call::Socket(
+                SocketCall::Send { .. }
+                | SocketCall::ReceiveFew { .. }
+                | SocketCall::ShutdownReceive { .. },
+            )
+            | Call::Guest(
+                GuestCall::Stop
+                | GuestCall::Save { .. }
+                | GuestCall::Load { .. }
+                | GuestCall::Start,
+            )
+            | Call::Iommufd(
+                IommufdCall::Destroy { .. }
+                | IommufdCall::IoasAlloc { .. }
+                | IommufdCall::IoasIovaRanges { .. }
+                | IommufdCall::IoasMap { .. }
+                | IommufdCall::IoasMapFile { .. }
+                | IommufdCall::IoasCopy { .. }
+                | IommufdCall::IoasUnmap { .. }
+                | IommufdCall::ChangeProcess { .. }
+                | IommufdCall::GetRlimitMode { .. }
+                | IommufdCall::SetRlimitMode { .. }
+                | IommufdCall::HwptAlloc { .. }
+                | IommufdCall::ProbeHwpt { .. }
+                | IommufdCall::ProbeNesting { .. }
+                | IommufdCall::GetHwInfo { .. },
+            )
+            | Call::Device(
+                DeviceCall::Bind { .. }
+                | DeviceCall::Attach { .. }
+                | DeviceCall::Detach { .. }
+                | DeviceCall::Info { .. }
+                | DeviceCall::RegionInfo { .. }
+                | DeviceCall::IrqInfo { .. }
+                | DeviceCall::SetIrqs { .. }
+                | DeviceCall::Reset { .. },
+            )
+            | Call::Container(
+                ContainerCall::SetIommu { .. }
+                | ContainerCall::GroupDevice { .. }
+                | ContainerCall::CanUpdateVaddr { .. }
+                | ContainerCall::MapDma { .. }
+                | ContainerCall::GiveVaddr { .. }
+                | ContainerCall::ForgetVaddrs { .. },
+            )
+            | Call::Kvm(
+                KvmCall::CreateVm { .. } | KvmCall::CreateIrqchip { .. } | KvmCall::Irqfd { .. },
+            )
             | Call::Ioctl { .. } => false,
         }
     }

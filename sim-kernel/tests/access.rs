@@ -2,7 +2,7 @@
 
 use crate::common::raw::{Raw, word};
 use crate::common::{BAD, NEW, OLD, Rig, map, map_file, unmap};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, FileCall, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Uid;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Va};
@@ -82,24 +82,28 @@ impl Setup {
 #[test]
 fn an_access_lives_until_the_last_close() {
     let Setup { mut rig, iommufd, ioas, access, .. } = Setup::new();
-    rig.refuses(OLD, Call::Destroy { iommufd, id: ioas }, Errno::EBUSY);
-    rig.refuses(OLD, Call::Destroy { iommufd, id: ObjectId(2) }, Errno::EBUSY);
-    let other = rig.fd(OLD, Call::Dup { fd: access });
-    rig.ok(OLD, Call::Close { fd: access });
-    rig.refuses(OLD, Call::Destroy { iommufd, id: ioas }, Errno::EBUSY);
-    rig.ok(OLD, Call::Close { fd: other });
-    rig.ok(OLD, Call::Destroy { iommufd, id: ioas });
+    rig.refuses(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }), Errno::EBUSY);
+    rig.refuses(
+        OLD,
+        Call::Iommufd(IommufdCall::Destroy { iommufd, id: ObjectId(2) }),
+        Errno::EBUSY,
+    );
+    let other = rig.fd(OLD, Call::File(FileCall::Dup { fd: access }));
+    rig.ok(OLD, Call::File(FileCall::Close { fd: access }));
+    rig.refuses(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }), Errno::EBUSY);
+    rig.ok(OLD, Call::File(FileCall::Close { fd: other }));
+    rig.ok(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }));
 }
 
 #[test]
 fn a_context_lives_as_long_as_an_access_to_it() {
     let mut s = Setup::new();
     s.ok(pages(s.access, WRITE, BASE, PAGE_BYTES, 0));
-    s.rig.ok(OLD, Call::Close { fd: s.iommufd });
+    s.rig.ok(OLD, Call::File(FileCall::Close { fd: s.iommufd }));
     assert_eq!(s.pinned(), 1);
     let other = s.rig.iommufd(OLD);
     s.rig.raw_ok(OLD, other, rw(s.access, 0, BASE, 4, vec![0; 4]));
-    s.rig.ok(OLD, Call::Close { fd: s.access });
+    s.rig.ok(OLD, Call::File(FileCall::Close { fd: s.access }));
     assert_eq!((s.pinned(), s.charged()), (0, 0));
 }
 
@@ -110,19 +114,19 @@ fn making_an_access_can_be_refused() {
     for (raw, errno) in rows {
         rig.raw_refuses(OLD, iommufd, raw, errno);
     }
-    rig.ok(OLD, Call::Close { fd: access });
-    let misaligned = Call::IoasMap {
+    rig.ok(OLD, Call::File(FileCall::Close { fd: access }));
+    let misaligned = Call::Iommufd(IommufdCall::IoasMap {
         iommufd,
         ioas,
         user_va: va,
         length_bytes: 1,
         iova: Iova(0x10),
         rights: handoff_model::abi::call::Rights::ReadWrite,
-    };
+    });
     rig.ok(OLD, misaligned);
     rig.raw_refuses(OLD, iommufd, create(ioas, PINS), Errno::EADDRINUSE);
     rig.raw_ok(OLD, iommufd, create(ioas, 0));
-    while rig.machine.call(OLD, &Call::Dup { fd: iommufd }).is_ok() {}
+    while rig.machine.call(OLD, &Call::File(FileCall::Dup { fd: iommufd })).is_ok() {}
     rig.raw_refuses(OLD, iommufd, create(ioas, 0), Errno::ENOMEM);
 }
 
@@ -138,7 +142,7 @@ fn pins_of_accesses_and_domains_are_one() {
     s.ok(refs(s.va, 4, 1));
     s.ok(give_back(s.access, first));
     assert_eq!(s.pinned(), 4);
-    s.rig.ok(OLD, Call::Destroy { iommufd: s.iommufd, id: stdev });
+    s.rig.ok(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd: s.iommufd, id: stdev }));
     assert_eq!((s.pinned(), s.charged()), (2, 2), "what the access has stays");
     s.ok(refs(s.va, 1, 0));
     s.refuses(&[(refs(s.va, 2, 0), Errno::EIO), (give_back(s.access, first), Errno::ENOENT)]);
@@ -197,14 +201,16 @@ fn pinning_can_be_refused() {
 fn areas_that_share_a_page_cannot_be_pinned_across() {
     let mut s = Setup::new();
     let half = PAGE_BYTES / 2;
-    s.rig.ok(OLD, Call::Close { fd: s.access });
-    let sub = |va, iova| Call::IoasMap {
-        iommufd: s.iommufd,
-        ioas: s.ioas,
-        user_va: Va(va),
-        length_bytes: half,
-        iova: Iova(iova),
-        rights: handoff_model::abi::call::Rights::ReadWrite,
+    s.rig.ok(OLD, Call::File(FileCall::Close { fd: s.access }));
+    let sub = |va, iova| {
+        Call::Iommufd(IommufdCall::IoasMap {
+            iommufd: s.iommufd,
+            ioas: s.ioas,
+            user_va: Va(va),
+            length_bytes: half,
+            iova: Iova(iova),
+            rights: handoff_model::abi::call::Rights::ReadWrite,
+        })
     };
     s.rig.ok(OLD, sub(s.va.0, 0));
     s.rig.ok(OLD, sub(s.va.0 + half, half));
@@ -222,7 +228,8 @@ fn memory_is_read_and_written_through_an_access() {
         let outcome = s.rig.raw_ok(OLD, s.iommufd, rw(s.access, flags, edge, 4, vec![0; 4]));
         assert_eq!(outcome.pointees[0].0, [1, 2, 3, 4]);
     }
-    let file = s.rig.ok(OLD, Call::ReadAt { fd: memfd, offset_bytes: 0, length_bytes: 3 });
+    let file =
+        s.rig.ok(OLD, Call::File(FileCall::ReadAt { fd: memfd, offset_bytes: 0, length_bytes: 3 }));
     assert_eq!(file, handoff_model::abi::call::Reply::Bytes(vec![3, 4, 0]));
     assert_eq!(s.pinned(), 0, "moving bytes leaves nothing pinned");
     let nth = u64::from(u32::MAX - 1) << 32;
@@ -268,7 +275,7 @@ fn an_access_turns_to_another_address_space() {
     assert_eq!(s.pinned(), 1);
     s.ok(replace(s.access, other));
     assert_eq!(s.pinned(), 0);
-    s.rig.ok(OLD, Call::Destroy { iommufd: s.iommufd, id: s.ioas });
+    s.rig.ok(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd: s.iommufd, id: s.ioas }));
 }
 
 #[test]

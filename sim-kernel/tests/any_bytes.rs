@@ -14,7 +14,7 @@
 
 use crate::common::{EDU, MTTY, NEW, NIC, OLD, Rig, process};
 use handoff_model::abi::argument::{Argument, Ioctl, Outcome, Pointee, Structure};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::request as nr;
@@ -64,7 +64,7 @@ fn busy(kernel: &str) -> Machine {
     let set_up = rig.set_up(3);
     rig.bind(OLD, NIC, set_up.iommufd);
     rig.open(OLD, EDU);
-    rig.fd(OLD, Call::Eventfd);
+    rig.fd(OLD, Call::File(FileCall::Eventfd));
     rig.machine.image(OLD, 1);
     rig.machine.pidfd(OLD, NEW);
     let (mtty, _) = rig.bind(OLD, MTTY, set_up.iommufd);
@@ -131,7 +131,7 @@ fn a_busy_process_has_a_file_of_every_kind() {
     for kernel in ["7.3", "fixed"] {
         let machine = busy(kernel);
         assert_eq!(kinds(&machine), all.into());
-        let last = Call::Close { fd: Fd(FD_END - 1) };
+        let last = Call::File(FileCall::Close { fd: Fd(FD_END - 1) });
         assert_eq!(machine.clone().call(OLD, &last), Err(Errno::EBADF), "some are closed");
     }
 }

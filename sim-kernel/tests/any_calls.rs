@@ -2,7 +2,9 @@
 //! step, and a refused call changes nothing but where Linux is not atomic.
 
 use crate::common::{BASE, EDU, MTTY, NEW, NIC, OLD, Rig, process};
-use handoff_model::abi::call::{Call, Rights};
+use handoff_model::abi::call::{
+    Call, DeviceCall, FileCall, GuestCall, IommufdCall, MemoryCall, ProcessCall, Rights, SocketCall,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid, Va};
 use handoff_sim_kernel::Machine;
@@ -63,57 +65,57 @@ fn path() -> impl Strategy<Value = String> {
 
 fn file_call() -> impl Strategy<Value = Call> {
     prop_oneof![
-        path().prop_map(|path| Call::Open { path }),
-        fd().prop_map(|fd| Call::Close { fd }),
-        fd().prop_map(|fd| Call::Dup { fd }),
-        (fd(), any::<bool>()).prop_map(|(fd, on)| Call::SetCloexec { fd, on }),
-        Just(Call::Eventfd),
-        fd().prop_map(|fd| Call::ReadEvent { fd }),
-        (fd(), fds()).prop_map(|(fd, fds)| Call::SendMessage { fd, bytes: vec![1], fds }),
-        fd().prop_map(|fd| Call::ReceiveMessage { fd, wait: false }),
-        fd().prop_map(|fd| Call::ShutdownReceive { fd }),
+        path().prop_map(|path| Call::File(FileCall::Open { path })),
+        fd().prop_map(|fd| Call::File(FileCall::Close { fd })),
+        fd().prop_map(|fd| Call::File(FileCall::Dup { fd })),
+        (fd(), any::<bool>()).prop_map(|(fd, on)| Call::File(FileCall::SetCloexec { fd, on })),
+        Just(Call::File(FileCall::Eventfd)),
+        fd().prop_map(|fd| Call::File(FileCall::ReadEvent { fd })),
+        (fd(), fds()).prop_map(|(fd, fds)| Call::Socket(SocketCall::Send {
+            fd,
+            bytes: vec![1],
+            fds
+        })),
+        fd().prop_map(|fd| Call::Socket(SocketCall::Receive { fd, wait: false })),
+        fd().prop_map(|fd| Call::Socket(SocketCall::ShutdownReceive { fd })),
     ]
 }
 
 fn memory_call() -> impl Strategy<Value = Call> {
     prop_oneof![
-        Just(Call::Memfd { name: "ram".into() }),
-        (fd(), offset()).prop_map(|(fd, length_bytes)| Call::Truncate { fd, length_bytes }),
-        fd().prop_map(|fd| Call::SealSize { fd }),
-        (fd(), offset(), bytes()).prop_map(|(fd, offset_bytes, length_bytes)| Call::PunchHole {
-            fd,
-            offset_bytes,
-            length_bytes
-        }),
-        (fd(), 0u64..9000, 0usize..9000).prop_map(|(fd, offset_bytes, length)| Call::WriteAt {
-            fd,
-            offset_bytes,
-            bytes: vec![1; length]
-        }),
-        (fd(), offset(), bytes()).prop_map(|(fd, offset_bytes, length_bytes)| Call::ReadAt {
-            fd,
-            offset_bytes,
-            length_bytes
-        }),
+        Just(Call::Memory(MemoryCall::Memfd { name: "ram".into() })),
+        (fd(), offset())
+            .prop_map(|(fd, length_bytes)| Call::Memory(MemoryCall::Truncate { fd, length_bytes })),
+        fd().prop_map(|fd| Call::Memory(MemoryCall::SealSize { fd })),
+        (fd(), offset(), bytes()).prop_map(|(fd, offset_bytes, length_bytes)| Call::Memory(
+            MemoryCall::PunchHole { fd, offset_bytes, length_bytes }
+        )),
+        (fd(), 0u64..9000, 0usize..9000).prop_map(|(fd, offset_bytes, length)| Call::File(
+            FileCall::WriteAt { fd, offset_bytes, bytes: vec![1; length] }
+        )),
+        (fd(), offset(), bytes()).prop_map(|(fd, offset_bytes, length_bytes)| Call::File(
+            FileCall::ReadAt { fd, offset_bytes, length_bytes }
+        )),
         (prop::option::of(fd()), offset(), bytes()).prop_map(|(fd, offset_bytes, length_bytes)| {
-            Call::Mmap { fd, offset_bytes, length_bytes }
+            Call::Memory(MemoryCall::Mmap { fd, offset_bytes, length_bytes })
         }),
-        (va(), bytes()).prop_map(|(va, length_bytes)| Call::Munmap { va, length_bytes }),
+        (va(), bytes())
+            .prop_map(|(va, length_bytes)| Call::Memory(MemoryCall::Munmap { va, length_bytes })),
     ]
 }
 
 fn process_call() -> impl Strategy<Value = Call> {
     prop_oneof![
-        4 => Just(Call::DropCapIpcLock),
-        4 => offset().prop_map(|limit_bytes| Call::SetMemlock { limit_bytes }),
-        2 => Just(Call::SetUid { uid: Uid(1000) }),
-        4 => fd().prop_map(|image| Call::Exec { image }),
-        1 => Just(Call::Exit { status: 0 }),
-        1 => fd().prop_map(|pidfd| Call::Kill { pidfd }),
-        4 => Just(Call::StopGuest),
-        4 => Just(Call::StartGuest),
-        4 => fd().prop_map(|fd| Call::SaveGuest { fd }),
-        4 => fd().prop_map(|fd| Call::LoadGuest { fd }),
+        4 => Just(Call::Process(ProcessCall::DropCapIpcLock)),
+        4 => offset().prop_map(|limit_bytes| Call::Process(ProcessCall::SetMemlock { limit_bytes })),
+        2 => Just(Call::Process(ProcessCall::SetUid { uid: Uid(1000) })),
+        4 => fd().prop_map(|image| Call::Process(ProcessCall::Exec { image })),
+        1 => Just(Call::Process(ProcessCall::Exit { status: 0 })),
+        1 => fd().prop_map(|pidfd| Call::Process(ProcessCall::Kill { pidfd })),
+        4 => Just(Call::Guest(GuestCall::Stop)),
+        4 => Just(Call::Guest(GuestCall::Start)),
+        4 => fd().prop_map(|fd| Call::Guest(GuestCall::Save { fd })),
+        4 => fd().prop_map(|fd| Call::Guest(GuestCall::Load { fd })),
     ]
 }
 
@@ -121,19 +123,28 @@ fn map_call() -> impl Strategy<Value = Call> {
     prop_oneof![
         (fd(), id(), va(), bytes(), iova(), rights()).prop_map(
             |(iommufd, ioas, user_va, length_bytes, iova, rights)| {
-                Call::IoasMap { iommufd, ioas, user_va, length_bytes, iova, rights }
+                Call::Iommufd(IommufdCall::IoasMap {
+                    iommufd,
+                    ioas,
+                    user_va,
+                    length_bytes,
+                    iova,
+                    rights,
+                })
             }
         ),
         (fd(), id(), fd(), offset(), bytes(), iova(), rights()).prop_map(
-            |(iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights)| Call::IoasMapFile {
-                iommufd,
-                ioas,
-                fd,
-                offset_bytes,
-                length_bytes,
-                iova,
-                rights
-            }
+            |(iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights)| Call::Iommufd(
+                IommufdCall::IoasMapFile {
+                    iommufd,
+                    ioas,
+                    fd,
+                    offset_bytes,
+                    length_bytes,
+                    iova,
+                    rights
+                }
+            )
         ),
         (fd(), id(), iova(), id(), iova(), bytes(), rights()).prop_map(
             |(
@@ -145,7 +156,7 @@ fn map_call() -> impl Strategy<Value = Call> {
                 length_bytes,
                 rights,
             )| {
-                Call::IoasCopy {
+                Call::Iommufd(IommufdCall::IoasCopy {
                     iommufd,
                     source,
                     source_iova,
@@ -153,43 +164,47 @@ fn map_call() -> impl Strategy<Value = Call> {
                     destination_iova,
                     length_bytes,
                     rights,
-                }
+                })
             }
         ),
         (fd(), id(), iova(), bytes()).prop_map(|(iommufd, ioas, iova, length_bytes)| {
-            Call::IoasUnmap { iommufd, ioas, iova, length_bytes }
+            Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova, length_bytes })
         }),
     ]
 }
 
 fn iommufd_call() -> impl Strategy<Value = Call> {
     prop_oneof![
-        fd().prop_map(|iommufd| Call::IoasAlloc { iommufd }),
-        (fd(), id()).prop_map(|(iommufd, id)| Call::Destroy { iommufd, id }),
-        (fd(), id()).prop_map(|(iommufd, ioas)| Call::IoasIovaRanges { iommufd, ioas }),
-        (fd(), any::<bool>())
-            .prop_map(|(iommufd, on)| Call::SetRlimitMode { iommufd, per_process: on }),
-        (fd(), id(), id()).prop_map(|(iommufd, device, ioas)| Call::HwptAlloc {
+        fd().prop_map(|iommufd| Call::Iommufd(IommufdCall::IoasAlloc { iommufd })),
+        (fd(), id()).prop_map(|(iommufd, id)| Call::Iommufd(IommufdCall::Destroy { iommufd, id })),
+        (fd(), id()).prop_map(|(iommufd, ioas)| Call::Iommufd(IommufdCall::IoasIovaRanges {
             iommufd,
-            device,
-            ioas,
-            nest_parent: false
-        }),
-        fd().prop_map(|iommufd| Call::ChangeProcess { iommufd, reserved: 0 }),
+            ioas
+        })),
+        (fd(), any::<bool>()).prop_map(|(iommufd, on)| Call::Iommufd(IommufdCall::SetRlimitMode {
+            iommufd,
+            per_process: on
+        })),
+        (fd(), id(), id()).prop_map(|(iommufd, device, ioas)| Call::Iommufd(
+            IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent: false }
+        )),
+        fd().prop_map(|iommufd| Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })),
     ]
 }
 
 fn device_call() -> impl Strategy<Value = Call> {
     prop_oneof![
-        (fd(), fd()).prop_map(|(device, iommufd)| Call::Bind { device, iommufd }),
-        (fd(), id()).prop_map(|(device, page_table)| Call::Attach { device, page_table }),
-        fd().prop_map(|device| Call::Detach { device }),
-        (fd(), 0u32..6, fds()).prop_map(|(device, index, eventfds)| Call::SetIrqs {
+        (fd(), fd())
+            .prop_map(|(device, iommufd)| Call::Device(DeviceCall::Bind { device, iommufd })),
+        (fd(), id()).prop_map(|(device, page_table)| Call::Device(DeviceCall::Attach {
             device,
-            index,
-            eventfds
-        }),
-        fd().prop_map(|device| Call::Reset { device }),
+            page_table
+        })),
+        fd().prop_map(|device| Call::Device(DeviceCall::Detach { device })),
+        (fd(), 0u32..6, fds()).prop_map(|(device, index, eventfds)| Call::Device(
+            DeviceCall::SetIrqs { device, index, eventfds }
+        )),
+        fd().prop_map(|device| Call::Device(DeviceCall::Reset { device })),
     ]
 }
 
@@ -218,8 +233,11 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Which calls may fail and yet have done something.
 fn is_atomic(call: &Call, errno: Errno) -> bool {
-    let partly =
-        matches!(call, Call::IoasUnmap { .. } | Call::SetIrqs { .. } | Call::ChangeProcess { .. });
+    let partly = matches!(
+        call,
+        Call::Iommufd(IommufdCall::IoasUnmap { .. } | IommufdCall::ChangeProcess { .. })
+            | Call::Device(DeviceCall::SetIrqs { .. })
+    );
     !partly && errno != Errno::ECONNRESET
 }
 
@@ -250,8 +268,8 @@ fn busy(kernel: &str) -> Machine {
     let mut rig = Rig::new(kernel, process(0, true, 12), process(0, false, 12));
     let set_up = rig.set_up(3);
     let (nic, _) = rig.bind(OLD, NIC, set_up.iommufd);
-    let event = rig.fd(OLD, Call::Eventfd);
-    rig.ok(OLD, Call::SetIrqs { device: nic, index: 1, eventfds: vec![event] });
+    let event = rig.fd(OLD, Call::File(FileCall::Eventfd));
+    rig.ok(OLD, Call::Device(DeviceCall::SetIrqs { device: nic, index: 1, eventfds: vec![event] }));
     let image = rig.machine.image(OLD, 1);
     rig.pass(&[set_up.iommufd, set_up.device, set_up.memfd, nic, event, image]);
     rig.mmap(NEW, Some(Fd(6)), 3);

@@ -1,7 +1,7 @@
 //! Equal situations are equal values: what is done and undone leaves no trace.
 
 use crate::common::{BASE, EDU, MTTY, NEW, OLD, Rig, Setup, copy, map, map_file, unmap};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall};
 use handoff_model::abi::ids::{Iova, PAGE_BYTES};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -32,22 +32,37 @@ fn do_and_undo() {
     let Setup { iommufd, ioas, memfd, device, device_id, .. } = start.set_up(2);
     let va = start.mmap(OLD, None, 2);
     let rig = &start;
-    check(rig, |rig| vec![Call::Close { fd: rig.iommufd(OLD) }]);
-    check(rig, |rig| vec![Call::Close { fd: rig.open(OLD, EDU) }]);
-    check(rig, |rig| vec![Call::Close { fd: rig.memfd(OLD, 3) }]);
-    check(rig, |rig| vec![Call::Close { fd: rig.fd(OLD, Call::Eventfd) }]);
-    check(rig, |rig| vec![Call::Close { fd: rig.fd(OLD, Call::Dup { fd: device }) }]);
-    check(rig, |rig| vec![Call::Close { fd: rig.machine.pidfd(OLD, NEW) }]);
-    check(rig, |rig| vec![Call::Close { fd: rig.machine.image(OLD, 3) }]);
+    check(rig, |rig| vec![Call::File(FileCall::Close { fd: rig.iommufd(OLD) })]);
+    check(rig, |rig| vec![Call::File(FileCall::Close { fd: rig.open(OLD, EDU) })]);
+    check(rig, |rig| vec![Call::File(FileCall::Close { fd: rig.memfd(OLD, 3) })]);
+    check(rig, |rig| {
+        vec![Call::File(FileCall::Close { fd: rig.fd(OLD, Call::File(FileCall::Eventfd)) })]
+    });
+    check(rig, |rig| {
+        vec![Call::File(FileCall::Close {
+            fd: rig.fd(OLD, Call::File(FileCall::Dup { fd: device })),
+        })]
+    });
+    check(rig, |rig| vec![Call::File(FileCall::Close { fd: rig.machine.pidfd(OLD, NEW) })]);
+    check(rig, |rig| vec![Call::File(FileCall::Close { fd: rig.machine.image(OLD, 3) })]);
     check(rig, |rig| {
         let va = rig.mmap(OLD, Some(memfd), 2);
-        vec![Call::Munmap { va, length_bytes: 2 * PAGE_BYTES }]
+        vec![Call::Memory(MemoryCall::Munmap { va, length_bytes: 2 * PAGE_BYTES })]
     });
-    check(rig, |rig| vec![Call::Destroy { iommufd, id: rig.ioas(OLD, iommufd) }]);
     check(rig, |rig| {
-        let id =
-            rig.id(OLD, Call::HwptAlloc { iommufd, device: device_id, ioas, nest_parent: false });
-        vec![Call::Destroy { iommufd, id }]
+        vec![Call::Iommufd(IommufdCall::Destroy { iommufd, id: rig.ioas(OLD, iommufd) })]
+    });
+    check(rig, |rig| {
+        let id = rig.id(
+            OLD,
+            Call::Iommufd(IommufdCall::HwptAlloc {
+                iommufd,
+                device: device_id,
+                ioas,
+                nest_parent: false,
+            }),
+        );
+        vec![Call::Iommufd(IommufdCall::Destroy { iommufd, id })]
     });
     check(rig, |rig| {
         rig.ok(OLD, map_file(iommufd, ioas, memfd, Iova(0), 2));
@@ -62,12 +77,15 @@ fn do_and_undo() {
         vec![unmap(iommufd, ioas, Iova(0), 1)]
     });
     check(rig, |rig| {
-        rig.ok(OLD, Call::SetCloexec { fd: memfd, on: false });
-        vec![Call::SetCloexec { fd: memfd, on: true }]
+        rig.ok(OLD, Call::File(FileCall::SetCloexec { fd: memfd, on: false }));
+        vec![Call::File(FileCall::SetCloexec { fd: memfd, on: true })]
     });
     check(rig, |rig| {
-        rig.ok(OLD, Call::WriteAt { fd: memfd, offset_bytes: 5000, bytes: vec![9] });
-        vec![Call::WriteAt { fd: memfd, offset_bytes: 5000, bytes: vec![0] }]
+        rig.ok(
+            OLD,
+            Call::File(FileCall::WriteAt { fd: memfd, offset_bytes: 5000, bytes: vec![9] }),
+        );
+        vec![Call::File(FileCall::WriteAt { fd: memfd, offset_bytes: 5000, bytes: vec![0] })]
     });
 }
 
@@ -79,7 +97,7 @@ fn an_emulated_device_attached_and_detached() {
     let (device, _) = rig.bind(OLD, MTTY, iommufd);
     let before = rig.machine.clone();
     rig.attach(OLD, device, page_table);
-    rig.ok(OLD, Call::Detach { device });
+    rig.ok(OLD, Call::Device(DeviceCall::Detach { device }));
     rig.machine.settle();
     assert_eq!(rig.machine, before);
 }
@@ -87,10 +105,10 @@ fn an_emulated_device_attached_and_detached() {
 #[test]
 fn messages_received_and_closed() {
     let mut rig = Rig::default();
-    let fd = rig.fd(OLD, Call::Eventfd);
+    let fd = rig.fd(OLD, Call::File(FileCall::Eventfd));
     let before = rig.machine.clone();
     for fd in rig.pass(&[fd]) {
-        rig.ok(NEW, Call::Close { fd });
+        rig.ok(NEW, Call::File(FileCall::Close { fd }));
     }
     assert_eq!(rig.machine, before);
 }

@@ -3,14 +3,17 @@
 use crate::common::{
     BASE, NEW, NIC, OLD, Rig, Setup, copy, map, map_file, process, unlimited, unmap,
 };
-use handoff_model::abi::call::{Call, errno_of};
+use handoff_model::abi::call::{
+    Call, DeviceCall, FileCall, IommufdCall, MemoryCall, ProcessCall, SocketCall, errno_of,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, Pid, Uid};
 use handoff_model::abi::uapi::moves::{Move, change_addresses};
 use handoff_model::abi::view::Account;
 use handoff_sim_kernel::ProcessSpec;
 
-const CHANGE: fn(Fd) -> Call = |iommufd| Call::ChangeProcess { iommufd, reserved: 0 };
+const CHANGE: fn(Fd) -> Call =
+    |iommufd| Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 });
 
 /// `pages` mapped and pinned by the old process; both have the context and the memfd.
 struct Shared {
@@ -36,7 +39,7 @@ fn per_process(kernel: &str, pages: u64) -> Shared {
     let root = process(0, false, pages);
     let mut rig = Rig::new(kernel, root, root);
     let iommufd = rig.iommufd(OLD);
-    rig.ok(OLD, Call::SetRlimitMode { iommufd, per_process: true });
+    rig.ok(OLD, Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: true }));
     let ioas = rig.ioas(OLD, iommufd);
     let (device, _) = rig.bind(OLD, NIC, iommufd);
     rig.attach(OLD, device, ioas);
@@ -192,9 +195,9 @@ fn a_dead_owner_leaks_the_takers_charge() {
 fn an_exec_leaks_like_a_death() {
     for (kernel, answer, leaked) in [("7.3", Err(Errno::EINVAL), 4), ("fixed", Ok(()), 0)] {
         let Shared { mut rig, iommufd, ioas, .. } = per_process(kernel, 4);
-        rig.ok(OLD, Call::SetCloexec { fd: iommufd, on: false });
+        rig.ok(OLD, Call::File(FileCall::SetCloexec { fd: iommufd, on: false }));
         let image = rig.machine.image(OLD, 1);
-        rig.ok(OLD, Call::Exec { image });
+        rig.ok(OLD, Call::Process(ProcessCall::Exec { image }));
         assert_eq!(rig.machine.call(OLD, &CHANGE(iommufd)).map(|_| ()), answer);
         assert_eq!(rig.page_set().owner_alive, Some(true));
         rig.ok(OLD, unmap(iommufd, ioas, BASE, 4));
@@ -211,8 +214,8 @@ fn the_taker_after_a_leak_underflows() {
         _ = rig.machine.call(NEW, &CHANGE(passed));
         let third = rig.machine.spawn(process(0, false, 4));
         let (ours, theirs) = rig.machine.socketpair(NEW, third);
-        rig.ok(NEW, Call::SendMessage { fd: ours, bytes: vec![1], fds: vec![passed] });
-        rig.ok(third, Call::ReceiveMessage { fd: theirs, wait: true });
+        rig.ok(NEW, Call::Socket(SocketCall::Send { fd: ours, bytes: vec![1], fds: vec![passed] }));
+        rig.ok(third, Call::Socket(SocketCall::Receive { fd: theirs, wait: true }));
         let iommufd = Fd(theirs.0 + 1);
         rig.change_process(third, iommufd);
         let locked = |rig: &Rig| (rig.locked(mm(NEW)), rig.locked(mm(third)));
@@ -265,10 +268,18 @@ fn each_page_set_has_its_own_owner() {
 #[test]
 fn a_probe_with_the_reserved_field_touches_nothing() {
     let Shared { rig, passed, .. } = shared("7.3", unlimited(), process(1001, false, 0), 4);
-    rig.refuses(NEW, Call::ChangeProcess { iommufd: passed, reserved: 1 }, Errno::EOPNOTSUPP);
+    rig.refuses(
+        NEW,
+        Call::Iommufd(IommufdCall::ChangeProcess { iommufd: passed, reserved: 1 }),
+        Errno::EOPNOTSUPP,
+    );
     let mut rig = Rig::new("6.12", unlimited(), unlimited());
     let iommufd = rig.iommufd(OLD);
-    rig.refuses(OLD, Call::ChangeProcess { iommufd, reserved: 1 }, Errno::ENOTTY);
+    rig.refuses(
+        OLD,
+        Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 1 }),
+        Errno::ENOTTY,
+    );
 }
 
 /// As it was proposed first: who takes the pages says where they are now, and what it does not say leads nowhere.
@@ -283,14 +294,15 @@ fn addresses_that_are_brought_along_lead_to_the_pages() {
         let fd = rig.pass(&[iommufd])[0];
         let gap = rig.mmap(NEW, None, 2);
         let new = rig.mmap(NEW, None, 2);
-        rig.ok(NEW, Call::Munmap { va: gap, length_bytes: 2 * 4096 });
+        rig.ok(NEW, Call::Memory(MemoryCall::Munmap { va: gap, length_bytes: 2 * 4096 }));
         let moved = Move { old, new, length_bytes: 2 * 4096 };
         let list = if is_told { vec![moved] } else { vec![] };
         let taken = rig.ok(NEW, Call::Ioctl { fd, ioctl: change_addresses(&list) });
         assert_eq!(errno_of(&Ok(taken)), None);
         assert_eq!((rig.page_set().owner, rig.page_set().pinned_pages), (Some(NEW), 0));
         let (device, _) = rig.bind(OLD, NIC, iommufd);
-        let answer = rig.machine.call(OLD, &Call::Attach { device, page_table: ioas });
+        let answer =
+            rig.machine.call(OLD, &Call::Device(DeviceCall::Attach { device, page_table: ioas }));
         assert_eq!(errno_of(&answer), attached);
         assert_eq!(rig.page_set().pinned_pages, if is_told { 2 } else { 0 });
     }

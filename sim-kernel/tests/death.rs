@@ -1,7 +1,7 @@
 //! What remains when a process dies in the middle of a handoff: the death matrix.
 
 use crate::common::{BASE, EDU, NEW, OLD, Rig, Setup, map_file, process, unlimited};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, DeviceCall, FileCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, Uid};
 use handoff_model::abi::view::{Account, DeviceView};
@@ -46,10 +46,10 @@ fn with_nothing_passed_the_device_is_closed_and_nothing_leaks() {
 fn with_the_device_only_dma_goes_on_and_mappings_are_frozen() {
     let (mut rig, _) = after_death(|set_up| vec![set_up.device]);
     assert!(rig.machine.dma("edu", BASE).is_ok());
-    rig.ok(NEW, Call::DeviceInfo { device: FIRST });
+    rig.ok(NEW, Call::Device(DeviceCall::Info { device: FIRST }));
     let iommufd = rig.iommufd(NEW);
-    rig.refuses(NEW, Call::Bind { device: FIRST, iommufd }, Errno::EINVAL);
-    rig.ok(NEW, Call::Close { fd: FIRST });
+    rig.refuses(NEW, Call::Device(DeviceCall::Bind { device: FIRST, iommufd }), Errno::EINVAL);
+    rig.ok(NEW, Call::File(FileCall::Close { fd: FIRST }));
     let view = rig.machine.view();
     assert!(view.mappings.is_empty(), "the context goes with the device");
     let (_, id) = rig.bind(NEW, EDU, iommufd);
@@ -86,9 +86,9 @@ fn in_flight_everything_lives_until_the_receiver_goes() {
     assert!(rig.machine.dma("edu", BASE).is_ok());
     assert!(edu(&rig).holders.is_empty());
     let (device, iommufd) = (rig.open(NEW, EDU), rig.iommufd(NEW));
-    rig.refuses(NEW, Call::Bind { device, iommufd }, Errno::EINVAL);
+    rig.refuses(NEW, Call::Device(DeviceCall::Bind { device, iommufd }), Errno::EINVAL);
     let fd = rig.new_end;
-    rig.ok(NEW, Call::Close { fd });
+    rig.ok(NEW, Call::File(FileCall::Close { fd }));
     assert_eq!((edu(&rig).upsets, edu(&rig).bound), (1, false));
 }
 
@@ -96,9 +96,9 @@ fn in_flight_everything_lives_until_the_receiver_goes() {
 fn closing_the_context_first_leaves_it_to_the_device() {
     let mut rig = Rig::default();
     let set_up = rig.set_up(2);
-    rig.ok(OLD, Call::Close { fd: set_up.iommufd });
+    rig.ok(OLD, Call::File(FileCall::Close { fd: set_up.iommufd }));
     assert!(rig.machine.dma("edu", BASE).is_ok());
-    rig.ok(OLD, Call::Close { fd: set_up.device });
+    rig.ok(OLD, Call::File(FileCall::Close { fd: set_up.device }));
     assert!(rig.machine.view().mappings.is_empty());
 }
 
@@ -106,13 +106,17 @@ fn closing_the_context_first_leaves_it_to_the_device() {
 fn the_last_close_frees_interrupts_and_resets_in_order() {
     let mut rig = Rig::default();
     let set_up = rig.set_up(1);
-    let event = rig.fd(OLD, Call::Eventfd);
-    let arm = Call::SetIrqs { device: set_up.device, index: 1, eventfds: vec![event] };
+    let event = rig.fd(OLD, Call::File(FileCall::Eventfd));
+    let arm = Call::Device(DeviceCall::SetIrqs {
+        device: set_up.device,
+        index: 1,
+        eventfds: vec![event],
+    });
     rig.ok(OLD, arm);
     rig.machine.settle();
-    rig.ok(OLD, Call::Close { fd: event });
+    rig.ok(OLD, Call::File(FileCall::Close { fd: event }));
     assert!(rig.machine.raise("edu", 0), "the kernel holds its own reference");
-    rig.ok(OLD, Call::Close { fd: set_up.device });
+    rig.ok(OLD, Call::File(FileCall::Close { fd: set_up.device }));
     assert!(!rig.machine.raise("edu", 0));
     let device = edu(&rig);
     assert_eq!(device.interrupts[0].trigger, None);

@@ -1,7 +1,9 @@
 //! Device files: `vfio`, `iommufd/hw_pagetable`, `hardware`.
 
 use crate::common::{BAD, BASE, EDU, MTTY, NEW, NIC, OLD, Rig, Setup, map, map_file, unlimited};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{
+    Call, DeviceCall, FileCall, GuestCall, IommufdCall, Reply, SocketCall,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES};
 use handoff_model::abi::view::InterruptView;
@@ -19,7 +21,7 @@ fn bind_refusals() {
     let free = rig.open(OLD, NIC);
     let second = rig.open(OLD, EDU);
     let gpu = rig.open(OLD, "/dev/vfio/devices/vfio3");
-    let bind = |device, iommufd| Call::Bind { device, iommufd };
+    let bind = |device, iommufd| Call::Device(DeviceCall::Bind { device, iommufd });
     let rows = [
         (bind(BAD, BAD), Errno::EBADF),
         (bind(memfd, iommufd), Errno::ENOTTY),
@@ -41,19 +43,19 @@ fn a_device_is_bound_until_its_last_reference_goes() {
     let Setup { iommufd, device, .. } = rig.set_up(1);
     let other = rig.iommufd(NEW);
     let again = rig.open(NEW, EDU);
-    let bind = Call::Bind { device: again, iommufd: other };
+    let bind = Call::Device(DeviceCall::Bind { device: again, iommufd: other });
     rig.send(&[device]);
-    rig.ok(OLD, Call::Close { fd: device });
+    rig.ok(OLD, Call::File(FileCall::Close { fd: device }));
     rig.refuses(NEW, bind.clone(), Errno::EINVAL);
     let [passed] = { rig.ok(NEW, receive(rig.new_end)).clone_fds() };
     rig.refuses(NEW, bind.clone(), Errno::EINVAL);
-    rig.ok(NEW, Call::Close { fd: passed });
+    rig.ok(NEW, Call::File(FileCall::Close { fd: passed }));
     rig.ok(NEW, bind);
-    rig.ok(OLD, Call::ChangeProcess { iommufd, reserved: 0 });
+    rig.ok(OLD, Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }));
 }
 
 fn receive(fd: Fd) -> Call {
-    Call::ReceiveMessage { fd, wait: true }
+    Call::Socket(SocketCall::Receive { fd, wait: true })
 }
 
 trait Fds {
@@ -73,10 +75,10 @@ impl Fds for Reply {
 fn attach_refusals() {
     let mut rig = Rig::default();
     let Setup { iommufd, device, device_id, .. } = rig.set_up(1);
-    let attach = |device, page_table| Call::Attach { device, page_table };
+    let attach = |device, page_table| Call::Device(DeviceCall::Attach { device, page_table });
     let lazy: Vec<ObjectId> = [
         map(iommufd, NONE, handoff_model::abi::ids::Va(0x1000), Iova(0), 1),
-        map_file(iommufd, NONE, rig.fd(OLD, Call::Eventfd), Iova(0), 1),
+        map_file(iommufd, NONE, rig.fd(OLD, Call::File(FileCall::Eventfd)), Iova(0), 1),
         map_file(iommufd, NONE, rig.memfd(OLD, 1), Iova(0), 2),
         map_file(iommufd, NONE, rig.memfd(OLD, 1), Iova(0xfee0_0000), 1),
         map_file(iommufd, NONE, rig.memfd(OLD, 1), Iova(0x80_0000_0000), 1),
@@ -109,12 +111,40 @@ fn attach_refusals() {
 fn mapped(rig: &mut Rig, iommufd: Fd, call: Call) -> ObjectId {
     let new = rig.ioas(OLD, iommufd);
     let call = match call {
-        Call::IoasMap { iommufd, user_va, length_bytes, iova, rights, .. } => {
-            Call::IoasMap { iommufd, ioas: new, user_va, length_bytes, iova, rights }
-        }
-        Call::IoasMapFile { iommufd, fd, offset_bytes, length_bytes, iova, rights, .. } => {
+        Call::Iommufd(IommufdCall::IoasMap {
+            iommufd,
+            user_va,
+            length_bytes,
+            iova,
+            rights,
+            ..
+        }) => Call::Iommufd(IommufdCall::IoasMap {
+            iommufd,
+            ioas: new,
+            user_va,
+            length_bytes,
+            iova,
+            rights,
+        }),
+        Call::Iommufd(IommufdCall::IoasMapFile {
+            iommufd,
+            fd,
+            offset_bytes,
+            length_bytes,
+            iova,
+            rights,
+            ..
+        }) => {
             let ioas = new;
-            Call::IoasMapFile { iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights }
+            Call::Iommufd(IommufdCall::IoasMapFile {
+                iommufd,
+                ioas,
+                fd,
+                offset_bytes,
+                length_bytes,
+                iova,
+                rights,
+            })
         }
         other => panic!("no map: {other:?}"),
     };
@@ -138,8 +168,8 @@ fn attaching_again_replaces_and_detaching_nothing_succeeds() {
     assert_eq!(upsets(&rig, "edu"), 1);
     assert_eq!(rig.machine.view().devices["edu"].attached, Some((0, other)));
     assert_eq!(rig.page_set().pinned_pages, 0);
-    rig.ok(OLD, Call::Detach { device });
-    rig.ok(OLD, Call::Detach { device });
+    rig.ok(OLD, Call::Device(DeviceCall::Detach { device }));
+    rig.ok(OLD, Call::Device(DeviceCall::Detach { device }));
     assert_eq!(upsets(&rig, "edu"), 2);
     assert_eq!(rig.machine.dma("edu", BASE), Err(DmaFault::Blocked));
 }
@@ -150,7 +180,7 @@ fn a_replacement_that_fails_leaves_the_old_one() {
     let Setup { iommufd, device, .. } = rig.set_up(2);
     let bad = rig.ioas(OLD, iommufd);
     rig.ok(OLD, map(iommufd, bad, handoff_model::abi::ids::Va(0), Iova(0), 1));
-    rig.refuses(OLD, Call::Attach { device, page_table: bad }, Errno::EFAULT);
+    rig.refuses(OLD, Call::Device(DeviceCall::Attach { device, page_table: bad }), Errno::EFAULT);
     assert!(rig.machine.dma("edu", BASE).is_ok());
 }
 
@@ -164,18 +194,18 @@ fn emulated_devices_are_accesses() {
     let (mtty, id) = rig.bind(OLD, MTTY, iommufd);
     rig.machine.settle();
     assert_eq!(rig.attach(OLD, mtty, ioas), ioas, "no HWPT");
-    rig.refuses(OLD, Call::GetHwInfo { iommufd, device: id }, Errno::ENOENT);
-    rig.refuses(OLD, Call::Destroy { iommufd, id: ioas }, Errno::EBUSY);
+    rig.refuses(OLD, Call::Iommufd(IommufdCall::GetHwInfo { iommufd, device: id }), Errno::ENOENT);
+    rig.refuses(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }), Errno::EBUSY);
     assert_eq!(rig.page_set().pinned_pages, 0);
     assert_eq!(rig.machine.dma("mtty", BASE).expect("there").index, 0);
     assert_eq!(rig.machine.dma("mtty", Iova(0)), Err(DmaFault::Unmapped));
     let reach = rig.machine.view().devices["mtty"].reach.clone().expect("seen");
     assert_eq!(reach, [], "nothing is pinned, and the kernel looks up the rest page by page");
     rig.attach(OLD, mtty, other);
-    rig.ok(OLD, Call::Detach { device: mtty });
-    rig.ok(OLD, Call::Detach { device: mtty });
+    rig.ok(OLD, Call::Device(DeviceCall::Detach { device: mtty }));
+    rig.ok(OLD, Call::Device(DeviceCall::Detach { device: mtty }));
     assert_eq!(upsets(&rig, "mtty"), 2);
-    rig.ok(OLD, Call::Destroy { iommufd, id: ioas });
+    rig.ok(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }));
 }
 
 #[test]
@@ -184,30 +214,30 @@ fn what_devices_tell_of_themselves() {
     let Setup { iommufd, device, .. } = rig.set_up(1);
     let (nic, _) = rig.bind(OLD, NIC, iommufd);
     let info = |flags| Reply::DeviceInfo { flags, regions: 9, irqs: 5 };
-    assert_eq!(rig.ok(OLD, Call::DeviceInfo { device }), info(2));
-    assert_eq!(rig.ok(OLD, Call::DeviceInfo { device: nic }), info(3));
+    assert_eq!(rig.ok(OLD, Call::Device(DeviceCall::Info { device })), info(2));
+    assert_eq!(rig.ok(OLD, Call::Device(DeviceCall::Info { device: nic })), info(3));
 
     let regions = [(0, 7, 0x10_0000), (1, 0, 0), (7, 3, 0x100)];
     for (index, flags, length_bytes) in regions {
         let offset_bytes = u64::from(index) << 40;
         let expected = Reply::RegionInfo { flags, length_bytes, offset_bytes };
-        assert_eq!(rig.ok(OLD, Call::RegionInfo { device, index }), expected);
+        assert_eq!(rig.ok(OLD, Call::Device(DeviceCall::RegionInfo { device, index })), expected);
     }
     for (index, flags, count) in [(0, 7, 1), (1, 9, 4), (2, 9, 0), (4, 9, 1)] {
         let expected = Reply::IrqInfo { flags, count };
-        assert_eq!(rig.ok(OLD, Call::IrqInfo { device, index }), expected);
+        assert_eq!(rig.ok(OLD, Call::Device(DeviceCall::IrqInfo { device, index })), expected);
     }
     let rows = [
-        Call::RegionInfo { device, index: 8 },
-        Call::RegionInfo { device, index: 9 },
-        Call::IrqInfo { device, index: 5 },
-        Call::Reset { device },
+        Call::Device(DeviceCall::RegionInfo { device, index: 8 }),
+        Call::Device(DeviceCall::RegionInfo { device, index: 9 }),
+        Call::Device(DeviceCall::IrqInfo { device, index: 5 }),
+        Call::Device(DeviceCall::Reset { device }),
     ];
     for call in rows {
         rig.refuses(OLD, call, Errno::EINVAL);
     }
     rig.machine.settle();
-    rig.ok(OLD, Call::Reset { device: nic });
+    rig.ok(OLD, Call::Device(DeviceCall::Reset { device: nic }));
     assert_eq!(upsets(&rig, "nic"), 1);
 }
 
@@ -218,7 +248,7 @@ fn the_error_interrupt_depends_on_the_kernel() {
         let mut rig = Rig::new(kernel, unlimited(), unlimited());
         let iommufd = rig.iommufd(OLD);
         let (device, _) = rig.bind(OLD, EDU, iommufd);
-        let call = Call::IrqInfo { device, index: 3 };
+        let call = Call::Device(DeviceCall::IrqInfo { device, index: 3 });
         if has_it {
             assert_eq!(rig.ok(OLD, call), Reply::IrqInfo { flags: 9, count: 1 });
         } else {
@@ -228,14 +258,14 @@ fn the_error_interrupt_depends_on_the_kernel() {
 }
 
 fn irqs(device: Fd, index: u32, eventfds: &[Fd]) -> Call {
-    Call::SetIrqs { device, index, eventfds: eventfds.to_vec() }
+    Call::Device(DeviceCall::SetIrqs { device, index, eventfds: eventfds.to_vec() })
 }
 
 #[test]
 fn interrupt_refusals() {
     let mut rig = Rig::default();
     let Setup { device, memfd, .. } = rig.set_up(1);
-    let event = rig.fd(OLD, Call::Eventfd);
+    let event = rig.fd(OLD, Call::File(FileCall::Eventfd));
     let rows = [
         (irqs(device, 5, &[event]), Errno::EINVAL),
         (irqs(device, 2, &[]), Errno::EINVAL),
@@ -278,7 +308,7 @@ fn interrupts_wait_in_the_eventfd_until_a_running_guest_takes_them() {
     let mut rig = Rig::default();
     let Setup { device, .. } = rig.set_up(1);
     rig.machine.boot_guest(OLD);
-    let [a, b] = [(); 2].map(|()| rig.fd(OLD, Call::Eventfd));
+    let [a, b] = [(); 2].map(|()| rig.fd(OLD, Call::File(FileCall::Eventfd)));
     rig.ok(OLD, irqs(device, MSI, &[a, b]));
     rig.machine.settle();
     assert!(rig.machine.raise("edu", 0) && rig.machine.raise("edu", 1));
@@ -288,11 +318,11 @@ fn interrupts_wait_in_the_eventfd_until_a_running_guest_takes_them() {
     assert!(rig.machine.deliver(OLD, "edu", 0));
     assert!(!rig.machine.deliver(OLD, "edu", 0));
     check_vector(&rig, 0, 2, 2, Some(0));
-    rig.ok(OLD, Call::StopGuest);
+    rig.ok(OLD, Call::Guest(GuestCall::Stop));
     assert!(!rig.machine.deliver(OLD, "edu", 1));
     check_vector(&rig, 1, 1, 0, Some(1));
-    rig.ok(OLD, Call::StartGuest);
-    assert_eq!(rig.ok(OLD, Call::ReadEvent { fd: b }), Reply::Count(1));
+    rig.ok(OLD, Call::Guest(GuestCall::Start));
+    assert_eq!(rig.ok(OLD, Call::File(FileCall::ReadEvent { fd: b })), Reply::Count(1));
     check_vector(&rig, 1, 1, 1, Some(0));
 }
 
@@ -300,13 +330,13 @@ fn interrupts_wait_in_the_eventfd_until_a_running_guest_takes_them() {
 fn an_interrupt_that_another_process_reads_is_gone() {
     let mut rig = Rig::default();
     let Setup { device, .. } = rig.set_up(1);
-    let event = rig.fd(OLD, Call::Eventfd);
+    let event = rig.fd(OLD, Call::File(FileCall::Eventfd));
     rig.ok(OLD, irqs(device, MSI, &[event]));
     rig.machine.settle();
     assert!(rig.machine.raise("edu", 0));
     let [fd] = rig.pass(&[event])[..] else { panic!("one descriptor") };
     assert!(!rig.machine.deliver(NEW, "edu", 0), "no guest runs there");
-    assert_eq!(rig.ok(NEW, Call::ReadEvent { fd }), Reply::Count(1));
+    assert_eq!(rig.ok(NEW, Call::File(FileCall::ReadEvent { fd })), Reply::Count(1));
     check_vector(&rig, 0, 1, 0, Some(0));
 }
 
@@ -315,7 +345,7 @@ fn an_interrupt_that_another_process_reads_is_gone() {
 fn an_interrupt_is_latched_across_a_handoff() {
     let mut rig = Rig::default();
     let Setup { device, .. } = rig.set_up(1);
-    let event = rig.fd(OLD, Call::Eventfd);
+    let event = rig.fd(OLD, Call::File(FileCall::Eventfd));
     rig.ok(OLD, irqs(device, MSI, &[event]));
     rig.machine.settle();
     let [device, event] = rig.pass(&[device, event])[..] else { panic!("two descriptors") };
@@ -332,7 +362,7 @@ fn an_interrupt_is_latched_across_a_handoff() {
 fn a_disarmed_vector_loses_what_was_armed_when_settled() {
     let mut rig = Rig::default();
     let Setup { device, .. } = rig.set_up(1);
-    let event = rig.fd(OLD, Call::Eventfd);
+    let event = rig.fd(OLD, Call::File(FileCall::Eventfd));
     assert!(!rig.machine.raise("edu", 0));
     assert!(rig.machine.view().devices["edu"].interrupts.is_empty());
     rig.ok(OLD, irqs(device, MSI, &[event]));
@@ -347,7 +377,7 @@ fn a_disarmed_vector_loses_what_was_armed_when_settled() {
 fn setting_a_block_of_vectors_is_not_atomic() {
     let mut rig = Rig::default();
     let Setup { device, .. } = rig.set_up(1);
-    let [a, b, c] = [(); 3].map(|()| rig.fd(OLD, Call::Eventfd));
+    let [a, b, c] = [(); 3].map(|()| rig.fd(OLD, Call::File(FileCall::Eventfd)));
     rig.ok(OLD, irqs(device, MSI, &[a, b, c]));
     rig.machine.settle();
     let triggers = |rig: &Rig| -> Vec<bool> {
@@ -369,7 +399,7 @@ fn setting_a_block_of_vectors_is_not_atomic() {
 fn the_request_notifier_stands_beside_the_vectors() {
     let mut rig = Rig::default();
     let Setup { device, .. } = rig.set_up(1);
-    let event = rig.fd(OLD, Call::Eventfd);
+    let event = rig.fd(OLD, Call::File(FileCall::Eventfd));
     rig.ok(OLD, irqs(device, 0, &[event]));
     rig.ok(OLD, irqs(device, 4, &[event]));
     rig.ok(OLD, irqs(device, 4, &[event]));
@@ -392,7 +422,7 @@ fn dma_reaches_what_is_mapped() {
     assert_eq!(rig.machine.dma("edu", BASE), Err(DmaFault::Unmapped));
     let memfd = rig.memfd(OLD, 2);
     rig.ok(OLD, map_file(iommufd, ioas, memfd, BASE, 2));
-    let inode = match rig.ok(OLD, Call::Stat { fd: memfd }) {
+    let inode = match rig.ok(OLD, Call::File(FileCall::Stat { fd: memfd })) {
         Reply::Stat { inode, .. } => inode,
         other => panic!("{other:?}"),
     };

@@ -2,7 +2,7 @@
 
 use crate::common::raw::{Raw, word};
 use crate::common::{BASE, EDU, MTTY, NEW, NIC, OLD, Rig, copy, map, map_file, process};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use handoff_model::abi::request as nr;
@@ -44,22 +44,30 @@ fn world() -> (Rig, Fd, ObjectId, Fd) {
 #[test]
 fn what_makes_objects() {
     let mut rig = Rig::default();
-    let open = |path: &str| Call::Open { path: path.into() };
+    let open = |path: &str| Call::File(FileCall::Open { path: path.into() });
     assert!(counts(&mut rig, OLD, &open("/dev/iommu")) > 0);
     let (mut rig, iommufd, ioas, memfd) = world();
-    assert!(counts(&mut rig, OLD, &Call::IoasAlloc { iommufd }) > 0);
+    assert!(counts(&mut rig, OLD, &Call::Iommufd(IommufdCall::IoasAlloc { iommufd })) > 0);
     rig.ok(OLD, map_file(iommufd, ioas, memfd, BASE, 4));
     for path in [EDU, MTTY] {
         let device = rig.open(OLD, path);
-        assert!(counts(&mut rig, OLD, &Call::Bind { device, iommufd }) > 0);
-        assert!(counts(&mut rig, OLD, &Call::Attach { device, page_table: ioas }) > 0);
+        assert!(counts(&mut rig, OLD, &Call::Device(DeviceCall::Bind { device, iommufd })) > 0);
+        assert!(
+            counts(&mut rig, OLD, &Call::Device(DeviceCall::Attach { device, page_table: ioas }))
+                > 0
+        );
     }
     let (_, other) = rig.bind(OLD, NIC, iommufd);
     assert!(
         counts(
             &mut rig,
             OLD,
-            &Call::HwptAlloc { iommufd, device: other, ioas, nest_parent: false }
+            &Call::Iommufd(IommufdCall::HwptAlloc {
+                iommufd,
+                device: other,
+                ioas,
+                nest_parent: false
+            })
         ) > 0
     );
 }
@@ -74,7 +82,15 @@ fn what_maps() {
             if path == EDU {
                 rig.attach(OLD, device, ioas);
             } else {
-                rig.ok(OLD, Call::HwptAlloc { iommufd, device: id, ioas, nest_parent: false });
+                rig.ok(
+                    OLD,
+                    Call::Iommufd(IommufdCall::HwptAlloc {
+                        iommufd,
+                        device: id,
+                        ioas,
+                        nest_parent: false,
+                    }),
+                );
             }
         }
         let few = counts(&mut rig, OLD, &map_file(iommufd, ioas, memfd, BASE, 4));
@@ -93,7 +109,7 @@ fn what_takes_over() {
     rig.attach(OLD, device, ioas);
     rig.ioas(OLD, iommufd);
     let iommufd = rig.pass(&[iommufd])[0];
-    let take = Call::ChangeProcess { iommufd, reserved: 0 };
+    let take = Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 });
     assert_eq!(counts(&mut rig, NEW, &take), 2, "one for each address space");
     assert_eq!(rig.machine.vm_pin_pages(NEW), 4);
 }
@@ -127,7 +143,11 @@ fn what_goes_never_fails() {
     let (device, _) = rig.bind(OLD, EDU, iommufd);
     rig.attach(OLD, device, ioas);
     let unmap = crate::common::unmap(iommufd, ioas, BASE, 4);
-    for call in [unmap, Call::Detach { device }, Call::Destroy { iommufd, id: ioas }] {
+    for call in [
+        unmap,
+        Call::Device(DeviceCall::Detach { device }),
+        Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }),
+    ] {
         assert_eq!(counts(&mut rig, OLD, &call), 0);
     }
 }

@@ -1,7 +1,7 @@
 //! Address spaces: `iommufd/ioas`.
 
 use crate::common::{BAD, BASE, OLD, Rig, Setup, copy, map, map_file, unmap};
-use handoff_model::abi::call::{Call, Reply, Rights};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, Reply, Rights};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Va};
 
@@ -19,7 +19,14 @@ fn lazy() -> (Rig, Fd, ObjectId) {
 /// MAP of bytes, not of pages.
 fn map_bytes(iommufd: Fd, ioas: ObjectId, va: u64, iova: u64, length_bytes: u64) -> Call {
     let (user_va, iova) = (Va(va), Iova(iova));
-    Call::IoasMap { iommufd, ioas, user_va, length_bytes, iova, rights: Rights::ReadWrite }
+    Call::Iommufd(IommufdCall::IoasMap {
+        iommufd,
+        ioas,
+        user_va,
+        length_bytes,
+        iova,
+        rights: Rights::ReadWrite,
+    })
 }
 
 fn map_file_bytes(
@@ -31,7 +38,15 @@ fn map_file_bytes(
     length_bytes: u64,
 ) -> Call {
     let (iova, rights) = (Iova(iova), Rights::ReadWrite);
-    Call::IoasMapFile { iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights }
+    Call::Iommufd(IommufdCall::IoasMapFile {
+        iommufd,
+        ioas,
+        fd,
+        offset_bytes,
+        length_bytes,
+        iova,
+        rights,
+    })
 }
 
 #[test]
@@ -104,7 +119,7 @@ fn map_file_without_a_domain_takes_any_file() {
     for (call, errno) in rows {
         rig.refuses(OLD, call, errno);
     }
-    let event = rig.fd(OLD, Call::Eventfd);
+    let event = rig.fd(OLD, Call::File(FileCall::Eventfd));
     for (fd, iova) in [(memfd, 0), (event, 0x1000), (iommufd, 0x2000)] {
         rig.ok(OLD, map(ioas, fd, 1 << 40, iova, 0x1000));
     }
@@ -114,7 +129,7 @@ fn map_file_without_a_domain_takes_any_file() {
 fn map_file_with_a_domain_takes_memfds_that_reach_so_far() {
     let mut rig = Rig::default();
     let Setup { iommufd, ioas, memfd, .. } = rig.set_up(2);
-    let event = rig.fd(OLD, Call::Eventfd);
+    let event = rig.fd(OLD, Call::File(FileCall::Eventfd));
     let map = |fd, offset| map_file_bytes(iommufd, ioas, fd, offset, 0x40000, 0x1000);
     let rows = [
         (map(event, 0), Errno::EINVAL),
@@ -134,7 +149,7 @@ fn copy_refusals() {
     let (mut rig, iommufd, ioas) = lazy();
     let memfd = rig.memfd(OLD, 4);
     rig.ok(OLD, map_file(iommufd, ioas, memfd, BASE, 2));
-    let read_only = Call::IoasMapFile {
+    let read_only = Call::Iommufd(IommufdCall::IoasMapFile {
         iommufd,
         ioas,
         fd: memfd,
@@ -142,7 +157,7 @@ fn copy_refusals() {
         length_bytes: PAGE_BYTES,
         iova: Iova(0x20000),
         rights: Rights::Read,
-    };
+    });
     rig.ok(OLD, read_only);
     let other = rig.ioas(OLD, iommufd);
     let copy = |from, to, pages| copy(iommufd, from, to, pages);
@@ -190,11 +205,8 @@ fn unmap_takes_whole_areas_and_is_not_atomic() {
     for iova in [0x10000, 0x12000] {
         rig.ok(OLD, map_file(iommufd, ioas, memfd, Iova(iova), 2));
     }
-    let unmap_bytes = |ioas, iova, length_bytes| Call::IoasUnmap {
-        iommufd,
-        ioas,
-        iova: Iova(iova),
-        length_bytes,
+    let unmap_bytes = |ioas, iova, length_bytes| {
+        Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova: Iova(iova), length_bytes })
     };
     let rows = [
         (unmap_bytes(NONE, 1, TOP), Errno::ENOENT),
@@ -222,7 +234,7 @@ fn check_ranges(rig: &mut Rig, iommufd: Fd, ioas: ObjectId, expected: &[(u64, u6
     let ranges = (expected.iter())
         .map(|(first, last)| IovaRange { first: Iova(*first), last: Iova(*last) })
         .collect();
-    let answer = rig.ok(OLD, Call::IoasIovaRanges { iommufd, ioas });
+    let answer = rig.ok(OLD, Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd, ioas }));
     assert_eq!(answer, Reply::IovaRanges { ranges, alignment_bytes: align });
 }
 
@@ -234,18 +246,29 @@ fn ranges_follow_from_who_uses_the_address_space() {
     check_ranges(&mut rig, iommufd, ioas, &everything, 1);
     let (device, device_id) = rig.bind(OLD, crate::common::EDU, iommufd);
     check_ranges(&mut rig, iommufd, ioas, &everything, 1);
-    let hwpt =
-        rig.id(OLD, Call::HwptAlloc { iommufd, device: device_id, ioas, nest_parent: false });
+    let hwpt = rig.id(
+        OLD,
+        Call::Iommufd(IommufdCall::HwptAlloc {
+            iommufd,
+            device: device_id,
+            ioas,
+            nest_parent: false,
+        }),
+    );
     check_ranges(&mut rig, iommufd, ioas, &[(0, 0x7f_ffff_ffff)], PAGE_BYTES);
     rig.attach(OLD, device, hwpt);
     check_ranges(&mut rig, iommufd, ioas, &attached, PAGE_BYTES);
-    rig.ok(OLD, Call::Detach { device });
-    rig.ok(OLD, Call::Destroy { iommufd, id: hwpt });
+    rig.ok(OLD, Call::Device(DeviceCall::Detach { device }));
+    rig.ok(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id: hwpt }));
     check_ranges(&mut rig, iommufd, ioas, &everything, 1);
     let (mtty, _) = rig.bind(OLD, crate::common::MTTY, iommufd);
     rig.attach(OLD, mtty, ioas);
     check_ranges(&mut rig, iommufd, ioas, &everything, PAGE_BYTES);
-    rig.refuses(OLD, Call::IoasIovaRanges { iommufd, ioas: NONE }, Errno::ENOENT);
+    rig.refuses(
+        OLD,
+        Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd, ioas: NONE }),
+        Errno::ENOENT,
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Contexts, objects, options, HWPTs: `iommufd`, `iommufd/hw_pagetable`.
 
 use crate::common::{BAD, BASE, NEW, NIC, OLD, Rig, map, map_file, process, unlimited};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, ObjectId};
 use handoff_sim_kernel::{DeviceKind, DeviceSpec};
@@ -14,12 +14,14 @@ fn refusals() {
     let set_up = rig.set_up(1);
     let (iommufd, ioas, hwpt, device) =
         (set_up.iommufd, set_up.ioas, set_up.hwpt, set_up.device_id);
-    let destroy = |id| Call::Destroy { iommufd, id };
-    let alloc = |device, ioas| Call::HwptAlloc { iommufd, device, ioas, nest_parent: false };
-    let info = |device| Call::GetHwInfo { iommufd, device };
-    let probe = |hwpt| Call::ProbeHwpt { iommufd, hwpt };
+    let destroy = |id| Call::Iommufd(IommufdCall::Destroy { iommufd, id });
+    let alloc = |device, ioas| {
+        Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent: false })
+    };
+    let info = |device| Call::Iommufd(IommufdCall::GetHwInfo { iommufd, device });
+    let probe = |hwpt| Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt });
     let rows = [
-        (Call::IoasAlloc { iommufd: BAD }, Errno::EBADF),
+        (Call::Iommufd(IommufdCall::IoasAlloc { iommufd: BAD }), Errno::EBADF),
         (destroy(ObjectId(0)), Errno::ENOENT),
         (destroy(NONE), Errno::ENOENT),
         (destroy(ioas), Errno::EBUSY),
@@ -35,8 +37,8 @@ fn refusals() {
         (probe(NONE), Errno::ENOENT),
         (probe(ioas), Errno::ENOENT),
         (probe(hwpt), Errno::EINVAL),
-        (Call::SetRlimitMode { iommufd, per_process: true }, Errno::EPERM),
-        (Call::ChangeProcess { iommufd, reserved: 1 }, Errno::EOPNOTSUPP),
+        (Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: true }), Errno::EPERM),
+        (Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 1 }), Errno::EOPNOTSUPP),
     ];
     for (call, errno) in rows {
         rig.refuses(OLD, call, errno);
@@ -54,8 +56,10 @@ fn nesting_parents_are_of_iommus_that_nest() {
     let ioas = rig.ioas(OLD, iommufd);
     let (nic, plain) = rig.bind(OLD, NIC, iommufd);
     let (gpu, nesting) = rig.bind(OLD, SECOND, iommufd);
-    let alloc = |device, nest_parent| Call::HwptAlloc { iommufd, device, ioas, nest_parent };
-    let probe = |device, hwpt| Call::ProbeNesting { iommufd, device, hwpt };
+    let alloc = |device, nest_parent| {
+        Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent })
+    };
+    let probe = |device, hwpt| Call::Iommufd(IommufdCall::ProbeNesting { iommufd, device, hwpt });
     rig.refuses(OLD, alloc(plain, true), Errno::EOPNOTSUPP);
     let (parent, own) = (rig.id(OLD, alloc(nesting, true)), rig.id(OLD, alloc(nesting, false)));
     for device in [plain, nesting] {
@@ -64,22 +68,36 @@ fn nesting_parents_are_of_iommus_that_nest() {
         rig.refuses(OLD, probe(device, ioas), Errno::EOPNOTSUPP);
     }
     assert_eq!([nic, gpu].map(|device| rig.attach(OLD, device, parent)), [parent; 2]);
-    rig.refuses(OLD, Call::Destroy { iommufd, id: parent }, Errno::EBUSY);
+    rig.refuses(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id: parent }), Errno::EBUSY);
 }
 
 #[test]
 fn the_accounting_mode_is_set_before_there_are_objects() {
     let mut rig = Rig::new("7.3", process(0, false, 8), unlimited());
     let iommufd = rig.iommufd(OLD);
-    assert_eq!(rig.ok(OLD, Call::GetRlimitMode { iommufd }), Reply::Flag(false));
-    rig.ok(OLD, Call::SetRlimitMode { iommufd, per_process: true });
-    assert_eq!(rig.ok(OLD, Call::GetRlimitMode { iommufd }), Reply::Flag(true));
+    assert_eq!(
+        rig.ok(OLD, Call::Iommufd(IommufdCall::GetRlimitMode { iommufd })),
+        Reply::Flag(false)
+    );
+    rig.ok(OLD, Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: true }));
+    assert_eq!(
+        rig.ok(OLD, Call::Iommufd(IommufdCall::GetRlimitMode { iommufd })),
+        Reply::Flag(true)
+    );
     let id = rig.ioas(OLD, iommufd);
-    rig.refuses(OLD, Call::SetRlimitMode { iommufd, per_process: false }, Errno::EBUSY);
-    rig.ok(OLD, Call::Destroy { iommufd, id });
-    rig.ok(OLD, Call::SetRlimitMode { iommufd, per_process: false });
+    rig.refuses(
+        OLD,
+        Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: false }),
+        Errno::EBUSY,
+    );
+    rig.ok(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id }));
+    rig.ok(OLD, Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: false }));
     let passed = rig.pass(&[iommufd])[0];
-    rig.refuses(NEW, Call::SetRlimitMode { iommufd: passed, per_process: true }, Errno::EPERM);
+    rig.refuses(
+        NEW,
+        Call::Iommufd(IommufdCall::SetRlimitMode { iommufd: passed, per_process: true }),
+        Errno::EPERM,
+    );
 }
 
 #[test]
@@ -90,9 +108,17 @@ fn ids_are_the_lowest_free_ones_of_all_kinds() {
     let (device, device_id) = rig.bind(OLD, NIC, iommufd);
     let hwpt = rig.attach(OLD, device, b);
     assert_eq!([a, b, device_id, hwpt], [1, 2, 3, 4].map(ObjectId));
-    rig.ok(OLD, Call::Destroy { iommufd, id: a });
+    rig.ok(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id: a }));
     assert_eq!(
-        rig.id(OLD, Call::HwptAlloc { iommufd, device: device_id, ioas: b, nest_parent: false }),
+        rig.id(
+            OLD,
+            Call::Iommufd(IommufdCall::HwptAlloc {
+                iommufd,
+                device: device_id,
+                ioas: b,
+                nest_parent: false
+            })
+        ),
         a
     );
     assert_eq!(rig.ioas(OLD, iommufd), ObjectId(5));
@@ -108,8 +134,8 @@ fn an_ioas_with_mappings_is_not_busy() {
     let id = rig.ioas(OLD, iommufd);
     let memfd = rig.memfd(OLD, 1);
     rig.ok(OLD, map_file(iommufd, id, memfd, BASE, 1));
-    rig.ok(OLD, Call::Close { fd: memfd });
-    rig.ok(OLD, Call::Destroy { iommufd, id });
+    rig.ok(OLD, Call::File(FileCall::Close { fd: memfd }));
+    rig.ok(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id }));
     assert_eq!(rig.machine, before);
 }
 
@@ -120,7 +146,10 @@ fn hardware_tells_what_the_kernel_knows_to_tell() {
         let iommufd = rig.iommufd(OLD);
         let (_, device) = rig.bind(OLD, NIC, iommufd);
         let expected = Reply::HwInfo { data_type: 1, capabilities };
-        assert_eq!(rig.ok(OLD, Call::GetHwInfo { iommufd, device }), expected);
+        assert_eq!(
+            rig.ok(OLD, Call::Iommufd(IommufdCall::GetHwInfo { iommufd, device })),
+            expected
+        );
     }
 }
 
@@ -131,8 +160,10 @@ fn old_kernels_do_not_know_the_new_ioctls() {
         let iommufd = rig.iommufd(OLD);
         let ioas = rig.ioas(OLD, iommufd);
         let memfd = rig.memfd(OLD, 1);
-        let calls =
-            [map_file(iommufd, ioas, memfd, BASE, 1), Call::ChangeProcess { iommufd, reserved: 0 }];
+        let calls = [
+            map_file(iommufd, ioas, memfd, BASE, 1),
+            Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }),
+        ];
         for call in calls {
             if knows {
                 rig.ok(OLD, call);
@@ -149,18 +180,22 @@ fn auto_hwpts_are_shared_and_go_with_the_last_device() {
     let set_up = rig.set_up(1);
     let iommufd = set_up.iommufd;
     let (second, second_id) = rig.bind(OLD, NIC, iommufd);
-    let manual =
-        Call::HwptAlloc { iommufd, device: second_id, ioas: set_up.ioas, nest_parent: false };
+    let manual = Call::Iommufd(IommufdCall::HwptAlloc {
+        iommufd,
+        device: second_id,
+        ioas: set_up.ioas,
+        nest_parent: false,
+    });
     let manual = rig.id(OLD, manual);
     assert_eq!(rig.attach(OLD, second, set_up.ioas), set_up.hwpt, "never the manual one");
-    rig.ok(OLD, Call::Detach { device: set_up.device });
-    let probe = |hwpt| Call::ProbeHwpt { iommufd, hwpt };
+    rig.ok(OLD, Call::Device(DeviceCall::Detach { device: set_up.device }));
+    let probe = |hwpt| Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt });
     rig.refuses(OLD, probe(set_up.hwpt), Errno::EINVAL);
-    rig.ok(OLD, Call::Detach { device: second });
+    rig.ok(OLD, Call::Device(DeviceCall::Detach { device: second }));
     rig.refuses(OLD, probe(set_up.hwpt), Errno::ENOENT);
     rig.refuses(OLD, probe(manual), Errno::EINVAL);
     assert_eq!(rig.page_set().pinned_pages, 1, "the manual one stays and pins");
-    rig.ok(OLD, Call::Destroy { iommufd, id: manual });
+    rig.ok(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id: manual }));
     assert_eq!(rig.page_set().pinned_pages, 0);
 }
 
@@ -172,13 +207,13 @@ fn a_manual_hwpt_pins_at_once_or_does_nothing() {
     let (_, device) = rig.bind(OLD, NIC, iommufd);
     let memfd = rig.memfd(OLD, 2);
     rig.ok(OLD, map_file(iommufd, ioas, memfd, BASE, 2));
-    let hwpt = Call::HwptAlloc { iommufd, device, ioas, nest_parent: false };
+    let hwpt = Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent: false });
     let mut pinned = rig.clone();
     pinned.id(OLD, hwpt.clone());
     assert_eq!(pinned.page_set().pinned_pages, 2);
 
     let va = rig.mmap(OLD, None, 1);
     rig.ok(OLD, map(iommufd, ioas, va, Iova(0x20000), 1));
-    rig.ok(OLD, Call::Munmap { va, length_bytes: 1 });
+    rig.ok(OLD, Call::Memory(MemoryCall::Munmap { va, length_bytes: 1 }));
     rig.refuses(OLD, hwpt, Errno::EFAULT);
 }

@@ -1,7 +1,7 @@
 //! Big contexts: no call's work grows faster than what is there.
 
 use crate::common::{NEW, NIC, OLD, Rig, copy, map_file};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, FileCall, IommufdCall};
 use handoff_model::abi::ids::{Iova, PAGE_BYTES};
 use std::time::{Duration, Instant};
 
@@ -23,9 +23,9 @@ fn ten_thousand_mappings() {
         let answer = machine.call(pid, call);
         answer.unwrap_or_else(|errno| panic!("{call:?}: {errno}"))
     };
-    let reply = ok(OLD, &Call::Open { path: "/dev/iommu".into() });
+    let reply = ok(OLD, &Call::File(FileCall::Open { path: "/dev/iommu".into() }));
     let handoff_model::abi::call::Reply::Fd(iommufd) = reply else { panic!("{reply:?}") };
-    let mut ioas = || match ok(OLD, &Call::IoasAlloc { iommufd }) {
+    let mut ioas = || match ok(OLD, &Call::Iommufd(IommufdCall::IoasAlloc { iommufd })) {
         handoff_model::abi::call::Reply::Object(id) => id,
         other => panic!("{other:?}"),
     };
@@ -34,7 +34,7 @@ fn ten_thousand_mappings() {
     let device = rig.bind(OLD, NIC, iommufd).0;
     for number in 0..MAPPINGS {
         let mut call = map_file(iommufd, first, memfd, at(number), 1);
-        if let Call::IoasMapFile { offset_bytes, .. } = &mut call {
+        if let Call::Iommufd(IommufdCall::IoasMapFile { offset_bytes, .. }) = &mut call {
             *offset_bytes = number * PAGE_BYTES;
         }
         assert!(rig.machine.call(OLD, &call).is_ok());
@@ -51,6 +51,14 @@ fn ten_thousand_mappings() {
         assert!(rig.machine.call(OLD, &call).is_ok());
     }
     assert_eq!(rig.machine.vm_pin_pages(NEW), 0);
-    rig.ok(OLD, Call::IoasUnmap { iommufd, ioas: second, iova: Iova(0), length_bytes: u64::MAX });
+    rig.ok(
+        OLD,
+        Call::Iommufd(IommufdCall::IoasUnmap {
+            iommufd,
+            ioas: second,
+            iova: Iova(0),
+            length_bytes: u64::MAX,
+        }),
+    );
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
 }

@@ -1,7 +1,7 @@
 //! Memfds, mappings, device registers: `mm/shmem`, `mm/memfd`, `mm/vma`.
 
 use crate::common::{BAD, BASE, NEW, OLD, Rig};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, FileCall, MemoryCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Va};
 use handoff_model::abi::view::PageRun;
@@ -10,23 +10,23 @@ use handoff_sim_kernel::{COMMAND_OFFSET, Placement};
 const HUGE: u64 = 1 << 63;
 
 fn truncate(fd: Fd, length_bytes: u64) -> Call {
-    Call::Truncate { fd, length_bytes }
+    Call::Memory(MemoryCall::Truncate { fd, length_bytes })
 }
 
 fn punch(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::PunchHole { fd, offset_bytes, length_bytes }
+    Call::Memory(MemoryCall::PunchHole { fd, offset_bytes, length_bytes })
 }
 
 fn write(fd: Fd, offset_bytes: u64, length: usize) -> Call {
-    Call::WriteAt { fd, offset_bytes, bytes: vec![1; length] }
+    Call::File(FileCall::WriteAt { fd, offset_bytes, bytes: vec![1; length] })
 }
 
 fn read(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::ReadAt { fd, offset_bytes, length_bytes }
+    Call::File(FileCall::ReadAt { fd, offset_bytes, length_bytes })
 }
 
 fn mmap(fd: Option<Fd>, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::Mmap { fd, offset_bytes, length_bytes }
+    Call::Memory(MemoryCall::Mmap { fd, offset_bytes, length_bytes })
 }
 
 #[test]
@@ -34,10 +34,10 @@ fn refusals() {
     let mut rig = Rig::default();
     let set_up = rig.set_up(1);
     let sealed = rig.memfd(OLD, 1);
-    rig.ok(OLD, Call::SealSize { fd: sealed });
+    rig.ok(OLD, Call::Memory(MemoryCall::SealSize { fd: sealed }));
     let short = rig.memfd(OLD, 0);
     rig.ok(OLD, truncate(short, 100));
-    rig.ok(OLD, Call::SealSize { fd: short });
+    rig.ok(OLD, Call::Memory(MemoryCall::SealSize { fd: short }));
     let unbound = rig.open(OLD, crate::common::NIC);
     let image = rig.machine.image(OLD, 1);
     let (memfd, device, iommufd, socket) =
@@ -49,8 +49,8 @@ fn refusals() {
         (truncate(socket, 0), Errno::EINVAL),
         (truncate(sealed, 0), Errno::EPERM),
         (truncate(sealed, 2 * PAGE_BYTES), Errno::EPERM),
-        (Call::SealSize { fd: BAD }, Errno::EBADF),
-        (Call::SealSize { fd: iommufd }, Errno::EINVAL),
+        (Call::Memory(MemoryCall::SealSize { fd: BAD }), Errno::EBADF),
+        (Call::Memory(MemoryCall::SealSize { fd: iommufd }), Errno::EINVAL),
         (punch(BAD, 0, 1), Errno::EBADF),
         (punch(memfd, 0, 0), Errno::EINVAL),
         (punch(memfd, HUGE, 1), Errno::EINVAL),
@@ -85,9 +85,9 @@ fn refusals() {
         (mmap(Some(device), 7 << 40, 1), Errno::EINVAL),
         (mmap(Some(device), 0, (1 << 20) + 1), Errno::EINVAL),
         (mmap(Some(unbound), 0, 1), Errno::EINVAL),
-        (Call::Munmap { va: Va(1), length_bytes: PAGE_BYTES }, Errno::EINVAL),
-        (Call::Munmap { va: Va(0), length_bytes: 0 }, Errno::EINVAL),
-        (Call::Munmap { va: Va(HUGE), length_bytes: 1 }, Errno::EINVAL),
+        (Call::Memory(MemoryCall::Munmap { va: Va(1), length_bytes: PAGE_BYTES }), Errno::EINVAL),
+        (Call::Memory(MemoryCall::Munmap { va: Va(0), length_bytes: 0 }), Errno::EINVAL),
+        (Call::Memory(MemoryCall::Munmap { va: Va(HUGE), length_bytes: 1 }), Errno::EINVAL),
     ];
     for (call, errno) in rows {
         rig.refuses(OLD, call, errno);
@@ -134,8 +134,8 @@ fn cutting_and_punching_zero_what_they_touch() {
 fn a_file_that_may_not_grow_takes_whole_pages_within_it() {
     let mut rig = Rig::default();
     let fd = rig.memfd(OLD, 1);
-    rig.ok(OLD, Call::SealSize { fd });
-    rig.ok(OLD, Call::SealSize { fd });
+    rig.ok(OLD, Call::Memory(MemoryCall::SealSize { fd }));
+    rig.ok(OLD, Call::Memory(MemoryCall::SealSize { fd }));
     rig.ok(OLD, truncate(fd, PAGE_BYTES));
     assert_eq!(rig.ok(OLD, write(fd, 0, 5000)), Reply::Length(4096));
 }
@@ -146,7 +146,10 @@ fn mappings_take_the_lowest_gap_and_may_be_split() {
     let fd = rig.memfd(OLD, 8);
     let [a, b] = [rig.mmap(OLD, Some(fd), 4), rig.mmap(OLD, None, 1)];
     assert_eq!(b.0, a.0 + 4 * PAGE_BYTES);
-    rig.ok(OLD, Call::Munmap { va: Va(a.0 + PAGE_BYTES), length_bytes: PAGE_BYTES });
+    rig.ok(
+        OLD,
+        Call::Memory(MemoryCall::Munmap { va: Va(a.0 + PAGE_BYTES), length_bytes: PAGE_BYTES }),
+    );
     rig.machine.boot_guest(OLD);
     let ram = rig.machine.view().processes[&OLD].guest.clone().expect("a guest").ram;
     let shown: Vec<_> = ram.iter().map(|run| (run.first.index, run.pages)).collect();
@@ -207,7 +210,7 @@ fn bus_mastering_is_a_bit_of_the_command_register() {
     let seen = |rig: &Rig| rig.machine.view().devices["edu"].bus_master;
     assert_eq!(seen(&rig), Some(true));
     assert_eq!(rig.ok(OLD, read(fd, COMMAND_OFFSET, 2)), Reply::Bytes(vec![0x07, 0x01]));
-    let off = Call::WriteAt { fd, offset_bytes: COMMAND_OFFSET, bytes: vec![0x03] };
+    let off = Call::File(FileCall::WriteAt { fd, offset_bytes: COMMAND_OFFSET, bytes: vec![0x03] });
     rig.ok(OLD, off);
     assert_eq!(seen(&rig), Some(false));
     assert_eq!(rig.ok(OLD, read(fd, COMMAND_OFFSET + 1, 1)), Reply::Bytes(vec![0x01]));
@@ -219,9 +222,9 @@ fn memory_lives_while_something_refers_to_it() {
     let before = rig.machine.clone();
     let fd = rig.memfd(OLD, 1);
     let va = rig.mmap(OLD, Some(fd), 1);
-    rig.ok(OLD, Call::Close { fd });
+    rig.ok(OLD, Call::File(FileCall::Close { fd }));
     assert_ne!(rig.machine, before, "the mapping keeps it");
-    rig.ok(OLD, Call::Munmap { va, length_bytes: 1 });
+    rig.ok(OLD, Call::Memory(MemoryCall::Munmap { va, length_bytes: 1 }));
     assert_eq!(rig.machine, before);
     rig.machine.kill(NEW);
 }

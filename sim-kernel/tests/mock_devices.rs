@@ -2,7 +2,7 @@
 
 use crate::common::raw::{Raw, long, word};
 use crate::common::{EDU, OLD, Rig, map};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, DeviceCall, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES};
 use handoff_model::abi::request as nr;
@@ -36,10 +36,10 @@ fn a_mock_device_is_three_objects_and_goes_with_the_first() {
     let [_, shared, _] = rig.mock_domain(OLD, iommufd, ioas);
     assert_eq!(shared, hwpt);
     for held in [hwpt, idev, ioas] {
-        rig.refuses(OLD, Call::Destroy { iommufd, id: held }, Errno::EBUSY);
+        rig.refuses(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id: held }), Errno::EBUSY);
     }
-    rig.ok(OLD, Call::Destroy { iommufd, id: ObjectId(5) });
-    rig.ok(OLD, Call::Destroy { iommufd, id: stdev });
+    rig.ok(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id: ObjectId(5) }));
+    rig.ok(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id: stdev }));
     assert_eq!(rig.machine, empty);
 }
 
@@ -69,10 +69,10 @@ fn what_can_be_mapped_follows_from_the_domains_that_are_there() {
     let vtd = rig.attach(OLD, device, ioas);
     assert_ne!(vtd, ObjectId(4), "each driver has its own domain");
     assert_eq!(ranges(&mut rig, iommufd, ioas), (vec![[MOCK_FIRST, 0x7fff_ffff]], 4096));
-    rig.ok(OLD, Call::Destroy { iommufd, id: stdev });
+    rig.ok(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id: stdev }));
     let both = vec![[0, 0xfedf_ffff], [0xfef0_0000, 0x7f_ffff_ffff]];
     assert_eq!(ranges(&mut rig, iommufd, ioas), (both, 4096));
-    rig.ok(OLD, Call::Detach { device });
+    rig.ok(OLD, Call::Device(DeviceCall::Detach { device }));
     assert_eq!(ranges(&mut rig, iommufd, ioas), (vec![[0, u64::MAX]], 1));
 }
 
@@ -81,7 +81,7 @@ fn a_domain_takes_devices_of_its_own_driver_only() {
     let (mut rig, iommufd, ioas) = rig();
     let [_, mock, _] = rig.mock_domain(OLD, iommufd, ioas);
     let (device, _) = rig.bind(OLD, EDU, iommufd);
-    rig.refuses(OLD, Call::Attach { device, page_table: mock }, Errno::EINVAL);
+    rig.refuses(OLD, Call::Device(DeviceCall::Attach { device, page_table: mock }), Errno::EINVAL);
     let vtd = rig.attach(OLD, device, ioas);
     rig.raw_refuses(OLD, iommufd, Raw::test(2, vtd.0), Errno::EINVAL);
     let outcome = rig.check_map(OLD, iommufd, vtd, [0; 3]);

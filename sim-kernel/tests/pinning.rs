@@ -3,7 +3,7 @@
 use crate::common::{
     BASE, NEW, NIC, OLD, Rig, Setup, copy, map, map_file, process, unlimited, unmap,
 };
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall, ProcessCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, PAGE_BYTES, Uid};
 use handoff_model::abi::view::Account;
@@ -23,7 +23,7 @@ fn pages_are_pinned_while_an_address_space_over_them_has_a_domain() {
     rig.ok(OLD, map_file(iommufd, ioas, memfd, BASE, 4));
     assert_eq!(rig.locked(USER), 6, "a second map pins and charges a second time");
     assert_eq!(rig.machine.vm_pin_pages(OLD), 6);
-    rig.ok(OLD, Call::Detach { device });
+    rig.ok(OLD, Call::Device(DeviceCall::Detach { device }));
     assert_eq!(rig.locked(USER), 0);
     rig.attach(OLD, device, ioas);
     assert_eq!(rig.locked(USER), 6);
@@ -35,7 +35,7 @@ fn a_second_domain_takes_the_pages_of_the_first() {
     let Setup { iommufd, ioas, .. } = rig.set_up(1);
     let va = rig.mmap(OLD, None, 1);
     rig.ok(OLD, map(iommufd, ioas, va, Iova(0x50000), 1));
-    rig.ok(OLD, Call::Munmap { va, length_bytes: PAGE_BYTES });
+    rig.ok(OLD, Call::Memory(MemoryCall::Munmap { va, length_bytes: PAGE_BYTES }));
     let other = rig.ioas(OLD, iommufd);
     rig.ok(OLD, copy(iommufd, (ioas, Iova(0x50000)), (other, BASE), 1));
     let (second, _) = rig.bind(OLD, NIC, iommufd);
@@ -51,7 +51,7 @@ fn the_mapper_decides_who_is_charged() {
     fn check(cap_ipc_lock: bool, per_process: bool, account: Option<Account>) {
         let mut rig = Rig::new("7.3", process(0, cap_ipc_lock, 100), unlimited());
         let iommufd = rig.iommufd(OLD);
-        rig.ok(OLD, Call::SetRlimitMode { iommufd, per_process });
+        rig.ok(OLD, Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process }));
         let ioas = rig.ioas(OLD, iommufd);
         let (device, _) = rig.bind(OLD, NIC, iommufd);
         rig.attach(OLD, device, ioas);
@@ -106,7 +106,7 @@ fn lazy_pages_are_charged_to_the_recorded_owner() {
     let memfd = rig.memfd(OLD, 5);
     let passed = rig.pass(&[iommufd, memfd]);
     rig.ok(NEW, map_file(passed[0], ioas, passed[1], BASE, 5));
-    let attach = Call::Attach { device, page_table: ioas };
+    let attach = Call::Device(DeviceCall::Attach { device, page_table: ioas });
 
     let mut living = rig.clone();
     living.ok(OLD, attach.clone());
@@ -129,7 +129,7 @@ fn lazy_addresses_of_a_dead_memory_map_fault() {
     let iommufd = rig.pass(&[iommufd])[0];
     let (device, _) = rig.bind(NEW, NIC, iommufd);
     rig.machine.kill(OLD);
-    rig.refuses(NEW, Call::Attach { device, page_table: ioas }, Errno::EFAULT);
+    rig.refuses(NEW, Call::Device(DeviceCall::Attach { device, page_table: ioas }), Errno::EFAULT);
 }
 
 /// K5: a dead owner's charge counts against all processes of its user.
@@ -149,7 +149,7 @@ fn a_dead_owners_user_stays_charged() {
 fn a_memory_map_takes_its_counters_with_it() {
     let mut rig = Rig::new("7.3", process(0, false, 8), unlimited());
     let iommufd = rig.iommufd(OLD);
-    rig.ok(OLD, Call::SetRlimitMode { iommufd, per_process: true });
+    rig.ok(OLD, Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: true }));
     let ioas = rig.ioas(OLD, iommufd);
     let (device, _) = rig.bind(OLD, NIC, iommufd);
     rig.attach(OLD, device, ioas);
@@ -157,10 +157,10 @@ fn a_memory_map_takes_its_counters_with_it() {
     rig.ok(OLD, map_file(iommufd, ioas, memfd, BASE, 3));
     assert_eq!((rig.locked(OLD_MM), rig.machine.vm_lck_pages(OLD)), (3, 3));
     for fd in [iommufd, device] {
-        rig.ok(OLD, Call::SetCloexec { fd, on: false });
+        rig.ok(OLD, Call::File(FileCall::SetCloexec { fd, on: false }));
     }
     let image = rig.machine.image(OLD, 1);
-    rig.ok(OLD, Call::Exec { image });
+    rig.ok(OLD, Call::Process(ProcessCall::Exec { image }));
     assert_eq!((rig.locked(OLD_MM), rig.machine.vm_pin_pages(OLD)), (0, 0));
     let set = rig.page_set();
     assert_eq!((set.owner, set.owner_alive, set.pinned_pages), (Some(OLD), Some(false), 3));

@@ -1,66 +1,68 @@
 //! Exec, exit, kill, users, limits, guests: `process`, `process/guest`.
 
 use crate::common::{BAD, EDU, NEW, OLD, Rig, process, unlimited};
-use handoff_model::abi::call::{Call, Reply, UNLIMITED};
+use handoff_model::abi::call::{
+    Call, FileCall, GuestCall, MemoryCall, ProcessCall, Reply, UNLIMITED,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Uid};
 use handoff_model::abi::view::GuestView;
 
 fn limit(limit_bytes: u64) -> Call {
-    Call::SetMemlock { limit_bytes }
+    Call::Process(ProcessCall::SetMemlock { limit_bytes })
 }
 
 #[test]
 fn refusals() {
     let mut rig = Rig::new("7.3", process(1000, false, 8), process(1001, false, 8));
     let memfd = rig.memfd(OLD, 1);
-    let event = rig.fd(OLD, Call::Eventfd);
+    let event = rig.fd(OLD, Call::File(FileCall::Eventfd));
     let stranger = rig.machine.pidfd(OLD, NEW);
     let rows = [
         (limit(9 * PAGE_BYTES), Errno::EPERM),
-        (Call::SetUid { uid: Uid(0) }, Errno::EPERM),
-        (Call::SetUid { uid: Uid(1001) }, Errno::EPERM),
-        (Call::Exec { image: BAD }, Errno::ENOENT),
-        (Call::Exec { image: event }, Errno::EACCES),
-        (Call::Exec { image: memfd }, Errno::Other(8)),
-        (Call::Kill { pidfd: BAD }, Errno::EBADF),
-        (Call::Kill { pidfd: memfd }, Errno::EBADF),
-        (Call::Kill { pidfd: stranger }, Errno::EPERM),
-        (Call::AwaitExit { pidfd: BAD }, Errno::EBADF),
-        (Call::AwaitExit { pidfd: memfd }, Errno::EBADF),
-        (Call::AwaitExit { pidfd: stranger }, Errno::EINTR),
-        (Call::StartGuest, Errno::EINVAL),
-        (Call::SaveGuest { fd: BAD }, Errno::EBADF),
-        (Call::SaveGuest { fd: event }, Errno::EINVAL),
-        (Call::SaveGuest { fd: memfd }, Errno::EINVAL),
-        (Call::LoadGuest { fd: BAD }, Errno::EBADF),
-        (Call::LoadGuest { fd: event }, Errno::EINVAL),
-        (Call::LoadGuest { fd: memfd }, Errno::EINVAL),
+        (Call::Process(ProcessCall::SetUid { uid: Uid(0) }), Errno::EPERM),
+        (Call::Process(ProcessCall::SetUid { uid: Uid(1001) }), Errno::EPERM),
+        (Call::Process(ProcessCall::Exec { image: BAD }), Errno::ENOENT),
+        (Call::Process(ProcessCall::Exec { image: event }), Errno::EACCES),
+        (Call::Process(ProcessCall::Exec { image: memfd }), Errno::Other(8)),
+        (Call::Process(ProcessCall::Kill { pidfd: BAD }), Errno::EBADF),
+        (Call::Process(ProcessCall::Kill { pidfd: memfd }), Errno::EBADF),
+        (Call::Process(ProcessCall::Kill { pidfd: stranger }), Errno::EPERM),
+        (Call::Process(ProcessCall::AwaitExit { pidfd: BAD }), Errno::EBADF),
+        (Call::Process(ProcessCall::AwaitExit { pidfd: memfd }), Errno::EBADF),
+        (Call::Process(ProcessCall::AwaitExit { pidfd: stranger }), Errno::EINTR),
+        (Call::Guest(GuestCall::Start), Errno::EINVAL),
+        (Call::Guest(GuestCall::Save { fd: BAD }), Errno::EBADF),
+        (Call::Guest(GuestCall::Save { fd: event }), Errno::EINVAL),
+        (Call::Guest(GuestCall::Save { fd: memfd }), Errno::EINVAL),
+        (Call::Guest(GuestCall::Load { fd: BAD }), Errno::EBADF),
+        (Call::Guest(GuestCall::Load { fd: event }), Errno::EINVAL),
+        (Call::Guest(GuestCall::Load { fd: memfd }), Errno::EINVAL),
     ];
     for (call, errno) in rows {
         rig.refuses(OLD, call, errno);
     }
     rig.machine.kill(NEW);
-    rig.refuses(OLD, Call::Kill { pidfd: stranger }, Errno::ESRCH);
+    rig.refuses(OLD, Call::Process(ProcessCall::Kill { pidfd: stranger }), Errno::ESRCH);
 }
 
 #[test]
 fn limits_and_users() {
     let mut rig = Rig::new("7.3", process(0, true, 8), process(1000, true, 8));
-    assert_eq!(rig.ok(OLD, Call::GetMemlock), Reply::Memlock(8 * PAGE_BYTES));
+    assert_eq!(rig.ok(OLD, Call::Process(ProcessCall::GetMemlock)), Reply::Memlock(8 * PAGE_BYTES));
     rig.ok(OLD, limit(UNLIMITED));
-    assert_eq!(rig.ok(OLD, Call::GetMemlock), Reply::Memlock(UNLIMITED));
+    assert_eq!(rig.ok(OLD, Call::Process(ProcessCall::GetMemlock)), Reply::Memlock(UNLIMITED));
     rig.ok(NEW, limit(PAGE_BYTES));
     rig.refuses(NEW, limit(2 * PAGE_BYTES), Errno::EPERM);
 
-    rig.ok(NEW, Call::SetUid { uid: Uid(1000) });
-    assert_eq!(rig.ok(NEW, Call::GetCapIpcLock), Reply::Flag(true));
-    rig.ok(OLD, Call::SetUid { uid: Uid(0) });
-    assert_eq!(rig.ok(OLD, Call::GetCapIpcLock), Reply::Flag(true));
-    rig.ok(OLD, Call::SetUid { uid: Uid(7) });
-    assert_eq!(rig.ok(OLD, Call::GetUid), Reply::Uid(Uid(7)));
-    assert_eq!(rig.ok(OLD, Call::GetCapIpcLock), Reply::Flag(false));
-    rig.refuses(OLD, Call::SetUid { uid: Uid(0) }, Errno::EPERM);
+    rig.ok(NEW, Call::Process(ProcessCall::SetUid { uid: Uid(1000) }));
+    assert_eq!(rig.ok(NEW, Call::Process(ProcessCall::GetCapIpcLock)), Reply::Flag(true));
+    rig.ok(OLD, Call::Process(ProcessCall::SetUid { uid: Uid(0) }));
+    assert_eq!(rig.ok(OLD, Call::Process(ProcessCall::GetCapIpcLock)), Reply::Flag(true));
+    rig.ok(OLD, Call::Process(ProcessCall::SetUid { uid: Uid(7) }));
+    assert_eq!(rig.ok(OLD, Call::Process(ProcessCall::GetUid)), Reply::Uid(Uid(7)));
+    assert_eq!(rig.ok(OLD, Call::Process(ProcessCall::GetCapIpcLock)), Reply::Flag(false));
+    rig.refuses(OLD, Call::Process(ProcessCall::SetUid { uid: Uid(0) }), Errno::EPERM);
 }
 
 #[test]
@@ -68,29 +70,29 @@ fn exec_replaces_the_memory_map_and_closes_cloexec_descriptors() {
     let mut rig = Rig::default();
     let kept = rig.memfd(OLD, 1);
     let lost = rig.memfd(OLD, 1);
-    rig.ok(OLD, Call::SetCloexec { fd: kept, on: false });
+    rig.ok(OLD, Call::File(FileCall::SetCloexec { fd: kept, on: false }));
     rig.mmap(OLD, Some(kept), 1);
     rig.machine.boot_guest(OLD);
     let image = rig.machine.image(OLD, 7);
     assert_eq!(rig.machine.running_image(OLD), None);
-    rig.ok(OLD, Call::Exec { image });
+    rig.ok(OLD, Call::Process(ProcessCall::Exec { image }));
     assert_eq!(rig.machine.running_image(OLD), Some(7));
     let view = rig.machine.view();
     let process = &view.processes[&OLD];
     assert!(process.alive && process.guest.is_none());
     assert_eq!(process.descriptors.keys().copied().collect::<Vec<Fd>>(), [kept]);
-    rig.refuses(OLD, Call::Close { fd: lost }, Errno::EBADF);
+    rig.refuses(OLD, Call::File(FileCall::Close { fd: lost }), Errno::EBADF);
 }
 
 #[test]
 fn only_user_0_gets_the_capability_back_at_exec() {
     for (uid, regained) in [(0, true), (1000, false)] {
         let mut rig = Rig::new("7.3", process(uid, true, 8), unlimited());
-        rig.ok(OLD, Call::DropCapIpcLock);
-        assert_eq!(rig.ok(OLD, Call::GetCapIpcLock), Reply::Flag(false));
+        rig.ok(OLD, Call::Process(ProcessCall::DropCapIpcLock));
+        assert_eq!(rig.ok(OLD, Call::Process(ProcessCall::GetCapIpcLock)), Reply::Flag(false));
         let image = rig.machine.image(OLD, 1);
-        rig.ok(OLD, Call::Exec { image });
-        assert_eq!(rig.ok(OLD, Call::GetCapIpcLock), Reply::Flag(regained));
+        rig.ok(OLD, Call::Process(ProcessCall::Exec { image }));
+        assert_eq!(rig.ok(OLD, Call::Process(ProcessCall::GetCapIpcLock)), Reply::Flag(regained));
     }
 }
 
@@ -98,11 +100,11 @@ fn only_user_0_gets_the_capability_back_at_exec() {
 fn whoever_dies_leaves_nothing() {
     let ends: [fn(&mut Rig); 3] = [
         |rig| rig.machine.kill(OLD),
-        |rig| _ = rig.ok(OLD, Call::Exit { status: 1 }),
+        |rig| _ = rig.ok(OLD, Call::Process(ProcessCall::Exit { status: 1 })),
         |rig| {
             let pidfd = rig.machine.pidfd(NEW, OLD);
-            rig.ok(NEW, Call::Kill { pidfd });
-            rig.ok(NEW, Call::Close { fd: pidfd });
+            rig.ok(NEW, Call::Process(ProcessCall::Kill { pidfd }));
+            rig.ok(NEW, Call::File(FileCall::Close { fd: pidfd }));
         },
     ];
     let died: Vec<_> = (ends.iter())
@@ -127,12 +129,12 @@ fn whoever_dies_leaves_nothing() {
 fn a_process_is_awaited_until_it_is_gone() {
     let mut rig = Rig::default();
     let pidfd = rig.machine.pidfd(NEW, OLD);
-    let call = Call::AwaitExit { pidfd };
+    let call = Call::Process(ProcessCall::AwaitExit { pidfd });
     assert!(rig.machine.would_block(NEW, &call));
     rig.machine.kill(OLD);
     assert!(!rig.machine.would_block(NEW, &call));
     rig.ok(NEW, call);
-    assert!(!rig.machine.would_block(NEW, &Call::AwaitExit { pidfd: BAD }));
+    assert!(!rig.machine.would_block(NEW, &Call::Process(ProcessCall::AwaitExit { pidfd: BAD })));
 }
 
 #[test]
@@ -140,7 +142,7 @@ fn a_process_is_awaited_until_it_is_gone() {
 fn the_dead_make_no_calls() {
     let mut rig = Rig::default();
     rig.machine.kill(OLD);
-    _ = rig.machine.call(OLD, &Call::GetUid);
+    _ = rig.machine.call(OLD, &Call::Process(ProcessCall::GetUid));
 }
 
 fn guest(rig: &Rig, pid: handoff_model::abi::ids::Pid) -> Option<GuestView> {
@@ -153,19 +155,19 @@ fn a_guest_is_saved_as_it_is_at_that_moment() {
     let state = rig.memfd(OLD, 0);
     rig.machine.boot_guest(OLD);
     assert!(rig.machine.guest_work(OLD) && rig.machine.guest_work(OLD));
-    rig.ok(OLD, Call::SaveGuest { fd: state });
+    rig.ok(OLD, Call::Guest(GuestCall::Save { fd: state }));
     assert!(rig.machine.guest_work(OLD), "it goes on running");
-    rig.ok(OLD, Call::StopGuest);
-    rig.ok(OLD, Call::StopGuest);
+    rig.ok(OLD, Call::Guest(GuestCall::Stop));
+    rig.ok(OLD, Call::Guest(GuestCall::Stop));
     assert!(!rig.machine.guest_work(OLD), "it stands");
     assert_eq!(guest(&rig, OLD).expect("a guest").progress, Some(3));
 
     let [fd] = rig.pass(&[state])[..] else { panic!("one descriptor") };
-    rig.ok(NEW, Call::LoadGuest { fd });
+    rig.ok(NEW, Call::Guest(GuestCall::Load { fd }));
     let loaded = guest(&rig, NEW).expect("a guest");
     assert_eq!((loaded.running, loaded.progress), (false, Some(2)));
-    rig.refuses(NEW, Call::LoadGuest { fd }, Errno::EINVAL);
-    rig.ok(NEW, Call::StartGuest);
+    rig.refuses(NEW, Call::Guest(GuestCall::Load { fd }), Errno::EINVAL);
+    rig.ok(NEW, Call::Guest(GuestCall::Start));
     assert!(rig.machine.guest_work(NEW));
 }
 
@@ -174,28 +176,28 @@ fn saved_state_is_bytes_like_any_others() {
     let mut rig = Rig::default();
     rig.machine.boot_guest(OLD);
     let sealed = rig.memfd(OLD, 0);
-    rig.ok(OLD, Call::SealSize { fd: sealed });
-    rig.refuses(OLD, Call::SaveGuest { fd: sealed }, Errno::EPERM);
+    rig.ok(OLD, Call::Memory(MemoryCall::SealSize { fd: sealed }));
+    rig.refuses(OLD, Call::Guest(GuestCall::Save { fd: sealed }), Errno::EPERM);
     let spoil: [fn(Fd) -> Call; 3] = [
-        |fd| Call::Truncate { fd, length_bytes: 12 },
-        |fd| Call::WriteAt { fd, offset_bytes: 0, bytes: vec![0] },
-        |fd| Call::PunchHole { fd, offset_bytes: 0, length_bytes: PAGE_BYTES },
+        |fd| Call::Memory(MemoryCall::Truncate { fd, length_bytes: 12 }),
+        |fd| Call::File(FileCall::WriteAt { fd, offset_bytes: 0, bytes: vec![0] }),
+        |fd| Call::Memory(MemoryCall::PunchHole { fd, offset_bytes: 0, length_bytes: PAGE_BYTES }),
     ];
     for spoil in spoil {
         let mut rig = rig.clone();
         let state = rig.memfd(OLD, 0);
-        rig.ok(OLD, Call::SaveGuest { fd: state });
+        rig.ok(OLD, Call::Guest(GuestCall::Save { fd: state }));
         let [fd] = rig.pass(&[state])[..] else { panic!("one descriptor") };
         rig.ok(NEW, spoil(fd));
-        rig.refuses(NEW, Call::LoadGuest { fd }, Errno::EINVAL);
+        rig.refuses(NEW, Call::Guest(GuestCall::Load { fd }), Errno::EINVAL);
     }
 }
 
 #[test]
 fn stopping_no_guest_is_no_error() {
     let mut rig = Rig::default();
-    rig.ok(OLD, Call::StopGuest);
+    rig.ok(OLD, Call::Guest(GuestCall::Stop));
     assert!(!rig.machine.guest_work(OLD));
     let fd = rig.open(OLD, EDU);
-    rig.ok(OLD, Call::Close { fd });
+    rig.ok(OLD, Call::File(FileCall::Close { fd }));
 }

@@ -1,6 +1,6 @@
 //! What a replay does to a machine without a call (`process/scripted`), as if calls had done it.
 
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, FileCall, MemoryCall, ProcessCall, Reply};
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Uid};
 use handoff_sim_kernel::{Machine, ProcessSpec, Profile};
 
@@ -11,11 +11,11 @@ fn parent() -> (Machine, Pid) {
     let pid = machine.spawn(spec);
     let fd = Fd(3);
     for call in [
-        Call::Memfd { name: "ram".to_owned() },
-        Call::Truncate { fd, length_bytes: PAGE_BYTES },
-        Call::Mmap { fd: Some(fd), offset_bytes: 0, length_bytes: PAGE_BYTES },
-        Call::Eventfd,
-        Call::SetCloexec { fd: Fd(4), on: false },
+        Call::Memory(MemoryCall::Memfd { name: "ram".to_owned() }),
+        Call::Memory(MemoryCall::Truncate { fd, length_bytes: PAGE_BYTES }),
+        Call::Memory(MemoryCall::Mmap { fd: Some(fd), offset_bytes: 0, length_bytes: PAGE_BYTES }),
+        Call::File(FileCall::Eventfd),
+        Call::File(FileCall::SetCloexec { fd: Fd(4), on: false }),
     ] {
         machine.call(pid, &call).expect("a process may do this");
     }
@@ -36,8 +36,11 @@ fn a_child_has_what_its_parent_had_and_its_end_takes_nothing_away() {
     let view = machine.view();
     let table = |pid| &view.processes[&pid].descriptors;
     assert_eq!(table(child), table(parent), "the same open files, the same CLOEXEC");
-    assert_eq!(machine.call(child, &Call::GetUid), Ok(Reply::Uid(Uid(7))));
-    assert_eq!(machine.call(child, &Call::GetMemlock), Ok(Reply::Memlock(PAGE_BYTES)));
+    assert_eq!(machine.call(child, &Call::Process(ProcessCall::GetUid)), Ok(Reply::Uid(Uid(7))));
+    assert_eq!(
+        machine.call(child, &Call::Process(ProcessCall::GetMemlock)),
+        Ok(Reply::Memlock(PAGE_BYTES))
+    );
     machine.kill(child);
     check(&machine);
     assert_eq!(machine.view().processes[&parent], before.view().processes[&parent]);
@@ -50,7 +53,7 @@ fn a_file_survives_in_the_child() {
     machine.kill(parent);
     check(&machine);
     let length_bytes = PAGE_BYTES;
-    let stat = machine.call(child, &Call::Stat { fd: Fd(3) });
+    let stat = machine.call(child, &Call::File(FileCall::Stat { fd: Fd(3) }));
     assert!(matches!(stat, Ok(Reply::Stat { length_bytes: found, .. }) if found == length_bytes));
 }
 
@@ -72,7 +75,10 @@ fn credentials_and_limits_are_told_without_a_permission() {
     let (mut machine, pid) = parent();
     machine.set_credentials(pid, Uid(0), true);
     machine.set_limit(pid, 0);
-    assert_eq!(machine.call(pid, &Call::GetUid), Ok(Reply::Uid(Uid(0))));
-    assert_eq!(machine.call(pid, &Call::GetCapIpcLock), Ok(Reply::Flag(true)));
-    assert_eq!(machine.call(pid, &Call::GetMemlock), Ok(Reply::Memlock(0)));
+    assert_eq!(machine.call(pid, &Call::Process(ProcessCall::GetUid)), Ok(Reply::Uid(Uid(0))));
+    assert_eq!(
+        machine.call(pid, &Call::Process(ProcessCall::GetCapIpcLock)),
+        Ok(Reply::Flag(true))
+    );
+    assert_eq!(machine.call(pid, &Call::Process(ProcessCall::GetMemlock)), Ok(Reply::Memlock(0)));
 }

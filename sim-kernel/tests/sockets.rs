@@ -1,17 +1,19 @@
 //! Messages and descriptors in flight: `fs/socket`.
 
 use crate::common::{BAD, NEW, OLD, Rig};
-use handoff_model::abi::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
+use handoff_model::abi::call::{
+    Call, FDS_PER_MESSAGE_MAX, FileCall, MESSAGE_BYTES_MAX, Reply, SocketCall,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_sim_kernel::Placement;
 
 fn send(fd: Fd, bytes: &[u8], fds: &[Fd]) -> Call {
-    Call::SendMessage { fd, bytes: bytes.to_vec(), fds: fds.to_vec() }
+    Call::Socket(SocketCall::Send { fd, bytes: bytes.to_vec(), fds: fds.to_vec() })
 }
 
 fn receive(fd: Fd) -> Call {
-    Call::ReceiveMessage { fd, wait: false }
+    Call::Socket(SocketCall::Receive { fd, wait: false })
 }
 
 fn message(bytes: &[u8]) -> Reply {
@@ -36,9 +38,9 @@ fn refusals() {
         (receive(BAD), Errno::EBADF),
         (receive(memfd), Errno::ENOTSOCK),
         (receive(end), Errno::EAGAIN),
-        (Call::ReceiveMessage { fd: end, wait: true }, Errno::EINTR),
-        (Call::ShutdownReceive { fd: BAD }, Errno::EBADF),
-        (Call::ShutdownReceive { fd: memfd }, Errno::ENOTSOCK),
+        (Call::Socket(SocketCall::Receive { fd: end, wait: true }), Errno::EINTR),
+        (Call::Socket(SocketCall::ShutdownReceive { fd: BAD }), Errno::EBADF),
+        (Call::Socket(SocketCall::ShutdownReceive { fd: memfd }), Errno::ENOTSOCK),
     ];
     for (call, errno) in rows {
         rig.refuses(OLD, call, errno);
@@ -60,8 +62,8 @@ fn packets_keep_their_order_and_their_bounds() {
 #[test]
 fn descriptors_arrive_cloexec_at_the_lowest_free_numbers() {
     let mut rig = Rig::default();
-    let [a, b] = [(); 2].map(|()| rig.fd(OLD, Call::Eventfd));
-    rig.ok(OLD, Call::SetCloexec { fd: a, on: false });
+    let [a, b] = [(); 2].map(|()| rig.fd(OLD, Call::File(FileCall::Eventfd)));
+    rig.ok(OLD, Call::File(FileCall::SetCloexec { fd: a, on: false }));
     let image = rig.machine.image(OLD, 9);
     rig.send(&[b, a, image]);
     assert_eq!(rig.machine.view().in_flight.len(), 3);
@@ -79,7 +81,7 @@ fn descriptors_arrive_cloexec_at_the_lowest_free_numbers() {
 #[test]
 fn recorded_numbers_are_given_again() {
     let mut rig = Rig::default();
-    let fd = rig.fd(OLD, Call::Eventfd);
+    let fd = rig.fd(OLD, Call::File(FileCall::Eventfd));
     rig.send(&[fd, fd]);
     let place = Placement { fds: vec![Fd(30), Fd(20)], ..Placement::default() };
     let new_end = rig.new_end;
@@ -91,9 +93,9 @@ fn recorded_numbers_are_given_again() {
 #[test]
 fn descriptors_without_room_are_lost_and_said_to_be() {
     let mut rig = Rig::default();
-    let fd = rig.fd(OLD, Call::Eventfd);
+    let fd = rig.fd(OLD, Call::File(FileCall::Eventfd));
     for _ in 4..1023 {
-        rig.machine.call(NEW, &Call::Eventfd).expect("room");
+        rig.machine.call(NEW, &Call::File(FileCall::Eventfd)).expect("room");
     }
     rig.send(&[fd, fd]);
     let expected = Reply::Message { bytes: vec![1], fds: vec![Fd(1023)], truncated: true };
@@ -129,14 +131,14 @@ fn check_end(
 fn how_a_stream_ends() {
     let die: End = |rig| rig.machine.kill(OLD);
     let close: End = |rig| {
-        rig.ok(OLD, Call::Close { fd: rig.old_end });
+        rig.ok(OLD, Call::File(FileCall::Close { fd: rig.old_end }));
     };
     let unread: End = |rig| {
         rig.ok(NEW, send(rig.new_end, &[7], &[]));
         rig.machine.kill(OLD);
     };
     let shut: End = |rig| {
-        rig.ok(OLD, Call::ShutdownReceive { fd: rig.old_end });
+        rig.ok(OLD, Call::Socket(SocketCall::ShutdownReceive { fd: rig.old_end }));
     };
     let (end, one) = (Ok(message(&[])), Ok(message(&[1])));
     let (again, pipe, reset) = (Err(Errno::EAGAIN), Err(Errno::EPIPE), Err(Errno::ECONNRESET));
@@ -151,7 +153,7 @@ fn a_socket_that_is_shut_gives_what_was_queued_and_then_the_end() {
     let mut rig = Rig::default();
     rig.send(&[]);
     let (old_end, new_end) = (rig.old_end, rig.new_end);
-    rig.ok(NEW, Call::ShutdownReceive { fd: new_end });
+    rig.ok(NEW, Call::Socket(SocketCall::ShutdownReceive { fd: new_end }));
     rig.refuses(OLD, send(old_end, &[2], &[]), Errno::EPIPE);
     assert_eq!(rig.ok(NEW, receive(new_end)), message(&[1]));
     assert_eq!(rig.ok(NEW, receive(new_end)), message(&[]));
@@ -167,18 +169,29 @@ fn a_call_blocks_while_somebody_may_still_send() {
         assert_eq!(rig.machine.would_block(pid, call), expected);
     }
     let (end, memfd) = (Fd(3), Fd(4));
-    let wait = |fd| Call::ReceiveMessage { fd, wait: true };
+    let wait = |fd| Call::Socket(SocketCall::Receive { fd, wait: true });
     check(NEW, &wait(end), |_| {}, true);
     check(NEW, &receive(end), |_| {}, false);
-    let nonblocking = |rig: &mut Rig| _ = rig.ok(NEW, Call::SetNonblock { fd: Fd(3), on: true });
+    let nonblocking =
+        |rig: &mut Rig| _ = rig.ok(NEW, Call::File(FileCall::SetNonblock { fd: Fd(3), on: true }));
     check(NEW, &wait(end), nonblocking, false);
     check(NEW, &wait(BAD), |_| {}, false);
-    check(NEW, &Call::Eventfd, |_| {}, false);
+    check(NEW, &Call::File(FileCall::Eventfd), |_| {}, false);
     check(NEW, &wait(memfd), |rig| _ = rig.memfd(NEW, 1), false);
     check(NEW, &wait(end), |rig| rig.send(&[]), false);
     check(NEW, &wait(end), |rig| rig.machine.kill(OLD), false);
-    check(NEW, &wait(end), |rig| _ = rig.ok(NEW, Call::ShutdownReceive { fd: Fd(3) }), false);
-    check(NEW, &wait(end), |rig| _ = rig.ok(OLD, Call::ShutdownReceive { fd: Fd(3) }), true);
+    check(
+        NEW,
+        &wait(end),
+        |rig| _ = rig.ok(NEW, Call::Socket(SocketCall::ShutdownReceive { fd: Fd(3) })),
+        false,
+    );
+    check(
+        NEW,
+        &wait(end),
+        |rig| _ = rig.ok(OLD, Call::Socket(SocketCall::ShutdownReceive { fd: Fd(3) })),
+        true,
+    );
 }
 
 #[test]
@@ -186,7 +199,7 @@ fn a_queue_that_goes_away_lets_its_descriptors_go() {
     let mut rig = Rig::default();
     let set_up = rig.set_up(1);
     rig.send(&[set_up.device]);
-    rig.ok(OLD, Call::Close { fd: set_up.device });
+    rig.ok(OLD, Call::File(FileCall::Close { fd: set_up.device }));
     let view = rig.machine.view();
     assert!(view.devices["edu"].bound && view.devices["edu"].holders.is_empty());
     rig.machine.kill(NEW);
@@ -207,7 +220,7 @@ fn what_is_not_taken_is_counted() {
     rig.ok(NEW, receive(new));
     assert_eq!(rig.machine.untaken(), 2);
     // One packet goes with its socket, and its unread end resets the peer.
-    rig.ok(NEW, Call::Close { fd: new });
+    rig.ok(NEW, Call::File(FileCall::Close { fd: new }));
     assert_eq!(rig.machine.untaken(), 2);
     assert_eq!(rig.machine.call(OLD, &receive(old)), Err(Errno::ECONNRESET));
     assert_eq!(rig.machine.untaken(), 1);

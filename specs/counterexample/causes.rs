@@ -16,7 +16,7 @@ use super::interventions::{Part, Seen, missing};
 use super::{Followed, Place, ablation};
 use crate::properties::{Judgement, Kind, Property};
 use crate::state::action::{Action, Side};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, ProcessCall, SocketCall};
 use handoff_model::role::Role;
 use handoff_model::text;
 use std::collections::{BTreeMap, BTreeSet};
@@ -220,8 +220,8 @@ fn waits(followed: &Followed<'_>, side: Side) -> Option<String> {
         return None;
     }
     let what = match call {
-        Call::ReceiveMessage { .. } => "a message",
-        Call::AwaitExit { .. } => "the end of the other process",
+        Call::Socket(SocketCall::Receive { .. }) => "a message",
+        Call::Process(ProcessCall::AwaitExit { .. }) => "the end of the other process",
         _ => call.name(),
     };
     let by_it =

@@ -11,7 +11,7 @@
 
 use super::{Followed, Place, Step};
 use crate::state::action::Action;
-use handoff_model::abi::call::{Call, errno_of};
+use handoff_model::abi::call::{Call, GuestCall, SocketCall, errno_of};
 use std::fmt::Write;
 
 /// Who takes part, by the names of the diagram.
@@ -74,13 +74,13 @@ fn call(step: &Step, who: &str, words: &str) -> String {
     let Some((_, call, answer)) = &step.happening.call else { return String::new() };
     let other = if who == NEW { OLD } else { NEW };
     let to = match call {
-        Call::ReceiveMessage { .. } if answer.is_ok() => {
+        Call::Socket(SocketCall::Receive { .. }) if answer.is_ok() => {
             return format!("Note over {who}: {words}");
         }
-        Call::SendMessage { .. } => other,
-        Call::StopGuest | Call::StartGuest | Call::SaveGuest { .. } | Call::LoadGuest { .. } => {
-            GUEST
-        }
+        Call::Socket(SocketCall::Send { .. }) => other,
+        Call::Guest(
+            GuestCall::Stop | GuestCall::Start | GuestCall::Save { .. } | GuestCall::Load { .. },
+        ) => GUEST,
         _ => KERNEL,
     };
     let arrow = if errno_of(answer).is_none() { "->>" } else { "-x" };

@@ -8,7 +8,7 @@
 use super::observe::{self, Sight};
 use super::run_dir::{Folder, Note, Order, Seen};
 use crate::scenario::{Process as Rights, Scenario};
-use handoff_model::abi::call::{Call, Made, Reply, UNLIMITED};
+use handoff_model::abi::call::{Call, GuestCall, Made, ProcessCall, Reply, UNLIMITED};
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Uid};
 use handoff_model::abi::kernel::Kernel;
 use handoff_model::protocol::Mode;
@@ -84,12 +84,13 @@ impl Process {
 
     /// Tells what the process begins with.
     fn introduce(&self, kernel: &mut impl Kernel, parent: u32, t_ns: u64) {
-        let uid = match kernel.call(&Call::GetUid) {
+        let uid = match kernel.call(&Call::Process(ProcessCall::GetUid)) {
             Ok(Reply::Uid(uid)) => uid,
             _ => Uid(0),
         };
-        let cap_ipc_lock = kernel.call(&Call::GetCapIpcLock) == Ok(Reply::Flag(true));
-        let memlock = match kernel.call(&Call::GetMemlock) {
+        let cap_ipc_lock =
+            kernel.call(&Call::Process(ProcessCall::GetCapIpcLock)) == Ok(Reply::Flag(true));
+        let memlock = match kernel.call(&Call::Process(ProcessCall::GetMemlock)) {
             Ok(Reply::Memlock(bytes)) => bytes,
             _ => UNLIMITED,
         };
@@ -139,8 +140,8 @@ impl Process {
         let failure = self.work(DMAS).err();
         let seen = self.look(pids, vm, descriptors);
         self.note(&Note::Final { from, progress: self.guest.progress(), failure, seen });
-        let _ = kernel.call(&Call::StopGuest);
-        let _ = kernel.call(&Call::Exit { status: 0 });
+        let _ = kernel.call(&Call::Guest(GuestCall::Stop));
+        let _ = kernel.call(&Call::Process(ProcessCall::Exit { status: 0 }));
     }
 
     fn look(&self, pids: &[Pid], vm: &Vm, descriptors: &Descriptors) -> Seen {
@@ -151,7 +152,7 @@ impl Process {
     /// Notes what matters of a step of either role.
     fn observe(&self, phase: &str, seen: &role::Seen<'_>) {
         match seen {
-            role::Seen::After(Call::StopGuest, Ok(_), _) => {
+            role::Seen::After(Call::Guest(GuestCall::Stop), Ok(_), _) => {
                 let progress = self.guest.progress();
                 self.note(&Note::Stopped { at_ns: monotonic_ns(), progress });
             }
@@ -210,7 +211,7 @@ impl Process {
         self.wire(&vm, &descriptors)?;
         self.tell(Record::Guest { what: "boot".to_owned(), fd: None });
         kernel
-            .call(&Call::StartGuest)
+            .call(&Call::Guest(GuestCall::Start))
             .map_err(|errno| format!("the guest does not start: {errno}"))?;
         self.work(DMAS)?;
         let seen = self.look(&[own_pid()], &vm, &descriptors);
@@ -233,11 +234,19 @@ impl Process {
             }
         };
         let Rights { uid, cap_ipc_lock, memlock_bytes } = rights;
-        let limit = Call::SetMemlock { limit_bytes: memlock_bytes };
-        change(Call::GetMemlock, Reply::Memlock(memlock_bytes), limit)?;
-        change(Call::GetUid, Reply::Uid(uid), Call::SetUid { uid })?;
+        let limit = Call::Process(ProcessCall::SetMemlock { limit_bytes: memlock_bytes });
+        change(Call::Process(ProcessCall::GetMemlock), Reply::Memlock(memlock_bytes), limit)?;
+        change(
+            Call::Process(ProcessCall::GetUid),
+            Reply::Uid(uid),
+            Call::Process(ProcessCall::SetUid { uid }),
+        )?;
         if !cap_ipc_lock {
-            change(Call::GetCapIpcLock, Reply::Flag(false), Call::DropCapIpcLock)?;
+            change(
+                Call::Process(ProcessCall::GetCapIpcLock),
+                Reply::Flag(false),
+                Call::Process(ProcessCall::DropCapIpcLock),
+            )?;
         }
         Ok(())
     }
@@ -441,7 +450,9 @@ impl Process {
                     self.die(step, &role.phase_name());
                 }
                 step += 1;
-                if let (Call::StartGuest, Some((vm, descriptors))) = (call, role.inventory()) {
+                if let (Call::Guest(GuestCall::Start), Some((vm, descriptors))) =
+                    (call, role.inventory())
+                {
                     self.await_interrupts(&vm, &descriptors);
                 }
             }

@@ -1,6 +1,8 @@
 //! The faults that the environment may inject: how many in a run, and the errnos of failed calls.
 
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{
+    Call, ContainerCall, FileCall, GuestCall, IommufdCall, ProcessCall, SocketCall,
+};
 use handoff_model::abi::errno::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -38,22 +40,22 @@ impl Default for May {
 /// `close`, which always closes.
 pub(crate) fn errnos(call: &Call) -> &'static [Errno] {
     match call {
-        Call::Close { .. }
-        | Call::Exit { .. }
-        | Call::ShutdownReceive { .. }
-        | Call::GetUid
-        | Call::GetMemlock
-        | Call::CanUpdateVaddr { .. }
-        | Call::SetCloexec { .. }
-        | Call::SetNonblock { .. } => &[],
-        Call::ChangeProcess { reserved: 0, .. } => &[Errno::ENOMEM, Errno::EBUSY],
-        Call::ChangeProcess { .. } => &[Errno::ENOTTY],
-        Call::ForgetVaddrs { .. } => &[Errno::EINVAL],
-        Call::Kill { .. } => &[Errno::EPERM],
-        Call::AwaitExit { .. } => &[Errno::EINTR],
-        Call::StopGuest | Call::StartGuest | Call::SaveGuest { .. } | Call::LoadGuest { .. } => {
-            &[Errno::EIO]
+        Call::File(
+            FileCall::Close { .. } | FileCall::SetCloexec { .. } | FileCall::SetNonblock { .. },
+        )
+        | Call::Process(ProcessCall::Exit { .. } | ProcessCall::GetUid | ProcessCall::GetMemlock)
+        | Call::Socket(SocketCall::ShutdownReceive { .. })
+        | Call::Container(ContainerCall::CanUpdateVaddr { .. }) => &[],
+        Call::Iommufd(IommufdCall::ChangeProcess { reserved: 0, .. }) => {
+            &[Errno::ENOMEM, Errno::EBUSY]
         }
+        Call::Iommufd(IommufdCall::ChangeProcess { .. }) => &[Errno::ENOTTY],
+        Call::Container(ContainerCall::ForgetVaddrs { .. }) => &[Errno::EINVAL],
+        Call::Process(ProcessCall::Kill { .. }) => &[Errno::EPERM],
+        Call::Process(ProcessCall::AwaitExit { .. }) => &[Errno::EINTR],
+        Call::Guest(
+            GuestCall::Stop | GuestCall::Start | GuestCall::Save { .. } | GuestCall::Load { .. },
+        ) => &[Errno::EIO],
         _ => &[Errno::ENOMEM],
     }
 }

@@ -6,7 +6,7 @@ use crate::scenario::errnos;
 use crate::state::action::{Action, Side};
 use crate::state::constants::Setting;
 use crate::state::parts::{Machinery, Part, Player, Store};
-use handoff_model::abi::call::{Access, Call};
+use handoff_model::abi::call::{Access, Call, GuestCall, ProcessCall, SocketCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::protocol::Mode;
 use handoff_model::protocol::phase::Place;
@@ -88,7 +88,9 @@ impl<S: Store> World<S> {
     /// A side's next call asks only for what its process is: it changes nothing, cannot fail, and nobody sees it.
     pub(crate) fn asks_for_itself(&self, side: Side) -> bool {
         let call = self.next_call(side);
-        call.is_some_and(|call| matches!(call.borrow(), Call::GetUid | Call::GetMemlock))
+        call.is_some_and(|call| {
+            matches!(call.borrow(), Call::Process(ProcessCall::GetUid | ProcessCall::GetMemlock))
+        })
     }
 
     pub(crate) fn is_exec(&self) -> bool {
@@ -165,7 +167,7 @@ impl<S: Store> World<S> {
         let refused = wrong.and_then(|(wrong, place)| wrong.refuses(place, call.borrow()));
         let answer = match (fail.or(refused), call.borrow()) {
             (Some(errno), call) => self.machine.said(call.refused(errno)),
-            (None, Call::Kill { .. }) => self.send_kill(side, &call),
+            (None, Call::Process(ProcessCall::Kill { .. })) => self.send_kill(side, &call),
             (None, _) => self.machine.call(side, &call),
         };
         let old_acts = side == Side::Old && self.outgoing.is_acting();
@@ -210,12 +212,14 @@ impl<S: Store> World<S> {
         let old_acts = side == Side::Old && self.outgoing.is_acting();
         let is_ok = answer.borrow().is_ok();
         match call {
-            Call::Exit { .. } if is_ok && old_acts => {
+            Call::Process(ProcessCall::Exit { .. }) if is_ok && old_acts => {
                 let outcome = self.outgoing.end().unwrap_or(Outcome::RolledBack);
                 self.outgoing.set(Part::Ended(outcome));
             }
-            Call::Exit { .. } if is_ok => self.incoming.set(Part::Ended(Arrival::Left)),
-            Call::Exec { .. } if is_ok => self.become_program(setting, side),
+            Call::Process(ProcessCall::Exit { .. }) if is_ok => {
+                self.incoming.set(Part::Ended(Arrival::Left));
+            }
+            Call::Process(ProcessCall::Exec { .. }) if is_ok => self.become_program(setting, side),
             _ if old_acts => return self.outgoing.took(answer),
             _ => return self.incoming.took(answer),
         }
@@ -226,11 +230,13 @@ impl<S: Store> World<S> {
         let phase = self.outgoing.phase();
         match call {
             _ if !is_ok => {}
-            Call::StopGuest => self.rest.history.was_stopped = true,
-            Call::SendMessage { .. } if old_acts && phase == Some(OutPhase::Commit) => {
+            Call::Guest(GuestCall::Stop) => self.rest.history.was_stopped = true,
+            Call::Socket(SocketCall::Send { .. })
+                if old_acts && phase == Some(OutPhase::Commit) =>
+            {
                 self.rest.history.commit_allowed = true;
             }
-            Call::SendMessage { .. } if !old_acts => {
+            Call::Socket(SocketCall::Send { .. }) if !old_acts => {
                 self.rest.history.committed |= self.incoming.phase() == Some(InPhase::Committed);
             }
             _ => {}

@@ -3,7 +3,10 @@
 
 use super::adds_up;
 use handoff_conformance::replay::{Report, replay};
-use handoff_model::abi::call::{Answer, Call, Made, Reply, Rights, UNLIMITED};
+use handoff_model::abi::call::{
+    Answer, Call, DeviceCall, FileCall, GuestCall, IommufdCall, Made, MemoryCall, ProcessCall,
+    Reply, Rights, SocketCall, UNLIMITED,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid};
 use handoff_model::trace::{Given, Header, Record, Stamps, event_of, told};
@@ -97,28 +100,36 @@ struct Hands {
 
 /// The old process takes a device into service.
 fn launch(run: &mut Recorder) -> Hands {
-    let ram = run.open(OLD, Call::Memfd { name: "ram".into() });
-    let iommufd = run.open(OLD, Call::Open { path: "/dev/iommu".into() });
-    let device = run.open(OLD, Call::Open { path: DEVICE_FILE.into() });
-    let event = run.open(OLD, Call::Eventfd);
+    let ram = run.open(OLD, Call::Memory(MemoryCall::Memfd { name: "ram".into() }));
+    let iommufd = run.open(OLD, Call::File(FileCall::Open { path: "/dev/iommu".into() }));
+    let device = run.open(OLD, Call::File(FileCall::Open { path: DEVICE_FILE.into() }));
+    let event = run.open(OLD, Call::File(FileCall::Eventfd));
     let (fd, length_bytes, offset_bytes) = (ram, RAM_BYTES, 0);
     let (ioas, iova, rights) = (IOAS, Iova(0x10_0000), Rights::ReadWrite);
     for call in [
-        Call::Truncate { fd, length_bytes },
-        Call::SealSize { fd },
-        Call::Mmap { fd: Some(fd), offset_bytes, length_bytes },
-        Call::IoasAlloc { iommufd },
-        Call::IoasMapFile { iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights },
-        Call::DeviceInfo { device },
-        Call::Bind { device, iommufd },
-        Call::Attach { device, page_table: IOAS },
-        Call::DeviceInfo { device },
-        Call::RegionInfo { device, index: 7 },
-        Call::IrqInfo { device, index: 1 },
-        Call::IoasIovaRanges { iommufd, ioas },
-        Call::GetRlimitMode { iommufd },
-        Call::SetIrqs { device, index: 1, eventfds: vec![event, event] },
-        Call::Reset { device },
+        Call::Memory(MemoryCall::Truncate { fd, length_bytes }),
+        Call::Memory(MemoryCall::SealSize { fd }),
+        Call::Memory(MemoryCall::Mmap { fd: Some(fd), offset_bytes, length_bytes }),
+        Call::Iommufd(IommufdCall::IoasAlloc { iommufd }),
+        Call::Iommufd(IommufdCall::IoasMapFile {
+            iommufd,
+            ioas,
+            fd,
+            offset_bytes,
+            length_bytes,
+            iova,
+            rights,
+        }),
+        Call::Device(DeviceCall::Info { device }),
+        Call::Device(DeviceCall::Bind { device, iommufd }),
+        Call::Device(DeviceCall::Attach { device, page_table: IOAS }),
+        Call::Device(DeviceCall::Info { device }),
+        Call::Device(DeviceCall::RegionInfo { device, index: 7 }),
+        Call::Device(DeviceCall::IrqInfo { device, index: 1 }),
+        Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd, ioas }),
+        Call::Iommufd(IommufdCall::GetRlimitMode { iommufd }),
+        Call::Device(DeviceCall::SetIrqs { device, index: 1, eventfds: vec![event, event] }),
+        Call::Device(DeviceCall::Reset { device }),
     ] {
         let _ = run.call(OLD, call);
     }
@@ -129,32 +140,37 @@ fn launch(run: &mut Recorder) -> Hands {
 
 /// The old process stops, sends everything, and waits for the answer.
 fn hand_over(run: &mut Recorder, old: Hands) -> Hands {
-    let state = run.open(OLD, Call::Memfd { name: "state".into() });
-    let _ = run.call(OLD, Call::StopGuest);
-    let _ = run.call(OLD, Call::SaveGuest { fd: state });
+    let state = run.open(OLD, Call::Memory(MemoryCall::Memfd { name: "state".into() }));
+    let _ = run.call(OLD, Call::Guest(GuestCall::Stop));
+    let _ = run.call(OLD, Call::Guest(GuestCall::Save { fd: state }));
     let fds = vec![old.ram, old.iommufd, old.device, old.event, state];
     let socket = Fd(3);
-    let _ = run.call(OLD, Call::SendMessage { fd: socket, bytes: vec![7; 100], fds });
-    let received = run.call(NEW, Call::ReceiveMessage { fd: socket, wait: true });
+    let _ = run.call(OLD, Call::Socket(SocketCall::Send { fd: socket, bytes: vec![7; 100], fds }));
+    let received = run.call(NEW, Call::Socket(SocketCall::Receive { fd: socket, wait: true }));
     let Ok(Reply::Message { fds, .. }) = received else { panic!("no message but {received:?}") };
     let new = Hands { ram: fds[0], iommufd: fds[1], device: fds[2], event: fds[3] };
     let iommufd = new.iommufd;
     for call in [
-        Call::LoadGuest { fd: fds[4] },
-        Call::Stat { fd: new.ram },
-        Call::GetHwInfo { iommufd, device: DEVICE },
-        Call::ProbeHwpt { iommufd, hwpt: HWPT },
-        Call::ProbeHwpt { iommufd, hwpt: IOAS },
-        Call::ChangeProcess { iommufd, reserved: 1 },
-        Call::ChangeProcess { iommufd, reserved: 0 },
-        Call::Mmap { fd: Some(new.ram), offset_bytes: 0, length_bytes: RAM_BYTES },
-        Call::SendMessage { fd: socket, bytes: vec![], fds: vec![] },
+        Call::Guest(GuestCall::Load { fd: fds[4] }),
+        Call::File(FileCall::Stat { fd: new.ram }),
+        Call::Iommufd(IommufdCall::GetHwInfo { iommufd, device: DEVICE }),
+        Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt: HWPT }),
+        Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt: IOAS }),
+        Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 1 }),
+        Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }),
+        Call::Memory(MemoryCall::Mmap {
+            fd: Some(new.ram),
+            offset_bytes: 0,
+            length_bytes: RAM_BYTES,
+        }),
+        Call::Socket(SocketCall::Send { fd: socket, bytes: vec![], fds: vec![] }),
     ] {
         let _ = run.call(NEW, call);
     }
-    let _ = run.call(OLD, Call::ReceiveMessage { fd: socket, wait: true });
-    let _ = run.call(OLD, Call::ShutdownReceive { fd: socket });
-    let _ = run.call(NEW, Call::SendMessage { fd: socket, bytes: vec![1], fds: vec![] });
+    let _ = run.call(OLD, Call::Socket(SocketCall::Receive { fd: socket, wait: true }));
+    let _ = run.call(OLD, Call::Socket(SocketCall::ShutdownReceive { fd: socket }));
+    let _ =
+        run.call(NEW, Call::Socket(SocketCall::Send { fd: socket, bytes: vec![1], fds: vec![] }));
     new
 }
 
@@ -162,44 +178,67 @@ fn hand_over(run: &mut Recorder, old: Hands) -> Hands {
 fn go_on(run: &mut Recorder, new: Hands) {
     let Hands { ram, iommufd, device, event } = new;
     let (pidfd, ioas, rights, iova) = (Fd(4), IOAS, Rights::Read, Iova(0x20_0000));
-    let anonymous = Call::Mmap { fd: None, offset_bytes: 0, length_bytes: 2 * PAGE_BYTES };
+    let anonymous =
+        Call::Memory(MemoryCall::Mmap { fd: None, offset_bytes: 0, length_bytes: 2 * PAGE_BYTES });
     let Ok(Reply::Va(va)) = run.call(NEW, anonymous) else { panic!("no memory") };
     for call in [
-        Call::Kill { pidfd },
-        Call::AwaitExit { pidfd },
-        Call::Kill { pidfd },
-        Call::StartGuest,
-        Call::SetIrqs { device, index: 1, eventfds: vec![event] },
-        Call::SetIrqs { device, index: 2, eventfds: vec![event] },
-        Call::IoasMap { iommufd, ioas, user_va: va, length_bytes: PAGE_BYTES, iova, rights },
-        Call::IoasMap { iommufd, ioas, user_va: va, length_bytes: PAGE_BYTES, iova, rights },
-        Call::ChangeProcess { iommufd, reserved: 0 },
-        Call::IoasUnmap { iommufd, ioas, iova, length_bytes: PAGE_BYTES },
-        Call::HwptAlloc { iommufd, device: DEVICE, ioas, nest_parent: false },
-        Call::Destroy { iommufd, id: ObjectId(4) },
-        Call::Destroy { iommufd, id: IOAS },
-        Call::Munmap { va, length_bytes: 1 },
-        Call::PunchHole { fd: ram, offset_bytes: 0, length_bytes: PAGE_BYTES },
-        Call::WriteAt { fd: ram, offset_bytes: 5, bytes: vec![1, 2, 3] },
-        Call::ReadAt { fd: ram, offset_bytes: RAM_BYTES - 1, length_bytes: 8 },
-        Call::GetUid,
-        Call::SetUid { uid: Uid(0) },
-        Call::GetMemlock,
-        Call::SetMemlock { limit_bytes: UNLIMITED },
-        Call::SetMemlock { limit_bytes: PAGE_BYTES },
-        Call::GetCapIpcLock,
-        Call::SetCloexec { fd: iommufd, on: false },
-        Call::Dup { fd: device },
-        Call::Close { fd: Fd(77) },
-        Call::Detach { device },
+        Call::Process(ProcessCall::Kill { pidfd }),
+        Call::Process(ProcessCall::AwaitExit { pidfd }),
+        Call::Process(ProcessCall::Kill { pidfd }),
+        Call::Guest(GuestCall::Start),
+        Call::Device(DeviceCall::SetIrqs { device, index: 1, eventfds: vec![event] }),
+        Call::Device(DeviceCall::SetIrqs { device, index: 2, eventfds: vec![event] }),
+        Call::Iommufd(IommufdCall::IoasMap {
+            iommufd,
+            ioas,
+            user_va: va,
+            length_bytes: PAGE_BYTES,
+            iova,
+            rights,
+        }),
+        Call::Iommufd(IommufdCall::IoasMap {
+            iommufd,
+            ioas,
+            user_va: va,
+            length_bytes: PAGE_BYTES,
+            iova,
+            rights,
+        }),
+        Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }),
+        Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova, length_bytes: PAGE_BYTES }),
+        Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device: DEVICE, ioas, nest_parent: false }),
+        Call::Iommufd(IommufdCall::Destroy { iommufd, id: ObjectId(4) }),
+        Call::Iommufd(IommufdCall::Destroy { iommufd, id: IOAS }),
+        Call::Memory(MemoryCall::Munmap { va, length_bytes: 1 }),
+        Call::Memory(MemoryCall::PunchHole { fd: ram, offset_bytes: 0, length_bytes: PAGE_BYTES }),
+        Call::File(FileCall::WriteAt { fd: ram, offset_bytes: 5, bytes: vec![1, 2, 3] }),
+        Call::File(FileCall::ReadAt { fd: ram, offset_bytes: RAM_BYTES - 1, length_bytes: 8 }),
+        Call::Process(ProcessCall::GetUid),
+        Call::Process(ProcessCall::SetUid { uid: Uid(0) }),
+        Call::Process(ProcessCall::GetMemlock),
+        Call::Process(ProcessCall::SetMemlock { limit_bytes: UNLIMITED }),
+        Call::Process(ProcessCall::SetMemlock { limit_bytes: PAGE_BYTES }),
+        Call::Process(ProcessCall::GetCapIpcLock),
+        Call::File(FileCall::SetCloexec { fd: iommufd, on: false }),
+        Call::File(FileCall::Dup { fd: device }),
+        Call::File(FileCall::Close { fd: Fd(77) }),
+        Call::Device(DeviceCall::Detach { device }),
     ] {
         let _ = run.call(NEW, call);
     }
     let image = run.machine.image(NEW, 1);
     run.give(NEW, image, Given::Image { path: "/usr/bin/vmm".into() });
-    let _ = run.call(NEW, Call::Exec { image });
-    let _ = run.call(NEW, Call::DeviceInfo { device });
-    let _ = run.call(NEW, Call::IoasUnmap { iommufd, ioas, iova: Iova(0), length_bytes: u64::MAX });
+    let _ = run.call(NEW, Call::Process(ProcessCall::Exec { image }));
+    let _ = run.call(NEW, Call::Device(DeviceCall::Info { device }));
+    let _ = run.call(
+        NEW,
+        Call::Iommufd(IommufdCall::IoasUnmap {
+            iommufd,
+            ioas,
+            iova: Iova(0),
+            length_bytes: u64::MAX,
+        }),
+    );
 }
 
 /// A handoff from launch to the next program.
@@ -225,13 +264,21 @@ fn a_run_on_the_simulator_is_replayed_without_a_difference() {
 fn a_nesting_parent_is_made_again_where_one_was_made() {
     for (nests, made) in [(true, Ok(Reply::Object(HWPT))), (false, Err(Errno::EOPNOTSUPP))] {
         let mut run = Recorder::with_iommu(nests);
-        let iommufd = run.open(OLD, Call::Open { path: "/dev/iommu".into() });
-        let device = run.open(OLD, Call::Open { path: DEVICE_FILE.into() });
-        let _ = run.call(OLD, Call::IoasAlloc { iommufd });
-        let _ = run.call(OLD, Call::Bind { device, iommufd });
-        let alloc = Call::HwptAlloc { iommufd, device: DEVICE, ioas: IOAS, nest_parent: true };
+        let iommufd = run.open(OLD, Call::File(FileCall::Open { path: "/dev/iommu".into() }));
+        let device = run.open(OLD, Call::File(FileCall::Open { path: DEVICE_FILE.into() }));
+        let _ = run.call(OLD, Call::Iommufd(IommufdCall::IoasAlloc { iommufd }));
+        let _ = run.call(OLD, Call::Device(DeviceCall::Bind { device, iommufd }));
+        let alloc = Call::Iommufd(IommufdCall::HwptAlloc {
+            iommufd,
+            device: DEVICE,
+            ioas: IOAS,
+            nest_parent: true,
+        });
         assert_eq!(run.call(OLD, alloc), made);
-        let probe = run.call(OLD, Call::ProbeNesting { iommufd, device: DEVICE, hwpt: HWPT });
+        let probe = run.call(
+            OLD,
+            Call::Iommufd(IommufdCall::ProbeNesting { iommufd, device: DEVICE, hwpt: HWPT }),
+        );
         assert_eq!(probe, Err(if nests { Errno::EOPNOTSUPP } else { Errno::EINVAL }));
         let report = replay(run.lines.into_iter()).expect("our own trace");
         assert_eq!((report.differing, report.told), (0, run.told), "{report}");
@@ -243,11 +290,11 @@ fn what_comes_from_outside_is_taken_as_told() {
     let mut run = Recorder::new();
     let hands = launch(&mut run);
     run.machine.raise("vfio0", 0);
-    let read = run.call(OLD, Call::ReadEvent { fd: hands.event });
+    let read = run.call(OLD, Call::File(FileCall::ReadEvent { fd: hands.event }));
     assert_eq!(read, Ok(Reply::Count(1)));
-    let empty = run.call(NEW, Call::ReceiveMessage { fd: Fd(3), wait: false });
+    let empty = run.call(NEW, Call::Socket(SocketCall::Receive { fd: Fd(3), wait: false }));
     assert_eq!(empty, Err(Errno::EAGAIN));
-    let _ = run.call(NEW, Call::Exit { status: 1 });
+    let _ = run.call(NEW, Call::Process(ProcessCall::Exit { status: 1 }));
     let report = replay(run.lines.into_iter()).expect("our own trace");
     assert_eq!((report.differing, report.told), (0, run.told + 3), "{report}");
 }

@@ -1,7 +1,7 @@
 //! Calls that both roles make, and how a message from the peer reads.
 
 use super::failure::Trouble;
-use crate::abi::call::{Answer, Call, Reply};
+use crate::abi::call::{Answer, Call, IommufdCall, Reply, SocketCall};
 use crate::abi::ids::Fd;
 use crate::stream::Message;
 use crate::vm::{Descriptors, Key, Kind, Vm};
@@ -13,11 +13,13 @@ pub(crate) fn contexts<'a>(vm: &'a Vm, from: &'a Descriptors) -> impl Iterator<I
 
 /// The calls that make the caller the owner of every page set.
 pub(crate) fn take_ownership(vm: &Vm, descriptors: &Descriptors) -> Vec<Call> {
-    contexts(vm, descriptors).map(|iommufd| Call::ChangeProcess { iommufd, reserved: 0 }).collect()
+    contexts(vm, descriptors)
+        .map(|iommufd| Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }))
+        .collect()
 }
 
 pub(crate) fn send(socket: Fd, message: &Message, fds: Vec<Fd>) -> Call {
-    Call::SendMessage { fd: socket, bytes: message.to_bytes(), fds }
+    Call::Socket(SocketCall::Send { fd: socket, bytes: message.to_bytes(), fds })
 }
 
 /// How a message to or from the peer reads.

@@ -1,6 +1,6 @@
 //! Calls that both roles make in other protocols only.
 
-use crate::abi::call::Call;
+use crate::abi::call::{Call, ContainerCall};
 use crate::abi::ids::{Fd, ObjectId, Va};
 use crate::vm::{Mapping, Memory, Vm};
 
@@ -17,7 +17,12 @@ pub(crate) fn new_addresses(vm: &Vm, through: impl Fn(u16) -> Option<Fd>) -> Vec
     let call = |(at, _, mapping): (u16, ObjectId, &Mapping)| {
         let user_va = address(mapping.memory)?;
         let (iova, length_bytes) = (mapping.iova, mapping.length_bytes);
-        Some(Call::GiveVaddr { container: through(at)?, user_va, length_bytes, iova })
+        Some(Call::Container(ContainerCall::GiveVaddr {
+            container: through(at)?,
+            user_va,
+            length_bytes,
+            iova,
+        }))
     };
     vm.mappings().filter_map(call).collect()
 }

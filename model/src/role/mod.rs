@@ -15,7 +15,7 @@ mod lab;
 pub mod outgoing;
 mod walk;
 
-use crate::abi::call::{Answer, Call};
+use crate::abi::call::{Answer, Call, ProcessCall};
 use crate::abi::kernel::Kernel;
 use crate::protocol::measure::Left;
 pub use failure::{Cause, Trouble};
@@ -44,7 +44,7 @@ pub enum Seen<'a> {
 
 /// Runs a role to its end, telling an observer of every step.
 ///
-/// [`Call::Exit`] and [`Call::Exec`] do not return on a real kernel; on a simulated one the loop ends
+/// [`ProcessCall::Exit`] and [`ProcessCall::Exec`] do not return on a real kernel; on a simulated one the loop ends
 /// after them, for the caller is not that process any more.
 pub fn drive<R: Role>(
     role: &mut R,
@@ -56,7 +56,9 @@ pub fn drive<R: Role>(
         let answer = kernel.call(&call);
         let trouble = role.took(answer.clone());
         observe(role, Seen::After(&call, &answer, trouble.as_ref()));
-        if answer.is_ok() && matches!(call, Call::Exit { .. } | Call::Exec { .. }) {
+        if answer.is_ok()
+            && matches!(call, Call::Process(ProcessCall::Exit { .. } | ProcessCall::Exec { .. }))
+        {
             return;
         }
     }

@@ -8,7 +8,7 @@
 use super::pointer;
 use super::record::{Memory, Record};
 use crate::abi::argument::{Argument, HexBytes, Ioctl, Outcome, Pointee};
-use crate::abi::call::{Answer, Call};
+use crate::abi::call::{Answer, Call, ContainerCall, DeviceCall, IommufdCall, KvmCall};
 use crate::abi::errno::Errno;
 use crate::abi::ids::Fd;
 use crate::abi::request;
@@ -69,14 +69,15 @@ impl Recorded<'_> {
     fn form(&self) -> Option<Call> {
         let call = uapi::decode(self.fd, self.request, &self.ioctl().argument)?;
         let (_, ours) = uapi::encode(&call)?;
-        let lacks_room = matches!(call, Call::IoasIovaRanges { .. })
+        let lacks_room = matches!(call, Call::Iommufd(IommufdCall::IoasIovaRanges { .. }))
             && self.result == Err(Errno::EMSGSIZE)
             && self.input != ours.argument.bytes();
         let is_ours = match call {
             // These do not begin with their size.
-            Call::Irqfd { .. } | Call::SetContainer { .. } | Call::GroupDevice { .. } => {
-                self.input == ours.argument.bytes()
-            }
+            Call::Kvm(KvmCall::Irqfd { .. })
+            | Call::Container(
+                ContainerCall::SetContainer { .. } | ContainerCall::GroupDevice { .. },
+            ) => self.input == ours.argument.bytes(),
             _ => is_same(self.input, ours.argument.bytes(), &free(&call)),
         };
         (!lacks_room && is_ours).then_some(call)
@@ -136,37 +137,45 @@ fn free(call: &Call) -> Vec<Range<usize>> {
     let long = |at: usize| at..at + size_of::<u64>();
     let rest = |at: usize| at..usize::MAX;
     match call {
-        Call::IoasAlloc { .. } => vec![word(offset_of!(io::iommu_ioas_alloc, out_ioas_id))],
-        Call::IoasIovaRanges { .. } => vec![
+        Call::Iommufd(IommufdCall::IoasAlloc { .. }) => {
+            vec![word(offset_of!(io::iommu_ioas_alloc, out_ioas_id))]
+        }
+        Call::Iommufd(IommufdCall::IoasIovaRanges { .. }) => vec![
             word(offset_of!(io::iommu_ioas_iova_ranges, num_iovas)),
             long(offset_of!(io::iommu_ioas_iova_ranges, allowed_iovas)),
             long(offset_of!(io::iommu_ioas_iova_ranges, out_iova_alignment)),
         ],
-        Call::GetRlimitMode { .. } => vec![long(offset_of!(io::iommu_option, val64))],
-        Call::HwptAlloc { .. } | Call::ProbeNesting { .. } => vec![
+        Call::Iommufd(IommufdCall::GetRlimitMode { .. }) => {
+            vec![long(offset_of!(io::iommu_option, val64))]
+        }
+        Call::Iommufd(IommufdCall::HwptAlloc { .. } | IommufdCall::ProbeNesting { .. }) => vec![
             word(offset_of!(io::iommu_hwpt_alloc, out_hwpt_id)),
             long(offset_of!(io::iommu_hwpt_alloc, data_uptr)),
             word(offset_of!(io::iommu_hwpt_alloc, fault_id)),
             word(offset_of!(io::iommu_hwpt_alloc, __reserved2)),
         ],
-        Call::ProbeHwpt { .. } => vec![
+        Call::Iommufd(IommufdCall::ProbeHwpt { .. }) => vec![
             long(offset_of!(io::iommu_hwpt_get_dirty_bitmap, iova)),
             long(offset_of!(io::iommu_hwpt_get_dirty_bitmap, page_size)),
             long(offset_of!(io::iommu_hwpt_get_dirty_bitmap, data)),
         ],
-        Call::GetHwInfo { .. } => vec![
+        Call::Iommufd(IommufdCall::GetHwInfo { .. }) => vec![
             word(offset_of!(io::iommu_hw_info, data_len)),
             long(offset_of!(io::iommu_hw_info, data_uptr)),
             word(offset_of!(io::iommu_hw_info, __bindgen_anon_1)),
             long(offset_of!(io::iommu_hw_info, out_capabilities)),
         ],
-        Call::Bind { .. } => vec![rest(offset_of!(vfio::vfio_device_bind_iommufd, out_devid))],
-        Call::DeviceInfo { .. } => vec![rest(offset_of!(vfio::vfio_device_info, flags))],
-        Call::RegionInfo { .. } => vec![
+        Call::Device(DeviceCall::Bind { .. }) => {
+            vec![rest(offset_of!(vfio::vfio_device_bind_iommufd, out_devid))]
+        }
+        Call::Device(DeviceCall::Info { .. }) => {
+            vec![rest(offset_of!(vfio::vfio_device_info, flags))]
+        }
+        Call::Device(DeviceCall::RegionInfo { .. }) => vec![
             word(offset_of!(vfio::vfio_region_info, flags)),
             rest(offset_of!(vfio::vfio_region_info, cap_offset)),
         ],
-        Call::IrqInfo { .. } => vec![
+        Call::Device(DeviceCall::IrqInfo { .. }) => vec![
             word(offset_of!(vfio::vfio_irq_info, flags)),
             rest(offset_of!(vfio::vfio_irq_info, count)),
         ],

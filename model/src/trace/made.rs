@@ -5,7 +5,9 @@
 
 use super::record::Record;
 use super::{Event, ioctl};
-use crate::abi::call::{Answer, Call, Made, Reply};
+use crate::abi::call::{
+    Answer, Call, FileCall, GuestCall, Made, MemoryCall, ProcessCall, Reply, SocketCall,
+};
 use crate::abi::ids::{Fd, Uid, Va};
 
 /// The flags of the calls, as Linux numbers them, and the words of records.
@@ -41,14 +43,14 @@ pub(super) mod flag {
 
 /// Calls of a VMM on its own guest, in both directions.
 pub(super) mod guest {
-    use super::{Call, Fd, Record};
+    use super::{Call, Fd, GuestCall, Record};
 
     pub(in super::super) fn record(call: &Call) -> Option<Record> {
         let (what, fd) = match call {
-            Call::StopGuest => ("stop", None),
-            Call::SaveGuest { fd } => ("save", Some(*fd)),
-            Call::LoadGuest { fd } => ("load", Some(*fd)),
-            Call::StartGuest => ("start", None),
+            Call::Guest(GuestCall::Stop) => ("stop", None),
+            Call::Guest(GuestCall::Save { fd }) => ("save", Some(*fd)),
+            Call::Guest(GuestCall::Load { fd }) => ("load", Some(*fd)),
+            Call::Guest(GuestCall::Start) => ("start", None),
             _ => return None,
         };
         Some(Record::Guest { what: what.to_owned(), fd })
@@ -56,10 +58,10 @@ pub(super) mod guest {
 
     pub(super) fn call(what: &str, fd: Option<Fd>) -> Option<Call> {
         Some(match (what, fd) {
-            ("stop", _) => Call::StopGuest,
-            ("save", Some(fd)) => Call::SaveGuest { fd },
-            ("load", Some(fd)) => Call::LoadGuest { fd },
-            ("start", _) => Call::StartGuest,
+            ("stop", _) => Call::Guest(GuestCall::Stop),
+            ("save", Some(fd)) => Call::Guest(GuestCall::Save { fd }),
+            ("load", Some(fd)) => Call::Guest(GuestCall::Load { fd }),
+            ("start", _) => Call::Guest(GuestCall::Start),
             _ => return None,
         })
     }
@@ -121,21 +123,31 @@ fn call(event: &Event) -> Option<Call> {
 fn file(record: &Record) -> Option<Call> {
     Some(match record {
         Record::Open { path, flags: flag::O_RDONLY_CLOEXEC } if path.starts_with(flag::SELF_FD) => {
-            Call::ReopenReadOnly { fd: Fd(path.strip_prefix(flag::SELF_FD)?.parse().ok()?) }
+            Call::Memory(MemoryCall::ReopenReadOnly {
+                fd: Fd(path.strip_prefix(flag::SELF_FD)?.parse().ok()?),
+            })
         }
-        Record::Open { path, .. } => Call::Open { path: path.clone() },
-        Record::Close { fd } => Call::Close { fd: *fd },
-        Record::Dup { fd, .. } => Call::Dup { fd: *fd },
-        Record::Setfd { fd, cloexec } => Call::SetCloexec { fd: *fd, on: *cloexec },
+        Record::Open { path, .. } => Call::File(FileCall::Open { path: path.clone() }),
+        Record::Close { fd } => Call::File(FileCall::Close { fd: *fd }),
+        Record::Dup { fd, .. } => Call::File(FileCall::Dup { fd: *fd }),
+        Record::Setfd { fd, cloexec } => Call::File(FileCall::SetCloexec { fd: *fd, on: *cloexec }),
         Record::Setfl { fd, flags: Some(flags), .. } => {
-            Call::SetNonblock { fd: *fd, on: flags & flag::O_NONBLOCK != 0 }
+            Call::File(FileCall::SetNonblock { fd: *fd, on: flags & flag::O_NONBLOCK != 0 })
         }
-        Record::Setfl { fd, nonblock: Some(on), .. } => Call::SetNonblock { fd: *fd, on: *on },
-        Record::Eventfd { count: 0, flags } if flags & flag::EFD_SEMAPHORE == 0 => Call::Eventfd,
-        Record::Shutdown { fd, how: flag::SHUT_RD } => Call::ShutdownReceive { fd: *fd },
-        Record::Kill { fd, signal } if signal == flag::SIGKILL => Call::Kill { pidfd: *fd },
-        Record::Wait { fd } => Call::AwaitExit { pidfd: *fd },
-        Record::Stat { fd, .. } => Call::Stat { fd: *fd },
+        Record::Setfl { fd, nonblock: Some(on), .. } => {
+            Call::File(FileCall::SetNonblock { fd: *fd, on: *on })
+        }
+        Record::Eventfd { count: 0, flags } if flags & flag::EFD_SEMAPHORE == 0 => {
+            Call::File(FileCall::Eventfd)
+        }
+        Record::Shutdown { fd, how: flag::SHUT_RD } => {
+            Call::Socket(SocketCall::ShutdownReceive { fd: *fd })
+        }
+        Record::Kill { fd, signal } if signal == flag::SIGKILL => {
+            Call::Process(ProcessCall::Kill { pidfd: *fd })
+        }
+        Record::Wait { fd } => Call::Process(ProcessCall::AwaitExit { pidfd: *fd }),
+        Record::Stat { fd, .. } => Call::File(FileCall::Stat { fd: *fd }),
         _ => return None,
     })
 }
@@ -143,15 +155,21 @@ fn file(record: &Record) -> Option<Call> {
 fn memory(record: &Record) -> Option<Call> {
     Some(match record {
         Record::Memfd { name, flags } if flags & flag::MFD_HUGETLB == 0 => {
-            Call::Memfd { name: name.clone() }
+            Call::Memory(MemoryCall::Memfd { name: name.clone() })
         }
-        Record::Truncate { fd, length } => Call::Truncate { fd: *fd, length_bytes: *length },
+        Record::Truncate { fd, length } => {
+            Call::Memory(MemoryCall::Truncate { fd: *fd, length_bytes: *length })
+        }
         Record::Seal { fd, seals } if seals & !flag::F_SEAL_SEAL == flag::F_SEAL_SIZE => {
-            Call::SealSize { fd: *fd }
+            Call::Memory(MemoryCall::SealSize { fd: *fd })
         }
-        Record::Seal { fd, seals } => Call::AddSeals { fd: *fd, seals: *seals },
+        Record::Seal { fd, seals } => Call::Memory(MemoryCall::AddSeals { fd: *fd, seals: *seals }),
         Record::Fallocate { fd, mode: flag::PUNCH_HOLE_KEEP_SIZE, offset, length } => {
-            Call::PunchHole { fd: *fd, offset_bytes: *offset, length_bytes: *length }
+            Call::Memory(MemoryCall::PunchHole {
+                fd: *fd,
+                offset_bytes: *offset,
+                length_bytes: *length,
+            })
         }
         Record::Mmap { length, prot: flag::PROT_READ_WRITE, flags, fd, offset, .. } => {
             let fd = match flags & !flag::MAP_PLACEMENT {
@@ -159,9 +177,11 @@ fn memory(record: &Record) -> Option<Call> {
                 flag::MAP_PRIVATE_ANONYMOUS | flag::MAP_SHARED_ANONYMOUS => None,
                 _ => return None,
             };
-            Call::Mmap { fd, offset_bytes: *offset, length_bytes: *length }
+            Call::Memory(MemoryCall::Mmap { fd, offset_bytes: *offset, length_bytes: *length })
         }
-        Record::Munmap { addr, length } => Call::Munmap { va: Va(*addr), length_bytes: *length },
+        Record::Munmap { addr, length } => {
+            Call::Memory(MemoryCall::Munmap { va: Va(*addr), length_bytes: *length })
+        }
         _ => return None,
     })
 }
@@ -169,34 +189,34 @@ fn memory(record: &Record) -> Option<Call> {
 fn transfer(event: &Event) -> Option<Call> {
     Some(match &event.record {
         Record::Write { fd, length, offset: Some(offset), bytes } if holds(bytes, *length) => {
-            Call::WriteAt { fd: *fd, offset_bytes: *offset, bytes: bytes.clone() }
+            Call::File(FileCall::WriteAt { fd: *fd, offset_bytes: *offset, bytes: bytes.clone() })
         }
         Record::Read { fd, length, offset: Some(offset), .. } => {
-            Call::ReadAt { fd: *fd, offset_bytes: *offset, length_bytes: *length }
+            Call::File(FileCall::ReadAt { fd: *fd, offset_bytes: *offset, length_bytes: *length })
         }
         Record::Read { fd, length: flag::EVENT_BYTES, offset: None, .. } => {
-            Call::ReadEvent { fd: *fd }
+            Call::File(FileCall::ReadEvent { fd: *fd })
         }
         Record::Write { fd, length: flag::EVENT_BYTES, offset: None, bytes } => {
             let count = bytes.as_slice().try_into().ok()?;
-            Call::WriteEvent { fd: *fd, count: u64::from_ne_bytes(count) }
+            Call::File(FileCall::WriteEvent { fd: *fd, count: u64::from_ne_bytes(count) })
         }
         Record::Read { fd, length, offset: None, .. } => {
-            Call::Read { fd: *fd, length_bytes: *length }
+            Call::File(FileCall::Read { fd: *fd, length_bytes: *length })
         }
         Record::Write { fd, length, offset: None, bytes } if holds(bytes, *length) => {
-            Call::Write { fd: *fd, bytes: bytes.clone() }
+            Call::File(FileCall::Write { fd: *fd, bytes: bytes.clone() })
         }
         Record::Sendmsg { fd, bytes, fds }
             if !event.succeeded() || holds(bytes, returned(event)?) =>
         {
-            Call::SendMessage { fd: *fd, bytes: bytes.clone(), fds: fds.clone() }
+            Call::Socket(SocketCall::Send { fd: *fd, bytes: bytes.clone(), fds: fds.clone() })
         }
         Record::Recvmsg { fd, peek: false, dontwait: true, fds_max: Some(fds_max), .. } => {
-            Call::ReceiveFew { fd: *fd, fds_max: *fds_max }
+            Call::Socket(SocketCall::ReceiveFew { fd: *fd, fds_max: *fds_max })
         }
         Record::Recvmsg { fd, peek: false, dontwait, .. } => {
-            Call::ReceiveMessage { fd: *fd, wait: !dontwait }
+            Call::Socket(SocketCall::Receive { fd: *fd, wait: !dontwait })
         }
         _ => return None,
     })
@@ -213,23 +233,27 @@ fn returned(event: &Event) -> Option<u64> {
 
 fn process(record: &Record) -> Option<Call> {
     Some(match record {
-        Record::Getrlimit { resource, .. } if resource == flag::MEMLOCK => Call::GetMemlock,
+        Record::Getrlimit { resource, .. } if resource == flag::MEMLOCK => {
+            Call::Process(ProcessCall::GetMemlock)
+        }
         Record::Rlimit { resource, cur, max, target: None }
             if resource == flag::MEMLOCK && cur == max =>
         {
-            Call::SetMemlock { limit_bytes: *cur }
+            Call::Process(ProcessCall::SetMemlock { limit_bytes: *cur })
         }
-        Record::Getuid => Call::GetUid,
-        Record::Capget { .. } => Call::GetCapIpcLock,
+        Record::Getuid => Call::Process(ProcessCall::GetUid),
+        Record::Capget { .. } => Call::Process(ProcessCall::GetCapIpcLock),
         Record::Cred { call: Some(call), uid: Some(uid), .. } if call == flag::SETRESUID => {
-            Call::SetUid { uid: *uid }
+            Call::Process(ProcessCall::SetUid { uid: *uid })
         }
-        Record::Cred { call: Some(call), .. } if call == flag::CAPSET => Call::DropCapIpcLock,
-        Record::Exec { path, .. } => {
-            Call::Exec { image: Fd(path.strip_prefix(flag::SELF_FD)?.parse().ok()?) }
+        Record::Cred { call: Some(call), .. } if call == flag::CAPSET => {
+            Call::Process(ProcessCall::DropCapIpcLock)
         }
+        Record::Exec { path, .. } => Call::Process(ProcessCall::Exec {
+            image: Fd(path.strip_prefix(flag::SELF_FD)?.parse().ok()?),
+        }),
         Record::Exit { status: Some(status), signal: None } => {
-            Call::Exit { status: u8::try_from(*status).ok()? }
+            Call::Process(ProcessCall::Exit { status: u8::try_from(*status).ok()? })
         }
         Record::Guest { what, fd } => return guest::call(what, *fd),
         _ => return None,
@@ -266,32 +290,28 @@ fn reply(event: &Event, call: &Call) -> Option<Reply> {
     let returned = returned(event);
     Some(match (call, &event.record) {
         (
-            Call::Open { .. }
-            | Call::ReopenReadOnly { .. }
-            | Call::Dup { .. }
-            | Call::Memfd { .. }
-            | Call::Eventfd,
+            Call::File(FileCall::Open { .. } | FileCall::Dup { .. } | FileCall::Eventfd)
+            | Call::Memory(MemoryCall::ReopenReadOnly { .. } | MemoryCall::Memfd { .. }),
             _,
         ) => Reply::Fd(Fd(i32::try_from(returned?).ok()?)),
-        (Call::Mmap { .. }, _) => Reply::Va(Va(returned?)),
-        (Call::WriteAt { .. } | Call::Write { .. }, _) => Reply::Length(returned?),
-        (Call::GetUid, _) => Reply::Uid(Uid(u32::try_from(returned?).ok()?)),
-        (Call::ReadAt { .. } | Call::Read { .. }, Record::Read { bytes, .. })
-            if holds(bytes, returned?) =>
-        {
-            Reply::Bytes(bytes.clone())
+        (Call::Memory(MemoryCall::Mmap { .. }), _) => Reply::Va(Va(returned?)),
+        (Call::File(FileCall::WriteAt { .. } | FileCall::Write { .. }), _) => {
+            Reply::Length(returned?)
         }
-        (Call::ReadEvent { .. }, Record::Read { bytes, .. }) => {
+        (Call::Process(ProcessCall::GetUid), _) => Reply::Uid(Uid(u32::try_from(returned?).ok()?)),
+        (
+            Call::File(FileCall::ReadAt { .. } | FileCall::Read { .. }),
+            Record::Read { bytes, .. },
+        ) if holds(bytes, returned?) => Reply::Bytes(bytes.clone()),
+        (Call::File(FileCall::ReadEvent { .. }), Record::Read { bytes, .. }) => {
             Reply::Count(u64::from_ne_bytes(bytes.as_slice().try_into().ok()?))
         }
         (_, Record::Recvmsg { bytes, fds, truncated, .. }) if holds(bytes, returned?) => {
             Reply::Message { bytes: bytes.clone(), fds: fds.clone(), truncated: *truncated }
         }
         (
-            Call::ReadAt { .. }
-            | Call::Read { .. }
-            | Call::ReceiveMessage { .. }
-            | Call::ReceiveFew { .. },
+            Call::File(FileCall::ReadAt { .. } | FileCall::Read { .. })
+            | Call::Socket(SocketCall::Receive { .. } | SocketCall::ReceiveFew { .. }),
             _,
         ) => {
             return None;

@@ -7,7 +7,9 @@
 use super::made::{flag, guest};
 use super::record::Record;
 use super::{Event, ioctl};
-use crate::abi::call::{Answer, Call, Made, Reply};
+use crate::abi::call::{
+    Answer, Call, ContainerCall, FileCall, Made, MemoryCall, ProcessCall, Reply, SocketCall,
+};
 use crate::abi::ids::{Fd, Pid};
 
 /// When an event happened; the caller has the clock.
@@ -48,40 +50,54 @@ fn record(call: &Call, answer: &Answer) -> Record {
 
 fn file(call: &Call) -> Option<Record> {
     Some(match call {
-        Call::Open { path } => Record::Open { path: path.clone(), flags: flag::O_RDWR_CLOEXEC },
-        Call::ReopenReadOnly { fd } => {
+        Call::File(FileCall::Open { path }) => {
+            Record::Open { path: path.clone(), flags: flag::O_RDWR_CLOEXEC }
+        }
+        Call::Memory(MemoryCall::ReopenReadOnly { fd }) => {
             Record::Open { path: format!("{}{fd}", flag::SELF_FD), flags: flag::O_RDONLY_CLOEXEC }
         }
-        Call::Close { fd } => Record::Close { fd: *fd },
-        Call::Dup { fd } => Record::Dup { fd: *fd, cloexec: true },
-        Call::SetCloexec { fd, on } => Record::Setfd { fd: *fd, cloexec: *on },
-        Call::SetNonblock { fd, on } => {
+        Call::File(FileCall::Close { fd }) => Record::Close { fd: *fd },
+        Call::File(FileCall::Dup { fd }) => Record::Dup { fd: *fd, cloexec: true },
+        Call::File(FileCall::SetCloexec { fd, on }) => Record::Setfd { fd: *fd, cloexec: *on },
+        Call::File(FileCall::SetNonblock { fd, on }) => {
             let flags = if *on { flag::O_NONBLOCK } else { 0 };
             Record::Setfl { fd: *fd, flags: Some(flags), nonblock: None }
         }
-        Call::Eventfd => Record::Eventfd { count: 0, flags: flag::EFD_CLOEXEC_NONBLOCK },
-        Call::ShutdownReceive { fd } => Record::Shutdown { fd: *fd, how: flag::SHUT_RD },
-        Call::Kill { pidfd } => Record::Kill { fd: *pidfd, signal: flag::SIGKILL.to_owned() },
-        Call::AwaitExit { pidfd } => Record::Wait { fd: *pidfd },
+        Call::File(FileCall::Eventfd) => {
+            Record::Eventfd { count: 0, flags: flag::EFD_CLOEXEC_NONBLOCK }
+        }
+        Call::Socket(SocketCall::ShutdownReceive { fd }) => {
+            Record::Shutdown { fd: *fd, how: flag::SHUT_RD }
+        }
+        Call::Process(ProcessCall::Kill { pidfd }) => {
+            Record::Kill { fd: *pidfd, signal: flag::SIGKILL.to_owned() }
+        }
+        Call::Process(ProcessCall::AwaitExit { pidfd }) => Record::Wait { fd: *pidfd },
         _ => return None,
     })
 }
 
 fn memory(call: &Call) -> Option<Record> {
     Some(match call {
-        Call::Memfd { name } => {
+        Call::Memory(MemoryCall::Memfd { name }) => {
             Record::Memfd { name: name.clone(), flags: flag::MFD_CLOEXEC_SEALING }
         }
-        Call::Truncate { fd, length_bytes } => Record::Truncate { fd: *fd, length: *length_bytes },
-        Call::SealSize { fd } => Record::Seal { fd: *fd, seals: flag::F_SEAL_SIZE },
-        Call::AddSeals { fd, seals } => Record::Seal { fd: *fd, seals: *seals },
-        Call::PunchHole { fd, offset_bytes, length_bytes } => Record::Fallocate {
-            fd: *fd,
-            mode: flag::PUNCH_HOLE_KEEP_SIZE,
-            offset: *offset_bytes,
-            length: *length_bytes,
-        },
-        Call::Mmap { fd, offset_bytes, length_bytes } => Record::Mmap {
+        Call::Memory(MemoryCall::Truncate { fd, length_bytes }) => {
+            Record::Truncate { fd: *fd, length: *length_bytes }
+        }
+        Call::Memory(MemoryCall::SealSize { fd }) => {
+            Record::Seal { fd: *fd, seals: flag::F_SEAL_SIZE }
+        }
+        Call::Memory(MemoryCall::AddSeals { fd, seals }) => Record::Seal { fd: *fd, seals: *seals },
+        Call::Memory(MemoryCall::PunchHole { fd, offset_bytes, length_bytes }) => {
+            Record::Fallocate {
+                fd: *fd,
+                mode: flag::PUNCH_HOLE_KEEP_SIZE,
+                offset: *offset_bytes,
+                length: *length_bytes,
+            }
+        }
+        Call::Memory(MemoryCall::Mmap { fd, offset_bytes, length_bytes }) => Record::Mmap {
             addr: 0,
             length: *length_bytes,
             prot: flag::PROT_READ_WRITE,
@@ -89,7 +105,9 @@ fn memory(call: &Call) -> Option<Record> {
             fd: fd.unwrap_or(Fd(-1)),
             offset: *offset_bytes,
         },
-        Call::Munmap { va, length_bytes } => Record::Munmap { addr: va.0, length: *length_bytes },
+        Call::Memory(MemoryCall::Munmap { va, length_bytes }) => {
+            Record::Munmap { addr: va.0, length: *length_bytes }
+        }
         _ => return None,
     })
 }
@@ -97,41 +115,43 @@ fn memory(call: &Call) -> Option<Record> {
 /// Calls that move bytes or descriptors.
 fn transfer(call: &Call, answer: &Answer) -> Option<Record> {
     Some(match call {
-        Call::WriteAt { fd, offset_bytes, bytes } => Record::Write {
+        Call::File(FileCall::WriteAt { fd, offset_bytes, bytes }) => Record::Write {
             fd: *fd,
             length: bytes.len() as u64,
             offset: Some(*offset_bytes),
             bytes: bytes.clone(),
         },
-        Call::ReadAt { fd, offset_bytes, length_bytes } => Record::Read {
+        Call::File(FileCall::ReadAt { fd, offset_bytes, length_bytes }) => Record::Read {
             fd: *fd,
             length: *length_bytes,
             offset: Some(*offset_bytes),
             bytes: read(answer),
         },
-        Call::ReadEvent { fd } => {
+        Call::File(FileCall::ReadEvent { fd }) => {
             Record::Read { fd: *fd, length: flag::EVENT_BYTES, offset: None, bytes: read(answer) }
         }
-        Call::Read { fd, length_bytes } => {
+        Call::File(FileCall::Read { fd, length_bytes }) => {
             Record::Read { fd: *fd, length: *length_bytes, offset: None, bytes: read(answer) }
         }
-        Call::Write { fd, bytes } => Record::Write {
+        Call::File(FileCall::Write { fd, bytes }) => Record::Write {
             fd: *fd,
             length: bytes.len() as u64,
             offset: None,
             bytes: bytes.clone(),
         },
-        Call::WriteEvent { fd, count } => Record::Write {
+        Call::File(FileCall::WriteEvent { fd, count }) => Record::Write {
             fd: *fd,
             length: flag::EVENT_BYTES,
             offset: None,
             bytes: count.to_ne_bytes().to_vec(),
         },
-        Call::SendMessage { fd, bytes, fds } => {
+        Call::Socket(SocketCall::Send { fd, bytes, fds }) => {
             Record::Sendmsg { fd: *fd, bytes: bytes.clone(), fds: fds.clone() }
         }
-        Call::ReceiveMessage { fd, wait } => received(*fd, !wait, None, answer),
-        Call::ReceiveFew { fd, fds_max } => received(*fd, true, Some(*fds_max), answer),
+        Call::Socket(SocketCall::Receive { fd, wait }) => received(*fd, !wait, None, answer),
+        Call::Socket(SocketCall::ReceiveFew { fd, fds_max }) => {
+            received(*fd, true, Some(*fds_max), answer)
+        }
         _ => return None,
     })
 }
@@ -155,39 +175,41 @@ fn received(fd: Fd, dontwait: bool, fds_max: Option<usize>, answer: &Answer) -> 
 fn process(call: &Call, answer: &Answer) -> Option<Record> {
     let resource = flag::MEMLOCK.to_owned();
     Some(match (call, answer) {
-        (Call::Stat { fd }, Ok(Reply::Stat { inode, length_bytes })) => {
+        (Call::File(FileCall::Stat { fd }), Ok(Reply::Stat { inode, length_bytes })) => {
             Record::Stat { fd: *fd, inode: *inode, size: *length_bytes }
         }
-        (Call::Stat { fd }, _) => Record::Stat { fd: *fd, inode: 0, size: 0 },
-        (Call::GetMemlock, Ok(Reply::Memlock(cur))) => Record::Getrlimit { resource, cur: *cur },
-        (Call::GetMemlock, _) => Record::Getrlimit { resource, cur: 0 },
-        (Call::SetMemlock { limit_bytes: cur }, _) => {
+        (Call::File(FileCall::Stat { fd }), _) => Record::Stat { fd: *fd, inode: 0, size: 0 },
+        (Call::Process(ProcessCall::GetMemlock), Ok(Reply::Memlock(cur))) => {
+            Record::Getrlimit { resource, cur: *cur }
+        }
+        (Call::Process(ProcessCall::GetMemlock), _) => Record::Getrlimit { resource, cur: 0 },
+        (Call::Process(ProcessCall::SetMemlock { limit_bytes: cur }), _) => {
             Record::Rlimit { resource, cur: *cur, max: *cur, target: None }
         }
-        (Call::GetUid, _) => Record::Getuid,
-        (Call::SetUid { uid }, _) => Record::Cred {
+        (Call::Process(ProcessCall::GetUid), _) => Record::Getuid,
+        (Call::Process(ProcessCall::SetUid { uid }), _) => Record::Cred {
             call: Some(flag::SETRESUID.to_owned()),
             uid: Some(*uid),
             euid: Some(*uid),
             cap_ipc_lock: (uid.0 != 0).then_some(false),
         },
-        (Call::GetCapIpcLock, answer) => {
+        (Call::Process(ProcessCall::GetCapIpcLock), answer) => {
             Record::Capget { cap_ipc_lock: *answer == Ok(Reply::Flag(true)) }
         }
-        (Call::DropCapIpcLock, _) => Record::Cred {
+        (Call::Process(ProcessCall::DropCapIpcLock), _) => Record::Cred {
             call: Some(flag::CAPSET.to_owned()),
             uid: None,
             euid: None,
             cap_ipc_lock: Some(false),
         },
-        (Call::Exec { image }, _) => Record::Exec {
+        (Call::Process(ProcessCall::Exec { image }), _) => Record::Exec {
             path: format!("{}{image}", flag::SELF_FD),
             argv: Vec::new(),
             uid: None,
             euid: None,
             cap_ipc_lock: None,
         },
-        (Call::Exit { status }, _) => {
+        (Call::Process(ProcessCall::Exit { status }), _) => {
             Record::Exit { status: Some(i32::from(*status)), signal: None }
         }
         _ => return None,
@@ -197,21 +219,24 @@ fn process(call: &Call, answer: &Answer) -> Option<Record> {
 fn ret(call: &Call, answer: &Answer) -> Option<i64> {
     let length = |bytes: &[u8]| i64::try_from(bytes.len()).expect("a length fits");
     match (call, answer) {
-        (Call::Exit { .. }, _) => None,
+        (Call::Process(ProcessCall::Exit { .. }), _) => None,
         (_, Err(_)) => Some(-1),
         (_, Ok(Reply::Ioctl(outcome))) => Some(outcome.result.map_or(-1, i64::from)),
-        (Call::SendMessage { bytes, .. }, _)
+        (Call::Socket(SocketCall::Send { bytes, .. }), _)
         | (_, Ok(Reply::Bytes(bytes) | Reply::Message { bytes, .. })) => Some(length(bytes)),
         (_, Ok(Reply::Fd(fd))) => Some(i64::from(fd.0)),
         (_, Ok(Reply::Va(va))) => Some(va.0.cast_signed()),
         (_, Ok(Reply::Uid(uid))) => Some(i64::from(uid.0)),
-        (Call::CanUpdateVaddr { .. }, Ok(Reply::Flag(can))) => Some(i64::from(*can)),
-        (Call::WriteEvent { .. }, Ok(_)) | (_, Ok(Reply::Count(_))) => {
+        (Call::Container(ContainerCall::CanUpdateVaddr { .. }), Ok(Reply::Flag(can))) => {
+            Some(i64::from(*can))
+        }
+        (Call::File(FileCall::WriteEvent { .. }), Ok(_)) | (_, Ok(Reply::Count(_))) => {
             Some(flag::EVENT_BYTES.cast_signed())
         }
-        (Call::WriteAt { .. } | Call::Write { .. }, Ok(Reply::Length(length))) => {
-            Some(length.cast_signed())
-        }
+        (
+            Call::File(FileCall::WriteAt { .. } | FileCall::Write { .. }),
+            Ok(Reply::Length(length)),
+        ) => Some(length.cast_signed()),
         (_, Ok(_)) => Some(0),
     }
 }

@@ -1,6 +1,6 @@
 //! System calls of the test gear, which no trace records, with their answers taken apart.
 
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::kernel::Kernel;
@@ -19,7 +19,7 @@ pub(crate) fn read_at(
     offset_bytes: u64,
     length_bytes: u64,
 ) -> Result<Vec<u8>, Errno> {
-    match kernel.call(&Call::ReadAt { fd, offset_bytes, length_bytes })? {
+    match kernel.call(&Call::File(FileCall::ReadAt { fd, offset_bytes, length_bytes }))? {
         Reply::Bytes(bytes) => Ok(bytes),
         _ => Err(Errno::EIO),
     }
@@ -32,7 +32,7 @@ pub(crate) fn write_at(
     offset_bytes: u64,
     bytes: &[u8],
 ) -> Result<u64, Errno> {
-    match kernel.call(&Call::WriteAt { fd, offset_bytes, bytes: bytes.to_vec() })? {
+    match kernel.call(&Call::File(FileCall::WriteAt { fd, offset_bytes, bytes: bytes.to_vec() }))? {
         Reply::Length(length_bytes) => Ok(length_bytes),
         _ => Err(Errno::EIO),
     }
@@ -40,7 +40,7 @@ pub(crate) fn write_at(
 
 /// The count of an eventfd, which becomes zero; 0 if it was zero.
 pub(crate) fn take_events(kernel: &mut dyn Kernel, fd: Fd) -> Result<u64, Errno> {
-    match kernel.call(&Call::ReadEvent { fd }) {
+    match kernel.call(&Call::File(FileCall::ReadEvent { fd })) {
         Ok(Reply::Count(count)) => Ok(count),
         Ok(_) => Err(Errno::EIO),
         Err(Errno::EAGAIN) => Ok(0),
@@ -50,7 +50,7 @@ pub(crate) fn take_events(kernel: &mut dyn Kernel, fd: Fd) -> Result<u64, Errno>
 
 /// Where a region is in its device file.
 pub(crate) fn region_offset(kernel: &mut dyn Kernel, device: Fd, index: u32) -> Result<u64, Errno> {
-    match kernel.call(&Call::RegionInfo { device, index })? {
+    match kernel.call(&Call::Device(DeviceCall::RegionInfo { device, index }))? {
         Reply::RegionInfo { offset_bytes, .. } => Ok(offset_bytes),
         _ => Err(Errno::EIO),
     }
@@ -58,5 +58,5 @@ pub(crate) fn region_offset(kernel: &mut dyn Kernel, device: Fd, index: u32) -> 
 
 /// `close`.
 pub(crate) fn close(fd: Fd) -> Result<(), Errno> {
-    host().call(&Call::Close { fd }).map(drop)
+    host().call(&Call::File(FileCall::Close { fd })).map(drop)
 }

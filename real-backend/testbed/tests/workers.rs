@@ -2,7 +2,9 @@
 //!
 //! The program is its own worker: it has no harness, so that it is one thread when it forks.
 
-use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::call::{
+    Answer, Call, FileCall, MemoryCall, ProcessCall, Reply, SocketCall,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Uid};
 use handoff_model::abi::kernel::Kernel;
@@ -58,7 +60,7 @@ fn mother() -> Mother {
 fn myself() -> Person {
     let mut host = Host::new(Vec::new(), Memory::default(), Box::new(NoGuest));
     let uid = family::own_user();
-    match host.call(&Call::GetMemlock) {
+    match host.call(&Call::Process(ProcessCall::GetMemlock)) {
         Ok(Reply::Memlock(memlock_bytes)) => {
             Person { uid, cap_ipc_lock: uid == Uid(0), memlock_bytes }
         }
@@ -80,16 +82,19 @@ fn fd(worker: &mut Puppet, made_by: &Call) -> Fd {
 }
 
 fn memfd() -> Call {
-    Call::Memfd { name: "test".to_owned() }
+    Call::Memory(MemoryCall::Memfd { name: "test".to_owned() })
 }
 
 fn has_what_it_opens() {
     let (mut mother, person) = (mother(), myself());
     for _ in 0..2 {
         let mut worker = mother.bear(person).expect("room");
-        assert_eq!(call(&mut worker, &Call::GetUid), Ok(Reply::Uid(person.uid)));
+        assert_eq!(
+            call(&mut worker, &Call::Process(ProcessCall::GetUid)),
+            Ok(Reply::Uid(person.uid))
+        );
         assert_eq!(fd(&mut worker, &memfd()), Fd(3), "the lowest number is free");
-        assert_eq!(fd(&mut worker, &Call::Eventfd), Fd(4));
+        assert_eq!(fd(&mut worker, &Call::File(FileCall::Eventfd)), Fd(4));
         assert_eq!(worker.locked_pages(), Ok((0, 0)));
     }
 }
@@ -99,23 +104,24 @@ fn child_shares_files() {
     let file = fd(&mut parent, &memfd());
     let mut child = parent.fork().expect("room");
     assert_ne!(child.pid(), parent.pid());
-    let write = Call::WriteAt { fd: file, offset_bytes: 0, bytes: b"here".to_vec() };
+    let write =
+        Call::File(FileCall::WriteAt { fd: file, offset_bytes: 0, bytes: b"here".to_vec() });
     assert_eq!(call(&mut parent, &write), Ok(Reply::Length(4)));
-    let read = Call::ReadAt { fd: file, offset_bytes: 0, length_bytes: 4 };
+    let read = Call::File(FileCall::ReadAt { fd: file, offset_bytes: 0, length_bytes: 4 });
     assert_eq!(call(&mut child, &read), Ok(Reply::Bytes(b"here".to_vec())));
     child.kill().expect("it ends");
-    assert_eq!(call(&mut parent, &Call::Close { fd: file }), DONE);
+    assert_eq!(call(&mut parent, &Call::File(FileCall::Close { fd: file })), DONE);
 }
 
 fn exec_keeps_what_is_not_cloexec() {
     let mut worker = mother().bear(myself()).expect("room");
     let (kept, closed) = (fd(&mut worker, &memfd()), fd(&mut worker, &memfd()));
-    assert_eq!(call(&mut worker, &Call::SetCloexec { fd: kept, on: false }), DONE);
+    assert_eq!(call(&mut worker, &Call::File(FileCall::SetCloexec { fd: kept, on: false })), DONE);
     let pid = worker.pid();
     worker.exec().expect("its program is there");
     assert_eq!(worker.pid(), pid);
-    assert!(call(&mut worker, &Call::Stat { fd: kept }).is_ok());
-    assert_eq!(call(&mut worker, &Call::Stat { fd: closed }), Err(Errno::EBADF));
+    assert!(call(&mut worker, &Call::File(FileCall::Stat { fd: kept })).is_ok());
+    assert_eq!(call(&mut worker, &Call::File(FileCall::Stat { fd: closed })), Err(Errno::EBADF));
     worker.exec().expect("and once more");
     assert_eq!(fd(&mut worker, &memfd()), closed, "nothing else is open");
 }
@@ -128,9 +134,9 @@ fn descriptors_are_given_and_sent() {
     let ends = [a.give(&left).expect("taken"), b.give(&right).expect("taken")];
     assert_eq!(ends, [Fd(3), Fd(3)]);
     let file = fd(a, &memfd());
-    let send = Call::SendMessage { fd: ends[0], bytes: vec![7], fds: vec![file] };
+    let send = Call::Socket(SocketCall::Send { fd: ends[0], bytes: vec![7], fds: vec![file] });
     assert_eq!(call(a, &send), DONE);
-    let receive = Call::ReceiveMessage { fd: ends[1], wait: true };
+    let receive = Call::Socket(SocketCall::Receive { fd: ends[1], wait: true });
     let message = Reply::Message { bytes: vec![7], fds: vec![Fd(4)], truncated: false };
     assert_eq!(call(b, &receive), Ok(message));
 }
@@ -139,11 +145,11 @@ fn ends_by_exit_or_signal() {
     let mut mother = mother();
     let [mut first, mut second] = [0, 1].map(|_| mother.bear(myself()).expect("room"));
     let pidfd = second.open_pidfd(first.pid()).expect("it lives");
-    assert_eq!(call(&mut second, &Call::Kill { pidfd }), DONE);
-    assert_eq!(call(&mut second, &Call::AwaitExit { pidfd }), DONE);
-    let gone = first.call(&Call::GetUid, None);
+    assert_eq!(call(&mut second, &Call::Process(ProcessCall::Kill { pidfd })), DONE);
+    assert_eq!(call(&mut second, &Call::Process(ProcessCall::AwaitExit { pidfd })), DONE);
+    let gone = first.call(&Call::Process(ProcessCall::GetUid), None);
     assert!(matches!(gone, Err(Trouble::Died | Trouble::System(_, Errno::EPIPE))), "{gone:?}");
-    assert_eq!(call(&mut second, &Call::Exit { status: 0 }), DONE);
+    assert_eq!(call(&mut second, &Call::Process(ProcessCall::Exit { status: 0 })), DONE);
     second.kill().expect("the dead are killed in vain");
 }
 

@@ -1,6 +1,6 @@
 //! Calls that a test makes, and the answers that it expects.
 
-use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::call::{Answer, Call, MemoryCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::kernel::Kernel;
@@ -18,8 +18,8 @@ pub(crate) fn fd(host: &mut Host, call: &Call) -> Fd {
 /// A memfd of a length.
 #[track_caller]
 pub(crate) fn memfd(host: &mut Host, length_bytes: u64) -> Fd {
-    let fd = fd(host, &Call::Memfd { name: "test".to_owned() });
-    check(host, &[(Call::Truncate { fd, length_bytes }, Ok(Reply::Done))]);
+    let fd = fd(host, &Call::Memory(MemoryCall::Memfd { name: "test".to_owned() }));
+    check(host, &[(Call::Memory(MemoryCall::Truncate { fd, length_bytes }), Ok(Reply::Done))]);
     fd
 }
 

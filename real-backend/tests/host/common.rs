@@ -1,6 +1,6 @@
 //! A door to the kernel, a child process, and tests that have a process to themselves.
 
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, Reply, SocketCall};
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::kernel::Kernel;
 use handoff_real_backend::host::{Host, NoGuest};
@@ -36,7 +36,7 @@ pub(crate) fn waiting_child() -> (Fd, Spawned) {
     let mine = Fd(mine.into_raw_fd());
     let argv = ["sh", "-c", "echo ready >&0; read line"].map(OsString::from);
     let child = spawn::spawn(Path::new("/bin/sh"), &argv, theirs).expect("it starts");
-    let ready = host().call(&Call::ReceiveMessage { fd: mine, wait: true });
+    let ready = host().call(&Call::Socket(SocketCall::Receive { fd: mine, wait: true }));
     assert!(matches!(ready, Ok(Reply::Message { bytes, .. }) if bytes == b"ready\n"));
     let settled = || descriptors::table(child.pid).is_ok_and(|table| table.len() == 3);
     for _ in (0..10_000).take_while(|_| !settled()) {

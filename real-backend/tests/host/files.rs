@@ -2,7 +2,9 @@
 
 use crate::calls::{DONE, check, fd, memfd, no};
 use crate::common::{host, succeeds_alone};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{
+    Call, DeviceCall, FileCall, IommufdCall, MemoryCall, ProcessCall, Reply, SocketCall,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::kernel::Kernel;
@@ -17,24 +19,24 @@ const CLOSED: Fd = Fd(1_000_000);
 fn a_number_that_is_not_open_is_ebadf() {
     let calls = |fd| {
         vec![
-            Call::Close { fd },
-            Call::Dup { fd },
-            Call::SetCloexec { fd, on: true },
-            Call::SetNonblock { fd, on: true },
-            Call::Stat { fd },
-            Call::Truncate { fd, length_bytes: 0 },
-            Call::SealSize { fd },
-            Call::PunchHole { fd, offset_bytes: 0, length_bytes: 4096 },
-            Call::WriteAt { fd, offset_bytes: 0, bytes: vec![1] },
-            Call::ReadAt { fd, offset_bytes: 0, length_bytes: 1 },
-            Call::Mmap { fd: Some(fd), offset_bytes: 0, length_bytes: 4096 },
-            Call::ReadEvent { fd },
-            Call::Kill { pidfd: fd },
-            Call::SendMessage { fd, bytes: vec![1], fds: vec![] },
-            Call::ReceiveMessage { fd, wait: false },
-            Call::ShutdownReceive { fd },
-            Call::IoasAlloc { iommufd: fd },
-            Call::Reset { device: fd },
+            Call::File(FileCall::Close { fd }),
+            Call::File(FileCall::Dup { fd }),
+            Call::File(FileCall::SetCloexec { fd, on: true }),
+            Call::File(FileCall::SetNonblock { fd, on: true }),
+            Call::File(FileCall::Stat { fd }),
+            Call::Memory(MemoryCall::Truncate { fd, length_bytes: 0 }),
+            Call::Memory(MemoryCall::SealSize { fd }),
+            Call::Memory(MemoryCall::PunchHole { fd, offset_bytes: 0, length_bytes: 4096 }),
+            Call::File(FileCall::WriteAt { fd, offset_bytes: 0, bytes: vec![1] }),
+            Call::File(FileCall::ReadAt { fd, offset_bytes: 0, length_bytes: 1 }),
+            Call::Memory(MemoryCall::Mmap { fd: Some(fd), offset_bytes: 0, length_bytes: 4096 }),
+            Call::File(FileCall::ReadEvent { fd }),
+            Call::Process(ProcessCall::Kill { pidfd: fd }),
+            Call::Socket(SocketCall::Send { fd, bytes: vec![1], fds: vec![] }),
+            Call::Socket(SocketCall::Receive { fd, wait: false }),
+            Call::Socket(SocketCall::ShutdownReceive { fd }),
+            Call::Iommufd(IommufdCall::IoasAlloc { iommufd: fd }),
+            Call::Device(DeviceCall::Reset { device: fd }),
         ]
     };
     for closed in [Fd(-1), Fd(i32::MIN), CLOSED] {
@@ -45,7 +47,7 @@ fn a_number_that_is_not_open_is_ebadf() {
 
 #[test]
 fn open_tells_what_is_wrong_with_a_path() {
-    let open = |path: &str| Call::Open { path: path.to_owned() };
+    let open = |path: &str| Call::File(FileCall::Open { path: path.to_owned() });
     let mut host = host();
     check(
         &mut host,
@@ -65,25 +67,31 @@ fn a_number_is_closed_once() {
     // Alone: in between, another thread could be given the same number.
     succeeds_alone("files::a_number_is_closed_once", || {
         let mut host = host();
-        let event = fd(&mut host, &Call::Eventfd);
-        let close = Call::Close { fd: event };
+        let event = fd(&mut host, &Call::File(FileCall::Eventfd));
+        let close = Call::File(FileCall::Close { fd: event });
         check(&mut host, &[(close.clone(), DONE), (close, no(Errno::EBADF))]);
-        assert_eq!(fd(&mut host, &Call::Eventfd), event, "the lowest that is free");
+        assert_eq!(fd(&mut host, &Call::File(FileCall::Eventfd)), event, "the lowest that is free");
     });
 }
 
 #[test]
 fn ioctls_on_a_file_that_has_none_are_enotty() {
     let mut host = host();
-    let null = fd(&mut host, &Call::Open { path: "/dev/null".to_owned() });
+    let null = fd(&mut host, &Call::File(FileCall::Open { path: "/dev/null".to_owned() }));
     check(
         &mut host,
         &[
-            (Call::IoasAlloc { iommufd: null }, no(Errno::ENOTTY)),
-            (Call::ChangeProcess { iommufd: null, reserved: 1 }, no(Errno::ENOTTY)),
-            (Call::DeviceInfo { device: null }, no(Errno::ENOTTY)),
-            (Call::Reset { device: null }, no(Errno::ENOTTY)),
-            (Call::SetIrqs { device: null, index: 1, eventfds: vec![null] }, no(Errno::ENOTTY)),
+            (Call::Iommufd(IommufdCall::IoasAlloc { iommufd: null }), no(Errno::ENOTTY)),
+            (
+                Call::Iommufd(IommufdCall::ChangeProcess { iommufd: null, reserved: 1 }),
+                no(Errno::ENOTTY),
+            ),
+            (Call::Device(DeviceCall::Info { device: null }), no(Errno::ENOTTY)),
+            (Call::Device(DeviceCall::Reset { device: null }), no(Errno::ENOTTY)),
+            (
+                Call::Device(DeviceCall::SetIrqs { device: null, index: 1, eventfds: vec![null] }),
+                no(Errno::ENOTTY),
+            ),
         ],
     );
 }
@@ -92,9 +100,12 @@ fn ioctls_on_a_file_that_has_none_are_enotty() {
 fn a_memfd_is_written_read_and_sealed() {
     let mut host = host();
     let fd = memfd(&mut host, 8192);
-    let write =
-        |offset_bytes, bytes: &[u8]| Call::WriteAt { fd, offset_bytes, bytes: bytes.to_vec() };
-    let read = |offset_bytes, length_bytes| Call::ReadAt { fd, offset_bytes, length_bytes };
+    let write = |offset_bytes, bytes: &[u8]| {
+        Call::File(FileCall::WriteAt { fd, offset_bytes, bytes: bytes.to_vec() })
+    };
+    let read = |offset_bytes, length_bytes| {
+        Call::File(FileCall::ReadAt { fd, offset_bytes, length_bytes })
+    };
     let bytes = |bytes: &[u8]| Ok(Reply::Bytes(bytes.to_vec()));
     check(
         &mut host,
@@ -103,14 +114,20 @@ fn a_memfd_is_written_read_and_sealed() {
             (read(4095, 2), bytes(b"bc")),
             (read(8190, 100), bytes(b"\0\0")),
             (read(8192, 1), bytes(b"")),
-            (Call::PunchHole { fd, offset_bytes: 4096, length_bytes: 4096 }, DONE),
+            (
+                Call::Memory(MemoryCall::PunchHole { fd, offset_bytes: 4096, length_bytes: 4096 }),
+                DONE,
+            ),
             (read(4094, 4), bytes(b"ab\0\0")),
-            (Call::PunchHole { fd, offset_bytes: 0, length_bytes: 0 }, no(Errno::EINVAL)),
-            (Call::Truncate { fd, length_bytes: 4096 }, DONE),
-            (Call::SealSize { fd }, DONE),
-            (Call::SealSize { fd }, DONE),
-            (Call::Truncate { fd, length_bytes: 8192 }, no(Errno::EPERM)),
-            (Call::Truncate { fd, length_bytes: 0 }, no(Errno::EPERM)),
+            (
+                Call::Memory(MemoryCall::PunchHole { fd, offset_bytes: 0, length_bytes: 0 }),
+                no(Errno::EINVAL),
+            ),
+            (Call::Memory(MemoryCall::Truncate { fd, length_bytes: 4096 }), DONE),
+            (Call::Memory(MemoryCall::SealSize { fd }), DONE),
+            (Call::Memory(MemoryCall::SealSize { fd }), DONE),
+            (Call::Memory(MemoryCall::Truncate { fd, length_bytes: 8192 }), no(Errno::EPERM)),
+            (Call::Memory(MemoryCall::Truncate { fd, length_bytes: 0 }), no(Errno::EPERM)),
             (write(4096, b"x"), no(Errno::EPERM)),
             (write(4095, b"x"), Ok(Reply::Length(1))),
         ],
@@ -122,8 +139,8 @@ fn stat_tells_the_same_file_by_its_inode() {
     let mut host = host();
     let one = memfd(&mut host, 4096);
     let other = memfd(&mut host, 4096);
-    let dup = fd(&mut host, &Call::Dup { fd: one });
-    let mut stat = |fd| match host.call(&Call::Stat { fd }) {
+    let dup = fd(&mut host, &Call::File(FileCall::Dup { fd: one }));
+    let mut stat = |fd| match host.call(&Call::File(FileCall::Stat { fd })) {
         Ok(Reply::Stat { inode, length_bytes }) => (inode, length_bytes),
         other => panic!("{other:?}"),
     };
@@ -136,20 +153,20 @@ fn stat_tells_the_same_file_by_its_inode() {
 fn every_new_descriptor_is_cloexec_until_it_is_told_otherwise() {
     let mut host = host();
     let memfd = memfd(&mut host, 0);
-    let event = fd(&mut host, &Call::Eventfd);
-    let dup = fd(&mut host, &Call::Dup { fd: memfd });
+    let event = fd(&mut host, &Call::File(FileCall::Eventfd));
+    let dup = fd(&mut host, &Call::File(FileCall::Dup { fd: memfd }));
     let cloexec = |fd| descriptors::own(fd).expect("open").cloexec;
     assert!(cloexec(memfd) && cloexec(event) && cloexec(dup));
-    check(&mut host, &[(Call::SetCloexec { fd: memfd, on: false }, DONE)]);
+    check(&mut host, &[(Call::File(FileCall::SetCloexec { fd: memfd, on: false }), DONE)]);
     assert!(!cloexec(memfd) && cloexec(dup), "it belongs to the descriptor");
-    check(&mut host, &[(Call::SetCloexec { fd: memfd, on: true }, DONE)]);
+    check(&mut host, &[(Call::File(FileCall::SetCloexec { fd: memfd, on: true }), DONE)]);
     assert!(cloexec(memfd));
 }
 
 #[test]
 fn an_eventfd_counts_and_is_emptied_by_a_read() {
     let mut host = host();
-    let made = fd(&mut host, &Call::Eventfd);
+    let made = fd(&mut host, &Call::File(FileCall::Eventfd));
     let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
     let owned = rustix::event::eventfd(0, flags).expect("room");
     let event = Fd(owned.as_raw_fd());
@@ -158,8 +175,8 @@ fn an_eventfd_counts_and_is_emptied_by_a_read() {
     check(
         &mut host,
         &[
-            (Call::ReadEvent { fd: made }, no(Errno::EAGAIN)),
-            (Call::ReadEvent { fd: event }, no(Errno::EAGAIN)),
+            (Call::File(FileCall::ReadEvent { fd: made }), no(Errno::EAGAIN)),
+            (Call::File(FileCall::ReadEvent { fd: event }), no(Errno::EAGAIN)),
         ],
     );
     for count in [2_u64, 10] {
@@ -169,8 +186,8 @@ fn an_eventfd_counts_and_is_emptied_by_a_read() {
     check(
         &mut host,
         &[
-            (Call::ReadEvent { fd: event }, Ok(Reply::Count(12))),
-            (Call::ReadEvent { fd: event }, no(Errno::EAGAIN)),
+            (Call::File(FileCall::ReadEvent { fd: event }), Ok(Reply::Count(12))),
+            (Call::File(FileCall::ReadEvent { fd: event }), no(Errno::EAGAIN)),
         ],
     );
     let identity = |fd| descriptors::own(fd).expect("open").identity;

@@ -2,7 +2,7 @@
 
 use crate::calls::{check, no};
 use crate::common::host;
-use handoff_model::abi::call::{Call, Made, Reply};
+use handoff_model::abi::call::{Call, FileCall, GuestCall, Made, ProcessCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::kernel::Kernel;
@@ -14,10 +14,10 @@ fn a_process_without_a_guest_refuses_the_guest_calls() {
     check(
         &mut host(),
         &[
-            (Call::StopGuest, no(Errno::ENODEV)),
-            (Call::SaveGuest { fd }, no(Errno::ENODEV)),
-            (Call::LoadGuest { fd }, no(Errno::ENODEV)),
-            (Call::StartGuest, no(Errno::ENODEV)),
+            (Call::Guest(GuestCall::Stop), no(Errno::ENODEV)),
+            (Call::Guest(GuestCall::Save { fd }), no(Errno::ENODEV)),
+            (Call::Guest(GuestCall::Load { fd }), no(Errno::ENODEV)),
+            (Call::Guest(GuestCall::Start), no(Errno::ENODEV)),
         ],
     );
 }
@@ -28,7 +28,11 @@ fn every_call_is_told_with_its_answer_and_its_time() {
     let mut recorder = Recorder::new(host(), Pid(9), |made, enter_ns, leave_ns| {
         told.push((made, enter_ns, leave_ns));
     });
-    let rows = [Call::GetUid, Call::Close { fd: Fd(-1) }, Call::Exec { image: Fd(-1) }];
+    let rows = [
+        Call::Process(ProcessCall::GetUid),
+        Call::File(FileCall::Close { fd: Fd(-1) }),
+        Call::Process(ProcessCall::Exec { image: Fd(-1) }),
+    ];
     let answers: Vec<_> = rows.iter().map(|call| recorder.call(call)).collect();
     let made = |at: usize, answer| Made { pid: Pid(9), call: rows[at].clone(), answer };
     let expected = [

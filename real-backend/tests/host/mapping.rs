@@ -3,7 +3,7 @@
 
 use crate::calls::{DONE, check, memfd, no};
 use crate::common::host_for;
-use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::call::{Answer, Call, FileCall, MemoryCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Va};
 use handoff_model::abi::kernel::Kernel;
@@ -24,7 +24,7 @@ fn va(answer: Answer) -> Va {
 }
 
 fn mmap(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::Mmap { fd: Some(fd), offset_bytes, length_bytes }
+    Call::Memory(MemoryCall::Mmap { fd: Some(fd), offset_bytes, length_bytes })
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn two_mappings_of_a_memfd_are_the_same_bytes() {
     check(
         &mut host,
         &[(
-            Call::ReadAt { fd, offset_bytes: 4096, length_bytes: 3 },
+            Call::File(FileCall::ReadAt { fd, offset_bytes: 4096, length_bytes: 3 }),
             Ok(Reply::Bytes(b"ram".to_vec())),
         )],
     );
@@ -50,7 +50,9 @@ fn two_mappings_of_a_memfd_are_the_same_bytes() {
 fn a_place_in_a_file_is_found_by_its_inode() {
     let (mut host, memory) = door();
     let fd = memfd(&mut host, 4 * 4096);
-    let Ok(Reply::Stat { inode, .. }) = host.call(&Call::Stat { fd }) else { panic!("a file") };
+    let Ok(Reply::Stat { inode, .. }) = host.call(&Call::File(FileCall::Stat { fd })) else {
+        panic!("a file")
+    };
     let start = va(host.call(&mmap(fd, 4096, 2 * 4096)));
     let rows = [
         (inode, 4096, 2 * 4096, Some(start)),
@@ -69,11 +71,15 @@ fn a_place_in_a_file_is_found_by_its_inode() {
 fn a_hole_leaves_both_sides_mapped() {
     let (mut host, memory) = door();
     let fd = memfd(&mut host, 4 * 4096);
-    let Ok(Reply::Stat { inode, .. }) = host.call(&Call::Stat { fd }) else { panic!("a file") };
+    let Ok(Reply::Stat { inode, .. }) = host.call(&Call::File(FileCall::Stat { fd })) else {
+        panic!("a file")
+    };
     let start = va(host.call(&mmap(fd, 0, 4 * 4096)));
-    let unmap = |page: u64, pages: u64| Call::Munmap {
-        va: Va(start.0 + page * 4096),
-        length_bytes: pages * 4096,
+    let unmap = |page: u64, pages: u64| {
+        Call::Memory(MemoryCall::Munmap {
+            va: Va(start.0 + page * 4096),
+            length_bytes: pages * 4096,
+        })
     };
     check(&mut host, &[(unmap(1, 2), DONE), (unmap(1, 1), no(Errno::EINVAL))]);
     assert_eq!(memory.find(inode, 3 * 4096, 4096), Some(Va(start.0 + 3 * 4096)));
@@ -92,7 +98,7 @@ fn what_was_not_mapped_here_is_not_unmapped() {
     let start = va(host.call(&mmap(fd, 0, 100)));
     let own = Box::new([1_u8; 4096 * 4]);
     let heap = (own.as_ptr() as u64).next_multiple_of(4096);
-    let unmap = |va, length_bytes| Call::Munmap { va: Va(va), length_bytes };
+    let unmap = |va, length_bytes| Call::Memory(MemoryCall::Munmap { va: Va(va), length_bytes });
     check(
         &mut host,
         &[
@@ -113,7 +119,8 @@ fn what_was_not_mapped_here_is_not_unmapped() {
 fn mmap_refuses_as_linux_does() {
     let mut host = host_for(&[]);
     let fd = memfd(&mut host, 4096);
-    let anonymous = |length_bytes| Call::Mmap { fd: None, offset_bytes: 0, length_bytes };
+    let anonymous =
+        |length_bytes| Call::Memory(MemoryCall::Mmap { fd: None, offset_bytes: 0, length_bytes });
     check(
         &mut host,
         &[
@@ -125,5 +132,8 @@ fn mmap_refuses_as_linux_does() {
         ],
     );
     let memory = va(host.call(&anonymous(4096)));
-    check(&mut host, &[(Call::Munmap { va: memory, length_bytes: 4096 }, DONE)]);
+    check(
+        &mut host,
+        &[(Call::Memory(MemoryCall::Munmap { va: memory, length_bytes: 4096 }), DONE)],
+    );
 }

@@ -2,7 +2,7 @@
 
 use crate::calls::{fd, memfd};
 use crate::common::{host, waiting_child};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, FileCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::view::{DescriptorView, FileKind, View};
@@ -27,8 +27,11 @@ fn descriptor(view: &View, pid: Pid, fd: Fd) -> DescriptorView {
 fn descriptors_of_one_file_are_told_from_files_of_one_kind() {
     let mut host = host();
     let (one, other) = (memfd(&mut host, 0), memfd(&mut host, 0));
-    let dup = fd(&mut host, &Call::Dup { fd: one });
-    let events = [fd(&mut host, &Call::Eventfd), fd(&mut host, &Call::Eventfd)];
+    let dup = fd(&mut host, &Call::File(FileCall::Dup { fd: one }));
+    let events = [
+        fd(&mut host, &Call::File(FileCall::Eventfd)),
+        fd(&mut host, &Call::File(FileCall::Eventfd)),
+    ];
     let seen = observe(&[me()], &Known::default());
     let of = |fd| descriptor(&seen.view, me(), fd);
     assert_eq!((of(one).kind, of(events[0]).kind), (FileKind::Memfd, FileKind::Eventfd));

@@ -2,7 +2,7 @@
 
 use crate::calls::{DONE, check, fd, memfd, no};
 use crate::common::{alone, host, host_for, succeeds_alone};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, FileCall, MemoryCall, ProcessCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Uid};
 use handoff_model::abi::kernel::Kernel;
@@ -13,7 +13,7 @@ use std::sync::mpsc;
 const NOBODY: Uid = Uid(65534);
 
 fn is_root() -> bool {
-    host().call(&Call::GetUid) == Ok(Reply::Uid(Uid(0)))
+    host().call(&Call::Process(ProcessCall::GetUid)) == Ok(Reply::Uid(Uid(0)))
 }
 
 #[test]
@@ -21,17 +21,23 @@ fn a_lower_limit_holds_and_is_not_raised_by_just_anybody() {
     let test = "processes::a_lower_limit_holds_and_is_not_raised_by_just_anybody";
     succeeds_alone(test, || {
         let mut host = host();
-        let set = |limit_bytes| Call::SetMemlock { limit_bytes };
-        check(&mut host, &[(set(65536), DONE), (Call::GetMemlock, Ok(Reply::Memlock(65536)))]);
+        let set = |limit_bytes| Call::Process(ProcessCall::SetMemlock { limit_bytes });
+        check(
+            &mut host,
+            &[
+                (set(65536), DONE),
+                (Call::Process(ProcessCall::GetMemlock), Ok(Reply::Memlock(65536))),
+            ],
+        );
         if is_root() {
-            check(&mut host, &[(Call::SetUid { uid: NOBODY }, DONE)]);
+            check(&mut host, &[(Call::Process(ProcessCall::SetUid { uid: NOBODY }), DONE)]);
         }
         check(
             &mut host,
             &[
                 (set(65537), no(Errno::EPERM)),
                 (set(u64::MAX), no(Errno::EPERM)),
-                (Call::GetMemlock, Ok(Reply::Memlock(65536))),
+                (Call::Process(ProcessCall::GetMemlock), Ok(Reply::Memlock(65536))),
             ],
         );
     });
@@ -50,11 +56,11 @@ fn another_user_is_one_in_every_thread_and_for_good() {
         check(
             &mut host,
             &[
-                (Call::SetUid { uid }, DONE),
-                (Call::GetUid, Ok(Reply::Uid(uid))),
-                (Call::GetCapIpcLock, Ok(Reply::Flag(false))),
-                (Call::SetUid { uid: Uid(0) }, no(Errno::EPERM)),
-                (Call::DropCapIpcLock, DONE),
+                (Call::Process(ProcessCall::SetUid { uid }), DONE),
+                (Call::Process(ProcessCall::GetUid), Ok(Reply::Uid(uid))),
+                (Call::Process(ProcessCall::GetCapIpcLock), Ok(Reply::Flag(false))),
+                (Call::Process(ProcessCall::SetUid { uid: Uid(0) }), no(Errno::EPERM)),
+                (Call::Process(ProcessCall::DropCapIpcLock), DONE),
             ],
         );
         ask.send(()).expect("it listens");
@@ -69,9 +75,9 @@ fn a_capability_that_was_dropped_is_gone_and_no_other() {
         check(
             &mut host(),
             &[
-                (Call::DropCapIpcLock, DONE),
-                (Call::GetCapIpcLock, Ok(Reply::Flag(false))),
-                (Call::DropCapIpcLock, DONE),
+                (Call::Process(ProcessCall::DropCapIpcLock), DONE),
+                (Call::Process(ProcessCall::GetCapIpcLock), Ok(Reply::Flag(false))),
+                (Call::Process(ProcessCall::DropCapIpcLock), DONE),
             ],
         );
         let after = rustix::thread::capabilities(None).expect("readable");
@@ -83,7 +89,7 @@ fn a_capability_that_was_dropped_is_gone_and_no_other() {
 #[test]
 fn exit_ends_the_process_with_its_status() {
     let ended = alone("processes::exit_ends_the_process_with_its_status", || {
-        let _ = host().call(&Call::Exit { status: 77 });
+        let _ = host().call(&Call::Process(ProcessCall::Exit { status: 77 }));
     });
     if let Some(output) = ended {
         assert_eq!(output.status.code(), Some(77));
@@ -97,12 +103,12 @@ fn exec_keeps_what_is_not_cloexec_and_says_its_arguments() {
     let ended = alone(test, || {
         let mut host = host();
         let (kept, closed) = (memfd(&mut host, 0), memfd(&mut host, 0));
-        check(&mut host, &[(Call::SetCloexec { fd: kept, on: false }, DONE)]);
+        check(&mut host, &[(Call::File(FileCall::SetCloexec { fd: kept, on: false }), DONE)]);
         let numbers = [kept.to_string(), closed.to_string()];
         say(&format!("kept {kept} closed {closed}"));
         let argv = ["shell", "-c", script, "name", &numbers[0], &numbers[1]];
         let image = program("/bin/sh");
-        let failed = host_for(&argv).call(&Call::Exec { image });
+        let failed = host_for(&argv).call(&Call::Process(ProcessCall::Exec { image }));
         panic!("{failed:?}");
     });
     if let Some(output) = ended {
@@ -129,17 +135,19 @@ fn program(path: &str) -> Fd {
 #[test]
 fn exec_that_cannot_be_returns() {
     let mut host = host_for(&["x"]);
-    let memfd = fd(&mut host, &Call::Memfd { name: "not a program".to_owned() });
-    let text = Call::WriteAt { fd: memfd, offset_bytes: 0, bytes: b"nonsense".to_vec() };
+    let memfd =
+        fd(&mut host, &Call::Memory(MemoryCall::Memfd { name: "not a program".to_owned() }));
+    let text =
+        Call::File(FileCall::WriteAt { fd: memfd, offset_bytes: 0, bytes: b"nonsense".to_vec() });
     let image = program("/bin/sh");
     check(
         &mut host,
         &[
             (text, Ok(Reply::Length(8))),
-            (Call::Exec { image: memfd }, no(Errno::Other(8))),
-            (Call::Exec { image: program("/etc/passwd") }, no(Errno::EACCES)),
-            (Call::Exec { image: Fd(1_000_000) }, no(Errno::ENOENT)),
+            (Call::Process(ProcessCall::Exec { image: memfd }), no(Errno::Other(8))),
+            (Call::Process(ProcessCall::Exec { image: program("/etc/passwd") }), no(Errno::EACCES)),
+            (Call::Process(ProcessCall::Exec { image: Fd(1_000_000) }), no(Errno::ENOENT)),
         ],
     );
-    check(&mut host_for(&[]), &[(Call::Exec { image }, no(Errno::EINVAL))]);
+    check(&mut host_for(&[]), &[(Call::Process(ProcessCall::Exec { image }), no(Errno::EINVAL))]);
 }

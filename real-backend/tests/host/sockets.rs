@@ -2,7 +2,9 @@
 
 use crate::calls::{DONE, check, fd, memfd, no};
 use crate::common::{host, succeeds_alone};
-use handoff_model::abi::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
+use handoff_model::abi::call::{
+    Call, FDS_PER_MESSAGE_MAX, FileCall, MESSAGE_BYTES_MAX, Reply, SocketCall,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::kernel::Kernel;
@@ -18,11 +20,11 @@ fn pair() -> (Fd, Fd) {
 }
 
 fn send(fd: Fd, bytes: &[u8], fds: &[Fd]) -> Call {
-    Call::SendMessage { fd, bytes: bytes.to_vec(), fds: fds.to_vec() }
+    Call::Socket(SocketCall::Send { fd, bytes: bytes.to_vec(), fds: fds.to_vec() })
 }
 
 fn receive(fd: Fd) -> Call {
-    Call::ReceiveMessage { fd, wait: false }
+    Call::Socket(SocketCall::Receive { fd, wait: false })
 }
 
 fn packet(bytes: &[u8]) -> Reply {
@@ -55,7 +57,7 @@ fn packets_keep_their_borders_and_their_order() {
             (send(right, b"back", &[]), DONE),
             (receive(right), Ok(packet(b"one"))),
             (receive(right), Ok(packet(&long))),
-            (Call::ReceiveMessage { fd: left, wait: true }, Ok(packet(b"back"))),
+            (Call::Socket(SocketCall::Receive { fd: left, wait: true }), Ok(packet(b"back"))),
             (receive(right), no(Errno::EAGAIN)),
         ],
     );
@@ -83,7 +85,7 @@ fn descriptors_arrive_as_new_numbers_of_the_same_files_and_cloexec() {
     check(
         &mut host,
         &[
-            (Call::SetCloexec { fd: sent, on: false }, DONE),
+            (Call::File(FileCall::SetCloexec { fd: sent, on: false }), DONE),
             (send(left, b"ram", &[sent, sent]), DONE),
         ],
     );
@@ -116,7 +118,8 @@ fn a_packet_takes_253_descriptors_and_not_one_more() {
     );
     let (got, truncated) = descriptors_of(&mut host, right);
     assert_eq!((got.len(), truncated), (FDS_PER_MESSAGE_MAX, false));
-    let closed: Vec<_> = got.into_iter().map(|fd| (Call::Close { fd }, DONE)).collect();
+    let closed: Vec<_> =
+        got.into_iter().map(|fd| (Call::File(FileCall::Close { fd }), DONE)).collect();
     check(&mut host, &closed);
 }
 
@@ -132,7 +135,10 @@ fn a_full_table_loses_descriptors_and_says_so() {
         assert_eq!((got.len(), truncated), (1, true));
         check(
             &mut host,
-            &[(receive(right), no(Errno::EAGAIN)), (Call::Eventfd, no(Errno::EMFILE))],
+            &[
+                (receive(right), no(Errno::EAGAIN)),
+                (Call::File(FileCall::Eventfd), no(Errno::EMFILE)),
+            ],
         );
     });
 }
@@ -143,7 +149,7 @@ fn leave_room_for_one(host: &mut Host, any: Fd) {
     let highest = table.last().expect("standard streams").fd;
     let mut top = any;
     while top <= highest {
-        top = fd(host, &Call::Dup { fd: any });
+        top = fd(host, &Call::File(FileCall::Dup { fd: any }));
     }
     let room = Some(u64::from(top.0.cast_unsigned()) + 2);
     let limits = Rlimit { current: room, maximum: room };
@@ -159,7 +165,7 @@ fn a_shut_end_keeps_what_was_queued_and_takes_no_more() {
         &mut host,
         &[
             (send(left, b"before", &[fd]), DONE),
-            (Call::ShutdownReceive { fd: right }, DONE),
+            (Call::Socket(SocketCall::ShutdownReceive { fd: right }), DONE),
             (send(left, b"after", &[]), no(Errno::EPIPE)),
             (send(left, b"", &[fd]), no(Errno::EPIPE)),
         ],
@@ -169,10 +175,10 @@ fn a_shut_end_keeps_what_was_queued_and_takes_no_more() {
         &mut host,
         &[
             (receive(right), Ok(end())),
-            (Call::ReceiveMessage { fd: right, wait: true }, Ok(end())),
+            (Call::Socket(SocketCall::Receive { fd: right, wait: true }), Ok(end())),
             (send(right, b"still", &[]), DONE),
             (receive(left), Ok(packet(b"still"))),
-            (Call::ShutdownReceive { fd: right }, DONE),
+            (Call::Socket(SocketCall::ShutdownReceive { fd: right }), DONE),
         ],
     );
 }
@@ -184,12 +190,12 @@ fn a_peer_that_has_gone_is_an_end_after_what_it_sent() {
         &mut host(),
         &[
             (send(left, b"last", &[]), DONE),
-            (Call::Close { fd: left }, DONE),
+            (Call::File(FileCall::Close { fd: left }), DONE),
             (send(right, b"x", &[]), no(Errno::EPIPE)),
             (receive(right), Ok(packet(b"last"))),
             (receive(right), Ok(end())),
             (receive(right), Ok(end())),
-            (Call::ShutdownReceive { fd: right }, DONE),
+            (Call::Socket(SocketCall::ShutdownReceive { fd: right }), DONE),
         ],
     );
 }
@@ -202,7 +208,7 @@ fn a_peer_that_has_gone_without_reading_is_a_reset_before_what_it_sent() {
         &[
             (send(left, b"last", &[]), DONE),
             (send(right, b"unread", &[]), DONE),
-            (Call::Close { fd: left }, DONE),
+            (Call::File(FileCall::Close { fd: left }), DONE),
             (receive(right), no(Errno::ECONNRESET)),
             (receive(right), Ok(packet(b"last"))),
             (receive(right), Ok(end())),
@@ -219,7 +225,7 @@ fn what_is_no_socket_is_refused() {
         &[
             (send(fd, b"x", &[]), no(Errno::ENOTSOCK)),
             (receive(fd), no(Errno::ENOTSOCK)),
-            (Call::ShutdownReceive { fd }, no(Errno::ENOTSOCK)),
+            (Call::Socket(SocketCall::ShutdownReceive { fd }), no(Errno::ENOTSOCK)),
         ],
     );
 }

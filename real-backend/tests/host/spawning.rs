@@ -2,7 +2,7 @@
 
 use crate::calls::{DONE, check, memfd, no};
 use crate::common::{alone_arguments, host, is_alone, waiting_child};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, FileCall, ProcessCall, Reply, SocketCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::kernel::Kernel;
@@ -29,7 +29,7 @@ fn start(image: &Path, argv: &[&str]) -> (Fd, Spawned) {
 fn everything(socket: Fd) -> String {
     let mut text = String::new();
     loop {
-        match host().call(&Call::ReceiveMessage { fd: socket, wait: true }) {
+        match host().call(&Call::Socket(SocketCall::Receive { fd: socket, wait: true })) {
             Ok(Reply::Message { bytes, .. }) if bytes.is_empty() => return text,
             Ok(Reply::Message { bytes, .. }) => text += &String::from_utf8_lossy(&bytes),
             other => panic!("{other:?}"),
@@ -41,13 +41,19 @@ fn everything(socket: Fd) -> String {
 fn nothing_is_inherited_but_the_socket() {
     let mut host = host();
     let careless = memfd(&mut host, 0);
-    check(&mut host, &[(Call::SetCloexec { fd: careless, on: false }, DONE)]);
+    check(&mut host, &[(Call::File(FileCall::SetCloexec { fd: careless, on: false }), DONE)]);
     let (_mine, mut child) = waiting_child();
     let table = descriptors::table(child.pid).expect("it lives");
     assert_eq!(table.iter().map(|entry| entry.fd).collect::<Vec<_>>(), [Fd(0), Fd(1), Fd(2)]);
     assert_eq!(table[0].kind, FileKind::Socket);
     let pidfd = Fd(child.pidfd.as_raw_fd());
-    check(&mut host, &[(Call::Kill { pidfd }, DONE), (Call::AwaitExit { pidfd }, DONE)]);
+    check(
+        &mut host,
+        &[
+            (Call::Process(ProcessCall::Kill { pidfd }), DONE),
+            (Call::Process(ProcessCall::AwaitExit { pidfd }), DONE),
+        ],
+    );
     child.wait(SOON).expect("waits").expect("ends");
 }
 
@@ -72,7 +78,10 @@ fn take_and_tell() {
     let told = format!("socket {cloexec}, standard input {:?}\n", of(spawn::INHERITED).kind);
     check(
         &mut host(),
-        &[(Call::SendMessage { fd: socket, bytes: told.into_bytes(), fds: vec![] }, DONE)],
+        &[(
+            Call::Socket(SocketCall::Send { fd: socket, bytes: told.into_bytes(), fds: vec![] }),
+            DONE,
+        )],
     );
 }
 
@@ -83,10 +92,10 @@ fn a_process_is_killed_by_its_pidfd_and_once() {
     let pidfd = Fd(child.pidfd.as_raw_fd());
     let of = descriptors::own(pidfd).expect("open");
     assert!(of.cloexec && of.kind == FileKind::Pidfd);
-    check(&mut host(), &[(Call::Kill { pidfd }, DONE)]);
+    check(&mut host(), &[(Call::Process(ProcessCall::Kill { pidfd }), DONE)]);
     let status = child.wait(SOON).expect("waits").expect("ends");
     assert_eq!(status.signal(), Some(9));
-    check(&mut host(), &[(Call::Kill { pidfd }, no(Errno::ESRCH))]);
+    check(&mut host(), &[(Call::Process(ProcessCall::Kill { pidfd }), no(Errno::ESRCH))]);
     assert_eq!(descriptors::table(Pid(child.pid.0)), Err(Errno::ENOENT));
 }
 

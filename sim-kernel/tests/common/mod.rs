@@ -6,7 +6,9 @@
 
 pub(crate) mod raw;
 
-use handoff_model::abi::call::{Call, Reply, Rights, UNLIMITED};
+use handoff_model::abi::call::{
+    Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply, Rights, SocketCall, UNLIMITED,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid, Va};
 use handoff_model::abi::view::{Account, PageSetView};
@@ -106,7 +108,7 @@ impl Rig {
 
     #[track_caller]
     pub(crate) fn open(&mut self, pid: Pid, path: &str) -> Fd {
-        self.fd(pid, Call::Open { path: path.into() })
+        self.fd(pid, Call::File(FileCall::Open { path: path.into() }))
     }
 
     #[track_caller]
@@ -116,19 +118,23 @@ impl Rig {
 
     #[track_caller]
     pub(crate) fn ioas(&mut self, pid: Pid, iommufd: Fd) -> ObjectId {
-        self.id(pid, Call::IoasAlloc { iommufd })
+        self.id(pid, Call::Iommufd(IommufdCall::IoasAlloc { iommufd }))
     }
 
     #[track_caller]
     pub(crate) fn memfd(&mut self, pid: Pid, pages: u64) -> Fd {
-        let fd = self.fd(pid, Call::Memfd { name: "ram".into() });
-        self.ok(pid, Call::Truncate { fd, length_bytes: pages * PAGE_BYTES });
+        let fd = self.fd(pid, Call::Memory(MemoryCall::Memfd { name: "ram".into() }));
+        self.ok(pid, Call::Memory(MemoryCall::Truncate { fd, length_bytes: pages * PAGE_BYTES }));
         fd
     }
 
     #[track_caller]
     pub(crate) fn mmap(&mut self, pid: Pid, fd: Option<Fd>, pages: u64) -> Va {
-        let call = Call::Mmap { fd, offset_bytes: 0, length_bytes: pages * PAGE_BYTES };
+        let call = Call::Memory(MemoryCall::Mmap {
+            fd,
+            offset_bytes: 0,
+            length_bytes: pages * PAGE_BYTES,
+        });
         match self.ok(pid, call) {
             Reply::Va(va) => va,
             other => panic!("no mapping: {other:?}"),
@@ -138,31 +144,31 @@ impl Rig {
     #[track_caller]
     pub(crate) fn bind(&mut self, pid: Pid, path: &str, iommufd: Fd) -> (Fd, ObjectId) {
         let device = self.open(pid, path);
-        let id = self.id(pid, Call::Bind { device, iommufd });
+        let id = self.id(pid, Call::Device(DeviceCall::Bind { device, iommufd }));
         (device, id)
     }
 
     #[track_caller]
     pub(crate) fn attach(&mut self, pid: Pid, device: Fd, page_table: ObjectId) -> ObjectId {
-        self.id(pid, Call::Attach { device, page_table })
+        self.id(pid, Call::Device(DeviceCall::Attach { device, page_table }))
     }
 
     #[track_caller]
     pub(crate) fn enable_bus_master(&mut self, pid: Pid, fd: Fd) {
         let bytes = (0x0103 | BUS_MASTER).to_le_bytes().to_vec();
-        self.ok(pid, Call::WriteAt { fd, offset_bytes: COMMAND_OFFSET, bytes });
+        self.ok(pid, Call::File(FileCall::WriteAt { fd, offset_bytes: COMMAND_OFFSET, bytes }));
     }
 
     #[track_caller]
     pub(crate) fn change_process(&mut self, pid: Pid, iommufd: Fd) {
-        self.ok(pid, Call::ChangeProcess { iommufd, reserved: 0 });
+        self.ok(pid, Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }));
     }
 
     /// Sends descriptors from the old process to the new one; → their numbers there.
     #[track_caller]
     pub(crate) fn pass(&mut self, fds: &[Fd]) -> Vec<Fd> {
         self.send(fds);
-        match self.ok(NEW, Call::ReceiveMessage { fd: self.new_end, wait: true }) {
+        match self.ok(NEW, Call::Socket(SocketCall::Receive { fd: self.new_end, wait: true })) {
             Reply::Message { fds, truncated: false, .. } => fds,
             other => panic!("no message: {other:?}"),
         }
@@ -170,7 +176,8 @@ impl Rig {
 
     #[track_caller]
     pub(crate) fn send(&mut self, fds: &[Fd]) {
-        let message = Call::SendMessage { fd: self.old_end, bytes: vec![1], fds: fds.to_vec() };
+        let message =
+            Call::Socket(SocketCall::Send { fd: self.old_end, bytes: vec![1], fds: fds.to_vec() });
         self.ok(OLD, message);
     }
 
@@ -218,16 +225,31 @@ impl Rig {
 pub(crate) fn map_file(iommufd: Fd, ioas: ObjectId, fd: Fd, iova: Iova, pages: u64) -> Call {
     let (offset_bytes, length_bytes) = (0, pages * PAGE_BYTES);
     let rights = Rights::ReadWrite;
-    Call::IoasMapFile { iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights }
+    Call::Iommufd(IommufdCall::IoasMapFile {
+        iommufd,
+        ioas,
+        fd,
+        offset_bytes,
+        length_bytes,
+        iova,
+        rights,
+    })
 }
 
 pub(crate) fn map(iommufd: Fd, ioas: ObjectId, user_va: Va, iova: Iova, pages: u64) -> Call {
     let rights = Rights::ReadWrite;
-    Call::IoasMap { iommufd, ioas, user_va, length_bytes: pages * PAGE_BYTES, iova, rights }
+    Call::Iommufd(IommufdCall::IoasMap {
+        iommufd,
+        ioas,
+        user_va,
+        length_bytes: pages * PAGE_BYTES,
+        iova,
+        rights,
+    })
 }
 
 pub(crate) fn copy(iommufd: Fd, from: (ObjectId, Iova), to: (ObjectId, Iova), pages: u64) -> Call {
-    Call::IoasCopy {
+    Call::Iommufd(IommufdCall::IoasCopy {
         iommufd,
         source: from.0,
         source_iova: from.1,
@@ -235,9 +257,9 @@ pub(crate) fn copy(iommufd: Fd, from: (ObjectId, Iova), to: (ObjectId, Iova), pa
         destination_iova: to.1,
         length_bytes: pages * PAGE_BYTES,
         rights: Rights::ReadWrite,
-    }
+    })
 }
 
 pub(crate) fn unmap(iommufd: Fd, ioas: ObjectId, iova: Iova, pages: u64) -> Call {
-    Call::IoasUnmap { iommufd, ioas, iova, length_bytes: pages * PAGE_BYTES }
+    Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova, length_bytes: pages * PAGE_BYTES })
 }

@@ -2,7 +2,7 @@
 
 use handoff_conformance::suite::bench::ORDINARY;
 use handoff_conformance::suite::{Verdict, rows, run, simulated_for};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, FileCall, IommufdCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_sim_kernel::{Hazard, Machine, Placement, Profile, Refusal};
 use std::collections::BTreeSet;
@@ -85,9 +85,9 @@ fn place(refusal: &Refusal) -> (String, u32, u32) {
 fn out_of_memory() -> (String, u32, u32) {
     let mut machine = Machine::new(Profile::by_name("7.3").expect("a profile"));
     let pid = machine.spawn(ORDINARY);
-    let open = Call::Open { path: "/dev/iommu".to_owned() };
+    let open = Call::File(FileCall::Open { path: "/dev/iommu".to_owned() });
     let Ok(Reply::Fd(iommufd)) = machine.call(pid, &open) else { panic!("no iommufd") };
-    let allocate = Call::IoasAlloc { iommufd };
+    let allocate = Call::Iommufd(IommufdCall::IoasAlloc { iommufd });
     let (answer, refusal, _) = machine.call_failing(pid, &allocate, &Placement::default(), 1);
     assert_eq!(answer, Err(Errno::ENOMEM));
     place(&refusal.expect("it was refused"))

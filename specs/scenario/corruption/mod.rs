@@ -11,7 +11,7 @@
 mod catalog;
 
 use crate::scenario::expectation::Due;
-use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::call::{Answer, Call, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::kernel::Kernel;
@@ -134,8 +134,11 @@ impl Wrong {
         let Lie::Leftover = self.lie else { return };
         for kind in [Kind::Stream, Kind::Guest] {
             let Some(fd) = descriptors.get(&Key::new(kind, "", 0)) else { continue };
-            let answer =
-                kernel.call(&Call::WriteAt { fd, offset_bytes: 0, bytes: vec![b'x'; 1 << 14] });
+            let answer = kernel.call(&Call::File(FileCall::WriteAt {
+                fd,
+                offset_bytes: 0,
+                bytes: vec![b'x'; 1 << 14],
+            }));
             assert!(answer.is_ok(), "a memfd takes more than a page");
         }
     }
@@ -161,14 +164,14 @@ impl Wrong {
             (Lie::Denied(at, name, errno), ..) if (at, name) == (place, call.name()) => {
                 return Some(Err(errno));
             }
-            (Lie::Written(lie), Call::WriteAt { .. }, Reply::Length(length)) => {
+            (Lie::Written(lie), Call::File(FileCall::WriteAt { .. }), Reply::Length(length)) => {
                 Reply::Length(changed(*length, lie))
             }
-            (Lie::Frame(lie), Call::ReadAt { .. }, Reply::Bytes(bytes)) => {
+            (Lie::Frame(lie), Call::File(FileCall::ReadAt { .. }), Reply::Bytes(bytes)) => {
                 State::from_bytes(bytes).ok()?;
                 Reply::Bytes(changed(bytes.clone(), lie))
             }
-            (Lie::State(lie), Call::ReadAt { .. }, Reply::Bytes(bytes)) => {
+            (Lie::State(lie), Call::File(FileCall::ReadAt { .. }), Reply::Bytes(bytes)) => {
                 Reply::Bytes(changed(State::from_bytes(bytes).ok()?, lie).to_bytes())
             }
             (Lie::Offer(lie), _, Reply::Message { bytes, fds, truncated }) => {

@@ -5,7 +5,7 @@
 
 use super::{Bytes, Fields};
 use crate::abi::argument::{Argument, Ioctl};
-use crate::abi::call::{Call, Reply};
+use crate::abi::call::{Call, KvmCall, Reply};
 use crate::abi::ids::Fd;
 use crate::abi::request::{KVM_CREATE_IRQCHIP, KVM_CREATE_VM, KVM_IRQFD};
 
@@ -21,9 +21,9 @@ mod irqfd {
 
 pub(super) fn encode(call: &Call) -> Option<(Fd, Ioctl)> {
     Some(match *call {
-        Call::CreateVm { kvm } => (kvm, Ioctl::with_value(KVM_CREATE_VM, 0)),
-        Call::CreateIrqchip { vm } => (vm, Ioctl::with_value(KVM_CREATE_IRQCHIP, 0)),
-        Call::Irqfd { vm, eventfd, gsi, assign } => {
+        Call::Kvm(KvmCall::CreateVm { kvm }) => (kvm, Ioctl::with_value(KVM_CREATE_VM, 0)),
+        Call::Kvm(KvmCall::CreateIrqchip { vm }) => (vm, Ioctl::with_value(KVM_CREATE_IRQCHIP, 0)),
+        Call::Kvm(KvmCall::Irqfd { vm, eventfd, gsi, assign }) => {
             let flags = if assign { 0 } else { irqfd::DEASSIGN };
             let bytes = Bytes(vec![0; irqfd::SIZE])
                 .fd(irqfd::FD, eventfd)
@@ -38,7 +38,7 @@ pub(super) fn encode(call: &Call) -> Option<(Fd, Ioctl)> {
 /// What an ioctl returned, as the reply of a call of KVM that succeeded; `None` for any other call.
 pub(super) fn reply(call: &Call, result: u32) -> Option<Reply> {
     match call {
-        Call::CreateVm { .. } => Some(Reply::Fd(Fd(result.cast_signed()))),
+        Call::Kvm(KvmCall::CreateVm { .. }) => Some(Reply::Fd(Fd(result.cast_signed()))),
         _ => None,
     }
 }
@@ -46,7 +46,7 @@ pub(super) fn reply(call: &Call, result: u32) -> Option<Reply> {
 /// What the ioctl of a call with this reply returns: the inverse of [`reply`].
 pub(super) fn result(call: &Call, reply: &Reply) -> Option<u32> {
     match (call, reply) {
-        (Call::CreateVm { .. }, Reply::Fd(fd)) => Some(fd.0.cast_unsigned()),
+        (Call::Kvm(KvmCall::CreateVm { .. }), Reply::Fd(fd)) => Some(fd.0.cast_unsigned()),
         _ => None,
     }
 }
@@ -55,14 +55,18 @@ pub(super) fn result(call: &Call, reply: &Reply) -> Option<u32> {
 pub(super) fn decode(fd: Fd, request: u32, argument: &[u8]) -> Option<Call> {
     let arg = Fields(argument);
     match request {
-        KVM_CREATE_VM if argument.is_empty() => Some(Call::CreateVm { kvm: fd }),
-        KVM_CREATE_IRQCHIP if argument.is_empty() => Some(Call::CreateIrqchip { vm: fd }),
-        KVM_IRQFD if arg.u32(irqfd::FLAGS) & !irqfd::DEASSIGN == 0 => Some(Call::Irqfd {
-            vm: fd,
-            eventfd: arg.fd(irqfd::FD),
-            gsi: arg.u32(irqfd::GSI),
-            assign: arg.u32(irqfd::FLAGS) == 0,
-        }),
+        KVM_CREATE_VM if argument.is_empty() => Some(Call::Kvm(KvmCall::CreateVm { kvm: fd })),
+        KVM_CREATE_IRQCHIP if argument.is_empty() => {
+            Some(Call::Kvm(KvmCall::CreateIrqchip { vm: fd }))
+        }
+        KVM_IRQFD if arg.u32(irqfd::FLAGS) & !irqfd::DEASSIGN == 0 => {
+            Some(Call::Kvm(KvmCall::Irqfd {
+                vm: fd,
+                eventfd: arg.fd(irqfd::FD),
+                gsi: arg.u32(irqfd::GSI),
+                assign: arg.u32(irqfd::FLAGS) == 0,
+            }))
+        }
         _ => None,
     }
 }

@@ -16,7 +16,7 @@ mod type1;
 pub use rfc_v1 as moves;
 
 use crate::abi::argument::{Argument, Ioctl, Outcome, Pointee};
-use crate::abi::call::{Answer, Call, Reply, Rights};
+use crate::abi::call::{Answer, Call, ContainerCall, DeviceCall, IommufdCall, Reply, Rights};
 use crate::abi::ids::{Fd, Iova, IovaRange, ObjectId, Va};
 use crate::abi::request::{
     IOMMU_DESTROY, IOMMU_GET_HW_INFO, IOMMU_HWPT_ALLOC, IOMMU_HWPT_GET_DIRTY_BITMAP,
@@ -51,7 +51,7 @@ pub fn export_bar(region: u32, length_bytes: u64) -> Ioctl {
 /// Of `open`.
 const O_CLOEXEC: u32 = 0o2_000_000;
 
-/// How many IOVA ranges [`Call::IoasIovaRanges`] has room for.
+/// How many IOVA ranges [`IommufdCall::IoasIovaRanges`] has room for.
 const RANGES_MAX: usize = 64;
 
 /// `IOMMU_IOAS_MAP_FIXED_IOVA`, `_WRITEABLE`, `_READABLE`.
@@ -157,7 +157,7 @@ pub fn encode(call: &Call) -> Option<(Fd, Ioctl)> {
     }
     let (fd, request, Bytes(bytes)) = encode_iommufd(call).or_else(|| encode_vfio(call))?;
     let pointees = match call {
-        Call::IoasIovaRanges { .. } => vec![Pointee {
+        Call::Iommufd(IommufdCall::IoasIovaRanges { .. }) => vec![Pointee {
             at: at!(iommu_ioas_iova_ranges.allowed_iovas),
             bytes: vec![0; RANGES_MAX * size_of::<io::iommu_iova_range>()],
         }],
@@ -174,22 +174,22 @@ fn encode_iommufd(call: &Call) -> Option<(Fd, u32, Bytes)> {
         iommu_ioas_alloc, iommu_ioas_change_process, iommu_ioas_iova_ranges, iommu_ioas_unmap,
     };
     Some(match *call {
-        Call::Destroy { iommufd, id } => (
+        Call::Iommufd(IommufdCall::Destroy { iommufd, id }) => (
             iommufd,
             IOMMU_DESTROY,
             Bytes::sized(size_of::<iommu_destroy>()).u32(at!(iommu_destroy.id), id.0),
         ),
-        Call::IoasAlloc { iommufd } => {
+        Call::Iommufd(IommufdCall::IoasAlloc { iommufd }) => {
             (iommufd, IOMMU_IOAS_ALLOC, Bytes::sized(size_of::<iommu_ioas_alloc>()))
         }
-        Call::IoasIovaRanges { iommufd, ioas } => (
+        Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd, ioas }) => (
             iommufd,
             IOMMU_IOAS_IOVA_RANGES,
             Bytes::sized(size_of::<iommu_ioas_iova_ranges>())
                 .u32(at!(iommu_ioas_iova_ranges.ioas_id), ioas.0)
                 .u32(at!(iommu_ioas_iova_ranges.num_iovas), u32::try_from(RANGES_MAX).ok()?),
         ),
-        Call::IoasUnmap { iommufd, ioas, iova, length_bytes } => (
+        Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova, length_bytes }) => (
             iommufd,
             IOMMU_IOAS_UNMAP,
             Bytes::sized(size_of::<iommu_ioas_unmap>())
@@ -197,13 +197,13 @@ fn encode_iommufd(call: &Call) -> Option<(Fd, u32, Bytes)> {
                 .u64(at!(iommu_ioas_unmap.iova), iova.0)
                 .u64(at!(iommu_ioas_unmap.length), length_bytes),
         ),
-        Call::ChangeProcess { iommufd, reserved } => (
+        Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved }) => (
             iommufd,
             IOMMU_IOAS_CHANGE_PROCESS,
             Bytes::sized(size_of::<iommu_ioas_change_process>())
                 .u32(at!(iommu_ioas_change_process.__reserved), reserved),
         ),
-        Call::HwptAlloc { iommufd, device, ioas, nest_parent } => (
+        Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent }) => (
             iommufd,
             IOMMU_HWPT_ALLOC,
             Bytes::sized(size_of::<iommu_hwpt_alloc>())
@@ -211,14 +211,14 @@ fn encode_iommufd(call: &Call) -> Option<(Fd, u32, Bytes)> {
                 .u32(at!(iommu_hwpt_alloc.dev_id), device.0)
                 .u32(at!(iommu_hwpt_alloc.pt_id), ioas.0),
         ),
-        Call::ProbeHwpt { iommufd, hwpt } => (
+        Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt }) => (
             iommufd,
             IOMMU_HWPT_GET_DIRTY_BITMAP,
             Bytes::sized(size_of::<iommu_hwpt_get_dirty_bitmap>())
                 .u32(at!(iommu_hwpt_get_dirty_bitmap.hwpt_id), hwpt.0)
                 .u64(at!(iommu_hwpt_get_dirty_bitmap.page_size), crate::abi::ids::PAGE_BYTES),
         ),
-        Call::ProbeNesting { iommufd, device, hwpt } => (
+        Call::Iommufd(IommufdCall::ProbeNesting { iommufd, device, hwpt }) => (
             iommufd,
             IOMMU_HWPT_ALLOC,
             Bytes::sized(size_of::<iommu_hwpt_alloc>())
@@ -227,7 +227,7 @@ fn encode_iommufd(call: &Call) -> Option<(Fd, u32, Bytes)> {
                 .u32(at!(iommu_hwpt_alloc.data_type), NO_DATA_TYPE)
                 .u32(at!(iommu_hwpt_alloc.data_len), 1),
         ),
-        Call::GetHwInfo { iommufd, device } => (
+        Call::Iommufd(IommufdCall::GetHwInfo { iommufd, device }) => (
             iommufd,
             IOMMU_GET_HW_INFO,
             Bytes::sized(size_of::<iommu_hw_info>()).u32(at!(iommu_hw_info.dev_id), device.0),
@@ -239,7 +239,14 @@ fn encode_iommufd(call: &Call) -> Option<(Fd, u32, Bytes)> {
 fn encode_mapping(call: &Call) -> Option<(Fd, u32, Bytes)> {
     use io::{iommu_ioas_copy, iommu_ioas_map, iommu_ioas_map_file};
     Some(match *call {
-        Call::IoasMap { iommufd, ioas, user_va, length_bytes, iova, rights } => (
+        Call::Iommufd(IommufdCall::IoasMap {
+            iommufd,
+            ioas,
+            user_va,
+            length_bytes,
+            iova,
+            rights,
+        }) => (
             iommufd,
             IOMMU_IOAS_MAP,
             Bytes::sized(size_of::<iommu_ioas_map>())
@@ -249,7 +256,15 @@ fn encode_mapping(call: &Call) -> Option<(Fd, u32, Bytes)> {
                 .u64(at!(iommu_ioas_map.length), length_bytes)
                 .u64(at!(iommu_ioas_map.iova), iova.0),
         ),
-        Call::IoasMapFile { iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights } => (
+        Call::Iommufd(IommufdCall::IoasMapFile {
+            iommufd,
+            ioas,
+            fd,
+            offset_bytes,
+            length_bytes,
+            iova,
+            rights,
+        }) => (
             iommufd,
             IOMMU_IOAS_MAP_FILE,
             Bytes::sized(size_of::<iommu_ioas_map_file>())
@@ -260,7 +275,7 @@ fn encode_mapping(call: &Call) -> Option<(Fd, u32, Bytes)> {
                 .u64(at!(iommu_ioas_map_file.length), length_bytes)
                 .u64(at!(iommu_ioas_map_file.iova), iova.0),
         ),
-        Call::IoasCopy {
+        Call::Iommufd(IommufdCall::IoasCopy {
             iommufd,
             source,
             source_iova,
@@ -268,7 +283,7 @@ fn encode_mapping(call: &Call) -> Option<(Fd, u32, Bytes)> {
             destination_iova,
             length_bytes,
             rights,
-        } => (
+        }) => (
             iommufd,
             IOMMU_IOAS_COPY,
             Bytes::sized(size_of::<iommu_ioas_copy>())
@@ -295,8 +310,8 @@ const OPTION_GET: u16 = 1;
 
 fn encode_option(call: &Call) -> Option<(Fd, u32, Bytes)> {
     let (iommufd, operation, value) = match *call {
-        Call::GetRlimitMode { iommufd } => (iommufd, OPTION_GET, 0),
-        Call::SetRlimitMode { iommufd, per_process } => {
+        Call::Iommufd(IommufdCall::GetRlimitMode { iommufd }) => (iommufd, OPTION_GET, 0),
+        Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process }) => {
             (iommufd, OPTION_SET, u64::from(per_process))
         }
         _ => return None,
@@ -311,41 +326,43 @@ fn encode_option(call: &Call) -> Option<(Fd, u32, Bytes)> {
 fn encode_vfio(call: &Call) -> Option<(Fd, u32, Bytes)> {
     use vfio::{vfio_device_bind_iommufd, vfio_device_info, vfio_irq_info, vfio_region_info};
     Some(match call {
-        Call::Bind { device, iommufd } => (
+        Call::Device(DeviceCall::Bind { device, iommufd }) => (
             *device,
             VFIO_DEVICE_BIND_IOMMUFD,
             Bytes::sized(size_of::<vfio_device_bind_iommufd>())
                 .fd(vat!(vfio_device_bind_iommufd.iommufd), *iommufd),
         ),
-        Call::Attach { device, page_table } => (
+        Call::Device(DeviceCall::Attach { device, page_table }) => (
             *device,
             VFIO_DEVICE_ATTACH_IOMMUFD_PT,
             // Without the PASID field: kernels before 6.15 do not know it.
             Bytes::sized(vat!(vfio_device_attach_iommufd_pt.pasid))
                 .u32(vat!(vfio_device_attach_iommufd_pt.pt_id), page_table.0),
         ),
-        Call::Detach { device } => (
+        Call::Device(DeviceCall::Detach { device }) => (
             *device,
             VFIO_DEVICE_DETACH_IOMMUFD_PT,
             Bytes::sized(vat!(vfio_device_detach_iommufd_pt.pasid)),
         ),
-        Call::DeviceInfo { device } => {
+        Call::Device(DeviceCall::Info { device }) => {
             (*device, VFIO_DEVICE_GET_INFO, Bytes::sized(size_of::<vfio_device_info>()))
         }
-        Call::RegionInfo { device, index } => (
+        Call::Device(DeviceCall::RegionInfo { device, index }) => (
             *device,
             VFIO_DEVICE_GET_REGION_INFO,
             Bytes::sized(size_of::<vfio_region_info>()).u32(vat!(vfio_region_info.index), *index),
         ),
-        Call::IrqInfo { device, index } => (
+        Call::Device(DeviceCall::IrqInfo { device, index }) => (
             *device,
             VFIO_DEVICE_GET_IRQ_INFO,
             Bytes::sized(size_of::<vfio_irq_info>()).u32(vat!(vfio_irq_info.index), *index),
         ),
-        Call::SetIrqs { device, index, eventfds } => {
+        Call::Device(DeviceCall::SetIrqs { device, index, eventfds }) => {
             (*device, VFIO_DEVICE_SET_IRQS, irq_set(*index, eventfds))
         }
-        Call::Reset { device } => (*device, VFIO_DEVICE_RESET, Bytes(Vec::new())),
+        Call::Device(DeviceCall::Reset { device }) => {
+            (*device, VFIO_DEVICE_RESET, Bytes(Vec::new()))
+        }
         _ => return None,
     })
 }
@@ -378,32 +395,46 @@ fn reply(call: &Call, outcome: &Outcome) -> Reply {
     let buffer = outcome.pointees.first().map_or(&[][..], |pointee| &pointee.0);
     let out = Fields(&outcome.bytes);
     match call {
-        Call::IoasAlloc { .. } => Reply::Object(out.id(at!(iommu_ioas_alloc.out_ioas_id))),
-        Call::HwptAlloc { .. } => Reply::Object(out.id(at!(iommu_hwpt_alloc.out_hwpt_id))),
-        Call::Bind { .. } => Reply::Object(out.id(vat!(vfio_device_bind_iommufd.out_devid))),
-        Call::Attach { .. } => Reply::Object(out.id(vat!(vfio_device_attach_iommufd_pt.pt_id))),
-        Call::IoasUnmap { .. } => Reply::Length(out.u64(at!(iommu_ioas_unmap.length))),
-        Call::ForgetVaddrs { .. } => Reply::Length(out.u64(type1::UNMAPPED)),
-        Call::GetRlimitMode { .. } => Reply::Flag(out.u64(at!(iommu_option.val64)) != 0),
-        Call::IoasIovaRanges { .. } => Reply::IovaRanges {
+        Call::Iommufd(IommufdCall::IoasAlloc { .. }) => {
+            Reply::Object(out.id(at!(iommu_ioas_alloc.out_ioas_id)))
+        }
+        Call::Iommufd(IommufdCall::HwptAlloc { .. }) => {
+            Reply::Object(out.id(at!(iommu_hwpt_alloc.out_hwpt_id)))
+        }
+        Call::Device(DeviceCall::Bind { .. }) => {
+            Reply::Object(out.id(vat!(vfio_device_bind_iommufd.out_devid)))
+        }
+        Call::Device(DeviceCall::Attach { .. }) => {
+            Reply::Object(out.id(vat!(vfio_device_attach_iommufd_pt.pt_id)))
+        }
+        Call::Iommufd(IommufdCall::IoasUnmap { .. }) => {
+            Reply::Length(out.u64(at!(iommu_ioas_unmap.length)))
+        }
+        Call::Container(ContainerCall::ForgetVaddrs { .. }) => {
+            Reply::Length(out.u64(type1::UNMAPPED))
+        }
+        Call::Iommufd(IommufdCall::GetRlimitMode { .. }) => {
+            Reply::Flag(out.u64(at!(iommu_option.val64)) != 0)
+        }
+        Call::Iommufd(IommufdCall::IoasIovaRanges { .. }) => Reply::IovaRanges {
             ranges: ranges(buffer, out.u32(at!(iommu_ioas_iova_ranges.num_iovas))),
             alignment_bytes: out.u64(at!(iommu_ioas_iova_ranges.out_iova_alignment)),
         },
-        Call::GetHwInfo { .. } => Reply::HwInfo {
+        Call::Iommufd(IommufdCall::GetHwInfo { .. }) => Reply::HwInfo {
             data_type: out.u32(offset_of!(io::iommu_hw_info, __bindgen_anon_1)),
             capabilities: out.u64(at!(iommu_hw_info.out_capabilities)),
         },
-        Call::DeviceInfo { .. } => Reply::DeviceInfo {
+        Call::Device(DeviceCall::Info { .. }) => Reply::DeviceInfo {
             flags: out.u32(vat!(vfio_device_info.flags)),
             regions: out.u32(vat!(vfio_device_info.num_regions)),
             irqs: out.u32(vat!(vfio_device_info.num_irqs)),
         },
-        Call::RegionInfo { .. } => Reply::RegionInfo {
+        Call::Device(DeviceCall::RegionInfo { .. }) => Reply::RegionInfo {
             flags: out.u32(vat!(vfio_region_info.flags)),
             length_bytes: out.u64(vat!(vfio_region_info.size)),
             offset_bytes: out.u64(vat!(vfio_region_info.offset)),
         },
-        Call::IrqInfo { .. } => Reply::IrqInfo {
+        Call::Device(DeviceCall::IrqInfo { .. }) => Reply::IrqInfo {
             flags: out.u32(vat!(vfio_irq_info.flags)),
             count: out.u32(vat!(vfio_irq_info.count)),
         },
@@ -435,26 +466,31 @@ fn written(call: &Call, ioctl: &Ioctl, reply: &Reply) -> Outcome {
     let mut outcome = ioctl.argument.untouched(Ok(result.unwrap_or(0)));
     let out = Bytes(std::mem::take(&mut outcome.bytes));
     let written = match (call, reply) {
-        (Call::IoasAlloc { .. }, Reply::Object(id)) => {
+        (Call::Iommufd(IommufdCall::IoasAlloc { .. }), Reply::Object(id)) => {
             out.u32(at!(iommu_ioas_alloc.out_ioas_id), id.0)
         }
-        (Call::HwptAlloc { .. }, Reply::Object(id)) => {
+        (Call::Iommufd(IommufdCall::HwptAlloc { .. }), Reply::Object(id)) => {
             out.u32(at!(iommu_hwpt_alloc.out_hwpt_id), id.0)
         }
-        (Call::Bind { .. }, Reply::Object(id)) => {
+        (Call::Device(DeviceCall::Bind { .. }), Reply::Object(id)) => {
             out.u32(vat!(vfio_device_bind_iommufd.out_devid), id.0)
         }
-        (Call::Attach { .. }, Reply::Object(id)) => {
+        (Call::Device(DeviceCall::Attach { .. }), Reply::Object(id)) => {
             out.u32(vat!(vfio_device_attach_iommufd_pt.pt_id), id.0)
         }
-        (Call::IoasUnmap { .. }, Reply::Length(length)) => {
+        (Call::Iommufd(IommufdCall::IoasUnmap { .. }), Reply::Length(length)) => {
             out.u64(at!(iommu_ioas_unmap.length), *length)
         }
-        (Call::ForgetVaddrs { .. }, Reply::Length(length)) => out.u64(type1::UNMAPPED, *length),
-        (Call::GetRlimitMode { .. }, Reply::Flag(on)) => {
+        (Call::Container(ContainerCall::ForgetVaddrs { .. }), Reply::Length(length)) => {
+            out.u64(type1::UNMAPPED, *length)
+        }
+        (Call::Iommufd(IommufdCall::GetRlimitMode { .. }), Reply::Flag(on)) => {
             out.u64(at!(iommu_option.val64), u64::from(*on))
         }
-        (Call::IoasIovaRanges { .. }, Reply::IovaRanges { ranges, alignment_bytes }) => {
+        (
+            Call::Iommufd(IommufdCall::IoasIovaRanges { .. }),
+            Reply::IovaRanges { ranges, alignment_bytes },
+        ) => {
             let count = u32::try_from(ranges.len()).expect("ranges are few");
             let argument = out
                 .u32(at!(iommu_ioas_iova_ranges.num_iovas), count)
@@ -464,18 +500,24 @@ fn written(call: &Call, ioctl: &Ioctl, reply: &Reply) -> Outcome {
             }
             argument
         }
-        (Call::GetHwInfo { .. }, Reply::HwInfo { data_type, capabilities }) => out
+        (
+            Call::Iommufd(IommufdCall::GetHwInfo { .. }),
+            Reply::HwInfo { data_type, capabilities },
+        ) => out
             .u32(offset_of!(io::iommu_hw_info, __bindgen_anon_1), *data_type)
             .u64(at!(iommu_hw_info.out_capabilities), *capabilities),
-        (Call::DeviceInfo { .. }, Reply::DeviceInfo { flags, regions, irqs }) => out
+        (Call::Device(DeviceCall::Info { .. }), Reply::DeviceInfo { flags, regions, irqs }) => out
             .u32(vat!(vfio_device_info.flags), *flags)
             .u32(vat!(vfio_device_info.num_regions), *regions)
             .u32(vat!(vfio_device_info.num_irqs), *irqs),
-        (Call::RegionInfo { .. }, Reply::RegionInfo { flags, length_bytes, offset_bytes }) => out
+        (
+            Call::Device(DeviceCall::RegionInfo { .. }),
+            Reply::RegionInfo { flags, length_bytes, offset_bytes },
+        ) => out
             .u32(vat!(vfio_region_info.flags), *flags)
             .u64(vat!(vfio_region_info.size), *length_bytes)
             .u64(vat!(vfio_region_info.offset), *offset_bytes),
-        (Call::IrqInfo { .. }, Reply::IrqInfo { flags, count }) => {
+        (Call::Device(DeviceCall::IrqInfo { .. }), Reply::IrqInfo { flags, count }) => {
             out.u32(vat!(vfio_irq_info.flags), *flags).u32(vat!(vfio_irq_info.count), *count)
         }
         _ => out,
@@ -506,22 +548,25 @@ pub fn decode(fd: Fd, request: u32, argument: &Argument) -> Option<Call> {
 
 fn decode_iommufd(fd: Fd, request: u32, arg: &Fields<'_>) -> Option<Call> {
     Some(match request {
-        IOMMU_DESTROY => Call::Destroy { iommufd: fd, id: arg.id(at!(iommu_destroy.id)) },
+        IOMMU_DESTROY => {
+            Call::Iommufd(IommufdCall::Destroy { iommufd: fd, id: arg.id(at!(iommu_destroy.id)) })
+        }
         IOMMU_IOAS_ALLOC if arg.u32(at!(iommu_ioas_alloc.flags)) == 0 => {
-            Call::IoasAlloc { iommufd: fd }
+            Call::Iommufd(IommufdCall::IoasAlloc { iommufd: fd })
         }
-        IOMMU_IOAS_IOVA_RANGES => {
-            Call::IoasIovaRanges { iommufd: fd, ioas: arg.id(at!(iommu_ioas_iova_ranges.ioas_id)) }
-        }
-        IOMMU_IOAS_MAP => Call::IoasMap {
+        IOMMU_IOAS_IOVA_RANGES => Call::Iommufd(IommufdCall::IoasIovaRanges {
+            iommufd: fd,
+            ioas: arg.id(at!(iommu_ioas_iova_ranges.ioas_id)),
+        }),
+        IOMMU_IOAS_MAP => Call::Iommufd(IommufdCall::IoasMap {
             iommufd: fd,
             ioas: arg.id(at!(iommu_ioas_map.ioas_id)),
             user_va: Va(arg.u64(at!(iommu_ioas_map.user_va))),
             length_bytes: arg.u64(at!(iommu_ioas_map.length)),
             iova: Iova(arg.u64(at!(iommu_ioas_map.iova))),
             rights: rights(arg.u32(at!(iommu_ioas_map.flags)))?,
-        },
-        IOMMU_IOAS_MAP_FILE => Call::IoasMapFile {
+        }),
+        IOMMU_IOAS_MAP_FILE => Call::Iommufd(IommufdCall::IoasMapFile {
             iommufd: fd,
             ioas: arg.id(at!(iommu_ioas_map_file.ioas_id)),
             fd: arg.fd(at!(iommu_ioas_map_file.fd)),
@@ -529,8 +574,8 @@ fn decode_iommufd(fd: Fd, request: u32, arg: &Fields<'_>) -> Option<Call> {
             length_bytes: arg.u64(at!(iommu_ioas_map_file.length)),
             iova: Iova(arg.u64(at!(iommu_ioas_map_file.iova))),
             rights: rights(arg.u32(at!(iommu_ioas_map_file.flags)))?,
-        },
-        IOMMU_IOAS_COPY => Call::IoasCopy {
+        }),
+        IOMMU_IOAS_COPY => Call::Iommufd(IommufdCall::IoasCopy {
             iommufd: fd,
             source: arg.id(at!(iommu_ioas_copy.src_ioas_id)),
             source_iova: Iova(arg.u64(at!(iommu_ioas_copy.src_iova))),
@@ -538,24 +583,30 @@ fn decode_iommufd(fd: Fd, request: u32, arg: &Fields<'_>) -> Option<Call> {
             destination_iova: Iova(arg.u64(at!(iommu_ioas_copy.dst_iova))),
             length_bytes: arg.u64(at!(iommu_ioas_copy.length)),
             rights: rights(arg.u32(at!(iommu_ioas_copy.flags)))?,
-        },
-        IOMMU_IOAS_UNMAP => Call::IoasUnmap {
+        }),
+        IOMMU_IOAS_UNMAP => Call::Iommufd(IommufdCall::IoasUnmap {
             iommufd: fd,
             ioas: arg.id(at!(iommu_ioas_unmap.ioas_id)),
             iova: Iova(arg.u64(at!(iommu_ioas_unmap.iova))),
             length_bytes: arg.u64(at!(iommu_ioas_unmap.length)),
-        },
-        IOMMU_IOAS_CHANGE_PROCESS => Call::ChangeProcess {
+        }),
+        IOMMU_IOAS_CHANGE_PROCESS => Call::Iommufd(IommufdCall::ChangeProcess {
             iommufd: fd,
             reserved: arg.u32(at!(iommu_ioas_change_process.__reserved)),
-        },
+        }),
         IOMMU_OPTION => return decode_option(fd, arg),
         IOMMU_HWPT_ALLOC => return decode_hwpt_alloc(fd, arg),
         IOMMU_HWPT_GET_DIRTY_BITMAP if arg.u64(at!(iommu_hwpt_get_dirty_bitmap.length)) == 0 => {
-            Call::ProbeHwpt { iommufd: fd, hwpt: arg.id(at!(iommu_hwpt_get_dirty_bitmap.hwpt_id)) }
+            Call::Iommufd(IommufdCall::ProbeHwpt {
+                iommufd: fd,
+                hwpt: arg.id(at!(iommu_hwpt_get_dirty_bitmap.hwpt_id)),
+            })
         }
         IOMMU_GET_HW_INFO if arg.u32(at!(iommu_hw_info.flags)) == 0 => {
-            Call::GetHwInfo { iommufd: fd, device: arg.id(at!(iommu_hw_info.dev_id)) }
+            Call::Iommufd(IommufdCall::GetHwInfo {
+                iommufd: fd,
+                device: arg.id(at!(iommu_hw_info.dev_id)),
+            })
         }
         _ => return None,
     })
@@ -574,9 +625,16 @@ fn decode_hwpt_alloc(iommufd: Fd, arg: &Fields<'_>) -> Option<Call> {
     match words {
         [flags @ (0 | NEST_PARENT), 0, 0, 0] => {
             let nest_parent = flags == NEST_PARENT;
-            Some(Call::HwptAlloc { iommufd, device, ioas: under, nest_parent })
+            Some(Call::Iommufd(IommufdCall::HwptAlloc {
+                iommufd,
+                device,
+                ioas: under,
+                nest_parent,
+            }))
         }
-        [0, 0, NO_DATA_TYPE, 1] => Some(Call::ProbeNesting { iommufd, device, hwpt: under }),
+        [0, 0, NO_DATA_TYPE, 1] => {
+            Some(Call::Iommufd(IommufdCall::ProbeNesting { iommufd, device, hwpt: under }))
+        }
         _ => None,
     }
 }
@@ -585,9 +643,13 @@ fn decode_option(iommufd: Fd, arg: &Fields<'_>) -> Option<Call> {
     let is_rlimit_mode =
         arg.u32(at!(iommu_option.option_id)) == 0 && arg.u32(at!(iommu_option.object_id)) == 0;
     match (is_rlimit_mode, arg.u16(at!(iommu_option.op)), arg.u64(at!(iommu_option.val64))) {
-        (true, OPTION_GET, _) => Some(Call::GetRlimitMode { iommufd }),
-        (true, OPTION_SET, 0) => Some(Call::SetRlimitMode { iommufd, per_process: false }),
-        (true, OPTION_SET, 1) => Some(Call::SetRlimitMode { iommufd, per_process: true }),
+        (true, OPTION_GET, _) => Some(Call::Iommufd(IommufdCall::GetRlimitMode { iommufd })),
+        (true, OPTION_SET, 0) => {
+            Some(Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: false }))
+        }
+        (true, OPTION_SET, 1) => {
+            Some(Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: true }))
+        }
         _ => None,
     }
 }
@@ -596,27 +658,34 @@ fn decode_vfio(device: Fd, request: u32, argument: &[u8]) -> Option<Call> {
     let arg = Fields(argument);
     Some(match request {
         VFIO_DEVICE_BIND_IOMMUFD if arg.u32(vat!(vfio_device_bind_iommufd.flags)) == 0 => {
-            Call::Bind { device, iommufd: arg.fd(vat!(vfio_device_bind_iommufd.iommufd)) }
+            Call::Device(DeviceCall::Bind {
+                device,
+                iommufd: arg.fd(vat!(vfio_device_bind_iommufd.iommufd)),
+            })
         }
         VFIO_DEVICE_ATTACH_IOMMUFD_PT
             if arg.u32(vat!(vfio_device_attach_iommufd_pt.flags)) == 0 =>
         {
-            Call::Attach { device, page_table: arg.id(vat!(vfio_device_attach_iommufd_pt.pt_id)) }
+            Call::Device(DeviceCall::Attach {
+                device,
+                page_table: arg.id(vat!(vfio_device_attach_iommufd_pt.pt_id)),
+            })
         }
         VFIO_DEVICE_DETACH_IOMMUFD_PT
             if arg.u32(vat!(vfio_device_detach_iommufd_pt.flags)) == 0 =>
         {
-            Call::Detach { device }
+            Call::Device(DeviceCall::Detach { device })
         }
-        VFIO_DEVICE_GET_INFO => Call::DeviceInfo { device },
-        VFIO_DEVICE_GET_REGION_INFO => {
-            Call::RegionInfo { device, index: arg.u32(vat!(vfio_region_info.index)) }
-        }
+        VFIO_DEVICE_GET_INFO => Call::Device(DeviceCall::Info { device }),
+        VFIO_DEVICE_GET_REGION_INFO => Call::Device(DeviceCall::RegionInfo {
+            device,
+            index: arg.u32(vat!(vfio_region_info.index)),
+        }),
         VFIO_DEVICE_GET_IRQ_INFO => {
-            Call::IrqInfo { device, index: arg.u32(vat!(vfio_irq_info.index)) }
+            Call::Device(DeviceCall::IrqInfo { device, index: arg.u32(vat!(vfio_irq_info.index)) })
         }
         VFIO_DEVICE_SET_IRQS => return decode_irqs(device, &arg),
-        VFIO_DEVICE_RESET => Call::Reset { device },
+        VFIO_DEVICE_RESET => Call::Device(DeviceCall::Reset { device }),
         _ => return None,
     })
 }
@@ -632,19 +701,29 @@ fn decode_irqs(device: Fd, arg: &Fields<'_>) -> Option<Call> {
         return None;
     }
     let eventfds = (0..vectors as usize).map(|at| arg.fd(IRQ_SET_BYTES + 4 * at)).collect();
-    Some(Call::SetIrqs { device, index: arg.u32(vat!(vfio_irq_set.index)), eventfds })
+    Some(Call::Device(DeviceCall::SetIrqs {
+        device,
+        index: arg.u32(vat!(vfio_irq_set.index)),
+        eventfds,
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::call::KvmCall;
 
     const IOMMUFD: Fd = Fd(3);
     const DEVICE: Fd = Fd(4);
     const ID: ObjectId = ObjectId(7);
 
     const fn hwpt(nest_parent: bool) -> Call {
-        Call::HwptAlloc { iommufd: IOMMUFD, device: ID, ioas: ObjectId(1), nest_parent }
+        Call::Iommufd(IommufdCall::HwptAlloc {
+            iommufd: IOMMUFD,
+            device: ID,
+            ioas: ObjectId(1),
+            nest_parent,
+        })
     }
 
     /// One of each ioctl.
@@ -652,18 +731,18 @@ mod tests {
     fn every_ioctl() -> Vec<Call> {
         let rights = Rights::ReadWrite;
         vec![
-            Call::Destroy { iommufd: IOMMUFD, id: ID },
-            Call::IoasAlloc { iommufd: IOMMUFD },
-            Call::IoasIovaRanges { iommufd: IOMMUFD, ioas: ID },
-            Call::IoasMap {
+            Call::Iommufd(IommufdCall::Destroy { iommufd: IOMMUFD, id: ID }),
+            Call::Iommufd(IommufdCall::IoasAlloc { iommufd: IOMMUFD }),
+            Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd: IOMMUFD, ioas: ID }),
+            Call::Iommufd(IommufdCall::IoasMap {
                 iommufd: IOMMUFD,
                 ioas: ID,
                 user_va: Va(0x7000_0000),
                 length_bytes: 0x2000,
                 iova: Iova(0x10_0000),
                 rights,
-            },
-            Call::IoasMapFile {
+            }),
+            Call::Iommufd(IommufdCall::IoasMapFile {
                 iommufd: IOMMUFD,
                 ioas: ID,
                 fd: Fd(9),
@@ -671,8 +750,8 @@ mod tests {
                 length_bytes: 0x2000,
                 iova: Iova(0x10_0000),
                 rights: Rights::Read,
-            },
-            Call::IoasCopy {
+            }),
+            Call::Iommufd(IommufdCall::IoasCopy {
                 iommufd: IOMMUFD,
                 source: ID,
                 source_iova: Iova(0x1000),
@@ -680,47 +759,63 @@ mod tests {
                 destination_iova: Iova(0x2000),
                 length_bytes: 0x3000,
                 rights,
-            },
-            Call::IoasUnmap { iommufd: IOMMUFD, ioas: ID, iova: Iova(1), length_bytes: 2 },
-            Call::ChangeProcess { iommufd: IOMMUFD, reserved: 1 },
-            Call::GetRlimitMode { iommufd: IOMMUFD },
-            Call::SetRlimitMode { iommufd: IOMMUFD, per_process: true },
+            }),
+            Call::Iommufd(IommufdCall::IoasUnmap {
+                iommufd: IOMMUFD,
+                ioas: ID,
+                iova: Iova(1),
+                length_bytes: 2,
+            }),
+            Call::Iommufd(IommufdCall::ChangeProcess { iommufd: IOMMUFD, reserved: 1 }),
+            Call::Iommufd(IommufdCall::GetRlimitMode { iommufd: IOMMUFD }),
+            Call::Iommufd(IommufdCall::SetRlimitMode { iommufd: IOMMUFD, per_process: true }),
             hwpt(false),
-            Call::ProbeHwpt { iommufd: IOMMUFD, hwpt: ID },
-            Call::GetHwInfo { iommufd: IOMMUFD, device: ID },
-            Call::Bind { device: DEVICE, iommufd: IOMMUFD },
-            Call::Attach { device: DEVICE, page_table: ID },
-            Call::Detach { device: DEVICE },
-            Call::DeviceInfo { device: DEVICE },
-            Call::RegionInfo { device: DEVICE, index: 2 },
-            Call::IrqInfo { device: DEVICE, index: 1 },
-            Call::SetIrqs { device: DEVICE, index: 1, eventfds: vec![Fd(10), Fd(11)] },
-            Call::SetIrqs { device: DEVICE, index: 1, eventfds: vec![] },
-            Call::Reset { device: DEVICE },
-            Call::SetContainer { group: DEVICE, container: IOMMUFD },
-            Call::SetIommu { container: IOMMUFD },
-            Call::GroupDevice { group: DEVICE, address: "0000:00:05.0".into() },
-            Call::CanUpdateVaddr { container: IOMMUFD },
-            Call::MapDma {
+            Call::Iommufd(IommufdCall::ProbeHwpt { iommufd: IOMMUFD, hwpt: ID }),
+            Call::Iommufd(IommufdCall::GetHwInfo { iommufd: IOMMUFD, device: ID }),
+            Call::Device(DeviceCall::Bind { device: DEVICE, iommufd: IOMMUFD }),
+            Call::Device(DeviceCall::Attach { device: DEVICE, page_table: ID }),
+            Call::Device(DeviceCall::Detach { device: DEVICE }),
+            Call::Device(DeviceCall::Info { device: DEVICE }),
+            Call::Device(DeviceCall::RegionInfo { device: DEVICE, index: 2 }),
+            Call::Device(DeviceCall::IrqInfo { device: DEVICE, index: 1 }),
+            Call::Device(DeviceCall::SetIrqs {
+                device: DEVICE,
+                index: 1,
+                eventfds: vec![Fd(10), Fd(11)],
+            }),
+            Call::Device(DeviceCall::SetIrqs { device: DEVICE, index: 1, eventfds: vec![] }),
+            Call::Device(DeviceCall::Reset { device: DEVICE }),
+            Call::Container(ContainerCall::SetContainer { group: DEVICE, container: IOMMUFD }),
+            Call::Container(ContainerCall::SetIommu { container: IOMMUFD }),
+            Call::Container(ContainerCall::GroupDevice {
+                group: DEVICE,
+                address: "0000:00:05.0".into(),
+            }),
+            Call::Container(ContainerCall::CanUpdateVaddr { container: IOMMUFD }),
+            Call::Container(ContainerCall::MapDma {
                 container: IOMMUFD,
                 user_va: Va(0x7000_0000),
                 length_bytes: 0x2000,
                 iova: Iova(0x10_0000),
                 rights: Rights::Read,
-            },
-            Call::GiveVaddr {
+            }),
+            Call::Container(ContainerCall::GiveVaddr {
                 container: IOMMUFD,
                 user_va: Va(0x7000_0000),
                 length_bytes: 0x2000,
                 iova: Iova(0x10_0000),
-            },
-            Call::ForgetVaddrs { container: IOMMUFD },
-            Call::CreateVm { kvm: DEVICE },
-            Call::CreateIrqchip { vm: DEVICE },
-            Call::Irqfd { vm: DEVICE, eventfd: Fd(10), gsi: 24, assign: true },
-            Call::Irqfd { vm: DEVICE, eventfd: Fd(10), gsi: 24, assign: false },
+            }),
+            Call::Container(ContainerCall::ForgetVaddrs { container: IOMMUFD }),
+            Call::Kvm(KvmCall::CreateVm { kvm: DEVICE }),
+            Call::Kvm(KvmCall::CreateIrqchip { vm: DEVICE }),
+            Call::Kvm(KvmCall::Irqfd { vm: DEVICE, eventfd: Fd(10), gsi: 24, assign: true }),
+            Call::Kvm(KvmCall::Irqfd { vm: DEVICE, eventfd: Fd(10), gsi: 24, assign: false }),
             hwpt(true),
-            Call::ProbeNesting { iommufd: IOMMUFD, device: ID, hwpt: ObjectId(8) },
+            Call::Iommufd(IommufdCall::ProbeNesting {
+                iommufd: IOMMUFD,
+                device: ID,
+                hwpt: ObjectId(8),
+            }),
         ]
     }
 

@@ -5,7 +5,7 @@
 
 use super::{Bytes, Fields};
 use crate::abi::argument::{Argument, Ioctl};
-use crate::abi::call::{Call, Reply, Rights};
+use crate::abi::call::{Call, ContainerCall, Reply, Rights};
 use crate::abi::ids::{Fd, Iova, Va};
 use crate::abi::request::{
     VFIO_CHECK_EXTENSION, VFIO_GROUP_GET_DEVICE_FD, VFIO_GROUP_SET_CONTAINER, VFIO_IOMMU_MAP_DMA,
@@ -43,25 +43,31 @@ fn map(flags: u32, user_va: Va, length_bytes: u64, iova: Iova) -> Ioctl {
 
 pub(super) fn encode(call: &Call) -> Option<(Fd, Ioctl)> {
     Some(match *call {
-        Call::SetContainer { group, container } => {
+        Call::Container(ContainerCall::SetContainer { group, container }) => {
             let fd = Bytes(vec![0; size_of::<i32>()]).fd(0, container);
             (group, Ioctl::of(VFIO_GROUP_SET_CONTAINER, fd.0))
         }
-        Call::SetIommu { container } => (container, Ioctl::with_value(VFIO_SET_IOMMU, VERSION_2)),
-        Call::GroupDevice { group, ref address } => {
+        Call::Container(ContainerCall::SetIommu { container }) => {
+            (container, Ioctl::with_value(VFIO_SET_IOMMU, VERSION_2))
+        }
+        Call::Container(ContainerCall::GroupDevice { group, ref address }) => {
             let text = [address.as_bytes(), &[0]].concat();
             (group, Ioctl::of(VFIO_GROUP_GET_DEVICE_FD, text))
         }
-        Call::CanUpdateVaddr { container } => {
+        Call::Container(ContainerCall::CanUpdateVaddr { container }) => {
             (container, Ioctl::with_value(VFIO_CHECK_EXTENSION, UPDATE_VADDR))
         }
-        Call::MapDma { container, user_va, length_bytes, iova, rights } => {
-            (container, map(map_flags(rights), user_va, length_bytes, iova))
-        }
-        Call::GiveVaddr { container, user_va, length_bytes, iova } => {
+        Call::Container(ContainerCall::MapDma {
+            container,
+            user_va,
+            length_bytes,
+            iova,
+            rights,
+        }) => (container, map(map_flags(rights), user_va, length_bytes, iova)),
+        Call::Container(ContainerCall::GiveVaddr { container, user_va, length_bytes, iova }) => {
             (container, map(vfio::VFIO_DMA_MAP_FLAG_VADDR, user_va, length_bytes, iova))
         }
-        Call::ForgetVaddrs { container } => {
+        Call::Container(ContainerCall::ForgetVaddrs { container }) => {
             let bytes = Bytes::sized(size_of::<vfio_iommu_type1_dma_unmap>())
                 .u32(offset_of!(vfio_iommu_type1_dma_unmap, flags), ALL_VADDRS);
             (container, Ioctl::of(VFIO_IOMMU_UNMAP_DMA, bytes.0))
@@ -73,8 +79,10 @@ pub(super) fn encode(call: &Call) -> Option<(Fd, Ioctl)> {
 /// What an ioctl returned, as the reply of a call that succeeded; `None` where that is told otherwise.
 pub(super) fn reply(call: &Call, result: u32) -> Option<Reply> {
     match call {
-        Call::GroupDevice { .. } => Some(Reply::Fd(Fd(result.cast_signed()))),
-        Call::CanUpdateVaddr { .. } => Some(Reply::Flag(result != 0)),
+        Call::Container(ContainerCall::GroupDevice { .. }) => {
+            Some(Reply::Fd(Fd(result.cast_signed())))
+        }
+        Call::Container(ContainerCall::CanUpdateVaddr { .. }) => Some(Reply::Flag(result != 0)),
         _ => None,
     }
 }
@@ -82,8 +90,12 @@ pub(super) fn reply(call: &Call, result: u32) -> Option<Reply> {
 /// What the ioctl of a call with this reply returns: the inverse of [`reply`].
 pub(super) fn result(call: &Call, reply: &Reply) -> Option<u32> {
     match (call, reply) {
-        (Call::GroupDevice { .. }, Reply::Fd(fd)) => Some(fd.0.cast_unsigned()),
-        (Call::CanUpdateVaddr { .. }, Reply::Flag(can)) => Some(u32::from(*can)),
+        (Call::Container(ContainerCall::GroupDevice { .. }), Reply::Fd(fd)) => {
+            Some(fd.0.cast_unsigned())
+        }
+        (Call::Container(ContainerCall::CanUpdateVaddr { .. }), Reply::Flag(can)) => {
+            Some(u32::from(*can))
+        }
         _ => None,
     }
 }
@@ -91,9 +103,11 @@ pub(super) fn result(call: &Call, reply: &Reply) -> Option<u32> {
 /// The call that an ioctl is.
 pub(super) fn decode(fd: Fd, request: u32, argument: &Argument) -> Option<Call> {
     match (request, argument) {
-        (VFIO_SET_IOMMU, Argument::Value(VERSION_2)) => Some(Call::SetIommu { container: fd }),
+        (VFIO_SET_IOMMU, Argument::Value(VERSION_2)) => {
+            Some(Call::Container(ContainerCall::SetIommu { container: fd }))
+        }
         (VFIO_CHECK_EXTENSION, Argument::Value(UPDATE_VADDR)) => {
-            Some(Call::CanUpdateVaddr { container: fd })
+            Some(Call::Container(ContainerCall::CanUpdateVaddr { container: fd }))
         }
         (_, Argument::Structure(structure)) => decode_structure(fd, request, &structure.bytes),
         _ => None,
@@ -103,16 +117,19 @@ pub(super) fn decode(fd: Fd, request: u32, argument: &Argument) -> Option<Call> 
 fn decode_structure(fd: Fd, request: u32, bytes: &[u8]) -> Option<Call> {
     let arg = Fields(bytes);
     match request {
-        VFIO_GROUP_SET_CONTAINER => Some(Call::SetContainer { group: fd, container: arg.fd(0) }),
+        VFIO_GROUP_SET_CONTAINER => {
+            Some(Call::Container(ContainerCall::SetContainer { group: fd, container: arg.fd(0) }))
+        }
         VFIO_GROUP_GET_DEVICE_FD => {
             let address = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
             let address = str::from_utf8(address).ok()?.to_owned();
-            Some(Call::GroupDevice { group: fd, address })
+            Some(Call::Container(ContainerCall::GroupDevice { group: fd, address }))
         }
         VFIO_IOMMU_MAP_DMA => decode_map(fd, &arg),
         VFIO_IOMMU_UNMAP_DMA => {
             let flags = arg.u32(offset_of!(vfio_iommu_type1_dma_unmap, flags));
-            (flags == ALL_VADDRS).then_some(Call::ForgetVaddrs { container: fd })
+            (flags == ALL_VADDRS)
+                .then_some(Call::Container(ContainerCall::ForgetVaddrs { container: fd }))
         }
         _ => None,
     }
@@ -124,8 +141,13 @@ fn decode_map(container: Fd, arg: &Fields<'_>) -> Option<Call> {
     let length_bytes = arg.u64(offset_of!(vfio_iommu_type1_dma_map, size));
     let iova = Iova(arg.u64(offset_of!(vfio_iommu_type1_dma_map, iova)));
     if flags == vfio::VFIO_DMA_MAP_FLAG_VADDR {
-        return Some(Call::GiveVaddr { container, user_va, length_bytes, iova });
+        return Some(Call::Container(ContainerCall::GiveVaddr {
+            container,
+            user_va,
+            length_bytes,
+            iova,
+        }));
     }
     let rights = rights(flags)?;
-    Some(Call::MapDma { container, user_va, length_bytes, iova, rights })
+    Some(Call::Container(ContainerCall::MapDma { container, user_va, length_bytes, iova, rights }))
 }

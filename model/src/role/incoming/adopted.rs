@@ -2,7 +2,7 @@
 
 use super::script::Script;
 use super::{Origin, Plan};
-use crate::abi::call::{Answer, Call, Reply};
+use crate::abi::call::{Answer, Call, DeviceCall, FileCall, IommufdCall, Reply};
 use crate::abi::errno::Errno;
 use crate::abi::ids::Fd;
 use crate::protocol::checks::Check;
@@ -59,10 +59,19 @@ impl Adopted {
         omitted: &Omitted,
     ) -> Result<(), Trouble> {
         match (call, answer) {
-            (Call::ChangeProcess { .. } | Call::ProbeNesting { .. }, Err(Errno::EOPNOTSUPP))
-            | (Call::IoasCopy { .. }, Err(Errno::EEXIST))
-            | (Call::ProbeHwpt { .. }, Err(Errno::EINVAL | Errno::EOPNOTSUPP))
-            | (Call::GetHwInfo { .. } | Call::IoasIovaRanges { .. }, Ok(_)) => Ok(()),
+            (
+                Call::Iommufd(IommufdCall::ChangeProcess { .. } | IommufdCall::ProbeNesting { .. }),
+                Err(Errno::EOPNOTSUPP),
+            )
+            | (Call::Iommufd(IommufdCall::IoasCopy { .. }), Err(Errno::EEXIST))
+            | (
+                Call::Iommufd(IommufdCall::ProbeHwpt { .. }),
+                Err(Errno::EINVAL | Errno::EOPNOTSUPP),
+            )
+            | (
+                Call::Iommufd(IommufdCall::GetHwInfo { .. } | IommufdCall::IoasIovaRanges { .. }),
+                Ok(_),
+            ) => Ok(()),
             (_, Err(errno)) => match self.absent(call, *errno) {
                 Some((check, trouble)) => omitted.demand(check, false, || trouble),
                 None => Err(Trouble::call(call, *errno)),
@@ -74,26 +83,26 @@ impl Adopted {
     /// What the kernel says that it does not have, and the check that asks for it.
     fn absent(&self, call: &Call, errno: Errno) -> Option<(Check, Trouble)> {
         Some(match (call, errno) {
-            (Call::ChangeProcess { iommufd, .. }, Errno::ENOTTY) => {
+            (Call::Iommufd(IommufdCall::ChangeProcess { iommufd, .. }), Errno::ENOTTY) => {
                 let blocker = Blocker::KernelTooOld(self.name_of(*iommufd));
                 (Check::CanChangeProcess, Trouble::Blocked(vec![blocker]))
             }
-            (Call::IoasCopy { source, source_iova, .. }, Errno::ENOENT) => {
+            (Call::Iommufd(IommufdCall::IoasCopy { source, source_iova, .. }), Errno::ENOENT) => {
                 let what = format!("IOAS {source} at {source_iova}");
                 (Check::Mapped, Trouble::mismatch(what, "mapped", "no such mapping"))
             }
-            (Call::ProbeHwpt { hwpt, .. }, Errno::ENOENT) => {
+            (Call::Iommufd(IommufdCall::ProbeHwpt { hwpt, .. }), Errno::ENOENT) => {
                 (Check::HwptThere, Trouble::mismatch("HWPT", hwpt, "no such object"))
             }
-            (Call::ProbeNesting { hwpt, .. }, Errno::EINVAL) => {
+            (Call::Iommufd(IommufdCall::ProbeNesting { hwpt, .. }), Errno::EINVAL) => {
                 let what = format!("HWPT {hwpt}");
                 (Check::NestParent, Trouble::mismatch(what, "a nesting parent", "none"))
             }
-            (Call::GetHwInfo { device, .. }, Errno::ENOENT) => {
+            (Call::Iommufd(IommufdCall::GetHwInfo { device, .. }), Errno::ENOENT) => {
                 let has = "no device bound under that id";
                 (Check::Bound, Trouble::mismatch("device", device, has))
             }
-            (Call::IoasIovaRanges { ioas, .. }, Errno::ENOENT) => {
+            (Call::Iommufd(IommufdCall::IoasIovaRanges { ioas, .. }), Errno::ENOENT) => {
                 (Check::SpaceThere, Trouble::mismatch("IOAS", ioas, "no such object"))
             }
             _ => return None,
@@ -102,7 +111,10 @@ impl Adopted {
 
     fn verify_reply(&self, call: &Call, reply: &Reply, omitted: &Omitted) -> Result<(), Trouble> {
         match (call, reply) {
-            (Call::DeviceInfo { device }, Reply::DeviceInfo { flags, regions, irqs }) => {
+            (
+                Call::Device(DeviceCall::Info { device }),
+                Reply::DeviceInfo { flags, regions, irqs },
+            ) => {
                 let said = self.device(*device).map(|device| device.info);
                 let part = |of: fn((u32, u32, u32)) -> u32| said.map(of);
                 same(omitted, Check::DeviceFlags, "device info, flags", part(|i| i.0), *flags)?;
@@ -115,14 +127,14 @@ impl Adopted {
                 )?;
                 same(omitted, Check::DeviceIrqs, "device info, interrupts", part(|i| i.2), *irqs)
             }
-            (Call::IrqInfo { device, index }, Reply::IrqInfo { count, .. }) => {
+            (Call::Device(DeviceCall::IrqInfo { device, index }), Reply::IrqInfo { count, .. }) => {
                 let armed = self.device(*device).map_or(&[][..], |device| &device.interrupts);
                 let needs = armed.iter().find(|i| i.index == *index).map_or(0, |i| i.vectors);
                 let what = || format!("vectors of interrupt index {index}");
                 let fewer = || Trouble::mismatch(what(), needs, count);
                 omitted.demand(Check::Vectors, u32::from(needs) <= *count, fewer)
             }
-            (Call::Stat { fd }, Reply::Stat { inode, length_bytes }) => {
+            (Call::File(FileCall::Stat { fd }), Reply::Stat { inode, length_bytes }) => {
                 self.verify_file(*fd, *inode, *length_bytes, omitted)
             }
             _ => Err(Trouble::Unexpected(format!("{} succeeded", call.name()))),

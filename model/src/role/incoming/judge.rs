@@ -2,7 +2,7 @@
 
 use super::adopted::Adopted;
 use super::{Incoming, Origin};
-use crate::abi::call::{Answer, Call, Reply};
+use crate::abi::call::{Answer, Call, FileCall, KvmCall, ProcessCall, Reply, SocketCall};
 use crate::abi::errno::Errno;
 use crate::protocol::checks::Check;
 use crate::protocol::phase::InPhase;
@@ -43,9 +43,11 @@ impl Incoming {
             }
             InPhase::MakeVm => {
                 match (call, answer) {
-                    (Call::Open { .. }, Ok(Reply::Fd(fd))) => self.kvm = Some(*fd),
-                    (Call::CreateVm { .. }, Ok(Reply::Fd(fd))) => self.kvm_vm = Some(*fd),
-                    (Call::Close { .. }, _) => self.kvm = None,
+                    (Call::File(FileCall::Open { .. }), Ok(Reply::Fd(fd))) => self.kvm = Some(*fd),
+                    (Call::Kvm(KvmCall::CreateVm { .. }), Ok(Reply::Fd(fd))) => {
+                        self.kvm_vm = Some(*fd);
+                    }
+                    (Call::File(FileCall::Close { .. }), _) => self.kvm = None,
                     _ => {}
                 }
                 Verdict::of(call, answer)
@@ -75,7 +77,7 @@ impl Incoming {
             Ok(Reply::Uid(uid)) => self.uid = *uid,
             _ => return Verdict::of(call, answer),
         }
-        let last = matches!(call, Call::GetUid);
+        let last = matches!(call, Call::Process(ProcessCall::GetUid));
         let Some(offer) = self.offer.as_ref().filter(|_| last) else { return Verdict::Next };
         let early = self.plan.table.rules.iter().any(|rule| rule.phase == InPhase::AwaitConfirm);
         let same = offer.early == early;
@@ -139,7 +141,7 @@ impl Incoming {
 /// Whether an old process that did not take the commit lives. Told that it was not taken, one that lives
 /// says Abort; it never closes before, so the end of the stream is its death.
 fn judge_fate(call: &Call, answer: &Answer) -> Verdict {
-    if let Call::SendMessage { .. } = call {
+    if let Call::Socket(SocketCall::Send { .. }) = call {
         return match answer {
             Err(Errno::EPIPE | Errno::ECONNRESET) => Verdict::Next,
             _ => Verdict::of(call, answer),

@@ -3,7 +3,7 @@
 
 use super::Incoming;
 use super::script::Script;
-use crate::abi::call::Call;
+use crate::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall};
 use crate::abi::ids::Iova;
 use crate::abi::uapi::rfc_v1::{self, Move};
 use crate::protocol::phase::InPhase;
@@ -53,15 +53,16 @@ impl Script<'_> {
             InPhase::ProbeForReal => take_ownership(self.vm, self.descriptors),
             InPhase::MergeContainers => {
                 let others = containers(self.vm, self.descriptors).skip(1);
-                others.map(|fd| Call::Close { fd }).collect()
+                others.map(|fd| Call::File(FileCall::Close { fd })).collect()
             }
             InPhase::MapAgain => self.map_again(1 << 24),
             InPhase::MapAfresh => self.map_again(0),
             InPhase::Remap => self.remap(),
             InPhase::AttachToFirst => self.attach_to_first(),
-            InPhase::ResetDevices => {
-                self.devices().map(|(_, device)| Call::Detach { device }).collect()
-            }
+            InPhase::ResetDevices => self
+                .devices()
+                .map(|(_, device)| Call::Device(DeviceCall::Detach { device }))
+                .collect(),
             InPhase::SetNonblocking => self.set_nonblocking(),
             InPhase::DrainEvents => self.drain_events(),
             InPhase::WipeRam => self.wipe_ram(),
@@ -80,7 +81,7 @@ impl Script<'_> {
             let (Some(iommufd), Some(fd), Some(iova)) = (self.context(context), fd, iova) else {
                 continue;
             };
-            calls.push(Call::IoasMapFile {
+            calls.push(Call::Iommufd(IommufdCall::IoasMapFile {
                 iommufd,
                 ioas,
                 fd,
@@ -88,7 +89,7 @@ impl Script<'_> {
                 length_bytes: mapping.length_bytes,
                 iova,
                 rights: mapping.rights,
-            });
+            }));
         }
         calls
     }
@@ -97,40 +98,54 @@ impl Script<'_> {
         let unmap = self.vm.mappings().filter_map(|(context, ioas, mapping)| {
             let length_bytes = mapping.length_bytes;
             let iommufd = self.context(context)?;
-            Some(Call::IoasUnmap { iommufd, ioas, iova: mapping.iova, length_bytes })
+            Some(Call::Iommufd(IommufdCall::IoasUnmap {
+                iommufd,
+                ioas,
+                iova: mapping.iova,
+                length_bytes,
+            }))
         });
         unmap.chain(self.map_again(0)).collect()
     }
 
     fn attach_to_first(&self) -> Vec<Call> {
         let first = self.vm.spaces().next().map(|(_, space)| space.ioas);
-        let attach = |(_, device)| Some(Call::Attach { device, page_table: first? });
+        let attach =
+            |(_, device)| Some(Call::Device(DeviceCall::Attach { device, page_table: first? }));
         self.devices().filter_map(attach).collect()
     }
 
     fn set_nonblocking(&self) -> Vec<Call> {
-        self.descriptors.iter().map(|(_, fd)| Call::SetNonblock { fd, on: true }).collect()
+        self.descriptors
+            .iter()
+            .map(|(_, fd)| Call::File(FileCall::SetNonblock { fd, on: true }))
+            .collect()
     }
 
     fn drain_events(&self) -> Vec<Call> {
         let events = self.descriptors.iter().filter(|(key, _)| key.kind == Kind::Interrupt);
-        events.map(|(_, fd)| Call::ReadEvent { fd }).collect()
+        events.map(|(_, fd)| Call::File(FileCall::ReadEvent { fd })).collect()
     }
 
     fn wipe_ram(&self) -> Vec<Call> {
         (self.files())
-            .map(|(at, fd)| Call::PunchHole {
-                fd,
-                offset_bytes: 0,
-                length_bytes: self.vm.ram[at].length_bytes,
+            .map(|(at, fd)| {
+                Call::Memory(MemoryCall::PunchHole {
+                    fd,
+                    offset_bytes: 0,
+                    length_bytes: self.vm.ram[at].length_bytes,
+                })
             })
             .collect()
     }
 
     fn unwind(&self) -> Vec<Call> {
-        let detach = self.devices().map(|(_, device)| Call::Detach { device });
+        let detach = self.devices().map(|(_, device)| Call::Device(DeviceCall::Detach { device }));
         let destroy = self.vm.spaces().filter_map(|(context, space)| {
-            Some(Call::Destroy { iommufd: self.context(context)?, id: space.ioas })
+            Some(Call::Iommufd(IommufdCall::Destroy {
+                iommufd: self.context(context)?,
+                id: space.ioas,
+            }))
         });
         detach.chain(destroy).collect()
     }

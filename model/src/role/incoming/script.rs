@@ -4,7 +4,10 @@
 //! the process has learned so far.
 
 use super::{Incoming, Origin};
-use crate::abi::call::{Call, Rights};
+use crate::abi::call::{
+    Call, DeviceCall, FileCall, GuestCall, IommufdCall, KvmCall, MemoryCall, ProcessCall, Rights,
+    SocketCall,
+};
 use crate::abi::ids::Fd;
 use crate::protocol::phase::InPhase;
 use crate::role::calls::{contexts, send, take_ownership};
@@ -19,22 +22,26 @@ impl Incoming {
 
     fn all_calls(&self, phase: InPhase) -> Vec<Call> {
         match (phase, self.origin) {
-            (InPhase::Check, _) => vec![Call::GetMemlock, Call::GetUid],
+            (InPhase::Check, _) => {
+                vec![Call::Process(ProcessCall::GetMemlock), Call::Process(ProcessCall::GetUid)]
+            }
             (InPhase::ReadStream, Origin::Exec { stream, .. }) => vec![read(stream)],
             (InPhase::ReadStream, Origin::Transfer { .. }) => {
                 self.arrived.first().map(|fd| read(*fd)).into_iter().collect()
             }
             (InPhase::MakeVm, _) => self.make_vm(),
             (InPhase::Claim, _) => self.claim(),
-            (InPhase::Run, _) => vec![Call::StartGuest],
-            (InPhase::Leave, _) => vec![Call::Exit { status: 1 }],
+            (InPhase::Run, _) => vec![Call::Guest(GuestCall::Start)],
+            (InPhase::Leave, _) => vec![Call::Process(ProcessCall::Exit { status: 1 })],
             (InPhase::Fallback, Origin::Exec { old_image, .. }) => {
-                vec![Call::Exec { image: old_image }]
+                vec![Call::Process(ProcessCall::Exec { image: old_image })]
             }
             (InPhase::Settle, Origin::Exec { old_image, .. }) => {
-                vec![Call::Close { fd: old_image }]
+                vec![Call::File(FileCall::Close { fd: old_image })]
             }
-            (InPhase::Settle, Origin::Transfer { socket }) => vec![Call::Close { fd: socket }],
+            (InPhase::Settle, Origin::Transfer { socket }) => {
+                vec![Call::File(FileCall::Close { fd: socket })]
+            }
             #[cfg(feature = "lab")]
             (phase, _) if phase.is_foreign() => self.foreign(phase),
             (_, Origin::Transfer { socket }) => self.talk(phase, socket),
@@ -49,13 +56,13 @@ impl Incoming {
             | InPhase::AwaitDescriptors
             | InPhase::AwaitConfirm
             | InPhase::AwaitCommit => {
-                vec![Call::ReceiveMessage { fd: socket, wait: true }]
+                vec![Call::Socket(SocketCall::Receive { fd: socket, wait: true })]
             }
             InPhase::Adopted => say(Message::Adopted),
             InPhase::AwaitFate => {
                 let reason = "the commit could not be told".to_owned();
                 let mut calls = say(Message::Refuse { reason });
-                calls.push(Call::ReceiveMessage { fd: socket, wait: true });
+                calls.push(Call::Socket(SocketCall::Receive { fd: socket, wait: true }));
                 calls
             }
             InPhase::Ready => say(Message::Ready { uid: self.uid }),
@@ -73,10 +80,10 @@ impl Incoming {
         let [kvm, vm] = [self.kvm, self.kvm_vm].map(|fd| fd.unwrap_or(Fd(-1)));
         let path = launch::KVM.to_owned();
         vec![
-            Call::Open { path },
-            Call::CreateVm { kvm },
-            Call::CreateIrqchip { vm },
-            Call::Close { fd: kvm },
+            Call::File(FileCall::Open { path }),
+            Call::Kvm(KvmCall::CreateVm { kvm }),
+            Call::Kvm(KvmCall::CreateIrqchip { vm }),
+            Call::File(FileCall::Close { fd: kvm }),
         ]
     }
 
@@ -88,7 +95,7 @@ impl Incoming {
 
 fn read(stream: Fd) -> Call {
     let length_bytes = envelope::HEADER_BYTES as u64 + envelope::RECORD_BYTES_MAX;
-    Call::ReadAt { fd: stream, offset_bytes: 0, length_bytes }
+    Call::File(FileCall::ReadAt { fd: stream, offset_bytes: 0, length_bytes })
 }
 
 /// The calls of each phase that needs the inventory.
@@ -106,7 +113,7 @@ impl Script<'_> {
             InPhase::Verify => self.verify(),
             InPhase::MapRam => self.map_ram(),
             InPhase::Load => {
-                self.of_key(Kind::Guest, "").map(|fd| Call::LoadGuest { fd }).collect()
+                self.of_key(Kind::Guest, "").map(|fd| Call::Guest(GuestCall::Load { fd })).collect()
             }
             InPhase::TakeOver => take_ownership(self.vm, self.descriptors),
             #[cfg(feature = "lab")]
@@ -139,53 +146,66 @@ impl Script<'_> {
     fn window(&self, on: bool) -> Vec<Call> {
         let Origin::Exec { old_image, .. } = self.origin else { return Vec::new() };
         let inherited = self.descriptors.iter().map(|(_, fd)| fd).chain([old_image]);
-        inherited.map(|fd| Call::SetCloexec { fd, on }).collect()
+        inherited.map(|fd| Call::File(FileCall::SetCloexec { fd, on })).collect()
     }
 
     /// Everything that the kernel can tell without being changed.
     fn verify(&self) -> Vec<Call> {
         let mut calls = Vec::new();
         for iommufd in contexts(self.vm, self.descriptors) {
-            calls.push(Call::ChangeProcess { iommufd, reserved: 1 });
+            calls.push(Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 1 }));
         }
         for (context, space) in self.vm.spaces() {
             let Some(iommufd) = self.context(context) else { continue };
-            calls.push(Call::IoasIovaRanges { iommufd, ioas: space.ioas });
-            calls.extend(space.mappings.iter().map(|mapping| Call::IoasCopy {
-                iommufd,
-                source: space.ioas,
-                source_iova: mapping.iova,
-                destination: space.ioas,
-                destination_iova: mapping.iova,
-                length_bytes: mapping.length_bytes,
-                rights: Rights::Read,
+            calls.push(Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd, ioas: space.ioas }));
+            calls.extend(space.mappings.iter().map(|mapping| {
+                Call::Iommufd(IommufdCall::IoasCopy {
+                    iommufd,
+                    source: space.ioas,
+                    source_iova: mapping.iova,
+                    destination: space.ioas,
+                    destination_iova: mapping.iova,
+                    length_bytes: mapping.length_bytes,
+                    rights: Rights::Read,
+                })
             }));
         }
-        calls.extend(self.files().map(|(_, fd)| Call::Stat { fd }));
+        calls.extend(self.files().map(|(_, fd)| Call::File(FileCall::Stat { fd })));
         calls.extend(self.devices().flat_map(|(device, fd)| self.verify_device(device, fd)));
         calls
     }
 
     fn verify_device(&self, device: &Device, fd: Fd) -> Vec<Call> {
-        let mut calls = vec![Call::Stat { fd }, Call::DeviceInfo { device: fd }];
+        let mut calls =
+            vec![Call::File(FileCall::Stat { fd }), Call::Device(DeviceCall::Info { device: fd })];
         if let (Some(iommufd), DeviceKind::Pci) = (self.context(device.context), device.kind) {
-            calls.push(Call::GetHwInfo { iommufd, device: device.id });
-            calls.extend(device.hwpt.map(|hwpt| Call::ProbeHwpt { iommufd, hwpt }));
+            calls.push(Call::Iommufd(IommufdCall::GetHwInfo { iommufd, device: device.id }));
+            calls.extend(
+                device.hwpt.map(|hwpt| Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt })),
+            );
             if let Some(hwpt) = device.hwpt.filter(|_| device.nest_parent) {
-                calls.push(Call::ProbeNesting { iommufd, device: device.id, hwpt });
+                calls.push(Call::Iommufd(IommufdCall::ProbeNesting {
+                    iommufd,
+                    device: device.id,
+                    hwpt,
+                }));
             }
         }
         let armed = device.interrupts.iter();
-        calls.extend(armed.map(|irq| Call::IrqInfo { device: fd, index: irq.index }));
+        calls.extend(
+            armed.map(|irq| Call::Device(DeviceCall::IrqInfo { device: fd, index: irq.index })),
+        );
         calls
     }
 
     fn map_ram(&self) -> Vec<Call> {
         (self.files())
-            .map(|(at, fd)| Call::Mmap {
-                fd: Some(fd),
-                offset_bytes: 0,
-                length_bytes: self.vm.ram[at].length_bytes,
+            .map(|(at, fd)| {
+                Call::Memory(MemoryCall::Mmap {
+                    fd: Some(fd),
+                    offset_bytes: 0,
+                    length_bytes: self.vm.ram[at].length_bytes,
+                })
             })
             .collect()
     }

@@ -1,7 +1,9 @@
 //! What the old process makes of each answer.
 
 use super::{Cut, Outgoing};
-use crate::abi::call::{Answer, Call, Reply};
+use crate::abi::call::{
+    Answer, Call, ContainerCall, FileCall, IommufdCall, ProcessCall, Reply, SocketCall,
+};
 use crate::abi::errno::Errno;
 use crate::abi::ids::Uid;
 use crate::protocol::checks::Check;
@@ -36,8 +38,8 @@ impl Outgoing {
             },
             OutPhase::Drain => judge_drain(call, answer),
             OutPhase::Dismiss => match (call, answer) {
-                (Call::Kill { .. }, Err(Errno::ESRCH))
-                | (Call::SendMessage { .. }, Err(Errno::EPIPE | Errno::ECONNRESET)) => {
+                (Call::Process(ProcessCall::Kill { .. }), Err(Errno::ESRCH))
+                | (Call::Socket(SocketCall::Send { .. }), Err(Errno::EPIPE | Errno::ECONNRESET)) => {
                     Verdict::Next
                 }
                 _ => Verdict::of(call, answer),
@@ -52,16 +54,18 @@ impl Outgoing {
 
     fn judge_preflight(&mut self, call: &Call, answer: &Answer) -> Verdict {
         match (call, answer) {
-            (Call::ChangeProcess { .. }, Err(Errno::EOPNOTSUPP))
-            | (Call::CanUpdateVaddr { .. }, Ok(Reply::Flag(true))) => {}
-            (Call::ChangeProcess { .. }, Err(Errno::ENOTTY)) => {
+            (Call::Iommufd(IommufdCall::ChangeProcess { .. }), Err(Errno::EOPNOTSUPP))
+            | (Call::Container(ContainerCall::CanUpdateVaddr { .. }), Ok(Reply::Flag(true))) => {}
+            (Call::Iommufd(IommufdCall::ChangeProcess { .. }), Err(Errno::ENOTTY)) => {
                 return self.judge_blockers([Blocker::KernelTooOld(self.probed())]);
             }
-            (Call::CanUpdateVaddr { .. }, Ok(Reply::Flag(false))) => {
+            (Call::Container(ContainerCall::CanUpdateVaddr { .. }), Ok(Reply::Flag(false))) => {
                 return self.judge_blockers([Blocker::NoNewAddresses(self.probed())]);
             }
-            (Call::GetMemlock, Ok(Reply::Memlock(limit))) => self.memlock_bytes = *limit,
-            (Call::GetUid, Ok(Reply::Uid(uid))) => self.uid = *uid,
+            (Call::Process(ProcessCall::GetMemlock), Ok(Reply::Memlock(limit))) => {
+                self.memlock_bytes = *limit;
+            }
+            (Call::Process(ProcessCall::GetUid), Ok(Reply::Uid(uid))) => self.uid = *uid,
             (_, Err(errno)) => return Verdict::Trouble(Trouble::call(call, *errno)),
             (_, Ok(_)) => return Verdict::Trouble(Trouble::Unexpected(call.name().to_owned())),
         }
@@ -129,7 +133,7 @@ fn judge_drain(call: &Call, answer: &Answer) -> Verdict {
 
 fn judge_plain(call: &Call, answer: &Answer) -> Verdict {
     match (call, answer) {
-        (Call::WriteAt { bytes, .. }, Ok(Reply::Length(length)))
+        (Call::File(FileCall::WriteAt { bytes, .. }), Ok(Reply::Length(length)))
             if *length != bytes.len() as u64 =>
         {
             Verdict::Trouble(Trouble::call(call, Errno::ENOSPC))

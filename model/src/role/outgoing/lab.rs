@@ -2,7 +2,7 @@
 
 use super::script::Script;
 use super::{Outcome, Outgoing};
-use crate::abi::call::{Answer, Call};
+use crate::abi::call::{Answer, Call, ContainerCall, FileCall, ProcessCall};
 use crate::abi::ids::ObjectId;
 use crate::protocol::misreport::Slip;
 use crate::protocol::phase::OutPhase;
@@ -23,11 +23,13 @@ impl Script<'_> {
             OutPhase::ReleaseVaddr => self.release_addresses(),
             OutPhase::RestoreVaddr => self.restore_addresses(),
             OutPhase::RestoreWhole => self.restore_sections(),
-            OutPhase::CloseVm => {
-                self.get(Kind::Kvm).map(|fd| Call::Close { fd }).into_iter().collect()
-            }
+            OutPhase::CloseVm => self
+                .get(Kind::Kvm)
+                .map(|fd| Call::File(FileCall::Close { fd }))
+                .into_iter()
+                .collect(),
             OutPhase::Abort | OutPhase::AbortRestoring => {
-                vec![Call::Exit { status: SIGABRT_STATUS }]
+                vec![Call::Process(ProcessCall::Exit { status: SIGABRT_STATUS })]
             }
             _ => Vec::new(),
         }
@@ -35,7 +37,9 @@ impl Script<'_> {
 
     fn release_addresses(&self) -> Vec<Call> {
         let containers = containers(self.vm, self.descriptors);
-        containers.map(|container| Call::ForgetVaddrs { container }).collect()
+        containers
+            .map(|container| Call::Container(ContainerCall::ForgetVaddrs { container }))
+            .collect()
     }
 
     fn restore_addresses(&self) -> Vec<Call> {
@@ -49,8 +53,18 @@ impl Script<'_> {
         for call in self.restore_addresses() {
             match (sections.last_mut(), &call) {
                 (
-                    Some(Call::GiveVaddr { container, iova, length_bytes, .. }),
-                    Call::GiveVaddr { container: of, iova: next, length_bytes: more, .. },
+                    Some(Call::Container(ContainerCall::GiveVaddr {
+                        container,
+                        iova,
+                        length_bytes,
+                        ..
+                    })),
+                    Call::Container(ContainerCall::GiveVaddr {
+                        container: of,
+                        iova: next,
+                        length_bytes: more,
+                        ..
+                    }),
                 ) if container == of => {
                     *length_bytes = next.0.saturating_add(*more).saturating_sub(iova.0);
                 }
@@ -91,9 +105,8 @@ impl Outgoing {
         let release = &self.plan.calls[OutPhase::ReleaseVaddr as usize];
         let released = &release[..self.released.min(release.len())];
         let is_released = |call: &&Call| match call {
-            Call::GiveVaddr { container, .. } => {
-                released.contains(&Call::ForgetVaddrs { container: *container })
-            }
+            Call::Container(ContainerCall::GiveVaddr { container, .. }) => released
+                .contains(&Call::Container(ContainerCall::ForgetVaddrs { container: *container })),
             _ => false,
         };
         calls.iter().take_while(is_released).count()

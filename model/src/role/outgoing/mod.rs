@@ -19,7 +19,7 @@ mod script;
 use super::calls::send;
 use super::walk::{Verdict, Walk, Went};
 use super::{Cause, Role, Trouble};
-use crate::abi::call::{Answer, Call};
+use crate::abi::call::{Answer, Call, GuestCall, SocketCall};
 use crate::abi::ids::{Fd, Uid};
 use crate::protocol::measure::{Left, Table};
 use crate::protocol::phase::OutPhase;
@@ -265,7 +265,7 @@ impl Role for Outgoing {
     fn next(&self) -> Option<Call> {
         let call = self.calls().get(self.walk.at as usize)?;
         Some(match (self.walk.phase, call) {
-            (OutPhase::Offer, Call::SendMessage { fd, .. }) => self.offer(*fd),
+            (OutPhase::Offer, Call::Socket(SocketCall::Send { fd, .. })) => self.offer(*fd),
             _ => call.clone(),
         })
     }
@@ -273,8 +273,8 @@ impl Role for Outgoing {
     fn took(&mut self, answer: Answer) -> Option<Trouble> {
         let call = self.next()?;
         let (phase, at) = (self.walk.phase, self.walk.at);
-        let stops = call == Call::StopGuest && answer.is_ok();
-        self.stopped |= stops || call == Call::StartGuest;
+        let stops = call == Call::Guest(GuestCall::Stop) && answer.is_ok();
+        self.stopped |= stops || call == Call::Guest(GuestCall::Start);
         let judged = self.judge(&call, &answer);
         let verdict = self.plan.protocol.omitted.verdict(phase, &call, judged);
         let calls = self.calls().len();

@@ -1,7 +1,10 @@
 //! The calls of each phase of the old process.
 
 use super::Way;
-use crate::abi::call::{Call, FDS_PER_MESSAGE_MAX};
+use crate::abi::call::{
+    Call, ContainerCall, FDS_PER_MESSAGE_MAX, FileCall, GuestCall, IommufdCall, MemoryCall,
+    ProcessCall, SocketCall,
+};
 use crate::abi::ids::{Fd, Uid};
 use crate::protocol::phase::OutPhase;
 use crate::role::calls::{contexts, send, take_ownership};
@@ -21,13 +24,13 @@ impl Script<'_> {
     pub(super) fn calls(&self, phase: OutPhase) -> Vec<Call> {
         match phase {
             OutPhase::Preflight => self.preflight(),
-            OutPhase::Stop => vec![Call::StopGuest],
+            OutPhase::Stop => vec![Call::Guest(GuestCall::Stop)],
             OutPhase::Save => self.save(),
             OutPhase::Cut => self.cut(),
             OutPhase::TakeBack => take_ownership(self.vm, self.descriptors),
             OutPhase::Park => self.irqfds(false),
             OutPhase::Unpark => self.irqfds(true),
-            OutPhase::Resume => vec![Call::StartGuest],
+            OutPhase::Resume => vec![Call::Guest(GuestCall::Start)],
             OutPhase::End => Vec::new(),
             #[cfg(feature = "lab")]
             phase if phase.is_foreign() => self.foreign(phase),
@@ -40,7 +43,7 @@ impl Script<'_> {
 
     fn transfer(&self, phase: OutPhase, socket: Fd, pidfd: Fd) -> Vec<Call> {
         let say = |message| vec![send(socket, &message, Vec::new())];
-        let listen = || vec![Call::ReceiveMessage { fd: socket, wait: true }];
+        let listen = || vec![Call::Socket(SocketCall::Receive { fd: socket, wait: true })];
         match phase {
             OutPhase::Offer => {
                 let blank = Offer { vm: String::new(), uid: Uid(0), user_pages: 0, early: false };
@@ -54,15 +57,18 @@ impl Script<'_> {
             OutPhase::Hand => self.hand(socket),
             OutPhase::Commit => say(Message::Commit),
             OutPhase::Release => self.release(socket, pidfd),
-            OutPhase::Revoke => vec![Call::ShutdownReceive { fd: socket }],
-            OutPhase::Drain => vec![Call::ReceiveMessage { fd: socket, wait: false }],
+            OutPhase::Revoke => vec![Call::Socket(SocketCall::ShutdownReceive { fd: socket })],
+            OutPhase::Drain => vec![Call::Socket(SocketCall::Receive { fd: socket, wait: false })],
             OutPhase::Dismiss => {
                 let mut calls = say(Message::Abort);
-                calls.push(Call::Kill { pidfd });
+                calls.push(Call::Process(ProcessCall::Kill { pidfd }));
                 calls
             }
-            OutPhase::AwaitGone => vec![Call::AwaitExit { pidfd }],
-            OutPhase::Part => vec![Call::Close { fd: socket }, Call::Close { fd: pidfd }],
+            OutPhase::AwaitGone => vec![Call::Process(ProcessCall::AwaitExit { pidfd })],
+            OutPhase::Part => vec![
+                Call::File(FileCall::Close { fd: socket }),
+                Call::File(FileCall::Close { fd: pidfd }),
+            ],
             _ => Vec::new(),
         }
     }
@@ -70,7 +76,7 @@ impl Script<'_> {
     fn exec(&self, phase: OutPhase, new_image: Fd, old_image: Fd) -> Vec<Call> {
         match phase {
             OutPhase::OpenWindow => self.window(old_image, false),
-            OutPhase::Exec => vec![Call::Exec { image: new_image }],
+            OutPhase::Exec => vec![Call::Process(ProcessCall::Exec { image: new_image })],
             OutPhase::CloseWindow => self.window(old_image, true),
             _ => Vec::new(),
         }
@@ -82,14 +88,24 @@ impl Script<'_> {
 
     fn preflight(&self) -> Vec<Call> {
         let contexts = contexts(self.vm, self.descriptors);
-        let probes = contexts.map(|iommufd| Call::ChangeProcess { iommufd, reserved: 1 });
+        let probes = contexts
+            .map(|iommufd| Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 1 }));
         let containers = launch::containers(self.vm, self.descriptors);
-        let questions = containers.map(|container| Call::CanUpdateVaddr { container });
-        probes.chain(questions).chain([Call::GetMemlock, Call::GetUid]).collect()
+        let questions = containers
+            .map(|container| Call::Container(ContainerCall::CanUpdateVaddr { container }));
+        probes
+            .chain(questions)
+            .chain([Call::Process(ProcessCall::GetMemlock), Call::Process(ProcessCall::GetUid)])
+            .collect()
     }
 
     fn save(&self) -> Vec<Call> {
-        let calls = |fd| vec![Call::Truncate { fd, length_bytes: 0 }, Call::SaveGuest { fd }];
+        let calls = |fd| {
+            vec![
+                Call::Memory(MemoryCall::Truncate { fd, length_bytes: 0 }),
+                Call::Guest(GuestCall::Save { fd }),
+            ]
+        };
         self.get(Kind::Guest).map(calls).unwrap_or_default()
     }
 
@@ -98,7 +114,10 @@ impl Script<'_> {
             return Vec::new();
         };
         let bytes = state.to_bytes();
-        vec![Call::Truncate { fd, length_bytes: 0 }, Call::WriteAt { fd, offset_bytes: 0, bytes }]
+        vec![
+            Call::Memory(MemoryCall::Truncate { fd, length_bytes: 0 }),
+            Call::File(FileCall::WriteAt { fd, offset_bytes: 0, bytes }),
+        ]
     }
 
     fn listed(&self) -> Vec<Fd> {
@@ -125,11 +144,13 @@ impl Script<'_> {
 
     fn release(&self, socket: Fd, pidfd: Fd) -> Vec<Call> {
         let ram = self.vm.ram.iter();
-        let unmap =
-            ram.map(|block| Call::Munmap { va: block.va, length_bytes: block.length_bytes });
+        let unmap = ram.map(|block| {
+            Call::Memory(MemoryCall::Munmap { va: block.va, length_bytes: block.length_bytes })
+        });
         let own = self.get(Kind::Kvm).into_iter().chain([socket, pidfd]);
-        let close = self.listed().into_iter().chain(own).map(|fd| Call::Close { fd });
-        unmap.chain(close).chain([Call::Exit { status: 0 }]).collect()
+        let close =
+            self.listed().into_iter().chain(own).map(|fd| Call::File(FileCall::Close { fd }));
+        unmap.chain(close).chain([Call::Process(ProcessCall::Exit { status: 0 })]).collect()
     }
 
     fn irqfds(&self, assign: bool) -> Vec<Call> {
@@ -139,6 +160,6 @@ impl Script<'_> {
 
     fn window(&self, old_image: Fd, on: bool) -> Vec<Call> {
         let inherited = self.handed().into_iter().chain([old_image]);
-        inherited.map(|fd| Call::SetCloexec { fd, on }).collect()
+        inherited.map(|fd| Call::File(FileCall::SetCloexec { fd, on })).collect()
     }
 }

@@ -5,7 +5,7 @@
 //! process holds what was made or not yet closed, and the inventory is as it was.
 
 use super::{DevicePlan, LaunchError, Start, irqfds};
-use crate::abi::call::Call;
+use crate::abi::call::{Call, FileCall, IommufdCall, KvmCall};
 use crate::abi::ids::Fd;
 use crate::abi::kernel::Kernel;
 use crate::vm::{Descriptors, Device, Interrupts, Key, Kind, Vm};
@@ -76,11 +76,10 @@ pub fn unplug(
         let own = device.interrupt_keys().map(|(_, key)| key);
         let own: Vec<_> = own.chain([Key::new(Kind::Device, &device.name, 0)]).collect();
         for (_, fd) in start.descriptors.iter().filter(|(key, _)| own.contains(key)) {
-            start.kernel.call(&Call::Close { fd }).map_err(|errno| LaunchError {
-                what: start.what.clone(),
-                call: "close",
-                errno,
-            })?;
+            start
+                .kernel
+                .call(&Call::File(FileCall::Close { fd }))
+                .map_err(|errno| LaunchError { what: start.what.clone(), call: "close", errno })?;
         }
         let is_same = |other: &Device| (other.context, other.hwpt) == (device.context, device.hwpt);
         let is_shared = vm.devices.iter().rev().skip(1).any(is_same);
@@ -88,7 +87,7 @@ pub fn unplug(
             let key = Key::new(Kind::Iommufd, &vm.contexts[usize::from(device.context)].name, 0);
             let iommufd = start.descriptors.get(&key).expect("contexts are open");
             // One that the kernel made by itself is gone with its last device.
-            let _ = start.kernel.call(&Call::Destroy { iommufd, id });
+            let _ = start.kernel.call(&Call::Iommufd(IommufdCall::Destroy { iommufd, id }));
         }
         let kept = start.descriptors.iter().filter(|(key, _)| !own.contains(key));
         start.descriptors = kept.map(|(key, fd)| (key.clone(), fd)).collect();
@@ -129,8 +128,7 @@ impl<K: Kernel> Start<'_, K> {
         let keys = device.interrupt_keys().map(|(_, key)| key);
         let own: Vec<_> = keys.filter_map(|key| self.descriptors.get(&key)).collect();
         let calls = irqfds(vm, &self.descriptors, kvm_vm, assign).into_iter();
-        let is_own =
-            |call: &Call| matches!(call, Call::Irqfd { eventfd, .. } if own.contains(eventfd));
+        let is_own = |call: &Call| matches!(call, Call::Kvm(KvmCall::Irqfd { eventfd, .. }) if own.contains(eventfd));
         calls.filter(is_own).try_for_each(|call| self.call(&call).map(drop))
     }
 }

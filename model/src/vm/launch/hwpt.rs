@@ -4,7 +4,7 @@
 //! Here one that does not take the nesting parent of its address space, because it is behind another kind of IOMMU, fails the start.
 
 use super::{LaunchError, Start};
-use crate::abi::call::Call;
+use crate::abi::call::{Call, IommufdCall};
 use crate::abi::ids::{Fd, ObjectId};
 use crate::abi::kernel::Kernel;
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,12 @@ impl<K: Kernel> Start<'_, K> {
             (HwptPlan::NestParent, Some(parent)) => return Ok(*parent),
             _ => {}
         }
-        let hwpt = self.object(Call::HwptAlloc { iommufd, device, ioas, nest_parent })?;
+        let hwpt = self.object(Call::Iommufd(IommufdCall::HwptAlloc {
+            iommufd,
+            device,
+            ioas,
+            nest_parent,
+        }))?;
         if nest_parent {
             self.parents.insert((iommufd, ioas), hwpt);
         }

@@ -3,7 +3,7 @@
 
 use super::{ContextPlan, DevicePlan, HwptPlan, LaunchError, Plan, RamPlan, Start};
 use crate::abi::argument::Outcome;
-use crate::abi::call::{Call, Reply, Rights};
+use crate::abi::call::{Call, DeviceCall, FileCall, IommufdCall, ProcessCall, Reply, Rights};
 use crate::abi::ids::{Fd, ObjectId, Va};
 use crate::abi::kernel::Kernel;
 use crate::abi::uapi;
@@ -19,7 +19,7 @@ impl<K: Kernel> Start<'_, K> {
         let mut spaces = Vec::new();
         for space in &plan.spaces {
             let iommufd = self.iommufd(plan, space.context);
-            let ioas = self.object(Call::IoasAlloc { iommufd })?;
+            let ioas = self.object(Call::Iommufd(IommufdCall::IoasAlloc { iommufd }))?;
             spaces.push(ioas);
             let context = &mut vm.contexts[usize::from(space.context)];
             context.spaces.push(AddressSpace { ioas, mappings: Vec::new() });
@@ -36,9 +36,9 @@ impl<K: Kernel> Start<'_, K> {
 
     fn context(&mut self, plan: &ContextPlan) -> Result<Context, LaunchError> {
         self.for_what(&format!("iommufd {:?}", plan.name));
-        let iommufd = self.fd(Call::Open { path: "/dev/iommu".to_owned() })?;
+        let iommufd = self.fd(Call::File(FileCall::Open { path: "/dev/iommu".to_owned() }))?;
         if plan.per_process_accounting {
-            self.call(&Call::SetRlimitMode { iommufd, per_process: true })?;
+            self.call(&Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: true }))?;
         }
         self.descriptors.insert(Key::new(Kind::Iommufd, &plan.name, 0), iommufd);
         Ok(Context { name: plan.name.clone(), spaces: Vec::new() })
@@ -58,10 +58,10 @@ impl<K: Kernel> Start<'_, K> {
         ioas: ObjectId,
     ) -> Result<Device, LaunchError> {
         self.for_what(&format!("device {:?}", plan.name));
-        let fd = self.fd(Call::Open { path: plan.path.clone() })?;
+        let fd = self.fd(Call::File(FileCall::Open { path: plan.path.clone() }))?;
         self.descriptors.insert(Key::new(Kind::Device, &plan.name, 0), fd);
         let inode = self.inode(fd)?;
-        let id = self.object(Call::Bind { device: fd, iommufd })?;
+        let id = self.object(Call::Device(DeviceCall::Bind { device: fd, iommufd }))?;
         let hwpt = self.attach(plan, fd, iommufd, id, ioas)?;
         let info = self.info(fd)?;
         let (name, kind, interrupts) = (plan.name.clone(), plan.kind, plan.interrupts.clone());
@@ -82,7 +82,7 @@ impl<K: Kernel> Start<'_, K> {
         ioas: ObjectId,
     ) -> Result<Option<ObjectId>, LaunchError> {
         let page_table = self.page_table(plan.hwpt, iommufd, id, ioas)?;
-        let attached = self.object(Call::Attach { device: fd, page_table })?;
+        let attached = self.object(Call::Device(DeviceCall::Attach { device: fd, page_table }))?;
         Ok(match plan.kind {
             DeviceKind::Pci => Some(attached),
             DeviceKind::Mdev { .. } => None,
@@ -97,7 +97,8 @@ impl<K: Kernel> Start<'_, K> {
         spaces: &[ObjectId],
         vm: &mut Vm,
     ) -> Result<(), LaunchError> {
-        let exempt = matches!(self.call(&Call::GetCapIpcLock)?, Reply::Flag(true));
+        let exempt =
+            matches!(self.call(&Call::Process(ProcessCall::GetCapIpcLock))?, Reply::Flag(true));
         for (place, space) in plan.spaces.iter().enumerate() {
             let context = &plan.contexts[usize::from(space.context)];
             let charged_to = match (exempt, context.per_process_accounting) {
@@ -144,7 +145,7 @@ impl<K: Kernel> Start<'_, K> {
         let open = |key: Key| self.descriptors.get(&key).expect("it was opened before");
         let of_device = open(Key::new(Kind::Device, &plan.name, 0));
         let iommufd = open(Key::new(Kind::Iommufd, &context.name, 0));
-        let call = Call::RegionInfo { device: of_device, index: 0 };
+        let call = Call::Device(DeviceCall::RegionInfo { device: of_device, index: 0 });
         let Reply::RegionInfo { length_bytes, .. } = self.call(&call)? else {
             return self.odd(&call);
         };
@@ -157,7 +158,7 @@ impl<K: Kernel> Start<'_, K> {
         };
         let (fd, rights) = (Fd(fd.cast_signed()), Rights::ReadWrite);
         let offset_bytes = 0;
-        self.call(&Call::IoasMapFile {
+        self.call(&Call::Iommufd(IommufdCall::IoasMapFile {
             iommufd,
             ioas,
             fd,
@@ -165,8 +166,8 @@ impl<K: Kernel> Start<'_, K> {
             length_bytes,
             iova,
             rights,
-        })?;
-        self.call(&Call::Close { fd })?;
+        }))?;
+        self.call(&Call::File(FileCall::Close { fd }))?;
         let space = context.spaces.iter_mut().find(|space| space.ioas == ioas);
         let mappings = &mut space.expect("every space is listed").mappings;
         let memory = Memory::Bar { device: at, region: 0 };
@@ -187,9 +188,24 @@ impl<K: Kernel> Start<'_, K> {
         let file = self.descriptors.get(&Key::new(Kind::Ram, &ram.name, 0));
         let call = match (memory, file) {
             (Memory::RamFile { offset_bytes, .. }, Some(fd)) => {
-                Call::IoasMapFile { iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights }
+                Call::Iommufd(IommufdCall::IoasMapFile {
+                    iommufd,
+                    ioas,
+                    fd,
+                    offset_bytes,
+                    length_bytes,
+                    iova,
+                    rights,
+                })
             }
-            _ => Call::IoasMap { iommufd, ioas, user_va, length_bytes, iova, rights },
+            _ => Call::Iommufd(IommufdCall::IoasMap {
+                iommufd,
+                ioas,
+                user_va,
+                length_bytes,
+                iova,
+                rights,
+            }),
         };
         self.call(&call).map(drop)
     }
@@ -200,7 +216,7 @@ impl<K: Kernel> Start<'_, K> {
         source: ObjectId,
         ram: &RamPlan,
     ) -> Result<(), LaunchError> {
-        let call = Call::IoasCopy {
+        let call = Call::Iommufd(IommufdCall::IoasCopy {
             iommufd,
             source,
             source_iova: ram.iova,
@@ -208,7 +224,7 @@ impl<K: Kernel> Start<'_, K> {
             destination_iova: ram.iova,
             length_bytes: ram.length_bytes,
             rights: Rights::ReadWrite,
-        };
+        });
         self.call(&call).map(drop)
     }
 }

@@ -15,7 +15,7 @@ mod iommufd;
 mod plan;
 mod type1;
 
-use crate::abi::call::{Call, Reply};
+use crate::abi::call::{Call, DeviceCall, FileCall, KvmCall, MemoryCall, Reply};
 use crate::abi::errno::Errno;
 use crate::abi::ids::{Fd, ObjectId, Va};
 use crate::abi::kernel::Kernel;
@@ -46,7 +46,7 @@ pub fn launch(plan: &Plan, kernel: &mut impl Kernel) -> Result<(Vm, Descriptors)
     let mut vm = Vm { name: plan.name.clone(), dma: plan.dma, ..Vm::default() };
     for kind in [Kind::Stream, Kind::Guest] {
         start.for_what("handoff memfds");
-        let fd = start.fd(Call::Memfd { name: "handoff".to_owned() })?;
+        let fd = start.fd(Call::Memory(MemoryCall::Memfd { name: "handoff".to_owned() }))?;
         start.descriptors.insert(Key::new(kind, "", 0), fd);
     }
     vm.ram = plan.ram.iter().map(|ram| start.ram(ram)).collect::<Result<_, _>>()?;
@@ -65,8 +65,9 @@ pub(crate) const KVM: &str = "/dev/kvm";
 
 /// The calls that give every armed vector an irqfd in a virtual machine of KVM, or take it away.
 pub(crate) fn irqfds(vm: &Vm, descriptors: &Descriptors, kvm_vm: Fd, assign: bool) -> Vec<Call> {
-    let call =
-        |(gsi, key)| Some(Call::Irqfd { vm: kvm_vm, eventfd: descriptors.get(&key)?, gsi, assign });
+    let call = |(gsi, key)| {
+        Some(Call::Kvm(KvmCall::Irqfd { vm: kvm_vm, eventfd: descriptors.get(&key)?, gsi, assign }))
+    };
     vm.irqfds().filter_map(call).collect()
 }
 
@@ -119,7 +120,7 @@ impl<'a, K: Kernel> Start<'a, K> {
     }
 
     fn map(&mut self, fd: Option<Fd>, length_bytes: u64) -> Result<Va, LaunchError> {
-        let call = Call::Mmap { fd, offset_bytes: 0, length_bytes };
+        let call = Call::Memory(MemoryCall::Mmap { fd, offset_bytes: 0, length_bytes });
         match self.call(&call)? {
             Reply::Va(va) => Ok(va),
             _ => self.odd(&call),
@@ -127,9 +128,9 @@ impl<'a, K: Kernel> Start<'a, K> {
     }
 
     fn inode(&mut self, fd: Fd) -> Result<u64, LaunchError> {
-        match self.call(&Call::Stat { fd })? {
+        match self.call(&Call::File(FileCall::Stat { fd }))? {
             Reply::Stat { inode, .. } => Ok(inode),
-            _ => self.odd(&Call::Stat { fd }),
+            _ => self.odd(&Call::File(FileCall::Stat { fd })),
         }
     }
 
@@ -138,9 +139,9 @@ impl<'a, K: Kernel> Start<'a, K> {
         let RamPlan { backing, length_bytes, .. } = *plan;
         let (mut inode, mut file) = (0, None);
         if backing == Backing::File {
-            let fd = self.fd(Call::Memfd { name: plan.name.clone() })?;
-            self.call(&Call::Truncate { fd, length_bytes })?;
-            self.call(&Call::SealSize { fd })?;
+            let fd = self.fd(Call::Memory(MemoryCall::Memfd { name: plan.name.clone() }))?;
+            self.call(&Call::Memory(MemoryCall::Truncate { fd, length_bytes }))?;
+            self.call(&Call::Memory(MemoryCall::SealSize { fd }))?;
             inode = self.inode(fd)?;
             self.descriptors.insert(Key::new(Kind::Ram, &plan.name, 0), fd);
             file = Some(fd);
@@ -150,7 +151,7 @@ impl<'a, K: Kernel> Start<'a, K> {
     }
 
     fn info(&mut self, device: Fd) -> Result<(u32, u32, u32), LaunchError> {
-        let call = Call::DeviceInfo { device };
+        let call = Call::Device(DeviceCall::Info { device });
         match self.call(&call)? {
             Reply::DeviceInfo { flags, regions, irqs } => Ok((flags, regions, irqs)),
             _ => self.odd(&call),
@@ -162,11 +163,15 @@ impl<'a, K: Kernel> Start<'a, K> {
             let mut eventfds = Vec::new();
             let keys = device.interrupt_keys().filter(|(index, _)| *index == armed.index);
             for (_, key) in keys.collect::<Vec<_>>() {
-                let eventfd = self.fd(Call::Eventfd)?;
+                let eventfd = self.fd(Call::File(FileCall::Eventfd))?;
                 self.descriptors.insert(key, eventfd);
                 eventfds.push(eventfd);
             }
-            self.call(&Call::SetIrqs { device: fd, index: armed.index, eventfds })?;
+            self.call(&Call::Device(DeviceCall::SetIrqs {
+                device: fd,
+                index: armed.index,
+                eventfds,
+            }))?;
         }
         Ok(())
     }
@@ -175,11 +180,11 @@ impl<'a, K: Kernel> Start<'a, K> {
     fn kvm(&mut self, vm: &mut Vm) -> Result<(), LaunchError> {
         self.for_what("KVM");
         vm.irqfds = true;
-        let kvm = self.fd(Call::Open { path: KVM.to_owned() })?;
-        let fd = self.fd(Call::CreateVm { kvm })?;
+        let kvm = self.fd(Call::File(FileCall::Open { path: KVM.to_owned() }))?;
+        let fd = self.fd(Call::Kvm(KvmCall::CreateVm { kvm }))?;
         self.descriptors.insert(Key::new(Kind::Kvm, "", 0), fd);
-        self.call(&Call::CreateIrqchip { vm: fd })?;
-        self.call(&Call::Close { fd: kvm })?;
+        self.call(&Call::Kvm(KvmCall::CreateIrqchip { vm: fd }))?;
+        self.call(&Call::File(FileCall::Close { fd: kvm }))?;
         irqfds(vm, &self.descriptors, fd, true)
             .iter()
             .try_for_each(|call| self.call(call).map(drop))

@@ -6,7 +6,7 @@
 //! Mirrors: `vfio_legacy_attach_device` and `vfio_container_connect` of QEMU 10.2 without the incoming branches.
 
 use super::{DevicePlan, LaunchError, Plan, Start};
-use crate::abi::call::{Call, Rights};
+use crate::abi::call::{Call, ContainerCall, FileCall, Rights};
 use crate::abi::ids::{Fd, ObjectId};
 use crate::abi::kernel::Kernel;
 use crate::vm::{
@@ -25,7 +25,8 @@ impl<K: Kernel> Start<'_, K> {
     pub(super) fn by_type1(&mut self, plan: &Plan, vm: &mut Vm) -> Result<(), LaunchError> {
         for context in &plan.contexts {
             self.for_what(&format!("container {:?}", context.name));
-            let container = self.fd(Call::Open { path: "/dev/vfio/vfio".to_owned() })?;
+            let container =
+                self.fd(Call::File(FileCall::Open { path: "/dev/vfio/vfio".to_owned() }))?;
             self.descriptors.insert(Key::new(Kind::Container, &context.name, 0), container);
             vm.contexts.push(Context { name: context.name.clone(), spaces: Vec::new() });
         }
@@ -52,11 +53,11 @@ impl<K: Kernel> Start<'_, K> {
     ) -> Result<(), LaunchError> {
         for (at, device) in devices.enumerate() {
             self.for_what(&format!("group of device {:?}", device.name));
-            let group = self.fd(Call::Open { path: device.group.0.clone() })?;
+            let group = self.fd(Call::File(FileCall::Open { path: device.group.0.clone() }))?;
             self.descriptors.insert(Key::new(Kind::Group, &device.name, 0), group);
-            self.call(&Call::SetContainer { group, container })?;
+            self.call(&Call::Container(ContainerCall::SetContainer { group, container }))?;
             if at == 0 {
-                self.call(&Call::SetIommu { container })?;
+                self.call(&Call::Container(ContainerCall::SetIommu { container }))?;
             }
         }
         Ok(())
@@ -72,7 +73,13 @@ impl<K: Kernel> Start<'_, K> {
         for (block, (ram, RamBlock { va, .. })) in (0..).zip(plan.ram.iter().zip(&vm.ram)) {
             self.for_what(&format!("mapping of RAM block {:?}", ram.name));
             let (length_bytes, iova, rights) = (ram.length_bytes, ram.iova, Rights::ReadWrite);
-            self.call(&Call::MapDma { container, user_va: *va, length_bytes, iova, rights })?;
+            self.call(&Call::Container(ContainerCall::MapDma {
+                container,
+                user_va: *va,
+                length_bytes,
+                iova,
+                rights,
+            }))?;
             let memory = Memory::RamAddress { block, offset_bytes: 0 };
             let charged_to = ChargedTo::Process;
             mappings.push(Mapping { iova, length_bytes, memory, rights, charged_to });
@@ -84,7 +91,10 @@ impl<K: Kernel> Start<'_, K> {
         self.for_what(&format!("device {:?}", plan.name));
         let key = Key::new(Kind::Group, &plan.name, 0);
         let group = self.descriptors.get(&key).expect("groups join before devices are had");
-        let fd = self.fd(Call::GroupDevice { group, address: plan.group.1.clone() })?;
+        let fd = self.fd(Call::Container(ContainerCall::GroupDevice {
+            group,
+            address: plan.group.1.clone(),
+        }))?;
         self.descriptors.insert(Key::new(Kind::Device, &plan.name, 0), fd);
         let (inode, info) = (self.inode(fd)?, self.info(fd)?);
         let (name, kind, interrupts) = (plan.name.clone(), plan.kind, plan.interrupts.clone());

@@ -1,6 +1,6 @@
 //! A kernel with one bound device file that is nothing but registers, for tests of drivers.
 
-use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::call::{Answer, Call, DeviceCall, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::kernel::Kernel;
@@ -36,16 +36,16 @@ impl Registers {
 impl Kernel for Registers {
     fn call(&mut self, call: &Call) -> Answer {
         match call {
-            Call::RegionInfo { index, .. } => {
+            Call::Device(DeviceCall::RegionInfo { index, .. }) => {
                 let offset_bytes = if *index == 0 { 0 } else { CONFIG };
                 Ok(Reply::RegionInfo { offset_bytes, length_bytes: 0x100, flags: 0 })
             }
-            Call::ReadAt { offset_bytes, length_bytes, .. } => {
+            Call::File(FileCall::ReadAt { offset_bytes, length_bytes, .. }) => {
                 let [at, length] =
                     [*offset_bytes, *length_bytes].map(|n| usize::try_from(n).expect("small"));
                 Ok(Reply::Bytes(self.0.lock().expect("no panic").0[at..at + length].to_vec()))
             }
-            Call::WriteAt { fd: Fd(_), offset_bytes, bytes } => {
+            Call::File(FileCall::WriteAt { fd: Fd(_), offset_bytes, bytes }) => {
                 self.set(*offset_bytes, bytes);
                 self.0.lock().expect("no panic").1.push((*offset_bytes, bytes.clone()));
                 Ok(Reply::Length(bytes.len() as u64))

@@ -4,7 +4,7 @@ use super::wire::{Heard, Link};
 use super::{COUNTER, FD_END, Order, Person, Reach, STRING, Said};
 use crate::device::{self, Direction, Dma};
 use crate::{calls, fail_nth, family, sys};
-use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::call::{Answer, Call, MemoryCall, ProcessCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid, Va};
 use handoff_model::abi::kernel::Kernel;
@@ -105,7 +105,7 @@ impl Life {
 
     fn call(&mut self, call: &Call, place: Option<Va>) -> Answer {
         match (call, place) {
-            (Call::Mmap { fd, offset_bytes, length_bytes }, Some(place)) => {
+            (Call::Memory(MemoryCall::Mmap { fd, offset_bytes, length_bytes }), Some(place)) => {
                 self.memory.map_at(place, *fd, *offset_bytes, *length_bytes).map(Reply::Va)
             }
             _ => self.host.call(call),
@@ -116,17 +116,17 @@ impl Life {
     /// own.
     fn turn_into(&mut self, person: &Person) -> Result<(), Errno> {
         let Person { uid, cap_ipc_lock, memlock_bytes } = *person;
-        self.host.call(&Call::SetMemlock { limit_bytes: memlock_bytes })?;
+        self.host.call(&Call::Process(ProcessCall::SetMemlock { limit_bytes: memlock_bytes }))?;
         if uid.0 != 0 {
             rustix::thread::set_keep_capabilities(cap_ipc_lock).map_err(sys::errno)?;
-            self.host.call(&Call::SetUid { uid })?;
+            self.host.call(&Call::Process(ProcessCall::SetUid { uid }))?;
             let dumpable = DumpableBehavior::Dumpable;
             rustix::process::set_dumpable_behavior(dumpable).map_err(sys::errno)?;
             if cap_ipc_lock {
                 keep_ipc_lock()?;
             }
         } else if !cap_ipc_lock {
-            self.host.call(&Call::DropCapIpcLock)?;
+            self.host.call(&Call::Process(ProcessCall::DropCapIpcLock))?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use super::wire::{Heard, Link};
 use super::{Order, PATIENCE, Person, Reach, Said};
 use crate::sys;
-use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::call::{Answer, Call, ProcessCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid, Va};
 use handoff_real_backend::spawn::{self, Spawned};
@@ -123,8 +123,10 @@ impl Puppet {
     pub fn call(&mut self, call: &Call, place: Option<Va>) -> Result<Answer, Trouble> {
         self.link.say(&Order::Call(call, place), None).map_err(system("an order"))?;
         match (self.hear(), call) {
-            (Err(Trouble::Died), Call::Exit { .. }) => self.await_end().map(|()| Ok(Reply::Done)),
-            (Ok(Said::Hello), Call::Exec { .. }) => Ok(Ok(Reply::Done)),
+            (Err(Trouble::Died), Call::Process(ProcessCall::Exit { .. })) => {
+                self.await_end().map(|()| Ok(Reply::Done))
+            }
+            (Ok(Said::Hello), Call::Process(ProcessCall::Exec { .. })) => Ok(Ok(Reply::Done)),
             (said, _) => answer_in(said?),
         }
     }

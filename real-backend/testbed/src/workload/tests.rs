@@ -6,7 +6,7 @@
 use super::state::{Device, Place, Wiring, pattern};
 use super::{Fault, Found, LATE_NS, Progress, State, Workload};
 use crate::device::{Direction, Dma, Limits, Queue, TestDevice};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Va};
 use handoff_model::abi::kernel::Kernel;
@@ -63,7 +63,7 @@ impl Hardware {
     }
 
     fn interrupt(&self) {
-        let event = Call::WriteEvent { fd: self.trigger, count: 1 };
+        let event = Call::File(FileCall::WriteEvent { fd: self.trigger, count: 1 });
         assert_eq!(kernel(&self.ram).call(&event), Ok(Reply::Done));
     }
 }
@@ -145,7 +145,7 @@ impl Rig {
     fn new(limits: Limits) -> Self {
         let memory = Memory::default();
         let mut kernel = kernel(&memory);
-        let trigger = match kernel.call(&Call::Eventfd) {
+        let trigger = match kernel.call(&Call::File(FileCall::Eventfd)) {
             Ok(Reply::Fd(fd)) => fd,
             other => panic!("{other:?}"),
         };

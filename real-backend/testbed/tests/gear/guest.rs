@@ -1,7 +1,7 @@
 //! Guests without devices, and files that are no devices.
 
 use crate::calls::{DONE, check, memfd, no};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, GuestCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova};
 use handoff_real_backend::host::Host;
@@ -27,10 +27,10 @@ fn a_guest_goes_through_a_memfd_from_one_door_to_another() {
     check(
         &mut old,
         &[
-            (Call::StopGuest, DONE),
-            (Call::StartGuest, no(Errno::EINVAL)),
-            (Call::SaveGuest { fd }, no(Errno::EINVAL)),
-            (Call::LoadGuest { fd }, no(Errno::EINVAL)),
+            (Call::Guest(GuestCall::Stop), DONE),
+            (Call::Guest(GuestCall::Start), no(Errno::EINVAL)),
+            (Call::Guest(GuestCall::Save { fd }), no(Errno::EINVAL)),
+            (Call::Guest(GuestCall::Load { fd }), no(Errno::EINVAL)),
         ],
     );
     assert_eq!(guest.view(), None);
@@ -38,22 +38,25 @@ fn a_guest_goes_through_a_memfd_from_one_door_to_another() {
     check(
         &mut old,
         &[
-            (Call::StartGuest, DONE),
-            (Call::StartGuest, DONE),
-            (Call::SaveGuest { fd }, no(Errno::EBUSY)),
-            (Call::LoadGuest { fd }, no(Errno::EBUSY)),
-            (Call::StopGuest, DONE),
-            (Call::StopGuest, DONE),
-            (Call::SaveGuest { fd }, DONE),
-            (Call::StartGuest, DONE),
+            (Call::Guest(GuestCall::Start), DONE),
+            (Call::Guest(GuestCall::Start), DONE),
+            (Call::Guest(GuestCall::Save { fd }), no(Errno::EBUSY)),
+            (Call::Guest(GuestCall::Load { fd }), no(Errno::EBUSY)),
+            (Call::Guest(GuestCall::Stop), DONE),
+            (Call::Guest(GuestCall::Stop), DONE),
+            (Call::Guest(GuestCall::Save { fd }), DONE),
+            (Call::Guest(GuestCall::Start), DONE),
         ],
     );
-    check(&mut new, &[(Call::LoadGuest { fd }, DONE), (Call::StartGuest, DONE)]);
+    check(
+        &mut new,
+        &[(Call::Guest(GuestCall::Load { fd }), DONE), (Call::Guest(GuestCall::Start), DONE)],
+    );
     let view = guest.view().expect("it has devices");
     assert!(view.running);
     assert_eq!(view.progress, Some(0));
     assert_eq!(guest.wire(7, NO_RAM, &[]), Err(Errno::EBUSY));
-    check(&mut old, &[(Call::StopGuest, DONE)]);
+    check(&mut old, &[(Call::Guest(GuestCall::Stop), DONE)]);
 }
 
 #[test]

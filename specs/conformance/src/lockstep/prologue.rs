@@ -3,7 +3,7 @@
 use super::Step;
 use super::mock::mock_device;
 use super::state::{BASE, spec};
-use handoff_model::abi::call::{Call, Rights};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Rights};
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use proptest::prelude::*;
 
@@ -23,18 +23,18 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => [spec(), spec()].prop_map(|specs| specs.map(Step::Spawn).to_vec()),
         8 => (first, second).prop_map(|((owner, per_process, device_first, mock, areas), stranger)| {
             let mut steps = vec![Step::Spawn(owner)];
-            let mut calls = vec![Call::Open { path: "/dev/iommu".to_owned() }];
-            calls.push(Call::SetRlimitMode { iommufd: IOMMUFD, per_process });
-            calls.extend(SPACES.map(|_| Call::IoasAlloc { iommufd: IOMMUFD }));
-            calls.push(Call::Memfd { name: "ram".to_owned() });
-            calls.push(Call::Truncate { fd: MEMFD, length_bytes: 8 * PAGE_BYTES });
+            let mut calls = vec![Call::File(FileCall::Open { path: "/dev/iommu".to_owned() })];
+            calls.push(Call::Iommufd(IommufdCall::SetRlimitMode { iommufd: IOMMUFD, per_process }));
+            calls.extend(SPACES.map(|_| Call::Iommufd(IommufdCall::IoasAlloc { iommufd: IOMMUFD })));
+            calls.push(Call::Memory(MemoryCall::Memfd { name: "ram".to_owned() }));
+            calls.push(Call::Memory(MemoryCall::Truncate { fd: MEMFD, length_bytes: 8 * PAGE_BYTES }));
             let device = if mock {
                 vec![mock_device(IOMMUFD, SPACES[0])]
             } else {
                 vec![
-                    Call::Open { path: "/dev/vfio/devices/vfio0".to_owned() },
-                    Call::Bind { device: DEVICE, iommufd: IOMMUFD },
-                    Call::Attach { device: DEVICE, page_table: SPACES[0] },
+                    Call::File(FileCall::Open { path: "/dev/vfio/devices/vfio0".to_owned() }),
+                    Call::Device(DeviceCall::Bind { device: DEVICE, iommufd: IOMMUFD }),
+                    Call::Device(DeviceCall::Attach { device: DEVICE, page_table: SPACES[0] }),
                 ]
             };
             let maps = areas.iter().map(|area| map(*area));
@@ -43,7 +43,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
             } else {
                 calls.extend(maps.chain(device));
             }
-            calls.push(Call::Eventfd);
+            calls.push(Call::File(FileCall::Eventfd));
             steps.extend(calls.into_iter().map(|call| Step::Call(OWNER, call)));
             match stranger {
                 None => steps.push(Step::Fork(OWNER)),
@@ -57,7 +57,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
 const OWNER: Pid = Pid(1);
 
 fn map((slot, pages, space): (u64, u64, usize)) -> Call {
-    Call::IoasMapFile {
+    Call::Iommufd(IommufdCall::IoasMapFile {
         iommufd: IOMMUFD,
         ioas: SPACES[space],
         fd: MEMFD,
@@ -65,5 +65,5 @@ fn map((slot, pages, space): (u64, u64, usize)) -> Call {
         length_bytes: pages * PAGE_BYTES,
         iova: Iova(BASE + slot * 2 * PAGE_BYTES),
         rights: Rights::ReadWrite,
-    }
+    })
 }

@@ -3,7 +3,7 @@
 use super::state::State;
 use super::{After, Step};
 use super::{generate, prologue};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, ProcessCall, Reply};
 use handoff_model::abi::ids::Pid;
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
@@ -69,7 +69,7 @@ impl<const PROFILE: usize> ReferenceStateMachine for Reference<PROFILE> {
             }
             Step::Exec(pid) => {
                 let image = state.machine.image(*pid, 0);
-                let done = state.machine.call(*pid, &Call::Exec { image });
+                let done = state.machine.call(*pid, &Call::Process(ProcessCall::Exec { image }));
                 assert_eq!(done, Ok(Reply::Done), "an image can be executed");
                 state.mappings.retain(|(of, ..)| of != pid);
                 None

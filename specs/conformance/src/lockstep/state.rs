@@ -4,7 +4,9 @@ use super::mock::{MOCK_DOMAIN, MOCK_DOMAIN_FLAGS};
 use super::{After, Seen, Step};
 use crate::target::simulated::Simulated;
 use handoff_model::abi::argument::Ioctl;
-use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::call::{
+    Answer, Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply, SocketCall,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, PAGE_BYTES, Pid, Uid, Va};
 use handoff_model::abi::request::{IOMMU_IOAS_MAP_FILE, IOMMU_TEST_CMD};
@@ -91,7 +93,7 @@ impl State {
 
     pub(super) fn call(&mut self, pid: Pid, call: &Call) -> Answer {
         let place = Placement::default();
-        let takes = matches!(call, Call::ChangeProcess { .. });
+        let takes = matches!(call, Call::Iommufd(IommufdCall::ChangeProcess { .. }));
         let has_dead_owner = takes
             && self.machine.view().page_sets.iter().any(|set| {
                 set.owner_alive == Some(false) && matches!(set.account, Some(Account::Process(_)))
@@ -99,10 +101,10 @@ impl State {
         let (answer, refusal) = self.machine.call_explained(pid, call, &place);
         self.refusal = refusal;
         match (&answer, call) {
-            (Ok(Reply::Va(va)), Call::Mmap { length_bytes, .. }) => {
+            (Ok(Reply::Va(va)), Call::Memory(MemoryCall::Mmap { length_bytes, .. })) => {
                 self.mappings.push((pid, *va, *length_bytes));
             }
-            (Ok(_), Call::Munmap { va, .. }) => {
+            (Ok(_), Call::Memory(MemoryCall::Munmap { va, .. })) => {
                 self.mappings.retain(|(of, at, _)| (of, at) != (&pid, va));
             }
             _ => {}
@@ -118,13 +120,15 @@ impl State {
         let kind = |fd: Fd| self.kind(pid, fd);
         match call {
             // The other kernel's door takes away only what was mapped through it.
-            Call::Munmap { va, length_bytes } => self.mappings.contains(&(pid, *va, *length_bytes)),
+            Call::Memory(MemoryCall::Munmap { va, length_bytes }) => {
+                self.mappings.contains(&(pid, *va, *length_bytes))
+            }
             // A socket that is sent over a socket goes when the kernel collects garbage.
-            Call::SendMessage { fds, .. } => {
+            Call::Socket(SocketCall::Send { fds, .. }) => {
                 !fds.iter().any(|fd| kind(*fd) == Some(FileKind::Socket))
             }
             // Elsewhere than on an eventfd, it may wait.
-            Call::ReadEvent { fd } => kind(*fd) == Some(FileKind::Eventfd),
+            Call::File(FileCall::ReadEvent { fd }) => kind(*fd) == Some(FileKind::Eventfd),
             _ => mapped_file(call).is_none_or(|fd| {
                 [None, Some(FileKind::Memfd), Some(FileKind::Eventfd)].contains(&kind(fd))
             }),
@@ -145,7 +149,7 @@ impl State {
     fn note(&mut self, pid: Pid, call: &Call, answer: &Answer) {
         let Ok(reply) = answer else { return };
         let Some(file) = uapi::encode(call).and_then(|(fd, _)| self.file(pid, fd)) else {
-            if let (Call::Open { .. }, Reply::Fd(fd)) = (call, reply) {
+            if let (Call::File(FileCall::Open { .. }), Reply::Fd(fd)) = (call, reply) {
                 let file = self.file(pid, *fd).expect("just opened");
                 self.known.insert(file, Known::default());
                 self.bound.remove(&file);
@@ -155,10 +159,10 @@ impl State {
         let context = self.bound.get(&file).copied().unwrap_or(file);
         let known = self.known.entry(context).or_default();
         match (call, reply) {
-            (Call::IoasAlloc { .. }, Reply::Object(id)) => {
+            (Call::Iommufd(IommufdCall::IoasAlloc { .. }), Reply::Object(id)) => {
                 known.spaces.insert(*id);
             }
-            (Call::Bind { iommufd, .. }, Reply::Object(id)) => {
+            (Call::Device(DeviceCall::Bind { iommufd, .. }), Reply::Object(id)) => {
                 if let Some(context) = self.file(pid, *iommufd) {
                     self.bound.insert(file, context);
                     self.known.entry(context).or_default().others.insert(*id);
@@ -167,7 +171,7 @@ impl State {
             (_, Reply::Object(id)) => {
                 known.others.insert(*id);
             }
-            (Call::Destroy { id, .. }, _) => {
+            (Call::Iommufd(IommufdCall::Destroy { id, .. }), _) => {
                 known.spaces.remove(id);
                 known.others.remove(id);
             }

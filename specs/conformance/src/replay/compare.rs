@@ -10,7 +10,7 @@
 
 use super::ioctls::Asked;
 use handoff_model::abi::argument::{HexBytes, Outcome};
-use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::call::{Answer, Call, FileCall, ProcessCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::PAGE_BYTES;
 use handoff_model::abi::request as nr;
@@ -61,7 +61,9 @@ pub(super) fn differences(call: &Call, recorded: &Answer, simulated: &Answer) ->
             of_ioctl(&asked, recorded, simulated)
         }
         // A signal to a process that has died and was not reaped yet is no error.
-        (Ok(_), Err(Errno::ESRCH)) if matches!(call, Call::Kill { .. }) => Vec::new(),
+        (Ok(_), Err(Errno::ESRCH)) if matches!(call, Call::Process(ProcessCall::Kill { .. })) => {
+            Vec::new()
+        }
         (Ok(recorded), Ok(simulated)) => whole(alike(call, recorded, simulated)),
         (recorded, simulated) => whole(recorded == simulated),
     }
@@ -105,7 +107,9 @@ fn differing(what: &str, recorded: &[u8], simulated: &[u8]) -> Option<String> {
 fn alike(call: &Call, recorded: &Reply, simulated: &Reply) -> bool {
     match (recorded, simulated) {
         (Reply::Stat { length_bytes: a, .. }, Reply::Stat { length_bytes: b, .. }) => a == b,
-        (Reply::Bytes(a), Reply::Bytes(b)) if !matches!(call, Call::Read { .. }) => {
+        (Reply::Bytes(a), Reply::Bytes(b))
+            if !matches!(call, Call::File(FileCall::Read { .. })) =>
+        {
             a.len() == b.len()
         }
         (a, b) => a == b,

@@ -4,7 +4,7 @@
 //! what it has, `GET_IRQ_INFO` tells of each interrupt index. A trace in which nobody asks
 //! leaves the simulator's usual PCI device. Where a nesting parent is made, the IOMMUs of that host nest.
 
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, DeviceCall, IommufdCall, Reply};
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::request as nr;
 use handoff_model::trace::{Event, Record, made_of};
@@ -42,7 +42,9 @@ pub(super) fn learn<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<DeviceSp
 /// Whether a nesting parent was made.
 fn makes_parent(event: &Event) -> bool {
     let Record::Ioctl { req: nr::IOMMU_HWPT_ALLOC, .. } = &event.record else { return false };
-    let is_parent = |call: &Call| matches!(call, Call::HwptAlloc { nest_parent: true, .. });
+    let is_parent = |call: &Call| {
+        matches!(call, Call::Iommufd(IommufdCall::HwptAlloc { nest_parent: true, .. }))
+    };
     made_of(event).is_ok_and(|made| is_parent(&made.call) && made.answer.is_ok())
 }
 
@@ -121,7 +123,7 @@ fn describe(spec: &mut DeviceSpec, call: &Call, reply: &Reply) {
             spec.regions = *regions;
             spec.irqs.resize(*irqs as usize, 0);
         }
-        (Call::IrqInfo { index, .. }, Reply::IrqInfo { count, .. }) => {
+        (Call::Device(DeviceCall::IrqInfo { index, .. }), Reply::IrqInfo { count, .. }) => {
             if let Some(vectors) = spec.irqs.get_mut(*index as usize) {
                 *vectors = *count;
             }

@@ -4,7 +4,9 @@ use super::Replay;
 use super::files::{FileId, Kind};
 use super::ioctls::Asked;
 use handoff_model::abi::argument::{Ioctl, Outcome};
-use handoff_model::abi::call::{Answer, Call, Made, Reply};
+use handoff_model::abi::call::{
+    Answer, Call, FileCall, Made, MemoryCall, ProcessCall, Reply, SocketCall,
+};
 use handoff_model::abi::ids::{Fd, Pid, Va};
 use handoff_model::abi::request as nr;
 use handoff_model::abi::view::FileKind;
@@ -85,7 +87,7 @@ impl Replay {
             return self.tie(pid, &asked);
         }
         match (&made.call, recorded) {
-            (Call::Dup { fd }, Reply::Fd(new)) => {
+            (Call::File(FileCall::Dup { fd }), Reply::Fd(new)) => {
                 let file = self.files.at(pid, *fd).expect("the simulator has the same");
                 self.files.install(pid, *new, file, true);
                 self.set_cloexec(pid, *new, is_cloexec(event));
@@ -96,16 +98,22 @@ impl Replay {
                 self.files.open(pid, *fd, Kind::Simulated(kind), true);
                 self.set_cloexec(pid, *fd, is_cloexec(event));
             }
-            (Call::Mmap { length_bytes, .. }, Reply::Va(va)) => {
+            (Call::Memory(MemoryCall::Mmap { length_bytes, .. }), Reply::Va(va)) => {
                 self.memory.entry(pid).or_default().insert(va.0, *length_bytes);
             }
-            (Call::Truncate { fd, .. } | Call::WriteAt { fd, .. }, _) => {
+            (
+                Call::Memory(MemoryCall::Truncate { fd, .. })
+                | Call::File(FileCall::WriteAt { fd, .. }),
+                _,
+            ) => {
                 let file = self.files.at(pid, *fd).expect("the simulator has the same");
                 self.files.set_sized(file);
             }
-            (Call::SetCloexec { fd, on }, _) => self.files.set_cloexec(pid, *fd, *on),
-            (Call::SendMessage { fd, fds, .. }, _) => self.send(pid, *fd, fds),
-            (Call::ReceiveMessage { fd, .. }, Reply::Message { fds, .. }) => {
+            (Call::File(FileCall::SetCloexec { fd, on }), _) => {
+                self.files.set_cloexec(pid, *fd, *on);
+            }
+            (Call::Socket(SocketCall::Send { fd, fds, .. }), _) => self.send(pid, *fd, fds),
+            (Call::Socket(SocketCall::Receive { fd, .. }), Reply::Message { fds, .. }) => {
                 self.receive(pid, *fd, fds, is_cloexec(event));
             }
             _ => self.gone(made),
@@ -115,14 +123,14 @@ impl Replay {
     /// What is gone after a call that succeeded.
     fn gone(&mut self, made: &Made) {
         match &made.call {
-            Call::Close { fd } => {
+            Call::File(FileCall::Close { fd }) => {
                 let closed = self.files.close(made.pid, *fd);
                 self.hang_up(&closed.into_iter().collect::<Vec<FileId>>());
             }
-            Call::Munmap { va, length_bytes } => {
+            Call::Memory(MemoryCall::Munmap { va, length_bytes }) => {
                 self.memory.entry(made.pid).or_default().remove(va.0, *length_bytes);
             }
-            Call::Exec { .. } => self.forget_program(made.pid),
+            Call::Process(ProcessCall::Exec { .. }) => self.forget_program(made.pid),
             _ => {}
         }
     }
@@ -136,9 +144,13 @@ impl Replay {
                     self.vacate(made.pid, *fd);
                 }
             }
-            (Call::SetMemlock { limit_bytes }, _) => self.limit(made.pid, *limit_bytes),
-            (Call::SetUid { uid }, _) => self.become_user(made.pid, Some(*uid), Some(false)),
-            (Call::Exec { .. }, _) => self.exec(made.pid),
+            (Call::Process(ProcessCall::SetMemlock { limit_bytes }), _) => {
+                self.limit(made.pid, *limit_bytes);
+            }
+            (Call::Process(ProcessCall::SetUid { uid }), _) => {
+                self.become_user(made.pid, Some(*uid), Some(false));
+            }
+            (Call::Process(ProcessCall::Exec { .. }), _) => self.exec(made.pid),
             _ => self.gone(made),
         }
     }
@@ -146,7 +158,8 @@ impl Replay {
     /// A call that only the simulator carried out: what can be taken back is.
     fn undo(&mut self, made: &Made, simulated: &Reply) {
         let pid = self.meet(made.pid);
-        let mut close = |fd: Fd| self.machine.call(pid, &Call::Close { fd }).is_ok();
+        let mut close =
+            |fd: Fd| self.machine.call(pid, &Call::File(FileCall::Close { fd })).is_ok();
         match (simulated, &made.call) {
             (Reply::Fd(fd), _) => {
                 close(*fd);
@@ -154,7 +167,7 @@ impl Replay {
             (Reply::Message { fds, .. }, _) => fds.iter().for_each(|fd| {
                 close(*fd);
             }),
-            (Reply::Va(va), Call::Mmap { length_bytes, .. }) => {
+            (Reply::Va(va), Call::Memory(MemoryCall::Mmap { length_bytes, .. })) => {
                 self.unmap(made.pid, va.0, *length_bytes);
             }
             _ => {}
@@ -219,7 +232,7 @@ impl Replay {
         let Some(file) = self.files.close(pid, fd) else { return };
         if self.files.kind(file).is_simulated() {
             let simulated = self.meet(pid);
-            let _ = self.machine.call(simulated, &Call::Close { fd });
+            let _ = self.machine.call(simulated, &Call::File(FileCall::Close { fd }));
         }
         self.hang_up(&[file]);
     }
@@ -227,7 +240,9 @@ impl Replay {
     pub(super) fn unmap(&mut self, pid: Pid, va: u64, length_bytes: u64) {
         self.memory.entry(pid).or_default().remove(va, length_bytes);
         let simulated = self.meet(pid);
-        let _ = self.machine.call(simulated, &Call::Munmap { va: Va(va), length_bytes });
+        let _ = self
+            .machine
+            .call(simulated, &Call::Memory(MemoryCall::Munmap { va: Va(va), length_bytes }));
     }
 
     /// Makes a memfd long enough where no recorded call has set its length: recorders lose some, and
@@ -238,16 +253,18 @@ impl Replay {
             return;
         }
         let simulated = self.meet(pid);
-        let stat = self.machine.call(simulated, &Call::Stat { fd });
+        let stat = self.machine.call(simulated, &Call::File(FileCall::Stat { fd }));
         if matches!(stat, Ok(Reply::Stat { length_bytes: now, .. }) if now < length_bytes) {
-            let _ = self.machine.call(simulated, &Call::Truncate { fd, length_bytes });
+            let _ = self
+                .machine
+                .call(simulated, &Call::Memory(MemoryCall::Truncate { fd, length_bytes }));
         }
     }
 
     pub(super) fn set_cloexec(&mut self, pid: Pid, fd: Fd, on: bool) {
         self.files.set_cloexec(pid, fd, on);
         let simulated = self.meet(pid);
-        let _ = self.machine.call(simulated, &Call::SetCloexec { fd, on });
+        let _ = self.machine.call(simulated, &Call::File(FileCall::SetCloexec { fd, on }));
     }
 }
 

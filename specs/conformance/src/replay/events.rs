@@ -9,7 +9,7 @@
 
 use super::files::Kind;
 use super::{Known, Replay};
-use handoff_model::abi::call::{Call, UNLIMITED};
+use handoff_model::abi::call::{Call, FileCall, ProcessCall, UNLIMITED};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid, Uid};
 use handoff_model::abi::view::FileKind;
@@ -139,7 +139,7 @@ impl Replay {
     pub(super) fn exec(&mut self, pid: Pid) {
         let simulated = self.meet(pid);
         let image = self.machine.image(simulated, 0);
-        let _ = self.machine.call(simulated, &Call::Exec { image });
+        let _ = self.machine.call(simulated, &Call::Process(ProcessCall::Exec { image }));
         self.forget_program(pid);
     }
 
@@ -192,7 +192,7 @@ impl Replay {
             self.machine.share(self.broker, held, simulated, fd, cloexec);
             self.files.open(pid, fd, kind, cloexec);
         }
-        let _ = self.machine.call(self.broker, &Call::Close { fd: held });
+        let _ = self.machine.call(self.broker, &Call::File(FileCall::Close { fd: held }));
     }
 
     /// Interrupts are counted in eventfds by devices, not by calls; and whether a message is there yet
@@ -205,7 +205,7 @@ impl Replay {
                     == Some(&Kind::Simulated(FileKind::Eventfd)) =>
             {
                 let simulated = self.meet(event.pid);
-                let _ = self.machine.call(simulated, &Call::ReadEvent { fd: *fd });
+                let _ = self.machine.call(simulated, &Call::File(FileCall::ReadEvent { fd: *fd }));
                 is_empty || event.succeeded()
             }
             Record::Recvmsg { .. } => is_empty,

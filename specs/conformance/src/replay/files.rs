@@ -9,7 +9,7 @@
 //! devices, a group and its container) share their doubts.
 
 use super::ioctls::Asked;
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, FileCall, GuestCall, MemoryCall, ProcessCall, SocketCall};
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::view::FileKind;
 use std::collections::BTreeMap;
@@ -180,45 +180,51 @@ pub(super) fn descriptors(call: &Call) -> Vec<Fd> {
         return asked.descriptors();
     }
     match call {
-        Call::Open { .. }
-        | Call::Memfd { .. }
-        | Call::Eventfd
-        | Call::Munmap { .. }
-        | Call::GetMemlock
-        | Call::SetMemlock { .. }
-        | Call::GetUid
-        | Call::SetUid { .. }
-        | Call::GetCapIpcLock
-        | Call::DropCapIpcLock
-        | Call::Exit { .. }
-        | Call::StopGuest
-        | Call::StartGuest => Vec::new(),
-        Call::Mmap { fd, .. } => fd.iter().copied().collect(),
-        Call::SendMessage { fd, fds, .. } => [&[*fd], fds.as_slice()].concat(),
-        Call::Close { fd }
-        | Call::Dup { fd }
-        | Call::SetCloexec { fd, .. }
-        | Call::SetNonblock { fd, .. }
-        | Call::Stat { fd }
-        | Call::Truncate { fd, .. }
-        | Call::SealSize { fd }
-        | Call::AddSeals { fd, .. }
-        | Call::ReopenReadOnly { fd }
-        | Call::PunchHole { fd, .. }
-        | Call::WriteAt { fd, .. }
-        | Call::ReadAt { fd, .. }
-        | Call::ReadEvent { fd }
-        | Call::WriteEvent { fd, .. }
-        | Call::Read { fd, .. }
-        | Call::Write { fd, .. }
-        | Call::Exec { image: fd }
-        | Call::Kill { pidfd: fd }
-        | Call::AwaitExit { pidfd: fd }
-        | Call::ReceiveMessage { fd, .. }
-        | Call::ReceiveFew { fd, .. }
-        | Call::ShutdownReceive { fd }
-        | Call::SaveGuest { fd }
-        | Call::LoadGuest { fd } => vec![*fd],
+        Call::File(FileCall::Open { .. } | FileCall::Eventfd)
+        | Call::Memory(MemoryCall::Memfd { .. } | MemoryCall::Munmap { .. })
+        | Call::Process(
+            ProcessCall::GetMemlock
+            | ProcessCall::SetMemlock { .. }
+            | ProcessCall::GetUid
+            | ProcessCall::SetUid { .. }
+            | ProcessCall::GetCapIpcLock
+            | ProcessCall::DropCapIpcLock
+            | ProcessCall::Exit { .. },
+        )
+        | Call::Guest(GuestCall::Stop | GuestCall::Start) => Vec::new(),
+        Call::Memory(MemoryCall::Mmap { fd, .. }) => fd.iter().copied().collect(),
+        Call::Socket(SocketCall::Send { fd, fds, .. }) => [&[*fd], fds.as_slice()].concat(),
+        Call::File(
+            FileCall::Close { fd }
+            | FileCall::Dup { fd }
+            | FileCall::SetCloexec { fd, .. }
+            | FileCall::SetNonblock { fd, .. }
+            | FileCall::Stat { fd }
+            | FileCall::WriteAt { fd, .. }
+            | FileCall::ReadAt { fd, .. }
+            | FileCall::ReadEvent { fd }
+            | FileCall::WriteEvent { fd, .. }
+            | FileCall::Read { fd, .. }
+            | FileCall::Write { fd, .. },
+        )
+        | Call::Memory(
+            MemoryCall::Truncate { fd, .. }
+            | MemoryCall::SealSize { fd }
+            | MemoryCall::AddSeals { fd, .. }
+            | MemoryCall::ReopenReadOnly { fd }
+            | MemoryCall::PunchHole { fd, .. },
+        )
+        | Call::Process(
+            ProcessCall::Exec { image: fd }
+            | ProcessCall::Kill { pidfd: fd }
+            | ProcessCall::AwaitExit { pidfd: fd },
+        )
+        | Call::Socket(
+            SocketCall::Receive { fd, .. }
+            | SocketCall::ReceiveFew { fd, .. }
+            | SocketCall::ShutdownReceive { fd },
+        )
+        | Call::Guest(GuestCall::Save { fd } | GuestCall::Load { fd }) => vec![*fd],
         _ => unreachable!("every other call is an ioctl"),
     }
 }

@@ -36,7 +36,9 @@ pub use report::{Difference, Report, STORIES_MAX, Share};
 use connections::Wires;
 use files::{FileId, Files, Kind, descriptors};
 use handoff_model::abi::argument::{Argument, Pointee};
-use handoff_model::abi::call::{Access, Answer, Call, Made, Reply};
+use handoff_model::abi::call::{
+    Access, Answer, Call, FileCall, GuestCall, Made, MemoryCall, Reply,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid};
 use handoff_model::abi::request as nr;
@@ -193,18 +195,22 @@ impl Replay {
             _ => true,
         };
         match (&made.call, &made.answer) {
-            (Call::ReadEvent { fd }, answer) if !is_event(*fd) => {
+            (Call::File(FileCall::ReadEvent { fd }), answer) if !is_event(*fd) => {
                 let bytes = |reply: &Reply| match reply {
                     Reply::Count(count) => Reply::Bytes(count.to_ne_bytes().to_vec()),
                     other => other.clone(),
                 };
                 let answer = answer.as_ref().map(bytes).map_err(|errno| *errno);
-                Made { call: Call::Read { fd: *fd, length_bytes: 8 }, answer, ..made }
+                Made {
+                    call: Call::File(FileCall::Read { fd: *fd, length_bytes: 8 }),
+                    answer,
+                    ..made
+                }
             }
-            (Call::WriteEvent { fd, count }, answer) if !is_event(*fd) => {
+            (Call::File(FileCall::WriteEvent { fd, count }), answer) if !is_event(*fd) => {
                 let bytes = count.to_ne_bytes().to_vec();
                 let answer = answer.as_ref().map(|_| Reply::Length(8)).map_err(|errno| *errno);
-                Made { call: Call::Write { fd: *fd, bytes }, answer, ..made }
+                Made { call: Call::File(FileCall::Write { fd: *fd, bytes }), answer, ..made }
             }
             _ => made,
         }
@@ -228,13 +234,16 @@ impl Replay {
             return (!is_known).then(|| event.name());
         }
         let is_other = match &made.call {
-            Call::ReadEvent { fd } | Call::WriteEvent { fd, .. } => {
+            Call::File(FileCall::ReadEvent { fd } | FileCall::WriteEvent { fd, .. }) => {
                 is_none_of(*fd, &[FileKind::Eventfd])
             }
-            Call::Read { fd, .. } | Call::Write { fd, .. } => is_none_of(*fd, &[FileKind::Other]),
-            Call::Mmap { fd: Some(fd), .. }
-            | Call::ReadAt { fd, .. }
-            | Call::WriteAt { fd, .. } => is_none_of(*fd, &[FileKind::Memfd, FileKind::Device]),
+            Call::File(FileCall::Read { fd, .. } | FileCall::Write { fd, .. }) => {
+                is_none_of(*fd, &[FileKind::Other])
+            }
+            Call::Memory(MemoryCall::Mmap { fd: Some(fd), .. })
+            | Call::File(FileCall::ReadAt { fd, .. } | FileCall::WriteAt { fd, .. }) => {
+                is_none_of(*fd, &[FileKind::Memfd, FileKind::Device])
+            }
             _ => false,
         };
         is_other.then(|| format!("{} (other file)", event.name()))
@@ -330,7 +339,7 @@ impl Replay {
                 self.vacate(made.pid, *fd);
                 place.fd = Some(*fd);
             }
-            (Ok(Reply::Va(va)), Call::Mmap { length_bytes, .. }) => {
+            (Ok(Reply::Va(va)), Call::Memory(MemoryCall::Mmap { length_bytes, .. })) => {
                 self.unmap(made.pid, va.0, *length_bytes);
                 place.va = Some(*va);
             }
@@ -405,7 +414,7 @@ fn is_unknown(made: &Made, simulated: &Answer) -> bool {
     let unknown = match &made.call {
         Call::Ioctl { ioctl, .. } if ioctl.request == nr::IOMMU_TEST_CMD => Errno::EOPNOTSUPP,
         Call::Ioctl { .. } => Errno::ENOTTY,
-        Call::Open { .. } => Errno::ENOENT,
+        Call::File(FileCall::Open { .. }) => Errno::ENOENT,
         _ => return false,
     };
     errno == Some(unknown) && made.errno().is_none()
@@ -415,6 +424,8 @@ fn is_unknown(made: &Made, simulated: &Answer) -> bool {
 fn is_of_guest(call: &Call) -> bool {
     matches!(
         call,
-        Call::StopGuest | Call::SaveGuest { .. } | Call::LoadGuest { .. } | Call::StartGuest
+        Call::Guest(
+            GuestCall::Stop | GuestCall::Save { .. } | GuestCall::Load { .. } | GuestCall::Start
+        )
     )
 }

@@ -12,7 +12,7 @@ use super::Replay;
 use super::files::Kind;
 use super::ioctls::Asked;
 use handoff_model::abi::argument::Outcome;
-use handoff_model::abi::call::{Call, Made, Reply};
+use handoff_model::abi::call::{Call, Made, MemoryCall, Reply};
 use handoff_model::abi::ids::{Fd, Pid, Va};
 use handoff_model::abi::request as nr;
 use handoff_model::abi::view::FileKind;
@@ -105,7 +105,11 @@ impl Replay {
         self.vacate(event.pid, fd);
         let simulated = self.meet(event.pid);
         let place = Placement { fd: Some(fd), ..Placement::default() };
-        let _ = self.machine.call_placed(simulated, &Call::Memfd { name: name.to_owned() }, &place);
+        let _ = self.machine.call_placed(
+            simulated,
+            &Call::Memory(MemoryCall::Memfd { name: name.to_owned() }),
+            &place,
+        );
         self.files.open(event.pid, fd, Kind::Simulated(FileKind::Memfd), cloexec);
         self.set_cloexec(event.pid, fd, cloexec);
     }
@@ -129,13 +133,13 @@ impl Replay {
     pub(super) fn map_anonymous(&mut self, pid: Pid, va: u64, length_bytes: u64) {
         let simulated = self.meet(pid);
         let place = Placement { va: Some(Va(va)), ..Placement::default() };
-        let call = Call::Mmap { fd: None, offset_bytes: 0, length_bytes };
+        let call = Call::Memory(MemoryCall::Mmap { fd: None, offset_bytes: 0, length_bytes });
         match self.machine.call_placed(simulated, &call, &place) {
             Ok(Reply::Va(Va(at))) if at == va => {
                 self.memory.entry(pid).or_default().insert(va, length_bytes);
             }
             Ok(Reply::Va(elsewhere)) => {
-                let unmap = Call::Munmap { va: elsewhere, length_bytes };
+                let unmap = Call::Memory(MemoryCall::Munmap { va: elsewhere, length_bytes });
                 let _ = self.machine.call(simulated, &unmap);
             }
             _ => {}
@@ -169,7 +173,7 @@ impl Replay {
         {
             let simulated = self.meet(pid);
             let place = Placement { va: Some(va), ..Placement::default() };
-            let call = Call::Mmap { fd: Some(fd), offset_bytes, length_bytes };
+            let call = Call::Memory(MemoryCall::Mmap { fd: Some(fd), offset_bytes, length_bytes });
             if self.machine.call_placed(simulated, &call, &place) == Ok(Reply::Va(va)) {
                 return self.memory.entry(pid).or_default().insert(va.0, length_bytes);
             }

@@ -6,7 +6,7 @@
 use super::Replay;
 use super::connections::Parcel;
 use super::files::{FileId, Kind};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, FileCall};
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::trace::{Event, Record};
 
@@ -139,7 +139,7 @@ impl Replay {
             self.machine.share(self.broker, held, simulated, fd, cloexec);
             self.files.install(pid, fd, file, cloexec);
         }
-        let _ = self.machine.call(self.broker, &Call::Close { fd: held });
+        let _ = self.machine.call(self.broker, &Call::File(FileCall::Close { fd: held }));
     }
 
     /// Drops what is on its way to sockets that nobody has any more.

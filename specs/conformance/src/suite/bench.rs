@@ -4,7 +4,10 @@
 
 use crate::target::{Arm, Device};
 use handoff_model::abi::argument::Outcome;
-use handoff_model::abi::call::{Answer, Call, Made, Reply, Rights, UNLIMITED};
+use handoff_model::abi::call::{
+    Answer, Call, DeviceCall, FileCall, IommufdCall, Made, MemoryCall, Reply, Rights, SocketCall,
+    UNLIMITED,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid, Va};
 use handoff_model::text;
@@ -207,24 +210,28 @@ impl<'a> Bench<'a> {
 
     /// An iommufd.
     pub fn iommufd(&mut self, pid: Pid) -> Done<Fd> {
-        self.fd(pid, &Call::Open { path: "/dev/iommu".to_owned() })
+        self.fd(pid, &Call::File(FileCall::Open { path: "/dev/iommu".to_owned() }))
     }
 
     /// An address space.
     pub fn ioas(&mut self, pid: Pid, iommufd: Fd) -> Done<ObjectId> {
-        self.id(pid, &Call::IoasAlloc { iommufd })
+        self.id(pid, &Call::Iommufd(IommufdCall::IoasAlloc { iommufd }))
     }
 
     /// A memfd of so many pages.
     pub fn memfd(&mut self, pid: Pid, pages: u64) -> Done<Fd> {
-        let fd = self.fd(pid, &Call::Memfd { name: "ram".to_owned() })?;
-        self.ok(pid, &Call::Truncate { fd, length_bytes: pages * PAGE_BYTES })?;
+        let fd = self.fd(pid, &Call::Memory(MemoryCall::Memfd { name: "ram".to_owned() }))?;
+        self.ok(pid, &Call::Memory(MemoryCall::Truncate { fd, length_bytes: pages * PAGE_BYTES }))?;
         Ok(fd)
     }
 
     /// A mapping of a memfd, or of anonymous memory.
     pub fn mmap(&mut self, pid: Pid, fd: Option<Fd>, pages: u64) -> Done<Va> {
-        let call = Call::Mmap { fd, offset_bytes: 0, length_bytes: pages * PAGE_BYTES };
+        let call = Call::Memory(MemoryCall::Mmap {
+            fd,
+            offset_bytes: 0,
+            length_bytes: pages * PAGE_BYTES,
+        });
         match self.ok(pid, &call)? {
             Reply::Va(va) => Ok(va),
             other => self.wrong(format!("no mapping: {other:?}")),
@@ -234,29 +241,30 @@ impl<'a> Bench<'a> {
     /// A device file.
     pub fn open(&mut self, pid: Pid, device: Device) -> Done<Fd> {
         let path = self.arm.path(device);
-        self.fd(pid, &Call::Open { path })
+        self.fd(pid, &Call::File(FileCall::Open { path }))
     }
 
     /// A device file, bound, and its object.
     pub fn bind(&mut self, pid: Pid, device: Device, iommufd: Fd) -> Done<(Fd, ObjectId)> {
         let file = self.open(pid, device)?;
-        let id = self.id(pid, &Call::Bind { device: file, iommufd })?;
+        let id = self.id(pid, &Call::Device(DeviceCall::Bind { device: file, iommufd }))?;
         Ok((file, id))
     }
 
     /// Attaches a bound device.
     pub fn attach(&mut self, pid: Pid, device: Fd, page_table: ObjectId) -> Done<ObjectId> {
-        self.id(pid, &Call::Attach { device, page_table })
+        self.id(pid, &Call::Device(DeviceCall::Attach { device, page_table }))
     }
 
     /// Sends descriptors from one process to another; → their numbers there.
     pub fn pass(&mut self, from: Pid, to: Pid, fds: &[Fd]) -> Done<Vec<Fd>> {
         let (there, here) = self.arm.socketpair(from, to);
-        let message = Call::SendMessage { fd: there, bytes: vec![1], fds: fds.to_vec() };
+        let message =
+            Call::Socket(SocketCall::Send { fd: there, bytes: vec![1], fds: fds.to_vec() });
         self.ok(from, &message)?;
-        let reply = self.ok(to, &Call::ReceiveMessage { fd: here, wait: true })?;
-        self.ok(from, &Call::Close { fd: there })?;
-        self.ok(to, &Call::Close { fd: here })?;
+        let reply = self.ok(to, &Call::Socket(SocketCall::Receive { fd: here, wait: true }))?;
+        self.ok(from, &Call::File(FileCall::Close { fd: there }))?;
+        self.ok(to, &Call::File(FileCall::Close { fd: here }))?;
         match reply {
             Reply::Message { fds, truncated: false, .. } => Ok(fds),
             other => self.wrong(format!("no message: {other:?}")),
@@ -318,18 +326,33 @@ impl Bench<'_> {
 pub fn map_file(iommufd: Fd, ioas: ObjectId, fd: Fd, iova: Iova, pages: u64) -> Call {
     let (offset_bytes, length_bytes) = (0, pages * PAGE_BYTES);
     let rights = Rights::ReadWrite;
-    Call::IoasMapFile { iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights }
+    Call::Iommufd(IommufdCall::IoasMapFile {
+        iommufd,
+        ioas,
+        fd,
+        offset_bytes,
+        length_bytes,
+        iova,
+        rights,
+    })
 }
 
 /// MAP, writable, at a fixed IOVA.
 pub fn map(iommufd: Fd, ioas: ObjectId, user_va: Va, iova: Iova, pages: u64) -> Call {
     let rights = Rights::ReadWrite;
-    Call::IoasMap { iommufd, ioas, user_va, length_bytes: pages * PAGE_BYTES, iova, rights }
+    Call::Iommufd(IommufdCall::IoasMap {
+        iommufd,
+        ioas,
+        user_va,
+        length_bytes: pages * PAGE_BYTES,
+        iova,
+        rights,
+    })
 }
 
 /// COPY, writable, to a fixed IOVA.
 pub fn copy(iommufd: Fd, from: (ObjectId, Iova), to: (ObjectId, Iova), pages: u64) -> Call {
-    Call::IoasCopy {
+    Call::Iommufd(IommufdCall::IoasCopy {
         iommufd,
         source: from.0,
         source_iova: from.1,
@@ -337,10 +360,10 @@ pub fn copy(iommufd: Fd, from: (ObjectId, Iova), to: (ObjectId, Iova), pages: u6
         destination_iova: to.1,
         length_bytes: pages * PAGE_BYTES,
         rights: Rights::ReadWrite,
-    }
+    })
 }
 
 /// UNMAP of whole pages.
 pub fn unmap(iommufd: Fd, ioas: ObjectId, iova: Iova, pages: u64) -> Call {
-    Call::IoasUnmap { iommufd, ioas, iova, length_bytes: pages * PAGE_BYTES }
+    Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova, length_bytes: pages * PAGE_BYTES })
 }

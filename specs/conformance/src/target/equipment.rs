@@ -6,7 +6,7 @@
 
 use super::{Device, Need};
 use handoff_model::abi::argument::Ioctl;
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::kernel::Kernel;
@@ -135,7 +135,7 @@ impl Asker {
     }
 
     fn open(&mut self, path: &str) -> Result<Fd, String> {
-        match self.0.call(&Call::Open { path: path.to_owned() }) {
+        match self.0.call(&Call::File(FileCall::Open { path: path.to_owned() })) {
             Ok(Reply::Fd(fd)) => Ok(fd),
             other => Err(format!("{path} ({other:?})")),
         }
@@ -149,7 +149,7 @@ impl Asker {
     }
 
     fn close(&mut self, fd: Fd) {
-        let _ = self.0.call(&Call::Close { fd });
+        let _ = self.0.call(&Call::File(FileCall::Close { fd }));
     }
 }
 

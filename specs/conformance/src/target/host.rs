@@ -12,7 +12,7 @@
 
 use super::equipment::{Equipment, Place};
 use super::{Arm, Device, Need};
-use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::call::{Answer, Call, ProcessCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Pid, Uid, Va};
 use handoff_real_backend::socket;
@@ -106,7 +106,9 @@ impl Real {
 
     fn call_here(&self, call: &Call) -> Option<Call> {
         match call {
-            Call::SetUid { uid } => Some(Call::SetUid { uid: self.user_here(*uid) }),
+            Call::Process(ProcessCall::SetUid { uid }) => {
+                Some(Call::Process(ProcessCall::SetUid { uid: self.user_here(*uid) }))
+            }
             _ => None,
         }
     }
@@ -185,7 +187,7 @@ impl Arm for Real {
         let here = self.call_here(call);
         let call = here.as_ref().unwrap_or(call);
         let answer = self.with(pid, |puppet| puppet.call(call, place));
-        if matches!(call, Call::Exit { .. }) && answer.is_some() {
+        if matches!(call, Call::Process(ProcessCall::Exit { .. })) && answer.is_some() {
             self.kill(pid);
         }
         match answer.unwrap_or(Err(Errno::EIO)) {

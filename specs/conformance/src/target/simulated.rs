@@ -4,7 +4,7 @@
 //! remembered.
 
 use super::{Arm, Device, Need};
-use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::call::{Answer, Call, ProcessCall, Reply};
 use handoff_model::abi::ids::{Fd, Iova, Pid, Va};
 use handoff_sim_kernel::{
     DeviceKind, DeviceSpec, Machine, Placement, ProcessSpec, Profile, Refusal,
@@ -121,7 +121,7 @@ impl Arm for Simulated {
 
     fn exec(&mut self, pid: Pid) {
         let image = self.machine.image(pid, 0);
-        let done = self.machine.call(pid, &Call::Exec { image });
+        let done = self.machine.call(pid, &Call::Process(ProcessCall::Exec { image }));
         assert_eq!(done, Ok(Reply::Done), "an image can be executed");
     }
 

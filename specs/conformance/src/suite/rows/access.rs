@@ -5,7 +5,7 @@ use crate::suite::bench::{Bench, Done, map, map_file, unmap};
 use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, FileCall, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
 use handoff_model::abi::request as nr;
@@ -99,22 +99,22 @@ pub(super) const ROWS: &[Row] = &[
     row("access/holds", "an access holds its address space until its last close", MOCK, |b| {
         let l = looking(b)?;
         let Looking { p, iommufd, ioas, access, .. } = l;
-        b.refuses(p, &Call::Destroy { iommufd, id: ioas }, Errno::EBUSY)?;
-        let other = b.fd(p, &Call::Dup { fd: access })?;
-        b.ok(p, &Call::Close { fd: access })?;
-        b.refuses(p, &Call::Destroy { iommufd, id: ioas }, Errno::EBUSY)?;
-        b.ok(p, &Call::Close { fd: other })?;
-        b.ok(p, &Call::Destroy { iommufd, id: ioas }).map(drop)
+        b.refuses(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }), Errno::EBUSY)?;
+        let other = b.fd(p, &Call::File(FileCall::Dup { fd: access }))?;
+        b.ok(p, &Call::File(FileCall::Close { fd: access }))?;
+        b.refuses(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }), Errno::EBUSY)?;
+        b.ok(p, &Call::File(FileCall::Close { fd: other }))?;
+        b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas })).map(drop)
     }),
     row("access/create-refused", "what making an access refuses", MOCK, |b| {
         let l = looking(b)?;
         b.refuses(l.p, &create(l.iommufd, l.ioas, 2), Errno::EOPNOTSUPP)?;
         b.refuses(l.p, &create(l.iommufd, NONE, 0), Errno::ENOENT)?;
-        b.ok(l.p, &Call::Close { fd: l.access })?;
+        b.ok(l.p, &Call::File(FileCall::Close { fd: l.access }))?;
         b.ok(l.p, &l.misaligned())?;
         b.refuses(l.p, &create(l.iommufd, l.ioas, PINS), Errno::EADDRINUSE)?;
         b.ok(l.p, &create(l.iommufd, l.ioas, 0))?;
-        while b.call(l.p, &Call::Dup { fd: l.iommufd }).is_ok() {}
+        while b.call(l.p, &Call::File(FileCall::Dup { fd: l.iommufd })).is_ok() {}
         b.refuses(l.p, &create(l.iommufd, l.ioas, 0), Errno::ENOMEM)
     }),
     row(
@@ -133,7 +133,7 @@ pub(super) const ROWS: &[Row] = &[
             b.ok(l.p, &l.refs(4, 1))?;
             b.ok(l.p, &l.give_back(0))?;
             b.vm_pin(l.p, 4)?;
-            b.ok(l.p, &Call::Destroy { iommufd: l.iommufd, id: mock.stdev })?;
+            b.ok(l.p, &Call::Iommufd(IommufdCall::Destroy { iommufd: l.iommufd, id: mock.stdev }))?;
             b.vm_pin(l.p, 2)?;
             b.refuses(l.p, &l.refs(2, 0), Errno::EIO)?;
             b.refuses(l.p, &l.give_back(0), Errno::ENOENT)?;
@@ -262,7 +262,8 @@ pub(super) const ROWS: &[Row] = &[
             b.vm_pin(l.p, 0)?;
             b.ok(l.p, &l.misaligned())?;
             b.refuses(l.p, &l.replace(l.ioas), Errno::EADDRINUSE)?;
-            b.ok(l.p, &Call::Destroy { iommufd: l.iommufd, id: l.ioas }).map(drop)
+            b.ok(l.p, &Call::Iommufd(IommufdCall::Destroy { iommufd: l.iommufd, id: l.ioas }))
+                .map(drop)
         },
     ),
     row(
@@ -277,7 +278,7 @@ pub(super) const ROWS: &[Row] = &[
             b.ok(l.p, &map_file(l.iommufd, l.ioas, memfd, Iova(BASE), 4))?;
             b.ok(l.p, &l.pages(WRITE, BASE, PAGE_BYTES, 0))?;
             let iommufd = b.pass(l.p, new, &[l.iommufd])?[0];
-            b.ok(new, &Call::ChangeProcess { iommufd, reserved: 0 })?;
+            b.ok(new, &Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }))?;
             b.vm_pin(l.p, 0)?;
             b.vm_pin(new, 1)?;
             b.ok(l.p, &l.give_back(0))?;
@@ -384,13 +385,16 @@ pub(super) const ROWS: &[Row] = &[
                     (map_file(iommufd, ioas, buffer, Iova(BASE + 0x8000), 5), Errno::EINVAL),
                     (l.pages(WRITE, BASE, PAGE_BYTES, 0), Errno::EINVAL),
                     (l.rw(0, BASE, 1, &[0]), Errno::EINVAL),
-                    (Call::ChangeProcess { iommufd, reserved: 0 }, Errno::EINVAL),
+                    (
+                        Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }),
+                        Errno::EINVAL,
+                    ),
                 ],
             )?;
             b.ok(p, &revoke(iommufd, buffer, 1))?;
             b.refuses(p, &map_file(iommufd, ioas, buffer, Iova(BASE + 0x8000), 4), Errno::ENODEV)?;
             b.ok(p, &unmap(iommufd, ioas, Iova(BASE), 4))?;
-            b.ok(p, &Call::ChangeProcess { iommufd, reserved: 0 }).map(drop)
+            b.ok(p, &Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })).map(drop)
         },
     ),
 ];

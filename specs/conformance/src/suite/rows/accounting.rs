@@ -6,7 +6,7 @@
 use crate::suite::bench::{BASE, Bench, Done, Setup, copy, limited, map, map_file, unmap};
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::{Call, UNLIMITED};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall, UNLIMITED};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, Pid, Uid};
 use handoff_sim_kernel::ProcessSpec;
@@ -31,13 +31,13 @@ const EXEMPT: ProcessSpec =
     ProcessSpec { uid: Uid(0), cap_ipc_lock: true, memlock_bytes: UNLIMITED };
 
 fn take(iommufd: Fd) -> Call {
-    Call::ChangeProcess { iommufd, reserved: 0 }
+    Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })
 }
 
 /// A context that charges memory maps, with an attached `edu` and so many pages of a memfd.
 fn per_process(b: &mut Bench<'_>, p: Pid, pages: u64) -> Done<Setup> {
     let iommufd = b.iommufd(p)?;
-    b.ok(p, &Call::SetRlimitMode { iommufd, per_process: true })?;
+    b.ok(p, &Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: true }))?;
     let ioas = b.ioas(p, iommufd)?;
     let memfd = b.memfd(p, pages)?;
     b.ok(p, &map_file(iommufd, ioas, memfd, BASE, pages))?;
@@ -124,10 +124,14 @@ pub(super) const ROWS: &[Row] = &[
         let (file, device) = b.bind(p, Device::Edu, iommufd)?;
         b.refuses(
             p,
-            &Call::HwptAlloc { iommufd, device, ioas, nest_parent: false },
+            &Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent: false }),
             Errno::ENOMEM,
         )?;
-        b.refuses(p, &Call::Attach { device: file, page_table: ioas }, Errno::ENOMEM)?;
+        b.refuses(
+            p,
+            &Call::Device(DeviceCall::Attach { device: file, page_table: ioas }),
+            Errno::ENOMEM,
+        )?;
         counters(b, p, [0, 0])
     }),
     row(
@@ -137,7 +141,7 @@ pub(super) const ROWS: &[Row] = &[
         |b| {
             let p = b.process();
             let Setup { device, ioas, .. } = b.set_up(p, 4)?;
-            b.ok(p, &Call::Detach { device })?;
+            b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
             counters(b, p, [0, 0])?;
             b.attach(p, device, ioas)?;
             counters(b, p, [4, 0])
@@ -244,7 +248,11 @@ pub(super) const ROWS: &[Row] = &[
         let other = b.ioas(third, iommufd)?;
         b.ok(third, &copy(iommufd, (s.ioas, BASE), (other, BASE), 8))?;
         let (second, _) = b.bind(third, Device::OtherEdu, iommufd)?;
-        b.refuses(third, &Call::Attach { device: second, page_table: other }, Errno::EINVAL)?;
+        b.refuses(
+            third,
+            &Call::Device(DeviceCall::Attach { device: second, page_table: other }),
+            Errno::EINVAL,
+        )?;
         counters(b, third, [0, 0])
     }),
     row("hazard/k3-mended", "with K3 mended a dead memory map is no error", FIXED, |b| {
@@ -285,10 +293,13 @@ pub(super) const ROWS: &[Row] = &[
         let Setup { device, memfd, .. } = b.set_up(p, 1)?;
         let bytes = 0x0107u16.to_le_bytes().to_vec();
         let offset_bytes = handoff_sim_kernel::COMMAND_OFFSET;
-        b.ok(p, &Call::WriteAt { fd: device, offset_bytes, bytes })?;
+        b.ok(p, &Call::File(FileCall::WriteAt { fd: device, offset_bytes, bytes }))?;
         let reaches = b.arm().reaches(Device::Edu, p, device, BASE, (memfd, 0));
         b.same("DMA reaches the file", &reaches, &true)?;
-        b.ok(p, &Call::PunchHole { fd: memfd, offset_bytes: 0, length_bytes: 4096 })?;
+        b.ok(
+            p,
+            &Call::Memory(MemoryCall::PunchHole { fd: memfd, offset_bytes: 0, length_bytes: 4096 }),
+        )?;
         counters(b, p, [1, 0])
     }),
     row(
@@ -336,7 +347,11 @@ pub(super) const ROWS: &[Row] = &[
         let iommufd = b.pass(old, new, &[iommufd])?[0];
         b.kill(old);
         let (device, _) = b.bind(new, Device::Edu, iommufd)?;
-        b.refuses(new, &Call::Attach { device, page_table: other }, Errno::EFAULT)?;
+        b.refuses(
+            new,
+            &Call::Device(DeviceCall::Attach { device, page_table: other }),
+            Errno::EFAULT,
+        )?;
         b.attach(new, device, ioas)?;
         counters(b, new, [0, 0])
     }),
@@ -358,7 +373,7 @@ pub(super) const ROWS: &[Row] = &[
         b.attach(third, other, ioas)?;
         let more = map_pages(b, third, (iommufd, ioas), 1);
         b.refuses(third, &more, Errno::ENOMEM)?;
-        b.ok(new, &Call::Detach { device })?;
+        b.ok(new, &Call::Device(DeviceCall::Detach { device }))?;
         b.ok(third, &more)?;
         counters(b, third, [1, 0])
     }),

@@ -5,7 +5,7 @@ use crate::suite::bench::{BASE, Bench, Done, Setup, copy, map, map_file, unmap};
 use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Pid, Va};
 use handoff_model::abi::request as nr;
@@ -21,7 +21,7 @@ const NONE: ObjectId = ObjectId(77);
 const MSI_WINDOW: Iova = Iova(0xfee0_0000);
 
 const fn attach(device: Fd, page_table: ObjectId) -> Call {
-    Call::Attach { device, page_table }
+    Call::Device(DeviceCall::Attach { device, page_table })
 }
 
 /// The ranges of an address space must be these, first and last, and so aligned.
@@ -32,7 +32,7 @@ fn ranges(
     expected: &[[u64; 2]],
     alignment_bytes: u64,
 ) -> Done {
-    let reply = b.ok(pid, &Call::IoasIovaRanges { iommufd, ioas })?;
+    let reply = b.ok(pid, &Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd, ioas }))?;
     let range = |[first, last]: &[u64; 2]| IovaRange { first: Iova(*first), last: Iova(*last) };
     let ranges = expected.iter().map(range).collect();
     b.same("the ranges", &reply, &Reply::IovaRanges { ranges, alignment_bytes })
@@ -46,7 +46,7 @@ pub(super) const ROWS: &[Row] = &[
         b.ok(p, &map_file(iommufd, reserved, memfd, MSI_WINDOW, 1))?;
         let va = b.mmap(p, None, 1)?;
         b.ok(p, &map(iommufd, nothing, va, BASE, 1))?;
-        b.ok(p, &Call::Munmap { va, length_bytes: PAGE_BYTES })?;
+        b.ok(p, &Call::Memory(MemoryCall::Munmap { va, length_bytes: PAGE_BYTES }))?;
         b.all_refused(
             p,
             &[
@@ -59,7 +59,7 @@ pub(super) const ROWS: &[Row] = &[
         b.vm_pin(p, 2)?;
         let again = b.attach(p, device, ioas)?;
         b.same("the HWPT", &again, &hwpt)?;
-        b.ok(p, &Call::DeviceInfo { device }).map(drop)
+        b.ok(p, &Call::Device(DeviceCall::Info { device })).map(drop)
     }),
     row("attach/replaces", "a second ATTACH replaces, and the first HWPT goes", EDU, |b| {
         let p = b.process();
@@ -67,28 +67,35 @@ pub(super) const ROWS: &[Row] = &[
         let empty = b.ioas(p, iommufd)?;
         let other = b.attach(p, device, empty)?;
         b.vm_pin(p, 0)?;
-        b.refuses(p, &Call::Destroy { iommufd, id: hwpt }, Errno::ENOENT)?;
-        b.refuses(p, &Call::Destroy { iommufd, id: other }, Errno::EBUSY)?;
+        b.refuses(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: hwpt }), Errno::ENOENT)?;
+        b.refuses(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: other }), Errno::EBUSY)?;
         b.attach(p, device, ioas)?;
         b.vm_pin(p, 2)?;
-        b.ok(p, &Call::Detach { device })?;
-        b.ok(p, &Call::Detach { device })?;
+        b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
+        b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
         b.vm_pin(p, 0)
     }),
     row("attach/shared", "devices on one address space share its automatic HWPT", EDUS, |b| {
         let p = b.process();
         let Setup { iommufd, device, hwpt, ioas, .. } = b.set_up(p, 1)?;
         let (second, second_id) = b.bind(p, Device::OtherEdu, iommufd)?;
-        let manual =
-            b.id(p, &Call::HwptAlloc { iommufd, device: second_id, ioas, nest_parent: false })?;
+        let manual = b.id(
+            p,
+            &Call::Iommufd(IommufdCall::HwptAlloc {
+                iommufd,
+                device: second_id,
+                ioas,
+                nest_parent: false,
+            }),
+        )?;
         let shared = b.attach(p, second, ioas)?;
         b.same("the automatic one, not the manual one", &shared, &hwpt)?;
-        b.ok(p, &Call::Detach { device })?;
-        b.refuses(p, &Call::Destroy { iommufd, id: hwpt }, Errno::EBUSY)?;
-        b.ok(p, &Call::Detach { device: second })?;
-        b.refuses(p, &Call::Destroy { iommufd, id: hwpt }, Errno::ENOENT)?;
+        b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
+        b.refuses(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: hwpt }), Errno::EBUSY)?;
+        b.ok(p, &Call::Device(DeviceCall::Detach { device: second }))?;
+        b.refuses(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: hwpt }), Errno::ENOENT)?;
         b.vm_pin(p, 1)?;
-        b.ok(p, &Call::Destroy { iommufd, id: manual })?;
+        b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: manual }))?;
         b.vm_pin(p, 0)
     }),
     row(
@@ -107,10 +114,14 @@ pub(super) const ROWS: &[Row] = &[
                 let told = b.attach(p, device, space)?;
                 b.same("what it is told", &told, &space)?;
             }
-            b.ok(p, &Call::Destroy { iommufd, id: ioas })?;
-            b.refuses(p, &Call::Destroy { iommufd, id: other }, Errno::EBUSY)?;
-            b.ok(p, &Call::Detach { device })?;
-            b.ok(p, &Call::Detach { device }).map(drop)
+            b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }))?;
+            b.refuses(
+                p,
+                &Call::Iommufd(IommufdCall::Destroy { iommufd, id: other }),
+                Errno::EBUSY,
+            )?;
+            b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
+            b.ok(p, &Call::Device(DeviceCall::Detach { device })).map(drop)
         },
     ),
     row("attach/ranges", "behind QEMU's VT-d two ranges of 39 bits, around the MSIs", EDU, |b| {
@@ -118,7 +129,7 @@ pub(super) const ROWS: &[Row] = &[
         let Setup { iommufd, ioas, device, .. } = b.set_up(p, 1)?;
         let attached = [[0, 0xfedf_ffff], [0xfef0_0000, 0x7f_ffff_ffff]];
         ranges(b, p, (iommufd, ioas), &attached, PAGE_BYTES)?;
-        b.ok(p, &Call::Detach { device })?;
+        b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
         ranges(b, p, (iommufd, ioas), &[[0, u64::MAX]], 1)
     }),
     row("attach/mock-ranges", "the aperture of a mock domain, and half pages", MOCK, |b| {
@@ -132,7 +143,7 @@ pub(super) const ROWS: &[Row] = &[
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         let (_, device) = b.bind(p, Device::Edu, iommufd)?;
-        let told = b.ok(p, &Call::GetHwInfo { iommufd, device })?;
+        let told = b.ok(p, &Call::Iommufd(IommufdCall::GetHwInfo { iommufd, device }))?;
         b.same("type and capabilities", &told, &Reply::HwInfo { data_type: 1, capabilities: 8 })?;
         let room = sized().u32(0).id(device).u32(32).pointer(&[9; 32]).padded(40);
         let outcome = b.ioctl(p, &room.on(iommufd, nr::IOMMU_GET_HW_INFO))?;
@@ -148,18 +159,18 @@ pub(super) const ROWS: &[Row] = &[
         b.ok(p, &copy(iommufd, (ioas, Iova(0x50000)), (other, BASE), 1))?;
         b.ok(p, &copy(iommufd, (ioas, Iova(0x50000)), (third, BASE), 1))?;
         let (second, second_id) = b.bind(p, Device::OtherEdu, iommufd)?;
-        b.ok(p, &Call::Munmap { va, length_bytes: PAGE_BYTES })?;
+        b.ok(p, &Call::Memory(MemoryCall::Munmap { va, length_bytes: PAGE_BYTES }))?;
         b.attach(p, second, other)?;
         b.vm_pin(p, 2)?;
         let theirs = b.pass(p, q, &[iommufd, device, second])?;
         b.kill(p);
         // The memory is gone, and its owner.
-        let alloc = Call::HwptAlloc {
+        let alloc = Call::Iommufd(IommufdCall::HwptAlloc {
             iommufd: theirs[0],
             device: second_id,
             ioas: third,
             nest_parent: false,
-        };
+        });
         b.id(q, &alloc).map(drop)
     }),
     row("attach/twice", "memory that is mapped by address and by file is pinned twice", EDU, |b| {
@@ -187,13 +198,13 @@ pub(super) const ROWS: &[Row] = &[
     row("attach/fault-file", "the file of a fault queue is CLOEXEC", &[], |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
-        b.ok(p, &Call::SetCloexec { fd: iommufd, on: false })?;
+        b.ok(p, &Call::File(FileCall::SetCloexec { fd: iommufd, on: false }))?;
         let alloc = sized().u32(0).u32(0).u32(0).on(iommufd, nr::IOMMU_FAULT_QUEUE_ALLOC);
         let outcome = b.ioctl(p, &alloc)?;
         let (id, fd) = (ObjectId(word(&outcome, 8)), Fd(word(&outcome, 12).cast_signed()));
-        b.refuses(p, &Call::Destroy { iommufd, id }, Errno::EBUSY)?;
+        b.refuses(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id }), Errno::EBUSY)?;
         b.exec(p);
-        b.refuses(p, &Call::Close { fd }, Errno::EBADF)?;
-        b.ok(p, &Call::Destroy { iommufd, id }).map(drop)
+        b.refuses(p, &Call::File(FileCall::Close { fd }), Errno::EBADF)?;
+        b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id })).map(drop)
     }),
 ];

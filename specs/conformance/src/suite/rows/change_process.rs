@@ -3,7 +3,7 @@
 use crate::suite::bench::{BASE, Bench, Done, ROOT, Setup, copy, limited, map, map_file, unmap};
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, ProcessCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use handoff_sim_kernel::{COMMAND_OFFSET, ProcessSpec};
@@ -11,7 +11,7 @@ use handoff_sim_kernel::{COMMAND_OFFSET, ProcessSpec};
 const EDU: &[Need] = &[Need::Has(Device::Edu)];
 
 fn take(iommufd: Fd) -> Call {
-    Call::ChangeProcess { iommufd, reserved: 0 }
+    Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })
 }
 
 /// Six address spaces.
@@ -30,8 +30,11 @@ fn six_spaces(b: &mut Bench<'_>, pid: Pid) -> Done<Spaces> {
         let ioas = b.ioas(pid, iommufd)?;
         let memfd = b.memfd(pid, 8)?;
         b.ok(pid, &map_file(iommufd, ioas, memfd, BASE, 8))?;
-        b.ok(pid, &Call::Close { fd: memfd })?;
-        b.id(pid, &Call::HwptAlloc { iommufd, device, ioas, nest_parent: false })?;
+        b.ok(pid, &Call::File(FileCall::Close { fd: memfd }))?;
+        b.id(
+            pid,
+            &Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent: false }),
+        )?;
         spaces.push(ioas);
     }
     b.ok(pid, &copy(iommufd, (spaces[0], BASE), (spaces[1], Iova(0)), 8))?;
@@ -42,7 +45,11 @@ pub(super) const ROWS: &[Row] = &[
     row("change-process/reserved", "a reserved field that is set is EOPNOTSUPP", &[], |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
-        b.refuses(p, &Call::ChangeProcess { iommufd, reserved: 1 }, Errno::EOPNOTSUPP)
+        b.refuses(
+            p,
+            &Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 1 }),
+            Errno::EOPNOTSUPP,
+        )
     }),
     row("change-process/empty", "an empty context and the same process succeed", &[], |b| {
         let p = b.process();
@@ -89,7 +96,7 @@ pub(super) const ROWS: &[Row] = &[
                 b.refuses(new, &take(theirs), Errno::ENOMEM)?;
                 b.vm_pin(old, 64)?;
             }
-            b.ok(old, &Call::Detach { device })?;
+            b.ok(old, &Call::Device(DeviceCall::Detach { device }))?;
             b.ok(old, &unmap(iommufd, ioas, BASE, 64))?;
             b.kill(old);
             b.kill(new);
@@ -110,7 +117,11 @@ pub(super) const ROWS: &[Row] = &[
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         for reserved in [0, 1] {
-            b.refuses(p, &Call::ChangeProcess { iommufd, reserved }, Errno::ENOTTY)?;
+            b.refuses(
+                p,
+                &Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved }),
+                Errno::ENOTTY,
+            )?;
         }
         Ok(())
     }),
@@ -156,7 +167,7 @@ pub(super) const ROWS: &[Row] = &[
                 b.refuses(new, &take(theirs), Errno::ENOMEM)?;
                 b.vm_pin(old, 48)?;
             }
-            b.ok(old, &Call::Detach { device })?;
+            b.ok(old, &Call::Device(DeviceCall::Detach { device }))?;
             b.kill(old);
             b.kill(new);
         }
@@ -166,7 +177,10 @@ pub(super) const ROWS: &[Row] = &[
         let (old, new) = (b.process(), b.process());
         let at = b.set_up(old, 2)?;
         let bytes = vec![0x07, 0x01];
-        b.ok(old, &Call::WriteAt { fd: at.device, offset_bytes: COMMAND_OFFSET, bytes })?;
+        b.ok(
+            old,
+            &Call::File(FileCall::WriteAt { fd: at.device, offset_bytes: COMMAND_OFFSET, bytes }),
+        )?;
         let theirs = b.pass(old, new, &[at.iommufd, at.device, at.memfd])?;
         let [iommufd, device, memfd] = theirs[..] else { unreachable!("three were sent") };
         b.ok(new, &take(iommufd))?;
@@ -183,7 +197,7 @@ pub(super) const ROWS: &[Row] = &[
             let root = ProcessSpec { cap_ipc_lock: false, ..ROOT };
             let (old, new, third) = (b.spawn(root), b.spawn(root), b.spawn(root));
             let iommufd = b.iommufd(old)?;
-            b.ok(old, &Call::SetRlimitMode { iommufd, per_process: true })?;
+            b.ok(old, &Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: true }))?;
             let ioas = b.ioas(old, iommufd)?;
             let memfd = b.memfd(old, 8)?;
             let (device, _) = b.bind(old, Device::Edu, iommufd)?;
@@ -221,7 +235,12 @@ pub(super) const ROWS: &[Row] = &[
                 let theirs = b.pass(old, new, &[iommufd])?[0];
                 b.ok(new, &take(theirs))?;
                 b.kill(new);
-                b.ok(old, &Call::SetMemlock { limit_bytes: limit_pages * PAGE_BYTES })?;
+                b.ok(
+                    old,
+                    &Call::Process(ProcessCall::SetMemlock {
+                        limit_bytes: limit_pages * PAGE_BYTES,
+                    }),
+                )?;
                 if fits {
                     b.ok(old, &take(iommufd))?;
                     b.vm_pin(old, 4)?;
@@ -229,7 +248,7 @@ pub(super) const ROWS: &[Row] = &[
                     b.refuses(old, &take(iommufd), Errno::ENOMEM)?;
                     b.vm_pin(old, 0)?;
                 }
-                b.ok(old, &Call::Detach { device })?;
+                b.ok(old, &Call::Device(DeviceCall::Detach { device }))?;
                 b.kill(old);
             }
             Ok(())

@@ -6,7 +6,7 @@ use crate::suite::structure::{Fields, sized, value};
 use crate::suite::{Row, row};
 use crate::target::Need;
 use handoff_model::abi::argument::Outcome;
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use handoff_model::abi::request as nr;
@@ -84,7 +84,7 @@ pub(super) const ROWS: &[Row] = &[
             b.ok(p, &vfio_ioas(iommufd, NONE, 2, 0))?;
             b.refuses(p, &vfio_ioas(iommufd, NONE, 0, 0), Errno::ENODEV)?;
             b.ok(p, &vfio_ioas(iommufd, ioas, 1, 0))?;
-            b.ok(p, &Call::Destroy { iommufd, id: ioas })?;
+            b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }))?;
             b.refuses(p, &vfio_ioas(iommufd, NONE, 0, 0), Errno::ENODEV)
         },
     ),
@@ -153,7 +153,11 @@ pub(super) const ROWS: &[Row] = &[
                 (map_dma(iommufd, 3, [va, BASE, 1]), Errno::EEXIST),
             ],
         )?;
-        b.refuses(p, &Call::ChangeProcess { iommufd, reserved: 0 }, Errno::EINVAL)
+        b.refuses(
+            p,
+            &Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }),
+            Errno::EINVAL,
+        )
     }),
     row(
         "compat/unmap",

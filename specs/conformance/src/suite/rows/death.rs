@@ -3,7 +3,7 @@
 use crate::suite::bench::{BASE, Bench, Done, ORDINARY, Setup, limited, map, map_file, unmap};
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, Reply, SocketCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, Pid};
 use handoff_sim_kernel::{BUS_MASTER, COMMAND_OFFSET};
@@ -15,11 +15,12 @@ const BOUND: u16 = 0x0103;
 const MASTER: u16 = BOUND | BUS_MASTER;
 
 const fn take(iommufd: Fd) -> Call {
-    Call::ChangeProcess { iommufd, reserved: 0 }
+    Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })
 }
 
 fn command(b: &mut Bench<'_>, pid: Pid, device: Fd, expected: u16) -> Done {
-    let read = Call::ReadAt { fd: device, offset_bytes: COMMAND_OFFSET, length_bytes: 2 };
+    let read =
+        Call::File(FileCall::ReadAt { fd: device, offset_bytes: COMMAND_OFFSET, length_bytes: 2 });
     let seen = b.ok(pid, &read)?;
     b.same("the command register", &seen, &Reply::Bytes(expected.to_le_bytes().to_vec()))
 }
@@ -34,7 +35,10 @@ fn set_up(b: &mut Bench<'_>) -> Done<(Pid, Pid, Setup)> {
     let (old, new) = (b.process(), b.process());
     let at = b.set_up(old, 2)?;
     let bytes = MASTER.to_le_bytes().to_vec();
-    b.ok(old, &Call::WriteAt { fd: at.device, offset_bytes: COMMAND_OFFSET, bytes })?;
+    b.ok(
+        old,
+        &Call::File(FileCall::WriteAt { fd: at.device, offset_bytes: COMMAND_OFFSET, bytes }),
+    )?;
     Ok((old, new, at))
 }
 
@@ -49,7 +53,7 @@ fn is_free(b: &mut Bench<'_>, pid: Pid) -> Done {
 /// Another open file of the device cannot bind.
 fn is_held(b: &mut Bench<'_>, pid: Pid) -> Done {
     let (device, iommufd) = (b.open(pid, Device::Edu)?, b.iommufd(pid)?);
-    b.refuses(pid, &Call::Bind { device, iommufd }, Errno::EINVAL)
+    b.refuses(pid, &Call::Device(DeviceCall::Bind { device, iommufd }), Errno::EINVAL)
 }
 
 /// A process whose device masters the bus over two pages of a memfd that are mapped by address.
@@ -66,8 +70,8 @@ fn is_orphaned(b: &mut Bench<'_>, pid: Pid, at: &Setup) -> Done {
     let Setup { iommufd, ioas, memfd, device, .. } = *at;
     reaches(b, pid, device, memfd)?;
     b.refuses(pid, &take(iommufd), Errno::EINVAL)?;
-    b.ok(pid, &Call::Detach { device })?;
-    b.refuses(pid, &Call::Attach { device, page_table: ioas }, Errno::EFAULT)?;
+    b.ok(pid, &Call::Device(DeviceCall::Detach { device }))?;
+    b.refuses(pid, &Call::Device(DeviceCall::Attach { device, page_table: ioas }), Errno::EFAULT)?;
     b.ok(pid, &unmap(iommufd, ioas, BASE, 2)).map(drop)
 }
 
@@ -95,11 +99,11 @@ pub(super) const ROWS: &[Row] = &[
         let theirs = b.pass(old, new, &[at.device, at.memfd])?;
         let [device, memfd] = theirs[..] else { unreachable!("two were sent") };
         b.kill(old);
-        b.ok(new, &Call::DeviceInfo { device })?;
+        b.ok(new, &Call::Device(DeviceCall::Info { device }))?;
         reaches(b, new, device, memfd)?;
         let iommufd = b.iommufd(new)?;
-        b.refuses(new, &Call::Bind { device, iommufd }, Errno::EINVAL)?;
-        b.ok(new, &Call::Close { fd: device })?;
+        b.refuses(new, &Call::Device(DeviceCall::Bind { device, iommufd }), Errno::EINVAL)?;
+        b.ok(new, &Call::File(FileCall::Close { fd: device }))?;
         is_free(b, new)
     }),
     row("death/context-only", "with the context alone maps stay and pin again", EDU, |b| {
@@ -107,13 +111,20 @@ pub(super) const ROWS: &[Row] = &[
         let theirs = b.pass(old, new, &[at.iommufd, at.memfd])?;
         let [iommufd, memfd] = theirs[..] else { unreachable!("two were sent") };
         b.kill(old);
-        b.refuses(new, &Call::ProbeHwpt { iommufd, hwpt: at.hwpt }, Errno::ENOENT)?;
+        b.refuses(
+            new,
+            &Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt: at.hwpt }),
+            Errno::ENOENT,
+        )?;
         let (device, id) = b.bind(new, Device::Edu, iommufd)?;
         b.same("the device's number is used again", &id, &at.device_id)?;
         command(b, new, device, BOUND)?;
         b.attach(new, device, at.ioas)?;
         let bytes = MASTER.to_le_bytes().to_vec();
-        b.ok(new, &Call::WriteAt { fd: device, offset_bytes: COMMAND_OFFSET, bytes })?;
+        b.ok(
+            new,
+            &Call::File(FileCall::WriteAt { fd: device, offset_bytes: COMMAND_OFFSET, bytes }),
+        )?;
         reaches(b, new, device, memfd)?;
         b.vm_pin(new, 0)
     }),
@@ -121,27 +132,27 @@ pub(super) const ROWS: &[Row] = &[
         let (old, new, at) = set_up(b)?;
         let (ours, theirs) = b.arm().socketpair(old, new);
         let fds = vec![at.device, at.memfd];
-        b.ok(old, &Call::SendMessage { fd: ours, bytes: vec![1], fds })?;
+        b.ok(old, &Call::Socket(SocketCall::Send { fd: ours, bytes: vec![1], fds }))?;
         b.kill(old);
-        let reply = b.ok(new, &Call::ReceiveMessage { fd: theirs, wait: true })?;
+        let reply = b.ok(new, &Call::Socket(SocketCall::Receive { fd: theirs, wait: true }))?;
         let Reply::Message { fds, .. } = reply else { unreachable!("a packet was there") };
         command(b, new, fds[0], MASTER)?;
         reaches(b, new, fds[0], fds[1])
     }),
     row("death/context-closed-first", "a device keeps the context of the closed file", EDU, |b| {
         let (old, _, at) = set_up(b)?;
-        b.ok(old, &Call::Close { fd: at.iommufd })?;
-        b.ok(old, &Call::DeviceInfo { device: at.device })?;
+        b.ok(old, &Call::File(FileCall::Close { fd: at.iommufd }))?;
+        b.ok(old, &Call::Device(DeviceCall::Info { device: at.device }))?;
         reaches(b, old, at.device, at.memfd)?;
         b.vm_pin(old, 2)?;
-        b.ok(old, &Call::Close { fd: at.device })?;
+        b.ok(old, &Call::File(FileCall::Close { fd: at.device }))?;
         b.vm_pin(old, 0)?;
         is_free(b, old)
     }),
     row("death/exec", "an exec keeps what is inherited, and its DMA", EDU, |b| {
         let (old, _, at) = set_up(b)?;
         for fd in [at.device, at.iommufd, at.memfd] {
-            b.ok(old, &Call::SetCloexec { fd, on: false })?;
+            b.ok(old, &Call::File(FileCall::SetCloexec { fd, on: false }))?;
         }
         b.exec(old);
         b.vm_pin(old, 0)?;
@@ -154,7 +165,7 @@ pub(super) const ROWS: &[Row] = &[
         let (old, _, at) = set_up(b)?;
         let child = b.fork(old);
         b.vm_pin(child, 0)?;
-        b.ok(child, &Call::DeviceInfo { device: at.device })?;
+        b.ok(child, &Call::Device(DeviceCall::Info { device: at.device }))?;
         b.kill(child);
         b.vm_pin(old, 2)?;
         command(b, old, at.device, MASTER)?;
@@ -198,8 +209,12 @@ pub(super) const ROWS: &[Row] = &[
         let [device, iommufd] = theirs[..] else { unreachable!("two were sent") };
         b.kill(old);
         b.refuses(new, &take(iommufd), Errno::EINVAL)?;
-        b.ok(new, &Call::Detach { device })?;
-        b.refuses(new, &Call::Attach { device, page_table: at.ioas }, Errno::EFAULT)?;
+        b.ok(new, &Call::Device(DeviceCall::Detach { device }))?;
+        b.refuses(
+            new,
+            &Call::Device(DeviceCall::Attach { device, page_table: at.ioas }),
+            Errno::EFAULT,
+        )?;
         b.ok(new, &unmap(iommufd, at.ioas, Iova(0), 1))?;
         b.attach(new, device, at.ioas).map(drop)
     }),
@@ -213,7 +228,7 @@ pub(super) const ROWS: &[Row] = &[
     row("death/by-address-exec", "and through those of before an exec", EDU, |b| {
         let (old, at) = set_up_by_address(b)?;
         for fd in [at.device, at.iommufd, at.memfd] {
-            b.ok(old, &Call::SetCloexec { fd, on: false })?;
+            b.ok(old, &Call::File(FileCall::SetCloexec { fd, on: false }))?;
         }
         b.exec(old);
         is_orphaned(b, old, &at)

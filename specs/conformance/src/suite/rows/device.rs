@@ -4,7 +4,7 @@ use crate::suite::bench::{Bench, Setup};
 use crate::suite::structure::{Fields, sized, value};
 use crate::suite::{Done, Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, MemoryCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, PAGE_BYTES, Pid};
 use handoff_model::abi::request as nr;
@@ -30,15 +30,15 @@ fn with_token(iommufd: Fd) -> Fields {
 }
 
 pub(super) fn read(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::ReadAt { fd, offset_bytes, length_bytes }
+    Call::File(FileCall::ReadAt { fd, offset_bytes, length_bytes })
 }
 
 pub(super) fn write(fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Call {
-    Call::WriteAt { fd, offset_bytes, bytes: bytes.to_vec() }
+    Call::File(FileCall::WriteAt { fd, offset_bytes, bytes: bytes.to_vec() })
 }
 
 pub(super) fn mmap(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::Mmap { fd: Some(fd), offset_bytes, length_bytes }
+    Call::Memory(MemoryCall::Mmap { fd: Some(fd), offset_bytes, length_bytes })
 }
 
 /// A process with a bound device.
@@ -93,7 +93,7 @@ pub(super) const ROWS: &[Row] = &[
     row("device/not-yet", "before 6.6 a device has no file of its own", OF_6_2, |b| {
         let p = b.process();
         let path = b.arm().path(Device::Edu);
-        b.refuses(p, &Call::Open { path }, Errno::ENOENT)
+        b.refuses(p, &Call::File(FileCall::Open { path }), Errno::ENOENT)
     }),
     row("device/before-bind", "before BIND everything else is EINVAL", EDU, |b| {
         let p = b.process();
@@ -131,7 +131,7 @@ pub(super) const ROWS: &[Row] = &[
                 (bind(0, BAD).on(d, number), Errno::EBADF),
                 (bind(0, memfd).on(d, number), Errno::EBADFD),
                 (bind(0, iommufd).read_only().on(d, number), Errno::EFAULT),
-                (Call::Bind { device: memfd, iommufd }, Errno::ENOTTY),
+                (Call::Device(DeviceCall::Bind { device: memfd, iommufd }), Errno::ENOTTY),
             ],
         )?;
         let short = sized().u32(0).fd(iommufd).u32(0);
@@ -172,10 +172,14 @@ pub(super) const ROWS: &[Row] = &[
         let (one, two) = (b.iommufd(p)?, b.iommufd(p)?);
         let (d, _) = b.bind(p, Device::Edu, one)?;
         let sibling = b.open(p, Device::Sibling)?;
-        b.refuses(p, &Call::Bind { device: sibling, iommufd: two }, Errno::EPERM)?;
-        b.ok(p, &Call::Close { fd: d })?;
-        b.ok(p, &Call::Bind { device: sibling, iommufd: two })?;
-        b.ok(p, &Call::Close { fd: sibling })?;
+        b.refuses(
+            p,
+            &Call::Device(DeviceCall::Bind { device: sibling, iommufd: two }),
+            Errno::EPERM,
+        )?;
+        b.ok(p, &Call::File(FileCall::Close { fd: d }))?;
+        b.ok(p, &Call::Device(DeviceCall::Bind { device: sibling, iommufd: two }))?;
+        b.ok(p, &Call::File(FileCall::Close { fd: sibling }))?;
         let (_, _) = (b.bind(p, Device::Edu, one)?, b.bind(p, Device::Sibling, one)?);
         Ok(())
     }),
@@ -358,7 +362,8 @@ pub(super) const ROWS: &[Row] = &[
     }),
     row("device/ioeventfd", "ioeventfds: one for each write, into BARs alone", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
-        let (e, f) = (b.fd(p, &Call::Eventfd)?, b.fd(p, &Call::Eventfd)?);
+        let (e, f) =
+            (b.fd(p, &Call::File(FileCall::Eventfd))?, b.fd(p, &Call::File(FileCall::Eventfd))?);
         let none = Fd(-1);
         b.all_refused(
             p,
@@ -387,20 +392,20 @@ pub(super) const ROWS: &[Row] = &[
         )?;
         b.ok(p, &ioeventfd(d, 4, 8, e))?;
         b.refuses(p, &ioeventfd(d, 4, 8, f), Errno::EEXIST)?;
-        b.ok(p, &Call::WriteEvent { fd: e, count: 1 })?;
-        b.refuses(p, &Call::ReadEvent { fd: e }, Errno::EAGAIN)?;
+        b.ok(p, &Call::File(FileCall::WriteEvent { fd: e, count: 1 }))?;
+        b.refuses(p, &Call::File(FileCall::ReadEvent { fd: e }), Errno::EAGAIN)?;
         b.ok(p, &ioeventfd(d, 4, 8, none))?;
-        b.ok(p, &Call::WriteEvent { fd: e, count: 1 })?;
-        b.ok(p, &Call::ReadEvent { fd: e })?;
+        b.ok(p, &Call::File(FileCall::WriteEvent { fd: e, count: 1 }))?;
+        b.ok(p, &Call::File(FileCall::ReadEvent { fd: e }))?;
         b.ok(p, &ioeventfd(d, 4, 8, f))?;
-        b.ok(p, &Call::Close { fd: f })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: f }))?;
         b.refuses(p, &ioeventfd(d, 4, 8, e), Errno::EEXIST)?;
         b.ok(p, &ioeventfd(d, 4, 8, none))?;
         b.ok(p, &ioeventfd(d, 4, 8, e)).map(drop)
     }),
     row("device/ioeventfds-end", "there are 1000 ioeventfds at most", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
-        let e = b.fd(p, &Call::Eventfd)?;
+        let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
         for at in 0..1000 {
             b.ok(p, &ioeventfd(d, 4, 0x100 + 4 * at, e))?;
         }
@@ -409,29 +414,29 @@ pub(super) const ROWS: &[Row] = &[
     row("device/shared", "who holds the bound file by whatever way can use it", EDU, |b| {
         let p = b.process();
         let Setup { device, .. } = b.set_up(p, 1)?;
-        let copy = b.fd(p, &Call::Dup { fd: device })?;
+        let copy = b.fd(p, &Call::File(FileCall::Dup { fd: device }))?;
         let q = b.process();
         let [passed] = b.pass(p, q, &[device])?[..] else { unreachable!("one was sent") };
-        b.ok(p, &Call::Close { fd: device })?;
-        b.ok(p, &Call::DeviceInfo { device: copy })?;
-        b.ok(q, &Call::DeviceInfo { device: passed })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: device }))?;
+        b.ok(p, &Call::Device(DeviceCall::Info { device: copy }))?;
+        b.ok(q, &Call::Device(DeviceCall::Info { device: passed }))?;
         b.kill(p);
-        b.ok(q, &Call::DeviceInfo { device: passed })?;
+        b.ok(q, &Call::Device(DeviceCall::Info { device: passed }))?;
         let context = b.iommufd(q)?;
         let again = b.open(q, Device::Edu)?;
-        let bind = Call::Bind { device: again, iommufd: context };
+        let bind = Call::Device(DeviceCall::Bind { device: again, iommufd: context });
         b.refuses(q, &bind, Errno::EINVAL)?;
-        b.ok(q, &Call::Close { fd: passed })?;
+        b.ok(q, &Call::File(FileCall::Close { fd: passed }))?;
         b.ok(q, &bind).map(drop)
     }),
     row("device/exec", "exec closes a CLOEXEC device and keeps an inherited one", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
-        b.ok(p, &Call::SetCloexec { fd: d, on: false })?;
+        b.ok(p, &Call::File(FileCall::SetCloexec { fd: d, on: false }))?;
         b.exec(p);
-        b.ok(p, &Call::DeviceInfo { device: d })?;
-        b.ok(p, &Call::SetCloexec { fd: d, on: true })?;
+        b.ok(p, &Call::Device(DeviceCall::Info { device: d }))?;
+        b.ok(p, &Call::File(FileCall::SetCloexec { fd: d, on: true }))?;
         b.exec(p);
-        b.refuses(p, &Call::DeviceInfo { device: d }, Errno::EBADF)?;
+        b.refuses(p, &Call::Device(DeviceCall::Info { device: d }), Errno::EBADF)?;
         let iommufd = b.iommufd(p)?;
         b.bind(p, Device::Edu, iommufd).map(drop)
     }),

@@ -3,7 +3,7 @@
 use crate::suite::bench::{BASE, Bench, Done, ORDINARY, Setup, map_file, unmap};
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Pid};
 use handoff_sim_kernel::{BUS_MASTER, COMMAND_OFFSET};
@@ -14,18 +14,20 @@ const EDU: &[Need] = &[Need::Has(Device::Edu)];
 const MSI: u32 = 1;
 
 fn change_process(iommufd: Fd) -> Call {
-    Call::ChangeProcess { iommufd, reserved: 0 }
+    Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })
 }
 
 /// Lets the device do DMA.
 pub(super) fn be_master(b: &mut Bench<'_>, pid: Pid, device: Fd) -> Done {
-    let read = Call::ReadAt { fd: device, offset_bytes: COMMAND_OFFSET, length_bytes: 2 };
+    let read =
+        Call::File(FileCall::ReadAt { fd: device, offset_bytes: COMMAND_OFFSET, length_bytes: 2 });
     let command = match b.ok(pid, &read)? {
         Reply::Bytes(bytes) => u16::from_le_bytes([bytes[0], bytes[1]]) | BUS_MASTER,
         other => unreachable!("{other:?} is nothing read"),
     };
     let bytes = command.to_le_bytes().to_vec();
-    b.ok(pid, &Call::WriteAt { fd: device, offset_bytes: COMMAND_OFFSET, bytes }).map(drop)
+    b.ok(pid, &Call::File(FileCall::WriteAt { fd: device, offset_bytes: COMMAND_OFFSET, bytes }))
+        .map(drop)
 }
 
 fn reaches(b: &mut Bench<'_>, pid: Pid, at: &Setup, page: u64, expected: bool) -> Done {
@@ -37,9 +39,9 @@ fn reaches(b: &mut Bench<'_>, pid: Pid, at: &Setup, page: u64, expected: bool) -
 /// What waits in an eventfd.
 fn waiting(b: &mut Bench<'_>, pid: Pid, fd: Fd, expected: u64) -> Done {
     if expected == 0 {
-        return b.refuses(pid, &Call::ReadEvent { fd }, Errno::EAGAIN);
+        return b.refuses(pid, &Call::File(FileCall::ReadEvent { fd }), Errno::EAGAIN);
     }
-    let reply = b.ok(pid, &Call::ReadEvent { fd })?;
+    let reply = b.ok(pid, &Call::File(FileCall::ReadEvent { fd }))?;
     b.same("interrupts", &reply, &Reply::Count(expected))
 }
 
@@ -51,7 +53,7 @@ pub(super) const ROWS: &[Row] = &[
         be_master(b, p, at.device)?;
         reaches(b, p, &at, 0, true)?;
         reaches(b, p, &at, 2, true)?;
-        b.ok(p, &Call::Detach { device: at.device })?;
+        b.ok(p, &Call::Device(DeviceCall::Detach { device: at.device }))?;
         reaches(b, p, &at, 0, false)?;
         b.attach(p, at.device, at.ioas)?;
         reaches(b, p, &at, 0, true)?;
@@ -64,7 +66,7 @@ pub(super) const ROWS: &[Row] = &[
         be_master(b, p, at.device)?;
         reaches(b, p, &at, 1, true)?;
         let (fd, offset_bytes, length_bytes) = (at.memfd, PAGE_BYTES, PAGE_BYTES);
-        b.ok(p, &Call::PunchHole { fd, offset_bytes, length_bytes })?;
+        b.ok(p, &Call::Memory(MemoryCall::PunchHole { fd, offset_bytes, length_bytes }))?;
         reaches(b, p, &at, 1, false)?;
         reaches(b, p, &at, 0, true)?;
         b.ok(p, &unmap(at.iommufd, at.ioas, BASE, 2))?;
@@ -104,22 +106,40 @@ pub(super) const ROWS: &[Row] = &[
     row("irq/goes-where-it-was-told", "an interrupt triggers the eventfd that was set", EDU, |b| {
         let p = b.process();
         let at = b.set_up(p, 1)?;
-        let (one, other) = (b.fd(p, &Call::Eventfd)?, b.fd(p, &Call::Eventfd)?);
+        let (one, other) =
+            (b.fd(p, &Call::File(FileCall::Eventfd))?, b.fd(p, &Call::File(FileCall::Eventfd))?);
         for (set, expected) in [(one, [1, 0]), (other, [0, 1])] {
-            b.ok(p, &Call::SetIrqs { device: at.device, index: MSI, eventfds: vec![set] })?;
+            b.ok(
+                p,
+                &Call::Device(DeviceCall::SetIrqs {
+                    device: at.device,
+                    index: MSI,
+                    eventfds: vec![set],
+                }),
+            )?;
             b.arm().raise(Device::Edu, p, at.device);
             waiting(b, p, one, expected[0])?;
             waiting(b, p, other, expected[1])?;
         }
-        b.ok(p, &Call::SetIrqs { device: at.device, index: MSI, eventfds: vec![] })?;
+        b.ok(
+            p,
+            &Call::Device(DeviceCall::SetIrqs { device: at.device, index: MSI, eventfds: vec![] }),
+        )?;
         b.arm().raise(Device::Edu, p, at.device);
         waiting(b, p, other, 0)
     }),
     row("irq/waits-for-the-next", "interrupts gather in an eventfd whoever reads it", EDU, |b| {
         let (old, new) = (b.process(), b.spawn(ORDINARY));
         let at = b.set_up(old, 1)?;
-        let event = b.fd(old, &Call::Eventfd)?;
-        b.ok(old, &Call::SetIrqs { device: at.device, index: MSI, eventfds: vec![event] })?;
+        let event = b.fd(old, &Call::File(FileCall::Eventfd))?;
+        b.ok(
+            old,
+            &Call::Device(DeviceCall::SetIrqs {
+                device: at.device,
+                index: MSI,
+                eventfds: vec![event],
+            }),
+        )?;
         let theirs = b.pass(old, new, &[at.device, event])?;
         b.arm().raise(Device::Edu, old, at.device);
         b.kill(old);
@@ -129,8 +149,15 @@ pub(super) const ROWS: &[Row] = &[
     row("irq/goes-on", "interrupts go on when pages have changed hands", EDU, |b| {
         let (old, new) = (b.process(), b.process());
         let at = b.set_up(old, 1)?;
-        let event = b.fd(old, &Call::Eventfd)?;
-        b.ok(old, &Call::SetIrqs { device: at.device, index: MSI, eventfds: vec![event] })?;
+        let event = b.fd(old, &Call::File(FileCall::Eventfd))?;
+        b.ok(
+            old,
+            &Call::Device(DeviceCall::SetIrqs {
+                device: at.device,
+                index: MSI,
+                eventfds: vec![event],
+            }),
+        )?;
         let theirs = b.pass(old, new, &[at.iommufd, at.device, event])?;
         let [iommufd, device, event] = theirs[..] else { unreachable!("three were sent") };
         b.ok(new, &change_process(iommufd))?;

@@ -6,7 +6,7 @@ use crate::suite::bench::{Bench, Done};
 use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::Need;
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
 use handoff_model::abi::request as nr;
@@ -18,7 +18,7 @@ const KIND: u32 = 0xdead_beef;
 const EVENTS: u32 = 0xbeef_beef;
 
 fn read(fd: Fd, length_bytes: u64) -> Call {
-    Call::Read { fd, length_bytes }
+    Call::File(FileCall::Read { fd, length_bytes })
 }
 
 fn words(words: &[u32]) -> Vec<u8> {
@@ -48,13 +48,14 @@ pub(super) const ROWS: &[Row] = &[
             for _ in 0..3 {
                 b.ok(p, &trigger)?;
             }
-            let answer = |cookie, code| Call::Write { fd, bytes: words(&[cookie, code]) };
+            let answer =
+                |cookie, code| Call::File(FileCall::Write { fd, bytes: words(&[cookie, code]) });
             b.all_refused(
                 p,
                 &[
                     (read(fd, 39), Errno::ESPIPE),
                     (read(fd, 0), Errno::EINVAL),
-                    (Call::Write { fd, bytes: vec![0; 7] }, Errno::ESPIPE),
+                    (Call::File(FileCall::Write { fd, bytes: vec![0; 7] }), Errno::ESPIPE),
                     (answer(1, 0), Errno::EINVAL),
                 ],
             )?;
@@ -62,7 +63,7 @@ pub(super) const ROWS: &[Row] = &[
             reads(b, p, fd, 40, &message(1))?;
             reads(b, p, fd, 80, &[message(2), message(3)].concat())?;
             b.refuses(p, &answer(1, 2), Errno::EINVAL)?;
-            let both = Call::Write { fd, bytes: words(&[1, 0, 9, 0]) };
+            let both = Call::File(FileCall::Write { fd, bytes: words(&[1, 0, 9, 0]) });
             let taken = b.ok(p, &both)?;
             b.same("answers taken", &taken, &Reply::Length(8))?;
             b.refuses(p, &answer(1, 0), Errno::EINVAL)?;
@@ -93,7 +94,7 @@ pub(super) const ROWS: &[Row] = &[
             reads(b, p, fd, 64, &[])?;
             b.ok(p, &trigger)?;
             b.refuses(p, &read(fd, 8), Errno::EINVAL)?;
-            b.refuses(p, &Call::Write { fd, bytes: vec![0; 8] }, Errno::EINVAL)?;
+            b.refuses(p, &Call::File(FileCall::Write { fd, bytes: vec![0; 8] }), Errno::EINVAL)?;
             b.refuses(p, &read(iommufd, 8), Errno::EINVAL)?;
             reads(b, p, fd, 23, &[0, 0, 0x99])?;
             for _ in 0..4 {

@@ -10,7 +10,7 @@ use crate::suite::bench::{BASE, Bench, Done, copy, map, map_file, unmap};
 use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use handoff_model::abi::request as nr;
@@ -75,13 +75,13 @@ impl Failing<'_> {
 
     fn seen(&self, b: &mut Bench<'_>) -> Done<(i64, ObjectId)> {
         let next = b.ioas(self.p, self.iommufd)?;
-        b.ok(self.p, &Call::Destroy { iommufd: self.iommufd, id: next })?;
+        b.ok(self.p, &Call::Iommufd(IommufdCall::Destroy { iommufd: self.iommufd, id: next }))?;
         Ok((b.arm().locked(self.p).0, next))
     }
 }
 
 fn destroy(b: &mut Bench<'_>, p: Pid, iommufd: Fd, id: u32) -> Done {
-    b.ok(p, &Call::Destroy { iommufd, id: ObjectId(id) }).map(drop)
+    b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ObjectId(id) })).map(drop)
 }
 
 /// The object that a call left at a place.
@@ -112,7 +112,7 @@ pub(super) const ROWS: &[Row] = &[
         let (p, iommufd, ioas, mock) = mocked(b)?;
         let nested = Alloc::over(mock.idev, ioas).flags(NEST_PARENT);
         let calls = [
-            (Call::IoasAlloc { iommufd }, 4),
+            (Call::Iommufd(IommufdCall::IoasAlloc { iommufd }), 4),
             (on(test(2, ioas.0), iommufd), 16),
             (Alloc::over(mock.idev, ioas).call(iommufd), 16),
             (nested.call(iommufd), 16),
@@ -148,7 +148,8 @@ pub(super) const ROWS: &[Row] = &[
         b.ok(p, &map_file(iommufd, ioas, memfd, APERTURE, 2))?;
         let create = on(test(5, ioas.0).u32(0).u32(1), iommufd);
         let close = |b: &mut Bench<'_>, reply: &Reply| {
-            b.ok(p, &Call::Close { fd: Fd(made(reply, 16).cast_signed()) }).map(drop)
+            b.ok(p, &Call::File(FileCall::Close { fd: Fd(made(reply, 16).cast_signed()) }))
+                .map(drop)
         };
         let reply = Failing { p, iommufd, call: &create }.makes(b, close)?;
         let access = made(&reply, 16);
@@ -189,7 +190,7 @@ pub(super) const ROWS: &[Row] = &[
         let second = b.ioas(old, set.iommufd)?;
         b.ok(old, &map_file(set.iommufd, second, set.memfd, BASE, 4))?;
         let iommufd = b.pass(old, new, &[set.iommufd])?[0];
-        let call = |iommufd| Call::ChangeProcess { iommufd, reserved: 0 };
+        let call = |iommufd| Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 });
         let take_back = |b: &mut Bench<'_>, _: &Reply| {
             b.ok(old, &call(set.iommufd)).and_then(|_| b.vm_pin(old, 4))
         };
@@ -201,12 +202,15 @@ pub(super) const ROWS: &[Row] = &[
         let p = b.process();
         let set = b.set_up(p, 4)?;
         let (iommufd, ioas, device) = (set.iommufd, set.ioas, set.device);
-        let attach = Call::Attach { device, page_table: ioas };
+        let attach = Call::Device(DeviceCall::Attach { device, page_table: ioas });
         let again = map_file(iommufd, ioas, set.memfd, BASE, 4);
         let calls = [
             (unmap(iommufd, ioas, BASE, 4), again),
-            (Call::Detach { device }, attach),
-            (Call::Destroy { iommufd, id: ioas }, Call::IoasAlloc { iommufd }),
+            (Call::Device(DeviceCall::Detach { device }), attach),
+            (
+                Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }),
+                Call::Iommufd(IommufdCall::IoasAlloc { iommufd }),
+            ),
         ];
         for (call, undo) in &calls {
             let undo = |b: &mut Bench<'_>, _: &Reply| b.ok(p, undo).map(drop);
@@ -222,8 +226,10 @@ fn attach(b: &mut Bench<'_>, device: Device, pinned_pages: i64) -> Done {
     let memfd = b.memfd(p, 2)?;
     b.ok(p, &map_file(iommufd, ioas, memfd, BASE, 2))?;
     let (device, _) = b.bind(p, device, iommufd)?;
-    let detach = |b: &mut Bench<'_>, _: &Reply| b.ok(p, &Call::Detach { device }).map(drop);
-    let attach = Call::Attach { device, page_table: ioas };
+    let detach = |b: &mut Bench<'_>, _: &Reply| {
+        b.ok(p, &Call::Device(DeviceCall::Detach { device })).map(drop)
+    };
+    let attach = Call::Device(DeviceCall::Attach { device, page_table: ioas });
     Failing { p, iommufd, call: &attach }.makes(b, detach)?;
     b.vm_pin(p, pinned_pages)
 }
@@ -233,9 +239,11 @@ fn bind(b: &mut Bench<'_>, kind: Device) -> Done {
     let (p, iommufd, _) = with_domains(b, 0)?;
     let device = b.open(p, kind)?;
     let anew = |b: &mut Bench<'_>, _: &Reply| {
-        b.ok(p, &Call::Close { fd: device })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: device }))?;
         let file = b.open(p, kind)?;
         b.same("the number", &file, &device)
     };
-    Failing { p, iommufd, call: &Call::Bind { device, iommufd } }.makes(b, anew).map(drop)
+    Failing { p, iommufd, call: &Call::Device(DeviceCall::Bind { device, iommufd }) }
+        .makes(b, anew)
+        .map(drop)
 }

@@ -4,7 +4,7 @@ use crate::suite::bench::Bench;
 use crate::suite::structure::{Fields, sized, value};
 use crate::suite::{Done, Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, DeviceCall, FileCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::request as nr;
@@ -119,7 +119,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row("feature/low-power", "a device sleeps once", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
-        let event = b.fd(p, &Call::Eventfd)?;
+        let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
         let until = |fd: Fd| on(d, feature(LOW_POWER_WITH_WAKEUP | SET).fd(fd).u32(0));
         b.ok(p, &on(d, feature(LOW_POWER_EXIT | SET)))?;
         b.ok(p, &on(d, feature(LOW_POWER | SET)))?;
@@ -148,14 +148,14 @@ pub(super) const ROWS: &[Row] = &[
         &[Need::Simulated("a host's device falls asleep some time later")],
         |b| {
             let (p, d) = begin(b, Device::Edu)?;
-            let event = b.fd(p, &Call::Eventfd)?;
+            let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
             let until = on(d, feature(LOW_POWER_WITH_WAKEUP | SET).fd(event).u32(0));
             b.ok(p, &until)?;
-            b.refuses(p, &Call::ReadEvent { fd: event }, Errno::EAGAIN)?;
-            b.ok(p, &Call::DeviceInfo { device: d })?;
-            b.ok(p, &Call::ReadEvent { fd: event })?;
+            b.refuses(p, &Call::File(FileCall::ReadEvent { fd: event }), Errno::EAGAIN)?;
+            b.ok(p, &Call::Device(DeviceCall::Info { device: d }))?;
+            b.ok(p, &Call::File(FileCall::ReadEvent { fd: event }))?;
             b.ok(p, &until)?;
-            b.ok(p, &Call::Close { fd: d }).map(drop)
+            b.ok(p, &Call::File(FileCall::Close { fd: d })).map(drop)
         },
     ),
     row("feature/migration", "mtty can stop-copy, pre-copy and peer to peer", MTTY, |b| {
@@ -226,7 +226,7 @@ pub(super) const ROWS: &[Row] = &[
     row("feature/state-kept", "a close leaves the state", MTTY, |b| {
         let (p, d) = begin(b, Device::Mtty)?;
         goes(b, p, d, STOP)?;
-        b.ok(p, &Call::Close { fd: d })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: d }))?;
         let iommufd = b.iommufd(p)?;
         let (d, _) = b.bind(p, Device::Mtty, iommufd)?;
         is_in(b, p, d, STOP)?;
@@ -259,7 +259,10 @@ pub(super) const ROWS: &[Row] = &[
                         sized().u32(0).u64(0).u64(0).with_size(23).plain(fd, GET_PRECOPY_INFO),
                         Errno::EINVAL,
                     ),
-                    (Call::ReadAt { fd, offset_bytes: 0, length_bytes: 8 }, Errno::ESPIPE),
+                    (
+                        Call::File(FileCall::ReadAt { fd, offset_bytes: 0, length_bytes: 8 }),
+                        Errno::ESPIPE,
+                    ),
                 ],
             )?;
             goes(b, p, d, RUNNING)?;

@@ -3,7 +3,9 @@
 use crate::suite::bench::{BASE, Bench, ROOT, Setup, map_file};
 use crate::suite::{Done, Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{
+    Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply, SocketCall,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid};
 
@@ -20,26 +22,26 @@ const FUTURE_WRITE: u32 = 16;
 const EXEC: u32 = 32;
 
 fn seals(fd: Fd, seals: u32) -> Call {
-    Call::AddSeals { fd, seals }
+    Call::Memory(MemoryCall::AddSeals { fd, seals })
 }
 
 fn mmap(fd: Fd) -> Call {
-    Call::Mmap { fd: Some(fd), offset_bytes: 0, length_bytes: PAGE_BYTES }
+    Call::Memory(MemoryCall::Mmap { fd: Some(fd), offset_bytes: 0, length_bytes: PAGE_BYTES })
 }
 
 fn write(fd: Fd) -> Call {
-    Call::WriteAt { fd, offset_bytes: 0, bytes: vec![1] }
+    Call::File(FileCall::WriteAt { fd, offset_bytes: 0, bytes: vec![1] })
 }
 
 fn punch(fd: Fd) -> Call {
-    Call::PunchHole { fd, offset_bytes: 0, length_bytes: PAGE_BYTES }
+    Call::Memory(MemoryCall::PunchHole { fd, offset_bytes: 0, length_bytes: PAGE_BYTES })
 }
 
 /// Sends descriptors to a process that has room for `room`; → what came.
 fn pass_few(b: &mut Bench<'_>, from: Pid, to: Pid, fds: &[Fd], room: usize) -> Done<Reply> {
     let (there, here) = b.arm().socketpair(from, to);
-    b.ok(from, &Call::SendMessage { fd: there, bytes: vec![1], fds: fds.to_vec() })?;
-    b.ok(to, &Call::ReceiveFew { fd: here, fds_max: room })
+    b.ok(from, &Call::Socket(SocketCall::Send { fd: there, bytes: vec![1], fds: fds.to_vec() }))?;
+    b.ok(to, &Call::Socket(SocketCall::ReceiveFew { fd: here, fds_max: room }))
 }
 
 /// The device can be bound again by a new file.
@@ -54,19 +56,19 @@ fn is_taken(b: &mut Bench<'_>) -> Done {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     let device = b.open(p, Device::Edu)?;
-    b.refuses(p, &Call::Bind { device, iommufd }, Errno::EINVAL)
+    b.refuses(p, &Call::Device(DeviceCall::Bind { device, iommufd }), Errno::EINVAL)
 }
 
 pub(super) const ROWS: &[Row] = &[
     row("files/eventfd", "an eventfd counts, and what does not fit is refused", &[], |b| {
         let p = b.process();
-        let e = b.fd(p, &Call::Eventfd)?;
-        let write = |fd, count| Call::WriteEvent { fd, count };
-        b.refuses(p, &Call::ReadEvent { fd: e }, Errno::EAGAIN)?;
+        let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
+        let write = |fd, count| Call::File(FileCall::WriteEvent { fd, count });
+        b.refuses(p, &Call::File(FileCall::ReadEvent { fd: e }), Errno::EAGAIN)?;
         for count in [0, 2, 3] {
             b.ok(p, &write(e, count))?;
         }
-        let seen = b.ok(p, &Call::ReadEvent { fd: e })?;
+        let seen = b.ok(p, &Call::File(FileCall::ReadEvent { fd: e }))?;
         b.same("the count", &seen, &Reply::Count(5))?;
         b.refuses(p, &write(e, u64::MAX), Errno::EINVAL)?;
         b.ok(p, &write(e, u64::MAX - 1))?;
@@ -80,19 +82,23 @@ pub(super) const ROWS: &[Row] = &[
         |b| {
             let p = b.process();
             let iommufd = b.iommufd(p)?;
-            b.refuses(p, &Call::WriteEvent { fd: iommufd, count: 1 }, Errno::EINVAL)?;
-            b.refuses(p, &Call::ReadEvent { fd: iommufd }, Errno::EINVAL)
+            b.refuses(
+                p,
+                &Call::File(FileCall::WriteEvent { fd: iommufd, count: 1 }),
+                Errno::EINVAL,
+            )?;
+            b.refuses(p, &Call::File(FileCall::ReadEvent { fd: iommufd }), Errno::EINVAL)
         },
     ),
     row("files/map-iommufd", "an iommufd has nothing to map without a viommu", &[], |b| {
         let p = b.process();
         let fd = Some(b.iommufd(p)?);
-        let map = Call::Mmap { fd, offset_bytes: 0, length_bytes: PAGE_BYTES };
+        let map = Call::Memory(MemoryCall::Mmap { fd, offset_bytes: 0, length_bytes: PAGE_BYTES });
         b.refuses(p, &map, Errno::ENXIO)
     }),
     row("files/ctrunc", "descriptors without room are closed, and MSG_CTRUNC tells", EDU, |b| {
         let (p, q) = (b.process(), b.process());
-        let e = b.fd(p, &Call::Eventfd)?;
+        let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
         for (room, fds) in [(0, 0), (1, 1), (2, 2), (3, 3), (9, 3)] {
             match pass_few(b, p, q, &[e, e, e], room)? {
                 Reply::Message { fds: came, truncated, .. } => {
@@ -103,11 +109,15 @@ pub(super) const ROWS: &[Row] = &[
             }
         }
         let (_, here) = b.arm().socketpair(p, q);
-        b.refuses(q, &Call::ReceiveFew { fd: here, fds_max: 1 }, Errno::EAGAIN)?;
+        b.refuses(
+            q,
+            &Call::Socket(SocketCall::ReceiveFew { fd: here, fds_max: 1 }),
+            Errno::EAGAIN,
+        )?;
         let iommufd = b.iommufd(p)?;
         let (d, _) = b.bind(p, Device::Edu, iommufd)?;
         pass_few(b, p, q, &[e, d], 1)?;
-        b.ok(p, &Call::DeviceInfo { device: d })?;
+        b.ok(p, &Call::Device(DeviceCall::Info { device: d }))?;
         b.kill(p);
         is_free(b)
     }),
@@ -116,10 +126,13 @@ pub(super) const ROWS: &[Row] = &[
         let iommufd = b.iommufd(p)?;
         let (d, _) = b.bind(p, Device::Edu, iommufd)?;
         let (there, here) = b.arm().socketpair(p, q);
-        b.ok(p, &Call::SendMessage { fd: there, bytes: vec![1], fds: vec![iommufd, d] })?;
+        b.ok(
+            p,
+            &Call::Socket(SocketCall::Send { fd: there, bytes: vec![1], fds: vec![iommufd, d] }),
+        )?;
         b.kill(p);
         is_taken(b)?;
-        b.ok(q, &Call::ReceiveFew { fd: here, fds_max: 1 })?;
+        b.ok(q, &Call::Socket(SocketCall::ReceiveFew { fd: here, fds_max: 1 }))?;
         is_free(b)
     }),
     row("files/in-flight", "a device in flight is open until nobody can receive it", EDU, |b| {
@@ -127,10 +140,10 @@ pub(super) const ROWS: &[Row] = &[
         let iommufd = b.iommufd(p)?;
         let (d, _) = b.bind(p, Device::Edu, iommufd)?;
         let (there, here) = b.arm().socketpair(p, q);
-        b.ok(p, &Call::SendMessage { fd: there, bytes: vec![1], fds: vec![d] })?;
+        b.ok(p, &Call::Socket(SocketCall::Send { fd: there, bytes: vec![1], fds: vec![d] }))?;
         b.kill(p);
         is_taken(b)?;
-        b.ok(q, &Call::Close { fd: here })?;
+        b.ok(q, &Call::File(FileCall::Close { fd: here }))?;
         is_free(b)
     }),
     row(
@@ -142,9 +155,9 @@ pub(super) const ROWS: &[Row] = &[
             let Setup { device, .. } = b.set_up(p, 4)?;
             let [device] = b.pass(p, q, &[device])?[..] else { unreachable!("one was sent") };
             b.kill(p);
-            b.ok(q, &Call::DeviceInfo { device })?;
+            b.ok(q, &Call::Device(DeviceCall::Info { device }))?;
             is_taken(b)?;
-            b.ok(q, &Call::Close { fd: device })?;
+            b.ok(q, &Call::File(FileCall::Close { fd: device }))?;
             is_free(b)
         },
     ),
@@ -157,7 +170,11 @@ pub(super) const ROWS: &[Row] = &[
             let Setup { iommufd, ioas, device_id, hwpt, .. } = b.set_up(p, 4)?;
             let [iommufd] = b.pass(p, q, &[iommufd])?[..] else { unreachable!("one was sent") };
             b.kill(p);
-            b.refuses(q, &Call::Destroy { iommufd, id: hwpt }, Errno::ENOENT)?;
+            b.refuses(
+                q,
+                &Call::Iommufd(IommufdCall::Destroy { iommufd, id: hwpt }),
+                Errno::ENOENT,
+            )?;
             let memfd = b.memfd(q, 1)?;
             b.refuses(q, &map_file(iommufd, ioas, memfd, BASE, 1), Errno::EEXIST)?;
             let (device, id) = b.bind(q, Device::Edu, iommufd)?;
@@ -169,16 +186,16 @@ pub(super) const ROWS: &[Row] = &[
         let p = b.process();
         let Setup { device, .. } = b.set_up(p, 4)?;
         let child = b.fork(p);
-        b.ok(child, &Call::DeviceInfo { device })?;
+        b.ok(child, &Call::Device(DeviceCall::Info { device }))?;
         b.kill(child);
-        b.ok(p, &Call::DeviceInfo { device })?;
+        b.ok(p, &Call::Device(DeviceCall::Info { device }))?;
         is_taken(b)
     }),
     row("files/seals", "what seals refuse, and when they are refused", &[], |b| {
         let p = b.process();
         let m = b.memfd(p, 2)?;
         let iommufd = b.iommufd(p)?;
-        let reader = b.fd(p, &Call::ReopenReadOnly { fd: m })?;
+        let reader = b.fd(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: m }))?;
         b.all_refused(
             p,
             &[
@@ -186,7 +203,7 @@ pub(super) const ROWS: &[Row] = &[
                 (seals(reader, 1 << 20), Errno::EPERM),
                 (seals(m, 1 << 20), Errno::EINVAL),
                 (seals(iommufd, SHRINK), Errno::EINVAL),
-                (Call::ReopenReadOnly { fd: BAD }, Errno::ENOENT),
+                (Call::Memory(MemoryCall::ReopenReadOnly { fd: BAD }), Errno::ENOENT),
             ],
         )?;
         let Reply::Va(va) = b.ok(p, &mmap(m))? else {
@@ -194,11 +211,19 @@ pub(super) const ROWS: &[Row] = &[
         };
         b.refuses(p, &seals(m, WRITE), Errno::EBUSY)?;
         b.ok(p, &seals(m, SHRINK))?;
-        b.ok(p, &Call::Truncate { fd: m, length_bytes: 3 * PAGE_BYTES })?;
-        b.refuses(p, &Call::Truncate { fd: m, length_bytes: PAGE_BYTES }, Errno::EPERM)?;
+        b.ok(p, &Call::Memory(MemoryCall::Truncate { fd: m, length_bytes: 3 * PAGE_BYTES }))?;
+        b.refuses(
+            p,
+            &Call::Memory(MemoryCall::Truncate { fd: m, length_bytes: PAGE_BYTES }),
+            Errno::EPERM,
+        )?;
         b.ok(p, &seals(m, GROW))?;
-        b.refuses(p, &Call::Truncate { fd: m, length_bytes: 4 * PAGE_BYTES }, Errno::EPERM)?;
-        b.ok(p, &Call::Munmap { va, length_bytes: PAGE_BYTES })?;
+        b.refuses(
+            p,
+            &Call::Memory(MemoryCall::Truncate { fd: m, length_bytes: 4 * PAGE_BYTES }),
+            Errno::EPERM,
+        )?;
+        b.ok(p, &Call::Memory(MemoryCall::Munmap { va, length_bytes: PAGE_BYTES }))?;
         b.ok(p, &seals(m, WRITE | SEAL))?;
         b.all_refused(
             p,
@@ -224,10 +249,14 @@ pub(super) const ROWS: &[Row] = &[
         let p = b.process();
         let m = b.memfd(p, 1)?;
         b.ok(p, &write(m))?;
-        let r = b.fd(p, &Call::ReopenReadOnly { fd: m })?;
-        let seen = b.ok(p, &Call::ReadAt { fd: r, offset_bytes: 0, length_bytes: 1 })?;
+        let r = b.fd(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: m }))?;
+        let seen =
+            b.ok(p, &Call::File(FileCall::ReadAt { fd: r, offset_bytes: 0, length_bytes: 1 }))?;
         b.same("what is read", &seen, &Reply::Bytes(vec![1]))?;
-        let (one, other) = (b.ok(p, &Call::Stat { fd: m })?, b.ok(p, &Call::Stat { fd: r })?);
+        let (one, other) = (
+            b.ok(p, &Call::File(FileCall::Stat { fd: m }))?,
+            b.ok(p, &Call::File(FileCall::Stat { fd: r }))?,
+        );
         b.same("the file", &one, &other)?;
         b.all_refused(
             p,
@@ -235,17 +264,17 @@ pub(super) const ROWS: &[Row] = &[
                 (write(r), Errno::EBADF),
                 (punch(r), Errno::EBADF),
                 (mmap(r), Errno::EACCES),
-                (Call::Truncate { fd: r, length_bytes: 0 }, Errno::EINVAL),
+                (Call::Memory(MemoryCall::Truncate { fd: r, length_bytes: 0 }), Errno::EINVAL),
             ],
         )?;
-        b.ok(p, &Call::Close { fd: m })?;
-        let e = b.fd(p, &Call::Eventfd)?;
-        b.refuses(p, &Call::ReopenReadOnly { fd: e }, Errno::EACCES)?;
+        b.ok(p, &Call::File(FileCall::Close { fd: m }))?;
+        let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
+        b.refuses(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: e }), Errno::EACCES)?;
         let root = b.spawn(ROOT);
-        let e = b.fd(root, &Call::Eventfd)?;
-        b.refuses(root, &Call::ReopenReadOnly { fd: e }, Errno::ENXIO)?;
+        let e = b.fd(root, &Call::File(FileCall::Eventfd))?;
+        b.refuses(root, &Call::Memory(MemoryCall::ReopenReadOnly { fd: e }), Errno::ENXIO)?;
         let (socket, _) = b.arm().socketpair(p, root);
-        b.refuses(p, &Call::ReopenReadOnly { fd: socket }, Errno::ENXIO)
+        b.refuses(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: socket }), Errno::ENXIO)
     }),
     row(
         "files/sealed-dma",
@@ -256,13 +285,13 @@ pub(super) const ROWS: &[Row] = &[
             let Setup { iommufd, ioas, memfd, device, .. } = b.set_up(p, 1)?;
             b.refuses(p, &seals(memfd, WRITE), Errno::EBUSY)?;
             b.ok(p, &seals(memfd, SHRINK | GROW))?;
-            let reader = b.fd(p, &Call::ReopenReadOnly { fd: memfd })?;
+            let reader = b.fd(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: memfd }))?;
             let next = |page: u64| handoff_model::abi::ids::Iova(BASE.0 + page * PAGE_BYTES);
             b.ok(p, &map_file(iommufd, ioas, reader, next(1), 1))?;
             let sealed = b.memfd(p, 1)?;
             b.ok(p, &seals(sealed, WRITE))?;
             b.ok(p, &map_file(iommufd, ioas, sealed, next(2), 1))?;
-            b.ok(p, &Call::Detach { device })?;
+            b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
             b.ok(p, &seals(memfd, WRITE)).map(drop)
         },
     ),

@@ -5,7 +5,7 @@ use crate::suite::structure::{Fields, sized, value};
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
 use handoff_model::abi::argument::{Argument, Ioctl, Structure};
-use handoff_model::abi::call::{Call, Rights};
+use handoff_model::abi::call::{Call, ContainerCall, DeviceCall, FileCall, IommufdCall, Rights};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Pid, Va};
 use handoff_model::abi::request as nr;
@@ -30,11 +30,11 @@ pub(super) struct Legacy {
 }
 
 pub(super) fn open_container(b: &mut Bench<'_>, pid: Pid) -> Done<Fd> {
-    b.fd(pid, &Call::Open { path: "/dev/vfio/vfio".to_owned() })
+    b.fd(pid, &Call::File(FileCall::Open { path: "/dev/vfio/vfio".to_owned() }))
 }
 
 fn open_of(b: &mut Bench<'_>, device: Device) -> Call {
-    Call::Open { path: b.arm().group(device).0 }
+    Call::File(FileCall::Open { path: b.arm().group(device).0 })
 }
 
 pub(super) fn open_group(b: &mut Bench<'_>, pid: Pid, device: Device) -> Done<Fd> {
@@ -44,7 +44,7 @@ pub(super) fn open_group(b: &mut Bench<'_>, pid: Pid, device: Device) -> Done<Fd
 
 /// SET_CONTAINER.
 pub(super) fn join(group: Fd, container: Fd) -> Call {
-    Call::SetContainer { group, container }
+    Call::Container(ContainerCall::SetContainer { group, container })
 }
 
 fn leave(group: Fd) -> Call {
@@ -65,7 +65,7 @@ pub(super) fn ready(b: &mut Bench<'_>, pid: Pid, device: Device, kind: u64) -> D
 }
 
 fn named(group: Fd, name: &str) -> Call {
-    Call::GroupDevice { group, address: name.to_owned() }
+    Call::Container(ContainerCall::GroupDevice { group, address: name.to_owned() })
 }
 
 fn device_call(b: &mut Bench<'_>, group: Fd, device: Device) -> Call {
@@ -101,7 +101,7 @@ fn info(device: Fd) -> Call {
 
 pub(super) fn map_dma(container: Fd, user_va: Va, iova: u64, pages: u64) -> Call {
     let (length_bytes, iova, rights) = (pages * PAGE_BYTES, Iova(iova), Rights::ReadWrite);
-    Call::MapDma { container, user_va, length_bytes, iova, rights }
+    Call::Container(ContainerCall::MapDma { container, user_va, length_bytes, iova, rights })
 }
 
 fn map(container: Fd, va: Va, pages: u64) -> Call {
@@ -115,7 +115,7 @@ pub(super) const ROWS: &[Row] = &[
         let again = open_of(b, Device::Edu);
         b.refuses(p, &again, Errno::EBUSY)?;
         b.refuses(q, &again, Errno::EBUSY)?;
-        b.ok(p, &Call::Close { fd: group })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: group }))?;
         open_group(b, q, Device::Edu).map(drop)
     }),
     row("group/or-device-file", "a group and a bound device file exclude each other", TYPE1, |b| {
@@ -124,12 +124,12 @@ pub(super) const ROWS: &[Row] = &[
         let (device, _) = b.bind(p, Device::Edu, iommufd)?;
         let open = open_of(b, Device::Edu);
         b.refuses(p, &open, Errno::EBUSY)?;
-        b.ok(p, &Call::Close { fd: device })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: device }))?;
         let group = b.fd(p, &open)?;
         let device = b.open(p, Device::Edu)?;
-        b.refuses(p, &Call::Bind { device, iommufd }, Errno::EBUSY)?;
-        b.ok(p, &Call::Close { fd: group })?;
-        b.ok(p, &Call::Bind { device, iommufd }).map(drop)
+        b.refuses(p, &Call::Device(DeviceCall::Bind { device, iommufd }), Errno::EBUSY)?;
+        b.ok(p, &Call::File(FileCall::Close { fd: group }))?;
+        b.ok(p, &Call::Device(DeviceCall::Bind { device, iommufd })).map(drop)
     }),
     row("group/status", "a group is viable, and says whether it has a container", TYPE1, |b| {
         let p = b.process();
@@ -156,7 +156,7 @@ pub(super) const ROWS: &[Row] = &[
         |b| {
             let p = b.process();
             let (group, container) = (open_group(b, p, Device::Edu)?, open_container(b, p)?);
-            let event = b.fd(p, &Call::Eventfd)?;
+            let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
             let short = Fields::default().u16(3).plain(group, nr::VFIO_GROUP_SET_CONTAINER);
             b.all_refused(
                 p,
@@ -220,17 +220,17 @@ pub(super) const ROWS: &[Row] = &[
             let iommufd = b.iommufd(p)?;
             b.ok(p, &info(device))?;
             let page_table = handoff_model::abi::ids::ObjectId(1);
-            b.refuses(p, &Call::Bind { device, iommufd }, Errno::EINVAL)?;
-            b.refuses(p, &Call::Attach { device, page_table }, Errno::ENOTTY)?;
-            b.refuses(p, &Call::Detach { device }, Errno::ENOTTY)?;
+            b.refuses(p, &Call::Device(DeviceCall::Bind { device, iommufd }), Errno::EINVAL)?;
+            b.refuses(p, &Call::Device(DeviceCall::Attach { device, page_table }), Errno::ENOTTY)?;
+            b.refuses(p, &Call::Device(DeviceCall::Detach { device }), Errno::ENOTTY)?;
             b.refuses(p, &leave(at.group), Errno::EBUSY)?;
             let second = device_fd(b, p, at.group, Device::Edu)?;
-            b.ok(p, &Call::Close { fd: device })?;
+            b.ok(p, &Call::File(FileCall::Close { fd: device }))?;
             b.ok(p, &info(second))?;
-            b.ok(p, &Call::Close { fd: at.group })?;
+            b.ok(p, &Call::File(FileCall::Close { fd: at.group }))?;
             let open = open_of(b, Device::Edu);
             b.refuses(p, &open, Errno::EBUSY)?;
-            b.ok(p, &Call::Close { fd: second })?;
+            b.ok(p, &Call::File(FileCall::Close { fd: second }))?;
             let group = b.fd(p, &open)?;
             status(b, p, group, 1)
         },
@@ -240,7 +240,7 @@ pub(super) const ROWS: &[Row] = &[
         let Legacy { group, container } = ready(b, p, Device::Edu, V2)?;
         let device = device_fd(b, p, group, Device::Edu)?;
         for fd in [group, container] {
-            b.ok(p, &Call::SetCloexec { fd, on: false })?;
+            b.ok(p, &Call::File(FileCall::SetCloexec { fd, on: false }))?;
         }
         b.exec(p);
         b.refuses(p, &info(device), Errno::EBADF)?;
@@ -337,7 +337,7 @@ pub(super) const ROWS: &[Row] = &[
             b.vm_lck(p, 4)?;
             b.ok(p, &leave(at.group))?;
             b.vm_lck(p, 4)?;
-            b.ok(p, &Call::Close { fd: other })?;
+            b.ok(p, &Call::File(FileCall::Close { fd: other }))?;
             b.vm_lck(p, 0)?;
             b.refuses(p, &map(at.container, va, 4), Errno::EINVAL)?;
             b.ok(p, &join(at.group, at.container))?;
@@ -349,10 +349,10 @@ pub(super) const ROWS: &[Row] = &[
         let at = ready(b, p, Device::Edu, V2)?;
         let va = b.mmap(p, None, 2)?;
         b.ok(p, &map(at.container, va, 2))?;
-        b.ok(p, &Call::Close { fd: at.container })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: at.container }))?;
         b.vm_lck(p, 2)?;
         device_fd(b, p, at.group, Device::Edu)?;
-        b.ok(p, &Call::Close { fd: at.group })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: at.group }))?;
         b.vm_lck(p, 2)?;
         b.kill(p);
         let q = b.process();
@@ -376,9 +376,9 @@ pub(super) const ROWS: &[Row] = &[
             b.vm_pin(p, 2)?;
             b.ok(p, &info(device))?;
             let second = device_fd(b, p, group, Device::Edu)?;
-            b.ok(p, &Call::Close { fd: second })?;
+            b.ok(p, &Call::File(FileCall::Close { fd: second }))?;
             b.vm_pin(p, 2)?;
-            b.ok(p, &Call::Close { fd: device })?;
+            b.ok(p, &Call::File(FileCall::Close { fd: device }))?;
             b.vm_pin(p, 0)
         },
     ),
@@ -396,10 +396,10 @@ pub(super) const ROWS: &[Row] = &[
             status(b, p, group, 0)?;
             let container = open_container(b, p)?;
             b.refuses(p, &join(group, container), Errno::EPERM)?;
-            b.ok(p, &Call::Close { fd: group })?;
+            b.ok(p, &Call::File(FileCall::Close { fd: group }))?;
             b.ok(p, &info(device))?;
             let group = open_group(b, p, Device::Edu)?;
-            b.ok(p, &Call::Close { fd: device })?;
+            b.ok(p, &Call::File(FileCall::Close { fd: device }))?;
             status(b, p, group, 1)?;
             b.ok(p, &join(group, container)).map(drop)
         },
@@ -412,7 +412,13 @@ pub(super) const ROWS: &[Row] = &[
             let p = b.process();
             let (group, iommufd) = (open_group(b, p, Device::Edu)?, b.iommufd(p)?);
             b.ok(p, &join(group, iommufd))?;
-            b.ok(p, &Call::Destroy { iommufd, id: handoff_model::abi::ids::ObjectId(1) })?;
+            b.ok(
+                p,
+                &Call::Iommufd(IommufdCall::Destroy {
+                    iommufd,
+                    id: handoff_model::abi::ids::ObjectId(1),
+                }),
+            )?;
             let get = device_call(b, group, Device::Edu);
             b.refuses(p, &get, Errno::ENODEV)
         },

@@ -3,7 +3,7 @@
 use crate::suite::bench::{Bench, Done};
 use crate::suite::structure::{Fields, sized, value};
 use crate::suite::{Row, row};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
 use handoff_model::abi::request as nr;
@@ -102,15 +102,15 @@ pub(super) const ROWS: &[Row] = &[
     }),
     row("header/kinds", "a file that does not know an ioctl says ENOTTY, none EBADF", &[], |b| {
         let (p, iommufd) = context(b)?;
-        let (event, memfd) = (b.fd(p, &Call::Eventfd)?, b.memfd(p, 1)?);
+        let (event, memfd) = (b.fd(p, &Call::File(FileCall::Eventfd))?, b.memfd(p, 1)?);
         let socket = b.arm().socketpair(p, p).0;
         let pidfd = b.arm().pidfd(p, p);
         for fd in [event, memfd, socket, pidfd] {
-            b.refuses(p, &Call::IoasAlloc { iommufd: fd }, Errno::ENOTTY)?;
-            b.refuses(p, &Call::Detach { device: fd }, Errno::ENOTTY)?;
+            b.refuses(p, &Call::Iommufd(IommufdCall::IoasAlloc { iommufd: fd }), Errno::ENOTTY)?;
+            b.refuses(p, &Call::Device(DeviceCall::Detach { device: fd }), Errno::ENOTTY)?;
         }
-        b.refuses(p, &Call::IoasAlloc { iommufd: Fd(999) }, Errno::EBADF)?;
-        b.refuses(p, &Call::Detach { device: iommufd }, Errno::ENOTTY)
+        b.refuses(p, &Call::Iommufd(IommufdCall::IoasAlloc { iommufd: Fd(999) }), Errno::EBADF)?;
+        b.refuses(p, &Call::Device(DeviceCall::Detach { device: iommufd }), Errno::ENOTTY)
     }),
     row("header/ids", "the lowest free number is taken, for objects of all kinds", &[], |b| {
         let (p, iommufd) = context(b)?;
@@ -119,7 +119,7 @@ pub(super) const ROWS: &[Row] = &[
             b.same("the next object", &id, &ObjectId(expected))?;
         }
         for freed in [2, 1] {
-            b.ok(p, &Call::Destroy { iommufd, id: ObjectId(freed) })?;
+            b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ObjectId(freed) }))?;
             let id = b.ioas(p, iommufd)?;
             b.same("the free number", &id, &ObjectId(freed))?;
         }

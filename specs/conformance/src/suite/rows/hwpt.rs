@@ -6,7 +6,7 @@ use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
 use handoff_model::abi::argument::Outcome;
-use handoff_model::abi::call::{Call, Rights};
+use handoff_model::abi::call::{Call, DeviceCall, IommufdCall, Rights};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
 use handoff_model::abi::request as nr;
@@ -156,11 +156,15 @@ pub(super) const ROWS: &[Row] = &[
             )?;
             for flags in [0, NEST_PARENT, DIRTY_TRACKING, FOR_PASIDS, 11] {
                 let id = alloc.flags(flags).make(b, p, iommufd)?;
-                b.ok(p, &Call::Destroy { iommufd, id })?;
+                b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id }))?;
             }
             let id = alloc.data(SELFTEST, &data).make(b, p, iommufd)?;
-            b.ok(p, &Call::Destroy { iommufd, id })?;
-            b.refuses(p, &Call::Destroy { iommufd, id: mock.hwpt }, Errno::EBUSY)
+            b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id }))?;
+            b.refuses(
+                p,
+                &Call::Iommufd(IommufdCall::Destroy { iommufd, id: mock.hwpt }),
+                Errno::EBUSY,
+            )
         },
     ),
     row(
@@ -214,7 +218,17 @@ pub(super) const ROWS: &[Row] = &[
             let user_va = Va(u64::MAX - PAGE_BYTES + 1);
             let rights = Rights::Read;
             let iova = APERTURE;
-            b.ok(p, &Call::IoasMap { iommufd, ioas, user_va, length_bytes, iova, rights })?;
+            b.ok(
+                p,
+                &Call::Iommufd(IommufdCall::IoasMap {
+                    iommufd,
+                    ioas,
+                    user_va,
+                    length_bytes,
+                    iova,
+                    rights,
+                }),
+            )?;
             let child = b.fork(p);
             b.refuses(p, &on(test(2, ioas.0), iommufd), Errno::EOVERFLOW)?;
             b.refuses(child, &on(test(2, ioas.0), iommufd), Errno::EFAULT)
@@ -231,14 +245,23 @@ pub(super) const ROWS: &[Row] = &[
             b.refuses(p, &replace(iommufd, mock.stdev, mock.idev), Errno::EINVAL)?;
             b.refuses(p, &replace(iommufd, mock.idev, manual), Errno::ENOENT)?;
             b.ok(p, &replace(iommufd, mock.stdev, manual))?;
-            b.refuses(p, &Call::Destroy { iommufd, id: manual }, Errno::EBUSY)?;
-            b.refuses(p, &Call::Destroy { iommufd, id: mock.hwpt }, Errno::ENOENT)?;
+            b.refuses(
+                p,
+                &Call::Iommufd(IommufdCall::Destroy { iommufd, id: manual }),
+                Errno::EBUSY,
+            )?;
+            b.refuses(
+                p,
+                &Call::Iommufd(IommufdCall::Destroy { iommufd, id: mock.hwpt }),
+                Errno::ENOENT,
+            )?;
             b.ok(p, &replace(iommufd, mock.stdev, manual))?;
             let outcome = b.ioctl(p, &replace(iommufd, mock.stdev, ioas))?;
             b.same("a new auto HWPT", &word(&outcome, 16), &mock.hwpt.0)?;
-            b.ok(p, &Call::Destroy { iommufd, id: manual })
-                .and_then(|_| b.ok(p, &Call::Destroy { iommufd, id: mock.stdev }))?;
-            b.ok(p, &Call::Destroy { iommufd, id: ioas }).map(drop)
+            b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: manual })).and_then(
+                |_| b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: mock.stdev })),
+            )?;
+            b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas })).map(drop)
         },
     ),
     row(
@@ -297,7 +320,7 @@ pub(super) const ROWS: &[Row] = &[
                     (attach(100, two), Errno::EBUSY),
                     (check(100, ObjectId(0)), Errno::EINVAL),
                     (replace(iommufd, mock.stdev, plain), Errno::EINVAL),
-                    (Call::Destroy { iommufd, id: one }, Errno::EBUSY),
+                    (Call::Iommufd(IommufdCall::Destroy { iommufd, id: one }), Errno::EBUSY),
                     (swap(100, ioas), Errno::EINVAL),
                 ],
             )?;
@@ -451,16 +474,28 @@ pub(super) const ROWS: &[Row] = &[
             let hwpt = b.attach(p, edu, ioas)?;
             let manual = Alloc::over(idev, ioas).make(b, p, iommufd)?;
             for page_table in [manual, other] {
-                b.refuses(p, &Call::Attach { device: sibling, page_table }, Errno::EINVAL)?;
+                b.refuses(
+                    p,
+                    &Call::Device(DeviceCall::Attach { device: sibling, page_table }),
+                    Errno::EINVAL,
+                )?;
             }
             let joined = b.attach(p, sibling, ioas)?;
             b.same("the domain that is joined", &joined, &hwpt)?;
             b.attach(p, edu, manual)?;
-            b.refuses(p, &Call::Destroy { iommufd, id: hwpt }, Errno::ENOENT)?;
-            b.ok(p, &Call::Detach { device: edu })?;
-            b.refuses(p, &Call::Destroy { iommufd, id: manual }, Errno::EBUSY)?;
-            b.ok(p, &Call::Detach { device: sibling })?;
-            b.ok(p, &Call::Destroy { iommufd, id: manual }).map(drop)
+            b.refuses(
+                p,
+                &Call::Iommufd(IommufdCall::Destroy { iommufd, id: hwpt }),
+                Errno::ENOENT,
+            )?;
+            b.ok(p, &Call::Device(DeviceCall::Detach { device: edu }))?;
+            b.refuses(
+                p,
+                &Call::Iommufd(IommufdCall::Destroy { iommufd, id: manual }),
+                Errno::EBUSY,
+            )?;
+            b.ok(p, &Call::Device(DeviceCall::Detach { device: sibling }))?;
+            b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: manual })).map(drop)
         },
     ),
     row(

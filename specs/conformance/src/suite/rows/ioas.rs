@@ -6,7 +6,7 @@ use crate::suite::bench::{BASE, Bench, Done, ORDINARY, ROOT, Setup, copy, map, m
 use crate::suite::structure::{Fields, sized};
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
 use handoff_model::abi::request as nr;
@@ -74,7 +74,7 @@ pub(super) const ROWS: &[Row] = &[
             b.refuses(p, &untold, Errno::EFAULT)?;
             let first = b.ioas(p, iommufd)?;
             b.same("the first number", &first, &ObjectId(1))?;
-            b.ok(p, &Call::Destroy { iommufd, id: first })?;
+            b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: first }))?;
             let again = b.ioas(p, iommufd)?;
             b.same("the lowest free number", &again, &first)
         },
@@ -85,11 +85,11 @@ pub(super) const ROWS: &[Row] = &[
         b.all_refused(
             p,
             &[
-                (Call::Destroy { iommufd, id: NONE }, Errno::ENOENT),
-                (Call::Destroy { iommufd, id: ObjectId(0) }, Errno::ENOENT),
-                (Call::Destroy { iommufd, id: ioas }, Errno::EBUSY),
-                (Call::Destroy { iommufd, id: hwpt }, Errno::EBUSY),
-                (Call::Destroy { iommufd, id: device_id }, Errno::EBUSY),
+                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: NONE }), Errno::ENOENT),
+                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: ObjectId(0) }), Errno::ENOENT),
+                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }), Errno::EBUSY),
+                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: hwpt }), Errno::EBUSY),
+                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: device_id }), Errno::EBUSY),
             ],
         )
     }),
@@ -97,22 +97,22 @@ pub(super) const ROWS: &[Row] = &[
         let (p, iommufd, ioas) = space(b)?;
         let memfd = b.memfd(p, 1)?;
         b.ok(p, &map_file(iommufd, ioas, memfd, BASE, 1))?;
-        b.ok(p, &Call::Destroy { iommufd, id: ioas }).map(drop)
+        b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas })).map(drop)
     }),
     row("ioas/destroy-refused", "a MAP_FILE that is refused holds nothing", &[], |b| {
         let (p, iommufd, ioas) = space(b)?;
         b.refuses(p, &map_file(iommufd, ioas, BAD, BASE, 1), Errno::EBADF)?;
-        b.ok(p, &Call::Destroy { iommufd, id: ioas }).map(drop)
+        b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas })).map(drop)
     }),
     row("ioas/destroy-unmaps", "what is mapped goes with its address space", EDU, |b| {
         let p = b.process();
         let Setup { iommufd, ioas, device, .. } = b.set_up(p, 1)?;
         let va = b.mmap(p, None, 1)?;
         b.ok(p, &map(iommufd, ioas, va, Iova(0), 1))?;
-        b.ok(p, &Call::Detach { device })?;
-        let take = Call::ChangeProcess { iommufd, reserved: 0 };
+        b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
+        let take = Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 });
         b.refuses(p, &take, Errno::EINVAL)?;
-        b.ok(p, &Call::Destroy { iommufd, id: ioas })?;
+        b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }))?;
         b.ok(p, &take).map(drop)
     }),
     row(
@@ -126,12 +126,12 @@ pub(super) const ROWS: &[Row] = &[
             b.all_refused(
                 p,
                 &[
-                    (Call::Destroy { iommufd, id: access }, Errno::EBUSY),
-                    (Call::Destroy { iommufd, id: ioas }, Errno::EBUSY),
+                    (Call::Iommufd(IommufdCall::Destroy { iommufd, id: access }), Errno::EBUSY),
+                    (Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }), Errno::EBUSY),
                 ],
             )?;
-            b.ok(p, &Call::Detach { device })?;
-            b.ok(p, &Call::Destroy { iommufd, id: ioas }).map(drop)
+            b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
+            b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas })).map(drop)
         },
     ),
     row("ioas/destroy-mock", "a mock device goes with its stdev", MOCK, |b| {
@@ -139,10 +139,18 @@ pub(super) const ROWS: &[Row] = &[
         let mock = Mock::on(b, p, iommufd, ioas)?;
         let numbers = [mock.stdev, mock.idev, mock.hwpt];
         b.same("stdev, device, domain", &numbers, &[2, 3, 4].map(ObjectId))?;
-        b.refuses(p, &Call::Destroy { iommufd, id: mock.idev }, Errno::EBUSY)?;
-        b.ok(p, &Call::Destroy { iommufd, id: mock.stdev })?;
+        b.refuses(
+            p,
+            &Call::Iommufd(IommufdCall::Destroy { iommufd, id: mock.idev }),
+            Errno::EBUSY,
+        )?;
+        b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: mock.stdev }))?;
         for gone in numbers {
-            b.refuses(p, &Call::Destroy { iommufd, id: gone }, Errno::ENOENT)?;
+            b.refuses(
+                p,
+                &Call::Iommufd(IommufdCall::Destroy { iommufd, id: gone }),
+                Errno::ENOENT,
+            )?;
         }
         Ok(())
     }),
@@ -206,7 +214,13 @@ pub(super) const ROWS: &[Row] = &[
             let p = b.process();
             let Setup { iommufd, ioas, .. } = b.set_up(p, 1)?;
             let va = b.mmap(p, None, 2)?.0;
-            b.ok(p, &Call::Munmap { va: Va(va + PAGE_BYTES), length_bytes: PAGE_BYTES })?;
+            b.ok(
+                p,
+                &Call::Memory(MemoryCall::Munmap {
+                    va: Va(va + PAGE_BYTES),
+                    length_bytes: PAGE_BYTES,
+                }),
+            )?;
             b.all_refused(
                 p,
                 &[
@@ -245,7 +259,7 @@ pub(super) const ROWS: &[Row] = &[
         SINCE_6_13,
         |b| {
             let (p, iommufd, ioas) = space(b)?;
-            let event = b.fd(p, &Call::Eventfd)?;
+            let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
             for (fd, iova) in [(event, 0), (iommufd, 0x1000)] {
                 b.ok(p, &file_at(iommufd, (FIXED_RW, ioas), fd, [1 << 40, 0x1000, iova]))?;
             }
@@ -255,7 +269,7 @@ pub(super) const ROWS: &[Row] = &[
     row("ioas/map-file-pins", "with a domain it must be a memfd that reaches so far", EDU, |b| {
         let p = b.process();
         let Setup { iommufd, ioas, memfd, .. } = b.set_up(p, 2)?;
-        let event = b.fd(p, &Call::Eventfd)?;
+        let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
         let file = |fd, offset| file_at(iommufd, (FIXED_RW, ioas), fd, [offset, 0x1000, 0x40000]);
         b.all_refused(
             p,
@@ -272,8 +286,13 @@ pub(super) const ROWS: &[Row] = &[
         let (p, iommufd, ioas) = space(b)?;
         let memfd = b.memfd(p, 1)?;
         let (device, device_id) = b.bind(p, Device::Edu, iommufd)?;
-        let attach = Call::Attach { device, page_table: ioas };
-        let alloc = Call::HwptAlloc { iommufd, device: device_id, ioas, nest_parent: false };
+        let attach = Call::Device(DeviceCall::Attach { device, page_table: ioas });
+        let alloc = Call::Iommufd(IommufdCall::HwptAlloc {
+            iommufd,
+            device: device_id,
+            ioas,
+            nest_parent: false,
+        });
         b.ok(p, &map_at(iommufd, ioas, [0x1000, 0x1000, 0x1000]))?;
         b.refuses(p, &attach, Errno::EFAULT)?;
         b.refuses(p, &alloc, Errno::EFAULT)?;

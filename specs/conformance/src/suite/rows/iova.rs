@@ -6,7 +6,7 @@ use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
 use handoff_model::abi::argument::Outcome;
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, DeviceCall, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, Pid};
 use handoff_model::abi::request as nr;
@@ -164,7 +164,7 @@ pub(super) const ROWS: &[Row] = &[
     row("iova/allowed-keeps-domains-away", "what is allowed cannot become reserved", EDU, |b| {
         let s = space(b)?;
         let (device, _) = b.bind(s.p, Device::Edu, s.iommufd)?;
-        let attach = Call::Attach { device, page_table: s.ioas };
+        let attach = Call::Device(DeviceCall::Attach { device, page_table: s.ioas });
         for meets in [(0xfee0_0000, 0xfee0_0fff), (0x7f_ffff_f000, 0x80_0000_0fff)] {
             b.ok(s.p, &allow(&s, &[meets]))?;
             b.refuses(s.p, &attach, Errno::EADDRINUSE)?;
@@ -188,10 +188,15 @@ pub(super) const ROWS: &[Row] = &[
                 b.ok(s.p, &call(&s))?;
                 b.refuses(
                     s.p,
-                    &Call::HwptAlloc { iommufd, device, ioas, nest_parent: false },
+                    &Call::Iommufd(IommufdCall::HwptAlloc {
+                        iommufd,
+                        device,
+                        ioas,
+                        nest_parent: false,
+                    }),
                     Errno::EADDRINUSE,
                 )?;
-                let attach = Call::Attach { device: file, page_table: ioas };
+                let attach = Call::Device(DeviceCall::Attach { device: file, page_table: ioas });
                 b.refuses(s.p, &attach, Errno::EADDRINUSE)?;
             }
             Ok(())

@@ -4,7 +4,7 @@ use crate::suite::bench::Bench;
 use crate::suite::structure::sized;
 use crate::suite::{Done, Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::request as nr;
@@ -57,10 +57,10 @@ fn begin<const N: usize>(b: &mut Bench<'_>, device: Device) -> Done<(Pid, Fd, [F
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     let (file, _) = b.bind(p, device, iommufd)?;
-    b.ok(p, &Call::DeviceInfo { device: file })?;
+    b.ok(p, &Call::Device(DeviceCall::Info { device: file }))?;
     let mut events = [BAD; N];
     for event in &mut events {
-        *event = b.fd(p, &Call::Eventfd)?;
+        *event = b.fd(p, &Call::File(FileCall::Eventfd))?;
     }
     Ok((p, file, events))
 }
@@ -68,7 +68,7 @@ fn begin<const N: usize>(b: &mut Bench<'_>, device: Device) -> Done<(Pid, Fd, [F
 /// What stands in eventfds.
 fn counts(b: &mut Bench<'_>, p: Pid, expected: &[(Fd, u64)]) -> Done {
     for (fd, count) in expected {
-        let call = Call::ReadEvent { fd: *fd };
+        let call = Call::File(FileCall::ReadEvent { fd: *fd });
         if *count == 0 {
             b.refuses(p, &call, Errno::EAGAIN)?;
         } else {
@@ -187,7 +187,7 @@ pub(super) const ROWS: &[Row] = &[
         |b| {
             let (p, d, [e]) = begin(b, Device::Edu)?;
             b.ok(p, &triggers(d, MSI, 0, &[e]))?;
-            b.ok(p, &Call::Close { fd: e })?;
+            b.ok(p, &Call::File(FileCall::Close { fd: e }))?;
             b.ok(p, &act(d, TRIGGER, MSI))?;
             b.ok(p, &disable(d, MSI)).map(drop)
         },
@@ -220,10 +220,10 @@ pub(super) const ROWS: &[Row] = &[
                 (set(d, EVENTFD | UNMASK, INTX, (0, 1), &d.0.to_ne_bytes()), Errno::EINVAL),
             ],
         )?;
-        b.ok(p, &Call::WriteEvent { fd: u, count: 3 })?;
+        b.ok(p, &Call::File(FileCall::WriteEvent { fd: u, count: 3 }))?;
         counts(b, p, &[(u, 0)])?;
         b.ok(p, &set(d, EVENTFD | UNMASK, INTX, (0, 1), &(-1i32).to_ne_bytes()))?;
-        b.ok(p, &Call::WriteEvent { fd: u, count: 3 })?;
+        b.ok(p, &Call::File(FileCall::WriteEvent { fd: u, count: 3 }))?;
         counts(b, p, &[(u, 3)])
     }),
     row(
@@ -234,7 +234,7 @@ pub(super) const ROWS: &[Row] = &[
             let (p, d, [e, u, v]) = begin(b, Device::Edu)?;
             b.ok(p, &triggers(d, INTX, 0, &[e]))?;
             b.ok(p, &set(d, EVENTFD | UNMASK, INTX, (0, 1), &u.0.to_ne_bytes()))?;
-            b.ok(p, &Call::Close { fd: u })?;
+            b.ok(p, &Call::File(FileCall::Close { fd: u }))?;
             b.ok(p, &set(d, EVENTFD | UNMASK, INTX, (0, 1), &v.0.to_ne_bytes())).map(drop)
         },
     ),

@@ -4,7 +4,7 @@ use crate::suite::bench::Bench;
 use crate::suite::structure::{Fields, value};
 use crate::suite::{Done, Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::request as nr;
@@ -31,9 +31,9 @@ fn made(b: &mut Bench<'_>, p: Pid, call: &Call) -> Done<Fd> {
 }
 
 fn vm(b: &mut Bench<'_>, p: Pid) -> Done<Fd> {
-    let kvm = b.fd(p, &Call::Open { path: "/dev/kvm".to_owned() })?;
+    let kvm = b.fd(p, &Call::File(FileCall::Open { path: "/dev/kvm".to_owned() }))?;
     let vm = made(b, p, &value(kvm, nr::KVM_CREATE_VM, 0))?;
-    b.ok(p, &Call::Close { fd: kvm })?;
+    b.ok(p, &Call::File(FileCall::Close { fd: kvm }))?;
     Ok(vm)
 }
 
@@ -77,7 +77,7 @@ fn tell(vfio: Fd, which: u64, fd: Fd) -> Call {
 }
 
 fn count(b: &mut Bench<'_>, p: Pid, fd: Fd, expected: u64) -> Done {
-    let call = Call::ReadEvent { fd };
+    let call = Call::File(FileCall::ReadEvent { fd });
     if expected == 0 {
         return b.refuses(p, &call, Errno::EAGAIN);
     }
@@ -86,17 +86,21 @@ fn count(b: &mut Bench<'_>, p: Pid, fd: Fd, expected: u64) -> Done {
 }
 
 fn write(fd: Fd, count: u64) -> Call {
-    Call::WriteEvent { fd, count }
+    Call::File(FileCall::WriteEvent { fd, count })
 }
 
 pub(super) const ROWS: &[Row] = &[
     row("kvm/vm", "what makes a VM, its vCPUs and its irqchip refuses", KVM, |b| {
         let p = b.process();
-        let kvm = b.fd(p, &Call::Open { path: "/dev/kvm".to_owned() })?;
+        let kvm = b.fd(p, &Call::File(FileCall::Open { path: "/dev/kvm".to_owned() }))?;
         let version = b.ioctl(p, &value(kvm, nr::KVM_GET_API_VERSION, 0))?;
         b.same("the version", &version.result, &Ok(12))?;
         b.refuses(p, &value(kvm, nr::KVM_GET_API_VERSION, 1), Errno::EINVAL)?;
-        b.refuses(p, &Call::ReadAt { fd: kvm, offset_bytes: 0, length_bytes: 1 }, Errno::EINVAL)?;
+        b.refuses(
+            p,
+            &Call::File(FileCall::ReadAt { fd: kvm, offset_bytes: 0, length_bytes: 1 }),
+            Errno::EINVAL,
+        )?;
         let vm = made(b, p, &value(kvm, nr::KVM_CREATE_VM, 0))?;
         b.ok(p, &value(vm, nr::KVM_CREATE_IRQCHIP, 0))?;
         b.refuses(p, &value(vm, nr::KVM_CREATE_IRQCHIP, 0), Errno::EEXIST)?;
@@ -129,7 +133,8 @@ pub(super) const ROWS: &[Row] = &[
     row("kvm/irqfd", "what KVM_IRQFD checks, in its order", KVM, |b| {
         let p = b.process();
         let (bare, vm) = (vm(b, p)?, vm_with_irqchip(b, p)?);
-        let (e, f) = (b.fd(p, &Call::Eventfd)?, b.fd(p, &Call::Eventfd)?);
+        let (e, f) =
+            (b.fd(p, &Call::File(FileCall::Eventfd))?, b.fd(p, &Call::File(FileCall::Eventfd))?);
         let memfd = b.memfd(p, 1)?;
         b.all_refused(
             p,
@@ -155,7 +160,7 @@ pub(super) const ROWS: &[Row] = &[
     row("kvm/irqfd-exclusive", "an eventfd has one irqfd among all VMs", KVM, |b| {
         let p = b.process();
         let (one, two) = (vm_with_irqchip(b, p)?, vm_with_irqchip(b, p)?);
-        let e = b.fd(p, &Call::Eventfd)?;
+        let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
         b.ok(p, &assign(one, e))?;
         b.refuses(p, &assign(two, e), Errno::EBUSY)?;
         b.ok(p, &deassign(one, e))?;
@@ -164,7 +169,7 @@ pub(super) const ROWS: &[Row] = &[
     row("kvm/irqfd-in-each", "before 6.17 it may have one in each", OLD_KERNEL, |b| {
         let p = b.process();
         let (one, two) = (vm_with_irqchip(b, p)?, vm_with_irqchip(b, p)?);
-        let e = b.fd(p, &Call::Eventfd)?;
+        let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
         b.ok(p, &assign(one, e))?;
         b.ok(p, &assign(two, e))?;
         b.refuses(p, &assign(two, e), Errno::EBUSY)
@@ -176,7 +181,7 @@ pub(super) const ROWS: &[Row] = &[
         |b| {
             let p = b.process();
             let vm = vm_with_irqchip(b, p)?;
-            let e = b.fd(p, &Call::Eventfd)?;
+            let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
             b.ok(p, &write(e, 2))?;
             b.ok(p, &assign(vm, e))?;
             count(b, p, e, 2)?;
@@ -190,7 +195,7 @@ pub(super) const ROWS: &[Row] = &[
     row("kvm/irqfd-takes-along", "what stood in the eventfd goes with the irqfd", KVM, |b| {
         let p = b.process();
         let vm = vm_with_irqchip(b, p)?;
-        let e = b.fd(p, &Call::Eventfd)?;
+        let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
         b.ok(p, &write(e, 2))?;
         b.ok(p, &assign(vm, e))?;
         b.ok(p, &deassign(vm, e))?;
@@ -204,9 +209,9 @@ pub(super) const ROWS: &[Row] = &[
             let p = b.process();
             let vm = vm_with_irqchip(b, p)?;
             b.ok(p, &value(vm, nr::KVM_CREATE_VCPU, 0))?;
-            let e = b.fd(p, &Call::Eventfd)?;
+            let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
             b.ok(p, &assign(vm, e))?;
-            b.ok(p, &Call::Close { fd: vm })?;
+            b.ok(p, &Call::File(FileCall::Close { fd: vm }))?;
             b.ok(p, &write(e, 1))?;
             count(b, p, e, 1)
         },
@@ -218,10 +223,10 @@ pub(super) const ROWS: &[Row] = &[
         |b| {
             let (p, q) = (b.process(), b.process());
             let vm = vm_with_irqchip(b, p)?;
-            let e = b.fd(p, &Call::Eventfd)?;
+            let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
             let [theirs] = b.pass(p, q, &[e])?[..] else { unreachable!("one was sent") };
             b.ok(p, &assign(vm, e))?;
-            b.ok(p, &Call::Close { fd: e })?;
+            b.ok(p, &Call::File(FileCall::Close { fd: e }))?;
             b.ok(q, &write(theirs, 1))?;
             count(b, q, theirs, 0)?;
             b.kill(p);
@@ -234,11 +239,12 @@ pub(super) const ROWS: &[Row] = &[
         let vm = vm_with_irqchip(b, p)?;
         let iommufd = b.iommufd(p)?;
         let (d, _) = b.bind(p, Device::Edu, iommufd)?;
-        let e = b.fd(p, &Call::Eventfd)?;
-        b.ok(p, &Call::SetIrqs { device: d, index: 1, eventfds: vec![e] })?;
+        let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
+        b.ok(p, &Call::Device(DeviceCall::SetIrqs { device: d, index: 1, eventfds: vec![e] }))?;
         b.ok(p, &assign(vm, e))?;
-        b.ok(p, &Call::Close { fd: e })?;
-        b.ok(p, &Call::SetIrqs { device: d, index: 1, eventfds: vec![] }).map(drop)
+        b.ok(p, &Call::File(FileCall::Close { fd: e }))?;
+        b.ok(p, &Call::Device(DeviceCall::SetIrqs { device: d, index: 1, eventfds: vec![] }))
+            .map(drop)
     }),
     row("kvm/device", "what KVM_CREATE_DEVICE and its attributes check", KVM_AND_EDU, |b| {
         let p = b.process();
@@ -284,11 +290,11 @@ pub(super) const ROWS: &[Row] = &[
         let iommufd = b.iommufd(p)?;
         let (d, _) = b.bind(p, Device::Edu, iommufd)?;
         b.ok(p, &tell(vfio, ADD, d))?;
-        b.ok(p, &Call::Close { fd: d })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: d }))?;
         let again = b.open(p, Device::Edu)?;
-        let bind = Call::Bind { device: again, iommufd };
+        let bind = Call::Device(DeviceCall::Bind { device: again, iommufd });
         b.refuses(p, &bind, Errno::EINVAL)?;
-        b.ok(p, &Call::Close { fd: vfio })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: vfio }))?;
         b.ok(p, &bind).map(drop)
     }),
     row("kvm/kept-by-device", "a device that was bound with a VM keeps it", KVM_AND_EDU, |b| {
@@ -298,11 +304,11 @@ pub(super) const ROWS: &[Row] = &[
         let iommufd = b.iommufd(p)?;
         let d = b.open(p, Device::Edu)?;
         b.ok(p, &tell(vfio, ADD, d))?;
-        b.ok(p, &Call::Bind { device: d, iommufd })?;
-        b.ok(p, &Call::Close { fd: vfio })?;
-        b.ok(p, &Call::Close { fd: vm })?;
-        b.ok(p, &Call::DeviceInfo { device: d })?;
-        b.ok(p, &Call::Close { fd: d }).map(drop)
+        b.ok(p, &Call::Device(DeviceCall::Bind { device: d, iommufd }))?;
+        b.ok(p, &Call::File(FileCall::Close { fd: vfio }))?;
+        b.ok(p, &Call::File(FileCall::Close { fd: vm }))?;
+        b.ok(p, &Call::Device(DeviceCall::Info { device: d }))?;
+        b.ok(p, &Call::File(FileCall::Close { fd: d })).map(drop)
     }),
     row("kvm/tied", "an mdev that needs KVM binds once a VM knows its file", KVM_AND_TIED, |b| {
         let p = b.process();
@@ -310,13 +316,13 @@ pub(super) const ROWS: &[Row] = &[
         let vfio = vfio(b, p, vm)?;
         let iommufd = b.iommufd(p)?;
         let d = b.open(p, Device::Tied)?;
-        let bind = Call::Bind { device: d, iommufd };
+        let bind = Call::Device(DeviceCall::Bind { device: d, iommufd });
         b.refuses(p, &bind, Errno::ESRCH)?;
         b.ok(p, &tell(vfio, ADD, d))?;
         b.ok(p, &bind)?;
         b.ok(p, &tell(vfio, DEL, d))?;
-        b.ok(p, &Call::Close { fd: d })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: d }))?;
         let d = b.open(p, Device::Tied)?;
-        b.refuses(p, &Call::Bind { device: d, iommufd }, Errno::ESRCH)
+        b.refuses(p, &Call::Device(DeviceCall::Bind { device: d, iommufd }), Errno::ESRCH)
     }),
 ];

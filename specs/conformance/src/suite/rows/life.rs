@@ -2,7 +2,9 @@
 
 use crate::suite::bench::{Bench, Done, ORDINARY, ROOT, limited};
 use crate::suite::{Row, row};
-use handoff_model::abi::call::{Call, Reply, UNLIMITED};
+use handoff_model::abi::call::{
+    Call, FileCall, MemoryCall, ProcessCall, Reply, SocketCall, UNLIMITED,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Uid};
 use handoff_sim_kernel::ProcessSpec;
@@ -13,7 +15,7 @@ fn flag(b: &mut Bench<'_>, pid: Pid, call: &Call, expected: bool) -> Done {
 }
 
 fn cap_ipc_lock(b: &mut Bench<'_>, pid: Pid, expected: bool) -> Done {
-    flag(b, pid, &Call::GetCapIpcLock, expected)
+    flag(b, pid, &Call::Process(ProcessCall::GetCapIpcLock), expected)
 }
 
 /// A root without CAP_IPC_LOCK, and an ordinary user with it.
@@ -23,39 +25,40 @@ const LOCKER: ProcessSpec = ProcessSpec { cap_ipc_lock: true, ..ORDINARY };
 pub(super) const ROWS: &[Row] = &[
     row("process/descriptors", "the lowest free number is taken, from 3 to 1023", &[], |b| {
         let p = b.process();
-        let first = b.fd(p, &Call::Eventfd)?;
+        let first = b.fd(p, &Call::File(FileCall::Eventfd))?;
         b.same("the first", &first, &Fd(3))?;
         for expected in 4..1024 {
-            let fd = b.fd(p, &Call::Dup { fd: first })?;
+            let fd = b.fd(p, &Call::File(FileCall::Dup { fd: first }))?;
             b.same("the next", &fd, &Fd(expected))?;
         }
-        b.refuses(p, &Call::Dup { fd: first }, Errno::EMFILE)?;
-        b.refuses(p, &Call::Memfd { name: "ram".into() }, Errno::EMFILE)?;
-        b.ok(p, &Call::Close { fd: Fd(700) })?;
-        b.refuses(p, &Call::Close { fd: Fd(700) }, Errno::EBADF)?;
-        let fd = b.fd(p, &Call::Dup { fd: first })?;
+        b.refuses(p, &Call::File(FileCall::Dup { fd: first }), Errno::EMFILE)?;
+        b.refuses(p, &Call::Memory(MemoryCall::Memfd { name: "ram".into() }), Errno::EMFILE)?;
+        b.ok(p, &Call::File(FileCall::Close { fd: Fd(700) }))?;
+        b.refuses(p, &Call::File(FileCall::Close { fd: Fd(700) }), Errno::EBADF)?;
+        let fd = b.fd(p, &Call::File(FileCall::Dup { fd: first }))?;
         b.same("the free one", &fd, &Fd(700))
     }),
     row("process/fork", "a child has its parent's open files, not its parent's table", &[], |b| {
         let parent = b.process();
-        let event = b.fd(parent, &Call::Eventfd)?;
+        let event = b.fd(parent, &Call::File(FileCall::Eventfd))?;
         let child = b.fork(parent);
-        b.ok(parent, &Call::Close { fd: event })?;
-        b.refuses(child, &Call::ReadEvent { fd: event }, Errno::EAGAIN)?;
-        b.refuses(parent, &Call::ReadEvent { fd: event }, Errno::EBADF)?;
-        let next = b.fd(child, &Call::Eventfd)?;
+        b.ok(parent, &Call::File(FileCall::Close { fd: event }))?;
+        b.refuses(child, &Call::File(FileCall::ReadEvent { fd: event }), Errno::EAGAIN)?;
+        b.refuses(parent, &Call::File(FileCall::ReadEvent { fd: event }), Errno::EBADF)?;
+        let next = b.fd(child, &Call::File(FileCall::Eventfd))?;
         b.same("the child's next", &next, &Fd(4))?;
         b.kill(parent);
-        b.refuses(child, &Call::ReadEvent { fd: next }, Errno::EAGAIN)
+        b.refuses(child, &Call::File(FileCall::ReadEvent { fd: next }), Errno::EAGAIN)
     }),
     row("process/exec", "execve keeps what is not CLOEXEC", &[], |b| {
         let p = b.process();
-        let (kept, closed) = (b.fd(p, &Call::Eventfd)?, b.fd(p, &Call::Eventfd)?);
-        b.ok(p, &Call::SetCloexec { fd: kept, on: false })?;
+        let (kept, closed) =
+            (b.fd(p, &Call::File(FileCall::Eventfd))?, b.fd(p, &Call::File(FileCall::Eventfd))?);
+        b.ok(p, &Call::File(FileCall::SetCloexec { fd: kept, on: false }))?;
         b.exec(p);
-        b.refuses(p, &Call::ReadEvent { fd: kept }, Errno::EAGAIN)?;
-        b.refuses(p, &Call::ReadEvent { fd: closed }, Errno::EBADF)?;
-        let next = b.fd(p, &Call::Eventfd)?;
+        b.refuses(p, &Call::File(FileCall::ReadEvent { fd: kept }), Errno::EAGAIN)?;
+        b.refuses(p, &Call::File(FileCall::ReadEvent { fd: closed }), Errno::EBADF)?;
+        let next = b.fd(p, &Call::File(FileCall::Eventfd))?;
         b.same("the next", &next, &closed)
     }),
     row(
@@ -83,30 +86,33 @@ pub(super) const ROWS: &[Row] = &[
         &[],
         |b| {
             let p = b.spawn(ROOT);
-            b.ok(p, &Call::SetUid { uid: Uid(1000) })?;
+            b.ok(p, &Call::Process(ProcessCall::SetUid { uid: Uid(1000) }))?;
             cap_ipc_lock(b, p, false)?;
-            b.refuses(p, &Call::SetUid { uid: Uid(0) }, Errno::EPERM)?;
-            let reply = b.ok(p, &Call::GetUid)?;
+            b.refuses(p, &Call::Process(ProcessCall::SetUid { uid: Uid(0) }), Errno::EPERM)?;
+            let reply = b.ok(p, &Call::Process(ProcessCall::GetUid))?;
             b.same("its user", &reply, &Reply::Uid(Uid(1000)))?;
             b.exec(p);
             cap_ipc_lock(b, p, false)?;
             let p = b.spawn(LOCKER);
-            b.ok(p, &Call::DropCapIpcLock)?;
+            b.ok(p, &Call::Process(ProcessCall::DropCapIpcLock))?;
             cap_ipc_lock(b, p, false)?;
             b.exec(p);
             cap_ipc_lock(b, p, false)
         },
     ),
     row("process/memlock", "only root raises the hard limit", &[], |b| {
-        let limit = |pages: u64| Call::SetMemlock { limit_bytes: pages * PAGE_BYTES };
+        let limit =
+            |pages: u64| Call::Process(ProcessCall::SetMemlock { limit_bytes: pages * PAGE_BYTES });
         for (spec, may) in
             [(limited(1000, 8), false), (ProcessSpec { uid: Uid(0), ..limited(0, 8) }, true)]
         {
             let p = b.spawn(spec);
-            let reply = b.ok(p, &Call::GetMemlock)?;
+            let reply = b.ok(p, &Call::Process(ProcessCall::GetMemlock))?;
             b.same("the limit", &reply, &Reply::Memlock(8 * PAGE_BYTES))?;
             b.ok(p, &limit(4))?;
-            for raised in [limit(5), Call::SetMemlock { limit_bytes: UNLIMITED }] {
+            for raised in
+                [limit(5), Call::Process(ProcessCall::SetMemlock { limit_bytes: UNLIMITED })]
+            {
                 if may {
                     b.ok(p, &raised)?;
                 } else {
@@ -123,15 +129,15 @@ pub(super) const ROWS: &[Row] = &[
             let pidfd = b.arm().pidfd(q, p);
             match how {
                 0 => b.kill(p),
-                1 => b.ok(p, &Call::Exit { status: 3 }).map(drop)?,
-                _ => b.ok(q, &Call::Kill { pidfd }).map(drop)?,
+                1 => b.ok(p, &Call::Process(ProcessCall::Exit { status: 3 })).map(drop)?,
+                _ => b.ok(q, &Call::Process(ProcessCall::Kill { pidfd })).map(drop)?,
             }
-            b.ok(q, &Call::AwaitExit { pidfd })?;
+            b.ok(q, &Call::Process(ProcessCall::AwaitExit { pidfd }))?;
             // Who was killed by a process may not have been reaped yet.
             if how < 2 {
-                b.refuses(q, &Call::Kill { pidfd }, Errno::ESRCH)?;
+                b.refuses(q, &Call::Process(ProcessCall::Kill { pidfd }), Errno::ESRCH)?;
             }
-            let message = Call::SendMessage { fd: there, bytes: vec![1], fds: vec![] };
+            let message = Call::Socket(SocketCall::Send { fd: there, bytes: vec![1], fds: vec![] });
             b.refuses(q, &message, Errno::EPIPE)?;
             b.same("the sockets", &here, &Fd(3))?;
         }

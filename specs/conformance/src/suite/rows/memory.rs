@@ -2,7 +2,7 @@
 
 use crate::suite::{Row, row};
 use crate::target::Need;
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, FileCall, MemoryCall, Reply, SocketCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Va};
 
@@ -13,27 +13,27 @@ const NEGATIVE: u64 = 1 << 63;
 const HIGHEST: u64 = NEGATIVE - 1;
 
 fn truncate(fd: Fd, length_bytes: u64) -> Call {
-    Call::Truncate { fd, length_bytes }
+    Call::Memory(MemoryCall::Truncate { fd, length_bytes })
 }
 
 fn punch(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::PunchHole { fd, offset_bytes, length_bytes }
+    Call::Memory(MemoryCall::PunchHole { fd, offset_bytes, length_bytes })
 }
 
 fn write(fd: Fd, offset_bytes: u64) -> Call {
-    Call::WriteAt { fd, offset_bytes, bytes: vec![1] }
+    Call::File(FileCall::WriteAt { fd, offset_bytes, bytes: vec![1] })
 }
 
 fn read(fd: Fd, offset_bytes: u64) -> Call {
-    Call::ReadAt { fd, offset_bytes, length_bytes: 1 }
+    Call::File(FileCall::ReadAt { fd, offset_bytes, length_bytes: 1 })
 }
 
 fn mmap(fd: Option<Fd>, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::Mmap { fd, offset_bytes, length_bytes }
+    Call::Memory(MemoryCall::Mmap { fd, offset_bytes, length_bytes })
 }
 
 fn munmap(va: u64, length_bytes: u64) -> Call {
-    Call::Munmap { va: Va(va), length_bytes }
+    Call::Memory(MemoryCall::Munmap { va: Va(va), length_bytes })
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -42,15 +42,18 @@ pub(super) const ROWS: &[Row] = &[
         b.all_refused(
             p,
             &[
-                (Call::Open { path: "/dev/vfio/devices/vfio99".to_owned() }, Errno::ENOENT),
-                (Call::Close { fd: BAD }, Errno::EBADF),
-                (Call::Dup { fd: BAD }, Errno::EBADF),
-                (Call::Stat { fd: BAD }, Errno::EBADF),
-                (Call::SetCloexec { fd: BAD, on: true }, Errno::EBADF),
-                (Call::SetCloexec { fd: BAD, on: false }, Errno::EBADF),
-                (Call::SetNonblock { fd: BAD, on: true }, Errno::EBADF),
-                (Call::ReadEvent { fd: BAD }, Errno::EBADF),
-                (Call::ReceiveFew { fd: BAD, fds_max: 1 }, Errno::EBADF),
+                (
+                    Call::File(FileCall::Open { path: "/dev/vfio/devices/vfio99".to_owned() }),
+                    Errno::ENOENT,
+                ),
+                (Call::File(FileCall::Close { fd: BAD }), Errno::EBADF),
+                (Call::File(FileCall::Dup { fd: BAD }), Errno::EBADF),
+                (Call::File(FileCall::Stat { fd: BAD }), Errno::EBADF),
+                (Call::File(FileCall::SetCloexec { fd: BAD, on: true }), Errno::EBADF),
+                (Call::File(FileCall::SetCloexec { fd: BAD, on: false }), Errno::EBADF),
+                (Call::File(FileCall::SetNonblock { fd: BAD, on: true }), Errno::EBADF),
+                (Call::File(FileCall::ReadEvent { fd: BAD }), Errno::EBADF),
+                (Call::Socket(SocketCall::ReceiveFew { fd: BAD, fds_max: 1 }), Errno::EBADF),
             ],
         )
     }),
@@ -61,13 +64,13 @@ pub(super) const ROWS: &[Row] = &[
         |b| {
             let p = b.process();
             let memfd = b.memfd(p, 1)?;
-            while b.call(p, &Call::Dup { fd: memfd }).is_ok() {}
+            while b.call(p, &Call::File(FileCall::Dup { fd: memfd })).is_ok() {}
             b.all_refused(
                 p,
                 &[
-                    (Call::Dup { fd: memfd }, Errno::EMFILE),
-                    (Call::Eventfd, Errno::EMFILE),
-                    (Call::Open { path: "/dev/iommu".to_owned() }, Errno::EMFILE),
+                    (Call::File(FileCall::Dup { fd: memfd }), Errno::EMFILE),
+                    (Call::File(FileCall::Eventfd), Errno::EMFILE),
+                    (Call::File(FileCall::Open { path: "/dev/iommu".to_owned() }), Errno::EMFILE),
                 ],
             )
         },
@@ -79,16 +82,16 @@ pub(super) const ROWS: &[Row] = &[
         |b| {
             let p = b.process();
             let image = b.arm().image(p).unwrap_or(BAD);
-            b.ok(p, &Call::Stat { fd: image })?;
-            b.ok(p, &Call::Dup { fd: image })?;
+            b.ok(p, &Call::File(FileCall::Stat { fd: image }))?;
+            b.ok(p, &Call::File(FileCall::Dup { fd: image }))?;
             b.all_refused(
                 p,
                 &[
                     (truncate(image, 0), Errno::EBADF),
                     (read(image, 0), Errno::EBADF),
                     (mmap(Some(image), 0, 1), Errno::EBADF),
-                    (Call::SealSize { fd: image }, Errno::EBADF),
-                    (Call::SetNonblock { fd: image, on: true }, Errno::EBADF),
+                    (Call::Memory(MemoryCall::SealSize { fd: image }), Errno::EBADF),
+                    (Call::File(FileCall::SetNonblock { fd: image, on: true }), Errno::EBADF),
                 ],
             )
         },
@@ -97,7 +100,7 @@ pub(super) const ROWS: &[Row] = &[
         let p = b.process();
         let memfd = b.memfd(p, 1)?;
         let iommufd = b.iommufd(p)?;
-        let event = b.fd(p, &Call::Eventfd)?;
+        let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
         b.all_refused(
             p,
             &[
@@ -121,16 +124,20 @@ pub(super) const ROWS: &[Row] = &[
                 (read(iommufd, 0), Errno::EINVAL),
             ],
         )?;
-        b.ok(p, &Call::SealSize { fd: memfd })?;
+        b.ok(p, &Call::Memory(MemoryCall::SealSize { fd: memfd }))?;
         b.refuses(p, &write(memfd, PAGE_BYTES), Errno::EPERM)?;
-        let read = Call::ReadAt { fd: memfd, offset_bytes: PAGE_BYTES - 2, length_bytes: 9 };
+        let read = Call::File(FileCall::ReadAt {
+            fd: memfd,
+            offset_bytes: PAGE_BYTES - 2,
+            length_bytes: 9,
+        });
         let seen = b.ok(p, &read)?;
         b.same("shorter at the end", &seen, &Reply::Bytes(vec![0, 0]))
     }),
     row("memory/mappings", "what can be mapped, where, and unmapped", &[], |b| {
         let p = b.process();
         let memfd = b.memfd(p, 1)?;
-        let event = b.fd(p, &Call::Eventfd)?;
+        let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
         b.all_refused(
             p,
             &[

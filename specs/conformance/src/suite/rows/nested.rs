@@ -8,7 +8,7 @@ use crate::suite::bench::{Bench, Done, map, map_file, unmap};
 use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::{Call, Rights};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, Rights};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
 use handoff_model::abi::request as nr;
@@ -73,7 +73,7 @@ fn queue(iommufd: Fd, [flags, kind, index]: [u32; 3], viommu: ObjectId, at: [u64
 }
 
 fn destroy(iommufd: Fd, id: ObjectId) -> Call {
-    Call::Destroy { iommufd, id }
+    Call::Iommufd(IommufdCall::Destroy { iommufd, id })
 }
 
 fn made(b: &mut Bench<'_>, p: Pid, call: &Call, at: usize) -> Done<ObjectId> {
@@ -145,7 +145,8 @@ pub(super) const ROWS: &[Row] = &[
             let (p, iommufd, ioas, mock) = mocked(b)?;
             let parent = Alloc::over(mock.idev, ioas).flags(NEST_PARENT).make(b, p, iommufd)?;
             let plain = Alloc::over(mock.idev, ioas).make(b, p, iommufd)?;
-            let probe = |device, hwpt| Call::ProbeNesting { iommufd, device, hwpt };
+            let probe =
+                |device, hwpt| Call::Iommufd(IommufdCall::ProbeNesting { iommufd, device, hwpt });
             b.all_refused(
                 p,
                 &[
@@ -165,10 +166,16 @@ pub(super) const ROWS: &[Row] = &[
         let iommufd = b.iommufd(p)?;
         let ioas = b.ioas(p, iommufd)?;
         let (_, device) = b.bind(p, Device::Edu, iommufd)?;
-        let alloc = |nest_parent| Call::HwptAlloc { iommufd, device, ioas, nest_parent };
+        let alloc = |nest_parent| {
+            Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent })
+        };
         b.refuses(p, &alloc(true), Errno::EOPNOTSUPP)?;
         let hwpt = b.id(p, &alloc(false))?;
-        b.refuses(p, &Call::ProbeNesting { iommufd, device, hwpt }, Errno::EINVAL)
+        b.refuses(
+            p,
+            &Call::Iommufd(IommufdCall::ProbeNesting { iommufd, device, hwpt }),
+            Errno::EINVAL,
+        )
     }),
     row(
         "nested/crosses",
@@ -187,10 +194,14 @@ pub(super) const ROWS: &[Row] = &[
             b.vm_pin(p, 2)?;
             let new = b.process();
             let iommufd = b.pass(p, new, &[iommufd])?[0];
-            b.ok(new, &Call::ChangeProcess { iommufd, reserved: 0 })?;
+            b.ok(new, &Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }))?;
             b.vm_pin(new, 2)?;
             b.kill(p);
-            let probe = Call::ProbeNesting { iommufd, device: mock.idev, hwpt: parent };
+            let probe = Call::Iommufd(IommufdCall::ProbeNesting {
+                iommufd,
+                device: mock.idev,
+                hwpt: parent,
+            });
             b.refuses(new, &probe, Errno::EOPNOTSUPP)?;
             b.refuses(new, &destroy(iommufd, nested), Errno::EBUSY)?;
             b.ok(new, &replace(iommufd, mock.stdev, parent))?;
@@ -383,7 +394,7 @@ pub(super) const ROWS: &[Row] = &[
                 b.ok(p, &trigger(mock.idev))?;
             }
             b.refuses(p, &destroy(iommufd, queue), Errno::EBUSY)?;
-            b.ok(p, &Call::Close { fd })?;
+            b.ok(p, &Call::File(FileCall::Close { fd }))?;
             b.ok(p, &destroy(iommufd, queue)).map(drop)
         },
     ),
@@ -437,14 +448,14 @@ pub(super) const ROWS: &[Row] = &[
             let second = Iova(APERTURE.0 + PAGE_BYTES);
             b.ok(p, &map(iommufd, ioas, va, second, 1))?;
             b.refuses(p, &call, Errno::EFAULT)?;
-            let half = Call::IoasMap {
+            let half = Call::Iommufd(IommufdCall::IoasMap {
                 iommufd,
                 ioas,
                 user_va: Va(va.0 + PAGE_BYTES / 2),
                 length_bytes: PAGE_BYTES / 2,
                 iova: Iova(second.0 + PAGE_BYTES + PAGE_BYTES / 2),
                 rights: Rights::ReadWrite,
-            };
+            });
             b.ok(p, &half)?;
             b.refuses(p, &call, Errno::EADDRINUSE)
         },
@@ -467,7 +478,7 @@ pub(super) const ROWS: &[Row] = &[
                 Alloc { fault, ..alloc }
             };
             let hwpt = with_faults(ioas).make(b, p, iommufd)?;
-            b.ok(p, &Call::Close { fd })?;
+            b.ok(p, &Call::File(FileCall::Close { fd }))?;
             b.refuses(p, &destroy(iommufd, fault), Errno::EBUSY)?;
             b.ok(p, &replace(iommufd, mock.stdev, hwpt))?;
             let trigger = |device: ObjectId, pasid: u32| {
@@ -494,7 +505,7 @@ pub(super) const ROWS: &[Row] = &[
             let fault = made(b, p, &queue, 8)?;
             let alloc = Alloc { fault, ..Alloc::over(idev, ioas).flags(FAULT_ID_VALID) };
             let page_table = alloc.make(b, p, iommufd)?;
-            b.refuses(p, &Call::Attach { device, page_table }, Errno::ENODEV)
+            b.refuses(p, &Call::Device(DeviceCall::Attach { device, page_table }), Errno::ENODEV)
         },
     ),
 ];

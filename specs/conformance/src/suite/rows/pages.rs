@@ -5,14 +5,14 @@ use super::mock::{Mock, on, test};
 use crate::suite::bench::{Bench, Done, map, map_file};
 use crate::suite::{Row, row};
 use crate::target::Need;
-use handoff_model::abi::call::Call;
+use handoff_model::abi::call::{Call, IommufdCall, MemoryCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, PAGE_BYTES, Pid, Va};
 
 const MOCK: &[Need] = &[Need::Mock];
 
 fn take(iommufd: Fd) -> Call {
-    Call::ChangeProcess { iommufd, reserved: 0 }
+    Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })
 }
 
 /// Whether a domain leads to each of two pages of a process (`MD_CHECK_MAP`).
@@ -45,11 +45,17 @@ pub(super) const ROWS: &[Row] = &[
         };
         let va = b.mmap(new, Some(fd), 2)?;
         leads(b, new, (iommufd, hwpt), va, [true, true])?;
-        b.ok(new, &Call::PunchHole { fd, offset_bytes: 0, length_bytes: PAGE_BYTES })?;
+        b.ok(
+            new,
+            &Call::Memory(MemoryCall::PunchHole { fd, offset_bytes: 0, length_bytes: PAGE_BYTES }),
+        )?;
         b.ok(new, &take(iommufd))?;
         leads(b, new, (iommufd, hwpt), va, [false, true])?;
         for pages in [0, 2] {
-            b.ok(new, &Call::Truncate { fd, length_bytes: pages * PAGE_BYTES })?;
+            b.ok(
+                new,
+                &Call::Memory(MemoryCall::Truncate { fd, length_bytes: pages * PAGE_BYTES }),
+            )?;
         }
         b.ok(new, &take(iommufd))?;
         leads(b, new, (iommufd, hwpt), va, [false, false])?;

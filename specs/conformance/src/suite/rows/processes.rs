@@ -3,7 +3,10 @@
 use crate::suite::bench::{Bench, ROOT, limited};
 use crate::suite::{Done, Row, row};
 use crate::target::Need;
-use handoff_model::abi::call::{Call, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply, UNLIMITED};
+use handoff_model::abi::call::{
+    Call, FDS_PER_MESSAGE_MAX, FileCall, GuestCall, MESSAGE_BYTES_MAX, ProcessCall, Reply,
+    SocketCall, UNLIMITED,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Uid};
 
@@ -13,11 +16,11 @@ const WAITS: &[Need] = &[Need::Simulated("a process of a host would wait")];
 const GUEST: &[Need] = &[Need::Simulated("a host's puppets have no guest")];
 
 fn send(fd: Fd, length: usize, fds: Vec<Fd>) -> Call {
-    Call::SendMessage { fd, bytes: vec![1; length], fds }
+    Call::Socket(SocketCall::Send { fd, bytes: vec![1; length], fds })
 }
 
 fn receive(fd: Fd) -> Call {
-    Call::ReceiveMessage { fd, wait: false }
+    Call::Socket(SocketCall::Receive { fd, wait: false })
 }
 
 /// How long the next message is.
@@ -31,42 +34,46 @@ fn bytes(b: &mut Bench<'_>, p: Pid, fd: Fd) -> Done<usize> {
 pub(super) const ROWS: &[Row] = &[
     row("processes/limits", "limits go down for all, up for who may", &[], |b| {
         let p = b.spawn(limited(1000, 4));
-        let seen = b.ok(p, &Call::GetMemlock)?;
+        let seen = b.ok(p, &Call::Process(ProcessCall::GetMemlock))?;
         b.same("the limit", &seen, &Reply::Memlock(4 * PAGE_BYTES))?;
-        b.ok(p, &Call::SetMemlock { limit_bytes: PAGE_BYTES })?;
-        b.refuses(p, &Call::SetMemlock { limit_bytes: 2 * PAGE_BYTES }, Errno::EPERM)?;
+        b.ok(p, &Call::Process(ProcessCall::SetMemlock { limit_bytes: PAGE_BYTES }))?;
+        b.refuses(
+            p,
+            &Call::Process(ProcessCall::SetMemlock { limit_bytes: 2 * PAGE_BYTES }),
+            Errno::EPERM,
+        )?;
         let root = b.spawn(ROOT);
-        b.ok(root, &Call::SetMemlock { limit_bytes: 0 })?;
-        b.ok(root, &Call::SetMemlock { limit_bytes: UNLIMITED }).map(drop)
+        b.ok(root, &Call::Process(ProcessCall::SetMemlock { limit_bytes: 0 }))?;
+        b.ok(root, &Call::Process(ProcessCall::SetMemlock { limit_bytes: UNLIMITED })).map(drop)
     }),
     row("processes/users", "who leaves user 0 leaves its capabilities there", &[], |b| {
         let p = b.spawn(ROOT);
-        b.ok(p, &Call::SetUid { uid: Uid(1000) })?;
-        let seen = b.ok(p, &Call::GetCapIpcLock)?;
+        b.ok(p, &Call::Process(ProcessCall::SetUid { uid: Uid(1000) }))?;
+        let seen = b.ok(p, &Call::Process(ProcessCall::GetCapIpcLock))?;
         b.same("CAP_IPC_LOCK", &seen, &Reply::Flag(false))?;
-        b.refuses(p, &Call::SetUid { uid: Uid(0) }, Errno::EPERM)?;
-        b.ok(p, &Call::SetUid { uid: Uid(1000) }).map(drop)
+        b.refuses(p, &Call::Process(ProcessCall::SetUid { uid: Uid(0) }), Errno::EPERM)?;
+        b.ok(p, &Call::Process(ProcessCall::SetUid { uid: Uid(1000) })).map(drop)
     }),
     row("processes/kill", "a pidfd kills who is there and may be killed", &[], |b| {
         let (p, q, other) = (b.process(), b.process(), b.spawn(limited(1001, 4)));
         let memfd = b.memfd(p, 1)?;
         let (fd, theirs) = (b.arm().pidfd(p, q), b.arm().pidfd(p, other));
-        b.refuses(p, &Call::Kill { pidfd: memfd }, Errno::EBADF)?;
-        b.refuses(p, &Call::Kill { pidfd: theirs }, Errno::EPERM)?;
+        b.refuses(p, &Call::Process(ProcessCall::Kill { pidfd: memfd }), Errno::EBADF)?;
+        b.refuses(p, &Call::Process(ProcessCall::Kill { pidfd: theirs }), Errno::EPERM)?;
         b.kill(q);
-        b.ok(p, &Call::AwaitExit { pidfd: fd })?;
-        b.refuses(p, &Call::Kill { pidfd: fd }, Errno::ESRCH)
+        b.ok(p, &Call::Process(ProcessCall::AwaitExit { pidfd: fd }))?;
+        b.refuses(p, &Call::Process(ProcessCall::Kill { pidfd: fd }), Errno::ESRCH)
     }),
     row("processes/wait", "a wait for a process that lives does not end", WAITS, |b| {
         let (p, q) = (b.process(), b.process());
         let pidfd = b.arm().pidfd(p, q);
-        b.refuses(p, &Call::AwaitExit { pidfd }, Errno::EINTR)?;
+        b.refuses(p, &Call::Process(ProcessCall::AwaitExit { pidfd }), Errno::EINTR)?;
         let (here, _) = b.arm().socketpair(p, q);
-        b.refuses(p, &Call::ReceiveMessage { fd: here, wait: true }, Errno::EINTR)?;
-        let event = b.fd(p, &Call::Eventfd)?;
-        b.refuses(p, &Call::ReadEvent { fd: event }, Errno::EAGAIN)?;
-        b.ok(p, &Call::SetNonblock { fd: event, on: false })?;
-        b.refuses(p, &Call::ReadEvent { fd: event }, Errno::EINTR)
+        b.refuses(p, &Call::Socket(SocketCall::Receive { fd: here, wait: true }), Errno::EINTR)?;
+        let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
+        b.refuses(p, &Call::File(FileCall::ReadEvent { fd: event }), Errno::EAGAIN)?;
+        b.ok(p, &Call::File(FileCall::SetNonblock { fd: event, on: false }))?;
+        b.refuses(p, &Call::File(FileCall::ReadEvent { fd: event }), Errno::EINTR)
     }),
     row("processes/exec", "what can be executed", &[], |b| {
         let p = b.process();
@@ -74,9 +81,9 @@ pub(super) const ROWS: &[Row] = &[
         b.all_refused(
             p,
             &[
-                (Call::Exec { image: BAD }, Errno::ENOENT),
-                (Call::Exec { image: memfd }, Errno::Other(8)),
-                (Call::Exec { image: iommufd }, Errno::EACCES),
+                (Call::Process(ProcessCall::Exec { image: BAD }), Errno::ENOENT),
+                (Call::Process(ProcessCall::Exec { image: memfd }), Errno::Other(8)),
+                (Call::Process(ProcessCall::Exec { image: iommufd }), Errno::EACCES),
             ],
         )
     }),
@@ -86,26 +93,28 @@ pub(super) const ROWS: &[Row] = &[
         b.all_refused(
             p,
             &[
-                (Call::StartGuest, Errno::EINVAL),
-                (Call::SaveGuest { fd: iommufd }, Errno::EINVAL),
-                (Call::SaveGuest { fd: memfd }, Errno::EINVAL),
-                (Call::LoadGuest { fd: iommufd }, Errno::EINVAL),
-                (Call::LoadGuest { fd: memfd }, Errno::EINVAL),
+                (Call::Guest(GuestCall::Start), Errno::EINVAL),
+                (Call::Guest(GuestCall::Save { fd: iommufd }), Errno::EINVAL),
+                (Call::Guest(GuestCall::Save { fd: memfd }), Errno::EINVAL),
+                (Call::Guest(GuestCall::Load { fd: iommufd }), Errno::EINVAL),
+                (Call::Guest(GuestCall::Load { fd: memfd }), Errno::EINVAL),
             ],
         )?;
-        let state = |length: usize| Call::WriteAt {
-            fd: memfd,
-            offset_bytes: 0,
-            bytes: [&b"vmstate\0"[..], &vec![0; length]].concat(),
+        let state = |length: usize| {
+            Call::File(FileCall::WriteAt {
+                fd: memfd,
+                offset_bytes: 0,
+                bytes: [&b"vmstate\0"[..], &vec![0; length]].concat(),
+            })
         };
         b.ok(p, &state(3))?;
-        b.refuses(p, &Call::LoadGuest { fd: memfd }, Errno::EINVAL)?;
+        b.refuses(p, &Call::Guest(GuestCall::Load { fd: memfd }), Errno::EINVAL)?;
         b.ok(p, &state(8))?;
-        b.ok(p, &Call::LoadGuest { fd: memfd })?;
-        b.refuses(p, &Call::LoadGuest { fd: memfd }, Errno::EINVAL)?;
-        b.ok(p, &Call::StartGuest)?;
-        b.ok(p, &Call::StopGuest)?;
-        b.ok(p, &Call::SaveGuest { fd: memfd }).map(drop)
+        b.ok(p, &Call::Guest(GuestCall::Load { fd: memfd }))?;
+        b.refuses(p, &Call::Guest(GuestCall::Load { fd: memfd }), Errno::EINVAL)?;
+        b.ok(p, &Call::Guest(GuestCall::Start))?;
+        b.ok(p, &Call::Guest(GuestCall::Stop))?;
+        b.ok(p, &Call::Guest(GuestCall::Save { fd: memfd })).map(drop)
     }),
     row("sockets/messages", "what a message may carry", &[], |b| {
         let (p, q) = (b.process(), b.process());
@@ -139,8 +148,8 @@ pub(super) const ROWS: &[Row] = &[
         let (p, q) = (b.process(), b.process());
         let (here, there) = b.arm().socketpair(p, q);
         let shared = b.pass(p, q, &[here])?[0];
-        b.ok(q, &Call::SetNonblock { fd: shared, on: true })?;
-        let wait = Call::ReceiveMessage { fd: here, wait: true };
+        b.ok(q, &Call::File(FileCall::SetNonblock { fd: shared, on: true }))?;
+        let wait = Call::Socket(SocketCall::Receive { fd: here, wait: true });
         b.refuses(p, &wait, Errno::EAGAIN)?;
         b.ok(q, &send(there, 3, vec![]))?;
         b.ok(p, &wait)?;
@@ -150,7 +159,7 @@ pub(super) const ROWS: &[Row] = &[
         let (p, q) = (b.process(), b.process());
         let (here, there) = b.arm().socketpair(p, q);
         b.ok(p, &send(here, 3, vec![]))?;
-        b.ok(p, &Call::Close { fd: here })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: here }))?;
         b.refuses(q, &send(there, 1, vec![]), Errno::EPIPE)?;
         let seen = (bytes(b, q, there)?, bytes(b, q, there)?);
         b.same("what was sent, and the end", &seen, &(3, 0))
@@ -169,7 +178,7 @@ pub(super) const ROWS: &[Row] = &[
         let (p, q) = (b.process(), b.process());
         let (here, there) = b.arm().socketpair(p, q);
         b.ok(p, &send(here, 3, vec![]))?;
-        b.ok(q, &Call::ShutdownReceive { fd: there })?;
+        b.ok(q, &Call::Socket(SocketCall::ShutdownReceive { fd: there }))?;
         b.refuses(p, &send(here, 3, vec![]), Errno::EPIPE)?;
         let seen = (bytes(b, q, there)?, bytes(b, q, there)?);
         b.same("what was sent, and the end", &seen, &(3, 0))

@@ -5,7 +5,7 @@ use crate::suite::rows::device::{CONFIG, begin, mmap, read, reads, write};
 use crate::suite::structure::sized;
 use crate::suite::{Row, row};
 use crate::target::{Device, Need};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, DeviceCall, FileCall, MemoryCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, PAGE_BYTES, Va};
 use handoff_model::abi::request as nr;
@@ -45,8 +45,8 @@ pub(super) const ROWS: &[Row] = &[
     }),
     row("region/config-msi", "MSI shows as enabled only while SET_IRQS has it so", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
-        let event = b.fd(p, &Call::Eventfd)?;
-        b.ok(p, &Call::SetIrqs { device: d, index: 1, eventfds: vec![event] })?;
+        let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
+        b.ok(p, &Call::Device(DeviceCall::SetIrqs { device: d, index: 1, eventfds: vec![event] }))?;
         b.ok(p, &write(d, CONFIG + 0x42, &[0xf1, 0]))?;
         reads(b, p, d, CONFIG + 0x42, &[0x81, 0])
     }),
@@ -54,7 +54,7 @@ pub(super) const ROWS: &[Row] = &[
         let (p, d) = begin(b, Device::Edu)?;
         b.ok(p, &write(d, CONFIG + 4, &[0x07, 0x05]))?;
         b.ok(p, &write(d, CONFIG + 0x44, &[0, 0, 0xe0, 0xfe]))?;
-        b.ok(p, &Call::Close { fd: d })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: d }))?;
         let iommufd = b.iommufd(p)?;
         let (d, _) = b.bind(p, Device::Edu, iommufd)?;
         reads(b, p, d, CONFIG + 4, &[0x03, 0x01])?;
@@ -62,15 +62,15 @@ pub(super) const ROWS: &[Row] = &[
     }),
     row("region/intx-disable", "the command register keeps INTx off", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
-        let event = b.fd(p, &Call::Eventfd)?;
-        b.ok(p, &Call::SetIrqs { device: d, index: 0, eventfds: vec![event] })?;
+        let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
+        b.ok(p, &Call::Device(DeviceCall::SetIrqs { device: d, index: 0, eventfds: vec![event] }))?;
         let fire = sized().u32(33).u32(0).u32(0).u32(1).on(d, nr::VFIO_DEVICE_SET_IRQS);
         b.ok(p, &write(d, CONFIG + 5, &[0x05]))?;
         b.ok(p, &fire)?;
-        b.refuses(p, &Call::ReadEvent { fd: event }, Errno::EAGAIN)?;
+        b.refuses(p, &Call::File(FileCall::ReadEvent { fd: event }), Errno::EAGAIN)?;
         b.ok(p, &write(d, CONFIG + 5, &[0x01]))?;
         b.ok(p, &fire)?;
-        b.ok(p, &Call::ReadEvent { fd: event }).map(drop)
+        b.ok(p, &Call::File(FileCall::ReadEvent { fd: event })).map(drop)
     }),
     row("region/bars", "BAR 0 answers while memory is on; others are not there", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
@@ -98,16 +98,16 @@ pub(super) const ROWS: &[Row] = &[
         let Reply::Va(va) = b.ok(p, &mmap(d, 0, 2 * PAGE_BYTES))? else {
             unreachable!("a mapping is told by its address")
         };
-        b.ok(p, &Call::Close { fd: d })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: d }))?;
         let iommufd = b.iommufd(p)?;
         let again = b.open(p, Device::Edu)?;
-        let bind = Call::Bind { device: again, iommufd };
+        let bind = Call::Device(DeviceCall::Bind { device: again, iommufd });
         b.refuses(p, &bind, Errno::EINVAL)?;
-        b.ok(p, &Call::Munmap { va, length_bytes: PAGE_BYTES })?;
+        b.ok(p, &Call::Memory(MemoryCall::Munmap { va, length_bytes: PAGE_BYTES }))?;
         b.refuses(p, &bind, Errno::EINVAL)?;
         let child = b.fork(p);
         let rest = Va(va.0 + PAGE_BYTES);
-        b.ok(p, &Call::Munmap { va: rest, length_bytes: PAGE_BYTES })?;
+        b.ok(p, &Call::Memory(MemoryCall::Munmap { va: rest, length_bytes: PAGE_BYTES }))?;
         b.refuses(p, &bind, Errno::EINVAL)?;
         b.kill(child);
         b.ok(p, &bind).map(drop)

@@ -10,7 +10,7 @@ use crate::suite::structure::{Fields, sized};
 use crate::suite::{Row, row};
 use crate::target::simulated::DMA_ENTRY_LIMIT;
 use crate::target::{Device, Need};
-use handoff_model::abi::call::{Call, Reply};
+use handoff_model::abi::call::{Call, ContainerCall, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Pid, Va};
 use handoff_model::abi::request as nr;
@@ -65,7 +65,7 @@ fn map(container: Fd, vaddr: u64, iova: u64, pages: u64) -> Call {
 /// Gives a range its new address.
 fn give(container: Fd, vaddr: Va, iova: u64, pages: u64) -> Call {
     let (length_bytes, iova) = (pages * PAGE_BYTES, Iova(iova));
-    Call::GiveVaddr { container, user_va: vaddr, length_bytes, iova }
+    Call::Container(ContainerCall::GiveVaddr { container, user_va: vaddr, length_bytes, iova })
 }
 
 fn unmap_with(flags: u32, iova: u64, bytes: u64) -> Fields {
@@ -84,7 +84,7 @@ fn unmaps(b: &mut Bench<'_>, pid: Pid, call: &Call, bytes: u64) -> Done {
 
 /// Every mapping of a container loses its address, and so many bytes they are.
 fn forgets(b: &mut Bench<'_>, pid: Pid, container: Fd, bytes: u64) -> Done {
-    let told = b.ok(pid, &Call::ForgetVaddrs { container })?;
+    let told = b.ok(pid, &Call::Container(ContainerCall::ForgetVaddrs { container }))?;
     b.same("bytes without an address", &told, &Reply::Length(bytes))
 }
 
@@ -125,7 +125,8 @@ fn awaited(b: &mut Bench<'_>, pid: Pid) -> Done<(Legacy, Fd)> {
     let legacy = ready(b, pid, Device::Mtty, V2)?;
     let va = b.mmap(pid, None, 1)?;
     b.ok(pid, &map(legacy.container, va.0, IOVA, 1))?;
-    let _ = b.call(pid, &Call::ForgetVaddrs { container: legacy.container });
+    let _ =
+        b.call(pid, &Call::Container(ContainerCall::ForgetVaddrs { container: legacy.container }));
     Ok((legacy, open_group(b, pid, Device::Edu)?))
 }
 
@@ -223,7 +224,7 @@ pub(super) const ROWS: &[Row] = &[
     row("type1/update-vaddr", "a new process gives each range its own address", TYPE1, |b| {
         let (old, new) = (b.process(), b.process());
         let (Legacy { container, .. }, _) = mapped(b, old, V2, 16)?;
-        let asked = b.ok(old, &Call::CanUpdateVaddr { container })?;
+        let asked = b.ok(old, &Call::Container(ContainerCall::CanUpdateVaddr { container }))?;
         b.same("new addresses", &asked, &Reply::Flag(true))?;
         let bytes = 16 * PAGE_BYTES;
         forgets(b, old, container, bytes)?;
@@ -245,7 +246,7 @@ pub(super) const ROWS: &[Row] = &[
         let bytes = 16 * PAGE_BYTES;
         forgets(b, p, container, bytes)?;
         for fd in [container, group] {
-            b.ok(p, &Call::SetCloexec { fd, on: false })?;
+            b.ok(p, &Call::File(FileCall::SetCloexec { fd, on: false }))?;
         }
         b.exec(p);
         b.vm_lck(p, 0)?;
@@ -263,7 +264,7 @@ pub(super) const ROWS: &[Row] = &[
             let p = b.process();
             let (Legacy { container, group }, _) = mapped(b, p, V2, 16)?;
             for fd in [container, group] {
-                b.ok(p, &Call::SetCloexec { fd, on: false })?;
+                b.ok(p, &Call::File(FileCall::SetCloexec { fd, on: false }))?;
             }
             b.exec(p);
             b.vm_lck(p, 0)?;
@@ -310,7 +311,7 @@ pub(super) const ROWS: &[Row] = &[
         let bytes = 2 * PAGE_BYTES;
         unmaps(b, p, &unmap(container, UNMAP_VADDR, IOVA, bytes), bytes)?;
         b.refuses(p, &unmap(container, UNMAP_VADDR, IOVA, bytes), Errno::EINVAL)?;
-        b.refuses(p, &Call::ForgetVaddrs { container }, Errno::EINVAL)?;
+        b.refuses(p, &Call::Container(ContainerCall::ForgetVaddrs { container }), Errno::EINVAL)?;
         // Neither the range below nor the one above is marked.
         for iova in others {
             b.refuses(p, &give(container, Va(va), iova, 1), Errno::EINVAL)?;
@@ -336,7 +337,7 @@ pub(super) const ROWS: &[Row] = &[
         let p = b.process();
         let Legacy { container, .. } = ready(b, p, Device::Mtty, V2)?;
         extension(b, p, container, UPDATE_VADDR, 0)?;
-        b.refuses(p, &Call::ForgetVaddrs { container }, Errno::EBUSY)
+        b.refuses(p, &Call::Container(ContainerCall::ForgetVaddrs { container }), Errno::EBUSY)
     }),
     row("type1/nobody-waits", "a group that joins waits for no address", BOTH, |b| {
         let p = b.process();
@@ -367,7 +368,7 @@ pub(super) const ROWS: &[Row] = &[
             let group = open_group(b, p, Device::Edu)?;
             b.refuses(p, &join(group, container), errno)?;
             for fd in [group, mdev, container] {
-                b.ok(p, &Call::Close { fd })?;
+                b.ok(p, &Call::File(FileCall::Close { fd }))?;
             }
         }
         Ok(())
@@ -378,7 +379,7 @@ pub(super) const ROWS: &[Row] = &[
         let Legacy { container, .. } = ready(b, p, Device::Mtty, V2)?;
         let group = open_group(b, p, Device::Edu)?;
         b.ok(p, &join(group, container))?;
-        b.ok(p, &Call::Close { fd: group })?;
+        b.ok(p, &Call::File(FileCall::Close { fd: group }))?;
         b.ok(p, &map(container, va, BEYOND, 1))?;
         let group = open_group(b, p, Device::Edu)?;
         b.refuses(p, &join(group, container), Errno::EINVAL)

@@ -1,0 +1,206 @@
+//! The ioctls of an iommufd context.
+//!
+//! Mirrors: `include/uapi/linux/iommufd.h` of Linux 7.3. Errnos are listed where they matter to a handoff; the order in which a kernel
+//! checks is kept in the simulated kernel.
+
+use super::{Access, Rights};
+use crate::abi::ids::{Fd, Iova, ObjectId, Va};
+use serde::{Deserialize, Serialize};
+
+/// An ioctl of iommufd.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IommufdCall {
+    /// `IOMMU_DESTROY`. ENOENT, EBUSY.
+    Destroy {
+        /// The context.
+        iommufd: Fd,
+        /// Any object but a device or an access.
+        id: ObjectId,
+    },
+    /// `IOMMU_IOAS_ALLOC` → [`super::Reply::Object`]. ENOMEM.
+    IoasAlloc {
+        /// The context.
+        iommufd: Fd,
+    },
+    /// `IOMMU_IOAS_IOVA_RANGES` → [`super::Reply::IovaRanges`]. ENOENT.
+    IoasIovaRanges {
+        /// The context.
+        iommufd: Fd,
+        /// The address space.
+        ioas: ObjectId,
+    },
+    /// `IOMMU_IOAS_MAP` at a fixed IOVA. ENOENT, EEXIST, EINVAL, EFAULT, ENOMEM.
+    IoasMap {
+        /// The context.
+        iommufd: Fd,
+        /// The address space.
+        ioas: ObjectId,
+        /// Memory of the calling process.
+        user_va: Va,
+        /// How much.
+        length_bytes: u64,
+        /// Where.
+        iova: Iova,
+        /// What a device may do there.
+        rights: Rights,
+    },
+    /// `IOMMU_IOAS_MAP_FILE` (6.13) at a fixed IOVA. As MAP, and EBADF, ENOTTY (older kernels).
+    IoasMapFile {
+        /// The context.
+        iommufd: Fd,
+        /// The address space.
+        ioas: ObjectId,
+        /// A memfd.
+        fd: Fd,
+        /// Where in the file.
+        offset_bytes: u64,
+        /// How much.
+        length_bytes: u64,
+        /// Where.
+        iova: Iova,
+        /// What a device may do there.
+        rights: Rights,
+    },
+    /// `IOMMU_IOAS_COPY` at a fixed IOVA: one more area over the same pages. ENOENT when the source is
+    /// not fully mapped, EEXIST when the destination is taken.
+    IoasCopy {
+        /// The context.
+        iommufd: Fd,
+        /// Whose pages.
+        source: ObjectId,
+        /// Where they are.
+        source_iova: Iova,
+        /// The other address space; may be the same.
+        destination: ObjectId,
+        /// Where to.
+        destination_iova: Iova,
+        /// How much.
+        length_bytes: u64,
+        /// What a device may do there.
+        rights: Rights,
+    },
+    /// `IOMMU_IOAS_UNMAP` of whole areas → [`super::Reply::Length`]. ENOENT, EBUSY. Not atomic.
+    IoasUnmap {
+        /// The context.
+        iommufd: Fd,
+        /// The address space.
+        ioas: ObjectId,
+        /// Where.
+        iova: Iova,
+        /// How much; `(0, u64::MAX)` is everything.
+        length_bytes: u64,
+    },
+    /// `IOMMU_IOAS_CHANGE_PROCESS` (6.13): the caller becomes the owner of every page set of the
+    /// context. EINVAL (an area that is not file-backed), EBUSY (an area in transition), ENOMEM
+    /// (limit). With `reserved` other than 0 it is EOPNOTSUPP before anything else: a probe that
+    /// touches nothing; ENOTTY there and always on an older kernel.
+    ChangeProcess {
+        /// The context.
+        iommufd: Fd,
+        /// The field `__reserved`.
+        reserved: u32,
+    },
+    /// `IOMMU_OPTION`, `RLIMIT_MODE`, GET → [`super::Reply::Flag`]: whether this context charges the memory
+    /// map of the process (`true`) or its user (`false`).
+    GetRlimitMode {
+        /// The context.
+        iommufd: Fd,
+    },
+    /// `IOMMU_OPTION`, `RLIMIT_MODE`, SET. EPERM without CAP_SYS_RESOURCE, EBUSY once an object exists.
+    SetRlimitMode {
+        /// The context.
+        iommufd: Fd,
+        /// Charge the memory map of the process.
+        per_process: bool,
+    },
+    /// `IOMMU_HWPT_ALLOC` over an IOAS → [`super::Reply::Object`]; pins at once. ENOENT, EINVAL, EADDRINUSE, ENOMEM;
+    /// EOPNOTSUPP for a nesting parent of an IOMMU that cannot nest.
+    HwptAlloc {
+        /// The context.
+        iommufd: Fd,
+        /// For the IOMMU of this device.
+        device: ObjectId,
+        /// The address space.
+        ioas: ObjectId,
+        /// `IOMMU_HWPT_ALLOC_NEST_PARENT`: a guest's page tables can lie over it.
+        nest_parent: bool,
+    },
+    /// `IOMMU_HWPT_GET_DIRTY_BITMAP` of length 0: ENOENT when there is no such HWPT, and otherwise
+    /// EOPNOTSUPP (no dirty tracking) or EINVAL. Changes nothing: a probe for an HWPT.
+    ProbeHwpt {
+        /// The context.
+        iommufd: Fd,
+        /// The HWPT.
+        hwpt: ObjectId,
+    },
+    /// `IOMMU_HWPT_ALLOC` over an HWPT, with data of a type that no driver has: EINVAL when that is no nesting
+    /// parent (or no HWPT), ENOENT when the device is not bound to this context, and otherwise EOPNOTSUPP. Changes
+    /// nothing: a probe for a nesting parent. A driver whose nested HWPTs are all made through a viommu (Arm's,
+    /// AMD's) answers EOPNOTSUPP for every HWPT, so that there it tells nothing.
+    ProbeNesting {
+        /// The context.
+        iommufd: Fd,
+        /// A device behind its IOMMU.
+        device: ObjectId,
+        /// The HWPT.
+        hwpt: ObjectId,
+    },
+    /// `IOMMU_GET_HW_INFO` → [`super::Reply::HwInfo`]. ENOENT when the device is not bound to this context.
+    GetHwInfo {
+        /// The context.
+        iommufd: Fd,
+        /// The device.
+        device: ObjectId,
+    },
+}
+
+impl IommufdCall {
+    /// Returns the name of the system call or ioctl.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Destroy { .. } => "IOMMU_DESTROY",
+            Self::IoasAlloc { .. } => "IOMMU_IOAS_ALLOC",
+            Self::IoasIovaRanges { .. } => "IOMMU_IOAS_IOVA_RANGES",
+            Self::IoasMap { .. } => "IOMMU_IOAS_MAP",
+            Self::IoasMapFile { .. } => "IOMMU_IOAS_MAP_FILE",
+            Self::IoasCopy { .. } => "IOMMU_IOAS_COPY",
+            Self::IoasUnmap { .. } => "IOMMU_IOAS_UNMAP",
+            Self::ChangeProcess { .. } => "IOMMU_IOAS_CHANGE_PROCESS",
+            Self::GetRlimitMode { .. } => "IOMMU_OPTION get",
+            Self::SetRlimitMode { .. } => "IOMMU_OPTION set",
+            Self::HwptAlloc { .. } | Self::ProbeNesting { .. } => "IOMMU_HWPT_ALLOC",
+            Self::ProbeHwpt { .. } => "IOMMU_HWPT_GET_DIRTY_BITMAP",
+            Self::GetHwInfo { .. } => "IOMMU_GET_HW_INFO",
+        }
+    }
+
+    /// What the call touches, judged by its arguments, however it ends.
+    ///
+    /// Three mutating ioctls have forms that cannot succeed and so only read: CHANGE_PROCESS with a
+    /// reserved field set, COPY of a range onto itself, and HWPT_ALLOC with data that no driver takes.
+    pub fn access(&self) -> Access {
+        match self {
+            Self::ChangeProcess { reserved, .. } if *reserved != 0 => Access::Reads,
+            Self::IoasCopy { source, source_iova, destination, destination_iova, .. }
+                if source == destination && source_iova == destination_iova =>
+            {
+                Access::Reads
+            }
+            Self::IoasIovaRanges { .. }
+            | Self::GetRlimitMode { .. }
+            | Self::ProbeHwpt { .. }
+            | Self::ProbeNesting { .. }
+            | Self::GetHwInfo { .. } => Access::Reads,
+            Self::Destroy { .. }
+            | Self::IoasAlloc { .. }
+            | Self::IoasMap { .. }
+            | Self::IoasMapFile { .. }
+            | Self::IoasCopy { .. }
+            | Self::IoasUnmap { .. }
+            | Self::ChangeProcess { .. }
+            | Self::SetRlimitMode { .. }
+            | Self::HwptAlloc { .. } => Access::Mutates,
+        }
+    }
+}

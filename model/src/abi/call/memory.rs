@@ -1,0 +1,101 @@
+//! Memory: memfds and what is mapped.
+//!
+//! Mirrors: memfd_create(2), fcntl(2), fallocate(2), mmap(2). Errnos are listed where they matter to a handoff; the order in which a kernel
+//! checks is kept in the simulated kernel.
+
+use super::Access;
+use crate::abi::ids::{Fd, Va};
+use serde::{Deserialize, Serialize};
+
+/// A call on memory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryCall {
+    /// `memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)` → [`super::Reply::Fd`].
+    Memfd {
+        /// Shown as `/memfd:name`.
+        name: String,
+    },
+    /// `ftruncate(fd, length)`. EBADF, EINVAL, EPERM (sealed).
+    Truncate {
+        /// A memfd.
+        fd: Fd,
+        /// The new length.
+        length_bytes: u64,
+    },
+    /// `fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW)`. EBADF, EINVAL, EPERM.
+    SealSize {
+        /// A memfd.
+        fd: Fd,
+    },
+    /// `fcntl(fd, F_ADD_SEALS, seals)`. EBADF; EPERM (read-only, sealed), EINVAL (unknown, no memfd), EBUSY
+    /// (mapped writable, or pinned).
+    AddSeals {
+        /// A memfd.
+        fd: Fd,
+        /// `F_SEAL_SEAL` 1, `_SHRINK` 2, `_GROW` 4, `_WRITE` 8, `_FUTURE_WRITE` 16.
+        seals: u32,
+    },
+    /// `open("/proc/self/fd/N", O_RDONLY | O_CLOEXEC)` → [`super::Reply::Fd`]: another open file of the same memfd.
+    /// ENOENT, ENXIO.
+    ReopenReadOnly {
+        /// A memfd.
+        fd: Fd,
+    },
+    /// `fallocate(fd, PUNCH_HOLE | KEEP_SIZE, offset, length)`: the file's pages there are replaced
+    /// by fresh ones, also under a device that has the old ones pinned. EBADF, EINVAL.
+    PunchHole {
+        /// A memfd.
+        fd: Fd,
+        /// First byte.
+        offset_bytes: u64,
+        /// How many.
+        length_bytes: u64,
+    },
+    /// `mmap(length, READ | WRITE, MAP_SHARED, fd, offset)` → [`super::Reply::Va`]; anonymous and private
+    /// without a descriptor. EBADF, EINVAL, ENODEV, ENOMEM.
+    Mmap {
+        /// A memfd, or none.
+        fd: Option<Fd>,
+        /// Where in the file.
+        offset_bytes: u64,
+        /// How much.
+        length_bytes: u64,
+    },
+    /// `munmap(addr, length)`. EINVAL.
+    Munmap {
+        /// The first address.
+        va: Va,
+        /// How much.
+        length_bytes: u64,
+    },
+}
+
+impl MemoryCall {
+    /// Returns the name of the system call or ioctl.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Memfd { .. } => "memfd_create",
+            Self::Truncate { .. } => "ftruncate",
+            Self::SealSize { .. } | Self::AddSeals { .. } => "seal",
+            Self::ReopenReadOnly { .. } => "reopen",
+            Self::PunchHole { .. } => "punch hole",
+            Self::Mmap { .. } => "mmap",
+            Self::Munmap { .. } => "munmap",
+        }
+    }
+
+    /// What the call touches, judged by its arguments, however it ends.
+    pub fn access(&self) -> Access {
+        match self {
+            Self::Memfd { .. }
+            | Self::ReopenReadOnly { .. }
+            | Self::Mmap { .. }
+            | Self::Munmap { .. } => Access::Own,
+            Self::Truncate { .. }
+            | Self::SealSize { .. }
+            | Self::AddSeals { .. }
+            | Self::PunchHole { .. } => Access::Mutates,
+        }
+    }
+}

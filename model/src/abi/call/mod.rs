@@ -1,0 +1,212 @@
+//! Every system call that a handoff makes, as data.
+//!
+//! A [`Call`] is what a process asks, a [`Reply`] what it gets, and an [`Answer`] either that or
+//! an [`Errno`]. Because calls are values they can be recorded, replayed, failed on purpose,
+//! counted and compared, on either kernel, by code that knows nothing of the protocol.
+//!
+//! Each call says what it touches ([`Call::access`]); the rule that the new process only reads
+//! until it has been told to commit is judged by that alone.
+//!
+//! Mirrors: `include/uapi/linux/iommufd.h` and `include/uapi/linux/vfio.h` of Linux 7.3, and the
+//! system calls of their man pages. Errnos are listed where they matter to a handoff; the order in
+//! which a kernel checks is kept in the simulated kernel.
+
+mod container;
+mod device;
+mod file;
+mod guest;
+mod iommufd;
+mod kvm;
+mod memory;
+mod process;
+mod reply;
+mod socket;
+
+use crate::abi::argument::Ioctl;
+use crate::abi::errno::Errno;
+use crate::abi::ids::{Fd, Pid};
+pub use container::ContainerCall;
+pub use device::DeviceCall;
+pub use file::FileCall;
+pub use guest::GuestCall;
+pub use iommufd::IommufdCall;
+pub use kvm::KvmCall;
+pub use memory::MemoryCall;
+pub use process::ProcessCall;
+pub use reply::{Answer, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply, Rights, UNLIMITED};
+use serde::{Deserialize, Serialize};
+pub use socket::SocketCall;
+
+/// A system call with its arguments, by the subsystem that answers it.
+///
+/// A new call is a variant of one of these enums. Whoever answers, lays out, fails or describes
+/// calls matches them without a wildcard, so that the compiler names every place that needs it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    /// A call on an open file or a descriptor.
+    File(FileCall),
+    /// A call on memory.
+    Memory(MemoryCall),
+    /// A call about a process.
+    Process(ProcessCall),
+    /// A call on a unix socket.
+    Socket(SocketCall),
+    /// A call of a VMM on its guest.
+    Guest(GuestCall),
+    /// An ioctl of iommufd.
+    Iommufd(IommufdCall),
+    /// An ioctl of a VFIO device file.
+    Device(DeviceCall),
+    /// An ioctl of a VFIO group or container.
+    Container(ContainerCall),
+    /// An ioctl of KVM.
+    Kvm(KvmCall),
+    /// Any ioctl on any file, as bytes → [`Reply::Ioctl`], also where it fails: what the kernel left in
+    /// the argument is part of the answer.
+    Ioctl {
+        /// The file.
+        fd: Fd,
+        /// The request and its argument.
+        ioctl: Ioctl,
+    },
+}
+
+impl From<FileCall> for Call {
+    fn from(call: FileCall) -> Self {
+        Self::File(call)
+    }
+}
+
+impl From<MemoryCall> for Call {
+    fn from(call: MemoryCall) -> Self {
+        Self::Memory(call)
+    }
+}
+
+impl From<ProcessCall> for Call {
+    fn from(call: ProcessCall) -> Self {
+        Self::Process(call)
+    }
+}
+
+impl From<SocketCall> for Call {
+    fn from(call: SocketCall) -> Self {
+        Self::Socket(call)
+    }
+}
+
+impl From<GuestCall> for Call {
+    fn from(call: GuestCall) -> Self {
+        Self::Guest(call)
+    }
+}
+
+impl From<IommufdCall> for Call {
+    fn from(call: IommufdCall) -> Self {
+        Self::Iommufd(call)
+    }
+}
+
+impl From<DeviceCall> for Call {
+    fn from(call: DeviceCall) -> Self {
+        Self::Device(call)
+    }
+}
+
+impl From<ContainerCall> for Call {
+    fn from(call: ContainerCall) -> Self {
+        Self::Container(call)
+    }
+}
+
+impl From<KvmCall> for Call {
+    fn from(call: KvmCall) -> Self {
+        Self::Kvm(call)
+    }
+}
+
+/// What a call touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Nothing.
+    Reads,
+    /// Only the calling process: its memory map, its descriptors, its own guest, messages to its peer.
+    Own,
+    /// Something that another process with the same descriptors sees.
+    Mutates,
+}
+
+impl Call {
+    /// Returns the name of the system call or ioctl.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::File(call) => call.name(),
+            Self::Memory(call) => call.name(),
+            Self::Process(call) => call.name(),
+            Self::Socket(call) => call.name(),
+            Self::Guest(call) => call.name(),
+            Self::Iommufd(call) => call.name(),
+            Self::Device(call) => call.name(),
+            Self::Container(call) => call.name(),
+            Self::Kvm(call) => call.name(),
+            Self::Ioctl { ioctl, .. } => {
+                crate::abi::request::name(ioctl.request).unwrap_or("ioctl")
+            }
+        }
+    }
+
+    /// Returns what the call touches, judged by its arguments, however it ends.
+    pub fn access(&self) -> Access {
+        match self {
+            Self::File(call) => call.access(),
+            Self::Memory(call) => call.access(),
+            Self::Process(call) => call.access(),
+            Self::Socket(call) => call.access(),
+            Self::Guest(call) => call.access(),
+            Self::Iommufd(call) => call.access(),
+            Self::Device(call) => call.access(),
+            Self::Container(call) => call.access(),
+            Self::Kvm(call) => call.access(),
+            Self::Ioctl { .. } => Access::Mutates,
+        }
+    }
+}
+
+/// Why a call failed; `None` where it did not. An ioctl that is made of bytes is always answered, and says there whether it failed.
+pub fn errno_of(answer: &Answer) -> Option<Errno> {
+    match answer {
+        Err(errno) => Some(*errno),
+        Ok(Reply::Ioctl(outcome)) => outcome.errno(),
+        Ok(_) => None,
+    }
+}
+
+impl Call {
+    /// What a kernel answers that refuses it and does nothing.
+    pub fn refused(&self, errno: Errno) -> Answer {
+        match self {
+            Self::Ioctl { ioctl, .. } => Ok(Reply::Ioctl(ioctl.argument.untouched(Err(errno)))),
+            _ => Err(errno),
+        }
+    }
+}
+
+/// One call that was made, by whom, and its answer: the unit of a trace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// Who called.
+    pub pid: Pid,
+    /// What.
+    pub call: Call,
+    /// What came back; [`ProcessCall::Exec`] and [`ProcessCall::Exit`] that worked are [`Reply::Done`].
+    pub answer: Answer,
+}
+
+impl Made {
+    /// Why it failed; `None` where it did not.
+    pub fn errno(&self) -> Option<Errno> {
+        errno_of(&self.answer)
+    }
+}
