@@ -23,7 +23,7 @@ use std::fmt::Write;
 /// `docs/variants.md`: what each variant keeps, and its phases as a graph.
 pub fn variants(columns: &[Column]) -> String {
     let mut text = String::from(
-        "# The variants\n\nMade by `handoff check --all` and from the tables that the roles walk; see `specs/pages.rs`.\n\n",
+        "# The variants\n\nMade by `handoff check --all` and from the tables that the roles walk; see `specs/survey/docgen.rs`.\n\n",
     );
     for head in heads(columns) {
         let _ = writeln!(text, "* {head}");
@@ -48,7 +48,7 @@ pub fn variants(columns: &[Column]) -> String {
 /// `docs/properties.md`: what must hold, why, who promises it, and which known bugs break it.
 pub fn properties() -> String {
     let mut text = String::from(
-        "# The properties\n\nMade from the registry (`specs/property/mod.rs`); see `specs/pages.rs`. What a variant does not promise, and what a check says \
+        "# The properties\n\nMade from the registry (`specs/properties/mod.rs`); see `specs/survey/docgen.rs`. What a variant does not promise, and what a check says \
          of each, is in [variants.md](variants.md).\n",
     );
     for property in PROPERTIES {
@@ -81,7 +81,7 @@ pub fn properties() -> String {
 /// Those of [`check`].
 pub fn zoo() -> Result<String, LaunchError> {
     let mut text = String::from(
-        "# The zoo\n\nEvery known bug of QEMU and Linux in handing devices over, found again by a check. Made by `handoff zoo`; see `specs/pages.rs`. Where the cause is inside of \
+        "# The zoo\n\nEvery known bug of QEMU and Linux in handing devices over, found again by a check. Made by `handoff zoo`; see `specs/survey/docgen.rs`. Where the cause is inside of \
          the VMM (a list, a pointer), what came of it is planted: the process dies there, or does not make those calls. The numbers of K are not those of the \
          kernel's hazards in [variants.md](variants.md).\n\n\
          | bug | what goes wrong | source | property | steps | faults |\n|---|---|---|---|---|---|\n",
