@@ -4,15 +4,14 @@ mod certificate;
 mod check;
 mod checkpoint;
 mod command;
-
 mod defects;
 mod essence;
 mod explain;
 mod hazards;
 mod lies;
-
 mod mutants;
 mod pages;
+mod product;
 mod reduced;
 mod refusals;
 mod replay;
