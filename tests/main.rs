@@ -3,7 +3,7 @@
 mod certificate;
 mod check;
 mod checkpoint;
-mod command;
+mod cli;
 mod defects;
 mod essence;
 mod explain;
