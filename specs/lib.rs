@@ -7,7 +7,8 @@
 //! | [`cli`] | the command `handoff` |
 //! | [`host_run`] | the same protocol on the real kernel of this host, and its verdict |
 //! | [`survey`] | many checks at once: variants compared, hazards, mutants, generated pages |
-//! | [`counterexample`] | a run that violates properties: why, and as text, trace, ITF or diagram |
+//! | [`report`] | what a command found, as data, and as text, JSON and JUnit XML |
+//! | [`counterexample`] | a run that violates properties: why, and as trace, ITF or diagram |
 //! | [`check`] | the state space of a scenario, and a verdict for each property |
 //! | [`spec`] | the abstract spec of a handoff, and the refinement mapping of states to it |
 //! | [`state`] | the transition system: a simulated machine, both roles, and a fault budget |
@@ -22,6 +23,7 @@ pub mod cli;
 pub mod counterexample;
 pub mod host_run;
 pub mod properties;
+pub mod report;
 pub mod scenario;
 pub mod spec;
 pub mod state;

@@ -7,8 +7,10 @@ use handoff_model::protocol::phase::OutPhase;
 use handoff_model::variants::defects::{self, DEFECTS, Defect};
 use handoff_model::variants::{Change, Edit};
 use handoff_specs::check::{Run, Verdict, check};
-use handoff_specs::counterexample::report;
+use handoff_specs::counterexample::{Checked, token};
 use handoff_specs::properties::{self, PROPERTIES, Property};
+use handoff_specs::report::run::Run as Report;
+use handoff_specs::report::text::run::counterexample;
 use handoff_specs::scenario::Scenario;
 use handoff_specs::scenario::builder::{Iommufd, Ram, ScenarioBuilder};
 use handoff_specs::state::system::System;
@@ -201,12 +203,13 @@ fn every_property_has_a_bug_that_breaks_it() {
 fn a_run_can_be_replayed_from_its_last_line() {
     for defect in DEFECTS {
         let scenario = scenario(defect);
-        let system = System::new(&scenario).expect("set up");
-        let report = check(&scenario, Limits::default()).expect("checked");
-        for (property, run) in report.violations() {
-            let token = report::token(&system, &run.actions);
-            assert_eq!(report::from_token(&system, &token).as_ref(), Ok(&run.actions));
-            let told = report::violation(&system, "file.toml", property, run, 110);
+        let checked = Checked::new(&scenario, Limits::default()).expect("checked");
+        for (property, run) in checked.report.violations() {
+            let token = token::encode(&checked.system, &run.actions);
+            assert_eq!(token::decode(&checked.system, &token).as_ref(), Ok(&run.actions));
+            let found = checked.counterexample(property.id).expect("it is violated");
+            let told = counterexample(&Report::new(&found, "file.toml"), 110);
+            assert!(told.contains(&format!("{} violated in", property.id)), "{told}");
             assert!(told.contains(&format!("--steps {token}")), "{told}");
         }
     }

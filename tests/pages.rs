@@ -6,7 +6,7 @@ use handoff_specs::survey::docgen::{properties, variants, zoo};
 use std::{env, fs};
 
 #[track_caller]
-fn is_up_to_date(page: &str, text: &str) {
+pub(crate) fn is_up_to_date(page: &str, text: &str) {
     let path = format!("{}/docs/{page}", env!("CARGO_MANIFEST_DIR"));
     if env::var_os("HANDOFF_PAGES").is_some() {
         fs::write(&path, text).expect("the page can be written");
@@ -16,7 +16,7 @@ fn is_up_to_date(page: &str, text: &str) {
     let first = differs.map_or_else(|| "its length".to_owned(), |at| format!("line {}", at + 1));
     assert!(
         written == text,
-        "docs/{page} is not as checks find it now, from {first} on; HANDOFF_PAGES=1 cargo test pages writes it"
+        "docs/{page} is not as checks find it now, from {first} on; HANDOFF_PAGES=1 cargo test writes it"
     );
 }
 

@@ -136,7 +136,7 @@ fn beside(file: &Path) -> std::path::PathBuf {
 }
 
 /// A sum of the program that is running, whatever has become of its file.
-fn build() -> io::Result<String> {
+pub(crate) fn build() -> io::Result<String> {
     let (mut program, mut sum) = (File::open("/proc/self/exe")?, Hasher::new());
     let mut part = vec![0; 1 << 16];
     loop {

@@ -1,132 +1,96 @@
-//! `handoff zoo`: every known bug, found again; or one of them as a story.
+//! `handoff bugs`: every known bug, found again; or one of them with its scenario and run.
 
-use super::check::cannot_start;
-use super::{Exit, Failure, width};
-use crate::check::{Report, Run, check};
-use crate::counterexample::report;
-use crate::properties::Property;
-use crate::scenario::Scenario;
-use crate::scenario::bugs::{self, Found, Known};
-use crate::state::system::System;
+use super::output::StyleArgument;
+use super::scenarios::cannot_start;
+use super::{Exit, Failure};
+use crate::check;
+use crate::counterexample::{Checked, token};
+use crate::report::bugs::{Bug, Bugs, Cheapest, FoundByCheck, ShownBy};
+use crate::report::check::ScenarioHead;
+use crate::report::run::{Run, replay};
+use crate::report::{Body, text};
+use crate::scenario::bugs::{self, Found, Known, find};
 use crate::survey::bugs::mismatch;
 use handoff_checker::search::Limits;
 use std::io::Write;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The bug to tell, as Z09; without one: all of them
+    /// The bug to show, as Z09; without one: all of them
     bug: Option<String>,
+
+    #[command(flatten)]
+    style: StyleArgument,
 }
 
+/// Bad where one is not found any more.
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
-    match &arguments.bug {
-        None => list(out),
-        Some(id) => {
-            let known = bugs::find(id).ok_or_else(|| {
-                let known = bugs::all().map(|known| known.id).collect::<Vec<_>>().join(", ");
-                Failure::Usage(format!("{id:?} is no known bug; one of {known}"))
-            })?;
-            tell(known, out)
+    let mut output = arguments.style.to(out);
+    let mut bugs = Vec::new();
+    if let Some(id) = &arguments.bug {
+        let known = find(id).ok_or_else(|| {
+            let known = bugs::all().map(|known| known.id).collect::<Vec<_>>().join(", ");
+            Failure::Usage(format!("{id:?} is no known bug; one of {known}"))
+        })?;
+        let bug = bug(known, true)?;
+        output.text(|width| text::bugs::bug(&bug, width))?;
+        bugs.push(bug);
+    } else {
+        for known in bugs::all() {
+            let bug = bug(known, false)?;
+            output.text(|width| text::bugs::line(&bug, width))?;
+            bugs.push(bug);
         }
+        output.text(|_| text::bugs::LEGEND.to_owned())?;
     }
+    let are_found = bugs.iter().all(|bug| bug.reproduced);
+    let exit = if are_found { Exit::Good } else { Exit::Bad };
+    output.end(Body::Bugs(Bugs { bugs }), exit)
 }
 
-/// A line for each; Bad where one is not found any more.
-fn list(out: &mut impl Write) -> Result<Exit, Failure> {
-    let mut exit = Exit::Good;
-    for known in bugs::all() {
-        let found = match &known.found {
-            Found::Interleaved(_) => "locks".to_owned(),
-            Found::Refuted(_) => "refuted".to_owned(),
-            Found::Unsaid(_) => "not said".to_owned(),
-            Found::Row(_, kernel) if mismatch(known).is_some() => format!("row {kernel}"),
-            Found::Row(_, kernel) => {
-                exit = Exit::Bad;
-                format!("{kernel} NOT FOUND")
-            }
-            Found::Checked(property, _) => {
-                let (_, report) = checked(known)?;
-                match run_of(&report, property) {
-                    Some((_, run)) if run.faults == 0 => {
-                        format!("{property} {}", run.actions.len())
-                    }
-                    Some((_, run)) => format!("{property} {} +{}", run.actions.len(), run.faults),
-                    None => {
-                        exit = Exit::Bad;
-                        format!("{property} NOT FOUND")
-                    }
-                }
-            }
-        };
-        let mut text = String::new();
-        let line = format!("{:4}  {found:13}  {} ({})", known.id, known.sentence, known.source);
-        report::paragraph(&mut text, &line, width());
-        write!(out, "{text}")?;
-    }
-    writeln!(out, "\nthe property that it breaks, by how many steps; +n: n of them are faults")?;
-    writeln!(out, "row 6.2: a fact about the kernel that Linux 6.2 does not keep")?;
-    writeln!(
-        out,
-        "locks: found where the kernel's locks are explored; refuted: it is none; not said: `handoff zoo ID` says why"
-    )?;
-    Ok(exit)
-}
-
-fn checked(known: &Known) -> Result<(Scenario, Report), Failure> {
-    let scenario = known.scenario().expect("it is found by a check");
-    let report = check(&scenario, Limits::default());
-    report.map_err(|error| cannot_start(&scenario, &error)).map(|report| (scenario, report))
-}
-
-fn run_of<'a>(report: &'a Report, property: &str) -> Option<(&'static Property, &'a Run)> {
-    report.violations().find(|(of, _)| of.id == property)
-}
-
-/// What is known of a bug, its world, and the shortest run.
-fn tell(known: &Known, out: &mut impl Write) -> Result<Exit, Failure> {
-    let mut text = String::new();
-    let line = format!("{}: {} ({})", known.id, known.sentence, known.source);
-    report::paragraph(&mut text, &line, width());
-    let (told, exit) = match &known.found {
-        Found::Unsaid(why) => (paragraph(&format!("No world shows it: {why}.")), Exit::Good),
-        Found::Refuted(why) => (paragraph(&format!("It is no bug: {why}.")), Exit::Good),
-        Found::Row(name, kernel) => match mismatch(known) {
-            Some(mismatch) => {
-                let told =
-                    format!("The row {name} of the conformance suite does not hold on {kernel}:");
-                (format!("{}{mismatch}\n", paragraph(&told)), Exit::Good)
-            }
-            None => (paragraph(&format!("The row {name} holds on {kernel}.")), Exit::Bad),
-        },
-        Found::Interleaved(by) => {
-            let told = format!(
-                "It is in no order of whole calls, but within one: the test {by} of the simulated kernel's locks finds it."
-            );
-            (paragraph(&told), Exit::Good)
+/// Finds a bug again.
+fn bug(known: &Known, with_steps: bool) -> Result<Bug, Failure> {
+    let shown_by = match &known.found {
+        Found::Interleaved(test) => ShownBy::LockModel { test },
+        Found::Refuted(reason) => ShownBy::NotABug { reason },
+        Found::Unsaid(reason) => ShownBy::OutOfScope { reason },
+        Found::Row(fact, kernel) => {
+            let mismatch = mismatch(known).map(|mismatch| mismatch.to_string());
+            ShownBy::Fact { fact, kernel, mismatch }
         }
         Found::Checked(property, _) => {
-            let (scenario, report) = checked(known)?;
-            for defect in &scenario.defects {
-                report::paragraph(&mut text, &format!("planted: {}", defect.sentence), width());
-            }
-            text += "\n";
-            text += known.world().map(|world| world.text()).unwrap_or_default().trim_end();
-            text += "\n";
-            let system = System::new(&scenario).map_err(|error| cannot_start(&scenario, &error))?;
-            match run_of(&report, property) {
-                Some((property, run)) => {
-                    (report::violation(&system, known.id, property, run, width()), Exit::Good)
-                }
-                None => (paragraph(&format!("{property} is not violated any more.")), Exit::Bad),
-            }
+            ShownBy::Check(Box::new(found_by_check(known, property, with_steps)?))
         }
     };
-    write!(out, "{text}\n{told}")?;
-    Ok(exit)
+    let reproduced = match &shown_by {
+        ShownBy::Check(check) => check.cheapest.is_some(),
+        ShownBy::Fact { mismatch, .. } => mismatch.is_some(),
+        _ => true,
+    };
+    let Known { id, sentence, source, .. } = known;
+    Ok(Bug { bug: id, sentence, source, reproduced, shown_by })
 }
 
-fn paragraph(line: &str) -> String {
-    let mut text = String::new();
-    report::paragraph(&mut text, line, width());
-    text
+fn found_by_check(
+    known: &Known,
+    property: &'static str,
+    with_steps: bool,
+) -> Result<FoundByCheck, Failure> {
+    let scenario = known.scenario().expect("it is found by a check");
+    let checked = Checked::new(&scenario, Limits::default())
+        .map_err(|error| cannot_start(&scenario, &error))?;
+    let found = checked.report.violations().find(|(of, _)| of.id == property);
+    let cheapest = |(_, found): (_, &check::Run)| {
+        let run = token::encode(&checked.system, &found.actions);
+        let (steps, faults) = (found.actions.len(), found.faults);
+        Cheapest { steps, faults, replay: replay(known.id, &run), run }
+    };
+    let counterexample = with_steps.then(|| checked.counterexample(property)).flatten();
+    Ok(FoundByCheck {
+        property,
+        defects: ScenarioHead::new(known.id, &scenario).defects,
+        scenario: known.world().map(|world| world.text()).unwrap_or_default(),
+        cheapest: found.map(cheapest),
+        counterexample: counterexample.map(|found| Run::new(&found, known.id)),
+    })
 }

@@ -1,62 +1,41 @@
 //! `handoff check`: scenarios in, verdicts out.
+//!
+//! Two of its options are commands of their own by now, and stay: `--all` is `handoff compare`, and
+//! `--steps` is `handoff show`.
 
-use super::compare;
+use super::limits::LimitArguments;
+use super::output::{Output, ReportArgument, ReportFile, Style};
 use super::resumable::Pause;
-use super::show::{self, Format};
-use super::{Exit, Failure, width};
-use crate::check::blackout::{Blackout, Blackouts};
+use super::scenarios::{Named, Scenarios, cannot_start};
+use super::{Exit, Failure, compare, show};
 use crate::check::certificate::{self, Unwritten};
 use crate::check::packed::{Packed, PackedSystem};
-use crate::check::{Report, Verdict, check_system};
-use crate::counterexample::report;
-use crate::scenario::generated;
-use crate::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in, text_of, to_compare};
-use crate::scenario::{Scenario, find_variant};
+use crate::check::{Report, check_system};
+use crate::counterexample::Checked;
+use crate::report::check::{Check, CheckedScenario};
+use crate::report::{Body, text};
+use crate::scenario::Scenario;
+use crate::scenario::library::text_of;
 use crate::state::system::System;
 use handoff_checker::search::{Exploration, Limits, explore};
-use handoff_model::variants::defects::Defect;
-use std::collections::BTreeMap;
 use std::io::Write;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 #[derive(clap::Args, Default)]
 pub(super) struct Arguments {
-    /// Scenario files, or names of built-in ones; without any: all built-in ones
-    scenario: Vec<String>,
-
-    /// Also a world of this size: DEVICESxSPACESxMAPPINGS, like 3x2x4, or 3x2x4-exec
-    #[arg(long, value_name = "SIZE", value_parser = generated::name)]
-    world: Vec<String>,
+    #[command(flatten)]
+    scenarios: Scenarios,
 
     /// With this variant of the protocol, whatever the scenario asks for; see `handoff list variants`
     #[arg(long, value_name = "NAME", conflicts_with_all = ["certificate", "checkpoint"])]
     variant: Option<String>,
 
-    /// Compare all variants: what each keeps, and the runs by which it does not; fails where one of ours does
+    /// Compare all variants, as `handoff compare` does
     #[arg(long, conflicts_with_all = ["variant", "certificate", "checkpoint", "steps"])]
     all: bool,
 
-    /// Stop after so many states of a scenario; what is left is not called proved
-    #[arg(long, value_name = "N")]
-    states: Option<u32>,
-
-    /// Stop a scenario after so long: 90, 90s or 5m
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    time: Option<Duration>,
-
-    /// Follow no run for more than so many steps
-    #[arg(long, value_name = "N")]
-    depth: Option<u32>,
-
-    /// Stop a scenario when this process has taken so much memory
-    #[arg(long, value_name = "MIB")]
-    memory: Option<u64>,
-
-    /// Threads to search with; results are the same for any number [default: one a core]
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    limits: LimitArguments,
 
     /// Write everything that was reached to a file, for `handoff verify`; of one scenario
     #[arg(long, value_name = "FILE")]
@@ -66,136 +45,114 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
 
-    /// Do not search: replay one run of one scenario, as a violation's last line gives it
-    #[arg(long, value_name = "RUN")]
+    /// Do not search: show one run of one scenario, as `handoff show` does
+    #[arg(long, value_name = "RUN", conflicts_with = "reports")]
     steps: Option<String>,
 
-    /// How to tell that run [default: story]
-    #[arg(long, requires = "steps")]
-    format: Option<Format>,
+    /// How to write the result; of a run (--steps) also as a trace, as ITF or as a diagram
+    #[arg(long, value_name = "FORMAT", default_value = "story")]
+    format: show::Format,
+
+    #[command(flatten)]
+    reports: ReportArgument,
 }
 
-/// `90`, `90s` or `5m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = match text.strip_suffix('m') {
-        Some(digits) => (digits, 60),
-        None => (text.strip_suffix('s').unwrap_or(text), 1),
-    };
-    let number: u64 = digits.parse().map_err(|_| "a number of seconds, or like 5m".to_owned())?;
-    Ok(Duration::from_secs(number.saturating_mul(unit)))
+/// What the arguments ask for.
+enum Resolved {
+    Check(Job),
+    Compare(compare::Job),
+    Show(Box<show::Job>),
 }
 
-pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
-    let mut scenarios: Vec<(String, Scenario)> = Vec::new();
-    for name in arguments.scenario.iter().chain(&arguments.world) {
-        scenarios.push((name.clone(), read(name)?));
+/// A check.
+struct Job {
+    scenarios: Vec<Named>,
+    limits: Limits,
+    certificate: Option<PathBuf>,
+    checkpoint: Option<PathBuf>,
+    style: Style,
+    files: Vec<ReportFile>,
+}
+
+pub(super) fn run(arguments: Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
+    match arguments.resolve()? {
+        Resolved::Check(job) => check(job, out),
+        Resolved::Compare(job) => compare::compare(job, out),
+        Resolved::Show(job) => show::show(&job, out),
     }
-    if scenarios.is_empty() && (arguments.all || arguments.variant.is_some()) {
-        scenarios = to_compare();
-    } else if scenarios.is_empty() {
-        let all =
-            BUILT_IN.iter().filter_map(|(name, _)| Some(((*name).to_owned(), built_in(name)?)));
-        scenarios.extend(all);
-    }
-    if arguments.all {
-        return compare::run(&scenarios, limits(arguments), out);
-    }
-    if let Some(variant) = &arguments.variant {
-        if arguments.scenario.is_empty() && arguments.world.is_empty() {
-            let fits = |it: &Scenario| {
-                find_variant(variant, it.mode, it.plan.dma).is_ok_and(|variant| it.is_for(variant))
-            };
-            scenarios.retain(|(_, scenario)| fits(scenario));
+}
+
+impl Arguments {
+    fn resolve(self) -> Result<Resolved, Failure> {
+        let Self { scenarios, variant, certificate, checkpoint, format, .. } = self;
+        let limits = self.limits.resolve();
+        if let Some(run) = self.steps {
+            let scenarios = scenarios.read(variant.as_deref())?;
+            let [scenario] = <[Named; 1]>::try_from(scenarios)
+                .map_err(|_| Failure::Usage("--steps needs exactly one scenario".to_owned()))?;
+            return Ok(Resolved::Show(Box::new(show::Job { scenario, run, format })));
         }
-        scenarios.iter_mut().try_for_each(|(name, scenario)| put(variant, name, scenario))?;
-    }
-    if let Some(run) = &arguments.steps {
-        return show::run(&scenarios, run, arguments.format.unwrap_or_default(), out);
-    }
-    if arguments.certificate.is_some() && scenarios.len() > 1 {
-        return Err(Failure::Usage("a certificate is of one scenario; name it".to_owned()));
-    }
-    if arguments.checkpoint.is_some() && scenarios.len() > 1 {
-        return Err(Failure::Usage("a checkpoint is of one scenario; name it".to_owned()));
-    }
-    let mut exit = Exit::Good;
-    let mut total = Total::default();
-    for (name, scenario) in &scenarios {
-        let file = arguments.checkpoint.as_deref();
-        let mut pause = file.map(|file| Pause::begin(name, file)).transpose()?;
-        let (report, certified) = report(name, scenario, arguments, pause.as_mut())?;
-        exit = exit.max(write_report(name, scenario, &report, out)?);
-        match (certified, &arguments.certificate) {
-            (Ok(()), _) | (_, None) => {}
-            (Err(error @ Unwritten::Unproved), _) => writeln!(out, "no certificate: {error}")?,
-            (Err(Unwritten::File(error)), Some(file)) => {
-                return Err(Failure::Usage(format!("{}: {error}", file.display())));
+        let style = format.style().ok_or_else(|| {
+            Failure::Usage("this format is for one run, which takes --steps <RUN>".to_owned())
+        })?;
+        if self.all {
+            let (scenarios, files) = (scenarios.to_compare()?, self.reports.files()?);
+            return Ok(Resolved::Compare(compare::Job { scenarios, limits, style, files }));
+        }
+        let scenarios = scenarios.read(variant.as_deref())?;
+        for (file, what) in [(&certificate, "certificate"), (&checkpoint, "checkpoint")] {
+            if file.is_some() && scenarios.len() > 1 {
+                return Err(Failure::Usage(format!("a {what} is of one scenario; name it")));
             }
         }
-        pause.map_or(Ok(()), |pause| pause.end(out))?;
-        total.add(&report);
+        let files = self.reports.files()?;
+        Ok(Resolved::Check(Job { scenarios, limits, certificate, checkpoint, style, files }))
+    }
+}
+
+fn check(job: Job, out: &mut impl Write) -> Result<Exit, Failure> {
+    let Job { scenarios, limits, certificate, checkpoint, style, files } = job;
+    let mut output = Output::new(style, files, out);
+    let (mut exit, mut checks) = (Exit::Good, Vec::new());
+    for (name, scenario) in &scenarios {
+        let mut pause = checkpoint.as_deref().map(|file| Pause::begin(name, file)).transpose()?;
+        let (checked, certified) =
+            search(name, scenario, limits, certificate.as_deref(), pause.as_mut())?;
+        exit = exit.max(exit_of(&checked.report));
+        let mut report = CheckedScenario::new(name, scenario, &checked);
+        output.text(|width| text::scenario(&report, width))?;
+        report.notes.extend(unwritten(certified, certificate.as_deref())?);
+        report.notes.extend(pause.map_or(Ok(Vec::new()), Pause::end)?);
+        for note in &report.notes {
+            output.text(|_| format!("{note}\n"))?;
+        }
+        checks.push(report);
     }
     if scenarios.len() > 1 {
-        total.write(scenarios.len(), out)?;
+        output.text(|_| text::total(&checks))?;
     }
-    Ok(exit)
+    output.end(Body::Check(Check { scenarios: checks }), exit)
 }
 
-/// A built-in scenario, or a file.
-pub(super) fn read(name: &str) -> Result<Scenario, Failure> {
-    if let Some(scenario) = built_in(name) {
-        return Ok(scenario);
-    }
-    let text = std::fs::read_to_string(name).map_err(|error| {
-        let known = BUILT_IN.iter().chain(FOR_RFC).chain(FOR_TYPE1).map(|(name, _)| *name);
-        let known = known.collect::<Vec<_>>().join(", ");
-        Failure::Usage(format!("{name}: {error}; a file, or one of {known}"))
-    })?;
-    Scenario::parse(name, &text).map_err(|refusal| Failure::Usage(refusal.to_string()))
-}
-
-/// Puts a variant in the place of the one that a scenario asks for, and into its name, as one gives it to the command. Known bugs of
-/// other variants are not planted then.
-fn put(variant: &str, name: &mut String, scenario: &mut Scenario) -> Result<(), Failure> {
-    let found = find_variant(variant, scenario.mode, scenario.plan.dma);
-    let found = found.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
-    if !scenario.is_for(found) {
-        return Err(Failure::Usage(format!("{name} is for another kernel than variant {variant}")));
-    }
-    scenario.variant = found;
-    scenario.defects.retain(|defect| defect.variant == found.id);
-    *name = format!("{name} --variant {variant}");
-    Ok(())
-}
-
-fn limits(arguments: &Arguments) -> Limits {
-    let usual = Limits::default();
-    Limits {
-        states_max: arguments.states.unwrap_or(usual.states_max),
-        depth_max: arguments.depth,
-        time_max: arguments.time,
-        memory_max_bytes: arguments.memory.map(|mebibytes| mebibytes.saturating_mul(1 << 20)),
-        threads: arguments.threads.unwrap_or(usual.threads),
-    }
-}
-
-fn report(
+/// Sets a scenario up, searches it, and writes a certificate if one is asked for.
+fn search(
     name: &str,
     scenario: &Scenario,
-    arguments: &Arguments,
+    limits: Limits,
+    certificate: Option<&Path>,
     pause: Option<&mut Pause<'_>>,
-) -> Result<(Report, Result<(), Unwritten>), Failure> {
-    let limits = limits(arguments);
+) -> Result<(Checked, Result<(), Unwritten>), Failure> {
     let certify = |report: &Report, exploration: &_| {
-        let file = arguments.certificate.as_deref();
-        file.map_or(Ok(()), |file| certify(name, report, exploration, file))
+        certificate.map_or(Ok(()), |file| certify(name, report, exploration, file))
     };
     let search = |packed: &PackedSystem<'_>| match pause {
         Some(pause) => pause.search(packed, limits),
         None => Ok(explore(packed, packed, limits)),
     };
     let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
-    check_system(&system, &scenario.name, limits.threads, search, certify)
+    let (report, certified) =
+        check_system(&system, &scenario.name, limits.threads, search, certify)?;
+    Ok((Checked { system, report }, certified))
 }
 
 /// Writes the certificate of a search that proves everything.
@@ -211,144 +168,26 @@ fn certify(
     Ok(std::fs::write(file, whole)?)
 }
 
-pub(super) fn cannot_start(scenario: &Scenario, error: &dyn std::error::Error) -> Failure {
-    let (name, kernel) = (&scenario.name, scenario.kernel.name());
-    Failure::Usage(format!(
-        "{name}: the VM cannot be started on the simulated kernel {kernel}: {error}"
-    ))
-}
-
-fn write_report(
-    name: &str,
-    scenario: &Scenario,
-    report: &Report,
-    out: &mut impl Write,
-) -> Result<Exit, Failure> {
-    let mode = format!("{:?}", scenario.mode).to_lowercase();
-    let mut lines = vec![format!("{}  ({mode}, kernel {})", scenario.name, scenario.kernel.name())];
-    if !scenario.about.is_empty() {
-        lines.push(format!("  {}", scenario.about));
-    }
-    let planted = |d: &&Defect| format!("  planted: {}: {}", d.id, d.sentence);
-    lines.extend(scenario.defects.iter().map(planted));
-    lines.extend(scenario.mutant.map(|mutant| format!("  left out: {mutant}")));
-    lines.extend(scenario.wrong.map(|wrong| format!("  wrong: {}", wrong.sentence)));
-    lines.push(format!("  {}", coverage(report)));
-    if !report.never.is_empty() {
-        lines.push(format!(
-            "  never happens, so nothing is proved of it: {}",
-            report.never.join(", ")
-        ));
-    }
-    lines.extend(blackout(name, scenario, report)?);
-    let mut open: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for (property, verdict) in &report.verdicts {
-        open.entry(words(verdict)).or_default().push(property.id);
-    }
-    lines.extend(open.iter().map(|(verdict, ids)| format!("  {verdict}: {}", ids.join(" "))));
-    let mut text = String::new();
-    for line in &lines {
-        report::paragraph(&mut text, line, width());
-    }
-    write!(out, "{text}")?;
-    if report.violations().next().is_some() {
-        let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
-        let mut violations: Vec<_> = report.violations().collect();
-        violations.sort_by_key(|(_, run)| run.actions.len());
-        for (property, run) in violations {
-            writeln!(out)?;
-            write!(out, "{}", report::violation(&system, name, property, run, width()))?;
+/// Says why there is no certificate, where one was asked for.
+fn unwritten(
+    certified: Result<(), Unwritten>,
+    file: Option<&Path>,
+) -> Result<Option<String>, Failure> {
+    match (certified, file) {
+        (Ok(()), _) | (_, None) => Ok(None),
+        (Err(error @ Unwritten::Unproved), _) => Ok(Some(format!("no certificate: {error}"))),
+        (Err(Unwritten::File(error)), Some(file)) => {
+            Err(Failure::Usage(format!("{}: {error}", file.display())))
         }
     }
-    if let Some(run) = &report.panic {
-        let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
-        writeln!(out, "\n{} after {}", run.wrong, report::length(run))?;
-        writeln!(
-            out,
-            "  replay: handoff check {name} --steps {}",
-            report::token(&system, &run.actions)
-        )?;
-    }
-    writeln!(out)?;
-    Ok(match (report.violations().count(), report.is_inconclusive()) {
-        (0, false) => Exit::Good,
-        (0, true) => Exit::Inconclusive,
-        _ => Exit::Bad,
-    }
-    .max(if report.panic.is_some() { Exit::Bad } else { Exit::Good }))
 }
 
-/// The worst blackout, where the handoff stops a guest at all.
-fn blackout(name: &str, scenario: &Scenario, report: &Report) -> Result<Option<String>, Failure> {
-    let Some(Blackouts { undisturbed, worst }) = &report.blackouts else { return Ok(None) };
-    if worst.steps == 0 {
-        return Ok(None);
-    }
-    let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
-    let run = report::token(&system, &system.actions_at(&worst.places));
-    let told =
-        |blackout: &Blackout| format!("{} kernel calls ({} steps)", blackout.calls, blackout.steps);
-    Ok(Some(format!(
-        "  blackout: at most {} when nothing disturbs it, {} whatever does: handoff check {name} --steps {run}",
-        told(undisturbed),
-        told(worst)
-    )))
-}
-
-fn coverage(report: &Report) -> String {
-    let how = match report.cut {
-        None => "exhaustive".to_owned(),
-        Some(cut) => format!("NOT exhaustive: cut by {cut}"),
-    };
-    let longest =
-        report.longest_run.map_or(String::new(), |steps| format!(", longest run {steps} steps"));
-    let seconds = report.time.as_secs_f64();
-    format!(
-        "{how}: {} unique states, {} transitions, depth {}{longest}, {seconds:.1} s",
-        report.states, report.transitions, report.depth
-    )
-}
-
-fn words(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Proved => "proved".to_owned(),
-        Verdict::HoldsWithin(cut) => format!("holds within {cut}, not proved"),
-        Verdict::Violated(run) => format!("violated, by {}", report::length(run)),
-        Verdict::Vacuous => "vacuous, proves nothing".to_owned(),
-        Verdict::Inconclusive(cut) => format!("inconclusive, cut by {cut}"),
-        Verdict::NotAsked(why) => format!("not asked ({why})"),
-    }
-}
-
-/// Sums over scenarios.
-#[derive(Default)]
-struct Total {
-    states: u64,
-    exhaustive: usize,
-    violated: usize,
-    time: Duration,
-}
-
-impl Total {
-    fn add(&mut self, report: &Report) {
-        self.states += u64::from(report.states);
-        self.exhaustive += usize::from(report.cut.is_none());
-        self.violated += report.violations().count();
-        self.time += report.time;
-    }
-
-    fn write(&self, scenarios: usize, out: &mut impl Write) -> Result<(), Failure> {
-        let violated = match self.violated {
-            0 => "no property violated".to_owned(),
-            count => format!("{count} violations"),
-        };
-        writeln!(
-            out,
-            "{scenarios} scenarios, {} exhaustive, {} unique states, {:.1} s: {violated}",
-            self.exhaustive,
-            self.states,
-            self.time.as_secs_f64()
-        )?;
-        Ok(())
+fn exit_of(report: &Report) -> Exit {
+    if report.panic.is_some() || report.violations().next().is_some() {
+        Exit::Bad
+    } else if report.is_inconclusive() {
+        Exit::Inconclusive
+    } else {
+        Exit::Good
     }
 }

@@ -1,80 +1,66 @@
-//! `handoff check --all`: what each variant keeps, as a table, and the runs by which it does not.
+//! `handoff compare`: what each variant keeps, as a table, and the runs by which it does not.
 
-use super::check::cannot_start;
-use super::{Exit, Failure, width};
+use super::limits::LimitArguments;
+use super::output::{Output, ReportArgument, ReportFile, Style, StyleArgument};
+use super::scenarios::{Named, Scenarios};
+use super::{Exit, Failure};
 use crate::check::Verdict;
-use crate::counterexample::report;
-use crate::scenario::Scenario;
-use crate::state::system::System;
-use crate::survey::compare::{Cell, Column, compare, heads, legend, letters, table};
+use crate::report::{Body, text};
+use crate::survey::compare::{self, Cell};
 use handoff_checker::search::Limits;
 use std::io::Write;
 
-/// Good where the protocol that a VMM should use keeps everything; how others fail is a result, and no failure.
-pub(super) fn run(
-    scenarios: &[(String, Scenario)],
-    limits: Limits,
-    out: &mut impl Write,
-) -> Result<Exit, Failure> {
-    let columns = compare(scenarios, limits).map_err(|error| Failure::Usage(error.to_string()))?;
-    for line in heads(&columns) {
-        paragraph(&line, out)?;
-    }
-    writeln!(out, "\n{}", table(&columns))?;
-    for line in &legend(&columns) {
-        paragraph(line, out)?;
-    }
-    writeln!(out, "\nThe runs by which they do not:\n")?;
-    for (letter, column) in letters().zip(&columns) {
-        runs(letter, column, scenarios, out)?;
-    }
-    let ours = columns.iter().filter(|column| column.variant.is_ours);
-    Ok(ours.flat_map(|column| &column.cells).map(exit).max().unwrap_or(Exit::Good))
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    scenarios: Scenarios,
+
+    #[command(flatten)]
+    limits: LimitArguments,
+
+    #[command(flatten)]
+    style: StyleArgument,
+
+    #[command(flatten)]
+    reports: ReportArgument,
 }
 
-fn exit(cell: &Cell) -> Exit {
+/// A comparison.
+pub(super) struct Job {
+    pub(super) scenarios: Vec<Named>,
+    pub(super) limits: Limits,
+    pub(super) style: Style,
+    pub(super) files: Vec<ReportFile>,
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
+    let job = Job {
+        scenarios: arguments.scenarios.to_compare()?,
+        limits: arguments.limits.resolve(),
+        style: arguments.style.style(),
+        files: arguments.reports.files()?,
+    };
+    compare(job, out)
+}
+
+/// Good where the protocol that a VMM should use keeps everything; how others fail is a result, and
+/// no failure.
+pub(super) fn compare(job: Job, out: &mut impl Write) -> Result<Exit, Failure> {
+    let Job { scenarios, limits, style, files } = job;
+    let columns =
+        compare::compare(&scenarios, limits).map_err(|error| Failure::Usage(error.to_string()))?;
+    let report = compare::document(&columns);
+    let ours = columns.iter().filter(|column| column.variant.is_ours);
+    let exit = ours.flat_map(|column| &column.cells).map(exit_of).max().unwrap_or(Exit::Good);
+    let mut output = Output::new(style, files, out);
+    output.text(|width| text::compare::compare(&report, width))?;
+    output.end(Body::Compare(report), exit)
+}
+
+fn exit_of(cell: &Cell) -> Exit {
     match cell.verdict {
         Verdict::Proved | Verdict::NotAsked(_) => Exit::Good,
         Verdict::Violated(_) => Exit::Bad,
         _ => Exit::Inconclusive,
     }
-}
-
-fn paragraph(line: &str, out: &mut impl Write) -> Result<(), Failure> {
-    let mut text = String::new();
-    report::paragraph(&mut text, line, width());
-    write!(out, "{text}")?;
-    Ok(())
-}
-
-/// How to see each run by which a variant violates something, and what cut short the rest.
-fn runs(
-    letter: char,
-    column: &Column,
-    scenarios: &[(String, Scenario)],
-    out: &mut impl Write,
-) -> Result<(), Failure> {
-    for (property, cell) in column.verdicts() {
-        let Cell { verdict, scenario: name } = cell;
-        let line = match verdict {
-            Verdict::Violated(run) => {
-                let told = column.told_instead(property);
-                let told = told.map_or_else(|| run.wrong.clone(), str::to_owned);
-                let (_, scenario) =
-                    scenarios.iter().find(|(other, _)| other == name).expect("it was checked");
-                let scenario = Scenario { variant: column.variant, ..scenario.clone() };
-                let system =
-                    System::new(&scenario).map_err(|error| cannot_start(&scenario, &error))?;
-                let token = report::token(&system, &run.actions);
-                let id = column.variant.id;
-                format!("{told}: handoff check {name} --variant {id} --steps {token}")
-            }
-            Verdict::HoldsWithin(cut) | Verdict::Inconclusive(cut) => {
-                format!("in {name} cut by {cut}")
-            }
-            _ => continue,
-        };
-        paragraph(&format!("{letter}  {}  {line}", property.id), out)?;
-    }
-    Ok(())
 }

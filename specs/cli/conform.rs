@@ -1,13 +1,13 @@
 //! `handoff conform`: facts about the kernel, on the simulated one and on this host's; and `handoff
 //! puppet`, the processes in which calls are made on the latter.
 
+use super::output::{Output, ReportArgument, StyleArgument};
 use super::{Exit, Failure};
-use handoff_conformance::suite::untested::{UNTESTED, Untested};
+use crate::report::conform::{Conform, Fact, FactResult, Kernel, untested};
+use crate::report::{Body, text};
 use handoff_conformance::suite::{Row, Verdict, rows, run as run_row, simulated_for};
-use handoff_conformance::target::Arm;
 use handoff_conformance::target::host::Real;
 use handoff_testbed::worker::{live, live_on};
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
 
@@ -20,9 +20,15 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value_t = Which::Simulated)]
     arm: Which,
 
-    /// Also tell of each row as it comes
+    /// Also tell of each row as it comes; in text
     #[arg(long)]
     verbose: bool,
+
+    #[command(flatten)]
+    style: StyleArgument,
+
+    #[command(flatten)]
+    reports: ReportArgument,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -41,29 +47,42 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     if rows.is_empty() {
         return Err(Failure::Usage(format!("no row has {filter:?} in its name")));
     }
-    let mut exit = Exit::Good;
+    let output = Output::new(arguments.style.style(), arguments.reports.files()?, out);
+    let mut suite = Suite { rows, verbose: arguments.verbose, output };
+    let mut report = Conform { kernels: Vec::new(), untested: Vec::new(), missing: None };
     if arguments.arm != Which::Real {
-        let table = Table { kernel: "simulated kernel", rows: &rows, verbose: arguments.verbose };
-        exit = exit.max(table.run(out, |row, run| run(&mut simulated_for(row)))?);
+        let simulated = |row: &Row| run_row(row, &mut simulated_for(row));
+        report.kernels.push(suite.run("simulated kernel", simulated)?);
     }
     if filter.is_empty() {
-        for Untested { fact, reason } in UNTESTED {
-            writeln!(out, "NO ROW  {fact}: {reason}")?;
-        }
+        report.untested = untested();
+        suite.output.text(|_| text::conform::untested(&report.untested))?;
     }
     if arguments.arm != Which::Simulated {
-        let mut real = match real() {
-            Ok(real) => real,
-            Err(missing) => {
-                writeln!(out, "SKIP  kernel of this host: needs {missing}")?;
-                return Ok(exit.max(Exit::Skipped));
+        match real() {
+            Ok(mut real) => {
+                let kernel = suite.run("kernel of this host", |row| run_row(row, &mut real))?;
+                report.kernels.push(kernel);
             }
-        };
-        let table =
-            Table { kernel: "kernel of this host", rows: &rows, verbose: arguments.verbose };
-        exit = exit.max(table.run(out, |_, run| run(&mut real))?);
+            Err(missing) => {
+                suite.output.text(|_| format!("SKIP  kernel of this host: needs {missing}\n"))?;
+                report.missing = Some(missing);
+            }
+        }
     }
-    Ok(exit)
+    let skipped = report.missing.as_ref().map(|_| Exit::Skipped);
+    let exit = report.kernels.iter().map(exit_of).chain(skipped).max().unwrap_or(Exit::Good);
+    suite.output.end(Body::Conform(report), exit)
+}
+
+fn exit_of(kernel: &Kernel) -> Exit {
+    if kernel.count(FactResult::Differs) > 0 {
+        Exit::Bad
+    } else if kernel.count(FactResult::Agrees) == 0 {
+        Exit::Skipped
+    } else {
+        Exit::Good
+    }
 }
 
 /// The kernel of this host, or what it lacks.
@@ -72,49 +91,31 @@ pub(super) fn real() -> Result<Real, String> {
     Real::new(&image, &[OsString::from("handoff"), OsString::from("puppet")])
 }
 
-/// Rows for one kernel.
-struct Table<'a> {
-    kernel: &'a str,
-    rows: &'a [&'a Row],
+/// The rows that are asked, and where it is said what comes of them.
+struct Suite<'a, W> {
+    rows: Vec<&'a Row>,
     verbose: bool,
+    output: Output<'a, W>,
 }
 
-impl Table<'_> {
+impl<W: Write> Suite<'_, W> {
+    /// Asks one kernel. Each row is told before it runs: it may be the last.
     fn run(
-        &self,
-        out: &mut impl Write,
-        mut on: impl FnMut(&Row, &mut dyn FnMut(&mut dyn Arm) -> Verdict) -> Verdict,
-    ) -> Result<Exit, Failure> {
-        let (mut agree, mut differ) = (0, 0);
-        let mut skipped: BTreeMap<String, usize> = BTreeMap::new();
-        for row in self.rows {
+        &mut self,
+        kernel: &'static str,
+        mut on: impl FnMut(&Row) -> Verdict,
+    ) -> Result<Kernel, Failure> {
+        let mut asked = Kernel { kernel, facts: Vec::new() };
+        for row in &self.rows {
             if self.verbose {
-                writeln!(out, "  -   {}", row.name)?;
-                out.flush()?;
+                self.output.text(|_| format!("  -   {}\n", row.name))?;
             }
-            match on(row, &mut |arm| run_row(row, arm)) {
-                Verdict::Agrees => agree += 1,
-                Verdict::Skipped(missing) => *skipped.entry(missing).or_default() += 1,
-                Verdict::Differs(mismatch) => {
-                    differ += 1;
-                    writeln!(out, "FAIL  {}: {}\n{mismatch}", row.name, row.fact)?;
-                }
-            }
+            let fact = Fact::new(row, on(row));
+            self.output.text(|_| text::conform::fact(&fact))?;
+            asked.facts.push(fact);
         }
-        for (missing, rows) in &skipped {
-            writeln!(out, "SKIP  {rows} for want of {missing}")?;
-        }
-        let skipped: usize = skipped.values().sum();
-        let Self { kernel, rows, .. } = self;
-        let rows = rows.len();
-        writeln!(out, "{kernel}: {rows} rows, {agree} agree, {differ} differ, {skipped} skipped")?;
-        Ok(if differ > 0 {
-            Exit::Bad
-        } else if agree == 0 {
-            Exit::Skipped
-        } else {
-            Exit::Good
-        })
+        self.output.text(|_| text::conform::sums(&asked))?;
+        Ok(asked)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::{Exit, Failure, width};
 use crate::properties::PROPERTIES;
+use crate::report::layout::labelled;
+use crate::report::text::mode;
 use crate::scenario::corruption::WRONGS;
 use crate::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
 use crate::scenario::mutants::{forms, of_variant};
-use handoff_model::protocol::Mode;
 use handoff_model::variants::defects::{self, Defect};
 use handoff_model::variants::{VARIANTS, Variant};
 use handoff_sim_kernel::{Profile, Quirk};
@@ -46,11 +47,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
         writeln!(out, "{title}")?;
         let column = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, text) in rows {
-            let mut name = name;
-            for part in textwrap(&text, width().saturating_sub(column + 4)) {
-                writeln!(out, "  {name:column$}  {part}")?;
-                name = String::new();
-            }
+            write!(out, "{}", labelled(&format!("  {name:column$}  "), &text, width()))?;
         }
         writeln!(out)?;
     }
@@ -76,7 +73,7 @@ fn scenarios() -> Vec<(String, String)> {
 }
 
 fn variants() -> Vec<(String, String)> {
-    let name = |v: &Variant| format!("{}, {}", v.id, format!("{:?}", v.mode).to_lowercase());
+    let name = |v: &Variant| format!("{}, {}", v.id, mode(v.mode));
     VARIANTS.iter().map(|v| (name(v), format!("{} ({})", v.sentence, v.source))).collect()
 }
 
@@ -100,7 +97,7 @@ fn wrongs() -> Vec<(String, String)> {
 fn mutants() -> Vec<(String, String)> {
     let mut modes: BTreeMap<_, Vec<String>> = BTreeMap::new();
     for form in forms() {
-        let word = if form.mode == Mode::Exec { "exec" } else { "transfer" };
+        let word = mode(form.mode);
         for mutant in of_variant(form) {
             modes.entry(mutant).or_default().push(format!("{}, {word}", form.id));
         }
@@ -115,9 +112,4 @@ fn kernels() -> Vec<(String, String)> {
         (profile.name().to_owned(), format!("known hazards: {quirks}"))
     };
     Profile::all().map(row).collect()
-}
-
-/// Breaks a text at spaces.
-fn textwrap(text: &str, width: usize) -> Vec<String> {
-    crate::counterexample::report::wrapped(text, width.max(30))
 }

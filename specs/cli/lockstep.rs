@@ -1,7 +1,10 @@
 //! `handoff lockstep`: random calls on the simulated kernel and on another one, compared.
 
 use super::conform::real;
+use super::output::StyleArgument;
 use super::{Exit, Failure};
+use crate::report::Body;
+use crate::report::lockstep::Lockstep;
 use handoff_conformance::lockstep::{Plan, Step, run as compare};
 use handoff_conformance::target::simulated::Simulated;
 use handoff_sim_kernel::Profile;
@@ -28,17 +31,20 @@ pub(super) struct Arguments {
     /// Also tell of each step before it is made
     #[arg(long)]
     verbose: bool,
+    #[command(flatten)]
+    style: StyleArgument,
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
-    let Arguments { calls, steps, seed, kernel, against, verbose } = arguments;
+    let Arguments { calls, steps, seed, kernel, against, verbose, style } = arguments;
     let plan = Plan { calls: *calls, steps: *steps, seed: *seed };
     let kernel = profile(kernel)?;
+    let mut output = style.to(out);
     let report = {
         let mut tell = |step: &Step| {
             if *verbose {
                 // A reader that has gone is told at the end.
-                let _ = writeln!(out, "{step:?}").and_then(|()| out.flush());
+                let _ = output.text(|_| format!("{step:?}\n"));
             }
         };
         match against {
@@ -46,14 +52,16 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
             None => match real() {
                 Ok(mut real) => compare(plan, kernel, &mut real, &mut tell),
                 Err(missing) => {
-                    writeln!(out, "SKIP  kernel of this host: needs {missing}")?;
-                    return Ok(Exit::Skipped);
+                    output.text(|_| format!("SKIP  kernel of this host: needs {missing}\n"))?;
+                    let report = Lockstep::skipped(missing);
+                    return output.end(Body::Lockstep(report), Exit::Skipped);
                 }
             },
         }
     };
-    writeln!(out, "{report}")?;
-    Ok(if report.difference.is_none() { Exit::Good } else { Exit::Bad })
+    output.text(|_| format!("{report}\n"))?;
+    let exit = if report.difference.is_none() { Exit::Good } else { Exit::Bad };
+    output.end(Body::Lockstep(Lockstep::new(&report)), exit)
 }
 
 fn profile(name: &str) -> Result<Profile, Failure> {

@@ -8,14 +8,18 @@ mod check;
 mod compare;
 mod conform;
 mod doctor;
+mod limits;
 mod list;
 mod lockstep;
+mod output;
 mod replay;
 mod resumable;
 mod run;
+mod scenarios;
 mod show;
 mod verify;
 
+use crate::report::layout::plain;
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -33,8 +37,10 @@ const EXAMPLES: &str = "\
 Examples:
   handoff                          prove every built-in scenario
   handoff check my-vm.toml         prove the handoff of a VM that a file describes
-  handoff check --all              what each variant of the protocol keeps, and what not
-  handoff zoo Z09                  how QEMU lost an interrupt, as the shortest run in a small world
+  handoff check --report junit=handoff.xml
+                                   the same for a CI service
+  handoff compare                  what each variant of the protocol keeps, and what not
+  handoff bugs Z09                 how QEMU lost an interrupt, as the shortest run in a small world
   handoff list properties          what is proved, and why it matters
   handoff doctor                   could this host do it?
   handoff run --device 0000:00:05.0 --device 0000:00:06.0
@@ -48,7 +54,11 @@ Exit codes: 0 proved or done, 1 violated, differing or failed, 2 wrong usage or 
 #[derive(Subcommand)]
 enum Command {
     /// Prove that a handoff keeps every property, whatever goes wrong, or show how it fails
-    Check(check::Arguments),
+    Check(Box<check::Arguments>),
+    /// Compare all variants of the protocol: what each keeps, and the runs by which it does not
+    Compare(compare::Arguments),
+    /// Show one run of a scenario step by step, or as a trace, as ITF or as a diagram
+    Show(show::Arguments),
     /// Verify a certificate that `check` has written: a second, small checker makes every state anew
     Verify(verify::Arguments),
     /// Replay a recorded trace on the simulated kernel, call by call
@@ -64,7 +74,8 @@ enum Command {
     /// Show the built-in scenarios, the properties, the known bugs that can be planted, the kernels
     List(list::Arguments),
     /// Show every known bug of QEMU and Linux in this field, with the property that finds it again, or tell one
-    Zoo(bugs::Arguments),
+    #[command(visible_alias = "zoo")]
+    Bugs(bugs::Arguments),
     /// A process of a run
     #[command(hide = true)]
     Vmm(run::VmmArguments),
@@ -116,11 +127,13 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut out = io::stdout().lock();
     let done = match arguments.command {
-        None => check::run(&check::Arguments::default(), &mut out),
-        Some(Command::Check(arguments)) => check::run(&arguments, &mut out),
+        None => check::run(check::Arguments::default(), &mut out),
+        Some(Command::Check(arguments)) => check::run(*arguments, &mut out),
+        Some(Command::Compare(arguments)) => compare::run(&arguments, &mut out),
+        Some(Command::Show(arguments)) => show::run(arguments, &mut out),
         Some(Command::Lockstep(arguments)) => lockstep::run(&arguments, &mut out),
         Some(Command::List(arguments)) => list::run(&arguments, &mut out),
-        Some(Command::Zoo(arguments)) => bugs::run(&arguments, &mut out),
+        Some(Command::Bugs(arguments)) => bugs::run(&arguments, &mut out),
         Some(Command::Verify(arguments)) => verify::run(&arguments, &mut out),
         Some(Command::Replay(arguments)) => replay::run(&arguments, &mut out),
         Some(Command::Run(arguments)) => run::run(&arguments, &mut out),
@@ -135,7 +148,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            let _ = writeln!(io::stderr(), "handoff: {failure}");
+            let _ = writeln!(io::stderr(), "handoff: {}", plain(&failure.to_string()));
             ExitCode::from(Exit::Usage.code())
         }
     }

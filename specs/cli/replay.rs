@@ -1,8 +1,13 @@
 //! `handoff replay`: a recorded trace against the simulated kernel.
 
+use super::output::StyleArgument;
 use super::{Exit, Failure};
+use crate::report::Body;
+use crate::report::layout::plain;
+use crate::report::replay::Replay;
 use flate2::read::MultiGzDecoder;
-use handoff_conformance::replay::replay;
+use handoff_conformance::replay::{Report, replay};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 
@@ -10,6 +15,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 pub(super) struct Arguments {
     /// A trace: NDJSON, or the same compressed by gzip
     trace: String,
+
+    #[command(flatten)]
+    style: StyleArgument,
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
@@ -17,8 +25,23 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     let bad = |what: &dyn std::fmt::Display| Failure::Usage(format!("{name}: {what}"));
     let text = read(name).map_err(|error| bad(&error))?;
     let report = replay(text.lines().map(str::to_owned)).map_err(|error| bad(&error))?;
-    writeln!(out, "{report}")?;
-    Ok(if report.agrees() { Exit::Good } else { Exit::Bad })
+    let exit = if report.agrees() { Exit::Good } else { Exit::Bad };
+    let mut output = arguments.style.to(out);
+    output.text(|_| format!("{}\n", safe(&report)))?;
+    output.end(Body::Replay(Replay::new(&report)), exit)
+}
+
+/// The same with the names that come from the trace safe to print.
+fn safe(report: &Report) -> Report {
+    let names = |counts: &BTreeMap<String, usize>| {
+        counts.iter().map(|(name, count)| (plain(name).into_owned(), *count)).collect()
+    };
+    Report {
+        kernel: plain(&report.kernel).into_owned(),
+        not_followed: names(&report.not_followed),
+        not_modelled: names(&report.not_modelled),
+        ..report.clone()
+    }
 }
 
 /// The text of a trace, decompressed where its first bytes are those of gzip. A text that ends in the

@@ -6,7 +6,7 @@ use crate::check::packed::{Packed, PackedSystem};
 use crate::scenario::library::text_of;
 use handoff_checker::search::{Checkpoint, Cut, Exploration, Limits, explore_in_runs};
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 /// A check that can be stopped, and the file that it goes on from.
@@ -52,26 +52,24 @@ impl<'a> Pause<'a> {
     }
 
     /// Says what became of it. A file that is no longer of use is taken away.
-    pub(super) fn end(self, out: &mut impl Write) -> Result<(), Failure> {
+    pub(super) fn end(self) -> Result<Vec<String>, Failure> {
         let file = self.file.display();
-        if let Some(before) = self.before {
-            writeln!(out, "went on from {file}, with {before} states")?;
-        }
+        let went_on = |before| format!("went on from {file}, with {before} states");
+        let mut notes: Vec<_> = self.before.map(went_on).into_iter().collect();
         match &self.stopped {
             Some((_, Err(error))) => return Err(self.cannot(error)),
             Some((Cut::Time(_), Ok(()))) => {
-                writeln!(out, "stopped; the same command goes on from {file}")?;
+                notes.push(format!("stopped; the same command goes on from {file}"));
             }
-            Some((_, Ok(()))) => {
-                writeln!(out, "stopped; the same command with a higher limit goes on from {file}")?;
-            }
+            Some((_, Ok(()))) => notes
+                .push(format!("stopped; the same command with a higher limit goes on from {file}")),
             None if self.before.is_some() => {
                 std::fs::remove_file(self.file).map_err(|error| self.cannot(&error))?;
-                writeln!(out, "the search has come to its end; {file} is removed")?;
+                notes.push(format!("the search has come to its end; {file} is removed"));
             }
             None => {}
         }
-        Ok(())
+        Ok(notes)
     }
 
     fn cannot(&self, error: &dyn Display) -> Failure {

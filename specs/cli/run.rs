@@ -1,13 +1,14 @@
 //! `handoff run`: the same protocol on the real kernel of this host; and `handoff vmm`, the processes
 //! that such a run consists of.
 
-use super::check::read;
+use super::scenarios::read;
 use super::{Exit, Failure, width};
-use crate::counterexample::report::wrapped;
 use crate::host_run::run_dir::Folder;
 use crate::host_run::verdict::Verdict;
 use crate::host_run::vmm::{self, Birth};
 use crate::host_run::{self, Hindrance, Request};
+use crate::report::layout::{labelled, plain};
+use crate::scenario::Scenario;
 use crate::scenario::library::text_of;
 use handoff_model::abi::ids::Fd;
 use handoff_real_backend::sysfs::Bdf;
@@ -86,18 +87,16 @@ fn write_verdict(
     verdict: &Verdict,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    writeln!(out, "{}: {}", request.scenario.name, request.scenario.about)?;
+    let Scenario { name, about, .. } = &request.scenario;
+    writeln!(out, "{}: {}", plain(name), plain(about))?;
     for finding in &verdict.findings {
-        let mut head = match finding.good {
-            Some(true) => "PASS",
-            Some(false) => "FAIL",
-            None => "  - ",
+        let head = match finding.good {
+            Some(true) => "PASS  ",
+            Some(false) => "FAIL  ",
+            None => "  -   ",
         };
         let text = format!("{}: {}", finding.what, finding.seen);
-        for row in wrapped(&text, width().saturating_sub(6).max(30)) {
-            writeln!(out, "{head:4}  {row}")?;
-            head = "";
-        }
+        write!(out, "{}", labelled(head, &text, width()))?;
     }
     Ok(())
 }

@@ -1,23 +1,42 @@
-//! `handoff check SCENARIO --steps RUN`: one run, told in one of several ways.
+//! `handoff show`: one run of one scenario, in one of several formats.
 
-use super::check::cannot_start;
-use super::{Exit, Failure, width};
-use crate::counterexample::causes::because;
+use super::output::{Output, Style};
+use super::scenarios::{Named, Scenarios, cannot_start};
+use super::{Exit, Failure};
 use crate::counterexample::itf::itf;
 use crate::counterexample::mermaid::mermaid;
-
-use crate::counterexample::report;
-use crate::counterexample::{Followed, trace};
-use crate::properties::{Judgement, PROPERTIES, Property};
-use crate::scenario::Scenario;
+use crate::counterexample::trace::trace;
+use crate::counterexample::{Counterexample, token};
+use crate::report::check::ScenarioHead;
+use crate::report::run::{Run, replay};
+use crate::report::show::Show;
+use crate::report::{Body, text};
 use crate::state::system::System;
 use std::io::Write;
 
-/// How a run is told.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// A scenario file, the name of a built-in scenario or bug, or a size, like 3x2x4
+    scenario: String,
+
+    /// The run, as the last line of a counterexample gives it
+    run: String,
+
+    /// With this variant of the protocol, whatever the scenario asks for
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
+
+    /// How to write the run
+    #[arg(long, value_name = "FORMAT", default_value = "story")]
+    format: Format,
+}
+
+/// Formats of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// For people: the steps, what each changed, and what is wrong in the end
+    /// For people: the steps, what each changed, and what is wrong in the end; also called text
     #[default]
+    #[value(alias = "text")]
     Story,
     /// For `handoff replay`: the calls, one JSON object a line
     Trace,
@@ -25,77 +44,62 @@ pub(super) enum Format {
     Itf,
     /// For Markdown: a Mermaid sequence diagram
     Mermaid,
+    /// For scripts: one JSON document, as docs/json.md describes it
+    Json,
 }
 
-/// Tells one run of one scenario. Bad where something is wrong in its end.
-pub(super) fn run(
-    scenarios: &[(String, Scenario)],
-    token: &str,
-    format: Format,
-    out: &mut impl Write,
-) -> Result<Exit, Failure> {
-    let [(name, scenario)] = scenarios else {
-        return Err(Failure::Usage("--steps needs exactly one scenario".to_owned()));
-    };
+impl Format {
+    /// The same for what is no run; none for formats of runs.
+    pub(super) fn style(self) -> Option<Style> {
+        match self {
+            Self::Story => Some(Style::Text),
+            Self::Json => Some(Style::Json),
+            Self::Trace | Self::Itf | Self::Mermaid => None,
+        }
+    }
+}
+
+/// A run to show.
+pub(super) struct Job {
+    pub(super) scenario: Named,
+    pub(super) run: String,
+    pub(super) format: Format,
+}
+
+pub(super) fn run(arguments: Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
+    let Arguments { scenario, run, variant, format } = arguments;
+    let scenario = Scenarios::of(scenario).read(variant.as_deref())?;
+    let scenario = scenario.into_iter().next().expect("one was named");
+    show(&Job { scenario, run, format }, out)
+}
+
+/// Shows a run. Bad where something is wrong in its end.
+pub(super) fn show(job: &Job, out: &mut impl Write) -> Result<Exit, Failure> {
+    let Job { scenario: (name, scenario), run, format } = job;
     let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
-    let actions = report::from_token(&system, token).map_err(Failure::Usage)?;
-    let followed = Followed::of(&system, &actions);
-    let wrong = wrong(&followed);
+    let actions = token::decode(&system, run).map_err(Failure::Usage)?;
+    let shown = Counterexample::judge(&system, &actions);
+    let followed = &shown.followed;
     match format {
-        Format::Story => tell(&followed, &wrong, out)?,
+        Format::Story | Format::Json => {}
         Format::Trace => {
-            for line in trace::trace(scenario, &followed) {
+            for line in trace(scenario, followed) {
                 writeln!(out, "{line}")?;
             }
         }
-        Format::Itf => {
-            let source = format!("handoff check {name} --steps {token}");
-            writeln!(out, "{}", itf(&followed, &source))?;
-        }
-        Format::Mermaid => {
-            let wrong: Vec<_> = wrong.iter().map(|(_, words)| words.clone()).collect();
-            write!(out, "{}", mermaid(&followed, &wrong))?;
-        }
+        Format::Itf => writeln!(out, "{}", itf(followed, &replay(name, run)))?,
+        Format::Mermaid => write!(out, "{}", mermaid(followed, &notes(&shown)))?,
     }
-    Ok(if wrong.is_empty() { Exit::Good } else { Exit::Bad })
+    let exit = if shown.violated.is_empty() { Exit::Good } else { Exit::Bad };
+    let Some(style) = format.style() else { return Ok(exit) };
+    let report = Show { scenario: ScenarioHead::new(name, scenario), run: Run::new(&shown, name) };
+    let mut output = Output::new(style, Vec::new(), out);
+    output.text(|width| text::run::shown(&report.run, width))?;
+    output.end(Body::Show(Box::new(report)), exit)
 }
 
-/// What does not hold in the end of a run.
-fn wrong(followed: &Followed<'_>) -> Vec<(&'static Property, String)> {
-    let system = followed.system();
-    let judged = PROPERTIES.iter().zip(system.judge(followed.last()));
-    let repeats = followed.repeats_from().map(|from| {
-        format!("the state after step {from} is this one: the steps from there can repeat for ever")
-    });
-    let wrong = |(property, judgement): (&'static Property, Option<Judgement>)| {
-        let wrong = match judgement {
-            Some(Judgement::Fails(wrong)) => Some(wrong),
-            None => None,
-            _ => against_last(property, followed)
-                .or_else(|| repeats.clone().filter(|_| property.is_liveness())),
-        };
-        Some((property, format!("{} does not hold: {}", property.id, wrong?)))
-    };
-    judged.filter_map(wrong).collect()
-}
-
-/// What a property has against the last step.
-fn against_last(property: &Property, followed: &Followed<'_>) -> Option<String> {
-    let [.., before, last] = followed.states() else { return None };
-    followed.system().judge_step(property, before, last)
-}
-
-fn tell(
-    followed: &Followed<'_>,
-    wrong: &[(&'static Property, String)],
-    out: &mut impl Write,
-) -> Result<(), Failure> {
-    write!(out, "{}", report::replayed(followed, width()))?;
-    for (property, words) in wrong {
-        let mut text = String::new();
-        report::paragraph(&mut text, &format!("  {words}"), width());
-        report::paragraph(&mut text, &format!("    {}", because(followed, property)), width());
-        write!(out, "{text}")?;
-    }
-    Ok(())
+/// What a diagram says at its end.
+fn notes(shown: &Counterexample<'_>) -> Vec<String> {
+    let note = shown.violated.iter();
+    note.map(|it| format!("{} does not hold: {}", it.property.id, it.wrong)).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::{Exit, Failure, width};
 use crate::check::certificate::{Verified, verify};
-use crate::counterexample::report;
+use crate::report::layout::{paragraph, plain};
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::PathBuf;
@@ -27,8 +27,6 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
             Exit::Good,
         ),
     };
-    let mut lines = String::new();
-    report::paragraph(&mut lines, &text, width());
-    write!(out, "{lines}")?;
+    write!(out, "{}", paragraph(&plain(&text), width()))?;
     Ok(exit)
 }

@@ -1,194 +1,169 @@
-//! A run, followed and explained.
+//! Counterexamples: a run that violates properties, why it does, and the run in other formats.
 //!
-//! A check answers with a run: a list of actions. To follow it is to make it again from the first state, keeping every state
-//! and what every action did ([`Followed`]). Everything that is told of a run comes from there:
+//! A check answers with a run: a list of actions. To follow it is to make it again from the first
+//! state, keeping every state and what every action did ([`Followed`]). A [`Counterexample`] is such
+//! a run with every property that it violates.
 //!
-//! | what | by |
+//! | part of it | by |
 //! |---|---|
-//! | a story for people | [`story`](crate::counterexample::report) |
 //! | why it violates a property, in a sentence | [`because`] |
 //! | the states, for viewers of Apalache's and Quint's traces | [`itf`] |
 //! | a sequence diagram | [`mermaid`] |
 //! | the calls, for `handoff replay` | [`trace`] |
+//! | one word from which it can be made again | [`token`] |
+//!
+//! Text and JSON for people and scripts are made in [`report`](crate::report).
 
 mod ablation;
 pub mod causes;
+mod followed;
 mod interventions;
 pub mod itf;
 pub mod mermaid;
-pub mod report;
+pub mod token;
 pub mod trace;
 
-use crate::state::action::{Action, NEW, OLD, Side};
+pub use followed::{Followed, Place, Step};
+
+use crate::check::packed::PackedSystem;
+use crate::check::{NoReturn, Report, Run, check_system};
+use crate::properties::{Judgement, PROPERTIES, Property};
+use crate::scenario::Scenario;
+use crate::state::action::Action;
 use crate::state::system::System;
-use crate::state::{Happening, World};
-use handoff_model::abi::ids::{Fd, Pid};
-use handoff_model::text::{self, Difference, Facts};
+use causes::because;
+use handoff_checker::search::{Limits, explore};
+use handoff_model::vm::launch::LaunchError;
 
-/// Where in a story a step stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// With the old process, or the old program.
-    Old,
-    /// With the new one.
-    New,
-    /// With neither: devices.
-    World,
-}
-
-/// A step of a run.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// What happened.
-    pub action: Action,
-    /// With whom.
-    pub place: Place,
-    /// What came of it.
-    pub happening: Happening,
-    /// In words, without the trouble that it led to.
-    pub words: String,
-}
-
-impl Step {
-    /// In words, with the trouble that it led to.
-    pub fn told(&self) -> String {
-        match &self.happening.trouble {
-            Some(trouble) if !self.words.contains("Refuse") => {
-                format!("{} [{trouble}]", self.words)
-            }
-            _ => self.words.clone(),
-        }
-    }
-}
-
-/// A run that was followed: so many steps, and one state more.
+/// A scenario that was set up, and the result of its check.
 #[derive(Debug)]
-pub struct Followed<'a> {
-    system: &'a System,
-    states: Vec<World>,
-    steps: Vec<Step>,
+pub struct Checked {
+    /// The scenario, set up.
+    pub system: System,
+    /// The result.
+    pub report: Report,
 }
 
-impl<'a> Followed<'a> {
-    /// Follows a run from the first state. Each action must be possible where it happens.
-    pub fn of(system: &'a System, actions: &[Action]) -> Self {
-        let mut states = vec![system.init().clone()];
-        let mut steps = Vec::with_capacity(actions.len());
-        for action in actions {
-            let before = states.last().expect("there is always a first state");
-            let mut after = before.clone();
-            let happening = after.act(system.setting(), action);
-            steps.push(step(system, before, action, happening));
-            states.push(after);
+impl Checked {
+    /// Sets a scenario up and checks it.
+    pub fn new(scenario: &Scenario, limits: Limits) -> Result<Self, LaunchError> {
+        let system = System::new(scenario)?;
+        let search = |packed: &PackedSystem<'_>| Ok(explore(packed, packed, limits));
+        let (report, ()) =
+            check_system(&system, &scenario.name, limits.threads, search, |_, _| ())?;
+        Ok(Self { system, report })
+    }
+
+    /// Returns one counterexample for each run that violates something, the shortest first.
+    pub fn counterexamples(&self) -> Vec<Counterexample<'_>> {
+        let mut violations: Vec<_> = self.report.violations().collect();
+        violations.sort_by_key(|(_, run)| run.actions.len());
+        let mut found: Vec<Counterexample<'_>> = Vec::new();
+        for (property, run) in violations {
+            let known = found.iter_mut().find(|known| known.is_of(&run.actions));
+            match known {
+                Some(known) => known.add(property, run),
+                None => found.push(Counterexample::new(&self.system, property, run)),
+            }
         }
-        Self { system, states, steps }
+        found
     }
 
-    /// Of which system.
-    pub fn system(&self) -> &'a System {
-        self.system
-    }
-
-    /// The first state, and the one after each step.
-    pub fn states(&self) -> &[World] {
-        &self.states
-    }
-
-    /// The last of them.
-    pub fn last(&self) -> &World {
-        self.states.last().expect("there is always a first state")
-    }
-
-    /// The steps; they are counted from 1.
-    pub fn steps(&self) -> &[Step] {
-        &self.steps
-    }
-
-    /// After how many steps the last state was there already: the steps from there on can repeat for ever.
-    pub fn repeats_from(&self) -> Option<usize> {
-        let before = &self.states[..self.steps.len()];
-        before.iter().position(|state| state == self.last())
-    }
-
-    /// What a step, counted from 1, changed of what can be seen; nothing of a run without steps.
-    pub fn differences(&self, step: usize) -> Vec<Difference> {
-        match step.checked_sub(1) {
-            Some(before) => text::differences(&self.facts(before), &self.facts(step)),
-            None => Vec::new(),
-        }
-    }
-
-    fn facts(&self, at: usize) -> Facts {
-        text::facts(&self.states[at].view(), &|pid| self.process(pid))
-    }
-
-    /// What a process is called.
-    pub(crate) fn process(&self, pid: Pid) -> String {
-        match pid {
-            OLD if self.system.init().is_exec() => "the VMM".to_owned(),
-            OLD => "old VMM".to_owned(),
-            NEW => "new VMM".to_owned(),
-            other => format!("process {other}"),
-        }
+    /// Returns the run that violates a property, with that property alone.
+    pub fn counterexample(&self, property: &str) -> Option<Counterexample<'_>> {
+        let (property, run) = self.report.violations().find(|(of, _)| of.id == property)?;
+        Some(Counterexample::new(&self.system, property, run))
     }
 }
 
-fn step(system: &System, before: &World, action: &Action, happening: Happening) -> Step {
-    let device = |at: &u8| system.setting().devices[usize::from(*at)].clone();
-    let (place, words) = match action {
-        Action::Step(side) => (before.place(*side), call(system, before, *side, &happening)),
-        Action::Fail(side, _) => {
-            (before.place(*side), format!("{} (injected)", call(system, before, *side, &happening)))
-        }
-        Action::Kill(side) => (before.place(*side), "KILLED".to_owned()),
-        Action::Die => (Place::New, "dies of the signal".to_owned()),
-        Action::Cancel => (Place::Old, "somebody calls it off".to_owned()),
-        Action::Raise(at) => {
-            (Place::World, format!("{} writes to guest memory and raises an interrupt", device(at)))
-        }
-        Action::Take(side, at) => {
-            (before.place(*side), format!("the guest takes the interrupt of {}", device(at)))
-        }
-        Action::Work(side) => (before.place(*side), "the guest works on".to_owned()),
-        Action::Arm => {
-            let device = system.setting().devices.last().cloned().unwrap_or_default();
-            (
-                Place::Old,
-                format!("the guest loads the driver of {device}, and its interrupt is armed"),
-            )
-        }
+/// A run, and each property that it violates: none, for a run that is only shown.
+#[derive(Debug)]
+pub struct Counterexample<'a> {
+    /// The run.
+    pub followed: Followed<'a>,
+    /// The properties, in the order of [`PROPERTIES`].
+    pub violated: Vec<Violation>,
+}
+
+/// A property that a run violates.
+#[derive(Debug)]
+pub struct Violation {
+    /// Which property.
+    pub property: &'static Property,
+    /// What is wrong in the last state, or with the last step.
+    pub wrong: String,
+    /// Why it came to this.
+    pub because: String,
+    /// The point of no return, where the check was complete.
+    pub no_return: Option<NoReturn>,
+}
+
+impl<'a> Counterexample<'a> {
+    fn new(system: &'a System, property: &'static Property, run: &Run) -> Self {
+        let followed = Followed::of(system, &run.actions);
+        let mut new = Self { followed, violated: Vec::new() };
+        new.add(property, run);
+        new
+    }
+
+    /// Follows any run, and judges its last state and its last step.
+    pub fn judge(system: &'a System, actions: &[Action]) -> Self {
+        let followed = Followed::of(system, actions);
+        let wrong = wrong_in_the_end(&followed).into_iter();
+        let violation = |(property, wrong)| {
+            let because = because(&followed, property);
+            Violation { property, wrong, because, no_return: None }
+        };
+        let violated = wrong.map(violation).collect();
+        Self { followed, violated }
+    }
+
+    fn is_of(&self, actions: &[Action]) -> bool {
+        self.followed.steps().iter().map(|step| &step.action).eq(actions)
+    }
+
+    fn add(&mut self, property: &'static Property, run: &Run) {
+        let (wrong, no_return) = (run.wrong.clone(), run.no_return);
+        let because = because(&self.followed, property);
+        self.violated.push(Violation { property, wrong, because, no_return });
+    }
+
+    /// The run as one word.
+    pub fn token(&self) -> String {
+        let steps = self.followed.steps().iter();
+        let actions: Vec<_> = steps.map(|step| step.action.clone()).collect();
+        token::encode(self.followed.system(), &actions)
+    }
+}
+
+/// What does not hold in the end of a run.
+fn wrong_in_the_end(followed: &Followed<'_>) -> Vec<(&'static Property, String)> {
+    let judged = PROPERTIES.iter().zip(followed.system().judge(followed.last()));
+    let repeats = followed.repeats_from().map(|from| {
+        format!("the state after step {from} is this one: the steps from there can repeat for ever")
+    });
+    let wrong = |(property, judgement): (&'static Property, Option<Judgement>)| {
+        let wrong = match judgement {
+            Some(Judgement::Fails(wrong)) => Some(wrong),
+            None => None,
+            _ => wrong_with_the_last_step(property, followed)
+                .or_else(|| repeats.clone().filter(|_| property.is_liveness())),
+        };
+        Some((property, wrong?))
     };
-    Step { action: action.clone(), place, happening, words }
+    judged.filter_map(wrong).collect()
 }
 
-fn call(system: &System, before: &World, side: Side, happening: &Happening) -> String {
-    let Some((phase, call, answer)) = &happening.call else { return String::new() };
-    let view = before.view();
-    let name = |fd: Fd| {
-        let table = view.processes.get(&side.pid()).map(|process| &process.descriptors);
-        let file = table.and_then(|table| table.get(&fd)).map(|descriptor| descriptor.file);
-        let known = file.and_then(|file| system.setting().names.get(&file).cloned());
-        known.unwrap_or_else(|| format!("descriptor {fd}"))
-    };
-    format!("{phase}: {}", text::call(call, answer, &name))
-}
-
-impl World {
-    /// By exec the new program runs in the old process.
-    fn place(&self, side: Side) -> Place {
-        match side {
-            Side::New => Place::New,
-            Side::Old if self.is_exec() && self.outgoing.acting().is_none() => Place::New,
-            Side::Old => Place::Old,
-        }
-    }
+fn wrong_with_the_last_step(property: &Property, followed: &Followed<'_>) -> Option<String> {
+    let [.., before, last] = followed.states() else { return None };
+    followed.system().judge_step(property, before, last)
 }
 
 #[cfg(test)]
 mod tests {
     use crate::check::packed::PackedSystem;
     use crate::check::{Verdict, check_system};
-    use crate::counterexample::report;
+    use crate::counterexample::token;
     use crate::scenario::library::built_in;
     use crate::state::action::Action;
     use crate::state::system::System;
@@ -214,6 +189,6 @@ mod tests {
         assert!(report.is_inconclusive() && report.blackouts.is_none());
         let proved = |verdict: &Verdict| *verdict == Verdict::Proved;
         assert!(!report.verdicts.iter().any(|(_, verdict)| proved(verdict)));
-        assert_ne!(report::token(&system, &run.actions), "");
+        assert_ne!(token::encode(&system, &run.actions), "");
     }
 }

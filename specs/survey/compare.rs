@@ -3,8 +3,13 @@
 //! Of several scenarios the verdict that says the worst counts: a violation, the cheapest of several; then what was cut short; a property
 //! is proved where it is proved in some and nothing speaks against it in any other.
 
-use crate::check::{Report, Verdict, check};
+use crate::check::Verdict;
+use crate::counterexample::{Checked, token};
 use crate::properties::{PROPERTIES, Property};
+use crate::report::check::milliseconds;
+use crate::report::compare as report;
+use crate::report::run::replay;
+use crate::report::text::mode as mode_word;
 use crate::scenario::Scenario;
 use crate::survey::hazards::{Meeting, meet};
 use handoff_checker::search::Limits;
@@ -42,6 +47,8 @@ pub struct Cell {
     pub verdict: Verdict,
     /// The scenario that says so.
     pub scenario: String,
+    /// Of a violation the run, as one word.
+    pub run: Option<String>,
 }
 
 /// How bad a verdict is; of two violations the cheaper one is worse.
@@ -75,7 +82,8 @@ fn column(
     scenarios: &[(String, Scenario)],
     limits: Limits,
 ) -> Result<Column, LaunchError> {
-    let cell = Cell { verdict: Verdict::NotAsked("in no scenario"), scenario: String::new() };
+    let cell =
+        Cell { verdict: Verdict::NotAsked("in no scenario"), scenario: String::new(), run: None };
     let cells = vec![cell; PROPERTIES.len()];
     let hazards = Vec::new();
     let mut column =
@@ -85,20 +93,23 @@ fn column(
         column.hazards = Quirk::ALL.into_iter().map(meet).collect::<Result<_, _>>()?;
     }
     for (name, scenario) in scenarios.iter().filter(|(_, it)| it.is_for(variant)) {
-        let report = check(&Scenario { variant, ..scenario.clone() }, limits)?;
-        column.add(name, report);
+        column.add(name, Checked::new(&Scenario { variant, ..scenario.clone() }, limits)?);
     }
     Ok(column)
 }
 
 impl Column {
-    fn add(&mut self, scenario: &str, report: Report) {
+    fn add(&mut self, scenario: &str, Checked { system, report }: Checked) {
         self.scenarios += 1;
         self.states += u64::from(report.states);
         self.time += report.time;
         for (cell, (_, verdict)) in self.cells.iter_mut().zip(report.verdicts) {
             if badness(&verdict) > badness(&cell.verdict) {
-                *cell = Cell { verdict, scenario: scenario.to_owned() };
+                let run = match &verdict {
+                    Verdict::Violated(run) => Some(token::encode(&system, &run.actions)),
+                    _ => None,
+                };
+                *cell = Cell { verdict, scenario: scenario.to_owned(), run };
             }
         }
     }
@@ -115,76 +126,58 @@ impl Column {
     }
 }
 
-/// What the columns are called.
-pub fn letters() -> impl Iterator<Item = char> {
-    'A'..='Z'
+/// Reports what each variant keeps.
+pub fn document(columns: &[Column]) -> report::Compare {
+    report::Compare { variants: columns.iter().map(Column::document).collect() }
 }
 
-/// What each column is of.
-pub fn heads(columns: &[Column]) -> Vec<String> {
-    let head = |(letter, column): (char, &Column)| {
-        let Column { scenarios, states, .. } = column;
-        let Variant { id, mode, sentence, .. } = column.variant;
-        let mode = format!("{mode:?}").to_lowercase();
-        format!("{letter}  {id}, {mode}: {sentence} ({scenarios} scenarios, {states} states)")
-    };
-    letters().zip(columns).map(head).collect()
-}
-
-/// Properties and hazards, and what is said of each.
-pub fn table(columns: &[Column]) -> String {
-    let head: Vec<_> = letters().take(columns.len()).map(String::from).collect();
-    let mut lines = vec![line("", &head)];
-    lines.extend(PROPERTIES.iter().enumerate().map(|(at, property)| {
-        let words = columns.iter().map(|column| words(column, property, &column.cells[at]));
-        line(property.id, &words.collect::<Vec<_>>())
-    }));
-    lines.extend(Quirk::ALL.into_iter().enumerate().map(|(at, quirk)| {
-        let met = |column: &Column| match column.hazards.get(at) {
-            None => "-".to_owned(),
-            Some((_, Meeting::Unharmed)) => "unharmed".to_owned(),
-            Some((_, Meeting::Refused(_))) => "refuses".to_owned(),
-            Some((_, Meeting::Harmed(property, _))) => property.id.to_owned(),
+impl Column {
+    fn document(&self) -> report::Variant {
+        let Variant { id, mode, sentence, is_ours, .. } = self.variant;
+        let hazard = |(quirk, meeting): &Hazard| report::Hazard {
+            hazard: quirk.code(),
+            evidence: quirk.evidence(),
+            response: match meeting {
+                Meeting::Harmed(..) => report::Response::Violated,
+                Meeting::Refused(_) => report::Response::Refused,
+                Meeting::Unharmed => report::Response::Unharmed,
+            },
+            property: match meeting {
+                Meeting::Harmed(property, _) => Some(property.id),
+                _ => None,
+            },
+            reason: match meeting {
+                Meeting::Refused(why) => Some(why.clone()),
+                _ => None,
+            },
         };
-        line(quirk.code(), &columns.iter().map(met).collect::<Vec<_>>())
-    }));
-    lines.concat()
-}
-
-fn line(first: &str, cells: &[String]) -> String {
-    const COLUMN: usize = 14;
-    let padded = |cell: &String| format!("{cell:COLUMN$}");
-    let cells = cells.iter().map(padded).collect::<Vec<_>>().concat();
-    format!("{first:9}{}\n", cells.trim_end())
-}
-
-fn words(column: &Column, property: &Property, cell: &Cell) -> String {
-    match &cell.verdict {
-        Verdict::Violated(_) if column.told_instead(property).is_some() => "not promised".into(),
-        Verdict::Violated(run) if run.faults == 0 => format!("{}", run.actions.len()),
-        Verdict::Violated(run) => format!("{} +{}", run.actions.len(), run.faults),
-        Verdict::Proved => "proved".into(),
-        Verdict::HoldsWithin(_) => "holds within".into(),
-        Verdict::Inconclusive(_) => "inconclusive".into(),
-        Verdict::Vacuous => "vacuous".into(),
-        Verdict::NotAsked(_) => "not asked".into(),
-    }
-}
-
-/// How to read the table.
-pub fn legend(columns: &[Column]) -> Vec<String> {
-    let mut lines =
-        vec!["A number: violated, by so many steps; +n: n of them are faults.".to_owned()];
-    for quirk in Quirk::ALL {
-        lines.push(format!("{}: {}", quirk.code(), quirk.evidence()));
-    }
-    lines.push("A property in the row of a hazard is violated because of it, in a small world in which nothing else goes wrong.".to_owned());
-    for (letter, column) in letters().zip(columns) {
-        for (quirk, meeting) in &column.hazards {
-            if let Meeting::Refused(why) = meeting {
-                lines.push(format!("{letter} refuses {}: {why}", quirk.code()));
-            }
+        report::Variant {
+            variant: id,
+            mode: mode_word(*mode),
+            sentence,
+            ours: *is_ours,
+            scenarios: self.scenarios,
+            states: self.states,
+            duration_ms: milliseconds(self.time),
+            verdicts: self.verdicts().map(|(of, cell)| self.cell(of, cell)).collect(),
+            hazards: self.hazards.iter().map(hazard).collect(),
         }
     }
-    lines
+
+    fn cell(&self, property: &'static Property, cell: &Cell) -> report::Cell {
+        let Cell { verdict, scenario, run } = cell;
+        let replay =
+            |run: &String| replay(&format!("{scenario} --variant {}", self.variant.id), run);
+        report::Cell {
+            verdict: crate::report::check::Verdict::new(property, verdict),
+            scenario: scenario.clone(),
+            violation: match verdict {
+                Verdict::Violated(run) => Some(run.wrong.clone()),
+                _ => None,
+            },
+            documented_limit: self.told_instead(property),
+            run: run.clone(),
+            replay: run.as_ref().map(replay),
+        }
+    }
 }

@@ -2,17 +2,14 @@
 //!
 //! Nothing in them is typed in. A test makes them anew and compares; where it differs it says how to write them.
 
-use crate::check::{Run, check};
-use crate::counterexample::Followed;
-use crate::counterexample::causes::because;
 use crate::counterexample::mermaid::mermaid;
-use crate::counterexample::report;
-use crate::properties::{PROPERTIES, Property, find};
-use crate::scenario::Scenario;
+use crate::counterexample::{Checked, Counterexample, Violation};
+use crate::properties::{PROPERTIES, Property};
+use crate::report::text::compare::{heads, legend, letters, table};
+use crate::report::text::mode;
 use crate::scenario::bugs::{self, Found, Known};
-use crate::state::system::System;
 use crate::survey::bugs::mismatch;
-use crate::survey::compare::{Column, heads, legend, letters, table};
+use crate::survey::compare::{Column, document};
 use crate::survey::phase_graph::dot;
 use handoff_checker::search::Limits;
 use handoff_model::variants::defects;
@@ -25,16 +22,17 @@ pub fn variants(columns: &[Column]) -> String {
     let mut text = String::from(
         "# The variants\n\nMade by `handoff check --all` and from the tables that the roles walk; see `specs/survey/docgen.rs`.\n\n",
     );
-    for head in heads(columns) {
+    let compared = document(columns);
+    for head in heads(&compared) {
         let _ = writeln!(text, "* {head}");
     }
-    let _ = writeln!(text, "\n```text\n{}```\n", table(columns));
-    for line in legend(columns) {
+    let _ = writeln!(text, "\n```text\n{}```\n", table(&compared));
+    for line in legend(&compared) {
         let _ = writeln!(text, "* {line}");
     }
     text.push_str("\n## Phases\n\nA line is what follows, a dashed one the way back, a dotted one a jump; grey is only come to on a way back.\n");
     for (letter, column) in letters().zip(columns) {
-        let mode = format!("{:?}", column.variant.mode).to_lowercase();
+        let mode = mode(column.variant.mode);
         let (id, source) = (column.variant.id, column.variant.source);
         let picture = dot(column.variant);
         let _ = writeln!(
@@ -103,10 +101,13 @@ pub fn zoo() -> Result<String, LaunchError> {
             Found::Refuted(why) => format!("refuted: {why} | | "),
             Found::Unsaid(why) => format!("in no world: {why} | | "),
             Found::Checked(property, _) => {
-                let (scenario, run) = run_of(known, property)?;
-                let (faults, steps) = (run.faults, run.actions.len());
-                story_of(&mut stories, known, property, &scenario, &run)?;
-                format!("{property} | {steps} | {faults}")
+                let scenario = known.scenario().expect("it is found by a check");
+                let checked = Checked::new(&scenario, Limits::default())?;
+                let found = checked.counterexample(property).expect("the zoo is tested");
+                story_of(&mut stories, known, &found);
+                let steps = found.followed.steps();
+                let faults = steps.iter().filter(|step| step.action.is_fault()).count();
+                format!("{property} | {} | {faults}", steps.len())
             }
         };
         let _ = writeln!(text, "| {id} | {sentence} | {source} | {found} |");
@@ -114,32 +115,15 @@ pub fn zoo() -> Result<String, LaunchError> {
     Ok(text + "\n## As stories\n" + &stories)
 }
 
-fn run_of(known: &Known, property: &str) -> Result<(Scenario, Run), LaunchError> {
-    let scenario = known.scenario().expect("it is found by a check");
-    let report = check(&scenario, Limits::default())?;
-    let found = report.violations().find(|(of, _)| of.id == property);
-    let run = found.expect("the zoo is tested").1.clone();
-    Ok((scenario, run))
-}
-
-fn story_of(
-    text: &mut String,
-    known: &Known,
-    property: &str,
-    scenario: &Scenario,
-    run: &Run,
-) -> Result<(), LaunchError> {
-    let system = System::new(scenario)?;
-    let followed = Followed::of(&system, &run.actions);
-    let property = find(property).expect("a property");
-    let because = because(&followed, property);
-    let diagram = mermaid(&followed, std::slice::from_ref(&run.wrong));
-    let token = report::token(&system, &run.actions);
-    let Known { id, sentence, .. } = known;
-    let _ = writeln!(
-        text,
-        "\n### {id}: {sentence}\n\n{}: {}. It is violated {because}.\n\n```mermaid\n{diagram}```\n\n`handoff check {id} --steps {token}`",
-        property.id, property.sentence
-    );
-    Ok(())
+fn story_of(text: &mut String, known: &Known, found: &Counterexample<'_>) {
+    let token = found.token();
+    for Violation { property, wrong, because, .. } in &found.violated {
+        let diagram = mermaid(&found.followed, std::slice::from_ref(wrong));
+        let Known { id, sentence, .. } = known;
+        let _ = writeln!(
+            text,
+            "\n### {id}: {sentence}\n\n{}: {}. It is violated {because}.\n\n```mermaid\n{diagram}```\n\n`handoff check {id} --steps {token}`",
+            property.id, property.sentence
+        );
+    }
 }

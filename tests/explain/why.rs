@@ -3,10 +3,11 @@
 use super::{each_violation, says, violated, walk};
 use handoff_model::text::Difference;
 use handoff_model::variants::defects::DEFECTS;
-use handoff_specs::counterexample::Followed;
 use handoff_specs::counterexample::causes::because;
-use handoff_specs::counterexample::report;
+use handoff_specs::counterexample::{Counterexample, Followed};
 use handoff_specs::properties::{Judgement, PROPERTIES, Property, find};
+use handoff_specs::report::run::Run;
+use handoff_specs::report::text::run::shown;
 use handoff_specs::scenario::{May, Scenario};
 use handoff_specs::state::action::{Action, Side};
 use handoff_specs::state::system::System;
@@ -321,6 +322,7 @@ fn each_step_tells_what_it_changed() {
         "pages 0, owner: old VMM → new VMM",
     ];
     assert_eq!(changed(38), taken);
-    let story = report::replayed(&followed, 120);
+    let judged = Counterexample::judge(&system, &run.actions);
+    let story = shown(&Run::new(&judged, "file.toml"), 120);
     says(&story, &["\n  38 ", taken[0], taken[1], taken[2], "\n  39 "]);
 }

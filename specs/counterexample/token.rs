@@ -1,0 +1,67 @@
+//! A run as one word: the place of each action among those that are possible in its state, joined by
+//! dots; `place*times` for repeats.
+
+use crate::state::action::Action;
+use crate::state::system::System;
+use stateright::Model;
+
+/// Writes a run as one word.
+pub fn encode(system: &System, actions: &[Action]) -> String {
+    let mut world = system.init().clone();
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    let mut before: Option<&Action> = None;
+    for action in actions {
+        // The last one is not done: it may be one that panics.
+        if let Some(before) = before.replace(action) {
+            world.act(system.setting(), before);
+        }
+        let mut enabled = Vec::new();
+        system.actions(&world, &mut enabled);
+        let place =
+            enabled.iter().position(|other| other == action).expect("a run's action is enabled");
+        match runs.last_mut() {
+            Some((last, times)) if *last == place => *times += 1,
+            _ => runs.push((place, 1)),
+        }
+    }
+    let part = |(place, times): &(usize, usize)| match times {
+        1 => place.to_string(),
+        _ => format!("{place}*{times}"),
+    };
+    runs.iter().map(part).collect::<Vec<_>>().join(".")
+}
+
+/// The longest run that a token may stand for.
+const STEPS_MAX: usize = 100_000;
+
+/// The run that a token stands for.
+pub fn decode(system: &System, token: &str) -> Result<Vec<Action>, String> {
+    let mut world = system.init().clone();
+    let mut run = Vec::new();
+    for part in token.split('.') {
+        let (place, times) = part.split_once('*').unwrap_or((part, "1"));
+        let number =
+            |digits: &str| digits.parse::<usize>().map_err(|_| format!("{part:?} is not a step"));
+        let (place, times) = (number(place)?, number(times)?);
+        if times == 0 || times > STEPS_MAX - run.len() {
+            return Err(format!("{part:?}: a run has at least one step and at most {STEPS_MAX}"));
+        }
+        for _ in 0..times {
+            let mut enabled = Vec::new();
+            system.actions(&world, &mut enabled);
+            let choices = enabled.len();
+            let action = enabled.into_iter().nth(place).ok_or_else(|| {
+                let at = run.len() + 1;
+                match choices {
+                    0 => format!("step {at}: nothing can happen any more"),
+                    _ => {
+                        format!("step {at}: there is no action {place}, only 0 to {}", choices - 1)
+                    }
+                }
+            })?;
+            world.act(system.setting(), &action);
+            run.push(action);
+        }
+    }
+    Ok(run)
+}

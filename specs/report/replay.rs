@@ -1,0 +1,75 @@
+//! The report of `handoff replay`: a recorded trace, and how the simulated kernel answers it.
+
+use handoff_conformance::replay;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Whether the simulated kernel answers as a recorded one did. Every event is in exactly one count:
+/// `events = taken + agreeing + differing + not_followed + not_modelled`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Replay {
+    /// The kernel that was recorded.
+    pub kernel: String,
+    /// The simulated kernel.
+    pub simulated: String,
+    /// Events in the trace.
+    pub events: usize,
+    /// Events that are no calls to compare: processes that begin and end, interrupts.
+    pub taken: usize,
+    /// Calls that both kernels answered alike.
+    pub agreeing: usize,
+    /// Calls that they answered differently.
+    pub differing: usize,
+    /// Calls, by name, about objects that the simulator does not know or has lost.
+    pub not_followed: BTreeMap<String, usize>,
+    /// Calls, by name, that the simulator does not have.
+    pub not_modelled: BTreeMap<String, usize>,
+    /// Ioctls of iommufd and VFIO in the trace.
+    pub device_ioctls: usize,
+    /// How many of these were compared.
+    pub device_ioctls_compared: usize,
+    /// The first differences.
+    pub differences: Vec<ReplayDifference>,
+}
+
+/// A call that two kernels answered differently.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ReplayDifference {
+    /// The line of the trace.
+    pub line: usize,
+    /// The process, as the trace numbers it.
+    pub process: u32,
+    /// The name of the call.
+    pub call: &'static str,
+    /// What differs, a line each.
+    pub details: Vec<String>,
+    /// The call and both answers, as text.
+    pub text: String,
+}
+
+impl Replay {
+    /// Reports a replay.
+    pub fn new(report: &replay::Report) -> Self {
+        let difference = |it: &replay::Difference| ReplayDifference {
+            line: it.line,
+            process: it.pid.0,
+            call: it.call.name(),
+            details: it.differences.clone(),
+            text: it.to_string(),
+        };
+        Self {
+            kernel: report.kernel.clone(),
+            simulated: report.profile.clone(),
+            events: report.seen,
+            taken: report.told,
+            agreeing: report.agreeing,
+            differing: report.differing,
+            not_followed: report.not_followed.clone(),
+            not_modelled: report.not_modelled.clone(),
+            device_ioctls: report.of_devices.seen,
+            device_ioctls_compared: report.of_devices.compared,
+            differences: report.stories.iter().map(difference).collect(),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! A run in a report: its steps, and the properties that it violates.
+
+use crate::check::NoReturn;
+use crate::counterexample::{self, Counterexample, Followed, Place};
+use crate::state::action::Kind;
+use handoff_model::abi::call::errno_of;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// A run from the first state, and the properties that it violates.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Run {
+    /// The run as one word, for `handoff show SCENARIO RUN`.
+    pub run: String,
+    /// The command that shows this run again.
+    pub replay: String,
+    /// How many of its steps are faults: failed calls, kills, a cancel.
+    pub faults: usize,
+    /// After how many steps the last state had been reached before, so that the steps since then can
+    /// repeat for ever; null for a run that ends.
+    pub repeats_after: Option<usize>,
+    /// The steps, from the first one on.
+    pub steps: Vec<Step>,
+    /// The properties that the run violates. Of a counterexample, those for which it is the cheapest
+    /// run; of a run that was asked for, all.
+    pub violated: Vec<Violation>,
+}
+
+/// One step of a run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Step {
+    /// The number of the step, counted from 1.
+    pub number: usize,
+    /// Who makes it.
+    pub actor: Actor,
+    /// What kind of step it is.
+    pub action: ActionKind,
+    /// Whether it is a fault, counted in `faults`.
+    pub fault: bool,
+    /// The phase in which the actor makes a call; null if the step is no call.
+    pub phase: Option<String>,
+    /// The name of that call, such as `IOMMU_IOAS_MAP_FILE`.
+    pub call: Option<&'static str>,
+    /// What the kernel answers: `ok`, or the name of an errno.
+    pub answer: Option<String>,
+    /// The error that the actor then reports, where it reports one.
+    pub trouble: Option<String>,
+    /// The step in words.
+    pub text: String,
+    /// What the step changed that can be observed, a line each.
+    pub changes: Vec<String>,
+}
+
+/// Who makes a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// The old process, or by exec the old program.
+    Old,
+    /// The new process, or by exec the new program.
+    New,
+    /// Neither of them: a device.
+    Devices,
+}
+
+/// Kinds of steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionKind {
+    /// A process makes a call.
+    Call,
+    /// A process makes a call, and an injected fault fails it.
+    FailedCall,
+    /// A process is killed.
+    Kill,
+    /// The new process dies of a signal that the old one has sent.
+    Death,
+    /// The handoff is cancelled.
+    Cancel,
+    /// A device writes to guest memory and raises an interrupt.
+    Interrupt,
+    /// The guest takes an interrupt.
+    TakeInterrupt,
+    /// The guest makes progress.
+    GuestWork,
+    /// The guest arms an interrupt.
+    ArmInterrupt,
+}
+
+/// A property that a run violates.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Violation {
+    /// The identifier of the property, such as `OWN-1`.
+    pub property: &'static str,
+    /// What the property says.
+    pub sentence: &'static str,
+    /// Why the property matters.
+    pub reason: &'static str,
+    /// What is wrong in the last state of the run, or with its last step.
+    pub violation: String,
+    /// Which steps of the run caused it, in a sentence that is computed.
+    pub causes: String,
+    /// From which step on the violation could not be averted; null if that was not computed.
+    pub point_of_no_return: Option<PointOfNoReturn>,
+}
+
+/// After how many steps of a run every continuation violates the property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PointOfNoReturn {
+    /// Every continuation, also with further faults.
+    pub any_run: usize,
+    /// Every continuation without a further fault.
+    pub fault_free: usize,
+}
+
+impl Run {
+    /// Reports a counterexample; `scenario` is what a command calls its scenario.
+    pub fn new(counterexample: &Counterexample<'_>, scenario: &str) -> Self {
+        let Counterexample { followed, violated } = counterexample;
+        let run = counterexample.token();
+        let faults = followed.steps().iter().filter(|step| step.action.is_fault()).count();
+        Self {
+            replay: replay(scenario, &run),
+            run,
+            faults,
+            repeats_after: followed.repeats_from(),
+            steps: (1..=followed.steps().len()).map(|number| Step::new(followed, number)).collect(),
+            violated: violated.iter().map(Violation::new).collect(),
+        }
+    }
+}
+
+/// Returns the command that shows a run of a scenario.
+pub fn replay(scenario: &str, run: &str) -> String {
+    format!("handoff check {scenario} --steps {run}")
+}
+
+impl Step {
+    fn new(followed: &Followed<'_>, number: usize) -> Self {
+        let step = &followed.steps()[number - 1];
+        let answer = |answer| errno_of(answer).map_or("ok".to_owned(), |errno| errno.to_string());
+        let call = step.happening.call.as_ref();
+        Self {
+            number,
+            actor: step.place.into(),
+            action: step.action.kind().into(),
+            fault: step.action.is_fault(),
+            phase: call.map(|(phase, ..)| phase.clone()),
+            call: call.map(|(_, call, _)| call.name()),
+            answer: call.map(|(_, _, given)| answer(given)),
+            trouble: step.happening.trouble.as_ref().map(ToString::to_string),
+            text: step.told(),
+            changes: followed.differences(number).iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl From<Place> for Actor {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Old => Self::Old,
+            Place::New => Self::New,
+            Place::World => Self::Devices,
+        }
+    }
+}
+
+impl From<Kind> for ActionKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::OldCall | Kind::NewCall => Self::Call,
+            Kind::Failure => Self::FailedCall,
+            Kind::Kill => Self::Kill,
+            Kind::Death => Self::Death,
+            Kind::Cancel => Self::Cancel,
+            Kind::Interrupt => Self::Interrupt,
+            Kind::Taking => Self::TakeInterrupt,
+            Kind::Work => Self::GuestWork,
+            Kind::Arming => Self::ArmInterrupt,
+        }
+    }
+}
+
+impl Violation {
+    fn new(violation: &counterexample::Violation) -> Self {
+        let counterexample::Violation { property, wrong, because, no_return } = violation;
+        let point = |NoReturn { whatever, undisturbed }| PointOfNoReturn {
+            any_run: whatever,
+            fault_free: undisturbed,
+        };
+        Self {
+            property: property.id,
+            sentence: property.sentence,
+            reason: property.reason,
+            violation: wrong.clone(),
+            causes: because.strip_prefix("because ").unwrap_or(because).to_owned(),
+            point_of_no_return: no_return.map(point),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `handoff check` and `compare`: verdicts, limits, certificates and checkpoints.
+
+use super::{Dir, VM, check, replay_of};
+use std::fs;
+
+#[test]
+fn a_scenario_is_proved_with_exit_0() {
+    let dir = Dir::new("proved");
+    let file = dir.file("vm.toml", VM);
+    check(&["check", &file], 0, &["exhaustive", "unique states", "proved: OWN-1"]);
+    check(&["check", "exec"], 0, &["not asked (asked only by transfer): READ-1"]);
+}
+
+#[test]
+fn a_planted_bug_is_told_as_a_story_with_exit_1() {
+    let dir = Dir::new("planted");
+    let planted = VM.replace("mode", "defects = [\"no-take-back\"]\nmode");
+    let file = dir.file("vm.toml", &planted);
+    let words = [
+        "BACK-1 violated in 43 steps",
+        "old VMM",
+        "new VMM",
+        "because ",
+        "the last step changed",
+        "replay:",
+    ];
+    let story = check(&["check", &file], 1, &words);
+    let told = story.lines().filter(|line| line.contains("replay:")).count();
+    assert_eq!(told, 2, "each of the runs is told once, whatever it violates");
+    let replay = replay_of(&story);
+    let words = ["· pages 0, owner: old VMM → new VMM", "does not hold", "because "];
+    check(&["check", &file, "--steps", replay], 1, &words);
+}
+
+#[test]
+fn a_search_that_is_cut_short_ends_with_exit_3() {
+    check(&["check", "transfer", "--states", "500"], 3, &["NOT exhaustive", "not proved"]);
+}
+
+#[test]
+fn a_property_that_nothing_could_break_is_vacuous_and_ends_with_exit_3() {
+    let dir = Dir::new("vacuous");
+    let file = dir.file("vm.toml", &format!("{VM}[may]\ninterrupts = 0\nguest_steps = 0\n"));
+    check(&["check", &file], 3, &["vacuous, proves nothing: VM-2 IRQ-1"]);
+}
+
+#[test]
+fn a_certificate_is_written_verified_and_refused_when_it_was_changed() {
+    let dir = Dir::new("certificate");
+    let (vm, file) = (dir.file("vm.toml", VM), dir.file("vm.cert", ""));
+    check(&["check", &vm, "--certificate", &file], 0, &["exhaustive"]);
+    check(&["verify", &file], 0, &["vm: verified: ", "and no other", "OWN-1"]);
+    let text = fs::read_to_string(&file).expect("it was written");
+    let shorter = dir.file("shorter.cert", text.trim_end().rsplit_once('\n').expect("lines").0);
+    check(&["verify", &shorter], 1, &["proves nothing", "missing"]);
+    check(&["verify", &vm], 1, &["proves nothing", "line 1"]);
+    check(&["verify", "no-such-file"], 2, &["no-such-file"]);
+    check(&["check", "--certificate", &file], 2, &["of one scenario"]);
+    let cut = ["check", &vm, "--certificate", &file, "--states", "100"];
+    check(&cut, 3, &["no certificate: only a complete search"]);
+    check(&["check", &vm, "--depth", "5"], 3, &["NOT exhaustive: cut by the limit of 5 steps"]);
+    check(
+        &["check", &vm, "--memory", "1"],
+        3,
+        &["NOT exhaustive: cut by the memory limit of 1 MiB"],
+    );
+}
+
+/// Others' bugs are a result and no failure; that ours keeps everything is what is asked.
+#[test]
+fn variants_are_compared_and_one_is_put_in_the_place_of_another() {
+    let told =
+        check(&["check", "--all", "exec", "kvm-exec"], 0, &["A  safe, exec:", "B  qemu-10.2"]);
+    let violated = told.lines().find(|line| line.starts_with("B  VM-3")).expect("it is told");
+    assert!(violated.contains("the process that had the guest has ended by itself"), "{violated}");
+    check(
+        &["check", "kvm-exec", "--variant", "qemu-10.2"],
+        1,
+        &[
+            "VM-3 violated in 10 steps",
+            "replay: handoff check kvm-exec --variant qemu-10.2 --steps ",
+        ],
+    );
+    check(&["check", "exec", "--variant", "rfc-v1"], 2, &["another kernel"]);
+    check(&["check", "exec", "--variant", "none"], 2, &["not known", "one of safe"]);
+}
+
+#[test]
+fn a_check_that_was_stopped_goes_on_and_comes_to_the_same_end() {
+    let dir = Dir::new("checkpoint");
+    let (vm, file) = (dir.file("vm.toml", VM), dir.0.join("vm.checkpoint"));
+    let name = file.to_str().expect("a readable path");
+    let with = |more: &[&'static str]| {
+        let arguments = ["check", &vm, "--checkpoint", name];
+        [&arguments[..], more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let run = |more: &[&'static str], code, words: &[&str]| {
+        let arguments = with(more);
+        check(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), code, words)
+    };
+    let whole = check(&["check", &vm], 0, &["exhaustive"]);
+    assert_same(&whole, &run(&[], 0, &[]));
+    assert!(!file.exists(), "what is complete at once needs no file");
+
+    run(&["--states", "1000"], 3, &["limit of 1000 states", "stopped; ", "higher limit"]);
+    run(&["--time", "0"], 3, &["went on from", "stopped; the same command goes on"]);
+    run(&["--depth", "9"], 2, &["vm.checkpoint: cannot go on", "limit of steps"]);
+    let cut = fs::read(&file).expect("it was written");
+    let on = run(&[], 0, &["went on from", "come to its end", "is removed"]);
+    assert_same(&whole, &on);
+    assert!(!file.exists() && fs::read_dir(&dir.0).expect("a directory").count() == 1);
+
+    fs::write(&file, &cut[..cut.len() - 9]).expect("a file for a test");
+    run(&[], 2, &["its end is missing", "remove it to begin anew"]);
+    fs::write(&file, &cut).expect("a file for a test");
+    dir.file("vm.toml", &VM.replace("pages = 1", "pages = 2"));
+    run(&[], 2, &["another scenario, '"]);
+    assert_eq!(fs::read(&file).expect("still there"), cut);
+    check(&["check", "--checkpoint", name], 2, &["of one scenario"]);
+    check(&["check", "exec", "--checkpoint", "/no/such/place"], 2, &["/no/such/place: "]);
+}
+
+/// But for the time, and what is said of the file.
+#[track_caller]
+fn assert_same(one: &str, other: &str) {
+    let verdicts = |text: &str| {
+        let lines = text.lines().filter(|line| line.starts_with("  "));
+        lines.map(|line| line.rsplit_once(", ").map_or(line, |it| it.0).to_owned()).collect()
+    };
+    let (one, other): (Vec<String>, Vec<String>) = (verdicts(one), verdicts(other));
+    assert!(one.len() > 2, "{one:?}");
+    assert_eq!(one, other);
+}
