@@ -13,7 +13,7 @@ pub mod run_dir;
 pub mod verdict;
 pub mod vmm;
 
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, newest};
 use handoff_model::abi::ids::Uid;
 use handoff_model::protocol::Mode;
 use handoff_model::trace::Header;
@@ -141,9 +141,10 @@ fn examine(request: &Request) -> Result<(), Hindrance> {
             request.name
         )));
     }
-    if request.scenario.kernel.name() == "6.12" {
+    if request.scenario.kernel != newest() {
         let what = format!("scenario {} is about a simulated kernel", request.name);
-        return Err(Hindrance::Request(format!("{what}; use one without kernel = \"6.12\"")));
+        let kernel = request.scenario.kernel.name();
+        return Err(Hindrance::Request(format!("{what}; use one without kernel = \"{kernel}\"")));
     }
     examine_host(&request.devices, &request.scenario)
 }

@@ -56,4 +56,5 @@ pub(crate) use faults::errnos;
 pub(crate) use injections::find_variant;
 pub(crate) use names::DEVICES_MAX;
 pub use parse::Refusal;
+pub(crate) use parse::newest;
 pub use resolved::{Process, Scenario};

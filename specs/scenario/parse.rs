@@ -11,6 +11,12 @@ use handoff_sim_kernel::Profile;
 
 /// The kernel of a scenario that asks for none.
 const NEWEST: &str = "7.3";
+
+/// Returns the simulated kernel of a scenario that asks for none.
+pub(crate) fn newest() -> Profile {
+    Profile::by_name(NEWEST).expect("the newest kernel is a profile")
+}
+
 /// The variant of a scenario that asks for none.
 const SAFE: &str = "safe";
 

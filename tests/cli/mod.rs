@@ -155,3 +155,25 @@ fn a_name_from_a_file_forges_nothing() {
     let unknown = dir.file("unknown.toml", &VM.replace("pages", "\"pa\\u001bges\""));
     check(&["check", &unknown], 2, &["line 5: ", "\\u{1b}"]);
 }
+
+/// A host runs its own kernel: a scenario about another one is refused before the host is looked at.
+#[test]
+fn a_run_refuses_scenarios_about_simulated_kernels() {
+    let dir = Dir::new("simulated-kernels");
+    for (kernel, variant) in [
+        ("6.2", "safe"),
+        ("6.12", "safe"),
+        ("7.2", "safe"),
+        ("fixed", "safe"),
+        ("rfc-v1", "rfc-v1"),
+    ] {
+        let text = format!(
+            "name = \"vm\"\nmode = \"exec\"\nkernel = \"{kernel}\"\nvariant = \"{variant}\"\n\
+             [[ram]]\nname = \"ram0\"\npages = 4\niova = 0\n[[device]]\nname = \"nic0\"\n"
+        );
+        let file = dir.file(&format!("{kernel}.toml"), &text);
+        let device = "0000:00:05.0";
+        let told = format!("use one without kernel = \"{kernel}\"");
+        check(&["run", "--device", device, "--scenario", &file], 2, &[&told]);
+    }
+}
