@@ -8,7 +8,7 @@ use handoff_model::abi::call::{
 };
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, Pid, Uid};
-use handoff_model::abi::uapi::moves::{Move, change_addresses};
+use handoff_model::abi::uapi::rfc_v1::{Move, change_addresses};
 use handoff_model::abi::view::Account;
 use handoff_sim_kernel::ProcessSpec;
 

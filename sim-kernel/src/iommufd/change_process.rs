@@ -55,7 +55,7 @@ impl PageSet {
 }
 
 /// The structure of the proposed form: as `handoff_model::uapi` lays it out.
-use handoff_model::abi::uapi::moves;
+use handoff_model::abi::uapi::rfc_v1;
 
 impl Machine {
     /// EOPNOTSUPP, EINVAL, ENOMEM; EINVAL after the fact with K3.
@@ -81,8 +81,8 @@ impl Machine {
     fn change_addresses(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let context = ucmd.context;
         let mut list = Vec::new();
-        for row in 0..ucmd.cmd.u32(moves::COUNT) as usize {
-            let row = ucmd.user.read_through(moves::LIST, row * moves::ROW, moves::ROW)?;
+        for row in 0..ucmd.cmd.u32(rfc_v1::COUNT) as usize {
+            let row = ucmd.user.read_through(rfc_v1::LIST, row * rfc_v1::ROW, rfc_v1::ROW)?;
             let row = Fields(row.to_vec());
             list.push((row.u64(0), row.u64(8), row.u64(16)));
         }

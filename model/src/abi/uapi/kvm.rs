@@ -3,9 +3,9 @@
 //! No crate that this one depends on has KVM's structures; the two fields that matter of `struct kvm_irqfd` are at its
 //! beginning. Mirrors `include/uapi/linux/kvm.h` of Linux 7.3.
 
-use super::{Bytes, Fields};
-use crate::abi::argument::{Argument, Ioctl};
-use crate::abi::call::{Call, KvmCall, Reply};
+use super::structure::{Bytes, Fields};
+use crate::abi::argument::{Argument, Ioctl, Outcome};
+use crate::abi::call::{KvmCall, Reply};
 use crate::abi::ids::Fd;
 use crate::abi::request::{KVM_CREATE_IRQCHIP, KVM_CREATE_VM, KVM_IRQFD};
 
@@ -19,54 +19,54 @@ mod irqfd {
     pub(super) const DEASSIGN: u32 = 1;
 }
 
-pub(super) fn encode(call: &Call) -> Option<(Fd, Ioctl)> {
-    Some(match *call {
-        Call::Kvm(KvmCall::CreateVm { kvm }) => (kvm, Ioctl::with_value(KVM_CREATE_VM, 0)),
-        Call::Kvm(KvmCall::CreateIrqchip { vm }) => (vm, Ioctl::with_value(KVM_CREATE_IRQCHIP, 0)),
-        Call::Kvm(KvmCall::Irqfd { vm, eventfd, gsi, assign }) => {
-            let flags = if assign { 0 } else { irqfd::DEASSIGN };
+/// The file of KVM to call on and the ioctl to make.
+pub(super) fn encode(call: &KvmCall) -> (Fd, Ioctl) {
+    match *call {
+        KvmCall::CreateVm { kvm } => (kvm, Ioctl::with_value(KVM_CREATE_VM, 0)),
+        KvmCall::CreateIrqchip { vm } => (vm, Ioctl::with_value(KVM_CREATE_IRQCHIP, 0)),
+        KvmCall::Irqfd { vm, eventfd, gsi, assign } => {
             let bytes = Bytes(vec![0; irqfd::SIZE])
                 .fd(irqfd::FD, eventfd)
                 .u32(irqfd::GSI, gsi)
-                .u32(irqfd::FLAGS, flags);
-            (vm, Ioctl { request: KVM_IRQFD, argument: Argument::of(bytes.0, Vec::new()) })
+                .u32(irqfd::FLAGS, if assign { 0 } else { irqfd::DEASSIGN });
+            (vm, bytes.ioctl(KVM_IRQFD))
         }
-        _ => return None,
-    })
+    }
 }
 
-/// What an ioctl returned, as the reply of a call of KVM that succeeded; `None` for any other call.
-pub(super) fn reply(call: &Call, result: u32) -> Option<Reply> {
+/// Returns what an ioctl returned, as the reply of a call that succeeded.
+pub(super) fn reply(call: &KvmCall, result: u32) -> Reply {
     match call {
-        Call::Kvm(KvmCall::CreateVm { .. }) => Some(Reply::Fd(Fd(result.cast_signed()))),
-        _ => None,
+        KvmCall::CreateVm { .. } => Reply::Fd(Fd(result.cast_signed())),
+        KvmCall::CreateIrqchip { .. } | KvmCall::Irqfd { .. } => Reply::Done,
     }
 }
 
-/// What the ioctl of a call with this reply returns: the inverse of [`reply`].
-pub(super) fn result(call: &Call, reply: &Reply) -> Option<u32> {
+/// Returns the outcome of a call with this reply: the inverse of [`reply`].
+pub(super) fn written(call: &KvmCall, reply: &Reply, outcome: Outcome) -> Outcome {
     match (call, reply) {
-        (Call::Kvm(KvmCall::CreateVm { .. }), Reply::Fd(fd)) => Some(fd.0.cast_unsigned()),
-        _ => None,
+        (KvmCall::CreateVm { .. }, Reply::Fd(fd)) => {
+            Outcome { result: Ok(fd.0.cast_unsigned()), ..outcome }
+        }
+        (KvmCall::CreateVm { .. } | KvmCall::CreateIrqchip { .. } | KvmCall::Irqfd { .. }, _) => {
+            outcome
+        }
     }
 }
 
-/// The call that an ioctl is; one whose argument is a number has no bytes.
-pub(super) fn decode(fd: Fd, request: u32, argument: &[u8]) -> Option<Call> {
-    let arg = Fields(argument);
+/// Returns the call that an ioctl on a file of KVM is; one whose argument is a number has no bytes.
+pub(super) fn decode(fd: Fd, request: u32, argument: &Argument) -> Option<KvmCall> {
+    let arg = Fields(argument.bytes());
+    let has_none = argument.bytes().is_empty();
     match request {
-        KVM_CREATE_VM if argument.is_empty() => Some(Call::Kvm(KvmCall::CreateVm { kvm: fd })),
-        KVM_CREATE_IRQCHIP if argument.is_empty() => {
-            Some(Call::Kvm(KvmCall::CreateIrqchip { vm: fd }))
-        }
-        KVM_IRQFD if arg.u32(irqfd::FLAGS) & !irqfd::DEASSIGN == 0 => {
-            Some(Call::Kvm(KvmCall::Irqfd {
-                vm: fd,
-                eventfd: arg.fd(irqfd::FD),
-                gsi: arg.u32(irqfd::GSI),
-                assign: arg.u32(irqfd::FLAGS) == 0,
-            }))
-        }
+        KVM_CREATE_VM if has_none => Some(KvmCall::CreateVm { kvm: fd }),
+        KVM_CREATE_IRQCHIP if has_none => Some(KvmCall::CreateIrqchip { vm: fd }),
+        KVM_IRQFD if arg.u32(irqfd::FLAGS) & !irqfd::DEASSIGN == 0 => Some(KvmCall::Irqfd {
+            vm: fd,
+            eventfd: arg.fd(irqfd::FD),
+            gsi: arg.u32(irqfd::GSI),
+            assign: arg.u32(irqfd::FLAGS) == 0,
+        }),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 //! Mirrors "Live update: iommufd", RFC V1 (2024-07-20), patch 7: after the size and flags a count, and a pointer to a list of
 //! where each stretch of memory was and is.
 
-use super::Bytes;
+use super::structure::Bytes;
 use crate::abi::argument::{Argument, Ioctl, Pointee};
 use crate::abi::ids::Va;
 use crate::abi::request::IOMMU_IOAS_CHANGE_PROCESS;
