@@ -3,7 +3,7 @@
 //! A foreign program may fill a structure in ways that [`Call`] has no form for: shorter or longer
 //! than ours, reserved fields set, optional parts in use. A recorded structure counts as one of
 //! ours only when encoding the decoded call gives the same bytes again, but for those that the
-//! kernel ignores or writes ([`free`]). Any other ioctl is [`Call::Ioctl`], byte for byte.
+//! kernel ignores or writes (the *free* bytes). Any other ioctl is [`Call::Ioctl`], byte for byte.
 
 use super::pointer;
 use super::record::{Memory, Record};
@@ -23,12 +23,12 @@ pub(super) fn name(request: u32) -> String {
     request::name(request).map_or_else(|| format!("{request:#x}"), str::to_owned)
 }
 
-/// The record of an ioctl that was made; `None` when the call is not an ioctl.
-pub(super) fn record(call: &Call, answer: &Answer) -> Option<Record> {
-    let (fd, ioctl) = uapi::encode(call)?;
+/// The record of an ioctl that was made.
+pub(super) fn record(call: &Call, answer: &Answer) -> Record {
+    let (fd, ioctl) = uapi::encode(call).expect("an ioctl");
     let outcome = uapi::outcome(call, &ioctl, answer);
     let pointees = ioctl.argument.pointees().iter().zip(outcome.pointees);
-    Some(Record::Ioctl {
+    Record::Ioctl {
         fd,
         path: None,
         req: ioctl.request,
@@ -46,7 +46,13 @@ pub(super) fn record(call: &Call, answer: &Answer) -> Option<Record> {
                 output,
             })
             .collect(),
-    })
+    }
+}
+
+/// What an ioctl returned.
+pub(super) fn returned(call: &Call, answer: &Answer) -> i64 {
+    let (_, ioctl) = uapi::encode(call).expect("an ioctl");
+    uapi::outcome(call, &ioctl, answer).result.map_or(-1, i64::from)
 }
 
 /// A recorded ioctl.
@@ -72,14 +78,7 @@ impl Recorded<'_> {
         let lacks_room = matches!(call, Call::Iommufd(IommufdCall::IoasIovaRanges { .. }))
             && self.result == Err(Errno::EMSGSIZE)
             && self.input != ours.argument.bytes();
-        let is_ours = match call {
-            // These do not begin with their size.
-            Call::Kvm(KvmCall::Irqfd { .. })
-            | Call::Container(
-                ContainerCall::SetContainer { .. } | ContainerCall::GroupDevice { .. },
-            ) => self.input == ours.argument.bytes(),
-            _ => is_same(self.input, ours.argument.bytes(), &free(&call)),
-        };
+        let is_ours = is_form(&call, self.input, ours.argument.bytes());
         (!lacks_room && is_ours).then_some(call)
     }
 
@@ -117,6 +116,33 @@ impl Recorded<'_> {
     }
 }
 
+/// Returns true if a recorded structure asks what ours of this call asks.
+fn is_form(call: &Call, theirs: &[u8], ours: &[u8]) -> bool {
+    let free = match call {
+        Call::Iommufd(call) => free_of_iommufd(call),
+        Call::Device(call) => free_of_device(call),
+        Call::Container(
+            ContainerCall::SetIommu { .. }
+            | ContainerCall::CanUpdateVaddr { .. }
+            | ContainerCall::MapDma { .. }
+            | ContainerCall::GiveVaddr { .. }
+            | ContainerCall::ForgetVaddrs { .. },
+        )
+        | Call::Kvm(KvmCall::CreateVm { .. } | KvmCall::CreateIrqchip { .. }) => Vec::new(),
+        // These do not begin with their size.
+        Call::Container(ContainerCall::SetContainer { .. } | ContainerCall::GroupDevice { .. })
+        | Call::Kvm(KvmCall::Irqfd { .. }) => return theirs == ours,
+        // No ioctl decodes to these.
+        Call::Ioctl { .. }
+        | Call::File(_)
+        | Call::Memory(_)
+        | Call::Process(_)
+        | Call::Socket(_)
+        | Call::Guest(_) => return false,
+    };
+    is_same(theirs, ours, &free)
+}
+
 /// Whether two structures that begin with their size ask the same: at least as long as ours, zero beyond it, and equal but
 /// for the leading size and what is free.
 fn is_same(theirs: &[u8], ours: &[u8], free: &[Range<usize>]) -> bool {
@@ -130,55 +156,76 @@ fn is_same(theirs: &[u8], ours: &[u8], free: &[Range<usize>]) -> bool {
     size >= ours.len() && theirs.len() >= ours.len() && theirs.iter().enumerate().all(is_equal)
 }
 
+fn word(at: usize) -> Range<usize> {
+    at..at + size_of::<u32>()
+}
+
+fn long(at: usize) -> Range<usize> {
+    at..at + size_of::<u64>()
+}
+
 /// The bytes of a call's structure that do not matter going in: results, pointers to where results
 /// go, and what the kernel ignores unless a flag is set that our forms do not have.
-fn free(call: &Call) -> Vec<Range<usize>> {
-    let word = |at: usize| at..at + size_of::<u32>();
-    let long = |at: usize| at..at + size_of::<u64>();
-    let rest = |at: usize| at..usize::MAX;
+fn free_of_iommufd(call: &IommufdCall) -> Vec<Range<usize>> {
     match call {
-        Call::Iommufd(IommufdCall::IoasAlloc { .. }) => {
+        IommufdCall::IoasAlloc { .. } => {
             vec![word(offset_of!(io::iommu_ioas_alloc, out_ioas_id))]
         }
-        Call::Iommufd(IommufdCall::IoasIovaRanges { .. }) => vec![
+        IommufdCall::IoasIovaRanges { .. } => vec![
             word(offset_of!(io::iommu_ioas_iova_ranges, num_iovas)),
             long(offset_of!(io::iommu_ioas_iova_ranges, allowed_iovas)),
             long(offset_of!(io::iommu_ioas_iova_ranges, out_iova_alignment)),
         ],
-        Call::Iommufd(IommufdCall::GetRlimitMode { .. }) => {
+        IommufdCall::GetRlimitMode { .. } => {
             vec![long(offset_of!(io::iommu_option, val64))]
         }
-        Call::Iommufd(IommufdCall::HwptAlloc { .. } | IommufdCall::ProbeNesting { .. }) => vec![
+        IommufdCall::HwptAlloc { .. } | IommufdCall::ProbeNesting { .. } => vec![
             word(offset_of!(io::iommu_hwpt_alloc, out_hwpt_id)),
             long(offset_of!(io::iommu_hwpt_alloc, data_uptr)),
             word(offset_of!(io::iommu_hwpt_alloc, fault_id)),
             word(offset_of!(io::iommu_hwpt_alloc, __reserved2)),
         ],
-        Call::Iommufd(IommufdCall::ProbeHwpt { .. }) => vec![
+        IommufdCall::ProbeHwpt { .. } => vec![
             long(offset_of!(io::iommu_hwpt_get_dirty_bitmap, iova)),
             long(offset_of!(io::iommu_hwpt_get_dirty_bitmap, page_size)),
             long(offset_of!(io::iommu_hwpt_get_dirty_bitmap, data)),
         ],
-        Call::Iommufd(IommufdCall::GetHwInfo { .. }) => vec![
+        IommufdCall::GetHwInfo { .. } => vec![
             word(offset_of!(io::iommu_hw_info, data_len)),
             long(offset_of!(io::iommu_hw_info, data_uptr)),
             word(offset_of!(io::iommu_hw_info, __bindgen_anon_1)),
             long(offset_of!(io::iommu_hw_info, out_capabilities)),
         ],
-        Call::Device(DeviceCall::Bind { .. }) => {
+        IommufdCall::Destroy { .. }
+        | IommufdCall::IoasMap { .. }
+        | IommufdCall::IoasMapFile { .. }
+        | IommufdCall::IoasCopy { .. }
+        | IommufdCall::IoasUnmap { .. }
+        | IommufdCall::ChangeProcess { .. }
+        | IommufdCall::SetRlimitMode { .. } => Vec::new(),
+    }
+}
+
+fn free_of_device(call: &DeviceCall) -> Vec<Range<usize>> {
+    let rest = |at: usize| at..usize::MAX;
+    match call {
+        DeviceCall::Bind { .. } => {
             vec![rest(offset_of!(vfio::vfio_device_bind_iommufd, out_devid))]
         }
-        Call::Device(DeviceCall::Info { .. }) => {
+        DeviceCall::Info { .. } => {
             vec![rest(offset_of!(vfio::vfio_device_info, flags))]
         }
-        Call::Device(DeviceCall::RegionInfo { .. }) => vec![
+        DeviceCall::RegionInfo { .. } => vec![
             word(offset_of!(vfio::vfio_region_info, flags)),
             rest(offset_of!(vfio::vfio_region_info, cap_offset)),
         ],
-        Call::Device(DeviceCall::IrqInfo { .. }) => vec![
+        DeviceCall::IrqInfo { .. } => vec![
             word(offset_of!(vfio::vfio_irq_info, flags)),
             rest(offset_of!(vfio::vfio_irq_info, count)),
         ],
-        _ => Vec::new(),
+        DeviceCall::Attach { .. }
+        | DeviceCall::Detach { .. }
+        | DeviceCall::SetIrqs { .. }
+        | DeviceCall::Reset { .. } => Vec::new(),
     }
 }

@@ -3,69 +3,13 @@
 //! Of a foreign trace, only the forms that [`Call`] has become calls. Where a recorder kept only the
 //! first bytes of a write, a read or a message, the call is not known either.
 
+use super::answer::{answer, holds, returned};
 use super::record::Record;
-use super::{Event, ioctl};
+use super::{Event, flag, ioctl};
 use crate::abi::call::{
-    Answer, Call, FileCall, GuestCall, Made, MemoryCall, ProcessCall, Reply, SocketCall,
+    Call, FileCall, GuestCall, Made, MemoryCall, ProcessCall, Reply, SocketCall,
 };
-use crate::abi::ids::{Fd, Uid, Va};
-
-/// The flags of the calls, as Linux numbers them, and the words of records.
-pub(super) mod flag {
-    pub(in super::super) const O_NONBLOCK: u32 = 0x800;
-    pub(in super::super) const O_RDWR_CLOEXEC: u32 = 0x8_0002;
-    pub(in super::super) const O_RDONLY_CLOEXEC: u32 = 0x8_0000;
-    pub(in super::super) const EFD_CLOEXEC_NONBLOCK: u32 = 0x8_0800;
-    pub(in super::super) const EFD_SEMAPHORE: u32 = 1;
-    pub(in super::super) const EVENT_BYTES: u64 = 8;
-    pub(in super::super) const MFD_CLOEXEC_SEALING: u32 = 3;
-    pub(in super::super) const MFD_HUGETLB: u32 = 4;
-    pub(in super::super) const F_SEAL_SEAL: u32 = 1;
-    pub(in super::super) const F_SEAL_SIZE: u32 = 6;
-    pub(in super::super) const PUNCH_HOLE_KEEP_SIZE: u32 = 3;
-    pub(in super::super) const PROT_READ_WRITE: u32 = 3;
-    pub(in super::super) const MAP_SHARED: u32 = 1;
-    pub(in super::super) const MAP_PRIVATE: u32 = 2;
-    pub(in super::super) const MAP_ANONYMOUS: u32 = 0x20;
-    pub(in super::super) const MAP_SHARED_ANONYMOUS: u32 = MAP_SHARED | MAP_ANONYMOUS;
-    pub(in super::super) const MAP_PRIVATE_ANONYMOUS: u32 = MAP_PRIVATE | MAP_ANONYMOUS;
-    /// `MAP_FIXED`, `_DENYWRITE`, `_NORESERVE`, `_POPULATE`, `_STACK`, `_FIXED_NOREPLACE`: where and
-    /// when, not what.
-    pub(in super::super) const MAP_PLACEMENT: u32 =
-        0x10 | 0x800 | 0x4000 | 0x8000 | 0x2_0000 | 0x10_0000;
-    pub(in super::super) const SHUT_RD: u32 = 0;
-    pub(in super::super) const SIGKILL: &str = "SIGKILL";
-    pub(in super::super) const MEMLOCK: &str = "MEMLOCK";
-    pub(in super::super) const SETRESUID: &str = "setresuid";
-    pub(in super::super) const CAPSET: &str = "capset";
-    pub(in super::super) const SELF_FD: &str = "/proc/self/fd/";
-}
-
-/// Calls of a VMM on its own guest, in both directions.
-pub(super) mod guest {
-    use super::{Call, Fd, GuestCall, Record};
-
-    pub(in super::super) fn record(call: &Call) -> Option<Record> {
-        let (what, fd) = match call {
-            Call::Guest(GuestCall::Stop) => ("stop", None),
-            Call::Guest(GuestCall::Save { fd }) => ("save", Some(*fd)),
-            Call::Guest(GuestCall::Load { fd }) => ("load", Some(*fd)),
-            Call::Guest(GuestCall::Start) => ("start", None),
-            _ => return None,
-        };
-        Some(Record::Guest { what: what.to_owned(), fd })
-    }
-
-    pub(super) fn call(what: &str, fd: Option<Fd>) -> Option<Call> {
-        Some(match (what, fd) {
-            ("stop", _) => Call::Guest(GuestCall::Stop),
-            ("save", Some(fd)) => Call::Guest(GuestCall::Save { fd }),
-            ("load", Some(fd)) => Call::Guest(GuestCall::Load { fd }),
-            ("start", _) => Call::Guest(GuestCall::Start),
-            _ => return None,
-        })
-    }
-}
+use crate::abi::ids::{Fd, Va};
 
 /// An event that is not a call of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -222,15 +166,6 @@ fn transfer(event: &Event) -> Option<Call> {
     })
 }
 
-/// Whether the recorder kept all `length` bytes.
-fn holds(bytes: &[u8], length: u64) -> bool {
-    bytes.len() as u64 == length
-}
-
-fn returned(event: &Event) -> Option<u64> {
-    event.ret?.try_into().ok()
-}
-
 fn process(record: &Record) -> Option<Call> {
     Some(match record {
         Record::Getrlimit { resource, .. } if resource == flag::MEMLOCK => {
@@ -255,12 +190,22 @@ fn process(record: &Record) -> Option<Call> {
         Record::Exit { status: Some(status), signal: None } => {
             Call::Process(ProcessCall::Exit { status: u8::try_from(*status).ok()? })
         }
-        Record::Guest { what, fd } => return guest::call(what, *fd),
+        Record::Guest { what, fd } => return guest(what, *fd),
         _ => return None,
     })
 }
 
-fn ioctl_of(event: &Event) -> Option<ioctl::Recorded<'_>> {
+fn guest(what: &str, fd: Option<Fd>) -> Option<Call> {
+    Some(Call::Guest(match (what, fd) {
+        (flag::STOP, _) => GuestCall::Stop,
+        (flag::SAVE, Some(fd)) => GuestCall::Save { fd },
+        (flag::LOAD, Some(fd)) => GuestCall::Load { fd },
+        (flag::START, _) => GuestCall::Start,
+        _ => return None,
+    }))
+}
+
+pub(super) fn ioctl_of(event: &Event) -> Option<ioctl::Recorded<'_>> {
     match &event.record {
         Record::Ioctl { fd, req, input, output, memory, arg, .. } => Some(ioctl::Recorded {
             fd: *fd,
@@ -276,49 +221,4 @@ fn ioctl_of(event: &Event) -> Option<ioctl::Recorded<'_>> {
         }),
         _ => None,
     }
-}
-
-/// What came back; `None` where that is not known: an errno without a name here, bytes cut off.
-fn answer(event: &Event, call: &Call) -> Option<Answer> {
-    if let Some(ioctl) = ioctl_of(event) {
-        return Some(ioctl.answer(call));
-    }
-    if event.succeeded() { reply(event, call).map(Ok) } else { event.errno().map(Err) }
-}
-
-fn reply(event: &Event, call: &Call) -> Option<Reply> {
-    let returned = returned(event);
-    Some(match (call, &event.record) {
-        (
-            Call::File(FileCall::Open { .. } | FileCall::Dup { .. } | FileCall::Eventfd)
-            | Call::Memory(MemoryCall::ReopenReadOnly { .. } | MemoryCall::Memfd { .. }),
-            _,
-        ) => Reply::Fd(Fd(i32::try_from(returned?).ok()?)),
-        (Call::Memory(MemoryCall::Mmap { .. }), _) => Reply::Va(Va(returned?)),
-        (Call::File(FileCall::WriteAt { .. } | FileCall::Write { .. }), _) => {
-            Reply::Length(returned?)
-        }
-        (Call::Process(ProcessCall::GetUid), _) => Reply::Uid(Uid(u32::try_from(returned?).ok()?)),
-        (
-            Call::File(FileCall::ReadAt { .. } | FileCall::Read { .. }),
-            Record::Read { bytes, .. },
-        ) if holds(bytes, returned?) => Reply::Bytes(bytes.clone()),
-        (Call::File(FileCall::ReadEvent { .. }), Record::Read { bytes, .. }) => {
-            Reply::Count(u64::from_ne_bytes(bytes.as_slice().try_into().ok()?))
-        }
-        (_, Record::Recvmsg { bytes, fds, truncated, .. }) if holds(bytes, returned?) => {
-            Reply::Message { bytes: bytes.clone(), fds: fds.clone(), truncated: *truncated }
-        }
-        (
-            Call::File(FileCall::ReadAt { .. } | FileCall::Read { .. })
-            | Call::Socket(SocketCall::Receive { .. } | SocketCall::ReceiveFew { .. }),
-            _,
-        ) => {
-            return None;
-        }
-        (_, Record::Stat { inode, size, .. }) => Reply::Stat { inode: *inode, length_bytes: *size },
-        (_, Record::Getrlimit { cur, .. }) => Reply::Memlock(*cur),
-        (_, Record::Capget { cap_ipc_lock }) => Reply::Flag(*cap_ipc_lock),
-        _ => Reply::Done,
-    })
 }

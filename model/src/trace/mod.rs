@@ -19,6 +19,8 @@
 //! Nothing here opens a file or looks at a clock: lines and times come from the caller, who also
 //! unpacks what is compressed.
 
+mod answer;
+mod flag;
 mod ioctl;
 mod limit;
 mod made;
