@@ -1,0 +1,146 @@
+//! Views in words: what stories and reports print, and what differs between two of them.
+
+use crate::abi::ids::Pid;
+use crate::abi::view::{
+    Account, DeviceView, GuestView, InjectedView, InterruptView, MappingView, PageRef, PageRun,
+    PageSetView, ProcessView, View,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// What a view says, one fact a line, by subject.
+pub type Facts = BTreeMap<String, String>;
+
+/// The facts of a view; `process` names processes.
+pub fn facts(view: &View, process: &dyn Fn(Pid) -> String) -> Facts {
+    let mut facts = Facts::new();
+    for (pid, seen) in &view.processes {
+        of_process(&mut facts, &process(*pid), seen);
+    }
+    for (at, set) in view.page_sets.iter().enumerate() {
+        of_page_set(&mut facts, at, set, process);
+    }
+    facts.extend(view.mappings.iter().map(|mapping| {
+        let MappingView { context, ioas, range, memory, .. } = mapping;
+        (format!("IOAS {ioas} of iommufd {context}, {range}"), run(memory))
+    }));
+    facts.insert("descriptors on their way".to_owned(), format!("{}", view.in_flight.len()));
+    for (account, pages) in &view.books {
+        let whose = match account {
+            Account::User(uid) => format!("user {uid}"),
+            Account::Process(pid) => process(*pid),
+        };
+        facts.insert(format!("charged to {whose}"), format!("{pages} pages"));
+    }
+    for (name, device) in &view.devices {
+        of_device(&mut facts, name, device, process);
+    }
+    facts
+}
+
+fn of_process(facts: &mut Facts, who: &str, seen: &ProcessView) {
+    let mut say = |what: &str, value: String| facts.insert(format!("{who}{what}"), value);
+    let life = if seen.alive { "alive" } else { "gone" };
+    let running = |guest: &GuestView| if guest.running { "guest runs" } else { "guest stopped" };
+    let guest = seen.guest.as_ref().map_or("no guest", running);
+    say("", format!("{life}, {guest}"));
+    if let Some(guest) = &seen.guest {
+        let progress = guest.progress.map_or("unknown".to_owned(), |steps| format!("step {steps}"));
+        say(", its guest has come to", progress);
+        let ram = guest.ram.iter().map(run).collect::<Vec<_>>();
+        let ram = if ram.is_empty() { "none".to_owned() } else { ram.join(", ") };
+        say(", its guest's memory", ram);
+        let waits = |of: &InjectedView| format!("{} of {}.{}", of.count, of.device, of.vector);
+        if !guest.injected.is_empty() {
+            let waits = guest.injected.iter().map(waits).collect::<Vec<_>>().join(", ");
+            say(", interrupts that KVM has for its guest", waits);
+        }
+    }
+    say(", descriptors", format!("{}", seen.descriptors.len()));
+    let inherit = seen.descriptors.values().filter(|descriptor| !descriptor.cloexec).count();
+    say(", inheritable descriptors", format!("{inherit}"));
+    if let Some(pages) = seen.vm_pin_pages {
+        facts.insert(format!("VmPin of {who}"), format!("{pages} pages"));
+    }
+}
+
+fn of_page_set(facts: &mut Facts, at: usize, set: &PageSetView, process: &dyn Fn(Pid) -> String) {
+    let owner = match (set.owner, set.owner_alive) {
+        (Some(owner), Some(true)) => process(owner),
+        (Some(owner), _) => format!("{}, whose memory map is gone", process(owner)),
+        (None, _) => "not observable".to_owned(),
+    };
+    let counts = format!("{} and {}", set.pinned_pages, set.charged_pages);
+    let replaced = format!("{} times", set.memory.first.generation);
+    facts.insert(format!("pages {at}, owner"), owner);
+    facts.insert(format!("pages {at}, pinned and charged"), counts);
+    facts.insert(format!("pages {at}, replaced"), replaced);
+    if let Some(awaits) = set.awaits_address {
+        let address = if awaits { "awaited" } else { "known" };
+        facts.insert(format!("pages {at}, address"), address.to_owned());
+    }
+}
+
+fn of_device(facts: &mut Facts, name: &str, device: &DeviceView, process: &dyn Fn(Pid) -> String) {
+    let mut say = |what: &str, value: String| facts.insert(format!("{name}, {what}"), value);
+    let attached = device.attached.map_or("nothing".to_owned(), |(_, ioas)| format!("IOAS {ioas}"));
+    say("attached to", attached);
+    say("bound", if device.bound { "yes" } else { "no" }.to_owned());
+    say("resets and detaches", format!("{}", device.upsets));
+    if let Some(may) = device.bus_master {
+        say("may do DMA", if may { "yes" } else { "no" }.to_owned());
+    }
+    for reach in device.reach.iter().flatten() {
+        let pinned = if reach.pinned { "" } else { ", not pinned" };
+        say(&format!("reaches at {}", reach.range), format!("{}{pinned}", run(&reach.memory)));
+    }
+    for (vector, irq) in device.interrupts.iter().enumerate() {
+        let InterruptView { raised, delivered, pending, irqfd, .. } = irq;
+        let counts = format!("raised {raised}, taken {delivered}, waiting {pending}");
+        say(&format!("interrupt {vector}"), counts);
+        if let Some(pid) = irqfd {
+            say(&format!("interrupt {vector}, taken by"), format!("KVM for {}", process(*pid)));
+        }
+    }
+}
+
+fn run(pages: &PageRun) -> String {
+    let PageRef { inode, index, generation } = pages.first;
+    let replaced = match generation {
+        0 => String::new(),
+        times => format!(", replaced {times} times"),
+    };
+    format!("pages {index}..{} of file {inode}{replaced}", index + pages.pages)
+}
+
+/// A fact that differs between two views.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// What it is about.
+    pub subject: String,
+    /// What the first view says; "none" where it says nothing.
+    pub before: String,
+    /// What the second says.
+    pub after: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} → {}", self.subject, self.before, self.after)
+    }
+}
+
+/// The facts that differ, by subject.
+pub fn differences(before: &Facts, after: &Facts) -> Vec<Difference> {
+    let subjects: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let said =
+        |facts: &Facts, subject| facts.get(subject).map_or("none", String::as_str).to_owned();
+    (subjects.into_iter())
+        .filter(|subject| before.get(*subject) != after.get(*subject))
+        .map(|subject| Difference {
+            subject: subject.clone(),
+            before: said(before, subject),
+            after: said(after, subject),
+        })
+        .collect()
+}
