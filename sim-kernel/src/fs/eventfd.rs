@@ -127,7 +127,7 @@ impl Machine {
     }
 
     /// `eventfd2`. EMFILE.
-    pub(crate) fn new_eventfd(&mut self, pid: Pid, place: &Placement) -> Answered {
+    pub(super) fn new_eventfd(&mut self, pid: Pid, place: &Placement) -> Answered {
         self.install_file(pid, File::Eventfd, place.fd).map(|(fd, file)| {
             self.files.eventfds.insert(file, Eventfd::default());
             Reply::Fd(fd)
@@ -135,12 +135,12 @@ impl Machine {
     }
 
     /// Returns true if a read would wait.
-    pub(crate) fn read_event_waits(&self, pid: Pid, fd: Fd) -> bool {
+    pub(super) fn read_event_waits(&self, pid: Pid, fd: Fd) -> bool {
         self.event_waits(pid, fd, |event| event.count() == 0)
     }
 
     /// Returns true if a write would wait.
-    pub(crate) fn write_event_waits(&self, pid: Pid, fd: Fd, count: u64) -> bool {
+    pub(super) fn write_event_waits(&self, pid: Pid, fd: Fd, count: u64) -> bool {
         let is_full = |event: &Eventfd| count < u64::MAX && u64::MAX - event.count() <= count;
         self.event_waits(pid, fd, is_full)
     }
@@ -152,7 +152,7 @@ impl Machine {
     }
 
     /// `eventfd_read`: everything at once. EAGAIN when there is nothing (EINTR where it waits), EINVAL elsewhere.
-    pub(crate) fn read_event(&mut self, pid: Pid, fd: Fd) -> Answered {
+    pub(super) fn read_event(&mut self, pid: Pid, fd: Fd) -> Answered {
         let file = self.eventfd_of(pid, fd)?;
         let count = self.event(file).count();
         if count == 0 {
@@ -163,7 +163,7 @@ impl Machine {
     }
 
     /// `eventfd_write`. EINVAL for all ones and elsewhere, EAGAIN where it does not fit (EINTR where it waits).
-    pub(crate) fn write_event(&mut self, pid: Pid, fd: Fd, count: u64) -> Answered {
+    pub(super) fn write_event(&mut self, pid: Pid, fd: Fd, count: u64) -> Answered {
         let file = self.eventfd_of(pid, fd)?;
         if count == u64::MAX {
             return Err(refuse(Errno::EINVAL));

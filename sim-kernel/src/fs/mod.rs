@@ -25,6 +25,7 @@
 //!
 //! Mirrors `fs/file.c`, `fs/file_table.c`, `fs/fcntl.c`, `fs/open.c`.
 
+mod calls;
 mod dma_buf;
 mod eventfd;
 mod read_write;
@@ -307,7 +308,7 @@ impl Machine {
     }
 
     /// By path; ENOENT, and what the driver says.
-    pub(crate) fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> Answered {
+    fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> Answered {
         match path {
             "/dev/iommu" => self.open_iommufd(pid, false, place),
             "/dev/vfio/vfio" if self.containers_by_iommufd => self.open_iommufd(pid, true, place),
@@ -320,26 +321,26 @@ impl Machine {
         }
     }
 
-    pub(crate) fn close(&mut self, pid: Pid, fd: Fd) -> Answered {
+    fn close(&mut self, pid: Pid, fd: Fd) -> Answered {
         self.descriptor(pid, fd)?;
         self.close_descriptor(pid, fd);
         self.reclaim();
         Ok(Reply::Done)
     }
 
-    pub(crate) fn dup(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
+    fn dup(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
         let file = self.descriptor(pid, fd)?.file;
         self.install(pid, file, place.fd).map(Reply::Fd)
     }
 
-    pub(crate) fn set_cloexec(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
+    fn set_cloexec(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
         let slot = self.process_mut(pid).descriptors.get_mut(&fd).ok_or(refuse(Errno::EBADF))?;
         slot.cloexec = on;
         Ok(Reply::Done)
     }
 
     /// `setfl`, of that flag alone: for everybody who has the file.
-    pub(crate) fn set_nonblock(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
+    fn set_nonblock(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
         let file = self.usable(pid, fd)?;
         self.files.open.get_mut(file).nonblock = on;
         Ok(Reply::Done)
@@ -351,7 +352,7 @@ impl Machine {
     }
 
     /// Only memfds have an inode and a length of their own; all others say 0.
-    pub(crate) fn stat(&self, pid: Pid, fd: Fd) -> Answered {
+    fn stat(&self, pid: Pid, fd: Fd) -> Answered {
         let file = self.descriptor(pid, fd)?.file;
         let nothing = Reply::Stat { inode: 0, length_bytes: 0 };
         Ok(self.memory_of(file).map_or(nothing, |memory| self.stat_memory(memory)))

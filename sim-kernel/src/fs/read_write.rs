@@ -22,7 +22,7 @@ fn ends_beyond(offset_bytes: u64, length_bytes: u64) -> bool {
 
 impl Machine {
     /// `pwrite`: a negative offset before the descriptor, ESPIPE for what has no offsets.
-    pub(crate) fn write_at(
+    pub(super) fn write_at(
         &mut self,
         pid: Pid,
         fd: Fd,
@@ -61,7 +61,7 @@ impl Machine {
     }
 
     /// `pread`, shorter at the end of the file.
-    pub(crate) fn read_at(
+    pub(super) fn read_at(
         &self,
         pid: Pid,
         fd: Fd,

@@ -20,7 +20,7 @@ use crate::fs::eventfd::Eventfd;
 use crate::machine::{Machine, Placement};
 use crate::syscall::{Answered, Refusal, refuse};
 use crate::value::{FileId, Shared};
-use handoff_model::abi::call::{FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
+use handoff_model::abi::call::{FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply, SocketCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 
@@ -56,9 +56,37 @@ impl Machine {
         (a.0, b.0)
     }
 
+    pub(crate) fn socket_call(
+        &mut self,
+        pid: Pid,
+        call: &SocketCall,
+        place: &Placement,
+    ) -> Answered {
+        match call {
+            SocketCall::Send { fd, bytes, fds } => self.send(pid, *fd, bytes, fds),
+            SocketCall::Receive { fd, wait } => {
+                self.receive(pid, *fd, *wait, FDS_PER_MESSAGE_MAX, place)
+            }
+            SocketCall::ReceiveFew { fd, fds_max } => {
+                self.receive(pid, *fd, false, *fds_max, place)
+            }
+            SocketCall::ShutdownReceive { fd } => self.shutdown(pid, *fd),
+        }
+    }
+
+    /// Returns true if the call would wait: a receive with `wait`, for a packet.
+    pub(crate) fn socket_call_waits(&self, pid: Pid, call: &SocketCall) -> bool {
+        match *call {
+            SocketCall::Receive { fd, wait } => wait && self.receive_waits(pid, fd),
+            SocketCall::Send { .. }
+            | SocketCall::ReceiveFew { .. }
+            | SocketCall::ShutdownReceive { .. } => false,
+        }
+    }
+
     /// Returns true if a receive that may wait would: the queue is empty, the peer may still send,
     /// and O_NONBLOCK is off.
-    pub(crate) fn receive_waits(&self, pid: Pid, fd: Fd) -> bool {
+    fn receive_waits(&self, pid: Pid, fd: Fd) -> bool {
         let Ok(file) = self.usable(pid, fd) else { return false };
         let Some(socket) = self.files.sockets.get(&file) else { return false };
         let is_empty = socket.queue.is_empty() && !socket.reset && !socket.shut;
@@ -93,7 +121,7 @@ impl Machine {
     }
 
     /// `unix_seqpacket_sendmsg`: the socket's own error, the descriptors, the length, the peer.
-    pub(crate) fn send(&mut self, pid: Pid, fd: Fd, bytes: &[u8], fds: &[Fd]) -> Answered {
+    fn send(&mut self, pid: Pid, fd: Fd, bytes: &[u8], fds: &[Fd]) -> Answered {
         let socket = self.socket_of(pid, fd)?;
         self.take_reset(socket)?;
         if fds.len() > FDS_PER_MESSAGE_MAX {
@@ -126,7 +154,7 @@ impl Machine {
     }
 
     /// `unix_dgram_recvmsg` with `MSG_CMSG_CLOEXEC` and room for so many descriptors.
-    pub(crate) fn receive(
+    fn receive(
         &mut self,
         pid: Pid,
         fd: Fd,
@@ -165,7 +193,7 @@ impl Machine {
         Reply::Message { bytes: packet.bytes.to_vec(), fds, truncated }
     }
 
-    pub(crate) fn shutdown(&mut self, pid: Pid, fd: Fd) -> Answered {
+    fn shutdown(&mut self, pid: Pid, fd: Fd) -> Answered {
         let socket = self.socket_of(pid, fd)?;
         self.socket_mut(socket).shut = true;
         Ok(Reply::Done)

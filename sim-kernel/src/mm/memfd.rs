@@ -43,7 +43,7 @@ impl Machine {
     }
 
     /// `memfd_create`. EMFILE.
-    pub(crate) fn memfd(&mut self, pid: Pid, place: &Placement) -> Answered {
+    pub(super) fn memfd(&mut self, pid: Pid, place: &Placement) -> Answered {
         self.atomically(|machine| {
             let memory = machine.memories.insert(Shared::default());
             machine.install_new(pid, File::Memfd(memory), place.fd).map(Reply::Fd)
@@ -56,7 +56,7 @@ impl Machine {
     }
 
     /// `ftruncate`: a length that is negative before the descriptor, EINVAL for what is no file.
-    pub(crate) fn truncate(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> Answered {
+    pub(super) fn truncate(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> Answered {
         if length_bytes > FILE_BYTES_MAX {
             return Err(refuse(Errno::EINVAL));
         }
@@ -67,13 +67,13 @@ impl Machine {
     }
 
     /// [`Self::add_seals`] of those that keep a file's size.
-    pub(crate) fn seal_size(&mut self, pid: Pid, fd: Fd) -> Answered {
+    pub(super) fn seal_size(&mut self, pid: Pid, fd: Fd) -> Answered {
         self.add_seals(pid, fd, SHRINK | GROW)
     }
 
     /// `memfd_add_seals`. EPERM (read-only), EINVAL (unknown, no memfd), EPERM (sealed against seals); against
     /// writing EBUSY while it is mapped writable or pinned.
-    pub(crate) fn add_seals(&mut self, pid: Pid, fd: Fd, seals: u32) -> Answered {
+    pub(super) fn add_seals(&mut self, pid: Pid, fd: Fd, seals: u32) -> Answered {
         let file = self.usable(pid, fd)?;
         if matches!(self.file(file), File::ReadOnlyMemfd(_)) {
             return Err(refuse(Errno::EPERM));
@@ -108,7 +108,7 @@ impl Machine {
 
     /// `open` of a link of `/proc/self/fd`. ENOENT without the descriptor; what has no path is root's (EACCES)
     /// and cannot be opened anyhow (ENXIO).
-    pub(crate) fn reopen_read_only(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
+    pub(super) fn reopen_read_only(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
         let file = self.descriptor(pid, fd).map_err(|_| refuse(Errno::ENOENT))?.file;
         if let Some(memory) = self.memory_of(file) {
             return self.install_new(pid, File::ReadOnlyMemfd(memory), place.fd).map(Reply::Fd);
@@ -121,7 +121,7 @@ impl Machine {
     }
 
     /// `vfs_fallocate`: EINVAL for an empty or negative range, ENODEV for what is no file, EFBIG.
-    pub(crate) fn punch_hole(
+    pub(super) fn punch_hole(
         &mut self,
         pid: Pid,
         fd: Fd,

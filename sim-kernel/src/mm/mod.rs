@@ -15,6 +15,9 @@ pub(crate) use accounting::{Books, Mode, Owner};
 pub(crate) use shmem::{Memory, inode};
 pub(crate) use vma::{BarVma, Vma};
 
+use crate::machine::{Machine, Placement};
+use crate::syscall::Answered;
+use handoff_model::abi::call::MemoryCall;
 use handoff_model::abi::ids::Pid;
 
 /// A memory map (`mm_struct`): the nth of a process.
@@ -22,4 +25,28 @@ use handoff_model::abi::ids::Pid;
 pub(crate) struct MmId {
     pub(crate) pid: Pid,
     pub(crate) generation: u8,
+}
+
+impl Machine {
+    pub(crate) fn memory_call(
+        &mut self,
+        pid: Pid,
+        call: &MemoryCall,
+        place: &Placement,
+    ) -> Answered {
+        match call {
+            MemoryCall::Memfd { .. } => self.memfd(pid, place),
+            MemoryCall::Truncate { fd, length_bytes } => self.truncate(pid, *fd, *length_bytes),
+            MemoryCall::SealSize { fd } => self.seal_size(pid, *fd),
+            MemoryCall::AddSeals { fd, seals } => self.add_seals(pid, *fd, *seals),
+            MemoryCall::ReopenReadOnly { fd } => self.reopen_read_only(pid, *fd, place),
+            MemoryCall::PunchHole { fd, offset_bytes, length_bytes } => {
+                self.punch_hole(pid, *fd, *offset_bytes, *length_bytes)
+            }
+            MemoryCall::Mmap { fd, offset_bytes, length_bytes } => {
+                self.mmap(pid, *fd, *offset_bytes, *length_bytes, place)
+            }
+            MemoryCall::Munmap { va, length_bytes } => self.munmap(pid, va.0, *length_bytes),
+        }
+    }
 }

@@ -74,7 +74,7 @@ impl Vma {
 
 impl Machine {
     /// `mmap`: offset, descriptor, length, room, overflow, kind of file, in this order.
-    pub(crate) fn mmap(
+    pub(super) fn mmap(
         &mut self,
         pid: Pid,
         fd: Option<Fd>,
@@ -173,7 +173,7 @@ impl Machine {
     }
 
     /// `munmap`: whole pages; holes are no error; a mapping may be split.
-    pub(crate) fn munmap(&mut self, pid: Pid, va: u64, length_bytes: u64) -> Answered {
+    pub(super) fn munmap(&mut self, pid: Pid, va: u64, length_bytes: u64) -> Answered {
         let fits = va.is_multiple_of(PAGE_BYTES) && va <= VA_END && length_bytes <= VA_END - va;
         if !fits || length_bytes == 0 {
             return Err(refuse(Errno::EINVAL));

@@ -12,7 +12,7 @@ use crate::fs::Signal;
 use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
 use crate::value::{DeviceId, FileId, SmallId};
-use handoff_model::abi::call::Reply;
+use handoff_model::abi::call::{GuestCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid};
 
@@ -109,8 +109,17 @@ impl Machine {
         }
     }
 
+    pub(crate) fn guest_call(&mut self, pid: Pid, call: &GuestCall) -> Answered {
+        match call {
+            GuestCall::Stop => Ok(self.stop_guest(pid)),
+            GuestCall::Save { fd } => self.save_guest(pid, *fd),
+            GuestCall::Load { fd } => self.load_guest(pid, *fd),
+            GuestCall::Start => self.start_guest(pid),
+        }
+    }
+
     /// Succeeds whatever runs: afterwards, nothing does.
-    pub(crate) fn stop_guest(&mut self, pid: Pid) -> Reply {
+    fn stop_guest(&mut self, pid: Pid) -> Reply {
         if self.guest_runs(pid) {
             self.process_mut(pid).guest.as_mut().expect("it runs").running = false;
         }
@@ -118,7 +127,7 @@ impl Machine {
     }
 
     /// EINVAL without a guest; else as starting.
-    pub(crate) fn start_guest(&mut self, pid: Pid) -> Answered {
+    fn start_guest(&mut self, pid: Pid) -> Answered {
         let guest = self.process_mut(pid).guest.as_mut().ok_or(refuse(Errno::EINVAL))?;
         guest.running = true;
         self.take_pending(pid);
@@ -127,7 +136,7 @@ impl Machine {
 
     /// Writes the progress as it is at this moment. EINVAL without a guest or a memfd, EPERM when the
     /// memfd may not grow.
-    pub(crate) fn save_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
+    fn save_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
         let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
         let guest = self.process(pid).guest.ok_or(refuse(Errno::EINVAL))?;
         let mut state = [*MAGIC, guest.progress.to_le_bytes()].concat();
@@ -137,7 +146,7 @@ impl Machine {
     }
 
     /// EINVAL when there is a guest already, no saved state, or something after it.
-    pub(crate) fn load_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
+    fn load_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
         let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
         if self.process(pid).guest.is_some() {
             return Err(refuse(Errno::EINVAL));

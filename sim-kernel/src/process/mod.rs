@@ -27,7 +27,7 @@ use crate::mm::{BarVma, MmId, Vma};
 use crate::process::guest::Guest;
 use crate::syscall::{Answered, Refusal, refuse};
 use crate::value::Shared;
-use handoff_model::abi::call::Reply;
+use handoff_model::abi::call::{ProcessCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid, Uid};
 use std::collections::BTreeMap;
@@ -140,20 +140,53 @@ impl Machine {
         self.install_new(holder, File::Image(tag), None).expect("a free descriptor")
     }
 
+    pub(crate) fn process_call(&mut self, pid: Pid, call: &ProcessCall) -> Answered {
+        match call {
+            ProcessCall::GetMemlock => Ok(Reply::Memlock(self.process(pid).memlock_bytes)),
+            ProcessCall::SetMemlock { limit_bytes } => self.set_memlock(pid, *limit_bytes),
+            ProcessCall::GetUid => Ok(Reply::Uid(self.process(pid).uid)),
+            ProcessCall::SetUid { uid } => self.set_uid(pid, *uid),
+            ProcessCall::GetCapIpcLock => Ok(Reply::Flag(self.process(pid).cap_ipc_lock)),
+            ProcessCall::DropCapIpcLock => Ok(self.drop_cap_ipc_lock(pid)),
+            ProcessCall::Exec { image } => self.exec(pid, *image),
+            ProcessCall::Exit { .. } => Ok(self.exit(pid)),
+            ProcessCall::Kill { pidfd } => self.send_kill(pid, *pidfd),
+            ProcessCall::AwaitExit { pidfd } => self.await_exit(pid, *pidfd),
+        }
+    }
+
+    /// Returns true if the call would wait: for the end of a process that lives.
+    pub(crate) fn process_call_waits(&self, pid: Pid, call: &ProcessCall) -> bool {
+        match *call {
+            ProcessCall::AwaitExit { pidfd } => {
+                self.target_of(pid, pidfd).is_ok_and(|target| self.alive(target))
+            }
+            ProcessCall::GetMemlock
+            | ProcessCall::SetMemlock { .. }
+            | ProcessCall::GetUid
+            | ProcessCall::SetUid { .. }
+            | ProcessCall::GetCapIpcLock
+            | ProcessCall::DropCapIpcLock
+            | ProcessCall::Exec { .. }
+            | ProcessCall::Exit { .. }
+            | ProcessCall::Kill { .. } => false,
+        }
+    }
+
     /// `capset` without `CAP_IPC_LOCK`.
-    pub(crate) fn drop_cap_ipc_lock(&mut self, pid: Pid) -> Reply {
+    fn drop_cap_ipc_lock(&mut self, pid: Pid) -> Reply {
         self.process_mut(pid).cap_ipc_lock = false;
         Reply::Done
     }
 
     /// `exit_group`.
-    pub(crate) fn exit(&mut self, pid: Pid) -> Reply {
+    fn exit(&mut self, pid: Pid) -> Reply {
         self.die(pid);
         Reply::Done
     }
 
     /// `do_prlimit`: the hard limit is raised only by who may.
-    pub(crate) fn set_memlock(&mut self, pid: Pid, limit_bytes: u64) -> Answered {
+    fn set_memlock(&mut self, pid: Pid, limit_bytes: u64) -> Answered {
         let process = self.process_mut(pid);
         if limit_bytes > process.memlock_bytes && !process.is_privileged() {
             return Err(refuse(Errno::EPERM));
@@ -163,7 +196,7 @@ impl Machine {
     }
 
     /// `__sys_setresuid` and `cap_emulate_setxuid`: who leaves user 0 leaves all capabilities there.
-    pub(crate) fn set_uid(&mut self, pid: Pid, uid: Uid) -> Answered {
+    fn set_uid(&mut self, pid: Pid, uid: Uid) -> Answered {
         let process = self.process_mut(pid);
         if uid != process.uid && !process.is_privileged() {
             return Err(refuse(Errno::EPERM));
@@ -174,7 +207,7 @@ impl Machine {
     }
 
     /// The process that a pidfd names. EBADF.
-    pub(crate) fn target_of(&self, pid: Pid, pidfd: Fd) -> Result<Pid, Refusal> {
+    fn target_of(&self, pid: Pid, pidfd: Fd) -> Result<Pid, Refusal> {
         match self.file(self.usable(pid, pidfd)?) {
             File::Pidfd(target) => Ok(*target),
             _ => Err(refuse(Errno::EBADF)),
@@ -182,13 +215,13 @@ impl Machine {
     }
 
     /// `poll` of a pidfd: EBADF, and EINTR while the process lives (see `would_block`).
-    pub(crate) fn await_exit(&self, pid: Pid, pidfd: Fd) -> Answered {
+    fn await_exit(&self, pid: Pid, pidfd: Fd) -> Answered {
         let target = self.target_of(pid, pidfd)?;
         if self.alive(target) { Err(refuse(Errno::EINTR)) } else { Ok(Reply::Done) }
     }
 
     /// `pidfd_send_signal`: EBADF for what is no pidfd, ESRCH, EPERM.
-    pub(crate) fn send_kill(&mut self, pid: Pid, pidfd: Fd) -> Answered {
+    fn send_kill(&mut self, pid: Pid, pidfd: Fd) -> Answered {
         let target = self.target_of(pid, pidfd)?;
         if !self.alive(target) {
             return Err(refuse(Errno::ESRCH));
@@ -203,7 +236,7 @@ impl Machine {
 
     /// `execve` of `/proc/self/fd/N`. ENOENT without the descriptor, EACCES for what is no regular
     /// file, ENOEXEC for memory that holds no program.
-    pub(crate) fn exec(&mut self, pid: Pid, image: Fd) -> Answered {
+    fn exec(&mut self, pid: Pid, image: Fd) -> Answered {
         const ENOEXEC: Errno = Errno::Other(8);
         let file = self.descriptor(pid, image).map_err(|_| refuse(Errno::ENOENT))?.file;
         let tag = match *self.file(file) {

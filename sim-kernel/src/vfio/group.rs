@@ -20,7 +20,7 @@ use crate::machine::{Machine, Placement};
 use crate::syscall::{Answered, Request, User, refuse};
 use crate::value::{ContainerId, ContextId, DeviceId, FileId, SmallId};
 use crate::vfio::device::Binding;
-use handoff_model::abi::call::Reply;
+use handoff_model::abi::call::{ContainerCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid};
 use handoff_model::abi::request as nr;
@@ -163,8 +163,22 @@ impl Machine {
         Ok(())
     }
 
-    /// Whether a SET_CONTAINER would wait.
-    pub(crate) fn set_container_waits(&self, pid: Pid, group: Fd, container: Fd) -> bool {
+    /// Returns true if the call would wait: a group that joins where mappings wait for addresses.
+    pub(crate) fn container_call_waits(&self, pid: Pid, call: &ContainerCall) -> bool {
+        match *call {
+            ContainerCall::SetContainer { group, container } => {
+                self.set_container_waits(pid, group, container)
+            }
+            ContainerCall::SetIommu { .. }
+            | ContainerCall::GroupDevice { .. }
+            | ContainerCall::CanUpdateVaddr { .. }
+            | ContainerCall::MapDma { .. }
+            | ContainerCall::GiveVaddr { .. }
+            | ContainerCall::ForgetVaddrs { .. } => false,
+        }
+    }
+
+    fn set_container_waits(&self, pid: Pid, group: Fd, container: Fd) -> bool {
         let file = |fd| self.usable(pid, fd).ok().map(|file| self.file(file));
         let (Some(File::Group(group)), Some(File::Container(id))) = (file(group), file(container))
         else {
