@@ -74,7 +74,7 @@ pub fn write(checkpoint: &Checkpoint, of: Of<'_>, to: impl Write) -> io::Result<
     to.to.flush()
 }
 
-/// The checkpoint of a scenario's check that [`write`] wrote.
+/// The checkpoint of a scenario's check that [`write()`] wrote.
 pub fn read(file: &[u8], of: Of<'_>) -> Result<Checkpoint, Refused> {
     let end_of_head = file.iter().position(|byte| *byte == b'\n').ok_or(Refused::NoCheckpoint)?;
     let head = head(&file[..end_of_head])?;

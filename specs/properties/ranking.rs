@@ -5,7 +5,7 @@
 //! graph, and in a search that keeps of each state but a hash.
 //!
 //! Why a step lowers it. What the environment does takes from its budget. By exec the old program hands over to the new one, and that
-//! at most once to the old one again. A call of a role takes from what is left of it ([`handoff_model::left`]), of the old process
+//! at most once to the old one again. A call of a role takes from what is left of it ([`handoff_model::protocol::measure`]), of the old process
 //! first: what that does may begin or end the new one. A process that has been sent a signal dies once. What else can happen
 //! takes what had arrived: a message that a role was not waiting for, an interrupt.
 //!

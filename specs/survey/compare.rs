@@ -67,7 +67,7 @@ fn badness(verdict: &Verdict) -> (u8, Reverse<(u32, usize)>) {
 /// What all variants keep over these scenarios, but those that none is for. Whatever variant a scenario asks for, each takes its turn.
 ///
 /// # Errors
-/// Those of [`check`].
+/// Fails as [`check`](crate::check::check) does.
 pub fn compare(
     scenarios: &[(String, Scenario)],
     limits: Limits,

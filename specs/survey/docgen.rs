@@ -76,7 +76,7 @@ pub fn properties() -> String {
 /// `docs/zoo.md`: every known bug, and the run that shows it.
 ///
 /// # Errors
-/// Those of [`check`].
+/// Fails as [`check`](crate::check::check) does.
 pub fn zoo() -> Result<String, LaunchError> {
     let mut text = String::from(
         "# The zoo\n\nEvery known bug of QEMU and Linux in handing devices over, found again by a check. Made by `handoff zoo`; see `specs/survey/docgen.rs`. Where the cause is inside of \

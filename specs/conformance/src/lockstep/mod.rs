@@ -1,6 +1,6 @@
 //! Random calls by several processes, in lockstep on the simulated kernel and on another one.
 //!
-//! The simulated kernel is the reference: it says which steps make sense next ([`generate`]), and what
+//! The simulated kernel is the reference: it says which steps make sense next (`generate`), and what
 //! each must come back with. The other kernel is an [`Arm`]. After every step the answers, with all
 //! that a kernel writes back, must be equal, and so must what is seen of every process ([`Seen`]). Numbers that a
 //! kernel is free to choose (addresses of mappings) the other kernel is asked to choose likewise.

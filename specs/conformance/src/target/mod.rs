@@ -31,7 +31,8 @@ pub trait Arm {
     /// A child of a process: its descriptors, its memory, its user.
     fn fork(&mut self, parent: Pid) -> Pid;
 
-    /// Makes a call of a process. [`ProcessCall::Exit`] and [`ProcessCall::Exec`] return what a process that outlives
+    /// Makes a call of a process. [`Exit`](handoff_model::abi::call::ProcessCall::Exit) and
+    /// [`Exec`](handoff_model::abi::call::ProcessCall::Exec) return what a process that outlives
     /// them would see.
     fn call(&mut self, pid: Pid, call: &Call) -> Answer;
 
