@@ -1,0 +1,138 @@
+//! IOAS_ALLOC, DESTROY and IOVA_RANGES.
+
+use super::{BAD, EDU, MOCK, NONE, space};
+use crate::suite::bench::{BASE, Setup, map, map_file};
+use crate::suite::rows::iova::last_long;
+use crate::suite::rows::mock::{Mock, word};
+use crate::suite::structure::sized;
+use crate::suite::{Row, row};
+use crate::target::{Device, Need};
+use handoff_model::abi::call::{Call, DeviceCall, IommufdCall};
+use handoff_model::abi::errno::Errno;
+use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES};
+use handoff_model::abi::request as nr;
+
+const MTTY: &[Need] = &[Need::Has(Device::Mtty)];
+
+fn ranges(iommufd: Fd, ioas: ObjectId, room: u32, reserved: u32, bytes: usize) -> Call {
+    let head = sized().id(ioas).u32(room).u32(reserved).pointer(&vec![0; bytes]);
+    head.u64(0).on(iommufd, nr::IOMMU_IOAS_IOVA_RANGES)
+}
+
+pub(crate) const ROWS: &[Row] = &[
+    row(
+        "ioas/alloc",
+        "flags are EOPNOTSUPP; a number that cannot be told is free again",
+        &[],
+        |b| {
+            let p = b.process();
+            let iommufd = b.iommufd(p)?;
+            let alloc = |flags| sized().u32(flags).u32(0);
+            b.refuses(p, &alloc(1).on(iommufd, nr::IOMMU_IOAS_ALLOC), Errno::EOPNOTSUPP)?;
+            let untold = alloc(0).read_only().on(iommufd, nr::IOMMU_IOAS_ALLOC);
+            b.refuses(p, &untold, Errno::EFAULT)?;
+            let first = b.ioas(p, iommufd)?;
+            b.same("the first number", &first, &ObjectId(1))?;
+            b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: first }))?;
+            let again = b.ioas(p, iommufd)?;
+            b.same("the lowest free number", &again, &first)
+        },
+    ),
+    row("ioas/destroy", "who is in use is EBUSY, what is not there ENOENT", EDU, |b| {
+        let p = b.process();
+        let Setup { iommufd, ioas, device_id, hwpt, .. } = b.set_up(p, 1)?;
+        b.all_refused(
+            p,
+            &[
+                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: NONE }), Errno::ENOENT),
+                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: ObjectId(0) }), Errno::ENOENT),
+                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }), Errno::EBUSY),
+                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: hwpt }), Errno::EBUSY),
+                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: device_id }), Errno::EBUSY),
+            ],
+        )
+    }),
+    row("ioas/destroy-mapped", "areas do not hold an address space", &[], |b| {
+        let (p, iommufd, ioas) = space(b)?;
+        let memfd = b.memfd(p, 1)?;
+        b.ok(p, &map_file(iommufd, ioas, memfd, BASE, 1))?;
+        b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas })).map(drop)
+    }),
+    row("ioas/destroy-refused", "a MAP_FILE that is refused holds nothing", &[], |b| {
+        let (p, iommufd, ioas) = space(b)?;
+        b.refuses(p, &map_file(iommufd, ioas, BAD, BASE, 1), Errno::EBADF)?;
+        b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas })).map(drop)
+    }),
+    row("ioas/destroy-unmaps", "what is mapped goes with its address space", EDU, |b| {
+        let p = b.process();
+        let Setup { iommufd, ioas, device, .. } = b.set_up(p, 1)?;
+        let va = b.mmap(p, None, 1)?;
+        b.ok(p, &map(iommufd, ioas, va, Iova(0), 1))?;
+        b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
+        let take = Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 });
+        b.refuses(p, &take, Errno::EINVAL)?;
+        b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }))?;
+        b.ok(p, &take).map(drop)
+    }),
+    row(
+        "ioas/destroy-mdev",
+        "an emulated device holds its access and its address space",
+        MTTY,
+        |b| {
+            let (p, iommufd, ioas) = space(b)?;
+            let (device, access) = b.bind(p, Device::Mtty, iommufd)?;
+            b.attach(p, device, ioas)?;
+            b.all_refused(
+                p,
+                &[
+                    (Call::Iommufd(IommufdCall::Destroy { iommufd, id: access }), Errno::EBUSY),
+                    (Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }), Errno::EBUSY),
+                ],
+            )?;
+            b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
+            b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas })).map(drop)
+        },
+    ),
+    row("ioas/destroy-mock", "a mock device goes with its stdev", MOCK, |b| {
+        let (p, iommufd, ioas) = space(b)?;
+        let mock = Mock::on(b, p, iommufd, ioas)?;
+        let numbers = [mock.stdev, mock.idev, mock.hwpt];
+        b.same("stdev, device, domain", &numbers, &[2, 3, 4].map(ObjectId))?;
+        b.refuses(
+            p,
+            &Call::Iommufd(IommufdCall::Destroy { iommufd, id: mock.idev }),
+            Errno::EBUSY,
+        )?;
+        b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: mock.stdev }))?;
+        for gone in numbers {
+            b.refuses(
+                p,
+                &Call::Iommufd(IommufdCall::Destroy { iommufd, id: gone }),
+                Errno::ENOENT,
+            )?;
+        }
+        Ok(())
+    }),
+    row(
+        "ioas/ranges",
+        "what can be mapped, told in full or EMSGSIZE with their number",
+        EDU,
+        |b| {
+            let p = b.process();
+            let Setup { iommufd, ioas, .. } = b.set_up(p, 1)?;
+            b.all_refused(
+                p,
+                &[
+                    (ranges(iommufd, NONE, 1, 1, 0), Errno::EOPNOTSUPP),
+                    (ranges(iommufd, NONE, 1, 0, 0), Errno::ENOENT),
+                    (ranges(iommufd, ioas, 1, 0, 0), Errno::EFAULT),
+                ],
+            )?;
+            let short = b.ioctl_refused(p, &ranges(iommufd, ioas, 1, 0, 16), Errno::EMSGSIZE)?;
+            b.same("how many there are", &word(&short, 8), &2)?;
+            let told = b.ioctl(p, &ranges(iommufd, ioas, 3, 0, 48))?;
+            b.same("how many there are", &word(&told, 8), &2)?;
+            b.same("the alignment", &last_long(&told), &PAGE_BYTES)
+        },
+    ),
+];

@@ -1,0 +1,65 @@
+//! Groups that join a container which has mappings.
+
+use super::{BEYOND, IOVA, MSI_WINDOW, awaited, map};
+use crate::suite::rows::group::{Legacy, V2, join, open_group, ready};
+use crate::suite::{Row, row};
+use crate::target::{Device, Need};
+use handoff_model::abi::call::{Call, FileCall};
+use handoff_model::abi::errno::Errno;
+
+const BOTH: &[Need] = &[Need::Type1, Need::Has(Device::Edu), Need::Has(Device::Mtty)];
+const OF_6_2: &[Need] =
+    &[Need::Type1, Need::Has(Device::Edu), Need::Has(Device::Mtty), Need::Release("6.2")];
+const WAITS: &[Need] = &[
+    Need::Type1,
+    Need::Release("6.2"),
+    Need::Simulated("a host's call waits, and nothing but the end of its process ends that"),
+];
+
+pub(crate) const ROWS: &[Row] = &[
+    row("type1/nobody-waits", "a group that joins waits for no address", BOTH, |b| {
+        let p = b.process();
+        let (Legacy { container, .. }, group) = awaited(b, p)?;
+        b.ok(p, &join(group, container)).map(drop)
+    }),
+    row("type1/waits", "before 6.3 it waited until each mapping had one", WAITS, |b| {
+        let p = b.process();
+        let (Legacy { container, .. }, group) = awaited(b, p)?;
+        b.refuses(p, &join(group, container), Errno::EINTR)
+    }),
+    row("type1/joined-for-the-dead", "before 6.3 nobody paid for the dead", OF_6_2, |b| {
+        let p = b.process();
+        let Legacy { container, .. } = ready(b, p, Device::Mtty, V2)?;
+        let va = b.mmap(p, None, 1)?;
+        b.ok(p, &map(container, va.0, IOVA, 1))?;
+        let child = b.fork(p);
+        b.kill(p);
+        let group = open_group(b, child, Device::Edu)?;
+        b.refuses(child, &join(group, container), Errno::ESRCH)
+    }),
+    row("type1/joined-late", "a group joins what it can translate", BOTH, |b| {
+        let p = b.process();
+        let va = b.mmap(p, None, 1)?.0;
+        for (iova, errno) in [(MSI_WINDOW, Errno::EINVAL), (BEYOND, Errno::ERANGE)] {
+            let Legacy { container, group: mdev } = ready(b, p, Device::Mtty, V2)?;
+            b.ok(p, &map(container, va, iova, 1))?;
+            let group = open_group(b, p, Device::Edu)?;
+            b.refuses(p, &join(group, container), errno)?;
+            for fd in [group, mdev, container] {
+                b.ok(p, &Call::File(FileCall::Close { fd }))?;
+            }
+        }
+        Ok(())
+    }),
+    row("type1/joined-again", "once an aperture was told, it is asked for", BOTH, |b| {
+        let p = b.process();
+        let va = b.mmap(p, None, 1)?.0;
+        let Legacy { container, .. } = ready(b, p, Device::Mtty, V2)?;
+        let group = open_group(b, p, Device::Edu)?;
+        b.ok(p, &join(group, container))?;
+        b.ok(p, &Call::File(FileCall::Close { fd: group }))?;
+        b.ok(p, &map(container, va, BEYOND, 1))?;
+        let group = open_group(b, p, Device::Edu)?;
+        b.refuses(p, &join(group, container), Errno::EINVAL)
+    }),
+];
