@@ -18,31 +18,28 @@
 //! This module knows nothing of what is modelled.
 
 mod checkpoint;
+mod expand;
 mod exploration;
 mod found;
 mod frontier;
+mod judge;
 mod limits;
 mod shard;
 
 pub use checkpoint::{Checkpoint, Unusable};
 pub use exploration::{Exploration, StateIndex};
+pub use judge::{Judge, QUESTIONS_MAX, Said};
 pub use limits::{Cut, Limits};
 pub use shard::{Exact, Fingerprint, Key};
 
-use crate::pool::in_parallel;
 use exploration::Numbers;
 use found::{Counts, Found};
 use frontier::Order;
 use limits::resident_bytes;
 use shard::{Candidate, Cost, Place, SHARD_MAX, SHARDS, Shard, shard_of};
 use stateright::Model;
-use std::any::Any;
 use std::hash::Hash;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
-
-/// The most questions, and the most kinds of actions.
-pub const QUESTIONS_MAX: usize = 64;
 
 /// A panic of the model or of a judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,51 +50,6 @@ pub struct Panic {
     pub action: Option<u16>,
     /// What it said.
     pub message: String,
-}
-
-/// What a judge says of a state: a bit for each question. Neither is nothing to say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Said {
-    /// It holds there, and could have failed.
-    pub good: u64,
-    /// It fails there.
-    pub bad: u64,
-}
-
-/// Who asks the questions.
-pub trait Judge<M: Model>: Sync {
-    /// How many questions: at most [`QUESTIONS_MAX`].
-    fn questions(&self) -> usize;
-
-    /// About a state, once.
-    fn state(&self, state: &M::State) -> Said;
-
-    /// About a transition: which questions it answers badly. What is found is the state that it leaves, and the first of
-    /// these is one that is reached by the fewest faults, and then steps; whether the transition is a fault does not count.
-    fn edge(&self, _from: &M::State, _to: &M::State) -> u64 {
-        0
-    }
-
-    /// How many faults an action is.
-    fn faults(&self, _action: &M::Action) -> u16 {
-        0
-    }
-
-    /// Of which kind an action is, for counting: below [`QUESTIONS_MAX`].
-    fn kind(&self, _action: &M::Action) -> usize {
-        0
-    }
-}
-
-/// So many questions about states, answered by a function.
-impl<M: Model, F: Fn(&M::State) -> Said + Sync> Judge<M> for (usize, F) {
-    fn questions(&self) -> usize {
-        self.0
-    }
-
-    fn state(&self, state: &M::State) -> Said {
-        (self.1)(state)
-    }
 }
 
 /// Explores everything that can be reached. Each state is kept.
@@ -290,103 +242,6 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         time.or_else(|| memory_max_bytes.filter(is_too_much).map(Cut::Memory))
     }
 
-    /// Expands a block, piece by piece.
-    fn expand<M>(&self, model: &M, judge: &impl Judge<M>, block: &[Place]) -> Vec<Found<S>>
-    where
-        M: Model<State = S> + Sync,
-    {
-        let pieces = block.chunks(self.limits.piece_of(block.len())).collect();
-        in_parallel(self.limits.threads_for(block.len()), pieces, |piece: &[Place]| {
-            let (mut found, mut actions) = (Found::new(piece.len()), Vec::new());
-            for place in piece {
-                self.expand_one::<M>(model, judge, *place, &mut actions, &mut found);
-                if found.panic.is_some() {
-                    break;
-                }
-            }
-            found
-        })
-    }
-
-    /// Judges a state and follows its actions. A panic ends it.
-    fn expand_one<M: Model<State = S>>(
-        &self,
-        model: &M,
-        judge: &impl Judge<M>,
-        place: Place,
-        actions: &mut Vec<M::Action>,
-        found: &mut Found<S>,
-    ) {
-        let state = self.shards[place.shard()].opened(place.index());
-        let mut doing = None;
-        let done = catch_unwind(AssertUnwindSafe(|| {
-            let said = judge.state(state);
-            found.note_bad(said.bad, place);
-            found.note_good(said.good);
-            if !model.within_boundary(state) {
-                found.beyond += 1;
-                return;
-            }
-            model.actions(state, actions);
-            assert!(u16::try_from(actions.len()).is_ok(), "{} actions", actions.len());
-            if self.limits.depth_max.is_some_and(|most| self.cost.1 >= most) {
-                found.too_deep |= !actions.is_empty();
-                return;
-            }
-            let own = K::hash(state);
-            for (action, what) in (0u16..).zip(actions.drain(..)) {
-                doing = Some(action);
-                let (faults, kind) = (judge.faults(&what), judge.kind(&what));
-                let Some(next) = model.next_state(state, what) else { continue };
-                found.taken[kind] += 1;
-                found.note_bad(judge.edge(state, &next), place);
-                let hash = K::hash(&next);
-                let stays = hash == own && K::are_one(state, &next, hash);
-                if !stays {
-                    let candidate = Candidate { state: next, parent: place, action, faults };
-                    found.keep::<K>(hash, candidate);
-                }
-            }
-        }));
-        actions.clear();
-        if let Err(panic) = done {
-            found.panic = Some((place, doing, message(&*panic)));
-        }
-    }
-
-    /// Makes known what the pieces of a block have found.
-    fn take_in(&mut self, mut found: Vec<Found<S>>) {
-        let candidates = found.iter().map(Found::transitions).sum::<u64>();
-        let cost = self.cost;
-        let mut work: Vec<_> = self.shards.iter_mut().map(|shard| (shard, Vec::new())).collect();
-        for part in &mut found {
-            for (near, (_, parts)) in part.near.iter_mut().zip(&mut work) {
-                parts.push(std::mem::take(near));
-            }
-        }
-        let threads = self.limits.threads_for(usize::try_from(candidates).unwrap_or(usize::MAX));
-        in_parallel(threads, work, |(shard, parts)| {
-            shard.warm(parts.iter().map(Vec::len).sum());
-            for part in parts {
-                shard.take_in(part, cost);
-            }
-        });
-        for part in found {
-            self.count(part);
-        }
-    }
-
-    /// Adds up what a piece has counted.
-    fn count(&mut self, found: Found<S>) {
-        self.counts.add(&found);
-        for (question, place) in found.firsts {
-            self.bad[question].get_or_insert(place);
-        }
-        if found.panic.is_some() && self.panic.is_none() {
-            (self.panic, self.cut) = (found.panic, Some(Cut::Panic));
-        }
-    }
-
     fn finish(mut self) -> Exploration<S, K> {
         self.number_rest();
         for shard in &mut self.shards {
@@ -421,10 +276,4 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         }
         self.shards.iter_mut().for_each(Shard::close);
     }
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without words".to_owned())
 }
