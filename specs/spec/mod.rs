@@ -18,11 +18,13 @@
 //! That is checked twice, here and by SPIN (`essence.pml`, row by row the same). That the protocol does nothing else is the property
 //! `REF-1`: each transition of a world changes nothing of this, or does what one row does, and the old process may give up over it ([`crate::spec::refinement`]).
 
+mod model;
 pub mod refinement;
+
+pub use model::Essence;
 
 use crate::state::action::Side;
 use handoff_model::protocol::Mode;
-use stateright::{Model, Property};
 
 /// Whether a program takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -351,74 +353,3 @@ pub const INVARIANTS: &[Invariant] = &[
     }),
     ("fenced", |it, at_rest| !(at_rest && it.old.is_here() && it.new.is_here())),
 ];
-
-/// All of it, as a model.
-#[derive(Clone, Debug)]
-pub struct Essence {
-    mode: Mode,
-    rows: Vec<Row>,
-}
-
-impl Essence {
-    /// What may happen.
-    pub fn new(mode: Mode) -> Self {
-        let rows = if mode == Mode::Exec { EXEC } else { TRANSFER };
-        Self { mode, rows: rows.to_vec() }
-    }
-
-    /// With a flaw: a row may happen at other times.
-    #[must_use]
-    pub fn with(mut self, name: &str, may: fn(&Handoff) -> bool) -> Self {
-        let row = self.rows.iter_mut().find(|row| row.name == name);
-        row.expect("a row of this name").may = may;
-        self
-    }
-
-    /// The rows by which a state would come after another, if they might happen there.
-    pub fn between(&self, from: Handoff, to: Handoff) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(move |row| row.next(from) == to)
-    }
-
-    /// Whether a step changes nothing, or does what a row does that may happen; or that, and then the old process gives up. (A call
-    /// that did something and is said to have failed is both.)
-    pub fn allows(&self, from: Handoff, to: Handoff) -> bool {
-        let does = |from: Handoff, to| self.between(from, to).any(|row| (row.may)(&from));
-        let willing = Handoff { old: Party { life: from.old.life, ..to.old }, ..to };
-        from == to || does(from, to) || does(from, willing) && does(willing, to)
-    }
-
-    /// What a program has left to do.
-    pub fn due(&self, it: &Handoff) -> Option<&Row> {
-        self.rows.iter().find(|row| row.by == By::Program && (row.may)(it))
-    }
-
-    /// No program has anything left to do.
-    pub fn is_at_rest(&self, it: &Handoff) -> bool {
-        self.due(it).is_none()
-    }
-}
-
-/// An action is the place of a row.
-impl Model for Essence {
-    type State = Handoff;
-    type Action = usize;
-
-    fn init_states(&self) -> Vec<Handoff> {
-        vec![Handoff::begin(self.mode)]
-    }
-
-    fn actions(&self, it: &Handoff, actions: &mut Vec<usize>) {
-        let rows = self.rows.iter().enumerate();
-        actions.extend(rows.filter(|(_, row)| (row.may)(it)).map(|(place, _)| place));
-    }
-
-    fn next_state(&self, it: &Handoff, place: usize) -> Option<Handoff> {
-        Some(self.rows[place].next(*it))
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always("every invariant holds", |model, it| {
-            INVARIANTS.iter().all(|(_, holds)| holds(it, model.is_at_rest(it)))
-        })]
-    }
-}
