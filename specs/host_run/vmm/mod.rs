@@ -5,8 +5,8 @@
 //! real kernel, with every call recorded. What is done here and not there is a test's: waiting until the
 //! devices have done something, and dying on purpose.
 
-use super::observe::{self, Sight};
-use super::run_dir::{Folder, Note, Order, Seen};
+use crate::host_run::observe::{self, Sight};
+use crate::host_run::run_dir::{Folder, Note, Order, Seen};
 use crate::scenario::{Process as Rights, Scenario};
 use handoff_model::abi::call::{Call, GuestCall, Made, ProcessCall, Reply, UNLIMITED};
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Uid};
@@ -33,7 +33,7 @@ use std::os::fd::IntoRawFd;
 use std::time::{Duration, Instant};
 
 /// DMAs that every device must do before, and again after, a handoff.
-pub(super) const DMAS: u64 = 4;
+pub(in crate::host_run) const DMAS: u64 = 4;
 /// How long they may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
