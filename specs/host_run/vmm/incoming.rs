@@ -1,0 +1,134 @@
+//! The lives of the new process and of the programs after an exec: each takes the VM over, lets its
+//! devices work, and ends.
+
+use super::{Failure, Process, own_pid};
+use crate::host_run::run_dir::{Folder, Note};
+use handoff_model::abi::call::{Call, GuestCall};
+use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::kernel::Kernel;
+use handoff_model::protocol::phase::InPhase;
+use handoff_model::role::incoming::{Arrival, Incoming, Origin};
+use handoff_model::role::{self, Role, drive};
+use handoff_model::trace::{Given, Record};
+use handoff_model::vm::{Descriptors, Vm};
+use handoff_real_backend::clock::monotonic_ns;
+use handoff_real_backend::{descriptors, spawn};
+use handoff_testbed::family;
+use std::time::{Duration, Instant};
+
+/// What a new process is told on its command line.
+#[derive(Clone, Copy, Debug)]
+pub struct Birth {
+    /// The old process.
+    pub peer: u32,
+    /// Its end of the socket.
+    pub peer_fd: i32,
+    /// When it was about to be started, on the clock of the trace.
+    pub born_ns: u64,
+    /// Before which step to die.
+    pub kill: Option<u32>,
+}
+
+/// The life of the new process by transfer. Returns only when something went wrong.
+pub fn new(folder: Folder, birth: Birth) -> Failure {
+    let socket = match spawn::take_inherited() {
+        Ok(socket) => socket,
+        Err(errno) => return format!("no inherited socket: {errno}"),
+    };
+    let process = match Process::new(folder) {
+        Ok(process) => process,
+        Err(failure) => return failure,
+    };
+    let mut kernel = process.kernel(Vec::new());
+    process.introduce(&mut kernel, birth.peer, birth.born_ns);
+    let what = Given::Socket { peer: Pid(birth.peer), peer_fd: Fd(birth.peer_fd) };
+    process.tell_at(Record::Given { fd: socket, what, cloexec: true }, birth.born_ns + 2);
+    if let Err(why) = Process::limit(&mut kernel, process.scenario.new) {
+        return why;
+    }
+    let role = Incoming::new(&process.scenario.protocol(), Origin::Transfer { socket });
+    process.arrive(role, &mut kernel, birth.kill, &[Pid(birth.peer), own_pid()])
+}
+
+/// The life of the new program in the old process, by exec; `again`: of the old program, when the new one
+/// could not take over. Returns only when something went wrong.
+pub fn executed(folder: Folder, stream: Fd, old_image: Fd, again: bool) -> Failure {
+    let process = match Process::new(folder) {
+        Ok(process) => process,
+        Err(failure) => return failure,
+    };
+    let mut kernel = process.kernel(process.program_argv("fallback", stream, old_image));
+    let mut protocol = process.scenario.protocol();
+    if again {
+        process.note(&Note::FellBack);
+        protocol = protocol.last_resort();
+    }
+    let role = Incoming::new(&protocol, Origin::Exec { stream, old_image });
+    process.arrive(role, &mut kernel, None, &[own_pid()])
+}
+
+impl Process {
+    fn arrive(
+        &self,
+        mut role: Incoming,
+        kernel: &mut impl Kernel,
+        kill: Option<u32>,
+        pids: &[Pid],
+    ) -> Failure {
+        let (mut step, mut told) = (0, None);
+        drive(&mut role, kernel, |role, seen| {
+            self.observe(&role.phase_name(), &seen);
+            if let role::Seen::Before(call) = seen {
+                let committed = matches!(role.phase(), InPhase::Run | InPhase::Settle);
+                if kill == Some(step) && !committed {
+                    self.die(step, &role.phase_name());
+                }
+                step += 1;
+                if let (Call::Guest(GuestCall::Start), Some((vm, descriptors))) =
+                    (call, role.inventory())
+                {
+                    self.await_interrupts(&vm, &descriptors);
+                }
+            }
+            if role.arrival() != told {
+                told = role.arrival();
+                if let Some(arrival) = told {
+                    self.note(&Note::Arrival { arrival });
+                }
+            }
+        });
+        match (role.arrival(), role.inventory()) {
+            (Some(Arrival::TookOver), Some((vm, descriptors))) => {
+                self.end(kernel, pids, &vm, &descriptors);
+                "the new process should have ended".to_owned()
+            }
+            _ => "the new process did not take over".to_owned(),
+        }
+    }
+
+    /// Before the guest runs again: waits until each interrupt under way has arrived.
+    fn await_interrupts(&self, vm: &Vm, descriptors: &Descriptors) {
+        let started = monotonic_ns();
+        let until = Instant::now() + Duration::from_secs(2);
+        let keys = || vm.devices.iter().flat_map(handoff_model::vm::Device::interrupt_keys);
+        let waiting = || -> Vec<u64> {
+            let fds = keys().filter_map(|(_, key)| descriptors.get(&key));
+            fds.map(|fd| descriptors::own(fd).ok().and_then(|d| d.event_count).unwrap_or(0))
+                .collect()
+        };
+        while waiting().contains(&0) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let at_ns = monotonic_ns();
+        self.note(&Note::Starting { at_ns, waited_ns: at_ns - started, waiting: waiting() });
+    }
+
+    /// Dies as if killed from outside, between two calls. The old process is given time to come to
+    /// where it waits, so that the trace has its calls and this death in the order in which they were.
+    fn die(&self, step: u32, phase: &str) {
+        std::thread::sleep(Duration::from_millis(100));
+        self.note(&Note::Killed { step, phase: phase.to_owned() });
+        self.tell(Record::Exit { status: None, signal: Some("SIGKILL".to_owned()) });
+        family::kill_self();
+    }
+}
