@@ -66,12 +66,12 @@ fn hand_over(lie: impl FnOnce(&mut Vm)) -> (Option<Outcome>, String) {
         || step(&mut machine, NEW, &mut new, &mut told)
     {}
     let after = machine.view();
-    if old.outcome() == Some(Outcome::RolledBack) {
+    if old.end() == Some(Outcome::RolledBack) {
         assert!(machine.guest_runs(OLD));
         assert_eq!((after.mappings, after.page_sets), (before.mappings, before.page_sets));
         assert_eq!((after.devices, after.books), (before.devices, before.books));
     }
-    (old.outcome(), told.join("; "))
+    (old.end(), told.join("; "))
 }
 
 /// The handoff is rolled back, and the reason says all of `words`.

@@ -177,8 +177,8 @@ impl Fleet {
                 break;
             }
         }
-        let outcome = outgoing.outcome().expect("it has ended");
-        if incoming.arrival() == Some(Arrival::TookOver) {
+        let outcome = outgoing.end().expect("it has ended");
+        if incoming.end() == Some(Arrival::TookOver) {
             assert_eq!(outcome, Outcome::HandedOver);
             (self.vm, self.descriptors) = incoming.inventory().expect("it has the VM");
             self.home = new;
@@ -214,7 +214,7 @@ impl Fleet {
         let origin = Origin::Exec { stream: stream.expect("listed"), old_image };
         let mut incoming = Incoming::new(&protocol, origin);
         while step(&mut self.machine, self.home, &mut incoming) {}
-        assert_eq!(incoming.arrival(), Some(Arrival::TookOver));
+        assert_eq!(incoming.end(), Some(Arrival::TookOver));
         (self.vm, self.descriptors) = incoming.inventory().expect("it has the VM");
     }
 }

@@ -168,7 +168,7 @@ fn the_old_process_hands_over_what_ends_at_the_top() {
             let descriptors = descriptors.into_iter().collect();
             let mut role = Outgoing::new(&protocol, &vm, &descriptors, way);
             let failed = old_host(&protocol).run(&mut role, fails);
-            (failed, role.outcome())
+            (failed, role.end())
         };
         let (_, outcome) = run(None);
         let handed_over = (protocol.mode == Mode::Transfer).then_some(Outcome::HandedOver);
@@ -187,7 +187,7 @@ fn the_new_process_takes_over_what_ends_at_the_top() {
         let run = |fails| {
             let mut role = Incoming::new(&protocol, origin);
             let failed = new_host(&protocol).run(&mut role, fails);
-            (failed, role.arrival())
+            (failed, role.end())
         };
         assert_eq!(run(None).1, Some(Arrival::TookOver));
         assert!((0..CALLS_MAX).take_while(|fails| run(Some(*fails)).0).count() > 5);
@@ -205,7 +205,7 @@ fn what_is_mapped_again_does_not_wrap_around() {
         space.mappings.retain(|mapping| mapping.iova == Iova(TOP_PAGE));
     }
     host.run(&mut role, None);
-    assert_eq!(role.arrival(), Some(Arrival::TookOver));
+    assert_eq!(role.end(), Some(Arrival::TookOver));
 }
 
 /// Devices refer to contexts by 16-bit numbers.

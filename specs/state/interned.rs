@@ -11,7 +11,7 @@ use crate::scenario::DEVICES_MAX;
 use crate::state::action::Side;
 use crate::state::constants::Setting;
 use crate::state::observation::Sight;
-use crate::state::parts::{Machinery, Part, Player, Stage, Store};
+use crate::state::parts::{Machinery, Part, Player, Store};
 use crate::state::{Rest, World};
 use handoff_checker::intern::{Number, Once};
 use handoff_checker::memo::Chain;
@@ -22,13 +22,13 @@ use handoff_model::protocol::Mode;
 use handoff_model::protocol::measure::Left;
 use handoff_model::role::incoming::Incoming;
 use handoff_model::role::outgoing::Outgoing;
-use handoff_model::role::{Cause, Trouble};
+use handoff_model::role::{Cause, Role, Trouble};
 use handoff_model::vm::{Descriptors, Vm};
 use handoff_sim_kernel::Machine;
 use rustc_hash::FxBuildHasher;
 use std::borrow::Borrow;
 use std::fmt;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
 
 /// What rules ask of a machine.
@@ -70,7 +70,7 @@ impl OfMachine {
 
 /// What rules ask of a player.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by itself")]
-struct OfPlayer<R: Stage> {
+struct OfPlayer<R: Role> {
     is_absent: bool,
     is_acting: bool,
     ended: Option<R::End>,
@@ -97,7 +97,7 @@ enum Deed {
 }
 
 /// Players of a role.
-type Players<R> = Once<Part<R, <R as Stage>::End>, OfPlayer<R>>;
+type Players<R> = Once<Part<R, <R as Role>::End>, OfPlayer<R>>;
 
 /// All of them, of worlds with one setting.
 pub(crate) struct Numbers<'a> {
@@ -235,7 +235,7 @@ impl<'a> Numbers<'a> {
 }
 
 /// A role whose players have numbers.
-pub(crate) trait Numberable: Stage {
+pub(crate) trait Numberable: Role + Clone + Eq + Hash {
     #[expect(private_interfaces, reason = "only this file looks inside")]
     fn among<'n>(all: &'n Numbers<'_>) -> &'n Players<Self>;
 }
@@ -367,7 +367,7 @@ impl<'n> Machinery for MachineNumber<'n> {
 }
 
 /// A player by its number.
-pub(crate) struct PlayerNumber<'n, R: Stage> {
+pub(crate) struct PlayerNumber<'n, R: Role> {
     all: &'n Numbers<'n>,
     number: Number,
     role: PhantomData<R>,

@@ -12,7 +12,6 @@ use handoff_model::abi::call::{Answer, Call};
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::view::{FileRef, View};
 use handoff_model::protocol::measure::Left;
-use handoff_model::protocol::phase::{InPhase, OutPhase};
 use handoff_model::role::incoming::{Arrival, Incoming};
 use handoff_model::role::outgoing::{Outcome, Outgoing};
 use handoff_model::role::{Cause, Role, Trouble};
@@ -175,98 +174,10 @@ pub enum Part<R, O> {
     Killed,
 }
 
-/// A role that can be played in a world.
-pub trait Stage: Role + Clone + Eq + std::hash::Hash + Debug {
-    /// Its phases.
-    type Phase: Copy + Debug + Send + Sync;
-    /// How it can end.
-    type End: Copy + Eq + std::hash::Hash + Debug + Send + Sync;
-    /// Where it is.
-    fn phase(&self) -> Self::Phase;
-    /// How it ended.
-    fn end(&self) -> Option<Self::End>;
-    /// Why it goes back, or went.
-    fn cause(&self) -> Option<Cause>;
-    /// Whether it could be called off now.
-    fn can_cancel(&self) -> bool;
-    /// Calls it off.
-    fn cancel(&mut self) -> Option<Trouble>;
-    /// Whether its virtual machine may change now.
-    fn can_change(&self) -> bool;
-    /// Learns that it has; → whether its state was cut before.
-    fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool;
-}
-
-impl Stage for Outgoing {
-    type Phase = OutPhase;
-    type End = Outcome;
-
-    fn phase(&self) -> OutPhase {
-        self.phase()
-    }
-
-    fn end(&self) -> Option<Outcome> {
-        self.outcome()
-    }
-
-    fn cause(&self) -> Option<Cause> {
-        self.cause()
-    }
-
-    fn can_cancel(&self) -> bool {
-        self.can_cancel()
-    }
-
-    fn cancel(&mut self) -> Option<Trouble> {
-        self.cancel()
-    }
-
-    fn can_change(&self) -> bool {
-        self.can_change()
-    }
-
-    fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {
-        self.change(vm, descriptors)
-    }
-}
-
-impl Stage for Incoming {
-    type Phase = InPhase;
-    type End = Arrival;
-
-    fn phase(&self) -> InPhase {
-        self.phase()
-    }
-
-    fn end(&self) -> Option<Arrival> {
-        self.arrival()
-    }
-
-    fn cause(&self) -> Option<Cause> {
-        self.cause()
-    }
-
-    fn can_cancel(&self) -> bool {
-        false
-    }
-
-    fn cancel(&mut self) -> Option<Trouble> {
-        None
-    }
-
-    fn can_change(&self) -> bool {
-        false
-    }
-
-    fn change(&mut self, _: &Vm, _: &Descriptors) -> bool {
-        false
-    }
-}
-
 /// A part of a world that plays a role.
 pub trait Player {
     /// The role.
-    type Role: Stage;
+    type Role: Role;
     /// A call, as it holds one.
     type Call;
     /// An answer, as it holds one.
@@ -277,11 +188,11 @@ pub trait Player {
     /// Whether it acts.
     fn is_acting(&self) -> bool;
     /// How it ended, where it has.
-    fn ended(&self) -> Option<<Self::Role as Stage>::End>;
+    fn ended(&self) -> Option<<Self::Role as Role>::End>;
     /// Its phase, while it acts.
-    fn phase(&self) -> Option<<Self::Role as Stage>::Phase>;
+    fn phase(&self) -> Option<<Self::Role as Role>::Phase>;
     /// How the role that acts says to have ended.
-    fn end(&self) -> Option<<Self::Role as Stage>::End>;
+    fn end(&self) -> Option<<Self::Role as Role>::End>;
     /// Why the role that acts goes back.
     fn cause(&self) -> Option<Cause>;
     /// The call that it wants to make next.
@@ -301,10 +212,10 @@ pub trait Player {
     /// Learns that it has; → whether its state was cut before.
     fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool;
     /// Becomes another part.
-    fn set(&mut self, part: Part<Self::Role, <Self::Role as Stage>::End>);
+    fn set(&mut self, part: Part<Self::Role, <Self::Role as Role>::End>);
 }
 
-impl<R: Stage> Part<R, R::End> {
+impl<R: Role> Part<R, R::End> {
     /// The role, while it acts.
     pub(crate) fn acting(&self) -> Option<&R> {
         match self {
@@ -314,7 +225,7 @@ impl<R: Stage> Part<R, R::End> {
     }
 }
 
-impl<R: Stage> Player for Part<R, R::End> {
+impl<R: Role> Player for Part<R, R::End> {
     type Role = R;
     type Call = Call;
     type Answer = Answer;
@@ -335,15 +246,15 @@ impl<R: Stage> Player for Part<R, R::End> {
     }
 
     fn phase(&self) -> Option<R::Phase> {
-        self.acting().map(Stage::phase)
+        self.acting().map(Role::phase)
     }
 
     fn end(&self) -> Option<R::End> {
-        self.acting().and_then(Stage::end)
+        self.acting().and_then(Role::end)
     }
 
     fn cause(&self) -> Option<Cause> {
-        self.acting().and_then(Stage::cause)
+        self.acting().and_then(Role::cause)
     }
 
     fn next(&self) -> Option<Call> {
@@ -366,7 +277,7 @@ impl<R: Stage> Player for Part<R, R::End> {
     }
 
     fn can_cancel(&self) -> bool {
-        self.acting().is_some_and(Stage::can_cancel)
+        self.acting().is_some_and(Role::can_cancel)
     }
 
     fn cancel(&mut self) -> Option<Trouble> {
@@ -377,7 +288,7 @@ impl<R: Stage> Player for Part<R, R::End> {
     }
 
     fn can_change(&self) -> bool {
-        self.acting().is_some_and(Stage::can_change)
+        self.acting().is_some_and(Role::can_change)
     }
 
     fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {

@@ -18,19 +18,57 @@ mod walk;
 use crate::abi::call::{Answer, Call, ProcessCall};
 use crate::abi::kernel::Kernel;
 use crate::protocol::measure::Left;
+use crate::vm::{Descriptors, Vm};
 pub use failure::{Cause, Trouble};
+use std::fmt::{Debug, Display};
+use std::hash::Hash;
 
 /// A step machine.
 pub trait Role {
+    /// Its phases.
+    type Phase: Copy + Debug + Display;
+    /// The ways in which it can end.
+    type End: Copy + Eq + Hash + Debug;
+
     /// The call that it wants to make next; `None` when it has ended.
     fn next(&self) -> Option<Call>;
     /// Takes the answer to that call. What went wrong, if anything did, is told once, here.
     fn took(&mut self, answer: Answer) -> Option<Trouble>;
-    /// Where it is, for people.
-    fn phase_name(&self) -> String;
     /// At most so much is left of it: each step makes it less, but one after which the same call is made again because
     /// there is more to come.
     fn left(&self) -> Left;
+    /// Returns the present phase.
+    fn phase(&self) -> Self::Phase;
+    /// Returns the name of the present phase, for people.
+    fn phase_name(&self) -> String {
+        self.phase().to_string()
+    }
+    /// Returns how it ended; `None` while it goes on.
+    fn end(&self) -> Option<Self::End>;
+    /// Returns why the handoff did not happen, as soon as that is known.
+    fn cause(&self) -> Option<Cause>;
+    /// Returns true if it can be cancelled now.
+    fn can_cancel(&self) -> bool {
+        false
+    }
+    /// Cancels it: the role takes the way back from its present phase. Does nothing if that phase
+    /// has none.
+    fn cancel(&mut self) -> Option<Trouble> {
+        None
+    }
+    /// Returns true if the virtual machine may change now: between two phases, as under a VMM's
+    /// lock.
+    fn can_change(&self) -> bool {
+        false
+    }
+    /// Informs the role that the VMM has armed interrupts while its guest runs
+    /// ([`crate::vm::launch::arm`]). Nothing else may change after the first step: preconditions are
+    /// judged once, and a VMM refuses to plug until the handoff is over, as QEMU does. A state that
+    /// was cut stays as it was cut; returns true if it was. A table that cuts early notices this
+    /// before the guest stops, or when it does.
+    fn change(&mut self, _vm: &Vm, _descriptors: &Descriptors) -> bool {
+        false
+    }
 }
 
 /// What an observer of [`drive`] sees: each step twice.

@@ -90,14 +90,14 @@ impl Process {
                     self.await_interrupts(&vm, &descriptors);
                 }
             }
-            if role.arrival() != told {
-                told = role.arrival();
+            if role.end() != told {
+                told = role.end();
                 if let Some(arrival) = told {
                     self.note(&Note::Arrival { arrival });
                 }
             }
         });
-        match (role.arrival(), role.inventory()) {
+        match (role.end(), role.inventory()) {
             (Some(Arrival::TookOver), Some((vm, descriptors))) => {
                 self.end(kernel, pids, &vm, &descriptors);
                 "the new process should have ended".to_owned()

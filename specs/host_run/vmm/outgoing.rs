@@ -162,8 +162,8 @@ impl Process {
         let mut told = None;
         drive(&mut role, kernel, |role, seen| {
             self.observe(&role.phase_name(), &seen);
-            if role.outcome() != told {
-                told = role.outcome();
+            if role.end() != told {
+                told = role.end();
                 if let Some(outcome) = told {
                     self.note(&Note::Outcome { outcome });
                 }

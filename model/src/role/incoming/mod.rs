@@ -118,21 +118,6 @@ impl Incoming {
         }
     }
 
-    /// Where it is.
-    pub fn phase(&self) -> InPhase {
-        self.walk.phase
-    }
-
-    /// How it ended; `None` while it goes on.
-    pub fn arrival(&self) -> Option<Arrival> {
-        self.arrival
-    }
-
-    /// Why it did not happen, where it did not.
-    pub fn cause(&self) -> Option<Cause> {
-        self.cause
-    }
-
     /// The inventory and the descriptors, as soon as they are read: what a VMM goes on with, and
     /// hands over the next time. Guest RAM is where this process has mapped it.
     pub fn inventory(&self) -> Option<(Vm, Descriptors)> {
@@ -216,6 +201,9 @@ impl Incoming {
 }
 
 impl Role for Incoming {
+    type Phase = InPhase;
+    type End = Arrival;
+
     fn next(&self) -> Option<Call> {
         self.call_at(self.walk.at)
     }
@@ -235,11 +223,19 @@ impl Role for Incoming {
         verdict.trouble()
     }
 
-    fn phase_name(&self) -> String {
-        self.walk.phase.to_string()
-    }
-
     fn left(&self) -> Left {
         self.walk.left(&self.plan.table, self.count())
+    }
+
+    fn phase(&self) -> InPhase {
+        self.walk.phase
+    }
+
+    fn end(&self) -> Option<Arrival> {
+        self.arrival
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.cause
     }
 }

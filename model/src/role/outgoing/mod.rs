@@ -154,62 +154,10 @@ impl Outgoing {
         }
     }
 
-    /// Where it is.
-    pub fn phase(&self) -> OutPhase {
-        self.walk.phase
-    }
-
     /// Every call of every phase, as the inventory has them.
     pub fn script(&self) -> impl Iterator<Item = (OutPhase, &Call)> {
         let phases = OutPhase::ALL.iter().zip(&self.plan.calls);
         phases.flat_map(|(phase, calls)| calls.iter().map(|call| (*phase, call)))
-    }
-
-    /// How it ended; `None` while it goes on.
-    pub fn outcome(&self) -> Option<Outcome> {
-        self.outcome
-    }
-
-    /// Why it did not happen, where it did not.
-    pub fn cause(&self) -> Option<Cause> {
-        self.cause
-    }
-
-    /// Whether it could be called off now.
-    pub fn can_cancel(&self) -> bool {
-        self.walk.rule(&self.plan.table.rules).is_some_and(|rule| rule.undo.is_some())
-    }
-
-    /// Calls it off: takes the way back from here. Nothing happens once there is none.
-    pub fn cancel(&mut self) -> Option<Trouble> {
-        let undo = self.walk.rule(&self.plan.table.rules).and_then(|rule| rule.undo)?;
-        self.cause.get_or_insert(Cause::Cancelled);
-        self.walk.jump(undo);
-        self.arrive();
-        Some(Trouble::Cancelled)
-    }
-
-    /// Whether the virtual machine may change now: between two phases, as under a VMM's lock.
-    pub fn can_change(&self) -> bool {
-        self.walk.at == 0
-    }
-
-    /// Tells it that interrupts of the virtual machine were armed while its guest runs
-    /// ([`crate::vm::launch::arm`]). Nothing else may change from the first step on: preconditions
-    /// are judged once, and a VMM refuses to plug until it is over, as QEMU does. A state that was
-    /// cut stays as it was cut; → whether it was. Who cuts it early finds out before the guest
-    /// stops, or when it does.
-    pub fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {
-        let Plan { protocol, way, calls: before, .. } = &*self.plan;
-        let mut plan = Plan::new(protocol, vm, descriptors, *way);
-        if self.cut != Cut::NotYet {
-            self.cut = Cut::Outdated;
-            for phase in [OutPhase::Cut, OutPhase::Hand] {
-                plan.calls[phase as usize].clone_from(&before[phase as usize]);
-            }
-        }
-        self.plan = Shared::new(plan);
-        self.cut == Cut::Outdated
     }
 
     /// The calls of the present phase.
@@ -262,6 +210,9 @@ impl Outgoing {
 }
 
 impl Role for Outgoing {
+    type Phase = OutPhase;
+    type End = Outcome;
+
     fn next(&self) -> Option<Call> {
         let call = self.calls().get(self.walk.at as usize)?;
         Some(match (self.walk.phase, call) {
@@ -290,11 +241,48 @@ impl Role for Outgoing {
         verdict.trouble()
     }
 
-    fn phase_name(&self) -> String {
-        self.walk.phase.to_string()
-    }
-
     fn left(&self) -> Left {
         self.walk.left(&self.plan.table, self.calls().len())
+    }
+
+    fn phase(&self) -> OutPhase {
+        self.walk.phase
+    }
+
+    fn end(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.cause
+    }
+
+    fn can_cancel(&self) -> bool {
+        self.walk.rule(&self.plan.table.rules).is_some_and(|rule| rule.undo.is_some())
+    }
+
+    fn cancel(&mut self) -> Option<Trouble> {
+        let undo = self.walk.rule(&self.plan.table.rules).and_then(|rule| rule.undo)?;
+        self.cause.get_or_insert(Cause::Cancelled);
+        self.walk.jump(undo);
+        self.arrive();
+        Some(Trouble::Cancelled)
+    }
+
+    fn can_change(&self) -> bool {
+        self.walk.at == 0
+    }
+
+    fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {
+        let Plan { protocol, way, calls: before, .. } = &*self.plan;
+        let mut plan = Plan::new(protocol, vm, descriptors, *way);
+        if self.cut != Cut::NotYet {
+            self.cut = Cut::Outdated;
+            for phase in [OutPhase::Cut, OutPhase::Hand] {
+                plan.calls[phase as usize].clone_from(&before[phase as usize]);
+            }
+        }
+        self.plan = Shared::new(plan);
+        self.cut == Cut::Outdated
     }
 }
