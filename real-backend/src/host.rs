@@ -8,7 +8,7 @@
 //! * nothing is retried: EINTR, EAGAIN and short transfers are the caller's to see;
 //! * the door owns no descriptor and closes none but by [`FileCall::Close`];
 //! * every descriptor that a call makes is CLOEXEC;
-//! * a call that this kernel or this door does not have is refused with ENOTTY.
+//! * an ioctl that this kernel does not have is refused with ENOTTY.
 //!
 //! Deviations from the bare system calls: [`MemoryCall::Munmap`] refuses (EINVAL) what was not mapped
 //! here, see [`crate::memory`]; [`MemoryCall::Mmap`] also asks for the file's inode.
@@ -94,73 +94,99 @@ impl Host {
 impl Kernel for Host {
     fn call(&mut self, call: &Call) -> Answer {
         match call {
-            Call::File(FileCall::Open { path }) => new_fd(open(path)),
-            Call::File(FileCall::Close { fd }) => done(sys::close(*fd)),
-            Call::File(FileCall::Dup { fd }) => {
-                new_fd(rustix::io::fcntl_dupfd_cloexec(sys::borrow(*fd), 0).map_err(sys::errno))
-            }
-            Call::File(FileCall::SetCloexec { fd, on }) => done(set_cloexec(*fd, *on)),
-            Call::File(FileCall::SetNonblock { fd, on }) => done(set_nonblock(*fd, *on)),
-            Call::File(FileCall::Stat { fd }) => stat(*fd),
-            Call::Memory(MemoryCall::Memfd { name }) => new_fd(memfd(name)),
-            Call::Memory(MemoryCall::Truncate { fd, length_bytes }) => {
+            Call::File(call) => file_call(call),
+            Call::Memory(call) => self.memory_call(call),
+            Call::Process(call) => self.process_call(call),
+            Call::Socket(call) => socket_call(call),
+            Call::Guest(call) => self.guest_call(call),
+            Call::Iommufd(_)
+            | Call::Device(_)
+            | Call::Container(_)
+            | Call::Kvm(_)
+            | Call::Ioctl { .. } => sys::ioctl(call),
+        }
+    }
+}
+
+impl Host {
+    fn memory_call(&mut self, call: &MemoryCall) -> Answer {
+        match call {
+            MemoryCall::Memfd { name } => new_fd(memfd(name)),
+            MemoryCall::Truncate { fd, length_bytes } => {
                 done(rustix::fs::ftruncate(sys::borrow(*fd), *length_bytes).map_err(sys::errno))
             }
-            Call::Memory(MemoryCall::SealSize { fd }) => {
+            MemoryCall::SealSize { fd } => {
                 done(add_seals(*fd, SealFlags::SHRINK | SealFlags::GROW))
             }
-            Call::Memory(MemoryCall::AddSeals { fd, seals }) => {
+            MemoryCall::AddSeals { fd, seals } => {
                 done(add_seals(*fd, SealFlags::from_bits_retain(*seals)))
             }
-            Call::Memory(MemoryCall::ReopenReadOnly { fd }) => new_fd(reopen_read_only(*fd)),
-            Call::Memory(MemoryCall::PunchHole { fd, offset_bytes, length_bytes }) => {
+            MemoryCall::ReopenReadOnly { fd } => new_fd(reopen_read_only(*fd)),
+            MemoryCall::PunchHole { fd, offset_bytes, length_bytes } => {
                 done(punch_hole(*fd, *offset_bytes, *length_bytes))
             }
-            Call::File(FileCall::WriteAt { fd, offset_bytes, bytes }) => {
-                write_at(*fd, *offset_bytes, bytes).map(Reply::Length)
-            }
-            Call::File(FileCall::ReadAt { fd, offset_bytes, length_bytes }) => {
-                read_at(*fd, *offset_bytes, *length_bytes).map(Reply::Bytes)
-            }
-            Call::Memory(MemoryCall::Mmap { fd, offset_bytes, length_bytes }) => {
+            MemoryCall::Mmap { fd, offset_bytes, length_bytes } => {
                 self.memory.map(*fd, *offset_bytes, *length_bytes).map(Reply::Va)
             }
-            Call::Memory(MemoryCall::Munmap { va, length_bytes }) => {
-                done(self.memory.unmap(*va, *length_bytes))
-            }
-            Call::File(FileCall::Eventfd) => new_fd(eventfd()),
-            Call::File(FileCall::ReadEvent { fd }) => read_event(*fd).map(Reply::Count),
-            Call::File(FileCall::WriteEvent { fd, count }) => done(write_event(*fd, *count)),
-            Call::File(FileCall::Read { fd, length_bytes }) => {
-                read(*fd, *length_bytes).map(Reply::Bytes)
-            }
-            Call::File(FileCall::Write { fd, bytes }) => write(*fd, bytes).map(Reply::Length),
-            Call::Process(ProcessCall::GetMemlock) => Ok(Reply::Memlock(process::memlock())),
-            Call::Process(ProcessCall::SetMemlock { limit_bytes }) => {
-                done(process::set_memlock(*limit_bytes))
-            }
-            Call::Process(ProcessCall::GetUid) => Ok(Reply::Uid(process::user())),
-            Call::Process(ProcessCall::SetUid { uid }) => done(sys::set_user(*uid)),
-            Call::Process(ProcessCall::GetCapIpcLock) => process::has_ipc_lock().map(Reply::Flag),
-            Call::Process(ProcessCall::DropCapIpcLock) => done(process::drop_ipc_lock()),
-            Call::Process(ProcessCall::Exec { image }) => Err(process::exec(*image, &self.argv)),
-            Call::Process(ProcessCall::Exit { status }) => sys::exit(*status),
-            Call::Process(ProcessCall::Kill { pidfd }) => done(process::kill(*pidfd)),
-            Call::Process(ProcessCall::AwaitExit { pidfd }) => done(process::await_exit(*pidfd)),
-            Call::Socket(SocketCall::Send { fd, bytes, fds }) => {
-                done(socket::send(*fd, bytes, fds))
-            }
-            Call::Socket(SocketCall::Receive { fd, wait }) => socket::receive(*fd, *wait),
-            Call::Socket(SocketCall::ReceiveFew { fd, fds_max }) => {
-                socket::receive_few(*fd, *fds_max)
-            }
-            Call::Socket(SocketCall::ShutdownReceive { fd }) => done(socket::shutdown_receive(*fd)),
-            Call::Guest(GuestCall::Stop) => done(self.guest.stop()),
-            Call::Guest(GuestCall::Save { fd }) => done(self.guest.save(*fd)),
-            Call::Guest(GuestCall::Load { fd }) => done(self.guest.load(*fd)),
-            Call::Guest(GuestCall::Start) => done(self.guest.start()),
-            ioctl => sys::ioctl(ioctl),
+            MemoryCall::Munmap { va, length_bytes } => done(self.memory.unmap(*va, *length_bytes)),
         }
+    }
+
+    fn process_call(&self, call: &ProcessCall) -> Answer {
+        match call {
+            ProcessCall::GetMemlock => Ok(Reply::Memlock(process::memlock())),
+            ProcessCall::SetMemlock { limit_bytes } => done(process::set_memlock(*limit_bytes)),
+            ProcessCall::GetUid => Ok(Reply::Uid(process::user())),
+            ProcessCall::SetUid { uid } => done(sys::set_user(*uid)),
+            ProcessCall::GetCapIpcLock => process::has_ipc_lock().map(Reply::Flag),
+            ProcessCall::DropCapIpcLock => done(process::drop_ipc_lock()),
+            ProcessCall::Exec { image } => Err(process::exec(*image, &self.argv)),
+            ProcessCall::Exit { status } => sys::exit(*status),
+            ProcessCall::Kill { pidfd } => done(process::kill(*pidfd)),
+            ProcessCall::AwaitExit { pidfd } => done(process::await_exit(*pidfd)),
+        }
+    }
+
+    fn guest_call(&mut self, call: &GuestCall) -> Answer {
+        done(match call {
+            GuestCall::Stop => self.guest.stop(),
+            GuestCall::Save { fd } => self.guest.save(*fd),
+            GuestCall::Load { fd } => self.guest.load(*fd),
+            GuestCall::Start => self.guest.start(),
+        })
+    }
+}
+
+fn file_call(call: &FileCall) -> Answer {
+    match call {
+        FileCall::Open { path } => new_fd(open(path)),
+        FileCall::Close { fd } => done(sys::close(*fd)),
+        FileCall::Dup { fd } => {
+            new_fd(rustix::io::fcntl_dupfd_cloexec(sys::borrow(*fd), 0).map_err(sys::errno))
+        }
+        FileCall::SetCloexec { fd, on } => done(set_cloexec(*fd, *on)),
+        FileCall::SetNonblock { fd, on } => done(set_nonblock(*fd, *on)),
+        FileCall::Stat { fd } => stat(*fd),
+        FileCall::WriteAt { fd, offset_bytes, bytes } => {
+            write_at(*fd, *offset_bytes, bytes).map(Reply::Length)
+        }
+        FileCall::ReadAt { fd, offset_bytes, length_bytes } => {
+            read_at(*fd, *offset_bytes, *length_bytes).map(Reply::Bytes)
+        }
+        FileCall::Eventfd => new_fd(eventfd()),
+        FileCall::ReadEvent { fd } => read_event(*fd).map(Reply::Count),
+        FileCall::WriteEvent { fd, count } => done(write_event(*fd, *count)),
+        FileCall::Read { fd, length_bytes } => read(*fd, *length_bytes).map(Reply::Bytes),
+        FileCall::Write { fd, bytes } => write(*fd, bytes).map(Reply::Length),
+    }
+}
+
+fn socket_call(call: &SocketCall) -> Answer {
+    match call {
+        SocketCall::Send { fd, bytes, fds } => done(socket::send(*fd, bytes, fds)),
+        SocketCall::Receive { fd, wait } => socket::receive(*fd, *wait),
+        SocketCall::ReceiveFew { fd, fds_max } => socket::receive_few(*fd, *fds_max),
+        SocketCall::ShutdownReceive { fd } => done(socket::shutdown_receive(*fd)),
     }
 }
 
