@@ -1,7 +1,8 @@
 //! The faults that the environment may inject: how many in a run, and the errnos of failed calls.
 
 use handoff_model::abi::call::{
-    Call, ContainerCall, FileCall, GuestCall, IommufdCall, ProcessCall, SocketCall,
+    Call, ContainerCall, DeviceCall, FileCall, GuestCall, IommufdCall, KvmCall, MemoryCall,
+    ProcessCall, SocketCall,
 };
 use handoff_model::abi::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -34,28 +35,120 @@ impl Default for May {
     }
 }
 
+/// A call with these does not fail.
+const NONE: &[Errno] = &[];
+
+/// `ENOMEM` stands for all errnos of a call that the protocol takes alike.
+const NO_MEMORY: &[Errno] = &[Errno::ENOMEM];
+
 /// The errnos with which a call may fail, one for each way on that the protocol knows.
 ///
 /// Calls that Linux cannot refuse a process that holds what it holds are not failed; neither is
 /// `close`, which always closes.
 pub(crate) fn errnos(call: &Call) -> &'static [Errno] {
     match call {
-        Call::File(
-            FileCall::Close { .. } | FileCall::SetCloexec { .. } | FileCall::SetNonblock { .. },
-        )
-        | Call::Process(ProcessCall::Exit { .. } | ProcessCall::GetUid | ProcessCall::GetMemlock)
-        | Call::Socket(SocketCall::ShutdownReceive { .. })
-        | Call::Container(ContainerCall::CanUpdateVaddr { .. }) => &[],
-        Call::Iommufd(IommufdCall::ChangeProcess { reserved: 0, .. }) => {
-            &[Errno::ENOMEM, Errno::EBUSY]
-        }
-        Call::Iommufd(IommufdCall::ChangeProcess { .. }) => &[Errno::ENOTTY],
-        Call::Container(ContainerCall::ForgetVaddrs { .. }) => &[Errno::EINVAL],
-        Call::Process(ProcessCall::Kill { .. }) => &[Errno::EPERM],
-        Call::Process(ProcessCall::AwaitExit { .. }) => &[Errno::EINTR],
-        Call::Guest(
-            GuestCall::Stop | GuestCall::Start | GuestCall::Save { .. } | GuestCall::Load { .. },
-        ) => &[Errno::EIO],
-        _ => &[Errno::ENOMEM],
+        Call::File(call) => of_file(call),
+        Call::Memory(call) => match call {
+            MemoryCall::Memfd { .. }
+            | MemoryCall::Truncate { .. }
+            | MemoryCall::SealSize { .. }
+            | MemoryCall::AddSeals { .. }
+            | MemoryCall::ReopenReadOnly { .. }
+            | MemoryCall::PunchHole { .. }
+            | MemoryCall::Mmap { .. }
+            | MemoryCall::Munmap { .. } => NO_MEMORY,
+        },
+        Call::Process(call) => of_process(call),
+        Call::Socket(call) => match call {
+            SocketCall::ShutdownReceive { .. } => NONE,
+            SocketCall::Send { .. }
+            | SocketCall::Receive { .. }
+            | SocketCall::ReceiveFew { .. } => NO_MEMORY,
+        },
+        Call::Guest(call) => match call {
+            GuestCall::Stop
+            | GuestCall::Start
+            | GuestCall::Save { .. }
+            | GuestCall::Load { .. } => &[Errno::EIO],
+        },
+        Call::Iommufd(call) => of_iommufd(call),
+        Call::Device(call) => match call {
+            DeviceCall::Bind { .. }
+            | DeviceCall::Attach { .. }
+            | DeviceCall::Detach { .. }
+            | DeviceCall::Info { .. }
+            | DeviceCall::RegionInfo { .. }
+            | DeviceCall::IrqInfo { .. }
+            | DeviceCall::SetIrqs { .. }
+            | DeviceCall::Reset { .. } => NO_MEMORY,
+        },
+        Call::Container(call) => of_container(call),
+        Call::Kvm(call) => match call {
+            KvmCall::CreateVm { .. } | KvmCall::CreateIrqchip { .. } | KvmCall::Irqfd { .. } => {
+                NO_MEMORY
+            }
+        },
+        Call::Ioctl { .. } => NO_MEMORY,
+    }
+}
+
+fn of_iommufd(call: &IommufdCall) -> &'static [Errno] {
+    match call {
+        IommufdCall::ChangeProcess { reserved: 0, .. } => &[Errno::ENOMEM, Errno::EBUSY],
+        IommufdCall::ChangeProcess { .. } => &[Errno::ENOTTY],
+        IommufdCall::Destroy { .. }
+        | IommufdCall::IoasAlloc { .. }
+        | IommufdCall::IoasIovaRanges { .. }
+        | IommufdCall::IoasMap { .. }
+        | IommufdCall::IoasMapFile { .. }
+        | IommufdCall::IoasCopy { .. }
+        | IommufdCall::IoasUnmap { .. }
+        | IommufdCall::GetRlimitMode { .. }
+        | IommufdCall::SetRlimitMode { .. }
+        | IommufdCall::HwptAlloc { .. }
+        | IommufdCall::ProbeHwpt { .. }
+        | IommufdCall::ProbeNesting { .. }
+        | IommufdCall::GetHwInfo { .. } => NO_MEMORY,
+    }
+}
+
+fn of_file(call: &FileCall) -> &'static [Errno] {
+    match call {
+        FileCall::Close { .. } | FileCall::SetCloexec { .. } | FileCall::SetNonblock { .. } => NONE,
+        FileCall::Open { .. }
+        | FileCall::Dup { .. }
+        | FileCall::Stat { .. }
+        | FileCall::WriteAt { .. }
+        | FileCall::ReadAt { .. }
+        | FileCall::Eventfd
+        | FileCall::ReadEvent { .. }
+        | FileCall::WriteEvent { .. }
+        | FileCall::Read { .. }
+        | FileCall::Write { .. } => NO_MEMORY,
+    }
+}
+
+fn of_process(call: &ProcessCall) -> &'static [Errno] {
+    match call {
+        ProcessCall::Exit { .. } | ProcessCall::GetUid | ProcessCall::GetMemlock => NONE,
+        ProcessCall::Kill { .. } => &[Errno::EPERM],
+        ProcessCall::AwaitExit { .. } => &[Errno::EINTR],
+        ProcessCall::SetMemlock { .. }
+        | ProcessCall::SetUid { .. }
+        | ProcessCall::GetCapIpcLock
+        | ProcessCall::DropCapIpcLock
+        | ProcessCall::Exec { .. } => NO_MEMORY,
+    }
+}
+
+fn of_container(call: &ContainerCall) -> &'static [Errno] {
+    match call {
+        ContainerCall::CanUpdateVaddr { .. } => NONE,
+        ContainerCall::ForgetVaddrs { .. } => &[Errno::EINVAL],
+        ContainerCall::SetContainer { .. }
+        | ContainerCall::SetIommu { .. }
+        | ContainerCall::GroupDevice { .. }
+        | ContainerCall::MapDma { .. }
+        | ContainerCall::GiveVaddr { .. } => NO_MEMORY,
     }
 }
