@@ -259,7 +259,7 @@ fn judged(form: Form) -> Vec<(Omission, Option<String>)> {
 #[test]
 fn the_specimen_makes_every_call_of_a_launched_vm() {
     for variant in mutants::forms() {
-        let name = if variant.mode == Mode::Exec { "exec" } else { "transfer" };
+        let name = variant.mode.name();
         let mut scenario = Scenario { variant, ..built_in(name).expect("built in") };
         scenario.plan.kvm = true;
         scenario.plan.devices[0].hwpt = HwptPlan::NestParent;

@@ -196,7 +196,7 @@ fn a_mutant_that_leaves_nothing_out_is_refused() {
 #[test]
 fn a_mutant_is_read_by_its_name() {
     for variant in forms() {
-        let mode = if variant.mode == Mode::Exec { "exec" } else { "transfer" };
+        let mode = variant.mode;
         for mutant in of_variant(variant) {
             let head = format!("variant = \"{}\"\nmutant = \"{mutant}\"", variant.id);
             let text = GOOD.replace("mode = \"transfer\"", &format!("mode = \"{mode}\"\n{head}"));

@@ -3,7 +3,6 @@
 use super::{Exit, Failure, width};
 use crate::properties::PROPERTIES;
 use crate::report::layout::labelled;
-use crate::report::text::mode;
 use crate::scenario::corruption::WRONGS;
 use crate::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
 use crate::scenario::mutants::{forms, of_variant};
@@ -73,7 +72,7 @@ fn scenarios() -> Vec<(String, String)> {
 }
 
 fn variants() -> Vec<(String, String)> {
-    let name = |v: &Variant| format!("{}, {}", v.id, mode(v.mode));
+    let name = |v: &Variant| format!("{}, {}", v.id, v.mode);
     VARIANTS.iter().map(|v| (name(v), format!("{} ({})", v.sentence, v.source))).collect()
 }
 
@@ -97,7 +96,7 @@ fn wrongs() -> Vec<(String, String)> {
 fn mutants() -> Vec<(String, String)> {
     let mut modes: BTreeMap<_, Vec<String>> = BTreeMap::new();
     for form in forms() {
-        let word = mode(form.mode);
+        let word = form.mode;
         for mutant in of_variant(form) {
             modes.entry(mutant).or_default().push(format!("{}, {word}", form.id));
         }

@@ -1,7 +1,6 @@
 //! The report of `handoff check`: scenarios, their state spaces, and a verdict for each property.
 
 use super::run::{Run, replay};
-use super::text::mode;
 use crate::check::{self, Report, blackout};
 use crate::counterexample::{Checked, token};
 use crate::properties::Property;
@@ -202,7 +201,7 @@ impl ScenarioHead {
             argument: argument.to_owned(),
             name: scenario.name.clone(),
             about: scenario.about.clone(),
-            mode: mode(scenario.mode),
+            mode: scenario.mode.name(),
             kernel: scenario.kernel.name(),
             variant: scenario.variant.id,
             defects: defects.map(|defect| injection(defect.id, defect.sentence)).collect(),

@@ -21,9 +21,8 @@ pub(crate) fn find_variant(id: &str, mode: Mode, dma: Dma) -> Result<&'static Va
             ))
         }
         None => {
-            let word = if mode == Mode::Exec { "exec" } else { "transfer" };
             let known = known();
-            Err(format!("variant {id:?} is not known with mode = \"{word}\"; one of {known}"))
+            Err(format!("variant {id:?} is not known with mode = \"{mode}\"; one of {known}"))
         }
     }
 }
@@ -46,13 +45,12 @@ pub(super) fn check_kernel(variant: &Variant, kernel: &str) -> Result<(), String
 
 /// A bug in the rows of one variant and mode does nothing in another.
 pub(super) fn check_variant(defect: &Defect, variant: &Variant) -> Result<(), String> {
-    let word = |mode| if mode == Mode::Exec { "exec" } else { "transfer" };
     let differs = |key: &str, wanted: &str| {
         let id = defect.id;
         Err(format!("defect {id:?} shows only with {key} = \"{wanted}\"; use that, or remove it"))
     };
     if defect.mode != variant.mode {
-        return differs("mode", word(defect.mode));
+        return differs("mode", defect.mode.name());
     }
     if defect.variant != variant.id {
         return differs("variant", defect.variant);

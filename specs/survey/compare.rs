@@ -9,7 +9,6 @@ use crate::properties::{PROPERTIES, Property};
 use crate::report::check::milliseconds;
 use crate::report::compare as report;
 use crate::report::run::replay;
-use crate::report::text::mode as mode_word;
 use crate::scenario::Scenario;
 use crate::survey::hazards::{Meeting, meet};
 use handoff_checker::search::Limits;
@@ -153,7 +152,7 @@ impl Column {
         };
         report::Variant {
             variant: id,
-            mode: mode_word(*mode),
+            mode: mode.name(),
             sentence,
             ours: *is_ours,
             scenarios: self.scenarios,

@@ -6,7 +6,6 @@ use crate::counterexample::mermaid::mermaid;
 use crate::counterexample::{Checked, Counterexample, Violation};
 use crate::properties::{PROPERTIES, Property};
 use crate::report::text::compare::{heads, legend, letters, table};
-use crate::report::text::mode;
 use crate::scenario::bugs::{self, Found, Known};
 use crate::survey::bugs::mismatch;
 use crate::survey::compare::{Column, document};
@@ -32,7 +31,7 @@ pub fn variants(columns: &[Column]) -> String {
     }
     text.push_str("\n## Phases\n\nA line is what follows, a dashed one the way back, a dotted one a jump; grey is only come to on a way back.\n");
     for (letter, column) in letters().zip(columns) {
-        let mode = mode(column.variant.mode);
+        let mode = column.variant.mode;
         let (id, source) = (column.variant.id, column.variant.source);
         let picture = dot(column.variant);
         let _ = writeln!(

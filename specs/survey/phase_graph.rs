@@ -3,7 +3,6 @@
 //! The picture is made of the tables that the roles walk. A line is what follows, a dashed one the way back, a dotted one a jump; what can
 //! only be come to on the way back, or not at all from the beginning, is grey or left out.
 
-use crate::report::text::mode;
 use handoff_model::protocol::{Protocol, Rule};
 use handoff_model::variants::Variant;
 use std::collections::BTreeSet;
@@ -12,7 +11,7 @@ use std::fmt::{Debug, Write};
 /// The picture, in DOT.
 pub fn dot(variant: &Variant) -> String {
     let protocol = Protocol::of(variant);
-    let mode = mode(variant.mode);
+    let mode = variant.mode;
     let mut text = format!("digraph \"{}, {mode}\" {{\n", variant.id);
     text.push_str("    node [shape=box, style=rounded, fontname=\"sans-serif\"];\n");
     cluster(&mut text, "old", &protocol.outgoing, &protocol.outgoing_jumps);

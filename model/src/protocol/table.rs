@@ -18,12 +18,19 @@ pub enum Mode {
     Exec,
 }
 
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Mode {
+    /// Returns its name, as scenarios spell it.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Transfer => "transfer",
             Self::Exec => "exec",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

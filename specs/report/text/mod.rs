@@ -10,18 +10,9 @@ use super::check::{
 };
 use super::doctor::{Doctor, Status};
 use super::layout::{labelled, paragraph, plain};
-use handoff_model::protocol::Mode;
 use run::{counterexample, length};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-
-/// Returns the word for a mode.
-pub fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Transfer => "transfer",
-        Mode::Exec => "exec",
-    }
-}
 
 /// Writes the report on one scenario of a check.
 pub fn scenario(checked: &CheckedScenario, width: usize) -> String {
