@@ -1,0 +1,169 @@
+//! Players by numbers: what the rules of a world ask of each, and what each became by an answer.
+
+use super::{AnswerNumber, CallNumber, Numbers};
+use crate::state::parts::{Part, Player};
+use handoff_checker::intern::{Number, Once};
+use handoff_checker::memo::Chain;
+use handoff_model::protocol::measure::Left;
+use handoff_model::role::incoming::Incoming;
+use handoff_model::role::outgoing::Outgoing;
+use handoff_model::role::{Cause, Role, Trouble};
+use handoff_model::vm::{Descriptors, Vm};
+use std::borrow::Borrow;
+use std::hash::Hash;
+use std::marker::PhantomData;
+
+/// What rules ask of a player.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by itself")]
+pub(super) struct OfPlayer<R: Role> {
+    is_absent: bool,
+    is_acting: bool,
+    ended: Option<R::End>,
+    phase: Option<R::Phase>,
+    end: Option<R::End>,
+    cause: Option<Cause>,
+    next: Option<Number>,
+    can_cancel: bool,
+    can_change: bool,
+    left: Option<Left>,
+    /// What it became by an answer.
+    took: Chain<Number, Number>,
+}
+
+/// Players of a role.
+pub(super) type Players<R> = Once<Part<R, <R as Role>::End>, OfPlayer<R>>;
+
+impl Numbers<'_> {
+    pub(super) fn player<R: Numberable>(&self, part: Part<R, R::End>) -> Number {
+        R::among(self).number(part, |part| OfPlayer {
+            is_absent: part.is_absent(),
+            is_acting: part.is_acting(),
+            ended: part.ended(),
+            phase: part.phase(),
+            end: part.end(),
+            cause: part.cause(),
+            next: part.next().map(|call| self.calls.number(call, |_| ())),
+            can_cancel: part.can_cancel(),
+            can_change: part.can_change(),
+            left: part.left(),
+            took: Chain::default(),
+        })
+    }
+}
+
+/// A role whose players have numbers.
+pub(crate) trait Numberable: Role + Clone + Eq + Hash {
+    #[expect(private_interfaces, reason = "only this folder looks inside")]
+    fn among<'n>(all: &'n Numbers<'_>) -> &'n Players<Self>;
+}
+
+impl Numberable for Outgoing {
+    #[expect(private_interfaces, reason = "only this folder looks inside")]
+    fn among<'n>(all: &'n Numbers<'_>) -> &'n Players<Self> {
+        &all.outgoing
+    }
+}
+
+impl Numberable for Incoming {
+    #[expect(private_interfaces, reason = "only this folder looks inside")]
+    fn among<'n>(all: &'n Numbers<'_>) -> &'n Players<Self> {
+        &all.incoming
+    }
+}
+
+/// A player by its number.
+pub(crate) struct PlayerNumber<'n, R: Role> {
+    pub(super) all: &'n Numbers<'n>,
+    pub(super) number: Number,
+    pub(super) role: PhantomData<R>,
+}
+
+impl<R: Numberable> PlayerNumber<'_, R> {
+    fn facts(&self) -> &OfPlayer<R> {
+        R::among(self.all).facts(self.number)
+    }
+
+    fn part(&self) -> &Part<R, R::End> {
+        R::among(self.all).get(self.number)
+    }
+}
+
+impl<'n, R: Numberable> Player for PlayerNumber<'n, R> {
+    type Role = R;
+    type Call = CallNumber<'n>;
+    type Answer = AnswerNumber<'n>;
+
+    fn is_absent(&self) -> bool {
+        self.facts().is_absent
+    }
+
+    fn is_acting(&self) -> bool {
+        self.facts().is_acting
+    }
+
+    fn ended(&self) -> Option<R::End> {
+        self.facts().ended
+    }
+
+    fn phase(&self) -> Option<R::Phase> {
+        self.facts().phase
+    }
+
+    fn end(&self) -> Option<R::End> {
+        self.facts().end
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.facts().cause
+    }
+
+    fn next(&self) -> Option<CallNumber<'n>> {
+        self.facts().next.map(|call| CallNumber(self.all, call))
+    }
+
+    fn left(&self) -> Option<Left> {
+        self.facts().left
+    }
+
+    fn is_done(&self) -> bool {
+        self.facts().is_acting && self.facts().next.is_none()
+    }
+
+    fn took(&mut self, answer: &AnswerNumber<'n>) -> Option<Trouble> {
+        let took = &R::among(self.all).facts(self.number).took;
+        self.number = took.get(&answer.1).unwrap_or_else(|| {
+            let mut part = self.part().clone();
+            let _ = part.took(answer.borrow());
+            let next = self.all.player(part);
+            took.add(answer.1, next);
+            next
+        });
+        None
+    }
+
+    fn can_cancel(&self) -> bool {
+        self.facts().can_cancel
+    }
+
+    fn cancel(&mut self) -> Option<Trouble> {
+        let mut next = self.part().clone();
+        let _ = next.cancel();
+        self.set(next);
+        None
+    }
+
+    fn can_change(&self) -> bool {
+        self.facts().can_change
+    }
+
+    fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {
+        let mut next = self.part().clone();
+        let outdated = next.change(vm, descriptors);
+        self.set(next);
+        outdated
+    }
+
+    fn set(&mut self, part: Part<R, R::End>) {
+        self.number = self.all.player(part);
+    }
+}
