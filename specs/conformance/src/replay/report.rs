@@ -142,9 +142,10 @@ fn in_words(call: &Call) -> String {
         };
     }
     let value = serde_json::to_value(call).expect("a call has a JSON form");
-    let fields = value.as_object().and_then(|tagged| tagged.values().next());
-    match fields {
-        Some(fields) => format!("{} {}", call.name(), words(fields)),
+    let within = |value: &Value| value.as_object()?.values().next().cloned();
+    // Subsystem, call, fields.
+    match within(&value).and_then(|call| within(&call)) {
+        Some(fields) => format!("{} {}", call.name(), words(&fields)),
         None => call.name().to_owned(),
     }
 }
