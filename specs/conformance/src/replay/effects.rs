@@ -59,7 +59,7 @@ impl Replay {
     }
 
     /// A file that an ioctl of another one has opened.
-    fn opened_by(&mut self, pid: Pid, asked: Fd, fd: Fd, kind: FileKind) {
+    pub(super) fn opened_by(&mut self, pid: Pid, asked: Fd, fd: Fd, kind: FileKind) {
         let opened = self.files.open(pid, fd, Kind::Simulated(kind), true);
         let file = self.files.at(pid, asked).expect("the simulator has the same");
         if is_tied(self.files.kind(file)) && is_tied(self.files.kind(opened)) {
@@ -67,7 +67,7 @@ impl Replay {
         }
     }
 
-    fn tie(&mut self, pid: Pid, asked: &Asked) {
+    pub(super) fn tie(&mut self, pid: Pid, asked: &Asked) {
         let files = asked.descriptors().into_iter().filter_map(|fd| self.files.at(pid, fd));
         let is_tied = |file: &FileId| is_tied(self.files.kind(*file));
         let files: Vec<FileId> = files.filter(is_tied).collect();
@@ -76,82 +76,68 @@ impl Replay {
         }
     }
 
-    fn both(&mut self, event: &Event, made: &Made, recorded: &Reply) {
-        let pid = made.pid;
-        if let Some(asked) = Asked::of(&made.call) {
-            if let Reply::Fd(fd) = recorded {
-                let simulated = self.meet(pid);
-                let kind = self.machine.kind_of(simulated, *fd).expect("just opened");
-                self.opened_by(pid, asked.fd, *fd, kind);
-            }
-            return self.tie(pid, &asked);
-        }
-        match (&made.call, recorded) {
-            (Call::File(FileCall::Dup { fd }), Reply::Fd(new)) => {
-                let file = self.files.at(pid, *fd).expect("the simulator has the same");
-                self.files.install(pid, *new, file, true);
-                self.set_cloexec(pid, *new, is_cloexec(event));
-            }
-            (_, Reply::Fd(fd)) => {
-                let simulated = self.meet(pid);
-                let kind = self.machine.kind_of(simulated, *fd).expect("just opened");
-                self.files.open(pid, *fd, Kind::Simulated(kind), true);
-                self.set_cloexec(pid, *fd, is_cloexec(event));
-            }
-            (Call::Memory(MemoryCall::Mmap { length_bytes, .. }), Reply::Va(va)) => {
-                self.memory.entry(pid).or_default().insert(va.0, *length_bytes);
-            }
-            (
-                Call::Memory(MemoryCall::Truncate { fd, .. })
-                | Call::File(FileCall::WriteAt { fd, .. }),
-                _,
-            ) => {
-                let file = self.files.at(pid, *fd).expect("the simulator has the same");
-                self.files.set_sized(file);
-            }
-            (Call::File(FileCall::SetCloexec { fd, on }), _) => {
-                self.files.set_cloexec(pid, *fd, *on);
-            }
-            (Call::Socket(SocketCall::Send { fd, fds, .. }), _) => self.send(pid, *fd, fds),
-            (Call::Socket(SocketCall::Receive { fd, .. }), Reply::Message { fds, .. }) => {
-                self.receive(pid, *fd, fds, is_cloexec(event));
-            }
-            _ => self.gone(made),
-        }
-    }
-
-    /// What is gone after a call that succeeded.
-    fn gone(&mut self, made: &Made) {
-        match &made.call {
-            Call::File(FileCall::Close { fd }) => {
-                let closed = self.files.close(made.pid, *fd);
-                self.hang_up(&closed.into_iter().collect::<Vec<FileId>>());
-            }
-            Call::Memory(MemoryCall::Munmap { va, length_bytes }) => {
-                self.memory.entry(made.pid).or_default().remove(va.0, *length_bytes);
-            }
-            Call::Process(ProcessCall::Exec { .. }) => self.forget_program(made.pid),
-            _ => {}
-        }
-    }
-
     /// A call that only the recorded kernel carried out: what came of it is not known, but for what can
     /// be had without a call.
     fn only_recorded(&mut self, made: &Made) {
-        match (&made.call, &made.answer) {
-            (_, Ok(Reply::Message { fds, .. })) => {
-                for fd in fds {
-                    self.vacate(made.pid, *fd);
-                }
-            }
-            (Call::Process(ProcessCall::SetMemlock { limit_bytes }), _) => {
-                self.limit(made.pid, *limit_bytes);
-            }
-            (Call::Process(ProcessCall::SetUid { uid }), _) => {
-                self.become_user(made.pid, Some(*uid), Some(false));
-            }
-            (Call::Process(ProcessCall::Exec { .. }), _) => self.exec(made.pid),
-            _ => self.gone(made),
+        let pid = made.pid;
+        match &made.call {
+            Call::File(call) => match call {
+                FileCall::Close { fd } => self.closed(pid, *fd),
+                FileCall::Open { .. }
+                | FileCall::Dup { .. }
+                | FileCall::SetCloexec { .. }
+                | FileCall::SetNonblock { .. }
+                | FileCall::Stat { .. }
+                | FileCall::WriteAt { .. }
+                | FileCall::ReadAt { .. }
+                | FileCall::Eventfd
+                | FileCall::ReadEvent { .. }
+                | FileCall::WriteEvent { .. }
+                | FileCall::Read { .. }
+                | FileCall::Write { .. } => {}
+            },
+            Call::Memory(call) => match call {
+                MemoryCall::Munmap { va, length_bytes } => self.unmapped(pid, *va, *length_bytes),
+                MemoryCall::Memfd { .. }
+                | MemoryCall::Truncate { .. }
+                | MemoryCall::SealSize { .. }
+                | MemoryCall::AddSeals { .. }
+                | MemoryCall::ReopenReadOnly { .. }
+                | MemoryCall::PunchHole { .. }
+                | MemoryCall::Mmap { .. } => {}
+            },
+            Call::Process(call) => match call {
+                ProcessCall::SetMemlock { limit_bytes } => self.limit(pid, *limit_bytes),
+                ProcessCall::SetUid { uid } => self.become_user(pid, Some(*uid), Some(false)),
+                ProcessCall::Exec { .. } => self.exec(pid),
+                ProcessCall::GetMemlock
+                | ProcessCall::GetUid
+                | ProcessCall::GetCapIpcLock
+                | ProcessCall::DropCapIpcLock
+                | ProcessCall::Exit { .. }
+                | ProcessCall::Kill { .. }
+                | ProcessCall::AwaitExit { .. } => {}
+            },
+            Call::Socket(call) => match (call, &made.answer) {
+                (
+                    SocketCall::Receive { .. } | SocketCall::ReceiveFew { .. },
+                    Ok(Reply::Message { fds, .. }),
+                ) => fds.iter().for_each(|fd| self.vacate(pid, *fd)),
+                (
+                    SocketCall::Receive { .. }
+                    | SocketCall::ReceiveFew { .. }
+                    | SocketCall::Send { .. }
+                    | SocketCall::ShutdownReceive { .. },
+                    _,
+                ) => {}
+            },
+            // Their files are doubtful from then on.
+            Call::Guest(_)
+            | Call::Iommufd(_)
+            | Call::Device(_)
+            | Call::Container(_)
+            | Call::Kvm(_)
+            | Call::Ioctl { .. } => {}
         }
     }
 
@@ -170,24 +156,8 @@ impl Replay {
             (Reply::Va(va), Call::Memory(MemoryCall::Mmap { length_bytes, .. })) => {
                 self.unmap(made.pid, va.0, *length_bytes);
             }
+            // No other reply is of something new.
             _ => {}
-        }
-    }
-
-    /// A packet of a socket that the simulator has: it carries the files, here goes who they are.
-    fn send(&mut self, pid: Pid, fd: Fd, fds: &[Fd]) {
-        let Some(Kind::Packets { wire, end }) = self.files.kind_at(pid, fd) else { return };
-        let parcel = |fd: &Fd| Some((self.files.at(pid, *fd)?, *fd));
-        self.wires.send(*wire, *end, fds.iter().map(parcel).collect());
-    }
-
-    fn receive(&mut self, pid: Pid, fd: Fd, fds: &[Fd], cloexec: bool) {
-        let Some(Kind::Packets { wire, end }) = self.files.kind_at(pid, fd) else { return };
-        for (parcel, fd) in self.wires.receive(*wire, *end).into_iter().zip(fds) {
-            if let Some((file, _)) = parcel {
-                self.files.install(pid, *fd, file, true);
-                self.set_cloexec(pid, *fd, cloexec);
-            }
         }
     }
 
@@ -279,7 +249,7 @@ fn is_tied(kind: &Kind) -> bool {
 }
 
 /// Whether the descriptors that a call made are closed at exec.
-fn is_cloexec(event: &Event) -> bool {
+pub(super) fn is_cloexec(event: &Event) -> bool {
     match event.record {
         Record::Open { flags, .. } | Record::Eventfd { flags, .. } => flags & O_CLOEXEC != 0,
         Record::Memfd { flags, .. } => flags & MFD_CLOEXEC != 0,

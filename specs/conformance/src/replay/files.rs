@@ -176,55 +176,66 @@ impl Files {
 
 /// Every descriptor that a call names.
 pub(super) fn descriptors(call: &Call) -> Vec<Fd> {
-    if let Some(asked) = Asked::of(call) {
-        return asked.descriptors();
-    }
     match call {
-        Call::File(FileCall::Open { .. } | FileCall::Eventfd)
-        | Call::Memory(MemoryCall::Memfd { .. } | MemoryCall::Munmap { .. })
-        | Call::Process(
-            ProcessCall::GetMemlock
-            | ProcessCall::SetMemlock { .. }
-            | ProcessCall::GetUid
-            | ProcessCall::SetUid { .. }
-            | ProcessCall::GetCapIpcLock
-            | ProcessCall::DropCapIpcLock
-            | ProcessCall::Exit { .. },
-        )
-        | Call::Guest(GuestCall::Stop | GuestCall::Start) => Vec::new(),
-        Call::Memory(MemoryCall::Mmap { fd, .. }) => fd.iter().copied().collect(),
+        Call::File(call) => of_file(call).into_iter().collect(),
+        Call::Memory(call) => of_memory(call).into_iter().collect(),
+        Call::Process(call) => of_process(call).into_iter().collect(),
         Call::Socket(SocketCall::Send { fd, fds, .. }) => [&[*fd], fds.as_slice()].concat(),
-        Call::File(
-            FileCall::Close { fd }
-            | FileCall::Dup { fd }
-            | FileCall::SetCloexec { fd, .. }
-            | FileCall::SetNonblock { fd, .. }
-            | FileCall::Stat { fd }
-            | FileCall::WriteAt { fd, .. }
-            | FileCall::ReadAt { fd, .. }
-            | FileCall::ReadEvent { fd }
-            | FileCall::WriteEvent { fd, .. }
-            | FileCall::Read { fd, .. }
-            | FileCall::Write { fd, .. },
-        )
-        | Call::Memory(
-            MemoryCall::Truncate { fd, .. }
-            | MemoryCall::SealSize { fd }
-            | MemoryCall::AddSeals { fd, .. }
-            | MemoryCall::ReopenReadOnly { fd }
-            | MemoryCall::PunchHole { fd, .. },
-        )
-        | Call::Process(
-            ProcessCall::Exec { image: fd }
-            | ProcessCall::Kill { pidfd: fd }
-            | ProcessCall::AwaitExit { pidfd: fd },
-        )
-        | Call::Socket(
+        Call::Socket(
             SocketCall::Receive { fd, .. }
             | SocketCall::ReceiveFew { fd, .. }
             | SocketCall::ShutdownReceive { fd },
         )
         | Call::Guest(GuestCall::Save { fd } | GuestCall::Load { fd }) => vec![*fd],
-        _ => unreachable!("every other call is an ioctl"),
+        Call::Guest(GuestCall::Stop | GuestCall::Start) => Vec::new(),
+        Call::Iommufd(_)
+        | Call::Device(_)
+        | Call::Container(_)
+        | Call::Kvm(_)
+        | Call::Ioctl { .. } => Asked::of(call).expect("an ioctl").descriptors(),
+    }
+}
+
+fn of_file(call: &FileCall) -> Option<Fd> {
+    match call {
+        FileCall::Open { .. } | FileCall::Eventfd => None,
+        FileCall::Close { fd }
+        | FileCall::Dup { fd }
+        | FileCall::SetCloexec { fd, .. }
+        | FileCall::SetNonblock { fd, .. }
+        | FileCall::Stat { fd }
+        | FileCall::WriteAt { fd, .. }
+        | FileCall::ReadAt { fd, .. }
+        | FileCall::ReadEvent { fd }
+        | FileCall::WriteEvent { fd, .. }
+        | FileCall::Read { fd, .. }
+        | FileCall::Write { fd, .. } => Some(*fd),
+    }
+}
+
+fn of_memory(call: &MemoryCall) -> Option<Fd> {
+    match call {
+        MemoryCall::Memfd { .. } | MemoryCall::Munmap { .. } => None,
+        MemoryCall::Mmap { fd, .. } => *fd,
+        MemoryCall::Truncate { fd, .. }
+        | MemoryCall::SealSize { fd }
+        | MemoryCall::AddSeals { fd, .. }
+        | MemoryCall::ReopenReadOnly { fd }
+        | MemoryCall::PunchHole { fd, .. } => Some(*fd),
+    }
+}
+
+fn of_process(call: &ProcessCall) -> Option<Fd> {
+    match call {
+        ProcessCall::GetMemlock
+        | ProcessCall::SetMemlock { .. }
+        | ProcessCall::GetUid
+        | ProcessCall::SetUid { .. }
+        | ProcessCall::GetCapIpcLock
+        | ProcessCall::DropCapIpcLock
+        | ProcessCall::Exit { .. } => None,
+        ProcessCall::Exec { image: fd }
+        | ProcessCall::Kill { pidfd: fd }
+        | ProcessCall::AwaitExit { pidfd: fd } => Some(*fd),
     }
 }

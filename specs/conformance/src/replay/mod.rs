@@ -19,6 +19,7 @@
 //! Events take effect in the order of their returns, but for those that send: they take effect when
 //! they are made, because a receiver may return before the sender does.
 
+mod both;
 mod compare;
 mod connections;
 mod devices;
@@ -26,6 +27,7 @@ mod effects;
 mod events;
 mod files;
 mod ioctls;
+mod make;
 mod memory;
 mod other;
 mod report;
@@ -34,17 +36,13 @@ mod sockets;
 pub use report::{Difference, Report, STORIES_MAX, Share};
 
 use connections::Wires;
-use files::{FileId, Files, Kind, descriptors};
-use handoff_model::abi::argument::{Argument, Pointee};
-use handoff_model::abi::call::{
-    Access, Answer, Call, FileCall, GuestCall, Made, MemoryCall, Reply,
-};
-use handoff_model::abi::errno::Errno;
+use files::{Files, Kind};
+use handoff_model::abi::call::{Call, FileCall, Made, MemoryCall, Reply};
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid};
 use handoff_model::abi::request as nr;
 use handoff_model::abi::view::FileKind;
 use handoff_model::trace::{Event, Header, ReadError, Reader, Record, made_as_bytes, made_of};
-use handoff_sim_kernel::{Machine, Placement, Profile, is_modelled};
+use handoff_sim_kernel::{Machine, Profile, is_modelled};
 use ioctls::Asked;
 use memory::Known;
 use other::FileMaps;
@@ -234,17 +232,44 @@ impl Replay {
             return (!is_known).then(|| event.name());
         }
         let is_other = match &made.call {
-            Call::File(FileCall::ReadEvent { fd } | FileCall::WriteEvent { fd, .. }) => {
-                is_none_of(*fd, &[FileKind::Eventfd])
-            }
-            Call::File(FileCall::Read { fd, .. } | FileCall::Write { fd, .. }) => {
-                is_none_of(*fd, &[FileKind::Other])
-            }
-            Call::Memory(MemoryCall::Mmap { fd: Some(fd), .. })
-            | Call::File(FileCall::ReadAt { fd, .. } | FileCall::WriteAt { fd, .. }) => {
-                is_none_of(*fd, &[FileKind::Memfd, FileKind::Device])
-            }
-            _ => false,
+            Call::File(call) => match call {
+                FileCall::ReadEvent { fd } | FileCall::WriteEvent { fd, .. } => {
+                    is_none_of(*fd, &[FileKind::Eventfd])
+                }
+                FileCall::Read { fd, .. } | FileCall::Write { fd, .. } => {
+                    is_none_of(*fd, &[FileKind::Other])
+                }
+                FileCall::ReadAt { fd, .. } | FileCall::WriteAt { fd, .. } => {
+                    is_none_of(*fd, WITH_OFFSETS)
+                }
+                FileCall::Open { .. }
+                | FileCall::Close { .. }
+                | FileCall::Dup { .. }
+                | FileCall::SetCloexec { .. }
+                | FileCall::SetNonblock { .. }
+                | FileCall::Stat { .. }
+                | FileCall::Eventfd => false,
+            },
+            Call::Memory(call) => match call {
+                MemoryCall::Mmap { fd: Some(fd), .. } => is_none_of(*fd, WITH_OFFSETS),
+                MemoryCall::Mmap { fd: None, .. }
+                | MemoryCall::Memfd { .. }
+                | MemoryCall::Truncate { .. }
+                | MemoryCall::SealSize { .. }
+                | MemoryCall::AddSeals { .. }
+                | MemoryCall::ReopenReadOnly { .. }
+                | MemoryCall::PunchHole { .. }
+                | MemoryCall::Munmap { .. } => false,
+            },
+            // Their descriptors are of one kind, or the ioctl's file was asked above.
+            Call::Process(_)
+            | Call::Socket(_)
+            | Call::Guest(_)
+            | Call::Iommufd(_)
+            | Call::Device(_)
+            | Call::Container(_)
+            | Call::Kvm(_)
+            | Call::Ioctl { .. } => false,
         };
         is_other.then(|| format!("{} (other file)", event.name()))
     }
@@ -263,114 +288,6 @@ impl Replay {
     fn count_not_followed(&mut self, event: &Event) {
         *self.report.not_followed.entry(event.name()).or_default() += 1;
     }
-
-    /// Makes a call on the simulator, judges its answer, and notes what both kernels did.
-    fn make(&mut self, line: usize, event: &Event, made: &Made) {
-        let (files, are_known) = self.files_of(made);
-        if !are_known && made.errno().is_none() {
-            self.lose(made, &files);
-            return self.not_followed(event);
-        }
-        let is_doubtful = !are_known || self.is_doubtful(made, &files);
-        let simulated = self.simulate(made);
-        if is_unknown(made, &simulated) {
-            return self.not_modelled(event, &event.name());
-        }
-        let differences = compare::differences(&made.call, &made.answer, &simulated);
-        let agree = differences.is_empty();
-        if !agree && is_doubtful {
-            self.count_not_followed(event);
-        } else if is_of_devices(event) {
-            self.report.of_devices.compared += 1;
-        }
-        if agree {
-            self.report.agreeing += 1;
-        } else if !is_doubtful {
-            let Made { pid, call, answer: recorded } = made.clone();
-            let simulated = simulated.clone();
-            let differences = differences.clone();
-            self.report.differ(Difference { line, pid, call, recorded, simulated, differences });
-        }
-        if !agree {
-            self.lose(made, &files);
-        }
-        self.effects(event, made, &simulated);
-    }
-
-    /// The files that a call names, as far as they are known, and whether all are, but for descriptors
-    /// that are not open at all.
-    fn files_of(&self, made: &Made) -> (Vec<FileId>, bool) {
-        let named = descriptors(&made.call);
-        let files: Vec<FileId> =
-            named.iter().filter_map(|fd| self.files.at(made.pid, *fd)).collect();
-        let are_known = files.len() == named.len() || made.errno() == Some(Errno::EBADF);
-        (files, are_known)
-    }
-
-    /// Whether the answer may differ for good reason.
-    fn is_doubtful(&self, made: &Made, files: &[FileId]) -> bool {
-        files.iter().any(|file| self.files.is_doubtful(*file))
-            || is_of_guest(&made.call) && self.lost_guests.contains(&made.pid)
-            || !self.unknown_memory(made).is_empty()
-    }
-
-    /// The simulator does not know any more how things stand with what this call has changed.
-    fn lose(&mut self, made: &Made, files: &[FileId]) {
-        let is_reading = match &made.call {
-            Call::Ioctl { ioctl, .. } => effects::is_reading(ioctl),
-            call => call.access() == Access::Reads,
-        };
-        if is_reading {
-            return;
-        }
-        for file in files {
-            self.files.doubt(*file);
-        }
-        if is_of_guest(&made.call) {
-            self.lost_guests.insert(made.pid);
-        }
-    }
-
-    /// Makes the call, with the numbers that the recorded kernel chose.
-    fn simulate(&mut self, made: &Made) -> Answer {
-        let mut place = Placement::default();
-        match (&made.answer, &made.call) {
-            (Ok(Reply::Fd(fd)), _) => {
-                self.vacate(made.pid, *fd);
-                place.fd = Some(*fd);
-            }
-            (Ok(Reply::Va(va)), Call::Memory(MemoryCall::Mmap { length_bytes, .. })) => {
-                self.unmap(made.pid, va.0, *length_bytes);
-                place.va = Some(*va);
-            }
-            (Ok(Reply::Message { fds, .. }), _) => place.fds.clone_from(fds),
-            _ => {}
-        }
-        if made.errno().is_none()
-            && let Some(asked) = Asked::of(&made.call)
-        {
-            place.fd = self.prepare(made, &asked);
-        }
-        let pid = self.meet(made.pid);
-        let call = if made.errno().is_none() { roomy(&made.call) } else { made.call.clone() };
-        self.machine.call_placed(pid, &call, &place)
-    }
-
-    /// Before an ioctl that succeeded: there is the memory that it names, and its new descriptor is
-    /// free.
-    fn prepare(&mut self, made: &Made, asked: &Asked) -> Option<Fd> {
-        for range in self.unknown_memory(made) {
-            self.supply(made.pid, asked, &range);
-        }
-        if asked.is(nr::IOMMU_IOAS_MAP_FILE, None) {
-            let fd = Fd(asked.word(12)?.cast_signed());
-            self.stretch(made.pid, fd, asked.long(16)?.saturating_add(asked.long(24)?));
-        }
-        let Ok(Reply::Ioctl(outcome)) = &made.answer else { return None };
-        let opened = asked.opened(outcome)?;
-        self.vacate(made.pid, opened);
-        Some(opened)
-    }
 }
 
 /// Whether an event is an ioctl of iommufd or VFIO.
@@ -378,54 +295,12 @@ fn is_of_devices(event: &Event) -> bool {
     matches!(event.record, Record::Ioctl { req, .. } if req >> 8 == nr::IOMMU_DESTROY >> 8)
 }
 
+/// Files that can be read at an offset, and mapped.
+const WITH_OFFSETS: &[FileKind] = &[FileKind::Memfd, FileKind::Device];
+
 /// KVM's many ioctls without a name here.
 const KVM_OTHERS: &str = "KVM (others)";
 
 fn is_of_kvm(event: &Event) -> bool {
     matches!(event.record, Record::Ioctl { req, .. } if req >> 8 & 0xff == nr::KVM_CREATE_VM >> 8)
-}
-
-/// A call whose buffers have the room that a recorder may have left out: 64 KiB are kept of any, and less
-/// of one whose end could not be read before the kernel wrote it.
-fn roomy(call: &Call) -> Call {
-    const ROOM_BYTES: usize = 1 << 20;
-    let mut call = call.clone();
-    let asked = Asked::of(&call).and_then(|asked| asked.length());
-    if let Call::Ioctl { ioctl, .. } = &mut call
-        && let Argument::Structure(structure) = &mut ioctl.argument
-    {
-        for Pointee { bytes, .. } in &mut structure.pointees {
-            let is_cut = bytes.len() == compare::KEPT_BYTES;
-            let length = if is_cut { ROOM_BYTES } else { asked.unwrap_or(0).min(ROOM_BYTES) };
-            bytes.resize(length.max(bytes.len()), 0);
-        }
-    }
-    call
-}
-
-/// Whether a call is one that the recorded kernel knows and the simulator does not: an operation of
-/// tests, a register of a device, a file.
-fn is_unknown(made: &Made, simulated: &Answer) -> bool {
-    let errno = match simulated {
-        Ok(Reply::Ioctl(outcome)) => outcome.errno(),
-        Ok(_) => None,
-        Err(errno) => Some(*errno),
-    };
-    let unknown = match &made.call {
-        Call::Ioctl { ioctl, .. } if ioctl.request == nr::IOMMU_TEST_CMD => Errno::EOPNOTSUPP,
-        Call::Ioctl { .. } => Errno::ENOTTY,
-        Call::File(FileCall::Open { .. }) => Errno::ENOENT,
-        _ => return false,
-    };
-    errno == Some(unknown) && made.errno().is_none()
-}
-
-/// Whether a call is about the process's own guest.
-fn is_of_guest(call: &Call) -> bool {
-    matches!(
-        call,
-        Call::Guest(
-            GuestCall::Stop | GuestCall::Save { .. } | GuestCall::Load { .. } | GuestCall::Start
-        )
-    )
 }
