@@ -100,15 +100,6 @@ impl State {
             });
         let (answer, refusal) = self.machine.call_explained(pid, call, &place);
         self.refusal = refusal;
-        match (&answer, call) {
-            (Ok(Reply::Va(va)), Call::Memory(MemoryCall::Mmap { length_bytes, .. })) => {
-                self.mappings.push((pid, *va, *length_bytes));
-            }
-            (Ok(_), Call::Memory(MemoryCall::Munmap { va, .. })) => {
-                self.mappings.retain(|(of, at, _)| (of, at) != (&pid, va));
-            }
-            _ => {}
-        }
         self.is_stuck |= answer == Err(Errno::EINVAL) && has_dead_owner;
         self.note(pid, call, &answer);
         answer
@@ -129,7 +120,18 @@ impl State {
             }
             // Elsewhere than on an eventfd, it may wait.
             Call::File(FileCall::ReadEvent { fd }) => kind(*fd) == Some(FileKind::Eventfd),
-            _ => mapped_file(call).is_none_or(|fd| {
+            // No other call that the generator makes may wait.
+            Call::File(_)
+            | Call::Memory(_)
+            | Call::Process(_)
+            | Call::Socket(_)
+            | Call::Guest(_) => true,
+            // Also one whose bytes were spoiled.
+            Call::Iommufd(_)
+            | Call::Device(_)
+            | Call::Container(_)
+            | Call::Kvm(_)
+            | Call::Ioctl { .. } => mapped_file(call).is_none_or(|fd| {
                 [None, Some(FileKind::Memfd), Some(FileKind::Eventfd)].contains(&kind(fd))
             }),
         }
@@ -145,41 +147,151 @@ impl State {
         self.machine.file_of(pid, fd)
     }
 
-    /// Remembers objects that were made, and forgets those that are gone.
+    /// Remembers what was made, and forgets what is gone.
     fn note(&mut self, pid: Pid, call: &Call, answer: &Answer) {
         let Ok(reply) = answer else { return };
-        let Some(file) = uapi::encode(call).and_then(|(fd, _)| self.file(pid, fd)) else {
-            if let (Call::File(FileCall::Open { .. }), Reply::Fd(fd)) = (call, reply) {
+        match call {
+            Call::File(call) => self.note_file(pid, call, reply),
+            Call::Memory(call) => self.note_memory(pid, call, reply),
+            Call::Iommufd(call) => self.note_iommufd(pid, call, reply),
+            Call::Device(call) => self.note_device(pid, call, reply),
+            Call::Ioctl { fd, ioctl } => self.note_bytes(pid, *fd, ioctl, reply),
+            // They neither map memory nor make an object of a context.
+            Call::Process(_)
+            | Call::Socket(_)
+            | Call::Guest(_)
+            | Call::Container(_)
+            | Call::Kvm(_) => {}
+        }
+    }
+
+    fn note_file(&mut self, pid: Pid, call: &FileCall, reply: &Reply) {
+        match (call, reply) {
+            (FileCall::Open { .. }, Reply::Fd(fd)) => {
                 let file = self.file(pid, *fd).expect("just opened");
                 self.known.insert(file, Known::default());
                 self.bound.remove(&file);
             }
-            return;
-        };
-        let context = self.bound.get(&file).copied().unwrap_or(file);
-        let known = self.known.entry(context).or_default();
+            (
+                FileCall::Open { .. }
+                | FileCall::Close { .. }
+                | FileCall::Dup { .. }
+                | FileCall::SetCloexec { .. }
+                | FileCall::SetNonblock { .. }
+                | FileCall::Stat { .. }
+                | FileCall::WriteAt { .. }
+                | FileCall::ReadAt { .. }
+                | FileCall::Eventfd
+                | FileCall::ReadEvent { .. }
+                | FileCall::WriteEvent { .. }
+                | FileCall::Read { .. }
+                | FileCall::Write { .. },
+                _,
+            ) => {}
+        }
+    }
+
+    fn note_memory(&mut self, pid: Pid, call: &MemoryCall, reply: &Reply) {
         match (call, reply) {
-            (Call::Iommufd(IommufdCall::IoasAlloc { .. }), Reply::Object(id)) => {
-                known.spaces.insert(*id);
+            (MemoryCall::Mmap { length_bytes, .. }, Reply::Va(va)) => {
+                self.mappings.push((pid, *va, *length_bytes));
             }
-            (Call::Device(DeviceCall::Bind { iommufd, .. }), Reply::Object(id)) => {
-                if let Some(context) = self.file(pid, *iommufd) {
-                    self.bound.insert(file, context);
+            (MemoryCall::Munmap { va, .. }, _) => {
+                self.mappings.retain(|(of, at, _)| (*of, at) != (pid, va));
+            }
+            (
+                MemoryCall::Memfd { .. }
+                | MemoryCall::Truncate { .. }
+                | MemoryCall::SealSize { .. }
+                | MemoryCall::AddSeals { .. }
+                | MemoryCall::ReopenReadOnly { .. }
+                | MemoryCall::PunchHole { .. }
+                | MemoryCall::Mmap { .. },
+                _,
+            ) => {}
+        }
+    }
+
+    /// The objects of the context of a descriptor, or of the one to which its device is bound.
+    fn known_at(&mut self, pid: Pid, fd: Fd) -> Option<&mut Known> {
+        let file = self.file(pid, fd)?;
+        let context = self.bound.get(&file).copied().unwrap_or(file);
+        Some(self.known.entry(context).or_default())
+    }
+
+    fn note_iommufd(&mut self, pid: Pid, call: &IommufdCall, reply: &Reply) {
+        match (call, reply) {
+            (IommufdCall::IoasAlloc { iommufd }, Reply::Object(id)) => {
+                if let Some(known) = self.known_at(pid, *iommufd) {
+                    known.spaces.insert(*id);
+                }
+            }
+            (IommufdCall::HwptAlloc { iommufd, .. }, Reply::Object(id)) => {
+                if let Some(known) = self.known_at(pid, *iommufd) {
+                    known.others.insert(*id);
+                }
+            }
+            (IommufdCall::Destroy { iommufd, id }, _) => {
+                if let Some(known) = self.known_at(pid, *iommufd) {
+                    known.spaces.remove(id);
+                    known.others.remove(id);
+                }
+            }
+            (
+                IommufdCall::IoasAlloc { .. }
+                | IommufdCall::IoasIovaRanges { .. }
+                | IommufdCall::IoasMap { .. }
+                | IommufdCall::IoasMapFile { .. }
+                | IommufdCall::IoasCopy { .. }
+                | IommufdCall::IoasUnmap { .. }
+                | IommufdCall::ChangeProcess { .. }
+                | IommufdCall::GetRlimitMode { .. }
+                | IommufdCall::SetRlimitMode { .. }
+                | IommufdCall::HwptAlloc { .. }
+                | IommufdCall::ProbeHwpt { .. }
+                | IommufdCall::ProbeNesting { .. }
+                | IommufdCall::GetHwInfo { .. },
+                _,
+            ) => {}
+        }
+    }
+
+    fn note_device(&mut self, pid: Pid, call: &DeviceCall, reply: &Reply) {
+        match (call, reply) {
+            (DeviceCall::Bind { device, iommufd }, Reply::Object(id)) => {
+                let (device, iommufd) = (self.file(pid, *device), self.file(pid, *iommufd));
+                if let (Some(device), Some(context)) = (device, iommufd) {
+                    self.bound.insert(device, context);
                     self.known.entry(context).or_default().others.insert(*id);
                 }
             }
-            (_, Reply::Object(id)) => {
-                known.others.insert(*id);
+            (DeviceCall::Attach { device, .. }, Reply::Object(id)) => {
+                if let Some(known) = self.known_at(pid, *device) {
+                    known.others.insert(*id);
+                }
             }
-            (Call::Iommufd(IommufdCall::Destroy { id, .. }), _) => {
-                known.spaces.remove(id);
-                known.others.remove(id);
-            }
-            (Call::Ioctl { ioctl, .. }, Reply::Ioctl(outcome)) if outcome.result.is_ok() => {
-                self.has_mock |= makes_mock_device(ioctl);
-                known.others.extend(objects(&outcome.bytes));
-            }
-            _ => {}
+            (
+                DeviceCall::Bind { .. }
+                | DeviceCall::Attach { .. }
+                | DeviceCall::Detach { .. }
+                | DeviceCall::Info { .. }
+                | DeviceCall::RegionInfo { .. }
+                | DeviceCall::IrqInfo { .. }
+                | DeviceCall::SetIrqs { .. }
+                | DeviceCall::Reset { .. },
+                _,
+            ) => {}
+        }
+    }
+
+    fn note_bytes(&mut self, pid: Pid, fd: Fd, ioctl: &Ioctl, reply: &Reply) {
+        let Reply::Ioctl(outcome) = reply else { return };
+        if outcome.result.is_err() {
+            return;
+        }
+        if let Some(known) = self.known_at(pid, fd) {
+            known.others.extend(objects(&outcome.bytes));
+            self.has_mock |= makes_mock_device(ioctl);
         }
     }
 
