@@ -31,7 +31,10 @@ impl Replay {
             },
             Call::Socket(call) => match (call, recorded) {
                 (SocketCall::Send { fd, fds, .. }, _) => self.send(pid, *fd, fds),
-                (SocketCall::Receive { fd, .. }, Reply::Message { fds, .. }) => {
+                (
+                    SocketCall::Receive { fd, .. } | SocketCall::ReceiveFew { fd, .. },
+                    Reply::Message { fds, .. },
+                ) => {
                     self.receive(pid, *fd, fds, is_cloexec(event));
                 }
                 (
