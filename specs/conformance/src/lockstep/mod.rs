@@ -17,7 +17,6 @@ macro_rules! one_of {
 }
 
 mod generate;
-mod mock;
 mod prologue;
 mod reference;
 mod spoil;

@@ -1,7 +1,7 @@
 //! How a case begins: a small VMM and whom it shares with, so that random steps have something to meet.
 
 use super::Step;
-use super::mock::mock_device;
+use super::generate::mock::mock_device;
 use super::state::{BASE, spec};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Rights};
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};

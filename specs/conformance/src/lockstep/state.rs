@@ -1,6 +1,6 @@
 //! The state of a run: the simulated machine, and the objects, mappings and files that the next steps may concern.
 
-use super::mock::{MOCK_DOMAIN, MOCK_DOMAIN_FLAGS};
+use super::generate::mock::{MOCK_DOMAIN, MOCK_DOMAIN_FLAGS};
 use super::{After, Seen, Step};
 use crate::target::simulated::Simulated;
 use handoff_model::abi::argument::Ioctl;

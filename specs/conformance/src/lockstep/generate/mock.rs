@@ -1,7 +1,8 @@
 //! Mock devices and kernel accesses: what `IOMMU_TEST_CMD` is asked.
 
-use super::generate::{Caller, Calls};
-use super::spoil::raw;
+use super::Calls;
+use super::arguments::Caller;
+use crate::lockstep::spoil::raw;
 use handoff_model::abi::argument::Pointee;
 use handoff_model::abi::call::Call;
 use handoff_model::abi::ids::{Fd, ObjectId};
@@ -12,7 +13,7 @@ use proptest::sample::select;
 
 /// `IOMMU_TEST_OP_*`.
 const ADD_RESERVED: u32 = 1;
-pub(super) const MOCK_DOMAIN: u32 = 2;
+pub(in crate::lockstep) const MOCK_DOMAIN: u32 = 2;
 const CHECK_MAP: u32 = 3;
 const CHECK_REFS: u32 = 4;
 const CREATE_ACCESS: u32 = 5;
@@ -21,10 +22,10 @@ const ACCESS_PAGES: u32 = 7;
 const ACCESS_RW: u32 = 8;
 const MOCK_DOMAIN_REPLACE: u32 = 10;
 const ACCESS_REPLACE_IOAS: u32 = 11;
-pub(super) const MOCK_DOMAIN_FLAGS: u32 = 12;
+pub(in crate::lockstep) const MOCK_DOMAIN_FLAGS: u32 = 12;
 
 /// A mock device of an address space.
-pub(super) fn mock_device(fd: Fd, ioas: ObjectId) -> Call {
+pub(in crate::lockstep) fn mock_device(fd: Fd, ioas: ObjectId) -> Call {
     test(fd, MOCK_DOMAIN, ioas.0, &[], vec![])
 }
 
