@@ -1,7 +1,7 @@
 //! How fast a check is, beside stateright on the same space: `cargo bench --bench check`.
 //!
-//! The worlds of two handoffs, in our search on one and two threads and in stateright's, each run three times in turn; a
-//! figure is the median.
+//! The worlds of two handoffs, in our search on one and two threads and in stateright's, each run
+//! three times in turn; a figure is the median.
 
 #![expect(clippy::print_stdout, reason = "a table for people")]
 #![expect(clippy::cast_precision_loss, reason = "counts of states are far below 2^52")]
@@ -18,14 +18,16 @@ use mimalloc::MiMalloc;
 use std::time::Instant;
 use tools::{Figures, Tool, by_stateright, figures, limits, table};
 
-/// As the command has it. All the searches in this process allocate by it, SPIN does not allocate much.
+/// As the command has it. All the searches in this process allocate by it, SPIN does not allocate
+/// much.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() {
     handoff("a handoff of two devices", "");
     handoff(
-        "a handoff of two devices, with two calls that fail and twice the interrupts and the guest's work",
+        "a handoff of two devices, with two calls that fail and twice the interrupts and the \
+         guest's work",
         "[may]\nfail_calls = 2\ninterrupts = 2\nguest_steps = 2\n",
     );
 }

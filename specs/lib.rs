@@ -15,8 +15,8 @@
 //! | [`properties`] | what must hold, as predicates over a [`View`](handoff_model::abi::view::View) |
 //! | [`scenario`] | a virtual machine and what may go wrong, read from TOML; known bugs, corruptions |
 //!
-//! Two crates stand beside them: `handoff-checker`, the search engine, and `handoff-conformance`, which judges the simulated
-//! kernel.
+//! Two crates stand beside them: `handoff-checker`, the search engine, and `handoff-conformance`,
+//! which judges the simulated kernel.
 
 pub mod check;
 pub mod cli;

@@ -1,4 +1,5 @@
-//! Certificates: what was proved is proved again by another way, and what was tampered with is refused.
+//! Certificates: what was proved is proved again by another way, and what was tampered with is
+//! refused.
 
 use handoff_checker::search::{Exploration, Limits};
 use handoff_model::protocol::Mode;

@@ -21,8 +21,9 @@ fn report(name: &str, limits: Limits) -> Report {
     check(&built_in(name).expect("a built-in scenario"), limits).expect("it can be set up")
 }
 
-/// Unique states, transitions, and the greatest distance from the first state by the fewest faults. A change of the
-/// protocol, the kernel or the environment changes these; one that should not, must not.
+/// Unique states, transitions, and the greatest distance from the first state by the fewest faults.
+/// A change of the protocol, the kernel or the environment changes these; one that should not, must
+/// not.
 const COUNTS: &[(&str, u32, u64, u32)] = &[
     ("transfer", 52_695, 202_236, 67),
     ("exec", 4_500, 12_786, 65),
@@ -62,8 +63,8 @@ fn every_built_in_scenario_is_proved_exhaustively_with_these_counts() {
     }
 }
 
-/// The most kernel calls for which a guest stands still: undisturbed, and whatever happens. A protocol that makes more calls in
-/// the blackout changes these.
+/// The most kernel calls for which a guest stands still: undisturbed, and whatever happens. A
+/// protocol that makes more calls in the blackout changes these.
 const BLACKOUTS: &[(&str, u32, u32)] = &[
     ("transfer", 48, 50),
     ("exec", 47, 89),
@@ -97,7 +98,8 @@ fn the_worst_blackout_is_known_to_the_call() {
     assert_eq!(BLACKOUTS.iter().map(of_scenario).collect::<Vec<_>>(), BLACKOUTS);
 }
 
-/// The run that is given stops the guest and makes as many calls as it is said to before the guest runs again.
+/// The run that is given stops the guest and makes as many calls as it is said to before the guest
+/// runs again.
 #[test]
 fn the_worst_blackout_is_attained_by_its_run() {
     let system = System::new(&built_in("transfer").expect("built in")).expect("set up");
@@ -129,8 +131,8 @@ fn every_property_is_proved_by_some_built_in_scenario() {
     }
 }
 
-/// Three searches that share nothing but the world: stateright's depth and breadth first, and ours, of worlds that are not
-/// packed, by steps alone.
+/// Three searches that share nothing but the world: stateright's depth and breadth first, and ours,
+/// of worlds that are not packed, by steps alone.
 #[test]
 fn stateright_counts_the_same_states_and_finds_no_violation() {
     for (name, states, transitions, _) in COUNTS {
@@ -170,7 +172,8 @@ fn results_are_the_same_for_any_number_of_threads() {
     }
 }
 
-/// Whatever else it may break, an environment that does more does not make a run longer than what is left allows.
+/// Whatever else it may break, an environment that does more does not make a run longer than what
+/// is left allows.
 #[test]
 fn every_step_brings_it_nearer_to_its_end_however_much_goes_wrong() {
     for mode in [Mode::Transfer, Mode::Exec] {

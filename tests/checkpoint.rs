@@ -1,4 +1,5 @@
-//! Checkpoints of checks: a handoff's search in many runs is the search in one, and a file of something else is refused.
+//! Checkpoints of checks: a handoff's search in many runs is the search in one, and a file of
+//! something else is refused.
 
 use handoff_checker::search::{Cut, Exploration, Limits, StateIndex, explore, explore_in_runs};
 use handoff_specs::check::checkpoint::{Of, read, write};

@@ -82,7 +82,8 @@ fn every_known_bug_is_found_by_the_property_that_it_breaks() {
     assert_eq!(found_by, CHEAPEST);
 }
 
-/// From which step of that run on every way violates the property: whatever happens, and where nothing more goes wrong.
+/// From which step of that run on every way violates the property: whatever happens, and where
+/// nothing more goes wrong.
 #[test]
 fn the_step_of_no_return_is_told() {
     let expected = [
@@ -102,8 +103,9 @@ fn the_step_of_no_return_is_told() {
     assert_eq!(found, expected);
 }
 
-/// The properties of how runs end that a bug violates, with the faults and steps of the runs: of END-1 to an end in which one waits or once
-/// round, of END-2 with the step that leads back, of END-3 past the state that nothing saves to where that leads.
+/// The properties of how runs end that a bug violates, with the faults and steps of the runs: of
+/// END-1 to an end in which one waits or once round, of END-2 with the step that leads back, of
+/// END-3 past the state that nothing saves to where that leads.
 #[test]
 fn how_a_run_ends_is_judged_in_three_ways() {
     let expected = [
@@ -141,7 +143,8 @@ fn assert_ends_so(system: &System, property: &Property, run: &Run) {
     }
 }
 
-/// A step that leads back is one where a search was cut short, too; what only the graph shows is left open.
+/// A step that leads back is one where a search was cut short, too; what only the graph shows is
+/// left open.
 #[test]
 fn a_step_that_leads_back_is_seen_without_the_graph() {
     let defect = DEFECTS.iter().find(|defect| defect.id == "begins-anew").expect("a known bug");
@@ -152,7 +155,8 @@ fn a_step_that_leads_back_is_seen_without_the_graph() {
     assert_eq!(verdict("END-3"), &Verdict::Inconclusive(Cut::Depth(7)));
 }
 
-/// The first cycle is one of an old process that never lets the new one start the guest. The one that is told begins when it has.
+/// The first cycle is one of an old process that never lets the new one start the guest. The one
+/// that is told begins when it has.
 #[test]
 fn of_runs_that_go_round_a_fair_one_is_told() {
     static SPINS: Defect = Defect {

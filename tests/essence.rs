@@ -1,4 +1,5 @@
-//! The essence of a handoff: what holds of it, what breaks it, and that the protocol does nothing else.
+//! The essence of a handoff: what holds of it, what breaks it, and that the protocol does nothing
+//! else.
 
 mod variants;
 
@@ -80,13 +81,18 @@ fn stateright_counts_the_same_states_and_finds_no_violation() {
 /// Faults, steps, and what is wrong.
 type Leaves = (u32, usize, &'static str);
 
-const COMMITS: &str = "the new process commits, which it may only when it has the word of an old one that has not given up, and owns the pages (the guest in the old one: stopped → absent; the word: given → committed)";
-const RESUMES: &str = "the old process lets the guest run again, which it may only when it has given up, owns the pages, and the new one, if it has the word, is gone (the guest in the old one: stopped → runs)";
+const COMMITS: &str = "the new process commits, which it may only when it has the word of an old \
+                       one that has not given up, and owns the pages (the guest in the old one: \
+                       stopped → absent; the word: given → committed)";
+const RESUMES: &str = "the old process lets the guest run again, which it may only when it has \
+                       given up, owns the pages, and the new one, if it has the word, is gone \
+                       (the guest in the old one: stopped → runs)";
 const UPSETS: &str = "no step of a handoff does this (the devices reach the guest: yes → no)";
 const BLIND: &str = "no step of a handoff does this (the word: open → given)";
 
-/// Of each known bug whether it leaves the essence: faults and steps of the cheapest run, and what is wrong then. Those that do not are
-/// wrong in something else: accounts, what can be inherited, waiting, what is refused and when.
+/// Of each known bug whether it leaves the essence: faults and steps of the cheapest run, and what
+/// is wrong then. Those that do not are wrong in something else: accounts, what can be inherited,
+/// waiting, what is refused and when.
 const LEAVE: &[(&str, Option<Leaves>)] = &[
     ("ownership-not-taken", Some((0, 33, COMMITS))),
     ("runs-unowned", Some((0, 33, COMMITS))),
@@ -106,7 +112,8 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             0,
             33,
-            "no step of a handoff does this (the owner of the pages: old → nobody; the devices reach the guest: yes → no)",
+            "no step of a handoff does this (the owner of the pages: old → nobody; the devices \
+             reach the guest: yes → no)",
         )),
     ),
     ("unwound", Some((1, 20, UPSETS))),
@@ -132,7 +139,8 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             0,
             27,
-            "the new process takes the pages, which it may only when it has the word (the owner of the pages: old → new)",
+            "the new process takes the pages, which it may only when it has the word (the owner \
+             of the pages: old → new)",
         )),
     ),
     (
@@ -140,7 +148,8 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             1,
             16,
-            "nothing is under way, and this is left to do: the old process lets the guest run again",
+            "nothing is under way, and this is left to do: the old process lets the guest run \
+             again",
         )),
     ),
     ("checked-late", None),
@@ -200,7 +209,8 @@ fn reached(name: &str, may: &str) -> (Vec<Handoff>, BTreeSet<&'static str>) {
     (handoffs, steps.iter().filter_map(row).collect())
 }
 
-/// The protocol does all that the essence allows: each of its states is one of some world, and no row is there for nothing.
+/// The protocol does all that the essence allows: each of its states is one of some world, and no
+/// row is there for nothing.
 #[test]
 fn the_protocol_comes_to_every_state_and_takes_every_row() {
     let kills = "\n[may]\nkill = 2\n";

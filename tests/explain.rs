@@ -1,4 +1,5 @@
-//! A run explained: the sentence that says why, what each step changed, and the run in other people's formats.
+//! A run explained: the sentence that says why, what each step changed, and the run in other
+//! people's formats.
 
 mod formats;
 mod why;

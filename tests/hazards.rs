@@ -1,5 +1,5 @@
-//! The kernel's hazards K1, K2 and K3 as violated properties: on 7.3, by a shortest run; where the hazard
-//! is mended, everything is proved.
+//! The kernel's hazards K1, K2 and K3 as violated properties: on 7.3, by a shortest run; where the
+//! hazard is mended, everything is proved.
 
 use handoff_checker::search::Limits;
 use handoff_sim_kernel::{Profile, Quirk};

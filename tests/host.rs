@@ -1,8 +1,9 @@
-//! The test host: the handoff on a real kernel in a virtual machine, run as one suite and told as one
-//! test for each of its lines.
+//! The test host: the handoff on a real kernel in a virtual machine, run as one suite and told as
+//! one test for each of its lines.
 //!
-//! It needs a kernel, QEMU and busybox. Where one is missing every test is told as ignored, with what is
-//! missing in its place; with `HANDOFF_HOST=required` that is a failure instead. See `tests/host/`.
+//! It needs a kernel, QEMU and busybox. Where one is missing every test is told as ignored, with
+//! what is missing in its place; with `HANDOFF_HOST=required` that is a failure instead. See
+//! `tests/host/`.
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::env;

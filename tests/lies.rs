@@ -1,5 +1,5 @@
-//! A stream that is whole but not true: what the inventory says and the kernel does not have is found
-//! before anything is changed, and the guest goes on where it was.
+//! A stream that is whole but not true: what the inventory says and the kernel does not have is
+//! found before anything is changed, and the guest goes on where it was.
 
 use handoff_model::abi::call::UNLIMITED;
 use handoff_model::abi::ids::{Iova, ObjectId, PAGE_BYTES, Pid};

@@ -1,7 +1,9 @@
-//! Whatever the protocol does for safety is needed: a protocol without it violates a property in one of some small worlds. What is left
-//! out is enumerated ([`mutants`]), never chosen; what nothing catches is listed here, with the reason.
+//! Whatever the protocol does for safety is needed: a protocol without it violates a property in
+//! one of some small worlds. What is left out is enumerated ([`mutants`]), never chosen; what
+//! nothing catches is listed here, with the reason.
 //!
-//! A mutant counts as caught where a property is violated or its roles panic. In the same worlds the protocol itself violates none.
+//! A mutant counts as caught where a property is violated or its roles panic. In the same worlds
+//! the protocol itself violates none.
 
 use handoff_checker::search::Limits;
 use handoff_model::abi::ids::Fd;
@@ -45,18 +47,20 @@ const KINDS: &[(&str, [usize; 3])] = &[
     ("undo", [25, 14, 29]),
 ];
 
-/// What nothing catches, of which forms, and why. Where the state is cut early the new process looks at all of it before the guest
-/// stops, so that some of what the old one asks is asked twice.
+/// What nothing catches, of which forms, and why. Where the state is cut early the new process
+/// looks at all of it before the guest stops, so that some of what the old one asks is asked twice.
 const SURVIVORS: &[(&[Form], &str, &str)] = &[
     (
         &[BY_EXEC],
         "row new Leave",
-        "only after a fallback that has failed three times: the guest is lost, with or without a process",
+        "only after a fallback that has failed three times: the guest is lost, with or without a \
+         process",
     ),
     (
         &[BY_EXEC],
         "undo new Fallback",
-        "only after a fallback that has failed three times: the guest is lost, with or without a process",
+        "only after a fallback that has failed three times: the guest is lost, with or without a \
+         process",
     ),
     (&[SAFE, EARLY], "tries old Release", "the kernel unmaps what a process has when it ends"),
     (
@@ -138,7 +142,8 @@ const SURVIVORS: &[(&[Form], &str, &str)] = &[
     ),
 ];
 
-/// A world of one of the modes, or of both: what it is called, and what it has besides the smallest VM.
+/// A world of one of the modes, or of both: what it is called, and what it has besides the smallest
+/// VM.
 type World = (&'static str, &'static [Mode], fn(ScenarioBuilder) -> ScenarioBuilder);
 
 const BOTH: &[Mode] = &[Mode::Transfer, Mode::Exec];

@@ -16,7 +16,8 @@ pub(crate) fn is_up_to_date(page: &str, text: &str) {
     let first = differs.map_or_else(|| "its length".to_owned(), |at| format!("line {}", at + 1));
     assert!(
         written == text,
-        "docs/{page} is not as checks find it now, from {first} on; HANDOFF_PAGES=1 cargo test writes it"
+        "docs/{page} is not as checks find it now, from {first} on; HANDOFF_PAGES=1 cargo test \
+         writes it"
     );
 }
 

@@ -1,7 +1,7 @@
 //! What a VMM links: the crates of the product, built alone, contain no laboratory.
 //!
-//! Cargo unifies features of packages that are built together, so in this workspace's own build the model has the feature
-//! `lab`. Only a build of one package by itself shows what an embedder gets.
+//! Cargo unifies features of packages that are built together, so in this workspace's own build the
+//! model has the feature `lab`. Only a build of one package by itself shows what an embedder gets.
 
 use std::fs;
 use std::path::{Path, PathBuf};

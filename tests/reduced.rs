@@ -10,8 +10,8 @@ use handoff_specs::state::system::System;
 
 const ALL: Ways = Ways { symmetry: true, order: true, strides: true };
 
-/// Every built-in scenario and every known bug: each property says the same in the reduced search, and what the handoff
-/// claims of itself is so in each of its states.
+/// Every built-in scenario and every known bug: each property says the same in the reduced search,
+/// and what the handoff claims of itself is so in each of its states.
 #[test]
 fn a_reduced_handoff_says_what_the_full_one_says() {
     let scenarios = BUILT_IN.iter().map(|(name, _)| built_in(name).expect("built in"));

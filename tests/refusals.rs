@@ -1,5 +1,5 @@
-//! What cannot be handed over is refused before the guest stops, with the true reason, and the guest
-//! never notices.
+//! What cannot be handed over is refused before the guest stops, with the true reason, and the
+//! guest never notices.
 
 use handoff_checker::search::Limits;
 use handoff_model::protocol::Mode;
@@ -56,7 +56,8 @@ fn each_refusal_has_its_true_reason() {
     check("uncharged", &["mapping at 0x100000", "CAP_IPC_LOCK", "map without"]);
 }
 
-/// What the inventory is wrong about is still wrong when the guest has an interrupt armed meanwhile.
+/// What the inventory is wrong about is still wrong when the guest has an interrupt armed
+/// meanwhile.
 #[test]
 fn an_interrupt_that_is_armed_makes_nothing_good() {
     for form in forms().filter(|form| form.mode == Mode::Transfer) {

@@ -152,8 +152,8 @@ fn mistakes_are_told_with_their_place_and_their_cure() {
 }
 
 /// Refuses names that do not parse, phases that the variant does not have, ways back and jumps that
-/// are not in its tables, calls that the phase does not make, makes alone or cannot fail to make, and
-/// checks and preconditions that this variant does not have.
+/// are not in its tables, calls that the phase does not make, makes alone or cannot fail to make,
+/// and checks and preconditions that this variant does not have.
 #[test]
 fn a_mutant_that_leaves_nothing_out_is_refused() {
     let nothing = [
@@ -206,7 +206,8 @@ fn a_mutant_is_read_by_its_name() {
     }
 }
 
-/// The HWPTs that are made, each with whether it is a nesting parent, and what the devices are attached to.
+/// The HWPTs that are made, each with whether it is a nesting parent, and what the devices are
+/// attached to.
 fn hwpts(devices: &str) -> (Vec<(ObjectId, bool)>, Vec<ObjectId>) {
     let text = GOOD.replace("[[device]]\nname = \"nic0\"\n", devices);
     let scenario = Scenario::parse("vm.toml", &text).expect("a good file");
@@ -224,7 +225,8 @@ fn hwpts(devices: &str) -> (Vec<(ObjectId, bool)>, Vec<ObjectId>) {
     (made, attached)
 }
 
-/// As in a container of QEMU's: the first device has a nesting parent made, and the others of its address space share it.
+/// As in a container of QEMU's: the first device has a nesting parent made, and the others of its
+/// address space share it.
 #[test]
 fn an_address_space_has_one_nesting_parent() {
     let device = |name: &str, space: &str, hwpt: &str| {

@@ -1,5 +1,6 @@
-//! Updates one after the other: A to B to C, with attempts in between that fail. Whatever came before, everything is as it was after the
-//! start, so that nothing grows and the next one begins as the first did.
+//! Updates one after the other: A to B to C, with attempts in between that fail. Whatever came
+//! before, everything is as it was after the start, so that nothing grows and the next one begins
+//! as the first did.
 
 mod fleet;
 
@@ -49,8 +50,8 @@ fn programs_follow_each_other() {
     }
 }
 
-/// The new process is killed before each of its calls, one attempt after the other: until it has the guest everything is as before, and
-/// a good update follows.
+/// The new process is killed before each of its calls, one attempt after the other: until it has
+/// the guest everything is as before, and a good update follows.
 #[test]
 fn attempts_that_fail_leave_nothing_behind() {
     for name in ["transfer", "kvm-transfer"] {
@@ -84,7 +85,8 @@ fn transfer_and_exec_mix() {
     }
 }
 
-/// What a world's update has left: the VM, and the process that has it. `None` where it is lost, or something is under way.
+/// What a world's update has left: the VM, and the process that has it. `None` where it is lost, or
+/// something is under way.
 fn left(
     system: &System,
     packed: &PackedSystem<'_>,
@@ -118,8 +120,9 @@ fn left(
 const ENDS: &[(&str, usize)] =
     &[("kvm-transfer", 31), ("two-iommufds", 22), ("exec", 56), ("kvm-exec", 40)];
 
-/// Every way in which an update can end with the guest alive, by whatever failure, kill or cancel, is followed by a good one, by transfer
-/// and by exec; and after that everything is as after the start.
+/// Every way in which an update can end with the guest alive, by whatever failure, kill or cancel,
+/// is followed by a good one, by transfer and by exec; and after that everything is as after the
+/// start.
 #[test]
 fn whatever_came_of_an_update_a_good_one_follows() {
     let mut counted = Vec::new();
@@ -158,7 +161,8 @@ fn whatever_came_of_an_update_a_good_one_follows() {
     assert_eq!(counted, ENDS);
 }
 
-/// Back to a build that knows fewer features: what it must know it refuses, what it may ignore it ignores. Either way nothing is left behind.
+/// Back to a build that knows fewer features: what it must know it refuses, what it may ignore it
+/// ignores. Either way nothing is left behind.
 #[test]
 fn a_build_that_knows_fewer_features_takes_over_or_leaves_everything_as_it_was() {
     for name in ["transfer", "kvm-transfer"] {
@@ -177,7 +181,8 @@ fn a_build_that_knows_fewer_features_takes_over_or_leaves_everything_as_it_was()
     }
 }
 
-/// A device is plugged between two updates, handed over with the others, and unplugged after another one: as if it had never been there.
+/// A device is plugged between two updates, handed over with the others, and unplugged after
+/// another one: as if it had never been there.
 #[test]
 fn devices_come_and_go_between_updates() {
     for name in ["transfer", "kvm-transfer", "separate-spaces", "kvm-exec"] {

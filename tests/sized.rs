@@ -33,7 +33,8 @@ fn worlds_of_a_size_are_proved_exhaustively() {
     assert_eq!(found, SIZES);
 }
 
-/// What a guest waits for at most, without what the old process closes when it is over: that is done at the same time, by another process.
+/// What a guest waits for at most, without what the old process closes when it is over: that is
+/// done at the same time, by another process.
 fn waits(size: &str, id: &str, kvm: bool) -> u32 {
     let variant = variants::find(id, Mode::Transfer).expect("a variant");
     let mut scenario = Scenario { variant, ..world(size) };
@@ -42,7 +43,8 @@ fn waits(size: &str, id: &str, kvm: bool) -> u32 {
     let Blackouts { undisturbed, .. } = report.blackouts.expect("every run ends");
     let system = System::new(&scenario).expect("it can be set up");
     let (vm, _) = &system.setting().launched;
-    // Each block unmapped, each descriptor closed, the socket, the new process, the virtual machine; and the end.
+    // Each block unmapped, each descriptor closed, the socket, the new process, the virtual
+    // machine; and the end.
     let released = vm.ram.len() + vm.keys().len() + 3 + usize::from(kvm);
     undisturbed.calls - u32::try_from(released).expect("few")
 }

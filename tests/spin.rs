@@ -1,8 +1,8 @@
-//! The essence of a handoff in SPIN (`specs/essence.pml`): the same states, transitions and verdicts as in this search, of
-//! the model as it is and with each flaw.
+//! The essence of a handoff in SPIN (`specs/essence.pml`): the same states, transitions and
+//! verdicts as in this search, of the model as it is and with each flaw.
 //!
-//! It needs SPIN and a C compiler. Where one is missing every test is told as ignored, with what is missing in its place;
-//! with `HANDOFF_SPIN=required` that is a failure instead.
+//! It needs SPIN and a C compiler. Where one is missing every test is told as ignored, with what is
+//! missing in its place; with `HANDOFF_SPIN=required` that is a failure instead.
 
 #[path = "essence/variants.rs"]
 mod variants;

@@ -1,5 +1,5 @@
-//! Containers with a type1 IOMMU: what the variant `type1` keeps in each of its worlds, and that no known bug of it is found where
-//! it is not planted and the kernel has none.
+//! Containers with a type1 IOMMU: what the variant `type1` keeps in each of its worlds, and that no
+//! known bug of it is found where it is not planted and the kernel has none.
 
 use handoff_checker::search::Limits;
 use handoff_model::abi::call::{Answer, Call, ContainerCall};
@@ -57,7 +57,8 @@ const WORLDS: &[(&str, u32, &str, &str)] = &[
     (
         "type1-exec",
         3393,
-        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 NEXT-1 DONE-1 END-1 END-2",
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 NEXT-1 DONE-1 END-1 \
+         END-2",
         "VA-1 23+1, VM-3 24+1, BACK-1 8+2, END-3, REF-1 24+1",
     ),
     (
@@ -69,7 +70,8 @@ const WORLDS: &[(&str, u32, &str, &str)] = &[
     (
         "type1-two-containers-exec",
         1089,
-        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 NEXT-1 DONE-1 END-1 END-2",
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 NEXT-1 DONE-1 END-1 \
+         END-2",
         "VA-1 12+1, VM-3 25+1, BACK-1 9+2, END-3, REF-1 13+2",
     ),
     (
@@ -81,31 +83,36 @@ const WORLDS: &[(&str, u32, &str, &str)] = &[
     (
         "type1-kvm-exec",
         929,
-        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 VA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 NEXT-1 DONE-1 END-1 END-2",
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 VA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 NEXT-1 DONE-1 \
+         END-1 END-2",
         "VM-3 10+1, IRQ-2 9+1, BACK-1 10+2, END-3, REF-1 11+0",
     ),
     (
         "type1-small-memlock",
         2976,
-        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 WHY-1 END-1 END-2",
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 WHY-1 END-1 \
+         END-2",
         "VA-1 17+1, VM-3 20+0, FD-1 20+0, NEXT-1 20+0, PRE-1 12+0, END-3, REF-1 16+0",
     ),
     (
         "type1-mdev",
         270,
-        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 VA-1 MAP-1 DEV-1 VM-1 VM-2 VM-3 IRQ-1 FD-1 FD-2 READ-1 BACK-1 NEXT-1 PRE-1 WHY-1 END-1 END-2 END-3 REF-1",
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 VA-1 MAP-1 DEV-1 VM-1 VM-2 VM-3 IRQ-1 FD-1 FD-2 READ-1 \
+         BACK-1 NEXT-1 PRE-1 WHY-1 END-1 END-2 END-3 REF-1",
         "",
     ),
     (
         "type1-untrue-transfer",
         2976,
-        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 WHY-1 END-1 END-2",
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 WHY-1 END-1 \
+         END-2",
         "VA-1 17+1, VM-3 20+0, FD-1 20+0, NEXT-1 20+0, TRUE-1 16+0, END-3, REF-1 16+0",
     ),
     (
         "type1-untrue-exec",
         675,
-        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 NEXT-1 TRUE-1 END-1 END-2",
+        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 NEXT-1 TRUE-1 END-1 \
+         END-2",
         "VA-1 19+1, VM-3 31+0, BACK-1 8+2, END-3, REF-1 31+0",
     ),
 ];
@@ -166,7 +173,8 @@ static ANSWERED: Defect = {
     }
 };
 
-/// What the new process took has its address, so that it cannot be given one; and that is taken for a broken machine.
+/// What the new process took has its address, so that it cannot be given one; and that is taken for
+/// a broken machine.
 #[test]
 fn who_is_answered_between_two_mappings_dies_of_the_first() {
     let mut scenario = built_in("type1-transfer").expect("built in");
@@ -199,7 +207,8 @@ fn each_variant_is_asked_about_its_own_worlds() {
     assert!(!others.is_empty() && others.iter().all(|column| column.scenarios == 1));
 }
 
-/// The way back in the order that was proposed for it (6f5bc070fd): what is told of a failure comes before the guest runs.
+/// The way back in the order that was proposed for it (6f5bc070fd): what is told of a failure comes
+/// before the guest runs.
 static RESUMES_LAST: Defect = {
     use handoff_model::protocol::phase::OutPhase as O;
     Defect {
@@ -234,7 +243,8 @@ fn the_worlds_are_for_this_variant() {
     }
 }
 
-/// L15: an override that stays where a container could not be loaded overrides nothing, for nothing is mapped any more.
+/// L15: an override that stays where a container could not be loaded overrides nothing, for nothing
+/// is mapped any more.
 #[test]
 #[expect(clippy::mutable_key_type, reason = "a part of a world keeps its own hash, and no more")]
 fn a_new_process_that_could_not_load_a_container_maps_nothing() {

@@ -1,5 +1,5 @@
-//! Every known bug is found again, by the property and the run that stand here; nothing of the kind is left out; and the protocol that a
-//! VMM should use violates nothing in any of those worlds.
+//! Every known bug is found again, by the property and the run that stand here; nothing of the kind
+//! is left out; and the protocol that a VMM should use violates nothing in any of those worlds.
 
 use handoff_checker::search::Limits;
 use handoff_conformance::suite::{self, rows, run, simulated_for};
@@ -133,7 +133,8 @@ fn where_the_kernel_is_mended_its_own_bugs_are_gone() {
     assert_eq!(asked, 2);
 }
 
-/// A row holds on the kernel that it is about, and on the one with the bug it fails as is told here.
+/// A row holds on the kernel that it is about, and on the one with the bug it fails as is told
+/// here.
 #[test]
 fn rows_tell_of_bugs_on_the_kernels_that_have_them() {
     let told = bugs::all().filter_map(|known| {

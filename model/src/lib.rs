@@ -1,8 +1,8 @@
 //! The handoff of passed-through devices from one VMM process to another, written once.
 //!
 //! An old process owns an open iommufd, VFIO devices bound to it, mappings of guest RAM for their
-//! DMA, and the eventfds of their interrupts. A new process, or the same process with a new program,
-//! takes all of it over while the devices go on. The kernel helps with one call,
+//! DMA, and the eventfds of their interrupts. A new process, or the same process with a new
+//! program, takes all of it over while the devices go on. The kernel helps with one call,
 //! `IOMMU_IOAS_CHANGE_PROCESS`; everything else is a protocol between the two, and that is here:
 //!
 //! * [`vm`]: the inventory, what is handed over, and [`stream`], how it crosses;
@@ -17,7 +17,8 @@
 //! Below the roles is one boundary, [`abi::kernel::Kernel`]: every system call is a value
 //! ([`abi::call::Call`]) that a simulated or a real kernel answers. Messages to the peer are calls,
 //! too (`sendmsg`, `recvmsg`), so that whatever fails, records or replays calls has them all.
-//! Judgement looks at a [`abi::view::View`] and at nothing else. [`text`] renders calls and views for people.
+//! Judgement looks at a [`abi::view::View`] and at nothing else. [`text`] renders calls and views
+//! for people.
 //!
 //! The modules import one another in one direction: `abi` < `vm` < `protocol` < `stream` < `role`.
 //! `variants` stands on `protocol`, `trace` on `abi`, and nothing on these two.

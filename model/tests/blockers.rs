@@ -79,7 +79,8 @@ fn each_kind_of_obstacle_is_found() {
     check(mdev(true), &[BlockerKind::MdevTiedToKvm]);
     check(mdev(false), &[]);
     check(|vm| vm.devices[0].name = "nic1".to_owned(), &[BlockerKind::NotOpen]);
-    // A container and a group are wanted; that its mappings are by address and of a process is how it is there.
+    // A container and a group are wanted; that its mappings are by address and of a process is how
+    // it is there.
     let by_container = |vm: &mut Vm| {
         vm.dma = Dma::Type1;
         mapping(vm).memory = Memory::RamAddress { block: 0, offset_bytes: 0 };

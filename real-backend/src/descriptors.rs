@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn fdinfo_tells_flags_and_counts() {
-        let info = "pos:\t0\nflags:\t02004002\nmnt_id:\t16\neventfd-count:               1f\neventfd-id: 7\n";
+        let info = "pos:\t0\nflags:\t02004002\nmnt_id:\t16\neventfd-count:               \
+                    1f\neventfd-id: 7\n";
         assert!(has_cloexec(info));
         assert!(!has_cloexec("flags:\t04002\n"));
         assert_eq!(hex_field(info, "eventfd-count"), Some(31));

@@ -10,8 +10,8 @@
 //! * every descriptor that a call makes is CLOEXEC;
 //! * an ioctl that this kernel does not have is refused with ENOTTY.
 //!
-//! Deviations from the bare system calls: [`MemoryCall::Munmap`] refuses (EINVAL) what was not mapped
-//! here, see [`crate::memory`]; [`MemoryCall::Mmap`] also asks for the file's inode.
+//! Deviations from the bare system calls: [`MemoryCall::Munmap`] refuses (EINVAL) what was not
+//! mapped here, see [`crate::memory`]; [`MemoryCall::Mmap`] also asks for the file's inode.
 //!
 //! Mirrors: Linux 7.3, x86-64 and other 64-bit architectures.
 
@@ -84,8 +84,8 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
-    /// `argv` is what [`ProcessCall::Exec`] gives the new image, its name first; `memory` takes note of
-    /// what is mapped, for the guest to look at; `guest` answers the guest calls.
+    /// `argv` is what [`ProcessCall::Exec`] gives the new image, its name first; `memory` takes
+    /// note of what is mapped, for the guest to look at; `guest` answers the guest calls.
     pub fn new(argv: Vec<OsString>, memory: Memory, guest: Box<dyn Guest>) -> Self {
         Self { argv, memory, guest }
     }

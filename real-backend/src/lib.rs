@@ -1,5 +1,5 @@
-//! The handoff on Linux: `handoff_model::abi::kernel::Kernel` made of real system calls, and eyes on the
-//! host that runs it.
+//! The handoff on Linux: `handoff_model::abi::kernel::Kernel` made of real system calls, and eyes
+//! on the host that runs it.
 //!
 //! | module | what it is |
 //! |---|---|

@@ -1,8 +1,8 @@
 //! A decorator that tells every call, its answer and its two moments to a sink.
 //!
-//! A call that does not return cannot be told afterwards. So [`ProcessCall::Exec`] and [`ProcessCall::Exit`] are
-//! told before they are made, as done; an `Exec` that fails after all is told once more, with its
-//! error, and the second record of the pair is the true one.
+//! A call that does not return cannot be told afterwards. So [`ProcessCall::Exec`] and
+//! [`ProcessCall::Exit`] are told before they are made, as done; an `Exec` that fails after all is
+//! told once more, with its error, and the second record of the pair is the true one.
 
 use crate::clock::monotonic_ns;
 use handoff_model::abi::call::{Answer, Call, Made, ProcessCall, Reply};

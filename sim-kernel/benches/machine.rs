@@ -1,8 +1,8 @@
 //! What a machine costs: its calls, its clones and hashes, its bytes; small and large.
 //!
-//! The model checker clones and hashes machines far more often than it makes calls on one, and a call
-//! on a clone first unshares what it changes: so MAP, UNMAP and CHANGE_PROCESS are measured both on a
-//! machine of its own and on a fresh clone. Bytes are those that the allocator counts.
+//! The model checker clones and hashes machines far more often than it makes calls on one, and a
+//! call on a clone first unshares what it changes: so MAP, UNMAP and CHANGE_PROCESS are measured
+//! both on a machine of its own and on a fresh clone. Bytes are those that the allocator counts.
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};

@@ -40,8 +40,8 @@ impl Machine {
         self.contexts.iter().flat_map(|(_, context)| context.sets.iter().map(|(_, set)| set))
     }
 
-    /// Whoever holds a file: what keeps it open, the kernel's own references to eventfds, and who holds
-    /// what is no eventfd: mappings of BARs, bindings, VMs.
+    /// Whoever holds a file: what keeps it open, the kernel's own references to eventfds, and who
+    /// holds what is no eventfd: mappings of BARs, bindings, VMs.
     fn holders(&self) -> impl Iterator<Item = FileId> {
         let devices = self.devices.iter().flat_map(|device| {
             let bound = device.binding.map(|binding| binding.iommufd);
@@ -76,8 +76,8 @@ impl Machine {
         same("references", &counted, &kept)
     }
 
-    /// Exactly what areas in address spaces with a domain cover and accesses have pinned, is pinned, and
-    /// once.
+    /// Exactly what areas in address spaces with a domain cover and accesses have pinned, is
+    /// pinned, and once.
     fn audit_pins(&self) -> Result<(), String> {
         for (_, context) in self.contexts.iter() {
             let all = context.wanted(&context.sets.ids().into_iter().collect());

@@ -4,9 +4,9 @@
 //! Each subsystem names all of its calls, and every kind of file is named here, so a new one does
 //! not compile before its author decides how it is answered and whether it waits.
 //!
-//! Every ioctl comes as bytes, also one that [`Call`] has a form for: the codec of the model lays it
-//! out, the table of the file finds it, and the codec reads what was left. So the simulator answers
-//! what a real kernel answers to the same bytes.
+//! Every ioctl comes as bytes, also one that [`Call`] has a form for: the codec of the model lays
+//! it out, the table of the file finds it, and the codec reads what was left. So the simulator
+//! answers what a real kernel answers to the same bytes.
 //!
 //! Mirrors `arch/x86/entry/syscalls/syscall_64.tbl` and `fs/ioctl.c`: a request that a file does
 //! not know is ENOTTY.
@@ -22,8 +22,8 @@ use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::uapi;
 use handoff_model::abi::view::FileKind;
 
-/// Whether the simulator knows what a file of this kind answers to this ioctl. Of KVM it knows what a
-/// handoff touches; what it does not know of another file, Linux does not know either.
+/// Whether the simulator knows what a file of this kind answers to this ioctl. Of KVM it knows what
+/// a handoff touches; what it does not know of another file, Linux does not know either.
 pub fn is_modelled(ioctl: &Ioctl, kind: FileKind) -> bool {
     match kind {
         FileKind::Iommufd => iommufd::is_modelled(ioctl.request),
@@ -67,9 +67,9 @@ impl Machine {
         (answered.clone().map_err(Errno::from), answered.err())
     }
 
-    /// Whether this call would wait for another process: a receive with `wait` on an empty queue of a
-    /// socket to which somebody may still send, an eventfd that is empty or full, both without O_NONBLOCK; a wait for a process
-    /// that lives; a group that joins where addresses are awaited.
+    /// Whether this call would wait for another process: a receive with `wait` on an empty queue of
+    /// a socket to which somebody may still send, an eventfd that is empty or full, both without
+    /// O_NONBLOCK; a wait for a process that lives; a group that joins where addresses are awaited.
     pub fn would_block(&self, pid: Pid, call: &Call) -> bool {
         match call {
             Call::File(call) => self.file_call_waits(pid, call),

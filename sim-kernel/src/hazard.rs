@@ -1,7 +1,7 @@
 //! What can go wrong when pages are handed over, by name: K1 to K9.
 //!
-//! Some of it a kernel could do without; that is a [`Quirk`], which a profile has or has not. The rest is
-//! how the interface works, and holds in every profile.
+//! Some of it a kernel could do without; that is a [`Quirk`], which a profile has or has not. The
+//! rest is how the interface works, and holds in every profile.
 
 use crate::profile::Quirk;
 
@@ -39,7 +39,8 @@ impl Hazard {
         of_the_interface(
             "K4",
             "the accounting mode is the mapper's and sticks, whoever takes over",
-            "a taker without CAP_IPC_LOCK inherits pages that nobody is charged for; one that has it \
+            "a taker without CAP_IPC_LOCK inherits pages that nobody is charged for; one that has \
+             it \
              is refused by its limit for pages of a user (observed on 7.2.13).",
         ),
         of_the_interface(
@@ -62,7 +63,8 @@ impl Hazard {
         of_the_interface(
             "K8",
             "ownership is by page set: any holder of the descriptor maps and unmaps",
-            "a child's map is charged to the child, its unmap of the parent's area is given back to \
+            "a child's map is charged to the child, its unmap of the parent's area is given back \
+             to \
              the parent (observed on 7.2.13).",
         ),
         of_the_interface(

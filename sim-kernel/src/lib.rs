@@ -1,9 +1,9 @@
 //! iommufd, VFIO, processes and memory accounting of Linux, as a plain value.
 //!
 //! [`Machine`] is a kernel with its processes and devices: cloned, compared and hashed by a model
-//! checker, driven through [`handoff_model::abi::kernel::Kernel`] like a real one, and looked at through
-//! [`handoff_model::abi::view::View`]. It answers every [`handoff_model::abi::call::Call`] as Linux does, errno
-//! by errno and in Linux's order of checks; where it does not, that is a bug.
+//! checker, driven through [`handoff_model::abi::kernel::Kernel`] like a real one, and looked at
+//! through [`handoff_model::abi::view::View`]. It answers every [`handoff_model::abi::call::Call`]
+//! as Linux does, errno by errno and in Linux's order of checks; where it does not, that is a bug.
 //!
 //! # Modelled
 //!
@@ -54,14 +54,16 @@
 //!
 //! # Absent
 //!
-//! Groups without an IOMMU; the pages of viommus that can be mapped; what is in BARs and in migration data; threads (a call is atomic,
-//! so nothing answers EBUSY for being in transition, and a COPY cannot carry a set past `CHANGE_PROCESS`; `tests/locking`
-//! explores what Linux's locks admit besides); permissions of paths.
+//! Groups without an IOMMU; the pages of viommus that can be mapped; what is in BARs and in
+//! migration data; threads (a call is atomic, so nothing answers EBUSY for being in transition, and
+//! a COPY cannot carry a set past `CHANGE_PROCESS`; `tests/locking` explores what Linux's locks
+//! admit besides); permissions of paths.
 //!
 //! # Cost
 //!
-//! Of a machine with two processes, a context and an attached device, by its number of mappings. Medians
-//! on one core of an AMD EPYC that was not idle; `cargo bench -p handoff-sim-kernel` makes them anew.
+//! Of a machine with two processes, a context and an attached device, by its number of mappings.
+//! Medians on one core of an AMD EPYC that was not idle; `cargo bench -p handoff-sim-kernel` makes
+//! them anew.
 //!
 //! | what | 2 | 10,000 |
 //! |---|---|---|
@@ -74,9 +76,9 @@
 //!
 //! # Profiles
 //!
-//! [`Profile`]: `6.2`, `6.12`, `6.13`, `7.2`, `7.3`, and `fixed`, where the hazards K1, K2 and K3 are mended.
-//! Facts are those of Linux 7.3.4, 7.2.13 and 6.12.107; of 6.2 only what became of containers and of device files
-//! was read.
+//! [`Profile`]: `6.2`, `6.12`, `6.13`, `7.2`, `7.3`, and `fixed`, where the hazards K1, K2 and K3
+//! are mended. Facts are those of Linux 7.3.4, 7.2.13 and 6.12.107; of 6.2 only what became of
+//! containers and of device files was read.
 
 mod audit;
 mod dispatch;

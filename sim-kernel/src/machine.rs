@@ -88,8 +88,8 @@ impl Machine {
         self.profile
     }
 
-    /// Sets how many mappings a type1 IOMMU may have from now on: the parameter `dma_entry_limit` of
-    /// `vfio_iommu_type1`.
+    /// Sets how many mappings a type1 IOMMU may have from now on: the parameter `dma_entry_limit`
+    /// of `vfio_iommu_type1`.
     pub fn set_dma_entry_limit(&mut self, limit: u32) {
         self.dma_entry_limit = limit;
     }
@@ -105,8 +105,8 @@ impl Machine {
         self.devices.push(Shared::new(Device::new(spec)));
     }
 
-    /// Starts a process with an empty descriptor table (0, 1 and 2 are taken and not modelled) and an
-    /// empty memory map; → pids 1, 2, 3 and so on.
+    /// Starts a process with an empty descriptor table (0, 1 and 2 are taken and not modelled) and
+    /// an empty memory map; → pids 1, 2, 3 and so on.
     pub fn spawn(&mut self, spec: ProcessSpec) -> Pid {
         self.processes.push(Shared::new(Process::new(spec)));
         Pid(u32::try_from(self.processes.len()).expect("processes are few"))

@@ -1,14 +1,14 @@
 //! Which kernel this is: what it knows, and which hazards it has.
 //!
 //! A profile is data: a release, which says which ioctls exist, and a set of [`Quirk`]s. `fixed` is
-//! the newest release with all quirks mended; it shows which findings are the kernel's and which are
-//! a protocol's.
+//! the newest release with all quirks mended; it shows which findings are the kernel's and which
+//! are a protocol's.
 //!
-//! Only what a kernel could do without is a quirk. The other hazards are how the interface works and hold in
-//! every profile: [`Hazard::ALL`](crate::Hazard::ALL) has them all.
+//! Only what a kernel could do without is a quirk. The other hazards are how the interface works
+//! and hold in every profile: [`Hazard::ALL`](crate::Hazard::ALL) has them all.
 //!
-//! What an old kernel did wrong in other places, and does not any more, is how that release is: 6.2 has the
-//! containers of before 6.3, and 6.13 a MAP_FILE that forgets to let go.
+//! What an old kernel did wrong in other places, and does not any more, is how that release is: 6.2
+//! has the containers of before 6.3, and 6.13 a MAP_FILE that forgets to let go.
 //!
 //! Mirrors Linux 6.2, 6.12, 6.13, 7.2 and 7.3.
 
@@ -45,8 +45,8 @@ const PROFILES: [(&str, Profile); 6] = [
     ("fixed", Profile { release: Release::Fixed, quirks: 0 }),
 ];
 
-/// The kernel of the first version of "Live update: iommufd" (2024-07-20), which never was one: CHANGE_PROCESS takes new addresses. What it
-/// would have done wrong besides nobody knows.
+/// The kernel of the first version of "Live update: iommufd" (2024-07-20), which never was one:
+/// CHANGE_PROCESS takes new addresses. What it would have done wrong besides nobody knows.
 const PROPOSED: (&str, Profile) = ("rfc-v1", Profile { release: Release::Rfc, quirks: 0 });
 
 impl Profile {
@@ -101,24 +101,27 @@ impl Profile {
         self.release >= Release::V6_12
     }
 
-    /// Whether a mapping of type1 belongs to the task that made it, and is charged to whichever memory map that has
-    /// by then; since 6.3 it belongs to a memory map, and whoever gives it a new address takes it over.
+    /// Whether a mapping of type1 belongs to the task that made it, and is charged to whichever
+    /// memory map that has by then; since 6.3 it belongs to a memory map, and whoever gives it a
+    /// new address takes it over.
     pub(crate) fn charges_tasks(self) -> bool {
         self.release < Release::V6_12
     }
 
-    /// Whether type1 waits for addresses that are gone, and lets emulated devices wait, too; since 6.3 it refuses.
+    /// Whether type1 waits for addresses that are gone, and lets emulated devices wait, too; since
+    /// 6.3 it refuses.
     pub(crate) fn waits_for_addresses(self) -> bool {
         self.release < Release::V6_12
     }
 
-    /// Whether an iommufd in a container's place says ENOENT where there is nothing to unmap (6.18; 6.12 has that mended,
-    /// and 6.13 never had).
+    /// Whether an iommufd in a container's place says ENOENT where there is nothing to unmap (6.18;
+    /// 6.12 has that mended, and 6.13 never had).
     pub(crate) fn unmaps_something(self) -> bool {
         matches!(self.release, Release::V6_2 | Release::Rfc | Release::V6_13)
     }
 
-    /// Whether `IOMMU_IOAS_MAP_FILE` of a descriptor that is not open keeps its address space for good (until 6.18).
+    /// Whether `IOMMU_IOAS_MAP_FILE` of a descriptor that is not open keeps its address space for
+    /// good (until 6.18).
     pub(crate) fn leaks_ioas(self) -> bool {
         self.release == Release::V6_13
     }
@@ -143,7 +146,8 @@ impl Profile {
         self.release >= Release::V7_2
     }
 
-    /// Whether the mock exporter of dma-bufs tells the descriptor that it makes (7.2.13; 7.3.4 says 0).
+    /// Whether the mock exporter of dma-bufs tells the descriptor that it makes (7.2.13; 7.3.4 says
+    /// 0).
     pub(crate) fn tells_dma_buf(self) -> bool {
         self.release < Release::V7_3
     }
@@ -208,8 +212,8 @@ impl Profile {
         self.release >= Release::V7_2
     }
 
-    /// Whether `IOMMU_HWPT_GET_DIRTY_BITMAP` refuses a length of 0 before it looks whether the domain
-    /// tracks anything (7.3.4, `iommufd_check_iova_range`).
+    /// Whether `IOMMU_HWPT_GET_DIRTY_BITMAP` refuses a length of 0 before it looks whether the
+    /// domain tracks anything (7.3.4, `iommufd_check_iova_range`).
     pub(crate) fn refuses_empty_bitmap(self) -> bool {
         self.release >= Release::V7_3
     }

@@ -1,8 +1,8 @@
 //! What can be seen of the machine from outside: [`handoff_model::view`], exactly.
 //!
-//! A view is canonical: contexts, page sets and mappings come in the order of their numbers, runs of
-//! pages next to each other are one. Memory that is not there (unmapped addresses, a file without
-//! pages) has inode 0.
+//! A view is canonical: contexts, page sets and mappings come in the order of their numbers, runs
+//! of pages next to each other are one. Memory that is not there (unmapped addresses, a file
+//! without pages) has inode 0.
 
 use crate::fs::{File, Signal, file_ref};
 use crate::iommufd::{Area, PageSet, Pin};

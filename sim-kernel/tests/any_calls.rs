@@ -35,7 +35,8 @@ fn id() -> impl Strategy<Value = ObjectId> {
 fn iova() -> impl Strategy<Value = Iova> {
     prop_oneof![
         8 => (0u64..6).prop_map(|page| Iova(BASE.0 + page * PAGE_BYTES)),
-        1 => prop::sample::select(vec![0, 0x123, 0xfee0_0000, u64::MAX - 1, u64::MAX]).prop_map(Iova),
+        1 => prop::sample::select(vec![0, 0x123, 0xfee0_0000, u64::MAX - 1, u64::MAX])
+            .prop_map(Iova),
     ]
 }
 
@@ -107,7 +108,8 @@ fn memory_call() -> impl Strategy<Value = Call> {
 fn process_call() -> impl Strategy<Value = Call> {
     prop_oneof![
         4 => Just(Call::Process(ProcessCall::DropCapIpcLock)),
-        4 => offset().prop_map(|limit_bytes| Call::Process(ProcessCall::SetMemlock { limit_bytes })),
+        4 => offset()
+            .prop_map(|limit_bytes| Call::Process(ProcessCall::SetMemlock { limit_bytes })),
         2 => Just(Call::Process(ProcessCall::SetUid { uid: Uid(1000) })),
         4 => fd().prop_map(|image| Call::Process(ProcessCall::Exec { image })),
         1 => Just(Call::Process(ProcessCall::Exit { status: 0 })),

@@ -282,7 +282,8 @@ fn a_probe_with_the_reserved_field_touches_nothing() {
     );
 }
 
-/// As it was proposed first: who takes the pages says where they are now, and what it does not say leads nowhere.
+/// As it was proposed first: who takes the pages says where they are now, and what it does not say
+/// leads nowhere.
 #[test]
 fn addresses_that_are_brought_along_lead_to_the_pages() {
     for (is_told, attached) in [(true, None), (false, Some(Errno::EFAULT))] {

@@ -8,8 +8,8 @@ use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use handoff_model::abi::request as nr;
 use handoff_sim_kernel::Placement;
 
-/// Fails the first allocation of a call, the second, and so on, until it succeeds; → how many there are.
-/// Each failure is ENOMEM and changes nothing.
+/// Fails the first allocation of a call, the second, and so on, until it succeeds; → how many there
+/// are. Each failure is ENOMEM and changes nothing.
 #[track_caller]
 fn counts(rig: &mut Rig, pid: Pid, call: &Call) -> u32 {
     for nth in 1.. {

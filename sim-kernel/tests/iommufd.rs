@@ -45,7 +45,8 @@ fn refusals() {
     }
 }
 
-/// A nesting parent is made where the IOMMU nests, takes devices of any IOMMU of its driver, and is told from others.
+/// A nesting parent is made where the IOMMU nests, takes devices of any IOMMU of its driver, and is
+/// told from others.
 #[test]
 fn nesting_parents_are_of_iommus_that_nest() {
     const SECOND: &str = "/dev/vfio/devices/vfio3";

@@ -105,7 +105,8 @@ fn descriptors_without_room_are_lost_and_said_to_be() {
 
 type End = fn(&mut Rig);
 
-/// What a process does to its end, and what its peer finds: first when sending, then when receiving.
+/// What a process does to its end, and what its peer finds: first when sending, then when
+/// receiving.
 #[track_caller]
 fn check_end(
     end: End,

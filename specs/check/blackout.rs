@@ -1,8 +1,8 @@
 //! How long a guest may stand still: the most kernel calls of a blackout, over every run.
 //!
-//! A blackout begins when the handoff has stopped the guest and ends when either process has it run again. Runs end, so
-//! the graph of all states has no cycle, and the heaviest stretch of dark states is exact: not a bound, but the number that the
-//! worst run attains, and that run.
+//! A blackout begins when the handoff has stopped the guest and ends when either process has it run
+//! again. Runs end, so the graph of all states has no cycle, and the heaviest stretch of dark
+//! states is exact: not a bound, but the number that the worst run attains, and that run.
 
 use crate::check::packed::{Packed, PackedSystem};
 use crate::state::action::Action;

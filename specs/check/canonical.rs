@@ -1,13 +1,14 @@
-//! Of all cheapest runs to a goal the first: by the places of their actions among those of each state, from the first step on.
+//! Of all cheapest runs to a goal the first: by the places of their actions among those of each
+//! state, from the first step on.
 //!
-//! Many runs are as cheap as the cheapest. Which of them is told follows from the model alone, and neither from
-//! how its states are laid out nor from the order in which a search came to them.
+//! Many runs are as cheap as the cheapest. Which of them is told follows from the model alone, and
+//! neither from how its states are laid out nor from the order in which a search came to them.
 
 use handoff_checker::graph::Graph;
 use handoff_checker::search::{Exploration, StateIndex};
 
-/// The states of that run, each but the last with the place of the action taken there. The goals are those of least cost;
-/// `goal` is one of them.
+/// The states of that run, each but the last with the place of the action taken there. The goals
+/// are those of least cost; `goal` is one of them.
 pub(super) fn first_run<S>(
     exploration: &Exploration<S>,
     graph: &Graph,

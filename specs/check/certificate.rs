@@ -1,11 +1,14 @@
 //! A proof that can be checked again: everything that can be reached, written to a file.
 //!
-//! A certificate is a scenario and a line for each state of its search: the state that it was reached from and the place of the
-//! action among that state's, or that it is an initial one. [`verify`] makes those states anew and looks whether they are
-//! closed: whether every action of every one leads to one of them. How runs end it finds out by itself. It shares nothing with the search that wrote the file, neither
-//! its tables nor packed states; what it trusts is the world ([`System`]), the properties' predicates, and std's hash map.
+//! A certificate is a scenario and a line for each state of its search: the state that it was
+//! reached from and the place of the action among that state's, or that it is an initial one.
+//! [`verify`] makes those states anew and looks whether they are closed: whether every action of
+//! every one leads to one of them. How runs end it finds out by itself. It shares nothing with the
+//! search that wrote the file, neither its tables nor packed states; what it trusts is the world
+//! ([`System`]), the properties' predicates, and std's hash map.
 //!
-//! Invariant: a certificate is written of a complete search that found nothing wrong, and of no other.
+//! Invariant: a certificate is written of a complete search that found nothing wrong, and of no
+//! other.
 
 #![expect(
     clippy::mutable_key_type,
@@ -176,7 +179,8 @@ fn followed(
     worlds.iter().enumerate().map(of_world).collect()
 }
 
-/// Every property that is called proved holds everywhere and has something to say somewhere; and runs end as they should.
+/// Every property that is called proved holds everywhere and has something to say somewhere; and
+/// runs end as they should.
 fn holds(
     system: &System,
     worlds: &[World],

@@ -1,10 +1,12 @@
-//! A check that goes on later: the [checkpoint](handoff_checker::search::Checkpoint) of its search in a file.
+//! A check that goes on later: the [checkpoint](handoff_checker::search::Checkpoint) of its search
+//! in a file.
 //!
-//! The first line says what it is of: the scenario's whole text, and the build of this program. Then comes the checkpoint, and at
-//! the end a sum of everything before. A file is there as a whole or not at all.
+//! The first line says what it is of: the scenario's whole text, and the build of this program.
+//! Then comes the checkpoint, and at the end a sum of everything before. A file is there as a whole
+//! or not at all.
 //!
-//! Invariant: a check goes on only in the build that began it. Another one may know of things that can happen in states that were
-//! expanded long ago, and what it would call proved would not be.
+//! Invariant: a check goes on only in the build that began it. Another one may know of things that
+//! can happen in states that were expanded long ago, and what it would call proved would not be.
 
 use crc32fast::Hasher;
 use handoff_checker::search::Checkpoint;

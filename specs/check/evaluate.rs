@@ -1,8 +1,9 @@
 //! The one evaluator: what each kind of property says of a state and of a transition.
 //!
-//! A state shows an invariant whole. Of the other kinds it shows a part: of an action property whether one is due, of termination
-//! a deadlock, of a possibility whether this is a goal, of the refinement whether the abstract spec has ended where no role acts.
-//! Transitions show action properties and the refinement; the graph of all states shows the rest ([`crate::check`]).
+//! A state shows an invariant whole. Of the other kinds it shows a part: of an action property
+//! whether one is due, of termination a deadlock, of a possibility whether this is a goal, of the
+//! refinement whether the abstract spec has ended where no role acts. Transitions show action
+//! properties and the refinement; the graph of all states shows the rest ([`crate::check`]).
 
 use crate::properties::ranking::Rank;
 use crate::properties::{
@@ -17,7 +18,8 @@ use handoff_model::abi::view::View;
 use stateright::{Model, Property as Stateright};
 
 impl System {
-    /// Judges every property of [`PROPERTIES`] in a state, in their order; `None` where one does not apply.
+    /// Judges every property of [`PROPERTIES`] in a state, in their order; `None` where one does
+    /// not apply.
     pub fn judge(&self, world: &World) -> Vec<Option<Judgement>> {
         self.with_case(world, |case| {
             let here = setup(case);
@@ -148,7 +150,8 @@ impl<S: Store> Snapshot for Seen<'_, S> {
 
 /// A system whose one property, to stateright, is that every registered property holds in a state.
 ///
-/// It is one property so that stateright cannot overwrite a shorter counterexample of another, and no `eventually`.
+/// It is one property so that stateright cannot overwrite a shorter counterexample of another, and
+/// no `eventually`.
 #[derive(Clone, Debug)]
 pub struct Judged(pub System);
 

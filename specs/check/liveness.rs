@@ -1,7 +1,8 @@
 //! Verdicts on how runs end, which no state shows: by the graph of all states, and by each step.
 //!
-//! Any run that goes round violates END-1, whoever schedules it. Whether a fair scheduler can follow it is told with it: one that
-//! lets each process go on, and a signal take effect, that stays able to. What the environment may do, it need not.
+//! Any run that goes round violates END-1, whoever schedules it. Whether a fair scheduler can
+//! follow it is told with it: one that lets each process go on, and a signal take effect, that
+//! stays able to. What the environment may do, it need not.
 
 use super::{Judged, Run, Verdict, undisturbed};
 use crate::properties::Property;
@@ -39,7 +40,8 @@ impl Judged<'_> {
         }
     }
 
-    /// Every step is good: the run to a state from which one is not, with that step. A state may itself be bad.
+    /// Every step is good: the run to a state from which one is not, with that step. A state may
+    /// itself be bad.
     pub(super) fn steps(&self, at: usize, property: &Property) -> Verdict {
         let is_good = |state: &StateIndex| !self.is_bad(at, *state);
         let bad = self.exploration.bad[at].filter(|_| self.is_asked(property.scope));
@@ -61,7 +63,8 @@ impl Judged<'_> {
         Verdict::Violated(Run::new(actions, None, wrong))
     }
 
-    /// From every state some way without a fault leads to a good end: a cheapest run to one from which none does, and on from there.
+    /// From every state some way without a fault leads to a good end: a cheapest run to one from
+    /// which none does, and on from there.
     pub(super) fn frees(&self, at: usize, property: &Property) -> Verdict {
         let graph = match (self.exploration.cut, self.graph) {
             (None, Some(graph)) => graph,

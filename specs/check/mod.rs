@@ -1,8 +1,8 @@
 //! A check: a scenario's whole world explored, and a verdict for each property.
 //!
-//! A verdict never says more than was looked at. "Proved" is said only of a complete search in which
-//! the property had something to say; a property that was idle throughout is vacuous, and one that
-//! held in a search that was cut short holds within that limit.
+//! A verdict never says more than was looked at. "Proved" is said only of a complete search in
+//! which the property had something to say; a property that was idle throughout is vacuous, and one
+//! that held in a search that was cut short holds within that limit.
 
 pub mod blackout;
 mod canonical;
@@ -52,13 +52,15 @@ pub struct Run {
     pub faults: u32,
     /// From which step on the rest repeats for ever.
     pub repeats_from: Option<usize>,
-    /// Its steps of no return. `None` where that was not asked: of a search that was cut short, of a cycle, of a single step.
+    /// Its steps of no return. `None` where that was not asked: of a search that was cut short, of
+    /// a cycle, of a single step.
     pub no_return: Option<NoReturn>,
     /// What is wrong in the end.
     pub wrong: String,
 }
 
-/// After how many steps of a run every way on violates the property: one step before, some way would still have kept it.
+/// After how many steps of a run every way on violates the property: one step before, some way
+/// would still have kept it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoReturn {
     /// Of all ways on.
@@ -135,7 +137,8 @@ pub fn check_with<T>(
     check_system(&System::new(scenario)?, &scenario.name, limits.threads, search, look)
 }
 
-/// Checks a scenario that is set up, with a search of one's own: [`explore`], or one in several runs. Fails as that does.
+/// Checks a scenario that is set up, with a search of one's own: [`explore`], or one in several
+/// runs. Fails as that does.
 pub fn check_system<T, E>(
     system: &System,
     name: &str,
@@ -217,7 +220,8 @@ impl Judged<'_> {
         self.packed.state(self.exploration.state(state)).bad >> at & 1 == 1
     }
 
-    /// Of the cheapest runs to a goal, of which `goal` is one, the first: its states and its actions.
+    /// Of the cheapest runs to a goal, of which `goal` is one, the first: its states and its
+    /// actions.
     fn first_run(
         &self,
         goal: StateIndex,
@@ -249,7 +253,8 @@ impl Judged<'_> {
         let graph = self.graph.filter(|_| self.exploration.cut.is_none())?;
         let bad: Vec<bool> =
             (0..self.exploration.states()).map(|state| self.is_bad(at, state)).collect();
-        // A fault on the way can save a state from which nothing else would have: the last step out of it counts.
+        // A fault on the way can save a state from which nothing else would have: the last step out
+        // of it counts.
         let lost_from = |doomed: Vec<bool>| {
             steps.iter().rposition(|state| !doomed[*state as usize]).map_or(0, |last| last + 1)
         };

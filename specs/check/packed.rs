@@ -1,10 +1,11 @@
 //! Worlds in twenty bytes.
 //!
-//! A packed world is the [numbers](crate::state::interned) of its four parts, and a hash. So a search keeps worlds exactly, in
-//! little memory, and compares them as fast as words.
+//! A packed world is the [numbers](crate::state::interned) of its four parts, and a hash. So a
+//! search keeps worlds exactly, in little memory, and compares them as fast as words.
 //!
-//! Invariant: packed worlds are equal when the worlds are. The hash, by which a search puts its states in order, is one of
-//! what the parts are and not of their numbers: nothing that a search says depends on threads.
+//! Invariant: packed worlds are equal when the worlds are. The hash, by which a search puts its
+//! states in order, is one of what the parts are and not of their numbers: nothing that a search
+//! says depends on threads.
 
 use crate::properties::{Judgement, Kind, Moment, PROPERTIES, Property, Relation};
 use crate::spec::Essence;
@@ -85,7 +86,8 @@ impl<'a> PackedSystem<'a> {
         self.numbers.numbered(packed.parts)
     }
 
-    /// What all properties say that see no more of a state than its machine and where the handoff is.
+    /// What all properties say that see no more of a state than its machine and where the handoff
+    /// is.
     fn of_case(&self, packed: &Packed, world: &Numbered<'_>) -> Said {
         let key = (packed.parts[0], self.system.moment(world));
         if let Some(said) = self.said.get(&key) {
@@ -185,8 +187,9 @@ impl Judge<Self> for PackedSystem<'_> {
     }
 }
 
-/// What little there is. No two things of a handoff are alike, for both roles go through everything in one order. And whatever
-/// can fail, be called off or be seen by a property commutes with nothing: of all calls two are left.
+/// What little there is. No two things of a handoff are alike, for both roles go through everything
+/// in one order. And whatever can fail, be called off or be seen by a property commutes with
+/// nothing: of all calls two are left.
 impl Reducible for PackedSystem<'_> {
     fn representative(&self, packed: Packed) -> Packed {
         packed

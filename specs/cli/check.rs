@@ -26,7 +26,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     scenarios: Scenarios,
 
-    /// With this variant of the protocol, whatever the scenario asks for; see `handoff list variants`
+    /// With this variant of the protocol, whatever the scenario asks for; see `handoff list
+    /// variants`
     #[arg(long, value_name = "NAME", conflicts_with_all = ["certificate", "checkpoint"])]
     variant: Option<String>,
 
@@ -41,7 +42,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
 
-    /// Go on from this file, where it is there, and write it where a limit stops the search; of one scenario
+    /// Go on from this file, where it is there, and write it where a limit stops the search; of one
+    /// scenario
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
 

@@ -24,8 +24,8 @@ pub(super) struct Arguments {
     /// The simulated kernel, one of `handoff list kernels`
     #[arg(long, default_value = "7.3")]
     kernel: String,
-    /// Another simulated kernel to compare it with, instead of this host's (which takes root and a host to
-    /// spare)
+    /// Another simulated kernel to compare it with, instead of this host's (which takes root and a
+    /// host to spare)
     #[arg(long, value_name = "KERNEL")]
     against: Option<String>,
     /// Also tell of each step before it is made

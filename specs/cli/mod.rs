@@ -59,7 +59,8 @@ enum Command {
     Compare(compare::Arguments),
     /// Show one run of a scenario step by step, or as a trace, as ITF or as a diagram
     Show(show::Arguments),
-    /// Verify a certificate that `check` has written: a second, small checker makes every state anew
+    /// Verify a certificate that `check` has written: a second, small checker makes every state
+    /// anew
     Verify(verify::Arguments),
     /// Replay a recorded trace on the simulated kernel, call by call
     Replay(replay::Arguments),
@@ -73,7 +74,8 @@ enum Command {
     Conform(conform::Arguments),
     /// Show the built-in scenarios, the properties, the known bugs that can be planted, the kernels
     List(list::Arguments),
-    /// Show every known bug of QEMU and Linux in this field, with the property that finds it again, or tell one
+    /// Show every known bug of QEMU and Linux in this field, with the property that finds it again,
+    /// or tell one
     #[command(visible_alias = "zoo")]
     Bugs(bugs::Arguments),
     /// A process of a run

@@ -44,8 +44,8 @@ fn safe(report: &Report) -> Report {
     }
 }
 
-/// The text of a trace, decompressed where its first bytes are those of gzip. A text that ends in the
-/// middle of a line keeps that half line: the reader tells of it.
+/// The text of a trace, decompressed where its first bytes are those of gzip. A text that ends in
+/// the middle of a line keeps that half line: the reader tells of it.
 fn read(name: &str) -> std::io::Result<String> {
     let mut file = BufReader::new(File::open(name)?);
     let mut text = String::new();

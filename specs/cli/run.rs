@@ -1,5 +1,5 @@
-//! `handoff run`: the same protocol on the real kernel of this host; and `handoff vmm`, the processes
-//! that such a run consists of.
+//! `handoff run`: the same protocol on the real kernel of this host; and `handoff vmm`, the
+//! processes that such a run consists of.
 
 use super::scenarios::read;
 use super::{Exit, Failure, width};
@@ -17,7 +17,8 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A device of this host, such as 0000:00:05.0: a QEMU edu on vfio-pci; one for each of the scenario
+    /// A device of this host, such as 0000:00:05.0: a QEMU edu on vfio-pci; one for each of the
+    /// scenario
     #[arg(long, value_name = "BDF", required = true)]
     device: Vec<Bdf>,
 
@@ -29,8 +30,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SCENARIO")]
     scenario: Option<String>,
 
-    /// By transfer: first kill a new process before each of its steps up to the point of no return, one
-    /// after the other
+    /// By transfer: first kill a new process before each of its steps up to the point of no return,
+    /// one after the other
     #[arg(long)]
     sweep: bool,
 

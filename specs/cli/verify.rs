@@ -21,7 +21,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
         Err(wrong) => (format!("{name} proves nothing: {wrong}"), Exit::Bad),
         Ok(Verified { scenario, states, transitions, proved }) => (
             format!(
-                "{scenario}: verified: {states} states, {transitions} transitions and no other; in all of them: {}",
+                "{scenario}: verified: {states} states, {transitions} transitions and no other; \
+                 in all of them: {}",
                 proved.join(" ")
             ),
             Exit::Good,

@@ -1,8 +1,9 @@
 //! The same run without some of its steps.
 //!
-//! A call that was made to fail is made after all; a kill, a cancel, a device's or the guest's act does not happen. What the
-//! run does later happens where it still can. Then the processes go on, the first that can at each step, and nothing more goes
-//! wrong, until none can go on or a state comes again.
+//! A call that was made to fail is made after all; a kill, a cancel, a device's or the guest's act
+//! does not happen. What the run does later happens where it still can. Then the processes go on,
+//! the first that can at each step, and nothing more goes wrong, until none can go on or a state
+//! comes again.
 //!
 //! A property that fails in the run and never in that other run fails because of what was left out.
 

@@ -2,15 +2,18 @@
 //!
 //! Each clause is a fact that was tried out on the run:
 //!
-//! * *"A went from x to y at step i"*: step i made that change, and the property would not fail in the last state if A were x
-//!   there and everything else as it is. *"and nothing made that good"*: at no later step had A a value of which that can be
-//!   said. Which parts of a state are asked so, and why, is in `parts`.
-//! * *"while B had not happened"*: it had not, and the property would not fail in the last state if it had. Told only where
-//!   nothing that happened earlier explains anything.
-//! * *"the first trouble was at step j"*: no role told of any trouble earlier. Told with the former only.
-//! * *"the same run without step j keeps it"*: the run without that step was made, to its end (`without`).
-//! * Of a run that does not end: *"after step n everything is as it was after step i"*: the states are equal. *"Q waits"*: its
-//!   next call would block, and no process can make a step.
+//! * *"A went from x to y at step i"*: step i made that change, and the property would not fail in
+//!   the last state if A were x there and everything else as it is. *"and nothing made that good"*:
+//!   at no later step had A a value of which that can be said. Which parts of a state are asked so,
+//!   and why, is in `parts`.
+//! * *"while B had not happened"*: it had not, and the property would not fail in the last state if
+//!   it had. Told only where nothing that happened earlier explains anything.
+//! * *"the first trouble was at step j"*: no role told of any trouble earlier. Told with the former
+//!   only.
+//! * *"the same run without step j keeps it"*: the run without that step was made, to its end
+//!   (`without`).
+//! * Of a run that does not end: *"after step n everything is as it was after step i"*: the states
+//!   are equal. *"Q waits"*: its next call would block, and no process can make a step.
 
 use super::interventions::{Part, Seen, missing};
 use super::{Followed, Place, ablation};
@@ -21,7 +24,8 @@ use handoff_model::role::Role;
 use handoff_model::text;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Why the last state of a run violates a property. Of one that it does not violate this says nothing that is of use.
+/// Why the last state of a run violates a property. Of one that it does not violate this says
+/// nothing that is of use.
 pub fn because(followed: &Followed<'_>, property: &Property) -> String {
     let (why, named) = match property.kind {
         Kind::Invariant(_) => causes(followed, property),
@@ -60,7 +64,8 @@ fn causes(followed: &Followed<'_>, property: &Property) -> (String, BTreeSet<usi
     (why, named)
 }
 
-/// For each step what it changed of the parts that would save the last state if they were put back, told.
+/// For each step what it changed of the parts that would save the last state if they were put back,
+/// told.
 fn changes(
     followed: &Followed<'_>,
     seen: &[Seen],
@@ -147,7 +152,8 @@ fn at_step(followed: &Followed<'_>, number: usize) -> String {
     format!("step {number} ({who}{})", step.words)
 }
 
-/// The acts of the environment without which the property is kept: of the faults, and of the others that are not named yet.
+/// The acts of the environment without which the property is kept: of the faults, and of the others
+/// that are not named yet.
 fn needed(followed: &Followed<'_>, property: &Property, named: &BTreeSet<usize>) -> String {
     let action = |step: usize| &followed.steps()[step - 1].action;
     let is_asked = |step: &usize| match action(*step) {

@@ -85,7 +85,8 @@ impl<'a> Followed<'a> {
         &self.steps
     }
 
-    /// After how many steps the last state was there already: the steps from there on can repeat for ever.
+    /// After how many steps the last state was there already: the steps from there on can repeat
+    /// for ever.
     pub fn repeats_from(&self) -> Option<usize> {
         let before = &self.states[..self.steps.len()];
         before.iter().position(|state| state == self.last())

@@ -1,9 +1,11 @@
 //! What a property sees, in parts that can be put back one by one.
 //!
-//! Why does a property fail in a state? Because of those parts of the state that it would not fail without: put one of them
-//! back to what it was earlier in the run, leave all the others as they are, and ask the property again. A part that saves it
-//! is a cause, and the last step that took the part away from a saving value is where it came about. (This is the causality of
-//! Halpern and Pearl as Beer and others ask it of counterexamples: "Explaining Counterexamples Using Causality", CAV 2009.)
+//! Why does a property fail in a state? Because of those parts of the state that it would not fail
+//! without: put one of them back to what it was earlier in the run, leave all the others as they
+//! are, and ask the property again. A part that saves it is a cause, and the last step that took
+//! the part away from a saving value is where it came about. (This is the causality of Halpern and
+//! Pearl as Beer and others ask it of counterexamples: "Explaining Counterexamples Using
+//! Causality", CAV 2009.)
 //!
 //! So a part is nothing but a way to put it back; how it is told follows from what it changes.
 
@@ -237,7 +239,8 @@ const OF_MOMENT: &[OfMoment] = &[
     ),
 ];
 
-/// What could have happened and did not: a change that would have saved a state, and how its absence is told.
+/// What could have happened and did not: a change that would have saved a state, and how its
+/// absence is told.
 type Omission = (fn(&mut Seen), fn(&str) -> String);
 
 /// Those of the handoff, and of the process that has the guest, which is named to them.

@@ -1,7 +1,8 @@
 //! A run in Apalache's Informal Trace Format, which its viewers, Quint's, and scripts read.
 //!
-//! A state is what can be seen after a step, a [`View`](handoff_model::abi::view::View), and the step that led to it. The format has no null
-//! and no map but its own, and a variable has one type in all states, so of the view's JSON form
+//! A state is what can be seen after a step, a [`View`](handoff_model::abi::view::View), and the
+//! step that led to it. The format has no null and no map but its own, and a variable has one type
+//! in all states, so of the view's JSON form
 //!
 //! | what | becomes |
 //! |---|---|

@@ -1,8 +1,8 @@
 //! Counterexamples: a run that violates properties, why it does, and the run in other formats.
 //!
 //! A check answers with a run: a list of actions. To follow it is to make it again from the first
-//! state, keeping every state and what every action did ([`Followed`]). A [`Counterexample`] is such
-//! a run with every property that it violates.
+//! state, keeping every state and what every action did ([`Followed`]). A [`Counterexample`] is
+//! such a run with every property that it violates.
 //!
 //! | part of it | by |
 //! |---|---|
@@ -171,7 +171,8 @@ mod tests {
     use handoff_model::vm::launch::LaunchError;
     use std::num::NonZeroUsize;
 
-    /// A world in which a device that raises an interrupt is not there: a bug of the model, not of the protocol.
+    /// A world in which a device that raises an interrupt is not there: a bug of the model, not of
+    /// the protocol.
     #[test]
     fn a_panic_of_the_model_is_told_with_its_run_and_proves_nothing() {
         let mut system = System::new(&built_in("transfer").expect("built in")).expect("set up");

@@ -1,5 +1,5 @@
-//! A run as one word: the place of each action among those that are possible in its state, joined by
-//! dots; `place*times` for repeats.
+//! A run as one word: the place of each action among those that are possible in its state, joined
+//! by dots; `place*times` for repeats.
 
 use crate::state::action::Action;
 use crate::state::system::System;

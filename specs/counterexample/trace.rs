@@ -1,13 +1,17 @@
-//! A run as a trace: the calls by which its world came to be, and then its own, for `handoff replay`.
+//! A run as a trace: the calls by which its world came to be, and then its own, for `handoff
+//! replay`.
 //!
-//! The format is that of any run (`docs/trace-format.md`), written by a simulated kernel. What is no call is told: processes
-//! that start and are killed, and the descriptors that they start with. A call that the environment failed is one that no kernel
-//! was asked: its record's `sys` is `injected`, with the call's own in `call`; a reader that does not know it counts it and goes on,
-//! and because nothing was done, so does everything after it. Devices' interrupts and the guest's work are in no trace.
+//! The format is that of any run (`docs/trace-format.md`), written by a simulated kernel. What is
+//! no call is told: processes that start and are killed, and the descriptors that they start with.
+//! A call that the environment failed is one that no kernel was asked: its record's `sys` is
+//! `injected`, with the call's own in `call`; a reader that does not know it counts it and goes on,
+//! and because nothing was done, so does everything after it. Devices' interrupts and the guest's
+//! work are in no trace.
 //!
-//! A replay has two limits here. It learns of devices from what they answer, and a mediated device answers like a PCI device, but
-//! attaching it gives no HWPT: that call differs. And a signal that one process sends to another kills at once there: the calls
-//! that the other still makes here before it dies are not followed.
+//! A replay has two limits here. It learns of devices from what they answer, and a mediated device
+//! answers like a PCI device, but attaching it gives no HWPT: that call differs. And a signal that
+//! one process sends to another kills at once there: the calls that the other still makes here
+//! before it dies are not followed.
 
 use super::{Followed, Step};
 use crate::scenario::{Process, Scenario};

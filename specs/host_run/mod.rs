@@ -1,12 +1,13 @@
 //! The handoff on the real kernel of this host: the same roles, the same properties.
 //!
-//! [`run`] starts an old process ([`vmm`]) with the devices that it is given; that one launches a VM whose
-//! guest makes them work, and hands it over. Everything they do is recorded; afterwards the run is
-//! judged ([`verdict`]): what the processes saw, by the properties of [`crate::properties`] as far as a host
-//! shows what they ask for; the devices' own account of DMA and interrupts; and the trace, call by call,
-//! against the simulated kernel.
+//! [`run`] starts an old process ([`vmm`]) with the devices that it is given; that one launches a
+//! VM whose guest makes them work, and hands it over. Everything they do is recorded; afterwards
+//! the run is judged ([`verdict`]): what the processes saw, by the properties of
+//! [`crate::properties`] as far as a host shows what they ask for; the devices' own account of DMA
+//! and interrupts; and the trace, call by call, against the simulated kernel.
 //!
-//! The devices must be of a kind in [`device::KINDS`]: a run does DMA and must know how to ask for it.
+//! The devices must be of a kind in [`device::KINDS`]: a run does DMA and must know how to ask for
+//! it.
 
 mod observe;
 pub mod run_dir;
@@ -179,7 +180,8 @@ fn examine_host(devices: &[Bdf], scenario: &Scenario) -> Result<(), Hindrance> {
                 None => format!("{bdf} has no driver"),
             };
             let cure = format!(
-                "give it to vfio-pci: `echo vfio-pci > /sys/bus/pci/devices/{bdf}/driver_override`, \
+                "give it to vfio-pci: `echo vfio-pci > \
+                 /sys/bus/pci/devices/{bdf}/driver_override`, \
                  unbind it, `echo {bdf} > /sys/bus/pci/drivers_probe`"
             );
             return Err(missing(what, cure));

@@ -1,8 +1,8 @@
 //! A look at the host by a process of a run: the view that properties judge.
 //!
-//! What [`observe`] sees numbers open files by chance. Here they are numbered by what they are for, so
-//! that a view of the old process before and one of the new process after can be compared: file *n* is
-//! the one behind the *n*-th descriptor of the inventory, whoever holds it.
+//! What [`observe`] sees numbers open files by chance. Here they are numbered by what they are for,
+//! so that a view of the old process before and one of the new process after can be compared: file
+//! *n* is the one behind the *n*-th descriptor of the inventory, whoever holds it.
 
 use super::run_dir::Seen;
 use handoff_model::abi::ids::{Fd, Pid};

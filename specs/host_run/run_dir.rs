@@ -62,7 +62,8 @@ pub enum Note {
     Starting {
         /// When.
         at_ns: u64,
-        /// How long before that was spent waiting for the devices' interrupts, which a VMM would not.
+        /// How long before that was spent waiting for the devices' interrupts, which a VMM would
+        /// not.
         waited_ns: u64,
         /// What waits in the eventfd of each device's interrupt: raised while no guest ran.
         waiting: Vec<u64>,
@@ -113,8 +114,8 @@ pub struct Seen {
     pub pid: u32,
     /// VmPin of the process that looked, in pages.
     pub pinned_pages: i64,
-    /// What that should be by its mappings, in pages; unknown where it is charged to nobody, for then
-    /// the kernel does not move the figure (hazard K2).
+    /// What that should be by its mappings, in pages; unknown where it is charged to nobody, for
+    /// then the kernel does not move the figure (hazard K2).
     pub expected_pages: Option<i64>,
     /// What could be seen.
     pub view: handoff_model::abi::view::View,

@@ -101,9 +101,9 @@ fn counts(report: &Report) -> String {
     report.to_string()
 }
 
-/// What a host really shows at the end of a run, seen by the process that has the guest. What the other
-/// properties ask for (who owns a page set, what is mapped, when a guest ran) no host shows; the run's
-/// own findings and the replay of its calls speak of those.
+/// What a host really shows at the end of a run, seen by the process that has the guest. What the
+/// other properties ask for (who owns a page set, what is mapped, when a guest ran) no host shows;
+/// the run's own findings and the replay of its calls speak of those.
 const SHOWN: &[&str] = &["DEV-1", "IRQ-1", "FD-1", "FD-2", "PRE-1"];
 
 /// The last words of the process that had the guest.
@@ -184,7 +184,8 @@ impl Run<'_> {
         let phases: BTreeSet<_> = killed.iter().collect();
         self.request.sweep.then(|| {
             let seen = format!(
-                "killed at {} points, in {} phases; after {survived} of them DMA and interrupts went on \
+                "killed at {} points, in {} phases; after {survived} of them DMA and interrupts \
+                 went on \
                  in the old process, and after {} its memory was pinned there",
                 killed.len(),
                 phases.len(),
@@ -218,7 +219,8 @@ impl Run<'_> {
         let arrived = waiting.iter().filter(|count| **count > 0).count();
         let good = arrived == devices && under_way == devices;
         let seen = format!(
-            "{} µs from stop to start, without the wait for the test's interrupts; {under_way} DMAs were \
+            "{} µs from stop to start, without the wait for the test's interrupts; {under_way} \
+             DMAs were \
              under way at the stop; interrupts waiting at the start: {waiting:?}",
             started_ns.saturating_sub(stopped_ns).saturating_sub(waited_ns) / 1000
         );
@@ -254,7 +256,8 @@ impl Run<'_> {
             let more = after.finished - before.finished;
             let good = after.faults.is_empty() && more >= DMAS && failure.is_none();
             let mut seen = format!(
-                "{} DMAs until the handoff was over, {more} after it; {} bytes compared; {} interrupts \
+                "{} DMAs until the handoff was over, {more} after it; {} bytes compared; {} \
+                 interrupts \
                  raised, {} taken",
                 before.finished, after.compared_bytes, after.raised, after.delivered
             );

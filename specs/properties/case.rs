@@ -49,7 +49,8 @@ pub struct Moment {
     pub fell_back: bool,
     /// It happened: the guest is with the new process, or the new program.
     pub handed_over: bool,
-    /// A call was failed, a process killed, or it was called off; or the virtual machine changed after its state was cut.
+    /// A call was failed, a process killed, or it was called off; or the virtual machine changed
+    /// after its state was cut.
     pub disturbed: bool,
     /// What the protocol must make of it.
     pub due: Due,

@@ -1,4 +1,5 @@
-//! The guest and its devices: it runs once, from where it was, and its devices and interrupts go on.
+//! The guest and its devices: it runs once, from where it was, and its devices and interrupts go
+//! on.
 
 use super::Judgement::{Fails, Holds, Idle};
 use super::case::must;
@@ -62,8 +63,8 @@ pub(super) fn no_progress_lost(case: &Case<'_>) -> Judgement {
     seen
 }
 
-/// What a virtual machine has of interrupts that its guest has not taken is copied with its state: while no guest runs it
-/// may stand in two virtual machines, or in none.
+/// What a virtual machine has of interrupts that its guest has not taken is copied with its state:
+/// while no guest runs it may stand in two virtual machines, or in none.
 pub(super) fn no_interrupt_lost(case: &Case<'_>) -> Judgement {
     let Some(keeper) = case.moment.keeper else { return Idle };
     let mut seen = Idle;
@@ -129,7 +130,8 @@ fn injected(case: &Case<'_>, pid: Pid, device: &str, vector: usize) -> u64 {
     of.map(|of| of.count).sum()
 }
 
-/// Whether this is a good end: nothing is under way, and the guest runs, unless its process was killed from outside.
+/// Whether this is a good end: nothing is under way, and the guest runs, unless its process was
+/// killed from outside.
 pub(super) fn has_ended_well(case: &Case<'_>) -> bool {
     case.moment.quiescent && !matches!(runs_in_the_end(case), Fails(_))
 }

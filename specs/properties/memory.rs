@@ -167,8 +167,8 @@ pub(super) fn reaches_guest_memory(case: &Case<'_>) -> Judgement {
     seen
 }
 
-/// Devices go on meanwhile; it is the kernel that has nowhere to look. While no guest runs nobody makes it look: that window is how the
-/// interface works, and no harm.
+/// Devices go on meanwhile; it is the kernel that has nowhere to look. While no guest runs nobody
+/// makes it look: that window is how the interface works, and no harm.
 pub(super) fn addresses_known(case: &Case<'_>) -> Judgement {
     let mut guests =
         case.view.processes.iter().filter_map(|(pid, p)| Some((pid, p.guest.as_ref()?)));

@@ -1,8 +1,9 @@
 //! What must hold: the registry of properties.
 //!
-//! A property is an id, a sentence, the reason why anybody cares, and a predicate over a [`Case`]: the
-//! view of this moment, the view before anything happened, and a few facts about where the handoff
-//! is. It never looks at a kernel's inside, so it judges a simulated and a real machine alike.
+//! A property is an id, a sentence, the reason why anybody cares, and a predicate over a [`Case`]:
+//! the view of this moment, the view before anything happened, and a few facts about where the
+//! handoff is. It never looks at a kernel's inside, so it judges a simulated and a real machine
+//! alike.
 //!
 //! A predicate answers [`Judgement::Idle`] where it has nothing to say (its antecedent does not
 //! hold). One that is idle in every state of a check proves nothing and is reported as vacuous.
@@ -43,18 +44,22 @@ pub enum Kind {
     Invariant(fn(&Case<'_>) -> Judgement),
     /// A relation that every transition must satisfy.
     Action(Relation),
-    /// Every run ends, and whenever no process can step, none waits: there is neither a cycle nor a deadlock.
+    /// Every run ends, and whenever no process can step, none waits: there is neither a cycle nor a
+    /// deadlock.
     Termination,
-    /// From every reachable state some run without a further fault reaches a goal, as this predicate says (`AG EF` in CTL).
+    /// From every reachable state some run without a further fault reaches a goal, as this
+    /// predicate says (`AG EF` in CTL).
     Possibility(fn(&Case<'_>) -> bool),
-    /// Every transition is one of the abstract spec or stutters, and where no role acts the abstract spec has ended, too.
+    /// Every transition is one of the abstract spec or stutters, and where no role acts the
+    /// abstract spec has ended, too.
     Refinement,
 }
 
 /// A relation between the two states of a transition.
 #[derive(Clone, Copy, Debug)]
 pub struct Relation {
-    /// Whether a transition from this state is one that the relation is about; where none is, the property is vacuous.
+    /// Whether a transition from this state is one that the relation is about; where none is, the
+    /// property is vacuous.
     pub applies: fn(&Case<'_>) -> bool,
     /// Whether a transition satisfies it. Asked of every transition, so it should be cheap.
     pub holds: fn(&dyn Snapshot, &dyn Snapshot) -> bool,
@@ -62,7 +67,8 @@ pub struct Relation {
     pub violation: fn(&dyn Snapshot, &dyn Snapshot) -> String,
 }
 
-/// What a [`Relation`] can ask of either state of a transition; each answer is computed when it is asked for.
+/// What a [`Relation`] can ask of either state of a transition; each answer is computed when it is
+/// asked for.
 pub trait Snapshot {
     /// Returns how much can still happen.
     fn rank(&self) -> Rank;
@@ -81,15 +87,18 @@ pub fn find(id: &str) -> Option<&'static Property> {
 pub const PROPERTIES: &[Property] = &[
     Property {
         id: "OWN-1",
-        sentence: "whenever nothing is under way, every mapping is owned by the one living process that has the guest",
-        reason: "a dead owner's pages cannot be charged, limited or handed on, and a later pin of them fails",
+        sentence: "whenever nothing is under way, every mapping is owned by the one living \
+                   process that has the guest",
+        reason: "a dead owner's pages cannot be charged, limited or handed on, and a later pin of \
+                 them fails",
         scope: Scope::Always,
         kind: Kind::Invariant(memory::owned_by_keeper),
     },
     Property {
         id: "OWN-2",
         sentence: "while a guest runs, its process owns what its devices are mapped to",
-        reason: "whoever else owns it can end, and then the guest runs on pages that nobody can charge, limit or take back",
+        reason: "whoever else owns it can end, and then the guest runs on pages that nobody can \
+                 charge, limit or take back",
         scope: Scope::Always,
         kind: Kind::Invariant(memory::owned_while_running),
     },
@@ -102,15 +111,19 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: "PIN-2",
-        sentence: "whenever nothing is under way, VmPin of each living process is what its mappings have pinned",
-        reason: "a counter that has drifted is wrong for ever, and goes below zero when the pages are unmapped",
+        sentence: "whenever nothing is under way, VmPin of each living process is what its \
+                   mappings have pinned",
+        reason: "a counter that has drifted is wrong for ever, and goes below zero when the pages \
+                 are unmapped",
         scope: Scope::Iommufd,
         kind: Kind::Invariant(memory::vm_pin_tells),
     },
     Property {
         id: "CHG-1",
-        sentence: "whenever nothing is under way, each pinned page is charged exactly once, to an account of the process that has the guest, and the kernel's books say the same",
-        reason: "a charge to nobody evades the limit, a double or stale one makes the next pin fail",
+        sentence: "whenever nothing is under way, each pinned page is charged exactly once, to an \
+                   account of the process that has the guest, and the kernel's books say the same",
+        reason: "a charge to nobody evades the limit, a double or stale one makes the next pin \
+                 fail",
         scope: Scope::Charged,
         kind: Kind::Invariant(memory::charged_once),
     },
@@ -124,14 +137,16 @@ pub const PROPERTIES: &[Property] = &[
     Property {
         id: "VA-1",
         sentence: "while a guest runs, no mapping waits for an address",
-        reason: "until it has one its memory can be neither pinned nor looked at, no device can be added, and a second update cannot begin",
+        reason: "until it has one its memory can be neither pinned nor looked at, no device can \
+                 be added, and a second update cannot begin",
         scope: Scope::Container,
         kind: Kind::Invariant(memory::addresses_known),
     },
     Property {
         id: "MAP-1",
         sentence: "the same device addresses lead to the same pages, before, during and after",
-        reason: "the guest has programmed its devices with these addresses, and they are using them",
+        reason: "the guest has programmed its devices with these addresses, and they are using \
+                 them",
         scope: Scope::Always,
         kind: Kind::Invariant(memory::same_map),
     },
@@ -158,35 +173,43 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: "VM-3",
-        sentence: "whenever nothing is under way the guest runs, unless the process that had it was killed from outside",
+        sentence: "whenever nothing is under way the guest runs, unless the process that had it \
+                   was killed from outside",
         reason: "whatever fails in an update, some process must be left that runs the guest",
         scope: Scope::Always,
         kind: Kind::Invariant(guest::runs_in_the_end),
     },
     Property {
         id: "IRQ-1",
-        sentence: "every interrupt was taken by a running guest, or waits in the eventfd that the guest's process holds, where KVM takes it from there but not for ever",
+        sentence: "every interrupt was taken by a running guest, or waits in the eventfd that the \
+                   guest's process holds, where KVM takes it from there but not for ever",
         reason: "a lost interrupt is a request that never completes",
         scope: Scope::Interrupts,
         kind: Kind::Invariant(guest::no_interrupt_lost),
     },
     Property {
         id: "IRQ-2",
-        sentence: "once the handoff has stopped the guest, none runs again before KVM takes every interrupt for it",
-        reason: "a guest that runs before its way back is complete waits for interrupts that nobody brings",
+        sentence: "once the handoff has stopped the guest, none runs again before KVM takes every \
+                   interrupt for it",
+        reason: "a guest that runs before its way back is complete waits for interrupts that \
+                 nobody brings",
         scope: Scope::Kvm,
         kind: Kind::Invariant(guest::irqfds_before_running),
     },
     Property {
         id: "FD-1",
-        sentence: "the process that has the guest holds every descriptor of it once, and whenever nothing is under way nobody else does, or lives on; of a lost guest nobody holds any",
-        reason: "a lost descriptor resets a device, a leaked one keeps it, and its memory, for ever",
+        sentence: "the process that has the guest holds every descriptor of it once, and whenever \
+                   nothing is under way nobody else does, or lives on; of a lost guest nobody \
+                   holds any",
+        reason: "a lost descriptor resets a device, a leaked one keeps it, and its memory, for \
+                 ever",
         scope: Scope::Always,
         kind: Kind::Invariant(descriptors::descriptors_kept),
     },
     Property {
         id: "FD-2",
-        sentence: "descriptors can be inherited only between the old program's last act and the new one's first",
+        sentence: "descriptors can be inherited only between the old program's last act and the \
+                   new one's first",
         reason: "any helper that is forked and executed meanwhile would inherit the devices",
         scope: Scope::Always,
         kind: Kind::Invariant(descriptors::window_closed),
@@ -200,15 +223,18 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: "BACK-1",
-        sentence: "after a handoff that did not happen the guest runs where it was, with everything it had",
+        sentence: "after a handoff that did not happen the guest runs where it was, with \
+                   everything it had",
         reason: "a failed update must cost nothing but time",
         scope: Scope::Always,
         kind: Kind::Invariant(ordering::back_again),
     },
     Property {
         id: "NEXT-1",
-        sentence: "whenever nothing is under way and the guest lives, everything is as it was at the beginning, but for who has it",
-        reason: "there the next update begins: what one leaves behind, a hundred leave behind a hundredfold",
+        sentence: "whenever nothing is under way and the guest lives, everything is as it was at \
+                   the beginning, but for who has it",
+        reason: "there the next update begins: what one leaves behind, a hundred leave behind a \
+                 hundredfold",
         scope: Scope::Always,
         kind: Kind::Invariant(restoration::as_at_the_beginning),
     },
@@ -222,7 +248,8 @@ pub const PROPERTIES: &[Property] = &[
     Property {
         id: "TRUE-1",
         sentence: "what is not so is refused before anything is changed, and hands nothing over",
-        reason: "an inventory that is wrong is found out when something is next mapped, interrupted or handed over, and then it is too late",
+        reason: "an inventory that is wrong is found out when something is next mapped, \
+                 interrupted or handed over, and then it is too late",
         scope: Scope::Misled,
         kind: Kind::Invariant(ordering::nothing_taken_on_trust),
     },
@@ -249,22 +276,27 @@ pub const PROPERTIES: &[Property] = &[
     },
     Property {
         id: "END-2",
-        sentence: "every step brings the handoff nearer to its end, by a measure of each state alone",
-        reason: "it bounds every run from wherever it is, whatever the scheduler does and without a list of all states",
+        sentence: "every step brings the handoff nearer to its end, by a measure of each state \
+                   alone",
+        reason: "it bounds every run from wherever it is, whatever the scheduler does and without \
+                 a list of all states",
         scope: Scope::Always,
         kind: Kind::Action(ranking::EVERY_STEP_LOWERS_IT),
     },
     Property {
         id: "END-3",
-        sentence: "from every state some way without a further fault leads to an end in which the guest runs, unless its process was killed from outside",
+        sentence: "from every state some way without a further fault leads to an end in which the \
+                   guest runs, unless its process was killed from outside",
         reason: "a handoff that only another failure can free is a trap",
         scope: Scope::Always,
         kind: Kind::Possibility(guest::has_ended_well),
     },
     Property {
         id: "REF-1",
-        sentence: "each step changes nothing that matters, or does one step of the handoff in essence, and where nothing is under way no such step is left",
-        reason: "what is proved of that by a few dozen states, by two checkers, is then true of the protocol on its kernel",
+        sentence: "each step changes nothing that matters, or does one step of the handoff in \
+                   essence, and where nothing is under way no such step is left",
+        reason: "what is proved of that by a few dozen states, by two checkers, is then true of \
+                 the protocol on its kernel",
         scope: Scope::PassedThrough,
         kind: Kind::Refinement,
     },

@@ -1,15 +1,18 @@
 //! How far a handoff is from its end: a rank that every step lowers.
 //!
-//! Ranks are compared from the first component to the last. Each is made of numbers, so there is no endless way down: if every step
-//! lowers the rank every run ends, whatever the scheduler does. That is seen from each state and its successors alone, without the
-//! graph, and in a search that keeps of each state but a hash.
+//! Ranks are compared from the first component to the last. Each is made of numbers, so there is no
+//! endless way down: if every step lowers the rank every run ends, whatever the scheduler does.
+//! That is seen from each state and its successors alone, without the graph, and in a search that
+//! keeps of each state but a hash.
 //!
-//! Why a step lowers it. What the environment does takes from its budget. By exec the old program hands over to the new one, and that
-//! at most once to the old one again. A call of a role takes from what is left of it ([`handoff_model::protocol::measure`]), of the old process
-//! first: what that does may begin or end the new one. A process that has been sent a signal dies once. What else can happen
-//! takes what had arrived: a message that a role was not waiting for, an interrupt.
+//! Why a step lowers it. What the environment does takes from its budget. By exec the old program
+//! hands over to the new one, and that at most once to the old one again. A call of a role takes
+//! from what is left of it ([`handoff_model::protocol::measure`]), of the old process first: what
+//! that does may begin or end the new one. A process that has been sent a signal dies once. What
+//! else can happen takes what had arrived: a message that a role was not waiting for, an interrupt.
 //!
-//! What has arrived counts last, for calls and devices may add to it; whatever does lowers a component before it.
+//! What has arrived counts last, for calls and devices may add to it; whatever does lowers a
+//! component before it.
 
 use super::{Relation, Snapshot};
 use handoff_model::protocol::measure::Left;

@@ -1,7 +1,9 @@
 //! An end is a beginning: whatever came of an update, the next one finds what the first one found.
 //!
-//! So what holds of one update holds of any number of them, in whatever order they fail and succeed, as long as each process has the rights
-//! that the one before it had, and as far as what can be seen of a machine decides what it does next. What is compared is told without the numbers of processes, of which the next update has others. That nobody else has any of it is `FD-1`.
+//! So what holds of one update holds of any number of them, in whatever order they fail and
+//! succeed, as long as each process has the rights that the one before it had, and as far as what
+//! can be seen of a machine decides what it does next. What is compared is told without the numbers
+//! of processes, of which the next update has others. That nobody else has any of it is `FD-1`.
 
 use super::Judgement::{Holds, Idle};
 use super::case::must;

@@ -13,7 +13,8 @@ pub struct Setup<'a> {
     pub due: Due,
     /// What could be seen before the handoff.
     pub base: &'a View,
-    /// The guest may have an interrupt armed while a handoff is under way, which `base` does not show yet.
+    /// The guest may have an interrupt armed while a handoff is under way, which `base` does not
+    /// show yet.
     pub arms_later: bool,
     /// KVM takes the guest's interrupts.
     pub kvm: bool,

@@ -1,4 +1,5 @@
-//! A document as JSON, with an indent of two spaces and the fields in the order of their structures.
+//! A document as JSON, with an indent of two spaces and the fields in the order of their
+//! structures.
 
 use super::Document;
 

@@ -16,13 +16,13 @@ pub struct Run {
     pub replay: String,
     /// How many of its steps are faults: failed calls, kills, a cancel.
     pub faults: usize,
-    /// After how many steps the last state had been reached before, so that the steps since then can
-    /// repeat for ever; null for a run that ends.
+    /// After how many steps the last state had been reached before, so that the steps since then
+    /// can repeat for ever; null for a run that ends.
     pub repeats_after: Option<usize>,
     /// The steps, from the first one on.
     pub steps: Vec<Step>,
-    /// The properties that the run violates. Of a counterexample, those for which it is the cheapest
-    /// run; of a run that was asked for, all.
+    /// The properties that the run violates. Of a counterexample, those for which it is the
+    /// cheapest run; of a run that was asked for, all.
     pub violated: Vec<Violation>,
 }
 

@@ -1,8 +1,9 @@
 //! Worlds of any size: so many devices, address spaces and mappings, made to order.
 //!
-//! `world-3x2x4` has three devices on two address spaces of one iommufd, with four blocks of RAM in each; `world-3x2x4-exec` is the same by
-//! exec. Everything that may go wrong may: a call fails, a process is killed, somebody calls it off, each device interrupts. How far such a
-//! world can be exhausted is a matter of memory; where a limit stops the search, the verdicts say so.
+//! `world-3x2x4` has three devices on two address spaces of one iommufd, with four blocks of RAM in
+//! each; `world-3x2x4-exec` is the same by exec. Everything that may go wrong may: a call fails, a
+//! process is killed, somebody calls it off, each device interrupts. How far such a world can be
+//! exhausted is a matter of memory; where a limit stops the search, the verdicts say so.
 
 use super::builder::{DeviceEntry, Ram, ScenarioBuilder, Space};
 use super::names::{DEVICES_MAX, LIST_MAX};
@@ -19,7 +20,8 @@ pub fn name(size: &str) -> Result<String, String> {
     let name = format!("{PREFIX}{size}");
     world(&name).map(|_| name.clone()).ok_or_else(|| {
         format!(
-            "{size:?} is no size: DEVICESxSPACESxMAPPINGS, like 3x2x4 or 3x2x4-exec, with at most {DEVICES_MAX} devices, \
+            "{size:?} is no size: DEVICESxSPACESxMAPPINGS, like 3x2x4 or 3x2x4-exec, with at most \
+             {DEVICES_MAX} devices, \
              no more spaces than devices, and at most {LIST_MAX} mappings"
         )
     })

@@ -1,4 +1,5 @@
-//! What a scenario plants by name: a variant, known bugs, what is not so, what the protocol leaves out.
+//! What a scenario plants by name: a variant, known bugs, what is not so, what the protocol leaves
+//! out.
 
 use super::corruption::{self, WRONGS, Wrong};
 use super::mutants;
@@ -88,7 +89,10 @@ pub(super) fn check_wrong(
 
 pub(super) fn find_mutant(variant: &Variant, name: &str) -> Result<Omission, String> {
     mutants::find(variant, name).ok_or_else(|| {
-        format!("mutant {name:?} is not one of this variant and mode; `handoff list mutants` has all of the safe ones")
+        format!(
+            "mutant {name:?} is not one of this variant and mode; `handoff list mutants` has \
+                 all of the safe ones"
+        )
     })
 }
 

@@ -10,7 +10,7 @@
 //! kernel = "7.3"                    # a simulated kernel: see `handoff list`
 //! variant = "safe"                  # the protocol: see `handoff list`
 //! kvm = true                        # interrupts by irqfds; without: the VMM reads its eventfds
-//! dma = "iommufd"                   # or "type1": containers, one a [[space]]; only with a variant for them
+//! dma = "iommufd"                   # or "type1": each [[space]] is a container
 //! # wrong = "ram-other"             # what is told that is not so: see `handoff list wrongs`
 //! # mutant = "row old Revoke"       # what the protocol leaves out: see `handoff list mutants`
 //!
@@ -22,8 +22,8 @@
 //! [[device]]
 //! name = "nic0"
 //! interrupts = 1
-//! # armed_later = true              # of the last device: armed only when its guest asks, at some time before it is stopped
-//! # hwpt = "own"                   # instead of the kernel's "shared" one; or "nest-parent", which a space has one of
+//! # armed_later = true              # the last device's: armed while the guest runs
+//! # hwpt = "own"                   # instead of "shared"; or "nest-parent", one a space
 //! # bar_iova = 0x200000             # the other devices of its space reach its BAR 0 there
 //!
 //! [process]                         # of both; [new] overrides for the new one

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 /// The most devices, which each have their place in every state.
 pub(crate) const DEVICES_MAX: usize = 16;
 
-/// The most of anything in a file: worlds beyond are hopeless to exhaust, and mistakes are likelier.
+/// The most of anything in a file: worlds beyond are hopeless to exhaust, and mistakes are
+/// likelier.
 pub(super) const LIST_MAX: usize = 64;
 
 /// None is empty, none stands twice, and there are not too many.

@@ -44,7 +44,8 @@ impl File {
             .or_else(|| of_iommufd.map(|of| format!("space {:?}: iommufd", of.name)))
         {
             return Err(format!(
-                "{what} is nothing with dma = \"type1\", where each [[space]] is a container; remove it"
+                "{what} is nothing with dma = \"type1\", where each [[space]] is a container; \
+                 remove it"
             ));
         }
         let mut names: Vec<_> = self.space.iter().map(|space| space.name.clone()).collect();

@@ -1,22 +1,29 @@
-//! The essence of a handoff: what it is about, without a call, a message or a phase. The page to read first.
+//! The essence of a handoff: what it is about, without a call, a message or a phase. The page to
+//! read first.
 //!
-//! A guest, the pages that its devices write to, and the devices themselves go from one program to another. Either may be
-//! killed at any time, and the old one may give up at any time before the decision. A [`Handoff`] is all that matters of this: who
-//! lives, where the guest is and whether it runs, who owns the pages, what the devices can do, and what is decided. A [`Row`] is
-//! all that may happen to it. Why that is enough:
+//! A guest, the pages that its devices write to, and the devices themselves go from one program to
+//! another. Either may be killed at any time, and the old one may give up at any time before the
+//! decision. A [`Handoff`] is all that matters of this: who lives, where the guest is and whether
+//! it runs, who owns the pages, what the devices can do, and what is decided. A [`Row`] is all that
+//! may happen to it. Why that is enough:
 //!
-//! * **One decision.** By transfer it is the commit of the new process: before it the guest is the old one's, after it the new
-//!   one's. It needs the old one's word, which the old one gives once, with the guest stopped, and can take back only by giving up:
-//!   no commit follows that while it lives. By exec nobody else is there: to take the pages is the decision.
-//! * **The guest runs where its pages are owned.** So the new process takes them before it commits, and the old one, having
-//!   given its word, takes them back only when the new one is gone and can take them no more.
-//! * **Devices work while one process holds them.** So the old process hands them over before it gives its word, perhaps while its
-//!   guest still runs, and leaves only after the commit.
-//! * **Nobody stays in between.** Without a decision the new process leaves, and the old one runs the guest; with it the old one
-//!   leaves. That it has given up dies with the old process: one that has its word may commit then, for nobody else runs the guest.
+//! * **One decision.** By transfer it is the commit of the new process: before it the guest is the
+//!   old one's, after it the new one's. It needs the old one's word, which the old one gives once,
+//!   with the guest stopped, and can take back only by giving up: no commit follows that while it
+//!   lives. By exec nobody else is there: to take the pages is the decision.
+//! * **The guest runs where its pages are owned.** So the new process takes them before it commits,
+//!   and the old one, having given its word, takes them back only when the new one is gone and can
+//!   take them no more.
+//! * **Devices work while one process holds them.** So the old process hands them over before it
+//!   gives its word, perhaps while its guest still runs, and leaves only after the commit.
+//! * **Nobody stays in between.** Without a decision the new process leaves, and the old one runs
+//!   the guest; with it the old one leaves. That it has given up dies with the old process: one
+//!   that has its word may commit then, for nobody else runs the guest.
 //!
-//! That is checked twice, here and by SPIN (`essence.pml`, row by row the same). That the protocol does nothing else is the property
-//! `REF-1`: each transition of a world changes nothing of this, or does what one row does, and the old process may give up over it ([`crate::spec::refinement`]).
+//! That is checked twice, here and by SPIN (`essence.pml`, row by row the same). That the protocol
+//! does nothing else is the property `REF-1`: each transition of a world changes nothing of this,
+//! or does what one row does, and the old process may give up over it
+//! ([`crate::spec::refinement`]).
 
 mod model;
 pub mod refinement;
@@ -39,7 +46,8 @@ pub enum Life {
     Killed,
 }
 
-/// What a program has of the guest as it is now. An older state is none, nor is one that the guest may not run from.
+/// What a program has of the guest as it is now. An older state is none, nor is one that the guest
+/// may not run from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guest {
     /// Nothing.
@@ -339,8 +347,9 @@ pub const EXEC: &[Row] = &[
 /// What must hold: a name, and a predicate of a state and of whether that is at rest.
 pub type Invariant = (&'static str, fn(&Handoff, bool) -> bool);
 
-/// All of them: at most one program runs the guest; who runs it owns its pages; as long as who must have it lives, its devices
-/// reach it; it runs in the end, unless who must have it was killed from outside; and then nobody else is left.
+/// All of them: at most one program runs the guest; who runs it owns its pages; as long as who must
+/// have it lives, its devices reach it; it runs in the end, unless who must have it was killed from
+/// outside; and then nobody else is left.
 pub const INVARIANTS: &[Invariant] = &[
     ("one_guest", |it, _| !(it.old.guest == Runs && it.new.guest == Runs)),
     ("owned", |it, _| {

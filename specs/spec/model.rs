@@ -31,8 +31,8 @@ impl Essence {
         self.rows.iter().filter(move |row| row.next(from) == to)
     }
 
-    /// Whether a step changes nothing, or does what a row does that may happen; or that, and then the old process gives up. (A call
-    /// that did something and is said to have failed is both.)
+    /// Whether a step changes nothing, or does what a row does that may happen; or that, and then
+    /// the old process gives up. (A call that did something and is said to have failed is both.)
     pub fn allows(&self, from: Handoff, to: Handoff) -> bool {
         let does = |from: Handoff, to| self.between(from, to).any(|row| (row.may)(&from));
         let willing = Handoff { old: Party { life: from.old.life, ..to.old }, ..to };

@@ -1,13 +1,16 @@
 //! How a world is a handoff in essence, and what is no step of one.
 //!
-//! A world's [`Handoff`] is read from what can be seen of its machine ([`Sight`]), from what its history and its processes' ends say,
-//! and from whether the old process is on its way back, which is all that is asked of a phase. The protocol refines the essence
-//! if the first world's is the first state there, each transition leaves it as it is or does what one row does (and what it did may
-//! make the old process give up), and a world in which nobody acts any more is one in which no program has anything left to do. Every run of the protocol is
-//! then one of the essence with steps that change nothing in between, and what is invariant there is so here.
+//! A world's [`Handoff`] is read from what can be seen of its machine ([`Sight`]), from what its
+//! history and its processes' ends say, and from whether the old process is on its way back, which
+//! is all that is asked of a phase. The protocol refines the essence if the first world's is the
+//! first state there, each transition leaves it as it is or does what one row does (and what it did
+//! may make the old process give up), and a world in which nobody acts any more is one in which no
+//! program has anything left to do. Every run of the protocol is then one of the essence with steps
+//! that change nothing in between, and what is invariant there is so here.
 //!
-//! Where one call does many things (the last close and the exit, say) the essence sees the one that matters, and where one thing takes
-//! many calls (to own the pages of several contexts) it sees the first and the last.
+//! Where one call does many things (the last close and the exit, say) the essence sees the one that
+//! matters, and where one thing takes many calls (to own the pages of several contexts) it sees the
+//! first and the last.
 
 use crate::spec::{Essence, Guest, Handoff, Life, Party, Word};
 use crate::state::World;

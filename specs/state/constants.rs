@@ -58,7 +58,8 @@ impl Setting {
         self.later.is_some() && usize::from(device) + 1 == self.devices.len()
     }
 
-    /// The calls by which the old VMM arms the interrupt of the last device; none where there is nothing to arm.
+    /// The calls by which the old VMM arms the interrupt of the last device; none where there is
+    /// nothing to arm.
     pub(crate) fn arm(&self, machine: &mut Machine) -> Vec<Made> {
         let Some(interrupts) = &self.later else { return Vec::new() };
         let (mut next, (mut vm, mut descriptors)) = (machine.clone(), self.launched.clone());
@@ -85,7 +86,8 @@ impl Setting {
         Some((vm, descriptors))
     }
 
-    /// What it should look like, and which files must be handed over, where the guest has armed an interrupt, whose eventfd this is.
+    /// What it should look like, and which files must be handed over, where the guest has armed an
+    /// interrupt, whose eventfd this is.
     pub(crate) fn due_with(
         &self,
         armed: Option<FileRef>,

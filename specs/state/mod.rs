@@ -2,9 +2,9 @@
 //!
 //! A [`World`] is one state: plain, canonical, and complete. An [`Action`] is one thing that can
 //! happen next: a role makes its next call, or that call fails, or a process is killed, or somebody
-//! calls it off, or a device writes to memory and raises an interrupt, or the guest takes one, works on, or has
-//! another one armed. How often the environment may act is a budget in the state, so that every run is
-//! finite unless the roles themselves go round in circles.
+//! calls it off, or a device writes to memory and raises an interrupt, or the guest takes one,
+//! works on, or has another one armed. How often the environment may act is a budget in the state,
+//! so that every run is finite unless the roles themselves go round in circles.
 //!
 //! What a device's DMA reaches is not an action but part of every state's view: whatever it could
 //! touch at this moment is judged at this moment.
@@ -69,7 +69,8 @@ pub struct History {
     pub progress: u64,
     /// The program that runs after an execve is the old one again.
     pub fell_back: bool,
-    /// A call was failed, a process killed, or it was called off; or the virtual machine changed after its state was cut.
+    /// A call was failed, a process killed, or it was called off; or the virtual machine changed
+    /// after its state was cut.
     pub disturbed: bool,
     /// The environment has killed the old process, the new one.
     pub killed: [bool; 2],

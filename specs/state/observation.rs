@@ -88,8 +88,9 @@ fn is_as_before(now: &DeviceView, before: &DeviceView) -> bool {
     as_it_was(now) == as_it_was(before) && triggers(now).starts_with(&triggers(before))
 }
 
-/// Whether each interrupt was taken, or waits once. What KVM has for a guest that stands is copied with its state: two processes
-/// may have the same, and what died with one of them is in the other's copy, or on its way. So there it is counted once a guest runs.
+/// Whether each interrupt was taken, or waits once. What KVM has for a guest that stands is copied
+/// with its state: two processes may have the same, and what died with one of them is in the
+/// other's copy, or on its way. So there it is counted once a guest runs.
 fn has_all_interrupts(name: &str, now: &DeviceView, before: &DeviceView, view: &View) -> bool {
     let guests = || view.processes.values().filter_map(|process| process.guest.as_ref());
     let injected = |vector: usize| {

@@ -83,7 +83,8 @@ impl<S: Store> World<S> {
         }
     }
 
-    /// The old process goes back because the new one is gone, although nothing has disturbed either: nobody has said why.
+    /// The old process goes back because the new one is gone, although nothing has disturbed
+    /// either: nobody has said why.
     pub fn is_unexplained(&self) -> bool {
         !self.rest.history.disturbed && self.outgoing.cause() == Some(Cause::PeerGone)
     }

@@ -123,7 +123,8 @@ fn word(key: &Key) -> String {
     }
 }
 
-/// QEMU's `edu`, or a mediated device, with as many MSI vectors as are armed, behind an IOMMU that nests if its HWPT needs that.
+/// QEMU's `edu`, or a mediated device, with as many MSI vectors as are armed, behind an IOMMU that
+/// nests if its HWPT needs that.
 fn spec(device: &DevicePlan) -> DeviceSpec {
     let kind = match device.kind {
         DeviceKind::Pci => sim::DeviceKind::Pci { can_reset: false },

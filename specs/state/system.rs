@@ -1,7 +1,8 @@
 //! The handoff as a [`stateright::Model`]: what any engine needs to explore it.
 //!
-//! Verdicts come from our own search, which explores the same trait as stateright's checkers. `next_state` never answers `None`: an
-//! ignored action would shift the indices of stateright's paths.
+//! Verdicts come from our own search, which explores the same trait as stateright's checkers.
+//! `next_state` never answers `None`: an ignored action would shift the indices of stateright's
+//! paths.
 
 use crate::scenario::Scenario;
 use crate::state::World;

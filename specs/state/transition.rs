@@ -85,7 +85,8 @@ impl<S: Store> World<S> {
         }
     }
 
-    /// A side's next call asks only for what its process is: it changes nothing, cannot fail, and nobody sees it.
+    /// A side's next call asks only for what its process is: it changes nothing, cannot fail, and
+    /// nobody sees it.
     pub(crate) fn asks_for_itself(&self, side: Side) -> bool {
         let call = self.next_call(side);
         call.is_some_and(|call| {
@@ -180,7 +181,8 @@ impl<S: Store> World<S> {
         Done { call: Some((call, answer)), trouble }
     }
 
-    /// What a role that acts is told that is not so, and where it is. A program that is executed again reads what it has written.
+    /// What a role that acts is told that is not so, and where it is. A program that is executed
+    /// again reads what it has written.
     fn wrong(&self, setting: &Setting, side: Side) -> Option<(&'static Wrong, Place)> {
         let wrong = setting.wrong.filter(|_| !self.rest.history.fell_back)?;
         let old = self.outgoing.phase().filter(|_| side == Side::Old).map(Place::Old);

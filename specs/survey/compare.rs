@@ -1,7 +1,8 @@
 //! Variants side by side: what each of them keeps, over the scenarios that are for it.
 //!
-//! Of several scenarios the verdict that says the worst counts: a violation, the cheapest of several; then what was cut short; a property
-//! is proved where it is proved in some and nothing speaks against it in any other.
+//! Of several scenarios the verdict that says the worst counts: a violation, the cheapest of
+//! several; then what was cut short; a property is proved where it is proved in some and nothing
+//! speaks against it in any other.
 
 use crate::check::Verdict;
 use crate::counterexample::{Checked, token};
@@ -26,7 +27,8 @@ pub struct Column {
     pub variant: &'static Variant,
     /// For each of [`PROPERTIES`], in their order.
     pub cells: Vec<Cell>,
-    /// What it does about each hazard of the kernel; nothing where it has no use for CHANGE_PROCESS.
+    /// What it does about each hazard of the kernel; nothing where it has no use for
+    /// CHANGE_PROCESS.
     pub hazards: Vec<Hazard>,
     /// How many scenarios there were of its kind.
     pub scenarios: usize,
@@ -63,7 +65,8 @@ fn badness(verdict: &Verdict) -> (u8, Reverse<(u32, usize)>) {
     (class, Reverse(cost))
 }
 
-/// What all variants keep over these scenarios, but those that none is for. Whatever variant a scenario asks for, each takes its turn.
+/// What all variants keep over these scenarios, but those that none is for. Whatever variant a
+/// scenario asks for, each takes its turn.
 ///
 /// # Errors
 /// Fails as [`check`](crate::check::check) does.

@@ -1,6 +1,8 @@
-//! Pages of the documentation that are made of what there is and what a check finds: properties, variants, the zoo.
+//! Pages of the documentation that are made of what there is and what a check finds: properties,
+//! variants, the zoo.
 //!
-//! Nothing in them is typed in. A test makes them anew and compares; where it differs it says how to write them.
+//! Nothing in them is typed in. A test makes them anew and compares; where it differs it says how
+//! to write them.
 
 use crate::counterexample::mermaid::mermaid;
 use crate::counterexample::{Checked, Counterexample, Violation};
@@ -19,7 +21,8 @@ use std::fmt::Write;
 /// `docs/variants.md`: what each variant keeps, and its phases as a graph.
 pub fn variants(columns: &[Column]) -> String {
     let mut text = String::from(
-        "# The variants\n\nMade by `handoff check --all` and from the tables that the roles walk; see `specs/survey/docgen.rs`.\n\n",
+        "# The variants\n\nMade by `handoff check --all` and from the tables that the roles walk; \
+         see `specs/survey/docgen.rs`.\n\n",
     );
     let compared = document(columns);
     for head in heads(&compared) {
@@ -29,7 +32,10 @@ pub fn variants(columns: &[Column]) -> String {
     for line in legend(&compared) {
         let _ = writeln!(text, "* {line}");
     }
-    text.push_str("\n## Phases\n\nA line is what follows, a dashed one the way back, a dotted one a jump; grey is only come to on a way back.\n");
+    text.push_str(
+        "\n## Phases\n\nA line is what follows, a dashed one the way back, a dotted one \
+                   a jump; grey is only come to on a way back.\n",
+    );
     for (letter, column) in letters().zip(columns) {
         let mode = column.variant.mode;
         let (id, source) = (column.variant.id, column.variant.source);
@@ -45,7 +51,8 @@ pub fn variants(columns: &[Column]) -> String {
 /// `docs/properties.md`: what must hold, why, who promises it, and which known bugs break it.
 pub fn properties() -> String {
     let mut text = String::from(
-        "# The properties\n\nMade from the registry (`specs/properties/mod.rs`); see `specs/survey/docgen.rs`. What a variant does not promise, and what a check says \
+        "# The properties\n\nMade from the registry (`specs/properties/mod.rs`); see \
+         `specs/survey/docgen.rs`. What a variant does not promise, and what a check says \
          of each, is in [variants.md](variants.md).\n",
     );
     for property in PROPERTIES {
@@ -78,10 +85,13 @@ pub fn properties() -> String {
 /// Fails as [`check`](crate::check::check) does.
 pub fn zoo() -> Result<String, LaunchError> {
     let mut text = String::from(
-        "# The zoo\n\nEvery known bug of QEMU and Linux in handing devices over, found again by a check. Made by `handoff zoo`; see `specs/survey/docgen.rs`. Where the cause is inside of \
-         the VMM (a list, a pointer), what came of it is planted: the process dies there, or does not make those calls. The numbers of K are not those of the \
+        "# The zoo\n\nEvery known bug of QEMU and Linux in handing devices over, found again by a \
+         check. Made by `handoff zoo`; see `specs/survey/docgen.rs`. Where the cause is inside of \
+         the VMM (a list, a pointer), what came of it is planted: the process dies there, or does \
+         not make those calls. The numbers of K are not those of the \
          kernel's hazards in [variants.md](variants.md).\n\n\
-         | bug | what goes wrong | source | property | steps | faults |\n|---|---|---|---|---|---|\n",
+         | bug | what goes wrong | source | property | steps | faults \
+         |\n|---|---|---|---|---|---|\n",
     );
     let mut stories = String::new();
     for known in bugs::all() {
@@ -93,7 +103,8 @@ pub fn zoo() -> Result<String, LaunchError> {
                 let fails = format!("as simulated, {kernel} fails the row `{row}`");
                 let _ = writeln!(
                     stories,
-                    "\n### {id}: {sentence}\n\nLinux {kernel}, as simulated, fails the row `{row}`.\n\n```text\n{mismatch}\n```"
+                    "\n### {id}: {sentence}\n\nLinux {kernel}, as simulated, fails the row \
+                     `{row}`.\n\n```text\n{mismatch}\n```"
                 );
                 format!("{fails} | | ")
             }
@@ -121,7 +132,8 @@ fn story_of(text: &mut String, known: &Known, found: &Counterexample<'_>) {
         let Known { id, sentence, .. } = known;
         let _ = writeln!(
             text,
-            "\n### {id}: {sentence}\n\n{}: {}. It is violated {because}.\n\n```mermaid\n{diagram}```\n\n`handoff check {id} --steps {token}`",
+            "\n### {id}: {sentence}\n\n{}: {}. It is violated \
+             {because}.\n\n```mermaid\n{diagram}```\n\n`handoff check {id} --steps {token}`",
             property.id, property.sentence
         );
     }

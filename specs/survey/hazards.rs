@@ -1,8 +1,9 @@
 //! The kernel's hazards that a kernel could do without, and what each variant does about them.
 //!
-//! Each hazard has a small world in which it would show, and each variant runs there twice: on the kernel as it is, and on one in which
-//! that hazard alone is mended. What is violated only on the former is the hazard's doing; a handoff that does not happen on either is
-//! refused, whatever the kernel; and where both say the same it is avoided, or of no matter.
+//! Each hazard has a small world in which it would show, and each variant runs there twice: on the
+//! kernel as it is, and on one in which that hazard alone is mended. What is violated only on the
+//! former is the hazard's doing; a handoff that does not happen on either is refused, whatever the
+//! kernel; and where both say the same it is avoided, or of no matter.
 
 use crate::check::{Report, Run, check};
 use crate::properties::Property;

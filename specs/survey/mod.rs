@@ -1,4 +1,5 @@
-//! Many checks at once: variants side by side, hazards, mutants, and the pages of `docs/` that are generated from them.
+//! Many checks at once: variants side by side, hazards, mutants, and the pages of `docs/` that are
+//! generated from them.
 
 pub mod bugs;
 pub mod compare;

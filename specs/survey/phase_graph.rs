@@ -1,7 +1,8 @@
 //! A variant as a picture: the phases of both roles, and where each leads, for Graphviz.
 //!
-//! The picture is made of the tables that the roles walk. A line is what follows, a dashed one the way back, a dotted one a jump; what can
-//! only be come to on the way back, or not at all from the beginning, is grey or left out.
+//! The picture is made of the tables that the roles walk. A line is what follows, a dashed one the
+//! way back, a dotted one a jump; what can only be come to on the way back, or not at all from the
+//! beginning, is grey or left out.
 
 use handoff_model::protocol::{Protocol, Rule};
 use handoff_model::variants::Variant;

@@ -1,4 +1,5 @@
-//! Reports for scripts: every command's JSON against its schema, the schemas, and the documented example.
+//! Reports for scripts: every command's JSON against its schema, the schemas, and the documented
+//! example.
 
 use super::{Dir, VM, handoff};
 use crate::pages::is_up_to_date;
@@ -46,7 +47,11 @@ fn every_command_answers_with_a_valid_document() {
     let traces = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traces");
     let (alike, header) = (
         format!("{traces}/change_process.account_user.jsonl.gz"),
-        dir.file("header.jsonl", "{\"format\":\"handoff-trace\",\"version\":1,\"source\":\"sim\",\"kernel\":\"7.3\",\"page_size\":4096}\n"),
+        dir.file(
+            "header.jsonl",
+            "{\"format\":\"handoff-trace\",\"version\":1,\"source\":\"sim\",\"kernel\":\"7.3\",\
+             \"page_size\":4096}\n",
+        ),
     );
     let table: &[(&[&str], &str, i32)] = &[
         (&["check", "exec", "old-kernel"], "check", 0),

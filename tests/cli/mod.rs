@@ -61,7 +61,8 @@ fn replay_of(story: &str) -> &str {
     lines.find_map(|line| line.split_once("--steps ")).expect("a replay line").1
 }
 
-const VM: &str = "name = \"vm\"\nmode = \"transfer\"\n[[ram]]\nname = \"ram0\"\npages = 1\niova = 0\n\
+const VM: &str = "name = \"vm\"\nmode = \"transfer\"\n[[ram]]\nname = \"ram0\"\npages = 1\niova = \
+                  0\n\
                   [[device]]\nname = \"nic0\"\n";
 
 #[test]
@@ -134,7 +135,8 @@ fn a_command_answers_to_its_older_names() {
     }
 }
 
-/// A scenario that names itself like lines of a verdict, like a terminal's command, and like markup.
+/// A scenario that names itself like lines of a verdict, like a terminal's command, and like
+/// markup.
 #[test]
 fn a_name_from_a_file_forges_nothing() {
     let dir = Dir::new("forged");
@@ -156,7 +158,8 @@ fn a_name_from_a_file_forges_nothing() {
     check(&["check", &unknown], 2, &["line 5: ", "\\u{1b}"]);
 }
 
-/// A host runs its own kernel: a scenario about another one is refused before the host is looked at.
+/// A host runs its own kernel: a scenario about another one is refused before the host is looked
+/// at.
 #[test]
 fn a_run_refuses_scenarios_about_simulated_kernels() {
     let dir = Dir::new("simulated-kernels");

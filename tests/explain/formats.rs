@@ -152,7 +152,8 @@ fn is_mermaid(line: &str) -> bool {
     };
     let is_note = ["Note over old", "Note over new", "Note over old,new"].contains(&head);
     let is_known = is_arrow("->>") || is_arrow("-x") || is_note;
-    // Entities are the only things with a semicolon, and there is nothing else that Mermaid reads as its own.
+    // Entities are the only things with a semicolon, and there is nothing else that Mermaid reads
+    // as its own.
     let rest: String = words
         .split('#')
         .enumerate()

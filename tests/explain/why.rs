@@ -14,14 +14,15 @@ use handoff_specs::state::system::System;
 use stateright::Model;
 use std::collections::BTreeSet;
 
-/// Why: the change, the step that made it, the state of things in the end, and the fault without which it would not have come
-/// to this.
+/// Why: the change, the step that made it, the state of things in the end, and the fault without
+/// which it would not have come to this.
 const WHY: &[(&str, &str, &[&str])] = &[
     (
         "no-take-back",
         "OWN-1",
         &[
-            "because “pages 0, owner” went from “old VMM” to “new VMM” at step 38 (new VMM, TakeOver: ",
+            "because “pages 0, owner” went from “old VMM” to “new VMM” at step 38 (new VMM, \
+             TakeOver: ",
             "nothing made that good before step 43 (old VMM, Part: close the new process)",
             "nothing was under way any more; ",
             "the same run without step 32 (old VMM, AwaitCommitted: recvmsg → ENOMEM (injected)",
@@ -31,9 +32,11 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "stays-stopped",
         "VM-3",
         &[
-            "because “old VMM” went from “alive, guest runs” to “alive, guest stopped” at step 10 (",
+            "because “old VMM” went from “alive, guest runs” to “alive, guest stopped” at step 10 \
+             (",
             "nothing made that good before step 16",
-            "the same run without step 11 (old VMM, Save: ftruncate the saved guest → ENOMEM (injected)) keeps VM-3",
+            "the same run without step 11 (old VMM, Save: ftruncate the saved guest → ENOMEM \
+             (injected)) keeps VM-3",
         ],
     ),
     (
@@ -42,14 +45,16 @@ const WHY: &[(&str, &str, &[&str])] = &[
         &[
             "because at step 20 (new VMM, Unwind: VFIO_DEVICE_DETACH_IOMMUFD_PT nic0) ",
             "“nic0, attached to” went from “IOAS 1” to “nothing”",
-            "without step 18 (new VMM, Verify: probe IOMMU_IOAS_CHANGE_PROCESS iommufd0 → ENOTTY (injected)) keeps",
+            "without step 18 (new VMM, Verify: probe IOMMU_IOAS_CHANGE_PROCESS iommufd0 → ENOTTY \
+             (injected)) keeps",
         ],
     ),
     (
         "resumed-unrevoked",
         "VM-1",
         &[
-            "because “old VMM” went from “alive, guest stopped” to “alive, guest runs” at step 33 (old VMM, Resume: ",
+            "because “old VMM” went from “alive, guest stopped” to “alive, guest runs” at step 33 \
+             (old VMM, Resume: ",
             "before step 37 (new VMM, Run: let the guest run)",
             "“new VMM” went from “alive, guest stopped” to “alive, guest runs”",
             "without step 32 (old VMM, AwaitCommitted: recvmsg → ENOMEM (injected)",
@@ -60,7 +65,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "VM-2",
         &[
             "because the guest had come to step 1 at step 12 (old VMM, the guest works on)",
-            "“new VMM, its guest has come to” went from “none” to “step 0” at step 29 (new VMM, Load: ",
+            "“new VMM, its guest has come to” went from “none” to “step 0” at step 29 (new VMM, \
+             Load: ",
             "before step 36 (new VMM, Run: let the guest run)",
         ],
     ),
@@ -69,7 +75,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "IRQ-1",
         &[
             "because at step 30 (new VMM, DrainEvents: ",
-            "“nic0, interrupt 0” went from “raised 1, taken 0, waiting 1” to “raised 1, taken 0, waiting 0”",
+            "“nic0, interrupt 0” went from “raised 1, taken 0, waiting 1” to “raised 1, taken 0, \
+             waiting 0”",
             "without step 29 (nic0 writes to guest memory and raises an interrupt) keeps IRQ-1",
         ],
     ),
@@ -86,7 +93,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "window-left-open",
         "FD-2",
         &[
-            "because “the VMM, inheritable descriptors” went from “0” to “1” at step 9 (old VMM, OpenWindow: ",
+            "because “the VMM, inheritable descriptors” went from “0” to “1” at step 9 (old VMM, \
+             OpenWindow: ",
             "before step 17 (new VMM, ReadStream: pread the stream)",
             "descriptors might no longer be inheritable",
         ],
@@ -94,9 +102,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
     (
         "charged-to-the-dead",
         "CHG-1",
-        &[
-            "because “charged to the VMM” went from “1 pages” to “none” at step 16 (old VMM, Exec: execve",
-        ],
+        &["because “charged to the VMM” went from “1 pages” to “none” at step 16 (old VMM, \
+             Exec: execve"],
     ),
     // Nothing that happened explains these, but what did not.
     (
@@ -126,7 +133,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "waits-for-each-other",
         "END-1",
         &[
-            "because old VMM waits for a message (AwaitCommitted) since step 31 (old VMM, Commit: send Commit)",
+            "because old VMM waits for a message (AwaitCommitted) since step 31 (old VMM, Commit: \
+             send Commit)",
             "and new VMM waits for a message (AwaitCommit) since step 34 (",
             "no process can make a step",
             "without step 34 (new VMM, Committed: send Committed → ENOMEM (injected)) keeps END-1",
@@ -136,7 +144,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "waits-for-the-dead",
         "END-1",
         &[
-            "because after step 18 (old VMM, AwaitPrepared: receive: the peer is gone) everything is as it was after step 17",
+            "because after step 18 (old VMM, AwaitPrepared: receive: the peer is gone) everything \
+             is as it was after step 17",
             "without step 16 (new VMM, KILLED) keeps END-1",
         ],
     ),
@@ -159,7 +168,8 @@ fn steps_after(sentence: &str, words: &str) -> Vec<usize> {
     found.map(|digits| digits.parse().expect("a step has a number")).collect()
 }
 
-/// How many sentences say that a run keeps the property without this step or that, only without all of some, or not even then.
+/// How many sentences say that a run keeps the property without this step or that, only without all
+/// of some, or not even then.
 #[derive(Debug, Default)]
 struct Claims {
     alone: usize,
@@ -167,8 +177,8 @@ struct Claims {
     none: usize,
 }
 
-/// Whatever a sentence says of a change is so: that step made it. And what is said of another run is so: that run is made here
-/// once more, by nothing but the model.
+/// Whatever a sentence says of a change is so: that step made it. And what is said of another run
+/// is so: that run is made here once more, by nothing but the model.
 #[track_caller]
 fn check_claims(followed: &Followed<'_>, property: &'static Property, claims: &mut Claims) {
     let sentence = because(followed, property);
@@ -224,7 +234,8 @@ fn what_a_sentence_says_of_any_bad_run_is_true() {
     assert!(claims.alone > 20 && claims.none > 50, "{claims:?}");
 }
 
-/// A fault that changes nothing is said to change nothing, and of two of which each is enough none is named alone.
+/// A fault that changes nothing is said to change nothing, and of two of which each is enough none
+/// is named alone.
 #[test]
 fn a_fault_that_does_not_matter_is_not_blamed() {
     let killed = || Action::Kill(Side::New);
@@ -241,7 +252,8 @@ fn a_fault_that_does_not_matter_is_not_blamed() {
             "OWN-1",
             27,
             vec![Action::Cancel, killed()],
-            "keeps OWN-1 only without all of step 28 (somebody calls it off) and step 29 (new VMM, KILLED)",
+            "keeps OWN-1 only without all of step 28 (somebody calls it off) and step 29 (new \
+             VMM, KILLED)",
         ),
     ] {
         let (scenario, mut run) = violated(defect, id);
@@ -268,7 +280,8 @@ fn to_the_end(system: &System, mut actions: Vec<Action>) -> Vec<Action> {
     }
 }
 
-/// Whether the same run without these steps violates a property, too, where a failed call is made instead.
+/// Whether the same run without these steps violates a property, too, where a failed call is made
+/// instead.
 fn comes_to_it_without(followed: &Followed<'_>, property: &Property, left_out: &[usize]) -> bool {
     let system = followed.system();
     let place = PROPERTIES.iter().position(|other| other.id == property.id).expect("registered");

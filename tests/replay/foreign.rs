@@ -74,7 +74,8 @@ fn who_exits_lets_go() {
     ]);
 }
 
-/// After an ioctl that is not modelled and may have changed a device, an answer about it may differ.
+/// After an ioctl that is not modelled and may have changed a device, an answer about it may
+/// differ.
 #[test]
 fn only_what_may_have_changed_is_doubted() {
     let eventfds_of_index_9 = r#""sys":"ioctl","fd":5,"req":15214,"in":"1400000021000000090000000000000000000000","ret":0"#;
@@ -157,8 +158,8 @@ fn map(va: u64, end: &str) -> String {
     format!(r#""sys":"ioctl","fd":4,"req":15237,"in":"{before}","out":"{after}",{end}"#)
 }
 
-/// A heap, a stack, what mprotect has made writable: where the recorded kernel took it, it was there.
-/// Memory that a record covers is known.
+/// A heap, a stack, what mprotect has made writable: where the recorded kernel took it, it was
+/// there. Memory that a record covers is known.
 #[test]
 fn memory_that_no_record_covers_is_there_where_the_kernel_took_it() {
     let (taken, refused) = (r#""ret":0"#, r#""ret":-1,"errno":"EFAULT""#);

@@ -1,8 +1,8 @@
 //! Recordings of other people's programs, made on Linux 7.2.13 in a virtual machine with emulated
 //! devices behind an emulated IOMMU.
 //!
-//! The figures are exact: a call more or less, a name more or less, is a change of what the simulator
-//! models.
+//! The figures are exact: a call more or less, a name more or less, is a change of what the
+//! simulator models.
 
 use super::adds_up;
 use flate2::read::MultiGzDecoder;
@@ -186,8 +186,8 @@ fn selftest_of_a_domain_over_files() {
     );
 }
 
-/// The kernel's own test of areas, accesses and options, up to the sweep of all lengths (which is 71,000 more
-/// calls of the same kind).
+/// The kernel's own test of areas, accesses and options, up to the sweep of all lengths (which is
+/// 71,000 more calls of the same kind).
 #[test]
 fn selftest_of_an_address_space() {
     check(

@@ -1,12 +1,13 @@
-//! The argument of an ioctl, as memory of the caller: what goes in and what the kernel leaves there.
+//! The argument of an ioctl, as memory of the caller: what goes in and what the kernel leaves
+//! there.
 //!
 //! [`Call`](crate::abi::call::Call) has a form of its own for what a handoff asks. Any other ioctl,
 //! well formed or not, is [`Call::Ioctl`](crate::abi::call::Call::Ioctl): a request and an
 //! [`Argument`].
 //!
 //! A structure is as long as its bytes and not a byte longer: what lies behind it cannot be read or
-//! written (EFAULT). Pointers in it lead to the memory of its [`Pointee`]s; every other pointer is what
-//! the bytes say, which is an address of nothing.
+//! written (EFAULT). Pointers in it lead to the memory of its [`Pointee`]s; every other pointer is
+//! what the bytes say, which is an address of nothing.
 
 use crate::abi::errno::Errno;
 use serde::{Deserialize, Serialize};

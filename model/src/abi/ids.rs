@@ -10,7 +10,10 @@ use std::fmt;
 macro_rules! newtype {
     ($($(#[$doc:meta])* $name:ident($inner:ty) $format:literal;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash,
+        )]
+        #[derive(Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(pub $inner);
 
@@ -55,7 +58,8 @@ pub struct IovaRange {
 }
 
 impl IovaRange {
-    /// The range of `length_bytes` that begins at `first`; `None` where it is empty or runs over the top.
+    /// The range of `length_bytes` that begins at `first`; `None` where it is empty or runs over
+    /// the top.
     pub fn of(first: Iova, length_bytes: u64) -> Option<Self> {
         let last = first.0.checked_add(length_bytes.checked_sub(1)?)?;
         Some(Self { first, last: Iova(last) })

@@ -6,7 +6,8 @@ use crate::abi::call::{Answer, Call};
 ///
 /// One method, because every call is data: a decorator (tracing, fault injection, counting) wraps
 /// it once and sees everything. The implementor answers as Linux does, errno by errno; what it does
-/// not support it refuses as Linux would (ENOTTY for an unknown ioctl), never with a made-up success.
+/// not support it refuses as Linux would (ENOTTY for an unknown ioctl), never with a made-up
+/// success.
 pub trait Kernel {
     /// Makes one call on behalf of the process that this door belongs to.
     fn call(&mut self, call: &Call) -> Answer;

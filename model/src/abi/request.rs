@@ -2,8 +2,8 @@
 //!
 //! Containers and devices share some numbers: what a request asks depends on the file.
 //!
-//! Mirrors `include/uapi/linux/iommufd.h`, `vfio.h` and `kvm.h` of Linux 7.3, and for `IOMMU_TEST_CMD`
-//! `drivers/iommu/iommufd/iommufd_test.h`.
+//! Mirrors `include/uapi/linux/iommufd.h`, `vfio.h` and `kvm.h` of Linux 7.3, and for
+//! `IOMMU_TEST_CMD` `drivers/iommu/iommufd/iommufd_test.h`.
 
 use iommufd_bindings as io;
 use vfio_bindings::bindings::vfio;

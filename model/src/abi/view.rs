@@ -66,7 +66,8 @@ pub struct ProcessView {
     pub descriptors: BTreeMap<Fd, DescriptorView>,
     /// Its guest, where it has one.
     pub guest: Option<GuestView>,
-    /// VmPin of its memory map, below zero where the kernel's counter has wrapped; `None` once it is dead.
+    /// VmPin of its memory map, below zero where the kernel's counter has wrapped; `None` once it
+    /// is dead.
     #[serde(default)]
     pub vm_pin_pages: Option<i64>,
 }
@@ -153,7 +154,8 @@ pub enum Account {
     Process(Pid),
 }
 
-/// Memory that was mapped by one MAP or MAP_FILE (`struct iopt_pages`), or MAP_DMA (`struct vfio_dma`).
+/// Memory that was mapped by one MAP or MAP_FILE (`struct iopt_pages`), or MAP_DMA (`struct
+/// vfio_dma`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PageSetView {
     /// Which memory, as its pages were when they were pinned.
@@ -168,8 +170,8 @@ pub struct PageSetView {
     pub owner_alive: Option<bool>,
     /// Whom it is charged to; `None`: to nobody, for its mapper had CAP_IPC_LOCK.
     pub account: Option<Account>,
-    /// Of a mapping of a container: whether its owner's addresses are gone and new ones awaited. `None` where mappings keep none, and
-    /// pages count in VmPin: an iommufd's.
+    /// Of a mapping of a container: whether its owner's addresses are gone and new ones awaited.
+    /// `None` where mappings keep none, and pages count in VmPin: an iommufd's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaits_address: Option<bool>,
 }

@@ -22,7 +22,8 @@ named! {
         StillSo,
         /// RLIMIT_MEMLOCK of the old process allows the way back.
         OldLimit,
-        /// Both processes cut the state at the same time: while the guest runs, or when it is stopped.
+        /// Both processes cut the state at the same time: while the guest runs, or when it is
+        /// stopped.
         SameForm,
         /// RLIMIT_MEMLOCK of the new process allows the way there.
         NewLimit,

@@ -1,12 +1,15 @@
 //! How much of a role is left: what shows, from where it is alone, that it ends.
 //!
-//! A phase is as *high* as the longest way from it to an end, over what follows, what undoes, and where an answer may lead
-//! ([`crate::protocol::OUT_JUMPS`]). A step of a role goes to a lower phase, or to a later call of its phase, or takes one of its tries away:
-//! what is left, compared in this order, becomes less. The one exception is a call that is made again because there is more to
-//! come. It leaves as much as there was, and takes something from outside: a message that had arrived, or an interruption.
+//! A phase is as *high* as the longest way from it to an end, over what follows, what undoes, and
+//! where an answer may lead ([`crate::protocol::OUT_JUMPS`]). A step of a role goes to a lower
+//! phase, or to a later call of its phase, or takes one of its tries away: what is left, compared
+//! in this order, becomes less. The one exception is a call that is made again because there is
+//! more to come. It leaves as much as there was, and takes something from outside: a message that
+//! had arrived, or an interruption.
 //!
-//! A table with rows that lead back to where they come from promises no end, and has heights all the same: such a row is left out when
-//! heights are counted, so a step by it makes *more* be left, or as much. That is how it shows.
+//! A table with rows that lead back to where they come from promises no end, and has heights all
+//! the same: such a row is left out when heights are counted, so a step by it makes *more* be left,
+//! or as much. That is how it shows.
 
 use crate::protocol::Rule;
 use std::fmt;
@@ -79,7 +82,8 @@ fn row<P: Copy + PartialEq>(rules: &[Rule<P>], phase: P) -> Option<usize> {
     rules.iter().position(|rule| rule.phase == phase)
 }
 
-/// The height of a phase. While those behind it are looked at it counts as an end, so that a row that leads back adds nothing.
+/// The height of a phase. While those behind it are looked at it counts as an end, so that a row
+/// that leads back adds nothing.
 fn climb<P: Copy + PartialEq>(
     rules: &[Rule<P>],
     jumps: &[(P, P)],

@@ -7,6 +7,7 @@
 pub enum Slip {
     /// The address space is noted of the first device of each, and of no other.
     SpaceOfFirst,
-    /// The first device's descriptor counts as absent, as one does whose number is 0 for a program that asks whether it is greater.
+    /// The first device's descriptor counts as absent, as one does whose number is 0 for a program
+    /// that asks whether it is greater.
     ZeroIsNone,
 }

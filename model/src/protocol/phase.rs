@@ -156,7 +156,8 @@ named! {
         MakeVm,
         /// Where the state was cut early: say that it is adopted.
         Adopted,
-        /// Where the state was cut early: learn whether it is the same now that the guest is stopped.
+        /// Where the state was cut early: learn whether it is the same now that the guest is
+        /// stopped.
         AwaitConfirm,
         /// Build the stopped guest from its saved state.
         Load,
@@ -192,11 +193,13 @@ named! {
         ProbeForReal,
         /// Not in `safe`: take the ownership, and say where each block of RAM is now.
         TakeAddresses,
-        /// Not in `safe`: give every mapping of a container its address in this process, one by one.
+        /// Not in `safe`: give every mapping of a container its address in this process, one by
+        /// one.
         MapVaddr,
         /// Not in `safe`: the same for the first container only.
         MapVaddrOfFirst,
-        /// Not in `safe`: close every container but the first, as if it were a second descriptor of that.
+        /// Not in `safe`: close every container but the first, as if it were a second descriptor of
+        /// that.
         MergeContainers,
         /// Not in `safe`: map all RAM a second time.
         MapAgain,

@@ -93,14 +93,16 @@ const IN_EXEC: &[Rule<InPhase>] = {
     ]
 };
 
-/// Where an answer leads the old process, besides what follows and what undoes: a commit that came before the way back.
+/// Where an answer leads the old process, besides what follows and what undoes: a commit that came
+/// before the way back.
 pub const OUT_JUMPS: &[(OutPhase, OutPhase)] = &[(OutPhase::Drain, OutPhase::Release)];
 
 /// The same of the new process: an old one that did not take the commit, and lives.
 pub const IN_JUMPS: &[(InPhase, InPhase)] = &[(InPhase::AwaitFate, InPhase::Leave)];
 
 impl Protocol {
-    /// The protocol that a VMM should use, in the form that cuts the state when the guest has stopped.
+    /// The protocol that a VMM should use, in the form that cuts the state when the guest has
+    /// stopped.
     pub fn safe(mode: Mode) -> Self {
         match mode {
             Mode::Transfer => Self::of_tables(mode, OUT_TRANSFER, IN_TRANSFER),

@@ -88,7 +88,8 @@ pub const fn firm<P>(phase: P, next: P) -> Rule<P> {
     Rule { phase, next, undo: None, tries: STUBBORN_TRIES, is_rollback: false, in_window: false }
 }
 
-/// A row whose calls are made until they are answered as they should be, or whatever they are answered.
+/// A row whose calls are made until they are answered as they should be, or whatever they are
+/// answered.
 pub const fn patient<P>(phase: P, next: P) -> Rule<P> {
     Rule { phase, next, undo: None, tries: 1, is_rollback: false, in_window: false }
 }
@@ -136,8 +137,9 @@ impl Protocol {
     }
 
     /// The rows of the program that is executed when the new one could not take over: the same, but
-    /// each call is tried again, and there is nothing left to fall back to. A guest whose memory is still
-    /// owned by the dead, or does not look as the stream says, runs all the same: there is no other.
+    /// each call is tried again, and there is nothing left to fall back to. A guest whose memory is
+    /// still owned by the dead, or does not look as the stream says, runs all the same: there is no
+    /// other.
     #[must_use]
     pub fn last_resort(mut self) -> Self {
         if self.omitted.last_resort {

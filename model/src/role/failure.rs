@@ -41,7 +41,8 @@ pub enum Trouble {
     Flawed(#[from] Flaw),
     /// The other process walks another form of the protocol.
     #[error(
-        "the old process cuts the state {}, the new one waits for one that is cut {}; use the same form in both",
+        "the old process cuts the state {}, the new one waits for one that is cut {}; use the \
+         same form in both",
         when(*early),
         when(!early)
     )]

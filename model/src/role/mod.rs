@@ -34,8 +34,8 @@ pub trait Role {
     fn next(&self) -> Option<Call>;
     /// Takes the answer to that call. What went wrong, if anything did, is told once, here.
     fn took(&mut self, answer: Answer) -> Option<Trouble>;
-    /// At most so much is left of it: each step makes it less, but one after which the same call is made again because
-    /// there is more to come.
+    /// At most so much is left of it: each step makes it less, but one after which the same call is
+    /// made again because there is more to come.
     fn left(&self) -> Left;
     /// Returns the present phase.
     fn phase(&self) -> Self::Phase;
@@ -62,10 +62,10 @@ pub trait Role {
         false
     }
     /// Informs the role that the VMM has armed interrupts while its guest runs
-    /// ([`crate::vm::launch::arm`]). Nothing else may change after the first step: preconditions are
-    /// judged once, and a VMM refuses to plug until the handoff is over, as QEMU does. A state that
-    /// was cut stays as it was cut; returns true if it was. A table that cuts early notices this
-    /// before the guest stops, or when it does.
+    /// ([`crate::vm::launch::arm`]). Nothing else may change after the first step: preconditions
+    /// are judged once, and a VMM refuses to plug until the handoff is over, as QEMU does. A state
+    /// that was cut stays as it was cut; returns true if it was. A table that cuts early notices
+    /// this before the guest stops, or when it does.
     fn change(&mut self, _vm: &Vm, _descriptors: &Descriptors) -> bool {
         false
     }
@@ -82,8 +82,8 @@ pub enum Seen<'a> {
 
 /// Runs a role to its end, telling an observer of every step.
 ///
-/// [`ProcessCall::Exit`] and [`ProcessCall::Exec`] do not return on a real kernel; on a simulated one the loop ends
-/// after them, for the caller is not that process any more.
+/// [`ProcessCall::Exit`] and [`ProcessCall::Exec`] do not return on a real kernel; on a simulated
+/// one the loop ends after them, for the caller is not that process any more.
 pub fn drive<R: Role>(
     role: &mut R,
     kernel: &mut impl Kernel,

@@ -63,8 +63,8 @@ impl Omitted {
     }
 }
 
-/// Whether the same call may well succeed a moment later: interrupted, or (CHANGE_PROCESS) an area in
-/// transition in another thread.
+/// Whether the same call may well succeed a moment later: interrupted, or (CHANGE_PROCESS) an area
+/// in transition in another thread.
 fn is_transient(trouble: &Trouble) -> bool {
     matches!(trouble, Trouble::Call { errno: Errno::EINTR | Errno::EBUSY | Errno::EAGAIN, .. })
 }

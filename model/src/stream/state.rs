@@ -203,7 +203,8 @@ impl State {
     }
 }
 
-/// Whether a stretch begins and ends on page boundaries, is not empty and does not run over the top.
+/// Whether a stretch begins and ends on page boundaries, is not empty and does not run over the
+/// top.
 fn whole(first: u64, length_bytes: u64) -> bool {
     length_bytes > 0
         && first.is_multiple_of(PAGE_BYTES)

@@ -143,8 +143,8 @@ fn is_form(call: &Call, theirs: &[u8], ours: &[u8]) -> bool {
     is_same(theirs, ours, &free)
 }
 
-/// Whether two structures that begin with their size ask the same: at least as long as ours, zero beyond it, and equal but
-/// for the leading size and what is free.
+/// Whether two structures that begin with their size ask the same: at least as long as ours, zero
+/// beyond it, and equal but for the leading size and what is free.
 fn is_same(theirs: &[u8], ours: &[u8], free: &[Range<usize>]) -> bool {
     const SIZE: usize = size_of::<u32>();
     let Some(size) = theirs.first_chunk().map(|size| u32::from_ne_bytes(*size) as usize) else {

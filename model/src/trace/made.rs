@@ -1,7 +1,7 @@
 //! From an event to the call that was made: the inverse of [`event_of`](super::event_of).
 //!
-//! Of a foreign trace, only the forms that [`Call`] has become calls. Where a recorder kept only the
-//! first bytes of a write, a read or a message, the call is not known either.
+//! Of a foreign trace, only the forms that [`Call`] has become calls. Where a recorder kept only
+//! the first bytes of a write, a read or a message, the call is not known either.
 
 use super::answer::{answer, holds, returned};
 use super::record::Record;
@@ -27,8 +27,8 @@ pub fn made_of(event: &Event) -> Result<Made, NotModelled> {
     Ok(Made { pid: event.pid, call, answer })
 }
 
-/// The same, but every ioctl stays bytes, also where [`Call`] has a form for it: what the kernel wrote
-/// is the answer, byte for byte, also of a failure.
+/// The same, but every ioctl stays bytes, also where [`Call`] has a form for it: what the kernel
+/// wrote is the answer, byte for byte, also of a failure.
 pub fn made_as_bytes(event: &Event) -> Result<Made, NotModelled> {
     let Some(ioctl) = ioctl_of(event) else { return made_of(event) };
     let (call, outcome) = ioctl.as_bytes();

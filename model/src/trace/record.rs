@@ -142,8 +142,8 @@ pub enum Record {
         /// `MSG_DONTWAIT`; only our own runs say so.
         #[serde(default, skip_serializing_if = "is_false")]
         dontwait: bool,
-        /// How many descriptors there was room for; only our own runs say so, where it was not enough for
-        /// all that can come.
+        /// How many descriptors there was room for; only our own runs say so, where it was not
+        /// enough for all that can come.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fds_max: Option<usize>,
     },
@@ -243,8 +243,8 @@ pub enum Record {
     Kill { fd: Fd, signal: String },
     /// poll of a pidfd until its process has ended.
     Wait { fd: Fd },
-    /// A VMM's own doings with its guest: `boot`, `stop`, `save`, `load`, `start`; `fd` where its state
-    /// goes.
+    /// A VMM's own doings with its guest: `boot`, `stop`, `save`, `load`, `start`; `fd` where its
+    /// state goes.
     Guest {
         what: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]

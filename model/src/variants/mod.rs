@@ -1,7 +1,8 @@
 //! The variants: ways to hand devices over that are in use, were proposed, or should be used.
 //!
-//! A variant is two tables of rows and a list of preconditions that it does not judge: data, walked by the same
-//! two roles. So the same checker asks the same properties of each, over the same kernel.
+//! A variant is two tables of rows and a list of preconditions that it does not judge: data, walked
+//! by the same two roles. So the same checker asks the same properties of each, over the same
+//! kernel.
 
 pub mod defects;
 mod edit;
@@ -62,7 +63,8 @@ const SAFE: Variant = Variant {
     is_ours: true,
     kernel: None,
     dma: Dma::Iommufd,
-    sentence: "the guest stops before its state is cut, probes have no effect, the commit is acknowledged and can be revoked, \
+    sentence: "the guest stops before its state is cut, probes have no effect, the commit is \
+               acknowledged and can be revoked, \
                the old process is fenced off, and a way back takes everything back",
     source: "this project",
     protocol: || Protocol::safe(Mode::Transfer),
@@ -75,8 +77,10 @@ pub const VARIANTS: &[Variant] = &[
     Variant { mode: Mode::Exec, protocol: || Protocol::safe(Mode::Exec), ..SAFE },
     Variant {
         id: "safe-early",
-        sentence: "as safe, but the new process adopts everything while the guest still runs, so that the blackout takes as \
-                   many calls with a hundred mappings as with one; called off where the virtual machine changes in between",
+        sentence: "as safe, but the new process adopts everything while the guest still runs, so \
+                   that the blackout takes as \
+                   many calls with a hundred mappings as with one; called off where the virtual \
+                   machine changes in between",
         protocol: Protocol::safe_early,
         ..SAFE
     },

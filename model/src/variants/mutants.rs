@@ -1,8 +1,10 @@
 //! The protocol with one thing left out.
 //!
-//! Whatever a protocol does for safety it could also not do: go through a row, begin a way back with its first row, make a call, mind
-//! the answer, try again, take a jump, check what it is told, judge a precondition. An [`Omission`] is one such thing not done, and a
-//! protocol with one is a mutant. What no mutant breaks is not needed, or not looked at; so each of them must violate a property.
+//! Whatever a protocol does for safety it could also not do: go through a row, begin a way back
+//! with its first row, make a call, mind the answer, try again, take a jump, check what it is told,
+//! judge a precondition. An [`Omission`] is one such thing not done, and a protocol with one is a
+//! mutant. What no mutant breaks is not needed, or not looked at; so each of them must violate a
+//! property.
 //!
 //! There is no list of mutants. They follow from what a protocol is made of: its rows and jumps,
 //! the calls of their phases, and the enums of checks and preconditions ([`mutants`]). As with a
@@ -109,7 +111,8 @@ fn try_once<P: Copy + PartialEq>(rules: &mut [Rule<P>], phase: P) {
     rules.iter_mut().filter(|rule| rule.phase == phase).for_each(|rule| rule.tries = 1);
 }
 
-/// Everything that a protocol does and could leave out. `made`: the calls of its phases; `can_fail`: whether one can be refused.
+/// Everything that a protocol does and could leave out. `made`: the calls of its phases;
+/// `can_fail`: whether one can be refused.
 pub fn mutants(
     protocol: &Protocol,
     made: &[(Place, Call)],

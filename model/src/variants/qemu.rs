@@ -32,12 +32,14 @@
 //! giving irqfds back that were never taken away. Without a return path nobody has answered when
 //! the old process reaches `Completed`. `Unwind` detaches and destroys.
 //!
-//! *Prepared* is the end of `cpr.sock`, at which the old process connects the main channel; *Commit* is the main stream, which
-//! it then writes; a new process that dies before is a main channel that cannot be connected.
+//! *Prepared* is the end of `cpr.sock`, at which the old process connects the main channel;
+//! *Commit* is the main stream, which it then writes; a new process that dies before is a main
+//! channel that cannot be connected.
 //!
-//! Mirrors of QEMU 10.2: `migration/migration.c` (`qmp_migrate`, `migration_connect`, `migration_iteration_finish`),
-//! `migration/cpr.c`, `migration/cpr-transfer.c`, `migration/cpr-exec.c`, `hw/vfio/cpr.c`, `hw/vfio/cpr-iommufd.c` and
-//! `hw/vfio/iommufd.c`. Not modelled: a probe of the new process that fails alone (it goes on, and its stream cannot be
+//! Mirrors of QEMU 10.2: `migration/migration.c` (`qmp_migrate`, `migration_connect`,
+//! `migration_iteration_finish`), `migration/cpr.c`, `migration/cpr-transfer.c`,
+//! `migration/cpr-exec.c`, `hw/vfio/cpr.c`, `hw/vfio/cpr-iommufd.c` and `hw/vfio/iommufd.c`. Not
+//! modelled: a probe of the new process that fails alone (it goes on, and its stream cannot be
 //! loaded), the stream's sections, notifiers of other devices.
 
 use super::Change::{After, New, Undo};
@@ -165,7 +167,8 @@ pub(super) const TRANSFER: Variant = Variant {
     is_ours: false,
     kernel: None,
     dma: Dma::Iommufd,
-    sentence: "state is cut while the guest runs, the real call is the probe, and nobody answers the last word",
+    sentence: "state is cut while the guest runs, the real call is the probe, and nobody answers \
+               the last word",
     source: "QEMU 10.2, cpr-transfer",
     protocol: transfer,
     unpromised: &[(
@@ -176,7 +179,8 @@ pub(super) const TRANSFER: Variant = Variant {
 
 pub(super) const TRANSFER_10_1: Variant = Variant {
     id: "qemu-10.1",
-    sentence: "as qemu-10.2, and of several devices in one address space only the first is told where it is attached",
+    sentence: "as qemu-10.2, and of several devices in one address space only the first is told \
+               where it is attached",
     source: "QEMU 10.1, cpr-transfer, before d59db04aed",
     protocol: || transfer().edited(&[Edit::Slip(Slip::SpaceOfFirst)]),
     ..TRANSFER
@@ -191,7 +195,8 @@ pub(super) const RETURN_PATH: Variant = Variant {
 
 pub(super) const EXEC: Variant = Variant {
     mode: Mode::Exec,
-    sentence: "state is cut while the guest runs, KVM is closed before the execve, and no new program can go back",
+    sentence: "state is cut while the guest runs, KVM is closed before the execve, and no new \
+               program can go back",
     source: "QEMU 10.2, cpr-exec",
     protocol: exec,
     unpromised: &[],

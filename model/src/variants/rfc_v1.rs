@@ -11,12 +11,14 @@
 //!   Run  Settle                                 goes on
 //! ```
 //!
-//! Guest RAM is mapped by address, so after the execve every mapping leads nowhere until the new program has said where each block of
-//! RAM is now. Irqfds are not parked: KVM ends with the old program, and from then on eventfds keep what comes.
+//! Guest RAM is mapped by address, so after the execve every mapping leads nowhere until the new
+//! program has said where each block of RAM is now. Irqfds are not parked: KVM ends with the old
+//! program, and from then on eventfds keep what comes.
 //!
-//! Mirrors "Live update: iommufd", RFC V1 (2024-07-20), and "Live update: vfio", V1 (2024-07-09), which it needs. Not modelled: the ids that are
-//! carried as those of descriptors and late in the stream (here they are in the inventory), flags of single objects that say
-//! whether they were there before.
+//! Mirrors "Live update: iommufd", RFC V1 (2024-07-20), and "Live update: vfio", V1 (2024-07-09),
+//! which it needs. Not modelled: the ids that are carried as those of descriptors and late in the
+//! stream (here they are in the inventory), flags of single objects that say whether they were
+//! there before.
 
 use super::Edit::{self, Waive};
 use super::Variant;
@@ -68,7 +70,8 @@ pub(super) const EXEC: Variant = Variant {
     is_ours: false,
     kernel: Some("rfc-v1"),
     dma: Dma::Iommufd,
-    sentence: "mappings by address, each of which the new program tells where it is now, and no way back after the execve",
+    sentence: "mappings by address, each of which the new program tells where it is now, and no \
+               way back after the execve",
     source: "Live update: iommufd, RFC V1 (2024-07-20)",
     protocol: || Protocol::of_tables(Mode::Exec, OUT, IN).edited(UNJUDGED),
     unpromised: &[],

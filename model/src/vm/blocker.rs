@@ -17,12 +17,14 @@ use crate::vm::{Backing, ChargedTo, Descriptors, DeviceKind, Dma, Key, Mapping, 
 pub enum Blocker {
     /// CHANGE_PROCESS answered ENOTTY.
     #[error(
-        "the kernel has no IOMMU_IOAS_CHANGE_PROCESS for iommufd {0:?}; Linux 6.13 or newer is needed"
+        "the kernel has no IOMMU_IOAS_CHANGE_PROCESS for iommufd {0:?}; Linux 6.13 or newer is \
+         needed"
     )]
     KernelTooOld(String),
     /// CHECK_EXTENSION of UPDATE_VADDR answered 0.
     #[error(
-        "mappings of container {0:?} cannot be given new addresses (VFIO_UPDATE_VADDR): unplug its mediated devices; Linux 5.12 or newer is needed"
+        "mappings of container {0:?} cannot be given new addresses (VFIO_UPDATE_VADDR): unplug \
+         its mediated devices; Linux 5.12 or newer is needed"
     )]
     NoNewAddresses(String),
     /// RAM that no other process can map.
@@ -30,12 +32,14 @@ pub enum Blocker {
     AnonymousRam(String),
     /// A mapping that CHANGE_PROCESS would refuse with EINVAL.
     #[error(
-        "the mapping at {0} was made by address (IOMMU_IOAS_MAP), which cannot change its process; map it by file (IOMMU_IOAS_MAP_FILE)"
+        "the mapping at {0} was made by address (IOMMU_IOAS_MAP), which cannot change its \
+         process; map it by file (IOMMU_IOAS_MAP_FILE)"
     )]
     MappedByAddress(Iova),
     /// A mapping of a BAR: a dma-buf area, which CHANGE_PROCESS would refuse with EINVAL.
     #[error(
-        "region {region} of device {device:?} is mapped for peer-to-peer DMA at {iova}, and such a mapping cannot change its process; unmap it"
+        "region {region} of device {device:?} is mapped for peer-to-peer DMA at {iova}, and such \
+         a mapping cannot change its process; unmap it"
     )]
     BarMapped {
         /// Whose.
@@ -47,24 +51,29 @@ pub enum Blocker {
     },
     /// A mediated device that is tied to the old process's KVM.
     #[error(
-        "mediated device {0:?} keeps the KVM of the process that opened it and cannot follow; unplug it first"
+        "mediated device {0:?} keeps the KVM of the process that opened it and cannot follow; \
+         unplug it first"
     )]
     MdevTiedToKvm(String),
     /// Per-process accounting: with the old owner dead, CHANGE_PROCESS moves the pages, answers
     /// EINVAL all the same and never gives the charge back (`iopt_pages` of Linux 6.13 to 7.3).
     #[error(
-        "the mapping at {0} is charged to its process (IOMMU_OPTION_RLIMIT_MODE 1), and that charge is lost for good when an owner dies before it is taken from; use per-user accounting"
+        "the mapping at {0} is charged to its process (IOMMU_OPTION_RLIMIT_MODE 1), and that \
+         charge is lost for good when an owner dies before it is taken from; use per-user \
+         accounting"
     )]
     ChargedToProcess(Iova),
-    /// CHANGE_PROCESS leaves the VmPin of pages that nobody is charged for with their old owner, and takes from the new one's at
-    /// unmap (Linux 6.13 to 7.3).
+    /// CHANGE_PROCESS leaves the VmPin of pages that nobody is charged for with their old owner,
+    /// and takes from the new one's at unmap (Linux 6.13 to 7.3).
     #[error(
-        "the mapping at {0} was made with CAP_IPC_LOCK and is charged to nobody, so that VmPin of either process is wrong after a handoff; map without that capability"
+        "the mapping at {0} was made with CAP_IPC_LOCK and is charged to nobody, so that VmPin of \
+         either process is wrong after a handoff; map without that capability"
     )]
     ChargedToNobody(Iova),
     /// CHANGE_PROCESS charges the new owner before it gives back the old one's.
     #[error(
-        "RLIMIT_MEMLOCK of the {side} process is {limit_bytes} bytes, and taking over {pinned_bytes} pinned bytes needs {needed_bytes}; raise it"
+        "RLIMIT_MEMLOCK of the {side} process is {limit_bytes} bytes, and taking over \
+         {pinned_bytes} pinned bytes needs {needed_bytes}; raise it"
     )]
     MemlockTooSmall {
         /// `old` or `new`.
@@ -173,8 +182,8 @@ fn of_mapping(vm: &Vm, mapping: &Mapping) -> impl Iterator<Item = Blocker> + use
 /// Whether a process that holds or takes `user_pages` charged pages may lock enough.
 ///
 /// CHANGE_PROCESS charges first and gives back after: where both processes run as one user, that
-/// user holds twice the pages for a moment, in either direction (`iopt_pages` accounting, Linux 6.13
-/// to 7.3).
+/// user holds twice the pages for a moment, in either direction (`iopt_pages` accounting, Linux
+/// 6.13 to 7.3).
 pub fn of_memlock(
     side: &'static str,
     user_pages: u64,

@@ -5,11 +5,11 @@
 //! ids; it allocates, binds, attaches and maps nothing. Descriptors are kept apart, under names
 //! ([`Key`]), because their numbers differ from process to process.
 //!
-//! This is also the record that crosses in the stream ([`crate::stream`]): once released, fields are
-//! only added, with a default that means "absent".
+//! This is also the record that crosses in the stream ([`crate::stream`]): once released, fields
+//! are only added, with a default that means "absent".
 //!
-//! Mirrors: `struct CprState` of QEMU 10.1 (`include/migration/cpr.h`), which carries descriptors by
-//! name and id, and of each device its id, its IOAS and its HWPT.
+//! Mirrors: `struct CprState` of QEMU 10.1 (`include/migration/cpr.h`), which carries descriptors
+//! by name and id, and of each device its id, its IOAS and its HWPT.
 
 pub mod blocker;
 pub mod launch;
@@ -73,7 +73,8 @@ pub enum Dma {
     /// iommufds. Devices are had by their own files.
     #[default]
     Iommufd,
-    /// Containers with a type1 IOMMU: mappings are by address. Devices are had through their groups, each in one of its own.
+    /// Containers with a type1 IOMMU: mappings are by address. Devices are had through their
+    /// groups, each in one of its own.
     Type1,
 }
 
@@ -92,7 +93,8 @@ impl Dma {
     }
 }
 
-/// An iommufd context, or a container, which has one address space and no ids: of its devices and its space they are 0.
+/// An iommufd context, or a container, which has one address space and no ids: of its devices and
+/// its space they are 0.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Context {
     /// Its name: the key of its descriptor.
@@ -165,7 +167,8 @@ pub enum Memory {
 pub enum ChargedTo {
     /// Nobody: the mapper had CAP_IPC_LOCK.
     Nobody,
-    /// As the mapping that it is a copy of (`IOMMU_IOAS_COPY`), or the dma-buf behind it: by itself to nobody.
+    /// As the mapping that it is a copy of (`IOMMU_IOAS_COPY`), or the dma-buf behind it: by itself
+    /// to nobody.
     Original,
     /// The user of the owner, against the owner's RLIMIT_MEMLOCK.
     User,
@@ -188,8 +191,8 @@ pub struct Device {
     pub ioas: ObjectId,
     /// The HWPT between the two; none for a mediated device.
     pub hwpt: Option<ObjectId>,
-    /// That HWPT is a nesting parent (`IOMMU_HWPT_ALLOC_NEST_PARENT`): a guest's page tables can lie over it. Those themselves do not
-    /// cross.
+    /// That HWPT is a nesting parent (`IOMMU_HWPT_ALLOC_NEST_PARENT`): a guest's page tables can
+    /// lie over it. Those themselves do not cross.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nest_parent: bool,
     /// The inode of its node in `/dev`: which device the file is.
@@ -223,7 +226,8 @@ pub struct Interrupts {
     pub vectors: u16,
 }
 
-/// The lowest interrupt of KVM's that is free for an MSI: below are the pins of its I/O APIC (`KVM_IOAPIC_NUM_PINS`).
+/// The lowest interrupt of KVM's that is free for an MSI: below are the pins of its I/O APIC
+/// (`KVM_IOAPIC_NUM_PINS`).
 const GSI_FIRST: u32 = 24;
 
 impl Vm {

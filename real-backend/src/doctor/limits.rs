@@ -41,7 +41,8 @@ fn ipc_lock(held: bool) -> Finding {
     let question = ask("limits.ipc_lock", "pinned pages are charged to somebody");
     if held {
         return question.warn(
-            "CAP_IPC_LOCK is held: nobody would be charged, and a VMM that maps with it is refused a handoff",
+            "CAP_IPC_LOCK is held: nobody would be charged, and a VMM that maps with it is \
+             refused a handoff",
             "run the VMM without it: setpriv --bounding-set=-ipc_lock --inh-caps=-ipc_lock VMM",
         );
     }

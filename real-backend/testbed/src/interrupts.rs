@@ -25,7 +25,8 @@ mod tests {
     fn counts_of_all_cpus_are_added() {
         let table = "           CPU0       CPU1\n\
                      \x20 4:          7          0  IO-APIC   4-edge      ttyS0\n\
-                     \x2030:          2          3  IR-PCI-MSI-0000:00:05.0   0-edge      vfio-msi[0](0000:00:05.0)\n";
+                     \x2030:          2          3  IR-PCI-MSI-0000:00:05.0   0-edge      \
+                     vfio-msi[0](0000:00:05.0)\n";
         let [here, elsewhere] = ["00:05.0", "00:06.0"].map(|text| text.parse().expect("a place"));
         assert_eq!(count(table, here), Some(5));
         assert_eq!(count(table, elsewhere), None);

@@ -32,7 +32,8 @@ impl Tree {
         tree.file("proc/sys/kernel/osrelease", "6.13.0-test\n");
         tree.file(
             "boot/config-6.13.0-test",
-            "CONFIG_IOMMUFD=m\nCONFIG_VFIO_DEVICE_CDEV=y\nCONFIG_VFIO_PCI=m\nCONFIG_MEMFD_CREATE=y\n",
+            "CONFIG_IOMMUFD=m\nCONFIG_VFIO_DEVICE_CDEV=y\nCONFIG_VFIO_PCI=m\n\
+             CONFIG_MEMFD_CREATE=y\n",
         );
         tree.file("dev/iommu", "");
         tree.directory("sys/class/iommu/dmar0");

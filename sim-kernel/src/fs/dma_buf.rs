@@ -1,8 +1,9 @@
 //! dma-bufs: memory of a device, as a file.
 //!
-//! MAP_FILE takes one where its exporter shares it with iommufd: vfio-pci exports BARs, and the kernel's own tests have an
-//! exporter, too. Nothing of it is pinned or charged, it does not hold up CHANGE_PROCESS's other checks but
-//! is refused there, and what the exporter revokes cannot be mapped any more.
+//! MAP_FILE takes one where its exporter shares it with iommufd: vfio-pci exports BARs, and the
+//! kernel's own tests have an exporter, too. Nothing of it is pinned or charged, it does not hold
+//! up CHANGE_PROCESS's other checks but is refused there, and what the exporter revokes cannot be
+//! mapped any more.
 //!
 //! Mirrors `drivers/dma-buf/dma-buf.c`.
 

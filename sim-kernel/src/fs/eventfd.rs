@@ -1,12 +1,12 @@
 //! Eventfds: what waits in them, and who in the kernel waits for them.
 //!
 //! A count is told apart by what put it there: vectors of devices, and everything else (a write, a
-//! trigger by software). Who in the kernel waits consumes what is signalled before a reader sees it:
-//! first KVM's irqfd, which is alone on its eventfd and delivers to its VM; else what a device waits for
-//! (the unmask trigger of INTx, ioeventfds).
+//! trigger by software). Who in the kernel waits consumes what is signalled before a reader sees
+//! it: first KVM's irqfd, which is alone on its eventfd and delivers to its VM; else what a device
+//! waits for (the unmask trigger of INTx, ioeventfds).
 //!
-//! What the kernel holds of an eventfd is not its file. When the last descriptor, the last message and the
-//! last page set over it are gone, whoever waits for it stops waiting; triggers stay.
+//! What the kernel holds of an eventfd is not its file. When the last descriptor, the last message
+//! and the last page set over it are gone, whoever waits for it stops waiting; triggers stay.
 //!
 //! Absent: semaphores.
 //!
@@ -151,7 +151,8 @@ impl Machine {
         is_short && self.not_now(file) == Errno::EINTR
     }
 
-    /// `eventfd_read`: everything at once. EAGAIN when there is nothing (EINTR where it waits), EINVAL elsewhere.
+    /// `eventfd_read`: everything at once. EAGAIN when there is nothing (EINTR where it waits),
+    /// EINVAL elsewhere.
     pub(super) fn read_event(&mut self, pid: Pid, fd: Fd) -> Answered {
         let file = self.eventfd_of(pid, fd)?;
         let count = self.event(file).count();
@@ -162,7 +163,8 @@ impl Machine {
         Ok(Reply::Count(count))
     }
 
-    /// `eventfd_write`. EINVAL for all ones and elsewhere, EAGAIN where it does not fit (EINTR where it waits).
+    /// `eventfd_write`. EINVAL for all ones and elsewhere, EAGAIN where it does not fit (EINTR
+    /// where it waits).
     pub(super) fn write_event(&mut self, pid: Pid, fd: Fd, count: u64) -> Answered {
         let file = self.eventfd_of(pid, fd)?;
         if count == u64::MAX {

@@ -1,8 +1,8 @@
 //! Open file descriptions and descriptor tables.
 //!
-//! A file here is an open file description (`struct file`): what `dup`, `SCM_RIGHTS` and exec share.
-//! All state of a binding, an attachment or a context belongs to it, never to a process; so does O_NONBLOCK, with which
-//! eventfds are made.
+//! A file here is an open file description (`struct file`): what `dup`, `SCM_RIGHTS` and exec
+//! share. All state of a binding, an attachment or a context belongs to it, never to a process; so
+//! does O_NONBLOCK, with which eventfds are made.
 //!
 //! A [`File`] holds ids alone, so this folder imports none of the subsystems whose files it keeps,
 //! and comparing two of them is cheap. The state of an eventfd, a socket and a dma-buf lives
@@ -11,14 +11,14 @@
 //! unequal.
 //!
 //! Invariant: `refs` counts its holders, and a file is in the table while it has any. Holders are
-//! descriptor slots, packets in flight, page sets over it (MAP_FILE), mappings of BARs, what devices and VMs
-//! have of eventfds, VMs that know a device file, bound devices and the accesses of tests (their context's
-//! iommufd). Proved by the property test.
+//! descriptor slots, packets in flight, page sets over it (MAP_FILE), mappings of BARs, what
+//! devices and VMs have of eventfds, VMs that know a device file, bound devices and the accesses of
+//! tests (their context's iommufd). Proved by the property test.
 //!
 //! The last reference releases what the file stands for: a context, a bound device, a socket.
 //!
-//! A program image is opened with `O_PATH`: it can be passed on, examined and executed, and everything
-//! else says EBADF. Paths have no permissions: who knows one may open it.
+//! A program image is opened with `O_PATH`: it can be passed on, examined and executed, and
+//! everything else says EBADF. Paths have no permissions: who knows one may open it.
 //!
 //! Other folders get, keep and put files and descriptors here, signal and read eventfds, and export
 //! and revoke dma-bufs. How they are stored is private to this folder.
@@ -346,7 +346,8 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// What a call says that finds nothing: EAGAIN, and EINTR where it may wait (see `would_block`).
+    /// What a call says that finds nothing: EAGAIN, and EINTR where it may wait (see
+    /// `would_block`).
     fn not_now(&self, file: FileId) -> Errno {
         if self.files.open.get(file).nonblock { Errno::EAGAIN } else { Errno::EINTR }
     }

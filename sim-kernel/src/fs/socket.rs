@@ -4,14 +4,14 @@
 //! received or when its queue goes away with the last reference to the receiving socket.
 //!
 //! How it ends:
-//! * A socket that is closed ends its peer's stream: what was sent before stays readable, then there
-//!   is the end (empty bytes). The peer's sends say EPIPE.
-//! * A socket that is closed with packets unread resets its peer, too: the peer's next call of either
-//!   kind says ECONNRESET, once, before anything that is queued.
+//! * A socket that is closed ends its peer's stream: what was sent before stays readable, then
+//!   there is the end (empty bytes). The peer's sends say EPIPE.
+//! * A socket that is closed with packets unread resets its peer, too: the peer's next call of
+//!   either kind says ECONNRESET, once, before anything that is queued.
 //! * `SHUT_RD` makes the peer's sends say EPIPE from then on; what is queued stays readable.
 //!
-//! Absent: byte streams, listening, credentials, a full queue, and the garbage collection of sockets
-//! that were sent over each other in a circle.
+//! Absent: byte streams, listening, credentials, a full queue, and the garbage collection of
+//! sockets that were sent over each other in a circle.
 //!
 //! Mirrors `net/unix/af_unix.c`, `net/core/scm.c`, `net/core/datagram.c`.
 
@@ -93,7 +93,8 @@ impl Machine {
         is_empty && socket.peer.is_some() && self.not_now(file) == Errno::EINTR
     }
 
-    /// How much has arrived and is not taken: packets and resets of sockets, and what waits in eventfds.
+    /// How much has arrived and is not taken: packets and resets of sockets, and what waits in
+    /// eventfds.
     pub fn untaken(&self) -> u64 {
         let of_socket = |socket: &Socket| socket.queue.len() as u64 + u64::from(socket.reset);
         let in_sockets: u64 = self.files.sockets.values().map(of_socket).sum();

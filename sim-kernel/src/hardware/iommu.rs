@@ -1,9 +1,10 @@
 //! IOMMUs, as data: what a domain of one can map, and what its devices keep for themselves.
 //!
 //! Every device is behind an IOMMU: VFIO devices behind [`Iommu::QEMU_VTD`], as QEMU 7.2 and later
-//! emulate Intel's, or, where their specs say so, [`Iommu::NESTING_VTD`]; mock devices behind [`Iommu::MOCK`]. A domain is made by the driver of one IOMMU and
-//! takes the devices of that driver only. What an address space can map follows from the domains that
-//! are over it, the devices that are attached to them, and the accesses that look into it.
+//! emulate Intel's, or, where their specs say so, [`Iommu::NESTING_VTD`]; mock devices behind
+//! [`Iommu::MOCK`]. A domain is made by the driver of one IOMMU and takes the devices of that
+//! driver only. What an address space can map follows from the domains that are over it, the
+//! devices that are attached to them, and the accesses that look into it.
 //!
 //! Mirrors `drivers/iommu/intel/iommu.c` and `drivers/iommu/iommufd/selftest.c`.
 
@@ -61,7 +62,8 @@ impl Iommu {
         capabilities: ATS_NOT_SUPPORTED,
     };
 
-    /// One of Intel's that translates in two stages (scalable mode, nested translation). In all else it is as QEMU's.
+    /// One of Intel's that translates in two stages (scalable mode, nested translation). In all
+    /// else it is as QEMU's.
     pub const NESTING_VTD: Self = Self { nests: true, ..Self::QEMU_VTD };
 
     /// That of mock devices: pages smaller than the processor's, and a small aperture.

@@ -1,16 +1,17 @@
 //! The hardware: devices, their interrupts and their DMA.
 //!
-//! A device does what a device does without asking: it raises interrupts and reaches memory. What it
-//! reaches is what its domain maps to pinned pages, and nothing without bus mastering.
+//! A device does what a device does without asking: it raises interrupts and reaches memory. What
+//! it reaches is what its domain maps to pinned pages, and nothing without bus mastering.
 //!
 //! Of a device's registers only configuration space is modelled, because bus mastering is in it:
 //! BIND and the last close clear it, the driver sets it by writing there.
 //!
-//! INTx is a level: raised while it is masked, it stays asserted and is signalled when it is unmasked. A
-//! message that finds no trigger is lost.
+//! INTx is a level: raised while it is masked, it stays asserted and is signalled when it is
+//! unmasked. A message that finds no trigger is lost.
 //!
 //! All devices are behind [`Iommu::QEMU_VTD`](crate::Iommu::QEMU_VTD) or, where their specs say so,
-//! [`Iommu::NESTING_VTD`](crate::Iommu::NESTING_VTD). Which of them share an IOMMU group, their specs say, too.
+//! [`Iommu::NESTING_VTD`](crate::Iommu::NESTING_VTD). Which of them share an IOMMU group, their
+//! specs say, too.
 //!
 //! Other folders use the data about devices and IOMMUs; whoever drives the machine makes devices
 //! act.
@@ -44,15 +45,16 @@ pub struct DeviceSpec {
     pub regions: u32,
     /// Whether other devices can reach its BARs, so that they can be exported as dma-bufs.
     pub exports_bars: bool,
-    /// Whether the IOMMU in front of it translates in two stages, so that nesting parents can be made for it.
+    /// Whether the IOMMU in front of it translates in two stages, so that nesting parents can be
+    /// made for it.
     pub nests: bool,
     /// Vectors by interrupt index: INTx, MSI, MSI-X, error, request. An `edu` has 1, 1, 0, 0 and 1.
     pub irqs: Vec<u32>,
 }
 
 impl DeviceSpec {
-    /// An `edu`, or a mediated device that looks like one, in a group of its own with the number of its
-    /// device file.
+    /// An `edu`, or a mediated device that looks like one, in a group of its own with the number of
+    /// its device file.
     pub fn new(name: &str, path: &str, kind: DeviceKind) -> Self {
         let digits = path.rfind(|c: char| !c.is_ascii_digit()).map_or(path, |at| &path[at + 1..]);
         let group = digits.parse().unwrap_or(0);
@@ -127,8 +129,8 @@ impl Machine {
         self.reach_in_ioas(context, ioas, iova, is_emulated).ok_or(DmaFault::Unmapped)
     }
 
-    /// A device raises a vector of its armed interrupt index; → whether an eventfd took it. Without a
-    /// trigger the interrupt is lost, and counted as raised where the vector was armed when the
+    /// A device raises a vector of its armed interrupt index; → whether an eventfd took it. Without
+    /// a trigger the interrupt is lost, and counted as raised where the vector was armed when the
     /// machine was settled. Panics for an unknown device.
     pub fn raise(&mut self, device: &str, vector: usize) -> bool {
         let id = self.device_named(device);
@@ -144,8 +146,8 @@ impl Machine {
         true
     }
 
-    /// The set-up is over: upsets and interrupt counters begin at 0, and what waits in eventfds counts
-    /// as raised.
+    /// The set-up is over: upsets and interrupt counters begin at 0, and what waits in eventfds
+    /// counts as raised.
     pub fn settle(&mut self) {
         for device in &mut self.devices {
             device.settle();

@@ -1,14 +1,15 @@
 //! Accesses: what the kernel itself reads, writes and pins of an address space.
 //!
-//! An access looks into at most one IOAS, which is in use by it. What it has pinned stays pinned by the
-//! union rule, whatever becomes of the domains; before an area is unmapped, and before the access turns
-//! to another IOAS, its owner is told and gives its pins back. Emulated devices have accesses that pin
-//! nothing here; those of the kernel's own tests do what they are asked (`selftest::access`).
+//! An access looks into at most one IOAS, which is in use by it. What it has pinned stays pinned by
+//! the union rule, whatever becomes of the domains; before an area is unmapped, and before the
+//! access turns to another IOAS, its owner is told and gives its pins back. Emulated devices have
+//! accesses that pin nothing here; those of the kernel's own tests do what they are asked
+//! (`selftest::access`).
 //!
-//! A read or write goes through the page tables of the process whose memory it is, where it runs in that
-//! process or is within one page; otherwise, and for a file, to the pages that are pinned, or those that
-//! would be. What is behind
-//! a pin whose page was replaced reads as zeroes, and what is written there is seen by nobody.
+//! A read or write goes through the page tables of the process whose memory it is, where it runs in
+//! that process or is within one page; otherwise, and for a file, to the pages that are pinned, or
+//! those that would be. What is behind a pin whose page was replaced reads as zeroes, and what is
+//! written there is seen by nobody.
 //!
 //! Mirrors `iommufd_access_*` of `drivers/iommu/iommufd/device.c`, and `iopt_pages_rw_access` and
 //! `iopt_area_add_access` of `pages.c`.
@@ -125,8 +126,8 @@ impl Machine {
         }
     }
 
-    /// `iommufd_access_change_ioas`: → where it looked before. EADDRINUSE for areas that are not whole
-    /// pages.
+    /// `iommufd_access_change_ioas`: → where it looked before. EADDRINUSE for areas that are not
+    /// whole pages.
     pub(crate) fn change_access(
         &mut self,
         context: ContextId,
@@ -161,8 +162,8 @@ impl Machine {
         self.unpin(context, &sets);
     }
 
-    /// `iommufd_access_notify_unmap`: accesses drop what they have pinned of an area; → the sets that
-    /// were pinned by it. The caller settles them.
+    /// `iommufd_access_notify_unmap`: accesses drop what they have pinned of an area; → the sets
+    /// that were pinned by it. The caller settles them.
     pub(super) fn notify_unmap(
         &mut self,
         context: ContextId,
@@ -186,9 +187,9 @@ impl Machine {
         sets
     }
 
-    /// `iommufd_access_pin_pages`: pins the pages behind a range; → them, in order. Slice by slice EINVAL
-    /// (not whole pages), EPERM, EINVAL (a dma-buf), and what pinning says; ENOENT at a hole. The caller
-    /// writes down the range, or gives the pages back.
+    /// `iommufd_access_pin_pages`: pins the pages behind a range; → them, in order. Slice by slice
+    /// EINVAL (not whole pages), EPERM, EINVAL (a dma-buf), and what pinning says; ENOENT at a
+    /// hole. The caller writes down the range, or gives the pages back.
     pub(super) fn pin_for_access(
         &mut self,
         context: ContextId,
@@ -268,7 +269,8 @@ impl Machine {
         Ok(pages)
     }
 
-    /// `copy_to_user` and `copy_from_user`: whatever pages are mapped now; up to the first that is not.
+    /// `copy_to_user` and `copy_from_user`: whatever pages are mapped now; up to the first that is
+    /// not.
     fn move_by_page(
         &mut self,
         context: ContextId,
@@ -293,7 +295,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Moves bytes between pages, which cover it all, and a buffer; `at` counts from the set's first page.
+    /// Moves bytes between pages, which cover it all, and a buffer; `at` counts from the set's
+    /// first page.
     fn move_bytes(&mut self, pages: &[Pin], at: u64, mut transfer: Transfer<'_>) {
         let length = match &transfer {
             Transfer::Read(bytes) => bytes.len(),

@@ -1,9 +1,10 @@
 //! Attaching: which domain the DMA of a device goes through, and that of each of its PASIDs.
 //!
-//! A device is attached to a domain, or to an address space: then to the auto HWPT that is there, or to a
-//! new one. To *replace* leaves the device as it was where that fails. The devices of a group cannot be
-//! told apart by their DMA: what is attached first holds for all of them, the others join it, and a
-//! replacement moves all that are attached. PASID 0 is the device itself ([`NO_PASID`]).
+//! A device is attached to a domain, or to an address space: then to the auto HWPT that is there,
+//! or to a new one. To *replace* leaves the device as it was where that fails. The devices of a
+//! group cannot be told apart by their DMA: what is attached first holds for all of them, the
+//! others join it, and a replacement moves all that are attached. PASID 0 is the device itself
+//! ([`NO_PASID`]).
 //!
 //! Mirrors the attach path of `drivers/iommu/iommufd/device.c`, `iommu_attach_device_pasid` of
 //! `drivers/iommu/iommu.c`, and `mock_domain_nop_attach` of `selftest.c`.
@@ -60,7 +61,8 @@ impl Context {
         }
     }
 
-    /// The domain with the page table of an address space that is behind a domain (`find_hwpt_paging`).
+    /// The domain with the page table of an address space that is behind a domain
+    /// (`find_hwpt_paging`).
     fn paging(&self, hwpt: ObjectId) -> &Hwpt {
         match self.objects.get(&hwpt) {
             Some(Object::Hwpt(hwpt)) => hwpt,
@@ -111,8 +113,8 @@ impl Machine {
         table.objects.keys().copied().filter(is_one).collect()
     }
 
-    /// `iommufd_device_attach` where nothing is attached, `iommufd_device_replace` where something is: → the
-    /// HWPT, and whether an attachment was replaced.
+    /// `iommufd_device_attach` where nothing is attached, `iommufd_device_replace` where something
+    /// is: → the HWPT, and whether an attachment was replaced.
     pub(crate) fn attach_device(
         &mut self,
         context: ContextId,
@@ -126,7 +128,8 @@ impl Machine {
         Ok((new, old.is_some_and(|old| old != new)))
     }
 
-    /// `iommufd_device_change_pt`: → the HWPT. ENOENT, EINVAL (nothing to attach to), and what attaching says.
+    /// `iommufd_device_change_pt`: → the HWPT. ENOENT, EINVAL (nothing to attach to), and what
+    /// attaching says.
     pub(crate) fn change_pt(
         &mut self,
         seat: Seat,
@@ -144,7 +147,8 @@ impl Machine {
         }
     }
 
-    /// `iommufd_device_auto_get_domain`: the first auto HWPT that does not say EINVAL, or a new one.
+    /// `iommufd_device_auto_get_domain`: the first auto HWPT that does not say EINVAL, or a new
+    /// one.
     fn attach_to_ioas(&mut self, seat: Seat, ioas: ObjectId, change: Change) -> Answered<ObjectId> {
         for hwpt in self.contexts.get(seat.context).auto_hwpts(ioas) {
             match self.attach_to(seat, hwpt, change) {
@@ -162,8 +166,9 @@ impl Machine {
         Ok(id)
     }
 
-    /// `iommufd_device_do_attach`: EBUSY, EINVAL (the group is attached elsewhere), EADDRINUSE, and what the
-    /// driver says. `iommufd_device_do_replace`: EINVAL (nothing to replace), EADDRINUSE, the driver.
+    /// `iommufd_device_do_attach`: EBUSY, EINVAL (the group is attached elsewhere), EADDRINUSE, and
+    /// what the driver says. `iommufd_device_do_replace`: EINVAL (nothing to replace), EADDRINUSE,
+    /// the driver.
     fn attach_to(&mut self, seat: Seat, hwpt: ObjectId, change: Change) -> Answered<()> {
         let Seat { context, device, pasid } = seat;
         let group = self.group(context, device);
@@ -213,8 +218,8 @@ impl Machine {
         }
     }
 
-    /// `iommufd_hwpt_pasid_compat`: a device and its PASIDs have domains that were made for PASIDs, if any PASID
-    /// has one. EINVAL.
+    /// `iommufd_hwpt_pasid_compat`: a device and its PASIDs have domains that were made for PASIDs,
+    /// if any PASID has one. EINVAL.
     fn check_pasids(&self, seat: Seat, hwpt: ObjectId, group: &[ObjectId]) -> Answered<()> {
         let table = self.contexts.get(seat.context);
         let for_pasids = table.is_for_pasids(hwpt);
@@ -251,8 +256,8 @@ impl Machine {
         }
     }
 
-    /// `mock_domain_nop_attach`: EINVAL for a tracking domain of a device that cannot track, ENOENT where the
-    /// viommu does not have the device.
+    /// `mock_domain_nop_attach`: EINVAL for a tracking domain of a device that cannot track, ENOENT
+    /// where the viommu does not have the device.
     fn set_mock_domain(
         &mut self,
         context: ContextId,
@@ -279,8 +284,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Remembers through which viommu a mock device works, and as which of its devices, while that stays the
-    /// same viommu.
+    /// Remembers through which viommu a mock device works, and as which of its devices, while that
+    /// stays the same viommu.
     fn settle_mock(
         &mut self,
         context: ContextId,
@@ -293,8 +298,8 @@ impl Machine {
         }
     }
 
-    /// `iommu_attach_device_pasid` and `mock_domain_set_dev_pasid_nop`: EINVAL (out of range), and for one
-    /// PASID ENOMEM every second time.
+    /// `iommu_attach_device_pasid` and `mock_domain_set_dev_pasid_nop`: EINVAL (out of range), and
+    /// for one PASID ENOMEM every second time.
     fn set_mock_pasid(&mut self, seat: Seat) -> Answered<()> {
         let mock = self.mock_mut(seat.context, seat.device).expect("a mock device");
         if seat.pasid >= mock.pasid_end() {
@@ -329,8 +334,8 @@ impl Machine {
         true
     }
 
-    /// `iommufd_device_unbind`: its device and all PASIDs are detached, and its vdevice leaves its number
-    /// taken.
+    /// `iommufd_device_unbind`: its device and all PASIDs are detached, and its vdevice leaves its
+    /// number taken.
     pub(crate) fn unbind_device(&mut self, context: ContextId, device: ObjectId) {
         let table = self.contexts.get(context);
         let pasids = table.pasids.keys().filter(|(id, _)| *id == device);
@@ -344,8 +349,8 @@ impl Machine {
         table.objects.remove(&device);
     }
 
-    /// Attaches and detaches; page faults that wait for an answer are dropped, and an auto HWPT goes with its
-    /// last device, and then its pins.
+    /// Attaches and detaches; page faults that wait for an answer are dropped, and an auto HWPT
+    /// goes with its last device, and then its pins.
     fn seat(&mut self, seat: Seat, new: Option<ObjectId>) {
         let Seat { context, device, pasid } = seat;
         let table = self.contexts.get_mut(context);

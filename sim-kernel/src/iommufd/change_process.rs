@@ -1,23 +1,25 @@
 //! `IOMMU_IOAS_CHANGE_PROCESS`: the caller becomes the owner of every page set of a context.
 //!
-//! In order: the reserved field; memory to lock every address space with (ENOMEM); every set that an area shows must be file-backed; the pages of all
-//! sets that change their account are charged to the caller, each set once; then each old owner is
-//! uncharged and each set handed over. Page tables, pins, domains and devices are not touched. No
-//! capability is asked for, only the descriptor.
+//! In order: the reserved field; memory to lock every address space with (ENOMEM); every set that
+//! an area shows must be file-backed; the pages of all sets that change their account are charged
+//! to the caller, each set once; then each old owner is uncharged and each set handed over. Page
+//! tables, pins, domains and devices are not touched. No capability is asked for, only the
+//! descriptor.
 //!
 //! Hazards, each as its quirk says:
 //! * K1: the charge precedes the uncharge, on the same counter where both have one user.
 //! * K2: sets that nobody is charged for change hands without their VmPin.
-//! * K3: a dead memory map cannot be uncharged. The call says EINVAL, though everything has moved, and
-//!   the sets remember a charge of 0: it is never given back by unmap, and the next taker pays nothing
-//!   while its predecessor is uncharged.
+//! * K3: a dead memory map cannot be uncharged. The call says EINVAL, though everything has moved,
+//!   and the sets remember a charge of 0: it is never given back by unmap, and the next taker pays
+//!   nothing while its predecessor is uncharged.
 //!
-//! Without K1 the net difference of each counter is charged; without K2, VmPin moves; without K3, there
-//! is nothing to give back on a dead memory map, and that is no error.
+//! Without K1 the net difference of each counter is charged; without K2, VmPin moves; without K3,
+//! there is nothing to give back on a dead memory map, and that is no error.
 //!
-//! **As it was first proposed** (`rfc-v1`): mappings are by address, and the caller brings a list of where each stretch of the old process's
-//! memory is now. Every set changes hands; one that is in no stretch keeps its address, which leads nowhere in its new
-//! owner's memory map, or somewhere else.
+//! **As it was first proposed** (`rfc-v1`): mappings are by address, and the caller brings a list
+//! of where each stretch of the old process's memory is now. Every set changes hands; one that is
+//! in no stretch keeps its address, which leads nowhere in its new owner's memory map, or somewhere
+//! else.
 //!
 //! Mirrors `iommufd_ioas_change_process` and its helpers in `drivers/iommu/iommufd/ioas.c`.
 
@@ -43,8 +45,8 @@ impl PageSet {
         }
     }
 
-    /// Whether handing it over only moves VmPin: the same user goes on being charged (mended K1), or
-    /// nobody does (mended K2).
+    /// Whether handing it over only moves VmPin: the same user goes on being charged (mended K1),
+    /// or nobody does (mended K2).
     fn moves_pinned_only(&self, taker: Owner, profile: Profile) -> bool {
         match self.mode {
             Mode::Nobody => !profile.has(Quirk::PinnedDrift),
@@ -77,7 +79,8 @@ impl Machine {
         self.hand_all_over(context, ucmd.pid)
     }
 
-    /// The form that was proposed first, whose flags stand where the reserved field is now. EFAULT (the list), ENOMEM.
+    /// The form that was proposed first, whose flags stand where the reserved field is now. EFAULT
+    /// (the list), ENOMEM.
     fn change_addresses(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let context = ucmd.context;
         let mut list = Vec::new();
@@ -106,8 +109,8 @@ impl Machine {
         results.into_iter().rev().find(Result::is_err).unwrap_or(Ok(()))
     }
 
-    /// `charge_current`: the sums by mode, user before memory map, all or none. A refusal leaves each
-    /// set's charge at what it has pinned.
+    /// `charge_current`: the sums by mode, user before memory map, all or none. A refusal leaves
+    /// each set's charge at what it has pinned.
     fn charge_taker(
         &mut self,
         context: ContextId,

@@ -1,9 +1,10 @@
 //! Dirty tracking: which pages of a domain devices have written to, told as a bitmap.
 //!
-//! A domain that was made for it has a bit an IO page, and reports by entry of its page table: an entry is
-//! dirty when any page of it is. How much an entry maps is a matter of the release and of the kind of
-//! domain. Mock devices write where a test says so (`IOMMU_TEST_OP_DIRTY`). Without physical addresses,
-//! entries that huge pages would make possible are seen only in domains that map nothing else.
+//! A domain that was made for it has a bit an IO page, and reports by entry of its page table: an
+//! entry is dirty when any page of it is. How much an entry maps is a matter of the release and of
+//! the kind of domain. Mock devices write where a test says so (`IOMMU_TEST_OP_DIRTY`). Without
+//! physical addresses, entries that huge pages would make possible are seen only in domains that
+//! map nothing else.
 //!
 //! Invariant: only mapped pages are dirty; what is unmapped is forgotten.
 //!
@@ -86,8 +87,8 @@ impl Machine {
         }
     }
 
-    /// `iommufd_hwpt_set_dirty_tracking`: EOPNOTSUPP (flags), ENOENT, EOPNOTSUPP for a domain that was not made for
-    /// it. Switching on begins with nothing dirty.
+    /// `iommufd_hwpt_set_dirty_tracking`: EOPNOTSUPP (flags), ENOENT, EOPNOTSUPP for a domain that
+    /// was not made for it. Switching on begins with nothing dirty.
     pub(super) fn set_dirty_tracking(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_set_dirty_tracking, flags));
         if flags & !ENABLE != 0 {
@@ -103,8 +104,9 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_hwpt_get_dirty_bitmap`: EOPNOTSUPP (flags, reserved), ENOENT, EINVAL and EOVERFLOW (range),
-    /// EOPNOTSUPP (nothing is tracked). Ends silently at a hole; what of the bitmap is not there is passed over.
+    /// `iommufd_hwpt_get_dirty_bitmap`: EOPNOTSUPP (flags, reserved), ENOENT, EINVAL and EOVERFLOW
+    /// (range), EOPNOTSUPP (nothing is tracked). Ends silently at a hole; what of the bitmap is not
+    /// there is passed over.
     pub(super) fn get_dirty_bitmap(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_get_dirty_bitmap, flags));
         let reserved = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_get_dirty_bitmap, __reserved));
@@ -141,8 +143,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_check_iova_range`: EINVAL (empty, where that is refused), EOVERFLOW, EINVAL (not whole pages of
-    /// the address space or of the bitmap, a bitmap without a page size).
+    /// `iommufd_check_iova_range`: EINVAL (empty, where that is refused), EOVERFLOW, EINVAL (not
+    /// whole pages of the address space or of the bitmap, a bitmap without a page size).
     fn check_bitmap(&self, ucmd: &Ucmd<'_>, hwpt: &Hwpt) -> Answered<IovaRange> {
         let first = ucmd.cmd.u64(offset_of!(io::iommu_hwpt_get_dirty_bitmap, iova));
         let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_hwpt_get_dirty_bitmap, length));

@@ -1,8 +1,9 @@
 //! Fault queues (`IOMMU_OBJ_FAULT`): page faults of devices, for somebody to answer.
 //!
-//! A domain that was made with a queue delivers the faults of its devices there. Who reads a fault gets a
-//! cookie with it, and writes the answer with that cookie. What waits when the device leaves the domain is
-//! answered by the kernel. Mock devices fault when a test says so (`IOMMU_TEST_OP_TRIGGER_IOPF`).
+//! A domain that was made with a queue delivers the faults of its devices there. Who reads a fault
+//! gets a cookie with it, and writes the answer with that cookie. What waits when the device leaves
+//! the domain is answered by the kernel. Mock devices fault when a test says so
+//! (`IOMMU_TEST_OP_TRIGGER_IOPF`).
 //!
 //! Mirrors `drivers/iommu/iommufd/eventq.c`, and `iommu_report_device_fault` and
 //! `find_fault_handler` of `drivers/iommu/io-pgfault.c`.
@@ -69,8 +70,8 @@ impl FaultQueue {
         u32::try_from(taken.count()).expect("few faults wait") + 1
     }
 
-    /// `iommufd_fault_fops_read` into room for so many bytes. ESPIPE (not whole faults), EINVAL (no room for
-    /// one).
+    /// `iommufd_fault_fops_read` into room for so many bytes. ESPIPE (not whole faults), EINVAL (no
+    /// room for one).
     pub(super) fn read(&mut self, room: usize) -> Answered<Vec<u8>> {
         if !room.is_multiple_of(FAULT_BYTES) {
             return Err(refuse(Errno::ESPIPE));
@@ -88,8 +89,8 @@ impl FaultQueue {
         Ok(messages.collect())
     }
 
-    /// `iommufd_fault_fops_write`: → the bytes taken. ESPIPE (not whole answers), EINVAL (no such answer, no such
-    /// cookie) at the first one.
+    /// `iommufd_fault_fops_write`: → the bytes taken. ESPIPE (not whole answers), EINVAL (no such
+    /// answer, no such cookie) at the first one.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Answered<usize> {
         if !bytes.len().is_multiple_of(RESPONSE_BYTES) {
             return Err(refuse(Errno::ESPIPE));
@@ -174,8 +175,8 @@ impl Context {
         queue.deliver.push(PageFault { through, flags, pasid, group, permissions, address });
     }
 
-    /// `find_fault_handler`: the domain of the PASID, or the nested one of the device, whose guest has a table
-    /// of PASIDs; and the PASID that it is attached to.
+    /// `find_fault_handler`: the domain of the PASID, or the nested one of the device, whose guest
+    /// has a table of PASIDs; and the PASID that it is attached to.
     fn handler(&self, device: ObjectId, pasid: u32) -> Option<(ObjectId, u32)> {
         if let Some(hwpt) = self.attached_to(device, pasid) {
             return Some((hwpt, pasid));

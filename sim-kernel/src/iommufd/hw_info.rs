@@ -1,7 +1,7 @@
 //! GET_HW_INFO: what the IOMMU in front of a device can do.
 //!
-//! The driver's part is a structure of its own, cut or filled with zeroes to the caller's length; the
-//! length told is the kernel's.
+//! The driver's part is a structure of its own, cut or filled with zeroes to the caller's length;
+//! the length told is the kernel's.
 //!
 //! Mirrors `iommufd_get_hw_info` of `drivers/iommu/iommufd/device.c`, `intel_iommu_hw_info` and
 //! `mock_domain_hw_info`.

@@ -1,9 +1,9 @@
 //! Domains: the page tables of an IOMMU over an address space (`IOMMU_OBJ_HWPT_PAGING`).
 //!
 //! An *auto* HWPT is made when a device is attached to an IOAS and shared by all devices that are;
-//! it goes with the last one. A *manual* HWPT is made by HWPT_ALLOC and stays until it is destroyed;
-//! attaching to an IOAS never uses one. Either pins everything that its address space maps, at once
-//! and at the expense of the recorded owners, or does nothing at all.
+//! it goes with the last one. A *manual* HWPT is made by HWPT_ALLOC and stays until it is
+//! destroyed; attaching to an IOAS never uses one. Either pins everything that its address space
+//! maps, at once and at the expense of the recorded owners, or does nothing at all.
 //!
 //! HWPT_ALLOC over another HWPT or a viommu makes a nested domain (`nested`).
 //!
@@ -61,7 +61,8 @@ pub(super) struct Request {
     pub(super) data_bytes: u32,
 }
 
-/// `iommu_copy_struct_from_user`: a driver's structure behind the pointer at `at`. EINVAL (size), EFAULT.
+/// `iommu_copy_struct_from_user`: a driver's structure behind the pointer at `at`. EINVAL (size),
+/// EFAULT.
 pub(super) fn driver_data(
     ucmd: &Ucmd<'_>,
     at: usize,
@@ -89,8 +90,9 @@ impl Hwpt {
 }
 
 impl Machine {
-    /// `iommufd_hwpt_alloc`: EOPNOTSUPP (reserved), EINVAL (a type without data, data without a type), device
-    /// ENOENT, EINVAL (no such page table), then by its kind; ENOENT (fault queue), EFAULT.
+    /// `iommufd_hwpt_alloc`: EOPNOTSUPP (reserved), EINVAL (a type without data, data without a
+    /// type), device ENOENT, EINVAL (no such page table), then by its kind; ENOENT (fault queue),
+    /// EFAULT.
     pub(super) fn hwpt_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         if ucmd.cmd.u32(offset_of!(io::iommu_hwpt_alloc, __reserved)) != 0 {
             return Err(refuse(Errno::EOPNOTSUPP));
@@ -126,8 +128,9 @@ impl Machine {
         })
     }
 
-    /// `iommufd_hwpt_paging_alloc`: EOPNOTSUPP for what is not known, for dirty tracking that the device
-    /// cannot, for page faults of a nesting parent; what its driver says; then as adding a domain.
+    /// `iommufd_hwpt_paging_alloc`: EOPNOTSUPP for what is not known, for dirty tracking that the
+    /// device cannot, for page faults of a nesting parent; what its driver says; then as adding a
+    /// domain.
     fn alloc_paging(
         &mut self,
         ucmd: &Ucmd<'_>,
@@ -156,8 +159,8 @@ impl Machine {
         )
     }
 
-    /// `mock_domain_alloc_paging_flags`: EOPNOTSUPP (data of another kind, page tables of another kind), EINVAL
-    /// (size), EFAULT.
+    /// `mock_domain_alloc_paging_flags`: EOPNOTSUPP (data of another kind, page tables of another
+    /// kind), EINVAL (size), EFAULT.
     fn mock_domain_for(&self, ucmd: &Ucmd<'_>, request: &Request) -> Answered<Iommu> {
         const DATA: usize = offset_of!(io::iommu_hwpt_alloc, data_uptr);
         if request.data_bytes == 0 {
@@ -174,8 +177,8 @@ impl Machine {
         }
     }
 
-    /// `iopt_table_add_domain`: EADDRINUSE for areas that are not whole pages of it, and for areas and
-    /// allowed addresses outside its aperture, then what pinning says. All or nothing.
+    /// `iopt_table_add_domain`: EADDRINUSE for areas that are not whole pages of it, and for areas
+    /// and allowed addresses outside its aperture, then what pinning says. All or nothing.
     pub(super) fn add_domain(
         &mut self,
         context: ContextId,
@@ -201,8 +204,8 @@ impl Machine {
     }
 }
 
-/// `intel_iommu_domain_alloc_paging_flags`. EOPNOTSUPP for a nesting parent where there is no second stage,
-/// and for data.
+/// `intel_iommu_domain_alloc_paging_flags`. EOPNOTSUPP for a nesting parent where there is no
+/// second stage, and for data.
 fn vtd_domain(request: &Request) -> Answered<Iommu> {
     let iommu = request.hardware.iommu();
     if request.flags & NEST_PARENT != 0 && !iommu.nests || request.data_bytes != 0 {

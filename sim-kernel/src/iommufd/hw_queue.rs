@@ -1,11 +1,12 @@
-//! Hardware queues (`IOMMU_OBJ_HW_QUEUE`): memory of a guest that an IOMMU reads by physical address.
+//! Hardware queues (`IOMMU_OBJ_HW_QUEUE`): memory of a guest that an IOMMU reads by physical
+//! address.
 //!
-//! The memory must be mapped in the address space of the nesting parent, whole and in one piece. A queue
-//! pins it through an access of its own, an object with a number, and locks its areas: UNMAP says EBUSY.
-//! The mock driver has two queues a viommu; the second one needs the first.
+//! The memory must be mapped in the address space of the nesting parent, whole and in one piece. A
+//! queue pins it through an access of its own, an object with a number, and locks its areas: UNMAP
+//! says EBUSY. The mock driver has two queues a viommu; the second one needs the first.
 //!
-//! Mirrors `iommufd_hw_queue_alloc_ioctl` of `drivers/iommu/iommufd/viommu.c`, and `mock_hw_queue_init_phys` of
-//! `selftest.c`.
+//! Mirrors `iommufd_hw_queue_alloc_ioctl` of `drivers/iommu/iommufd/viommu.c`, and
+//! `mock_hw_queue_init_phys` of `selftest.c`.
 
 use crate::iommufd::access::{Access, AccessOwner};
 use crate::iommufd::ioctl_table::Ucmd;
@@ -57,8 +58,9 @@ impl Context {
 }
 
 impl Machine {
-    /// `iommufd_hw_queue_alloc_ioctl`: EOPNOTSUPP (flags, no type), EINVAL (empty), EOVERFLOW, ENOENT, EOPNOTSUPP (type),
-    /// then as pinning, EFAULT (not in one piece), and the driver: EINVAL, EEXIST, EIO (by number); EFAULT.
+    /// `iommufd_hw_queue_alloc_ioctl`: EOPNOTSUPP (flags, no type), EINVAL (empty), EOVERFLOW,
+    /// ENOENT, EOPNOTSUPP (type), then as pinning, EFAULT (not in one piece), and the driver:
+    /// EINVAL, EEXIST, EIO (by number); EFAULT.
     pub(super) fn hw_queue_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let kind = ucmd.cmd.u32(offset_of!(io::iommu_hw_queue_alloc, type_));
         if ucmd.cmd.u32(offset_of!(io::iommu_hw_queue_alloc, flags)) != 0 || kind == 0 {
@@ -91,8 +93,8 @@ impl Machine {
         })
     }
 
-    /// `iommufd_hw_queue_alloc_phys`: ERANGE (too long), ENOMEM (too many pages), as attaching and pinning, EFAULT
-    /// (not in one piece).
+    /// `iommufd_hw_queue_alloc_phys`: ERANGE (too long), ENOMEM (too many pages), as attaching and
+    /// pinning, EFAULT (not in one piece).
     fn lock_memory(
         &mut self,
         context: ContextId,
@@ -130,8 +132,8 @@ impl Machine {
 }
 
 impl Context {
-    /// `mock_hw_queue_init_phys`: → the queue before. EINVAL (no such number), EEXIST, EIO (the one before is
-    /// not there).
+    /// `mock_hw_queue_init_phys`: → the queue before. EINVAL (no such number), EEXIST, EIO (the one
+    /// before is not there).
     fn check_index(
         &self,
         viommu: ObjectId,

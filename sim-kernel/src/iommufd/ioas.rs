@@ -1,11 +1,12 @@
 //! Address spaces: where device addresses lead (`struct io_pagetable`).
 //!
-//! An area is a range of device addresses over a slice of a page set. Areas do not overlap. Bounds here
-//! are inclusive (`first`, `last`).
+//! An area is a range of device addresses over a slice of a page set. Areas do not overlap. Bounds
+//! here are inclusive (`first`, `last`).
 //!
 //! What constrains an address space is not stored but follows from who uses it: with a domain,
-//! addresses are those of its aperture in whole pages of its IOMMU; with an attached device, its reserved
-//! window is out; with an access that pins, and where huge pages were switched off, pages are whole.
+//! addresses are those of its aperture in whole pages of its IOMMU; with an attached device, its
+//! reserved window is out; with an access that pins, and where huge pages were switched off, pages
+//! are whole.
 //!
 //! Mirrors `drivers/iommu/iommufd/ioas.c` and `io_pagetable.c`.
 
@@ -114,7 +115,8 @@ impl Ioas {
 }
 
 impl Context {
-    /// What addresses, lengths and page offsets must be multiples of (`iopt_calculate_iova_alignment`).
+    /// What addresses, lengths and page offsets must be multiples of
+    /// (`iopt_calculate_iova_alignment`).
     pub(super) fn alignment_bytes(&self, id: ObjectId) -> u64 {
         let domains = self.domains(id).map(|hwpt| hwpt.iommu.io_page_bytes);
         let accesses = self.accesses(id).map(Access::alignment_bytes);
@@ -218,7 +220,8 @@ impl Machine {
     }
 
     /// `iommufd_ioas_allow_iovas`: what was allowed before is replaced, by nothing too. EOPNOTSUPP,
-    /// ENOENT; range by range EFAULT, EINVAL (of one byte or none, overlapping); EADDRINUSE (reserved).
+    /// ENOENT; range by range EFAULT, EINVAL (of one byte or none, overlapping); EADDRINUSE
+    /// (reserved).
     pub(super) fn allow_iovas(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const RANGES: usize = offset_of!(io::iommu_ioas_allow_iovas, allowed_iovas);
         const ROW: usize = size_of::<io::iommu_iova_range>();
@@ -250,8 +253,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_ioas_option`: `HUGE_PAGES`. ENOENT, EOPNOTSUPP (neither SET nor GET), EINVAL (neither
-    /// off nor on).
+    /// `iommufd_ioas_option`: `HUGE_PAGES`. ENOENT, EOPNOTSUPP (neither SET nor GET), EINVAL
+    /// (neither off nor on).
     pub(super) fn huge_pages(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const VALUE: usize = offset_of!(io::iommu_option, val64);
         let id = ucmd.cmd.id(offset_of!(io::iommu_option, object_id));
@@ -266,8 +269,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iopt_disable_large_pages`. EINVAL where a domain maps areas already, EADDRINUSE for areas that
-    /// are not whole pages.
+    /// `iopt_disable_large_pages`. EINVAL where a domain maps areas already, EADDRINUSE for areas
+    /// that are not whole pages.
     pub(super) fn disable_large_pages(&mut self, context: ContextId, id: ObjectId) -> Answered<()> {
         let table = self.contexts.get(context);
         let ioas = self.ioas(context, id)?;

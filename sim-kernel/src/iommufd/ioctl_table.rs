@@ -1,9 +1,9 @@
 //! The ioctls of an iommufd: one table, and what happens before and after each.
 //!
-//! In this order: the leading size is read; the number must be one of the table's, with the right type;
-//! the structure must not be shorter than its oldest form nor longer than this kernel's and not zero
-//! there; the command runs; what it found is written back, as much of it as the caller has room for.
-//! Numbers outside the table are those of a type1 container.
+//! In this order: the leading size is read; the number must be one of the table's, with the right
+//! type; the structure must not be shorter than its oldest form nor longer than this kernel's and
+//! not zero there; the command runs; what it found is written back, as much of it as the caller has
+//! room for. Numbers outside the table are those of a type1 container.
 //!
 //! Mirrors `iommufd_fops_ioctl` of `drivers/iommu/iommufd/main.c`.
 

@@ -1,11 +1,12 @@
 //! Where a mapping goes: addresses that are free, and the one that is chosen.
 //!
-//! An address space can be mapped outside of what is reserved: beyond the aperture of a domain, in the
-//! interrupt window of an attached device, or where a test reserved it. ALLOW_IOVAS narrows the choice
-//! of the kernel, not that of a caller who fixes the address; what is allowed cannot become reserved.
+//! An address space can be mapped outside of what is reserved: beyond the aperture of a domain, in
+//! the interrupt window of an attached device, or where a test reserved it. ALLOW_IOVAS narrows the
+//! choice of the kernel, not that of a caller who fixes the address; what is allowed cannot become
+//! reserved.
 //!
-//! A chosen address is the lowest that fits; it has the low bits of the source's address and as much of
-//! its alignment as a huge page has, and is never 0.
+//! A chosen address is the lowest that fits; it has the low bits of the source's address and as
+//! much of its alignment as a huge page has, and is never 0.
 //!
 //! Mirrors `iopt_alloc_iova`, `iopt_check_iova` and the interval trees of
 //! `drivers/iommu/iommufd/io_pagetable.c`.
@@ -27,7 +28,8 @@ pub(super) enum Wish {
 /// The most alignment that is kept: a huge page.
 const HUGE_PAGE_BYTES: u64 = 2 << 20;
 
-/// The range of an address and a length. EINVAL when it is empty, EOVERFLOW when it runs over the top.
+/// The range of an address and a length. EINVAL when it is empty, EOVERFLOW when it runs over the
+/// top.
 pub(super) fn range(iova: Iova, length_bytes: u64) -> Answered<IovaRange> {
     if length_bytes == 0 {
         return Err(refuse(Errno::EINVAL));
@@ -116,8 +118,8 @@ impl Context {
         if ioas.met(&range).is_empty() { Ok(range) } else { Err(refuse(Errno::EEXIST)) }
     }
 
-    /// `iopt_alloc_iova`. EOVERFLOW (half of all addresses), EINVAL (the source is less aligned than the
-    /// address space), ENOSPC.
+    /// `iopt_alloc_iova`. EOVERFLOW (half of all addresses), EINVAL (the source is less aligned
+    /// than the address space), ENOSPC.
     fn choose_iova(&self, id: ObjectId, address: u64, length_bytes: u64) -> Answered<u64> {
         if length_bytes >= u64::MAX / 2 {
             return Err(refuse(Errno::EOVERFLOW));

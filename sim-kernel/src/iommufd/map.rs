@@ -1,14 +1,15 @@
 //! MAP, MAP_FILE, COPY and UNMAP: areas of an address space.
 //!
-//! A map makes a page set and an area over all of it; a copy makes areas over the sets of others. With a
-//! domain the pages are pinned at once, and where that fails nothing has happened. Without one nothing
-//! about the source is asked (lazy), also not what kind of file it is.
+//! A map makes a page set and an area over all of it; a copy makes areas over the sets of others.
+//! With a domain the pages are pinned at once, and where that fails nothing has happened. Without
+//! one nothing about the source is asked (lazy), also not what kind of file it is.
 //!
-//! A result that cannot be told leaves the mapping, as Linux does. UNMAP removes whole areas, in order,
-//! and stops at the first that it may not: those before are gone then, and their length is not told.
+//! A result that cannot be told leaves the mapping, as Linux does. UNMAP removes whole areas, in
+//! order, and stops at the first that it may not: those before are gone then, and their length is
+//! not told.
 //!
-//! Mirrors `drivers/iommu/iommufd/ioas.c`, and `iopt_map_pages`, `iopt_unmap_iova_range` and below of
-//! `io_pagetable.c`.
+//! Mirrors `drivers/iommu/iommufd/ioas.c`, and `iopt_map_pages`, `iopt_unmap_iova_range` and below
+//! of `io_pagetable.c`.
 
 use crate::iommufd::ioas::{Area, AreaRights, EVERYTHING};
 use crate::iommufd::ioctl_table::Ucmd;
@@ -90,7 +91,8 @@ impl Origin {
 }
 
 impl Machine {
-    /// `iommufd_ioas_map`: flags, top, rights, object, overflow of addresses, then the address space.
+    /// `iommufd_ioas_map`: flags, top, rights, object, overflow of addresses, then the address
+    /// space.
     pub(super) fn ioas_map(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const IOVA: usize = offset_of!(io::iommu_ioas_map, iova);
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_ioas_map, flags));
@@ -110,9 +112,9 @@ impl Machine {
         ucmd.respond()
     }
 
-    /// `iommufd_ioas_map_file`: flags, top, rights, object, empty, overflow of offsets, descriptor, then
-    /// the address space. The kind of the file is not asked, but for a dma-buf. An older kernel keeps the object where there
-    /// is no file.
+    /// `iommufd_ioas_map_file`: flags, top, rights, object, empty, overflow of offsets, descriptor,
+    /// then the address space. The kind of the file is not asked, but for a dma-buf. An older
+    /// kernel keeps the object where there is no file.
     pub(super) fn ioas_map_file(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const IOVA: usize = offset_of!(io::iommu_ioas_map_file, iova);
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_ioas_map_file, flags));
@@ -226,8 +228,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_ioas_copy`: flags, top, rights, source object, source range, destination object, then as a
-    /// map.
+    /// `iommufd_ioas_copy`: flags, top, rights, source object, source range, destination object,
+    /// then as a map.
     pub(super) fn ioas_copy(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const FLAGS: usize = offset_of!(io::iommu_ioas_copy, flags);
         const SOURCE_IOVA: usize = offset_of!(io::iommu_ioas_copy, src_iova);
@@ -272,8 +274,8 @@ impl Machine {
         ucmd.respond()
     }
 
-    /// `__iommufd_test_syz_conv_iova`: the nth area's address and an offset; 0 where there is no such
-    /// area, `None` where there is no such address space.
+    /// `__iommufd_test_syz_conv_iova`: the nth area's address and an offset; 0 where there is no
+    /// such area, `None` where there is no such address space.
     pub(super) fn iova_by_area(
         &self,
         context: ContextId,
@@ -309,9 +311,9 @@ impl Machine {
         ucmd.respond()
     }
 
-    /// `iopt_unmap_iova_range`: → the bytes that were mapped. EBUSY at an area that a hardware queue needs,
-    /// ENOENT at one that is not inside the range; those before it are gone. Accesses give back what they
-    /// have pinned of an area first.
+    /// `iopt_unmap_iova_range`: → the bytes that were mapped. EBUSY at an area that a hardware
+    /// queue needs, ENOENT at one that is not inside the range; those before it are gone. Accesses
+    /// give back what they have pinned of an area first.
     pub(super) fn unmap(
         &mut self,
         context: ContextId,

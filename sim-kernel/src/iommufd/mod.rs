@@ -1,8 +1,8 @@
 //! An iommufd context: its object table, and the calls that concern objects as such.
 //!
 //! Objects of all kinds are numbered together, from 1, by the lowest free number; a number is used
-//! again at once after its object is destroyed. So an id that is carried from one process to another
-//! can mean another object by then.
+//! again at once after its object is destroyed. So an id that is carried from one process to
+//! another can mean another object by then.
 //!
 //! Who uses an object is not counted but looked up: an HWPT uses its IOAS, a device its HWPT, an
 //! access its IOAS. What is in use says EBUSY to DESTROY, and so do devices and accesses always:
@@ -209,8 +209,8 @@ impl Context {
         })
     }
 
-    /// For each of these sets that has areas, the slices of it that must be pinned: those that areas in
-    /// address spaces with a domain cover, and those that accesses have pinned.
+    /// For each of these sets that has areas, the slices of it that must be pinned: those that
+    /// areas in address spaces with a domain cover, and those that accesses have pinned.
     pub(crate) fn wanted(&self, sets: &BTreeSet<SetId>) -> BTreeMap<SetId, Vec<Range<u64>>> {
         let mut wanted: BTreeMap<SetId, Vec<Range<u64>>> = BTreeMap::new();
         for (id, ioas) in self.address_spaces() {
@@ -328,7 +328,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_fops_release`: the last reference to the context's file is gone, so nothing is bound.
+    /// `iommufd_fops_release`: the last reference to the context's file is gone, so nothing is
+    /// bound.
     pub(crate) fn release_context(&mut self, context: ContextId) {
         self.contexts.get_mut(context).objects.clear();
         self.unpin_unwanted(context);

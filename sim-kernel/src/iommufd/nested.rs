@@ -1,10 +1,13 @@
-//! Nested domains (`IOMMU_OBJ_HWPT_NESTED`): a guest's page table over a domain, and its invalidation.
+//! Nested domains (`IOMMU_OBJ_HWPT_NESTED`): a guest's page table over a domain, and its
+//! invalidation.
 //!
-//! A nested domain lies over a nesting parent, directly or through a viommu. Only the mock driver has
-//! them (Intel's takes all data to be of another kind): its translation cache is four numbers, which HWPT_INVALIDATE sets to zero.
+//! A nested domain lies over a nesting parent, directly or through a viommu. Only the mock driver
+//! has them (Intel's takes all data to be of another kind): its translation cache is four numbers,
+//! which HWPT_INVALIDATE sets to zero.
 //!
-//! Mirrors `iommufd_hwpt_nested_alloc`, `iommufd_viommu_alloc_hwpt_nested` and `iommufd_hwpt_invalidate` of
-//! `drivers/iommu/iommufd/hw_pagetable.c`, and the mock driver's part in `selftest.c`.
+//! Mirrors `iommufd_hwpt_nested_alloc`, `iommufd_viommu_alloc_hwpt_nested` and
+//! `iommufd_hwpt_invalidate` of `drivers/iommu/iommufd/hw_pagetable.c`, and the mock driver's part
+//! in `selftest.c`.
 
 use crate::hardware::IommuDriver;
 use crate::iommufd::Object;
@@ -70,8 +73,9 @@ impl Entries {
 }
 
 impl Machine {
-    /// EINVAL (a viommu of another IOMMU); EOPNOTSUPP (flags, no data); EINVAL (no nesting parent, one of
-    /// another driver), then the driver: EOPNOTSUPP (data of another kind), EINVAL (size), EFAULT.
+    /// EINVAL (a viommu of another IOMMU); EOPNOTSUPP (flags, no data); EINVAL (no nesting parent,
+    /// one of another driver), then the driver: EOPNOTSUPP (data of another kind), EINVAL (size),
+    /// EFAULT.
     pub(super) fn alloc_nested(
         &mut self,
         ucmd: &Ucmd<'_>,
@@ -120,8 +124,8 @@ impl Machine {
         invalidated
     }
 
-    /// EOPNOTSUPP (reserved), EINVAL (no data, entries too long or too many), ENOENT, EINVAL (neither nested nor
-    /// a viommu), then entry by entry.
+    /// EOPNOTSUPP (reserved), EINVAL (no data, entries too long or too many), ENOENT, EINVAL
+    /// (neither nested nor a viommu), then entry by entry.
     fn invalidate(&mut self, ucmd: &Ucmd<'_>, done: &mut u32) -> Answered<()> {
         if ucmd.cmd.u32(offset_of!(io::iommu_hwpt_invalidate, __reserved)) != 0 {
             return Err(refuse(Errno::EOPNOTSUPP));
@@ -147,8 +151,8 @@ impl Machine {
         }
     }
 
-    /// `mock_domain_cache_invalidate_user`: EINVAL (type), and at an entry EINVAL (size), EFAULT, EOPNOTSUPP
-    /// (flags), EINVAL (no such number); those before it are done.
+    /// `mock_domain_cache_invalidate_user`: EINVAL (type), and at an entry EINVAL (size), EFAULT,
+    /// EOPNOTSUPP (flags), EINVAL (no such number); those before it are done.
     fn invalidate_nested(
         &mut self,
         ucmd: &Ucmd<'_>,

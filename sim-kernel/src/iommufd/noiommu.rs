@@ -17,8 +17,8 @@ const IOVA: usize = 16;
 const LENGTH: usize = 24;
 
 impl Machine {
-    /// EPERM, EOPNOTSUPP (flags, reserved), EINVAL (empty), EOVERFLOW, ENOENT (address space, area),
-    /// EOPNOTSUPP for an area that no such device maps.
+    /// EPERM, EOPNOTSUPP (flags, reserved), EINVAL (empty), EOVERFLOW, ENOENT (address space,
+    /// area), EOPNOTSUPP for an area that no such device maps.
     pub(super) fn noiommu_get_pa(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         if !self.process(ucmd.pid).is_privileged() {
             return Err(refuse(Errno::EPERM));

@@ -3,17 +3,18 @@
 //! A page set is a row of pages with a source, an owner and an accounting mode. Areas of address
 //! spaces are slices of it; COPY makes more areas over the same set.
 //!
-//! The union rule: a page is pinned exactly while an area over it lies in an address space with a domain,
-//! or an access has pinned it through an area; and it is pinned once. So a map into an address space without a domain
-//! validates nothing (lazy), and everything that gives an address space its first domain, or a
-//! domain's address space an area, pins what is missing, at the expense of the recorded owner (K9).
+//! The union rule: a page is pinned exactly while an area over it lies in an address space with a
+//! domain, or an access has pinned it through an area; and it is pinned once. So a map into an
+//! address space without a domain validates nothing (lazy), and everything that gives an address
+//! space its first domain, or a domain's address space an area, pins what is missing, at the
+//! expense of the recorded owner (K9).
 //!
 //! `pins` remembers *which* pages were found at that time; nothing keeps them the same as the
 //! source's (K6).
 //!
-//! A set counts for itself what it was charged with (`charged`, the kernel's `last_npinned`). It equals
-//! the number of pinned pages except after K3, where it stays 0, or where a dead memory map could not
-//! be uncharged.
+//! A set counts for itself what it was charged with (`charged`, the kernel's `last_npinned`). It
+//! equals the number of pinned pages except after K3, where it stays 0, or where a dead memory map
+//! could not be uncharged.
 //!
 //! Invariants: `pins` are as their file says; a set lives while an area refers to it.
 //!
@@ -50,9 +51,11 @@ pub(crate) struct PageSet {
 pub(crate) enum Source {
     /// Addresses of the owner's memory map, from this one, which is on a page boundary.
     User(u64),
-    /// A file from this page on; holds a reference. What kind of file is asked when pages are pinned.
+    /// A file from this page on; holds a reference. What kind of file is asked when pages are
+    /// pinned.
     File(FileId, u64),
-    /// A dma-buf from this page on; holds a reference. Its memory is the device's, and nothing is pinned.
+    /// A dma-buf from this page on; holds a reference. Its memory is the device's, and nothing is
+    /// pinned.
     DmaBuf(FileId, u64),
 }
 
@@ -78,9 +81,9 @@ impl PageSet {
 }
 
 impl Machine {
-    /// Which pages are there now. EOVERFLOW at the top of the caller's own addresses; EFAULT for addresses that are not
-    /// mapped, or whose memory map is dead, or behind the end of the file; EINVAL for a file without pages, or behind
-    /// its end.
+    /// Which pages are there now. EOVERFLOW at the top of the caller's own addresses; EFAULT for
+    /// addresses that are not mapped, or whose memory map is dead, or behind the end of the file;
+    /// EINVAL for a file without pages, or behind its end.
     pub(super) fn resolve(&self, set: &PageSet, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
         match set.source {
             Source::User(va) => self.resolve_near(set.owner, va, range),
@@ -118,8 +121,8 @@ impl Machine {
         Ok(pins)
     }
 
-    /// `pin_user_pages_fast`, where the memory is the caller's own: EOVERFLOW where the pages would end beyond
-    /// all addresses. Then as [`Self::resolve_user`].
+    /// `pin_user_pages_fast`, where the memory is the caller's own: EOVERFLOW where the pages would
+    /// end beyond all addresses. Then as [`Self::resolve_user`].
     fn resolve_near(&self, owner: Owner, va: u64, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
         let is_near = self.current.is_some_and(|pid| self.mm(pid) == owner.mm);
         if is_near && va.checked_add(range.end * PAGE_BYTES).is_none() {
@@ -128,7 +131,8 @@ impl Machine {
         self.resolve_user(owner, va, range)
     }
 
-    /// The page of the caller's own memory at an address (`get_user_pages_fast`). EOVERFLOW, EFAULT.
+    /// The page of the caller's own memory at an address (`get_user_pages_fast`). EOVERFLOW,
+    /// EFAULT.
     pub(super) fn present(&self, pid: Pid, va: u64) -> Result<Pin, Refusal> {
         let page = va - va % PAGE_BYTES;
         let pins = self.resolve_near(self.owner(pid), page, 0..1)?;
@@ -168,8 +172,8 @@ impl Machine {
         })
     }
 
-    /// The pages of a slice of a set: those pinned, and for the rest those that would be. What has no
-    /// pages now is left out.
+    /// The pages of a slice of a set: those pinned, and for the rest those that would be. What has
+    /// no pages now is left out.
     pub(crate) fn slice(&self, set: &PageSet, range: Range<u64>) -> (Vec<Pin>, Vec<Pin>) {
         let pinned = set.pins.iter().filter_map(|pin| pin.clipped(&range)).collect();
         let gaps = gaps(&set.pins, range).into_iter();
@@ -212,8 +216,8 @@ impl Machine {
         settled
     }
 
-    /// `pfn_reader_user_update_pinned`: the charge becomes the number of pinned pages. A memory map is
-    /// held where pages were pinned just now.
+    /// `pfn_reader_user_update_pinned`: the charge becomes the number of pinned pages. A memory map
+    /// is held where pages were pinned just now.
     fn settle_charge(&mut self, context: ContextId, id: SetId, is_held: bool) -> Answered<()> {
         let set = self.set(context, id);
         let (owner, mode, charged, pinned) = (set.owner, set.mode, set.charged, set.pinned_pages());
@@ -229,8 +233,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `update_unpinned`: as above when pages have gone, but a set that was charged too little stays
-    /// so, and what cannot be given back is not told to anybody (K3).
+    /// `update_unpinned`: as above when pages have gone, but a set that was charged too little
+    /// stays so, and what cannot be given back is not told to anybody (K3).
     fn settle_discharge(&mut self, context: ContextId, id: SetId) {
         let set = self.set(context, id);
         let (owner, mode, charged, pinned) = (set.owner, set.mode, set.charged, set.pinned_pages());
@@ -245,9 +249,9 @@ impl Machine {
         areas.iter().try_for_each(|area| self.pin(context, area.set, area.indices()))
     }
 
-    /// Unpins of these sets what neither an area in an address space with a domain nor an access wants,
-    /// and drops those without areas. Called wherever an area, a domain or an access has gone; cannot
-    /// fail.
+    /// Unpins of these sets what neither an area in an address space with a domain nor an access
+    /// wants, and drops those without areas. Called wherever an area, a domain or an access has
+    /// gone; cannot fail.
     pub(super) fn unpin(&mut self, context: ContextId, sets: &BTreeSet<SetId>) {
         let mut wanted = self.contexts.get(context).wanted(sets);
         let mut released = Vec::new();

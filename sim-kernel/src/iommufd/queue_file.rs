@@ -1,9 +1,11 @@
 //! The files of event queues: page faults (`fault_queue`) and events of viommus (`veventq`) are
 //! read from them.
 //!
-//! Such a file is made with its object, holds the context, and keeps the object in use while it is open.
+//! Such a file is made with its object, holds the context, and keeps the object in use while it is
+//! open.
 //!
-//! Mirrors `iommufd_eventq_init` and `iommufd_eventq_fops_release` of `drivers/iommu/iommufd/eventq.c`.
+//! Mirrors `iommufd_eventq_init` and `iommufd_eventq_fops_release` of
+//! `drivers/iommu/iommufd/eventq.c`.
 
 use crate::fs::{File, ObjectFile};
 use crate::iommufd::Object;

@@ -1,8 +1,9 @@
 //! Event queues of viommus (`IOMMU_OBJ_VEVENTQ`): what happens in one, for a guest to be told.
 //!
-//! A viommu has at most one queue of a type. A queue holds so many events as it is deep; what comes when it
-//! is full is lost, and one mark at the end of the queue says so. Every event and every lost one takes a
-//! number. Mock devices have events when a test says so (`IOMMU_TEST_OP_TRIGGER_VEVENT`).
+//! A viommu has at most one queue of a type. A queue holds so many events as it is deep; what comes
+//! when it is full is lost, and one mark at the end of the queue says so. Every event and every
+//! lost one takes a number. Mock devices have events when a test says so
+//! (`IOMMU_TEST_OP_TRIGGER_VEVENT`).
 //!
 //! Mirrors `drivers/iommu/iommufd/eventq.c`, and `iommufd_viommu_report_event` of `driver.c`.
 
@@ -63,8 +64,8 @@ impl Veventq {
         self.next = self.next.wrapping_add(1) & i32::MAX.cast_unsigned();
     }
 
-    /// `iommufd_veventq_fops_read` into room for so many bytes: whole events. EINVAL where not even a header
-    /// fits, and where the first event does not.
+    /// `iommufd_veventq_fops_read` into room for so many bytes: whole events. EINVAL where not even
+    /// a header fits, and where the first event does not.
     pub(super) fn read(&mut self, room: usize) -> Answered<Vec<u8>> {
         if room < HEADER_BYTES {
             return Err(refuse(Errno::EINVAL));
@@ -94,8 +95,8 @@ impl Machine {
         })
     }
 
-    /// `iommufd_veventq_alloc`: EOPNOTSUPP (flags, reserved, no type), EINVAL (depth), ENOENT, EEXIST, EMFILE,
-    /// EFAULT.
+    /// `iommufd_veventq_alloc`: EOPNOTSUPP (flags, reserved, no type), EINVAL (depth), ENOENT,
+    /// EEXIST, EMFILE, EFAULT.
     pub(super) fn veventq_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_veventq_alloc, flags));
         let reserved = ucmd.cmd.u32(offset_of!(io::iommu_veventq_alloc, __reserved));

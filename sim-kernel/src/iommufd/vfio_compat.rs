@@ -1,11 +1,11 @@
 //! An iommufd as a type1 container: the calls of a VFIO container on its *compat IOAS*.
 //!
-//! A context has at most one compat IOAS: VFIO_IOAS chooses it, and attaching a group to a container that
-//! is an iommufd makes one where there is none. Without one every call of a container is ENODEV. It holds
-//! no reference: destroying that IOAS leaves the context without.
+//! A context has at most one compat IOAS: VFIO_IOAS chooses it, and attaching a group to a
+//! container that is an iommufd makes one where there is none. Without one every call of a
+//! container is ENODEV. It holds no reference: destroying that IOAS leaves the context without.
 //!
-//! A container of type 1 (not v2) may cut areas: its pages are small from then on, so that any part of a
-//! mapping can be unmapped.
+//! A container of type 1 (not v2) may cut areas: its pages are small from then on, so that any part
+//! of a mapping can be unmapped.
 //!
 //! Mirrors `drivers/iommu/iommufd/vfio_compat.c`, and `iopt_cut_iova` and `iopt_area_split` of
 //! `io_pagetable.c`.
@@ -67,7 +67,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_vfio_ioctl`. ENOTTY for what a container asks in vain here, and for everything else.
+    /// `iommufd_vfio_ioctl`. ENOTTY for what a container asks in vain here, and for everything
+    /// else.
     pub(super) fn compat_ioctl(
         &mut self,
         context: ContextId,
@@ -85,8 +86,8 @@ impl Machine {
         Ok(0)
     }
 
-    /// `iommufd_vfio_check_extension`. Cache coherency (ENODEV) is enforced where no domain lacks it, and
-    /// none here has it.
+    /// `iommufd_vfio_check_extension`. Cache coherency (ENODEV) is enforced where no domain lacks
+    /// it, and none here has it.
     fn check_extension(&self, context: ContextId, extension: u64) -> Answered<u32> {
         const UNMAP_ALL: u32 = vfio::VFIO_UNMAP_ALL;
         Ok(match u32::try_from(extension) {
@@ -128,9 +129,9 @@ impl Machine {
         self.map(request.pid, (context, id), &origin, wish, rights).map(drop)
     }
 
-    /// `iommufd_vfio_unmap_dma`. EFAULT, EINVAL (size, flags), ENODEV, EINVAL (everything, but a range),
-    /// as cutting, as unmapping; nothing there is no error, on an older kernel ENOENT where not everything was to be
-    /// unmapped. What was unmapped is told also where it fails: EFAULT.
+    /// `iommufd_vfio_unmap_dma`. EFAULT, EINVAL (size, flags), ENODEV, EINVAL (everything, but a
+    /// range), as cutting, as unmapping; nothing there is no error, on an older kernel ENOENT where
+    /// not everything was to be unmapped. What was unmapped is told also where it fails: EFAULT.
     fn unmap_dma(&mut self, context: ContextId, user: &mut User) -> Answered<()> {
         type Unmap = vfio::vfio_iommu_type1_dma_unmap;
         const SIZE: usize = offset_of!(Unmap, size);
@@ -171,8 +172,8 @@ impl Machine {
         done
     }
 
-    /// `iopt_area_split`: the area at an address ends there, and another one begins behind. EOPNOTSUPP (a
-    /// dma-buf), EINVAL (between pages, or an access has pinned some of it).
+    /// `iopt_area_split`: the area at an address ends there, and another one begins behind.
+    /// EOPNOTSUPP (a dma-buf), EINVAL (between pages, or an access has pinned some of it).
     fn cut(&mut self, context: ContextId, id: ObjectId, last: Iova) -> Answered<()> {
         let here = IovaRange { first: last, last };
         let table = self.contexts.get(context);
@@ -216,8 +217,8 @@ impl Machine {
         told.max(table.alignment_bytes(id))
     }
 
-    /// `iommufd_vfio_iommu_get_info`. EFAULT, EINVAL (size), ENODEV; the capabilities that the caller has
-    /// room for: how many mappings may be made, and what addresses.
+    /// `iommufd_vfio_iommu_get_info`. EFAULT, EINVAL (size), ENODEV; the capabilities that the
+    /// caller has room for: how many mappings may be made, and what addresses.
     fn container_info(&self, context: ContextId, user: &mut User) -> Answered<()> {
         type Info = vfio::vfio_iommu_type1_info;
         const CAP_OFFSET: usize = offset_of!(Info, cap_offset);
@@ -261,7 +262,8 @@ const MAPPINGS_LEFT_BYTES: usize = 16;
 const RANGES_BYTES: usize = size_of::<vfio::vfio_iommu_type1_info_cap_iova_range>();
 const RANGE_BYTES: usize = size_of::<vfio::vfio_iova_range>();
 
-/// `iommufd_fill_cap_iova`: what there is room for, range by range, and then the head of the capability. EFAULT.
+/// `iommufd_fill_cap_iova`: what there is room for, range by range, and then the head of the
+/// capability. EFAULT.
 fn write_ranges(user: &mut User, at: usize, room: usize, ranges: &[IovaRange]) -> Answered<()> {
     let fits = |count: usize| room >= at + RANGES_BYTES + count * RANGE_BYTES;
     for (row, range) in ranges.iter().enumerate().filter(|(row, _)| fits(row + 1)) {

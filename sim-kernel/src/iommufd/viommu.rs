@@ -1,8 +1,9 @@
 //! Viommus and vdevices: an IOMMU as a guest sees it, over a nesting parent, and the devices in it.
 //!
-//! A vdevice gives a device a number within a viommu; a device has at most one. When the device is unbound
-//! its vdevice goes, and leaves its number taken (a *tombstone*). Only the mock driver has viommus. It
-//! keeps four numbers a device as a cache, which an invalidation through the viommu sets to zero.
+//! A vdevice gives a device a number within a viommu; a device has at most one. When the device is
+//! unbound its vdevice goes, and leaves its number taken (a *tombstone*). Only the mock driver has
+//! viommus. It keeps four numbers a device as a cache, which an invalidation through the viommu
+//! sets to zero.
 //!
 //! Mirrors `drivers/iommu/iommufd/viommu.c`, and the mock driver's part in `selftest.c`.
 
@@ -103,9 +104,9 @@ impl Context {
 }
 
 impl Machine {
-    /// `iommufd_viommu_alloc_ioctl`: EOPNOTSUPP (flags, no type), ENOENT (device), EOPNOTSUPP (its driver has none, or
-    /// none of this type), ENOENT (domain), EINVAL (no nesting parent), then the driver: EINVAL (size of the
-    /// data), EFAULT.
+    /// `iommufd_viommu_alloc_ioctl`: EOPNOTSUPP (flags, no type), ENOENT (device), EOPNOTSUPP (its
+    /// driver has none, or none of this type), ENOENT (domain), EINVAL (no nesting parent), then
+    /// the driver: EINVAL (size of the data), EFAULT.
     pub(super) fn viommu_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let kind = ucmd.cmd.u32(offset_of!(io::iommu_viommu_alloc, type_));
         if ucmd.cmd.u32(offset_of!(io::iommu_viommu_alloc, flags)) != 0 || kind == 0 {
@@ -131,8 +132,8 @@ impl Machine {
         })
     }
 
-    /// `iommufd_vdevice_alloc_ioctl`: ENOENT (viommu, device), EINVAL (behind another IOMMU), EEXIST (the device
-    /// has a vdevice; the number is taken).
+    /// `iommufd_vdevice_alloc_ioctl`: ENOENT (viommu, device), EINVAL (behind another IOMMU),
+    /// EEXIST (the device has a vdevice; the number is taken).
     pub(super) fn vdevice_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let table = self.contexts.get(ucmd.context);
         let viommu = ucmd.cmd.id(offset_of!(io::iommu_vdevice_alloc, viommu_id));
@@ -155,8 +156,9 @@ impl Machine {
         })
     }
 
-    /// `mock_viommu_cache_invalidate`: EINVAL (type), then all entries E2BIG and EFAULT, and at an entry EOPNOTSUPP
-    /// (flags), EINVAL (no such number, no such vdevice); those before it are done.
+    /// `mock_viommu_cache_invalidate`: EINVAL (type), then all entries E2BIG and EFAULT, and at an
+    /// entry EOPNOTSUPP (flags), EINVAL (no such number, no such vdevice); those before it are
+    /// done.
     pub(super) fn invalidate_viommu(
         &mut self,
         ucmd: &Ucmd<'_>,

@@ -1,11 +1,12 @@
 //! irqfds: eventfds whose signals are interrupts of a VM.
 //!
-//! An eventfd has one irqfd at most. While it has it, a signal goes to the VM and nothing accumulates. What
-//! waited before is injected when the irqfd is made, and still stands in the eventfd until the next
-//! signal or the irqfd's end takes it away. After the end, signals are latched again.
+//! An eventfd has one irqfd at most. While it has it, a signal goes to the VM and nothing
+//! accumulates. What waited before is injected when the irqfd is made, and still stands in the
+//! eventfd until the next signal or the irqfd's end takes it away. After the end, signals are
+//! latched again.
 //!
-//! An interrupt is delivered when the VM's guest runs, at once or when it starts; one that is pending goes
-//! with the VM.
+//! An interrupt is delivered when the VM's guest runs, at once or when it starts; one that is
+//! pending goes with the VM.
 //!
 //! Absent: resampling beyond its descriptor, routes.
 //!

@@ -188,7 +188,8 @@ impl Machine {
         request.user.write(0, &device.0)
     }
 
-    /// `kvm_device_ioctl` of a VM's VFIO device. EIO, ENOTTY, EFAULT, ENXIO for what it does not have.
+    /// `kvm_device_ioctl` of a VM's VFIO device. EIO, ENOTTY, EFAULT, ENXIO for what it does not
+    /// have.
     pub(crate) fn kvm_vfio_ioctl(&mut self, vm: VmId, request: &Request<'_>) -> Answered<u32> {
         use device_attr::{ADD, ADDR, ATTR, DEL, FILE, GROUP, SIZE};
         self.own_vm(request.pid, vm)?;

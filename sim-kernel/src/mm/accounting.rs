@@ -1,7 +1,7 @@
 //! Who is charged for pinned pages, and how much.
 //!
-//! Every page set has an *owner* (the memory map, task and user that mapped it or took it over) and an
-//! accounting *mode*, fixed when it was made, from the mapper's `CAP_IPC_LOCK` and the context's
+//! Every page set has an *owner* (the memory map, task and user that mapped it or took it over) and
+//! an accounting *mode*, fixed when it was made, from the mapper's `CAP_IPC_LOCK` and the context's
 //! `RLIMIT_MODE` (K4: a taker inherits the mode, whatever it may itself).
 //!
 //! * `Nobody`: only `mm_struct::pinned_vm` (VmPin) counts, without a limit.
@@ -9,14 +9,17 @@
 //! * `Mm`: `mm_struct::locked_vm` (VmLck) of one memory map.
 //!
 //! All modes count VmPin. The limit is `RLIMIT_MEMLOCK` of the owning task when the charge is made,
-//! also when that task is dead (K9). A memory map that dies takes its counters out of sight; a user's
-//! charge stays until the pages are unpinned or taken over (K5). Counters are in pages and signed,
-//! because two of them can underflow (K2, K3); a limit compares them unsigned, as Linux does.
+//! also when that task is dead (K9). A memory map that dies takes its counters out of sight; a
+//! user's charge stays until the pages are unpinned or taken over (K5). Counters are in pages and
+//! signed, because two of them can underflow (K2, K3); a limit compares them unsigned, as Linux
+//! does.
 //!
-//! Invariant: no counter in the table is zero, and no dead memory map has one that no page set names.
+//! Invariant: no counter in the table is zero, and no dead memory map has one that no page set
+//! names.
 //!
-//! Mirrors `do_update_pinned`, `update_mm_locked_vm`, `incr_user_locked_vm` and `decr_user_locked_vm`
-//! of `drivers/iommu/iommufd/pages.c`, and `__account_locked_vm` of `mm/util.c`.
+//! Mirrors `do_update_pinned`, `update_mm_locked_vm`, `incr_user_locked_vm` and
+//! `decr_user_locked_vm` of `drivers/iommu/iommufd/pages.c`, and `__account_locked_vm` of
+//! `mm/util.c`.
 
 use crate::machine::Machine;
 use crate::mm::MmId;

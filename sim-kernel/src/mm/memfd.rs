@@ -1,7 +1,7 @@
 //! memfds: memory objects as files, their length, their seals and their holes.
 //!
-//! A file that is open for reading alone is told apart from others by its kind. Nothing asks for more than
-//! that when a device maps it: neither how it is open nor its seals.
+//! A file that is open for reading alone is told apart from others by its kind. Nothing asks for
+//! more than that when a device maps it: neither how it is open nor its seals.
 //!
 //! Mirrors `mm/memfd.c`, `fs/open.c`.
 
@@ -71,8 +71,8 @@ impl Machine {
         self.add_seals(pid, fd, SHRINK | GROW)
     }
 
-    /// `memfd_add_seals`. EPERM (read-only), EINVAL (unknown, no memfd), EPERM (sealed against seals); against
-    /// writing EBUSY while it is mapped writable or pinned.
+    /// `memfd_add_seals`. EPERM (read-only), EINVAL (unknown, no memfd), EPERM (sealed against
+    /// seals); against writing EBUSY while it is mapped writable or pinned.
     pub(super) fn add_seals(&mut self, pid: Pid, fd: Fd, seals: u32) -> Answered {
         let file = self.usable(pid, fd)?;
         if matches!(self.file(file), File::ReadOnlyMemfd(_)) {
@@ -106,8 +106,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `open` of a link of `/proc/self/fd`. ENOENT without the descriptor; what has no path is root's (EACCES)
-    /// and cannot be opened anyhow (ENXIO).
+    /// `open` of a link of `/proc/self/fd`. ENOENT without the descriptor; what has no path is
+    /// root's (EACCES) and cannot be opened anyhow (ENXIO).
     pub(super) fn reopen_read_only(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
         let file = self.descriptor(pid, fd).map_err(|_| refuse(Errno::ENOENT))?.file;
         if let Some(memory) = self.memory_of(file) {

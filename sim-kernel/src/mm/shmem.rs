@@ -1,15 +1,15 @@
 //! Memory objects: pages, what is in them, and how long they are.
 //!
-//! A memory object is what is behind a memfd or behind one anonymous mapping. It lives while a file,
-//! a mapping or a pin refers to it. Its pages are told apart by index and *generation*: punching a
-//! hole or cutting the file off puts pages of the next generation in place of the old ones. Pins
-//! keep the old ones (K6: nothing tells the device), mappings show the new ones.
+//! A memory object is what is behind a memfd or behind one anonymous mapping. It lives while a
+//! file, a mapping or a pin refers to it. Its pages are told apart by index and *generation*:
+//! punching a hole or cutting the file off puts pages of the next generation in place of the old
+//! ones. Pins keep the old ones (K6: nothing tells the device), mappings show the new ones.
 //!
 //! Only bytes that were written are kept; all others read as zero. What a device writes is not
 //! modelled.
 //!
-//! Invariants: `contents` holds no page of zeroes only and no trailing zeroes; `replaced` is sorted,
-//! disjoint, of generations above 0, and neighbours of one generation are one range.
+//! Invariants: `contents` holds no page of zeroes only and no trailing zeroes; `replaced` is
+//! sorted, disjoint, of generations above 0, and neighbours of one generation are one range.
 //!
 //! Absent: huge pages.
 //!

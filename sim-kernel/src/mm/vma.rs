@@ -1,11 +1,14 @@
 //! Where processes map memory.
 //!
-//! A mapping shows pages of a memory object, shared and writable, at addresses of one memory map. It
-//! keeps the object alive, not the file; it shows whatever pages the object has now, unlike a pin.
+//! A mapping shows pages of a memory object, shared and writable, at addresses of one memory map.
+//! It keeps the object alive, not the file; it shows whatever pages the object has now, unlike a
+//! pin.
 //!
-//! Addresses are the lowest free ones from a fixed base, so that the same calls give the same values.
+//! Addresses are the lowest free ones from a fixed base, so that the same calls give the same
+//! values.
 //!
-//! A mapping of a BAR of a device shows no memory: nothing can pin it. It keeps the device's file open.
+//! A mapping of a BAR of a device shows no memory: nothing can pin it. It keeps the device's file
+//! open.
 //!
 //! Absent: `mprotect`, `mremap`, `MAP_FIXED`, private file mappings.
 //!
@@ -115,8 +118,8 @@ impl Machine {
         Ok(Reply::Va(Va(va)))
     }
 
-    /// EACCES for a file that is open for reading alone, EPERM for one that is sealed against writing, ENODEV
-    /// for files without mappings.
+    /// EACCES for a file that is open for reading alone, EPERM for one that is sealed against
+    /// writing, ENODEV for files without mappings.
     fn mappable(&self, file: FileId) -> Result<MemoryId, Refusal> {
         match *self.file(file) {
             File::Memfd(memory) => {

@@ -1,9 +1,10 @@
 //! The guest of a process: vCPUs that run or stand, and how far they have come.
 //!
-//! A guest is a number, its progress, that grows while it runs; its RAM is whatever its process maps.
-//! Its saved state is bytes in a memfd: copied, cut off or overwritten like any others. With it goes what was
-//! injected into its virtual machine and not taken; in a process without one that is lost. It dies with the memory map of its process, and with a
-//! virtual machine of KVM that its process has made.
+//! A guest is a number, its progress, that grows while it runs; its RAM is whatever its process
+//! maps. Its saved state is bytes in a memfd: copied, cut off or overwritten like any others. With
+//! it goes what was injected into its virtual machine and not taken; in a process without one that
+//! is lost. It dies with the memory map of its process, and with a virtual machine of KVM that its
+//! process has made.
 //!
 //! An interrupt is delivered when a process whose guest runs takes it from an eventfd, by itself or
 //! through KVM's irqfd ([`Machine::deliver`]). Read by any other process it is gone.
@@ -134,8 +135,8 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// Writes the progress as it is at this moment. EINVAL without a guest or a memfd, EPERM when the
-    /// memfd may not grow.
+    /// Writes the progress as it is at this moment. EINVAL without a guest or a memfd, EPERM when
+    /// the memfd may not grow.
     fn save_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
         let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
         let guest = self.process(pid).guest.ok_or(refuse(Errno::EINVAL))?;

@@ -4,13 +4,13 @@
 //! of its own: `execve` gives the process a new one, exit leaves it with none, and page sets keep
 //! naming the old one ([`MmId`]).
 //!
-//! Death, in Linux's order: the memory map goes first, then the descriptors; the last references are
-//! dropped from task work, in descending order of descriptors. An exec replaces the memory map first
-//! and closes the CLOEXEC descriptors then.
+//! Death, in Linux's order: the memory map goes first, then the descriptors; the last references
+//! are dropped from task work, in descending order of descriptors. An exec replaces the memory map
+//! first and closes the CLOEXEC descriptors then.
 //!
 //! Capabilities are the two that matter: `CAP_IPC_LOCK` is a flag, and user 0 has all others
-//! (`CAP_SYS_RESOURCE`, `CAP_SETUID`, `CAP_KILL`). User 0 gets `CAP_IPC_LOCK` back at exec; another user
-//! keeps what it has, as with ambient capabilities.
+//! (`CAP_SYS_RESOURCE`, `CAP_SETUID`, `CAP_KILL`). User 0 gets `CAP_IPC_LOCK` back at exec; another
+//! user keeps what it has, as with ambient capabilities.
 //!
 //! Absent: threads, signals but SIGKILL, zombies (who is dead is reaped at once).
 //!
@@ -135,7 +135,8 @@ impl Machine {
         self.install_new(holder, File::Pidfd(target), None).expect("a free descriptor")
     }
 
-    /// A program image in `holder`'s table, opened with `O_PATH | O_CLOEXEC`. `tag` says which program.
+    /// A program image in `holder`'s table, opened with `O_PATH | O_CLOEXEC`. `tag` says which
+    /// program.
     pub fn image(&mut self, holder: Pid, tag: u8) -> Fd {
         self.install_new(holder, File::Image(tag), None).expect("a free descriptor")
     }
@@ -195,7 +196,8 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// `__sys_setresuid` and `cap_emulate_setxuid`: who leaves user 0 leaves all capabilities there.
+    /// `__sys_setresuid` and `cap_emulate_setxuid`: who leaves user 0 leaves all capabilities
+    /// there.
     fn set_uid(&mut self, pid: Pid, uid: Uid) -> Answered {
         let process = self.process_mut(pid);
         if uid != process.uid && !process.is_privileged() {

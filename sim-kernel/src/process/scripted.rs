@@ -1,13 +1,15 @@
 //! Following processes that are told of: what a replay does to a machine without a call.
 //!
-//! A recorded process forks, gets descriptors by ways that are not modelled, changes its credentials
-//! by calls that [`Call`](handoff_model::abi::call::Call) does not have. These functions put the machine
-//! into the same situation. They check no permission and say no errno.
+//! A recorded process forks, gets descriptors by ways that are not modelled, changes its
+//! credentials by calls that [`Call`](handoff_model::abi::call::Call) does not have. These
+//! functions put the machine into the same situation. They check no permission and say no errno.
 //!
-//! A child has copies of its parent's anonymous memory: what devices have pinned stays the parent's. Linux
-//! copies those pages at the fork, too, and the others when one of the two writes them.
+//! A child has copies of its parent's anonymous memory: what devices have pinned stays the
+//! parent's. Linux copies those pages at the fork, too, and the others when one of the two writes
+//! them.
 //!
-//! Mirrors `kernel/fork.c`, `copy_present_page` of `mm/memory.c`, `net/core/scm.c`, `kernel/cred.c`.
+//! Mirrors `kernel/fork.c`, `copy_present_page` of `mm/memory.c`, `net/core/scm.c`,
+//! `kernel/cred.c`.
 
 use crate::fs::file_ref;
 use crate::machine::Machine;
@@ -45,8 +47,8 @@ impl Machine {
         }
     }
 
-    /// The open file of a descriptor under one more, which is free, of the same process or another; →
-    /// whether there is such a descriptor.
+    /// The open file of a descriptor under one more, which is free, of the same process or another;
+    /// → whether there is such a descriptor.
     pub fn share(&mut self, from: Pid, fd: Fd, to: Pid, at: Fd, cloexec: bool) -> bool {
         let Ok(slot) = self.descriptor(from, fd) else { return false };
         let installed = self.install(to, slot.file, Some(at)).expect("a free descriptor");

@@ -1,10 +1,11 @@
 //! Calls that run out of memory: the nth allocation or pin of a call fails.
 //!
-//! Nearly every call takes back what it did then; what stays is what Linux leaves. A machine does not
-//! remember that something failed: only the call under way counts.
+//! Nearly every call takes back what it did then; what stays is what Linux leaves. A machine does
+//! not remember that something failed: only the call under way counts.
 //!
-//! Mirrors `/proc/self/fail-nth` (`lib/fault-inject.c`), as `tools/testing/selftests/iommu/iommufd_fail_nth.c`
-//! uses it; allocations are counted by what they are for, not one by one.
+//! Mirrors `/proc/self/fail-nth` (`lib/fault-inject.c`), as
+//! `tools/testing/selftests/iommu/iommufd_fail_nth.c` uses it; allocations are counted by what they
+//! are for, not one by one.
 
 use crate::machine::{Machine, Placement};
 use crate::syscall::refusal::{Answered, Refusal, refuse};
@@ -13,8 +14,8 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Pid;
 
 impl Machine {
-    /// A call of which the nth allocation or pin fails, counted from 1; → what comes of it, where the
-    /// simulator refused, and whether it came to that allocation.
+    /// A call of which the nth allocation or pin fails, counted from 1; → what comes of it, where
+    /// the simulator refused, and whether it came to that allocation.
     pub fn call_failing(
         &mut self,
         pid: Pid,

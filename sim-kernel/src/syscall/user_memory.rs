@@ -1,7 +1,7 @@
 //! The argument of an ioctl as the kernel sees it: memory of the caller, to be copied in and out.
 //!
-//! What is not there, or may not be written, says EFAULT; what comes before it is written all the same. A pointer in the structure leads where the
-//! call says that it does, or nowhere.
+//! What is not there, or may not be written, says EFAULT; what comes before it is written all the
+//! same. A pointer in the structure leads where the call says that it does, or nowhere.
 //!
 //! Mirrors `copy_struct_from_user`, `copy_from_user`, `copy_to_user` of `include/linux/uaccess.h`.
 
@@ -58,8 +58,8 @@ impl User {
         Ok(Fields(bytes.to_vec()))
     }
 
-    /// `copy_struct_from_user`: the caller's structure has `theirs` bytes, the kernel's `ours`. E2BIG
-    /// where the caller's is longer and not zero there, EFAULT.
+    /// `copy_struct_from_user`: the caller's structure has `theirs` bytes, the kernel's `ours`.
+    /// E2BIG where the caller's is longer and not zero there, EFAULT.
     pub(crate) fn copy_structure(&self, ours: usize, theirs: usize) -> Answered<Fields> {
         if theirs > ours {
             let known = self.bytes.get(ours..).unwrap_or_default();

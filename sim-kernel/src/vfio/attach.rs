@@ -1,8 +1,8 @@
 //! ATTACH and DETACH: which address space a device's DMA or accesses go to.
 //!
-//! Attaching an attached device replaces what it had, and leaves it as it was where that fails. An emulated
-//! device attaches to an IOAS alone: no HWPT is made, nothing is pinned. A PASID is attached like
-//! a device of its own.
+//! Attaching an attached device replaces what it had, and leaves it as it was where that fails. An
+//! emulated device attaches to an IOAS alone: no HWPT is made, nothing is pinned. A PASID is
+//! attached like a device of its own.
 //!
 //! Mirrors `vfio_df_ioctl_attach_pt` and `_detach_pt` of `drivers/vfio/device_cdev.c`, and
 //! `drivers/vfio/iommufd.c`.
@@ -23,8 +23,8 @@ use vfio_bindings::bindings::vfio;
 const PASID: u32 = 1;
 
 impl Machine {
-    /// What ATTACH and DETACH have in common: → the structure, and whether it is about a PASID. EFAULT, EINVAL
-    /// (size, flags), EOPNOTSUPP for a PASID of a device without DMA.
+    /// What ATTACH and DETACH have in common: → the structure, and whether it is about a PASID.
+    /// EFAULT, EINVAL (size, flags), EOPNOTSUPP for a PASID of a device without DMA.
     fn attachment_request(&self, id: DeviceId, request: &Request<'_>) -> Answered<(Fields, bool)> {
         let min = match request.number {
             nr::VFIO_DEVICE_ATTACH_IOMMUFD_PT => {
@@ -51,8 +51,8 @@ impl Machine {
         Ok((request.user.copy(longer)?, true))
     }
 
-    /// `vfio_df_ioctl_attach_pt`. Tells the HWPT, or for an emulated device the IOAS as given; detaches
-    /// where that cannot be told.
+    /// `vfio_df_ioctl_attach_pt`. Tells the HWPT, or for an emulated device the IOAS as given;
+    /// detaches where that cannot be told.
     pub(super) fn attach(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
         const PAGE_TABLE: usize = offset_of!(vfio::vfio_device_attach_iommufd_pt, pt_id);
         let (cmd, is_pasid) = self.attachment_request(id, request)?;
@@ -74,7 +74,8 @@ impl Machine {
         told
     }
 
-    /// `vfio_iommufd_physical_pasid_attach_ioas`: as attaching and replacing; detached where that cannot be told.
+    /// `vfio_iommufd_physical_pasid_attach_ioas`: as attaching and replacing; detached where that
+    /// cannot be told.
     fn attach_pasid(
         &mut self,
         seat: Seat,
@@ -106,8 +107,8 @@ impl Machine {
         Some((context, ioas))
     }
 
-    /// `vfio_iommufd_emulated_attach_ioas`: → whether another IOAS was replaced. ENOENT, and what changing
-    /// the access says.
+    /// `vfio_iommufd_emulated_attach_ioas`: → whether another IOAS was replaced. ENOENT, and what
+    /// changing the access says.
     fn attach_access(
         &mut self,
         context: ContextId,

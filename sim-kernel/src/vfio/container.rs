@@ -58,7 +58,8 @@ impl Machine {
         self.containers.get(id).groups.iter().any(|group| !self.is_emulated_group(*group))
     }
 
-    /// Whether its mappings can be given new addresses: not those that an emulated device may look at, which before 6.3 had to wait.
+    /// Whether its mappings can be given new addresses: not those that an emulated device may look
+    /// at, which before 6.3 had to wait.
     pub(super) fn gives_addresses(&self, id: ContainerId) -> bool {
         let mut groups = self.containers.get(id).groups.iter();
         self.profile.waits_for_addresses() || !groups.any(|group| self.is_emulated_group(*group))
@@ -79,8 +80,8 @@ impl Machine {
         }
     }
 
-    /// `vfio_iommu_type1_check_extension`, also for a container without an IOMMU, which tells what it
-    /// could have.
+    /// `vfio_iommu_type1_check_extension`, also for a container without an IOMMU, which tells what
+    /// it could have.
     fn container_extension(&self, id: ContainerId, extension: u64) -> bool {
         let has_iommu = self.type1(id).is_some();
         match u32::try_from(extension) {
@@ -93,8 +94,8 @@ impl Machine {
         }
     }
 
-    /// `vfio_ioctl_set_iommu`: EINVAL without a group, and when it is set; ENODEV for a type that nobody
-    /// drives. Nothing is mapped yet, so every group can be attached.
+    /// `vfio_ioctl_set_iommu`: EINVAL without a group, and when it is set; ENODEV for a type that
+    /// nobody drives. Nothing is mapped yet, so every group can be attached.
     fn set_type1(&mut self, id: ContainerId, kind: u64) -> Answered<()> {
         let container = self.containers.get(id);
         if container.groups.is_empty() || container.iommu.is_some() {
@@ -110,8 +111,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_container_attach_group`: EPERM while somebody owns the DMA of the group, and what the IOMMU
-    /// says.
+    /// `vfio_container_attach_group`: EPERM while somebody owns the DMA of the group, and what the
+    /// IOMMU says.
     pub(super) fn join_container(&mut self, pid: Pid, id: ContainerId, group: u32) -> Answered<()> {
         if self.dma_owner(group).is_some() {
             return Err(refuse(Errno::EPERM));

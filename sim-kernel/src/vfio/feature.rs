@@ -37,8 +37,8 @@ pub(super) const GET: u32 = VFIO_DEVICE_FEATURE_GET;
 pub(super) const SET: u32 = VFIO_DEVICE_FEATURE_SET;
 
 impl Feature<'_> {
-    /// `vfio_check_feature`: → whether there is something to do. EINVAL for an operation that the feature
-    /// does not have, for none, and for too little data.
+    /// `vfio_check_feature`: → whether there is something to do. EINVAL for an operation that the
+    /// feature does not have, for none, and for too little data.
     pub(super) fn check(&self, operations: u32, min: usize) -> Answered<bool> {
         if self.flags & (GET | SET) & !operations != 0 {
             return Err(refuse(Errno::EINVAL));
@@ -68,8 +68,8 @@ impl Feature<'_> {
 }
 
 impl Machine {
-    /// EFAULT; EINVAL for a size, a flag, or GET and SET together without PROBE; ENOTTY for what the driver
-    /// does not have.
+    /// EFAULT; EINVAL for a size, a flag, or GET and SET together without PROBE; ENOTTY for what
+    /// the driver does not have.
     pub(super) fn feature(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<u32> {
         const KNOWN: u32 = VFIO_DEVICE_FEATURE_MASK | GET | SET | VFIO_DEVICE_FEATURE_PROBE;
         let header = sized(request, DATA)?;

@@ -1,12 +1,14 @@
-//! VFIO groups: `/dev/vfio/N`, the devices that an IOMMU cannot tell apart, and the older way to them.
+//! VFIO groups: `/dev/vfio/N`, the devices that an IOMMU cannot tell apart, and the older way to
+//! them.
 //!
-//! Only one file of a group is open at a time, and not while one of its devices is bound through its own
-//! file; while it is open none can be. A group is given something to translate its DMA, once: a container
-//! with a type1 IOMMU, or an iommufd, which gets an address space for it. Then devices are had by name.
+//! Only one file of a group is open at a time, and not while one of its devices is bound through
+//! its own file; while it is open none can be. A group is given something to translate its DMA,
+//! once: a container with a type1 IOMMU, or an iommufd, which gets an address space for it. Then
+//! devices are had by name.
 //!
-//! A device file that a group gave has access at once, and any number of them share the device. It can be
-//! neither bound nor attached. The first one opens the device and the last one closes it; meanwhile a device
-//! in a container holds the group's file, and one in an iommufd is bound there.
+//! A device file that a group gave has access at once, and any number of them share the device. It
+//! can be neither bound nor attached. The first one opens the device and the last one closes it;
+//! meanwhile a device in a container holds the group's file, and one in an iommufd is bound there.
 //!
 //! Invariant: a group is in the table while its file is open.
 //!
@@ -86,8 +88,8 @@ impl Machine {
         }
     }
 
-    /// `vfio_group_fops_open`: EBUSY while a device of it is bound by its own file, and when it is open. `None` where
-    /// there is no such group.
+    /// `vfio_group_fops_open`: EBUSY while a device of it is bound by its own file, and when it is
+    /// open. `None` where there is no such group.
     pub(crate) fn open_group(
         &mut self,
         pid: Pid,
@@ -139,8 +141,8 @@ impl Machine {
         request.user.write(0, &status.0)
     }
 
-    /// `vfio_group_ioctl_set_container`: EFAULT, EBADF, EINVAL (has one), what the container says, EBADFD for
-    /// another file.
+    /// `vfio_group_ioctl_set_container`: EFAULT, EBADF, EINVAL (has one), what the container says,
+    /// EBADFD for another file.
     fn set_container(&mut self, group: u32, request: &mut Request<'_>) -> Answered<()> {
         let fd = request.user.copy(size_of::<i32>())?.fd(0);
         let file = self.usable(request.pid, fd)?;
@@ -187,7 +189,8 @@ impl Machine {
         self.group_state(*group).iommu.is_none() && self.joining_waits(*id, *group)
     }
 
-    /// `vfio_group_ioctl_unset_container`: EINVAL without one, EBUSY while devices are open in a container.
+    /// `vfio_group_ioctl_unset_container`: EINVAL without one, EBUSY while devices are open in a
+    /// container.
     fn unset_container(&mut self, group: u32) -> Answered<()> {
         let iommu = self.group_state(group).iommu.ok_or(refuse(Errno::EINVAL))?;
         let in_use = self.members(group).any(|id| self.container_of(id).is_some());
@@ -227,8 +230,8 @@ impl Machine {
         Ok(fd.0.cast_unsigned())
     }
 
-    /// `vfio_device_get_from_name`. A PCI device's address may be followed by options, of which this one takes
-    /// none: EINVAL. ENODEV.
+    /// `vfio_device_get_from_name`. A PCI device's address may be followed by options, of which
+    /// this one takes none: EINVAL. ENODEV.
     fn named_member(&self, group: u32, name: &str) -> Answered<DeviceId> {
         for id in self.members(group) {
             let spec = &self.device(id).spec;
@@ -244,8 +247,9 @@ impl Machine {
         Err(refuse(Errno::ENODEV))
     }
 
-    /// `vfio_df_group_open`, and into an iommufd binding and attaching: EINVAL without anything that translates, and for a container without an IOMMU;
-    /// ESRCH for an mdev that needs KVM; ENODEV for an iommufd that has lost its address space, and what attaching says.
+    /// `vfio_df_group_open`, and into an iommufd binding and attaching: EINVAL without anything
+    /// that translates, and for a container without an IOMMU; ESRCH for an mdev that needs KVM;
+    /// ENODEV for an iommufd that has lost its address space, and what attaching says.
     fn open_through_group(&mut self, group: u32, of: DeviceFile) -> Answered<()> {
         let id = of.device;
         let iommu = self.group_state(group).iommu.ok_or(refuse(Errno::EINVAL))?;
@@ -275,8 +279,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_pci_ioctl_pci_hot_reset_groups`, of a device that is alone on its bus: EINVAL (too many), EFAULT,
-    /// EBADF, EINVAL for what is not the device's group.
+    /// `vfio_pci_ioctl_pci_hot_reset_groups`, of a device that is alone on its bus: EINVAL (too
+    /// many), EFAULT, EBADF, EINVAL for what is not the device's group.
     pub(super) fn check_reset_groups(
         &self,
         id: DeviceId,

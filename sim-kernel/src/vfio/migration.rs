@@ -1,8 +1,9 @@
 //! Migration states of a device, and the steps from one to another.
 //!
-//! A state is reached by steps, some of which stand between the states that were asked for; the step into
-//! PRE_COPY, STOP_COPY and RESUMING gives a file. The device keeps that file too, until it leaves the
-//! state: then the file is dead. ERROR is left by a reset only, and never reached here.
+//! A state is reached by steps, some of which stand between the states that were asked for; the
+//! step into PRE_COPY, STOP_COPY and RESUMING gives a file. The device keeps that file too, until
+//! it leaves the state: then the file is dead. ERROR is left by a reset only, and never reached
+//! here.
 //!
 //! Mirrors `vfio_mig_get_next_state` of `drivers/vfio/vfio_main.c`.
 

@@ -4,13 +4,13 @@
 //! reference goes, and every other one cannot bind. All state belongs to that open file, so whoever
 //! holds a descriptor of it may use it. Before BIND every ioctl but BIND says EINVAL.
 //!
-//! Binding a device with DMA makes its context the owner of the DMA of its whole IOMMU group: the other
-//! devices of the group can be bound to no other context. An emulated device (mdev) is an access: it has no
-//! DMA, and nobody owns any.
+//! Binding a device with DMA makes its context the owner of the DMA of its whole IOMMU group: the
+//! other devices of the group can be bound to no other context. An emulated device (mdev) is an
+//! access: it has no DMA, and nobody owns any.
 //!
-//! The last close, in order: awake, bus mastering off, interrupts freed, configuration restored, function
-//! reset, notifiers dropped, detached (an auto HWPT goes, its pages are unpinned), the object removed, the
-//! VM and the context released.
+//! The last close, in order: awake, bus mastering off, interrupts freed, configuration restored,
+//! function reset, notifiers dropped, detached (an auto HWPT goes, its pages are unpinned), the
+//! object removed, the VM and the context released.
 //!
 //! Other folders open and close its files, read, write and map devices through them, and wake what
 //! waits for an eventfd; `hardware` raises interrupts of its devices, `view` and `mm` see what
@@ -55,8 +55,8 @@ use vfio_bindings::bindings::vfio;
 const TOKEN: u32 = 1;
 const TOKEN_BYTES: usize = 16;
 
-/// Where `struct vfio_device_bind_iommufd` tells the device's object, where its oldest form ends, and where
-/// the pointer to a token stands.
+/// Where `struct vfio_device_bind_iommufd` tells the device's object, where its oldest form ends,
+/// and where the pointer to a token stands.
 const OUT_DEVID: usize = offset_of!(vfio::vfio_device_bind_iommufd, out_devid);
 const BIND_MIN: usize = OUT_DEVID + size_of::<u32>();
 const TOKEN_POINTER: usize = BIND_MIN;
@@ -124,9 +124,9 @@ impl Machine {
         self.device(device).binding.expect("looked up before")
     }
 
-    /// `vfio_df_ioctl_bind_iommufd`: EFAULT, EINVAL (size), E2BIG, EINVAL (flags, no descriptor, bound already,
-    /// token), EBADF, EBADFD, EINVAL (another open file has the device), EPERM (another context has
-    /// its group), and what the driver says.
+    /// `vfio_df_ioctl_bind_iommufd`: EFAULT, EINVAL (size), E2BIG, EINVAL (flags, no descriptor,
+    /// bound already, token), EBADF, EBADFD, EINVAL (another open file has the device), EPERM
+    /// (another context has its group), and what the driver says.
     fn bind(&mut self, of: DeviceFile, request: &mut Request<'_>) -> Answered<()> {
         let id = of.device;
         let cmd = self.copy_bind(request)?;
@@ -187,7 +187,8 @@ impl Machine {
         }
     }
 
-    /// `vfio_df_check_token` of one that nobody has asked for. EINVAL; EFAULT before, where a driver looks.
+    /// `vfio_df_check_token` of one that nobody has asked for. EINVAL; EFAULT before, where a
+    /// driver looks.
     fn refuse_token(&self, id: DeviceId, request: &Request<'_>) -> Refusal {
         if !self.device(id).is_emulated()
             && let Err(refusal) = request.user.read_through(TOKEN_POINTER, 0, TOKEN_BYTES)
@@ -197,7 +198,8 @@ impl Machine {
         refuse(Errno::EINVAL)
     }
 
-    /// `vfio_df_device_first_open`. EPERM; ESRCH for an mdev that needs the KVM that its file lacks.
+    /// `vfio_df_device_first_open`. EPERM; ESRCH for an mdev that needs the KVM that its file
+    /// lacks.
     fn object_to_bind(&self, of: DeviceFile, context: ContextId) -> Answered<Object> {
         let device = of.device;
         match self.device(device).spec.kind {

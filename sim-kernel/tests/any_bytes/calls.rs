@@ -130,8 +130,8 @@ fn call() -> impl Strategy<Value = Call> {
     prop_oneof![1 => wild_call(), 1 => altered_call()]
 }
 
-/// Which refused ioctls may have done something: those that go part by part, and those that have done
-/// it when they find that they cannot tell (EFAULT).
+/// Which refused ioctls may have done something: those that go part by part, and those that have
+/// done it when they find that they cannot tell (EFAULT).
 fn is_atomic(call: &Call, errno: Errno) -> bool {
     const BY_PARTS: &[u32] = &[
         nr::IOMMU_IOAS_UNMAP,

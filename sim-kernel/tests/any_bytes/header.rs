@@ -1,6 +1,7 @@
 //! Rules of the header that all commands of iommufd share. They are stated without regard to what a
 //! command does: whatever its body says,
-//! * a header that is not there is EFAULT, one shorter than the oldest form EINVAL, before anything else;
+//! * a header that is not there is EFAULT, one shorter than the oldest form EINVAL, before anything
+//!   else;
 //! * bytes behind what the kernel knows do not matter if they are zero, and are E2BIG if not;
 //! * what a shorter form lacks is zero;
 //! * the request is the number and the type together, and a command that is not there is ENOTTY.

@@ -1,9 +1,9 @@
 //! Any bytes: whatever a process hands to an ioctl, on whatever file, the machine answers.
 //!
-//! What is random here is the memory of the caller, not its purpose: every request number that there
-//! is and those beside it, on a file of every kind, with a number or any structure as argument, any
-//! memory behind its pointers, writable or not. Nothing panics, the invariants hold, and what is refused
-//! changes nothing but where Linux is not atomic.
+//! What is random here is the memory of the caller, not its purpose: every request number that
+//! there is and those beside it, on a file of every kind, with a number or any structure as
+//! argument, any memory behind its pointers, writable or not. Nothing panics, the invariants hold,
+//! and what is refused changes nothing but where Linux is not atomic.
 
 mod calls;
 mod header;

@@ -1,10 +1,12 @@
-//! An object that has a file (a fault queue, the events of a viommu), given up before anybody has seen it.
+//! An object that has a file (a fault queue, the events of a viommu), given up before anybody has
+//! seen it.
 //!
-//! The file holds the object, and lets go of it when it is released. Dropping the last reference of a file releases nothing yet: that is
-//! left to whoever comes to it, a worker or the task on its way out. So an object may only be freed once the release of its file
-//! has been waited for.
+//! The file holds the object, and lets go of it when it is released. Dropping the last reference of
+//! a file releases nothing yet: that is left to whoever comes to it, a worker or the task on its
+//! way out. So an object may only be freed once the release of its file has been waited for.
 //!
-//! Mirrors `iommufd_object_abort_and_destroy` (`main.c`), `iommufd_eventq_fops_release` (`eventq.c`), `fput` and `__fput_sync`.
+//! Mirrors `iommufd_object_abort_and_destroy` (`main.c`), `iommufd_eventq_fops_release`
+//! (`eventq.c`), `fput` and `__fput_sync`.
 
 use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -44,7 +46,8 @@ impl Object {
 }
 
 impl Kernel {
-    /// An allocation that cannot tell its caller the new number; → the users that the object had when it went.
+    /// An allocation that cannot tell its caller the new number; → the users that the object had
+    /// when it went.
     fn give_up(&self, put: Put) -> usize {
         let object =
             Arc::new(Object { users: AtomicUsize::new(2), is_freed: AtomicBool::new(false) });
@@ -66,8 +69,8 @@ impl Kernel {
     }
 }
 
-/// Gives an object up beside a worker, in every order; the task releases on its way out what is left. Of a file that is
-/// released at once nothing is left for either.
+/// Gives an object up beside a worker, in every order; the task releases on its way out what is
+/// left. Of a file that is released at once nothing is left for either.
 pub(crate) fn explore(put: Put) {
     loom::model(move || {
         let kernel = Arc::new(Kernel::default());

@@ -28,13 +28,15 @@ pub(crate) enum Fault {
     Reversed,
     /// MAP and COPY publish an area when they have let go of `domains_rwsem`.
     PublishesLate,
-    /// UNMAP looks again from the beginning of its range when it has removed an area, and not from behind it.
+    /// UNMAP looks again from the beginning of its range when it has removed an area, and not from
+    /// behind it.
     BeginsAnew,
 }
 
 struct PageSet {
     name: SetName,
-    /// Read under an `iova_rwsem` or by the owner of an area in transition; changed under all of them.
+    /// Read under an `iova_rwsem` or by the owner of an area in transition; changed under all of
+    /// them.
     owner: RwSem<Pid>,
     /// How many areas have it pinned (`pages->mutex`, the innermost lock).
     pins: Mutex<usize>,

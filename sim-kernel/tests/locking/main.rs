@@ -1,12 +1,12 @@
 //! The locks of iommufd around CHANGE_PROCESS, explored in every interleaving.
 //!
-//! The simulated kernel runs one call at a time. Linux does not: it allows what the simulator allows
-//! only if calls that run at once do what some order of them would. Here that is shown for the calls
-//! that meet in an IOAS, on a model of their locks that loom runs in every order they admit, without a
-//! bound on preemptions.
+//! The simulated kernel runs one call at a time. Linux does not: it allows what the simulator
+//! allows only if calls that run at once do what some order of them would. Here that is shown for
+//! the calls that meet in an IOAS, on a model of their locks that loom runs in every order they
+//! admit, without a bound on preemptions.
 //!
-//! The locks, from the outside in: the context's `ioas_creation_lock`, an IOAS's `domains_rwsem`, its
-//! `iova_rwsem`, a page set's mutex. Who holds what:
+//! The locks, from the outside in: the context's `ioas_creation_lock`, an IOAS's `domains_rwsem`,
+//! its `iova_rwsem`, a page set's mutex. Who holds what:
 //!
 //! | call           | order                                                                             |
 //! |----------------|-----------------------------------------------------------------------------------|
@@ -19,20 +19,22 @@
 //!
 //! Between its two holds of `iova_rwsem` an area has no pages: it is in transition, nobody may look
 //! through it, and its pages may be pinned or unpinned at any moment. Why the protocol holds:
-//! * no deadlock: the only call that holds two locks of one kind takes them by number, and nobody takes
-//!   an outer lock within an inner one (it takes leaving out the creation lock *and* the order to get one);
-//! * a set's owner is read under an `iova_rwsem` or on behalf of an area in transition, and changes under
-//!   all of them while no area is in transition: that is why CHANGE_PROCESS has to answer EBUSY, and
-//!   passing over such areas would not do;
+//! * no deadlock: the only call that holds two locks of one kind takes them by number, and nobody
+//!   takes an outer lock within an inner one (it takes leaving out the creation lock *and* the
+//!   order to get one);
+//! * a set's owner is read under an `iova_rwsem` or on behalf of an area in transition, and changes
+//!   under all of them while no area is in transition: that is why CHANGE_PROCESS has to answer
+//!   EBUSY, and passing over such areas would not do;
 //! * an area is published under `domains_rwsem`, so a new domain meets it or is met by it.
 //!
-//! One thing does not hold: pages that a COPY has got belong to no area until it reserves one. If an
-//! UNMAP of its source and a CHANGE_PROCESS both pass in between, the set keeps its former owner
+//! One thing does not hold: pages that a COPY has got belong to no area until it reserves one. If
+//! an UNMAP of its source and a CHANGE_PROCESS both pass in between, the set keeps its former owner
 //! (`a_copy_can_carry_a_set_past_change_process`). No sequence of calls does that.
 //!
 //! Beside these locks: an object that is given up while its file waits to be released (`abort.rs`).
 //!
-//! `sequential.rs` is the specification, `context.rs` the protocol and its faults, `rwsem.rs` the lock.
+//! `sequential.rs` is the specification, `context.rs` the protocol and its faults, `rwsem.rs` the
+//! lock.
 
 mod abort;
 mod context;

@@ -1,8 +1,8 @@
 //! `struct rw_semaphore` for loom: any number of readers or one writer.
 //!
-//! Each thread has a slot. A reader locks its own, a writer all of them in order. A writer that waits
-//! for a reader holds the slots before it, so those threads' reads wait behind it, as readers do behind
-//! a waiting writer in Linux: a deadlock that needs that queue is found, too.
+//! Each thread has a slot. A reader locks its own, a writer all of them in order. A writer that
+//! waits for a reader holds the slots before it, so those threads' reads wait behind it, as readers
+//! do behind a waiting writer in Linux: a deadlock that needs that queue is found, too.
 
 use loom::sync::{Mutex, MutexGuard};
 use std::ops::{Deref, DerefMut};

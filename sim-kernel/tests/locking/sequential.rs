@@ -1,8 +1,8 @@
-//! The operations one after another: what each does to a plain state, and whether what several of them
-//! did at once is what some order of them does.
+//! The operations one after another: what each does to a plain state, and whether what several of
+//! them did at once is what some order of them does.
 //!
-//! An operation may find an area in transition (`Answer::is_transient`); it then changes nothing and
-//! needs no place in the order. Every other answer has to be that of its place.
+//! An operation may find an area in transition (`Answer::is_transient`); it then changes nothing
+//! and needs no place in the order. Every other answer has to be that of its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,9 @@
 //! How fast the search is, beside other tools on the same space: `cargo bench -p handoff-checker`.
 //!
-//! Two-phase commit with 7 and 8 resource managers, in this search on one and two threads, in stateright's, and in SPIN
-//! where `spin` and `gcc` are installed (`-O2 -DSAFETY -DNOREDUCE`, its table large enough from the beginning:
-//! `-w22`). Each is run three times in turn; a figure is the median.
+//! Two-phase commit with 7 and 8 resource managers, in this search on one and two threads, in
+//! stateright's, and in SPIN where `spin` and `gcc` are installed (`-O2 -DSAFETY -DNOREDUCE`, its
+//! table large enough from the beginning: `-w22`). Each is run three times in turn; a figure is the
+//! median.
 
 #![expect(clippy::print_stdout, reason = "a table for people")]
 #![expect(
@@ -24,7 +25,8 @@ use std::time::Instant;
 use tools::{Figures, Tool, by_stateright, figures, limits, table};
 use two_phase_commit::TwoPhaseCommit;
 
-/// As the command has it. All the searches in this process allocate by it, SPIN does not allocate much.
+/// As the command has it. All the searches in this process allocate by it, SPIN does not allocate
+/// much.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -1,6 +1,7 @@
 //! Several tools on one state space, run in turn and compared by their medians.
 //!
-//! A tool that counts other states or transitions ends the run: figures of different spaces are not compared.
+//! A tool that counts other states or transitions ends the run: figures of different spaces are not
+//! compared.
 
 use handoff_checker::search::{Exploration, Limits};
 use stateright::{Checker, Model};

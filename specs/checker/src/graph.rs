@@ -1,9 +1,9 @@
 //! What cannot be seen in a single state: cycles, the longest run, and where no way leads on.
 //!
-//! Judged on the graph of all states that a complete search has kept, not by an engine's `eventually`.
-//! States without a cycle are peeled off in topological order (Kahn); what is left has one, and only
-//! that part goes to petgraph, whose `kosaraju_scc` is iterative. Which of the cycles a fair scheduler can follow is asked
-//! of [`crate::fairness`].
+//! Judged on the graph of all states that a complete search has kept, not by an engine's
+//! `eventually`. States without a cycle are peeled off in topological order (Kahn); what is left
+//! has one, and only that part goes to petgraph, whose `kosaraju_scc` is iterative. Which of the
+//! cycles a fair scheduler can follow is asked of [`crate::fairness`].
 
 use crate::pool::in_parallel;
 use crate::search::{Exploration, StateIndex};
@@ -29,8 +29,8 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Follows every action once more, on so many threads. Successors that a cut left unknown are left out. The label of a
-    /// transition says what sort of action made it.
+    /// Follows every action once more, on so many threads. Successors that a cut left unknown are
+    /// left out. The label of a transition says what sort of action made it.
     pub fn of<M>(
         model: &M,
         exploration: &Exploration<M::State>,
@@ -131,8 +131,8 @@ pub enum Shape {
         /// Steps of the longest run.
         longest_run: u32,
     },
-    /// A run can go round for ever: the states of a shortest real cycle through its first one, which
-    /// is the cyclic state that is reached soonest.
+    /// A run can go round for ever: the states of a shortest real cycle through its first one,
+    /// which is the cyclic state that is reached soonest.
     Cyclic(Vec<StateIndex>),
 }
 
@@ -147,8 +147,8 @@ pub fn shape(graph: &Graph) -> Shape {
     }
 }
 
-/// The states, each before those that it leads to; where there are cycles, how many transitions lead to
-/// each state from one that is on a cycle or behind one.
+/// The states, each before those that it leads to; where there are cycles, how many transitions
+/// lead to each state from one that is on a cycle or behind one.
 pub fn in_order(graph: &Graph) -> Result<Vec<StateIndex>, Vec<u32>> {
     let mut incoming = vec![0u32; graph.states() as usize];
     for target in &graph.targets {
@@ -169,8 +169,9 @@ pub fn in_order(graph: &Graph) -> Result<Vec<StateIndex>, Vec<u32>> {
     if order.len() == incoming.len() { Ok(order) } else { Err(incoming) }
 }
 
-/// From which states every run comes to a bad one: the bad ones, and those of which every transition leads to such a state.
-/// Of transitions, by a state and the place, only those count that are `open`.
+/// From which states every run comes to a bad one: the bad ones, and those of which every
+/// transition leads to such a state. Of transitions, by a state and the place, only those count
+/// that are `open`.
 pub fn doomed(
     graph: &Graph,
     bad: Vec<bool>,
@@ -196,8 +197,9 @@ pub fn doomed(
     doomed
 }
 
-/// The first state from which no way leads to a goal: `AG EF goal` fails there, and it holds where there is none. Only
-/// transitions that are `open` lead anywhere. An end that is no goal is such a state, too.
+/// The first state from which no way leads to a goal: `AG EF goal` fails there, and it holds where
+/// there is none. Only transitions that are `open` lead anywhere. An end that is no goal is such a
+/// state, too.
 pub fn dead_end(
     graph: &Graph,
     goals: Vec<bool>,
@@ -238,8 +240,8 @@ pub struct Stretch {
     pub places: Vec<u16>,
 }
 
-/// The heaviest of all stretches, by the weight of the transition at a place of a state; one without a weight is part
-/// of no stretch. `order` is [`in_order`].
+/// The heaviest of all stretches, by the weight of the transition at a place of a state; one
+/// without a weight is part of no stretch. `order` is [`in_order`].
 pub fn heaviest(
     graph: &Graph,
     order: &[StateIndex],
@@ -277,7 +279,8 @@ fn cycle(graph: &Graph, incoming: &[u32]) -> Vec<StateIndex> {
     round_trip(graph, first)
 }
 
-/// Returns the strongly connected components that some states have among themselves and that have a cycle.
+/// Returns the strongly connected components that some states have among themselves and that have a
+/// cycle.
 pub(crate) fn cyclic_components(graph: &Graph, states: &[StateIndex]) -> Vec<Vec<StateIndex>> {
     let mut part = DiGraph::<StateIndex, (), u32>::with_capacity(states.len(), states.len());
     let nodes: FxHashMap<_, _> =

@@ -1,7 +1,7 @@
 //! Interned values: equal values are stored once, under one number, with facts about each.
 //!
-//! A state made of such numbers is a few bytes long (Holzmann's collapse compression), and what is computed of a part is
-//! computed once.
+//! A state made of such numbers is a few bytes long (Holzmann's collapse compression), and what is
+//! computed of a part is computed once.
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;

@@ -1,4 +1,5 @@
-//! An explicit-state model checker for any [`stateright::Model`], which knows nothing of what is modelled.
+//! An explicit-state model checker for any [`stateright::Model`], which knows nothing of what is
+//! modelled.
 //!
 //! | module | what it answers |
 //! |---|---|

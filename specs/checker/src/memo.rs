@@ -1,7 +1,7 @@
 //! A short list that only grows, read by all threads without a lock.
 //!
-//! The results of a few operations on an interned value are looked up far more often than they are computed, by all
-//! threads; so a list for each value beats one table that all of them share.
+//! The results of a few operations on an interned value are looked up far more often than they are
+//! computed, by all threads; so a list for each value beats one table that all of them share.
 
 use std::sync::OnceLock;
 

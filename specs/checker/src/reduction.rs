@@ -1,15 +1,17 @@
 //! Smaller searches of the same model, by what it knows of itself.
 //!
 //! Three ways, each with a switch; with all of them off it is the full search:
-//! * **symmetry**: of states that differ only in which of several like things is which, one stands for all;
-//! * **order**: an action that commutes with all that can happen besides, and that no question sees, is done first, and
-//!   the others wait for it (a static partial-order reduction);
-//! * **strides**: such an action is done in one step with the one before it, and the state between is not kept.
+//! * **symmetry**: of states that differ only in which of several like things is which, one stands
+//!   for all;
+//! * **order**: an action that commutes with all that can happen besides, and that no question
+//!   sees, is done first, and the others wait for it (a static partial-order reduction);
+//! * **strides**: such an action is done in one step with the one before it, and the state between
+//!   is not kept.
 //!
 //! Verdicts are those of the full search; a run is one of the model, though not always a shortest.
 //!
-//! What a model says of itself can be wrong, and a verdict with it. So [`against`] holds it to the full search of
-//! a small world: whatever is claimed of a state must be so there.
+//! What a model says of itself can be wrong, and a verdict with it. So [`against`] holds it to the
+//! full search of a small world: whatever is claimed of a state must be so there.
 
 use crate::search::{Exploration, Judge, Said, StateIndex};
 use stateright::{Model, Property};
@@ -17,12 +19,14 @@ use std::hash::Hash;
 
 /// A model that knows something of itself.
 pub trait Reducible: Model {
-    /// The state that stands for all which differ from this one only in which of several like things is which.
+    /// The state that stands for all which differ from this one only in which of several like
+    /// things is which.
     fn representative(&self, state: Self::State) -> Self::State;
 
-    /// Whether an action of a state, by its place, may as well be done before all others: each of them can happen after
-    /// it, too, and leads to the same state as before it, or to one that forgets it; until it is done this stays so; no
-    /// question sees it; and none of these goes on for ever.
+    /// Whether an action of a state, by its place, may as well be done before all others: each of
+    /// them can happen after it, too, and leads to the same state as before it, or to one that
+    /// forgets it; until it is done this stays so; no question sees it; and none of these goes on
+    /// for ever.
     fn may_come_first(&self, state: &Self::State, actions: &[Self::Action], place: usize) -> bool;
 }
 
@@ -57,8 +61,9 @@ where
         Self { model, ways }
     }
 
-    /// A run of the model itself that leads to where a run of states from [`explore`](crate::search::explore) of this model
-    /// leads: its actions. `None` where there is none, which takes a model that is wrong about itself.
+    /// A run of the model itself that leads to where a run of states from
+    /// [`explore`](crate::search::explore) of this model leads: its actions. `None` where there is
+    /// none, which takes a model that is wrong about itself.
     pub fn unfold(&self, states: &[M::State]) -> Option<Vec<M::Action>> {
         let (first, rest) = states.split_first()?;
         let mut initial = self.model.init_states().into_iter();
@@ -170,8 +175,8 @@ where
     }
 }
 
-/// What speaks against that which a model says of itself, on a full search of it: the state, and what is wrong there.
-/// `None`: nothing does.
+/// What speaks against that which a model says of itself, on a full search of it: the state, and
+/// what is wrong there. `None`: nothing does.
 pub fn against<M>(
     model: &M,
     judge: &impl Judge<M>,
@@ -252,7 +257,8 @@ where
         if judge.state(after) != judge.state(state) || judge.faults(&actions[at]) > 0 {
             return Some("a question sees what may come first, or it is a fault");
         }
-        // Each action must be possible after the other one: a model need not refuse it where it is not.
+        // Each action must be possible after the other one: a model need not refuse it where it is
+        // not.
         let (possible, lasts) = steps(model, after);
         let commutes = |other: usize| {
             let Some(before) = &ends[other] else { return true };

@@ -1,5 +1,5 @@
-//! Searches that are cut short and go on: to the end that one run has, to the last number, wherever and however often they
-//! were cut.
+//! Searches that are cut short and go on: to the end that one run has, to the last number, wherever
+//! and however often they were cut.
 
 use crate::models::{Edges, Grid};
 use crate::two_phase_commit::TwoPhaseCommit;
@@ -81,7 +81,8 @@ fn are_equal<S: Debug + Eq + Clone + Hash + Send + Sync>(
     }
 }
 
-/// One run's result is that of many, whatever stops them, and of two, wherever the first is stopped.
+/// One run's result is that of many, whatever stops them, and of two, wherever the first is
+/// stopped.
 #[track_caller]
 fn check<M, J>(make: impl Fn() -> (M, J), usual: Limits, runs_min: usize)
 where
@@ -207,8 +208,9 @@ fn what_waits_because_it_costs_faults_is_the_same_in_many_runs() {
     check(|| (model, model), Limits::default(), 15);
 }
 
-/// 0 leads to 1 by a fault, and to 1 to 40 without one; each of those by a fault to one more, and they by twos to 20 in common.
-/// So when what costs one fault has its turn, there is nothing new at one step, and all of it at two.
+/// 0 leads to 1 by a fault, and to 1 to 40 without one; each of those by a fault to one more, and
+/// they by twos to 20 in common. So when what costs one fault has its turn, there is nothing new at
+/// one step, and all of it at two.
 struct Idle;
 
 impl Model for Idle {

@@ -1,5 +1,5 @@
-//! Runs that go round for ever, and ways that lead nowhere: on small models whose answers are known, and on random ones against the
-//! definition.
+//! Runs that go round for ever, and ways that lead nowhere: on small models whose answers are
+//! known, and on random ones against the definition.
 
 use crate::models::{Grid, Labelled};
 use handoff_checker::fairness::{Fairness, Lasso, Step, fair_run, starved};
@@ -19,7 +19,8 @@ fn explored(edges: &[Vec<(u32, u8)>]) -> (Exploration<u32>, Graph) {
     (found, graph)
 }
 
-/// The lasso of a graph by the states that it visits: those before it goes round, and those that repeat.
+/// The lasso of a graph by the states that it visits: those before it goes round, and those that
+/// repeat.
 type Told = Option<(Vec<u32>, Vec<u32>)>;
 
 /// Whether a run never comes to a goal for ever; the run must be one, and fair.
@@ -33,7 +34,8 @@ fn lasso(edges: &[Vec<(u32, u8)>], goals: &[u32], fairness: &[Fairness]) -> Told
     Some((tell(&lasso.prefix), tell(&lasso.cycle)))
 }
 
-/// Each step exists, leads to the next one's state and never to a goal; the last leads to where it goes round.
+/// Each step exists, leads to the next one's state and never to a goal; the last leads to where it
+/// goes round.
 #[track_caller]
 fn assert_real(graph: &Graph, goals: &[bool], Lasso { prefix, cycle }: &Lasso) {
     let first = cycle.first().expect("a cycle has a step");
@@ -74,7 +76,8 @@ fn a_way_that_joins_one_with_the_goal_does_not_borrow_it() {
     assert_eq!(dead_end(&graph, is(4), |_, _| true), None);
 }
 
-/// Defect I: the goal is beyond the boundary. It is known all the same, and the state before it is no end.
+/// Defect I: the goal is beyond the boundary. It is known all the same, and the state before it is
+/// no end.
 #[test]
 fn a_goal_beyond_the_boundary_is_reached() {
     let model = Grid { side: 2, edge: 1 };
@@ -116,7 +119,8 @@ fn a_cycle_may_be_fair_weakly_and_not_strongly() {
     assert_eq!(lasso(&edges, &[2], &[Strong, Free]), Some((vec![], vec![0, 1])));
 }
 
-/// Without the states of one strongly fair class a smaller part is left, and of that a smaller one without those of another.
+/// Without the states of one strongly fair class a smaller part is left, and of that a smaller one
+/// without those of another.
 #[test]
 fn what_strong_fairness_leaves_of_a_part_is_asked_again() {
     // 0 → 1 → 2 → 3 → 0 by class 0; 3 could leave by class 1, 2 by class 2; 1 → 0 and 0 → 0.
@@ -131,7 +135,8 @@ fn what_strong_fairness_leaves_of_a_part_is_asked_again() {
     assert_eq!(lasso(&edges, &[4], &[Weak, Strong, Strong, Free]), Some((vec![], vec![0, 1])));
     let owed = [Weak, Strong, Strong, Strong];
     assert_eq!(lasso(&edges, &[4], &owed), Some((vec![], vec![0, 1, 0])), "the self-loop, too");
-    // Without 1 → 0, what is left of it goes round no more but by the self-loop, in which class 0 stays enabled.
+    // Without 1 → 0, what is left of it goes round no more but by the self-loop, in which class 0
+    // stays enabled.
     let mut edges = edges;
     edges[1].pop();
     assert_eq!(lasso(&edges, &[4], &[Weak, Strong, Strong, Free]), None);
@@ -179,12 +184,13 @@ fn a_way_to_a_goal_is_one_of_open_transitions() {
     assert_eq!(dead_end(&graph, vec![false, true, false], |_, _| true), Some(2));
 }
 
-// ---- the definition ------------------------------------------------------------------------------
+// ---- the definition
+// ------------------------------------------------------------------------------
 
 type Edge = (u32, u32, u8);
 
-/// Whether a fair run from 0 never comes to a goal for ever, by the definition: it takes the transitions of some set again and
-/// again, and no others. Every set is tried.
+/// Whether a fair run from 0 never comes to a goal for ever, by the definition: it takes the
+/// transitions of some set again and again, and no others. Every set is tried.
 fn by_definition(edges: &[Edge], goals: &BTreeSet<u32>, fairness: &[Fairness]) -> bool {
     let closure = |from: u32, edges: &[Edge]| {
         let mut known = BTreeSet::from([from]);
@@ -234,7 +240,10 @@ fn fairness() -> impl Strategy<Value = Fairness> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3000) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(3000)
+    })]
 
     /// Verdicts are those of the definition, and every lasso is a fair run.
     #[test]

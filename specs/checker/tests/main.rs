@@ -1,4 +1,5 @@
-//! Tests of the model checker: on models whose answers are known, and on random ones against the definitions.
+//! Tests of the model checker: on models whose answers are known, and on random ones against the
+//! definitions.
 
 mod checkpoint;
 mod fairness;

@@ -1,4 +1,5 @@
-//! Reduced searches say what the full one says, and models are held to what they claim of themselves.
+//! Reduced searches say what the full one says, and models are held to what they claim of
+//! themselves.
 
 use crate::models::{Claim, Edges, Workers};
 use crate::two_phase_commit::TwoPhaseCommit;
@@ -12,7 +13,8 @@ const SYMMETRY: Ways = Ways { symmetry: true, order: false, strides: false };
 const ORDER: Ways = Ways { symmetry: false, order: true, strides: false };
 const STRIDES: Ways = Ways { symmetry: false, order: false, strides: true };
 
-/// How many states are left by some ways, of workers; and a run to where so many are ready: its steps in the model itself.
+/// How many states are left by some ways, of workers; and a run to where so many are ready: its
+/// steps in the model itself.
 #[track_caller]
 fn check(model: Workers, ways: Ways, expected: (u32, usize)) {
     let ready = 2;
@@ -39,9 +41,9 @@ fn check(model: Workers, ways: Ways, expected: (u32, usize)) {
     assert_eq!((found.states(), run.len()), expected, "{ways:?}");
 }
 
-/// Three workers with four things to do each, and then to be ready: 6³ states; as multisets C(8, 3). In order, each does its
-/// things before the next begins, and then all may be ready: 3 · 4 + 2³. In strides nobody is seen at its things after the first
-/// step, whatever that was.
+/// Three workers with four things to do each, and then to be ready: 6³ states; as multisets C(8,
+/// 3). In order, each does its things before the next begins, and then all may be ready: 3 · 4 +
+/// 2³. In strides nobody is seen at its things after the first step, whatever that was.
 #[test]
 fn workers_are_reduced_to_so_many_states() {
     let model = Workers::new(3, 4);
@@ -53,8 +55,8 @@ fn workers_are_reduced_to_so_many_states() {
     check(model, ALL, (5, 14));
 }
 
-/// stateright ignores symmetry in a breadth-first search. Here it leaves one state of each class, and those are as many as
-/// the classes of the full search.
+/// stateright ignores symmetry in a breadth-first search. Here it leaves one state of each class,
+/// and those are as many as the classes of the full search.
 #[test]
 fn a_breadth_first_search_by_symmetry_has_one_state_of_each_class() {
     let model = Workers::new(12, 0);
@@ -78,7 +80,8 @@ fn two_phase_commit_has_as_many_states_as_classes() {
     assert_eq!(against(&model, &ask, &full), None);
 }
 
-/// A graph that says of itself: what stands for each state, and which transitions, by their ends, may come first.
+/// A graph that says of itself: what stands for each state, and which transitions, by their ends,
+/// may come first.
 struct Claims {
     edges: Edges,
     stand_ins: Vec<u32>,
@@ -116,7 +119,8 @@ impl Reducible for Claims {
     }
 }
 
-/// Each wrong claim of a small graph, and what is seen of it. One question: whether a state is the third or a later one.
+/// Each wrong claim of a small graph, and what is seen of it. One question: whether a state is the
+/// third or a later one.
 #[test]
 fn a_model_is_held_to_what_it_says_of_itself() {
     let two = || vec![vec![1, 2], vec![], vec![]];

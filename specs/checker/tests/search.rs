@@ -1,5 +1,5 @@
-//! The search on small models whose answers are known: every defect of stateright 0.31 that we know of, with the right
-//! answer to it, and what else the search promises.
+//! The search on small models whose answers are known: every defect of stateright 0.31 that we know
+//! of, with the right answer to it, and what else the search promises.
 
 use crate::models::{Edges, Grid};
 use crate::two_phase_commit::TwoPhaseCommit;
@@ -78,7 +78,8 @@ fn states_are_numbered_alike_at_any_number_of_threads_and_after_their_parents() 
     }
 }
 
-/// stateright drops what is left when its time or its count is up, says that it is done, and passes.
+/// stateright drops what is left when its time or its count is up, says that it is done, and
+/// passes.
 #[test]
 fn a_limit_is_told_and_stops_the_search() {
     let with = |limits| grid(1000, &[(999, 999)], limits);
@@ -106,7 +107,8 @@ fn a_time_limit_is_kept_by_one_thread() {
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
-/// stateright's depth-first search marks a state that it first met too deep, and misses what is behind it.
+/// stateright's depth-first search marks a state that it first met too deep, and misses what is
+/// behind it.
 #[test]
 fn a_limit_of_steps_hides_nothing_within_it() {
     // 0 → 1 → 2 → 3 → 4, and 0 → 4 → 5: the bad state is 2 steps away.
@@ -301,7 +303,8 @@ fn a_hashed_search_says_what_it_may_have_missed() {
     assert!((2.1e-10..2.3e-10).contains(&estimate), "{estimate}");
 }
 
-/// The space that other tools have counted, too; they take the way to the first state for a transition.
+/// The space that other tools have counted, too; they take the way to the first state for a
+/// transition.
 #[test]
 fn two_phase_commit_has_the_states_and_transitions_that_spin_and_tlc_count() {
     let model = TwoPhaseCommit { managers: 8 };
@@ -315,7 +318,8 @@ fn two_phase_commit_has_the_states_and_transitions_that_spin_and_tlc_count() {
     }
 }
 
-// ---- what a single state does not show -----------------------------------------------------------
+// ---- what a single state does not show
+// -----------------------------------------------------------
 
 fn shape_of(edges: Vec<Vec<u32>>) -> (Shape, Graph) {
     let model = Edges(edges);
@@ -343,7 +347,8 @@ fn the_heaviest_stretch_is_the_one_with_the_greatest_sum() {
     assert_eq!(some, Stretch { weight: 3, first: 0, places: vec![1] });
 }
 
-/// A state is doomed when it is bad or can only go to doomed ones; one that can stay where it is is not.
+/// A state is doomed when it is bad or can only go to doomed ones; one that can stay where it is is
+/// not.
 #[test]
 fn the_doomed_are_those_without_a_way_out() {
     // 0 → 1 → 2 → 3, where 3 is bad; 0 → 0 leads nowhere, 1 has no other way.

@@ -1,9 +1,10 @@
-//! Two-phase commit (Gray and Lamport, "Consensus on transaction commit"), as stateright's examples, TLA+'s and
-//! SPIN's users have it: the same states and transitions in every tool.
+//! Two-phase commit (Gray and Lamport, "Consensus on transaction commit"), as stateright's
+//! examples, TLA+'s and SPIN's users have it: the same states and transitions in every tool.
 //!
-//! A state is one word, mostly of sets of resource managers, eight bits each. From its low end: the low and the high bit of what
-//! each has come to, whose vote the transaction manager knows, whose vote was sent; then two bits for what the transaction
-//! manager has decided, and whether it has sent a commit, an abort.
+//! A state is one word, mostly of sets of resource managers, eight bits each. From its low end: the
+//! low and the high bit of what each has come to, whose vote the transaction manager knows, whose
+//! vote was sent; then two bits for what the transaction manager has decided, and whether it has
+//! sent a commit, an abort.
 
 use handoff_checker::reduction::Reducible;
 use stateright::{Model, Property};

@@ -21,8 +21,8 @@ fn a_kernel_agrees_with_itself_and_a_run_is_its_seed() {
     assert_ne!(first.calls, lockstep(5_000, 2, newest()).calls);
 }
 
-/// A rule of the simulator is broken, and the difference comes down to so many steps, the last of which is the
-/// call that shows it.
+/// A rule of the simulator is broken, and the difference comes down to so many steps, the last of
+/// which is the call that shows it.
 #[track_caller]
 fn finds(other: Profile, shown_by: &[&str], steps: usize) {
     let report = lockstep(100_000, 3, other);

@@ -50,8 +50,8 @@ pub fn new(folder: Folder, birth: Birth) -> Failure {
     process.arrive(role, &mut kernel, birth.kill, &[Pid(birth.peer), own_pid()])
 }
 
-/// The life of the new program in the old process, by exec; `again`: of the old program, when the new one
-/// could not take over. Returns only when something went wrong.
+/// The life of the new program in the old process, by exec; `again`: of the old program, when the
+/// new one could not take over. Returns only when something went wrong.
 pub fn executed(folder: Folder, stream: Fd, old_image: Fd, again: bool) -> Failure {
     let process = match Process::new(folder) {
         Ok(process) => process,
@@ -124,7 +124,8 @@ impl Process {
     }
 
     /// Dies as if killed from outside, between two calls. The old process is given time to come to
-    /// where it waits, so that the trace has its calls and this death in the order in which they were.
+    /// where it waits, so that the trace has its calls and this death in the order in which they
+    /// were.
     fn die(&self, step: u32, phase: &str) {
         std::thread::sleep(Duration::from_millis(100));
         self.note(&Note::Killed { step, phase: phase.to_owned() });

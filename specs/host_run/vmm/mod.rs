@@ -1,9 +1,9 @@
 //! The lives of the processes of a run: small VMMs whose guest drives test devices.
 //!
-//! The old one launches the VM, lets its devices work, and hands it over; the new one takes it, lets the
-//! devices work on, looks at the host, and ends. Both run the roles of `handoff_model` unchanged, on the
-//! real kernel, with every call recorded. What is done here and not there is a test's: waiting until the
-//! devices have done something, and dying on purpose.
+//! The old one launches the VM, lets its devices work, and hands it over; the new one takes it,
+//! lets the devices work on, looks at the host, and ends. Both run the roles of `handoff_model`
+//! unchanged, on the real kernel, with every call recorded. What is done here and not there is a
+//! test's: waiting until the devices have done something, and dying on purpose.
 
 mod incoming;
 mod outgoing;

@@ -1,5 +1,5 @@
-//! The life of the old process: it launches the VM, lets its devices work, and hands it over, in one
-//! attempt, or in one for each kill of a sweep.
+//! The life of the old process: it launches the VM, lets its devices work, and hands it over, in
+//! one attempt, or in one for each kill of a sweep.
 
 use super::{DMAS, Failure, PATIENCE, Process, own_pid};
 use crate::host_run::observe;

@@ -27,7 +27,8 @@ pub fn line(bug: &Bug, width: usize) -> String {
 pub const LEGEND: &str = "
 the property that it breaks, by how many steps; +n: n of them are faults
 row 6.2: a fact about the kernel that Linux 6.2 does not keep
-locks: found where the kernel's locks are explored; refuted: it is none; not said: `handoff zoo ID` says why
+locks: found where the kernel's locks are explored; refuted: it is none; not said: \
+`handoff zoo ID` says why
 ";
 
 /// Writes everything about one known bug.
@@ -47,7 +48,8 @@ pub fn bug(bug: &Bug, width: usize) -> String {
             wrapped(&format!("The row {fact} holds on {kernel}."))
         }
         ShownBy::LockModel { test } => wrapped(&format!(
-            "It is in no order of whole calls, but within one: the test {test} of the simulated kernel's locks finds it."
+            "It is in no order of whole calls, but within one: the test {test} of the simulated \
+             kernel's locks finds it."
         )),
         ShownBy::Check(check) => return head + &found(check, width),
     };

@@ -93,7 +93,11 @@ pub fn legend(compare: &Compare) -> Vec<String> {
     for quirk in Quirk::ALL {
         lines.push(format!("{}: {}", quirk.code(), quirk.evidence()));
     }
-    lines.push("A property in the row of a hazard is violated because of it, in a small world in which nothing else goes wrong.".to_owned());
+    lines.push(
+        "A property in the row of a hazard is violated because of it, in a small world in \
+                which nothing else goes wrong."
+            .to_owned(),
+    );
     for (letter, variant) in letters().zip(&compare.variants) {
         for Hazard { hazard, reason, .. } in &variant.hazards {
             lines.extend(reason.iter().map(|why| format!("{letter} refuses {hazard}: {why}")));

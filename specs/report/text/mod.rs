@@ -59,7 +59,8 @@ fn coverage(checked: &CheckedScenario) -> String {
     let longest = longest_run.map_or(String::new(), |steps| format!(", longest run {steps} steps"));
     let seconds = seconds(checked.duration_ms);
     format!(
-        "{how}: {states} unique states, {transitions} transitions, depth {depth}{longest}, {seconds} s"
+        "{how}: {states} unique states, {transitions} transitions, depth {depth}{longest}, \
+         {seconds} s"
     )
 }
 

@@ -109,7 +109,8 @@ pub(super) const FIXED: &[Known] = &[
         "Z14",
         "a container that cannot follow is the end of the process, for want of an error to tell",
         "QEMU 36cd81dc13 (2025-08)",
-        "the new process ends there in any case, by the same call, and what it would have said stays in its own log",
+        "the new process ends there in any case, by the same call, and what it would have said \
+         stays in its own log",
     ),
     known(
         "Z15",

@@ -68,7 +68,8 @@ pub(super) const KERNEL: &[Known] = &[
     },
     Known {
         id: "K9",
-        sentence: "an object that is given up while it is made is freed before the release of its file uses it",
+        sentence: "an object that is given up while it is made is freed before the release of its \
+                   file uses it",
         source: "Linux 4e034bf045b1 (CVE-2025-39966)",
         found: Interleaved(
             "without_4e034bf045b1_a_file_that_is_released_later_finds_its_object_freed",
@@ -77,7 +78,8 @@ pub(super) const KERNEL: &[Known] = &[
     by_row(
         "K10",
         "an iommufd in a container's place says ENOENT where nothing is unmapped",
-        "Linux before 6.18 (and its stable branches): iommufd_vfio_unmap_dma, fixed by afb47765f923",
+        "Linux before 6.18 (and its stable branches): iommufd_vfio_unmap_dma, fixed by \
+         afb47765f923",
         "compat/unmap",
         "6.13",
     ),

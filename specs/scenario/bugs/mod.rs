@@ -1,11 +1,14 @@
-//! The zoo: every known bug of this kind, in QEMU and in Linux, and the world in which it is found again.
+//! The zoo: every known bug of this kind, in QEMU and in Linux, and the world in which it is found
+//! again.
 //!
-//! Fixed bugs (Z), those of the kernel (K), and suspicions that come of reading the code (L). A row names the property that the bug
-//! breaks, and the least world in which it shows; which run shows it is what a check finds, and stands nowhere here. A bug that is in a
-//! variant as it is needs no more than that variant; one that was fixed is planted ([`handoff_model::variants::defects`]), and where its cause is inside of the
-//! VMM, what came of it is. A bug of a kernel is found in the kernel that has it: by a check, or where no handoff comes to it by a fact
-//! that does not hold there. What cannot be said in worlds like these stands here too, with the reason, and so does what was suspected
-//! and is not so.
+//! Fixed bugs (Z), those of the kernel (K), and suspicions that come of reading the code (L). A row
+//! names the property that the bug breaks, and the least world in which it shows; which run shows
+//! it is what a check finds, and stands nowhere here. A bug that is in a variant as it is needs no
+//! more than that variant; one that was fixed is planted ([`handoff_model::variants::defects`]),
+//! and where its cause is inside of the VMM, what came of it is. A bug of a kernel is found in the
+//! kernel that has it: by a check, or where no handoff comes to it by a fact that does not hold
+//! there. What cannot be said in worlds like these stands here too, with the reason, and so does
+//! what was suspected and is not so.
 
 use crate::scenario::Scenario;
 use crate::scenario::builder::ScenarioBuilder;
@@ -33,9 +36,11 @@ pub struct Known {
 pub enum Found {
     /// By a check: the property that it breaks, and in which world.
     Checked(&'static str, fn() -> ScenarioBuilder),
-    /// By a row of the conformance suite, which a kernel that has the bug answers otherwise: which row, which kernel.
+    /// By a row of the conformance suite, which a kernel that has the bug answers otherwise: which
+    /// row, which kernel.
     Row(&'static str, &'static str),
-    /// By a test of the kernel's own code, which exhausts the interleavings inside of a call; which test, and where.
+    /// By a test of the kernel's own code, which exhausts the interleavings inside of a call; which
+    /// test, and where.
     Interleaved(&'static str),
     /// Not at all, for it is none: why.
     Refuted(&'static str),

@@ -16,7 +16,8 @@ pub(super) const SUSPECTED: &[Known] = &[
     ),
     known(
         "L1",
-        "a new process that fails detaches the devices and destroys the address spaces of the old one",
+        "a new process that fails detaches the devices and destroys the address spaces of the old \
+         one",
         "QEMU 10.1, 10.2: iommufd_cdev_attach, vfio_pci_finalize",
         "DEV-1",
         qemu,
@@ -136,13 +137,15 @@ pub(super) const SUSPECTED: &[Known] = &[
         "L20",
         "the guest runs before the new process has left its incoming mode",
         "QEMU 10.2: process_incoming_migration_bh",
-        "a process is one thread here; in QEMU one lock keeps the two apart, and where it is let go no call is made",
+        "a process is one thread here; in QEMU one lock keeps the two apart, and where it is let \
+         go no call is made",
     ),
     unsaid(
         "L21",
         "a device file keeps the KVM of the process that opened it first",
         "Linux: vfio_device_get_kvm_safe",
-        "what a mediated device does with its KVM is in no view; the protocol refuses such a device",
+        "what a mediated device does with its KVM is in no view; the protocol refuses such a \
+         device",
     ),
     known(
         "L22",

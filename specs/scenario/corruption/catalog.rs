@@ -100,7 +100,8 @@ pub(super) const WRONGS: &[Wrong] = &[
     ),
     Wrong {
         id: "commit-denied",
-        sentence: "the new process is allowed to change things, and the old one is told that it could not be",
+        sentence: "the new process is allowed to change things, and the old one is told that it \
+                   could not be",
         due: Due::NotDone,
         lie: Lie::Denied(Place::Old(OutPhase::Commit), "sendmsg", Errno::ENOMEM),
     },
@@ -118,7 +119,8 @@ pub(super) const WRONGS: &[Wrong] = &[
     ),
     refused(
         "abort-unsaid",
-        "the new process reads nothing more, and its socket is full, when it shall be told that it is off",
+        "the new process reads nothing more, and its socket is full, when it shall be told that \
+         it is off",
         Due::Done,
         (Place::Old(OutPhase::Dismiss), "sendmsg", Errno::EAGAIN),
     ),

@@ -1,12 +1,15 @@
 //! What a process is told that is not so.
 //!
-//! A check matters only where something is wrong that nothing else would see. So each of these is one thing that is wrong, and as
-//! far as there is such a thing one that only one check sees: a frame that is damaged has the checksum of what it became, a list that
-//! is too short has an inventory that needs no more. A scenario says which (`wrong = "…"`), and what is due then follows ([`Due`]): what
-//! the old process's own inventory is wrong about must be refused before the guest stops, what crosses before anything is changed. Of a
-//! call that fails for good it depends on the call.
+//! A check matters only where something is wrong that nothing else would see. So each of these is
+//! one thing that is wrong, and as far as there is such a thing one that only one check sees: a
+//! frame that is damaged has the checksum of what it became, a list that is too short has an
+//! inventory that needs no more. A scenario says which (`wrong = "…"`), and what is due then
+//! follows ([`Due`]): what the old process's own inventory is wrong about must be refused before
+//! the guest stops, what crosses before anything is changed. Of a call that fails for good it
+//! depends on the call.
 //!
-//! What crosses is read wrong by the new process, or the new program. The old program, executed again, reads what it has written.
+//! What crosses is read wrong by the new process, or the new program. The old program, executed
+//! again, reads what it has written.
 
 mod catalog;
 
@@ -45,7 +48,8 @@ impl Eq for Wrong {}
 /// Where it is told.
 #[derive(Clone, Copy, Debug)]
 enum Lie {
-    /// Before the beginning: an earlier handoff, which did not happen, has left something in the memfds.
+    /// Before the beginning: an earlier handoff, which did not happen, has left something in the
+    /// memfds.
     Leftover,
     /// A call of a phase is always refused.
     Refused(Place, &'static str, Errno),
@@ -73,7 +77,8 @@ struct Packet {
     truncated: bool,
 }
 
-/// Told of what only an iommufd has: ids, a call that takes all pages over, mappings of a BAR that cannot be.
+/// Told of what only an iommufd has: ids, a call that takes all pages over, mappings of a BAR that
+/// cannot be.
 const OF_IOMMUFD: &[&str] = &[
     "limit-lost",
     "bar-mapped",
@@ -90,7 +95,8 @@ pub fn find(id: &str) -> Option<&'static Wrong> {
 }
 
 impl Wrong {
-    /// Whether it is told in a mode: by `execve` no descriptors arrive, and only there do their numbers count.
+    /// Whether it is told in a mode: by `execve` no descriptors arrive, and only there do their
+    /// numbers count.
     pub fn is_told(&self, mode: Mode) -> bool {
         match (self.lie, self.id) {
             (Lie::Descriptors(_) | Lie::Offer(_), _) | (_, "list-short") => mode == Mode::Transfer,
@@ -106,8 +112,8 @@ impl Wrong {
         }
     }
 
-    /// What a variant must make of it: where the state is cut early, whatever the new process finds out by then is refused before the
-    /// guest stops.
+    /// What a variant must make of it: where the state is cut early, whatever the new process finds
+    /// out by then is refused before the guest stops.
     pub fn due_of(&self, variant: &Variant) -> Due {
         let protocol = Protocol::of(variant);
         let is_late = match self.lie {

@@ -1,11 +1,12 @@
 //! Machines, players, calls and answers by numbers, with what each of them once did.
 //!
-//! Few things happen in many worlds: most worlds are new combinations of parts that were there before. So each part is
-//! kept once and has a number, and what a machine answers to a call, what a role makes of an answer, and what the rules
-//! of a world ask of either is found out once for each number and remembered.
+//! Few things happen in many worlds: most worlds are new combinations of parts that were there
+//! before. So each part is kept once and has a number, and what a machine answers to a call, what a
+//! role makes of an answer, and what the rules of a world ask of either is found out once for each
+//! number and remembered.
 //!
-//! Invariant: equal parts have one number, different parts different ones. Which it is depends on which thread came
-//! first, so nothing may depend on the order of numbers.
+//! Invariant: equal parts have one number, different parts different ones. Which it is depends on
+//! which thread came first, so nothing may depend on the order of numbers.
 
 mod machine;
 mod player;

@@ -1,7 +1,7 @@
 //! The ioctls of a VFIO device file.
 //!
-//! Mirrors: `include/uapi/linux/vfio.h` of Linux 7.3. Errnos are listed where they matter to a handoff; the order in which a kernel
-//! checks is kept in the simulated kernel.
+//! Mirrors: `include/uapi/linux/vfio.h` of Linux 7.3. Errnos are listed where they matter to a
+//! handoff; the order in which a kernel checks is kept in the simulated kernel.
 
 use super::Access;
 use crate::abi::ids::{Fd, ObjectId};
@@ -11,14 +11,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceCall {
-    /// `VFIO_DEVICE_BIND_IOMMUFD` → [`super::Reply::Object`]. EINVAL (bound already), EBUSY, EBADF, EBADFD.
+    /// `VFIO_DEVICE_BIND_IOMMUFD` → [`super::Reply::Object`]. EINVAL (bound already), EBUSY, EBADF,
+    /// EBADFD.
     Bind {
         /// The device file.
         device: Fd,
         /// The context.
         iommufd: Fd,
     },
-    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT` → [`super::Reply::Object`], the HWPT. ENOENT, EINVAL, EADDRINUSE, ENOMEM.
+    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT` → [`super::Reply::Object`], the HWPT. ENOENT, EINVAL,
+    /// EADDRINUSE, ENOMEM.
     Attach {
         /// The device file.
         device: Fd,
@@ -49,7 +51,8 @@ pub enum DeviceCall {
         /// Which.
         index: u32,
     },
-    /// `VFIO_DEVICE_SET_IRQS`, eventfds as triggers of vectors from 0. EINVAL, EBADF. No eventfds: disable.
+    /// `VFIO_DEVICE_SET_IRQS`, eventfds as triggers of vectors from 0. EINVAL, EBADF. No eventfds:
+    /// disable.
     SetIrqs {
         /// The device file.
         device: Fd,

@@ -1,7 +1,7 @@
 //! Open files and descriptors: what is done to a file by its number, whatever it is a file of.
 //!
-//! Mirrors: the man pages of the system calls that each names. Errnos are listed where they matter to a handoff; the order in which a kernel
-//! checks is kept in the simulated kernel.
+//! Mirrors: the man pages of the system calls that each names. Errnos are listed where they matter
+//! to a handoff; the order in which a kernel checks is kept in the simulated kernel.
 
 use super::Access;
 use crate::abi::ids::Fd;
@@ -16,7 +16,8 @@ pub enum FileCall {
         /// `/dev/iommu`, `/dev/vfio/devices/vfioN`, `/dev/vfio/vfio` or `/dev/vfio/N`.
         path: String,
     },
-    /// `close(fd)`. EBADF. The last close of a bound device resets it (`vfio_df_device_last_close`).
+    /// `close(fd)`. EBADF. The last close of a bound device resets it
+    /// (`vfio_df_device_last_close`).
     Close {
         /// The descriptor.
         fd: Fd,
@@ -33,8 +34,8 @@ pub enum FileCall {
         /// Close it at `execve`, or let it be inherited.
         on: bool,
     },
-    /// `fcntl(fd, F_SETFL)` of O_NONBLOCK alone. EBADF. A property of the open file description: whoever shares it, in
-    /// whatever process, waits no more, or waits again.
+    /// `fcntl(fd, F_SETFL)` of O_NONBLOCK alone. EBADF. A property of the open file description:
+    /// whoever shares it, in whatever process, waits no more, or waits again.
     SetNonblock {
         /// The descriptor.
         fd: Fd,
@@ -56,7 +57,8 @@ pub enum FileCall {
         #[serde(with = "crate::abi::hex")]
         bytes: Vec<u8>,
     },
-    /// `pread(fd, length, offset)` → [`super::Reply::Bytes`], shorter at the end of the file. EBADF.
+    /// `pread(fd, length, offset)` → [`super::Reply::Bytes`], shorter at the end of the file.
+    /// EBADF.
     ReadAt {
         /// A memfd or a device file.
         fd: Fd,
@@ -67,7 +69,8 @@ pub enum FileCall {
     },
     /// `eventfd2(0, EFD_CLOEXEC | EFD_NONBLOCK)` → [`super::Reply::Fd`].
     Eventfd,
-    /// `read(fd)` of an eventfd → [`super::Reply::Count`], and the counter is zero. EAGAIN when it was; without O_NONBLOCK it waits.
+    /// `read(fd)` of an eventfd → [`super::Reply::Count`], and the counter is zero. EAGAIN when it
+    /// was; without O_NONBLOCK it waits.
     ReadEvent {
         /// An eventfd.
         fd: Fd,
@@ -79,15 +82,16 @@ pub enum FileCall {
         /// How much.
         count: u64,
     },
-    /// `read(fd, length)` of a queue of page faults or of a viommu's events → [`super::Reply::Bytes`], as many whole
-    /// ones as fit. ESPIPE (not whole faults), EINVAL.
+    /// `read(fd, length)` of a queue of page faults or of a viommu's events →
+    /// [`super::Reply::Bytes`], as many whole ones as fit. ESPIPE (not whole faults), EINVAL.
     Read {
         /// The queue.
         fd: Fd,
         /// At most so many.
         length_bytes: u64,
     },
-    /// `write(fd, bytes)` of answers to page faults → [`super::Reply::Length`]. ESPIPE (not whole answers), EINVAL.
+    /// `write(fd, bytes)` of answers to page faults → [`super::Reply::Length`]. ESPIPE (not whole
+    /// answers), EINVAL.
     Write {
         /// The queue.
         fd: Fd,

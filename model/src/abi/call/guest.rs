@@ -1,7 +1,7 @@
 //! What a VMM does to its own guest: its vCPUs and emulated devices, which no kernel knows.
 //!
-//! Mirrors: `vm_stop`, `qemu_savevm_state`, `vm_start` of QEMU 10.2. Errnos are listed where they matter to a handoff; the order in which a kernel
-//! checks is kept in the simulated kernel.
+//! Mirrors: `vm_stop`, `qemu_savevm_state`, `vm_start` of QEMU 10.2. Errnos are listed where they
+//! matter to a handoff; the order in which a kernel checks is kept in the simulated kernel.
 
 use super::Access;
 use crate::abi::ids::Fd;
@@ -18,7 +18,8 @@ pub enum GuestCall {
         /// Where to.
         fd: Fd,
     },
-    /// Build a stopped guest from what [`Self::Save`] wrote; touches nothing but this process. EINVAL.
+    /// Build a stopped guest from what [`Self::Save`] wrote; touches nothing but this process.
+    /// EINVAL.
     Load {
         /// Where from.
         fd: Fd,

@@ -1,7 +1,7 @@
 //! The ioctls of an iommufd context.
 //!
-//! Mirrors: `include/uapi/linux/iommufd.h` of Linux 7.3. Errnos are listed where they matter to a handoff; the order in which a kernel
-//! checks is kept in the simulated kernel.
+//! Mirrors: `include/uapi/linux/iommufd.h` of Linux 7.3. Errnos are listed where they matter to a
+//! handoff; the order in which a kernel checks is kept in the simulated kernel.
 
 use super::{Access, Rights};
 use crate::abi::ids::{Fd, Iova, ObjectId, Va};
@@ -62,8 +62,8 @@ pub enum IommufdCall {
         /// What a device may do there.
         rights: Rights,
     },
-    /// `IOMMU_IOAS_COPY` at a fixed IOVA: one more area over the same pages. ENOENT when the source is
-    /// not fully mapped, EEXIST when the destination is taken.
+    /// `IOMMU_IOAS_COPY` at a fixed IOVA: one more area over the same pages. ENOENT when the source
+    /// is not fully mapped, EEXIST when the destination is taken.
     IoasCopy {
         /// The context.
         iommufd: Fd,
@@ -101,21 +101,22 @@ pub enum IommufdCall {
         /// The field `__reserved`.
         reserved: u32,
     },
-    /// `IOMMU_OPTION`, `RLIMIT_MODE`, GET → [`super::Reply::Flag`]: whether this context charges the memory
-    /// map of the process (`true`) or its user (`false`).
+    /// `IOMMU_OPTION`, `RLIMIT_MODE`, GET → [`super::Reply::Flag`]: whether this context charges
+    /// the memory map of the process (`true`) or its user (`false`).
     GetRlimitMode {
         /// The context.
         iommufd: Fd,
     },
-    /// `IOMMU_OPTION`, `RLIMIT_MODE`, SET. EPERM without CAP_SYS_RESOURCE, EBUSY once an object exists.
+    /// `IOMMU_OPTION`, `RLIMIT_MODE`, SET. EPERM without CAP_SYS_RESOURCE, EBUSY once an object
+    /// exists.
     SetRlimitMode {
         /// The context.
         iommufd: Fd,
         /// Charge the memory map of the process.
         per_process: bool,
     },
-    /// `IOMMU_HWPT_ALLOC` over an IOAS → [`super::Reply::Object`]; pins at once. ENOENT, EINVAL, EADDRINUSE, ENOMEM;
-    /// EOPNOTSUPP for a nesting parent of an IOMMU that cannot nest.
+    /// `IOMMU_HWPT_ALLOC` over an IOAS → [`super::Reply::Object`]; pins at once. ENOENT, EINVAL,
+    /// EADDRINUSE, ENOMEM; EOPNOTSUPP for a nesting parent of an IOMMU that cannot nest.
     HwptAlloc {
         /// The context.
         iommufd: Fd,
@@ -134,10 +135,11 @@ pub enum IommufdCall {
         /// The HWPT.
         hwpt: ObjectId,
     },
-    /// `IOMMU_HWPT_ALLOC` over an HWPT, with data of a type that no driver has: EINVAL when that is no nesting
-    /// parent (or no HWPT), ENOENT when the device is not bound to this context, and otherwise EOPNOTSUPP. Changes
-    /// nothing: a probe for a nesting parent. A driver whose nested HWPTs are all made through a viommu (Arm's,
-    /// AMD's) answers EOPNOTSUPP for every HWPT, so that there it tells nothing.
+    /// `IOMMU_HWPT_ALLOC` over an HWPT, with data of a type that no driver has: EINVAL when that is
+    /// no nesting parent (or no HWPT), ENOENT when the device is not bound to this context, and
+    /// otherwise EOPNOTSUPP. Changes nothing: a probe for a nesting parent. A driver whose nested
+    /// HWPTs are all made through a viommu (Arm's, AMD's) answers EOPNOTSUPP for every HWPT, so
+    /// that there it tells nothing.
     ProbeNesting {
         /// The context.
         iommufd: Fd,
@@ -146,7 +148,8 @@ pub enum IommufdCall {
         /// The HWPT.
         hwpt: ObjectId,
     },
-    /// `IOMMU_GET_HW_INFO` → [`super::Reply::HwInfo`]. ENOENT when the device is not bound to this context.
+    /// `IOMMU_GET_HW_INFO` → [`super::Reply::HwInfo`]. ENOENT when the device is not bound to this
+    /// context.
     GetHwInfo {
         /// The context.
         iommufd: Fd,
@@ -178,7 +181,8 @@ impl IommufdCall {
     /// What the call touches, judged by its arguments, however it ends.
     ///
     /// Three mutating ioctls have forms that cannot succeed and so only read: CHANGE_PROCESS with a
-    /// reserved field set, COPY of a range onto itself, and HWPT_ALLOC with data that no driver takes.
+    /// reserved field set, COPY of a range onto itself, and HWPT_ALLOC with data that no driver
+    /// takes.
     pub fn access(&self) -> Access {
         match self {
             Self::ChangeProcess { reserved, .. } if *reserved != 0 => Access::Reads,

@@ -1,7 +1,7 @@
 //! The ioctls of KVM that a handoff makes.
 //!
-//! Mirrors: `include/uapi/linux/kvm.h` of Linux 7.3. Errnos are listed where they matter to a handoff; the order in which a kernel
-//! checks is kept in the simulated kernel.
+//! Mirrors: `include/uapi/linux/kvm.h` of Linux 7.3. Errnos are listed where they matter to a
+//! handoff; the order in which a kernel checks is kept in the simulated kernel.
 
 use super::Access;
 use crate::abi::ids::Fd;
@@ -21,8 +21,9 @@ pub enum KvmCall {
         /// The virtual machine.
         vm: Fd,
     },
-    /// `KVM_IRQFD`: signals of an eventfd become interrupts of a virtual machine, or no longer do. Assigning: EBUSY
-    /// where the eventfd has an irqfd (before 6.17: in the same VM), EBADF, EIO. Taking away what is not there succeeds.
+    /// `KVM_IRQFD`: signals of an eventfd become interrupts of a virtual machine, or no longer do.
+    /// Assigning: EBUSY where the eventfd has an irqfd (before 6.17: in the same VM), EBADF, EIO.
+    /// Taking away what is not there succeeds.
     Irqfd {
         /// The virtual machine.
         vm: Fd,

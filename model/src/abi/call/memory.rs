@@ -1,7 +1,7 @@
 //! Memory: memfds and what is mapped.
 //!
-//! Mirrors: memfd_create(2), fcntl(2), fallocate(2), mmap(2). Errnos are listed where they matter to a handoff; the order in which a kernel
-//! checks is kept in the simulated kernel.
+//! Mirrors: memfd_create(2), fcntl(2), fallocate(2), mmap(2). Errnos are listed where they matter
+//! to a handoff; the order in which a kernel checks is kept in the simulated kernel.
 
 use super::Access;
 use crate::abi::ids::{Fd, Va};
@@ -28,16 +28,16 @@ pub enum MemoryCall {
         /// A memfd.
         fd: Fd,
     },
-    /// `fcntl(fd, F_ADD_SEALS, seals)`. EBADF; EPERM (read-only, sealed), EINVAL (unknown, no memfd), EBUSY
-    /// (mapped writable, or pinned).
+    /// `fcntl(fd, F_ADD_SEALS, seals)`. EBADF; EPERM (read-only, sealed), EINVAL (unknown, no
+    /// memfd), EBUSY (mapped writable, or pinned).
     AddSeals {
         /// A memfd.
         fd: Fd,
         /// `F_SEAL_SEAL` 1, `_SHRINK` 2, `_GROW` 4, `_WRITE` 8, `_FUTURE_WRITE` 16.
         seals: u32,
     },
-    /// `open("/proc/self/fd/N", O_RDONLY | O_CLOEXEC)` → [`super::Reply::Fd`]: another open file of the same memfd.
-    /// ENOENT, ENXIO.
+    /// `open("/proc/self/fd/N", O_RDONLY | O_CLOEXEC)` → [`super::Reply::Fd`]: another open file of
+    /// the same memfd. ENOENT, ENXIO.
     ReopenReadOnly {
         /// A memfd.
         fd: Fd,
@@ -52,8 +52,8 @@ pub enum MemoryCall {
         /// How many.
         length_bytes: u64,
     },
-    /// `mmap(length, READ | WRITE, MAP_SHARED, fd, offset)` → [`super::Reply::Va`]; anonymous and private
-    /// without a descriptor. EBADF, EINVAL, ENODEV, ENOMEM.
+    /// `mmap(length, READ | WRITE, MAP_SHARED, fd, offset)` → [`super::Reply::Va`]; anonymous and
+    /// private without a descriptor. EBADF, EINVAL, ENODEV, ENOMEM.
     Mmap {
         /// A memfd, or none.
         fd: Option<Fd>,

@@ -63,8 +63,8 @@ pub enum Call {
     Container(ContainerCall),
     /// An ioctl of KVM.
     Kvm(KvmCall),
-    /// Any ioctl on any file, as bytes → [`Reply::Ioctl`], also where it fails: what the kernel left in
-    /// the argument is part of the answer.
+    /// Any ioctl on any file, as bytes → [`Reply::Ioctl`], also where it fails: what the kernel
+    /// left in the argument is part of the answer.
     Ioctl {
         /// The file.
         fd: Fd,
@@ -153,7 +153,8 @@ impl From<KvmCall> for Call {
 pub enum Access {
     /// Nothing.
     Reads,
-    /// Only the calling process: its memory map, its descriptors, its own guest, messages to its peer.
+    /// Only the calling process: its memory map, its descriptors, its own guest, messages to its
+    /// peer.
     Own,
     /// Something that another process with the same descriptors sees.
     Mutates,
@@ -195,7 +196,8 @@ impl Call {
     }
 }
 
-/// Why a call failed; `None` where it did not. An ioctl that is made of bytes is always answered, and says there whether it failed.
+/// Why a call failed; `None` where it did not. An ioctl that is made of bytes is always answered,
+/// and says there whether it failed.
 pub fn errno_of(answer: &Answer) -> Option<Errno> {
     match answer {
         Err(errno) => Some(*errno),
@@ -221,7 +223,8 @@ pub struct Made {
     pub pid: Pid,
     /// What.
     pub call: Call,
-    /// What came back; [`ProcessCall::Exec`] and [`ProcessCall::Exit`] that worked are [`Reply::Done`].
+    /// What came back; [`ProcessCall::Exec`] and [`ProcessCall::Exit`] that worked are
+    /// [`Reply::Done`].
     pub answer: Answer,
 }
 

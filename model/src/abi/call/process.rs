@@ -1,7 +1,8 @@
 //! Processes: their user, limits and capabilities, and how they begin and end.
 //!
-//! Mirrors: getrlimit(2), setresuid(2), capget(2), execve(2), pidfd_send_signal(2). Errnos are listed where they matter to a handoff; the order in which a kernel
-//! checks is kept in the simulated kernel.
+//! Mirrors: getrlimit(2), setresuid(2), capget(2), execve(2), pidfd_send_signal(2). Errnos are
+//! listed where they matter to a handoff; the order in which a kernel checks is kept in the
+//! simulated kernel.
 
 use super::Access;
 use crate::abi::ids::{Fd, Uid};
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 pub enum ProcessCall {
     /// `getrlimit(RLIMIT_MEMLOCK)` → [`super::Reply::Memlock`].
     GetMemlock,
-    /// `setrlimit(RLIMIT_MEMLOCK)`, soft and hard. EPERM to raise the hard limit without CAP_SYS_RESOURCE.
+    /// `setrlimit(RLIMIT_MEMLOCK)`, soft and hard. EPERM to raise the hard limit without
+    /// CAP_SYS_RESOURCE.
     SetMemlock {
         /// [`super::UNLIMITED`] for none.
         limit_bytes: u64,
@@ -29,8 +31,8 @@ pub enum ProcessCall {
     GetCapIpcLock,
     /// `capset()` without CAP_IPC_LOCK.
     DropCapIpcLock,
-    /// `execve("/proc/self/fd/N")` of a program image: a new memory map, CLOEXEC descriptors closed,
-    /// the rest inherited. Returns only where it fails. EBADF, ENOENT, EACCES, ENOMEM.
+    /// `execve("/proc/self/fd/N")` of a program image: a new memory map, CLOEXEC descriptors
+    /// closed, the rest inherited. Returns only where it fails. EBADF, ENOENT, EACCES, ENOMEM.
     Exec {
         /// The image.
         image: Fd,

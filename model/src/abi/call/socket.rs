@@ -1,7 +1,7 @@
 //! Messages to the peer, with descriptors, over a SOCK_SEQPACKET socket.
 //!
-//! Mirrors: unix(7), sendmsg(2), recvmsg(2), shutdown(2). Errnos are listed where they matter to a handoff; the order in which a kernel
-//! checks is kept in the simulated kernel.
+//! Mirrors: unix(7), sendmsg(2), recvmsg(2), shutdown(2). Errnos are listed where they matter to a
+//! handoff; the order in which a kernel checks is kept in the simulated kernel.
 
 use super::Access;
 use crate::abi::ids::Fd;
@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SocketCall {
-    /// `sendmsg(fd, bytes, SCM_RIGHTS fds)` on a SOCK_SEQPACKET socket, with MSG_NOSIGNAL. EPIPE when
-    /// the peer has gone or has shut down its receiving side, EBADF, EMSGSIZE, EINVAL (over 253).
+    /// `sendmsg(fd, bytes, SCM_RIGHTS fds)` on a SOCK_SEQPACKET socket, with MSG_NOSIGNAL. EPIPE
+    /// when the peer has gone or has shut down its receiving side, EBADF, EMSGSIZE, EINVAL (over
+    /// 253).
     Send {
         /// A socket.
         fd: Fd,
@@ -22,16 +23,16 @@ pub enum SocketCall {
         /// What goes with it.
         fds: Vec<Fd>,
     },
-    /// `recvmsg(fd, MSG_CMSG_CLOEXEC)` → [`super::Reply::Message`]; empty bytes are the end of the stream.
-    /// EAGAIN with `wait` off, or O_NONBLOCK on, and nothing there; EBADF, ECONNRESET.
+    /// `recvmsg(fd, MSG_CMSG_CLOEXEC)` → [`super::Reply::Message`]; empty bytes are the end of the
+    /// stream. EAGAIN with `wait` off, or O_NONBLOCK on, and nothing there; EBADF, ECONNRESET.
     Receive {
         /// A socket.
         fd: Fd,
         /// Block until there is something (no MSG_DONTWAIT).
         wait: bool,
     },
-    /// [`Self::Receive`] without waiting, with room for so many descriptors: the others are closed, and
-    /// MSG_CTRUNC tells of it.
+    /// [`Self::Receive`] without waiting, with room for so many descriptors: the others are closed,
+    /// and MSG_CTRUNC tells of it.
     ReceiveFew {
         /// A socket.
         fd: Fd,

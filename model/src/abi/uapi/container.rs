@@ -1,7 +1,8 @@
 //! The ioctls of groups and of containers with a type1 IOMMU that a handoff makes.
 //!
-//! Of MAP two forms are known, one that maps and one that gives a new address; of UNMAP only the one by which every mapping
-//! loses its address; of what is asked or set by a number only the one number.
+//! Of MAP two forms are known, one that maps and one that gives a new address; of UNMAP only the
+//! one by which every mapping loses its address; of what is asked or set by a number only the one
+//! number.
 
 use super::structure::{Bytes, Fields};
 use crate::abi::argument::{Argument, Ioctl, Outcome};

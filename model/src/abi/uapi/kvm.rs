@@ -1,7 +1,7 @@
 //! The ioctls of KVM that a handoff makes.
 //!
-//! No crate that this one depends on has KVM's structures; the two fields that matter of `struct kvm_irqfd` are at its
-//! beginning. Mirrors `include/uapi/linux/kvm.h` of Linux 7.3.
+//! No crate that this one depends on has KVM's structures; the two fields that matter of `struct
+//! kvm_irqfd` are at its beginning. Mirrors `include/uapi/linux/kvm.h` of Linux 7.3.
 
 use super::structure::{Bytes, Fields};
 use crate::abi::argument::{Argument, Ioctl, Outcome};

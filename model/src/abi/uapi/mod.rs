@@ -1,9 +1,10 @@
 //! The ioctls as bytes: one codec for the real kernel, for traces and for replay.
 //!
-//! [`encode`] lays a [`Call`] out as the kernel's argument structure, [`decode`] reads one back, and
-//! [`answer`] takes the answer out of the structure that the kernel wrote. Layouts come from the
-//! bindings of the kernel's own headers (`offset_of!` and `size_of`), so that no offset is typed in,
-//! and because the real backend sends exactly these bytes, an error here shows on a real kernel.
+//! [`encode`] lays a [`Call`] out as the kernel's argument structure, [`decode`] reads one back,
+//! and [`answer`] takes the answer out of the structure that the kernel wrote. Layouts come from
+//! the bindings of the kernel's own headers (`offset_of!` and `size_of`), so that no offset is
+//! typed in, and because the real backend sends exactly these bytes, an error here shows on a real
+//! kernel.
 //!
 //! Only the forms that [`Call`] has are known: fixed IOVAs, no PASID, MSI triggers from vector 0.
 //! Anything else is `None`, never a guess, and is made as [`Call::Ioctl`].

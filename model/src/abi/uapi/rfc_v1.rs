@@ -1,7 +1,7 @@
 //! `IOMMU_IOAS_CHANGE_PROCESS` as it was proposed first, in no kernel that was released.
 //!
-//! Mirrors "Live update: iommufd", RFC V1 (2024-07-20), patch 7: after the size and flags a count, and a pointer to a list of
-//! where each stretch of memory was and is.
+//! Mirrors "Live update: iommufd", RFC V1 (2024-07-20), patch 7: after the size and flags a count,
+//! and a pointer to a list of where each stretch of memory was and is.
 
 use super::structure::Bytes;
 use crate::abi::argument::{Argument, Ioctl, Pointee};

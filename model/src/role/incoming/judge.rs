@@ -138,8 +138,8 @@ impl Incoming {
     }
 }
 
-/// Whether an old process that did not take the commit lives. Told that it was not taken, one that lives
-/// says Abort; it never closes before, so the end of the stream is its death.
+/// Whether an old process that did not take the commit lives. Told that it was not taken, one that
+/// lives says Abort; it never closes before, so the end of the stream is its death.
 fn judge_fate(call: &Call, answer: &Answer) -> Verdict {
     if let Call::Socket(SocketCall::Send { .. }) = call {
         return match answer {

@@ -2,9 +2,9 @@
 //!
 //! Until it has been told to commit it only reads, and touches nothing but itself: it adopts
 //! descriptors, compares every id, mapping and device of the inventory with what the kernel says,
-//! maps guest RAM and builds a stopped guest. Then it takes the ownership and passes the point of no
-//! return, which is one packet. If it cannot do either, it ends, and everything that it received is
-//! closed by that end; it never unwinds anything that is not its own.
+//! maps guest RAM and builds a stopped guest. Then it takes the ownership and passes the point of
+//! no return, which is one packet. If it cannot do either, it ends, and everything that it received
+//! is closed by that end; it never unwinds anything that is not its own.
 //!
 //! How a mapping is verified without touching it: `IOMMU_IOAS_COPY` of a range onto itself can only
 //! answer EEXIST (it is mapped) or ENOENT (it is not, or not all of it).

@@ -76,13 +76,15 @@ impl Outgoing {
         self.judge_blockers(self.plan.blockers.iter().cloned().chain(limit))
     }
 
-    /// What was cut while the guest runs must be what it would be now, where the new process is to be told so.
+    /// What was cut while the guest runs must be what it would be now, where the new process is to
+    /// be told so.
     fn judge_cut(&self) -> Result<(), Trouble> {
         let holds = !(self.cut == Cut::Outdated && confirms(&self.plan.table.rules));
         self.plan.protocol.omitted.demand(Check::StillSo, holds, || Trouble::Outdated)
     }
 
-    /// The context whose probe this is: each has one, and they are the first calls of the preflight.
+    /// The context whose probe this is: each has one, and they are the first calls of the
+    /// preflight.
     fn probed(&self) -> String {
         self.plan.contexts[self.walk.at as usize].clone()
     }
@@ -120,9 +122,9 @@ fn receive(call: &Call, answer: &Answer) -> Result<Message, Trouble> {
     }
 }
 
-/// Reads on until there is nothing left; a commit that came before the cut counts. ECONNRESET is not
-/// the end: it stands before what the peer had sent until it died with packets unread. No error is
-/// the end: to go back without having read everything could make two guests of one.
+/// Reads on until there is nothing left; a commit that came before the cut counts. ECONNRESET is
+/// not the end: it stands before what the peer had sent until it died with packets unread. No error
+/// is the end: to go back without having read everything could make two guests of one.
 fn judge_drain(call: &Call, answer: &Answer) -> Verdict {
     match (answer, message_of(answer, call)) {
         (_, Ok(Message::Committed)) => Verdict::Jump,

@@ -1,15 +1,15 @@
 //! The old process.
 //!
 //! It holds everything, and it is the only one that may decide to commit. Until the new process has
-//! said `Committed` it can always go back; from then on it never touches anything again but to close
-//! it. What decides is one packet: [`OutPhase::Revoke`] shuts the receiving side of the socket down,
-//! which the kernel orders before or after the new process's send, and [`OutPhase::Drain`] reads what
-//! came before.
+//! said `Committed` it can always go back; from then on it never touches anything again but to
+//! close it. What decides is one packet: [`OutPhase::Revoke`] shuts the receiving side of the
+//! socket down, which the kernel orders before or after the new process's send, and
+//! [`OutPhase::Drain`] reads what came before.
 //!
 //! Mirrors: `migration/migration.c`, `migration/cpr-transfer.c`, `migration/cpr-exec.c` and
 //! `hw/vfio/cpr-iommufd.c` of QEMU 10.2, in another order: the guest stops before its state is cut
-//! (or before what was cut is confirmed), the probe has no side effect, the commit is acknowledged and can be revoked, and the way back
-//! takes the ownership back.
+//! (or before what was cut is confirmed), the probe has no side effect, the commit is acknowledged
+//! and can be revoked, and the way back takes the ownership back.
 
 mod judge;
 #[cfg(feature = "lab")]

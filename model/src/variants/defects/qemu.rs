@@ -1,7 +1,7 @@
 //! Known bugs of QEMU, as edits of its variants.
 //!
-//! Where the cause is a list, a pointer or a flag inside of the VMM, which no kernel sees, the edit is what came of it: the process
-//! dies there, or does not make those calls.
+//! Where the cause is a list, a pointer or a flag inside of the VMM, which no kernel sees, the edit
+//! is what came of it: the process dies there, or does not make those calls.
 
 use super::Defect;
 use crate::protocol::Mode;
@@ -28,8 +28,10 @@ const BY_EXEC: Defect = Defect { mode: Mode::Exec, ..BUG };
 pub(super) const DEFECTS: &[Defect] = &[
     Defect {
         id: "dies-notifying",
-        sentence: "the list of who is told that a handoff begins is broken, and to walk it is the end of the old process",
-        source: "f3028b7d2d and 911bdd34ca: registered once a device instead of once a container; a wrong list head on unplug",
+        sentence: "the list of who is told that a handoff begins is broken, and to walk it is the \
+                   end of the old process",
+        source: "f3028b7d2d and 911bdd34ca: registered once a device instead of once a container; \
+                 a wrong list head on unplug",
         breaks: "VM-3",
         edits: &[Out(Next(O::AwaitPrepared, O::Abort))],
         ..BUG
@@ -37,14 +39,16 @@ pub(super) const DEFECTS: &[Defect] = &[
     Defect {
         id: "dies-refusing",
         sentence: "a precondition that does not hold is an assertion, and no answer",
-        source: "694b5a913d and c72d6ebaad: the same blocker registered twice; one that cannot be added is fatal",
+        source: "694b5a913d and c72d6ebaad: the same blocker registered twice; one that cannot be \
+                 added is fatal",
         breaks: "VM-3",
         edits: &[Out(Undo(O::Preflight, O::Abort))],
         ..BUG
     },
     Defect {
         id: "ram-initialised-at-realize",
-        sentence: "the new process initialises guest RAM that is preserved in place, while the guest runs",
+        sentence: "the new process initialises guest RAM that is preserved in place, while the \
+                   guest runs",
         source: "b42f28111e, e56ba1878f, 8ffe0623a1: ROM, pflash, qxl",
         breaks: "DMA-1",
         edits: &[In(After(I::MapRam, I::WipeRam))],
@@ -52,7 +56,8 @@ pub(super) const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "not-mapped-again",
-        sentence: "what only a write of the guest's would have mapped is not mapped in the new process",
+        sentence: "what only a write of the guest's would have mapped is not mapped in the new \
+                   process",
         source: "9751377c3a: the sub-page BAR of a device",
         breaks: "DMA-1",
         edits: &[Omit(Omission::Call(Place::New(I::MapRam), "mmap"))],
@@ -60,7 +65,8 @@ pub(super) const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "not-parked",
-        sentence: "KVM takes interrupts until it is closed, and what comes after the guest is saved goes with it",
+        sentence: "KVM takes interrupts until it is closed, and what comes after the guest is \
+                   saved goes with it",
         source: "322ee16824: interrupts between the two KVMs are lost",
         breaks: "IRQ-1",
         edits: &[Out(Remove(O::Park))],
@@ -77,7 +83,8 @@ pub(super) const DEFECTS: &[Defect] = &[
     Defect {
         id: "saved-before-parked-by-exec",
         sentence: "interrupts that KVM has are not in what is saved",
-        source: "arm_gicv3_kvm: the notifier is registered for transfer only (2025-10-06, not merged)",
+        source: "arm_gicv3_kvm: the notifier is registered for transfer only (2025-10-06, not \
+                 merged)",
         breaks: "IRQ-1",
         edits: &[Out(After(O::Save, O::Park)), Out(Undo(O::Stop, O::Resume))],
         ..BY_EXEC
@@ -93,14 +100,16 @@ pub(super) const DEFECTS: &[Defect] = &[
     Defect {
         id: "dies-when-asked",
         sentence: "an old process that looks at what its KVM had after it was closed dies",
-        source: "query-balloon with kvm_state NULL (2025-09-28, patch 6); 725ec89803: a ring whose memory is unmapped",
+        source: "query-balloon with kvm_state NULL (2025-09-28, patch 6); 725ec89803: a ring \
+                 whose memory is unmapped",
         breaks: "VM-3",
         edits: &[Out(Next(O::CloseVm, O::Abort)), Out(Undo(O::CloseVm, O::Abort))],
         ..BUG
     },
     Defect {
         id: "space-of-first",
-        sentence: "the address space is noted of the first device of each, and the others are not found",
+        sentence: "the address space is noted of the first device of each, and the others are not \
+                   found",
         source: "d59db04aed: cpr.ioas_id recorded only when the container is created",
         breaks: "DONE-1",
         edits: &[Edit::Slip(Slip::SpaceOfFirst)],
@@ -117,7 +126,8 @@ pub(super) const DEFECTS: &[Defect] = &[
     Defect {
         id: "dies-of-exec",
         sentence: "a program that cannot be executed is the end of the old one",
-        source: "89471ef237 and ded3cf4aaf: the arguments are freed before the message; no command is given",
+        source: "89471ef237 and ded3cf4aaf: the arguments are freed before the message; no \
+                 command is given",
         breaks: "VM-3",
         edits: &[Out(Undo(O::Exec, O::Abort))],
         ..BY_EXEC
@@ -133,7 +143,8 @@ pub(super) const DEFECTS: &[Defect] = &[
     Defect {
         id: "kernel-unjudged",
         sentence: "nobody asks whether the kernel has IOMMU_IOAS_CHANGE_PROCESS",
-        source: "3ca0a0ab05, fixed by 0e387bd1df: a boolean is read as an errno, and exec is not blocked",
+        source: "3ca0a0ab05, fixed by 0e387bd1df: a boolean is read as an errno, and exec is not \
+                 blocked",
         breaks: "PRE-1",
         edits: &[Waive(BlockerKind::KernelTooOld)],
         ..BY_EXEC
@@ -156,8 +167,10 @@ pub(super) const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "failure-told-early",
-        sentence: "that it failed is told before it is cleaned up, and who acts on that is the end of the old process",
-        source: "d1ab9655fd: capabilities are changed between the state FAILED and the cleanup, which asserts them",
+        sentence: "that it failed is told before it is cleaned up, and who acts on that is the \
+                   end of the old process",
+        source: "d1ab9655fd: capabilities are changed between the state FAILED and the cleanup, \
+                 which asserts them",
         breaks: "VM-3",
         edits: &[Out(Next(O::Unpark, O::Abort))],
         ..BUG
@@ -176,7 +189,8 @@ pub(super) const DEFECTS: &[Defect] = &[
     Defect {
         id: "set-up-while-running",
         sentence: "the new process sets devices up while the guest runs in the old one",
-        source: "tap and vhost, versions 3 and 4 (not merged): the state is saved before the guest stops",
+        source: "tap and vhost, versions 3 and 4 (not merged): the state is saved before the \
+                 guest stops",
         breaks: "DEV-1",
         edits: &[In(Undo(I::ProbeForReal, I::Unwind)), In(After(I::ProbeForReal, I::ResetDevices))],
         ..BUG
@@ -191,7 +205,8 @@ pub(super) const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "armed-while-stopping",
-        sentence: "the guest arms its vectors again after its irqfds were taken away, and before it stops",
+        sentence: "the guest arms its vectors again after its irqfds were taken away, and before \
+                   it stops",
         source: "10.2: notifiers are called before migration_stop_vm, which lets go of the lock",
         breaks: "IRQ-1",
         edits: &[Out(Next(O::Park, O::Unpark)), Out(Next(O::Unpark, O::Stop))],
@@ -199,7 +214,8 @@ pub(super) const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "another-iommufd",
-        sentence: "a name that is not found is no error, and the new process takes over an iommufd of its own",
+        sentence: "a name that is not found is no error, and the new process takes over an \
+                   iommufd of its own",
         source: "10.2: cpr_open_fd opens /dev/iommu where the id on the command line is another",
         breaks: "OWN-1",
         edits: &[
@@ -226,7 +242,8 @@ pub(super) const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "bars-mapped",
-        sentence: "BARs are mapped for peer-to-peer DMA, and nobody asks whether such a mapping can change its process",
+        sentence: "BARs are mapped for peer-to-peer DMA, and nobody asks whether such a mapping \
+                   can change its process",
         source: "QEMU 11.0 (8cfaf22668) on Linux 6.19 and later: BARs as dma-bufs",
         breaks: "PRE-1",
         edits: &[Waive(BlockerKind::BarMapped)],
@@ -235,7 +252,8 @@ pub(super) const DEFECTS: &[Defect] = &[
     Defect {
         id: "window-open-early",
         sentence: "what the new program shall inherit can be inherited from when the state is cut",
-        source: "10.2: the variable and the memfd are there for every program that is started until the exec",
+        source: "10.2: the variable and the memfd are there for every program that is started \
+                 until the exec",
         breaks: "FD-2",
         edits: &[
             Out(After(O::Cut, O::OpenWindow)),

@@ -22,7 +22,8 @@ pub const DEFECTS: &[Defect] = &[
     Defect {
         id: "runs-unowned",
         sentence: "the new process lets the guest run, and takes the mappings over when it does",
-        source: "QEMU 10.1: with its guest running, the old process does not own what the new one has probed",
+        source: "QEMU 10.1: with its guest running, the old process does not own what the new one \
+                 has probed",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "OWN-2",
@@ -111,7 +112,8 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "unwound",
-        sentence: "a failure of the new process is unwound by detaching devices and destroying objects",
+        sentence: "a failure of the new process is unwound by detaching devices and destroying \
+                   objects",
         source: "QEMU 10.1: the error path of iommufd_cdev_attach",
         variant: "safe",
         mode: Mode::Transfer,
@@ -121,7 +123,8 @@ pub const DEFECTS: &[Defect] = &[
     Defect {
         id: "reset-on-realize",
         sentence: "the new process resets the devices that it sets up",
-        source: "QEMU 10.0: reset of an incoming vfio-pci device, before QEMU_PCI_SKIP_RESET_ON_CPR",
+        source: "QEMU 10.0: reset of an incoming vfio-pci device, before \
+                 QEMU_PCI_SKIP_RESET_ON_CPR",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "DEV-1",
@@ -211,7 +214,8 @@ pub const DEFECTS: &[Defect] = &[
     Defect {
         id: "limit-unjudged",
         sentence: "nobody asks whether RLIMIT_MEMLOCK allows the pinned pages twice",
-        source: "QEMU 11.1: with 1.5 times the pinned pages the handoff passes every check and loses the VM",
+        source: "QEMU 11.1: with 1.5 times the pinned pages the handoff passes every check and \
+                 loses the VM",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "PRE-1",
@@ -238,7 +242,8 @@ pub const DEFECTS: &[Defect] = &[
     Defect {
         id: "ends-too-early",
         sentence: "the old process ends although the new one has not taken over",
-        source: "QEMU 10.1 without a return path: the old process completes before anybody has answered",
+        source: "QEMU 10.1 without a return path: the old process completes before anybody has \
+                 answered",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "VM-3",
@@ -273,7 +278,8 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "begins-anew",
-        sentence: "a new process that refuses, or is gone, is offered the handoff again, and nobody counts how often",
+        sentence: "a new process that refuses, or is gone, is offered the handoff again, and \
+                   nobody counts how often",
         source: "a retry without a limit",
         variant: "safe",
         mode: Mode::Transfer,

@@ -1,8 +1,9 @@
-//! What changes in a running virtual machine between two handoffs, or before one is cut: devices that are plugged and unplugged, and
-//! interrupts that a guest's driver arms.
+//! What changes in a running virtual machine between two handoffs, or before one is cut: devices
+//! that are plugged and unplugged, and interrupts that a guest's driver arms.
 //!
-//! All of it is of the last device, because KVM's numbers for interrupts go by the order of devices, and of iommufds. After an error the
-//! process holds what was made or not yet closed, and the inventory is as it was.
+//! All of it is of the last device, because KVM's numbers for interrupts go by the order of
+//! devices, and of iommufds. After an error the process holds what was made or not yet closed, and
+//! the inventory is as it was.
 
 use super::{DevicePlan, LaunchError, Start, irqfds};
 use crate::abi::call::{Call, FileCall, IommufdCall, KvmCall};
@@ -58,7 +59,8 @@ pub fn plug(
     })
 }
 
-/// Unplugs the last device: the last close of its file detaches it, and an HWPT that no other device has is destroyed.
+/// Unplugs the last device: the last close of its file detaches it, and an HWPT that no other
+/// device has is destroyed.
 ///
 /// Mirrors `vfio_exitfn` of QEMU 10.2.
 ///
@@ -128,7 +130,10 @@ impl<K: Kernel> Start<'_, K> {
         let keys = device.interrupt_keys().map(|(_, key)| key);
         let own: Vec<_> = keys.filter_map(|key| self.descriptors.get(&key)).collect();
         let calls = irqfds(vm, &self.descriptors, kvm_vm, assign).into_iter();
-        let is_own = |call: &Call| matches!(call, Call::Kvm(KvmCall::Irqfd { eventfd, .. }) if own.contains(eventfd));
+        let is_own = |call: &Call| match call {
+            Call::Kvm(KvmCall::Irqfd { eventfd, .. }) => own.contains(eventfd),
+            _ => false,
+        };
         calls.filter(is_own).try_for_each(|call| self.call(&call).map(drop))
     }
 }

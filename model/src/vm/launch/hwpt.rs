@@ -1,7 +1,8 @@
 //! Which HWPT a device is attached to.
 //!
-//! Mirrors: `iommufd_cdev_autodomains_get` of QEMU 10.2, which offers a device the HWPTs of its container before it makes another.
-//! Here one that does not take the nesting parent of its address space, because it is behind another kind of IOMMU, fails the start.
+//! Mirrors: `iommufd_cdev_autodomains_get` of QEMU 10.2, which offers a device the HWPTs of its
+//! container before it makes another. Here one that does not take the nesting parent of its address
+//! space, because it is behind another kind of IOMMU, fails the start.
 
 use super::{LaunchError, Start};
 use crate::abi::call::{Call, IommufdCall};
@@ -18,8 +19,8 @@ pub enum HwptPlan {
     Shared,
     /// One that is made for it alone.
     Own,
-    /// A nesting parent, made for the first device that wants one of the address space; the others share it. A VMM whose guest has an
-    /// IOMMU of its own lays the guest's page tables over it.
+    /// A nesting parent, made for the first device that wants one of the address space; the others
+    /// share it. A VMM whose guest has an IOMMU of its own lays the guest's page tables over it.
     NestParent,
 }
 

@@ -1,13 +1,15 @@
 //! How a VMM comes to own what it later hands over: the calls of a start, in their order.
 //!
 //! The rules that make a later handoff possible are kept here: guest RAM is a memfd sealed against
-//! resizing and mapped by file; memory that several address spaces of one context see is mapped once
-//! and copied (`IOMMU_IOAS_COPY` shares the pins and the charge); a BAR is mapped only where it is asked for, for no such
-//! mapping can change its process; every descriptor is CLOEXEC from its first moment.
+//! resizing and mapped by file; memory that several address spaces of one context see is mapped
+//! once and copied (`IOMMU_IOAS_COPY` shares the pins and the charge); a BAR is mapped only where
+//! it is asked for, for no such mapping can change its process; every descriptor is CLOEXEC from
+//! its first moment.
 //!
 //! A container has no mapping by file, and no copies: each maps everything by address (`type1`).
 //!
-//! Mirrors: `iommufd_cdev_attach` and `vfio_pci_realize` of QEMU 10.2 without the incoming branches.
+//! Mirrors: `iommufd_cdev_attach` and `vfio_pci_realize` of QEMU 10.2 without the incoming
+//! branches.
 
 mod hotplug;
 mod hwpt;
@@ -38,7 +40,8 @@ pub struct LaunchError {
     pub errno: Errno,
 }
 
-/// Makes the calls of a start: everything is set up, armed and mapped, and the guest does not run yet.
+/// Makes the calls of a start: everything is set up, armed and mapped, and the guest does not run
+/// yet.
 ///
 /// After an error the process holds whatever was made so far; its end undoes all of it.
 pub fn launch(plan: &Plan, kernel: &mut impl Kernel) -> Result<(Vm, Descriptors), LaunchError> {

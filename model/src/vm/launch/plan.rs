@@ -69,7 +69,8 @@ pub struct DevicePlan {
     pub space: u16,
     /// Over which HWPT of that.
     pub hwpt: HwptPlan,
-    /// Where the other devices of its address space reach its BAR 0, if they shall: a mapping that no handoff can move.
+    /// Where the other devices of its address space reach its BAR 0, if they shall: a mapping that
+    /// no handoff can move.
     pub bar: Option<Iova>,
     /// The interrupts to arm.
     pub interrupts: Vec<Interrupts>,

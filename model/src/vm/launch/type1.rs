@@ -1,9 +1,11 @@
-//! A start with containers: groups join them, RAM is mapped by address, devices are had through their groups.
+//! A start with containers: groups join them, RAM is mapped by address, devices are had through
+//! their groups.
 //!
-//! The IOMMU of a container is set as soon as it has a group, and mapped before anybody opens a device, so that no device
-//! finds half of its memory.
+//! The IOMMU of a container is set as soon as it has a group, and mapped before anybody opens a
+//! device, so that no device finds half of its memory.
 //!
-//! Mirrors: `vfio_legacy_attach_device` and `vfio_container_connect` of QEMU 10.2 without the incoming branches.
+//! Mirrors: `vfio_legacy_attach_device` and `vfio_container_connect` of QEMU 10.2 without the
+//! incoming branches.
 
 use super::{DevicePlan, LaunchError, Plan, Start};
 use crate::abi::call::{Call, ContainerCall, FileCall, Rights};

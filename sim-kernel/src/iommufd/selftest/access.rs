@@ -1,8 +1,8 @@
 //! The accesses of the kernel's own tests: a file that pins, reads and writes as it is told.
 //!
-//! `CREATE_ACCESS` makes an access, attached, behind a descriptor of its own; its operations name that
-//! descriptor, through whichever context they are asked. What it pins are *items* with numbers of their
-//! own, which are not used again. The last close gives everything back.
+//! `CREATE_ACCESS` makes an access, attached, behind a descriptor of its own; its operations name
+//! that descriptor, through whichever context they are asked. What it pins are *items* with numbers
+//! of their own, which are not used again. The last close gives everything back.
 //!
 //! Mirrors `struct selftest_access` and its operations in `drivers/iommu/iommufd/selftest.c`.
 
@@ -61,8 +61,8 @@ impl Machine {
         self.access(file.context, file.object).ioas.expect("attached when it was made")
     }
 
-    /// `iommufd_test_create_access`: EOPNOTSUPP (flags), ENOMEM (no descriptor is free), then as attaching,
-    /// EFAULT.
+    /// `iommufd_test_create_access`: EOPNOTSUPP (flags), ENOMEM (no descriptor is free), then as
+    /// attaching, EFAULT.
     pub(super) fn create_access(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const NEEDS_PIN: u32 = 1;
         let flags = ucmd.cmd.u32(UNION + 4);
@@ -112,9 +112,9 @@ impl Machine {
         self.iova_by_area(file.context, ioas, iova).expect("an address space in use")
     }
 
-    /// `iommufd_test_access_pages`: ENOMEM (too long), EOPNOTSUPP (flags), EBADFD, EOPNOTSUPP (it pins
-    /// nothing), EINVAL, EOVERFLOW, then as pinning; EFAULT, EBADE where the caller's memory is another;
-    /// EFAULT. The number of an item that cannot be told is used up.
+    /// `iommufd_test_access_pages`: ENOMEM (too long), EOPNOTSUPP (flags), EBADFD, EOPNOTSUPP (it
+    /// pins nothing), EINVAL, EOVERFLOW, then as pinning; EFAULT, EBADE where the caller's memory
+    /// is another; EFAULT. The number of an item that cannot be told is used up.
     pub(super) fn access_pages(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let flags = ucmd.cmd.u32(UNION);
         let [iova, length_bytes, va] = [8, 16, 24].map(|at| ucmd.cmd.u64(UNION + at));
@@ -183,8 +183,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_test_access_rw`: ENOMEM (too long), EOPNOTSUPP (flags), EBADFD, EFAULT (the buffer, to
-    /// write), EINVAL, EOVERFLOW, then as moving; EFAULT (the buffer, to read).
+    /// `iommufd_test_access_rw`: ENOMEM (too long), EOPNOTSUPP (flags), EBADFD, EFAULT (the buffer,
+    /// to write), EINVAL, EOVERFLOW, then as moving; EFAULT (the buffer, to read).
     pub(super) fn access_rw(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const BUFFER: usize = UNION + 16;
         let [iova, length_bytes] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));

@@ -41,8 +41,8 @@ impl Machine {
         if is_mock { Ok(hwpt) } else { Err(refuse(Errno::EINVAL)) }
     }
 
-    /// `iommufd_test_md_check_pa`: EINVAL (alignment, overflow), then page by page of the domain EFAULT
-    /// where the caller has no memory, EINVAL where the domain leads elsewhere.
+    /// `iommufd_test_md_check_pa`: EINVAL (alignment, overflow), then page by page of the domain
+    /// EFAULT where the caller has no memory, EINVAL where the domain leads elsewhere.
     pub(super) fn check_map(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let [iova, length_bytes, va] = [0, 8, 16].map(|at| ucmd.cmd.u64(UNION + at));
         let hwpt = self.mock_hwpt(ucmd)?;

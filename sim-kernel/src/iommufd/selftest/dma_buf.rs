@@ -13,7 +13,8 @@ use handoff_model::abi::ids::{Fd, PAGE_BYTES};
 const LENGTH_BYTES_MAX: u64 = 512 * PAGE_BYTES;
 
 impl Machine {
-    /// `iommufd_test_dmabuf_get`: EINVAL (empty or too long), EMFILE; → the descriptor, or nothing (7.3).
+    /// `iommufd_test_dmabuf_get`: EINVAL (empty or too long), EMFILE; → the descriptor, or nothing
+    /// (7.3).
     pub(super) fn dma_buf_get(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         if !self.profile.maps_dma_bufs() {
             return Err(refuse(Errno::EOPNOTSUPP));

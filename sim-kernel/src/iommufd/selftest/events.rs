@@ -14,8 +14,8 @@ use handoff_model::abi::ids::{Iova, IovaRange};
 const BITS_MAX: u64 = (16 << 20) * 8;
 
 impl Machine {
-    /// `iommufd_test_dirty`: EINVAL (empty, not whole pages, no bitmap), EOVERFLOW (too many), ENOENT, EINVAL
-    /// (of another driver; not switched on), EFAULT. Tells how many bits were set.
+    /// `iommufd_test_dirty`: EINVAL (empty, not whole pages, no bitmap), EOVERFLOW (too many),
+    /// ENOENT, EINVAL (of another driver; not switched on), EFAULT. Tells how many bits were set.
     pub(super) fn mark_dirty(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const MARKS: usize = UNION + 32;
         const COUNT: usize = UNION + 40;
@@ -52,8 +52,8 @@ impl Machine {
         ucmd.respond()
     }
 
-    /// `iommufd_test_trigger_iopf`: ENOENT, EINVAL (not a mock device). A fault that nobody handles is answered
-    /// at once.
+    /// `iommufd_test_trigger_iopf`: ENOENT, EINVAL (not a mock device). A fault that nobody handles
+    /// is answered at once.
     pub(super) fn trigger_iopf(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let device = ucmd.cmd.id(UNION);
         let what = [4, 8, 12].map(|at| ucmd.cmd.u32(UNION + at));
@@ -64,7 +64,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_test_trigger_vevent`: ENOENT (device; not attached through a viommu), EOPNOTSUPP (no queue).
+    /// `iommufd_test_trigger_vevent`: ENOENT (device; not attached through a viommu), EOPNOTSUPP
+    /// (no queue).
     pub(super) fn trigger_vevent(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let device = ucmd.cmd.id(UNION);
         self.hardware_of(ucmd.context, device)?;

@@ -1,7 +1,7 @@
 //! `IOMMU_TEST_CMD`: mock devices and their domains, and what the kernel's own tests ask of them.
 //!
-//! A mock device is made and attached in one call (`MOCK_DOMAIN`), which tells three objects: what holds
-//! the device bound (*stdev*), the domain, and the device. It has an IOMMU of its own kind,
+//! A mock device is made and attached in one call (`MOCK_DOMAIN`), which tells three objects: what
+//! holds the device bound (*stdev*), the domain, and the device. It has an IOMMU of its own kind,
 //! [`Iommu::MOCK`](crate::Iommu::MOCK), and goes when the stdev is destroyed.
 //!
 //! The operations are a table; the structure is a union, whose fields stand behind [`UNION`].
@@ -77,8 +77,8 @@ impl Machine {
         self.make_mock_device(ucmd, flags)
     }
 
-    /// `iommufd_test_mock_domain`: EINVAL (flags), ENOENT (itself), then as attaching. The numbers are those of the
-    /// stdev, the device, and then of what attaching makes.
+    /// `iommufd_test_mock_domain`: EINVAL (flags), ENOENT (itself), then as attaching. The numbers
+    /// are those of the stdev, the device, and then of what attaching makes.
     fn make_mock_device(&mut self, ucmd: &mut Ucmd<'_>, flags: u32) -> Answered<()> {
         if flags & !(NO_DIRTY | PASID) != 0 {
             return Err(refuse(Errno::EINVAL));
@@ -105,7 +105,8 @@ impl Machine {
         })
     }
 
-    /// `iommufd_test_mock_domain_replace`: ENOENT, then as attaching; EFAULT, and then it is replaced.
+    /// `iommufd_test_mock_domain_replace`: ENOENT, then as attaching; EFAULT, and then it is
+    /// replaced.
     fn mock_domain_replace(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let objects = &self.contexts.get(ucmd.context).objects;
         let Some(Object::Stdev { idev }) = objects.get(&ucmd.cmd.id(ID)) else {
@@ -117,7 +118,8 @@ impl Machine {
         ucmd.respond_with(UNION, hwpt)
     }
 
-    /// `iommufd_test_add_reserved`: EINVAL, EOVERFLOW, ENOENT, EADDRINUSE. It stays until the IOAS goes.
+    /// `iommufd_test_add_reserved`: EINVAL, EOVERFLOW, ENOENT, EADDRINUSE. It stays until the IOAS
+    /// goes.
     fn add_reserved(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let [first, length_bytes] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));
         let range = range(Iova(first), length_bytes)?;
@@ -131,8 +133,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT`: how much a call takes at once is not seen from outside.
-    /// EINVAL below the size of one element.
+    /// `IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT`: how much a call takes at once is not seen from
+    /// outside. EINVAL below the size of one element.
     #[allow(clippy::unused_self, reason = "a row of the table")]
     fn set_memory_limit(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         const ELEMENT_BYTES: u32 = 12;

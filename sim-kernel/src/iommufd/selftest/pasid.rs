@@ -51,8 +51,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_test_pasid_check_hwpt`: ENOENT (stdev), EINVAL (something is attached where nothing should be), ENOENT,
-    /// EINVAL (no domain), EINVAL (another is attached).
+    /// `iommufd_test_pasid_check_hwpt`: ENOENT (stdev), EINVAL (something is attached where nothing
+    /// should be), ENOENT, EINVAL (no domain), EINVAL (another is attached).
     pub(super) fn pasid_check_hwpt(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
         let seat = self.mock_seat(ucmd)?;
         let table = self.contexts.get(ucmd.context);

@@ -1,7 +1,7 @@
 //! DMA logging of an emulated device: what is asked is checked, and there is no DMA to log.
 //!
-//! Mirrors `vfio_ioctl_device_feature_logging_start` and `_report` of `drivers/vfio/vfio_main.c`, and
-//! `samples/vfio-mdev/mtty.c`, whose log is always empty.
+//! Mirrors `vfio_ioctl_device_feature_logging_start` and `_report` of `drivers/vfio/vfio_main.c`,
+//! and `samples/vfio-mdev/mtty.c`, whose log is always empty.
 
 use crate::syscall::{Answered, Fields, refuse};
 use crate::vfio::feature::{DATA, Feature, GET, SET};
@@ -9,8 +9,8 @@ use handoff_model::abi::errno::Errno;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio;
 
-/// `vfio_ioctl_device_feature_logging_start`. EINVAL for no range, E2BIG; EFAULT, EINVAL (alignment,
-/// overlap), EOVERFLOW range by range.
+/// `vfio_ioctl_device_feature_logging_start`. EINVAL for no range, E2BIG; EFAULT, EINVAL
+/// (alignment, overlap), EOVERFLOW range by range.
 pub(super) fn start(feature: &mut Feature<'_>) -> Answered<()> {
     use vfio::{
         vfio_device_feature_dma_logging_control as control,

@@ -4,8 +4,8 @@
 //!
 //! The state belongs to the device, not to its file: a close leaves it, but for the files.
 //!
-//! Absent: what is in the files (they are neither read nor written, so nothing that is resumed is ever
-//! complete).
+//! Absent: what is in the files (they are neither read nor written, so nothing that is resumed is
+//! ever complete).
 //!
 //! Mirrors the migration of `samples/vfio-mdev/mtty.c`.
 
@@ -78,8 +78,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_ioctl_device_feature_mig_device_state`. EFAULT, EINVAL (state, no way), EMFILE. No file is -1, also
-    /// where it fails on the way.
+    /// `vfio_ioctl_device_feature_mig_device_state`. EFAULT, EINVAL (state, no way), EMFILE. No
+    /// file is -1, also where it fails on the way.
     fn migration_state(&mut self, id: DeviceId, feature: &mut Feature<'_>) -> Answered<()> {
         const FD: usize = offset_of!(vfio::vfio_device_feature_mig_state, data_fd);
         const SIZE: usize = size_of::<vfio::vfio_device_feature_mig_state>();
@@ -175,8 +175,8 @@ impl Machine {
         self.device_mut(id).migration.info_v2 = false;
     }
 
-    /// `mtty_precopy_ioctl`. ENOTTY for a file into the device and for another request; EFAULT; EINVAL (size,
-    /// state); ENODEV for a dead file.
+    /// `mtty_precopy_ioctl`. ENOTTY for a file into the device and for another request; EFAULT;
+    /// EINVAL (size, state); ENODEV for a dead file.
     pub(crate) fn precopy_ioctl(
         &mut self,
         of: MigrationFile,

@@ -1,8 +1,9 @@
 //! `mtty`: the kernel's sample of a mediated device, a serial port without DMA.
 //!
-//! It is a driver of its own and differs from vfio-pci where it does: it knows how many interrupts it
-//! has only after somebody asked GET_INFO, ever; every region can be read and written, however empty; a failed
-//! access is EFAULT; it has one vector of INTx or one of MSI. Its interrupt is masked when it is signalled.
+//! It is a driver of its own and differs from vfio-pci where it does: it knows how many interrupts
+//! it has only after somebody asked GET_INFO, ever; every region can be read and written, however
+//! empty; a failed access is EFAULT; it has one vector of INTx or one of MSI. Its interrupt is
+//! masked when it is signalled.
 //!
 //! Absent: the serial port itself. Its registers read as zeroes and drop what is written.
 //!
@@ -36,8 +37,8 @@ const READ_WRITE: u32 = 3;
 const BAR0: u8 = 0x10;
 const INTERRUPT_LINE: u8 = 0x3c;
 
-/// What is not zero in its configuration space at first: ids, I/O on, status, class, BAR 0 of I/O, subsystem,
-/// the interrupt pin, and what a vendor may say.
+/// What is not zero in its configuration space at first: ids, I/O on, status, class, BAR 0 of I/O,
+/// subsystem, the interrupt pin, and what a vendor may say.
 const AT_BOOT: [(u8, &[u8]); 7] = [
     (0x00, &[0x48, 0x43, 0x53, 0x32, 0x01, 0x00, 0x00, 0x02, 0x10, 0x02, 0x00, 0x07]),
     (BAR0, &[0x01]),
@@ -118,8 +119,8 @@ impl Machine {
         request.user.write(0, &info.0)
     }
 
-    /// `mtty_set_irqs`. EFAULT, EINVAL; ENOTTY for an action that an index does not have, an action that is
-    /// none does nothing.
+    /// `mtty_set_irqs`. EFAULT, EINVAL; ENOTTY for an action that an index does not have, an action
+    /// that is none does nothing.
     fn mtty_set_irqs(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
         let set = IrqSet::copy(request, |_| self.mtty_interrupts(id))?;
         match (set.index, set.action) {
@@ -143,8 +144,9 @@ impl Machine {
         Ok(())
     }
 
-    /// The old trigger goes before the new one is looked at. EINVAL where the other index is in use, for more
-    /// than the one vector, and to trigger what is not in use; EBADF, EINVAL for what is no eventfd.
+    /// The old trigger goes before the new one is looked at. EINVAL where the other index is in
+    /// use, for more than the one vector, and to trigger what is not in use; EBADF, EINVAL for what
+    /// is no eventfd.
     fn mtty_trigger(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
         let armed = self.device(id).armed.as_ref().map(|armed| armed.index);
         if armed == Some(set.index) && set.disables() {
@@ -173,7 +175,8 @@ impl Machine {
         Ok(())
     }
 
-    // ---- regions -----------------------------------------------------------------------------------------
+    // ---- regions
+    // -----------------------------------------------------------------------------------------
 
     /// `mdev_access`: EINVAL before BIND, EFAULT in a region that it does not serve.
     fn mtty_access(&self, file: FileId, id: DeviceId, offset_bytes: u64) -> Answered<(u64, u64)> {

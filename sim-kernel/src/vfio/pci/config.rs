@@ -1,8 +1,9 @@
 //! Configuration space of a PCI device, as vfio-pci shows it.
 //!
-//! Each byte is one of a few kinds: what the device says and nobody changes; the command register, of which
-//! the device takes some bits; base addresses and the MSI capability, which the user writes and no
-//! device sees; and bytes of the device itself that can be written. What a byte was at first is a table.
+//! Each byte is one of a few kinds: what the device says and nobody changes; the command register,
+//! of which the device takes some bits; base addresses and the MSI capability, which the user
+//! writes and no device sees; and bytes of the device itself that can be written. What a byte was
+//! at first is a table.
 //!
 //! The last close puts the header and the MSI capability back as they were.
 //!
@@ -46,8 +47,9 @@ const DEVICE_OWN: u8 = 0x4e;
 const MSI_ENABLE: u8 = 0x01;
 const MSI_SIZE: u8 = 0x70;
 
-/// What is not zero in an `edu` at first: ids, status (it has capabilities), class, BAR 0 where firmware
-/// put it, subsystem, the first capability, the interrupt line; and MSI with addresses of 64 bits.
+/// What is not zero in an `edu` at first: ids, status (it has capabilities), class, BAR 0 where
+/// firmware put it, subsystem, the first capability, the interrupt line; and MSI with addresses of
+/// 64 bits.
 const AT_BOOT: [(u8, &[u8]); 7] = [
     (0x00, &[0x34, 0x12, 0xe8, 0x11]),
     (0x06, &[0x10, 0x00, 0x10, 0x00, 0xff, 0x00]),
@@ -99,7 +101,8 @@ impl Device {
         }
     }
 
-    /// `vfio_msi_config_write`: MSI is enabled by SET_IRQS, and for as many vectors as there were then.
+    /// `vfio_msi_config_write`: MSI is enabled by SET_IRQS, and for as many vectors as there were
+    /// then.
     fn msi_flags(&self, byte: u8) -> u8 {
         let armed = self.armed.as_ref().filter(|armed| armed.index == MSI);
         let vectors = armed.map_or(1, |armed| armed.triggers.len().next_power_of_two());

@@ -1,7 +1,8 @@
 //! Exporting a BAR as a dma-buf, where the hardware lets other devices reach it.
 //!
-//! Absent: what takes a BAR back (memory decoding off, a reset), and all but the export of BAR 0 from its beginning: no machine at hand has
-//! devices that reach each other, so what the kernel refuses there was never seen. It is told as a feature that is not there.
+//! Absent: what takes a BAR back (memory decoding off, a reset), and all but the export of BAR 0
+//! from its beginning: no machine at hand has devices that reach each other, so what the kernel
+//! refuses there was never seen. It is told as a feature that is not there.
 //!
 //! Mirrors `drivers/vfio/pci/vfio_pci_dmabuf.c`.
 
@@ -14,7 +15,8 @@ use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio::{vfio_device_feature_dma_buf, vfio_region_dma_range};
 
 impl Machine {
-    /// How much of BAR 0 a caller of `vfio_pci_core_feature_dma_buf` wants exported: of whole pages from its beginning.
+    /// How much of BAR 0 a caller of `vfio_pci_core_feature_dma_buf` wants exported: of whole pages
+    /// from its beginning.
     pub(super) fn wanted_of_bar(feature: &Feature<'_>) -> Option<u64> {
         const HEAD: usize = size_of::<vfio_device_feature_dma_buf>();
         let data = feature.data(HEAD + size_of::<vfio_region_dma_range>()).ok()?;

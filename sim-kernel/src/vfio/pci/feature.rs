@@ -1,7 +1,7 @@
 //! Features of vfio-pci: low power, and exporting a BAR as a dma-buf. The others need hardware.
 //!
-//! A device that is let go to sleep does so at once. The next call on its file wakes it: with a wake-up
-//! eventfd that is signalled, and low power is over; without one it goes back to sleep.
+//! A device that is let go to sleep does so at once. The next call on its file wakes it: with a
+//! wake-up eventfd that is signalled, and low power is over; without one it goes back to sleep.
 //!
 //! A BAR is exported where the hardware lets other devices reach it.
 //!
@@ -64,8 +64,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_pci_core_pm_entry_with_wakeup`. EFAULT, EINVAL (descriptor below 0), EBADF, EINVAL for what is no
-    /// eventfd and where it sleeps already.
+    /// `vfio_pci_core_pm_entry_with_wakeup`. EFAULT, EINVAL (descriptor below 0), EBADF, EINVAL for
+    /// what is no eventfd and where it sleeps already.
     fn fall_asleep_until(&mut self, id: DeviceId, feature: &Feature<'_>) -> Answered<()> {
         const SIZE: usize = size_of::<vfio_device_low_power_entry_with_wakeup>();
         if !feature.check(SET, SIZE)? {

@@ -2,8 +2,8 @@
 //!
 //! What is signalled is consumed; the write goes to registers that are not modelled.
 //!
-//! Mirrors `vfio_pci_ioctl_ioeventfd` of `drivers/vfio/pci/vfio_pci_core.c` and `vfio_pci_ioeventfd` of
-//! `vfio_pci_rdwr.c`.
+//! Mirrors `vfio_pci_ioctl_ioeventfd` of `drivers/vfio/pci/vfio_pci_core.c` and
+//! `vfio_pci_ioeventfd` of `vfio_pci_rdwr.c`.
 
 use crate::machine::Machine;
 use crate::syscall::{Answered, Request, refuse};
@@ -19,8 +19,8 @@ use vfio_bindings::bindings::vfio::{VFIO_DEVICE_IOEVENTFD_SIZE_MASK, vfio_device
 const MOST: usize = 1000;
 
 impl Machine {
-    /// EFAULT; EINVAL for a size, a flag, a width, a descriptor below -1, or a place that is in no BAR;
-    /// EEXIST, ENODEV for none to take away, ENOSPC; EBADF, EINVAL for what is no eventfd.
+    /// EFAULT; EINVAL for a size, a flag, a width, a descriptor below -1, or a place that is in no
+    /// BAR; EEXIST, ENODEV for none to take away, ENOSPC; EBADF, EINVAL for what is no eventfd.
     pub(in crate::vfio) fn ioeventfd(
         &mut self,
         id: DeviceId,
@@ -59,7 +59,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_virqfd_disable` of those that are picked: what stands in their eventfds goes with them.
+    /// `vfio_virqfd_disable` of those that are picked: what stands in their eventfds goes with
+    /// them.
     pub(in crate::vfio) fn drop_ioeventfds(
         &mut self,
         id: DeviceId,

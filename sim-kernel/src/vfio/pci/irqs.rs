@@ -1,9 +1,9 @@
 //! `VFIO_DEVICE_SET_IRQS` of vfio-pci.
 //!
-//! A PCI device uses one of INTx, MSI and MSI-X at a time: triggers of another say EINVAL until it is
-//! disabled. Beside them stand two notifiers, for errors and for requests to let the device go. What is
-//! asked is checked against how many vectors the index has, then done by index and action; an action that an
-//! index does not have says ENOTTY.
+//! A PCI device uses one of INTx, MSI and MSI-X at a time: triggers of another say EINVAL until it
+//! is disabled. Beside them stand two notifiers, for errors and for requests to let the device go.
+//! What is asked is checked against how many vectors the index has, then done by index and action;
+//! an action that an index does not have says ENOTTY.
 //!
 //! Not atomic: where one vector of a block fails, it and all before it are left without a trigger.
 //!
@@ -43,7 +43,8 @@ impl Machine {
         self.device(id).armed.as_ref().map(|armed| armed.index)
     }
 
-    // ---- INTx --------------------------------------------------------------------------------------
+    // ---- INTx
+    // --------------------------------------------------------------------------------------
 
     /// `vfio_pci_set_intx_mask` and `_unmask`. EINVAL where INTx is not in use, ENOTTY to mask by
     /// eventfd; EBADF, EINVAL, EBUSY for the eventfd that unmasks.
@@ -142,8 +143,8 @@ impl Machine {
         }
     }
 
-    /// `vfio_pci_set_intx_trigger`. EINVAL where another index is in use, or for anything but the one
-    /// vector; EBADF, EINVAL for what is no eventfd.
+    /// `vfio_pci_set_intx_trigger`. EINVAL where another index is in use, or for anything but the
+    /// one vector; EBADF, EINVAL for what is no eventfd.
     fn set_intx_trigger(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
         let armed = self.armed_index(id);
         if armed == Some(INTX) && set.disables() {
@@ -173,10 +174,11 @@ impl Machine {
         Ok(())
     }
 
-    // ---- MSI and MSI-X ---------------------------------------------------------------------------------
+    // ---- MSI and MSI-X
+    // ---------------------------------------------------------------------------------
 
-    /// `vfio_pci_set_msi_trigger`. EINVAL where another index is in use, or none and no eventfds come; and
-    /// what setting a block says, after which an index that was not in use is not.
+    /// `vfio_pci_set_msi_trigger`. EINVAL where another index is in use, or none and no eventfds
+    /// come; and what setting a block says, after which an index that was not in use is not.
     fn set_msi_trigger(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
         let armed = self.armed_index(id);
         if armed == Some(set.index) && set.disables() {
@@ -239,8 +241,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_msi_set_vector_signal`: EINVAL beyond the vectors of MSI that were enabled, if there is to be a
-    /// trigger; EBADF, EINVAL. MSI-X takes vectors as they come.
+    /// `vfio_msi_set_vector_signal`: EINVAL beyond the vectors of MSI that were enabled, if there
+    /// is to be a trigger; EBADF, EINVAL. MSI-X takes vectors as they come.
     fn set_vector(&mut self, id: DeviceId, pid: Pid, vector: usize, fd: Fd) -> Answered<()> {
         let armed = self.device_mut(id).armed.as_mut().expect("an index is in use");
         if vector >= armed.triggers.len() {
@@ -257,10 +259,11 @@ impl Machine {
         trigger.map(|_| ())
     }
 
-    // ---- notifiers -------------------------------------------------------------------------------------
+    // ---- notifiers
+    // -------------------------------------------------------------------------------------
 
-    /// `vfio_pci_set_ctx_trigger_single`. EINVAL to disable or trigger what is not there, for more than one
-    /// and for a descriptor below -1; EBADF, EINVAL for what is no eventfd.
+    /// `vfio_pci_set_ctx_trigger_single`. EINVAL to disable or trigger what is not there, for more
+    /// than one and for a descriptor below -1; EBADF, EINVAL for what is no eventfd.
     fn set_notifier(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
         let which = (set.index - ERROR) as usize;
         let old = self.device(id).notifiers[which];
@@ -292,7 +295,8 @@ impl Machine {
         self.exchange(old, new);
     }
 
-    // ---- triggers ----------------------------------------------------------------------------------------
+    // ---- triggers
+    // ----------------------------------------------------------------------------------------
 
     /// The eventfd that a trigger names; a negative descriptor names none. EBADF, EINVAL.
     pub(in crate::vfio) fn trigger_of(&self, pid: Pid, fd: Fd) -> Answered<Option<FileId>> {

@@ -1,7 +1,7 @@
 //! vfio-pci: what a PCI device tells of itself, and its resets.
 //!
-//! A device that can be reset stands alone behind a root port of its own: a reset of its bus resets it and
-//! nothing else. One that cannot stands on the root bus.
+//! A device that can be reset stands alone behind a root port of its own: a reset of its bus resets
+//! it and nothing else. One that cannot stands on the root bus.
 //!
 //! Absent: the ROM, VGA, regions of vendors, MSI-X in another BAR than 0.
 //!
@@ -40,8 +40,8 @@ const EVENTFD: u32 = 1;
 pub(super) const EVENTFD_MASKABLE_AUTOMASKED: u32 = 7;
 pub(super) const EVENTFD_NORESIZE: u32 = 9;
 
-/// The capability that says that the MSI-X table may be mapped: `VFIO_REGION_INFO_CAP_MSIX_MAPPABLE`,
-/// version 1, and no other behind it.
+/// The capability that says that the MSI-X table may be mapped:
+/// `VFIO_REGION_INFO_CAP_MSIX_MAPPABLE`, version 1, and no other behind it.
 const MSIX_MAPPABLE: [u8; 8] = [3, 0, 1, 0, 0, 0, 0, 0];
 
 impl Machine {
@@ -80,8 +80,8 @@ impl Machine {
         request.user.write(0, &info.0)
     }
 
-    /// `vfio_get_region_info` and `vfio_pci_ioctl_get_region_info`: a capability that finds no room is told
-    /// by its size alone. EFAULT, EINVAL (size, index).
+    /// `vfio_get_region_info` and `vfio_pci_ioctl_get_region_info`: a capability that finds no room
+    /// is told by its size alone. EFAULT, EINVAL (size, index).
     pub(super) fn pci_region_info(&self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
         const MIN: usize = size_of::<vfio::vfio_region_info>();
         let mut info = sized(request, MIN)?;
@@ -116,8 +116,8 @@ impl Machine {
         request.user.write(0, &info.0)
     }
 
-    /// `vfio_pci_ioctl_get_irq_info`. EFAULT; EINVAL (size, index), and for the error index of a device that
-    /// has none.
+    /// `vfio_pci_ioctl_get_irq_info`. EFAULT; EINVAL (size, index), and for the error index of a
+    /// device that has none.
     fn pci_irq_info(&self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
         let mut info = sized(request, size_of::<vfio::vfio_irq_info>())?;
         let index = info.u32(offset_of!(vfio::vfio_irq_info, index));
@@ -147,7 +147,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_pci_ioctl_get_pci_hot_reset_info`. EFAULT, EINVAL (size), ENODEV, ENOSPC with the count.
+    /// `vfio_pci_ioctl_get_pci_hot_reset_info`. EFAULT, EINVAL (size), ENODEV, ENOSPC with the
+    /// count.
     fn hot_reset_info(&self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
         const HEADER: usize = size_of::<vfio::vfio_pci_hot_reset_info>();
         const EACH: usize = size_of::<vfio::vfio_pci_dependent_device>();
@@ -177,8 +178,8 @@ impl Machine {
         if has_room { Ok(()) } else { Err(refuse(Errno::ENOSPC)) }
     }
 
-    /// `vfio_pci_ioctl_pci_hot_reset`. EFAULT, EINVAL (size, flags, groups of a device that is bound by its own
-    /// file, none of one that a group gave), ENODEV, and what the groups say.
+    /// `vfio_pci_ioctl_pci_hot_reset`. EFAULT, EINVAL (size, flags, groups of a device that is
+    /// bound by its own file, none of one that a group gave), ENODEV, and what the groups say.
     fn hot_reset(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
         let reset = sized(request, size_of::<vfio::vfio_pci_hot_reset>())?;
         let flags = reset.u32(offset_of!(vfio::vfio_pci_hot_reset, flags));

@@ -90,8 +90,8 @@ impl Machine {
         })
     }
 
-    /// `vfio_pci_rw`. EINVAL before BIND and for a region or an offset that is not there, EFAULT beyond
-    /// configuration space, EIO where the device does not answer.
+    /// `vfio_pci_rw`. EINVAL before BIND and for a region or an offset that is not there, EFAULT
+    /// beyond configuration space, EIO where the device does not answer.
     fn region_access(
         &self,
         file: FileId,
@@ -135,8 +135,8 @@ impl Machine {
         if index == 0 && !self.device(id).is_emulated() { BAR0_BYTES } else { 0 }
     }
 
-    /// `vfio_device_fops_mmap`: EINVAL for anything but a slice of a BAR of the bound file. A range beyond it
-    /// includes an empty BAR.
+    /// `vfio_device_fops_mmap`: EINVAL for anything but a slice of a BAR of the bound file. A range
+    /// beyond it includes an empty BAR.
     pub(crate) fn check_mmap(
         &self,
         file: FileId,

@@ -1,14 +1,15 @@
 //! Which pages of a type1 IOMMU are dirty: `VFIO_IOMMU_DIRTY_PAGES`, and UNMAP that tells it.
 //!
-//! The hardware tells nothing, so every pinned page is dirty whenever it is asked. Without real devices none is, but
-//! what a real group that has left may have written is dirty once.
+//! The hardware tells nothing, so every pinned page is dirty whenever it is asked. Without real
+//! devices none is, but what a real group that has left may have written is dirty once.
 //!
-//! A bitmap has a bit for each page from the first address that was asked for. Where a mapping does not begin at a
-//! word of it, the word that it shares is read from the caller and kept, and what was shifted out of the mapping's
-//! own bitmap stays behind in it: later answers can have bits set beyond the mapping's end, up to the end of a word.
+//! A bitmap has a bit for each page from the first address that was asked for. Where a mapping does
+//! not begin at a word of it, the word that it shares is read from the caller and kept, and what
+//! was shifted out of the mapping's own bitmap stays behind in it: later answers can have bits set
+//! beyond the mapping's end, up to the end of a word.
 //!
-//! Mirrors `update_user_bitmap`, `vfio_iova_dirty_bitmap`, `verify_bitmap_size` and `vfio_iommu_type1_dirty_pages`
-//! of `drivers/vfio/vfio_iommu_type1.c`.
+//! Mirrors `update_user_bitmap`, `vfio_iova_dirty_bitmap`, `verify_bitmap_size` and
+//! `vfio_iommu_type1_dirty_pages` of `drivers/vfio/vfio_iommu_type1.c`.
 
 use crate::machine::Machine;
 use crate::syscall::{Answered, Fields, Request, User, refuse};
@@ -127,8 +128,8 @@ impl Dma {
 }
 
 impl Machine {
-    /// `update_user_bitmap`: tells which pages of a mapping are dirty, in a bitmap that begins at `base`.
-    /// EFAULT.
+    /// `update_user_bitmap`: tells which pages of a mapping are dirty, in a bitmap that begins at
+    /// `base`. EFAULT.
     pub(super) fn tell_dirty(
         &mut self,
         id: ContainerId,

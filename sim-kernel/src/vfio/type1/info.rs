@@ -1,10 +1,10 @@
 //! `VFIO_IOMMU_GET_INFO` of a type1 IOMMU: page sizes, and a chain of capabilities behind them.
 //!
-//! The structure is told as far as the caller has room for it, the chain as a whole or not at all; `argsz` says
-//! then how much room both need.
+//! The structure is told as far as the caller has room for it, the chain as a whole or not at all;
+//! `argsz` says then how much room both need.
 //!
-//! Mirrors `vfio_iommu_type1_get_info` of `drivers/vfio/vfio_iommu_type1.c` and `vfio_info_add_capability` of
-//! `drivers/vfio/vfio_main.c`.
+//! Mirrors `vfio_iommu_type1_get_info` of `drivers/vfio/vfio_iommu_type1.c` and
+//! `vfio_info_add_capability` of `drivers/vfio/vfio_main.c`.
 
 use crate::machine::Machine;
 use crate::syscall::{Answered, Fields, Request, refuse};
@@ -22,7 +22,8 @@ const SIZE: usize = size_of::<vfio_iommu_type1_info>();
 const DOMAIN_PAGE_SIZES: u64 = 0x4020_1000;
 const ANY_PAGE_SIZE: u64 = !(PAGE_BYTES - 1);
 
-/// A chain of capabilities: each says where the next one begins, counted from the structure's beginning.
+/// A chain of capabilities: each says where the next one begins, counted from the structure's
+/// beginning.
 #[derive(Debug, Default)]
 struct Chain {
     bytes: Vec<u8>,

@@ -1,8 +1,9 @@
 //! `VFIO_IOMMU_MAP_DMA` and `VFIO_IOMMU_UNMAP_DMA`: mappings, and their new addresses.
 //!
-//! MAP makes one mapping or none. UNMAP of version 2 takes whole mappings only; version 1 takes a mapping whose
-//! first address is in the range, and nothing, successfully, where the range begins within one. That nothing was
-//! there is a success, too. How much was unmapped is told only by success.
+//! MAP makes one mapping or none. UNMAP of version 2 takes whole mappings only; version 1 takes a
+//! mapping whose first address is in the range, and nothing, successfully, where the range begins
+//! within one. That nothing was there is a success, too. How much was unmapped is told only by
+//! success.
 //!
 //! Mirrors `vfio_dma_do_map`, `vfio_change_dma_owner` and `vfio_dma_do_unmap` of
 //! `drivers/vfio/vfio_iommu_type1.c`.
@@ -63,8 +64,8 @@ impl Machine {
         }
     }
 
-    /// EEXIST, ENOSPC, EINVAL (addresses that cannot be mapped), what pinning says, and EINVAL where dirty
-    /// pages are tracked and there are too many.
+    /// EEXIST, ENOSPC, EINVAL (addresses that cannot be mapped), what pinning says, and EINVAL
+    /// where dirty pages are tracked and there are too many.
     fn new_dma(
         &mut self,
         pid: Pid,
@@ -123,7 +124,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_change_dma_owner`: nothing within one memory map, and before 6.3 nothing at all. ENOMEM.
+    /// `vfio_change_dma_owner`: nothing within one memory map, and before 6.3 nothing at all.
+    /// ENOMEM.
     fn change_dma_owner(&mut self, pid: Pid, dma: &mut Dma) -> Answered<()> {
         let mm = self.mm(pid);
         if mm == dma.mm || self.profile.charges_tasks() {
@@ -142,8 +144,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_iommu_type1_unmap_dma`. EFAULT, EINVAL (size, flags), what the bitmap says, EBUSY, EINVAL,
-    /// EOVERFLOW; EFAULT also when all is done and cannot be told.
+    /// `vfio_iommu_type1_unmap_dma`. EFAULT, EINVAL (size, flags), what the bitmap says, EBUSY,
+    /// EINVAL, EOVERFLOW; EFAULT also when all is done and cannot be told.
     pub(super) fn type1_unmap(
         &mut self,
         id: ContainerId,
@@ -239,8 +241,8 @@ impl Machine {
         Ok(unmapped)
     }
 
-    /// Removes mappings, and tells of each which pages are dirty. EFAULT leaves the one that cannot be told of, and those
-    /// behind it.
+    /// Removes mappings, and tells of each which pages are dirty. EFAULT leaves the one that cannot
+    /// be told of, and those behind it.
     fn remove_range(
         &mut self,
         id: ContainerId,

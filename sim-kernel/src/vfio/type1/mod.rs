@@ -1,29 +1,34 @@
-//! The type1 IOMMU of a container: what its mappings are, and what becomes of them as groups come and go.
+//! The type1 IOMMU of a container: what its mappings are, and what becomes of them as groups come
+//! and go.
 //!
-//! A mapping (`struct vfio_dma`) is one MAP: addresses of the process that made it. With a group of real
-//! devices in the container there is a domain, and every mapping is pinned at once and charged to
-//! `mm_struct::locked_vm` (VmLck) of its owner; without one nothing is pinned. VmPin never counts. Who had
-//! `CAP_IPC_LOCK` when it mapped is charged, too, but without a limit.
+//! A mapping (`struct vfio_dma`) is one MAP: addresses of the process that made it. With a group of
+//! real devices in the container there is a domain, and every mapping is pinned at once and charged
+//! to `mm_struct::locked_vm` (VmLck) of its owner; without one nothing is pinned. VmPin never
+//! counts. Who had `CAP_IPC_LOCK` when it mapped is charged, too, but without a limit.
 //!
-//! **New addresses** (`VFIO_UPDATE_VADDR`): UNMAP with VADDR marks mappings, which stay mapped and pinned, so
-//! DMA goes on; MAP with VADDR of exactly the same range gives each its new address, and makes the caller its
-//! owner: the caller is charged, the old owner is not any more, where its memory map still lives.
+//! **New addresses** (`VFIO_UPDATE_VADDR`): UNMAP with VADDR marks mappings, which stay mapped and
+//! pinned, so DMA goes on; MAP with VADDR of exactly the same range gives each its new address, and
+//! makes the caller its owner: the caller is charged, the old owner is not any more, where its
+//! memory map still lives.
 //!
 //! Hazards, all of them how the interface works:
-//! * A mapping is taken over by itself. Whoever fails or dies between two leaves a mixture of owners, and
-//!   UNMAP with VADDR over the mixture is refused: one of them is marked already.
+//! * A mapping is taken over by itself. Whoever fails or dies between two leaves a mixture of
+//!   owners, and UNMAP with VADDR over the mixture is refused: one of them is marked already.
 //! * Nothing compares what the new address leads to with the pages that are pinned.
 //! * A mark cannot be taken back but by giving an address, and while one is left no group can join.
-//! * A group that joins later has the mappings pinned at the *caller's* addresses, and their owner charged.
+//! * A group that joins later has the mappings pinned at the *caller's* addresses, and their owner
+//!   charged.
 //!
-//! Before 6.3 a mapping belonged to the *task* that made it, for good: a new address was only that. What was given back went to the
-//! memory map that the task had by then, which after an `execve` had never been charged, and nobody knew what a mapping had
-//! cost whom. Emulated devices were not in the way of new addresses; whoever needed one that was gone waited for it.
+//! Before 6.3 a mapping belonged to the *task* that made it, for good: a new address was only that.
+//! What was given back went to the memory map that the task had by then, which after an `execve`
+//! had never been charged, and nobody knew what a mapping had cost whom. Emulated devices were not
+//! in the way of new addresses; whoever needed one that was gone waited for it.
 //!
 //! Invariants: mappings are disjoint; all are pinned, or none; what a mapping was charged with is
 //! `locked_pages`, and a living memory map's share of VmLck is their sum (since 6.3).
 //!
-//! Absent: pages that emulated devices pin, device memory as a source (all pages are RAM), which way a mapping may be used, nesting.
+//! Absent: pages that emulated devices pin, device memory as a source (all pages are RAM), which
+//! way a mapping may be used, nesting.
 //!
 //! Mirrors `drivers/vfio/vfio_iommu_type1.c`.
 
@@ -125,7 +130,8 @@ impl Type1 {
         self.ranges.is_empty() || self.ranges.iter().any(|usable| usable.contains(range))
     }
 
-    /// EINVAL where mappings lie in what an IOMMU reserves, or beyond its aperture when one was told.
+    /// EINVAL where mappings lie in what an IOMMU reserves, or beyond its aperture when one was
+    /// told.
     fn fits(&self, hardware: &Iommu) -> Answered<()> {
         let is_mapped = |range: IovaRange| self.find(&range).is_some();
         if !self.ranges.is_empty() && hardware.beyond_aperture().any(is_mapped) {
@@ -173,9 +179,10 @@ impl Machine {
         }
     }
 
-    /// `vfio_iommu_type1_attach_group`: EBUSY while an address is awaited; for the first real group EINVAL
-    /// where mappings lie in what it reserves or beyond an aperture that was told, and what pinning says. Before 6.3 the
-    /// first real group waits for all addresses: EINTR (see `would_block`).
+    /// `vfio_iommu_type1_attach_group`: EBUSY while an address is awaited; for the first real group
+    /// EINVAL where mappings lie in what it reserves or beyond an aperture that was told, and what
+    /// pinning says. Before 6.3 the first real group waits for all addresses: EINTR (see
+    /// `would_block`).
     pub(super) fn attach_type1_group(
         &mut self,
         pid: Pid,
@@ -212,8 +219,9 @@ impl Machine {
         self.profile.waits_for_addresses() && is_first && self.type1(id).is_some_and(waits)
     }
 
-    /// `vfio_iommu_type1_detach_group`, of a group that has left: with the last real group nothing is pinned any more, and
-    /// with the last of all nothing is mapped. What it may have written is dirty.
+    /// `vfio_iommu_type1_detach_group`, of a group that has left: with the last real group nothing
+    /// is pinned any more, and with the last of all nothing is mapped. What it may have written is
+    /// dirty.
     pub(super) fn detach_type1_group(&mut self, id: ContainerId, group: u32) {
         if self.containers.get(id).groups.is_empty() {
             self.remove_dmas(id);

@@ -1,11 +1,12 @@
 //! Pins of a type1 IOMMU and what they cost.
 //!
-//! Pages are counted where they are found: in chunks that are pinned, compared with the *caller's* limit and
-//! charged to the mapping's owner one after the other. So a limit that is too low shows before an address that is
-//! not there, when it is reached first. A failure leaves nothing.
+//! Pages are counted where they are found: in chunks that are pinned, compared with the *caller's*
+//! limit and charged to the mapping's owner one after the other. So a limit that is too low shows
+//! before an address that is not there, when it is reached first. A failure leaves nothing.
 //!
-//! What is given back is given back to a memory map that lives; a dead one has taken its counter along. Before 6.3 that is
-//! whichever the owner has by then, so that VmLck falls below zero where that was never charged.
+//! What is given back is given back to a memory map that lives; a dead one has taken its counter
+//! along. Before 6.3 that is whichever the owner has by then, so that VmLck falls below zero where
+//! that was never charged.
 //!
 //! Mirrors `vfio_pin_pages_remote`, `vfio_lock_acct`, `vfio_unmap_unpin` and `vfio_remove_dma` of
 //! `drivers/vfio/vfio_iommu_type1.c`.
@@ -59,8 +60,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `follow_fault_pfn`: whether the caller has a BAR at these addresses, and its device answers. A BAR is no
-    /// memory: nothing is pinned and nobody pays.
+    /// `follow_fault_pfn`: whether the caller has a BAR at these addresses, and its device answers.
+    /// A BAR is no memory: nothing is pinned and nobody pays.
     fn shows_bar(&self, pid: Pid, dma: &Dma) -> bool {
         let end = dma.vaddr + dma.size_bytes;
         let mut bars = self.process(pid).bars.iter();

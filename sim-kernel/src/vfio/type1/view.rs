@@ -1,7 +1,7 @@
 //! What can be seen of type1 IOMMUs: page sets, mappings and reach, told as an iommufd's are.
 //!
-//! A mapping is a page set of its own and one area over it. A container is numbered behind all contexts, and the
-//! one address space that it has is number 0, which no object of an iommufd has.
+//! A mapping is a page set of its own and one area over it. A container is numbered behind all
+//! contexts, and the one address space that it has is number 0, which no object of an iommufd has.
 
 use crate::iommufd::Pin;
 use crate::machine::Machine;
@@ -76,7 +76,8 @@ impl Machine {
         self.container_of(id).map(|container| (number(container), ADDRESS_SPACE))
     }
 
-    /// Everything that a device in a container reaches by itself. An emulated one does through the kernel only.
+    /// Everything that a device in a container reaches by itself. An emulated one does through the
+    /// kernel only.
     pub(crate) fn view_container_reach(&self, container: ContainerId) -> Vec<Reach> {
         let dmas = self.type1(container).into_iter().flat_map(|iommu| &iommu.dmas);
         dmas.flat_map(|(iova, dma)| dma.pins.iter().map(|pin| reach(*iova, pin, true))).collect()

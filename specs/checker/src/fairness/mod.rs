@@ -1,22 +1,27 @@
 //! Runs that go on for ever although the scheduler is fair.
 //!
-//! The question is whether a run can go on for ever without ever coming to a goal. On a finite graph such a run goes round:
-//! from some point on it visits some states and takes some transitions again and again, and no others. What a scheduler
-//! owes is said for each class of actions ([`Fairness`]); a class is *enabled* in a state that has a transition of
-//! it, wherever that leads. The run is fair when
-//! * of each weakly fair class it takes a transition again and again, or is again and again where the class is disabled;
-//! * of each strongly fair class it takes a transition again and again, or is from some point on never where it is enabled.
+//! The question is whether a run can go on for ever without ever coming to a goal. On a finite
+//! graph such a run goes round: from some point on it visits some states and takes some transitions
+//! again and again, and no others. What a scheduler owes is said for each class of actions
+//! ([`Fairness`]); a class is *enabled* in a state that has a transition of it, wherever that
+//! leads. The run is fair when
+//! * of each weakly fair class it takes a transition again and again, or is again and again where
+//!   the class is disabled;
+//! * of each strongly fair class it takes a transition again and again, or is from some point on
+//!   never where it is enabled.
 //!
-//! Exact, for weak and strong classes together (Emerson and Lei 1987; Streett automata): such a run stays in a strongly connected
-//! part. A part in which a weakly fair class is enabled everywhere and never taken has none, and neither have its
-//! subsets. One in which a strongly fair class is enabled somewhere and never taken can only be gone round outside of those states: they
-//! are taken out, and what is left is asked again. If neither is so, a walk through all of the part is fair.
+//! Exact, for weak and strong classes together (Emerson and Lei 1987; Streett automata): such a run
+//! stays in a strongly connected part. A part in which a weakly fair class is enabled everywhere
+//! and never taken has none, and neither have its subsets. One in which a strongly fair class is
+//! enabled somewhere and never taken can only be gone round outside of those states: they are taken
+//! out, and what is left is asked again. If neither is so, a walk through all of the part is fair.
 //!
-//! What goes round is a transition, also one from a state to itself, which counts as taken. A run that *ends* does not go round: no
-//! stuttering is added to it. An end that is no goal is found by [`crate::graph::dead_end`], as is a state that leads only there.
+//! What goes round is a transition, also one from a state to itself, which counts as taken. A run
+//! that *ends* does not go round: no stuttering is added to it. An end that is no goal is found by
+//! [`crate::graph::dead_end`], as is a state that leads only there.
 //!
-//! Graphs are as large as searches, so the parts are found on the compressed graph itself: by Tarjan's algorithm, with a stack of its
-//! own, in 12 bytes a state and what the stack takes.
+//! Graphs are as large as searches, so the parts are found on the compressed graph itself: by
+//! Tarjan's algorithm, with a stack of its own, in 12 bytes a state and what the stack takes.
 
 mod scc;
 
@@ -44,7 +49,8 @@ pub type Step = (StateIndex, usize);
 pub struct Lasso {
     /// From where the run begins to where it goes round.
     pub prefix: Vec<Step>,
-    /// What repeats: each transition leads to the state of the next one, and the last to that of the first.
+    /// What repeats: each transition leads to the state of the next one, and the last to that of
+    /// the first.
     pub cycle: Vec<Step>,
 }
 
@@ -59,8 +65,9 @@ impl Owed<'_> {
     }
 }
 
-/// A fair run from one of the states `from` that goes on for ever and never comes to a goal; `None`: there is none. `fairness` is by
-/// the labels of transitions. The run goes round where that is reached soonest.
+/// A fair run from one of the states `from` that goes on for ever and never comes to a goal;
+/// `None`: there is none. `fairness` is by the labels of transitions. The run goes round where that
+/// is reached soonest.
 pub fn fair_run(
     graph: &Graph,
     from: &[StateIndex],
@@ -123,7 +130,8 @@ fn reached(
     }
 }
 
-/// Of all parts of a region that have a fair cycle through all of them, the one with the lowest state.
+/// Of all parts of a region that have a fair cycle through all of them, the one with the lowest
+/// state.
 fn fair_part(graph: &Graph, region: Vec<StateIndex>, owed: Owed<'_>) -> Option<Vec<StateIndex>> {
     let mut regions = Regions::new(graph);
     let mut best: Option<Vec<StateIndex>> = None;
@@ -199,8 +207,8 @@ impl Round<'_> {
         self.steps
     }
 
-    /// Takes a transition of a class or comes to a state that excuses from it, unless it did. A part that is fair to a class
-    /// without either is one in which that class is never enabled.
+    /// Takes a transition of a class or comes to a state that excuses from it, unless it did. A
+    /// part that is fair to a class without either is one in which that class is never enabled.
     fn serve(&mut self, class: usize, excuses: impl Fn(&Self, StateIndex) -> bool) {
         let is_of =
             |round: &Self, step: Step| usize::from(round.graph.labels(step.0)[step.1]) == class;
@@ -246,7 +254,8 @@ impl Round<'_> {
     }
 }
 
-/// A shortest walk from one of some states to one that is `wanted`, through states in which it `may` be.
+/// A shortest walk from one of some states to one that is `wanted`, through states in which it
+/// `may` be.
 fn walk(
     graph: &Graph,
     from: &[StateIndex],

@@ -1,13 +1,16 @@
 //! A search that a limit cut short, kept so that it can go on.
 //!
-//! A limit strikes between two blocks of a generation, when all that the earlier ones led to is known and counted. So
-//! nothing has to be dropped, and nothing is done twice. What is kept of a state is its way: the number of the state that it
-//! was reached from, and the place of the action. To go on, each state is made anew by one step, in the order of the
-//! numbers. Where it is kept follows from its hash, its number from where it is kept, and the order in which states
-//! are expanded from both: so all of these are again what they were, and the search goes on as if it had never stopped.
+//! A limit strikes between two blocks of a generation, when all that the earlier ones led to is
+//! known and counted. So nothing has to be dropped, and nothing is done twice. What is kept of a
+//! state is its way: the number of the state that it was reached from, and the place of the action.
+//! To go on, each state is made anew by one step, in the order of the numbers. Where it is kept
+//! follows from its hash, its number from where it is kept, and the order in which states are
+//! expanded from both: so all of these are again what they were, and the search goes on as if it
+//! had never stopped.
 //!
-//! Whether they are is seen by a digest of every state in its place. A model that makes the same states, but lets other things
-//! happen in those that were expanded, is not seen; whoever keeps checkpoints must know that the model is the same.
+//! Whether they are is seen by a digest of every state in its place. A model that makes the same
+//! states, but lets other things happen in those that were expanded, is not seen; whoever keeps
+//! checkpoints must know that the model is the same.
 
 use super::exploration::StateIndex;
 use super::found::Counts;
@@ -28,7 +31,8 @@ pub struct Checkpoint {
     states: StateIndex,
     /// So many states have been expanded.
     expanded: StateIndex,
-    /// What the states from each of these on cost. The last generation to begin among the expanded ones is being expanded.
+    /// What the states from each of these on cost. The last generation to begin among the expanded
+    /// ones is being expanded.
     generations: Vec<(StateIndex, Cost)>,
     /// The ways to all states but the initial ones.
     ways: Vec<Way>,
@@ -167,7 +171,8 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
         digest.finish()
     }
 
-    /// Makes everything as it was, in a search that has not begun, and returns the states that were being expanded.
+    /// Makes everything as it was, in a search that has not begun, and returns the states that were
+    /// being expanded.
     pub(super) fn remake<M>(&mut self, model: &M, from: Checkpoint) -> Result<Vec<Place>, Unusable>
     where
         M: Model<State = S> + Sync,

@@ -1,5 +1,5 @@
-//! The expansion of a block: threads judge its states and follow their actions, then each shard takes
-//! in the successors that belong to it.
+//! The expansion of a block: threads judge its states and follow their actions, then each shard
+//! takes in the successors that belong to it.
 
 use super::Search;
 use super::found::Found;

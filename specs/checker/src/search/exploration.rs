@@ -16,7 +16,8 @@ pub type StateIndex = u32;
 pub(super) struct Numbers {
     /// What the states from this one on cost.
     generations: Vec<(StateIndex, Cost)>,
-    /// Stretches of states with successive numbers that are kept side by side: the first of them, and its place.
+    /// Stretches of states with successive numbers that are kept side by side: the first of them,
+    /// and its place.
     stretches: Vec<(StateIndex, Place)>,
     /// For each shard the same: the index of the first, and its number.
     by_shard: Vec<Vec<(usize, StateIndex)>>,
@@ -117,7 +118,8 @@ impl<S, K> Exploration<S, K> {
         self.numbers.count
     }
 
-    /// How likely it is that two different states were taken for one, if they are known by 64 bits: n² / 2⁶⁵.
+    /// How likely it is that two different states were taken for one, if they are known by 64 bits:
+    /// n² / 2⁶⁵.
     pub fn collision_estimate(&self) -> f64 {
         let n = f64::from(self.states());
         n * n / 2f64.powi(65)

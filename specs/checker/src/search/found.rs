@@ -4,7 +4,8 @@ use super::QUESTIONS_MAX;
 use super::shard::{Candidate, Key, Place, SHARDS, shard_of};
 use serde::{Deserialize, Serialize};
 
-/// So many candidates are remembered, to see at once that one was found before: as many as a core's nearest caches hold.
+/// So many candidates are remembered, to see at once that one was found before: as many as a core's
+/// nearest caches hold.
 const RECENT: usize = 1 << 13;
 
 /// What a piece led to.
@@ -42,7 +43,8 @@ impl<S> Found<S> {
         }
     }
 
-    /// Keeps a candidate, unless it is seen that the piece has found that state before, with no more faults.
+    /// Keeps a candidate, unless it is seen that the piece has found that state before, with no
+    /// more faults.
     #[inline]
     pub(super) fn keep<K: Key<S>>(&mut self, hash: u64, candidate: Candidate<S>) {
         let near = &mut self.near[shard_of(hash)];

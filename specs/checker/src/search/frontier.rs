@@ -1,9 +1,9 @@
 //! The order in which the states that were found last are expanded, one that makes the search fast.
 //!
-//! Parents that stand side by side lead to many of the same states. So states are ordered by where their parents
-//! stood: what is found twice is mostly found again soon, and [`super::found`] drops it at once. Exact order does not
-//! pay; the children of [`FAMILY`] neighbours are a family, and stay in the order of their shards. It all depends on
-//! what the states are, never on threads.
+//! Parents that stand side by side lead to many of the same states. So states are ordered by where
+//! their parents stood: what is found twice is mostly found again soon, and [`super::found`] drops
+//! it at once. Exact order does not pay; the children of [`FAMILY`] neighbours are a family, and
+//! stay in the order of their shards. It all depends on what the states are, never on threads.
 
 use super::shard::{Place, SHARDS, Shard};
 

@@ -22,8 +22,9 @@ pub trait Judge<M: Model>: Sync {
     /// About a state, once.
     fn state(&self, state: &M::State) -> Said;
 
-    /// About a transition: which questions it answers badly. What is found is the state that it leaves, and the first of
-    /// these is one that is reached by the fewest faults, and then steps; whether the transition is a fault does not count.
+    /// About a transition: which questions it answers badly. What is found is the state that it
+    /// leaves, and the first of these is one that is reached by the fewest faults, and then steps;
+    /// whether the transition is a fault does not count.
     fn edge(&self, _from: &M::State, _to: &M::State) -> u64 {
         0
     }

@@ -1,19 +1,21 @@
 //! Exhaustive search over any [`stateright::Model`]: breadth first, on all cores.
 //!
 //! What it promises, and stateright 0.31's own checkers do not:
-//! * the first run of each violation is a cheapest one: with the fewest faults, and among those with the
-//!   fewest steps. Without faults that is a shortest run;
+//! * the first run of each violation is a cheapest one: with the fewest faults, and among those
+//!   with the fewest steps. Without faults that is a shortest run;
 //! * results are the same for any number of threads;
-//! * states are known exactly ([`explore`]), or by 64 bits ([`explore_hashed`]) with an estimate of what that may hide;
+//! * states are known exactly ([`explore`]), or by 64 bits ([`explore_hashed`]) with an estimate of
+//!   what that may hide;
 //! * a state beyond the model's boundary is judged before it is left;
 //! * a panic of the model is a finding with the run that leads to it;
 //! * what cut the search short is said, and without a cut it was complete;
 //! * what a limit cut short can go on later, to the same end ([`explore_in_runs`]).
 //!
-//! States are settled generation by generation, each of one [cost](Judge::faults). A generation is expanded block by
-//! block: the threads take pieces of a block and sort what they find by shards; then they take shards, each of
-//! which takes in what was found for it, in the order of the pieces. Successors by a fault wait until everything
-//! with fewer faults is settled. So nothing is locked, and nothing depends on who was first.
+//! States are settled generation by generation, each of one [cost](Judge::faults). A generation is
+//! expanded block by block: the threads take pieces of a block and sort what they find by shards;
+//! then they take shards, each of which takes in what was found for it, in the order of the pieces.
+//! Successors by a fault wait until everything with fewer faults is settled. So nothing is locked,
+//! and nothing depends on who was first.
 //!
 //! This module knows nothing of what is modelled.
 
@@ -75,12 +77,13 @@ where
     run(model, judge, limits)
 }
 
-/// Explores as [`explore`] does, in as many runs as it takes: from the beginning, or from where an earlier run of the same
-/// model, judge and limit of steps was cut short. What the last run returns is what one run would have.
+/// Explores as [`explore`] does, in as many runs as it takes: from the beginning, or from where an
+/// earlier run of the same model, judge and limit of steps was cut short. What the last run returns
+/// is what one run would have.
 ///
-/// With the exploration a checkpoint is returned where a limit of states, time or memory has cut it short: the next run can
-/// go on from there. A run expands some states at least whatever the time; limits of states and of memory count what
-/// earlier runs have found, too.
+/// With the exploration a checkpoint is returned where a limit of states, time or memory has cut it
+/// short: the next run can go on from there. A run expands some states at least whatever the time;
+/// limits of states and of memory count what earlier runs have found, too.
 ///
 /// # Errors
 /// The checkpoint is not one of such a search.
@@ -168,7 +171,8 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         }
     }
 
-    /// Expands these states, from the first that was not, and whatever they lead to, until a limit is reached.
+    /// Expands these states, from the first that was not, and whatever they lead to, until a limit
+    /// is reached.
     fn go_on<M>(&mut self, model: &M, judge: &impl Judge<M>, frontier: Vec<Place>)
     where
         M: Model<State = S> + Sync,
@@ -202,7 +206,8 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         Some(self.open(cost))
     }
 
-    /// Numbers the states that were found last, which have this cost, and takes them to be expanded.
+    /// Numbers the states that were found last, which have this cost, and takes them to be
+    /// expanded.
     fn open(&mut self, cost: Cost) -> Vec<Place> {
         (self.cost, self.expanded) = (cost, 0);
         self.number(cost);

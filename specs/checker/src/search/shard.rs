@@ -1,11 +1,12 @@
 //! States that are known, and where they came from.
 //!
-//! The known states are split by their hash into [`SHARDS`] parts, always as many, so that the place of a
-//! state does not depend on the number of threads. A part is small enough for a core's cache; whoever
-//! works on it is alone with it.
+//! The known states are split by their hash into [`SHARDS`] parts, always as many, so that the
+//! place of a state does not depend on the number of threads. A part is small enough for a core's
+//! cache; whoever works on it is alone with it.
 //!
-//! Invariant: `keys`, `parents` and `actions` are as long as each other; a slot other than zero is one more than an
-//! index, with some bits of the state's hash above it; every index has one slot; at most three slots in four are taken.
+//! Invariant: `keys`, `parents` and `actions` are as long as each other; a slot other than zero is
+//! one more than an index, with some bits of the state's hash above it; every index has one slot;
+//! at most three slots in four are taken.
 
 use rustc_hash::FxHasher;
 use std::collections::BTreeMap;
@@ -64,8 +65,9 @@ impl<S: Clone + Eq + Hash + Send + Sync> Key<S> for Exact<S> {
     fn hash(state: &S) -> u64 {
         let mut hasher = FxHasher::default();
         state.hash(&mut hasher);
-        // A product alone takes states that differ alike to hashes that differ alike: the successors of one shard would all
-        // go to a few others. So both halves of a second product are folded.
+        // A product alone takes states that differ alike to hashes that differ alike: the
+        // successors of one shard would all go to a few others. So both halves of a second product
+        // are folded.
         let product = u128::from(hasher.finish()) * 0xff51_afd7_ed55_8ccd;
         let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).expect("half of it");
         half(product >> 64) ^ half(product)
@@ -147,7 +149,8 @@ pub(super) fn shard_of(hash: u64) -> usize {
     usize::try_from(hash >> (u64::BITS - SHARD_BITS)).expect("a few bits")
 }
 
-/// Where to look for the slot of a hash first; how many of its bits count depends on how many slots there are.
+/// Where to look for the slot of a hash first; how many of its bits count depends on how many slots
+/// there are.
 #[inline]
 fn low_bits(hash: u64) -> usize {
     usize::try_from(hash & u64::from(u32::MAX)).expect("half of it")
@@ -254,8 +257,8 @@ impl<S, K: Key<S>> Shard<S, K> {
         self.look(hash, state).ok()
     }
 
-    /// Reads all slots in a row where so many candidates will read most of them one by one: a processor foresees the
-    /// former and not the latter.
+    /// Reads all slots in a row where so many candidates will read most of them one by one: a
+    /// processor foresees the former and not the latter.
     pub(super) fn warm(&self, candidates: usize) {
         const SLOTS_PER_LINE: usize = 16;
         if candidates * 8 > self.slots.len() / SLOTS_PER_LINE {
@@ -263,8 +266,9 @@ impl<S, K: Key<S>> Shard<S, K> {
         }
     }
 
-    /// Takes candidates of states with this cost in, in their order. Most are known: so they are looked up side by
-    /// side, for the processor to wait for memory once and not for each, and only what seems new is looked at closely.
+    /// Takes candidates of states with this cost in, in their order. Most are known: so they are
+    /// looked up side by side, for the processor to wait for memory once and not for each, and only
+    /// what seems new is looked at closely.
     pub(super) fn take_in(&mut self, candidates: Vec<Candidate<S>>, (faults, steps): Cost) {
         let mut left = candidates.into_iter();
         while !left.as_slice().is_empty() {
@@ -280,8 +284,8 @@ impl<S, K: Key<S>> Shard<S, K> {
         }
     }
 
-    /// The hashes of the first candidates, and whether a look at three slots shows them to be known. There is no branch
-    /// that a processor could guess wrong.
+    /// The hashes of the first candidates, and whether a look at three slots shows them to be
+    /// known. There is no branch that a processor could guess wrong.
     fn look_up(&self, candidates: &[Candidate<S>]) -> ([u64; TOGETHER], [bool; TOGETHER]) {
         let mask = self.slots.len() - 1;
         let (mut hashes, mut slots) = ([0; TOGETHER], [0; TOGETHER]);
@@ -330,7 +334,8 @@ impl<S, K: Key<S>> Shard<S, K> {
         }
     }
 
-    /// Drops what was kept for later and is known by now. Its costs stay: each has its turn, whoever is left.
+    /// Drops what was kept for later and is known by now. Its costs stay: each has its turn,
+    /// whoever is left.
     pub(super) fn forget_known(&mut self) {
         let mut deferred = std::mem::take(&mut self.deferred);
         for candidates in deferred.values_mut() {

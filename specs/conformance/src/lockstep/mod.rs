@@ -1,9 +1,10 @@
 //! Random calls by several processes, in lockstep on the simulated kernel and on another one.
 //!
-//! The simulated kernel is the reference: it says which steps make sense next (`generate`), and what
-//! each must come back with. The other kernel is an [`Arm`]. After every step the answers, with all
-//! that a kernel writes back, must be equal, and so must what is seen of every process ([`Seen`]). Numbers that a
-//! kernel is free to choose (addresses of mappings) the other kernel is asked to choose likewise.
+//! The simulated kernel is the reference: it says which steps make sense next (`generate`), and
+//! what each must come back with. The other kernel is an [`Arm`]. After every step the answers,
+//! with all that a kernel writes back, must be equal, and so must what is seen of every process
+//! ([`Seen`]). Numbers that a kernel is free to choose (addresses of mappings) the other kernel is
+//! asked to choose likewise.
 //!
 //! The first difference ends the run. It is made as short as it can be, step by step left out, and
 //! told as a story. A run is its seed: the same seed and the same kernels give the same steps.
@@ -109,8 +110,8 @@ pub struct Difference {
     pub trouble: Option<String>,
 }
 
-/// Runs until the plan is done or something differs. The arm is the kernel that `profile` simulates; `tell` is
-/// told of every step before the arm does it.
+/// Runs until the plan is done or something differs. The arm is the kernel that `profile`
+/// simulates; `tell` is told of every step before the arm does it.
 pub fn run(plan: Plan, profile: Profile, arm: &mut dyn Arm, tell: &mut dyn FnMut(&Step)) -> Report {
     let arm = &mut Other { arm, tell };
     let position = profiles().position(|known| known.name() == profile.name());
@@ -122,8 +123,8 @@ fn profiles() -> impl Iterator<Item = Profile> {
     Profile::all().chain(Profile::by_name("rfc-v1"))
 }
 
-/// A run for each of [`profiles`], in that order: proptest's reference state machine is a type without a
-/// value, so the profile is a parameter of the type.
+/// A run for each of [`profiles`], in that order: proptest's reference state machine is a type
+/// without a value, so the profile is a parameter of the type.
 const RUNS: [fn(Plan, &mut Other<'_>) -> Report; 7] =
     [run_as::<0>, run_as::<1>, run_as::<2>, run_as::<3>, run_as::<4>, run_as::<5>, run_as::<6>];
 

@@ -1,4 +1,5 @@
-//! How a case begins: a small VMM and whom it shares with, so that random steps have something to meet.
+//! How a case begins: a small VMM and whom it shares with, so that random steps have something to
+//! meet.
 
 use super::Step;
 use super::generate::mock::mock_device;
@@ -13,21 +14,24 @@ const MEMFD: Fd = Fd(4);
 const DEVICE: Fd = Fd(5);
 const SPACES: [ObjectId; 2] = [ObjectId(1), ObjectId(2)];
 
-/// Nothing at all, or a process with a context of two address spaces, of which a device is attached to the
-/// first, with some areas, and a child that shares it all or a stranger with a socket.
+/// Nothing at all, or a process with a context of two address spaces, of which a device is attached
+/// to the first, with some areas, and a child that shares it all or a stranger with a socket.
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let areas = prop::collection::vec((0..6u64, 1..5u64, 0..2usize), 0..4);
     let first = (spec(), any::<bool>(), any::<bool>(), any::<bool>(), areas);
     let second = one_of![Just(None), spec().prop_map(Some)];
     one_of![
         1 => [spec(), spec()].prop_map(|specs| specs.map(Step::Spawn).to_vec()),
-        8 => (first, second).prop_map(|((owner, per_process, device_first, mock, areas), stranger)| {
+        8 => (first, second).prop_map(|(first, stranger)| {
+            let (owner, per_process, device_first, mock, areas) = first;
             let mut steps = vec![Step::Spawn(owner)];
             let mut calls = vec![Call::File(FileCall::Open { path: "/dev/iommu".to_owned() })];
             calls.push(Call::Iommufd(IommufdCall::SetRlimitMode { iommufd: IOMMUFD, per_process }));
-            calls.extend(SPACES.map(|_| Call::Iommufd(IommufdCall::IoasAlloc { iommufd: IOMMUFD })));
+            let alloc = Call::Iommufd(IommufdCall::IoasAlloc { iommufd: IOMMUFD });
+            calls.extend(SPACES.map(|_| alloc.clone()));
             calls.push(Call::Memory(MemoryCall::Memfd { name: "ram".to_owned() }));
-            calls.push(Call::Memory(MemoryCall::Truncate { fd: MEMFD, length_bytes: 8 * PAGE_BYTES }));
+            let length_bytes = 8 * PAGE_BYTES;
+            calls.push(Call::Memory(MemoryCall::Truncate { fd: MEMFD, length_bytes }));
             let device = if mock {
                 vec![mock_device(IOMMUFD, SPACES[0])]
             } else {

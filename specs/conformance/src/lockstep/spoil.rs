@@ -68,7 +68,8 @@ pub(super) fn spoil(call: &Call, at: prop::sample::Index, how: Spoil) -> Option<
     match how {
         Spoil::Word(word) => {
             let place = at.index(bytes.len() / 4) * 4;
-            // Small numbers are descriptors that every process has, on other things in other worlds.
+            // Small numbers are descriptors that every process has, on other things in other
+            // worlds.
             let is_fd = matches!(request, nr::IOMMU_IOAS_MAP_FILE | nr::VFIO_DEVICE_SET_IRQS)
                 || request == nr::VFIO_DEVICE_BIND_IOMMUFD;
             if is_fd && word < 3 {

@@ -1,4 +1,5 @@
-//! The state of a run: the simulated machine, and the objects, mappings and files that the next steps may concern.
+//! The state of a run: the simulated machine, and the objects, mappings and files that the next
+//! steps may concern.
 
 use super::generate::mock::{MOCK_DOMAIN, MOCK_DOMAIN_FLAGS};
 use super::{After, Seen, Step};
@@ -33,10 +34,11 @@ pub(super) struct State {
     pub(super) known: BTreeMap<FileRef, Known>,
     /// The context of each bound device file.
     pub(super) bound: BTreeMap<FileRef, FileRef>,
-    /// A mock device was made. Then no real one is bound: a real IOMMU takes the domain of a mock one for
-    /// its own, and the kernel hangs.
+    /// A mock device was made. Then no real one is bound: a real IOMMU takes the domain of a mock
+    /// one for its own, and the kernel hangs.
     pub(super) has_mock: bool,
-    /// A charge of a dead memory map was not given back (K3). What pins or unpins then hangs a real kernel.
+    /// A charge of a dead memory map was not given back (K3). What pins or unpins then hangs a real
+    /// kernel.
     pub(super) is_stuck: bool,
     /// Mappings: whose, where, how long.
     pub(super) mappings: Vec<(Pid, Va, u64)>,
@@ -105,8 +107,8 @@ impl State {
         answer
     }
 
-    /// Whether a call of a process that lives comes back with what can be compared, and leaves what goes with the
-    /// process.
+    /// Whether a call of a process that lives comes back with what can be compared, and leaves what
+    /// goes with the process.
     pub(super) fn can_compare(&self, pid: Pid, call: &Call) -> bool {
         let kind = |fd: Fd| self.kind(pid, fd);
         match call {
@@ -307,8 +309,9 @@ impl State {
     }
 }
 
-/// The file of a MAP_FILE. One that leads back to the context (itself, a device that is bound to it, a socket in
-/// which it waits) is never released again: the mapping keeps the file, and the file the mapping.
+/// The file of a MAP_FILE. One that leads back to the context (itself, a device that is bound to
+/// it, a socket in which it waits) is never released again: the mapping keeps the file, and the
+/// file the mapping.
 fn mapped_file(call: &Call) -> Option<Fd> {
     let (_, ioctl) =
         uapi::encode(call).filter(|(_, ioctl)| ioctl.request == IOMMU_IOAS_MAP_FILE)?;

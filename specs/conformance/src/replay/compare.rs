@@ -1,10 +1,11 @@
 //! When two kernels have answered alike.
 //!
-//! Errnos and out-fields are compared; of an ioctl every byte of its structure and of its buffers, also
-//! where it fails. Not compared is what a kernel is free to choose and what a trace cannot know: inode
-//! numbers, and the contents of memory and of device registers, because neither stores nor DMA are in a
-//! trace; nor whether a dead process had been reaped when it was killed once more. Descriptor numbers
-//! and addresses are compared, because the simulator is made to give the recorded ones.
+//! Errnos and out-fields are compared; of an ioctl every byte of its structure and of its buffers,
+//! also where it fails. Not compared is what a kernel is free to choose and what a trace cannot
+//! know: inode numbers, and the contents of memory and of device registers, because neither stores
+//! nor DMA are in a trace; nor whether a dead process had been reaped when it was killed once more.
+//! Descriptor numbers and addresses are compared, because the simulator is made to give the
+//! recorded ones.
 //!
 //! Which bytes of which ioctl are not comparable is the table [`UNKNOWN`].
 
@@ -51,8 +52,8 @@ const UNKNOWN: &[Unknown] = &[
     },
 ];
 
-/// In which the simulator answered a call otherwise than the recorded kernel did; nothing where both
-/// answered alike.
+/// In which the simulator answered a call otherwise than the recorded kernel did; nothing where
+/// both answered alike.
 pub(super) fn differences(call: &Call, recorded: &Answer, simulated: &Answer) -> Vec<String> {
     let whole = |agree: bool| if agree { Vec::new() } else { vec!["the answer".to_owned()] };
     match (recorded, simulated) {

@@ -1,8 +1,9 @@
 //! Devices as a trace describes them.
 //!
-//! What a device is, its driver tells: `GET_INFO` says of what bus it is, whether it can be reset and
-//! what it has, `GET_IRQ_INFO` tells of each interrupt index. A trace in which nobody asks
-//! leaves the simulator's usual PCI device. Where a nesting parent is made, the IOMMUs of that host nest.
+//! What a device is, its driver tells: `GET_INFO` says of what bus it is, whether it can be reset
+//! and what it has, `GET_IRQ_INFO` tells of each interrupt index. A trace in which nobody asks
+//! leaves the simulator's usual PCI device. Where a nesting parent is made, the IOMMUs of that host
+//! nest.
 
 use handoff_model::abi::call::{Call, DeviceCall, IommufdCall, Reply};
 use handoff_model::abi::ids::{Fd, Pid};

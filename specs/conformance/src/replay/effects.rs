@@ -76,8 +76,8 @@ impl Replay {
         }
     }
 
-    /// A call that only the recorded kernel carried out: what came of it is not known, but for what can
-    /// be had without a call.
+    /// A call that only the recorded kernel carried out: what came of it is not known, but for what
+    /// can be had without a call.
     fn only_recorded(&mut self, made: &Made) {
         let pid = made.pid;
         match &made.call {
@@ -215,8 +215,8 @@ impl Replay {
             .call(simulated, &Call::Memory(MemoryCall::Munmap { va: Va(va), length_bytes }));
     }
 
-    /// Makes a memfd long enough where no recorded call has set its length: recorders lose some, and
-    /// what was mapped of it tells.
+    /// Makes a memfd long enough where no recorded call has set its length: recorders lose some,
+    /// and what was mapped of it tells.
     pub(super) fn stretch(&mut self, pid: Pid, fd: Fd, length_bytes: u64) {
         let Some(file) = self.files.at(pid, fd) else { return };
         if *self.files.kind(file) != Kind::Simulated(FileKind::Memfd) || self.files.is_sized(file) {
@@ -238,8 +238,8 @@ impl Replay {
     }
 }
 
-/// Whether a file shares its doubts with others that an ioctl names: memory and events are no matter of
-/// theirs, and no answer of iommufd or VFIO depends on what KVM was asked.
+/// Whether a file shares its doubts with others that an ioctl names: memory and events are no
+/// matter of theirs, and no answer of iommufd or VFIO depends on what KVM was asked.
 fn is_tied(kind: &Kind) -> bool {
     use FileKind::{Eventfd, Kvm, KvmVfio, Memfd, Vcpu, Vm};
     match kind {
@@ -258,8 +258,8 @@ pub(super) fn is_cloexec(event: &Event) -> bool {
     }
 }
 
-/// Whether an ioctl leaves everything as it was: it only reads, or it masks interrupts, which no other
-/// answer depends on.
+/// Whether an ioctl leaves everything as it was: it only reads, or it masks interrupts, which no
+/// other answer depends on.
 pub(super) fn is_reading(ioctl: &Ioctl) -> bool {
     const MASK_UNMASK: u8 = 0x18;
     const FLAGS: usize = 4;
@@ -269,7 +269,8 @@ pub(super) fn is_reading(ioctl: &Ioctl) -> bool {
     READING.contains(&ioctl.request)
 }
 
-/// The ioctl of an event that may have changed something. Of KVM's, none changes what others answer.
+/// The ioctl of an event that may have changed something. Of KVM's, none changes what others
+/// answer.
 fn is_changing(event: &Event) -> bool {
     match made_as_bytes(event) {
         Ok(Made { call: Call::Ioctl { ioctl, .. }, .. }) => {

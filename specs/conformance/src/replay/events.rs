@@ -195,8 +195,8 @@ impl Replay {
         let _ = self.machine.call(self.broker, &Call::File(FileCall::Close { fd: held }));
     }
 
-    /// Interrupts are counted in eventfds by devices, not by calls; and whether a message is there yet
-    /// is a race.
+    /// Interrupts are counted in eventfds by devices, not by calls; and whether a message is there
+    /// yet is a race.
     fn is_from_outside(&mut self, event: &Event) -> bool {
         let is_empty = event.errno() == Some(Errno::EAGAIN);
         match &event.record {

@@ -5,8 +5,8 @@
 //! for: files that it does not model, and which files are *doubtful*.
 //!
 //! A file is doubtful once something has happened to it that the simulator did not follow. Answers
-//! about it may then differ for good reason. Files that an ioctl has brought together (a context and its
-//! devices, a group and its container) share their doubts.
+//! about it may then differ for good reason. Files that an ioctl has brought together (a context
+//! and its devices, a group and its container) share their doubts.
 
 use super::ioctls::Asked;
 use handoff_model::abi::call::{Call, FileCall, GuestCall, MemoryCall, ProcessCall, SocketCall};

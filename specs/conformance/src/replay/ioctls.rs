@@ -1,7 +1,7 @@
 //! What ioctls name besides their own file, by request: descriptors, memory of the caller.
 //!
-//! Numbers are offsets in the structures of `include/uapi/linux/iommufd.h`, `vfio.h`, `kvm.h` and of
-//! `drivers/iommu/iommufd/iommufd_test.h`.
+//! Numbers are offsets in the structures of `include/uapi/linux/iommufd.h`, `vfio.h`, `kvm.h` and
+//! of `drivers/iommu/iommufd/iommufd_test.h`.
 
 use handoff_model::abi::argument::{Ioctl, Outcome};
 use handoff_model::abi::call::Call;

@@ -1,5 +1,5 @@
-//! One call, made on the simulator: whether its files are known, its answer judged, and what cannot be
-//! relied on afterwards.
+//! One call, made on the simulator: whether its files are known, its answer judged, and what cannot
+//! be relied on afterwards.
 
 use super::files::{FileId, descriptors};
 use super::ioctls::Asked;
@@ -46,8 +46,8 @@ impl Replay {
         self.effects(event, made, &simulated);
     }
 
-    /// The files that a call names, as far as they are known, and whether all are, but for descriptors
-    /// that are not open at all.
+    /// The files that a call names, as far as they are known, and whether all are, but for
+    /// descriptors that are not open at all.
     fn files_of(&self, made: &Made) -> (Vec<FileId>, bool) {
         let named = descriptors(&made.call);
         let files: Vec<FileId> =
@@ -122,8 +122,8 @@ impl Replay {
     }
 }
 
-/// A call whose buffers have the room that a recorder may have left out: 64 KiB are kept of any, and less
-/// of one whose end could not be read before the kernel wrote it.
+/// A call whose buffers have the room that a recorder may have left out: 64 KiB are kept of any,
+/// and less of one whose end could not be read before the kernel wrote it.
 fn roomy(call: &Call) -> Call {
     const ROOM_BYTES: usize = 1 << 20;
     let mut call = call.clone();

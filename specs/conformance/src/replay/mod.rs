@@ -8,13 +8,14 @@
 //! Processes are followed from first sight through fork, exec and exit; descriptors through open,
 //! dup, close and messages; memory through mmap. What a kernel is free to choose (descriptor
 //! numbers, addresses) the simulator is made to choose likewise; what two kernels must agree on is
-//! in `compare`. Of a foreign program every ioctl is made with the recorded bytes, and every byte of its
-//! structure and buffers is compared; our own runs record answers, which are compared as such. Devices are plugged in beforehand, as the trace itself describes them (`devices`).
+//! in `compare`. Of a foreign program every ioctl is made with the recorded bytes, and every byte
+//! of its structure and buffers is compared; our own runs record answers, which are compared as
+//! such. Devices are plugged in beforehand, as the trace itself describes them (`devices`).
 //!
-//! An event that the simulator has no call for is *not modelled*; where it succeeded, the files that
-//! it was about become doubtful. A call about a file that is not known, or one about a doubtful
-//! file that is answered differently, is *not followed*. After a difference the files of the call
-//! are doubtful, too: one cause is one finding, not hundreds.
+//! An event that the simulator has no call for is *not modelled*; where it succeeded, the files
+//! that it was about become doubtful. A call about a file that is not known, or one about a
+//! doubtful file that is answered differently, is *not followed*. After a difference the files of
+//! the call are doubtful, too: one cause is one finding, not hundreds.
 //!
 //! Events take effect in the order of their returns, but for those that send: they take effect when
 //! they are made, because a receiver may return before the sender does.
@@ -62,7 +63,8 @@ pub enum ReplayError {
     },
     /// No simulated kernel is like it.
     #[error(
-        "line 1: kernel {kernel:?} is none that a simulated one stands for: 6.2, 6.12 and what is newer"
+        "line 1: kernel {kernel:?} is none that a simulated one stands for: 6.2, 6.12 and what is \
+         newer"
     )]
     Kernel {
         /// What the header says.
@@ -71,7 +73,8 @@ pub enum ReplayError {
 }
 
 /// Replays a trace, line by line without line ends. The simulated kernel is the newest one that is
-/// not newer than the recorded; 6.2 stands for itself, for containers and device files changed soon after.
+/// not newer than the recorded; 6.2 stands for itself, for containers and device files changed soon
+/// after.
 pub fn replay(lines: impl Iterator<Item = String>) -> Result<Report, ReplayError> {
     let reader = Reader::new(lines)?;
     let profile = profile(reader.header())?;

@@ -1,12 +1,14 @@
 //! Files that are none of the handoff's, and memory in forms that [`Call`] does not have.
 //!
-//! A program opens logs and scripts, maps pages privately, executes what is not there. What matters of
-//! it is which descriptors and addresses are taken. Memory that is mapped readable and writable becomes
-//! anonymous memory of the simulated process; memory that is only reserved, or read, is not known.
+//! A program opens logs and scripts, maps pages privately, executes what is not there. What matters
+//! of it is which descriptors and addresses are taken. Memory that is mapped readable and writable
+//! becomes anonymous memory of the simulated process; memory that is only reserved, or read, is not
+//! known.
 //!
-//! A recorder does not tell of programs, heaps and stacks, nor of mprotect. So memory that an ioctl was
-//! given and that no recorded mapping covers is *not known*: where the recorded kernel took it, there
-//! was some, and the simulated process gets some; where it did not, the answer is not followed.
+//! A recorder does not tell of programs, heaps and stacks, nor of mprotect. So memory that an ioctl
+//! was given and that no recorded mapping covers is *not known*: where the recorded kernel took it,
+//! there was some, and the simulated process gets some; where it did not, the answer is not
+//! followed.
 
 use super::Replay;
 use super::files::Kind;
@@ -162,8 +164,8 @@ impl Replay {
         self.file_maps.insert((pid, u64::from_ne_bytes(*iova)), map);
     }
 
-    /// Gives a process the memory that it must have had. A test that compares addresses with what an IOVA
-    /// leads to tells that they show the file which is mapped there.
+    /// Gives a process the memory that it must have had. A test that compares addresses with what
+    /// an IOVA leads to tells that they show the file which is mapped there.
     pub(super) fn supply(&mut self, pid: Pid, asked: &Asked, range: &Range<u64>) {
         let length_bytes = range.end - range.start;
         let va = Va(range.start);

@@ -1,7 +1,7 @@
 //! Unix sockets that the simulator does not have, followed as told.
 //!
-//! Who is connected to whom follows from paths, and what goes over a connection are files (`wires`):
-//! a receiver gets under the recorded numbers what the sender had under its.
+//! Who is connected to whom follows from paths, and what goes over a connection are files
+//! (`wires`): a receiver gets under the recorded numbers what the sender had under its.
 
 use super::Replay;
 use super::connections::Parcel;

@@ -166,7 +166,8 @@ impl<'a> Bench<'a> {
         table.iter().try_for_each(|(call, errno)| self.refuses(pid, call, *errno))
     }
 
-    /// An ioctl of which the nth allocation fails; → what came back, also of one as bytes, and whether it came to that.
+    /// An ioctl of which the nth allocation fails; → what came back, also of one as bytes, and
+    /// whether it came to that.
     pub fn failing(&mut self, pid: Pid, call: &Call, nth: u32) -> Done<(Answer, bool)> {
         let (answer, came_to_it) = self.arm.call_failing(pid, call, nth);
         let said = text::call(call, &answer, &|fd| format!("fd {fd}"));
@@ -206,7 +207,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    // ---- what rows often begin with ----------------------------------------------------------------
+    // ---- what rows often begin with
+    // ----------------------------------------------------------------
 
     /// An iommufd.
     pub fn iommufd(&mut self, pid: Pid) -> Done<Fd> {

@@ -1,12 +1,13 @@
 //! Does the simulated kernel answer as Linux does? One suite, two arms.
 //!
-//! A [`Row`] is a fact about the kernel: a name, a sentence, and a function that sets something up on a
-//! [`Bench`], makes calls, and says what must come back and what must be seen then. The same rows run on
-//! the simulated kernel ([`Simulated`]), always, and on the kernel of a host ([`Real`](crate::target::host::Real)) where there is one
-//! to spare. A row that one arm cannot run says what it [`Need`]s; it is told as skipped, never as passed.
+//! A [`Row`] is a fact about the kernel: a name, a sentence, and a function that sets something up
+//! on a [`Bench`], makes calls, and says what must come back and what must be seen then. The same
+//! rows run on the simulated kernel ([`Simulated`]), always, and on the kernel of a host
+//! ([`Real`](crate::target::host::Real)) where there is one to spare. A row that one arm cannot run
+//! says what it [`Need`]s; it is told as skipped, never as passed.
 //!
-//! Every branch of the simulator that refuses something must be reached by a row: the test that says so
-//! compares [`Simulated::refusals`] with the source.
+//! Every branch of the simulator that refuses something must be reached by a row: the test that
+//! says so compares [`Simulated::refusals`] with the source.
 
 pub mod bench;
 pub mod rows;

@@ -1,14 +1,15 @@
 //! The arm that is the kernel of this host.
 //!
-//! Each process of a row is a puppet, which makes the row's calls through the same door to the kernel
-//! that a VMM has. Whoever plays them must be root, and all that a row has is gone when its puppets are.
+//! Each process of a row is a puppet, which makes the row's calls through the same door to the
+//! kernel that a VMM has. Whoever plays them must be root, and all that a row has is gone when its
+//! puppets are.
 //!
-//! But for the accounts of users, which outlive processes and, after some hazards, are never settled:
-//! so each row has users of its own. Every user but 0 is another one than the row says, and is called
-//! by the row's number in what the row sees.
+//! But for the accounts of users, which outlive processes and, after some hazards, are never
+//! settled: so each row has users of its own. Every user but 0 is another one than the row says,
+//! and is called by the row's number in what the row sees.
 //!
-//! What goes wrong with a puppet is [trouble](Arm::trouble) and ends nothing by itself: from then on
-//! every answer is EIO, and the row is told as differing.
+//! What goes wrong with a puppet is [trouble](Arm::trouble) and ends nothing by itself: from then
+//! on every answer is EIO, and the row is told as differing.
 
 use super::equipment::{Equipment, Place};
 use super::{Arm, Device, Need};
@@ -43,8 +44,8 @@ const USERS: u32 = 1 << 16;
 const INTERRUPT_LIMIT: Duration = Duration::from_secs(2);
 
 impl Real {
-    /// Looks at this host and starts the first puppet: `image` with `argv`, its name first. Why there
-    /// is no arm is told for people.
+    /// Looks at this host and starts the first puppet: `image` with `argv`, its name first. Why
+    /// there is no arm is told for people.
     pub fn new(image: &Path, argv: &[OsString]) -> Result<Self, String> {
         let uid = family::own_user();
         if uid != Uid(0) {

@@ -1,7 +1,7 @@
 //! What a row needs of a kernel, simulated or real.
 //!
-//! Processes are numbered from 1 in the order of their making, on either arm; so are a row's descriptors,
-//! from 3 on, by the lowest free number. A process of an arm makes one call at a time.
+//! Processes are numbered from 1 in the order of their making, on either arm; so are a row's
+//! descriptors, from 3 on, by the lowest free number. A process of an arm makes one call at a time.
 
 mod equipment;
 pub mod host;
@@ -16,8 +16,8 @@ pub trait Arm {
     /// Why this arm cannot run a row with that need; `None` when it can.
     fn lacks(&self, need: &Need) -> Option<String>;
 
-    /// What went wrong with the arm itself since it was cleared: a process that died under a call, one
-    /// that did not come back from it.
+    /// What went wrong with the arm itself since it was cleared: a process that died under a call,
+    /// one that did not come back from it.
     fn trouble(&self) -> Option<&str> {
         None
     }
@@ -39,11 +39,12 @@ pub trait Arm {
     /// [`Arm::call`], with the place where a new mapping should go, which is free.
     fn call_at(&mut self, pid: Pid, call: &Call, place: Option<Va>) -> Answer;
 
-    /// Makes an ioctl of which the nth allocation or pin fails, counted from 1; → whether it came to that.
-    /// Only where an arm does not lack [`Need::FailNth`].
+    /// Makes an ioctl of which the nth allocation or pin fails, counted from 1; → whether it came
+    /// to that. Only where an arm does not lack [`Need::FailNth`].
     fn call_failing(&mut self, pid: Pid, call: &Call, nth: u32) -> (Answer, bool);
 
-    /// VmPin and VmLck of a living process, in pages; below zero where the kernel's counter has wrapped.
+    /// VmPin and VmLck of a living process, in pages; below zero where the kernel's counter has
+    /// wrapped.
     fn locked(&mut self, pid: Pid) -> (i64, i64);
 
     /// SIGKILL, and waits until the process is gone.
@@ -72,8 +73,8 @@ pub trait Arm {
     /// The device raises its first MSI; `pid` holds its bound file under `fd`. Only of an `edu`.
     fn raise(&mut self, device: Device, pid: Pid, fd: Fd);
 
-    /// Whether DMA of the device to an address reaches that page of a memfd of `pid`, which holds the
-    /// device's bound file under `fd`. Only of an `edu`.
+    /// Whether DMA of the device to an address reaches that page of a memfd of `pid`, which holds
+    /// the device's bound file under `fd`. Only of an `edu`.
     fn reaches(&mut self, device: Device, pid: Pid, fd: Fd, iova: Iova, page: (Fd, u64)) -> bool;
 }
 

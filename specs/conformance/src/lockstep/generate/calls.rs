@@ -30,7 +30,8 @@ impl Caller {
             4 => device,
             1 => any_fd.clone().prop_map(|fd| Call::File(FileCall::Close { fd })),
             1 => any_fd.clone().prop_map(|fd| Call::File(FileCall::Dup { fd })),
-            3 => (any_fd, any::<bool>()).prop_map(|(fd, on)| Call::File(FileCall::SetCloexec { fd, on })),
+            3 => (any_fd, any::<bool>())
+                .prop_map(|(fd, on)| Call::File(FileCall::SetCloexec { fd, on })),
             1 => nonblock,
             1 => Just(Call::File(FileCall::Eventfd)),
             1 => self.fd(FileKind::Eventfd).prop_map(|fd| Call::File(FileCall::ReadEvent { fd })),
@@ -57,12 +58,18 @@ impl Caller {
         one_of![
             3 => Just(Call::Memory(MemoryCall::Memfd { name: "ram".to_owned() })),
             6 => memfd.clone()
-                .prop_map(|fd| Call::Memory(MemoryCall::Truncate { fd, length_bytes: 8 * PAGE_BYTES })),
+                .prop_map(|fd| {
+                    Call::Memory(MemoryCall::Truncate { fd, length_bytes: 8 * PAGE_BYTES })
+                }),
             1 => (memfd.clone(), length)
-                .prop_map(|(fd, length_bytes)| Call::Memory(MemoryCall::Truncate { fd, length_bytes })),
+                .prop_map(|(fd, length_bytes)| {
+                    Call::Memory(MemoryCall::Truncate { fd, length_bytes })
+                }),
             1 => memfd.clone().prop_map(|fd| Call::Memory(MemoryCall::SealSize { fd })),
             1 => (memfd.clone(), Self::offset(), self.length()).prop_map(
-                |(fd, offset_bytes, length_bytes)| Call::Memory(MemoryCall::PunchHole { fd, offset_bytes, length_bytes })
+                |(fd, offset_bytes, length_bytes)| {
+                    Call::Memory(MemoryCall::PunchHole { fd, offset_bytes, length_bytes })
+                }
             ),
             4 => (prop::option::of(memfd), Self::offset(), 1..5u64).prop_map(
                 |(fd, offset_bytes, pages)| Call::Memory(MemoryCall::Mmap {
@@ -79,9 +86,11 @@ impl Caller {
     pub(super) fn process_call(&self) -> Calls {
         let limit = (0..24u64).prop_map(|pages| pages * PAGE_BYTES);
         one_of![
-            6 => limit.prop_map(|limit_bytes| Call::Process(ProcessCall::SetMemlock { limit_bytes })),
+            6 => limit
+                .prop_map(|limit_bytes| Call::Process(ProcessCall::SetMemlock { limit_bytes })),
             1 => Just(Call::Process(ProcessCall::DropCapIpcLock)),
-            1 => select(vec![1000, 1001]).prop_map(|uid| Call::Process(ProcessCall::SetUid { uid: Uid(uid) })),
+            1 => select(vec![1000, 1001])
+                .prop_map(|uid| Call::Process(ProcessCall::SetUid { uid: Uid(uid) })),
             1 => Just(Call::Process(ProcessCall::GetMemlock)),
             1 => Just(Call::Process(ProcessCall::GetUid)),
             1 => Just(Call::Process(ProcessCall::GetCapIpcLock)),
@@ -149,8 +158,12 @@ impl Caller {
             5 => copy,
             4 => unmap,
             1 => everything,
-            8 => self.iommufd().prop_map(|iommufd| Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })),
-            allocate => self.iommufd().prop_map(|iommufd| Call::Iommufd(IommufdCall::IoasAlloc { iommufd })),
+            8 => self.iommufd()
+                .prop_map(|iommufd| {
+                    Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })
+                }),
+            allocate => self.iommufd()
+                .prop_map(|iommufd| Call::Iommufd(IommufdCall::IoasAlloc { iommufd })),
         ]
         .boxed()
     }
@@ -176,20 +189,32 @@ impl Caller {
         let iommufd = self.iommufd();
         let either = one_of![self.space(), self.other()];
         one_of![
-            2 => either.prop_map(|(iommufd, id)| Call::Iommufd(IommufdCall::Destroy { iommufd, id })),
-            2 => self.space().prop_map(|(iommufd, ioas)| Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd, ioas })),
+            2 => either
+                .prop_map(|(iommufd, id)| Call::Iommufd(IommufdCall::Destroy { iommufd, id })),
+            2 => self.space()
+                .prop_map(|(iommufd, ioas)| {
+                    Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd, ioas })
+                }),
             4 => (self.other(), Self::number(&self.spaces), any::<bool>()).prop_map(
                 |((iommufd, device), ioas, nest_parent)| {
                     Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent })
                 }
             ),
-            1 => self.other().prop_map(|(iommufd, hwpt)| Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt })),
+            1 => self.other()
+                .prop_map(|(iommufd, hwpt)| {
+                    Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt })
+                }),
             1 => (self.other(), self.other()).prop_map(|((iommufd, device), (_, hwpt))| {
                 Call::Iommufd(IommufdCall::ProbeNesting { iommufd, device, hwpt })
             }),
-            1 => self.other().prop_map(|(iommufd, device)| Call::Iommufd(IommufdCall::GetHwInfo { iommufd, device })),
+            1 => self.other()
+                .prop_map(|(iommufd, device)| {
+                    Call::Iommufd(IommufdCall::GetHwInfo { iommufd, device })
+                }),
             2 => (iommufd.clone(), any::<bool>())
-                .prop_map(|(iommufd, per_process)| Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process })),
+                .prop_map(|(iommufd, per_process)| {
+                    Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process })
+                }),
             1 => iommufd.prop_map(|iommufd| Call::Iommufd(IommufdCall::GetRlimitMode { iommufd })),
             2 => allow,
             1 => vfio_ioas,
@@ -212,7 +237,10 @@ impl Caller {
         one_of![
             bind => (device.clone(), self.iommufd())
                 .prop_map(|(device, iommufd)| Call::Device(DeviceCall::Bind { device, iommufd })),
-            10 => place.prop_map(|(device, page_table)| Call::Device(DeviceCall::Attach { device, page_table })),
+            10 => place
+                .prop_map(|(device, page_table)| {
+                    Call::Device(DeviceCall::Attach { device, page_table })
+                }),
             2 => device.clone().prop_map(|device| Call::Device(DeviceCall::Detach { device })),
             1 => device.clone().prop_map(|device| Call::Device(DeviceCall::Info { device })),
             1 => (device.clone(), 0..10u32)

@@ -101,7 +101,9 @@ impl Caller {
             }),
             3 => copy,
             2 => (iommufd(), access(), Self::number(&self.spaces)).prop_map(
-                |(fd, access, ObjectId(ioas))| test(fd, ACCESS_REPLACE_IOAS, access, &[ioas], vec![])
+                |(fd, access, ObjectId(ioas))| {
+                    test(fd, ACCESS_REPLACE_IOAS, access, &[ioas], vec![])
+                }
             ),
         ]
         .boxed()

@@ -1,8 +1,9 @@
 //! What may happen next: steps that collide.
 //!
-//! Descriptors are mostly those that the process has, of the kind that a call wants; objects mostly those that
-//! were told of; addresses and lengths mostly those of areas that are mapped, at their ends, one page or half a
-//! page off. Sometimes everything is anything, and sometimes a structure is sent with one field of it spoiled.
+//! Descriptors are mostly those that the process has, of the kind that a call wants; objects mostly
+//! those that were told of; addresses and lengths mostly those of areas that are mapped, at their
+//! ends, one page or half a page off. Sometimes everything is anything, and sometimes a structure
+//! is sent with one field of it spoiled.
 
 mod arguments;
 mod calls;

@@ -1,7 +1,7 @@
 //! Who is charged for pinned pages, in the three modes, and the hazards of handing them over.
 //!
-//! Hazards that a kernel could do without (K1, K2, K3) have a row on each side: the kernel as it is, and
-//! one where they are mended.
+//! Hazards that a kernel could do without (K1, K2, K3) have a row on each side: the kernel as it
+//! is, and one where they are mended.
 
 use crate::suite::bench::{BASE, Bench, Done, Setup, copy, limited, map, map_file, unmap};
 use crate::suite::{Row, row};
@@ -13,8 +13,8 @@ use handoff_sim_kernel::ProcessSpec;
 
 const EDU: &[Need] = &[Need::Has(Device::Edu)];
 const EDUS: &[Need] = &[Need::Has(Device::Edu), Need::Has(Device::OtherEdu)];
-/// There the kernel gives back a lock of the owner's memory map that it does not hold, and waits for it
-/// without end (`update_mm_locked_vm` in 7.3.4).
+/// There the kernel gives back a lock of the owner's memory map that it does not hold, and waits
+/// for it without end (`update_mm_locked_vm` in 7.3.4).
 const HANGS: &[Need] = &[Need::Simulated("a host's process would hang in ATTACH for good")];
 const FIXED: &[Need] = &[
     Need::Has(Device::Edu),

@@ -65,7 +65,8 @@ fn set_up_by_address(b: &mut Bench<'_>) -> Done<(Pid, Setup)> {
     Ok((old, at))
 }
 
-/// DMA goes on over what is mapped by addresses that are gone; nobody takes it over or pins it again.
+/// DMA goes on over what is mapped by addresses that are gone; nobody takes it over or pins it
+/// again.
 fn is_orphaned(b: &mut Bench<'_>, pid: Pid, at: &Setup) -> Done {
     let Setup { iommufd, ioas, memfd, device, .. } = *at;
     reaches(b, pid, device, memfd)?;

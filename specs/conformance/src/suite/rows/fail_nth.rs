@@ -1,8 +1,9 @@
-//! Calls that run out of memory: the first allocation or pin of a call fails, then the second, and so on
-//! until none is left to fail. Whatever fails, the call is refused and leaves no pins and no objects.
+//! Calls that run out of memory: the first allocation or pin of a call fails, then the second, and
+//! so on until none is left to fail. Whatever fails, the call is refused and leaves no pins and no
+//! objects.
 //!
-//! How many allocations a call makes is the kernel's own affair, and is not compared. A kernel may also
-//! do without one of them; then the call succeeds, and the row takes back what it did.
+//! How many allocations a call makes is the kernel's own affair, and is not compared. A kernel may
+//! also do without one of them; then the call succeeds, and the row takes back what it did.
 
 use super::hwpt::{APERTURE, Alloc, NEST_PARENT, mocked};
 use super::mock::{Mock, on, test, word};
@@ -19,14 +20,15 @@ const MOCK: &[Need] = &[Need::FailNth, Need::Mock];
 const EDU: &[Need] = &[Need::FailNth, Need::Has(Device::Edu)];
 const MTTY: &[Need] = &[Need::FailNth, Need::Has(Device::Mtty)];
 const BIND_EDU: &[Need] = &[Need::Simulated(
-    "ACPI, which is asked for the interrupt of a PCI device, is left with broken counts of its objects (7.3.4)",
+    "ACPI, which is asked for the interrupt of a PCI device, is left with broken counts of its \
+     objects (7.3.4)",
 )];
 
 /// No call makes as many allocations.
 const LIMIT: u32 = 1000;
 
-/// What a call says that ran out of memory: not found, not pinned, and not possible are what the injector of the
-/// kernel's own tests makes of it.
+/// What a call says that ran out of memory: not found, not pinned, and not possible are what the
+/// injector of the kernel's own tests makes of it.
 const SAID: [Errno; 4] = [Errno::ENOMEM, Errno::EFAULT, Errno::ENOENT, Errno::EINVAL];
 
 /// A call under failing allocations, and the process that makes it, with its iommufd.
@@ -37,8 +39,8 @@ struct Failing<'a> {
 }
 
 impl Failing<'_> {
-    /// Fails one allocation after the other; `undo` takes back a call that succeeded. The last one stays.
-    /// → how often the call was refused.
+    /// Fails one allocation after the other; `undo` takes back a call that succeeded. The last one
+    /// stays. → how often the call was refused.
     fn exhaust(
         &self,
         b: &mut Bench<'_>,

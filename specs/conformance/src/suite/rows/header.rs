@@ -1,4 +1,5 @@
-//! What stands before every command of an iommufd: which files know it, its number, its size, its memory.
+//! What stands before every command of an iommufd: which files know it, its number, its size, its
+//! memory.
 
 use crate::suite::bench::{Bench, Done};
 use crate::suite::structure::{Fields, sized, value};

@@ -64,7 +64,8 @@ fn mapped(b: &mut Bench<'_>, pid: Pid, kind: u64, pages: u64) -> Done<(Legacy, V
     Ok((legacy, va))
 }
 
-/// A container with an mdev and a mapping whose address is gone, where the kernel lets it go; and a real group that may join.
+/// A container with an mdev and a mapping whose address is gone, where the kernel lets it go; and a
+/// real group that may join.
 fn awaited(b: &mut Bench<'_>, pid: Pid) -> Done<(Legacy, Fd)> {
     let legacy = ready(b, pid, Device::Mtty, V2)?;
     let va = b.mmap(pid, None, 1)?;
