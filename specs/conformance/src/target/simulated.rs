@@ -18,6 +18,8 @@ pub struct Simulated {
     machine: Machine,
     /// Where the simulator has refused something.
     pub refusals: BTreeSet<Refusal>,
+    /// The calls that were made.
+    pub made: BTreeSet<Call>,
 }
 
 /// Its devices: what views call them, their files, their kinds, their interrupt vectors.
@@ -48,11 +50,12 @@ impl Simulated {
             }
             empty.plug(spec);
         }
-        Self { machine: empty.clone(), empty, refusals: BTreeSet::new() }
+        Self { machine: empty.clone(), empty, refusals: BTreeSet::new(), made: BTreeSet::new() }
     }
 
     fn audit(&mut self, call: &Call, refusal: Option<Refusal>) {
         self.refusals.extend(refusal);
+        self.made.insert(call.clone());
         if let Err(broken) = self.machine.audit() {
             panic!("after {call:?}: {broken}");
         }
