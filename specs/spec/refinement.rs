@@ -15,10 +15,9 @@
 use crate::spec::{Essence, Guest, Handoff, Life, Party, Word};
 use crate::state::World;
 use crate::state::action::Side;
-use crate::state::constants::Setting;
+use crate::state::constants::{Phases, Setting};
 use crate::state::observation::{OfSide, Sight};
 use crate::state::parts::{Machinery, Player, Store};
-use handoff_model::protocol::Protocol;
 use handoff_model::role::outgoing::Outcome;
 
 impl<S: Store> World<S> {
@@ -64,7 +63,7 @@ impl<S: Store> World<S> {
         let OfSide { alive, guest, holds, .. } = sight.sides[process as usize];
         let history = &self.rest.history;
         let life = match (alive, history.killed[process as usize]) {
-            (true, _) if program == Side::Old && self.is_going_back(&setting.protocol) => {
+            (true, _) if program == Side::Old && self.is_going_back(&setting.phases) => {
                 Life::GivesUp
             }
             (true, _) => Life::Here,
@@ -79,8 +78,8 @@ impl<S: Store> World<S> {
         Party { life, guest, holds }
     }
 
-    fn is_going_back(&self, protocol: &Protocol) -> bool {
-        let is_back = self.outgoing.phase().is_some_and(|phase| protocol.is_rollback(phase));
+    fn is_going_back(&self, phases: &Phases) -> bool {
+        let is_back = self.outgoing.phase().is_some_and(|phase| phases.is_rollback(phase));
         let was_back = self.outgoing.ended().is_some_and(|outcome| outcome != Outcome::HandedOver);
         let history = &self.rest.history;
         history.fell_back || !history.committed && (is_back || was_back)

@@ -8,6 +8,7 @@ use handoff_model::abi::ids::Fd;
 use handoff_model::abi::kernel::Kernel;
 use handoff_model::abi::view::{DescriptorView, FileKind, FileRef, InterruptView, View};
 use handoff_model::protocol::Protocol;
+use handoff_model::protocol::phase::{InPhase, OutPhase, Place};
 use handoff_model::vm::launch;
 use handoff_model::vm::{Descriptors, Interrupts, Vm};
 use handoff_sim_kernel::Machine;
@@ -37,6 +38,8 @@ pub struct Setting {
     pub launched: (Vm, Descriptors),
     /// What the guest may have armed while it runs: interrupts of the last device.
     pub(super) later: Option<Vec<Interrupts>>,
+    /// What its tables say of each phase.
+    pub(crate) phases: Phases,
     /// Calls may fail.
     pub(crate) fail_calls: bool,
     /// KVM takes interrupts from the eventfds, and no guest reads any.
@@ -45,6 +48,37 @@ pub struct Setting {
     pub(crate) stream: Option<Fd>,
     /// The program to go back to, by exec.
     pub(crate) old_image: Fd,
+}
+
+/// What the tables of a protocol say of each phase, by its number: asked of every state.
+#[derive(Clone, Debug)]
+pub(crate) struct Phases {
+    is_rollback: Vec<bool>,
+    in_window: [Vec<bool>; 2],
+}
+
+impl Phases {
+    pub(super) fn new(protocol: &Protocol) -> Self {
+        let old = OutPhase::ALL.iter().map(|phase| protocol.in_window(Place::Old(*phase)));
+        let new = InPhase::ALL.iter().map(|phase| protocol.in_window(Place::New(*phase)));
+        Self {
+            is_rollback: OutPhase::ALL.iter().map(|phase| protocol.is_rollback(*phase)).collect(),
+            in_window: [old.collect(), new.collect()],
+        }
+    }
+
+    /// Returns true if the old process goes back in this phase.
+    pub(crate) fn is_rollback(&self, phase: OutPhase) -> bool {
+        self.is_rollback[phase as usize]
+    }
+
+    /// Returns true if descriptors may be inheritable in this phase.
+    pub(crate) fn in_window(&self, place: Place) -> bool {
+        match place {
+            Place::Old(phase) => self.in_window[0][phase as usize],
+            Place::New(phase) => self.in_window[1][phase as usize],
+        }
+    }
 }
 
 impl Setting {

@@ -109,7 +109,7 @@ impl<S: Store> World<S> {
     pub fn window_is_open(&self, setting: &Setting) -> bool {
         let old = self.outgoing.phase().map(Place::Old);
         let new = self.incoming.phase().map(Place::New);
-        [old, new].into_iter().flatten().any(|place| setting.protocol.in_window(place))
+        [old, new].into_iter().flatten().any(|place| setting.phases.in_window(place))
     }
 
     /// Where the handoff is, as properties see it.

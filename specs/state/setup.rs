@@ -3,7 +3,7 @@
 use crate::scenario::{Process, Scenario};
 use crate::state::World;
 use crate::state::action::{NEW, NEW_IMAGE, OLD, OLD_IMAGE};
-use crate::state::constants::{Noted, Setting};
+use crate::state::constants::{Noted, Phases, Setting};
 use crate::state::parts::Part;
 use handoff_model::abi::call::{Call, FileCall, Made};
 use handoff_model::abi::ids::Fd;
@@ -74,6 +74,7 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
             Way::Transfer { .. } => Fd(-1),
         },
         base,
+        phases: Phases::new(&protocol),
         protocol,
     };
     let incoming = match new_socket {
