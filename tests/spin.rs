@@ -1,4 +1,4 @@
-//! The essence of a handoff in SPIN (`specs/essence.pml`): the same states, transitions and
+//! The essence of a handoff in SPIN (`specs/spec/essence.pml`): the same states, transitions and
 //! verdicts as in this search, of the model as it is and with each flaw.
 //!
 //! It needs SPIN and a C compiler. Where one is missing every test is told as ignored, with what is
@@ -60,7 +60,7 @@ impl Spin {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("spin").join(name);
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let spin = Self { folder };
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/essence.pml");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/spec/essence.pml");
         let mut generate = Command::new("spin");
         generate.args((variant.mode == Mode::Exec).then_some("-DEXEC"));
         generate.args(variant.flaw.map(|flaw| format!("-D{}", flaw.name)));

@@ -1,4 +1,4 @@
-/* The essence of a handoff: specs/essence.rs, row by row, for SPIN. Read that first.
+/* The essence of a handoff: specs/spec/, row by row, for SPIN. Read that first.
  *
  * One process, whose only place is the head of its loop, and each row one d_step: so SPIN stores the states that
  * essence.rs has, and no others. -DEXEC is the handoff by exec; each other name that is asked for below breaks one row.

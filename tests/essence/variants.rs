@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 /// A row that may happen when it must not, or the other way round.
 #[derive(Debug)]
 pub(crate) struct Flaw {
-    /// What `specs/essence.pml` calls it.
+    /// What `specs/spec/essence.pml` calls it.
     pub(crate) name: &'static str,
     row: &'static str,
     may: fn(&Handoff) -> bool,
