@@ -60,10 +60,7 @@ impl Bench {
         let length_bytes = (mappings + 1) * PAGE_BYTES;
         bench.ok(OLD, &Call::Memory(MemoryCall::Truncate { fd: memfd, length_bytes }));
         (0..mappings).for_each(|page| bench.ok(OLD, &bench.map(page)));
-        bench.ok(
-            OLD,
-            &Call::Socket(SocketCall::Send { fd: near, bytes: vec![1], fds: vec![iommufd] }),
-        );
+        bench.ok(OLD, &SocketCall::send(near, vec![1], vec![iommufd]));
         bench.ok(NEW, &Call::Socket(SocketCall::Receive { fd: far, wait: true }));
         bench
     }
@@ -73,15 +70,14 @@ impl Bench {
     }
 
     fn map(&self, page: u64) -> Call {
-        Call::Iommufd(IommufdCall::IoasMapFile {
-            iommufd: self.iommufd,
-            ioas: self.ioas,
-            fd: self.memfd,
-            offset_bytes: page * PAGE_BYTES,
-            length_bytes: PAGE_BYTES,
-            iova: Iova((1 + page) * PAGE_BYTES),
-            rights: Rights::ReadWrite,
-        })
+        IommufdCall::map_file(
+            self.iommufd,
+            self.ioas,
+            (self.memfd, page * PAGE_BYTES),
+            Iova((1 + page) * PAGE_BYTES),
+            PAGE_BYTES,
+            Rights::ReadWrite,
+        )
     }
 
     /// One more mapping than there are.
@@ -92,13 +88,13 @@ impl Bench {
     fn unmap(&self, page: u64) -> Call {
         let iova = Iova((1 + page) * PAGE_BYTES);
         let (iommufd, ioas) = (self.iommufd, self.ioas);
-        Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova, length_bytes: PAGE_BYTES })
+        IommufdCall::unmap(iommufd, ioas, iova, PAGE_BYTES)
     }
 
     #[expect(clippy::unused_self, reason = "one of the calls")]
     fn change_process(&self) -> (Pid, Call) {
         // The descriptor that came with the message: after the socket.
-        (NEW, Call::Iommufd(IommufdCall::ChangeProcess { iommufd: Fd(4), reserved: 0 }))
+        (NEW, IommufdCall::change_process(Fd(4)))
     }
 }
 
@@ -160,7 +156,7 @@ fn map_and_unmap(bencher: Bencher<'_, '_>, mappings: u64) {
 fn change_process_twice(bencher: Bencher<'_, '_>, mappings: u64) {
     let mut bench = Bench::new(mappings);
     let (pid, change) = bench.change_process();
-    let back = Call::Iommufd(IommufdCall::ChangeProcess { iommufd: bench.iommufd, reserved: 0 });
+    let back = IommufdCall::change_process(bench.iommufd);
     bencher.counter(ItemsCount::new(2usize)).bench_local(|| {
         bench.ok(pid, &change);
         bench.ok(OLD, &back);

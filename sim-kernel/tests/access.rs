@@ -115,14 +115,14 @@ fn making_an_access_can_be_refused() {
         rig.raw_refuses(OLD, iommufd, raw, errno);
     }
     rig.ok(OLD, Call::File(FileCall::Close { fd: access }));
-    let misaligned = Call::Iommufd(IommufdCall::IoasMap {
+    let misaligned = IommufdCall::map(
         iommufd,
         ioas,
-        user_va: va,
-        length_bytes: 1,
-        iova: Iova(0x10),
-        rights: handoff_model::abi::call::Rights::ReadWrite,
-    });
+        va,
+        Iova(0x10),
+        1,
+        handoff_model::abi::call::Rights::ReadWrite,
+    );
     rig.ok(OLD, misaligned);
     rig.raw_refuses(OLD, iommufd, create(ioas, PINS), Errno::EADDRINUSE);
     rig.raw_ok(OLD, iommufd, create(ioas, 0));
@@ -203,14 +203,14 @@ fn areas_that_share_a_page_cannot_be_pinned_across() {
     let half = PAGE_BYTES / 2;
     s.rig.ok(OLD, Call::File(FileCall::Close { fd: s.access }));
     let sub = |va, iova| {
-        Call::Iommufd(IommufdCall::IoasMap {
-            iommufd: s.iommufd,
-            ioas: s.ioas,
-            user_va: Va(va),
-            length_bytes: half,
-            iova: Iova(iova),
-            rights: handoff_model::abi::call::Rights::ReadWrite,
-        })
+        IommufdCall::map(
+            s.iommufd,
+            s.ioas,
+            Va(va),
+            Iova(iova),
+            half,
+            handoff_model::abi::call::Rights::ReadWrite,
+        )
     };
     s.rig.ok(OLD, sub(s.va.0, 0));
     s.rig.ok(OLD, sub(s.va.0 + half, half));
@@ -228,8 +228,7 @@ fn memory_is_read_and_written_through_an_access() {
         let outcome = s.rig.raw_ok(OLD, s.iommufd, rw(s.access, flags, edge, 4, vec![0; 4]));
         assert_eq!(outcome.pointees[0].0, [1, 2, 3, 4]);
     }
-    let file =
-        s.rig.ok(OLD, Call::File(FileCall::ReadAt { fd: memfd, offset_bytes: 0, length_bytes: 3 }));
+    let file = s.rig.ok(OLD, FileCall::read_at(memfd, 0, 3));
     assert_eq!(file, handoff_model::abi::call::Reply::Bytes(vec![3, 4, 0]));
     assert_eq!(s.pinned(), 0, "moving bytes leaves nothing pinned");
     let nth = u64::from(u32::MAX - 1) << 32;

@@ -72,11 +72,7 @@ fn file_call() -> impl Strategy<Value = Call> {
         (fd(), any::<bool>()).prop_map(|(fd, on)| Call::File(FileCall::SetCloexec { fd, on })),
         Just(Call::File(FileCall::Eventfd)),
         fd().prop_map(|fd| Call::File(FileCall::ReadEvent { fd })),
-        (fd(), fds()).prop_map(|(fd, fds)| Call::Socket(SocketCall::Send {
-            fd,
-            bytes: vec![1],
-            fds
-        })),
+        (fd(), fds()).prop_map(|(fd, fds)| SocketCall::send(fd, vec![1], fds)),
         fd().prop_map(|fd| Call::Socket(SocketCall::Receive { fd, wait: false })),
         fd().prop_map(|fd| Call::Socket(SocketCall::ShutdownReceive { fd })),
     ]
@@ -88,17 +84,21 @@ fn memory_call() -> impl Strategy<Value = Call> {
         (fd(), offset())
             .prop_map(|(fd, length_bytes)| Call::Memory(MemoryCall::Truncate { fd, length_bytes })),
         fd().prop_map(|fd| Call::Memory(MemoryCall::SealSize { fd })),
-        (fd(), offset(), bytes()).prop_map(|(fd, offset_bytes, length_bytes)| Call::Memory(
-            MemoryCall::PunchHole { fd, offset_bytes, length_bytes }
+        (fd(), offset(), bytes()).prop_map(|(fd, offset_bytes, length_bytes)| {
+            MemoryCall::punch_hole(fd, offset_bytes, length_bytes)
+        }),
+        (fd(), 0u64..9000, 0usize..9000).prop_map(|(fd, offset_bytes, length)| FileCall::write_at(
+            fd,
+            offset_bytes,
+            vec![1; length]
         )),
-        (fd(), 0u64..9000, 0usize..9000).prop_map(|(fd, offset_bytes, length)| Call::File(
-            FileCall::WriteAt { fd, offset_bytes, bytes: vec![1; length] }
-        )),
-        (fd(), offset(), bytes()).prop_map(|(fd, offset_bytes, length_bytes)| Call::File(
-            FileCall::ReadAt { fd, offset_bytes, length_bytes }
+        (fd(), offset(), bytes()).prop_map(|(fd, offset_bytes, length_bytes)| FileCall::read_at(
+            fd,
+            offset_bytes,
+            length_bytes
         )),
         (prop::option::of(fd()), offset(), bytes()).prop_map(|(fd, offset_bytes, length_bytes)| {
-            Call::Memory(MemoryCall::Mmap { fd, offset_bytes, length_bytes })
+            MemoryCall::mmap(fd, offset_bytes, length_bytes)
         }),
         (va(), bytes())
             .prop_map(|(va, length_bytes)| Call::Memory(MemoryCall::Munmap { va, length_bytes })),
@@ -125,27 +125,17 @@ fn map_call() -> impl Strategy<Value = Call> {
     prop_oneof![
         (fd(), id(), va(), bytes(), iova(), rights()).prop_map(
             |(iommufd, ioas, user_va, length_bytes, iova, rights)| {
-                Call::Iommufd(IommufdCall::IoasMap {
-                    iommufd,
-                    ioas,
-                    user_va,
-                    length_bytes,
-                    iova,
-                    rights,
-                })
+                IommufdCall::map(iommufd, ioas, user_va, iova, length_bytes, rights)
             }
         ),
         (fd(), id(), fd(), offset(), bytes(), iova(), rights()).prop_map(
-            |(iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights)| Call::Iommufd(
-                IommufdCall::IoasMapFile {
-                    iommufd,
-                    ioas,
-                    fd,
-                    offset_bytes,
-                    length_bytes,
-                    iova,
-                    rights
-                }
+            |(iommufd, ioas, fd, offset_bytes, length_bytes, iova, rights)| IommufdCall::map_file(
+                iommufd,
+                ioas,
+                (fd, offset_bytes),
+                iova,
+                length_bytes,
+                rights
             )
         ),
         (fd(), id(), iova(), id(), iova(), bytes(), rights()).prop_map(
@@ -158,19 +148,17 @@ fn map_call() -> impl Strategy<Value = Call> {
                 length_bytes,
                 rights,
             )| {
-                Call::Iommufd(IommufdCall::IoasCopy {
+                IommufdCall::copy(
                     iommufd,
-                    source,
-                    source_iova,
-                    destination,
-                    destination_iova,
+                    (source, source_iova),
+                    (destination, destination_iova),
                     length_bytes,
                     rights,
-                })
+                )
             }
         ),
         (fd(), id(), iova(), bytes()).prop_map(|(iommufd, ioas, iova, length_bytes)| {
-            Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova, length_bytes })
+            IommufdCall::unmap(iommufd, ioas, iova, length_bytes)
         }),
     ]
 }
@@ -187,10 +175,9 @@ fn iommufd_call() -> impl Strategy<Value = Call> {
             iommufd,
             per_process: on
         })),
-        (fd(), id(), id()).prop_map(|(iommufd, device, ioas)| Call::Iommufd(
-            IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent: false }
-        )),
-        fd().prop_map(|iommufd| Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })),
+        (fd(), id(), id())
+            .prop_map(|(iommufd, device, ioas)| IommufdCall::hwpt_alloc(iommufd, device, ioas)),
+        fd().prop_map(IommufdCall::change_process),
     ]
 }
 
@@ -203,9 +190,8 @@ fn device_call() -> impl Strategy<Value = Call> {
             page_table
         })),
         fd().prop_map(|device| Call::Device(DeviceCall::Detach { device })),
-        (fd(), 0u32..6, fds()).prop_map(|(device, index, eventfds)| Call::Device(
-            DeviceCall::SetIrqs { device, index, eventfds }
-        )),
+        (fd(), 0u32..6, fds())
+            .prop_map(|(device, index, eventfds)| DeviceCall::set_irqs(device, index, eventfds)),
         fd().prop_map(|device| Call::Device(DeviceCall::Reset { device })),
     ]
 }
@@ -271,7 +257,7 @@ fn busy(kernel: &str) -> Machine {
     let set_up = rig.set_up(3);
     let (nic, _) = rig.bind(OLD, NIC, set_up.iommufd);
     let event = rig.fd(OLD, Call::File(FileCall::Eventfd));
-    rig.ok(OLD, Call::Device(DeviceCall::SetIrqs { device: nic, index: 1, eventfds: vec![event] }));
+    rig.ok(OLD, DeviceCall::set_irqs(nic, 1, vec![event]));
     let image = rig.machine.image(OLD, 1);
     rig.pass(&[set_up.iommufd, set_up.device, set_up.memfd, nic, event, image]);
     rig.mmap(NEW, Some(Fd(6)), 3);

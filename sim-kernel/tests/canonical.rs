@@ -53,15 +53,7 @@ fn do_and_undo() {
         vec![Call::Iommufd(IommufdCall::Destroy { iommufd, id: rig.ioas(OLD, iommufd) })]
     });
     check(rig, |rig| {
-        let id = rig.id(
-            OLD,
-            Call::Iommufd(IommufdCall::HwptAlloc {
-                iommufd,
-                device: device_id,
-                ioas,
-                nest_parent: false,
-            }),
-        );
+        let id = rig.id(OLD, IommufdCall::hwpt_alloc(iommufd, device_id, ioas));
         vec![Call::Iommufd(IommufdCall::Destroy { iommufd, id })]
     });
     check(rig, |rig| {
@@ -81,11 +73,8 @@ fn do_and_undo() {
         vec![Call::File(FileCall::SetCloexec { fd: memfd, on: true })]
     });
     check(rig, |rig| {
-        rig.ok(
-            OLD,
-            Call::File(FileCall::WriteAt { fd: memfd, offset_bytes: 5000, bytes: vec![9] }),
-        );
-        vec![Call::File(FileCall::WriteAt { fd: memfd, offset_bytes: 5000, bytes: vec![0] })]
+        rig.ok(OLD, FileCall::write_at(memfd, 5000, vec![9]));
+        vec![FileCall::write_at(memfd, 5000, vec![0])]
     });
 }
 

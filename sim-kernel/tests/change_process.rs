@@ -12,8 +12,7 @@ use handoff_model::abi::uapi::rfc_v1::{Move, change_addresses};
 use handoff_model::abi::view::Account;
 use handoff_sim_kernel::ProcessSpec;
 
-const CHANGE: fn(Fd) -> Call =
-    |iommufd| Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 });
+const CHANGE: fn(Fd) -> Call = |iommufd| IommufdCall::change_process(iommufd);
 
 /// `pages` mapped and pinned by the old process; both have the context and the memfd.
 struct Shared {
@@ -214,7 +213,7 @@ fn the_taker_after_a_leak_underflows() {
         _ = rig.machine.call(NEW, &CHANGE(passed));
         let third = rig.machine.spawn(process(0, false, 4));
         let (ours, theirs) = rig.machine.socketpair(NEW, third);
-        rig.ok(NEW, Call::Socket(SocketCall::Send { fd: ours, bytes: vec![1], fds: vec![passed] }));
+        rig.ok(NEW, SocketCall::send(ours, vec![1], vec![passed]));
         rig.ok(third, Call::Socket(SocketCall::Receive { fd: theirs, wait: true }));
         let iommufd = Fd(theirs.0 + 1);
         rig.change_process(third, iommufd);
@@ -268,18 +267,10 @@ fn each_page_set_has_its_own_owner() {
 #[test]
 fn a_probe_with_the_reserved_field_touches_nothing() {
     let Shared { rig, passed, .. } = shared("7.3", unlimited(), process(1001, false, 0), 4);
-    rig.refuses(
-        NEW,
-        Call::Iommufd(IommufdCall::ChangeProcess { iommufd: passed, reserved: 1 }),
-        Errno::EOPNOTSUPP,
-    );
+    rig.refuses(NEW, IommufdCall::probe_change_process(passed), Errno::EOPNOTSUPP);
     let mut rig = Rig::new("6.12", unlimited(), unlimited());
     let iommufd = rig.iommufd(OLD);
-    rig.refuses(
-        OLD,
-        Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 1 }),
-        Errno::ENOTTY,
-    );
+    rig.refuses(OLD, IommufdCall::probe_change_process(iommufd), Errno::ENOTTY);
 }
 
 /// As it was proposed first: who takes the pages says where they are now, and what it does not say

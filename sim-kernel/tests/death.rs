@@ -107,11 +107,7 @@ fn the_last_close_frees_interrupts_and_resets_in_order() {
     let mut rig = Rig::default();
     let set_up = rig.set_up(1);
     let event = rig.fd(OLD, Call::File(FileCall::Eventfd));
-    let arm = Call::Device(DeviceCall::SetIrqs {
-        device: set_up.device,
-        index: 1,
-        eventfds: vec![event],
-    });
+    let arm = DeviceCall::set_irqs(set_up.device, 1, vec![event]);
     rig.ok(OLD, arm);
     rig.machine.settle();
     rig.ok(OLD, Call::File(FileCall::Close { fd: event }));

@@ -58,18 +58,7 @@ fn what_makes_objects() {
         );
     }
     let (_, other) = rig.bind(OLD, NIC, iommufd);
-    assert!(
-        counts(
-            &mut rig,
-            OLD,
-            &Call::Iommufd(IommufdCall::HwptAlloc {
-                iommufd,
-                device: other,
-                ioas,
-                nest_parent: false
-            })
-        ) > 0
-    );
+    assert!(counts(&mut rig, OLD, &IommufdCall::hwpt_alloc(iommufd, other, ioas)) > 0);
 }
 
 #[test]
@@ -82,15 +71,7 @@ fn what_maps() {
             if path == EDU {
                 rig.attach(OLD, device, ioas);
             } else {
-                rig.ok(
-                    OLD,
-                    Call::Iommufd(IommufdCall::HwptAlloc {
-                        iommufd,
-                        device: id,
-                        ioas,
-                        nest_parent: false,
-                    }),
-                );
+                rig.ok(OLD, IommufdCall::hwpt_alloc(iommufd, id, ioas));
             }
         }
         let few = counts(&mut rig, OLD, &map_file(iommufd, ioas, memfd, BASE, 4));
@@ -109,7 +90,7 @@ fn what_takes_over() {
     rig.attach(OLD, device, ioas);
     rig.ioas(OLD, iommufd);
     let iommufd = rig.pass(&[iommufd])[0];
-    let take = Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 });
+    let take = IommufdCall::change_process(iommufd);
     assert_eq!(counts(&mut rig, NEW, &take), 2, "one for each address space");
     assert_eq!(rig.machine.vm_pin_pages(NEW), 4);
 }

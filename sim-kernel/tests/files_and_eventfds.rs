@@ -105,10 +105,7 @@ fn reading_an_eventfd_takes_everything() {
     let mut rig = Rig::default();
     let set_up = rig.set_up(1);
     let fd = rig.fd(OLD, Call::File(FileCall::Eventfd));
-    rig.ok(
-        OLD,
-        Call::Device(DeviceCall::SetIrqs { device: set_up.device, index: 1, eventfds: vec![fd] }),
-    );
+    rig.ok(OLD, DeviceCall::set_irqs(set_up.device, 1, vec![fd]));
     for _ in 0..3 {
         assert!(rig.machine.raise("edu", 0));
     }
@@ -157,10 +154,10 @@ fn iommufd_calls(iommufd: Fd) -> Vec<Call> {
         crate::common::map(iommufd, ioas, handoff_model::abi::ids::Va(0), Iova(0), 1),
         crate::common::copy(iommufd, (ioas, BASE), (ioas, BASE), 1),
         crate::common::unmap(iommufd, ioas, BASE, 1),
-        Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }),
+        IommufdCall::change_process(iommufd),
         Call::Iommufd(IommufdCall::GetRlimitMode { iommufd }),
         Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: true }),
-        Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent: false }),
+        IommufdCall::hwpt_alloc(iommufd, device, ioas),
         Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt }),
         Call::Iommufd(IommufdCall::GetHwInfo { iommufd, device }),
     ]
@@ -174,7 +171,7 @@ fn device_calls(device: Fd) -> Vec<Call> {
         Call::Device(DeviceCall::Info { device }),
         Call::Device(DeviceCall::RegionInfo { device, index: 0 }),
         Call::Device(DeviceCall::IrqInfo { device, index: 0 }),
-        Call::Device(DeviceCall::SetIrqs { device, index: 1, eventfds: vec![] }),
+        DeviceCall::set_irqs(device, 1, vec![]),
         Call::Device(DeviceCall::Reset { device }),
     ]
 }

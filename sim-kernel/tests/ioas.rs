@@ -19,14 +19,7 @@ fn lazy() -> (Rig, Fd, ObjectId) {
 /// MAP of bytes, not of pages.
 fn map_bytes(iommufd: Fd, ioas: ObjectId, va: u64, iova: u64, length_bytes: u64) -> Call {
     let (user_va, iova) = (Va(va), Iova(iova));
-    Call::Iommufd(IommufdCall::IoasMap {
-        iommufd,
-        ioas,
-        user_va,
-        length_bytes,
-        iova,
-        rights: Rights::ReadWrite,
-    })
+    IommufdCall::map(iommufd, ioas, user_va, iova, length_bytes, Rights::ReadWrite)
 }
 
 fn map_file_bytes(
@@ -38,15 +31,7 @@ fn map_file_bytes(
     length_bytes: u64,
 ) -> Call {
     let (iova, rights) = (Iova(iova), Rights::ReadWrite);
-    Call::Iommufd(IommufdCall::IoasMapFile {
-        iommufd,
-        ioas,
-        fd,
-        offset_bytes,
-        length_bytes,
-        iova,
-        rights,
-    })
+    IommufdCall::map_file(iommufd, ioas, (fd, offset_bytes), iova, length_bytes, rights)
 }
 
 #[test]
@@ -149,15 +134,8 @@ fn copy_refusals() {
     let (mut rig, iommufd, ioas) = lazy();
     let memfd = rig.memfd(OLD, 4);
     rig.ok(OLD, map_file(iommufd, ioas, memfd, BASE, 2));
-    let read_only = Call::Iommufd(IommufdCall::IoasMapFile {
-        iommufd,
-        ioas,
-        fd: memfd,
-        offset_bytes: 0,
-        length_bytes: PAGE_BYTES,
-        iova: Iova(0x20000),
-        rights: Rights::Read,
-    });
+    let read_only =
+        IommufdCall::map_file(iommufd, ioas, (memfd, 0), Iova(0x20000), PAGE_BYTES, Rights::Read);
     rig.ok(OLD, read_only);
     let other = rig.ioas(OLD, iommufd);
     let copy = |from, to, pages| copy(iommufd, from, to, pages);
@@ -205,9 +183,8 @@ fn unmap_takes_whole_areas_and_is_not_atomic() {
     for iova in [0x10000, 0x12000] {
         rig.ok(OLD, map_file(iommufd, ioas, memfd, Iova(iova), 2));
     }
-    let unmap_bytes = |ioas, iova, length_bytes| {
-        Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova: Iova(iova), length_bytes })
-    };
+    let unmap_bytes =
+        |ioas, iova, length_bytes| IommufdCall::unmap(iommufd, ioas, Iova(iova), length_bytes);
     let rows = [
         (unmap_bytes(NONE, 1, TOP), Errno::ENOENT),
         (unmap_bytes(ioas, 1, TOP), Errno::EOVERFLOW),
@@ -246,15 +223,7 @@ fn ranges_follow_from_who_uses_the_address_space() {
     check_ranges(&mut rig, iommufd, ioas, &everything, 1);
     let (device, device_id) = rig.bind(OLD, crate::common::EDU, iommufd);
     check_ranges(&mut rig, iommufd, ioas, &everything, 1);
-    let hwpt = rig.id(
-        OLD,
-        Call::Iommufd(IommufdCall::HwptAlloc {
-            iommufd,
-            device: device_id,
-            ioas,
-            nest_parent: false,
-        }),
-    );
+    let hwpt = rig.id(OLD, IommufdCall::hwpt_alloc(iommufd, device_id, ioas));
     check_ranges(&mut rig, iommufd, ioas, &[(0, 0x7f_ffff_ffff)], PAGE_BYTES);
     rig.attach(OLD, device, hwpt);
     check_ranges(&mut rig, iommufd, ioas, &attached, PAGE_BYTES);

@@ -15,9 +15,7 @@ fn refusals() {
     let (iommufd, ioas, hwpt, device) =
         (set_up.iommufd, set_up.ioas, set_up.hwpt, set_up.device_id);
     let destroy = |id| Call::Iommufd(IommufdCall::Destroy { iommufd, id });
-    let alloc = |device, ioas| {
-        Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent: false })
-    };
+    let alloc = |device, ioas| IommufdCall::hwpt_alloc(iommufd, device, ioas);
     let info = |device| Call::Iommufd(IommufdCall::GetHwInfo { iommufd, device });
     let probe = |hwpt| Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt });
     let rows = [
@@ -38,7 +36,7 @@ fn refusals() {
         (probe(ioas), Errno::ENOENT),
         (probe(hwpt), Errno::EINVAL),
         (Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: true }), Errno::EPERM),
-        (Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 1 }), Errno::EOPNOTSUPP),
+        (IommufdCall::probe_change_process(iommufd), Errno::EOPNOTSUPP),
     ];
     for (call, errno) in rows {
         rig.refuses(OLD, call, errno);
@@ -57,12 +55,11 @@ fn nesting_parents_are_of_iommus_that_nest() {
     let ioas = rig.ioas(OLD, iommufd);
     let (nic, plain) = rig.bind(OLD, NIC, iommufd);
     let (gpu, nesting) = rig.bind(OLD, SECOND, iommufd);
-    let alloc = |device, nest_parent| {
-        Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent })
-    };
+    let alloc = |device| IommufdCall::hwpt_alloc(iommufd, device, ioas);
+    let alloc_parent = |device| IommufdCall::hwpt_alloc_nest_parent(iommufd, device, ioas);
     let probe = |device, hwpt| Call::Iommufd(IommufdCall::ProbeNesting { iommufd, device, hwpt });
-    rig.refuses(OLD, alloc(plain, true), Errno::EOPNOTSUPP);
-    let (parent, own) = (rig.id(OLD, alloc(nesting, true)), rig.id(OLD, alloc(nesting, false)));
+    rig.refuses(OLD, alloc_parent(plain), Errno::EOPNOTSUPP);
+    let (parent, own) = (rig.id(OLD, alloc_parent(nesting)), rig.id(OLD, alloc(nesting)));
     for device in [plain, nesting] {
         rig.refuses(OLD, probe(device, parent), Errno::EOPNOTSUPP);
         rig.refuses(OLD, probe(device, own), Errno::EINVAL);
@@ -110,18 +107,7 @@ fn ids_are_the_lowest_free_ones_of_all_kinds() {
     let hwpt = rig.attach(OLD, device, b);
     assert_eq!([a, b, device_id, hwpt], [1, 2, 3, 4].map(ObjectId));
     rig.ok(OLD, Call::Iommufd(IommufdCall::Destroy { iommufd, id: a }));
-    assert_eq!(
-        rig.id(
-            OLD,
-            Call::Iommufd(IommufdCall::HwptAlloc {
-                iommufd,
-                device: device_id,
-                ioas: b,
-                nest_parent: false
-            })
-        ),
-        a
-    );
+    assert_eq!(rig.id(OLD, IommufdCall::hwpt_alloc(iommufd, device_id, b)), a);
     assert_eq!(rig.ioas(OLD, iommufd), ObjectId(5));
     let other = rig.iommufd(OLD);
     assert_eq!(rig.ioas(OLD, other), ObjectId(1));
@@ -161,10 +147,7 @@ fn old_kernels_do_not_know_the_new_ioctls() {
         let iommufd = rig.iommufd(OLD);
         let ioas = rig.ioas(OLD, iommufd);
         let memfd = rig.memfd(OLD, 1);
-        let calls = [
-            map_file(iommufd, ioas, memfd, BASE, 1),
-            Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }),
-        ];
+        let calls = [map_file(iommufd, ioas, memfd, BASE, 1), IommufdCall::change_process(iommufd)];
         for call in calls {
             if knows {
                 rig.ok(OLD, call);
@@ -181,12 +164,7 @@ fn auto_hwpts_are_shared_and_go_with_the_last_device() {
     let set_up = rig.set_up(1);
     let iommufd = set_up.iommufd;
     let (second, second_id) = rig.bind(OLD, NIC, iommufd);
-    let manual = Call::Iommufd(IommufdCall::HwptAlloc {
-        iommufd,
-        device: second_id,
-        ioas: set_up.ioas,
-        nest_parent: false,
-    });
+    let manual = IommufdCall::hwpt_alloc(iommufd, second_id, set_up.ioas);
     let manual = rig.id(OLD, manual);
     assert_eq!(rig.attach(OLD, second, set_up.ioas), set_up.hwpt, "never the manual one");
     rig.ok(OLD, Call::Device(DeviceCall::Detach { device: set_up.device }));
@@ -208,7 +186,7 @@ fn a_manual_hwpt_pins_at_once_or_does_nothing() {
     let (_, device) = rig.bind(OLD, NIC, iommufd);
     let memfd = rig.memfd(OLD, 2);
     rig.ok(OLD, map_file(iommufd, ioas, memfd, BASE, 2));
-    let hwpt = Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent: false });
+    let hwpt = IommufdCall::hwpt_alloc(iommufd, device, ioas);
     let mut pinned = rig.clone();
     pinned.id(OLD, hwpt.clone());
     assert_eq!(pinned.page_set().pinned_pages, 2);

@@ -14,19 +14,19 @@ fn truncate(fd: Fd, length_bytes: u64) -> Call {
 }
 
 fn punch(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::Memory(MemoryCall::PunchHole { fd, offset_bytes, length_bytes })
+    MemoryCall::punch_hole(fd, offset_bytes, length_bytes)
 }
 
 fn write(fd: Fd, offset_bytes: u64, length: usize) -> Call {
-    Call::File(FileCall::WriteAt { fd, offset_bytes, bytes: vec![1; length] })
+    FileCall::write_at(fd, offset_bytes, vec![1; length])
 }
 
 fn read(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::File(FileCall::ReadAt { fd, offset_bytes, length_bytes })
+    FileCall::read_at(fd, offset_bytes, length_bytes)
 }
 
 fn mmap(fd: Option<Fd>, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::Memory(MemoryCall::Mmap { fd, offset_bytes, length_bytes })
+    MemoryCall::mmap(fd, offset_bytes, length_bytes)
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn bus_mastering_is_a_bit_of_the_command_register() {
     let seen = |rig: &Rig| rig.machine.view().devices["edu"].bus_master;
     assert_eq!(seen(&rig), Some(true));
     assert_eq!(rig.ok(OLD, read(fd, COMMAND_OFFSET, 2)), Reply::Bytes(vec![0x07, 0x01]));
-    let off = Call::File(FileCall::WriteAt { fd, offset_bytes: COMMAND_OFFSET, bytes: vec![0x03] });
+    let off = FileCall::write_at(fd, COMMAND_OFFSET, vec![0x03]);
     rig.ok(OLD, off);
     assert_eq!(seen(&rig), Some(false));
     assert_eq!(rig.ok(OLD, read(fd, COMMAND_OFFSET + 1, 1)), Reply::Bytes(vec![0x01]));

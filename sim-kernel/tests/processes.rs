@@ -180,8 +180,8 @@ fn saved_state_is_bytes_like_any_others() {
     rig.refuses(OLD, Call::Guest(GuestCall::Save { fd: sealed }), Errno::EPERM);
     let spoil: [fn(Fd) -> Call; 3] = [
         |fd| Call::Memory(MemoryCall::Truncate { fd, length_bytes: 12 }),
-        |fd| Call::File(FileCall::WriteAt { fd, offset_bytes: 0, bytes: vec![0] }),
-        |fd| Call::Memory(MemoryCall::PunchHole { fd, offset_bytes: 0, length_bytes: PAGE_BYTES }),
+        |fd| FileCall::write_at(fd, 0, vec![0]),
+        |fd| MemoryCall::punch_hole(fd, 0, PAGE_BYTES),
     ];
     for spoil in spoil {
         let mut rig = rig.clone();

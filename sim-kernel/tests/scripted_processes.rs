@@ -13,7 +13,7 @@ fn parent() -> (Machine, Pid) {
     for call in [
         Call::Memory(MemoryCall::Memfd { name: "ram".to_owned() }),
         Call::Memory(MemoryCall::Truncate { fd, length_bytes: PAGE_BYTES }),
-        Call::Memory(MemoryCall::Mmap { fd: Some(fd), offset_bytes: 0, length_bytes: PAGE_BYTES }),
+        MemoryCall::mmap(Some(fd), 0, PAGE_BYTES),
         Call::File(FileCall::Eventfd),
         Call::File(FileCall::SetCloexec { fd: Fd(4), on: false }),
     ] {

@@ -9,7 +9,7 @@ use handoff_model::abi::ids::{Fd, Pid};
 use handoff_sim_kernel::Placement;
 
 fn send(fd: Fd, bytes: &[u8], fds: &[Fd]) -> Call {
-    Call::Socket(SocketCall::Send { fd, bytes: bytes.to_vec(), fds: fds.to_vec() })
+    SocketCall::send(fd, bytes.to_vec(), fds.to_vec())
 }
 
 fn receive(fd: Fd) -> Call {

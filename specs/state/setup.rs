@@ -5,7 +5,7 @@ use crate::state::World;
 use crate::state::action::{NEW, NEW_IMAGE, OLD, OLD_IMAGE};
 use crate::state::constants::{Noted, Phases, Setting};
 use crate::state::parts::Part;
-use handoff_model::abi::call::{Call, FileCall, Made};
+use handoff_model::abi::call::{FileCall, Made};
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::view::{FileKind, FileRef, View};
 use handoff_model::protocol::Mode;
@@ -105,8 +105,7 @@ fn names(base: &View, descriptors: &Descriptors) -> BTreeMap<FileRef, String> {
 /// What the guest's driver does first: bus mastering, in the PCI command register.
 fn enable_dma(machine: &mut Machine, device: Fd) -> Made {
     let bytes = sim::BUS_MASTER.to_le_bytes().to_vec();
-    let call =
-        Call::File(FileCall::WriteAt { fd: device, offset_bytes: sim::COMMAND_OFFSET, bytes });
+    let call = FileCall::write_at(device, sim::COMMAND_OFFSET, bytes);
     let answer = machine.call(OLD, &call);
     assert!(answer.is_ok(), "a bound device has a command register");
     Made { pid: OLD, call, answer }

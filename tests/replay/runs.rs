@@ -109,17 +109,9 @@ fn launch(run: &mut Recorder) -> Hands {
     for call in [
         Call::Memory(MemoryCall::Truncate { fd, length_bytes }),
         Call::Memory(MemoryCall::SealSize { fd }),
-        Call::Memory(MemoryCall::Mmap { fd: Some(fd), offset_bytes, length_bytes }),
+        MemoryCall::mmap(Some(fd), offset_bytes, length_bytes),
         Call::Iommufd(IommufdCall::IoasAlloc { iommufd }),
-        Call::Iommufd(IommufdCall::IoasMapFile {
-            iommufd,
-            ioas,
-            fd,
-            offset_bytes,
-            length_bytes,
-            iova,
-            rights,
-        }),
+        IommufdCall::map_file(iommufd, ioas, (fd, offset_bytes), iova, length_bytes, rights),
         Call::Device(DeviceCall::Info { device }),
         Call::Device(DeviceCall::Bind { device, iommufd }),
         Call::Device(DeviceCall::Attach { device, page_table: IOAS }),
@@ -128,7 +120,7 @@ fn launch(run: &mut Recorder) -> Hands {
         Call::Device(DeviceCall::IrqInfo { device, index: 1 }),
         Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd, ioas }),
         Call::Iommufd(IommufdCall::GetRlimitMode { iommufd }),
-        Call::Device(DeviceCall::SetIrqs { device, index: 1, eventfds: vec![event, event] }),
+        DeviceCall::set_irqs(device, 1, vec![event, event]),
         Call::Device(DeviceCall::Reset { device }),
     ] {
         let _ = run.call(OLD, call);
@@ -145,7 +137,7 @@ fn hand_over(run: &mut Recorder, old: Hands) -> Hands {
     let _ = run.call(OLD, Call::Guest(GuestCall::Save { fd: state }));
     let fds = vec![old.ram, old.iommufd, old.device, old.event, state];
     let socket = Fd(3);
-    let _ = run.call(OLD, Call::Socket(SocketCall::Send { fd: socket, bytes: vec![7; 100], fds }));
+    let _ = run.call(OLD, SocketCall::send(socket, vec![7; 100], fds));
     let received = run.call(NEW, Call::Socket(SocketCall::Receive { fd: socket, wait: true }));
     let Ok(Reply::Message { fds, .. }) = received else { panic!("no message but {received:?}") };
     let new = Hands { ram: fds[0], iommufd: fds[1], device: fds[2], event: fds[3] };
@@ -156,21 +148,16 @@ fn hand_over(run: &mut Recorder, old: Hands) -> Hands {
         Call::Iommufd(IommufdCall::GetHwInfo { iommufd, device: DEVICE }),
         Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt: HWPT }),
         Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt: IOAS }),
-        Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 1 }),
-        Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }),
-        Call::Memory(MemoryCall::Mmap {
-            fd: Some(new.ram),
-            offset_bytes: 0,
-            length_bytes: RAM_BYTES,
-        }),
-        Call::Socket(SocketCall::Send { fd: socket, bytes: vec![], fds: vec![] }),
+        IommufdCall::probe_change_process(iommufd),
+        IommufdCall::change_process(iommufd),
+        MemoryCall::mmap(Some(new.ram), 0, RAM_BYTES),
+        SocketCall::send(socket, vec![], vec![]),
     ] {
         let _ = run.call(NEW, call);
     }
     let _ = run.call(OLD, Call::Socket(SocketCall::Receive { fd: socket, wait: true }));
     let _ = run.call(OLD, Call::Socket(SocketCall::ShutdownReceive { fd: socket }));
-    let _ =
-        run.call(NEW, Call::Socket(SocketCall::Send { fd: socket, bytes: vec![1], fds: vec![] }));
+    let _ = run.call(NEW, SocketCall::send(socket, vec![1], vec![]));
     new
 }
 
@@ -178,41 +165,26 @@ fn hand_over(run: &mut Recorder, old: Hands) -> Hands {
 fn go_on(run: &mut Recorder, new: Hands) {
     let Hands { ram, iommufd, device, event } = new;
     let (pidfd, ioas, rights, iova) = (Fd(4), IOAS, Rights::Read, Iova(0x20_0000));
-    let anonymous =
-        Call::Memory(MemoryCall::Mmap { fd: None, offset_bytes: 0, length_bytes: 2 * PAGE_BYTES });
+    let anonymous = MemoryCall::mmap(None, 0, 2 * PAGE_BYTES);
     let Ok(Reply::Va(va)) = run.call(NEW, anonymous) else { panic!("no memory") };
     for call in [
         Call::Process(ProcessCall::Kill { pidfd }),
         Call::Process(ProcessCall::AwaitExit { pidfd }),
         Call::Process(ProcessCall::Kill { pidfd }),
         Call::Guest(GuestCall::Start),
-        Call::Device(DeviceCall::SetIrqs { device, index: 1, eventfds: vec![event] }),
-        Call::Device(DeviceCall::SetIrqs { device, index: 2, eventfds: vec![event] }),
-        Call::Iommufd(IommufdCall::IoasMap {
-            iommufd,
-            ioas,
-            user_va: va,
-            length_bytes: PAGE_BYTES,
-            iova,
-            rights,
-        }),
-        Call::Iommufd(IommufdCall::IoasMap {
-            iommufd,
-            ioas,
-            user_va: va,
-            length_bytes: PAGE_BYTES,
-            iova,
-            rights,
-        }),
-        Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }),
-        Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova, length_bytes: PAGE_BYTES }),
-        Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device: DEVICE, ioas, nest_parent: false }),
+        DeviceCall::set_irqs(device, 1, vec![event]),
+        DeviceCall::set_irqs(device, 2, vec![event]),
+        IommufdCall::map(iommufd, ioas, va, iova, PAGE_BYTES, rights),
+        IommufdCall::map(iommufd, ioas, va, iova, PAGE_BYTES, rights),
+        IommufdCall::change_process(iommufd),
+        IommufdCall::unmap(iommufd, ioas, iova, PAGE_BYTES),
+        IommufdCall::hwpt_alloc(iommufd, DEVICE, ioas),
         Call::Iommufd(IommufdCall::Destroy { iommufd, id: ObjectId(4) }),
         Call::Iommufd(IommufdCall::Destroy { iommufd, id: IOAS }),
         Call::Memory(MemoryCall::Munmap { va, length_bytes: 1 }),
-        Call::Memory(MemoryCall::PunchHole { fd: ram, offset_bytes: 0, length_bytes: PAGE_BYTES }),
-        Call::File(FileCall::WriteAt { fd: ram, offset_bytes: 5, bytes: vec![1, 2, 3] }),
-        Call::File(FileCall::ReadAt { fd: ram, offset_bytes: RAM_BYTES - 1, length_bytes: 8 }),
+        MemoryCall::punch_hole(ram, 0, PAGE_BYTES),
+        FileCall::write_at(ram, 5, vec![1, 2, 3]),
+        FileCall::read_at(ram, RAM_BYTES - 1, 8),
         Call::Process(ProcessCall::GetUid),
         Call::Process(ProcessCall::SetUid { uid: Uid(0) }),
         Call::Process(ProcessCall::GetMemlock),
@@ -230,15 +202,7 @@ fn go_on(run: &mut Recorder, new: Hands) {
     run.give(NEW, image, Given::Image { path: "/usr/bin/vmm".into() });
     let _ = run.call(NEW, Call::Process(ProcessCall::Exec { image }));
     let _ = run.call(NEW, Call::Device(DeviceCall::Info { device }));
-    let _ = run.call(
-        NEW,
-        Call::Iommufd(IommufdCall::IoasUnmap {
-            iommufd,
-            ioas,
-            iova: Iova(0),
-            length_bytes: u64::MAX,
-        }),
-    );
+    let _ = run.call(NEW, IommufdCall::unmap(iommufd, ioas, Iova(0), u64::MAX));
 }
 
 /// A handoff from launch to the next program.
@@ -268,12 +232,7 @@ fn a_nesting_parent_is_made_again_where_one_was_made() {
         let device = run.open(OLD, Call::File(FileCall::Open { path: DEVICE_FILE.into() }));
         let _ = run.call(OLD, Call::Iommufd(IommufdCall::IoasAlloc { iommufd }));
         let _ = run.call(OLD, Call::Device(DeviceCall::Bind { device, iommufd }));
-        let alloc = Call::Iommufd(IommufdCall::HwptAlloc {
-            iommufd,
-            device: DEVICE,
-            ioas: IOAS,
-            nest_parent: true,
-        });
+        let alloc = IommufdCall::hwpt_alloc_nest_parent(iommufd, DEVICE, IOAS);
         assert_eq!(run.call(OLD, alloc), made);
         let probe = run.call(
             OLD,

@@ -13,13 +13,11 @@ pub(crate) fn contexts<'a>(vm: &'a Vm, from: &'a Descriptors) -> impl Iterator<I
 
 /// The calls that make the caller the owner of every page set.
 pub(crate) fn take_ownership(vm: &Vm, descriptors: &Descriptors) -> Vec<Call> {
-    contexts(vm, descriptors)
-        .map(|iommufd| Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }))
-        .collect()
+    contexts(vm, descriptors).map(IommufdCall::change_process).collect()
 }
 
 pub(crate) fn send(socket: Fd, message: &Message, fds: Vec<Fd>) -> Call {
-    Call::Socket(SocketCall::Send { fd: socket, bytes: message.to_bytes(), fds })
+    SocketCall::send(socket, message.to_bytes(), fds)
 }
 
 /// How a message to or from the peer reads.

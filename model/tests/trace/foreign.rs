@@ -43,18 +43,18 @@ fn foreign_forms_that_mean_a_call_of_ours() {
     );
     is_call(
         r#""mmap","addr":4096,"length":8,"prot":3,"flags":17,"fd":12,"offset":0,"ret":4096"#,
-        &Call::Memory(MemoryCall::Mmap { fd: Some(Fd(12)), offset_bytes: 0, length_bytes: 8 }),
+        &MemoryCall::mmap(Some(Fd(12)), 0, 8),
         Ok(Reply::Va(Va(4096))),
     );
     is_call(
         r#""mmap","addr":0,"length":112,"prot":3,"flags":33,"fd":-1,"offset":0,"ret":4096"#,
-        &Call::Memory(MemoryCall::Mmap { fd: None, offset_bytes: 0, length_bytes: 112 }),
+        &MemoryCall::mmap(None, 0, 112),
         Ok(Reply::Va(Va(4096))),
     );
     // CHANGE_PROCESS, one byte longer and zero there.
     is_call(
         r#""ioctl","fd":4,"req":15250,"in":"090000000000000000","out":"090000000000000000","ret":0"#,
-        &Call::Iommufd(IommufdCall::ChangeProcess { iommufd: Fd(4), reserved: 0 }),
+        &IommufdCall::change_process(Fd(4)),
         done.clone(),
     );
     // GET_HW_INFO with a buffer for the data.

@@ -18,7 +18,6 @@ const ID: ObjectId = ObjectId(3);
 const STAMPS: Stamps = Stamps { seq: 1, enter_ns: 10, t_ns: 12 };
 
 /// Calls on files, memory and processes, with an answer of success.
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn system_calls() -> Vec<(Call, Reply)> {
     let bytes = vec![0xab; 100];
     vec![
@@ -35,26 +34,11 @@ fn system_calls() -> Vec<(Call, Reply)> {
         (Call::Memory(MemoryCall::SealSize { fd: FD }), Reply::Done),
         (Call::Memory(MemoryCall::AddSeals { fd: FD, seals: 8 }), Reply::Done),
         (Call::Memory(MemoryCall::ReopenReadOnly { fd: FD }), Reply::Fd(Fd(8))),
-        (
-            Call::Memory(MemoryCall::PunchHole { fd: FD, offset_bytes: 4096, length_bytes: 8192 }),
-            Reply::Done,
-        ),
-        (
-            Call::File(FileCall::WriteAt { fd: FD, offset_bytes: 9, bytes: bytes.clone() }),
-            Reply::Length(99),
-        ),
-        (
-            Call::File(FileCall::ReadAt { fd: FD, offset_bytes: 9, length_bytes: 200 }),
-            Reply::Bytes(bytes.clone()),
-        ),
-        (
-            Call::Memory(MemoryCall::Mmap { fd: Some(FD), offset_bytes: 4096, length_bytes: 8192 }),
-            Reply::Va(Va(0x7f12_3456_7000)),
-        ),
-        (
-            Call::Memory(MemoryCall::Mmap { fd: None, offset_bytes: 0, length_bytes: 1 }),
-            Reply::Va(Va(0x1000)),
-        ),
+        (MemoryCall::punch_hole(FD, 4096, 8192), Reply::Done),
+        (FileCall::write_at(FD, 9, bytes.clone()), Reply::Length(99)),
+        (FileCall::read_at(FD, 9, 200), Reply::Bytes(bytes.clone())),
+        (MemoryCall::mmap(Some(FD), 4096, 8192), Reply::Va(Va(0x7f12_3456_7000))),
+        (MemoryCall::mmap(None, 0, 1), Reply::Va(Va(0x1000))),
         (Call::Memory(MemoryCall::Munmap { va: Va(0x1000), length_bytes: 1 }), Reply::Done),
         (Call::File(FileCall::Eventfd), Reply::Fd(FD)),
         (Call::File(FileCall::ReadEvent { fd: FD }), Reply::Count(u64::MAX - 1)),
@@ -74,14 +58,7 @@ fn system_calls() -> Vec<(Call, Reply)> {
         (Call::Process(ProcessCall::Exec { image: FD }), Reply::Done),
         (Call::Process(ProcessCall::Kill { pidfd: FD }), Reply::Done),
         (Call::Process(ProcessCall::AwaitExit { pidfd: FD }), Reply::Done),
-        (
-            Call::Socket(SocketCall::Send {
-                fd: FD,
-                bytes: bytes.clone(),
-                fds: vec![Fd(1), Fd(2)],
-            }),
-            Reply::Done,
-        ),
+        (SocketCall::send(FD, bytes.clone(), vec![Fd(1), Fd(2)]), Reply::Done),
         (
             Call::Socket(SocketCall::Receive { fd: FD, wait: true }),
             Reply::Message { bytes, fds: vec![Fd(5)], truncated: true },
@@ -119,62 +96,22 @@ fn ioctls() -> Vec<(Call, Reply)> {
             Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd, ioas }),
             Reply::IovaRanges { ranges: vec![range, range], alignment_bytes: 4096 },
         ),
+        (IommufdCall::map(iommufd, ioas, Va(0x7000), iova, length_bytes, rights), Reply::Done),
         (
-            Call::Iommufd(IommufdCall::IoasMap {
-                iommufd,
-                ioas,
-                user_va: Va(0x7000),
-                length_bytes,
-                iova,
-                rights,
-            }),
+            IommufdCall::map_file(iommufd, ioas, (Fd(9), 0x1000), iova, length_bytes, Rights::Read),
             Reply::Done,
         ),
         (
-            Call::Iommufd(IommufdCall::IoasMapFile {
-                iommufd,
-                ioas,
-                fd: Fd(9),
-                offset_bytes: 0x1000,
-                length_bytes,
-                iova,
-                rights: Rights::Read,
-            }),
+            IommufdCall::copy(iommufd, (ID, iova), (ObjectId(4), Iova(0)), length_bytes, rights),
             Reply::Done,
         ),
-        (
-            Call::Iommufd(IommufdCall::IoasCopy {
-                iommufd,
-                source: ID,
-                source_iova: iova,
-                destination: ObjectId(4),
-                destination_iova: Iova(0),
-                length_bytes,
-                rights,
-            }),
-            Reply::Done,
-        ),
-        (
-            Call::Iommufd(IommufdCall::IoasUnmap {
-                iommufd,
-                ioas,
-                iova: Iova(0),
-                length_bytes: u64::MAX,
-            }),
-            Reply::Length(0x4000),
-        ),
-        (Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }), Reply::Done),
-        (Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 1 }), Reply::Done),
+        (IommufdCall::unmap(iommufd, ioas, Iova(0), u64::MAX), Reply::Length(0x4000)),
+        (IommufdCall::change_process(iommufd), Reply::Done),
+        (IommufdCall::probe_change_process(iommufd), Reply::Done),
         (Call::Iommufd(IommufdCall::GetRlimitMode { iommufd }), Reply::Flag(true)),
         (Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: true }), Reply::Done),
-        (
-            Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device: ID, ioas, nest_parent: false }),
-            Reply::Object(ObjectId(5)),
-        ),
-        (
-            Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device: ID, ioas, nest_parent: true }),
-            Reply::Object(ObjectId(5)),
-        ),
+        (IommufdCall::hwpt_alloc(iommufd, ID, ioas), Reply::Object(ObjectId(5))),
+        (IommufdCall::hwpt_alloc_nest_parent(iommufd, ID, ioas), Reply::Object(ObjectId(5))),
         (Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt: ID }), Reply::Done),
         (
             Call::Iommufd(IommufdCall::ProbeNesting { iommufd, device: ID, hwpt: ObjectId(5) }),
@@ -199,11 +136,8 @@ fn ioctls() -> Vec<(Call, Reply)> {
             Call::Device(DeviceCall::IrqInfo { device, index: 1 }),
             Reply::IrqInfo { flags: 9, count: 1 },
         ),
-        (
-            Call::Device(DeviceCall::SetIrqs { device, index: 1, eventfds: vec![Fd(10), Fd(11)] }),
-            Reply::Done,
-        ),
-        (Call::Device(DeviceCall::SetIrqs { device, index: 1, eventfds: vec![] }), Reply::Done),
+        (DeviceCall::set_irqs(device, 1, vec![Fd(10), Fd(11)]), Reply::Done),
+        (DeviceCall::set_irqs(device, 1, vec![]), Reply::Done),
         (Call::Device(DeviceCall::Reset { device }), Reply::Done),
         (
             Call::Container(ContainerCall::SetContainer { group: device, container: Fd(9) }),
@@ -241,10 +175,7 @@ fn ioctls() -> Vec<(Call, Reply)> {
         (Call::Container(ContainerCall::ForgetVaddrs { container: FD }), Reply::Length(0x4000)),
         (Call::Kvm(KvmCall::CreateVm { kvm: device }), Reply::Fd(Fd(7))),
         (Call::Kvm(KvmCall::CreateIrqchip { vm: device }), Reply::Done),
-        (
-            Call::Kvm(KvmCall::Irqfd { vm: device, eventfd: Fd(8), gsi: 24, assign: true }),
-            Reply::Done,
-        ),
+        (KvmCall::irqfd(device, Fd(8), 24, true), Reply::Done),
         (Call::Ioctl { fd: iommufd, ioctl }, Reply::Ioctl(outcome)),
         (Call::Ioctl { fd: iommufd, ioctl: ioctl_of_a_value }, Reply::Ioctl(value_outcome)),
     ]

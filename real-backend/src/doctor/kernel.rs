@@ -4,7 +4,7 @@ use super::{Finding, ask};
 use crate::sys;
 use crate::sysfs::{Sysfs, names_in};
 use flate2::read::GzDecoder;
-use handoff_model::abi::call::{Call, IommufdCall};
+use handoff_model::abi::call::IommufdCall;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use rustix::fd::{AsRawFd, OwnedFd};
@@ -114,8 +114,7 @@ fn iommufd(context: &Result<OwnedFd, Errno>) -> Finding {
 fn change_process(context: Option<&OwnedFd>) -> Finding {
     let question = ask("iommufd.change_process", "iommufd can change the owner of mapped memory");
     let Some(context) = context else { return question.skip("needs /dev/iommu") };
-    let probe =
-        Call::Iommufd(IommufdCall::ChangeProcess { iommufd: Fd(context.as_raw_fd()), reserved: 1 });
+    let probe = IommufdCall::probe_change_process(Fd(context.as_raw_fd()));
     match sys::ioctl(&probe) {
         Err(Errno::EOPNOTSUPP) => question.pass("IOMMU_IOAS_CHANGE_PROCESS is known"),
         Err(Errno::ENOTTY) => {

@@ -19,7 +19,7 @@ pub(crate) fn read_at(
     offset_bytes: u64,
     length_bytes: u64,
 ) -> Result<Vec<u8>, Errno> {
-    match kernel.call(&Call::File(FileCall::ReadAt { fd, offset_bytes, length_bytes }))? {
+    match kernel.call(&FileCall::read_at(fd, offset_bytes, length_bytes))? {
         Reply::Bytes(bytes) => Ok(bytes),
         _ => Err(Errno::EIO),
     }
@@ -32,7 +32,7 @@ pub(crate) fn write_at(
     offset_bytes: u64,
     bytes: &[u8],
 ) -> Result<u64, Errno> {
-    match kernel.call(&Call::File(FileCall::WriteAt { fd, offset_bytes, bytes: bytes.to_vec() }))? {
+    match kernel.call(&FileCall::write_at(fd, offset_bytes, bytes.to_vec()))? {
         Reply::Length(length_bytes) => Ok(length_bytes),
         _ => Err(Errno::EIO),
     }

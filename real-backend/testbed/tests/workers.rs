@@ -104,10 +104,9 @@ fn child_shares_files() {
     let file = fd(&mut parent, &memfd());
     let mut child = parent.fork().expect("room");
     assert_ne!(child.pid(), parent.pid());
-    let write =
-        Call::File(FileCall::WriteAt { fd: file, offset_bytes: 0, bytes: b"here".to_vec() });
+    let write = FileCall::write_at(file, 0, b"here".to_vec());
     assert_eq!(call(&mut parent, &write), Ok(Reply::Length(4)));
-    let read = Call::File(FileCall::ReadAt { fd: file, offset_bytes: 0, length_bytes: 4 });
+    let read = FileCall::read_at(file, 0, 4);
     assert_eq!(call(&mut child, &read), Ok(Reply::Bytes(b"here".to_vec())));
     child.kill().expect("it ends");
     assert_eq!(call(&mut parent, &Call::File(FileCall::Close { fd: file })), DONE);
@@ -134,7 +133,7 @@ fn descriptors_are_given_and_sent() {
     let ends = [a.give(&left).expect("taken"), b.give(&right).expect("taken")];
     assert_eq!(ends, [Fd(3), Fd(3)]);
     let file = fd(a, &memfd());
-    let send = Call::Socket(SocketCall::Send { fd: ends[0], bytes: vec![7], fds: vec![file] });
+    let send = SocketCall::send(ends[0], vec![7], vec![file]);
     assert_eq!(call(a, &send), DONE);
     let receive = Call::Socket(SocketCall::Receive { fd: ends[1], wait: true });
     let message = Reply::Message { bytes: vec![7], fds: vec![Fd(4)], truncated: false };

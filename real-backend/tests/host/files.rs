@@ -26,13 +26,13 @@ fn a_number_that_is_not_open_is_ebadf() {
             Call::File(FileCall::Stat { fd }),
             Call::Memory(MemoryCall::Truncate { fd, length_bytes: 0 }),
             Call::Memory(MemoryCall::SealSize { fd }),
-            Call::Memory(MemoryCall::PunchHole { fd, offset_bytes: 0, length_bytes: 4096 }),
-            Call::File(FileCall::WriteAt { fd, offset_bytes: 0, bytes: vec![1] }),
-            Call::File(FileCall::ReadAt { fd, offset_bytes: 0, length_bytes: 1 }),
-            Call::Memory(MemoryCall::Mmap { fd: Some(fd), offset_bytes: 0, length_bytes: 4096 }),
+            MemoryCall::punch_hole(fd, 0, 4096),
+            FileCall::write_at(fd, 0, vec![1]),
+            FileCall::read_at(fd, 0, 1),
+            MemoryCall::mmap(Some(fd), 0, 4096),
             Call::File(FileCall::ReadEvent { fd }),
             Call::Process(ProcessCall::Kill { pidfd: fd }),
-            Call::Socket(SocketCall::Send { fd, bytes: vec![1], fds: vec![] }),
+            SocketCall::send(fd, vec![1], vec![]),
             Call::Socket(SocketCall::Receive { fd, wait: false }),
             Call::Socket(SocketCall::ShutdownReceive { fd }),
             Call::Iommufd(IommufdCall::IoasAlloc { iommufd: fd }),
@@ -82,16 +82,10 @@ fn ioctls_on_a_file_that_has_none_are_enotty() {
         &mut host,
         &[
             (Call::Iommufd(IommufdCall::IoasAlloc { iommufd: null }), no(Errno::ENOTTY)),
-            (
-                Call::Iommufd(IommufdCall::ChangeProcess { iommufd: null, reserved: 1 }),
-                no(Errno::ENOTTY),
-            ),
+            (IommufdCall::probe_change_process(null), no(Errno::ENOTTY)),
             (Call::Device(DeviceCall::Info { device: null }), no(Errno::ENOTTY)),
             (Call::Device(DeviceCall::Reset { device: null }), no(Errno::ENOTTY)),
-            (
-                Call::Device(DeviceCall::SetIrqs { device: null, index: 1, eventfds: vec![null] }),
-                no(Errno::ENOTTY),
-            ),
+            (DeviceCall::set_irqs(null, 1, vec![null]), no(Errno::ENOTTY)),
         ],
     );
 }
@@ -100,12 +94,8 @@ fn ioctls_on_a_file_that_has_none_are_enotty() {
 fn a_memfd_is_written_read_and_sealed() {
     let mut host = host();
     let fd = memfd(&mut host, 8192);
-    let write = |offset_bytes, bytes: &[u8]| {
-        Call::File(FileCall::WriteAt { fd, offset_bytes, bytes: bytes.to_vec() })
-    };
-    let read = |offset_bytes, length_bytes| {
-        Call::File(FileCall::ReadAt { fd, offset_bytes, length_bytes })
-    };
+    let write = |offset_bytes, bytes: &[u8]| FileCall::write_at(fd, offset_bytes, bytes.to_vec());
+    let read = |offset_bytes, length_bytes| FileCall::read_at(fd, offset_bytes, length_bytes);
     let bytes = |bytes: &[u8]| Ok(Reply::Bytes(bytes.to_vec()));
     check(
         &mut host,
@@ -114,15 +104,9 @@ fn a_memfd_is_written_read_and_sealed() {
             (read(4095, 2), bytes(b"bc")),
             (read(8190, 100), bytes(b"\0\0")),
             (read(8192, 1), bytes(b"")),
-            (
-                Call::Memory(MemoryCall::PunchHole { fd, offset_bytes: 4096, length_bytes: 4096 }),
-                DONE,
-            ),
+            (MemoryCall::punch_hole(fd, 4096, 4096), DONE),
             (read(4094, 4), bytes(b"ab\0\0")),
-            (
-                Call::Memory(MemoryCall::PunchHole { fd, offset_bytes: 0, length_bytes: 0 }),
-                no(Errno::EINVAL),
-            ),
+            (MemoryCall::punch_hole(fd, 0, 0), no(Errno::EINVAL)),
             (Call::Memory(MemoryCall::Truncate { fd, length_bytes: 4096 }), DONE),
             (Call::Memory(MemoryCall::SealSize { fd }), DONE),
             (Call::Memory(MemoryCall::SealSize { fd }), DONE),

@@ -24,7 +24,7 @@ fn va(answer: Answer) -> Va {
 }
 
 fn mmap(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::Memory(MemoryCall::Mmap { fd: Some(fd), offset_bytes, length_bytes })
+    MemoryCall::mmap(Some(fd), offset_bytes, length_bytes)
 }
 
 #[test]
@@ -37,13 +37,7 @@ fn two_mappings_of_a_memfd_are_the_same_bytes() {
     let mut found = [0; 3];
     memory.read(middle, &mut found).expect("mapped");
     assert_eq!(&found, b"ram");
-    check(
-        &mut host,
-        &[(
-            Call::File(FileCall::ReadAt { fd, offset_bytes: 4096, length_bytes: 3 }),
-            Ok(Reply::Bytes(b"ram".to_vec())),
-        )],
-    );
+    check(&mut host, &[(FileCall::read_at(fd, 4096, 3), Ok(Reply::Bytes(b"ram".to_vec())))]);
 }
 
 #[test]
@@ -119,8 +113,7 @@ fn what_was_not_mapped_here_is_not_unmapped() {
 fn mmap_refuses_as_linux_does() {
     let mut host = host_for(&[]);
     let fd = memfd(&mut host, 4096);
-    let anonymous =
-        |length_bytes| Call::Memory(MemoryCall::Mmap { fd: None, offset_bytes: 0, length_bytes });
+    let anonymous = |length_bytes| MemoryCall::mmap(None, 0, length_bytes);
     check(
         &mut host,
         &[

@@ -137,8 +137,7 @@ fn exec_that_cannot_be_returns() {
     let mut host = host_for(&["x"]);
     let memfd =
         fd(&mut host, &Call::Memory(MemoryCall::Memfd { name: "not a program".to_owned() }));
-    let text =
-        Call::File(FileCall::WriteAt { fd: memfd, offset_bytes: 0, bytes: b"nonsense".to_vec() });
+    let text = FileCall::write_at(memfd, 0, b"nonsense".to_vec());
     let image = program("/bin/sh");
     check(
         &mut host,

@@ -20,7 +20,7 @@ fn pair() -> (Fd, Fd) {
 }
 
 fn send(fd: Fd, bytes: &[u8], fds: &[Fd]) -> Call {
-    Call::Socket(SocketCall::Send { fd, bytes: bytes.to_vec(), fds: fds.to_vec() })
+    SocketCall::send(fd, bytes.to_vec(), fds.to_vec())
 }
 
 fn receive(fd: Fd) -> Call {

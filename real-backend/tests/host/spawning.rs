@@ -76,13 +76,7 @@ fn take_and_tell() {
     let of = |fd| descriptors::own(fd).expect("open");
     let cloexec = of(socket).cloexec && of(socket).kind == FileKind::Socket && socket.0 > 2;
     let told = format!("socket {cloexec}, standard input {:?}\n", of(spawn::INHERITED).kind);
-    check(
-        &mut host(),
-        &[(
-            Call::Socket(SocketCall::Send { fd: socket, bytes: told.into_bytes(), fds: vec![] }),
-            DONE,
-        )],
-    );
+    check(&mut host(), &[(SocketCall::send(socket, told.into_bytes(), vec![]), DONE)]);
 }
 
 #[test]

@@ -130,11 +130,7 @@ impl Rig {
 
     #[track_caller]
     pub(crate) fn mmap(&mut self, pid: Pid, fd: Option<Fd>, pages: u64) -> Va {
-        let call = Call::Memory(MemoryCall::Mmap {
-            fd,
-            offset_bytes: 0,
-            length_bytes: pages * PAGE_BYTES,
-        });
+        let call = MemoryCall::mmap(fd, 0, pages * PAGE_BYTES);
         match self.ok(pid, call) {
             Reply::Va(va) => va,
             other => panic!("no mapping: {other:?}"),
@@ -156,12 +152,12 @@ impl Rig {
     #[track_caller]
     pub(crate) fn enable_bus_master(&mut self, pid: Pid, fd: Fd) {
         let bytes = (0x0103 | BUS_MASTER).to_le_bytes().to_vec();
-        self.ok(pid, Call::File(FileCall::WriteAt { fd, offset_bytes: COMMAND_OFFSET, bytes }));
+        self.ok(pid, FileCall::write_at(fd, COMMAND_OFFSET, bytes));
     }
 
     #[track_caller]
     pub(crate) fn change_process(&mut self, pid: Pid, iommufd: Fd) {
-        self.ok(pid, Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }));
+        self.ok(pid, IommufdCall::change_process(iommufd));
     }
 
     /// Sends descriptors from the old process to the new one; → their numbers there.
@@ -176,8 +172,7 @@ impl Rig {
 
     #[track_caller]
     pub(crate) fn send(&mut self, fds: &[Fd]) {
-        let message =
-            Call::Socket(SocketCall::Send { fd: self.old_end, bytes: vec![1], fds: fds.to_vec() });
+        let message = SocketCall::send(self.old_end, vec![1], fds.to_vec());
         self.ok(OLD, message);
     }
 
@@ -223,43 +218,17 @@ impl Rig {
 }
 
 pub(crate) fn map_file(iommufd: Fd, ioas: ObjectId, fd: Fd, iova: Iova, pages: u64) -> Call {
-    let (offset_bytes, length_bytes) = (0, pages * PAGE_BYTES);
-    let rights = Rights::ReadWrite;
-    Call::Iommufd(IommufdCall::IoasMapFile {
-        iommufd,
-        ioas,
-        fd,
-        offset_bytes,
-        length_bytes,
-        iova,
-        rights,
-    })
+    IommufdCall::map_file(iommufd, ioas, (fd, 0), iova, pages * PAGE_BYTES, Rights::ReadWrite)
 }
 
 pub(crate) fn map(iommufd: Fd, ioas: ObjectId, user_va: Va, iova: Iova, pages: u64) -> Call {
-    let rights = Rights::ReadWrite;
-    Call::Iommufd(IommufdCall::IoasMap {
-        iommufd,
-        ioas,
-        user_va,
-        length_bytes: pages * PAGE_BYTES,
-        iova,
-        rights,
-    })
+    IommufdCall::map(iommufd, ioas, user_va, iova, pages * PAGE_BYTES, Rights::ReadWrite)
 }
 
 pub(crate) fn copy(iommufd: Fd, from: (ObjectId, Iova), to: (ObjectId, Iova), pages: u64) -> Call {
-    Call::Iommufd(IommufdCall::IoasCopy {
-        iommufd,
-        source: from.0,
-        source_iova: from.1,
-        destination: to.0,
-        destination_iova: to.1,
-        length_bytes: pages * PAGE_BYTES,
-        rights: Rights::ReadWrite,
-    })
+    IommufdCall::copy(iommufd, from, to, pages * PAGE_BYTES, Rights::ReadWrite)
 }
 
 pub(crate) fn unmap(iommufd: Fd, ioas: ObjectId, iova: Iova, pages: u64) -> Call {
-    Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova, length_bytes: pages * PAGE_BYTES })
+    IommufdCall::unmap(iommufd, ioas, iova, pages * PAGE_BYTES)
 }

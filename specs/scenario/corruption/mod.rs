@@ -140,11 +140,7 @@ impl Wrong {
         let Lie::Leftover = self.lie else { return };
         for kind in [Kind::Stream, Kind::Guest] {
             let Some(fd) = descriptors.get(&Key::new(kind, "", 0)) else { continue };
-            let answer = kernel.call(&Call::File(FileCall::WriteAt {
-                fd,
-                offset_bytes: 0,
-                bytes: vec![b'x'; 1 << 14],
-            }));
+            let answer = kernel.call(&FileCall::write_at(fd, 0, vec![b'x'; 1 << 14]));
             assert!(answer.is_ok(), "a memfd takes more than a page");
         }
     }

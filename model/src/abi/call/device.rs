@@ -3,7 +3,7 @@
 //! Mirrors: `include/uapi/linux/vfio.h` of Linux 7.3. Errnos are listed where they matter to a
 //! handoff; the order in which a kernel checks is kept in the simulated kernel.
 
-use super::Access;
+use super::{Access, Call};
 use crate::abi::ids::{Fd, ObjectId};
 use serde::{Deserialize, Serialize};
 
@@ -93,5 +93,12 @@ impl DeviceCall {
             | Self::SetIrqs { .. }
             | Self::Reset { .. } => Access::Mutates,
         }
+    }
+}
+
+impl DeviceCall {
+    /// Returns a SET_IRQS; without eventfds it disables the index.
+    pub fn set_irqs(device: Fd, index: u32, eventfds: Vec<Fd>) -> Call {
+        Call::Device(Self::SetIrqs { device, index, eventfds })
     }
 }

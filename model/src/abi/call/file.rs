@@ -3,7 +3,7 @@
 //! Mirrors: the man pages of the system calls that each names. Errnos are listed where they matter
 //! to a handoff; the order in which a kernel checks is kept in the simulated kernel.
 
-use super::Access;
+use super::{Access, Call};
 use crate::abi::ids::Fd;
 use serde::{Deserialize, Serialize};
 
@@ -137,5 +137,17 @@ impl FileCall {
             | Self::Read { .. }
             | Self::Write { .. } => Access::Mutates,
         }
+    }
+}
+
+impl FileCall {
+    /// Returns a `pread`.
+    pub fn read_at(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
+        Call::File(Self::ReadAt { fd, offset_bytes, length_bytes })
+    }
+
+    /// Returns a `pwrite`.
+    pub fn write_at(fd: Fd, offset_bytes: u64, bytes: Vec<u8>) -> Call {
+        Call::File(Self::WriteAt { fd, offset_bytes, bytes })
     }
 }

@@ -3,7 +3,7 @@
 //! Mirrors: `include/uapi/linux/iommufd.h` of Linux 7.3. Errnos are listed where they matter to a
 //! handoff; the order in which a kernel checks is kept in the simulated kernel.
 
-use super::{Access, Rights};
+use super::{Access, Call, Rights};
 use crate::abi::ids::{Fd, Iova, ObjectId, Va};
 use serde::{Deserialize, Serialize};
 
@@ -206,5 +206,84 @@ impl IommufdCall {
             | Self::SetRlimitMode { .. }
             | Self::HwptAlloc { .. } => Access::Mutates,
         }
+    }
+}
+
+/// Constructors for calls with many fields, so that a new field with a default touches no caller.
+impl IommufdCall {
+    /// Returns a MAP of memory of the calling process.
+    pub fn map(
+        iommufd: Fd,
+        ioas: ObjectId,
+        user_va: Va,
+        iova: Iova,
+        length_bytes: u64,
+        rights: Rights,
+    ) -> Call {
+        Call::Iommufd(Self::IoasMap { iommufd, ioas, user_va, length_bytes, iova, rights })
+    }
+
+    /// Returns a MAP_FILE of a file from an offset on.
+    pub fn map_file(
+        iommufd: Fd,
+        ioas: ObjectId,
+        (fd, offset_bytes): (Fd, u64),
+        iova: Iova,
+        length_bytes: u64,
+        rights: Rights,
+    ) -> Call {
+        Call::Iommufd(Self::IoasMapFile {
+            iommufd,
+            ioas,
+            fd,
+            offset_bytes,
+            length_bytes,
+            iova,
+            rights,
+        })
+    }
+
+    /// Returns a COPY of a range of one address space to another one.
+    pub fn copy(
+        iommufd: Fd,
+        (source, source_iova): (ObjectId, Iova),
+        (destination, destination_iova): (ObjectId, Iova),
+        length_bytes: u64,
+        rights: Rights,
+    ) -> Call {
+        Call::Iommufd(Self::IoasCopy {
+            iommufd,
+            source,
+            source_iova,
+            destination,
+            destination_iova,
+            length_bytes,
+            rights,
+        })
+    }
+
+    /// Returns an UNMAP.
+    pub fn unmap(iommufd: Fd, ioas: ObjectId, iova: Iova, length_bytes: u64) -> Call {
+        Call::Iommufd(Self::IoasUnmap { iommufd, ioas, iova, length_bytes })
+    }
+
+    /// Returns the CHANGE_PROCESS that makes the caller the owner.
+    pub fn change_process(iommufd: Fd) -> Call {
+        Call::Iommufd(Self::ChangeProcess { iommufd, reserved: 0 })
+    }
+
+    /// Returns the CHANGE_PROCESS that only shows whether the kernel has it.
+    pub fn probe_change_process(iommufd: Fd) -> Call {
+        Call::Iommufd(Self::ChangeProcess { iommufd, reserved: 1 })
+    }
+
+    /// Returns a HWPT_ALLOC of an HWPT that is no nesting parent.
+    pub fn hwpt_alloc(iommufd: Fd, device: ObjectId, ioas: ObjectId) -> Call {
+        Call::Iommufd(Self::HwptAlloc { iommufd, device, ioas, nest_parent: false })
+    }
+
+    /// Returns a HWPT_ALLOC of a nesting parent.
+    pub fn hwpt_alloc_nest_parent(iommufd: Fd, device: ObjectId, ioas: ObjectId) -> Call {
+        Call::Iommufd(Self::HwptAlloc { iommufd, device, ioas, nest_parent: true })
     }
 }

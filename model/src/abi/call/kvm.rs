@@ -3,7 +3,7 @@
 //! Mirrors: `include/uapi/linux/kvm.h` of Linux 7.3. Errnos are listed where they matter to a
 //! handoff; the order in which a kernel checks is kept in the simulated kernel.
 
-use super::Access;
+use super::{Access, Call};
 use crate::abi::ids::Fd;
 use serde::{Deserialize, Serialize};
 
@@ -52,5 +52,12 @@ impl KvmCall {
             Self::CreateVm { .. } | Self::CreateIrqchip { .. } => Access::Own,
             Self::Irqfd { .. } => Access::Mutates,
         }
+    }
+}
+
+impl KvmCall {
+    /// Returns a `KVM_IRQFD`.
+    pub fn irqfd(vm: Fd, eventfd: Fd, gsi: u32, assign: bool) -> Call {
+        Call::Kvm(Self::Irqfd { vm, eventfd, gsi, assign })
     }
 }

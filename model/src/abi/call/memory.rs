@@ -3,7 +3,7 @@
 //! Mirrors: memfd_create(2), fcntl(2), fallocate(2), mmap(2). Errnos are listed where they matter
 //! to a handoff; the order in which a kernel checks is kept in the simulated kernel.
 
-use super::Access;
+use super::{Access, Call};
 use crate::abi::ids::{Fd, Va};
 use serde::{Deserialize, Serialize};
 
@@ -97,5 +97,17 @@ impl MemoryCall {
             | Self::AddSeals { .. }
             | Self::PunchHole { .. } => Access::Mutates,
         }
+    }
+}
+
+impl MemoryCall {
+    /// Returns an `mmap` of a memfd, or of anonymous memory.
+    pub fn mmap(fd: Option<Fd>, offset_bytes: u64, length_bytes: u64) -> Call {
+        Call::Memory(Self::Mmap { fd, offset_bytes, length_bytes })
+    }
+
+    /// Returns a `fallocate` that punches a hole.
+    pub fn punch_hole(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
+        Call::Memory(Self::PunchHole { fd, offset_bytes, length_bytes })
     }
 }

@@ -3,7 +3,7 @@
 //! Mirrors: unix(7), sendmsg(2), recvmsg(2), shutdown(2). Errnos are listed where they matter to a
 //! handoff; the order in which a kernel checks is kept in the simulated kernel.
 
-use super::Access;
+use super::{Access, Call};
 use crate::abi::ids::Fd;
 use serde::{Deserialize, Serialize};
 
@@ -65,5 +65,12 @@ impl SocketCall {
             | Self::ReceiveFew { .. }
             | Self::ShutdownReceive { .. } => Access::Own,
         }
+    }
+}
+
+impl SocketCall {
+    /// Returns a `sendmsg`.
+    pub fn send(fd: Fd, bytes: Vec<u8>, fds: Vec<Fd>) -> Call {
+        Call::Socket(Self::Send { fd, bytes, fds })
     }
 }

@@ -81,15 +81,14 @@ impl Script<'_> {
             let (Some(iommufd), Some(fd), Some(iova)) = (self.context(context), fd, iova) else {
                 continue;
             };
-            calls.push(Call::Iommufd(IommufdCall::IoasMapFile {
+            calls.push(IommufdCall::map_file(
                 iommufd,
                 ioas,
-                fd,
-                offset_bytes,
-                length_bytes: mapping.length_bytes,
+                (fd, offset_bytes),
                 iova,
-                rights: mapping.rights,
-            }));
+                mapping.length_bytes,
+                mapping.rights,
+            ));
         }
         calls
     }
@@ -98,12 +97,7 @@ impl Script<'_> {
         let unmap = self.vm.mappings().filter_map(|(context, ioas, mapping)| {
             let length_bytes = mapping.length_bytes;
             let iommufd = self.context(context)?;
-            Some(Call::Iommufd(IommufdCall::IoasUnmap {
-                iommufd,
-                ioas,
-                iova: mapping.iova,
-                length_bytes,
-            }))
+            Some(IommufdCall::unmap(iommufd, ioas, mapping.iova, length_bytes))
         });
         unmap.chain(self.map_again(0)).collect()
     }
@@ -129,13 +123,7 @@ impl Script<'_> {
 
     fn wipe_ram(&self) -> Vec<Call> {
         (self.files())
-            .map(|(at, fd)| {
-                Call::Memory(MemoryCall::PunchHole {
-                    fd,
-                    offset_bytes: 0,
-                    length_bytes: self.vm.ram[at].length_bytes,
-                })
-            })
+            .map(|(at, fd)| MemoryCall::punch_hole(fd, 0, self.vm.ram[at].length_bytes))
             .collect()
     }
 

@@ -95,7 +95,7 @@ impl Incoming {
 
 fn read(stream: Fd) -> Call {
     let length_bytes = envelope::HEADER_BYTES as u64 + envelope::RECORD_BYTES_MAX;
-    Call::File(FileCall::ReadAt { fd: stream, offset_bytes: 0, length_bytes })
+    FileCall::read_at(stream, 0, length_bytes)
 }
 
 /// The calls of each phase that needs the inventory.
@@ -153,21 +153,19 @@ impl Script<'_> {
     fn verify(&self) -> Vec<Call> {
         let mut calls = Vec::new();
         for iommufd in contexts(self.vm, self.descriptors) {
-            calls.push(Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 1 }));
+            calls.push(IommufdCall::probe_change_process(iommufd));
         }
         for (context, space) in self.vm.spaces() {
             let Some(iommufd) = self.context(context) else { continue };
             calls.push(Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd, ioas: space.ioas }));
             calls.extend(space.mappings.iter().map(|mapping| {
-                Call::Iommufd(IommufdCall::IoasCopy {
+                IommufdCall::copy(
                     iommufd,
-                    source: space.ioas,
-                    source_iova: mapping.iova,
-                    destination: space.ioas,
-                    destination_iova: mapping.iova,
-                    length_bytes: mapping.length_bytes,
-                    rights: Rights::Read,
-                })
+                    (space.ioas, mapping.iova),
+                    (space.ioas, mapping.iova),
+                    mapping.length_bytes,
+                    Rights::Read,
+                )
             }));
         }
         calls.extend(self.files().map(|(_, fd)| Call::File(FileCall::Stat { fd })));
@@ -200,13 +198,7 @@ impl Script<'_> {
 
     fn map_ram(&self) -> Vec<Call> {
         (self.files())
-            .map(|(at, fd)| {
-                Call::Memory(MemoryCall::Mmap {
-                    fd: Some(fd),
-                    offset_bytes: 0,
-                    length_bytes: self.vm.ram[at].length_bytes,
-                })
-            })
+            .map(|(at, fd)| MemoryCall::mmap(Some(fd), 0, self.vm.ram[at].length_bytes))
             .collect()
     }
 }

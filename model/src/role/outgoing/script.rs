@@ -88,8 +88,7 @@ impl Script<'_> {
 
     fn preflight(&self) -> Vec<Call> {
         let contexts = contexts(self.vm, self.descriptors);
-        let probes = contexts
-            .map(|iommufd| Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 1 }));
+        let probes = contexts.map(IommufdCall::probe_change_process);
         let containers = launch::containers(self.vm, self.descriptors);
         let questions = containers
             .map(|container| Call::Container(ContainerCall::CanUpdateVaddr { container }));
@@ -116,7 +115,7 @@ impl Script<'_> {
         let bytes = state.to_bytes();
         vec![
             Call::Memory(MemoryCall::Truncate { fd, length_bytes: 0 }),
-            Call::File(FileCall::WriteAt { fd, offset_bytes: 0, bytes }),
+            FileCall::write_at(fd, 0, bytes),
         ]
     }
 

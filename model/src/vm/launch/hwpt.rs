@@ -5,7 +5,7 @@
 //! space, because it is behind another kind of IOMMU, fails the start.
 
 use super::{LaunchError, Start};
-use crate::abi::call::{Call, IommufdCall};
+use crate::abi::call::IommufdCall;
 use crate::abi::ids::{Fd, ObjectId};
 use crate::abi::kernel::Kernel;
 use serde::{Deserialize, Serialize};
@@ -44,21 +44,18 @@ impl<K: Kernel> Start<'_, K> {
         device: ObjectId,
         ioas: ObjectId,
     ) -> Result<ObjectId, LaunchError> {
-        let nest_parent = plan == HwptPlan::NestParent;
-        match (plan, self.parents.get(&(iommufd, ioas))) {
-            (HwptPlan::Shared, _) => return Ok(ioas),
-            (HwptPlan::NestParent, Some(parent)) => return Ok(*parent),
-            _ => {}
+        match plan {
+            HwptPlan::Shared => Ok(ioas),
+            HwptPlan::Own => self.object(IommufdCall::hwpt_alloc(iommufd, device, ioas)),
+            HwptPlan::NestParent => {
+                if let Some(parent) = self.parents.get(&(iommufd, ioas)) {
+                    return Ok(*parent);
+                }
+                let call = IommufdCall::hwpt_alloc_nest_parent(iommufd, device, ioas);
+                let parent = self.object(call)?;
+                self.parents.insert((iommufd, ioas), parent);
+                Ok(parent)
+            }
         }
-        let hwpt = self.object(Call::Iommufd(IommufdCall::HwptAlloc {
-            iommufd,
-            device,
-            ioas,
-            nest_parent,
-        }))?;
-        if nest_parent {
-            self.parents.insert((iommufd, ioas), hwpt);
-        }
-        Ok(hwpt)
     }
 }

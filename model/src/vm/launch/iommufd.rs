@@ -158,15 +158,14 @@ impl<K: Kernel> Start<'_, K> {
         };
         let (fd, rights) = (Fd(fd.cast_signed()), Rights::ReadWrite);
         let offset_bytes = 0;
-        self.call(&Call::Iommufd(IommufdCall::IoasMapFile {
+        self.call(&IommufdCall::map_file(
             iommufd,
             ioas,
-            fd,
-            offset_bytes,
-            length_bytes,
+            (fd, offset_bytes),
             iova,
+            length_bytes,
             rights,
-        }))?;
+        ))?;
         self.call(&Call::File(FileCall::Close { fd }))?;
         let space = context.spaces.iter_mut().find(|space| space.ioas == ioas);
         let mappings = &mut space.expect("every space is listed").mappings;
@@ -188,24 +187,9 @@ impl<K: Kernel> Start<'_, K> {
         let file = self.descriptors.get(&Key::new(Kind::Ram, &ram.name, 0));
         let call = match (memory, file) {
             (Memory::RamFile { offset_bytes, .. }, Some(fd)) => {
-                Call::Iommufd(IommufdCall::IoasMapFile {
-                    iommufd,
-                    ioas,
-                    fd,
-                    offset_bytes,
-                    length_bytes,
-                    iova,
-                    rights,
-                })
+                IommufdCall::map_file(iommufd, ioas, (fd, offset_bytes), iova, length_bytes, rights)
             }
-            _ => Call::Iommufd(IommufdCall::IoasMap {
-                iommufd,
-                ioas,
-                user_va,
-                length_bytes,
-                iova,
-                rights,
-            }),
+            _ => IommufdCall::map(iommufd, ioas, user_va, iova, length_bytes, rights),
         };
         self.call(&call).map(drop)
     }
@@ -216,15 +200,13 @@ impl<K: Kernel> Start<'_, K> {
         source: ObjectId,
         ram: &RamPlan,
     ) -> Result<(), LaunchError> {
-        let call = Call::Iommufd(IommufdCall::IoasCopy {
+        let call = IommufdCall::copy(
             iommufd,
-            source,
-            source_iova: ram.iova,
-            destination,
-            destination_iova: ram.iova,
-            length_bytes: ram.length_bytes,
-            rights: Rights::ReadWrite,
-        });
+            (source, ram.iova),
+            (destination, ram.iova),
+            ram.length_bytes,
+            Rights::ReadWrite,
+        );
         self.call(&call).map(drop)
     }
 }

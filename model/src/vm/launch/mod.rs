@@ -68,9 +68,7 @@ pub(crate) const KVM: &str = "/dev/kvm";
 
 /// The calls that give every armed vector an irqfd in a virtual machine of KVM, or take it away.
 pub(crate) fn irqfds(vm: &Vm, descriptors: &Descriptors, kvm_vm: Fd, assign: bool) -> Vec<Call> {
-    let call = |(gsi, key)| {
-        Some(Call::Kvm(KvmCall::Irqfd { vm: kvm_vm, eventfd: descriptors.get(&key)?, gsi, assign }))
-    };
+    let call = |(gsi, key)| Some(KvmCall::irqfd(kvm_vm, descriptors.get(&key)?, gsi, assign));
     vm.irqfds().filter_map(call).collect()
 }
 
@@ -123,7 +121,7 @@ impl<'a, K: Kernel> Start<'a, K> {
     }
 
     fn map(&mut self, fd: Option<Fd>, length_bytes: u64) -> Result<Va, LaunchError> {
-        let call = Call::Memory(MemoryCall::Mmap { fd, offset_bytes: 0, length_bytes });
+        let call = MemoryCall::mmap(fd, 0, length_bytes);
         match self.call(&call)? {
             Reply::Va(va) => Ok(va),
             _ => self.odd(&call),
@@ -170,11 +168,7 @@ impl<'a, K: Kernel> Start<'a, K> {
                 self.descriptors.insert(key, eventfd);
                 eventfds.push(eventfd);
             }
-            self.call(&Call::Device(DeviceCall::SetIrqs {
-                device: fd,
-                index: armed.index,
-                eventfds,
-            }))?;
+            self.call(&DeviceCall::set_irqs(fd, armed.index, eventfds))?;
         }
         Ok(())
     }

@@ -61,13 +61,12 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
 const OWNER: Pid = Pid(1);
 
 fn map((slot, pages, space): (u64, u64, usize)) -> Call {
-    Call::Iommufd(IommufdCall::IoasMapFile {
-        iommufd: IOMMUFD,
-        ioas: SPACES[space],
-        fd: MEMFD,
-        offset_bytes: (slot % 4) * PAGE_BYTES,
-        length_bytes: pages * PAGE_BYTES,
-        iova: Iova(BASE + slot * 2 * PAGE_BYTES),
-        rights: Rights::ReadWrite,
-    })
+    IommufdCall::map_file(
+        IOMMUFD,
+        SPACES[space],
+        (MEMFD, (slot % 4) * PAGE_BYTES),
+        Iova(BASE + slot * 2 * PAGE_BYTES),
+        pages * PAGE_BYTES,
+        Rights::ReadWrite,
+    )
 }

@@ -135,7 +135,7 @@ impl Replay {
     pub(super) fn map_anonymous(&mut self, pid: Pid, va: u64, length_bytes: u64) {
         let simulated = self.meet(pid);
         let place = Placement { va: Some(Va(va)), ..Placement::default() };
-        let call = Call::Memory(MemoryCall::Mmap { fd: None, offset_bytes: 0, length_bytes });
+        let call = MemoryCall::mmap(None, 0, length_bytes);
         match self.machine.call_placed(simulated, &call, &place) {
             Ok(Reply::Va(Va(at))) if at == va => {
                 self.memory.entry(pid).or_default().insert(va, length_bytes);
@@ -175,7 +175,7 @@ impl Replay {
         {
             let simulated = self.meet(pid);
             let place = Placement { va: Some(va), ..Placement::default() };
-            let call = Call::Memory(MemoryCall::Mmap { fd: Some(fd), offset_bytes, length_bytes });
+            let call = MemoryCall::mmap(Some(fd), offset_bytes, length_bytes);
             if self.machine.call_placed(simulated, &call, &place) == Ok(Reply::Va(va)) {
                 return self.memory.entry(pid).or_default().insert(va.0, length_bytes);
             }

@@ -229,11 +229,7 @@ impl<'a> Bench<'a> {
 
     /// A mapping of a memfd, or of anonymous memory.
     pub fn mmap(&mut self, pid: Pid, fd: Option<Fd>, pages: u64) -> Done<Va> {
-        let call = Call::Memory(MemoryCall::Mmap {
-            fd,
-            offset_bytes: 0,
-            length_bytes: pages * PAGE_BYTES,
-        });
+        let call = MemoryCall::mmap(fd, 0, pages * PAGE_BYTES);
         match self.ok(pid, &call)? {
             Reply::Va(va) => Ok(va),
             other => self.wrong(format!("no mapping: {other:?}")),
@@ -261,8 +257,7 @@ impl<'a> Bench<'a> {
     /// Sends descriptors from one process to another; → their numbers there.
     pub fn pass(&mut self, from: Pid, to: Pid, fds: &[Fd]) -> Done<Vec<Fd>> {
         let (there, here) = self.arm.socketpair(from, to);
-        let message =
-            Call::Socket(SocketCall::Send { fd: there, bytes: vec![1], fds: fds.to_vec() });
+        let message = SocketCall::send(there, vec![1], fds.to_vec());
         self.ok(from, &message)?;
         let reply = self.ok(to, &Call::Socket(SocketCall::Receive { fd: here, wait: true }))?;
         self.ok(from, &Call::File(FileCall::Close { fd: there }))?;
@@ -326,46 +321,20 @@ impl Bench<'_> {
 
 /// MAP_FILE from the beginning of a file, writable, at a fixed IOVA.
 pub fn map_file(iommufd: Fd, ioas: ObjectId, fd: Fd, iova: Iova, pages: u64) -> Call {
-    let (offset_bytes, length_bytes) = (0, pages * PAGE_BYTES);
-    let rights = Rights::ReadWrite;
-    Call::Iommufd(IommufdCall::IoasMapFile {
-        iommufd,
-        ioas,
-        fd,
-        offset_bytes,
-        length_bytes,
-        iova,
-        rights,
-    })
+    IommufdCall::map_file(iommufd, ioas, (fd, 0), iova, pages * PAGE_BYTES, Rights::ReadWrite)
 }
 
 /// MAP, writable, at a fixed IOVA.
 pub fn map(iommufd: Fd, ioas: ObjectId, user_va: Va, iova: Iova, pages: u64) -> Call {
-    let rights = Rights::ReadWrite;
-    Call::Iommufd(IommufdCall::IoasMap {
-        iommufd,
-        ioas,
-        user_va,
-        length_bytes: pages * PAGE_BYTES,
-        iova,
-        rights,
-    })
+    IommufdCall::map(iommufd, ioas, user_va, iova, pages * PAGE_BYTES, Rights::ReadWrite)
 }
 
 /// COPY, writable, to a fixed IOVA.
 pub fn copy(iommufd: Fd, from: (ObjectId, Iova), to: (ObjectId, Iova), pages: u64) -> Call {
-    Call::Iommufd(IommufdCall::IoasCopy {
-        iommufd,
-        source: from.0,
-        source_iova: from.1,
-        destination: to.0,
-        destination_iova: to.1,
-        length_bytes: pages * PAGE_BYTES,
-        rights: Rights::ReadWrite,
-    })
+    IommufdCall::copy(iommufd, from, to, pages * PAGE_BYTES, Rights::ReadWrite)
 }
 
 /// UNMAP of whole pages.
 pub fn unmap(iommufd: Fd, ioas: ObjectId, iova: Iova, pages: u64) -> Call {
-    Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova, length_bytes: pages * PAGE_BYTES })
+    IommufdCall::unmap(iommufd, ioas, iova, pages * PAGE_BYTES)
 }

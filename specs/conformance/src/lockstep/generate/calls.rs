@@ -36,7 +36,7 @@ impl Caller {
             1 => Just(Call::File(FileCall::Eventfd)),
             1 => self.fd(FileKind::Eventfd).prop_map(|fd| Call::File(FileCall::ReadEvent { fd })),
             4 => (self.fd(FileKind::Socket), fds)
-                .prop_map(|(fd, fds)| Call::Socket(SocketCall::Send { fd, bytes: vec![1], fds })),
+                .prop_map(|(fd, fds)| SocketCall::send(fd, vec![1], fds)),
             4 => self.fd(FileKind::Socket)
                 .prop_map(|fd| Call::Socket(SocketCall::Receive { fd, wait: false })),
         ]
@@ -66,17 +66,13 @@ impl Caller {
                     Call::Memory(MemoryCall::Truncate { fd, length_bytes })
                 }),
             1 => memfd.clone().prop_map(|fd| Call::Memory(MemoryCall::SealSize { fd })),
-            1 => (memfd.clone(), Self::offset(), self.length()).prop_map(
-                |(fd, offset_bytes, length_bytes)| {
-                    Call::Memory(MemoryCall::PunchHole { fd, offset_bytes, length_bytes })
-                }
-            ),
+            1 => (memfd.clone(), Self::offset(), self.length())
+                .prop_map(|(fd, offset, length)| MemoryCall::punch_hole(fd, offset, length)),
             4 => (prop::option::of(memfd), Self::offset(), 1..5u64).prop_map(
-                |(fd, offset_bytes, pages)| Call::Memory(MemoryCall::Mmap {
-                    fd,
-                    offset_bytes: if fd.is_some() { offset_bytes } else { 0 },
-                    length_bytes: pages * PAGE_BYTES
-                })
+                |(fd, offset, pages)| {
+                    let offset = if fd.is_some() { offset } else { 0 };
+                    MemoryCall::mmap(fd, offset, pages * PAGE_BYTES)
+                }
             ),
         ]
         .boxed()
@@ -103,52 +99,35 @@ impl Caller {
         let by_address = (self.space(), self.va(), self.length(), self.iova(), rights()).prop_map(
             |((iommufd, ioas), va, length_bytes, iova, rights)| {
                 let (user_va, iova) = (Va(va), Iova(iova));
-                Call::Iommufd(IommufdCall::IoasMap {
-                    iommufd,
-                    ioas,
-                    user_va,
-                    length_bytes,
-                    iova,
-                    rights,
-                })
+                IommufdCall::map(iommufd, ioas, user_va, iova, length_bytes, rights)
             },
         );
         let memfd = self.fd(FileKind::Memfd);
         let by_file = (self.space(), memfd, Self::offset(), self.length(), self.iova(), rights())
             .prop_map(|((iommufd, ioas), fd, offset_bytes, length_bytes, iova, rights)| {
                 let iova = Iova(iova);
-                Call::Iommufd(IommufdCall::IoasMapFile {
-                    iommufd,
-                    ioas,
-                    fd,
-                    offset_bytes,
-                    length_bytes,
-                    iova,
-                    rights,
-                })
+                IommufdCall::map_file(iommufd, ioas, (fd, offset_bytes), iova, length_bytes, rights)
             });
         let to = Self::number(&self.spaces);
         let copy = (self.place(), to, self.iova(), rights()).prop_map(
             |((iommufd, source, from, length_bytes), destination, to, rights)| {
                 let (source_iova, destination_iova) = (Iova(from), Iova(to));
-                Call::Iommufd(IommufdCall::IoasCopy {
+                IommufdCall::copy(
                     iommufd,
-                    source,
-                    source_iova,
-                    destination,
-                    destination_iova,
+                    (source, source_iova),
+                    (destination, destination_iova),
                     length_bytes,
                     rights,
-                })
+                )
             },
         );
         let unmap = self.place().prop_map(|(iommufd, ioas, iova, length_bytes)| {
             let iova = Iova(iova);
-            Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova, length_bytes })
+            IommufdCall::unmap(iommufd, ioas, iova, length_bytes)
         });
         let everything = self.space().prop_map(|(iommufd, ioas)| {
             let iova = Iova(0);
-            Call::Iommufd(IommufdCall::IoasUnmap { iommufd, ioas, iova, length_bytes: u64::MAX })
+            IommufdCall::unmap(iommufd, ioas, iova, u64::MAX)
         });
         let allocate = if self.spaces.is_empty() { 60 } else { 2 };
         one_of![
@@ -158,10 +137,7 @@ impl Caller {
             5 => copy,
             4 => unmap,
             1 => everything,
-            8 => self.iommufd()
-                .prop_map(|iommufd| {
-                    Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })
-                }),
+            8 => self.iommufd().prop_map(IommufdCall::change_process),
             allocate => self.iommufd()
                 .prop_map(|iommufd| Call::Iommufd(IommufdCall::IoasAlloc { iommufd })),
         ]
@@ -197,7 +173,11 @@ impl Caller {
                 }),
             4 => (self.other(), Self::number(&self.spaces), any::<bool>()).prop_map(
                 |((iommufd, device), ioas, nest_parent)| {
-                    Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent })
+                    if nest_parent {
+                        IommufdCall::hwpt_alloc_nest_parent(iommufd, device, ioas)
+                    } else {
+                        IommufdCall::hwpt_alloc(iommufd, device, ioas)
+                    }
                 }
             ),
             1 => self.other()
@@ -246,7 +226,7 @@ impl Caller {
             1 => (device.clone(), 0..10u32)
                 .prop_map(|(device, index)| Call::Device(DeviceCall::IrqInfo { device, index })),
             2 => (device.clone(), 0..6u32, eventfds).prop_map(|(device, index, eventfds)| {
-                Call::Device(DeviceCall::SetIrqs { device, index, eventfds })
+                DeviceCall::set_irqs(device, index, eventfds)
             }),
             1 => device.prop_map(|device| Call::Device(DeviceCall::Reset { device })),
         ]
