@@ -241,6 +241,7 @@ impl<S: Store> World<S> {
             Call::Socket(SocketCall::Send { .. }) if !old_acts => {
                 self.rest.history.committed |= self.incoming.phase() == Some(InPhase::Committed);
             }
+            // No property asks whether any other call was made.
             _ => {}
         }
     }

@@ -119,7 +119,7 @@ fn guest(call: &GuestCall) -> &'static str {
 fn iommufd(call: &IommufdCall, on: On<'_>) -> String {
     let name = call.name();
     match call {
-        IommufdCall::ChangeProcess { iommufd, reserved: 0 } => on(name, *iommufd),
+        IommufdCall::ChangeProcess { iommufd, reserved: 0, .. } => on(name, *iommufd),
         IommufdCall::ChangeProcess { iommufd, .. } => on(&format!("probe {name}"), *iommufd),
         IommufdCall::IoasCopy { source, source_iova, destination, .. } if source == destination => {
             format!("look whether IOAS {source} maps {source_iova}")

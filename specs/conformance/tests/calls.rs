@@ -1,5 +1,5 @@
-//! A new call has a fact in the suite and an arm in the generator of lockstep, or this file says why it
-//! has none.
+//! A new call has a fact in the suite and an arm in the generator of lockstep, or this file says
+//! why it has none.
 
 #[path = "../../../model/tests/trace/variants.rs"]
 mod variants;

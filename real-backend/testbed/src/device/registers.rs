@@ -45,7 +45,7 @@ impl Kernel for Registers {
                     [*offset_bytes, *length_bytes].map(|n| usize::try_from(n).expect("small"));
                 Ok(Reply::Bytes(self.0.lock().expect("no panic").0[at..at + length].to_vec()))
             }
-            Call::File(FileCall::WriteAt { fd: Fd(_), offset_bytes, bytes }) => {
+            Call::File(FileCall::WriteAt { offset_bytes, bytes, .. }) => {
                 self.set(*offset_bytes, bytes);
                 self.0.lock().expect("no panic").1.push((*offset_bytes, bytes.clone()));
                 Ok(Reply::Length(bytes.len() as u64))
