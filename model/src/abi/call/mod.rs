@@ -92,61 +92,6 @@ impl fmt::Debug for Call {
         }
     }
 }
-
-impl From<FileCall> for Call {
-    fn from(call: FileCall) -> Self {
-        Self::File(call)
-    }
-}
-
-impl From<MemoryCall> for Call {
-    fn from(call: MemoryCall) -> Self {
-        Self::Memory(call)
-    }
-}
-
-impl From<ProcessCall> for Call {
-    fn from(call: ProcessCall) -> Self {
-        Self::Process(call)
-    }
-}
-
-impl From<SocketCall> for Call {
-    fn from(call: SocketCall) -> Self {
-        Self::Socket(call)
-    }
-}
-
-impl From<GuestCall> for Call {
-    fn from(call: GuestCall) -> Self {
-        Self::Guest(call)
-    }
-}
-
-impl From<IommufdCall> for Call {
-    fn from(call: IommufdCall) -> Self {
-        Self::Iommufd(call)
-    }
-}
-
-impl From<DeviceCall> for Call {
-    fn from(call: DeviceCall) -> Self {
-        Self::Device(call)
-    }
-}
-
-impl From<ContainerCall> for Call {
-    fn from(call: ContainerCall) -> Self {
-        Self::Container(call)
-    }
-}
-
-impl From<KvmCall> for Call {
-    fn from(call: KvmCall) -> Self {
-        Self::Kvm(call)
-    }
-}
-
 /// What a call touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
