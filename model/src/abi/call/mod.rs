@@ -92,6 +92,7 @@ impl fmt::Debug for Call {
         }
     }
 }
+
 /// What a call touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,7 +2,6 @@
 
 use handoff_model::abi::call::{Answer, Call, DeviceCall, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
-use handoff_model::abi::ids::Fd;
 use handoff_model::abi::kernel::Kernel;
 use std::sync::{Arc, Mutex};
 
