@@ -52,11 +52,13 @@ impl<S: Store> World<S> {
     }
 
     fn guest_actions(&self, setting: &Setting, actions: &mut Vec<Action>) {
-        let devices = (0u8..).zip(&self.rest.budget.interrupts);
+        let left = &self.rest.budget.interrupts[..setting.devices.len()];
         let is_armed = self.rest.history.armed.is_some();
-        let can_raise = |at: u8| is_armed || !setting.is_later(at);
-        let devices = devices.filter(|(at, left)| **left > 0 && can_raise(*at));
-        actions.extend(devices.map(|(at, _)| Action::Raise(at)));
+        for (at, left) in (0u8..).zip(left) {
+            if *left > 0 && (is_armed || !setting.is_later(at)) {
+                actions.push(Action::Raise(at));
+            }
+        }
         let is_unstopped = !self.rest.history.was_stopped && self.machine.guest_runs(Side::Old);
         if self.rest.budget.arm && is_unstopped && self.outgoing.can_change() {
             actions.push(Action::Arm);
@@ -100,7 +102,7 @@ impl<S: Store> World<S> {
 
     /// By exec the second process never exists.
     pub(super) fn sides(&self) -> impl Iterator<Item = Side> {
-        Side::BOTH.into_iter().take(if self.is_exec() { 1 } else { 2 })
+        Side::BOTH[..if self.is_exec() { 1 } else { 2 }].iter().copied()
     }
 
     /// Does an action. The state is the next one afterwards.
