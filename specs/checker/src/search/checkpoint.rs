@@ -152,9 +152,9 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
 
     fn ways_deferred(&self) -> Vec<(Cost, Vec<Way>)> {
         let mut ways: BTreeMap<Cost, Vec<Way>> = BTreeMap::new();
-        for (cost, candidates) in self.shards.iter().flat_map(|shard| &shard.deferred) {
+        for (cost, candidates) in self.shards.iter().flat_map(|shard| shard.deferred.iter()) {
             let some = candidates.iter().filter_map(|it| self.way(it.parent, it.action));
-            ways.entry(*cost).or_default().extend(some);
+            ways.entry(cost).or_default().extend(some);
         }
         ways.into_iter().collect()
     }
@@ -164,7 +164,7 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
         let mut digest = FxHasher::default();
         for shard in &self.shards {
             shard.keys.iter().for_each(|key| digest.write_u64(Key::<S>::again(key)));
-            for candidate in shard.deferred.values().flatten() {
+            for candidate in shard.deferred.iter().flat_map(|(_, candidates)| candidates) {
                 digest.write_u64(Exact::hash(&candidate.state));
             }
         }
@@ -230,11 +230,10 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
         M: Model<State = S> + Sync,
     {
         for (cost, ways) in deferred {
-            // A cost has its turn even if nobody is left.
-            self.shards[0].deferred.entry(*cost).or_default();
+            self.shards[0].deferred.keep_cost(*cost);
             for candidate in self.follow_all(model, ways)? {
                 let shard = &mut self.shards[shard_of(Exact::hash(&candidate.state))];
-                shard.deferred.entry(*cost).or_default().push(candidate);
+                shard.deferred.push(*cost, candidate);
             }
         }
         Ok(())

@@ -20,6 +20,7 @@
 //! This module knows nothing of what is modelled.
 
 mod checkpoint;
+mod deferred;
 mod expand;
 mod exploration;
 mod found;
@@ -34,6 +35,7 @@ pub use judge::{Judge, QUESTIONS_MAX, Said};
 pub use limits::{Cut, Limits};
 pub use shard::{Exact, Fingerprint, Key};
 
+use deferred::Deferred;
 use exploration::Numbers;
 use found::{Counts, Found};
 use frontier::Order;
@@ -197,9 +199,9 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     /// Takes the states of the next cost to be expanded; `None`: there are none.
     fn settle(&mut self) -> Option<Vec<Place>> {
         let has_next = self.shards.iter().any(|shard| !shard.next.is_empty());
-        let deferred = self.shards.iter().filter_map(|shard| shard.deferred.keys().next()).min();
+        let deferred = self.shards.iter().filter_map(|shard| shard.deferred.lowest()).min();
         let next = (self.cost.0, self.cost.1 + u32::from(!self.numbers.is_empty()));
-        let cost = if has_next { next } else { *deferred? };
+        let cost = if has_next { next } else { deferred? };
         for shard in &mut self.shards {
             shard.settle(cost);
         }
@@ -250,7 +252,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     fn finish(mut self) -> Exploration<S, K> {
         self.number_rest();
         for shard in &mut self.shards {
-            shard.deferred.clear();
+            shard.deferred = Deferred::default();
         }
         let (numbers, counts) = (self.numbers, self.counts);
         let too_deep = self.limits.depth_max.filter(|_| counts.too_deep).map(Cut::Depth);

@@ -8,8 +8,8 @@
 //! one more than an index, with some bits of the state's hash above it; every index has one slot;
 //! at most three slots in four are taken.
 
+use super::deferred::Deferred;
 use rustc_hash::FxHasher;
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::hint::black_box;
 use std::ops::Range;
@@ -183,7 +183,7 @@ pub(super) struct Shard<S, K> {
     /// Those that are being expanded, and the index of the first of them.
     open: (usize, Vec<S>),
     /// Candidates that cost more faults, for later.
-    pub(super) deferred: BTreeMap<Cost, Vec<Candidate<S>>>,
+    pub(super) deferred: Deferred<S>,
 }
 
 impl<S, K> Default for Shard<S, K> {
@@ -195,7 +195,7 @@ impl<S, K> Default for Shard<S, K> {
             slots: vec![0; 64],
             next: Vec::new(),
             open: (0, Vec::new()),
-            deferred: BTreeMap::new(),
+            deferred: Deferred::default(),
         }
     }
 }
@@ -323,24 +323,21 @@ impl<S, K: Key<S>> Shard<S, K> {
     /// Keeps a candidate that costs more faults, unless it is known.
     fn defer(&mut self, cost: Cost, hash: u64, candidate: Candidate<S>) {
         if self.find(hash, &candidate.state).is_none() {
-            self.deferred.entry(cost).or_default().push(candidate);
+            self.deferred.push(cost, candidate);
         }
     }
 
     /// Makes the candidates of a cost known.
     pub(super) fn settle(&mut self, cost: Cost) {
-        for candidate in self.deferred.remove(&cost).unwrap_or_default() {
+        for candidate in self.deferred.take(cost) {
             self.insert(K::hash(&candidate.state), candidate);
         }
     }
 
-    /// Drops what was kept for later and is known by now. Its costs stay: each has its turn,
-    /// whoever is left.
+    /// Drops what was kept for later and is known by now.
     pub(super) fn forget_known(&mut self) {
         let mut deferred = std::mem::take(&mut self.deferred);
-        for candidates in deferred.values_mut() {
-            candidates.retain(|it| self.find(K::hash(&it.state), &it.state).is_none());
-        }
+        deferred.retain(|it| self.find(K::hash(&it.state), &it.state).is_none());
         self.deferred = deferred;
     }
 
@@ -359,12 +356,11 @@ impl<S, K: Key<S>> Shard<S, K> {
 
     /// What it takes, but for what is behind pointers of states.
     pub(super) fn bytes(&self) -> usize {
-        let deferred: usize = self.deferred.values().map(Vec::capacity).sum();
         self.keys.capacity() * size_of::<K>()
             + self.parents.capacity() * size_of::<Place>()
             + self.actions.capacity() * size_of::<u16>()
             + self.slots.capacity() * size_of::<u32>()
             + (self.next.capacity() + self.open.1.capacity()) * size_of::<S>()
-            + deferred * size_of::<Candidate<S>>()
+            + self.deferred.bytes()
     }
 }

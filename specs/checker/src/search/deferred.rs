@@ -1,0 +1,61 @@
+//! Candidates that cost more faults than those being expanded, kept until their cost has its turn.
+//!
+//! Invariant: `capacity` is the sum of the lists' capacities. It is counted along the way, because
+//! memory is weighed at each generation and there may be a list for each cost of all generations.
+
+use super::shard::{Candidate, Cost};
+use std::collections::BTreeMap;
+
+/// Candidates by what they cost.
+#[derive(Debug)]
+pub(super) struct Deferred<S> {
+    by_cost: BTreeMap<Cost, Vec<Candidate<S>>>,
+    capacity: usize,
+}
+
+impl<S> Default for Deferred<S> {
+    fn default() -> Self {
+        Self { by_cost: BTreeMap::new(), capacity: 0 }
+    }
+}
+
+impl<S> Deferred<S> {
+    pub(super) fn push(&mut self, cost: Cost, candidate: Candidate<S>) {
+        let list = self.by_cost.entry(cost).or_default();
+        let before = list.capacity();
+        list.push(candidate);
+        self.capacity += list.capacity() - before;
+    }
+
+    /// Gives a cost its turn even if no candidate has it.
+    pub(super) fn keep_cost(&mut self, cost: Cost) {
+        self.by_cost.entry(cost).or_default();
+    }
+
+    /// Takes the candidates of a cost out.
+    pub(super) fn take(&mut self, cost: Cost) -> Vec<Candidate<S>> {
+        let list = self.by_cost.remove(&cost).unwrap_or_default();
+        self.capacity -= list.capacity();
+        list
+    }
+
+    /// The lowest cost that waits for its turn.
+    pub(super) fn lowest(&self) -> Option<Cost> {
+        self.by_cost.keys().next().copied()
+    }
+
+    /// Drops candidates. Their costs stay: each has its turn, whoever is left.
+    pub(super) fn retain(&mut self, keeps: impl Fn(&Candidate<S>) -> bool) {
+        self.by_cost.values_mut().for_each(|list| list.retain(&keeps));
+    }
+
+    /// Costs and their candidates, the lowest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Cost, &[Candidate<S>])> {
+        self.by_cost.iter().map(|(cost, list)| (*cost, list.as_slice()))
+    }
+
+    /// What it takes, but for what is behind pointers of states.
+    pub(super) fn bytes(&self) -> usize {
+        self.capacity * size_of::<Candidate<S>>()
+    }
+}
