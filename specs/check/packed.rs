@@ -142,7 +142,7 @@ impl Model for PackedSystem<'_> {
     fn next_state(&self, packed: &Packed, action: Action) -> Option<Packed> {
         let mut world = self.numbered(packed);
         world.advance(self.system.setting(), &action);
-        Some(self.packed(self.numbers.of_numbered(&world)))
+        Some(self.packed(self.numbers.of_successor(&world, packed.parts)))
     }
 
     fn properties(&self) -> Vec<stateright::Property<Self>> {
