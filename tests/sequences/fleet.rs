@@ -187,13 +187,12 @@ impl Fleet {
     /// Puts features into the stream that was cut.
     fn write_features(&mut self, Features { incompatible, compatible }: Features) {
         let stream = self.descriptors.get(&Key::new(Kind::Stream, "", 0)).expect("listed");
-        let read =
-            Call::File(FileCall::ReadAt { fd: stream, offset_bytes: 0, length_bytes: 1 << 20 });
+        let read = FileCall::read_at(stream, 0, 1 << 20);
         let Ok(Reply::Bytes(mut frame)) = self.machine.call(self.home, &read) else { panic!() };
         frame[12..16].copy_from_slice(&incompatible.to_le_bytes());
         frame[16..20].copy_from_slice(&compatible.to_le_bytes());
         envelope::attest(&mut frame);
-        let write = Call::File(FileCall::WriteAt { fd: stream, offset_bytes: 0, bytes: frame });
+        let write = FileCall::write_at(stream, 0, frame);
         self.machine.call(self.home, &write).expect("a memfd takes it");
     }
 

@@ -48,7 +48,7 @@ fn a_device_is_bound_until_its_last_reference_goes() {
     rig.refuses(NEW, bind.clone(), Errno::EINVAL);
     rig.ok(NEW, Call::File(FileCall::Close { fd: passed }));
     rig.ok(NEW, bind);
-    rig.ok(OLD, Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }));
+    rig.ok(OLD, IommufdCall::change_process(iommufd));
 }
 
 fn receive(fd: Fd) -> Call {
@@ -115,14 +115,7 @@ fn mapped(rig: &mut Rig, iommufd: Fd, call: Call) -> ObjectId {
             iova,
             rights,
             ..
-        }) => Call::Iommufd(IommufdCall::IoasMap {
-            iommufd,
-            ioas: new,
-            user_va,
-            length_bytes,
-            iova,
-            rights,
-        }),
+        }) => IommufdCall::map(iommufd, new, user_va, iova, length_bytes, rights),
         Call::Iommufd(IommufdCall::IoasMapFile {
             iommufd,
             fd,
@@ -133,15 +126,7 @@ fn mapped(rig: &mut Rig, iommufd: Fd, call: Call) -> ObjectId {
             ..
         }) => {
             let ioas = new;
-            Call::Iommufd(IommufdCall::IoasMapFile {
-                iommufd,
-                ioas,
-                fd,
-                offset_bytes,
-                length_bytes,
-                iova,
-                rights,
-            })
+            IommufdCall::map_file(iommufd, ioas, (fd, offset_bytes), iova, length_bytes, rights)
         }
         other => panic!("no map: {other:?}"),
     };

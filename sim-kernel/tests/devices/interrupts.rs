@@ -10,7 +10,7 @@ use handoff_model::abi::view::InterruptView;
 const MSI: u32 = 1;
 
 fn irqs(device: Fd, index: u32, eventfds: &[Fd]) -> Call {
-    Call::Device(DeviceCall::SetIrqs { device, index, eventfds: eventfds.to_vec() })
+    DeviceCall::set_irqs(device, index, eventfds.to_vec())
 }
 
 #[test]

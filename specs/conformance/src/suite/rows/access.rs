@@ -278,7 +278,7 @@ pub(super) const ROWS: &[Row] = &[
             b.ok(l.p, &map_file(l.iommufd, l.ioas, memfd, Iova(BASE), 4))?;
             b.ok(l.p, &l.pages(WRITE, BASE, PAGE_BYTES, 0))?;
             let iommufd = b.pass(l.p, new, &[l.iommufd])?[0];
-            b.ok(new, &Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }))?;
+            b.ok(new, &IommufdCall::change_process(iommufd))?;
             b.vm_pin(l.p, 0)?;
             b.vm_pin(new, 1)?;
             b.ok(l.p, &l.give_back(0))?;
@@ -385,16 +385,13 @@ pub(super) const ROWS: &[Row] = &[
                     (map_file(iommufd, ioas, buffer, Iova(BASE + 0x8000), 5), Errno::EINVAL),
                     (l.pages(WRITE, BASE, PAGE_BYTES, 0), Errno::EINVAL),
                     (l.rw(0, BASE, 1, &[0]), Errno::EINVAL),
-                    (
-                        Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }),
-                        Errno::EINVAL,
-                    ),
+                    (IommufdCall::change_process(iommufd), Errno::EINVAL),
                 ],
             )?;
             b.ok(p, &revoke(iommufd, buffer, 1))?;
             b.refuses(p, &map_file(iommufd, ioas, buffer, Iova(BASE + 0x8000), 4), Errno::ENODEV)?;
             b.ok(p, &unmap(iommufd, ioas, Iova(BASE), 4))?;
-            b.ok(p, &Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })).map(drop)
+            b.ok(p, &IommufdCall::change_process(iommufd)).map(drop)
         },
     ),
 ];

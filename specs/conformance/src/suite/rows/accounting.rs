@@ -31,7 +31,7 @@ const EXEMPT: ProcessSpec =
     ProcessSpec { uid: Uid(0), cap_ipc_lock: true, memlock_bytes: UNLIMITED };
 
 fn take(iommufd: Fd) -> Call {
-    Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })
+    IommufdCall::change_process(iommufd)
 }
 
 /// A context that charges memory maps, with an attached `edu` and so many pages of a memfd.
@@ -122,11 +122,7 @@ pub(super) const ROWS: &[Row] = &[
         let lazy = map_pages(b, p, (iommufd, ioas), 2);
         b.ok(p, &lazy)?;
         let (file, device) = b.bind(p, Device::Edu, iommufd)?;
-        b.refuses(
-            p,
-            &Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent: false }),
-            Errno::ENOMEM,
-        )?;
+        b.refuses(p, &IommufdCall::hwpt_alloc(iommufd, device, ioas), Errno::ENOMEM)?;
         b.refuses(
             p,
             &Call::Device(DeviceCall::Attach { device: file, page_table: ioas }),
@@ -293,13 +289,10 @@ pub(super) const ROWS: &[Row] = &[
         let Setup { device, memfd, .. } = b.set_up(p, 1)?;
         let bytes = 0x0107u16.to_le_bytes().to_vec();
         let offset_bytes = handoff_sim_kernel::COMMAND_OFFSET;
-        b.ok(p, &Call::File(FileCall::WriteAt { fd: device, offset_bytes, bytes }))?;
+        b.ok(p, &FileCall::write_at(device, offset_bytes, bytes))?;
         let reaches = b.arm().reaches(Device::Edu, p, device, BASE, (memfd, 0));
         b.same("DMA reaches the file", &reaches, &true)?;
-        b.ok(
-            p,
-            &Call::Memory(MemoryCall::PunchHole { fd: memfd, offset_bytes: 0, length_bytes: 4096 }),
-        )?;
+        b.ok(p, &MemoryCall::punch_hole(memfd, 0, 4096))?;
         counters(b, p, [1, 0])
     }),
     row(

@@ -79,15 +79,7 @@ pub(super) const ROWS: &[Row] = &[
         let p = b.process();
         let Setup { iommufd, device, hwpt, ioas, .. } = b.set_up(p, 1)?;
         let (second, second_id) = b.bind(p, Device::OtherEdu, iommufd)?;
-        let manual = b.id(
-            p,
-            &Call::Iommufd(IommufdCall::HwptAlloc {
-                iommufd,
-                device: second_id,
-                ioas,
-                nest_parent: false,
-            }),
-        )?;
+        let manual = b.id(p, &IommufdCall::hwpt_alloc(iommufd, second_id, ioas))?;
         let shared = b.attach(p, second, ioas)?;
         b.same("the automatic one, not the manual one", &shared, &hwpt)?;
         b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
@@ -165,12 +157,7 @@ pub(super) const ROWS: &[Row] = &[
         let theirs = b.pass(p, q, &[iommufd, device, second])?;
         b.kill(p);
         // The memory is gone, and its owner.
-        let alloc = Call::Iommufd(IommufdCall::HwptAlloc {
-            iommufd: theirs[0],
-            device: second_id,
-            ioas: third,
-            nest_parent: false,
-        });
+        let alloc = IommufdCall::hwpt_alloc(theirs[0], second_id, third);
         b.id(q, &alloc).map(drop)
     }),
     row("attach/twice", "memory that is mapped by address and by file is pinned twice", EDU, |b| {

@@ -11,7 +11,7 @@ use handoff_sim_kernel::{COMMAND_OFFSET, ProcessSpec};
 const EDU: &[Need] = &[Need::Has(Device::Edu)];
 
 fn take(iommufd: Fd) -> Call {
-    Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })
+    IommufdCall::change_process(iommufd)
 }
 
 /// Six address spaces.
@@ -31,10 +31,7 @@ fn six_spaces(b: &mut Bench<'_>, pid: Pid) -> Done<Spaces> {
         let memfd = b.memfd(pid, 8)?;
         b.ok(pid, &map_file(iommufd, ioas, memfd, BASE, 8))?;
         b.ok(pid, &Call::File(FileCall::Close { fd: memfd }))?;
-        b.id(
-            pid,
-            &Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent: false }),
-        )?;
+        b.id(pid, &IommufdCall::hwpt_alloc(iommufd, device, ioas))?;
         spaces.push(ioas);
     }
     b.ok(pid, &copy(iommufd, (spaces[0], BASE), (spaces[1], Iova(0)), 8))?;
@@ -45,11 +42,7 @@ pub(super) const ROWS: &[Row] = &[
     row("change-process/reserved", "a reserved field that is set is EOPNOTSUPP", &[], |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
-        b.refuses(
-            p,
-            &Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 1 }),
-            Errno::EOPNOTSUPP,
-        )
+        b.refuses(p, &IommufdCall::probe_change_process(iommufd), Errno::EOPNOTSUPP)
     }),
     row("change-process/empty", "an empty context and the same process succeed", &[], |b| {
         let p = b.process();
@@ -177,10 +170,7 @@ pub(super) const ROWS: &[Row] = &[
         let (old, new) = (b.process(), b.process());
         let at = b.set_up(old, 2)?;
         let bytes = vec![0x07, 0x01];
-        b.ok(
-            old,
-            &Call::File(FileCall::WriteAt { fd: at.device, offset_bytes: COMMAND_OFFSET, bytes }),
-        )?;
+        b.ok(old, &FileCall::write_at(at.device, COMMAND_OFFSET, bytes))?;
         let theirs = b.pass(old, new, &[at.iommufd, at.device, at.memfd])?;
         let [iommufd, device, memfd] = theirs[..] else { unreachable!("three were sent") };
         b.ok(new, &take(iommufd))?;

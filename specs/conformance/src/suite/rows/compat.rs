@@ -153,11 +153,7 @@ pub(super) const ROWS: &[Row] = &[
                 (map_dma(iommufd, 3, [va, BASE, 1]), Errno::EEXIST),
             ],
         )?;
-        b.refuses(
-            p,
-            &Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }),
-            Errno::EINVAL,
-        )
+        b.refuses(p, &IommufdCall::change_process(iommufd), Errno::EINVAL)
     }),
     row(
         "compat/unmap",

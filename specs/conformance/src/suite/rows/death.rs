@@ -14,13 +14,12 @@ const EDU: &[Need] = &[Need::Has(Device::Edu)];
 const BOUND: u16 = 0x0103;
 const MASTER: u16 = BOUND | BUS_MASTER;
 
-const fn take(iommufd: Fd) -> Call {
-    Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })
+fn take(iommufd: Fd) -> Call {
+    IommufdCall::change_process(iommufd)
 }
 
 fn command(b: &mut Bench<'_>, pid: Pid, device: Fd, expected: u16) -> Done {
-    let read =
-        Call::File(FileCall::ReadAt { fd: device, offset_bytes: COMMAND_OFFSET, length_bytes: 2 });
+    let read = FileCall::read_at(device, COMMAND_OFFSET, 2);
     let seen = b.ok(pid, &read)?;
     b.same("the command register", &seen, &Reply::Bytes(expected.to_le_bytes().to_vec()))
 }
@@ -35,10 +34,7 @@ fn set_up(b: &mut Bench<'_>) -> Done<(Pid, Pid, Setup)> {
     let (old, new) = (b.process(), b.process());
     let at = b.set_up(old, 2)?;
     let bytes = MASTER.to_le_bytes().to_vec();
-    b.ok(
-        old,
-        &Call::File(FileCall::WriteAt { fd: at.device, offset_bytes: COMMAND_OFFSET, bytes }),
-    )?;
+    b.ok(old, &FileCall::write_at(at.device, COMMAND_OFFSET, bytes))?;
     Ok((old, new, at))
 }
 
@@ -122,10 +118,7 @@ pub(super) const ROWS: &[Row] = &[
         command(b, new, device, BOUND)?;
         b.attach(new, device, at.ioas)?;
         let bytes = MASTER.to_le_bytes().to_vec();
-        b.ok(
-            new,
-            &Call::File(FileCall::WriteAt { fd: device, offset_bytes: COMMAND_OFFSET, bytes }),
-        )?;
+        b.ok(new, &FileCall::write_at(device, COMMAND_OFFSET, bytes))?;
         reaches(b, new, device, memfd)?;
         b.vm_pin(new, 0)
     }),
@@ -133,7 +126,7 @@ pub(super) const ROWS: &[Row] = &[
         let (old, new, at) = set_up(b)?;
         let (ours, theirs) = b.arm().socketpair(old, new);
         let fds = vec![at.device, at.memfd];
-        b.ok(old, &Call::Socket(SocketCall::Send { fd: ours, bytes: vec![1], fds }))?;
+        b.ok(old, &SocketCall::send(ours, vec![1], fds))?;
         b.kill(old);
         let reply = b.ok(new, &Call::Socket(SocketCall::Receive { fd: theirs, wait: true }))?;
         let Reply::Message { fds, .. } = reply else { unreachable!("a packet was there") };

@@ -14,20 +14,18 @@ const EDU: &[Need] = &[Need::Has(Device::Edu)];
 const MSI: u32 = 1;
 
 fn change_process(iommufd: Fd) -> Call {
-    Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })
+    IommufdCall::change_process(iommufd)
 }
 
 /// Lets the device do DMA.
 pub(super) fn be_master(b: &mut Bench<'_>, pid: Pid, device: Fd) -> Done {
-    let read =
-        Call::File(FileCall::ReadAt { fd: device, offset_bytes: COMMAND_OFFSET, length_bytes: 2 });
+    let read = FileCall::read_at(device, COMMAND_OFFSET, 2);
     let command = match b.ok(pid, &read)? {
         Reply::Bytes(bytes) => u16::from_le_bytes([bytes[0], bytes[1]]) | BUS_MASTER,
         other => unreachable!("{other:?} is nothing read"),
     };
     let bytes = command.to_le_bytes().to_vec();
-    b.ok(pid, &Call::File(FileCall::WriteAt { fd: device, offset_bytes: COMMAND_OFFSET, bytes }))
-        .map(drop)
+    b.ok(pid, &FileCall::write_at(device, COMMAND_OFFSET, bytes)).map(drop)
 }
 
 fn reaches(b: &mut Bench<'_>, pid: Pid, at: &Setup, page: u64, expected: bool) -> Done {
@@ -66,7 +64,7 @@ pub(super) const ROWS: &[Row] = &[
         be_master(b, p, at.device)?;
         reaches(b, p, &at, 1, true)?;
         let (fd, offset_bytes, length_bytes) = (at.memfd, PAGE_BYTES, PAGE_BYTES);
-        b.ok(p, &Call::Memory(MemoryCall::PunchHole { fd, offset_bytes, length_bytes }))?;
+        b.ok(p, &MemoryCall::punch_hole(fd, offset_bytes, length_bytes))?;
         reaches(b, p, &at, 1, false)?;
         reaches(b, p, &at, 0, true)?;
         b.ok(p, &unmap(at.iommufd, at.ioas, BASE, 2))?;
@@ -109,22 +107,12 @@ pub(super) const ROWS: &[Row] = &[
         let (one, other) =
             (b.fd(p, &Call::File(FileCall::Eventfd))?, b.fd(p, &Call::File(FileCall::Eventfd))?);
         for (set, expected) in [(one, [1, 0]), (other, [0, 1])] {
-            b.ok(
-                p,
-                &Call::Device(DeviceCall::SetIrqs {
-                    device: at.device,
-                    index: MSI,
-                    eventfds: vec![set],
-                }),
-            )?;
+            b.ok(p, &DeviceCall::set_irqs(at.device, MSI, vec![set]))?;
             b.arm().raise(Device::Edu, p, at.device);
             waiting(b, p, one, expected[0])?;
             waiting(b, p, other, expected[1])?;
         }
-        b.ok(
-            p,
-            &Call::Device(DeviceCall::SetIrqs { device: at.device, index: MSI, eventfds: vec![] }),
-        )?;
+        b.ok(p, &DeviceCall::set_irqs(at.device, MSI, vec![]))?;
         b.arm().raise(Device::Edu, p, at.device);
         waiting(b, p, other, 0)
     }),
@@ -132,14 +120,7 @@ pub(super) const ROWS: &[Row] = &[
         let (old, new) = (b.process(), b.spawn(ORDINARY));
         let at = b.set_up(old, 1)?;
         let event = b.fd(old, &Call::File(FileCall::Eventfd))?;
-        b.ok(
-            old,
-            &Call::Device(DeviceCall::SetIrqs {
-                device: at.device,
-                index: MSI,
-                eventfds: vec![event],
-            }),
-        )?;
+        b.ok(old, &DeviceCall::set_irqs(at.device, MSI, vec![event]))?;
         let theirs = b.pass(old, new, &[at.device, event])?;
         b.arm().raise(Device::Edu, old, at.device);
         b.kill(old);
@@ -150,14 +131,7 @@ pub(super) const ROWS: &[Row] = &[
         let (old, new) = (b.process(), b.process());
         let at = b.set_up(old, 1)?;
         let event = b.fd(old, &Call::File(FileCall::Eventfd))?;
-        b.ok(
-            old,
-            &Call::Device(DeviceCall::SetIrqs {
-                device: at.device,
-                index: MSI,
-                eventfds: vec![event],
-            }),
-        )?;
+        b.ok(old, &DeviceCall::set_irqs(at.device, MSI, vec![event]))?;
         let theirs = b.pass(old, new, &[at.iommufd, at.device, event])?;
         let [iommufd, device, event] = theirs[..] else { unreachable!("three were sent") };
         b.ok(new, &change_process(iommufd))?;

@@ -192,7 +192,7 @@ pub(super) const ROWS: &[Row] = &[
         let second = b.ioas(old, set.iommufd)?;
         b.ok(old, &map_file(set.iommufd, second, set.memfd, BASE, 4))?;
         let iommufd = b.pass(old, new, &[set.iommufd])?[0];
-        let call = |iommufd| Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 });
+        let call = |iommufd| IommufdCall::change_process(iommufd);
         let take_back = |b: &mut Bench<'_>, _: &Reply| {
             b.ok(old, &call(set.iommufd)).and_then(|_| b.vm_pin(old, 4))
         };

@@ -259,10 +259,7 @@ pub(super) const ROWS: &[Row] = &[
                         sized().u32(0).u64(0).u64(0).with_size(23).plain(fd, GET_PRECOPY_INFO),
                         Errno::EINVAL,
                     ),
-                    (
-                        Call::File(FileCall::ReadAt { fd, offset_bytes: 0, length_bytes: 8 }),
-                        Errno::ESPIPE,
-                    ),
+                    (FileCall::read_at(fd, 0, 8), Errno::ESPIPE),
                 ],
             )?;
             goes(b, p, d, RUNNING)?;

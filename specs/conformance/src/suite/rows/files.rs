@@ -26,21 +26,21 @@ fn seals(fd: Fd, seals: u32) -> Call {
 }
 
 fn mmap(fd: Fd) -> Call {
-    Call::Memory(MemoryCall::Mmap { fd: Some(fd), offset_bytes: 0, length_bytes: PAGE_BYTES })
+    MemoryCall::mmap(Some(fd), 0, PAGE_BYTES)
 }
 
 fn write(fd: Fd) -> Call {
-    Call::File(FileCall::WriteAt { fd, offset_bytes: 0, bytes: vec![1] })
+    FileCall::write_at(fd, 0, vec![1])
 }
 
 fn punch(fd: Fd) -> Call {
-    Call::Memory(MemoryCall::PunchHole { fd, offset_bytes: 0, length_bytes: PAGE_BYTES })
+    MemoryCall::punch_hole(fd, 0, PAGE_BYTES)
 }
 
 /// Sends descriptors to a process that has room for `room`; → what came.
 fn pass_few(b: &mut Bench<'_>, from: Pid, to: Pid, fds: &[Fd], room: usize) -> Done<Reply> {
     let (there, here) = b.arm().socketpair(from, to);
-    b.ok(from, &Call::Socket(SocketCall::Send { fd: there, bytes: vec![1], fds: fds.to_vec() }))?;
+    b.ok(from, &SocketCall::send(there, vec![1], fds.to_vec()))?;
     b.ok(to, &Call::Socket(SocketCall::ReceiveFew { fd: here, fds_max: room }))
 }
 
@@ -93,7 +93,7 @@ pub(super) const ROWS: &[Row] = &[
     row("files/map-iommufd", "an iommufd has nothing to map without a viommu", &[], |b| {
         let p = b.process();
         let fd = Some(b.iommufd(p)?);
-        let map = Call::Memory(MemoryCall::Mmap { fd, offset_bytes: 0, length_bytes: PAGE_BYTES });
+        let map = MemoryCall::mmap(fd, 0, PAGE_BYTES);
         b.refuses(p, &map, Errno::ENXIO)
     }),
     row("files/ctrunc", "descriptors without room are closed, and MSG_CTRUNC tells", EDU, |b| {
@@ -126,10 +126,7 @@ pub(super) const ROWS: &[Row] = &[
         let iommufd = b.iommufd(p)?;
         let (d, _) = b.bind(p, Device::Edu, iommufd)?;
         let (there, here) = b.arm().socketpair(p, q);
-        b.ok(
-            p,
-            &Call::Socket(SocketCall::Send { fd: there, bytes: vec![1], fds: vec![iommufd, d] }),
-        )?;
+        b.ok(p, &SocketCall::send(there, vec![1], vec![iommufd, d]))?;
         b.kill(p);
         is_taken(b)?;
         b.ok(q, &Call::Socket(SocketCall::ReceiveFew { fd: here, fds_max: 1 }))?;
@@ -140,7 +137,7 @@ pub(super) const ROWS: &[Row] = &[
         let iommufd = b.iommufd(p)?;
         let (d, _) = b.bind(p, Device::Edu, iommufd)?;
         let (there, here) = b.arm().socketpair(p, q);
-        b.ok(p, &Call::Socket(SocketCall::Send { fd: there, bytes: vec![1], fds: vec![d] }))?;
+        b.ok(p, &SocketCall::send(there, vec![1], vec![d]))?;
         b.kill(p);
         is_taken(b)?;
         b.ok(q, &Call::File(FileCall::Close { fd: here }))?;
@@ -250,8 +247,7 @@ pub(super) const ROWS: &[Row] = &[
         let m = b.memfd(p, 1)?;
         b.ok(p, &write(m))?;
         let r = b.fd(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: m }))?;
-        let seen =
-            b.ok(p, &Call::File(FileCall::ReadAt { fd: r, offset_bytes: 0, length_bytes: 1 }))?;
+        let seen = b.ok(p, &FileCall::read_at(r, 0, 1))?;
         b.same("what is read", &seen, &Reply::Bytes(vec![1]))?;
         let (one, other) = (
             b.ok(p, &Call::File(FileCall::Stat { fd: m }))?,

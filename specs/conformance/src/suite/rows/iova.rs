@@ -186,16 +186,7 @@ pub(super) const ROWS: &[Row] = &[
                 let s = Space { ioas: b.ioas(s.p, s.iommufd)?, ..s };
                 let (iommufd, ioas) = (s.iommufd, s.ioas);
                 b.ok(s.p, &call(&s))?;
-                b.refuses(
-                    s.p,
-                    &Call::Iommufd(IommufdCall::HwptAlloc {
-                        iommufd,
-                        device,
-                        ioas,
-                        nest_parent: false,
-                    }),
-                    Errno::EADDRINUSE,
-                )?;
+                b.refuses(s.p, &IommufdCall::hwpt_alloc(iommufd, device, ioas), Errno::EADDRINUSE)?;
                 let attach = Call::Device(DeviceCall::Attach { device: file, page_table: ioas });
                 b.refuses(s.p, &attach, Errno::EADDRINUSE)?;
             }

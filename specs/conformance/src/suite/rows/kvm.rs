@@ -96,11 +96,7 @@ pub(super) const ROWS: &[Row] = &[
         let version = b.ioctl(p, &value(kvm, nr::KVM_GET_API_VERSION, 0))?;
         b.same("the version", &version.result, &Ok(12))?;
         b.refuses(p, &value(kvm, nr::KVM_GET_API_VERSION, 1), Errno::EINVAL)?;
-        b.refuses(
-            p,
-            &Call::File(FileCall::ReadAt { fd: kvm, offset_bytes: 0, length_bytes: 1 }),
-            Errno::EINVAL,
-        )?;
+        b.refuses(p, &FileCall::read_at(kvm, 0, 1), Errno::EINVAL)?;
         let vm = made(b, p, &value(kvm, nr::KVM_CREATE_VM, 0))?;
         b.ok(p, &value(vm, nr::KVM_CREATE_IRQCHIP, 0))?;
         b.refuses(p, &value(vm, nr::KVM_CREATE_IRQCHIP, 0), Errno::EEXIST)?;
@@ -240,11 +236,10 @@ pub(super) const ROWS: &[Row] = &[
         let iommufd = b.iommufd(p)?;
         let (d, _) = b.bind(p, Device::Edu, iommufd)?;
         let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
-        b.ok(p, &Call::Device(DeviceCall::SetIrqs { device: d, index: 1, eventfds: vec![e] }))?;
+        b.ok(p, &DeviceCall::set_irqs(d, 1, vec![e]))?;
         b.ok(p, &assign(vm, e))?;
         b.ok(p, &Call::File(FileCall::Close { fd: e }))?;
-        b.ok(p, &Call::Device(DeviceCall::SetIrqs { device: d, index: 1, eventfds: vec![] }))
-            .map(drop)
+        b.ok(p, &DeviceCall::set_irqs(d, 1, vec![])).map(drop)
     }),
     row("kvm/device", "what KVM_CREATE_DEVICE and its attributes check", KVM_AND_EDU, |b| {
         let p = b.process();

@@ -137,7 +137,7 @@ pub(super) const ROWS: &[Row] = &[
             if how < 2 {
                 b.refuses(q, &Call::Process(ProcessCall::Kill { pidfd }), Errno::ESRCH)?;
             }
-            let message = Call::Socket(SocketCall::Send { fd: there, bytes: vec![1], fds: vec![] });
+            let message = SocketCall::send(there, vec![1], vec![]);
             b.refuses(q, &message, Errno::EPIPE)?;
             b.same("the sockets", &here, &Fd(3))?;
         }

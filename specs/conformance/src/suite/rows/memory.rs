@@ -17,19 +17,19 @@ fn truncate(fd: Fd, length_bytes: u64) -> Call {
 }
 
 fn punch(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::Memory(MemoryCall::PunchHole { fd, offset_bytes, length_bytes })
+    MemoryCall::punch_hole(fd, offset_bytes, length_bytes)
 }
 
 fn write(fd: Fd, offset_bytes: u64) -> Call {
-    Call::File(FileCall::WriteAt { fd, offset_bytes, bytes: vec![1] })
+    FileCall::write_at(fd, offset_bytes, vec![1])
 }
 
 fn read(fd: Fd, offset_bytes: u64) -> Call {
-    Call::File(FileCall::ReadAt { fd, offset_bytes, length_bytes: 1 })
+    FileCall::read_at(fd, offset_bytes, 1)
 }
 
 fn mmap(fd: Option<Fd>, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::Memory(MemoryCall::Mmap { fd, offset_bytes, length_bytes })
+    MemoryCall::mmap(fd, offset_bytes, length_bytes)
 }
 
 fn munmap(va: u64, length_bytes: u64) -> Call {
@@ -126,11 +126,7 @@ pub(super) const ROWS: &[Row] = &[
         )?;
         b.ok(p, &Call::Memory(MemoryCall::SealSize { fd: memfd }))?;
         b.refuses(p, &write(memfd, PAGE_BYTES), Errno::EPERM)?;
-        let read = Call::File(FileCall::ReadAt {
-            fd: memfd,
-            offset_bytes: PAGE_BYTES - 2,
-            length_bytes: 9,
-        });
+        let read = FileCall::read_at(memfd, PAGE_BYTES - 2, 9);
         let seen = b.ok(p, &read)?;
         b.same("shorter at the end", &seen, &Reply::Bytes(vec![0, 0]))
     }),

@@ -12,7 +12,7 @@ use handoff_model::abi::ids::{Fd, ObjectId, PAGE_BYTES, Pid, Va};
 const MOCK: &[Need] = &[Need::Mock];
 
 fn take(iommufd: Fd) -> Call {
-    Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 })
+    IommufdCall::change_process(iommufd)
 }
 
 /// Whether a domain leads to each of two pages of a process (`MD_CHECK_MAP`).
@@ -45,10 +45,7 @@ pub(super) const ROWS: &[Row] = &[
         };
         let va = b.mmap(new, Some(fd), 2)?;
         leads(b, new, (iommufd, hwpt), va, [true, true])?;
-        b.ok(
-            new,
-            &Call::Memory(MemoryCall::PunchHole { fd, offset_bytes: 0, length_bytes: PAGE_BYTES }),
-        )?;
+        b.ok(new, &MemoryCall::punch_hole(fd, 0, PAGE_BYTES))?;
         b.ok(new, &take(iommufd))?;
         leads(b, new, (iommufd, hwpt), va, [false, true])?;
         for pages in [0, 2] {

@@ -16,7 +16,7 @@ const WAITS: &[Need] = &[Need::Simulated("a process of a host would wait")];
 const GUEST: &[Need] = &[Need::Simulated("a host's puppets have no guest")];
 
 fn send(fd: Fd, length: usize, fds: Vec<Fd>) -> Call {
-    Call::Socket(SocketCall::Send { fd, bytes: vec![1; length], fds })
+    SocketCall::send(fd, vec![1; length], fds)
 }
 
 fn receive(fd: Fd) -> Call {
@@ -101,11 +101,7 @@ pub(super) const ROWS: &[Row] = &[
             ],
         )?;
         let state = |length: usize| {
-            Call::File(FileCall::WriteAt {
-                fd: memfd,
-                offset_bytes: 0,
-                bytes: [&b"vmstate\0"[..], &vec![0; length]].concat(),
-            })
+            FileCall::write_at(memfd, 0, [&b"vmstate\0"[..], &vec![0; length]].concat())
         };
         b.ok(p, &state(3))?;
         b.refuses(p, &Call::Guest(GuestCall::Load { fd: memfd }), Errno::EINVAL)?;

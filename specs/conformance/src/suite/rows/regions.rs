@@ -46,7 +46,7 @@ pub(super) const ROWS: &[Row] = &[
     row("region/config-msi", "MSI shows as enabled only while SET_IRQS has it so", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
         let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
-        b.ok(p, &Call::Device(DeviceCall::SetIrqs { device: d, index: 1, eventfds: vec![event] }))?;
+        b.ok(p, &DeviceCall::set_irqs(d, 1, vec![event]))?;
         b.ok(p, &write(d, CONFIG + 0x42, &[0xf1, 0]))?;
         reads(b, p, d, CONFIG + 0x42, &[0x81, 0])
     }),
@@ -63,7 +63,7 @@ pub(super) const ROWS: &[Row] = &[
     row("region/intx-disable", "the command register keeps INTx off", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
         let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
-        b.ok(p, &Call::Device(DeviceCall::SetIrqs { device: d, index: 0, eventfds: vec![event] }))?;
+        b.ok(p, &DeviceCall::set_irqs(d, 0, vec![event]))?;
         let fire = sized().u32(33).u32(0).u32(0).u32(1).on(d, nr::VFIO_DEVICE_SET_IRQS);
         b.ok(p, &write(d, CONFIG + 5, &[0x05]))?;
         b.ok(p, &fire)?;

@@ -21,15 +21,15 @@ const BAD: Fd = Fd(99);
 pub(super) const CONFIG: u64 = 7 << 40;
 
 pub(super) fn read(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::File(FileCall::ReadAt { fd, offset_bytes, length_bytes })
+    FileCall::read_at(fd, offset_bytes, length_bytes)
 }
 
 pub(super) fn write(fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Call {
-    Call::File(FileCall::WriteAt { fd, offset_bytes, bytes: bytes.to_vec() })
+    FileCall::write_at(fd, offset_bytes, bytes.to_vec())
 }
 
 pub(super) fn mmap(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
-    Call::Memory(MemoryCall::Mmap { fd: Some(fd), offset_bytes, length_bytes })
+    MemoryCall::mmap(Some(fd), offset_bytes, length_bytes)
 }
 
 /// A process with a bound device.

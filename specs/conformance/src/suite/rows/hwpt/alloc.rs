@@ -112,17 +112,7 @@ pub(crate) const ROWS: &[Row] = &[
             let user_va = Va(u64::MAX - PAGE_BYTES + 1);
             let rights = Rights::Read;
             let iova = APERTURE;
-            b.ok(
-                p,
-                &Call::Iommufd(IommufdCall::IoasMap {
-                    iommufd,
-                    ioas,
-                    user_va,
-                    length_bytes,
-                    iova,
-                    rights,
-                }),
-            )?;
+            b.ok(p, &IommufdCall::map(iommufd, ioas, user_va, iova, length_bytes, rights))?;
             let child = b.fork(p);
             b.refuses(p, &on(test(2, ioas.0), iommufd), Errno::EOVERFLOW)?;
             b.refuses(child, &on(test(2, ioas.0), iommufd), Errno::EFAULT)

@@ -69,7 +69,7 @@ pub(crate) const ROWS: &[Row] = &[
         let va = b.mmap(p, None, 1)?;
         b.ok(p, &map(iommufd, ioas, va, Iova(0), 1))?;
         b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
-        let take = Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 });
+        let take = IommufdCall::change_process(iommufd);
         b.refuses(p, &take, Errno::EINVAL)?;
         b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }))?;
         b.ok(p, &take).map(drop)

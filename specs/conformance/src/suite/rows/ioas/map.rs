@@ -129,12 +129,7 @@ pub(crate) const ROWS: &[Row] = &[
         let memfd = b.memfd(p, 1)?;
         let (device, device_id) = b.bind(p, Device::Edu, iommufd)?;
         let attach = Call::Device(DeviceCall::Attach { device, page_table: ioas });
-        let alloc = Call::Iommufd(IommufdCall::HwptAlloc {
-            iommufd,
-            device: device_id,
-            ioas,
-            nest_parent: false,
-        });
+        let alloc = IommufdCall::hwpt_alloc(iommufd, device_id, ioas);
         b.ok(p, &map_at(iommufd, ioas, [0x1000, 0x1000, 0x1000]))?;
         b.refuses(p, &attach, Errno::EFAULT)?;
         b.refuses(p, &alloc, Errno::EFAULT)?;

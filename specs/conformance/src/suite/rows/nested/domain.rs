@@ -82,11 +82,9 @@ pub(crate) const ROWS: &[Row] = &[
         let iommufd = b.iommufd(p)?;
         let ioas = b.ioas(p, iommufd)?;
         let (_, device) = b.bind(p, Device::Edu, iommufd)?;
-        let alloc = |nest_parent| {
-            Call::Iommufd(IommufdCall::HwptAlloc { iommufd, device, ioas, nest_parent })
-        };
-        b.refuses(p, &alloc(true), Errno::EOPNOTSUPP)?;
-        let hwpt = b.id(p, &alloc(false))?;
+        let parent = IommufdCall::hwpt_alloc_nest_parent(iommufd, device, ioas);
+        b.refuses(p, &parent, Errno::EOPNOTSUPP)?;
+        let hwpt = b.id(p, &IommufdCall::hwpt_alloc(iommufd, device, ioas))?;
         b.refuses(
             p,
             &Call::Iommufd(IommufdCall::ProbeNesting { iommufd, device, hwpt }),
@@ -110,7 +108,7 @@ pub(crate) const ROWS: &[Row] = &[
             b.vm_pin(p, 2)?;
             let new = b.process();
             let iommufd = b.pass(p, new, &[iommufd])?[0];
-            b.ok(new, &Call::Iommufd(IommufdCall::ChangeProcess { iommufd, reserved: 0 }))?;
+            b.ok(new, &IommufdCall::change_process(iommufd))?;
             b.vm_pin(new, 2)?;
             b.kill(p);
             let probe = Call::Iommufd(IommufdCall::ProbeNesting {

@@ -110,14 +110,14 @@ pub(crate) const ROWS: &[Row] = &[
             let second = Iova(APERTURE.0 + PAGE_BYTES);
             b.ok(p, &map(iommufd, ioas, va, second, 1))?;
             b.refuses(p, &call, Errno::EFAULT)?;
-            let half = Call::Iommufd(IommufdCall::IoasMap {
+            let half = IommufdCall::map(
                 iommufd,
                 ioas,
-                user_va: Va(va.0 + PAGE_BYTES / 2),
-                length_bytes: PAGE_BYTES / 2,
-                iova: Iova(second.0 + PAGE_BYTES + PAGE_BYTES / 2),
-                rights: Rights::ReadWrite,
-            });
+                Va(va.0 + PAGE_BYTES / 2),
+                Iova(second.0 + PAGE_BYTES + PAGE_BYTES / 2),
+                PAGE_BYTES / 2,
+                Rights::ReadWrite,
+            );
             b.ok(p, &half)?;
             b.refuses(p, &call, Errno::EADDRINUSE)
         },
