@@ -107,8 +107,7 @@ fn climb<P: Copy + PartialEq>(
 #[cfg(test)]
 mod tests {
     use super::Table;
-    use crate::protocol::phase::{InPhase as I, OutPhase as O};
-    use crate::protocol::{IN_JUMPS, Mode, OUT_JUMPS, Protocol, Rule};
+    use crate::protocol::{IN_JUMPS, Mode, OUT_JUMPS, Protocol, Rule, firm, rule};
     use crate::variants::defects::DEFECTS;
 
     /// The rows, jumps included, that do not lead to a lower phase.
@@ -134,15 +133,16 @@ mod tests {
         }
     }
 
+    /// Numbers stand for phases: the longest way goes over rows, ways back and jumps.
     #[test]
     fn heights_are_longest_ways() {
-        let Protocol { outgoing, incoming, .. } = Protocol::safe(Mode::Transfer);
-        let (old, new) = (Table::new(outgoing, OUT_JUMPS), Table::new(incoming, IN_JUMPS));
-        // Resume, Part; and the eight from Revoke on behind Commit and AwaitCommitted.
-        let heights = [O::End, O::Part, O::Resume, O::Revoke, O::Commit].map(|it| old.height(it));
-        assert_eq!(heights, [0, 1, 2, 8, 10]);
-        let heights = [I::End, I::Leave, I::Settle, I::Run, I::AwaitFate, I::Committed];
-        assert_eq!(heights.map(|it| new.height(it)), [0, 1, 1, 2, 4, 5]);
+        let rows = [rule(1, 2, 5), rule(2, 3, 4), firm(3, 0), firm(4, 0), firm(5, 6), firm(6, 4)];
+        let heights = |jumps| {
+            let table = Table::new(rows.to_vec(), jumps);
+            [0, 1, 2, 3, 4, 5, 6].map(|phase| table.height(phase))
+        };
+        assert_eq!(heights(&[]), [0, 4, 2, 1, 1, 3, 2]);
+        assert_eq!(heights(&[(6, 2)]), [0, 5, 2, 1, 1, 4, 3]);
     }
 
     /// Rows that lead back are told; and only of bugs that have some.

@@ -1,50 +1,6 @@
 //! The protocol as a table: for each phase, what follows and what a failure leads to.
 //!
-//! ```text
-//! transfer, old process                         on failure
-//!   Preflight  Offer  AwaitReady                Part
-//!   Stop                                        Resume  Part
-//!   Park  Save  Cut  Hand  AwaitPrepared        Unpark  Resume  Part
-//!   Commit  AwaitCommitted                      Revoke  Drain (or Release)  Dismiss
-//!                                               AwaitGone  TakeBack  Unpark  Resume  Part
-//!   Release                                     goes on
-//! transfer, new process
-//!   AwaitOffer                                  Leave
-//!   Check                                       Refuse  Leave
-//!   Ready                                       Leave
-//!   AwaitDescriptors  ReadStream  Verify        Refuse  Leave
-//!   MapRam  MakeVm  Load
-//!   Prepared  AwaitCommit                       Leave
-//!   TakeOver                                    Refuse  Leave
-//!   Committed                                   AwaitFate (or Leave)  → Claim
-//!   Claim  Run  Settle                          goes on
-//!   AwaitFate                                   Leave
-//! early, old process                            on failure
-//!   Preflight  Offer  AwaitReady  Cut  Hand     Part
-//!   AwaitAdopted
-//!   Park  Save  Confirm  AwaitPrepared          Unpark  Resume  Part
-//! early, new process
-//!   AwaitDescriptors  ReadStream  Verify        Refuse  Leave
-//!   MapRam  MakeVm
-//!   Adopted  AwaitConfirm                       Leave
-//!   Load                                        Refuse  Leave
-//! exec, old process                             on failure
-//!   Preflight                                   End
-//!   Stop                                        Resume
-//!   Park  Save  Cut                             Unpark  Resume
-//!   OpenWindow  Exec                            CloseWindow  Unpark  Resume
-//! exec, new process
-//!   ReadStream                                  Fallback
-//!   CloseWindow  Verify  MapRam  MakeVm  Load   OpenWindow  Fallback
-//!   TakeOver
-//!   Claim  Run  Settle                          goes on
-//!   Fallback                                    Leave
-//! ```
-//!
-//! The diagram is generated from the tables. A line lists phases that follow one another and,
-//! beside them, the way back that a failure of any of them takes: "→" leads back to the phases of a
-//! success, "or" is where an answer leads besides. Of the form that cuts the state early only the
-//! rows that stand otherwise are shown.
+//! The tables of the protocol that a VMM should use, with a picture of them, are in [`safe`].
 //!
 //! Until `Stop` a failure leaves the guest untouched. From there to `Commit` the old process lets
 //! it run again, and nothing has moved; later it takes the ownership back first. The new process
@@ -76,7 +32,7 @@ pub mod measure;
 pub mod misreport;
 pub mod omission;
 pub mod phase;
-mod safe;
+pub mod safe;
 mod table;
 
 pub use safe::{IN_JUMPS, OUT_JUMPS};

@@ -1,5 +1,51 @@
 //! The protocol that a VMM should use: its four tables, and the form that cuts the state early as
 //! changes of them.
+//!
+//! ```text
+//! transfer, old process                         on failure
+//!   Preflight  Offer  AwaitReady                Part
+//!   Stop                                        Resume  Part
+//!   Park  Save  Cut  Hand  AwaitPrepared        Unpark  Resume  Part
+//!   Commit  AwaitCommitted                      Revoke  Drain (or Release)  Dismiss
+//!                                               AwaitGone  TakeBack  Unpark  Resume  Part
+//!   Release                                     goes on
+//! transfer, new process
+//!   AwaitOffer                                  Leave
+//!   Check                                       Refuse  Leave
+//!   Ready                                       Leave
+//!   AwaitDescriptors  ReadStream  Verify        Refuse  Leave
+//!   MapRam  MakeVm  Load
+//!   Prepared  AwaitCommit                       Leave
+//!   TakeOver                                    Refuse  Leave
+//!   Committed                                   AwaitFate (or Leave)  → Claim
+//!   Claim  Run  Settle                          goes on
+//!   AwaitFate                                   Leave
+//! early, old process                            on failure
+//!   Preflight  Offer  AwaitReady  Cut  Hand     Part
+//!   AwaitAdopted
+//!   Park  Save  Confirm  AwaitPrepared          Unpark  Resume  Part
+//! early, new process
+//!   AwaitDescriptors  ReadStream  Verify        Refuse  Leave
+//!   MapRam  MakeVm
+//!   Adopted  AwaitConfirm                       Leave
+//!   Load                                        Refuse  Leave
+//! exec, old process                             on failure
+//!   Preflight                                   End
+//!   Stop                                        Resume
+//!   Park  Save  Cut                             Unpark  Resume
+//!   OpenWindow  Exec                            CloseWindow  Unpark  Resume
+//! exec, new process
+//!   ReadStream                                  Fallback
+//!   CloseWindow  Verify  MapRam  MakeVm  Load   OpenWindow  Fallback
+//!   TakeOver
+//!   Claim  Run  Settle                          goes on
+//!   Fallback                                    Leave
+//! ```
+//!
+//! The diagram is generated from the tables. A line lists phases that follow one another and,
+//! beside them, the way back that a failure of any of them takes: "→" leads back to the phases of a
+//! success, "or" is where an answer leads besides. Of the form that cuts the state early only the
+//! rows that stand otherwise are shown.
 
 use super::edit::{put_after, undo_by};
 use super::omission::Omitted;
