@@ -12,13 +12,15 @@ use crate::scenario::bugs::{self, Found, Known};
 use crate::survey::bugs::mismatch;
 use crate::survey::compare::{Column, document};
 use crate::survey::phase_graph::dot;
+use crate::survey::tables;
 use handoff_checker::search::Limits;
 use handoff_model::variants::defects;
 use handoff_model::variants::{VARIANTS, Variant};
 use handoff_model::vm::launch::LaunchError;
 use std::fmt::Write;
 
-/// `docs/variants.md`: what each variant keeps, and its phases as a graph.
+/// `docs/variants.md`: what each variant keeps, its tables, its phases as a graph, and the rows in
+/// which known bugs differ.
 pub fn variants(columns: &[Column]) -> String {
     let mut text = String::from(
         "# The variants\n\nMade by `handoff check --all` and from the tables that the roles walk; \
@@ -33,18 +35,23 @@ pub fn variants(columns: &[Column]) -> String {
         let _ = writeln!(text, "* {line}");
     }
     text.push_str(
-        "\n## Phases\n\nA line is what follows, a dashed one the way back, a dotted one \
-                   a jump; grey is only come to on a way back.\n",
+        "\n## Phases\n\nFirst the rows of the tables: of each phase what follows, what undoes it, \
+         and how often a call of it is tried. Then the same as a graph: a line is what follows, \
+         a dashed one the way back, a dotted one a jump; grey is only come to on a way back.\n",
     );
     for (letter, column) in letters().zip(columns) {
         let mode = column.variant.mode;
         let (id, source) = (column.variant.id, column.variant.source);
-        let picture = dot(column.variant);
+        let (rows, picture) = (tables::of_variant(column.variant), dot(column.variant));
         let _ = writeln!(
             text,
-            "\n### {letter}: {id}, {mode}\n\nAfter: {source}.\n\n```dot\n{picture}```"
+            "\n### {letter}: {id}, {mode}\n\nAfter: {source}.\n\n```text\n{rows}```\n\n\
+             ```dot\n{picture}```"
         );
     }
+    text.push_str("\n## Known bugs as other rows\n\n```text\n");
+    text.extend(defects::all().map(tables::of_defect));
+    text.push_str("```\n");
     text
 }
 

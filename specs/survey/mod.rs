@@ -6,3 +6,4 @@ pub mod compare;
 pub mod docgen;
 pub mod hazards;
 pub mod phase_graph;
+mod tables;
