@@ -31,88 +31,16 @@ pub(crate) fn scenario(defect: &Defect) -> Scenario {
     world.build().expect("a scenario")
 }
 
-/// Faults and steps of the cheapest run by which the property that a bug breaks is violated.
-const CHEAPEST: &[(&str, u32, usize)] = &[
-    ("ownership-not-taken", 0, 46),
-    ("runs-unowned", 0, 34),
-    ("resumed-before-unparked", 1, 13),
-    ("no-take-back", 1, 43),
-    ("taken-back-too-early", 1, 43),
-    ("mapped-twice", 0, 34),
-    ("charged-to-the-dead", 0, 67),
-    ("charged-to-nobody", 0, 47),
-    ("kvm-left-open", 0, 53),
-    ("ram-initialised", 0, 28),
-    ("remapped", 0, 33),
-    ("unwound", 1, 20),
-    ("reset-on-realize", 0, 27),
-    ("resumed-unrevoked", 1, 37),
-    ("cut-while-running", 0, 36),
-    ("events-drained", 0, 30),
-    ("not-fenced", 0, 37),
-    ("lingering", 1, 13),
-    ("window-left-open", 0, 17),
-    ("probe-takes-ownership", 0, 27),
-    ("stays-stopped", 1, 16),
-    ("checked-late", 0, 10),
-    ("limit-unjudged", 0, 10),
-    ("taken-on-trust", 0, 22),
-    ("refuses-silently", 0, 23),
-    ("ends-too-early", 0, 25),
-    ("overcautious", 0, 12),
-    ("waits-for-each-other", 1, 34),
-    ("waits-for-the-dead", 1, 18),
-    ("begins-anew", 1, 6),
-    ("not-told-to-leave", 1, 34),
-    ("word-given-blind", 0, 16),
-];
-
-#[test]
-fn every_known_bug_is_found_by_the_property_that_it_breaks() {
-    let names: Vec<_> = DEFECTS.iter().map(|defect| defect.id).collect();
-    assert_eq!(names, CHEAPEST.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
-    let mut found_by = Vec::new();
-    for defect in DEFECTS {
-        let report = check(&scenario(defect), Limits::default()).expect("it can be set up");
-        let found = report.violations().find(|(property, _)| property.id == defect.breaks);
-        let (_, run) =
-            found.unwrap_or_else(|| panic!("{} is not found by {}", defect.id, defect.breaks));
-        found_by.push((defect.id, run.faults, run.actions.len()));
-    }
-    assert_eq!(found_by, CHEAPEST);
-}
-
-/// From which step of that run on every way violates the property: whatever happens, and where
-/// nothing more goes wrong.
-#[test]
-fn the_step_of_no_return_is_told() {
-    let expected = [
-        ("ownership-not-taken", 0, 46),
-        ("no-take-back", 38, 43),
-        ("unwound", 18, 20),
-        ("not-fenced", 0, 37),
-        ("lingering", 9, 13),
-    ];
-    let found = expected.map(|(id, ..)| {
-        let defect = DEFECTS.iter().find(|defect| defect.id == id).expect("a known bug");
-        let report = check(&scenario(defect), Limits::default()).expect("it can be set up");
-        let found = report.violations().find(|(property, _)| property.id == defect.breaks);
-        let no_return = found.expect("it is found").1.no_return.expect("the search is complete");
-        (id, no_return.undisturbed, no_return.whatever)
-    });
-    assert_eq!(found, expected);
-}
-
-/// The properties of how runs end that a bug violates, with the faults and steps of the runs: of
-/// END-1 to an end in which one waits or once round, of END-2 with the step that leads back, of
-/// END-3 past the state that nothing saves to where that leads.
+/// The properties of how runs end that a bug violates: END-1 by a run to an end in which one waits
+/// or once round, END-2 with the step that leads back, END-3 past the state that nothing saves to
+/// where that leads.
 #[test]
 fn how_a_run_ends_is_judged_in_three_ways() {
     let expected = [
-        ("waits-for-each-other", "END-1 1 34, END-2 1 35, END-3 1 35"),
-        ("waits-for-the-dead", "END-1 1 18 for ever, END-2 1 18, END-3 1 21 for ever"),
-        ("begins-anew", "END-2 1 6"),
-        ("not-told-to-leave", "END-1 1 33, END-3 1 34"),
+        ("waits-for-each-other", "END-1, END-2, END-3"),
+        ("waits-for-the-dead", "END-1 for ever, END-2, END-3 for ever"),
+        ("begins-anew", "END-2"),
+        ("not-told-to-leave", "END-1, END-3"),
     ];
     let found = expected.map(|(id, _)| {
         let scenario =
@@ -121,7 +49,7 @@ fn how_a_run_ends_is_judged_in_three_ways() {
         let tell = |(property, run): (&Property, &Run)| {
             assert_ends_so(&System::new(&scenario).expect("set up"), property, run);
             let round = if run.repeats_from.is_some() { " for ever" } else { "" };
-            format!("{} {} {}{round}", property.id, run.faults, run.actions.len())
+            format!("{}{round}", property.id)
         };
         (id, report.violations().map(tell).collect::<Vec<_>>().join(", "))
     });

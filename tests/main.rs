@@ -7,6 +7,7 @@ mod cli;
 mod defects;
 mod essence;
 mod explain;
+mod figures;
 mod hazards;
 mod lies;
 mod mutants;

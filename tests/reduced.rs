@@ -19,7 +19,7 @@ fn a_reduced_handoff_says_what_the_full_one_says() {
     for scenario in scenarios.chain(DEFECTS.iter().map(crate::defects::scenario)) {
         states.push(compare(&scenario));
     }
-    assert_eq!(states[0], (52_695, 52_299));
+    assert!(states[0].1 < states[0].0, "nothing is reduced: {:?}", states[0]);
     assert!(states.iter().all(|(full, reduced)| reduced <= full), "{states:?}");
 }
 

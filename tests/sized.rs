@@ -10,9 +10,8 @@ use handoff_specs::scenario::generated::name;
 use handoff_specs::scenario::library::built_in;
 use handoff_specs::state::system::System;
 
-/// Devices, address spaces and mappings; states and transitions.
-const SIZES: &[(&str, u32, u64)] =
-    &[("1x1x1", 15_333, 50_575), ("2x2x3", 57_573, 223_740), ("2x1x2-exec", 4_500, 12_786)];
+/// Devices, address spaces and mappings.
+pub(crate) const SIZES: &[&str] = &["1x1x1", "2x2x3", "2x1x2-exec"];
 
 fn world(size: &str) -> Scenario {
     built_in(&name(size).expect("a size")).expect("made to order")
@@ -20,17 +19,14 @@ fn world(size: &str) -> Scenario {
 
 #[test]
 fn worlds_of_a_size_are_proved_exhaustively() {
-    let mut found = Vec::new();
-    for (size, ..) in SIZES {
+    for size in SIZES {
         let report = check(&world(size), Limits::default()).expect("it can be set up");
         assert_eq!(report.cut, None, "{size}");
         for (property, verdict) in &report.verdicts {
             let good = matches!(verdict, Verdict::Proved | Verdict::NotAsked(_));
             assert!(good, "{size}: {} is {verdict:?}", property.id);
         }
-        found.push((*size, report.states, report.transitions));
     }
-    assert_eq!(found, SIZES);
 }
 
 /// What a guest waits for at most, without what the old process closes when it is over: that is
@@ -52,10 +48,12 @@ fn waits(size: &str, id: &str, kvm: bool) -> u32 {
 #[test]
 fn where_the_state_is_cut_early_the_guest_waits_no_longer_for_more_mappings() {
     let of = |id, kvm| ["1x1x1", "2x1x1", "1x1x4", "3x2x4"].map(|size| waits(size, id, kvm));
-    assert_eq!(of("safe", false), [26, 31, 35, 50]);
-    assert_eq!(of("safe-early", false), [13, 13, 13, 13]);
+    let (late, early, with_kvm) =
+        (of("safe", false), of("safe-early", false), of("safe-early", true));
+    assert!(late.is_sorted_by(|less, more| less < more), "{late:?}");
+    assert!(early[0] < late[0] && early.iter().all(|calls| *calls == early[0]), "{early:?}");
     // Two for each vector that KVM takes.
-    assert_eq!(of("safe-early", true), [15, 17, 15, 19]);
+    assert_eq!(with_kvm, [1, 2, 1, 3].map(|vectors| early[0] + 2 * vectors));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use handoff_model::variants::defects::{self, Defect};
 use handoff_model::protocol::{Mode, rule};
 use handoff_model::vm::Dma;
 use handoff_sim_kernel::Profile;
-use handoff_specs::check::{Report, Verdict, check};
+use handoff_specs::check::{Report, check};
 use handoff_specs::counterexample::{Followed, Step};
 use handoff_specs::scenario::bugs::{self, Found};
 use handoff_specs::scenario::library::{FOR_TYPE1, built_in};
@@ -28,110 +28,12 @@ fn report(scenario: &Scenario) -> Report {
     report
 }
 
-/// States, what is proved, and what is violated by so many faults and steps.
-fn told(report: &Report) -> (u32, String, String) {
-    let mut proved = Vec::new();
-    let mut violated = Vec::new();
-    for (property, verdict) in &report.verdicts {
-        match verdict {
-            Verdict::Proved => proved.push(property.id.to_owned()),
-            // How it goes on behind the cheapest way there is one of several.
-            Verdict::Violated(_) if property.id == "END-3" => violated.push("END-3".to_owned()),
-            Verdict::Violated(run) => {
-                violated.push(format!("{} {}+{}", property.id, run.actions.len(), run.faults));
-            }
-            Verdict::NotAsked(_) => {}
-            other => violated.push(format!("{} {other:?}", property.id)),
-        }
-    }
-    (report.states, proved.join(" "), violated.join(", "))
-}
-
-const WORLDS: &[(&str, u32, &str, &str)] = &[
-    (
-        "type1-transfer",
-        10260,
-        "OWN-2 PIN-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 DONE-1 END-1 END-2",
-        "OWN-1 21+1, CHG-1 21+1, VA-1 18+1, VM-3 18+1, FD-1 23+0, NEXT-1 18+1, END-3, REF-1 17+0",
-    ),
-    (
-        "type1-exec",
-        3393,
-        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 NEXT-1 DONE-1 END-1 \
-         END-2",
-        "VA-1 23+1, VM-3 24+1, BACK-1 8+2, END-3, REF-1 24+1",
-    ),
-    (
-        "type1-two-containers-transfer",
-        3792,
-        "OWN-2 PIN-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 DONE-1 END-1 END-2",
-        "OWN-1 22+1, CHG-1 22+1, VA-1 18+1, VM-3 19+1, FD-1 24+0, NEXT-1 19+1, END-3, REF-1 18+0",
-    ),
-    (
-        "type1-two-containers-exec",
-        1089,
-        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 NEXT-1 DONE-1 END-1 \
-         END-2",
-        "VA-1 12+1, VM-3 25+1, BACK-1 9+2, END-3, REF-1 13+2",
-    ),
-    (
-        "type1-kvm-transfer",
-        4591,
-        "OWN-1 OWN-2 PIN-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 DONE-1 END-1 END-2",
-        "CHG-1 27+1, VA-1 22+1, VM-3 11+1, IRQ-2 19+1, FD-1 28+0, NEXT-1 23+1, END-3, REF-1 21+0",
-    ),
-    (
-        "type1-kvm-exec",
-        929,
-        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 VA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 NEXT-1 DONE-1 \
-         END-1 END-2",
-        "VM-3 10+1, IRQ-2 9+1, BACK-1 10+2, END-3, REF-1 11+0",
-    ),
-    (
-        "type1-small-memlock",
-        2976,
-        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 WHY-1 END-1 \
-         END-2",
-        "VA-1 17+1, VM-3 20+0, FD-1 20+0, NEXT-1 20+0, PRE-1 12+0, END-3, REF-1 16+0",
-    ),
-    (
-        "type1-mdev",
-        270,
-        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 VA-1 MAP-1 DEV-1 VM-1 VM-2 VM-3 IRQ-1 FD-1 FD-2 READ-1 \
-         BACK-1 NEXT-1 PRE-1 WHY-1 END-1 END-2 END-3 REF-1",
-        "",
-    ),
-    (
-        "type1-untrue-transfer",
-        2976,
-        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-2 READ-1 BACK-1 WHY-1 END-1 \
-         END-2",
-        "VA-1 17+1, VM-3 20+0, FD-1 20+0, NEXT-1 20+0, TRUE-1 16+0, END-3, REF-1 16+0",
-    ),
-    (
-        "type1-untrue-exec",
-        675,
-        "OWN-1 OWN-2 PIN-1 CHG-1 DMA-1 MAP-1 DEV-1 VM-1 VM-2 IRQ-1 FD-1 FD-2 NEXT-1 TRUE-1 END-1 \
-         END-2",
-        "VA-1 19+1, VM-3 31+0, BACK-1 8+2, END-3, REF-1 31+0",
-    ),
-];
-
 #[test]
-fn each_world_is_as_large_as_it_was_and_its_verdicts_are_the_same() {
-    let names: Vec<_> = FOR_TYPE1.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, WORLDS.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
-    let mut wrong = Vec::new();
-    for (name, states, proved, violated) in WORLDS {
-        let report = report(&built_in(name).expect("built in"));
-        let found = told(&report);
-        if found != (*states, (*proved).to_owned(), (*violated).to_owned())
-            || !report.never.is_empty()
-        {
-            wrong.push((name, found, report.never));
-        }
+fn whatever_a_world_allows_happens_in_it() {
+    for (name, _) in FOR_TYPE1 {
+        let never = report(&built_in(name).expect("built in")).never;
+        assert!(never.is_empty(), "{name}: {never:?}");
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]

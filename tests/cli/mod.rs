@@ -2,6 +2,7 @@
 
 mod check;
 mod json;
+mod readme;
 mod reports;
 mod show;
 

@@ -1,0 +1,125 @@
+//! How large each world is, how long its guest stands still, and how cheap a run finds each known
+//! bug: `docs/figures.md` has these figures to the last digit.
+//!
+//! A change of the protocol, the kernel or the environment changes them; a change that should not,
+//! must not.
+
+use crate::defects;
+use crate::pages::is_up_to_date;
+use crate::sized;
+use handoff_checker::search::Limits;
+use handoff_model::variants::defects::{DEFECTS, Defect};
+use handoff_specs::check::blackout::Blackouts;
+use handoff_specs::check::{NoReturn, Report, Run, Verdict, check};
+use handoff_specs::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
+use handoff_specs::scenario::{Scenario, generated};
+use std::fmt::Write;
+
+const HEAD: &str = "\
+# Figures
+
+Made by checks; `HANDOFF_PAGES=1 cargo test` writes this page again. A change of the protocol, the
+simulated kernel or the faults that the environment may inject changes these figures; a change that
+should not, must not.
+
+";
+
+const WORLDS: &str = "\
+## Built-in scenarios
+
+Unique states, transitions, and the greatest depth of a state by the fewest faults; the kernel calls
+for which the guest stands still, at most, when nothing disturbs the handoff and whatever happens;
+and what is proved or violated. `PIN-1 12+1` is violated by a run of 12 steps of which one is a
+fault.
+
+";
+
+const SIZES: &str = "\
+## Generated worlds
+
+`handoff check --size`: devices, address spaces and mappings.
+
+";
+
+const BUGS: &str = "\
+## Known bugs of this protocol
+
+What each planted bug violates, by steps and faults. Of the property that it breaks: after how many
+steps of that run no way on keeps it, and after how many none does by which nothing more goes wrong.
+
+";
+
+#[test]
+fn figures_are_as_they_stand_there() {
+    let mut text = HEAD.to_owned() + WORLDS + "```text\n";
+    for (name, _) in [BUILT_IN, FOR_RFC, FOR_TYPE1].concat() {
+        world(&mut text, name, &built_in(name).expect("built in"));
+    }
+    let _ = write!(text, "```\n\n{SIZES}```text\n");
+    for size in sized::SIZES {
+        let name = generated::name(size).expect("a size");
+        world(&mut text, size, &built_in(&name).expect("made to order"));
+    }
+    let _ = write!(text, "```\n\n{BUGS}```text\n");
+    for defect in DEFECTS {
+        bug(&mut text, defect);
+    }
+    is_up_to_date("figures.md", &(text + "```\n"));
+}
+
+fn report(scenario: &Scenario) -> Report {
+    check(scenario, Limits::default()).expect("it can be set up")
+}
+
+fn world(text: &mut String, name: &str, scenario: &Scenario) {
+    let report = report(scenario);
+    let Report { states, transitions, depth, .. } = report;
+    let blackout = report.blackouts.as_ref().map_or_else(
+        || "unbounded".to_owned(),
+        |Blackouts { undisturbed, worst }| format!("{}, {} calls", undisturbed.calls, worst.calls),
+    );
+    let _ = writeln!(
+        text,
+        "{name}: {states} states, {transitions} transitions, depth {depth}; blackout {blackout}"
+    );
+    let is_proved = |(_, verdict): &&(_, Verdict)| *verdict == Verdict::Proved;
+    let proved = report.verdicts.iter().filter(is_proved);
+    let _ = writeln!(text, "  proved:{}", proved.map(|(it, _)| spaced(it.id)).collect::<String>());
+    for (property, verdict) in &report.verdicts {
+        if !matches!(verdict, Verdict::Proved | Verdict::NotAsked(_) | Verdict::Violated(_)) {
+            let _ = writeln!(text, "  {}: {verdict:?}", property.id);
+        }
+    }
+    if report.violations().next().is_some() {
+        let _ = writeln!(text, "  violated:{}", violated(&report));
+    }
+}
+
+fn bug(text: &mut String, defect: &Defect) {
+    let report = report(&defects::scenario(defect));
+    let broken = report.violations().find(|(property, _)| property.id == defect.breaks);
+    let (_, run) =
+        broken.unwrap_or_else(|| panic!("{} is not found by {}", defect.id, defect.breaks));
+    let _ = writeln!(text, "{}:{}", defect.id, violated(&report));
+    let (breaks, steps, faults) = (defect.breaks, run.actions.len(), run.faults);
+    let no_return = run.no_return.map_or_else(String::new, |NoReturn { whatever, undisturbed }| {
+        format!("; for good after {whatever}, undisturbed after {undisturbed}")
+    });
+    let _ = writeln!(text, "  breaks {breaks} {steps}+{faults}{no_return}");
+}
+
+fn violated(report: &Report) -> String {
+    report.violations().map(|(property, run)| spaced(&run_of(property.id, run))).collect()
+}
+
+/// How a run goes on behind the cheapest way to a state that nothing saves is one of several.
+fn run_of(id: &str, run: &Run) -> String {
+    match id {
+        "END-3" => id.to_owned(),
+        _ => format!("{id} {}+{}", run.actions.len(), run.faults),
+    }
+}
+
+fn spaced(it: &str) -> String {
+    format!(" {it}")
+}
