@@ -110,8 +110,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "not-fenced",
         "FD-1",
         &[
-            "because at step # (new VMM, Settle: close the socket) nothing was under way any more",
-            "while old VMM had not ended",
+            "because at step # (new VMM, ",
+            ") nothing was under way any more, while old VMM had not ended",
         ],
     ),
     (
