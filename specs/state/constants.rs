@@ -55,6 +55,7 @@ pub struct Setting {
 pub(crate) struct Phases {
     is_rollback: Vec<bool>,
     in_window: [Vec<bool>; 2],
+    is_committed: Vec<bool>,
 }
 
 impl Phases {
@@ -64,7 +65,13 @@ impl Phases {
         Self {
             is_rollback: OutPhase::ALL.iter().map(|phase| protocol.is_rollback(*phase)).collect(),
             in_window: [old.collect(), new.collect()],
+            is_committed: InPhase::ALL.iter().map(|phase| protocol.is_committed(*phase)).collect(),
         }
+    }
+
+    /// Returns true if the new process is past the point of no return in this phase.
+    pub(crate) fn is_committed(&self, phase: InPhase) -> bool {
+        self.is_committed[phase as usize]
     }
 
     /// Returns true if the old process goes back in this phase.

@@ -4,7 +4,7 @@ use super::{Done, World};
 use crate::scenario::corruption::Wrong;
 use crate::scenario::errnos;
 use crate::state::action::{Action, Side};
-use crate::state::constants::Setting;
+use crate::state::constants::{Phases, Setting};
 use crate::state::parts::{Machinery, Part, Player, Store};
 use handoff_model::abi::call::{Access, Call, GuestCall, ProcessCall, SocketCall};
 use handoff_model::abi::errno::Errno;
@@ -123,16 +123,16 @@ impl<S: Store> World<S> {
                 self.rest.budget.kill -= 1;
                 self.rest.history.killed[*side as usize] = true;
                 self.machine.kill(*side);
-                self.notice_ends();
+                self.notice_ends(&setting.phases);
             }
             Action::Die => {
                 self.machine.kill(Side::New);
-                self.notice_ends();
+                self.notice_ends(&setting.phases);
             }
             Action::Cancel => {
                 self.rest.budget.cancel = false;
                 done.trouble = self.outgoing.cancel();
-                self.notice_ends();
+                self.notice_ends(&setting.phases);
             }
             Action::Raise(device) => {
                 self.rest.budget.interrupts[usize::from(*device)] -= 1;
@@ -179,7 +179,7 @@ impl<S: Store> World<S> {
             wrong.and_then(|(wrong, place)| wrong.tell(place, call.borrow(), answer.borrow()));
         let answer = told.map_or(answer, |told| self.machine.said(told));
         let trouble = self.take(setting, side, call.borrow(), &answer);
-        self.notice_ends();
+        self.notice_ends(&setting.phases);
         Done { call: Some((call, answer)), trouble }
     }
 
@@ -264,7 +264,7 @@ impl<S: Store> World<S> {
     }
 
     /// A role whose process is gone was killed with it; one that has nothing more to do has ended.
-    fn notice_ends(&mut self) {
+    fn notice_ends(&mut self, phases: &Phases) {
         if self.outgoing.is_acting() && !self.is_alive(Side::Old) {
             self.outgoing.set(Part::Killed);
         }
@@ -272,9 +272,8 @@ impl<S: Store> World<S> {
         if self.incoming.is_acting() && !self.is_alive(home) {
             self.incoming.set(Part::Killed);
         }
-        if let Some(InPhase::Claim | InPhase::Run | InPhase::Settle) = self.incoming.phase() {
-            self.rest.history.committed = true;
-        }
+        let phase = self.incoming.phase();
+        self.rest.history.committed |= phase.is_some_and(|phase| phases.is_committed(phase));
         if self.outgoing.is_done() {
             let outcome = self.outgoing.end().unwrap_or(Outcome::Refused);
             self.outgoing.set(Part::Ended(outcome));

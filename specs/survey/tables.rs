@@ -45,11 +45,12 @@ fn list<'a, P: Debug + 'a>(
     side: &str,
     rows: impl IntoIterator<Item = &'a Rule<P>>,
 ) {
-    for Rule { phase, next, undo, tries, is_rollback, in_window } in rows {
+    for Rule { phase, next, undo, tries, is_rollback, in_window, is_committed } in rows {
         let undo = undo.as_ref().map_or("-".to_owned(), |undo| format!("{undo:?}"));
-        let rollback = if *is_rollback { ", rollback" } else { "" };
-        let window = if *in_window { ", window" } else { "" };
-        let marks = format!("{rollback}{window}");
+        let marks = [(is_rollback, "rollback"), (in_window, "window"), (is_committed, "committed")];
+        let marks = marks.into_iter().filter(|(is, _)| **is);
+        let marks: Vec<_> = marks.map(|(_, mark)| format!(", {mark}")).collect();
+        let marks = marks.concat();
         let _ =
             writeln!(text, "{side} {phase:?}: next {next:?}, undo {undo}, tries {tries}{marks}");
     }

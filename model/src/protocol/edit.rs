@@ -6,7 +6,7 @@ use super::table::Rule;
 
 /// Puts a phase after another: what followed that one follows it, and it is undone and tried as
 /// that one is. If the phase has a row already, that row is taken out first, and stays what it is
-/// else.
+/// else. A new one is not behind the point of no return.
 pub(crate) fn put_after<P: Copy + PartialEq>(rows: &mut Vec<Rule<P>>, after: P, phase: P) {
     if after == phase || !rows.iter().any(|row| row.phase == after) {
         return;
@@ -15,7 +15,8 @@ pub(crate) fn put_after<P: Copy + PartialEq>(rows: &mut Vec<Rule<P>>, after: P, 
     let at = rows.iter().position(|row| row.phase == after).expect("only the other was taken out");
     let anchor = &mut rows[at];
     let Rule { is_rollback, in_window, .. } = moved.unwrap_or(*anchor);
-    let row = Rule { phase, is_rollback, in_window, ..*anchor };
+    let is_committed = moved.is_some_and(|row| row.is_committed);
+    let row = Rule { phase, is_rollback, in_window, is_committed, ..*anchor };
     anchor.next = phase;
     rows.insert(at + 1, row);
 }

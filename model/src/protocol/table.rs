@@ -51,6 +51,8 @@ pub struct Rule<P> {
     /// Descriptors may be inheritable: the phase lies between the opening and the closing of the
     /// window around an `execve`.
     pub in_window: bool,
+    /// The point of no return lies behind: the guest is the new process's.
+    pub is_committed: bool,
 }
 
 /// Tries of a call in a row that must not give up.
@@ -80,18 +82,22 @@ pub struct Protocol {
 
 /// A row that can fail.
 pub const fn rule<P>(phase: P, next: P, undo: P) -> Rule<P> {
-    Rule { phase, next, undo: Some(undo), tries: 1, is_rollback: false, in_window: false }
+    row_of(phase, next, Some(undo), 1)
 }
 
 /// A row that goes on whatever happens.
 pub const fn firm<P>(phase: P, next: P) -> Rule<P> {
-    Rule { phase, next, undo: None, tries: STUBBORN_TRIES, is_rollback: false, in_window: false }
+    row_of(phase, next, None, STUBBORN_TRIES)
 }
 
 /// A row whose calls are made until they are answered as they should be, or whatever they are
 /// answered.
 pub const fn patient<P>(phase: P, next: P) -> Rule<P> {
-    Rule { phase, next, undo: None, tries: 1, is_rollback: false, in_window: false }
+    row_of(phase, next, None, 1)
+}
+
+const fn row_of<P>(phase: P, next: P, undo: Option<P>, tries: u8) -> Rule<P> {
+    Rule { phase, next, undo, tries, is_rollback: false, in_window: false, is_committed: false }
 }
 
 impl<P: Copy> Rule<P> {
@@ -106,6 +112,12 @@ impl<P: Copy> Rule<P> {
     pub const fn window(self) -> Self {
         Self { in_window: true, ..self }
     }
+
+    /// This row as one behind the point of no return ([`Rule::is_committed`]).
+    #[must_use]
+    pub const fn committed(self) -> Self {
+        Self { is_committed: true, ..self }
+    }
 }
 
 /// Whether the old process tells the new one when what it has cut early is confirmed.
@@ -117,6 +129,11 @@ impl Protocol {
     /// Returns true if the old process has given up in a phase, or has nothing more to do.
     pub fn is_rollback(&self, phase: OutPhase) -> bool {
         phase == OutPhase::End || row(&self.outgoing, phase).is_some_and(|row| row.is_rollback)
+    }
+
+    /// Returns true if the new process is past the point of no return in a phase.
+    pub fn is_committed(&self, phase: InPhase) -> bool {
+        row(&self.incoming, phase).is_some_and(|row| row.is_committed)
     }
 
     /// Returns true if descriptors may be inheritable in a phase.

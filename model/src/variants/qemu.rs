@@ -86,9 +86,9 @@ pub(super) const IN: &[Rule<InPhase>] = {
         rule(I::AwaitCommit, I::TakeOver, I::Leave),
         rule(I::TakeOver, I::Load, I::Leave),
         rule(I::Load, I::Claim, I::Leave),
-        rule(I::Claim, I::Run, I::Leave),
-        firm(I::Run, I::Settle),
-        firm(I::Settle, I::End),
+        rule(I::Claim, I::Run, I::Leave).committed(),
+        firm(I::Run, I::Settle).committed(),
+        firm(I::Settle, I::End).committed(),
         patient(I::Unwind, I::Leave),
         firm(I::Leave, I::End),
     ]
@@ -123,9 +123,9 @@ const IN_EXEC: &[Rule<InPhase>] = {
         rule(I::MakeVm, I::TakeOver, I::Leave),
         rule(I::TakeOver, I::Load, I::Leave),
         rule(I::Load, I::Claim, I::Leave),
-        rule(I::Claim, I::Run, I::Leave),
-        firm(I::Run, I::Settle),
-        firm(I::Settle, I::End),
+        rule(I::Claim, I::Run, I::Leave).committed(),
+        firm(I::Run, I::Settle).committed(),
+        firm(I::Settle, I::End).committed(),
         firm(I::Leave, I::End).window(),
     ]
 };

@@ -50,9 +50,9 @@ const IN: &[Rule<InPhase>] = {
         rule(I::MakeVm, I::Load, I::Leave),
         rule(I::Load, I::TakeAddresses, I::Leave),
         rule(I::TakeAddresses, I::Claim, I::Leave),
-        rule(I::Claim, I::Run, I::Leave),
-        firm(I::Run, I::Settle),
-        firm(I::Settle, I::End),
+        rule(I::Claim, I::Run, I::Leave).committed(),
+        firm(I::Run, I::Settle).committed(),
+        firm(I::Settle, I::End).committed(),
         firm(I::Leave, I::End).window(),
     ]
 };
