@@ -3,7 +3,7 @@
 //! Where a recorder kept only the first bytes of a read or a message, the reply is not known.
 
 use super::Event;
-use super::made::ioctl_of;
+use super::ioctl::Recorded;
 use super::record::Record;
 use crate::abi::call::{
     Answer, Call, FileCall, GuestCall, MemoryCall, ProcessCall, Reply, SocketCall,
@@ -21,7 +21,7 @@ pub(super) fn returned(event: &Event) -> Option<u64> {
 
 /// What came back; `None` where that is not known: an errno without a name here, bytes cut off.
 pub(super) fn answer(event: &Event, call: &Call) -> Option<Answer> {
-    if let Some(ioctl) = ioctl_of(event) {
+    if let Some(ioctl) = Recorded::of(event) {
         return Some(ioctl.answer(call));
     }
     if event.succeeded() { reply(event, call).map(Ok) } else { event.errno().map(Err) }

@@ -5,6 +5,7 @@
 //! ours only when encoding the decoded call gives the same bytes again, but for those that the
 //! kernel ignores or writes (the *free* bytes). Any other ioctl is [`Call::Ioctl`], byte for byte.
 
+use super::Event;
 use super::pointer;
 use super::record::{Memory, Record};
 use crate::abi::argument::{Argument, HexBytes, Ioctl, Outcome, Pointee};
@@ -66,7 +67,26 @@ pub(super) struct Recorded<'a> {
     pub(super) result: Result<u32, Errno>,
 }
 
-impl Recorded<'_> {
+impl<'a> Recorded<'a> {
+    /// The ioctl that an event is, if it is one and its result is known.
+    pub(super) fn of(event: &'a Event) -> Option<Self> {
+        let Record::Ioctl { fd, req, input, output, memory, arg, .. } = &event.record else {
+            return None;
+        };
+        Some(Self {
+            fd: *fd,
+            request: *req,
+            value: *arg,
+            input,
+            output,
+            memory,
+            result: match (event.succeeded(), event.errno()) {
+                (true, _) => Ok(event.ret.and_then(|ret| ret.try_into().ok()).unwrap_or(0)),
+                (false, errno) => Err(errno?),
+            },
+        })
+    }
+
     /// The call that it was: with a form of its own where [`Call`] has one, else as bytes.
     pub(super) fn call(&self) -> Call {
         self.form().unwrap_or_else(|| Call::Ioctl { fd: self.fd, ioctl: self.ioctl() })

@@ -4,8 +4,9 @@
 //! the first bytes of a write, a read or a message, the call is not known either.
 
 use super::answer::{answer, holds, returned};
+use super::ioctl::Recorded;
 use super::record::Record;
-use super::{Event, flag, ioctl};
+use super::{Event, flag};
 use crate::abi::call::{
     Call, FileCall, GuestCall, Made, MemoryCall, ProcessCall, Reply, SocketCall,
 };
@@ -30,7 +31,7 @@ pub fn made_of(event: &Event) -> Result<Made, NotModelled> {
 /// The same, but every ioctl stays bytes, also where [`Call`] has a form for it: what the kernel
 /// wrote is the answer, byte for byte, also of a failure.
 pub fn made_as_bytes(event: &Event) -> Result<Made, NotModelled> {
-    let Some(ioctl) = ioctl_of(event) else { return made_of(event) };
+    let Some(ioctl) = Recorded::of(event) else { return made_of(event) };
     let (call, outcome) = ioctl.as_bytes();
     Ok(Made { pid: event.pid, call, answer: Ok(Reply::Ioctl(outcome)) })
 }
@@ -61,7 +62,7 @@ fn call(event: &Event) -> Option<Call> {
         .or_else(|| memory(&event.record))
         .or_else(|| transfer(event))
         .or_else(|| process(&event.record))
-        .or_else(|| Some(ioctl_of(event)?.call()))
+        .or_else(|| Some(Recorded::of(event)?.call()))
 }
 
 fn file(record: &Record) -> Option<Call> {
@@ -203,22 +204,4 @@ fn guest(what: &str, fd: Option<Fd>) -> Option<Call> {
         (flag::START, _) => GuestCall::Start,
         _ => return None,
     }))
-}
-
-pub(super) fn ioctl_of(event: &Event) -> Option<ioctl::Recorded<'_>> {
-    match &event.record {
-        Record::Ioctl { fd, req, input, output, memory, arg, .. } => Some(ioctl::Recorded {
-            fd: *fd,
-            request: *req,
-            value: *arg,
-            input,
-            output,
-            memory,
-            result: match (event.succeeded(), event.errno()) {
-                (true, _) => Ok(event.ret.and_then(|ret| ret.try_into().ok()).unwrap_or(0)),
-                (false, errno) => Err(errno?),
-            },
-        }),
-        _ => None,
-    }
 }
