@@ -18,7 +18,7 @@ use crate::machine::Machine;
 use crate::value::DeviceId;
 use crate::vfio::device::{COMMAND_AT_BOOT, Device};
 use crate::vfio::irq_set::{INTX, MSI};
-use crate::vfio::pci::region::{BAR0_BYTES, CONFIG_REGION, region_offset};
+use crate::vfio::pci::layout::{BAR0_BYTES, CONFIG_REGION, region_offset};
 
 /// How long it is.
 pub(in crate::vfio) const CONFIG_BYTES: u64 = 256;

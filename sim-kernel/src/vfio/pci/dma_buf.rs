@@ -9,7 +9,7 @@
 use crate::machine::Machine;
 use crate::syscall::Answered;
 use crate::vfio::feature::Feature;
-use crate::vfio::pci::region::BAR0_BYTES;
+use crate::vfio::pci::layout::BAR0_BYTES;
 use handoff_model::abi::ids::PAGE_BYTES;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio::{vfio_device_feature_dma_buf, vfio_region_dma_range};

@@ -9,7 +9,7 @@ use crate::machine::Machine;
 use crate::syscall::{Answered, Request, refuse};
 use crate::value::{DeviceId, FileId};
 use crate::vfio::device::{Ioeventfd, Write};
-use crate::vfio::pci::region::region_of;
+use crate::vfio::pci::layout::region_of;
 use crate::vfio::sized;
 use handoff_model::abi::errno::Errno;
 use std::mem::offset_of;

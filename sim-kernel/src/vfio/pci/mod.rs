@@ -12,10 +12,11 @@ mod dma_buf;
 mod feature;
 mod ioeventfd;
 mod irqs;
+mod layout;
 mod region;
 
 pub use config::COMMAND_OFFSET;
-pub(super) use region::{BAR0_BYTES, CONFIG_REGION, region_of, region_offset};
+pub(super) use layout::{BAR0_BYTES, CONFIG_REGION, region_of, region_offset};
 
 use crate::hardware::DeviceKind;
 use crate::machine::Machine;
@@ -23,7 +24,7 @@ use crate::syscall::{Answered, Fields, Request, refuse};
 use crate::value::{DeviceId, SmallId};
 use crate::vfio::irq_set::{ERROR, INDEXES, INTX, MSIX};
 use crate::vfio::pci::config::CONFIG_BYTES;
-use crate::vfio::pci::region::VGA_REGION;
+use crate::vfio::pci::layout::VGA_REGION;
 use crate::vfio::sized;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::request as nr;

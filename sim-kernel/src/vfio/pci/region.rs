@@ -1,7 +1,6 @@
 //! Reading, writing and mapping the regions of a device file.
 //!
-//! A region begins at its index times 2^40. Configuration space is modelled
-//! ([`crate::vfio::pci::config`]); BAR 0 is there, reads as zeroes and drops what is written; no
+//! Configuration space is modelled ([`crate::vfio::pci::config`]); BAR 0 is there, reads as zeroes and drops what is written; no
 //! other BAR, ROM or VGA region is.
 //!
 //! A mapping of a BAR holds the device's file: the device stays open while it is mapped.
@@ -14,28 +13,9 @@ use crate::machine::Machine;
 use crate::syscall::{Answered, refuse};
 use crate::value::{DeviceId, FileId};
 use crate::vfio::pci::config::{CONFIG_BYTES, MEMORY};
+use crate::vfio::pci::layout::{BAR0_BYTES, CONFIG_REGION, region_of};
 use handoff_model::abi::errno::Errno;
 use std::ops::Range;
-
-/// `VFIO_PCI_CONFIG_REGION_INDEX`, `VFIO_PCI_VGA_REGION_INDEX`.
-pub(in crate::vfio) const CONFIG_REGION: u32 = 7;
-pub(super) const VGA_REGION: u32 = 8;
-
-/// How long BAR 0 is.
-pub(in crate::vfio) const BAR0_BYTES: u64 = 1 << 20;
-
-/// `VFIO_PCI_OFFSET_SHIFT`.
-const OFFSET_SHIFT: u32 = 40;
-
-/// Where a region begins in the device file (`VFIO_PCI_INDEX_TO_OFFSET`).
-pub(in crate::vfio) const fn region_offset(index: u32) -> u64 {
-    (index as u64) << OFFSET_SHIFT
-}
-
-/// The region of an offset, and where in it.
-pub(in crate::vfio) fn region_of(offset_bytes: u64) -> (u64, u64) {
-    (offset_bytes >> OFFSET_SHIFT, offset_bytes & (region_offset(1) - 1))
-}
 
 /// What a read or write comes to.
 enum RegionAccess {
