@@ -1,7 +1,6 @@
 //! The state of a run: the simulated machine, and the objects, mappings and files that the next
 //! steps may concern.
 
-use super::generate::mock::{MOCK_DOMAIN, MOCK_DOMAIN_FLAGS};
 use super::{After, Seen, Step};
 use crate::target::simulated::Simulated;
 use handoff_model::abi::argument::Ioctl;
@@ -18,6 +17,10 @@ use iommufd_bindings::iommu_ioas_map_file;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
+
+/// `IOMMU_TEST_OP_*` that make a mock device.
+pub(super) const MOCK_DOMAIN: u32 = 2;
+pub(super) const MOCK_DOMAIN_FLAGS: u32 = 12;
 
 /// Where addresses begin.
 pub(super) const BASE: u64 = 0x1000_0000;

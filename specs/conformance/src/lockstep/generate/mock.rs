@@ -3,6 +3,7 @@
 use super::Calls;
 use super::arguments::Caller;
 use crate::lockstep::spoil::raw;
+use crate::lockstep::state::{MOCK_DOMAIN, MOCK_DOMAIN_FLAGS};
 use handoff_model::abi::argument::Pointee;
 use handoff_model::abi::call::Call;
 use handoff_model::abi::ids::{Fd, ObjectId};
@@ -11,9 +12,8 @@ use handoff_model::abi::view::FileKind;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// `IOMMU_TEST_OP_*`.
+/// `IOMMU_TEST_OP_*`, but for those that the state notices.
 const ADD_RESERVED: u32 = 1;
-pub(in crate::lockstep) const MOCK_DOMAIN: u32 = 2;
 const CHECK_MAP: u32 = 3;
 const CHECK_REFS: u32 = 4;
 const CREATE_ACCESS: u32 = 5;
@@ -22,7 +22,6 @@ const ACCESS_PAGES: u32 = 7;
 const ACCESS_RW: u32 = 8;
 const MOCK_DOMAIN_REPLACE: u32 = 10;
 const ACCESS_REPLACE_IOAS: u32 = 11;
-pub(in crate::lockstep) const MOCK_DOMAIN_FLAGS: u32 = 12;
 
 /// A mock device of an address space.
 pub(in crate::lockstep) fn mock_device(fd: Fd, ioas: ObjectId) -> Call {
