@@ -14,7 +14,8 @@
 
 use super::exploration::StateIndex;
 use super::found::Counts;
-use super::shard::{Candidate, Cost, Exact, Key, Place, Shard, shard_of};
+use super::place::{Candidate, Cost, Place, shard_of};
+use super::shard::{Exact, Key, Shard};
 use super::{BLOCK, Search};
 use crate::pool::in_parallel;
 use rustc_hash::FxHasher;

@@ -3,7 +3,7 @@
 //! Invariant: `capacity` is the sum of the lists' capacities. It is counted along the way, because
 //! memory is weighed at each generation and there may be a list for each cost of all generations.
 
-use super::shard::{Candidate, Cost};
+use super::place::{Candidate, Cost};
 use std::collections::BTreeMap;
 
 /// Candidates by what they cost.

@@ -3,7 +3,8 @@
 //! States are numbered as they were found: generation by generation, each of one cost, and within
 //! a generation by their places. So a state comes after the one that it was reached from.
 
-use super::shard::{Cost, Exact, Key, Place, SHARDS, Shard, shard_of};
+use super::place::{Cost, Place, SHARDS, shard_of};
+use super::shard::{Exact, Key, Shard};
 use super::{Cut, Panic};
 use std::fmt;
 use std::ops::Range;

@@ -1,7 +1,8 @@
 //! What the expansion of a piece has found, and what is counted over all pieces.
 
 use super::QUESTIONS_MAX;
-use super::shard::{Candidate, Key, Place, SHARDS, shard_of};
+use super::place::{Candidate, Place, SHARDS, shard_of};
+use super::shard::Key;
 use serde::{Deserialize, Serialize};
 
 /// So many candidates are remembered, to see at once that one was found before: as many as a core's

@@ -5,7 +5,8 @@
 //! it at once. Exact order does not pay; the children of [`FAMILY`] neighbours are a family, and
 //! stay in the order of their shards. It all depends on what the states are, never on threads.
 
-use super::shard::{Place, SHARDS, Shard};
+use super::place::{Place, SHARDS};
+use super::shard::Shard;
 
 /// So many neighbours have their children in common.
 const FAMILY: usize = 8;

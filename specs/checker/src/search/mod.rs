@@ -27,6 +27,7 @@ mod found;
 mod frontier;
 mod judge;
 mod limits;
+mod place;
 mod shard;
 
 pub use checkpoint::{Checkpoint, Unusable};
@@ -40,7 +41,8 @@ use exploration::Numbers;
 use found::{Counts, Found};
 use frontier::Order;
 use limits::resident_bytes;
-use shard::{Candidate, Cost, Place, SHARD_MAX, SHARDS, Shard, shard_of};
+use place::{Candidate, Cost, Place, SHARDS, shard_of};
+use shard::{SHARD_MAX, Shard};
 use stateright::Model;
 use std::hash::Hash;
 use std::time::{Duration, Instant};

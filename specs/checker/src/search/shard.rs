@@ -1,6 +1,6 @@
 //! States that are known, and where they came from.
 //!
-//! The known states are split by their hash into [`SHARDS`] parts, always as many, so that the
+//! The known states are split by their hash into [`SHARDS`](super::place::SHARDS) parts, always as many, so that the
 //! place of a state does not depend on the number of threads. A part is small enough for a core's
 //! cache; whoever works on it is alone with it.
 //!
@@ -9,14 +9,11 @@
 //! at most three slots in four are taken.
 
 use super::deferred::Deferred;
+use super::place::{Candidate, Cost, Place, SHARD_BITS};
 use rustc_hash::FxHasher;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::hint::black_box;
 use std::ops::Range;
-
-/// In how many parts the known states are split.
-pub(super) const SHARDS: usize = 64;
-const SHARD_BITS: u32 = SHARDS.trailing_zeros();
 
 /// The most states that a part has room for.
 pub(super) const SHARD_MAX: usize = (TAG - 1) as usize;
@@ -118,37 +115,6 @@ impl<S: Hash> Key<S> for Fingerprint {
     }
 }
 
-/// Where a known state is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place(u32);
-
-impl Place {
-    /// No state: what initial states come from.
-    pub(super) const NONE: Self = Self(u32::MAX);
-
-    #[inline]
-    pub(super) fn new(shard: usize, index: usize) -> Self {
-        let place = (index << SHARD_BITS) | shard;
-        Self(u32::try_from(place).expect("the limit on states is lower"))
-    }
-
-    #[inline]
-    pub(super) fn shard(self) -> usize {
-        self.0 as usize & (SHARDS - 1)
-    }
-
-    #[inline]
-    pub(super) fn index(self) -> usize {
-        self.0 as usize >> SHARD_BITS
-    }
-}
-
-/// The part that states with a hash belong to.
-#[inline]
-pub(super) fn shard_of(hash: u64) -> usize {
-    usize::try_from(hash >> (u64::BITS - SHARD_BITS)).expect("a few bits")
-}
-
 /// Where to look for the slot of a hash first; how many of its bits count depends on how many slots
 /// there are.
 #[inline]
@@ -158,18 +124,6 @@ fn low_bits(hash: u64) -> usize {
 
 /// So many candidates are looked up side by side.
 const TOGETHER: usize = 64;
-
-/// A successor that may be known already.
-#[derive(Debug)]
-pub(super) struct Candidate<S> {
-    pub(super) state: S,
-    pub(super) parent: Place,
-    pub(super) action: u16,
-    pub(super) faults: u16,
-}
-
-/// What a run to a state costs: how many faults, and then how many steps.
-pub(super) type Cost = (u32, u32);
 
 /// One part.
 #[derive(Debug)]
