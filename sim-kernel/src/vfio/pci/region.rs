@@ -1,7 +1,7 @@
 //! Reading, writing and mapping the regions of a device file.
 //!
-//! Configuration space is modelled ([`crate::vfio::pci::config`]); BAR 0 is there, reads as zeroes and drops what is written; no
-//! other BAR, ROM or VGA region is.
+//! Configuration space is modelled ([`crate::vfio::pci::config`]); BAR 0 is there, reads as zeroes
+//! and drops what is written; no other BAR, ROM or VGA region is.
 //!
 //! A mapping of a BAR holds the device's file: the device stays open while it is mapped.
 //!

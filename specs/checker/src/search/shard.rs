@@ -1,8 +1,8 @@
 //! States that are known, and where they came from.
 //!
-//! The known states are split by their hash into [`SHARDS`](super::place::SHARDS) parts, always as many, so that the
-//! place of a state does not depend on the number of threads. A part is small enough for a core's
-//! cache; whoever works on it is alone with it.
+//! The known states are split by their hash into [`SHARDS`](super::place::SHARDS) parts, always as
+//! many, so that the place of a state does not depend on the number of threads. A part is small
+//! enough for a core's cache; whoever works on it is alone with it.
 //!
 //! Invariant: `keys`, `parents` and `actions` are as long as each other; a slot other than zero is
 //! one more than an index, with some bits of the state's hash above it; every index has one slot;
