@@ -14,32 +14,84 @@ const IOMMUFD: Fd = Fd(3);
 const DEVICE: Fd = Fd(4);
 const ID: ObjectId = ObjectId(7);
 
-/// One of each ioctl.
+/// One of each ioctl, and of those of which a field has few values, one with each. All fields are
+/// spelled: a new one asks for its values here.
 fn every_ioctl() -> Vec<Call> {
+    [iommufd(), devices(), containers(), kvm(), nesting()].concat()
+}
+
+fn iommufd() -> Vec<Call> {
     let rights = Rights::ReadWrite;
     vec![
         Call::Iommufd(IommufdCall::Destroy { iommufd: IOMMUFD, id: ID }),
         Call::Iommufd(IommufdCall::IoasAlloc { iommufd: IOMMUFD }),
         Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd: IOMMUFD, ioas: ID }),
-        IommufdCall::map(IOMMUFD, ID, Va(0x7000_0000), Iova(0x10_0000), 0x2000, rights),
-        IommufdCall::map_file(IOMMUFD, ID, (Fd(9), 0x1000), Iova(0x10_0000), 0x2000, Rights::Read),
-        IommufdCall::copy(IOMMUFD, (ID, Iova(0x1000)), (ObjectId(8), Iova(0x2000)), 0x3000, rights),
-        IommufdCall::unmap(IOMMUFD, ID, Iova(1), 2),
-        IommufdCall::probe_change_process(IOMMUFD),
+        Call::Iommufd(IommufdCall::IoasMap {
+            iommufd: IOMMUFD,
+            ioas: ID,
+            user_va: Va(0x7000_0000),
+            length_bytes: 0x2000,
+            iova: Iova(0x10_0000),
+            rights,
+        }),
+        Call::Iommufd(IommufdCall::IoasMapFile {
+            iommufd: IOMMUFD,
+            ioas: ID,
+            fd: Fd(9),
+            offset_bytes: 0x1000,
+            length_bytes: 0x2000,
+            iova: Iova(0x10_0000),
+            rights: Rights::Read,
+        }),
+        Call::Iommufd(IommufdCall::IoasCopy {
+            iommufd: IOMMUFD,
+            source: ID,
+            source_iova: Iova(0x1000),
+            destination: ObjectId(8),
+            destination_iova: Iova(0x2000),
+            length_bytes: 0x3000,
+            rights,
+        }),
+        Call::Iommufd(IommufdCall::IoasUnmap {
+            iommufd: IOMMUFD,
+            ioas: ID,
+            iova: Iova(1),
+            length_bytes: 2,
+        }),
+        Call::Iommufd(IommufdCall::ChangeProcess { iommufd: IOMMUFD, reserved: 1 }),
         Call::Iommufd(IommufdCall::GetRlimitMode { iommufd: IOMMUFD }),
         Call::Iommufd(IommufdCall::SetRlimitMode { iommufd: IOMMUFD, per_process: true }),
-        IommufdCall::hwpt_alloc(IOMMUFD, ID, ObjectId(1)),
+        Call::Iommufd(IommufdCall::HwptAlloc {
+            iommufd: IOMMUFD,
+            device: ID,
+            ioas: ObjectId(1),
+            nest_parent: false,
+        }),
         Call::Iommufd(IommufdCall::ProbeHwpt { iommufd: IOMMUFD, hwpt: ID }),
         Call::Iommufd(IommufdCall::GetHwInfo { iommufd: IOMMUFD, device: ID }),
+    ]
+}
+
+fn devices() -> Vec<Call> {
+    vec![
         Call::Device(DeviceCall::Bind { device: DEVICE, iommufd: IOMMUFD }),
         Call::Device(DeviceCall::Attach { device: DEVICE, page_table: ID }),
         Call::Device(DeviceCall::Detach { device: DEVICE }),
         Call::Device(DeviceCall::Info { device: DEVICE }),
         Call::Device(DeviceCall::RegionInfo { device: DEVICE, index: 2 }),
         Call::Device(DeviceCall::IrqInfo { device: DEVICE, index: 1 }),
-        DeviceCall::set_irqs(DEVICE, 1, vec![Fd(10), Fd(11)]),
-        DeviceCall::set_irqs(DEVICE, 1, vec![]),
+        Call::Device(DeviceCall::SetIrqs {
+            device: DEVICE,
+            index: 1,
+            eventfds: vec![Fd(10), Fd(11)],
+        }),
+        Call::Device(DeviceCall::SetIrqs { device: DEVICE, index: 1, eventfds: vec![] }),
         Call::Device(DeviceCall::Reset { device: DEVICE }),
+    ]
+}
+
+fn containers() -> Vec<Call> {
+    vec![
         Call::Container(ContainerCall::SetContainer { group: DEVICE, container: IOMMUFD }),
         Call::Container(ContainerCall::SetIommu { container: IOMMUFD }),
         Call::Container(ContainerCall::GroupDevice {
@@ -61,11 +113,26 @@ fn every_ioctl() -> Vec<Call> {
             iova: Iova(0x10_0000),
         }),
         Call::Container(ContainerCall::ForgetVaddrs { container: IOMMUFD }),
+    ]
+}
+
+fn kvm() -> Vec<Call> {
+    vec![
         Call::Kvm(KvmCall::CreateVm { kvm: DEVICE }),
         Call::Kvm(KvmCall::CreateIrqchip { vm: DEVICE }),
-        KvmCall::irqfd(DEVICE, Fd(10), 24, true),
-        KvmCall::irqfd(DEVICE, Fd(10), 24, false),
-        IommufdCall::hwpt_alloc_nest_parent(IOMMUFD, ID, ObjectId(1)),
+        Call::Kvm(KvmCall::Irqfd { vm: DEVICE, eventfd: Fd(10), gsi: 24, assign: true }),
+        Call::Kvm(KvmCall::Irqfd { vm: DEVICE, eventfd: Fd(10), gsi: 24, assign: false }),
+    ]
+}
+
+fn nesting() -> Vec<Call> {
+    vec![
+        Call::Iommufd(IommufdCall::HwptAlloc {
+            iommufd: IOMMUFD,
+            device: ID,
+            ioas: ObjectId(1),
+            nest_parent: true,
+        }),
         Call::Iommufd(IommufdCall::ProbeNesting {
             iommufd: IOMMUFD,
             device: ID,
