@@ -167,11 +167,9 @@ fn examine_host(devices: &[Bdf], scenario: &Scenario) -> Result<(), Hindrance> {
             return Err(missing(format!("there is no PCI device {bdf}"), "see `lspci -D`"));
         }
         if kind_of(*bdf).is_none() {
-            let names = device::names();
-            let what = format!(
-                "{bdf} is not an {names} device, and a run must know how to make it do DMA"
-            );
-            return Err(missing(what, format!("start QEMU with `-device {names}`")));
+            let options: Vec<_> = device::names().map(|it| format!("`-device {it}`")).collect();
+            let what = format!("{bdf} is no device that a run knows how to make do DMA");
+            return Err(missing(what, format!("start QEMU with {}", options.join(" or "))));
         }
         let driver = sysfs.driver(*bdf);
         let Some(cdev) = sysfs.cdev(*bdf).filter(|_| driver.as_deref() == Some("vfio-pci")) else {

@@ -146,9 +146,9 @@ pub fn kind_of(vendor_and_device: (u16, u16)) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.vendor_and_device == vendor_and_device)
 }
 
-/// Returns the names of all kinds, for messages.
-pub fn names() -> String {
-    KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(" or ")
+/// Returns the names of all kinds, which are also QEMU's.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name)
 }
 
 /// A bound device file of a known kind.
