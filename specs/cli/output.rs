@@ -41,8 +41,7 @@ impl StyleArgument {
 /// The option of a command that writes report files.
 #[derive(clap::Args, Clone, Default)]
 pub(super) struct ReportArgument {
-    /// Also write a report into a file, as junit=report.xml; several times for several
-    #[arg(long = "report", value_name = "KIND=FILE", value_parser = report)]
+    #[arg(long = "report", value_name = "KIND=FILE", value_parser = report, help = report_help())]
     reports: Vec<(Format, PathBuf)>,
 }
 
@@ -53,14 +52,21 @@ impl ReportArgument {
     }
 }
 
+/// The kinds of reports.
+fn kinds() -> String {
+    let kinds = Format::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    kinds.map(|kind| kind.get_name().to_owned()).collect::<Vec<_>>().join(", ")
+}
+
+fn report_help() -> String {
+    format!("Also write a report of a kind ({}) into a file; several times for several", kinds())
+}
+
 /// `junit=FILE`.
 fn report(text: &str) -> Result<(Format, PathBuf), String> {
     let (kind, path) = text.split_once('=').ok_or("a KIND=FILE, such as junit=report.xml")?;
-    let format = Format::from_str(kind, false).map_err(|_| {
-        let kinds = Format::value_variants().iter().filter_map(ValueEnum::to_possible_value);
-        let kinds: Vec<_> = kinds.map(|kind| kind.get_name().to_owned()).collect();
-        format!("no kind {kind:?} of report; one of {}", kinds.join(", "))
-    })?;
+    let format = Format::from_str(kind, false)
+        .map_err(|_| format!("no kind {kind:?} of report; one of {}", kinds()))?;
     match path {
         "" => Err("the name of the file is missing".to_owned()),
         path => Ok((format, PathBuf::from(path))),

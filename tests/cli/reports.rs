@@ -1,6 +1,8 @@
 //! `--report KIND=FILE`: files as others read them, whole or not at all.
 
 use super::{Dir, VM, check};
+use clap::ValueEnum;
+use handoff_specs::report::Format;
 use junit_parser::{TestCase, TestStatus, TestSuites};
 use std::fs;
 use std::io::BufReader;
@@ -23,6 +25,18 @@ fn outcome(case: &TestCase) -> (&'static str, String) {
         TestStatus::Failure(it) => ("failure", format!("{}\n{}", it.message, it.text)),
         TestStatus::Error(it) => ("error", format!("{}\n{}", it.message, it.text)),
         TestStatus::Skipped(it) => ("skipped", format!("{}\n{}", it.message, it.text)),
+    }
+}
+
+#[test]
+fn every_kind_is_in_the_help_and_described() {
+    let help = check(&["check", "--help"], 0, &["--report"]);
+    let page = include_str!("../../docs/json.md");
+    for kind in Format::value_variants() {
+        let kind = kind.to_possible_value().expect("none is hidden");
+        let kind = kind.get_name();
+        assert!(page.contains(&format!("`--report {kind}=FILE`")), "docs/json.md lacks {kind}");
+        assert!(help.contains(kind), "the help lacks {kind}:\n{help}");
     }
 }
 
