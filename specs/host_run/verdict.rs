@@ -101,11 +101,6 @@ fn counts(report: &Report) -> String {
     report.to_string()
 }
 
-/// What a host really shows at the end of a run, seen by the process that has the guest. What the
-/// other properties ask for (who owns a page set, what is mapped, when a guest ran) no host shows;
-/// the run's own findings and the replay of its calls speak of those.
-const SHOWN: &[&str] = &["DEV-1", "IRQ-1", "FD-1", "FD-2", "PRE-1"];
-
 /// The last words of the process that had the guest.
 struct Last<'a> {
     from: &'a [Progress],
@@ -318,15 +313,14 @@ impl Run<'_> {
         };
         let case = Case { view: &last.view, base: &first.view, moment, preserved: &files };
         let asked = PROPERTIES.iter().filter(|property| property.scope.covers(&setup(&case)));
-        let judged = asked.filter_map(|property| {
-            let judge = property.predicate()?;
-            Some(match judge(&case) {
-                Judgement::Fails(wrong) => finding(false, property.id, wrong),
-                Judgement::Holds if SHOWN.contains(&property.id) => {
-                    finding(true, property.id, property.sentence)
-                }
-                _ => finding(None, property.id, "a host does not show it"),
-            })
+        // Who owns a page set, what is mapped, when a guest ran: no host shows that. The run's own
+        // findings and the replay of its calls speak of it.
+        let judged = asked.map(|property| match property.predicate().map(|judge| judge(&case)) {
+            Some(Judgement::Fails(wrong)) => finding(false, property.id, wrong),
+            Some(Judgement::Holds) if property.on_host => {
+                finding(true, property.id, property.sentence)
+            }
+            _ => finding(None, property.id, "a host does not show it"),
         });
         judged.collect()
     }

@@ -35,6 +35,9 @@ pub struct Property {
     pub scope: Scope,
     /// How it is judged.
     pub kind: Kind,
+    /// Whether a host shows at the end of a run all that it asks for, to the process that has the
+    /// guest.
+    pub on_host: bool,
 }
 
 /// How a property is judged. One evaluator (`check::evaluate`) knows what each kind takes.
@@ -93,6 +96,7 @@ pub const PROPERTIES: &[Property] = &[
                  them fails",
         scope: Scope::Always,
         kind: Kind::Invariant(memory::owned_by_keeper),
+        on_host: false,
     },
     Property {
         id: "OWN-2",
@@ -101,6 +105,7 @@ pub const PROPERTIES: &[Property] = &[
                  charge, limit or take back",
         scope: Scope::Always,
         kind: Kind::Invariant(memory::owned_while_running),
+        on_host: false,
     },
     Property {
         id: "PIN-1",
@@ -108,6 +113,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "a second pin is never given back: memory leaks with every update",
         scope: Scope::Always,
         kind: Kind::Invariant(memory::pinned_once),
+        on_host: false,
     },
     Property {
         id: "PIN-2",
@@ -117,6 +123,7 @@ pub const PROPERTIES: &[Property] = &[
                  are unmapped",
         scope: Scope::Iommufd,
         kind: Kind::Invariant(memory::vm_pin_tells),
+        on_host: false,
     },
     Property {
         id: "CHG-1",
@@ -126,6 +133,7 @@ pub const PROPERTIES: &[Property] = &[
                  fail",
         scope: Scope::Charged,
         kind: Kind::Invariant(memory::charged_once),
+        on_host: false,
     },
     Property {
         id: "DMA-1",
@@ -133,6 +141,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "DMA to a page that was given to somebody else corrupts it silently",
         scope: Scope::Always,
         kind: Kind::Invariant(memory::reaches_guest_memory),
+        on_host: false,
     },
     Property {
         id: "VA-1",
@@ -141,6 +150,7 @@ pub const PROPERTIES: &[Property] = &[
                  be added, and a second update cannot begin",
         scope: Scope::Container,
         kind: Kind::Invariant(memory::addresses_known),
+        on_host: false,
     },
     Property {
         id: "MAP-1",
@@ -149,6 +159,7 @@ pub const PROPERTIES: &[Property] = &[
                  them",
         scope: Scope::Always,
         kind: Kind::Invariant(memory::same_map),
+        on_host: false,
     },
     Property {
         id: "DEV-1",
@@ -156,6 +167,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "the guest's driver does not expect it: the device is dead to it afterwards",
         scope: Scope::Always,
         kind: Kind::Invariant(guest::devices_untouched),
+        on_host: true,
     },
     Property {
         id: "VM-1",
@@ -163,6 +175,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "two copies of one guest write to the same memory, disks and network",
         scope: Scope::Always,
         kind: Kind::Invariant(guest::one_guest),
+        on_host: false,
     },
     Property {
         id: "VM-2",
@@ -170,6 +183,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "a guest that runs from an older state has forgotten what it told the world",
         scope: Scope::Always,
         kind: Kind::Invariant(guest::no_progress_lost),
+        on_host: false,
     },
     Property {
         id: "VM-3",
@@ -178,6 +192,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "whatever fails in an update, some process must be left that runs the guest",
         scope: Scope::Always,
         kind: Kind::Invariant(guest::runs_in_the_end),
+        on_host: false,
     },
     Property {
         id: "IRQ-1",
@@ -186,6 +201,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "a lost interrupt is a request that never completes",
         scope: Scope::Interrupts,
         kind: Kind::Invariant(guest::no_interrupt_lost),
+        on_host: true,
     },
     Property {
         id: "IRQ-2",
@@ -195,6 +211,7 @@ pub const PROPERTIES: &[Property] = &[
                  nobody brings",
         scope: Scope::Kvm,
         kind: Kind::Invariant(guest::irqfds_before_running),
+        on_host: false,
     },
     Property {
         id: "FD-1",
@@ -205,6 +222,7 @@ pub const PROPERTIES: &[Property] = &[
                  ever",
         scope: Scope::Always,
         kind: Kind::Invariant(descriptors::descriptors_kept),
+        on_host: true,
     },
     Property {
         id: "FD-2",
@@ -213,6 +231,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "any helper that is forked and executed meanwhile would inherit the devices",
         scope: Scope::Always,
         kind: Kind::Invariant(descriptors::window_closed),
+        on_host: true,
     },
     Property {
         id: "READ-1",
@@ -220,6 +239,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "until then the guest runs in the old process, or goes back to it",
         scope: Scope::Transfer,
         kind: Kind::Invariant(ordering::only_reads),
+        on_host: false,
     },
     Property {
         id: "BACK-1",
@@ -228,6 +248,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "a failed update must cost nothing but time",
         scope: Scope::Always,
         kind: Kind::Invariant(ordering::back_again),
+        on_host: false,
     },
     Property {
         id: "NEXT-1",
@@ -237,6 +258,7 @@ pub const PROPERTIES: &[Property] = &[
                  hundredfold",
         scope: Scope::Always,
         kind: Kind::Invariant(restoration::as_at_the_beginning),
+        on_host: false,
     },
     Property {
         id: "PRE-1",
@@ -244,6 +266,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "a precondition that is learned after the stop costs downtime, or the guest",
         scope: Scope::Refused,
         kind: Kind::Invariant(ordering::refused_before_stop),
+        on_host: true,
     },
     Property {
         id: "TRUE-1",
@@ -252,6 +275,7 @@ pub const PROPERTIES: &[Property] = &[
                  interrupted or handed over, and then it is too late",
         scope: Scope::Misled,
         kind: Kind::Invariant(ordering::nothing_taken_on_trust),
+        on_host: false,
     },
     Property {
         id: "WHY-1",
@@ -259,6 +283,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "who hears only that the other process is gone can mend nothing",
         scope: Scope::Denied,
         kind: Kind::Invariant(ordering::reason_told),
+        on_host: false,
     },
     Property {
         id: "DONE-1",
@@ -266,6 +291,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "a protocol that refuses everything is safe, and useless",
         scope: Scope::Possible,
         kind: Kind::Invariant(ordering::happens_undisturbed),
+        on_host: false,
     },
     Property {
         id: "END-1",
@@ -273,6 +299,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "a handoff that hangs leaves the guest stopped",
         scope: Scope::Always,
         kind: Kind::Termination,
+        on_host: false,
     },
     Property {
         id: "END-2",
@@ -282,6 +309,7 @@ pub const PROPERTIES: &[Property] = &[
                  a list of all states",
         scope: Scope::Always,
         kind: Kind::Action(ranking::EVERY_STEP_LOWERS_IT),
+        on_host: false,
     },
     Property {
         id: "END-3",
@@ -290,6 +318,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "a handoff that only another failure can free is a trap",
         scope: Scope::Always,
         kind: Kind::Possibility(guest::has_ended_well),
+        on_host: false,
     },
     Property {
         id: "REF-1",
@@ -299,6 +328,7 @@ pub const PROPERTIES: &[Property] = &[
                  the protocol on its kernel",
         scope: Scope::PassedThrough,
         kind: Kind::Refinement,
+        on_host: false,
     },
 ];
 
