@@ -38,7 +38,7 @@ use crate::fs::dma_buf::DmaBuf;
 use crate::fs::socket::Socket;
 use crate::machine::{Machine, Placement};
 use crate::syscall::{Answered, Refusal, refuse};
-use crate::value::{ContainerId, ContextId, DeviceId, FileId, MemoryId, Slots, VmId};
+use crate::value::{ContainerId, ContextId, DeviceId, FileId, MemoryId, Shared, Slots, VmId};
 use handoff_model::abi::call::Reply;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
@@ -57,8 +57,8 @@ const FD_END: i32 = 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Files {
     open: Slots<FileId, OpenFile>,
-    eventfds: BTreeMap<FileId, Eventfd>,
-    sockets: BTreeMap<FileId, Socket>,
+    eventfds: Shared<BTreeMap<FileId, Eventfd>>,
+    sockets: Shared<BTreeMap<FileId, Socket>>,
     dma_bufs: BTreeMap<FileId, DmaBuf>,
 }
 
