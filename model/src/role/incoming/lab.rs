@@ -67,7 +67,9 @@ impl Script<'_> {
             InPhase::DrainEvents => self.drain_events(),
             InPhase::WipeRam => self.wipe_ram(),
             InPhase::Unwind => self.unwind(),
-            _ => Vec::new(),
+            // Where RAM is mapped decides these.
+            InPhase::TakeAddresses | InPhase::MapVaddr | InPhase::MapVaddrOfFirst => Vec::new(),
+            other => unreachable!("{other:?} has no calls here"),
         }
     }
 

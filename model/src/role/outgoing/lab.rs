@@ -31,7 +31,8 @@ impl Script<'_> {
             OutPhase::Abort | OutPhase::AbortRestoring => {
                 vec![Call::Process(ProcessCall::Exit { status: SIGABRT_STATUS })]
             }
-            _ => Vec::new(),
+            OutPhase::Completed => Vec::new(),
+            other => unreachable!("{other:?} has no calls here"),
         }
     }
 
