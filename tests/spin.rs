@@ -4,7 +4,7 @@
 //! It needs SPIN and a C compiler. Where one is missing every test is told as ignored, with what is
 //! missing in its place; with `HANDOFF_SPIN=required` that is a failure instead.
 
-#[path = "essence/variants.rs"]
+#[path = "verdicts/essence/variants.rs"]
 mod variants;
 
 use handoff_model::protocol::Mode;

@@ -2,7 +2,7 @@
 //! example.
 
 use super::{Dir, VM, handoff};
-use crate::pages::is_up_to_date;
+use crate::formats::pages::is_up_to_date;
 use handoff_specs::report::schema::schemas;
 use serde_json::Value;
 use std::fs;
@@ -44,7 +44,7 @@ fn every_command_answers_with_a_valid_document() {
     let cycle = dir.file("cycle.toml", &planted("waits-for-the-dead"));
     let vacuous = dir.file("vacuous.toml", &format!("{VM}[may]\ninterrupts = 0\nkill = 0\n"));
     let checkpoint = dir.0.join("vm.checkpoint").display().to_string();
-    let traces = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traces");
+    let traces = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/formats/traces");
     let (alike, header) = (
         format!("{traces}/change_process.account_user.jsonl.gz"),
         dir.file(

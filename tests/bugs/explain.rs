@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 /// The least VM in which a planted bug shows, and the run by which it breaks a property.
 fn violated(defect: &str, property: &str) -> (Scenario, Run) {
     let defect = handoff_model::variants::defects::find(defect).expect("a known bug");
-    let scenario = crate::defects::scenario(defect);
+    let scenario = crate::bugs::defects::scenario(defect);
     let report = check(&scenario, Limits::default()).expect("it can be set up");
     let found = report.violations().find(|(found, _)| found.id == property);
     let run = found.unwrap_or_else(|| panic!("{} keeps {property}", defect.id)).1.clone();
@@ -50,7 +50,7 @@ fn each_violation(mut look: impl FnMut(&Scenario, &Followed<'_>, &'static Proper
 type Violation = (&'static Property, Vec<Action>);
 
 fn violations(defect: &Defect) -> (Scenario, Vec<Violation>) {
-    let scenario = crate::defects::scenario(defect);
+    let scenario = crate::bugs::defects::scenario(defect);
     let report = check(&scenario, Limits::default()).expect("it can be set up");
     let found = report.violations().map(|(property, run)| (property, run.actions.clone()));
     let found = found.collect();

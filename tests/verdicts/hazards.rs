@@ -22,7 +22,7 @@ macro_rules! hazard {
         Hazard {
             quirk: Quirk::$quirk,
             file: $file,
-            text: include_str!(concat!("../specs/scenario/library/", $file)),
+            text: include_str!(concat!("../../specs/scenario/library/", $file)),
             breaks: $breaks,
             cheapest: $cheapest,
         }

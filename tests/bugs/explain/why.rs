@@ -235,7 +235,7 @@ fn what_a_sentence_says_of_any_bad_run_is_true() {
     for defect in DEFECTS {
         let scenario = Scenario {
             may: May { fail_calls: 2, ..May::default() },
-            ..crate::defects::scenario(defect)
+            ..crate::bugs::defects::scenario(defect)
         };
         let system = System::new(&scenario).expect("set up");
         for seed in 0..40 {

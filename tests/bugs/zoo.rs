@@ -207,7 +207,7 @@ fn a_planted_bug_breaks_what_it_says() {
 /// The tests that are named where no check finds a bug.
 #[test]
 fn the_tests_of_locks_that_are_named_are_there() {
-    let text = include_str!("../sim-kernel/tests/locking/main.rs");
+    let text = include_str!("../../sim-kernel/tests/locking/main.rs");
     for known in bugs::all() {
         if let Found::Interleaved(test) = known.found {
             assert!(text.contains(&format!("fn {test}()")), "{}: {test}", known.id);

@@ -1,6 +1,6 @@
 //! Every known bug that can be planted is found by the property that it breaks, by a shortest run.
 
-use crate::hazards::HAZARDS;
+use crate::verdicts::hazards::HAZARDS;
 use handoff_checker::search::{Cut, Limits};
 use handoff_model::protocol::Mode;
 use handoff_model::protocol::phase::OutPhase;

@@ -4,9 +4,9 @@
 //! A change of the protocol, the kernel or the environment changes them; a change that should not,
 //! must not.
 
-use crate::defects;
-use crate::pages::is_up_to_date;
-use crate::sized;
+use crate::bugs::defects;
+use crate::formats::pages::is_up_to_date;
+use crate::verdicts::sized;
 use handoff_checker::search::Limits;
 use handoff_model::variants::defects::{DEFECTS, Defect};
 use handoff_specs::check::blackout::Blackouts;

@@ -16,7 +16,7 @@ const ALL: Ways = Ways { symmetry: true, order: true, strides: true };
 fn a_reduced_handoff_says_what_the_full_one_says() {
     let scenarios = BUILT_IN.iter().map(|(name, _)| built_in(name).expect("built in"));
     let mut states = Vec::new();
-    for scenario in scenarios.chain(DEFECTS.iter().map(crate::defects::scenario)) {
+    for scenario in scenarios.chain(DEFECTS.iter().map(crate::bugs::defects::scenario)) {
         states.push(compare(&scenario));
     }
     assert!(states[0].1 < states[0].0, "nothing is reduced: {:?}", states[0]);

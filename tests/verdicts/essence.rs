@@ -3,7 +3,7 @@
 
 mod variants;
 
-use crate::defects::scenario;
+use crate::bugs::defects::scenario;
 use handoff_checker::search::{Limits, explore};
 use handoff_model::protocol::Mode;
 use handoff_model::variants::defects::DEFECTS;

@@ -1,0 +1,7 @@
+//! What is read and written: scenarios, certificates, checkpoints, recordings, pages.
+
+mod certificate;
+mod checkpoint;
+pub(crate) mod pages;
+mod replay;
+mod scenario;
