@@ -165,18 +165,18 @@ mod tests {
     use crate::check::{Verdict, check_system};
     use crate::counterexample::token;
     use crate::scenario::library::built_in;
-    use crate::state::action::Action;
+    use crate::state::action::{Action, Side};
     use crate::state::system::System;
     use handoff_checker::search::{Cut, Limits, explore};
     use handoff_model::vm::launch::LaunchError;
     use std::num::NonZeroUsize;
 
-    /// A world in which a device that raises an interrupt is not there: a bug of the model, not of
-    /// the protocol.
+    /// A world in which the new program has no stream to read: a bug of the model, not of the
+    /// protocol.
     #[test]
     fn a_panic_of_the_model_is_told_with_its_run_and_proves_nothing() {
-        let mut system = System::new(&built_in("transfer").expect("built in")).expect("set up");
-        system.setting_mut().devices.clear();
+        let mut system = System::new(&built_in("exec").expect("built in")).expect("set up");
+        system.setting_mut().stream = None;
         let search = |packed: &PackedSystem<'_>| {
             Ok::<_, LaunchError>(explore(packed, packed, Limits::default()))
         };
@@ -184,8 +184,8 @@ mod tests {
         let (report, ()) =
             check_system(&system, "broken", threads, search, |_, _| ()).expect("searched");
         let run = report.panic.as_ref().expect("it panics");
-        assert!(run.wrong.starts_with("a panic: index out of bounds"), "{}", run.wrong);
-        assert!(matches!(run.actions.last(), Some(Action::Raise(0))), "{:?}", run.actions);
+        assert!(run.wrong.starts_with("a panic: a launched VM has a stream"), "{}", run.wrong);
+        assert!(matches!(run.actions.last(), Some(Action::Step(Side::Old))), "{:?}", run.actions);
         assert_eq!((report.cut, run.faults), (Some(Cut::Panic), 0));
         assert!(report.is_inconclusive() && report.blackouts.is_none());
         let proved = |verdict: &Verdict| *verdict == Verdict::Proved;
