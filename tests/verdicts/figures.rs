@@ -37,7 +37,7 @@ fault.
 const SIZES: &str = "\
 ## Generated worlds
 
-`handoff check --size`: devices, address spaces and mappings.
+`handoff check --world`: devices, address spaces and mappings.
 
 ";
 
