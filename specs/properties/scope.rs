@@ -53,7 +53,7 @@ impl Scope {
     /// Returns true if the property can be asked there.
     pub fn covers(self, setup: &Setup<'_>) -> bool {
         let Setup { mode, due, base, arms_later, kvm } = *setup;
-        let mut vectors = base.devices.values().flat_map(|device| &device.interrupts);
+        let vectors = || base.devices.values().flat_map(|device| &device.interrupts);
         match self {
             Self::Always => true,
             Self::Transfer => mode == Mode::Transfer,
@@ -67,8 +67,8 @@ impl Scope {
                 sets.is_empty() || sets.iter().any(|set| set.awaits_address.is_none())
             }
             Self::Container => base.page_sets.iter().any(|set| set.awaits_address.is_some()),
-            Self::Interrupts => arms_later || vectors.next().is_some(),
-            Self::Kvm => arms_later && kvm || vectors.any(|vector| vector.irqfd.is_some()),
+            Self::Interrupts => arms_later || vectors().next().is_some(),
+            Self::Kvm => arms_later && kvm || vectors().any(|vector| vector.irqfd.is_some()),
             Self::PassedThrough => !base.devices.is_empty() && !base.page_sets.is_empty(),
         }
     }
