@@ -12,7 +12,6 @@ use handoff_specs::scenario::{May, Scenario};
 use handoff_specs::state::action::{Action, Side};
 use handoff_specs::state::system::System;
 use stateright::Model;
-use std::collections::BTreeSet;
 
 /// Why: the change, the step that made it, the state of things in the end, and the fault without
 /// which it would not have come to this.
@@ -162,8 +161,8 @@ fn the_sentence_names_the_step_that_did_it() {
     }
 }
 
-/// A sentence without the numbers of its steps, which any change of the protocol shifts. That they
-/// are true of the run is [`check_claims`]'s.
+/// A sentence without the numbers of its steps, which any change of the protocol shifts.
+/// [`check_claims`] compares them with the run.
 fn unnumbered(sentence: &str) -> String {
     let without = |sentence: String, before: &str| {
         let mut parts = sentence.split(before);
@@ -184,6 +183,19 @@ fn steps_after(sentence: &str, words: &str) -> Vec<usize> {
     found.map(|digits| digits.parse().expect("a step has a number")).collect()
 }
 
+/// The step that a sentence says made the change that stands `at` a place in it: the one that is
+/// named behind it in the same clause, or else the last one before.
+fn step_of_change(sentence: &str, at: (usize, usize)) -> Option<usize> {
+    let number = |text: &str| {
+        let digits = text.chars().take_while(char::is_ascii_digit).collect::<String>();
+        digits.parse().ok()
+    };
+    match sentence[at.1..].split_once(" at step ") {
+        Some((between, behind)) if !between.contains(", ") => number(behind),
+        _ => sentence[..at.0].rsplit_once("step ").and_then(|(_, rest)| number(rest)),
+    }
+}
+
 /// How many sentences say that a run keeps the property without this step or that, only without all
 /// of some, or not even then.
 #[derive(Debug, Default)]
@@ -193,18 +205,34 @@ struct Claims {
     none: usize,
 }
 
-/// Whatever a sentence says of a change is so: that step made it. And what is said of another run
-/// is so: that run is made here once more, by nothing but the model.
+/// Each change that a sentence names was made by the step that it names, and each step that it
+/// describes is described as it was. And what is said of another run is so: that run is made here
+/// once more, by nothing but the model.
 #[track_caller]
 fn check_claims(followed: &Followed<'_>, property: &'static Property, claims: &mut Claims) {
     let sentence = because(followed, property);
     assert!(sentence.starts_with("because "), "{sentence}");
     assert!(!sentence.contains("cannot be told"), "{sentence}");
-    let differences = (1..=followed.steps().len()).flat_map(|step| followed.differences(step));
-    let said = |d: Difference| format!("“{}” went from “{}” to “{}”", d.subject, d.before, d.after);
-    let changes: BTreeSet<_> = differences.map(said).collect();
-    let told = changes.iter().map(|change| sentence.matches(change.as_str()).count());
-    assert_eq!(told.sum::<usize>(), sentence.matches("went from").count(), "{sentence}");
+    let mut told = 0;
+    for step in 1..=followed.steps().len() {
+        for Difference { subject, before, after } in followed.differences(step) {
+            let change = format!("“{subject}” went from “{before}” to “{after}”");
+            let places =
+                sentence.match_indices(&change).map(|(at, change)| (at, at + change.len()));
+            told += places.filter(|at| step_of_change(&sentence, *at) == Some(step)).count();
+        }
+    }
+    assert_eq!(told, sentence.matches("went from").count(), "{sentence}");
+    for (at, step) in sentence.match_indices("step ") {
+        let named = sentence[at + step.len()..].split_once(" (");
+        let Some((number, Ok(step))) = named.map(|(it, _)| (it, it.parse::<usize>())) else {
+            continue;
+        };
+        let words = &followed.steps()[step - 1].words;
+        let (_, rest) = sentence[at..].split_once(&format!("{number} (")).expect("it stands there");
+        let comes = rest.find(words.as_str());
+        assert!(comes.is_some_and(|at| at < 20), "step {step} is “{words}”: {sentence}");
+    }
     let Some((_, other)) = sentence.split_once("; the same run ") else { return };
     let comes_to_it = |left_out: &[usize]| comes_to_it_without(followed, property, left_out);
     let all = steps_after(other, "step ");
