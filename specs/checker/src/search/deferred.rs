@@ -59,3 +59,31 @@ impl<S> Deferred<S> {
         self.capacity * size_of::<Candidate<S>>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Candidate, Deferred};
+    use crate::search::place::Place;
+
+    /// What is counted is what there is, after each kind of change.
+    #[test]
+    fn capacity_is_the_sum_of_the_lists_capacities() {
+        let candidate = |state| Candidate { state, parent: Place::NONE, action: 0, faults: 0 };
+        let check = |deferred: &Deferred<u32>| {
+            let sum: usize = deferred.by_cost.values().map(Vec::capacity).sum();
+            assert_eq!(deferred.capacity, sum);
+            sum
+        };
+        let mut deferred = Deferred::default();
+        for state in 0..100 {
+            deferred.push((1, state % 3), candidate(state));
+            check(&deferred);
+        }
+        deferred.keep_cost((0, 0));
+        deferred.retain(|it| it.state % 2 == 0);
+        let before = check(&deferred);
+        assert_eq!((deferred.lowest(), deferred.take((0, 0)).len()), (Some((0, 0)), 0));
+        assert_eq!(deferred.take((1, 0)).len(), 17);
+        assert!(check(&deferred) < before);
+    }
+}
