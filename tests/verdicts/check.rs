@@ -51,6 +51,13 @@ fn the_worst_blackout_is_attained_by_its_run() {
     assert_eq!((calls, was_dark), (worst.calls, true));
 }
 
+/// A host shows a view at the end of a run, and only a predicate can be asked of one.
+#[test]
+fn what_a_host_shows_is_asked_by_a_predicate() {
+    let shown: Vec<_> = PROPERTIES.iter().filter(|property| property.on_host).collect();
+    assert!(!shown.is_empty() && shown.iter().all(|property| property.predicate().is_some()));
+}
+
 #[test]
 fn every_property_is_proved_by_some_built_in_scenario() {
     let mut proved: BTreeMap<&str, usize> = BTreeMap::new();

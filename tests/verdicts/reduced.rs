@@ -24,7 +24,7 @@ fn a_reduced_handoff_says_what_the_full_one_says() {
 }
 
 /// The states of the full search, and of the reduced one.
-fn compare(scenario: &Scenario) -> (u32, u32) {
+pub(crate) fn compare(scenario: &Scenario) -> (u32, u32) {
     let system = System::new(scenario).expect("it can be set up");
     let packed = PackedSystem::new(&system);
     let full = explore(&packed, &packed, Limits::default());

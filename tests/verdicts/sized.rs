@@ -31,7 +31,7 @@ fn worlds_of_a_size_are_proved_exhaustively() {
 
 /// What a guest waits for at most, without what the old process closes when it is over: that is
 /// done at the same time, by another process.
-fn waits(size: &str, id: &str, kvm: bool) -> u32 {
+pub(crate) fn waits(size: &str, id: &str, kvm: bool) -> u32 {
     let variant = variants::find(id, Mode::Transfer).expect("a variant");
     let mut scenario = Scenario { variant, ..world(size) };
     scenario.plan.kvm = kvm;
