@@ -26,7 +26,7 @@ const FOREIGN: [&str; 11] = [
 ];
 
 /// A phase of `safe`, and phases that only other protocols and known bugs have.
-const OWN_PHASE: &str = "AwaitFate";
+const OWN_PHASE: &str = "ResolveInDoubt";
 const FOREIGN_PHASES: [&str; 4] =
     ["WipeRam", "AbortRestoring", "ProveOwnership", "MapVaddrOfFirst"];
 

@@ -4,15 +4,15 @@
 //! failure and then with a failure of each call in turn.
 
 use handoff_model::abi::call::{
-    Answer, Call, FileCall, IommufdCall, MemoryCall, ProcessCall, Reply, Rights, SocketCall,
+    Call, CallResult, FileCall, IommufdCall, MemoryCall, ProcessCall, Reply, Rights, SocketCall,
     UNLIMITED,
 };
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Uid, Va};
 use handoff_model::protocol::{Mode, Protocol, confirms};
 use handoff_model::role::Role;
-use handoff_model::role::incoming::{Arrival, Incoming, Origin};
-use handoff_model::role::outgoing::{Outcome, Outgoing, Way};
+use handoff_model::role::incoming::{Incoming, IncomingOutcome, IncomingTransport};
+use handoff_model::role::outgoing::{Outgoing, OutgoingOutcome, OutgoingTransport};
 use handoff_model::stream::{Message, Offer, State};
 use handoff_model::variants::defects;
 use handoff_model::vm::{
@@ -71,7 +71,7 @@ struct Host {
 }
 
 impl Host {
-    fn answer(&mut self, call: &Call) -> Answer {
+    fn answer(&mut self, call: &Call) -> CallResult {
         Ok(match call {
             Call::Socket(SocketCall::Receive { wait: false, .. }) => return Err(Errno::EAGAIN),
             Call::Socket(SocketCall::Receive { .. }) => self.message(),
@@ -104,7 +104,7 @@ impl Host {
     /// Runs a role to its end; `fails` is the number of the call that fails. → whether any did.
     fn run(mut self, role: &mut impl Role, fails: Option<usize>) -> bool {
         let mut made = 0;
-        while let Some(call) = role.next() {
+        while let Some(call) = role.next_call() {
             self.check(&call);
             let answer = if fails == Some(made) { Err(Errno::EIO) } else { self.answer(&call) };
             made += 1;
@@ -116,7 +116,7 @@ impl Host {
             {
                 break;
             }
-            role.took(answer);
+            role.complete(answer);
         }
         fails.is_some_and(|fails| fails < made)
     }
@@ -160,8 +160,8 @@ fn new_host(protocol: &Protocol) -> Host {
 fn the_old_process_hands_over_what_ends_at_the_top() {
     for protocol in protocols() {
         let way = match protocol.mode {
-            Mode::Transfer => Way::Transfer { socket: SOCKET, pidfd: PIDFD },
-            Mode::Exec => Way::Exec { new_image: IMAGE, old_image: IMAGE },
+            Mode::Transfer => OutgoingTransport::Transfer { socket: SOCKET, pidfd: PIDFD },
+            Mode::Exec => OutgoingTransport::Exec { new_image: IMAGE, old_image: IMAGE },
         };
         let run = |fails| {
             let State { vm, descriptors } = limits();
@@ -171,7 +171,7 @@ fn the_old_process_hands_over_what_ends_at_the_top() {
             (failed, role.end())
         };
         let (_, outcome) = run(None);
-        let handed_over = (protocol.mode == Mode::Transfer).then_some(Outcome::HandedOver);
+        let handed_over = (protocol.mode == Mode::Transfer).then_some(OutgoingOutcome::HandedOver);
         assert_eq!(outcome, handed_over);
         assert!((0..CALLS_MAX).take_while(|fails| run(Some(*fails)).0).count() > 5);
     }
@@ -181,15 +181,15 @@ fn the_old_process_hands_over_what_ends_at_the_top() {
 fn the_new_process_takes_over_what_ends_at_the_top() {
     for protocol in protocols() {
         let origin = match protocol.mode {
-            Mode::Transfer => Origin::Transfer { socket: SOCKET },
-            Mode::Exec => Origin::Exec { stream: Fd(10), old_image: IMAGE },
+            Mode::Transfer => IncomingTransport::Transfer { socket: SOCKET },
+            Mode::Exec => IncomingTransport::Exec { stream: Fd(10), old_image: IMAGE },
         };
         let run = |fails| {
             let mut role = Incoming::new(&protocol, origin);
             let failed = new_host(&protocol).run(&mut role, fails);
             (failed, role.end())
         };
-        assert_eq!(run(None).1, Some(Arrival::TookOver));
+        assert_eq!(run(None).1, Some(IncomingOutcome::TookOver));
         assert!((0..CALLS_MAX).take_while(|fails| run(Some(*fails)).0).count() > 5);
     }
 }
@@ -199,13 +199,13 @@ fn the_new_process_takes_over_what_ends_at_the_top() {
 fn what_is_mapped_again_does_not_wrap_around() {
     let defect = defects::find("mapped-twice").expect("a known bug");
     let protocol = defect.plant(Protocol::safe(Mode::Transfer));
-    let mut role = Incoming::new(&protocol, Origin::Transfer { socket: SOCKET });
+    let mut role = Incoming::new(&protocol, IncomingTransport::Transfer { socket: SOCKET });
     let mut host = new_host(&protocol);
     for space in &mut host.state.vm.contexts[0].spaces {
         space.mappings.retain(|mapping| mapping.iova == Iova(TOP_PAGE));
     }
     host.run(&mut role, None);
-    assert_eq!(role.end(), Some(Arrival::TookOver));
+    assert_eq!(role.end(), Some(IncomingOutcome::TookOver));
 }
 
 /// Devices refer to contexts by 16-bit numbers.

@@ -73,7 +73,7 @@ fn each_kind_of_obstacle_is_found() {
         &[BlockerKind::BarMapped],
     );
     check(|vm| mapping(vm).charged_to = ChargedTo::Process, &[BlockerKind::ChargedToProcess]);
-    check(|vm| mapping(vm).charged_to = ChargedTo::Nobody, &[BlockerKind::ChargedToNobody]);
+    check(|vm| mapping(vm).charged_to = ChargedTo::None, &[BlockerKind::Uncharged]);
     check(|vm| mapping(vm).charged_to = ChargedTo::Original, &[]);
     let mdev = |needs_kvm| move |vm: &mut Vm| vm.devices[0].kind = DeviceKind::Mdev { needs_kvm };
     check(mdev(true), &[BlockerKind::MdevTiedToKvm]);

@@ -2,8 +2,8 @@
 
 use handoff_model::abi::call::Rights;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, Uid, Va};
-use handoff_model::stream::envelope::{self, Damage, HEADER_BYTES};
-use handoff_model::stream::{Flaw, Kind, Message, Offer, State};
+use handoff_model::stream::envelope::{self, CorruptFrame, HEADER_BYTES};
+use handoff_model::stream::{InvalidState, Kind, Message, Offer, State};
 use handoff_model::vm::{
     AddressSpace, Backing, ChargedTo, Context, Descriptors, Device, DeviceKind, Dma, Interrupts,
     Mapping, Memory, RamBlock, Vm,
@@ -107,7 +107,7 @@ fn unknown_fields_are_ignored_and_missing_ones_have_their_default() {
 }
 
 #[track_caller]
-fn check_damage(change: impl FnOnce(&mut Vec<u8>), expected: &Damage) {
+fn check_damage(change: impl FnOnce(&mut Vec<u8>), expected: &CorruptFrame) {
     let mut frame = Message::Commit.to_bytes();
     change(&mut frame);
     assert_eq!(Message::from_bytes(&frame).as_ref(), Err(expected));
@@ -116,15 +116,18 @@ fn check_damage(change: impl FnOnce(&mut Vec<u8>), expected: &Damage) {
 #[test]
 fn a_damaged_frame_is_refused_with_its_reason() {
     let whole = Message::Commit.to_bytes().len() as u64;
-    check_damage(Vec::clear, &Damage::CutOff { have: 0, need: 32 });
-    check_damage(|f| f.truncate(20), &Damage::CutOff { have: 20, need: 32 });
-    check_damage(|f| f.truncate(f.len() - 1), &Damage::CutOff { have: whole - 1, need: whole });
-    check_damage(|f| f.push(0), &Damage::Trailing { extra: 1 });
-    check_damage(|f| f[0] = b'X', &Damage::Magic);
-    check_damage(|f| f[8] = 2, &Damage::Version(2));
-    check_damage(|f| f[31] = 1, &Damage::TooLong(1 << 56 | (whole - 32)));
-    check_damage(|f| f[33] ^= 1, &Damage::Checksum);
-    check_damage(|f| f[16] ^= 1, &Damage::Checksum);
+    check_damage(Vec::clear, &CorruptFrame::CutOff { have: 0, need: 32 });
+    check_damage(|f| f.truncate(20), &CorruptFrame::CutOff { have: 20, need: 32 });
+    check_damage(
+        |f| f.truncate(f.len() - 1),
+        &CorruptFrame::CutOff { have: whole - 1, need: whole },
+    );
+    check_damage(|f| f.push(0), &CorruptFrame::Trailing { extra: 1 });
+    check_damage(|f| f[0] = b'X', &CorruptFrame::Magic);
+    check_damage(|f| f[8] = 2, &CorruptFrame::Version(2));
+    check_damage(|f| f[31] = 1, &CorruptFrame::TooLong(1 << 56 | (whole - 32)));
+    check_damage(|f| f[33] ^= 1, &CorruptFrame::Checksum);
+    check_damage(|f| f[16] ^= 1, &CorruptFrame::Checksum);
 }
 
 #[test]
@@ -138,9 +141,9 @@ fn a_whole_frame_of_the_wrong_sort_is_refused() {
         frame[20..24].copy_from_slice(&crc.finalize().to_le_bytes());
         Message::from_bytes(&frame)
     };
-    assert_eq!(resealed(12, 4), Err(Damage::Features(4)));
-    assert_eq!(resealed(10, 2), Err(Damage::Kind(2)));
-    assert!(matches!(resealed(32, b'['), Err(Damage::Record(_))));
+    assert_eq!(resealed(12, 4), Err(CorruptFrame::Features(4)));
+    assert_eq!(resealed(10, 2), Err(CorruptFrame::Kind(2)));
+    assert!(matches!(resealed(32, b'['), Err(CorruptFrame::Record(_))));
     assert_eq!(resealed(16, 4), Ok(Message::Commit), "a compatible feature is ignored");
 }
 
@@ -189,7 +192,7 @@ fn descriptors_must_arrive_in_the_number_that_is_listed() {
     let state = state();
     let listed = state.descriptors.len();
     let few: Vec<Fd> = (0..).map(Fd).take(listed - 1).collect();
-    assert_eq!(state.adopt(Some(&few)), Err(Flaw::Count { arrived: listed - 1, listed }));
+    assert_eq!(state.adopt(Some(&few)), Err(InvalidState::Count { arrived: listed - 1, listed }));
     let all: Vec<Fd> = (0..).map(Fd).take(listed).collect();
     let adopted = state.adopt(Some(&all)).expect("all of them");
     for (place, (key, _)) in state.descriptors.iter().enumerate() {

@@ -18,7 +18,7 @@
 use crate::memory::Memory;
 use crate::{process, socket, sys};
 use handoff_model::abi::call::{
-    Answer, Call, FileCall, GuestCall, MemoryCall, ProcessCall, Reply, SocketCall,
+    Call, CallResult, FileCall, GuestCall, MemoryCall, ProcessCall, Reply, SocketCall,
 };
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
@@ -92,7 +92,7 @@ impl Host {
 }
 
 impl Kernel for Host {
-    fn call(&mut self, call: &Call) -> Answer {
+    fn call(&mut self, call: &Call) -> CallResult {
         match call {
             Call::File(call) => file_call(call),
             Call::Memory(call) => self.memory_call(call),
@@ -109,7 +109,7 @@ impl Kernel for Host {
 }
 
 impl Host {
-    fn memory_call(&mut self, call: &MemoryCall) -> Answer {
+    fn memory_call(&mut self, call: &MemoryCall) -> CallResult {
         match call {
             MemoryCall::Memfd { name } => new_fd(memfd(name)),
             MemoryCall::Truncate { fd, length_bytes } => {
@@ -132,7 +132,7 @@ impl Host {
         }
     }
 
-    fn process_call(&self, call: &ProcessCall) -> Answer {
+    fn process_call(&self, call: &ProcessCall) -> CallResult {
         match call {
             ProcessCall::GetMemlock => Ok(Reply::Memlock(process::memlock())),
             ProcessCall::SetMemlock { limit_bytes } => done(process::set_memlock(*limit_bytes)),
@@ -147,7 +147,7 @@ impl Host {
         }
     }
 
-    fn guest_call(&mut self, call: &GuestCall) -> Answer {
+    fn guest_call(&mut self, call: &GuestCall) -> CallResult {
         done(match call {
             GuestCall::Stop => self.guest.stop(),
             GuestCall::Save { fd } => self.guest.save(*fd),
@@ -157,7 +157,7 @@ impl Host {
     }
 }
 
-fn file_call(call: &FileCall) -> Answer {
+fn file_call(call: &FileCall) -> CallResult {
     match call {
         FileCall::Open { path } => new_fd(open(path)),
         FileCall::Close { fd } => done(sys::close(*fd)),
@@ -181,7 +181,7 @@ fn file_call(call: &FileCall) -> Answer {
     }
 }
 
-fn socket_call(call: &SocketCall) -> Answer {
+fn socket_call(call: &SocketCall) -> CallResult {
     match call {
         SocketCall::Send { fd, bytes, fds } => done(socket::send(*fd, bytes, fds)),
         SocketCall::Receive { fd, wait } => socket::receive(*fd, *wait),
@@ -190,11 +190,11 @@ fn socket_call(call: &SocketCall) -> Answer {
     }
 }
 
-fn done(result: Result<(), Errno>) -> Answer {
+fn done(result: Result<(), Errno>) -> CallResult {
     result.map(|()| Reply::Done)
 }
 
-fn new_fd(result: Result<OwnedFd, Errno>) -> Answer {
+fn new_fd(result: Result<OwnedFd, Errno>) -> CallResult {
     result.map(|fd| Reply::Fd(Fd(fd.into_raw_fd())))
 }
 
@@ -222,7 +222,7 @@ fn set_nonblock(fd: Fd, on: bool) -> Result<(), Errno> {
     rustix::fs::fcntl_setfl(sys::borrow(fd), flags).map_err(sys::errno)
 }
 
-fn stat(fd: Fd) -> Answer {
+fn stat(fd: Fd) -> CallResult {
     let stat = rustix::fs::fstat(sys::borrow(fd)).map_err(sys::errno)?;
     Ok(Reply::Stat { inode: stat.st_ino, length_bytes: stat.st_size.cast_unsigned() })
 }

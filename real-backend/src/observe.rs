@@ -5,7 +5,7 @@
 //! waits in an eventfd; whether a device file is bound (asked through `pidfd_getfd`, so that for a
 //! moment the observer holds the file as well).
 //!
-//! Told by the roles, because no outsider can see it ([`Known`]): guests, which address space a
+//! Told by the roles, because no outsider can see it ([`Expectation`]): guests, which address space a
 //! device is attached to, interrupts raised and delivered, resets that the device's marker has
 //! shown.
 //!
@@ -34,7 +34,7 @@ use std::path::PathBuf;
 
 /// What the observer has been told.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct Expectation {
     /// By name.
     pub devices: BTreeMap<String, KnownDevice>,
     /// Of the processes that have one.
@@ -88,8 +88,8 @@ pub enum Blind {
 }
 
 /// Looks at the processes `pids` and the devices of `known`. Dead processes are told as dead.
-pub fn observe(pids: &[Pid], known: &Known) -> Observed {
-    let mut look = Look { blind: BTreeSet::new(), files: Vec::new(), sysfs: Sysfs::default() };
+pub fn observe(pids: &[Pid], known: &Expectation) -> Observed {
+    let mut look = Scan { blind: BTreeSet::new(), files: Vec::new(), sysfs: Sysfs::default() };
     let mut tables = BTreeMap::new();
     let mut view = View::default();
     for pid in pids {
@@ -156,13 +156,13 @@ fn is_alive(pid: Pid) -> bool {
 type Tables = BTreeMap<Pid, Vec<Descriptor>>;
 
 /// What one look gathers: files seen so far, each by the first descriptor that had it.
-struct Look {
+struct Scan {
     blind: BTreeSet<Blind>,
     files: Vec<(Identity, (Pid, Fd))>,
     sysfs: Sysfs,
 }
 
-impl Look {
+impl Scan {
     fn table(&mut self, pid: Pid) -> Vec<Descriptor> {
         let alive = is_alive(pid);
         match descriptors::table(pid) {
@@ -175,7 +175,7 @@ impl Look {
         }
     }
 
-    fn process(&mut self, pid: Pid, table: &[Descriptor], known: &Known) -> ProcessView {
+    fn process(&mut self, pid: Pid, table: &[Descriptor], known: &Expectation) -> ProcessView {
         let descriptors = table.iter().map(|entry| {
             let Descriptor { fd, kind, cloexec, .. } = *entry;
             let file = self.file(entry.identity, (pid, fd));
@@ -230,7 +230,7 @@ impl Look {
             attached: known.attached,
             bound: !holders.is_empty(),
             bus_master: self.sysfs.command(known.bdf).map(|command| command & BUS_MASTER != 0),
-            upsets: known.upsets,
+            disruptions: known.upsets,
             reach: None,
             holders,
         }

@@ -5,7 +5,7 @@
 //! told once more, with its error, and the second record of the pair is the true one.
 
 use crate::clock::monotonic_ns;
-use handoff_model::abi::call::{Answer, Call, Made, ProcessCall, Reply};
+use handoff_model::abi::call::{Call, CallResult, CompletedCall, ProcessCall, Reply};
 use handoff_model::abi::ids::Pid;
 use handoff_model::abi::kernel::Kernel;
 use std::fmt;
@@ -23,26 +23,26 @@ impl<K, W> fmt::Debug for Recorder<K, W> {
     }
 }
 
-impl<K: Kernel, W: FnMut(Made, u64, u64)> Recorder<K, W> {
+impl<K: Kernel, W: FnMut(CompletedCall, u64, u64)> Recorder<K, W> {
     /// For the process `pid`, whose door `kernel` is.
     pub fn new(kernel: K, pid: Pid, sink: W) -> Self {
         Self { kernel, pid, sink }
     }
 
-    fn tell(&mut self, call: &Call, answer: &Answer, enter_ns: u64) {
-        let made = Made { pid: self.pid, call: call.clone(), answer: answer.clone() };
+    fn record(&mut self, call: &Call, answer: &CallResult, enter_ns: u64) {
+        let made = CompletedCall { pid: self.pid, call: call.clone(), answer: answer.clone() };
         (self.sink)(made, enter_ns, monotonic_ns());
     }
 }
 
-impl<K: Kernel, W: FnMut(Made, u64, u64)> Kernel for Recorder<K, W> {
-    fn call(&mut self, call: &Call) -> Answer {
+impl<K: Kernel, W: FnMut(CompletedCall, u64, u64)> Kernel for Recorder<K, W> {
+    fn call(&mut self, call: &Call) -> CallResult {
         let enter_ns = monotonic_ns();
         if matches!(call, Call::Process(ProcessCall::Exec { .. } | ProcessCall::Exit { .. })) {
-            self.tell(call, &Ok(Reply::Done), enter_ns);
+            self.record(call, &Ok(Reply::Done), enter_ns);
         }
         let answer = self.kernel.call(call);
-        self.tell(call, &answer, enter_ns);
+        self.record(call, &answer, enter_ns);
         answer
     }
 }

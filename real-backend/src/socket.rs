@@ -8,7 +8,7 @@
 //! Mirrors: `unix(7)`, `sendmsg(2)`, `recvmsg(2)`; SCM_MAX_FD = 253 of `include/net/scm.h`.
 
 use crate::sys;
-use handoff_model::abi::call::{Answer, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
+use handoff_model::abi::call::{CallResult, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
@@ -46,13 +46,13 @@ const HEADER_BYTES: usize = 16;
 #[repr(align(8))]
 struct Control([MaybeUninit<u8>; HEADER_BYTES + FDS_PER_MESSAGE_MAX * size_of::<i32>()]);
 
-pub(crate) fn receive(socket: Fd, wait: bool) -> Answer {
+pub(crate) fn receive(socket: Fd, wait: bool) -> CallResult {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_PER_MESSAGE_MAX))];
     receive_into(socket, wait, &mut space)
 }
 
 /// Receives without waiting, with room for so many descriptors and not one more.
-pub(crate) fn receive_few(socket: Fd, fds_max: usize) -> Answer {
+pub(crate) fn receive_few(socket: Fd, fds_max: usize) -> CallResult {
     let room = match fds_max.min(FDS_PER_MESSAGE_MAX) {
         0 => 0,
         fds => HEADER_BYTES + fds * size_of::<i32>(),
@@ -61,7 +61,7 @@ pub(crate) fn receive_few(socket: Fd, fds_max: usize) -> Answer {
     receive_into(socket, false, &mut space.0[..room])
 }
 
-fn receive_into(socket: Fd, wait: bool, space: &mut [MaybeUninit<u8>]) -> Answer {
+fn receive_into(socket: Fd, wait: bool, space: &mut [MaybeUninit<u8>]) -> CallResult {
     let socket = sys::borrow(socket);
     let mut bytes = vec![0; MESSAGE_BYTES_MAX];
     let mut control = RecvAncillaryBuffer::new(space);

@@ -32,7 +32,7 @@ impl Machine {
         self.audit_references()?;
         same("files have their state", &self.files.is_consistent(), &true)?;
         self.audit_pins()?;
-        self.audit_books()?;
+        self.audit_counters()?;
         self.audit_remains()
     }
 
@@ -99,12 +99,12 @@ impl Machine {
     }
 
     /// Each counter is the sum of what page sets remember, where no hazard has parted them.
-    fn audit_books(&self) -> Result<(), String> {
+    fn audit_counters(&self) -> Result<(), String> {
         let (mut users, mut locked, mut pinned) = (Sums::new(), Sums::new(), Sums::new());
         for set in self.page_sets() {
             add(&mut pinned, set.owner.mm, set.charged);
             match set.mode {
-                Mode::Nobody => {}
+                Mode::None => {}
                 Mode::User => add(&mut users, set.owner.uid, set.charged),
                 Mode::Mm => add(&mut locked, set.owner.mm, set.charged),
             }

@@ -13,10 +13,10 @@
 
 use crate::fs::File;
 use crate::machine::{Machine, Placement};
-use crate::syscall::{Answered, Refusal, Request, User, refuse};
+use crate::syscall::{Failure, Request, SyscallResult, User, fail};
 use crate::{iommufd, kvm};
 use handoff_model::abi::argument::Ioctl;
-use handoff_model::abi::call::{Answer, Call};
+use handoff_model::abi::call::{Call, CallResult};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::uapi;
@@ -51,7 +51,7 @@ impl Machine {
         pid: Pid,
         call: &Call,
         place: &Placement,
-    ) -> (Answer, Option<Refusal>) {
+    ) -> (CallResult, Option<Failure>) {
         let answered = match call {
             Call::File(call) => self.file_call(pid, call, place),
             Call::Memory(call) => self.memory_call(pid, call, place),
@@ -92,7 +92,7 @@ impl Machine {
         pid: Pid,
         call: &Call,
         place: &Placement,
-    ) -> (Answer, Option<Refusal>) {
+    ) -> (CallResult, Option<Failure>) {
         let (fd, ioctl) = uapi::encode(call).expect("the codec knows every ioctl");
         let mut user = User::new(&ioctl.argument);
         let result = self.ioctl(pid, fd, ioctl.request, &mut user, place);
@@ -108,7 +108,7 @@ impl Machine {
         number: u32,
         user: &mut User,
         place: &Placement,
-    ) -> Answered<u32> {
+    ) -> SyscallResult<u32> {
         let file = self.usable(pid, fd)?;
         let mut request = Request { pid, file, number, user, place };
         match *self.file(file) {
@@ -129,7 +129,7 @@ impl Machine {
             | File::Image(_)
             | File::MockAccess(_)
             | File::DmaBuf
-            | File::Queue(_) => Err(refuse(Errno::ENOTTY)),
+            | File::Queue(_) => Err(fail(Errno::ENOTTY)),
         }
     }
 }

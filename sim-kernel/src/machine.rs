@@ -12,14 +12,14 @@ use crate::fs::Files;
 use crate::hardware::DeviceSpec;
 use crate::iommufd::Context;
 use crate::kvm::Vm;
-use crate::mm::{Books, Memory};
+use crate::mm::{LockedCounters, Memory};
 use crate::process::{Process, ProcessSpec};
 use crate::profile::Profile;
-use crate::syscall::Refusal;
+use crate::syscall::Failure;
 use crate::value::{ContainerId, ContextId, MemoryId, Shared, Slots, VmId};
 use crate::vfio::type1::DMA_ENTRY_LIMIT;
 use crate::vfio::{Container, Device, Group};
-use handoff_model::abi::call::{Answer, Call};
+use handoff_model::abi::call::{Call, CallResult};
 use handoff_model::abi::ids::{Fd, Pid, Va};
 use handoff_model::abi::kernel::Kernel;
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ pub struct Machine {
     pub(crate) groups: BTreeMap<u32, Group>,
     pub(crate) dma_entry_limit: u32,
     pub(crate) containers_by_iommufd: bool,
-    pub(crate) books: Shared<Books>,
+    pub(crate) books: Shared<LockedCounters>,
     /// Counts down to the allocation that fails; 0: none does, as always between calls
     /// (`syscall::fail_nth`).
     pub(crate) failing: u32,
@@ -115,12 +115,12 @@ impl Machine {
     /// Makes one call of a living process. Panics for a dead one: a dead process makes no calls.
     ///
     /// A call that [would block](Self::would_block) is interrupted instead: EINTR.
-    pub fn call(&mut self, pid: Pid, call: &Call) -> Answer {
+    pub fn call(&mut self, pid: Pid, call: &Call) -> CallResult {
         self.call_placed(pid, call, &Placement::default())
     }
 
     /// [`Self::call`] that gives the numbers that `place` asks for.
-    pub fn call_placed(&mut self, pid: Pid, call: &Call, place: &Placement) -> Answer {
+    pub fn call_placed(&mut self, pid: Pid, call: &Call, place: &Placement) -> CallResult {
         self.call_explained(pid, call, place).0
     }
 
@@ -130,7 +130,7 @@ impl Machine {
         pid: Pid,
         call: &Call,
         place: &Placement,
-    ) -> (Answer, Option<Refusal>) {
+    ) -> (CallResult, Option<Failure>) {
         assert!(self.alive(pid), "a dead process makes no calls");
         self.current = Some(pid);
         let answered = self.dispatch(pid, call, place);
@@ -139,15 +139,15 @@ impl Machine {
     }
 
     /// A process's own door to this kernel.
-    pub fn door(&mut self, pid: Pid) -> Door<'_> {
-        Door { machine: self, pid }
+    pub fn handle(&mut self, pid: Pid) -> ProcessHandle<'_> {
+        ProcessHandle { machine: self, pid }
     }
 
     /// Does all of `change` or nothing of it.
     pub(crate) fn atomically<T>(
         &mut self,
-        change: impl FnOnce(&mut Self) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
+        change: impl FnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let before = self.clone();
         let result = change(self);
         if result.is_err() {
@@ -164,19 +164,19 @@ impl Machine {
                 self.memories.remove(id);
             }
         }
-        self.bury_dead_mms();
+        self.drop_dead_mms();
     }
 }
 
 /// A process's door to a [`Machine`].
 #[derive(Debug)]
-pub struct Door<'a> {
+pub struct ProcessHandle<'a> {
     machine: &'a mut Machine,
     pid: Pid,
 }
 
-impl Kernel for Door<'_> {
-    fn call(&mut self, call: &Call) -> Answer {
+impl Kernel for ProcessHandle<'_> {
+    fn call(&mut self, call: &Call) -> CallResult {
         self.machine.call(self.pid, call)
     }
 }

@@ -148,17 +148,17 @@ impl Profile {
 
     /// Whether the mock exporter of dma-bufs tells the descriptor that it makes (7.2.13; 7.3.4 says
     /// 0).
-    pub(crate) fn tells_dma_buf(self) -> bool {
+    pub(crate) fn reports_dma_buf(self) -> bool {
         self.release < Release::V7_3
     }
 
     /// What `IOMMU_HWPT_ALLOC` knows of flags.
     pub(crate) fn hwpt_flags(self) -> u32 {
-        if self.tells_pasids() { 0b1111 } else { 0b0111 }
+        if self.reports_pasids() { 0b1111 } else { 0b0111 }
     }
 
     /// Whether iommufd knows of PASIDs (6.15), and `IOMMU_GET_HW_INFO` takes a type.
-    pub(crate) fn tells_pasids(self) -> bool {
+    pub(crate) fn reports_pasids(self) -> bool {
         self.release >= Release::V7_2
     }
 
@@ -178,7 +178,7 @@ impl Profile {
     }
 
     /// Whether `IOMMU_GET_HW_INFO` tells of address translation services that PCI does not support.
-    pub(crate) fn tells_ats(self) -> bool {
+    pub(crate) fn reports_ats(self) -> bool {
         self.release >= Release::V7_2
     }
 

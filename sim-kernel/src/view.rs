@@ -48,7 +48,7 @@ impl Machine {
                 .chain(self.view_dma_sets())
                 .collect(),
             mappings: self.view_mappings(),
-            books: self.view_books(),
+            books: self.view_counters(),
             devices: (self.devices.iter().enumerate())
                 .map(|(at, device)| {
                     (device.spec.name.clone(), self.view_device(DeviceId::of(at), device))
@@ -112,7 +112,7 @@ impl Machine {
 
     fn view_set(&self, set: &PageSet) -> PageSetView {
         let account = match set.mode {
-            Mode::Nobody => None,
+            Mode::None => None,
             Mode::User => Some(Account::User(set.owner.uid)),
             Mode::Mm => Some(Account::Process(set.owner.mm.pid)),
         };
@@ -157,7 +157,7 @@ impl Machine {
             .collect()
     }
 
-    fn view_books(&self) -> BTreeMap<Account, i64> {
+    fn view_counters(&self) -> BTreeMap<Account, i64> {
         let users = self.books.users.iter().map(|(uid, pages)| (Account::User(*uid), *pages));
         let living = self.books.locked.iter().filter(|(mm, _)| self.is_mm_alive(**mm));
         users.chain(living.map(|(mm, pages)| (Account::Process(mm.pid), *pages))).collect()
@@ -174,7 +174,7 @@ impl Machine {
                 .or_else(|| self.view_container_of(id)),
             bound: device.binding.is_some() || device.group_files > 0,
             bus_master: Some(device.is_bus_master()),
-            upsets: device.upsets.into(),
+            disruptions: device.disruptions.into(),
             reach: Some(self.view_reach(id)),
             interrupts: (0..device.vectors()).map(|at| self.view_vector(id, at)).collect(),
             holders: holders.map(|(pid, _)| pid).collect(),

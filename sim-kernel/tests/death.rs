@@ -28,7 +28,7 @@ const FIRST: handoff_model::abi::ids::Fd = handoff_model::abi::ids::Fd(4);
 fn with_everything_passed_nothing_happens_to_the_device() {
     let (rig, _) = after_death(|set_up| vec![set_up.device, set_up.iommufd, set_up.memfd]);
     let device = edu(&rig);
-    assert_eq!((device.upsets, device.bus_master, device.bound), (0, Some(true), true));
+    assert_eq!((device.disruptions, device.bus_master, device.bound), (0, Some(true), true));
     assert!(rig.machine.dma("edu", BASE).is_ok());
     assert_eq!(rig.page_set().pinned_pages, 2);
 }
@@ -37,7 +37,7 @@ fn with_everything_passed_nothing_happens_to_the_device() {
 fn with_nothing_passed_the_device_is_closed_and_nothing_leaks() {
     let (rig, _) = after_death(|_| vec![]);
     let device = edu(&rig);
-    assert_eq!((device.upsets, device.bus_master, device.bound), (1, Some(false), false));
+    assert_eq!((device.disruptions, device.bus_master, device.bound), (1, Some(false), false));
     let view = rig.machine.view();
     assert!(view.page_sets.is_empty() && view.mappings.is_empty() && view.books.is_empty());
 }
@@ -60,7 +60,7 @@ fn with_the_device_only_dma_goes_on_and_mappings_are_frozen() {
 fn with_the_context_only_mappings_remain_and_pin_again() {
     let (mut rig, set_up) = after_death(|set_up| vec![set_up.iommufd, set_up.memfd]);
     let device = edu(&rig);
-    assert_eq!((device.upsets, device.bus_master, device.bound), (1, Some(false), false));
+    assert_eq!((device.disruptions, device.bus_master, device.bound), (1, Some(false), false));
     assert_eq!(rig.page_set().pinned_pages, 0);
     assert_eq!(rig.machine.dma("edu", BASE), Err(DmaFault::NoBusMaster));
     let (device, id) = rig.bind(NEW, EDU, FIRST);
@@ -89,7 +89,7 @@ fn in_flight_everything_lives_until_the_receiver_goes() {
     rig.refuses(NEW, Call::Device(DeviceCall::Bind { device, iommufd }), Errno::EINVAL);
     let fd = rig.new_end;
     rig.ok(NEW, Call::File(FileCall::Close { fd }));
-    assert_eq!((edu(&rig).upsets, edu(&rig).bound), (1, false));
+    assert_eq!((edu(&rig).disruptions, edu(&rig).bound), (1, false));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn the_last_close_frees_interrupts_and_resets_in_order() {
     assert!(!rig.machine.raise("edu", 0));
     let device = edu(&rig);
     assert_eq!(device.interrupts[0].trigger, None);
-    assert_eq!((device.upsets, device.attached), (1, None));
+    assert_eq!((device.disruptions, device.attached), (1, None));
 }
 
 #[test]

@@ -213,18 +213,18 @@ fn a_queue_that_goes_away_lets_its_descriptors_go() {
 fn what_is_not_taken_is_counted() {
     let mut rig = Rig::default();
     let (old, new) = (rig.old_end, rig.new_end);
-    assert_eq!(rig.machine.untaken(), 0);
+    assert_eq!(rig.machine.unread(), 0);
     rig.ok(OLD, send(old, &[1], &[]));
     rig.ok(OLD, send(old, &[2], &[]));
     rig.ok(NEW, send(new, &[3], &[]));
-    assert_eq!(rig.machine.untaken(), 3);
+    assert_eq!(rig.machine.unread(), 3);
     rig.ok(NEW, receive(new));
-    assert_eq!(rig.machine.untaken(), 2);
+    assert_eq!(rig.machine.unread(), 2);
     // One packet goes with its socket, and its unread end resets the peer.
     rig.ok(NEW, Call::File(FileCall::Close { fd: new }));
-    assert_eq!(rig.machine.untaken(), 2);
+    assert_eq!(rig.machine.unread(), 2);
     assert_eq!(rig.machine.call(OLD, &receive(old)), Err(Errno::ECONNRESET));
-    assert_eq!(rig.machine.untaken(), 1);
+    assert_eq!(rig.machine.unread(), 1);
     rig.ok(OLD, receive(old));
-    assert_eq!(rig.machine.untaken(), 0);
+    assert_eq!(rig.machine.unread(), 0);
 }

@@ -6,7 +6,7 @@
 
 use crate::check::packed::{Packed, PackedSystem};
 use crate::state::action::Action;
-use handoff_checker::graph::{Graph, Stretch, heaviest, in_order};
+use handoff_checker::graph::{Graph, LongestPath, in_order, longest_path};
 use handoff_checker::search::{Exploration, StateIndex};
 use stateright::Model;
 
@@ -37,8 +37,9 @@ pub fn blackouts(
     graph: &Graph,
 ) -> Option<Blackouts> {
     let order = in_order(graph).ok()?;
-    let dark: Vec<Option<Dark>> =
-        (0..graph.states()).map(|state| Dark::of(packed, exploration.state(state))).collect();
+    let dark: Vec<Option<BlackoutWeights>> = (0..graph.states())
+        .map(|state| BlackoutWeights::of(packed, exploration.state(state)))
+        .collect();
     let worst = |only_undisturbed: bool| {
         let weight = |state: StateIndex, place: usize| {
             let dark = dark[state as usize].as_ref()?;
@@ -46,7 +47,7 @@ pub fn blackouts(
             let is_out = only_undisturbed && (fault || dark.disturbed);
             (!is_out).then_some(u32::from(call))
         };
-        let Stretch { weight: calls, first, places } = heaviest(graph, &order, weight);
+        let LongestPath { weight: calls, first, places } = longest_path(graph, &order, weight);
         let steps = places.len();
         Blackout { calls, steps, places: [exploration.run_to(first).1, places].concat() }
     };
@@ -54,13 +55,13 @@ pub fn blackouts(
 }
 
 /// A state in which the guest stands still.
-struct Dark {
+struct BlackoutWeights {
     disturbed: bool,
     /// Which of its actions are kernel calls, and which are faults.
     actions: Vec<(bool, bool)>,
 }
 
-impl Dark {
+impl BlackoutWeights {
     fn of(packed: &PackedSystem<'_>, state: &Packed) -> Option<Self> {
         let world = packed.numbered(state);
         let mut actions = Vec::new();
@@ -70,6 +71,6 @@ impl Dark {
         packed.actions(state, &mut actions);
         let is_call = |action: &Action| matches!(action, Action::Step(_) | Action::Fail(..));
         let actions = actions.iter().map(|action| (is_call(action), action.is_fault())).collect();
-        Some(Self { disturbed: world.rest.history.disturbed, actions })
+        Some(Self { disturbed: world.aux.history.faulted, actions })
     }
 }

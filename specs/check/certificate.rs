@@ -19,7 +19,7 @@ use crate::check::packed::Packed;
 use crate::check::{Report, Verdict};
 use crate::properties::{Judgement, Kind, PROPERTIES, Property, Relation};
 use crate::scenario::Scenario;
-use crate::state::World;
+use crate::state::State;
 use crate::state::action::Action;
 use crate::state::system::System;
 use handoff_checker::search::Exploration;
@@ -45,7 +45,7 @@ struct Head {
 
 /// Why a certificate cannot be written.
 #[derive(Debug, thiserror::Error)]
-pub enum Unwritten {
+pub enum CertificateError {
     /// The search does not prove everything.
     #[error("only a complete search in which no property is violated has a certificate")]
     Unproved,
@@ -60,9 +60,9 @@ pub fn write(
     exploration: &Exploration<Packed>,
     scenario: &str,
     to: &mut impl Write,
-) -> Result<(), Unwritten> {
+) -> Result<(), CertificateError> {
     if report.is_inconclusive() || report.panic.is_some() || report.violations().next().is_some() {
-        return Err(Unwritten::Unproved);
+        return Err(CertificateError::Unproved);
     }
     let proved = report.verdicts.iter().filter(|(_, verdict)| *verdict == Verdict::Proved);
     let head = Head {
@@ -107,7 +107,7 @@ pub fn verify(from: impl BufRead) -> Result<Verified, String> {
     let scenario = Scenario::parse("its scenario", &head.scenario).map_err(|it| it.to_string())?;
     let system = System::new(&scenario).map_err(|error| format!("its scenario: {error}"))?;
     let worlds = made(&system, lines)?;
-    let numbers: HashMap<&World, u32> = worlds.iter().zip(0..).collect();
+    let numbers: HashMap<&State, u32> = worlds.iter().zip(0..).collect();
     if numbers.len() != worlds.len() {
         return Err("a state is there twice".to_owned());
     }
@@ -132,8 +132,8 @@ pub fn verify(from: impl BufRead) -> Result<Verified, String> {
 fn made(
     system: &System,
     lines: impl Iterator<Item = Result<String, String>>,
-) -> Result<Vec<World>, String> {
-    let mut worlds: Vec<World> = Vec::new();
+) -> Result<Vec<State>, String> {
+    let mut worlds: Vec<State> = Vec::new();
     let mut initial = system.init_states().into_iter();
     for (at, line) in (2..).zip(lines) {
         let line = line?;
@@ -144,7 +144,7 @@ fn made(
 }
 
 /// `PARENT ACTION`.
-fn step(system: &System, worlds: &[World], line: &str) -> Option<World> {
+fn step(system: &System, worlds: &[State], line: &str) -> Option<State> {
     let (parent, action) = line.split_once(' ')?;
     let world = worlds.get(parent.parse::<usize>().ok()?)?;
     let mut actions = Vec::new();
@@ -162,10 +162,10 @@ struct Edge {
 /// Where every action of every state leads: to one of them.
 fn followed(
     system: &System,
-    worlds: &[World],
-    numbers: &HashMap<&World, u32>,
+    worlds: &[State],
+    numbers: &HashMap<&State, u32>,
 ) -> Result<Vec<Vec<Edge>>, String> {
-    let of_world = |(at, world): (usize, &World)| {
+    let of_world = |(at, world): (usize, &State)| {
         let mut actions = Vec::new();
         system.actions(world, &mut actions);
         let edge = |action: Action| {
@@ -183,7 +183,7 @@ fn followed(
 /// runs end as they should.
 fn holds(
     system: &System,
-    worlds: &[World],
+    worlds: &[State],
     edges: &[Vec<Edge>],
     proved: &[String],
 ) -> Result<(), String> {
@@ -202,7 +202,7 @@ fn holds(
                     has_held[question] = true;
                     goals[question].push(at);
                 }
-                None | Some(Judgement::Idle) => {}
+                None | Some(Judgement::Vacuous) => {}
             }
         }
     }
@@ -233,7 +233,7 @@ fn holds(
 /// A step that violates an action property.
 fn breaks(
     system: &System,
-    worlds: &[World],
+    worlds: &[State],
     edges: &[Vec<Edge>],
     relation: Relation,
 ) -> Option<String> {
@@ -246,7 +246,7 @@ fn breaks(
 }
 
 /// A step that is none of the essence.
-fn strays(system: &System, worlds: &[World], edges: &[Vec<Edge>]) -> Option<String> {
+fn strays(system: &System, worlds: &[State], edges: &[Vec<Edge>]) -> Option<String> {
     let handoffs: Vec<_> = worlds.iter().map(|world| system.essence_of(world)).collect();
     let spec = system.essence();
     let is_step = |at: usize, to: usize| spec.allows(handoffs[at], handoffs[to]);

@@ -29,7 +29,7 @@ struct Head {
 
 /// Which scenario a check is of.
 #[derive(Clone, Copy, Debug)]
-pub struct Of<'a> {
+pub struct CheckedInput<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its whole text.
@@ -38,7 +38,7 @@ pub struct Of<'a> {
 
 /// Why a check cannot go on from a file.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum ResumeError {
     /// The file cannot be read.
     #[error(transparent)]
     File(#[from] io::Error),
@@ -60,7 +60,7 @@ pub enum Refused {
 }
 
 /// Writes a checkpoint.
-pub fn write(checkpoint: &Checkpoint, of: Of<'_>, to: impl Write) -> io::Result<()> {
+pub fn write(checkpoint: &Checkpoint, of: CheckedInput<'_>, to: impl Write) -> io::Result<()> {
     let mut to = Summed { to, sum: Hasher::new() };
     let head = Head {
         format: FORMAT.to_owned(),
@@ -77,34 +77,35 @@ pub fn write(checkpoint: &Checkpoint, of: Of<'_>, to: impl Write) -> io::Result<
 }
 
 /// The checkpoint of a scenario's check that [`write()`] wrote.
-pub fn read(file: &[u8], of: Of<'_>) -> Result<Checkpoint, Refused> {
-    let end_of_head = file.iter().position(|byte| *byte == b'\n').ok_or(Refused::NoCheckpoint)?;
+pub fn read(file: &[u8], of: CheckedInput<'_>) -> Result<Checkpoint, ResumeError> {
+    let end_of_head =
+        file.iter().position(|byte| *byte == b'\n').ok_or(ResumeError::NoCheckpoint)?;
     let head = head(&file[..end_of_head])?;
-    let (summed, sum) = file.split_last_chunk().ok_or(Refused::Damaged)?;
+    let (summed, sum) = file.split_last_chunk().ok_or(ResumeError::Damaged)?;
     if crc32fast::hash(summed) != u32::from_le_bytes(*sum) {
-        return Err(Refused::Damaged);
+        return Err(ResumeError::Damaged);
     }
     if head.scenario != of.scenario {
-        return Err(Refused::OtherScenario(head.name));
+        return Err(ResumeError::OtherScenario(head.name));
     }
     if head.build != build()? {
-        return Err(Refused::OtherBuild);
+        return Err(ResumeError::OtherBuild);
     }
-    postcard::from_bytes(&summed[end_of_head + 1..]).map_err(|_| Refused::Damaged)
+    postcard::from_bytes(&summed[end_of_head + 1..]).map_err(|_| ResumeError::Damaged)
 }
 
-fn head(line: &[u8]) -> Result<Head, Refused> {
+fn head(line: &[u8]) -> Result<Head, ResumeError> {
     let line: serde_json::Value =
-        serde_json::from_slice(line).map_err(|_| Refused::NoCheckpoint)?;
+        serde_json::from_slice(line).map_err(|_| ResumeError::NoCheckpoint)?;
     match line["format"].as_str() {
-        Some(FORMAT) => serde_json::from_value(line).map_err(|_| Refused::NoCheckpoint),
-        Some(format) => Err(Refused::OtherFormat(format.to_owned())),
-        None => Err(Refused::NoCheckpoint),
+        Some(FORMAT) => serde_json::from_value(line).map_err(|_| ResumeError::NoCheckpoint),
+        Some(format) => Err(ResumeError::OtherFormat(format.to_owned())),
+        None => Err(ResumeError::NoCheckpoint),
     }
 }
 
 /// The checkpoint in a file; `None`: there is no such file.
-pub fn load(file: &Path, of: Of<'_>) -> Result<Option<Checkpoint>, Refused> {
+pub fn load(file: &Path, of: CheckedInput<'_>) -> Result<Option<Checkpoint>, ResumeError> {
     match fs::read(file) {
         Ok(bytes) => read(&bytes, of).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -113,7 +114,7 @@ pub fn load(file: &Path, of: Of<'_>) -> Result<Option<Checkpoint>, Refused> {
 }
 
 /// Puts a checkpoint into a file, in the place of what is there: whatever happens, one of both is.
-pub fn save(checkpoint: &Checkpoint, of: Of<'_>, file: &Path) -> io::Result<()> {
+pub fn save(checkpoint: &Checkpoint, of: CheckedInput<'_>, file: &Path) -> io::Result<()> {
     replace(file, |to| write(checkpoint, of, BufWriter::new(to)))
 }
 

@@ -7,12 +7,12 @@
 
 use crate::properties::ranking::Rank;
 use crate::properties::{
-    Case, Judgement, Kind, Moment, PROPERTIES, Property, Relation, Scope, Setup, Snapshot,
+    Judgement, Kind, PROPERTIES, Property, PropertyInput, Relation, Scope, Setup, Snapshot, Status,
 };
-use crate::spec::{Essence, Handoff, refinement};
-use crate::state::World;
+use crate::spec::{AbstractSpec, AbstractState, refinement};
+use crate::state::State;
 use crate::state::action::Action;
-use crate::state::parts::{Machinery, Store};
+use crate::state::parts::{MachineOps, Store};
 use crate::state::system::System;
 use handoff_model::abi::view::View;
 use stateright::{Model, Property as Stateright};
@@ -20,131 +20,133 @@ use stateright::{Model, Property as Stateright};
 impl System {
     /// Judges every property of [`PROPERTIES`] in a state, in their order; `None` where one does
     /// not apply.
-    pub fn judge(&self, world: &World) -> Vec<Option<Judgement>> {
-        self.with_case(world, |case| {
+    pub fn judge(&self, state: &State) -> Vec<Option<Judgement>> {
+        self.with_case(state, |case| {
             let here = setup(case);
             let ask = |property: &Property| {
-                property.scope.covers(&here).then(|| self.judge_in(property.kind, world, case))
+                property.scope.covers(&here).then(|| self.judge_in(property.kind, state, case))
             };
             PROPERTIES.iter().map(ask).collect()
         })
     }
 
     /// Judges one property in a state, whether or not it applies there.
-    pub(crate) fn judge_one(&self, property: &Property, world: &World) -> Judgement {
-        self.with_case(world, |case| self.judge_in(property.kind, world, case))
+    pub(crate) fn judge_one(&self, property: &Property, state: &State) -> Judgement {
+        self.with_case(state, |case| self.judge_in(property.kind, state, case))
     }
 
-    fn judge_in(&self, kind: Kind, world: &World, case: &Case<'_>) -> Judgement {
-        let holds_where = |here: bool| if here { Judgement::Holds } else { Judgement::Idle };
+    fn judge_in(&self, kind: Kind, state: &State, case: &PropertyInput<'_>) -> Judgement {
+        let holds_where = |here: bool| if here { Judgement::Holds } else { Judgement::Vacuous };
         match kind {
             Kind::Invariant(predicate) => predicate(case),
             Kind::Action(relation) => holds_where((relation.applies)(case)),
             Kind::Possibility(is_goal) => holds_where(is_goal(case)),
-            Kind::Termination => self.judge_deadlock(world),
-            Kind::Refinement => self.judge_rest(&self.essence(), world),
+            Kind::Termination => self.judge_deadlock(state),
+            Kind::Refinement => self.judge_rest(&self.essence(), state),
         }
     }
 
     /// Where no role can go on, none may wait: neither a kill nor a cancel may be needed.
-    pub(crate) fn judge_deadlock<S: Store>(&self, world: &World<S>) -> Judgement {
-        if world.is_quiescent() {
+    pub(crate) fn judge_deadlock<S: Store>(&self, state: &State<S>) -> Judgement {
+        if state.is_quiescent() {
             return Judgement::Holds;
         }
         let mut actions = Vec::new();
-        world.actions(self.setting(), &mut actions);
+        state.actions(self.constants(), &mut actions);
         if actions.iter().any(|action| matches!(action, Action::Step(_) | Action::Die)) {
-            return Judgement::Idle;
+            return Judgement::Vacuous;
         }
         Judgement::Fails("no process can go on, and one still waits".to_owned())
     }
 
     /// Where no role acts, no step of the abstract spec may be left.
-    pub(crate) fn judge_rest<S: Store>(&self, spec: &Essence, world: &World<S>) -> Judgement {
-        if !world.is_quiescent() {
+    pub(crate) fn judge_rest<S: Store>(&self, spec: &AbstractSpec, state: &State<S>) -> Judgement {
+        if !state.is_quiescent() {
             return Judgement::Holds;
         }
-        spec.due(&self.essence_of(world)).map_or(Judgement::Holds, |row| {
+        spec.due(&self.essence_of(state)).map_or(Judgement::Holds, |row| {
             Judgement::Fails(format!("nothing is under way, and this is left to do: {}", row.name))
         })
     }
 
     /// Describes how a transition violates a property; `None` where it does not.
-    pub fn judge_step(&self, property: &Property, from: &World, to: &World) -> Option<String> {
+    pub fn judge_step(&self, property: &Property, from: &State, to: &State) -> Option<String> {
         match property.kind {
             Kind::Action(Relation { holds, violation, .. }) => {
                 let (from, to) = (self.snapshot(from), self.snapshot(to));
                 (!holds(&from, &to)).then(|| violation(&from, &to))
             }
-            Kind::Refinement => {
-                refinement::against(&self.essence(), self.essence_of(from), self.essence_of(to))
-            }
+            Kind::Refinement => refinement::violation_of(
+                &self.essence(),
+                self.essence_of(from),
+                self.essence_of(to),
+            ),
             Kind::Invariant(_) | Kind::Termination | Kind::Possibility(_) => None,
         }
     }
 
     /// A state as a relation between states sees it.
-    pub(crate) fn snapshot<'a, S: Store>(&'a self, world: &'a World<S>) -> impl Snapshot + 'a {
-        Seen { system: self, world }
+    pub(crate) fn snapshot<'a, S: Store>(&'a self, state: &'a State<S>) -> impl Snapshot + 'a {
+        Seen { system: self, state }
     }
 
     /// The abstract spec of this mode.
-    pub fn essence(&self) -> Essence {
-        Essence::new(self.setting().protocol.mode)
+    pub fn essence(&self) -> AbstractSpec {
+        AbstractSpec::new(self.constants().protocol.mode)
     }
 
     /// The abstract state of a state.
-    pub fn essence_of<S: Store>(&self, world: &World<S>) -> Handoff {
-        world.essence(self.setting())
+    pub fn essence_of<S: Store>(&self, state: &State<S>) -> AbstractState {
+        state.essence(self.constants())
     }
 
     /// A state as predicates see it.
-    pub fn with_case<T>(&self, world: &World, look: impl FnOnce(&Case<'_>) -> T) -> T {
-        let (base, preserved) = self.setting().due_with(world.rest.history.armed);
-        let (view, moment) = (&world.view(), self.moment(world));
-        look(&Case { view, base: &base, moment, preserved: &preserved })
+    pub fn with_case<T>(&self, state: &State, look: impl FnOnce(&PropertyInput<'_>) -> T) -> T {
+        let (base, preserved) = self.constants().expected_with(state.aux.history.armed);
+        let (view, moment) = (&state.view(), self.moment(state));
+        look(&PropertyInput { view, base: &base, status: moment, preserved: &preserved })
     }
 
     /// Whether a property with this scope applies in some state of this system.
     pub(crate) fn can_ask(&self, scope: Scope) -> bool {
-        let setting = self.setting();
+        let constants = self.constants();
         scope.covers(&Setup {
-            mode: setting.protocol.mode,
-            due: setting.due,
-            base: &setting.base,
-            arms_later: setting.may_arm(),
-            kvm: setting.kvm,
+            mode: constants.protocol.mode,
+            due: constants.expected,
+            base: &constants.base,
+            arms_later: constants.may_arm(),
+            kvm: constants.kvm,
         })
     }
 
     /// Where the handoff is.
-    pub(crate) fn moment<S: Store>(&self, world: &World<S>) -> Moment {
-        world.moment(self.setting())
+    pub(crate) fn moment<S: Store>(&self, state: &State<S>) -> Status {
+        state.moment(self.constants())
     }
 }
 
 /// What decides in one state whether a property applies: what is armed shows in the case's base.
-pub(crate) fn setup<'a>(case: &Case<'a>) -> Setup<'a> {
-    let Moment { mode, due, .. } = case.moment;
+pub(crate) fn setup<'a>(case: &PropertyInput<'a>) -> Setup<'a> {
+    let Status { mode, expected: due, .. } = case.status;
     Setup { mode, due, base: case.base, arms_later: false, kvm: false }
 }
 
 struct Seen<'a, S: Store> {
     system: &'a System,
-    world: &'a World<S>,
+    state: &'a State<S>,
 }
 
 impl<S: Store> Snapshot for Seen<'_, S> {
     fn rank(&self) -> Rank {
-        self.world.rank()
+        self.state.rank()
     }
 
-    fn moment(&self) -> Moment {
-        self.system.moment(self.world)
+    fn moment(&self) -> Status {
+        self.system.moment(self.state)
     }
 
     fn view(&self) -> View {
-        self.world.machine.view()
+        self.state.machine.view()
     }
 }
 
@@ -156,24 +158,24 @@ impl<S: Store> Snapshot for Seen<'_, S> {
 pub struct Judged(pub System);
 
 impl Model for Judged {
-    type State = World;
+    type State = State;
     type Action = Action;
 
-    fn init_states(&self) -> Vec<World> {
+    fn init_states(&self) -> Vec<State> {
         self.0.init_states()
     }
 
-    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        self.0.actions(world, actions);
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        self.0.actions(state, actions);
     }
 
-    fn next_state(&self, world: &World, action: Action) -> Option<World> {
-        self.0.next_state(world, action)
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        self.0.next_state(state, action)
     }
 
     fn properties(&self) -> Vec<Stateright<Self>> {
-        vec![Stateright::always("every property holds", |judged, world| {
-            judged.0.judge(world).iter().all(|said| !matches!(said, Some(Judgement::Fails(_))))
+        vec![Stateright::always("every property holds", |judged, state| {
+            judged.0.judge(state).iter().all(|said| !matches!(said, Some(Judgement::Fails(_))))
         })]
     }
 }

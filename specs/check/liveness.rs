@@ -8,8 +8,8 @@ use super::{Judged, Run, Verdict, undisturbed};
 use crate::properties::Property;
 use crate::state::action::{Action, Kind};
 use handoff_checker::fairness::{Fairness, Lasso, Step, fair_run, starved};
-use handoff_checker::graph::{Graph, Shape, reaching};
-use handoff_checker::search::{Cut, Judge, StateIndex};
+use handoff_checker::graph::{Cycles, Graph, can_reach};
+use handoff_checker::search::{Observer, StateIndex, StopReason};
 use stateright::Model;
 
 /// What a scheduler owes.
@@ -23,20 +23,20 @@ fn owed(kind: Kind) -> Fairness {
 impl Judged<'_> {
     /// The steps of the longest run, where every run is known to end.
     pub(super) fn longest_run(&self) -> Option<u32> {
-        match (self.exploration.cut, &self.shape) {
-            (None, Some(Shape::Acyclic { longest_run })) => Some(*longest_run),
+        match (self.exploration.cut, &self.cycles) {
+            (None, Some(Cycles::Acyclic { longest_run })) => Some(*longest_run),
             _ => None,
         }
     }
 
     /// Every run ends, and where it ends nobody waits.
     pub(super) fn ends(&self, at: usize, property: &Property) -> Verdict {
-        match (self.exploration.cut, self.graph, &self.shape) {
-            (_, Some(graph), Some(Shape::Cyclic(cycle))) => {
+        match (self.exploration.cut, self.graph, &self.cycles) {
+            (_, Some(graph), Some(Cycles::Cyclic(cycle))) => {
                 Verdict::Violated(self.goes_round(graph, cycle))
             }
-            (None, _, Some(Shape::Acyclic { .. })) => self.verdict(at, property),
-            (cut, ..) => Verdict::Inconclusive(cut.unwrap_or(Cut::Panic)),
+            (None, _, Some(Cycles::Acyclic { .. })) => self.verdict(at, property),
+            (cut, ..) => Verdict::Inconclusive(cut.unwrap_or(StopReason::Panic)),
         }
     }
 
@@ -68,11 +68,12 @@ impl Judged<'_> {
     pub(super) fn frees(&self, at: usize, property: &Property) -> Verdict {
         let graph = match (self.exploration.cut, self.graph) {
             (None, Some(graph)) => graph,
-            (cut, _) => return Verdict::Inconclusive(cut.unwrap_or(Cut::Panic)),
+            (cut, _) => return Verdict::Inconclusive(cut.unwrap_or(StopReason::Panic)),
         };
-        let is_good = |state| self.packed.state(self.exploration.state(state)).good >> at & 1 == 1;
+        let is_good =
+            |state| self.packed.state(self.exploration.state(state)).witness >> at & 1 == 1;
         let good = (0..self.exploration.states()).map(is_good).collect();
-        let reaches = reaching(graph, good, undisturbed(graph));
+        let reaches = can_reach(graph, good, undisturbed(graph));
         let is_trapped = |state: StateIndex| !reaches[state as usize];
         let Some(state) = (0..graph.states()).find(|state| is_trapped(*state)) else {
             return self.verdict(at, property);
@@ -134,7 +135,7 @@ impl Judged<'_> {
 
 /// What a cycle is, by the kinds of actions that it starves.
 fn repeats(unfair: &[usize]) -> String {
-    let kinds: Vec<_> = unfair.iter().map(|kind| Kind::ALL[*kind].words()).collect();
+    let kinds: Vec<_> = unfair.iter().map(|kind| Kind::ALL[*kind].describe()).collect();
     let how = match &kinds[..] {
         [] => ", and every process that can go on does".to_owned(),
         kinds => {

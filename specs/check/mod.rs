@@ -16,11 +16,11 @@ use crate::check::blackout::{Blackouts, blackouts};
 use crate::check::packed::{Packed, PackedSystem};
 use crate::properties::{Judgement, Kind as PropertyKind, PROPERTIES, Property, Scope};
 use crate::scenario::Scenario;
-use crate::state::World;
+use crate::state::State;
 use crate::state::action::{Action, Kind};
 use crate::state::system::System;
-use handoff_checker::graph::{Graph, Shape, doomed, shape};
-use handoff_checker::search::{Cut, Exploration, Judge, Limits, StateIndex, explore};
+use handoff_checker::graph::{Cycles, Graph, cycles, inevitable};
+use handoff_checker::search::{Exploration, Limits, Observer, StateIndex, StopReason, explore};
 use handoff_model::vm::launch::LaunchError;
 use stateright::Model;
 use std::num::NonZeroUsize;
@@ -32,15 +32,15 @@ pub enum Verdict {
     /// It holds in every state that can be reached, and could have failed in some.
     Proved,
     /// It holds in every state that was reached before the search was cut short.
-    HoldsWithin(Cut),
+    HoldsWithin(StopReason),
     /// It fails, by a run with the fewest faults, and of those by a shortest.
     Violated(Run),
     /// It had nothing to say in any state.
     Vacuous,
     /// The search was cut short before it could be judged.
-    Inconclusive(Cut),
+    Inconclusive(StopReason),
     /// It cannot be asked here; why.
-    NotAsked(&'static str),
+    NotApplicable(&'static str),
 }
 
 /// A run that violates a property.
@@ -54,25 +54,25 @@ pub struct Run {
     pub repeats_from: Option<usize>,
     /// Its steps of no return. `None` where that was not asked: of a search that was cut short, of
     /// a cycle, of a single step.
-    pub no_return: Option<NoReturn>,
+    pub point_of_no_return: Option<PointOfNoReturn>,
     /// What is wrong in the end.
-    pub wrong: String,
+    pub violation: String,
 }
 
 /// After how many steps of a run every way on violates the property: one step before, some way
 /// would still have kept it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoReturn {
+pub struct PointOfNoReturn {
     /// Of all ways on.
-    pub whatever: usize,
+    pub any_run: usize,
     /// Of those by which nothing more goes wrong.
-    pub undisturbed: usize,
+    pub fault_free: usize,
 }
 
 impl Run {
     fn new(actions: Vec<Action>, repeats_from: Option<usize>, wrong: String) -> Self {
         let faults = actions.iter().map(|action| u32::from(action.is_fault())).sum();
-        Self { actions, faults, repeats_from, no_return: None, wrong }
+        Self { actions, faults, repeats_from, point_of_no_return: None, violation: wrong }
     }
 }
 
@@ -90,11 +90,11 @@ pub struct Report {
     /// The steps of the longest run, where every run ends.
     pub longest_run: Option<u32>,
     /// What the scenario allows and never happens in any state: it proves nothing about that.
-    pub never: Vec<&'static str>,
+    pub never_happens: Vec<&'static str>,
     /// The worst blackouts, where the search is complete and every run ends.
     pub blackouts: Option<Blackouts>,
     /// What cut the search short; `None`: it is exhaustive.
-    pub cut: Option<Cut>,
+    pub stopped_by: Option<StopReason>,
     /// The run in which the protocol, the kernel or a property panicked, where one did.
     pub panic: Option<Run>,
     /// How long it took.
@@ -117,7 +117,7 @@ impl Report {
         let open = |verdict: &Verdict| {
             matches!(verdict, Verdict::HoldsWithin(_) | Verdict::Inconclusive(_) | Verdict::Vacuous)
         };
-        let is_partial = self.cut.is_some() || !self.never.is_empty();
+        let is_partial = self.stopped_by.is_some() || !self.never_happens.is_empty();
         is_partial || self.verdicts.iter().any(|(_, verdict)| open(verdict))
     }
 }
@@ -154,8 +154,8 @@ pub fn check_system<T, E>(
     let graph =
         is_sound.then(|| Graph::of(&packed, &exploration, threads, |action| action.kind() as u8));
     let graph = graph.as_ref();
-    let shape = graph.map(shape);
-    let judged = Judged { system, packed: &packed, exploration: &exploration, graph, shape };
+    let cycles = graph.map(cycles);
+    let judged = Judged { system, packed: &packed, exploration: &exploration, graph, cycles };
     let longest_run = judged.longest_run();
     let verdict = |(at, property): (usize, &'static Property)| {
         let verdict = match property.kind {
@@ -173,9 +173,9 @@ pub fn check_system<T, E>(
         transitions: exploration.transitions,
         depth: exploration.depth,
         longest_run,
-        never: judged.never(),
+        never_happens: judged.never(),
         blackouts: judged.blackouts(),
-        cut: exploration.cut,
+        stopped_by: exploration.cut,
         panic: judged.panic(),
         verdicts,
         time: started.elapsed(),
@@ -191,18 +191,21 @@ struct Judged<'a> {
     exploration: &'a Exploration<Packed>,
     /// None of a model that panics.
     graph: Option<&'a Graph>,
-    shape: Option<Shape>,
+    cycles: Option<Cycles>,
 }
 
 impl Judged<'_> {
     fn verdict(&self, at: usize, property: &Property) -> Verdict {
         if !self.is_asked(property.scope) {
-            return Verdict::NotAsked(property.scope.words());
+            return Verdict::NotApplicable(property.scope.describe());
         }
         if let Some(state) = self.exploration.bad[at] {
             let (states, actions) = self.first_run(state, |state| self.is_bad(at, state));
             let no_return = self.no_return(at, &states);
-            return Verdict::Violated(Run { no_return, ..self.run(at, actions) });
+            return Verdict::Violated(Run {
+                point_of_no_return: no_return,
+                ..self.run(at, actions)
+            });
         }
         match (self.exploration.good[at], self.exploration.cut) {
             (0, None) => Verdict::Vacuous,
@@ -217,7 +220,7 @@ impl Judged<'_> {
     }
 
     fn is_bad(&self, at: usize, state: StateIndex) -> bool {
-        self.packed.state(self.exploration.state(state)).bad >> at & 1 == 1
+        self.packed.state(self.exploration.state(state)).violation >> at & 1 == 1
     }
 
     /// Of the cheapest runs to a goal, of which `goal` is one, the first: its states and its
@@ -249,18 +252,18 @@ impl Judged<'_> {
     }
 
     /// Of the run through these states.
-    fn no_return(&self, at: usize, steps: &[StateIndex]) -> Option<NoReturn> {
+    fn no_return(&self, at: usize, steps: &[StateIndex]) -> Option<PointOfNoReturn> {
         let graph = self.graph.filter(|_| self.exploration.cut.is_none())?;
         let bad: Vec<bool> =
             (0..self.exploration.states()).map(|state| self.is_bad(at, state)).collect();
         // A fault on the way can save a state from which nothing else would have: the last step out
         // of it counts.
-        let lost_from = |doomed: Vec<bool>| {
-            steps.iter().rposition(|state| !doomed[*state as usize]).map_or(0, |last| last + 1)
+        let lost_from = |inevitable: Vec<bool>| {
+            steps.iter().rposition(|state| !inevitable[*state as usize]).map_or(0, |last| last + 1)
         };
-        Some(NoReturn {
-            whatever: lost_from(doomed(graph, bad.clone(), |_, _| true)),
-            undisturbed: lost_from(doomed(graph, bad, undisturbed(graph))),
+        Some(PointOfNoReturn {
+            any_run: lost_from(inevitable(graph, bad.clone(), |_, _| true)),
+            fault_free: lost_from(inevitable(graph, bad, undisturbed(graph))),
         })
     }
 
@@ -269,9 +272,9 @@ impl Judged<'_> {
     }
 
     fn never(&self) -> Vec<&'static str> {
-        let expected = self.system.init().expected(self.system.setting()).into_iter();
+        let expected = self.system.init().expected(self.system.constants()).into_iter();
         let never = expected.filter(|kind| self.exploration.taken[*kind as usize] == 0);
-        never.filter(|_| self.exploration.cut.is_none()).map(Kind::words).collect()
+        never.filter(|_| self.exploration.cut.is_none()).map(Kind::describe).collect()
     }
 
     fn blackouts(&self) -> Option<Blackouts> {
@@ -300,10 +303,10 @@ fn undisturbed(graph: &Graph) -> impl Fn(StateIndex, usize) -> bool {
 
 impl System {
     /// The state after a run from the first one.
-    pub fn play(&self, actions: &[Action]) -> World {
+    pub fn play(&self, actions: &[Action]) -> State {
         let mut world = self.init().clone();
         for action in actions {
-            world.act(self.setting(), action);
+            world.act(self.constants(), action);
         }
         world
     }
@@ -316,7 +319,7 @@ impl System {
             let mut enabled = Vec::new();
             self.actions(&world, &mut enabled);
             let action = enabled.swap_remove(usize::from(*place));
-            world.act(self.setting(), &action);
+            world.act(self.constants(), &action);
             run.push(action);
         }
         run

@@ -7,16 +7,16 @@
 //! states in order, is one of what the parts are and not of their numbers: nothing that a search
 //! says depends on threads.
 
-use crate::properties::{Judgement, Kind, Moment, PROPERTIES, Property, Relation};
-use crate::spec::Essence;
-use crate::state::World;
+use crate::properties::{Judgement, Kind, PROPERTIES, Property, Relation, Status};
+use crate::spec::AbstractSpec;
+use crate::state::State;
 use crate::state::action::{Action, Side};
-use crate::state::interned::{Numbered, Numbers, Quartet};
+use crate::state::interned::{InternedState, Interners, PackedIds};
 use crate::state::system::System;
 use dashmap::DashMap;
-use handoff_checker::intern::Number;
+use handoff_checker::intern::InternId;
 use handoff_checker::reduction::Reducible;
-use handoff_checker::search::{Judge, Said};
+use handoff_checker::search::{Labels, Observer};
 use rustc_hash::FxBuildHasher;
 use stateright::Model;
 use std::hash::{Hash, Hasher};
@@ -24,7 +24,7 @@ use std::hash::{Hash, Hasher};
 /// A world, by the numbers of its parts in a [`PackedSystem`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packed {
-    parts: Quartet,
+    parts: PackedIds,
     hash: u32,
 }
 
@@ -38,10 +38,10 @@ impl Hash for Packed {
 #[derive(Debug)]
 pub struct PackedSystem<'a> {
     system: &'a System,
-    numbers: Numbers<'a>,
-    spec: Essence,
+    numbers: Interners<'a>,
+    spec: AbstractSpec,
     /// What those properties have said of a machine at a moment that see no more of a state.
-    said: DashMap<(Number, Moment), Said, FxBuildHasher>,
+    said: DashMap<(InternId, Status), Labels, FxBuildHasher>,
     /// The others, by how they are judged, each with its place among [`PROPERTIES`].
     relations: Vec<(usize, Relation)>,
     terminations: Vec<usize>,
@@ -53,7 +53,7 @@ impl<'a> PackedSystem<'a> {
     pub fn new(system: &'a System) -> Self {
         Self {
             system,
-            numbers: Numbers::new(system.setting()),
+            numbers: Interners::new(system.constants()),
             spec: system.essence(),
             said: DashMap::default(),
             relations: places(|kind| match kind {
@@ -67,33 +67,33 @@ impl<'a> PackedSystem<'a> {
     }
 
     /// The packed form of a world.
-    pub fn pack(&self, world: World) -> Packed {
+    pub fn pack(&self, world: State) -> Packed {
         self.packed(self.numbers.of(world))
     }
 
-    fn packed(&self, parts: Quartet) -> Packed {
+    fn packed(&self, parts: PackedIds) -> Packed {
         let hash = self.numbers.hash(parts) >> u32::BITS;
         Packed { parts, hash: u32::try_from(hash).expect("half of it") }
     }
 
     /// The world of a packed form that [`Self::pack`] made.
-    pub fn world(&self, packed: &Packed) -> World {
-        self.numbers.world(packed.parts)
+    pub fn world(&self, packed: &Packed) -> State {
+        self.numbers.state(packed.parts)
     }
 
     /// That world by numbers.
-    pub(crate) fn numbered(&self, packed: &Packed) -> Numbered<'_> {
+    pub(crate) fn numbered(&self, packed: &Packed) -> InternedState<'_> {
         self.numbers.numbered(packed.parts)
     }
 
     /// What all properties say that see no more of a state than its machine and where the handoff
     /// is.
-    fn of_case(&self, packed: &Packed, world: &Numbered<'_>) -> Said {
+    fn of_case(&self, packed: &Packed, world: &InternedState<'_>) -> Labels {
         let key = (packed.parts[0], self.system.moment(world));
         if let Some(said) = self.said.get(&key) {
             return *said;
         }
-        let mut said = Said::default();
+        let mut said = Labels::default();
         for (at, judgement) in self.system.judge(&self.world(packed)).into_iter().enumerate() {
             if !self.sees_more(at) {
                 said = note(said, at, judgement.as_ref());
@@ -118,12 +118,12 @@ fn places_of(is: impl Fn(Kind) -> bool) -> Vec<usize> {
     places(|kind| is(kind).then_some(())).map(|(at, ())| at).collect()
 }
 
-fn note(said: Said, question: usize, judgement: Option<&Judgement>) -> Said {
+fn note(said: Labels, question: usize, judgement: Option<&Judgement>) -> Labels {
     let bit = 1 << question;
     match judgement {
-        None | Some(Judgement::Idle) => said,
-        Some(Judgement::Holds) => Said { good: said.good | bit, ..said },
-        Some(Judgement::Fails(_)) => Said { bad: said.bad | bit, ..said },
+        None | Some(Judgement::Vacuous) => said,
+        Some(Judgement::Holds) => Labels { witness: said.witness | bit, ..said },
+        Some(Judgement::Fails(_)) => Labels { violation: said.violation | bit, ..said },
     }
 }
 
@@ -136,12 +136,12 @@ impl Model for PackedSystem<'_> {
     }
 
     fn actions(&self, packed: &Packed, actions: &mut Vec<Action>) {
-        self.numbered(packed).actions(self.system.setting(), actions);
+        self.numbered(packed).actions(self.system.constants(), actions);
     }
 
     fn next_state(&self, packed: &Packed, action: Action) -> Option<Packed> {
         let mut world = self.numbered(packed);
-        world.advance(self.system.setting(), &action);
+        world.advance(self.system.constants(), &action);
         Some(self.packed(self.numbers.of_successor(&world, packed.parts)))
     }
 
@@ -151,12 +151,12 @@ impl Model for PackedSystem<'_> {
 }
 
 /// Asks [`PROPERTIES`], in their order; what disturbs a handoff is a fault.
-impl Judge<Self> for PackedSystem<'_> {
-    fn questions(&self) -> usize {
+impl Observer<Self> for PackedSystem<'_> {
+    fn property_count(&self) -> usize {
         PROPERTIES.len()
     }
 
-    fn state(&self, packed: &Packed) -> Said {
+    fn state(&self, packed: &Packed) -> Labels {
         let world = self.numbered(packed);
         let said = self.of_case(packed, &world);
         let deadlock = self.system.judge_deadlock(&world);

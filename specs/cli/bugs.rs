@@ -9,7 +9,7 @@ use crate::report::bugs::{Bug, Bugs, Cheapest, FoundByCheck, ShownBy};
 use crate::report::check::ScenarioHead;
 use crate::report::run::{Run, replay};
 use crate::report::{Body, text};
-use crate::scenario::bugs::{self, Found, Known, find};
+use crate::scenario::bugs::{self, KnownBug, Reproduction, find};
 use crate::survey::bugs::mismatch;
 use handoff_checker::search::Limits;
 use std::io::Write;
@@ -49,16 +49,16 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
 }
 
 /// Finds a bug again.
-fn bug(known: &Known, with_steps: bool) -> Result<Bug, Failure> {
-    let shown_by = match &known.found {
-        Found::Interleaved(test) => ShownBy::LockModel { test },
-        Found::Refuted(reason) => ShownBy::NotABug { reason },
-        Found::Unsaid(reason) => ShownBy::OutOfScope { reason },
-        Found::Row(fact, kernel) => {
+fn bug(known: &KnownBug, with_steps: bool) -> Result<Bug, Failure> {
+    let shown_by = match &known.reproduction {
+        Reproduction::LockModel(test) => ShownBy::LockModel { test },
+        Reproduction::NotABug(reason) => ShownBy::NotABug { reason },
+        Reproduction::OutOfScope(reason) => ShownBy::OutOfScope { reason },
+        Reproduction::Row(fact, kernel) => {
             let mismatch = mismatch(known).map(|mismatch| mismatch.to_string());
             ShownBy::Fact { fact, kernel, mismatch }
         }
-        Found::Checked(property, _) => {
+        Reproduction::Checked(property, _) => {
             ShownBy::Check(Box::new(found_by_check(known, property, with_steps)?))
         }
     };
@@ -67,12 +67,12 @@ fn bug(known: &Known, with_steps: bool) -> Result<Bug, Failure> {
         ShownBy::Fact { mismatch, .. } => mismatch.is_some(),
         _ => true,
     };
-    let Known { id, sentence, source, .. } = known;
+    let KnownBug { id, sentence, source, .. } = known;
     Ok(Bug { bug: id, sentence, source, reproduced, shown_by })
 }
 
 fn found_by_check(
-    known: &Known,
+    known: &KnownBug,
     property: &'static str,
     with_steps: bool,
 ) -> Result<FoundByCheck, Failure> {

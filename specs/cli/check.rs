@@ -8,7 +8,7 @@ use super::output::{Output, ReportArgument, ReportFile, Style};
 use super::resumable::Pause;
 use super::scenarios::{Named, Scenarios, cannot_start};
 use super::{Exit, Failure, compare, show};
-use crate::check::certificate::{self, Unwritten};
+use crate::check::certificate::{self, CertificateError};
 use crate::check::packed::{Packed, PackedSystem};
 use crate::check::{Report, check_system};
 use crate::counterexample::Checked;
@@ -143,7 +143,7 @@ fn search(
     limits: Limits,
     certificate: Option<&Path>,
     pause: Option<&mut Pause<'_>>,
-) -> Result<(Checked, Result<(), Unwritten>), Failure> {
+) -> Result<(Checked, Result<(), CertificateError>), Failure> {
     let certify = |report: &Report, exploration: &_| {
         certificate.map_or(Ok(()), |file| certify(name, report, exploration, file))
     };
@@ -163,7 +163,7 @@ fn certify(
     report: &Report,
     exploration: &Exploration<Packed>,
     file: &Path,
-) -> Result<(), Unwritten> {
+) -> Result<(), CertificateError> {
     let text = text_of(name)?;
     let mut whole = Vec::new();
     certificate::write(report, exploration, &text, &mut whole)?;
@@ -172,13 +172,15 @@ fn certify(
 
 /// Says why there is no certificate, where one was asked for.
 fn unwritten(
-    certified: Result<(), Unwritten>,
+    certified: Result<(), CertificateError>,
     file: Option<&Path>,
 ) -> Result<Option<String>, Failure> {
     match (certified, file) {
         (Ok(()), _) | (_, None) => Ok(None),
-        (Err(error @ Unwritten::Unproved), _) => Ok(Some(format!("no certificate: {error}"))),
-        (Err(Unwritten::File(error)), Some(file)) => {
+        (Err(error @ CertificateError::Unproved), _) => {
+            Ok(Some(format!("no certificate: {error}")))
+        }
+        (Err(CertificateError::File(error)), Some(file)) => {
             Err(Failure::Usage(format!("{}: {error}", file.display())))
         }
     }

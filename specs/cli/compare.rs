@@ -59,7 +59,7 @@ pub(super) fn compare(job: Job, out: &mut impl Write) -> Result<Exit, Failure> {
 
 fn exit_of(cell: &Cell) -> Exit {
     match cell.verdict {
-        Verdict::Proved | Verdict::NotAsked(_) => Exit::Good,
+        Verdict::Proved | Verdict::NotApplicable(_) => Exit::Good,
         Verdict::Violated(_) => Exit::Bad,
         _ => Exit::Inconclusive,
     }

@@ -5,8 +5,8 @@ use super::output::{Output, ReportArgument, StyleArgument};
 use super::{Exit, Failure};
 use crate::report::conform::{Conform, Fact, FactResult, Kernel, untested};
 use crate::report::{Body, text};
-use handoff_conformance::suite::{Row, Verdict, rows, run as run_row, simulated_for};
-use handoff_conformance::target::host::Real;
+use handoff_conformance::suite::{self, Verdict, rows, run as run_row, simulated_for};
+use handoff_conformance::target::host::HostTarget;
 use handoff_testbed::worker::{live, live_on};
 use std::ffi::OsString;
 use std::io::Write;
@@ -43,7 +43,7 @@ enum Which {
 
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
     let filter = arguments.filter.as_deref().unwrap_or_default();
-    let rows: Vec<&Row> = rows::all().filter(|row| row.name.contains(filter)).collect();
+    let rows: Vec<&suite::Fact> = rows::all().filter(|row| row.name.contains(filter)).collect();
     if rows.is_empty() {
         return Err(Failure::Usage(format!("no row has {filter:?} in its name")));
     }
@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     let mut suite = Suite { rows, verbose: arguments.verbose, output };
     let mut report = Conform { kernels: Vec::new(), untested: Vec::new(), missing: None };
     if arguments.arm != Which::Real {
-        let simulated = |row: &Row| run_row(row, &mut simulated_for(row));
+        let simulated = |row: &suite::Fact| run_row(row, &mut simulated_for(row));
         report.kernels.push(suite.run("simulated kernel", simulated)?);
     }
     if filter.is_empty() {
@@ -86,14 +86,14 @@ fn exit_of(kernel: &Kernel) -> Exit {
 }
 
 /// The kernel of this host, or what it lacks.
-pub(super) fn real() -> Result<Real, String> {
+pub(super) fn real() -> Result<HostTarget, String> {
     let image = std::env::current_exe().map_err(|error| format!("its own program ({error})"))?;
-    Real::new(&image, &[OsString::from("handoff"), OsString::from("puppet")])
+    HostTarget::new(&image, &[OsString::from("handoff"), OsString::from("puppet")])
 }
 
 /// The rows that are asked, and where it is said what comes of them.
 struct Suite<'a, W> {
-    rows: Vec<&'a Row>,
+    rows: Vec<&'a suite::Fact>,
     verbose: bool,
     output: Output<'a, W>,
 }
@@ -103,7 +103,7 @@ impl<W: Write> Suite<'_, W> {
     fn run(
         &mut self,
         kernel: &'static str,
-        mut on: impl FnMut(&Row) -> Verdict,
+        mut on: impl FnMut(&suite::Fact) -> Verdict,
     ) -> Result<Kernel, Failure> {
         let mut asked = Kernel { kernel, facts: Vec::new() };
         for row in &self.rows {
@@ -121,13 +121,13 @@ impl<W: Write> Suite<'_, W> {
 
 /// A process of the real arm.
 #[derive(clap::Args)]
-pub(super) struct PuppetArguments {
+pub(super) struct WorkerArguments {
     /// It has been executed by one
     #[arg(long)]
     again: bool,
 }
 
-pub(super) fn puppet(arguments: &PuppetArguments) -> Result<Exit, Failure> {
+pub(super) fn puppet(arguments: &WorkerArguments) -> Result<Exit, Failure> {
     let again = ["handoff", "puppet", "--again"];
     let lived = if arguments.again { live_on(&again) } else { live(&again) };
     lived.map(|()| Exit::Good).map_err(|errno| Failure::Usage(format!("a puppet's life: {errno}")))

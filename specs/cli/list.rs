@@ -5,7 +5,7 @@ use crate::properties::PROPERTIES;
 use crate::report::layout::labelled;
 use crate::scenario::corruption::WRONGS;
 use crate::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
-use crate::scenario::mutants::{forms, of_variant};
+use crate::scenario::mutants::{of_variant, ours};
 use handoff_model::variants::defects::{self, Defect};
 use handoff_model::variants::{VARIANTS, Variant};
 use handoff_sim_kernel::{Profile, Quirk};
@@ -25,7 +25,8 @@ enum What {
     Variants,
     Properties,
     Defects,
-    Wrongs,
+    #[value(alias = "wrongs")]
+    Corruptions,
     Mutants,
     Kernels,
 }
@@ -37,7 +38,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
         What::Variants,
         What::Properties,
         What::Defects,
-        What::Wrongs,
+        What::Corruptions,
         What::Kernels,
     ];
     let wanted = arguments.what.map_or(all.to_vec(), |only| vec![only]);
@@ -59,7 +60,9 @@ fn rows(what: What) -> (&'static str, Vec<(String, String)>) {
         What::Variants => ("Variants of the protocol (variant = \"…\", --variant)", variants()),
         What::Properties => ("Properties: what must hold, and why", properties()),
         What::Defects => ("Known bugs that a scenario can plant (defects = [\"…\"])", defects()),
-        What::Wrongs => ("What a scenario can tell that is not so (wrong = \"…\")", wrongs()),
+        What::Corruptions => {
+            ("What a scenario can tell that is not so (wrong = \"…\")", corruptions())
+        }
         What::Mutants => ("What a protocol can leave out (mutant = \"…\")", mutants()),
         What::Kernels => ("Simulated kernels", kernels()),
     }
@@ -88,14 +91,14 @@ fn defects() -> Vec<(String, String)> {
     defects::all().map(|defect| (defect.id.to_owned(), text(defect))).collect()
 }
 
-fn wrongs() -> Vec<(String, String)> {
+fn corruptions() -> Vec<(String, String)> {
     WRONGS.iter().map(|wrong| (wrong.id.to_owned(), wrong.sentence.to_owned())).collect()
 }
 
 /// Each with the forms that have it.
 fn mutants() -> Vec<(String, String)> {
     let mut modes: BTreeMap<_, Vec<String>> = BTreeMap::new();
-    for form in forms() {
+    for form in ours() {
         let word = form.mode;
         for mutant in of_variant(form) {
             modes.entry(mutant).or_default().push(format!("{}, {word}", form.id));

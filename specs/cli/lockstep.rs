@@ -6,7 +6,7 @@ use super::{Exit, Failure};
 use crate::report::Body;
 use crate::report::lockstep::Lockstep;
 use handoff_conformance::lockstep::{Plan, Step, run as compare};
-use handoff_conformance::target::simulated::Simulated;
+use handoff_conformance::target::simulated::SimulatedTarget;
 use handoff_sim_kernel::Profile;
 use std::io::Write;
 
@@ -48,7 +48,9 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
             }
         };
         match against {
-            Some(other) => compare(plan, kernel, &mut Simulated::new(profile(other)?), &mut tell),
+            Some(other) => {
+                compare(plan, kernel, &mut SimulatedTarget::new(profile(other)?), &mut tell)
+            }
             None => match real() {
                 Ok(mut real) => compare(plan, kernel, &mut real, &mut tell),
                 Err(missing) => {

@@ -83,7 +83,7 @@ enum Command {
     Vmm(run::VmmArguments),
     /// A process that makes the calls of a row
     #[command(hide = true)]
-    Puppet(conform::PuppetArguments),
+    Puppet(conform::WorkerArguments),
 }
 
 /// How the command ends.

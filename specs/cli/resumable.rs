@@ -1,10 +1,10 @@
 //! `handoff check --checkpoint`: a search that goes on where an earlier one stopped.
 
 use super::Failure;
-use crate::check::checkpoint::{self, Of};
+use crate::check::checkpoint::{self, CheckedInput};
 use crate::check::packed::{Packed, PackedSystem};
 use crate::scenario::library::text_of;
-use handoff_checker::search::{Checkpoint, Cut, Exploration, Limits, explore_in_runs};
+use handoff_checker::search::{Checkpoint, Exploration, Limits, StopReason, explore_in_runs};
 use std::fmt::Display;
 use std::io;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(super) struct Pause<'a> {
     /// How many states there were in the beginning.
     before: Option<u32>,
     /// What stopped the search, and whether the file was written.
-    stopped: Option<(Cut, io::Result<()>)>,
+    stopped: Option<(StopReason, io::Result<()>)>,
 }
 
 impl<'a> Pause<'a> {
@@ -34,8 +34,8 @@ impl<'a> Pause<'a> {
         Ok(pause)
     }
 
-    fn of(&self) -> Of<'_> {
-        Of { name: self.name, scenario: &self.scenario }
+    fn of(&self) -> CheckedInput<'_> {
+        CheckedInput { name: self.name, scenario: &self.scenario }
     }
 
     /// Searches, from where the file says, and writes it where a limit cuts that short.
@@ -58,7 +58,7 @@ impl<'a> Pause<'a> {
         let mut notes: Vec<_> = self.before.map(went_on).into_iter().collect();
         match &self.stopped {
             Some((_, Err(error))) => return Err(self.cannot(error)),
-            Some((Cut::Time(_), Ok(()))) => {
+            Some((StopReason::Time(_), Ok(()))) => {
                 notes.push(format!("stopped; the same command goes on from {file}"));
             }
             Some((_, Ok(()))) => notes

@@ -3,10 +3,10 @@
 
 use super::scenarios::read;
 use super::{Exit, Failure, width};
-use crate::host_run::run_dir::Folder;
+use crate::host_run::run_dir::RunDir;
 use crate::host_run::verdict::Verdict;
-use crate::host_run::vmm::{self, Birth};
-use crate::host_run::{self, Hindrance, Request};
+use crate::host_run::vmm::{self, Inherited};
+use crate::host_run::{self, Request, SetupError};
 use crate::report::layout::{labelled, plain};
 use crate::scenario::Scenario;
 use crate::scenario::library::text_of;
@@ -50,12 +50,12 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     let request = request(arguments)?;
     let verdict = match host_run::run(&request) {
         Ok(verdict) => verdict,
-        Err(hindrance @ Hindrance::Missing { .. }) => {
+        Err(hindrance @ SetupError::Missing { .. }) => {
             writeln!(out, "SKIP  {hindrance}")?;
             return Ok(Exit::Skipped);
         }
-        Err(Hindrance::Request(what)) => return Err(Failure::Usage(what)),
-        Err(Hindrance::Files(error)) => {
+        Err(SetupError::Request(what)) => return Err(Failure::Usage(what)),
+        Err(SetupError::Files(error)) => {
             return Err(Failure::Usage(format!("files of the run: {error}")));
         }
     };
@@ -148,16 +148,17 @@ struct Program {
 
 impl Program {
     fn live(&self, again: bool) -> String {
-        vmm::executed(Folder::at(&self.folder), Fd(self.stream), Fd(self.old_image), again)
+        vmm::executed(RunDir::at(&self.folder), Fd(self.stream), Fd(self.old_image), again)
     }
 }
 
 pub(super) fn vmm(arguments: &VmmArguments) -> Failure {
     Failure::Usage(match &arguments.life {
-        Life::Old { folder } => vmm::old(Folder::at(folder)),
+        Life::Old { folder } => vmm::old(RunDir::at(folder)),
         Life::New { folder, peer, peer_fd, born_ns, kill } => {
-            let birth = Birth { peer: *peer, peer_fd: *peer_fd, born_ns: *born_ns, kill: *kill };
-            vmm::new(Folder::at(folder), birth)
+            let inherited =
+                Inherited { peer: *peer, peer_fd: *peer_fd, born_ns: *born_ns, kill: *kill };
+            vmm::new(RunDir::at(folder), inherited)
         }
         Life::Exec(program) => program.live(false),
         Life::Fallback(program) => program.live(true),

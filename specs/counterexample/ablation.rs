@@ -9,7 +9,7 @@
 
 use super::Followed;
 use crate::properties::{Judgement, Kind, Property};
-use crate::state::World;
+use crate::state::State;
 use crate::state::action::Action;
 use crate::state::system::System;
 use stateright::Model;
@@ -18,7 +18,7 @@ use std::collections::HashSet;
 /// Whether a run without the steps of these numbers keeps a property throughout.
 pub(super) fn keeps(followed: &Followed<'_>, property: &Property, left_out: &[usize]) -> bool {
     let system = followed.system();
-    let mut other = Other { system, property, world: system.init().clone(), been: HashSet::new() };
+    let mut other = Other { system, property, state: system.init().clone(), been: HashSet::new() };
     if other.fails() {
         return false;
     }
@@ -35,7 +35,7 @@ pub(super) fn keeps(followed: &Followed<'_>, property: &Property, left_out: &[us
         }
     }
     while let Some(action) = other.first() {
-        if other.been.contains(&other.world) {
+        if other.been.contains(&other.state) {
             return !property.is_liveness();
         }
         if !other.goes_on(&action) {
@@ -57,14 +57,14 @@ fn instead(action: &Action) -> Option<Action> {
 struct Other<'a> {
     system: &'a System,
     property: &'a Property,
-    world: World,
-    been: HashSet<World>,
+    state: State,
+    been: HashSet<State>,
 }
 
 impl Other<'_> {
     fn enabled(&self) -> Vec<Action> {
         let mut enabled = Vec::new();
-        self.system.actions(&self.world, &mut enabled);
+        self.system.actions(&self.state, &mut enabled);
         enabled
     }
 
@@ -79,9 +79,9 @@ impl Other<'_> {
 
     /// Does an action; whether the property does not fail after it.
     fn goes_on(&mut self, action: &Action) -> bool {
-        let before = self.world.clone();
-        self.world.act(self.system.setting(), action);
-        let wrong = self.system.judge_step(self.property, &before, &self.world);
+        let before = self.state.clone();
+        self.state.act(self.system.constants(), action);
+        let wrong = self.system.judge_step(self.property, &before, &self.state);
         self.been.insert(before);
         wrong.is_none() && !self.fails()
     }
@@ -89,8 +89,8 @@ impl Other<'_> {
     fn fails(&self) -> bool {
         let said = match self.property.kind {
             // A deadlock is no goal, and no way leads on from it.
-            Kind::Possibility(_) => self.system.judge_deadlock(&self.world),
-            _ => self.system.judge_one(self.property, &self.world),
+            Kind::Possibility(_) => self.system.judge_deadlock(&self.state),
+            _ => self.system.judge_one(self.property, &self.state),
         };
         matches!(said, Judgement::Fails(_))
     }

@@ -15,8 +15,8 @@
 //! * Of a run that does not end: *"after step n everything is as it was after step i"*: the states
 //!   are equal. *"Q waits"*: its next call would block, and no process can make a step.
 
-use super::interventions::{Part, Seen, missing};
-use super::{Followed, Place, ablation};
+use super::interventions::{Intervention, Snapshot, missing};
+use super::{Followed, Position, ablation};
 use crate::properties::{Judgement, Kind, Property};
 use crate::state::action::{Action, Side};
 use handoff_model::abi::call::{Call, ProcessCall, SocketCall};
@@ -26,9 +26,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Why the last state of a run violates a property. Of one that it does not violate this says
 /// nothing that is of use.
-pub fn because(followed: &Followed<'_>, property: &Property) -> String {
+pub fn causes(followed: &Followed<'_>, property: &Property) -> String {
     let (why, named) = match property.kind {
-        Kind::Invariant(_) => causes(followed, property),
+        Kind::Invariant(_) => of_state(followed, property),
         Kind::Action(_) | Kind::Refinement => (by_step(followed, property), BTreeSet::new()),
         Kind::Termination | Kind::Possibility(_) => (endless(followed), BTreeSet::new()),
     };
@@ -37,10 +37,10 @@ pub fn because(followed: &Followed<'_>, property: &Property) -> String {
 }
 
 /// What happened, and the steps that are named for it.
-fn causes(followed: &Followed<'_>, property: &Property) -> (String, BTreeSet<usize>) {
+fn of_state(followed: &Followed<'_>, property: &Property) -> (String, BTreeSet<usize>) {
     let system = followed.system();
-    let seen: Vec<_> = followed.states().iter().map(|world| Seen::of(system, world)).collect();
-    let fails = |seen: &Seen| seen.fails(property, system);
+    let seen: Vec<_> = followed.states().iter().map(|world| Snapshot::of(system, world)).collect();
+    let fails = |seen: &Snapshot| seen.fails(property, system);
     let mut changes = changes(followed, &seen, fails);
     let named = changes.keys().copied().collect();
     let end = followed.steps().len();
@@ -68,13 +68,13 @@ fn causes(followed: &Followed<'_>, property: &Property) -> (String, BTreeSet<usi
 /// told.
 fn changes(
     followed: &Followed<'_>,
-    seen: &[Seen],
-    fails: impl Fn(&Seen) -> bool,
+    seen: &[Snapshot],
+    fails: impl Fn(&Snapshot) -> bool,
 ) -> BTreeMap<usize, Vec<String>> {
     let (end, before) = seen.split_last().expect("there is always a first state");
     let mut changes: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-    for part in Part::all(&followed.system().setting().base) {
-        let saves = |earlier: &Seen| {
+    for part in Intervention::all(&followed.system().constants().base) {
+        let saves = |earlier: &Snapshot| {
             let other = part.put_back(end, earlier);
             other != *end && !fails(&other)
         };
@@ -89,20 +89,20 @@ fn changes(
 /// What did not happen, where that would have saved the last state.
 fn what_is_missing(
     followed: &Followed<'_>,
-    seen: &[Seen],
-    fails: impl Fn(&Seen) -> bool,
+    seen: &[Snapshot],
+    fails: impl Fn(&Snapshot) -> bool,
 ) -> String {
     let end = seen.last().expect("there is always a first state");
     let missing = missing(end, |pid| followed.process(pid), fails);
     if missing.is_empty() {
         return String::new();
     }
-    format!(", while {}{}", missing.join(" and "), trouble(followed))
+    format!(", while {}{}", missing.join(" and "), error(followed))
 }
 
 /// Where a role first told of trouble.
-fn trouble(followed: &Followed<'_>) -> String {
-    let first = followed.steps().iter().position(|step| step.happening.trouble.is_some());
+fn error(followed: &Followed<'_>) -> String {
+    let first = followed.steps().iter().position(|step| step.happening.error.is_some());
     first.map_or(String::new(), |first| {
         format!("; the first trouble was at {}", at_step(followed, first + 1))
     })
@@ -119,11 +119,16 @@ fn turn(followed: &Followed<'_>, property: &Property, last_good: Option<usize>) 
 }
 
 /// How a part changed in a step.
-fn changed(followed: &Followed<'_>, part: &Part, before: &Seen, after: &Seen) -> String {
-    if let Part::Moment(_, told) = part {
+fn changed(
+    followed: &Followed<'_>,
+    part: &Intervention,
+    before: &Snapshot,
+    after: &Snapshot,
+) -> String {
+    if let Intervention::Moment(_, told) = part {
         return told(&after.moment);
     }
-    let facts = |seen: &Seen| text::facts(&seen.view, &|pid| followed.process(pid));
+    let facts = |seen: &Snapshot| text::facts(&seen.view, &|pid| followed.process(pid));
     let now = facts(after);
     let of_part = text::differences(&facts(&part.put_back(after, before)), &now);
     let is_of_part = |subject: &String| of_part.iter().any(|of_part| of_part.subject == *subject);
@@ -145,8 +150,8 @@ fn changed(followed: &Followed<'_>, part: &Part, before: &Seen, after: &Seen) ->
 fn at_step(followed: &Followed<'_>, number: usize) -> String {
     let step = &followed.steps()[number - 1];
     let who = match step.place {
-        Place::Old if !matches!(step.action, Action::Cancel) => "old VMM, ",
-        Place::New => "new VMM, ",
+        Position::Old if !matches!(step.action, Action::Cancel) => "old VMM, ",
+        Position::New => "new VMM, ",
         _ => "",
     };
     format!("step {number} ({who}{})", step.words)
@@ -217,8 +222,8 @@ fn waits(followed: &Followed<'_>, side: Side) -> Option<String> {
     let world = followed.last();
     let exec = world.is_exec();
     let (phase, call) = match (side, world.outgoing.acting(), world.incoming.acting()) {
-        (Side::Old, Some(role), _) => (role.phase_name(), role.next()?),
-        (Side::New, _, Some(role)) => (role.phase_name(), role.next()?),
+        (Side::Old, Some(role), _) => (role.phase_name(), role.next_call()?),
+        (Side::New, _, Some(role)) => (role.phase_name(), role.next_call()?),
         _ => return None,
     };
     let home = if exec { Side::Old } else { side };

@@ -2,13 +2,13 @@
 
 use crate::state::action::{Action, NEW, OLD, Side};
 use crate::state::system::System;
-use crate::state::{Happening, World};
+use crate::state::{State, StepEffect};
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::text::{self, Difference, Facts};
 
 /// Where in a story a step stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Position {
     /// With the old process, or the old program.
     Old,
     /// With the new one.
@@ -23,19 +23,19 @@ pub struct Step {
     /// What happened.
     pub action: Action,
     /// With whom.
-    pub place: Place,
+    pub place: Position,
     /// What came of it.
-    pub happening: Happening,
+    pub happening: StepEffect,
     /// In words, without the trouble that it led to.
     pub words: String,
 }
 
 impl Step {
     /// In words, with the trouble that it led to.
-    pub fn told(&self) -> String {
-        match &self.happening.trouble {
-            Some(trouble) if !self.words.contains("Refuse") => {
-                format!("{} [{trouble}]", self.words)
+    pub fn describe(&self) -> String {
+        match &self.happening.error {
+            Some(error) if !self.words.contains("Refuse") => {
+                format!("{} [{error}]", self.words)
             }
             _ => self.words.clone(),
         }
@@ -46,7 +46,7 @@ impl Step {
 #[derive(Debug)]
 pub struct Followed<'a> {
     system: &'a System,
-    states: Vec<World>,
+    states: Vec<State>,
     steps: Vec<Step>,
 }
 
@@ -58,7 +58,7 @@ impl<'a> Followed<'a> {
         for action in actions {
             let before = states.last().expect("there is always a first state");
             let mut after = before.clone();
-            let happening = after.act(system.setting(), action);
+            let happening = after.act(system.constants(), action);
             steps.push(step(system, before, action, happening));
             states.push(after);
         }
@@ -71,12 +71,12 @@ impl<'a> Followed<'a> {
     }
 
     /// The first state, and the one after each step.
-    pub fn states(&self) -> &[World] {
+    pub fn states(&self) -> &[State] {
         &self.states
     }
 
     /// The last of them.
-    pub fn last(&self) -> &World {
+    pub fn last(&self) -> &State {
         self.states.last().expect("there is always a first state")
     }
 
@@ -115,27 +115,28 @@ impl<'a> Followed<'a> {
     }
 }
 
-fn step(system: &System, before: &World, action: &Action, happening: Happening) -> Step {
-    let device = |at: &u8| system.setting().devices[usize::from(*at)].clone();
+fn step(system: &System, before: &State, action: &Action, happening: StepEffect) -> Step {
+    let device = |at: &u8| system.constants().devices[usize::from(*at)].clone();
     let (place, words) = match action {
         Action::Step(side) => (before.place(*side), call(system, before, *side, &happening)),
         Action::Fail(side, _) => {
             (before.place(*side), format!("{} (injected)", call(system, before, *side, &happening)))
         }
         Action::Kill(side) => (before.place(*side), "KILLED".to_owned()),
-        Action::Die => (Place::New, "dies of the signal".to_owned()),
-        Action::Cancel => (Place::Old, "somebody calls it off".to_owned()),
-        Action::Raise(at) => {
-            (Place::World, format!("{} writes to guest memory and raises an interrupt", device(at)))
-        }
+        Action::Die => (Position::New, "dies of the signal".to_owned()),
+        Action::Cancel => (Position::Old, "somebody calls it off".to_owned()),
+        Action::Raise(at) => (
+            Position::World,
+            format!("{} writes to guest memory and raises an interrupt", device(at)),
+        ),
         Action::Take(side, at) => {
             (before.place(*side), format!("the guest takes the interrupt of {}", device(at)))
         }
         Action::Work(side) => (before.place(*side), "the guest works on".to_owned()),
         Action::Arm => {
-            let device = system.setting().devices.last().cloned().unwrap_or_default();
+            let device = system.constants().devices.last().cloned().unwrap_or_default();
             (
-                Place::Old,
+                Position::Old,
                 format!("the guest loads the driver of {device}, and its interrupt is armed"),
             )
         }
@@ -143,25 +144,25 @@ fn step(system: &System, before: &World, action: &Action, happening: Happening) 
     Step { action: action.clone(), place, happening, words }
 }
 
-fn call(system: &System, before: &World, side: Side, happening: &Happening) -> String {
+fn call(system: &System, before: &State, side: Side, happening: &StepEffect) -> String {
     let Some((phase, call, answer)) = &happening.call else { return String::new() };
     let view = before.view();
     let name = |fd: Fd| {
         let table = view.processes.get(&side.pid()).map(|process| &process.descriptors);
         let file = table.and_then(|table| table.get(&fd)).map(|descriptor| descriptor.file);
-        let known = file.and_then(|file| system.setting().names.get(&file).cloned());
+        let known = file.and_then(|file| system.constants().names.get(&file).cloned());
         known.unwrap_or_else(|| format!("descriptor {fd}"))
     };
     format!("{phase}: {}", text::call(call, answer, &name))
 }
 
-impl World {
+impl State {
     /// By exec the new program runs in the old process.
-    fn place(&self, side: Side) -> Place {
+    fn place(&self, side: Side) -> Position {
         match side {
-            Side::New => Place::New,
-            Side::Old if self.is_exec() && self.outgoing.acting().is_none() => Place::New,
-            Side::Old => Place::Old,
+            Side::New => Position::New,
+            Side::Old if self.is_exec() && self.outgoing.acting().is_none() => Position::New,
+            Side::Old => Position::Old,
         }
     }
 }

@@ -10,33 +10,33 @@
 //! So a part is nothing but a way to put it back; how it is told follows from what it changes.
 
 use crate::check::evaluate::setup;
-use crate::properties::{Case, Judgement, Moment, Property};
-use crate::state::World;
+use crate::properties::{Judgement, Property, PropertyInput, Status};
+use crate::state::State;
 use crate::state::action::NEW;
 use crate::state::system::System;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::view::{
     DescriptorView, DeviceView, GuestView, PageSetView, ProcessView, View,
 };
-use handoff_model::role::outgoing::Outcome;
+use handoff_model::role::outgoing::OutgoingOutcome;
 
 /// What a property sees of a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct Snapshot {
     pub(super) view: View,
-    pub(super) moment: Moment,
+    pub(super) moment: Status,
 }
 
-impl Seen {
-    pub(super) fn of(system: &System, world: &World) -> Self {
-        Self { view: world.view(), moment: system.moment(world) }
+impl Snapshot {
+    pub(super) fn of(system: &System, state: &State) -> Self {
+        Self { view: state.view(), moment: system.moment(state) }
     }
 
     /// Whether a property fails here. Of one that takes more than this it is not asked.
     pub(super) fn fails(&self, property: &Property, system: &System) -> bool {
-        let (base, preserved) = system.setting().due_with(self.moment.armed);
+        let (base, preserved) = system.constants().expected_with(self.moment.armed);
         let (view, moment) = (&self.view, self.moment);
-        let case = Case { view, base: &base, moment, preserved: &preserved };
+        let case = PropertyInput { view, base: &base, status: moment, preserved: &preserved };
         let judge = property.predicate().filter(|_| property.scope.covers(&setup(&case)));
         judge.is_some_and(|judge| matches!(judge(&case), Judgement::Fails(_)))
     }
@@ -44,9 +44,9 @@ impl Seen {
 
 /// A part of what is seen.
 #[derive(Clone, Debug)]
-pub(super) enum Part {
+pub(super) enum Intervention {
     /// Of the moment, and how it is told.
-    Moment(fn(&mut Moment, &Moment), fn(&Moment) -> String),
+    Moment(fn(&mut Status, &Status), fn(&Status) -> String),
     /// Of the view.
     View(fn(&mut View, &View)),
     /// Of a process.
@@ -55,7 +55,7 @@ pub(super) enum Part {
     Device(String, fn(&mut DeviceView, &DeviceView)),
 }
 
-impl Part {
+impl Intervention {
     /// All of them.
     pub(super) fn all(base: &View) -> Vec<Self> {
         let processes = (base.processes.keys())
@@ -68,7 +68,7 @@ impl Part {
     }
 
     /// `seen`, with this part as it was `earlier`.
-    pub(super) fn put_back(&self, seen: &Seen, earlier: &Seen) -> Seen {
+    pub(super) fn put_back(&self, seen: &Snapshot, earlier: &Snapshot) -> Snapshot {
         let mut other = seen.clone();
         match self {
             Self::Moment(put, _) => put(&mut other.moment, &earlier.moment),
@@ -170,14 +170,14 @@ const OF_PROCESS: &[fn(&mut ProcessView, &ProcessView)] = &[
 const OF_DEVICE: &[fn(&mut DeviceView, &DeviceView)] = &[
     |to, from| {
         (to.attached, to.bound) = (from.attached, from.bound);
-        (to.bus_master, to.upsets) = (from.bus_master, from.upsets);
+        (to.bus_master, to.disruptions) = (from.bus_master, from.disruptions);
     },
     |to, from| to.reach.clone_from(&from.reach),
     |to, from| to.interrupts.clone_from(&from.interrupts),
 ];
 
 /// A part of the moment, and what is told of its new value.
-type OfMoment = (fn(&mut Moment, &Moment), fn(&Moment) -> String);
+type OfMoment = (fn(&mut Status, &Status), fn(&Status) -> String);
 
 const OF_MOMENT: &[OfMoment] = &[
     (
@@ -189,9 +189,10 @@ const OF_MOMENT: &[OfMoment] = &[
     ),
     (
         |to, from| {
-            (to.keeper, to.keeper_was_killed) = (from.keeper, from.keeper_was_killed);
+            (to.guest_owner, to.guest_owner_was_killed) =
+                (from.guest_owner, from.guest_owner_was_killed);
         },
-        |now| match now.keeper {
+        |now| match now.guest_owner {
             Some(NEW) => "the new VMM had the guest".to_owned(),
             Some(_) => "the old VMM had the guest".to_owned(),
             None => "the process that had the guest was gone".to_owned(),
@@ -206,14 +207,14 @@ const OF_MOMENT: &[OfMoment] = &[
             let what = match (now.handed_over, now.fell_back, now.outcome) {
                 (true, ..) => "the guest had moved for good",
                 (_, true, _) => "the old program ran again",
-                (.., Some(Outcome::HandedOver)) => "the old VMM had done its part",
+                (.., Some(OutgoingOutcome::HandedOver)) => "the old VMM had done its part",
                 (.., Some(_)) => "the old VMM had given it up",
                 (.., None) => "it was not known how it ends",
             };
             what.to_owned()
         },
     ),
-    (|to, from| to.disturbed = from.disturbed, |_| "something had gone wrong".to_owned()),
+    (|to, from| to.faulted = from.faulted, |_| "something had gone wrong".to_owned()),
     (|to, from| to.was_stopped = from.was_stopped, |_| "the guest had been stopped".to_owned()),
     (
         |to, from| to.changed_early = from.changed_early,
@@ -241,13 +242,13 @@ const OF_MOMENT: &[OfMoment] = &[
 
 /// What could have happened and did not: a change that would have saved a state, and how its
 /// absence is told.
-type Omission = (fn(&mut Seen), fn(&str) -> String);
+type Omission = (fn(&mut Snapshot), fn(&str) -> String);
 
 /// Those of the handoff, and of the process that has the guest, which is named to them.
 const OMISSIONS: &[Omission] = &[
     (
         |seen| {
-            let owner = seen.moment.keeper;
+            let owner = seen.moment.guest_owner;
             let own = |set: &mut PageSetView| (set.owner, set.owner_alive) = (owner, Some(true));
             seen.view.page_sets.iter_mut().for_each(own);
         },
@@ -255,7 +256,7 @@ const OMISSIONS: &[Omission] = &[
     ),
     (
         |seen| {
-            let keeper = seen.moment.keeper;
+            let keeper = seen.moment.guest_owner;
             if let Some(process) = keeper.and_then(|pid| seen.view.processes.get_mut(&pid)) {
                 guest(process, |guest| guest.running = true);
             }
@@ -263,32 +264,32 @@ const OMISSIONS: &[Omission] = &[
         |keeper| format!("the guest did not run in {keeper}"),
     ),
     (|seen| seen.moment.handed_over = true, |_| "the guest had not moved for good".to_owned()),
-    (|seen| seen.moment.disturbed = true, |_| "nothing had disturbed it".to_owned()),
+    (|seen| seen.moment.faulted = true, |_| "nothing had disturbed it".to_owned()),
 ];
 
 /// What had not happened by a state and would have saved it.
 pub(super) fn missing(
-    seen: &Seen,
+    seen: &Snapshot,
     process: impl Fn(Pid) -> String,
-    fails: impl Fn(&Seen) -> bool,
+    fails: impl Fn(&Snapshot) -> bool,
 ) -> Vec<String> {
-    let saves = |change: &dyn Fn(&mut Seen)| {
+    let saves = |change: &dyn Fn(&mut Snapshot)| {
         let mut other = seen.clone();
         change(&mut other);
         other != *seen && !fails(&other)
     };
-    let keeper = seen.moment.keeper;
+    let keeper = seen.moment.guest_owner;
     let name = keeper.map_or("nobody".to_owned(), &process);
     let told = OMISSIONS.iter().filter(|(change, _)| saves(change));
     let told = told.map(|(_, words)| words(&name));
     let alive = seen.view.processes.iter().filter(|(_, process)| process.alive);
     let others = alive.map(|(pid, _)| *pid).filter(|pid| Some(*pid) != keeper);
-    let still = others.filter(|pid| saves(&|seen: &mut Seen| end(seen, *pid)));
+    let still = others.filter(|pid| saves(&|seen: &mut Snapshot| end(seen, *pid)));
     told.chain(still.map(|pid| format!("{} had not ended", process(pid)))).collect()
 }
 
 /// What is left of a process that has ended: where there are two, none that has not the guest.
-fn end(seen: &mut Seen, pid: Pid) {
+fn end(seen: &mut Snapshot, pid: Pid) {
     seen.moment.left_over = false;
     if let Some(process) = seen.view.processes.get_mut(&pid) {
         process.alive = false;

@@ -13,7 +13,7 @@
 //!
 //! In a run that can repeat for ever, `loop` is the state that follows the last one.
 
-use super::{Followed, Place, Step};
+use super::{Followed, Position, Step};
 use handoff_model::abi::call::errno_of;
 use handoff_model::role::Role;
 use serde_json::{Map, Value, json};
@@ -91,21 +91,21 @@ fn state(followed: &Followed<'_>, at: usize, step: Option<&Step>) -> Map<String,
 /// What led to a state; empty words for the first one.
 fn of_step(step: Option<&Step>) -> [(&'static str, String); 6] {
     let call = step.and_then(|step| step.happening.call.as_ref());
-    let trouble = step.and_then(|step| step.happening.trouble.as_ref());
+    let error = step.and_then(|step| step.happening.error.as_ref());
     let who = step.map(|step| match step.place {
-        Place::Old => "old",
-        Place::New => "new",
-        Place::World => "world",
+        Position::Old => "old",
+        Position::New => "new",
+        Position::World => "world",
     });
     let told = |answer| errno_of(answer).map_or("ok".to_owned(), |errno| errno.to_string());
     let answer = call.map(|(_, _, answer)| told(answer));
     [
-        ("action", step.map_or("start", |step| step.action.kind().words()).to_owned()),
+        ("action", step.map_or("start", |step| step.action.kind().describe()).to_owned()),
         ("who", who.unwrap_or_default().to_owned()),
         ("call", call.map_or("", |(_, call, _)| call.name()).to_owned()),
         ("answer", answer.unwrap_or_default()),
-        ("trouble", trouble.map(ToString::to_string).unwrap_or_default()),
-        ("told", step.map(Step::told).unwrap_or_default()),
+        ("trouble", error.map(ToString::to_string).unwrap_or_default()),
+        ("told", step.map(Step::describe).unwrap_or_default()),
     ]
 }
 

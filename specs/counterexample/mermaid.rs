@@ -9,7 +9,7 @@
 //!
 //! What Mermaid would take for its own (`;`, `#`, markup, the word "end") is written as entities.
 
-use super::{Followed, Place, Step};
+use super::{Followed, Position, Step};
 use crate::state::action::Action;
 use handoff_model::abi::call::{Call, GuestCall, SocketCall, errno_of};
 use std::fmt::Write;
@@ -23,7 +23,7 @@ const GUEST: &str = "guest";
 /// The diagram of a run; `wrong` is said at its end.
 pub fn mermaid(followed: &Followed<'_>, wrong: &[String]) -> String {
     let mut text = "sequenceDiagram\n".to_owned();
-    let devices = &followed.system().setting().devices;
+    let devices = &followed.system().constants().devices;
     let fixed = [(OLD, "old VMM"), (NEW, "new VMM"), (KERNEL, KERNEL), (GUEST, GUEST)];
     let fixed = fixed.map(|(id, name)| (id.to_owned(), name));
     let plugged = devices.iter().enumerate().map(|(at, name)| (device(at), name.as_str()));
@@ -54,7 +54,7 @@ fn device(at: usize) -> String {
 
 /// A step, and what it led to.
 fn lines(number: usize, step: &Step) -> Vec<String> {
-    let who = if step.place == Place::New { NEW } else { OLD };
+    let who = if step.place == Position::New { NEW } else { OLD };
     let words = escaped(&format!("{number}. {}", step.words));
     let arrow = |from: &str, to: &str| format!("{from}->>{to}: {words}");
     let note = |words: &str| format!("Note over {who}: {words}");
@@ -65,9 +65,9 @@ fn lines(number: usize, step: &Step) -> Vec<String> {
         Action::Take(..) | Action::Work(_) => arrow(GUEST, GUEST),
         Action::Arm => arrow(GUEST, OLD),
     };
-    let trouble = step.happening.trouble.as_ref();
-    let trouble = trouble.map(|trouble| note(&escaped(&trouble.to_string())));
-    std::iter::once(first).chain(trouble).collect()
+    let error = step.happening.error.as_ref();
+    let error = error.map(|error| note(&escaped(&error.to_string())));
+    std::iter::once(first).chain(error).collect()
 }
 
 fn call(step: &Step, who: &str, words: &str) -> String {

@@ -6,7 +6,7 @@
 //!
 //! | part of it | by |
 //! |---|---|
-//! | why it violates a property, in a sentence | [`because`] |
+//! | why it violates a property, in a sentence | [`causes`](fn@causes) |
 //! | the states, for viewers of Apalache's and Quint's traces | [`itf`] |
 //! | a sequence diagram | [`mermaid`] |
 //! | the calls, for `handoff replay` | [`trace`] |
@@ -23,15 +23,15 @@ pub mod mermaid;
 pub mod token;
 pub mod trace;
 
-pub use followed::{Followed, Place, Step};
+pub use followed::{Followed, Position, Step};
 
 use crate::check::packed::PackedSystem;
-use crate::check::{NoReturn, Report, Run, check_system};
+use crate::check::{PointOfNoReturn, Report, Run, check_system};
 use crate::properties::{Judgement, PROPERTIES, Property};
 use crate::scenario::Scenario;
 use crate::state::action::Action;
 use crate::state::system::System;
-use causes::because;
+use causes::causes;
 use handoff_checker::search::{Limits, explore};
 use handoff_model::vm::launch::LaunchError;
 
@@ -91,11 +91,11 @@ pub struct Violation {
     /// Which property.
     pub property: &'static Property,
     /// What is wrong in the last state, or with the last step.
-    pub wrong: String,
+    pub violation: String,
     /// Why it came to this.
-    pub because: String,
+    pub causes: String,
     /// The point of no return, where the check was complete.
-    pub no_return: Option<NoReturn>,
+    pub point_of_no_return: Option<PointOfNoReturn>,
 }
 
 impl<'a> Counterexample<'a> {
@@ -109,12 +109,12 @@ impl<'a> Counterexample<'a> {
     /// Follows any run, and judges its last state and its last step.
     pub fn judge(system: &'a System, actions: &[Action]) -> Self {
         let followed = Followed::of(system, actions);
-        let wrong = wrong_in_the_end(&followed).into_iter();
-        let violation = |(property, wrong)| {
-            let because = because(&followed, property);
-            Violation { property, wrong, because, no_return: None }
+        let violations = violations_at_the_end(&followed).into_iter();
+        let violated = |(property, violation)| {
+            let causes = causes(&followed, property);
+            Violation { property, violation, causes, point_of_no_return: None }
         };
-        let violated = wrong.map(violation).collect();
+        let violated = violations.map(violated).collect();
         Self { followed, violated }
     }
 
@@ -123,9 +123,12 @@ impl<'a> Counterexample<'a> {
     }
 
     fn add(&mut self, property: &'static Property, run: &Run) {
-        let (wrong, no_return) = (run.wrong.clone(), run.no_return);
-        let because = because(&self.followed, property);
-        self.violated.push(Violation { property, wrong, because, no_return });
+        self.violated.push(Violation {
+            property,
+            violation: run.violation.clone(),
+            causes: causes(&self.followed, property),
+            point_of_no_return: run.point_of_no_return,
+        });
     }
 
     /// The run as one word.
@@ -137,7 +140,7 @@ impl<'a> Counterexample<'a> {
 }
 
 /// What does not hold in the end of a run.
-fn wrong_in_the_end(followed: &Followed<'_>) -> Vec<(&'static Property, String)> {
+fn violations_at_the_end(followed: &Followed<'_>) -> Vec<(&'static Property, String)> {
     let judged = PROPERTIES.iter().zip(followed.system().judge(followed.last()));
     let repeats = followed.repeats_from().map(|from| {
         format!("the state after step {from} is this one: the steps from there can repeat for ever")
@@ -146,7 +149,7 @@ fn wrong_in_the_end(followed: &Followed<'_>) -> Vec<(&'static Property, String)>
         let wrong = match judgement {
             Some(Judgement::Fails(wrong)) => Some(wrong),
             None => None,
-            _ => wrong_with_the_last_step(property, followed)
+            _ => violation_of_the_last_step(property, followed)
                 .or_else(|| repeats.clone().filter(|_| property.is_liveness())),
         };
         Some((property, wrong?))
@@ -154,7 +157,7 @@ fn wrong_in_the_end(followed: &Followed<'_>) -> Vec<(&'static Property, String)>
     judged.filter_map(wrong).collect()
 }
 
-fn wrong_with_the_last_step(property: &Property, followed: &Followed<'_>) -> Option<String> {
+fn violation_of_the_last_step(property: &Property, followed: &Followed<'_>) -> Option<String> {
     let [.., before, last] = followed.states() else { return None };
     followed.system().judge_step(property, before, last)
 }
@@ -167,7 +170,7 @@ mod tests {
     use crate::scenario::library::built_in;
     use crate::state::action::{Action, Side};
     use crate::state::system::System;
-    use handoff_checker::search::{Cut, Limits, explore};
+    use handoff_checker::search::{Limits, StopReason, explore};
     use handoff_model::vm::launch::LaunchError;
     use std::num::NonZeroUsize;
 
@@ -176,7 +179,7 @@ mod tests {
     #[test]
     fn a_panic_of_the_model_is_told_with_its_run_and_proves_nothing() {
         let mut system = System::new(&built_in("exec").expect("built in")).expect("set up");
-        system.setting_mut().stream = None;
+        system.constants_mut().stream = None;
         let search = |packed: &PackedSystem<'_>| {
             Ok::<_, LaunchError>(explore(packed, packed, Limits::default()))
         };
@@ -184,9 +187,13 @@ mod tests {
         let (report, ()) =
             check_system(&system, "broken", threads, search, |_, _| ()).expect("searched");
         let run = report.panic.as_ref().expect("it panics");
-        assert!(run.wrong.starts_with("a panic: a launched VM has a stream"), "{}", run.wrong);
+        assert!(
+            run.violation.starts_with("a panic: a launched VM has a stream"),
+            "{}",
+            run.violation
+        );
         assert!(matches!(run.actions.last(), Some(Action::Step(Side::Old))), "{:?}", run.actions);
-        assert_eq!((report.cut, run.faults), (Some(Cut::Panic), 0));
+        assert_eq!((report.stopped_by, run.faults), (Some(StopReason::Panic), 0));
         assert!(report.is_inconclusive() && report.blackouts.is_none());
         let proved = |verdict: &Verdict| *verdict == Verdict::Proved;
         assert!(!report.verdicts.iter().any(|(_, verdict)| proved(verdict)));

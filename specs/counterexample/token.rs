@@ -7,16 +7,16 @@ use stateright::Model;
 
 /// Writes a run as one word.
 pub fn encode(system: &System, actions: &[Action]) -> String {
-    let mut world = system.init().clone();
+    let mut state = system.init().clone();
     let mut runs: Vec<(usize, usize)> = Vec::new();
     let mut before: Option<&Action> = None;
     for action in actions {
         // The last one is not done: it may be one that panics.
         if let Some(before) = before.replace(action) {
-            world.act(system.setting(), before);
+            state.act(system.constants(), before);
         }
         let mut enabled = Vec::new();
-        system.actions(&world, &mut enabled);
+        system.actions(&state, &mut enabled);
         let place =
             enabled.iter().position(|other| other == action).expect("a run's action is enabled");
         match runs.last_mut() {
@@ -36,7 +36,7 @@ const STEPS_MAX: usize = 100_000;
 
 /// The run that a token stands for.
 pub fn decode(system: &System, token: &str) -> Result<Vec<Action>, String> {
-    let mut world = system.init().clone();
+    let mut state = system.init().clone();
     let mut run = Vec::new();
     for part in token.split('.') {
         let (place, times) = part.split_once('*').unwrap_or((part, "1"));
@@ -48,7 +48,7 @@ pub fn decode(system: &System, token: &str) -> Result<Vec<Action>, String> {
         }
         for _ in 0..times {
             let mut enabled = Vec::new();
-            system.actions(&world, &mut enabled);
+            system.actions(&state, &mut enabled);
             let choices = enabled.len();
             let action = enabled.into_iter().nth(place).ok_or_else(|| {
                 let at = run.len() + 1;
@@ -59,7 +59,7 @@ pub fn decode(system: &System, token: &str) -> Result<Vec<Action>, String> {
                     }
                 }
             })?;
-            world.act(system.setting(), &action);
+            state.act(system.constants(), &action);
             run.push(action);
         }
     }

@@ -14,12 +14,12 @@
 //! before it dies are not followed.
 
 use super::{Followed, Step};
-use crate::scenario::{Process, Scenario};
+use crate::scenario::{Credentials, Scenario};
 use crate::state::action::{Action, NEW, OLD};
-use handoff_model::abi::call::Made;
+use handoff_model::abi::call::CompletedCall;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::view::FileKind;
-use handoff_model::trace::{Event, Given, Header, Record, Stamps, event_of, told};
+use handoff_model::trace::{Event, Header, PassedFd, Record, Stamps, event_of, event_of_record};
 use serde_json::{Value, json};
 
 /// The `sys` of a call that the environment failed.
@@ -35,7 +35,7 @@ pub fn trace(scenario: &Scenario, followed: &Followed<'_>) -> Vec<String> {
     }
     for step in followed.steps() {
         let besides = step.happening.besides.iter().map(|made| event_of(made, UNNUMBERED));
-        for event in event(step).into_iter().chain(besides) {
+        for event in step_event(step).into_iter().chain(besides) {
             let event = numbered(event, lines.len());
             lines.push(match step.action {
                 Action::Fail(..) => injected(&event),
@@ -54,62 +54,63 @@ fn numbered(event: Event, number: usize) -> Event {
 
 const UNNUMBERED: Stamps = Stamps { seq: 0, enter_ns: 0, t_ns: 0 };
 
-fn tell(pid: Pid, record: Record) -> Event {
-    told(pid, record, UNNUMBERED)
+fn event(pid: Pid, record: Record) -> Event {
+    event_of_record(pid, record, UNNUMBERED)
 }
 
 /// How the first state came to be.
 fn opening(scenario: &Scenario, followed: &Followed<'_>) -> [Vec<Event>; 4] {
-    let setting = followed.system().setting();
+    let constants = followed.system().constants();
     let rights = [(OLD, scenario.old), (NEW, scenario.new)];
-    let are_there = rights.into_iter().filter(|(pid, _)| setting.base.processes.contains_key(pid));
-    let launched = setting.opening.iter().map(|made| event_of(made, UNNUMBERED));
+    let are_there =
+        rights.into_iter().filter(|(pid, _)| constants.base.processes.contains_key(pid));
+    let launched = constants.opening.iter().map(|made| event_of(made, UNNUMBERED));
     let boot = Record::Guest { what: "boot".to_owned(), fd: None };
     [
-        are_there.map(|(pid, rights)| tell(pid, start(rights))).collect(),
+        are_there.map(|(pid, rights)| event(pid, start(rights))).collect(),
         launched.collect(),
         given(followed),
-        vec![tell(OLD, boot)],
+        vec![event(OLD, boot)],
     ]
 }
 
-fn start(rights: Process) -> Record {
-    let Process { uid, cap_ipc_lock, memlock_bytes } = rights;
+fn start(rights: Credentials) -> Record {
+    let Credentials { uid, cap_ipc_lock, memlock_bytes } = rights;
     let (memlock_cur, memlock_max) = (memlock_bytes, memlock_bytes);
     Record::Start { uid, euid: uid, cap_ipc_lock, memlock_cur, memlock_max, parent: Pid(0) }
 }
 
 /// The descriptors that no call made. A pair of sockets is told of once, by the old process.
 fn given(followed: &Followed<'_>) -> Vec<Event> {
-    let base = &followed.system().setting().base;
+    let base = &followed.system().constants().base;
     let table = |pid: Pid| base.processes.get(&pid).map(|process| &process.descriptors);
     let is_socket = |pid: Pid| {
         let open = table(pid).into_iter().flatten();
         open.filter(|(_, open)| open.kind == FileKind::Socket).map(|(fd, _)| *fd).next()
     };
     let what = |fd: Fd, kind: FileKind| match kind {
-        FileKind::Socket => Some(Given::Socket { peer: NEW, peer_fd: is_socket(NEW)? }),
-        FileKind::Pidfd => Some(Given::Pidfd { target: NEW }),
-        FileKind::Image => Some(Given::Image { path: format!("image {fd}") }),
+        FileKind::Socket => Some(PassedFd::Socket { peer: NEW, peer_fd: is_socket(NEW)? }),
+        FileKind::Pidfd => Some(PassedFd::Pidfd { target: NEW }),
+        FileKind::Image => Some(PassedFd::Image { path: format!("image {fd}") }),
         _ => None,
     };
     let event = |(fd, open): (&Fd, &handoff_model::abi::view::DescriptorView)| {
         let record = Record::Given { fd: *fd, what: what(*fd, open.kind)?, cloexec: open.cloexec };
-        Some(tell(OLD, record))
+        Some(event(OLD, record))
     };
     table(OLD).into_iter().flatten().filter_map(event).collect()
 }
 
 /// The event of a step; none of what no process asked of its kernel.
-fn event(step: &Step) -> Option<Event> {
+fn step_event(step: &Step) -> Option<Event> {
     let killed = || Record::Exit { status: None, signal: Some("SIGKILL".to_owned()) };
     match &step.action {
         Action::Step(side) | Action::Fail(side, _) => {
             let (_, call, answer) = step.happening.call.clone()?;
-            Some(event_of(&Made { pid: side.pid(), call, answer }, UNNUMBERED))
+            Some(event_of(&CompletedCall { pid: side.pid(), call, answer }, UNNUMBERED))
         }
-        Action::Kill(side) => Some(tell(side.pid(), killed())),
-        Action::Die => Some(tell(NEW, killed())),
+        Action::Kill(side) => Some(event(side.pid(), killed())),
+        Action::Die => Some(event(NEW, killed())),
         Action::Cancel | Action::Raise(_) | Action::Take(..) | Action::Work(_) | Action::Arm => {
             None
         }

@@ -22,7 +22,7 @@ use handoff_real_backend::spawn;
 use handoff_real_backend::sysfs::{Bdf, Sysfs};
 use handoff_testbed::device::{self, Kind};
 use handoff_testbed::{family, workload};
-use run_dir::{Folder, Order};
+use run_dir::{RunDir, RunSpec};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
@@ -47,7 +47,7 @@ pub struct Request {
 
 /// Why there was no run.
 #[derive(Debug, thiserror::Error)]
-pub enum Hindrance {
+pub enum SetupError {
     /// Something that this host lacks: what, and how to get it.
     #[error("{what}; {cure}")]
     Missing {
@@ -64,18 +64,18 @@ pub enum Hindrance {
     Files(#[from] io::Error),
 }
 
-fn missing(what: impl Into<String>, cure: impl Into<String>) -> Hindrance {
-    Hindrance::Missing { what: what.into(), cure: cure.into() }
+fn missing(what: impl Into<String>, cure: impl Into<String>) -> SetupError {
+    SetupError::Missing { what: what.into(), cure: cure.into() }
 }
 
 /// How long a run may take in all.
 const RUN_MAX: Duration = Duration::from_mins(10);
 
 /// Runs a scenario on this host. Nothing is touched when something is missing.
-pub fn run(request: &Request) -> Result<Verdict, Hindrance> {
+pub fn run(request: &Request) -> Result<Verdict, SetupError> {
     examine(request)?;
-    let folder = Folder::at(&fresh_folder()?);
-    let order = Order {
+    let folder = RunDir::at(&fresh_folder()?);
+    let order = RunSpec {
         name: request.name.clone(),
         text: request.text.clone(),
         devices: request.devices.clone(),
@@ -89,7 +89,7 @@ pub fn run(request: &Request) -> Result<Verdict, Hindrance> {
 }
 
 /// Starts the old process, and waits until every process of the run has ended.
-fn play(folder: &Folder) -> Result<bool, Hindrance> {
+fn play(folder: &RunDir) -> Result<bool, SetupError> {
     family::adopt_orphans().map_err(|errno| missing(format!("prctl: {errno}"), "Linux 3.4"))?;
     let argv: Vec<OsString> =
         ["handoff".into(), "vmm".into(), "old".into(), folder.path().into()].to_vec();
@@ -114,30 +114,30 @@ fn fresh_folder() -> io::Result<PathBuf> {
 }
 
 /// Whether the host has what the run needs, before anything is touched.
-fn examine(request: &Request) -> Result<(), Hindrance> {
+fn examine(request: &Request) -> Result<(), SetupError> {
     let wanted = request.scenario.plan.devices.len();
     if request.devices.len() != wanted {
         let given = request.devices.len();
-        return Err(Hindrance::Request(format!(
+        return Err(SetupError::Request(format!(
             "scenario {} has {wanted} devices, {given} are given; give one --device for each",
             request.name
         )));
     }
     if request.sweep && (request.scenario.mode == Mode::Exec || request.scenario.refused) {
         let what = "--sweep kills a new process before it takes over";
-        return Err(Hindrance::Request(format!(
+        return Err(SetupError::Request(format!(
             "{what}: it needs a scenario with mode = \"transfer\" that is not refused"
         )));
     }
-    if request.scenario.wrong.is_some() {
+    if request.scenario.corruption.is_some() {
         let what = format!("scenario {} has something wrong", request.name);
-        return Err(Hindrance::Request(format!("{what} that is only simulated; remove wrong")));
+        return Err(SetupError::Request(format!("{what} that is only simulated; remove wrong")));
     }
     let limits = |bdf: &Bdf| kind_of(*bdf).map(|kind| kind.limits).unwrap_or_default();
     let pages: u64 = request.devices.iter().map(|bdf| workload::pages(limits(bdf))).sum();
     let ram = request.scenario.plan.ram.first().map_or(0, |ram| ram.length_bytes / 4096);
     if ram < pages {
-        return Err(Hindrance::Request(format!(
+        return Err(SetupError::Request(format!(
             "scenario {}: the first [[ram]] has {ram} pages, its devices need {pages}; raise pages",
             request.name
         )));
@@ -145,7 +145,7 @@ fn examine(request: &Request) -> Result<(), Hindrance> {
     if request.scenario.kernel != newest() {
         let what = format!("scenario {} is about a simulated kernel", request.name);
         let kernel = request.scenario.kernel.name();
-        return Err(Hindrance::Request(format!("{what}; use one without kernel = \"{kernel}\"")));
+        return Err(SetupError::Request(format!("{what}; use one without kernel = \"{kernel}\"")));
     }
     examine_host(&request.devices, &request.scenario)
 }
@@ -155,7 +155,7 @@ fn kind_of(bdf: Bdf) -> Option<&'static Kind> {
     Sysfs::default().vendor_and_device(bdf).and_then(device::kind_of)
 }
 
-fn examine_host(devices: &[Bdf], scenario: &Scenario) -> Result<(), Hindrance> {
+fn examine_host(devices: &[Bdf], scenario: &Scenario) -> Result<(), SetupError> {
     let sysfs = Sysfs::default();
     if let Err(error) = File::options().read(true).write(true).open("/dev/iommu") {
         let cure =
@@ -191,7 +191,7 @@ fn examine_host(devices: &[Bdf], scenario: &Scenario) -> Result<(), Hindrance> {
 }
 
 /// Whether a user may open a device node, as far as its owner and mode say.
-fn may_open(node: &Path, user: Uid) -> Result<(), Hindrance> {
+fn may_open(node: &Path, user: Uid) -> Result<(), SetupError> {
     use std::os::unix::fs::MetadataExt;
     let told = |what: String| missing(what, format!("`chown {user} {}`", node.display()));
     let data = fs::metadata(node).map_err(|error| told(format!("{}: {error}", node.display())))?;
@@ -206,7 +206,7 @@ fn may_open(node: &Path, user: Uid) -> Result<(), Hindrance> {
 }
 
 /// A run takes on the user and the limit of its scenario, which takes root.
-fn examine_rights(scenario: &Scenario) -> Result<(), Hindrance> {
+fn examine_rights(scenario: &Scenario) -> Result<(), SetupError> {
     let own = family::own_user();
     if own == Uid(0) || (own == scenario.old.uid && own == scenario.new.uid) {
         return Ok(());

@@ -4,18 +4,20 @@
 //! so that a view of the old process before and one of the new process after can be compared: file
 //! *n* is the one behind the *n*-th descriptor of the inventory, whoever holds it.
 
-use super::run_dir::Seen;
+use super::run_dir::HostObservation;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::view::{FileRef, View};
 use handoff_model::vm::{ChargedTo, Descriptors, Vm};
-use handoff_real_backend::observe::{Known, KnownDevice, KnownInterrupt, observe, pinned_pages};
+use handoff_real_backend::observe::{
+    Expectation, KnownDevice, KnownInterrupt, observe, pinned_pages,
+};
 use handoff_real_backend::sysfs::Bdf;
 use handoff_testbed::guest::TestGuest;
 use handoff_testbed::workload::{Fault, Progress};
 use std::collections::BTreeMap;
 
 /// What to look at.
-pub(super) struct Sight<'a> {
+pub(super) struct Observer<'a> {
     pub(super) pids: &'a [Pid],
     pub(super) vm: &'a Vm,
     pub(super) descriptors: &'a Descriptors,
@@ -24,12 +26,12 @@ pub(super) struct Sight<'a> {
 }
 
 /// Looks. The caller has the guest.
-pub(super) fn look(sight: &Sight<'_>) -> Seen {
+pub(super) fn look(sight: &Observer<'_>) -> HostObservation {
     let pid = Pid(std::process::id());
     let guests = sight.guest.view().map(|view| (pid, view)).into_iter().collect();
-    let mut observed = observe(sight.pids, &Known { devices: known_devices(sight), guests });
+    let mut observed = observe(sight.pids, &Expectation { devices: known_devices(sight), guests });
     renumber(&mut observed.view, pid, sight);
-    Seen {
+    HostObservation {
         pid: pid.0,
         pinned_pages: pins(sight.vm).0,
         expected_pages: pins(sight.vm).1,
@@ -49,7 +51,7 @@ fn expected_pages(vm: &Vm) -> Option<i64> {
     (charged > 0).then(|| charged.cast_signed())
 }
 
-fn known_devices(sight: &Sight<'_>) -> BTreeMap<String, KnownDevice> {
+fn known_devices(sight: &Observer<'_>) -> BTreeMap<String, KnownDevice> {
     let progress = sight.guest.progress();
     let devices = sight.vm.devices.iter().zip(sight.devices).zip(&progress);
     let known = devices.map(|((device, bdf), progress)| {
@@ -76,7 +78,7 @@ fn upsets(progress: &Progress) -> u32 {
 }
 
 /// Numbers the files of the inventory in its order, and all others after them.
-fn renumber(view: &mut View, pid: Pid, sight: &Sight<'_>) {
+fn renumber(view: &mut View, pid: Pid, sight: &Observer<'_>) {
     let table =
         view.processes.get(&pid).map(|process| process.descriptors.clone()).unwrap_or_default();
     let fds = sight.vm.keys().into_iter().map(|key| sight.descriptors.get(&key).unwrap_or(Fd(-1)));

@@ -4,8 +4,8 @@
 //! to one file each; a line is one `write` to a file opened for appending, so that lines of several
 //! processes never mix.
 
-use handoff_model::role::incoming::Arrival;
-use handoff_model::role::outgoing::Outcome;
+use handoff_model::role::incoming::IncomingOutcome;
+use handoff_model::role::outgoing::OutgoingOutcome;
 use handoff_model::trace::{Event, Record};
 use handoff_real_backend::sysfs::Bdf;
 use handoff_testbed::workload::Progress;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// What a run shall be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Order {
+pub struct RunSpec {
     /// What messages call the scenario.
     pub name: String,
     /// The scenario's text.
@@ -31,7 +31,7 @@ pub struct Order {
 /// Something that a process tells.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Note {
+pub enum RunEvent {
     /// The old process could not set the VM up.
     NotLaunched {
         /// Why.
@@ -42,7 +42,7 @@ pub enum Note {
         /// How far they are.
         progress: Vec<Progress>,
         /// The old process.
-        seen: Seen,
+        seen: HostObservation,
     },
     /// Something went wrong in a step.
     Trouble {
@@ -87,12 +87,12 @@ pub enum Note {
     /// How it ended for the old process.
     Outcome {
         /// How.
-        outcome: Outcome,
+        outcome: OutgoingOutcome,
     },
     /// How it ended for the new process.
     Arrival {
         /// How.
-        arrival: Arrival,
+        arrival: IncomingOutcome,
     },
     /// The process that has the guest at the end, after its devices have worked on.
     Final {
@@ -103,13 +103,13 @@ pub enum Note {
         /// Why they did not work on, where they did not.
         failure: Option<String>,
         /// What it sees.
-        seen: Seen,
+        seen: HostObservation,
     },
 }
 
 /// A look at the host by a process that has the guest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Seen {
+pub struct HostObservation {
     /// Who looked.
     pub pid: u32,
     /// VmPin of the process that looked, in pages.
@@ -125,9 +125,9 @@ pub struct Seen {
 
 /// The folder of a run.
 #[derive(Clone, Debug)]
-pub struct Folder(PathBuf);
+pub struct RunDir(PathBuf);
 
-impl Folder {
+impl RunDir {
     /// An existing folder.
     pub fn at(path: &Path) -> Self {
         Self(path.to_owned())
@@ -139,22 +139,22 @@ impl Folder {
     }
 
     /// Writes the order.
-    pub fn give(&self, order: &Order) -> io::Result<()> {
+    pub fn give(&self, order: &RunSpec) -> io::Result<()> {
         fs::write(self.0.join("order.json"), serde_json::to_vec(order)?)
     }
 
     /// Reads the order.
-    pub fn order(&self) -> io::Result<Order> {
+    pub fn order(&self) -> io::Result<RunSpec> {
         Ok(serde_json::from_slice(&fs::read(self.0.join("order.json"))?)?)
     }
 
     /// Tells something.
-    pub fn note(&self, note: &Note) -> io::Result<()> {
+    pub fn note(&self, note: &RunEvent) -> io::Result<()> {
         self.append("notes.jsonl", &serde_json::to_string(note)?)
     }
 
     /// Everything that was told, in order.
-    pub fn notes(&self) -> io::Result<Vec<Note>> {
+    pub fn notes(&self) -> io::Result<Vec<RunEvent>> {
         let text = match fs::read_to_string(self.0.join("notes.jsonl")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             other => other?,

@@ -4,17 +4,17 @@
 //! interrupts, bytes compared); the properties, over the views that the processes had of the host,
 //! where a host shows what a property asks for; and the replay of the recorded calls.
 
-use super::run_dir::{Folder, Note, Seen};
+use super::run_dir::{HostObservation, RunDir, RunEvent};
 use super::vmm::DMAS;
-use super::{Hindrance, Request, header};
+use super::{Request, SetupError, header};
 use crate::check::evaluate::setup;
-use crate::properties::{Case, Judgement, Moment, PROPERTIES};
-use crate::scenario::expectation::Due;
+use crate::properties::{Judgement, PROPERTIES, PropertyInput, Status};
+use crate::scenario::expectation::Expected;
 use handoff_conformance::replay::{Report, replay};
 use handoff_model::abi::ids::Pid;
 use handoff_model::abi::view::FileRef;
-use handoff_model::role::incoming::Arrival;
-use handoff_model::role::outgoing::Outcome;
+use handoff_model::role::incoming::IncomingOutcome;
+use handoff_model::role::outgoing::OutgoingOutcome;
 use handoff_testbed::workload::Progress;
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 #[derive(Debug)]
 pub struct Verdict {
     /// How it ended.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<OutgoingOutcome>,
     /// What was found.
     pub findings: Vec<Finding>,
     /// The trace, as a file has it.
@@ -52,11 +52,15 @@ fn finding(good: impl Into<Option<bool>>, what: &str, seen: impl Into<String>) -
 }
 
 /// Judges what the processes of a run have left in its folder.
-pub(super) fn judge(folder: &Folder, request: &Request, ended: bool) -> Result<Verdict, Hindrance> {
+pub(super) fn judge(
+    folder: &RunDir,
+    request: &Request,
+    ended: bool,
+) -> Result<Verdict, SetupError> {
     let notes = folder.notes()?;
     let trace = trace(folder)?;
     if let Some(why) = notes.iter().find_map(|note| match note {
-        Note::NotLaunched { why } => Some(why.clone()),
+        RunEvent::NotLaunched { why } => Some(why.clone()),
         _ => None,
     }) {
         let findings = vec![finding(false, "launch", why)];
@@ -75,7 +79,7 @@ pub(super) fn judge(folder: &Folder, request: &Request, ended: bool) -> Result<V
     Ok(Verdict { outcome: run.last_outcome(), findings, trace })
 }
 
-fn trace(folder: &Folder) -> Result<String, Hindrance> {
+fn trace(folder: &RunDir) -> Result<String, SetupError> {
     let mut lines = vec![header().line()];
     lines.extend(folder.events()?.iter().map(handoff_model::trace::Event::line));
     Ok(lines.join("\n") + "\n")
@@ -106,49 +110,55 @@ struct Last<'a> {
     from: &'a [Progress],
     progress: &'a [Progress],
     failure: Option<&'a str>,
-    seen: &'a Seen,
+    seen: &'a HostObservation,
 }
 
 /// A run, by its notes.
 struct Run<'a> {
-    notes: &'a [Note],
+    notes: &'a [RunEvent],
     request: &'a Request,
 }
 
 impl Run<'_> {
-    fn last_outcome(&self) -> Option<Outcome> {
+    fn last_outcome(&self) -> Option<OutgoingOutcome> {
         let outcome = self.notes.iter().rev().find_map(|note| match note {
-            Note::Outcome { outcome } => Some(*outcome),
+            RunEvent::Outcome { outcome } => Some(*outcome),
             _ => None,
         });
         // By exec the old program does not live to tell.
-        let took = |note: &&Note| matches!(note, Note::Arrival { arrival: Arrival::TookOver });
-        let fell_back = self.notes.iter().any(|note| matches!(note, Note::FellBack));
-        let there = if fell_back { Outcome::RolledBack } else { Outcome::HandedOver };
+        let took = |note: &&RunEvent| {
+            matches!(note, RunEvent::Arrival { arrival: IncomingOutcome::TookOver })
+        };
+        let fell_back = self.notes.iter().any(|note| matches!(note, RunEvent::FellBack));
+        let there =
+            if fell_back { OutgoingOutcome::RolledBack } else { OutgoingOutcome::HandedOver };
         let arrived = self.notes.iter().find(took).map(|_| there);
         arrived.or(outcome)
     }
 
     /// What went wrong in the last attempt.
     fn troubles(&self) -> Vec<String> {
-        let last = self.notes.iter().rposition(|note| matches!(note, Note::Survived { .. }));
+        let last = self.notes.iter().rposition(|note| matches!(note, RunEvent::Survived { .. }));
         let notes = &self.notes[last.map_or(0, |at| at + 1)..];
         let told = notes.iter().filter_map(|note| match note {
-            Note::Trouble { phase, what } => Some(format!("{phase}: {what}")),
+            RunEvent::Trouble { phase, what } => Some(format!("{phase}: {what}")),
             _ => None,
         });
         told.collect()
     }
 
     fn outcome(&self) -> Vec<Finding> {
-        let expected =
-            if self.request.scenario.refused { Outcome::Refused } else { Outcome::HandedOver };
+        let expected = if self.request.scenario.refused {
+            OutgoingOutcome::Refused
+        } else {
+            OutgoingOutcome::HandedOver
+        };
         let outcome = self.last_outcome();
         let word = match outcome {
-            Some(Outcome::HandedOver) => "handed over",
-            Some(Outcome::Refused) => "refused before the guest was stopped",
-            Some(Outcome::RolledBack) => "failed, and the guest went on where it was",
-            Some(Outcome::RolledBackUnowned) => {
+            Some(OutgoingOutcome::HandedOver) => "handed over",
+            Some(OutgoingOutcome::Refused) => "refused before the guest was stopped",
+            Some(OutgoingOutcome::RolledBack) => "failed, and the guest went on where it was",
+            Some(OutgoingOutcome::RolledBackUnowned) => {
                 "failed; the guest went on where it was, with memory that a dead process owns"
             }
             None => "the run ended without an outcome",
@@ -162,18 +172,23 @@ impl Run<'_> {
     fn sweep(&self) -> Option<Finding> {
         let killed: Vec<_> = (self.notes.iter())
             .filter_map(|note| match note {
-                Note::Killed { phase, .. } => Some(phase.as_str()),
+                RunEvent::Killed { phase, .. } => Some(phase.as_str()),
                 _ => None,
             })
             .collect();
         let pins = self.notes.iter().filter_map(|note| match note {
-            Note::Survived { pins: (pinned, expected), .. } => Some((*pinned, *expected)),
+            RunEvent::Survived { pins: (pinned, expected), .. } => Some((*pinned, *expected)),
             _ => None,
         });
         let survived = pins.clone().count();
         let owned = pins.clone().all(|(pinned, expected)| expected.is_none_or(|e| e == pinned));
-        let back = |note: &&Note| {
-            matches!(note, Note::Outcome { outcome: Outcome::Refused | Outcome::RolledBack })
+        let back = |note: &&RunEvent| {
+            matches!(
+                note,
+                RunEvent::Outcome {
+                    outcome: OutgoingOutcome::Refused | OutgoingOutcome::RolledBack
+                }
+            )
         };
         let backs = self.notes.iter().filter(back).count();
         let phases: BTreeSet<_> = killed.iter().collect();
@@ -193,11 +208,11 @@ impl Run<'_> {
 
     fn blackout(&self) -> Option<Finding> {
         let stopped = self.notes.iter().rev().find_map(|note| match note {
-            Note::Stopped { at_ns, progress } => Some((*at_ns, progress)),
+            RunEvent::Stopped { at_ns, progress } => Some((*at_ns, progress)),
             _ => None,
         });
         let starting = self.notes.iter().rev().find_map(|note| match note {
-            Note::Starting { at_ns, waited_ns, waiting } => Some((*at_ns, *waited_ns, waiting)),
+            RunEvent::Starting { at_ns, waited_ns, waiting } => Some((*at_ns, *waited_ns, waiting)),
             _ => None,
         });
         let what = "DMA and interrupts while no guest ran";
@@ -205,7 +220,7 @@ impl Run<'_> {
             (stopped, starting)
         else {
             // Where the guest has moved, both must have been told.
-            let moved = self.last_outcome() == Some(Outcome::HandedOver);
+            let moved = self.last_outcome() == Some(OutgoingOutcome::HandedOver);
             return moved
                 .then(|| finding(false, what, "nobody told when the guest stopped and started"));
         };
@@ -224,16 +239,16 @@ impl Run<'_> {
 
     fn last(&self) -> Option<Last<'_>> {
         self.notes.iter().rev().find_map(|note| match note {
-            Note::Final { from, progress, failure, seen } => {
+            RunEvent::Final { from, progress, failure, seen } => {
                 Some(Last { from, progress, failure: failure.as_deref(), seen })
             }
             _ => None,
         })
     }
 
-    fn first(&self) -> Option<&Seen> {
+    fn first(&self) -> Option<&HostObservation> {
         self.notes.iter().find_map(|note| match note {
-            Note::Launched { seen, .. } => Some(seen),
+            RunEvent::Launched { seen, .. } => Some(seen),
             _ => None,
         })
     }
@@ -270,7 +285,8 @@ impl Run<'_> {
         let (Some(first), Some(Last { seen: last, .. })) = (self.first(), self.last()) else {
             return Vec::new();
         };
-        let describe = |seen: &Seen| format!("process {}: {} pages", seen.pid, seen.pinned_pages);
+        let describe =
+            |seen: &HostObservation| format!("process {}: {} pages", seen.pid, seen.pinned_pages);
         let told = format!("before, {}; after, {}", describe(first), describe(last));
         let good = last
             .expected_pages
@@ -291,27 +307,36 @@ impl Run<'_> {
             return Vec::new();
         };
         let files = self.preserved();
-        let moment = Moment {
+        let moment = Status {
             mode: self.request.scenario.mode,
-            keeper: Some(Pid(last.pid)),
-            keeper_was_killed: false,
+            guest_owner: Some(Pid(last.pid)),
+            guest_owner_was_killed: false,
             quiescent: true,
             outcome: self.last_outcome(),
-            fell_back: self.notes.iter().any(|note| matches!(note, Note::FellBack)),
-            handed_over: self.last_outcome() == Some(Outcome::HandedOver),
-            disturbed: false,
-            due: if self.request.scenario.refused { Due::RefusedBeforeStop } else { Due::Done },
+            fell_back: self.notes.iter().any(|note| matches!(note, RunEvent::FellBack)),
+            handed_over: self.last_outcome() == Some(OutgoingOutcome::HandedOver),
+            faulted: false,
+            expected: if self.request.scenario.refused {
+                Expected::RefusedBeforeStop
+            } else {
+                Expected::HandedOver
+            },
             unexplained: false,
             new_program: false,
             left_over: false,
-            was_stopped: self.notes.iter().any(|note| matches!(note, Note::Stopped { .. })),
+            was_stopped: self.notes.iter().any(|note| matches!(note, RunEvent::Stopped { .. })),
             changed_early: false,
             commit_allowed: true,
             progress: None,
             window_open: false,
             armed: None,
         };
-        let case = Case { view: &last.view, base: &first.view, moment, preserved: &files };
+        let case = PropertyInput {
+            view: &last.view,
+            base: &first.view,
+            status: moment,
+            preserved: &files,
+        };
         let asked = PROPERTIES.iter().filter(|property| property.scope.covers(&setup(&case)));
         // Who owns a page set, what is mapped, when a guest ran: no host shows that. The run's own
         // findings and the replay of its calls speak of it.

@@ -1,8 +1,8 @@
 //! Descriptors: each of them kept once, none leaked, none inherited.
 
-use super::Judgement::{Holds, Idle};
-use super::case::must;
-use super::{Case, Judgement, Moment};
+use super::Judgement::{Holds, Vacuous};
+use super::input::must;
+use super::{Judgement, PropertyInput, Status};
 use handoff_model::abi::ids::Pid;
 use handoff_model::abi::view::{DescriptorView, FileKind, FileRef, View};
 
@@ -12,9 +12,9 @@ pub(super) fn holds(view: &View, pid: Pid, file: FileRef) -> usize {
     table.into_iter().flatten().filter(|descriptor| descriptor.file == file).count()
 }
 
-pub(super) fn descriptors_kept(case: &Case<'_>) -> Judgement {
-    let Moment { quiescent, handed_over, .. } = case.moment;
-    let Some(keeper) = case.moment.keeper else { return nobody_holds(case) };
+pub(super) fn descriptors_kept(case: &PropertyInput<'_>) -> Judgement {
+    let Status { quiescent, handed_over, .. } = case.status;
+    let Some(keeper) = case.status.guest_owner else { return nobody_holds(case) };
     for file in case.preserved {
         let count = holds(case.view, keeper, *file);
         let kind = kind_of(case.base, *file);
@@ -29,7 +29,7 @@ pub(super) fn descriptors_kept(case: &Case<'_>) -> Judgement {
     if !quiescent {
         return Holds;
     }
-    must!(!case.moment.left_over, "a process that has not the guest lives on");
+    must!(!case.status.left_over, "a process that has not the guest lives on");
     must!(case.view.in_flight.is_empty(), "descriptors are left in a socket");
     let more = |descriptor: &&DescriptorView| {
         let others = match descriptor.kind {
@@ -67,9 +67,9 @@ pub(super) fn has_virtual_machine(base: &View) -> bool {
 }
 
 /// A guest whose process is gone leaves nothing behind.
-fn nobody_holds(case: &Case<'_>) -> Judgement {
-    if !case.moment.quiescent {
-        return Idle;
+fn nobody_holds(case: &PropertyInput<'_>) -> Judgement {
+    if !case.status.quiescent {
+        return Vacuous;
     }
     for file in case.preserved {
         let holder = case.view.processes.keys().find(|pid| holds(case.view, **pid, *file) > 0);
@@ -94,9 +94,9 @@ fn kind(descriptor: DescriptorView) -> String {
     format!("{:?}", descriptor.kind).to_lowercase()
 }
 
-pub(super) fn window_closed(case: &Case<'_>) -> Judgement {
-    if case.moment.window_open {
-        return Idle;
+pub(super) fn window_closed(case: &PropertyInput<'_>) -> Judgement {
+    if case.status.window_open {
+        return Vacuous;
     }
     for (pid, process) in &case.view.processes {
         let open = process

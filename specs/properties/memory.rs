@@ -1,14 +1,16 @@
 //! Memory: who owns what is mapped, how often it is pinned, who is charged, what a device reaches.
 
-use super::Judgement::{Fails, Holds, Idle};
-use super::case::must;
-use super::{Case, Judgement};
+use super::Judgement::{Fails, Holds, Vacuous};
+use super::input::must;
+use super::{Judgement, PropertyInput};
 use handoff_model::abi::view::{Account, PageRun, PageSetView, View};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) fn owned_by_keeper(case: &Case<'_>) -> Judgement {
-    let (Some(keeper), true) = (case.moment.keeper, case.moment.quiescent) else { return Idle };
-    let mut seen = Idle;
+pub(super) fn owned_by_keeper(case: &PropertyInput<'_>) -> Judgement {
+    let (Some(keeper), true) = (case.status.guest_owner, case.status.quiescent) else {
+        return Vacuous;
+    };
+    let mut seen = Vacuous;
     for set in &case.view.page_sets {
         let (Some(owner), Some(alive)) = (set.owner, set.owner_alive) else { continue };
         must!(alive, "the pages {} belong to a memory map that is gone", run(&set.memory));
@@ -23,8 +25,8 @@ pub(super) fn owned_by_keeper(case: &Case<'_>) -> Judgement {
 }
 
 /// Where that can be seen.
-pub(super) fn owned_while_running(case: &Case<'_>) -> Judgement {
-    let mut seen = Idle;
+pub(super) fn owned_while_running(case: &PropertyInput<'_>) -> Judgement {
+    let mut seen = Vacuous;
     for (pid, process) in &case.view.processes {
         if !process.guest.as_ref().is_some_and(|guest| guest.running) {
             continue;
@@ -56,22 +58,22 @@ fn pins(sets: &[PageSetView]) -> BTreeMap<u64, u64> {
     pins
 }
 
-pub(super) fn pinned_once(case: &Case<'_>) -> Judgement {
+pub(super) fn pinned_once(case: &PropertyInput<'_>) -> Judgement {
     let before = pins(&case.base.page_sets);
     for (inode, pinned) in pins(&case.view.page_sets) {
         let had = before.get(&inode).copied().unwrap_or(0);
         must!(pinned <= had, "file {inode} has {pinned} pins where it had {had}");
     }
-    if before.values().any(|pinned| *pinned > 0) { Holds } else { Idle }
+    if before.values().any(|pinned| *pinned > 0) { Holds } else { Vacuous }
 }
 
 /// Where page sets can be seen.
-pub(super) fn vm_pin_tells(case: &Case<'_>) -> Judgement {
+pub(super) fn vm_pin_matches(case: &PropertyInput<'_>) -> Judgement {
     let sets = &case.view.page_sets;
-    if !case.moment.quiescent || case.base.page_sets.is_empty() {
-        return Idle;
+    if !case.status.quiescent || case.base.page_sets.is_empty() {
+        return Vacuous;
     }
-    let mut seen = Idle;
+    let mut seen = Vacuous;
     for (pid, process) in &case.view.processes {
         let Some(vm_pin) = process.vm_pin_pages else { continue };
         let is_own = |set: &&PageSetView| {
@@ -89,9 +91,9 @@ pub(super) fn vm_pin_tells(case: &Case<'_>) -> Judgement {
     seen
 }
 
-pub(super) fn charged_once(case: &Case<'_>) -> Judgement {
-    if !case.moment.quiescent {
-        return Idle;
+pub(super) fn charged_once(case: &PropertyInput<'_>) -> Judgement {
+    if !case.status.quiescent {
+        return Vacuous;
     }
     let mut sums: BTreeMap<Account, i64> = BTreeMap::new();
     for set in &case.view.page_sets {
@@ -109,7 +111,7 @@ pub(super) fn charged_once(case: &Case<'_>) -> Judgement {
         && case.view.books.is_empty()
         && !case.view.page_sets.iter().any(|s| s.pinned_pages > 0)
     {
-        return Idle;
+        return Vacuous;
     }
     must!(
         sums == case.view.books,
@@ -118,12 +120,12 @@ pub(super) fn charged_once(case: &Case<'_>) -> Judgement {
         books(&case.view.books)
     );
     for account in sums.keys() {
-        let keeper = case.moment.keeper.and_then(|keeper| case.view.processes.get(&keeper));
+        let keeper = case.status.guest_owner.and_then(|keeper| case.view.processes.get(&keeper));
         if let (Account::User(uid), Some(Some(user))) = (account, keeper.map(|process| process.uid))
         {
             must!(*uid == user, "user {uid} is charged, the guest is with user {user}");
         }
-        if let (Account::Process(pid), Some(keeper)) = (account, case.moment.keeper) {
+        if let (Account::Process(pid), Some(keeper)) = (account, case.status.guest_owner) {
             must!(*pid == keeper, "process {pid} is charged, the guest is in {keeper}");
         }
     }
@@ -141,10 +143,10 @@ pub(super) fn books(books: &BTreeMap<Account, i64>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn reaches_guest_memory(case: &Case<'_>) -> Judgement {
-    let Some(keeper) = case.moment.keeper else { return Idle };
+pub(super) fn reaches_guest_memory(case: &PropertyInput<'_>) -> Judgement {
+    let Some(keeper) = case.status.guest_owner else { return Vacuous };
     let guest = case.view.processes.get(&keeper).and_then(|process| process.guest.as_ref());
-    let mut seen = Idle;
+    let mut seen = Vacuous;
     for (name, device) in &case.view.devices {
         for reach in device.reach.iter().flatten() {
             must!(
@@ -169,10 +171,10 @@ pub(super) fn reaches_guest_memory(case: &Case<'_>) -> Judgement {
 
 /// Devices go on meanwhile; it is the kernel that has nowhere to look. While no guest runs nobody
 /// makes it look: that window is how the interface works, and no harm.
-pub(super) fn addresses_known(case: &Case<'_>) -> Judgement {
+pub(super) fn addresses_known(case: &PropertyInput<'_>) -> Judgement {
     let mut guests =
         case.view.processes.iter().filter_map(|(pid, p)| Some((pid, p.guest.as_ref()?)));
-    let Some((pid, _)) = guests.find(|(_, guest)| guest.running) else { return Idle };
+    let Some((pid, _)) = guests.find(|(_, guest)| guest.running) else { return Vacuous };
     let waiting = case.view.page_sets.iter().find(|set| set.awaits_address == Some(true));
     waiting.map_or(Holds, |set| {
         Fails(format!(
@@ -192,9 +194,9 @@ fn holds_run(runs: &[PageRun], wanted: &PageRun) -> bool {
     })
 }
 
-pub(super) fn same_map(case: &Case<'_>) -> Judgement {
-    if case.moment.keeper.is_none() || case.base.mappings.is_empty() {
-        return Idle;
+pub(super) fn same_map(case: &PropertyInput<'_>) -> Judgement {
+    if case.status.guest_owner.is_none() || case.base.mappings.is_empty() {
+        return Vacuous;
     }
     let lines = |view: &View| {
         let lines = view.mappings.iter().map(|m| (m.context, m.ioas, m.range, m.memory));

@@ -1,24 +1,24 @@
 //! What must hold: the registry of properties.
 //!
-//! A property is an id, a sentence, the reason why anybody cares, and a predicate over a [`Case`]:
+//! A property is an id, a sentence, the reason why anybody cares, and a predicate over a [`PropertyInput`]:
 //! the view of this moment, the view before anything happened, and a few facts about where the
 //! handoff is. It never looks at a kernel's inside, so it judges a simulated and a real machine
 //! alike.
 //!
-//! A predicate answers [`Judgement::Idle`] where it has nothing to say (its antecedent does not
+//! A predicate answers [`Judgement::Vacuous`] where it has nothing to say (its antecedent does not
 //! hold). One that is idle in every state of a check proves nothing and is reported as vacuous.
 
-mod case;
 mod descriptors;
 mod guest;
+mod input;
 mod memory;
 mod ordering;
 pub mod ranking;
 mod restoration;
 mod scope;
 
-pub use case::{Case, Judgement, Moment};
 use handoff_model::abi::view::View;
+pub use input::{Judgement, PropertyInput, Status};
 use ranking::Rank;
 pub use scope::{Scope, Setup};
 
@@ -44,7 +44,7 @@ pub struct Property {
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// A predicate that no reachable state may fail.
-    Invariant(fn(&Case<'_>) -> Judgement),
+    Invariant(fn(&PropertyInput<'_>) -> Judgement),
     /// A relation that every transition must satisfy.
     Action(Relation),
     /// Every run ends, and whenever no process can step, none waits: there is neither a cycle nor a
@@ -52,7 +52,7 @@ pub enum Kind {
     Termination,
     /// From every reachable state some run without a further fault reaches a goal, as this
     /// predicate says (`AG EF` in CTL).
-    Possibility(fn(&Case<'_>) -> bool),
+    Possibility(fn(&PropertyInput<'_>) -> bool),
     /// Every transition is one of the abstract spec or stutters, and where no role acts the
     /// abstract spec has ended, too.
     Refinement,
@@ -63,7 +63,7 @@ pub enum Kind {
 pub struct Relation {
     /// Whether a transition from this state is one that the relation is about; where none is, the
     /// property is vacuous.
-    pub applies: fn(&Case<'_>) -> bool,
+    pub applies: fn(&PropertyInput<'_>) -> bool,
     /// Whether a transition satisfies it. Asked of every transition, so it should be cheap.
     pub holds: fn(&dyn Snapshot, &dyn Snapshot) -> bool,
     /// Describes the violation by a transition that does not.
@@ -76,7 +76,7 @@ pub trait Snapshot {
     /// Returns how much can still happen.
     fn rank(&self) -> Rank;
     /// Returns where the handoff is.
-    fn moment(&self) -> Moment;
+    fn moment(&self) -> Status;
     /// Returns what can be seen.
     fn view(&self) -> View;
 }
@@ -122,7 +122,7 @@ pub const PROPERTIES: &[Property] = &[
         reason: "a counter that has drifted is wrong for ever, and goes below zero when the pages \
                  are unmapped",
         scope: Scope::Iommufd,
-        kind: Kind::Invariant(memory::vm_pin_tells),
+        kind: Kind::Invariant(memory::vm_pin_matches),
         on_host: false,
     },
     Property {
@@ -282,7 +282,7 @@ pub const PROPERTIES: &[Property] = &[
         sentence: "the old process is told why a handoff that nothing disturbs does not happen",
         reason: "who hears only that the other process is gone can mend nothing",
         scope: Scope::Denied,
-        kind: Kind::Invariant(ordering::reason_told),
+        kind: Kind::Invariant(ordering::reason_given),
         on_host: false,
     },
     Property {
@@ -334,7 +334,7 @@ pub const PROPERTIES: &[Property] = &[
 
 impl Property {
     /// Returns its predicate, if it is judged by one.
-    pub fn predicate(&self) -> Option<fn(&Case<'_>) -> Judgement> {
+    pub fn predicate(&self) -> Option<fn(&PropertyInput<'_>) -> Judgement> {
         match self.kind {
             Kind::Invariant(predicate) => Some(predicate),
             Kind::Action(_) | Kind::Termination | Kind::Possibility(_) | Kind::Refinement => None,

@@ -1,32 +1,36 @@
 //! Order: what is done before what, and what is there again after a handoff that did not happen.
 
-use super::Judgement::{Fails, Holds, Idle};
-use super::case::must;
+use super::Judgement::{Fails, Holds, Vacuous};
+use super::input::must;
 use super::memory::books;
 use super::memory::run;
-use super::{Case, Judgement, Moment};
-use handoff_model::role::outgoing::Outcome;
+use super::{Judgement, PropertyInput, Status};
+use handoff_model::role::outgoing::OutgoingOutcome;
 
-pub(super) fn only_reads(case: &Case<'_>) -> Judgement {
+pub(super) fn only_reads(case: &PropertyInput<'_>) -> Judgement {
     must!(
-        !case.moment.changed_early,
+        !case.status.changed_early,
         "the new process has changed something before it was allowed to"
     );
-    if case.moment.commit_allowed { Idle } else { Holds }
+    if case.status.commit_allowed { Vacuous } else { Holds }
 }
 
-pub(super) fn back_again(case: &Case<'_>) -> Judgement {
-    let Moment { keeper: Some(keeper), quiescent: true, outcome, fell_back, .. } = case.moment
+pub(super) fn back_again(case: &PropertyInput<'_>) -> Judgement {
+    let Status { guest_owner: Some(keeper), quiescent: true, outcome, fell_back, .. } = case.status
     else {
-        return Idle;
+        return Vacuous;
     };
     if !fell_back
         && !matches!(
             outcome,
-            Some(Outcome::Refused | Outcome::RolledBack | Outcome::RolledBackUnowned)
+            Some(
+                OutgoingOutcome::Refused
+                    | OutgoingOutcome::RolledBack
+                    | OutgoingOutcome::RolledBackUnowned
+            )
         )
     {
-        return Idle;
+        return Vacuous;
     }
     let guest = case.view.processes.get(&keeper).and_then(|process| process.guest.as_ref());
     let Some(guest) = guest else { return Fails(format!("process {keeper} has no guest")) };
@@ -51,29 +55,29 @@ pub(super) fn back_again(case: &Case<'_>) -> Judgement {
     Holds
 }
 
-pub(super) fn refused_before_stop(case: &Case<'_>) -> Judgement {
-    must!(!case.moment.was_stopped, "the guest was stopped for a handoff that could not happen");
-    must!(case.moment.outcome != Some(Outcome::HandedOver), "it was handed over");
+pub(super) fn refused_before_stop(case: &PropertyInput<'_>) -> Judgement {
+    must!(!case.status.was_stopped, "the guest was stopped for a handoff that could not happen");
+    must!(case.status.outcome != Some(OutgoingOutcome::HandedOver), "it was handed over");
     Holds
 }
 
-pub(super) fn nothing_taken_on_trust(case: &Case<'_>) -> Judgement {
-    must!(!case.moment.commit_allowed, "the new process was allowed to change things");
-    must!(!case.moment.handed_over, "it was handed over");
+pub(super) fn nothing_taken_on_trust(case: &PropertyInput<'_>) -> Judgement {
+    must!(!case.status.commit_allowed, "the new process was allowed to change things");
+    must!(!case.status.handed_over, "it was handed over");
     let taken = case.view.page_sets.iter().find(|set| set.owner_alive == Some(true));
-    if let (true, Some(set)) = (case.moment.new_program, taken) {
+    if let (true, Some(set)) = (case.status.new_program, taken) {
         return Fails(format!("the new program has taken the pages {}", run(&set.memory)));
     }
     Holds
 }
 
-pub(super) fn reason_told(case: &Case<'_>) -> Judgement {
-    must!(!case.moment.unexplained, "the other process is gone, and has not said why");
+pub(super) fn reason_given(case: &PropertyInput<'_>) -> Judgement {
+    must!(!case.status.unexplained, "the other process is gone, and has not said why");
     Holds
 }
 
-pub(super) fn happens_undisturbed(case: &Case<'_>) -> Judgement {
-    let Moment { quiescent: true, disturbed: false, .. } = case.moment else { return Idle };
-    must!(case.moment.handed_over, "nothing went wrong, and it did not happen");
+pub(super) fn happens_undisturbed(case: &PropertyInput<'_>) -> Judgement {
+    let Status { quiescent: true, faulted: false, .. } = case.status else { return Vacuous };
+    must!(case.status.handed_over, "nothing went wrong, and it did not happen");
     Holds
 }

@@ -15,11 +15,11 @@
 //! component before it.
 
 use super::{Relation, Snapshot};
-use handoff_model::protocol::measure::Left;
+use handoff_model::protocol::measure::ProgressMeasure;
 
 /// END-2: every step lowers the rank.
 pub(super) const EVERY_STEP_LOWERS_IT: Relation =
-    Relation { applies: |case| !case.moment.quiescent, holds: is_lower, violation };
+    Relation { applies: |case| !case.status.quiescent, holds: is_lower, violation };
 
 fn is_lower(from: &dyn Snapshot, to: &dyn Snapshot) -> bool {
     to.rank() < from.rank()
@@ -37,9 +37,9 @@ pub struct Rank {
     /// By exec: the old program may still be executed again.
     pub(crate) fallback: bool,
     /// By the old process; nothing once it does nothing more.
-    pub(crate) old: Option<Left>,
+    pub(crate) old: Option<ProgressMeasure>,
     /// By the new process.
-    pub(crate) new: Option<Left>,
+    pub(crate) new: Option<ProgressMeasure>,
     /// The new process has been sent a signal that it will die of.
     pub(crate) dying: bool,
     /// What has arrived and is not taken.
@@ -59,7 +59,9 @@ impl Rank {
     }
 
     fn parts(&self) -> [(&'static str, String); 6] {
-        let role = |left: Option<Left>| left.map_or("nothing".to_owned(), |left| left.to_string());
+        let role = |left: Option<ProgressMeasure>| {
+            left.map_or("nothing".to_owned(), |left| left.to_string())
+        };
         [
             ("what the environment may do", self.environment.to_string()),
             ("the ways back to the old program", u8::from(self.fallback).to_string()),

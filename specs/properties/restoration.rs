@@ -5,9 +5,9 @@
 //! can be seen of a machine decides what it does next. What is compared is told without the numbers
 //! of processes, of which the next update has others. That nobody else has any of it is `FD-1`.
 
-use super::Judgement::{Holds, Idle};
-use super::case::must;
-use super::{Case, Judgement, Moment};
+use super::Judgement::{Holds, Vacuous};
+use super::input::must;
+use super::{Judgement, PropertyInput, Status};
 use handoff_model::abi::ids::Pid;
 use handoff_model::abi::view::{DescriptorView, FileKind, View};
 use std::collections::BTreeMap;
@@ -20,20 +20,22 @@ const PARTS: &[Part] = &[
     ("the descriptors", |view, pid| descriptors(view, pid, |_| true)),
     ("those that can be inherited", |view, pid| descriptors(view, pid, |open| !open.cloexec)),
     ("what the guest sees", |view, pid| {
-        told(&view.processes[&pid].guest.as_ref().map(|guest| &guest.ram))
+        debug_text(&view.processes[&pid].guest.as_ref().map(|guest| &guest.ram))
     }),
-    ("VmPin", |view, pid| told(&view.processes[&pid].vm_pin_pages)),
+    ("VmPin", |view, pid| debug_text(&view.processes[&pid].vm_pin_pages)),
     ("the page sets", page_sets),
-    ("the mappings", |view, _| told(&view.mappings)),
-    ("the charges", |view, _| told(&view.books.values().collect::<Vec<_>>())),
+    ("the mappings", |view, _| debug_text(&view.mappings)),
+    ("the charges", |view, _| debug_text(&view.books.values().collect::<Vec<_>>())),
     ("the devices", devices),
-    ("what is on its way", |view, _| told(&view.in_flight)),
+    ("what is on its way", |view, _| debug_text(&view.in_flight)),
 ];
 
-pub(super) fn as_at_the_beginning(case: &Case<'_>) -> Judgement {
-    let Moment { quiescent: true, keeper: Some(keeper), .. } = case.moment else { return Idle };
+pub(super) fn as_at_the_beginning(case: &PropertyInput<'_>) -> Judgement {
+    let Status { quiescent: true, guest_owner: Some(keeper), .. } = case.status else {
+        return Vacuous;
+    };
     let mut first = case.base.processes.iter().filter(|(_, process)| process.guest.is_some());
-    let Some((first, _)) = first.next() else { return Idle };
+    let Some((first, _)) = first.next() else { return Vacuous };
     for (what, of) in PARTS {
         let (before, now) = (of(case.base, *first), of(case.view, keeper));
         must!(before == now, "{what}: {now}; at the beginning {before}");
@@ -41,7 +43,7 @@ pub(super) fn as_at_the_beginning(case: &Case<'_>) -> Judgement {
     Holds
 }
 
-fn told(value: &impl Debug) -> String {
+fn debug_text(value: &impl Debug) -> String {
     format!("{value:?}")
 }
 
@@ -53,7 +55,7 @@ fn descriptors(view: &View, pid: Pid, which: fn(&DescriptorView) -> bool) -> Str
     for open in open.filter(|open| !of_handoff(open.kind) && which(open)) {
         *kinds.entry(open.kind).or_default() += 1;
     }
-    told(&kinds)
+    debug_text(&kinds)
 }
 
 fn page_sets(view: &View, pid: Pid) -> String {
@@ -61,7 +63,7 @@ fn page_sets(view: &View, pid: Pid) -> String {
         let is_own = set.owner == Some(pid) && set.owner_alive == Some(true);
         (set.memory, set.pinned_pages, set.charged_pages, is_own, set.awaits_address)
     });
-    told(&sets.collect::<Vec<_>>())
+    debug_text(&sets.collect::<Vec<_>>())
 }
 
 fn devices(view: &View, pid: Pid) -> String {
@@ -73,5 +75,5 @@ fn devices(view: &View, pid: Pid) -> String {
         let vectors: Vec<_> = vectors.collect();
         (name, device.bound, device.attached, device.bus_master, &device.reach, vectors)
     });
-    told(&devices.collect::<Vec<_>>())
+    debug_text(&devices.collect::<Vec<_>>())
 }

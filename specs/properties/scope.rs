@@ -1,6 +1,6 @@
 //! Where a property applies: the scenarios in which its predicate could fail at all.
 
-use crate::scenario::expectation::Due;
+use crate::scenario::expectation::Expected;
 use handoff_model::abi::view::View;
 use handoff_model::protocol::Mode;
 
@@ -10,7 +10,7 @@ pub struct Setup<'a> {
     /// By transfer or by exec.
     pub mode: Mode,
     /// What the protocol must make of it.
-    pub due: Due,
+    pub due: Expected,
     /// What could be seen before the handoff.
     pub base: &'a View,
     /// The guest may have an interrupt armed while a handoff is under way, which `base` does not
@@ -57,10 +57,10 @@ impl Scope {
         match self {
             Self::Always => true,
             Self::Transfer => mode == Mode::Transfer,
-            Self::Refused => due == Due::RefusedBeforeStop,
-            Self::Misled => due == Due::RefusedBeforeChange,
-            Self::Denied => mode == Mode::Transfer && due != Due::Done,
-            Self::Possible => due == Due::Done,
+            Self::Refused => due == Expected::RefusedBeforeStop,
+            Self::Misled => due == Expected::RefusedBeforeChange,
+            Self::Denied => mode == Mode::Transfer && due != Expected::HandedOver,
+            Self::Possible => due == Expected::HandedOver,
             Self::Charged => base.page_sets.iter().any(|set| set.account.is_some()),
             Self::Iommufd => {
                 let sets = &base.page_sets;
@@ -74,7 +74,7 @@ impl Scope {
     }
 
     /// Why it cannot.
-    pub fn words(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             Self::Always => "",
             Self::Transfer => "asked only by transfer",

@@ -72,7 +72,7 @@ pub struct ScenarioHead {
     pub defects: Vec<Injection>,
     /// The omission that the scenario makes, one of `handoff list mutants`.
     pub mutant: Option<String>,
-    /// The corruption that the scenario injects, one of `handoff list wrongs`.
+    /// The corruption that the scenario injects, one of `handoff list corruptions`.
     pub corruption: Option<Injection>,
 }
 
@@ -168,10 +168,10 @@ impl CheckedScenario {
             transitions: report.transitions,
             depth: report.depth,
             longest_run: report.longest_run,
-            exhaustive: report.cut.is_none(),
-            stopped_by: report.cut.map(|cut| cut.to_string()),
+            exhaustive: report.stopped_by.is_none(),
+            stopped_by: report.stopped_by.map(|cut| cut.to_string()),
             duration_ms: milliseconds(report.time),
-            never: report.never.clone(),
+            never: report.never_happens.clone(),
             blackout: Blackouts::new(argument, system, report),
             verdicts: report.verdicts.iter().map(|(of, said)| Verdict::new(of, said)).collect(),
             counterexamples: runs.iter().map(|run| Run::new(run, argument)).collect(),
@@ -206,7 +206,7 @@ impl ScenarioHead {
             variant: scenario.variant.id,
             defects: defects.map(|defect| injection(defect.id, defect.sentence)).collect(),
             mutant: scenario.mutant.map(|mutant| mutant.to_string()),
-            corruption: scenario.wrong.map(|wrong| injection(wrong.id, wrong.sentence)),
+            corruption: scenario.corruption.map(|wrong| injection(wrong.id, wrong.sentence)),
         }
     }
 }
@@ -231,11 +231,11 @@ impl Verdict {
             Said::Violated(_) => VerdictKind::Violated,
             Said::Vacuous => VerdictKind::Vacuous,
             Said::Inconclusive(_) => VerdictKind::Inconclusive,
-            Said::NotAsked(_) => VerdictKind::NotApplicable,
+            Said::NotApplicable(_) => VerdictKind::NotApplicable,
         };
         let (mut reason, mut stopped_by, mut run) = (None, None, None);
         match verdict {
-            Said::NotAsked(why) => reason = Some(*why),
+            Said::NotApplicable(why) => reason = Some(*why),
             Said::HoldsWithin(cut) | Said::Inconclusive(cut) => stopped_by = Some(cut.to_string()),
             Said::Violated(found) => run = Some(found),
             Said::Proved | Said::Vacuous => {}
@@ -256,7 +256,7 @@ impl Panic {
         let panicked = report.panic.as_ref()?;
         let run = token::encode(system, &panicked.actions);
         Some(Self {
-            message: panicked.wrong.clone(),
+            message: panicked.violation.clone(),
             steps: panicked.actions.len(),
             faults: panicked.faults,
             replay: replay(argument, &run),

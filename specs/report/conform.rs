@@ -1,7 +1,7 @@
 //! The report of `handoff conform`: facts about Linux, and how kernels answer.
 
+use handoff_conformance::suite;
 use handoff_conformance::suite::untested::UNTESTED;
-use handoff_conformance::suite::{self, Row};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -63,13 +63,13 @@ pub struct UntestedFact {
 
 impl Fact {
     /// Reports what came of a fact.
-    pub fn new(row: &Row, verdict: suite::Verdict) -> Self {
+    pub fn new(fact: &suite::Fact, verdict: suite::Verdict) -> Self {
         let (result, mismatch, missing) = match verdict {
             suite::Verdict::Agrees => (FactResult::Agrees, None, None),
             suite::Verdict::Differs(found) => (FactResult::Differs, Some(found.to_string()), None),
             suite::Verdict::Skipped(missing) => (FactResult::Skipped, None, Some(missing)),
         };
-        Self { name: row.name, sentence: row.fact, result, mismatch, missing }
+        Self { name: fact.name, sentence: fact.sentence, result, mismatch, missing }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A run in a report: its steps, and the properties that it violates.
 
-use crate::check::NoReturn;
-use crate::counterexample::{self, Counterexample, Followed, Place};
+use crate::check;
+use crate::counterexample::{self, Counterexample, Followed, Position};
 use crate::state::action::Kind;
 use handoff_model::abi::call::errno_of;
 use schemars::JsonSchema;
@@ -44,7 +44,8 @@ pub struct Step {
     /// What the kernel answers: `ok`, or the name of an errno.
     pub answer: Option<String>,
     /// The error that the actor then reports, where it reports one.
-    pub trouble: Option<String>,
+    #[serde(rename = "trouble")]
+    pub error: Option<String>,
     /// The step in words.
     pub text: String,
     /// What the step changed that can be observed, a line each.
@@ -148,19 +149,19 @@ impl Step {
             phase: call.map(|(phase, ..)| phase.clone()),
             call: call.map(|(_, call, _)| call.name()),
             answer: call.map(|(_, _, given)| answer(given)),
-            trouble: step.happening.trouble.as_ref().map(ToString::to_string),
-            text: step.told(),
+            error: step.happening.error.as_ref().map(ToString::to_string),
+            text: step.describe(),
             changes: followed.differences(number).iter().map(ToString::to_string).collect(),
         }
     }
 }
 
-impl From<Place> for Actor {
-    fn from(place: Place) -> Self {
+impl From<Position> for Actor {
+    fn from(place: Position) -> Self {
         match place {
-            Place::Old => Self::Old,
-            Place::New => Self::New,
-            Place::World => Self::Devices,
+            Position::Old => Self::Old,
+            Position::New => Self::New,
+            Position::World => Self::Devices,
         }
     }
 }
@@ -183,10 +184,15 @@ impl From<Kind> for ActionKind {
 
 impl Violation {
     fn new(violation: &counterexample::Violation) -> Self {
-        let counterexample::Violation { property, wrong, because, no_return } = violation;
-        let point = |NoReturn { whatever, undisturbed }| PointOfNoReturn {
-            any_run: whatever,
-            fault_free: undisturbed,
+        let counterexample::Violation {
+            property,
+            violation: wrong,
+            causes: because,
+            point_of_no_return: no_return,
+        } = violation;
+        let point = |check::PointOfNoReturn { any_run, fault_free }| PointOfNoReturn {
+            any_run,
+            fault_free,
         };
         Self {
             property: property.id,

@@ -5,9 +5,9 @@
 
 pub use super::file::{DeviceEntry, Iommufd, Ram, Space};
 
-use super::faults::May;
+use super::faults::FaultBudget;
 use super::file::{Accounting, File, KindEntry, MapBy, ProcessEntry};
-use super::parse::Refusal;
+use super::parse::ParseError;
 use super::resolved::Scenario;
 use handoff_model::protocol::Mode;
 use handoff_model::vm::launch::HwptPlan;
@@ -36,9 +36,9 @@ impl ScenarioBuilder {
             device: vec![DeviceEntry::new("nic0")],
             process: ProcessEntry::default(),
             new: ProcessEntry::default(),
-            may: May::default(),
+            fault_budget: FaultBudget::default(),
             refused: false,
-            wrong: None,
+            corruption: None,
             variant: None,
             defects: Vec::new(),
             mutant: None,
@@ -71,8 +71,8 @@ impl ScenarioBuilder {
     }
 
     /// Corrupts what a process reads.
-    pub fn wrong(mut self, wrong: &str) -> Self {
-        self.file.wrong = Some(wrong.to_owned());
+    pub fn corruption(mut self, corruption: &str) -> Self {
+        self.file.corruption = Some(corruption.to_owned());
         self
     }
 
@@ -149,8 +149,8 @@ impl ScenarioBuilder {
     }
 
     /// Sets what may go wrong.
-    pub fn may(mut self, may: May) -> Self {
-        self.file.may = may;
+    pub fn fault_budget(mut self, may: FaultBudget) -> Self {
+        self.file.fault_budget = may;
         self
     }
 
@@ -166,9 +166,9 @@ impl ScenarioBuilder {
     ///
     /// # Errors
     /// Those of [`Scenario::parse`].
-    pub fn build(self) -> Result<Scenario, Refusal> {
+    pub fn build(self) -> Result<Scenario, ParseError> {
         let file = self.file.name.clone();
-        self.file.resolve().map_err(|what| Refusal { file, what })
+        self.file.resolve().map_err(|what| ParseError { file, what })
     }
 }
 

@@ -2,13 +2,13 @@
 
 /// What a protocol must make of a scenario where nothing disturbs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Due {
+pub enum Expected {
     /// It happens.
-    Done,
+    HandedOver,
     /// It is refused before the guest stops.
     RefusedBeforeStop,
     /// It is refused before anything is changed.
     RefusedBeforeChange,
     /// It cannot happen, which nobody can know before.
-    NotDone,
+    NotHandedOver,
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// What the environment may do, and how often in a run, and with which errnos it fails calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct May {
+pub struct FaultBudget {
     /// Calls that fail with an errno of the environment's choice.
     pub fail_calls: u8,
     /// Processes that are killed.
@@ -23,13 +23,13 @@ pub struct May {
     pub guest_steps: u8,
 }
 
-impl May {
+impl FaultBudget {
     /// No fault happens, no interrupt arrives, and the guest makes no progress.
     pub const NOTHING: Self =
         Self { fail_calls: 0, kill: 0, cancel: false, interrupts: 0, guest_steps: 0 };
 }
 
-impl Default for May {
+impl Default for FaultBudget {
     fn default() -> Self {
         Self { fail_calls: 1, kill: 1, cancel: true, interrupts: 1, guest_steps: 1 }
     }

@@ -2,7 +2,7 @@
 //!
 //! A key with its default value is not written, so that a built file is as short as one by hand.
 
-use super::faults::May;
+use super::faults::FaultBudget;
 use handoff_model::protocol::Mode;
 use handoff_model::vm::launch::HwptPlan;
 use handoff_model::vm::{Backing, Dma};
@@ -31,11 +31,12 @@ pub(super) struct File {
     pub(super) process: ProcessEntry,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) new: ProcessEntry,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(super) may: May,
+    #[serde(rename = "may", alias = "faults", default, skip_serializing_if = "is_default")]
+    pub(super) fault_budget: FaultBudget,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) refused: bool,
-    pub(super) wrong: Option<String>,
+    #[serde(rename = "wrong", alias = "corruption")]
+    pub(super) corruption: Option<String>,
     pub(super) variant: Option<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) defects: Vec<String>,

@@ -1,11 +1,11 @@
 //! What a scenario plants by name: a variant, known bugs, what is not so, what the protocol leaves
 //! out.
 
-use super::corruption::{self, WRONGS, Wrong};
+use super::corruption::{self, Corruption, WRONGS};
 use super::mutants;
 use handoff_model::protocol::Mode;
 use handoff_model::variants::defects::{self, Defect};
-use handoff_model::variants::mutants::Omission;
+use handoff_model::variants::mutants::Mutation;
 use handoff_model::variants::{self, VARIANTS, Variant};
 use handoff_model::vm::Dma;
 
@@ -59,25 +59,25 @@ pub(super) fn check_variant(defect: &Defect, variant: &Variant) -> Result<(), St
     Ok(())
 }
 
-pub(super) fn find_wrong(id: &str) -> Result<&'static Wrong, String> {
+pub(super) fn find_corruption(id: &str) -> Result<&'static Corruption, String> {
     corruption::find(id).ok_or_else(|| {
-        let known = WRONGS.iter().map(|wrong| wrong.id).collect::<Vec<_>>().join(", ");
+        let known = WRONGS.iter().map(|corruption| corruption.id).collect::<Vec<_>>().join(", ");
         format!("wrong = {id:?} is not known; one of {known}")
     })
 }
 
-pub(super) fn check_wrong(
-    wrong: Option<&Wrong>,
+pub(super) fn check_corruption(
+    corruption: Option<&Corruption>,
     mode: Mode,
     dma: Dma,
     refused: bool,
 ) -> Result<(), String> {
-    let Some(wrong) = wrong else { return Ok(()) };
-    let id = wrong.id;
-    if dma == Dma::Type1 && wrong.is_of_iommufd() {
+    let Some(corruption) = corruption else { return Ok(()) };
+    let id = corruption.id;
+    if dma == Dma::Type1 && corruption.is_of_iommufd() {
         return Err(format!("wrong = {id:?} is told of an iommufd; remove it, or dma = \"type1\""));
     }
-    if !wrong.is_told(mode) {
+    if !corruption.is_for(mode) {
         let other = if mode == Mode::Exec { "transfer" } else { "exec" };
         return Err(format!("wrong = {id:?} is nothing in this mode; use mode = \"{other}\""));
     }
@@ -87,7 +87,7 @@ pub(super) fn check_wrong(
     Ok(())
 }
 
-pub(super) fn find_mutant(variant: &Variant, name: &str) -> Result<Omission, String> {
+pub(super) fn find_mutant(variant: &Variant, name: &str) -> Result<Mutation, String> {
     mutants::find(variant, name).ok_or_else(|| {
         format!(
             "mutant {name:?} is not one of this variant and mode; `handoff list mutants` has \

@@ -11,7 +11,7 @@
 //! variant = "safe"                  # the protocol: see `handoff list`
 //! kvm = true                        # interrupts by irqfds; without: the VMM reads its eventfds
 //! dma = "iommufd"                   # or "type1": each [[space]] is a container
-//! # wrong = "ram-other"             # what is told that is not so: see `handoff list wrongs`
+//! # wrong = "ram-other"             # what is told that is not so: see `handoff list corruptions`
 //! # mutant = "row old Revoke"       # what the protocol leaves out: see `handoff list mutants`
 //!
 //! [[ram]]
@@ -51,10 +51,10 @@ mod parse;
 mod plan;
 mod resolved;
 
-pub use faults::May;
+pub use faults::FaultBudget;
 pub(crate) use faults::errnos;
 pub(crate) use injections::find_variant;
 pub(crate) use names::DEVICES_MAX;
-pub use parse::Refusal;
+pub use parse::ParseError;
 pub(crate) use parse::newest;
-pub use resolved::{Process, Scenario};
+pub use resolved::{Credentials, Scenario};

@@ -7,11 +7,11 @@
 use super::faults::errnos;
 use handoff_model::abi::call::{Call, Rights};
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Va};
-use handoff_model::protocol::phase::Place;
+use handoff_model::protocol::phase::RolePhase;
 use handoff_model::protocol::{Mode, Protocol};
-use handoff_model::role::incoming::{Incoming, Origin};
-use handoff_model::role::outgoing::{Outgoing, Way};
-use handoff_model::variants::mutants::Omission;
+use handoff_model::role::incoming::{Incoming, IncomingTransport};
+use handoff_model::role::outgoing::{Outgoing, OutgoingTransport};
+use handoff_model::variants::mutants::Mutation;
 use handoff_model::variants::mutants::mutants;
 use handoff_model::variants::{VARIANTS, Variant};
 use handoff_model::vm::{
@@ -20,35 +20,61 @@ use handoff_model::vm::{
 };
 
 /// The forms of the protocol that a VMM should use.
-pub fn forms() -> impl Iterator<Item = &'static Variant> {
+pub fn ours() -> impl Iterator<Item = &'static Variant> {
     VARIANTS.iter().filter(|variant| variant.is_ours)
 }
 
 /// All mutants of a variant, in a fixed order.
-pub fn of_variant(variant: &Variant) -> Vec<Omission> {
+pub fn of_variant(variant: &Variant) -> Vec<Mutation> {
     let protocol = Protocol::of(variant);
     mutants(&protocol, &calls(&protocol), |call| !errnos(call).is_empty())
 }
 
-/// By the name that scenarios call it.
-pub(super) fn find(variant: &Variant, name: &str) -> Option<Omission> {
+/// Words of a mutant's name that scenarios may still spell as they once were, each with the word of
+/// today.
+const FORMER_WORDS: &[(&str, &str)] = &[
+    ("Part", "Disconnect"),
+    ("Cut", "Snapshot"),
+    ("Hand", "SendFds"),
+    ("Dismiss", "TerminatePeer"),
+    ("TakeBack", "ReclaimOwnership"),
+    ("AwaitFate", "ResolveInDoubt"),
+    ("Settle", "Cleanup"),
+    ("Claim", "AssignIrqfds"),
+    ("TakeOver", "ChangeOwner"),
+    ("ProbeForReal", "ProbeByChange"),
+    ("MapAfresh", "MapFresh"),
+    ("ChargedToNobody", "Uncharged"),
+];
+
+/// Returns the mutant of a variant that a scenario names; former names of phases are understood.
+pub(super) fn find(variant: &Variant, name: &str) -> Option<Mutation> {
+    let today = |word: &str| {
+        let (former, colon) = word.strip_suffix(':').map_or((word, ""), |word| (word, ":"));
+        let renamed = FORMER_WORDS.iter().find(|(of_old, _)| *of_old == former);
+        format!("{}{colon}", renamed.map_or(former, |(_, today)| today))
+    };
+    let name = name.split(' ').map(today).collect::<Vec<_>>().join(" ");
     of_variant(variant).into_iter().find(|mutant| mutant.to_string() == name)
 }
 
 /// The calls of every phase, for the specimen.
-pub fn calls(protocol: &Protocol) -> Vec<(Place, Call)> {
+pub fn calls(protocol: &Protocol) -> Vec<(RolePhase, Call)> {
     let (socket, pidfd, new_image, old_image) = (Fd(0), Fd(1), Fd(0), Fd(1));
     let (vm, descriptors) = specimen();
     let (way, origin) = match protocol.mode {
-        Mode::Transfer => (Way::Transfer { socket, pidfd }, Origin::Transfer { socket }),
-        Mode::Exec => {
-            (Way::Exec { new_image, old_image }, Origin::Exec { stream: Fd(2), old_image })
+        Mode::Transfer => {
+            (OutgoingTransport::Transfer { socket, pidfd }, IncomingTransport::Transfer { socket })
         }
+        Mode::Exec => (
+            OutgoingTransport::Exec { new_image, old_image },
+            IncomingTransport::Exec { stream: Fd(2), old_image },
+        ),
     };
     let old = Outgoing::new(protocol, &vm, &descriptors, way);
-    let old = old.script().map(|(phase, call)| (Place::Old(phase), call.clone()));
+    let old = old.script().map(|(phase, call)| (RolePhase::Old(phase), call.clone()));
     let new = Incoming::script(protocol, origin, &vm, &descriptors);
-    old.chain(new.into_iter().map(|(phase, call)| (Place::New(phase), call))).collect()
+    old.chain(new.into_iter().map(|(phase, call)| (RolePhase::New(phase), call))).collect()
 }
 
 /// The inventory of a VM in KVM that has one of each: a block of RAM, an iommufd, an address space,

@@ -2,9 +2,10 @@
 
 use super::file::{File, ProcessEntry};
 use super::injections::{
-    check_kernel, check_variant, check_wrong, find_defect, find_mutant, find_variant, find_wrong,
+    check_corruption, check_kernel, check_variant, find_corruption, find_defect, find_mutant,
+    find_variant,
 };
-use super::resolved::{Process, Scenario};
+use super::resolved::{Credentials, Scenario};
 use handoff_model::abi::ids::{PAGE_BYTES, Uid};
 use handoff_model::protocol::Mode;
 use handoff_sim_kernel::Profile;
@@ -23,15 +24,15 @@ const SAFE: &str = "safe";
 /// Why a scenario was refused: one line, with the cure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {what}")]
-pub struct Refusal {
+pub struct ParseError {
     pub(super) file: String,
     pub(super) what: String,
 }
 
 impl Scenario {
     /// Reads a scenario. `file` is what messages call it.
-    pub fn parse(file: &str, text: &str) -> Result<Self, Refusal> {
-        let refuse = |what: String| Refusal { file: file.to_owned(), what };
+    pub fn parse(file: &str, text: &str) -> Result<Self, ParseError> {
+        let refuse = |what: String| ParseError { file: file.to_owned(), what };
         let parsed: File = toml::from_str(text).map_err(|error| refuse(place(text, &error)))?;
         parsed.resolve().map_err(refuse)
     }
@@ -55,8 +56,8 @@ impl ProcessEntry {
         }
     }
 
-    fn resolve(self) -> Process {
-        Process {
+    fn resolve(self) -> Credentials {
+        Credentials {
             uid: Uid(self.uid.unwrap_or(1000)),
             cap_ipc_lock: self.cap_ipc_lock.unwrap_or(false),
             memlock_bytes: self
@@ -75,8 +76,8 @@ impl File {
         })?;
         let defects: Vec<_> =
             self.defects.iter().map(|id| find_defect(id)).collect::<Result<_, _>>()?;
-        let wrong = self.wrong.as_deref().map(find_wrong).transpose()?;
-        check_wrong(wrong, self.mode, self.dma, self.refused)?;
+        let corruption = self.corruption.as_deref().map(find_corruption).transpose()?;
+        check_corruption(corruption, self.mode, self.dma, self.refused)?;
         let variant = self.variant.as_deref().unwrap_or(SAFE);
         let variant = find_variant(variant, self.mode, self.dma)?;
         let mutant = self.mutant.as_deref().map(|name| find_mutant(variant, name)).transpose()?;
@@ -91,7 +92,7 @@ impl File {
                     .to_owned(),
             );
         }
-        let (mode, may, refused) = (self.mode, self.may, self.refused);
+        let (mode, may, refused) = (self.mode, self.fault_budget, self.refused);
         let (name, about) = (self.name.clone(), self.about.clone());
         Ok(Scenario {
             plan: self.plan()?,
@@ -101,9 +102,9 @@ impl File {
             kernel: profile,
             old,
             new,
-            may,
+            fault_budget: may,
             refused,
-            wrong,
+            corruption,
             variant,
             defects,
             mutant,

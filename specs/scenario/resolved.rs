@@ -1,13 +1,13 @@
 //! A scenario that has been read and resolved: what everything above works with.
 
-use super::corruption::Wrong;
-use super::expectation::Due;
-use super::faults::May;
+use super::corruption::Corruption;
+use super::expectation::Expected;
+use super::faults::FaultBudget;
 use handoff_model::abi::ids::Uid;
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::variants::Variant;
 use handoff_model::variants::defects::Defect;
-use handoff_model::variants::mutants::Omission;
+use handoff_model::variants::mutants::Mutation;
 use handoff_model::vm::launch::Plan;
 use handoff_sim_kernel::Profile;
 
@@ -25,26 +25,26 @@ pub struct Scenario {
     /// The virtual machine.
     pub plan: Plan,
     /// The old process.
-    pub old: Process,
+    pub old: Credentials,
     /// The new process.
-    pub new: Process,
+    pub new: Credentials,
     /// What may go wrong.
-    pub may: May,
+    pub fault_budget: FaultBudget,
     /// Whether the protocol must refuse it before the guest stops.
     pub refused: bool,
     /// What is told that is not so.
-    pub wrong: Option<&'static Wrong>,
+    pub corruption: Option<&'static Corruption>,
     /// The protocol, before a known bug is planted in it.
     pub variant: &'static Variant,
     /// Known bugs that are planted.
     pub defects: Vec<&'static Defect>,
     /// What the protocol leaves out.
-    pub mutant: Option<Omission>,
+    pub mutant: Option<Mutation>,
 }
 
 /// A process's rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Process {
+pub struct Credentials {
     /// Its user.
     pub uid: Uid,
     /// CAP_IPC_LOCK.
@@ -55,11 +55,11 @@ pub struct Process {
 
 impl Scenario {
     /// What the protocol must make of it.
-    pub fn due(&self) -> Due {
-        match (self.wrong, self.refused) {
-            (Some(wrong), _) => wrong.due_of(self.variant),
-            (None, true) => Due::RefusedBeforeStop,
-            (None, false) => Due::Done,
+    pub fn expected(&self) -> Expected {
+        match (self.corruption, self.refused) {
+            (Some(wrong), _) => wrong.expected_of(self.variant),
+            (None, true) => Expected::RefusedBeforeStop,
+            (None, false) => Expected::HandedOver,
         }
     }
 

@@ -3,9 +3,9 @@
 //!
 //! A guest, the pages that its devices write to, and the devices themselves go from one program to
 //! another. Either may be killed at any time, and the old one may give up at any time before the
-//! decision. A [`Handoff`] is all that matters of this: who lives, where the guest is and whether
-//! it runs, who owns the pages, what the devices can do, and what is decided. A [`Row`] is all that
-//! may happen to it. Why that is enough:
+//! decision. A [`AbstractState`] is all that matters of this: who lives, where the guest is and
+//! whether it runs, who owns the pages, what the devices can do, and what is decided. A [`SpecAction`] is
+//! all that may happen to it. Why that is enough:
 //!
 //! * **One decision.** By transfer it is the commit of the new process: before it the guest is the
 //!   old one's, after it the new one's. It needs the old one's word, which the old one gives once,
@@ -28,10 +28,11 @@
 mod model;
 pub mod refinement;
 
-pub use model::Essence;
+pub use model::AbstractSpec;
 
 use crate::state::action::Side;
 use handoff_model::protocol::Mode;
+use std::fmt;
 
 /// Whether a program takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,18 +61,28 @@ pub enum Guest {
 
 /// What is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Word {
+pub enum Decision {
     /// Nothing.
-    Open,
+    Undecided,
     /// The new process may decide.
-    Given,
+    CommitAllowed,
     /// The guest is the new one's.
     Committed,
 }
 
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Undecided => "undecided",
+            Self::CommitAllowed => "commit allowed",
+            Self::Committed => "committed",
+        })
+    }
+}
+
 /// One of the two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Party {
+pub struct Participant {
     /// Whether it takes part.
     pub life: Life,
     /// What it has of the guest.
@@ -82,17 +93,17 @@ pub struct Party {
 
 /// A handoff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Handoff {
+pub struct AbstractState {
     /// The program that has the guest at the beginning.
-    pub old: Party,
+    pub old: Participant,
     /// The program that shall have it.
-    pub new: Party,
+    pub new: Participant,
     /// Who owns all of the pages; `None`: nobody who lives, or each some.
     pub owner: Option<Side>,
     /// The devices reach the guest's memory, and the guest.
     pub works: bool,
     /// What is decided.
-    pub word: Word,
+    pub decision: Decision,
 }
 
 /// Who does something.
@@ -106,7 +117,7 @@ pub enum By {
 
 /// Something that may happen.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub struct SpecAction {
     /// What.
     pub name: &'static str,
     /// By whom.
@@ -114,18 +125,18 @@ pub struct Row {
     /// When, in words.
     pub when: &'static str,
     /// When.
-    pub may: fn(&Handoff) -> bool,
+    pub may: fn(&AbstractState) -> bool,
     /// What it makes of it.
-    pub does: fn(&mut Handoff),
+    pub does: fn(&mut AbstractState),
 }
 
+use Decision::{CommitAllowed, Committed, Undecided};
 use Guest::{Absent, Runs, Stopped};
 use Life::{GivesUp, Gone, Here, Killed};
 use Side::{New, Old};
-use Word::{Committed, Given, Open};
 
-impl Party {
-    const NOBODY: Self = Self { life: Gone, guest: Absent, holds: false };
+impl Participant {
+    const ABSENT: Self = Self { life: Gone, guest: Absent, holds: false };
 
     /// Whether it takes part.
     pub fn is_here(self) -> bool {
@@ -138,29 +149,29 @@ impl Party {
     }
 }
 
-impl Row {
-    fn next(&self, mut it: Handoff) -> Handoff {
+impl SpecAction {
+    fn next(&self, mut it: AbstractState) -> AbstractState {
         (self.does)(&mut it);
         it
     }
 }
 
-impl Handoff {
+impl AbstractState {
     /// The first state. By exec the new program is not there yet.
     pub fn begin(mode: Mode) -> Self {
         let life = if mode == Mode::Exec { Gone } else { Here };
         Self {
-            old: Party { life: Here, guest: Runs, holds: true },
-            new: Party { life, ..Party::NOBODY },
+            old: Participant { life: Here, guest: Runs, holds: true },
+            new: Participant { life, ..Participant::ABSENT },
             owner: Some(Old),
             works: true,
-            word: Open,
+            decision: Undecided,
         }
     }
 
     /// What a program keeps alive dies with it.
     fn die(&mut self, side: Side, life: Life) {
-        let nobody = Party { life, ..Party::NOBODY };
+        let nobody = Participant { life, ..Participant::ABSENT };
         *(if side == Old { &mut self.old } else { &mut self.new }) = nobody;
         self.owner = self.owner.filter(|owner| *owner != side);
         self.works &= self.old.holds || self.new.holds;
@@ -168,10 +179,10 @@ impl Handoff {
 
     /// Who must have the guest.
     pub fn keeper(&self) -> Side {
-        if self.word == Committed || self.old.life == Gone { New } else { Old }
+        if self.decision == Committed || self.old.life == Gone { New } else { Old }
     }
 
-    fn party(&self, side: Side) -> Party {
+    fn party(&self, side: Side) -> Participant {
         if side == Old { self.old } else { self.new }
     }
 }
@@ -179,38 +190,42 @@ impl Handoff {
 const fn row(
     name: &'static str,
     when: &'static str,
-    may: fn(&Handoff) -> bool,
-    does: fn(&mut Handoff),
-) -> Row {
-    Row { name, by: By::Program, when, may, does }
+    may: fn(&AbstractState) -> bool,
+    does: fn(&mut AbstractState),
+) -> SpecAction {
+    SpecAction { name, by: By::Program, when, may, does }
 }
 
-const fn outside(name: &'static str, may: fn(&Handoff) -> bool, does: fn(&mut Handoff)) -> Row {
-    Row { name, by: By::Outside, when: "it lives", may, does }
+const fn outside(
+    name: &'static str,
+    may: fn(&AbstractState) -> bool,
+    does: fn(&mut AbstractState),
+) -> SpecAction {
+    SpecAction { name, by: By::Outside, when: "it lives", may, does }
 }
 
-const GIVE_UP: Row = row(
+const GIVE_UP: SpecAction = row(
     "the old process gives up",
     "nothing is decided",
-    |it| it.old.is_willing() && it.word != Committed,
+    |it| it.old.is_willing() && it.decision != Committed,
     |it| it.old.life = GivesUp,
 );
-const STOP: Row = row(
+const STOP: SpecAction = row(
     "the old process stops the guest",
     "it has not given up",
     |it| it.old.is_willing() && it.old.guest == Runs,
     |it| it.old.guest = Stopped,
 );
-const RESUME: Row = row(
+const RESUME: SpecAction = row(
     "the old process lets the guest run again",
-    "it has given up, owns the pages, and the new one, if it has the word, is gone",
+    "it has given up and owns the pages, and the new one, if the commit is allowed, is gone",
     |it| {
-        let is_alone = it.word == Open || !it.new.is_here();
+        let is_alone = it.decision == Undecided || !it.new.is_here();
         it.old.life == GivesUp && it.old.guest == Stopped && it.owner == Some(Old) && is_alone
     },
     |it| it.old.guest = Runs,
 );
-const TAKE_BACK: Row = row(
+const TAKE_BACK: SpecAction = row(
     "the old process takes the pages back",
     "it has given up, has the guest, and the new one is gone",
     |it| {
@@ -219,19 +234,19 @@ const TAKE_BACK: Row = row(
     },
     |it| it.owner = Some(Old),
 );
-const RUN: Row = row(
+const RUN: SpecAction = row(
     "the new process lets the guest run",
     "the guest is its own",
-    |it| it.new.is_here() && it.word == Committed && it.new.guest == Stopped,
+    |it| it.new.is_here() && it.decision == Committed && it.new.guest == Stopped,
     |it| it.new.guest = Runs,
 );
-const KILL_OLD: Row =
+const KILL_OLD: SpecAction =
     outside("the old process is killed", |it| it.old.is_here(), |it| it.die(Old, Killed));
-const KILL_NEW: Row =
+const KILL_NEW: SpecAction =
     outside("the new process is killed", |it| it.new.is_here(), |it| it.die(New, Killed));
 
 /// What may happen by transfer.
-pub const TRANSFER: &[Row] = &[
+pub const TRANSFER: &[SpecAction] = &[
     GIVE_UP,
     STOP,
     row(
@@ -243,30 +258,36 @@ pub const TRANSFER: &[Row] = &[
     row(
         "the old process gives its word",
         "the guest is stopped, and the new one holds the devices and has a copy of it",
-        |it| it.old.is_willing() && it.old.guest == Stopped && it.new.holds && it.word == Open,
-        |it| (it.word, it.new.guest) = (Given, Stopped),
+        |it| {
+            it.old.is_willing()
+                && it.old.guest == Stopped
+                && it.new.holds
+                && it.decision == Undecided
+        },
+        |it| (it.decision, it.new.guest) = (CommitAllowed, Stopped),
     ),
     row(
         "the new process takes some of the pages",
-        "it has the word",
-        |it| it.new.is_here() && it.word == Given && it.owner == Some(Old),
+        "the commit is allowed",
+        |it| it.new.is_here() && it.decision == CommitAllowed && it.owner == Some(Old),
         |it| it.owner = None,
     ),
     row(
         "the new process takes the pages",
-        "it has the word",
-        |it| it.new.is_here() && it.word == Given && it.owner != Some(New),
+        "the commit is allowed",
+        |it| it.new.is_here() && it.decision == CommitAllowed && it.owner != Some(New),
         |it| it.owner = Some(New),
     ),
     row(
         "the new process commits",
-        "it has the word of an old one that has not given up, and owns the pages",
+        "the commit is allowed, it owns the pages, and the old one has not given up",
         |it| {
-            let is_told = it.new.is_here() && it.word == Given && it.old.life != GivesUp;
+            let is_told =
+                it.new.is_here() && it.decision == CommitAllowed && it.old.life != GivesUp;
             is_told && it.owner == Some(New) && it.new.guest == Stopped
         },
         |it| {
-            it.word = Committed;
+            it.decision = Committed;
             if it.old.guest == Stopped {
                 it.old.guest = Absent;
             }
@@ -276,7 +297,7 @@ pub const TRANSFER: &[Row] = &[
     row(
         "the new process leaves",
         "the guest is not its own",
-        |it| it.new.is_here() && it.word != Committed,
+        |it| it.new.is_here() && it.decision != Committed,
         |it| it.die(New, Gone),
     ),
     TAKE_BACK,
@@ -284,13 +305,13 @@ pub const TRANSFER: &[Row] = &[
     row(
         "the old process lets go of the devices",
         "the guest is the new one's",
-        |it| it.old.holds && it.word == Committed,
+        |it| it.old.holds && it.decision == Committed,
         |it| (it.old.holds, it.works) = (false, it.works && it.new.holds),
     ),
     row(
         "the old process leaves",
         "the guest is the new one's",
-        |it| it.old.is_here() && it.word == Committed,
+        |it| it.old.is_here() && it.decision == Committed,
         |it| it.die(Old, Gone),
     ),
     KILL_OLD,
@@ -298,7 +319,7 @@ pub const TRANSFER: &[Row] = &[
 ];
 
 /// What may happen by exec. There is one process, and one of the programs at a time.
-pub const EXEC: &[Row] = &[
+pub const EXEC: &[SpecAction] = &[
     GIVE_UP,
     STOP,
     row(
@@ -306,29 +327,29 @@ pub const EXEC: &[Row] = &[
         "the guest is stopped",
         |it| it.old.is_willing() && it.old.guest == Stopped,
         |it| {
-            it.new = Party { life: Here, holds: true, ..Party::NOBODY };
+            it.new = Participant { life: Here, holds: true, ..Participant::ABSENT };
             it.die(Old, Gone);
         },
     ),
     row(
         "the new program loads the guest",
         "it is there",
-        |it| it.new.is_here() && it.word == Open && it.new.guest == Absent,
+        |it| it.new.is_here() && it.decision == Undecided && it.new.guest == Absent,
         |it| it.new.guest = Stopped,
     ),
     row(
         "the new program takes the pages, which decides",
         "it has loaded the guest",
-        |it| it.new.is_here() && it.word == Open && it.new.guest == Stopped,
-        |it| (it.owner, it.word) = (Some(New), Committed),
+        |it| it.new.is_here() && it.decision == Undecided && it.new.guest == Stopped,
+        |it| (it.owner, it.decision) = (Some(New), Committed),
     ),
     RUN,
     row(
         "the new program becomes the old one again",
         "nothing is decided",
-        |it| it.new.is_here() && it.word == Open,
+        |it| it.new.is_here() && it.decision == Undecided,
         |it| {
-            it.old = Party { life: GivesUp, holds: true, ..Party::NOBODY };
+            it.old = Participant { life: GivesUp, holds: true, ..Participant::ABSENT };
             it.die(New, Gone);
         },
     ),
@@ -345,7 +366,7 @@ pub const EXEC: &[Row] = &[
 ];
 
 /// What must hold: a name, and a predicate of a state and of whether that is at rest.
-pub type Invariant = (&'static str, fn(&Handoff, bool) -> bool);
+pub type Invariant = (&'static str, fn(&AbstractState, bool) -> bool);
 
 /// All of them: at most one program runs the guest; who runs it owns its pages; as long as who must
 /// have it lives, its devices reach it; it runs in the end, unless who must have it was killed from

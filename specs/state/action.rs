@@ -84,7 +84,7 @@ pub enum Kind {
 
 impl Kind {
     /// In words.
-    pub fn words(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             Self::OldCall => "a call of the old process",
             Self::NewCall => "a call of the new process",

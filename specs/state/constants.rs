@@ -1,14 +1,14 @@
 //! The constants of a state space: what is the same in every state of a scenario that was set up.
 
-use crate::scenario::corruption::Wrong;
-use crate::scenario::expectation::Due;
+use crate::scenario::corruption::Corruption;
+use crate::scenario::expectation::Expected;
 use crate::state::action::OLD;
-use handoff_model::abi::call::{Answer, Call, Made};
+use handoff_model::abi::call::{Call, CallResult, CompletedCall};
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::kernel::Kernel;
 use handoff_model::abi::view::{DescriptorView, FileKind, FileRef, InterruptView, View};
 use handoff_model::protocol::Protocol;
-use handoff_model::protocol::phase::{InPhase, OutPhase, Place};
+use handoff_model::protocol::phase::{InPhase, OutPhase, RolePhase};
 use handoff_model::vm::launch;
 use handoff_model::vm::{Descriptors, Interrupts, Vm};
 use handoff_sim_kernel::Machine;
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What is the same in every state of a check.
 #[derive(Clone, Debug)]
-pub struct Setting {
+pub struct Constants {
     /// The protocol of both roles.
     pub protocol: Protocol,
     /// The devices' names.
@@ -27,11 +27,11 @@ pub struct Setting {
     /// The open files that must be handed over, each exactly once.
     pub preserved: BTreeSet<FileRef>,
     /// What the protocol must make of it.
-    pub due: Due,
+    pub expected: Expected,
     /// What is told that is not so.
-    pub wrong: Option<&'static Wrong>,
+    pub corruption: Option<&'static Corruption>,
     /// The calls by which it came to be.
-    pub opening: Vec<Made>,
+    pub opening: Vec<CompletedCall>,
     /// What stories call the open files.
     pub names: BTreeMap<FileRef, String>,
     /// The virtual machine as it was launched, and its descriptors.
@@ -60,8 +60,8 @@ pub(crate) struct Phases {
 
 impl Phases {
     pub(super) fn new(protocol: &Protocol) -> Self {
-        let old = OutPhase::ALL.iter().map(|phase| protocol.in_window(Place::Old(*phase)));
-        let new = InPhase::ALL.iter().map(|phase| protocol.in_window(Place::New(*phase)));
+        let old = OutPhase::ALL.iter().map(|phase| protocol.in_window(RolePhase::Old(*phase)));
+        let new = InPhase::ALL.iter().map(|phase| protocol.in_window(RolePhase::New(*phase)));
         Self {
             is_rollback: OutPhase::ALL.iter().map(|phase| protocol.is_rollback(*phase)).collect(),
             in_window: [old.collect(), new.collect()],
@@ -80,15 +80,15 @@ impl Phases {
     }
 
     /// Returns true if descriptors may be inheritable in this phase.
-    pub(crate) fn in_window(&self, place: Place) -> bool {
+    pub(crate) fn in_window(&self, place: RolePhase) -> bool {
         match place {
-            Place::Old(phase) => self.in_window[0][phase as usize],
-            Place::New(phase) => self.in_window[1][phase as usize],
+            RolePhase::Old(phase) => self.in_window[0][phase as usize],
+            RolePhase::New(phase) => self.in_window[1][phase as usize],
         }
     }
 }
 
-impl Setting {
+impl Constants {
     /// Whether the guest may have an interrupt armed.
     pub(crate) fn may_arm(&self) -> bool {
         self.later.is_some()
@@ -101,15 +101,15 @@ impl Setting {
 
     /// The calls by which the old VMM arms the interrupt of the last device; none where there is
     /// nothing to arm.
-    pub(crate) fn arm(&self, machine: &mut Machine) -> Vec<Made> {
+    pub(crate) fn arm(&self, machine: &mut Machine) -> Vec<CompletedCall> {
         let Some(interrupts) = &self.later else { return Vec::new() };
         let (mut next, (mut vm, mut descriptors)) = (machine.clone(), self.launched.clone());
-        let mut door = Noted { machine: &mut next, made: Vec::new() };
+        let mut handle = RecordingHandle { machine: &mut next, made: Vec::new() };
         // What a variant has broken before may make it fail; then nothing is armed.
-        if launch::arm(interrupts, &mut vm, &mut descriptors, &mut door).is_err() {
+        if launch::arm(interrupts, &mut vm, &mut descriptors, &mut handle).is_err() {
             return Vec::new();
         }
-        let made = door.made;
+        let made = handle.made;
         *machine = next;
         made
     }
@@ -121,15 +121,15 @@ impl Setting {
         let device = vm.devices.last_mut()?;
         device.interrupts.clone_from(interrupts);
         device.interrupt_keys().for_each(|(_, key)| descriptors.insert(key, eventfd));
-        if let Some(wrong) = self.wrong {
-            wrong.tell_inventory(&mut vm, &mut descriptors);
+        if let Some(wrong) = self.corruption {
+            wrong.corrupt_inventory(&mut vm, &mut descriptors);
         }
         Some((vm, descriptors))
     }
 
     /// What it should look like, and which files must be handed over, where the guest has armed an
     /// interrupt, whose eventfd this is.
-    pub(crate) fn due_with(
+    pub(crate) fn expected_with(
         &self,
         armed: Option<FileRef>,
     ) -> (Cow<'_, View>, Cow<'_, BTreeSet<FileRef>>) {
@@ -153,15 +153,15 @@ impl Setting {
 }
 
 /// The old process's door, with everything that goes through it written down.
-pub(super) struct Noted<'a> {
+pub(super) struct RecordingHandle<'a> {
     pub(super) machine: &'a mut Machine,
-    pub(super) made: Vec<Made>,
+    pub(super) made: Vec<CompletedCall>,
 }
 
-impl Kernel for Noted<'_> {
-    fn call(&mut self, call: &Call) -> Answer {
+impl Kernel for RecordingHandle<'_> {
+    fn call(&mut self, call: &Call) -> CallResult {
         let answer = self.machine.call(OLD, call);
-        self.made.push(Made { pid: OLD, call: call.clone(), answer: answer.clone() });
+        self.made.push(CompletedCall { pid: OLD, call: call.clone(), answer: answer.clone() });
         answer
     }
 }

@@ -4,7 +4,7 @@ use crate::scenario::{DEVICES_MAX, Scenario};
 
 /// How often the environment may still act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Budget {
+pub(crate) struct RemainingFaults {
     pub(crate) fail_calls: u8,
     pub(crate) kill: u8,
     pub(crate) cancel: bool,
@@ -15,16 +15,16 @@ pub(crate) struct Budget {
     pub(crate) arm: bool,
 }
 
-impl Budget {
+impl RemainingFaults {
     /// How much the environment may still do.
-    pub(crate) fn left(&self) -> u32 {
+    pub(crate) fn remaining(&self) -> u32 {
         let Self { fail_calls, kill, cancel, guest_steps, interrupts, arm } = self;
         let once = [*fail_calls, *kill, u8::from(*cancel), *guest_steps, u8::from(*arm)];
         once.iter().chain(interrupts).map(|left| u32::from(*left)).sum()
     }
 
     pub(crate) fn of(scenario: &Scenario) -> Self {
-        let may = scenario.may;
+        let may = scenario.fault_budget;
         let mut interrupts = [0; DEVICES_MAX];
         for (left, device) in interrupts.iter_mut().zip(&scenario.plan.devices) {
             let has_none = device.interrupts.is_empty() && device.later.is_empty();

@@ -1,6 +1,6 @@
 //! The world that is checked: a machine, both roles, and an environment that may do its worst.
 //!
-//! A [`World`] is one state: plain, canonical, and complete. An [`Action`] is one thing that can
+//! A [`State`] is one state: plain, canonical, and complete. An [`Action`] is one thing that can
 //! happen next: a role makes its next call, or that call fails, or a process is killed, or somebody
 //! calls it off, or a device writes to memory and raises an interrupt, or the guest takes one,
 //! works on, or has another one armed. How often the environment may act is a budget in the state,
@@ -22,32 +22,32 @@ mod transition;
 
 use crate::scenario::Scenario;
 use crate::state::action::{Action, Side};
-use crate::state::constants::Setting;
-use crate::state::faults::Budget;
-use crate::state::parts::{Part, Store, Whole};
-use handoff_model::abi::call::{Answer, Call, Made};
+use crate::state::constants::Constants;
+use crate::state::faults::RemainingFaults;
+use crate::state::parts::{Participation, Store, Whole};
+use handoff_model::abi::call::{Call, CallResult, CompletedCall};
 use handoff_model::abi::view::{FileRef, View};
 use handoff_model::protocol::Mode;
-use handoff_model::role::incoming::{Arrival, Incoming};
+use handoff_model::role::incoming::{Incoming, IncomingOutcome};
 use handoff_model::role::outgoing::Outgoing;
-use handoff_model::role::{Role, Trouble};
+use handoff_model::role::{Role, StepError};
 use handoff_model::vm::{Descriptors, Vm};
 use handoff_sim_kernel::Machine;
 
 /// One state. Whether its parts are there as they are or by numbers is all the same to its rules.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct World<S: Store = Whole> {
+pub struct State<S: Store = Whole> {
     pub(crate) machine: S::Machine,
     pub(crate) outgoing: S::Old,
     pub(crate) incoming: S::New,
-    pub(crate) rest: Rest,
+    pub(crate) aux: Aux,
 }
 
 /// What of a world is neither the machine nor a player.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Rest {
+pub struct Aux {
     mode: Mode,
-    budget: Budget,
+    budget: RemainingFaults,
     /// The new process has a SIGKILL pending: it may go on a little, and will die.
     dying: bool,
     pub(crate) history: History,
@@ -71,7 +71,7 @@ pub struct History {
     pub fell_back: bool,
     /// A call was failed, a process killed, or it was called off; or the virtual machine changed
     /// after its state was cut.
-    pub disturbed: bool,
+    pub faulted: bool,
     /// The environment has killed the old process, the new one.
     pub killed: [bool; 2],
     /// The eventfd of the interrupt that was armed while the guest ran.
@@ -80,49 +80,49 @@ pub struct History {
 
 /// What an action did, for a story.
 #[derive(Clone, Debug)]
-pub struct Happening {
+pub struct StepEffect {
     /// Of a step: the role's phase and call, and the answer.
-    pub call: Option<(String, Call, Answer)>,
+    pub call: Option<(String, Call, CallResult)>,
     /// What it led to.
-    pub trouble: Option<Trouble>,
+    pub error: Option<StepError>,
     /// Calls that the old VMM makes besides the handoff.
-    pub besides: Vec<Made>,
+    pub besides: Vec<CompletedCall>,
 }
 
 /// The call that an action made, the answer, and what that led to.
-struct Done<S: Store> {
+struct CallDone<S: Store> {
     call: Option<(S::Call, S::Answer)>,
-    trouble: Option<Trouble>,
+    error: Option<StepError>,
 }
 
-impl World {
+impl State {
     /// The first state.
     pub(crate) fn new(
         scenario: &Scenario,
         machine: Machine,
         outgoing: Outgoing,
-        incoming: Part<Incoming, Arrival>,
+        incoming: Participation<Incoming, IncomingOutcome>,
     ) -> Self {
-        let rest = Rest {
+        let rest = Aux {
             mode: scenario.mode,
-            budget: Budget::of(scenario),
+            budget: RemainingFaults::of(scenario),
             dying: false,
             history: History::default(),
         };
-        Self { machine, outgoing: Part::Acting(outgoing), incoming, rest }
+        Self { machine, outgoing: Participation::Acting(outgoing), incoming, aux: rest }
     }
 
     /// Does an action, and tells it. The state is the next one afterwards.
-    pub fn act(&mut self, setting: &Setting, action: &Action) -> Happening {
+    pub fn act(&mut self, constants: &Constants, action: &Action) -> StepEffect {
         let phase = match action {
             Action::Step(side) | Action::Fail(side, _) => self.phase_name(*side),
             _ => None,
         };
         let arms = *action == Action::Arm;
-        let besides = if arms { setting.arm(&mut self.machine.clone()) } else { Vec::new() };
-        let Done { call, trouble } = self.go(setting, action);
+        let besides = if arms { constants.arm(&mut self.machine.clone()) } else { Vec::new() };
+        let CallDone { call, error } = self.go(constants, action);
         let call = phase.zip(call).map(|(phase, (call, answer))| (phase, call, answer));
-        Happening { call, trouble, besides }
+        StepEffect { call, error, besides }
     }
 
     fn phase_name(&self, side: Side) -> Option<String> {

@@ -1,7 +1,7 @@
 //! What an abstract spec sees of a machine, computed once for each machine.
 
 use crate::state::action::Side;
-use crate::state::constants::Setting;
+use crate::state::constants::Constants;
 use handoff_model::abi::view::{
     DescriptorView, DeviceView, FileKind, FileRef, GuestView, InjectedView, PageRun, View,
 };
@@ -9,17 +9,17 @@ use std::collections::BTreeSet;
 
 /// What can be seen of a machine, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sight {
-    pub(crate) sides: [OfSide; 2],
+pub struct Observation {
+    pub(crate) sides: [SideObservation; 2],
     /// The living process that owns every page set.
     pub(crate) owner: Option<Side>,
     /// Every device is as it was, and reaches what it reached.
-    pub(crate) as_before: bool,
+    pub(crate) devices_unchanged: bool,
 }
 
 /// What can be seen of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct OfSide {
+pub(crate) struct SideObservation {
     pub(crate) alive: bool,
     /// Its guest: whether it runs, and how far it has come.
     pub(crate) guest: Option<(bool, Option<u64>)>,
@@ -29,22 +29,24 @@ pub(crate) struct OfSide {
     pub(crate) sees: bool,
 }
 
-impl Sight {
+impl Observation {
     /// What a view shows.
-    pub fn of(view: &View, setting: &Setting) -> Self {
-        let base = &setting.base;
+    pub fn of(view: &View, constants: &Constants) -> Self {
+        let base = &constants.base;
         let open = base.processes.values().flat_map(|process| process.descriptors.values());
         let is_device = |file: &DescriptorView| file.kind == FileKind::Device;
         let devices: BTreeSet<_> =
             open.filter(|file| is_device(file)).map(|file| file.file).collect();
         let of_side = |side: Side| {
-            let Some(process) = view.processes.get(&side.pid()) else { return OfSide::default() };
+            let Some(process) = view.processes.get(&side.pid()) else {
+                return SideObservation::default();
+            };
             let has = |file: &FileRef| {
                 let is_coming = side == Side::New && view.in_flight.contains(file);
                 is_coming || process.descriptors.values().any(|own| own.file == *file)
             };
             let guest = process.guest.as_ref();
-            OfSide {
+            SideObservation {
                 alive: process.alive,
                 guest: guest.map(|guest| (guest.running, guest.progress)),
                 holds: devices.iter().all(has),
@@ -61,7 +63,7 @@ impl Sight {
                 |now| is_as_before(now, before) && has_all_interrupts(name, now, before, view);
             view.devices.get(name).is_some_and(is_so)
         });
-        Self { sides: Side::BOTH.map(of_side), owner, as_before }
+        Self { sides: Side::BOTH.map(of_side), owner, devices_unchanged: as_before }
     }
 }
 
@@ -79,7 +81,7 @@ fn sees(ram: &[PageRun], view: &View) -> bool {
 
 fn is_as_before(now: &DeviceView, before: &DeviceView) -> bool {
     let as_it_was = |device: &DeviceView| {
-        (device.bound, device.attached, device.bus_master, device.upsets, device.reach.clone())
+        (device.bound, device.attached, device.bus_master, device.disruptions, device.reach.clone())
     };
     let triggers = |device: &DeviceView| -> Vec<_> {
         device.interrupts.iter().map(|interrupt| interrupt.trigger).collect()

@@ -1,27 +1,27 @@
 //! Sets a scenario up on its simulated kernel: both processes, the launched VM, its running guest.
 
-use crate::scenario::{Process, Scenario};
-use crate::state::World;
+use crate::scenario::{Credentials, Scenario};
+use crate::state::State;
 use crate::state::action::{NEW, NEW_IMAGE, OLD, OLD_IMAGE};
-use crate::state::constants::{Noted, Phases, Setting};
-use crate::state::parts::Part;
-use handoff_model::abi::call::{FileCall, Made};
+use crate::state::constants::{Constants, Phases, RecordingHandle};
+use crate::state::parts::Participation;
+use handoff_model::abi::call::{CompletedCall, FileCall};
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::view::{FileKind, FileRef, View};
 use handoff_model::protocol::Mode;
-use handoff_model::role::incoming::{Incoming, Origin};
-use handoff_model::role::outgoing::{Outgoing, Way};
+use handoff_model::role::incoming::{Incoming, IncomingTransport};
+use handoff_model::role::outgoing::{Outgoing, OutgoingTransport};
 use handoff_model::vm::launch::{DevicePlan, HwptPlan, LaunchError, Plan, launch};
 use handoff_model::vm::{Descriptors, DeviceKind, Key, Kind};
 use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
 use std::collections::BTreeMap;
 /// Sets a scenario up: both processes, the launched VM, its running guest.
-pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
+pub fn set_up(scenario: &Scenario) -> Result<(Constants, State), LaunchError> {
     let mut machine = Machine::new(scenario.kernel);
     for device in &scenario.plan.devices {
         machine.plug(spec(device));
     }
-    let spawn = |machine: &mut Machine, process: Process| {
+    let spawn = |machine: &mut Machine, process: Credentials| {
         machine.spawn(ProcessSpec {
             uid: process.uid,
             cap_ipc_lock: process.cap_ipc_lock,
@@ -30,23 +30,23 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
     };
     spawn(&mut machine, scenario.old);
     let plan: &Plan = &scenario.plan;
-    let mut door = Noted { machine: &mut machine, made: Vec::new() };
-    let (mut vm, mut descriptors) = launch(plan, &mut door)?;
-    if let Some(wrong) = scenario.wrong {
-        wrong.leave(&mut door, &descriptors);
+    let mut handle = RecordingHandle { machine: &mut machine, made: Vec::new() };
+    let (mut vm, mut descriptors) = launch(plan, &mut handle)?;
+    if let Some(corruption) = scenario.corruption {
+        corruption.leave(&mut handle, &descriptors);
     }
-    let mut opening = door.made;
+    let mut opening = handle.made;
     let preserved = vm.keys().iter().filter_map(|key| descriptors.get(key)).collect::<Vec<_>>();
     let protocol = scenario.protocol();
-    let (way, new_socket) = match scenario.mode {
+    let (transport, new_socket) = match scenario.mode {
         Mode::Transfer => {
             spawn(&mut machine, scenario.new);
             let (socket, peer) = machine.socketpair(OLD, NEW);
-            (Way::Transfer { socket, pidfd: machine.pidfd(OLD, NEW) }, Some(peer))
+            (OutgoingTransport::Transfer { socket, pidfd: machine.pidfd(OLD, NEW) }, Some(peer))
         }
         Mode::Exec => {
             let new_image = machine.image(OLD, NEW_IMAGE);
-            (Way::Exec { new_image, old_image: machine.image(OLD, OLD_IMAGE) }, None)
+            (OutgoingTransport::Exec { new_image, old_image: machine.image(OLD, OLD_IMAGE) }, None)
         }
     };
     machine.boot_guest(OLD);
@@ -57,36 +57,41 @@ pub fn set_up(scenario: &Scenario) -> Result<(Setting, World), LaunchError> {
     machine.settle();
     let base = machine.view();
     let table = &base.processes[&OLD].descriptors;
-    let setting = Setting {
+    let constants = Constants {
         devices: plan.devices.iter().map(|device| device.name.clone()).collect(),
         preserved: preserved.iter().filter_map(|fd| table.get(fd)).map(|d| d.file).collect(),
-        due: scenario.due(),
-        wrong: scenario.wrong,
+        expected: scenario.expected(),
+        corruption: scenario.corruption,
         opening,
         names: names(&base, &descriptors),
         launched: (vm.clone(), descriptors.clone()),
         later: plan.devices.last().map(|last| last.later.clone()).filter(|it| !it.is_empty()),
-        fail_calls: scenario.may.fail_calls > 0,
+        fail_calls: scenario.fault_budget.fail_calls > 0,
         kvm: plan.kvm,
         stream: descriptors.get(&Key::new(Kind::Stream, "", 0)),
-        old_image: match way {
-            Way::Exec { old_image, .. } => old_image,
-            Way::Transfer { .. } => Fd(-1),
-        },
+        old_image: old_image(transport),
         base,
         phases: Phases::new(&protocol),
         protocol,
     };
-    let incoming = match new_socket {
-        Some(socket) => Part::Acting(Incoming::new(&setting.protocol, Origin::Transfer { socket })),
-        None => Part::Absent,
-    };
-    if let Some(wrong) = scenario.wrong {
-        wrong.tell_inventory(&mut vm, &mut descriptors);
+    let by_socket =
+        |socket| Incoming::new(&constants.protocol, IncomingTransport::Transfer { socket });
+    let incoming =
+        new_socket.map_or(Participation::Absent, |it| Participation::Acting(by_socket(it)));
+    if let Some(corruption) = scenario.corruption {
+        corruption.corrupt_inventory(&mut vm, &mut descriptors);
     }
-    let outgoing = Outgoing::new(&setting.protocol, &vm, &descriptors, way);
-    let world = World::new(scenario, machine, outgoing, incoming);
-    Ok((setting, world))
+    let outgoing = Outgoing::new(&constants.protocol, &vm, &descriptors, transport);
+    let state = State::new(scenario, machine, outgoing, incoming);
+    Ok((constants, state))
+}
+
+/// Returns the program to go back to; a descriptor that is never open if there is none.
+fn old_image(transport: OutgoingTransport) -> Fd {
+    match transport {
+        OutgoingTransport::Exec { old_image, .. } => old_image,
+        OutgoingTransport::Transfer { .. } => Fd(-1),
+    }
 }
 
 /// What stories call the open files.
@@ -103,12 +108,12 @@ fn names(base: &View, descriptors: &Descriptors) -> BTreeMap<FileRef, String> {
 }
 
 /// What the guest's driver does first: bus mastering, in the PCI command register.
-fn enable_dma(machine: &mut Machine, device: Fd) -> Made {
+fn enable_dma(machine: &mut Machine, device: Fd) -> CompletedCall {
     let bytes = sim::BUS_MASTER.to_le_bytes().to_vec();
     let call = FileCall::write_at(device, sim::COMMAND_OFFSET, bytes);
     let answer = machine.call(OLD, &call);
     assert!(answer.is_ok(), "a bound device has a command register");
-    Made { pid: OLD, call, answer }
+    CompletedCall { pid: OLD, call, answer }
 }
 
 /// What a story calls a descriptor.

@@ -5,9 +5,9 @@
 //! paths.
 
 use crate::scenario::Scenario;
-use crate::state::World;
+use crate::state::State;
 use crate::state::action::Action;
-use crate::state::constants::Setting;
+use crate::state::constants::Constants;
 use crate::state::setup::set_up;
 use handoff_model::vm::launch::LaunchError;
 use stateright::{Model, Property};
@@ -15,49 +15,49 @@ use stateright::{Model, Property};
 /// A scenario, set up.
 #[derive(Clone, Debug)]
 pub struct System {
-    setting: Setting,
-    init: World,
+    constants: Constants,
+    init: State,
 }
 
 impl System {
     /// Sets a scenario up on its simulated kernel.
     pub fn new(scenario: &Scenario) -> Result<Self, LaunchError> {
-        let (setting, init) = set_up(scenario)?;
-        Ok(Self { setting, init })
+        let (constants, init) = set_up(scenario)?;
+        Ok(Self { constants, init })
     }
 
     /// What is the same in every state.
-    pub fn setting(&self) -> &Setting {
-        &self.setting
+    pub fn constants(&self) -> &Constants {
+        &self.constants
     }
 
     /// To break it.
     #[cfg(test)]
-    pub(crate) fn setting_mut(&mut self) -> &mut Setting {
-        &mut self.setting
+    pub(crate) fn constants_mut(&mut self) -> &mut Constants {
+        &mut self.constants
     }
 
     /// The first state.
-    pub fn init(&self) -> &World {
+    pub fn init(&self) -> &State {
         &self.init
     }
 }
 
 impl Model for System {
-    type State = World;
+    type State = State;
     type Action = Action;
 
-    fn init_states(&self) -> Vec<World> {
+    fn init_states(&self) -> Vec<State> {
         vec![self.init.clone()]
     }
 
-    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        world.actions(&self.setting, actions);
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        state.actions(&self.constants, actions);
     }
 
-    fn next_state(&self, world: &World, action: Action) -> Option<World> {
-        let mut next = world.clone();
-        next.act(&self.setting, &action);
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        let mut next = state.clone();
+        next.act(&self.constants, &action);
         Some(next)
     }
 

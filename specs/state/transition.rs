@@ -1,73 +1,73 @@
 //! The transitions of a state: what can happen next, and what it does.
 
-use super::{Done, World};
-use crate::scenario::corruption::Wrong;
+use super::{CallDone, State};
+use crate::scenario::corruption::Corruption;
 use crate::scenario::errnos;
 use crate::state::action::{Action, Side};
-use crate::state::constants::{Phases, Setting};
-use crate::state::parts::{Machinery, Part, Player, Store};
+use crate::state::constants::{Constants, Phases};
+use crate::state::parts::{MachineOps, Participation, Player, Store};
 use handoff_model::abi::call::{Access, Call, GuestCall, ProcessCall, SocketCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::protocol::Mode;
-use handoff_model::protocol::phase::Place;
+use handoff_model::protocol::phase::RolePhase;
 use handoff_model::protocol::phase::{InPhase, OutPhase};
-use handoff_model::role::Trouble;
-use handoff_model::role::incoming::{Arrival, Incoming, Origin};
-use handoff_model::role::outgoing::Outcome;
+use handoff_model::role::StepError;
+use handoff_model::role::incoming::{Incoming, IncomingOutcome, IncomingTransport};
+use handoff_model::role::outgoing::OutgoingOutcome;
 use std::borrow::Borrow;
 
-impl<S: Store> World<S> {
+impl<S: Store> State<S> {
     /// Everything that can happen now, in a fixed order.
-    pub fn actions(&self, setting: &Setting, actions: &mut Vec<Action>) {
+    pub fn actions(&self, constants: &Constants, actions: &mut Vec<Action>) {
         for side in self.sides() {
             if let Some(call) = self.next_call(side) {
                 if !self.machine.would_block(side, &call) {
                     actions.push(Action::Step(side));
                 }
-                if setting.fail_calls && self.rest.budget.fail_calls > 0 {
+                if constants.fail_calls && self.aux.budget.fail_calls > 0 {
                     actions.extend(
                         errnos(call.borrow()).iter().map(|errno| Action::Fail(side, *errno)),
                     );
                 }
             }
         }
-        if self.rest.dying {
+        if self.aux.dying {
             actions.push(Action::Die);
         }
         self.disturbances(actions);
-        self.guest_actions(setting, actions);
+        self.guest_actions(constants, actions);
     }
 
     fn disturbances(&self, actions: &mut Vec<Action>) {
         if self.is_quiescent() {
             return;
         }
-        if self.rest.budget.kill > 0 {
+        if self.aux.budget.kill > 0 {
             let alive = self.sides().filter(|side| self.is_alive(*side));
             actions.extend(alive.map(Action::Kill));
         }
-        if self.rest.budget.cancel && self.outgoing.can_cancel() {
+        if self.aux.budget.cancel && self.outgoing.can_cancel() {
             actions.push(Action::Cancel);
         }
     }
 
-    fn guest_actions(&self, setting: &Setting, actions: &mut Vec<Action>) {
-        let left = &self.rest.budget.interrupts[..setting.devices.len()];
-        let is_armed = self.rest.history.armed.is_some();
+    fn guest_actions(&self, constants: &Constants, actions: &mut Vec<Action>) {
+        let left = &self.aux.budget.interrupts[..constants.devices.len()];
+        let is_armed = self.aux.history.armed.is_some();
         for (at, left) in (0u8..).zip(left) {
-            if *left > 0 && (is_armed || !setting.is_later(at)) {
+            if *left > 0 && (is_armed || !constants.is_later(at)) {
                 actions.push(Action::Raise(at));
             }
         }
-        let is_unstopped = !self.rest.history.was_stopped && self.machine.guest_runs(Side::Old);
-        if self.rest.budget.arm && is_unstopped && self.outgoing.can_change() {
+        let is_unstopped = !self.aux.history.was_stopped && self.machine.guest_runs(Side::Old);
+        if self.aux.budget.arm && is_unstopped && self.outgoing.can_change() {
             actions.push(Action::Arm);
         }
         for side in self.sides().filter(|side| self.machine.guest_runs(*side)) {
-            let devices = (0u8..).zip(&setting.devices).map(|(at, _)| at);
-            let ready = devices.filter(|at| self.machine.can_deliver(setting, side, *at));
+            let devices = (0u8..).zip(&constants.devices).map(|(at, _)| at);
+            let ready = devices.filter(|at| self.machine.can_deliver(constants, side, *at));
             actions.extend(ready.map(|at| Action::Take(side, at)));
-            if self.rest.budget.guest_steps > 0 {
+            if self.aux.budget.guest_steps > 0 {
                 actions.push(Action::Work(side));
             }
         }
@@ -97,7 +97,7 @@ impl<S: Store> World<S> {
     }
 
     pub(crate) fn is_exec(&self) -> bool {
-        self.rest.mode == Mode::Exec
+        self.aux.mode == Mode::Exec
     }
 
     /// By exec the second process never exists.
@@ -106,46 +106,46 @@ impl<S: Store> World<S> {
     }
 
     /// Does an action. The state is the next one afterwards.
-    pub(crate) fn advance(&mut self, setting: &Setting, action: &Action) {
-        self.go(setting, action);
+    pub(crate) fn advance(&mut self, constants: &Constants, action: &Action) {
+        self.go(constants, action);
     }
 
-    pub(super) fn go(&mut self, setting: &Setting, action: &Action) -> Done<S> {
-        let mut done = Done { call: None, trouble: None };
-        self.rest.history.disturbed |= action.is_fault();
+    pub(super) fn go(&mut self, constants: &Constants, action: &Action) -> CallDone<S> {
+        let mut done = CallDone { call: None, error: None };
+        self.aux.history.faulted |= action.is_fault();
         match action {
-            Action::Step(side) => done = self.step(setting, *side, None),
+            Action::Step(side) => done = self.step(constants, *side, None),
             Action::Fail(side, errno) => {
-                self.rest.budget.fail_calls -= 1;
-                done = self.step(setting, *side, Some(*errno));
+                self.aux.budget.fail_calls -= 1;
+                done = self.step(constants, *side, Some(*errno));
             }
             Action::Kill(side) => {
-                self.rest.budget.kill -= 1;
-                self.rest.history.killed[*side as usize] = true;
+                self.aux.budget.kill -= 1;
+                self.aux.history.killed[*side as usize] = true;
                 self.machine.kill(*side);
-                self.notice_ends(&setting.phases);
+                self.notice_ends(&constants.phases);
             }
             Action::Die => {
                 self.machine.kill(Side::New);
-                self.notice_ends(&setting.phases);
+                self.notice_ends(&constants.phases);
             }
             Action::Cancel => {
-                self.rest.budget.cancel = false;
-                done.trouble = self.outgoing.cancel();
-                self.notice_ends(&setting.phases);
+                self.aux.budget.cancel = false;
+                done.error = self.outgoing.cancel();
+                self.notice_ends(&constants.phases);
             }
             Action::Raise(device) => {
-                self.rest.budget.interrupts[usize::from(*device)] -= 1;
-                self.machine.raise(setting, *device);
+                self.aux.budget.interrupts[usize::from(*device)] -= 1;
+                self.machine.raise(constants, *device);
             }
             Action::Take(side, device) => {
-                self.machine.deliver(setting, *side, *device);
+                self.machine.deliver(constants, *side, *device);
             }
-            Action::Arm => self.arm(setting),
+            Action::Arm => self.arm(constants),
             Action::Work(side) => {
-                self.rest.budget.guest_steps -= 1;
+                self.aux.budget.guest_steps -= 1;
                 self.machine.guest_work(*side);
-                self.rest.history.progress += 1;
+                self.aux.history.progress += 1;
             }
         }
         self.forget();
@@ -153,77 +153,85 @@ impl<S: Store> World<S> {
     }
 
     /// What changes the virtual machine disturbs whoever has cut its state, and is told to him.
-    fn arm(&mut self, setting: &Setting) {
-        self.rest.budget.arm = false;
-        self.machine.arm(setting);
-        let Some((eventfd, file)) = self.machine.armed(setting) else { return };
-        self.rest.history.armed = Some(file);
-        if let Some((vm, descriptors)) = setting.with_armed(eventfd) {
-            self.rest.history.disturbed |= self.outgoing.change(&vm, &descriptors);
+    fn arm(&mut self, constants: &Constants) {
+        self.aux.budget.arm = false;
+        self.machine.arm(constants);
+        let Some((eventfd, file)) = self.machine.armed(constants) else { return };
+        self.aux.history.armed = Some(file);
+        if let Some((vm, descriptors)) = constants.with_armed(eventfd) {
+            self.aux.history.faulted |= self.outgoing.change(&vm, &descriptors);
         }
     }
 
-    fn step(&mut self, setting: &Setting, side: Side, fail: Option<Errno>) -> Done<S> {
+    fn step(&mut self, constants: &Constants, side: Side, fail: Option<Errno>) -> CallDone<S> {
         let call = self.next_call(side).expect("a step has a call");
         self.note_before(side, call.borrow());
-        let wrong = self.wrong(setting, side);
-        let refused = wrong.and_then(|(wrong, place)| wrong.refuses(place, call.borrow()));
+        let corruption = self.corruption(constants, side);
+        let refused =
+            corruption.and_then(|(corruption, place)| corruption.refuses(place, call.borrow()));
         let answer = match (fail.or(refused), call.borrow()) {
-            (Some(errno), call) => self.machine.said(call.refused(errno)),
+            (Some(errno), call) => self.machine.intern_result(call.refused(errno)),
             (None, Call::Process(ProcessCall::Kill { .. })) => self.send_kill(side, &call),
             (None, _) => self.machine.call(side, &call),
         };
         let old_acts = side == Side::Old && self.outgoing.is_acting();
         self.note_after(old_acts, call.borrow(), answer.borrow().is_ok());
-        let told =
-            wrong.and_then(|(wrong, place)| wrong.tell(place, call.borrow(), answer.borrow()));
-        let answer = told.map_or(answer, |told| self.machine.said(told));
-        let trouble = self.take(setting, side, call.borrow(), &answer);
-        self.notice_ends(&setting.phases);
-        Done { call: Some((call, answer)), trouble }
+        let told = corruption.and_then(|(corruption, place)| {
+            corruption.corrupt(place, call.borrow(), answer.borrow())
+        });
+        let answer = told.map_or(answer, |told| self.machine.intern_result(told));
+        let error = self.take(constants, side, call.borrow(), &answer);
+        self.notice_ends(&constants.phases);
+        CallDone { call: Some((call, answer)), error }
     }
 
     /// What a role that acts is told that is not so, and where it is. A program that is executed
     /// again reads what it has written.
-    fn wrong(&self, setting: &Setting, side: Side) -> Option<(&'static Wrong, Place)> {
-        let wrong = setting.wrong.filter(|_| !self.rest.history.fell_back)?;
-        let old = self.outgoing.phase().filter(|_| side == Side::Old).map(Place::Old);
-        Some((wrong, old.or(self.incoming.phase().map(Place::New))?))
+    fn corruption(
+        &self,
+        constants: &Constants,
+        side: Side,
+    ) -> Option<(&'static Corruption, RolePhase)> {
+        let corruption = constants.corruption.filter(|_| !self.aux.history.fell_back)?;
+        let old = self.outgoing.phase().filter(|_| side == Side::Old).map(RolePhase::Old);
+        Some((corruption, old.or(self.incoming.phase().map(RolePhase::New))?))
     }
 
     /// A signal is sent at once and takes effect a little later.
     fn send_kill(&mut self, side: Side, call: &S::Call) -> S::Answer {
         let answer = self.machine.clone().call(side, call);
-        self.rest.dying = answer.borrow().is_ok();
+        self.aux.dying = answer.borrow().is_ok();
         answer
     }
 
     fn note_before(&mut self, side: Side, call: &Call) {
         let by_new = side == Side::New && !self.is_exec();
-        if by_new && call.access() == Access::Mutates && !self.rest.history.commit_allowed {
-            self.rest.history.changed_early = true;
+        if by_new && call.access() == Access::Mutates && !self.aux.history.commit_allowed {
+            self.aux.history.changed_early = true;
         }
     }
 
     /// Gives the answer to the role, or lets the process go where the call took it.
     fn take(
         &mut self,
-        setting: &Setting,
+        constants: &Constants,
         side: Side,
         call: &Call,
         answer: &S::Answer,
-    ) -> Option<Trouble> {
+    ) -> Option<StepError> {
         let old_acts = side == Side::Old && self.outgoing.is_acting();
         let is_ok = answer.borrow().is_ok();
         match call {
             Call::Process(ProcessCall::Exit { .. }) if is_ok && old_acts => {
-                let outcome = self.outgoing.end().unwrap_or(Outcome::RolledBack);
-                self.outgoing.set(Part::Ended(outcome));
+                let outcome = self.outgoing.end().unwrap_or(OutgoingOutcome::RolledBack);
+                self.outgoing.set(Participation::Ended(outcome));
             }
             Call::Process(ProcessCall::Exit { .. }) if is_ok => {
-                self.incoming.set(Part::Ended(Arrival::Left));
+                self.incoming.set(Participation::Ended(IncomingOutcome::Left));
             }
-            Call::Process(ProcessCall::Exec { .. }) if is_ok => self.become_program(setting, side),
+            Call::Process(ProcessCall::Exec { .. }) if is_ok => {
+                self.become_program(constants, side);
+            }
             _ if old_acts => return self.outgoing.took(answer),
             _ => return self.incoming.took(answer),
         }
@@ -234,66 +242,66 @@ impl<S: Store> World<S> {
         let phase = self.outgoing.phase();
         match call {
             _ if !is_ok => {}
-            Call::Guest(GuestCall::Stop) => self.rest.history.was_stopped = true,
+            Call::Guest(GuestCall::Stop) => self.aux.history.was_stopped = true,
             Call::Socket(SocketCall::Send { .. })
                 if old_acts && phase == Some(OutPhase::Commit) =>
             {
-                self.rest.history.commit_allowed = true;
+                self.aux.history.commit_allowed = true;
             }
             Call::Socket(SocketCall::Send { .. }) if !old_acts => {
-                self.rest.history.committed |= self.incoming.phase() == Some(InPhase::Committed);
+                self.aux.history.committed |= self.incoming.phase() == Some(InPhase::Committed);
             }
             // No property asks whether any other call was made.
             _ => {}
         }
     }
 
-    fn become_program(&mut self, setting: &Setting, side: Side) {
+    fn become_program(&mut self, constants: &Constants, side: Side) {
         let fell_back = self.machine.runs_old_image(side);
-        let mut protocol = setting.protocol.clone();
+        let mut protocol = constants.protocol.clone();
         if fell_back {
             protocol = protocol.last_resort();
         }
-        let origin = Origin::Exec {
-            stream: setting.stream.expect("a launched VM has a stream"),
-            old_image: setting.old_image,
+        let origin = IncomingTransport::Exec {
+            stream: constants.stream.expect("a launched VM has a stream"),
+            old_image: constants.old_image,
         };
-        self.outgoing.set(Part::Absent);
-        self.incoming.set(Part::Acting(Incoming::new(&protocol, origin)));
-        self.rest.history.fell_back = fell_back;
+        self.outgoing.set(Participation::Absent);
+        self.incoming.set(Participation::Acting(Incoming::new(&protocol, origin)));
+        self.aux.history.fell_back = fell_back;
     }
 
     /// A role whose process is gone was killed with it; one that has nothing more to do has ended.
     fn notice_ends(&mut self, phases: &Phases) {
         if self.outgoing.is_acting() && !self.is_alive(Side::Old) {
-            self.outgoing.set(Part::Killed);
+            self.outgoing.set(Participation::Killed);
         }
         let home = if self.is_exec() { Side::Old } else { Side::New };
         if self.incoming.is_acting() && !self.is_alive(home) {
-            self.incoming.set(Part::Killed);
+            self.incoming.set(Participation::Killed);
         }
         let phase = self.incoming.phase();
-        self.rest.history.committed |= phase.is_some_and(|phase| phases.is_committed(phase));
+        self.aux.history.committed |= phase.is_some_and(|phase| phases.is_committed(phase));
         if self.outgoing.is_done() {
-            let outcome = self.outgoing.end().unwrap_or(Outcome::Refused);
-            self.outgoing.set(Part::Ended(outcome));
+            let outcome = self.outgoing.end().unwrap_or(OutgoingOutcome::Refused);
+            self.outgoing.set(Participation::Ended(outcome));
         }
         if self.incoming.is_done() {
-            let arrival = self.incoming.end().unwrap_or(Arrival::Left);
-            self.incoming.set(Part::Ended(arrival));
+            let arrival = self.incoming.end().unwrap_or(IncomingOutcome::Left);
+            self.incoming.set(Participation::Ended(arrival));
         }
     }
 
     /// Clears what can matter no more, so that equal futures are equal states.
     fn forget(&mut self) {
-        self.rest.dying &= !self.is_exec() && self.is_alive(Side::New);
+        self.aux.dying &= !self.is_exec() && self.is_alive(Side::New);
         if self.is_quiescent() {
-            self.rest.budget.kill = 0;
-            self.rest.budget.fail_calls = 0;
+            self.aux.budget.kill = 0;
+            self.aux.budget.fail_calls = 0;
         }
         if !self.outgoing.is_acting() {
-            self.rest.budget.cancel = false;
+            self.aux.budget.cancel = false;
         }
-        self.rest.budget.arm &= self.outgoing.is_acting() && !self.rest.history.was_stopped;
+        self.aux.budget.arm &= self.outgoing.is_acting() && !self.aux.history.was_stopped;
     }
 }

@@ -11,7 +11,7 @@ use crate::report::check::milliseconds;
 use crate::report::compare as report;
 use crate::report::run::replay;
 use crate::scenario::Scenario;
-use crate::survey::hazards::{Meeting, meet};
+use crate::survey::hazards::{Response, respond};
 use handoff_checker::search::Limits;
 use handoff_model::variants::{VARIANTS, Variant};
 use handoff_model::vm::Dma;
@@ -39,7 +39,7 @@ pub struct Column {
 }
 
 /// What a variant does about a hazard of the kernel.
-pub type Hazard = (Quirk, Meeting);
+pub type Hazard = (Quirk, Response);
 
 /// What is said of a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Cell {
 /// How bad a verdict is; of two violations the cheaper one is worse.
 fn badness(verdict: &Verdict) -> (u8, Reverse<(u32, usize)>) {
     let (class, cost) = match verdict {
-        Verdict::NotAsked(_) => (0, (0, 0)),
+        Verdict::NotApplicable(_) => (0, (0, 0)),
         Verdict::Vacuous => (1, (0, 0)),
         Verdict::Proved => (2, (0, 0)),
         Verdict::Inconclusive(_) => (3, (0, 0)),
@@ -84,15 +84,18 @@ fn column(
     scenarios: &[(String, Scenario)],
     limits: Limits,
 ) -> Result<Column, LaunchError> {
-    let cell =
-        Cell { verdict: Verdict::NotAsked("in no scenario"), scenario: String::new(), run: None };
+    let cell = Cell {
+        verdict: Verdict::NotApplicable("in no scenario"),
+        scenario: String::new(),
+        run: None,
+    };
     let cells = vec![cell; PROPERTIES.len()];
     let hazards = Vec::new();
     let mut column =
         Column { variant, cells, hazards, scenarios: 0, states: 0, time: Duration::ZERO };
     if variant.kernel.is_none() && variant.dma == Dma::Iommufd {
-        let meet = |quirk| Ok((quirk, meet(variant, quirk)?));
-        column.hazards = Quirk::ALL.into_iter().map(meet).collect::<Result<_, _>>()?;
+        let respond = |quirk| Ok((quirk, respond(variant, quirk)?));
+        column.hazards = Quirk::ALL.into_iter().map(respond).collect::<Result<_, _>>()?;
     }
     for (name, scenario) in scenarios.iter().filter(|(_, it)| it.is_for(variant)) {
         column.add(name, Checked::new(&Scenario { variant, ..scenario.clone() }, limits)?);
@@ -122,7 +125,7 @@ impl Column {
     }
 
     /// What its users are told instead of a property.
-    pub fn told_instead(&self, property: &Property) -> Option<&'static str> {
+    pub fn documented_limit(&self, property: &Property) -> Option<&'static str> {
         let unpromised = self.variant.unpromised.iter();
         unpromised.clone().find(|(id, _)| *id == property.id).map(|(_, told)| *told)
     }
@@ -140,16 +143,16 @@ impl Column {
             hazard: quirk.code(),
             evidence: quirk.evidence(),
             response: match meeting {
-                Meeting::Harmed(..) => report::Response::Violated,
-                Meeting::Refused(_) => report::Response::Refused,
-                Meeting::Unharmed => report::Response::Unharmed,
+                Response::Harmed(..) => report::Response::Violated,
+                Response::Refused(_) => report::Response::Refused,
+                Response::Unharmed => report::Response::Unharmed,
             },
             property: match meeting {
-                Meeting::Harmed(property, _) => Some(property.id),
+                Response::Harmed(property, _) => Some(property.id),
                 _ => None,
             },
             reason: match meeting {
-                Meeting::Refused(why) => Some(why.clone()),
+                Response::Refused(why) => Some(why.clone()),
                 _ => None,
             },
         };
@@ -174,10 +177,10 @@ impl Column {
             verdict: crate::report::check::Verdict::new(property, verdict),
             scenario: scenario.clone(),
             violation: match verdict {
-                Verdict::Violated(run) => Some(run.wrong.clone()),
+                Verdict::Violated(run) => Some(run.violation.clone()),
                 _ => None,
             },
-            documented_limit: self.told_instead(property),
+            documented_limit: self.documented_limit(property),
             run: run.clone(),
             replay: run.as_ref().map(replay),
         }

@@ -8,7 +8,7 @@ use crate::counterexample::mermaid::mermaid;
 use crate::counterexample::{Checked, Counterexample, Violation};
 use crate::properties::{PROPERTIES, Property};
 use crate::report::text::compare::{heads, legend, letters, table};
-use crate::scenario::bugs::{self, Found, Known};
+use crate::scenario::bugs::{self, KnownBug, Reproduction};
 use crate::survey::bugs::mismatch;
 use crate::survey::compare::{Column, document};
 use crate::survey::phase_graph::dot;
@@ -73,7 +73,7 @@ pub fn properties() -> String {
             [] => "every variant".to_owned(),
             some => format!("every variant but {}", some.join(", ")),
         };
-        let asked = match property.scope.words() {
+        let asked = match property.scope.describe() {
             "" => String::new(),
             otherwise => format!(" Not asked where {otherwise}."),
         };
@@ -90,7 +90,7 @@ pub fn properties() -> String {
 ///
 /// # Errors
 /// Fails as [`check`](crate::check::check) does.
-pub fn zoo() -> Result<String, LaunchError> {
+pub fn bugs() -> Result<String, LaunchError> {
     let mut text = String::from(
         "# The zoo\n\nEvery known bug of QEMU and Linux in handing devices over, found again by a \
          check. Made by `handoff zoo`; see `specs/survey/docgen.rs`. Where the cause is inside of \
@@ -102,10 +102,10 @@ pub fn zoo() -> Result<String, LaunchError> {
     );
     let mut stories = String::new();
     for known in bugs::all() {
-        let Known { id, sentence, source, .. } = known;
-        let found = match &known.found {
-            Found::Interleaved(by) => format!("in the kernel's locks: `{by}` | | "),
-            Found::Row(row, kernel) => {
+        let KnownBug { id, sentence, source, .. } = known;
+        let found = match &known.reproduction {
+            Reproduction::LockModel(by) => format!("in the kernel's locks: `{by}` | | "),
+            Reproduction::Row(row, kernel) => {
                 let mismatch = mismatch(known).expect("the zoo is tested");
                 let fails = format!("as simulated, {kernel} fails the row `{row}`");
                 let _ = writeln!(
@@ -115,13 +115,13 @@ pub fn zoo() -> Result<String, LaunchError> {
                 );
                 format!("{fails} | | ")
             }
-            Found::Refuted(why) => format!("refuted: {why} | | "),
-            Found::Unsaid(why) => format!("in no world: {why} | | "),
-            Found::Checked(property, _) => {
+            Reproduction::NotABug(why) => format!("refuted: {why} | | "),
+            Reproduction::OutOfScope(why) => format!("in no world: {why} | | "),
+            Reproduction::Checked(property, _) => {
                 let scenario = known.scenario().expect("it is found by a check");
                 let checked = Checked::new(&scenario, Limits::default())?;
                 let found = checked.counterexample(property).expect("the zoo is tested");
-                story_of(&mut stories, known, &found);
+                counterexample_of(&mut stories, known, &found);
                 let steps = found.followed.steps();
                 let faults = steps.iter().filter(|step| step.action.is_fault()).count();
                 format!("{property} | {} | {faults}", steps.len())
@@ -132,11 +132,11 @@ pub fn zoo() -> Result<String, LaunchError> {
     Ok(text + "\n## As stories\n" + &stories)
 }
 
-fn story_of(text: &mut String, known: &Known, found: &Counterexample<'_>) {
+fn counterexample_of(text: &mut String, known: &KnownBug, found: &Counterexample<'_>) {
     let token = found.token();
-    for Violation { property, wrong, because, .. } in &found.violated {
+    for Violation { property, violation: wrong, causes: because, .. } in &found.violated {
         let diagram = mermaid(&found.followed, std::slice::from_ref(wrong));
-        let Known { id, sentence, .. } = known;
+        let KnownBug { id, sentence, .. } = known;
         let _ = writeln!(
             text,
             "\n### {id}: {sentence}\n\n{}: {}. It is violated \

@@ -8,7 +8,7 @@
 use crate::check::{Report, Run, check};
 use crate::properties::Property;
 use crate::scenario::builder::{Iommufd, ScenarioBuilder};
-use crate::scenario::{May, Scenario};
+use crate::scenario::{FaultBudget, Scenario};
 use crate::state::system::System;
 use handoff_checker::search::Limits;
 use handoff_model::variants::Variant;
@@ -17,7 +17,7 @@ use handoff_sim_kernel::Quirk;
 
 /// What a variant does about a hazard.
 #[derive(Clone, Debug)]
-pub enum Meeting {
+pub enum Response {
     /// It violates this for it, by this run.
     Harmed(&'static Property, Run),
     /// It refuses, and says this.
@@ -40,14 +40,14 @@ pub const WORLDS: &[(Quirk, Change)] = &[
 pub fn scenario(variant: &Variant, quirk: Quirk) -> Scenario {
     let (_, change) = WORLDS.iter().find(|(of, _)| *of == quirk).expect("each has a world");
     let smallest = ScenarioBuilder::new(variant.mode).name(quirk.code()).variant(variant.id);
-    change(smallest.may(May::NOTHING)).build().expect("hazards' worlds are tested")
+    change(smallest.fault_budget(FaultBudget::NOTHING)).build().expect("hazards' worlds are tested")
 }
 
 /// What a variant does about a hazard.
 ///
 /// # Errors
 /// Those of [`check`].
-pub fn meet(variant: &Variant, quirk: Quirk) -> Result<Meeting, LaunchError> {
+pub fn respond(variant: &Variant, quirk: Quirk) -> Result<Response, LaunchError> {
     let as_it_is = scenario(variant, quirk);
     let mended = Scenario { kernel: as_it_is.kernel.without(quirk), ..as_it_is.clone() };
     let found = check(&as_it_is, Limits::default())?;
@@ -55,12 +55,12 @@ pub fn meet(variant: &Variant, quirk: Quirk) -> Result<Meeting, LaunchError> {
     let violates = |report: &Report, id: &str| report.violations().any(|(of, _)| of.id == id);
     let by_hazard = found.violations().find(|(property, _)| !violates(&mended, property.id));
     if let Some((property, run)) = by_hazard {
-        return Ok(Meeting::Harmed(property, run.clone()));
+        return Ok(Response::Harmed(property, run.clone()));
     }
     let refused = found.violations().find(|(property, _)| property.id == "DONE-1");
     Ok(match refused {
-        Some((_, run)) => Meeting::Refused(first_trouble(&as_it_is, run)?),
-        None => Meeting::Unharmed,
+        Some((_, run)) => Response::Refused(first_trouble(&as_it_is, run)?),
+        None => Response::Unharmed,
     })
 }
 
@@ -68,6 +68,6 @@ pub fn meet(variant: &Variant, quirk: Quirk) -> Result<Meeting, LaunchError> {
 fn first_trouble(scenario: &Scenario, run: &Run) -> Result<String, LaunchError> {
     let system = System::new(scenario)?;
     let followed = crate::counterexample::Followed::of(&system, &run.actions);
-    let mut troubles = followed.steps().iter().filter_map(|step| step.happening.trouble.as_ref());
+    let mut troubles = followed.steps().iter().filter_map(|step| step.happening.error.as_ref());
     Ok(troubles.next().map(ToString::to_string).unwrap_or_default())
 }

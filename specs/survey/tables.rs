@@ -25,11 +25,11 @@ pub(super) fn of_defect(defect: &Defect) -> String {
     let mut text = format!("{}, of {}, {}\n", defect.id, defect.variant, defect.mode);
     list(&mut text, "  old", changed(&good.outgoing, &bad.outgoing, &bad.outgoing_jumps));
     list(&mut text, "  new", changed(&good.incoming, &bad.incoming, &bad.incoming_jumps));
-    let (waived, slips) = (&good.waived, &good.slips);
-    for kind in bad.waived.iter().filter(|kind| !waived.contains(kind)) {
+    let (waived, slips) = (&good.skipped_preconditions, &good.misreports);
+    for kind in bad.skipped_preconditions.iter().filter(|kind| !waived.contains(kind)) {
         let _ = writeln!(text, "  waived {kind:?}");
     }
-    for slip in bad.slips.iter().filter(|slip| !slips.contains(slip)) {
+    for slip in bad.misreports.iter().filter(|slip| !slips.contains(slip)) {
         let _ = writeln!(text, "  slip {slip:?}");
     }
     for edit in defect.edits {
@@ -57,7 +57,7 @@ fn list<'a, P: Debug + 'a>(
 }
 
 fn list_others(text: &mut String, protocol: &Protocol) {
-    let Protocol { waived, slips, .. } = protocol;
+    let Protocol { skipped_preconditions: waived, misreports: slips, .. } = protocol;
     for kind in waived {
         let _ = writeln!(text, "waived {kind:?}");
     }

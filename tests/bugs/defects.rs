@@ -1,7 +1,7 @@
 //! Every known bug that can be planted is found by the property that it breaks, by a shortest run.
 
 use crate::verdicts::hazards::HAZARDS;
-use handoff_checker::search::{Cut, Limits};
+use handoff_checker::search::{Limits, StopReason};
 use handoff_model::protocol::Mode;
 use handoff_model::protocol::phase::OutPhase;
 use handoff_model::variants::defects::{self, DEFECTS, Defect};
@@ -23,7 +23,7 @@ pub(crate) fn scenario(defect: &Defect) -> Scenario {
         "charged-to-the-dead" => least.uid(0).iommufds([Iommufd::charging_processes("iommufd0")]),
         "charged-to-nobody" => least.cap_ipc_lock(),
         "checked-late" => least.refused().ram([Ram::new("ram0", 0x10_0000).by_address()]),
-        "taken-on-trust" | "refuses-silently" => least.wrong("ram-other"),
+        "taken-on-trust" | "refuses-silently" => least.corruption("ram-other"),
         "resumed-before-unparked" | "kvm-left-open" => least.kvm(),
         "limit-unjudged" => least.refused().memlock_pages(1),
         _ => least,
@@ -80,7 +80,7 @@ fn a_step_that_leads_back_is_seen_without_the_graph() {
     let report = check(&scenario(defect), limits).expect("it can be set up");
     let verdict = |id| &report.verdicts.iter().find(|(of, _)| of.id == id).expect("registered").1;
     assert!(matches!(verdict("END-2"), Verdict::Violated(run) if run.actions.len() == 6));
-    assert_eq!(verdict("END-3"), &Verdict::Inconclusive(Cut::Depth(7)));
+    assert_eq!(verdict("END-3"), &Verdict::Inconclusive(StopReason::Depth(7)));
 }
 
 /// The first cycle is one of an old process that never lets the new one start the guest. The one
@@ -104,7 +104,7 @@ fn of_runs_that_go_round_a_fair_one_is_told() {
     let report = check(&scenario, Limits::default()).expect("it can be set up");
     let (_, run) = report.violations().find(|(of, _)| of.id == "END-1").expect("it goes round");
     assert_eq!((run.faults, run.actions.len(), run.repeats_from), (0, 39, Some(38)));
-    assert!(run.wrong.ends_with("every process that can go on does"), "{}", run.wrong);
+    assert!(run.violation.ends_with("every process that can go on does"), "{}", run.violation);
 }
 
 #[test]

@@ -7,20 +7,20 @@
 
 use handoff_checker::search::Limits;
 use handoff_model::abi::ids::Fd;
-use handoff_model::protocol::phase::Place;
+use handoff_model::protocol::phase::RolePhase;
 use handoff_model::protocol::{Mode, Protocol};
-use handoff_model::role::incoming::{Incoming, Origin};
-use handoff_model::role::outgoing::{Outgoing, Way};
+use handoff_model::role::incoming::{Incoming, IncomingTransport};
+use handoff_model::role::outgoing::{Outgoing, OutgoingTransport};
 use handoff_model::variants;
-use handoff_model::variants::mutants::Omission;
+use handoff_model::variants::mutants::Mutation;
 use handoff_model::vm::launch::HwptPlan;
 use handoff_specs::check::check;
 use handoff_specs::scenario::builder::{DeviceEntry, Iommufd, Ram, ScenarioBuilder, Space};
-use handoff_specs::scenario::corruption::{WRONGS, Wrong};
-use handoff_specs::scenario::expectation::Due;
+use handoff_specs::scenario::corruption::{Corruption, WRONGS};
+use handoff_specs::scenario::expectation::Expected;
 use handoff_specs::scenario::library::built_in;
 use handoff_specs::scenario::mutants;
-use handoff_specs::scenario::{May, Scenario};
+use handoff_specs::scenario::{FaultBudget, Scenario};
 use handoff_specs::state::system::System;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -65,7 +65,7 @@ const SURVIVORS: &[(&[Form], &str, &str)] = &[
     (&[SAFE, EARLY], "tries old Release", "the kernel unmaps what a process has when it ends"),
     (
         &[SAFE, EARLY],
-        "tries new AwaitFate",
+        "tries new ResolveInDoubt",
         "only a guest is lost whose process was killed, and no property promises that one",
     ),
     (
@@ -101,7 +101,7 @@ const SURVIVORS: &[(&[Form], &str, &str)] = &[
     ),
     (
         &[SAFE, EARLY],
-        "answer old Cut: ftruncate",
+        "answer old Snapshot: ftruncate",
         "what is left over behind the stream is refused by who reads it",
     ),
     (
@@ -150,7 +150,9 @@ const BOTH: &[Mode] = &[Mode::Transfer, Mode::Exec];
 const TRANSFER: &[Mode] = &[Mode::Transfer];
 
 const MUST_BE_REFUSED: &[World] = &[
-    ("by-address", BOTH, |it| it.ram([Ram::new("ram0", 0x10_0000).by_address()]).may(May::NOTHING)),
+    ("by-address", BOTH, |it| {
+        it.ram([Ram::new("ram0", 0x10_0000).by_address()]).fault_budget(FaultBudget::NOTHING)
+    }),
     ("small-limit", BOTH, |it| it.memlock_pages(1)),
     ("small-limit-of-the-old", TRANSFER, |it| it.memlock_pages(1).new_memlock_pages(9)),
     ("small-limit-of-the-new", TRANSFER, |it| it.memlock_pages(9).new_memlock_pages(1)),
@@ -171,7 +173,9 @@ const POSSIBLE: &[World] = &[
         let later = DeviceEntry::new("nic1").armed_later();
         it.devices([DeviceEntry::new("nic0").interrupts(0), later])
     }),
-    ("two-faults", BOTH, |it| it.memlock_pages(2).may(May { fail_calls: 2, ..May::default() })),
+    ("two-faults", BOTH, |it| {
+        it.memlock_pages(2).fault_budget(FaultBudget { fail_calls: 2, ..FaultBudget::default() })
+    }),
 ];
 
 fn another_user(world: ScenarioBuilder) -> ScenarioBuilder {
@@ -189,8 +193,8 @@ fn smallest(name: &str, (variant, mode): Form) -> ScenarioBuilder {
 }
 
 /// Something wrong, where it shows: what is survived only when something goes wrong besides.
-fn wrong(wrong: &Wrong, form: Form) -> Scenario {
-    let world = smallest(wrong.id, form).wrong(wrong.id);
+fn wrong(wrong: &Corruption, form: Form) -> Scenario {
+    let world = smallest(wrong.id, form).corruption(wrong.id);
     let world = match wrong.id {
         "mapping-odd" => spare_space(world),
         "fate-unheard" => another_user(world),
@@ -199,11 +203,11 @@ fn wrong(wrong: &Wrong, form: Form) -> Scenario {
     };
     let may = match wrong.id {
         // One that has been killed may go on a little, as if it were not.
-        "abort-unsaid" => May { kill: 0, ..May::default() },
-        _ if wrong.due == Due::Done => May::default(),
-        _ => May::NOTHING,
+        "abort-unsaid" => FaultBudget { kill: 0, ..FaultBudget::default() },
+        _ if wrong.expected == Expected::HandedOver => FaultBudget::default(),
+        _ => FaultBudget::NOTHING,
     };
-    world.may(may).build().expect("a scenario")
+    world.fault_budget(may).build().expect("a scenario")
 }
 
 /// The smallest first.
@@ -211,21 +215,30 @@ fn worlds(form: Form) -> Vec<Scenario> {
     let (_, mode) = form;
     let of = |worlds: &'static [World]| worlds.iter().filter(|(_, modes, _)| modes.contains(&mode));
     let world = |(name, _, change): &World| change(smallest(name, form));
-    let told = |due: fn(Due) -> bool| {
-        WRONGS.iter().filter(move |w| w.is_told(mode) && due(w.due)).map(|w| wrong(w, form))
+    let told = |due: fn(Expected) -> bool| {
+        WRONGS.iter().filter(move |w| w.is_for(mode) && due(w.expected)).map(|w| wrong(w, form))
     };
     let refused = of(MUST_BE_REFUSED).map(|it| world(it).refused().build().expect("a scenario"));
     let possible = of(POSSIBLE).map(|it| world(it).build().expect("a scenario"));
-    let refused_or_lost = told(|due| due != Due::Done);
-    refused_or_lost.chain(refused).chain(possible).chain(told(|due| due == Due::Done)).collect()
+    let refused_or_lost = told(|due| due != Expected::HandedOver);
+    refused_or_lost
+        .chain(refused)
+        .chain(possible)
+        .chain(told(|due| due == Expected::HandedOver))
+        .collect()
 }
 
 /// The first property that is violated, or the panic.
-fn found(world: &Scenario, mutant: Option<Omission>) -> Option<String> {
+fn found(world: &Scenario, mutant: Option<Mutation>) -> Option<String> {
     let limits = Limits { threads: NonZeroUsize::MIN, ..Limits::default() };
     let scenario = Scenario { mutant, ..world.clone() };
     let report = check(&scenario, limits).expect("it can be set up");
-    assert!(report.cut.is_none() || report.panic.is_some(), "{}: {:?}", world.name, report.cut);
+    assert!(
+        report.stopped_by.is_none() || report.panic.is_some(),
+        "{}: {:?}",
+        world.name,
+        report.stopped_by
+    );
     let violated = report.violations().map(|(property, _)| property.id).next();
     violated.or(report.panic.map(|_| "a panic")).map(|what| format!("{what} in {}", world.name))
 }
@@ -239,7 +252,7 @@ fn the_protocol_itself_violates_nothing_in_these_worlds() {
 }
 
 /// All mutants of a form, in their order, with what catches them first.
-fn judged(form: Form) -> Vec<(Omission, Option<String>)> {
+fn judged(form: Form) -> Vec<(Mutation, Option<String>)> {
     let (id, mode) = form;
     let variant = variants::find(id, mode).expect("a form");
     let (worlds, mutants) = (worlds(form), mutants::of_variant(variant));
@@ -263,27 +276,28 @@ fn judged(form: Form) -> Vec<(Omission, Option<String>)> {
 /// The specimen and a launched VM with the same parts make the same calls in every phase.
 #[test]
 fn the_specimen_makes_every_call_of_a_launched_vm() {
-    for variant in mutants::forms() {
+    for variant in mutants::ours() {
         let name = variant.mode.name();
         let mut scenario = Scenario { variant, ..built_in(name).expect("built in") };
         scenario.plan.kvm = true;
         scenario.plan.devices[0].hwpt = HwptPlan::NestParent;
         let system = System::new(&scenario).expect("it can be set up");
-        let (vm, descriptors) = &system.setting().launched;
+        let (vm, descriptors) = &system.constants().launched;
         let (protocol, fd) = (Protocol::of(variant), Fd(0));
         let (way, origin) = match variant.mode {
-            Mode::Transfer => {
-                (Way::Transfer { socket: fd, pidfd: fd }, Origin::Transfer { socket: fd })
-            }
+            Mode::Transfer => (
+                OutgoingTransport::Transfer { socket: fd, pidfd: fd },
+                IncomingTransport::Transfer { socket: fd },
+            ),
             Mode::Exec => (
-                Way::Exec { new_image: fd, old_image: fd },
-                Origin::Exec { stream: fd, old_image: fd },
+                OutgoingTransport::Exec { new_image: fd, old_image: fd },
+                IncomingTransport::Exec { stream: fd, old_image: fd },
             ),
         };
         let old = Outgoing::new(&protocol, vm, descriptors, way);
-        let old = old.script().map(|(phase, call)| (Place::Old(phase), call.name()));
+        let old = old.script().map(|(phase, call)| (RolePhase::Old(phase), call.name()));
         let new = Incoming::script(&protocol, origin, vm, descriptors);
-        let new = new.iter().map(|(phase, call)| (Place::New(*phase), call.name()));
+        let new = new.iter().map(|(phase, call)| (RolePhase::New(*phase), call.name()));
         let launched: BTreeSet<_> = old.chain(new).collect();
         let specimen: BTreeSet<_> =
             mutants::calls(&protocol).iter().map(|(place, call)| (*place, call.name())).collect();
@@ -291,7 +305,7 @@ fn the_specimen_makes_every_call_of_a_launched_vm() {
     }
 }
 
-fn kind(mutant: &Omission) -> String {
+fn kind(mutant: &Mutation) -> String {
     let name = mutant.to_string();
     name.split(' ').next().unwrap_or_default().to_owned()
 }

@@ -1,8 +1,10 @@
 //! Checkpoints of checks: a handoff's search in many runs is the search in one, and a file of
 //! something else is refused.
 
-use handoff_checker::search::{Cut, Exploration, Limits, StateIndex, explore, explore_in_runs};
-use handoff_specs::check::checkpoint::{Of, read, write};
+use handoff_checker::search::{
+    Exploration, Limits, StateIndex, StopReason, explore, explore_in_runs,
+};
+use handoff_specs::check::checkpoint::{CheckedInput, read, write};
 use handoff_specs::check::packed::PackedSystem;
 use handoff_specs::scenario::library::built_in;
 use handoff_specs::state::system::System;
@@ -16,7 +18,7 @@ fn limits(threads: usize) -> Limits {
 /// What a search says, but for the states.
 type Told = (
     Vec<(Option<(StateIndex, u16)>, (u32, u32))>,
-    (u64, u32, Option<Cut>),
+    (u64, u32, Option<StopReason>),
     [Vec<u64>; 2],
     Vec<Option<StateIndex>>,
     String,
@@ -58,7 +60,7 @@ fn a_handoff_is_the_same_in_many_runs() {
 #[test]
 fn a_file_that_was_damaged_or_is_of_something_else_is_refused() {
     type Change = fn(&mut Vec<u8>);
-    let of = Of { name: "square", scenario: "side = 20\nedge = 99" };
+    let of = CheckedInput { name: "square", scenario: "side = 20\nedge = 99" };
     let few = Limits { states_max: 50, ..limits(1) };
     let system = System::new(&built_in("small-memlock").expect("built in")).expect("set up");
     let packed = PackedSystem::new(&system);

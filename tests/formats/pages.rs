@@ -2,7 +2,7 @@
 
 use handoff_checker::search::Limits;
 use handoff_specs::survey::compare::compare;
-use handoff_specs::survey::docgen::{properties, variants, zoo};
+use handoff_specs::survey::docgen::{bugs, properties, variants};
 use std::{env, fs};
 
 #[track_caller]
@@ -34,5 +34,5 @@ fn the_properties_are_those_that_stand_there() {
 
 #[test]
 fn the_zoo_is_told_as_it_stands_there() {
-    is_up_to_date("zoo.md", &zoo().expect("its worlds can be set up"));
+    is_up_to_date("zoo.md", &bugs().expect("its worlds can be set up"));
 }

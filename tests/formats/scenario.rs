@@ -1,14 +1,14 @@
 //! Scenario files: what is accepted, and one line for each mistake, with the place and the cure.
 
-use handoff_model::abi::call::{Call, DeviceCall, IommufdCall, Made, Reply};
+use handoff_model::abi::call::{Call, CompletedCall, DeviceCall, IommufdCall, Reply};
 use handoff_model::abi::ids::{ObjectId, Uid};
 use handoff_model::protocol::Mode;
 use handoff_model::variants::{VARIANTS, Variant};
 use handoff_model::vm::Dma;
-use handoff_specs::scenario::bugs::{self, Known};
+use handoff_specs::scenario::bugs::{self, KnownBug};
 use handoff_specs::scenario::builder::{DeviceEntry, Iommufd, Ram, ScenarioBuilder};
-use handoff_specs::scenario::mutants::{forms, of_variant};
-use handoff_specs::scenario::{May, Scenario};
+use handoff_specs::scenario::mutants::{of_variant, ours};
+use handoff_specs::scenario::{FaultBudget, Scenario};
 use handoff_specs::state::setup::set_up;
 
 const GOOD: &str = r#"
@@ -31,6 +31,29 @@ fn the_least_file_has_sensible_defaults() {
     assert_eq!(scenario.old, scenario.new);
     assert_eq!(scenario.plan.devices[0].interrupts.len(), 1);
     assert!(!scenario.refused && scenario.defects.is_empty());
+}
+
+/// Former and present spellings of one scenario, written as TOML keys.
+#[test]
+fn former_spellings_are_still_read() {
+    let table = [
+        ("mutant = \"undo new AwaitFate\"", "mutant = \"undo new ResolveInDoubt\""),
+        ("mutant = \"answer old Cut: ftruncate\"", "mutant = \"answer old Snapshot: ftruncate\""),
+        ("mutant = \"blocker ChargedToNobody\"", "mutant = \"blocker Uncharged\""),
+        ("wrong = \"ram-other\"", "corruption = \"ram-other\""),
+        ("[may]\nkill = 2", "[faults]\nkill = 2"),
+    ];
+    let read = |spelling: &str| {
+        let text = GOOD.replace("[[ram]]", &format!("{spelling}\n[[ram]]"));
+        let text = if spelling.starts_with('[') { format!("{GOOD}{spelling}") } else { text };
+        let scenario = Scenario::parse("vm.toml", &text).expect("a good file");
+        format!("{:?} {:?} {:?}", scenario.mutant, scenario.corruption, scenario.fault_budget)
+    };
+    let plain = read("# nothing");
+    for (former, present) in table {
+        assert_eq!(read(former), read(present));
+        assert_ne!(read(present), plain, "{present}");
+    }
 }
 
 /// `from` is replaced by `to` in a good file; the refusal must say all of `words` in one line.
@@ -197,7 +220,7 @@ fn a_mutant_that_leaves_nothing_out_is_refused() {
 /// The name that a mutant prints is the name that a scenario asks for it by.
 #[test]
 fn a_mutant_is_read_by_its_name() {
-    for variant in forms() {
+    for variant in ours() {
         let mode = variant.mode;
         for mutant in of_variant(variant) {
             let head = format!("variant = \"{}\"\nmutant = \"{mutant}\"", variant.id);
@@ -213,9 +236,9 @@ fn a_mutant_is_read_by_its_name() {
 fn hwpts(devices: &str) -> (Vec<(ObjectId, bool)>, Vec<ObjectId>) {
     let text = GOOD.replace("[[device]]\nname = \"nic0\"\n", devices);
     let scenario = Scenario::parse("vm.toml", &text).expect("a good file");
-    let (setting, _) = set_up(&scenario).expect("it starts");
+    let (constants, _) = set_up(&scenario).expect("it starts");
     let (mut made, mut attached) = (Vec::new(), Vec::new());
-    for Made { call, answer, .. } in &setting.opening {
+    for CompletedCall { call, answer, .. } in &constants.opening {
         match (call, answer) {
             (Call::Iommufd(IommufdCall::HwptAlloc { nest_parent, .. }), Ok(Reply::Object(id))) => {
                 made.push((*id, *nest_parent));
@@ -260,7 +283,7 @@ fn an_execve_cannot_change_user_or_limit() {
 /// What a builder writes is read as what it builds.
 #[test]
 fn a_built_scenario_is_the_one_that_its_text_says() {
-    let of_bugs = bugs::all().filter_map(Known::world);
+    let of_bugs = bugs::all().filter_map(KnownBug::world);
     let smallest = ScenarioBuilder::new(Mode::Exec);
     let process = ScenarioBuilder::new(Mode::Transfer)
         .uid(1)
@@ -271,7 +294,7 @@ fn a_built_scenario_is_the_one_that_its_text_says() {
         .iommufds([Iommufd::charging_processes("iommufd0")])
         .ram([Ram::new("ram0", 0).by_address()])
         .devices([DeviceEntry::new("nic0"), DeviceEntry::new("nic1").armed_later()])
-        .may(May::NOTHING);
+        .fault_budget(FaultBudget::NOTHING);
     for world in of_bugs.chain([smallest, process]) {
         let text = world.text();
         let built = world.build().expect("a scenario");

@@ -1,15 +1,15 @@
 //! The built-in scenarios: verdicts, and two engines that agree.
 
-use handoff_checker::search::{Cut, Exploration, Limits, Said, explore};
+use handoff_checker::search::{Exploration, Labels, Limits, StopReason, explore};
 use handoff_model::protocol::Mode;
 use handoff_specs::check::evaluate::Judged;
 use handoff_specs::check::packed::Packed;
 use handoff_specs::check::{Report, Verdict, check, check_with};
 use handoff_specs::properties::PROPERTIES;
-use handoff_specs::scenario::May;
+use handoff_specs::scenario::FaultBudget;
 use handoff_specs::scenario::builder::ScenarioBuilder;
 use handoff_specs::scenario::library::{BUILT_IN, FOR_TYPE1, built_in};
-use handoff_specs::state::World;
+use handoff_specs::state::State;
 use handoff_specs::state::action::Action;
 use handoff_specs::state::system::System;
 use stateright::{Checker, Model};
@@ -24,9 +24,9 @@ fn report(name: &str, limits: Limits) -> Report {
 fn every_built_in_scenario_is_proved_exhaustively() {
     for (name, _) in BUILT_IN {
         let report = report(name, Limits::default());
-        assert_eq!(report.cut, None, "{name}");
+        assert_eq!(report.stopped_by, None, "{name}");
         for (property, verdict) in &report.verdicts {
-            let good = matches!(verdict, Verdict::Proved | Verdict::NotAsked(_));
+            let good = matches!(verdict, Verdict::Proved | Verdict::NotApplicable(_));
             assert!(good, "{name}: {} is {verdict:?}", property.id);
         }
     }
@@ -46,7 +46,7 @@ fn the_worst_blackout_is_attained_by_its_run() {
         let is_call = matches!(action, Action::Step(_) | Action::Fail(..));
         calls += u32::from(world.is_dark() && is_call);
         was_dark |= world.is_dark();
-        world.act(system.setting(), &action);
+        world.act(system.constants(), &action);
     }
     assert_eq!((calls, was_dark), (worst.calls, true));
 }
@@ -78,7 +78,7 @@ fn stateright_counts_the_same_states_and_finds_no_violation() {
     for (name, _) in BUILT_IN {
         let system = || System::new(&built_in(name).expect("built in")).expect("set up");
         let report = report(name, Limits::default());
-        let ours = explore(&system(), &(0, |_: &World| Said::default()), Limits::default());
+        let ours = explore(&system(), &(0, |_: &State| Labels::default()), Limits::default());
         assert_eq!(
             (ours.states(), ours.transitions),
             (report.states, report.transitions),
@@ -122,12 +122,12 @@ fn results_are_the_same_for_any_number_of_threads() {
 #[test]
 fn every_step_brings_it_nearer_to_its_end_however_much_goes_wrong() {
     for mode in [Mode::Transfer, Mode::Exec] {
-        let may = May { fail_calls: 3, kill: 2, ..May::default() };
-        let scenario = ScenarioBuilder::new(mode).may(may).build().expect("a scenario");
+        let may = FaultBudget { fail_calls: 3, kill: 2, ..FaultBudget::default() };
+        let scenario = ScenarioBuilder::new(mode).fault_budget(may).build().expect("a scenario");
         let report = check(&scenario, Limits::default()).expect("it can be set up");
         let verdict =
             |id| &report.verdicts.iter().find(|(of, _)| of.id == id).expect("registered").1;
-        assert_eq!((report.cut, verdict("END-2")), (None, &Verdict::Proved), "{mode:?}");
+        assert_eq!((report.stopped_by, verdict("END-2")), (None, &Verdict::Proved), "{mode:?}");
     }
 }
 
@@ -135,9 +135,12 @@ fn every_step_brings_it_nearer_to_its_end_however_much_goes_wrong() {
 fn a_search_that_is_cut_short_proves_nothing() {
     let limits = Limits { states_max: 1000, ..Limits::default() };
     let report = report("transfer", limits);
-    assert_eq!(report.cut, Some(Cut::States(1000)));
+    assert_eq!(report.stopped_by, Some(StopReason::States(1000)));
     assert!(report.is_inconclusive());
     assert!(report.verdicts.iter().all(|(_, verdict)| *verdict != Verdict::Proved));
     let held = report.verdicts.iter().find(|(property, _)| property.id == "MAP-1");
-    assert_eq!(held.map(|(_, verdict)| verdict), Some(&Verdict::HoldsWithin(Cut::States(1000))));
+    assert_eq!(
+        held.map(|(_, verdict)| verdict),
+        Some(&Verdict::HoldsWithin(StopReason::States(1000)))
+    );
 }

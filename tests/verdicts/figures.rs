@@ -6,11 +6,11 @@
 
 use crate::bugs::defects;
 use crate::formats::pages::is_up_to_date;
-use crate::verdicts::{reduced, sized};
+use crate::verdicts::{made_to_order, reduced};
 use handoff_checker::search::Limits;
 use handoff_model::variants::defects::{DEFECTS, Defect};
 use handoff_specs::check::blackout::Blackouts;
-use handoff_specs::check::{NoReturn, Report, Run, Verdict, check};
+use handoff_specs::check::{PointOfNoReturn, Report, Run, Verdict, check};
 use handoff_specs::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
 use handoff_specs::scenario::{Scenario, generated};
 use std::fmt::Write;
@@ -70,14 +70,14 @@ fn figures_are_as_they_stand_there() {
         world(&mut text, name, &built_in(name).expect("built in"));
     }
     let _ = write!(text, "```\n\n{SIZES}```text\n");
-    for size in sized::SIZES {
+    for size in made_to_order::SIZES {
         let name = generated::name(size).expect("a size");
         world(&mut text, size, &built_in(&name).expect("made to order"));
     }
     let _ = write!(text, "```\n\n{WAITS}```text\n");
     for size in ["1x1x1", "2x1x1", "1x1x4", "3x2x4"] {
         let forms = [("safe", false), ("safe-early", false), ("safe-early", true)];
-        let [late, early, with_kvm] = forms.map(|(id, kvm)| sized::waits(size, id, kvm));
+        let [late, early, with_kvm] = forms.map(|(id, kvm)| made_to_order::waits(size, id, kvm));
         let _ = writeln!(text, "{size}: {late}, early {early}, with KVM {with_kvm}");
     }
     let _ = write!(text, "```\n\n{REDUCED}```text\n");
@@ -109,7 +109,7 @@ fn world(text: &mut String, name: &str, scenario: &Scenario) {
     let proved = report.verdicts.iter().filter(is_proved);
     let _ = writeln!(text, "  proved:{}", proved.map(|(it, _)| spaced(it.id)).collect::<String>());
     for (property, verdict) in &report.verdicts {
-        if !matches!(verdict, Verdict::Proved | Verdict::NotAsked(_) | Verdict::Violated(_)) {
+        if !matches!(verdict, Verdict::Proved | Verdict::NotApplicable(_) | Verdict::Violated(_)) {
             let _ = writeln!(text, "  {}: {verdict:?}", property.id);
         }
     }
@@ -125,9 +125,12 @@ fn bug(text: &mut String, defect: &Defect) {
         broken.unwrap_or_else(|| panic!("{} is not found by {}", defect.id, defect.breaks));
     let all = report.violations().map(|(property, run)| format!(" {}", cost(property.id, run)));
     let _ = writeln!(text, "{}:{}", defect.id, all.collect::<String>());
-    let no_return = run.no_return.map_or_else(String::new, |NoReturn { whatever, undisturbed }| {
-        format!("; for good after {whatever}, undisturbed after {undisturbed}")
-    });
+    let no_return = run.point_of_no_return.map_or_else(
+        String::new,
+        |PointOfNoReturn { any_run: whatever, fault_free: undisturbed }| {
+            format!("; for good after {whatever}, undisturbed after {undisturbed}")
+        },
+    );
     let _ = writeln!(text, "  breaks {}{no_return}", cost(defect.breaks, run));
 }
 

@@ -74,9 +74,9 @@ fn where_the_hazard_is_mended_everything_is_proved() {
     for hazard in HAZARDS {
         for kernel in [fixed, hazard.scenario().kernel.without(hazard.quirk)] {
             let report = hazard.report(kernel);
-            assert_eq!(report.cut, None);
+            assert_eq!(report.stopped_by, None);
             for (property, verdict) in &report.verdicts {
-                let is_asked = !matches!(verdict, Verdict::NotAsked(_));
+                let is_asked = !matches!(verdict, Verdict::NotApplicable(_));
                 let good = *verdict == Verdict::Proved || !is_asked;
                 assert!(good, "{}: {} is {verdict:?}", hazard.quirk.code(), property.id);
                 assert!(is_asked || property.id != hazard.breaks, "{} is asked", property.id);

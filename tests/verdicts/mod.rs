@@ -4,7 +4,7 @@ mod check;
 mod essence;
 mod figures;
 pub(crate) mod hazards;
+pub(crate) mod made_to_order;
 mod reduced;
 mod refusals;
-pub(crate) mod sized;
 mod type1;

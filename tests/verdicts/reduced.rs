@@ -1,6 +1,6 @@
 //! Reduced searches of handoffs: each property has the verdict of the full search.
 
-use handoff_checker::reduction::{Reduced, Ways, against};
+use handoff_checker::reduction::{Reduced, Ways, violation_of};
 use handoff_checker::search::{Limits, explore};
 use handoff_model::variants::defects::DEFECTS;
 use handoff_specs::check::packed::PackedSystem;
@@ -34,6 +34,6 @@ pub(crate) fn compare(scenario: &Scenario) -> (u32, u32) {
     assert_eq!(is_some(&full.bad), is_some(&reduced.bad), "{}", scenario.name);
     let says = |good: &[u64]| good.iter().map(|states| *states > 0).collect::<Vec<_>>();
     assert_eq!(says(&full.good), says(&reduced.good), "{}", scenario.name);
-    assert_eq!(against(&packed, &packed, &full), None, "{}", scenario.name);
+    assert_eq!(violation_of(&packed, &packed, &full), None, "{}", scenario.name);
     (full.states(), reduced.states())
 }

@@ -3,26 +3,26 @@
 
 use handoff_checker::search::Limits;
 use handoff_model::protocol::Mode;
-use handoff_model::role::outgoing::Outcome;
+use handoff_model::role::outgoing::OutgoingOutcome;
 use handoff_specs::check::{self, Verdict};
 use handoff_specs::scenario::builder::{DeviceEntry, ScenarioBuilder};
 use handoff_specs::scenario::library::built_in;
-use handoff_specs::scenario::mutants::forms;
-use handoff_specs::state::World;
+use handoff_specs::scenario::mutants::ours;
+use handoff_specs::state::State;
 use handoff_specs::state::action::Action;
 use handoff_specs::state::system::System;
 
 /// Runs both roles to their ends, with nothing going wrong. What was told on the way.
-fn undisturbed(system: &System) -> (World, Vec<String>) {
+fn undisturbed(system: &System) -> (State, Vec<String>) {
     let mut world = system.init().clone();
     let mut told = Vec::new();
     loop {
         let mut actions = Vec::new();
-        world.actions(system.setting(), &mut actions);
+        world.actions(system.constants(), &mut actions);
         let step = actions.into_iter().find(|action| matches!(action, Action::Step(_)));
         let Some(step) = step else { return (world, told) };
-        let happening = world.act(system.setting(), &step);
-        told.extend(happening.trouble.map(|trouble| trouble.to_string()));
+        let happening = world.act(system.constants(), &step);
+        told.extend(happening.error.map(|error| error.to_string()));
         let guests = world.view().processes.into_values().filter_map(|process| process.guest);
         assert_eq!(guests.filter(|guest| guest.running).count(), 1, "the guest never stops");
     }
@@ -34,16 +34,16 @@ fn check(scenario: &str, words: &[&str]) {
     assert!(scenario.refused, "{} says that it must be refused", scenario.name);
     let system = System::new(&scenario).expect("it can be set up");
     let (world, told) = undisturbed(&system);
-    assert_eq!(world.outcome(), Some(Outcome::Refused));
+    assert_eq!(world.outcome(), Some(OutgoingOutcome::Refused));
     let reasons = told.join("; ");
     for word in words {
         assert!(reasons.contains(word), "{reasons:?} does not say {word:?}");
     }
     let view = world.view();
-    assert_eq!(view.books, system.setting().base.books);
-    assert_eq!(view.page_sets, system.setting().base.page_sets);
-    assert_eq!(view.mappings, system.setting().base.mappings);
-    assert_eq!(view.devices, system.setting().base.devices);
+    assert_eq!(view.books, system.constants().base.books);
+    assert_eq!(view.page_sets, system.constants().base.page_sets);
+    assert_eq!(view.mappings, system.constants().base.mappings);
+    assert_eq!(view.devices, system.constants().base.devices);
 }
 
 #[test]
@@ -60,10 +60,10 @@ fn each_refusal_has_its_true_reason() {
 /// meanwhile.
 #[test]
 fn an_interrupt_that_is_armed_makes_nothing_good() {
-    for form in forms().filter(|form| form.mode == Mode::Transfer) {
+    for form in ours().filter(|form| form.mode == Mode::Transfer) {
         for wrong in ["anonymous-block", "bar-mapped"] {
             let armed_later = DeviceEntry::new("nic0").armed_later();
-            let world = ScenarioBuilder::new(form.mode).variant(form.id).wrong(wrong);
+            let world = ScenarioBuilder::new(form.mode).variant(form.id).corruption(wrong);
             let scenario = world.devices([armed_later]).build().expect("a scenario");
             let report = check::check(&scenario, Limits::default()).expect("it can be set up");
             let verdict = report.verdicts.iter().find(|(property, _)| property.id == "PRE-1");

@@ -2,19 +2,19 @@
 //! known bug of it is found where it is not planted and the kernel has none.
 
 use handoff_checker::search::Limits;
-use handoff_model::abi::call::{Answer, Call, ContainerCall};
+use handoff_model::abi::call::{Call, CallResult, ContainerCall};
 use handoff_model::variants::Change::{After, New, Undo};
 use handoff_model::variants::Edit;
 use handoff_model::variants::defects::{self, Defect};
 
-use handoff_model::protocol::{Mode, rule};
+use handoff_model::protocol::{Mode, fallible};
 use handoff_model::vm::Dma;
 use handoff_sim_kernel::Profile;
 use handoff_specs::check::{Report, check};
 use handoff_specs::counterexample::{Followed, Step};
-use handoff_specs::scenario::bugs::{self, Found};
+use handoff_specs::scenario::bugs::{self, Reproduction};
 use handoff_specs::scenario::library::{FOR_TYPE1, built_in};
-use handoff_specs::scenario::{May, Scenario};
+use handoff_specs::scenario::{FaultBudget, Scenario};
 use handoff_specs::state::system::System;
 use handoff_specs::survey::compare::compare;
 use std::collections::{BTreeSet, HashSet};
@@ -23,15 +23,15 @@ use std::num::NonZeroUsize;
 fn report(scenario: &Scenario) -> Report {
     let limits = Limits { threads: NonZeroUsize::MIN, ..Limits::default() };
     let report = check(scenario, limits).expect("it can be set up");
-    let panic = report.panic.as_ref().map(|run| &run.wrong);
-    assert!(report.cut.is_none(), "{}: {:?} {panic:?}", scenario.name, report.cut);
+    let panic = report.panic.as_ref().map(|run| &run.violation);
+    assert!(report.stopped_by.is_none(), "{}: {:?} {panic:?}", scenario.name, report.stopped_by);
     report
 }
 
 #[test]
 fn whatever_a_world_allows_happens_in_it() {
     for (name, _) in FOR_TYPE1 {
-        let never = report(&built_in(name).expect("built in")).never;
+        let never = report(&built_in(name).expect("built in")).never_happens;
         assert!(never.is_empty(), "{name}: {never:?}");
     }
 }
@@ -40,7 +40,7 @@ fn whatever_a_world_allows_happens_in_it() {
 fn no_known_bug_is_found_where_neither_the_variant_nor_the_kernel_has_it() {
     let mut planted = BTreeSet::new();
     for known in bugs::all() {
-        let Found::Checked(property, _) = known.found else { continue };
+        let Reproduction::Checked(property, _) = known.reproduction else { continue };
         let Some(mut scenario) = known.scenario().filter(|it| it.plan.dma == Dma::Type1) else {
             continue;
         };
@@ -68,9 +68,9 @@ static ANSWERED: Defect = {
             Edit::Out(After(O::Commit, O::AwaitCommitted)),
             Edit::In(After(I::MapVaddr, I::Committed)),
             Edit::In(Undo(I::Load, I::Refuse)),
-            Edit::In(Undo(I::Claim, I::Refuse)),
+            Edit::In(Undo(I::AssignIrqfds, I::Refuse)),
             Edit::In(Undo(I::MapVaddr, I::Refuse)),
-            Edit::In(New(rule(I::Refuse, I::Leave, I::Leave))),
+            Edit::In(New(fallible(I::Refuse, I::Leave, I::Leave))),
         ],
     }
 };
@@ -81,14 +81,20 @@ static ANSWERED: Defect = {
 fn who_is_answered_between_two_mappings_dies_of_the_first() {
     let mut scenario = built_in("type1-transfer").expect("built in");
     scenario.defects = vec![&ANSWERED];
-    scenario.may = May { kill: 0, cancel: false, interrupts: 0, guest_steps: 0, ..scenario.may };
+    scenario.fault_budget = FaultBudget {
+        kill: 0,
+        cancel: false,
+        interrupts: 0,
+        guest_steps: 0,
+        ..scenario.fault_budget
+    };
     let report = report(&scenario);
     let found = report.violations().find(|(property, _)| property.id == "VM-3");
     let (_, run) = found.expect("the guest is lost");
     assert_eq!((run.faults, run.actions.len()), (1, 24));
     let system = System::new(&scenario).expect("set up");
     let told = Followed::of(&system, &run.actions);
-    let told: Vec<_> = told.steps().iter().map(Step::told).collect();
+    let told: Vec<_> = told.steps().iter().map(Step::describe).collect();
     let [.., restores, dies] = &told[..] else { panic!("{told:?}") };
     assert!(restores.starts_with("RestoreVaddr: ") && restores.contains("EINVAL"), "{restores}");
     assert!(dies.starts_with("Abort: exit"), "{dies}");
@@ -120,7 +126,10 @@ static RESUMES_LAST: Defect = {
         variant: "type1",
         mode: Mode::Transfer,
         breaks: "",
-        edits: &[Edit::Out(After(O::RestoreVaddr, O::Resume)), Edit::Out(Undo(O::Resume, O::Part))],
+        edits: &[
+            Edit::Out(After(O::RestoreVaddr, O::Resume)),
+            Edit::Out(Undo(O::Resume, O::Disconnect)),
+        ],
     }
 };
 
@@ -157,10 +166,10 @@ fn a_new_process_that_could_not_load_a_container_maps_nothing() {
         let mut failures = 0;
         while let Some((world, has_failed)) = left.pop() {
             let mut actions = Vec::new();
-            world.actions(system.setting(), &mut actions);
+            world.actions(system.constants(), &mut actions);
             for action in actions {
                 let mut next = world.clone();
-                let told = next.act(system.setting(), &action).call;
+                let told = next.act(system.constants(), &action).call;
                 let gives = told.filter(maps_for_the_new_process);
                 assert!(!has_failed || gives.is_none(), "{name}: {gives:?}");
                 let fails = gives.is_some_and(|(_, _, answer)| answer.is_err());
@@ -176,7 +185,7 @@ fn a_new_process_that_could_not_load_a_container_maps_nothing() {
 }
 
 /// What the old process gives addresses again has a phase of its own.
-fn maps_for_the_new_process((phase, call, _): &(String, Call, Answer)) -> bool {
+fn maps_for_the_new_process((phase, call, _): &(String, Call, CallResult)) -> bool {
     phase != "RestoreVaddr"
         && matches!(
             call,

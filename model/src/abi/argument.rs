@@ -57,7 +57,7 @@ pub struct Pointee {
 
 /// What came of an ioctl.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct IoctlOutcome {
     /// What it returned.
     pub result: Result<u32, Errno>,
     /// The structure's bytes as they came out; the pointers in it are as they went in.
@@ -107,13 +107,13 @@ impl Argument {
     }
 
     /// What comes of an ioctl that leaves its argument alone.
-    pub fn untouched(&self, result: Result<u32, Errno>) -> Outcome {
+    pub fn untouched(&self, result: Result<u32, Errno>) -> IoctlOutcome {
         let pointees = self.pointees().iter().map(|pointee| HexBytes(pointee.bytes.clone()));
-        Outcome { result, bytes: self.bytes().to_vec(), pointees: pointees.collect() }
+        IoctlOutcome { result, bytes: self.bytes().to_vec(), pointees: pointees.collect() }
     }
 }
 
-impl Outcome {
+impl IoctlOutcome {
     /// Why the ioctl failed.
     pub fn errno(&self) -> Option<Errno> {
         self.result.err()

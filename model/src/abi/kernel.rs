@@ -1,6 +1,6 @@
 //! The boundary: what a role may ask of the system.
 
-use crate::abi::call::{Answer, Call};
+use crate::abi::call::{Call, CallResult};
 
 /// A process's door to a kernel, simulated or real.
 ///
@@ -10,11 +10,11 @@ use crate::abi::call::{Answer, Call};
 /// success.
 pub trait Kernel {
     /// Makes one call on behalf of the process that this door belongs to.
-    fn call(&mut self, call: &Call) -> Answer;
+    fn call(&mut self, call: &Call) -> CallResult;
 }
 
 impl<K: Kernel + ?Sized> Kernel for &mut K {
-    fn call(&mut self, call: &Call) -> Answer {
+    fn call(&mut self, call: &Call) -> CallResult {
         (**self).call(call)
     }
 }

@@ -201,7 +201,8 @@ pub struct DeviceView {
     /// It may do DMA (bus master enable).
     pub bus_master: Option<bool>,
     /// How often it was reset, disabled or detached since the machine was set up.
-    pub upsets: u32,
+    #[serde(rename = "upsets")]
+    pub disruptions: u32,
     /// What its DMA reaches now. `None` where that cannot be observed.
     pub reach: Option<Vec<Reach>>,
     /// Its interrupt vectors.

@@ -3,7 +3,7 @@
 //! A call that fails is seen by the phase that made it. A check is what a role asks beyond that: of
 //! a frame, of the state in it, of descriptors that arrive, of what the kernel answers about what
 //! was adopted, of the limits of a process. All of them are asked through one door,
-//! [`Omitted::demand`](super::omission::Omitted::demand), so that this list is complete.
+//! [`Mutations::require`](super::mutation::Mutations::require), so that this list is complete.
 
 use super::phase::named;
 use serde::{Deserialize, Serialize};

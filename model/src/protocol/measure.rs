@@ -17,7 +17,7 @@ use std::hash::{Hash, Hasher};
 
 /// At most so much is left of a role; compared from the first to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Left {
+pub struct ProgressMeasure {
     /// Phases on the longest way to an end, with this one.
     pub phases: u32,
     /// Calls of this phase.
@@ -26,7 +26,7 @@ pub struct Left {
     pub tries: u8,
 }
 
-impl fmt::Display for Left {
+impl fmt::Display for ProgressMeasure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { phases, calls, tries } = self;
         write!(f, "phases {phases}, calls in this one {calls}, tries of this call {tries}")
@@ -107,7 +107,7 @@ fn climb<P: Copy + PartialEq>(
 #[cfg(test)]
 mod tests {
     use super::Table;
-    use crate::protocol::{IN_JUMPS, Mode, OUT_JUMPS, Protocol, Rule, firm, rule};
+    use crate::protocol::{IN_JUMPS, Mode, OUT_JUMPS, Protocol, Rule, fallible, must_complete};
     use crate::variants::defects::DEFECTS;
 
     /// The rows, jumps included, that do not lead to a lower phase.
@@ -136,7 +136,14 @@ mod tests {
     /// Numbers stand for phases: the longest way goes over rows, ways back and jumps.
     #[test]
     fn heights_are_longest_ways() {
-        let rows = [rule(1, 2, 5), rule(2, 3, 4), firm(3, 0), firm(4, 0), firm(5, 6), firm(6, 4)];
+        let rows = [
+            fallible(1, 2, 5),
+            fallible(2, 3, 4),
+            must_complete(3, 0),
+            must_complete(4, 0),
+            must_complete(5, 6),
+            must_complete(6, 4),
+        ];
         let heights = |jumps| {
             let table = Table::new(rows.to_vec(), jumps);
             [0, 1, 2, 3, 4, 5, 6].map(|phase| table.height(phase))

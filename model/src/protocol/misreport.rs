@@ -4,7 +4,7 @@
 
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Slip {
+pub enum Misreport {
     /// The address space is noted of the first device of each, and of no other.
     SpaceOfFirst,
     /// The first device's descriptor counts as absent, as one does whose number is 0 for a program

@@ -4,9 +4,9 @@
 //!
 //! Until `Stop` a failure leaves the guest untouched. From there to `Commit` the old process lets
 //! it run again, and nothing has moved; later it takes the ownership back first. The new process
-//! changes nothing before `TakeOver`. If `Committed` cannot be sent, it learns in `AwaitFate`
-//! whether the old process lives, and goes on if that has died. By exec, `Fallback` is the old
-//! program again, by the same rows, with nowhere to fall.
+//! changes nothing before `ChangeOwner`. If `Committed` cannot be sent, it learns in
+//! `ResolveInDoubt` whether the old process lives, and goes on if that has died. By exec,
+//! `Fallback` is the old program again, by the same rows, with nowhere to fall.
 //!
 //! Interrupts that KVM takes by irqfds are parked in their eventfds while the guest stands: what
 //! reaches a virtual machine after it was saved is lost with it. For the same reason the new
@@ -30,10 +30,12 @@ pub(crate) mod edit;
 pub mod measure;
 #[cfg(feature = "lab")]
 pub mod misreport;
-pub mod omission;
+pub mod mutation;
 pub mod phase;
 pub mod safe;
 mod table;
 
 pub use safe::{IN_JUMPS, OUT_JUMPS};
-pub use table::{Mode, Protocol, Rule, STUBBORN_TRIES, confirms, firm, patient, rule};
+pub use table::{
+    Mode, Protocol, RETRY_LIMIT, Rule, best_effort, confirms, fallible, must_complete,
+};

@@ -73,9 +73,9 @@ named! {
         /// Save vCPUs and emulated devices.
         Save,
         /// Cut the state: write the inventory into the stream.
-        Cut,
+        Snapshot,
         /// Hand every descriptor over, each exactly once.
-        Hand,
+        SendFds,
         /// Where the state was cut early: wait until the new process has adopted it.
         AwaitAdopted,
         /// Where the state was cut early: say that it is the same now that the guest is stopped.
@@ -97,11 +97,11 @@ named! {
         /// Look whether it had committed before.
         Drain,
         /// Tell the new process to leave, and make it.
-        Dismiss,
+        TerminatePeer,
         /// Wait until the new process is gone.
         AwaitGone,
         /// Take the ownership of every page set back.
-        TakeBack,
+        ReclaimOwnership,
         /// Let no descriptor be inherited any more.
         CloseWindow,
         /// Give the irqfds back: what waits goes to the guest.
@@ -109,7 +109,7 @@ named! {
         /// Let the guest run again.
         Resume,
         /// Close the channel.
-        Part,
+        Disconnect,
         /// Nothing more to do.
         End,
     }
@@ -166,17 +166,17 @@ named! {
         /// Wait for the permission to change things.
         AwaitCommit,
         /// Take the ownership of every page set.
-        TakeOver,
+        ChangeOwner,
         /// Pass the point of no return: from here on the guest is this process's.
         Committed,
         /// The commit was not taken: say so, and learn whether the old process lives.
-        AwaitFate,
+        ResolveInDoubt,
         /// Take the interrupts by irqfds: what waits goes to the guest.
-        Claim,
+        AssignIrqfds,
         /// Let the guest run.
         Run,
         /// Let go of what only the handoff needed.
-        Settle,
+        Cleanup,
         /// Tell the old process why not.
         Refuse,
         /// End; everything that was received is closed.
@@ -190,7 +190,7 @@ named! {
     }
     lab {
         /// Not in `safe`: take the ownership as a probe, long before the commit.
-        ProbeForReal,
+        ProbeByChange,
         /// Not in `safe`: take the ownership, and say where each block of RAM is now.
         TakeAddresses,
         /// Not in `safe`: give every mapping of a container its address in this process, one by
@@ -204,7 +204,7 @@ named! {
         /// Not in `safe`: map all RAM a second time.
         MapAgain,
         /// Not in `safe`: map all RAM, as for a fresh guest.
-        MapAfresh,
+        MapFresh,
         /// Not in `safe`: unmap all RAM and map it anew.
         Remap,
         /// Not in `safe`: attach every device to the first address space.
@@ -224,26 +224,26 @@ named! {
 
 /// A phase of either role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
+pub enum RolePhase {
     /// Of the old process.
     Old(OutPhase),
     /// Of the new process.
     New(InPhase),
 }
 
-impl From<OutPhase> for Place {
+impl From<OutPhase> for RolePhase {
     fn from(phase: OutPhase) -> Self {
         Self::Old(phase)
     }
 }
 
-impl From<InPhase> for Place {
+impl From<InPhase> for RolePhase {
     fn from(phase: InPhase) -> Self {
         Self::New(phase)
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RolePhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Old(phase) => write!(f, "old {phase}"),

@@ -3,11 +3,13 @@
 //!
 //! ```text
 //! transfer, old process                         on failure
-//!   Preflight  Offer  AwaitReady                Part
-//!   Stop                                        Resume  Part
-//!   Park  Save  Cut  Hand  AwaitPrepared        Unpark  Resume  Part
-//!   Commit  AwaitCommitted                      Revoke  Drain (or Release)  Dismiss
-//!                                               AwaitGone  TakeBack  Unpark  Resume  Part
+//!   Preflight  Offer  AwaitReady                Disconnect
+//!   Stop                                        Resume  Disconnect
+//!   Park  Save  Snapshot  SendFds               Unpark  Resume  Disconnect
+//!   AwaitPrepared
+//!   Commit  AwaitCommitted                      Revoke  Drain (or Release)  TerminatePeer
+//!                                               AwaitGone  ReclaimOwnership  Unpark
+//!                                               Resume  Disconnect
 //!   Release                                     goes on
 //! transfer, new process
 //!   AwaitOffer                                  Leave
@@ -16,14 +18,14 @@
 //!   AwaitDescriptors  ReadStream  Verify        Refuse  Leave
 //!   MapRam  MakeVm  Load
 //!   Prepared  AwaitCommit                       Leave
-//!   TakeOver                                    Refuse  Leave
-//!   Committed                                   AwaitFate (or Leave)  → Claim
-//!   Claim  Run  Settle                          goes on
-//!   AwaitFate                                   Leave
+//!   ChangeOwner                                 Refuse  Leave
+//!   Committed                                   ResolveInDoubt (or Leave)  → AssignIrqfds
+//!   AssignIrqfds  Run  Cleanup                  goes on
+//!   ResolveInDoubt                              Leave
 //! early, old process                            on failure
-//!   Preflight  Offer  AwaitReady  Cut  Hand     Part
-//!   AwaitAdopted
-//!   Park  Save  Confirm  AwaitPrepared          Unpark  Resume  Part
+//!   Preflight  Offer  AwaitReady  Snapshot      Disconnect
+//!   SendFds  AwaitAdopted
+//!   Park  Save  Confirm  AwaitPrepared          Unpark  Resume  Disconnect
 //! early, new process
 //!   AwaitDescriptors  ReadStream  Verify        Refuse  Leave
 //!   MapRam  MakeVm
@@ -32,13 +34,13 @@
 //! exec, old process                             on failure
 //!   Preflight                                   End
 //!   Stop                                        Resume
-//!   Park  Save  Cut                             Unpark  Resume
+//!   Park  Save  Snapshot                        Unpark  Resume
 //!   OpenWindow  Exec                            CloseWindow  Unpark  Resume
 //! exec, new process
 //!   ReadStream                                  Fallback
 //!   CloseWindow  Verify  MapRam  MakeVm  Load   OpenWindow  Fallback
-//!   TakeOver
-//!   Claim  Run  Settle                          goes on
+//!   ChangeOwner
+//!   AssignIrqfds  Run  Cleanup                  goes on
 //!   Fallback                                    Leave
 //! ```
 //!
@@ -48,94 +50,94 @@
 //! rows that stand otherwise are shown.
 
 use super::edit::{put_after, undo_by};
-use super::omission::Omitted;
+use super::mutation::Mutations;
 use super::phase::{InPhase, OutPhase};
-use super::table::{Mode, Protocol, Rule, STUBBORN_TRIES, firm, patient, rule};
+use super::table::{Mode, Protocol, RETRY_LIMIT, Rule, best_effort, fallible, must_complete};
 
 const OUT_TRANSFER: &[Rule<OutPhase>] = {
     use OutPhase as O;
     &[
-        rule(O::Preflight, O::Offer, O::Part),
-        rule(O::Offer, O::AwaitReady, O::Part),
-        rule(O::AwaitReady, O::Stop, O::Part),
-        rule(O::Stop, O::Park, O::Resume),
-        rule(O::Park, O::Save, O::Unpark),
-        rule(O::Save, O::Cut, O::Unpark),
-        rule(O::Cut, O::Hand, O::Unpark),
-        rule(O::Hand, O::AwaitPrepared, O::Unpark),
-        rule(O::AwaitPrepared, O::Commit, O::Unpark),
-        rule(O::Commit, O::AwaitCommitted, O::Revoke),
-        rule(O::AwaitCommitted, O::Release, O::Revoke),
-        firm(O::Release, O::End),
-        firm(O::Revoke, O::Drain),
-        patient(O::Drain, O::Dismiss).rollback(),
-        firm(O::Dismiss, O::AwaitGone).rollback(),
-        patient(O::AwaitGone, O::TakeBack).rollback(),
-        firm(O::TakeBack, O::Unpark).rollback(),
-        firm(O::Unpark, O::Resume).rollback(),
-        firm(O::Resume, O::Part).rollback(),
-        firm(O::Part, O::End).rollback(),
+        fallible(O::Preflight, O::Offer, O::Disconnect),
+        fallible(O::Offer, O::AwaitReady, O::Disconnect),
+        fallible(O::AwaitReady, O::Stop, O::Disconnect),
+        fallible(O::Stop, O::Park, O::Resume),
+        fallible(O::Park, O::Save, O::Unpark),
+        fallible(O::Save, O::Snapshot, O::Unpark),
+        fallible(O::Snapshot, O::SendFds, O::Unpark),
+        fallible(O::SendFds, O::AwaitPrepared, O::Unpark),
+        fallible(O::AwaitPrepared, O::Commit, O::Unpark),
+        fallible(O::Commit, O::AwaitCommitted, O::Revoke),
+        fallible(O::AwaitCommitted, O::Release, O::Revoke),
+        must_complete(O::Release, O::End),
+        must_complete(O::Revoke, O::Drain),
+        best_effort(O::Drain, O::TerminatePeer).rollback(),
+        must_complete(O::TerminatePeer, O::AwaitGone).rollback(),
+        best_effort(O::AwaitGone, O::ReclaimOwnership).rollback(),
+        must_complete(O::ReclaimOwnership, O::Unpark).rollback(),
+        must_complete(O::Unpark, O::Resume).rollback(),
+        must_complete(O::Resume, O::Disconnect).rollback(),
+        must_complete(O::Disconnect, O::End).rollback(),
     ]
 };
 
 const OUT_EXEC: &[Rule<OutPhase>] = {
     use OutPhase as O;
     &[
-        rule(O::Preflight, O::Stop, O::End),
-        rule(O::Stop, O::Park, O::Resume),
-        rule(O::Park, O::Save, O::Unpark),
-        rule(O::Save, O::Cut, O::Unpark),
-        rule(O::Cut, O::OpenWindow, O::Unpark),
-        rule(O::OpenWindow, O::Exec, O::CloseWindow).window(),
-        rule(O::Exec, O::End, O::CloseWindow).window(),
-        firm(O::CloseWindow, O::Unpark).rollback().window(),
-        firm(O::Unpark, O::Resume).rollback(),
-        firm(O::Resume, O::End).rollback(),
+        fallible(O::Preflight, O::Stop, O::End),
+        fallible(O::Stop, O::Park, O::Resume),
+        fallible(O::Park, O::Save, O::Unpark),
+        fallible(O::Save, O::Snapshot, O::Unpark),
+        fallible(O::Snapshot, O::OpenWindow, O::Unpark),
+        fallible(O::OpenWindow, O::Exec, O::CloseWindow).window(),
+        fallible(O::Exec, O::End, O::CloseWindow).window(),
+        must_complete(O::CloseWindow, O::Unpark).rollback().window(),
+        must_complete(O::Unpark, O::Resume).rollback(),
+        must_complete(O::Resume, O::End).rollback(),
     ]
 };
 
 const IN_TRANSFER: &[Rule<InPhase>] = {
     use InPhase as I;
     &[
-        rule(I::AwaitOffer, I::Check, I::Leave),
-        rule(I::Check, I::Ready, I::Refuse),
-        rule(I::Ready, I::AwaitDescriptors, I::Leave),
-        rule(I::AwaitDescriptors, I::ReadStream, I::Refuse),
-        rule(I::ReadStream, I::Verify, I::Refuse),
-        rule(I::Verify, I::MapRam, I::Refuse),
-        rule(I::MapRam, I::MakeVm, I::Refuse),
-        rule(I::MakeVm, I::Load, I::Refuse),
-        rule(I::Load, I::Prepared, I::Refuse),
-        rule(I::Prepared, I::AwaitCommit, I::Leave),
-        rule(I::AwaitCommit, I::TakeOver, I::Leave),
-        rule(I::TakeOver, I::Committed, I::Refuse),
-        rule(I::Committed, I::Claim, I::AwaitFate),
+        fallible(I::AwaitOffer, I::Check, I::Leave),
+        fallible(I::Check, I::Ready, I::Refuse),
+        fallible(I::Ready, I::AwaitDescriptors, I::Leave),
+        fallible(I::AwaitDescriptors, I::ReadStream, I::Refuse),
+        fallible(I::ReadStream, I::Verify, I::Refuse),
+        fallible(I::Verify, I::MapRam, I::Refuse),
+        fallible(I::MapRam, I::MakeVm, I::Refuse),
+        fallible(I::MakeVm, I::Load, I::Refuse),
+        fallible(I::Load, I::Prepared, I::Refuse),
+        fallible(I::Prepared, I::AwaitCommit, I::Leave),
+        fallible(I::AwaitCommit, I::ChangeOwner, I::Leave),
+        fallible(I::ChangeOwner, I::Committed, I::Refuse),
+        fallible(I::Committed, I::AssignIrqfds, I::ResolveInDoubt),
         // ECONNRESET may stand before the end of the stream.
-        Rule { tries: STUBBORN_TRIES, ..rule(I::AwaitFate, I::Claim, I::Leave) },
-        firm(I::Claim, I::Run).committed(),
-        firm(I::Run, I::Settle).committed(),
-        firm(I::Settle, I::End).committed(),
-        patient(I::Refuse, I::Leave),
-        firm(I::Leave, I::End),
+        Rule { tries: RETRY_LIMIT, ..fallible(I::ResolveInDoubt, I::AssignIrqfds, I::Leave) },
+        must_complete(I::AssignIrqfds, I::Run).committed(),
+        must_complete(I::Run, I::Cleanup).committed(),
+        must_complete(I::Cleanup, I::End).committed(),
+        best_effort(I::Refuse, I::Leave),
+        must_complete(I::Leave, I::End),
     ]
 };
 
 const IN_EXEC: &[Rule<InPhase>] = {
     use InPhase as I;
     &[
-        rule(I::ReadStream, I::CloseWindow, I::Fallback).window(),
-        rule(I::CloseWindow, I::Verify, I::OpenWindow).window(),
-        rule(I::Verify, I::MapRam, I::OpenWindow),
-        rule(I::MapRam, I::MakeVm, I::OpenWindow),
-        rule(I::MakeVm, I::Load, I::OpenWindow),
-        rule(I::Load, I::TakeOver, I::OpenWindow),
-        rule(I::TakeOver, I::Claim, I::OpenWindow),
-        firm(I::Claim, I::Run).committed(),
-        firm(I::Run, I::Settle).committed(),
-        firm(I::Settle, I::End).committed(),
-        firm(I::OpenWindow, I::Fallback).window(),
-        Rule { tries: STUBBORN_TRIES, ..rule(I::Fallback, I::End, I::Leave).window() },
-        firm(I::Leave, I::End).window(),
+        fallible(I::ReadStream, I::CloseWindow, I::Fallback).window(),
+        fallible(I::CloseWindow, I::Verify, I::OpenWindow).window(),
+        fallible(I::Verify, I::MapRam, I::OpenWindow),
+        fallible(I::MapRam, I::MakeVm, I::OpenWindow),
+        fallible(I::MakeVm, I::Load, I::OpenWindow),
+        fallible(I::Load, I::ChangeOwner, I::OpenWindow),
+        fallible(I::ChangeOwner, I::AssignIrqfds, I::OpenWindow),
+        must_complete(I::AssignIrqfds, I::Run).committed(),
+        must_complete(I::Run, I::Cleanup).committed(),
+        must_complete(I::Cleanup, I::End).committed(),
+        must_complete(I::OpenWindow, I::Fallback).window(),
+        Rule { tries: RETRY_LIMIT, ..fallible(I::Fallback, I::End, I::Leave).window() },
+        must_complete(I::Leave, I::End).window(),
     ]
 };
 
@@ -144,7 +146,7 @@ const IN_EXEC: &[Rule<InPhase>] = {
 pub const OUT_JUMPS: &[(OutPhase, OutPhase)] = &[(OutPhase::Drain, OutPhase::Release)];
 
 /// The same of the new process: an old one that did not take the commit, and lives.
-pub const IN_JUMPS: &[(InPhase, InPhase)] = &[(InPhase::AwaitFate, InPhase::Leave)];
+pub const IN_JUMPS: &[(InPhase, InPhase)] = &[(InPhase::ResolveInDoubt, InPhase::Leave)];
 
 impl Protocol {
     /// The protocol that a VMM should use, in the form that cuts the state when the guest has
@@ -160,9 +162,9 @@ impl Protocol {
     pub fn safe_early() -> Self {
         use {InPhase as I, OutPhase as O};
         let mut early = Self::safe(Mode::Transfer);
-        put_after(&mut early.outgoing, O::AwaitReady, O::Cut);
-        put_after(&mut early.outgoing, O::Cut, O::Hand);
-        put_after(&mut early.outgoing, O::Hand, O::AwaitAdopted);
+        put_after(&mut early.outgoing, O::AwaitReady, O::Snapshot);
+        put_after(&mut early.outgoing, O::Snapshot, O::SendFds);
+        put_after(&mut early.outgoing, O::SendFds, O::AwaitAdopted);
         put_after(&mut early.outgoing, O::Save, O::Confirm);
         put_after(&mut early.incoming, I::MakeVm, I::Adopted);
         undo_by(&mut early.incoming, I::Adopted, I::Leave);
@@ -180,12 +182,12 @@ impl Protocol {
             mode,
             outgoing: outgoing.to_vec(),
             incoming: incoming.to_vec(),
-            waived: Vec::new(),
+            skipped_preconditions: Vec::new(),
             #[cfg(feature = "lab")]
-            slips: Vec::new(),
+            misreports: Vec::new(),
             outgoing_jumps: OUT_JUMPS.to_vec(),
             incoming_jumps: IN_JUMPS.to_vec(),
-            omitted: Omitted::NOTHING,
+            mutations: Mutations::NOTHING,
         }
     }
 }

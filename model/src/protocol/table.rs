@@ -1,9 +1,9 @@
 //! The rows that a protocol is made of, and what else it is made of.
 
 #[cfg(feature = "lab")]
-use super::misreport::Slip;
-use super::omission::Omitted;
-use super::phase::{InPhase, OutPhase, Place};
+use super::misreport::Misreport;
+use super::mutation::Mutations;
+use super::phase::{InPhase, OutPhase, RolePhase};
 use crate::vm::blocker::BlockerKind;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -56,7 +56,7 @@ pub struct Rule<P> {
 }
 
 /// Tries of a call in a row that must not give up.
-pub const STUBBORN_TRIES: u8 = 3;
+pub const RETRY_LIMIT: u8 = 3;
 
 /// Both roles' tables. Each begins with its first row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -68,31 +68,31 @@ pub struct Protocol {
     /// The new process's rows.
     pub incoming: Vec<Rule<InPhase>>,
     /// Preconditions that are not judged: none, but in variants with known bugs.
-    pub waived: Vec<BlockerKind>,
+    pub skipped_preconditions: Vec<BlockerKind>,
     /// Where an answer leads the old process besides.
     pub outgoing_jumps: Vec<(OutPhase, OutPhase)>,
     /// The same of the new process.
     pub incoming_jumps: Vec<(InPhase, InPhase)>,
     /// What the old process tells wrong: nothing, but in variants with known bugs.
     #[cfg(feature = "lab")]
-    pub slips: Vec<Slip>,
+    pub misreports: Vec<Misreport>,
     /// Calls, answers and checks that are left out: none, but in a mutant.
-    pub omitted: Omitted,
+    pub mutations: Mutations,
 }
 
 /// A row that can fail.
-pub const fn rule<P>(phase: P, next: P, undo: P) -> Rule<P> {
+pub const fn fallible<P>(phase: P, next: P, undo: P) -> Rule<P> {
     row_of(phase, next, Some(undo), 1)
 }
 
 /// A row that goes on whatever happens.
-pub const fn firm<P>(phase: P, next: P) -> Rule<P> {
-    row_of(phase, next, None, STUBBORN_TRIES)
+pub const fn must_complete<P>(phase: P, next: P) -> Rule<P> {
+    row_of(phase, next, None, RETRY_LIMIT)
 }
 
 /// A row whose calls are made until they are answered as they should be, or whatever they are
 /// answered.
-pub const fn patient<P>(phase: P, next: P) -> Rule<P> {
+pub const fn best_effort<P>(phase: P, next: P) -> Rule<P> {
     row_of(phase, next, None, 1)
 }
 
@@ -137,19 +137,19 @@ impl Protocol {
     }
 
     /// Returns true if descriptors may be inheritable in a phase.
-    pub fn in_window(&self, place: Place) -> bool {
+    pub fn in_window(&self, place: RolePhase) -> bool {
         match place {
-            Place::Old(phase) => row(&self.outgoing, phase).is_some_and(|row| row.in_window),
-            Place::New(phase) => row(&self.incoming, phase).is_some_and(|row| row.in_window),
+            RolePhase::Old(phase) => row(&self.outgoing, phase).is_some_and(|row| row.in_window),
+            RolePhase::New(phase) => row(&self.incoming, phase).is_some_and(|row| row.in_window),
         }
     }
 
     /// Returns true if a role that succeeds is in a phase before the guest stops or, in the new
     /// process, before it learns that the guest has stopped.
-    pub fn is_before_stop(&self, place: Place) -> bool {
+    pub fn is_before_stop(&self, place: RolePhase) -> bool {
         match place {
-            Place::Old(phase) => comes_before(&self.outgoing, phase, OutPhase::Stop),
-            Place::New(phase) => comes_before(&self.incoming, phase, InPhase::AwaitConfirm),
+            RolePhase::Old(phase) => comes_before(&self.outgoing, phase, OutPhase::Stop),
+            RolePhase::New(phase) => comes_before(&self.incoming, phase, InPhase::AwaitConfirm),
         }
     }
 
@@ -159,13 +159,13 @@ impl Protocol {
     /// other.
     #[must_use]
     pub fn last_resort(mut self) -> Self {
-        if self.omitted.last_resort {
+        if self.mutations.last_resort {
             return self;
         }
         for rule in &mut self.incoming {
-            let goes_on = matches!(rule.phase, InPhase::Verify | InPhase::TakeOver);
+            let goes_on = matches!(rule.phase, InPhase::Verify | InPhase::ChangeOwner);
             rule.undo = rule.undo.map(|_| InPhase::Leave).filter(|_| !goes_on);
-            rule.tries = STUBBORN_TRIES;
+            rule.tries = RETRY_LIMIT;
         }
         self
     }

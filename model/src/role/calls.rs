@@ -1,7 +1,7 @@
 //! Calls that both roles make, and how a message from the peer reads.
 
-use super::failure::Trouble;
-use crate::abi::call::{Answer, Call, IommufdCall, Reply, SocketCall};
+use super::failure::StepError;
+use crate::abi::call::{Call, CallResult, IommufdCall, Reply, SocketCall};
 use crate::abi::ids::Fd;
 use crate::stream::Message;
 use crate::vm::{Descriptors, Key, Kind, Vm};
@@ -21,11 +21,11 @@ pub(crate) fn send(socket: Fd, message: &Message, fds: Vec<Fd>) -> Call {
 }
 
 /// How a message to or from the peer reads.
-pub(crate) fn message_of(answer: &Answer, call: &Call) -> Result<Message, Trouble> {
+pub(crate) fn message_of(answer: &CallResult, call: &Call) -> Result<Message, StepError> {
     match answer {
-        Ok(Reply::Message { bytes, .. }) if bytes.is_empty() => Err(Trouble::PeerGone),
+        Ok(Reply::Message { bytes, .. }) if bytes.is_empty() => Err(StepError::PeerGone),
         Ok(Reply::Message { bytes, .. }) => Ok(Message::from_bytes(bytes)?),
-        Ok(other) => Err(Trouble::Unexpected(format!("{other:?}"))),
-        Err(errno) => Err(Trouble::call(call, *errno)),
+        Ok(other) => Err(StepError::Unexpected(format!("{other:?}"))),
+        Err(errno) => Err(StepError::call(call, *errno)),
     }
 }

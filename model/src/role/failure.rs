@@ -2,14 +2,14 @@
 
 use crate::abi::call::Call;
 use crate::abi::errno::Errno;
-use crate::stream::{Damage, Flaw};
+use crate::stream::{CorruptFrame, InvalidState};
 use crate::vm::blocker::Blocker;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What went wrong in a step.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub enum StepError {
     /// Preconditions that do not hold.
     #[error("{}", list(.0))]
     Blocked(Vec<Blocker>),
@@ -32,13 +32,13 @@ pub enum Trouble {
     Cancelled,
     /// A packet that is not a message.
     #[error("unreadable message: {0}")]
-    Damaged(#[from] Damage),
+    CorruptFrame(#[from] CorruptFrame),
     /// A message that was not due.
     #[error("unexpected message {0}")]
     Unexpected(String),
     /// The state was refused.
     #[error("the state is not usable: {0}")]
-    Flawed(#[from] Flaw),
+    InvalidState(#[from] InvalidState),
     /// The other process walks another form of the protocol.
     #[error(
         "the old process cuts the state {}, the new one waits for one that is cut {}; use the \
@@ -76,7 +76,7 @@ fn list(blockers: &[Blocker]) -> String {
     blockers.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-impl Trouble {
+impl StepError {
     /// A call that failed.
     pub(crate) fn call(call: &Call, errno: Errno) -> Self {
         Self::Call { call: call.name().to_owned(), errno }

@@ -1,25 +1,25 @@
 //! What the two roles have in common: they are step machines.
 //!
-//! A role says which call it wants to make ([`Role::next`]) and is told the answer
-//! ([`Role::took`]); nothing else happens between. So whoever drives it, a checker or a VMM, can
+//! A role says which call it wants to make ([`Role::next_call`]) and is told the answer
+//! ([`Role::complete`]); nothing else happens between. So whoever drives it, a checker or a VMM, can
 //! interleave, fail or end it between any two calls, and only there. Its state is a plain value.
 //!
 //! Both roles walk a script: for each phase of the protocol's table a list of calls, fixed as soon
 //! as the inventory and the descriptors are known.
 
 mod calls;
+mod cursor;
 mod failure;
 pub mod incoming;
 #[cfg(feature = "lab")]
 mod lab;
 pub mod outgoing;
-mod walk;
 
-use crate::abi::call::{Answer, Call, ProcessCall};
+use crate::abi::call::{Call, CallResult, ProcessCall};
 use crate::abi::kernel::Kernel;
-use crate::protocol::measure::Left;
+use crate::protocol::measure::ProgressMeasure;
 use crate::vm::{Descriptors, Vm};
-pub use failure::{Cause, Trouble};
+pub use failure::{Cause, StepError};
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
 
@@ -31,12 +31,12 @@ pub trait Role {
     type End: Copy + Eq + Hash + Debug;
 
     /// The call that it wants to make next; `None` when it has ended.
-    fn next(&self) -> Option<Call>;
+    fn next_call(&self) -> Option<Call>;
     /// Takes the answer to that call. What went wrong, if anything did, is told once, here.
-    fn took(&mut self, answer: Answer) -> Option<Trouble>;
+    fn complete(&mut self, answer: CallResult) -> Option<StepError>;
     /// At most so much is left of it: each step makes it less, but one after which the same call is
     /// made again because there is more to come.
-    fn left(&self) -> Left;
+    fn remaining(&self) -> ProgressMeasure;
     /// Returns the present phase.
     fn phase(&self) -> Self::Phase;
     /// Returns the name of the present phase, for people.
@@ -53,7 +53,7 @@ pub trait Role {
     }
     /// Cancels it: the role takes the way back from its present phase. Does nothing if that phase
     /// has none.
-    fn cancel(&mut self) -> Option<Trouble> {
+    fn cancel(&mut self) -> Option<StepError> {
         None
     }
     /// Returns true if the virtual machine may change now: between two phases, as under a VMM's
@@ -73,11 +73,11 @@ pub trait Role {
 
 /// What an observer of [`drive`] sees: each step twice.
 #[derive(Debug)]
-pub enum Seen<'a> {
+pub enum StepEvent<'a> {
     /// The call is about to be made.
-    Before(&'a Call),
+    Calling(&'a Call),
     /// It was made, the role has taken the answer, and this went wrong.
-    After(&'a Call, &'a Answer, Option<&'a Trouble>),
+    Returned(&'a Call, &'a CallResult, Option<&'a StepError>),
 }
 
 /// Runs a role to its end, telling an observer of every step.
@@ -87,13 +87,13 @@ pub enum Seen<'a> {
 pub fn drive<R: Role>(
     role: &mut R,
     kernel: &mut impl Kernel,
-    mut observe: impl FnMut(&mut R, Seen<'_>),
+    mut observe: impl FnMut(&mut R, StepEvent<'_>),
 ) {
-    while let Some(call) = role.next() {
-        observe(role, Seen::Before(&call));
+    while let Some(call) = role.next_call() {
+        observe(role, StepEvent::Calling(&call));
         let answer = kernel.call(&call);
-        let trouble = role.took(answer.clone());
-        observe(role, Seen::After(&call, &answer, trouble.as_ref()));
+        let error = role.complete(answer.clone());
+        observe(role, StepEvent::Returned(&call, &answer, error.as_ref()));
         if answer.is_ok()
             && matches!(call, Call::Process(ProcessCall::Exit { .. } | ProcessCall::Exec { .. }))
         {

@@ -16,7 +16,7 @@
 //! cut off, too long or from a newer incompatible version is refused with the reason.
 
 use crate::protocol::checks::Check;
-use crate::protocol::omission::Omitted;
+use crate::protocol::mutation::Mutations;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -43,7 +43,7 @@ pub enum Kind {
 
 /// Why a frame was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Damage {
+pub enum CorruptFrame {
     /// Fewer bytes than a header or than the header promises.
     #[error("cut off: {have} bytes where {need} are needed")]
     CutOff {
@@ -117,43 +117,43 @@ fn checksum(frame: &[u8]) -> u32 {
 }
 
 /// Checks a frame and reads its record.
-pub fn open<T: DeserializeOwned>(kind: Kind, frame: &[u8]) -> Result<T, Damage> {
-    open_without(&Omitted::NOTHING, kind, frame)
+pub fn open<T: DeserializeOwned>(kind: Kind, frame: &[u8]) -> Result<T, CorruptFrame> {
+    open_mutated(&Mutations::NOTHING, kind, frame)
 }
 
 /// The same without some of the checks.
-pub(crate) fn open_without<T: DeserializeOwned>(
-    omitted: &Omitted,
+pub(crate) fn open_mutated<T: DeserializeOwned>(
+    omitted: &Mutations,
     kind: Kind,
     frame: &[u8],
-) -> Result<T, Damage> {
+) -> Result<T, CorruptFrame> {
     let record = record(omitted, kind, frame)?;
-    serde_json::from_slice(record).map_err(|error| Damage::Record(error.to_string()))
+    serde_json::from_slice(record).map_err(|error| CorruptFrame::Record(error.to_string()))
 }
 
-fn record<'a>(omitted: &Omitted, kind: Kind, frame: &'a [u8]) -> Result<&'a [u8], Damage> {
+fn record<'a>(omitted: &Mutations, kind: Kind, frame: &'a [u8]) -> Result<&'a [u8], CorruptFrame> {
     let have = frame.len() as u64;
     let magic = frame.len().min(MAGIC.len());
     let ours = frame[..magic] == MAGIC[..magic];
-    omitted.demand(Check::Magic, ours, || Damage::Magic)?;
-    let cut_off = |need| move || Damage::CutOff { have, need };
+    omitted.require(Check::Magic, ours, || CorruptFrame::Magic)?;
+    let cut_off = |need| move || CorruptFrame::CutOff { have, need };
     let header = HEADER_BYTES as u64;
-    omitted.demand(Check::WholeHeader, have >= header, cut_off(header))?;
+    omitted.require(Check::WholeHeader, have >= header, cut_off(header))?;
     let version = u16_at(frame, 8);
-    omitted.demand(Check::Version, version == VERSION, || Damage::Version(version))?;
+    omitted.require(Check::Version, version == VERSION, || CorruptFrame::Version(version))?;
     let length = u64::from(u32_at(frame, 24)) | u64::from(u32_at(frame, 28)) << 32;
     let short = length <= RECORD_BYTES_MAX;
-    omitted.demand(Check::WholeRecord, short, || Damage::TooLong(length))?;
+    omitted.require(Check::WholeRecord, short, || CorruptFrame::TooLong(length))?;
     let need = header.saturating_add(length);
-    omitted.demand(Check::WholeRecord, have >= need, cut_off(need))?;
+    omitted.require(Check::WholeRecord, have >= need, cut_off(need))?;
     let extra = have.saturating_sub(need);
-    omitted.demand(Check::NothingTrails, extra == 0, || Damage::Trailing { extra })?;
+    omitted.require(Check::NothingTrails, extra == 0, || CorruptFrame::Trailing { extra })?;
     let intact = checksum(frame) == u32_at(frame, 20);
-    omitted.demand(Check::Checksum, intact, || Damage::Checksum)?;
+    omitted.require(Check::Checksum, intact, || CorruptFrame::Checksum)?;
     let unknown = u32_at(frame, 12) & !KNOWN_FEATURES;
-    omitted.demand(Check::Features, unknown == 0, || Damage::Features(unknown))?;
+    omitted.require(Check::Features, unknown == 0, || CorruptFrame::Features(unknown))?;
     let found = u16_at(frame, 10);
-    omitted.demand(Check::RecordKind, found == kind as u16, || Damage::Kind(found))?;
+    omitted.require(Check::RecordKind, found == kind as u16, || CorruptFrame::Kind(found))?;
     let end = usize::try_from(need).unwrap_or(frame.len()).min(frame.len());
     Ok(&frame[HEADER_BYTES..end])
 }

@@ -25,7 +25,7 @@
 //! one message that decides is `Committed`: a packet that the kernel either queues before the old
 //! process shuts down its receiving side, or refuses with EPIPE after. So both always agree.
 
-use super::envelope::{self, Damage, Kind};
+use super::envelope::{self, CorruptFrame, Kind};
 use crate::abi::ids::Uid;
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +88,7 @@ impl Message {
     }
 
     /// From a packet.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Damage> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CorruptFrame> {
         envelope::open(Kind::Message, bytes)
     }
 }

@@ -14,6 +14,6 @@ pub mod envelope;
 mod message;
 mod state;
 
-pub use envelope::{Damage, Kind};
+pub use envelope::{CorruptFrame, Kind};
 pub use message::{Message, Offer};
-pub use state::{Flaw, State};
+pub use state::{InvalidState, State};

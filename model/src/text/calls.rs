@@ -1,14 +1,14 @@
 //! Calls and answers in words.
 
 use crate::abi::call::{
-    Answer, Call, ContainerCall, DeviceCall, FileCall, GuestCall, IommufdCall, KvmCall, MemoryCall,
-    ProcessCall, Reply, SocketCall, errno_of,
+    Call, CallResult, ContainerCall, DeviceCall, FileCall, GuestCall, IommufdCall, KvmCall,
+    MemoryCall, ProcessCall, Reply, SocketCall, errno_of,
 };
 use crate::abi::ids::Fd;
 use crate::stream::Message;
 
 /// A call with its answer, descriptors by name.
-pub fn call(call: &Call, answer: &Answer, name: &dyn Fn(Fd) -> String) -> String {
+pub fn call(call: &Call, answer: &CallResult, name: &dyn Fn(Fd) -> String) -> String {
     let on = |what: &str, fd: Fd| format!("{what} {}", name(fd));
     if let (Call::Socket(SocketCall::Receive { .. }), Ok(Reply::Message { bytes, fds, .. })) =
         (call, answer)
@@ -180,7 +180,7 @@ fn kvm(call: &KvmCall, on: On<'_>) -> String {
     }
 }
 
-fn result(answer: &Answer) -> String {
+fn result(answer: &CallResult) -> String {
     if let Some(errno) = errno_of(answer) {
         return format!(" → {errno}");
     }

@@ -86,7 +86,7 @@ fn of_device(facts: &mut Facts, name: &str, device: &DeviceView, process: &dyn F
     let attached = device.attached.map_or("nothing".to_owned(), |(_, ioas)| format!("IOAS {ioas}"));
     say("attached to", attached);
     say("bound", if device.bound { "yes" } else { "no" }.to_owned());
-    say("resets and detaches", format!("{}", device.upsets));
+    say("resets and detaches", format!("{}", device.disruptions));
     if let Some(may) = device.bus_master {
         say("may do DMA", if may { "yes" } else { "no" }.to_owned());
     }

@@ -6,7 +6,7 @@ use super::Event;
 use super::ioctl::Recorded;
 use super::record::Record;
 use crate::abi::call::{
-    Answer, Call, FileCall, GuestCall, MemoryCall, ProcessCall, Reply, SocketCall,
+    Call, CallResult, FileCall, GuestCall, MemoryCall, ProcessCall, Reply, SocketCall,
 };
 use crate::abi::ids::{Fd, Uid, Va};
 
@@ -20,7 +20,7 @@ pub(super) fn returned(event: &Event) -> Option<u64> {
 }
 
 /// What came back; `None` where that is not known: an errno without a name here, bytes cut off.
-pub(super) fn answer(event: &Event, call: &Call) -> Option<Answer> {
+pub(super) fn answer(event: &Event, call: &Call) -> Option<CallResult> {
     if let Some(ioctl) = Recorded::of(event) {
         return Some(ioctl.answer(call));
     }

@@ -8,8 +8,8 @@
 use super::Event;
 use super::pointer;
 use super::record::{Memory, Record};
-use crate::abi::argument::{Argument, HexBytes, Ioctl, Outcome, Pointee};
-use crate::abi::call::{Answer, Call, ContainerCall, DeviceCall, IommufdCall, KvmCall};
+use crate::abi::argument::{Argument, HexBytes, Ioctl, IoctlOutcome, Pointee};
+use crate::abi::call::{Call, CallResult, ContainerCall, DeviceCall, IommufdCall, KvmCall};
 use crate::abi::errno::Errno;
 use crate::abi::ids::Fd;
 use crate::abi::request;
@@ -25,7 +25,7 @@ pub(super) fn name(request: u32) -> String {
 }
 
 /// The record of an ioctl that was made.
-pub(super) fn record(call: &Call, answer: &Answer) -> Record {
+pub(super) fn record(call: &Call, answer: &CallResult) -> Record {
     let (fd, ioctl) = uapi::encode(call).expect("an ioctl");
     let outcome = uapi::outcome(call, &ioctl, answer);
     let pointees = ioctl.argument.pointees().iter().zip(outcome.pointees);
@@ -51,7 +51,7 @@ pub(super) fn record(call: &Call, answer: &Answer) -> Record {
 }
 
 /// What an ioctl returned.
-pub(super) fn returned(call: &Call, answer: &Answer) -> i64 {
+pub(super) fn returned(call: &Call, answer: &CallResult) -> i64 {
     let (_, ioctl) = uapi::encode(call).expect("an ioctl");
     uapi::outcome(call, &ioctl, answer).result.map_or(-1, i64::from)
 }
@@ -103,10 +103,10 @@ impl<'a> Recorded<'a> {
     }
 
     /// The call and what came of it, as bytes.
-    pub(super) fn as_bytes(&self) -> (Call, Outcome) {
+    pub(super) fn as_bytes(&self) -> (Call, IoctlOutcome) {
         let pointees = self.pointees().map(|(_, memory)| HexBytes(memory.output.clone()));
         let (result, bytes) = (self.result, self.output.to_vec());
-        let outcome = Outcome { result, bytes, pointees: pointees.collect() };
+        let outcome = IoctlOutcome { result, bytes, pointees: pointees.collect() };
         (Call::Ioctl { fd: self.fd, ioctl: self.ioctl() }, outcome)
     }
 
@@ -129,10 +129,13 @@ impl<'a> Recorded<'a> {
     }
 
     /// What came of it.
-    pub(super) fn answer(&self, call: &Call) -> Answer {
+    pub(super) fn answer(&self, call: &Call) -> CallResult {
         let pointees = self.memory.iter().map(|memory| HexBytes(memory.output.clone()));
         let bytes = self.output.to_vec();
-        uapi::answer(call, Outcome { result: self.result, bytes, pointees: pointees.collect() })
+        uapi::answer(
+            call,
+            IoctlOutcome { result: self.result, bytes, pointees: pointees.collect() },
+        )
     }
 }
 

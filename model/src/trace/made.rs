@@ -8,7 +8,7 @@ use super::ioctl::Recorded;
 use super::record::Record;
 use super::{Event, flag};
 use crate::abi::call::{
-    Call, FileCall, GuestCall, Made, MemoryCall, ProcessCall, Reply, SocketCall,
+    Call, CompletedCall, FileCall, GuestCall, MemoryCall, ProcessCall, Reply, SocketCall,
 };
 use crate::abi::ids::{Fd, Va};
 
@@ -22,18 +22,18 @@ pub struct NotModelled {
 }
 
 /// The call that an event tells of, by whom, and its answer.
-pub fn made_of(event: &Event) -> Result<Made, NotModelled> {
+pub fn made_of(event: &Event) -> Result<CompletedCall, NotModelled> {
     let call = call(event).ok_or_else(|| not_modelled(event))?;
     let answer = answer(event, &call).ok_or_else(|| not_modelled(event))?;
-    Ok(Made { pid: event.pid, call, answer })
+    Ok(CompletedCall { pid: event.pid, call, answer })
 }
 
 /// The same, but every ioctl stays bytes, also where [`Call`] has a form for it: what the kernel
 /// wrote is the answer, byte for byte, also of a failure.
-pub fn made_as_bytes(event: &Event) -> Result<Made, NotModelled> {
+pub fn made_as_bytes(event: &Event) -> Result<CompletedCall, NotModelled> {
     let Some(ioctl) = Recorded::of(event) else { return made_of(event) };
     let (call, outcome) = ioctl.as_bytes();
-    Ok(Made { pid: event.pid, call, answer: Ok(Reply::Ioctl(outcome)) })
+    Ok(CompletedCall { pid: event.pid, call, answer: Ok(Reply::Ioctl(outcome)) })
 }
 
 fn not_modelled(event: &Event) -> NotModelled {

@@ -9,7 +9,7 @@
 //! | lines | header and events | [`Reader`] |
 //! | header, event | a line | [`Header::line`], [`Event::line`] |
 //! | a call that was made | an event | [`event_of`] |
-//! | what is told of a process | an event | [`told`] |
+//! | what is told of a process | an event | [`event_of_record`] |
 //! | an event | the call that was made | [`made_of`], [`made_as_bytes`] |
 //!
 //! `made_of` is the inverse of `event_of`. Of a foreign trace it knows the forms that
@@ -31,8 +31,8 @@ mod write;
 
 pub use made::{NotModelled, made_as_bytes, made_of};
 pub use reader::{ReadError, Reader};
-pub use record::{Given, Record};
-pub use write::{Stamps, event_of, told};
+pub use record::{PassedFd, Record};
+pub use write::{Stamps, event_of, event_of_record};
 
 use crate::abi::errno::Errno;
 use crate::abi::ids::{PAGE_BYTES, Pid};

@@ -223,7 +223,7 @@ pub enum Record {
     Given {
         fd: Fd,
         #[serde(flatten)]
-        what: Given,
+        what: PassedFd,
         #[serde(default)]
         cloexec: bool,
     },
@@ -272,7 +272,7 @@ pub struct Memory {
 /// What a given descriptor is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
-pub enum Given {
+pub enum PassedFd {
     /// One end of a pair of `SOCK_SEQPACKET` sockets; told once for both ends.
     Socket {
         /// Who holds the other end.

@@ -7,7 +7,8 @@
 use super::record::Record;
 use super::{Event, flag, ioctl};
 use crate::abi::call::{
-    Answer, Call, FileCall, GuestCall, Made, MemoryCall, ProcessCall, Reply, SocketCall,
+    Call, CallResult, CompletedCall, FileCall, GuestCall, MemoryCall, ProcessCall, Reply,
+    SocketCall,
 };
 use crate::abi::ids::{Fd, Pid};
 
@@ -23,21 +24,21 @@ pub struct Stamps {
 }
 
 /// The event of a call that was made, by the only thread of its process.
-pub fn event_of(made: &Made, stamps: Stamps) -> Event {
+pub fn event_of(made: &CompletedCall, stamps: Stamps) -> Event {
     Event {
         ret: ret(&made.call, &made.answer),
         errno: made.errno().map(|errno| errno.to_string()),
-        ..told(made.pid, record(&made.call, &made.answer), stamps)
+        ..event_of_record(made.pid, record(&made.call, &made.answer), stamps)
     }
 }
 
 /// An event that is no call: what is told of a process.
-pub fn told(pid: Pid, record: Record, stamps: Stamps) -> Event {
+pub fn event_of_record(pid: Pid, record: Record, stamps: Stamps) -> Event {
     let Stamps { seq, enter_ns, t_ns } = stamps;
     Event { seq, t_ns, enter_ns, pid, tid: pid, record, ret: None, errno: None, unknown: None }
 }
 
-fn record(call: &Call, answer: &Answer) -> Record {
+fn record(call: &Call, answer: &CallResult) -> Record {
     match call {
         Call::File(call) => file(call, answer),
         Call::Memory(call) => memory(call),
@@ -52,7 +53,7 @@ fn record(call: &Call, answer: &Answer) -> Record {
     }
 }
 
-fn file(call: &FileCall, answer: &Answer) -> Record {
+fn file(call: &FileCall, answer: &CallResult) -> Record {
     match call {
         FileCall::Open { path } => Record::Open { path: path.clone(), flags: flag::O_RDWR_CLOEXEC },
         FileCall::Close { fd } => Record::Close { fd: *fd },
@@ -102,7 +103,7 @@ fn file(call: &FileCall, answer: &Answer) -> Record {
     }
 }
 
-fn read(answer: &Answer) -> Vec<u8> {
+fn read(answer: &CallResult) -> Vec<u8> {
     match answer {
         Ok(Reply::Bytes(bytes)) => bytes.clone(),
         Ok(Reply::Count(count)) => count.to_ne_bytes().to_vec(),
@@ -143,7 +144,7 @@ fn memory(call: &MemoryCall) -> Record {
     }
 }
 
-fn process(call: &ProcessCall, answer: &Answer) -> Record {
+fn process(call: &ProcessCall, answer: &CallResult) -> Record {
     let resource = flag::MEMLOCK.to_owned();
     match call {
         ProcessCall::GetMemlock => match answer {
@@ -186,7 +187,7 @@ fn process(call: &ProcessCall, answer: &Answer) -> Record {
     }
 }
 
-fn socket(call: &SocketCall, answer: &Answer) -> Record {
+fn socket(call: &SocketCall, answer: &CallResult) -> Record {
     match call {
         SocketCall::Send { fd, bytes, fds } => {
             Record::Sendmsg { fd: *fd, bytes: bytes.clone(), fds: fds.clone() }
@@ -197,7 +198,7 @@ fn socket(call: &SocketCall, answer: &Answer) -> Record {
     }
 }
 
-fn received(fd: Fd, dontwait: bool, fds_max: Option<usize>, answer: &Answer) -> Record {
+fn received(fd: Fd, dontwait: bool, fds_max: Option<usize>, answer: &CallResult) -> Record {
     let (bytes, fds, truncated) = match answer {
         Ok(Reply::Message { bytes, fds, truncated }) => (bytes.clone(), fds.clone(), *truncated),
         _ => (Vec::new(), Vec::new(), false),
@@ -216,7 +217,7 @@ fn guest(call: &GuestCall) -> Record {
 }
 
 /// Returns what the system call returned; `None` for one that never returns.
-fn ret(call: &Call, answer: &Answer) -> Option<i64> {
+fn ret(call: &Call, answer: &CallResult) -> Option<i64> {
     let length = |bytes: &[u8]| i64::try_from(bytes.len()).expect("a length fits");
     let reply = match (call, answer) {
         (Call::Process(ProcessCall::Exit { .. }), _) => return None,

@@ -1,8 +1,8 @@
 //! Differences between protocols, as data.
 
-use super::mutants::Omission;
+use super::mutants::Mutation;
 use crate::protocol::edit::{put_after, redirect, take_out, undo_by};
-use crate::protocol::misreport::Slip;
+use crate::protocol::misreport::Misreport;
 use crate::protocol::phase::{InPhase, OutPhase};
 use crate::protocol::{Protocol, Rule};
 use crate::vm::blocker::BlockerKind;
@@ -17,9 +17,9 @@ pub enum Edit {
     /// A precondition that nobody judges.
     Waive(BlockerKind),
     /// Something that is not done.
-    Omit(Omission),
+    Omit(Mutation),
     /// Something that the old process tells wrong.
-    Slip(Slip),
+    Misreport(Misreport),
 }
 
 /// A change of a table. Where the phase that it begins with has no row nothing changes.
@@ -48,9 +48,9 @@ impl Protocol {
             match *edit {
                 Edit::Out(change) => change.make(&mut self.outgoing),
                 Edit::In(change) => change.make(&mut self.incoming),
-                Edit::Waive(kind) => self.waived.push(kind),
+                Edit::Waive(kind) => self.skipped_preconditions.push(kind),
                 Edit::Omit(omission) => self = self.without(omission),
-                Edit::Slip(slip) => self.slips.push(slip),
+                Edit::Misreport(slip) => self.misreports.push(slip),
             }
         }
         self

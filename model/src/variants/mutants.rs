@@ -2,7 +2,7 @@
 //!
 //! Whatever a protocol does for safety it could also not do: go through a row, begin a way back
 //! with its first row, make a call, mind the answer, try again, take a jump, check what it is told,
-//! judge a precondition. An [`Omission`] is one such thing not done, and a protocol with one is a
+//! judge a precondition. An [`Mutation`] is one such thing not done, and a protocol with one is a
 //! mutant. What no mutant breaks is not needed, or not looked at; so each of them must violate a
 //! property.
 //!
@@ -10,12 +10,12 @@
 //! the calls of their phases, and the enums of checks and preconditions ([`mutants`]). As with a
 //! known bug ([`crate::variants::defects`]) the roles have no branch for one: rows and
 //! preconditions are other rows and preconditions, and calls, answers and checks go through
-//! [`Omitted`](crate::protocol::omission::Omitted), which in the protocol itself is empty.
+//! [`Mutations`](crate::protocol::mutation::Mutations), which in the protocol itself is empty.
 
 use crate::abi::call::Call;
 use crate::protocol::checks::Check;
 use crate::protocol::edit::take_out;
-use crate::protocol::phase::Place;
+use crate::protocol::phase::RolePhase;
 use crate::protocol::{Mode, Protocol, Rule, confirms};
 use crate::vm::blocker::BlockerKind;
 use std::collections::BTreeSet;
@@ -23,19 +23,19 @@ use std::fmt;
 
 /// One thing that a protocol does, and a mutant does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Omission {
+pub enum Mutation {
     /// A row: what leads to it leads to what follows it.
-    Row(Place),
+    Row(RolePhase),
     /// The first row of the way back from a row, which begins with the next one.
-    Undo(Place),
+    Undo(RolePhase),
     /// Every try of a row's calls but the first.
-    Tries(Place),
+    Tries(RolePhase),
     /// Where an answer leads besides: it counts as any other.
-    Jump(Place),
+    Jump(RolePhase),
     /// The calls of one name in a phase.
-    Call(Place, &'static str),
+    Call(RolePhase, &'static str),
     /// What is made of their answers: whatever comes, it goes on.
-    Answer(Place, &'static str),
+    Answer(RolePhase, &'static str),
     /// That the old program, executed again, goes on whatever happens.
     LastResort,
     /// A check.
@@ -45,7 +45,7 @@ pub enum Omission {
 }
 
 /// What scenarios call it.
-impl fmt::Display for Omission {
+impl fmt::Display for Mutation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Row(place) => write!(f, "row {place}"),
@@ -64,29 +64,29 @@ impl fmt::Display for Omission {
 impl Protocol {
     /// This protocol without something.
     #[must_use]
-    pub fn without(mut self, omission: Omission) -> Self {
+    pub fn without(mut self, omission: Mutation) -> Self {
         match omission {
-            Omission::Row(Place::Old(phase)) => {
+            Mutation::Row(RolePhase::Old(phase)) => {
                 remove(&mut self.outgoing, &mut self.outgoing_jumps, phase);
             }
-            Omission::Row(Place::New(phase)) => {
+            Mutation::Row(RolePhase::New(phase)) => {
                 remove(&mut self.incoming, &mut self.incoming_jumps, phase);
             }
-            Omission::Undo(Place::Old(phase)) => skip_undo(&mut self.outgoing, phase),
-            Omission::Undo(Place::New(phase)) => skip_undo(&mut self.incoming, phase),
-            Omission::Tries(Place::Old(phase)) => try_once(&mut self.outgoing, phase),
-            Omission::Tries(Place::New(phase)) => try_once(&mut self.incoming, phase),
-            Omission::Jump(Place::Old(phase)) => {
+            Mutation::Undo(RolePhase::Old(phase)) => skip_undo(&mut self.outgoing, phase),
+            Mutation::Undo(RolePhase::New(phase)) => skip_undo(&mut self.incoming, phase),
+            Mutation::Tries(RolePhase::Old(phase)) => try_once(&mut self.outgoing, phase),
+            Mutation::Tries(RolePhase::New(phase)) => try_once(&mut self.incoming, phase),
+            Mutation::Jump(RolePhase::Old(phase)) => {
                 self.outgoing_jumps.retain(|(from, _)| *from != phase);
             }
-            Omission::Jump(Place::New(phase)) => {
+            Mutation::Jump(RolePhase::New(phase)) => {
                 self.incoming_jumps.retain(|(from, _)| *from != phase);
             }
-            Omission::Blocker(kind) => self.waived.push(kind),
-            Omission::Check(check) => self.omitted.checks.push(check),
-            Omission::Call(place, call) => self.omitted.calls.push((place, call)),
-            Omission::Answer(place, call) => self.omitted.answers.push((place, call)),
-            Omission::LastResort => self.omitted.last_resort = true,
+            Mutation::Blocker(kind) => self.skipped_preconditions.push(kind),
+            Mutation::Check(check) => self.mutations.checks.push(check),
+            Mutation::Call(place, call) => self.mutations.calls.push((place, call)),
+            Mutation::Answer(place, call) => self.mutations.answers.push((place, call)),
+            Mutation::LastResort => self.mutations.last_resort = true,
         }
         self
     }
@@ -115,37 +115,37 @@ fn try_once<P: Copy + PartialEq>(rules: &mut [Rule<P>], phase: P) {
 /// `can_fail`: whether one can be refused.
 pub fn mutants(
     protocol: &Protocol,
-    made: &[(Place, Call)],
+    made: &[(RolePhase, Call)],
     can_fail: impl Fn(&Call) -> bool,
-) -> Vec<Omission> {
+) -> Vec<Mutation> {
     let (old, new) = (Row::all(&protocol.outgoing), Row::all(&protocol.incoming));
     let rows = || old.iter().chain(&new);
     let calls: BTreeSet<_> = (made.iter())
         .filter(|(place, _)| rows().any(|row| row.place == *place))
         .map(|(place, call)| (*place, call.name(), can_fail(call)))
         .collect();
-    let of = |place: Place| calls.iter().filter(move |(of, ..)| *of == place);
+    let of = |place: RolePhase| calls.iter().filter(move |(of, ..)| *of == place);
     let is_made = |row: &&Row| of(row.place).next().is_some();
     let can_be_tried = |row: &&Row| of(row.place).any(|(.., can_fail)| *can_fail);
-    let jumps = protocol.outgoing_jumps.iter().map(|(from, _)| Place::from(*from));
-    let jumps = jumps.chain(protocol.incoming_jumps.iter().map(|(from, _)| Place::from(*from)));
+    let jumps = protocol.outgoing_jumps.iter().map(|(from, _)| RolePhase::from(*from));
+    let jumps = jumps.chain(protocol.incoming_jumps.iter().map(|(from, _)| RolePhase::from(*from)));
     let jumps = jumps.filter(|from| rows().any(|row| row.place == *from));
 
-    let mut all: Vec<_> = rows().filter(is_made).map(|row| Omission::Row(row.place)).collect();
-    all.extend(rows().filter(|row| row.has_undo).map(|row| Omission::Undo(row.place)));
+    let mut all: Vec<_> = rows().filter(is_made).map(|row| Mutation::Row(row.place)).collect();
+    all.extend(rows().filter(|row| row.has_undo).map(|row| Mutation::Undo(row.place)));
     let again = rows().filter(|row| row.tries > 1).filter(can_be_tried);
-    all.extend(again.map(|row| Omission::Tries(row.place)));
-    all.extend(jumps.map(Omission::Jump));
+    all.extend(again.map(|row| Mutation::Tries(row.place)));
+    all.extend(jumps.map(Mutation::Jump));
     // The only calls of a phase are its row.
     let several = calls.iter().filter(|(place, ..)| of(*place).count() > 1);
-    all.extend(several.map(|(place, call, _)| Omission::Call(*place, call)));
+    all.extend(several.map(|(place, call, _)| Mutation::Call(*place, call)));
     let judged = calls.iter().filter(|(.., can_fail)| *can_fail);
-    all.extend(judged.map(|(place, call, _)| Omission::Answer(*place, call)));
-    all.extend((protocol.mode == Mode::Exec).then_some(Omission::LastResort));
+    all.extend(judged.map(|(place, call, _)| Mutation::Answer(*place, call)));
+    all.extend((protocol.mode == Mode::Exec).then_some(Mutation::LastResort));
     let checks = Check::ALL.iter().filter(|check| is_asked(**check, protocol));
-    all.extend(checks.map(|check| Omission::Check(*check)));
+    all.extend(checks.map(|check| Mutation::Check(*check)));
     let kinds = BlockerKind::ALL.iter().filter(|kind| kind.is_of_iommufd());
-    all.extend(kinds.map(|kind| Omission::Blocker(*kind)));
+    all.extend(kinds.map(|kind| Mutation::Blocker(*kind)));
     all
 }
 
@@ -172,14 +172,14 @@ fn is_asked(check: Check, protocol: &Protocol) -> bool {
 
 /// What of a row matters to its mutants.
 struct Row {
-    place: Place,
+    place: RolePhase,
     /// There is a row that undoes it.
     has_undo: bool,
     tries: u8,
 }
 
 impl Row {
-    fn all<P: Copy + PartialEq + Into<Place>>(rules: &[Rule<P>]) -> Vec<Self> {
+    fn all<P: Copy + PartialEq + Into<RolePhase>>(rules: &[Rule<P>]) -> Vec<Self> {
         let is_row = |phase: P| rules.iter().any(|rule| rule.phase == phase);
         let of = |rule: &Rule<P>| Self {
             place: rule.phase.into(),

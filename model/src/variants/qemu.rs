@@ -2,20 +2,20 @@
 //!
 //! ```text
 //! transfer, old process                         on failure
-//!   Preflight  Cut  Hand                        Part
-//!   AwaitPrepared  Park  Stop                   Unpark  Part
-//!   ProveOwnership  Save  Commit                Resume  Unpark  Part
+//!   Preflight  Snapshot  SendFds                Disconnect
+//!   AwaitPrepared  Park  Stop                   Unpark  Disconnect
+//!   ProveOwnership  Save  Commit                Resume  Unpark  Disconnect
 //!   CloseVm  Completed                          goes on
 //!   Unpark                                      Abort
 //! transfer, new process
 //!   AwaitDescriptors  ReadStream                Leave
-//!   ProbeForReal                                goes on
+//!   ProbeByChange                               goes on
 //!   MapRam  MakeVm                              Unwind  Leave
-//!   Prepared  AwaitCommit  TakeOver  Load       Leave
-//!   Claim
-//!   Run  Settle                                 goes on
+//!   Prepared  AwaitCommit  ChangeOwner  Load    Leave
+//!   AssignIrqfds
+//!   Run  Cleanup                                goes on
 //! exec, old process                             on failure
-//!   Preflight  Cut                              End
+//!   Preflight  Snapshot                         End
 //!   Park  Stop                                  Unpark
 //!   ProveOwnership  Save                        Resume  Unpark
 //!   CloseVm                                     goes on
@@ -23,9 +23,10 @@
 //!   Unpark                                      Abort
 //! exec, new process
 //!   ReadStream  CloseWindow                     Leave
-//!   ProbeForReal                                goes on
-//!   MapRam  MakeVm  TakeOver  Load  Claim       Leave
-//!   Run  Settle                                 goes on
+//!   ProbeByChange                               goes on
+//!   MapRam  MakeVm  ChangeOwner  Load           Leave
+//!   AssignIrqfds
+//!   Run  Cleanup                                goes on
 //! ```
 //!
 //! The guest runs until `Stop`, so the state is cut while it does. `AwaitPrepared` is undone by
@@ -45,88 +46,88 @@
 use super::Change::{After, New, Undo};
 use super::Edit::{self, In, Out, Waive};
 use super::Variant;
-use crate::protocol::misreport::Slip;
+use crate::protocol::misreport::Misreport;
 use crate::protocol::phase::{InPhase, OutPhase};
-use crate::protocol::{Mode, Protocol, Rule, firm, patient, rule};
+use crate::protocol::{Mode, Protocol, Rule, best_effort, fallible, must_complete};
 use crate::vm::Dma;
 use crate::vm::blocker::BlockerKind;
 
 pub(super) const OUT: &[Rule<OutPhase>] = {
     use OutPhase as O;
     &[
-        rule(O::Preflight, O::Cut, O::Part),
-        rule(O::Cut, O::Hand, O::Part),
-        rule(O::Hand, O::AwaitPrepared, O::Part),
-        rule(O::AwaitPrepared, O::Park, O::Unpark),
-        rule(O::Park, O::Stop, O::Unpark),
-        rule(O::Stop, O::ProveOwnership, O::Unpark),
-        rule(O::ProveOwnership, O::Save, O::Resume),
-        rule(O::Save, O::Commit, O::Resume),
-        rule(O::Commit, O::CloseVm, O::Resume),
-        firm(O::CloseVm, O::Completed),
-        firm(O::Completed, O::End),
+        fallible(O::Preflight, O::Snapshot, O::Disconnect),
+        fallible(O::Snapshot, O::SendFds, O::Disconnect),
+        fallible(O::SendFds, O::AwaitPrepared, O::Disconnect),
+        fallible(O::AwaitPrepared, O::Park, O::Unpark),
+        fallible(O::Park, O::Stop, O::Unpark),
+        fallible(O::Stop, O::ProveOwnership, O::Unpark),
+        fallible(O::ProveOwnership, O::Save, O::Resume),
+        fallible(O::Save, O::Commit, O::Resume),
+        fallible(O::Commit, O::CloseVm, O::Resume),
+        must_complete(O::CloseVm, O::Completed),
+        must_complete(O::Completed, O::End),
         // How a failure ends. FAILED is notified after vm_start (fixed by 6f5bc070fd, not merged).
-        firm(O::Resume, O::Unpark).rollback(),
+        must_complete(O::Resume, O::Unpark).rollback(),
         // An irqfd that is still there is EBUSY, and the notifier's failure an assertion.
-        rule(O::Unpark, O::Part, O::Abort).rollback(),
-        firm(O::Part, O::End).rollback(),
+        fallible(O::Unpark, O::Disconnect, O::Abort).rollback(),
+        must_complete(O::Disconnect, O::End).rollback(),
     ]
 };
 
 pub(super) const IN: &[Rule<InPhase>] = {
     use InPhase as I;
     &[
-        rule(I::AwaitDescriptors, I::ReadStream, I::Leave),
-        rule(I::ReadStream, I::ProbeForReal, I::Leave),
+        fallible(I::AwaitDescriptors, I::ReadStream, I::Leave),
+        fallible(I::ReadStream, I::ProbeByChange, I::Leave),
         // What the probe answers only decides about a blocker.
-        patient(I::ProbeForReal, I::MapRam),
-        rule(I::MapRam, I::MakeVm, I::Unwind),
-        rule(I::MakeVm, I::Prepared, I::Unwind),
-        rule(I::Prepared, I::AwaitCommit, I::Leave),
-        rule(I::AwaitCommit, I::TakeOver, I::Leave),
-        rule(I::TakeOver, I::Load, I::Leave),
-        rule(I::Load, I::Claim, I::Leave),
-        rule(I::Claim, I::Run, I::Leave).committed(),
-        firm(I::Run, I::Settle).committed(),
-        firm(I::Settle, I::End).committed(),
-        patient(I::Unwind, I::Leave),
-        firm(I::Leave, I::End),
+        best_effort(I::ProbeByChange, I::MapRam),
+        fallible(I::MapRam, I::MakeVm, I::Unwind),
+        fallible(I::MakeVm, I::Prepared, I::Unwind),
+        fallible(I::Prepared, I::AwaitCommit, I::Leave),
+        fallible(I::AwaitCommit, I::ChangeOwner, I::Leave),
+        fallible(I::ChangeOwner, I::Load, I::Leave),
+        fallible(I::Load, I::AssignIrqfds, I::Leave),
+        fallible(I::AssignIrqfds, I::Run, I::Leave).committed(),
+        must_complete(I::Run, I::Cleanup).committed(),
+        must_complete(I::Cleanup, I::End).committed(),
+        best_effort(I::Unwind, I::Leave),
+        must_complete(I::Leave, I::End),
     ]
 };
 
 const OUT_EXEC: &[Rule<OutPhase>] = {
     use OutPhase as O;
     &[
-        rule(O::Preflight, O::Cut, O::End),
-        rule(O::Cut, O::Park, O::End),
-        rule(O::Park, O::Stop, O::Unpark),
-        rule(O::Stop, O::ProveOwnership, O::Unpark),
-        rule(O::ProveOwnership, O::Save, O::Resume),
-        rule(O::Save, O::CloseVm, O::Resume),
+        fallible(O::Preflight, O::Snapshot, O::End),
+        fallible(O::Snapshot, O::Park, O::End),
+        fallible(O::Park, O::Stop, O::Unpark),
+        fallible(O::Stop, O::ProveOwnership, O::Unpark),
+        fallible(O::ProveOwnership, O::Save, O::Resume),
+        fallible(O::Save, O::CloseVm, O::Resume),
         // It is done, and what cannot fail any more begins.
-        firm(O::CloseVm, O::OpenWindow),
-        rule(O::OpenWindow, O::Exec, O::CloseWindow).window(),
-        rule(O::Exec, O::End, O::CloseWindow).window(),
-        firm(O::CloseWindow, O::Resume).rollback().window(),
-        patient(O::Resume, O::Unpark).rollback(),
-        rule(O::Unpark, O::End, O::Abort).rollback(),
+        must_complete(O::CloseVm, O::OpenWindow),
+        fallible(O::OpenWindow, O::Exec, O::CloseWindow).window(),
+        fallible(O::Exec, O::End, O::CloseWindow).window(),
+        must_complete(O::CloseWindow, O::Resume).rollback().window(),
+        best_effort(O::Resume, O::Unpark).rollback(),
+        fallible(O::Unpark, O::End, O::Abort).rollback(),
     ]
 };
 
 const IN_EXEC: &[Rule<InPhase>] = {
     use InPhase as I;
     &[
-        rule(I::ReadStream, I::CloseWindow, I::Leave).window(),
-        rule(I::CloseWindow, I::ProbeForReal, I::Leave).window(),
-        patient(I::ProbeForReal, I::MapRam),
-        rule(I::MapRam, I::MakeVm, I::Leave),
-        rule(I::MakeVm, I::TakeOver, I::Leave),
-        rule(I::TakeOver, I::Load, I::Leave),
-        rule(I::Load, I::Claim, I::Leave),
-        rule(I::Claim, I::Run, I::Leave).committed(),
-        firm(I::Run, I::Settle).committed(),
-        firm(I::Settle, I::End).committed(),
-        firm(I::Leave, I::End).window(),
+        fallible(I::ReadStream, I::CloseWindow, I::Leave).window(),
+        fallible(I::CloseWindow, I::ProbeByChange, I::Leave).window(),
+        best_effort(I::ProbeByChange, I::MapRam),
+        fallible(I::MapRam, I::MakeVm, I::Leave),
+        fallible(I::MakeVm, I::ChangeOwner, I::Leave),
+        fallible(I::ChangeOwner, I::Load, I::Leave),
+        fallible(I::Load, I::AssignIrqfds, I::Leave),
+        fallible(I::AssignIrqfds, I::Run, I::Leave).committed(),
+        must_complete(I::Run, I::Cleanup).committed(),
+        must_complete(I::Cleanup, I::End).committed(),
+        must_complete(I::Leave, I::End).window(),
     ]
 };
 
@@ -135,11 +136,11 @@ const ANSWERED: &[Edit] = {
     use {InPhase as I, OutPhase as O};
     &[
         Out(After(O::Commit, O::AwaitCommitted)),
-        In(After(I::Claim, I::Committed)),
-        In(New(firm(I::Refuse, I::Leave))),
-        In(Undo(I::TakeOver, I::Refuse)),
+        In(After(I::AssignIrqfds, I::Committed)),
+        In(New(must_complete(I::Refuse, I::Leave))),
+        In(Undo(I::ChangeOwner, I::Refuse)),
         In(Undo(I::Load, I::Refuse)),
-        In(Undo(I::Claim, I::Refuse)),
+        In(Undo(I::AssignIrqfds, I::Refuse)),
     ]
 };
 
@@ -148,7 +149,7 @@ const UNJUDGED: &[Edit] = &[
     Waive(BlockerKind::MappedByAddress),
     Waive(BlockerKind::MemlockTooSmall),
     Waive(BlockerKind::ChargedToProcess),
-    Waive(BlockerKind::ChargedToNobody),
+    Waive(BlockerKind::Uncharged),
 ];
 
 fn transfer() -> Protocol {
@@ -182,7 +183,7 @@ pub(super) const TRANSFER_10_1: Variant = Variant {
     sentence: "as qemu-10.2, and of several devices in one address space only the first is told \
                where it is attached",
     source: "QEMU 10.1, cpr-transfer, before d59db04aed",
-    protocol: || transfer().edited(&[Edit::Slip(Slip::SpaceOfFirst)]),
+    protocol: || transfer().edited(&[Edit::Misreport(Misreport::SpaceOfFirst)]),
     ..TRANSFER
 };
 

@@ -3,12 +3,12 @@
 //! ```text
 //! exec, old process                             on failure
 //!   Preflight                                   End
-//!   Stop  Save  Cut                             Resume
+//!   Stop  Save  Snapshot                        Resume
 //!   OpenWindow  Exec                            CloseWindow  Resume
 //! exec, new process
 //!   ReadStream  CloseWindow  MapRam  MakeVm     Leave
-//!   Load  TakeAddresses  Claim
-//!   Run  Settle                                 goes on
+//!   Load  TakeAddresses  AssignIrqfds
+//!   Run  Cleanup                                goes on
 //! ```
 //!
 //! Guest RAM is mapped by address, so after the execve every mapping leads nowhere until the new
@@ -23,37 +23,37 @@
 use super::Edit::{self, Waive};
 use super::Variant;
 use crate::protocol::phase::{InPhase, OutPhase};
-use crate::protocol::{Mode, Protocol, Rule, firm, patient, rule};
+use crate::protocol::{Mode, Protocol, Rule, best_effort, fallible, must_complete};
 use crate::vm::Dma;
 use crate::vm::blocker::BlockerKind;
 
 const OUT: &[Rule<OutPhase>] = {
     use OutPhase as O;
     &[
-        rule(O::Preflight, O::Stop, O::End),
-        rule(O::Stop, O::Save, O::Resume),
-        rule(O::Save, O::Cut, O::Resume),
-        rule(O::Cut, O::OpenWindow, O::Resume),
-        rule(O::OpenWindow, O::Exec, O::CloseWindow).window(),
-        rule(O::Exec, O::End, O::CloseWindow).window(),
-        firm(O::CloseWindow, O::Resume).rollback().window(),
-        patient(O::Resume, O::End).rollback(),
+        fallible(O::Preflight, O::Stop, O::End),
+        fallible(O::Stop, O::Save, O::Resume),
+        fallible(O::Save, O::Snapshot, O::Resume),
+        fallible(O::Snapshot, O::OpenWindow, O::Resume),
+        fallible(O::OpenWindow, O::Exec, O::CloseWindow).window(),
+        fallible(O::Exec, O::End, O::CloseWindow).window(),
+        must_complete(O::CloseWindow, O::Resume).rollback().window(),
+        best_effort(O::Resume, O::End).rollback(),
     ]
 };
 
 const IN: &[Rule<InPhase>] = {
     use InPhase as I;
     &[
-        rule(I::ReadStream, I::CloseWindow, I::Leave).window(),
-        rule(I::CloseWindow, I::MapRam, I::Leave).window(),
-        rule(I::MapRam, I::MakeVm, I::Leave),
-        rule(I::MakeVm, I::Load, I::Leave),
-        rule(I::Load, I::TakeAddresses, I::Leave),
-        rule(I::TakeAddresses, I::Claim, I::Leave),
-        rule(I::Claim, I::Run, I::Leave).committed(),
-        firm(I::Run, I::Settle).committed(),
-        firm(I::Settle, I::End).committed(),
-        firm(I::Leave, I::End).window(),
+        fallible(I::ReadStream, I::CloseWindow, I::Leave).window(),
+        fallible(I::CloseWindow, I::MapRam, I::Leave).window(),
+        fallible(I::MapRam, I::MakeVm, I::Leave),
+        fallible(I::MakeVm, I::Load, I::Leave),
+        fallible(I::Load, I::TakeAddresses, I::Leave),
+        fallible(I::TakeAddresses, I::AssignIrqfds, I::Leave),
+        fallible(I::AssignIrqfds, I::Run, I::Leave).committed(),
+        must_complete(I::Run, I::Cleanup).committed(),
+        must_complete(I::Cleanup, I::End).committed(),
+        must_complete(I::Leave, I::End).window(),
     ]
 };
 
@@ -61,7 +61,7 @@ const UNJUDGED: &[Edit] = &[
     Waive(BlockerKind::MappedByAddress),
     Waive(BlockerKind::MemlockTooSmall),
     Waive(BlockerKind::ChargedToProcess),
-    Waive(BlockerKind::ChargedToNobody),
+    Waive(BlockerKind::Uncharged),
 ];
 
 pub(super) const EXEC: Variant = Variant {

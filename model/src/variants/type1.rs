@@ -2,18 +2,18 @@
 //!
 //! ```text
 //! transfer, old process                         on failure
-//!   Preflight  Cut  Hand                        Part
-//!   AwaitPrepared  Park  Stop                   Unpark  RestoreVaddr  Part
-//!   Save  ReleaseVaddr  Commit                  Resume  Unpark  RestoreVaddr  Part
+//!   Preflight  Snapshot  SendFds                Disconnect
+//!   AwaitPrepared  Park  Stop                   Unpark  RestoreVaddr  Disconnect
+//!   Save  ReleaseVaddr  Commit                  Resume  Unpark  RestoreVaddr  Disconnect
 //!   CloseVm  Completed                          goes on
 //!   Unpark  RestoreVaddr                        Abort
 //! transfer, new process
 //!   AwaitDescriptors  ReadStream  MapRam        Leave
-//!   MakeVm  Prepared  AwaitCommit  Load  Claim
-//!   MapVaddr
-//!   Run  Settle                                 goes on
+//!   MakeVm  Prepared  AwaitCommit  Load
+//!   AssignIrqfds  MapVaddr
+//!   Run  Cleanup                                goes on
 //! exec, old process                             on failure
-//!   Preflight  Cut                              End
+//!   Preflight  Snapshot                         End
 //!   Park  Stop                                  Unpark  RestoreVaddr
 //!   Save  ReleaseVaddr                          Resume  Unpark  RestoreVaddr
 //!   CloseVm                                     goes on
@@ -21,8 +21,8 @@
 //!   Unpark  RestoreVaddr                        Abort
 //! exec, new process
 //!   ReadStream  CloseWindow  MapRam  MakeVm     Leave
-//!   Load  Claim  MapVaddr
-//!   Run  Settle                                 goes on
+//!   Load  AssignIrqfds  MapVaddr
+//!   Run  Cleanup                                goes on
 //! ```
 //!
 //! What is as with an iommufd is the same rows ([`super::qemu`]). Different is how memory changes
@@ -57,10 +57,10 @@ const BY_ADDRESS: &[Edit] = {
         // registered is called first. What cannot be mapped is a hardware error to a VMM that runs
         // already.
         Out(After(O::Unpark, O::RestoreVaddr)),
-        In(Remove(I::ProbeForReal)),
-        In(Remove(I::TakeOver)),
+        In(Remove(I::ProbeByChange)),
+        In(Remove(I::ChangeOwner)),
         In(Remove(I::Unwind)),
-        In(After(I::Claim, I::MapVaddr)),
+        In(After(I::AssignIrqfds, I::MapVaddr)),
     ]
 };
 

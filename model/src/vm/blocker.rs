@@ -69,7 +69,7 @@ pub enum Blocker {
         "the mapping at {0} was made with CAP_IPC_LOCK and is charged to nobody, so that VmPin of \
          either process is wrong after a handoff; map without that capability"
     )]
-    ChargedToNobody(Iova),
+    Uncharged(Iova),
     /// CHANGE_PROCESS charges the new owner before it gives back the old one's.
     #[error(
         "RLIMIT_MEMLOCK of the {side} process is {limit_bytes} bytes, and taking over \
@@ -100,7 +100,7 @@ pub enum BlockerKind {
     BarMapped,
     MdevTiedToKvm,
     ChargedToProcess,
-    ChargedToNobody,
+    Uncharged,
     MemlockTooSmall,
     NotOpen,
     NoNewAddresses,
@@ -115,7 +115,7 @@ impl BlockerKind {
         Self::BarMapped,
         Self::MdevTiedToKvm,
         Self::ChargedToProcess,
-        Self::ChargedToNobody,
+        Self::Uncharged,
         Self::MemlockTooSmall,
         Self::NotOpen,
         Self::NoNewAddresses,
@@ -138,7 +138,7 @@ impl Blocker {
             Self::BarMapped { .. } => BlockerKind::BarMapped,
             Self::MdevTiedToKvm(_) => BlockerKind::MdevTiedToKvm,
             Self::ChargedToProcess(_) => BlockerKind::ChargedToProcess,
-            Self::ChargedToNobody(_) => BlockerKind::ChargedToNobody,
+            Self::Uncharged(_) => BlockerKind::Uncharged,
             Self::MemlockTooSmall { .. } => BlockerKind::MemlockTooSmall,
             Self::NotOpen(_) => BlockerKind::NotOpen,
         }
@@ -174,7 +174,7 @@ fn of_mapping(vm: &Vm, mapping: &Mapping) -> impl Iterator<Item = Blocker> + use
     let of_charge = match mapping.charged_to {
         ChargedTo::User | ChargedTo::Original => None,
         ChargedTo::Process => Some(Blocker::ChargedToProcess(iova)),
-        ChargedTo::Nobody => Some(Blocker::ChargedToNobody(iova)),
+        ChargedTo::None => Some(Blocker::Uncharged(iova)),
     };
     of_memory.into_iter().chain(of_charge)
 }

@@ -165,8 +165,9 @@ pub enum Memory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChargedTo {
-    /// Nobody: the mapper had CAP_IPC_LOCK.
-    Nobody,
+    /// No account: the mapper had CAP_IPC_LOCK (`IOPT_PAGES_ACCOUNT_NONE`).
+    #[serde(rename = "nobody")]
+    None,
     /// As the mapping that it is a copy of (`IOMMU_IOAS_COPY`), or the dma-buf behind it: by itself
     /// to nobody.
     Original,

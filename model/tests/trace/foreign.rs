@@ -3,7 +3,7 @@
 use crate::{header, read};
 use handoff_model::abi::argument::{Argument, Ioctl, Pointee};
 use handoff_model::abi::call::{
-    Answer, Call, DeviceCall, FileCall, IommufdCall, Made, MemoryCall, Reply,
+    Call, CallResult, CompletedCall, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply,
 };
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::hex::decode;
@@ -17,8 +17,8 @@ fn foreign(fields: &str) -> Event {
 }
 
 #[track_caller]
-fn is_call(fields: &str, call: &Call, answer: Answer) {
-    let made = Made { pid: Pid(9), call: call.clone(), answer };
+fn is_call(fields: &str, call: &Call, answer: CallResult) {
+    let made = CompletedCall { pid: Pid(9), call: call.clone(), answer };
     assert_eq!(made_of(&foreign(fields)), Ok(made), "{fields}");
 }
 
@@ -77,7 +77,7 @@ fn foreign_forms_that_mean_a_call_of_ours() {
 }
 
 /// An ioctl as bytes.
-fn bytes(fd: i32, request: u32, input: &str, result: Result<u32, Errno>) -> (Call, Answer) {
+fn bytes(fd: i32, request: u32, input: &str, result: Result<u32, Errno>) -> (Call, CallResult) {
     let input = decode(input).expect("hex digits");
     let ioctl = match input.len() {
         0 => Ioctl::with_value(request, 0),

@@ -4,13 +4,13 @@ use crate::variants::{variant, variants};
 use crate::{header, read};
 use handoff_model::abi::argument::Ioctl;
 use handoff_model::abi::call::{
-    Answer, Call, ContainerCall, DeviceCall, FileCall, GuestCall, IommufdCall, KvmCall, Made,
-    MemoryCall, ProcessCall, Reply, Rights, SocketCall, UNLIMITED,
+    Call, CallResult, CompletedCall, ContainerCall, DeviceCall, FileCall, GuestCall, IommufdCall,
+    KvmCall, MemoryCall, ProcessCall, Reply, Rights, SocketCall, UNLIMITED,
 };
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, Pid, Uid, Va};
 use handoff_model::abi::request;
-use handoff_model::trace::{Given, Record, Stamps, event_of, made_of, told};
+use handoff_model::trace::{PassedFd, Record, Stamps, event_of, event_of_record, made_of};
 use std::collections::BTreeSet;
 
 const FD: Fd = Fd(7);
@@ -187,8 +187,8 @@ fn every_call() -> Vec<(Call, Reply)> {
 }
 
 #[track_caller]
-fn survives(call: &Call, answer: Answer) {
-    let made = Made { pid: Pid(42), call: call.clone(), answer };
+fn survives(call: &Call, answer: CallResult) {
+    let made = CompletedCall { pid: Pid(42), call: call.clone(), answer };
     let line = event_of(&made, STAMPS).line();
     let events = read(&[&header(), &line]).expect("our own line");
     assert_eq!(events[0].line(), line, "written again, it is the same line");
@@ -219,8 +219,9 @@ fn every_refusal_survives_a_line_of_text() {
 
 #[test]
 fn a_line_is_what_the_format_says() {
-    let line =
-        |call: Call, answer: Answer| event_of(&Made { pid: Pid(42), call, answer }, STAMPS).line();
+    let line = |call: Call, answer: CallResult| {
+        event_of(&CompletedCall { pid: Pid(42), call, answer }, STAMPS).line()
+    };
     let start = r#"{"seq":1,"t_ns":12,"enter_ns":10,"pid":42,"tid":42,"#;
     assert_eq!(
         line(Call::File(FileCall::Close { fd: FD }), Err(Errno::EBADF)),
@@ -245,12 +246,12 @@ fn a_line_is_what_the_format_says() {
 #[test]
 fn what_a_process_starts_with_survives_a_line_of_text() {
     for what in [
-        Given::Socket { peer: Pid(2), peer_fd: Fd(3) },
-        Given::Pidfd { target: Pid(2) },
-        Given::Image { path: "/usr/bin/vmm".into() },
+        PassedFd::Socket { peer: Pid(2), peer_fd: Fd(3) },
+        PassedFd::Pidfd { target: Pid(2) },
+        PassedFd::Image { path: "/usr/bin/vmm".into() },
     ] {
         let record = Record::Given { fd: FD, what, cloexec: true };
-        let event = told(Pid(1), record, STAMPS);
+        let event = event_of_record(Pid(1), record, STAMPS);
         assert_eq!(read(&[&header(), &event.line()]), Ok(vec![event]));
     }
 }

@@ -9,7 +9,7 @@
 //! Mirrors: `mmap(2)`, `mprotect(2)`.
 
 use super::{errno, raw_ioctl};
-use handoff_model::abi::argument::{Argument, HexBytes, Ioctl, Outcome};
+use handoff_model::abi::argument::{Argument, HexBytes, Ioctl, IoctlOutcome};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
@@ -84,16 +84,22 @@ impl Drop for Piece {
 }
 
 /// Makes any ioctl. ENOMEM also when this process has no room for the argument.
-pub(crate) fn ioctl(fd: Fd, ioctl: &Ioctl) -> Outcome {
+pub(crate) fn ioctl(fd: Fd, ioctl: &Ioctl) -> IoctlOutcome {
     ioctl_by(ioctl, |argument| raw_ioctl(fd, ioctl.request, argument))
 }
 
 /// [`ioctl`], by something that is given the argument as the kernel takes it.
-pub(crate) fn ioctl_by(ioctl: &Ioctl, make: impl FnOnce(u64) -> Result<u32, Errno>) -> Outcome {
+pub(crate) fn ioctl_by(
+    ioctl: &Ioctl,
+    make: impl FnOnce(u64) -> Result<u32, Errno>,
+) -> IoctlOutcome {
     made(ioctl, make).unwrap_or_else(|errno| ioctl.argument.untouched(Err(errno)))
 }
 
-fn made(ioctl: &Ioctl, make: impl FnOnce(u64) -> Result<u32, Errno>) -> Result<Outcome, Errno> {
+fn made(
+    ioctl: &Ioctl,
+    make: impl FnOnce(u64) -> Result<u32, Errno>,
+) -> Result<IoctlOutcome, Errno> {
     let structure = match &ioctl.argument {
         Argument::Value(value) => return Ok(ioctl.argument.untouched(make(*value))),
         Argument::Structure(structure) => structure,
@@ -116,5 +122,5 @@ fn made(ioctl: &Ioctl, make: impl FnOnce(u64) -> Result<u32, Errno>) -> Result<O
         bytes[place.clone()].copy_from_slice(&structure.bytes[place]);
     }
     let pointees = pointees.iter().map(|piece| HexBytes(piece.bytes()));
-    Ok(Outcome { result, bytes, pointees: pointees.collect() })
+    Ok(IoctlOutcome { result, bytes, pointees: pointees.collect() })
 }

@@ -21,8 +21,8 @@
 mod guarded;
 pub mod memory;
 
-use handoff_model::abi::argument::{Argument, HexBytes, Ioctl, Outcome};
-use handoff_model::abi::call::{Answer, Call};
+use handoff_model::abi::argument::{Argument, HexBytes, Ioctl, IoctlOutcome};
+use handoff_model::abi::call::{Call, CallResult};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid, Uid};
 use handoff_model::abi::uapi;
@@ -124,7 +124,7 @@ fn last_errno() -> Errno {
 }
 
 /// Makes the ioctl that `call` is. ENOTTY for a call that is none.
-pub(crate) fn ioctl(call: &Call) -> Answer {
+pub(crate) fn ioctl(call: &Call) -> CallResult {
     let (fd, ioctl) = uapi::encode(call).ok_or(Errno::ENOTTY)?;
     let outcome = match call {
         Call::Ioctl { .. } => guarded::ioctl(fd, &ioctl),
@@ -135,7 +135,7 @@ pub(crate) fn ioctl(call: &Call) -> Answer {
 
 /// Makes the ioctl that `call` is, with `before` and `after` called right before and right after
 /// the system call. ENOTTY for a call that is none.
-pub fn ioctl_between(call: &Call, before: impl FnOnce(), after: impl FnOnce()) -> Answer {
+pub fn ioctl_between(call: &Call, before: impl FnOnce(), after: impl FnOnce()) -> CallResult {
     let (fd, ioctl) = uapi::encode(call).ok_or(Errno::ENOTTY)?;
     let outcome = guarded::ioctl_by(&ioctl, |argument| {
         before();
@@ -147,7 +147,7 @@ pub fn ioctl_between(call: &Call, before: impl FnOnce(), after: impl FnOnce()) -
 }
 
 /// An ioctl whose structure the codec has made, in place.
-fn plain_ioctl(fd: Fd, ioctl: Ioctl) -> Outcome {
+fn plain_ioctl(fd: Fd, ioctl: Ioctl) -> IoctlOutcome {
     let mut structure = match ioctl.argument {
         Argument::Structure(structure) => structure,
         Argument::Value(value) => {
@@ -163,7 +163,7 @@ fn plain_ioctl(fd: Fd, ioctl: Ioctl) -> Outcome {
     let address = structure.bytes.as_mut_ptr().expose_provenance() as u64;
     let result = raw_ioctl(fd, ioctl.request, address);
     let pointees = structure.pointees.into_iter().map(|pointee| HexBytes(pointee.bytes));
-    Outcome { result, bytes: structure.bytes, pointees: pointees.collect() }
+    IoctlOutcome { result, bytes: structure.bytes, pointees: pointees.collect() }
 }
 
 /// `ioctl(fd, request, argument)`. What the argument points to must outlive the call, be exposed,

@@ -5,7 +5,7 @@
 //! unset right after it.
 
 use crate::sys;
-use handoff_model::abi::call::{Answer, Call};
+use handoff_model::abi::call::{Call, CallResult};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_real_backend::host::ioctl_between;
@@ -23,7 +23,7 @@ pub(crate) fn open() -> Result<OwnedFd, Errno> {
 /// Makes an ioctl of which the nth allocation fails, counted from 1, by a thread's counter; → its
 /// answer, and whether it came to that allocation. ENOTTY for a call that is no ioctl, and what the
 /// counter's file says.
-pub(crate) fn ioctl(counter: Fd, call: &Call, nth: u32) -> Result<(Answer, bool), Errno> {
+pub(crate) fn ioctl(counter: Fd, call: &Call, nth: u32) -> Result<(CallResult, bool), Errno> {
     let (set, left) = (Cell::new(Ok(())), Cell::new(Ok(0)));
     let answer = ioctl_between(
         call,

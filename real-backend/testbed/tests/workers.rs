@@ -3,7 +3,7 @@
 //! The program is its own worker: it has no harness, so that it is one thread when it forks.
 
 use handoff_model::abi::call::{
-    Answer, Call, FileCall, MemoryCall, ProcessCall, Reply, SocketCall,
+    Call, CallResult, FileCall, MemoryCall, ProcessCall, Reply, SocketCall,
 };
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Uid};
@@ -12,7 +12,7 @@ use handoff_real_backend::host::{Host, NoGuest};
 use handoff_real_backend::memory::Memory;
 use handoff_real_backend::socket;
 use handoff_testbed::family;
-use handoff_testbed::worker::{Mother, Person, Puppet, Trouble, live, live_on};
+use handoff_testbed::worker::{Worker, WorkerCredentials, WorkerError, Zygote, live, live_on};
 use libtest_mimic::{Arguments, Trial};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 const WORKER: &str = "as-a-worker";
 const AGAIN: &str = "as-a-worker-again";
 
-const DONE: Answer = Ok(Reply::Done);
+const DONE: CallResult = Ok(Reply::Done);
 
 fn main() -> ExitCode {
     let again = ["workers", AGAIN];
@@ -51,30 +51,30 @@ fn trials() -> Vec<Trial> {
     tests.into_iter().map(trial).collect()
 }
 
-fn mother() -> Mother {
+fn mother() -> Zygote {
     let image = std::env::current_exe().expect("a program");
-    Mother::start(&image, &["workers", WORKER].map(OsString::from)).expect("it starts")
+    Zygote::start(&image, &["workers", WORKER].map(OsString::from)).expect("it starts")
 }
 
 /// A person that anyone may become: the calling user with its own limit.
-fn myself() -> Person {
+fn myself() -> WorkerCredentials {
     let mut host = Host::new(Vec::new(), Memory::default(), Box::new(NoGuest));
     let uid = family::own_user();
     match host.call(&Call::Process(ProcessCall::GetMemlock)) {
         Ok(Reply::Memlock(memlock_bytes)) => {
-            Person { uid, cap_ipc_lock: uid == Uid(0), memlock_bytes }
+            WorkerCredentials { uid, cap_ipc_lock: uid == Uid(0), memlock_bytes }
         }
         other => panic!("{other:?}"),
     }
 }
 
 #[track_caller]
-fn call(worker: &mut Puppet, call: &Call) -> Answer {
+fn call(worker: &mut Worker, call: &Call) -> CallResult {
     worker.call(call, None).expect("it lives")
 }
 
 #[track_caller]
-fn fd(worker: &mut Puppet, made_by: &Call) -> Fd {
+fn fd(worker: &mut Worker, made_by: &Call) -> Fd {
     match call(worker, made_by) {
         Ok(Reply::Fd(fd)) => fd,
         other => panic!("{made_by:?}: {other:?}"),
@@ -88,7 +88,7 @@ fn memfd() -> Call {
 fn has_what_it_opens() {
     let (mut mother, person) = (mother(), myself());
     for _ in 0..2 {
-        let mut worker = mother.bear(person).expect("room");
+        let mut worker = mother.spawn(person).expect("room");
         assert_eq!(
             call(&mut worker, &Call::Process(ProcessCall::GetUid)),
             Ok(Reply::Uid(person.uid))
@@ -100,7 +100,7 @@ fn has_what_it_opens() {
 }
 
 fn child_shares_files() {
-    let mut parent = mother().bear(myself()).expect("room");
+    let mut parent = mother().spawn(myself()).expect("room");
     let file = fd(&mut parent, &memfd());
     let mut child = parent.fork().expect("room");
     assert_ne!(child.pid(), parent.pid());
@@ -113,7 +113,7 @@ fn child_shares_files() {
 }
 
 fn exec_keeps_what_is_not_cloexec() {
-    let mut worker = mother().bear(myself()).expect("room");
+    let mut worker = mother().spawn(myself()).expect("room");
     let (kept, closed) = (fd(&mut worker, &memfd()), fd(&mut worker, &memfd()));
     assert_eq!(call(&mut worker, &Call::File(FileCall::SetCloexec { fd: kept, on: false })), DONE);
     let pid = worker.pid();
@@ -127,10 +127,10 @@ fn exec_keeps_what_is_not_cloexec() {
 
 fn descriptors_are_given_and_sent() {
     let mut mother = mother();
-    let mut workers = [0, 1].map(|_| mother.bear(myself()).expect("room"));
+    let mut workers = [0, 1].map(|_| mother.spawn(myself()).expect("room"));
     let (left, right) = socket::pair().expect("room");
     let [a, b] = &mut workers;
-    let ends = [a.give(&left).expect("taken"), b.give(&right).expect("taken")];
+    let ends = [a.send_fd(&left).expect("taken"), b.send_fd(&right).expect("taken")];
     assert_eq!(ends, [Fd(3), Fd(3)]);
     let file = fd(a, &memfd());
     let send = SocketCall::send(ends[0], vec![7], vec![file]);
@@ -142,18 +142,21 @@ fn descriptors_are_given_and_sent() {
 
 fn ends_by_exit_or_signal() {
     let mut mother = mother();
-    let [mut first, mut second] = [0, 1].map(|_| mother.bear(myself()).expect("room"));
+    let [mut first, mut second] = [0, 1].map(|_| mother.spawn(myself()).expect("room"));
     let pidfd = second.open_pidfd(first.pid()).expect("it lives");
     assert_eq!(call(&mut second, &Call::Process(ProcessCall::Kill { pidfd })), DONE);
     assert_eq!(call(&mut second, &Call::Process(ProcessCall::AwaitExit { pidfd })), DONE);
     let gone = first.call(&Call::Process(ProcessCall::GetUid), None);
-    assert!(matches!(gone, Err(Trouble::Died | Trouble::System(_, Errno::EPIPE))), "{gone:?}");
+    assert!(
+        matches!(gone, Err(WorkerError::Died | WorkerError::System(_, Errno::EPIPE))),
+        "{gone:?}"
+    );
     assert_eq!(call(&mut second, &Call::Process(ProcessCall::Exit { status: 0 })), DONE);
     second.kill().expect("the dead are killed in vain");
 }
 
 fn file_is_no_device() {
-    let mut worker = mother().bear(myself()).expect("room");
+    let mut worker = mother().spawn(myself()).expect("room");
     let file = fd(&mut worker, &memfd());
     assert_eq!(worker.raise(file), Ok(Err(Errno::ENOTTY)));
     assert_eq!(worker.raise(Fd(100)), Ok(Err(Errno::EBADF)));

@@ -1,6 +1,6 @@
 //! Calls that a test makes, and the answers that it expects.
 
-use handoff_model::abi::call::{Answer, Call, MemoryCall, Reply};
+use handoff_model::abi::call::{Call, CallResult, MemoryCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::kernel::Kernel;
@@ -25,16 +25,16 @@ pub(crate) fn memfd(host: &mut Host, length_bytes: u64) -> Fd {
 
 /// Makes calls in turn; each must be answered as its row says.
 #[track_caller]
-pub(crate) fn check(host: &mut Host, rows: &[(Call, Answer)]) {
+pub(crate) fn check(host: &mut Host, rows: &[(Call, CallResult)]) {
     for (at, (call, expected)) in rows.iter().enumerate() {
         assert_eq!(&host.call(call), expected, "row {at}: {call:?}");
     }
 }
 
 /// Short for a call that has nothing to tell.
-pub(crate) const DONE: Answer = Ok(Reply::Done);
+pub(crate) const DONE: CallResult = Ok(Reply::Done);
 
 /// Short for a refusal.
-pub(crate) const fn no(errno: Errno) -> Answer {
+pub(crate) const fn no(errno: Errno) -> CallResult {
     Err(errno)
 }

@@ -2,7 +2,7 @@
 
 use crate::calls::{check, no};
 use crate::common::host;
-use handoff_model::abi::call::{Call, FileCall, GuestCall, Made, ProcessCall, Reply};
+use handoff_model::abi::call::{Call, CompletedCall, FileCall, GuestCall, ProcessCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::kernel::Kernel;
@@ -24,7 +24,7 @@ fn a_process_without_a_guest_refuses_the_guest_calls() {
 
 #[test]
 fn every_call_is_told_with_its_answer_and_its_time() {
-    let mut told: Vec<(Made, u64, u64)> = Vec::new();
+    let mut told: Vec<(CompletedCall, u64, u64)> = Vec::new();
     let mut recorder = Recorder::new(host(), Pid(9), |made, enter_ns, leave_ns| {
         told.push((made, enter_ns, leave_ns));
     });
@@ -34,7 +34,7 @@ fn every_call_is_told_with_its_answer_and_its_time() {
         Call::Process(ProcessCall::Exec { image: Fd(-1) }),
     ];
     let answers: Vec<_> = rows.iter().map(|call| recorder.call(call)).collect();
-    let made = |at: usize, answer| Made { pid: Pid(9), call: rows[at].clone(), answer };
+    let made = |at: usize, answer| CompletedCall { pid: Pid(9), call: rows[at].clone(), answer };
     let expected = [
         made(0, answers[0].clone()),
         made(1, answers[1].clone()),

@@ -3,20 +3,20 @@
 
 use crate::calls::{DONE, check, memfd, no};
 use crate::common::host_for;
-use handoff_model::abi::call::{Answer, Call, FileCall, MemoryCall, Reply};
+use handoff_model::abi::call::{Call, CallResult, FileCall, MemoryCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Va};
 use handoff_model::abi::kernel::Kernel;
 use handoff_real_backend::host::{Host, NoGuest};
 use handoff_real_backend::memory::Memory;
 
-fn door() -> (Host, Memory) {
+fn handle() -> (Host, Memory) {
     let memory = Memory::default();
     (Host::new(Vec::new(), memory.clone(), Box::new(NoGuest)), memory)
 }
 
 #[track_caller]
-fn va(answer: Answer) -> Va {
+fn va(answer: CallResult) -> Va {
     match answer {
         Ok(Reply::Va(va)) => va,
         other => panic!("{other:?}"),
@@ -29,7 +29,7 @@ fn mmap(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
 
 #[test]
 fn two_mappings_of_a_memfd_are_the_same_bytes() {
-    let (mut host, memory) = door();
+    let (mut host, memory) = handle();
     let fd = memfd(&mut host, 3 * 4096);
     let whole = va(host.call(&mmap(fd, 0, 3 * 4096)));
     let middle = va(host.call(&mmap(fd, 4096, 4096)));
@@ -42,7 +42,7 @@ fn two_mappings_of_a_memfd_are_the_same_bytes() {
 
 #[test]
 fn a_place_in_a_file_is_found_by_its_inode() {
-    let (mut host, memory) = door();
+    let (mut host, memory) = handle();
     let fd = memfd(&mut host, 4 * 4096);
     let Ok(Reply::Stat { inode, .. }) = host.call(&Call::File(FileCall::Stat { fd })) else {
         panic!("a file")
@@ -63,7 +63,7 @@ fn a_place_in_a_file_is_found_by_its_inode() {
 
 #[test]
 fn a_hole_leaves_both_sides_mapped() {
-    let (mut host, memory) = door();
+    let (mut host, memory) = handle();
     let fd = memfd(&mut host, 4 * 4096);
     let Ok(Reply::Stat { inode, .. }) = host.call(&Call::File(FileCall::Stat { fd })) else {
         panic!("a file")
@@ -87,7 +87,7 @@ fn a_hole_leaves_both_sides_mapped() {
 
 #[test]
 fn what_was_not_mapped_here_is_not_unmapped() {
-    let (mut host, memory) = door();
+    let (mut host, memory) = handle();
     let fd = memfd(&mut host, 4096);
     let start = va(host.call(&mmap(fd, 0, 100)));
     let own = Box::new([1_u8; 4096 * 4]);

@@ -8,7 +8,7 @@ use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::view::{DescriptorView, FileKind, View};
 use handoff_real_backend::descriptors;
 use handoff_real_backend::observe::{
-    Blind, Known, KnownDevice, KnownInterrupt, observe, pinned_pages,
+    Blind, Expectation, KnownDevice, KnownInterrupt, observe, pinned_pages,
 };
 use rustix::event::EventfdFlags;
 use rustix::fd::AsRawFd;
@@ -32,7 +32,7 @@ fn descriptors_of_one_file_are_told_from_files_of_one_kind() {
         fd(&mut host, &Call::File(FileCall::Eventfd)),
         fd(&mut host, &Call::File(FileCall::Eventfd)),
     ];
-    let seen = observe(&[me()], &Known::default());
+    let seen = observe(&[me()], &Expectation::default());
     let of = |fd| descriptor(&seen.view, me(), fd);
     assert_eq!((of(one).kind, of(events[0]).kind), (FileKind::Memfd, FileKind::Eventfd));
     assert!(of(one).cloexec);
@@ -47,7 +47,7 @@ fn descriptors_of_one_file_are_told_from_files_of_one_kind() {
 #[test]
 fn a_process_is_seen_alive_and_dead() {
     let (_mine, mut child) = waiting_child();
-    let seen = observe(&[me(), child.pid], &Known::default());
+    let seen = observe(&[me(), child.pid], &Expectation::default());
     let process = &seen.view.processes[&child.pid];
     assert!(process.alive && process.descriptors.len() == 3);
     assert_eq!(descriptor(&seen.view, child.pid, Fd(0)).kind, FileKind::Socket);
@@ -55,11 +55,11 @@ fn a_process_is_seen_alive_and_dead() {
     assert_eq!(outputs[0] == outputs[1], !seen.blind.contains(&Blind::Sharing), "inherited");
 
     rustix::process::pidfd_send_signal(&child.pidfd, rustix::process::Signal::KILL).expect("ours");
-    while observe(&[child.pid], &Known::default()).view.processes[&child.pid].alive {
+    while observe(&[child.pid], &Expectation::default()).view.processes[&child.pid].alive {
         std::thread::sleep(Duration::from_millis(1));
     }
     child.wait(Duration::from_secs(20)).expect("waits").expect("ends");
-    let seen = observe(&[child.pid], &Known::default());
+    let seen = observe(&[child.pid], &Expectation::default());
     assert!(seen.view.processes[&child.pid].descriptors.is_empty());
     assert!(seen.blind.is_empty(), "the dead have nothing to hide: {:?}", seen.blind);
     assert_eq!(pinned_pages(child.pid), Err(Errno::ENOENT));
@@ -75,7 +75,8 @@ fn a_device_is_seen_as_far_as_it_can_be() {
         upsets: 0,
         interrupts: vec![KnownInterrupt { trigger, raised: 5, delivered: 2 }],
     };
-    let known = Known { devices: [("edu".to_owned(), device)].into(), ..Known::default() };
+    let known =
+        Expectation { devices: [("edu".to_owned(), device)].into(), ..Expectation::default() };
     let seen = observe(&[me()], &known).view;
     let device = &seen.devices["edu"];
     assert!(!device.bound && device.holders.is_empty(), "nobody has it");
@@ -88,5 +89,5 @@ fn a_device_is_seen_as_far_as_it_can_be() {
 #[test]
 fn nothing_is_pinned_without_a_device() {
     assert_eq!(pinned_pages(me()), Ok(0));
-    assert!(observe(&[me()], &Known::default()).view.books.is_empty());
+    assert!(observe(&[me()], &Expectation::default()).view.books.is_empty());
 }

@@ -3,12 +3,17 @@
 //! A file of another subsystem answers its reads and writes itself.
 
 use crate::machine::{Machine, Placement};
-use crate::syscall::Answered;
+use crate::syscall::SyscallResult;
 use handoff_model::abi::call::FileCall;
 use handoff_model::abi::ids::Pid;
 
 impl Machine {
-    pub(crate) fn file_call(&mut self, pid: Pid, call: &FileCall, place: &Placement) -> Answered {
+    pub(crate) fn file_call(
+        &mut self,
+        pid: Pid,
+        call: &FileCall,
+        place: &Placement,
+    ) -> SyscallResult {
         match call {
             FileCall::Open { path } => self.open(pid, path, place),
             FileCall::Close { fd } => self.close(pid, *fd),

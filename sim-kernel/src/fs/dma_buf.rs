@@ -9,7 +9,7 @@
 
 use crate::fs::File;
 use crate::machine::Machine;
-use crate::syscall::Answered;
+use crate::syscall::SyscallResult;
 use crate::value::FileId;
 use handoff_model::abi::ids::{Fd, Pid};
 
@@ -42,7 +42,7 @@ impl Machine {
         length_bytes: u64,
         open_flags: u32,
         fd: Option<Fd>,
-    ) -> Answered<Fd> {
+    ) -> SyscallResult<Fd> {
         let (fd, file) = self.install_file(pid, File::DmaBuf, fd)?;
         self.files.dma_bufs.insert(file, DmaBuf { length_bytes, revoked: false });
         let slot = self.process_mut(pid).descriptors.get_mut(&fd).expect("a new descriptor");

@@ -14,7 +14,7 @@
 
 use crate::fs::File;
 use crate::machine::{Machine, Placement};
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use crate::value::{DeviceId, FileId, SmallId};
 use handoff_model::abi::call::Reply;
 use handoff_model::abi::errno::Errno;
@@ -80,9 +80,9 @@ impl Machine {
     }
 
     /// `eventfd_ctx_fdget`: the eventfd of a descriptor. EBADF, EINVAL.
-    pub(crate) fn eventfd_of(&self, pid: Pid, fd: Fd) -> Answered<FileId> {
+    pub(crate) fn eventfd_of(&self, pid: Pid, fd: Fd) -> SyscallResult<FileId> {
         let file = self.usable(pid, fd)?;
-        if self.files.eventfds.contains_key(&file) { Ok(file) } else { Err(refuse(Errno::EINVAL)) }
+        if self.files.eventfds.contains_key(&file) { Ok(file) } else { Err(fail(Errno::EINVAL)) }
     }
 
     /// `eventfd_signal` by a vector of a device.
@@ -127,7 +127,7 @@ impl Machine {
     }
 
     /// `eventfd2`. EMFILE.
-    pub(super) fn new_eventfd(&mut self, pid: Pid, place: &Placement) -> Answered {
+    pub(super) fn new_eventfd(&mut self, pid: Pid, place: &Placement) -> SyscallResult {
         self.install_file(pid, File::Eventfd, place.fd).map(|(fd, file)| {
             self.files.eventfds.insert(file, Eventfd::default());
             Reply::Fd(fd)
@@ -153,11 +153,11 @@ impl Machine {
 
     /// `eventfd_read`: everything at once. EAGAIN when there is nothing (EINTR where it waits),
     /// EINVAL elsewhere.
-    pub(super) fn read_event(&mut self, pid: Pid, fd: Fd) -> Answered {
+    pub(super) fn read_event(&mut self, pid: Pid, fd: Fd) -> SyscallResult {
         let file = self.eventfd_of(pid, fd)?;
         let count = self.event(file).count();
         if count == 0 {
-            return Err(refuse(self.not_now(file)));
+            return Err(fail(self.not_now(file)));
         }
         self.take_signals(pid, file);
         Ok(Reply::Count(count))
@@ -165,13 +165,13 @@ impl Machine {
 
     /// `eventfd_write`. EINVAL for all ones and elsewhere, EAGAIN where it does not fit (EINTR
     /// where it waits).
-    pub(super) fn write_event(&mut self, pid: Pid, fd: Fd, count: u64) -> Answered {
+    pub(super) fn write_event(&mut self, pid: Pid, fd: Fd, count: u64) -> SyscallResult {
         let file = self.eventfd_of(pid, fd)?;
         if count == u64::MAX {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if u64::MAX - self.event(file).count() <= count {
-            return Err(refuse(self.not_now(file)));
+            return Err(fail(self.not_now(file)));
         }
         self.event_mut(file).others += count;
         self.wake(file);

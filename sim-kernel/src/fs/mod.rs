@@ -37,7 +37,7 @@ pub(crate) use read_write::{FILE_BYTES_MAX, TRANSFER_BYTES_MAX};
 use crate::fs::dma_buf::DmaBuf;
 use crate::fs::socket::Socket;
 use crate::machine::{Machine, Placement};
-use crate::syscall::{Answered, Refusal, refuse};
+use crate::syscall::{Failure, SyscallResult, fail};
 use crate::value::{ContainerId, ContextId, DeviceId, FileId, MemoryId, Shared, Slots, VmId};
 use handoff_model::abi::call::Reply;
 use handoff_model::abi::errno::Errno;
@@ -194,14 +194,14 @@ impl Machine {
     }
 
     /// The slot of a descriptor. EBADF.
-    pub(crate) fn descriptor(&self, pid: Pid, fd: Fd) -> Result<Descriptor, Refusal> {
-        self.process(pid).descriptors.get(&fd).copied().ok_or(refuse(Errno::EBADF))
+    pub(crate) fn descriptor(&self, pid: Pid, fd: Fd) -> Result<Descriptor, Failure> {
+        self.process(pid).descriptors.get(&fd).copied().ok_or(fail(Errno::EBADF))
     }
 
     /// The file of a descriptor, for calls that refuse `O_PATH`. EBADF.
-    pub(crate) fn usable(&self, pid: Pid, fd: Fd) -> Result<FileId, Refusal> {
+    pub(crate) fn usable(&self, pid: Pid, fd: Fd) -> Result<FileId, Failure> {
         let file = self.descriptor(pid, fd)?.file;
-        if matches!(self.file(file), File::Image(_)) { Err(refuse(Errno::EBADF)) } else { Ok(file) }
+        if matches!(self.file(file), File::Image(_)) { Err(fail(Errno::EBADF)) } else { Ok(file) }
     }
 
     /// What processes and memory keep open: descriptors, packets, page sets.
@@ -267,11 +267,11 @@ impl Machine {
         pid: Pid,
         file: FileId,
         forced: Option<Fd>,
-    ) -> Result<Fd, Refusal> {
+    ) -> Result<Fd, Failure> {
         let taken = &self.process(pid).descriptors;
         let free = |fd: &Fd| !taken.contains_key(fd);
         let lowest = || (FIRST_FD..FD_END).map(Fd).find(free);
-        let fd = forced.filter(free).or_else(lowest).ok_or(refuse(Errno::EMFILE))?;
+        let fd = forced.filter(free).or_else(lowest).ok_or(fail(Errno::EMFILE))?;
         self.process_mut(pid).descriptors.insert(fd, Descriptor { file, cloexec: true });
         self.get_file(file);
         Ok(fd)
@@ -283,7 +283,7 @@ impl Machine {
         pid: Pid,
         file: File,
         forced: Option<Fd>,
-    ) -> Result<Fd, Refusal> {
+    ) -> Result<Fd, Failure> {
         self.install_file(pid, file, forced).map(|(fd, _)| fd)
     }
 
@@ -293,7 +293,7 @@ impl Machine {
         pid: Pid,
         file: File,
         forced: Option<Fd>,
-    ) -> Result<(Fd, FileId), Refusal> {
+    ) -> Result<(Fd, FileId), Failure> {
         let nonblock = matches!(file, File::Eventfd);
         let id = self.files.open.insert(OpenFile { refs: 0, nonblock, file });
         let installed = self.install(pid, id, forced).inspect_err(|_| {
@@ -308,7 +308,7 @@ impl Machine {
     }
 
     /// By path; ENOENT, and what the driver says.
-    fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> Answered {
+    fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> SyscallResult {
         match path {
             "/dev/iommu" => self.open_iommufd(pid, false, place),
             "/dev/vfio/vfio" if self.containers_by_iommufd => self.open_iommufd(pid, true, place),
@@ -321,26 +321,26 @@ impl Machine {
         }
     }
 
-    fn close(&mut self, pid: Pid, fd: Fd) -> Answered {
+    fn close(&mut self, pid: Pid, fd: Fd) -> SyscallResult {
         self.descriptor(pid, fd)?;
         self.close_descriptor(pid, fd);
         self.reclaim();
         Ok(Reply::Done)
     }
 
-    fn dup(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
+    fn dup(&mut self, pid: Pid, fd: Fd, place: &Placement) -> SyscallResult {
         let file = self.descriptor(pid, fd)?.file;
         self.install(pid, file, place.fd).map(Reply::Fd)
     }
 
-    fn set_cloexec(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
-        let slot = self.process_mut(pid).descriptors.get_mut(&fd).ok_or(refuse(Errno::EBADF))?;
+    fn set_cloexec(&mut self, pid: Pid, fd: Fd, on: bool) -> SyscallResult {
+        let slot = self.process_mut(pid).descriptors.get_mut(&fd).ok_or(fail(Errno::EBADF))?;
         slot.cloexec = on;
         Ok(Reply::Done)
     }
 
     /// `setfl`, of that flag alone: for everybody who has the file.
-    fn set_nonblock(&mut self, pid: Pid, fd: Fd, on: bool) -> Answered {
+    fn set_nonblock(&mut self, pid: Pid, fd: Fd, on: bool) -> SyscallResult {
         let file = self.usable(pid, fd)?;
         self.files.open.get_mut(file).nonblock = on;
         Ok(Reply::Done)
@@ -353,7 +353,7 @@ impl Machine {
     }
 
     /// Only memfds have an inode and a length of their own; all others say 0.
-    fn stat(&self, pid: Pid, fd: Fd) -> Answered {
+    fn stat(&self, pid: Pid, fd: Fd) -> SyscallResult {
         let file = self.descriptor(pid, fd)?.file;
         let nothing = Reply::Stat { inode: 0, length_bytes: 0 };
         Ok(self.memory_of(file).map_or(nothing, |memory| self.stat_memory(memory)))

@@ -4,7 +4,7 @@
 
 use crate::fs::File;
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::call::Reply;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
@@ -28,22 +28,22 @@ impl Machine {
         fd: Fd,
         offset_bytes: u64,
         bytes: &[u8],
-    ) -> Answered {
+    ) -> SyscallResult {
         if offset_bytes > FILE_BYTES_MAX {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let file = self.usable(pid, fd)?;
         match *self.file(file) {
-            File::ReadOnlyMemfd(_) => Err(refuse(Errno::EBADF)),
+            File::ReadOnlyMemfd(_) => Err(fail(Errno::EBADF)),
             File::Memfd(_) if bytes.is_empty() => Ok(Reply::Length(0)),
             File::Memfd(_) | File::Device(_) if ends_beyond(offset_bytes, bytes.len() as u64) => {
-                Err(refuse(Errno::EINVAL))
+                Err(fail(Errno::EINVAL))
             }
             File::Memfd(memory) => self.write_memory(memory, offset_bytes, bytes),
             File::Device(device) => {
                 self.write_device(file, device, offset_bytes, bytes).map(Reply::Length)
             }
-            File::Iommufd(_) | File::Kvm => Err(refuse(Errno::EINVAL)),
+            File::Iommufd(_) | File::Kvm => Err(fail(Errno::EINVAL)),
             File::Group(_)
             | File::Container(_)
             | File::Eventfd
@@ -56,7 +56,7 @@ impl Machine {
             | File::Vm(_)
             | File::Vcpu(_)
             | File::KvmVfio(_)
-            | File::Migration(_) => Err(refuse(Errno::ESPIPE)),
+            | File::Migration(_) => Err(fail(Errno::ESPIPE)),
         }
     }
 
@@ -67,16 +67,16 @@ impl Machine {
         fd: Fd,
         offset_bytes: u64,
         length_bytes: u64,
-    ) -> Answered {
+    ) -> SyscallResult {
         if offset_bytes > FILE_BYTES_MAX {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let file = self.usable(pid, fd)?;
         match *self.file(file) {
             File::Memfd(_) | File::ReadOnlyMemfd(_) | File::Device(_)
                 if ends_beyond(offset_bytes, length_bytes.min(TRANSFER_BYTES_MAX)) =>
             {
-                Err(refuse(Errno::EINVAL))
+                Err(fail(Errno::EINVAL))
             }
             File::Memfd(memory) | File::ReadOnlyMemfd(memory) => {
                 Ok(Reply::Bytes(self.read_memory(memory, offset_bytes, length_bytes)))
@@ -84,7 +84,7 @@ impl Machine {
             File::Device(device) => {
                 self.read_device(file, device, offset_bytes, length_bytes).map(Reply::Bytes)
             }
-            File::Iommufd(_) | File::Kvm => Err(refuse(Errno::EINVAL)),
+            File::Iommufd(_) | File::Kvm => Err(fail(Errno::EINVAL)),
             File::Group(_)
             | File::Container(_)
             | File::Eventfd
@@ -97,7 +97,7 @@ impl Machine {
             | File::Vm(_)
             | File::Vcpu(_)
             | File::KvmVfio(_)
-            | File::Migration(_) => Err(refuse(Errno::ESPIPE)),
+            | File::Migration(_) => Err(fail(Errno::ESPIPE)),
         }
     }
 }

@@ -18,7 +18,7 @@
 use crate::fs::File;
 use crate::fs::eventfd::Eventfd;
 use crate::machine::{Machine, Placement};
-use crate::syscall::{Answered, Refusal, refuse};
+use crate::syscall::{Failure, SyscallResult, fail};
 use crate::value::{FileId, Shared};
 use handoff_model::abi::call::{FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply, SocketCall};
 use handoff_model::abi::errno::Errno;
@@ -61,7 +61,7 @@ impl Machine {
         pid: Pid,
         call: &SocketCall,
         place: &Placement,
-    ) -> Answered {
+    ) -> SyscallResult {
         match call {
             SocketCall::Send { fd, bytes, fds } => self.send(pid, *fd, bytes, fds),
             SocketCall::Receive { fd, wait } => {
@@ -95,7 +95,7 @@ impl Machine {
 
     /// How much has arrived and is not taken: packets and resets of sockets, and what waits in
     /// eventfds.
-    pub fn untaken(&self) -> u64 {
+    pub fn unread(&self) -> u64 {
         let of_socket = |socket: &Socket| socket.queue.len() as u64 + u64::from(socket.reset);
         let in_sockets: u64 = self.files.sockets.values().map(of_socket).sum();
         in_sockets + self.files.eventfds.values().map(Eventfd::count).sum::<u64>()
@@ -108,9 +108,9 @@ impl Machine {
     }
 
     /// `SOCK_SEQPACKET` of this descriptor. EBADF, ENOTSOCK.
-    fn socket_of(&self, pid: Pid, fd: Fd) -> Result<FileId, Refusal> {
+    fn socket_of(&self, pid: Pid, fd: Fd) -> Result<FileId, Failure> {
         let file = self.usable(pid, fd)?;
-        if self.files.sockets.contains_key(&file) { Ok(file) } else { Err(refuse(Errno::ENOTSOCK)) }
+        if self.files.sockets.contains_key(&file) { Ok(file) } else { Err(fail(Errno::ENOTSOCK)) }
     }
 
     fn socket(&self, id: FileId) -> &Socket {
@@ -122,20 +122,20 @@ impl Machine {
     }
 
     /// `unix_seqpacket_sendmsg`: the socket's own error, the descriptors, the length, the peer.
-    fn send(&mut self, pid: Pid, fd: Fd, bytes: &[u8], fds: &[Fd]) -> Answered {
+    fn send(&mut self, pid: Pid, fd: Fd, bytes: &[u8], fds: &[Fd]) -> SyscallResult {
         let socket = self.socket_of(pid, fd)?;
         self.take_reset(socket)?;
         if fds.len() > FDS_PER_MESSAGE_MAX {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let slots = fds.iter().map(|fd| self.descriptor(pid, *fd).map(|slot| slot.file));
-        let files = slots.collect::<Result<Vec<FileId>, Refusal>>()?;
+        let files = slots.collect::<Result<Vec<FileId>, Failure>>()?;
         if bytes.len() > MESSAGE_BYTES_MAX {
-            return Err(refuse(Errno::EMSGSIZE));
+            return Err(fail(Errno::EMSGSIZE));
         }
-        let peer = self.socket(socket).peer.ok_or(refuse(Errno::EPIPE))?;
+        let peer = self.socket(socket).peer.ok_or(fail(Errno::EPIPE))?;
         if self.socket(peer).shut {
-            return Err(refuse(Errno::EPIPE));
+            return Err(fail(Errno::EPIPE));
         }
         for file in &files {
             self.get_file(*file);
@@ -146,12 +146,12 @@ impl Machine {
     }
 
     /// `sock_error`: ECONNRESET once.
-    fn take_reset(&mut self, socket: FileId) -> Result<(), Refusal> {
+    fn take_reset(&mut self, socket: FileId) -> Result<(), Failure> {
         if !self.socket(socket).reset {
             return Ok(());
         }
         self.socket_mut(socket).reset = false;
-        Err(refuse(Errno::ECONNRESET))
+        Err(fail(Errno::ECONNRESET))
     }
 
     /// `unix_dgram_recvmsg` with `MSG_CMSG_CLOEXEC` and room for so many descriptors.
@@ -162,7 +162,7 @@ impl Machine {
         wait: bool,
         room: usize,
         place: &Placement,
-    ) -> Answered {
+    ) -> SyscallResult {
         let id = self.socket_of(pid, fd)?;
         self.take_reset(id)?;
         let socket = self.socket(id);
@@ -172,8 +172,8 @@ impl Machine {
         }
         match (socket.shut || socket.peer.is_none(), wait) {
             (true, _) => Ok(Reply::Message { bytes: vec![], fds: vec![], truncated: false }),
-            (false, false) => Err(refuse(Errno::EAGAIN)),
-            (false, true) => Err(refuse(self.not_now(id))),
+            (false, false) => Err(fail(Errno::EAGAIN)),
+            (false, true) => Err(fail(self.not_now(id))),
         }
     }
 
@@ -194,7 +194,7 @@ impl Machine {
         Reply::Message { bytes: packet.bytes.to_vec(), fds, truncated }
     }
 
-    fn shutdown(&mut self, pid: Pid, fd: Fd) -> Answered {
+    fn shutdown(&mut self, pid: Pid, fd: Fd) -> SyscallResult {
         let socket = self.socket_of(pid, fd)?;
         self.socket_mut(socket).shut = true;
         Ok(Reply::Done)

@@ -95,6 +95,10 @@ impl Iommu {
 
     /// What this kernel tells of its capabilities.
     pub(crate) fn capabilities(&self, profile: Profile) -> u64 {
-        if profile.tells_ats() { self.capabilities } else { self.capabilities & !ATS_NOT_SUPPORTED }
+        if profile.reports_ats() {
+            self.capabilities
+        } else {
+            self.capabilities & !ATS_NOT_SUPPORTED
+        }
     }
 }

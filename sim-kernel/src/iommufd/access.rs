@@ -19,7 +19,7 @@ use crate::iommufd::pages::Source;
 use crate::iommufd::pins::{Pin, gaps};
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
-use crate::syscall::{Answered, Refusal, refuse};
+use crate::syscall::{Failure, SyscallResult, fail};
 use crate::value::{ContextId, DeviceId, SetId};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{IovaRange, ObjectId, PAGE_BYTES, Pid};
@@ -133,7 +133,7 @@ impl Machine {
         context: ContextId,
         id: ObjectId,
         new: Option<ObjectId>,
-    ) -> Result<Option<ObjectId>, Refusal> {
+    ) -> Result<Option<ObjectId>, Failure> {
         let access = self.access(context, id);
         let old = access.ioas;
         if old == new {
@@ -141,16 +141,16 @@ impl Machine {
         }
         let alignment_bytes = access.alignment_bytes();
         if new.is_some_and(|new| !self.contexts.get(context).fits(new, alignment_bytes)) {
-            return Err(refuse(Errno::EADDRINUSE));
+            return Err(fail(Errno::EADDRINUSE));
         }
         self.allocate()?;
-        self.give_back_all(context, id);
+        self.put_all(context, id);
         self.access_mut(context, id).ioas = new;
         Ok(old)
     }
 
     /// Unpins everything of an access.
-    pub(super) fn give_back_all(&mut self, context: ContextId, id: ObjectId) {
+    pub(super) fn put_all(&mut self, context: ContextId, id: ObjectId) {
         let access = self.access(context, id);
         let Some(ioas) = access.ioas else { return };
         let table = self.contexts.get(context);
@@ -196,7 +196,7 @@ impl Machine {
         ioas: ObjectId,
         range: &IovaRange,
         write: bool,
-    ) -> Answered<Vec<Pin>> {
+    ) -> SyscallResult<Vec<Pin>> {
         let (slices, reached) = self.ioas(context, ioas)?.contiguous(range);
         let mut pages = Vec::new();
         for slice in &slices {
@@ -204,18 +204,18 @@ impl Machine {
             let is_last = slice.range.last == range.last;
             let is_cut = !is_last && !end.is_multiple_of(PAGE_BYTES);
             if is_cut || !slice.start_bytes.is_multiple_of(PAGE_BYTES) {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             check_rights(slice, write)?;
             if self.set(context, slice.set).is_dma_buf() {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             self.allocate()?;
             self.pin(context, slice.set, slice.indices())?;
             let pins = self.set(context, slice.set).pins.iter();
             pages.extend(pins.filter_map(|pin| pin.clipped(&slice.indices())));
         }
-        if reached { Ok(pages) } else { Err(refuse(Errno::ENOENT)) }
+        if reached { Ok(pages) } else { Err(fail(Errno::ENOENT)) }
     }
 
     /// `iommufd_access_rw`: slice by slice EPERM, EINVAL (a dma-buf), EFAULT and what pinning says;
@@ -227,14 +227,14 @@ impl Machine {
         range: &IovaRange,
         slowly: bool,
         mut transfer: Transfer<'_>,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         let (slices, reached) = self.ioas(context, ioas)?.contiguous(range);
         let mut done = 0;
         for slice in &slices {
             check_rights(slice, transfer.is_write())?;
             let source = self.set(context, slice.set).source;
             if self.set(context, slice.set).is_dma_buf() {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             let mm = self.set(context, slice.set).owner.mm;
             let is_direct = mm == self.mm(pid) && !slowly;
@@ -254,11 +254,11 @@ impl Machine {
             }
             done += length;
         }
-        if reached { Ok(()) } else { Err(refuse(Errno::ENOENT)) }
+        if reached { Ok(()) } else { Err(fail(Errno::ENOENT)) }
     }
 
     /// The pages of a slice: pinned ones, and for the rest those that would be. EFAULT, EINVAL.
-    fn pages_of(&self, context: ContextId, slice: &Area) -> Answered<Vec<Pin>> {
+    fn pages_of(&self, context: ContextId, slice: &Area) -> SyscallResult<Vec<Pin>> {
         let set = self.set(context, slice.set);
         let range = slice.indices();
         let mut pages: Vec<Pin> = set.pins.iter().filter_map(|pin| pin.clipped(&range)).collect();
@@ -276,7 +276,7 @@ impl Machine {
         context: ContextId,
         slice: &Area,
         mut transfer: Transfer<'_>,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         let mut done = 0;
         for index in slice.indices() {
             let set = self.set(context, slice.set);
@@ -330,7 +330,7 @@ fn in_buffer(offset: u64) -> usize {
 }
 
 /// `check_area_prot`. EPERM.
-fn check_rights(slice: &Area, write: bool) -> Answered<()> {
+fn check_rights(slice: &Area, write: bool) -> SyscallResult<()> {
     let may = if write { slice.rights.writable } else { slice.rights.readable };
-    if may { Ok(()) } else { Err(refuse(Errno::EPERM)) }
+    if may { Ok(()) } else { Err(fail(Errno::EPERM)) }
 }

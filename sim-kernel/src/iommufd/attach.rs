@@ -14,7 +14,7 @@ use crate::iommufd::device::Hardware;
 use crate::iommufd::hw_pagetable::{Hwpt, PASID};
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
-use crate::syscall::{Answered, Refusal, refuse};
+use crate::syscall::{Failure, SyscallResult, fail};
 use crate::value::ContextId;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::ObjectId;
@@ -36,13 +36,13 @@ pub(crate) enum Change {
 
 /// A device, or a PASID of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seat {
+pub(crate) struct AttachSlot {
     pub(crate) context: ContextId,
     pub(crate) device: ObjectId,
     pub(crate) pasid: u32,
 }
 
-impl Seat {
+impl AttachSlot {
     /// The device itself.
     pub(super) fn device(context: ContextId, device: ObjectId) -> Self {
         Self { context, device, pasid: NO_PASID }
@@ -120,36 +120,41 @@ impl Machine {
         context: ContextId,
         device: ObjectId,
         page_table: ObjectId,
-    ) -> Result<(ObjectId, bool), Refusal> {
-        let seat = Seat::device(context, device);
+    ) -> Result<(ObjectId, bool), Failure> {
+        let seat = AttachSlot::device(context, device);
         let old = self.contexts.get(context).attached_to(device, NO_PASID);
         let change = if old.is_some() { Change::Replace } else { Change::Attach };
-        let new = self.change_pt(seat, page_table, change)?;
+        let new = self.attach_page_table(seat, page_table, change)?;
         Ok((new, old.is_some_and(|old| old != new)))
     }
 
     /// `iommufd_device_change_pt`: → the HWPT. ENOENT, EINVAL (nothing to attach to), and what
     /// attaching says.
-    pub(crate) fn change_pt(
+    pub(crate) fn attach_page_table(
         &mut self,
-        seat: Seat,
+        seat: AttachSlot,
         page_table: ObjectId,
         change: Change,
-    ) -> Answered<ObjectId> {
+    ) -> SyscallResult<ObjectId> {
         let table = self.contexts.get(seat.context);
-        match table.objects.get(&page_table).ok_or(refuse(Errno::ENOENT))? {
+        match table.objects.get(&page_table).ok_or(fail(Errno::ENOENT))? {
             Object::Hwpt(_) | Object::Nested(_) => {
                 self.attach_to(seat, page_table, change)?;
                 Ok(page_table)
             }
             Object::Ioas(_) => self.attach_to_ioas(seat, page_table, change),
-            _ => Err(refuse(Errno::EINVAL)),
+            _ => Err(fail(Errno::EINVAL)),
         }
     }
 
     /// `iommufd_device_auto_get_domain`: the first auto HWPT that does not say EINVAL, or a new
     /// one.
-    fn attach_to_ioas(&mut self, seat: Seat, ioas: ObjectId, change: Change) -> Answered<ObjectId> {
+    fn attach_to_ioas(
+        &mut self,
+        seat: AttachSlot,
+        ioas: ObjectId,
+        change: Change,
+    ) -> SyscallResult<ObjectId> {
         for hwpt in self.contexts.get(seat.context).auto_hwpts(ioas) {
             match self.attach_to(seat, hwpt, change) {
                 Err(refusal) if refusal.errno == Errno::EINVAL => {}
@@ -169,18 +174,18 @@ impl Machine {
     /// `iommufd_device_do_attach`: EBUSY, EINVAL (the group is attached elsewhere), EADDRINUSE, and
     /// what the driver says. `iommufd_device_do_replace`: EINVAL (nothing to replace), EADDRINUSE,
     /// the driver.
-    fn attach_to(&mut self, seat: Seat, hwpt: ObjectId, change: Change) -> Answered<()> {
-        let Seat { context, device, pasid } = seat;
+    fn attach_to(&mut self, seat: AttachSlot, hwpt: ObjectId, change: Change) -> SyscallResult<()> {
+        let AttachSlot { context, device, pasid } = seat;
         let group = self.group(context, device);
         let table = self.contexts.get(context);
         let own = table.attached_to(device, pasid);
         let shared = group.iter().find_map(|device| table.attached_to(*device, pasid));
         match change {
-            Change::Attach if own.is_some() => return Err(refuse(Errno::EBUSY)),
+            Change::Attach if own.is_some() => return Err(fail(Errno::EBUSY)),
             Change::Attach if shared.is_some_and(|shared| shared != hwpt) => {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
-            Change::Replace if own.is_none() => return Err(refuse(Errno::EINVAL)),
+            Change::Replace if own.is_none() => return Err(fail(Errno::EINVAL)),
             Change::Replace if own == Some(hwpt) => return Ok(()),
             _ => {}
         }
@@ -197,7 +202,7 @@ impl Machine {
             Change::Attach => self.seat(seat, Some(hwpt)),
             Change::Replace => {
                 for device in group {
-                    let seat = Seat { device, ..seat };
+                    let seat = AttachSlot { device, ..seat };
                     if self.contexts.get(context).attached_to(device, pasid).is_some() {
                         self.seat(seat, Some(hwpt));
                     }
@@ -208,7 +213,7 @@ impl Machine {
     }
 
     /// `iopt_table_enforce_dev_resv_regions`: EADDRINUSE.
-    fn check_reserved(&self, seat: Seat, hwpt: &Hwpt) -> Answered<()> {
+    fn check_reserved(&self, seat: AttachSlot, hwpt: &Hwpt) -> SyscallResult<()> {
         let reserved = self.iommu_of(seat.context, seat.device)?.reserved;
         match reserved.filter(|_| seat.pasid == NO_PASID) {
             Some(reserved) => {
@@ -220,35 +225,40 @@ impl Machine {
 
     /// `iommufd_hwpt_pasid_compat`: a device and its PASIDs have domains that were made for PASIDs,
     /// if any PASID has one. EINVAL.
-    fn check_pasids(&self, seat: Seat, hwpt: ObjectId, group: &[ObjectId]) -> Answered<()> {
+    fn check_pasids(
+        &self,
+        seat: AttachSlot,
+        hwpt: ObjectId,
+        group: &[ObjectId],
+    ) -> SyscallResult<()> {
         let table = self.contexts.get(seat.context);
         let for_pasids = table.is_for_pasids(hwpt);
         if seat.pasid == NO_PASID {
             let has_pasids = table.pasids.keys().any(|(device, _)| group.contains(device));
-            return if for_pasids || !has_pasids { Ok(()) } else { Err(refuse(Errno::EINVAL)) };
+            return if for_pasids || !has_pasids { Ok(()) } else { Err(fail(Errno::EINVAL)) };
         }
         if !for_pasids {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let own = group.iter().find_map(|device| table.attached_to(*device, NO_PASID));
         if own.is_none_or(|own| table.is_for_pasids(own)) {
             return Ok(());
         }
-        Err(refuse(Errno::EINVAL))
+        Err(fail(Errno::EINVAL))
     }
 
     /// What the driver of the device says to a domain: EINVAL for one of another driver.
-    fn set_domain(&mut self, seat: Seat, hwpt: ObjectId) -> Answered<()> {
-        let Seat { context, device, pasid } = seat;
+    fn set_domain(&mut self, seat: AttachSlot, hwpt: ObjectId) -> SyscallResult<()> {
+        let AttachSlot { context, device, pasid } = seat;
         let hardware = self.hardware_of(context, device)?;
         let table = self.contexts.get(context);
         if table.paging(hwpt).iommu.driver != hardware.iommu().driver {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         match (hardware.iommu().driver, pasid) {
             // Without PASIDs of its own, a device has nothing to be told.
             (IommuDriver::Vtd, NO_PASID) if table.fault_queue(hwpt).is_some() => {
-                Err(refuse(Errno::ENODEV))
+                Err(fail(Errno::ENODEV))
             }
             (IommuDriver::Vtd, _) => Ok(()),
             (IommuDriver::Mock, NO_PASID) => self.set_mock_domain(context, device, hwpt),
@@ -263,12 +273,12 @@ impl Machine {
         context: ContextId,
         device: ObjectId,
         hwpt: ObjectId,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         let hardware = self.hardware_of(context, device)?;
         let table = self.contexts.get(context);
         let viommu = match table.objects.get(&hwpt) {
             Some(Object::Hwpt(hwpt)) if hwpt.tracking.is_some() && !hardware.tracks_dirty() => {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             Some(Object::Nested(nested)) => nested.viommu,
             _ => None,
@@ -276,7 +286,7 @@ impl Machine {
         let virt_id = match viommu {
             Some(viommu) => {
                 let found = table.virt_id(viommu, device);
-                Some(found.ok_or(refuse(Errno::ENOENT))?)
+                Some(found.ok_or(fail(Errno::ENOENT))?)
             }
             None => None,
         };
@@ -300,15 +310,15 @@ impl Machine {
 
     /// `iommu_attach_device_pasid` and `mock_domain_set_dev_pasid_nop`: EINVAL (out of range), and
     /// for one PASID ENOMEM every second time.
-    fn set_mock_pasid(&mut self, seat: Seat) -> Answered<()> {
+    fn set_mock_pasid(&mut self, seat: AttachSlot) -> SyscallResult<()> {
         let mock = self.mock_mut(seat.context, seat.device).expect("a mock device");
         if seat.pasid >= mock.pasid_end() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if seat.pasid == FAILING_PASID {
             mock.fails_next = !mock.fails_next;
             if !mock.fails_next {
-                return Err(refuse(Errno::ENOMEM));
+                return Err(fail(Errno::ENOMEM));
             }
         }
         Ok(())
@@ -316,12 +326,12 @@ impl Machine {
 
     /// `iommufd_device_detach`; → whether it was attached.
     pub(crate) fn detach_device(&mut self, context: ContextId, device: ObjectId) -> bool {
-        self.detach_seat(Seat::device(context, device))
+        self.detach_seat(AttachSlot::device(context, device))
     }
 
     /// `iommufd_device_detach`; → whether it was attached.
-    pub(crate) fn detach_seat(&mut self, seat: Seat) -> bool {
-        let Seat { context, device, pasid } = seat;
+    pub(crate) fn detach_seat(&mut self, seat: AttachSlot) -> bool {
+        let AttachSlot { context, device, pasid } = seat;
         if self.contexts.get(context).attached_to(device, pasid).is_none() {
             return false;
         }
@@ -341,18 +351,18 @@ impl Machine {
         let pasids = table.pasids.keys().filter(|(id, _)| *id == device);
         let pasids: Vec<u32> = pasids.map(|(_, pasid)| *pasid).collect();
         for pasid in pasids {
-            self.detach_seat(Seat { context, device, pasid });
+            self.detach_seat(AttachSlot { context, device, pasid });
         }
         self.detach_device(context, device);
         let table = self.contexts.get_mut(context);
-        table.bury_vdevice(device);
+        table.drop_vdevice(device);
         table.objects.remove(&device);
     }
 
     /// Attaches and detaches; page faults that wait for an answer are dropped, and an auto HWPT
     /// goes with its last device, and then its pins.
-    fn seat(&mut self, seat: Seat, new: Option<ObjectId>) {
-        let Seat { context, device, pasid } = seat;
+    fn seat(&mut self, seat: AttachSlot, new: Option<ObjectId>) {
+        let AttachSlot { context, device, pasid } = seat;
         let table = self.contexts.get_mut(context);
         let old = table.attached_to(device, pasid);
         match (table.objects.get_mut(&device), new) {

@@ -28,7 +28,7 @@ use crate::iommufd::pages::{PageSet, Source};
 use crate::machine::Machine;
 use crate::mm::{Mode, Owner};
 use crate::profile::{Profile, Quirk};
-use crate::syscall::{Answered, Fields, Refusal, refuse};
+use crate::syscall::{Failure, Fields, SyscallResult, fail};
 use crate::value::{ContextId, SetId};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Pid;
@@ -39,7 +39,7 @@ impl PageSet {
     /// `need_charge_update`.
     fn changes_account(&self, taker: Owner) -> bool {
         match self.mode {
-            Mode::Nobody => false,
+            Mode::None => false,
             Mode::User => self.owner != taker,
             Mode::Mm => self.owner.mm != taker.mm,
         }
@@ -49,7 +49,7 @@ impl PageSet {
     /// or nobody does (mended K2).
     fn moves_pinned_only(&self, taker: Owner, profile: Profile) -> bool {
         match self.mode {
-            Mode::Nobody => !profile.has(Quirk::PinnedDrift),
+            Mode::None => !profile.has(Quirk::PinnedDrift),
             Mode::User => self.owner.uid == taker.uid && !profile.has(Quirk::DoubleCharge),
             Mode::Mm => false,
         }
@@ -61,10 +61,10 @@ use handoff_model::abi::uapi::rfc_v1;
 
 impl Machine {
     /// EOPNOTSUPP, EINVAL, ENOMEM; EINVAL after the fact with K3.
-    pub(super) fn change_process(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn change_process(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let context = ucmd.context;
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_change_process, __reserved)) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         if self.profile.changes_addresses() {
             return self.change_addresses(ucmd);
@@ -74,14 +74,14 @@ impl Machine {
         let sets = self.contexts.get(context).sets.ids();
         let is_file = |id: &SetId| matches!(self.set(context, *id).source, Source::File(..));
         if !sets.iter().all(is_file) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
-        self.hand_all_over(context, ucmd.pid)
+        self.change_owners(context, ucmd.pid)
     }
 
     /// The form that was proposed first, whose flags stand where the reserved field is now. EFAULT
     /// (the list), ENOMEM.
-    fn change_addresses(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    fn change_addresses(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let context = ucmd.context;
         let mut list = Vec::new();
         for row in 0..ucmd.cmd.u32(rfc_v1::COUNT) as usize {
@@ -89,7 +89,7 @@ impl Machine {
             let row = Fields(row.to_vec());
             list.push((row.u64(0), row.u64(8), row.u64(16)));
         }
-        self.hand_all_over(context, ucmd.pid)?;
+        self.change_owners(context, ucmd.pid)?;
         for id in self.contexts.get(context).sets.ids() {
             let Source::User(va) = self.set(context, id).source else { continue };
             let is_in = |(old, _, size): &&(u64, u64, u64)| va.wrapping_sub(*old) < *size;
@@ -100,11 +100,12 @@ impl Machine {
         Ok(())
     }
 
-    fn hand_all_over(&mut self, context: ContextId, pid: Pid) -> Answered<()> {
+    fn change_owners(&mut self, context: ContextId, pid: Pid) -> SyscallResult<()> {
         let sets = self.contexts.get(context).sets.ids();
         let taker = self.owner(pid);
         self.charge_taker(context, &sets, taker)?;
-        let results: Vec<_> = sets.iter().map(|id| self.hand_over(context, *id, taker)).collect();
+        let results: Vec<_> =
+            sets.iter().map(|id| self.change_owner(context, *id, taker)).collect();
         self.reclaim();
         results.into_iter().rev().find(Result::is_err).unwrap_or(Ok(()))
     }
@@ -116,7 +117,7 @@ impl Machine {
         context: ContextId,
         sets: &[SetId],
         taker: Owner,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Failure> {
         let sum = |mode: Mode| -> u64 {
             (sets.iter().map(|id| self.set(context, *id)))
                 .filter(|set| set.mode == mode && set.changes_account(taker))
@@ -141,7 +142,7 @@ impl Machine {
     }
 
     /// Uncharges the old owner and writes down the new one, whatever the uncharge says.
-    fn hand_over(&mut self, context: ContextId, id: SetId, taker: Owner) -> Result<(), Refusal> {
+    fn change_owner(&mut self, context: ContextId, id: SetId, taker: Owner) -> Result<(), Failure> {
         let set = self.set(context, id);
         if set.owner == taker {
             return Ok(());

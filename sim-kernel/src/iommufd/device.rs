@@ -7,7 +7,7 @@ use crate::hardware::{DIRTY_TRACKING, Iommu};
 use crate::iommufd::Object;
 use crate::machine::Machine;
 use crate::profile::Profile;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use crate::value::{ContextId, DeviceId};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::ObjectId;
@@ -98,15 +98,19 @@ impl MockDevice {
 
 impl Machine {
     /// What is behind a device object. ENOENT, also for an object of another kind.
-    pub(super) fn hardware_of(&self, context: ContextId, device: ObjectId) -> Answered<Hardware> {
+    pub(super) fn hardware_of(
+        &self,
+        context: ContextId,
+        device: ObjectId,
+    ) -> SyscallResult<Hardware> {
         match self.contexts.get(context).objects.get(&device) {
             Some(Object::Device { hardware, .. }) => Ok(*hardware),
-            _ => Err(refuse(Errno::ENOENT)),
+            _ => Err(fail(Errno::ENOENT)),
         }
     }
 
     /// The IOMMU in front of a device. ENOENT.
-    pub(super) fn iommu_of(&self, context: ContextId, device: ObjectId) -> Answered<Iommu> {
+    pub(super) fn iommu_of(&self, context: ContextId, device: ObjectId) -> SyscallResult<Iommu> {
         self.hardware_of(context, device).map(Hardware::iommu)
     }
 

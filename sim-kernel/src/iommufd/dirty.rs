@@ -18,7 +18,7 @@ use crate::iommufd::hw_pagetable::Hwpt;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
 use crate::profile::Profile;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use crate::value::ContextId;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
@@ -89,14 +89,14 @@ impl Machine {
 
     /// `iommufd_hwpt_set_dirty_tracking`: EOPNOTSUPP (flags), ENOENT, EOPNOTSUPP for a domain that
     /// was not made for it. Switching on begins with nothing dirty.
-    pub(super) fn set_dirty_tracking(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn set_dirty_tracking(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_set_dirty_tracking, flags));
         if flags & !ENABLE != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let id = ucmd.cmd.id(offset_of!(io::iommu_hwpt_set_dirty_tracking, hwpt_id));
-        self.contexts.get(ucmd.context).hwpt(id).ok_or(refuse(Errno::ENOENT))?;
-        let tracking = self.tracked(ucmd.context, id).ok_or(refuse(Errno::EOPNOTSUPP))?;
+        self.contexts.get(ucmd.context).hwpt(id).ok_or(fail(Errno::ENOENT))?;
+        let tracking = self.tracked(ucmd.context, id).ok_or(fail(Errno::EOPNOTSUPP))?;
         tracking.on = flags & ENABLE != 0;
         if tracking.on {
             tracking.dirty.clear();
@@ -107,17 +107,17 @@ impl Machine {
     /// `iommufd_hwpt_get_dirty_bitmap`: EOPNOTSUPP (flags, reserved), ENOENT, EINVAL and EOVERFLOW
     /// (range), EOPNOTSUPP (nothing is tracked). Ends silently at a hole; what of the bitmap is not
     /// there is passed over.
-    pub(super) fn get_dirty_bitmap(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn get_dirty_bitmap(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_get_dirty_bitmap, flags));
         let reserved = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_get_dirty_bitmap, __reserved));
         if flags & !NO_CLEAR != 0 || reserved != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let context = ucmd.context;
         let id = ucmd.cmd.id(offset_of!(io::iommu_hwpt_get_dirty_bitmap, hwpt_id));
-        let hwpt = self.contexts.get(context).hwpt(id).ok_or(refuse(Errno::ENOENT))?;
+        let hwpt = self.contexts.get(context).hwpt(id).ok_or(fail(Errno::ENOENT))?;
         let range = self.check_bitmap(ucmd, hwpt)?;
-        let tracking = hwpt.tracking.as_ref().ok_or(refuse(Errno::EOPNOTSUPP))?;
+        let tracking = hwpt.tracking.as_ref().ok_or(fail(Errno::EOPNOTSUPP))?;
         let (areas, _) = self.ioas(context, hwpt.ioas)?.contiguous(&range);
         let all = &self.ioas(context, hwpt.ioas)?.areas;
         let mut entries = BTreeSet::new();
@@ -145,24 +145,24 @@ impl Machine {
 
     /// `iommufd_check_iova_range`: EINVAL (empty, where that is refused), EOVERFLOW, EINVAL (not
     /// whole pages of the address space or of the bitmap, a bitmap without a page size).
-    fn check_bitmap(&self, ucmd: &Ucmd<'_>, hwpt: &Hwpt) -> Answered<IovaRange> {
+    fn check_bitmap(&self, ucmd: &Ucmd<'_>, hwpt: &Hwpt) -> SyscallResult<IovaRange> {
         let first = ucmd.cmd.u64(offset_of!(io::iommu_hwpt_get_dirty_bitmap, iova));
         let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_hwpt_get_dirty_bitmap, length));
         let page_bytes = ucmd.cmd.u64(offset_of!(io::iommu_hwpt_get_dirty_bitmap, page_size));
         if self.profile.refuses_empty_bitmap() && length_bytes == 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let last = first.checked_add(length_bytes.wrapping_sub(1));
-        let last = last.ok_or(refuse(Errno::EOVERFLOW))?;
+        let last = last.ok_or(fail(Errno::EOVERFLOW))?;
         let is_aligned = |bytes: u64| (first | last.wrapping_add(1)) & (bytes - 1) == 0;
         if !is_aligned(self.contexts.get(ucmd.context).alignment_bytes(hwpt.ioas)) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if page_bytes == 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if !is_aligned(page_bytes) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         Ok(IovaRange { first: Iova(first), last: Iova(last) })
     }

@@ -12,7 +12,7 @@ use crate::iommufd::attach::NO_PASID;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use crate::value::ContextId;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::ObjectId;
@@ -72,12 +72,12 @@ impl FaultQueue {
 
     /// `iommufd_fault_fops_read` into room for so many bytes. ESPIPE (not whole faults), EINVAL (no
     /// room for one).
-    pub(super) fn read(&mut self, room: usize) -> Answered<Vec<u8>> {
+    pub(super) fn read(&mut self, room: usize) -> SyscallResult<Vec<u8>> {
         if !room.is_multiple_of(FAULT_BYTES) {
-            return Err(refuse(Errno::ESPIPE));
+            return Err(fail(Errno::ESPIPE));
         }
         if room == 0 && !self.deliver.is_empty() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let count = self.deliver.len().min(room / FAULT_BYTES);
         let read: Vec<PageFault> = self.deliver.drain(..count).collect();
@@ -91,9 +91,9 @@ impl FaultQueue {
 
     /// `iommufd_fault_fops_write`: → the bytes taken. ESPIPE (not whole answers), EINVAL (no such
     /// answer, no such cookie) at the first one.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Answered<usize> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> SyscallResult<usize> {
         if !bytes.len().is_multiple_of(RESPONSE_BYTES) {
-            return Err(refuse(Errno::ESPIPE));
+            return Err(fail(Errno::ESPIPE));
         }
         let mut done = 0;
         for answer in bytes.chunks(RESPONSE_BYTES) {
@@ -101,7 +101,7 @@ impl FaultQueue {
             let is_answer = code <= 1 && self.response.remove(&cookie).is_some();
             match (is_answer, done) {
                 (true, _) => done += RESPONSE_BYTES,
-                (false, 0) => return Err(refuse(Errno::EINVAL)),
+                (false, 0) => return Err(fail(Errno::EINVAL)),
                 (false, _) => break,
             }
         }
@@ -128,9 +128,9 @@ impl Context {
 
 impl Machine {
     /// `iommufd_fault_alloc`: EOPNOTSUPP (flags), EMFILE, EFAULT.
-    pub(super) fn fault_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn fault_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         if ucmd.cmd.u32(offset_of!(io::iommu_fault_alloc, flags)) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let queue = Object::Fault(FaultQueue { is_open: true, ..FaultQueue::default() });
         self.atomically(|machine| {
@@ -146,9 +146,9 @@ impl Machine {
         context: ContextId,
         hwpt: ObjectId,
         fault: ObjectId,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         let table = self.contexts.get_mut(context);
-        table.fault_mut(fault).ok_or(refuse(Errno::ENOENT))?;
+        table.fault_mut(fault).ok_or(fail(Errno::ENOENT))?;
         match table.objects.get_mut(&hwpt) {
             Some(Object::Hwpt(hwpt)) => hwpt.fault = Some(fault),
             Some(Object::Nested(nested)) => nested.fault = Some(fault),

@@ -9,7 +9,7 @@
 use crate::hardware::IommuDriver;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::errno::Errno;
 use iommufd_bindings as io;
 use std::mem::offset_of;
@@ -33,22 +33,22 @@ const MOCK: [u32; 2] = [0, 0xdead_beef];
 
 impl Machine {
     /// EOPNOTSUPP (flags, reserved), ENOENT, EOPNOTSUPP (a type of another IOMMU), EFAULT.
-    pub(super) fn get_hw_info(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn get_hw_info(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_hw_info, flags));
         let (known, reserved) =
-            if self.profile.tells_pasids() { (INPUT_TYPE, RESERVED) } else { (0, PASID_WIDTH) };
+            if self.profile.reports_pasids() { (INPUT_TYPE, RESERVED) } else { (0, PASID_WIDTH) };
         if flags & !known != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         if ucmd.cmd.0[reserved..TYPE + 8].iter().any(|byte| *byte != 0) {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let device = ucmd.cmd.id(offset_of!(io::iommu_hw_info, dev_id));
         let hardware = self.hardware_of(ucmd.context, device)?;
         let iommu = hardware.iommu();
         let asked = if flags & INPUT_TYPE == 0 { 0 } else { ucmd.cmd.u32(TYPE) };
         if ![0, iommu.hw_info_type].contains(&asked) {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let info: Vec<u8> = match iommu.driver {
             IommuDriver::Vtd => VTD.iter().flat_map(|word| word.to_ne_bytes()).collect(),
@@ -57,7 +57,7 @@ impl Machine {
         fill(ucmd, &info)?;
         ucmd.cmd.set_u32(LENGTH, u32::try_from(info.len()).expect("a structure"));
         ucmd.cmd.set_u32(TYPE, iommu.hw_info_type);
-        let width = if self.profile.tells_pasids() { hardware.pasid_bits() } else { 0 };
+        let width = if self.profile.reports_pasids() { hardware.pasid_bits() } else { 0 };
         ucmd.cmd.0[PASID_WIDTH] = width;
         let capabilities = hardware.capabilities(self.profile);
         ucmd.cmd.set_u64(offset_of!(io::iommu_hw_info, out_capabilities), capabilities);
@@ -66,7 +66,7 @@ impl Machine {
 }
 
 /// Copies what there is room for, and fills the rest of the room with zeroes. EFAULT.
-fn fill(ucmd: &mut Ucmd<'_>, info: &[u8]) -> Answered<()> {
+fn fill(ucmd: &mut Ucmd<'_>, info: &[u8]) -> SyscallResult<()> {
     let room = ucmd.cmd.u32(LENGTH) as usize;
     let told = &info[..room.min(info.len())];
     if room == 0 {
@@ -75,7 +75,7 @@ fn fill(ucmd: &mut Ucmd<'_>, info: &[u8]) -> Answered<()> {
     ucmd.user.write_through(DATA, 0, told)?;
     let have = ucmd.user.pointee(DATA).len();
     if have < room {
-        return Err(refuse(Errno::EFAULT));
+        return Err(fail(Errno::EFAULT));
     }
     ucmd.user.write_through(DATA, told.len(), &vec![0; room - told.len()])
 }

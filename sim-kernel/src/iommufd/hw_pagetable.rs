@@ -17,7 +17,7 @@ use crate::iommufd::dirty::Tracking;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::nested::Lower;
 use crate::machine::Machine;
-use crate::syscall::{Answered, Fields, Refusal, refuse};
+use crate::syscall::{Failure, Fields, SyscallResult, fail};
 use crate::value::ContextId;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::ObjectId;
@@ -68,10 +68,10 @@ pub(super) fn driver_data(
     at: usize,
     length_bytes: u32,
     (min, size): (usize, usize),
-) -> Answered<Fields> {
+) -> SyscallResult<Fields> {
     let length = length_bytes as usize;
     if !(min..=size).contains(&length) {
-        return Err(refuse(Errno::EINVAL));
+        return Err(fail(Errno::EINVAL));
     }
     let mut data = ucmd.user.read_through(at, 0, length)?.to_vec();
     data.resize(size, 0);
@@ -93,14 +93,14 @@ impl Machine {
     /// `iommufd_hwpt_alloc`: EOPNOTSUPP (reserved), EINVAL (a type without data, data without a
     /// type), device ENOENT, EINVAL (no such page table), then by its kind; ENOENT (fault queue),
     /// EFAULT.
-    pub(super) fn hwpt_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn hwpt_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         if ucmd.cmd.u32(offset_of!(io::iommu_hwpt_alloc, __reserved)) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let data_type = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_alloc, data_type));
         let data_bytes = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_alloc, data_len));
         if (data_type == 0) != (data_bytes == 0) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let context = ucmd.context;
         let device = ucmd.cmd.id(offset_of!(io::iommu_hwpt_alloc, dev_id));
@@ -110,7 +110,7 @@ impl Machine {
         let under = ucmd.cmd.id(offset_of!(io::iommu_hwpt_alloc, pt_id));
         let object = self.contexts.get(context).objects.get(&under).cloned();
         self.atomically(|machine| {
-            let id = match object.ok_or(refuse(Errno::EINVAL))? {
+            let id = match object.ok_or(fail(Errno::EINVAL))? {
                 Object::Ioas(_) => machine.alloc_paging(ucmd, under, &request)?,
                 Object::Hwpt(parent) => {
                     machine.alloc_nested(ucmd, Lower::Parent(under, &parent), &request)?
@@ -118,7 +118,7 @@ impl Machine {
                 Object::Viommu(viommu) => {
                     machine.alloc_nested(ucmd, Lower::Viommu(under, &viommu), &request)?
                 }
-                _ => return Err(refuse(Errno::EINVAL)),
+                _ => return Err(fail(Errno::EINVAL)),
             };
             if flags & FAULT_ID_VALID != 0 {
                 let fault = ucmd.cmd.id(offset_of!(io::iommu_hwpt_alloc, fault_id));
@@ -136,16 +136,16 @@ impl Machine {
         ucmd: &Ucmd<'_>,
         ioas: ObjectId,
         request: &Request,
-    ) -> Answered<ObjectId> {
+    ) -> SyscallResult<ObjectId> {
         let flags = request.flags;
         if flags & !self.profile.hwpt_flags() != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         if flags & DIRTY_TRACKING != 0 && !request.hardware.tracks_dirty() {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         if flags & FAULT_ID_VALID != 0 && flags & NEST_PARENT != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let iommu = match request.hardware.iommu().driver {
             IommuDriver::Vtd => vtd_domain(request)?,
@@ -161,19 +161,19 @@ impl Machine {
 
     /// `mock_domain_alloc_paging_flags`: EOPNOTSUPP (data of another kind, page tables of another
     /// kind), EINVAL (size), EFAULT.
-    fn mock_domain_for(&self, ucmd: &Ucmd<'_>, request: &Request) -> Answered<Iommu> {
+    fn mock_domain_for(&self, ucmd: &Ucmd<'_>, request: &Request) -> SyscallResult<Iommu> {
         const DATA: usize = offset_of!(io::iommu_hwpt_alloc, data_uptr);
         if request.data_bytes == 0 {
             return Ok(Iommu::MOCK);
         }
         if request.data_type != DATA_SELFTEST || !self.profile.has_mock_page_tables() {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let data = driver_data(ucmd, DATA, request.data_bytes, (4, SELFTEST_BYTES))?;
         match data.u32(PAGE_TABLE_TYPE) {
             0 => Ok(Iommu::MOCK),
             PAGE_TABLE_HUGE => Ok(Iommu::MOCK_HUGE),
-            _ => Err(refuse(Errno::EOPNOTSUPP)),
+            _ => Err(fail(Errno::EOPNOTSUPP)),
         }
     }
 
@@ -183,12 +183,12 @@ impl Machine {
         &mut self,
         context: ContextId,
         hwpt: Hwpt,
-    ) -> Result<ObjectId, Refusal> {
+    ) -> Result<ObjectId, Failure> {
         let ioas = hwpt.ioas;
         self.allocate()?;
         let table = self.contexts.get(context);
         if !table.fits(ioas, hwpt.iommu.io_page_bytes) {
-            return Err(refuse(Errno::EADDRINUSE));
+            return Err(fail(Errno::EADDRINUSE));
         }
         for range in hwpt.iommu.beyond_aperture() {
             self.contexts.get(context).check_reservable(ioas, &range)?;
@@ -206,10 +206,10 @@ impl Machine {
 
 /// `intel_iommu_domain_alloc_paging_flags`. EOPNOTSUPP for a nesting parent where there is no
 /// second stage, and for data.
-fn vtd_domain(request: &Request) -> Answered<Iommu> {
+fn vtd_domain(request: &Request) -> SyscallResult<Iommu> {
     let iommu = request.hardware.iommu();
     if request.flags & NEST_PARENT != 0 && !iommu.nests || request.data_bytes != 0 {
-        return Err(refuse(Errno::EOPNOTSUPP));
+        return Err(fail(Errno::EOPNOTSUPP));
     }
     Ok(iommu)
 }

@@ -13,7 +13,7 @@ use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::pins::Pin;
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use crate::value::ContextId;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
@@ -61,23 +61,23 @@ impl Machine {
     /// `iommufd_hw_queue_alloc_ioctl`: EOPNOTSUPP (flags, no type), EINVAL (empty), EOVERFLOW,
     /// ENOENT, EOPNOTSUPP (type), then as pinning, EFAULT (not in one piece), and the driver:
     /// EINVAL, EEXIST, EIO (by number); EFAULT.
-    pub(super) fn hw_queue_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn hw_queue_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let kind = ucmd.cmd.u32(offset_of!(io::iommu_hw_queue_alloc, type_));
         if ucmd.cmd.u32(offset_of!(io::iommu_hw_queue_alloc, flags)) != 0 || kind == 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let first = Iova(ucmd.cmd.u64(offset_of!(io::iommu_hw_queue_alloc, nesting_parent_iova)));
         let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_hw_queue_alloc, length));
         if length_bytes == 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
-        let range = IovaRange::of(first, length_bytes).ok_or(refuse(Errno::EOVERFLOW))?;
+        let range = IovaRange::of(first, length_bytes).ok_or(fail(Errno::EOVERFLOW))?;
         let context = ucmd.context;
         let viommu = ucmd.cmd.id(offset_of!(io::iommu_hw_queue_alloc, viommu_id));
         let table = self.contexts.get(context);
         let parent = table.viommu(viommu)?.parent;
         if kind != TYPE_SELFTEST {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let ioas = table.hwpt(parent).expect("in use by the viommu").ioas;
         let index = ucmd.cmd.u32(offset_of!(io::iommu_hw_queue_alloc, index));
@@ -100,13 +100,13 @@ impl Machine {
         context: ContextId,
         ioas: ObjectId,
         range: &IovaRange,
-    ) -> Answered<ObjectId> {
+    ) -> SyscallResult<ObjectId> {
         let offset = range.first.0 % PAGE_BYTES;
         let length_bytes = range.last.0 - range.first.0;
         let end = length_bytes.checked_add(offset + PAGE_BYTES);
-        let pages = end.ok_or(refuse(Errno::ERANGE))? / PAGE_BYTES;
+        let pages = end.ok_or(fail(Errno::ERANGE))? / PAGE_BYTES;
         if pages > PAGES_MAX {
-            return Err(refuse(Errno::ENOMEM));
+            return Err(fail(Errno::ENOMEM));
         }
         let first = Iova(range.first.0 - offset);
         let whole = IovaRange::of(first, pages * PAGE_BYTES).expect("whole pages below the top");
@@ -114,11 +114,11 @@ impl Machine {
         let table = self.contexts.get_mut(context);
         let id = table.insert(Object::Access(access));
         if !table.fits(ioas, PAGE_BYTES) {
-            return Err(refuse(Errno::EADDRINUSE));
+            return Err(fail(Errno::EADDRINUSE));
         }
         let pinned = self.pin_for_access(context, ioas, &whole, false)?;
         if !pinned.windows(2).all(|pair| is_next(&pair[0], &pair[1])) {
-            return Err(refuse(Errno::EFAULT));
+            return Err(fail(Errno::EFAULT));
         }
         self.access_mut(context, id).ioas = Some(ioas);
         Ok(id)
@@ -139,9 +139,9 @@ impl Context {
         viommu: ObjectId,
         own: ObjectId,
         index: u32,
-    ) -> Answered<Option<ObjectId>> {
+    ) -> SyscallResult<Option<ObjectId>> {
         if index >= QUEUES {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let is_other = |id: &ObjectId| *id != own;
         let taken = self.objects.iter().any(|(id, object)| match object {
@@ -151,11 +151,11 @@ impl Context {
             _ => false,
         });
         if taken {
-            return Err(refuse(Errno::EEXIST));
+            return Err(fail(Errno::EEXIST));
         }
         match index.checked_sub(1) {
             None => Ok(None),
-            Some(before) => self.queue(viommu, before).map(Some).ok_or(refuse(Errno::EIO)),
+            Some(before) => self.queue(viommu, before).map(Some).ok_or(fail(Errno::EIO)),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::iommufd::iova::holes;
 use crate::iommufd::pins::Pin;
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
-use crate::syscall::{Answered, Fields, Refusal, refuse};
+use crate::syscall::{Failure, Fields, SyscallResult, fail};
 use crate::value::{ContextId, SetId};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
@@ -168,8 +168,8 @@ impl Machine {
     }
 
     /// An IOAS. ENOENT, also for an object of another kind.
-    pub(crate) fn ioas(&self, context: ContextId, id: ObjectId) -> Result<&Ioas, Refusal> {
-        self.contexts.get(context).ioas(id).ok_or(refuse(Errno::ENOENT))
+    pub(crate) fn ioas(&self, context: ContextId, id: ObjectId) -> Result<&Ioas, Failure> {
+        self.contexts.get(context).ioas(id).ok_or(fail(Errno::ENOENT))
     }
 
     /// An IOAS that was looked up before.
@@ -181,9 +181,9 @@ impl Machine {
     }
 
     /// `iommufd_ioas_alloc_ioctl`. EOPNOTSUPP (flags).
-    pub(super) fn ioas_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn ioas_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_alloc, flags)) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         self.allocate()?;
         let table = self.contexts.get_mut(ucmd.context);
@@ -197,10 +197,10 @@ impl Machine {
 
     /// `iommufd_ioas_iova_ranges`: the holes between what is reserved. EOPNOTSUPP, ENOENT, EFAULT;
     /// EMSGSIZE after the number of ranges was told.
-    pub(super) fn iova_ranges(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn iova_ranges(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const COUNT: usize = offset_of!(io::iommu_ioas_iova_ranges, num_iovas);
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_iova_ranges, __reserved)) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let id = ucmd.cmd.id(offset_of!(io::iommu_ioas_iova_ranges, ioas_id));
         self.ioas(ucmd.context, id)?;
@@ -216,17 +216,17 @@ impl Machine {
         let alignment = offset_of!(io::iommu_ioas_iova_ranges, out_iova_alignment);
         ucmd.cmd.set_u64(alignment, table.alignment_bytes(id));
         ucmd.respond()?;
-        if ranges.len() > room { Err(refuse(Errno::EMSGSIZE)) } else { Ok(()) }
+        if ranges.len() > room { Err(fail(Errno::EMSGSIZE)) } else { Ok(()) }
     }
 
     /// `iommufd_ioas_allow_iovas`: what was allowed before is replaced, by nothing too. EOPNOTSUPP,
     /// ENOENT; range by range EFAULT, EINVAL (of one byte or none, overlapping); EADDRINUSE
     /// (reserved).
-    pub(super) fn allow_iovas(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn allow_iovas(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const RANGES: usize = offset_of!(io::iommu_ioas_allow_iovas, allowed_iovas);
         const ROW: usize = size_of::<io::iommu_iova_range>();
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_allow_iovas, __reserved)) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let id = ucmd.cmd.id(offset_of!(io::iommu_ioas_allow_iovas, ioas_id));
         self.ioas(ucmd.context, id)?;
@@ -236,18 +236,18 @@ impl Machine {
             let row = Fields(ucmd.user.read_through(RANGES, row * ROW, ROW)?.to_vec());
             let range = IovaRange { first: Iova(row.u64(0)), last: Iova(row.u64(8)) };
             if range.first >= range.last {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             let at = allowed.partition_point(|other| other.last < range.first);
             if allowed.get(at).is_some_and(|other| other.overlaps(&range)) {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             self.allocate()?;
             allowed.insert(at, range);
         }
         let reserved = self.contexts.get(ucmd.context).reserved(id);
         if allowed.iter().any(|range| reserved.iter().any(|other| other.overlaps(range))) {
-            return Err(refuse(Errno::EADDRINUSE));
+            return Err(fail(Errno::EADDRINUSE));
         }
         self.ioas_mut(ucmd.context, id).allowed = allowed;
         Ok(())
@@ -255,33 +255,37 @@ impl Machine {
 
     /// `iommufd_ioas_option`: `HUGE_PAGES`. ENOENT, EOPNOTSUPP (neither SET nor GET), EINVAL
     /// (neither off nor on).
-    pub(super) fn huge_pages(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn huge_pages(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const VALUE: usize = offset_of!(io::iommu_option, val64);
         let id = ucmd.cmd.id(offset_of!(io::iommu_option, object_id));
         let small_pages = self.ioas(ucmd.context, id)?.small_pages;
         match (ucmd.cmd.u16(offset_of!(io::iommu_option, op)), ucmd.cmd.u64(VALUE)) {
             (0, 0) => self.disable_large_pages(ucmd.context, id)?,
             (0, 1) => self.ioas_mut(ucmd.context, id).small_pages = false,
-            (0, _) => return Err(refuse(Errno::EINVAL)),
+            (0, _) => return Err(fail(Errno::EINVAL)),
             (1, _) => ucmd.cmd.set_u64(VALUE, u64::from(!small_pages)),
-            _ => return Err(refuse(Errno::EOPNOTSUPP)),
+            _ => return Err(fail(Errno::EOPNOTSUPP)),
         }
         Ok(())
     }
 
     /// `iopt_disable_large_pages`. EINVAL where a domain maps areas already, EADDRINUSE for areas
     /// that are not whole pages.
-    pub(super) fn disable_large_pages(&mut self, context: ContextId, id: ObjectId) -> Answered<()> {
+    pub(super) fn disable_large_pages(
+        &mut self,
+        context: ContextId,
+        id: ObjectId,
+    ) -> SyscallResult<()> {
         let table = self.contexts.get(context);
         let ioas = self.ioas(context, id)?;
         if ioas.small_pages {
             return Ok(());
         }
         if table.has_domain(id) && !ioas.areas.is_empty() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if !table.fits(id, PAGE_BYTES) {
-            return Err(refuse(Errno::EADDRINUSE));
+            return Err(fail(Errno::EADDRINUSE));
         }
         self.ioas_mut(context, id).small_pages = true;
         Ok(())

@@ -9,7 +9,7 @@
 
 use crate::machine::{Machine, Placement};
 use crate::profile::Release;
-use crate::syscall::{Answered, Fields, Request, User, refuse};
+use crate::syscall::{Fields, Request, SyscallResult, User, fail};
 use crate::value::{ContextId, FileId};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{ObjectId, Pid};
@@ -34,13 +34,13 @@ pub(super) struct Ucmd<'a> {
 
 impl Ucmd<'_> {
     /// `iommufd_ucmd_respond`. EFAULT.
-    pub(super) fn respond(&mut self) -> Answered<()> {
+    pub(super) fn respond(&mut self) -> SyscallResult<()> {
         let length = self.size.min(self.cmd.0.len());
         self.user.write(0, &self.cmd.0[..length])
     }
 
     /// Tells the number of a new object; the caller destroys it again where that fails. EFAULT.
-    pub(super) fn respond_with(&mut self, at: usize, id: ObjectId) -> Answered<()> {
+    pub(super) fn respond_with(&mut self, at: usize, id: ObjectId) -> SyscallResult<()> {
         self.cmd.set_u32(at, id.0);
         self.respond()
     }
@@ -54,7 +54,7 @@ struct Command {
     /// Of the oldest form of the structure.
     min: usize,
     since: Release,
-    run: fn(&mut Machine, &mut Ucmd<'_>) -> Answered<()>,
+    run: fn(&mut Machine, &mut Ucmd<'_>) -> SyscallResult<()>,
 }
 
 const fn command(
@@ -62,7 +62,7 @@ const fn command(
     size: usize,
     min: usize,
     since: Release,
-    run: fn(&mut Machine, &mut Ucmd<'_>) -> Answered<()>,
+    run: fn(&mut Machine, &mut Ucmd<'_>) -> SyscallResult<()>,
 ) -> Command {
     Command { number, size, min, since, run }
 }
@@ -109,7 +109,7 @@ impl Machine {
         &mut self,
         context: ContextId,
         request: &mut Request<'_>,
-    ) -> Answered<u32> {
+    ) -> SyscallResult<u32> {
         let last = nr::IOMMU_TEST_CMD & NUMBER;
         if !((nr::IOMMU_DESTROY & NUMBER)..=last).contains(&(request.number & NUMBER)) {
             return self.compat_ioctl(context, request);
@@ -118,9 +118,9 @@ impl Machine {
         let is_known = |command: &&Command| {
             command.number == request.number && command.since <= self.profile.release()
         };
-        let command = COMMANDS.iter().rfind(is_known).ok_or(refuse(Errno::ENOTTY))?;
+        let command = COMMANDS.iter().rfind(is_known).ok_or(fail(Errno::ENOTTY))?;
         if size < command.min {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let cmd = request.user.copy_structure(command.size, size)?;
         let Request { pid, file, ref mut user, place, .. } = *request;

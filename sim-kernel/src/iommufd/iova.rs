@@ -12,13 +12,13 @@
 //! `drivers/iommu/iommufd/io_pagetable.c`.
 
 use crate::iommufd::Context;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 
 /// Where a caller wants a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum IovaRequest {
     /// There and nowhere else.
     Fixed(Iova),
     /// Anywhere; the source has this address.
@@ -30,11 +30,11 @@ const HUGE_PAGE_BYTES: u64 = 2 << 20;
 
 /// The range of an address and a length. EINVAL when it is empty, EOVERFLOW when it runs over the
 /// top.
-pub(super) fn range(iova: Iova, length_bytes: u64) -> Answered<IovaRange> {
+pub(super) fn range(iova: Iova, length_bytes: u64) -> SyscallResult<IovaRange> {
     if length_bytes == 0 {
-        return Err(refuse(Errno::EINVAL));
+        return Err(fail(Errno::EINVAL));
     }
-    IovaRange::of(iova, length_bytes).ok_or(refuse(Errno::EOVERFLOW))
+    IovaRange::of(iova, length_bytes).ok_or(fail(Errno::EOVERFLOW))
 }
 
 /// Sorted ranges with those joined that meet.
@@ -90,15 +90,15 @@ impl Context {
     pub(super) fn place(
         &self,
         ioas: ObjectId,
-        wish: Wish,
+        wish: IovaRequest,
         length_bytes: u64,
-    ) -> Answered<IovaRange> {
+    ) -> SyscallResult<IovaRange> {
         if !length_bytes.is_multiple_of(self.alignment_bytes(ioas)) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         match wish {
-            Wish::Fixed(iova) => self.check_iova(ioas, iova, length_bytes),
-            Wish::Like(address) => {
+            IovaRequest::Fixed(iova) => self.check_iova(ioas, iova, length_bytes),
+            IovaRequest::Like(address) => {
                 let first = Iova(self.choose_iova(ioas, address, length_bytes)?);
                 Ok(IovaRange::of(first, length_bytes).expect("a place within a span"))
             }
@@ -106,29 +106,29 @@ impl Context {
     }
 
     /// `iopt_check_iova`. EINVAL (alignment), EOVERFLOW, EINVAL (reserved), EEXIST.
-    fn check_iova(&self, id: ObjectId, iova: Iova, length_bytes: u64) -> Answered<IovaRange> {
+    fn check_iova(&self, id: ObjectId, iova: Iova, length_bytes: u64) -> SyscallResult<IovaRange> {
         if !iova.0.is_multiple_of(self.alignment_bytes(id)) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
-        let range = IovaRange::of(iova, length_bytes).ok_or(refuse(Errno::EOVERFLOW))?;
+        let range = IovaRange::of(iova, length_bytes).ok_or(fail(Errno::EOVERFLOW))?;
         if self.reserved(id).iter().any(|reserved| reserved.overlaps(&range)) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let ioas = self.ioas(id).expect("looked up before");
-        if ioas.met(&range).is_empty() { Ok(range) } else { Err(refuse(Errno::EEXIST)) }
+        if ioas.met(&range).is_empty() { Ok(range) } else { Err(fail(Errno::EEXIST)) }
     }
 
     /// `iopt_alloc_iova`. EOVERFLOW (half of all addresses), EINVAL (the source is less aligned
     /// than the address space), ENOSPC.
-    fn choose_iova(&self, id: ObjectId, address: u64, length_bytes: u64) -> Answered<u64> {
+    fn choose_iova(&self, id: ObjectId, address: u64, length_bytes: u64) -> SyscallResult<u64> {
         if length_bytes >= u64::MAX / 2 {
-            return Err(refuse(Errno::EOVERFLOW));
+            return Err(fail(Errno::EOVERFLOW));
         }
         let natural = length_bytes.next_power_of_two();
         let own = 1u64.checked_shl(address.trailing_zeros()).unwrap_or(natural);
         let alignment_bytes = natural.min(own).min(HUGE_PAGE_BYTES);
         if alignment_bytes < self.alignment_bytes(id) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let page_offset = address % PAGE_BYTES;
         let shape = Shape { alignment_bytes, page_offset, length_bytes };
@@ -141,7 +141,7 @@ impl Context {
             let holes = holes(&used, IovaRange { first, last: span.last });
             holes.iter().find_map(|hole| shape.first_in(hole))
         });
-        choice.ok_or(refuse(Errno::ENOSPC))
+        choice.ok_or(fail(Errno::ENOSPC))
     }
 
     /// The spans that the kernel chooses from: what is allowed, but the first and the last page.
@@ -160,11 +160,11 @@ impl Context {
     }
 
     /// `iopt_reserve_iova`: whether a range may become reserved. EADDRINUSE.
-    pub(super) fn check_reservable(&self, id: ObjectId, range: &IovaRange) -> Answered<()> {
+    pub(super) fn check_reservable(&self, id: ObjectId, range: &IovaRange) -> SyscallResult<()> {
         let ioas = self.ioas(id).expect("looked up before");
         let is_allowed = ioas.allowed.iter().any(|allowed| allowed.overlaps(range));
         if is_allowed || !ioas.met(range).is_empty() {
-            return Err(refuse(Errno::EADDRINUSE));
+            return Err(fail(Errno::EADDRINUSE));
         }
         Ok(())
     }

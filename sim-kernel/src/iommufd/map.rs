@@ -13,11 +13,11 @@
 
 use crate::iommufd::ioas::{Area, AreaRights, EVERYTHING};
 use crate::iommufd::ioctl_table::Ucmd;
-use crate::iommufd::iova::{Wish, range};
+use crate::iommufd::iova::{IovaRequest, range};
 use crate::iommufd::pages::{PageSet, Source};
 use crate::machine::Machine;
 use crate::mm::Mode;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use crate::value::{ContextId, SetId};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Pid};
@@ -37,30 +37,30 @@ struct Way {
 
 impl Way {
     /// EOPNOTSUPP (flags), EOVERFLOW (an address or a length at the top), EINVAL (neither right).
-    fn of(flags: u32, values: &[u64]) -> Answered<Self> {
+    fn of(flags: u32, values: &[u64]) -> SyscallResult<Self> {
         const FIXED: u32 = 1;
         const WRITEABLE: u32 = 2;
         const READABLE: u32 = 4;
         if flags & !(FIXED | WRITEABLE | READABLE) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         check_below_top(values)?;
         let has = |flag| flags & flag != 0;
         if !has(WRITEABLE | READABLE) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let rights = AreaRights { readable: has(READABLE), writable: has(WRITEABLE) };
         Ok(Self { fixed: has(FIXED), rights })
     }
 
-    fn wish(self, iova: Iova, source_address: u64) -> Wish {
-        if self.fixed { Wish::Fixed(iova) } else { Wish::Like(source_address) }
+    fn wish(self, iova: Iova, source_address: u64) -> IovaRequest {
+        if self.fixed { IovaRequest::Fixed(iova) } else { IovaRequest::Like(source_address) }
     }
 }
 
 /// ULONG_MAX is no address and no length. EOVERFLOW.
-fn check_below_top(values: &[u64]) -> Answered<()> {
-    if values.contains(&u64::MAX) { Err(refuse(Errno::EOVERFLOW)) } else { Ok(()) }
+fn check_below_top(values: &[u64]) -> SyscallResult<()> {
+    if values.contains(&u64::MAX) { Err(fail(Errno::EOVERFLOW)) } else { Ok(()) }
 }
 
 /// What a map is of.
@@ -74,8 +74,8 @@ pub(super) struct Origin {
 
 impl Origin {
     /// Addresses of the caller. EOVERFLOW.
-    pub(super) fn of_memory(va: u64, length_bytes: u64) -> Answered<Self> {
-        va.checked_add(length_bytes).ok_or(refuse(Errno::EOVERFLOW))?;
+    pub(super) fn of_memory(va: u64, length_bytes: u64) -> SyscallResult<Self> {
+        va.checked_add(length_bytes).ok_or(fail(Errno::EOVERFLOW))?;
         let start_bytes = va % PAGE_BYTES;
         Ok(Self { source: Source::User(va - start_bytes), start_bytes, length_bytes })
     }
@@ -93,11 +93,11 @@ impl Origin {
 impl Machine {
     /// `iommufd_ioas_map`: flags, top, rights, object, overflow of addresses, then the address
     /// space.
-    pub(super) fn ioas_map(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn ioas_map(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const IOVA: usize = offset_of!(io::iommu_ioas_map, iova);
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_ioas_map, flags));
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_map, __reserved)) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_ioas_map, length));
         let iova = Iova(ucmd.cmd.u64(IOVA));
@@ -115,7 +115,7 @@ impl Machine {
     /// `iommufd_ioas_map_file`: flags, top, rights, object, empty, overflow of offsets, descriptor,
     /// then the address space. The kind of the file is not asked, but for a dma-buf. An older
     /// kernel keeps the object where there is no file.
-    pub(super) fn ioas_map_file(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn ioas_map_file(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const IOVA: usize = offset_of!(io::iommu_ioas_map_file, iova);
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_ioas_map_file, flags));
         let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_ioas_map_file, length));
@@ -138,16 +138,22 @@ impl Machine {
     }
 
     /// EBADF; for a dma-buf EINVAL (behind its end), ENODEV (revoked).
-    fn file_source(&self, pid: Pid, fd: Fd, offset_bytes: u64, last_byte: u64) -> Answered<Source> {
+    fn file_source(
+        &self,
+        pid: Pid,
+        fd: Fd,
+        offset_bytes: u64,
+        last_byte: u64,
+    ) -> SyscallResult<Source> {
         let file = self.usable(pid, fd)?;
         let page = offset_bytes / PAGE_BYTES;
         match self.dma_buf(file) {
             Some(buffer) if self.profile.maps_dma_bufs() => {
                 if buffer.length_bytes <= last_byte {
-                    return Err(refuse(Errno::EINVAL));
+                    return Err(fail(Errno::EINVAL));
                 }
                 if buffer.revoked {
-                    return Err(refuse(Errno::ENODEV));
+                    return Err(fail(Errno::ENODEV));
                 }
                 Ok(Source::DmaBuf(file, page))
             }
@@ -161,12 +167,12 @@ impl Machine {
         pid: Pid,
         (context, ioas): (ContextId, ObjectId),
         origin: &Origin,
-        wish: Wish,
+        wish: IovaRequest,
         rights: AreaRights,
-    ) -> Answered<Iova> {
+    ) -> SyscallResult<Iova> {
         let Origin { source, start_bytes, length_bytes } = *origin;
         if length_bytes == 0 || length_bytes > u64::MAX - PAGE_BYTES {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         self.allocate()?;
         self.allocate()?;
@@ -179,7 +185,7 @@ impl Machine {
             writable: rights.writable,
             owner: self.owner(pid),
             mode: match (free, table.per_process) {
-                (true, _) => Mode::Nobody,
+                (true, _) => Mode::None,
                 (false, true) => Mode::Mm,
                 (false, false) => Mode::User,
             },
@@ -196,7 +202,12 @@ impl Machine {
 
     /// `iopt_insert_area` and `iopt_area_fill_domains`: all or none. EPERM (writable over read-only
     /// pages), EINVAL (offset within the page), and what pinning says.
-    fn insert_areas(&mut self, context: ContextId, id: ObjectId, areas: &[Area]) -> Answered<()> {
+    fn insert_areas(
+        &mut self,
+        context: ContextId,
+        id: ObjectId,
+        areas: &[Area],
+    ) -> SyscallResult<()> {
         let inserted = self.try_insert_areas(context, id, areas);
         if inserted.is_err() {
             let is_new = |area: &Area| areas.iter().any(|new| new.range == area.range);
@@ -211,14 +222,14 @@ impl Machine {
         context: ContextId,
         id: ObjectId,
         areas: &[Area],
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         let alignment_bytes = self.contexts.get(context).alignment_bytes(id);
         for area in areas {
             if area.rights.writable && !self.set(context, area.set).writable {
-                return Err(refuse(Errno::EPERM));
+                return Err(fail(Errno::EPERM));
             }
             if !(area.start_bytes % PAGE_BYTES).is_multiple_of(alignment_bytes) {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             self.ioas_mut(context, id).insert(*area);
         }
@@ -230,7 +241,7 @@ impl Machine {
 
     /// `iommufd_ioas_copy`: flags, top, rights, source object, source range, destination object,
     /// then as a map.
-    pub(super) fn ioas_copy(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn ioas_copy(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const FLAGS: usize = offset_of!(io::iommu_ioas_copy, flags);
         const SOURCE_IOVA: usize = offset_of!(io::iommu_ioas_copy, src_iova);
         const IOVA: usize = offset_of!(io::iommu_ioas_copy, dst_iova);
@@ -249,7 +260,7 @@ impl Machine {
         let destination = ucmd.cmd.id(offset_of!(io::iommu_ioas_copy, dst_ioas_id));
         let from = self.ioas(context, source)?;
         let (slices, true) = from.contiguous(&range(source_iova, length_bytes)?) else {
-            return Err(refuse(Errno::ENOENT));
+            return Err(fail(Errno::ENOENT));
         };
         slices.iter().try_for_each(|_| self.allocate())?;
         self.ioas(context, destination)?;
@@ -289,7 +300,7 @@ impl Machine {
     }
 
     /// `iommufd_ioas_unmap`: object, top, empty, overflow, then area by area.
-    pub(super) fn ioas_unmap(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn ioas_unmap(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const LENGTH: usize = offset_of!(io::iommu_ioas_unmap, length);
         let id = ucmd.cmd.id(offset_of!(io::iommu_ioas_unmap, ioas_id));
         let iova = Iova(ucmd.cmd.u64(offset_of!(io::iommu_ioas_unmap, iova)));
@@ -305,7 +316,7 @@ impl Machine {
         let (unmapped_bytes, done) = self.unmap(ucmd.context, id, &range);
         done?;
         if unmapped_bytes == 0 && !is_everything {
-            return Err(refuse(Errno::ENOENT));
+            return Err(fail(Errno::ENOENT));
         }
         ucmd.cmd.set_u64(LENGTH, unmapped_bytes);
         ucmd.respond()
@@ -319,15 +330,15 @@ impl Machine {
         context: ContextId,
         id: ObjectId,
         range: &IovaRange,
-    ) -> (u64, Answered<()>) {
+    ) -> (u64, SyscallResult<()>) {
         let table = self.contexts.get(context);
         let met = table.ioas(id).expect("looked up before").met(range);
         let goes = |area: &&Area| range.contains(&area.range) && !table.is_locked(id, &area.range);
         let whole = met.iter().take_while(goes).count();
         let done = match met.get(whole) {
             None => Ok(()),
-            Some(area) if table.is_locked(id, &area.range) => Err(refuse(Errno::EBUSY)),
-            Some(_) => Err(refuse(Errno::ENOENT)),
+            Some(area) if table.is_locked(id, &area.range) => Err(fail(Errno::EBUSY)),
+            Some(_) => Err(fail(Errno::ENOENT)),
         };
         let gone: Vec<Area> = met[..whole].to_vec();
         let mut sets: BTreeSet<SetId> = gone.iter().map(|area| area.set).collect();

@@ -41,7 +41,7 @@ mod vfio_compat;
 mod viommu;
 
 pub(crate) use access::{Access, AccessOwner};
-pub(crate) use attach::{Change, NO_PASID, Seat};
+pub(crate) use attach::{AttachSlot, Change, NO_PASID};
 pub(crate) use device::Hardware;
 pub(crate) use ioas::Area;
 pub(crate) use ioctl_table::is_modelled;
@@ -59,7 +59,7 @@ use crate::iommufd::veventq::Veventq;
 use crate::iommufd::viommu::{Vdevice, Viommu};
 use crate::machine::{Machine, Placement};
 use crate::mm::MmId;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use crate::value::{ContextId, MemoryId, SetId, Shared, Slots};
 use handoff_model::abi::call::Reply;
 use handoff_model::abi::errno::Errno;
@@ -248,7 +248,7 @@ impl Machine {
         pid: Pid,
         per_process: bool,
         place: &Placement,
-    ) -> Answered {
+    ) -> SyscallResult {
         self.allocate()?;
         self.atomically(|machine| {
             let context = Context { per_process, ..Context::default() };
@@ -258,12 +258,12 @@ impl Machine {
     }
 
     /// `iommufd_destroy`. ENOENT, EBUSY.
-    fn destroy(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    fn destroy(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let id = ucmd.cmd.id(offset_of!(io::iommu_destroy, id));
         let table = self.contexts.get(ucmd.context);
-        let object = table.objects.get(&id).ok_or(refuse(Errno::ENOENT))?;
+        let object = table.objects.get(&id).ok_or(fail(Errno::ENOENT))?;
         if object.is_held() || table.is_used(id) {
-            return Err(refuse(Errno::EBUSY));
+            return Err(fail(Errno::EBUSY));
         }
         match *object {
             Object::Stdev { idev } => self.unbind_device(ucmd.context, idev),
@@ -287,43 +287,43 @@ impl Machine {
     }
 
     /// `iommufd_option`. EOPNOTSUPP for what is reserved or not known.
-    fn option(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    fn option(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const VALUE: usize = offset_of!(io::iommu_option, val64);
         if ucmd.cmd.u16(offset_of!(io::iommu_option, __reserved)) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         match ucmd.cmd.u32(offset_of!(io::iommu_option, option_id)) {
             0 => self.rlimit_mode(ucmd)?,
             1 => self.huge_pages(ucmd)?,
-            _ => return Err(refuse(Errno::EOPNOTSUPP)),
+            _ => return Err(fail(Errno::EOPNOTSUPP)),
         }
         let value = ucmd.cmd.u64(VALUE).to_ne_bytes();
         ucmd.user.write(VALUE, &value)
     }
 
     /// `iommufd_option_rlimit_mode`. SET: EPERM, then EBUSY once there is an object, EINVAL.
-    fn rlimit_mode(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    fn rlimit_mode(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const VALUE: usize = offset_of!(io::iommu_option, val64);
         if ucmd.cmd.u32(offset_of!(io::iommu_option, object_id)) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         match ucmd.cmd.u16(offset_of!(io::iommu_option, op)) {
             0 => {
                 if !self.process(ucmd.pid).is_privileged() {
-                    return Err(refuse(Errno::EPERM));
+                    return Err(fail(Errno::EPERM));
                 }
                 let table = self.contexts.get_mut(ucmd.context);
                 if !table.objects.is_empty() || !table.tombstones.is_empty() {
-                    return Err(refuse(Errno::EBUSY));
+                    return Err(fail(Errno::EBUSY));
                 }
                 let value = ucmd.cmd.u64(VALUE);
                 if value > 1 {
-                    return Err(refuse(Errno::EINVAL));
+                    return Err(fail(Errno::EINVAL));
                 }
                 table.per_process = value == 1;
             }
             1 => ucmd.cmd.set_u64(VALUE, self.contexts.get(ucmd.context).per_process.into()),
-            _ => return Err(refuse(Errno::EOPNOTSUPP)),
+            _ => return Err(fail(Errno::EOPNOTSUPP)),
         }
         Ok(())
     }

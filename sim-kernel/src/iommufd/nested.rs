@@ -17,7 +17,7 @@ use crate::iommufd::hw_pagetable::{
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::viommu::Viommu;
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{ObjectId, PAGE_BYTES};
 use iommufd_bindings as io;
@@ -81,32 +81,32 @@ impl Machine {
         ucmd: &Ucmd<'_>,
         lower: Lower<'_>,
         request: &Request,
-    ) -> Answered<ObjectId> {
+    ) -> SyscallResult<ObjectId> {
         const CONFIGURATION: usize = offset_of!(io::iommu_hwpt_alloc, data_uptr);
         let driver = request.hardware.iommu().driver;
         if let Lower::Viommu(_, viommu) = lower
             && self.contexts.get(ucmd.context).driver_of(viommu) != driver
         {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let known = (FAULT_ID_VALID | PASID) & self.profile.hwpt_flags();
         if request.flags & !known != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         if request.data_bytes == 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let (parent, viommu) = match lower {
             Lower::Parent(_, parent)
                 if parent.auto || !parent.is_for(NEST_PARENT) || parent.iommu.driver != driver =>
             {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             Lower::Parent(parent, _) => (parent, None),
             Lower::Viommu(id, viommu) => (viommu.parent, Some(id)),
         };
         if driver != IommuDriver::Mock || request.data_type != DATA_SELFTEST {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let data = driver_data(ucmd, CONFIGURATION, request.data_bytes, (4, SELFTEST_BYTES))?;
         let for_pasids = request.flags & PASID != 0;
@@ -116,7 +116,7 @@ impl Machine {
     }
 
     /// `iommufd_hwpt_invalidate`: tells how many entries were done, however it ends.
-    pub(super) fn hwpt_invalidate(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn hwpt_invalidate(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let mut done = 0;
         let invalidated = self.invalidate(ucmd, &mut done);
         ucmd.cmd.set_u32(COUNT, done);
@@ -126,9 +126,9 @@ impl Machine {
 
     /// EOPNOTSUPP (reserved), EINVAL (no data, entries too long or too many), ENOENT, EINVAL
     /// (neither nested nor a viommu), then entry by entry.
-    fn invalidate(&mut self, ucmd: &Ucmd<'_>, done: &mut u32) -> Answered<()> {
+    fn invalidate(&mut self, ucmd: &Ucmd<'_>, done: &mut u32) -> SyscallResult<()> {
         if ucmd.cmd.u32(offset_of!(io::iommu_hwpt_invalidate, __reserved)) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let entries = Entries {
             data_type: ucmd.cmd.u32(offset_of!(io::iommu_hwpt_invalidate, data_type)),
@@ -140,14 +140,14 @@ impl Machine {
             && entries.count <= ENTRIES_MAX
             || !self.profile.bounds_invalidation();
         if entries.count != 0 && !(has_data && entries.entry_bytes != 0 && is_bounded) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let id = ucmd.cmd.id(offset_of!(io::iommu_hwpt_invalidate, hwpt_id));
         let table = self.contexts.get(ucmd.context);
-        match table.objects.get(&id).ok_or(refuse(Errno::ENOENT))? {
+        match table.objects.get(&id).ok_or(fail(Errno::ENOENT))? {
             Object::Nested(_) => self.invalidate_nested(ucmd, id, entries, done),
             Object::Viommu(_) => self.invalidate_viommu(ucmd, id, entries, done),
-            _ => Err(refuse(Errno::EINVAL)),
+            _ => Err(fail(Errno::EINVAL)),
         }
     }
 
@@ -159,22 +159,22 @@ impl Machine {
         id: ObjectId,
         entries: Entries,
         done: &mut u32,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         if entries.data_type != INVALIDATE_SELFTEST {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         for index in 0..entries.count {
             if entries.entry_bytes != ENTRY_BYTES {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             let length = ENTRY_BYTES as usize;
             let entry = ucmd.user.read_through(DATA, entries.at(index), length)?;
             let [flags, which] = [0, 4].map(|at| word(entry, at));
             if flags & !INVALIDATE_ALL != 0 {
-                return Err(refuse(Errno::EOPNOTSUPP));
+                return Err(fail(Errno::EOPNOTSUPP));
             }
             let nested = self.nested_mut(ucmd, id).expect("looked up before");
-            let known = nested.iotlb.get_mut(which as usize).ok_or(refuse(Errno::EINVAL))?;
+            let known = nested.iotlb.get_mut(which as usize).ok_or(fail(Errno::EINVAL))?;
             *known = 0;
             if flags & INVALIDATE_ALL != 0 {
                 nested.iotlb = [0; 4];

@@ -5,7 +5,7 @@
 
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, IovaRange};
 
@@ -19,23 +19,23 @@ const LENGTH: usize = 24;
 impl Machine {
     /// EPERM, EOPNOTSUPP (flags, reserved), EINVAL (empty), EOVERFLOW, ENOENT (address space,
     /// area), EOPNOTSUPP for an area that no such device maps.
-    pub(super) fn noiommu_get_pa(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn noiommu_get_pa(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         if !self.process(ucmd.pid).is_privileged() {
-            return Err(refuse(Errno::EPERM));
+            return Err(fail(Errno::EPERM));
         }
         if ucmd.cmd.u32(FLAGS) != 0 || ucmd.cmd.u32(RESERVED) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         if ucmd.cmd.u64(LENGTH) == 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let iova = Iova(ucmd.cmd.u64(IOVA));
         if iova.0 == u64::MAX {
-            return Err(refuse(Errno::EOVERFLOW));
+            return Err(fail(Errno::EOVERFLOW));
         }
         let here = IovaRange { first: iova, last: iova };
         let ioas = self.ioas(ucmd.context, ucmd.cmd.id(IOAS))?;
-        ioas.met(&here).first().ok_or(refuse(Errno::ENOENT))?;
-        Err(refuse(Errno::EOPNOTSUPP))
+        ioas.met(&here).first().ok_or(fail(Errno::ENOENT))?;
+        Err(fail(Errno::EOPNOTSUPP))
     }
 }

@@ -24,7 +24,7 @@ use crate::iommufd::ioas::Area;
 use crate::iommufd::pins::{Pin, gaps, joined, union};
 use crate::machine::Machine;
 use crate::mm::{Mode, Owner};
-use crate::syscall::{Answered, Refusal, refuse};
+use crate::syscall::{Failure, SyscallResult, fail};
 use crate::value::{ContextId, FileId, MemoryId, SetId};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{PAGE_BYTES, Pid, pages};
@@ -84,7 +84,7 @@ impl Machine {
     /// Which pages are there now. EOVERFLOW at the top of the caller's own addresses; EFAULT for
     /// addresses that are not mapped, or whose memory map is dead, or behind the end of the file;
     /// EINVAL for a file without pages, or behind its end.
-    pub(super) fn resolve(&self, set: &PageSet, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
+    pub(super) fn resolve(&self, set: &PageSet, range: Range<u64>) -> Result<Vec<Pin>, Failure> {
         match set.source {
             Source::User(va) => self.resolve_near(set.owner, va, range),
             Source::File(file, first) => self.resolve_file(file, first, range),
@@ -98,9 +98,9 @@ impl Machine {
         owner: Owner,
         va: u64,
         range: Range<u64>,
-    ) -> Result<Vec<Pin>, Refusal> {
+    ) -> Result<Vec<Pin>, Failure> {
         if !self.is_mm_alive(owner.mm) {
-            return Err(refuse(Errno::EFAULT));
+            return Err(fail(Errno::EFAULT));
         }
         let vmas = &self.process(owner.mm.pid).vmas;
         let mut pins = Vec::new();
@@ -108,12 +108,12 @@ impl Machine {
         while index < range.end {
             let at = va + index * PAGE_BYTES;
             let vma = vmas.iter().find(|vma| vma.va <= at && at < vma.end());
-            let vma = vma.ok_or(refuse(Errno::EFAULT))?;
+            let vma = vma.ok_or(fail(Errno::EFAULT))?;
             let page = vma.index + (at - vma.va) / PAGE_BYTES;
             let count = ((vma.end() - at) / PAGE_BYTES).min(range.end - index);
             let object = self.memories.get(vma.memory);
             if page + count > pages(object.length_bytes) {
-                return Err(refuse(Errno::EFAULT));
+                return Err(fail(Errno::EFAULT));
             }
             pins.extend(self.existing(vma.memory, page, index..index + count));
             index += count;
@@ -123,17 +123,17 @@ impl Machine {
 
     /// `pin_user_pages_fast`, where the memory is the caller's own: EOVERFLOW where the pages would
     /// end beyond all addresses. Then as [`Self::resolve_user`].
-    fn resolve_near(&self, owner: Owner, va: u64, range: Range<u64>) -> Result<Vec<Pin>, Refusal> {
+    fn resolve_near(&self, owner: Owner, va: u64, range: Range<u64>) -> Result<Vec<Pin>, Failure> {
         let is_near = self.current.is_some_and(|pid| self.mm(pid) == owner.mm);
         if is_near && va.checked_add(range.end * PAGE_BYTES).is_none() {
-            return Err(refuse(Errno::EOVERFLOW));
+            return Err(fail(Errno::EOVERFLOW));
         }
         self.resolve_user(owner, va, range)
     }
 
     /// The page of the caller's own memory at an address (`get_user_pages_fast`). EOVERFLOW,
     /// EFAULT.
-    pub(super) fn present(&self, pid: Pid, va: u64) -> Result<Pin, Refusal> {
+    pub(super) fn present(&self, pid: Pid, va: u64) -> Result<Pin, Failure> {
         let page = va - va % PAGE_BYTES;
         let pins = self.resolve_near(self.owner(pid), page, 0..1)?;
         Ok(pins[0])
@@ -145,12 +145,12 @@ impl Machine {
         file: FileId,
         first: u64,
         range: Range<u64>,
-    ) -> Result<Vec<Pin>, Refusal> {
-        let memory = self.memory_of(file).ok_or(refuse(Errno::EINVAL))?;
+    ) -> Result<Vec<Pin>, Failure> {
+        let memory = self.memory_of(file).ok_or(fail(Errno::EINVAL))?;
         let page = first + range.start;
         let end = page + (range.end - range.start);
         if end > self.memories.get(memory).length_bytes / PAGE_BYTES {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         Ok(self.existing(memory, page, range).collect())
     }
@@ -194,7 +194,12 @@ impl Machine {
 
     /// Pins what is missing of a slice of a set and charges its owner. EFAULT, EINVAL, ENOMEM; then
     /// nothing is pinned.
-    pub(super) fn pin(&mut self, context: ContextId, id: SetId, range: Range<u64>) -> Answered<()> {
+    pub(super) fn pin(
+        &mut self,
+        context: ContextId,
+        id: SetId,
+        range: Range<u64>,
+    ) -> SyscallResult<()> {
         self.allocate()?;
         let set = self.set(context, id);
         let mut pins = Vec::new();
@@ -218,7 +223,7 @@ impl Machine {
 
     /// `pfn_reader_user_update_pinned`: the charge becomes the number of pinned pages. A memory map
     /// is held where pages were pinned just now.
-    fn settle_charge(&mut self, context: ContextId, id: SetId, is_held: bool) -> Answered<()> {
+    fn settle_charge(&mut self, context: ContextId, id: SetId, is_held: bool) -> SyscallResult<()> {
         let set = self.set(context, id);
         let (owner, mode, charged, pinned) = (set.owner, set.mode, set.charged, set.pinned_pages());
         if pinned != charged && !is_held {
@@ -245,7 +250,7 @@ impl Machine {
     }
 
     /// Pins areas, in order. The caller settles their sets where that fails.
-    pub(super) fn pin_areas(&mut self, context: ContextId, areas: &[Area]) -> Answered<()> {
+    pub(super) fn pin_areas(&mut self, context: ContextId, areas: &[Area]) -> SyscallResult<()> {
         areas.iter().try_for_each(|area| self.pin(context, area.set, area.indices()))
     }
 

@@ -11,7 +11,7 @@ use crate::fs::{File, ObjectFile};
 use crate::iommufd::Object;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::call::Reply;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
@@ -22,7 +22,7 @@ impl Machine {
         &mut self,
         ucmd: &Ucmd<'_>,
         queue: Object,
-    ) -> Answered<(ObjectId, Fd)> {
+    ) -> SyscallResult<(ObjectId, Fd)> {
         let object = self.contexts.get_mut(ucmd.context).insert(queue);
         let file = ObjectFile { context: ucmd.context, object, iommufd: ucmd.file };
         let fd = self.install_new(ucmd.pid, File::Queue(file), ucmd.place.fd)?;
@@ -31,15 +31,15 @@ impl Machine {
     }
 
     /// The object behind the descriptor of a queue. EBADF, EINVAL elsewhere.
-    fn queue_behind(&mut self, pid: Pid, fd: Fd) -> Answered<&mut Object> {
+    fn queue_behind(&mut self, pid: Pid, fd: Fd) -> SyscallResult<&mut Object> {
         let file = self.usable(pid, fd)?;
-        let File::Queue(file) = *self.file(file) else { return Err(refuse(Errno::EINVAL)) };
+        let File::Queue(file) = *self.file(file) else { return Err(fail(Errno::EINVAL)) };
         let objects = &mut self.contexts.get_mut(file.context).objects;
         Ok(objects.get_mut(&file.object).expect("an open file keeps its object"))
     }
 
     /// `iommufd_fault_fops_read` and `iommufd_veventq_fops_read`.
-    pub(crate) fn read_queue(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> Answered {
+    pub(crate) fn read_queue(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> SyscallResult {
         let room = usize::try_from(length_bytes).expect("memory of the caller");
         let read = match self.queue_behind(pid, fd)? {
             Object::Fault(queue) => queue.read(room)?,
@@ -50,10 +50,10 @@ impl Machine {
     }
 
     /// `iommufd_fault_fops_write`. EINVAL where nothing can be written.
-    pub(crate) fn write_queue(&mut self, pid: Pid, fd: Fd, bytes: &[u8]) -> Answered {
+    pub(crate) fn write_queue(&mut self, pid: Pid, fd: Fd, bytes: &[u8]) -> SyscallResult {
         match self.queue_behind(pid, fd)? {
             Object::Fault(queue) => queue.write(bytes).map(|done| Reply::Length(done as u64)),
-            _ => Err(refuse(Errno::EINVAL)),
+            _ => Err(fail(Errno::EINVAL)),
         }
     }
 

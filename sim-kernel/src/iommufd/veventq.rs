@@ -10,7 +10,7 @@
 use crate::iommufd::Object;
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::ObjectId;
 use iommufd_bindings as io;
@@ -66,9 +66,9 @@ impl Veventq {
 
     /// `iommufd_veventq_fops_read` into room for so many bytes: whole events. EINVAL where not even
     /// a header fits, and where the first event does not.
-    pub(super) fn read(&mut self, room: usize) -> Answered<Vec<u8>> {
+    pub(super) fn read(&mut self, room: usize) -> SyscallResult<Vec<u8>> {
         if room < HEADER_BYTES {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let mut read = Vec::new();
         while let Some(event) = self.events.first().map(Event::message) {
@@ -76,7 +76,7 @@ impl Veventq {
                 read.extend(event);
                 self.events.remove(0);
             } else if read.is_empty() {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             } else {
                 break;
             }
@@ -97,21 +97,21 @@ impl Machine {
 
     /// `iommufd_veventq_alloc`: EOPNOTSUPP (flags, reserved, no type), EINVAL (depth), ENOENT,
     /// EEXIST, EMFILE, EFAULT.
-    pub(super) fn veventq_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn veventq_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_veventq_alloc, flags));
         let reserved = ucmd.cmd.u32(offset_of!(io::iommu_veventq_alloc, __reserved));
         let kind = ucmd.cmd.u32(offset_of!(io::iommu_veventq_alloc, type_));
         if flags != 0 || reserved != 0 || kind == 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let depth = ucmd.cmd.u32(offset_of!(io::iommu_veventq_alloc, veventq_depth));
         if !(1..=DEPTH_MAX).contains(&depth) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let viommu = ucmd.cmd.id(offset_of!(io::iommu_veventq_alloc, viommu_id));
         self.contexts.get(ucmd.context).viommu(viommu)?;
         if self.veventq_of(ucmd, viommu, kind).is_some() {
-            return Err(refuse(Errno::EEXIST));
+            return Err(fail(Errno::EEXIST));
         }
         let queue = Veventq { viommu, kind, depth, is_open: true, events: Vec::new(), next: 0 };
         self.atomically(|machine| {
@@ -128,10 +128,10 @@ impl Machine {
         ucmd: &Ucmd<'_>,
         viommu: ObjectId,
         virt_id: u64,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         let queue = self.veventq_of(ucmd, viommu, TYPE_SELFTEST);
         let [low, _] = halves(virt_id);
-        queue.ok_or(refuse(Errno::EOPNOTSUPP))?.report(low);
+        queue.ok_or(fail(Errno::EOPNOTSUPP))?.report(low);
         Ok(())
     }
 }

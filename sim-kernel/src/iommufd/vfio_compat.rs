@@ -14,10 +14,10 @@ use crate::iommufd::Object;
 use crate::iommufd::access::Access;
 use crate::iommufd::ioas::{Area, AreaRights, EVERYTHING, Ioas};
 use crate::iommufd::ioctl_table::Ucmd;
-use crate::iommufd::iova::{Wish, holes, range};
+use crate::iommufd::iova::{IovaRequest, holes, range};
 use crate::iommufd::map::Origin;
 use crate::machine::Machine;
-use crate::syscall::{Answered, Request, User, refuse};
+use crate::syscall::{Request, SyscallResult, User, fail};
 use crate::value::ContextId;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
@@ -30,8 +30,8 @@ const INFO_BYTES: usize = size_of::<vfio::vfio_iommu_type1_info>();
 
 impl Machine {
     /// `get_compat_ioas`. ENODEV.
-    pub(crate) fn compat_ioas(&self, context: ContextId) -> Answered<ObjectId> {
-        self.contexts.get(context).compat_ioas.ok_or(refuse(Errno::ENODEV))
+    pub(crate) fn compat_ioas(&self, context: ContextId) -> SyscallResult<ObjectId> {
+        self.contexts.get(context).compat_ioas.ok_or(fail(Errno::ENODEV))
     }
 
     /// `iommufd_vfio_compat_ioas_create`: makes the compat IOAS where there is none.
@@ -43,13 +43,13 @@ impl Machine {
     }
 
     /// `iommufd_vfio_ioas`. EOPNOTSUPP (reserved, operation); GET ENODEV, SET ENOENT.
-    pub(super) fn vfio_ioas(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn vfio_ioas(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const ID: usize = offset_of!(io::iommu_vfio_ioas, ioas_id);
         const GET: u16 = 0;
         const SET: u16 = 1;
         const CLEAR: u16 = 2;
         if ucmd.cmd.u16(offset_of!(io::iommu_vfio_ioas, __reserved)) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         match ucmd.cmd.u16(offset_of!(io::iommu_vfio_ioas, op)) {
             GET => {
@@ -62,7 +62,7 @@ impl Machine {
                 self.contexts.get_mut(ucmd.context).compat_ioas = Some(id);
             }
             CLEAR => self.contexts.get_mut(ucmd.context).compat_ioas = None,
-            _ => return Err(refuse(Errno::EOPNOTSUPP)),
+            _ => return Err(fail(Errno::EOPNOTSUPP)),
         }
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Machine {
         &mut self,
         context: ContextId,
         request: &mut Request<'_>,
-    ) -> Answered<u32> {
+    ) -> SyscallResult<u32> {
         match request.number {
             nr::VFIO_GET_API_VERSION => return Ok(vfio::VFIO_API_VERSION),
             nr::VFIO_CHECK_EXTENSION => return self.check_extension(context, request.user.value),
@@ -81,14 +81,14 @@ impl Machine {
             nr::VFIO_IOMMU_GET_INFO => self.container_info(context, request.user)?,
             nr::VFIO_IOMMU_MAP_DMA => self.map_dma(context, request)?,
             nr::VFIO_IOMMU_UNMAP_DMA => self.unmap_dma(context, request.user)?,
-            _ => return Err(refuse(Errno::ENOTTY)),
+            _ => return Err(fail(Errno::ENOTTY)),
         }
         Ok(0)
     }
 
     /// `iommufd_vfio_check_extension`. Cache coherency (ENODEV) is enforced where no domain lacks
     /// it, and none here has it.
-    fn check_extension(&self, context: ContextId, extension: u64) -> Answered<u32> {
+    fn check_extension(&self, context: ContextId, extension: u64) -> SyscallResult<u32> {
         const UNMAP_ALL: u32 = vfio::VFIO_UNMAP_ALL;
         Ok(match u32::try_from(extension) {
             Ok(vfio::VFIO_TYPE1_IOMMU | vfio::VFIO_TYPE1v2_IOMMU | UNMAP_ALL) => 1,
@@ -101,10 +101,10 @@ impl Machine {
     }
 
     /// `iommufd_vfio_set_iommu`. EINVAL, ENODEV; for type 1 as switching huge pages off.
-    fn set_iommu(&mut self, context: ContextId, kind: u64) -> Answered<()> {
+    fn set_iommu(&mut self, context: ContextId, kind: u64) -> SyscallResult<()> {
         let is_first = kind == u64::from(vfio::VFIO_TYPE1_IOMMU);
         if !is_first && kind != u64::from(vfio::VFIO_TYPE1v2_IOMMU) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let id = self.compat_ioas(context)?;
         if is_first { self.disable_large_pages(context, id) } else { Ok(()) }
@@ -112,19 +112,19 @@ impl Machine {
 
     /// `iommufd_vfio_map_dma`. EFAULT, EINVAL (size, flags), ENODEV, then as a map at that address;
     /// neither right is asked for.
-    fn map_dma(&mut self, context: ContextId, request: &mut Request<'_>) -> Answered<()> {
+    fn map_dma(&mut self, context: ContextId, request: &mut Request<'_>) -> SyscallResult<()> {
         type Map = vfio::vfio_iommu_type1_dma_map;
         const READ: u32 = vfio::VFIO_DMA_MAP_FLAG_READ;
         const WRITE: u32 = vfio::VFIO_DMA_MAP_FLAG_WRITE;
         let map = request.user.copy(size_of::<Map>())?;
         let flags = map.u32(offset_of!(Map, flags));
         if (map.u32(0) as usize) < size_of::<Map>() || flags & !(READ | WRITE) != 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let id = self.compat_ioas(context)?;
         let va = map.u64(offset_of!(Map, vaddr));
         let origin = Origin::of_memory(va, map.u64(offset_of!(Map, size)))?;
-        let wish = Wish::Fixed(Iova(map.u64(offset_of!(Map, iova))));
+        let wish = IovaRequest::Fixed(Iova(map.u64(offset_of!(Map, iova))));
         let rights = AreaRights { readable: flags & READ != 0, writable: flags & WRITE != 0 };
         self.map(request.pid, (context, id), &origin, wish, rights).map(drop)
     }
@@ -132,7 +132,7 @@ impl Machine {
     /// `iommufd_vfio_unmap_dma`. EFAULT, EINVAL (size, flags), ENODEV, EINVAL (everything, but a
     /// range), as cutting, as unmapping; nothing there is no error, on an older kernel ENOENT where
     /// not everything was to be unmapped. What was unmapped is told also where it fails: EFAULT.
-    fn unmap_dma(&mut self, context: ContextId, user: &mut User) -> Answered<()> {
+    fn unmap_dma(&mut self, context: ContextId, user: &mut User) -> SyscallResult<()> {
         type Unmap = vfio::vfio_iommu_type1_dma_unmap;
         const SIZE: usize = offset_of!(Unmap, size);
         const BYTES: usize = SIZE + size_of::<u64>();
@@ -140,13 +140,13 @@ impl Machine {
         let mut unmap = user.copy(BYTES)?;
         let flags = unmap.u32(offset_of!(Unmap, flags));
         if (unmap.u32(0) as usize) < BYTES || flags & !ALL != 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let id = self.compat_ioas(context)?;
         let (iova, length_bytes) = (unmap.u64(offset_of!(Unmap, iova)), unmap.u64(SIZE));
         let (unmapped_bytes, done) = if flags & ALL != 0 {
             if (iova, length_bytes) != (0, 0) {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             self.unmap(context, id, &EVERYTHING)
         } else {
@@ -159,9 +159,7 @@ impl Machine {
             }
             match range(Iova(iova), length_bytes) {
                 Ok(range) => match self.unmap(context, id, &range) {
-                    (0, Ok(())) if self.profile.unmaps_something() => {
-                        (0, Err(refuse(Errno::ENOENT)))
-                    }
+                    (0, Ok(())) if self.profile.unmaps_something() => (0, Err(fail(Errno::ENOENT))),
                     done => done,
                 },
                 Err(refusal) => (0, Err(refusal)),
@@ -174,7 +172,7 @@ impl Machine {
 
     /// `iopt_area_split`: the area at an address ends there, and another one begins behind.
     /// EOPNOTSUPP (a dma-buf), EINVAL (between pages, or an access has pinned some of it).
-    fn cut(&mut self, context: ContextId, id: ObjectId, last: Iova) -> Answered<()> {
+    fn cut(&mut self, context: ContextId, id: ObjectId, last: Iova) -> SyscallResult<()> {
         let here = IovaRange { first: last, last };
         let table = self.contexts.get(context);
         let Some(area) = self.ioas(context, id)?.met(&here).first().copied() else {
@@ -184,20 +182,20 @@ impl Machine {
             return Ok(());
         }
         if self.set(context, area.set).is_dma_buf() {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let right = area.clipped(&IovaRange { first: Iova(last.0 + 1), last: area.range.last });
         let alignment_bytes = table.alignment_bytes(id);
         let begins = [right.range.first.0, right.start_bytes];
         if begins.iter().any(|begin| !begin.is_multiple_of(alignment_bytes)) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         self.allocate()?;
         self.allocate()?;
         let table = self.contexts.get(context);
         let has_pinned = |access: &Access| access.pinned().any(|range| range.overlaps(&area.range));
         if table.accesses(id).any(has_pinned) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let left = Area { range: IovaRange { first: area.range.first, last }, ..area };
         let ioas = self.ioas_mut(context, id);
@@ -219,14 +217,14 @@ impl Machine {
 
     /// `iommufd_vfio_iommu_get_info`. EFAULT, EINVAL (size), ENODEV; the capabilities that the
     /// caller has room for: how many mappings may be made, and what addresses.
-    fn container_info(&self, context: ContextId, user: &mut User) -> Answered<()> {
+    fn container_info(&self, context: ContextId, user: &mut User) -> SyscallResult<()> {
         type Info = vfio::vfio_iommu_type1_info;
         const CAP_OFFSET: usize = offset_of!(Info, cap_offset);
         const PGSIZES_AND_CAPS: u32 = vfio::VFIO_IOMMU_INFO_PGSIZES | vfio::VFIO_IOMMU_INFO_CAPS;
         let mut info = user.copy(CAP_OFFSET)?;
         let room = info.u32(0) as usize;
         if room < CAP_OFFSET {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let id = self.compat_ioas(context)?;
         info.0.resize(INFO_BYTES, 0);
@@ -264,7 +262,12 @@ const RANGE_BYTES: usize = size_of::<vfio::vfio_iova_range>();
 
 /// `iommufd_fill_cap_iova`: what there is room for, range by range, and then the head of the
 /// capability. EFAULT.
-fn write_ranges(user: &mut User, at: usize, room: usize, ranges: &[IovaRange]) -> Answered<()> {
+fn write_ranges(
+    user: &mut User,
+    at: usize,
+    room: usize,
+    ranges: &[IovaRange],
+) -> SyscallResult<()> {
     let fits = |count: usize| room >= at + RANGES_BYTES + count * RANGE_BYTES;
     for (row, range) in ranges.iter().enumerate().filter(|(row, _)| fits(row + 1)) {
         let bytes = [range.first.0.to_ne_bytes(), range.last.0.to_ne_bytes()].concat();

@@ -13,7 +13,7 @@ use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::nested::{Entries, INVALIDATE_ALL, word};
 use crate::iommufd::{Context, Object};
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{ObjectId, PAGE_BYTES};
 use iommufd_bindings as io;
@@ -49,10 +49,10 @@ const INVALIDATE_SELFTEST: u32 = 0xdead_beef;
 const ENTRY_BYTES: u32 = 12;
 
 impl Context {
-    pub(super) fn viommu(&self, id: ObjectId) -> Answered<Viommu> {
+    pub(super) fn viommu(&self, id: ObjectId) -> SyscallResult<Viommu> {
         match self.objects.get(&id) {
             Some(Object::Viommu(viommu)) => Ok(*viommu),
-            _ => Err(refuse(Errno::ENOENT)),
+            _ => Err(fail(Errno::ENOENT)),
         }
     }
 
@@ -81,7 +81,7 @@ impl Context {
     }
 
     /// `iommufd_device_remove_vdev`: the device goes, and its vdevice's number stays taken.
-    pub(super) fn bury_vdevice(&mut self, device: ObjectId) {
+    pub(super) fn drop_vdevice(&mut self, device: ObjectId) {
         let found = self.vdevices().find(|(_, vdevice)| vdevice.device == device);
         if let Some(id) = found.map(|(id, _)| id) {
             self.objects.remove(&id);
@@ -107,22 +107,22 @@ impl Machine {
     /// `iommufd_viommu_alloc_ioctl`: EOPNOTSUPP (flags, no type), ENOENT (device), EOPNOTSUPP (its
     /// driver has none, or none of this type), ENOENT (domain), EINVAL (no nesting parent), then
     /// the driver: EINVAL (size of the data), EFAULT.
-    pub(super) fn viommu_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn viommu_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let kind = ucmd.cmd.u32(offset_of!(io::iommu_viommu_alloc, type_));
         if ucmd.cmd.u32(offset_of!(io::iommu_viommu_alloc, flags)) != 0 || kind == 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let device = ucmd.cmd.id(offset_of!(io::iommu_viommu_alloc, dev_id));
         if self.hardware_of(ucmd.context, device)?.iommu().driver != IommuDriver::Mock {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         if kind != TYPE_SELFTEST {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let table = self.contexts.get(ucmd.context);
         let parent = ucmd.cmd.id(offset_of!(io::iommu_viommu_alloc, hwpt_id));
-        if !table.hwpt(parent).ok_or(refuse(Errno::ENOENT))?.is_for(NEST_PARENT) {
-            return Err(refuse(Errno::EINVAL));
+        if !table.hwpt(parent).ok_or(fail(Errno::ENOENT))?.is_for(NEST_PARENT) {
+            return Err(fail(Errno::EINVAL));
         }
         let page_offset = loop_back(ucmd, table.free_page_offset())?;
         let viommu = Object::Viommu(Viommu { parent, page_offset });
@@ -134,20 +134,20 @@ impl Machine {
 
     /// `iommufd_vdevice_alloc_ioctl`: ENOENT (viommu, device), EINVAL (behind another IOMMU),
     /// EEXIST (the device has a vdevice; the number is taken).
-    pub(super) fn vdevice_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn vdevice_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let table = self.contexts.get(ucmd.context);
         let viommu = ucmd.cmd.id(offset_of!(io::iommu_vdevice_alloc, viommu_id));
         let driver = table.driver_of(&table.viommu(viommu)?);
         let device = ucmd.cmd.id(offset_of!(io::iommu_vdevice_alloc, dev_id));
         if self.hardware_of(ucmd.context, device)?.iommu().driver != driver {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if table.vdevices().any(|(_, vdevice)| vdevice.device == device) {
-            return Err(refuse(Errno::EEXIST));
+            return Err(fail(Errno::EEXIST));
         }
         let virt_id = ucmd.cmd.u64(offset_of!(io::iommu_vdevice_alloc, virt_id));
         if table.device_of(viommu, virt_id).is_some() {
-            return Err(refuse(Errno::EEXIST));
+            return Err(fail(Errno::EEXIST));
         }
         let vdevice = Object::Vdevice(Vdevice { viommu, device, virt_id });
         self.atomically(|machine| {
@@ -165,22 +165,22 @@ impl Machine {
         viommu: ObjectId,
         entries: Entries,
         done: &mut u32,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         if entries.data_type != INVALIDATE_SELFTEST {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
-        let copied: Answered<Vec<Vec<u8>>> =
+        let copied: SyscallResult<Vec<Vec<u8>>> =
             (0..entries.count).map(|index| copy_entry(ucmd, &entries, index)).collect();
         for entry in copied? {
             let [flags, virt_id, which] = [0, 4, 8].map(|at| word(&entry, at));
             if flags & !INVALIDATE_ALL != 0 {
-                return Err(refuse(Errno::EOPNOTSUPP));
+                return Err(fail(Errno::EOPNOTSUPP));
             }
             if which > 3 {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             let table = self.contexts.get(ucmd.context);
-            let device = table.device_of(viommu, virt_id.into()).ok_or(refuse(Errno::EINVAL))?;
+            let device = table.device_of(viommu, virt_id.into()).ok_or(fail(Errno::EINVAL))?;
             let mock = self.mock_mut(ucmd.context, device).expect("a mock driver's");
             mock.cache[which as usize] = 0;
             if flags & INVALIDATE_ALL != 0 {
@@ -193,7 +193,7 @@ impl Machine {
 }
 
 /// `mock_viommu_init`: what goes in comes out, with a place to map; → that place. EINVAL, EFAULT.
-fn loop_back(ucmd: &mut Ucmd<'_>, page_offset: u64) -> Answered<Option<u64>> {
+fn loop_back(ucmd: &mut Ucmd<'_>, page_offset: u64) -> SyscallResult<Option<u64>> {
     const DATA: usize = offset_of!(io::iommu_viommu_alloc, data_uptr);
     let length_bytes = ucmd.cmd.u32(offset_of!(io::iommu_viommu_alloc, data_len));
     if length_bytes == 0 {
@@ -208,13 +208,13 @@ fn loop_back(ucmd: &mut Ucmd<'_>, page_offset: u64) -> Answered<Option<u64>> {
 }
 
 /// An entry as the kernel has it. E2BIG (longer, and not zero there), EFAULT.
-fn copy_entry(ucmd: &Ucmd<'_>, entries: &Entries, index: u32) -> Answered<Vec<u8>> {
+fn copy_entry(ucmd: &Ucmd<'_>, entries: &Entries, index: u32) -> SyscallResult<Vec<u8>> {
     const DATA: usize = offset_of!(io::iommu_hwpt_invalidate, data_uptr);
     let length = entries.entry_bytes as usize;
     let mut entry = ucmd.user.read_through(DATA, entries.at(index), length)?.to_vec();
     let known = ENTRY_BYTES as usize;
     if entry.get(known..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
-        return Err(refuse(Errno::E2BIG));
+        return Err(fail(Errno::E2BIG));
     }
     entry.resize(known, 0);
     Ok(entry)

@@ -14,7 +14,7 @@
 
 use crate::fs::{Eventfd, Signal};
 use crate::machine::Machine;
-use crate::syscall::{Answered, Request, refuse};
+use crate::syscall::{Request, SyscallResult, fail};
 use crate::value::{FileId, VmId};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Pid;
@@ -47,11 +47,11 @@ const RESAMPLE: u32 = 2;
 
 impl Machine {
     /// `kvm_irqfd`. EFAULT, EINVAL (flags).
-    pub(super) fn irqfd(&mut self, vm: VmId, request: &Request<'_>) -> Answered<()> {
+    pub(super) fn irqfd(&mut self, vm: VmId, request: &Request<'_>) -> SyscallResult<()> {
         let irqfd = request.user.copy(SIZE)?;
         let (flags, gsi) = (irqfd.u32(FLAGS), irqfd.u32(GSI));
         if flags & !(DEASSIGN | RESAMPLE) != 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if flags & DEASSIGN != 0 {
             let event = self.eventfd_of(request.pid, irqfd.fd(FD))?;
@@ -59,7 +59,7 @@ impl Machine {
             return Ok(());
         }
         if !self.vms.get(vm).irqchip {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let event = self.eventfd_of(request.pid, irqfd.fd(FD))?;
         let resample = match flags & RESAMPLE {
@@ -70,11 +70,11 @@ impl Machine {
     }
 
     /// `kvm_irqfd_assign`: EBUSY for an eventfd that has one; before 6.17 only in the same VM.
-    fn assign(&mut self, vm: VmId, irqfd: Irqfd) -> Answered<()> {
+    fn assign(&mut self, vm: VmId, irqfd: Irqfd) -> SyscallResult<()> {
         let everywhere = self.profile.has_exclusive_irqfds();
         let counts = |id: VmId| everywhere || id == vm;
         if self.vms.iter().any(|(id, vm)| counts(id) && vm.has_irqfd(irqfd.event)) {
-            return Err(refuse(Errno::EBUSY));
+            return Err(fail(Errno::EBUSY));
         }
         for file in irqfd.files() {
             self.get_file(file);

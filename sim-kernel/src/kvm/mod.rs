@@ -22,7 +22,7 @@ use crate::fs::{File, Signal};
 use crate::kvm::irqfd::Irqfd;
 use crate::machine::Machine;
 use crate::mm::MmId;
-use crate::syscall::{Answered, Request, refuse};
+use crate::syscall::{Request, SyscallResult, fail};
 use crate::value::{FileId, VmId};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
@@ -90,16 +90,16 @@ pub(crate) const OF_VFIO: &[u32] = &[nr::KVM_SET_DEVICE_ATTR, nr::KVM_HAS_DEVICE
 
 impl Machine {
     /// `kvm_dev_ioctl`. EINVAL for what it does not know.
-    pub(crate) fn kvm_ioctl(&mut self, request: &mut Request<'_>) -> Answered<u32> {
+    pub(crate) fn kvm_ioctl(&mut self, request: &mut Request<'_>) -> SyscallResult<u32> {
         let argument = request.user.value;
         match request.number {
             nr::KVM_GET_API_VERSION if argument == 0 => Ok(API_VERSION),
             nr::KVM_CREATE_VM if argument == 0 => self.create_vm(request),
-            _ => Err(refuse(Errno::EINVAL)),
+            _ => Err(fail(Errno::EINVAL)),
         }
     }
 
-    fn create_vm(&mut self, request: &Request<'_>) -> Answered<u32> {
+    fn create_vm(&mut self, request: &Request<'_>) -> SyscallResult<u32> {
         let mm = self.mm(request.pid);
         let vm = Vm {
             mm,
@@ -122,65 +122,65 @@ impl Machine {
     }
 
     /// EIO for who did not make it.
-    fn own_vm(&self, pid: Pid, vm: VmId) -> Answered<()> {
-        if self.vms.get(vm).mm == self.mm(pid) { Ok(()) } else { Err(refuse(Errno::EIO)) }
+    fn own_vm(&self, pid: Pid, vm: VmId) -> SyscallResult<()> {
+        if self.vms.get(vm).mm == self.mm(pid) { Ok(()) } else { Err(fail(Errno::EIO)) }
     }
 
     /// `kvm_vm_ioctl`.
-    pub(crate) fn vm_ioctl(&mut self, vm: VmId, request: &mut Request<'_>) -> Answered<u32> {
+    pub(crate) fn vm_ioctl(&mut self, vm: VmId, request: &mut Request<'_>) -> SyscallResult<u32> {
         self.own_vm(request.pid, vm)?;
         match request.number {
             nr::KVM_CREATE_VCPU => self.create_vcpu(vm, request),
             nr::KVM_CREATE_IRQCHIP => self.create_irqchip(vm).map(|()| 0),
             nr::KVM_IRQFD => self.irqfd(vm, request).map(|()| 0),
             nr::KVM_CREATE_DEVICE => self.create_kvm_device(vm, request).map(|()| 0),
-            _ => Err(refuse(Errno::ENOTTY)),
+            _ => Err(fail(Errno::ENOTTY)),
         }
     }
 
     /// `kvm_vcpu_ioctl`: none is modelled. EIO for who did not make the VM, EINVAL.
-    pub(crate) fn vcpu_ioctl(&mut self, vm: VmId, request: &Request<'_>) -> Answered<u32> {
+    pub(crate) fn vcpu_ioctl(&mut self, vm: VmId, request: &Request<'_>) -> SyscallResult<u32> {
         self.own_vm(request.pid, vm)?;
-        Err(refuse(Errno::EINVAL))
+        Err(fail(Errno::EINVAL))
     }
 
     /// `kvm_vm_ioctl_create_vcpu`. EINVAL for a number too high, EEXIST.
-    fn create_vcpu(&mut self, vm: VmId, request: &Request<'_>) -> Answered<u32> {
+    fn create_vcpu(&mut self, vm: VmId, request: &Request<'_>) -> SyscallResult<u32> {
         let id = request.user.value;
         if id >= VCPU_IDS {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         self.atomically(|machine| {
             if !machine.vms.get_mut(vm).vcpus.insert(id) {
-                return Err(refuse(Errno::EEXIST));
+                return Err(fail(Errno::EEXIST));
             }
             machine.install_new(request.pid, File::Vcpu(vm), request.place.fd).map(number)
         })
     }
 
     /// EEXIST, EINVAL once there is a vCPU.
-    fn create_irqchip(&mut self, vm: VmId) -> Answered<()> {
+    fn create_irqchip(&mut self, vm: VmId) -> SyscallResult<()> {
         let vm = self.vms.get_mut(vm);
         if vm.irqchip {
-            return Err(refuse(Errno::EEXIST));
+            return Err(fail(Errno::EEXIST));
         }
         if !vm.vcpus.is_empty() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         vm.irqchip = true;
         Ok(())
     }
 
     /// `kvm_ioctl_create_device`, of VFIO only. EFAULT, ENODEV, EBUSY for a second one.
-    fn create_kvm_device(&mut self, vm: VmId, request: &mut Request<'_>) -> Answered<()> {
+    fn create_kvm_device(&mut self, vm: VmId, request: &mut Request<'_>) -> SyscallResult<()> {
         use create_device::{FD, FLAGS, SIZE, TEST, TYPE, VFIO};
         let mut device = request.user.copy(SIZE)?;
         if device.u32(TYPE) != VFIO {
-            return Err(refuse(Errno::ENODEV));
+            return Err(fail(Errno::ENODEV));
         }
         if device.u32(FLAGS) & TEST == 0 {
             if self.is_any_open(&[File::KvmVfio(vm)]) {
-                return Err(refuse(Errno::EBUSY));
+                return Err(fail(Errno::EBUSY));
             }
             let fd = self.install_new(request.pid, File::KvmVfio(vm), request.place.fd)?;
             device.set_u32(FD, fd.0.cast_unsigned());
@@ -190,16 +190,16 @@ impl Machine {
 
     /// `kvm_device_ioctl` of a VM's VFIO device. EIO, ENOTTY, EFAULT, ENXIO for what it does not
     /// have.
-    pub(crate) fn kvm_vfio_ioctl(&mut self, vm: VmId, request: &Request<'_>) -> Answered<u32> {
+    pub(crate) fn kvm_vfio_ioctl(&mut self, vm: VmId, request: &Request<'_>) -> SyscallResult<u32> {
         use device_attr::{ADD, ADDR, ATTR, DEL, FILE, GROUP, SIZE};
         self.own_vm(request.pid, vm)?;
         if !OF_VFIO.contains(&request.number) {
-            return Err(refuse(Errno::ENOTTY));
+            return Err(fail(Errno::ENOTTY));
         }
         let attr = request.user.copy(SIZE)?;
         let which = attr.u64(ATTR);
         if attr.u32(GROUP) != FILE || ![ADD, DEL].contains(&which) {
-            return Err(refuse(Errno::ENXIO));
+            return Err(fail(Errno::ENXIO));
         }
         if request.number == nr::KVM_SET_DEVICE_ATTR {
             let bytes = request.user.read_through(ADDR, 0, size_of::<i32>())?;
@@ -213,14 +213,14 @@ impl Machine {
     }
 
     /// `kvm_vfio_file_add`. EBADF, EINVAL for a file that is not of VFIO, EEXIST.
-    fn add_vfio_file(&mut self, vm: VmId, request: &Request<'_>, fd: Fd) -> Answered<()> {
+    fn add_vfio_file(&mut self, vm: VmId, request: &Request<'_>, fd: Fd) -> SyscallResult<()> {
         let file = self.usable(request.pid, fd)?;
         if !self.file(file).is_vfio() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let known = &mut self.vms.get_mut(vm).vfio_files;
         if known.contains(&file) {
-            return Err(refuse(Errno::EEXIST));
+            return Err(fail(Errno::EEXIST));
         }
         known.push(file);
         self.get_file(file);
@@ -229,10 +229,10 @@ impl Machine {
     }
 
     /// `kvm_vfio_file_del`. EBADF, ENOENT.
-    fn drop_vfio_file(&mut self, vm: VmId, request: &Request<'_>, fd: Fd) -> Answered<()> {
+    fn drop_vfio_file(&mut self, vm: VmId, request: &Request<'_>, fd: Fd) -> SyscallResult<()> {
         let file = self.usable(request.pid, fd)?;
         let known = &mut self.vms.get_mut(vm).vfio_files;
-        let at = known.iter().position(|known| *known == file).ok_or(refuse(Errno::ENOENT))?;
+        let at = known.iter().position(|known| *known == file).ok_or(fail(Errno::ENOENT))?;
         known.remove(at);
         self.forget_vfio_file(file);
         Ok(())

@@ -4,7 +4,7 @@
 //! an accounting *mode*, fixed when it was made, from the mapper's `CAP_IPC_LOCK` and the context's
 //! `RLIMIT_MODE` (K4: a taker inherits the mode, whatever it may itself).
 //!
-//! * `Nobody`: only `mm_struct::pinned_vm` (VmPin) counts, without a limit.
+//! * `None`: only `mm_struct::pinned_vm` (VmPin) counts, without a limit.
 //! * `User`: `user_struct::locked_vm`, all processes of a user together.
 //! * `Mm`: `mm_struct::locked_vm` (VmLck) of one memory map.
 //!
@@ -24,14 +24,14 @@
 use crate::machine::Machine;
 use crate::mm::MmId;
 use crate::profile::Quirk;
-use crate::syscall::{Refusal, refuse};
+use crate::syscall::{Failure, fail};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{PAGE_BYTES, Pid, Uid};
 use std::collections::BTreeMap;
 
 /// The counters, in pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Books {
+pub(crate) struct LockedCounters {
     /// `user_struct::locked_vm`.
     pub(crate) users: BTreeMap<Uid, i64>,
     /// `mm_struct::locked_vm`: VmLck.
@@ -43,7 +43,7 @@ pub(crate) struct Books {
 /// Which counter a page set is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Mode {
-    Nobody,
+    None,
     User,
     Mm,
 }
@@ -83,14 +83,14 @@ impl Machine {
     }
 
     /// Whether `pages` more fit under the limit of the owning task. ENOMEM.
-    fn check_limit(&self, task: Pid, counter: i64, pages: u64) -> Result<(), Refusal> {
+    fn check_limit(&self, task: Pid, counter: i64, pages: u64) -> Result<(), Failure> {
         let limit_pages = self.process(task).memlock_bytes / PAGE_BYTES;
         let sum = counter.wrapping_add(signed(pages)).cast_unsigned();
-        if sum > limit_pages { Err(refuse(Errno::ENOMEM)) } else { Ok(()) }
+        if sum > limit_pages { Err(fail(Errno::ENOMEM)) } else { Ok(()) }
     }
 
     /// Whether `pages` more may be locked in a memory map (`__account_locked_vm`). ENOMEM.
-    pub(crate) fn may_lock(&self, mm: MmId, pages: u64) -> Result<(), Refusal> {
+    pub(crate) fn may_lock(&self, mm: MmId, pages: u64) -> Result<(), Failure> {
         let counter = self.books.locked.get(&mm).copied().unwrap_or(0);
         self.check_limit(mm.pid, counter, pages)
     }
@@ -111,9 +111,9 @@ impl Machine {
     }
 
     /// Charges an owner. ENOMEM over the limit, and then nothing is charged.
-    pub(crate) fn charge(&mut self, owner: Owner, mode: Mode, pages: u64) -> Result<(), Refusal> {
+    pub(crate) fn charge(&mut self, owner: Owner, mode: Mode, pages: u64) -> Result<(), Failure> {
         match mode {
-            Mode::Nobody => {}
+            Mode::None => {}
             Mode::User => {
                 let counter = self.books.users.get(&owner.uid).copied().unwrap_or(0);
                 self.check_limit(owner.mm.pid, counter, pages)?;
@@ -129,15 +129,15 @@ impl Machine {
     }
 
     /// Whether the counter of an owner can be reached. EINVAL for a dead memory map (K3).
-    pub(crate) fn check_reach(&self, owner: Owner, mode: Mode) -> Result<(), Refusal> {
+    pub(crate) fn check_reach(&self, owner: Owner, mode: Mode) -> Result<(), Failure> {
         let needs_mm = mode == Mode::Mm && self.profile.has(Quirk::DeadOwner);
-        if needs_mm && !self.is_mm_alive(owner.mm) { Err(refuse(Errno::EINVAL)) } else { Ok(()) }
+        if needs_mm && !self.is_mm_alive(owner.mm) { Err(fail(Errno::EINVAL)) } else { Ok(()) }
     }
 
     /// Gives a charge back.
     pub(crate) fn uncharge(&mut self, owner: Owner, mode: Mode, pages: u64) {
         match mode {
-            Mode::Nobody => {}
+            Mode::None => {}
             Mode::User => {
                 // Linux warns and leaves a user's counter alone that would underflow.
                 let counter = self.books.users.get(&owner.uid).copied().unwrap_or(0);
@@ -158,7 +158,7 @@ impl Machine {
     }
 
     /// Drops the counters of memory maps that are dead and that no page set names.
-    pub(crate) fn bury_dead_mms(&mut self) {
+    pub(crate) fn drop_dead_mms(&mut self) {
         let named = |mm: &MmId| {
             self.is_mm_alive(*mm)
                 || self.contexts.iter().any(|(_, context)| context.names_mm(*mm))

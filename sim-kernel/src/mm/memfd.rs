@@ -8,7 +8,7 @@
 use crate::fs::{FILE_BYTES_MAX, File, TRANSFER_BYTES_MAX};
 use crate::machine::{Machine, Placement};
 use crate::mm::shmem::{ALL_SEALS, EXEC, FUTURE_WRITE, GROW, SEAL, SHRINK, WRITE, inode};
-use crate::syscall::{Answered, Refusal, refuse};
+use crate::syscall::{Failure, SyscallResult, fail};
 use crate::value::{FileId, MemoryId, Shared};
 use handoff_model::abi::call::Reply;
 use handoff_model::abi::errno::Errno;
@@ -37,13 +37,13 @@ impl Machine {
         &self,
         pid: Pid,
         fd: Fd,
-        otherwise: Refusal,
-    ) -> Result<MemoryId, Refusal> {
+        otherwise: Failure,
+    ) -> Result<MemoryId, Failure> {
         self.memory_of(self.usable(pid, fd)?).ok_or(otherwise)
     }
 
     /// `memfd_create`. EMFILE.
-    pub(super) fn memfd(&mut self, pid: Pid, place: &Placement) -> Answered {
+    pub(super) fn memfd(&mut self, pid: Pid, place: &Placement) -> SyscallResult {
         self.atomically(|machine| {
             let memory = machine.memories.insert(Shared::default());
             machine.install_new(pid, File::Memfd(memory), place.fd).map(Reply::Fd)
@@ -56,35 +56,35 @@ impl Machine {
     }
 
     /// `ftruncate`: a length that is negative before the descriptor, EINVAL for what is no file.
-    pub(super) fn truncate(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> Answered {
+    pub(super) fn truncate(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> SyscallResult {
         if length_bytes > FILE_BYTES_MAX {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let file = self.usable(pid, fd)?;
-        let File::Memfd(memory) = *self.file(file) else { return Err(refuse(Errno::EINVAL)) };
+        let File::Memfd(memory) = *self.file(file) else { return Err(fail(Errno::EINVAL)) };
         self.memories.get_mut(memory).set_length(length_bytes)?;
         Ok(Reply::Done)
     }
 
     /// [`Self::add_seals`] of those that keep a file's size.
-    pub(super) fn seal_size(&mut self, pid: Pid, fd: Fd) -> Answered {
+    pub(super) fn seal_size(&mut self, pid: Pid, fd: Fd) -> SyscallResult {
         self.add_seals(pid, fd, SHRINK | GROW)
     }
 
     /// `memfd_add_seals`. EPERM (read-only), EINVAL (unknown, no memfd), EPERM (sealed against
     /// seals); against writing EBUSY while it is mapped writable or pinned.
-    pub(super) fn add_seals(&mut self, pid: Pid, fd: Fd, seals: u32) -> Answered {
+    pub(super) fn add_seals(&mut self, pid: Pid, fd: Fd, seals: u32) -> SyscallResult {
         let file = self.usable(pid, fd)?;
         if matches!(self.file(file), File::ReadOnlyMemfd(_)) {
-            return Err(refuse(Errno::EPERM));
+            return Err(fail(Errno::EPERM));
         }
         if seals & !ALL_SEALS != 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
-        let memory = self.memory_of(file).ok_or(refuse(Errno::EINVAL))?;
+        let memory = self.memory_of(file).ok_or(fail(Errno::EINVAL))?;
         let old = self.memories.get(memory).seals;
         if old & SEAL != 0 {
-            return Err(refuse(Errno::EPERM));
+            return Err(fail(Errno::EPERM));
         }
         let implied = if seals & EXEC == 0 { 0 } else { SHRINK | GROW | WRITE | FUTURE_WRITE };
         let new = old | seals | implied;
@@ -96,27 +96,32 @@ impl Machine {
     }
 
     /// `mapping_deny_writable`, `memfd_wait_for_pins`. EBUSY.
-    fn check_no_writer(&self, memory: MemoryId) -> Answered<()> {
+    fn check_no_writer(&self, memory: MemoryId) -> SyscallResult<()> {
         if self.pids().any(|(_, p)| p.vmas.iter().any(|vma| vma.memory == memory)) {
-            return Err(refuse(Errno::EBUSY));
+            return Err(fail(Errno::EBUSY));
         }
         if self.contexts.iter().any(|(_, context)| context.pins(memory)) {
-            return Err(refuse(Errno::EBUSY));
+            return Err(fail(Errno::EBUSY));
         }
         Ok(())
     }
 
     /// `open` of a link of `/proc/self/fd`. ENOENT without the descriptor; what has no path is
     /// root's (EACCES) and cannot be opened anyhow (ENXIO).
-    pub(super) fn reopen_read_only(&mut self, pid: Pid, fd: Fd, place: &Placement) -> Answered {
-        let file = self.descriptor(pid, fd).map_err(|_| refuse(Errno::ENOENT))?.file;
+    pub(super) fn reopen_read_only(
+        &mut self,
+        pid: Pid,
+        fd: Fd,
+        place: &Placement,
+    ) -> SyscallResult {
+        let file = self.descriptor(pid, fd).map_err(|_| fail(Errno::ENOENT))?.file;
         if let Some(memory) = self.memory_of(file) {
             return self.install_new(pid, File::ReadOnlyMemfd(memory), place.fd).map(Reply::Fd);
         }
         match self.file(file) {
-            File::Socket => Err(refuse(Errno::ENXIO)),
-            _ if self.process(pid).is_privileged() => Err(refuse(Errno::ENXIO)),
-            _ => Err(refuse(Errno::EACCES)),
+            File::Socket => Err(fail(Errno::ENXIO)),
+            _ if self.process(pid).is_privileged() => Err(fail(Errno::ENXIO)),
+            _ => Err(fail(Errno::EACCES)),
         }
     }
 
@@ -127,18 +132,18 @@ impl Machine {
         fd: Fd,
         offset_bytes: u64,
         length_bytes: u64,
-    ) -> Answered {
+    ) -> SyscallResult {
         let file = self.usable(pid, fd)?;
         if offset_bytes > FILE_BYTES_MAX || length_bytes == 0 || length_bytes > FILE_BYTES_MAX {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if matches!(self.file(file), File::ReadOnlyMemfd(_)) {
-            return Err(refuse(Errno::EBADF));
+            return Err(fail(Errno::EBADF));
         }
-        let memory = self.memory_of(file).ok_or(refuse(Errno::ENODEV))?;
+        let memory = self.memory_of(file).ok_or(fail(Errno::ENODEV))?;
         let end = offset_bytes + length_bytes;
         if end > FILE_BYTES_MAX {
-            return Err(refuse(Errno::EFBIG));
+            return Err(fail(Errno::EFBIG));
         }
         self.memories.get_mut(memory).punch(offset_bytes..end)?;
         Ok(Reply::Done)
@@ -150,7 +155,7 @@ impl Machine {
         memory: MemoryId,
         offset_bytes: u64,
         bytes: &[u8],
-    ) -> Answered {
+    ) -> SyscallResult {
         self.memories.get_mut(memory).write_at(offset_bytes, bytes).map(Reply::Length)
     }
 

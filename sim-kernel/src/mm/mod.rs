@@ -11,12 +11,12 @@ mod memfd;
 mod shmem;
 mod vma;
 
-pub(crate) use accounting::{Books, Mode, Owner};
+pub(crate) use accounting::{LockedCounters, Mode, Owner};
 pub(crate) use shmem::{Memory, inode};
 pub(crate) use vma::{BarVma, Vma};
 
 use crate::machine::{Machine, Placement};
-use crate::syscall::Answered;
+use crate::syscall::SyscallResult;
 use handoff_model::abi::call::MemoryCall;
 use handoff_model::abi::ids::Pid;
 
@@ -33,7 +33,7 @@ impl Machine {
         pid: Pid,
         call: &MemoryCall,
         place: &Placement,
-    ) -> Answered {
+    ) -> SyscallResult {
         match call {
             MemoryCall::Memfd { .. } => self.memfd(pid, place),
             MemoryCall::Truncate { fd, length_bytes } => self.truncate(pid, *fd, *length_bytes),

@@ -16,7 +16,7 @@
 //! Mirrors `mm/shmem.c`.
 
 use crate::fs::FILE_BYTES_MAX;
-use crate::syscall::{Refusal, refuse};
+use crate::syscall::{Failure, fail};
 use crate::value::{MemoryId, SmallId};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{PAGE_BYTES, pages};
@@ -149,10 +149,10 @@ impl Memory {
     }
 
     /// `shmem_setattr`: the pages that are cut off are gone, also when the file grows again.
-    pub(super) fn set_length(&mut self, length_bytes: u64) -> Result<(), Refusal> {
+    pub(super) fn set_length(&mut self, length_bytes: u64) -> Result<(), Failure> {
         let seal = if length_bytes < self.length_bytes { SHRINK } else { GROW };
         if self.seals & seal != 0 && length_bytes != self.length_bytes {
-            return Err(refuse(Errno::EPERM));
+            return Err(fail(Errno::EPERM));
         }
         if length_bytes < self.length_bytes {
             self.replace(pages(length_bytes)..pages(self.length_bytes));
@@ -169,7 +169,7 @@ impl Memory {
     }
 
     /// `shmem_fallocate`: whole pages are replaced, parts of pages zeroed.
-    pub(super) fn punch(&mut self, range: Range<u64>) -> Result<(), Refusal> {
+    pub(super) fn punch(&mut self, range: Range<u64>) -> Result<(), Failure> {
         self.check_write_seals()?;
         self.punch_pages(range);
         Ok(())
@@ -188,19 +188,19 @@ impl Memory {
     }
 
     /// EPERM where nobody may write any more.
-    pub(super) fn check_write_seals(&self) -> Result<(), Refusal> {
+    pub(super) fn check_write_seals(&self) -> Result<(), Failure> {
         let sealed = self.seals & (WRITE | FUTURE_WRITE) != 0;
-        if sealed { Err(refuse(Errno::EPERM)) } else { Ok(()) }
+        if sealed { Err(fail(Errno::EPERM)) } else { Ok(()) }
     }
 
     /// `generic_perform_write`, page by page: a file that may not grow takes what ends within it.
-    pub(super) fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Refusal> {
+    pub(super) fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Failure> {
         let end = offset_bytes.saturating_add(bytes.len() as u64).min(FILE_BYTES_MAX);
         self.check_write_seals()?;
         let would_grow = self.seals & GROW != 0 && end > self.length_bytes;
         let end = if would_grow { self.length_bytes / PAGE_BYTES * PAGE_BYTES } else { end };
         if end <= offset_bytes {
-            return Err(refuse(Errno::EPERM));
+            return Err(fail(Errno::EPERM));
         }
         let count = end - offset_bytes;
         self.write(offset_bytes, &bytes[..usize::try_from(count).expect("within the bytes")]);

@@ -17,7 +17,7 @@
 use crate::fs::{DeviceFile, File};
 use crate::machine::{Machine, Placement};
 use crate::mm::shmem::Memory;
-use crate::syscall::{Answered, Refusal, refuse};
+use crate::syscall::{Failure, SyscallResult, fail};
 use crate::value::{FileId, MemoryId, Shared};
 use handoff_model::abi::call::Reply;
 use handoff_model::abi::errno::Errno;
@@ -84,22 +84,22 @@ impl Machine {
         offset_bytes: u64,
         length_bytes: u64,
         place: &Placement,
-    ) -> Answered {
+    ) -> SyscallResult {
         if !offset_bytes.is_multiple_of(PAGE_BYTES) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let file = fd.map(|fd| self.usable(pid, fd)).transpose()?;
         if length_bytes == 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if length_bytes > VA_END {
-            return Err(refuse(Errno::ENOMEM));
+            return Err(fail(Errno::ENOMEM));
         }
         let pages = pages(length_bytes);
         if offset_bytes.checked_add(pages * PAGE_BYTES).is_none() {
-            return Err(refuse(Errno::EOVERFLOW));
+            return Err(fail(Errno::EOVERFLOW));
         }
-        let va = self.free_va(pid, pages * PAGE_BYTES, place.va).ok_or(refuse(Errno::ENOMEM))?;
+        let va = self.free_va(pid, pages * PAGE_BYTES, place.va).ok_or(fail(Errno::ENOMEM))?;
         if let Some(file) = file
             && let File::Device(DeviceFile { device, .. }) = *self.file(file)
         {
@@ -120,15 +120,15 @@ impl Machine {
 
     /// EACCES for a file that is open for reading alone, EPERM for one that is sealed against
     /// writing, ENODEV for files without mappings.
-    fn mappable(&self, file: FileId) -> Result<MemoryId, Refusal> {
+    fn mappable(&self, file: FileId) -> Result<MemoryId, Failure> {
         match *self.file(file) {
             File::Memfd(memory) => {
                 self.memories.get(memory).check_write_seals()?;
                 Ok(memory)
             }
-            File::ReadOnlyMemfd(_) => Err(refuse(Errno::EACCES)),
+            File::ReadOnlyMemfd(_) => Err(fail(Errno::EACCES)),
             // No register page of a viommu is there.
-            File::Iommufd(_) if self.profile.maps_iommufd() => Err(refuse(Errno::ENXIO)),
+            File::Iommufd(_) if self.profile.maps_iommufd() => Err(fail(Errno::ENXIO)),
             File::Iommufd(_)
             | File::Device(_)
             | File::Group(_)
@@ -144,7 +144,7 @@ impl Machine {
             | File::Vm(_)
             | File::Vcpu(_)
             | File::KvmVfio(_)
-            | File::Migration(_) => Err(refuse(Errno::ENODEV)),
+            | File::Migration(_) => Err(fail(Errno::ENODEV)),
         }
     }
 
@@ -176,10 +176,10 @@ impl Machine {
     }
 
     /// `munmap`: whole pages; holes are no error; a mapping may be split.
-    pub(super) fn munmap(&mut self, pid: Pid, va: u64, length_bytes: u64) -> Answered {
+    pub(super) fn munmap(&mut self, pid: Pid, va: u64, length_bytes: u64) -> SyscallResult {
         let fits = va.is_multiple_of(PAGE_BYTES) && va <= VA_END && length_bytes <= VA_END - va;
         if !fits || length_bytes == 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let end = va + pages(length_bytes) * PAGE_BYTES;
         let process = self.process_mut(pid);

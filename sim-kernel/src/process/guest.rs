@@ -11,7 +11,7 @@
 
 use crate::fs::Signal;
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use crate::value::{DeviceId, FileId, SmallId};
 use handoff_model::abi::call::{GuestCall, Reply};
 use handoff_model::abi::errno::Errno;
@@ -110,7 +110,7 @@ impl Machine {
         }
     }
 
-    pub(crate) fn guest_call(&mut self, pid: Pid, call: &GuestCall) -> Answered {
+    pub(crate) fn guest_call(&mut self, pid: Pid, call: &GuestCall) -> SyscallResult {
         match call {
             GuestCall::Stop => Ok(self.stop_guest(pid)),
             GuestCall::Save { fd } => self.save_guest(pid, *fd),
@@ -128,8 +128,8 @@ impl Machine {
     }
 
     /// EINVAL without a guest; else as starting.
-    fn start_guest(&mut self, pid: Pid) -> Answered {
-        let guest = self.process_mut(pid).guest.as_mut().ok_or(refuse(Errno::EINVAL))?;
+    fn start_guest(&mut self, pid: Pid) -> SyscallResult {
+        let guest = self.process_mut(pid).guest.as_mut().ok_or(fail(Errno::EINVAL))?;
         guest.running = true;
         self.take_pending(pid);
         Ok(Reply::Done)
@@ -137,9 +137,9 @@ impl Machine {
 
     /// Writes the progress as it is at this moment. EINVAL without a guest or a memfd, EPERM when
     /// the memfd may not grow.
-    fn save_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
-        let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
-        let guest = self.process(pid).guest.ok_or(refuse(Errno::EINVAL))?;
+    fn save_guest(&mut self, pid: Pid, fd: Fd) -> SyscallResult {
+        let memory = self.memfd_of(pid, fd, fail(Errno::EINVAL))?;
+        let guest = self.process(pid).guest.ok_or(fail(Errno::EINVAL))?;
         let mut state = [*MAGIC, guest.progress.to_le_bytes()].concat();
         state.extend(self.vms_of(pid).flat_map(|(_, vm)| &vm.pending).copied().flat_map(saved));
         self.write_memory(memory, 0, &state)?;
@@ -147,15 +147,15 @@ impl Machine {
     }
 
     /// EINVAL when there is a guest already, no saved state, or something after it.
-    fn load_guest(&mut self, pid: Pid, fd: Fd) -> Answered {
-        let memory = self.memfd_of(pid, fd, refuse(Errno::EINVAL))?;
+    fn load_guest(&mut self, pid: Pid, fd: Fd) -> SyscallResult {
+        let memory = self.memfd_of(pid, fd, fail(Errno::EINVAL))?;
         if self.process(pid).guest.is_some() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let state = self.read_memory(memory, 0, SAVED_BYTES_MAX + 1);
         let is_saved = state.len() as u64 <= SAVED_BYTES_MAX;
-        let rest = state.strip_prefix(MAGIC).filter(|_| is_saved).ok_or(refuse(Errno::EINVAL))?;
-        let (progress, pending) = rest.split_first_chunk().ok_or(refuse(Errno::EINVAL))?;
+        let rest = state.strip_prefix(MAGIC).filter(|_| is_saved).ok_or(fail(Errno::EINVAL))?;
+        let (progress, pending) = rest.split_first_chunk().ok_or(fail(Errno::EINVAL))?;
         let pending: Vec<_> = pending.as_chunks().0.iter().copied().map(loaded).collect();
         let progress = u64::from_le_bytes(*progress);
         self.process_mut(pid).guest = Some(Guest { running: false, progress });

@@ -25,7 +25,7 @@ use crate::fs::{Descriptor, File};
 use crate::machine::Machine;
 use crate::mm::{BarVma, MmId, Vma};
 use crate::process::guest::Guest;
-use crate::syscall::{Answered, Refusal, refuse};
+use crate::syscall::{Failure, SyscallResult, fail};
 use crate::value::Shared;
 use handoff_model::abi::call::{ProcessCall, Reply};
 use handoff_model::abi::errno::Errno;
@@ -141,7 +141,7 @@ impl Machine {
         self.install_new(holder, File::Image(tag), None).expect("a free descriptor")
     }
 
-    pub(crate) fn process_call(&mut self, pid: Pid, call: &ProcessCall) -> Answered {
+    pub(crate) fn process_call(&mut self, pid: Pid, call: &ProcessCall) -> SyscallResult {
         match call {
             ProcessCall::GetMemlock => Ok(Reply::Memlock(self.process(pid).memlock_bytes)),
             ProcessCall::SetMemlock { limit_bytes } => self.set_memlock(pid, *limit_bytes),
@@ -187,10 +187,10 @@ impl Machine {
     }
 
     /// `do_prlimit`: the hard limit is raised only by who may.
-    fn set_memlock(&mut self, pid: Pid, limit_bytes: u64) -> Answered {
+    fn set_memlock(&mut self, pid: Pid, limit_bytes: u64) -> SyscallResult {
         let process = self.process_mut(pid);
         if limit_bytes > process.memlock_bytes && !process.is_privileged() {
-            return Err(refuse(Errno::EPERM));
+            return Err(fail(Errno::EPERM));
         }
         process.memlock_bytes = limit_bytes;
         Ok(Reply::Done)
@@ -198,10 +198,10 @@ impl Machine {
 
     /// `__sys_setresuid` and `cap_emulate_setxuid`: who leaves user 0 leaves all capabilities
     /// there.
-    fn set_uid(&mut self, pid: Pid, uid: Uid) -> Answered {
+    fn set_uid(&mut self, pid: Pid, uid: Uid) -> SyscallResult {
         let process = self.process_mut(pid);
         if uid != process.uid && !process.is_privileged() {
-            return Err(refuse(Errno::EPERM));
+            return Err(fail(Errno::EPERM));
         }
         process.cap_ipc_lock &= uid == process.uid;
         process.uid = uid;
@@ -209,28 +209,28 @@ impl Machine {
     }
 
     /// The process that a pidfd names. EBADF.
-    fn target_of(&self, pid: Pid, pidfd: Fd) -> Result<Pid, Refusal> {
+    fn target_of(&self, pid: Pid, pidfd: Fd) -> Result<Pid, Failure> {
         match self.file(self.usable(pid, pidfd)?) {
             File::Pidfd(target) => Ok(*target),
-            _ => Err(refuse(Errno::EBADF)),
+            _ => Err(fail(Errno::EBADF)),
         }
     }
 
     /// `poll` of a pidfd: EBADF, and EINTR while the process lives (see `would_block`).
-    fn await_exit(&self, pid: Pid, pidfd: Fd) -> Answered {
+    fn await_exit(&self, pid: Pid, pidfd: Fd) -> SyscallResult {
         let target = self.target_of(pid, pidfd)?;
-        if self.alive(target) { Err(refuse(Errno::EINTR)) } else { Ok(Reply::Done) }
+        if self.alive(target) { Err(fail(Errno::EINTR)) } else { Ok(Reply::Done) }
     }
 
     /// `pidfd_send_signal`: EBADF for what is no pidfd, ESRCH, EPERM.
-    fn send_kill(&mut self, pid: Pid, pidfd: Fd) -> Answered {
+    fn send_kill(&mut self, pid: Pid, pidfd: Fd) -> SyscallResult {
         let target = self.target_of(pid, pidfd)?;
         if !self.alive(target) {
-            return Err(refuse(Errno::ESRCH));
+            return Err(fail(Errno::ESRCH));
         }
         let (killer, victim) = (self.process(pid), self.process(target));
         if killer.uid != victim.uid && !killer.is_privileged() {
-            return Err(refuse(Errno::EPERM));
+            return Err(fail(Errno::EPERM));
         }
         self.die(target);
         Ok(Reply::Done)
@@ -238,12 +238,12 @@ impl Machine {
 
     /// `execve` of `/proc/self/fd/N`. ENOENT without the descriptor, EACCES for what is no regular
     /// file, ENOEXEC for memory that holds no program.
-    fn exec(&mut self, pid: Pid, image: Fd) -> Answered {
+    fn exec(&mut self, pid: Pid, image: Fd) -> SyscallResult {
         const ENOEXEC: Errno = Errno::Other(8);
-        let file = self.descriptor(pid, image).map_err(|_| refuse(Errno::ENOENT))?.file;
+        let file = self.descriptor(pid, image).map_err(|_| fail(Errno::ENOENT))?.file;
         let tag = match *self.file(file) {
             File::Image(tag) => tag,
-            File::Memfd(_) | File::ReadOnlyMemfd(_) => return Err(refuse(ENOEXEC)),
+            File::Memfd(_) | File::ReadOnlyMemfd(_) => return Err(fail(ENOEXEC)),
             File::Iommufd(_)
             | File::Device(_)
             | File::Group(_)
@@ -258,7 +258,7 @@ impl Machine {
             | File::Vm(_)
             | File::Vcpu(_)
             | File::KvmVfio(_)
-            | File::Migration(_) => return Err(refuse(Errno::EACCES)),
+            | File::Migration(_) => return Err(fail(Errno::EACCES)),
         };
         let process = self.process_mut(pid);
         process.generation = process.generation.checked_add(1).expect("a process execs rarely");

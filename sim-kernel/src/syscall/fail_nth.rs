@@ -8,8 +8,8 @@
 //! are for, not one by one.
 
 use crate::machine::{Machine, Placement};
-use crate::syscall::refusal::{Answered, Refusal, refuse};
-use handoff_model::abi::call::{Answer, Call};
+use crate::syscall::failure::{Failure, SyscallResult, fail};
+use handoff_model::abi::call::{Call, CallResult};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Pid;
 
@@ -22,7 +22,7 @@ impl Machine {
         call: &Call,
         place: &Placement,
         nth: u32,
-    ) -> (Answer, Option<Refusal>, bool) {
+    ) -> (CallResult, Option<Failure>, bool) {
         self.failing = nth;
         let (answer, refusal) = self.call_explained(pid, call, place);
         let came_to_it = std::mem::take(&mut self.failing) == 0;
@@ -30,11 +30,11 @@ impl Machine {
     }
 
     /// Takes memory for something. ENOMEM where it is to fail.
-    pub(crate) fn allocate(&mut self) -> Answered<()> {
+    pub(crate) fn allocate(&mut self) -> SyscallResult<()> {
         if self.failing == 0 {
             return Ok(());
         }
         self.failing -= 1;
-        if self.failing == 0 { Err(refuse(Errno::ENOMEM)) } else { Ok(()) }
+        if self.failing == 0 { Err(fail(Errno::ENOMEM)) } else { Ok(()) }
     }
 }

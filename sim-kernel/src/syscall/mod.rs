@@ -3,11 +3,11 @@
 //! Every subsystem uses it. `dispatch.rs`, above all subsystems, says which one answers which call.
 
 mod fail_nth;
+mod failure;
 mod ioctl;
-mod refusal;
 mod user_memory;
 
+pub use failure::Failure;
+pub(crate) use failure::{SyscallResult, fail};
 pub(crate) use ioctl::Request;
-pub use refusal::Refusal;
-pub(crate) use refusal::{Answered, refuse};
 pub(crate) use user_memory::{Fields, User};

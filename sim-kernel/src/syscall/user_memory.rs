@@ -5,8 +5,8 @@
 //!
 //! Mirrors `copy_struct_from_user`, `copy_from_user`, `copy_to_user` of `include/linux/uaccess.h`.
 
-use crate::syscall::refusal::{Answered, refuse};
-use handoff_model::abi::argument::{Argument, HexBytes, Outcome, Pointee, Structure};
+use crate::syscall::failure::{SyscallResult, fail};
+use handoff_model::abi::argument::{Argument, HexBytes, IoctlOutcome, Pointee, Structure};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId};
 
@@ -36,9 +36,9 @@ impl User {
     }
 
     /// What is left there in the end.
-    pub(crate) fn outcome(self, result: Result<u32, Errno>) -> Outcome {
+    pub(crate) fn outcome(self, result: Result<u32, Errno>) -> IoctlOutcome {
         let pointees = self.pointees.into_iter().map(|pointee| HexBytes(pointee.bytes));
-        Outcome { result, bytes: self.bytes, pointees: pointees.collect() }
+        IoctlOutcome { result, bytes: self.bytes, pointees: pointees.collect() }
     }
 
     /// All of it.
@@ -47,27 +47,27 @@ impl User {
     }
 
     /// `get_user` of a word. EFAULT.
-    pub(crate) fn word(&self, at: usize) -> Answered<u32> {
+    pub(crate) fn word(&self, at: usize) -> SyscallResult<u32> {
         let bytes = self.bytes.get(at..).and_then(|rest| rest.first_chunk());
-        bytes.map(|bytes| u32::from_ne_bytes(*bytes)).ok_or(refuse(Errno::EFAULT))
+        bytes.map(|bytes| u32::from_ne_bytes(*bytes)).ok_or(fail(Errno::EFAULT))
     }
 
     /// `copy_from_user` of the first bytes, with zeroes behind them. EFAULT.
-    pub(crate) fn copy(&self, length: usize) -> Answered<Fields> {
-        let bytes = self.bytes.get(..length).ok_or(refuse(Errno::EFAULT))?;
+    pub(crate) fn copy(&self, length: usize) -> SyscallResult<Fields> {
+        let bytes = self.bytes.get(..length).ok_or(fail(Errno::EFAULT))?;
         Ok(Fields(bytes.to_vec()))
     }
 
     /// `copy_struct_from_user`: the caller's structure has `theirs` bytes, the kernel's `ours`.
     /// E2BIG where the caller's is longer and not zero there, EFAULT.
-    pub(crate) fn copy_structure(&self, ours: usize, theirs: usize) -> Answered<Fields> {
+    pub(crate) fn copy_structure(&self, ours: usize, theirs: usize) -> SyscallResult<Fields> {
         if theirs > ours {
             let known = self.bytes.get(ours..).unwrap_or_default();
             if known.iter().take(theirs - ours).any(|byte| *byte != 0) {
-                return Err(refuse(Errno::E2BIG));
+                return Err(fail(Errno::E2BIG));
             }
             if self.bytes.len() < theirs {
-                return Err(refuse(Errno::EFAULT));
+                return Err(fail(Errno::EFAULT));
             }
         }
         let mut fields = self.copy(ours.min(theirs))?;
@@ -76,7 +76,7 @@ impl User {
     }
 
     /// `copy_to_user`. EFAULT.
-    pub(crate) fn write(&mut self, at: usize, bytes: &[u8]) -> Answered<()> {
+    pub(crate) fn write(&mut self, at: usize, bytes: &[u8]) -> SyscallResult<()> {
         let place = self.bytes.get_mut(at..).filter(|_| !self.read_only);
         copy_out(place.unwrap_or_default(), bytes)
     }
@@ -88,13 +88,23 @@ impl User {
     }
 
     /// `copy_from_user` through a pointer. EFAULT.
-    pub(crate) fn read_through(&self, at: usize, offset: usize, length: usize) -> Answered<&[u8]> {
+    pub(crate) fn read_through(
+        &self,
+        at: usize,
+        offset: usize,
+        length: usize,
+    ) -> SyscallResult<&[u8]> {
         let place = self.pointee(at).get(offset..).and_then(|rest| rest.get(..length));
-        place.ok_or(refuse(Errno::EFAULT))
+        place.ok_or(fail(Errno::EFAULT))
     }
 
     /// `copy_to_user` through a pointer. EFAULT.
-    pub(crate) fn write_through(&mut self, at: usize, offset: usize, bytes: &[u8]) -> Answered<()> {
+    pub(crate) fn write_through(
+        &mut self,
+        at: usize,
+        offset: usize,
+        bytes: &[u8],
+    ) -> SyscallResult<()> {
         let found = self.pointees.iter_mut().find(|pointee| pointee.at == at);
         let place = found.and_then(|pointee| pointee.bytes.get_mut(offset..));
         copy_out(place.unwrap_or_default(), bytes)
@@ -105,12 +115,12 @@ impl User {
 const WORD_BYTES: usize = 8;
 
 /// Where the memory ends too early, more than a word is copied up to there. EFAULT.
-fn copy_out(place: &mut [u8], bytes: &[u8]) -> Answered<()> {
+fn copy_out(place: &mut [u8], bytes: &[u8]) -> SyscallResult<()> {
     let fits = place.len().min(bytes.len());
     if fits == bytes.len() || bytes.len() > WORD_BYTES {
         place[..fits].copy_from_slice(&bytes[..fits]);
     }
-    if fits == bytes.len() { Ok(()) } else { Err(refuse(Errno::EFAULT)) }
+    if fits == bytes.len() { Ok(()) } else { Err(fail(Errno::EFAULT)) }
 }
 
 /// A structure that was copied in; offsets are those of the kernel's headers.

@@ -7,9 +7,9 @@
 //! Mirrors `vfio_df_ioctl_attach_pt` and `_detach_pt` of `drivers/vfio/device_cdev.c`, and
 //! `drivers/vfio/iommufd.c`.
 
-use crate::iommufd::{Change, NO_PASID, Object, Seat};
+use crate::iommufd::{AttachSlot, Change, NO_PASID, Object};
 use crate::machine::Machine;
-use crate::syscall::{Answered, Fields, Request, refuse};
+use crate::syscall::{Fields, Request, SyscallResult, fail};
 use crate::value::{ContextId, DeviceId};
 use crate::vfio::device::Binding;
 use crate::vfio::sized;
@@ -25,7 +25,11 @@ const PASID: u32 = 1;
 impl Machine {
     /// What ATTACH and DETACH have in common: → the structure, and whether it is about a PASID.
     /// EFAULT, EINVAL (size, flags), EOPNOTSUPP for a PASID of a device without DMA.
-    fn attachment_request(&self, id: DeviceId, request: &Request<'_>) -> Answered<(Fields, bool)> {
+    fn attachment_request(
+        &self,
+        id: DeviceId,
+        request: &Request<'_>,
+    ) -> SyscallResult<(Fields, bool)> {
         let min = match request.number {
             nr::VFIO_DEVICE_ATTACH_IOMMUFD_PT => {
                 offset_of!(vfio::vfio_device_attach_iommufd_pt, pasid)
@@ -36,39 +40,43 @@ impl Machine {
         let flags = cmd.u32(offset_of!(vfio::vfio_device_attach_iommufd_pt, flags));
         let known = if self.profile.has_tokens_and_pasids() { PASID } else { 0 };
         if flags & !known != 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if flags == 0 {
             return Ok((cmd, false));
         }
         if self.device(id).is_emulated() {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let longer = min + size_of::<u32>();
         if (cmd.u32(0) as usize) < longer {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         Ok((request.user.copy(longer)?, true))
     }
 
     /// `vfio_df_ioctl_attach_pt`. Tells the HWPT, or for an emulated device the IOAS as given;
     /// detaches where that cannot be told.
-    pub(super) fn attach(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
+    pub(super) fn attach(&mut self, id: DeviceId, request: &mut Request<'_>) -> SyscallResult<()> {
         const PAGE_TABLE: usize = offset_of!(vfio::vfio_device_attach_iommufd_pt, pt_id);
         let (cmd, is_pasid) = self.attachment_request(id, request)?;
         let Binding { context, object, .. } = self.binding(id);
         let page_table = cmd.id(PAGE_TABLE);
         if is_pasid {
             let pasid = cmd.u32(offset_of!(vfio::vfio_device_attach_iommufd_pt, pasid));
-            return self.attach_pasid(Seat { context, device: object, pasid }, request, page_table);
+            return self.attach_pasid(
+                AttachSlot { context, device: object, pasid },
+                request,
+                page_table,
+            );
         }
         let (attached, replaced) = self.attach_any(id, page_table)?;
         if replaced {
-            self.device_mut(id).upset();
+            self.device_mut(id).disrupt();
         }
         let told = request.user.write(PAGE_TABLE, &attached.0.to_ne_bytes());
         if told.is_err() && self.detach_any(id) {
-            self.device_mut(id).upset();
+            self.device_mut(id).disrupt();
         }
         self.reclaim();
         told
@@ -78,15 +86,15 @@ impl Machine {
     /// cannot be told.
     fn attach_pasid(
         &mut self,
-        seat: Seat,
+        seat: AttachSlot,
         request: &mut Request<'_>,
         page_table: ObjectId,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         const PAGE_TABLE: usize = offset_of!(vfio::vfio_device_attach_iommufd_pt, pt_id);
         let old = self.contexts.get(seat.context).attached_to(seat.device, seat.pasid);
         let is_replaced = old.is_some() && seat.pasid != NO_PASID;
         let change = if is_replaced { Change::Replace } else { Change::Attach };
-        let attached = self.change_pt(seat, page_table, change)?;
+        let attached = self.attach_page_table(seat, page_table, change)?;
         let told = request.user.write(PAGE_TABLE, &attached.0.to_ne_bytes());
         if told.is_err() {
             self.detach_seat(seat);
@@ -114,7 +122,7 @@ impl Machine {
         context: ContextId,
         access: ObjectId,
         page_table: ObjectId,
-    ) -> Answered<bool> {
+    ) -> SyscallResult<bool> {
         self.ioas(context, page_table)?;
         let old = self.change_access(context, access, Some(page_table))?;
         Ok(old.is_some_and(|old| old != page_table))
@@ -125,7 +133,7 @@ impl Machine {
         &mut self,
         id: DeviceId,
         page_table: ObjectId,
-    ) -> Answered<(ObjectId, bool)> {
+    ) -> SyscallResult<(ObjectId, bool)> {
         let Binding { context, object, .. } = self.binding(id);
         if self.device(id).is_emulated() {
             Ok((page_table, self.attach_access(context, object, page_table)?))
@@ -135,17 +143,17 @@ impl Machine {
     }
 
     /// `vfio_df_ioctl_detach_pt`: succeeds also when nothing is attached.
-    pub(super) fn detach(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
+    pub(super) fn detach(&mut self, id: DeviceId, request: &Request<'_>) -> SyscallResult<()> {
         let (cmd, is_pasid) = self.attachment_request(id, request)?;
         if is_pasid {
             let Binding { context, object, .. } = self.binding(id);
             let pasid = cmd.u32(offset_of!(vfio::vfio_device_detach_iommufd_pt, pasid));
             if pasid != NO_PASID {
-                self.detach_seat(Seat { context, device: object, pasid });
+                self.detach_seat(AttachSlot { context, device: object, pasid });
                 self.reclaim();
             }
         } else if self.detach_any(id) {
-            self.device_mut(id).upset();
+            self.device_mut(id).disrupt();
             self.reclaim();
         }
         Ok(())

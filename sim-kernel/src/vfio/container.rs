@@ -9,7 +9,7 @@
 
 use crate::fs::File;
 use crate::machine::{Machine, Placement};
-use crate::syscall::{Answered, Request, refuse};
+use crate::syscall::{Request, SyscallResult, fail};
 use crate::value::{ContainerId, Shared};
 use crate::vfio::type1::Type1;
 use handoff_model::abi::call::Reply;
@@ -36,7 +36,7 @@ const ENFORCES_COHERENCY: bool = false;
 
 impl Machine {
     /// `vfio_fops_open`. EMFILE.
-    pub(crate) fn open_container(&mut self, pid: Pid, place: &Placement) -> Answered {
+    pub(crate) fn open_container(&mut self, pid: Pid, place: &Placement) -> SyscallResult {
         self.atomically(|machine| {
             let container = Container { is_open: true, ..Container::default() };
             let container = machine.containers.insert(Shared::new(container));
@@ -70,12 +70,12 @@ impl Machine {
         &mut self,
         id: ContainerId,
         request: &mut Request<'_>,
-    ) -> Answered<u32> {
+    ) -> SyscallResult<u32> {
         match request.number {
             nr::VFIO_GET_API_VERSION => Ok(API_VERSION),
             nr::VFIO_CHECK_EXTENSION => Ok(self.container_extension(id, request.user.value).into()),
             nr::VFIO_SET_IOMMU => self.set_type1(id, request.user.value).map(|()| 0),
-            _ if self.type1(id).is_none() => Err(refuse(Errno::EINVAL)),
+            _ if self.type1(id).is_none() => Err(fail(Errno::EINVAL)),
             _ => self.type1_ioctl(id, request).map(|()| 0),
         }
     }
@@ -96,15 +96,15 @@ impl Machine {
 
     /// `vfio_ioctl_set_iommu`: EINVAL without a group, and when it is set; ENODEV for a type that
     /// nobody drives. Nothing is mapped yet, so every group can be attached.
-    fn set_type1(&mut self, id: ContainerId, kind: u64) -> Answered<()> {
+    fn set_type1(&mut self, id: ContainerId, kind: u64) -> SyscallResult<()> {
         let container = self.containers.get(id);
         if container.groups.is_empty() || container.iommu.is_some() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let is_v2 = match u32::try_from(kind) {
             Ok(vfio::VFIO_TYPE1_IOMMU) => false,
             Ok(vfio::VFIO_TYPE1v2_IOMMU) => true,
-            _ => return Err(refuse(Errno::ENODEV)),
+            _ => return Err(fail(Errno::ENODEV)),
         };
         let iommu = Type1::new(is_v2, self.dma_entry_limit, self.has_real_group(id));
         self.containers.get_mut(id).iommu = Some(iommu);
@@ -113,9 +113,14 @@ impl Machine {
 
     /// `vfio_container_attach_group`: EPERM while somebody owns the DMA of the group, and what the
     /// IOMMU says.
-    pub(super) fn join_container(&mut self, pid: Pid, id: ContainerId, group: u32) -> Answered<()> {
+    pub(super) fn join_container(
+        &mut self,
+        pid: Pid,
+        id: ContainerId,
+        group: u32,
+    ) -> SyscallResult<()> {
         if self.dma_owner(group).is_some() {
-            return Err(refuse(Errno::EPERM));
+            return Err(fail(Errno::EPERM));
         }
         if self.type1(id).is_some() {
             self.atomically(|machine| machine.attach_type1_group(pid, id, group))?;

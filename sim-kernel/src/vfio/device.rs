@@ -43,7 +43,7 @@ pub(crate) struct Device {
     counters: Vec<Counter>,
     /// How many vectors were armed when the machine was settled.
     settled_vectors: u16,
-    pub(crate) upsets: u8,
+    pub(crate) disruptions: u8,
 }
 
 /// `LOW_POWER_ENTRY`: the eventfd that is signalled when the device wakes. Holds a reference.
@@ -121,7 +121,7 @@ impl Device {
             migration: Migration::default(),
             counters: Vec::new(),
             settled_vectors: 0,
-            upsets: 0,
+            disruptions: 0,
         }
     }
 
@@ -137,8 +137,8 @@ impl Device {
         self.command &= !BUS_MASTER;
     }
 
-    pub(super) fn upset(&mut self) {
-        self.upsets = self.upsets.saturating_add(1);
+    pub(super) fn disrupt(&mut self) {
+        self.disruptions = self.disruptions.saturating_add(1);
     }
 
     pub(crate) fn trigger(&self, vector: usize) -> Option<FileId> {
@@ -190,7 +190,7 @@ impl Device {
 
     /// Ends the set-up: interrupts count from 0 for the vectors that are armed now.
     pub(crate) fn settle(&mut self) {
-        self.upsets = 0;
+        self.disruptions = 0;
         self.counters.clear();
         let armed = self.armed.as_ref().map_or(0, |armed| armed.triggers.len());
         self.settled_vectors = u16::try_from(armed).expect("vectors are few");

@@ -8,7 +8,7 @@
 //! Mirrors `vfio_ioctl_device_feature` of `drivers/vfio/vfio_main.c`.
 
 use crate::machine::{Machine, Placement};
-use crate::syscall::{Answered, Fields, Request, User, refuse};
+use crate::syscall::{Fields, Request, SyscallResult, User, fail};
 use crate::value::DeviceId;
 use crate::vfio::sized;
 use handoff_model::abi::errno::Errno;
@@ -39,15 +39,15 @@ pub(super) const SET: u32 = VFIO_DEVICE_FEATURE_SET;
 impl Feature<'_> {
     /// `vfio_check_feature`: → whether there is something to do. EINVAL for an operation that the
     /// feature does not have, for none, and for too little data.
-    pub(super) fn check(&self, operations: u32, min: usize) -> Answered<bool> {
+    pub(super) fn check(&self, operations: u32, min: usize) -> SyscallResult<bool> {
         if self.flags & (GET | SET) & !operations != 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if self.flags & VFIO_DEVICE_FEATURE_PROBE != 0 {
             return Ok(false);
         }
         if self.flags & (GET | SET) == 0 || self.length < min {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         Ok(true)
     }
@@ -57,12 +57,12 @@ impl Feature<'_> {
     }
 
     /// The data. EFAULT.
-    pub(super) fn data(&self, length: usize) -> Answered<Fields> {
+    pub(super) fn data(&self, length: usize) -> SyscallResult<Fields> {
         Ok(Fields(self.user.copy(DATA + length)?.0.split_off(DATA)))
     }
 
     /// EFAULT.
-    pub(super) fn tell(&mut self, data: &[u8]) -> Answered<()> {
+    pub(super) fn tell(&mut self, data: &[u8]) -> SyscallResult<()> {
         self.user.write(DATA, data)
     }
 }
@@ -70,13 +70,17 @@ impl Feature<'_> {
 impl Machine {
     /// EFAULT; EINVAL for a size, a flag, or GET and SET together without PROBE; ENOTTY for what
     /// the driver does not have.
-    pub(super) fn feature(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<u32> {
+    pub(super) fn feature(
+        &mut self,
+        id: DeviceId,
+        request: &mut Request<'_>,
+    ) -> SyscallResult<u32> {
         const KNOWN: u32 = VFIO_DEVICE_FEATURE_MASK | GET | SET | VFIO_DEVICE_FEATURE_PROBE;
         let header = sized(request, DATA)?;
         let flags = header.u32(offset_of!(vfio_device_feature, flags));
         let is_both = flags & (GET | SET) == GET | SET && flags & VFIO_DEVICE_FEATURE_PROBE == 0;
         if flags & !KNOWN != 0 || is_both {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let length = header.u32(0) as usize - DATA;
         let Request { pid, ref mut user, place, .. } = *request;

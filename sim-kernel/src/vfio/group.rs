@@ -19,7 +19,7 @@
 use crate::fs::{DeviceFile, File};
 use crate::hardware::DeviceKind;
 use crate::machine::{Machine, Placement};
-use crate::syscall::{Answered, Request, User, refuse};
+use crate::syscall::{Request, SyscallResult, User, fail};
 use crate::value::{ContainerId, ContextId, DeviceId, FileId, SmallId};
 use crate::vfio::device::Binding;
 use handoff_model::abi::call::{ContainerCall, Reply};
@@ -45,14 +45,14 @@ pub(crate) enum GroupIommu {
 }
 
 /// `strndup_user`, at most a page. EFAULT, EINVAL (too long).
-fn string(user: &User) -> Answered<String> {
+fn string(user: &User) -> SyscallResult<String> {
     let page = usize::try_from(PAGE_BYTES).expect("a page is small");
     let bytes = user.bytes();
     let end = bytes.iter().take(page).position(|byte| *byte == 0);
     match end {
         Some(end) => Ok(String::from_utf8_lossy(&bytes[..end]).into_owned()),
-        None if bytes.len() < page => Err(refuse(Errno::EFAULT)),
-        None => Err(refuse(Errno::EINVAL)),
+        None if bytes.len() < page => Err(fail(Errno::EFAULT)),
+        None => Err(fail(Errno::EINVAL)),
     }
 }
 
@@ -95,17 +95,17 @@ impl Machine {
         pid: Pid,
         path: &str,
         place: &Placement,
-    ) -> Option<Answered> {
+    ) -> Option<SyscallResult> {
         let group = path.strip_prefix("/dev/vfio/")?.parse().ok()?;
         self.members(group).next()?;
         let bound = self
             .members(group)
             .any(|id| self.device(id).binding.is_some_and(|binding| binding.file.is_some()));
         if bound {
-            return Some(Err(refuse(Errno::EBUSY)));
+            return Some(Err(fail(Errno::EBUSY)));
         }
         if self.groups.contains_key(&group) {
-            return Some(Err(refuse(Errno::EBUSY)));
+            return Some(Err(fail(Errno::EBUSY)));
         }
         Some(self.install_new(pid, File::Group(group), place.fd).map(|fd| {
             let file = self.process(pid).descriptors[&fd].file;
@@ -115,22 +115,26 @@ impl Machine {
     }
 
     /// `vfio_group_fops_unl_ioctl`.
-    pub(crate) fn group_ioctl(&mut self, group: u32, request: &mut Request<'_>) -> Answered<u32> {
+    pub(crate) fn group_ioctl(
+        &mut self,
+        group: u32,
+        request: &mut Request<'_>,
+    ) -> SyscallResult<u32> {
         match request.number {
             nr::VFIO_GROUP_GET_DEVICE_FD => self.get_device_fd(group, request),
             nr::VFIO_GROUP_GET_STATUS => self.group_status(group, request).map(|()| 0),
             nr::VFIO_GROUP_SET_CONTAINER => self.set_container(group, request).map(|()| 0),
             nr::VFIO_GROUP_UNSET_CONTAINER => self.unset_container(group).map(|()| 0),
-            _ => Err(refuse(Errno::ENOTTY)),
+            _ => Err(fail(Errno::ENOTTY)),
         }
     }
 
     /// `vfio_group_ioctl_get_status`. EFAULT, EINVAL (size).
-    fn group_status(&self, group: u32, request: &mut Request<'_>) -> Answered<()> {
+    fn group_status(&self, group: u32, request: &mut Request<'_>) -> SyscallResult<()> {
         const SIZE: usize = size_of::<vfio_group_status>();
         let mut status = request.user.copy(SIZE)?;
         if (status.u32(offset_of!(vfio_group_status, argsz)) as usize) < SIZE {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let flags = match self.group_state(group).iommu {
             Some(_) => vfio::VFIO_GROUP_FLAGS_CONTAINER_SET | vfio::VFIO_GROUP_FLAGS_VIABLE,
@@ -143,11 +147,11 @@ impl Machine {
 
     /// `vfio_group_ioctl_set_container`: EFAULT, EBADF, EINVAL (has one), what the container says,
     /// EBADFD for another file.
-    fn set_container(&mut self, group: u32, request: &mut Request<'_>) -> Answered<()> {
+    fn set_container(&mut self, group: u32, request: &mut Request<'_>) -> SyscallResult<()> {
         let fd = request.user.copy(size_of::<i32>())?.fd(0);
         let file = self.usable(request.pid, fd)?;
         if self.group_state(group).iommu.is_some() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let iommu = match *self.file(file) {
             File::Container(id) => {
@@ -159,7 +163,7 @@ impl Machine {
                 self.get_file(file);
                 GroupIommu::Iommufd(file, context)
             }
-            _ => return Err(refuse(Errno::EBADFD)),
+            _ => return Err(fail(Errno::EBADFD)),
         };
         self.group_mut(group).iommu = Some(iommu);
         Ok(())
@@ -191,11 +195,11 @@ impl Machine {
 
     /// `vfio_group_ioctl_unset_container`: EINVAL without one, EBUSY while devices are open in a
     /// container.
-    fn unset_container(&mut self, group: u32) -> Answered<()> {
-        let iommu = self.group_state(group).iommu.ok_or(refuse(Errno::EINVAL))?;
+    fn unset_container(&mut self, group: u32) -> SyscallResult<()> {
+        let iommu = self.group_state(group).iommu.ok_or(fail(Errno::EINVAL))?;
         let in_use = self.members(group).any(|id| self.container_of(id).is_some());
         if in_use {
-            return Err(refuse(Errno::EBUSY));
+            return Err(fail(Errno::EBUSY));
         }
         self.group_mut(group).iommu = None;
         self.leave_iommu(group, iommu);
@@ -218,7 +222,7 @@ impl Machine {
     }
 
     /// `vfio_group_ioctl_get_device_fd`: EFAULT, EINVAL, ENODEV, EMFILE, and what opening says.
-    fn get_device_fd(&mut self, group: u32, request: &mut Request<'_>) -> Answered<u32> {
+    fn get_device_fd(&mut self, group: u32, request: &mut Request<'_>) -> SyscallResult<u32> {
         let name = string(request.user)?;
         let device = self.named_member(group, &name)?;
         let fd = self.atomically(|machine| {
@@ -232,41 +236,41 @@ impl Machine {
 
     /// `vfio_device_get_from_name`. A PCI device's address may be followed by options, of which
     /// this one takes none: EINVAL. ENODEV.
-    fn named_member(&self, group: u32, name: &str) -> Answered<DeviceId> {
+    fn named_member(&self, group: u32, name: &str) -> SyscallResult<DeviceId> {
         for id in self.members(group) {
             let spec = &self.device(id).spec;
             let Some(rest) = name.strip_prefix(&spec.address) else { continue };
             let is_pci = matches!(spec.kind, DeviceKind::Pci { .. });
             if is_pci && rest.starts_with(' ') && !rest.trim_matches(' ').is_empty() {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             if rest.is_empty() || is_pci && rest.starts_with(' ') {
                 return Ok(id);
             }
         }
-        Err(refuse(Errno::ENODEV))
+        Err(fail(Errno::ENODEV))
     }
 
     /// `vfio_df_group_open`, and into an iommufd binding and attaching: EINVAL without anything
     /// that translates, and for a container without an IOMMU; ESRCH for an mdev that needs KVM;
     /// ENODEV for an iommufd that has lost its address space, and what attaching says.
-    fn open_through_group(&mut self, group: u32, of: DeviceFile) -> Answered<()> {
+    fn open_through_group(&mut self, group: u32, of: DeviceFile) -> SyscallResult<()> {
         let id = of.device;
-        let iommu = self.group_state(group).iommu.ok_or(refuse(Errno::EINVAL))?;
+        let iommu = self.group_state(group).iommu.ok_or(fail(Errno::EINVAL))?;
         if self.device(id).group_files == 0 {
             match iommu {
                 GroupIommu::Container(container) => {
                     if self.type1(container).is_none() {
-                        return Err(refuse(Errno::EINVAL));
+                        return Err(fail(Errno::EINVAL));
                     }
                     if self.device(id).spec.kind == (DeviceKind::Mdev { needs_kvm: true }) {
-                        return Err(refuse(Errno::ESRCH));
+                        return Err(fail(Errno::ESRCH));
                     }
                     self.get_file(self.group_state(group).file);
                     self.device_mut(id).clear_bus_master();
                 }
                 GroupIommu::Iommufd(iommufd, context) => {
-                    let object = self.object_to_bind(of, context)?;
+                    let object = self.check_bind(of, context)?;
                     let object = self.contexts.get_mut(context).insert(object);
                     let (file, kvm) = (None, of.kvm);
                     self.bind_object(id, Binding { file, iommufd, context, object, kvm });
@@ -286,16 +290,16 @@ impl Machine {
         id: DeviceId,
         groups: u32,
         request: &Request<'_>,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         const GROUPS: usize = size_of::<vfio::vfio_pci_hot_reset>();
         if groups > 1 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let fd = request.user.copy(GROUPS + size_of::<i32>())?.fd(GROUPS);
         let file = self.usable(request.pid, fd)?;
         match *self.file(file) {
             File::Group(group) if group == self.device(id).spec.group => Ok(()),
-            _ => Err(refuse(Errno::EINVAL)),
+            _ => Err(fail(Errno::EINVAL)),
         }
     }
 

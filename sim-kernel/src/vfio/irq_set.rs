@@ -2,7 +2,7 @@
 //!
 //! Mirrors `vfio_set_irqs_validate_and_prepare` of `drivers/vfio/vfio_main.c`.
 
-use crate::syscall::{Answered, Request, refuse};
+use crate::syscall::{Request, SyscallResult, fail};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use std::mem::offset_of;
@@ -51,7 +51,7 @@ pub(super) struct IrqSet {
 
 impl IrqSet {
     /// `vfio_set_irqs_validate_and_prepare`, against how many vectors there are. EFAULT, EINVAL.
-    pub(super) fn copy(request: &Request<'_>, vectors: impl Fn(u32) -> u32) -> Answered<Self> {
+    pub(super) fn copy(request: &Request<'_>, vectors: impl Fn(u32) -> u32) -> SyscallResult<Self> {
         const MIN: usize = offset_of!(vfio_irq_set, data);
         const KNOWN: u32 = VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK;
         let header = request.user.copy(MIN)?;
@@ -61,21 +61,21 @@ impl IrqSet {
         let start = header.u32(offset_of!(vfio_irq_set, start));
         let count = header.u32(offset_of!(vfio_irq_set, count));
         if argsz < MIN || index >= INDEXES || count >= u32::MAX - start || flags & !KNOWN != 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let there = vectors(index);
         if start >= there || start + count > there {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let length = count as usize;
         let each = match flags & VFIO_IRQ_SET_DATA_TYPE_MASK {
             VFIO_IRQ_SET_DATA_NONE => 0,
             VFIO_IRQ_SET_DATA_BOOL => size_of::<u8>(),
             VFIO_IRQ_SET_DATA_EVENTFD => size_of::<i32>(),
-            _ => return Err(refuse(Errno::EINVAL)),
+            _ => return Err(fail(Errno::EINVAL)),
         };
         if argsz - MIN < length * each {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let all = request.user.copy(MIN + length * each)?;
         let data = match each {

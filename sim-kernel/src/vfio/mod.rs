@@ -41,7 +41,7 @@ use crate::fs::{DeviceFile, File};
 use crate::hardware::DeviceKind;
 use crate::iommufd::{Access, AccessOwner, Hardware, Object};
 use crate::machine::{Machine, Placement};
-use crate::syscall::{Answered, Fields, Refusal, Request, refuse};
+use crate::syscall::{Failure, Fields, Request, SyscallResult, fail};
 use crate::value::{ContextId, DeviceId, FileId, SmallId};
 use crate::vfio::device::Binding;
 use handoff_model::abi::call::Reply;
@@ -63,20 +63,20 @@ const TOKEN_POINTER: usize = BIND_MIN;
 const BIND_SIZE: usize = TOKEN_POINTER + size_of::<u64>();
 
 /// A structure of which at least the first `min` bytes must be there. EFAULT, EINVAL (size).
-fn sized(request: &Request<'_>, min: usize) -> Answered<Fields> {
+fn sized(request: &Request<'_>, min: usize) -> SyscallResult<Fields> {
     let fields = request.user.copy(min)?;
     if (fields.u32(0) as usize) < min {
-        return Err(refuse(Errno::EINVAL));
+        return Err(fail(Errno::EINVAL));
     }
     Ok(fields)
 }
 
 impl Machine {
     /// `vfio_device_fops_cdev_open`. ENOENT, also for every device before 6.6; EMFILE.
-    pub(crate) fn open_device(&mut self, pid: Pid, path: &str, place: &Placement) -> Answered {
+    pub(crate) fn open_device(&mut self, pid: Pid, path: &str, place: &Placement) -> SyscallResult {
         let is_it = |device: &Device| self.profile.has_device_files() && device.spec.path == path;
         let device = self.devices.iter().position(|device| is_it(device));
-        let device = DeviceId::of(device.ok_or(refuse(Errno::ENOENT))?);
+        let device = DeviceId::of(device.ok_or(fail(Errno::ENOENT))?);
         let file = DeviceFile { device, kvm: None, through_group: false };
         self.install_new(pid, File::Device(file), place.fd).map(Reply::Fd)
     }
@@ -97,13 +97,13 @@ impl Machine {
         &mut self,
         of: DeviceFile,
         request: &mut Request<'_>,
-    ) -> Answered<u32> {
+    ) -> SyscallResult<u32> {
         let device = of.device;
         if request.number == nr::VFIO_DEVICE_BIND_IOMMUFD {
             return self.bind(of, request).map(|()| 0);
         }
         if !self.is_bound_file(device, request.file) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         self.wake_device(device);
         let emulated = self.device(device).is_emulated();
@@ -127,35 +127,35 @@ impl Machine {
     /// `vfio_df_ioctl_bind_iommufd`: EFAULT, EINVAL (size), E2BIG, EINVAL (flags, no descriptor,
     /// bound already, token), EBADF, EBADFD, EINVAL (another open file has the device), EPERM
     /// (another context has its group), and what the driver says.
-    fn bind(&mut self, of: DeviceFile, request: &mut Request<'_>) -> Answered<()> {
+    fn bind(&mut self, of: DeviceFile, request: &mut Request<'_>) -> SyscallResult<()> {
         let id = of.device;
         let cmd = self.copy_bind(request)?;
         let iommufd = cmd.fd(offset_of!(vfio::vfio_device_bind_iommufd, iommufd));
         let flags = cmd.u32(offset_of!(vfio::vfio_device_bind_iommufd, flags));
         let known = if self.profile.has_tokens_and_pasids() { TOKEN } else { 0 };
         if flags & !known != 0 || iommufd.0 < 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if of.through_group {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if self.groups.contains_key(&self.device(id).spec.group) {
-            return Err(refuse(Errno::EBUSY));
+            return Err(fail(Errno::EBUSY));
         }
         if self.is_bound_file(id, request.file) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if flags & TOKEN != 0 {
             return Err(self.refuse_token(id, request));
         }
         let iommufd = self.usable(request.pid, iommufd)?;
         let File::Iommufd(context) = *self.file(iommufd) else {
-            return Err(refuse(Errno::EBADFD));
+            return Err(fail(Errno::EBADFD));
         };
         if self.device(id).binding.is_some() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
-        let object = self.object_to_bind(of, context)?;
+        let object = self.check_bind(of, context)?;
         self.allocate()?;
         self.atomically(|machine| {
             let object = machine.contexts.get_mut(context).insert(object);
@@ -175,10 +175,10 @@ impl Machine {
         }
     }
 
-    fn copy_bind(&self, request: &Request<'_>) -> Answered<Fields> {
+    fn copy_bind(&self, request: &Request<'_>) -> SyscallResult<Fields> {
         let size = request.user.word(0)? as usize;
         if size < BIND_MIN {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if self.profile.has_tokens_and_pasids() {
             request.user.copy_structure(BIND_SIZE, size)
@@ -189,28 +189,28 @@ impl Machine {
 
     /// `vfio_df_check_token` of one that nobody has asked for. EINVAL; EFAULT before, where a
     /// driver looks.
-    fn refuse_token(&self, id: DeviceId, request: &Request<'_>) -> Refusal {
+    fn refuse_token(&self, id: DeviceId, request: &Request<'_>) -> Failure {
         if !self.device(id).is_emulated()
             && let Err(refusal) = request.user.read_through(TOKEN_POINTER, 0, TOKEN_BYTES)
         {
             return refusal;
         }
-        refuse(Errno::EINVAL)
+        fail(Errno::EINVAL)
     }
 
     /// `vfio_df_device_first_open`. EPERM; ESRCH for an mdev that needs the KVM that its file
     /// lacks.
-    fn object_to_bind(&self, of: DeviceFile, context: ContextId) -> Answered<Object> {
+    fn check_bind(&self, of: DeviceFile, context: ContextId) -> SyscallResult<Object> {
         let device = of.device;
         match self.device(device).spec.kind {
-            DeviceKind::Mdev { needs_kvm: true } if of.kvm.is_none() => Err(refuse(Errno::ESRCH)),
+            DeviceKind::Mdev { needs_kvm: true } if of.kvm.is_none() => Err(fail(Errno::ESRCH)),
             DeviceKind::Mdev { .. } => {
                 Ok(Object::Access(Access { owner: AccessOwner::Vfio(device), ioas: None }))
             }
             DeviceKind::Pci { .. } => {
                 let owner = self.dma_owner(self.device(device).spec.group);
                 if owner.is_some_and(|owner| owner != context) {
-                    return Err(refuse(Errno::EPERM));
+                    return Err(fail(Errno::EPERM));
                 }
                 let nests = self.device(device).spec.nests;
                 Ok(Object::Device { hardware: Hardware::Vfio { device, nests }, hwpt: None })
@@ -245,7 +245,7 @@ impl Machine {
         self.drop_ioeventfds(id, |_| true);
         self.close_migration(id);
         self.device_mut(id).restore_config();
-        self.device_mut(id).upset();
+        self.device_mut(id).disrupt();
         self.drop_notifiers(id);
         self.detach_any(id);
         let Some(binding) = self.device_mut(id).binding.take() else { return };

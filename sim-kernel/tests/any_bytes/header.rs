@@ -8,7 +8,7 @@
 
 use super::calls::word;
 use super::{IOMMUFD, busy, ioctl, outcome, structure};
-use handoff_model::abi::argument::{Argument, Outcome};
+use handoff_model::abi::argument::{Argument, IoctlOutcome};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::request as nr;
 use handoff_sim_kernel::Machine;
@@ -53,7 +53,7 @@ fn headed(body: &[u8], says: usize, length: usize) -> Argument {
 }
 
 /// The answer to one call, and the machine after it.
-fn after(machine: &Machine, request: u32, argument: Argument) -> (Outcome, Machine) {
+fn after(machine: &Machine, request: u32, argument: Argument) -> (IoctlOutcome, Machine) {
     let mut machine = machine.clone();
     let outcome = outcome(&mut machine, &ioctl(IOMMUFD, request, argument));
     (outcome, machine)

@@ -9,7 +9,7 @@ mod calls;
 mod header;
 
 use crate::common::{EDU, MTTY, NEW, NIC, OLD, Rig, process};
-use handoff_model::abi::argument::{Argument, Ioctl, Outcome};
+use handoff_model::abi::argument::{Argument, Ioctl, IoctlOutcome};
 use handoff_model::abi::call::{Call, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
@@ -35,20 +35,20 @@ fn words(words: &[u32]) -> Argument {
     structure(words.iter().flat_map(|word| word.to_ne_bytes()).collect())
 }
 
-fn outcome(machine: &mut Machine, call: &Call) -> Outcome {
+fn outcome(machine: &mut Machine, call: &Call) -> IoctlOutcome {
     match machine.call(OLD, call) {
         Ok(Reply::Ioctl(outcome)) => outcome,
         other => panic!("no outcome of {call:?}: {other:?}"),
     }
 }
 
-fn ok(rig: &mut Rig, fd: Fd, request: u32, argument: Argument) -> Outcome {
+fn ok(rig: &mut Rig, fd: Fd, request: u32, argument: Argument) -> IoctlOutcome {
     let outcome = outcome(&mut rig.machine, &ioctl(fd, request, argument));
     assert_eq!(outcome.errno(), None, "{}", nr::name(request).unwrap_or("?"));
     outcome
 }
 
-fn made(outcome: &Outcome) -> Fd {
+fn made(outcome: &IoctlOutcome) -> Fd {
     Fd(outcome.result.expect("a descriptor").cast_signed())
 }
 

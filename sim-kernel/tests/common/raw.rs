@@ -1,7 +1,7 @@
 //! Ioctls as bytes, field by field.
 
 use super::Rig;
-use handoff_model::abi::argument::{Argument, Ioctl, Outcome, Pointee};
+use handoff_model::abi::argument::{Argument, Ioctl, IoctlOutcome, Pointee};
 use handoff_model::abi::call::{Call, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
@@ -57,19 +57,19 @@ impl Raw {
 }
 
 /// A word of what an ioctl left.
-pub(crate) fn word(outcome: &Outcome, at: usize) -> u32 {
+pub(crate) fn word(outcome: &IoctlOutcome, at: usize) -> u32 {
     u32::from_ne_bytes(*outcome.bytes[at..].first_chunk().expect("a word"))
 }
 
 /// A long word of what an ioctl left.
-pub(crate) fn long(outcome: &Outcome, at: usize) -> u64 {
+pub(crate) fn long(outcome: &IoctlOutcome, at: usize) -> u64 {
     u64::from_ne_bytes(*outcome.bytes[at..].first_chunk().expect("a word"))
 }
 
 impl Rig {
     /// Makes an ioctl, whatever comes of it; the invariants hold after it.
     #[track_caller]
-    pub(crate) fn raw(&mut self, pid: Pid, fd: Fd, raw: Raw) -> Outcome {
+    pub(crate) fn raw(&mut self, pid: Pid, fd: Fd, raw: Raw) -> IoctlOutcome {
         let answer = self.machine.call(pid, &raw.call(fd));
         self.machine.audit().expect("invariants");
         match answer {
@@ -80,7 +80,7 @@ impl Rig {
 
     /// An ioctl that succeeds.
     #[track_caller]
-    pub(crate) fn raw_ok(&mut self, pid: Pid, fd: Fd, raw: Raw) -> Outcome {
+    pub(crate) fn raw_ok(&mut self, pid: Pid, fd: Fd, raw: Raw) -> IoctlOutcome {
         let outcome = self.raw(pid, fd, raw.clone());
         assert_eq!(outcome.errno(), None, "{raw:?}");
         outcome
@@ -115,7 +115,7 @@ impl Rig {
         iommufd: Fd,
         hwpt: ObjectId,
         row: [u64; 3],
-    ) -> Outcome {
+    ) -> IoctlOutcome {
         let raw = Raw::test(3, hwpt.0).u64(16, row[0]).u64(24, row[1]).u64(32, row[2]);
         self.raw(pid, iommufd, raw)
     }

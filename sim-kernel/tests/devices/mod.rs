@@ -8,5 +8,5 @@ mod interrupts;
 use crate::common::Rig;
 
 fn upsets(rig: &Rig, device: &str) -> u32 {
-    rig.machine.view().devices[device].upsets
+    rig.machine.view().devices[device].disruptions
 }

@@ -17,7 +17,7 @@ mod tools;
 #[path = "../tests/two_phase_commit.rs"]
 mod two_phase_commit;
 
-use handoff_checker::search::{Said, explore};
+use handoff_checker::search::{Labels, explore};
 use mimalloc::MiMalloc;
 use std::path::Path;
 use std::process::Command;
@@ -47,7 +47,10 @@ fn main() {
 }
 
 fn of_commit(model: TwoPhaseCommit, threads: usize) -> Figures {
-    let ask = (1, |state: &u64| Said { good: 1, bad: u64::from(!model.is_consistent(*state)) });
+    let ask = (1, |state: &u64| Labels {
+        witness: 1,
+        violation: u64::from(!model.is_consistent(*state)),
+    });
     let started = Instant::now();
     let found = explore(&model, &ask, limits(threads));
     let seconds = started.elapsed().as_secs_f64();

@@ -125,7 +125,7 @@ impl Graph {
 
 /// What the graph says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum Cycles {
     /// No run goes on for ever; the longest has so many steps.
     Acyclic {
         /// Steps of the longest run.
@@ -137,13 +137,13 @@ pub enum Shape {
 }
 
 /// Looks for cycles. A complete exploration is needed for the answer to mean anything.
-pub fn shape(graph: &Graph) -> Shape {
+pub fn cycles(graph: &Graph) -> Cycles {
     match in_order(graph) {
         Ok(order) => {
-            let longest = heaviest(graph, &order, |_, _| Some(1));
-            Shape::Acyclic { longest_run: longest.weight }
+            let longest = longest_path(graph, &order, |_, _| Some(1));
+            Cycles::Acyclic { longest_run: longest.weight }
         }
-        Err(incoming) => Shape::Cyclic(cycle(graph, &incoming)),
+        Err(incoming) => Cycles::Cyclic(cycle(graph, &incoming)),
     }
 }
 
@@ -172,45 +172,45 @@ pub fn in_order(graph: &Graph) -> Result<Vec<StateIndex>, Vec<u32>> {
 /// From which states every run comes to a bad one: the bad ones, and those of which every
 /// transition leads to such a state. Of transitions, by a state and the place, only those count
 /// that are `open`.
-pub fn doomed(
+pub fn inevitable(
     graph: &Graph,
     bad: Vec<bool>,
     open: impl Fn(StateIndex, usize) -> bool,
 ) -> Vec<bool> {
-    let mut doomed = bad;
+    let mut inevitable = bad;
     let before = graph.reversed(&open);
-    let mut ways_out = vec![0u32; doomed.len()];
+    let mut ways_out = vec![0u32; inevitable.len()];
     for state in &before.targets {
         ways_out[*state as usize] += 1;
     }
     let mut found: Vec<StateIndex> =
-        (0..graph.states()).filter(|state| doomed[*state as usize]).collect();
+        (0..graph.states()).filter(|state| inevitable[*state as usize]).collect();
     while let Some(state) = found.pop() {
         for earlier in before.successors(state).iter().copied() {
             ways_out[earlier as usize] -= 1;
-            if ways_out[earlier as usize] == 0 && !doomed[earlier as usize] {
-                doomed[earlier as usize] = true;
+            if ways_out[earlier as usize] == 0 && !inevitable[earlier as usize] {
+                inevitable[earlier as usize] = true;
                 found.push(earlier);
             }
         }
     }
-    doomed
+    inevitable
 }
 
 /// The first state from which no way leads to a goal: `AG EF goal` fails there, and it holds where
 /// there is none. Only transitions that are `open` lead anywhere. An end that is no goal is such a
 /// state, too.
-pub fn dead_end(
+pub fn first_trapped(
     graph: &Graph,
     goals: Vec<bool>,
     open: impl Fn(StateIndex, usize) -> bool,
 ) -> Option<StateIndex> {
-    let reaches = reaching(graph, goals, open);
+    let reaches = can_reach(graph, goals, open);
     (0..graph.states()).find(|state| !reaches[*state as usize])
 }
 
 /// Of each state whether some way leads from it to a goal.
-pub fn reaching(
+pub fn can_reach(
     graph: &Graph,
     goals: Vec<bool>,
     open: impl Fn(StateIndex, usize) -> bool,
@@ -231,7 +231,7 @@ pub fn reaching(
 
 /// A heaviest stretch of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stretch {
+pub struct LongestPath {
     /// The sum over its transitions.
     pub weight: u32,
     /// Where it begins.
@@ -242,11 +242,11 @@ pub struct Stretch {
 
 /// The heaviest of all stretches, by the weight of the transition at a place of a state; one
 /// without a weight is part of no stretch. `order` is [`in_order`].
-pub fn heaviest(
+pub fn longest_path(
     graph: &Graph,
     order: &[StateIndex],
     weight: impl Fn(StateIndex, usize) -> Option<u32>,
-) -> Stretch {
+) -> LongestPath {
     let mut best = vec![(0u32, None); graph.states() as usize];
     for state in order {
         for (place, target) in graph.successors(*state).iter().enumerate() {
@@ -267,7 +267,7 @@ pub fn heaviest(
         first = before;
     }
     places.reverse();
-    Stretch { weight, first, places }
+    LongestPath { weight, first, places }
 }
 
 /// A shortest cycle through the lowest state that is on one, within what could not be peeled off.

@@ -11,11 +11,11 @@ use std::hash::{BuildHasher, Hash};
 
 /// The number of a value, in the order in which threads came first: nothing may depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Number(u32);
+pub struct InternId(u32);
 
 /// Values of one type, each stored once, with facts of type `F` about each.
-pub struct Once<T, F = ()> {
-    numbers: DashMap<T, Number, FxBuildHasher>,
+pub struct Interner<T, F = ()> {
+    numbers: DashMap<T, InternId, FxBuildHasher>,
     values: boxcar::Vec<Value<T, F>>,
 }
 
@@ -25,21 +25,21 @@ struct Value<T, F> {
     hash: u64,
 }
 
-impl<T: Eq + Hash, F> Default for Once<T, F> {
+impl<T: Eq + Hash, F> Default for Interner<T, F> {
     fn default() -> Self {
         Self { numbers: DashMap::default(), values: boxcar::Vec::new() }
     }
 }
 
-impl<T, F> fmt::Debug for Once<T, F> {
+impl<T, F> fmt::Debug for Interner<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} values", self.values.count())
     }
 }
 
-impl<T: Clone + Eq + Hash, F> Once<T, F> {
+impl<T: Clone + Eq + Hash, F> Interner<T, F> {
     /// Returns the number of a value; `facts` computes what is stored beside a new one.
-    pub fn number(&self, value: T, facts: impl FnOnce(&T) -> F) -> Number {
+    pub fn number(&self, value: T, facts: impl FnOnce(&T) -> F) -> InternId {
         if let Some(known) = self.numbers.get(&value) {
             return *known;
         }
@@ -49,7 +49,7 @@ impl<T: Clone + Eq + Hash, F> Once<T, F> {
             Entry::Vacant(entry) => {
                 let hash = FxBuildHasher.hash_one(entry.key());
                 let at = self.values.push(Value { is: entry.key().clone(), facts, hash });
-                *entry.insert(Number(u32::try_from(at).expect("fewer parts than worlds")))
+                *entry.insert(InternId(u32::try_from(at).expect("fewer parts than worlds")))
             }
         }
     }
@@ -60,17 +60,17 @@ impl<T: Clone + Eq + Hash, F> Once<T, F> {
     }
 
     /// Returns the value of a number.
-    pub fn get(&self, number: Number) -> &T {
+    pub fn get(&self, number: InternId) -> &T {
         &self.values[number.0 as usize].is
     }
 
     /// Returns the facts about a value.
-    pub fn facts(&self, number: Number) -> &F {
+    pub fn facts(&self, number: InternId) -> &F {
         &self.values[number.0 as usize].facts
     }
 
     /// Returns the hash of a value, which does not depend on its number.
-    pub fn hash(&self, number: Number) -> u64 {
+    pub fn hash(&self, number: InternId) -> u64 {
         self.values[number.0 as usize].hash
     }
 }

@@ -7,22 +7,22 @@ use std::sync::OnceLock;
 
 /// Values by keys. Two threads may add the same; the first is found.
 #[derive(Debug)]
-pub struct Chain<K, V>(OnceLock<Box<Link<K, V>>>);
+pub struct Memo<K, V>(OnceLock<Box<Link<K, V>>>);
 
 #[derive(Debug)]
 struct Link<K, V> {
     key: K,
     value: V,
-    rest: Chain<K, V>,
+    rest: Memo<K, V>,
 }
 
-impl<K, V> Default for Chain<K, V> {
+impl<K, V> Default for Memo<K, V> {
     fn default() -> Self {
         Self(OnceLock::new())
     }
 }
 
-impl<K: PartialEq, V: Copy> Chain<K, V> {
+impl<K: PartialEq, V: Copy> Memo<K, V> {
     /// The value of a key.
     pub fn get(&self, key: &K) -> Option<V> {
         let mut at = self;

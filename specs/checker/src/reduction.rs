@@ -10,10 +10,10 @@
 //!
 //! Verdicts are those of the full search; a run is one of the model, though not always a shortest.
 //!
-//! What a model says of itself can be wrong, and a verdict with it. So [`against`] holds it to the
+//! What a model says of itself can be wrong, and a verdict with it. So [`violation_of`] holds it to the
 //! full search of a small world: whatever is claimed of a state must be so there.
 
-use crate::search::{Exploration, Judge, Said, StateIndex};
+use crate::search::{Exploration, Labels, Observer, StateIndex};
 use stateright::{Model, Property};
 use std::hash::Hash;
 
@@ -149,16 +149,16 @@ where
 }
 
 /// Asks what the model asks.
-impl<M: Reducible + Judge<M>> Judge<Self> for Reduced<'_, M>
+impl<M: Reducible + Observer<M>> Observer<Self> for Reduced<'_, M>
 where
     M::State: Clone + Eq,
     M::Action: Clone,
 {
-    fn questions(&self) -> usize {
-        self.model.questions()
+    fn property_count(&self) -> usize {
+        self.model.property_count()
     }
 
-    fn state(&self, state: &M::State) -> Said {
+    fn state(&self, state: &M::State) -> Labels {
         self.model.state(state)
     }
 
@@ -177,9 +177,9 @@ where
 
 /// What speaks against that which a model says of itself, on a full search of it: the state, and
 /// what is wrong there. `None`: nothing does.
-pub fn against<M>(
+pub fn violation_of<M>(
     model: &M,
-    judge: &impl Judge<M>,
+    observer: &impl Observer<M>,
     full: &Exploration<M::State>,
 ) -> Option<(StateIndex, &'static str)>
 where
@@ -189,9 +189,9 @@ where
 {
     let wrong = |at| {
         let state = full.state(at);
-        let wrong = wrong_stand_in(model, judge, full, state)
-            .or_else(|| wrong_first(model, judge, state))
-            .or_else(|| wrong_firsts(model, full, state));
+        let wrong = representative_violation(model, observer, full, state)
+            .or_else(|| ample_violation(model, observer, state))
+            .or_else(|| ample_violations(model, full, state));
         Some((at, wrong?))
     };
     (0..full.states()).find_map(wrong)
@@ -208,9 +208,9 @@ where
     (actions, ends)
 }
 
-fn wrong_stand_in<M>(
+fn representative_violation<M>(
     model: &M,
-    judge: &impl Judge<M>,
+    observer: &impl Observer<M>,
     full: &Exploration<M::State>,
     state: &M::State,
 ) -> Option<&'static str>
@@ -233,7 +233,7 @@ where
             "what stands for it does not stand for itself",
         ),
         (
-            judge.state(&stand_in) == judge.state(state),
+            observer.state(&stand_in) == observer.state(state),
             "a question tells it from what stands for it",
         ),
         (
@@ -244,7 +244,11 @@ where
     rules.into_iter().find(|(holds, _)| !holds).map(|(_, wrong)| wrong)
 }
 
-fn wrong_first<M>(model: &M, judge: &impl Judge<M>, state: &M::State) -> Option<&'static str>
+fn ample_violation<M>(
+    model: &M,
+    observer: &impl Observer<M>,
+    state: &M::State,
+) -> Option<&'static str>
 where
     M: Reducible,
     M::State: Clone + Eq,
@@ -254,7 +258,7 @@ where
     let claimed = (0..actions.len()).filter(|at| model.may_come_first(state, &actions, *at));
     claimed.into_iter().find_map(|at| {
         let Some(after) = &ends[at] else { return Some("what may come first leads nowhere") };
-        if judge.state(after) != judge.state(state) || judge.faults(&actions[at]) > 0 {
+        if observer.state(after) != observer.state(state) || observer.faults(&actions[at]) > 0 {
             return Some("a question sees what may come first, or it is a fault");
         }
         // Each action must be possible after the other one: a model need not refuse it where it is
@@ -279,7 +283,7 @@ where
 }
 
 /// What comes first, and what comes first after that, and so on, must come to an end.
-fn wrong_firsts<M>(
+fn ample_violations<M>(
     model: &M,
     full: &Exploration<M::State>,
     state: &M::State,

@@ -4,7 +4,7 @@
 use crate::models::{Edges, Grid};
 use crate::two_phase_commit::TwoPhaseCommit;
 use handoff_checker::search::{
-    Checkpoint, Cut, Exploration, Judge, Limits, Said, StateIndex, Unusable, explore,
+    Checkpoint, Exploration, Labels, Limits, Observer, StateIndex, StopReason, Unusable, explore,
     explore_in_runs,
 };
 use stateright::{Model, Property};
@@ -39,15 +39,19 @@ fn in_runs<M, J>(
 where
     M: Model + Sync,
     M::State: Clone + Eq + Hash + Send + Sync,
-    J: Judge<M>,
+    J: Observer<M>,
 {
     let mut from: Option<Checkpoint> = None;
     for runs in 1..1000 {
-        let (model, judge) = make();
+        let (model, observer) = make();
         let limits = next(from.as_ref(), usual);
-        let (found, left) = explore_in_runs(&model, &judge, limits, from).expect("it goes on");
+        let (found, left) = explore_in_runs(&model, &observer, limits, from).expect("it goes on");
         let Some(left) = left else { return (found, runs) };
-        assert!(matches!(found.cut, Some(Cut::States(_) | Cut::Time(_))), "{:?}", found.cut);
+        assert!(
+            matches!(found.cut, Some(StopReason::States(_) | StopReason::Time(_))),
+            "{:?}",
+            found.cut
+        );
         from = Some(left);
     }
     panic!("it does not come to an end")
@@ -56,7 +60,7 @@ where
 /// What a search says, but for the states.
 type Told = (
     Vec<(Option<(StateIndex, u16)>, (u32, u32))>,
-    (u64, u32, Option<Cut>),
+    (u64, u32, Option<StopReason>),
     [Vec<u64>; 2],
     Vec<Option<StateIndex>>,
     String,
@@ -88,12 +92,12 @@ fn check<M, J>(make: impl Fn() -> (M, J), usual: Limits, runs_min: usize)
 where
     M: Model + Sync,
     M::State: Debug + Clone + Eq + Hash + Send + Sync,
-    J: Judge<M>,
+    J: Observer<M>,
 {
     for threads in [1, 2] {
         let usual = Limits { threads: limits(threads).threads, ..usual };
-        let (model, judge) = make();
-        let whole = explore(&model, &judge, usual);
+        let (model, observer) = make();
+        let whole = explore(&model, &observer, usual);
         for next in [few_states, no_time] {
             let (found, runs) = in_runs(&make, usual, next);
             are_equal(&whole, &found);
@@ -102,10 +106,10 @@ where
         let mut states_max = 0;
         while states_max < whole.states() {
             let first = Limits { states_max, ..usual };
-            let (cut, left) = explore_in_runs(&model, &judge, first, None).expect("begun");
+            let (cut, left) = explore_in_runs(&model, &observer, first, None).expect("begun");
             let Some(left) = left else { break };
-            are_equal(&explore(&model, &judge, first), &cut);
-            let (found, left) = explore_in_runs(&model, &judge, usual, Some(left)).expect("on");
+            are_equal(&explore(&model, &observer, first), &cut);
+            let (found, left) = explore_in_runs(&model, &observer, usual, Some(left)).expect("on");
             are_equal(&whole, &found);
             assert_eq!(left, None);
             states_max = cut.states();
@@ -116,15 +120,18 @@ where
 #[test]
 fn two_phase_commit_is_the_same_in_many_runs() {
     let model = TwoPhaseCommit { managers: 5 };
-    let ask = (1, move |state: &u64| Said { good: state & 1, bad: u64::from(*state == 3 << 34) });
+    let ask = (1, move |state: &u64| Labels {
+        witness: state & 1,
+        violation: u64::from(*state == 3 << 34),
+    });
     check(|| (model, ask), Limits::default(), 10);
 }
 
 #[test]
 fn a_boundary_a_limit_of_steps_and_wrong_states_are_the_same_in_many_runs() {
-    let ask = (2, |(x, y): &(u32, u32)| Said {
-        good: 1,
-        bad: u64::from((*x, *y) == (3, 4)) | u64::from(x * y == 12) << 1,
+    let ask = (2, |(x, y): &(u32, u32)| Labels {
+        witness: 1,
+        violation: u64::from((*x, *y) == (3, 4)) | u64::from(x * y == 12) << 1,
     });
     let square = |edge| move || (Grid { side: 20, edge }, ask);
     check(square(u32::MAX), Limits::default(), 38);
@@ -136,7 +143,7 @@ fn a_boundary_a_limit_of_steps_and_wrong_states_are_the_same_in_many_runs() {
 fn a_panic_is_the_same_in_many_runs() {
     let ask = (0, |at: &(u32, u32)| match at {
         (5, 6) => panic!("no such place"),
-        _ => Said::default(),
+        _ => Labels::default(),
     });
     check(|| (Grid { side: 20, edge: u32::MAX }, ask), Limits::default(), 10);
 }
@@ -176,13 +183,13 @@ impl Model for Random {
     }
 }
 
-impl Judge<Self> for Random {
-    fn questions(&self) -> usize {
+impl Observer<Self> for Random {
+    fn property_count(&self) -> usize {
         1
     }
 
-    fn state(&self, state: &u64) -> Said {
-        Said { good: state & 1, bad: 0 }
+    fn state(&self, state: &u64) -> Labels {
+        Labels { witness: state & 1, violation: 0 }
     }
 
     fn edge(&self, from: &u64, to: &u64) -> u64 {
@@ -239,13 +246,13 @@ impl Model for Idle {
     }
 }
 
-impl Judge<Self> for Idle {
-    fn questions(&self) -> usize {
+impl Observer<Self> for Idle {
+    fn property_count(&self) -> usize {
         0
     }
 
-    fn state(&self, _: &u32) -> Said {
-        Said::default()
+    fn state(&self, _: &u32) -> Labels {
+        Labels::default()
     }
 
     fn faults(&self, (_, faults): &(u32, u16)) -> u16 {
@@ -270,7 +277,8 @@ fn fan() -> Edges {
 
 #[test]
 fn a_cut_may_fall_within_a_generation() {
-    let (model, ask) = (fan(), (1, |at: &u32| Said { good: 1, bad: u64::from(*at > 300_000) }));
+    let (model, ask) =
+        (fan(), (1, |at: &u32| Labels { witness: 1, violation: u64::from(*at > 300_000) }));
     for threads in [1, 2] {
         let whole = explore(&model, &ask, limits(threads));
         let states_max = 360_700;
@@ -290,7 +298,7 @@ fn a_cut_may_fall_within_a_generation() {
 #[test]
 fn a_limit_that_is_not_raised_loses_nothing() {
     let model = TwoPhaseCommit { managers: 4 };
-    let ask = (0, |_: &u64| Said::default());
+    let ask = (0, |_: &u64| Labels::default());
     let few = Limits { states_max: 500, ..limits(2) };
     let (_, first) = explore_in_runs(&model, &ask, few, None).expect("begun");
     let (_, second) = explore_in_runs(&model, &ask, few, first.clone()).expect("it goes on");
@@ -299,7 +307,7 @@ fn a_limit_that_is_not_raised_loses_nothing() {
 
 #[test]
 fn only_what_a_limit_cut_short_can_go_on() {
-    let ask = (0, |_: &(u32, u32)| Said::default());
+    let ask = (0, |_: &(u32, u32)| Labels::default());
     let square = |edge| Grid { side: 20, edge };
     let deep = Limits { depth_max: Some(5), ..limits(1) };
     for (model, limits) in [(square(99), limits(1)), (square(7), limits(1)), (square(99), deep)] {
@@ -309,7 +317,7 @@ fn only_what_a_limit_cut_short_can_go_on() {
 
 #[test]
 fn another_model_another_judge_and_another_limit_of_steps_are_refused() {
-    let ask = |questions| (questions, |_: &(u32, u32)| Said::default());
+    let ask = |questions| (questions, |_: &(u32, u32)| Labels::default());
     let square = |side| Grid { side, edge: u32::MAX };
     let few = Limits { states_max: 60, ..limits(2) };
     let deep = Limits { depth_max: Some(5), ..limits(2) };
@@ -326,7 +334,7 @@ fn another_model_another_judge_and_another_limit_of_steps_are_refused() {
     let chain = |edges: &[&[u32]]| Edges(edges.iter().map(|to| to.to_vec()).collect());
     let one = chain(&[&[1], &[2], &[3], &[4], &[], &[], &[], &[3]]);
     let other = chain(&[&[1], &[7], &[3], &[4], &[], &[], &[], &[3]]);
-    let none = (0, |_: &u32| Said::default());
+    let none = (0, |_: &u32| Labels::default());
     let few = Limits { states_max: 3, ..limits(1) };
     let (_, left) = explore_in_runs(&one, &none, few, None).expect("begun");
     let refused = explore_in_runs(&other, &none, few, left).map(|_| ());

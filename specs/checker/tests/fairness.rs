@@ -3,8 +3,8 @@
 
 use crate::models::{Grid, Labelled};
 use handoff_checker::fairness::{Fairness, Lasso, Step, fair_run, starved};
-use handoff_checker::graph::{Graph, dead_end};
-use handoff_checker::search::{Exploration, Limits, Said, explore};
+use handoff_checker::graph::{Graph, first_trapped};
+use handoff_checker::search::{Exploration, Labels, Limits, explore};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -14,7 +14,7 @@ use Fairness::{Free, Strong, Weak};
 fn explored(edges: &[Vec<(u32, u8)>]) -> (Exploration<u32>, Graph) {
     let model = Labelled(edges.to_vec());
     let limits = Limits { threads: NonZeroUsize::MIN, ..Limits::default() };
-    let found = explore(&model, &(0, |_: &u32| Said::default()), limits);
+    let found = explore(&model, &(0, |_: &u32| Labels::default()), limits);
     let graph = Graph::of(&model, &found, NonZeroUsize::MIN, |(_, label)| *label);
     (found, graph)
 }
@@ -71,9 +71,9 @@ fn a_way_that_joins_one_with_the_goal_does_not_borrow_it() {
     // Where 4 ends, that end is no goal.
     let (found, graph) = explored(&plain(&[&[2, 1], &[4], &[4], &[], &[]]));
     let is = |goal: u32| (0..found.states()).map(|at| *found.state(at) == goal).collect();
-    let at = dead_end(&graph, is(2), |_, _| true).expect("1 does not lead to 2");
+    let at = first_trapped(&graph, is(2), |_, _| true).expect("1 does not lead to 2");
     assert_eq!(*found.state(at), 1);
-    assert_eq!(dead_end(&graph, is(4), |_, _| true), None);
+    assert_eq!(first_trapped(&graph, is(4), |_, _| true), None);
 }
 
 /// Defect I: the goal is beyond the boundary. It is known all the same, and the state before it is
@@ -81,11 +81,11 @@ fn a_way_that_joins_one_with_the_goal_does_not_borrow_it() {
 #[test]
 fn a_goal_beyond_the_boundary_is_reached() {
     let model = Grid { side: 2, edge: 1 };
-    let found = explore(&model, &(0, |_: &(u32, u32)| Said::default()), Limits::default());
+    let found = explore(&model, &(0, |_: &(u32, u32)| Labels::default()), Limits::default());
     let graph = Graph::of(&model, &found, NonZeroUsize::MIN, |_| 0);
     let goals: Vec<bool> = (0..found.states()).map(|at| *found.state(at) != (0, 0)).collect();
     assert_eq!(goals, [false, true, true]);
-    assert_eq!(dead_end(&graph, goals.clone(), |_, _| true), None);
+    assert_eq!(first_trapped(&graph, goals.clone(), |_, _| true), None);
     assert_eq!(fair_run(&graph, &[0], &goals, &[Weak]), None);
 }
 
@@ -165,8 +165,8 @@ fn a_long_way_and_a_long_round_are_no_trouble() {
     assert_eq!(lasso(&edges, &[], &[Strong]), None);
     let (found, graph) = explored(&edges);
     let goals = |last| (0..found.states()).map(|at| at == last).collect();
-    assert_eq!(dead_end(&graph, goals(STATES - 1), |_, _| true), None);
-    assert_eq!(dead_end(&graph, goals(STATES - 2), |_, _| true), Some(STATES - 1));
+    assert_eq!(first_trapped(&graph, goals(STATES - 1), |_, _| true), None);
+    assert_eq!(first_trapped(&graph, goals(STATES - 2), |_, _| true), Some(STATES - 1));
     let (prefix, cycle) = lasso(&chain(Some(50_000)), &[], &[Strong]).expect("it goes round");
     assert_eq!((prefix.len(), cycle.len()), (50_000, 150_000));
 }
@@ -176,12 +176,12 @@ fn a_long_way_and_a_long_round_are_no_trouble() {
 fn a_way_to_a_goal_is_one_of_open_transitions() {
     let (_, graph) = explored(&[vec![(1, 0)], vec![(2, 1)], vec![]]);
     let goals = vec![false, false, true];
-    assert_eq!(dead_end(&graph, goals.clone(), |_, _| true), None);
+    assert_eq!(first_trapped(&graph, goals.clone(), |_, _| true), None);
     let is_open = |state: u32, place: usize| graph.labels(state)[place] == 0;
-    assert_eq!(dead_end(&graph, goals, is_open), Some(0));
+    assert_eq!(first_trapped(&graph, goals, is_open), Some(0));
     // A state from which a goal can be reached may lead to one from which none can.
     let (_, graph) = explored(&plain(&[&[1, 2], &[], &[]]));
-    assert_eq!(dead_end(&graph, vec![false, true, false], |_, _| true), Some(2));
+    assert_eq!(first_trapped(&graph, vec![false, true, false], |_, _| true), Some(2));
 }
 
 // ---- the definition
@@ -276,6 +276,6 @@ proptest! {
         let expected = (0..found.states()).find(|at| !reaches(*found.state(*at)));
         let goals = (0..found.states()).map(|at| *found.state(at) == goal).collect();
         let is_open = |state: u32, place: usize| graph.labels(state)[place] == 0;
-        prop_assert_eq!(dead_end(&graph, goals, is_open), expected);
+        prop_assert_eq!(first_trapped(&graph, goals, is_open), expected);
     }
 }

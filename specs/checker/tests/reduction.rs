@@ -3,8 +3,8 @@
 
 use crate::models::{Claim, Edges, Workers};
 use crate::two_phase_commit::TwoPhaseCommit;
-use handoff_checker::reduction::{Reduced, Reducible, Ways, against};
-use handoff_checker::search::{Limits, Said, explore};
+use handoff_checker::reduction::{Reduced, Reducible, Ways, violation_of};
+use handoff_checker::search::{Labels, Limits, explore};
 use stateright::{Model, Property};
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ fn check(model: Workers, ways: Ways, expected: (u32, usize)) {
     let ready = 2;
     let ask = (1, |state: &Vec<u8>| {
         let (good, bad) = (u64::from(model.ready(state) > 0), model.ready(state) >= ready);
-        Said { good, bad: u64::from(bad) }
+        Labels { witness: good, violation: u64::from(bad) }
     });
     let reduced = Reduced::new(&model, ways);
     let found = explore(&reduced, &ask, Limits::default());
@@ -60,7 +60,7 @@ fn workers_are_reduced_to_so_many_states() {
 #[test]
 fn a_breadth_first_search_by_symmetry_has_one_state_of_each_class() {
     let model = Workers::new(12, 0);
-    let ask = (0, |_: &Vec<u8>| Said::default());
+    let ask = (0, |_: &Vec<u8>| Labels::default());
     let full = explore(&model, &ask, Limits::default());
     let reduced = explore(&Reduced::new(&model, SYMMETRY), &ask, Limits::default());
     assert_eq!((full.states(), reduced.states()), (4096, 13));
@@ -69,7 +69,10 @@ fn a_breadth_first_search_by_symmetry_has_one_state_of_each_class() {
 #[test]
 fn two_phase_commit_has_as_many_states_as_classes() {
     let model = TwoPhaseCommit { managers: 5 };
-    let ask = (1, |state: &u64| Said { good: 1, bad: u64::from(!model.is_consistent(*state)) });
+    let ask = (1, |state: &u64| Labels {
+        witness: 1,
+        violation: u64::from(!model.is_consistent(*state)),
+    });
     let full = explore(&model, &ask, Limits::default());
     let classes = (0..full.states()).map(|at| model.representative(*full.state(at)));
     let classes: BTreeSet<_> = classes.collect();
@@ -77,7 +80,7 @@ fn two_phase_commit_has_as_many_states_as_classes() {
     assert_eq!(reduced.states() as usize, classes.len());
     assert_eq!((full.states(), reduced.states()), (8_832, 314));
     assert_eq!((reduced.bad, reduced.cut), (full.bad.clone(), None));
-    assert_eq!(against(&model, &ask, &full), None);
+    assert_eq!(violation_of(&model, &ask, &full), None);
 }
 
 /// A graph that says of itself: what stands for each state, and which transitions, by their ends,
@@ -166,18 +169,18 @@ fn a_model_is_held_to_what_it_says_of_itself() {
         let edges = Edges([edges, vec![Vec::new(); 9]].concat());
         let stand_ins = stand_ins.into_iter().chain(0..10).collect();
         let model = Claims { edges, stand_ins, first };
-        let ask = (1, |state: &u32| Said { good: u64::from(*state >= 2), bad: 0 });
+        let ask = (1, |state: &u32| Labels { witness: u64::from(*state >= 2), violation: 0 });
         let full = explore(&model, &ask, Limits::default());
-        assert_eq!(against(&model, &ask, &full).map(|(_, wrong)| wrong), expected, "{told}");
+        assert_eq!(violation_of(&model, &ask, &full).map(|(_, wrong)| wrong), expected, "{told}");
     }
 }
 
 #[test]
 fn workers_are_held_to_what_they_say_of_themselves() {
     let honest = Workers::new(2, 2);
-    let of_all = |state: &Vec<u8>| Said { good: u64::from(state.contains(&3)), bad: 0 };
+    let of_all = |state: &Vec<u8>| Labels { witness: u64::from(state.contains(&3)), violation: 0 };
     let full = explore(&honest, &(1, of_all), Limits::default());
-    assert_eq!(against(&honest, &(1, of_all), &full), None);
+    assert_eq!(violation_of(&honest, &(1, of_all), &full), None);
     let wrong: [(Claim, &str); 2] = [
         (|_, _, _| true, "a question sees what may come first, or it is a fault"),
         // Whatever another does takes the claim away.
@@ -187,7 +190,7 @@ fn workers_are_held_to_what_they_say_of_themselves() {
         ),
     ];
     for (claim, expected) in wrong {
-        let found = against(&Workers { claim, ..honest }, &(1, of_all), &full);
+        let found = violation_of(&Workers { claim, ..honest }, &(1, of_all), &full);
         assert_eq!(found.map(|(_, wrong)| wrong), Some(expected));
     }
 }

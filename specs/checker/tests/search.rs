@@ -3,9 +3,11 @@
 
 use crate::models::{Edges, Grid};
 use crate::two_phase_commit::TwoPhaseCommit;
-use handoff_checker::graph::{Graph, Shape, Stretch, doomed, heaviest, in_order, shape};
+use handoff_checker::graph::{
+    Cycles, Graph, LongestPath, cycles, in_order, inevitable, longest_path,
+};
 use handoff_checker::search::{
-    Cut, Exploration, Judge, Limits, Panic, Said, explore, explore_hashed,
+    Exploration, Labels, Limits, Observer, Panic, StopReason, explore, explore_hashed,
 };
 use stateright::{Model, Property};
 use std::num::NonZeroUsize;
@@ -17,14 +19,14 @@ fn limits(threads: usize) -> Limits {
 }
 
 /// Nothing is asked.
-const NOTHING: (usize, fn(&u32) -> Said) = (0, |_| Said { good: 0, bad: 0 });
+const NOTHING: (usize, fn(&u32) -> Labels) = (0, |_| Labels { witness: 0, violation: 0 });
 
 /// One question for each wrong place.
 fn grid(side: u32, wrong: &[(u32, u32)], limits: Limits) -> Exploration<(u32, u32)> {
     let say = |at: &(u32, u32)| {
         let bad = wrong.iter().enumerate().filter(|(_, place)| *place == at);
         let bad: u64 = bad.map(|(question, _)| 1 << question).sum();
-        Said { good: ((1 << wrong.len()) - 1) & !bad, bad }
+        Labels { witness: ((1 << wrong.len()) - 1) & !bad, violation: bad }
     };
     explore(&Grid { side, edge: u32::MAX }, &(wrong.len(), say), limits)
 }
@@ -84,10 +86,10 @@ fn states_are_numbered_alike_at_any_number_of_threads_and_after_their_parents() 
 fn a_limit_is_told_and_stops_the_search() {
     let with = |limits| grid(1000, &[(999, 999)], limits);
     let cases = [
-        (Limits { states_max: 500, ..limits(2) }, Cut::States(500)),
-        (Limits { depth_max: Some(9), ..limits(1) }, Cut::Depth(9)),
-        (Limits { time_max: Some(Duration::ZERO), ..limits(1) }, Cut::Time(Duration::ZERO)),
-        (Limits { memory_max_bytes: Some(100_000), ..limits(2) }, Cut::Memory(100_000)),
+        (Limits { states_max: 500, ..limits(2) }, StopReason::States(500)),
+        (Limits { depth_max: Some(9), ..limits(1) }, StopReason::Depth(9)),
+        (Limits { time_max: Some(Duration::ZERO), ..limits(1) }, StopReason::Time(Duration::ZERO)),
+        (Limits { memory_max_bytes: Some(100_000), ..limits(2) }, StopReason::Memory(100_000)),
     ];
     for (limits, cut) in cases {
         let found = with(limits);
@@ -103,7 +105,7 @@ fn a_time_limit_is_kept_by_one_thread() {
     let started = Instant::now();
     let found =
         grid(20_000, &[], Limits { time_max: Some(Duration::from_millis(200)), ..limits(1) });
-    assert!(matches!(found.cut, Some(Cut::Time(_))));
+    assert!(matches!(found.cut, Some(StopReason::Time(_))));
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
@@ -114,7 +116,7 @@ fn a_limit_of_steps_hides_nothing_within_it() {
     // 0 → 1 → 2 → 3 → 4, and 0 → 4 → 5: the bad state is 2 steps away.
     let model = Edges(vec![vec![1, 4], vec![2], vec![3], vec![4], vec![5], vec![]]);
     for (depth_max, expected) in [(1, None), (2, Some(2)), (3, Some(2))] {
-        let ask = (1, |at: &u32| Said { good: 0, bad: u64::from(*at == 5) });
+        let ask = (1, |at: &u32| Labels { witness: 0, violation: u64::from(*at == 5) });
         let found = explore(&model, &ask, Limits { depth_max: Some(depth_max), ..limits(1) });
         assert_eq!(lengths(&found), [expected], "{depth_max}");
     }
@@ -123,10 +125,10 @@ fn a_limit_of_steps_hides_nothing_within_it() {
 /// stateright never checks a state outside its boundary.
 #[test]
 fn a_state_beyond_the_boundary_is_judged_and_is_no_end_of_the_world() {
-    let ask = (1, |at: &(u32, u32)| Said { good: 0, bad: u64::from(*at == (3, 0)) });
+    let ask = (1, |at: &(u32, u32)| Labels { witness: 0, violation: u64::from(*at == (3, 0)) });
     let found = explore(&Grid { side: 10, edge: 3 }, &ask, limits(1));
     assert_eq!(lengths(&found), [Some(3)]);
-    assert_eq!(found.cut, Some(Cut::Boundary(4)));
+    assert_eq!(found.cut, Some(StopReason::Boundary(4)));
 }
 
 /// stateright stops at the first state of a model without properties.
@@ -138,13 +140,13 @@ fn a_model_is_counted_without_a_question() {
 /// A step to the right is a fault.
 struct RightIsAFault;
 
-impl Judge<Grid> for RightIsAFault {
-    fn questions(&self) -> usize {
+impl Observer<Grid> for RightIsAFault {
+    fn property_count(&self) -> usize {
         1
     }
 
-    fn state(&self, (x, y): &(u32, u32)) -> Said {
-        Said { good: 0, bad: u64::from(*x > 0 || *y == 5) }
+    fn state(&self, (x, y): &(u32, u32)) -> Labels {
+        Labels { witness: 0, violation: u64::from(*x > 0 || *y == 5) }
     }
 
     fn faults(&self, right: &bool) -> u16 {
@@ -189,13 +191,13 @@ impl Model for TwoWays {
     }
 }
 
-impl Judge<TwoWays> for TwoWays {
-    fn questions(&self) -> usize {
+impl Observer<TwoWays> for TwoWays {
+    fn property_count(&self) -> usize {
         0
     }
 
-    fn state(&self, _: &u8) -> Said {
-        Said::default()
+    fn state(&self, _: &u8) -> Labels {
+        Labels::default()
     }
 
     fn faults(&self, is_fault: &bool) -> u16 {
@@ -215,14 +217,14 @@ fn a_way_without_a_fault_counts_although_one_with_a_fault_was_found_before() {
 fn a_panic_is_a_finding_with_its_run() {
     let panics = (1, |at: &(u32, u32)| match at {
         (1, 2) => panic!("no such place"),
-        _ => Said::default(),
+        _ => Labels::default(),
     });
     let found = explore(&Grid { side: 300, edge: u32::MAX }, &panics, limits(2));
     let panic = found.panic.as_ref().expect("it panics");
     assert_eq!(found.state(panic.state), &(1, 2));
     assert_eq!((panic.action, &*panic.message), (None, "no such place"));
     assert_eq!(found.run_to(panic.state).1.len(), 3);
-    assert_eq!(found.cut, Some(Cut::Panic));
+    assert_eq!(found.cut, Some(StopReason::Panic));
 
     let found = explore(&Edges(vec![vec![1, 2], vec![], vec![9, 9]]), &NOTHING, limits(1));
     let Some(Panic { state, action, .. }) = found.panic else { panic!("9 cannot be expanded") };
@@ -237,13 +239,13 @@ fn every_state_and_every_transition_is_shown_once() {
         states: AtomicU64,
         edges: AtomicU64,
     }
-    impl Judge<Grid> for Counts {
-        fn questions(&self) -> usize {
+    impl Observer<Grid> for Counts {
+        fn property_count(&self) -> usize {
             1
         }
-        fn state(&self, _: &(u32, u32)) -> Said {
+        fn state(&self, _: &(u32, u32)) -> Labels {
             self.states.fetch_add(1, Ordering::Relaxed);
-            Said::default()
+            Labels::default()
         }
         fn edge(&self, from: &(u32, u32), to: &(u32, u32)) -> u64 {
             self.edges.fetch_add(1, Ordering::Relaxed);
@@ -284,7 +286,7 @@ impl Model for Ignores {
 /// stateright's simulation counts the places of actions in a list from which it has taken some.
 #[test]
 fn an_ignored_action_does_not_shift_the_places_of_a_run() {
-    let ask = (1, |at: &u32| Said { good: 0, bad: u64::from(*at == 7) });
+    let ask = (1, |at: &u32| Labels { witness: 0, violation: u64::from(*at == 7) });
     let found = explore(&Ignores, &ask, limits(1));
     let (_, places) = found.run_to(found.bad[0].expect("found"));
     let end = places
@@ -296,7 +298,7 @@ fn an_ignored_action_does_not_shift_the_places_of_a_run() {
 /// stateright prints no estimate.
 #[test]
 fn a_hashed_search_says_what_it_may_have_missed() {
-    let ask = (0, |_: &(u32, u32)| Said::default());
+    let ask = (0, |_: &(u32, u32)| Labels::default());
     let found = explore_hashed(&Grid { side: 300, edge: u32::MAX }, &ask, limits(2));
     assert_eq!(found.states(), 90_000);
     let estimate = found.collision_estimate();
@@ -308,7 +310,10 @@ fn a_hashed_search_says_what_it_may_have_missed() {
 #[test]
 fn two_phase_commit_has_the_states_and_transitions_that_spin_and_tlc_count() {
     let model = TwoPhaseCommit { managers: 8 };
-    let ask = (1, |state: &u64| Said { good: 1, bad: u64::from(!model.is_consistent(*state)) });
+    let ask = (1, |state: &u64| Labels {
+        witness: 1,
+        violation: u64::from(!model.is_consistent(*state)),
+    });
     for threads in [1, 2] {
         let found = explore(&model, &ask, limits(threads));
         assert_eq!((found.states(), found.transitions), (1_745_408, 18_507_777), "{threads}");
@@ -321,17 +326,17 @@ fn two_phase_commit_has_the_states_and_transitions_that_spin_and_tlc_count() {
 // ---- what a single state does not show
 // -----------------------------------------------------------
 
-fn shape_of(edges: Vec<Vec<u32>>) -> (Shape, Graph) {
+fn shape_of(edges: Vec<Vec<u32>>) -> (Cycles, Graph) {
     let model = Edges(edges);
     let found = explore(&model, &NOTHING, limits(1));
     let graph = Graph::of(&model, &found, NonZeroUsize::MIN, |_| 0);
-    (shape(&graph), graph)
+    (cycles(&graph), graph)
 }
 
 #[test]
 fn the_longest_run_is_found_where_every_run_ends() {
     let (shape, _) = shape_of(vec![vec![1, 2], vec![3], vec![3, 1], vec![]]);
-    assert_eq!(shape, Shape::Acyclic { longest_run: 3 });
+    assert_eq!(shape, Cycles::Acyclic { longest_run: 3 });
 }
 
 #[test]
@@ -340,11 +345,11 @@ fn the_heaviest_stretch_is_the_one_with_the_greatest_sum() {
     let (_, graph) = shape_of(vec![vec![1, 1], vec![2], vec![3], vec![]]);
     let order = in_order(&graph).expect("no cycle");
     let weights = [vec![1, 3], vec![5], vec![7], vec![]];
-    let all = heaviest(&graph, &order, |state, place| Some(weights[state as usize][place]));
-    assert_eq!(all, Stretch { weight: 15, first: 0, places: vec![1, 0, 0] });
+    let all = longest_path(&graph, &order, |state, place| Some(weights[state as usize][place]));
+    assert_eq!(all, LongestPath { weight: 15, first: 0, places: vec![1, 0, 0] });
     let some = |state: u32, place: usize| Some(weights[state as usize][place]).filter(|it| *it < 5);
-    let some = heaviest(&graph, &order, some);
-    assert_eq!(some, Stretch { weight: 3, first: 0, places: vec![1] });
+    let some = longest_path(&graph, &order, some);
+    assert_eq!(some, LongestPath { weight: 3, first: 0, places: vec![1] });
 }
 
 /// A state is doomed when it is bad or can only go to doomed ones; one that can stay where it is is
@@ -354,10 +359,10 @@ fn the_doomed_are_those_without_a_way_out() {
     // 0 → 1 → 2 → 3, where 3 is bad; 0 → 0 leads nowhere, 1 has no other way.
     let (_, graph) = shape_of(vec![vec![1, 0], vec![2], vec![3], vec![]]);
     let only = |at: usize| (0..4).map(|state| state == at).collect();
-    assert_eq!(doomed(&graph, only(3), |_, _| true), [false, true, true, true]);
-    assert_eq!(doomed(&graph, only(3), |_, place| place == 0), [true, true, true, true]);
+    assert_eq!(inevitable(&graph, only(3), |_, _| true), [false, true, true, true]);
+    assert_eq!(inevitable(&graph, only(3), |_, place| place == 0), [true, true, true, true]);
     let (_, graph) = shape_of(vec![vec![1], vec![2], vec![3], vec![]]);
-    assert_eq!(doomed(&graph, only(2), |_, _| true), [true, true, true, false]);
+    assert_eq!(inevitable(&graph, only(2), |_, _| true), [true, true, true, false]);
 }
 
 /// stateright's `eventually` misses cycles.
@@ -366,7 +371,7 @@ fn a_cycle_is_found_and_is_a_real_one() {
     // Two ways lead into 3 → 4 → 5 → 3; 6 hangs on it and is no part of it.
     let edges = vec![vec![1, 2], vec![3], vec![3], vec![4], vec![5, 6], vec![3], vec![]];
     let (shape, graph) = shape_of(edges);
-    let Shape::Cyclic(cycle) = shape else { panic!("there is a cycle") };
+    let Cycles::Cyclic(cycle) = shape else { panic!("there is a cycle") };
     assert_eq!(cycle.len(), 3);
     for (at, state) in cycle.iter().enumerate() {
         let next = cycle[(at + 1) % cycle.len()];
@@ -376,15 +381,15 @@ fn a_cycle_is_found_and_is_a_real_one() {
 
 #[test]
 fn a_state_that_leads_to_itself_is_a_cycle() {
-    assert_eq!(shape_of(vec![vec![1], vec![1]]).0, Shape::Cyclic(vec![1]));
+    assert_eq!(shape_of(vec![vec![1], vec![1]]).0, Cycles::Cyclic(vec![1]));
 }
 
 /// petgraph's `tarjan_scc` overflows the stack there.
 #[test]
 fn a_long_way_is_no_trouble() {
     let mut chain = Edges::chain(200_000);
-    assert_eq!(shape_of(chain.0.clone()).0, Shape::Acyclic { longest_run: 199_999 });
+    assert_eq!(shape_of(chain.0.clone()).0, Cycles::Acyclic { longest_run: 199_999 });
     chain.0[199_999].push(100_000);
-    let Shape::Cyclic(cycle) = shape_of(chain.0).0 else { panic!("there is a cycle") };
+    let Cycles::Cyclic(cycle) = shape_of(chain.0).0 else { panic!("there is a cycle") };
     assert_eq!(cycle.len(), 100_000);
 }

@@ -6,7 +6,7 @@ mod variants;
 
 use handoff_conformance::lockstep::{Plan, Step, run as lockstep};
 use handoff_conformance::suite::{rows, run, simulated_for};
-use handoff_conformance::target::simulated::Simulated;
+use handoff_conformance::target::simulated::SimulatedTarget;
 use handoff_model::abi::call::Call;
 use handoff_model::abi::uapi::decode;
 use handoff_sim_kernel::Profile;
@@ -67,7 +67,7 @@ fn every_call_is_made_in_lockstep() {
     let kernel = || Profile::by_name("7.3").expect("a profile");
     let mut made = Names::new();
     let plan = Plan { calls: 20_000, steps: 100, seed: 1 };
-    let report = lockstep(plan, kernel(), &mut Simulated::new(kernel()), &mut |step| {
+    let report = lockstep(plan, kernel(), &mut SimulatedTarget::new(kernel()), &mut |step| {
         if let Step::Call(_, call) = step {
             made.extend(variant(call));
         }

@@ -1,7 +1,7 @@
 //! The tester tested: it finds nothing between a kernel and itself, and a broken rule in no time.
 
 use handoff_conformance::lockstep::{Plan, Report, Step, run};
-use handoff_conformance::target::simulated::Simulated;
+use handoff_conformance::target::simulated::SimulatedTarget;
 use handoff_sim_kernel::{Profile, Quirk};
 
 fn newest() -> Profile {
@@ -9,7 +9,7 @@ fn newest() -> Profile {
 }
 
 fn lockstep(calls: u64, seed: u64, other: Profile) -> Report {
-    run(Plan { calls, steps: 100, seed }, newest(), &mut Simulated::new(other), &mut |_| ())
+    run(Plan { calls, steps: 100, seed }, newest(), &mut SimulatedTarget::new(other), &mut |_| ())
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! The conformance suite on the simulated kernel.
 
-use handoff_conformance::suite::bench::ORDINARY;
+use handoff_conformance::suite::fixture::ORDINARY;
 use handoff_conformance::suite::{Verdict, rows, run, simulated_for};
 use handoff_model::abi::call::{Call, FileCall, IommufdCall, Reply};
 use handoff_model::abi::errno::Errno;
-use handoff_sim_kernel::{Hazard, Machine, Placement, Profile, Refusal};
+use handoff_sim_kernel::{Failure, Hazard, Machine, Placement, Profile};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,9 @@ fn the_simulated_kernel_agrees_with_every_row() {
     let failed: Vec<String> = rows::all()
         .filter_map(|row| match run(row, &mut simulated_for(row)) {
             Verdict::Agrees => None,
-            Verdict::Differs(mismatch) => Some(format!("{}: {}\n{mismatch}", row.name, row.fact)),
+            Verdict::Differs(mismatch) => {
+                Some(format!("{}: {}\n{mismatch}", row.name, row.sentence))
+            }
             Verdict::Skipped(missing) => {
                 Some(format!("{}: skipped for want of {missing}", row.name))
             }
@@ -77,7 +79,7 @@ fn branches() -> BTreeSet<(String, u32, u32)> {
 }
 
 /// Where a refusal was made.
-fn place(refusal: &Refusal) -> (String, u32, u32) {
+fn place(refusal: &Failure) -> (String, u32, u32) {
     (refusal.at.file().to_owned(), refusal.at.line(), refusal.at.column())
 }
 

@@ -2,14 +2,14 @@
 //! devices work, and ends.
 
 use super::{Failure, Process, own_pid};
-use crate::host_run::run_dir::{Folder, Note};
+use crate::host_run::run_dir::{RunDir, RunEvent};
 use handoff_model::abi::call::{Call, GuestCall};
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::kernel::Kernel;
 use handoff_model::protocol::phase::InPhase;
-use handoff_model::role::incoming::{Arrival, Incoming, Origin};
+use handoff_model::role::incoming::{Incoming, IncomingOutcome, IncomingTransport};
 use handoff_model::role::{self, Role, drive};
-use handoff_model::trace::{Given, Record};
+use handoff_model::trace::{PassedFd, Record};
 use handoff_model::vm::{Descriptors, Vm};
 use handoff_real_backend::clock::monotonic_ns;
 use handoff_real_backend::{descriptors, spawn};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// What a new process is told on its command line.
 #[derive(Clone, Copy, Debug)]
-pub struct Birth {
+pub struct Inherited {
     /// The old process.
     pub peer: u32,
     /// Its end of the socket.
@@ -30,7 +30,7 @@ pub struct Birth {
 }
 
 /// The life of the new process by transfer. Returns only when something went wrong.
-pub fn new(folder: Folder, birth: Birth) -> Failure {
+pub fn new(folder: RunDir, inherited: Inherited) -> Failure {
     let socket = match spawn::take_inherited() {
         Ok(socket) => socket,
         Err(errno) => return format!("no inherited socket: {errno}"),
@@ -40,19 +40,19 @@ pub fn new(folder: Folder, birth: Birth) -> Failure {
         Err(failure) => return failure,
     };
     let mut kernel = process.kernel(Vec::new());
-    process.introduce(&mut kernel, birth.peer, birth.born_ns);
-    let what = Given::Socket { peer: Pid(birth.peer), peer_fd: Fd(birth.peer_fd) };
-    process.tell_at(Record::Given { fd: socket, what, cloexec: true }, birth.born_ns + 2);
+    process.introduce(&mut kernel, inherited.peer, inherited.born_ns);
+    let what = PassedFd::Socket { peer: Pid(inherited.peer), peer_fd: Fd(inherited.peer_fd) };
+    process.record_at(Record::Given { fd: socket, what, cloexec: true }, inherited.born_ns + 2);
     if let Err(why) = Process::limit(&mut kernel, process.scenario.new) {
         return why;
     }
-    let role = Incoming::new(&process.scenario.protocol(), Origin::Transfer { socket });
-    process.arrive(role, &mut kernel, birth.kill, &[Pid(birth.peer), own_pid()])
+    let role = Incoming::new(&process.scenario.protocol(), IncomingTransport::Transfer { socket });
+    process.arrive(role, &mut kernel, inherited.kill, &[Pid(inherited.peer), own_pid()])
 }
 
 /// The life of the new program in the old process, by exec; `again`: of the old program, when the
 /// new one could not take over. Returns only when something went wrong.
-pub fn executed(folder: Folder, stream: Fd, old_image: Fd, again: bool) -> Failure {
+pub fn executed(folder: RunDir, stream: Fd, old_image: Fd, again: bool) -> Failure {
     let process = match Process::new(folder) {
         Ok(process) => process,
         Err(failure) => return failure,
@@ -60,10 +60,10 @@ pub fn executed(folder: Folder, stream: Fd, old_image: Fd, again: bool) -> Failu
     let mut kernel = process.kernel(process.program_argv("fallback", stream, old_image));
     let mut protocol = process.scenario.protocol();
     if again {
-        process.note(&Note::FellBack);
+        process.note(&RunEvent::FellBack);
         protocol = protocol.last_resort();
     }
-    let role = Incoming::new(&protocol, Origin::Exec { stream, old_image });
+    let role = Incoming::new(&protocol, IncomingTransport::Exec { stream, old_image });
     process.arrive(role, &mut kernel, None, &[own_pid()])
 }
 
@@ -78,8 +78,8 @@ impl Process {
         let (mut step, mut told) = (0, None);
         drive(&mut role, kernel, |role, seen| {
             self.observe(&role.phase_name(), &seen);
-            if let role::Seen::Before(call) = seen {
-                let committed = matches!(role.phase(), InPhase::Run | InPhase::Settle);
+            if let role::StepEvent::Calling(call) = seen {
+                let committed = matches!(role.phase(), InPhase::Run | InPhase::Cleanup);
                 if kill == Some(step) && !committed {
                     self.die(step, &role.phase_name());
                 }
@@ -93,12 +93,12 @@ impl Process {
             if role.end() != told {
                 told = role.end();
                 if let Some(arrival) = told {
-                    self.note(&Note::Arrival { arrival });
+                    self.note(&RunEvent::Arrival { arrival });
                 }
             }
         });
         match (role.end(), role.inventory()) {
-            (Some(Arrival::TookOver), Some((vm, descriptors))) => {
+            (Some(IncomingOutcome::TookOver), Some((vm, descriptors))) => {
                 self.end(kernel, pids, &vm, &descriptors);
                 "the new process should have ended".to_owned()
             }
@@ -120,7 +120,7 @@ impl Process {
             std::thread::sleep(Duration::from_millis(1));
         }
         let at_ns = monotonic_ns();
-        self.note(&Note::Starting { at_ns, waited_ns: at_ns - started, waiting: waiting() });
+        self.note(&RunEvent::Starting { at_ns, waited_ns: at_ns - started, waiting: waiting() });
     }
 
     /// Dies as if killed from outside, between two calls. The old process is given time to come to
@@ -128,8 +128,8 @@ impl Process {
     /// were.
     fn die(&self, step: u32, phase: &str) {
         std::thread::sleep(Duration::from_millis(100));
-        self.note(&Note::Killed { step, phase: phase.to_owned() });
-        self.tell(Record::Exit { status: None, signal: Some("SIGKILL".to_owned()) });
+        self.note(&RunEvent::Killed { step, phase: phase.to_owned() });
+        self.record(Record::Exit { status: None, signal: Some("SIGKILL".to_owned()) });
         family::kill_self();
     }
 }

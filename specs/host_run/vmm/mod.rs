@@ -8,17 +8,17 @@
 mod incoming;
 mod outgoing;
 
-pub use incoming::{Birth, executed, new};
+pub use incoming::{Inherited, executed, new};
 pub use outgoing::old;
 
-use crate::host_run::observe::{self, Sight};
-use crate::host_run::run_dir::{Folder, Note, Order, Seen};
-use crate::scenario::{Process as Rights, Scenario};
-use handoff_model::abi::call::{Call, GuestCall, Made, ProcessCall, Reply, UNLIMITED};
+use crate::host_run::observe::{self, Observer};
+use crate::host_run::run_dir::{HostObservation, RunDir, RunEvent, RunSpec};
+use crate::scenario::{Credentials as Rights, Scenario};
+use handoff_model::abi::call::{Call, CompletedCall, GuestCall, ProcessCall, Reply, UNLIMITED};
 use handoff_model::abi::ids::{Fd, Pid, Uid};
 use handoff_model::abi::kernel::Kernel;
 use handoff_model::role;
-use handoff_model::trace::{Record, Stamps, event_of, told};
+use handoff_model::trace::{Record, Stamps, event_of, event_of_record};
 use handoff_model::vm::{Descriptors, Vm};
 use handoff_real_backend::clock::monotonic_ns;
 use handoff_real_backend::host::Host;
@@ -38,15 +38,15 @@ pub type Failure = String;
 
 /// One process of a run.
 struct Process {
-    folder: Folder,
-    order: Order,
+    folder: RunDir,
+    order: RunSpec,
     scenario: Scenario,
     memory: Memory,
     guest: TestGuest,
 }
 
 impl Process {
-    fn new(folder: Folder) -> Result<Self, Failure> {
+    fn new(folder: RunDir) -> Result<Self, Failure> {
         let order = folder.order().map_err(|error| format!("order: {error}"))?;
         let scenario =
             Scenario::parse(&order.name, &order.text).map_err(|error| error.to_string())?;
@@ -59,7 +59,7 @@ impl Process {
     fn kernel(&self, argv: Vec<OsString>) -> impl Kernel + use<> {
         let host = Host::new(argv, self.memory.clone(), Box::new(self.guest.clone()));
         let folder = self.folder.clone();
-        Recorder::new(host, own_pid(), move |made: Made, enter_ns, t_ns| {
+        Recorder::new(host, own_pid(), move |made: CompletedCall, enter_ns, t_ns| {
             let event = event_of(&made, Stamps { seq: 0, enter_ns, t_ns });
             folder.event(&event).expect("the folder of the run stays writable");
         })
@@ -73,16 +73,16 @@ impl Process {
         argv
     }
 
-    fn tell(&self, record: Record) {
-        self.tell_at(record, monotonic_ns());
+    fn record(&self, record: Record) {
+        self.record_at(record, monotonic_ns());
     }
 
-    fn tell_at(&self, record: Record, t_ns: u64) {
-        let event = told(own_pid(), record, Stamps { seq: 0, enter_ns: t_ns, t_ns });
+    fn record_at(&self, record: Record, t_ns: u64) {
+        let event = event_of_record(own_pid(), record, Stamps { seq: 0, enter_ns: t_ns, t_ns });
         self.folder.event(&event).expect("the folder of the run stays writable");
     }
 
-    fn note(&self, note: &Note) {
+    fn note(&self, note: &RunEvent) {
         self.folder.note(note).expect("the folder of the run stays writable");
     }
 
@@ -108,11 +108,11 @@ impl Process {
             memlock_max: memlock,
             parent: Pid(parent),
         };
-        self.tell_at(start, t_ns);
+        self.record_at(start, t_ns);
         if is_new {
             let (uid, cap_ipc_lock) = (Some(uid), Some(cap_ipc_lock));
             let path = "/proc/self/exe".to_owned();
-            self.tell_at(
+            self.record_at(
                 Record::Exec { path, argv: Vec::new(), uid, euid: uid, cap_ipc_lock },
                 t_ns + 1,
             );
@@ -170,26 +170,26 @@ impl Process {
         let from = self.guest.progress();
         let failure = self.work(DMAS).err();
         let seen = self.look(pids, vm, descriptors);
-        self.note(&Note::Final { from, progress: self.guest.progress(), failure, seen });
+        self.note(&RunEvent::Final { from, progress: self.guest.progress(), failure, seen });
         let _ = kernel.call(&Call::Guest(GuestCall::Stop));
         let _ = kernel.call(&Call::Process(ProcessCall::Exit { status: 0 }));
     }
 
-    fn look(&self, pids: &[Pid], vm: &Vm, descriptors: &Descriptors) -> Seen {
+    fn look(&self, pids: &[Pid], vm: &Vm, descriptors: &Descriptors) -> HostObservation {
         let guest = &self.guest;
-        observe::look(&Sight { pids, vm, descriptors, guest, devices: &self.order.devices })
+        observe::look(&Observer { pids, vm, descriptors, guest, devices: &self.order.devices })
     }
 
     /// Notes what matters of a step of either role.
-    fn observe(&self, phase: &str, seen: &role::Seen<'_>) {
+    fn observe(&self, phase: &str, seen: &role::StepEvent<'_>) {
         match seen {
-            role::Seen::After(Call::Guest(GuestCall::Stop), Ok(_), _) => {
+            role::StepEvent::Returned(Call::Guest(GuestCall::Stop), Ok(_), _) => {
                 let progress = self.guest.progress();
-                self.note(&Note::Stopped { at_ns: monotonic_ns(), progress });
+                self.note(&RunEvent::Stopped { at_ns: monotonic_ns(), progress });
             }
-            role::Seen::After(_, _, Some(trouble)) => {
-                let (phase, what) = (phase.to_owned(), trouble.to_string());
-                self.note(&Note::Trouble { phase, what });
+            role::StepEvent::Returned(_, _, Some(error)) => {
+                let (phase, what) = (phase.to_owned(), error.to_string());
+                self.note(&RunEvent::Trouble { phase, what });
             }
             _ => {}
         }

@@ -3,14 +3,14 @@
 
 use super::{DMAS, Failure, PATIENCE, Process, own_pid};
 use crate::host_run::observe;
-use crate::host_run::run_dir::{Folder, Note};
+use crate::host_run::run_dir::{RunDir, RunEvent};
 use handoff_model::abi::call::{Call, GuestCall};
 use handoff_model::abi::ids::{Fd, PAGE_BYTES};
 use handoff_model::abi::kernel::Kernel;
 use handoff_model::protocol::Mode;
-use handoff_model::role::outgoing::{Outgoing, Way};
+use handoff_model::role::outgoing::{Outgoing, OutgoingTransport};
 use handoff_model::role::{Role, drive};
-use handoff_model::trace::{Given, Record};
+use handoff_model::trace::{PassedFd, Record};
 use handoff_model::vm::launch::{Plan, launch};
 use handoff_model::vm::{Backing, Descriptors, Key, Kind, Vm};
 use handoff_real_backend::clock::monotonic_ns;
@@ -21,7 +21,7 @@ use std::ffi::OsString;
 use std::os::fd::IntoRawFd;
 
 /// The life of the old process. Returns only when something prevented it from ending as it should.
-pub fn old(folder: Folder) -> Failure {
+pub fn old(folder: RunDir) -> Failure {
     let process = match Process::new(folder) {
         Ok(process) => process,
         Err(failure) => return failure,
@@ -29,7 +29,7 @@ pub fn old(folder: Folder) -> Failure {
     match process.live_old() {
         Ok(()) => "the old process should have ended".to_owned(),
         Err(why) => {
-            process.note(&Note::NotLaunched { why: why.clone() });
+            process.note(&RunEvent::NotLaunched { why: why.clone() });
             why
         }
     }
@@ -43,13 +43,13 @@ impl Process {
         let plan = self.plan()?;
         let (vm, descriptors) = launch(&plan, &mut kernel).map_err(|error| error.to_string())?;
         self.wire(&vm, &descriptors)?;
-        self.tell(Record::Guest { what: "boot".to_owned(), fd: None });
+        self.record(Record::Guest { what: "boot".to_owned(), fd: None });
         kernel
             .call(&Call::Guest(GuestCall::Start))
             .map_err(|errno| format!("the guest does not start: {errno}"))?;
         self.work(DMAS)?;
         let seen = self.look(&[own_pid()], &vm, &descriptors);
-        self.note(&Note::Launched { progress: self.guest.progress(), seen });
+        self.note(&RunEvent::Launched { progress: self.guest.progress(), seen });
         match self.scenario.mode {
             Mode::Transfer => self.transfer(&vm, &descriptors)?,
             Mode::Exec => self.exec(&vm, &descriptors)?,
@@ -101,7 +101,7 @@ impl Process {
             }
             self.work(1)?;
             let pins = observe::pins(vm);
-            self.note(&Note::Survived { attempt: attempt + 1, pins });
+            self.note(&RunEvent::Survived { attempt: attempt + 1, pins });
         }
         Ok(())
     }
@@ -125,12 +125,12 @@ impl Process {
             spawn::spawn(&image, &argv, peer).map_err(|errno| failed("a new process", errno))?;
         let pidfd = child.pidfd.try_clone().map_err(|error| format!("pidfd: {error}"))?;
         let pidfd = Fd(pidfd.into_raw_fd());
-        self.tell(Record::Given {
+        self.record(Record::Given {
             fd: pidfd,
-            what: Given::Pidfd { target: child.pid },
+            what: PassedFd::Pidfd { target: child.pid },
             cloexec: true,
         });
-        let way = Way::Transfer { socket, pidfd };
+        let way = OutgoingTransport::Transfer { socket, pidfd };
         self.play(vm, descriptors, way, &mut self.kernel(Vec::new()));
         let ended = child.wait(PATIENCE).map_err(|errno| failed("wait", errno))?;
         let killed = ended.is_some_and(|status| status.code().is_none());
@@ -142,14 +142,14 @@ impl Process {
         let open = || {
             let file = std::fs::File::open("/proc/self/exe");
             let fd = Fd(file.map_err(|error| format!("own program: {error}"))?.into_raw_fd());
-            let what = Given::Image { path: "/proc/self/exe".to_owned() };
-            self.tell(Record::Given { fd, what, cloexec: true });
+            let what = PassedFd::Image { path: "/proc/self/exe".to_owned() };
+            self.record(Record::Given { fd, what, cloexec: true });
             Ok::<_, Failure>(fd)
         };
         let (new_image, old_image) = (open()?, open()?);
         let stream = descriptors.get(&Key::new(Kind::Stream, "", 0)).ok_or("no stream")?;
         let mut kernel = self.kernel(self.exec_argv(stream, old_image));
-        self.play(vm, descriptors, Way::Exec { new_image, old_image }, &mut kernel);
+        self.play(vm, descriptors, OutgoingTransport::Exec { new_image, old_image }, &mut kernel);
         Ok(())
     }
 
@@ -157,7 +157,13 @@ impl Process {
         self.program_argv("exec", stream, old_image)
     }
 
-    fn play(&self, vm: &Vm, descriptors: &Descriptors, way: Way, kernel: &mut impl Kernel) {
+    fn play(
+        &self,
+        vm: &Vm,
+        descriptors: &Descriptors,
+        way: OutgoingTransport,
+        kernel: &mut impl Kernel,
+    ) {
         let mut role = Outgoing::new(&self.scenario.protocol(), vm, descriptors, way);
         let mut told = None;
         drive(&mut role, kernel, |role, seen| {
@@ -165,7 +171,7 @@ impl Process {
             if role.end() != told {
                 told = role.end();
                 if let Some(outcome) = told {
-                    self.note(&Note::Outcome { outcome });
+                    self.note(&RunEvent::Outcome { outcome });
                 }
             }
         });

@@ -37,7 +37,7 @@ pub fn table(compare: &Compare) -> String {
     let mut lines = vec![line("", &head)];
     let first = variants.first().map_or(&[][..], |variant| &variant.verdicts);
     lines.extend(first.iter().enumerate().map(|(at, cell)| {
-        let said: Vec<_> = variants.iter().map(|variant| words(&variant.verdicts[at])).collect();
+        let said: Vec<_> = variants.iter().map(|variant| describe(&variant.verdicts[at])).collect();
         line(cell.verdict.property, &said)
     }));
     lines.extend(Quirk::ALL.into_iter().map(|quirk| {
@@ -65,7 +65,7 @@ fn line(first: &str, cells: &[String]) -> String {
     format!("{first:9}{}\n", cells.trim_end())
 }
 
-fn words(cell: &Cell) -> String {
+fn describe(cell: &Cell) -> String {
     let word = match cell.verdict.verdict {
         VerdictKind::Violated if cell.is_not_promised() => "not promised",
         VerdictKind::Violated => return length(cell),

@@ -25,7 +25,7 @@ pub fn scenario(checked: &CheckedScenario, width: usize) -> String {
     lines.extend(checked.blackout.as_ref().map(blackout));
     let mut verdicts: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for verdict in &checked.verdicts {
-        verdicts.entry(words(verdict)).or_default().push(verdict.property);
+        verdicts.entry(describe(verdict)).or_default().push(verdict.property);
     }
     lines.extend(verdicts.iter().map(|(verdict, of)| format!("  {verdict}: {}", of.join(" "))));
     let mut text: String = lines.iter().map(|line| paragraph(line, width)).collect();
@@ -80,7 +80,7 @@ fn blackout(blackouts: &Blackouts) -> String {
     )
 }
 
-fn words(verdict: &Verdict) -> String {
+fn describe(verdict: &Verdict) -> String {
     let limit = verdict.stopped_by.as_deref().unwrap_or_default();
     match verdict.verdict {
         VerdictKind::Proved => "proved".to_owned(),

@@ -1,13 +1,13 @@
 //! Z: bugs that QEMU has had in handing devices over, and where each was fixed or reported.
 
-use super::Known;
+use super::KnownBug;
 use super::scenarios::{
     CALLED_OFF, UNDISTURBED, apart, known, nic, qemu, qemu_exec, ram, type1, unsaid,
 };
 use crate::scenario::builder::DeviceEntry;
 
 /// In the order of their numbers.
-pub(super) const FIXED: &[Known] = &[
+pub(super) const FIXED: &[KnownBug] = &[
     known(
         "Z01",
         "with a second device in a container the old process dies when its parts are told",
@@ -34,14 +34,14 @@ pub(super) const FIXED: &[Known] = &[
         "the old process dies when it has given its mappings their addresses again",
         "QEMU e8c1128bf9 (2025-06)",
         "VM-3",
-        || type1().defect("dies-restored").may(CALLED_OFF),
+        || type1().defect("dies-restored").fault_budget(CALLED_OFF),
     ),
     known(
         "Z05",
         "only the first of several containers works in the new process",
         "QEMU 924c3ccb31 (2025-06)",
         "VA-1",
-        || apart(type1()).defect("first-container-only").may(UNDISTURBED),
+        || apart(type1()).defect("first-container-only").fault_budget(UNDISTURBED),
     ),
     unsaid(
         "Z06",
@@ -117,14 +117,14 @@ pub(super) const FIXED: &[Known] = &[
         "on the way back memory is given addresses that was never mapped",
         "QEMU 5a78db7f80 (2025-09)",
         "VM-3",
-        || type1().defect("sections-restored").ram([ram(0), ram(1)]).may(CALLED_OFF),
+        || type1().defect("sections-restored").ram([ram(0), ram(1)]).fault_budget(CALLED_OFF),
     ),
     known(
         "Z16",
         "the old process dies on the way back, of what is only due in a new one",
         "QEMU 9423094896 (2025-09)",
         "VM-3",
-        || type1().defect("dies-restoring").may(CALLED_OFF),
+        || type1().defect("dies-restoring").fault_budget(CALLED_OFF),
     ),
     known(
         "Z17",
@@ -159,7 +159,7 @@ pub(super) const FIXED: &[Known] = &[
         "an exec without a command is the end of the VM",
         "QEMU ded3cf4aaf (2025-10)",
         "VM-3",
-        || qemu_exec().defect("dies-of-exec").wrong("no-program"),
+        || qemu_exec().defect("dies-of-exec").corruption("no-program"),
     ),
     unsaid(
         "Z22",

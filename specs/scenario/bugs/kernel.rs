@@ -1,12 +1,12 @@
 //! K: bugs of Linux that a handoff meets, and the kernels that have them.
 
-use super::Found::Interleaved;
-use super::Known;
+use super::KnownBug;
+use super::Reproduction::LockModel;
 use super::scenarios::{UNDISTURBED, by_row, known, nic, type1, type1_exec};
 use crate::scenario::builder::DeviceEntry;
 
 /// In the order of their numbers.
-pub(super) const KERNEL: &[Known] = &[
+pub(super) const KERNEL: &[KnownBug] = &[
     known(
         "K1",
         "a mapping that changes its owner leaves its charge behind",
@@ -26,7 +26,7 @@ pub(super) const KERNEL: &[Known] = &[
         "nobody knows what a mapping was charged",
         "Linux 5.12 to 6.2, fixed by 18e292705ba2",
         "CHG-1",
-        || type1().kernel("6.2").may(UNDISTURBED),
+        || type1().kernel("6.2").fault_budget(UNDISTURBED),
     ),
     known(
         "K4",
@@ -47,11 +47,11 @@ pub(super) const KERNEL: &[Known] = &[
         "type1/nobody-waits",
         "6.2",
     ),
-    Known {
+    KnownBug {
         id: "K6",
         sentence: "CHANGE_PROCESS looks through an area whose pages are not there yet",
         source: "Linux d616de490ec0 (2026-08)",
-        found: Interleaved("without_d616de490ec0_a_map_under_way_is_looked_through"),
+        reproduction: LockModel("without_d616de490ec0_a_map_under_way_is_looked_through"),
     },
     by_row(
         "K7",
@@ -60,18 +60,18 @@ pub(super) const KERNEL: &[Known] = &[
         "ioas/destroy-refused",
         "6.13",
     ),
-    Known {
+    KnownBug {
         id: "K8",
         sentence: "an UNMAP stumbles over what is mapped while it is under way, and says EBUSY",
         source: "Linux, iommufd: Fix a race with concurrent allocation and unmap (2026)",
-        found: Interleaved("an_unmap_that_begins_anew_stumbles_over_what_came_after_it"),
+        reproduction: LockModel("an_unmap_that_begins_anew_stumbles_over_what_came_after_it"),
     },
-    Known {
+    KnownBug {
         id: "K9",
         sentence: "an object that is given up while it is made is freed before the release of its \
                    file uses it",
         source: "Linux 4e034bf045b1 (CVE-2025-39966)",
-        found: Interleaved(
+        reproduction: LockModel(
             "without_4e034bf045b1_a_file_that_is_released_later_finds_its_object_freed",
         ),
     },

@@ -20,7 +20,7 @@ mod suspected;
 
 /// A known bug.
 #[derive(Debug)]
-pub struct Known {
+pub struct KnownBug {
     /// Its letter and number.
     pub id: &'static str,
     /// What goes wrong, in a sentence.
@@ -28,12 +28,12 @@ pub struct Known {
     /// Where it was seen: commits of QEMU or Linux, mails, versions.
     pub source: &'static str,
     /// Where it is found again.
-    pub found: Found,
+    pub reproduction: Reproduction,
 }
 
 /// Where a bug is found again.
 #[derive(Debug)]
-pub enum Found {
+pub enum Reproduction {
     /// By a check: the property that it breaks, and in which world.
     Checked(&'static str, fn() -> ScenarioBuilder),
     /// By a row of the conformance suite, which a kernel that has the bug answers otherwise: which
@@ -41,27 +41,27 @@ pub enum Found {
     Row(&'static str, &'static str),
     /// By a test of the kernel's own code, which exhausts the interleavings inside of a call; which
     /// test, and where.
-    Interleaved(&'static str),
+    LockModel(&'static str),
     /// Not at all, for it is none: why.
-    Refuted(&'static str),
+    NotABug(&'static str),
     /// By no check: why not.
-    Unsaid(&'static str),
+    OutOfScope(&'static str),
 }
 
 /// Every known bug, by letter and number: Z, K, L.
-pub fn all() -> impl Iterator<Item = &'static Known> + Clone {
+pub fn all() -> impl Iterator<Item = &'static KnownBug> + Clone {
     fixed::FIXED.iter().chain(kernel::KERNEL).chain(suspected::SUSPECTED)
 }
 
 /// By its letter and number.
-pub fn find(id: &str) -> Option<&'static Known> {
+pub fn find(id: &str) -> Option<&'static KnownBug> {
     all().find(|known| known.id == id)
 }
 
-impl Known {
+impl KnownBug {
     /// The world in which a check finds it.
     pub fn world(&self) -> Option<ScenarioBuilder> {
-        let Found::Checked(_, world) = self.found else { return None };
+        let Reproduction::Checked(_, world) = self.reproduction else { return None };
         Some(world().name(self.id))
     }
 

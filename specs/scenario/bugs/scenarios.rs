@@ -1,16 +1,16 @@
 //! The small worlds in which known bugs are found, and how their rows are made.
 
-use super::Found::{Checked, Refuted, Row, Unsaid};
-use super::Known;
-use crate::scenario::May;
+use super::KnownBug;
+use super::Reproduction::{Checked, NotABug, OutOfScope, Row};
+use crate::scenario::FaultBudget;
 use crate::scenario::builder::{DeviceEntry, Ram, ScenarioBuilder, Space};
 use handoff_model::protocol::Mode;
 
 /// Only a cancellation happens.
-pub(super) const CALLED_OFF: May =
-    May { fail_calls: 0, kill: 0, cancel: true, interrupts: 1, guest_steps: 1 };
+pub(super) const CALLED_OFF: FaultBudget =
+    FaultBudget { fail_calls: 0, kill: 0, cancel: true, interrupts: 1, guest_steps: 1 };
 /// No fault happens.
-pub(super) const UNDISTURBED: May = May { cancel: false, ..CALLED_OFF };
+pub(super) const UNDISTURBED: FaultBudget = FaultBudget { cancel: false, ..CALLED_OFF };
 
 /// QEMU by transfer, with a page of RAM and a device.
 pub(super) fn qemu() -> ScenarioBuilder {
@@ -56,8 +56,8 @@ pub(super) const fn known(
     source: &'static str,
     property: &'static str,
     world: fn() -> ScenarioBuilder,
-) -> Known {
-    Known { id, sentence, source, found: Checked(property, world) }
+) -> KnownBug {
+    KnownBug { id, sentence, source, reproduction: Checked(property, world) }
 }
 
 pub(super) const fn unsaid(
@@ -65,8 +65,8 @@ pub(super) const fn unsaid(
     sentence: &'static str,
     source: &'static str,
     why: &'static str,
-) -> Known {
-    Known { id, sentence, source, found: Unsaid(why) }
+) -> KnownBug {
+    KnownBug { id, sentence, source, reproduction: OutOfScope(why) }
 }
 
 /// A bug of a kernel, which answers a row of the conformance suite otherwise.
@@ -76,8 +76,8 @@ pub(super) const fn by_row(
     source: &'static str,
     row: &'static str,
     kernel: &'static str,
-) -> Known {
-    Known { id, sentence, source, found: Row(row, kernel) }
+) -> KnownBug {
+    KnownBug { id, sentence, source, reproduction: Row(row, kernel) }
 }
 
 /// What was suspected, and is not so.
@@ -86,6 +86,6 @@ pub(super) const fn refuted(
     sentence: &'static str,
     source: &'static str,
     why: &'static str,
-) -> Known {
-    Known { id, sentence, source, found: Refuted(why) }
+) -> KnownBug {
+    KnownBug { id, sentence, source, reproduction: NotABug(why) }
 }

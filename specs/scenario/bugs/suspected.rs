@@ -1,12 +1,12 @@
 //! L: bugs that were suspected when the code of QEMU and Linux was read.
 
-use super::Known;
+use super::KnownBug;
 use super::scenarios::{
     UNDISTURBED, apart, known, nic, qemu, qemu_exec, ram, refuted, type1_exec, unsaid,
 };
 
 /// In the order of their numbers.
-pub(super) const SUSPECTED: &[Known] = &[
+pub(super) const SUSPECTED: &[KnownBug] = &[
     known(
         "L0",
         "the probe is the real call: the ownership moves while the guest runs in the old process",
@@ -34,7 +34,7 @@ pub(super) const SUSPECTED: &[Known] = &[
         "an execve that fails after KVM was closed kills the VM",
         "QEMU 10.2: cpr_exec_cb",
         "VM-3",
-        || qemu_exec().kvm().wrong("no-program"),
+        || qemu_exec().kvm().corruption("no-program"),
     ),
     known(
         "L4",
@@ -68,7 +68,7 @@ pub(super) const SUSPECTED: &[Known] = &[
         qemu_exec().defect("saved-before-parked-by-exec").kvm()
     }),
     known("L9", "two containers are taken for one", "QEMU 10.1, 10.2: same_device", "FD-1", || {
-        apart(type1_exec()).defect("containers-merged").may(UNDISTURBED)
+        apart(type1_exec()).defect("containers-merged").fault_budget(UNDISTURBED)
     }),
     known(
         "L10",
@@ -110,7 +110,7 @@ pub(super) const SUSPECTED: &[Known] = &[
         "the new process believes that the kernel has what its command line says",
         "QEMU 10.2: map and unmap are held back, and nothing is verified",
         "TRUE-1",
-        || qemu().wrong("mapping-elsewhere"),
+        || qemu().corruption("mapping-elsewhere"),
     ),
     known(
         "L17",

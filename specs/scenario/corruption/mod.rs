@@ -4,7 +4,7 @@
 //! one thing that is wrong, and as far as there is such a thing one that only one check sees: a
 //! frame that is damaged has the checksum of what it became, a list that is too short has an
 //! inventory that needs no more. A scenario says which (`wrong = "…"`), and what is due then
-//! follows ([`Due`]): what the old process's own inventory is wrong about must be refused before
+//! follows ([`Expected`]): what the old process's own inventory is wrong about must be refused before
 //! the guest stops, what crosses before anything is changed. Of a call that fails for good it
 //! depends on the call.
 //!
@@ -13,13 +13,13 @@
 
 mod catalog;
 
-use crate::scenario::expectation::Due;
-use handoff_model::abi::call::{Answer, Call, FileCall, Reply};
+use crate::scenario::expectation::Expected;
+use handoff_model::abi::call::{Call, CallResult, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::kernel::Kernel;
 use handoff_model::protocol::phase::OutPhase;
-use handoff_model::protocol::phase::Place;
+use handoff_model::protocol::phase::RolePhase;
 use handoff_model::protocol::{Mode, Protocol, confirms};
 use handoff_model::stream::{Message, Offer, State};
 use handoff_model::variants::Variant;
@@ -27,34 +27,34 @@ use handoff_model::vm::{Descriptors, Key, Kind, Vm};
 
 /// Something that is not so.
 #[derive(Clone, Copy, Debug)]
-pub struct Wrong {
+pub struct Corruption {
     /// What scenarios call it.
     pub id: &'static str,
     /// What is not so, in a sentence.
     pub sentence: &'static str,
     /// What the protocol must make of it.
-    pub due: Due,
-    lie: Lie,
+    pub expected: Expected,
+    site: Site,
 }
 
-impl PartialEq for Wrong {
+impl PartialEq for Corruption {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id
     }
 }
 
-impl Eq for Wrong {}
+impl Eq for Corruption {}
 
 /// Where it is told.
 #[derive(Clone, Copy, Debug)]
-enum Lie {
+enum Site {
     /// Before the beginning: an earlier handoff, which did not happen, has left something in the
     /// memfds.
     Leftover,
     /// A call of a phase is always refused.
-    Refused(Place, &'static str, Errno),
+    Refused(RolePhase, &'static str, Errno),
     /// A call of a phase is done, and said to have failed.
-    Denied(Place, &'static str, Errno),
+    Denied(RolePhase, &'static str, Errno),
     /// In the inventory of the old process, from the beginning.
     Inventory(fn(&mut Vm, &mut Descriptors)),
     /// In the answer to a write of the stream: how much was written.
@@ -90,22 +90,24 @@ const OF_IOMMUFD: &[&str] = &[
 ];
 
 /// By its name.
-pub fn find(id: &str) -> Option<&'static Wrong> {
-    WRONGS.iter().find(|wrong| wrong.id == id)
+pub fn find(id: &str) -> Option<&'static Corruption> {
+    WRONGS.iter().find(|corruption| corruption.id == id)
 }
 
-impl Wrong {
+impl Corruption {
     /// Whether it is told in a mode: by `execve` no descriptors arrive, and only there do their
     /// numbers count.
-    pub fn is_told(&self, mode: Mode) -> bool {
-        match (self.lie, self.id) {
-            (Lie::Descriptors(_) | Lie::Offer(_), _) | (_, "list-short") => mode == Mode::Transfer,
+    pub fn is_for(&self, mode: Mode) -> bool {
+        match (self.site, self.id) {
+            (Site::Descriptors(_) | Site::Offer(_), _) | (_, "list-short") => {
+                mode == Mode::Transfer
+            }
             (_, "number-closed") => mode == Mode::Exec,
-            (Lie::Refused(place, ..) | Lie::Denied(place, ..), _) => {
+            (Site::Refused(place, ..) | Site::Denied(place, ..), _) => {
                 let Protocol { outgoing, incoming, .. } = Protocol::safe(mode);
                 match place {
-                    Place::Old(phase) => outgoing.iter().any(|rule| rule.phase == phase),
-                    Place::New(phase) => incoming.iter().any(|rule| rule.phase == phase),
+                    RolePhase::Old(phase) => outgoing.iter().any(|rule| rule.phase == phase),
+                    RolePhase::New(phase) => incoming.iter().any(|rule| rule.phase == phase),
                 }
             }
             _ => true,
@@ -114,17 +116,17 @@ impl Wrong {
 
     /// What a variant must make of it: where the state is cut early, whatever the new process finds
     /// out by then is refused before the guest stops.
-    pub fn due_of(&self, variant: &Variant) -> Due {
+    pub fn expected_of(&self, variant: &Variant) -> Expected {
         let protocol = Protocol::of(variant);
-        let is_late = match self.lie {
-            Lie::Refused(place, ..) | Lie::Denied(place, ..) => !protocol.is_before_stop(place),
+        let is_late = match self.site {
+            Site::Refused(place, ..) | Site::Denied(place, ..) => !protocol.is_before_stop(place),
             _ => false,
         };
         let offers = protocol.outgoing.iter().any(|rule| rule.phase == OutPhase::Offer);
-        match self.due {
-            _ if matches!(self.lie, Lie::Offer(_)) && !offers => Due::Done,
-            Due::RefusedBeforeChange if confirms(&protocol.outgoing) && !is_late => {
-                Due::RefusedBeforeStop
+        match self.expected {
+            _ if matches!(self.site, Site::Offer(_)) && !offers => Expected::HandedOver,
+            Expected::RefusedBeforeChange if confirms(&protocol.outgoing) && !is_late => {
+                Expected::RefusedBeforeStop
             }
             due => due,
         }
@@ -137,7 +139,7 @@ impl Wrong {
 
     /// Leaves something longer than any stream of a small VM.
     pub(crate) fn leave(&self, kernel: &mut impl Kernel, descriptors: &Descriptors) {
-        let Lie::Leftover = self.lie else { return };
+        let Site::Leftover = self.site else { return };
         for kind in [Kind::Stream, Kind::Guest] {
             let Some(fd) = descriptors.get(&Key::new(kind, "", 0)) else { continue };
             let answer = kernel.call(&FileCall::write_at(fd, 0, vec![b'x'; 1 << 14]));
@@ -146,42 +148,47 @@ impl Wrong {
     }
 
     /// Tells it to the old process at its beginning.
-    pub(crate) fn tell_inventory(&self, vm: &mut Vm, descriptors: &mut Descriptors) {
-        if let Lie::Inventory(lie) = self.lie {
+    pub(crate) fn corrupt_inventory(&self, vm: &mut Vm, descriptors: &mut Descriptors) {
+        if let Site::Inventory(lie) = self.site {
             lie(vm, descriptors);
         }
     }
 
     /// With which errno a call of a phase is refused.
-    pub(crate) fn refuses(&self, place: Place, call: &Call) -> Option<Errno> {
-        match self.lie {
-            Lie::Refused(at, name, errno) if (at, name) == (place, call.name()) => Some(errno),
+    pub(crate) fn refuses(&self, place: RolePhase, call: &Call) -> Option<Errno> {
+        match self.site {
+            Site::Refused(at, name, errno) if (at, name) == (place, call.name()) => Some(errno),
             _ => None,
         }
     }
 
     /// What is answered instead; `None`: what is so.
-    pub(crate) fn tell(&self, place: Place, call: &Call, answer: &Answer) -> Option<Answer> {
-        Some(Ok(match (self.lie, call, answer.as_ref().ok()?) {
-            (Lie::Denied(at, name, errno), ..) if (at, name) == (place, call.name()) => {
+    pub(crate) fn corrupt(
+        &self,
+        place: RolePhase,
+        call: &Call,
+        answer: &CallResult,
+    ) -> Option<CallResult> {
+        Some(Ok(match (self.site, call, answer.as_ref().ok()?) {
+            (Site::Denied(at, name, errno), ..) if (at, name) == (place, call.name()) => {
                 return Some(Err(errno));
             }
-            (Lie::Written(lie), Call::File(FileCall::WriteAt { .. }), Reply::Length(length)) => {
+            (Site::Written(lie), Call::File(FileCall::WriteAt { .. }), Reply::Length(length)) => {
                 Reply::Length(changed(*length, lie))
             }
-            (Lie::Frame(lie), Call::File(FileCall::ReadAt { .. }), Reply::Bytes(bytes)) => {
+            (Site::Frame(lie), Call::File(FileCall::ReadAt { .. }), Reply::Bytes(bytes)) => {
                 State::from_bytes(bytes).ok()?;
                 Reply::Bytes(changed(bytes.clone(), lie))
             }
-            (Lie::State(lie), Call::File(FileCall::ReadAt { .. }), Reply::Bytes(bytes)) => {
+            (Site::State(lie), Call::File(FileCall::ReadAt { .. }), Reply::Bytes(bytes)) => {
                 Reply::Bytes(changed(State::from_bytes(bytes).ok()?, lie).to_bytes())
             }
-            (Lie::Offer(lie), _, Reply::Message { bytes, fds, truncated }) => {
+            (Site::Offer(lie), _, Reply::Message { bytes, fds, truncated }) => {
                 let Ok(Message::Offer(offer)) = Message::from_bytes(bytes) else { return None };
                 let bytes = Message::Offer(changed(offer, lie)).to_bytes();
                 Reply::Message { bytes, fds: fds.clone(), truncated: *truncated }
             }
-            (Lie::Descriptors(lie), _, Reply::Message { bytes, fds, truncated }) => {
+            (Site::Descriptors(lie), _, Reply::Message { bytes, fds, truncated }) => {
                 let Ok(Message::Descriptors { first, total }) = Message::from_bytes(bytes) else {
                     return None;
                 };
@@ -201,7 +208,7 @@ fn changed<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
 }
 
 /// All of them.
-pub const WRONGS: &[Wrong] = catalog::WRONGS;
+pub const WRONGS: &[Corruption] = catalog::CORRUPTIONS;
 
 #[cfg(test)]
 mod tests {
@@ -210,7 +217,7 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let names: BTreeSet<_> = WRONGS.iter().map(|wrong| wrong.id).collect();
+        let names: BTreeSet<_> = WRONGS.iter().map(|corruption| corruption.id).collect();
         assert_eq!(names.len(), WRONGS.len());
         assert!(super::OF_IOMMUFD.iter().all(|name| names.contains(name)));
     }

@@ -1,6 +1,6 @@
 //! The scenarios that come with the program.
 
-use super::bugs::{self, Known};
+use super::bugs::{self, KnownBug};
 use super::builder::ScenarioBuilder;
 use super::generated;
 use super::resolved::Scenario;
@@ -81,5 +81,5 @@ fn known(name: &str) -> Option<String> {
 
 /// A scenario that is built in code.
 fn built(name: &str) -> Option<ScenarioBuilder> {
-    bugs::find(name).and_then(Known::world).or_else(|| generated::world(name))
+    bugs::find(name).and_then(KnownBug::world).or_else(|| generated::world(name))
 }

@@ -1,14 +1,14 @@
 //! Machines by numbers: what the rules of a world ask of each, and what each became by a deed.
 
-use super::{AnswerNumber, CallNumber, Numbers};
+use super::{CallId, Interners, ResultId};
 use crate::scenario::DEVICES_MAX;
 use crate::state::action::Side;
-use crate::state::constants::Setting;
-use crate::state::observation::Sight;
-use crate::state::parts::Machinery;
-use handoff_checker::intern::Number;
-use handoff_checker::memo::Chain;
-use handoff_model::abi::call::Answer;
+use crate::state::constants::Constants;
+use crate::state::observation::Observation;
+use crate::state::parts::MachineOps;
+use handoff_checker::intern::InternId;
+use handoff_checker::memo::Memo;
+use handoff_model::abi::call::CallResult;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::view::{FileRef, View};
 use handoff_model::protocol::Mode;
@@ -16,46 +16,46 @@ use handoff_sim_kernel::Machine;
 use std::borrow::Borrow;
 
 /// What rules ask of a machine.
-pub(super) struct OfMachine {
+pub(super) struct MachineEntry {
     alive: [bool; 2],
     guest_runs: [bool; 2],
     runs_old_image: [bool; 2],
     can_deliver: [[bool; DEVICES_MAX]; 2],
     untaken: u64,
-    sight: Sight,
+    sight: Observation,
     /// What it became by a deed, and what it answered.
-    deeds: Chain<Deed, (Number, Option<Number>)>,
+    deeds: Memo<Op, (InternId, Option<InternId>)>,
 }
 
-impl OfMachine {
-    fn new(setting: &Setting, machine: &Machine) -> Self {
+impl MachineEntry {
+    fn new(constants: &Constants, machine: &Machine) -> Self {
         // By exec there is no second process to ask about.
-        let is_there = |side| side == Side::Old || setting.protocol.mode == Mode::Transfer;
+        let is_there = |side| side == Side::Old || constants.protocol.mode == Mode::Transfer;
         let of_sides =
             |ask: &dyn Fn(Side) -> bool| Side::BOTH.map(|side| is_there(side) && ask(side));
         let of_devices = |side| {
             let mut ready = [false; DEVICES_MAX];
-            for (at, ready) in (0u8..).zip(&mut ready).take(setting.devices.len()) {
-                *ready = is_there(side) && Machinery::can_deliver(machine, setting, side, at);
+            for (at, ready) in (0u8..).zip(&mut ready).take(constants.devices.len()) {
+                *ready = is_there(side) && MachineOps::can_deliver(machine, constants, side, at);
             }
             ready
         };
         Self {
-            alive: of_sides(&|side| Machinery::alive(machine, side)),
-            guest_runs: of_sides(&|side| Machinery::guest_runs(machine, side)),
+            alive: of_sides(&|side| MachineOps::alive(machine, side)),
+            guest_runs: of_sides(&|side| MachineOps::guest_runs(machine, side)),
             runs_old_image: of_sides(&|side| machine.runs_old_image(side)),
             can_deliver: Side::BOTH.map(of_devices),
-            untaken: machine.untaken(),
-            sight: Machinery::sight(machine, setting),
-            deeds: Chain::default(),
+            untaken: machine.unread(),
+            sight: MachineOps::observe(machine, constants),
+            deeds: Memo::default(),
         }
     }
 }
 
 /// What can be done to a machine.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Deed {
-    Call(Side, Number),
+enum Op {
+    Call(Side, InternId),
     Kill(Side),
     Raise(u8),
     Deliver(Side, u8),
@@ -63,18 +63,18 @@ enum Deed {
     Arm,
 }
 
-impl Numbers<'_> {
-    pub(super) fn machine(&self, machine: Machine) -> Number {
-        self.machines.number(machine, |machine| OfMachine::new(self.setting, machine))
+impl Interners<'_> {
+    pub(super) fn machine(&self, machine: Machine) -> InternId {
+        self.machines.number(machine, |machine| MachineEntry::new(self.constants, machine))
     }
 
     /// What a machine becomes by a deed, and what it answers.
     fn done(
         &self,
-        machine: Number,
-        deed: Deed,
-        does: impl FnOnce(&mut Machine) -> Option<Answer>,
-    ) -> (Number, Option<Number>) {
+        machine: InternId,
+        deed: Op,
+        does: impl FnOnce(&mut Machine) -> Option<CallResult>,
+    ) -> (InternId, Option<InternId>) {
         let deeds = &self.machines.facts(machine).deeds;
         if let Some(known) = deeds.get(&deed) {
             return known;
@@ -90,17 +90,17 @@ impl Numbers<'_> {
 
 /// A machine by its number.
 #[derive(Clone)]
-pub(crate) struct MachineNumber<'n> {
-    pub(super) all: &'n Numbers<'n>,
-    pub(super) number: Number,
+pub(crate) struct MachineId<'n> {
+    pub(super) all: &'n Interners<'n>,
+    pub(super) number: InternId,
 }
 
-impl MachineNumber<'_> {
-    fn facts(&self) -> &OfMachine {
+impl MachineId<'_> {
+    fn facts(&self) -> &MachineEntry {
         self.all.machines.facts(self.number)
     }
 
-    fn does(&mut self, deed: Deed, does: impl FnOnce(&mut Machine)) {
+    fn does(&mut self, deed: Op, does: impl FnOnce(&mut Machine)) {
         let silently = |machine: &mut Machine| {
             does(machine);
             None
@@ -109,23 +109,23 @@ impl MachineNumber<'_> {
     }
 }
 
-impl<'n> Machinery for MachineNumber<'n> {
-    type Call = CallNumber<'n>;
-    type Answer = AnswerNumber<'n>;
+impl<'n> MachineOps for MachineId<'n> {
+    type Call = CallId<'n>;
+    type Answer = ResultId<'n>;
 
-    fn call(&mut self, side: Side, call: &CallNumber<'n>) -> AnswerNumber<'n> {
-        let makes = |machine: &mut Machine| Some(Machinery::call(machine, side, call.borrow()));
-        let (number, answer) = self.all.done(self.number, Deed::Call(side, call.1), makes);
+    fn call(&mut self, side: Side, call: &CallId<'n>) -> ResultId<'n> {
+        let makes = |machine: &mut Machine| Some(MachineOps::call(machine, side, call.borrow()));
+        let (number, answer) = self.all.done(self.number, Op::Call(side, call.1), makes);
         self.number = number;
-        AnswerNumber(self.all, answer.expect("a call is answered"))
+        ResultId(self.all, answer.expect("a call is answered"))
     }
 
-    fn said(&self, answer: Answer) -> AnswerNumber<'n> {
-        AnswerNumber(self.all, self.all.answers.number(answer, |_| ()))
+    fn intern_result(&self, answer: CallResult) -> ResultId<'n> {
+        ResultId(self.all, self.all.answers.number(answer, |_| ()))
     }
 
-    fn would_block(&self, side: Side, call: &CallNumber<'n>) -> bool {
-        Machinery::would_block(self.all.machines.get(self.number), side, call.borrow())
+    fn would_block(&self, side: Side, call: &CallId<'n>) -> bool {
+        MachineOps::would_block(self.all.machines.get(self.number), side, call.borrow())
     }
 
     fn alive(&self, side: Side) -> bool {
@@ -136,7 +136,7 @@ impl<'n> Machinery for MachineNumber<'n> {
         self.facts().guest_runs[side as usize]
     }
 
-    fn can_deliver(&self, _: &Setting, side: Side, device: u8) -> bool {
+    fn can_deliver(&self, _: &Constants, side: Side, device: u8) -> bool {
         self.facts().can_deliver[side as usize][usize::from(device)]
     }
 
@@ -144,7 +144,7 @@ impl<'n> Machinery for MachineNumber<'n> {
         self.facts().runs_old_image[side as usize]
     }
 
-    fn untaken(&self) -> u64 {
+    fn unread_interrupts(&self) -> u64 {
         self.facts().untaken
     }
 
@@ -152,32 +152,32 @@ impl<'n> Machinery for MachineNumber<'n> {
         self.all.machines.get(self.number).view()
     }
 
-    fn sight(&self, _: &Setting) -> Sight {
+    fn observe(&self, _: &Constants) -> Observation {
         self.facts().sight
     }
 
     fn kill(&mut self, side: Side) {
-        self.does(Deed::Kill(side), |machine| Machinery::kill(machine, side));
+        self.does(Op::Kill(side), |machine| MachineOps::kill(machine, side));
     }
 
-    fn raise(&mut self, setting: &Setting, device: u8) {
-        self.does(Deed::Raise(device), |machine| Machinery::raise(machine, setting, device));
+    fn raise(&mut self, constants: &Constants, device: u8) {
+        self.does(Op::Raise(device), |machine| MachineOps::raise(machine, constants, device));
     }
 
-    fn deliver(&mut self, setting: &Setting, side: Side, device: u8) {
-        let deed = Deed::Deliver(side, device);
-        self.does(deed, |machine| Machinery::deliver(machine, setting, side, device));
+    fn deliver(&mut self, constants: &Constants, side: Side, device: u8) {
+        let deed = Op::Deliver(side, device);
+        self.does(deed, |machine| MachineOps::deliver(machine, constants, side, device));
     }
 
     fn guest_work(&mut self, side: Side) {
-        self.does(Deed::GuestWork(side), |machine| Machinery::guest_work(machine, side));
+        self.does(Op::GuestWork(side), |machine| MachineOps::guest_work(machine, side));
     }
 
-    fn arm(&mut self, setting: &Setting) {
-        self.does(Deed::Arm, |machine| Machinery::arm(machine, setting));
+    fn arm(&mut self, constants: &Constants) {
+        self.does(Op::Arm, |machine| MachineOps::arm(machine, constants));
     }
 
-    fn armed(&self, setting: &Setting) -> Option<(Fd, FileRef)> {
-        Machinery::armed(self.all.machines.get(self.number), setting)
+    fn armed(&self, constants: &Constants) -> Option<(Fd, FileRef)> {
+        MachineOps::armed(self.all.machines.get(self.number), constants)
     }
 }

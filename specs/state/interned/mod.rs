@@ -11,16 +11,16 @@
 mod machine;
 mod player;
 
-use crate::state::constants::Setting;
+use crate::state::constants::Constants;
 use crate::state::parts::Store;
-use crate::state::{Rest, World};
-use handoff_checker::intern::{Number, Once};
-use handoff_model::abi::call::{Answer, Call};
+use crate::state::{Aux, State};
+use handoff_checker::intern::{InternId, Interner};
+use handoff_model::abi::call::{Call, CallResult};
 use handoff_model::role::incoming::Incoming;
 use handoff_model::role::outgoing::Outgoing;
 use handoff_sim_kernel::Machine;
-use machine::{MachineNumber, OfMachine};
-use player::{PlayerNumber, Players};
+use machine::{MachineEntry, MachineId};
+use player::{PlayerId, Players};
 use rustc_hash::FxBuildHasher;
 use std::borrow::Borrow;
 use std::fmt;
@@ -28,56 +28,56 @@ use std::hash::BuildHasher;
 use std::marker::PhantomData;
 
 /// All of them, of worlds with one setting.
-pub(crate) struct Numbers<'a> {
-    setting: &'a Setting,
-    machines: Once<Machine, OfMachine>,
+pub(crate) struct Interners<'a> {
+    constants: &'a Constants,
+    machines: Interner<Machine, MachineEntry>,
     outgoing: Players<Outgoing>,
     incoming: Players<Incoming>,
-    rests: Once<Rest>,
-    calls: Once<Call>,
-    answers: Once<Answer>,
+    rests: Interner<Aux>,
+    calls: Interner<Call>,
+    answers: Interner<CallResult>,
 }
 
-impl fmt::Debug for Numbers<'_> {
+impl fmt::Debug for Interners<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} machines", self.machines.count())
     }
 }
 
 /// A world by numbers.
-pub(crate) type Numbered<'n> = World<Interned<'n>>;
+pub(crate) type InternedState<'n> = State<Interned<'n>>;
 
 /// Parts are stored by their numbers.
 pub(crate) struct Interned<'n>(PhantomData<&'n ()>);
 
 impl<'n> Store for Interned<'n> {
-    type Call = CallNumber<'n>;
-    type Answer = AnswerNumber<'n>;
-    type Machine = MachineNumber<'n>;
-    type Old = PlayerNumber<'n, Outgoing>;
-    type New = PlayerNumber<'n, Incoming>;
+    type Call = CallId<'n>;
+    type Answer = ResultId<'n>;
+    type Machine = MachineId<'n>;
+    type Old = PlayerId<'n, Outgoing>;
+    type New = PlayerId<'n, Incoming>;
 }
 
 /// The numbers of a world's parts: machine, players, and the rest.
-pub(crate) type Quartet = [Number; 4];
+pub(crate) type PackedIds = [InternId; 4];
 
-impl<'a> Numbers<'a> {
+impl<'a> Interners<'a> {
     /// None yet.
-    pub(crate) fn new(setting: &'a Setting) -> Self {
+    pub(crate) fn new(constants: &'a Constants) -> Self {
         Self {
-            setting,
-            machines: Once::default(),
-            outgoing: Once::default(),
-            incoming: Once::default(),
-            rests: Once::default(),
-            calls: Once::default(),
-            answers: Once::default(),
+            constants,
+            machines: Interner::default(),
+            outgoing: Interner::default(),
+            incoming: Interner::default(),
+            rests: Interner::default(),
+            calls: Interner::default(),
+            answers: Interner::default(),
         }
     }
 
     /// The numbers of a world's parts.
-    pub(crate) fn of(&self, world: World) -> Quartet {
-        let World { machine, outgoing, incoming, rest } = world;
+    pub(crate) fn of(&self, state: State) -> PackedIds {
+        let State { machine, outgoing, incoming, aux: rest } = state;
         [
             self.machine(machine),
             self.player(outgoing),
@@ -88,15 +88,15 @@ impl<'a> Numbers<'a> {
 
     /// The same of a world by numbers that is one action away from another. Most actions leave the
     /// rest as it is, and to compare it costs less than to look it up.
-    pub(crate) fn of_successor(&self, world: &Numbered<'_>, from: Quartet) -> Quartet {
+    pub(crate) fn of_successor(&self, state: &InternedState<'_>, from: PackedIds) -> PackedIds {
         let [.., before] = from;
-        let is_same = *self.rests.get(before) == world.rest;
-        let rest = if is_same { before } else { self.rests.number(world.rest, |_| ()) };
-        [world.machine.number, world.outgoing.number, world.incoming.number, rest]
+        let is_same = *self.rests.get(before) == state.aux;
+        let rest = if is_same { before } else { self.rests.number(state.aux, |_| ()) };
+        [state.machine.number, state.outgoing.number, state.incoming.number, rest]
     }
 
     /// A hash of what the parts are, whatever their numbers.
-    pub(crate) fn hash(&self, [machine, outgoing, incoming, rest]: Quartet) -> u64 {
+    pub(crate) fn hash(&self, [machine, outgoing, incoming, rest]: PackedIds) -> u64 {
         FxBuildHasher.hash_one([
             self.machines.hash(machine),
             self.outgoing.hash(outgoing),
@@ -106,40 +106,43 @@ impl<'a> Numbers<'a> {
     }
 
     /// A world by the numbers of its parts.
-    pub(crate) fn numbered(&self, [machine, outgoing, incoming, rest]: Quartet) -> Numbered<'_> {
-        World {
-            machine: MachineNumber { all: self, number: machine },
-            outgoing: PlayerNumber { all: self, number: outgoing, role: PhantomData },
-            incoming: PlayerNumber { all: self, number: incoming, role: PhantomData },
-            rest: *self.rests.get(rest),
+    pub(crate) fn numbered(
+        &self,
+        [machine, outgoing, incoming, rest]: PackedIds,
+    ) -> InternedState<'_> {
+        State {
+            machine: MachineId { all: self, number: machine },
+            outgoing: PlayerId { all: self, number: outgoing, role: PhantomData },
+            incoming: PlayerId { all: self, number: incoming, role: PhantomData },
+            aux: *self.rests.get(rest),
         }
     }
 
     /// The world as it is.
-    pub(crate) fn world(&self, [machine, outgoing, incoming, rest]: Quartet) -> World {
-        World {
+    pub(crate) fn state(&self, [machine, outgoing, incoming, rest]: PackedIds) -> State {
+        State {
             machine: self.machines.get(machine).clone(),
             outgoing: self.outgoing.get(outgoing).clone(),
             incoming: self.incoming.get(incoming).clone(),
-            rest: *self.rests.get(rest),
+            aux: *self.rests.get(rest),
         }
     }
 }
 
 /// A call by its number.
-pub(crate) struct CallNumber<'n>(&'n Numbers<'n>, Number);
+pub(crate) struct CallId<'n>(&'n Interners<'n>, InternId);
 
-impl Borrow<Call> for CallNumber<'_> {
+impl Borrow<Call> for CallId<'_> {
     fn borrow(&self) -> &Call {
         self.0.calls.get(self.1)
     }
 }
 
 /// An answer by its number.
-pub(crate) struct AnswerNumber<'n>(&'n Numbers<'n>, Number);
+pub(crate) struct ResultId<'n>(&'n Interners<'n>, InternId);
 
-impl Borrow<Answer> for AnswerNumber<'_> {
-    fn borrow(&self) -> &Answer {
+impl Borrow<CallResult> for ResultId<'_> {
+    fn borrow(&self) -> &CallResult {
         self.0.answers.get(self.1)
     }
 }

@@ -1,13 +1,13 @@
 //! Players by numbers: what the rules of a world ask of each, and what each became by an answer.
 
-use super::{AnswerNumber, CallNumber, Numbers};
-use crate::state::parts::{Part, Player};
-use handoff_checker::intern::{Number, Once};
-use handoff_checker::memo::Chain;
-use handoff_model::protocol::measure::Left;
+use super::{CallId, Interners, ResultId};
+use crate::state::parts::{Participation, Player};
+use handoff_checker::intern::{InternId, Interner};
+use handoff_checker::memo::Memo;
+use handoff_model::protocol::measure::ProgressMeasure;
 use handoff_model::role::incoming::Incoming;
 use handoff_model::role::outgoing::Outgoing;
-use handoff_model::role::{Cause, Role, Trouble};
+use handoff_model::role::{Cause, Role, StepError};
 use handoff_model::vm::{Descriptors, Vm};
 use std::borrow::Borrow;
 use std::hash::Hash;
@@ -15,27 +15,27 @@ use std::marker::PhantomData;
 
 /// What rules ask of a player.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by itself")]
-pub(super) struct OfPlayer<R: Role> {
+pub(super) struct PlayerEntry<R: Role> {
     is_absent: bool,
     is_acting: bool,
     ended: Option<R::End>,
     phase: Option<R::Phase>,
     end: Option<R::End>,
     cause: Option<Cause>,
-    next: Option<Number>,
+    next: Option<InternId>,
     can_cancel: bool,
     can_change: bool,
-    left: Option<Left>,
+    left: Option<ProgressMeasure>,
     /// What it became by an answer.
-    took: Chain<Number, Number>,
+    took: Memo<InternId, InternId>,
 }
 
 /// Players of a role.
-pub(super) type Players<R> = Once<Part<R, <R as Role>::End>, OfPlayer<R>>;
+pub(super) type Players<R> = Interner<Participation<R, <R as Role>::End>, PlayerEntry<R>>;
 
-impl Numbers<'_> {
-    pub(super) fn player<R: Numberable>(&self, part: Part<R, R::End>) -> Number {
-        R::among(self).number(part, |part| OfPlayer {
+impl Interners<'_> {
+    pub(super) fn player<R: InternedRole>(&self, part: Participation<R, R::End>) -> InternId {
+        R::among(self).number(part, |part| PlayerEntry {
             is_absent: part.is_absent(),
             is_acting: part.is_acting(),
             ended: part.ended(),
@@ -46,52 +46,52 @@ impl Numbers<'_> {
             can_cancel: part.can_cancel(),
             can_change: part.can_change(),
             left: part.left(),
-            took: Chain::default(),
+            took: Memo::default(),
         })
     }
 }
 
 /// A role whose players have numbers.
-pub(crate) trait Numberable: Role + Clone + Eq + Hash {
+pub(crate) trait InternedRole: Role + Clone + Eq + Hash {
     #[expect(private_interfaces, reason = "only this folder looks inside")]
-    fn among<'n>(all: &'n Numbers<'_>) -> &'n Players<Self>;
+    fn among<'n>(all: &'n Interners<'_>) -> &'n Players<Self>;
 }
 
-impl Numberable for Outgoing {
+impl InternedRole for Outgoing {
     #[expect(private_interfaces, reason = "only this folder looks inside")]
-    fn among<'n>(all: &'n Numbers<'_>) -> &'n Players<Self> {
+    fn among<'n>(all: &'n Interners<'_>) -> &'n Players<Self> {
         &all.outgoing
     }
 }
 
-impl Numberable for Incoming {
+impl InternedRole for Incoming {
     #[expect(private_interfaces, reason = "only this folder looks inside")]
-    fn among<'n>(all: &'n Numbers<'_>) -> &'n Players<Self> {
+    fn among<'n>(all: &'n Interners<'_>) -> &'n Players<Self> {
         &all.incoming
     }
 }
 
 /// A player by its number.
-pub(crate) struct PlayerNumber<'n, R: Role> {
-    pub(super) all: &'n Numbers<'n>,
-    pub(super) number: Number,
+pub(crate) struct PlayerId<'n, R: Role> {
+    pub(super) all: &'n Interners<'n>,
+    pub(super) number: InternId,
     pub(super) role: PhantomData<R>,
 }
 
-impl<R: Numberable> PlayerNumber<'_, R> {
-    fn facts(&self) -> &OfPlayer<R> {
+impl<R: InternedRole> PlayerId<'_, R> {
+    fn facts(&self) -> &PlayerEntry<R> {
         R::among(self.all).facts(self.number)
     }
 
-    fn part(&self) -> &Part<R, R::End> {
+    fn part(&self) -> &Participation<R, R::End> {
         R::among(self.all).get(self.number)
     }
 }
 
-impl<'n, R: Numberable> Player for PlayerNumber<'n, R> {
+impl<'n, R: InternedRole> Player for PlayerId<'n, R> {
     type Role = R;
-    type Call = CallNumber<'n>;
-    type Answer = AnswerNumber<'n>;
+    type Call = CallId<'n>;
+    type Answer = ResultId<'n>;
 
     fn is_absent(&self) -> bool {
         self.facts().is_absent
@@ -117,11 +117,11 @@ impl<'n, R: Numberable> Player for PlayerNumber<'n, R> {
         self.facts().cause
     }
 
-    fn next(&self) -> Option<CallNumber<'n>> {
-        self.facts().next.map(|call| CallNumber(self.all, call))
+    fn next(&self) -> Option<CallId<'n>> {
+        self.facts().next.map(|call| CallId(self.all, call))
     }
 
-    fn left(&self) -> Option<Left> {
+    fn left(&self) -> Option<ProgressMeasure> {
         self.facts().left
     }
 
@@ -129,7 +129,7 @@ impl<'n, R: Numberable> Player for PlayerNumber<'n, R> {
         self.facts().is_acting && self.facts().next.is_none()
     }
 
-    fn took(&mut self, answer: &AnswerNumber<'n>) -> Option<Trouble> {
+    fn took(&mut self, answer: &ResultId<'n>) -> Option<StepError> {
         let took = &R::among(self.all).facts(self.number).took;
         self.number = took.get(&answer.1).unwrap_or_else(|| {
             let mut part = self.part().clone();
@@ -145,7 +145,7 @@ impl<'n, R: Numberable> Player for PlayerNumber<'n, R> {
         self.facts().can_cancel
     }
 
-    fn cancel(&mut self) -> Option<Trouble> {
+    fn cancel(&mut self) -> Option<StepError> {
         let mut next = self.part().clone();
         let _ = next.cancel();
         self.set(next);
@@ -163,7 +163,7 @@ impl<'n, R: Numberable> Player for PlayerNumber<'n, R> {
         outdated
     }
 
-    fn set(&mut self, part: Part<R, R::End>) {
+    fn set(&mut self, part: Participation<R, R::End>) {
         self.number = self.all.player(part);
     }
 }

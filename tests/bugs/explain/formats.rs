@@ -8,7 +8,7 @@ use handoff_specs::counterexample::itf::itf;
 use handoff_specs::counterexample::mermaid::mermaid;
 use handoff_specs::counterexample::trace::{INJECTED, trace};
 use handoff_specs::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
-use handoff_specs::scenario::{Process, Scenario};
+use handoff_specs::scenario::{Credentials, Scenario};
 use handoff_specs::state::action::Action;
 use handoff_specs::state::system::System;
 use serde_json::Value;
@@ -92,7 +92,7 @@ fn checked_itf(followed: &Followed<'_>) -> Value {
 fn every_scenario_has_an_itf_trace() {
     for (name, _) in BUILT_IN.iter().chain(FOR_RFC).chain(FOR_TYPE1) {
         let scenario = built_in(name).expect("built in");
-        let exempt = Process { cap_ipc_lock: true, ..scenario.old };
+        let exempt = Credentials { cap_ipc_lock: true, ..scenario.old };
         for scenario in [Scenario { old: exempt, ..scenario.clone() }, scenario] {
             let system = System::new(&scenario).expect("set up");
             checked_itf(&Followed::of(&system, &walk(&system, 1)));
@@ -115,7 +115,7 @@ fn every_violation_has_an_itf_trace() {
             assert_eq!(last[var], same[var], "{var}");
         }
         let first = &followed.steps()[followed.repeats_from().expect("it repeats")];
-        assert_eq!(states[usize::try_from(from).expect("few")]["told"], first.told());
+        assert_eq!(states[usize::try_from(from).expect("few")]["told"], first.describe());
         lassos += 1;
     });
     // `waits-for-the-dead`, by END-1 and END-3.

@@ -78,7 +78,7 @@ pub(crate) fn walk(system: &System, seed: u64) -> Vec<Action> {
             return run;
         }
         let action = enabled.swap_remove(pick % enabled.len());
-        world.act(system.setting(), &action);
+        world.act(system.constants(), &action);
         run.push(action);
     }
 }

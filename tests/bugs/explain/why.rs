@@ -3,12 +3,12 @@
 use super::{each_violation, says, violated, walk};
 use handoff_model::text::Difference;
 use handoff_model::variants::defects::DEFECTS;
-use handoff_specs::counterexample::causes::because;
+use handoff_specs::counterexample::causes::causes;
 use handoff_specs::counterexample::{Counterexample, Followed};
 use handoff_specs::properties::{Judgement, PROPERTIES, Property, find};
 use handoff_specs::report::run::Run;
 use handoff_specs::report::text::run::shown;
-use handoff_specs::scenario::{May, Scenario};
+use handoff_specs::scenario::{FaultBudget, Scenario};
 use handoff_specs::state::action::{Action, Side};
 use handoff_specs::state::system::System;
 use stateright::Model;
@@ -21,8 +21,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "OWN-1",
         &[
             "because “pages 0, owner” went from “old VMM” to “new VMM” at step # (new VMM, \
-             TakeOver: ",
-            "nothing made that good before step # (old VMM, Part: close the new process)",
+             ChangeOwner: ",
+            "nothing made that good before step # (old VMM, Disconnect: close the new process)",
             "nothing was under way any more; ",
             "the same run without step # (old VMM, AwaitCommitted: recvmsg → ENOMEM (injected)",
         ],
@@ -156,7 +156,7 @@ fn the_sentence_names_the_step_that_did_it() {
         let (scenario, run) = violated(defect, id);
         let property = find(id).expect("a property");
         let system = System::new(&scenario).expect("set up");
-        let sentence = because(&Followed::of(&system, &run.actions), property);
+        let sentence = causes(&Followed::of(&system, &run.actions), property);
         says(&unnumbered(&sentence), parts);
     }
 }
@@ -210,7 +210,7 @@ struct Claims {
 /// once more, by nothing but the model.
 #[track_caller]
 fn check_claims(followed: &Followed<'_>, property: &'static Property, claims: &mut Claims) {
-    let sentence = because(followed, property);
+    let sentence = causes(followed, property);
     assert!(sentence.starts_with("because "), "{sentence}");
     assert!(!sentence.contains("cannot be told"), "{sentence}");
     let mut told = 0;
@@ -262,7 +262,7 @@ fn what_a_sentence_says_of_any_bad_run_is_true() {
     let mut claims = Claims::default();
     for defect in DEFECTS {
         let scenario = Scenario {
-            may: May { fail_calls: 2, ..May::default() },
+            fault_budget: FaultBudget { fail_calls: 2, ..FaultBudget::default() },
             ..crate::bugs::defects::scenario(defect)
         };
         let system = System::new(&scenario).expect("set up");
@@ -306,20 +306,20 @@ fn a_fault_that_does_not_matter_is_not_blamed() {
         let system = System::new(&scenario).expect("set up");
         let actions = to_the_end(&system, run.actions);
         let followed = Followed::of(&system, &actions);
-        says(&because(&followed, property), &[said]);
+        says(&causes(&followed, property), &[said]);
         check_claims(&followed, property, &mut Claims::default());
     }
 }
 
 /// A run, and what the processes do after it by themselves.
 fn to_the_end(system: &System, mut actions: Vec<Action>) -> Vec<Action> {
-    let mut world = system.play(&actions);
+    let mut state = system.play(&actions);
     loop {
         let mut enabled = Vec::new();
-        system.actions(&world, &mut enabled);
+        system.actions(&state, &mut enabled);
         let by_itself = |action: &Action| matches!(action, Action::Step(_) | Action::Die);
         let Some(action) = enabled.into_iter().find(by_itself) else { return actions };
-        world.act(system.setting(), &action);
+        state.act(system.constants(), &action);
         actions.push(action);
     }
 }
@@ -336,24 +336,24 @@ fn comes_to_it_without(followed: &Followed<'_>, property: &Property, left_out: &
     };
     let actions = followed.steps().iter().map(|step| &step.action);
     let mut planned = (1..).zip(actions).filter_map(instead);
-    let (mut world, mut been) = (system.init().clone(), Vec::new());
+    let (mut state, mut been) = (system.init().clone(), Vec::new());
     loop {
-        if matches!(system.judge(&world)[place], Some(Judgement::Fails(_))) {
+        if matches!(system.judge(&state)[place], Some(Judgement::Fails(_))) {
             return true;
         }
-        if been.contains(&world) {
+        if been.contains(&state) {
             return matches!(property.id, "END-1" | "END-3");
         }
-        been.push(world.clone());
+        been.push(state.clone());
         let mut enabled = Vec::new();
-        system.actions(&world, &mut enabled);
+        system.actions(&state, &mut enabled);
         let by_itself = |action: &&Action| matches!(action, Action::Step(_) | Action::Die);
         let next = planned.find(|action| enabled.contains(action));
         match next.as_ref().or_else(|| enabled.iter().find(by_itself)) {
             Some(action) => {
-                world.act(system.setting(), action);
+                state.act(system.constants(), action);
                 let before = been.last().expect("it was just there");
-                if system.judge_step(property, before, &world).is_some() {
+                if system.judge_step(property, before, &state).is_some() {
                     return true;
                 }
             }

@@ -1,14 +1,14 @@
 //! A VM that goes from process to process, and what must be the same after each update.
 
-use handoff_model::abi::call::{Answer, Call, FileCall, IommufdCall, ProcessCall, Reply};
+use handoff_model::abi::call::{Call, CallResult, FileCall, IommufdCall, ProcessCall, Reply};
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
 use handoff_model::abi::kernel::Kernel;
 use handoff_model::abi::view::{DeviceView, FileKind, MappingView, PageSetView, View};
 use handoff_model::protocol::phase::OutPhase;
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::role::Role;
-use handoff_model::role::incoming::{Arrival, Incoming, Origin};
-use handoff_model::role::outgoing::{Outcome, Outgoing, Way};
+use handoff_model::role::incoming::{Incoming, IncomingOutcome, IncomingTransport};
+use handoff_model::role::outgoing::{Outgoing, OutgoingOutcome, OutgoingTransport};
 use handoff_model::stream::envelope;
 use handoff_model::vm::launch::{LaunchError, launch};
 use handoff_model::vm::{Descriptors, DeviceKind, Key, Kind, Vm};
@@ -46,7 +46,7 @@ pub(super) const NO_FEATURES: Features = Features { incompatible: 0, compatible:
 pub(super) struct Door<'a>(&'a mut Machine, Pid);
 
 impl Kernel for Door<'_> {
-    fn call(&mut self, call: &Call) -> Answer {
+    fn call(&mut self, call: &Call) -> CallResult {
         self.0.call(self.1, call)
     }
 }
@@ -131,19 +131,19 @@ impl Fleet {
         &mut self,
         change: impl FnOnce(&mut Vm, &mut Descriptors, &mut Door<'_>) -> Result<(), LaunchError>,
     ) {
-        let mut door = Door(&mut self.machine, self.home);
-        change(&mut self.vm, &mut self.descriptors, &mut door).expect("it can be changed");
+        let mut handle = Door(&mut self.machine, self.home);
+        change(&mut self.vm, &mut self.descriptors, &mut handle).expect("it can be changed");
     }
 
     /// Whether the first iommufd has an HWPT: EINVAL or EOPNOTSUPP where it has.
-    pub(super) fn probe(&mut self, hwpt: ObjectId) -> Answer {
+    pub(super) fn probe(&mut self, hwpt: ObjectId) -> CallResult {
         let key = Key::new(Kind::Iommufd, &self.vm.contexts[0].name, 0);
         let iommufd = self.descriptors.get(&key).expect("listed");
         self.machine.call(self.home, &Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt }))
     }
 
     /// An update to a new process, which is killed when it has made so many calls.
-    pub(super) fn transfer(&mut self, kill_after: Option<usize>) -> Outcome {
+    pub(super) fn transfer(&mut self, kill_after: Option<usize>) -> OutgoingOutcome {
         self.transfer_with(NO_FEATURES, kill_after)
     }
 
@@ -152,20 +152,20 @@ impl Fleet {
         &mut self,
         features: Features,
         kill_after: Option<usize>,
-    ) -> Outcome {
+    ) -> OutgoingOutcome {
         let protocol = self.by.clone();
         let new = spawn(&mut self.machine, &self.scenario);
         let (socket, peer) = self.machine.socketpair(self.home, new);
         let pidfd = self.machine.pidfd(self.home, new);
-        let way = Way::Transfer { socket, pidfd };
+        let way = OutgoingTransport::Transfer { socket, pidfd };
         let mut outgoing = Outgoing::new(&protocol, &self.vm, &self.descriptors, way);
-        let mut incoming = Incoming::new(&protocol, Origin::Transfer { socket: peer });
+        let mut incoming = Incoming::new(&protocol, IncomingTransport::Transfer { socket: peer });
         let mut calls_of_new = 0;
         loop {
             if kill_after == Some(calls_of_new) {
                 self.machine.kill(new);
             }
-            if outgoing.phase() == OutPhase::Hand {
+            if outgoing.phase() == OutPhase::SendFds {
                 self.write_features(features);
             }
             let by_old = step(&mut self.machine, self.home, &mut outgoing);
@@ -176,8 +176,8 @@ impl Fleet {
             }
         }
         let outcome = outgoing.end().expect("it has ended");
-        if incoming.end() == Some(Arrival::TookOver) {
-            assert_eq!(outcome, Outcome::HandedOver);
+        if incoming.end() == Some(IncomingOutcome::TookOver) {
+            assert_eq!(outcome, OutgoingOutcome::HandedOver);
             (self.vm, self.descriptors) = incoming.inventory().expect("it has the VM");
             self.home = new;
         }
@@ -202,16 +202,16 @@ impl Fleet {
         let old_image = self.machine.image(self.home, self.programs);
         self.programs += 1;
         let new_image = self.machine.image(self.home, self.programs);
-        let way = Way::Exec { new_image, old_image };
+        let way = OutgoingTransport::Exec { new_image, old_image };
         let mut outgoing = Outgoing::new(&protocol, &self.vm, &self.descriptors, way);
         while self.machine.running_image(self.home) != Some(self.programs) {
             assert!(step(&mut self.machine, self.home, &mut outgoing), "it comes to the execve");
         }
         let stream: Option<Fd> = self.descriptors.get(&Key::new(Kind::Stream, "", 0));
-        let origin = Origin::Exec { stream: stream.expect("listed"), old_image };
+        let origin = IncomingTransport::Exec { stream: stream.expect("listed"), old_image };
         let mut incoming = Incoming::new(&protocol, origin);
         while step(&mut self.machine, self.home, &mut incoming) {}
-        assert_eq!(incoming.end(), Some(Arrival::TookOver));
+        assert_eq!(incoming.end(), Some(IncomingOutcome::TookOver));
         (self.vm, self.descriptors) = incoming.inventory().expect("it has the VM");
     }
 }
@@ -228,14 +228,14 @@ pub(super) fn at_rest(fleet: &Fleet) -> Settled {
 }
 
 fn spawn(machine: &mut Machine, scenario: &Scenario) -> Pid {
-    let handoff_specs::scenario::Process { uid, cap_ipc_lock, memlock_bytes } = scenario.old;
+    let handoff_specs::scenario::Credentials { uid, cap_ipc_lock, memlock_bytes } = scenario.old;
     machine.spawn(ProcessSpec { uid, cap_ipc_lock, memlock_bytes })
 }
 
 /// Makes a role's next call, where it has one and can.
 fn step(machine: &mut Machine, pid: Pid, role: &mut impl Role) -> bool {
     let is_alive = machine.view().processes[&pid].alive;
-    let Some(call) = role.next().filter(|_| is_alive) else { return false };
+    let Some(call) = role.next_call().filter(|_| is_alive) else { return false };
     if machine.would_block(pid, &call) {
         return false;
     }
@@ -244,7 +244,7 @@ fn step(machine: &mut Machine, pid: Pid, role: &mut impl Role) -> bool {
         (&call, &answer),
         (Call::Process(ProcessCall::Exit { .. } | ProcessCall::Exec { .. }), Ok(_))
     ) {
-        role.took(answer);
+        role.complete(answer);
     }
     true
 }

@@ -9,7 +9,7 @@ use handoff_checker::search::{Exploration, Limits, StateIndex, explore};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Pid;
 use handoff_model::protocol::{Mode, Protocol};
-use handoff_model::role::outgoing::Outcome;
+use handoff_model::role::outgoing::OutgoingOutcome;
 use handoff_model::variants;
 use handoff_model::vm::launch::{DevicePlan, HwptPlan, plug, unplug};
 use handoff_sim_kernel::{self as sim, DeviceSpec};
@@ -28,7 +28,7 @@ fn transfers_follow_each_other() {
         for by in [Protocol::safe(Mode::Transfer), Protocol::of(early)] {
             for _ in 0..2 {
                 fleet.by.clone_from(&by);
-                assert_eq!(fleet.transfer(None), Outcome::HandedOver, "{name}");
+                assert_eq!(fleet.transfer(None), OutgoingOutcome::HandedOver, "{name}");
                 assert_eq!(fleet.settled(), before, "{name}");
             }
         }
@@ -61,14 +61,14 @@ fn attempts_that_fail_leave_nothing_behind() {
         loop {
             let mut attempt = fleet.clone();
             // Killed with the guest, the new process takes it along.
-            if attempt.transfer(Some(failed)) == Outcome::HandedOver {
+            if attempt.transfer(Some(failed)) == OutgoingOutcome::HandedOver {
                 break;
             }
             assert_eq!(attempt.settled(), before, "{name}, after {failed} calls");
             (fleet, failed) = (attempt, failed + 1);
         }
         assert!(failed > 10, "{name}: {failed}");
-        assert_eq!(fleet.transfer(None), Outcome::HandedOver);
+        assert_eq!(fleet.transfer(None), OutgoingOutcome::HandedOver);
         assert_eq!(fleet.settled(), before, "{name}, after {failed} attempts");
     }
 }
@@ -78,7 +78,7 @@ fn transfer_and_exec_mix() {
     let mut fleet = Fleet::start("kvm-transfer");
     let before = fleet.settled();
     for _ in 0..3 {
-        assert_eq!(fleet.transfer(None), Outcome::HandedOver);
+        assert_eq!(fleet.transfer(None), OutgoingOutcome::HandedOver);
         assert_eq!(fleet.settled(), before);
         fleet.exec();
         assert_eq!(fleet.settled(), before);
@@ -101,7 +101,7 @@ fn left(
     let (vm, descriptors) = if is_moved {
         before.find_map(|at| packed.world(found.state(at)).adopted()).expect("it has read it")
     } else {
-        system.setting().launched.clone()
+        system.constants().launched.clone()
     };
     let (mut machine, scenario) = (world.machine().clone(), scenario.clone());
     machine.settle();
@@ -131,7 +131,7 @@ fn whatever_came_of_an_update_a_good_one_follows() {
         let system = System::new(&scenario).expect("it can be set up");
         let packed = PackedSystem::new(&system);
         let found = explore(&packed, &packed, Limits::default());
-        let (vm, descriptors) = system.setting().launched.clone();
+        let (vm, descriptors) = system.constants().launched.clone();
         let (machine, scenario) = (system.init().machine().clone(), scenario.clone());
         let start = Fleet {
             machine,
@@ -151,7 +151,11 @@ fn whatever_came_of_an_update_a_good_one_follows() {
             }
             assert_eq!(at_rest(&fleet), before, "{name}: state {at}");
             let [mut by_transfer, mut by_exec] = [fleet.clone(), fleet];
-            assert_eq!(by_transfer.transfer(None), Outcome::HandedOver, "{name}: state {at}");
+            assert_eq!(
+                by_transfer.transfer(None),
+                OutgoingOutcome::HandedOver,
+                "{name}: state {at}"
+            );
             assert_eq!(at_rest(&by_transfer), before, "{name}: state {at}");
             by_exec.exec();
             assert_eq!(at_rest(&by_exec), before, "{name}: state {at}");
@@ -170,12 +174,12 @@ fn a_build_that_knows_fewer_features_takes_over_or_leaves_everything_as_it_was()
         let before = fleet.settled();
         for _ in 0..3 {
             let must_know = Features { incompatible: 1, ..NO_FEATURES };
-            assert_eq!(fleet.transfer_with(must_know, None), Outcome::RolledBack, "{name}");
+            assert_eq!(fleet.transfer_with(must_know, None), OutgoingOutcome::RolledBack, "{name}");
             assert_eq!(fleet.settled(), before, "{name}");
         }
         let may_ignore = Features { compatible: 1, ..NO_FEATURES };
         for features in [may_ignore, NO_FEATURES] {
-            assert_eq!(fleet.transfer_with(features, None), Outcome::HandedOver, "{name}");
+            assert_eq!(fleet.transfer_with(features, None), OutgoingOutcome::HandedOver, "{name}");
             assert_eq!(fleet.settled(), before, "{name}");
         }
     }
@@ -199,20 +203,20 @@ fn devices_come_and_go_between_updates() {
         fleet.machine.plug(DeviceSpec::new(&late.name, &late.path, pci));
         let before = at_rest(&fleet);
         for _ in 0..2 {
-            fleet.change(|vm, descriptors, door| plug(&late, vm, descriptors, door));
+            fleet.change(|vm, descriptors, handle| plug(&late, vm, descriptors, handle));
             fleet.machine.settle();
             let with = at_rest(&fleet);
             assert_ne!(with, before, "{name}");
-            assert_eq!(fleet.transfer(None), Outcome::HandedOver, "{name}");
+            assert_eq!(fleet.transfer(None), OutgoingOutcome::HandedOver, "{name}");
             assert_eq!(at_rest(&fleet), with, "{name}");
             fleet.exec();
             assert_eq!(at_rest(&fleet), with, "{name}");
             let hwpt = fleet.vm.devices.last().and_then(|device| device.hwpt).expect("its own");
-            fleet.change(|vm, descriptors, door| unplug(vm, descriptors, door));
+            fleet.change(|vm, descriptors, handle| unplug(vm, descriptors, handle));
             assert_eq!(fleet.probe(hwpt), Err(Errno::ENOENT), "{name}: its HWPT is destroyed");
             fleet.machine.settle();
             assert_eq!(at_rest(&fleet), before, "{name}");
-            assert_eq!(fleet.transfer(None), Outcome::HandedOver, "{name}");
+            assert_eq!(fleet.transfer(None), OutgoingOutcome::HandedOver, "{name}");
             assert_eq!(at_rest(&fleet), before, "{name}");
         }
     }

@@ -4,12 +4,12 @@
 use super::adds_up;
 use handoff_conformance::replay::{Report, replay};
 use handoff_model::abi::call::{
-    Answer, Call, DeviceCall, FileCall, GuestCall, IommufdCall, Made, MemoryCall, ProcessCall,
-    Reply, Rights, SocketCall, UNLIMITED,
+    Call, CallResult, CompletedCall, DeviceCall, FileCall, GuestCall, IommufdCall, MemoryCall,
+    ProcessCall, Reply, Rights, SocketCall, UNLIMITED,
 };
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid};
-use handoff_model::trace::{Given, Header, Record, Stamps, event_of, told};
+use handoff_model::trace::{Header, PassedFd, Record, Stamps, event_of, event_of_record};
 use handoff_sim_kernel::{DeviceKind, DeviceSpec, Machine, ProcessSpec, Profile};
 
 const OLD: Pid = Pid(1);
@@ -43,9 +43,9 @@ impl Recorder {
         run.start();
         run.start();
         let (fd, peer_fd) = run.machine.socketpair(OLD, NEW);
-        run.give(OLD, fd, Given::Socket { peer: NEW, peer_fd });
+        run.give(OLD, fd, PassedFd::Socket { peer: NEW, peer_fd });
         let pidfd = run.machine.pidfd(NEW, OLD);
-        run.give(NEW, pidfd, Given::Pidfd { target: OLD });
+        run.give(NEW, pidfd, PassedFd::Pidfd { target: OLD });
         run
     }
 
@@ -59,13 +59,13 @@ impl Recorder {
         self.tell(pid, start);
     }
 
-    fn give(&mut self, pid: Pid, fd: Fd, what: Given) {
+    fn give(&mut self, pid: Pid, fd: Fd, what: PassedFd) {
         self.tell(pid, Record::Given { fd, what, cloexec: true });
     }
 
     fn tell(&mut self, pid: Pid, record: Record) {
         self.told += 1;
-        self.lines.push(told(pid, record, self.stamps()).line());
+        self.lines.push(event_of_record(pid, record, self.stamps()).line());
     }
 
     fn stamps(&self) -> Stamps {
@@ -73,9 +73,9 @@ impl Recorder {
         Stamps { seq, enter_ns: seq, t_ns: seq }
     }
 
-    fn call(&mut self, pid: Pid, call: Call) -> Answer {
+    fn call(&mut self, pid: Pid, call: Call) -> CallResult {
         let answer = self.machine.call(pid, &call);
-        let made = Made { pid, call, answer: answer.clone() };
+        let made = CompletedCall { pid, call, answer: answer.clone() };
         self.lines.push(event_of(&made, self.stamps()).line());
         answer
     }
@@ -199,7 +199,7 @@ fn go_on(run: &mut Recorder, new: Hands) {
         let _ = run.call(NEW, call);
     }
     let image = run.machine.image(NEW, 1);
-    run.give(NEW, image, Given::Image { path: "/usr/bin/vmm".into() });
+    run.give(NEW, image, PassedFd::Image { path: "/usr/bin/vmm".into() });
     let _ = run.call(NEW, Call::Process(ProcessCall::Exec { image }));
     let _ = run.call(NEW, Call::Device(DeviceCall::Info { device }));
     let _ = run.call(NEW, IommufdCall::unmap(iommufd, ioas, Iova(0), u64::MAX));

@@ -12,7 +12,7 @@ use handoff_specs::check::{Verdict, check};
 use handoff_specs::scenario::Scenario;
 use handoff_specs::scenario::builder::ScenarioBuilder;
 use handoff_specs::scenario::library::{BUILT_IN, text_of};
-use handoff_specs::spec::{EXEC, Essence, Handoff, TRANSFER};
+use handoff_specs::spec::{AbstractSpec, AbstractState, EXEC, TRANSFER};
 use handoff_specs::state::system::System;
 use stateright::{Checker, Model};
 use std::collections::BTreeSet;
@@ -52,7 +52,7 @@ fn every_built_in_scenario_begins_where_the_essence_does() {
     for (name, text) in BUILT_IN {
         let scenario = Scenario::parse(name, text).expect("a scenario");
         let system = System::new(&scenario).expect("set up");
-        assert_eq!(system.essence_of(system.init()), Handoff::begin(scenario.mode), "{name}");
+        assert_eq!(system.essence_of(system.init()), AbstractState::begin(scenario.mode), "{name}");
     }
 }
 
@@ -64,7 +64,7 @@ fn of_a_guest_without_devices_or_memory_it_is_not_asked() {
         let scenario = world.build().expect("a scenario");
         let report = check(&scenario, Limits::default()).expect("it can be set up");
         let verdict = report.verdicts.iter().find(|(property, _)| property.id == "REF-1");
-        let expected = Verdict::NotAsked("no device reaches any memory");
+        let expected = Verdict::NotApplicable("no device reaches any memory");
         assert_eq!(verdict.expect("registered").1, expected, "no {empty}");
     }
 }
@@ -72,7 +72,7 @@ fn of_a_guest_without_devices_or_memory_it_is_not_asked() {
 #[test]
 fn stateright_counts_the_same_states_and_finds_no_violation() {
     for (mode, states) in [(Mode::Transfer, 52), (Mode::Exec, 13)] {
-        let checker = Essence::new(mode).checker().spawn_bfs().join();
+        let checker = AbstractSpec::new(mode).checker().spawn_bfs().join();
         assert_eq!(checker.unique_state_count(), states, "{mode:?}");
         checker.assert_properties();
     }
@@ -81,14 +81,15 @@ fn stateright_counts_the_same_states_and_finds_no_violation() {
 /// Faults, steps, and what is wrong.
 type Leaves = (u32, usize, &'static str);
 
-const COMMITS: &str = "the new process commits, which it may only when it has the word of an old \
-                       one that has not given up, and owns the pages (the guest in the old one: \
-                       stopped → absent; the word: given → committed)";
+const COMMITS: &str = "the new process commits, which it may only when the commit is allowed, it \
+                       owns the pages, and the old one has not given up (the guest in the old \
+                       one: stopped → absent; the decision: commit allowed → committed)";
 const RESUMES: &str = "the old process lets the guest run again, which it may only when it has \
-                       given up, owns the pages, and the new one, if it has the word, is gone \
+                       given up and owns the pages, and the new one, if the commit is allowed, is \
+                       gone \
                        (the guest in the old one: stopped → runs)";
 const UPSETS: &str = "no step of a handoff does this (the devices reach the guest: yes → no)";
-const BLIND: &str = "no step of a handoff does this (the word: open → given)";
+const BLIND: &str = "no step of a handoff does this (the decision: undecided → commit allowed)";
 
 /// Of each known bug whether it leaves the essence: faults and steps of the cheapest run, and what
 /// is wrong then. Those that do not are wrong in something else: accounts, what can be inherited,
@@ -139,8 +140,8 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             0,
             27,
-            "the new process takes the pages, which it may only when it has the word (the owner \
-             of the pages: old → new)",
+            "the new process takes the pages, which it may only when the commit is allowed (the \
+             owner of the pages: old → new)",
         )),
     ),
     (
@@ -172,7 +173,7 @@ fn these_known_bugs_leave_the_essence_and_the_others_do_not() {
         .map(|defect| {
             let report = check(&scenario(defect), Limits::default()).expect("it can be set up");
             let run = report.violations().find(|(property, _)| property.id == "REF-1");
-            (defect.id, run.map(|(_, run)| (run.faults, run.actions.len(), run.wrong.clone())))
+            (defect.id, run.map(|(_, run)| (run.faults, run.actions.len(), run.violation.clone())))
         })
         .collect();
     let told = |(id, run): &(&'static str, Option<Leaves>)| {
@@ -183,13 +184,13 @@ fn these_known_bugs_leave_the_essence_and_the_others_do_not() {
 }
 
 /// What of the essence a scenario comes to: its states, and the rows that some transition does.
-fn reached(name: &str, may: &str) -> (Vec<Handoff>, BTreeSet<&'static str>) {
+fn reached(name: &str, may: &str) -> (Vec<AbstractState>, BTreeSet<&'static str>) {
     let text = text_of(name).expect("built in") + may;
     let system = System::new(&Scenario::parse(name, &text).expect("a scenario")).expect("set up");
     let packed = PackedSystem::new(&system);
     let found = explore(&packed, &packed, Limits::default());
-    let mut handoffs: Vec<Handoff> = Vec::new();
-    let mut steps: Vec<(Handoff, Handoff)> = Vec::new();
+    let mut handoffs: Vec<AbstractState> = Vec::new();
+    let mut steps: Vec<(AbstractState, AbstractState)> = Vec::new();
     let essence_of = |state| system.essence_of(&packed.world(state));
     for at in 0..found.states() {
         let state = found.state(at);
@@ -203,7 +204,7 @@ fn reached(name: &str, may: &str) -> (Vec<Handoff>, BTreeSet<&'static str>) {
     }
     let essence = system.essence();
     // A step after which the old process gives up does two.
-    let row = |(from, to): &(Handoff, Handoff)| {
+    let row = |(from, to): &(AbstractState, AbstractState)| {
         essence.between(*from, *to).find(|row| (row.may)(from)).map(|row| row.name)
     };
     (handoffs, steps.iter().filter_map(row).collect())
@@ -218,7 +219,7 @@ fn the_protocol_comes_to_every_state_and_takes_every_row() {
         [(&["two-iommufds", "early"], TRANSFER, 52), (&["exec"], EXEC, 13)];
     for (names, rows, states) in of_mode {
         let all: BTreeSet<_> = rows.iter().map(|row| row.name).collect();
-        let mut handoffs: Vec<Handoff> = Vec::new();
+        let mut handoffs: Vec<AbstractState> = Vec::new();
         let mut taken = BTreeSet::new();
         for name in names {
             let (there, rows) = reached(name, kills);

@@ -1,9 +1,11 @@
 //! The essence of a handoff and ways to get it wrong, explored: for this search and for SPIN.
 
-use handoff_checker::graph::{Graph, Shape, shape};
-use handoff_checker::search::{Limits, Said, explore};
+use handoff_checker::graph::{Cycles, Graph, cycles};
+use handoff_checker::search::{Labels, Limits, explore};
 use handoff_model::protocol::Mode;
-use handoff_specs::spec::{EXEC, Essence, Guest, Handoff, INVARIANTS, Life, TRANSFER, Word};
+use handoff_specs::spec::{
+    AbstractSpec, AbstractState, Decision, EXEC, Guest, INVARIANTS, Life, TRANSFER,
+};
 use std::num::NonZeroUsize;
 
 /// A row that may happen when it must not, or the other way round.
@@ -12,16 +14,16 @@ pub(crate) struct Flaw {
     /// What `specs/spec/essence.pml` calls it.
     pub(crate) name: &'static str,
     row: &'static str,
-    may: fn(&Handoff) -> bool,
+    may: fn(&AbstractState) -> bool,
 }
 
 const RESUME: &str = "the old process lets the guest run again";
 
-fn is_stopped_and_back(it: &Handoff) -> bool {
+fn is_stopped_and_back(it: &AbstractState) -> bool {
     it.old.life == Life::GivesUp && it.old.guest == Guest::Stopped
 }
 
-fn owns(it: &Handoff) -> bool {
+fn owns(it: &AbstractState) -> bool {
     it.owner.is_some_and(|owner| owner.pid() == handoff_specs::state::action::OLD)
 }
 
@@ -37,13 +39,15 @@ pub(crate) const FLAWS: &[Flaw] = &[
     Flaw {
         name: "RESUMED_UNOWNED",
         row: RESUME,
-        may: |it| is_stopped_and_back(it) && (it.word == Word::Open || !it.new.is_here()),
+        may: |it| {
+            is_stopped_and_back(it) && (it.decision == Decision::Undecided || !it.new.is_here())
+        },
     },
     Flaw {
         name: "COMMITTED_UNOWNED",
         row: "the new process commits",
         may: |it| {
-            let is_told = it.new.is_here() && it.word == Word::Given;
+            let is_told = it.new.is_here() && it.decision == Decision::CommitAllowed;
             is_told && it.old.life != Life::GivesUp && it.new.guest == Guest::Stopped
         },
     },
@@ -72,7 +76,7 @@ impl Variant {
     pub(crate) fn all() -> Vec<Self> {
         let of_mode = |(mode, rows): (Mode, &'static [_])| {
             let can = move |flaw: &&Flaw| {
-                rows.iter().any(|row: &handoff_specs::spec::Row| row.name == flaw.row)
+                rows.iter().any(|row: &handoff_specs::spec::SpecAction| row.name == flaw.row)
             };
             let flaws = FLAWS.iter().filter(can).map(Some);
             std::iter::once(None).chain(flaws).map(move |flaw| Self { mode, flaw })
@@ -87,23 +91,23 @@ impl Variant {
     }
 
     /// The model.
-    pub(crate) fn essence(self) -> Essence {
-        let essence = Essence::new(self.mode);
+    pub(crate) fn essence(self) -> AbstractSpec {
+        let essence = AbstractSpec::new(self.mode);
         self.flaw.map_or(essence.clone(), |flaw| essence.with(flaw.row, flaw.may))
     }
 
     /// Explores it.
     pub(crate) fn explored(self) -> Found {
         let model = self.essence();
-        let ask = |it: &Handoff| {
+        let ask = |it: &AbstractState| {
             let at_rest = model.is_at_rest(it);
             let bad = (0..).zip(INVARIANTS).filter(|(_, (_, holds))| !holds(it, at_rest));
-            Said { good: 0, bad: bad.map(|(at, _)| 1u64 << at).sum() }
+            Labels { witness: 0, violation: bad.map(|(at, _)| 1u64 << at).sum() }
         };
         let found = explore(&model, &(INVARIANTS.len(), ask), Limits::default());
         assert_eq!(found.cut, None);
         let graph = Graph::of(&model, &found, NonZeroUsize::MIN, |_| 0);
-        let goes_round = matches!(shape(&graph), Shape::Cyclic(_)).then_some("ends");
+        let goes_round = matches!(cycles(&graph), Cycles::Cyclic(_)).then_some("ends");
         let bad = INVARIANTS.iter().zip(&found.bad).filter(|(_, state)| state.is_some());
         let violated = bad.map(|((name, _), _)| *name).chain(goes_round).collect();
         Found { states: found.states(), transitions: found.transitions, violated }

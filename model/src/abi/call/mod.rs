@@ -1,6 +1,6 @@
 //! Every system call that a handoff makes, as data.
 //!
-//! A [`Call`] is what a process asks, a [`Reply`] what it gets, and an [`Answer`] either that or
+//! A [`Call`] is what a process asks, a [`Reply`] what it gets, and an [`CallResult`] either that or
 //! an [`Errno`]. Because calls are values they can be recorded, replayed, failed on purpose,
 //! counted and compared, on either kernel, by code that knows nothing of the protocol.
 //!
@@ -33,7 +33,7 @@ pub use iommufd::IommufdCall;
 pub use kvm::KvmCall;
 pub use memory::MemoryCall;
 pub use process::ProcessCall;
-pub use reply::{Answer, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply, Rights, UNLIMITED};
+pub use reply::{CallResult, FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply, Rights, UNLIMITED};
 use serde::{Deserialize, Serialize};
 pub use socket::SocketCall;
 use std::fmt;
@@ -144,7 +144,7 @@ impl Call {
 
 /// Why a call failed; `None` where it did not. An ioctl that is made of bytes is always answered,
 /// and says there whether it failed.
-pub fn errno_of(answer: &Answer) -> Option<Errno> {
+pub fn errno_of(answer: &CallResult) -> Option<Errno> {
     match answer {
         Err(errno) => Some(*errno),
         Ok(Reply::Ioctl(outcome)) => outcome.errno(),
@@ -154,7 +154,7 @@ pub fn errno_of(answer: &Answer) -> Option<Errno> {
 
 impl Call {
     /// What a kernel answers that refuses it and does nothing.
-    pub fn refused(&self, errno: Errno) -> Answer {
+    pub fn refused(&self, errno: Errno) -> CallResult {
         match self {
             Self::Ioctl { ioctl, .. } => Ok(Reply::Ioctl(ioctl.argument.untouched(Err(errno)))),
             _ => Err(errno),
@@ -164,17 +164,17 @@ impl Call {
 
 /// One call that was made, by whom, and its answer: the unit of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Made {
+pub struct CompletedCall {
     /// Who called.
     pub pid: Pid,
     /// What.
     pub call: Call,
     /// What came back; [`ProcessCall::Exec`] and [`ProcessCall::Exit`] that worked are
     /// [`Reply::Done`].
-    pub answer: Answer,
+    pub answer: CallResult,
 }
 
-impl Made {
+impl CompletedCall {
     /// Why it failed; `None` where it did not.
     pub fn errno(&self) -> Option<Errno> {
         errno_of(&self.answer)

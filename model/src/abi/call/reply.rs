@@ -1,6 +1,6 @@
 //! What calls come back with, and the constants of their arguments.
 
-use crate::abi::argument::Outcome;
+use crate::abi::argument::IoctlOutcome;
 use crate::abi::errno::Errno;
 use crate::abi::ids::{Fd, IovaRange, ObjectId, Uid, Va};
 use serde::{Deserialize, Serialize};
@@ -86,11 +86,11 @@ pub enum Reply {
         count: u32,
     },
     /// What came of [`Call::Ioctl`](super::Call::Ioctl), also where it failed.
-    Ioctl(Outcome),
+    Ioctl(IoctlOutcome),
 }
 
 /// What a call comes back with.
-pub type Answer = Result<Reply, Errno>;
+pub type CallResult = Result<Reply, Errno>;
 
 /// RLIM_INFINITY.
 pub const UNLIMITED: u64 = u64::MAX;

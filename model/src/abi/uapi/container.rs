@@ -5,7 +5,7 @@
 //! number.
 
 use super::structure::{Bytes, Fields};
-use crate::abi::argument::{Argument, Ioctl, Outcome};
+use crate::abi::argument::{Argument, Ioctl, IoctlOutcome};
 use crate::abi::call::{ContainerCall, Reply, Rights};
 use crate::abi::ids::{Fd, Iova, Va};
 use crate::abi::request::{
@@ -74,7 +74,7 @@ pub(super) fn encode(call: &ContainerCall) -> (Fd, Ioctl) {
 }
 
 /// Returns what the kernel wrote or the ioctl returned, as the reply of a call that succeeded.
-pub(super) fn reply(call: &ContainerCall, result: u32, outcome: &Outcome) -> Reply {
+pub(super) fn reply(call: &ContainerCall, result: u32, outcome: &IoctlOutcome) -> Reply {
     match call {
         ContainerCall::GroupDevice { .. } => Reply::Fd(Fd(result.cast_signed())),
         ContainerCall::CanUpdateVaddr { .. } => Reply::Flag(result != 0),
@@ -87,16 +87,16 @@ pub(super) fn reply(call: &ContainerCall, result: u32, outcome: &Outcome) -> Rep
 }
 
 /// Returns the outcome of a call with this reply: the inverse of [`reply`].
-pub(super) fn written(call: &ContainerCall, reply: &Reply, outcome: Outcome) -> Outcome {
+pub(super) fn written(call: &ContainerCall, reply: &Reply, outcome: IoctlOutcome) -> IoctlOutcome {
     match (call, reply) {
         (ContainerCall::GroupDevice { .. }, Reply::Fd(fd)) => {
-            Outcome { result: Ok(fd.0.cast_unsigned()), ..outcome }
+            IoctlOutcome { result: Ok(fd.0.cast_unsigned()), ..outcome }
         }
         (ContainerCall::CanUpdateVaddr { .. }, Reply::Flag(can)) => {
-            Outcome { result: Ok(u32::from(*can)), ..outcome }
+            IoctlOutcome { result: Ok(u32::from(*can)), ..outcome }
         }
         (ContainerCall::ForgetVaddrs { .. }, Reply::Length(length)) => {
-            Outcome { bytes: Bytes(outcome.bytes).u64(UNMAPPED, *length).0, ..outcome }
+            IoctlOutcome { bytes: Bytes(outcome.bytes).u64(UNMAPPED, *length).0, ..outcome }
         }
         (
             ContainerCall::SetContainer { .. }

@@ -4,7 +4,7 @@
 //! forms without a PASID, a field that kernels before 6.15 do not know.
 
 use super::structure::{Bytes, Fields};
-use crate::abi::argument::{Argument, Ioctl, Outcome};
+use crate::abi::argument::{Argument, Ioctl, IoctlOutcome};
 use crate::abi::call::{DeviceCall, Reply};
 use crate::abi::ids::Fd;
 use crate::abi::request::{
@@ -97,7 +97,7 @@ fn irq_set(index: u32, eventfds: &[Fd]) -> Bytes {
 }
 
 /// Returns what the kernel wrote, as the reply of a call that succeeded.
-pub(super) fn reply(call: &DeviceCall, outcome: &Outcome) -> Reply {
+pub(super) fn reply(call: &DeviceCall, outcome: &IoctlOutcome) -> Reply {
     let out = Fields(&outcome.bytes);
     match call {
         DeviceCall::Bind { .. } => {
@@ -127,7 +127,7 @@ pub(super) fn reply(call: &DeviceCall, outcome: &Outcome) -> Reply {
 }
 
 /// Returns the outcome of a call with this reply: the inverse of [`reply`].
-pub(super) fn written(call: &DeviceCall, reply: &Reply, mut outcome: Outcome) -> Outcome {
+pub(super) fn written(call: &DeviceCall, reply: &Reply, mut outcome: IoctlOutcome) -> IoctlOutcome {
     let out = Bytes(std::mem::take(&mut outcome.bytes));
     let written = match (call, reply) {
         (DeviceCall::Bind { .. }, Reply::Object(id)) => {
@@ -162,7 +162,7 @@ pub(super) fn written(call: &DeviceCall, reply: &Reply, mut outcome: Outcome) ->
             _,
         ) => out,
     };
-    Outcome { bytes: written.0, ..outcome }
+    IoctlOutcome { bytes: written.0, ..outcome }
 }
 
 /// Returns the call that an ioctl on a device file is.

@@ -4,7 +4,7 @@
 //! kvm_irqfd` are at its beginning. Mirrors `include/uapi/linux/kvm.h` of Linux 7.3.
 
 use super::structure::{Bytes, Fields};
-use crate::abi::argument::{Argument, Ioctl, Outcome};
+use crate::abi::argument::{Argument, Ioctl, IoctlOutcome};
 use crate::abi::call::{KvmCall, Reply};
 use crate::abi::ids::Fd;
 use crate::abi::request::{KVM_CREATE_IRQCHIP, KVM_CREATE_VM, KVM_IRQFD};
@@ -43,10 +43,10 @@ pub(super) fn reply(call: &KvmCall, result: u32) -> Reply {
 }
 
 /// Returns the outcome of a call with this reply: the inverse of [`reply`].
-pub(super) fn written(call: &KvmCall, reply: &Reply, outcome: Outcome) -> Outcome {
+pub(super) fn written(call: &KvmCall, reply: &Reply, outcome: IoctlOutcome) -> IoctlOutcome {
     match (call, reply) {
         (KvmCall::CreateVm { .. }, Reply::Fd(fd)) => {
-            Outcome { result: Ok(fd.0.cast_unsigned()), ..outcome }
+            IoctlOutcome { result: Ok(fd.0.cast_unsigned()), ..outcome }
         }
         (KvmCall::CreateVm { .. } | KvmCall::CreateIrqchip { .. } | KvmCall::Irqfd { .. }, _) => {
             outcome

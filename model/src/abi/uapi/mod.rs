@@ -21,8 +21,8 @@ mod structure;
 #[cfg(test)]
 mod tests;
 
-use crate::abi::argument::{Argument, Ioctl, Outcome};
-use crate::abi::call::{Answer, Call, Reply};
+use crate::abi::argument::{Argument, Ioctl, IoctlOutcome};
+use crate::abi::call::{Call, CallResult, Reply};
 use crate::abi::ids::Fd;
 pub use device::export_bar;
 
@@ -41,7 +41,7 @@ pub fn encode(call: &Call) -> Option<(Fd, Ioctl)> {
 }
 
 /// What came of the ioctl that `call` is, as its answer.
-pub fn answer(call: &Call, outcome: Outcome) -> Answer {
+pub fn answer(call: &Call, outcome: IoctlOutcome) -> CallResult {
     let result = outcome.result;
     match call {
         Call::Iommufd(call) => result.map(|_| iommufd::reply(call, &outcome)),
@@ -57,7 +57,7 @@ pub fn answer(call: &Call, outcome: Outcome) -> Answer {
 
 /// What came of an ioctl with this answer: the inverse of [`answer`], by which a simulated run
 /// becomes a trace.
-pub fn outcome(call: &Call, ioctl: &Ioctl, answer: &Answer) -> Outcome {
+pub fn outcome(call: &Call, ioctl: &Ioctl, answer: &CallResult) -> IoctlOutcome {
     let reply = match answer {
         Ok(Reply::Ioctl(outcome)) => return outcome.clone(),
         Ok(reply) => reply,

@@ -1,15 +1,15 @@
 //! The state as the new process holds it, and whether the kernel has what it says.
 
 use super::script::Script;
-use super::{Origin, Plan};
-use crate::abi::call::{Answer, Call, DeviceCall, FileCall, IommufdCall, Reply};
+use super::{IncomingTransport, Plan};
+use crate::abi::call::{Call, CallResult, DeviceCall, FileCall, IommufdCall, Reply};
 use crate::abi::errno::Errno;
 use crate::abi::ids::Fd;
 use crate::protocol::checks::Check;
-use crate::protocol::omission::Omitted;
+use crate::protocol::mutation::Mutations;
 use crate::protocol::phase::InPhase;
-use crate::role::Trouble;
-use crate::stream::{Flaw, State};
+use crate::role::StepError;
+use crate::stream::{InvalidState, State};
 use crate::vm::blocker::Blocker;
 use crate::vm::{Descriptors, Device, Key, Kind, Vm};
 
@@ -28,13 +28,13 @@ impl Adopted {
     pub(super) fn of(
         state: State,
         arrived: Option<&[Fd]>,
-        origin: Origin,
+        origin: IncomingTransport,
         plan: &Plan,
-    ) -> Result<Self, Flaw> {
-        let descriptors = state.adopt_without(&plan.omitted, arrived)?;
+    ) -> Result<Self, InvalidState> {
+        let descriptors = state.adopt_mutated(&plan.omitted, arrived)?;
         let script = Script { vm: &state.vm, descriptors: &descriptors, origin };
         let named = |phase: &InPhase| plan.table.names(*phase);
-        let made = |phase: &InPhase| plan.omitted.made(*phase, script.calls(*phase));
+        let made = |phase: &InPhase| plan.omitted.remaining_calls(*phase, script.calls(*phase));
         let calls = |phase| if named(phase) { made(phase) } else { Vec::new() };
         let calls = InPhase::ALL.iter().map(calls).collect();
         Ok(Self { descriptors, calls, vm: state.vm })
@@ -55,9 +55,9 @@ impl Adopted {
     pub(super) fn verify(
         &self,
         call: &Call,
-        answer: &Answer,
-        omitted: &Omitted,
-    ) -> Result<(), Trouble> {
+        answer: &CallResult,
+        omitted: &Mutations,
+    ) -> Result<(), StepError> {
         match (call, answer) {
             (
                 Call::Iommufd(IommufdCall::ChangeProcess { .. } | IommufdCall::ProbeNesting { .. }),
@@ -73,43 +73,48 @@ impl Adopted {
                 Ok(_),
             ) => Ok(()),
             (_, Err(errno)) => match self.absent(call, *errno) {
-                Some((check, trouble)) => omitted.demand(check, false, || trouble),
-                None => Err(Trouble::call(call, *errno)),
+                Some((check, error)) => omitted.require(check, false, || error),
+                None => Err(StepError::call(call, *errno)),
             },
             (_, Ok(reply)) => self.verify_reply(call, reply, omitted),
         }
     }
 
     /// What the kernel says that it does not have, and the check that asks for it.
-    fn absent(&self, call: &Call, errno: Errno) -> Option<(Check, Trouble)> {
+    fn absent(&self, call: &Call, errno: Errno) -> Option<(Check, StepError)> {
         Some(match (call, errno) {
             (Call::Iommufd(IommufdCall::ChangeProcess { iommufd, .. }), Errno::ENOTTY) => {
                 let blocker = Blocker::KernelTooOld(self.name_of(*iommufd));
-                (Check::CanChangeProcess, Trouble::Blocked(vec![blocker]))
+                (Check::CanChangeProcess, StepError::Blocked(vec![blocker]))
             }
             (Call::Iommufd(IommufdCall::IoasCopy { source, source_iova, .. }), Errno::ENOENT) => {
                 let what = format!("IOAS {source} at {source_iova}");
-                (Check::Mapped, Trouble::mismatch(what, "mapped", "no such mapping"))
+                (Check::Mapped, StepError::mismatch(what, "mapped", "no such mapping"))
             }
             (Call::Iommufd(IommufdCall::ProbeHwpt { hwpt, .. }), Errno::ENOENT) => {
-                (Check::HwptThere, Trouble::mismatch("HWPT", hwpt, "no such object"))
+                (Check::HwptThere, StepError::mismatch("HWPT", hwpt, "no such object"))
             }
             (Call::Iommufd(IommufdCall::ProbeNesting { hwpt, .. }), Errno::EINVAL) => {
                 let what = format!("HWPT {hwpt}");
-                (Check::NestParent, Trouble::mismatch(what, "a nesting parent", "none"))
+                (Check::NestParent, StepError::mismatch(what, "a nesting parent", "none"))
             }
             (Call::Iommufd(IommufdCall::GetHwInfo { device, .. }), Errno::ENOENT) => {
                 let has = "no device bound under that id";
-                (Check::Bound, Trouble::mismatch("device", device, has))
+                (Check::Bound, StepError::mismatch("device", device, has))
             }
             (Call::Iommufd(IommufdCall::IoasIovaRanges { ioas, .. }), Errno::ENOENT) => {
-                (Check::SpaceThere, Trouble::mismatch("IOAS", ioas, "no such object"))
+                (Check::SpaceThere, StepError::mismatch("IOAS", ioas, "no such object"))
             }
             _ => return None,
         })
     }
 
-    fn verify_reply(&self, call: &Call, reply: &Reply, omitted: &Omitted) -> Result<(), Trouble> {
+    fn verify_reply(
+        &self,
+        call: &Call,
+        reply: &Reply,
+        omitted: &Mutations,
+    ) -> Result<(), StepError> {
         match (call, reply) {
             (
                 Call::Device(DeviceCall::Info { device }),
@@ -131,13 +136,13 @@ impl Adopted {
                 let armed = self.device(*device).map_or(&[][..], |device| &device.interrupts);
                 let needs = armed.iter().find(|i| i.index == *index).map_or(0, |i| i.vectors);
                 let what = || format!("vectors of interrupt index {index}");
-                let fewer = || Trouble::mismatch(what(), needs, count);
-                omitted.demand(Check::Vectors, u32::from(needs) <= *count, fewer)
+                let fewer = || StepError::mismatch(what(), needs, count);
+                omitted.require(Check::Vectors, u32::from(needs) <= *count, fewer)
             }
             (Call::File(FileCall::Stat { fd }), Reply::Stat { inode, length_bytes }) => {
                 self.verify_file(*fd, *inode, *length_bytes, omitted)
             }
-            _ => Err(Trouble::Unexpected(format!("{} succeeded", call.name()))),
+            _ => Err(StepError::Unexpected(format!("{} succeeded", call.name()))),
         }
     }
 
@@ -146,8 +151,8 @@ impl Adopted {
         fd: Fd,
         inode: u64,
         length_bytes: u64,
-        omitted: &Omitted,
-    ) -> Result<(), Trouble> {
+        omitted: &Mutations,
+    ) -> Result<(), StepError> {
         let is_its = |name: &str| self.descriptors.get(&Key::new(Kind::Ram, name, 0)) == Some(fd);
         if let Some(block) = self.vm.ram.iter().find(|block| is_its(&block.name)) {
             same(omitted, Check::RamInode, "inode of a RAM file", Some(block.inode), inode)?;
@@ -161,16 +166,16 @@ impl Adopted {
 
 /// The kernel has what the inventory says, or the inventory says nothing.
 fn same<T>(
-    omitted: &Omitted,
+    omitted: &Mutations,
     check: Check,
     what: &str,
     said: Option<T>,
     has: T,
-) -> Result<(), Trouble>
+) -> Result<(), StepError>
 where
     T: PartialEq + std::fmt::Debug + Copy,
 {
     let Some(said) = said.filter(|said| *said != has) else { return Ok(()) };
-    let differs = || Trouble::mismatch(what, format!("{said:?}"), format!("{has:?}"));
-    omitted.demand(check, false, differs)
+    let differs = || StepError::mismatch(what, format!("{said:?}"), format!("{has:?}"));
+    omitted.require(check, false, differs)
 }

@@ -50,13 +50,13 @@ impl Script<'_> {
     /// The calls of a phase that the inventory decides.
     pub(super) fn foreign(&self, phase: InPhase) -> Vec<Call> {
         match phase {
-            InPhase::ProbeForReal => take_ownership(self.vm, self.descriptors),
+            InPhase::ProbeByChange => take_ownership(self.vm, self.descriptors),
             InPhase::MergeContainers => {
                 let others = containers(self.vm, self.descriptors).skip(1);
                 others.map(|fd| Call::File(FileCall::Close { fd })).collect()
             }
             InPhase::MapAgain => self.map_again(1 << 24),
-            InPhase::MapAfresh => self.map_again(0),
+            InPhase::MapFresh => self.map_again(0),
             InPhase::Remap => self.remap(),
             InPhase::AttachToFirst => self.attach_to_first(),
             InPhase::ResetDevices => self

@@ -19,13 +19,13 @@ mod judge;
 mod lab;
 mod script;
 
-use super::walk::{Verdict, Walk, Went};
-use super::{Cause, Role, Trouble};
-use crate::abi::call::{Answer, Call};
+use super::cursor::{Advance, Cursor, Transition};
+use super::{Cause, Role, StepError};
+use crate::abi::call::{Call, CallResult};
 use crate::abi::ids::{Fd, Uid, Va};
 use crate::protocol::Protocol;
-use crate::protocol::measure::{Left, Table};
-use crate::protocol::omission::Omitted;
+use crate::protocol::measure::{ProgressMeasure, Table};
+use crate::protocol::mutation::Mutations;
 use crate::protocol::phase::InPhase;
 use crate::shared::Shared;
 use crate::stream::Offer;
@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the new process begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Origin {
+pub enum IncomingTransport {
     /// One end of a SOCK_SEQPACKET pair; everything else comes over it.
     Transfer {
         /// The socket.
@@ -55,7 +55,7 @@ pub enum Origin {
 /// How it ended, for the new process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Arrival {
+pub enum IncomingOutcome {
     /// The guest is here.
     TookOver,
     /// It is not, and this process ends.
@@ -66,8 +66,8 @@ pub enum Arrival {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Incoming {
     plan: Shared<Plan>,
-    origin: Origin,
-    walk: Walk<InPhase>,
+    transport: IncomingTransport,
+    walk: Cursor<InPhase>,
     offer: Option<Offer>,
     memlock_bytes: u64,
     uid: Uid,
@@ -81,7 +81,7 @@ pub struct Incoming {
     kvm_vm: Option<Fd>,
     reason: String,
     cause: Option<Cause>,
-    arrival: Option<Arrival>,
+    outcome: Option<IncomingOutcome>,
 }
 
 /// What is fixed for the whole run.
@@ -89,21 +89,21 @@ pub struct Incoming {
 struct Plan {
     table: Table<InPhase>,
     memlock_waived: bool,
-    omitted: Omitted,
+    omitted: Mutations,
 }
 
 impl Incoming {
     /// A role at its beginning.
-    pub fn new(protocol: &Protocol, origin: Origin) -> Self {
+    pub fn new(protocol: &Protocol, origin: IncomingTransport) -> Self {
         let plan = Plan {
             table: Table::new(protocol.incoming.clone(), &protocol.incoming_jumps),
-            memlock_waived: protocol.waived.contains(&BlockerKind::MemlockTooSmall),
-            omitted: protocol.omitted.clone(),
+            memlock_waived: protocol.skipped_preconditions.contains(&BlockerKind::MemlockTooSmall),
+            omitted: protocol.mutations.clone(),
         };
         Self {
-            walk: Walk::begin(&plan.table.rules),
+            walk: Cursor::begin(&plan.table.rules),
             plan: Shared::new(plan),
-            origin,
+            transport: origin,
             offer: None,
             memlock_bytes: 0,
             uid: Uid(0),
@@ -114,7 +114,7 @@ impl Incoming {
             kvm_vm: None,
             reason: String::new(),
             cause: None,
-            arrival: None,
+            outcome: None,
         }
     }
 
@@ -133,7 +133,7 @@ impl Incoming {
     /// Every call of every phase that a role with this origin makes for an inventory.
     pub fn script(
         protocol: &Protocol,
-        origin: Origin,
+        origin: IncomingTransport,
         vm: &Vm,
         descriptors: &Descriptors,
     ) -> Vec<(InPhase, Call)> {
@@ -182,19 +182,19 @@ impl Incoming {
             }
         }
         match self.walk.phase {
-            InPhase::Settle => self.arrival = Some(Arrival::TookOver),
+            InPhase::Cleanup => self.outcome = Some(IncomingOutcome::TookOver),
             InPhase::Leave | InPhase::End => {
-                self.arrival.get_or_insert(Arrival::Left);
+                self.outcome.get_or_insert(IncomingOutcome::Left);
             }
             _ => {}
         }
     }
 
-    fn remember(&mut self, trouble: &Trouble) {
+    fn remember(&mut self, error: &StepError) {
         if self.cause.is_none() {
-            self.cause = Some(trouble.cause());
+            self.cause = Some(error.cause());
             if self.walk.phase == InPhase::Refuse {
-                self.reason = trouble.to_string();
+                self.reason = error.to_string();
             }
         }
     }
@@ -202,37 +202,37 @@ impl Incoming {
 
 impl Role for Incoming {
     type Phase = InPhase;
-    type End = Arrival;
+    type End = IncomingOutcome;
 
-    fn next(&self) -> Option<Call> {
+    fn next_call(&self) -> Option<Call> {
         self.call_at(self.walk.at)
     }
 
-    fn took(&mut self, answer: Answer) -> Option<Trouble> {
-        let call = self.next()?;
+    fn complete(&mut self, answer: CallResult) -> Option<StepError> {
+        let call = self.next_call()?;
         let count = self.count();
         let phase = self.walk.phase;
         let judged = self.judge(&call, &answer);
         let verdict = self.plan.omitted.verdict(phase, &call, judged);
-        if let Went::Left = self.walk.advance(&self.plan.table, count, &verdict) {
-            if let Verdict::Trouble(trouble) = &verdict {
-                self.remember(trouble);
+        if let Advance::Left = self.walk.advance(&self.plan.table, count, &verdict) {
+            if let Transition::Failed(error) = &verdict {
+                self.remember(error);
             }
             self.arrive();
         }
-        verdict.trouble()
+        verdict.error()
     }
 
-    fn left(&self) -> Left {
-        self.walk.left(&self.plan.table, self.count())
+    fn remaining(&self) -> ProgressMeasure {
+        self.walk.remaining(&self.plan.table, self.count())
     }
 
     fn phase(&self) -> InPhase {
         self.walk.phase
     }
 
-    fn end(&self) -> Option<Arrival> {
-        self.arrival
+    fn end(&self) -> Option<IncomingOutcome> {
+        self.outcome
     }
 
     fn cause(&self) -> Option<Cause> {

@@ -3,7 +3,7 @@
 //! Those that only the inventory decides are a [`Script`], made once; the others follow from what
 //! the process has learned so far.
 
-use super::{Incoming, Origin};
+use super::{Incoming, IncomingTransport};
 use crate::abi::call::{
     Call, DeviceCall, FileCall, GuestCall, IommufdCall, KvmCall, MemoryCall, ProcessCall, Rights,
     SocketCall,
@@ -17,35 +17,35 @@ use crate::vm::{Backing, Descriptors, Device, DeviceKind, Key, Kind, Vm, launch}
 impl Incoming {
     /// The calls of a phase that needs no inventory, without those that are not made.
     pub(super) fn calls(&self, phase: InPhase) -> Vec<Call> {
-        self.plan.omitted.made(phase, self.all_calls(phase))
+        self.plan.omitted.remaining_calls(phase, self.all_calls(phase))
     }
 
     fn all_calls(&self, phase: InPhase) -> Vec<Call> {
-        match (phase, self.origin) {
+        match (phase, self.transport) {
             (InPhase::Check, _) => {
                 vec![Call::Process(ProcessCall::GetMemlock), Call::Process(ProcessCall::GetUid)]
             }
-            (InPhase::ReadStream, Origin::Exec { stream, .. }) => vec![read(stream)],
-            (InPhase::ReadStream, Origin::Transfer { .. }) => {
+            (InPhase::ReadStream, IncomingTransport::Exec { stream, .. }) => vec![read(stream)],
+            (InPhase::ReadStream, IncomingTransport::Transfer { .. }) => {
                 self.arrived.first().map(|fd| read(*fd)).into_iter().collect()
             }
             (InPhase::MakeVm, _) => self.make_vm(),
-            (InPhase::Claim, _) => self.claim(),
+            (InPhase::AssignIrqfds, _) => self.claim(),
             (InPhase::Run, _) => vec![Call::Guest(GuestCall::Start)],
             (InPhase::Leave, _) => vec![Call::Process(ProcessCall::Exit { status: 1 })],
-            (InPhase::Fallback, Origin::Exec { old_image, .. }) => {
+            (InPhase::Fallback, IncomingTransport::Exec { old_image, .. }) => {
                 vec![Call::Process(ProcessCall::Exec { image: old_image })]
             }
-            (InPhase::Settle, Origin::Exec { old_image, .. }) => {
+            (InPhase::Cleanup, IncomingTransport::Exec { old_image, .. }) => {
                 vec![Call::File(FileCall::Close { fd: old_image })]
             }
-            (InPhase::Settle, Origin::Transfer { socket }) => {
+            (InPhase::Cleanup, IncomingTransport::Transfer { socket }) => {
                 vec![Call::File(FileCall::Close { fd: socket })]
             }
             #[cfg(feature = "lab")]
             (phase, _) if phase.is_foreign() => self.foreign(phase),
-            (_, Origin::Transfer { socket }) => self.talk(phase, socket),
-            (_, Origin::Exec { .. }) => Vec::new(),
+            (_, IncomingTransport::Transfer { socket }) => self.talk(phase, socket),
+            (_, IncomingTransport::Exec { .. }) => Vec::new(),
         }
     }
 
@@ -59,7 +59,7 @@ impl Incoming {
                 vec![Call::Socket(SocketCall::Receive { fd: socket, wait: true })]
             }
             InPhase::Adopted => say(Message::Adopted),
-            InPhase::AwaitFate => {
+            InPhase::ResolveInDoubt => {
                 let reason = "the commit could not be told".to_owned();
                 let mut calls = say(Message::Refuse { reason });
                 calls.push(Call::Socket(SocketCall::Receive { fd: socket, wait: true }));
@@ -102,7 +102,7 @@ fn read(stream: Fd) -> Call {
 pub(super) struct Script<'a> {
     pub(super) vm: &'a Vm,
     pub(super) descriptors: &'a Descriptors,
-    pub(super) origin: Origin,
+    pub(super) origin: IncomingTransport,
 }
 
 impl Script<'_> {
@@ -115,7 +115,7 @@ impl Script<'_> {
             InPhase::Load => {
                 self.of_key(Kind::Guest, "").map(|fd| Call::Guest(GuestCall::Load { fd })).collect()
             }
-            InPhase::TakeOver => take_ownership(self.vm, self.descriptors),
+            InPhase::ChangeOwner => take_ownership(self.vm, self.descriptors),
             #[cfg(feature = "lab")]
             phase if phase.is_foreign() => self.foreign(phase),
             _ => Vec::new(),
@@ -144,7 +144,7 @@ impl Script<'_> {
     }
 
     fn window(&self, on: bool) -> Vec<Call> {
-        let Origin::Exec { old_image, .. } = self.origin else { return Vec::new() };
+        let IncomingTransport::Exec { old_image, .. } = self.origin else { return Vec::new() };
         let inherited = self.descriptors.iter().map(|(_, fd)| fd).chain([old_image]);
         inherited.map(|fd| Call::File(FileCall::SetCloexec { fd, on })).collect()
     }

@@ -1,22 +1,22 @@
 //! What the old process makes of each answer.
 
-use super::{Cut, Outgoing};
+use super::{Outgoing, Snapshot};
 use crate::abi::call::{
-    Answer, Call, ContainerCall, FileCall, IommufdCall, ProcessCall, Reply, SocketCall,
+    Call, CallResult, ContainerCall, FileCall, IommufdCall, ProcessCall, Reply, SocketCall,
 };
 use crate::abi::errno::Errno;
 use crate::abi::ids::Uid;
 use crate::protocol::checks::Check;
 use crate::protocol::phase::OutPhase;
 use crate::protocol::{Mode, confirms};
-use crate::role::Trouble;
+use crate::role::StepError;
 use crate::role::calls::message_of;
-use crate::role::walk::Verdict;
+use crate::role::cursor::Transition;
 use crate::stream::Message;
 use crate::vm::blocker::{self, Blocker};
 
 impl Outgoing {
-    pub(super) fn judge(&mut self, call: &Call, answer: &Answer) -> Verdict {
+    pub(super) fn judge(&mut self, call: &Call, answer: &CallResult) -> Transition {
         match self.walk.phase {
             OutPhase::Preflight => self.judge_preflight(call, answer),
             OutPhase::AwaitReady => match receive(call, answer) {
@@ -24,35 +24,35 @@ impl Outgoing {
                 other => unexpected(other),
             },
             OutPhase::AwaitAdopted => match receive(call, answer) {
-                Ok(Message::Adopted) => Verdict::from(self.judge_cut()),
+                Ok(Message::Adopted) => Transition::from(self.judge_cut()),
                 other => unexpected(other),
             },
-            OutPhase::Stop if answer.is_ok() => Verdict::from(self.judge_cut()),
+            OutPhase::Stop if answer.is_ok() => Transition::from(self.judge_cut()),
             OutPhase::AwaitPrepared => match receive(call, answer) {
-                Ok(Message::Prepared) => Verdict::Next,
+                Ok(Message::Prepared) => Transition::Next,
                 other => unexpected(other),
             },
             OutPhase::AwaitCommitted => match receive(call, answer) {
-                Ok(Message::Committed) => Verdict::Next,
+                Ok(Message::Committed) => Transition::Next,
                 other => unexpected(other),
             },
             OutPhase::Drain => judge_drain(call, answer),
-            OutPhase::Dismiss => match (call, answer) {
+            OutPhase::TerminatePeer => match (call, answer) {
                 (Call::Process(ProcessCall::Kill { .. }), Err(Errno::ESRCH))
                 | (Call::Socket(SocketCall::Send { .. }), Err(Errno::EPIPE | Errno::ECONNRESET)) => {
-                    Verdict::Next
+                    Transition::Next
                 }
-                _ => Verdict::of(call, answer),
+                _ => Transition::of(call, answer),
             },
             #[cfg(feature = "lab")]
             phase if phase.is_foreign() => self.judge_foreign(call, answer),
             // Nothing may pass before the new process is gone: it could still take the ownership.
-            OutPhase::AwaitGone if answer.is_err() => Verdict::Again,
+            OutPhase::AwaitGone if answer.is_err() => Transition::Repeat,
             _ => judge_plain(call, answer),
         }
     }
 
-    fn judge_preflight(&mut self, call: &Call, answer: &Answer) -> Verdict {
+    fn judge_preflight(&mut self, call: &Call, answer: &CallResult) -> Transition {
         match (call, answer) {
             (Call::Iommufd(IommufdCall::ChangeProcess { .. }), Err(Errno::EOPNOTSUPP))
             | (Call::Container(ContainerCall::CanUpdateVaddr { .. }), Ok(Reply::Flag(true))) => {}
@@ -66,11 +66,11 @@ impl Outgoing {
                 self.memlock_bytes = *limit;
             }
             (Call::Process(ProcessCall::GetUid), Ok(Reply::Uid(uid))) => self.uid = *uid,
-            (_, Err(errno)) => return Verdict::Trouble(Trouble::call(call, *errno)),
-            (_, Ok(_)) => return Verdict::Trouble(Trouble::Unexpected(call.name().to_owned())),
+            (_, Err(errno)) => return Transition::Failed(StepError::call(call, *errno)),
+            (_, Ok(_)) => return Transition::Failed(StepError::Unexpected(call.name().to_owned())),
         }
         if (self.walk.at as usize) + 1 < self.calls().len() {
-            return Verdict::Next;
+            return Transition::Next;
         }
         let limit = self.memlock_blocker(true).filter(|_| self.plan.protocol.mode == Mode::Exec);
         self.judge_blockers(self.plan.blockers.iter().cloned().chain(limit))
@@ -78,9 +78,9 @@ impl Outgoing {
 
     /// What was cut while the guest runs must be what it would be now, where the new process is to
     /// be told so.
-    fn judge_cut(&self) -> Result<(), Trouble> {
-        let holds = !(self.cut == Cut::Outdated && confirms(&self.plan.table.rules));
-        self.plan.protocol.omitted.demand(Check::StillSo, holds, || Trouble::Outdated)
+    fn judge_cut(&self) -> Result<(), StepError> {
+        let holds = !(self.snapshot == Snapshot::Outdated && confirms(&self.plan.table.rules));
+        self.plan.protocol.mutations.require(Check::StillSo, holds, || StepError::Outdated)
     }
 
     /// The context whose probe this is: each has one, and they are the first calls of the
@@ -90,17 +90,18 @@ impl Outgoing {
     }
 
     /// The way back must fit into this side's limit, too.
-    fn judge_ready(&self, peer: Uid) -> Verdict {
+    fn judge_ready(&self, peer: Uid) -> Transition {
         self.judge_blockers(self.memlock_blocker(peer == self.uid))
     }
 
-    fn judge_blockers(&self, found: impl IntoIterator<Item = Blocker>) -> Verdict {
-        let judged = |blocker: &Blocker| !self.plan.protocol.waived.contains(&blocker.kind());
+    fn judge_blockers(&self, found: impl IntoIterator<Item = Blocker>) -> Transition {
+        let judged =
+            |blocker: &Blocker| !self.plan.protocol.skipped_preconditions.contains(&blocker.kind());
         let blockers: Vec<_> = found.into_iter().filter(judged).collect();
         if blockers.is_empty() {
-            Verdict::Next
+            Transition::Next
         } else {
-            Verdict::Trouble(Trouble::Blocked(blockers))
+            Transition::Failed(StepError::Blocked(blockers))
         }
     }
 
@@ -108,16 +109,16 @@ impl Outgoing {
         let found = blocker::of_memlock("old", self.plan.user_pages, same_user, self.memlock_bytes);
         self.plan
             .protocol
-            .omitted
-            .demand(Check::OldLimit, found.is_none(), || found)
+            .mutations
+            .require(Check::OldLimit, found.is_none(), || found)
             .err()
             .flatten()
     }
 }
 
-fn receive(call: &Call, answer: &Answer) -> Result<Message, Trouble> {
+fn receive(call: &Call, answer: &CallResult) -> Result<Message, StepError> {
     match message_of(answer, call)? {
-        Message::Refuse { reason } => Err(Trouble::Refused(reason)),
+        Message::Refuse { reason } => Err(StepError::Refused(reason)),
         message => Ok(message),
     }
 }
@@ -125,28 +126,28 @@ fn receive(call: &Call, answer: &Answer) -> Result<Message, Trouble> {
 /// Reads on until there is nothing left; a commit that came before the cut counts. ECONNRESET is
 /// not the end: it stands before what the peer had sent until it died with packets unread. No error
 /// is the end: to go back without having read everything could make two guests of one.
-fn judge_drain(call: &Call, answer: &Answer) -> Verdict {
+fn judge_drain(call: &Call, answer: &CallResult) -> Transition {
     match (answer, message_of(answer, call)) {
-        (_, Ok(Message::Committed)) => Verdict::Jump,
-        (_, Err(Trouble::PeerGone)) | (Err(Errno::EAGAIN), _) => Verdict::Next,
-        (_, Ok(_) | Err(_)) => Verdict::Again,
+        (_, Ok(Message::Committed)) => Transition::Jump,
+        (_, Err(StepError::PeerGone)) | (Err(Errno::EAGAIN), _) => Transition::Next,
+        (_, Ok(_) | Err(_)) => Transition::Repeat,
     }
 }
 
-fn judge_plain(call: &Call, answer: &Answer) -> Verdict {
+fn judge_plain(call: &Call, answer: &CallResult) -> Transition {
     match (call, answer) {
         (Call::File(FileCall::WriteAt { bytes, .. }), Ok(Reply::Length(length)))
             if *length != bytes.len() as u64 =>
         {
-            Verdict::Trouble(Trouble::call(call, Errno::ENOSPC))
+            Transition::Failed(StepError::call(call, Errno::ENOSPC))
         }
-        _ => Verdict::of(call, answer),
+        _ => Transition::of(call, answer),
     }
 }
 
-fn unexpected(message: Result<Message, Trouble>) -> Verdict {
-    Verdict::Trouble(match message {
-        Ok(message) => Trouble::Unexpected(format!("{message:?}")),
-        Err(trouble) => trouble,
+fn unexpected(message: Result<Message, StepError>) -> Transition {
+    Transition::Failed(match message {
+        Ok(message) => StepError::Unexpected(format!("{message:?}")),
+        Err(error) => error,
     })
 }

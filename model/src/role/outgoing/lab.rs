@@ -1,14 +1,14 @@
 //! What only the old processes of other protocols do: QEMU's, and those with known bugs.
 
 use super::script::Script;
-use super::{Outcome, Outgoing};
-use crate::abi::call::{Answer, Call, ContainerCall, FileCall, ProcessCall};
+use super::{Outgoing, OutgoingOutcome};
+use crate::abi::call::{Call, CallResult, ContainerCall, FileCall, ProcessCall};
 use crate::abi::ids::ObjectId;
-use crate::protocol::misreport::Slip;
+use crate::protocol::misreport::Misreport;
 use crate::protocol::phase::OutPhase;
 use crate::role::calls::take_ownership;
+use crate::role::cursor::Transition;
 use crate::role::lab::new_addresses;
-use crate::role::walk::Verdict;
 use crate::stream::State;
 use crate::vm::Kind;
 use crate::vm::launch::containers;
@@ -77,16 +77,16 @@ impl Script<'_> {
 }
 
 impl Outgoing {
-    pub(super) fn judge_foreign(&mut self, call: &Call, answer: &Answer) -> Verdict {
+    pub(super) fn judge_foreign(&mut self, call: &Call, answer: &CallResult) -> Transition {
         if self.walk.phase == OutPhase::ReleaseVaddr {
             self.released += usize::from(answer.is_ok());
         }
-        Verdict::of(call, answer)
+        Transition::of(call, answer)
     }
 
     pub(super) fn note_foreign(&mut self) {
         if self.walk.phase == OutPhase::Completed {
-            self.outcome = Some(Outcome::HandedOver);
+            self.outcome = Some(OutgoingOutcome::HandedOver);
         }
     }
 
@@ -115,21 +115,21 @@ impl Outgoing {
 }
 
 /// The state with mistakes in it.
-pub(super) fn misreported(mut state: State, slips: &[Slip]) -> State {
-    for slip in slips {
-        misreport(*slip, &mut state);
+pub(super) fn misreported(mut state: State, misreports: &[Misreport]) -> State {
+    for misreport_kind in misreports {
+        misreport(*misreport_kind, &mut state);
     }
     state
 }
 
-fn misreport(slip: Slip, state: &mut State) {
-    match slip {
-        Slip::SpaceOfFirst => {
+fn misreport(misreport_kind: Misreport, state: &mut State) {
+    match misreport_kind {
+        Misreport::SpaceOfFirst => {
             for device in state.vm.devices.iter_mut().skip(1) {
                 device.ioas = ObjectId(0);
             }
         }
-        Slip::ZeroIsNone => {
+        Misreport::ZeroIsNone => {
             let first = state.descriptors.iter().position(|(key, _)| key.kind == Kind::Device);
             first.map(|at| state.descriptors.remove(at));
         }

@@ -17,11 +17,11 @@ mod lab;
 mod script;
 
 use super::calls::send;
-use super::walk::{Verdict, Walk, Went};
-use super::{Cause, Role, Trouble};
-use crate::abi::call::{Answer, Call, GuestCall, SocketCall};
+use super::cursor::{Advance, Cursor, Transition};
+use super::{Cause, Role, StepError};
+use crate::abi::call::{Call, CallResult, GuestCall, SocketCall};
 use crate::abi::ids::{Fd, Uid};
-use crate::protocol::measure::{Left, Table};
+use crate::protocol::measure::{ProgressMeasure, Table};
 use crate::protocol::phase::OutPhase;
 use crate::protocol::{Protocol, confirms};
 use crate::shared::Shared;
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the old process brings besides its inventory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Way {
+pub enum OutgoingTransport {
     /// To a new process.
     Transfer {
         /// This end of a SOCK_SEQPACKET pair.
@@ -53,7 +53,7 @@ pub enum Way {
 /// How it ended, for the old process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum OutgoingOutcome {
     /// The guest is with the new process.
     HandedOver,
     /// It was refused before the guest stopped; nothing was touched.
@@ -69,23 +69,23 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Outgoing {
     plan: Shared<Plan>,
-    walk: Walk<OutPhase>,
+    walk: Cursor<OutPhase>,
     memlock_bytes: u64,
     uid: Uid,
     /// The guest was stopped, or is let run again by a way back.
     stopped: bool,
-    cut: Cut,
+    snapshot: Snapshot,
     unowned: bool,
     /// How many containers have let go of their addresses.
     #[cfg(feature = "lab")]
     released: usize,
     cause: Option<Cause>,
-    outcome: Option<Outcome>,
+    outcome: Option<OutgoingOutcome>,
 }
 
 /// The state, as the new process is told it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Cut {
+enum Snapshot {
     /// It can still change.
     NotYet,
     /// It is cut, or is being cut, and would be the same now.
@@ -98,7 +98,7 @@ enum Cut {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Plan {
     protocol: Protocol,
-    way: Way,
+    transport: OutgoingTransport,
     table: Table<OutPhase>,
     /// For each phase its calls, in the order of [`OutPhase::ALL`]; none of one that the table does
     /// not name.
@@ -113,14 +113,20 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(protocol: &Protocol, vm: &Vm, descriptors: &Descriptors, way: Way) -> Self {
+    fn new(
+        protocol: &Protocol,
+        vm: &Vm,
+        descriptors: &Descriptors,
+        transport: OutgoingTransport,
+    ) -> Self {
         let told = State::of(vm, descriptors);
         #[cfg(feature = "lab")]
-        let told = told.map(|state| lab::misreported(state, &protocol.slips));
-        let script = Script { vm, descriptors, told, way };
+        let told = told.map(|state| lab::misreported(state, &protocol.misreports));
+        let script = Script { vm, descriptors, told, transport };
         let table = Table::new(protocol.outgoing.clone(), &protocol.outgoing_jumps);
         let named = |phase: &OutPhase| table.names(*phase);
-        let made = |phase: &OutPhase| protocol.omitted.made(*phase, script.calls(*phase));
+        let made =
+            |phase: &OutPhase| protocol.mutations.remaining_calls(*phase, script.calls(*phase));
         let calls = |phase| if named(phase) { made(phase) } else { Vec::new() };
         Self {
             calls: OutPhase::ALL.iter().map(calls).collect(),
@@ -130,22 +136,27 @@ impl Plan {
             blockers: blocker::of_inventory(vm, descriptors),
             protocol: protocol.clone(),
             table,
-            way,
+            transport,
         }
     }
 }
 
 impl Outgoing {
     /// A role at its beginning.
-    pub fn new(protocol: &Protocol, vm: &Vm, descriptors: &Descriptors, way: Way) -> Self {
-        let plan = Plan::new(protocol, vm, descriptors, way);
+    pub fn new(
+        protocol: &Protocol,
+        vm: &Vm,
+        descriptors: &Descriptors,
+        transport: OutgoingTransport,
+    ) -> Self {
+        let plan = Plan::new(protocol, vm, descriptors, transport);
         Self {
-            walk: Walk::begin(&plan.table.rules),
+            walk: Cursor::begin(&plan.table.rules),
             plan: Shared::new(plan),
             memlock_bytes: 0,
             uid: Uid(0),
             stopped: false,
-            cut: Cut::NotYet,
+            snapshot: Snapshot::NotYet,
             unowned: false,
             #[cfg(feature = "lab")]
             released: 0,
@@ -180,9 +191,9 @@ impl Outgoing {
         }
         if self.walk.phase == OutPhase::End {
             let back = match (self.stopped, self.unowned) {
-                (false, _) => Outcome::Refused,
-                (true, false) => Outcome::RolledBack,
-                (true, true) => Outcome::RolledBackUnowned,
+                (false, _) => OutgoingOutcome::Refused,
+                (true, false) => OutgoingOutcome::RolledBack,
+                (true, true) => OutgoingOutcome::RolledBackUnowned,
             };
             self.outcome.get_or_insert(back);
         }
@@ -190,11 +201,11 @@ impl Outgoing {
 
     /// Some phases say something by being come to, also where they have no calls.
     fn note(&mut self) {
-        if self.walk.phase == OutPhase::Cut {
-            self.cut = Cut::Made;
+        if self.walk.phase == OutPhase::Snapshot {
+            self.snapshot = Snapshot::Made;
         }
         if self.walk.phase == OutPhase::Release {
-            self.outcome = Some(Outcome::HandedOver);
+            self.outcome = Some(OutgoingOutcome::HandedOver);
         }
         #[cfg(feature = "lab")]
         self.note_foreign();
@@ -211,9 +222,9 @@ impl Outgoing {
 
 impl Role for Outgoing {
     type Phase = OutPhase;
-    type End = Outcome;
+    type End = OutgoingOutcome;
 
-    fn next(&self) -> Option<Call> {
+    fn next_call(&self) -> Option<Call> {
         let call = self.calls().get(self.walk.at as usize)?;
         Some(match (self.walk.phase, call) {
             (OutPhase::Offer, Call::Socket(SocketCall::Send { fd, .. })) => self.offer(*fd),
@@ -221,35 +232,35 @@ impl Role for Outgoing {
         })
     }
 
-    fn took(&mut self, answer: Answer) -> Option<Trouble> {
-        let call = self.next()?;
+    fn complete(&mut self, answer: CallResult) -> Option<StepError> {
+        let call = self.next_call()?;
         let (phase, at) = (self.walk.phase, self.walk.at);
         let stops = call == Call::Guest(GuestCall::Stop) && answer.is_ok();
         self.stopped |= stops || call == Call::Guest(GuestCall::Start);
         let judged = self.judge(&call, &answer);
-        let verdict = self.plan.protocol.omitted.verdict(phase, &call, judged);
+        let verdict = self.plan.protocol.mutations.verdict(phase, &call, judged);
         let calls = self.calls().len();
-        if let Went::Left = self.walk.advance(&self.plan.table, calls, &verdict) {
-            if let Verdict::Trouble(trouble) = &verdict {
-                self.cause.get_or_insert(trouble.cause());
+        if let Advance::Left = self.walk.advance(&self.plan.table, calls, &verdict) {
+            if let Transition::Failed(error) = &verdict {
+                self.cause.get_or_insert(error.cause());
             }
             self.arrive();
         }
-        let gave_up = matches!(verdict, Verdict::Trouble(_))
+        let gave_up = matches!(verdict, Transition::Failed(_))
             && (phase, at) != (self.walk.phase, self.walk.at);
-        self.unowned |= gave_up && phase == OutPhase::TakeBack;
-        verdict.trouble()
+        self.unowned |= gave_up && phase == OutPhase::ReclaimOwnership;
+        verdict.error()
     }
 
-    fn left(&self) -> Left {
-        self.walk.left(&self.plan.table, self.calls().len())
+    fn remaining(&self) -> ProgressMeasure {
+        self.walk.remaining(&self.plan.table, self.calls().len())
     }
 
     fn phase(&self) -> OutPhase {
         self.walk.phase
     }
 
-    fn end(&self) -> Option<Outcome> {
+    fn end(&self) -> Option<OutgoingOutcome> {
         self.outcome
     }
 
@@ -261,12 +272,12 @@ impl Role for Outgoing {
         self.walk.rule(&self.plan.table.rules).is_some_and(|rule| rule.undo.is_some())
     }
 
-    fn cancel(&mut self) -> Option<Trouble> {
+    fn cancel(&mut self) -> Option<StepError> {
         let undo = self.walk.rule(&self.plan.table.rules).and_then(|rule| rule.undo)?;
         self.cause.get_or_insert(Cause::Cancelled);
         self.walk.jump(undo);
         self.arrive();
-        Some(Trouble::Cancelled)
+        Some(StepError::Cancelled)
     }
 
     fn can_change(&self) -> bool {
@@ -274,15 +285,15 @@ impl Role for Outgoing {
     }
 
     fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool {
-        let Plan { protocol, way, calls: before, .. } = &*self.plan;
-        let mut plan = Plan::new(protocol, vm, descriptors, *way);
-        if self.cut != Cut::NotYet {
-            self.cut = Cut::Outdated;
-            for phase in [OutPhase::Cut, OutPhase::Hand] {
+        let Plan { protocol, transport, calls: before, .. } = &*self.plan;
+        let mut plan = Plan::new(protocol, vm, descriptors, *transport);
+        if self.snapshot != Snapshot::NotYet {
+            self.snapshot = Snapshot::Outdated;
+            for phase in [OutPhase::Snapshot, OutPhase::SendFds] {
                 plan.calls[phase as usize].clone_from(&before[phase as usize]);
             }
         }
         self.plan = Shared::new(plan);
-        self.cut == Cut::Outdated
+        self.snapshot == Snapshot::Outdated
     }
 }

@@ -1,6 +1,6 @@
 //! The calls of each phase of the old process.
 
-use super::Way;
+use super::OutgoingTransport;
 use crate::abi::call::{
     Call, ContainerCall, FDS_PER_MESSAGE_MAX, FileCall, GuestCall, IommufdCall, MemoryCall,
     ProcessCall, SocketCall,
@@ -17,7 +17,7 @@ pub(super) struct Script<'a> {
     pub(super) descriptors: &'a Descriptors,
     /// What the new process is told; `None` where a descriptor is missing.
     pub(super) told: Option<State>,
-    pub(super) way: Way,
+    pub(super) transport: OutgoingTransport,
 }
 
 impl Script<'_> {
@@ -26,17 +26,21 @@ impl Script<'_> {
             OutPhase::Preflight => self.preflight(),
             OutPhase::Stop => vec![Call::Guest(GuestCall::Stop)],
             OutPhase::Save => self.save(),
-            OutPhase::Cut => self.cut(),
-            OutPhase::TakeBack => take_ownership(self.vm, self.descriptors),
+            OutPhase::Snapshot => self.cut(),
+            OutPhase::ReclaimOwnership => take_ownership(self.vm, self.descriptors),
             OutPhase::Park => self.irqfds(false),
             OutPhase::Unpark => self.irqfds(true),
             OutPhase::Resume => vec![Call::Guest(GuestCall::Start)],
             OutPhase::End => Vec::new(),
             #[cfg(feature = "lab")]
             phase if phase.is_foreign() => self.foreign(phase),
-            _ => match self.way {
-                Way::Transfer { socket, pidfd } => self.transfer(phase, socket, pidfd),
-                Way::Exec { new_image, old_image } => self.exec(phase, new_image, old_image),
+            _ => match self.transport {
+                OutgoingTransport::Transfer { socket, pidfd } => {
+                    self.transfer(phase, socket, pidfd)
+                }
+                OutgoingTransport::Exec { new_image, old_image } => {
+                    self.exec(phase, new_image, old_image)
+                }
             },
         }
     }
@@ -54,18 +58,18 @@ impl Script<'_> {
             | OutPhase::AwaitPrepared
             | OutPhase::AwaitCommitted => listen(),
             OutPhase::Confirm => say(Message::Unchanged),
-            OutPhase::Hand => self.hand(socket),
+            OutPhase::SendFds => self.hand(socket),
             OutPhase::Commit => say(Message::Commit),
             OutPhase::Release => self.release(socket, pidfd),
             OutPhase::Revoke => vec![Call::Socket(SocketCall::ShutdownReceive { fd: socket })],
             OutPhase::Drain => vec![Call::Socket(SocketCall::Receive { fd: socket, wait: false })],
-            OutPhase::Dismiss => {
+            OutPhase::TerminatePeer => {
                 let mut calls = say(Message::Abort);
                 calls.push(Call::Process(ProcessCall::Kill { pidfd }));
                 calls
             }
             OutPhase::AwaitGone => vec![Call::Process(ProcessCall::AwaitExit { pidfd })],
-            OutPhase::Part => vec![
+            OutPhase::Disconnect => vec![
                 Call::File(FileCall::Close { fd: socket }),
                 Call::File(FileCall::Close { fd: pidfd }),
             ],

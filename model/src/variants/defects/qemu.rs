@@ -5,11 +5,11 @@
 
 use super::Defect;
 use crate::protocol::Mode;
-use crate::protocol::misreport::Slip;
-use crate::protocol::phase::{InPhase as I, OutPhase as O, Place};
+use crate::protocol::misreport::Misreport;
+use crate::protocol::phase::{InPhase as I, OutPhase as O, RolePhase};
 use crate::variants::Change::{After, Next, Remove, Undo};
 use crate::variants::Edit::{self, In, Omit, Out, Waive};
-use crate::variants::mutants::Omission;
+use crate::variants::mutants::Mutation;
 use crate::vm::blocker::BlockerKind;
 
 const BUG: Defect = Defect {
@@ -60,7 +60,7 @@ pub(super) const DEFECTS: &[Defect] = &[
                    process",
         source: "9751377c3a: the sub-page BAR of a device",
         breaks: "DMA-1",
-        edits: &[Omit(Omission::Call(Place::New(I::MapRam), "mmap"))],
+        edits: &[Omit(Mutation::Call(RolePhase::New(I::MapRam), "mmap"))],
         ..BUG
     },
     Defect {
@@ -112,7 +112,7 @@ pub(super) const DEFECTS: &[Defect] = &[
                    found",
         source: "d59db04aed: cpr.ioas_id recorded only when the container is created",
         breaks: "DONE-1",
-        edits: &[Edit::Slip(Slip::SpaceOfFirst)],
+        edits: &[Edit::Misreport(Misreport::SpaceOfFirst)],
         ..BUG
     },
     Defect {
@@ -120,7 +120,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "the new process dies of its second device",
         source: "8bf49fff0d: a container that is there already has its HWPT not linked again",
         breaks: "DONE-1",
-        edits: &[In(Next(I::ProbeForReal, I::Leave)), In(Undo(I::ProbeForReal, I::Leave))],
+        edits: &[In(Next(I::ProbeByChange, I::Leave)), In(Undo(I::ProbeByChange, I::Leave))],
         ..BUG
     },
     Defect {
@@ -137,7 +137,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "that the state could not be kept for the new program is not noticed",
         source: "6a65fdee8a: the result of setenv is ignored",
         breaks: "VM-3",
-        edits: &[Omit(Omission::Answer(Place::Old(O::Cut), "pwrite"))],
+        edits: &[Omit(Mutation::Answer(RolePhase::Old(O::Snapshot), "pwrite"))],
         ..BY_EXEC
     },
     Defect {
@@ -154,7 +154,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "a descriptor whose number is 0 counts as absent",
         source: "review of the first three versions: fd > 0",
         breaks: "DONE-1",
-        edits: &[Edit::Slip(Slip::ZeroIsNone)],
+        edits: &[Edit::Misreport(Misreport::ZeroIsNone)],
         ..BUG
     },
     Defect {
@@ -162,7 +162,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "a state that cannot be cut leaves the old process with what it cannot clean up",
         source: "7e71439243: yank is not registered yet when cpr_state_save fails",
         breaks: "VM-3",
-        edits: &[Out(Undo(O::Cut, O::Abort))],
+        edits: &[Out(Undo(O::Snapshot, O::Abort))],
         ..BUG
     },
     Defect {
@@ -181,8 +181,8 @@ pub(super) const DEFECTS: &[Defect] = &[
         source: "review of versions 3 and 4: a container is known by its iommufd alone",
         breaks: "DEV-1",
         edits: &[
-            In(Undo(I::ProbeForReal, I::Unwind)),
-            In(After(I::ProbeForReal, I::AttachToFirst)),
+            In(Undo(I::ProbeByChange, I::Unwind)),
+            In(After(I::ProbeByChange, I::AttachToFirst)),
         ],
         ..BUG
     },
@@ -192,7 +192,10 @@ pub(super) const DEFECTS: &[Defect] = &[
         source: "tap and vhost, versions 3 and 4 (not merged): the state is saved before the \
                  guest stops",
         breaks: "DEV-1",
-        edits: &[In(Undo(I::ProbeForReal, I::Unwind)), In(After(I::ProbeForReal, I::ResetDevices))],
+        edits: &[
+            In(Undo(I::ProbeByChange, I::Unwind)),
+            In(After(I::ProbeByChange, I::ResetDevices)),
+        ],
         ..BUG
     },
     Defect {
@@ -200,7 +203,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "what was never made cannot be taken back",
         source: "HEAD: an assertion in cpr_exec_unpersist_state where memfd_create fails",
         breaks: "VM-3",
-        edits: &[Out(Undo(O::Cut, O::Abort))],
+        edits: &[Out(Undo(O::Snapshot, O::Abort))],
         ..BY_EXEC
     },
     Defect {
@@ -219,8 +222,8 @@ pub(super) const DEFECTS: &[Defect] = &[
         source: "10.2: cpr_open_fd opens /dev/iommu where the id on the command line is another",
         breaks: "OWN-1",
         edits: &[
-            Omit(Omission::Call(Place::New(I::ProbeForReal), "IOMMU_IOAS_CHANGE_PROCESS")),
-            Omit(Omission::Call(Place::New(I::TakeOver), "IOMMU_IOAS_CHANGE_PROCESS")),
+            Omit(Mutation::Call(RolePhase::New(I::ProbeByChange), "IOMMU_IOAS_CHANGE_PROCESS")),
+            Omit(Mutation::Call(RolePhase::New(I::ChangeOwner), "IOMMU_IOAS_CHANGE_PROCESS")),
         ],
         ..BUG
     },
@@ -229,7 +232,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         sentence: "a mapping by address is made again by the new process, which fails and unwinds",
         source: "10.2: only map_file and unmap are held back while incoming",
         breaks: "DEV-1",
-        edits: &[In(Undo(I::ProbeForReal, I::Unwind)), In(After(I::ProbeForReal, I::MapAfresh))],
+        edits: &[In(Undo(I::ProbeByChange, I::Unwind)), In(After(I::ProbeByChange, I::MapFresh))],
         ..BUG
     },
     Defect {
@@ -256,7 +259,7 @@ pub(super) const DEFECTS: &[Defect] = &[
                  until the exec",
         breaks: "FD-2",
         edits: &[
-            Out(After(O::Cut, O::OpenWindow)),
+            Out(After(O::Snapshot, O::OpenWindow)),
             Out(Undo(O::OpenWindow, O::CloseWindow)),
             Out(Undo(O::CloseVm, O::CloseWindow)),
         ],

@@ -1,11 +1,11 @@
 //! Known ways to get the protocol wrong that a VMM should use.
 
 use super::Defect;
-use crate::protocol::phase::{InPhase as I, OutPhase as O, Place};
-use crate::protocol::{Mode, firm};
+use crate::protocol::phase::{InPhase as I, OutPhase as O, RolePhase};
+use crate::protocol::{Mode, must_complete};
 use crate::variants::Change::{After, Instead, New, Next, Remove, Undo};
 use crate::variants::Edit::{In, Omit, Out, Waive};
-use crate::variants::mutants::Omission;
+use crate::variants::mutants::Mutation;
 use crate::vm::blocker::BlockerKind;
 
 /// Those of the protocol that a VMM should use.
@@ -17,7 +17,7 @@ pub const DEFECTS: &[Defect] = &[
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "OWN-1",
-        edits: &[In(Remove(I::TakeOver))],
+        edits: &[In(Remove(I::ChangeOwner))],
     },
     Defect {
         id: "runs-unowned",
@@ -27,7 +27,7 @@ pub const DEFECTS: &[Defect] = &[
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "OWN-2",
-        edits: &[In(After(I::Run, I::TakeOver))],
+        edits: &[In(After(I::Run, I::ChangeOwner))],
     },
     Defect {
         id: "resumed-before-unparked",
@@ -63,7 +63,7 @@ pub const DEFECTS: &[Defect] = &[
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "PIN-1",
-        edits: &[In(After(I::TakeOver, I::MapAgain))],
+        edits: &[In(After(I::ChangeOwner, I::MapAgain))],
     },
     Defect {
         id: "charged-to-the-dead",
@@ -81,7 +81,7 @@ pub const DEFECTS: &[Defect] = &[
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "PIN-2",
-        edits: &[Waive(BlockerKind::ChargedToNobody)],
+        edits: &[Waive(BlockerKind::Uncharged)],
     },
     Defect {
         id: "kvm-left-open",
@@ -90,7 +90,7 @@ pub const DEFECTS: &[Defect] = &[
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "NEXT-1",
-        edits: &[Omit(Omission::Call(Place::New(I::MakeVm), "close"))],
+        edits: &[Omit(Mutation::Call(RolePhase::New(I::MakeVm), "close"))],
     },
     Defect {
         id: "ram-initialised",
@@ -108,7 +108,7 @@ pub const DEFECTS: &[Defect] = &[
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "MAP-1",
-        edits: &[In(Instead(I::TakeOver, I::Remap))],
+        edits: &[In(Instead(I::ChangeOwner, I::Remap))],
     },
     Defect {
         id: "unwound",
@@ -118,7 +118,7 @@ pub const DEFECTS: &[Defect] = &[
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "DEV-1",
-        edits: &[In(New(firm(I::Unwind, I::Leave))), In(Next(I::Refuse, I::Unwind))],
+        edits: &[In(New(must_complete(I::Unwind, I::Leave))), In(Next(I::Refuse, I::Unwind))],
     },
     Defect {
         id: "reset-on-realize",
@@ -191,7 +191,7 @@ pub const DEFECTS: &[Defect] = &[
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "READ-1",
-        edits: &[In(After(I::Verify, I::ProbeForReal))],
+        edits: &[In(After(I::Verify, I::ProbeByChange))],
     },
     Defect {
         id: "stays-stopped",
@@ -200,7 +200,7 @@ pub const DEFECTS: &[Defect] = &[
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "BACK-1",
-        edits: &[Out(Undo(O::Save, O::Part))],
+        edits: &[Out(Undo(O::Save, O::Disconnect))],
     },
     Defect {
         id: "checked-late",
@@ -247,7 +247,7 @@ pub const DEFECTS: &[Defect] = &[
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "VM-3",
-        edits: &[Out(Next(O::Hand, O::Release)), Out(Undo(O::Hand, O::Resume))],
+        edits: &[Out(Next(O::SendFds, O::Release)), Out(Undo(O::SendFds, O::Resume))],
     },
     Defect {
         id: "overcautious",
@@ -293,7 +293,7 @@ pub const DEFECTS: &[Defect] = &[
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "END-3",
-        edits: &[Out(Remove(O::Dismiss))],
+        edits: &[Out(Remove(O::TerminatePeer))],
     },
     Defect {
         id: "word-given-blind",
@@ -303,8 +303,8 @@ pub const DEFECTS: &[Defect] = &[
         mode: Mode::Transfer,
         breaks: "REF-1",
         edits: &[
-            Out(Next(O::Hand, O::Commit)),
-            Out(Undo(O::Hand, O::Resume)),
+            Out(Next(O::SendFds, O::Commit)),
+            Out(Undo(O::SendFds, O::Resume)),
             In(Remove(I::Prepared)),
         ],
     },

@@ -31,7 +31,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         breaks: "VM-3",
         edits: &[
             Out(Instead(O::RestoreVaddr, O::AbortRestoring)),
-            Out(Undo(O::AbortRestoring, O::Part)),
+            Out(Undo(O::AbortRestoring, O::Disconnect)),
         ],
         ..BUG
     },
@@ -43,7 +43,7 @@ pub(super) const DEFECTS: &[Defect] = &[
         breaks: "VM-3",
         edits: &[
             Out(After(O::RestoreVaddr, O::AbortRestoring)),
-            Out(Undo(O::AbortRestoring, O::Part)),
+            Out(Undo(O::AbortRestoring, O::Disconnect)),
         ],
         ..BUG
     },

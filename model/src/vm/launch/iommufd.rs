@@ -2,7 +2,7 @@
 //! file.
 
 use super::{ContextPlan, DevicePlan, HwptPlan, LaunchError, Plan, RamPlan, Start};
-use crate::abi::argument::Outcome;
+use crate::abi::argument::IoctlOutcome;
 use crate::abi::call::{Call, DeviceCall, FileCall, IommufdCall, ProcessCall, Reply, Rights};
 use crate::abi::ids::{Fd, ObjectId, Va};
 use crate::abi::kernel::Kernel;
@@ -102,7 +102,7 @@ impl<K: Kernel> Start<'_, K> {
         for (place, space) in plan.spaces.iter().enumerate() {
             let context = &plan.contexts[usize::from(space.context)];
             let charged_to = match (exempt, context.per_process_accounting) {
-                (true, _) => ChargedTo::Nobody,
+                (true, _) => ChargedTo::None,
                 (false, true) => ChargedTo::Process,
                 (false, false) => ChargedTo::User,
             };
@@ -151,7 +151,7 @@ impl<K: Kernel> Start<'_, K> {
         };
         let call = Call::Ioctl { fd: of_device, ioctl: uapi::export_bar(0, length_bytes) };
         let fd = match self.call(&call)? {
-            Reply::Ioctl(Outcome { result, .. }) => {
+            Reply::Ioctl(IoctlOutcome { result, .. }) => {
                 result.map_err(|errno| self.failed(&call, errno))?
             }
             _ => return self.odd(&call),

@@ -1,6 +1,6 @@
 //! A kernel with one bound device file that is nothing but registers, for tests of drivers.
 
-use handoff_model::abi::call::{Answer, Call, DeviceCall, FileCall, Reply};
+use handoff_model::abi::call::{Call, CallResult, DeviceCall, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::kernel::Kernel;
 use std::sync::{Arc, Mutex};
@@ -33,7 +33,7 @@ impl Registers {
 }
 
 impl Kernel for Registers {
-    fn call(&mut self, call: &Call) -> Answer {
+    fn call(&mut self, call: &Call) -> CallResult {
         match call {
             Call::Device(DeviceCall::RegionInfo { index, .. }) => {
                 let offset_bytes = if *index == 0 { 0 } else { CONFIG };

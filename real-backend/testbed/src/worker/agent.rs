@@ -1,10 +1,10 @@
 //! What a puppet does: orders, one after the other.
 
-use super::wire::{Heard, Link};
-use super::{COUNTER, FD_END, Order, Person, Reach, STRING, Said};
+use super::wire::{Link, Received};
+use super::{CONTROL_FD, COUNTER, FD_END, Reach, Request, Response, WorkerCredentials};
 use crate::device::{self, Direction, Dma};
 use crate::{calls, fail_nth, family, sys};
-use handoff_model::abi::call::{Answer, Call, MemoryCall, ProcessCall, Reply};
+use handoff_model::abi::call::{Call, CallResult, MemoryCall, ProcessCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid, Va};
 use handoff_model::abi::kernel::Kernel;
@@ -41,14 +41,14 @@ pub fn live_on(again: &[&str]) -> Result<(), Errno> {
     let again: Vec<OsString> = again.iter().map(OsString::from).collect();
     let memory = Memory::default();
     let host = Host::new(again.clone(), memory.clone(), Box::new(NoGuest));
-    let mut life = Life { again, memory, host, link: Link::new(STRING) };
-    life.link.say(&Said::Hello, None)?;
+    let mut life = Agent { again, memory, host, link: Link::new(CONTROL_FD) };
+    life.link.say(&Response::Hello, None)?;
     life.run()
 }
 
-/// Takes the socket to [`STRING`], to be inherited by programs that are executed.
+/// Takes the socket to [`CONTROL_FD`], to be inherited by programs that are executed.
 fn hold(socket: Fd) -> Result<(), Errno> {
-    take(socket, STRING)
+    take(socket, CONTROL_FD)
 }
 
 /// Takes a descriptor to a number beyond those of calls.
@@ -66,17 +66,17 @@ fn limit_descriptors(limit: u64) -> Result<(), Errno> {
     rustix::process::setrlimit(Resource::Nofile, limits).map_err(sys::errno)
 }
 
-struct Life {
+struct Agent {
     again: Vec<OsString>,
     memory: Memory,
     host: Host,
     link: Link,
 }
 
-impl Life {
+impl Agent {
     fn run(&mut self) -> Result<(), Errno> {
-        while let Heard::Value(order, fd) = self.link.hear::<Order<Call>>()? {
-            if let Some(said) = self.obey(order, fd) {
+        while let Received::Value(order, fd) = self.link.hear::<Request<Call>>()? {
+            if let Some(said) = self.execute(order, fd) {
                 self.link.say(&said, None)?;
             }
         }
@@ -84,26 +84,28 @@ impl Life {
     }
 
     /// A child that was just born says nothing.
-    fn obey(&mut self, order: Order<Call>, fd: Option<OwnedFd>) -> Option<Said> {
+    fn execute(&mut self, order: Request<Call>, fd: Option<OwnedFd>) -> Option<Response> {
         let fd = fd.map(|fd| Fd(fd.into_raw_fd()));
         let answer = match order {
-            Order::Call(call, place) => self.call(&call, place),
-            Order::Fail(call, nth) => match fail(&call, nth) {
-                Ok((answer, came_to_it)) => return Some(Said::Failed(answer, came_to_it)),
+            Request::Call(call, place) => self.call(&call, place),
+            Request::Fail(call, nth) => match fail(&call, nth) {
+                Ok((answer, came_to_it)) => return Some(Response::Failed(answer, came_to_it)),
                 Err(errno) => Err(errno),
             },
-            Order::Become(person) => self.turn_into(&person).map(|()| Reply::Done),
-            Order::Fork => return fork(fd).unwrap_or_else(|errno| Some(Said::Answer(Err(errno)))),
-            Order::Exec => Err(exec(&self.again)),
-            Order::Keep => fd.map(Reply::Fd).ok_or(Errno::EBADF),
-            Order::Pidfd(pid) => pidfd(pid),
-            Order::Raise(device) => device::raise_once(device).map(|()| Reply::Done),
-            Order::Reach(reach) => reaches(&reach).map(Reply::Flag),
+            Request::Become(person) => self.turn_into(&person).map(|()| Reply::Done),
+            Request::Fork => {
+                return fork(fd).unwrap_or_else(|errno| Some(Response::Answer(Err(errno))));
+            }
+            Request::Exec => Err(exec(&self.again)),
+            Request::Keep => fd.map(Reply::Fd).ok_or(Errno::EBADF),
+            Request::Pidfd(pid) => pidfd(pid),
+            Request::Raise(device) => device::raise_once(device).map(|()| Reply::Done),
+            Request::Reach(reach) => reaches(&reach).map(Reply::Flag),
         };
-        Some(Said::Answer(answer))
+        Some(Response::Answer(answer))
     }
 
-    fn call(&mut self, call: &Call, place: Option<Va>) -> Answer {
+    fn call(&mut self, call: &Call, place: Option<Va>) -> CallResult {
         match (call, place) {
             (Call::Memory(MemoryCall::Mmap { fd, offset_bytes, length_bytes }), Some(place)) => {
                 self.memory.map_at(place, *fd, *offset_bytes, *length_bytes).map(Reply::Va)
@@ -114,8 +116,8 @@ impl Life {
 
     /// Dumpable again, as any program of that user is that was executed: its `/proc` files are its
     /// own.
-    fn turn_into(&mut self, person: &Person) -> Result<(), Errno> {
-        let Person { uid, cap_ipc_lock, memlock_bytes } = *person;
+    fn turn_into(&mut self, person: &WorkerCredentials) -> Result<(), Errno> {
+        let WorkerCredentials { uid, cap_ipc_lock, memlock_bytes } = *person;
         self.host.call(&Call::Process(ProcessCall::SetMemlock { limit_bytes: memlock_bytes }))?;
         if uid.0 != 0 {
             rustix::thread::set_keep_capabilities(cap_ipc_lock).map_err(sys::errno)?;
@@ -134,7 +136,7 @@ impl Life {
 
 /// An ioctl of which the nth allocation fails; its new descriptors have the numbers that they
 /// always have.
-fn fail(call: &Call, nth: u32) -> Result<(Answer, bool), Errno> {
+fn fail(call: &Call, nth: u32) -> Result<(CallResult, bool), Errno> {
     take(Fd(fail_nth::open()?.into_raw_fd()), COUNTER)?;
     let failed = fail_nth::ioctl(COUNTER, call, nth);
     calls::close(COUNTER)?;
@@ -142,12 +144,12 @@ fn fail(call: &Call, nth: u32) -> Result<(Answer, bool), Errno> {
 }
 
 /// In the parent the child's number; in the child nothing.
-fn fork(socket: Option<Fd>) -> Result<Option<Said>, Errno> {
+fn fork(socket: Option<Fd>) -> Result<Option<Response>, Errno> {
     let socket = socket.ok_or(Errno::EBADF)?;
     match sys::fork()? {
         Some(child) => {
             calls::close(socket)?;
-            Ok(Some(Said::Child(child)))
+            Ok(Some(Response::Child(child)))
         }
         None => hold(socket).map(|()| None),
     }
@@ -167,7 +169,7 @@ fn keep_ipc_lock() -> Result<(), Errno> {
     rustix::thread::configure_capability_in_ambient_set(only, true).map_err(sys::errno)
 }
 
-fn pidfd(pid: Pid) -> Answer {
+fn pidfd(pid: Pid) -> CallResult {
     let number = rustix::process::Pid::from_raw(pid.0.cast_signed()).ok_or(Errno::ESRCH)?;
     let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(sys::errno)?;
     Ok(Reply::Fd(Fd(pidfd.into_raw_fd())))

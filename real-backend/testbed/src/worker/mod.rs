@@ -5,10 +5,10 @@
 //! binary value. It dies when the player does.
 //!
 //! All puppets are forks of one, the *mother*, which is started as a program of its own
-//! ([`Mother`]). They are then given a user, a capability and a limit (`Order::Become`).
+//! ([`Zygote`]). They are then given a user, a capability and a limit (`Order::Become`).
 //!
 //! Invariants:
-//! * a puppet's end of the socket is `STRING`, beyond the limit on descriptors, so that all
+//! * a puppet's end of the socket is `CONTROL_FD`, beyond the limit on descriptors, so that all
 //!   numbers below are free, and it is inherited by what the puppet executes;
 //! * between two orders a puppet has the descriptors that its calls have made, and no other;
 //! * whoever of them ends is reaped at once, because all ignore SIGCHLD, and orphans go to the
@@ -22,15 +22,15 @@ mod controller;
 mod wire;
 
 pub use agent::{live, live_on};
-pub use controller::{Mother, Puppet, Trouble};
+pub use controller::{Worker, WorkerError, Zygote};
 
-use handoff_model::abi::call::Answer;
+use handoff_model::abi::call::CallResult;
 use handoff_model::abi::ids::{Fd, Iova, Pid, Uid, Va};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Where a puppet's end of the socket is.
-const STRING: Fd = Fd(1024);
+const CONTROL_FD: Fd = Fd(1024);
 
 /// Where a puppet has the counter of its failing allocations while it makes a call.
 const COUNTER: Fd = Fd(1025);
@@ -43,7 +43,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Who a puppet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Person {
+pub struct WorkerCredentials {
     /// The user. User 0 keeps every capability but, as told here, `CAP_IPC_LOCK`.
     pub uid: Uid,
     /// Whether it has `CAP_IPC_LOCK`; another user than 0 has it as an ambient capability.
@@ -54,13 +54,13 @@ pub struct Person {
 
 /// What a player tells a puppet. `C` is a call, owned or borrowed.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-enum Order<C> {
+enum Request<C> {
     /// Make this call; the place is where a new mapping shall go.
     Call(C, Option<Va>),
     /// Make this ioctl, of which the nth allocation fails.
     Fail(C, u32),
     /// Be this person.
-    Become(Person),
+    Become(WorkerCredentials),
     /// Fork; the child's socket comes with the packet.
     Fork,
     /// Execute the puppet's own program.
@@ -91,11 +91,11 @@ pub struct Reach {
 
 /// What a puppet says when it has done what it was told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Said {
+enum Response {
     /// What a call came back with, or whatever else it was that a system call did.
-    Answer(Answer),
+    Answer(CallResult),
     /// The same of a call with a failing allocation, and whether it came to that.
-    Failed(Answer, bool),
+    Failed(CallResult, bool),
     /// A child's number.
     Child(Pid),
     /// It lives: what a program says first.

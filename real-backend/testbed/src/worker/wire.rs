@@ -33,7 +33,7 @@ impl fmt::Debug for Link {
 
 /// What came.
 #[derive(Debug)]
-pub(super) enum Heard<T> {
+pub(super) enum Received<T> {
     /// A value, and the descriptor that came with it.
     Value(T, Option<OwnedFd>),
     /// The other end is gone.
@@ -67,15 +67,15 @@ impl Link {
 
     /// EAGAIN after the time that the socket allows, EIO for what is no such value, EMFILE where a
     /// descriptor was lost.
-    pub(super) fn hear<T: DeserializeOwned>(&mut self) -> Result<Heard<T>, Errno> {
+    pub(super) fn hear<T: DeserializeOwned>(&mut self) -> Result<Received<T>, Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let packet = &mut [IoSliceMut::new(&mut self.incoming)];
         let flags = RecvFlags::CMSG_CLOEXEC;
         let got = rustix::net::recvmsg(sys::borrow(self.socket), packet, &mut control, flags);
         let got = match got.map_err(sys::errno) {
-            Ok(got) if got.bytes == 0 => return Ok(Heard::End),
-            Err(Errno::ECONNRESET) => return Ok(Heard::End),
+            Ok(got) if got.bytes == 0 => return Ok(Received::End),
+            Err(Errno::ECONNRESET) => return Ok(Received::End),
             got => got?,
         };
         let fd = control.drain().find_map(|message| match message {
@@ -86,6 +86,6 @@ impl Link {
             return Err(Errno::EMFILE);
         }
         let value = postcard::from_bytes(&self.incoming[..got.bytes]).map_err(|_| Errno::EIO)?;
-        Ok(Heard::Value(value, fd))
+        Ok(Received::Value(value, fd))
     }
 }

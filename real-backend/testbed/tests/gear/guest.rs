@@ -14,7 +14,7 @@ use rustix::fd::AsRawFd;
 /// Guest RAM without a file, which devices are not asked for.
 const NO_RAM: Ram = Ram { fd: Fd(-1), iova: Iova(0), pages: 0 };
 
-fn door() -> (Host, TestGuest) {
+fn handle() -> (Host, TestGuest) {
     let memory = Memory::default();
     let guest = TestGuest::new(memory.clone());
     (Host::new(Vec::new(), memory, Box::new(guest.clone())), guest)
@@ -22,7 +22,7 @@ fn door() -> (Host, TestGuest) {
 
 #[test]
 fn a_guest_goes_through_a_memfd_from_one_door_to_another() {
-    let ((mut old, guest), (mut new, _)) = (door(), door());
+    let ((mut old, guest), (mut new, _)) = (handle(), handle());
     let fd = memfd(&mut old, 65536);
     check(
         &mut old,
@@ -66,5 +66,5 @@ fn a_file_that_is_no_device_is_not_driven() {
     assert_eq!(probe(device).map(drop), Err(Errno::ENOTTY));
     assert_eq!(probe(Fd(-1)).map(drop), Err(Errno::EBADF));
     let wires = Wires { device, trigger: device };
-    assert_eq!(door().1.wire(7, NO_RAM, &[wires]), Err(Errno::ENOTTY));
+    assert_eq!(handle().1.wire(7, NO_RAM, &[wires]), Err(Errno::ENOTTY));
 }

@@ -14,7 +14,7 @@ use crate::iommufd::iova::range;
 use crate::iommufd::map::BY_AREA;
 use crate::iommufd::selftest::{ID, UNION};
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES};
 
@@ -30,11 +30,11 @@ const EBADE: Errno = Errno::Other(52);
 
 impl Machine {
     /// `iommufd_access_get`. EBADFD, also for what is no descriptor.
-    fn access_file(&self, ucmd: &Ucmd<'_>) -> Answered<ObjectFile> {
+    fn access_file(&self, ucmd: &Ucmd<'_>) -> SyscallResult<ObjectFile> {
         let file = self.usable(ucmd.pid, Fd(ucmd.cmd.u32(ID).cast_signed()));
         match file.map(|file| self.file(file)) {
             Ok(File::MockAccess(access)) => Ok(*access),
-            _ => Err(refuse(Errno::EBADFD)),
+            _ => Err(fail(Errno::EBADFD)),
         }
     }
 
@@ -63,11 +63,11 @@ impl Machine {
 
     /// `iommufd_test_create_access`: EOPNOTSUPP (flags), ENOMEM (no descriptor is free), then as
     /// attaching, EFAULT.
-    pub(super) fn create_access(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn create_access(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const NEEDS_PIN: u32 = 1;
         let flags = ucmd.cmd.u32(UNION + 4);
         if flags & !NEEDS_PIN != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         self.allocate()?;
         let (context, ioas) = (ucmd.context, ucmd.cmd.id(ID));
@@ -78,7 +78,7 @@ impl Machine {
             let file = File::MockAccess(ObjectFile { context, object, iommufd: ucmd.file });
             machine.get_file(ucmd.file);
             let fd = machine.install_new(ucmd.pid, file, ucmd.place.fd);
-            let fd = fd.map_err(|_| refuse(Errno::ENOMEM))?;
+            let fd = fd.map_err(|_| fail(Errno::ENOMEM))?;
             machine.ioas(context, ioas)?;
             machine.change_access(context, object, Some(ioas))?;
             ucmd.cmd.set_u32(UNION, fd.0.cast_unsigned());
@@ -88,13 +88,13 @@ impl Machine {
 
     /// `iommufd_test_staccess_release`: the last close.
     pub(crate) fn release_mock_access(&mut self, file: ObjectFile) {
-        self.give_back_all(file.context, file.object);
+        self.put_all(file.context, file.object);
         self.contexts.get_mut(file.context).objects.remove(&file.object);
         self.put_file(file.iommufd);
     }
 
     /// `iommufd_test_access_replace_ioas`: EBADFD, ENOENT, EADDRINUSE.
-    pub(super) fn replace_access(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn replace_access(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let file = self.access_file(ucmd)?;
         let ioas = ucmd.cmd.id(UNION);
         self.ioas(file.context, ioas)?;
@@ -115,18 +115,18 @@ impl Machine {
     /// `iommufd_test_access_pages`: ENOMEM (too long), EOPNOTSUPP (flags), EBADFD, EOPNOTSUPP (it
     /// pins nothing), EINVAL, EOVERFLOW, then as pinning; EFAULT, EBADE where the caller's memory
     /// is another; EFAULT. The number of an item that cannot be told is used up.
-    pub(super) fn access_pages(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn access_pages(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let flags = ucmd.cmd.u32(UNION);
         let [iova, length_bytes, va] = [8, 16, 24].map(|at| ucmd.cmd.u64(UNION + at));
         if length_bytes > LENGTH_BYTES_MAX {
-            return Err(refuse(Errno::ENOMEM));
+            return Err(fail(Errno::ENOMEM));
         }
         if flags & !(WRITE | BY_AREA) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let file = self.access_file(ucmd)?;
         if !self.mock_access(file).pins {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         self.allocate()?;
         let range = range(self.accessed(file, flags, iova), length_bytes)?;
@@ -145,7 +145,7 @@ impl Machine {
         file: ObjectFile,
         range: &IovaRange,
         (flags, va): (u32, u64),
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         let (context, ioas) = (file.context, self.looks_into(file));
         let pages = self.pin_for_access(context, ioas, range, flags & WRITE != 0)?;
         if va != 0 {
@@ -156,7 +156,7 @@ impl Machine {
             for (at, page) in (0..).zip(pages) {
                 let found = self.present(ucmd.pid, first.wrapping_add(at * PAGE_BYTES))?;
                 if (found.memory, found.page, found.generation) != page {
-                    return Err(refuse(EBADE));
+                    return Err(fail(EBADE));
                 }
             }
         }
@@ -171,11 +171,11 @@ impl Machine {
     }
 
     /// `iommufd_test_access_item_destroy`: EBADFD, ENOENT.
-    pub(super) fn destroy_access_pages(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn destroy_access_pages(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let file = self.access_file(ucmd)?;
         let id = ucmd.cmd.u32(UNION);
         let items = &mut self.mock_access_mut(file).items;
-        let at = items.iter().position(|item| item.id == id).ok_or(refuse(Errno::ENOENT))?;
+        let at = items.iter().position(|item| item.id == id).ok_or(fail(Errno::ENOENT))?;
         let range = items.remove(at).range;
         let sets = self.contexts.get(file.context).sets_behind(self.looks_into(file), &range);
         self.unpin(file.context, &sets.into_iter().collect());
@@ -185,15 +185,15 @@ impl Machine {
 
     /// `iommufd_test_access_rw`: ENOMEM (too long), EOPNOTSUPP (flags), EBADFD, EFAULT (the buffer,
     /// to write), EINVAL, EOVERFLOW, then as moving; EFAULT (the buffer, to read).
-    pub(super) fn access_rw(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn access_rw(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const BUFFER: usize = UNION + 16;
         let [iova, length_bytes] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));
         let flags = ucmd.cmd.u32(UNION + 24);
         if length_bytes > LENGTH_BYTES_MAX {
-            return Err(refuse(Errno::ENOMEM));
+            return Err(fail(Errno::ENOMEM));
         }
         if flags & !(WRITE | SLOWLY | BY_AREA) != 0 {
-            return Err(refuse(Errno::EOPNOTSUPP));
+            return Err(fail(Errno::EOPNOTSUPP));
         }
         let file = self.access_file(ucmd)?;
         self.allocate()?;

@@ -9,7 +9,7 @@ use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::pins::Pin;
 use crate::iommufd::selftest::{ID, UNION};
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use crate::value::ContextId;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
@@ -17,39 +17,39 @@ use handoff_model::abi::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 impl Machine {
     /// `iommufd_test_md_check_refs`: how often each page of the caller's memory is pinned. EINVAL
     /// (alignment, overflow), EFAULT, EIO where it is another number.
-    pub(super) fn check_refs(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn check_refs(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let [length_bytes, va] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));
         let expected = ucmd.cmd.u32(UNION + 16) as usize;
         let is_aligned = [length_bytes, va].iter().all(|v| v.is_multiple_of(PAGE_BYTES));
         if !is_aligned || va.checked_add(length_bytes).is_none() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         for at in 0..length_bytes / PAGE_BYTES {
             let page = self.present(ucmd.pid, va + at * PAGE_BYTES)?;
             if self.times_pinned(&page) != expected {
-                return Err(refuse(Errno::EIO));
+                return Err(fail(Errno::EIO));
             }
         }
         Ok(())
     }
 
     /// A domain of the mock driver. ENOENT, EINVAL for a domain of another.
-    pub(super) fn mock_hwpt(&self, ucmd: &Ucmd<'_>) -> Answered<&Hwpt> {
+    pub(super) fn mock_hwpt(&self, ucmd: &Ucmd<'_>) -> SyscallResult<&Hwpt> {
         let hwpt = self.contexts.get(ucmd.context).hwpt(ucmd.cmd.id(ID));
-        let hwpt = hwpt.ok_or(refuse(Errno::ENOENT))?;
+        let hwpt = hwpt.ok_or(fail(Errno::ENOENT))?;
         let is_mock = hwpt.iommu.driver == IommuDriver::Mock;
-        if is_mock { Ok(hwpt) } else { Err(refuse(Errno::EINVAL)) }
+        if is_mock { Ok(hwpt) } else { Err(fail(Errno::EINVAL)) }
     }
 
     /// `iommufd_test_md_check_pa`: EINVAL (alignment, overflow), then page by page of the domain
     /// EFAULT where the caller has no memory, EINVAL where the domain leads elsewhere.
-    pub(super) fn check_map(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn check_map(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let [iova, length_bytes, va] = [0, 8, 16].map(|at| ucmd.cmd.u64(UNION + at));
         let hwpt = self.mock_hwpt(ucmd)?;
         let page_bytes = hwpt.iommu.io_page_bytes;
         let is_aligned = [iova, length_bytes, va].iter().all(|v| v.is_multiple_of(page_bytes));
         if !is_aligned || va.checked_add(length_bytes).is_none() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let step = usize::try_from(page_bytes).expect("a page size");
         for at in (0..length_bytes).step_by(step) {
@@ -57,7 +57,7 @@ impl Machine {
             let mut pin = self.present(ucmd.pid, va)?;
             pin.index = va % PAGE_BYTES;
             if self.translate(ucmd.context, hwpt.ioas, Iova(iova.wrapping_add(at))) != Some(pin) {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
         }
         Ok(())
@@ -76,18 +76,18 @@ impl Machine {
     }
 
     /// `iommufd_test_md_check_iotlb`: ENOENT, EINVAL where the cache holds another number there.
-    pub(super) fn check_iotlb(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn check_iotlb(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let [index, expected] = [0, 4].map(|at| ucmd.cmd.u32(UNION + at));
         let id = ucmd.cmd.id(ID);
-        let nested = self.nested_mut(ucmd, id).ok_or(refuse(Errno::ENOENT))?;
+        let nested = self.nested_mut(ucmd, id).ok_or(fail(Errno::ENOENT))?;
         if nested.iotlb.get(index as usize) == Some(&expected) {
             return Ok(());
         }
-        Err(refuse(Errno::EINVAL))
+        Err(fail(Errno::EINVAL))
     }
 
     /// `iommufd_test_dev_check_cache`: ENOENT, EINVAL where the cache holds another number there.
-    pub(super) fn check_device_cache(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn check_device_cache(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let [index, expected] = [0, 4].map(|at| ucmd.cmd.u32(UNION + at));
         let id = ucmd.cmd.id(ID);
         self.hardware_of(ucmd.context, id)?;
@@ -95,6 +95,6 @@ impl Machine {
         if found.is_some_and(|cache| cache.get(index as usize) == Some(&expected)) {
             return Ok(());
         }
-        Err(refuse(Errno::EINVAL))
+        Err(fail(Errno::EINVAL))
     }
 }

@@ -6,7 +6,7 @@
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::selftest::{ID, UNION};
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, IovaRange};
 
@@ -16,7 +16,7 @@ const BITS_MAX: u64 = (16 << 20) * 8;
 impl Machine {
     /// `iommufd_test_dirty`: EINVAL (empty, not whole pages, no bitmap), EOVERFLOW (too many),
     /// ENOENT, EINVAL (of another driver; not switched on), EFAULT. Tells how many bits were set.
-    pub(super) fn mark_dirty(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn mark_dirty(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const MARKS: usize = UNION + 32;
         const COUNT: usize = UNION + 40;
         let [first, length_bytes, page_bytes] = [8, 16, 24].map(|at| ucmd.cmd.u64(UNION + at));
@@ -26,16 +26,16 @@ impl Machine {
             && first.is_multiple_of(page_bytes)
             && length_bytes.is_multiple_of(page_bytes);
         if !is_whole || !has_marks {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let bits = length_bytes / page_bytes;
         if bits > BITS_MAX {
-            return Err(refuse(Errno::EOVERFLOW));
+            return Err(fail(Errno::EOVERFLOW));
         }
         let ioas = self.mock_hwpt(ucmd)?.ioas;
         let (context, id) = (ucmd.context, ucmd.cmd.id(ID));
         if !self.tracked(context, id).is_some_and(|tracking| tracking.on) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let length = usize::try_from(bits.div_ceil(8)).expect("a bitmap");
         let marks = ucmd.user.read_through(MARKS, 0, length)?.to_vec();
@@ -54,24 +54,24 @@ impl Machine {
 
     /// `iommufd_test_trigger_iopf`: ENOENT, EINVAL (not a mock device). A fault that nobody handles
     /// is answered at once.
-    pub(super) fn trigger_iopf(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn trigger_iopf(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let device = ucmd.cmd.id(UNION);
         let what = [4, 8, 12].map(|at| ucmd.cmd.u32(UNION + at));
         let address = ucmd.cmd.u64(UNION + 16);
         self.hardware_of(ucmd.context, device)?;
-        self.mock_mut(ucmd.context, device).ok_or(refuse(Errno::EINVAL))?;
+        self.mock_mut(ucmd.context, device).ok_or(fail(Errno::EINVAL))?;
         self.contexts.get_mut(ucmd.context).report_fault(device, what, address);
         Ok(())
     }
 
     /// `iommufd_test_trigger_vevent`: ENOENT (device; not attached through a viommu), EOPNOTSUPP
     /// (no queue).
-    pub(super) fn trigger_vevent(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn trigger_vevent(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let device = ucmd.cmd.id(UNION);
         self.hardware_of(ucmd.context, device)?;
         let viommu = self.mock_mut(ucmd.context, device).and_then(|mock| mock.viommu);
         let viommu = viommu.filter(|(_, virt_id)| *virt_id != 0);
-        let (viommu, virt_id) = viommu.ok_or(refuse(Errno::ENOENT))?;
+        let (viommu, virt_id) = viommu.ok_or(fail(Errno::ENOENT))?;
         self.report_vevent(ucmd, viommu, virt_id)
     }
 }

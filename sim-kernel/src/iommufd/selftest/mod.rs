@@ -15,12 +15,12 @@ mod events;
 mod pasid;
 
 use crate::iommufd::Object;
-use crate::iommufd::attach::{Change, Seat};
+use crate::iommufd::attach::{AttachSlot, Change};
 use crate::iommufd::device::{Hardware, MockDevice, NO_DIRTY, PASID};
 use crate::iommufd::ioctl_table::Ucmd;
 use crate::iommufd::iova::range;
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, ObjectId};
 
@@ -30,7 +30,7 @@ pub(super) const ID: usize = 8;
 const UNION: usize = 16;
 
 /// What answers an operation.
-type Run = fn(&mut Machine, &mut Ucmd<'_>) -> Answered<()>;
+type Run = fn(&mut Machine, &mut Ucmd<'_>) -> SyscallResult<()>;
 
 /// `IOMMU_TEST_OP_*`, and what answers.
 const OPS: &[(u32, Run)] = &[
@@ -61,27 +61,27 @@ const OPS: &[(u32, Run)] = &[
 
 impl Machine {
     /// `iommufd_test`. EOPNOTSUPP for an operation that is not known.
-    pub(super) fn test_command(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    pub(super) fn test_command(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let op = ucmd.cmd.u32(OP);
         let known = OPS.iter().find(|(number, _)| *number == op);
-        let (_, run) = known.ok_or(refuse(Errno::EOPNOTSUPP))?;
+        let (_, run) = known.ok_or(fail(Errno::EOPNOTSUPP))?;
         run(self, ucmd)
     }
 
-    fn mock_domain(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    fn mock_domain(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         self.make_mock_device(ucmd, 0)
     }
 
-    fn mock_domain_flags(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    fn mock_domain_flags(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let flags = ucmd.cmd.u32(UNION + 12);
         self.make_mock_device(ucmd, flags)
     }
 
     /// `iommufd_test_mock_domain`: EINVAL (flags), ENOENT (itself), then as attaching. The numbers
     /// are those of the stdev, the device, and then of what attaching makes.
-    fn make_mock_device(&mut self, ucmd: &mut Ucmd<'_>, flags: u32) -> Answered<()> {
+    fn make_mock_device(&mut self, ucmd: &mut Ucmd<'_>, flags: u32) -> SyscallResult<()> {
         if flags & !(NO_DIRTY | PASID) != 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         for _ in ["stdev", "device", "its object"] {
             self.allocate()?;
@@ -95,7 +95,7 @@ impl Machine {
             table.objects.insert(stdev, Object::Stdev { idev });
             // The stdev's number is taken, and not yet one that can be looked up.
             if page_table == stdev {
-                return Err(refuse(Errno::ENOENT));
+                return Err(fail(Errno::ENOENT));
             }
             let (hwpt, _) = machine.attach_device(context, idev, page_table)?;
             for (at, id) in [stdev, hwpt, idev].into_iter().enumerate() {
@@ -107,20 +107,20 @@ impl Machine {
 
     /// `iommufd_test_mock_domain_replace`: ENOENT, then as attaching; EFAULT, and then it is
     /// replaced.
-    fn mock_domain_replace(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    fn mock_domain_replace(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let objects = &self.contexts.get(ucmd.context).objects;
         let Some(Object::Stdev { idev }) = objects.get(&ucmd.cmd.id(ID)) else {
-            return Err(refuse(Errno::ENOENT));
+            return Err(fail(Errno::ENOENT));
         };
-        let seat = Seat::device(ucmd.context, *idev);
-        let hwpt = self.change_pt(seat, ucmd.cmd.id(UNION), Change::Replace)?;
+        let seat = AttachSlot::device(ucmd.context, *idev);
+        let hwpt = self.attach_page_table(seat, ucmd.cmd.id(UNION), Change::Replace)?;
         self.reclaim();
         ucmd.respond_with(UNION, hwpt)
     }
 
     /// `iommufd_test_add_reserved`: EINVAL, EOVERFLOW, ENOENT, EADDRINUSE. It stays until the IOAS
     /// goes.
-    fn add_reserved(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    fn add_reserved(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let [first, length_bytes] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));
         let range = range(Iova(first), length_bytes)?;
         let (context, id) = (ucmd.context, ucmd.cmd.id(ID));
@@ -136,9 +136,9 @@ impl Machine {
     /// `IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT`: how much a call takes at once is not seen from
     /// outside. EINVAL below the size of one element.
     #[allow(clippy::unused_self, reason = "a row of the table")]
-    fn set_memory_limit(&mut self, ucmd: &mut Ucmd<'_>) -> Answered<()> {
+    fn set_memory_limit(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const ELEMENT_BYTES: u32 = 12;
         let limit_bytes = ucmd.cmd.u32(UNION);
-        if limit_bytes < ELEMENT_BYTES { Err(refuse(Errno::EINVAL)) } else { Ok(()) }
+        if limit_bytes < ELEMENT_BYTES { Err(fail(Errno::EINVAL)) } else { Ok(()) }
     }
 }

@@ -3,7 +3,7 @@
 //! Mirrors `vfio_ioctl_device_feature_logging_start` and `_report` of `drivers/vfio/vfio_main.c`,
 //! and `samples/vfio-mdev/mtty.c`, whose log is always empty.
 
-use crate::syscall::{Answered, Fields, refuse};
+use crate::syscall::{Fields, SyscallResult, fail};
 use crate::vfio::feature::{DATA, Feature, GET, SET};
 use handoff_model::abi::errno::Errno;
 use std::mem::{offset_of, size_of};
@@ -11,7 +11,7 @@ use vfio_bindings::bindings::vfio;
 
 /// `vfio_ioctl_device_feature_logging_start`. EINVAL for no range, E2BIG; EFAULT, EINVAL
 /// (alignment, overlap), EOVERFLOW range by range.
-pub(super) fn start(feature: &mut Feature<'_>) -> Answered<()> {
+pub(super) fn start(feature: &mut Feature<'_>) -> SyscallResult<()> {
     use vfio::{
         vfio_device_feature_dma_logging_control as control,
         vfio_device_feature_dma_logging_range as range,
@@ -24,8 +24,8 @@ pub(super) fn start(feature: &mut Feature<'_>) -> Answered<()> {
     let page = asked.u64(offset_of!(control, page_size));
     let count = asked.u32(offset_of!(control, num_ranges)) as usize;
     match count {
-        0 => return Err(refuse(Errno::EINVAL)),
-        _ if count > MOST => return Err(refuse(Errno::E2BIG)),
+        0 => return Err(fail(Errno::EINVAL)),
+        _ if count > MOST => return Err(fail(Errno::E2BIG)),
         _ => {}
     }
     let ranges = DATA + offset_of!(control, ranges);
@@ -37,12 +37,12 @@ pub(super) fn start(feature: &mut Feature<'_>) -> Answered<()> {
         let (iova, length) = (one.u64(0), one.u64(offset_of!(range, length)));
         let mask = page.wrapping_sub(1);
         if (iova | length) & mask != 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
-        iova.checked_add(length).ok_or(refuse(Errno::EOVERFLOW))?;
+        iova.checked_add(length).ok_or(fail(Errno::EOVERFLOW))?;
         let last = iova.wrapping_add(length).wrapping_sub(1);
         if seen.iter().any(|(first, end)| *first <= last && iova <= *end) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         seen.push((iova, last));
     }
@@ -50,7 +50,7 @@ pub(super) fn start(feature: &mut Feature<'_>) -> Answered<()> {
 }
 
 /// `vfio_ioctl_device_feature_logging_report`. EFAULT, EINVAL (page size), EOVERFLOW.
-pub(super) fn report(feature: &Feature<'_>) -> Answered<()> {
+pub(super) fn report(feature: &Feature<'_>) -> SyscallResult<()> {
     use vfio::vfio_device_feature_dma_logging_report as report;
     if !feature.check(GET, size_of::<report>())? {
         return Ok(());
@@ -58,10 +58,10 @@ pub(super) fn report(feature: &Feature<'_>) -> Answered<()> {
     let asked = feature.data(size_of::<report>())?;
     let page = asked.u64(offset_of!(report, page_size));
     if page < 4096 || !page.is_power_of_two() {
-        return Err(refuse(Errno::EINVAL));
+        return Err(fail(Errno::EINVAL));
     }
     let (iova, length) =
         (asked.u64(offset_of!(report, iova)), asked.u64(offset_of!(report, length)));
-    iova.checked_add(length).ok_or(refuse(Errno::EOVERFLOW))?;
+    iova.checked_add(length).ok_or(fail(Errno::EOVERFLOW))?;
     Ok(())
 }

@@ -11,7 +11,7 @@
 
 use crate::fs::{File, MigrationFile};
 use crate::machine::Machine;
-use crate::syscall::{Answered, Fields, Request, refuse};
+use crate::syscall::{Fields, Request, SyscallResult, fail};
 use crate::value::{DeviceId, FileId};
 use crate::vfio::feature::{Feature, GET, SET};
 use crate::vfio::mdev::dma_logging;
@@ -32,16 +32,16 @@ const HEADER_BYTES: u64 = 24;
 const DATA_BYTES: u64 = HEADER_BYTES + 36;
 
 /// `vfio_ioctl_device_feature_migration`.
-fn tell_flags(feature: &mut Feature<'_>) -> Answered<()> {
+fn report_flags(feature: &mut Feature<'_>) -> SyscallResult<()> {
     tell(feature, FLAGS)
 }
 
 /// `vfio_ioctl_device_feature_migration_data_size`.
-fn tell_size(feature: &mut Feature<'_>) -> Answered<()> {
+fn report_size(feature: &mut Feature<'_>) -> SyscallResult<()> {
     tell(feature, DATA_BYTES)
 }
 
-fn tell(feature: &mut Feature<'_>, value: u64) -> Answered<()> {
+fn tell(feature: &mut Feature<'_>, value: u64) -> SyscallResult<()> {
     if feature.check(GET, size_of::<u64>())? {
         feature.tell(&value.to_ne_bytes())?;
     }
@@ -55,23 +55,23 @@ impl Machine {
         id: DeviceId,
         which: u32,
         feature: &mut Feature<'_>,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         match which {
-            vfio::VFIO_DEVICE_FEATURE_MIGRATION => tell_flags(feature),
+            vfio::VFIO_DEVICE_FEATURE_MIGRATION => report_flags(feature),
             vfio::VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE => self.migration_state(id, feature),
-            vfio::VFIO_DEVICE_FEATURE_MIG_DATA_SIZE => tell_size(feature),
+            vfio::VFIO_DEVICE_FEATURE_MIG_DATA_SIZE => report_size(feature),
             vfio::VFIO_DEVICE_FEATURE_DMA_LOGGING_START => dma_logging::start(feature),
             vfio::VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP => feature.check(SET, 0).map(drop),
             vfio::VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT => dma_logging::report(feature),
             vfio::VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 if self.profile.has_precopy_info_v2() => {
                 self.precopy_info_v2(id, feature)
             }
-            _ => Err(refuse(Errno::ENOTTY)),
+            _ => Err(fail(Errno::ENOTTY)),
         }
     }
 
     /// `vfio_ioctl_device_feature_migration_precopy_info_v2`.
-    fn precopy_info_v2(&mut self, id: DeviceId, feature: &Feature<'_>) -> Answered<()> {
+    fn precopy_info_v2(&mut self, id: DeviceId, feature: &Feature<'_>) -> SyscallResult<()> {
         if feature.check(SET, 0)? {
             self.device_mut(id).migration.info_v2 = true;
         }
@@ -80,7 +80,7 @@ impl Machine {
 
     /// `vfio_ioctl_device_feature_mig_device_state`. EFAULT, EINVAL (state, no way), EMFILE. No
     /// file is -1, also where it fails on the way.
-    fn migration_state(&mut self, id: DeviceId, feature: &mut Feature<'_>) -> Answered<()> {
+    fn migration_state(&mut self, id: DeviceId, feature: &mut Feature<'_>) -> SyscallResult<()> {
         const FD: usize = offset_of!(vfio::vfio_device_feature_mig_state, data_fd);
         const SIZE: usize = size_of::<vfio::vfio_device_feature_mig_state>();
         if !feature.check(GET | SET, SIZE)? {
@@ -94,7 +94,7 @@ impl Machine {
             Ok(None)
         };
         if let Ok(Some(stream)) = stream {
-            return self.tell_stream(feature, &mut state, stream);
+            return self.report_stream(feature, &mut state, stream);
         }
         state.set_u32(FD, u32::MAX);
         feature.tell(&state.0)?;
@@ -102,12 +102,12 @@ impl Machine {
     }
 
     /// `vfio_ioct_mig_return_fd`.
-    fn tell_stream(
+    fn report_stream(
         &mut self,
         feature: &mut Feature<'_>,
         state: &mut Fields,
         stream: FileId,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         let fd = self.install(feature.pid, stream, feature.place.fd)?;
         state.set_u32(
             offset_of!(vfio::vfio_device_feature_mig_state, data_fd),
@@ -121,13 +121,13 @@ impl Machine {
     }
 
     /// `mtty_set_state`: → the file of the state, where the last step made one.
-    fn set_migration_state(&mut self, id: DeviceId, wanted: u32) -> Answered<Option<FileId>> {
+    fn set_migration_state(&mut self, id: DeviceId, wanted: u32) -> SyscallResult<Option<FileId>> {
         let wanted = State::ALL.into_iter().find(|state| *state as u32 == wanted);
-        let wanted = wanted.ok_or(refuse(Errno::EINVAL))?;
+        let wanted = wanted.ok_or(fail(Errno::EINVAL))?;
         let mut stream = None;
         while self.device(id).migration.state != wanted {
             let now = self.device(id).migration.state;
-            let next = now.toward(wanted).ok_or(refuse(Errno::EINVAL))?;
+            let next = now.toward(wanted).ok_or(fail(Errno::EINVAL))?;
             stream = self.step_migration(id, now, next)?;
         }
         Ok(stream)
@@ -139,9 +139,9 @@ impl Machine {
         id: DeviceId,
         now: State,
         next: State,
-    ) -> Answered<Option<FileId>> {
+    ) -> SyscallResult<Option<FileId>> {
         if now == State::Resuming {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if now.ends_stream(next) {
             self.end_stream(id);
@@ -181,17 +181,17 @@ impl Machine {
         &mut self,
         of: MigrationFile,
         request: &mut Request<'_>,
-    ) -> Answered<u32> {
+    ) -> SyscallResult<u32> {
         if !of.saves || request.number != GET_PRECOPY_INFO {
-            return Err(refuse(Errno::ENOTTY));
+            return Err(fail(Errno::ENOTTY));
         }
         let mut info = sized(request, size_of::<vfio::vfio_precopy_info>())?;
         let migration = self.device(of.device).migration;
         if ![State::PreCopy, State::PreCopyP2p].contains(&migration.state) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if migration.stream != Some(request.file) {
-            return Err(refuse(Errno::ENODEV));
+            return Err(fail(Errno::ENODEV));
         }
         if migration.info_v2 {
             info.set_u32(offset_of!(vfio::vfio_precopy_info, flags), 0);

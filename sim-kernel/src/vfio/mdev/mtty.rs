@@ -10,7 +10,7 @@
 //! Mirrors `samples/vfio-mdev/mtty.c`, with one port.
 
 use crate::machine::Machine;
-use crate::syscall::{Answered, Request, refuse};
+use crate::syscall::{Request, SyscallResult, fail};
 use crate::value::{DeviceId, FileId};
 use crate::vfio::device::{Armed, Intx};
 use crate::vfio::irq_set::{Action, Data, INDEXES, INTX, IrqSet, MSI};
@@ -55,22 +55,22 @@ impl Machine {
         &mut self,
         id: DeviceId,
         request: &mut Request<'_>,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         match request.number {
             nr::VFIO_DEVICE_GET_INFO => self.mtty_info(id, request),
             nr::VFIO_DEVICE_GET_IRQ_INFO => self.mtty_irq_info(id, request),
             nr::VFIO_DEVICE_SET_IRQS => self.mtty_set_irqs(id, request),
             nr::VFIO_DEVICE_RESET => {
                 self.reset_migration(id);
-                self.device_mut(id).upset();
+                self.device_mut(id).disrupt();
                 Ok(())
             }
-            _ => Err(refuse(Errno::ENOTTY)),
+            _ => Err(fail(Errno::ENOTTY)),
         }
     }
 
     /// EFAULT, EINVAL (size).
-    fn mtty_info(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
+    fn mtty_info(&mut self, id: DeviceId, request: &mut Request<'_>) -> SyscallResult<()> {
         let mut info = sized(request, offset_of!(vfio::vfio_device_info, cap_offset))?;
         info.set_u32(offset_of!(vfio::vfio_device_info, flags), vfio::VFIO_DEVICE_FLAGS_PCI);
         info.set_u32(offset_of!(vfio::vfio_device_info, num_regions), REGIONS);
@@ -85,11 +85,11 @@ impl Machine {
     }
 
     /// EFAULT, EINVAL (size, index).
-    pub(in crate::vfio) fn mtty_region_info(request: &mut Request<'_>) -> Answered<()> {
+    pub(in crate::vfio) fn mtty_region_info(request: &mut Request<'_>) -> SyscallResult<()> {
         let mut info = sized(request, size_of::<vfio::vfio_region_info>())?;
         let index = info.u32(offset_of!(vfio::vfio_region_info, index));
         if index >= REGIONS {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let length_bytes = match index {
             CONFIG_REGION => CONFIG_BYTES,
@@ -103,16 +103,16 @@ impl Machine {
     }
 
     /// EFAULT; EINVAL (size, index), and before GET_INFO for every index.
-    fn mtty_irq_info(&self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
+    fn mtty_irq_info(&self, id: DeviceId, request: &mut Request<'_>) -> SyscallResult<()> {
         let mut info = sized(request, size_of::<vfio::vfio_irq_info>())?;
         let index = info.u32(offset_of!(vfio::vfio_irq_info, index));
         if index >= self.mtty_interrupts(id) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let flags = match index {
             INTX => EVENTFD_MASKABLE_AUTOMASKED,
             MSI => EVENTFD_NORESIZE,
-            _ => return Err(refuse(Errno::EINVAL)),
+            _ => return Err(fail(Errno::EINVAL)),
         };
         info.set_u32(offset_of!(vfio::vfio_irq_info, flags), flags);
         info.set_u32(offset_of!(vfio::vfio_irq_info, count), 1);
@@ -121,25 +121,25 @@ impl Machine {
 
     /// `mtty_set_irqs`. EFAULT, EINVAL; ENOTTY for an action that an index does not have, an action
     /// that is none does nothing.
-    fn mtty_set_irqs(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
+    fn mtty_set_irqs(&mut self, id: DeviceId, request: &Request<'_>) -> SyscallResult<()> {
         let set = IrqSet::copy(request, |_| self.mtty_interrupts(id))?;
         match (set.index, set.action) {
             (INTX, Action::Mask | Action::Unmask) => self.mtty_mask(id, &set),
             (INTX | MSI, Action::Trigger) => self.mtty_trigger(id, &set),
             (INTX | MSI, Action::Unknown) => Ok(()),
-            _ => Err(refuse(Errno::ENOTTY)),
+            _ => Err(fail(Errno::ENOTTY)),
         }
     }
 
     /// EINVAL where INTx is not in use, ENOTTY by eventfd.
-    fn mtty_mask(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
+    fn mtty_mask(&mut self, id: DeviceId, set: &IrqSet) -> SyscallResult<()> {
         let armed = self.device_mut(id).armed.as_mut().filter(|armed| armed.index == INTX);
-        let armed = armed.filter(|_| set.is_single()).ok_or(refuse(Errno::EINVAL))?;
+        let armed = armed.filter(|_| set.is_single()).ok_or(fail(Errno::EINVAL))?;
         match &set.data {
             Data::None => armed.intx.masked = set.action == Action::Mask,
             Data::Bool(bools) if bools[0] => armed.intx.masked = set.action == Action::Mask,
             Data::Bool(_) => {}
-            Data::Eventfd(_) => return Err(refuse(Errno::ENOTTY)),
+            Data::Eventfd(_) => return Err(fail(Errno::ENOTTY)),
         }
         Ok(())
     }
@@ -147,15 +147,15 @@ impl Machine {
     /// The old trigger goes before the new one is looked at. EINVAL where the other index is in
     /// use, for more than the one vector, and to trigger what is not in use; EBADF, EINVAL for what
     /// is no eventfd.
-    fn mtty_trigger(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
+    fn mtty_trigger(&mut self, id: DeviceId, set: &IrqSet) -> SyscallResult<()> {
         let armed = self.device(id).armed.as_ref().map(|armed| armed.index);
         if armed == Some(set.index) && set.disables() {
             self.disarm(id);
-            self.device_mut(id).upset();
+            self.device_mut(id).disrupt();
             return Ok(());
         }
         if armed.is_some_and(|armed| armed != set.index) || !set.is_single() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if let Data::Eventfd(fds) = &set.data {
             self.disarm(id);
@@ -167,7 +167,7 @@ impl Machine {
             return Ok(());
         }
         if armed.is_none() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if set.data != Data::Bool(vec![false]) && self.assert_intx(id) {
             self.trigger_by_software(id, 0);
@@ -179,13 +179,18 @@ impl Machine {
     // -----------------------------------------------------------------------------------------
 
     /// `mdev_access`: EINVAL before BIND, EFAULT in a region that it does not serve.
-    fn mtty_access(&self, file: FileId, id: DeviceId, offset_bytes: u64) -> Answered<(u64, u64)> {
+    fn mtty_access(
+        &self,
+        file: FileId,
+        id: DeviceId,
+        offset_bytes: u64,
+    ) -> SyscallResult<(u64, u64)> {
         if !self.is_bound_file(id, file) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let (index, at) = region_of(offset_bytes);
         let is_served = index == u64::from(CONFIG_REGION) || index < 6;
-        if is_served { Ok((index, at)) } else { Err(refuse(Errno::EFAULT)) }
+        if is_served { Ok((index, at)) } else { Err(fail(Errno::EFAULT)) }
     }
 
     fn mtty_config_byte(&self, id: DeviceId, at: u64) -> u8 {
@@ -204,7 +209,7 @@ impl Machine {
         id: DeviceId,
         offset_bytes: u64,
         length_bytes: u64,
-    ) -> Answered<Vec<u8>> {
+    ) -> SyscallResult<Vec<u8>> {
         let (index, at) = self.mtty_access(file, id, offset_bytes)?;
         let length_bytes = length_bytes.min(BAR0_BYTES);
         let byte = |at| if index == 0 { 0 } else { self.mtty_config_byte(id, at) };
@@ -218,7 +223,7 @@ impl Machine {
         id: DeviceId,
         offset_bytes: u64,
         bytes: &[u8],
-    ) -> Answered<u64> {
+    ) -> SyscallResult<u64> {
         let (index, first) = self.mtty_access(file, id, offset_bytes)?;
         if index == u64::from(CONFIG_REGION) {
             for (at, byte) in (first..CONFIG_BYTES).zip(bytes) {

@@ -7,7 +7,7 @@
 //! Mirrors `drivers/vfio/pci/vfio_pci_dmabuf.c`.
 
 use crate::machine::Machine;
-use crate::syscall::Answered;
+use crate::syscall::SyscallResult;
 use crate::vfio::feature::Feature;
 use crate::vfio::pci::layout::BAR0_BYTES;
 use handoff_model::abi::ids::PAGE_BYTES;
@@ -33,7 +33,11 @@ impl Machine {
     }
 
     /// Exports the beginning of BAR 0: → the descriptor. ENOMEM, EMFILE.
-    pub(super) fn export_bar(&mut self, feature: &Feature<'_>, length_bytes: u64) -> Answered<u32> {
+    pub(super) fn export_bar(
+        &mut self,
+        feature: &Feature<'_>,
+        length_bytes: u64,
+    ) -> SyscallResult<u32> {
         self.allocate()?;
         let open_flags = feature.data(size_of::<vfio_device_feature_dma_buf>())?;
         let open_flags = open_flags.u32(offset_of!(vfio_device_feature_dma_buf, open_flags));

@@ -8,7 +8,7 @@
 //! Mirrors `vfio_pci_core_ioctl_feature` of `drivers/vfio/pci/vfio_pci_core.c`.
 
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use crate::value::DeviceId;
 use crate::vfio::device::Wakeup;
 use crate::vfio::feature::{Feature, SET};
@@ -29,7 +29,7 @@ impl Machine {
         id: DeviceId,
         which: u32,
         feature: &Feature<'_>,
-    ) -> Answered<u32> {
+    ) -> SyscallResult<u32> {
         let exports = self.device(id).spec.exports_bars && self.profile.maps_dma_bufs();
         let exported = exports.then(|| Self::wanted_of_bar(feature)).flatten();
         match which {
@@ -37,28 +37,30 @@ impl Machine {
                 return self.export_bar(feature, length_bytes);
             }
             MIG_PRECOPY_INFO_V2 if self.profile.has_precopy_info_v2() => {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
-            VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY => self.fall_asleep(id, feature),
-            VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP => self.fall_asleep_until(id, feature),
+            VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY => self.enter_low_power(id, feature),
+            VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP => {
+                self.enter_low_power_until(id, feature)
+            }
             VFIO_DEVICE_FEATURE_LOW_POWER_EXIT => {
                 if feature.check(SET, 0)? {
                     self.leave_low_power(id);
                 }
                 Ok(())
             }
-            _ => Err(refuse(Errno::ENOTTY)),
+            _ => Err(fail(Errno::ENOTTY)),
         }?;
         Ok(0)
     }
 
     /// `vfio_pci_core_pm_entry`. EINVAL where it sleeps already.
-    fn fall_asleep(&mut self, id: DeviceId, feature: &Feature<'_>) -> Answered<()> {
+    fn enter_low_power(&mut self, id: DeviceId, feature: &Feature<'_>) -> SyscallResult<()> {
         if !feature.check(SET, 0)? {
             return Ok(());
         }
         if self.device(id).asleep.is_some() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         self.device_mut(id).asleep = Some(Wakeup(None));
         Ok(())
@@ -66,18 +68,18 @@ impl Machine {
 
     /// `vfio_pci_core_pm_entry_with_wakeup`. EFAULT, EINVAL (descriptor below 0), EBADF, EINVAL for
     /// what is no eventfd and where it sleeps already.
-    fn fall_asleep_until(&mut self, id: DeviceId, feature: &Feature<'_>) -> Answered<()> {
+    fn enter_low_power_until(&mut self, id: DeviceId, feature: &Feature<'_>) -> SyscallResult<()> {
         const SIZE: usize = size_of::<vfio_device_low_power_entry_with_wakeup>();
         if !feature.check(SET, SIZE)? {
             return Ok(());
         }
         let fd = feature.data(SIZE)?.fd(0);
         if fd.0 < 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let event = self.eventfd_of(feature.pid, fd)?;
         if self.device(id).asleep.is_some() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         self.get_file(event);
         self.device_mut(id).asleep = Some(Wakeup(Some(event)));

@@ -6,7 +6,7 @@
 //! `vfio_pci_ioeventfd` of `vfio_pci_rdwr.c`.
 
 use crate::machine::Machine;
-use crate::syscall::{Answered, Request, refuse};
+use crate::syscall::{Request, SyscallResult, fail};
 use crate::value::{DeviceId, FileId};
 use crate::vfio::device::{Ioeventfd, Write};
 use crate::vfio::pci::layout::region_of;
@@ -25,17 +25,17 @@ impl Machine {
         &mut self,
         id: DeviceId,
         request: &Request<'_>,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         let cmd = sized(request, offset_of!(vfio_device_ioeventfd, reserved))?;
         let bytes = cmd.u32(offset_of!(vfio_device_ioeventfd, flags));
         let fd = cmd.fd(offset_of!(vfio_device_ioeventfd, fd));
         let is_one_width = bytes & !VFIO_DEVICE_IOEVENTFD_SIZE_MASK == 0 && bytes.is_power_of_two();
         if !is_one_width || fd.0 < -1 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let (bar, at) = region_of(cmd.u64(offset_of!(vfio_device_ioeventfd, offset)));
         if at + u64::from(bytes) > self.bar_bytes(id, bar) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let data = cmd.u64(offset_of!(vfio_device_ioeventfd, data));
         let write = Write { bar, at, data, bytes };
@@ -45,9 +45,9 @@ impl Machine {
                 self.drop_ioeventfds(id, |ioeventfd| ioeventfd.write == write);
                 return Ok(());
             }
-            (true, _) => return Err(refuse(Errno::EEXIST)),
-            (false, -1) => return Err(refuse(Errno::ENODEV)),
-            (false, _) if known.len() >= MOST => return Err(refuse(Errno::ENOSPC)),
+            (true, _) => return Err(fail(Errno::EEXIST)),
+            (false, -1) => return Err(fail(Errno::ENODEV)),
+            (false, _) if known.len() >= MOST => return Err(fail(Errno::ENOSPC)),
             (false, _) => {}
         }
         let event = self.eventfd_of(request.pid, fd)?;

@@ -10,7 +10,7 @@
 //! Mirrors `drivers/vfio/pci/vfio_pci_intrs.c`.
 
 use crate::machine::Machine;
-use crate::syscall::{Answered, Request, refuse};
+use crate::syscall::{Request, SyscallResult, fail};
 use crate::value::{DeviceId, FileId};
 use crate::vfio::device::{Armed, Intx};
 use crate::vfio::irq_set::{Action, Data, ERROR, INTX, IrqSet, MSI, MSIX, REQUEST};
@@ -28,14 +28,14 @@ impl Machine {
     }
 
     /// `vfio_pci_set_irqs_ioctl`.
-    pub(super) fn set_irqs(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
+    pub(super) fn set_irqs(&mut self, id: DeviceId, request: &Request<'_>) -> SyscallResult<()> {
         let set = IrqSet::copy(request, |index| self.vectors(id, index))?;
         match (set.index, set.action) {
             (INTX, Action::Mask | Action::Unmask) => self.set_intx_mask(id, &set),
             (INTX, Action::Trigger) => self.set_intx_trigger(id, &set),
             (MSI | MSIX, Action::Trigger) => self.set_msi_trigger(id, &set),
             (ERROR | REQUEST, Action::Trigger) => self.set_notifier(id, &set),
-            _ => Err(refuse(Errno::ENOTTY)),
+            _ => Err(fail(Errno::ENOTTY)),
         }
     }
 
@@ -48,14 +48,14 @@ impl Machine {
 
     /// `vfio_pci_set_intx_mask` and `_unmask`. EINVAL where INTx is not in use, ENOTTY to mask by
     /// eventfd; EBADF, EINVAL, EBUSY for the eventfd that unmasks.
-    fn set_intx_mask(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
+    fn set_intx_mask(&mut self, id: DeviceId, set: &IrqSet) -> SyscallResult<()> {
         if self.armed_index(id) != Some(INTX) || !set.is_single() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let wanted = match &set.data {
             Data::None => true,
             Data::Bool(bools) => bools[0],
-            Data::Eventfd(_) if set.action == Action::Mask => return Err(refuse(Errno::ENOTTY)),
+            Data::Eventfd(_) if set.action == Action::Mask => return Err(fail(Errno::ENOTTY)),
             Data::Eventfd(fds) => return self.set_unmask_trigger(id, set.pid, fds[0]),
         };
         match (wanted, set.action) {
@@ -72,7 +72,7 @@ impl Machine {
     }
 
     /// `vfio_virqfd_enable` and `_disable`: what waits in the eventfd unmasks at once.
-    fn set_unmask_trigger(&mut self, id: DeviceId, pid: Pid, fd: Fd) -> Answered<()> {
+    fn set_unmask_trigger(&mut self, id: DeviceId, pid: Pid, fd: Fd) -> SyscallResult<()> {
         if fd.0 < 0 {
             self.drop_unmask_trigger(id);
             return Ok(());
@@ -80,7 +80,7 @@ impl Machine {
         let event = self.eventfd_of(pid, fd)?;
         let intx = self.intx_mut(id).expect("INTx is in use");
         if intx.unmask.is_some() {
-            return Err(refuse(Errno::EBUSY));
+            return Err(fail(Errno::EBUSY));
         }
         intx.unmask = Some(event);
         self.get_file(event);
@@ -145,15 +145,15 @@ impl Machine {
 
     /// `vfio_pci_set_intx_trigger`. EINVAL where another index is in use, or for anything but the
     /// one vector; EBADF, EINVAL for what is no eventfd.
-    fn set_intx_trigger(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
+    fn set_intx_trigger(&mut self, id: DeviceId, set: &IrqSet) -> SyscallResult<()> {
         let armed = self.armed_index(id);
         if armed == Some(INTX) && set.disables() {
             self.disarm(id);
-            self.device_mut(id).upset();
+            self.device_mut(id).disrupt();
             return Ok(());
         }
         if armed.is_some_and(|armed| armed != INTX) || !set.is_single() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if let Data::Eventfd(fds) = &set.data {
             let trigger = self.trigger_of(set.pid, fds[0])?;
@@ -166,7 +166,7 @@ impl Machine {
             return Ok(());
         }
         if armed != Some(INTX) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if set.data != Data::Bool(vec![false]) && self.device(id).command & INTX_DISABLE == 0 {
             self.trigger_by_software(id, 0);
@@ -179,15 +179,15 @@ impl Machine {
 
     /// `vfio_pci_set_msi_trigger`. EINVAL where another index is in use, or none and no eventfds
     /// come; and what setting a block says, after which an index that was not in use is not.
-    fn set_msi_trigger(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
+    fn set_msi_trigger(&mut self, id: DeviceId, set: &IrqSet) -> SyscallResult<()> {
         let armed = self.armed_index(id);
         if armed == Some(set.index) && set.disables() {
             self.disarm(id);
-            self.device_mut(id).upset();
+            self.device_mut(id).disrupt();
             return Ok(());
         }
         if armed.is_some_and(|armed| armed != set.index) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if let Data::Eventfd(fds) = &set.data {
             if armed.is_none() {
@@ -197,12 +197,12 @@ impl Machine {
             if result.is_err() && armed.is_none() {
                 self.disarm(id);
             } else if result.is_err() {
-                self.device_mut(id).upset();
+                self.device_mut(id).disrupt();
             }
             return result;
         }
         if armed.is_none() {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         for at in 0..set.count {
             let is_wanted = match &set.data {
@@ -217,10 +217,10 @@ impl Machine {
     }
 
     /// `vfio_msi_enable`: as many vectors as come to be used. ERANGE for none.
-    fn enable_msi(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
+    fn enable_msi(&mut self, id: DeviceId, set: &IrqSet) -> SyscallResult<()> {
         let vectors = (set.start + set.count) as usize;
         if vectors == 0 {
-            return Err(refuse(Errno::ERANGE));
+            return Err(fail(Errno::ERANGE));
         }
         let (triggers, intx) = (vec![None; vectors], Intx::default());
         self.arm(id, Armed { index: set.index, triggers, intx });
@@ -228,7 +228,7 @@ impl Machine {
     }
 
     /// `vfio_msi_set_block`: vector after vector, the old trigger off before the new one on.
-    fn set_block(&mut self, id: DeviceId, set: &IrqSet, fds: &[Fd]) -> Answered<()> {
+    fn set_block(&mut self, id: DeviceId, set: &IrqSet, fds: &[Fd]) -> SyscallResult<()> {
         for (vector, fd) in (set.start as usize..).zip(fds) {
             let done = self.set_vector(id, set.pid, vector, *fd);
             if done.is_err() {
@@ -243,14 +243,14 @@ impl Machine {
 
     /// `vfio_msi_set_vector_signal`: EINVAL beyond the vectors of MSI that were enabled, if there
     /// is to be a trigger; EBADF, EINVAL. MSI-X takes vectors as they come.
-    fn set_vector(&mut self, id: DeviceId, pid: Pid, vector: usize, fd: Fd) -> Answered<()> {
+    fn set_vector(&mut self, id: DeviceId, pid: Pid, vector: usize, fd: Fd) -> SyscallResult<()> {
         let armed = self.device_mut(id).armed.as_mut().expect("an index is in use");
         if vector >= armed.triggers.len() {
             if fd.0 < 0 {
                 return Ok(());
             }
             if armed.index == MSI {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             armed.triggers.resize(vector + 1, None);
         }
@@ -264,25 +264,25 @@ impl Machine {
 
     /// `vfio_pci_set_ctx_trigger_single`. EINVAL to disable or trigger what is not there, for more
     /// than one and for a descriptor below -1; EBADF, EINVAL for what is no eventfd.
-    fn set_notifier(&mut self, id: DeviceId, set: &IrqSet) -> Answered<()> {
+    fn set_notifier(&mut self, id: DeviceId, set: &IrqSet) -> SyscallResult<()> {
         let which = (set.index - ERROR) as usize;
         let old = self.device(id).notifiers[which];
         match &set.data {
             Data::None => {
-                let event = old.ok_or(refuse(Errno::EINVAL))?;
+                let event = old.ok_or(fail(Errno::EINVAL))?;
                 match set.count {
                     0 => self.swap_notifier(id, which, None),
                     _ => self.signal(event),
                 }
             }
             Data::Bool(bools) => {
-                let is_wanted = *bools.first().ok_or(refuse(Errno::EINVAL))?;
+                let is_wanted = *bools.first().ok_or(fail(Errno::EINVAL))?;
                 if let Some(event) = old.filter(|_| is_wanted) {
                     self.signal(event);
                 }
             }
             Data::Eventfd(fds) => {
-                let fd = fds.first().filter(|fd| fd.0 >= -1).ok_or(refuse(Errno::EINVAL))?;
+                let fd = fds.first().filter(|fd| fd.0 >= -1).ok_or(fail(Errno::EINVAL))?;
                 let new = self.trigger_of(set.pid, *fd)?;
                 self.swap_notifier(id, which, new);
             }
@@ -299,7 +299,7 @@ impl Machine {
     // ----------------------------------------------------------------------------------------
 
     /// The eventfd that a trigger names; a negative descriptor names none. EBADF, EINVAL.
-    pub(in crate::vfio) fn trigger_of(&self, pid: Pid, fd: Fd) -> Answered<Option<FileId>> {
+    pub(in crate::vfio) fn trigger_of(&self, pid: Pid, fd: Fd) -> SyscallResult<Option<FileId>> {
         if fd.0 < 0 { Ok(None) } else { self.eventfd_of(pid, fd).map(Some) }
     }
 

@@ -20,7 +20,7 @@ pub(super) use layout::{BAR0_BYTES, CONFIG_REGION, region_of, region_offset};
 
 use crate::hardware::DeviceKind;
 use crate::machine::Machine;
-use crate::syscall::{Answered, Fields, Request, refuse};
+use crate::syscall::{Fields, Request, SyscallResult, fail};
 use crate::value::{DeviceId, SmallId};
 use crate::vfio::irq_set::{ERROR, INDEXES, INTX, MSIX};
 use crate::vfio::pci::config::CONFIG_BYTES;
@@ -47,7 +47,11 @@ const MSIX_MAPPABLE: [u8; 8] = [3, 0, 1, 0, 0, 0, 0, 0];
 
 impl Machine {
     /// `vfio_pci_core_ioctl`. ENOTTY for what it does not know.
-    pub(super) fn pci_ioctl(&mut self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
+    pub(super) fn pci_ioctl(
+        &mut self,
+        id: DeviceId,
+        request: &mut Request<'_>,
+    ) -> SyscallResult<()> {
         match request.number {
             nr::VFIO_DEVICE_GET_INFO => self.pci_info(id, request),
             nr::VFIO_DEVICE_GET_IRQ_INFO => self.pci_irq_info(id, request),
@@ -56,7 +60,7 @@ impl Machine {
             nr::VFIO_DEVICE_GET_PCI_HOT_RESET_INFO => self.hot_reset_info(id, request),
             nr::VFIO_DEVICE_PCI_HOT_RESET => self.hot_reset(id, request),
             nr::VFIO_DEVICE_IOEVENTFD => self.ioeventfd(id, request),
-            _ => Err(refuse(Errno::ENOTTY)),
+            _ => Err(fail(Errno::ENOTTY)),
         }
     }
 
@@ -65,7 +69,7 @@ impl Machine {
     }
 
     /// `vfio_pci_ioctl_get_info`. EFAULT, EINVAL (size).
-    fn pci_info(&self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
+    fn pci_info(&self, id: DeviceId, request: &mut Request<'_>) -> SyscallResult<()> {
         const MIN: usize = offset_of!(vfio::vfio_device_info, cap_offset);
         let known = sized(request, MIN)?;
         let size = (known.u32(0) as usize).min(size_of::<vfio::vfio_device_info>());
@@ -83,12 +87,16 @@ impl Machine {
 
     /// `vfio_get_region_info` and `vfio_pci_ioctl_get_region_info`: a capability that finds no room
     /// is told by its size alone. EFAULT, EINVAL (size, index).
-    pub(super) fn pci_region_info(&self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
+    pub(super) fn pci_region_info(
+        &self,
+        id: DeviceId,
+        request: &mut Request<'_>,
+    ) -> SyscallResult<()> {
         const MIN: usize = size_of::<vfio::vfio_region_info>();
         let mut info = sized(request, MIN)?;
         let index = info.u32(offset_of!(vfio::vfio_region_info, index));
         if index >= self.device(id).spec.regions || index == VGA_REGION {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let length_bytes = match index {
             CONFIG_REGION => CONFIG_BYTES,
@@ -119,15 +127,15 @@ impl Machine {
 
     /// `vfio_pci_ioctl_get_irq_info`. EFAULT; EINVAL (size, index), and for the error index of a
     /// device that has none.
-    fn pci_irq_info(&self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
+    fn pci_irq_info(&self, id: DeviceId, request: &mut Request<'_>) -> SyscallResult<()> {
         let mut info = sized(request, size_of::<vfio::vfio_irq_info>())?;
         let index = info.u32(offset_of!(vfio::vfio_irq_info, index));
         if index >= INDEXES {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let count = self.vectors(id, index);
         if index == ERROR && count == 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let flags = match index {
             INTX => EVENTFD_MASKABLE_AUTOMASKED,
@@ -140,22 +148,22 @@ impl Machine {
     }
 
     /// `vfio_pci_ioctl_reset`: EINVAL where the device cannot. Configuration space stays as it is.
-    fn pci_reset(&mut self, id: DeviceId) -> Answered<()> {
+    fn pci_reset(&mut self, id: DeviceId) -> SyscallResult<()> {
         if !self.can_reset(id) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
-        self.device_mut(id).upset();
+        self.device_mut(id).disrupt();
         Ok(())
     }
 
     /// `vfio_pci_ioctl_get_pci_hot_reset_info`. EFAULT, EINVAL (size), ENODEV, ENOSPC with the
     /// count.
-    fn hot_reset_info(&self, id: DeviceId, request: &mut Request<'_>) -> Answered<()> {
+    fn hot_reset_info(&self, id: DeviceId, request: &mut Request<'_>) -> SyscallResult<()> {
         const HEADER: usize = size_of::<vfio::vfio_pci_hot_reset_info>();
         const EACH: usize = size_of::<vfio::vfio_pci_dependent_device>();
         let mut info = sized(request, HEADER)?;
         if !self.can_reset(id) {
-            return Err(refuse(Errno::ENODEV));
+            return Err(fail(Errno::ENODEV));
         }
         let has_room = (info.u32(0) as usize - HEADER) / EACH >= 1;
         let mut flags = 0;
@@ -176,29 +184,29 @@ impl Machine {
         info.set_u32(offset_of!(vfio::vfio_pci_hot_reset_info, flags), flags);
         info.set_u32(offset_of!(vfio::vfio_pci_hot_reset_info, count), 1);
         request.user.write(0, &info.0)?;
-        if has_room { Ok(()) } else { Err(refuse(Errno::ENOSPC)) }
+        if has_room { Ok(()) } else { Err(fail(Errno::ENOSPC)) }
     }
 
     /// `vfio_pci_ioctl_pci_hot_reset`. EFAULT, EINVAL (size, flags, groups of a device that is
     /// bound by its own file, none of one that a group gave), ENODEV, and what the groups say.
-    fn hot_reset(&mut self, id: DeviceId, request: &Request<'_>) -> Answered<()> {
+    fn hot_reset(&mut self, id: DeviceId, request: &Request<'_>) -> SyscallResult<()> {
         let reset = sized(request, size_of::<vfio::vfio_pci_hot_reset>())?;
         let flags = reset.u32(offset_of!(vfio::vfio_pci_hot_reset, flags));
         let groups = reset.u32(offset_of!(vfio::vfio_pci_hot_reset, count));
         if flags != 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let is_bound = self.device(id).binding.is_some_and(|binding| binding.file.is_some());
         if (groups != 0) == is_bound {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if !self.can_reset(id) {
-            return Err(refuse(Errno::ENODEV));
+            return Err(fail(Errno::ENODEV));
         }
         if !is_bound {
             self.check_reset_groups(id, groups, request)?;
         }
-        self.device_mut(id).upset();
+        self.device_mut(id).disrupt();
         Ok(())
     }
 }

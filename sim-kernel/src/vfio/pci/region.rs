@@ -10,7 +10,7 @@
 
 use crate::fs::DeviceFile;
 use crate::machine::Machine;
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use crate::value::{DeviceId, FileId};
 use crate::vfio::pci::config::{CONFIG_BYTES, MEMORY};
 use crate::vfio::pci::layout::{BAR0_BYTES, CONFIG_REGION, region_of};
@@ -34,7 +34,7 @@ impl Machine {
         of: DeviceFile,
         offset_bytes: u64,
         length_bytes: u64,
-    ) -> Answered<Vec<u8>> {
+    ) -> SyscallResult<Vec<u8>> {
         let device = self.device(of.device);
         if device.is_emulated() {
             return self.read_mtty(file, of.device, offset_bytes, length_bytes);
@@ -54,7 +54,7 @@ impl Machine {
         of: DeviceFile,
         offset_bytes: u64,
         bytes: &[u8],
-    ) -> Answered<u64> {
+    ) -> SyscallResult<u64> {
         let length_bytes = bytes.len() as u64;
         if self.device(of.device).is_emulated() {
             return self.write_mtty(file, of.device, offset_bytes, bytes);
@@ -78,29 +78,29 @@ impl Machine {
         id: DeviceId,
         offset_bytes: u64,
         length_bytes: u64,
-    ) -> Answered<RegionAccess> {
+    ) -> SyscallResult<RegionAccess> {
         if !self.is_bound_file(id, file) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if length_bytes == 0 {
             return Ok(RegionAccess::Nothing);
         }
         let (index, at) = region_of(offset_bytes);
         if index >= u64::from(self.device(id).spec.regions) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if index == u64::from(CONFIG_REGION) {
             let end = at.saturating_add(length_bytes);
             if end > CONFIG_BYTES {
-                return Err(refuse(Errno::EFAULT));
+                return Err(fail(Errno::EFAULT));
             }
             return Ok(RegionAccess::Config(at..end));
         }
         if at >= self.bar_bytes(id, index) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if !self.has_memory_on(id) {
-            return Err(refuse(Errno::EIO));
+            return Err(fail(Errno::EIO));
         }
         Ok(RegionAccess::Bar(length_bytes.min(BAR0_BYTES - at)))
     }
@@ -123,9 +123,9 @@ impl Machine {
         id: DeviceId,
         offset_bytes: u64,
         length_bytes: u64,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         let (index, at) = region_of(offset_bytes);
         let fits = at.saturating_add(length_bytes) <= self.bar_bytes(id, index);
-        if self.is_bound_file(id, file) && fits { Ok(()) } else { Err(refuse(Errno::EINVAL)) }
+        if self.is_bound_file(id, file) && fits { Ok(()) } else { Err(fail(Errno::EINVAL)) }
     }
 }

@@ -12,7 +12,7 @@
 //! `vfio_iommu_type1_dirty_pages` of `drivers/vfio/vfio_iommu_type1.c`.
 
 use crate::machine::Machine;
-use crate::syscall::{Answered, Fields, Request, User, refuse};
+use crate::syscall::{Fields, Request, SyscallResult, User, fail};
 use crate::value::ContainerId;
 use crate::vfio::type1::{Dma, Type1};
 use handoff_model::abi::errno::Errno;
@@ -46,10 +46,10 @@ fn words(bits: u64) -> usize {
 }
 
 /// `vfio_dma_bitmap_alloc`: with a word to spare. EINVAL for too many pages.
-pub(super) fn blank(size_bytes: u64) -> Answered<Vec<u64>> {
+pub(super) fn blank(size_bytes: u64) -> SyscallResult<Vec<u64>> {
     let pages = size_bytes / PAGE_BYTES;
     if pages > PAGES_MAX {
-        return Err(refuse(Errno::EINVAL));
+        return Err(fail(Errno::EINVAL));
     }
     Ok(vec![0; words(pages) + 1])
 }
@@ -83,29 +83,29 @@ impl Bitmap {
     pub(super) const BYTES: usize = size_of::<vfio_bitmap>();
 
     /// Behind a structure of `at` bytes, for a range of so many. EFAULT, EINVAL.
-    pub(super) fn read(user: &User, at: usize, range_bytes: u64) -> Answered<Self> {
+    pub(super) fn read(user: &User, at: usize, range_bytes: u64) -> SyscallResult<Self> {
         let fields = user.copy(at + Self::BYTES)?;
         Self::of(user, &fields, at)?.checked_for(range_bytes)
     }
 
     /// In a structure that was copied in. EINVAL for memory that no process has.
-    fn of(user: &User, fields: &Fields, offset: usize) -> Answered<Self> {
+    fn of(user: &User, fields: &Fields, offset: usize) -> SyscallResult<Self> {
         let at = offset + offset_of!(vfio_bitmap, data);
         let size_bytes = fields.u64(offset + offset_of!(vfio_bitmap, size));
         let end = fields.u64(at).checked_add(size_bytes);
         if user.pointee(at).is_empty() && end.is_none_or(|end| end > USER_END) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let page_bytes = fields.u64(offset + offset_of!(vfio_bitmap, pgsize));
         Ok(Self { page_bytes, size_bytes, at })
     }
 
     /// `verify_bitmap_size`: EINVAL for no bits, and for a bitmap that is too small or too large.
-    fn checked_for(self, range_bytes: u64) -> Answered<Self> {
+    fn checked_for(self, range_bytes: u64) -> SyscallResult<Self> {
         let pages = range_bytes.wrapping_shr(self.page_bytes.trailing_zeros());
         let size_bytes = self.size_bytes;
         if pages == 0 || size_bytes > BITMAP_BYTES_MAX || size_bytes < bitmap_bytes(pages) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         Ok(self)
     }
@@ -130,14 +130,14 @@ impl Dma {
 impl Machine {
     /// `update_user_bitmap`: tells which pages of a mapping are dirty, in a bitmap that begins at
     /// `base`. EFAULT.
-    pub(super) fn tell_dirty(
+    pub(super) fn report_dirty(
         &mut self,
         id: ContainerId,
         iova: u64,
         base: Iova,
         bitmap: &Bitmap,
         user: &mut User,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         let dma = self.dma_at_mut(id, iova);
         if !dma.pins.is_empty() {
             dma.mark(true);
@@ -161,15 +161,15 @@ impl Machine {
         &mut self,
         id: ContainerId,
         request: &mut Request<'_>,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         const SIZE: usize = size_of::<vfio_iommu_type1_dirty_bitmap>();
         if !self.type1(id).expect("looked up before").is_v2 {
-            return Err(refuse(Errno::EACCES));
+            return Err(fail(Errno::EACCES));
         }
         let dirty = request.user.copy(SIZE)?;
         let argsz = dirty.u32(0) as usize;
         if argsz < SIZE {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         match dirty.u32(offset_of!(vfio_iommu_type1_dirty_bitmap, flags)) {
             START => self.start_tracking(id),
@@ -180,18 +180,18 @@ impl Machine {
                 Ok(())
             }
             GET => self.get_dirty(id, argsz, request.user),
-            _ => Err(refuse(Errno::EINVAL)),
+            _ => Err(fail(Errno::EINVAL)),
         }
     }
 
     /// `vfio_dma_bitmap_alloc_all`: all mappings or none. A second time it changes nothing.
-    fn start_tracking(&mut self, id: ContainerId) -> Answered<()> {
+    fn start_tracking(&mut self, id: ContainerId) -> SyscallResult<()> {
         let iommu = self.type1(id).expect("looked up before");
         if iommu.is_tracking {
             return Ok(());
         }
         let sizes = iommu.dmas.values().map(|dma| dma.size_bytes);
-        let blanks = sizes.map(blank).collect::<Answered<Vec<_>>>()?;
+        let blanks = sizes.map(blank).collect::<SyscallResult<Vec<_>>>()?;
         let iommu = self.type1_mut(id);
         iommu.is_tracking = true;
         for (dma, blank) in iommu.dmas.values_mut().zip(blanks) {
@@ -201,34 +201,34 @@ impl Machine {
     }
 
     /// The range must not cut a mapping, and what was told is clean again.
-    fn get_dirty(&mut self, id: ContainerId, argsz: usize, user: &mut User) -> Answered<()> {
+    fn get_dirty(&mut self, id: ContainerId, argsz: usize, user: &mut User) -> SyscallResult<()> {
         const HEAD: usize = size_of::<vfio_iommu_type1_dirty_bitmap>();
         const SIZE: usize = HEAD + size_of::<vfio_iommu_type1_dirty_bitmap_get>();
         const IOVA: usize = HEAD + offset_of!(vfio_iommu_type1_dirty_bitmap_get, iova);
         const LENGTH: usize = HEAD + offset_of!(vfio_iommu_type1_dirty_bitmap_get, size);
         const BITMAP: usize = HEAD + offset_of!(vfio_iommu_type1_dirty_bitmap_get, bitmap);
         if argsz < SIZE {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let get = user.copy(SIZE)?;
         let (iova, size_bytes) = (get.u64(IOVA), get.u64(LENGTH));
         if size_bytes == 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
-        let range = IovaRange::of(Iova(iova), size_bytes).ok_or(refuse(Errno::EOVERFLOW))?;
+        let range = IovaRange::of(Iova(iova), size_bytes).ok_or(fail(Errno::EOVERFLOW))?;
         let bitmap = Bitmap::of(user, &get, BITMAP)?.checked_for(size_bytes)?;
         if bitmap.page_bytes != PAGE_BYTES {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if !(iova | size_bytes).is_multiple_of(PAGE_BYTES) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let iommu = self.type1(id).expect("looked up before");
         if !iommu.is_tracking || iommu.cuts(&range) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         for dma in iommu.within(&range) {
-            self.tell_dirty(id, dma, range.first, &bitmap, user)?;
+            self.report_dirty(id, dma, range.first, &bitmap, user)?;
             self.dma_at_mut(id, dma).mark(false);
         }
         Ok(())

@@ -7,7 +7,7 @@
 //! `vfio_info_add_capability` of `drivers/vfio/vfio_main.c`.
 
 use crate::machine::Machine;
-use crate::syscall::{Answered, Fields, Request, refuse};
+use crate::syscall::{Fields, Request, SyscallResult, fail};
 use crate::value::ContainerId;
 use crate::vfio::type1::Type1;
 use crate::vfio::type1::dirty::BITMAP_BYTES_MAX;
@@ -66,12 +66,16 @@ impl Type1 {
 
 impl Machine {
     /// EFAULT, EINVAL (size).
-    pub(super) fn type1_info(&self, id: ContainerId, request: &mut Request<'_>) -> Answered<()> {
+    pub(super) fn type1_info(
+        &self,
+        id: ContainerId,
+        request: &mut Request<'_>,
+    ) -> SyscallResult<()> {
         const ARGSZ: usize = offset_of!(vfio_iommu_type1_info, argsz);
         const CAP_OFFSET: usize = offset_of!(vfio_iommu_type1_info, cap_offset);
         let room = request.user.copy(CAP_OFFSET)?.u32(ARGSZ) as usize;
         if room < CAP_OFFSET {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let chain = self.type1(id).expect("looked up before").capabilities();
         let sizes = if self.has_real_group(id) { DOMAIN_PAGE_SIZES } else { ANY_PAGE_SIZE };

@@ -9,7 +9,7 @@
 //! `drivers/vfio/vfio_iommu_type1.c`.
 
 use crate::machine::Machine;
-use crate::syscall::{Answered, Fields, Request, refuse};
+use crate::syscall::{Fields, Request, SyscallResult, fail};
 use crate::value::ContainerId;
 use crate::vfio::type1::Dma;
 use crate::vfio::type1::dirty::{Bitmap, blank};
@@ -30,32 +30,36 @@ fn is_misaligned(bytes: u64) -> bool {
 }
 
 /// A range; EOVERFLOW over the top.
-fn range_of(iova: u64, size_bytes: u64) -> Answered<IovaRange> {
-    IovaRange::of(Iova(iova), size_bytes).ok_or(refuse(Errno::EOVERFLOW))
+fn range_of(iova: u64, size_bytes: u64) -> SyscallResult<IovaRange> {
+    IovaRange::of(Iova(iova), size_bytes).ok_or(fail(Errno::EOVERFLOW))
 }
 
 impl Machine {
-    pub(super) fn type1_map(&mut self, id: ContainerId, request: &mut Request<'_>) -> Answered<()> {
+    pub(super) fn type1_map(
+        &mut self,
+        id: ContainerId,
+        request: &mut Request<'_>,
+    ) -> SyscallResult<()> {
         const SIZE: usize = size_of::<vfio_iommu_type1_dma_map>();
         let map = request.user.copy(SIZE)?;
         let flags = map.u32(offset_of!(vfio_iommu_type1_dma_map, flags));
         if (map.u32(0) as usize) < SIZE || flags & !(READ_WRITE | MAP_VADDR) != 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let vaddr = map.u64(offset_of!(vfio_iommu_type1_dma_map, vaddr));
         let iova = map.u64(offset_of!(vfio_iommu_type1_dma_map, iova));
         let size_bytes = map.u64(offset_of!(vfio_iommu_type1_dma_map, size));
         if size_bytes == 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let range = range_of(iova, size_bytes)?;
         range_of(vaddr, size_bytes)?;
         let gives_vaddr = flags & MAP_VADDR != 0;
         if (flags & READ_WRITE != 0) == gives_vaddr {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if is_misaligned(size_bytes | iova | vaddr) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if gives_vaddr {
             self.give_vaddr(request.pid, id, &range, vaddr)
@@ -72,16 +76,16 @@ impl Machine {
         id: ContainerId,
         range: &IovaRange,
         vaddr: u64,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         let iommu = self.type1(id).expect("looked up before");
         if iommu.find(range).is_some() {
-            return Err(refuse(Errno::EEXIST));
+            return Err(fail(Errno::EEXIST));
         }
         if iommu.available() == 0 {
-            return Err(refuse(Errno::ENOSPC));
+            return Err(fail(Errno::ENOSPC));
         }
         if !iommu.is_valid(range) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let size_bytes = range.length_bytes();
         let bitmap = if iommu.is_tracking { blank(size_bytes)? } else { Vec::new() };
@@ -109,11 +113,11 @@ impl Machine {
         id: ContainerId,
         range: &IovaRange,
         vaddr: u64,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         let iommu = self.type1(id).expect("looked up before");
-        let (iova, dma) = iommu.find(range).ok_or(refuse(Errno::ENOENT))?;
+        let (iova, dma) = iommu.find(range).ok_or(fail(Errno::ENOENT))?;
         if !dma.vaddr_invalid || dma.range(iova) != *range {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let mut dma = dma.clone();
         self.change_dma_owner(pid, &mut dma)?;
@@ -126,7 +130,7 @@ impl Machine {
 
     /// `vfio_change_dma_owner`: nothing within one memory map, and before 6.3 nothing at all.
     /// ENOMEM.
-    fn change_dma_owner(&mut self, pid: Pid, dma: &mut Dma) -> Answered<()> {
+    fn change_dma_owner(&mut self, pid: Pid, dma: &mut Dma) -> SyscallResult<()> {
         let mm = self.mm(pid);
         if mm == dma.mm || self.profile.charges_tasks() {
             return Ok(());
@@ -150,22 +154,22 @@ impl Machine {
         &mut self,
         id: ContainerId,
         request: &mut Request<'_>,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         const SIZE: usize = size_of::<vfio_iommu_type1_dma_unmap>();
         let mut unmap = request.user.copy(SIZE)?;
         let flags = unmap.u32(offset_of!(vfio_iommu_type1_dma_unmap, flags));
         let argsz = unmap.u32(0) as usize;
         if argsz < SIZE || flags & !(GET_DIRTY | ALL | UNMAP_VADDR) != 0 {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let size_bytes = unmap.u64(offset_of!(vfio_iommu_type1_dma_unmap, size));
         let mut bitmap = None;
         if flags & GET_DIRTY != 0 {
             if flags & (ALL | UNMAP_VADDR) != 0 {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             if argsz < SIZE + Bitmap::BYTES {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             bitmap = Some(Bitmap::read(request.user, SIZE, size_bytes)?);
         }
@@ -188,31 +192,31 @@ impl Machine {
         unmap: &Fields,
         flags: u32,
         bitmap: Option<&Bitmap>,
-    ) -> Answered<IovaRange> {
+    ) -> SyscallResult<IovaRange> {
         let iova = unmap.u64(offset_of!(vfio_iommu_type1_dma_unmap, iova));
         let size_bytes = unmap.u64(offset_of!(vfio_iommu_type1_dma_unmap, size));
         if flags & UNMAP_VADDR != 0 && !self.gives_addresses(id) {
-            return Err(refuse(Errno::EBUSY));
+            return Err(fail(Errno::EBUSY));
         }
         if is_misaligned(iova) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if flags & ALL != 0 {
             if iova != 0 || size_bytes != 0 {
-                return Err(refuse(Errno::EINVAL));
+                return Err(fail(Errno::EINVAL));
             }
             return Ok(IovaRange { first: Iova(0), last: Iova(u64::MAX) });
         }
         if size_bytes == 0 || is_misaligned(size_bytes) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let range = range_of(iova, size_bytes)?;
         let iommu = self.type1(id).expect("looked up before");
         if bitmap.is_some_and(|bitmap| !iommu.is_tracking || bitmap.page_bytes != PAGE_BYTES) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if iommu.is_v2 && iommu.cuts(&range) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         Ok(range)
     }
@@ -227,10 +231,10 @@ impl Machine {
     }
 
     /// Marks mappings; EINVAL where one is marked, and then none of this call's is.
-    fn forget_vaddrs(&mut self, id: ContainerId, range: &IovaRange) -> Answered<u64> {
+    fn forget_vaddrs(&mut self, id: ContainerId, range: &IovaRange) -> SyscallResult<u64> {
         let found = self.dmas_to_unmap(id, range);
         if found.iter().any(|iova| self.dma_at(id, *iova).vaddr_invalid) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         let mut unmapped = 0;
         for iova in found {
@@ -249,11 +253,11 @@ impl Machine {
         range: &IovaRange,
         bitmap: Option<&Bitmap>,
         request: &mut Request<'_>,
-    ) -> Answered<u64> {
+    ) -> SyscallResult<u64> {
         let mut unmapped = 0u64;
         for iova in self.dmas_to_unmap(id, range) {
             if let Some(bitmap) = bitmap {
-                self.tell_dirty(id, iova, range.first, bitmap, request.user)?;
+                self.report_dirty(id, iova, range.first, bitmap, request.user)?;
             }
             unmapped = unmapped.wrapping_add(self.remove_dma(id, iova));
         }

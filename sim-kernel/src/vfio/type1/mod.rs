@@ -42,7 +42,7 @@ use crate::hardware::Iommu;
 use crate::iommufd::Pin;
 use crate::machine::Machine;
 use crate::mm::MmId;
-use crate::syscall::{Answered, Request, refuse};
+use crate::syscall::{Request, SyscallResult, fail};
 use crate::value::ContainerId;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, IovaRange, PAGE_BYTES, Pid};
@@ -132,13 +132,13 @@ impl Type1 {
 
     /// EINVAL where mappings lie in what an IOMMU reserves, or beyond its aperture when one was
     /// told.
-    fn fits(&self, hardware: &Iommu) -> Answered<()> {
+    fn fits(&self, hardware: &Iommu) -> SyscallResult<()> {
         let is_mapped = |range: IovaRange| self.find(&range).is_some();
         if !self.ranges.is_empty() && hardware.beyond_aperture().any(is_mapped) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         if hardware.reserved.is_some_and(is_mapped) {
-            return Err(refuse(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL));
         }
         Ok(())
     }
@@ -169,13 +169,13 @@ impl Machine {
         &mut self,
         id: ContainerId,
         request: &mut Request<'_>,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         match request.number {
             nr::VFIO_IOMMU_GET_INFO => self.type1_info(id, request),
             nr::VFIO_IOMMU_MAP_DMA => self.type1_map(id, request),
             nr::VFIO_IOMMU_UNMAP_DMA => self.type1_unmap(id, request),
             nr::VFIO_IOMMU_DIRTY_PAGES => self.dirty_pages(id, request),
-            _ => Err(refuse(Errno::ENOTTY)),
+            _ => Err(fail(Errno::ENOTTY)),
         }
     }
 
@@ -188,10 +188,10 @@ impl Machine {
         pid: Pid,
         id: ContainerId,
         group: u32,
-    ) -> Answered<()> {
+    ) -> SyscallResult<()> {
         let iommu = self.type1(id).expect("looked up before");
         if iommu.awaits_vaddr() && !self.profile.waits_for_addresses() {
-            return Err(refuse(Errno::EBUSY));
+            return Err(fail(Errno::EBUSY));
         }
         if self.is_emulated_group(group) || self.has_real_group(id) {
             return Ok(());
@@ -199,13 +199,13 @@ impl Machine {
         let hardware = Iommu::QEMU_VTD;
         iommu.fits(&hardware)?;
         if iommu.awaits_vaddr() {
-            return Err(refuse(Errno::EINTR));
+            return Err(fail(Errno::EINTR));
         }
         let all: Vec<u64> = iommu.dmas.keys().copied().collect();
         for iova in all {
             self.pin_dma(pid, id, iova)?;
             if !hardware.aperture.contains(&self.dma_at(id, iova).range(iova)) {
-                return Err(refuse(self.profile.map_beyond_aperture()));
+                return Err(fail(self.profile.map_beyond_aperture()));
             }
         }
         self.type1_mut(id).ranges = usable_ranges();

@@ -14,7 +14,7 @@
 use crate::fs::File;
 use crate::machine::Machine;
 use crate::mm::{MmId, Owner};
-use crate::syscall::{Answered, refuse};
+use crate::syscall::{SyscallResult, fail};
 use crate::value::ContainerId;
 use crate::vfio::type1::Dma;
 use handoff_model::abi::errno::Errno;
@@ -22,7 +22,7 @@ use handoff_model::abi::ids::Pid;
 
 impl Machine {
     /// Pins a mapping at the caller's addresses. ENOMEM, EFAULT.
-    pub(super) fn pin_dma(&mut self, pid: Pid, id: ContainerId, iova: u64) -> Answered<()> {
+    pub(super) fn pin_dma(&mut self, pid: Pid, id: ContainerId, iova: u64) -> SyscallResult<()> {
         let mut dma = self.dma_at(id, iova).clone();
         self.pin_new_dma(pid, &mut dma)?;
         *self.dma_at_mut(id, iova) = dma;
@@ -35,7 +35,7 @@ impl Machine {
     }
 
     /// ENOMEM, EFAULT; before 6.3 ESRCH where the owner is gone.
-    pub(super) fn pin_new_dma(&mut self, pid: Pid, dma: &mut Dma) -> Answered<()> {
+    pub(super) fn pin_new_dma(&mut self, pid: Pid, dma: &mut Dma) -> SyscallResult<()> {
         if self.shows_bar(pid, dma) {
             return Ok(());
         }
@@ -46,13 +46,13 @@ impl Machine {
             self.may_lock(caller.mm, pages)?;
         }
         if pages > 0 && self.profile.charges_tasks() && !self.is_mm_alive(payer) {
-            return Err(refuse(Errno::ESRCH));
+            return Err(fail(Errno::ESRCH));
         }
         if !dma.lock_cap {
             self.may_lock(payer, pages)?;
         }
         if pages < dma.pages() {
-            return Err(refuse(Errno::EFAULT));
+            return Err(fail(Errno::EFAULT));
         }
         dma.pins = self.resolve_user(caller, dma.vaddr, 0..pages).expect("found before");
         dma.locked_pages += pages;

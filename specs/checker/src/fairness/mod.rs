@@ -18,7 +18,7 @@
 //!
 //! What goes round is a transition, also one from a state to itself, which counts as taken. A run
 //! that *ends* does not go round: no stuttering is added to it. An end that is no goal is found by
-//! [`crate::graph::dead_end`], as is a state that leads only there.
+//! [`crate::graph::first_trapped`], as is a state that leads only there.
 //!
 //! Graphs are as large as searches, so the parts are found on the compressed graph itself: by
 //! Tarjan's algorithm, with a stack of its own, in 12 bytes a state and what the stack takes.

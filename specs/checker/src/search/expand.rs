@@ -3,8 +3,8 @@
 
 use super::Search;
 use super::found::Found;
-use super::judge::Judge;
-use super::limits::Cut;
+use super::limits::StopReason;
+use super::observer::Observer;
 use super::place::{Candidate, Place};
 use super::shard::Key;
 use crate::pool::in_parallel;
@@ -17,7 +17,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     pub(super) fn expand<M>(
         &self,
         model: &M,
-        judge: &impl Judge<M>,
+        observer: &impl Observer<M>,
         block: &[Place],
     ) -> Vec<Found<S>>
     where
@@ -27,7 +27,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         in_parallel(self.limits.threads_for(block.len()), pieces, |piece: &[Place]| {
             let (mut found, mut actions) = (Found::new(piece.len()), Vec::new());
             for place in piece {
-                self.expand_one::<M>(model, judge, *place, &mut actions, &mut found);
+                self.expand_one::<M>(model, observer, *place, &mut actions, &mut found);
                 if found.panic.is_some() {
                     break;
                 }
@@ -40,7 +40,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     fn expand_one<M: Model<State = S>>(
         &self,
         model: &M,
-        judge: &impl Judge<M>,
+        observer: &impl Observer<M>,
         place: Place,
         actions: &mut Vec<M::Action>,
         found: &mut Found<S>,
@@ -48,9 +48,9 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         let state = self.shards[place.shard()].opened(place.index());
         let mut doing = None;
         let done = catch_unwind(AssertUnwindSafe(|| {
-            let said = judge.state(state);
-            found.note_bad(said.bad, place);
-            found.note_good(said.good);
+            let labels = observer.state(state);
+            found.note_bad(labels.violation, place);
+            found.note_good(labels.witness);
             if !model.within_boundary(state) {
                 found.beyond += 1;
                 return;
@@ -64,10 +64,10 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
             let own = K::hash(state);
             for (action, what) in (0u16..).zip(actions.drain(..)) {
                 doing = Some(action);
-                let (faults, kind) = (judge.faults(&what), judge.kind(&what));
+                let (faults, kind) = (observer.faults(&what), observer.kind(&what));
                 let Some(next) = model.next_state(state, what) else { continue };
                 found.taken[kind] += 1;
-                found.note_bad(judge.edge(state, &next), place);
+                found.note_bad(observer.edge(state, &next), place);
                 let hash = K::hash(&next);
                 let stays = hash == own && K::are_one(state, &next, hash);
                 if !stays {
@@ -94,9 +94,9 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         }
         let threads = self.limits.threads_for(usize::try_from(candidates).unwrap_or(usize::MAX));
         in_parallel(threads, work, |(shard, parts)| {
-            shard.warm(parts.iter().map(Vec::len).sum());
+            shard.prefetch(parts.iter().map(Vec::len).sum());
             for part in parts {
-                shard.take_in(part, cost);
+                shard.merge(part, cost);
             }
         });
         for part in found {
@@ -111,7 +111,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
             self.bad[question].get_or_insert(place);
         }
         if found.panic.is_some() && self.panic.is_none() {
-            (self.panic, self.cut) = (found.panic, Some(Cut::Panic));
+            (self.panic, self.cut) = (found.panic, Some(StopReason::Panic));
         }
     }
 }

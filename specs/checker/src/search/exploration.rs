@@ -5,7 +5,7 @@
 
 use super::place::{Cost, Place, SHARDS, shard_of};
 use super::shard::{Exact, Key, Shard};
-use super::{Cut, Panic};
+use super::{Panic, StopReason};
 use std::fmt;
 use std::ops::Range;
 
@@ -96,7 +96,7 @@ pub struct Exploration<S, K = Exact<S>> {
     /// For each kind of action how many transitions it made.
     pub taken: Vec<u64>,
     /// What cut the search short; `None`: it is complete.
-    pub cut: Option<Cut>,
+    pub cut: Option<StopReason>,
     /// The model's panic, where it panicked.
     pub panic: Option<Panic>,
     /// The most memory that it took at a time, without what is behind pointers of states.

@@ -1,6 +1,6 @@
 //! What the expansion of a piece has found, and what is counted over all pieces.
 
-use super::QUESTIONS_MAX;
+use super::PROPERTIES_MAX;
 use super::place::{Candidate, Place, SHARDS, shard_of};
 use super::shard::Key;
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,8 @@ pub(super) struct Found<S> {
     /// Beyond the boundary so many states, and beyond the limit of steps any.
     pub(super) beyond: u64,
     pub(super) too_deep: bool,
-    pub(super) good: [u64; QUESTIONS_MAX],
-    pub(super) taken: [u64; QUESTIONS_MAX],
+    pub(super) good: [u64; PROPERTIES_MAX],
+    pub(super) taken: [u64; PROPERTIES_MAX],
     /// The questions with a bad answer, and where each has its first.
     bad: u64,
     pub(super) firsts: Vec<(usize, Place)>,
@@ -36,8 +36,8 @@ impl<S> Found<S> {
             recent: vec![(0, u32::MAX); recent],
             beyond: 0,
             too_deep: false,
-            good: [0; QUESTIONS_MAX],
-            taken: [0; QUESTIONS_MAX],
+            good: [0; PROPERTIES_MAX],
+            taken: [0; PROPERTIES_MAX],
             bad: 0,
             firsts: Vec::new(),
             panic: None,
@@ -107,7 +107,7 @@ pub(super) struct Counts {
 impl Counts {
     /// Nothing yet, for so many questions.
     pub(super) fn new(questions: usize) -> Self {
-        let (good, taken) = (vec![0; questions], vec![0; QUESTIONS_MAX]);
+        let (good, taken) = (vec![0; questions], vec![0; PROPERTIES_MAX]);
         Self { transitions: 0, beyond: 0, too_deep: false, good, taken }
     }
 

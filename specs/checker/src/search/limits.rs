@@ -29,7 +29,7 @@ impl Default for Limits {
 
 /// What cut a search short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum StopReason {
     /// [`Limits::states_max`].
     States(u32),
     /// [`Limits::depth_max`].
@@ -44,14 +44,14 @@ pub enum Cut {
     Panic,
 }
 
-impl Cut {
+impl StopReason {
     /// Whether the search could go on where it stopped, if the limit were another.
-    pub(super) fn can_go_on(self) -> bool {
+    pub(super) fn can_resume(self) -> bool {
         matches!(self, Self::States(_) | Self::Time(_) | Self::Memory(_))
     }
 }
 
-impl fmt::Display for Cut {
+impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::States(most) => write!(f, "the limit of {most} states"),

@@ -11,11 +11,11 @@
 //! * what cut the search short is said, and without a cut it was complete;
 //! * what a limit cut short can go on later, to the same end ([`explore_in_runs`]).
 //!
-//! States are settled generation by generation, each of one [cost](Judge::faults). A generation is
-//! expanded block by block: the threads take pieces of a block and sort what they find by shards;
-//! then they take shards, each of which takes in what was found for it, in the order of the pieces.
-//! Successors by a fault wait until everything with fewer faults is settled. So nothing is locked,
-//! and nothing depends on who was first.
+//! States are settled generation by generation, each of one [cost](Observer::faults). A generation
+//! is expanded block by block: the threads take pieces of a block and sort what they find by
+//! shards; then they take shards, each of which takes in what was found for it, in the order of the
+//! pieces. Successors by a fault wait until everything with fewer faults is settled. So nothing is
+//! locked, and nothing depends on who was first.
 //!
 //! This module knows nothing of what is modelled.
 
@@ -25,15 +25,15 @@ mod expand;
 mod exploration;
 mod found;
 mod frontier;
-mod judge;
 mod limits;
+mod observer;
 mod place;
 mod shard;
 
 pub use checkpoint::{Checkpoint, Unusable};
 pub use exploration::{Exploration, StateIndex};
-pub use judge::{Judge, QUESTIONS_MAX, Said};
-pub use limits::{Cut, Limits};
+pub use limits::{Limits, StopReason};
+pub use observer::{Labels, Observer, PROPERTIES_MAX};
 pub use shard::{Exact, Fingerprint, Key};
 
 use deferred::Deferred;
@@ -59,26 +59,26 @@ pub struct Panic {
 }
 
 /// Explores everything that can be reached. Each state is kept.
-pub fn explore<M>(model: &M, judge: &impl Judge<M>, limits: Limits) -> Exploration<M::State>
+pub fn explore<M>(model: &M, observer: &impl Observer<M>, limits: Limits) -> Exploration<M::State>
 where
     M: Model + Sync,
     M::State: Clone + Eq + Hash + Send + Sync,
 {
-    run(model, judge, limits)
+    run(model, observer, limits)
 }
 
 /// Explores everything that can be reached. Of each state 64 bits are kept: see
 /// [`Exploration::collision_estimate`].
 pub fn explore_hashed<M>(
     model: &M,
-    judge: &impl Judge<M>,
+    observer: &impl Observer<M>,
     limits: Limits,
 ) -> Exploration<M::State, Fingerprint>
 where
     M: Model + Sync,
     M::State: Hash + Send + Sync,
 {
-    run(model, judge, limits)
+    run(model, observer, limits)
 }
 
 /// Explores as [`explore`] does, in as many runs as it takes: from the beginning, or from where an
@@ -93,7 +93,7 @@ where
 /// The checkpoint is not one of such a search.
 pub fn explore_in_runs<M>(
     model: &M,
-    judge: &impl Judge<M>,
+    observer: &impl Observer<M>,
     limits: Limits,
     from: Option<Checkpoint>,
 ) -> Result<(Exploration<M::State>, Option<Checkpoint>), Unusable>
@@ -101,29 +101,29 @@ where
     M: Model + Sync,
     M::State: Clone + Eq + Hash + Send + Sync,
 {
-    let mut search = Search::new(judge.questions(), limits);
+    let mut search = Search::new(observer.property_count(), limits);
     let mut frontier = Vec::new();
     match from {
         Some(checkpoint) => frontier = search.remake(model, checkpoint)?,
         None => search.begin(model.init_states()),
     }
-    search.go_on(model, judge, frontier);
-    let checkpoint = search.cut.is_some_and(Cut::can_go_on).then(|| search.checkpoint());
+    search.go_on(model, observer, frontier);
+    let checkpoint = search.cut.is_some_and(StopReason::can_resume).then(|| search.checkpoint());
     Ok((search.finish(), checkpoint))
 }
 
 /// So many states are expanded before what they led to is taken in.
 const BLOCK: usize = 1 << 17;
 
-fn run<M, K>(model: &M, judge: &impl Judge<M>, limits: Limits) -> Exploration<M::State, K>
+fn run<M, K>(model: &M, observer: &impl Observer<M>, limits: Limits) -> Exploration<M::State, K>
 where
     M: Model + Sync,
     M::State: Send + Sync,
     K: Key<M::State>,
 {
-    let mut search = Search::new(judge.questions(), limits);
+    let mut search = Search::new(observer.property_count(), limits);
     search.begin(model.init_states());
-    search.go_on(model, judge, Vec::new());
+    search.go_on(model, observer, Vec::new());
     search.finish()
 }
 
@@ -138,7 +138,7 @@ struct Search<S, K> {
     limits: Limits,
     started: Instant,
     has_gone_on: bool,
-    cut: Option<Cut>,
+    cut: Option<StopReason>,
     counts: Counts,
     depth: u32,
     bytes: u64,
@@ -148,7 +148,7 @@ struct Search<S, K> {
 
 impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     fn new(questions: usize, limits: Limits) -> Self {
-        assert!(questions <= QUESTIONS_MAX, "{questions} questions");
+        assert!(questions <= PROPERTIES_MAX, "{questions} questions");
         Self {
             shards: std::iter::repeat_with(Shard::default).take(SHARDS).collect(),
             numbers: Numbers::default(),
@@ -177,7 +177,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
 
     /// Expands these states, from the first that was not, and whatever they lead to, until a limit
     /// is reached.
-    fn go_on<M>(&mut self, model: &M, judge: &impl Judge<M>, frontier: Vec<Place>)
+    fn go_on<M>(&mut self, model: &M, observer: &impl Observer<M>, frontier: Vec<Place>)
     where
         M: Model<State = S> + Sync,
     {
@@ -188,7 +188,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
                 if self.cut.is_some() {
                     return;
                 }
-                let found = self.expand(model, judge, block);
+                let found = self.expand(model, observer, block);
                 self.weigh(&frontier, &found);
                 self.take_in(found);
                 self.expanded += block.len();
@@ -238,17 +238,17 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         self.bytes = self.bytes.max(bytes as u64);
     }
 
-    fn over(&self) -> Option<Cut> {
+    fn over(&self) -> Option<StopReason> {
         let Limits { states_max, time_max, memory_max_bytes, .. } = self.limits;
         let states: usize = self.shards.iter().map(|shard| shard.keys.len()).sum();
         let is_full = |shard: &Shard<S, K>| shard.keys.len() > SHARD_MAX / 2;
         if states > states_max as usize || self.shards.iter().any(is_full) {
-            return Some(Cut::States(states_max));
+            return Some(StopReason::States(states_max));
         }
         let is_late = |most: &Duration| self.has_gone_on && self.started.elapsed() > *most;
-        let time = time_max.filter(is_late).map(Cut::Time);
+        let time = time_max.filter(is_late).map(StopReason::Time);
         let is_too_much = |most: &u64| resident_bytes().is_some_and(|now| now > *most);
-        time.or_else(|| memory_max_bytes.filter(is_too_much).map(Cut::Memory))
+        time.or_else(|| memory_max_bytes.filter(is_too_much).map(StopReason::Memory))
     }
 
     fn finish(mut self) -> Exploration<S, K> {
@@ -257,8 +257,8 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
             shard.deferred = Deferred::default();
         }
         let (numbers, counts) = (self.numbers, self.counts);
-        let too_deep = self.limits.depth_max.filter(|_| counts.too_deep).map(Cut::Depth);
-        let beyond = (counts.beyond > 0).then_some(Cut::Boundary(counts.beyond));
+        let too_deep = self.limits.depth_max.filter(|_| counts.too_deep).map(StopReason::Depth);
+        let beyond = (counts.beyond > 0).then_some(StopReason::Boundary(counts.beyond));
         let panic = self.panic.map(|(place, action, message)| Panic {
             state: numbers.of(place),
             action,

@@ -213,7 +213,7 @@ impl<S, K: Key<S>> Shard<S, K> {
 
     /// Reads all slots in a row where so many candidates will read most of them one by one: a
     /// processor foresees the former and not the latter.
-    pub(super) fn warm(&self, candidates: usize) {
+    pub(super) fn prefetch(&self, candidates: usize) {
         const SLOTS_PER_LINE: usize = 16;
         if candidates * 8 > self.slots.len() / SLOTS_PER_LINE {
             black_box(self.slots.iter().step_by(SLOTS_PER_LINE).fold(0, |all, slot| all ^ slot));
@@ -223,7 +223,7 @@ impl<S, K: Key<S>> Shard<S, K> {
     /// Takes candidates of states with this cost in, in their order. Most are known: so they are
     /// looked up side by side, for the processor to wait for memory once and not for each, and only
     /// what seems new is looked at closely.
-    pub(super) fn take_in(&mut self, candidates: Vec<Candidate<S>>, (faults, steps): Cost) {
+    pub(super) fn merge(&mut self, candidates: Vec<Candidate<S>>, (faults, steps): Cost) {
         let mut left = candidates.into_iter();
         while !left.as_slice().is_empty() {
             let (hashes, is_known) = self.look_up(left.as_slice());

@@ -1,9 +1,9 @@
 //! Random calls by several processes, in lockstep on the simulated kernel and on another one.
 //!
 //! The simulated kernel is the reference: it says which steps make sense next (`generate`), and
-//! what each must come back with. The other kernel is an [`Arm`]. After every step the answers,
+//! what each must come back with. The other kernel is an [`Target`]. After every step the answers,
 //! with all that a kernel writes back, must be equal, and so must what is seen of every process
-//! ([`Seen`]). Numbers that a kernel is free to choose (addresses of mappings) the other kernel is
+//! ([`ProcessObservation`]). Numbers that a kernel is free to choose (addresses of mappings) the other kernel is
 //! asked to choose likewise.
 //!
 //! The first difference ends the run. It is made as short as it can be, step by step left out, and
@@ -18,16 +18,16 @@ macro_rules! one_of {
 }
 
 mod generate;
+mod mutate;
 mod prologue;
 mod reference;
-mod spoil;
 mod state;
 
-use crate::target::Arm;
-use handoff_model::abi::call::{Answer, Call};
+use crate::target::Target;
+use handoff_model::abi::call::{Call, CallResult};
 use handoff_model::abi::ids::{Pid, Va};
 use handoff_model::text;
-use handoff_sim_kernel::{ProcessSpec, Profile, Refusal};
+use handoff_sim_kernel::{Failure, ProcessSpec, Profile};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use proptest_state_machine::ReferenceStateMachine;
@@ -59,14 +59,14 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct After {
     /// The answer of a call.
-    pub answer: Option<Answer>,
+    pub answer: Option<CallResult>,
     /// The processes that live.
-    pub seen: BTreeMap<Pid, Seen>,
+    pub seen: BTreeMap<Pid, ProcessObservation>,
 }
 
 /// What is seen of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct ProcessObservation {
     /// VmPin.
     pub vm_pin_pages: i64,
     /// VmLck.
@@ -92,7 +92,7 @@ pub struct Report {
     /// Calls made, by name: how many there were, and how many were refused.
     pub calls: BTreeMap<&'static str, (u64, u64)>,
     /// Branches of the simulator that refused something.
-    pub refusals: BTreeSet<Refusal>,
+    pub refusals: BTreeSet<Failure>,
     /// The first difference.
     pub difference: Option<Difference>,
 }
@@ -107,12 +107,17 @@ pub struct Difference {
     /// What the other kernel says after the last one.
     pub other: After,
     /// What went wrong with the other kernel's processes themselves.
-    pub trouble: Option<String>,
+    pub error: Option<String>,
 }
 
 /// Runs until the plan is done or something differs. The arm is the kernel that `profile`
 /// simulates; `tell` is told of every step before the arm does it.
-pub fn run(plan: Plan, profile: Profile, arm: &mut dyn Arm, tell: &mut dyn FnMut(&Step)) -> Report {
+pub fn run(
+    plan: Plan,
+    profile: Profile,
+    arm: &mut dyn Target,
+    tell: &mut dyn FnMut(&Step),
+) -> Report {
     let arm = &mut Other { arm, tell };
     let position = profiles().position(|known| known.name() == profile.name());
     RUNS[position.expect("every profile is listed")](plan, arm)
@@ -173,7 +178,7 @@ fn shortest<const PROFILE: usize>(
 
 /// The other kernel.
 struct Other<'a> {
-    arm: &'a mut dyn Arm,
+    arm: &'a mut dyn Target,
     tell: &'a mut dyn FnMut(&Step),
 }
 
@@ -224,11 +229,11 @@ fn lockstep<const PROFILE: usize>(
         if let Some(count) = count {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        let is_same = after == expected && other.arm.trouble().is_none();
+        let is_same = after == expected && other.arm.error().is_none();
         done.push((step.clone(), expected));
         if !is_same {
-            let trouble = other.arm.trouble().map(str::to_owned);
-            return Some(Difference { case: 0, steps: done, other: after, trouble });
+            let error = other.arm.error().map(str::to_owned);
+            return Some(Difference { case: 0, steps: done, other: after, error });
         }
     }
     None
@@ -240,7 +245,7 @@ fn profile<const PROFILE: usize>() -> Profile {
 }
 
 /// Does a step on an arm. A new mapping is asked for where the reference has it.
-fn perform(arm: &mut dyn Arm, step: &Step, expected: &After) -> After {
+fn perform(arm: &mut dyn Target, step: &Step, expected: &After) -> After {
     let answer = match step {
         Step::Call(pid, call) => {
             let place = match &expected.answer {
@@ -272,7 +277,7 @@ fn perform(arm: &mut dyn Arm, step: &Step, expected: &After) -> After {
     };
     let seen = expected.seen.keys().map(|pid| {
         let (vm_pin_pages, vm_lck_pages) = arm.locked(*pid);
-        (*pid, Seen { vm_pin_pages, vm_lck_pages })
+        (*pid, ProcessObservation { vm_pin_pages, vm_lck_pages })
     });
     After { answer, seen: seen.collect() }
 }
@@ -316,16 +321,16 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "a difference in case {}, after these steps:", self.case)?;
         for (step, after) in &self.steps {
-            writeln!(f, "  {}", told(step, after))?;
+            writeln!(f, "  {}", describe(step, after))?;
         }
         let expected = self.steps.last().map(|(_, after)| after);
         writeln!(f, "simulated: {expected:?}")?;
         writeln!(f, "other:     {:?}", self.other)?;
-        self.trouble.iter().try_for_each(|trouble| writeln!(f, "trouble:   {trouble}"))
+        self.error.iter().try_for_each(|error| writeln!(f, "trouble:   {error}"))
     }
 }
 
-fn told(step: &Step, after: &After) -> String {
+fn describe(step: &Step, after: &After) -> String {
     match (step, &after.answer) {
         (Step::Call(pid, call), Some(answer)) => {
             format!("{pid}: {}    {call:?}", text::call(call, answer, &|fd| format!("fd {fd}")))
@@ -334,7 +339,7 @@ fn told(step: &Step, after: &After) -> String {
     }
 }
 
-/// Where the reference has mapped something, for [`Arm::call_at`].
+/// Where the reference has mapped something, for [`Target::call_at`].
 pub type Place = Option<Va>;
 
 #[cfg(test)]
@@ -345,7 +350,7 @@ mod tests {
     fn every_profile_is_its_own_reference() {
         let plan = Plan { calls: 1, steps: 10, seed: 1 };
         for profile in profiles() {
-            let mut same = crate::target::simulated::Simulated::new(profile);
+            let mut same = crate::target::simulated::SimulatedTarget::new(profile);
             let report = run(plan, profile, &mut same, &mut |_| ());
             assert!(report.difference.is_none(), "{}: {report}", profile.name());
         }

@@ -1,18 +1,18 @@
 //! The state of a run: the simulated machine, and the objects, mappings and files that the next
 //! steps may concern.
 
-use super::{After, Seen, Step};
-use crate::target::simulated::Simulated;
+use super::{After, ProcessObservation, Step};
+use crate::target::simulated::SimulatedTarget;
 use handoff_model::abi::argument::Ioctl;
 use handoff_model::abi::call::{
-    Answer, Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply, SocketCall,
+    Call, CallResult, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply, SocketCall,
 };
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, PAGE_BYTES, Pid, Uid, Va};
 use handoff_model::abi::request::{IOMMU_IOAS_MAP_FILE, IOMMU_TEST_CMD};
 use handoff_model::abi::uapi;
 use handoff_model::abi::view::{Account, FileKind, FileRef};
-use handoff_sim_kernel::{Machine, Placement, ProcessSpec, Profile, Refusal};
+use handoff_sim_kernel::{Failure, Machine, Placement, ProcessSpec, Profile};
 use iommufd_bindings::iommu_ioas_map_file;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +48,7 @@ pub(super) struct State {
     /// Of the last step.
     pub(super) after: Option<After>,
     /// Of the last step: which branch refused.
-    pub(super) refusal: Option<Refusal>,
+    pub(super) refusal: Option<Failure>,
 }
 
 /// Objects of a context.
@@ -78,7 +78,7 @@ impl State {
     /// No process yet.
     pub(super) fn nothing(profile: Profile) -> Self {
         Self {
-            machine: Simulated::new(profile).machine().clone(),
+            machine: SimulatedTarget::new(profile).machine().clone(),
             prologue: Vec::new(),
             processes: Vec::new(),
             known: BTreeMap::new(),
@@ -96,7 +96,7 @@ impl State {
         self.processes.iter().copied().filter(|pid| self.machine.alive(*pid)).collect()
     }
 
-    pub(super) fn call(&mut self, pid: Pid, call: &Call) -> Answer {
+    pub(super) fn call(&mut self, pid: Pid, call: &Call) -> CallResult {
         let place = Placement::default();
         let takes = matches!(call, Call::Iommufd(IommufdCall::ChangeProcess { .. }));
         let has_dead_owner = takes
@@ -153,7 +153,7 @@ impl State {
     }
 
     /// Remembers what was made, and forgets what is gone.
-    fn note(&mut self, pid: Pid, call: &Call, answer: &Answer) {
+    fn note(&mut self, pid: Pid, call: &Call, answer: &CallResult) {
         let Ok(reply) = answer else { return };
         match call {
             Call::File(call) => self.note_file(pid, call, reply),
@@ -300,13 +300,13 @@ impl State {
         }
     }
 
-    pub(super) fn seen(&self) -> BTreeMap<Pid, Seen> {
+    pub(super) fn seen(&self) -> BTreeMap<Pid, ProcessObservation> {
         let alive = self.alive().into_iter();
         alive
             .map(|pid| {
                 let vm_pin_pages = self.machine.vm_pin_pages(pid);
                 let vm_lck_pages = self.machine.vm_lck_pages(pid);
-                (pid, Seen { vm_pin_pages, vm_lck_pages })
+                (pid, ProcessObservation { vm_pin_pages, vm_lck_pages })
             })
             .collect()
     }

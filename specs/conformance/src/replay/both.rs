@@ -5,14 +5,14 @@ use super::effects::is_cloexec;
 use super::files::{FileId, Kind};
 use super::ioctls::Asked;
 use handoff_model::abi::call::{
-    Call, FileCall, GuestCall, Made, MemoryCall, ProcessCall, Reply, SocketCall,
+    Call, CompletedCall, FileCall, GuestCall, MemoryCall, ProcessCall, Reply, SocketCall,
 };
 use handoff_model::abi::ids::{Fd, Pid, Va};
 use handoff_model::trace::Event;
 
 impl Replay {
     /// A call that both kernels carried out.
-    pub(super) fn both(&mut self, event: &Event, made: &Made, recorded: &Reply) {
+    pub(super) fn both(&mut self, event: &Event, made: &CompletedCall, recorded: &Reply) {
         let pid = made.pid;
         match &made.call {
             Call::File(call) => self.both_file(event, pid, call, recorded),

@@ -10,8 +10,8 @@
 //! Which bytes of which ioctl are not comparable is the table [`UNKNOWN`].
 
 use super::ioctls::Asked;
-use handoff_model::abi::argument::{HexBytes, Outcome};
-use handoff_model::abi::call::{Answer, Call, FileCall, ProcessCall, Reply};
+use handoff_model::abi::argument::{HexBytes, IoctlOutcome};
+use handoff_model::abi::call::{Call, CallResult, FileCall, ProcessCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::PAGE_BYTES;
 use handoff_model::abi::request as nr;
@@ -54,7 +54,11 @@ const UNKNOWN: &[Unknown] = &[
 
 /// In which the simulator answered a call otherwise than the recorded kernel did; nothing where
 /// both answered alike.
-pub(super) fn differences(call: &Call, recorded: &Answer, simulated: &Answer) -> Vec<String> {
+pub(super) fn differences(
+    call: &Call,
+    recorded: &CallResult,
+    simulated: &CallResult,
+) -> Vec<String> {
     let whole = |agree: bool| if agree { Vec::new() } else { vec!["the answer".to_owned()] };
     match (recorded, simulated) {
         (Ok(Reply::Ioctl(recorded)), Ok(Reply::Ioctl(simulated))) => {
@@ -70,7 +74,7 @@ pub(super) fn differences(call: &Call, recorded: &Answer, simulated: &Answer) ->
     }
 }
 
-fn of_ioctl(asked: &Asked, recorded: &Outcome, simulated: &Outcome) -> Vec<String> {
+fn of_ioctl(asked: &Asked, recorded: &IoctlOutcome, simulated: &IoctlOutcome) -> Vec<String> {
     let result = (recorded.result != simulated.result).then(|| "the result".to_owned());
     let structure = differing("structure", &recorded.bytes, &simulated.bytes);
     let pointees = asked.ioctl.argument.pointees().iter();

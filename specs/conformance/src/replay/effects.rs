@@ -3,9 +3,9 @@
 use super::Replay;
 use super::files::{FileId, Kind};
 use super::ioctls::Asked;
-use handoff_model::abi::argument::{Ioctl, Outcome};
+use handoff_model::abi::argument::{Ioctl, IoctlOutcome};
 use handoff_model::abi::call::{
-    Answer, Call, FileCall, Made, MemoryCall, ProcessCall, Reply, SocketCall,
+    Call, CallResult, CompletedCall, FileCall, MemoryCall, ProcessCall, Reply, SocketCall,
 };
 use handoff_model::abi::ids::{Fd, Pid, Va};
 use handoff_model::abi::request as nr;
@@ -32,7 +32,7 @@ const READING: &[u32] = &[
 
 impl Replay {
     /// Of a call that the simulator was asked to make.
-    pub(super) fn effects(&mut self, event: &Event, made: &Made, simulated: &Answer) {
+    pub(super) fn effects(&mut self, event: &Event, made: &CompletedCall, simulated: &CallResult) {
         match (&made.answer, simulated) {
             (Ok(Reply::Ioctl(recorded)), Ok(Reply::Ioctl(_))) => self.of_ioctl(made, recorded),
             (Ok(recorded), Ok(_)) => self.both(event, made, recorded),
@@ -43,7 +43,7 @@ impl Replay {
     }
 
     /// Files that an ioctl brings together, and the one that it opens.
-    fn of_ioctl(&mut self, made: &Made, recorded: &Outcome) {
+    fn of_ioctl(&mut self, made: &CompletedCall, recorded: &IoctlOutcome) {
         let asked = Asked::of(&made.call).expect("its answer is one of an ioctl");
         if recorded.result.is_err() {
             return;
@@ -78,7 +78,7 @@ impl Replay {
 
     /// A call that only the recorded kernel carried out: what came of it is not known, but for what
     /// can be had without a call.
-    fn only_recorded(&mut self, made: &Made) {
+    fn only_recorded(&mut self, made: &CompletedCall) {
         let pid = made.pid;
         match &made.call {
             Call::File(call) => match call {
@@ -142,7 +142,7 @@ impl Replay {
     }
 
     /// A call that only the simulator carried out: what can be taken back is.
-    fn undo(&mut self, made: &Made, simulated: &Reply) {
+    fn undo(&mut self, made: &CompletedCall, simulated: &Reply) {
         let pid = self.meet(made.pid);
         let mut close =
             |fd: Fd| self.machine.call(pid, &Call::File(FileCall::Close { fd })).is_ok();
@@ -273,7 +273,7 @@ pub(super) fn is_reading(ioctl: &Ioctl) -> bool {
 /// answer.
 fn is_changing(event: &Event) -> bool {
     match made_as_bytes(event) {
-        Ok(Made { call: Call::Ioctl { ioctl, .. }, .. }) => {
+        Ok(CompletedCall { call: Call::Ioctl { ioctl, .. }, .. }) => {
             !is_reading(&ioctl) && ioctl.request >> 8 & 0xff != nr::KVM_CREATE_VM >> 8
         }
         _ => true,

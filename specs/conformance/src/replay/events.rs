@@ -13,7 +13,7 @@ use handoff_model::abi::call::{Call, FileCall, ProcessCall, UNLIMITED};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid, Uid};
 use handoff_model::abi::view::FileKind;
-use handoff_model::trace::{Event, Given, Record};
+use handoff_model::trace::{Event, PassedFd, Record};
 use handoff_sim_kernel::ProcessSpec;
 
 /// A process of which nothing was said.
@@ -28,18 +28,18 @@ const SELF_FD: &str = "/proc/self/fd/";
 
 impl Replay {
     /// Whether an event is taken as told; follows it.
-    pub(super) fn is_told(&mut self, event: &Event) -> bool {
-        self.is_told_process(event)
-            || self.is_told_change(event)
-            || self.is_told_connection(event)
-            || self.is_told_descriptor(event)
-            || self.is_told_message(event)
-            || self.is_told_other(event)
+    pub(super) fn replay_event(&mut self, event: &Event) -> bool {
+        self.replay_process(event)
+            || self.replay_change(event)
+            || self.replay_connection(event)
+            || self.replay_descriptor(event)
+            || self.replay_message(event)
+            || self.replay_other(event)
             || self.is_from_outside(event)
     }
 
     /// A process begins or ends, or has another program.
-    fn is_told_process(&mut self, event: &Event) -> bool {
+    fn replay_process(&mut self, event: &Event) -> bool {
         let pid = event.pid;
         match &event.record {
             Record::Start { uid, cap_ipc_lock, memlock_cur, parent, .. } => {
@@ -65,7 +65,7 @@ impl Replay {
     }
 
     /// Something about a process changes.
-    fn is_told_change(&mut self, event: &Event) -> bool {
+    fn replay_change(&mut self, event: &Event) -> bool {
         let pid = event.pid;
         if !event.succeeded() {
             return false;
@@ -161,23 +161,23 @@ impl Replay {
         }
     }
 
-    fn give(&mut self, pid: Pid, fd: Fd, what: &Given, cloexec: bool) {
+    fn give(&mut self, pid: Pid, fd: Fd, what: &PassedFd, cloexec: bool) {
         let broker = self.broker;
         match what {
-            Given::Socket { peer, peer_fd } => {
-                let wire = self.wires.lay();
+            PassedFd::Socket { peer, peer_fd } => {
+                let wire = self.wires.open();
                 let (ours, theirs) = self.machine.socketpair(broker, broker);
                 self.hand((ours, Kind::Packets { wire, end: 0 }), (pid, fd), cloexec);
                 self.hand((theirs, Kind::Packets { wire, end: 1 }), (*peer, *peer_fd), cloexec);
             }
-            Given::Pidfd { target } => {
+            PassedFd::Pidfd { target } => {
                 let target = self.meet(*target);
                 if self.machine.alive(target) {
                     let pidfd = self.machine.pidfd(broker, target);
                     self.hand((pidfd, Kind::Simulated(FileKind::Pidfd)), (pid, fd), cloexec);
                 }
             }
-            Given::Image { .. } => {
+            PassedFd::Image { .. } => {
                 let image = self.machine.image(broker, 1);
                 self.hand((image, Kind::Simulated(FileKind::Image)), (pid, fd), cloexec);
             }

@@ -3,7 +3,7 @@
 //! Numbers are offsets in the structures of `include/uapi/linux/iommufd.h`, `vfio.h`, `kvm.h` and
 //! of `drivers/iommu/iommufd/iommufd_test.h`.
 
-use handoff_model::abi::argument::{Ioctl, Outcome};
+use handoff_model::abi::argument::{Ioctl, IoctlOutcome};
 use handoff_model::abi::call::Call;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::request as nr;
@@ -112,7 +112,7 @@ impl Asked {
     }
 
     /// The descriptor that it made.
-    pub(super) fn opened(&self, outcome: &Outcome) -> Option<Fd> {
+    pub(super) fn opened(&self, outcome: &IoctlOutcome) -> Option<Fd> {
         let returned = outcome.result.ok()?;
         let (_, _, place) = OPENING.iter().find(|(request, op, _)| self.is(*request, *op))?;
         let number = match place {

@@ -5,7 +5,9 @@ use super::files::{FileId, descriptors};
 use super::ioctls::Asked;
 use super::{Difference, Replay, compare, effects, is_of_devices};
 use handoff_model::abi::argument::{Argument, Pointee};
-use handoff_model::abi::call::{Access, Answer, Call, FileCall, Made, MemoryCall, Reply};
+use handoff_model::abi::call::{
+    Access, Call, CallResult, CompletedCall, FileCall, MemoryCall, Reply,
+};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::request as nr;
@@ -14,7 +16,7 @@ use handoff_sim_kernel::Placement;
 
 impl Replay {
     /// Makes a call on the simulator, judges its answer, and notes what both kernels did.
-    pub(super) fn make(&mut self, line: usize, event: &Event, made: &Made) {
+    pub(super) fn make(&mut self, line: usize, event: &Event, made: &CompletedCall) {
         let (files, are_known) = self.files_of(made);
         if !are_known && made.errno().is_none() {
             self.lose(made, &files);
@@ -35,7 +37,7 @@ impl Replay {
         if agree {
             self.report.agreeing += 1;
         } else if !is_doubtful {
-            let Made { pid, call, answer: recorded } = made.clone();
+            let CompletedCall { pid, call, answer: recorded } = made.clone();
             let simulated = simulated.clone();
             let differences = differences.clone();
             self.report.differ(Difference { line, pid, call, recorded, simulated, differences });
@@ -48,7 +50,7 @@ impl Replay {
 
     /// The files that a call names, as far as they are known, and whether all are, but for
     /// descriptors that are not open at all.
-    fn files_of(&self, made: &Made) -> (Vec<FileId>, bool) {
+    fn files_of(&self, made: &CompletedCall) -> (Vec<FileId>, bool) {
         let named = descriptors(&made.call);
         let files: Vec<FileId> =
             named.iter().filter_map(|fd| self.files.at(made.pid, *fd)).collect();
@@ -57,14 +59,14 @@ impl Replay {
     }
 
     /// Whether the answer may differ for good reason.
-    fn is_doubtful(&self, made: &Made, files: &[FileId]) -> bool {
+    fn is_doubtful(&self, made: &CompletedCall, files: &[FileId]) -> bool {
         files.iter().any(|file| self.files.is_doubtful(*file))
             || matches!(made.call, Call::Guest(_)) && self.lost_guests.contains(&made.pid)
             || !self.unknown_memory(made).is_empty()
     }
 
     /// The simulator does not know any more how things stand with what this call has changed.
-    fn lose(&mut self, made: &Made, files: &[FileId]) {
+    fn lose(&mut self, made: &CompletedCall, files: &[FileId]) {
         let is_reading = match &made.call {
             Call::Ioctl { ioctl, .. } => effects::is_reading(ioctl),
             call => call.access() == Access::Reads,
@@ -81,7 +83,7 @@ impl Replay {
     }
 
     /// Makes the call, with the numbers that the recorded kernel chose.
-    fn simulate(&mut self, made: &Made) -> Answer {
+    fn simulate(&mut self, made: &CompletedCall) -> CallResult {
         let mut place = Placement::default();
         match (&made.answer, &made.call) {
             (Ok(Reply::Fd(fd)), _) => {
@@ -107,7 +109,7 @@ impl Replay {
 
     /// Before an ioctl that succeeded: there is the memory that it names, and its new descriptor is
     /// free.
-    fn prepare(&mut self, made: &Made, asked: &Asked) -> Option<Fd> {
+    fn prepare(&mut self, made: &CompletedCall, asked: &Asked) -> Option<Fd> {
         for range in self.unknown_memory(made) {
             self.supply(made.pid, asked, &range);
         }
@@ -142,7 +144,7 @@ fn roomy(call: &Call) -> Call {
 
 /// Whether a call is one that the recorded kernel knows and the simulator does not: an operation of
 /// tests, a register of a device, a file.
-fn is_unknown(made: &Made, simulated: &Answer) -> bool {
+fn is_unknown(made: &CompletedCall, simulated: &CallResult) -> bool {
     let errno = match simulated {
         Ok(Reply::Ioctl(outcome)) => outcome.errno(),
         Ok(_) => None,

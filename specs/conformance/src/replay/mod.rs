@@ -36,9 +36,9 @@ mod sockets;
 
 pub use report::{Difference, Report, STORIES_MAX, Share};
 
-use connections::Wires;
+use connections::Connections;
 use files::{Files, Kind};
-use handoff_model::abi::call::{Call, FileCall, Made, MemoryCall, Reply};
+use handoff_model::abi::call::{Call, CompletedCall, FileCall, MemoryCall, Reply};
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid};
 use handoff_model::abi::request as nr;
 use handoff_model::abi::view::FileKind;
@@ -136,7 +136,7 @@ struct Replay {
     broker: Pid,
     broker_fds: i32,
     files: Files,
-    wires: Wires,
+    wires: Connections,
     memory: BTreeMap<Pid, Known>,
     file_maps: FileMaps,
     lost_guests: BTreeSet<Pid>,
@@ -157,7 +157,7 @@ impl Replay {
             broker,
             broker_fds: 1000,
             files: Files::default(),
-            wires: Wires::default(),
+            wires: Connections::default(),
             memory: BTreeMap::new(),
             file_maps: FileMaps::new(),
             lost_guests: BTreeSet::new(),
@@ -175,7 +175,7 @@ impl Replay {
                 return self.count_not_followed(event);
             }
         }
-        if self.is_told(event) {
+        if self.replay_event(event) {
             self.report.told += 1;
             return;
         }
@@ -190,7 +190,7 @@ impl Replay {
     }
 
     /// A read or write of eight bytes is one of an eventfd only where the file is one.
-    fn of_its_file(&self, made: Made) -> Made {
+    fn of_its_file(&self, made: CompletedCall) -> CompletedCall {
         let is_event = |fd: Fd| match self.files.kind_at(made.pid, fd) {
             Some(Kind::Simulated(kind)) => *kind == FileKind::Eventfd,
             _ => true,
@@ -202,7 +202,7 @@ impl Replay {
                     other => other.clone(),
                 };
                 let answer = answer.as_ref().map(bytes).map_err(|errno| *errno);
-                Made {
+                CompletedCall {
                     call: Call::File(FileCall::Read { fd: *fd, length_bytes: 8 }),
                     answer,
                     ..made
@@ -211,7 +211,11 @@ impl Replay {
             (Call::File(FileCall::WriteEvent { fd, count }), answer) if !is_event(*fd) => {
                 let bytes = count.to_ne_bytes().to_vec();
                 let answer = answer.as_ref().map(|_| Reply::Length(8)).map_err(|errno| *errno);
-                Made { call: Call::File(FileCall::Write { fd: *fd, bytes }), answer, ..made }
+                CompletedCall {
+                    call: Call::File(FileCall::Write { fd: *fd, bytes }),
+                    answer,
+                    ..made
+                }
             }
             _ => made,
         }
@@ -224,7 +228,7 @@ impl Replay {
     }
 
     /// The name under which a call is not modelled after all, because of what its file is.
-    fn unmodelled_name(&self, event: &Event, made: &Made) -> Option<String> {
+    fn unmodelled_name(&self, event: &Event, made: &CompletedCall) -> Option<String> {
         let kind = |fd: Fd| match self.files.kind_at(made.pid, fd) {
             Some(Kind::Simulated(kind)) => Some(*kind),
             _ => None,

@@ -13,8 +13,8 @@
 use super::Replay;
 use super::files::Kind;
 use super::ioctls::Asked;
-use handoff_model::abi::argument::Outcome;
-use handoff_model::abi::call::{Call, Made, MemoryCall, Reply};
+use handoff_model::abi::argument::IoctlOutcome;
+use handoff_model::abi::call::{Call, CompletedCall, MemoryCall, Reply};
 use handoff_model::abi::ids::{Fd, Pid, Va};
 use handoff_model::abi::request as nr;
 use handoff_model::abi::view::FileKind;
@@ -53,7 +53,7 @@ fn is_ours(path: &str) -> bool {
 }
 
 impl Replay {
-    pub(super) fn is_told_other(&mut self, event: &Event) -> bool {
+    pub(super) fn replay_other(&mut self, event: &Event) -> bool {
         let pid = event.pid;
         match &event.record {
             Record::Open { path, flags } if !is_ours(path) => {
@@ -149,7 +149,7 @@ impl Replay {
     }
 
     /// Notes where a file was mapped for devices.
-    pub(super) fn note_file_map(&mut self, pid: Pid, asked: &Asked, recorded: &Outcome) {
+    pub(super) fn note_file_map(&mut self, pid: Pid, asked: &Asked, recorded: &IoctlOutcome) {
         const IOVA: usize = 32;
         if !asked.is(nr::IOMMU_IOAS_MAP_FILE, None) {
             return;
@@ -191,7 +191,7 @@ impl Replay {
     }
 
     /// What of the memory that a call names is not known.
-    pub(super) fn unknown_memory(&self, made: &Made) -> Vec<Range<u64>> {
+    pub(super) fn unknown_memory(&self, made: &CompletedCall) -> Vec<Range<u64>> {
         let named = Asked::of(&made.call).and_then(|asked| asked.addresses());
         let Some(named) = named.filter(|named| named.end <= VA_END) else { return Vec::new() };
         let length_bytes = named.end - named.start;

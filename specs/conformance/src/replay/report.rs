@@ -1,7 +1,7 @@
 //! What a replay found.
 
-use handoff_model::abi::argument::Outcome;
-use handoff_model::abi::call::{Answer, Call, Reply};
+use handoff_model::abi::argument::IoctlOutcome;
+use handoff_model::abi::call::{Call, CallResult, Reply};
 use handoff_model::abi::ids::{PAGE_BYTES, Pid};
 use handoff_model::abi::uapi::decode;
 use serde::Serialize;
@@ -113,9 +113,9 @@ pub struct Difference {
     /// What.
     pub call: Call,
     /// What the recorded kernel answered.
-    pub recorded: Answer,
+    pub recorded: CallResult,
     /// What the simulated one does.
-    pub simulated: Answer,
+    pub simulated: CallResult,
     /// In what they differ.
     pub differences: Vec<String>,
 }
@@ -124,7 +124,7 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, pid, .. } = self;
         let (call, recorded, simulated) =
-            (in_words(&self.call), answer(&self.recorded), answer(&self.simulated));
+            (describe_call(&self.call), answer(&self.recorded), answer(&self.simulated));
         writeln!(f, "line {line}: process {pid}: {call}")?;
         write!(f, "    the kernel said {recorded}, the simulator says {simulated}")?;
         let bytes = self.differences.iter().filter(|difference| difference.contains("bytes"));
@@ -133,37 +133,37 @@ impl fmt::Display for Difference {
 }
 
 /// A call with its arguments.
-fn in_words(call: &Call) -> String {
+fn describe_call(call: &Call) -> String {
     if let Call::Ioctl { fd, ioctl } = call {
         let bytes = ioctl.argument.bytes();
         return match decode(*fd, ioctl.request, &ioctl.argument) {
-            Some(known) => in_words(&known),
-            None => format!("{} fd {fd}, {}", call.name(), hex_words(bytes)),
+            Some(known) => describe_call(&known),
+            None => format!("{} fd {fd}, {}", call.name(), hex_dump(bytes)),
         };
     }
     let value = serde_json::to_value(call).expect("a call has a JSON form");
     let within = |value: &Value| value.as_object()?.values().next().cloned();
     // Subsystem, call, fields.
     match within(&value).and_then(|call| within(&call)) {
-        Some(fields) => format!("{} {}", call.name(), words(&fields)),
+        Some(fields) => format!("{} {}", call.name(), describe(&fields)),
         None => call.name().to_owned(),
     }
 }
 
-fn answer(answer: &Answer) -> String {
+fn answer(answer: &CallResult) -> String {
     match answer {
         Ok(Reply::Done) => "yes".to_owned(),
-        Ok(Reply::Ioctl(Outcome { result: Err(errno), .. })) => {
+        Ok(Reply::Ioctl(IoctlOutcome { result: Err(errno), .. })) => {
             format!("{errno} ({})", errno.text())
         }
-        Ok(Reply::Ioctl(Outcome { result: Ok(value), .. })) => format!("yes ({value})"),
-        Ok(reply) => words(&serde_json::to_value(reply).expect("a reply has a JSON form")),
+        Ok(Reply::Ioctl(IoctlOutcome { result: Ok(value), .. })) => format!("yes ({value})"),
+        Ok(reply) => describe(&serde_json::to_value(reply).expect("a reply has a JSON form")),
         Err(errno) => format!("{errno} ({})", errno.text()),
     }
 }
 
 /// A structure in words of four bytes; the zeroes at its end are left out.
-fn hex_words(bytes: &[u8]) -> String {
+fn hex_dump(bytes: &[u8]) -> String {
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let word = |bytes: &[u8]| {
         format!("{:x}", bytes.iter().rev().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte)))
@@ -172,13 +172,13 @@ fn hex_words(bytes: &[u8]) -> String {
 }
 
 /// Numbers from a page up are addresses and lengths, and read better in hex.
-fn words(value: &Value) -> String {
+fn describe(value: &Value) -> String {
     let list = |parts: Vec<String>| parts.join(", ");
     match value {
         Value::Object(fields) => {
-            list(fields.iter().map(|(name, value)| format!("{name} {}", words(value))).collect())
+            list(fields.iter().map(|(name, value)| format!("{name} {}", describe(value))).collect())
         }
-        Value::Array(items) => format!("[{}]", list(items.iter().map(words).collect())),
+        Value::Array(items) => format!("[{}]", list(items.iter().map(describe).collect())),
         Value::Number(number) => match number.as_u64() {
             Some(large) if large >= PAGE_BYTES => format!("{large:#x}"),
             _ => number.to_string(),

@@ -4,7 +4,7 @@
 //! (`wires`): a receiver gets under the recorded numbers what the sender had under its.
 
 use super::Replay;
-use super::connections::Parcel;
+use super::connections::InFlightFd;
 use super::files::{FileId, Kind};
 use handoff_model::abi::call::{Call, FileCall};
 use handoff_model::abi::ids::{Fd, Pid};
@@ -12,7 +12,7 @@ use handoff_model::trace::{Event, Record};
 
 impl Replay {
     /// Sockets are made and connected.
-    pub(super) fn is_told_connection(&mut self, event: &Event) -> bool {
+    pub(super) fn replay_connection(&mut self, event: &Event) -> bool {
         let pid = event.pid;
         let made = event.ret.and_then(|fd| i32::try_from(fd).ok()).map(Fd);
         match &event.record {
@@ -22,7 +22,7 @@ impl Replay {
                 }
             }
             Record::Socketpair { fds, cloexec, .. } if event.succeeded() => {
-                let wire = self.wires.lay();
+                let wire = self.wires.open();
                 for (end, fd) in fds.iter().take(2).enumerate() {
                     self.socket(pid, *fd, Kind::Stream { wire, end }, *cloexec);
                 }
@@ -31,8 +31,8 @@ impl Replay {
                 self.turn_socket(pid, *fd, Kind::Socket { path: Some(path.clone()) });
             }
             Record::Connect { fd, path } if event.succeeded() => {
-                let wire = self.wires.lay();
-                self.wires.knock(path, wire);
+                let wire = self.wires.open();
+                self.wires.connect(path, wire);
                 self.turn_socket(pid, *fd, Kind::Stream { wire, end: 0 });
             }
             Record::Accept { fd, cloexec, .. } if event.succeeded() => {
@@ -70,7 +70,7 @@ impl Replay {
     }
 
     /// Close, dup and so on of such sockets.
-    pub(super) fn is_told_descriptor(&mut self, event: &Event) -> bool {
+    pub(super) fn replay_descriptor(&mut self, event: &Event) -> bool {
         let pid = event.pid;
         let (Record::Close { fd }
         | Record::Dup { fd, .. }
@@ -94,7 +94,7 @@ impl Replay {
         true
     }
 
-    pub(super) fn is_told_message(&mut self, event: &Event) -> bool {
+    pub(super) fn replay_message(&mut self, event: &Event) -> bool {
         let pid = event.pid;
         let (Record::Sendmsg { fd, .. } | Record::Recvmsg { fd, .. }) = &event.record else {
             return false;
@@ -120,7 +120,7 @@ impl Replay {
     }
 
     /// Puts a file into the broker's hands.
-    fn take_up(&mut self, pid: Pid, fd: Fd) -> Parcel {
+    fn take_up(&mut self, pid: Pid, fd: Fd) -> InFlightFd {
         let file = self.files.at(pid, fd)?;
         self.broker_fds += 1;
         let held = Fd(self.broker_fds);
@@ -129,7 +129,7 @@ impl Replay {
     }
 
     /// Gives a file from the broker's hands to a process, or drops it.
-    fn deliver(&mut self, parcel: Parcel, to: Option<(Pid, Fd)>, cloexec: bool) {
+    fn deliver(&mut self, parcel: InFlightFd, to: Option<(Pid, Fd)>, cloexec: bool) {
         if let Some((pid, fd)) = to {
             self.vacate(pid, fd);
         }

@@ -8,17 +8,17 @@
 //! settled: so each row has users of its own. Every user but 0 is another one than the row says,
 //! and is called by the row's number in what the row sees.
 //!
-//! What goes wrong with a puppet is [trouble](Arm::trouble) and ends nothing by itself: from then
+//! What goes wrong with a puppet is [trouble](Target::error) and ends nothing by itself: from then
 //! on every answer is EIO, and the row is told as differing.
 
-use super::equipment::{Equipment, Place};
-use super::{Arm, Device, Need};
-use handoff_model::abi::call::{Answer, Call, ProcessCall, Reply};
+use super::capabilities::{Capabilities, Place};
+use super::{Capability, Device, Target};
+use handoff_model::abi::call::{Call, CallResult, ProcessCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Pid, Uid, Va};
 use handoff_real_backend::socket;
 use handoff_sim_kernel::ProcessSpec;
-use handoff_testbed::worker::{Mother, Person, Puppet, Reach, Trouble};
+use handoff_testbed::worker::{Reach, Worker, WorkerCredentials, WorkerError, Zygote};
 use handoff_testbed::{family, interrupts};
 use std::ffi::OsString;
 use std::path::Path;
@@ -27,14 +27,14 @@ use std::time::{Duration, Instant};
 
 /// The kernel of this host.
 #[derive(Debug)]
-pub struct Real {
-    equipment: Equipment,
-    mother: Mother,
+pub struct HostTarget {
+    equipment: Capabilities,
+    mother: Zygote,
     /// By their numbers, from 1; the dead have left their places.
-    puppets: Vec<Option<Puppet>>,
+    puppets: Vec<Option<Worker>>,
     /// How often the arm was cleared.
     round: u32,
-    trouble: Option<String>,
+    error: Option<String>,
 }
 
 /// Users of a row lie below this.
@@ -43,7 +43,7 @@ const USERS: u32 = 1 << 16;
 /// How long a raised interrupt may be on its way.
 const INTERRUPT_LIMIT: Duration = Duration::from_secs(2);
 
-impl Real {
+impl HostTarget {
     /// Looks at this host and starts the first puppet: `image` with `argv`, its name first. Why
     /// there is no arm is told for people.
     pub fn new(image: &Path, argv: &[OsString]) -> Result<Self, String> {
@@ -54,47 +54,46 @@ impl Real {
         if !Path::new("/dev/iommu").exists() {
             return Err("/dev/iommu (CONFIG_IOMMUFD)".to_owned());
         }
-        let equipment = Equipment::of_this_host();
-        let mother =
-            Mother::start(image, argv).map_err(|trouble| format!("a puppet: {trouble}"))?;
-        Ok(Self { equipment, mother, puppets: Vec::new(), round: 0, trouble: None })
+        let equipment = Capabilities::of_this_host();
+        let mother = Zygote::start(image, argv).map_err(|error| format!("a puppet: {error}"))?;
+        Ok(Self { equipment, mother, puppets: Vec::new(), round: 0, error: None })
     }
 
     fn try_with<T>(
         &mut self,
         pid: Pid,
-        play: impl FnOnce(&mut Puppet) -> Result<T, Trouble>,
+        play: impl FnOnce(&mut Worker) -> Result<T, WorkerError>,
     ) -> Result<T, String> {
         let place = usize::try_from(pid.0).ok().and_then(|pid| pid.checked_sub(1));
         let puppet = place.and_then(|place| self.puppets.get_mut(place)?.as_mut());
         let puppet = puppet.ok_or("it is not alive")?;
-        play(puppet).map_err(|trouble| trouble.to_string())
+        play(puppet).map_err(|error| error.to_string())
     }
 
     /// Nothing is played any more after trouble.
     fn with<T>(
         &mut self,
         pid: Pid,
-        play: impl FnOnce(&mut Puppet) -> Result<T, Trouble>,
+        play: impl FnOnce(&mut Worker) -> Result<T, WorkerError>,
     ) -> Option<T> {
-        if self.trouble.is_some() {
+        if self.error.is_some() {
             return None;
         }
         match self.try_with(pid, play) {
             Ok(played) => Some(played),
-            Err(trouble) => self.note(format!("process {pid}: {trouble}")),
+            Err(error) => self.note(format!("process {pid}: {error}")),
         }
     }
 
-    fn note<T>(&mut self, trouble: String) -> Option<T> {
-        self.trouble.get_or_insert(trouble);
+    fn note<T>(&mut self, error: String) -> Option<T> {
+        self.error.get_or_insert(error);
         None
     }
 
-    fn join(&mut self, puppet: Result<Puppet, Trouble>) -> Pid {
+    fn join(&mut self, puppet: Result<Worker, WorkerError>) -> Pid {
         let puppet = match puppet {
             Ok(puppet) => Some(puppet),
-            Err(trouble) => self.note(format!("a new process: {trouble}")),
+            Err(error) => self.note(format!("a new process: {error}")),
         };
         self.puppets.push(puppet);
         Pid(u32::try_from(self.puppets.len()).expect("processes are few"))
@@ -114,7 +113,7 @@ impl Real {
         }
     }
 
-    fn done(&mut self, what: &str, answer: Option<Answer>) -> Option<Reply> {
+    fn done(&mut self, what: &str, answer: Option<CallResult>) -> Option<Reply> {
         match answer? {
             Ok(reply) => Some(reply),
             Err(errno) => self.note(format!("{what}: {errno}")),
@@ -139,52 +138,52 @@ impl Real {
     }
 }
 
-impl Drop for Real {
+impl Drop for HostTarget {
     fn drop(&mut self) {
         self.clear();
     }
 }
 
-impl Arm for Real {
-    fn lacks(&self, need: &Need) -> Option<String> {
+impl Target for HostTarget {
+    fn lacks(&self, need: &Capability) -> Option<String> {
         self.equipment.lacks(need)
     }
 
-    fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+    fn error(&self) -> Option<&str> {
+        self.error.as_deref()
     }
 
     fn clear(&mut self) {
-        self.trouble = None;
+        self.error = None;
         self.round += 1;
-        let puppets: Vec<Puppet> =
+        let puppets: Vec<Worker> =
             std::mem::take(&mut self.puppets).into_iter().flatten().collect();
-        let struck = puppets.iter().try_for_each(Puppet::strike);
+        let struck = puppets.iter().try_for_each(Worker::send_sigkill);
         let ended = puppets.into_iter().try_for_each(|mut puppet| puppet.kill());
-        if let Err(trouble) = struck.and(ended) {
-            self.trouble = Some(format!("a process that shall end: {trouble}"));
+        if let Err(error) = struck.and(ended) {
+            self.error = Some(format!("a process that shall end: {error}"));
         }
     }
 
     fn spawn(&mut self, spec: ProcessSpec) -> Pid {
         let ProcessSpec { uid, cap_ipc_lock, memlock_bytes } = spec;
-        let person = Person { uid: self.user_here(uid), cap_ipc_lock, memlock_bytes };
-        let puppet = self.mother.bear(person);
+        let person = WorkerCredentials { uid: self.user_here(uid), cap_ipc_lock, memlock_bytes };
+        let puppet = self.mother.spawn(person);
         self.join(puppet)
     }
 
     fn fork(&mut self, parent: Pid) -> Pid {
-        match self.with(parent, Puppet::fork) {
+        match self.with(parent, Worker::fork) {
             Some(child) => self.join(Ok(child)),
-            None => self.join(Err(Trouble::Died)),
+            None => self.join(Err(WorkerError::Died)),
         }
     }
 
-    fn call(&mut self, pid: Pid, call: &Call) -> Answer {
+    fn call(&mut self, pid: Pid, call: &Call) -> CallResult {
         self.call_at(pid, call, None)
     }
 
-    fn call_at(&mut self, pid: Pid, call: &Call, place: Option<Va>) -> Answer {
+    fn call_at(&mut self, pid: Pid, call: &Call, place: Option<Va>) -> CallResult {
         let here = self.call_here(call);
         let call = here.as_ref().unwrap_or(call);
         let answer = self.with(pid, |puppet| puppet.call(call, place));
@@ -197,7 +196,7 @@ impl Arm for Real {
         }
     }
 
-    fn call_failing(&mut self, pid: Pid, call: &Call, nth: u32) -> (Answer, bool) {
+    fn call_failing(&mut self, pid: Pid, call: &Call, nth: u32) -> (CallResult, bool) {
         let failed = self.with(pid, |puppet| puppet.call_failing(call, nth));
         failed.unwrap_or((Err(Errno::EIO), false))
     }
@@ -207,13 +206,13 @@ impl Arm for Real {
     }
 
     fn kill(&mut self, pid: Pid) {
-        if self.with(pid, Puppet::kill).is_some() {
+        if self.with(pid, Worker::kill).is_some() {
             self.puppets[pid.0 as usize - 1] = None;
         }
     }
 
     fn exec(&mut self, pid: Pid) {
-        let _ = self.with(pid, Puppet::exec);
+        let _ = self.with(pid, Worker::exec);
     }
 
     fn socketpair(&mut self, a: Pid, b: Pid) -> (Fd, Fd) {
@@ -222,8 +221,8 @@ impl Arm for Real {
             Ok(pair) => pair,
             Err(errno) => return self.note(format!("socketpair: {errno}")).unwrap_or(nothing),
         };
-        let a = self.with(a, |puppet| puppet.give(&ours));
-        let b = self.with(b, |puppet| puppet.give(&theirs));
+        let a = self.with(a, |puppet| puppet.send_fd(&ours));
+        let b = self.with(b, |puppet| puppet.send_fd(&theirs));
         a.zip(b).unwrap_or(nothing)
     }
 

@@ -3,22 +3,22 @@
 //! Processes are numbered from 1 in the order of their making, on either arm; so are a row's
 //! descriptors, from 3 on, by the lowest free number. A process of an arm makes one call at a time.
 
-mod equipment;
+mod capabilities;
 pub mod host;
 pub mod simulated;
 
-use handoff_model::abi::call::{Answer, Call};
+use handoff_model::abi::call::{Call, CallResult};
 use handoff_model::abi::ids::{Fd, Iova, Pid, Va};
 use handoff_sim_kernel::ProcessSpec;
 
 /// A kernel, and processes in it that make the calls that they are told to make.
-pub trait Arm {
+pub trait Target {
     /// Why this arm cannot run a row with that need; `None` when it can.
-    fn lacks(&self, need: &Need) -> Option<String>;
+    fn lacks(&self, need: &Capability) -> Option<String>;
 
     /// What went wrong with the arm itself since it was cleared: a process that died under a call,
     /// one that did not come back from it.
-    fn trouble(&self) -> Option<&str> {
+    fn error(&self) -> Option<&str> {
         None
     }
 
@@ -34,14 +34,14 @@ pub trait Arm {
     /// Makes a call of a process. [`Exit`](handoff_model::abi::call::ProcessCall::Exit) and
     /// [`Exec`](handoff_model::abi::call::ProcessCall::Exec) return what a process that outlives
     /// them would see.
-    fn call(&mut self, pid: Pid, call: &Call) -> Answer;
+    fn call(&mut self, pid: Pid, call: &Call) -> CallResult;
 
-    /// [`Arm::call`], with the place where a new mapping should go, which is free.
-    fn call_at(&mut self, pid: Pid, call: &Call, place: Option<Va>) -> Answer;
+    /// [`Target::call`], with the place where a new mapping should go, which is free.
+    fn call_at(&mut self, pid: Pid, call: &Call, place: Option<Va>) -> CallResult;
 
     /// Makes an ioctl of which the nth allocation or pin fails, counted from 1; → whether it came
-    /// to that. Only where an arm does not lack [`Need::FailNth`].
-    fn call_failing(&mut self, pid: Pid, call: &Call, nth: u32) -> (Answer, bool);
+    /// to that. Only where an arm does not lack [`Capability::FailNth`].
+    fn call_failing(&mut self, pid: Pid, call: &Call, nth: u32) -> (CallResult, bool);
 
     /// VmPin and VmLck of a living process, in pages; below zero where the kernel's counter has
     /// wrapped.
@@ -99,7 +99,7 @@ pub enum Device {
 
 /// What a row takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub enum Capability {
     /// This device.
     Has(Device),
     /// `CONFIG_IOMMUFD_TEST`: mock domains and accesses.

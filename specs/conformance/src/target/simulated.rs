@@ -3,21 +3,21 @@
 //! After every call the machine's own invariants are checked, and where the simulator refused is
 //! remembered.
 
-use super::{Arm, Device, Need};
-use handoff_model::abi::call::{Answer, Call, ProcessCall, Reply};
+use super::{Capability, Device, Target};
+use handoff_model::abi::call::{Call, CallResult, ProcessCall, Reply};
 use handoff_model::abi::ids::{Fd, Iova, Pid, Va};
 use handoff_sim_kernel::{
-    DeviceKind, DeviceSpec, Machine, Placement, ProcessSpec, Profile, Refusal,
+    DeviceKind, DeviceSpec, Failure, Machine, Placement, ProcessSpec, Profile,
 };
 use std::collections::BTreeSet;
 
 /// A machine with every [`Device`].
 #[derive(Clone, Debug)]
-pub struct Simulated {
+pub struct SimulatedTarget {
     empty: Machine,
     machine: Machine,
     /// Where the simulator has refused something.
-    pub refusals: BTreeSet<Refusal>,
+    pub refusals: BTreeSet<Failure>,
     /// The calls that were made.
     pub made: BTreeSet<Call>,
 }
@@ -36,7 +36,7 @@ const DEVICES: [(Device, &str, &str, DeviceKind); 7] = [
 /// How many mappings a type1 container takes: few, so that a row can have them all.
 pub const DMA_ENTRY_LIMIT: u32 = 16;
 
-impl Simulated {
+impl SimulatedTarget {
     /// The kernel of a profile.
     pub fn new(profile: Profile) -> Self {
         let mut empty = Machine::new(profile);
@@ -53,7 +53,7 @@ impl Simulated {
         Self { machine: empty.clone(), empty, refusals: BTreeSet::new(), made: BTreeSet::new() }
     }
 
-    fn audit(&mut self, call: &Call, refusal: Option<Refusal>) {
+    fn audit(&mut self, call: &Call, refusal: Option<Failure>) {
         self.refusals.extend(refusal);
         self.made.insert(call.clone());
         if let Err(broken) = self.machine.audit() {
@@ -67,7 +67,7 @@ impl Simulated {
     }
 }
 
-impl Default for Simulated {
+impl Default for SimulatedTarget {
     /// The newest kernel as it is.
     fn default() -> Self {
         Self::new(Profile::by_name("7.3").expect("a profile"))
@@ -78,10 +78,10 @@ fn named(device: Device) -> &'static str {
     DEVICES.iter().find(|(known, ..)| *known == device).expect("every device is there").1
 }
 
-impl Arm for Simulated {
-    fn lacks(&self, need: &Need) -> Option<String> {
+impl Target for SimulatedTarget {
+    fn lacks(&self, need: &Capability) -> Option<String> {
         match need {
-            Need::Release(name) if *name != self.machine.profile().name() => {
+            Capability::Release(name) if *name != self.machine.profile().name() => {
                 Some(format!("a kernel {name}"))
             }
             _ => None,
@@ -100,18 +100,18 @@ impl Arm for Simulated {
         self.machine.fork(parent)
     }
 
-    fn call(&mut self, pid: Pid, call: &Call) -> Answer {
+    fn call(&mut self, pid: Pid, call: &Call) -> CallResult {
         self.call_at(pid, call, None)
     }
 
-    fn call_at(&mut self, pid: Pid, call: &Call, place: Option<Va>) -> Answer {
+    fn call_at(&mut self, pid: Pid, call: &Call, place: Option<Va>) -> CallResult {
         let place = Placement { va: place, ..Placement::default() };
         let (answer, refusal) = self.machine.call_explained(pid, call, &place);
         self.audit(call, refusal);
         answer
     }
 
-    fn call_failing(&mut self, pid: Pid, call: &Call, nth: u32) -> (Answer, bool) {
+    fn call_failing(&mut self, pid: Pid, call: &Call, nth: u32) -> (CallResult, bool) {
         let (answer, refusal, came_to_it) =
             self.machine.call_failing(pid, call, &Placement::default(), nth);
         self.audit(call, refusal);

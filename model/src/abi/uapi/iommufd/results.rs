@@ -1,6 +1,6 @@
 //! What the ioctls of an iommufd context write into their arguments, read and written.
 
-use crate::abi::argument::Outcome;
+use crate::abi::argument::IoctlOutcome;
 use crate::abi::call::{IommufdCall, Reply};
 use crate::abi::ids::{Iova, IovaRange};
 use crate::abi::uapi::structure::{Bytes, Fields};
@@ -14,7 +14,7 @@ use std::mem::{offset_of, size_of};
 const HW_DATA_TYPE: usize = offset_of!(iommu_hw_info, __bindgen_anon_1);
 
 /// Returns what the kernel wrote, as the reply of a call that succeeded.
-pub(in super::super) fn reply(call: &IommufdCall, outcome: &Outcome) -> Reply {
+pub(in super::super) fn reply(call: &IommufdCall, outcome: &IoctlOutcome) -> Reply {
     let out = Fields(&outcome.bytes);
     match call {
         IommufdCall::IoasAlloc { .. } => {
@@ -64,8 +64,8 @@ fn ranges(buffer: &[u8], count: u32) -> Vec<IovaRange> {
 pub(in super::super) fn written(
     call: &IommufdCall,
     reply: &Reply,
-    mut outcome: Outcome,
-) -> Outcome {
+    mut outcome: IoctlOutcome,
+) -> IoctlOutcome {
     let out = Bytes(std::mem::take(&mut outcome.bytes));
     let written = match (call, reply) {
         (IommufdCall::IoasAlloc { .. }, Reply::Object(id)) => {
@@ -112,7 +112,7 @@ pub(in super::super) fn written(
             _,
         ) => out,
     };
-    Outcome { bytes: written.0, ..outcome }
+    IoctlOutcome { bytes: written.0, ..outcome }
 }
 
 fn write_ranges(buffer: &mut Vec<u8>, ranges: &[IovaRange]) {

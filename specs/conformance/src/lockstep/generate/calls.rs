@@ -2,7 +2,7 @@
 
 use super::Calls;
 use super::arguments::Caller;
-use crate::lockstep::spoil::{automatic, raw};
+use crate::lockstep::mutate::{automatic, raw};
 use handoff_model::abi::argument::Pointee;
 use handoff_model::abi::call::{
     Call, DeviceCall, FileCall, IommufdCall, MemoryCall, ProcessCall, Rights, SocketCall,

@@ -2,7 +2,7 @@
 
 use super::Calls;
 use super::arguments::Caller;
-use crate::lockstep::spoil::raw;
+use crate::lockstep::mutate::raw;
 use crate::lockstep::state::{MOCK_DOMAIN, MOCK_DOMAIN_FLAGS};
 use handoff_model::abi::argument::Pointee;
 use handoff_model::abi::call::Call;

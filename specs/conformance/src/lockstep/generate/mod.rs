@@ -10,7 +10,7 @@ mod calls;
 pub(super) mod mock;
 
 use super::Step;
-use super::spoil::{spoil, spoils};
+use super::mutate::{mutations, spoil};
 use super::state::{State, spec};
 use arguments::Caller;
 use handoff_model::abi::call::{Call, ProcessCall};
@@ -40,9 +40,9 @@ pub(super) fn step(state: &State) -> BoxedStrategy<Step> {
     let sorts = SORTS.iter().map(|(weight, sort)| (*weight, Just(*sort)));
     let calls = (Union::new_weighted(weighted.collect()), Union::new_weighted(sorts.collect()))
         .prop_flat_map(|((pid, by), sort)| {
-            let spoiled = prop::option::weighted(0.07, (any::<prop::sample::Index>(), spoils()));
-            (sort(&by), spoiled).prop_map(move |(call, spoiled)| {
-                let worse = spoiled.and_then(|(at, how)| spoil(&call, at, how));
+            let mutated = prop::option::weighted(0.07, (any::<prop::sample::Index>(), mutations()));
+            (sort(&by), mutated).prop_map(move |(call, mutated)| {
+                let worse = mutated.and_then(|(at, how)| spoil(&call, at, how));
                 Step::Call(pid, worse.unwrap_or(call))
             })
         });

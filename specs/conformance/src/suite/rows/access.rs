@@ -1,19 +1,20 @@
 //! Kernel accesses, as the kernel's own tests have them, and dma-bufs.
 
 use super::mock::{Mock, on, test, word};
-use crate::suite::bench::{Bench, Done, map, map_file, unmap};
+use crate::suite::fixture::{FactResult, Fixture, map, map_file, unmap};
 use crate::suite::structure::sized;
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, FileCall, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
 use handoff_model::abi::request as nr;
 
-const MOCK: &[Need] = &[Need::Mock];
+const MOCK: &[Capability] = &[Capability::Mock];
 /// The mock exporter tells its descriptor here, and not in 7.3.4.
-const MOCK_7_2: &[Need] = &[Need::Mock, Need::Release("7.2")];
-const MOCK_EDU: &[Need] = &[Need::Mock, Need::Has(Device::Edu)];
+const MOCK_6_13: &[Capability] = &[Capability::Mock, Capability::Release("6.13")];
+const MOCK_7_2: &[Capability] = &[Capability::Mock, Capability::Release("7.2")];
+const MOCK_EDU: &[Capability] = &[Capability::Mock, Capability::Has(Device::Edu)];
 const BASE: u64 = 0x100_0000;
 const NONE: ObjectId = ObjectId(77);
 const BAD: Fd = Fd(99);
@@ -38,7 +39,7 @@ fn create(iommufd: Fd, ioas: ObjectId, flags: u32) -> Call {
     on(test(5, ioas.0).u32(0).u32(flags), iommufd)
 }
 
-fn looking(b: &mut Bench<'_>) -> Done<Looking> {
+fn looking(b: &mut Fixture<'_>) -> FactResult<Looking> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     let ioas = b.ioas(p, iommufd)?;
@@ -95,7 +96,7 @@ fn revoke(iommufd: Fd, fd: Fd, revoked: u32) -> Call {
     on(test(23, 0).fd(fd).u32(revoked), iommufd)
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("access/holds", "an access holds its address space until its last close", MOCK, |b| {
         let l = looking(b)?;
         let Looking { p, iommufd, ioas, access, .. } = l;
@@ -344,7 +345,7 @@ pub(super) const ROWS: &[Row] = &[
             ],
         )
     }),
-    row("dma-buf/not-yet", "dma-bufs are younger", &[Need::Mock, Need::Release("6.13")], |b| {
+    row("dma-buf/not-yet", "dma-bufs are younger", MOCK_6_13, |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         b.refuses(p, &dma_buf(iommufd, 4096), Errno::EOPNOTSUPP)?;

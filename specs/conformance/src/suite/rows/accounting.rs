@@ -3,23 +3,26 @@
 //! Hazards that a kernel could do without (K1, K2, K3) have a row on each side: the kernel as it
 //! is, and one where they are mended.
 
-use crate::suite::bench::{BASE, Bench, Done, Setup, copy, limited, map, map_file, unmap};
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::fixture::{
+    BASE, FactResult, Fixture, Setup, copy, limited, map, map_file, unmap,
+};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall, UNLIMITED};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, Pid, Uid};
 use handoff_sim_kernel::ProcessSpec;
 
-const EDU: &[Need] = &[Need::Has(Device::Edu)];
-const EDUS: &[Need] = &[Need::Has(Device::Edu), Need::Has(Device::OtherEdu)];
+const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
+const EDUS: &[Capability] = &[Capability::Has(Device::Edu), Capability::Has(Device::OtherEdu)];
 /// There the kernel gives back a lock of the owner's memory map that it does not hold, and waits
 /// for it without end (`update_mm_locked_vm` in 7.3.4).
-const HANGS: &[Need] = &[Need::Simulated("a host's process would hang in ATTACH for good")];
-const FIXED: &[Need] = &[
-    Need::Has(Device::Edu),
-    Need::Release("fixed"),
-    Need::Simulated("no kernel has the hazard mended"),
+const HANGS: &[Capability] =
+    &[Capability::Simulated("a host's process would hang in ATTACH for good")];
+const FIXED: &[Capability] = &[
+    Capability::Has(Device::Edu),
+    Capability::Release("fixed"),
+    Capability::Simulated("no kernel has the hazard mended"),
 ];
 
 /// Root without `CAP_IPC_LOCK`, who may choose the accounting mode.
@@ -35,7 +38,7 @@ fn take(iommufd: Fd) -> Call {
 }
 
 /// A context that charges memory maps, with an attached `edu` and so many pages of a memfd.
-fn per_process(b: &mut Bench<'_>, p: Pid, pages: u64) -> Done<Setup> {
+fn per_process(b: &mut Fixture<'_>, p: Pid, pages: u64) -> FactResult<Setup> {
     let iommufd = b.iommufd(p)?;
     b.ok(p, &Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: true }))?;
     let ioas = b.ioas(p, iommufd)?;
@@ -47,23 +50,23 @@ fn per_process(b: &mut Bench<'_>, p: Pid, pages: u64) -> Done<Setup> {
 }
 
 /// VmPin and VmLck of a process must be so many pages.
-fn counters(b: &mut Bench<'_>, p: Pid, [pinned, locked]: [i64; 2]) -> Done {
+fn counters(b: &mut Fixture<'_>, p: Pid, [pinned, locked]: [i64; 2]) -> FactResult {
     b.vm_pin(p, pinned)?;
     b.vm_lck(p, locked)
 }
 
 /// Two processes; the second has the context and the device of the first.
-fn handed(b: &mut Bench<'_>, old: Pid, new: Pid, s: &Setup) -> Done<(Fd, Fd)> {
+fn handed(b: &mut Fixture<'_>, old: Pid, new: Pid, s: &Setup) -> FactResult<(Fd, Fd)> {
     let fds = b.pass(old, new, &[s.iommufd, s.device])?;
     Ok((fds[0], fds[1]))
 }
 
-fn map_pages(b: &mut Bench<'_>, p: Pid, (iommufd, ioas): (Fd, ObjectId), pages: u64) -> Call {
+fn map_pages(b: &mut Fixture<'_>, p: Pid, (iommufd, ioas): (Fd, ObjectId), pages: u64) -> Call {
     let memfd = b.memfd(p, pages).expect("a memfd");
     map_file(iommufd, ioas, memfd, Iova(0x400_0000), pages)
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("accounting/user", "all processes of a user share one limit, and VmLck stays", EDU, |b| {
         let p = b.spawn(limited(1000, 6));
         let Setup { iommufd, ioas, .. } = b.set_up(p, 4)?;

@@ -1,20 +1,20 @@
 //! Attached devices: who shares a domain, what a replacement leaves, whose pages are behind it.
 
 use super::mock::{Mock, word};
-use crate::suite::bench::{BASE, Bench, Done, Setup, copy, map, map_file, unmap};
+use crate::suite::fixture::{BASE, FactResult, Fixture, Setup, copy, map, map_file, unmap};
 use crate::suite::structure::sized;
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Pid, Va};
 use handoff_model::abi::request as nr;
 
-const EDU: &[Need] = &[Need::Has(Device::Edu)];
-const EDUS: &[Need] = &[Need::Has(Device::Edu), Need::Has(Device::OtherEdu)];
-const MTTY: &[Need] = &[Need::Has(Device::Mtty)];
-const MOCK: &[Need] = &[Need::Mock];
-const EDU_7_3: &[Need] = &[Need::Has(Device::Edu), Need::Release("7.3")];
+const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
+const EDUS: &[Capability] = &[Capability::Has(Device::Edu), Capability::Has(Device::OtherEdu)];
+const MTTY: &[Capability] = &[Capability::Has(Device::Mtty)];
+const MOCK: &[Capability] = &[Capability::Mock];
+const EDU_7_3: &[Capability] = &[Capability::Has(Device::Edu), Capability::Release("7.3")];
 const NONE: ObjectId = ObjectId(77);
 
 /// Where interrupts of a device go.
@@ -26,19 +26,19 @@ const fn attach(device: Fd, page_table: ObjectId) -> Call {
 
 /// The ranges of an address space must be these, first and last, and so aligned.
 fn ranges(
-    b: &mut Bench<'_>,
+    b: &mut Fixture<'_>,
     pid: Pid,
     (iommufd, ioas): (Fd, ObjectId),
     expected: &[[u64; 2]],
     alignment_bytes: u64,
-) -> Done {
+) -> FactResult {
     let reply = b.ok(pid, &Call::Iommufd(IommufdCall::IoasIovaRanges { iommufd, ioas }))?;
     let range = |[first, last]: &[u64; 2]| IovaRange { first: Iova(*first), last: Iova(*last) };
     let ranges = expected.iter().map(range).collect();
     b.same("the ranges", &reply, &Reply::IovaRanges { ranges, alignment_bytes })
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("attach/refused", "what ATTACH refuses, and the device stays where it was", EDU, |b| {
         let p = b.process();
         let Setup { iommufd, device, device_id, hwpt, ioas, memfd } = b.set_up(p, 2)?;

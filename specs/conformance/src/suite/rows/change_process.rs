@@ -1,14 +1,16 @@
 //! CHANGE_PROCESS: who owns what, who is charged, what is refused.
 
-use crate::suite::bench::{BASE, Bench, Done, ROOT, Setup, copy, limited, map, map_file, unmap};
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::fixture::{
+    BASE, FactResult, Fixture, ROOT, Setup, copy, limited, map, map_file, unmap,
+};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, ProcessCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use handoff_sim_kernel::{COMMAND_OFFSET, ProcessSpec};
 
-const EDU: &[Need] = &[Need::Has(Device::Edu)];
+const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
 
 fn take(iommufd: Fd) -> Call {
     IommufdCall::change_process(iommufd)
@@ -22,7 +24,7 @@ struct Spaces {
 }
 
 /// Eight pages in each of six address spaces with a domain each, and a copy of some of them.
-fn six_spaces(b: &mut Bench<'_>, pid: Pid) -> Done<Spaces> {
+fn six_spaces(b: &mut Fixture<'_>, pid: Pid) -> FactResult<Spaces> {
     let iommufd = b.iommufd(pid)?;
     let (file, device) = b.bind(pid, Device::Edu, iommufd)?;
     let mut spaces = Vec::new();
@@ -38,7 +40,7 @@ fn six_spaces(b: &mut Bench<'_>, pid: Pid) -> Done<Spaces> {
     Ok(Spaces { iommufd, ioas: spaces, device: file })
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("change-process/reserved", "a reserved field that is set is EOPNOTSUPP", &[], |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
@@ -106,7 +108,7 @@ pub(super) const ROWS: &[Row] = &[
         b.ok(new, &take(iommufd))?;
         b.vm_pin(new, 0)
     }),
-    row("change-process/unknown", "6.12 does not know it", &[Need::Release("6.12")], |b| {
+    row("change-process/unknown", "6.12 does not know it", &[Capability::Release("6.12")], |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         for reserved in [0, 1] {

@@ -1,18 +1,18 @@
 //! An iommufd as a type1 container.
 
 use super::mock::{Mock, on, test, word};
-use crate::suite::bench::{Bench, Done, map_file};
+use crate::suite::fixture::{FactResult, Fixture, map_file};
 use crate::suite::structure::{Fields, sized, value};
-use crate::suite::{Row, row};
-use crate::target::Need;
-use handoff_model::abi::argument::Outcome;
+use crate::suite::{Fact, row};
+use crate::target::Capability;
+use handoff_model::abi::argument::IoctlOutcome;
 use handoff_model::abi::call::{Call, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use handoff_model::abi::request as nr;
 
-const MOCK: &[Need] = &[Need::Mock];
-const OLD_KERNEL: &[Need] = &[Need::Release("6.13")];
+const MOCK: &[Capability] = &[Capability::Mock];
+const OLD_KERNEL: &[Capability] = &[Capability::Release("6.13")];
 const NONE: ObjectId = ObjectId(77);
 const TOP: u64 = u64::MAX;
 const TYPE1: u64 = 1;
@@ -42,7 +42,7 @@ fn info(iommufd: Fd, size: u32) -> Call {
 }
 
 /// A process with a context and its compat IOAS.
-fn container(b: &mut Bench<'_>) -> Done<(Pid, Fd, ObjectId)> {
+fn container(b: &mut Fixture<'_>) -> FactResult<(Pid, Fd, ObjectId)> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     let ioas = b.ioas(p, iommufd)?;
@@ -50,17 +50,17 @@ fn container(b: &mut Bench<'_>) -> Done<(Pid, Fd, ObjectId)> {
     Ok((p, iommufd, ioas))
 }
 
-fn long(outcome: &Outcome, at: usize) -> u64 {
+fn long(outcome: &IoctlOutcome, at: usize) -> u64 {
     u64::from_ne_bytes(*outcome.bytes[at..].first_chunk().expect("within the structure"))
 }
 
 /// An UNMAP_DMA that succeeds, and how much it says.
-fn unmapped(b: &mut Bench<'_>, p: Pid, call: &Call, expected: u64) -> Done {
+fn unmapped(b: &mut Fixture<'_>, p: Pid, call: &Call, expected: u64) -> FactResult {
     let outcome = b.ioctl(p, call)?;
     b.same("the bytes unmapped", &long(&outcome, 16), &expected)
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row(
         "compat/ioas",
         "the compat IOAS is told, set and cleared, and goes with its object",
@@ -204,14 +204,19 @@ pub(super) const ROWS: &[Row] = &[
         b.ok(p, &on(pin, iommufd))?;
         b.refuses(p, &unmap_dma(iommufd, 0, BASE + 3 * PAGE_BYTES, PAGE_BYTES), Errno::EINVAL)
     }),
-    row("compat/cut-dma-buf", "a dma-buf is not cut", &[Need::Mock, Need::Release("7.2")], |b| {
-        let (p, iommufd, ioas) = container(b)?;
-        b.ok(p, &value(iommufd, nr::VFIO_SET_IOMMU, TYPE1))?;
-        let outcome = b.ioctl(p, &on(test(22, 0).u32(0x4000), iommufd))?;
-        let buffer = Fd(outcome.result.unwrap_or_default().cast_signed());
-        b.ok(p, &map_file(iommufd, ioas, buffer, Iova(BASE), 4))?;
-        b.refuses(p, &unmap_dma(iommufd, 0, BASE, PAGE_BYTES), Errno::EOPNOTSUPP)
-    }),
+    row(
+        "compat/cut-dma-buf",
+        "a dma-buf is not cut",
+        &[Capability::Mock, Capability::Release("7.2")],
+        |b| {
+            let (p, iommufd, ioas) = container(b)?;
+            b.ok(p, &value(iommufd, nr::VFIO_SET_IOMMU, TYPE1))?;
+            let outcome = b.ioctl(p, &on(test(22, 0).u32(0x4000), iommufd))?;
+            let buffer = Fd(outcome.result.unwrap_or_default().cast_signed());
+            b.ok(p, &map_file(iommufd, ioas, buffer, Iova(BASE), 4))?;
+            b.refuses(p, &unmap_dma(iommufd, 0, BASE, PAGE_BYTES), Errno::EOPNOTSUPP)
+        },
+    ),
     row("compat/not-small", "a container with a mapped domain does not become type 1", MOCK, |b| {
         let (p, iommufd, ioas) = container(b)?;
         Mock::on(b, p, iommufd, ioas)?;

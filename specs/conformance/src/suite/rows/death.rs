@@ -1,14 +1,16 @@
 //! Who dies, when, and what is left: the moments of a handoff at which a process can end.
 
-use crate::suite::bench::{BASE, Bench, Done, ORDINARY, Setup, limited, map, map_file, unmap};
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::fixture::{
+    BASE, FactResult, Fixture, ORDINARY, Setup, limited, map, map_file, unmap,
+};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, Reply, SocketCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, Pid};
 use handoff_sim_kernel::{BUS_MASTER, COMMAND_OFFSET};
 
-const EDU: &[Need] = &[Need::Has(Device::Edu)];
+const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
 
 /// The command register of a bound device, and with bus mastering.
 const BOUND: u16 = 0x0103;
@@ -18,19 +20,19 @@ fn take(iommufd: Fd) -> Call {
     IommufdCall::change_process(iommufd)
 }
 
-fn command(b: &mut Bench<'_>, pid: Pid, device: Fd, expected: u16) -> Done {
+fn command(b: &mut Fixture<'_>, pid: Pid, device: Fd, expected: u16) -> FactResult {
     let read = FileCall::read_at(device, COMMAND_OFFSET, 2);
     let seen = b.ok(pid, &read)?;
     b.same("the command register", &seen, &Reply::Bytes(expected.to_le_bytes().to_vec()))
 }
 
-fn reaches(b: &mut Bench<'_>, pid: Pid, device: Fd, memfd: Fd) -> Done {
+fn reaches(b: &mut Fixture<'_>, pid: Pid, device: Fd, memfd: Fd) -> FactResult {
     let seen = b.arm().reaches(Device::Edu, pid, device, BASE, (memfd, 0));
     b.same("DMA reaches what is mapped", &seen, &true)
 }
 
 /// A process with two pages mapped and a device that masters the bus, and another process.
-fn set_up(b: &mut Bench<'_>) -> Done<(Pid, Pid, Setup)> {
+fn set_up(b: &mut Fixture<'_>) -> FactResult<(Pid, Pid, Setup)> {
     let (old, new) = (b.process(), b.process());
     let at = b.set_up(old, 2)?;
     let bytes = MASTER.to_le_bytes().to_vec();
@@ -39,7 +41,7 @@ fn set_up(b: &mut Bench<'_>) -> Done<(Pid, Pid, Setup)> {
 }
 
 /// The device is free: it can be bound, and is the first object.
-fn is_free(b: &mut Bench<'_>, pid: Pid) -> Done {
+fn is_free(b: &mut Fixture<'_>, pid: Pid) -> FactResult {
     let iommufd = b.iommufd(pid)?;
     let (device, id) = b.bind(pid, Device::Edu, iommufd)?;
     b.same("the device's object", &id, &ObjectId(1))?;
@@ -47,13 +49,13 @@ fn is_free(b: &mut Bench<'_>, pid: Pid) -> Done {
 }
 
 /// Another open file of the device cannot bind.
-fn is_held(b: &mut Bench<'_>, pid: Pid) -> Done {
+fn is_held(b: &mut Fixture<'_>, pid: Pid) -> FactResult {
     let (device, iommufd) = (b.open(pid, Device::Edu)?, b.iommufd(pid)?);
     b.refuses(pid, &Call::Device(DeviceCall::Bind { device, iommufd }), Errno::EINVAL)
 }
 
 /// A process whose device masters the bus over two pages of a memfd that are mapped by address.
-fn set_up_by_address(b: &mut Bench<'_>) -> Done<(Pid, Setup)> {
+fn set_up_by_address(b: &mut Fixture<'_>) -> FactResult<(Pid, Setup)> {
     let (old, _, at) = set_up(b)?;
     b.ok(old, &unmap(at.iommufd, at.ioas, BASE, 2))?;
     let va = b.mmap(old, Some(at.memfd), 2)?;
@@ -63,7 +65,7 @@ fn set_up_by_address(b: &mut Bench<'_>) -> Done<(Pid, Setup)> {
 
 /// DMA goes on over what is mapped by addresses that are gone; nobody takes it over or pins it
 /// again.
-fn is_orphaned(b: &mut Bench<'_>, pid: Pid, at: &Setup) -> Done {
+fn is_orphaned(b: &mut Fixture<'_>, pid: Pid, at: &Setup) -> FactResult {
     let Setup { iommufd, ioas, memfd, device, .. } = *at;
     reaches(b, pid, device, memfd)?;
     b.refuses(pid, &take(iommufd), Errno::EINVAL)?;
@@ -72,7 +74,7 @@ fn is_orphaned(b: &mut Bench<'_>, pid: Pid, at: &Setup) -> Done {
     b.ok(pid, &unmap(iommufd, ioas, BASE, 2)).map(drop)
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("death/nothing-passed", "the device of the dead is closed and free", EDU, |b| {
         let (old, new, _) = set_up(b)?;
         is_held(b, new)?;

@@ -1,14 +1,14 @@
 //! Devices at work: what DMA reaches, where interrupts arrive, whoever holds what.
 
-use crate::suite::bench::{BASE, Bench, Done, ORDINARY, Setup, map_file, unmap};
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::fixture::{BASE, FactResult, Fixture, ORDINARY, Setup, map_file, unmap};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Pid};
 use handoff_sim_kernel::{BUS_MASTER, COMMAND_OFFSET};
 
-const EDU: &[Need] = &[Need::Has(Device::Edu)];
+const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
 
 /// `VFIO_PCI_MSI_IRQ_INDEX`.
 const MSI: u32 = 1;
@@ -18,7 +18,7 @@ fn change_process(iommufd: Fd) -> Call {
 }
 
 /// Lets the device do DMA.
-pub(super) fn be_master(b: &mut Bench<'_>, pid: Pid, device: Fd) -> Done {
+pub(super) fn be_master(b: &mut Fixture<'_>, pid: Pid, device: Fd) -> FactResult {
     let read = FileCall::read_at(device, COMMAND_OFFSET, 2);
     let command = match b.ok(pid, &read)? {
         Reply::Bytes(bytes) => u16::from_le_bytes([bytes[0], bytes[1]]) | BUS_MASTER,
@@ -28,14 +28,14 @@ pub(super) fn be_master(b: &mut Bench<'_>, pid: Pid, device: Fd) -> Done {
     b.ok(pid, &FileCall::write_at(device, COMMAND_OFFSET, bytes)).map(drop)
 }
 
-fn reaches(b: &mut Bench<'_>, pid: Pid, at: &Setup, page: u64, expected: bool) -> Done {
+fn reaches(b: &mut Fixture<'_>, pid: Pid, at: &Setup, page: u64, expected: bool) -> FactResult {
     let iova = Iova(BASE.0 + page * PAGE_BYTES);
     let seen = b.arm().reaches(Device::Edu, pid, at.device, iova, (at.memfd, page));
     b.same(&format!("DMA to {iova} reaches page {page}"), &seen, &expected)
 }
 
 /// What waits in an eventfd.
-fn waiting(b: &mut Bench<'_>, pid: Pid, fd: Fd, expected: u64) -> Done {
+fn waiting(b: &mut Fixture<'_>, pid: Pid, fd: Fd, expected: u64) -> FactResult {
     if expected == 0 {
         return b.refuses(pid, &Call::File(FileCall::ReadEvent { fd }), Errno::EAGAIN);
     }
@@ -43,7 +43,7 @@ fn waiting(b: &mut Bench<'_>, pid: Pid, fd: Fd, expected: u64) -> Done {
     b.same("interrupts", &reply, &Reply::Count(expected))
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("dma/reaches-what-is-mapped", "DMA reaches mapped pages of an attached master", EDU, |b| {
         let p = b.process();
         let at = b.set_up(p, 3)?;

@@ -2,16 +2,16 @@
 
 use super::hwpt::{Alloc, FAULT_ID_VALID, NEST_PARENT, SELFTEST, mocked, replace};
 use super::mock::{on, test, word};
-use crate::suite::bench::{Bench, Done};
+use crate::suite::fixture::{FactResult, Fixture};
 use crate::suite::structure::sized;
-use crate::suite::{Row, row};
-use crate::target::Need;
+use crate::suite::{Fact, row};
+use crate::target::Capability;
 use handoff_model::abi::call::{Call, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
 use handoff_model::abi::request as nr;
 
-const MOCK: &[Need] = &[Need::Mock];
+const MOCK: &[Capability] = &[Capability::Mock];
 
 /// The one type of viommus that the mock driver has, and that of its events.
 const KIND: u32 = 0xdead_beef;
@@ -25,12 +25,12 @@ fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
-fn reads(b: &mut Bench<'_>, p: Pid, fd: Fd, room: u64, expected: &[u32]) -> Done {
+fn reads(b: &mut Fixture<'_>, p: Pid, fd: Fd, room: u64, expected: &[u32]) -> FactResult {
     let reply = b.ok(p, &read(fd, room))?;
     b.same("what was read", &reply, &Reply::Bytes(words(expected)))
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row(
         "events/faults",
         "Page faults are read whole, with cookies, and answered by cookie",

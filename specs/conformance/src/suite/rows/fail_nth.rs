@@ -7,19 +7,19 @@
 
 use super::hwpt::{APERTURE, Alloc, NEST_PARENT, mocked};
 use super::mock::{Mock, on, test, word};
-use crate::suite::bench::{BASE, Bench, Done, copy, map, map_file, unmap};
+use crate::suite::fixture::{BASE, FactResult, Fixture, copy, map, map_file, unmap};
 use crate::suite::structure::sized;
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use handoff_model::abi::request as nr;
 
-const MOCK: &[Need] = &[Need::FailNth, Need::Mock];
-const EDU: &[Need] = &[Need::FailNth, Need::Has(Device::Edu)];
-const MTTY: &[Need] = &[Need::FailNth, Need::Has(Device::Mtty)];
-const BIND_EDU: &[Need] = &[Need::Simulated(
+const MOCK: &[Capability] = &[Capability::FailNth, Capability::Mock];
+const EDU: &[Capability] = &[Capability::FailNth, Capability::Has(Device::Edu)];
+const MTTY: &[Capability] = &[Capability::FailNth, Capability::Has(Device::Mtty)];
+const BIND_EDU: &[Capability] = &[Capability::Simulated(
     "ACPI, which is asked for the interrupt of a PCI device, is left with broken counts of its \
      objects (7.3.4)",
 )];
@@ -43,9 +43,9 @@ impl Failing<'_> {
     /// stays. → how often the call was refused.
     fn exhaust(
         &self,
-        b: &mut Bench<'_>,
-        undo: impl Fn(&mut Bench<'_>, &Reply) -> Done,
-    ) -> Done<(u32, Reply)> {
+        b: &mut Fixture<'_>,
+        undo: impl Fn(&mut Fixture<'_>, &Reply) -> FactResult,
+    ) -> FactResult<(u32, Reply)> {
         let before = self.seen(b)?;
         let mut refused = 0;
         for nth in 1..LIMIT {
@@ -61,28 +61,28 @@ impl Failing<'_> {
             let after = self.seen(b)?;
             b.same("VmPin, and the next object", &after, &before)?;
         }
-        b.wrong(format!("it still fails at its allocation {LIMIT}"))
+        b.mismatch(format!("it still fails at its allocation {LIMIT}"))
     }
 
     /// As [`Self::exhaust`], of a call that makes something.
     fn makes(
         &self,
-        b: &mut Bench<'_>,
-        undo: impl Fn(&mut Bench<'_>, &Reply) -> Done,
-    ) -> Done<Reply> {
+        b: &mut Fixture<'_>,
+        undo: impl Fn(&mut Fixture<'_>, &Reply) -> FactResult,
+    ) -> FactResult<Reply> {
         let (refused, reply) = self.exhaust(b, undo)?;
         b.same("it was refused", &(refused > 0), &true)?;
         Ok(reply)
     }
 
-    fn seen(&self, b: &mut Bench<'_>) -> Done<(i64, ObjectId)> {
+    fn seen(&self, b: &mut Fixture<'_>) -> FactResult<(i64, ObjectId)> {
         let next = b.ioas(self.p, self.iommufd)?;
         b.ok(self.p, &Call::Iommufd(IommufdCall::Destroy { iommufd: self.iommufd, id: next }))?;
         Ok((b.arm().locked(self.p).0, next))
     }
 }
 
-fn destroy(b: &mut Bench<'_>, p: Pid, iommufd: Fd, id: u32) -> Done {
+fn destroy(b: &mut Fixture<'_>, p: Pid, iommufd: Fd, id: u32) -> FactResult {
     b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ObjectId(id) })).map(drop)
 }
 
@@ -96,7 +96,7 @@ fn made(reply: &Reply, at: usize) -> u32 {
 }
 
 /// A process with a context, an address space, and so many mock devices with domains of their own.
-fn with_domains(b: &mut Bench<'_>, domains: usize) -> Done<(Pid, Fd, ObjectId)> {
+fn with_domains(b: &mut Fixture<'_>, domains: usize) -> FactResult<(Pid, Fd, ObjectId)> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     let ioas = b.ioas(p, iommufd)?;
@@ -109,7 +109,7 @@ fn with_domains(b: &mut Bench<'_>, domains: usize) -> Done<(Pid, Fd, ObjectId)> 
     Ok((p, iommufd, ioas))
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("fail-nth/objects", "IOAS_ALLOC, MOCK_DOMAIN and HWPT_ALLOC leave no object", MOCK, |b| {
         let (p, iommufd, ioas, mock) = mocked(b)?;
         let nested = Alloc::over(mock.idev, ioas).flags(NEST_PARENT);
@@ -120,7 +120,8 @@ pub(super) const ROWS: &[Row] = &[
             (nested.call(iommufd), 16),
         ];
         for (call, at) in &calls {
-            let undo = |b: &mut Bench<'_>, reply: &Reply| destroy(b, p, iommufd, made(reply, *at));
+            let undo =
+                |b: &mut Fixture<'_>, reply: &Reply| destroy(b, p, iommufd, made(reply, *at));
             Failing { p, iommufd, call }.makes(b, undo)?;
         }
         Ok(())
@@ -137,7 +138,7 @@ pub(super) const ROWS: &[Row] = &[
             ];
             for (call, iova) in &calls {
                 let taken_back = unmap(iommufd, ioas, *iova, 4);
-                let undo = |b: &mut Bench<'_>, _: &Reply| b.ok(p, &taken_back).map(drop);
+                let undo = |b: &mut Fixture<'_>, _: &Reply| b.ok(p, &taken_back).map(drop);
                 Failing { p, iommufd, call }.makes(b, undo)?;
             }
             b.vm_pin(p, if domains > 0 { 8 } else { 0 })?;
@@ -149,14 +150,14 @@ pub(super) const ROWS: &[Row] = &[
         let memfd = b.memfd(p, 2)?;
         b.ok(p, &map_file(iommufd, ioas, memfd, APERTURE, 2))?;
         let create = on(test(5, ioas.0).u32(0).u32(1), iommufd);
-        let close = |b: &mut Bench<'_>, reply: &Reply| {
+        let close = |b: &mut Fixture<'_>, reply: &Reply| {
             b.ok(p, &Call::File(FileCall::Close { fd: Fd(made(reply, 16).cast_signed()) }))
                 .map(drop)
         };
         let reply = Failing { p, iommufd, call: &create }.makes(b, close)?;
         let access = made(&reply, 16);
         let pages = test(7, access).u32(1).u32(0).u64(APERTURE.0).u64(2 * PAGE_BYTES).u64(0);
-        let give_back = |b: &mut Bench<'_>, reply: &Reply| {
+        let give_back = |b: &mut Fixture<'_>, reply: &Reply| {
             b.ok(p, &on(test(6, access).u32(made(reply, 20)), iommufd)).map(drop)
         };
         Failing { p, iommufd, call: &on(pages, iommufd) }.makes(b, give_back)?;
@@ -193,7 +194,7 @@ pub(super) const ROWS: &[Row] = &[
         b.ok(old, &map_file(set.iommufd, second, set.memfd, BASE, 4))?;
         let iommufd = b.pass(old, new, &[set.iommufd])?[0];
         let call = |iommufd| IommufdCall::change_process(iommufd);
-        let take_back = |b: &mut Bench<'_>, _: &Reply| {
+        let take_back = |b: &mut Fixture<'_>, _: &Reply| {
             b.ok(old, &call(set.iommufd)).and_then(|_| b.vm_pin(old, 4))
         };
         Failing { p: new, iommufd, call: &call(iommufd) }.exhaust(b, take_back)?;
@@ -215,7 +216,7 @@ pub(super) const ROWS: &[Row] = &[
             ),
         ];
         for (call, undo) in &calls {
-            let undo = |b: &mut Bench<'_>, _: &Reply| b.ok(p, undo).map(drop);
+            let undo = |b: &mut Fixture<'_>, _: &Reply| b.ok(p, undo).map(drop);
             Failing { p, iommufd, call }.exhaust(b, undo)?;
         }
         b.vm_pin(p, 0)
@@ -223,12 +224,12 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 /// Attaches a device to an address space of two pages.
-fn attach(b: &mut Bench<'_>, device: Device, pinned_pages: i64) -> Done {
+fn attach(b: &mut Fixture<'_>, device: Device, pinned_pages: i64) -> FactResult {
     let (p, iommufd, ioas) = with_domains(b, 0)?;
     let memfd = b.memfd(p, 2)?;
     b.ok(p, &map_file(iommufd, ioas, memfd, BASE, 2))?;
     let (device, _) = b.bind(p, device, iommufd)?;
-    let detach = |b: &mut Bench<'_>, _: &Reply| {
+    let detach = |b: &mut Fixture<'_>, _: &Reply| {
         b.ok(p, &Call::Device(DeviceCall::Detach { device })).map(drop)
     };
     let attach = Call::Device(DeviceCall::Attach { device, page_table: ioas });
@@ -237,10 +238,10 @@ fn attach(b: &mut Bench<'_>, device: Device, pinned_pages: i64) -> Done {
 }
 
 /// Binds a device; only its last close undoes that.
-fn bind(b: &mut Bench<'_>, kind: Device) -> Done {
+fn bind(b: &mut Fixture<'_>, kind: Device) -> FactResult {
     let (p, iommufd, _) = with_domains(b, 0)?;
     let device = b.open(p, kind)?;
-    let anew = |b: &mut Bench<'_>, _: &Reply| {
+    let anew = |b: &mut Fixture<'_>, _: &Reply| {
         b.ok(p, &Call::File(FileCall::Close { fd: device }))?;
         let file = b.open(p, kind)?;
         b.same("the number", &file, &device)

@@ -1,17 +1,17 @@
 //! `VFIO_DEVICE_FEATURE`: what is checked, low power, migration of mtty.
 
-use crate::suite::bench::Bench;
+use crate::suite::fixture::Fixture;
 use crate::suite::structure::{Fields, sized, value};
-use crate::suite::{Done, Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, FactResult, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::request as nr;
 
-const EDU: &[Need] = &[Need::Has(Device::Edu)];
-const MTTY: &[Need] = &[Need::Has(Device::Mtty)];
-const OLD_KERNEL: &[Need] = &[Need::Has(Device::Mtty), Need::Release("6.13")];
+const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
+const MTTY: &[Capability] = &[Capability::Has(Device::Mtty)];
+const OLD_KERNEL: &[Capability] = &[Capability::Has(Device::Mtty), Capability::Release("6.13")];
 
 const GET: u32 = 1 << 16;
 const SET: u32 = 1 << 17;
@@ -50,7 +50,7 @@ fn go(d: Fd, state: u32) -> Call {
     on(d, feature(STATE | SET).u32(state).u32(0))
 }
 
-fn begin(b: &mut Bench<'_>, device: Device) -> Done<(Pid, Fd)> {
+fn begin(b: &mut Fixture<'_>, device: Device) -> FactResult<(Pid, Fd)> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     let (d, _) = b.bind(p, device, iommufd)?;
@@ -61,13 +61,13 @@ fn begin(b: &mut Bench<'_>, device: Device) -> Done<(Pid, Fd)> {
 }
 
 /// Goes to a state; → the file that comes with it.
-fn goes(b: &mut Bench<'_>, p: Pid, d: Fd, state: u32) -> Done<Fd> {
+fn goes(b: &mut Fixture<'_>, p: Pid, d: Fd, state: u32) -> FactResult<Fd> {
     let outcome = b.ioctl(p, &go(d, state))?;
     Ok(Fd(i32::from_ne_bytes(outcome.bytes[12..16].try_into().expect("four bytes"))))
 }
 
 /// The state must be this.
-fn is_in(b: &mut Bench<'_>, p: Pid, d: Fd, state: u32) -> Done {
+fn is_in(b: &mut Fixture<'_>, p: Pid, d: Fd, state: u32) -> FactResult {
     let outcome = b.ioctl(p, &on(d, feature(STATE | GET).u32(0).u32(0)))?;
     b.same("the state", &outcome.bytes[8..12], &state.to_ne_bytes()[..])?;
     b.same("no file", &outcome.bytes[12..16], &[0xff; 4][..])
@@ -80,7 +80,7 @@ fn logging(page: u64, ranges: &[[u64; 2]]) -> Fields {
     feature(LOGGING_START | SET).u64(page).u32(count).u32(0).pointer(&bytes)
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row(
         "feature/checked",
         "sizes and flags are checked before the feature is looked for",
@@ -145,7 +145,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "feature/wakeup",
         "the next call wakes the device, which tells its user",
-        &[Need::Simulated("a host's device falls asleep some time later")],
+        &[Capability::Simulated("a host's device falls asleep some time later")],
         |b| {
             let (p, d) = begin(b, Device::Edu)?;
             let event = b.fd(p, &Call::File(FileCall::Eventfd))?;

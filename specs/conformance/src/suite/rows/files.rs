@@ -1,15 +1,15 @@
 //! Descriptors on their way, eventfds, seals, and who dies when.
 
-use crate::suite::bench::{BASE, Bench, ROOT, Setup, map_file};
-use crate::suite::{Done, Row, row};
-use crate::target::{Device, Need};
+use crate::suite::fixture::{BASE, Fixture, ROOT, Setup, map_file};
+use crate::suite::{Fact, FactResult, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{
     Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply, SocketCall,
 };
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid};
 
-const EDU: &[Need] = &[Need::Has(Device::Edu)];
+const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
 
 const BAD: Fd = Fd(99);
 
@@ -38,28 +38,28 @@ fn punch(fd: Fd) -> Call {
 }
 
 /// Sends descriptors to a process that has room for `room`; → what came.
-fn pass_few(b: &mut Bench<'_>, from: Pid, to: Pid, fds: &[Fd], room: usize) -> Done<Reply> {
+fn pass_few(b: &mut Fixture<'_>, from: Pid, to: Pid, fds: &[Fd], room: usize) -> FactResult<Reply> {
     let (there, here) = b.arm().socketpair(from, to);
     b.ok(from, &SocketCall::send(there, vec![1], fds.to_vec()))?;
     b.ok(to, &Call::Socket(SocketCall::ReceiveFew { fd: here, fds_max: room }))
 }
 
 /// The device can be bound again by a new file.
-fn is_free(b: &mut Bench<'_>) -> Done {
+fn is_free(b: &mut Fixture<'_>) -> FactResult {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     b.bind(p, Device::Edu, iommufd).map(drop)
 }
 
 /// It cannot.
-fn is_taken(b: &mut Bench<'_>) -> Done {
+fn is_taken(b: &mut Fixture<'_>) -> FactResult {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     let device = b.open(p, Device::Edu)?;
     b.refuses(p, &Call::Device(DeviceCall::Bind { device, iommufd }), Errno::EINVAL)
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("files/eventfd", "an eventfd counts, and what does not fit is refused", &[], |b| {
         let p = b.process();
         let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
@@ -78,7 +78,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "files/no-eventfd",
         "what is no eventfd is neither read nor written as one",
-        &[Need::Simulated("a host reads and writes other files")],
+        &[Capability::Simulated("a host reads and writes other files")],
         |b| {
             let p = b.process();
             let iommufd = b.iommufd(p)?;

@@ -1,9 +1,9 @@
 //! What stands before every command of an iommufd: which files know it, its number, its size, its
 //! memory.
 
-use crate::suite::bench::{Bench, Done};
+use crate::suite::fixture::{FactResult, Fixture};
 use crate::suite::structure::{Fields, sized, value};
-use crate::suite::{Row, row};
+use crate::suite::{Fact, row};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
@@ -39,12 +39,12 @@ fn zeroes(length: u32, size: u32) -> Fields {
     sized().bytes(&vec![0; length as usize - 4]).with_size(size)
 }
 
-fn context(b: &mut Bench<'_>) -> Done<(Pid, Fd)> {
+fn context(b: &mut Fixture<'_>) -> FactResult<(Pid, Fd)> {
     let p = b.process();
     Ok((p, b.iommufd(p)?))
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("header/number", "a number outside the table is ENOTTY, whatever it points to", &[], |b| {
         let (p, iommufd) = context(b)?;
         for request in [0x3b7f, 0x3bc0, 0x3b00, 0] {

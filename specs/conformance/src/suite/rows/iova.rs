@@ -1,18 +1,18 @@
 //! Where a mapping goes: chosen addresses, what is allowed, what is reserved.
 
-use crate::suite::bench::{BASE, Bench, Done, Setup, map_file, unmap};
+use crate::suite::fixture::{BASE, FactResult, Fixture, Setup, map_file, unmap};
 use crate::suite::rows::mock::{Mock, on, test};
 use crate::suite::structure::sized;
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
-use handoff_model::abi::argument::Outcome;
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
+use handoff_model::abi::argument::IoctlOutcome;
 use handoff_model::abi::call::{Call, DeviceCall, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, Pid};
 use handoff_model::abi::request as nr;
 
-const EDU: &[Need] = &[Need::Has(Device::Edu)];
-const MOCK: &[Need] = &[Need::Mock];
+const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
+const MOCK: &[Capability] = &[Capability::Mock];
 const TOP: u64 = u64::MAX;
 const NONE: ObjectId = ObjectId(77);
 
@@ -24,7 +24,7 @@ struct Space {
     memfd: Fd,
 }
 
-fn space(b: &mut Bench<'_>) -> Done<Space> {
+fn space(b: &mut Fixture<'_>) -> FactResult<Space> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     let ioas = b.ioas(p, iommufd)?;
@@ -39,12 +39,12 @@ fn anywhere(s: &Space, offset_bytes: u64, length_bytes: u64) -> Call {
 }
 
 /// The last field of a structure.
-pub(super) fn last_long(outcome: &Outcome) -> u64 {
+pub(super) fn last_long(outcome: &IoctlOutcome) -> u64 {
     let bytes = outcome.bytes.last_chunk().expect("a structure");
     u64::from_ne_bytes(*bytes)
 }
 
-fn chosen(b: &mut Bench<'_>, s: &Space, rows: &[(u64, u64, u64)]) -> Done {
+fn chosen(b: &mut Fixture<'_>, s: &Space, rows: &[(u64, u64, u64)]) -> FactResult {
     for (offset, length, expected) in rows {
         let outcome = b.ioctl(s.p, &anywhere(s, *offset, *length))?;
         b.same("the chosen IOVA", &last_long(&outcome), expected)?;
@@ -79,7 +79,7 @@ fn reserve(s: &Space, first: u64, length: u64) -> Call {
     on(test(1, s.ioas.0).u64(first).u64(length), s.iommufd)
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row(
         "iova/chosen",
         "the lowest place that keeps the alignment of the source, never 0",

@@ -1,17 +1,17 @@
 //! SET_IRQS: what is checked, what each index does, what is left where it fails.
 
-use crate::suite::bench::Bench;
+use crate::suite::fixture::Fixture;
 use crate::suite::structure::sized;
-use crate::suite::{Done, Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, FactResult, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::request as nr;
 
-const EDU: &[Need] = &[Need::Has(Device::Edu)];
-const MTTY: &[Need] = &[Need::Has(Device::Mtty)];
-const MANY: &[Need] = &[Need::Has(Device::Many)];
+const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
+const MTTY: &[Capability] = &[Capability::Has(Device::Mtty)];
+const MANY: &[Capability] = &[Capability::Has(Device::Many)];
 
 /// What is given for each vector.
 const NONE: u32 = 1;
@@ -53,7 +53,7 @@ fn disable(device: Fd, index: u32) -> Call {
 }
 
 /// A process, a bound device in it, and eventfds.
-fn begin<const N: usize>(b: &mut Bench<'_>, device: Device) -> Done<(Pid, Fd, [Fd; N])> {
+fn begin<const N: usize>(b: &mut Fixture<'_>, device: Device) -> FactResult<(Pid, Fd, [Fd; N])> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     let (file, _) = b.bind(p, device, iommufd)?;
@@ -66,7 +66,7 @@ fn begin<const N: usize>(b: &mut Bench<'_>, device: Device) -> Done<(Pid, Fd, [F
 }
 
 /// What stands in eventfds.
-fn counts(b: &mut Bench<'_>, p: Pid, expected: &[(Fd, u64)]) -> Done {
+fn counts(b: &mut Fixture<'_>, p: Pid, expected: &[(Fd, u64)]) -> FactResult {
     for (fd, count) in expected {
         let call = Call::File(FileCall::ReadEvent { fd: *fd });
         if *count == 0 {
@@ -79,7 +79,7 @@ fn counts(b: &mut Bench<'_>, p: Pid, expected: &[(Fd, u64)]) -> Done {
     Ok(())
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("irqs/checked", "size, flags, index and range are checked before anything", EDU, |b| {
         let (p, d, []) = begin(b, Device::Edu)?;
         b.all_refused(

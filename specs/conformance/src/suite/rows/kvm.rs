@@ -1,18 +1,18 @@
 //! KVM: VMs and their lifetime, irqfds, VFIO files that a VM knows.
 
-use crate::suite::bench::Bench;
+use crate::suite::fixture::Fixture;
 use crate::suite::structure::{Fields, value};
-use crate::suite::{Done, Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, FactResult, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::request as nr;
 
-const KVM: &[Need] = &[Need::Kvm];
-const KVM_AND_EDU: &[Need] = &[Need::Kvm, Need::Has(Device::Edu)];
-const KVM_AND_TIED: &[Need] = &[Need::Kvm, Need::Has(Device::Tied)];
-const OLD_KERNEL: &[Need] = &[Need::Kvm, Need::Release("6.13")];
+const KVM: &[Capability] = &[Capability::Kvm];
+const KVM_AND_EDU: &[Capability] = &[Capability::Kvm, Capability::Has(Device::Edu)];
+const KVM_AND_TIED: &[Capability] = &[Capability::Kvm, Capability::Has(Device::Tied)];
+const OLD_KERNEL: &[Capability] = &[Capability::Kvm, Capability::Release("6.13")];
 
 const BAD: Fd = Fd(99);
 
@@ -25,12 +25,12 @@ const FILE: u32 = 1;
 const ADD: u64 = 1;
 const DEL: u64 = 2;
 
-fn made(b: &mut Bench<'_>, p: Pid, call: &Call) -> Done<Fd> {
+fn made(b: &mut Fixture<'_>, p: Pid, call: &Call) -> FactResult<Fd> {
     let fd = b.ioctl(p, call)?.result.unwrap_or_default();
     Ok(Fd(fd.cast_signed()))
 }
 
-fn vm(b: &mut Bench<'_>, p: Pid) -> Done<Fd> {
+fn vm(b: &mut Fixture<'_>, p: Pid) -> FactResult<Fd> {
     let kvm = b.fd(p, &Call::File(FileCall::Open { path: "/dev/kvm".to_owned() }))?;
     let vm = made(b, p, &value(kvm, nr::KVM_CREATE_VM, 0))?;
     b.ok(p, &Call::File(FileCall::Close { fd: kvm }))?;
@@ -38,7 +38,7 @@ fn vm(b: &mut Bench<'_>, p: Pid) -> Done<Fd> {
 }
 
 /// A VM with an interrupt controller.
-fn vm_with_irqchip(b: &mut Bench<'_>, p: Pid) -> Done<Fd> {
+fn vm_with_irqchip(b: &mut Fixture<'_>, p: Pid) -> FactResult<Fd> {
     let vm = vm(b, p)?;
     b.ok(p, &value(vm, nr::KVM_CREATE_IRQCHIP, 0))?;
     Ok(vm)
@@ -62,7 +62,7 @@ fn create_device(vm: Fd, kind: u32, flags: u32) -> Call {
 }
 
 /// A VM's VFIO device.
-fn vfio(b: &mut Bench<'_>, p: Pid, vm: Fd) -> Done<Fd> {
+fn vfio(b: &mut Fixture<'_>, p: Pid, vm: Fd) -> FactResult<Fd> {
     let outcome = b.ioctl(p, &create_device(vm, 4, 0))?;
     Ok(Fd(i32::from_ne_bytes(outcome.bytes[4..8].try_into().expect("four bytes"))))
 }
@@ -72,11 +72,11 @@ fn attr(request: u32, vfio: Fd, group: u32, which: u64, fd: Fd) -> Call {
     attr.plain(vfio, request)
 }
 
-fn tell(vfio: Fd, which: u64, fd: Fd) -> Call {
+fn set_attribute(vfio: Fd, which: u64, fd: Fd) -> Call {
     attr(nr::KVM_SET_DEVICE_ATTR, vfio, FILE, which, fd)
 }
 
-fn count(b: &mut Bench<'_>, p: Pid, fd: Fd, expected: u64) -> Done {
+fn count(b: &mut Fixture<'_>, p: Pid, fd: Fd, expected: u64) -> FactResult {
     let call = Call::File(FileCall::ReadEvent { fd });
     if expected == 0 {
         return b.refuses(p, &call, Errno::EAGAIN);
@@ -89,7 +89,7 @@ fn write(fd: Fd, count: u64) -> Call {
     Call::File(FileCall::WriteEvent { fd, count })
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("kvm/vm", "what makes a VM, its vCPUs and its irqchip refuses", KVM, |b| {
         let p = b.process();
         let kvm = b.fd(p, &Call::File(FileCall::Open { path: "/dev/kvm".to_owned() }))?;
@@ -265,18 +265,18 @@ pub(super) const ROWS: &[Row] = &[
                 (null.plain(vfio, nr::KVM_SET_DEVICE_ATTR), Errno::EFAULT),
                 (attr(nr::KVM_HAS_DEVICE_ATTR, vfio, 2, ADD, d), Errno::ENXIO),
                 (attr(nr::KVM_HAS_DEVICE_ATTR, vfio, FILE, 9, d), Errno::ENXIO),
-                (tell(vfio, 9, d), Errno::ENXIO),
-                (tell(vfio, ADD, BAD), Errno::EBADF),
-                (tell(vfio, ADD, memfd), Errno::EINVAL),
-                (tell(vfio, DEL, BAD), Errno::EBADF),
-                (tell(vfio, DEL, d), Errno::ENOENT),
+                (set_attribute(vfio, 9, d), Errno::ENXIO),
+                (set_attribute(vfio, ADD, BAD), Errno::EBADF),
+                (set_attribute(vfio, ADD, memfd), Errno::EINVAL),
+                (set_attribute(vfio, DEL, BAD), Errno::EBADF),
+                (set_attribute(vfio, DEL, d), Errno::ENOENT),
             ],
         )?;
         b.ok(p, &attr(nr::KVM_HAS_DEVICE_ATTR, vfio, FILE, ADD, BAD))?;
-        b.ok(p, &tell(vfio, ADD, d))?;
-        b.refuses(p, &tell(vfio, ADD, d), Errno::EEXIST)?;
-        b.ok(p, &tell(vfio, DEL, d))?;
-        b.ok(p, &tell(vfio, ADD, d)).map(drop)
+        b.ok(p, &set_attribute(vfio, ADD, d))?;
+        b.refuses(p, &set_attribute(vfio, ADD, d), Errno::EEXIST)?;
+        b.ok(p, &set_attribute(vfio, DEL, d))?;
+        b.ok(p, &set_attribute(vfio, ADD, d)).map(drop)
     }),
     row("kvm/keeps-device", "a VM keeps the device files that it knows", KVM_AND_EDU, |b| {
         let p = b.process();
@@ -284,7 +284,7 @@ pub(super) const ROWS: &[Row] = &[
         let vfio = vfio(b, p, vm)?;
         let iommufd = b.iommufd(p)?;
         let (d, _) = b.bind(p, Device::Edu, iommufd)?;
-        b.ok(p, &tell(vfio, ADD, d))?;
+        b.ok(p, &set_attribute(vfio, ADD, d))?;
         b.ok(p, &Call::File(FileCall::Close { fd: d }))?;
         let again = b.open(p, Device::Edu)?;
         let bind = Call::Device(DeviceCall::Bind { device: again, iommufd });
@@ -298,7 +298,7 @@ pub(super) const ROWS: &[Row] = &[
         let vfio = vfio(b, p, vm)?;
         let iommufd = b.iommufd(p)?;
         let d = b.open(p, Device::Edu)?;
-        b.ok(p, &tell(vfio, ADD, d))?;
+        b.ok(p, &set_attribute(vfio, ADD, d))?;
         b.ok(p, &Call::Device(DeviceCall::Bind { device: d, iommufd }))?;
         b.ok(p, &Call::File(FileCall::Close { fd: vfio }))?;
         b.ok(p, &Call::File(FileCall::Close { fd: vm }))?;
@@ -313,9 +313,9 @@ pub(super) const ROWS: &[Row] = &[
         let d = b.open(p, Device::Tied)?;
         let bind = Call::Device(DeviceCall::Bind { device: d, iommufd });
         b.refuses(p, &bind, Errno::ESRCH)?;
-        b.ok(p, &tell(vfio, ADD, d))?;
+        b.ok(p, &set_attribute(vfio, ADD, d))?;
         b.ok(p, &bind)?;
-        b.ok(p, &tell(vfio, DEL, d))?;
+        b.ok(p, &set_attribute(vfio, DEL, d))?;
         b.ok(p, &Call::File(FileCall::Close { fd: d }))?;
         let d = b.open(p, Device::Tied)?;
         b.refuses(p, &Call::Device(DeviceCall::Bind { device: d, iommufd }), Errno::ESRCH)

@@ -1,7 +1,7 @@
 //! Processes begin, execute and end: what of theirs lives on.
 
-use crate::suite::bench::{Bench, Done, ORDINARY, ROOT, limited};
-use crate::suite::{Row, row};
+use crate::suite::fixture::{FactResult, Fixture, ORDINARY, ROOT, limited};
+use crate::suite::{Fact, row};
 use handoff_model::abi::call::{
     Call, FileCall, MemoryCall, ProcessCall, Reply, SocketCall, UNLIMITED,
 };
@@ -9,12 +9,12 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Uid};
 use handoff_sim_kernel::ProcessSpec;
 
-fn flag(b: &mut Bench<'_>, pid: Pid, call: &Call, expected: bool) -> Done {
+fn flag(b: &mut Fixture<'_>, pid: Pid, call: &Call, expected: bool) -> FactResult {
     let reply = b.ok(pid, call)?;
     b.same(call.name(), &reply, &Reply::Flag(expected))
 }
 
-fn cap_ipc_lock(b: &mut Bench<'_>, pid: Pid, expected: bool) -> Done {
+fn cap_ipc_lock(b: &mut Fixture<'_>, pid: Pid, expected: bool) -> FactResult {
     flag(b, pid, &Call::Process(ProcessCall::GetCapIpcLock), expected)
 }
 
@@ -22,7 +22,7 @@ fn cap_ipc_lock(b: &mut Bench<'_>, pid: Pid, expected: bool) -> Done {
 const BARE_ROOT: ProcessSpec = ProcessSpec { cap_ipc_lock: false, ..ROOT };
 const LOCKER: ProcessSpec = ProcessSpec { cap_ipc_lock: true, ..ORDINARY };
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("process/descriptors", "the lowest free number is taken, from 3 to 1023", &[], |b| {
         let p = b.process();
         let first = b.fd(p, &Call::File(FileCall::Eventfd))?;

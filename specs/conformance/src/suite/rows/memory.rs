@@ -1,7 +1,7 @@
 //! Descriptors, memfds, mappings: what the calls on them refuse.
 
-use crate::suite::{Row, row};
-use crate::target::Need;
+use crate::suite::{Fact, row};
+use crate::target::Capability;
 use handoff_model::abi::call::{Call, FileCall, MemoryCall, Reply, SocketCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Va};
@@ -36,7 +36,7 @@ fn munmap(va: u64, length_bytes: u64) -> Call {
     Call::Memory(MemoryCall::Munmap { va: Va(va), length_bytes })
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("memory/descriptors", "a descriptor that is not there is EBADF", &[], |b| {
         let p = b.process();
         b.all_refused(
@@ -60,7 +60,9 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "memory/table",
         "a full table takes no more: EMFILE",
-        &[Need::Simulated("how many descriptors a host's process may have is the host's to say")],
+        &[Capability::Simulated(
+            "how many descriptors a host's process may have is the host's to say",
+        )],
         |b| {
             let p = b.process();
             let memfd = b.memfd(p, 1)?;
@@ -78,7 +80,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "memory/opath",
         "a program that is open with O_PATH can be examined, and used for nothing",
-        &[Need::Simulated("a host's processes get no program by a call")],
+        &[Capability::Simulated("a host's processes get no program by a call")],
         |b| {
             let p = b.process();
             let image = b.arm().image(p).unwrap_or(BAD);

@@ -1,8 +1,8 @@
 //! What rows ask of the kernel's own tests (`IOMMU_TEST_CMD`): mock devices and accesses.
 
-use crate::suite::bench::{Bench, Done};
+use crate::suite::fixture::{FactResult, Fixture};
 use crate::suite::structure::{Fields, sized};
-use handoff_model::abi::argument::Outcome;
+use handoff_model::abi::argument::IoctlOutcome;
 use handoff_model::abi::call::Call;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
 use handoff_model::abi::request as nr;
@@ -21,7 +21,7 @@ pub(super) fn on(fields: Fields, iommufd: Fd) -> Call {
 }
 
 /// A word of what an ioctl left.
-pub(super) fn word(outcome: &Outcome, at: usize) -> u32 {
+pub(super) fn word(outcome: &IoctlOutcome, at: usize) -> u32 {
     u32::from_ne_bytes(*outcome.bytes[at..].first_chunk().expect("within the structure"))
 }
 
@@ -35,7 +35,12 @@ pub(super) struct Mock {
 
 impl Mock {
     /// A new one on an address space or a domain.
-    pub(super) fn on(b: &mut Bench<'_>, p: Pid, iommufd: Fd, page_table: ObjectId) -> Done<Self> {
+    pub(super) fn on(
+        b: &mut Fixture<'_>,
+        p: Pid,
+        iommufd: Fd,
+        page_table: ObjectId,
+    ) -> FactResult<Self> {
         let outcome = b.ioctl(p, &on(test(2, page_table.0), iommufd))?;
         let [stdev, hwpt, idev] = [16, 20, 24].map(|at| ObjectId(word(&outcome, at)));
         Ok(Self { stdev, hwpt, idev })

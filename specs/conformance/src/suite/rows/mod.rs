@@ -28,10 +28,10 @@ mod processes;
 mod regions;
 mod type1;
 
-use super::Row;
+use super::Fact;
 
 /// Row after row of each topic.
-const TOPICS: &[&[Row]] = &[
+const TOPICS: &[&[Fact]] = &[
     access::ROWS,
     accounting::ROWS,
     attach::ROWS,
@@ -80,6 +80,6 @@ const TOPICS: &[&[Row]] = &[
 ];
 
 /// Every row.
-pub fn all() -> impl Iterator<Item = &'static Row> {
+pub fn all() -> impl Iterator<Item = &'static Fact> {
     TOPICS.iter().copied().flatten()
 }

@@ -2,14 +2,14 @@
 
 use super::hwpt::{APERTURE, mocked};
 use super::mock::{Mock, on, test};
-use crate::suite::bench::{Bench, Done, map, map_file};
-use crate::suite::{Row, row};
-use crate::target::Need;
+use crate::suite::fixture::{FactResult, Fixture, map, map_file};
+use crate::suite::{Fact, row};
+use crate::target::Capability;
 use handoff_model::abi::call::{Call, IommufdCall, MemoryCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, PAGE_BYTES, Pid, Va};
 
-const MOCK: &[Need] = &[Need::Mock];
+const MOCK: &[Capability] = &[Capability::Mock];
 
 fn take(iommufd: Fd) -> Call {
     IommufdCall::change_process(iommufd)
@@ -17,12 +17,12 @@ fn take(iommufd: Fd) -> Call {
 
 /// Whether a domain leads to each of two pages of a process (`MD_CHECK_MAP`).
 fn leads(
-    b: &mut Bench<'_>,
+    b: &mut Fixture<'_>,
     pid: Pid,
     (iommufd, hwpt): (Fd, ObjectId),
     va: Va,
     expected: [bool; 2],
-) -> Done {
+) -> FactResult {
     for (at, is_same) in [0, PAGE_BYTES].into_iter().zip(expected) {
         let row = test(3, hwpt.0).u64(APERTURE.0 + at).u64(PAGE_BYTES).u64(va.0 + at);
         let check = on(row, iommufd);
@@ -35,7 +35,7 @@ fn leads(
     Ok(())
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("hazard/k6-taken", "pages are taken over that the file no longer has (K6)", MOCK, |b| {
         let (old, iommufd, ioas, Mock { hwpt, .. }) = mocked(b)?;
         let (new, memfd) = (b.process(), b.memfd(old, 2)?);

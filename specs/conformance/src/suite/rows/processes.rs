@@ -1,8 +1,8 @@
 //! Processes: limits, users, signals, exec, guests; and the sockets between them.
 
-use crate::suite::bench::{Bench, ROOT, limited};
-use crate::suite::{Done, Row, row};
-use crate::target::Need;
+use crate::suite::fixture::{Fixture, ROOT, limited};
+use crate::suite::{Fact, FactResult, row};
+use crate::target::Capability;
 use handoff_model::abi::call::{
     Call, FDS_PER_MESSAGE_MAX, FileCall, GuestCall, MESSAGE_BYTES_MAX, ProcessCall, Reply,
     SocketCall, UNLIMITED,
@@ -12,8 +12,8 @@ use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Uid};
 
 const BAD: Fd = Fd(99);
 
-const WAITS: &[Need] = &[Need::Simulated("a process of a host would wait")];
-const GUEST: &[Need] = &[Need::Simulated("a host's puppets have no guest")];
+const WAITS: &[Capability] = &[Capability::Simulated("a process of a host would wait")];
+const GUEST: &[Capability] = &[Capability::Simulated("a host's puppets have no guest")];
 
 fn send(fd: Fd, length: usize, fds: Vec<Fd>) -> Call {
     SocketCall::send(fd, vec![1; length], fds)
@@ -24,14 +24,14 @@ fn receive(fd: Fd) -> Call {
 }
 
 /// How long the next message is.
-fn bytes(b: &mut Bench<'_>, p: Pid, fd: Fd) -> Done<usize> {
+fn bytes(b: &mut Fixture<'_>, p: Pid, fd: Fd) -> FactResult<usize> {
     match b.ok(p, &receive(fd))? {
         Reply::Message { bytes, .. } => Ok(bytes.len()),
         other => unreachable!("{other:?}"),
     }
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("processes/limits", "limits go down for all, up for who may", &[], |b| {
         let p = b.spawn(limited(1000, 4));
         let seen = b.ok(p, &Call::Process(ProcessCall::GetMemlock))?;
@@ -133,7 +133,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "sockets/size",
         "a message that is too long is refused",
-        &[Need::Simulated("how long one may be is the socket's buffer's to say")],
+        &[Capability::Simulated("how long one may be is the socket's buffer's to say")],
         |b| {
             let (p, q) = (b.process(), b.process());
             let (here, _) = b.arm().socketpair(p, q);

@@ -1,18 +1,18 @@
 //! Regions of a device file: configuration space, BARs, mappings of them.
 
-use crate::suite::bench::{Setup, map};
+use crate::suite::fixture::{Setup, map};
 use crate::suite::rows::device::{CONFIG, begin, mmap, read, reads, write};
 use crate::suite::structure::sized;
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, MemoryCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, PAGE_BYTES, Va};
 use handoff_model::abi::request as nr;
 
-const EDU: &[Need] = &[Need::Has(Device::Edu)];
+const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Fact] = &[
     row("region/config", "configuration space: who it is, what can be written", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
         reads(b, p, d, CONFIG, &[0x34, 0x12, 0xe8, 0x11, 0x03, 0x01, 0x10, 0x00])?;

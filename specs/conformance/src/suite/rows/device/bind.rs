@@ -2,16 +2,16 @@
 
 use super::{BAD, CONFIG, EDU, MTTY, OLD_KERNEL, info, mmap, read, write};
 use crate::suite::structure::{Fields, sized, value};
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, PAGE_BYTES};
 use handoff_model::abi::request as nr;
 
-const EDU_AND_MTTY: &[Need] = &[Need::Has(Device::Edu), Need::Has(Device::Mtty)];
-const GROUP: &[Need] = &[Need::Has(Device::Edu), Need::Has(Device::Sibling)];
-const OF_6_2: &[Need] = &[Need::Has(Device::Edu), Need::Release("6.2")];
+const EDU_AND_MTTY: &[Capability] = &[Capability::Has(Device::Edu), Capability::Has(Device::Mtty)];
+const GROUP: &[Capability] = &[Capability::Has(Device::Edu), Capability::Has(Device::Sibling)];
+const OF_6_2: &[Capability] = &[Capability::Has(Device::Edu), Capability::Release("6.2")];
 
 fn bind(flags: u32, iommufd: Fd) -> Fields {
     sized().u32(flags).fd(iommufd).u32(0).u64(0)
@@ -21,7 +21,7 @@ fn with_token(iommufd: Fd) -> Fields {
     sized().u32(1).fd(iommufd).u32(0).pointer(&[7; 16])
 }
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("device/not-yet", "before 6.6 a device has no file of its own", OF_6_2, |b| {
         let p = b.process();
         let path = b.arm().path(Device::Edu);

@@ -1,13 +1,13 @@
 //! Holders of a bound device file: copies, other processes, programs after an exec.
 
 use super::{EDU, begin};
-use crate::suite::bench::Setup;
-use crate::suite::{Row, row};
+use crate::suite::fixture::Setup;
+use crate::suite::{Fact, row};
 use crate::target::Device;
 use handoff_model::abi::call::{Call, DeviceCall, FileCall};
 use handoff_model::abi::errno::Errno;
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("device/shared", "who holds the bound file by whatever way can use it", EDU, |b| {
         let p = b.process();
         let Setup { device, .. } = b.set_up(p, 1)?;

@@ -1,17 +1,17 @@
 //! Descriptions of a device: GET_INFO, regions, interrupts, capabilities.
 
 use super::{
-    CONFIG, EDU, MTTY, OLD_KERNEL, begin, hot_reset, info, mmap, read, reads, tells, write,
+    CONFIG, EDU, MTTY, OLD_KERNEL, begin, hot_reset, info, mmap, read, reads, reports_info, write,
 };
 use crate::suite::structure::{Fields, sized, value};
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES};
 use handoff_model::abi::request as nr;
 
-const MANY: &[Need] = &[Need::Has(Device::Many)];
+const MANY: &[Capability] = &[Capability::Has(Device::Many)];
 
 fn irq(d: Fd, index: u32) -> Call {
     sized().u32(0xaaaa).u32(index).u32(0xaaaa).on(d, nr::VFIO_DEVICE_GET_IRQ_INFO)
@@ -21,18 +21,18 @@ fn region_info(d: Fd, index: u32) -> Call {
     sized().u32(0xaaaa).u32(index).u32(0).u64(0).u64(0).on(d, nr::VFIO_DEVICE_GET_REGION_INFO)
 }
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("device/info", "an edu tells that it is PCI, 9 regions, 5 interrupt indexes", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
-        tells(b, p, &info(d, 4), &[2, 9, 5])?;
-        tells(b, p, &info(d, 6), &[2, 9, 5, 0, 0])?;
-        tells(b, p, &irq(d, 0), &[7, 0, 1])?;
-        tells(b, p, &irq(d, 1), &[9, 1, 1])?;
-        tells(b, p, &irq(d, 2), &[9, 2, 0])?;
-        tells(b, p, &irq(d, 4), &[9, 4, 1])?;
-        tells(b, p, &region_info(d, 0), &[7, 0, 0, 1 << 20, 0, 0, 0])?;
-        tells(b, p, &region_info(d, 1), &[0, 1, 0, 0, 0, 0, 1 << 8])?;
-        tells(b, p, &region_info(d, 7), &[3, 7, 0, 256, 0, 0, 7 << 8])?;
+        reports_info(b, p, &info(d, 4), &[2, 9, 5])?;
+        reports_info(b, p, &info(d, 6), &[2, 9, 5, 0, 0])?;
+        reports_info(b, p, &irq(d, 0), &[7, 0, 1])?;
+        reports_info(b, p, &irq(d, 1), &[9, 1, 1])?;
+        reports_info(b, p, &irq(d, 2), &[9, 2, 0])?;
+        reports_info(b, p, &irq(d, 4), &[9, 4, 1])?;
+        reports_info(b, p, &region_info(d, 0), &[7, 0, 0, 1 << 20, 0, 0, 0])?;
+        reports_info(b, p, &region_info(d, 1), &[0, 1, 0, 0, 0, 0, 1 << 8])?;
+        reports_info(b, p, &region_info(d, 7), &[3, 7, 0, 256, 0, 0, 7 << 8])?;
         let (of_info, of_region, of_irq) = (
             nr::VFIO_DEVICE_GET_INFO,
             nr::VFIO_DEVICE_GET_REGION_INFO,
@@ -94,16 +94,16 @@ pub(crate) const ROWS: &[Row] = &[
         let outcome = b.ioctl(p, &roomy.on(d, nr::VFIO_DEVICE_GET_REGION_INFO))?;
         b.same("its offset", &outcome.bytes[12..16], &32u32.to_ne_bytes()[..])?;
         b.same("the capability", &outcome.bytes[32..], &[3, 0, 1, 0, 0, 0, 0, 0][..])?;
-        tells(b, p, &irq(d, 2), &[1, 2, 4])
+        reports_info(b, p, &irq(d, 2), &[1, 2, 4])
     }),
     row("device/mtty-info", "mtty knows its interrupts once GET_INFO was asked", MTTY, |b| {
         let (p, d) = begin(b, Device::Mtty)?;
-        tells(b, p, &info(d, 5), &[2, 9, 5, 0xaaaa])?;
-        tells(b, p, &irq(d, 0), &[7, 0, 1])?;
-        tells(b, p, &irq(d, 1), &[9, 1, 1])?;
-        tells(b, p, &region_info(d, 0), &[3, 0, 0, 8, 0, 0, 0])?;
-        tells(b, p, &region_info(d, 7), &[3, 7, 0, 255, 0, 0, 7 << 8])?;
-        tells(b, p, &region_info(d, 8), &[3, 8, 0, 0, 0, 0, 8 << 8])?;
+        reports_info(b, p, &info(d, 5), &[2, 9, 5, 0xaaaa])?;
+        reports_info(b, p, &irq(d, 0), &[7, 0, 1])?;
+        reports_info(b, p, &irq(d, 1), &[9, 1, 1])?;
+        reports_info(b, p, &region_info(d, 0), &[3, 0, 0, 8, 0, 0, 0])?;
+        reports_info(b, p, &region_info(d, 7), &[3, 7, 0, 255, 0, 0, 7 << 8])?;
+        reports_info(b, p, &region_info(d, 8), &[3, 8, 0, 0, 0, 0, 8 << 8])?;
         b.ok(p, &value(d, nr::VFIO_DEVICE_RESET, 0))?;
         b.all_refused(
             p,
@@ -129,7 +129,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "device/mtty-early",
         "before that every index of mtty is EINVAL",
-        &[Need::Simulated("another row may have asked the host's device")],
+        &[Capability::Simulated("another row may have asked the host's device")],
         |b| {
             let (p, d) = begin(b, Device::Mtty)?;
             b.refuses(p, &irq(d, 0), Errno::EINVAL)

@@ -2,7 +2,7 @@
 
 use super::{BAD, CONFIG, EDU, begin};
 use crate::suite::structure::{sized, value};
-use crate::suite::{Row, row};
+use crate::suite::{Fact, row};
 use crate::target::Device;
 use handoff_model::abi::call::{Call, FileCall};
 use handoff_model::abi::errno::Errno;
@@ -14,7 +14,7 @@ fn ioeventfd(d: Fd, flags: u32, offset: u64, fd: Fd) -> Call {
     cmd.on(d, nr::VFIO_DEVICE_IOEVENTFD)
 }
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("device/ioeventfd", "ioeventfds: one for each write, into BARs alone", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
         let (e, f) =

@@ -6,17 +6,17 @@ pub(super) mod info;
 pub(super) mod ioeventfd;
 pub(super) mod reset;
 
-use crate::suite::Done;
-use crate::suite::bench::Bench;
+use crate::suite::FactResult;
+use crate::suite::fixture::Fixture;
 use crate::suite::structure::sized;
-use crate::target::{Device, Need};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, FileCall, MemoryCall, Reply};
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::request as nr;
 
-const EDU: &[Need] = &[Need::Has(Device::Edu)];
-const MTTY: &[Need] = &[Need::Has(Device::Mtty)];
-const OLD_KERNEL: &[Need] = &[Need::Has(Device::Edu), Need::Release("6.13")];
+const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
+const MTTY: &[Capability] = &[Capability::Has(Device::Mtty)];
+const OLD_KERNEL: &[Capability] = &[Capability::Has(Device::Edu), Capability::Release("6.13")];
 const BAD: Fd = Fd(99);
 pub(super) const CONFIG: u64 = 7 << 40;
 
@@ -33,20 +33,26 @@ pub(super) fn mmap(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
 }
 
 /// A process with a bound device.
-pub(super) fn begin(b: &mut Bench<'_>, device: Device) -> Done<(Pid, Fd)> {
+pub(super) fn begin(b: &mut Fixture<'_>, device: Device) -> FactResult<(Pid, Fd)> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     Ok((p, b.bind(p, device, iommufd)?.0))
 }
 
 /// What must be read.
-pub(super) fn reads(b: &mut Bench<'_>, p: Pid, fd: Fd, offset_bytes: u64, expected: &[u8]) -> Done {
+pub(super) fn reads(
+    b: &mut Fixture<'_>,
+    p: Pid,
+    fd: Fd,
+    offset_bytes: u64,
+    expected: &[u8],
+) -> FactResult {
     let seen = b.ok(p, &read(fd, offset_bytes, expected.len() as u64))?;
     b.same(&format!("bytes at {offset_bytes:#x}"), &seen, &Reply::Bytes(expected.to_vec()))
 }
 
 /// An ioctl that tells something must leave these words after the first.
-fn tells(b: &mut Bench<'_>, p: Pid, call: &Call, expected: &[u32]) -> Done {
+fn reports_info(b: &mut Fixture<'_>, p: Pid, call: &Call, expected: &[u32]) -> FactResult {
     let outcome = b.ioctl(p, call)?;
     let words = outcome.bytes[4..].chunks_exact(4);
     let seen: Vec<u32> =

@@ -1,22 +1,22 @@
 //! Resets: of the device and of its bus.
 
-use super::{CONFIG, EDU, begin, hot_reset, info, reads, tells, write};
+use super::{CONFIG, EDU, begin, hot_reset, info, reads, reports_info, write};
 use crate::suite::structure::{sized, value};
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::Call;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::request as nr;
 
-const ALONE: &[Need] = &[Need::Has(Device::Alone)];
+const ALONE: &[Capability] = &[Capability::Has(Device::Alone)];
 
 fn hot_reset_info(d: Fd, room: usize) -> Call {
     let info = sized().u32(0).u32(0).bytes(&vec![0; room]);
     info.on(d, nr::VFIO_DEVICE_GET_PCI_HOT_RESET_INFO)
 }
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("device/no-reset", "a device that cannot be reset says so", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
         b.all_refused(
@@ -37,7 +37,7 @@ pub(crate) const ROWS: &[Row] = &[
     }),
     row("device/reset", "a device alone on its bus is reset, also by its bus", ALONE, |b| {
         let (p, d) = begin(b, Device::Alone)?;
-        tells(b, p, &info(d, 4), &[3, 9, 5])?;
+        reports_info(b, p, &info(d, 4), &[3, 9, 5])?;
         b.ok(p, &write(d, CONFIG + 4, &[0x07]))?;
         b.ok(p, &value(d, nr::VFIO_DEVICE_RESET, 0))?;
         reads(b, p, d, CONFIG + 4, &[0x07])?;

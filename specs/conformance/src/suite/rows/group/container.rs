@@ -5,19 +5,20 @@ use super::{
     open_group, ready, set_iommu,
 };
 use crate::suite::structure::value;
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, FileCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::request as nr;
 
-const TWO: &[Need] = &[Need::Type1, Need::Has(Device::Edu), Need::Has(Device::OtherEdu)];
+const TWO: &[Capability] =
+    &[Capability::Type1, Capability::Has(Device::Edu), Capability::Has(Device::OtherEdu)];
 
 /// Extensions.
 const DMA_CC_IOMMU: u64 = 4;
 const UNMAP_ALL: u64 = 9;
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("container/extensions", "what a container can do, before and with an IOMMU", TYPE1, |b| {
         let p = b.process();
         let (group, container) = (open_group(b, p, Device::Edu)?, open_container(b, p)?);
@@ -38,7 +39,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "container/coherency",
         "without real devices every DMA is coherent",
-        &[Need::Type1, Need::Has(Device::Mtty)],
+        &[Capability::Type1, Capability::Has(Device::Mtty)],
         |b| {
             let p = b.process();
             let at = ready(b, p, Device::Mtty, V2)?;

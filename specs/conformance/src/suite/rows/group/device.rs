@@ -5,17 +5,17 @@ use super::{
     open_group, open_of, ready, set_iommu, status,
 };
 use crate::suite::structure::{Fields, sized};
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::argument::{Argument, Ioctl, Structure};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::request as nr;
 
-const ALONE: &[Need] = &[Need::Type1, Need::Has(Device::Alone)];
+const ALONE: &[Capability] = &[Capability::Type1, Capability::Has(Device::Alone)];
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row(
         "group/device-by-name",
         "a device is had by its name, once there is an IOMMU",
@@ -90,7 +90,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "group/mdev-needs-kvm",
         "an mdev that needs KVM is not had without",
-        &[Need::Type1, Need::Has(Device::Tied)],
+        &[Capability::Type1, Capability::Has(Device::Tied)],
         |b| {
             let p = b.process();
             let at = ready(b, p, Device::Tied, V2)?;

@@ -4,12 +4,12 @@ use super::{
     TYPE1, V2, device_call, device_fd, info, join, leave, map, open_container, open_group,
     set_iommu, status,
 };
-use crate::suite::{Row, row};
+use crate::suite::{Fact, row};
 use crate::target::Device;
 use handoff_model::abi::call::{Call, FileCall, IommufdCall};
 use handoff_model::abi::errno::Errno;
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row(
         "group/iommufd",
         "a group in an iommufd attaches its devices to one address space",

@@ -5,14 +5,14 @@ pub(super) mod device;
 pub(super) mod iommufd;
 pub(super) mod open;
 
-use crate::suite::bench::{Bench, Done};
+use crate::suite::fixture::{FactResult, Fixture};
 use crate::suite::structure::{sized, value};
-use crate::target::{Device, Need};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, ContainerCall, FileCall, Rights};
 use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Pid, Va};
 use handoff_model::abi::request as nr;
 
-pub(super) const TYPE1: &[Need] = &[Need::Type1, Need::Has(Device::Edu)];
+pub(super) const TYPE1: &[Capability] = &[Capability::Type1, Capability::Has(Device::Edu)];
 
 pub(super) const V1: u64 = 1;
 pub(super) const V2: u64 = 3;
@@ -27,15 +27,15 @@ pub(super) struct Legacy {
     pub(super) container: Fd,
 }
 
-pub(super) fn open_container(b: &mut Bench<'_>, pid: Pid) -> Done<Fd> {
+pub(super) fn open_container(b: &mut Fixture<'_>, pid: Pid) -> FactResult<Fd> {
     b.fd(pid, &Call::File(FileCall::Open { path: "/dev/vfio/vfio".to_owned() }))
 }
 
-fn open_of(b: &mut Bench<'_>, device: Device) -> Call {
+fn open_of(b: &mut Fixture<'_>, device: Device) -> Call {
     Call::File(FileCall::Open { path: b.arm().group(device).0 })
 }
 
-pub(super) fn open_group(b: &mut Bench<'_>, pid: Pid, device: Device) -> Done<Fd> {
+pub(super) fn open_group(b: &mut Fixture<'_>, pid: Pid, device: Device) -> FactResult<Fd> {
     let open = open_of(b, device);
     b.fd(pid, &open)
 }
@@ -54,7 +54,12 @@ pub(super) fn set_iommu(container: Fd, kind: u64) -> Call {
 }
 
 /// A container with a group of this device and an IOMMU of this kind.
-pub(super) fn ready(b: &mut Bench<'_>, pid: Pid, device: Device, kind: u64) -> Done<Legacy> {
+pub(super) fn ready(
+    b: &mut Fixture<'_>,
+    pid: Pid,
+    device: Device,
+    kind: u64,
+) -> FactResult<Legacy> {
     let container = open_container(b, pid)?;
     let group = open_group(b, pid, device)?;
     b.ok(pid, &join(group, container))?;
@@ -66,29 +71,34 @@ fn named(group: Fd, name: &str) -> Call {
     Call::Container(ContainerCall::GroupDevice { group, address: name.to_owned() })
 }
 
-fn device_call(b: &mut Bench<'_>, group: Fd, device: Device) -> Call {
+fn device_call(b: &mut Fixture<'_>, group: Fd, device: Device) -> Call {
     let name = b.arm().group(device).1;
     named(group, &name)
 }
 
 /// GET_DEVICE_FD.
-pub(super) fn device_fd(b: &mut Bench<'_>, pid: Pid, group: Fd, device: Device) -> Done<Fd> {
+pub(super) fn device_fd(
+    b: &mut Fixture<'_>,
+    pid: Pid,
+    group: Fd,
+    device: Device,
+) -> FactResult<Fd> {
     let call = device_call(b, group, device);
     b.fd(pid, &call)
 }
 
-fn status(b: &mut Bench<'_>, pid: Pid, group: Fd, expected: u32) -> Done {
+fn status(b: &mut Fixture<'_>, pid: Pid, group: Fd, expected: u32) -> FactResult {
     let told = b.ioctl(pid, &sized().u32(0).on(group, nr::VFIO_GROUP_GET_STATUS))?;
     b.same("flags", &told.bytes[4..], &expected.to_ne_bytes()[..])
 }
 
 pub(super) fn extension(
-    b: &mut Bench<'_>,
+    b: &mut Fixture<'_>,
     pid: Pid,
     container: Fd,
     which: u64,
     expected: u32,
-) -> Done {
+) -> FactResult {
     let told = b.ioctl(pid, &value(container, nr::VFIO_CHECK_EXTENSION, which))?;
     b.same(&format!("extension {which}"), &told.result, &Ok(expected))
 }

@@ -2,14 +2,14 @@
 
 use super::{TYPE1, join, leave, open_container, open_group, open_of, status};
 use crate::suite::structure::{Fields, sized, value};
-use crate::suite::{Row, row};
+use crate::suite::{Fact, row};
 use crate::target::Device;
 use handoff_model::abi::call::{Call, DeviceCall, FileCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Fd;
 use handoff_model::abi::request as nr;
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("group/one-file", "a group is open once, whoever asks", TYPE1, |b| {
         let (p, q) = (b.process(), b.process());
         let group = open_group(b, p, Device::Edu)?;

@@ -6,16 +6,16 @@ use super::{
 };
 use crate::suite::rows::mock::{on, test};
 use crate::suite::structure::sized;
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, IommufdCall, Rights};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{ObjectId, PAGE_BYTES, Va};
 use handoff_model::abi::request as nr;
 
-const EDU: &[Need] = &[Need::Has(Device::Edu)];
+const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row(
         "hwpt/alloc",
         "HWPT_ALLOC checks reserved, data, device, page table, flags, driver",

@@ -5,7 +5,7 @@ use super::{
     with_flags,
 };
 use crate::suite::rows::mock::{Mock, on, test, word};
-use crate::suite::{Row, row};
+use crate::suite::{Fact, row};
 use handoff_model::abi::call::{Call, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId};
@@ -14,7 +14,7 @@ fn pasid(iommufd: Fd, op: u32, stdev: ObjectId, pasid: u32, pt: ObjectId) -> Cal
     on(test(op, stdev.0).u32(pasid).id(pt), iommufd)
 }
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row(
         "hwpt/replace",
         "MOCK_DOMAIN_REPLACE moves a device; an auto HWPT goes, a manual one stays",

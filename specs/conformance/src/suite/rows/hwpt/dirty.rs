@@ -1,11 +1,11 @@
 //! Dirty tracking: SET_DIRTY_TRACKING, GET_DIRTY_BITMAP, the test operation DIRTY.
 
 use super::{APERTURE, Alloc, DIRTY_TRACKING, MOCK, NONE, mocked, set_tracking};
-use crate::suite::bench::{Bench, map};
+use crate::suite::fixture::{Fixture, map};
 use crate::suite::rows::mock::{on, test, word};
 use crate::suite::structure::sized;
-use crate::suite::{Row, row};
-use crate::target::Need;
+use crate::suite::{Fact, row};
+use crate::target::Capability;
 use handoff_model::abi::call::Call;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId};
@@ -23,7 +23,7 @@ fn mark(iommufd: Fd, hwpt: ObjectId, at: [u64; 3], marks: &[u8]) -> Call {
     on(head.pointer(marks), iommufd)
 }
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row(
         "hwpt/dirty-checks",
         "SET_DIRTY_TRACKING and GET_DIRTY_BITMAP: flags, object, range, tracking",
@@ -55,7 +55,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "hwpt/dirty-empty",
         "7.3 refuses a bitmap of no length",
-        &[Need::Mock, Need::Release("7.3")],
+        &[Capability::Mock, Capability::Release("7.3")],
         |b| {
             let (p, iommufd, ioas, mock) = mocked(b)?;
             let hwpt = Alloc::over(mock.idev, ioas).flags(DIRTY_TRACKING).make(b, p, iommufd)?;
@@ -86,7 +86,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "hwpt/dirty-bitmap",
         "7.3 tells what was written by whole pages, once, and not what was unmapped",
-        &[Need::Mock, Need::Release("7.3")],
+        &[Capability::Mock, Capability::Release("7.3")],
         |b| {
             let (p, iommufd, ioas, mock) = mocked(b)?;
             let va = b.mmap(p, None, 8)?;
@@ -94,7 +94,7 @@ pub(crate) const ROWS: &[Row] = &[
             let hwpt = Alloc::over(mock.idev, ioas).flags(DIRTY_TRACKING).make(b, p, iommufd)?;
             b.ok(p, &set_tracking(iommufd, hwpt, 1))?;
             let at = [APERTURE.0, 0x8000, 0x800];
-            let read = |b: &mut Bench<'_>, flags| {
+            let read = |b: &mut Fixture<'_>, flags| {
                 let outcome = b.ioctl(p, &bitmap(iommufd, (hwpt, flags, 0), at))?;
                 Ok::<u8, crate::suite::Mismatch>(outcome.pointees[0].0[0])
             };

@@ -1,12 +1,12 @@
 //! The IOMMU behind a device: GET_HW_INFO, groups, physical addresses.
 
 use super::{APERTURE, Alloc, MOCK, NO_DIRTY, NONE, WITH_PASIDS, flagged, mocked};
-use crate::suite::bench::{ROOT, map};
+use crate::suite::fixture::{ROOT, map};
 use crate::suite::rows::mock::word;
 use crate::suite::structure::sized;
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
-use handoff_model::abi::argument::Outcome;
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
+use handoff_model::abi::argument::IoctlOutcome;
 use handoff_model::abi::call::{Call, DeviceCall, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId};
@@ -18,12 +18,12 @@ fn hw_info(iommufd: Fd, flags: u32, device: ObjectId, room: &[u8], [kind, rest]:
     head.u32(kind).u32(rest).u64(0).on(iommufd, nr::IOMMU_GET_HW_INFO)
 }
 
-fn told(outcome: &Outcome) -> (u32, u32, u8, u32, Vec<u8>) {
+fn hardware_info(outcome: &IoctlOutcome) -> (u32, u32, u8, u32, Vec<u8>) {
     let data = outcome.pointees.first().map(|bytes| bytes.0.clone()).unwrap_or_default();
     (word(outcome, 12), word(outcome, 24), outcome.bytes[28], word(outcome, 32), data)
 }
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row(
         "hwpt/hw-info",
         "GET_HW_INFO: flags, reserved, device, type; data cut and filled",
@@ -45,7 +45,7 @@ pub(crate) const ROWS: &[Row] = &[
                 let outcome = b.ioctl(p, &of(0, mock.idev, &vec![9; room], [1, 0]))?;
                 let mut data = [register.as_slice(), &[0; 4]].concat();
                 data.truncate(room);
-                b.same("told", &told(&outcome), &(8, 0xfeed_beef, 0, 9, data))?;
+                b.same("told", &hardware_info(&outcome), &(8, 0xfeed_beef, 0, 9, data))?;
             }
             let short = sized().u32(0).id(mock.idev).u32(12).pointer(&[0; 10]).padded(40);
             b.refuses(p, &short.on(iommufd, nr::IOMMU_GET_HW_INFO), Errno::EFAULT)?;
@@ -62,13 +62,13 @@ pub(crate) const ROWS: &[Row] = &[
             let ioas = b.ioas(p, iommufd)?;
             let mock = flagged(b, p, iommufd, ioas, WITH_PASIDS | NO_DIRTY)?;
             let outcome = b.ioctl(p, &hw_info(iommufd, 0, mock.idev, &[], [0, 0]))?;
-            b.same("told", &told(&outcome), &(8, 0xfeed_beef, 20, 8, Vec::new()))
+            b.same("told", &hardware_info(&outcome), &(8, 0xfeed_beef, 20, 8, Vec::new()))
         },
     ),
     row(
         "hwpt/group",
         "Devices of a group share a domain; a replacement moves all of them",
-        &[Need::Has(Device::Edu), Need::Has(Device::Sibling)],
+        &[Capability::Has(Device::Edu), Capability::Has(Device::Sibling)],
         |b| {
             let p = b.process();
             let iommufd = b.iommufd(p)?;
@@ -105,7 +105,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "hwpt/noiommu",
         "Physical addresses are for a capability, and for devices without an IOMMU",
-        &[Need::Release("7.3")],
+        &[Capability::Release("7.3")],
         |b| {
             let ask = |iommufd, ioas: ObjectId, flags, [iova, length]: [u64; 2]| {
                 let head = sized().u32(flags).id(ioas).u32(0).u64(iova).u64(length).u64(0);

@@ -6,14 +6,14 @@ pub(super) mod dirty;
 pub(super) mod hardware;
 
 use super::mock::{Mock, on, test, word};
-use crate::suite::bench::{Bench, Done};
+use crate::suite::fixture::{FactResult, Fixture};
 use crate::suite::structure::sized;
-use crate::target::Need;
+use crate::target::Capability;
 use handoff_model::abi::call::Call;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, Pid};
 use handoff_model::abi::request as nr;
 
-const MOCK: &[Need] = &[Need::Mock];
+const MOCK: &[Capability] = &[Capability::Mock];
 const NONE: ObjectId = ObjectId(77);
 
 /// Where mock domains begin.
@@ -62,14 +62,14 @@ impl<'a> Alloc<'a> {
         head.id(self.fault).u32(0).on(iommufd, nr::IOMMU_HWPT_ALLOC)
     }
 
-    pub(super) fn make(self, b: &mut Bench<'_>, p: Pid, iommufd: Fd) -> Done<ObjectId> {
+    pub(super) fn make(self, b: &mut Fixture<'_>, p: Pid, iommufd: Fd) -> FactResult<ObjectId> {
         let outcome = b.ioctl(p, &self.call(iommufd))?;
         Ok(ObjectId(word(&outcome, 16)))
     }
 }
 
 /// A process with a context, an address space, and a mock device on it.
-pub(super) fn mocked(b: &mut Bench<'_>) -> Done<(Pid, Fd, ObjectId, Mock)> {
+pub(super) fn mocked(b: &mut Fixture<'_>) -> FactResult<(Pid, Fd, ObjectId, Mock)> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     let ioas = b.ioas(p, iommufd)?;
@@ -81,7 +81,7 @@ fn with_flags(iommufd: Fd, page_table: ObjectId, flags: u32) -> Call {
     on(test(12, page_table.0).u32(0).u32(0).u32(0).u32(flags), iommufd)
 }
 
-fn flagged(b: &mut Bench<'_>, p: Pid, iommufd: Fd, pt: ObjectId, flags: u32) -> Done<Mock> {
+fn flagged(b: &mut Fixture<'_>, p: Pid, iommufd: Fd, pt: ObjectId, flags: u32) -> FactResult<Mock> {
     let outcome = b.ioctl(p, &with_flags(iommufd, pt, flags))?;
     let [stdev, hwpt, idev] = [16, 20, 24].map(|at| ObjectId(word(&outcome, at)));
     Ok(Mock { stdev, hwpt, idev })

@@ -1,25 +1,25 @@
 //! IOAS_ALLOC, DESTROY and IOVA_RANGES.
 
 use super::{BAD, EDU, MOCK, NONE, space};
-use crate::suite::bench::{BASE, Setup, map, map_file};
+use crate::suite::fixture::{BASE, Setup, map, map_file};
 use crate::suite::rows::iova::last_long;
 use crate::suite::rows::mock::{Mock, word};
 use crate::suite::structure::sized;
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, DeviceCall, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES};
 use handoff_model::abi::request as nr;
 
-const MTTY: &[Need] = &[Need::Has(Device::Mtty)];
+const MTTY: &[Capability] = &[Capability::Has(Device::Mtty)];
 
 fn ranges(iommufd: Fd, ioas: ObjectId, room: u32, reserved: u32, bytes: usize) -> Call {
     let head = sized().id(ioas).u32(room).u32(reserved).pointer(&vec![0; bytes]);
     head.u64(0).on(iommufd, nr::IOMMU_IOAS_IOVA_RANGES)
 }
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row(
         "ioas/alloc",
         "flags are EOPNOTSUPP; a number that cannot be told is free again",

@@ -1,15 +1,15 @@
 //! COPY: its checks, in order, and the pages that copies share.
 
 use super::{EDU, FIXED_RW, MOCK, NONE, TOP, copy_at, map_fields, space};
-use crate::suite::bench::{BASE, Setup, copy, map_file, unmap};
+use crate::suite::fixture::{BASE, Setup, copy, map_file, unmap};
 use crate::suite::rows::iova::last_long;
 use crate::suite::rows::mock::word;
-use crate::suite::{Row, row};
+use crate::suite::{Fact, row};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Iova;
 use handoff_model::abi::request as nr;
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("ioas/copy-refused", "what a COPY refuses, in order", &[], |b| {
         let (p, iommufd, ioas) = space(b)?;
         let memfd = b.memfd(p, 4)?;

@@ -1,23 +1,23 @@
 //! MAP and MAP_FILE, with a domain and without.
 
 use super::{BAD, EDU, FIXED_RW, NONE, TOP, map_at, map_fields, space};
-use crate::suite::bench::{BASE, Setup, map_file, unmap};
+use crate::suite::fixture::{BASE, Setup, map_file, unmap};
 use crate::suite::structure::{Fields, sized};
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Va};
 use handoff_model::abi::request as nr;
 
-const SINCE_6_13: &[Need] = &[];
+const SINCE_6_13: &[Capability] = &[];
 
 fn file_at(iommufd: Fd, (flags, ioas): (u32, ObjectId), fd: Fd, row: [u64; 3]) -> Call {
     let head = sized().u32(flags).id(ioas).fd(fd);
     row.into_iter().fold(head, Fields::u64).on(iommufd, nr::IOMMU_IOAS_MAP_FILE)
 }
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("ioas/map-refused", "what a MAP refuses, in order", &[], |b| {
         let (p, iommufd, ioas) = space(b)?;
         b.ok(p, &map_at(iommufd, ioas, [0x1000, 0x1000, 0x5000]))?;

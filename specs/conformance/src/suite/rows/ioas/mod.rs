@@ -6,15 +6,15 @@ pub(super) mod map;
 pub(super) mod option;
 pub(super) mod unmap;
 
-use crate::suite::bench::{Bench, Done};
+use crate::suite::fixture::{FactResult, Fixture};
 use crate::suite::structure::{Fields, sized};
-use crate::target::{Device, Need};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::Call;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
 use handoff_model::abi::request as nr;
 
-const EDU: &[Need] = &[Need::Has(Device::Edu)];
-const MOCK: &[Need] = &[Need::Mock];
+const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
+const MOCK: &[Capability] = &[Capability::Mock];
 const TOP: u64 = u64::MAX;
 const NONE: ObjectId = ObjectId(77);
 const BAD: Fd = Fd(99);
@@ -39,7 +39,7 @@ fn unmap_at(iommufd: Fd, ioas: ObjectId, iova: u64, length: u64) -> Call {
 }
 
 /// A process with a context and an address space.
-fn space(b: &mut Bench<'_>) -> Done<(Pid, Fd, ObjectId)> {
+fn space(b: &mut Fixture<'_>) -> FactResult<(Pid, Fd, ObjectId)> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     let ioas = b.ioas(p, iommufd)?;

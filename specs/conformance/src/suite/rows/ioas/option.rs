@@ -1,11 +1,11 @@
 //! OPTION, and how many pages a mapping pins and charges.
 
 use super::{EDU, FIXED_RW, MOCK, TOP, copy_at, map_at, space, unmap_at};
-use crate::suite::bench::{Bench, ORDINARY, ROOT, Setup, map, map_file, unmap};
+use crate::suite::fixture::{Fixture, ORDINARY, ROOT, Setup, map, map_file, unmap};
 use crate::suite::rows::iova::last_long;
 use crate::suite::rows::mock::Mock;
 use crate::suite::structure::sized;
-use crate::suite::{Row, row};
+use crate::suite::{Fact, row};
 use handoff_model::abi::call::Call;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES};
@@ -15,7 +15,7 @@ fn option(iommufd: Fd, id: u32, op: u16, object: ObjectId, value: u64) -> Call {
     sized().u32(id).u16(op).u16(0).id(object).u64(value).on(iommufd, nr::IOMMU_OPTION)
 }
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("ioas/options-refused", "what an OPTION refuses, in order", &[], |b| {
         let p = b.spawn(ROOT);
         let iommufd = b.iommufd(p)?;
@@ -55,7 +55,7 @@ pub(crate) const ROWS: &[Row] = &[
         MOCK,
         |b| {
             let (p, iommufd, ioas) = space(b)?;
-            let value = |b: &mut Bench<'_>| {
+            let value = |b: &mut Fixture<'_>| {
                 b.ioctl(p, &option(iommufd, 1, 1, ioas, 7)).map(|outcome| last_long(&outcome))
             };
             let off = option(iommufd, 1, 0, ioas, 0);

@@ -1,13 +1,13 @@
 //! UNMAP: its checks, in order, and where it stops.
 
 use super::{NONE, TOP, space, unmap_at};
-use crate::suite::bench::map_file;
+use crate::suite::fixture::map_file;
 use crate::suite::rows::iova::last_long;
-use crate::suite::{Row, row};
+use crate::suite::{Fact, row};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Iova;
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("ioas/unmap-refused", "what an UNMAP refuses, in order", &[], |b| {
         let (p, iommufd, ioas) = space(b)?;
         b.all_refused(

@@ -1,20 +1,20 @@
 //! Nested domains: HWPT_ALLOC over a nesting parent, the probe for one, HWPT_INVALIDATE.
 
 use super::{CACHE, EDU, KIND, MOCK, NONE, destroy, fail, invalidate};
-use crate::suite::bench::map_file;
+use crate::suite::fixture::map_file;
 use crate::suite::rows::hwpt::{
     APERTURE, Alloc, FAULT_ID_VALID, FOR_PASIDS, NEST_PARENT, SELFTEST, mocked, replace,
 };
 use crate::suite::rows::mock::{Mock, on, test};
 use crate::suite::structure::sized;
-use crate::suite::{Row, row};
+use crate::suite::{Fact, row};
 use crate::target::Device;
 use handoff_model::abi::call::{Call, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::ObjectId;
 use handoff_model::abi::request as nr;
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row(
         "nested/alloc",
         "A nested domain needs data, a nesting parent, and flags that it knows",

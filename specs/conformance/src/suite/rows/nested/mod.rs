@@ -6,16 +6,16 @@ pub(super) mod viommu;
 
 use super::hwpt::{Alloc, NEST_PARENT, mocked};
 use super::mock::{Mock, word};
-use crate::suite::bench::{Bench, Done};
+use crate::suite::fixture::{FactResult, Fixture};
 use crate::suite::structure::sized;
-use crate::target::{Device, Need};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, IommufdCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
 use handoff_model::abi::request as nr;
 
-const MOCK: &[Need] = &[Need::Mock];
-const EDU: &[Need] = &[Need::Has(Device::Edu)];
+const MOCK: &[Capability] = &[Capability::Mock];
+const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
 const NONE: ObjectId = ObjectId(77);
 
 /// The one type of viommus, hardware queues and invalidations that the mock driver has.
@@ -38,7 +38,7 @@ fn invalidate(
 }
 
 /// Invalidations that fail, and how many entries of each are done.
-fn fail(b: &mut Bench<'_>, p: Pid, table: &[(Call, Errno, u32)]) -> Done {
+fn fail(b: &mut Fixture<'_>, p: Pid, table: &[(Call, Errno, u32)]) -> FactResult {
     for (call, errno, done) in table {
         let outcome = b.ioctl_refused(p, call, *errno)?;
         b.same("entries done", &word(&outcome, 24), done)?;
@@ -66,7 +66,7 @@ fn destroy(iommufd: Fd, id: ObjectId) -> Call {
     Call::Iommufd(IommufdCall::Destroy { iommufd, id })
 }
 
-fn made(b: &mut Bench<'_>, p: Pid, call: &Call, at: usize) -> Done<ObjectId> {
+fn made(b: &mut Fixture<'_>, p: Pid, call: &Call, at: usize) -> FactResult<ObjectId> {
     let outcome = b.ioctl(p, call)?;
     Ok(ObjectId(word(&outcome, at)))
 }
@@ -81,7 +81,7 @@ struct Guest {
     viommu: ObjectId,
 }
 
-fn guest(b: &mut Bench<'_>) -> Done<Guest> {
+fn guest(b: &mut Fixture<'_>) -> FactResult<Guest> {
     let (p, iommufd, ioas, mock) = mocked(b)?;
     let parent = Alloc::over(mock.idev, ioas).flags(NEST_PARENT).make(b, p, iommufd)?;
     let viommu = made(b, p, &viommu(iommufd, [0, KIND], mock.idev, parent, &[]), 20)?;

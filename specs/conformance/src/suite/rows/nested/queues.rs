@@ -1,11 +1,11 @@
 //! Queues: virtual events, hardware queues, page faults.
 
 use super::{CACHE, EDU, Guest, KIND, MOCK, NONE, destroy, guest, made, vdevice};
-use crate::suite::bench::{map, unmap};
+use crate::suite::fixture::{map, unmap};
 use crate::suite::rows::hwpt::{APERTURE, Alloc, FAULT_ID_VALID, SELFTEST, mocked, replace};
 use crate::suite::rows::mock::{on, test, word};
 use crate::suite::structure::sized;
-use crate::suite::{Row, row};
+use crate::suite::{Fact, row};
 use crate::target::Device;
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, Rights};
 use handoff_model::abi::errno::Errno;
@@ -25,7 +25,7 @@ fn queue(iommufd: Fd, [flags, kind, index]: [u32; 3], viommu: ObjectId, at: [u64
     head.u64(at[0]).u64(at[1]).on(iommufd, nr::IOMMU_HW_QUEUE_ALLOC)
 }
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row(
         "veventq/alloc",
         "VEVENTQ_ALLOC: flags, type, depth, viommu, one of a type; its file holds it",

@@ -5,11 +5,11 @@ use super::{
 };
 use crate::suite::rows::hwpt::{Alloc, SELFTEST, replace};
 use crate::suite::rows::mock::{Mock, on, test};
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::errno::Errno;
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row(
         "viommu/alloc",
         "VIOMMU_ALLOC: flags, type, device, driver, domain, nesting parent, data",
@@ -55,7 +55,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "viommu/other-iommu",
         "A device behind another IOMMU is in no viommu",
-        &[Need::Mock, Need::Has(Device::Edu)],
+        &[Capability::Mock, Capability::Has(Device::Edu)],
         |b| {
             let g = guest(b)?;
             let (_, idev) = b.bind(g.p, Device::Edu, g.iommufd)?;

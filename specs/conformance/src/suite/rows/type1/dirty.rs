@@ -5,7 +5,7 @@ use crate::suite::rows::group::{
     Legacy, TYPE1, V1, V2, join, open_container, open_group, ready, set_iommu,
 };
 use crate::suite::structure::{Fields, sized};
-use crate::suite::{Row, row};
+use crate::suite::{Fact, row};
 use crate::target::Device;
 use handoff_model::abi::call::Call;
 use handoff_model::abi::errno::Errno;
@@ -30,7 +30,7 @@ fn get(iova: u64, bytes: u64, page_bytes: u64, bitmap: &[u8]) -> Fields {
     sized().u32(GET).u64(iova).u64(bytes).u64(page_bytes).u64(size).pointer(bitmap)
 }
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("type1/dirty", "all that is pinned is dirty while it is asked", TYPE1, |b| {
         let p = b.process();
         let (Legacy { container, .. }, _) = mapped(b, p, V2, 4)?;

@@ -2,21 +2,26 @@
 
 use super::{BEYOND, IOVA, MSI_WINDOW, awaited, map};
 use crate::suite::rows::group::{Legacy, V2, join, open_group, ready};
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, FileCall};
 use handoff_model::abi::errno::Errno;
 
-const BOTH: &[Need] = &[Need::Type1, Need::Has(Device::Edu), Need::Has(Device::Mtty)];
-const OF_6_2: &[Need] =
-    &[Need::Type1, Need::Has(Device::Edu), Need::Has(Device::Mtty), Need::Release("6.2")];
-const WAITS: &[Need] = &[
-    Need::Type1,
-    Need::Release("6.2"),
-    Need::Simulated("a host's call waits, and nothing but the end of its process ends that"),
+const BOTH: &[Capability] =
+    &[Capability::Type1, Capability::Has(Device::Edu), Capability::Has(Device::Mtty)];
+const OF_6_2: &[Capability] = &[
+    Capability::Type1,
+    Capability::Has(Device::Edu),
+    Capability::Has(Device::Mtty),
+    Capability::Release("6.2"),
+];
+const WAITS: &[Capability] = &[
+    Capability::Type1,
+    Capability::Release("6.2"),
+    Capability::Simulated("a host's call waits, and nothing but the end of its process ends that"),
 ];
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("type1/nobody-waits", "a group that joins waits for no address", BOTH, |b| {
         let p = b.process();
         let (Legacy { container, .. }, group) = awaited(b, p)?;

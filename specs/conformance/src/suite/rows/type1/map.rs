@@ -3,20 +3,20 @@
 use super::{
     BEYOND, IOVA, MSI_WINDOW, TOP, UNMAP_VADDR, map, mapped, refused, unmap, unmap_with, unmaps,
 };
-use crate::suite::bench::limited;
+use crate::suite::fixture::limited;
 use crate::suite::rows::group::{Legacy, TYPE1, V2, ready};
 use crate::suite::structure::{Fields, sized};
-use crate::suite::{Row, row};
+use crate::suite::{Fact, row};
 use crate::target::simulated::DMA_ENTRY_LIMIT;
-use crate::target::{Device, Need};
+use crate::target::{Capability, Device};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{PAGE_BYTES, Va};
 use handoff_model::abi::request as nr;
 
-const FEW: &[Need] = &[
-    Need::Type1,
-    Need::Has(Device::Mtty),
-    Need::Simulated("a host's containers take 65,535 mappings"),
+const FEW: &[Capability] = &[
+    Capability::Type1,
+    Capability::Has(Device::Mtty),
+    Capability::Simulated("a host's containers take 65,535 mappings"),
 ];
 
 /// `VFIO_DMA_MAP_FLAG_*`.
@@ -34,7 +34,7 @@ fn map_with(flags: u32, vaddr: u64, iova: u64, bytes: u64) -> Fields {
     sized().u32(flags).u64(vaddr).u64(iova).u64(bytes)
 }
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("type1/info-size", "GET_INFO wants room for its first form", TYPE1, |b| {
         let p = b.process();
         let Legacy { container, .. } = ready(b, p, Device::Edu, V2)?;

@@ -6,15 +6,15 @@ pub(super) mod map;
 pub(super) mod vaddr;
 
 use super::group::{Legacy, V2, map_dma, open_group, ready};
-use crate::suite::bench::{Bench, Done};
+use crate::suite::fixture::{FactResult, Fixture};
 use crate::suite::structure::{Fields, sized};
-use crate::target::{Device, Need};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, ContainerCall};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Va};
 use handoff_model::abi::request as nr;
 
-const MDEV: &[Need] = &[Need::Type1, Need::Has(Device::Mtty)];
+const MDEV: &[Capability] = &[Capability::Type1, Capability::Has(Device::Mtty)];
 
 /// `VFIO_DMA_UNMAP_FLAG_VADDR`.
 const UNMAP_VADDR: u32 = 4;
@@ -37,19 +37,19 @@ fn unmap(container: Fd, flags: u32, iova: u64, bytes: u64) -> Call {
 }
 
 /// UNMAP tells how many bytes it took.
-fn unmaps(b: &mut Bench<'_>, pid: Pid, call: &Call, bytes: u64) -> Done {
+fn unmaps(b: &mut Fixture<'_>, pid: Pid, call: &Call, bytes: u64) -> FactResult {
     let told = b.ioctl(pid, call)?;
     b.same("bytes unmapped", &told.bytes[16..24], &bytes.to_ne_bytes()[..])
 }
 
 /// Each table of one request.
 fn refused(
-    b: &mut Bench<'_>,
+    b: &mut Fixture<'_>,
     pid: Pid,
     container: Fd,
     request: u32,
     table: &[(Fields, Errno)],
-) -> Done {
+) -> FactResult {
     for (fields, errno) in table {
         b.refuses(pid, &fields.clone().on(container, request), *errno)?;
     }
@@ -57,7 +57,7 @@ fn refused(
 }
 
 /// A container with an `edu` and so many pages mapped, and their address.
-fn mapped(b: &mut Bench<'_>, pid: Pid, kind: u64, pages: u64) -> Done<(Legacy, Va)> {
+fn mapped(b: &mut Fixture<'_>, pid: Pid, kind: u64, pages: u64) -> FactResult<(Legacy, Va)> {
     let legacy = ready(b, pid, Device::Edu, kind)?;
     let va = b.mmap(pid, None, pages)?;
     b.ok(pid, &map(legacy.container, va.0, IOVA, pages))?;
@@ -66,7 +66,7 @@ fn mapped(b: &mut Bench<'_>, pid: Pid, kind: u64, pages: u64) -> Done<(Legacy, V
 
 /// A container with an mdev and a mapping whose address is gone, where the kernel lets it go; and a
 /// real group that may join.
-fn awaited(b: &mut Bench<'_>, pid: Pid) -> Done<(Legacy, Fd)> {
+fn awaited(b: &mut Fixture<'_>, pid: Pid) -> FactResult<(Legacy, Fd)> {
     let legacy = ready(b, pid, Device::Mtty, V2)?;
     let va = b.mmap(pid, None, 1)?;
     b.ok(pid, &map(legacy.container, va.0, IOVA, 1))?;

@@ -1,19 +1,20 @@
 //! Addresses that are replaced: UNMAP_DMA and MAP_DMA with their flags VADDR.
 
 use super::{IOVA, MDEV, UNMAP_VADDR, map, mapped, unmap, unmaps};
-use crate::suite::bench::{Bench, Done, ROOT};
+use crate::suite::fixture::{FactResult, Fixture, ROOT};
 use crate::suite::rows::dma::be_master;
 use crate::suite::rows::group::{
     Legacy, TYPE1, UPDATE_VADDR, V2, device_fd, extension, join, open_group, ready,
 };
-use crate::suite::{Row, row};
-use crate::target::{Device, Need};
+use crate::suite::{Fact, row};
+use crate::target::{Capability, Device};
 use handoff_model::abi::call::{Call, ContainerCall, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, PAGE_BYTES, Pid, Va};
 use handoff_sim_kernel::ProcessSpec;
 
-const TWO: &[Need] = &[Need::Type1, Need::Has(Device::Edu), Need::Has(Device::OtherEdu)];
+const TWO: &[Capability] =
+    &[Capability::Type1, Capability::Has(Device::Edu), Capability::Has(Device::OtherEdu)];
 
 /// Gives a range its new address.
 fn give(container: Fd, vaddr: Va, iova: u64, pages: u64) -> Call {
@@ -22,12 +23,12 @@ fn give(container: Fd, vaddr: Va, iova: u64, pages: u64) -> Call {
 }
 
 /// Every mapping of a container loses its address, and so many bytes they are.
-fn forgets(b: &mut Bench<'_>, pid: Pid, container: Fd, bytes: u64) -> Done {
+fn forgets(b: &mut Fixture<'_>, pid: Pid, container: Fd, bytes: u64) -> FactResult {
     let told = b.ok(pid, &Call::Container(ContainerCall::ForgetVaddrs { container }))?;
     b.same("bytes without an address", &told, &Reply::Length(bytes))
 }
 
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Fact] = &[
     row("type1/update-vaddr", "a new process gives each range its own address", TYPE1, |b| {
         let (old, new) = (b.process(), b.process());
         let (Legacy { container, .. }, _) = mapped(b, old, V2, 16)?;

@@ -9,7 +9,7 @@ use std::panic::Location;
 
 /// A refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Refusal {
+pub struct Failure {
     /// What the caller is told.
     pub errno: Errno,
     /// Where in this crate's source.
@@ -18,15 +18,15 @@ pub struct Refusal {
 
 /// A refusal by the line that calls this.
 #[track_caller]
-pub(crate) fn refuse(errno: Errno) -> Refusal {
-    Refusal { errno, at: Location::caller() }
+pub(crate) fn fail(errno: Errno) -> Failure {
+    Failure { errno, at: Location::caller() }
 }
 
-impl From<Refusal> for Errno {
-    fn from(refusal: Refusal) -> Self {
+impl From<Failure> for Errno {
+    fn from(refusal: Failure) -> Self {
         refusal.errno
     }
 }
 
 /// What a call comes to within this crate.
-pub(crate) type Answered<T = Reply> = Result<T, Refusal>;
+pub(crate) type SyscallResult<T = Reply> = Result<T, Failure>;

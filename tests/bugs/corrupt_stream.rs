@@ -5,8 +5,8 @@ use handoff_model::abi::call::UNLIMITED;
 use handoff_model::abi::ids::{Iova, ObjectId, PAGE_BYTES, Pid};
 use handoff_model::protocol::{Mode, Protocol};
 use handoff_model::role::Role;
-use handoff_model::role::incoming::{Incoming, Origin};
-use handoff_model::role::outgoing::{Outcome, Outgoing, Way};
+use handoff_model::role::incoming::{Incoming, IncomingTransport};
+use handoff_model::role::outgoing::{Outgoing, OutgoingOutcome, OutgoingTransport};
 use handoff_model::vm::launch::launch;
 use handoff_model::vm::{Device, Mapping, Vm};
 use handoff_sim_kernel::{DeviceKind, DeviceSpec, Machine, ProcessSpec};
@@ -19,13 +19,13 @@ const NEW: Pid = Pid(2);
 /// Makes one call of a role, where it can; what went wrong is kept.
 fn step(machine: &mut Machine, pid: Pid, role: &mut impl Role, told: &mut Vec<String>) -> bool {
     let Some(call) =
-        role.next().filter(|call| machine.alive(pid) && !machine.would_block(pid, call))
+        role.next_call().filter(|call| machine.alive(pid) && !machine.would_block(pid, call))
     else {
         return false;
     };
     let answer = machine.call(pid, &call);
     if machine.alive(pid) {
-        told.extend(role.took(answer).map(|trouble| trouble.to_string()));
+        told.extend(role.complete(answer).map(|error| error.to_string()));
     }
     true
 }
@@ -45,28 +45,28 @@ fn machine(scenario: &Scenario) -> Machine {
 }
 
 /// Hands an inventory over that `lie` has changed after the launch. The outcome, and what was told.
-fn hand_over(lie: impl FnOnce(&mut Vm)) -> (Option<Outcome>, String) {
+fn hand_over(lie: impl FnOnce(&mut Vm)) -> (Option<OutgoingOutcome>, String) {
     let mut scenario = built_in("transfer").expect("a built-in scenario");
     for process in [&mut scenario.old, &mut scenario.new] {
         process.memlock_bytes = UNLIMITED;
     }
     let mut machine = machine(&scenario);
-    let (mut vm, descriptors) = launch(&scenario.plan, &mut machine.door(OLD)).expect("a launch");
+    let (mut vm, descriptors) = launch(&scenario.plan, &mut machine.handle(OLD)).expect("a launch");
     let (socket, peer) = machine.socketpair(OLD, NEW);
-    let way = Way::Transfer { socket, pidfd: machine.pidfd(OLD, NEW) };
+    let way = OutgoingTransport::Transfer { socket, pidfd: machine.pidfd(OLD, NEW) };
     machine.boot_guest(OLD);
     machine.settle();
     let before = machine.view();
     lie(&mut vm);
     let protocol = Protocol::safe(Mode::Transfer);
     let mut old = Outgoing::new(&protocol, &vm, &descriptors, way);
-    let mut new = Incoming::new(&protocol, Origin::Transfer { socket: peer });
+    let mut new = Incoming::new(&protocol, IncomingTransport::Transfer { socket: peer });
     let mut told = Vec::new();
     while step(&mut machine, OLD, &mut old, &mut told)
         || step(&mut machine, NEW, &mut new, &mut told)
     {}
     let after = machine.view();
-    if old.end() == Some(Outcome::RolledBack) {
+    if old.end() == Some(OutgoingOutcome::RolledBack) {
         assert!(machine.guest_runs(OLD));
         assert_eq!((after.mappings, after.page_sets), (before.mappings, before.page_sets));
         assert_eq!((after.devices, after.books), (before.devices, before.books));
@@ -78,7 +78,7 @@ fn hand_over(lie: impl FnOnce(&mut Vm)) -> (Option<Outcome>, String) {
 #[track_caller]
 fn check(lie: impl FnOnce(&mut Vm), words: &[&str]) {
     let (outcome, told) = hand_over(lie);
-    assert_eq!(outcome, Some(Outcome::RolledBack), "{told}");
+    assert_eq!(outcome, Some(OutgoingOutcome::RolledBack), "{told}");
     for word in words {
         assert!(told.contains(word), "{told:?} does not say {word:?}");
     }
@@ -86,7 +86,7 @@ fn check(lie: impl FnOnce(&mut Vm), words: &[&str]) {
 
 #[test]
 fn the_truth_is_handed_over() {
-    assert_eq!(hand_over(|_| {}), (Some(Outcome::HandedOver), String::new()));
+    assert_eq!(hand_over(|_| {}), (Some(OutgoingOutcome::HandedOver), String::new()));
 }
 
 #[test]

@@ -2,11 +2,11 @@
 //!
 //! A difference ends the row. It is told with every call that the row has made.
 
-use crate::target::{Arm, Device};
-use handoff_model::abi::argument::Outcome;
+use crate::target::{Device, Target};
+use handoff_model::abi::argument::IoctlOutcome;
 use handoff_model::abi::call::{
-    Answer, Call, DeviceCall, FileCall, IommufdCall, Made, MemoryCall, Reply, Rights, SocketCall,
-    UNLIMITED,
+    Call, CallResult, CompletedCall, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply, Rights,
+    SocketCall, UNLIMITED,
 };
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid, Va};
@@ -15,7 +15,7 @@ use handoff_sim_kernel::ProcessSpec;
 use std::fmt;
 
 /// How a row ends.
-pub type Done<T = ()> = Result<T, Mismatch>;
+pub type FactResult<T = ()> = Result<T, Mismatch>;
 
 /// What did not come back as it must.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,14 +36,14 @@ impl fmt::Display for Mismatch {
 }
 
 /// An arm under a row.
-pub struct Bench<'a> {
-    arm: &'a mut dyn Arm,
+pub struct Fixture<'a> {
+    arm: &'a mut dyn Target,
     story: Vec<String>,
 }
 
-impl fmt::Debug for Bench<'_> {
+impl fmt::Debug for Fixture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bench").field("story", &self.story).finish_non_exhaustive()
+        f.debug_struct("Fixture").field("story", &self.story).finish_non_exhaustive()
     }
 }
 
@@ -61,24 +61,24 @@ pub const fn limited(uid: u32, limit_pages: u64) -> ProcessSpec {
     ProcessSpec { uid: Uid(uid), cap_ipc_lock: false, memlock_bytes }
 }
 
-impl<'a> Bench<'a> {
+impl<'a> Fixture<'a> {
     /// A bench on a cleared arm.
-    pub fn new(arm: &'a mut dyn Arm) -> Self {
+    pub fn new(arm: &'a mut dyn Target) -> Self {
         Self { arm, story: Vec::new() }
     }
 
     /// The arm itself, for what only an arm can do.
-    pub fn arm(&mut self) -> &mut dyn Arm {
+    pub fn arm(&mut self) -> &mut dyn Target {
         self.arm
     }
 
     /// What went wrong with the arm itself.
-    pub fn trouble(&self) -> Option<Mismatch> {
-        let what = self.arm.trouble()?.to_owned();
+    pub fn error(&self) -> Option<Mismatch> {
+        let what = self.arm.error()?.to_owned();
         Some(Mismatch { what, story: self.story.clone() })
     }
 
-    pub(super) fn wrong<T>(&self, what: String) -> Done<T> {
+    pub(super) fn mismatch<T>(&self, what: String) -> FactResult<T> {
         Err(Mismatch { what, story: self.story.clone() })
     }
 
@@ -88,11 +88,11 @@ impl<'a> Bench<'a> {
         what: &str,
         seen: &T,
         expected: &T,
-    ) -> Done {
+    ) -> FactResult {
         if seen == expected {
             return Ok(());
         }
-        self.wrong(format!("{what}: {seen:?}, expected {expected:?}"))
+        self.mismatch(format!("{what}: {seen:?}, expected {expected:?}"))
     }
 
     // ---- processes -----------------------------------------------------------------------------
@@ -105,105 +105,110 @@ impl<'a> Bench<'a> {
     /// A process.
     pub fn spawn(&mut self, spec: ProcessSpec) -> Pid {
         let pid = self.arm.spawn(spec);
-        self.tell(&format!("process {pid}: {spec:?}"));
+        self.log(&format!("process {pid}: {spec:?}"));
         pid
     }
 
     /// A child of a process.
     pub fn fork(&mut self, parent: Pid) -> Pid {
         let child = self.arm.fork(parent);
-        self.tell(&format!("process {child}: a child of {parent}"));
+        self.log(&format!("process {child}: a child of {parent}"));
         child
     }
 
     /// Kills a process.
     pub fn kill(&mut self, pid: Pid) {
         self.arm.kill(pid);
-        self.tell(&format!("process {pid} is killed"));
+        self.log(&format!("process {pid} is killed"));
     }
 
     /// Replaces a process's program.
     pub fn exec(&mut self, pid: Pid) {
         self.arm.exec(pid);
-        self.tell(&format!("process {pid} executes a new program"));
+        self.log(&format!("process {pid} executes a new program"));
     }
 
-    fn tell(&mut self, line: &str) {
+    fn log(&mut self, line: &str) {
         self.story.push(line.to_owned());
     }
 
     // ---- calls ---------------------------------------------------------------------------------
 
     /// Makes a call, whatever comes back.
-    pub fn call(&mut self, pid: Pid, call: &Call) -> Answer {
+    pub fn call(&mut self, pid: Pid, call: &Call) -> CallResult {
         let answer = self.arm.call(pid, call);
         let said = text::call(call, &answer, &|fd| format!("fd {fd}"));
-        self.tell(&format!("{pid}: {said}"));
+        self.log(&format!("{pid}: {said}"));
         answer
     }
 
     /// A call that must succeed.
-    pub fn ok(&mut self, pid: Pid, call: &Call) -> Done<Reply> {
+    pub fn ok(&mut self, pid: Pid, call: &Call) -> FactResult<Reply> {
         let answer = self.call(pid, call);
         match errno(call, &answer) {
-            None => answer.or_else(|errno| self.wrong(errno.to_string())),
-            Some(errno) => self.wrong(format!("{call:?}: {errno}, expected success")),
+            None => answer.or_else(|errno| self.mismatch(errno.to_string())),
+            Some(errno) => self.mismatch(format!("{call:?}: {errno}, expected success")),
         }
     }
 
     /// A call that must be refused with this errno.
-    pub fn refuses(&mut self, pid: Pid, call: &Call, expected: Errno) -> Done {
+    pub fn refuses(&mut self, pid: Pid, call: &Call, expected: Errno) -> FactResult {
         let answer = self.call(pid, call);
         match errno(call, &answer) {
             Some(errno) if errno == expected => Ok(()),
-            Some(errno) => self.wrong(format!("{call:?}: {errno}, expected {expected}")),
-            None => self.wrong(format!("{call:?}: success, expected {expected}")),
+            Some(errno) => self.mismatch(format!("{call:?}: {errno}, expected {expected}")),
+            None => self.mismatch(format!("{call:?}: success, expected {expected}")),
         }
     }
 
     /// Calls that must be refused.
-    pub fn all_refused(&mut self, pid: Pid, table: &[(Call, Errno)]) -> Done {
+    pub fn all_refused(&mut self, pid: Pid, table: &[(Call, Errno)]) -> FactResult {
         table.iter().try_for_each(|(call, errno)| self.refuses(pid, call, *errno))
     }
 
     /// An ioctl of which the nth allocation fails; → what came back, also of one as bytes, and
     /// whether it came to that.
-    pub fn failing(&mut self, pid: Pid, call: &Call, nth: u32) -> Done<(Answer, bool)> {
+    pub fn failing(&mut self, pid: Pid, call: &Call, nth: u32) -> FactResult<(CallResult, bool)> {
         let (answer, came_to_it) = self.arm.call_failing(pid, call, nth);
         let said = text::call(call, &answer, &|fd| format!("fd {fd}"));
-        self.tell(&format!("{pid}: {said}, its allocation {nth} fails: {came_to_it}"));
+        self.log(&format!("{pid}: {said}, its allocation {nth} fails: {came_to_it}"));
         Ok((errno(call, &answer).map_or(answer, Err), came_to_it))
     }
 
     /// An ioctl as bytes that must succeed.
-    pub fn ioctl(&mut self, pid: Pid, call: &Call) -> Done<Outcome> {
+    pub fn ioctl(&mut self, pid: Pid, call: &Call) -> FactResult<IoctlOutcome> {
         match self.ok(pid, call)? {
             Reply::Ioctl(outcome) => Ok(outcome),
-            other => self.wrong(format!("no ioctl as bytes: {other:?}")),
+            other => self.mismatch(format!("no ioctl as bytes: {other:?}")),
         }
     }
 
     /// An ioctl as bytes that must fail and leave something in its argument.
-    pub fn ioctl_refused(&mut self, pid: Pid, call: &Call, expected: Errno) -> Done<Outcome> {
+    pub fn ioctl_refused(
+        &mut self,
+        pid: Pid,
+        call: &Call,
+        expected: Errno,
+    ) -> FactResult<IoctlOutcome> {
         match self.call(pid, call) {
             Ok(Reply::Ioctl(outcome)) if outcome.errno() == Some(expected) => Ok(outcome),
-            other => self.wrong(format!("{call:?}: {other:?}, expected {expected}")),
+            other => self.mismatch(format!("{call:?}: {other:?}, expected {expected}")),
         }
     }
 
     /// A call that must give a descriptor.
-    pub fn fd(&mut self, pid: Pid, call: &Call) -> Done<Fd> {
+    pub fn fd(&mut self, pid: Pid, call: &Call) -> FactResult<Fd> {
         match self.ok(pid, call)? {
             Reply::Fd(fd) => Ok(fd),
-            other => self.wrong(format!("no descriptor: {other:?}")),
+            other => self.mismatch(format!("no descriptor: {other:?}")),
         }
     }
 
     /// A call that must give an object.
-    pub fn id(&mut self, pid: Pid, call: &Call) -> Done<ObjectId> {
+    pub fn id(&mut self, pid: Pid, call: &Call) -> FactResult<ObjectId> {
         match self.ok(pid, call)? {
             Reply::Object(id) => Ok(id),
-            other => self.wrong(format!("no object: {other:?}")),
+            other => self.mismatch(format!("no object: {other:?}")),
         }
     }
 
@@ -211,51 +216,51 @@ impl<'a> Bench<'a> {
     // ----------------------------------------------------------------
 
     /// An iommufd.
-    pub fn iommufd(&mut self, pid: Pid) -> Done<Fd> {
+    pub fn iommufd(&mut self, pid: Pid) -> FactResult<Fd> {
         self.fd(pid, &Call::File(FileCall::Open { path: "/dev/iommu".to_owned() }))
     }
 
     /// An address space.
-    pub fn ioas(&mut self, pid: Pid, iommufd: Fd) -> Done<ObjectId> {
+    pub fn ioas(&mut self, pid: Pid, iommufd: Fd) -> FactResult<ObjectId> {
         self.id(pid, &Call::Iommufd(IommufdCall::IoasAlloc { iommufd }))
     }
 
     /// A memfd of so many pages.
-    pub fn memfd(&mut self, pid: Pid, pages: u64) -> Done<Fd> {
+    pub fn memfd(&mut self, pid: Pid, pages: u64) -> FactResult<Fd> {
         let fd = self.fd(pid, &Call::Memory(MemoryCall::Memfd { name: "ram".to_owned() }))?;
         self.ok(pid, &Call::Memory(MemoryCall::Truncate { fd, length_bytes: pages * PAGE_BYTES }))?;
         Ok(fd)
     }
 
     /// A mapping of a memfd, or of anonymous memory.
-    pub fn mmap(&mut self, pid: Pid, fd: Option<Fd>, pages: u64) -> Done<Va> {
+    pub fn mmap(&mut self, pid: Pid, fd: Option<Fd>, pages: u64) -> FactResult<Va> {
         let call = MemoryCall::mmap(fd, 0, pages * PAGE_BYTES);
         match self.ok(pid, &call)? {
             Reply::Va(va) => Ok(va),
-            other => self.wrong(format!("no mapping: {other:?}")),
+            other => self.mismatch(format!("no mapping: {other:?}")),
         }
     }
 
     /// A device file.
-    pub fn open(&mut self, pid: Pid, device: Device) -> Done<Fd> {
+    pub fn open(&mut self, pid: Pid, device: Device) -> FactResult<Fd> {
         let path = self.arm.path(device);
         self.fd(pid, &Call::File(FileCall::Open { path }))
     }
 
     /// A device file, bound, and its object.
-    pub fn bind(&mut self, pid: Pid, device: Device, iommufd: Fd) -> Done<(Fd, ObjectId)> {
+    pub fn bind(&mut self, pid: Pid, device: Device, iommufd: Fd) -> FactResult<(Fd, ObjectId)> {
         let file = self.open(pid, device)?;
         let id = self.id(pid, &Call::Device(DeviceCall::Bind { device: file, iommufd }))?;
         Ok((file, id))
     }
 
     /// Attaches a bound device.
-    pub fn attach(&mut self, pid: Pid, device: Fd, page_table: ObjectId) -> Done<ObjectId> {
+    pub fn attach(&mut self, pid: Pid, device: Fd, page_table: ObjectId) -> FactResult<ObjectId> {
         self.id(pid, &Call::Device(DeviceCall::Attach { device, page_table }))
     }
 
     /// Sends descriptors from one process to another; → their numbers there.
-    pub fn pass(&mut self, from: Pid, to: Pid, fds: &[Fd]) -> Done<Vec<Fd>> {
+    pub fn pass(&mut self, from: Pid, to: Pid, fds: &[Fd]) -> FactResult<Vec<Fd>> {
         let (there, here) = self.arm.socketpair(from, to);
         let message = SocketCall::send(there, vec![1], fds.to_vec());
         self.ok(from, &message)?;
@@ -264,26 +269,26 @@ impl<'a> Bench<'a> {
         self.ok(to, &Call::File(FileCall::Close { fd: here }))?;
         match reply {
             Reply::Message { fds, truncated: false, .. } => Ok(fds),
-            other => self.wrong(format!("no message: {other:?}")),
+            other => self.mismatch(format!("no message: {other:?}")),
         }
     }
 
     /// VmPin of a process must be so many pages.
-    pub fn vm_pin(&mut self, pid: Pid, expected_pages: i64) -> Done {
+    pub fn vm_pin(&mut self, pid: Pid, expected_pages: i64) -> FactResult {
         let seen = self.arm.locked(pid).0;
         self.same(&format!("VmPin of {pid} in pages"), &seen, &expected_pages)
     }
 
     /// VmLck of a process must be so many pages.
-    pub fn vm_lck(&mut self, pid: Pid, expected_pages: i64) -> Done {
+    pub fn vm_lck(&mut self, pid: Pid, expected_pages: i64) -> FactResult {
         let seen = self.arm.locked(pid).1;
         self.same(&format!("VmLck of {pid} in pages"), &seen, &expected_pages)
     }
 }
 
 /// Why a call failed, also one as bytes.
-fn errno(call: &Call, answer: &Answer) -> Option<Errno> {
-    Made { pid: Pid(0), call: call.clone(), answer: answer.clone() }.errno()
+fn errno(call: &Call, answer: &CallResult) -> Option<Errno> {
+    CompletedCall { pid: Pid(0), call: call.clone(), answer: answer.clone() }.errno()
 }
 
 /// A context with an IOAS, a memfd mapped there at [`BASE`], and an attached device.
@@ -306,9 +311,9 @@ pub struct Setup {
 /// Where [`Setup`] maps.
 pub const BASE: Iova = Iova(0x10000);
 
-impl Bench<'_> {
+impl Fixture<'_> {
     /// [`Setup`] by a process, with so many pages, and an `edu`.
-    pub fn set_up(&mut self, pid: Pid, pages: u64) -> Done<Setup> {
+    pub fn set_up(&mut self, pid: Pid, pages: u64) -> FactResult<Setup> {
         let iommufd = self.iommufd(pid)?;
         let ioas = self.ioas(pid, iommufd)?;
         let memfd = self.memfd(pid, pages)?;

@@ -1,72 +1,72 @@
 //! A place in a table, and how an answer moves it.
 
-use super::failure::Trouble;
-use crate::abi::call::{Answer, Call, errno_of};
+use super::failure::StepError;
+use crate::abi::call::{Call, CallResult, errno_of};
 use crate::abi::errno::Errno;
 use crate::protocol::Rule;
 use crate::protocol::checks::Check;
-use crate::protocol::measure::{Left, Table};
-use crate::protocol::omission::Omitted;
-use crate::protocol::phase::Place;
+use crate::protocol::measure::{ProgressMeasure, Table};
+use crate::protocol::mutation::Mutations;
+use crate::protocol::phase::RolePhase;
 
 /// What a phase makes of an answer.
-pub(crate) enum Verdict {
+pub(crate) enum Transition {
     /// On with the next call of the phase, or the next phase.
     Next,
     /// The same call again: there is more to come.
-    Again,
+    Repeat,
     /// Straight to where the table has a jump to.
     Jump,
     /// It failed.
-    Trouble(Trouble),
+    Failed(StepError),
 }
 
-impl From<Result<(), Trouble>> for Verdict {
-    fn from(checked: Result<(), Trouble>) -> Self {
-        checked.map_or_else(Self::Trouble, |()| Self::Next)
+impl From<Result<(), StepError>> for Transition {
+    fn from(checked: Result<(), StepError>) -> Self {
+        checked.map_or_else(Self::Failed, |()| Self::Next)
     }
 }
 
-impl Verdict {
+impl Transition {
     /// What went wrong.
-    pub(crate) fn trouble(self) -> Option<Trouble> {
+    pub(crate) fn error(self) -> Option<StepError> {
         match self {
-            Self::Trouble(trouble) => Some(trouble),
-            Self::Next | Self::Again | Self::Jump => None,
+            Self::Failed(error) => Some(error),
+            Self::Next | Self::Repeat | Self::Jump => None,
         }
     }
 
     /// The usual reading: success or failure.
-    pub(crate) fn of(call: &Call, answer: &Answer) -> Self {
-        errno_of(answer).map_or(Self::Next, |errno| Self::Trouble(Trouble::call(call, errno)))
+    pub(crate) fn of(call: &Call, answer: &CallResult) -> Self {
+        errno_of(answer).map_or(Self::Next, |errno| Self::Failed(StepError::call(call, errno)))
     }
 }
 
-impl Omitted {
+impl Mutations {
     /// What a phase makes of an answer, where it minds it.
     pub(crate) fn verdict(
         &self,
-        place: impl Into<Place>,
+        place: impl Into<RolePhase>,
         call: &Call,
-        verdict: Verdict,
-    ) -> Verdict {
+        verdict: Transition,
+    ) -> Transition {
         let check = match &verdict {
-            Verdict::Next | Verdict::Jump => return verdict,
-            Verdict::Trouble(Trouble::PeerGone) => Some(Check::PeerThere),
-            Verdict::Trouble(Trouble::Refused(_)) => Some(Check::NotRefused),
-            Verdict::Trouble(Trouble::Unexpected(_) | Trouble::Cancelled) => Some(Check::Due),
-            Verdict::Trouble(_) | Verdict::Again => None,
+            Transition::Next | Transition::Jump => return verdict,
+            Transition::Failed(StepError::PeerGone) => Some(Check::PeerThere),
+            Transition::Failed(StepError::Refused(_)) => Some(Check::NotRefused),
+            Transition::Failed(StepError::Unexpected(_) | StepError::Cancelled) => Some(Check::Due),
+            Transition::Failed(_) | Transition::Repeat => None,
         };
         let is_checked = check.is_none_or(|check| !self.skips(check));
         let is_minded = !self.ignores(place.into(), call);
-        if is_checked && is_minded { verdict } else { Verdict::Next }
+        if is_checked && is_minded { verdict } else { Transition::Next }
     }
 }
 
 /// Whether the same call may well succeed a moment later: interrupted, or (CHANGE_PROCESS) an area
 /// in transition in another thread.
-fn is_transient(trouble: &Trouble) -> bool {
-    matches!(trouble, Trouble::Call { errno: Errno::EINTR | Errno::EBUSY | Errno::EAGAIN, .. })
+fn is_transient(error: &StepError) -> bool {
+    matches!(error, StepError::Call { errno: Errno::EINTR | Errno::EBUSY | Errno::EAGAIN, .. })
 }
 
 /// How often a call is tried when its errno is transient.
@@ -74,21 +74,21 @@ const TRANSIENT_TRIES: u8 = 3;
 
 /// A place in a table: which phase, which call of it, and how often that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Walk<P> {
+pub(crate) struct Cursor<P> {
     pub(crate) phase: P,
     pub(crate) at: u32,
     tries: u8,
 }
 
 /// Where a walk went.
-pub(crate) enum Went {
+pub(crate) enum Advance {
     /// It stayed in its phase, perhaps at the next call.
     Within,
     /// It left the phase, by success or failure.
     Left,
 }
 
-impl<P: Copy + PartialEq> Walk<P> {
+impl<P: Copy + PartialEq> Cursor<P> {
     pub(crate) fn begin(rules: &[Rule<P>]) -> Self {
         Self { phase: rules[0].phase, at: 0, tries: 0 }
     }
@@ -102,50 +102,55 @@ impl<P: Copy + PartialEq> Walk<P> {
     }
 
     /// Moves on by a verdict; `calls` is how many the present phase has.
-    pub(crate) fn advance(&mut self, table: &Table<P>, calls: usize, verdict: &Verdict) -> Went {
-        let Some(rule) = self.rule(&table.rules) else { return Went::Within };
+    pub(crate) fn advance(
+        &mut self,
+        table: &Table<P>,
+        calls: usize,
+        verdict: &Transition,
+    ) -> Advance {
+        let Some(rule) = self.rule(&table.rules) else { return Advance::Within };
         match (verdict, table.jump(self.phase)) {
-            (Verdict::Again, _) => self.tries = 0,
-            (Verdict::Jump, Some(phase)) => {
+            (Transition::Repeat, _) => self.tries = 0,
+            (Transition::Jump, Some(phase)) => {
                 self.jump(phase);
-                return Went::Left;
+                return Advance::Left;
             }
-            (Verdict::Trouble(trouble), _) => {
+            (Transition::Failed(error), _) => {
                 self.tries += 1;
-                let allowed = if is_transient(trouble) { TRANSIENT_TRIES } else { rule.tries };
+                let allowed = if is_transient(error) { TRANSIENT_TRIES } else { rule.tries };
                 if self.tries >= allowed {
                     return match rule.undo {
                         Some(undo) => {
                             self.jump(undo);
-                            Went::Left
+                            Advance::Left
                         }
                         None => self.pass(rule.next, calls),
                     };
                 }
             }
-            (Verdict::Next | Verdict::Jump, _) => return self.pass(rule.next, calls),
+            (Transition::Next | Transition::Jump, _) => return self.pass(rule.next, calls),
         }
-        Went::Within
+        Advance::Within
     }
 
     /// How much of it is left; `calls` is how many the present phase has.
-    pub(crate) fn left(&self, table: &Table<P>, calls: usize) -> Left {
+    pub(crate) fn remaining(&self, table: &Table<P>, calls: usize) -> ProgressMeasure {
         let tries = self.rule(&table.rules).map_or(0, |rule| rule.tries.max(TRANSIENT_TRIES));
         let calls = u32::try_from(calls).expect("calls are few");
-        Left {
+        ProgressMeasure {
             phases: table.height(self.phase),
             calls: calls.saturating_sub(self.at),
             tries: tries.saturating_sub(self.tries),
         }
     }
 
-    fn pass(&mut self, next: P, calls: usize) -> Went {
+    fn pass(&mut self, next: P, calls: usize) -> Advance {
         self.at += 1;
         self.tries = 0;
         if (self.at as usize) < calls {
-            return Went::Within;
+            return Advance::Within;
         }
         self.jump(next);
-        Went::Left
+        Advance::Left
     }
 }

@@ -21,9 +21,9 @@ fn world(size: &str) -> Scenario {
 fn worlds_of_a_size_are_proved_exhaustively() {
     for size in SIZES {
         let report = check(&world(size), Limits::default()).expect("it can be set up");
-        assert_eq!(report.cut, None, "{size}");
+        assert_eq!(report.stopped_by, None, "{size}");
         for (property, verdict) in &report.verdicts {
-            let good = matches!(verdict, Verdict::Proved | Verdict::NotAsked(_));
+            let good = matches!(verdict, Verdict::Proved | Verdict::NotApplicable(_));
             assert!(good, "{size}: {} is {verdict:?}", property.id);
         }
     }
@@ -38,7 +38,7 @@ pub(crate) fn waits(size: &str, id: &str, kvm: bool) -> u32 {
     let report = check(&scenario, Limits::default()).expect("it can be set up");
     let Blackouts { undisturbed, .. } = report.blackouts.expect("every run ends");
     let system = System::new(&scenario).expect("it can be set up");
-    let (vm, _) = &system.setting().launched;
+    let (vm, _) = &system.constants().launched;
     // Each block unmapped, each descriptor closed, the socket, the new process, the virtual
     // machine; and the end.
     let released = vm.ram.len() + vm.keys().len() + 3 + usize::from(kvm);

@@ -8,8 +8,8 @@ use handoff_model::vm::Dma;
 use handoff_sim_kernel::Profile;
 use handoff_specs::check::{Verdict, check};
 use handoff_specs::scenario::Scenario;
-use handoff_specs::scenario::bugs::{self, Found, Known};
-use handoff_specs::scenario::mutants::forms;
+use handoff_specs::scenario::bugs::{self, KnownBug, Reproduction};
+use handoff_specs::scenario::mutants::ours;
 use handoff_specs::survey::bugs::mismatch;
 use std::collections::BTreeSet;
 
@@ -86,7 +86,7 @@ const TOLD_BY_ROWS: &[(&str, &str)] = &[
 #[test]
 fn each_known_bug_is_found_again() {
     let found = bugs::all().filter_map(|known| {
-        let Found::Checked(id, _) = &known.found else { return None };
+        let Reproduction::Checked(id, _) = &known.reproduction else { return None };
         let report = check(&known.scenario()?, Limits::default()).expect("it can be set up");
         let run = report.violations().find(|(property, _)| property.id == *id).map(|(_, run)| run);
         let run = run.unwrap_or_else(|| panic!("{} is not found by {id}", known.id));
@@ -101,10 +101,10 @@ fn where_one_is_found_the_protocol_itself_violates_nothing() {
         // It is for no container.
         let is_for = |scenario: &Scenario| scenario.plan.dma == Dma::Iommufd;
         let Some(scenario) = known.scenario().filter(is_for) else { continue };
-        for variant in forms().filter(|form| form.mode == scenario.mode) {
+        for variant in ours().filter(|form| form.mode == scenario.mode) {
             let safe = Scenario { variant, defects: Vec::new(), ..scenario.clone() };
             let report = check(&safe, Limits::default()).expect("it can be set up");
-            assert_eq!(report.cut, None, "{}", known.id);
+            assert_eq!(report.stopped_by, None, "{}", known.id);
             let violated: Vec<_> = report.violations().map(|(property, _)| property.id).collect();
             assert!(violated.is_empty(), "{} in {}: {violated:?}", known.id, variant.id);
         }
@@ -116,7 +116,9 @@ fn where_one_is_found_the_protocol_itself_violates_nothing() {
 fn where_the_kernel_is_mended_its_own_bugs_are_gone() {
     let mut asked = 0;
     for known in bugs::all().filter(|known| known.id.starts_with('K')) {
-        let (Found::Checked(id, _), Some(scenario)) = (&known.found, known.scenario()) else {
+        let (Reproduction::Checked(id, _), Some(scenario)) =
+            (&known.reproduction, known.scenario())
+        else {
             continue;
         };
         if scenario.kernel.name() != "6.2" {
@@ -138,7 +140,7 @@ fn where_the_kernel_is_mended_its_own_bugs_are_gone() {
 #[test]
 fn rows_tell_of_bugs_on_the_kernels_that_have_them() {
     let told = bugs::all().filter_map(|known| {
-        let Found::Row(name, _) = known.found else { return None };
+        let Reproduction::Row(name, _) = known.reproduction else { return None };
         let row = rows::all().find(|row| row.name == name).expect("a row");
         assert_eq!(run(row, &mut simulated_for(row)), suite::Verdict::Agrees, "{name}");
         let found = mismatch(known).unwrap_or_else(|| panic!("{} is not found", known.id));
@@ -169,19 +171,19 @@ fn every_number_has_its_row() {
 
 #[test]
 fn what_cannot_be_said_is_little_and_stands_here() {
-    let of = |is_it: fn(&Found) -> bool| {
-        let those = bugs::all().filter(move |known| is_it(&known.found));
+    let of = |is_it: fn(&Reproduction) -> bool| {
+        let those = bugs::all().filter(move |known| is_it(&known.reproduction));
         those.map(|known| known.id).collect::<Vec<_>>()
     };
-    assert_eq!(of(|found| matches!(found, Found::Unsaid(_))), UNSAID);
-    assert_eq!(of(|found| matches!(found, Found::Refuted(_))), REFUTED);
+    assert_eq!(of(|found| matches!(found, Reproduction::OutOfScope(_))), UNSAID);
+    assert_eq!(of(|found| matches!(found, Reproduction::NotABug(_))), REFUTED);
 }
 
 /// What is planted there is planted nowhere else: each known bug of a variant has its row.
 #[test]
 fn every_defect_of_another_variant_is_in_the_zoo() {
     let planted: BTreeSet<_> = bugs::all()
-        .filter_map(Known::scenario)
+        .filter_map(KnownBug::scenario)
         .flat_map(|scenario| scenario.defects.into_iter().map(|defect| defect.id))
         .collect();
     let others = handoff_model::variants::defects::all().filter(|defect| defect.variant != "safe");
@@ -194,7 +196,9 @@ fn every_defect_of_another_variant_is_in_the_zoo() {
 #[test]
 fn a_planted_bug_breaks_what_it_says() {
     for known in bugs::all() {
-        let (Found::Checked(property, _), Some(scenario)) = (&known.found, known.scenario()) else {
+        let (Reproduction::Checked(property, _), Some(scenario)) =
+            (&known.reproduction, known.scenario())
+        else {
             continue;
         };
         for defect in &scenario.defects {
@@ -209,7 +213,7 @@ fn a_planted_bug_breaks_what_it_says() {
 fn the_tests_of_locks_that_are_named_are_there() {
     let text = include_str!("../../sim-kernel/tests/locking/main.rs");
     for known in bugs::all() {
-        if let Found::Interleaved(test) = known.found {
+        if let Reproduction::LockModel(test) = known.reproduction {
             assert!(text.contains(&format!("fn {test}()")), "{}: {test}", known.id);
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn automatic(call: &Call) -> Call {
 
 /// How to spoil a structure.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Spoil {
+pub(super) enum Mutation {
     /// A word of it.
     Word(u32),
     /// One byte more, and something in it or not.
@@ -48,25 +48,25 @@ pub(super) enum Spoil {
     ReadOnly,
 }
 
-pub(super) fn spoils() -> impl Strategy<Value = Spoil> {
+pub(super) fn mutations() -> impl Strategy<Value = Mutation> {
     one_of![
-        6 => select(vec![0, 1, 2, 3, 7, 8, 0x1000, 0x8000_0000, u32::MAX]).prop_map(Spoil::Word),
-        1 => select(vec![0, 1]).prop_map(Spoil::Longer),
-        1 => (1..9usize).prop_map(Spoil::Shorter),
-        1 => (1..9usize).prop_map(Spoil::CutOff),
-        1 => Just(Spoil::ReadOnly),
+        6 => select(vec![0, 1, 2, 3, 7, 8, 0x1000, 0x8000_0000, u32::MAX]).prop_map(Mutation::Word),
+        1 => select(vec![0, 1]).prop_map(Mutation::Longer),
+        1 => (1..9usize).prop_map(Mutation::Shorter),
+        1 => (1..9usize).prop_map(Mutation::CutOff),
+        1 => Just(Mutation::ReadOnly),
     ]
 }
 
 /// The call with something wrong about its structure; `None` for a call without one.
-pub(super) fn spoil(call: &Call, at: prop::sample::Index, how: Spoil) -> Option<Call> {
+pub(super) fn spoil(call: &Call, at: prop::sample::Index, how: Mutation) -> Option<Call> {
     let (fd, request, mut structure) = as_bytes(call)?;
     let bytes = &mut structure.bytes;
     let say = |bytes: &mut Vec<u8>, size: usize| {
         bytes[..4].copy_from_slice(&u32::try_from(size).expect("small").to_ne_bytes());
     };
     match how {
-        Spoil::Word(word) => {
+        Mutation::Word(word) => {
             let place = at.index(bytes.len() / 4) * 4;
             // Small numbers are descriptors that every process has, on other things in other
             // worlds.
@@ -80,16 +80,16 @@ pub(super) fn spoil(call: &Call, at: prop::sample::Index, how: Spoil) -> Option<
                 bytes[place..place + 4].copy_from_slice(&word.to_ne_bytes());
             }
         }
-        Spoil::Longer(byte) => {
+        Mutation::Longer(byte) => {
             bytes.push(byte);
             say(bytes, bytes.len());
         }
-        Spoil::Shorter(less) => say(bytes, bytes.len().saturating_sub(less)),
-        Spoil::CutOff(less) => {
+        Mutation::Shorter(less) => say(bytes, bytes.len().saturating_sub(less)),
+        Mutation::CutOff(less) => {
             bytes.truncate(bytes.len().saturating_sub(less).max(4));
             structure.pointees.retain(|pointee| pointee.at + 8 <= bytes.len());
         }
-        Spoil::ReadOnly => structure.read_only = true,
+        Mutation::ReadOnly => structure.read_only = true,
     }
     Some(Call::Ioctl { fd, ioctl: Ioctl { request, argument: Argument::Structure(structure) } })
 }

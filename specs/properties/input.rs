@@ -1,10 +1,10 @@
 //! What a predicate sees of one state, and what it answers.
 
-use crate::scenario::expectation::Due;
+use crate::scenario::expectation::Expected;
 use handoff_model::abi::ids::Pid;
 use handoff_model::abi::view::{FileRef, View};
 use handoff_model::protocol::Mode;
-use handoff_model::role::outgoing::Outcome;
+use handoff_model::role::outgoing::OutgoingOutcome;
 use std::collections::BTreeSet;
 
 /// Fails with a sentence unless the condition holds.
@@ -20,13 +20,13 @@ pub(super) use must;
 
 /// A moment to judge.
 #[derive(Debug)]
-pub struct Case<'a> {
+pub struct PropertyInput<'a> {
     /// What can be seen.
     pub view: &'a View,
     /// What could be seen before the handoff.
     pub base: &'a View,
     /// Where the handoff is.
-    pub moment: Moment,
+    pub status: Status,
     /// The open files that must be handed over, each exactly once.
     pub preserved: &'a BTreeSet<FileRef>,
 }
@@ -34,26 +34,26 @@ pub struct Case<'a> {
 /// Where the handoff is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by itself")]
-pub struct Moment {
+pub struct Status {
     /// By transfer or by exec.
     pub mode: Mode,
     /// The process that must have the virtual machine; `None` once it died with its process.
-    pub keeper: Option<Pid>,
+    pub guest_owner: Option<Pid>,
     /// That process was killed from outside.
-    pub keeper_was_killed: bool,
+    pub guest_owner_was_killed: bool,
     /// Nothing is under way.
     pub quiescent: bool,
     /// How it ended for the old process, where it has ended there.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<OutgoingOutcome>,
     /// By exec: the old program runs again.
     pub fell_back: bool,
     /// It happened: the guest is with the new process, or the new program.
     pub handed_over: bool,
     /// A call was failed, a process killed, or it was called off; or the virtual machine changed
     /// after its state was cut.
-    pub disturbed: bool,
+    pub faulted: bool,
     /// What the protocol must make of it.
-    pub due: Due,
+    pub expected: Expected,
     /// The old process goes back without having been told why, though nothing has disturbed either.
     pub unexplained: bool,
     /// By exec: the new program acts.
@@ -78,7 +78,7 @@ pub struct Moment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// It has nothing to say here.
-    Idle,
+    Vacuous,
     /// It holds, and could have failed.
     Holds,
     /// It does not hold; why.

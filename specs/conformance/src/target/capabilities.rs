@@ -4,7 +4,7 @@
 //!
 //! Mirrors `Documentation/ABI/testing/sysfs-bus-vfio-dev` and `vfio-mdev`.
 
-use super::{Device, Need};
+use super::{Capability, Device};
 use handoff_model::abi::argument::Ioctl;
 use handoff_model::abi::call::{Call, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
@@ -44,7 +44,7 @@ impl Place {
 
 /// What there is.
 #[derive(Clone, Debug)]
-pub(super) struct Equipment {
+pub(super) struct Capabilities {
     pub(super) devices: BTreeMap<Device, Place>,
     release: String,
     mock: Result<(), String>,
@@ -53,7 +53,7 @@ pub(super) struct Equipment {
     fail_nth: Result<(), String>,
 }
 
-impl Equipment {
+impl Capabilities {
     pub(super) fn of_this_host() -> Self {
         let sysfs = Sysfs::default();
         let devices = devices(&sysfs);
@@ -70,24 +70,24 @@ impl Equipment {
     }
 
     /// What stands against a need.
-    pub(super) fn lacks(&self, need: &Need) -> Option<String> {
+    pub(super) fn lacks(&self, need: &Capability) -> Option<String> {
         match need {
-            Need::Has(device) => match self.devices.get(device) {
+            Capability::Has(device) => match self.devices.get(device) {
                 Some(place) => everybody_may_open(&place.path).err(),
                 None => Some(no_device(*device).to_owned()),
             },
-            Need::Mock => self.mock.clone().err(),
-            Need::Kvm => self.kvm.clone().err(),
-            Need::Type1 => self.type1.clone().err(),
-            Need::FailNth => self.fail_nth.clone().err(),
-            Need::Release(name) => {
+            Capability::Mock => self.mock.clone().err(),
+            Capability::Kvm => self.kvm.clone().err(),
+            Capability::Type1 => self.type1.clone().err(),
+            Capability::FailNth => self.fail_nth.clone().err(),
+            Capability::Release(name) => {
                 let is_it = self
                     .release
                     .strip_prefix(name)
                     .is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()));
                 (!is_it).then(|| format!("a kernel {name}; this is {}", self.release))
             }
-            Need::Simulated(reason) => Some(format!("a simulated kernel: {reason}")),
+            Capability::Simulated(reason) => Some(format!("a simulated kernel: {reason}")),
         }
     }
 }
