@@ -5,8 +5,8 @@
 //! waits in an eventfd; whether a device file is bound (asked through `pidfd_getfd`, so that for a
 //! moment the observer holds the file as well).
 //!
-//! Told by the roles, because no outsider can see it ([`Expectation`]): guests, which address space a
-//! device is attached to, interrupts raised and delivered, resets that the device's marker has
+//! Told by the roles, because no outsider can see it ([`Expectation`]): guests, which address space
+//! a device is attached to, interrupts raised and delivered, resets that the device's marker has
 //! shown.
 //!
 //! Absent: page sets, mappings and reach (iommufd shows them to nobody), descriptors in flight (the

@@ -1,9 +1,9 @@
 //! What must hold: the registry of properties.
 //!
-//! A property is an id, a sentence, the reason why anybody cares, and a predicate over a [`PropertyInput`]:
-//! the view of this moment, the view before anything happened, and a few facts about where the
-//! handoff is. It never looks at a kernel's inside, so it judges a simulated and a real machine
-//! alike.
+//! A property is an id, a sentence, the reason why anybody cares, and a predicate over a
+//! [`PropertyInput`]: the view of this moment, the view before anything happened, and a few facts
+//! about where the handoff is. It never looks at a kernel's inside, so it judges a simulated and a
+//! real machine alike.
 //!
 //! A predicate answers [`Judgement::Vacuous`] where it has nothing to say (its antecedent does not
 //! hold). One that is idle in every state of a check proves nothing and is reported as vacuous.

@@ -4,8 +4,8 @@
 //! A guest, the pages that its devices write to, and the devices themselves go from one program to
 //! another. Either may be killed at any time, and the old one may give up at any time before the
 //! decision. A [`AbstractState`] is all that matters of this: who lives, where the guest is and
-//! whether it runs, who owns the pages, what the devices can do, and what is decided. A [`SpecAction`] is
-//! all that may happen to it. Why that is enough:
+//! whether it runs, who owns the pages, what the devices can do, and what is decided. A
+//! [`SpecAction`] is all that may happen to it. Why that is enough:
 //!
 //! * **One decision.** By transfer it is the commit of the new process: before it the guest is the
 //!   old one's, after it the new one's. It needs the old one's word, which the old one gives once,

@@ -1,8 +1,8 @@
 //! What a world is made of, and what it asks of that: a machine and two players.
 //!
 //! The rules of a world are written once, over [`MachineOps`] and [`Player`]. A world as it is
-//! holds a [`Machine`] and [`Participation`]s; a search holds [numbers](crate::state::interned) of such and
-//! remembers what each of them once did. Both go by the same rules.
+//! holds a [`Machine`] and [`Participation`]s; a search holds [numbers](crate::state::interned) of
+//! such and remembers what each of them once did. Both go by the same rules.
 
 use crate::state::action::OLD_IMAGE;
 use crate::state::action::Side;

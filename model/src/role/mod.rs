@@ -1,8 +1,9 @@
 //! What the two roles have in common: they are step machines.
 //!
 //! A role says which call it wants to make ([`Role::next_call`]) and is told the answer
-//! ([`Role::complete`]); nothing else happens between. So whoever drives it, a checker or a VMM, can
-//! interleave, fail or end it between any two calls, and only there. Its state is a plain value.
+//! ([`Role::complete`]); nothing else happens between. So whoever drives it, a checker or a VMM,
+//! can interleave, fail or end it between any two calls, and only there. Its state is a plain
+//! value.
 //!
 //! Both roles walk a script: for each phase of the protocol's table a list of calls, fixed as soon
 //! as the inventory and the descriptors are known.

@@ -10,8 +10,8 @@
 //!
 //! Verdicts are those of the full search; a run is one of the model, though not always a shortest.
 //!
-//! What a model says of itself can be wrong, and a verdict with it. So [`violation_of`] holds it to the
-//! full search of a small world: whatever is claimed of a state must be so there.
+//! What a model says of itself can be wrong, and a verdict with it. So [`violation_of`] holds it to
+//! the full search of a small world: whatever is claimed of a state must be so there.
 
 use crate::search::{Exploration, Labels, Observer, StateIndex};
 use stateright::{Model, Property};

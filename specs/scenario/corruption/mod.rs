@@ -4,9 +4,9 @@
 //! one thing that is wrong, and as far as there is such a thing one that only one check sees: a
 //! frame that is damaged has the checksum of what it became, a list that is too short has an
 //! inventory that needs no more. A scenario says which (`wrong = "…"`), and what is due then
-//! follows ([`Expected`]): what the old process's own inventory is wrong about must be refused before
-//! the guest stops, what crosses before anything is changed. Of a call that fails for good it
-//! depends on the call.
+//! follows ([`Expected`]): what the old process's own inventory is wrong about must be refused
+//! before the guest stops, what crosses before anything is changed. Of a call that fails for good
+//! it depends on the call.
 //!
 //! What crosses is read wrong by the new process, or the new program. The old program, executed
 //! again, reads what it has written.

@@ -1,7 +1,7 @@
 //! Every system call that a handoff makes, as data.
 //!
-//! A [`Call`] is what a process asks, a [`Reply`] what it gets, and an [`CallResult`] either that or
-//! an [`Errno`]. Because calls are values they can be recorded, replayed, failed on purpose,
+//! A [`Call`] is what a process asks, a [`Reply`] what it gets, and an [`CallResult`] either that
+//! or an [`Errno`]. Because calls are values they can be recorded, replayed, failed on purpose,
 //! counted and compared, on either kernel, by code that knows nothing of the protocol.
 //!
 //! Each call says what it touches ([`Call::access`]); the rule that the new process only reads

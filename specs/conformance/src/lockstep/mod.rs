@@ -3,8 +3,8 @@
 //! The simulated kernel is the reference: it says which steps make sense next (`generate`), and
 //! what each must come back with. The other kernel is an [`Target`]. After every step the answers,
 //! with all that a kernel writes back, must be equal, and so must what is seen of every process
-//! ([`ProcessObservation`]). Numbers that a kernel is free to choose (addresses of mappings) the other kernel is
-//! asked to choose likewise.
+//! ([`ProcessObservation`]). Numbers that a kernel is free to choose (addresses of mappings) the
+//! other kernel is asked to choose likewise.
 //!
 //! The first difference ends the run. It is made as short as it can be, step by step left out, and
 //! told as a story. A run is its seed: the same seed and the same kernels give the same steps.

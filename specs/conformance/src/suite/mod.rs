@@ -3,8 +3,8 @@
 //! A [`Fact`] is a fact about the kernel: a name, a sentence, and a function that sets something up
 //! on a [`Fixture`], makes calls, and says what must come back and what must be seen then. The same
 //! rows run on the simulated kernel ([`SimulatedTarget`]), always, and on the kernel of a host
-//! ([`HostTarget`](crate::target::host::HostTarget)) where there is one to spare. A row that one arm cannot run
-//! says what it [`Capability`]s; it is told as skipped, never as passed.
+//! ([`HostTarget`](crate::target::host::HostTarget)) where there is one to spare. A row that one
+//! arm cannot run says what it [`Capability`]s; it is told as skipped, never as passed.
 //!
 //! Every branch of the simulator that refuses something must be reached by a row: the test that
 //! says so compares [`SimulatedTarget::refusals`] with the source.
