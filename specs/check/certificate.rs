@@ -247,8 +247,8 @@ fn breaks(
 
 /// A step that is none of the essence.
 fn strays(system: &System, worlds: &[State], edges: &[Vec<Edge>]) -> Option<String> {
-    let handoffs: Vec<_> = worlds.iter().map(|world| system.essence_of(world)).collect();
-    let spec = system.essence();
+    let handoffs: Vec<_> = worlds.iter().map(|world| system.abstract_state(world)).collect();
+    let spec = system.abstract_spec();
     let is_step = |at: usize, to: usize| spec.allows(handoffs[at], handoffs[to]);
     let strays = |at: &usize| edges[*at].iter().any(|edge| !is_step(*at, edge.to));
     let at = (0..worlds.len()).find(strays)?;

@@ -21,7 +21,7 @@ impl System {
     /// Judges every property of [`PROPERTIES`] in a state, in their order; `None` where one does
     /// not apply.
     pub fn judge(&self, state: &State) -> Vec<Option<Judgement>> {
-        self.with_case(state, |case| {
+        self.with_input(state, |case| {
             let here = setup(case);
             let ask = |property: &Property| {
                 property.scope.covers(&here).then(|| self.judge_in(property.kind, state, case))
@@ -32,7 +32,7 @@ impl System {
 
     /// Judges one property in a state, whether or not it applies there.
     pub(crate) fn judge_one(&self, property: &Property, state: &State) -> Judgement {
-        self.with_case(state, |case| self.judge_in(property.kind, state, case))
+        self.with_input(state, |case| self.judge_in(property.kind, state, case))
     }
 
     fn judge_in(&self, kind: Kind, state: &State, case: &PropertyInput<'_>) -> Judgement {
@@ -42,7 +42,7 @@ impl System {
             Kind::Action(relation) => holds_where((relation.applies)(case)),
             Kind::Possibility(is_goal) => holds_where(is_goal(case)),
             Kind::Termination => self.judge_deadlock(state),
-            Kind::Refinement => self.judge_rest(&self.essence(), state),
+            Kind::Refinement => self.judge_rest(&self.abstract_spec(), state),
         }
     }
 
@@ -64,7 +64,7 @@ impl System {
         if !state.is_quiescent() {
             return Judgement::Holds;
         }
-        spec.due(&self.essence_of(state)).map_or(Judgement::Holds, |row| {
+        spec.due(&self.abstract_state(state)).map_or(Judgement::Holds, |row| {
             Judgement::Fails(format!("nothing is under way, and this is left to do: {}", row.name))
         })
     }
@@ -77,9 +77,9 @@ impl System {
                 (!holds(&from, &to)).then(|| violation(&from, &to))
             }
             Kind::Refinement => refinement::violation_of(
-                &self.essence(),
-                self.essence_of(from),
-                self.essence_of(to),
+                &self.abstract_spec(),
+                self.abstract_state(from),
+                self.abstract_state(to),
             ),
             Kind::Invariant(_) | Kind::Termination | Kind::Possibility(_) => None,
         }
@@ -91,28 +91,29 @@ impl System {
     }
 
     /// The abstract spec of this mode.
-    pub fn essence(&self) -> AbstractSpec {
+    pub fn abstract_spec(&self) -> AbstractSpec {
         AbstractSpec::new(self.constants().protocol.mode)
     }
 
     /// The abstract state of a state.
-    pub fn essence_of<S: Store>(&self, state: &State<S>) -> AbstractState {
+    pub fn abstract_state<S: Store>(&self, state: &State<S>) -> AbstractState {
         state.essence(self.constants())
     }
 
     /// A state as predicates see it.
-    pub fn with_case<T>(&self, state: &State, look: impl FnOnce(&PropertyInput<'_>) -> T) -> T {
+    pub fn with_input<T>(&self, state: &State, look: impl FnOnce(&PropertyInput<'_>) -> T) -> T {
         let (base, preserved) = self.constants().expected_with(state.aux.history.armed);
-        let (view, moment) = (&state.view(), self.moment(state));
-        look(&PropertyInput { view, base: &base, status: moment, preserved: &preserved })
+        let (view, status) = (&state.view(), self.status(state));
+        let names = &self.constants().names;
+        look(&PropertyInput { view, base: &base, status, preserved: &preserved, names })
     }
 
     /// Whether a property with this scope applies in some state of this system.
-    pub(crate) fn can_ask(&self, scope: Scope) -> bool {
+    pub(crate) fn applies(&self, scope: Scope) -> bool {
         let constants = self.constants();
         scope.covers(&Setup {
             mode: constants.protocol.mode,
-            due: constants.expected,
+            expected: constants.expected,
             base: &constants.base,
             arms_later: constants.may_arm(),
             kvm: constants.kvm,
@@ -120,15 +121,15 @@ impl System {
     }
 
     /// Where the handoff is.
-    pub(crate) fn moment<S: Store>(&self, state: &State<S>) -> Status {
-        state.moment(self.constants())
+    pub(crate) fn status<S: Store>(&self, state: &State<S>) -> Status {
+        state.status(self.constants())
     }
 }
 
 /// What decides in one state whether a property applies: what is armed shows in the case's base.
 pub(crate) fn setup<'a>(case: &PropertyInput<'a>) -> Setup<'a> {
-    let Status { mode, expected: due, .. } = case.status;
-    Setup { mode, due, base: case.base, arms_later: false, kvm: false }
+    let Status { mode, expected, .. } = case.status;
+    Setup { mode, expected, base: case.base, arms_later: false, kvm: false }
 }
 
 struct Seen<'a, S: Store> {
@@ -141,8 +142,8 @@ impl<S: Store> Snapshot for Seen<'_, S> {
         self.state.rank()
     }
 
-    fn moment(&self) -> Status {
-        self.system.moment(self.state)
+    fn status(&self) -> Status {
+        self.system.status(self.state)
     }
 
     fn view(&self) -> View {

@@ -216,7 +216,7 @@ impl Judged<'_> {
     }
 
     fn is_asked(&self, scope: Scope) -> bool {
-        self.system.can_ask(scope)
+        self.system.applies(scope)
     }
 
     fn is_bad(&self, at: usize, state: StateIndex) -> bool {

@@ -54,7 +54,7 @@ impl<'a> PackedSystem<'a> {
         Self {
             system,
             numbers: Interners::new(system.constants()),
-            spec: system.essence(),
+            spec: system.abstract_spec(),
             said: DashMap::default(),
             relations: places(|kind| match kind {
                 Kind::Action(relation) => Some(relation),
@@ -89,7 +89,7 @@ impl<'a> PackedSystem<'a> {
     /// What all properties say that see no more of a state than its machine and where the handoff
     /// is.
     fn of_case(&self, packed: &Packed, world: &InternedState<'_>) -> Labels {
-        let key = (packed.parts[0], self.system.moment(world));
+        let key = (packed.parts[0], self.system.status(world));
         if let Some(said) = self.said.get(&key) {
             return *said;
         }
@@ -170,7 +170,7 @@ impl Observer<Self> for PackedSystem<'_> {
 
     fn edge(&self, from: &Packed, to: &Packed) -> u64 {
         let (system, from, to) = (self.system, self.numbered(from), self.numbered(to));
-        let strays = !self.spec.allows(system.essence_of(&from), system.essence_of(&to));
+        let strays = !self.spec.allows(system.abstract_state(&from), system.abstract_state(&to));
         let (before, after) = (system.snapshot(&from), system.snapshot(&to));
         let violates = |relation: &Relation| !(relation.holds)(&before, &after);
         let bad = self.relations.iter().filter(|(_, relation)| violates(relation));

@@ -57,6 +57,10 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     reports: ReportArgument,
+
+    /// List every property, and show every counterexample in full
+    #[arg(long, short)]
+    verbose: bool,
 }
 
 /// What the arguments ask for.
@@ -74,6 +78,7 @@ struct Job {
     checkpoint: Option<PathBuf>,
     style: Style,
     files: Vec<ReportFile>,
+    verbose: bool,
 }
 
 pub(super) fn run(arguments: Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
@@ -108,12 +113,21 @@ impl Arguments {
             }
         }
         let files = self.reports.files()?;
-        Ok(Resolved::Check(Job { scenarios, limits, certificate, checkpoint, style, files }))
+        let verbose = self.verbose;
+        Ok(Resolved::Check(Job {
+            scenarios,
+            limits,
+            certificate,
+            checkpoint,
+            style,
+            files,
+            verbose,
+        }))
     }
 }
 
 fn check(job: Job, out: &mut impl Write) -> Result<Exit, Failure> {
-    let Job { scenarios, limits, certificate, checkpoint, style, files } = job;
+    let Job { scenarios, limits, certificate, checkpoint, style, files, verbose } = job;
     let mut output = Output::new(style, files, out);
     let (mut exit, mut checks) = (Exit::Good, Vec::new());
     for (name, scenario) in &scenarios {
@@ -122,7 +136,11 @@ fn check(job: Job, out: &mut impl Write) -> Result<Exit, Failure> {
             search(name, scenario, limits, certificate.as_deref(), pause.as_mut())?;
         exit = exit.max(exit_of(&checked.report));
         let mut report = CheckedScenario::new(name, scenario, &checked);
-        output.text(|width| text::scenario(&report, width))?;
+        output.text(|width| match (verbose, scenarios.len()) {
+            (true, _) => text::check::everything(&report, width),
+            (false, 1) => text::check::summary(&report, width),
+            (false, _) => text::check::line(&report),
+        })?;
         report.notes.extend(unwritten(certified, certificate.as_deref())?);
         report.notes.extend(pause.map_or(Ok(Vec::new()), Pause::end)?);
         for note in &report.notes {
@@ -131,7 +149,7 @@ fn check(job: Job, out: &mut impl Write) -> Result<Exit, Failure> {
         checks.push(report);
     }
     if scenarios.len() > 1 {
-        output.text(|_| text::total(&checks))?;
+        output.text(|width| text::check::total(&checks, width))?;
     }
     output.end(Body::Check(Check { scenarios: checks }), exit)
 }

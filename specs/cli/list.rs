@@ -3,7 +3,7 @@
 use super::{Exit, Failure, width};
 use crate::properties::PROPERTIES;
 use crate::report::layout::labelled;
-use crate::scenario::corruption::WRONGS;
+use crate::scenario::corruption::CORRUPTIONS;
 use crate::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
 use crate::scenario::mutants::{of_variant, ours};
 use handoff_model::variants::defects::{self, Defect};
@@ -92,7 +92,7 @@ fn defects() -> Vec<(String, String)> {
 }
 
 fn corruptions() -> Vec<(String, String)> {
-    WRONGS.iter().map(|wrong| (wrong.id.to_owned(), wrong.sentence.to_owned())).collect()
+    CORRUPTIONS.iter().map(|wrong| (wrong.id.to_owned(), wrong.sentence.to_owned())).collect()
 }
 
 /// Each with the forms that have it.

@@ -101,5 +101,5 @@ pub(super) fn show(job: &Job, out: &mut impl Write) -> Result<Exit, Failure> {
 /// What a diagram says at its end.
 fn notes(shown: &Counterexample<'_>) -> Vec<String> {
     let note = shown.violated.iter();
-    note.map(|it| format!("{} does not hold: {}", it.property.id, it.violation)).collect()
+    note.map(|it| format!("{} is violated: {}", it.property.id, it.violation)).collect()
 }

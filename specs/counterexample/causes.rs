@@ -126,7 +126,7 @@ fn changed(
     after: &Snapshot,
 ) -> String {
     if let Intervention::Moment(_, told) = part {
-        return told(&after.moment);
+        return told(&after.status);
     }
     let facts = |seen: &Snapshot| text::facts(&seen.view, &|pid| followed.process(pid));
     let now = facts(after);

@@ -150,7 +150,7 @@ fn call(system: &System, before: &State, side: Side, happening: &StepEffect) -> 
     let name = |fd: Fd| {
         let table = view.processes.get(&side.pid()).map(|process| &process.descriptors);
         let file = table.and_then(|table| table.get(&fd)).map(|descriptor| descriptor.file);
-        let known = file.and_then(|file| system.constants().names.get(&file).cloned());
+        let known = file.and_then(|file| system.constants().names.files.get(&file).cloned());
         known.unwrap_or_else(|| format!("descriptor {fd}"))
     };
     format!("{phase}: {}", text::call(call, answer, &name))

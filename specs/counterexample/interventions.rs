@@ -24,19 +24,20 @@ use handoff_model::role::outgoing::OutgoingOutcome;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
     pub(super) view: View,
-    pub(super) moment: Status,
+    pub(super) status: Status,
 }
 
 impl Snapshot {
     pub(super) fn of(system: &System, state: &State) -> Self {
-        Self { view: state.view(), moment: system.moment(state) }
+        Self { view: state.view(), status: system.status(state) }
     }
 
     /// Whether a property fails here. Of one that takes more than this it is not asked.
     pub(super) fn fails(&self, property: &Property, system: &System) -> bool {
-        let (base, preserved) = system.constants().expected_with(self.moment.armed);
-        let (view, moment) = (&self.view, self.moment);
-        let case = PropertyInput { view, base: &base, status: moment, preserved: &preserved };
+        let (base, preserved) = system.constants().expected_with(self.status.armed);
+        let (view, status) = (&self.view, self.status);
+        let names = &system.constants().names;
+        let case = PropertyInput { view, base: &base, status, preserved: &preserved, names };
         let judge = property.predicate().filter(|_| property.scope.covers(&setup(&case)));
         judge.is_some_and(|judge| matches!(judge(&case), Judgement::Fails(_)))
     }
@@ -71,7 +72,7 @@ impl Intervention {
     pub(super) fn put_back(&self, seen: &Snapshot, earlier: &Snapshot) -> Snapshot {
         let mut other = seen.clone();
         match self {
-            Self::Moment(put, _) => put(&mut other.moment, &earlier.moment),
+            Self::Moment(put, _) => put(&mut other.status, &earlier.status),
             Self::View(put) => put(&mut other.view, &earlier.view),
             Self::Process(pid, put) => {
                 let there = other.view.processes.get_mut(pid);
@@ -248,7 +249,7 @@ type Omission = (fn(&mut Snapshot), fn(&str) -> String);
 const OMISSIONS: &[Omission] = &[
     (
         |seen| {
-            let owner = seen.moment.guest_owner;
+            let owner = seen.status.guest_owner;
             let own = |set: &mut PageSetView| (set.owner, set.owner_alive) = (owner, Some(true));
             seen.view.page_sets.iter_mut().for_each(own);
         },
@@ -256,15 +257,15 @@ const OMISSIONS: &[Omission] = &[
     ),
     (
         |seen| {
-            let keeper = seen.moment.guest_owner;
+            let keeper = seen.status.guest_owner;
             if let Some(process) = keeper.and_then(|pid| seen.view.processes.get_mut(&pid)) {
                 guest(process, |guest| guest.running = true);
             }
         },
         |keeper| format!("the guest did not run in {keeper}"),
     ),
-    (|seen| seen.moment.handed_over = true, |_| "the guest had not moved for good".to_owned()),
-    (|seen| seen.moment.faulted = true, |_| "nothing had disturbed it".to_owned()),
+    (|seen| seen.status.handed_over = true, |_| "the guest had not moved for good".to_owned()),
+    (|seen| seen.status.faulted = true, |_| "nothing had disturbed it".to_owned()),
 ];
 
 /// What had not happened by a state and would have saved it.
@@ -278,7 +279,7 @@ pub(super) fn missing(
         change(&mut other);
         other != *seen && !fails(&other)
     };
-    let keeper = seen.moment.guest_owner;
+    let keeper = seen.status.guest_owner;
     let name = keeper.map_or("nobody".to_owned(), &process);
     let told = OMISSIONS.iter().filter(|(change, _)| saves(change));
     let told = told.map(|(_, words)| words(&name));
@@ -290,7 +291,7 @@ pub(super) fn missing(
 
 /// What is left of a process that has ended: where there are two, none that has not the guest.
 fn end(seen: &mut Snapshot, pid: Pid) {
-    seen.moment.left_over = false;
+    seen.status.left_over = false;
     if let Some(process) = seen.view.processes.get_mut(&pid) {
         process.alive = false;
         process.descriptors.clear();

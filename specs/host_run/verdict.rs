@@ -8,7 +8,7 @@ use super::run_dir::{HostObservation, RunDir, RunEvent};
 use super::vmm::DMAS;
 use super::{Request, SetupError, header};
 use crate::check::evaluate::setup;
-use crate::properties::{Judgement, PROPERTIES, PropertyInput, Status};
+use crate::properties::{Judgement, Names, PROPERTIES, PropertyInput, Status};
 use crate::scenario::expectation::Expected;
 use handoff_conformance::replay::{Report, replay};
 use handoff_model::abi::ids::Pid;
@@ -307,7 +307,7 @@ impl Run<'_> {
             return Vec::new();
         };
         let files = self.preserved();
-        let moment = Status {
+        let status = Status {
             mode: self.request.scenario.mode,
             guest_owner: Some(Pid(last.pid)),
             guest_owner_was_killed: false,
@@ -334,8 +334,9 @@ impl Run<'_> {
         let case = PropertyInput {
             view: &last.view,
             base: &first.view,
-            status: moment,
+            status,
             preserved: &files,
+            names: &Names::default(),
         };
         let asked = PROPERTIES.iter().filter(|property| property.scope.covers(&setup(&case)));
         // Who owns a page set, what is mapped, when a guest ran: no host shows that. The run's own

@@ -1,5 +1,6 @@
-//! What a predicate sees of one state, and what it answers.
+//! Input and result of a predicate.
 
+use super::Names;
 use crate::scenario::expectation::Expected;
 use handoff_model::abi::ids::Pid;
 use handoff_model::abi::view::{FileRef, View};
@@ -7,7 +8,7 @@ use handoff_model::protocol::Mode;
 use handoff_model::role::outgoing::OutgoingOutcome;
 use std::collections::BTreeSet;
 
-/// Fails with a sentence unless the condition holds.
+/// Returns [`Judgement::Fails`] with a sentence unless the condition holds.
 macro_rules! must {
     ($condition:expr, $($words:tt)+) => {
         if !$condition {
@@ -18,69 +19,72 @@ macro_rules! must {
 
 pub(super) use must;
 
-/// A moment to judge.
+/// One state, as a predicate sees it.
 #[derive(Debug)]
 pub struct PropertyInput<'a> {
-    /// What can be seen.
+    /// View of the machine in this state.
     pub view: &'a View,
-    /// What could be seen before the handoff.
+    /// View of the machine before the handoff.
     pub base: &'a View,
-    /// Where the handoff is.
+    /// Status of the handoff in this state.
     pub status: Status,
-    /// The open files that must be handed over, each exactly once.
+    /// Open files of the VM, each of which must be handed over exactly once.
     pub preserved: &'a BTreeSet<FileRef>,
+    /// Names for the sentence of a violation.
+    pub names: &'a Names,
 }
 
-/// Where the handoff is.
+/// Status of the handoff in one state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each queried by itself")]
 pub struct Status {
-    /// By transfer or by exec.
+    /// Mode of the handoff: transfer or exec.
     pub mode: Mode,
-    /// The process that must have the virtual machine; `None` once it died with its process.
+    /// The process that must have the guest; `None` once the guest exited with its process.
     pub guest_owner: Option<Pid>,
-    /// That process was killed from outside.
+    /// True if that process was killed from outside.
     pub guest_owner_was_killed: bool,
-    /// Nothing is under way.
+    /// True if no role acts: the handoff is over, or has not started.
     pub quiescent: bool,
-    /// How it ended for the old process, where it has ended there.
+    /// Outcome for the old process, once its role has ended.
     pub outcome: Option<OutgoingOutcome>,
-    /// By exec: the old program runs again.
+    /// True if the old program runs again after an exec.
     pub fell_back: bool,
-    /// It happened: the guest is with the new process, or the new program.
+    /// True if the guest was handed over to the new process or program.
     pub handed_over: bool,
-    /// A call was failed, a process killed, or it was called off; or the virtual machine changed
-    /// after its state was cut.
+    /// True if a fault occurred: a failed call, a kill, a cancel, or a change of the VM after its
+    /// snapshot.
     pub faulted: bool,
-    /// What the protocol must make of it.
+    /// Outcome that the protocol must reach in this scenario without faults.
     pub expected: Expected,
-    /// The old process goes back without having been told why, though nothing has disturbed either.
+    /// True if the old process rolls back without a reason from the new one, although no fault
+    /// occurred.
     pub unexplained: bool,
-    /// By exec: the new program acts.
+    /// True if the new program acts after an exec.
     pub new_program: bool,
-    /// Nothing is under way, and a process that has not the guest lives on.
+    /// True if the handoff is over and a process without the guest still exists.
     pub left_over: bool,
-    /// The handoff has stopped the guest at some time.
+    /// True if the handoff has stopped the guest at some point.
     pub was_stopped: bool,
-    /// The new process changed something before it was allowed to.
+    /// True if the new process changed something before the commit was allowed.
     pub changed_early: bool,
-    /// The new process has been allowed to change things.
+    /// True if the old process has allowed the commit.
     pub commit_allowed: bool,
-    /// How far the guest has ever come; `None` where that is not counted.
+    /// Furthest progress that the guest has reached; `None` where progress is not counted.
     pub progress: Option<u64>,
-    /// Descriptors may be inheritable now.
+    /// True if descriptors may be inheritable in this phase.
     pub window_open: bool,
-    /// The eventfd of an interrupt that was armed while the guest ran.
+    /// Eventfd of an interrupt that the guest armed while it ran.
     pub armed: Option<FileRef>,
 }
 
-/// What a property says of a moment.
+/// Result of a predicate in one state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// It has nothing to say here.
+    /// The antecedent does not hold here, so the property requires nothing.
     Vacuous,
-    /// It holds, and could have failed.
+    /// The property holds, and its antecedent does too.
     Holds,
-    /// It does not hold; why.
+    /// The property is violated, for this reason.
     Fails(String),
 }

@@ -1,4 +1,4 @@
-//! Memory: who owns what is mapped, how often it is pinned, who is charged, what a device reaches.
+//! Memory: ownership, pins, accounting, and the pages that a device reaches.
 
 use super::Judgement::{Fails, Holds, Vacuous};
 use super::input::must;
@@ -6,50 +6,54 @@ use super::{Judgement, PropertyInput};
 use handoff_model::abi::view::{Account, PageRun, PageSetView, View};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) fn owned_by_keeper(case: &PropertyInput<'_>) -> Judgement {
-    let (Some(keeper), true) = (case.status.guest_owner, case.status.quiescent) else {
+pub(super) fn owned_by_guest_owner(input: &PropertyInput<'_>) -> Judgement {
+    let (Some(guest_owner), true) = (input.status.guest_owner, input.status.quiescent) else {
         return Vacuous;
     };
-    let mut seen = Vacuous;
-    for set in &case.view.page_sets {
+    let mut judgement = Vacuous;
+    for set in &input.view.page_sets {
         let (Some(owner), Some(alive)) = (set.owner, set.owner_alive) else { continue };
-        must!(alive, "the pages {} belong to a memory map that is gone", run(&set.memory));
+        let pages = || input.names.pages(&set.memory);
+        must!(alive, "the owner of {} has exited", pages());
         must!(
-            owner == keeper,
-            "process {owner} owns the pages {}, the guest is in {keeper}",
-            run(&set.memory)
+            owner == guest_owner,
+            "{} owns {}, but {} has the guest",
+            input.names.process(owner),
+            pages(),
+            input.names.process(guest_owner)
         );
-        seen = Holds;
+        judgement = Holds;
     }
-    seen
+    judgement
 }
 
-/// Where that can be seen.
-pub(super) fn owned_while_running(case: &PropertyInput<'_>) -> Judgement {
-    let mut seen = Vacuous;
-    for (pid, process) in &case.view.processes {
+/// Holds only for page sets whose owner is visible.
+pub(super) fn owned_while_running(input: &PropertyInput<'_>) -> Judgement {
+    let mut judgement = Vacuous;
+    for (pid, process) in &input.view.processes {
         if !process.guest.as_ref().is_some_and(|guest| guest.running) {
             continue;
         }
-        for set in &case.view.page_sets {
+        for set in &input.view.page_sets {
             let (Some(owner), Some(alive)) = (set.owner, set.owner_alive) else { continue };
+            let owner_name = || {
+                let exited = || "a process that has exited".to_owned();
+                if alive { input.names.process(owner) } else { exited() }
+            };
             must!(
                 owner == *pid && alive,
-                "the guest runs in process {pid}, and {} owns the pages {}",
-                if alive {
-                    format!("process {owner}")
-                } else {
-                    "a memory map that is gone".to_owned()
-                },
-                run(&set.memory)
+                "the guest runs in {}, but {} owns {}",
+                input.names.process(*pid),
+                owner_name(),
+                input.names.pages(&set.memory)
             );
-            seen = Holds;
+            judgement = Holds;
         }
     }
-    seen
+    judgement
 }
 
-/// Pinned pages of each file.
+/// Returns the number of pinned pages of each file.
 fn pins(sets: &[PageSetView]) -> BTreeMap<u64, u64> {
     let mut pins = BTreeMap::new();
     for set in sets {
@@ -58,23 +62,27 @@ fn pins(sets: &[PageSetView]) -> BTreeMap<u64, u64> {
     pins
 }
 
-pub(super) fn pinned_once(case: &PropertyInput<'_>) -> Judgement {
-    let before = pins(&case.base.page_sets);
-    for (inode, pinned) in pins(&case.view.page_sets) {
-        let had = before.get(&inode).copied().unwrap_or(0);
-        must!(pinned <= had, "file {inode} has {pinned} pins where it had {had}");
+pub(super) fn pinned_once(input: &PropertyInput<'_>) -> Judgement {
+    let before = pins(&input.base.page_sets);
+    for (inode, pinned) in pins(&input.view.page_sets) {
+        let expected = before.get(&inode).copied().unwrap_or(0);
+        must!(
+            pinned <= expected,
+            "{} has {pinned} pinned pages, and had {expected}",
+            input.names.block(inode)
+        );
     }
     if before.values().any(|pinned| *pinned > 0) { Holds } else { Vacuous }
 }
 
-/// Where page sets can be seen.
-pub(super) fn vm_pin_matches(case: &PropertyInput<'_>) -> Judgement {
-    let sets = &case.view.page_sets;
-    if !case.status.quiescent || case.base.page_sets.is_empty() {
+/// Vacuous where page sets cannot be observed.
+pub(super) fn vm_pin_matches(input: &PropertyInput<'_>) -> Judgement {
+    let sets = &input.view.page_sets;
+    if !input.status.quiescent || input.base.page_sets.is_empty() {
         return Vacuous;
     }
-    let mut seen = Vacuous;
-    for (pid, process) in &case.view.processes {
+    let mut judgement = Vacuous;
+    for (pid, process) in &input.view.processes {
         let Some(vm_pin) = process.vm_pin_pages else { continue };
         let is_own = |set: &&PageSetView| {
             set.owner == Some(*pid) && set.owner_alive == Some(true) && set.awaits_address.is_none()
@@ -82,109 +90,99 @@ pub(super) fn vm_pin_matches(case: &PropertyInput<'_>) -> Judgement {
         let pinned: u64 = sets.iter().filter(is_own).map(|set| set.pinned_pages).sum();
         must!(
             vm_pin == pinned.cast_signed(),
-            "VmPin of process {pid} is {vm_pin} pages, its mappings have {pinned} pinned"
+            "VmPin of {} is {vm_pin} pages, but its mappings pin {pinned}",
+            input.names.process(*pid)
         );
         if pinned > 0 {
-            seen = Holds;
+            judgement = Holds;
         }
     }
-    seen
+    judgement
 }
 
-pub(super) fn charged_once(case: &PropertyInput<'_>) -> Judgement {
-    if !case.status.quiescent {
+pub(super) fn charged_once(input: &PropertyInput<'_>) -> Judgement {
+    if !input.status.quiescent {
         return Vacuous;
     }
     let mut sums: BTreeMap<Account, i64> = BTreeMap::new();
-    for set in &case.view.page_sets {
+    for set in &input.view.page_sets {
         let Some(account) = set.account else { continue };
         let (pinned, charged) = (set.pinned_pages, set.charged_pages);
         must!(
             charged == pinned,
-            "{pinned} pages are pinned and {charged} charged for {}",
-            run(&set.memory)
+            "{pinned} pages are pinned and {charged} are charged for {}",
+            input.names.pages(&set.memory)
         );
         *sums.entry(account).or_default() += charged.cast_signed();
     }
     sums.retain(|_, pages| *pages != 0);
     if sums.is_empty()
-        && case.view.books.is_empty()
-        && !case.view.page_sets.iter().any(|s| s.pinned_pages > 0)
+        && input.view.books.is_empty()
+        && !input.view.page_sets.iter().any(|set| set.pinned_pages > 0)
     {
         return Vacuous;
     }
     must!(
-        sums == case.view.books,
-        "the page sets account for {}, the books say {}",
-        books(&sums),
-        books(&case.view.books)
+        sums == input.view.books,
+        "the mappings account for {}; the kernel's counters say {}",
+        input.names.charges(&sums),
+        input.names.charges(&input.view.books)
     );
     for account in sums.keys() {
-        let keeper = case.status.guest_owner.and_then(|keeper| case.view.processes.get(&keeper));
-        if let (Account::User(uid), Some(Some(user))) = (account, keeper.map(|process| process.uid))
-        {
-            must!(*uid == user, "user {uid} is charged, the guest is with user {user}");
+        let Some(guest_owner) = input.status.guest_owner else { continue };
+        let process = input.view.processes.get(&guest_owner);
+        if let (Account::User(uid), Some(Some(user))) = (account, process.map(|it| it.uid)) {
+            must!(*uid == user, "user {uid} is charged, but the guest belongs to user {user}");
         }
-        if let (Account::Process(pid), Some(keeper)) = (account, case.status.guest_owner) {
-            must!(*pid == keeper, "process {pid} is charged, the guest is in {keeper}");
+        if let Account::Process(pid) = account {
+            must!(
+                *pid == guest_owner,
+                "{} is charged, but {} has the guest",
+                input.names.process(*pid),
+                input.names.process(guest_owner)
+            );
         }
     }
     Holds
 }
 
-pub(super) fn books(books: &BTreeMap<Account, i64>) -> String {
-    if books.is_empty() {
-        return "nothing".to_owned();
-    }
-    let words = books.iter().map(|(account, pages)| match account {
-        Account::User(uid) => format!("{pages} pages to user {uid}"),
-        Account::Process(pid) => format!("{pages} pages to process {pid}"),
-    });
-    words.collect::<Vec<_>>().join(", ")
-}
-
-pub(super) fn reaches_guest_memory(case: &PropertyInput<'_>) -> Judgement {
-    let Some(keeper) = case.status.guest_owner else { return Vacuous };
-    let guest = case.view.processes.get(&keeper).and_then(|process| process.guest.as_ref());
-    let mut seen = Vacuous;
-    for (name, device) in &case.view.devices {
-        for reach in device.reach.iter().flatten() {
+pub(super) fn reaches_guest_memory(input: &PropertyInput<'_>) -> Judgement {
+    let Some(guest_owner) = input.status.guest_owner else { return Vacuous };
+    let guest = input.view.processes.get(&guest_owner).and_then(|process| process.guest.as_ref());
+    let mut judgement = Vacuous;
+    for (device, view) in &input.view.devices {
+        for reach in view.reach.iter().flatten() {
+            let pages = || input.names.pages(&reach.memory);
+            let range = reach.range;
+            must!(reach.pinned, "{device} reaches {} at {range}, which is not pinned", pages());
             must!(
-                reach.pinned,
-                "{name} reaches pages {} that are not pinned, at {}",
-                run(&reach.memory),
-                reach.range
+                guest.is_none_or(|guest| holds_run(&guest.ram, &reach.memory)),
+                "{device} reaches {} at {range}, which is not the guest's memory there",
+                pages()
             );
-            if let Some(guest) = guest {
-                must!(
-                    holds_run(&guest.ram, &reach.memory),
-                    "{name} reaches pages {} at {} that are not what the guest sees there",
-                    run(&reach.memory),
-                    reach.range
-                );
-            }
-            seen = Holds;
+            judgement = Holds;
         }
     }
-    seen
+    judgement
 }
 
-/// Devices go on meanwhile; it is the kernel that has nowhere to look. While no guest runs nobody
-/// makes it look: that window is how the interface works, and no harm.
-pub(super) fn addresses_known(case: &PropertyInput<'_>) -> Judgement {
+/// Mappings may lack an address while no guest runs: only then can the kernel not be made to look
+/// the address up. Devices continue in any case.
+pub(super) fn addresses_known(input: &PropertyInput<'_>) -> Judgement {
     let mut guests =
-        case.view.processes.iter().filter_map(|(pid, p)| Some((pid, p.guest.as_ref()?)));
+        input.view.processes.iter().filter_map(|(pid, p)| Some((pid, p.guest.as_ref()?)));
     let Some((pid, _)) = guests.find(|(_, guest)| guest.running) else { return Vacuous };
-    let waiting = case.view.page_sets.iter().find(|set| set.awaits_address == Some(true));
+    let waiting = input.view.page_sets.iter().find(|set| set.awaits_address == Some(true));
     waiting.map_or(Holds, |set| {
         Fails(format!(
-            "the guest runs in process {pid}, and no address is known for the pages {}",
-            run(&set.memory)
+            "the guest runs in {}, but the mapping of {} has no virtual address",
+            input.names.process(*pid),
+            input.names.pages(&set.memory)
         ))
     })
 }
 
-/// Whether every page of `wanted` is in one of `runs`.
+/// Returns true if one of `runs` contains every page of `wanted`.
 fn holds_run(runs: &[PageRun], wanted: &PageRun) -> bool {
     runs.iter().any(|run| {
         run.first.inode == wanted.first.inode
@@ -194,25 +192,21 @@ fn holds_run(runs: &[PageRun], wanted: &PageRun) -> bool {
     })
 }
 
-pub(super) fn same_map(case: &PropertyInput<'_>) -> Judgement {
-    if case.status.guest_owner.is_none() || case.base.mappings.is_empty() {
+pub(super) fn same_map(input: &PropertyInput<'_>) -> Judgement {
+    if input.status.guest_owner.is_none() || input.base.mappings.is_empty() {
         return Vacuous;
     }
     let lines = |view: &View| {
         let lines = view.mappings.iter().map(|m| (m.context, m.ioas, m.range, m.memory));
         lines.collect::<BTreeSet<_>>()
     };
-    let (before, now) = (lines(case.base), lines(case.view));
-    if let Some((_, ioas, range, _)) = before.difference(&now).next() {
-        return Fails(format!("IOAS {ioas} no longer maps {range} to what it did"));
+    let (before, now) = (lines(input.base), lines(input.view));
+    if let Some((_, ioas, range, memory)) = before.difference(&now).next() {
+        let pages = input.names.pages(memory);
+        return Fails(format!("IOAS {ioas} no longer maps {range} to {pages}"));
     }
     if let Some((_, ioas, range, memory)) = now.difference(&before).next() {
-        return Fails(format!("IOAS {ioas} now maps {range} to pages {}", run(memory)));
+        return Fails(format!("IOAS {ioas} now maps {range} to {}", input.names.pages(memory)));
     }
     Holds
-}
-
-pub(super) fn run(pages: &PageRun) -> String {
-    let first = pages.first;
-    format!("{}..{} of file {}", first.index, first.index + pages.pages, first.inode)
 }

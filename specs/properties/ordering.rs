@@ -1,83 +1,76 @@
-//! Order: what is done before what, and what is there again after a handoff that did not happen.
+//! Order: what must precede what, and what a rollback must restore.
 
 use super::Judgement::{Fails, Holds, Vacuous};
 use super::input::must;
-use super::memory::books;
-use super::memory::run;
 use super::{Judgement, PropertyInput, Status};
-use handoff_model::role::outgoing::OutgoingOutcome;
+use handoff_model::role::outgoing::OutgoingOutcome::{
+    HandedOver, Refused, RolledBack, RolledBackUnowned,
+};
 
-pub(super) fn only_reads(case: &PropertyInput<'_>) -> Judgement {
-    must!(
-        !case.status.changed_early,
-        "the new process has changed something before it was allowed to"
-    );
-    if case.status.commit_allowed { Vacuous } else { Holds }
+pub(super) fn only_reads(input: &PropertyInput<'_>) -> Judgement {
+    must!(!input.status.changed_early, "the new VMM made a change before the commit was allowed");
+    if input.status.commit_allowed { Vacuous } else { Holds }
 }
 
-pub(super) fn back_again(case: &PropertyInput<'_>) -> Judgement {
-    let Status { guest_owner: Some(keeper), quiescent: true, outcome, fell_back, .. } = case.status
+pub(super) fn rolled_back_completely(input: &PropertyInput<'_>) -> Judgement {
+    let Status { guest_owner: Some(guest_owner), quiescent: true, outcome, fell_back, .. } =
+        input.status
     else {
         return Vacuous;
     };
-    if !fell_back
-        && !matches!(
-            outcome,
-            Some(
-                OutgoingOutcome::Refused
-                    | OutgoingOutcome::RolledBack
-                    | OutgoingOutcome::RolledBackUnowned
-            )
-        )
-    {
+    if !fell_back && !matches!(outcome, Some(Refused | RolledBack | RolledBackUnowned)) {
         return Vacuous;
     }
-    let guest = case.view.processes.get(&keeper).and_then(|process| process.guest.as_ref());
-    let Some(guest) = guest else { return Fails(format!("process {keeper} has no guest")) };
+    let name = || input.names.process(guest_owner);
+    let guest = input.view.processes.get(&guest_owner).and_then(|process| process.guest.as_ref());
+    let Some(guest) = guest else { return Fails(format!("{} has no guest", name())) };
     must!(guest.running, "the guest does not run");
-    let before = case.base.processes.get(&keeper).and_then(|process| process.guest.as_ref());
+    let before = input.base.processes.get(&guest_owner).and_then(|it| it.guest.as_ref());
     must!(
         before.is_none_or(|before| before.ram == guest.ram),
         "the guest does not see the memory that it had"
     );
     must!(
-        case.view.books == case.base.books,
-        "the books say {}, they said {}",
-        books(&case.view.books),
-        books(&case.base.books)
+        input.view.books == input.base.books,
+        "{}; before the update {}",
+        input.names.charges(&input.view.books),
+        input.names.charges(&input.base.books)
     );
-    for set in &case.view.page_sets {
-        let owned = set.owner.is_none_or(|owner| owner == keeper) && set.owner_alive != Some(false);
-        must!(owned, "process {keeper} does not own the pages {}", run(&set.memory));
+    for set in &input.view.page_sets {
+        let pages = || input.names.pages(&set.memory);
+        let owner_matches = set.owner.is_none_or(|owner| owner == guest_owner);
+        let owned = owner_matches && set.owner_alive != Some(false);
+        must!(owned, "{} does not own {}", name(), pages());
         let is_known = set.awaits_address != Some(true);
-        must!(is_known, "no address is known for the pages {}", run(&set.memory));
+        must!(is_known, "the mapping of {} has no virtual address", pages());
     }
     Holds
 }
 
-pub(super) fn refused_before_stop(case: &PropertyInput<'_>) -> Judgement {
-    must!(!case.status.was_stopped, "the guest was stopped for a handoff that could not happen");
-    must!(case.status.outcome != Some(OutgoingOutcome::HandedOver), "it was handed over");
+pub(super) fn refused_before_stop(input: &PropertyInput<'_>) -> Judgement {
+    must!(!input.status.was_stopped, "the guest was stopped for an update that cannot succeed");
+    must!(input.status.outcome != Some(HandedOver), "the guest was handed over");
     Holds
 }
 
-pub(super) fn nothing_taken_on_trust(case: &PropertyInput<'_>) -> Judgement {
-    must!(!case.status.commit_allowed, "the new process was allowed to change things");
-    must!(!case.status.handed_over, "it was handed over");
-    let taken = case.view.page_sets.iter().find(|set| set.owner_alive == Some(true));
-    if let (true, Some(set)) = (case.status.new_program, taken) {
-        return Fails(format!("the new program has taken the pages {}", run(&set.memory)));
+pub(super) fn corrupt_input_refused(input: &PropertyInput<'_>) -> Judgement {
+    must!(!input.status.commit_allowed, "the old VMM allowed the commit");
+    must!(!input.status.handed_over, "the guest was handed over");
+    let owned = input.view.page_sets.iter().find(|set| set.owner_alive == Some(true));
+    if let (true, Some(set)) = (input.status.new_program, owned) {
+        let pages = input.names.pages(&set.memory);
+        return Fails(format!("the new program took the ownership of {pages}"));
     }
     Holds
 }
 
-pub(super) fn reason_given(case: &PropertyInput<'_>) -> Judgement {
-    must!(!case.status.unexplained, "the other process is gone, and has not said why");
+pub(super) fn reason_given(input: &PropertyInput<'_>) -> Judgement {
+    must!(!input.status.unexplained, "the new VMM exited without giving a reason");
     Holds
 }
 
-pub(super) fn happens_undisturbed(case: &PropertyInput<'_>) -> Judgement {
-    let Status { quiescent: true, faulted: false, .. } = case.status else { return Vacuous };
-    must!(case.status.handed_over, "nothing went wrong, and it did not happen");
+pub(super) fn succeeds_without_faults(input: &PropertyInput<'_>) -> Judgement {
+    let Status { quiescent: true, faulted: false, .. } = input.status else { return Vacuous };
+    must!(input.status.handed_over, "no fault occurred, and the guest was not handed over");
     Holds
 }

@@ -1,18 +1,18 @@
-//! How far a handoff is from its end: a rank that every step lowers.
+//! The ranking function: a tuple that every step lowers, which proves termination.
 //!
-//! Ranks are compared from the first component to the last. Each is made of numbers, so there is no
-//! endless way down: if every step lowers the rank every run ends, whatever the scheduler does.
-//! That is seen from each state and its successors alone, without the graph, and in a search that
-//! keeps of each state but a hash.
+//! Ranks are compared lexicographically. Each component is a natural number, so the order is
+//! well-founded: if every step lowers the rank, every run terminates under any scheduler. The check
+//! needs a state and its successors only, so it also works in a search that stores hashes.
 //!
-//! Why a step lowers it. What the environment does takes from its budget. By exec the old program
-//! hands over to the new one, and that at most once to the old one again. A call of a role takes
-//! from what is left of it ([`handoff_model::protocol::measure`]), of the old process first: what
-//! that does may begin or end the new one. A process that has been sent a signal dies once. What
-//! else can happen takes what had arrived: a message that a role was not waiting for, an interrupt.
+//! Every step lowers one component and no earlier one:
 //!
-//! What has arrived counts last, for calls and devices may add to it; whatever does lowers a
-//! component before it.
+//! * A fault or an event from outside consumes its budget.
+//! * By exec the old program starts the new one, which can return to the old one at most once.
+//! * A call of a role lowers its progress measure ([`handoff_model::protocol::measure`]). The old
+//!   process comes first, because its calls can start or end the new one.
+//! * A process with a pending signal dies once.
+//! * Every other step consumes a message or an interrupt that had arrived. Calls and devices can
+//!   add to these, but each of those steps lowers an earlier component.
 
 use super::{Relation, Snapshot};
 use handoff_model::protocol::measure::ProgressMeasure;
@@ -29,46 +29,46 @@ fn violation(from: &dyn Snapshot, to: &dyn Snapshot) -> String {
     from.rank().why_not_above(&to.rank())
 }
 
-/// At most so much can still happen; compared from the first to the last.
+/// Upper bound on the remaining steps, compared lexicographically from the first field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
-    /// By the environment.
+    /// Remaining faults and events from outside.
     pub(crate) environment: u32,
-    /// By exec: the old program may still be executed again.
+    /// True if the old program can still be executed again, by exec.
     pub(crate) fallback: bool,
-    /// By the old process; nothing once it does nothing more.
+    /// Progress measure of the old process; `None` once its role has ended.
     pub(crate) old: Option<ProgressMeasure>,
-    /// By the new process.
+    /// Progress measure of the new process; `None` once its role has ended.
     pub(crate) new: Option<ProgressMeasure>,
-    /// The new process has been sent a signal that it will die of.
+    /// True if the new process has a fatal signal pending.
     pub(crate) dying: bool,
-    /// What has arrived and is not taken.
-    pub(crate) untaken: u64,
+    /// Messages and interrupts that have arrived and are not consumed.
+    pub(crate) unread: u64,
 }
 
 impl Rank {
-    /// Describes why the step to another rank, which is not lower, does not lower this one.
+    /// Describes why the step to `next`, which is not lower, does not lower this rank.
     fn why_not_above(&self, next: &Self) -> String {
         let first = self.parts().into_iter().zip(next.parts()).find(|(here, next)| here != next);
         match first {
-            None => "as much is left after the last step as before it".to_owned(),
-            Some(((what, before), (_, after))) => {
-                format!("the last step makes more be left of {what}: {after}; before it: {before}")
+            None => "the last step does not lower the rank".to_owned(),
+            Some(((component, before), (_, after))) => {
+                format!("the last step raises “{component}” from {before} to {after}")
             }
         }
     }
 
     fn parts(&self) -> [(&'static str, String); 6] {
         let role = |left: Option<ProgressMeasure>| {
-            left.map_or("nothing".to_owned(), |left| left.to_string())
+            left.map_or_else(|| "ended".to_owned(), |left| left.to_string())
         };
         [
-            ("what the environment may do", self.environment.to_string()),
-            ("the ways back to the old program", u8::from(self.fallback).to_string()),
-            ("the old process", role(self.old)),
-            ("the new process", role(self.new)),
-            ("what the new process must die of", u8::from(self.dying).to_string()),
-            ("what has arrived and is not taken", self.untaken.to_string()),
+            ("remaining faults and events", self.environment.to_string()),
+            ("remaining returns to the old program", u8::from(self.fallback).to_string()),
+            ("progress of the old process", role(self.old)),
+            ("progress of the new process", role(self.new)),
+            ("pending fatal signals", u8::from(self.dying).to_string()),
+            ("unread messages and interrupts", self.unread.to_string()),
         ]
     }
 }

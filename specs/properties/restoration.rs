@@ -1,9 +1,9 @@
-//! An end is a beginning: whatever came of an update, the next one finds what the first one found.
+//! Every end state is an initial state: the next update finds what the first one found.
 //!
-//! So what holds of one update holds of any number of them, in whatever order they fail and
-//! succeed, as long as each process has the rights that the one before it had, and as far as what
-//! can be seen of a machine decides what it does next. What is compared is told without the numbers
-//! of processes, of which the next update has others. That nobody else has any of it is `FD-1`.
+//! So a property of one update holds for any sequence of updates, in whatever order they fail and
+//! succeed, if each process has the rights of the one before it and if what can be observed of a
+//! machine determines its behaviour. Views are compared without process numbers, which differ in
+//! the next update. `FD-1` proves that no other process keeps a part of the VM.
 
 use super::Judgement::{Holds, Vacuous};
 use super::input::must;
@@ -13,32 +13,32 @@ use handoff_model::abi::view::{DescriptorView, FileKind, View};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-/// What is compared, and how it is told of a process that has the guest, and of its machine.
-type Part = (&'static str, fn(&View, Pid) -> String);
+/// An aspect of a view: its name, and its value for the process that has the guest.
+type Aspect = (&'static str, fn(&View, Pid) -> String);
 
-const PARTS: &[Part] = &[
-    ("the descriptors", |view, pid| descriptors(view, pid, |_| true)),
-    ("those that can be inherited", |view, pid| descriptors(view, pid, |open| !open.cloexec)),
-    ("what the guest sees", |view, pid| {
+const ASPECTS: &[Aspect] = &[
+    ("open descriptors", |view, pid| descriptors(view, pid, |_| true)),
+    ("inheritable descriptors", |view, pid| descriptors(view, pid, |open| !open.cloexec)),
+    ("guest memory", |view, pid| {
         debug_text(&view.processes[&pid].guest.as_ref().map(|guest| &guest.ram))
     }),
-    ("VmPin", |view, pid| debug_text(&view.processes[&pid].vm_pin_pages)),
-    ("the page sets", page_sets),
-    ("the mappings", |view, _| debug_text(&view.mappings)),
-    ("the charges", |view, _| debug_text(&view.books.values().collect::<Vec<_>>())),
-    ("the devices", devices),
-    ("what is on its way", |view, _| debug_text(&view.in_flight)),
+    ("VmPin", |view, pid| pages(view.processes[&pid].vm_pin_pages)),
+    ("page sets", page_sets),
+    ("mappings", |view, _| debug_text(&view.mappings)),
+    ("charged pages", |view, _| debug_text(&view.books.values().collect::<Vec<_>>())),
+    ("devices", devices),
+    ("descriptors in sockets", |view, _| debug_text(&view.in_flight)),
 ];
 
-pub(super) fn as_at_the_beginning(case: &PropertyInput<'_>) -> Judgement {
-    let Status { quiescent: true, guest_owner: Some(keeper), .. } = case.status else {
+pub(super) fn restored(input: &PropertyInput<'_>) -> Judgement {
+    let Status { quiescent: true, guest_owner: Some(guest_owner), .. } = input.status else {
         return Vacuous;
     };
-    let mut first = case.base.processes.iter().filter(|(_, process)| process.guest.is_some());
+    let mut first = input.base.processes.iter().filter(|(_, process)| process.guest.is_some());
     let Some((first, _)) = first.next() else { return Vacuous };
-    for (what, of) in PARTS {
-        let (before, now) = (of(case.base, *first), of(case.view, keeper));
-        must!(before == now, "{what}: {now}; at the beginning {before}");
+    for (aspect, of) in ASPECTS {
+        let (before, now) = (of(input.base, *first), of(input.view, guest_owner));
+        must!(before == now, "{aspect}: {now}; before the update {before}");
     }
     Holds
 }
@@ -47,7 +47,11 @@ fn debug_text(value: &impl Debug) -> String {
     format!("{value:?}")
 }
 
-/// How many of each kind, but for those that only a handoff needs.
+fn pages(count: Option<i64>) -> String {
+    count.map_or_else(|| "unknown".to_owned(), |count| format!("{count} pages"))
+}
+
+/// Returns the number of descriptors of each kind, without those that only a handoff needs.
 fn descriptors(view: &View, pid: Pid, which: fn(&DescriptorView) -> bool) -> String {
     let of_handoff = |kind| matches!(kind, FileKind::Socket | FileKind::Pidfd | FileKind::Image);
     let open = view.processes[&pid].descriptors.values();
@@ -69,8 +73,8 @@ fn page_sets(view: &View, pid: Pid) -> String {
 fn devices(view: &View, pid: Pid) -> String {
     let devices = view.devices.iter().map(|(name, device)| {
         let vectors = device.interrupts.iter().map(|vector| {
-            let is_taken = vector.irqfd.map(|taker| taker == pid);
-            (vector.trigger, is_taken)
+            let is_own = vector.irqfd.map(|owner| owner == pid);
+            (vector.trigger, is_own)
         });
         let vectors: Vec<_> = vectors.collect();
         (name, device.bound, device.attached, device.bus_master, &device.reach, vectors)

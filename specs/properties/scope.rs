@@ -1,66 +1,65 @@
-//! Where a property applies: the scenarios in which its predicate could fail at all.
+//! The scenarios to which a property applies: those in which it could fail.
 
 use crate::scenario::expectation::Expected;
 use handoff_model::abi::view::View;
 use handoff_model::protocol::Mode;
 
-/// What decides whether a property applies: facts about a scenario, or about one state of it.
+/// Facts about a scenario, or a state of it, that decide whether a property applies.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup<'a> {
-    /// By transfer or by exec.
+    /// Mode of the handoff: transfer or exec.
     pub mode: Mode,
-    /// What the protocol must make of it.
-    pub due: Expected,
-    /// What could be seen before the handoff.
+    /// Outcome that the protocol must reach without faults.
+    pub expected: Expected,
+    /// View of the machine before the handoff.
     pub base: &'a View,
-    /// The guest may have an interrupt armed while a handoff is under way, which `base` does not
-    /// show yet.
+    /// True if the guest may arm an interrupt during the handoff, which `base` does not show yet.
     pub arms_later: bool,
-    /// KVM takes the guest's interrupts.
+    /// True if KVM injects the guest's interrupts.
     pub kvm: bool,
 }
 
-/// Where a property can be asked.
+/// Scenarios to which a property applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Everywhere.
+    /// Every scenario.
     Always,
-    /// Where two processes take part.
+    /// Scenarios with two processes.
     Transfer,
-    /// Where the protocol must refuse.
+    /// Scenarios that the protocol must refuse before the guest stops.
     Refused,
-    /// Where it must refuse before anything is changed.
+    /// Scenarios that it must refuse before anything is changed.
     Misled,
-    /// Where it must not happen, and two processes take part.
+    /// Scenarios with two processes that it must refuse.
     Denied,
-    /// Where it must happen.
+    /// Scenarios in which the handoff must succeed.
     Possible,
-    /// Where anybody is charged for pinned pages.
+    /// Scenarios in which pinned pages are charged to an account.
     Charged,
-    /// Where pages that are pinned count in VmPin; also where none can be seen.
+    /// Scenarios in which VmPin counts pinned pages, or page sets cannot be observed.
     Iommufd,
-    /// Where a container maps anything.
+    /// Scenarios in which a type1 container maps memory.
     Container,
-    /// Where a device raises interrupts.
+    /// Scenarios in which a device raises interrupts.
     Interrupts,
-    /// Where the guest runs in KVM, and a device raises interrupts.
+    /// Scenarios in which KVM injects the interrupts of a device.
     Kvm,
-    /// Where there is a device, and memory that it reaches.
+    /// Scenarios with a device that reaches memory.
     PassedThrough,
 }
 
 impl Scope {
-    /// Returns true if the property can be asked there.
+    /// Returns true if the property applies.
     pub fn covers(self, setup: &Setup<'_>) -> bool {
-        let Setup { mode, due, base, arms_later, kvm } = *setup;
+        let Setup { mode, expected, base, arms_later, kvm } = *setup;
         let vectors = || base.devices.values().flat_map(|device| &device.interrupts);
         match self {
             Self::Always => true,
             Self::Transfer => mode == Mode::Transfer,
-            Self::Refused => due == Expected::RefusedBeforeStop,
-            Self::Misled => due == Expected::RefusedBeforeChange,
-            Self::Denied => mode == Mode::Transfer && due != Expected::HandedOver,
-            Self::Possible => due == Expected::HandedOver,
+            Self::Refused => expected == Expected::RefusedBeforeStop,
+            Self::Misled => expected == Expected::RefusedBeforeChange,
+            Self::Denied => mode == Mode::Transfer && expected != Expected::HandedOver,
+            Self::Possible => expected == Expected::HandedOver,
             Self::Charged => base.page_sets.iter().any(|set| set.account.is_some()),
             Self::Iommufd => {
                 let sets = &base.page_sets;
@@ -73,21 +72,21 @@ impl Scope {
         }
     }
 
-    /// Why it cannot.
+    /// Returns why a property with this scope does not apply.
     pub fn describe(self) -> &'static str {
         match self {
             Self::Always => "",
-            Self::Transfer => "asked only by transfer",
-            Self::Refused => "nothing has to be refused before the guest stops",
-            Self::Misled => "nothing has to be refused when it has stopped",
-            Self::Denied => "nothing has to be refused by another process",
-            Self::Possible => "it must not happen",
-            Self::Charged => "nobody is charged for pinned pages",
-            Self::Iommufd => "what a container pins counts in no VmPin",
-            Self::Container => "no container maps anything",
+            Self::Transfer => "only transfer mode has two processes",
+            Self::Refused => "the scenario expects no refusal before the stop",
+            Self::Misled => "the scenario expects no refusal after the stop",
+            Self::Denied => "the scenario expects no refusal by the new process",
+            Self::Possible => "the scenario expects a refusal",
+            Self::Charged => "no account is charged for pinned pages",
+            Self::Iommufd => "VmPin does not count the pins of a container",
+            Self::Container => "no type1 container maps memory",
             Self::Interrupts => "no interrupt is armed",
-            Self::Kvm => "KVM takes no interrupt",
-            Self::PassedThrough => "no device reaches any memory",
+            Self::Kvm => "no interrupt has an irqfd",
+            Self::PassedThrough => "no device reaches memory",
         }
     }
 }

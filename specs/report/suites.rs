@@ -67,7 +67,7 @@ fn of_scenario(checked: &CheckedScenario) -> Suite {
     let case = |verdict: &Verdict| Case {
         name: verdict.property.to_owned(),
         outcome: outcome(verdict, || match checked.counterexample(verdict.property) {
-            Some(run) => counterexample(run, WIDTH),
+            Some(run) => counterexample(run, WIDTH, usize::MAX),
             None => String::new(),
         }),
     };

@@ -1,7 +1,7 @@
 //! What a scenario plants by name: a variant, known bugs, what is not so, what the protocol leaves
 //! out.
 
-use super::corruption::{self, Corruption, WRONGS};
+use super::corruption::{self, CORRUPTIONS, Corruption};
 use super::mutants;
 use handoff_model::protocol::Mode;
 use handoff_model::variants::defects::{self, Defect};
@@ -61,7 +61,8 @@ pub(super) fn check_variant(defect: &Defect, variant: &Variant) -> Result<(), St
 
 pub(super) fn find_corruption(id: &str) -> Result<&'static Corruption, String> {
     corruption::find(id).ok_or_else(|| {
-        let known = WRONGS.iter().map(|corruption| corruption.id).collect::<Vec<_>>().join(", ");
+        let known =
+            CORRUPTIONS.iter().map(|corruption| corruption.id).collect::<Vec<_>>().join(", ");
         format!("wrong = {id:?} is not known; one of {known}")
     })
 }

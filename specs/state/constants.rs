@@ -1,5 +1,6 @@
 //! The constants of a state space: what is the same in every state of a scenario that was set up.
 
+use crate::properties::Names;
 use crate::scenario::corruption::Corruption;
 use crate::scenario::expectation::Expected;
 use crate::state::action::OLD;
@@ -13,7 +14,7 @@ use handoff_model::vm::launch;
 use handoff_model::vm::{Descriptors, Interrupts, Vm};
 use handoff_sim_kernel::Machine;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What is the same in every state of a check.
 #[derive(Clone, Debug)]
@@ -32,8 +33,8 @@ pub struct Constants {
     pub corruption: Option<&'static Corruption>,
     /// The calls by which it came to be.
     pub opening: Vec<CompletedCall>,
-    /// What stories call the open files.
-    pub names: BTreeMap<FileRef, String>,
+    /// Names of processes, open files and RAM blocks.
+    pub names: Names,
     /// The virtual machine as it was launched, and its descriptors.
     pub launched: (Vm, Descriptors),
     /// What the guest may have armed while it runs: interrupts of the last device.

@@ -80,7 +80,7 @@ impl<S: Store> State<S> {
             old: self.outgoing.left(),
             new: self.incoming.left(),
             dying: self.aux.dying,
-            untaken: self.machine.unread_interrupts(),
+            unread: self.machine.unread_interrupts(),
         }
     }
 
@@ -114,7 +114,7 @@ impl<S: Store> State<S> {
     }
 
     /// Where the handoff is, as properties see it.
-    pub(crate) fn moment(&self, constants: &Constants) -> Status {
+    pub(crate) fn status(&self, constants: &Constants) -> Status {
         Status {
             mode: constants.protocol.mode,
             guest_owner: self.keeper(),

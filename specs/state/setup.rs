@@ -1,5 +1,6 @@
 //! Sets a scenario up on its simulated kernel: both processes, the launched VM, its running guest.
 
+use crate::properties::Names;
 use crate::scenario::{Credentials, Scenario};
 use crate::state::State;
 use crate::state::action::{NEW, NEW_IMAGE, OLD, OLD_IMAGE};
@@ -12,7 +13,7 @@ use handoff_model::protocol::Mode;
 use handoff_model::role::incoming::{Incoming, IncomingTransport};
 use handoff_model::role::outgoing::{Outgoing, OutgoingTransport};
 use handoff_model::vm::launch::{DevicePlan, HwptPlan, LaunchError, Plan, launch};
-use handoff_model::vm::{Descriptors, DeviceKind, Key, Kind};
+use handoff_model::vm::{Descriptors, DeviceKind, Key, Kind, Vm};
 use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
 use std::collections::BTreeMap;
 /// Sets a scenario up: both processes, the launched VM, its running guest.
@@ -63,7 +64,7 @@ pub fn set_up(scenario: &Scenario) -> Result<(Constants, State), LaunchError> {
         expected: scenario.expected(),
         corruption: scenario.corruption,
         opening,
-        names: names(&base, &descriptors),
+        names: names(scenario.mode, &base, &vm, &descriptors),
         launched: (vm.clone(), descriptors.clone()),
         later: plan.devices.last().map(|last| last.later.clone()).filter(|it| !it.is_empty()),
         fail_calls: scenario.fault_budget.fail_calls > 0,
@@ -94,8 +95,22 @@ fn old_image(transport: OutgoingTransport) -> Fd {
     }
 }
 
-/// What stories call the open files.
-fn names(base: &View, descriptors: &Descriptors) -> BTreeMap<FileRef, String> {
+/// Returns the names of processes, open files and RAM blocks.
+fn names(mode: Mode, base: &View, vm: &Vm, descriptors: &Descriptors) -> Names {
+    let processes: &[_] = match mode {
+        Mode::Transfer => &[(OLD, "the old VMM"), (NEW, "the new VMM")],
+        Mode::Exec => &[(OLD, "the VMM")],
+    };
+    Names {
+        processes: processes.iter().copied().collect(),
+        files: names_of_files(base, descriptors),
+        blocks: (vm.ram.iter().filter(|block| block.inode != 0))
+            .map(|block| (block.inode, block.name.clone()))
+            .collect(),
+    }
+}
+
+fn names_of_files(base: &View, descriptors: &Descriptors) -> BTreeMap<FileRef, String> {
     let table = &base.processes[&OLD].descriptors;
     let mut names: BTreeMap<FileRef, String> =
         descriptors.iter().filter_map(|(k, fd)| Some((table.get(&fd)?.file, word(k)))).collect();
@@ -122,7 +137,7 @@ fn word(key: &Key) -> String {
         Kind::Stream => "the stream".to_owned(),
         Kind::Guest => "the saved guest".to_owned(),
         Kind::Kvm => "the virtual machine".to_owned(),
-        Kind::Interrupt => format!("the eventfd {}.{} of a device", key.name, key.index),
+        Kind::Interrupt => format!("eventfd {} of {}", key.index, key.name),
         Kind::Group => format!("the group of {}", key.name),
         Kind::Iommufd | Kind::Container | Kind::Ram | Kind::Device => key.name.clone(),
     }

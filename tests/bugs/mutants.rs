@@ -16,7 +16,7 @@ use handoff_model::variants::mutants::Mutation;
 use handoff_model::vm::launch::HwptPlan;
 use handoff_specs::check::check;
 use handoff_specs::scenario::builder::{DeviceEntry, Iommufd, Ram, ScenarioBuilder, Space};
-use handoff_specs::scenario::corruption::{Corruption, WRONGS};
+use handoff_specs::scenario::corruption::{CORRUPTIONS, Corruption};
 use handoff_specs::scenario::expectation::Expected;
 use handoff_specs::scenario::library::built_in;
 use handoff_specs::scenario::mutants;
@@ -216,7 +216,10 @@ fn worlds(form: Form) -> Vec<Scenario> {
     let of = |worlds: &'static [World]| worlds.iter().filter(|(_, modes, _)| modes.contains(&mode));
     let world = |(name, _, change): &World| change(smallest(name, form));
     let told = |due: fn(Expected) -> bool| {
-        WRONGS.iter().filter(move |w| w.is_for(mode) && due(w.expected)).map(|w| wrong(w, form))
+        CORRUPTIONS
+            .iter()
+            .filter(move |w| w.is_for(mode) && due(w.expected))
+            .map(|w| wrong(w, form))
     };
     let refused = of(MUST_BE_REFUSED).map(|it| world(it).refused().build().expect("a scenario"));
     let possible = of(POSSIBLE).map(|it| world(it).build().expect("a scenario"));

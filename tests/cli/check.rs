@@ -7,8 +7,14 @@ use std::fs;
 fn a_scenario_is_proved_with_exit_0() {
     let dir = Dir::new("proved");
     let file = dir.file("vm.toml", VM);
-    check(&["check", &file], 0, &["exhaustive", "unique states", "proved: OWN-1"]);
-    check(&["check", "exec"], 0, &["not asked (asked only by transfer): READ-1"]);
+    check(
+        &["check", &file],
+        0,
+        &["vm: proved: all 22 properties", "unique states", ": exhaustive"],
+    );
+    check(&["check", "exec"], 0, &["21 proved; 6 n/a"]);
+    let reason = "READ-1  The new process changes nothing before the commit (only transfer mode";
+    check(&["check", "exec", "--verbose"], 0, &["  proved            OWN-1   ", reason]);
 }
 
 #[test]
@@ -17,31 +23,35 @@ fn a_planted_bug_is_told_as_a_story_with_exit_1() {
     let planted = VM.replace("mode", "defects = [\"no-take-back\"]\nmode");
     let file = dir.file("vm.toml", &planted);
     let words = [
-        "BACK-1 violated in 43 steps",
+        "BACK-1 violated in 43 steps, 1 fault",
         "old VMM",
         "new VMM",
-        "because ",
-        "the last step changed",
+        "cause: ",
+        "changed by the last step",
         "replay:",
     ];
-    let story = check(&["check", &file], 1, &words);
+    let story = check(&["check", &file, "--verbose"], 1, &words);
     let told = story.lines().filter(|line| line.contains("replay:")).count();
     assert_eq!(told, 2, "each of the runs is told once, whatever it violates");
     let replay = replay_of(&story);
-    let words = ["· pages 0, owner: old VMM → new VMM", "does not hold", "because "];
+    let words = ["· pages 0, owner: old VMM → new VMM", "is violated", "cause: "];
     check(&["check", &file, "--steps", replay], 1, &words);
 }
 
 #[test]
 fn a_search_that_is_cut_short_ends_with_exit_3() {
-    check(&["check", "transfer", "--states", "500"], 3, &["NOT exhaustive", "not proved"]);
+    check(&["check", "transfer", "--states", "500"], 3, &["NOT exhaustive", "nothing is proved"]);
 }
 
 #[test]
 fn a_property_that_nothing_could_break_is_vacuous_and_ends_with_exit_3() {
     let dir = Dir::new("vacuous");
     let file = dir.file("vm.toml", &format!("{VM}[may]\ninterrupts = 0\nguest_steps = 0\n"));
-    check(&["check", &file], 3, &["vacuous, proves nothing: VM-2 IRQ-1"]);
+    check(
+        &["check", &file],
+        3,
+        &["proved 20 of 22 properties, but 2 are vacuous", "vacuous: VM-2 IRQ-1"],
+    );
 }
 
 #[test]
@@ -58,11 +68,11 @@ fn a_certificate_is_written_verified_and_refused_when_it_was_changed() {
     check(&["check", "--certificate", &file], 2, &["of one scenario"]);
     let cut = ["check", &vm, "--certificate", &file, "--states", "100"];
     check(&cut, 3, &["no certificate: only a complete search"]);
-    check(&["check", &vm, "--depth", "5"], 3, &["NOT exhaustive: cut by the limit of 5 steps"]);
+    check(&["check", &vm, "--depth", "5"], 3, &["NOT exhaustive, stopped by the limit of 5 steps"]);
     check(
         &["check", &vm, "--memory", "1"],
         3,
-        &["NOT exhaustive: cut by the memory limit of 1 MiB"],
+        &["NOT exhaustive, stopped by the memory limit of 1 MiB"],
     );
 }
 
@@ -72,7 +82,10 @@ fn variants_are_compared_and_one_is_put_in_the_place_of_another() {
     let told =
         check(&["check", "--all", "exec", "kvm-exec"], 0, &["A  safe, exec:", "B  qemu-10.2"]);
     let violated = told.lines().find(|line| line.starts_with("B  VM-3")).expect("it is told");
-    assert!(violated.contains("the process that had the guest has ended by itself"), "{violated}");
+    assert!(
+        violated.contains("the process that had the guest exited, and the guest with it"),
+        "{violated}"
+    );
     check(
         &["check", "kvm-exec", "--variant", "qemu-10.2"],
         1,

@@ -19,7 +19,9 @@ fn printed(arguments: &[&str]) -> String {
 /// All but how long it took.
 fn without_time(text: &str) -> String {
     let line = |line: &str| match line.rsplit_once(", ") {
-        Some((before, time)) if time.ends_with(" s") => format!("{before}, 0.5 s\n"),
+        Some((before, time)) if time.ends_with(" s: exhaustive") => {
+            format!("{before}, 0.5 s: exhaustive\n")
+        }
         _ => format!("{line}\n"),
     };
     text.trim().lines().map(line).collect()

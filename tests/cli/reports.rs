@@ -49,16 +49,16 @@ fn verdicts_are_test_cases() {
         dir.file("vacuous.toml", &format!("{VM}[may]\ninterrupts = 0\nguest_steps = 0\n"));
     let path = dir.0.join("report.xml").display().to_string();
     let junit = format!("junit={path}");
-    check(&["check", "exec", &planted, "--report", &junit], 1, &["proved: ", "replay:"]);
+    check(&["check", "exec", &planted, "--report", &junit], 1, &["proved ", "VIOLATED"]);
     let report = read(&path);
     assert_eq!((report.suites.len(), report.failures, report.errors), (2, 5, 0));
     for (suite, name, word, says) in [
         ("exec", "OWN-1", "passed", ""),
-        ("exec", "READ-1", "skipped", "asked only by transfer"),
+        ("exec", "READ-1", "skipped", "only transfer mode has two processes"),
         ("exec", "state space", "passed", ""),
         (&planted, "VM-1", "passed", ""),
-        (&planted, "OWN-1", "failure", "OWN-1 violated in 43 steps, 1 of them a fault"),
-        (&planted, "OWN-1", "failure", "because “pages 0, owner” went from “old VMM” to “new VMM”"),
+        (&planted, "OWN-1", "failure", "OWN-1 violated in 43 steps, 1 fault"),
+        (&planted, "OWN-1", "failure", "cause: “pages 0, owner” went from “old VMM” to “new VMM”"),
         (&planted, "OWN-1", "failure", "replay: handoff check "),
     ] {
         let (found, said) = outcome(case(&report, suite, name));
@@ -68,7 +68,7 @@ fn verdicts_are_test_cases() {
 
     check(&["check", &vacuous, "--report", &junit], 3, &["vacuous"]);
     assert_eq!(outcome(case(&read(&path), &vacuous, "VM-2")).0, "error");
-    check(&["check", "exec", "--states", "100", "--report", &junit], 3, &["not proved"]);
+    check(&["check", "exec", "--states", "100", "--report", &junit], 3, &["nothing is proved"]);
     let (word, said) = outcome(case(&read(&path), "exec", "state space"));
     assert_eq!((word, said.trim()), ("error", "not exhaustive: cut by the limit of 100 states"));
 
@@ -91,7 +91,7 @@ fn a_report_is_written_as_a_whole_or_refused_at_once() {
     let (junit, json) = (dir.0.join("r.xml"), dir.0.join("r.json"));
     let (to_junit, to_json) =
         (format!("junit={}", junit.display()), format!("json={}", json.display()));
-    check(&["check", "exec", "--report", &to_junit, "--report", &to_json], 0, &["proved: "]);
+    check(&["check", "exec", "--report", &to_junit, "--report", &to_json], 0, &["exec: proved"]);
     let names = || fs::read_dir(&dir.0).expect("a directory").count();
     assert_eq!(names(), 2, "no temporary file is left");
     assert!(fs::read_to_string(&json).expect("JSON").starts_with("{\n  \"format\": \"handoff\""));

@@ -97,11 +97,7 @@ fn a_property_that_fails_and_a_run_that_does_not_end_are_seen() {
     let cases = [
         ("ram-initialised", "OWN-1", " fails in state "),
         ("waits-for-the-dead", "END-1", "a run can go round for ever"),
-        (
-            "waits-for-the-dead",
-            "END-2",
-            " violates it: as much is left after the last step as before it",
-        ),
+        ("waits-for-the-dead", "END-2", " violates it: the last step does not lower the rank"),
         ("waits-for-the-dead", "END-3", "no way without a fault leads from state "),
         ("word-given-blind", "REF-1", " is none of a handoff"),
         ("lingering", "REF-1", "REF-1 fails in state "),

@@ -68,7 +68,7 @@ fn branches() -> BTreeSet<(String, u32, u32)> {
         let text = fs::read_to_string(&path).expect("text");
         for (line, at) in text.lines().zip(1..) {
             let code = line.split("//").next().unwrap_or_default();
-            let columns = code.match_indices("refuse(").map(|(column, _)| column + 1);
+            let columns = code.match_indices("fail(").map(|(column, _)| column + 1);
             let calls = columns.filter(|column| !code[..column - 1].ends_with("fn "));
             branches.extend(
                 calls.map(|column| (place.clone(), at, u32::try_from(column).expect("short"))),

@@ -62,7 +62,7 @@ fn found(check: &FoundByCheck, width: usize) -> String {
     let planted = |it: &Injection| paragraph(&format!("planted: {}", it.sentence), width);
     let planted: String = defects.iter().map(planted).collect();
     let run = match run {
-        Some(run) => counterexample(run, width),
+        Some(run) => counterexample(run, width, usize::MAX),
         None => paragraph(&format!("{property} is not violated any more."), width),
     };
     format!("{planted}\n{}\n\n{run}", scenario.trim_end())

@@ -2,21 +2,23 @@
 
 use crate::report::layout::{hanging, paragraph};
 use crate::report::run::{Actor, PointOfNoReturn, Run, Step, Violation};
+use std::fmt::Write;
 
 /// Narrower than this, columns make lines unreadable: a word before each step says who makes it.
 const COLUMNS_FROM: usize = 100;
 
-/// Writes a counterexample: the properties, the steps, why it came to that, and how to replay it.
-pub fn counterexample(run: &Run, width: usize) -> String {
+/// Writes a counterexample: the properties, the steps, the causes, and the command that replays it.
+/// If the run has more than `steps_max` steps, the first ones are left out, but for faults.
+pub fn counterexample(run: &Run, width: usize, steps_max: usize) -> String {
     let mut text = String::new();
     let length = length(run.steps.len(), run.faults);
     for Violation { property, sentence, .. } in &run.violated {
         let line = format!("{property} violated in {length}: {sentence}");
         text.push_str(&paragraph(&line, width));
     }
-    text.push_str(&steps(run, width, |_| &[]));
+    text.push_str(&steps(run, width, steps_max, |_| &[]));
     for violation in &run.violated {
-        // A run that violates one property has no need of a name before each line.
+        // A run that violates one property needs no name before each line.
         let (name, indent) = match run.violated.len() {
             1 => (None, "  "),
             _ => (Some(format!("  {}\n", violation.property)), "    "),
@@ -27,45 +29,47 @@ pub fn counterexample(run: &Run, width: usize) -> String {
         }
     }
     if let Some(Step { changes, .. }) = run.steps.last().filter(|last| !last.changes.is_empty()) {
-        text.push_str("  the last step changed:\n");
+        text.push_str("  changed by the last step:\n");
         for line in changes {
             text.extend(["    ", line, "\n"]);
         }
     }
-    text.extend(["  replay: ", &run.replay, "\n"]);
+    text.extend(["  replay: ", &replay(&run.replay), "\n"]);
     text
 }
 
-/// What is wrong, and why.
+/// The violation, its causes and its consequences.
 fn why(violation: &Violation) -> Vec<String> {
     let Violation { violation, causes, reason, point_of_no_return, .. } = violation;
-    let mut lines = vec![format!("wrong: {violation}"), format!("because {causes}")];
-    lines.extend(point_of_no_return.map(|point| format!("no return: {}", no_return(point))));
+    let mut lines = vec![format!("violation: {violation}"), format!("cause: {causes}")];
+    lines.extend(point_of_no_return.map(no_return));
     lines.push(format!("why it matters: {reason}"));
     lines
 }
 
 fn no_return(PointOfNoReturn { any_run, fault_free }: PointOfNoReturn) -> String {
-    let after = |steps| match steps {
-        0 => "from the beginning".to_owned(),
-        _ => format!("from step {steps} on"),
+    let point = if any_run == fault_free {
+        format!("step {any_run}")
+    } else {
+        format!("step {fault_free} on fault-free runs, step {any_run} on any run")
     };
-    if any_run == fault_free {
-        return format!("{} every way comes to this", after(any_run));
-    }
-    format!(
-        "{} every way comes to this by which nothing more goes wrong, {} every way",
-        after(fault_free),
-        after(any_run)
-    )
+    format!("point of no return: {point}")
 }
 
-/// Writes any run, with what each step changed and what the run violates.
+/// Returns the command that replays a run, with the run in quotes for the shell.
+pub fn replay(command: &str) -> String {
+    match command.rsplit_once(' ') {
+        Some((before, run)) => format!("{before} '{run}'"),
+        None => command.to_owned(),
+    }
+}
+
+/// Writes any run, with the changes that each step makes and the properties that the run violates.
 pub fn shown(run: &Run, width: usize) -> String {
-    let mut text = steps(run, width, |step| &step.changes);
+    let mut text = steps(run, width, usize::MAX, |step| &step.changes);
     for Violation { property, violation, causes, .. } in &run.violated {
-        text.push_str(&paragraph(&format!("  {property} does not hold: {violation}"), width));
-        text.push_str(&paragraph(&format!("    because {causes}"), width));
+        text.push_str(&paragraph(&format!("  {property} is violated: {violation}"), width));
+        text.push_str(&paragraph(&format!("    cause: {causes}"), width));
     }
     text
 }
@@ -74,18 +78,26 @@ pub fn shown(run: &Run, width: usize) -> String {
 pub fn length(steps: usize, faults: usize) -> String {
     match faults {
         0 => format!("{steps} steps"),
-        1 => format!("{steps} steps, 1 of them a fault"),
-        _ => format!("{steps} steps, {faults} of them faults"),
+        1 => format!("{steps} steps, 1 fault"),
+        _ => format!("{steps} steps, {faults} faults"),
     }
 }
 
-/// The steps, each with its number, in its column, and below it what there is to say about it.
-fn steps(run: &Run, width: usize, below: impl Fn(&Step) -> &[String]) -> String {
+/// Writes the steps, each with its number, in its column, and its details below it.
+fn steps(run: &Run, width: usize, steps_max: usize, below: impl Fn(&Step) -> &[String]) -> String {
     let rows = Rows { width, each: (width.saturating_sub(6) / 3).min(52) };
     let mut text = rows.head();
-    for step in &run.steps {
+    let left_out = run.steps.len().saturating_sub(steps_max);
+    // The steps that repeat for ever are always shown.
+    let left_out = left_out.min(run.repeats_after.unwrap_or(left_out));
+    let is_shown = |step: &&Step| step.number > left_out || step.fault;
+    if left_out > 0 {
+        let hidden = run.steps.len() - run.steps.iter().filter(is_shown).count();
+        let _ = writeln!(text, "   …  {hidden} earlier steps (--verbose shows them)");
+    }
+    for step in run.steps.iter().filter(is_shown) {
         if run.repeats_after == Some(step.number - 1) {
-            text.push_str("      from here on for ever:\n");
+            text.push_str("      the following steps repeat for ever:\n");
         }
         text.push_str(&rows.row(step.actor, &step.number.to_string(), "", &step.text));
         for line in below(step) {

@@ -91,7 +91,7 @@ const OF_IOMMUFD: &[&str] = &[
 
 /// By its name.
 pub fn find(id: &str) -> Option<&'static Corruption> {
-    WRONGS.iter().find(|corruption| corruption.id == id)
+    CORRUPTIONS.iter().find(|corruption| corruption.id == id)
 }
 
 impl Corruption {
@@ -208,17 +208,17 @@ fn changed<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
 }
 
 /// All of them.
-pub const WRONGS: &[Corruption] = catalog::CORRUPTIONS;
+pub const CORRUPTIONS: &[Corruption] = catalog::CORRUPTIONS;
 
 #[cfg(test)]
 mod tests {
-    use super::WRONGS;
+    use super::CORRUPTIONS;
     use std::collections::BTreeSet;
 
     #[test]
     fn names_are_unique() {
-        let names: BTreeSet<_> = WRONGS.iter().map(|corruption| corruption.id).collect();
-        assert_eq!(names.len(), WRONGS.len());
+        let names: BTreeSet<_> = CORRUPTIONS.iter().map(|corruption| corruption.id).collect();
+        assert_eq!(names.len(), CORRUPTIONS.len());
         assert!(super::OF_IOMMUFD.iter().all(|name| names.contains(name)));
     }
 }

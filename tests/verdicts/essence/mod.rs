@@ -52,7 +52,11 @@ fn every_built_in_scenario_begins_where_the_essence_does() {
     for (name, text) in BUILT_IN {
         let scenario = Scenario::parse(name, text).expect("a scenario");
         let system = System::new(&scenario).expect("set up");
-        assert_eq!(system.essence_of(system.init()), AbstractState::begin(scenario.mode), "{name}");
+        assert_eq!(
+            system.abstract_state(system.init()),
+            AbstractState::begin(scenario.mode),
+            "{name}"
+        );
     }
 }
 
@@ -64,7 +68,7 @@ fn of_a_guest_without_devices_or_memory_it_is_not_asked() {
         let scenario = world.build().expect("a scenario");
         let report = check(&scenario, Limits::default()).expect("it can be set up");
         let verdict = report.verdicts.iter().find(|(property, _)| property.id == "REF-1");
-        let expected = Verdict::NotApplicable("no device reaches any memory");
+        let expected = Verdict::NotApplicable("no device reaches memory");
         assert_eq!(verdict.expect("registered").1, expected, "no {empty}");
     }
 }
@@ -191,7 +195,7 @@ fn reached(name: &str, may: &str) -> (Vec<AbstractState>, BTreeSet<&'static str>
     let found = explore(&packed, &packed, Limits::default());
     let mut handoffs: Vec<AbstractState> = Vec::new();
     let mut steps: Vec<(AbstractState, AbstractState)> = Vec::new();
-    let essence_of = |state| system.essence_of(&packed.world(state));
+    let essence_of = |state| system.abstract_state(&packed.world(state));
     for at in 0..found.states() {
         let state = found.state(at);
         let from = essence_of(state);
@@ -202,7 +206,7 @@ fn reached(name: &str, may: &str) -> (Vec<AbstractState>, BTreeSet<&'static str>
         let step = parent.map(|parent| (parent, from)).filter(|(parent, it)| parent != it);
         steps.extend(step.filter(|step| !steps.contains(step)));
     }
-    let essence = system.essence();
+    let essence = system.abstract_spec();
     // A step after which the old process gives up does two.
     let row = |(from, to): &(AbstractState, AbstractState)| {
         essence.between(*from, *to).find(|row| (row.may)(from)).map(|row| row.name)
