@@ -159,7 +159,9 @@ impl Machine {
             }
             match range(Iova(iova), length_bytes) {
                 Ok(range) => match self.unmap(context, id, &range) {
-                    (0, Ok(())) if self.profile.unmaps_something() => (0, Err(fail(Errno::ENOENT))),
+                    (0, Ok(())) if self.profile.refuses_empty_unmap() => {
+                        (0, Err(fail(Errno::ENOENT)))
+                    }
                     done => done,
                 },
                 Err(refusal) => (0, Err(refusal)),
