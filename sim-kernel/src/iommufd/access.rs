@@ -172,11 +172,11 @@ impl Machine {
     ) -> Vec<SetId> {
         let table = self.contexts.get(context);
         let pinned = table.accesses(ioas).flat_map(Access::pinned);
-        let told: Vec<IovaRange> = pinned.filter(|range| range.overlaps(area)).collect();
-        if told.is_empty() {
+        let notified: Vec<IovaRange> = pinned.filter(|range| range.overlaps(area)).collect();
+        if notified.is_empty() {
             return Vec::new();
         }
-        let sets = told.iter().flat_map(|range| table.sets_behind(ioas, range)).collect();
+        let sets = notified.iter().flat_map(|range| table.sets_behind(ioas, range)).collect();
         for object in self.contexts.get_mut(context).objects.values_mut() {
             if let Object::Access(Access { owner: AccessOwner::Mock(mock), ioas: at }) = object
                 && *at == Some(ioas)
@@ -318,14 +318,14 @@ impl Machine {
             let offset = first - pin.index * PAGE_BYTES + pin.page * PAGE_BYTES;
             let part = in_buffer(first - at)..in_buffer(last - at);
             let memory = self.memories.get(pin.memory);
-            let is_there = memory.generation(pin.page) == pin.generation;
+            let is_current = memory.generation(pin.page) == pin.generation;
             match &mut transfer {
-                Transfer::Read(bytes) if is_there => {
+                Transfer::Read(bytes) if is_current => {
                     let content = memory.read(offset..offset + (last - first));
                     bytes[part].copy_from_slice(&content);
                 }
                 Transfer::Read(bytes) => bytes[part].fill(0),
-                Transfer::Write(bytes) if is_there => {
+                Transfer::Write(bytes) if is_current => {
                     self.memories.get_mut(pin.memory).write(offset, &bytes[part]);
                 }
                 Transfer::Write(_) => {}

@@ -131,8 +131,8 @@ impl Machine {
         };
         let sums = [Mode::User, Mode::Mm].map(|mode| (mode, sum(mode)));
         let charged = self.atomically(|machine| {
-            let mut due = sums.into_iter().filter(|(_, pages)| *pages > 0);
-            due.try_for_each(|(mode, pages)| machine.charge(taker, mode, pages))
+            let mut charges = sums.into_iter().filter(|(_, pages)| *pages > 0);
+            charges.try_for_each(|(mode, pages)| machine.charge(taker, mode, pages))
         });
         if charged.is_err() {
             for id in sets {

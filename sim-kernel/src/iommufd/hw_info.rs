@@ -48,8 +48,8 @@ impl Machine {
         let device = ucmd.cmd.id(offset_of!(io::iommu_hw_info, dev_id));
         let hardware = self.hardware_of(ucmd.context, device)?;
         let iommu = hardware.iommu();
-        let asked = if flags & INPUT_TYPE == 0 { 0 } else { ucmd.cmd.u32(TYPE) };
-        if ![0, iommu.hw_info_type].contains(&asked) {
+        let requested = if flags & INPUT_TYPE == 0 { 0 } else { ucmd.cmd.u32(TYPE) };
+        if ![0, iommu.hw_info_type].contains(&requested) {
             return Err(fail(Errno::EOPNOTSUPP));
         }
         let info: Vec<u8> = match iommu.driver {
@@ -71,14 +71,14 @@ impl Machine {
 /// `EFAULT`.
 fn fill(ucmd: &mut Ucmd<'_>, info: &[u8]) -> SyscallResult<()> {
     let room = ucmd.cmd.u32(LENGTH) as usize;
-    let told = &info[..room.min(info.len())];
+    let copied = &info[..room.min(info.len())];
     if room == 0 {
         return Ok(());
     }
-    ucmd.user.write_through(DATA, 0, told)?;
+    ucmd.user.write_through(DATA, 0, copied)?;
     let have = ucmd.user.pointee(DATA).len();
     if have < room {
         return Err(fail(Errno::EFAULT));
     }
-    ucmd.user.write_through(DATA, told.len(), &vec![0; room - told.len()])
+    ucmd.user.write_through(DATA, copied.len(), &vec![0; room - copied.len()])
 }

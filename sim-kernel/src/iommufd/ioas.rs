@@ -188,11 +188,11 @@ impl Machine {
         self.allocate()?;
         let table = self.contexts.get_mut(ucmd.context);
         let id = table.insert(Object::Ioas(Ioas::default()));
-        let told = ucmd.respond_with(offset_of!(io::iommu_ioas_alloc, out_ioas_id), id);
-        if told.is_err() {
+        let responded = ucmd.respond_with(offset_of!(io::iommu_ioas_alloc, out_ioas_id), id);
+        if responded.is_err() {
             self.contexts.get_mut(ucmd.context).objects.remove(&id);
         }
-        told
+        responded
     }
 
     /// Returns the ranges that are not reserved (`iommufd_ioas_iova_ranges`).

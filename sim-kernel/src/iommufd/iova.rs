@@ -90,13 +90,13 @@ impl Context {
     pub(super) fn place(
         &self,
         ioas: ObjectId,
-        wish: IovaRequest,
+        iova_request: IovaRequest,
         length_bytes: u64,
     ) -> SyscallResult<IovaRange> {
         if !length_bytes.is_multiple_of(self.alignment_bytes(ioas)) {
             return Err(fail(Errno::EINVAL));
         }
-        match wish {
+        match iova_request {
             IovaRequest::Fixed(iova) => self.check_iova(ioas, iova, length_bytes),
             IovaRequest::Like(address) => {
                 let first = Iova(self.choose_iova(ioas, address, length_bytes)?);

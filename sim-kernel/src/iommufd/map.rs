@@ -30,12 +30,12 @@ pub(super) const BY_AREA: u32 = 1 << 16;
 
 /// The flags of a map (`IOMMU_IOAS_MAP_FIXED_IOVA`, `_WRITEABLE`, `_READABLE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Way {
+struct MapOptions {
     fixed: bool,
     rights: AreaRights,
 }
 
-impl Way {
+impl MapOptions {
     /// Decodes flags and checks values. Fails with `EOPNOTSUPP` (flags), `EOVERFLOW` (a value of
     /// `ULONG_MAX`), `EINVAL` (neither right).
     fn of(flags: u32, values: &[u64]) -> SyscallResult<Self> {
@@ -54,7 +54,7 @@ impl Way {
         Ok(Self { fixed: has(FIXED), rights })
     }
 
-    fn wish(self, iova: Iova, source_address: u64) -> IovaRequest {
+    fn iova_request(self, iova: Iova, source_address: u64) -> IovaRequest {
         if self.fixed { IovaRequest::Fixed(iova) } else { IovaRequest::Like(source_address) }
     }
 }
@@ -102,13 +102,14 @@ impl Machine {
         }
         let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_ioas_map, length));
         let iova = Iova(ucmd.cmd.u64(IOVA));
-        let way = Way::of(flags, &[iova.0, length_bytes])?;
+        let options = MapOptions::of(flags, &[iova.0, length_bytes])?;
         let ioas = ucmd.cmd.id(offset_of!(io::iommu_ioas_map, ioas_id));
         self.ioas(ucmd.context, ioas)?;
         let va = ucmd.cmd.u64(offset_of!(io::iommu_ioas_map, user_va));
         let origin = Origin::of_memory(va, length_bytes)?;
-        let wish = way.wish(iova, origin.address());
-        let iova = self.map(ucmd.pid, (ucmd.context, ioas), &origin, wish, way.rights)?;
+        let iova_request = options.iova_request(iova, origin.address());
+        let iova =
+            self.map(ucmd.pid, (ucmd.context, ioas), &origin, iova_request, options.rights)?;
         ucmd.cmd.set_u64(IOVA, iova.0);
         ucmd.respond()
     }
@@ -122,7 +123,7 @@ impl Machine {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_ioas_map_file, flags));
         let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_ioas_map_file, length));
         let iova = Iova(ucmd.cmd.u64(IOVA));
-        let way = Way::of(flags, &[iova.0, length_bytes])?;
+        let options = MapOptions::of(flags, &[iova.0, length_bytes])?;
         let ioas = ucmd.cmd.id(offset_of!(io::iommu_ioas_map_file, ioas_id));
         self.ioas(ucmd.context, ioas)?;
         let offset_bytes = ucmd.cmd.u64(offset_of!(io::iommu_ioas_map_file, start));
@@ -133,8 +134,9 @@ impl Machine {
         }
         let source = self.file_source(ucmd.pid, fd, offset_bytes, last_byte)?;
         let origin = Origin { source, start_bytes: offset_bytes % PAGE_BYTES, length_bytes };
-        let wish = way.wish(iova, offset_bytes);
-        let iova = self.map(ucmd.pid, (ucmd.context, ioas), &origin, wish, way.rights)?;
+        let iova_request = options.iova_request(iova, offset_bytes);
+        let iova =
+            self.map(ucmd.pid, (ucmd.context, ioas), &origin, iova_request, options.rights)?;
         ucmd.cmd.set_u64(IOVA, iova.0);
         ucmd.respond()
     }
@@ -171,7 +173,7 @@ impl Machine {
         pid: Pid,
         (context, ioas): (ContextId, ObjectId),
         origin: &Origin,
-        wish: IovaRequest,
+        iova_request: IovaRequest,
         rights: AreaRights,
     ) -> SyscallResult<Iova> {
         let Origin { source, start_bytes, length_bytes } = *origin;
@@ -181,7 +183,7 @@ impl Machine {
         self.allocate()?;
         self.allocate()?;
         let table = self.contexts.get(context);
-        let range = table.place(ioas, wish, length_bytes)?;
+        let range = table.place(ioas, iova_request, length_bytes)?;
         let free = self.process(pid).cap_ipc_lock || matches!(source, Source::DmaBuf(..));
         let set = PageSet {
             source,
@@ -261,7 +263,10 @@ impl Machine {
         let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_ioas_copy, length));
         let source_iova = Iova(ucmd.cmd.u64(SOURCE_IOVA));
         let destination_iova = Iova(ucmd.cmd.u64(IOVA));
-        let way = Way::of(ucmd.cmd.u32(FLAGS), &[length_bytes, source_iova.0, destination_iova.0])?;
+        let options = MapOptions::of(
+            ucmd.cmd.u32(FLAGS),
+            &[length_bytes, source_iova.0, destination_iova.0],
+        )?;
         let destination = ucmd.cmd.id(offset_of!(io::iommu_ioas_copy, dst_ioas_id));
         let from = self.ioas(context, source)?;
         let (slices, true) = from.contiguous(&range(source_iova, length_bytes)?) else {
@@ -275,14 +280,14 @@ impl Machine {
             start_bytes: slices[0].start_bytes,
             length_bytes,
         };
-        let wish = way.wish(destination_iova, first.address());
-        let to = self.contexts.get(context).place(destination, wish, length_bytes)?;
+        let iova_request = options.iova_request(destination_iova, first.address());
+        let to = self.contexts.get(context).place(destination, iova_request, length_bytes)?;
         let moved = |iova: Iova| Iova(iova.0 - source_iova.0 + to.first.0);
         let areas: Vec<Area> = (slices.into_iter())
             .map(|area| {
                 let Area { range: IovaRange { first, last }, .. } = area;
                 let range = IovaRange { first: moved(first), last: moved(last) };
-                Area { range, rights: way.rights, ..area }
+                Area { range, rights: options.rights, ..area }
             })
             .collect();
         self.insert_areas(context, destination, &areas)?;
@@ -344,26 +349,27 @@ impl Machine {
     ) -> (u64, SyscallResult<()>) {
         let table = self.contexts.get(context);
         let met = table.ioas(id).expect("looked up before").met(range);
-        let goes = |area: &&Area| range.contains(&area.range) && !table.is_locked(id, &area.range);
-        let whole = met.iter().take_while(goes).count();
+        let is_removable =
+            |area: &&Area| range.contains(&area.range) && !table.is_locked(id, &area.range);
+        let whole = met.iter().take_while(is_removable).count();
         let done = match met.get(whole) {
             None => Ok(()),
             Some(area) if table.is_locked(id, &area.range) => Err(fail(Errno::EBUSY)),
             Some(_) => Err(fail(Errno::ENOENT)),
         };
-        let gone: Vec<Area> = met[..whole].to_vec();
-        let mut sets: BTreeSet<SetId> = gone.iter().map(|area| area.set).collect();
-        for area in &gone {
+        let removed: Vec<Area> = met[..whole].to_vec();
+        let mut sets: BTreeSet<SetId> = removed.iter().map(|area| area.set).collect();
+        for area in &removed {
             sets.extend(self.notify_unmap(context, id, &area.range));
         }
-        if let (Some(first), Some(last)) = (gone.first(), gone.last()) {
+        if let (Some(first), Some(last)) = (removed.first(), removed.last()) {
             let range = IovaRange { first: first.range.first, last: last.range.last };
             self.ioas_mut(context, id).areas.retain(|area| !range.contains(&area.range));
             self.forget_dirty(context, id, &range);
             self.unpin(context, &sets);
             self.reclaim();
         }
-        let lengths = gone.iter().map(|area| area.range.length_bytes());
+        let lengths = removed.iter().map(|area| area.range.length_bytes());
         (lengths.fold(0, u64::wrapping_add), done)
     }
 }

@@ -128,9 +128,9 @@ impl Machine {
         let id = self.compat_ioas(context)?;
         let va = map.u64(offset_of!(Map, vaddr));
         let origin = Origin::of_memory(va, map.u64(offset_of!(Map, size)))?;
-        let wish = IovaRequest::Fixed(Iova(map.u64(offset_of!(Map, iova))));
+        let iova_request = IovaRequest::Fixed(Iova(map.u64(offset_of!(Map, iova))));
         let rights = AreaRights { readable: flags & READ != 0, writable: flags & WRITE != 0 };
-        self.map(request.pid, (context, id), &origin, wish, rights).map(drop)
+        self.map(request.pid, (context, id), &origin, iova_request, rights).map(drop)
     }
 
     /// Unmaps a range or everything (`iommufd_vfio_unmap_dma`). Once it has begun to unmap, it
@@ -223,8 +223,9 @@ impl Machine {
         let domains = table.domains(id).map(|hwpt| hwpt.iommu.page_sizes);
         let sizes = domains.fold(u64::MAX, |all, own| all & own);
         let below_page = PAGE_BYTES - 1;
-        let told = if sizes & below_page == 0 { sizes } else { sizes & !below_page | PAGE_BYTES };
-        told.max(table.alignment_bytes(id))
+        let reported =
+            if sizes & below_page == 0 { sizes } else { sizes & !below_page | PAGE_BYTES };
+        reported.max(table.alignment_bytes(id))
     }
 
     /// Returns information about a container (`iommufd_vfio_iommu_get_info`), with the capabilities

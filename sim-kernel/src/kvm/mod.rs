@@ -273,9 +273,9 @@ impl Machine {
     /// Removes a VM that has no holder left (`kvm_put_kvm`).
     pub(crate) fn put_vm(&mut self, vm: VmId) {
         let bound = self.devices.iter().filter_map(|device| device.binding?.kvm);
-        let is_had = self.is_any_open(&[File::Vm(vm), File::Vcpu(vm), File::KvmVfio(vm)])
+        let is_held = self.is_any_open(&[File::Vm(vm), File::Vcpu(vm), File::KvmVfio(vm)])
             || bound.into_iter().any(|kvm| kvm == vm);
-        if !is_had {
+        if !is_held {
             let mm = self.vms.get(vm).mm;
             if self.is_mm_alive(mm) {
                 self.process_mut(mm.pid).guest = None;

@@ -168,8 +168,8 @@ impl Machine {
                 || self.dmas().any(|(_, _, dma)| self.payer(dma) == *mm)
         };
         let known = self.books.pinned.keys().chain(self.books.locked.keys());
-        let buried: Vec<MmId> = known.filter(|mm| !named(mm)).copied().collect();
-        for mm in buried {
+        let dropped: Vec<MmId> = known.filter(|mm| !named(mm)).copied().collect();
+        for mm in dropped {
             self.books.pinned.remove(&mm);
             self.books.locked.remove(&mm);
         }

@@ -8,9 +8,9 @@
 //! references are dropped from task work, in descending order of descriptors. An exec first
 //! replaces the memory map, then closes the CLOEXEC descriptors.
 //!
-//! Capabilities: `CAP_IPC_LOCK` is a flag, and user 0 has all others
-//! (`CAP_SYS_RESOURCE`, `CAP_SETUID`, `CAP_KILL`). User 0 regains `CAP_IPC_LOCK` at exec; another
-//! user keeps what it has, as with ambient capabilities.
+//! Capabilities: `CAP_IPC_LOCK` is a flag, and user 0 has all others (`CAP_SYS_RESOURCE`,
+//! `CAP_SETUID`, `CAP_KILL`). User 0 regains `CAP_IPC_LOCK` at exec; for any other user an exec
+//! leaves it unchanged, as with ambient capabilities.
 //!
 //! Absent: threads, signals except SIGKILL, zombies (a dead process is reaped at once).
 //!

@@ -25,8 +25,8 @@ impl Machine {
     ) -> (CallResult, Option<Failure>, bool) {
         self.failing = nth;
         let (answer, refusal) = self.call_explained(pid, call, place);
-        let came_to_it = std::mem::take(&mut self.failing) == 0;
-        (answer, refusal, came_to_it)
+        let was_reached = std::mem::take(&mut self.failing) == 0;
+        (answer, refusal, was_reached)
     }
 
     /// Allocates memory for one purpose. Fails with `ENOMEM` if it is the allocation to fail.

@@ -29,12 +29,12 @@ impl Machine {
     pub(super) fn pasid_attach(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let seat = self.mock_seat(ucmd)?;
         let hwpt = self.attach_page_table(seat, ucmd.cmd.id(PAGE_TABLE), Change::Attach)?;
-        let told = ucmd.respond_with(PAGE_TABLE, hwpt);
-        if told.is_err() {
+        let responded = ucmd.respond_with(PAGE_TABLE, hwpt);
+        if responded.is_err() {
             self.detach_seat(seat);
         }
         self.reclaim();
-        told
+        responded
     }
 
     /// Replaces the attachment of a PASID (`iommufd_test_pasid_replace`). Fails with `ENOENT`, the
