@@ -227,8 +227,8 @@ impl Machine {
         }
     }
 
-    /// Fails with `EINVAL` unless the domains of the device and its PASIDs were all made for PASIDs,
-    /// if any PASID is attached or is about to be (`iommufd_hwpt_pasid_compat`).
+    /// Fails with `EINVAL` unless the domains of the device and its PASIDs were all made for
+    /// PASIDs, if any PASID is attached or is about to be (`iommufd_hwpt_pasid_compat`).
     fn check_pasids(
         &self,
         seat: AttachSlot,

@@ -138,9 +138,9 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// `EFAULT`, `EINVAL` (size, flags), `ENODEV`, `EINVAL` (a range together with everything), then
-    /// those of splitting and unmapping; `EFAULT` if the number cannot be returned. A range without
-    /// mappings is no error, except for `ENOENT` on older kernels.
+    /// `EFAULT`, `EINVAL` (size, flags), `ENODEV`, `EINVAL` (a range together with everything),
+    /// then those of splitting and unmapping; `EFAULT` if the number cannot be returned. A range
+    /// without mappings is no error, except for `ENOENT` on older kernels.
     fn unmap_dma(&mut self, context: ContextId, user: &mut User) -> SyscallResult<()> {
         type Unmap = vfio::vfio_iommu_type1_dma_unmap;
         const SIZE: usize = offset_of!(Unmap, size);
