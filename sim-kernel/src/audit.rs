@@ -1,8 +1,9 @@
-//! The machine's own invariants, checked.
+//! Checks of the machine's own invariants.
 //!
-//! What the heads of the files promise and what no view shows: references are counted right, pins
-//! follow the union rule, the books add up, nothing is kept that nothing refers to. Tests call it
-//! after every step; a checker may, too.
+//! They cover the invariants that the heads of the files state and that no view shows: reference
+//! counts are right, pins follow the union rule, the counters match the page sets, and no
+//! unreferenced object is kept. The tests run the audit after every step; a model checker may run
+//! it, too.
 
 use crate::fs::File;
 use crate::iommufd::{PageSet, gaps};
@@ -15,7 +16,7 @@ use crate::vfio::GroupIommu;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-/// How much each key has.
+/// Sums by key.
 type Sums<K> = BTreeMap<K, i64>;
 
 fn add<K: Ord>(sums: &mut Sums<K>, key: K, count: u64) {
@@ -27,7 +28,11 @@ fn same<T: PartialEq + Debug>(what: &str, counted: &T, kept: &T) -> Result<(), S
 }
 
 impl Machine {
-    /// Checks every invariant; says which one is broken.
+    /// Checks every invariant.
+    ///
+    /// # Errors
+    ///
+    /// Describes the first invariant that is violated.
     pub fn audit(&self) -> Result<(), String> {
         self.audit_references()?;
         same("files have their state", &self.files.is_consistent(), &true)?;
@@ -40,8 +45,8 @@ impl Machine {
         self.contexts.iter().flat_map(|(_, context)| context.sets.iter().map(|(_, set)| set))
     }
 
-    /// Whoever holds a file: what keeps it open, the kernel's own references to eventfds, and who
-    /// holds what is no eventfd: mappings of BARs, bindings, VMs.
+    /// Iterates over the references to files: those that keep a file open, the kernel's own
+    /// references to eventfds, and references to other files (mappings of BARs, bindings, VMs).
     fn holders(&self) -> impl Iterator<Item = FileId> {
         let devices = self.devices.iter().flat_map(|device| {
             let bound = device.binding.map(|binding| binding.iommufd);
@@ -76,8 +81,8 @@ impl Machine {
         same("references", &counted, &kept)
     }
 
-    /// Exactly what areas in address spaces with a domain cover and accesses have pinned, is
-    /// pinned, and once.
+    /// Checks that exactly the pages that are covered by areas in address spaces with a domain, or
+    /// pinned by accesses, are pinned, each once.
     fn audit_pins(&self) -> Result<(), String> {
         for (_, context) in self.contexts.iter() {
             let all = context.wanted(&context.sets.ids().into_iter().collect());
@@ -98,7 +103,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Each counter is the sum of what page sets remember, where no hazard has parted them.
+    /// Checks that each counter is the sum of the charges of the page sets, unless a hazard makes
+    /// them differ.
     fn audit_counters(&self) -> Result<(), String> {
         let (mut users, mut locked, mut pinned) = (Sums::new(), Sums::new(), Sums::new());
         for set in self.page_sets() {
@@ -113,7 +119,7 @@ impl Machine {
             add(&mut locked, dma.mm, dma.locked_pages);
         }
         users.retain(|_, pages| *pages != 0);
-        // What a mapping has cost a memory map that is dead by now, nobody gives back.
+        // A charge of a mapping stays on a memory map that has died: it is never uncharged.
         let is_kept =
             |mm: &MmId| self.is_mm_alive(*mm) || self.dmas().all(|(_, _, dma)| dma.mm != *mm);
         locked.retain(|mm, pages| *pages != 0 && is_kept(mm));
@@ -131,7 +137,7 @@ impl Machine {
         same("VmPin", &pinned, &self.books.pinned)
     }
 
-    /// The dead have nothing, and nothing is there that nothing refers to.
+    /// Checks that dead processes own nothing and that every object is referenced.
     fn audit_remains(&self) -> Result<(), String> {
         let has = |p: &Process| {
             !p.descriptors.is_empty()

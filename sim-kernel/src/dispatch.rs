@@ -1,15 +1,15 @@
-//! The system call table: which subsystem answers a call, which of them have calls that wait, and
-//! which file takes an ioctl.
+//! The system call table: the subsystem that answers each call, the calls that wait, and the file
+//! kind that handles an ioctl.
 //!
-//! Each subsystem names all of its calls, and every kind of file is named here, so a new one does
-//! not compile before its author decides how it is answered and whether it waits.
+//! Each subsystem lists all of its calls, and every kind of file is listed here. A new one does not
+//! compile until its author has defined its answer and whether it waits.
 //!
-//! Every ioctl comes as bytes, also one that [`Call`] has a form for: the codec of the model lays
-//! it out, the table of the file finds it, and the codec reads what was left. So the simulator
-//! answers what a real kernel answers to the same bytes.
+//! Every ioctl is handled as bytes, also one that [`Call`] has a variant for: the model's codec
+//! encodes it, the table of the file decodes it, and the codec reads the bytes left in the caller's
+//! memory. So the simulator answers as a real kernel answers to the same bytes.
 //!
 //! Mirrors `arch/x86/entry/syscalls/syscall_64.tbl` and `fs/ioctl.c`: a request that a file does
-//! not know is ENOTTY.
+//! not know fails with ENOTTY.
 
 use crate::fs::File;
 use crate::machine::{Machine, Placement};
@@ -22,8 +22,9 @@ use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::abi::uapi;
 use handoff_model::abi::view::FileKind;
 
-/// Whether the simulator knows what a file of this kind answers to this ioctl. Of KVM it knows what
-/// a handoff touches; what it does not know of another file, Linux does not know either.
+/// Returns true if the simulator models the answer of this kind of file to this ioctl. For KVM it
+/// models only the ioctls that a handoff uses; for all other files, an ioctl that it does not know
+/// is one that Linux does not know either.
 pub fn is_modelled(ioctl: &Ioctl, kind: FileKind) -> bool {
     match kind {
         FileKind::Iommufd => iommufd::is_modelled(ioctl.request),
@@ -45,7 +46,7 @@ pub fn is_modelled(ioctl: &Ioctl, kind: FileKind) -> bool {
 }
 
 impl Machine {
-    /// Answers a call; → also the branch that refused it.
+    /// Answers a call. Also returns the branch that refused it, if one did.
     pub(crate) fn dispatch(
         &mut self,
         pid: Pid,
@@ -67,9 +68,10 @@ impl Machine {
         (answered.clone().map_err(Errno::from), answered.err())
     }
 
-    /// Whether this call would wait for another process: a receive with `wait` on an empty queue of
-    /// a socket to which somebody may still send, an eventfd that is empty or full, both without
-    /// O_NONBLOCK; a wait for a process that lives; a group that joins where addresses are awaited.
+    /// Returns true if this call would wait for another process: without O_NONBLOCK, a receive with
+    /// `wait` on an empty socket queue that still has a sender, a read of an empty eventfd or a
+    /// write to a full one; a wait for a living process; a group that joins a container whose
+    /// mappings await addresses.
     pub fn would_block(&self, pid: Pid, call: &Call) -> bool {
         match call {
             Call::File(call) => self.file_call_waits(pid, call),
@@ -86,7 +88,7 @@ impl Machine {
         }
     }
 
-    /// The answer of an ioctl, and why it was refused.
+    /// Returns the answer of an ioctl, and the reason if it was refused.
     fn ioctl_call(
         &mut self,
         pid: Pid,
@@ -100,7 +102,11 @@ impl Machine {
         (uapi::answer(call, outcome), result.err())
     }
 
-    /// EBADF, ENOTTY, and what the file says.
+    /// Passes an ioctl to its file.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF`, `ENOTTY`, and the errnos of the file.
     fn ioctl(
         &mut self,
         pid: Pid,

@@ -1,20 +1,20 @@
-//! What can go wrong when pages are handed over, by name: K1 to K9.
+//! The hazards of handing over pinned pages: K1 to K9.
 //!
-//! Some of it a kernel could do without; that is a [`Quirk`], which a profile has or has not. The
-//! rest is how the interface works, and holds in every profile.
+//! A hazard that a kernel could avoid is a [`Quirk`], which a profile has or lacks. The others
+//! follow from the interface and exist in every profile.
 
 use crate::profile::Quirk;
 
 /// A hazard of CHANGE_PROCESS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hazard {
-    /// The short name that findings are told by.
+    /// The short name that findings refer to.
     pub code: &'static str,
-    /// What happens.
+    /// The effect, in one clause.
     pub what: &'static str,
-    /// What was seen of it, and where.
+    /// The observation, and the kernels on which it was made.
     pub evidence: &'static str,
-    /// The switch, where a kernel could do without it.
+    /// The quirk that switches it, if a kernel could avoid it.
     pub quirk: Option<Quirk>,
 }
 
@@ -31,45 +31,48 @@ const fn of_the_interface(
 }
 
 impl Hazard {
-    /// Every one, by its code.
+    /// All hazards, in the order of their codes.
     pub const ALL: [Self; 9] = [
-        of_a_kernel(Quirk::DoubleCharge, "one user is charged twice for a moment"),
-        of_a_kernel(Quirk::PinnedDrift, "VmPin of pages that nobody is charged for drifts"),
-        of_a_kernel(Quirk::DeadOwner, "a dead memory map keeps, and the taker loses, its charge"),
+        of_a_kernel(Quirk::DoubleCharge, "one user is transiently charged twice"),
+        of_a_kernel(Quirk::PinnedDrift, "VmPin of pages that are charged to no counter drifts"),
+        of_a_kernel(
+            Quirk::DeadOwner,
+            "a dead memory map keeps its charge, and the new owner's charge is leaked",
+        ),
         of_the_interface(
             "K4",
-            "the accounting mode is the mapper's and sticks, whoever takes over",
-            "a taker without CAP_IPC_LOCK inherits pages that nobody is charged for; one that has \
-             it \
-             is refused by its limit for pages of a user (observed on 7.2.13).",
+            "the accounting mode is that of the mapper and stays, whichever process takes over",
+            "a new owner without CAP_IPC_LOCK inherits pages that are charged to no counter; one \
+             with CAP_IPC_LOCK is refused by its limit for pages charged to a user (observed on \
+             7.2.13).",
         ),
         of_the_interface(
             "K5",
             "a dead owner's user stays charged until its pages are unpinned or taken over",
-            "the next map of the same user gives ENOMEM (observed on 7.2.13).",
+            "the next map of the same user fails with ENOMEM (observed on 7.2.13).",
         ),
         of_the_interface(
             "K6",
-            "nothing keeps a file's pages and a device's pages the same",
-            "after a punched hole the device reaches other pages than a mapping shows, and \
+            "the kernel does not keep a file's pages and a device's pages the same",
+            "after a hole is punched, the device accesses other pages than a mapping shows, and \
              CHANGE_PROCESS succeeds (observed on 7.2.13).",
         ),
         of_the_interface(
             "K7",
-            "a map or unmap under way in another thread makes CHANGE_PROCESS say EBUSY",
-            "17 882 of 20 000 calls under a storm of maps (observed on 7.2.13); a call of the \
-             simulated kernel is atomic, so that it never says so.",
+            "CHANGE_PROCESS fails with EBUSY while another thread maps or unmaps",
+            "17 882 of 20 000 calls during concurrent maps (observed on 7.2.13); a call of the \
+             simulated kernel is atomic, so there it never fails this way.",
         ),
         of_the_interface(
             "K8",
-            "ownership is by page set: any holder of the descriptor maps and unmaps",
-            "a child's map is charged to the child, its unmap of the parent's area is given back \
-             to \
-             the parent (observed on 7.2.13).",
+            "ownership is per page set: any holder of the descriptor can map and unmap",
+            "a child's map charges the child; its unmap of the parent's area uncharges the parent \
+             (observed on 7.2.13).",
         ),
         of_the_interface(
             "K9",
-            "pages mapped lazily are charged to the recorded owner, not to who attaches",
+            "pages pinned lazily are charged to the recorded owner, not to the process that \
+             attaches",
             "a parent with a limit of 0 attaches, and its child is charged (observed on 7.2.13).",
         ),
     ];

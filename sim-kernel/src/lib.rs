@@ -1,27 +1,28 @@
 //! iommufd, VFIO, processes and memory accounting of Linux, as a plain value.
 //!
-//! [`Machine`] is a kernel with its processes and devices: cloned, compared and hashed by a model
-//! checker, driven through [`handoff_model::abi::kernel::Kernel`] like a real one, and looked at
-//! through [`handoff_model::abi::view::View`]. It answers every [`handoff_model::abi::call::Call`]
-//! as Linux does, errno by errno and in Linux's order of checks; where it does not, that is a bug.
+//! [`Machine`] is a kernel with its processes and devices. A model checker clones, compares and
+//! hashes it, drives it through [`handoff_model::abi::kernel::Kernel`] like a real kernel, and
+//! observes it through [`handoff_model::abi::view::View`]. It answers every
+//! [`handoff_model::abi::call::Call`] as Linux does: the same errnos, from the same order of
+//! checks. Any difference is a bug.
 //!
 //! # Modelled
 //!
-//! The folders mirror Linux's tree. They import each other in one direction: each knows only
-//! folders that stand before it in this list, `profile`, and [`Machine`].
+//! The folders mirror Linux's tree. Imports go in one direction: a folder uses only folders that
+//! are listed before it, `profile`, and [`Machine`].
 //!
-//! * `value`: parts that clones share until one writes, numbered tables.
-//! * `syscall`: refusals, the caller's memory, calls that run out of memory.
-//! * `fs`: open files, descriptors, CLOEXEC, O_NONBLOCK, last close; eventfds; `SOCK_SEQPACKET` and
-//!   descriptors in flight; dma-bufs.
-//! * `mm`: memory objects, memfds, seals, holes; mappings, of BARs, too; VmPin, VmLck,
+//! * `value`: copy-on-write parts that clones share, numbered tables.
+//! * `syscall`: refusals, the caller's memory, failing allocations.
+//! * `fs`: open file descriptions, descriptors, CLOEXEC, O_NONBLOCK, last close; eventfds;
+//!   `SOCK_SEQPACKET` and descriptors in flight; dma-bufs.
+//! * `mm`: memory objects, memfds, seals, holes; mappings, also of BARs; VmPin, VmLck,
 //!   `user_struct::locked_vm`.
 //! * `process`: exec, exit, kill, users, capabilities, `RLIMIT_MEMLOCK`; guests and their
-//!   interrupts; what a replay does without a call.
+//!   interrupts; state changes of a replay that no call makes.
 //! * `hardware`: devices to plug in, their DMA and interrupts; IOMMUs: apertures, page sizes,
 //!   reserved windows.
 //! * `iommufd`: contexts and objects; address spaces, MAP, COPY, UNMAP, page sets, pins;
-//!   `CHANGE_PROCESS` with its hazards; HWPTs, nested ones, too; attaching, PASIDs; dirty tracking;
+//!   `CHANGE_PROCESS` with its hazards; HWPTs, also nested ones; attaching, PASIDs; dirty tracking;
 //!   fault queues; viommus, their events and queues; kernel accesses; an iommufd as a type1
 //!   container.
 //! * `iommufd/selftest`: mock devices and domains (`IOMMU_TEST_CMD`).
@@ -33,12 +34,13 @@
 //! * `vfio/mdev`: the `mtty` mdev: information, interrupts, migration, DMA logging.
 //! * `kvm`: VMs, vCPUs, its VFIO device; irqfds.
 //!
-//! Above them all stand `dispatch`, the system call table; `view`, what is seen from outside; and
-//! `audit`, the machine's own invariants, checked. `profile` and `hazard` say which kernel it is.
+//! Above all folders are `dispatch`, the system call table; `view`, the state as seen from outside;
+//! and `audit`, which checks the machine's own invariants. `profile` and `hazard` select the kernel
+//! that is simulated.
 //!
 //! # Refused, as Linux refuses it
 //!
-//! | what | errno |
+//! | request | errno |
 //! |---|---|
 //! | an ioctl of iommufd or VFIO on another kind of file | ENOTTY |
 //! | an ioctl on a device file before BIND | EINVAL |
@@ -47,38 +49,38 @@
 //! | `MAP_FILE` before 6.13, `CHANGE_PROCESS` before 6.13 | ENOTTY |
 //! | `CHANGE_PROCESS` with a reserved field set | EOPNOTSUPP |
 //! | dirty tracking, nesting and viommus on the IOMMU of QEMU | EOPNOTSUPP |
-//! | nested domains on one of Intel's that can nest: only its nesting parents are modelled | EOPNOTSUPP |
+//! | nested domains on VT-d that can nest: only nesting parents are modelled | EOPNOTSUPP |
 //! | physical addresses for devices without an IOMMU: there are none | EOPNOTSUPP |
-//! | an mdev that needs KVM, whose file no VM knows | ESRCH at BIND |
-//! | a VF token where there is none; features that need hardware | EINVAL; ENOTTY |
+//! | an mdev that needs KVM, if no VM knows its file | ESRCH at BIND |
+//! | a VF token for a device that takes none; features that need hardware | EINVAL; ENOTTY |
 //!
 //! # Absent
 //!
-//! Groups without an IOMMU; the pages of viommus that can be mapped; what is in BARs and in
-//! migration data; threads (a call is atomic, so nothing answers EBUSY for being in transition, and
-//! a COPY cannot carry a set past `CHANGE_PROCESS`; `tests/locking` explores what Linux's locks
-//! admit besides); permissions of paths.
+//! Groups without an IOMMU; mappable pages of viommus; the content of BARs and of migration data;
+//! permissions of paths; threads. A call is atomic, so no call fails with EBUSY because another is
+//! in progress, and no COPY can carry a page set past `CHANGE_PROCESS`; `tests/locking` explores
+//! what else Linux's locks admit.
 //!
 //! # Cost
 //!
-//! Of a machine with two processes, a context and an attached device, by its number of mappings.
-//! Medians on one core of an AMD EPYC that was not idle; `cargo bench -p handoff-sim-kernel` makes
-//! them anew.
+//! Measured on a machine with two processes, a context and an attached device, with 2 and with
+//! 10,000 mappings. Medians on one core of an AMD EPYC that was not idle; `cargo bench -p
+//! handoff-sim-kernel` repeats the measurement.
 //!
-//! | what | 2 | 10,000 |
+//! | measurement | 2 | 10,000 |
 //! |---|---|---|
-//! | bytes it holds | 5.4 kB | 3.0 MB |
+//! | bytes per machine | 5.4 kB | 3.0 MB |
 //! | clone | 80 ns | 80 ns |
-//! | hash: nothing changed; after a MAP | 110 ns; 425 ns | 110 ns; 464 µs |
-//! | MAP and UNMAP, calls a second | 1,900,000 | 85,000 |
-//! | `CHANGE_PROCESS`, calls a second | 1,900,000 | 1,500 |
-//! | MAP, UNMAP, `CHANGE_PROCESS` on a fresh clone | 0.9 µs, 0.8 µs, 1.2 µs | 203 µs, 200 µs, 1.2 ms |
+//! | hash: unchanged; after a MAP | 110 ns; 425 ns | 110 ns; 464 µs |
+//! | MAP and UNMAP, calls per second | 1,900,000 | 85,000 |
+//! | `CHANGE_PROCESS`, calls per second | 1,900,000 | 1,500 |
+//! | MAP, UNMAP, `CHANGE_PROCESS`, fresh clone | 0.9 µs, 0.8 µs, 1.2 µs | 203 µs, 200 µs, 1.2 ms |
 //!
 //! # Profiles
 //!
-//! [`Profile`]: `6.2`, `6.12`, `6.13`, `7.2`, `7.3`, and `fixed`, where the hazards K1, K2 and K3
-//! are mended. Facts are those of Linux 7.3.4, 7.2.13 and 6.12.107; of 6.2 only what became of
-//! containers and of device files was read.
+//! [`Profile`]: `6.2`, `6.12`, `6.13`, `7.2`, `7.3`, and `fixed`, in which the hazards K1, K2 and
+//! K3 are fixed. The facts are those of Linux 7.3.4, 7.2.13 and 6.12.107; of 6.2, only the code for
+//! containers and device files was read.
 
 mod audit;
 mod dispatch;

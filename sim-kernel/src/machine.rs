@@ -1,12 +1,13 @@
-//! The machine: all state of the simulated kernel in one plain value, and the way in.
+//! The machine: all state of the simulated kernel in one plain value, and its entry points.
 //!
-//! Invariants of the whole:
-//! * Two machines in the same situation are equal values. Numbers are the lowest free ones, what
-//!   nothing refers to is gone, lists are sorted; a dead process keeps what a live thing may ask of
-//!   it (user, limit) and nothing else.
-//! * One call is atomic. There is no second thread, so nothing is ever "in transition".
-//! * Whatever fails changes nothing, but where Linux is not atomic either: UNMAP, `SET_IRQS`,
-//!   CHANGE_PROCESS with a dead owner (K3), a message that does not fit the descriptor table.
+//! Invariants:
+//! * Two machines in the same situation are equal values. Numbers are the lowest free ones,
+//!   unreferenced objects are dropped, lists are sorted. A dead process keeps only its user and
+//!   limit, because living objects may still refer to them.
+//! * Each call is atomic. There is no second thread, so no object is ever "in transition".
+//! * A call that fails changes nothing, except where Linux is not atomic either: UNMAP, `SET_IRQS`,
+//!   CHANGE_PROCESS with a dead owner (K3), a message whose descriptors do not fit the descriptor
+//!   table.
 
 use crate::fs::Files;
 use crate::hardware::DeviceSpec;
@@ -30,7 +31,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Machine {
     pub(crate) profile: Profile,
-    /// By pid, from 1. Pids are not used again.
+    /// Indexed by pid - 1. Pids are never reused.
     pub(crate) processes: Vec<Shared<Process>>,
     pub(crate) files: Shared<Files>,
     pub(crate) memories: Slots<MemoryId, Shared<Memory>>,
@@ -38,32 +39,32 @@ pub struct Machine {
     pub(crate) devices: Vec<Shared<Device>>,
     pub(crate) vms: Slots<VmId, Vm>,
     pub(crate) containers: Slots<ContainerId, Shared<Container>>,
-    /// Of VFIO, by number.
+    /// VFIO groups by number.
     pub(crate) groups: BTreeMap<u32, Group>,
     pub(crate) dma_entry_limit: u32,
     pub(crate) containers_by_iommufd: bool,
     pub(crate) books: Shared<LockedCounters>,
-    /// Counts down to the allocation that fails; 0: none does, as always between calls
+    /// Counts down to the allocation that fails; 0 if none does, as always between calls
     /// (`syscall::fail_nth`).
     pub(crate) failing: u32,
-    /// Whose call is under way (Linux's `current`); nobody's between calls.
+    /// The process whose call is executing (Linux's `current`); `None` between calls.
     pub(crate) current: Option<Pid>,
 }
 
-/// The numbers that a recorded kernel gave, to be given again in a replay. A number that is taken
-/// is not forced: the answer then differs from the record, which is what a replay looks for.
+/// Numbers that a recorded kernel gave, to be given again in a replay. A number that is already in
+/// use is not forced: the answer then differs from the record, and the replay reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placement {
-    /// For the descriptor that the call makes.
+    /// The descriptor that the call creates.
     pub fd: Option<Fd>,
-    /// For the mapping that the call makes.
+    /// The address of the mapping that the call creates.
     pub va: Option<Va>,
-    /// For the descriptors that come with a message, in their order.
+    /// The descriptors that arrive with a message, in order.
     pub fds: Vec<Fd>,
 }
 
 impl Machine {
-    /// A machine without processes and devices.
+    /// Creates a machine without processes and devices.
     pub fn new(profile: Profile) -> Self {
         Self {
             profile,
@@ -83,19 +84,19 @@ impl Machine {
         }
     }
 
-    /// Which kernel it is.
+    /// Returns the kernel that is simulated.
     pub fn profile(&self) -> Profile {
         self.profile
     }
 
-    /// Sets how many mappings a type1 IOMMU may have from now on: the parameter `dma_entry_limit`
-    /// of `vfio_iommu_type1`.
+    /// Sets the maximum number of mappings of a type1 IOMMU from now on: the parameter
+    /// `dma_entry_limit` of `vfio_iommu_type1`.
     pub fn set_dma_entry_limit(&mut self, limit: u32) {
         self.dma_entry_limit = limit;
     }
 
-    /// Has iommufd serve `/dev/vfio/vfio` from now on, as a kernel that is built with
-    /// `CONFIG_IOMMUFD_VFIO_CONTAINER` does: such a context charges memory maps and not users.
+    /// Makes iommufd serve `/dev/vfio/vfio` from now on, as a kernel built with
+    /// `CONFIG_IOMMUFD_VFIO_CONTAINER` does. Such a context charges memory maps instead of users.
     pub fn serve_containers_by_iommufd(&mut self) {
         self.containers_by_iommufd = true;
     }
@@ -105,26 +106,31 @@ impl Machine {
         self.devices.push(Shared::new(Device::new(spec)));
     }
 
-    /// Starts a process with an empty descriptor table (0, 1 and 2 are taken and not modelled) and
-    /// an empty memory map; → pids 1, 2, 3 and so on.
+    /// Starts a process with an empty descriptor table (0, 1 and 2 are in use and not modelled) and
+    /// an empty memory map. Returns its pid: 1, 2, 3 and so on.
     pub fn spawn(&mut self, spec: ProcessSpec) -> Pid {
         self.processes.push(Shared::new(Process::new(spec)));
         Pid(u32::try_from(self.processes.len()).expect("processes are few"))
     }
 
-    /// Makes one call of a living process. Panics for a dead one: a dead process makes no calls.
+    /// Executes one call of a living process.
     ///
-    /// A call that [would block](Self::would_block) is interrupted instead: EINTR.
+    /// A call that [would block](Self::would_block) fails with `EINTR` instead.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the process is dead.
     pub fn call(&mut self, pid: Pid, call: &Call) -> CallResult {
         self.call_placed(pid, call, &Placement::default())
     }
 
-    /// [`Self::call`] that gives the numbers that `place` asks for.
+    /// Executes [`Self::call`] with the numbers that `place` requests.
     pub fn call_placed(&mut self, pid: Pid, call: &Call, place: &Placement) -> CallResult {
         self.call_explained(pid, call, place).0
     }
 
-    /// [`Self::call_placed`] that also says which branch of the simulator refused, where one did.
+    /// Executes [`Self::call_placed`] and also returns the branch of the simulator that refused the
+    /// call, if one did.
     pub fn call_explained(
         &mut self,
         pid: Pid,
@@ -138,12 +144,12 @@ impl Machine {
         answered
     }
 
-    /// A process's own door to this kernel.
+    /// Returns the [`Kernel`] through which one process makes its calls.
     pub fn handle(&mut self, pid: Pid) -> ProcessHandle<'_> {
         ProcessHandle { machine: self, pid }
     }
 
-    /// Does all of `change` or nothing of it.
+    /// Executes `change` and undoes all of it if it fails.
     pub(crate) fn atomically<T>(
         &mut self,
         change: impl FnOnce(&mut Self) -> Result<T, Failure>,
@@ -156,8 +162,8 @@ impl Machine {
         result
     }
 
-    /// Drops what nothing refers to any more: memory without a file, a mapping or a pin, and the
-    /// counters of dead memory maps that no page set names. Called wherever a reference goes away.
+    /// Drops unreferenced state: memory without a file, a mapping or a pin, and the counters of
+    /// dead memory maps that no page set names. Called whenever a reference is dropped.
     pub(crate) fn reclaim(&mut self) {
         for id in self.memories.ids() {
             if !self.is_memory_used(id) {
@@ -168,7 +174,7 @@ impl Machine {
     }
 }
 
-/// A process's door to a [`Machine`].
+/// The [`Kernel`] of one process of a [`Machine`].
 #[derive(Debug)]
 pub struct ProcessHandle<'a> {
     machine: &'a mut Machine,

@@ -1,8 +1,8 @@
-//! What can be seen of the machine from outside: [`handoff_model::view`], exactly.
+//! The machine as seen from outside, exactly: builds a [`handoff_model::abi::view`].
 //!
-//! A view is canonical: contexts, page sets and mappings come in the order of their numbers, runs
-//! of pages next to each other are one. Memory that is not there (unmapped addresses, a file
-//! without pages) has inode 0.
+//! A view is canonical: contexts, page sets and mappings are listed in the order of their numbers,
+//! and adjacent runs of pages are joined. Missing memory (unmapped addresses, a file without pages)
+//! has inode 0.
 
 use crate::fs::{File, Signal, file_ref};
 use crate::iommufd::{Area, PageSet, Pin};
@@ -19,7 +19,7 @@ use handoff_model::abi::view::{
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Sorted, with neighbours joined.
+/// Returns the runs sorted, with adjacent ones joined.
 fn joined(mut runs: Vec<PageRun>) -> Vec<PageRun> {
     runs.sort_unstable();
     runs.dedup_by(|next, last| {
@@ -34,7 +34,7 @@ fn joined(mut runs: Vec<PageRun>) -> Vec<PageRun> {
 }
 
 impl Machine {
-    /// Everything that can be seen, with nothing left unobserved.
+    /// Returns everything that can be observed; no field is left unobserved.
     pub fn view(&self) -> View {
         let mut in_flight: Vec<FileRef> = self.files_in_flight().map(file_ref).collect();
         in_flight.sort_unstable();
@@ -84,7 +84,7 @@ impl Machine {
         InjectedView { device, vector: signal.vector, count: signal.count.into() }
     }
 
-    /// The page of a memfd that is at that place now.
+    /// Returns the page that a memfd has at an index now.
     pub fn page(&self, pid: Pid, memfd: Fd, index: u64) -> Option<PageRef> {
         let File::Memfd(memory) = self.file(self.usable(pid, memfd).ok()?) else { return None };
         let generation = self.memories.get(*memory).generation(index);
@@ -103,7 +103,7 @@ impl Machine {
         joined(runs.collect())
     }
 
-    /// Every page set, in the order of [`View::page_sets`].
+    /// Iterates over the page sets, in the order of [`View::page_sets`].
     fn sets(&self) -> impl Iterator<Item = (ContextId, SetId, &PageSet)> {
         self.contexts
             .iter()
@@ -127,7 +127,7 @@ impl Machine {
         }
     }
 
-    /// A slice of a set as one run, told by its first page.
+    /// Returns a slice of a set as one run, represented by its first page.
     fn view_slice(&self, set: &PageSet, range: Range<u64>) -> PageRun {
         let pages = range.end - range.start;
         let (pinned, unpinned) = self.slice(set, range.start..range.start + 1);
@@ -181,8 +181,10 @@ impl Machine {
         }
     }
 
-    /// An emulated device reaches memory only through the kernel, which looks each page up: of its
-    /// areas only what is pinned is within reach at any moment.
+    /// Returns the memory that a device can reach.
+    ///
+    /// An emulated device reaches memory only through the kernel, which looks up each page. So of
+    /// its areas, only the pinned pages can be reached at any time.
     fn view_reach(&self, id: DeviceId) -> Vec<Reach> {
         let emulated = self.device(id).is_emulated();
         if let Some(container) = self.container_of(id).filter(|_| !emulated) {
@@ -216,7 +218,8 @@ impl Machine {
     }
 }
 
-/// Where in an area pages show. Areas that devices see begin on page boundaries.
+/// Returns the IOVA range at which pages appear in an area. Areas that devices see begin on page
+/// boundaries.
 fn reach(area: &Area, pin: &Pin, pinned: bool) -> Reach {
     let first = area.range.first.0 + (pin.index * PAGE_BYTES - area.start_bytes);
     let range = IovaRange { first: Iova(first), last: Iova(first + pin.pages * PAGE_BYTES - 1) };

@@ -1,4 +1,4 @@
-//! The calls on files and descriptors: which function answers each, and which of them wait.
+//! The calls on files and descriptors: the function that answers each, and the calls that wait.
 //!
 //! A file of another subsystem answers its reads and writes itself.
 

@@ -1,9 +1,9 @@
 //! dma-bufs: memory of a device, as a file.
 //!
-//! MAP_FILE takes one where its exporter shares it with iommufd: vfio-pci exports BARs, and the
-//! kernel's own tests have an exporter, too. Nothing of it is pinned or charged, it does not hold
-//! up CHANGE_PROCESS's other checks but is refused there, and what the exporter revokes cannot be
-//! mapped any more.
+//! MAP_FILE accepts one whose exporter shares it with iommufd: vfio-pci exports BARs, and the
+//! kernel's selftests have an exporter, too. Its memory is neither pinned nor charged.
+//! CHANGE_PROCESS refuses a context that maps one, and a dma-buf that its exporter has revoked can
+//! no longer be mapped.
 //!
 //! Mirrors `drivers/dma-buf/dma-buf.c`.
 
@@ -17,7 +17,7 @@ use handoff_model::abi::ids::{Fd, Pid};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct DmaBuf {
     pub(crate) length_bytes: u64,
-    /// The exporter has taken it back.
+    /// True if the exporter has revoked it.
     pub(crate) revoked: bool,
 }
 
@@ -25,17 +25,18 @@ pub(crate) struct DmaBuf {
 const CLOEXEC: u32 = 0o2_000_000;
 
 impl Machine {
-    /// `dma_buf_get`: `None` for what is none.
+    /// Returns the dma-buf of a file, if it is one (`dma_buf_get`).
     pub(crate) fn dma_buf(&self, file: FileId) -> Option<&DmaBuf> {
         self.files.dma_bufs.get(&file)
     }
 
-    /// Revokes a dma-buf or makes it usable again; → whether the file is a dma-buf.
+    /// Revokes a dma-buf or makes it usable again. Returns true if the file is a dma-buf.
     pub(crate) fn revoke_dma_buf(&mut self, file: FileId, revoked: bool) -> bool {
         self.files.dma_bufs.get_mut(&file).map(|buffer| buffer.revoked = revoked).is_some()
     }
 
-    /// Exports so many bytes to a process: → the descriptor of a new dma-buf. EMFILE.
+    /// Exports memory of a length in bytes to a process. Returns the descriptor of a new dma-buf.
+    /// Fails with `EMFILE`.
     pub(crate) fn export_dma_buf(
         &mut self,
         pid: Pid,

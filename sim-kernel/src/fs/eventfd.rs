@@ -1,12 +1,12 @@
-//! Eventfds: what waits in them, and who in the kernel waits for them.
+//! Eventfds: their pending counts, and the waiters in the kernel.
 //!
-//! A count is told apart by what put it there: vectors of devices, and everything else (a write, a
-//! trigger by software). Who in the kernel waits consumes what is signalled before a reader sees
-//! it: first KVM's irqfd, which is alone on its eventfd and delivers to its VM; else what a device
-//! waits for (the unmask trigger of INTx, ioeventfds).
+//! A count is stored by its source: vectors of devices, and all others (a write, a trigger by
+//! software). A waiter in the kernel consumes a signal before a reader sees it: first KVM's irqfd,
+//! which is exclusive on its eventfd and delivers to its VM; otherwise the waiters of a device (the
+//! unmask trigger of INTx, ioeventfds).
 //!
-//! What the kernel holds of an eventfd is not its file. When the last descriptor, the last message
-//! and the last page set over it are gone, whoever waits for it stops waiting; triggers stay.
+//! The kernel's references to an eventfd do not keep its file open. When the last descriptor,
+//! message and page set that refer to it are gone, waiters stop waiting; triggers stay.
 //!
 //! Absent: semaphores.
 //!
@@ -20,16 +20,16 @@ use handoff_model::abi::call::Reply;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 
-/// An eventfd.
+/// The state of an eventfd.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Eventfd {
-    /// By the vector of the device that raised it. Sorted; no zeroes.
+    /// Counts by the vector of the device that raised them. Sorted; no zeroes.
     pub(crate) signals: Vec<Signal>,
-    /// What no vector has put there.
+    /// The count that no vector contributed.
     pub(crate) others: u64,
 }
 
-/// What a vector of a device has put into an eventfd.
+/// The count that a vector of a device has added to an eventfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Signal {
     pub(crate) device: DeviceId,
@@ -38,13 +38,13 @@ pub(crate) struct Signal {
 }
 
 impl Eventfd {
-    /// What a read would give.
+    /// Returns the count that a read would return.
     pub(crate) fn count(&self) -> u64 {
         let signals = self.signals.iter().map(|signal| u64::from(signal.count));
         signals.fold(self.others, u64::saturating_add)
     }
 
-    /// One more of a vector.
+    /// Adds one signal of a vector.
     pub(crate) fn add(&mut self, device: DeviceId, vector: u16) {
         let place = self.signals.binary_search_by_key(&(device, vector), |s| (s.device, s.vector));
         match place {
@@ -53,7 +53,7 @@ impl Eventfd {
         }
     }
 
-    /// How much of it is a vector's.
+    /// Returns the count that a vector contributed.
     pub(crate) fn of(&self, device: DeviceId, vector: usize) -> u64 {
         let of = |s: &&Signal| s.device == device && usize::from(s.vector) == vector;
         self.signals.iter().filter(of).map(|signal| u64::from(signal.count)).sum()
@@ -79,26 +79,26 @@ impl Machine {
         self.files.eventfds.values().flat_map(|event| event.signals.iter().copied())
     }
 
-    /// `eventfd_ctx_fdget`: the eventfd of a descriptor. EBADF, EINVAL.
+    /// Returns the eventfd of a descriptor (`eventfd_ctx_fdget`). Fails with `EBADF`, `EINVAL`.
     pub(crate) fn eventfd_of(&self, pid: Pid, fd: Fd) -> SyscallResult<FileId> {
         let file = self.usable(pid, fd)?;
         if self.files.eventfds.contains_key(&file) { Ok(file) } else { Err(fail(Errno::EINVAL)) }
     }
 
-    /// `eventfd_signal` by a vector of a device.
+    /// Signals an eventfd by a vector of a device (`eventfd_signal`).
     pub(crate) fn signal_vector(&mut self, event: FileId, device: DeviceId, vector: u16) {
         self.event_mut(event).add(device, vector);
         self.wake(event);
     }
 
-    /// `eventfd_signal` by software.
+    /// Signals an eventfd by software (`eventfd_signal`).
     pub(crate) fn signal(&mut self, event: FileId) {
         let others = &mut self.event_mut(event).others;
         *others = others.saturating_add(1);
         self.wake(event);
     }
 
-    /// Whoever waits in the kernel takes what is there.
+    /// Lets the waiters in the kernel consume the count.
     fn wake(&mut self, event: FileId) {
         if let Some(vm) = self.irqfd_vm(event) {
             let Eventfd { signals, .. } = std::mem::take(self.event_mut(event));
@@ -114,7 +114,7 @@ impl Machine {
         }
     }
 
-    /// `eventfd_release` and who waits hears of it: nobody but the kernel has the eventfd any more.
+    /// Notifies the waiters (`eventfd_release`) if only the kernel still refers to the eventfd.
     pub(super) fn hang_up(&mut self, event: FileId) {
         let is_awaited = self.irqfd_vm(event).is_some()
             || self.devices.iter().any(|device| device.waits_for(event));
@@ -126,7 +126,7 @@ impl Machine {
         }
     }
 
-    /// `eventfd2`. EMFILE.
+    /// Creates an eventfd (`eventfd2`). Fails with `EMFILE`.
     pub(super) fn new_eventfd(&mut self, pid: Pid, place: &Placement) -> SyscallResult {
         self.install_file(pid, File::Eventfd, place.fd).map(|(fd, file)| {
             self.files.eventfds.insert(file, Eventfd::default());
@@ -151,8 +151,11 @@ impl Machine {
         is_short && self.not_now(file) == Errno::EINTR
     }
 
-    /// `eventfd_read`: everything at once. EAGAIN when there is nothing (EINTR where it waits),
-    /// EINVAL elsewhere.
+    /// Reads the complete count (`eventfd_read`).
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if the count is zero (`EINTR` if the call may wait), `EINVAL` if it is no eventfd.
     pub(super) fn read_event(&mut self, pid: Pid, fd: Fd) -> SyscallResult {
         let file = self.eventfd_of(pid, fd)?;
         let count = self.event(file).count();
@@ -163,8 +166,12 @@ impl Machine {
         Ok(Reply::Count(count))
     }
 
-    /// `eventfd_write`. EINVAL for all ones and elsewhere, EAGAIN where it does not fit (EINTR
-    /// where it waits).
+    /// Adds to the count (`eventfd_write`).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for all ones or if it is no eventfd; `EAGAIN` if the sum does not fit (`EINTR` if
+    /// the call may wait).
     pub(super) fn write_event(&mut self, pid: Pid, fd: Fd, count: u64) -> SyscallResult {
         let file = self.eventfd_of(pid, fd)?;
         if count == u64::MAX {

@@ -1,27 +1,27 @@
 //! Open file descriptions and descriptor tables.
 //!
-//! A file here is an open file description (`struct file`): what `dup`, `SCM_RIGHTS` and exec
+//! A file here is an open file description (`struct file`), which `dup`, `SCM_RIGHTS` and exec
 //! share. All state of a binding, an attachment or a context belongs to it, never to a process; so
-//! does O_NONBLOCK, with which eventfds are made.
+//! does O_NONBLOCK, which is set on new eventfds.
 //!
-//! A [`File`] holds ids alone, so this folder imports none of the subsystems whose files it keeps,
-//! and comparing two of them is cheap. The state of an eventfd, a socket and a dma-buf lives
-//! exactly as long as its file, and is in a table of its own ([`Files`]) under the file's id: a
-//! second id, given out in the order of creation, would make machines in the same situation
-//! unequal.
+//! A [`File`] holds only ids. So this folder imports none of the subsystems whose files it keeps,
+//! and comparing two files is cheap. The state of an eventfd, a socket and a dma-buf lives exactly
+//! as long as its file. It is in a table of its own ([`Files`]) under the file's id: a second id,
+//! allocated in the order of creation, would make machines in the same situation unequal.
 //!
 //! Invariant: `refs` counts its holders, and a file is in the table while it has any. Holders are
-//! descriptor slots, packets in flight, page sets over it (MAP_FILE), mappings of BARs, what
-//! devices and VMs have of eventfds, VMs that know a device file, bound devices and the accesses of
-//! tests (their context's iommufd). Proved by the property test.
+//! descriptor slots, packets in flight, page sets over it (MAP_FILE), mappings of BARs, the
+//! references of devices and VMs to eventfds, VMs that know a device file, bound devices and the
+//! accesses of selftests (their context's iommufd). The property test verifies it.
 //!
-//! The last reference releases what the file stands for: a context, a bound device, a socket.
+//! Dropping the last reference releases the object of the file: a context, a bound device, a
+//! socket.
 //!
-//! A program image is opened with `O_PATH`: it can be passed on, examined and executed, and
-//! everything else says EBADF. Paths have no permissions: who knows one may open it.
+//! A program image is opened with `O_PATH`: it can be passed on, examined and executed, and any
+//! other call fails with EBADF. Paths have no permissions: any process may open any path.
 //!
-//! Other folders get, keep and put files and descriptors here, signal and read eventfds, and export
-//! and revoke dma-bufs. How they are stored is private to this folder.
+//! Other folders acquire and drop files and descriptors here, signal and read eventfds, and export
+//! and revoke dma-bufs. Their storage is private to this folder.
 //!
 //! Mirrors `fs/file.c`, `fs/file_table.c`, `fs/fcntl.c`, `fs/open.c`.
 
@@ -45,15 +45,15 @@ use handoff_model::abi::ids::{Fd, ObjectId, Pid};
 use handoff_model::abi::view::{FileKind, FileRef};
 use std::collections::BTreeMap;
 
-/// The lowest descriptor: 0, 1 and 2 are taken.
+/// The lowest descriptor: 0, 1 and 2 are in use.
 const FIRST_FD: i32 = 3;
 
-/// `RLIMIT_NOFILE`: the first descriptor that cannot be had.
+/// `RLIMIT_NOFILE`: the end of the descriptor numbers, exclusive.
 const FD_END: i32 = 1024;
 
 /// The open files, and the state of those that no other subsystem keeps.
 ///
-/// Invariant: the last three have exactly the files of their kinds.
+/// Invariant: the last three tables have exactly the files of their kinds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Files {
     open: Slots<FileId, OpenFile>,
@@ -67,7 +67,7 @@ impl Files {
         self.open.iter()
     }
 
-    /// Returns true if the last three have exactly the files of their kinds.
+    /// Returns true if the last three tables have exactly the files of their kinds.
     pub(crate) fn is_consistent(&self) -> bool {
         let of = |kind| self.iter().filter(move |(_, open)| open.file == kind).map(|(id, _)| id);
         of(File::Eventfd).eq(self.eventfds.keys().copied())
@@ -76,7 +76,7 @@ impl Files {
     }
 }
 
-/// An open file description and how many refer to it.
+/// An open file description and its number of references.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct OpenFile {
     pub(crate) refs: u16,
@@ -92,7 +92,7 @@ pub(crate) struct Descriptor {
     pub(crate) cloexec: bool,
 }
 
-/// What an open file description stands for.
+/// The object of an open file description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum File {
     Iommufd(ContextId),
@@ -107,7 +107,7 @@ pub(crate) enum File {
     Socket,
     Pidfd(Pid),
     Image(u8),
-    /// An access of the kernel's own tests.
+    /// An access of the kernel's selftests.
     MockAccess(ObjectFile),
     DmaBuf,
     /// An event queue.
@@ -116,25 +116,25 @@ pub(crate) enum File {
     Kvm,
     /// A virtual machine.
     Vm(VmId),
-    /// A vCPU of one.
+    /// A vCPU of a virtual machine.
     Vcpu(VmId),
     /// The VFIO device of a VM.
     KvmVfio(VmId),
-    /// The state of an emulated device on its way.
+    /// The migration state of an emulated device, in transfer.
     Migration(MigrationFile),
 }
 
-/// An open file of a device (`vfio_device_file`). Whether it is the bound one, the device knows.
+/// An open file of a device (`vfio_device_file`). The device records which one is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct DeviceFile {
     pub(crate) device: DeviceId,
     /// The VM that was last associated with it.
     pub(crate) kvm: Option<VmId>,
-    /// A group gave it, so it has access to the device as it is.
+    /// True if a group gave it, so that it can access the device without BIND.
     pub(crate) through_group: bool,
 }
 
-/// The file of an object of a context. It keeps the object, and the context.
+/// The file of an object of a context. It keeps the object and the context alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ObjectFile {
     pub(crate) context: ContextId,
@@ -143,21 +143,21 @@ pub(crate) struct ObjectFile {
     pub(crate) iommufd: FileId,
 }
 
-/// A file that the state of an emulated device goes through.
+/// A file through which the state of an emulated device is saved or restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MigrationFile {
     pub(crate) device: DeviceId,
-    /// Out of the device, or into it.
+    /// True if it saves the device's state, false if it restores it.
     pub(crate) saves: bool,
 }
 
-/// The name of a file in views.
+/// Returns the name of a file in views.
 pub(crate) fn file_ref(file: FileId) -> FileRef {
     FileRef(file.0.into())
 }
 
 impl File {
-    /// The name of its kind in views.
+    /// Returns the name of its kind in views.
     pub(crate) fn kind(&self) -> FileKind {
         match self {
             Self::Iommufd(_) => FileKind::Iommufd,
@@ -178,7 +178,7 @@ impl File {
         }
     }
 
-    /// Whether it is a file of VFIO, for KVM.
+    /// Returns true if it is a file of VFIO, for KVM.
     pub(crate) fn is_vfio(&self) -> bool {
         matches!(self, Self::Device(_) | Self::Group(_))
     }
@@ -193,18 +193,19 @@ impl Machine {
         &mut self.files.open.get_mut(id).file
     }
 
-    /// The slot of a descriptor. EBADF.
+    /// Returns the slot of a descriptor. Fails with `EBADF`.
     pub(crate) fn descriptor(&self, pid: Pid, fd: Fd) -> Result<Descriptor, Failure> {
         self.process(pid).descriptors.get(&fd).copied().ok_or(fail(Errno::EBADF))
     }
 
-    /// The file of a descriptor, for calls that refuse `O_PATH`. EBADF.
+    /// Returns the file of a descriptor, for calls that refuse `O_PATH`. Fails with `EBADF`.
     pub(crate) fn usable(&self, pid: Pid, fd: Fd) -> Result<FileId, Failure> {
         let file = self.descriptor(pid, fd)?.file;
         if matches!(self.file(file), File::Image(_)) { Err(fail(Errno::EBADF)) } else { Ok(file) }
     }
 
-    /// What processes and memory keep open: descriptors, packets, page sets.
+    /// Iterates over the files that processes and memory keep open: in descriptors, packets, page
+    /// sets.
     pub(crate) fn open_files(&self) -> impl Iterator<Item = FileId> {
         let slots = self.pids().flat_map(|(_, process)| process.descriptors.values());
         let sources = self.page_sets().filter_map(|set| set.source.file());
@@ -215,7 +216,7 @@ impl Machine {
         self.files.open.get_mut(id).refs += 1;
     }
 
-    /// Drops a reference, and with the last one what the file stands for.
+    /// Drops a reference, and with the last one the object of the file.
     pub(crate) fn put_file(&mut self, id: FileId) {
         let open = self.files.open.get_mut(id);
         open.refs -= 1;
@@ -251,17 +252,17 @@ impl Machine {
         }
     }
 
-    /// Makes a file to which the kernel itself holds the one reference.
+    /// Creates a file whose only reference the kernel itself holds.
     pub(crate) fn new_file(&mut self, file: File) -> FileId {
         self.files.open.insert(OpenFile { refs: 1, nonblock: false, file })
     }
 
-    /// Returns true if an open file stands for one of these.
+    /// Returns true if one of these is open.
     pub(crate) fn is_any_open(&self, which: &[File]) -> bool {
         self.files.iter().any(|(_, open)| which.contains(&open.file))
     }
 
-    /// Gives a file a descriptor and takes a reference. EMFILE.
+    /// Installs a file under a descriptor and takes a reference. Fails with `EMFILE`.
     pub(crate) fn install(
         &mut self,
         pid: Pid,
@@ -277,7 +278,7 @@ impl Machine {
         Ok(fd)
     }
 
-    /// Makes a file and gives it a descriptor. EMFILE.
+    /// Creates a file with a descriptor. Fails with `EMFILE`.
     pub(crate) fn install_new(
         &mut self,
         pid: Pid,
@@ -287,7 +288,7 @@ impl Machine {
         self.install_file(pid, file, forced).map(|(fd, _)| fd)
     }
 
-    /// Makes a file and gives it a descriptor; → both. EMFILE.
+    /// Creates a file with a descriptor and returns both. Fails with `EMFILE`.
     fn install_file(
         &mut self,
         pid: Pid,
@@ -307,7 +308,7 @@ impl Machine {
         self.put_file(slot.file);
     }
 
-    /// By path; ENOENT, and what the driver says.
+    /// Opens a path. Fails with `ENOENT`, and with the errnos of the driver.
     fn open(&mut self, pid: Pid, path: &str, place: &Placement) -> SyscallResult {
         match path {
             "/dev/iommu" => self.open_iommufd(pid, false, place),
@@ -339,20 +340,20 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// `setfl`, of that flag alone: for everybody who has the file.
+    /// Sets O_NONBLOCK (`setfl`) for all holders of the file.
     fn set_nonblock(&mut self, pid: Pid, fd: Fd, on: bool) -> SyscallResult {
         let file = self.usable(pid, fd)?;
         self.files.open.get_mut(file).nonblock = on;
         Ok(Reply::Done)
     }
 
-    /// What a call says that finds nothing: EAGAIN, and EINTR where it may wait (see
+    /// Returns the errno of a call that finds no data: EAGAIN, or EINTR if it may wait (see
     /// `would_block`).
     fn not_now(&self, file: FileId) -> Errno {
         if self.files.open.get(file).nonblock { Errno::EAGAIN } else { Errno::EINTR }
     }
 
-    /// Only memfds have an inode and a length of their own; all others say 0.
+    /// Returns inode and length. Only memfds have their own; all other files report 0.
     fn stat(&self, pid: Pid, fd: Fd) -> SyscallResult {
         let file = self.descriptor(pid, fd)?.file;
         let nothing = Reply::Stat { inode: 0, length_bytes: 0 };

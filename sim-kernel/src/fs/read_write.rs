@@ -1,4 +1,4 @@
-//! `pread` and `pwrite`: by the kind of the file.
+//! `pread` and `pwrite`, by the kind of the file.
 //!
 //! Mirrors `fs/read_write.c`.
 
@@ -9,19 +9,20 @@ use handoff_model::abi::call::Reply;
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 
-/// The longest file (`MAX_LFS_FILESIZE`).
+/// The maximum length of a file in bytes (`MAX_LFS_FILESIZE`).
 pub(crate) const FILE_BYTES_MAX: u64 = i64::MAX as u64;
 
-/// The most that one read or write moves (`MAX_RW_COUNT`).
+/// The maximum number of bytes that one read or write moves (`MAX_RW_COUNT`).
 pub(crate) const TRANSFER_BYTES_MAX: u64 = 0x7fff_f000;
 
-/// `rw_verify_area`: whether a transfer ends beyond the highest offset.
+/// Returns true if a transfer ends beyond the highest offset (`rw_verify_area`).
 fn ends_beyond(offset_bytes: u64, length_bytes: u64) -> bool {
     offset_bytes.saturating_add(length_bytes) > FILE_BYTES_MAX
 }
 
 impl Machine {
-    /// `pwrite`: a negative offset before the descriptor, ESPIPE for what has no offsets.
+    /// Writes at an offset (`pwrite`). A negative offset is refused before the descriptor is
+    /// checked; a file without offsets fails with `ESPIPE`.
     pub(super) fn write_at(
         &mut self,
         pid: Pid,
@@ -60,7 +61,7 @@ impl Machine {
         }
     }
 
-    /// `pread`, shorter at the end of the file.
+    /// Reads at an offset (`pread`), less at the end of the file.
     pub(super) fn read_at(
         &self,
         pid: Pid,

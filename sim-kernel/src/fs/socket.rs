@@ -1,17 +1,18 @@
 //! Connected `SOCK_SEQPACKET` unix sockets, and descriptors in flight.
 //!
-//! A packet holds a reference to each file that it carries; the references are released when it is
-//! received or when its queue goes away with the last reference to the receiving socket.
+//! A packet holds a reference to each file that it carries. The references are released when the
+//! packet is received, or when its queue is dropped with the last reference to the receiving
+//! socket.
 //!
-//! How it ends:
-//! * A socket that is closed ends its peer's stream: what was sent before stays readable, then
-//!   there is the end (empty bytes). The peer's sends say EPIPE.
-//! * A socket that is closed with packets unread resets its peer, too: the peer's next call of
-//!   either kind says ECONNRESET, once, before anything that is queued.
-//! * `SHUT_RD` makes the peer's sends say EPIPE from then on; what is queued stays readable.
+//! The end of a connection:
+//! * Closing a socket ends its peer's stream: packets sent before stay readable, then receives
+//!   return the end of the stream (empty bytes). The peer's sends fail with EPIPE.
+//! * Closing a socket with unread packets also resets its peer: the peer's next send or receive
+//!   fails with ECONNRESET, once, before any queued packet.
+//! * After `SHUT_RD` the peer's sends fail with EPIPE; queued packets stay readable.
 //!
 //! Absent: byte streams, listening, credentials, a full queue, and the garbage collection of
-//! sockets that were sent over each other in a circle.
+//! sockets that were sent over each other in a cycle.
 //!
 //! Mirrors `net/unix/af_unix.c`, `net/core/scm.c`, `net/core/datagram.c`.
 
@@ -24,16 +25,16 @@ use handoff_model::abi::call::{FDS_PER_MESSAGE_MAX, MESSAGE_BYTES_MAX, Reply, So
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 
-/// One end.
+/// One end of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Socket {
-    /// The other end, while it is there. Not a reference.
+    /// The other end, while it is open. Not a reference.
     peer: Option<FileId>,
-    /// What was sent to this end, oldest first.
+    /// Packets sent to this end, oldest first.
     queue: Vec<Packet>,
     /// `RCV_SHUTDOWN`, set by this end.
     shut: bool,
-    /// `sk_err` is ECONNRESET.
+    /// True if `sk_err` is ECONNRESET.
     reset: bool,
 }
 
@@ -41,12 +42,12 @@ pub(super) struct Socket {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Packet {
     bytes: Shared<Vec<u8>>,
-    /// Holds a reference to each.
+    /// The files that it carries; holds a reference to each.
     files: Vec<FileId>,
 }
 
 impl Machine {
-    /// A connected pair of sockets, one end in each process, both CLOEXEC.
+    /// Creates a connected pair of sockets, one end in each process, both CLOEXEC.
     pub fn socketpair(&mut self, a: Pid, b: Pid) -> (Fd, Fd) {
         let [a, b] = [a, b]
             .map(|pid| self.install_file(pid, File::Socket, None).expect("a free descriptor"));
@@ -93,8 +94,7 @@ impl Machine {
         is_empty && socket.peer.is_some() && self.not_now(file) == Errno::EINTR
     }
 
-    /// How much has arrived and is not taken: packets and resets of sockets, and what waits in
-    /// eventfds.
+    /// Counts pending input: packets and resets of sockets, and the counts of eventfds.
     pub fn unread(&self) -> u64 {
         let of_socket = |socket: &Socket| socket.queue.len() as u64 + u64::from(socket.reset);
         let in_sockets: u64 = self.files.sockets.values().map(of_socket).sum();
@@ -107,7 +107,7 @@ impl Machine {
         packets.flat_map(|packet| packet.files.iter().copied())
     }
 
-    /// `SOCK_SEQPACKET` of this descriptor. EBADF, ENOTSOCK.
+    /// Returns the socket of a descriptor. Fails with `EBADF`, `ENOTSOCK`.
     fn socket_of(&self, pid: Pid, fd: Fd) -> Result<FileId, Failure> {
         let file = self.usable(pid, fd)?;
         if self.files.sockets.contains_key(&file) { Ok(file) } else { Err(fail(Errno::ENOTSOCK)) }
@@ -121,7 +121,8 @@ impl Machine {
         self.files.sockets.get_mut(&id).expect("a socket stays one")
     }
 
-    /// `unix_seqpacket_sendmsg`: the socket's own error, the descriptors, the length, the peer.
+    /// Sends a packet (`unix_seqpacket_sendmsg`). Checks, in this order: the socket's pending
+    /// error, the descriptors, the length, the peer.
     fn send(&mut self, pid: Pid, fd: Fd, bytes: &[u8], fds: &[Fd]) -> SyscallResult {
         let socket = self.socket_of(pid, fd)?;
         self.take_reset(socket)?;
@@ -145,7 +146,7 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// `sock_error`: ECONNRESET once.
+    /// Fails with a pending `ECONNRESET`, once (`sock_error`).
     fn take_reset(&mut self, socket: FileId) -> Result<(), Failure> {
         if !self.socket(socket).reset {
             return Ok(());
@@ -154,7 +155,8 @@ impl Machine {
         Err(fail(Errno::ECONNRESET))
     }
 
-    /// `unix_dgram_recvmsg` with `MSG_CMSG_CLOEXEC` and room for so many descriptors.
+    /// Receives a packet (`unix_dgram_recvmsg`) with `MSG_CMSG_CLOEXEC` and room for `room`
+    /// descriptors.
     fn receive(
         &mut self,
         pid: Pid,
@@ -177,7 +179,8 @@ impl Machine {
         }
     }
 
-    /// `scm_detach_fds`: descriptors that find no room are lost, and `MSG_CTRUNC` tells of it.
+    /// Installs a packet's descriptors (`scm_detach_fds`). Those that do not fit are lost, which
+    /// `MSG_CTRUNC` reports.
     fn unpack(&mut self, pid: Pid, packet: &Packet, room: usize, place: &Placement) -> Reply {
         let mut fds = Vec::new();
         for (at, file) in packet.files.iter().enumerate().take(room) {
@@ -200,7 +203,7 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// `unix_release_sock`.
+    /// Closes one end (`unix_release_sock`).
     pub(super) fn release_socket(&mut self, id: FileId) {
         let socket = self.files.sockets.remove(&id).expect("a socket stays one");
         if let Some(peer) = socket.peer {

@@ -1,43 +1,44 @@
-//! IOMMUs, as data: what a domain of one can map, and what its devices keep for themselves.
+//! IOMMUs, as data: the addresses and page sizes that a domain can map, and the windows that its
+//! devices reserve.
 //!
-//! Every device is behind an IOMMU: VFIO devices behind [`Iommu::QEMU_VTD`], as QEMU 7.2 and later
-//! emulate Intel's, or, where their specs say so, [`Iommu::NESTING_VTD`]; mock devices behind
-//! [`Iommu::MOCK`]. A domain is made by the driver of one IOMMU and takes the devices of that
-//! driver only. What an address space can map follows from the domains that are over it, the
-//! devices that are attached to them, and the accesses that look into it.
+//! Every device is behind an IOMMU: VFIO devices behind [`Iommu::QEMU_VTD`], VT-d as QEMU 7.2 and
+//! later emulate it, or, if their specs select it, [`Iommu::NESTING_VTD`]; mock devices behind
+//! [`Iommu::MOCK`]. A domain belongs to the driver that made it and accepts only devices of that
+//! driver. The addresses that an address space can map follow from its domains, the devices
+//! attached to them, and the accesses to the space.
 //!
 //! Mirrors `drivers/iommu/intel/iommu.c` and `drivers/iommu/iommufd/selftest.c`.
 
 use crate::profile::Profile;
 use handoff_model::abi::ids::{Iova, IovaRange, PAGE_BYTES};
 
-/// What an IOMMU can do.
+/// The capabilities of an IOMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Iommu {
-    /// Who makes its domains.
+    /// The driver that makes its domains.
     pub driver: IommuDriver,
     /// The smallest page that a domain maps, in bytes.
     pub io_page_bytes: u64,
-    /// The sizes of pages that a domain maps, a bit each.
+    /// The page sizes that a domain maps, as a bit mask.
     pub page_sizes: u64,
     /// The addresses that a domain translates.
     pub aperture: IovaRange,
     /// Addresses of a device that do not reach memory: its interrupts.
     pub reserved: Option<IovaRange>,
-    /// Whether a domain of it can be a nesting parent.
+    /// True if one of its domains can be a nesting parent.
     pub nests: bool,
     /// `enum iommu_hw_info_type`.
     pub hw_info_type: u32,
-    /// `enum iommufd_hw_capabilities`, as the newest kernel tells them.
+    /// `enum iommufd_hw_capabilities`, as the newest kernel reports them.
     pub capabilities: u64,
 }
 
 /// A driver of IOMMUs (`struct iommu_ops`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IommuDriver {
-    /// Intel's.
+    /// Intel's VT-d driver.
     Vtd,
-    /// That of the kernel's own tests.
+    /// The mock driver of the kernel's selftests.
     Mock,
 }
 
@@ -50,7 +51,7 @@ const fn range(first: u64, last: u64) -> IovaRange {
 }
 
 impl Iommu {
-    /// `-device intel-iommu` of QEMU.
+    /// The `-device intel-iommu` of QEMU.
     pub const QEMU_VTD: Self = Self {
         driver: IommuDriver::Vtd,
         io_page_bytes: PAGE_BYTES,
@@ -62,11 +63,11 @@ impl Iommu {
         capabilities: ATS_NOT_SUPPORTED,
     };
 
-    /// One of Intel's that translates in two stages (scalable mode, nested translation). In all
-    /// else it is as QEMU's.
+    /// A VT-d that translates in two stages (scalable mode, nested translation). Otherwise it is as
+    /// QEMU's.
     pub const NESTING_VTD: Self = Self { nests: true, ..Self::QEMU_VTD };
 
-    /// That of mock devices: pages smaller than the processor's, and a small aperture.
+    /// The IOMMU of mock devices: pages smaller than the CPU's, and a small aperture.
     pub const MOCK: Self = Self {
         driver: IommuDriver::Mock,
         io_page_bytes: 2048,
@@ -86,14 +87,14 @@ impl Iommu {
         ..Self::MOCK
     };
 
-    /// The addresses that a domain does not translate.
+    /// Iterates over the addresses that a domain does not translate.
     pub(crate) fn beyond_aperture(&self) -> impl Iterator<Item = IovaRange> + use<> {
         let below = self.aperture.first.0.checked_sub(1).map(|last| range(0, last));
         let above = self.aperture.last.0.checked_add(1).map(|first| range(first, u64::MAX));
         below.into_iter().chain(above)
     }
 
-    /// What this kernel tells of its capabilities.
+    /// Returns the capabilities that this kernel reports.
     pub(crate) fn capabilities(&self, profile: Profile) -> u64 {
         if profile.reports_ats() {
             self.capabilities

@@ -1,20 +1,19 @@
 //! The hardware: devices, their interrupts and their DMA.
 //!
-//! A device does what a device does without asking: it raises interrupts and reaches memory. What
-//! it reaches is what its domain maps to pinned pages, and nothing without bus mastering.
+//! A device raises interrupts and accesses memory on its own, without a call. It reaches the memory
+//! that its domain maps to pinned pages, and none while bus mastering is off.
 //!
-//! Of a device's registers only configuration space is modelled, because bus mastering is in it:
-//! BIND and the last close clear it, the driver sets it by writing there.
+//! Of a device's registers only configuration space is modelled, because it contains bus mastering:
+//! BIND and the last close clear it, and the driver sets it by a write.
 //!
-//! INTx is a level: raised while it is masked, it stays asserted and is signalled when it is
-//! unmasked. A message that finds no trigger is lost.
+//! INTx is a level: raised while masked, it stays asserted and is signalled when it is unmasked. A
+//! message that finds no trigger is lost.
 //!
-//! All devices are behind [`Iommu::QEMU_VTD`](crate::Iommu::QEMU_VTD) or, where their specs say so,
-//! [`Iommu::NESTING_VTD`](crate::Iommu::NESTING_VTD). Which of them share an IOMMU group, their
-//! specs say, too.
+//! All devices are behind [`Iommu::QEMU_VTD`](crate::Iommu::QEMU_VTD) or, if their specs select it,
+//! [`Iommu::NESTING_VTD`](crate::Iommu::NESTING_VTD). The specs also define the IOMMU groups.
 //!
-//! Other folders use the data about devices and IOMMUs; whoever drives the machine makes devices
-//! act.
+//! Other folders use the data about devices and IOMMUs; the driver of the machine (a checker or a
+//! test) makes devices act.
 //!
 //! Absent: the content of BARs, peer-to-peer DMA, ATS, IOMMU faults as events, interrupt remapping.
 
@@ -31,21 +30,21 @@ use handoff_model::abi::view::PageRef;
 /// A device to plug in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DeviceSpec {
-    /// What views call it.
+    /// Its name in views.
     pub name: String,
     /// Its device file: `/dev/vfio/devices/vfioN`.
     pub path: String,
-    /// What drives it.
+    /// The driver, and the kind of device.
     pub kind: DeviceKind,
-    /// What its group calls it: the address of a PCI device, the UUID of a mediated one.
+    /// Its name within its group: the address of a PCI device, the UUID of a mediated one.
     pub address: String,
-    /// Its IOMMU group: the devices that cannot be told apart by their DMA.
+    /// Its IOMMU group: the devices that the IOMMU cannot distinguish by their DMA.
     pub group: u32,
-    /// How many regions it has.
+    /// Number of regions.
     pub regions: u32,
-    /// Whether other devices can reach its BARs, so that they can be exported as dma-bufs.
+    /// True if other devices can reach its BARs, so that they can be exported as dma-bufs.
     pub exports_bars: bool,
-    /// Whether the IOMMU in front of it translates in two stages, so that nesting parents can be
+    /// True if the IOMMU in front of it translates in two stages, so that nesting parents can be
     /// made for it.
     pub nests: bool,
     /// Vectors by interrupt index: INTx, MSI, MSI-X, error, request. An `edu` has 1, 1, 0, 0 and 1.
@@ -53,8 +52,8 @@ pub struct DeviceSpec {
 }
 
 impl DeviceSpec {
-    /// An `edu`, or a mediated device that looks like one, in a group of its own with the number of
-    /// its device file.
+    /// Creates an `edu`, or a mediated device that looks like one, in a group of its own whose
+    /// number is that of its device file.
     pub fn new(name: &str, path: &str, kind: DeviceKind) -> Self {
         let digits = path.rfind(|c: char| !c.is_ascii_digit()).map_or(path, |at| &path[at + 1..]);
         let group = digits.parse().unwrap_or(0);
@@ -77,45 +76,53 @@ impl DeviceSpec {
     }
 }
 
-/// What drives a device.
+/// The driver of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeviceKind {
     /// vfio-pci: a device with DMA of its own.
     Pci {
-        /// Whether it has a function reset.
+        /// True if it has a function reset.
         can_reset: bool,
     },
     /// A mediated device, emulated by the kernel: its accesses go through an IOAS without an HWPT.
     Mdev {
-        /// Whether it can be opened only with KVM. KVM is absent, so such a device cannot be bound.
+        /// True if it needs KVM: it cannot be bound (`ESRCH`) while its file has no VM.
         needs_kvm: bool,
     },
 }
 
-/// Why a device reaches nothing at an address.
+/// The reason why a device reaches no memory at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DmaFault {
-    /// It is not attached to an address space.
+    /// The device is not attached to an address space.
     Blocked,
     /// Its bus mastering is off.
     NoBusMaster,
-    /// Nothing is mapped there.
+    /// No memory is mapped there.
     Unmapped,
 }
 
 impl Machine {
-    /// What was plugged in under a name. Panics for an unknown device.
+    /// Returns the spec of a device by its name.
+    ///
+    /// # Panics
+    ///
+    /// Panics if no device has this name.
     pub fn device_spec(&self, device: &str) -> &DeviceSpec {
         &self.device(self.device_named(device)).spec
     }
 
-    /// By the name that it was plugged in with. Panics when there is none.
+    /// Returns a device by the name of its spec. Panics if no device has it.
     pub(crate) fn device_named(&self, name: &str) -> DeviceId {
         let index = self.devices.iter().position(|device| device.spec.name == name);
         DeviceId::of(index.unwrap_or_else(|| panic!("no device {name:?} was plugged in")))
     }
 
-    /// What a DMA access of a device to an address would touch now. Panics for an unknown device.
+    /// Returns the page that a DMA access of a device to an address would touch now.
+    ///
+    /// # Panics
+    ///
+    /// Panics if no device has this name.
     pub fn dma(&self, device: &str, iova: Iova) -> Result<PageRef, DmaFault> {
         let id = self.device_named(device);
         if !self.device(id).is_emulated() && !self.device(id).is_bus_master() {
@@ -129,9 +136,14 @@ impl Machine {
         self.reach_in_ioas(context, ioas, iova, is_emulated).ok_or(DmaFault::Unmapped)
     }
 
-    /// A device raises a vector of its armed interrupt index; → whether an eventfd took it. Without
-    /// a trigger the interrupt is lost, and counted as raised where the vector was armed when the
-    /// machine was settled. Panics for an unknown device.
+    /// Raises a vector of a device's armed interrupt index. Returns true if an eventfd received it.
+    ///
+    /// Without a trigger the interrupt is lost; it still counts as raised if the vector was armed
+    /// when the machine was [settled](Self::settle).
+    ///
+    /// # Panics
+    ///
+    /// Panics if no device has this name.
     pub fn raise(&mut self, device: &str, vector: usize) -> bool {
         let id = self.device_named(device);
         if vector == 0 && !self.assert_intx(id) {
@@ -146,8 +158,8 @@ impl Machine {
         true
     }
 
-    /// The set-up is over: upsets and interrupt counters begin at 0, and what waits in eventfds
-    /// counts as raised.
+    /// Ends the set-up: disruptions and interrupt counters start at 0, and signals pending in
+    /// eventfds count as raised.
     pub fn settle(&mut self) {
         for device in &mut self.devices {
             device.settle();

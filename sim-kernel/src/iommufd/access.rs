@@ -1,15 +1,15 @@
-//! Accesses: what the kernel itself reads, writes and pins of an address space.
+//! Accesses: reads, writes and pins of an address space by the kernel itself.
 //!
-//! An access looks into at most one IOAS, which is in use by it. What it has pinned stays pinned by
-//! the union rule, whatever becomes of the domains; before an area is unmapped, and before the
-//! access turns to another IOAS, its owner is told and gives its pins back. Emulated devices have
-//! accesses that pin nothing here; those of the kernel's own tests do what they are asked
+//! An access uses at most one IOAS, which is in use while it does. The pages that it has pinned
+//! stay pinned by the union rule, whatever happens to the domains. Before an area is unmapped, and
+//! before the access changes to another IOAS, its owner is notified and unpins them. The accesses
+//! of emulated devices pin no pages here; those of the kernel's selftests do as requested
 //! (`selftest::access`).
 //!
-//! A read or write goes through the page tables of the process whose memory it is, where it runs in
-//! that process or is within one page; otherwise, and for a file, to the pages that are pinned, or
-//! those that would be. What is behind a pin whose page was replaced reads as zeroes, and what is
-//! written there is seen by nobody.
+//! A read or write of user memory uses the page tables of the process that owns it, if the caller
+//! is that process or the transfer is within one page. Otherwise, and for a file, it accesses the
+//! pinned pages, or those that pinning would find. If a pinned page was replaced in its memory
+//! object, reads return zeroes, and writes are lost.
 //!
 //! Mirrors `iommufd_access_*` of `drivers/iommu/iommufd/device.c`, and `iopt_pages_rw_access` and
 //! `iopt_area_add_access` of `pages.c`.
@@ -25,27 +25,27 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{IovaRange, ObjectId, PAGE_BYTES, Pid};
 use std::collections::BTreeSet;
 
-/// An access.
+/// An access to an address space.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Access {
     pub(crate) owner: AccessOwner,
     pub(crate) ioas: Option<ObjectId>,
 }
 
-/// Who looks through an access.
+/// The user of an access.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum AccessOwner {
     /// A device that the kernel emulates.
     Vfio(DeviceId),
     Mock(MockAccess),
-    /// A hardware queue; its memory.
+    /// A hardware queue, with the range of its memory.
     Queue(IovaRange),
 }
 
-/// What an access of the tests is and has.
+/// The state of an access of the selftests.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MockAccess {
-    /// Made with `MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES`.
+    /// True if created with `MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES`.
     pub(super) pins: bool,
     pub(super) next: u32,
     /// In the order of their numbers.
@@ -60,7 +60,7 @@ pub(super) struct Item {
 }
 
 impl Access {
-    /// What an address space must be aligned to for it.
+    /// Returns the alignment that it requires of an address space.
     pub(super) fn alignment_bytes(&self) -> u64 {
         match &self.owner {
             AccessOwner::Vfio(_) | AccessOwner::Queue(_) => PAGE_BYTES,
@@ -69,7 +69,7 @@ impl Access {
         }
     }
 
-    /// What it has pinned.
+    /// Iterates over the ranges that it has pinned.
     pub(super) fn pinned(&self) -> impl Iterator<Item = IovaRange> {
         let (items, memory) = match &self.owner {
             AccessOwner::Vfio(_) => ([].as_slice(), None),
@@ -80,12 +80,12 @@ impl Access {
     }
 }
 
-/// What an access moves.
+/// The buffer that an access reads into or writes from.
 #[derive(Debug)]
 pub(super) enum Transfer<'a> {
-    /// Out of the address space.
+    /// Reads from the address space into the buffer.
     Read(&'a mut [u8]),
-    /// Into it.
+    /// Writes the buffer to the address space.
     Write(&'a [u8]),
 }
 
@@ -96,7 +96,7 @@ impl Transfer<'_> {
 }
 
 impl Context {
-    /// The accesses that look into an address space.
+    /// Iterates over the accesses to an address space.
     pub(super) fn accesses(&self, ioas: ObjectId) -> impl Iterator<Item = &Access> {
         self.objects.values().filter_map(move |object| match object {
             Object::Access(access) if access.ioas == Some(ioas) => Some(access),
@@ -104,7 +104,7 @@ impl Context {
         })
     }
 
-    /// The sets behind a range that an access has pinned.
+    /// Returns the sets of a range that an access has pinned.
     pub(super) fn sets_behind(&self, ioas: ObjectId, range: &IovaRange) -> Vec<SetId> {
         let met = self.ioas(ioas).map_or(&[][..], |ioas| ioas.met(range));
         met.iter().map(|area| area.set).collect()
@@ -126,8 +126,8 @@ impl Machine {
         }
     }
 
-    /// `iommufd_access_change_ioas`: → where it looked before. EADDRINUSE for areas that are not
-    /// whole pages.
+    /// Changes the IOAS of an access (`iommufd_access_change_ioas`) and returns the previous one.
+    /// Fails with `EADDRINUSE` for areas that are not whole pages.
     pub(crate) fn change_access(
         &mut self,
         context: ContextId,
@@ -149,7 +149,7 @@ impl Machine {
         Ok(old)
     }
 
-    /// Unpins everything of an access.
+    /// Unpins all pages of an access.
     pub(super) fn put_all(&mut self, context: ContextId, id: ObjectId) {
         let access = self.access(context, id);
         let Some(ioas) = access.ioas else { return };
@@ -162,8 +162,8 @@ impl Machine {
         self.unpin(context, &sets);
     }
 
-    /// `iommufd_access_notify_unmap`: accesses drop what they have pinned of an area; → the sets
-    /// that were pinned by it. The caller settles them.
+    /// Drops the pins of accesses that overlap an area (`iommufd_access_notify_unmap`). Returns the
+    /// sets that they had pinned; the caller unpins them.
     pub(super) fn notify_unmap(
         &mut self,
         context: ContextId,
@@ -172,11 +172,11 @@ impl Machine {
     ) -> Vec<SetId> {
         let table = self.contexts.get(context);
         let pinned = table.accesses(ioas).flat_map(Access::pinned);
-        let told: Vec<IovaRange> = pinned.filter(|range| range.overlaps(area)).collect();
-        if told.is_empty() {
+        let notified: Vec<IovaRange> = pinned.filter(|range| range.overlaps(area)).collect();
+        if notified.is_empty() {
             return Vec::new();
         }
-        let sets = told.iter().flat_map(|range| table.sets_behind(ioas, range)).collect();
+        let sets = notified.iter().flat_map(|range| table.sets_behind(ioas, range)).collect();
         for object in self.contexts.get_mut(context).objects.values_mut() {
             if let Object::Access(Access { owner: AccessOwner::Mock(mock), ioas: at }) = object
                 && *at == Some(ioas)
@@ -187,9 +187,13 @@ impl Machine {
         sets
     }
 
-    /// `iommufd_access_pin_pages`: pins the pages behind a range; → them, in order. Slice by slice
-    /// EINVAL (not whole pages), EPERM, EINVAL (a dma-buf), and what pinning says; ENOENT at a
-    /// hole. The caller writes down the range, or gives the pages back.
+    /// Pins the pages of a range and returns them in order (`iommufd_access_pin_pages`). The caller
+    /// records the range, or unpins the pages.
+    ///
+    /// # Errors
+    ///
+    /// For each slice `EINVAL` (not whole pages), `EPERM`, `EINVAL` (a dma-buf), and the errnos of
+    /// pinning; `ENOENT` at a hole.
     pub(super) fn pin_for_access(
         &mut self,
         context: ContextId,
@@ -218,8 +222,12 @@ impl Machine {
         if reached { Ok(pages) } else { Err(fail(Errno::ENOENT)) }
     }
 
-    /// `iommufd_access_rw`: slice by slice EPERM, EINVAL (a dma-buf), EFAULT and what pinning says;
-    /// ENOENT at a hole. What was moved before stays moved.
+    /// Reads or writes a range (`iommufd_access_rw`). Bytes moved before an error stay moved.
+    ///
+    /// # Errors
+    ///
+    /// For each slice `EPERM`, `EINVAL` (a dma-buf), `EFAULT` and the errnos of pinning; `ENOENT`
+    /// at a hole.
     pub(super) fn access_memory(
         &mut self,
         pid: Pid,
@@ -257,7 +265,8 @@ impl Machine {
         if reached { Ok(()) } else { Err(fail(Errno::ENOENT)) }
     }
 
-    /// The pages of a slice: pinned ones, and for the rest those that would be. EFAULT, EINVAL.
+    /// Returns the pages of a slice: the pinned ones, and for the rest those that pinning would
+    /// find. Fails with `EFAULT`, `EINVAL`.
     fn pages_of(&self, context: ContextId, slice: &Area) -> SyscallResult<Vec<Pin>> {
         let set = self.set(context, slice.set);
         let range = slice.indices();
@@ -269,8 +278,8 @@ impl Machine {
         Ok(pages)
     }
 
-    /// `copy_to_user` and `copy_from_user`: whatever pages are mapped now; up to the first that is
-    /// not.
+    /// Moves bytes through the pages mapped now, up to the first that is not (`copy_to_user`,
+    /// `copy_from_user`).
     fn move_by_page(
         &mut self,
         context: ContextId,
@@ -295,8 +304,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Moves bytes between pages, which cover it all, and a buffer; `at` counts from the set's
-    /// first page.
+    /// Moves bytes between pages, which cover the complete range, and a buffer; `at` is the offset
+    /// from the set's first page.
     fn move_bytes(&mut self, pages: &[Pin], at: u64, mut transfer: Transfer<'_>) {
         let length = match &transfer {
             Transfer::Read(bytes) => bytes.len(),
@@ -309,14 +318,14 @@ impl Machine {
             let offset = first - pin.index * PAGE_BYTES + pin.page * PAGE_BYTES;
             let part = in_buffer(first - at)..in_buffer(last - at);
             let memory = self.memories.get(pin.memory);
-            let is_there = memory.generation(pin.page) == pin.generation;
+            let is_current = memory.generation(pin.page) == pin.generation;
             match &mut transfer {
-                Transfer::Read(bytes) if is_there => {
+                Transfer::Read(bytes) if is_current => {
                     let content = memory.read(offset..offset + (last - first));
                     bytes[part].copy_from_slice(&content);
                 }
                 Transfer::Read(bytes) => bytes[part].fill(0),
-                Transfer::Write(bytes) if is_there => {
+                Transfer::Write(bytes) if is_current => {
                     self.memories.get_mut(pin.memory).write(offset, &bytes[part]);
                 }
                 Transfer::Write(_) => {}
@@ -329,7 +338,7 @@ fn in_buffer(offset: u64) -> usize {
     usize::try_from(offset).expect("a short transfer")
 }
 
-/// `check_area_prot`. EPERM.
+/// Fails with `EPERM` if the area forbids the access (`check_area_prot`).
 fn check_rights(slice: &Area, write: bool) -> SyscallResult<()> {
     let may = if write { slice.rights.writable } else { slice.rights.readable };
     if may { Ok(()) } else { Err(fail(Errno::EPERM)) }

@@ -1,10 +1,9 @@
-//! Attaching: which domain the DMA of a device goes through, and that of each of its PASIDs.
+//! Attaching: the domain that translates the DMA of a device, and that of each of its PASIDs.
 //!
-//! A device is attached to a domain, or to an address space: then to the auto HWPT that is there,
-//! or to a new one. To *replace* leaves the device as it was where that fails. The devices of a
-//! group cannot be told apart by their DMA: what is attached first holds for all of them, the
-//! others join it, and a replacement moves all that are attached. PASID 0 is the device itself
-//! ([`NO_PASID`]).
+//! A device is attached to a domain, or to an address space: then to its auto HWPT, or to a new
+//! one. A failed *replace* leaves the device as it was. The IOMMU cannot distinguish the devices of
+//! a group by their DMA: the first attachment applies to all of them, the others join it, and a
+//! replacement moves all that are attached. PASID 0 is the device itself ([`NO_PASID`]).
 //!
 //! Mirrors the attach path of `drivers/iommu/iommufd/device.c`, `iommu_attach_device_pasid` of
 //! `drivers/iommu/iommu.c`, and `mock_domain_nop_attach` of `selftest.c`.
@@ -22,15 +21,16 @@ use handoff_model::abi::ids::ObjectId;
 /// `IOMMU_NO_PASID`: the device itself.
 pub(crate) const NO_PASID: u32 = 0;
 
-/// `IOMMU_TEST_PASID_RESERVED`: every other domain that a mock device is given for it fails.
+/// `IOMMU_TEST_PASID_RESERVED`: attaching a mock device's PASID of this number fails every second
+/// time.
 const FAILING_PASID: u32 = 1024;
 
-/// Whether what is attached may be there already.
+/// The required previous state of an attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// It must not.
+    /// The slot must not be attached.
     Attach,
-    /// It must, and gives way.
+    /// The slot must be attached; the old attachment is replaced.
     Replace,
 }
 
@@ -43,14 +43,14 @@ pub(crate) struct AttachSlot {
 }
 
 impl AttachSlot {
-    /// The device itself.
+    /// Returns the slot of the device itself.
     pub(super) fn device(context: ContextId, device: ObjectId) -> Self {
         Self { context, device, pasid: NO_PASID }
     }
 }
 
 impl Context {
-    /// The domain that a device or a PASID of it is attached to.
+    /// Returns the domain that a device or a PASID of it is attached to.
     pub(crate) fn attached_to(&self, device: ObjectId, pasid: u32) -> Option<ObjectId> {
         if pasid != NO_PASID {
             return self.pasids.get(&(device, pasid)).copied();
@@ -61,8 +61,7 @@ impl Context {
         }
     }
 
-    /// The domain with the page table of an address space that is behind a domain
-    /// (`find_hwpt_paging`).
+    /// Returns the domain itself, or the parent of a nested one (`find_hwpt_paging`).
     fn paging(&self, hwpt: ObjectId) -> &Hwpt {
         match self.objects.get(&hwpt) {
             Some(Object::Hwpt(hwpt)) => hwpt,
@@ -79,7 +78,7 @@ impl Context {
         }
     }
 
-    /// Where the page faults of a domain go.
+    /// Returns the queue of a domain's page faults.
     pub(super) fn fault_queue(&self, hwpt: ObjectId) -> Option<ObjectId> {
         match self.objects.get(&hwpt)? {
             Object::Hwpt(hwpt) => hwpt.fault,
@@ -88,7 +87,7 @@ impl Context {
         }
     }
 
-    /// The HWPTs that devices share when they are attached to this IOAS.
+    /// Returns the HWPTs that devices attached to this IOAS share.
     fn auto_hwpts(&self, ioas: ObjectId) -> Vec<ObjectId> {
         let is_shared = |object: &Object| match object {
             Object::Hwpt(hwpt) => hwpt.auto && hwpt.ioas == ioas,
@@ -99,7 +98,7 @@ impl Context {
 }
 
 impl Machine {
-    /// The devices of a context in the IOMMU group of this one, with it.
+    /// Returns the devices of a context in the IOMMU group of this one, including it.
     fn group(&self, context: ContextId, device: ObjectId) -> Vec<ObjectId> {
         let table = self.contexts.get(context);
         let group = |id: &ObjectId| match table.objects.get(id) {
@@ -113,8 +112,8 @@ impl Machine {
         table.objects.keys().copied().filter(is_one).collect()
     }
 
-    /// `iommufd_device_attach` where nothing is attached, `iommufd_device_replace` where something
-    /// is: → the HWPT, and whether an attachment was replaced.
+    /// Attaches a device (`iommufd_device_attach`), or replaces its attachment
+    /// (`iommufd_device_replace`). Returns the HWPT, and whether another attachment was replaced.
     pub(crate) fn attach_device(
         &mut self,
         context: ContextId,
@@ -128,8 +127,8 @@ impl Machine {
         Ok((new, old.is_some_and(|old| old != new)))
     }
 
-    /// `iommufd_device_change_pt`: → the HWPT. ENOENT, EINVAL (nothing to attach to), and what
-    /// attaching says.
+    /// Attaches to a domain or an IOAS and returns the HWPT (`iommufd_device_change_pt`). Fails
+    /// with `ENOENT`, `EINVAL` (an object of another kind), and with the errnos of attaching.
     pub(crate) fn attach_page_table(
         &mut self,
         seat: AttachSlot,
@@ -147,8 +146,8 @@ impl Machine {
         }
     }
 
-    /// `iommufd_device_auto_get_domain`: the first auto HWPT that does not say EINVAL, or a new
-    /// one.
+    /// Attaches to the first auto HWPT that does not fail with `EINVAL`, or to a new one
+    /// (`iommufd_device_auto_get_domain`).
     fn attach_to_ioas(
         &mut self,
         seat: AttachSlot,
@@ -171,9 +170,13 @@ impl Machine {
         Ok(id)
     }
 
-    /// `iommufd_device_do_attach`: EBUSY, EINVAL (the group is attached elsewhere), EADDRINUSE, and
-    /// what the driver says. `iommufd_device_do_replace`: EINVAL (nothing to replace), EADDRINUSE,
-    /// the driver.
+    /// Attaches to a domain, or replaces the attachment.
+    ///
+    /// # Errors
+    ///
+    /// Attaching (`iommufd_device_do_attach`): `EBUSY`, `EINVAL` (the group is attached elsewhere),
+    /// `EADDRINUSE`, and the errnos of the driver. Replacing (`iommufd_device_do_replace`):
+    /// `EINVAL` (not attached), `EADDRINUSE`, and the errnos of the driver.
     fn attach_to(&mut self, seat: AttachSlot, hwpt: ObjectId, change: Change) -> SyscallResult<()> {
         let AttachSlot { context, device, pasid } = seat;
         let group = self.group(context, device);
@@ -212,7 +215,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iopt_table_enforce_dev_resv_regions`: EADDRINUSE.
+    /// Fails with `EADDRINUSE` if the device's reserved window is mapped or allowed
+    /// (`iopt_table_enforce_dev_resv_regions`).
     fn check_reserved(&self, seat: AttachSlot, hwpt: &Hwpt) -> SyscallResult<()> {
         let reserved = self.iommu_of(seat.context, seat.device)?.reserved;
         match reserved.filter(|_| seat.pasid == NO_PASID) {
@@ -223,8 +227,8 @@ impl Machine {
         }
     }
 
-    /// `iommufd_hwpt_pasid_compat`: a device and its PASIDs have domains that were made for PASIDs,
-    /// if any PASID has one. EINVAL.
+    /// Fails with `EINVAL` unless the domains of the device and its PASIDs were all made for
+    /// PASIDs, if any PASID is attached or is about to be (`iommufd_hwpt_pasid_compat`).
     fn check_pasids(
         &self,
         seat: AttachSlot,
@@ -247,7 +251,7 @@ impl Machine {
         Err(fail(Errno::EINVAL))
     }
 
-    /// What the driver of the device says to a domain: EINVAL for one of another driver.
+    /// Sets the domain in the device's driver. Fails with `EINVAL` for a domain of another driver.
     fn set_domain(&mut self, seat: AttachSlot, hwpt: ObjectId) -> SyscallResult<()> {
         let AttachSlot { context, device, pasid } = seat;
         let hardware = self.hardware_of(context, device)?;
@@ -256,7 +260,7 @@ impl Machine {
             return Err(fail(Errno::EINVAL));
         }
         match (hardware.iommu().driver, pasid) {
-            // Without PASIDs of its own, a device has nothing to be told.
+            // The core skips devices without PASIDs when it sets the domain of a PASID.
             (IommuDriver::Vtd, NO_PASID) if table.fault_queue(hwpt).is_some() => {
                 Err(fail(Errno::ENODEV))
             }
@@ -266,8 +270,9 @@ impl Machine {
         }
     }
 
-    /// `mock_domain_nop_attach`: EINVAL for a tracking domain of a device that cannot track, ENOENT
-    /// where the viommu does not have the device.
+    /// Sets the domain of a mock device (`mock_domain_nop_attach`). Fails with `EINVAL` for a
+    /// tracking domain if the device cannot track, and with `ENOENT` if the viommu does not have
+    /// the device.
     fn set_mock_domain(
         &mut self,
         context: ContextId,
@@ -294,8 +299,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Remembers through which viommu a mock device works, and as which of its devices, while that
-    /// stays the same viommu.
+    /// Records the viommu through which a mock device is attached, and its number there, unless the
+    /// viommu stays the same.
     fn settle_mock(
         &mut self,
         context: ContextId,
@@ -308,8 +313,9 @@ impl Machine {
         }
     }
 
-    /// `iommu_attach_device_pasid` and `mock_domain_set_dev_pasid_nop`: EINVAL (out of range), and
-    /// for one PASID ENOMEM every second time.
+    /// Sets the domain of a mock device's PASID (`iommu_attach_device_pasid`,
+    /// `mock_domain_set_dev_pasid_nop`). Fails with `EINVAL` (out of range), and for one PASID with
+    /// `ENOMEM` every second time.
     fn set_mock_pasid(&mut self, seat: AttachSlot) -> SyscallResult<()> {
         let mock = self.mock_mut(seat.context, seat.device).expect("a mock device");
         if seat.pasid >= mock.pasid_end() {
@@ -324,12 +330,12 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_device_detach`; → whether it was attached.
+    /// Detaches a device (`iommufd_device_detach`). Returns true if it was attached.
     pub(crate) fn detach_device(&mut self, context: ContextId, device: ObjectId) -> bool {
         self.detach_seat(AttachSlot::device(context, device))
     }
 
-    /// `iommufd_device_detach`; → whether it was attached.
+    /// Detaches a device or a PASID (`iommufd_device_detach`). Returns true if it was attached.
     pub(crate) fn detach_seat(&mut self, seat: AttachSlot) -> bool {
         let AttachSlot { context, device, pasid } = seat;
         if self.contexts.get(context).attached_to(device, pasid).is_none() {
@@ -344,8 +350,8 @@ impl Machine {
         true
     }
 
-    /// `iommufd_device_unbind`: its device and all PASIDs are detached, and its vdevice leaves its
-    /// number taken.
+    /// Unbinds a device (`iommufd_device_unbind`): detaches it and all its PASIDs, and drops its
+    /// vdevice, whose number stays in use.
     pub(crate) fn unbind_device(&mut self, context: ContextId, device: ObjectId) {
         let table = self.contexts.get(context);
         let pasids = table.pasids.keys().filter(|(id, _)| *id == device);
@@ -359,8 +365,8 @@ impl Machine {
         table.objects.remove(&device);
     }
 
-    /// Attaches and detaches; page faults that wait for an answer are dropped, and an auto HWPT
-    /// goes with its last device, and then its pins.
+    /// Records a new domain, or none. Drops pending page faults of the old one; an auto HWPT is
+    /// destroyed with its last device, and its pages are unpinned.
     fn seat(&mut self, seat: AttachSlot, new: Option<ObjectId>) {
         let AttachSlot { context, device, pasid } = seat;
         let table = self.contexts.get_mut(context);
@@ -379,7 +385,7 @@ impl Machine {
         self.drop_unused(context, old);
     }
 
-    /// An auto HWPT goes with its last device, and then its pins.
+    /// Destroys an auto HWPT that no device uses, and unpins its pages.
     fn drop_unused(&mut self, context: ContextId, hwpt: ObjectId) {
         let table = self.contexts.get(context);
         if table.hwpt(hwpt).is_some_and(|hwpt| hwpt.auto) && !table.is_used(hwpt) {

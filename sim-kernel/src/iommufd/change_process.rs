@@ -1,25 +1,25 @@
 //! `IOMMU_IOAS_CHANGE_PROCESS`: the caller becomes the owner of every page set of a context.
 //!
-//! In order: the reserved field; memory to lock every address space with (ENOMEM); every set that
-//! an area shows must be file-backed; the pages of all sets that change their account are charged
-//! to the caller, each set once; then each old owner is uncharged and each set handed over. Page
-//! tables, pins, domains and devices are not touched. No capability is asked for, only the
+//! In this order: the reserved field must be zero; memory is allocated to lock every address space
+//! (ENOMEM); every set must be file-backed; the pages of all sets whose account changes are charged
+//! to the caller, each set once; then each old owner is uncharged and the caller recorded as owner.
+//! Page tables, pins, domains and devices are not touched. No capability is required, only the
 //! descriptor.
 //!
-//! Hazards, each as its quirk says:
-//! * K1: the charge precedes the uncharge, on the same counter where both have one user.
-//! * K2: sets that nobody is charged for change hands without their VmPin.
-//! * K3: a dead memory map cannot be uncharged. The call says EINVAL, though everything has moved,
-//!   and the sets remember a charge of 0: it is never given back by unmap, and the next taker pays
-//!   nothing while its predecessor is uncharged.
+//! Hazards, each while its quirk is set:
+//! * K1: the charge precedes the uncharge, on the same counter if both have one user.
+//! * K2: sets that are charged to no counter change owner without their VmPin.
+//! * K3: a dead memory map cannot be uncharged. The call fails with EINVAL although all sets have
+//!   changed owner, and the sets record a charge of 0: unmap never uncharges it, and the next owner
+//!   is charged nothing while its predecessor is uncharged.
 //!
-//! Without K1 the net difference of each counter is charged; without K2, VmPin moves; without K3,
-//! there is nothing to give back on a dead memory map, and that is no error.
+//! Without K1, the net difference of each counter is charged; without K2, VmPin moves; without K3,
+//! uncharging a dead memory map has no effect and is no error.
 //!
-//! **As it was first proposed** (`rfc-v1`): mappings are by address, and the caller brings a list
-//! of where each stretch of the old process's memory is now. Every set changes hands; one that is
-//! in no stretch keeps its address, which leads nowhere in its new owner's memory map, or somewhere
-//! else.
+//! **As first proposed** (`rfc-v1`): mappings are by address, and the caller supplies a list of the
+//! new addresses of the old process's memory ranges. Every set changes owner; one that is in no
+//! range keeps its address, which is unmapped in its new owner's memory map or belongs to other
+//! memory.
 //!
 //! Mirrors `iommufd_ioas_change_process` and its helpers in `drivers/iommu/iommufd/ioas.c`.
 
@@ -36,7 +36,7 @@ use iommufd_bindings as io;
 use std::mem::offset_of;
 
 impl PageSet {
-    /// `need_charge_update`.
+    /// Returns true if the charge moves to another account (`need_charge_update`).
     fn changes_account(&self, taker: Owner) -> bool {
         match self.mode {
             Mode::None => false,
@@ -45,8 +45,8 @@ impl PageSet {
         }
     }
 
-    /// Whether handing it over only moves VmPin: the same user goes on being charged (mended K1),
-    /// or nobody does (mended K2).
+    /// Returns true if the change of owner moves only VmPin: the same user stays charged (K1
+    /// fixed), or no counter is charged (K2 fixed).
     fn moves_pinned_only(&self, taker: Owner, profile: Profile) -> bool {
         match self.mode {
             Mode::None => !profile.has(Quirk::PinnedDrift),
@@ -56,11 +56,15 @@ impl PageSet {
     }
 }
 
-/// The structure of the proposed form: as `handoff_model::uapi` lays it out.
+/// Layout of the structure of the first proposal.
 use handoff_model::abi::uapi::rfc_v1;
 
 impl Machine {
-    /// EOPNOTSUPP, EINVAL, ENOMEM; EINVAL after the fact with K3.
+    /// Makes the caller the owner of every page set.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP`, `EINVAL`, `ENOMEM`; with K3 also `EINVAL` after all sets have changed owner.
     pub(super) fn change_process(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let context = ucmd.context;
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_change_process, __reserved)) != 0 {
@@ -79,8 +83,8 @@ impl Machine {
         self.change_owners(context, ucmd.pid)
     }
 
-    /// The form that was proposed first, whose flags stand where the reserved field is now. EFAULT
-    /// (the list), ENOMEM.
+    /// Handles the call as first proposed, with flags in place of the reserved field. Fails with
+    /// `EFAULT` (the list), `ENOMEM`.
     fn change_addresses(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let context = ucmd.context;
         let mut list = Vec::new();
@@ -110,8 +114,8 @@ impl Machine {
         results.into_iter().rev().find(Result::is_err).unwrap_or(Ok(()))
     }
 
-    /// `charge_current`: the sums by mode, user before memory map, all or none. A refusal leaves
-    /// each set's charge at what it has pinned.
+    /// Charges the new owner (`charge_current`): the sums by mode, user before memory map, all or
+    /// none. If it fails, each set's charge is reset to the number of its pinned pages.
     fn charge_taker(
         &mut self,
         context: ContextId,
@@ -127,8 +131,8 @@ impl Machine {
         };
         let sums = [Mode::User, Mode::Mm].map(|mode| (mode, sum(mode)));
         let charged = self.atomically(|machine| {
-            let mut due = sums.into_iter().filter(|(_, pages)| *pages > 0);
-            due.try_for_each(|(mode, pages)| machine.charge(taker, mode, pages))
+            let mut charges = sums.into_iter().filter(|(_, pages)| *pages > 0);
+            charges.try_for_each(|(mode, pages)| machine.charge(taker, mode, pages))
         });
         if charged.is_err() {
             for id in sets {
@@ -141,7 +145,7 @@ impl Machine {
         charged
     }
 
-    /// Uncharges the old owner and writes down the new one, whatever the uncharge says.
+    /// Uncharges the old owner and records the new one, even if the uncharge fails.
     fn change_owner(&mut self, context: ContextId, id: SetId, taker: Owner) -> Result<(), Failure> {
         let set = self.set(context, id);
         if set.owner == taker {

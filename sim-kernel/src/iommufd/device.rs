@@ -1,4 +1,4 @@
-//! Device objects: what is behind them, VFIO devices and those of the kernel's own tests.
+//! Device objects: VFIO devices, and the mock devices of the kernel's selftests.
 //!
 //! Mirrors `struct iommufd_device` of `drivers/iommu/iommufd/iommufd_private.h`, and `struct
 //! mock_dev` of `selftest.c`.
@@ -12,19 +12,19 @@ use crate::value::{ContextId, DeviceId};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::ObjectId;
 
-/// What is behind a device object.
+/// The hardware of a device object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Hardware {
     Vfio {
         device: DeviceId,
-        /// As its spec says ([`Iommu::nests`]).
+        /// As in its spec ([`Iommu::nests`]).
         nests: bool,
     },
     Mock(MockDevice),
 }
 
 impl Hardware {
-    /// The IOMMU in front of it.
+    /// Returns the IOMMU in front of it.
     pub(super) fn iommu(self) -> Iommu {
         match self {
             Self::Vfio { nests: false, .. } => Iommu::QEMU_VTD,
@@ -33,7 +33,7 @@ impl Hardware {
         }
     }
 
-    /// Whether a domain for it can track what it writes.
+    /// Returns true if a domain for it can track its writes.
     pub(super) fn tracks_dirty(self) -> bool {
         match self {
             Self::Vfio { .. } => false,
@@ -41,7 +41,7 @@ impl Hardware {
         }
     }
 
-    /// How wide its PASIDs are.
+    /// Returns the width of its PASIDs in bits.
     pub(super) fn pasid_bits(self) -> u8 {
         match self {
             Self::Vfio { .. } => 0,
@@ -49,23 +49,23 @@ impl Hardware {
         }
     }
 
-    /// What this kernel tells of its capabilities.
+    /// Returns the capabilities that this kernel reports.
     pub(super) fn capabilities(self, profile: Profile) -> u64 {
         let all = self.iommu().capabilities(profile);
         if self.tracks_dirty() { all } else { all & !DIRTY_TRACKING }
     }
 }
 
-/// A device of the kernel's own tests.
+/// A mock device of the kernel's selftests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct MockDevice {
     /// `MOCK_FLAGS_DEVICE_*`.
     flags: u32,
-    /// The next domain for the PASID that fails is refused.
+    /// True if the next domain for the failing PASID is refused.
     pub(super) fails_next: bool,
-    /// The viommu that it is attached through, and as which of its devices.
+    /// The viommu that it is attached through, and its number there.
     pub(super) viommu: Option<(ObjectId, u64)>,
-    /// What an invalidation through a viommu sets to zero.
+    /// The cache that an invalidation through a viommu sets to zero.
     pub(super) cache: [u32; 4],
 }
 
@@ -90,14 +90,15 @@ impl MockDevice {
         if self.flags & PASID == 0 { 0 } else { PASID_BITS }
     }
 
-    /// The first number that is none of its PASIDs.
+    /// Returns the end of its PASIDs, exclusive.
     pub(super) fn pasid_end(self) -> u32 {
         1 << self.pasid_bits()
     }
 }
 
 impl Machine {
-    /// What is behind a device object. ENOENT, also for an object of another kind.
+    /// Returns the hardware of a device object. Fails with `ENOENT`, also for an object of another
+    /// kind.
     pub(super) fn hardware_of(
         &self,
         context: ContextId,
@@ -109,12 +110,12 @@ impl Machine {
         }
     }
 
-    /// The IOMMU in front of a device. ENOENT.
+    /// Returns the IOMMU in front of a device. Fails with `ENOENT`.
     pub(super) fn iommu_of(&self, context: ContextId, device: ObjectId) -> SyscallResult<Iommu> {
         self.hardware_of(context, device).map(Hardware::iommu)
     }
 
-    /// The mock device behind a device object.
+    /// Returns the mock device of a device object, if it is one.
     pub(super) fn mock_mut(
         &mut self,
         context: ContextId,

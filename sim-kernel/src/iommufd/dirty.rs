@@ -1,12 +1,11 @@
-//! Dirty tracking: which pages of a domain devices have written to, told as a bitmap.
+//! Dirty tracking: the pages of a domain that devices have written, reported as a bitmap.
 //!
-//! A domain that was made for it has a bit an IO page, and reports by entry of its page table: an
-//! entry is dirty when any page of it is. How much an entry maps is a matter of the release and of
-//! the kind of domain. Mock devices write where a test says so (`IOMMU_TEST_OP_DIRTY`). Without
-//! physical addresses, entries that huge pages would make possible are seen only in domains that
-//! map nothing else.
+//! A domain created for it has one bit per IO page, and reports by entry of its page table: an
+//! entry is dirty if any of its pages is. The size of an entry depends on the release and the kind
+//! of domain. Mock devices write where a test requests it (`IOMMU_TEST_OP_DIRTY`). Because physical
+//! addresses are not modelled, huge entries occur only in domains of the huge kind.
 //!
-//! Invariant: only mapped pages are dirty; what is unmapped is forgotten.
+//! Invariant: only mapped pages are dirty; unmapping clears them.
 //!
 //! Mirrors `iommufd_hwpt_set_dirty_tracking` and `iommufd_hwpt_get_dirty_bitmap` of
 //! `drivers/iommu/iommufd/hw_pagetable.c`, `iommufd_check_iova_range` of `io_pagetable.c`, and
@@ -26,11 +25,11 @@ use iommufd_bindings as io;
 use std::collections::BTreeSet;
 use std::mem::offset_of;
 
-/// What a domain knows of writes.
+/// The dirty state of a domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Tracking {
     pub(super) on: bool,
-    /// First addresses of IO pages.
+    /// First addresses of dirty IO pages.
     dirty: BTreeSet<u64>,
 }
 
@@ -45,7 +44,7 @@ const HUGE_IO_PAGE_BYTES: u64 = 512 * IO_PAGE_BYTES;
 const BITMAP: usize = offset_of!(io::iommu_hwpt_get_dirty_bitmap, data);
 
 impl Tracking {
-    /// What of a range is dirty.
+    /// Iterates over the dirty pages of a range.
     fn within(&self, range: &IovaRange) -> impl Iterator<Item = u64> {
         self.dirty.range(range.first.0..=range.last.0).copied()
     }
@@ -55,7 +54,7 @@ impl Tracking {
         self.dirty.extend(iovas.iter().map(|iova| iova - iova % IO_PAGE_BYTES));
     }
 
-    /// Forgets what is in a range.
+    /// Clears the dirty pages of a range.
     fn clear(&mut self, range: &IovaRange) {
         let pages: Vec<u64> = self.within(range).collect();
         for page in pages {
@@ -64,7 +63,7 @@ impl Tracking {
     }
 }
 
-/// What an entry of a domain's page table maps of an area around an address.
+/// Returns the addresses of an area that are mapped by the page table entry of an address.
 fn entry(profile: Profile, iommu: &Iommu, area: &IovaRange, iova: u64) -> IovaRange {
     let aligned = |size: u64| {
         let first = iova - iova % size;
@@ -79,7 +78,7 @@ fn entry(profile: Profile, iommu: &Iommu, area: &IovaRange, iova: u64) -> IovaRa
 }
 
 impl Machine {
-    /// The tracking of a domain that was made for it.
+    /// Returns the dirty state of a domain that was created for tracking.
     pub(super) fn tracked(&mut self, context: ContextId, id: ObjectId) -> Option<&mut Tracking> {
         match self.contexts.get_mut(context).objects.get_mut(&id)? {
             Object::Hwpt(hwpt) => hwpt.tracking.as_mut(),
@@ -87,8 +86,9 @@ impl Machine {
         }
     }
 
-    /// `iommufd_hwpt_set_dirty_tracking`: EOPNOTSUPP (flags), ENOENT, EOPNOTSUPP for a domain that
-    /// was not made for it. Switching on begins with nothing dirty.
+    /// Switches tracking (`iommufd_hwpt_set_dirty_tracking`). Switching it on clears the dirty
+    /// state. Fails with `EOPNOTSUPP` (flags), `ENOENT`, `EOPNOTSUPP` for a domain that was not
+    /// created for it.
     pub(super) fn set_dirty_tracking(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_set_dirty_tracking, flags));
         if flags & !ENABLE != 0 {
@@ -104,9 +104,13 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_hwpt_get_dirty_bitmap`: EOPNOTSUPP (flags, reserved), ENOENT, EINVAL and EOVERFLOW
-    /// (range), EOPNOTSUPP (nothing is tracked). Ends silently at a hole; what of the bitmap is not
-    /// there is passed over.
+    /// Reports dirty pages (`iommufd_hwpt_get_dirty_bitmap`). Ends silently at a hole; parts of the
+    /// bitmap that the caller has not mapped are skipped.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` (flags, reserved), `ENOENT`, `EINVAL` and `EOVERFLOW` (range), `EOPNOTSUPP` (no
+    /// tracking).
     pub(super) fn get_dirty_bitmap(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_get_dirty_bitmap, flags));
         let reserved = ucmd.cmd.u32(offset_of!(io::iommu_hwpt_get_dirty_bitmap, __reserved));
@@ -143,8 +147,9 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_check_iova_range`: EINVAL (empty, where that is refused), EOVERFLOW, EINVAL (not
-    /// whole pages of the address space or of the bitmap, a bitmap without a page size).
+    /// Checks the range of a bitmap (`iommufd_check_iova_range`). Fails with `EINVAL` (empty, if
+    /// the release refuses that), `EOVERFLOW`, `EINVAL` (not whole pages of the address space or of
+    /// the bitmap, a bitmap page size of 0).
     fn check_bitmap(&self, ucmd: &Ucmd<'_>, hwpt: &Hwpt) -> SyscallResult<IovaRange> {
         let first = ucmd.cmd.u64(offset_of!(io::iommu_hwpt_get_dirty_bitmap, iova));
         let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_hwpt_get_dirty_bitmap, length));
@@ -167,7 +172,7 @@ impl Machine {
         Ok(IovaRange { first: Iova(first), last: Iova(last) })
     }
 
-    /// `iopt_area_unfill_domains`: what is unmapped is not dirty.
+    /// Clears the dirty state of unmapped addresses (`iopt_area_unfill_domains`).
     pub(super) fn forget_dirty(&mut self, context: ContextId, ioas: ObjectId, range: &IovaRange) {
         if self.contexts.get(context).domains(ioas).all(|hwpt| hwpt.tracking.is_none()) {
             return;
@@ -186,7 +191,7 @@ fn in_buffer(offset: u64) -> usize {
     usize::try_from(offset).expect("a bitmap in memory")
 }
 
-/// `iova_bitmap_set`: as far as the bitmap is there.
+/// Sets bits as far as the caller's bitmap is mapped (`iova_bitmap_set`).
 fn set_bits(ucmd: &mut Ucmd<'_>, first: u64, last: u64) {
     for bit in first..=last {
         let at = in_buffer(bit / 8);

@@ -1,8 +1,8 @@
-//! Fault queues (`IOMMU_OBJ_FAULT`): page faults of devices, for somebody to answer.
+//! Fault queues (`IOMMU_OBJ_FAULT`): page faults of devices, for user space to answer.
 //!
-//! A domain that was made with a queue delivers the faults of its devices there. Who reads a fault
-//! gets a cookie with it, and writes the answer with that cookie. What waits when the device leaves
-//! the domain is answered by the kernel. Mock devices fault when a test says so
+//! A domain created with a queue delivers the faults of its devices to it. A reader gets a cookie
+//! with each fault, and writes the answer with that cookie. The kernel itself answers faults that
+//! are pending when the device leaves the domain. Mock devices raise faults when a test requests it
 //! (`IOMMU_TEST_OP_TRIGGER_IOPF`).
 //!
 //! Mirrors `drivers/iommu/iommufd/eventq.c`, and `iommu_report_device_fault` and
@@ -23,18 +23,18 @@ use std::mem::offset_of;
 /// A fault queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct FaultQueue {
-    /// Its file is.
+    /// True if its file is open.
     pub(super) is_open: bool,
-    /// Not read yet, in their order.
+    /// Faults not yet read, in order.
     deliver: Vec<PageFault>,
-    /// Read and not answered, by cookie.
+    /// Faults read and not yet answered, by cookie.
     response: BTreeMap<u32, PageFault>,
 }
 
-/// A page fault, of a group of its own.
+/// A page fault, in a group of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct PageFault {
-    /// The attachment that it came through.
+    /// The device and PASID whose attachment it came through.
     through: (ObjectId, u32),
     flags: u32,
     pasid: u32,
@@ -52,7 +52,7 @@ const FAULT_BYTES: usize = 40;
 const RESPONSE_BYTES: usize = 8;
 
 impl PageFault {
-    /// `iommufd_compose_fault_message`.
+    /// Returns the fault as user space reads it (`iommufd_compose_fault_message`).
     fn message(&self, cookie: u32) -> Vec<u8> {
         let words = [self.flags, self.through.0.0, self.pasid, self.group, self.permissions, 0];
         let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
@@ -64,14 +64,14 @@ impl PageFault {
 }
 
 impl FaultQueue {
-    /// The lowest free cookie.
+    /// Returns the lowest free cookie.
     fn cookie(&self) -> u32 {
         let taken = self.response.keys().zip(1..).take_while(|(key, next)| **key == *next);
         u32::try_from(taken.count()).expect("few faults wait") + 1
     }
 
-    /// `iommufd_fault_fops_read` into room for so many bytes. ESPIPE (not whole faults), EINVAL (no
-    /// room for one).
+    /// Reads faults into a buffer of `room` bytes (`iommufd_fault_fops_read`). Fails with `ESPIPE`
+    /// (not a multiple of a fault), `EINVAL` (no room for one).
     pub(super) fn read(&mut self, room: usize) -> SyscallResult<Vec<u8>> {
         if !room.is_multiple_of(FAULT_BYTES) {
             return Err(fail(Errno::ESPIPE));
@@ -89,8 +89,9 @@ impl FaultQueue {
         Ok(messages.collect())
     }
 
-    /// `iommufd_fault_fops_write`: → the bytes taken. ESPIPE (not whole answers), EINVAL (no such
-    /// answer, no such cookie) at the first one.
+    /// Answers faults and returns the number of bytes consumed (`iommufd_fault_fops_write`). Fails
+    /// with `ESPIPE` (not a multiple of an answer), `EINVAL` (invalid code or cookie in the first
+    /// answer).
     pub(super) fn write(&mut self, bytes: &[u8]) -> SyscallResult<usize> {
         if !bytes.len().is_multiple_of(RESPONSE_BYTES) {
             return Err(fail(Errno::ESPIPE));
@@ -117,7 +118,7 @@ impl Context {
         }
     }
 
-    /// `iommufd_auto_response_faults`: the device leaves the domain.
+    /// Drops the faults of a device that leaves the domain (`iommufd_auto_response_faults`).
     pub(super) fn drop_faults(&mut self, hwpt: ObjectId, through: (ObjectId, u32)) {
         let Some(fault) = self.fault_queue(hwpt) else { return };
         let queue = self.fault_mut(fault).expect("in use by the domain");
@@ -127,7 +128,8 @@ impl Context {
 }
 
 impl Machine {
-    /// `iommufd_fault_alloc`: EOPNOTSUPP (flags), EMFILE, EFAULT.
+    /// Allocates a queue (`iommufd_fault_alloc`). Fails with `EOPNOTSUPP` (flags), `EMFILE`,
+    /// `EFAULT`.
     pub(super) fn fault_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         if ucmd.cmd.u32(offset_of!(io::iommu_fault_alloc, flags)) != 0 {
             return Err(fail(Errno::EOPNOTSUPP));
@@ -140,7 +142,7 @@ impl Machine {
         })
     }
 
-    /// Where the faults of a new domain go. ENOENT.
+    /// Sets the fault queue of a new domain. Fails with `ENOENT`.
     pub(super) fn set_fault_queue(
         &mut self,
         context: ContextId,
@@ -159,7 +161,7 @@ impl Machine {
 }
 
 impl Context {
-    /// `iommu_report_device_fault`: queues a fault; without a queue it is dropped.
+    /// Queues a fault (`iommu_report_device_fault`); without a queue it is dropped.
     pub(super) fn report_fault(
         &mut self,
         device: ObjectId,
@@ -175,8 +177,9 @@ impl Context {
         queue.deliver.push(PageFault { through, flags, pasid, group, permissions, address });
     }
 
-    /// `find_fault_handler`: the domain of the PASID, or the nested one of the device, whose guest
-    /// has a table of PASIDs; and the PASID that it is attached to.
+    /// Returns the domain that handles a fault, and the PASID of its attachment
+    /// (`find_fault_handler`): the domain of the PASID, or the nested one of the device, whose
+    /// guest has a PASID table.
     fn handler(&self, device: ObjectId, pasid: u32) -> Option<(ObjectId, u32)> {
         if let Some(hwpt) = self.attached_to(device, pasid) {
             return Some((hwpt, pasid));

@@ -1,7 +1,7 @@
-//! GET_HW_INFO: what the IOMMU in front of a device can do.
+//! GET_HW_INFO: the capabilities of the IOMMU in front of a device.
 //!
-//! The driver's part is a structure of its own, cut or filled with zeroes to the caller's length;
-//! the length told is the kernel's.
+//! The driver's part is a structure of its own, truncated or zero-filled to the caller's length;
+//! the length returned is the kernel's.
 //!
 //! Mirrors `iommufd_get_hw_info` of `drivers/iommu/iommufd/device.c`, `intel_iommu_hw_info` and
 //! `mock_domain_hw_info`.
@@ -17,7 +17,8 @@ use std::mem::offset_of;
 /// `IOMMU_HW_INFO_FLAG_INPUT_TYPE`.
 const INPUT_TYPE: u32 = 1;
 
-/// The type, in and out; behind it the width of PASIDs, a byte, and three that are reserved.
+/// Offset of the type, in and out; after it the width of PASIDs (one byte) and three reserved
+/// bytes.
 const TYPE: usize = offset_of!(io::iommu_hw_info, __bindgen_anon_1);
 const PASID_WIDTH: usize = TYPE + 4;
 const RESERVED: usize = TYPE + 5;
@@ -25,14 +26,15 @@ const RESERVED: usize = TYPE + 5;
 const DATA: usize = offset_of!(io::iommu_hw_info, data_uptr);
 const LENGTH: usize = offset_of!(io::iommu_hw_info, data_len);
 
-/// `struct iommu_hw_info_vtd` of QEMU's: flags, capabilities, extended capabilities.
+/// `struct iommu_hw_info_vtd` of QEMU's IOMMU: flags, capabilities, extended capabilities.
 const VTD: [u64; 3] = [1, 0x00d2_008c_2226_0286, 0x00f0_0f4e];
 
 /// `struct iommu_test_hw_info`: flags, `IOMMU_HW_INFO_SELFTEST_REGVAL`.
 const MOCK: [u32; 2] = [0, 0xdead_beef];
 
 impl Machine {
-    /// EOPNOTSUPP (flags, reserved), ENOENT, EOPNOTSUPP (a type of another IOMMU), EFAULT.
+    /// Returns the capabilities of a device's IOMMU. Fails with `EOPNOTSUPP` (flags, reserved),
+    /// `ENOENT`, `EOPNOTSUPP` (a type of another IOMMU), `EFAULT`.
     pub(super) fn get_hw_info(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_hw_info, flags));
         let (known, reserved) =
@@ -46,8 +48,8 @@ impl Machine {
         let device = ucmd.cmd.id(offset_of!(io::iommu_hw_info, dev_id));
         let hardware = self.hardware_of(ucmd.context, device)?;
         let iommu = hardware.iommu();
-        let asked = if flags & INPUT_TYPE == 0 { 0 } else { ucmd.cmd.u32(TYPE) };
-        if ![0, iommu.hw_info_type].contains(&asked) {
+        let requested = if flags & INPUT_TYPE == 0 { 0 } else { ucmd.cmd.u32(TYPE) };
+        if ![0, iommu.hw_info_type].contains(&requested) {
             return Err(fail(Errno::EOPNOTSUPP));
         }
         let info: Vec<u8> = match iommu.driver {
@@ -65,17 +67,18 @@ impl Machine {
     }
 }
 
-/// Copies what there is room for, and fills the rest of the room with zeroes. EFAULT.
+/// Copies as much as fits, and fills the rest of the caller's buffer with zeroes. Fails with
+/// `EFAULT`.
 fn fill(ucmd: &mut Ucmd<'_>, info: &[u8]) -> SyscallResult<()> {
     let room = ucmd.cmd.u32(LENGTH) as usize;
-    let told = &info[..room.min(info.len())];
+    let copied = &info[..room.min(info.len())];
     if room == 0 {
         return Ok(());
     }
-    ucmd.user.write_through(DATA, 0, told)?;
+    ucmd.user.write_through(DATA, 0, copied)?;
     let have = ucmd.user.pointee(DATA).len();
     if have < room {
         return Err(fail(Errno::EFAULT));
     }
-    ucmd.user.write_through(DATA, told.len(), &vec![0; room - told.len()])
+    ucmd.user.write_through(DATA, copied.len(), &vec![0; room - copied.len()])
 }

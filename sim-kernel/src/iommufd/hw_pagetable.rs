@@ -1,11 +1,11 @@
 //! Domains: the page tables of an IOMMU over an address space (`IOMMU_OBJ_HWPT_PAGING`).
 //!
-//! An *auto* HWPT is made when a device is attached to an IOAS and shared by all devices that are;
-//! it goes with the last one. A *manual* HWPT is made by HWPT_ALLOC and stays until it is
-//! destroyed; attaching to an IOAS never uses one. Either pins everything that its address space
-//! maps, at once and at the expense of the recorded owners, or does nothing at all.
+//! An *auto* HWPT is created when a device is attached to an IOAS, and shared by all devices
+//! attached to it; it is destroyed with the last one. A *manual* HWPT is created by HWPT_ALLOC and
+//! stays until it is destroyed; attaching to an IOAS never uses one. Creating either pins all pages
+//! that its address space maps, at once, charging the recorded owners, or fails without effect.
 //!
-//! HWPT_ALLOC over another HWPT or a viommu makes a nested domain (`nested`).
+//! HWPT_ALLOC over another HWPT or a viommu creates a nested domain (`nested`).
 //!
 //! Mirrors `drivers/iommu/iommufd/hw_pagetable.c`, `iopt_table_add_domain` of `io_pagetable.c`, and
 //! `mock_domain_alloc_paging_flags` of `selftest.c`.
@@ -28,15 +28,15 @@ use std::mem::offset_of;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Hwpt {
     pub(crate) ioas: ObjectId,
-    /// Whose domain it is, and what that can map.
+    /// The IOMMU of the domain, and the addresses that it can map.
     pub(super) iommu: Iommu,
-    /// Made by attaching to the IOAS; goes with the last device.
+    /// True if created by attaching to the IOAS; destroyed with the last device.
     pub(super) auto: bool,
-    /// What it was made for: [`NEST_PARENT`], [`PASID`].
+    /// The flags that it was created with: [`NEST_PARENT`], [`PASID`].
     flags: u32,
-    /// Where its page faults go.
+    /// The queue of its page faults.
     pub(super) fault: Option<ObjectId>,
-    /// Where it tracks what devices write.
+    /// The state of dirty tracking, if it was created for that.
     pub(super) tracking: Option<Tracking>,
 }
 
@@ -52,7 +52,7 @@ pub(super) const SELFTEST_BYTES: usize = 8;
 const PAGE_TABLE_TYPE: usize = 4;
 const PAGE_TABLE_HUGE: u32 = 1;
 
-/// What HWPT_ALLOC asks for.
+/// The arguments of HWPT_ALLOC.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request {
     pub(super) hardware: Hardware,
@@ -61,8 +61,8 @@ pub(super) struct Request {
     pub(super) data_bytes: u32,
 }
 
-/// `iommu_copy_struct_from_user`: a driver's structure behind the pointer at `at`. EINVAL (size),
-/// EFAULT.
+/// Returns a driver's structure from the pointer at `at` (`iommu_copy_struct_from_user`). Fails
+/// with `EINVAL` (size), `EFAULT`.
 pub(super) fn driver_data(
     ucmd: &Ucmd<'_>,
     at: usize,
@@ -79,7 +79,7 @@ pub(super) fn driver_data(
 }
 
 impl Hwpt {
-    /// A domain as attaching to an IOAS makes it.
+    /// Returns a domain as attaching to an IOAS creates it.
     pub(super) fn auto(ioas: ObjectId, iommu: Iommu) -> Self {
         Self { ioas, iommu, auto: true, flags: 0, fault: None, tracking: None }
     }
@@ -90,9 +90,13 @@ impl Hwpt {
 }
 
 impl Machine {
-    /// `iommufd_hwpt_alloc`: EOPNOTSUPP (reserved), EINVAL (a type without data, data without a
-    /// type), device ENOENT, EINVAL (no such page table), then by its kind; ENOENT (fault queue),
-    /// EFAULT.
+    /// Handles `iommufd_hwpt_alloc`.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` (reserved), `EINVAL` (a type without data, data without a type), `ENOENT`
+    /// (device), `EINVAL` (no such page table), then those of its kind; `ENOENT` (fault queue),
+    /// `EFAULT`.
     pub(super) fn hwpt_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         if ucmd.cmd.u32(offset_of!(io::iommu_hwpt_alloc, __reserved)) != 0 {
             return Err(fail(Errno::EOPNOTSUPP));
@@ -128,9 +132,12 @@ impl Machine {
         })
     }
 
-    /// `iommufd_hwpt_paging_alloc`: EOPNOTSUPP for what is not known, for dirty tracking that the
-    /// device cannot, for page faults of a nesting parent; what its driver says; then as adding a
-    /// domain.
+    /// Allocates a domain over an IOAS (`iommufd_hwpt_paging_alloc`).
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` for unknown flags, for dirty tracking that the device lacks, for page faults of
+    /// a nesting parent; the errnos of the driver; then those of adding a domain.
     fn alloc_paging(
         &mut self,
         ucmd: &Ucmd<'_>,
@@ -159,8 +166,8 @@ impl Machine {
         )
     }
 
-    /// `mock_domain_alloc_paging_flags`: EOPNOTSUPP (data of another kind, page tables of another
-    /// kind), EINVAL (size), EFAULT.
+    /// Returns the IOMMU of a mock domain (`mock_domain_alloc_paging_flags`). Fails with
+    /// `EOPNOTSUPP` (another kind of data or of page table), `EINVAL` (size), `EFAULT`.
     fn mock_domain_for(&self, ucmd: &Ucmd<'_>, request: &Request) -> SyscallResult<Iommu> {
         const DATA: usize = offset_of!(io::iommu_hwpt_alloc, data_uptr);
         if request.data_bytes == 0 {
@@ -177,8 +184,9 @@ impl Machine {
         }
     }
 
-    /// `iopt_table_add_domain`: EADDRINUSE for areas that are not whole pages of it, and for areas
-    /// and allowed addresses outside its aperture, then what pinning says. All or nothing.
+    /// Adds a domain to its address space, completely or not at all (`iopt_table_add_domain`).
+    /// Fails with `EADDRINUSE` for areas that are not whole pages of it, and for areas and allowed
+    /// addresses outside its aperture, then with the errnos of pinning.
     pub(super) fn add_domain(
         &mut self,
         context: ContextId,
@@ -204,8 +212,8 @@ impl Machine {
     }
 }
 
-/// `intel_iommu_domain_alloc_paging_flags`. EOPNOTSUPP for a nesting parent where there is no
-/// second stage, and for data.
+/// Returns the IOMMU of a VT-d domain (`intel_iommu_domain_alloc_paging_flags`). Fails with
+/// `EOPNOTSUPP` for a nesting parent without a second stage, and for data.
 fn vtd_domain(request: &Request) -> SyscallResult<Iommu> {
     let iommu = request.hardware.iommu();
     if request.flags & NEST_PARENT != 0 && !iommu.nests || request.data_bytes != 0 {

@@ -1,9 +1,10 @@
 //! Hardware queues (`IOMMU_OBJ_HW_QUEUE`): memory of a guest that an IOMMU reads by physical
 //! address.
 //!
-//! The memory must be mapped in the address space of the nesting parent, whole and in one piece. A
-//! queue pins it through an access of its own, an object with a number, and locks its areas: UNMAP
-//! says EBUSY. The mock driver has two queues a viommu; the second one needs the first.
+//! All of the memory must be mapped in the address space of the nesting parent and be physically
+//! contiguous. A queue pins it through an access of its own, an object with a number, and locks its
+//! areas: UNMAP fails with EBUSY. The mock driver has two queues per viommu; the second one depends
+//! on the first.
 //!
 //! Mirrors `iommufd_hw_queue_alloc_ioctl` of `drivers/iommu/iommufd/viommu.c`, and
 //! `mock_hw_queue_init_phys` of `selftest.c`.
@@ -25,9 +26,9 @@ use std::mem::offset_of;
 pub(crate) struct HwQueue {
     pub(super) viommu: ObjectId,
     index: u32,
-    /// The queue before it, which it needs.
+    /// The preceding queue, on which it depends.
     pub(super) after: Option<ObjectId>,
-    /// What pins its memory.
+    /// The access that pins its memory.
     pub(super) access: ObjectId,
 }
 
@@ -35,11 +36,11 @@ pub(crate) struct HwQueue {
 const TYPE_SELFTEST: u32 = 0xdead_beef;
 const QUEUES: u32 = 2;
 
-/// The most pages of which the kernel can make a list.
+/// Maximum number of pages: the kernel's array of pointers to them has at most `INT_MAX` bytes.
 const PAGES_MAX: u64 = (i32::MAX as u64) / 8;
 
 impl Context {
-    /// The queue with a number within a viommu.
+    /// Returns the queue with a number within a viommu.
     fn queue(&self, viommu: ObjectId, index: u32) -> Option<ObjectId> {
         let is_it = |object: &Object| match object {
             Object::HwQueue(queue) => (queue.viommu, queue.index) == (viommu, index),
@@ -48,7 +49,7 @@ impl Context {
         self.objects.iter().find(|(_, object)| is_it(object)).map(|(id, _)| *id)
     }
 
-    /// Whether a queue needs that a range stays mapped.
+    /// Returns true if a queue locks a part of this range.
     pub(super) fn is_locked(&self, ioas: ObjectId, area: &IovaRange) -> bool {
         self.accesses(ioas).any(|access| match access.owner {
             AccessOwner::Queue(range) => range.overlaps(area),
@@ -58,9 +59,13 @@ impl Context {
 }
 
 impl Machine {
-    /// `iommufd_hw_queue_alloc_ioctl`: EOPNOTSUPP (flags, no type), EINVAL (empty), EOVERFLOW,
-    /// ENOENT, EOPNOTSUPP (type), then as pinning, EFAULT (not in one piece), and the driver:
-    /// EINVAL, EEXIST, EIO (by number); EFAULT.
+    /// Allocates a queue (`iommufd_hw_queue_alloc_ioctl`).
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` (flags, no type), `EINVAL` (empty), `EOVERFLOW`, `ENOENT`, `EOPNOTSUPP` (type),
+    /// then those of [`Self::lock_memory`], and those of the driver: `EINVAL`, `EEXIST`, `EIO` (by
+    /// number); `EFAULT`.
     pub(super) fn hw_queue_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let kind = ucmd.cmd.u32(offset_of!(io::iommu_hw_queue_alloc, type_));
         if ucmd.cmd.u32(offset_of!(io::iommu_hw_queue_alloc, flags)) != 0 || kind == 0 {
@@ -82,7 +87,7 @@ impl Machine {
         let ioas = table.hwpt(parent).expect("in use by the viommu").ioas;
         let index = ucmd.cmd.u32(offset_of!(io::iommu_hw_queue_alloc, index));
         self.atomically(|machine| {
-            // The queue takes its number first, and then its access.
+            // The queue takes its number first, then its access.
             let queue = HwQueue { viommu, index, after: None, access: ObjectId(0) };
             let id = machine.contexts.get_mut(context).insert(Object::HwQueue(queue));
             let access = machine.lock_memory(context, ioas, &range)?;
@@ -93,8 +98,9 @@ impl Machine {
         })
     }
 
-    /// `iommufd_hw_queue_alloc_phys`: ERANGE (too long), ENOMEM (too many pages), as attaching and
-    /// pinning, EFAULT (not in one piece).
+    /// Pins a queue's memory through a new access (`iommufd_hw_queue_alloc_phys`). Fails with
+    /// `ERANGE` (too long), `ENOMEM` (too many pages), the errnos of attaching and pinning,
+    /// `EFAULT` (not contiguous).
     fn lock_memory(
         &mut self,
         context: ContextId,
@@ -124,7 +130,7 @@ impl Machine {
         Ok(id)
     }
 
-    /// `iommufd_hw_queue_destroy`: its memory is free again.
+    /// Unpins a queue's memory (`iommufd_hw_queue_destroy`).
     pub(super) fn unlock_memory(&mut self, context: ContextId, access: ObjectId) {
         self.contexts.get_mut(context).objects.remove(&access);
         self.unpin_unwanted(context);
@@ -132,8 +138,8 @@ impl Machine {
 }
 
 impl Context {
-    /// `mock_hw_queue_init_phys`: → the queue before. EINVAL (no such number), EEXIST, EIO (the one
-    /// before is not there).
+    /// Returns the preceding queue (`mock_hw_queue_init_phys`). Fails with `EINVAL` (no such
+    /// number), `EEXIST`, `EIO` (no preceding queue).
     fn check_index(
         &self,
         viommu: ObjectId,
@@ -160,7 +166,7 @@ impl Context {
     }
 }
 
-/// Whether pages follow on pages in memory.
+/// Returns true if `next` follows `pin` in memory.
 fn is_next(pin: &Pin, next: &Pin) -> bool {
     pin.memory == next.memory && pin.page + pin.pages == next.page
 }

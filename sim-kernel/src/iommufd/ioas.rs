@@ -1,12 +1,11 @@
-//! Address spaces: where device addresses lead (`struct io_pagetable`).
+//! Address spaces: the mapping of device addresses to page sets (`struct io_pagetable`).
 //!
 //! An area is a range of device addresses over a slice of a page set. Areas do not overlap. Bounds
 //! here are inclusive (`first`, `last`).
 //!
-//! What constrains an address space is not stored but follows from who uses it: with a domain,
-//! addresses are those of its aperture in whole pages of its IOMMU; with an attached device, its
-//! reserved window is out; with an access that pins, and where huge pages were switched off, pages
-//! are whole.
+//! The constraints of an address space are not stored but derived from its users. A domain limits
+//! it to the domain's aperture, in whole pages of its IOMMU; an attached device excludes its
+//! reserved window; an access that pins, and disabled huge pages, require whole CPU pages.
 //!
 //! Mirrors `drivers/iommu/iommufd/ioas.c` and `io_pagetable.c`.
 
@@ -30,44 +29,44 @@ use std::ops::Range;
 pub(crate) struct Ioas {
     /// Sorted, disjoint.
     pub(crate) areas: Vec<Area>,
-    /// What the kernel chooses from; everything where it is empty. Sorted, disjoint.
+    /// Ranges from which the kernel chooses addresses; if empty, all. Sorted, disjoint.
     pub(super) allowed: Vec<IovaRange>,
-    /// What was reserved for itself, sorted.
+    /// Ranges that a selftest reserved explicitly, sorted.
     pub(super) reserved: Vec<IovaRange>,
     /// `disable_large_pages`: areas can be split while a domain maps them.
     pub(super) small_pages: bool,
-    /// Somebody has not let go of it and never will (6.13).
+    /// True if a reference to it was leaked, so that it can never be destroyed (6.13).
     pub(super) is_leaked: bool,
 }
 
-/// An area.
+/// A range of device addresses over a slice of a page set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Area {
     pub(crate) range: IovaRange,
     pub(crate) set: SetId,
-    /// The first byte, counted from the first byte of the page set.
+    /// Offset of its first byte in the page set.
     pub(crate) start_bytes: u64,
     pub(super) rights: AreaRights,
 }
 
-/// What devices may do in an area.
+/// The accesses that devices may make in an area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct AreaRights {
     pub(super) readable: bool,
     pub(super) writable: bool,
 }
 
-/// Every address.
+/// All addresses.
 pub(super) const EVERYTHING: IovaRange = IovaRange { first: Iova(0), last: Iova(u64::MAX) };
 
 impl Area {
-    /// The pages of its set that it covers.
+    /// Returns the indices of the pages of its set that it covers.
     pub(crate) fn indices(&self) -> Range<u64> {
         let last = self.start_bytes + (self.range.last.0 - self.range.first.0);
         self.start_bytes / PAGE_BYTES..last / PAGE_BYTES + 1
     }
 
-    /// The part of it in a range that it meets.
+    /// Returns the part within a range that it overlaps.
     pub(super) fn clipped(&self, range: &IovaRange) -> Self {
         let first = self.range.first.max(range.first);
         let start_bytes = self.start_bytes + (first.0 - self.range.first.0);
@@ -75,7 +74,7 @@ impl Area {
         Self { range, start_bytes, ..*self }
     }
 
-    /// `iopt_check_iova_alignment`.
+    /// Returns true if the area is aligned (`iopt_check_iova_alignment`).
     pub(super) fn is_aligned(&self, alignment_bytes: u64) -> bool {
         let offset = self.start_bytes % PAGE_BYTES;
         [self.range.first.0, self.range.length_bytes(), offset]
@@ -90,15 +89,15 @@ impl Ioas {
         self.areas.insert(at, area);
     }
 
-    /// The areas that a range meets.
+    /// Returns the areas that overlap a range.
     pub(super) fn met(&self, range: &IovaRange) -> &[Area] {
         let first = self.areas.partition_point(|area| area.range.last < range.first);
         let end = self.areas.partition_point(|area| area.range.first <= range.last);
         self.areas.get(first..end).unwrap_or_default()
     }
 
-    /// Slices of the areas that cover a range from its beginning, up to the first hole, and whether
-    /// they cover all of it (`iopt_for_each_contig_area`).
+    /// Returns slices of the areas that cover a range from its start, up to the first hole, and
+    /// whether they cover all of it (`iopt_for_each_contig_area`).
     pub(super) fn contiguous(&self, range: &IovaRange) -> (Vec<Area>, bool) {
         let mut next = Some(range.first);
         let mut slices = Vec::new();
@@ -115,7 +114,7 @@ impl Ioas {
 }
 
 impl Context {
-    /// What addresses, lengths and page offsets must be multiples of
+    /// Returns the alignment of addresses, lengths and page offsets
     /// (`iopt_calculate_iova_alignment`).
     pub(super) fn alignment_bytes(&self, id: ObjectId) -> u64 {
         let domains = self.domains(id).map(|hwpt| hwpt.iommu.io_page_bytes);
@@ -125,14 +124,14 @@ impl Context {
         domains.chain(accesses).fold(own, u64::max)
     }
 
-    /// Whether the areas fit a coarser alignment.
+    /// Returns true if all areas are aligned to `alignment_bytes`.
     pub(super) fn fits(&self, id: ObjectId, alignment_bytes: u64) -> bool {
         let areas = self.ioas(id).map_or(&[][..], |ioas| &ioas.areas);
         alignment_bytes <= self.alignment_bytes(id)
             || areas.iter().all(|area| area.is_aligned(alignment_bytes))
     }
 
-    /// Addresses that cannot be mapped, sorted; they may overlap.
+    /// Returns the addresses that cannot be mapped, sorted; ranges may overlap.
     pub(super) fn reserved(&self, id: ObjectId) -> Vec<IovaRange> {
         let domains = self.domains(id).flat_map(|hwpt| hwpt.iommu.beyond_aperture());
         let devices = self.attached(id).filter_map(|hardware| hardware.iommu().reserved);
@@ -144,13 +143,13 @@ impl Context {
 }
 
 impl Machine {
-    /// The pages that an area leads to: those pinned, and those that an access would find.
+    /// Returns the pages of an area: the pinned ones, and those that an access would find.
     pub(crate) fn behind(&self, context: ContextId, area: &Area) -> (Vec<Pin>, Vec<Pin>) {
         self.slice(self.set(context, area.set), area.indices())
     }
 
-    /// The page behind an address: one that is pinned or, for an emulated device, one that would
-    /// be.
+    /// Returns the page at an address: a pinned one or, for an emulated device, also one that could
+    /// be pinned.
     pub(crate) fn reach_in_ioas(
         &self,
         context: ContextId,
@@ -167,12 +166,12 @@ impl Machine {
         pinned.into_iter().chain(reached).next().map(|pin| pin.run().first)
     }
 
-    /// An IOAS. ENOENT, also for an object of another kind.
+    /// Returns an IOAS. Fails with `ENOENT`, also for an object of another kind.
     pub(crate) fn ioas(&self, context: ContextId, id: ObjectId) -> Result<&Ioas, Failure> {
         self.contexts.get(context).ioas(id).ok_or(fail(Errno::ENOENT))
     }
 
-    /// An IOAS that was looked up before.
+    /// Returns an IOAS that was looked up before.
     pub(super) fn ioas_mut(&mut self, context: ContextId, id: ObjectId) -> &mut Ioas {
         match self.contexts.get_mut(context).objects.get_mut(&id) {
             Some(Object::Ioas(ioas)) => ioas,
@@ -180,7 +179,8 @@ impl Machine {
         }
     }
 
-    /// `iommufd_ioas_alloc_ioctl`. EOPNOTSUPP (flags).
+    /// Allocates an IOAS (`iommufd_ioas_alloc_ioctl`). Fails with `EOPNOTSUPP` (flags), `ENOMEM`,
+    /// `EFAULT`.
     pub(super) fn ioas_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_alloc, flags)) != 0 {
             return Err(fail(Errno::EOPNOTSUPP));
@@ -188,15 +188,18 @@ impl Machine {
         self.allocate()?;
         let table = self.contexts.get_mut(ucmd.context);
         let id = table.insert(Object::Ioas(Ioas::default()));
-        let told = ucmd.respond_with(offset_of!(io::iommu_ioas_alloc, out_ioas_id), id);
-        if told.is_err() {
+        let responded = ucmd.respond_with(offset_of!(io::iommu_ioas_alloc, out_ioas_id), id);
+        if responded.is_err() {
             self.contexts.get_mut(ucmd.context).objects.remove(&id);
         }
-        told
+        responded
     }
 
-    /// `iommufd_ioas_iova_ranges`: the holes between what is reserved. EOPNOTSUPP, ENOENT, EFAULT;
-    /// EMSGSIZE after the number of ranges was told.
+    /// Returns the ranges that are not reserved (`iommufd_ioas_iova_ranges`).
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP`, `ENOENT`, `EFAULT`; `EMSGSIZE` after the number of ranges was returned.
     pub(super) fn iova_ranges(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const COUNT: usize = offset_of!(io::iommu_ioas_iova_ranges, num_iovas);
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_iova_ranges, __reserved)) != 0 {
@@ -219,9 +222,12 @@ impl Machine {
         if ranges.len() > room { Err(fail(Errno::EMSGSIZE)) } else { Ok(()) }
     }
 
-    /// `iommufd_ioas_allow_iovas`: what was allowed before is replaced, by nothing too. EOPNOTSUPP,
-    /// ENOENT; range by range EFAULT, EINVAL (of one byte or none, overlapping); EADDRINUSE
-    /// (reserved).
+    /// Replaces the allowed ranges, also by none (`iommufd_ioas_allow_iovas`).
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP`, `ENOENT`; for each range `EFAULT`, `EINVAL` (one byte or less, overlapping);
+    /// `EADDRINUSE` (reserved).
     pub(super) fn allow_iovas(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const RANGES: usize = offset_of!(io::iommu_ioas_allow_iovas, allowed_iovas);
         const ROW: usize = size_of::<io::iommu_iova_range>();
@@ -253,8 +259,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_ioas_option`: `HUGE_PAGES`. ENOENT, EOPNOTSUPP (neither SET nor GET), EINVAL
-    /// (neither off nor on).
+    /// Handles the option `HUGE_PAGES` (`iommufd_ioas_option`). Fails with `ENOENT`, `EOPNOTSUPP`
+    /// (neither SET nor GET), `EINVAL` (neither 0 nor 1).
     pub(super) fn huge_pages(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const VALUE: usize = offset_of!(io::iommu_option, val64);
         let id = ucmd.cmd.id(offset_of!(io::iommu_option, object_id));
@@ -269,8 +275,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iopt_disable_large_pages`. EINVAL where a domain maps areas already, EADDRINUSE for areas
-    /// that are not whole pages.
+    /// Disables huge pages (`iopt_disable_large_pages`). Fails with `EINVAL` if a domain already
+    /// maps areas, and with `EADDRINUSE` for areas that are not whole pages.
     pub(super) fn disable_large_pages(
         &mut self,
         context: ContextId,

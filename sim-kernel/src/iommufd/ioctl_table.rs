@@ -1,9 +1,9 @@
-//! The ioctls of an iommufd: one table, and what happens before and after each.
+//! The ioctls of an iommufd: one table, and the steps before and after each command.
 //!
-//! In this order: the leading size is read; the number must be one of the table's, with the right
-//! type; the structure must not be shorter than its oldest form nor longer than this kernel's and
-//! not zero there; the command runs; what it found is written back, as much of it as the caller has
-//! room for. Numbers outside the table are those of a type1 container.
+//! In this order: the leading size is read; the request must be in the table, with the right type;
+//! the structure must not be shorter than its oldest version, and if it is longer than this
+//! kernel's, the rest must be zero; the command runs; its results are written back, as far as the
+//! caller's structure has room. Numbers outside the table are those of a type1 container.
 //!
 //! Mirrors `iommufd_fops_ioctl` of `drivers/iommu/iommufd/main.c`.
 
@@ -15,43 +15,44 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{ObjectId, Pid};
 use handoff_model::abi::request as nr;
 
-/// A command under way (`struct iommufd_ucmd`).
+/// A command in progress (`struct iommufd_ucmd`).
 #[derive(Debug)]
 pub(super) struct Ucmd<'a> {
     pub(super) pid: Pid,
     pub(super) context: ContextId,
     /// The context's open file.
     pub(super) file: FileId,
-    /// The structure as this kernel has it.
+    /// The structure, in this kernel's version.
     pub(super) cmd: Fields,
     pub(super) user: &'a mut User,
     pub(super) place: &'a Placement,
-    /// How long the caller says that it is.
+    /// The size of the structure as the caller gives it, in bytes.
     size: usize,
-    /// What the call returns where it succeeds.
+    /// The return value of the call if it succeeds.
     pub(super) result: u32,
 }
 
 impl Ucmd<'_> {
-    /// `iommufd_ucmd_respond`. EFAULT.
+    /// Writes the structure back (`iommufd_ucmd_respond`). Fails with `EFAULT`.
     pub(super) fn respond(&mut self) -> SyscallResult<()> {
         let length = self.size.min(self.cmd.0.len());
         self.user.write(0, &self.cmd.0[..length])
     }
 
-    /// Tells the number of a new object; the caller destroys it again where that fails. EFAULT.
+    /// Returns the number of a new object to the caller. Fails with `EFAULT`; then the caller of
+    /// this function destroys the object.
     pub(super) fn respond_with(&mut self, at: usize, id: ObjectId) -> SyscallResult<()> {
         self.cmd.set_u32(at, id.0);
         self.respond()
     }
 }
 
-/// A row of the table.
+/// An entry of the table.
 struct Command {
     number: u32,
-    /// Of this kernel's structure.
+    /// Size of this kernel's structure in bytes.
     size: usize,
-    /// Of the oldest form of the structure.
+    /// Size of the structure's oldest version in bytes.
     min: usize,
     since: Release,
     run: fn(&mut Machine, &mut Ucmd<'_>) -> SyscallResult<()>,
@@ -95,7 +96,7 @@ const COMMANDS: &[Command] = &[
     command(nr::IOMMU_TEST_CMD, 72, 68, Release::V6_2, Machine::test_command),
 ];
 
-/// Whether a request is in the table, or none of iommufd's at all.
+/// Returns true if a request is in the table, or is not one of iommufd's.
 pub(crate) fn is_modelled(request: u32) -> bool {
     let name = handoff_model::abi::request::name(request).unwrap_or_default();
     !name.starts_with("IOMMU_") || COMMANDS.iter().any(|command| command.number == request)

@@ -1,12 +1,12 @@
-//! Where a mapping goes: addresses that are free, and the one that is chosen.
+//! Placement of mappings: free addresses, and the choice among them.
 //!
-//! An address space can be mapped outside of what is reserved: beyond the aperture of a domain, in
-//! the interrupt window of an attached device, or where a test reserved it. ALLOW_IOVAS narrows the
-//! choice of the kernel, not that of a caller who fixes the address; what is allowed cannot become
+//! An address space can be mapped except where it is reserved: beyond the aperture of a domain, in
+//! the interrupt window of an attached device, or where a test reserved it. ALLOW_IOVAS restricts
+//! the kernel's choice, not a caller that fixes the address; allowed addresses cannot become
 //! reserved.
 //!
-//! A chosen address is the lowest that fits; it has the low bits of the source's address and as
-//! much of its alignment as a huge page has, and is never 0.
+//! A chosen address is the lowest that fits. It has the page offset of the source's address and as
+//! much of its alignment as possible, up to that of a huge page, and is never 0.
 //!
 //! Mirrors `iopt_alloc_iova`, `iopt_check_iova` and the interval trees of
 //! `drivers/iommu/iommufd/io_pagetable.c`.
@@ -16,20 +16,20 @@ use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 
-/// Where a caller wants a mapping.
+/// The place that a caller requests for a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IovaRequest {
-    /// There and nowhere else.
+    /// Exactly at this address.
     Fixed(Iova),
-    /// Anywhere; the source has this address.
+    /// Anywhere; the alignment follows this address of the source.
     Like(u64),
 }
 
-/// The most alignment that is kept: a huge page.
+/// Maximum alignment that is kept, in bytes: a huge page.
 const HUGE_PAGE_BYTES: u64 = 2 << 20;
 
-/// The range of an address and a length. EINVAL when it is empty, EOVERFLOW when it runs over the
-/// top.
+/// Returns the range of an address and a length. Fails with `EINVAL` if it is empty, and with
+/// `EOVERFLOW` if it exceeds the top.
 pub(super) fn range(iova: Iova, length_bytes: u64) -> SyscallResult<IovaRange> {
     if length_bytes == 0 {
         return Err(fail(Errno::EINVAL));
@@ -37,7 +37,7 @@ pub(super) fn range(iova: Iova, length_bytes: u64) -> SyscallResult<IovaRange> {
     IovaRange::of(iova, length_bytes).ok_or(fail(Errno::EOVERFLOW))
 }
 
-/// Sorted ranges with those joined that meet.
+/// Returns the ranges sorted, with adjacent and overlapping ones joined.
 fn joined(mut ranges: Vec<IovaRange>) -> Vec<IovaRange> {
     ranges.sort_unstable();
     ranges.dedup_by(|next, last| {
@@ -50,7 +50,7 @@ fn joined(mut ranges: Vec<IovaRange>) -> Vec<IovaRange> {
     ranges
 }
 
-/// What of `within` no range covers; the ranges are sorted and may overlap.
+/// Returns the parts of `within` that no range covers; the ranges are sorted and may overlap.
 pub(super) fn holes(used: &[IovaRange], within: IovaRange) -> Vec<IovaRange> {
     let mut holes = Vec::new();
     let mut first = Some(within.first);
@@ -66,7 +66,7 @@ pub(super) fn holes(used: &[IovaRange], within: IovaRange) -> Vec<IovaRange> {
     holes
 }
 
-/// The shape of what is looked for.
+/// The requirements of a place.
 struct Shape {
     alignment_bytes: u64,
     /// The low bits of the address.
@@ -75,7 +75,7 @@ struct Shape {
 }
 
 impl Shape {
-    /// The first place in a span. The last address of a span is not a first one.
+    /// Returns the first place in a span. It cannot begin at the last address of the span.
     fn first_in(&self, span: &IovaRange) -> Option<u64> {
         let raised = span.first.0.checked_add(self.alignment_bytes - 1)?;
         let first = raised & !(self.alignment_bytes - 1) | self.page_offset;
@@ -85,18 +85,18 @@ impl Shape {
 }
 
 impl Context {
-    /// A place for a mapping that is not empty. EINVAL (length or address between the pages of the
-    /// address space), then by wish.
+    /// Returns a place for a mapping that is not empty. Fails with `EINVAL` if length or address is
+    /// not aligned to the address space, then as the request requires.
     pub(super) fn place(
         &self,
         ioas: ObjectId,
-        wish: IovaRequest,
+        iova_request: IovaRequest,
         length_bytes: u64,
     ) -> SyscallResult<IovaRange> {
         if !length_bytes.is_multiple_of(self.alignment_bytes(ioas)) {
             return Err(fail(Errno::EINVAL));
         }
-        match wish {
+        match iova_request {
             IovaRequest::Fixed(iova) => self.check_iova(ioas, iova, length_bytes),
             IovaRequest::Like(address) => {
                 let first = Iova(self.choose_iova(ioas, address, length_bytes)?);
@@ -105,7 +105,8 @@ impl Context {
         }
     }
 
-    /// `iopt_check_iova`. EINVAL (alignment), EOVERFLOW, EINVAL (reserved), EEXIST.
+    /// Checks a fixed address (`iopt_check_iova`). Fails with `EINVAL` (alignment), `EOVERFLOW`,
+    /// `EINVAL` (reserved), `EEXIST`.
     fn check_iova(&self, id: ObjectId, iova: Iova, length_bytes: u64) -> SyscallResult<IovaRange> {
         if !iova.0.is_multiple_of(self.alignment_bytes(id)) {
             return Err(fail(Errno::EINVAL));
@@ -118,8 +119,8 @@ impl Context {
         if ioas.met(&range).is_empty() { Ok(range) } else { Err(fail(Errno::EEXIST)) }
     }
 
-    /// `iopt_alloc_iova`. EOVERFLOW (half of all addresses), EINVAL (the source is less aligned
-    /// than the address space), ENOSPC.
+    /// Chooses an address (`iopt_alloc_iova`). Fails with `EOVERFLOW` (half of all addresses or
+    /// more), `EINVAL` (the source is less aligned than the address space requires), `ENOSPC`.
     fn choose_iova(&self, id: ObjectId, address: u64, length_bytes: u64) -> SyscallResult<u64> {
         if length_bytes >= u64::MAX / 2 {
             return Err(fail(Errno::EOVERFLOW));
@@ -144,7 +145,8 @@ impl Context {
         choice.ok_or(fail(Errno::ENOSPC))
     }
 
-    /// The spans that the kernel chooses from: what is allowed, but the first and the last page.
+    /// Returns the spans that the kernel chooses from: the allowed ones without the first and the
+    /// last page of the address space.
     fn choosable(&self, id: ObjectId) -> Vec<IovaRange> {
         let all = IovaRange { first: Iova(PAGE_BYTES), last: Iova(u64::MAX - PAGE_BYTES) };
         let allowed = &self.ioas(id).expect("looked up before").allowed;
@@ -159,7 +161,7 @@ impl Context {
             .collect()
     }
 
-    /// `iopt_reserve_iova`: whether a range may become reserved. EADDRINUSE.
+    /// Fails with `EADDRINUSE` if a range may not become reserved (`iopt_reserve_iova`).
     pub(super) fn check_reservable(&self, id: ObjectId, range: &IovaRange) -> SyscallResult<()> {
         let ioas = self.ioas(id).expect("looked up before");
         let is_allowed = ioas.allowed.iter().any(|allowed| allowed.overlaps(range));

@@ -1,15 +1,15 @@
 //! MAP, MAP_FILE, COPY and UNMAP: areas of an address space.
 //!
-//! A map makes a page set and an area over all of it; a copy makes areas over the sets of others.
-//! With a domain the pages are pinned at once, and where that fails nothing has happened. Without
-//! one nothing about the source is asked (lazy), also not what kind of file it is.
+//! A map creates a page set and an area over all of it; a copy creates areas over existing sets. If
+//! the address space has a domain, the pages are pinned at once, and if that fails, the call has no
+//! effect. Without a domain the source is not validated (lazy), not even the kind of file.
 //!
-//! A result that cannot be told leaves the mapping, as Linux does. UNMAP removes whole areas, in
-//! order, and stops at the first that it may not: those before are gone then, and their length is
-//! not told.
+//! If the result cannot be written to the caller, the mapping stays, as in Linux. UNMAP removes
+//! whole areas, in order, and stops at the first that it may not remove: the areas before it are
+//! gone then, and their length is not returned.
 //!
-//! Mirrors `drivers/iommu/iommufd/ioas.c`, and `iopt_map_pages`, `iopt_unmap_iova_range` and below
-//! of `io_pagetable.c`.
+//! Mirrors `drivers/iommu/iommufd/ioas.c`, and `iopt_map_pages`, `iopt_unmap_iova_range` and their
+//! callees in `io_pagetable.c`.
 
 use crate::iommufd::ioas::{Area, AreaRights, EVERYTHING};
 use crate::iommufd::ioctl_table::Ucmd;
@@ -28,15 +28,16 @@ use std::mem::offset_of;
 /// `MOCK_FLAGS_ACCESS_SYZ`: an address is given as the number of an area and an offset.
 pub(super) const BY_AREA: u32 = 1 << 16;
 
-/// How to map (`IOMMU_IOAS_MAP_FIXED_IOVA`, `_WRITEABLE`, `_READABLE`).
+/// The flags of a map (`IOMMU_IOAS_MAP_FIXED_IOVA`, `_WRITEABLE`, `_READABLE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Way {
+struct MapOptions {
     fixed: bool,
     rights: AreaRights,
 }
 
-impl Way {
-    /// EOPNOTSUPP (flags), EOVERFLOW (an address or a length at the top), EINVAL (neither right).
+impl MapOptions {
+    /// Decodes flags and checks values. Fails with `EOPNOTSUPP` (flags), `EOVERFLOW` (a value of
+    /// `ULONG_MAX`), `EINVAL` (neither right).
     fn of(flags: u32, values: &[u64]) -> SyscallResult<Self> {
         const FIXED: u32 = 1;
         const WRITEABLE: u32 = 2;
@@ -53,34 +54,34 @@ impl Way {
         Ok(Self { fixed: has(FIXED), rights })
     }
 
-    fn wish(self, iova: Iova, source_address: u64) -> IovaRequest {
+    fn iova_request(self, iova: Iova, source_address: u64) -> IovaRequest {
         if self.fixed { IovaRequest::Fixed(iova) } else { IovaRequest::Like(source_address) }
     }
 }
 
-/// ULONG_MAX is no address and no length. EOVERFLOW.
+/// Fails with `EOVERFLOW` if a value is `ULONG_MAX`, which is neither an address nor a length.
 fn check_below_top(values: &[u64]) -> SyscallResult<()> {
     if values.contains(&u64::MAX) { Err(fail(Errno::EOVERFLOW)) } else { Ok(()) }
 }
 
-/// What a map is of.
+/// The memory that a map is of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
     source: Source,
-    /// The first byte, counted from the first page of the source.
+    /// Offset of the first byte from the first page of the source.
     start_bytes: u64,
     length_bytes: u64,
 }
 
 impl Origin {
-    /// Addresses of the caller. EOVERFLOW.
+    /// Returns the memory at addresses of the caller. Fails with `EOVERFLOW`.
     pub(super) fn of_memory(va: u64, length_bytes: u64) -> SyscallResult<Self> {
         va.checked_add(length_bytes).ok_or(fail(Errno::EOVERFLOW))?;
         let start_bytes = va % PAGE_BYTES;
         Ok(Self { source: Source::User(va - start_bytes), start_bytes, length_bytes })
     }
 
-    /// What the alignment of a chosen address is taken from.
+    /// Returns the address from which the alignment of a chosen IOVA is taken.
     fn address(&self) -> u64 {
         self.start_bytes
             + match self.source {
@@ -91,8 +92,8 @@ impl Origin {
 }
 
 impl Machine {
-    /// `iommufd_ioas_map`: flags, top, rights, object, overflow of addresses, then the address
-    /// space.
+    /// Handles `iommufd_ioas_map`. Checks, in this order: flags, values of `ULONG_MAX`, rights, the
+    /// IOAS, overflow of addresses, then as [`Self::map`].
     pub(super) fn ioas_map(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const IOVA: usize = offset_of!(io::iommu_ioas_map, iova);
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_ioas_map, flags));
@@ -101,26 +102,28 @@ impl Machine {
         }
         let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_ioas_map, length));
         let iova = Iova(ucmd.cmd.u64(IOVA));
-        let way = Way::of(flags, &[iova.0, length_bytes])?;
+        let options = MapOptions::of(flags, &[iova.0, length_bytes])?;
         let ioas = ucmd.cmd.id(offset_of!(io::iommu_ioas_map, ioas_id));
         self.ioas(ucmd.context, ioas)?;
         let va = ucmd.cmd.u64(offset_of!(io::iommu_ioas_map, user_va));
         let origin = Origin::of_memory(va, length_bytes)?;
-        let wish = way.wish(iova, origin.address());
-        let iova = self.map(ucmd.pid, (ucmd.context, ioas), &origin, wish, way.rights)?;
+        let iova_request = options.iova_request(iova, origin.address());
+        let iova =
+            self.map(ucmd.pid, (ucmd.context, ioas), &origin, iova_request, options.rights)?;
         ucmd.cmd.set_u64(IOVA, iova.0);
         ucmd.respond()
     }
 
-    /// `iommufd_ioas_map_file`: flags, top, rights, object, empty, overflow of offsets, descriptor,
-    /// then the address space. The kind of the file is not asked, but for a dma-buf. An older
-    /// kernel keeps the object where there is no file.
+    /// Handles `iommufd_ioas_map_file`. Checks, in this order: flags, values of `ULONG_MAX`,
+    /// rights, the IOAS, empty length, overflow of offsets, the descriptor, then as [`Self::map`].
+    /// The kind of file is not checked, except for a dma-buf. Release 6.13 leaks a reference to the
+    /// IOAS if there is no file.
     pub(super) fn ioas_map_file(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const IOVA: usize = offset_of!(io::iommu_ioas_map_file, iova);
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_ioas_map_file, flags));
         let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_ioas_map_file, length));
         let iova = Iova(ucmd.cmd.u64(IOVA));
-        let way = Way::of(flags, &[iova.0, length_bytes])?;
+        let options = MapOptions::of(flags, &[iova.0, length_bytes])?;
         let ioas = ucmd.cmd.id(offset_of!(io::iommu_ioas_map_file, ioas_id));
         self.ioas(ucmd.context, ioas)?;
         let offset_bytes = ucmd.cmd.u64(offset_of!(io::iommu_ioas_map_file, start));
@@ -131,13 +134,15 @@ impl Machine {
         }
         let source = self.file_source(ucmd.pid, fd, offset_bytes, last_byte)?;
         let origin = Origin { source, start_bytes: offset_bytes % PAGE_BYTES, length_bytes };
-        let wish = way.wish(iova, offset_bytes);
-        let iova = self.map(ucmd.pid, (ucmd.context, ioas), &origin, wish, way.rights)?;
+        let iova_request = options.iova_request(iova, offset_bytes);
+        let iova =
+            self.map(ucmd.pid, (ucmd.context, ioas), &origin, iova_request, options.rights)?;
         ucmd.cmd.set_u64(IOVA, iova.0);
         ucmd.respond()
     }
 
-    /// EBADF; for a dma-buf EINVAL (behind its end), ENODEV (revoked).
+    /// Returns the source for a file. Fails with `EBADF`; for a dma-buf also with `EINVAL` (beyond
+    /// its end), `ENODEV` (revoked).
     fn file_source(
         &self,
         pid: Pid,
@@ -161,13 +166,14 @@ impl Machine {
         }
     }
 
-    /// A new page set and an area over all of it. EINVAL for a length that is none.
+    /// Creates a page set and an area over all of it. Fails with `EINVAL` for an invalid length,
+    /// then as choosing an address and inserting areas.
     pub(super) fn map(
         &mut self,
         pid: Pid,
         (context, ioas): (ContextId, ObjectId),
         origin: &Origin,
-        wish: IovaRequest,
+        iova_request: IovaRequest,
         rights: AreaRights,
     ) -> SyscallResult<Iova> {
         let Origin { source, start_bytes, length_bytes } = *origin;
@@ -177,7 +183,7 @@ impl Machine {
         self.allocate()?;
         self.allocate()?;
         let table = self.contexts.get(context);
-        let range = table.place(ioas, wish, length_bytes)?;
+        let range = table.place(ioas, iova_request, length_bytes)?;
         let free = self.process(pid).cap_ipc_lock || matches!(source, Source::DmaBuf(..));
         let set = PageSet {
             source,
@@ -200,8 +206,9 @@ impl Machine {
         Ok(range.first)
     }
 
-    /// `iopt_insert_area` and `iopt_area_fill_domains`: all or none. EPERM (writable over read-only
-    /// pages), EINVAL (offset within the page), and what pinning says.
+    /// Inserts areas, all or none (`iopt_insert_area`, `iopt_area_fill_domains`). Fails with
+    /// `EPERM` (writable over read-only pages), `EINVAL` (offset within the page), and with the
+    /// errnos of pinning.
     fn insert_areas(
         &mut self,
         context: ContextId,
@@ -239,8 +246,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_ioas_copy`: flags, top, rights, source object, source range, destination object,
-    /// then as a map.
+    /// Handles `iommufd_ioas_copy`. Checks, in this order: flags, values of `ULONG_MAX`, rights,
+    /// the source IOAS, the source range, the destination IOAS, then as a map.
     pub(super) fn ioas_copy(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const FLAGS: usize = offset_of!(io::iommu_ioas_copy, flags);
         const SOURCE_IOVA: usize = offset_of!(io::iommu_ioas_copy, src_iova);
@@ -256,7 +263,10 @@ impl Machine {
         let length_bytes = ucmd.cmd.u64(offset_of!(io::iommu_ioas_copy, length));
         let source_iova = Iova(ucmd.cmd.u64(SOURCE_IOVA));
         let destination_iova = Iova(ucmd.cmd.u64(IOVA));
-        let way = Way::of(ucmd.cmd.u32(FLAGS), &[length_bytes, source_iova.0, destination_iova.0])?;
+        let options = MapOptions::of(
+            ucmd.cmd.u32(FLAGS),
+            &[length_bytes, source_iova.0, destination_iova.0],
+        )?;
         let destination = ucmd.cmd.id(offset_of!(io::iommu_ioas_copy, dst_ioas_id));
         let from = self.ioas(context, source)?;
         let (slices, true) = from.contiguous(&range(source_iova, length_bytes)?) else {
@@ -270,14 +280,14 @@ impl Machine {
             start_bytes: slices[0].start_bytes,
             length_bytes,
         };
-        let wish = way.wish(destination_iova, first.address());
-        let to = self.contexts.get(context).place(destination, wish, length_bytes)?;
+        let iova_request = options.iova_request(destination_iova, first.address());
+        let to = self.contexts.get(context).place(destination, iova_request, length_bytes)?;
         let moved = |iova: Iova| Iova(iova.0 - source_iova.0 + to.first.0);
         let areas: Vec<Area> = (slices.into_iter())
             .map(|area| {
                 let Area { range: IovaRange { first, last }, .. } = area;
                 let range = IovaRange { first: moved(first), last: moved(last) };
-                Area { range, rights: way.rights, ..area }
+                Area { range, rights: options.rights, ..area }
             })
             .collect();
         self.insert_areas(context, destination, &areas)?;
@@ -285,8 +295,8 @@ impl Machine {
         ucmd.respond()
     }
 
-    /// `__iommufd_test_syz_conv_iova`: the nth area's address and an offset; 0 where there is no
-    /// such area, `None` where there is no such address space.
+    /// Returns the address of the nth area plus an offset (`__iommufd_test_syz_conv_iova`); 0 if
+    /// there is no such area, `None` if there is no such address space.
     pub(super) fn iova_by_area(
         &self,
         context: ContextId,
@@ -299,7 +309,8 @@ impl Machine {
         Some(area.map_or(Iova(0), |area| Iova(area.range.first.0.wrapping_add(offset))))
     }
 
-    /// `iommufd_ioas_unmap`: object, top, empty, overflow, then area by area.
+    /// Handles `iommufd_ioas_unmap`. Checks, in this order: the IOAS, values of `ULONG_MAX`, empty
+    /// length, overflow, then area by area.
     pub(super) fn ioas_unmap(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const LENGTH: usize = offset_of!(io::iommu_ioas_unmap, length);
         let id = ucmd.cmd.id(offset_of!(io::iommu_ioas_unmap, ioas_id));
@@ -322,9 +333,14 @@ impl Machine {
         ucmd.respond()
     }
 
-    /// `iopt_unmap_iova_range`: → the bytes that were mapped. EBUSY at an area that a hardware
-    /// queue needs, ENOENT at one that is not inside the range; those before it are gone. Accesses
-    /// give back what they have pinned of an area first.
+    /// Unmaps the areas in a range and returns the number of bytes unmapped
+    /// (`iopt_unmap_iova_range`). Accesses first unpin the pages that they have pinned through an
+    /// area.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` at an area that a hardware queue needs, `ENOENT` at one that is not inside the
+    /// range; the areas before it are unmapped.
     pub(super) fn unmap(
         &mut self,
         context: ContextId,
@@ -333,26 +349,27 @@ impl Machine {
     ) -> (u64, SyscallResult<()>) {
         let table = self.contexts.get(context);
         let met = table.ioas(id).expect("looked up before").met(range);
-        let goes = |area: &&Area| range.contains(&area.range) && !table.is_locked(id, &area.range);
-        let whole = met.iter().take_while(goes).count();
+        let is_removable =
+            |area: &&Area| range.contains(&area.range) && !table.is_locked(id, &area.range);
+        let whole = met.iter().take_while(is_removable).count();
         let done = match met.get(whole) {
             None => Ok(()),
             Some(area) if table.is_locked(id, &area.range) => Err(fail(Errno::EBUSY)),
             Some(_) => Err(fail(Errno::ENOENT)),
         };
-        let gone: Vec<Area> = met[..whole].to_vec();
-        let mut sets: BTreeSet<SetId> = gone.iter().map(|area| area.set).collect();
-        for area in &gone {
+        let removed: Vec<Area> = met[..whole].to_vec();
+        let mut sets: BTreeSet<SetId> = removed.iter().map(|area| area.set).collect();
+        for area in &removed {
             sets.extend(self.notify_unmap(context, id, &area.range));
         }
-        if let (Some(first), Some(last)) = (gone.first(), gone.last()) {
+        if let (Some(first), Some(last)) = (removed.first(), removed.last()) {
             let range = IovaRange { first: first.range.first, last: last.range.last };
             self.ioas_mut(context, id).areas.retain(|area| !range.contains(&area.range));
             self.forget_dirty(context, id, &range);
             self.unpin(context, &sets);
             self.reclaim();
         }
-        let lengths = gone.iter().map(|area| area.range.length_bytes());
+        let lengths = removed.iter().map(|area| area.range.length_bytes());
         (lengths.fold(0, u64::wrapping_add), done)
     }
 }

@@ -1,19 +1,20 @@
-//! An iommufd context: its object table, and the calls that concern objects as such.
+//! An iommufd context: its object table, and the calls on objects of any kind.
 //!
-//! Objects of all kinds are numbered together, from 1, by the lowest free number; a number is used
-//! again at once after its object is destroyed. So an id that is carried from one process to
-//! another can mean another object by then.
+//! Objects of all kinds share one numbering, from 1, by the lowest free number; a number is reused
+//! as soon as its object is destroyed. So an id that is passed from one process to another may by
+//! then name another object.
 //!
-//! Who uses an object is not counted but looked up: an HWPT uses its IOAS, a device its HWPT, an
-//! access its IOAS. What is in use says EBUSY to DESTROY, and so do devices and accesses always:
-//! their drivers hold them until the device file is closed. Areas do not make an IOAS busy.
+//! Users of an object are not counted but looked up: an HWPT uses its IOAS, a device its HWPT, an
+//! access its IOAS. DESTROY of an object in use fails with EBUSY. It always does for devices and
+//! accesses, because their drivers hold them until the device file is closed. Areas do not make an
+//! IOAS busy.
 //!
 //! A context lives as long as its file: while a process holds a descriptor, one is in flight, or a
 //! device is bound.
 //!
 //! Other folders open contexts and close their files (`fs`), bind and attach devices and accesses
 //! (`vfio`), and read objects, areas, page sets and pins (`view`, `audit`, `vfio::type1`). All else
-//! is private to this folder, like `iommufd_private.h`.
+//! is private to this folder, as in `iommufd_private.h`.
 //!
 //! Mirrors `drivers/iommu/iommufd/main.c`.
 
@@ -69,22 +70,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
 use std::ops::Range;
 
-/// A context.
+/// An iommufd context.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Context {
     pub(crate) objects: BTreeMap<ObjectId, Object>,
-    /// Numbers that stay taken though their objects are gone.
+    /// Numbers that stay in use although their objects are gone.
     tombstones: BTreeSet<ObjectId>,
     /// The domains of PASIDs, by device.
     pasids: BTreeMap<(ObjectId, u32), ObjectId>,
     pub(crate) sets: Slots<SetId, PageSet>,
-    /// `RLIMIT_MODE`: charge the memory map of the process and not its user.
+    /// `RLIMIT_MODE`: charge the memory map of the process instead of its user.
     per_process: bool,
-    /// The address space of the calls of a container (`vfio_compat`).
+    /// The address space of the container ioctls (`vfio_compat`).
     compat_ioas: Option<ObjectId>,
 }
 
-/// An object.
+/// An object of a context.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Object {
     /// An address space.
@@ -93,26 +94,26 @@ pub(crate) enum Object {
     Hwpt(Hwpt),
     /// A device with DMA of its own, and the domain that it is attached to.
     Device { hardware: Hardware, hwpt: Option<ObjectId> },
-    /// A device that the kernel emulates, and the address space that it looks into.
+    /// The access of a kernel-emulated device, a selftest or a hardware queue to an address space.
     Access(Access),
-    /// What holds a mock device bound (`IOMMUFD_OBJ_SELFTEST`): its device object.
+    /// The object that keeps a mock device bound (`IOMMUFD_OBJ_SELFTEST`), with its device object.
     Stdev { idev: ObjectId },
     /// A guest's page table over a domain.
     Nested(Nested),
-    /// Page faults of devices.
+    /// The queue of page faults of devices.
     Fault(FaultQueue),
     /// An IOMMU as a guest sees it, over a domain.
     Viommu(Viommu),
     /// A device in a viommu.
     Vdevice(Vdevice),
-    /// Events of a viommu.
+    /// The queue of events of a viommu.
     Veventq(Veventq),
     /// Memory that a viommu reads by physical address.
     HwQueue(HwQueue),
 }
 
 impl Object {
-    /// Whether it uses another object.
+    /// Returns true if it uses another object.
     fn uses(&self, id: ObjectId) -> bool {
         match self {
             Self::Ioas(_) | Self::Stdev { .. } | Self::Fault(_) => false,
@@ -130,7 +131,7 @@ impl Object {
         }
     }
 
-    /// Whether a driver or an open file holds it, or nobody any more.
+    /// Returns true if a driver, an open file or a leaked reference holds it.
     fn is_held(&self) -> bool {
         match self {
             Self::Ioas(ioas) => ioas.is_leaked,
@@ -148,7 +149,7 @@ impl Object {
 }
 
 impl Context {
-    /// Takes the lowest free id.
+    /// Inserts an object under the lowest free id.
     pub(crate) fn insert(&mut self, object: Object) -> ObjectId {
         let is_taken =
             |id: &ObjectId| self.objects.contains_key(id) || self.tombstones.contains(id);
@@ -172,7 +173,7 @@ impl Context {
         }
     }
 
-    /// Every address space, by id.
+    /// Iterates over the address spaces, by id.
     pub(crate) fn address_spaces(&self) -> impl Iterator<Item = (ObjectId, &Ioas)> {
         self.objects.iter().filter_map(|(id, object)| match object {
             Object::Ioas(ioas) => Some((*id, ioas)),
@@ -180,13 +181,13 @@ impl Context {
         })
     }
 
-    /// Whether another object uses this one.
+    /// Returns true if another object uses this one.
     fn is_used(&self, id: ObjectId) -> bool {
         self.objects.values().any(|object| object.uses(id))
             || self.pasids.values().any(|hwpt| *hwpt == id)
     }
 
-    /// The domains over an address space.
+    /// Iterates over the domains of an address space.
     fn domains(&self, ioas: ObjectId) -> impl Iterator<Item = &Hwpt> {
         self.objects.values().filter_map(move |object| match object {
             Object::Hwpt(hwpt) if hwpt.ioas == ioas => Some(hwpt),
@@ -194,12 +195,12 @@ impl Context {
         })
     }
 
-    /// Whether an address space has a domain, so that its pages are pinned.
+    /// Returns true if an address space has a domain, so that its pages are pinned.
     fn has_domain(&self, ioas: ObjectId) -> bool {
         self.domains(ioas).next().is_some()
     }
 
-    /// The devices whose domain is over an address space.
+    /// Iterates over the devices whose domain is over an address space.
     fn attached(&self, ioas: ObjectId) -> impl Iterator<Item = &Hardware> {
         self.objects.values().filter_map(move |object| match object {
             Object::Device { hardware, hwpt: Some(hwpt) } => {
@@ -209,8 +210,8 @@ impl Context {
         })
     }
 
-    /// For each of these sets that has areas, the slices of it that must be pinned: those that
-    /// areas in address spaces with a domain cover, and those that accesses have pinned.
+    /// Returns, for each of these sets that has areas, the slices of it that must be pinned: those
+    /// covered by areas in address spaces with a domain, and those pinned by accesses.
     pub(crate) fn wanted(&self, sets: &BTreeSet<SetId>) -> BTreeMap<SetId, Vec<Range<u64>>> {
         let mut wanted: BTreeMap<SetId, Vec<Range<u64>>> = BTreeMap::new();
         for (id, ioas) in self.address_spaces() {
@@ -230,19 +231,20 @@ impl Context {
         wanted
     }
 
-    /// Whether a page of this memory object is pinned.
+    /// Returns true if a page of this memory object is pinned.
     pub(crate) fn pins(&self, memory: MemoryId) -> bool {
         self.sets.iter().any(|(_, set)| set.pins.iter().any(|pin| pin.memory == memory))
     }
 
-    /// Whether a page set belongs to this memory map.
+    /// Returns true if a page set belongs to this memory map.
     pub(crate) fn names_mm(&self, mm: MmId) -> bool {
         self.sets.iter().any(|(_, set)| set.owner.mm == mm)
     }
 }
 
 impl Machine {
-    /// `iommufd_fops_open`, with what it charges. ENOMEM, EMFILE.
+    /// Opens a context (`iommufd_fops_open`); `per_process` is its initial `RLIMIT_MODE`. Fails
+    /// with `ENOMEM`, `EMFILE`.
     pub(crate) fn open_iommufd(
         &mut self,
         pid: Pid,
@@ -257,7 +259,7 @@ impl Machine {
         })
     }
 
-    /// `iommufd_destroy`. ENOENT, EBUSY.
+    /// Destroys an object (`iommufd_destroy`). Fails with `ENOENT`, `EBUSY`.
     fn destroy(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let id = ucmd.cmd.id(offset_of!(io::iommu_destroy, id));
         let table = self.contexts.get(ucmd.context);
@@ -286,7 +288,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_option`. EOPNOTSUPP for what is reserved or not known.
+    /// Handles `iommufd_option`. Fails with `EOPNOTSUPP` if the reserved field is set or the option
+    /// unknown.
     fn option(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const VALUE: usize = offset_of!(io::iommu_option, val64);
         if ucmd.cmd.u16(offset_of!(io::iommu_option, __reserved)) != 0 {
@@ -301,7 +304,8 @@ impl Machine {
         ucmd.user.write(VALUE, &value)
     }
 
-    /// `iommufd_option_rlimit_mode`. SET: EPERM, then EBUSY once there is an object, EINVAL.
+    /// Sets or gets `RLIMIT_MODE` (`iommufd_option_rlimit_mode`). SET fails with `EPERM`, then
+    /// `EBUSY` if the context has an object, then `EINVAL`.
     fn rlimit_mode(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const VALUE: usize = offset_of!(io::iommu_option, val64);
         if ucmd.cmd.u32(offset_of!(io::iommu_option, object_id)) != 0 {
@@ -328,8 +332,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_fops_release`: the last reference to the context's file is gone, so nothing is
-    /// bound.
+    /// Drops a context (`iommufd_fops_release`). This was the last reference to its file, so no
+    /// device is bound.
     pub(crate) fn release_context(&mut self, context: ContextId) {
         self.contexts.get_mut(context).objects.clear();
         self.unpin_unwanted(context);

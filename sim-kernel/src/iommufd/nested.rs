@@ -1,9 +1,9 @@
 //! Nested domains (`IOMMU_OBJ_HWPT_NESTED`): a guest's page table over a domain, and its
 //! invalidation.
 //!
-//! A nested domain lies over a nesting parent, directly or through a viommu. Only the mock driver
-//! has them (Intel's takes all data to be of another kind): its translation cache is four numbers,
-//! which HWPT_INVALIDATE sets to zero.
+//! A nested domain is over a nesting parent, directly or through a viommu. Only the mock driver
+//! supports them (Intel's refuses all data as of another kind): its translation cache is four
+//! numbers, which HWPT_INVALIDATE sets to zero.
 //!
 //! Mirrors `iommufd_hwpt_nested_alloc`, `iommufd_viommu_alloc_hwpt_nested` and
 //! `iommufd_hwpt_invalidate` of `drivers/iommu/iommufd/hw_pagetable.c`, and the mock driver's part
@@ -26,19 +26,19 @@ use std::mem::offset_of;
 /// A nested domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Nested {
-    /// The domain beneath it.
+    /// The nesting parent.
     pub(super) parent: ObjectId,
-    /// The viommu that it was made through, which then holds the parent.
+    /// The viommu that it was created through, which then holds the parent.
     pub(super) viommu: Option<ObjectId>,
-    /// Made with `IOMMU_HWPT_ALLOC_PASID`.
+    /// True if created with `IOMMU_HWPT_ALLOC_PASID`.
     pub(super) for_pasids: bool,
-    /// Where its page faults go.
+    /// The queue of its page faults.
     pub(super) fault: Option<ObjectId>,
     /// The mock driver's translation cache.
     pub(super) iotlb: [u32; 4],
 }
 
-/// What a nested domain is made over.
+/// The object that a nested domain is created over.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Lower<'a> {
     Parent(ObjectId, &'a Hwpt),
@@ -57,7 +57,7 @@ const ENTRIES_MAX: u32 = 1 << 19;
 const DATA: usize = offset_of!(io::iommu_hwpt_invalidate, data_uptr);
 const COUNT: usize = offset_of!(io::iommu_hwpt_invalidate, entry_num);
 
-/// What HWPT_INVALIDATE brings.
+/// The entries of HWPT_INVALIDATE.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entries {
     pub(super) data_type: u32,
@@ -66,16 +66,20 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Where an entry begins behind the pointer.
+    /// Returns the offset of an entry from the pointer.
     pub(super) fn at(&self, index: u32) -> usize {
         index as usize * self.entry_bytes as usize
     }
 }
 
 impl Machine {
-    /// EINVAL (a viommu of another IOMMU); EOPNOTSUPP (flags, no data); EINVAL (no nesting parent,
-    /// one of another driver), then the driver: EOPNOTSUPP (data of another kind), EINVAL (size),
-    /// EFAULT.
+    /// Allocates a nested domain.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` (a viommu of another IOMMU); `EOPNOTSUPP` (flags, no data); `EINVAL` (no nesting
+    /// parent, or one of another driver), then those of the driver: `EOPNOTSUPP` (another kind of
+    /// data), `EINVAL` (size), `EFAULT`.
     pub(super) fn alloc_nested(
         &mut self,
         ucmd: &Ucmd<'_>,
@@ -115,7 +119,8 @@ impl Machine {
         Ok(self.contexts.get_mut(ucmd.context).insert(Object::Nested(nested)))
     }
 
-    /// `iommufd_hwpt_invalidate`: tells how many entries were done, however it ends.
+    /// Handles `iommufd_hwpt_invalidate`. Returns the number of entries that were handled, also if
+    /// it fails.
     pub(super) fn hwpt_invalidate(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let mut done = 0;
         let invalidated = self.invalidate(ucmd, &mut done);
@@ -124,8 +129,8 @@ impl Machine {
         invalidated
     }
 
-    /// EOPNOTSUPP (reserved), EINVAL (no data, entries too long or too many), ENOENT, EINVAL
-    /// (neither nested nor a viommu), then entry by entry.
+    /// Invalidates entries. Fails with `EOPNOTSUPP` (reserved), `EINVAL` (no data, entries too long
+    /// or too many), `ENOENT`, `EINVAL` (neither nested nor a viommu), then for each entry.
     fn invalidate(&mut self, ucmd: &Ucmd<'_>, done: &mut u32) -> SyscallResult<()> {
         if ucmd.cmd.u32(offset_of!(io::iommu_hwpt_invalidate, __reserved)) != 0 {
             return Err(fail(Errno::EOPNOTSUPP));
@@ -151,8 +156,9 @@ impl Machine {
         }
     }
 
-    /// `mock_domain_cache_invalidate_user`: EINVAL (type), and at an entry EINVAL (size), EFAULT,
-    /// EOPNOTSUPP (flags), EINVAL (no such number); those before it are done.
+    /// Invalidates a mock domain's cache (`mock_domain_cache_invalidate_user`). Fails with `EINVAL`
+    /// (type), and at an entry with `EINVAL` (size), `EFAULT`, `EOPNOTSUPP` (flags), `EINVAL` (no
+    /// such number); the entries before it are handled.
     fn invalidate_nested(
         &mut self,
         ucmd: &Ucmd<'_>,
@@ -192,7 +198,7 @@ impl Machine {
     }
 }
 
-/// A word of an entry.
+/// Returns a word of an entry.
 pub(super) fn word(entry: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes(*entry[at..].first_chunk().expect("within the entry"))
 }

@@ -1,4 +1,5 @@
-//! NOIOMMU_GET_PA: where memory lies, for devices without an IOMMU. There are no such devices here.
+//! NOIOMMU_GET_PA: physical addresses, for devices without an IOMMU. There are no such devices
+//! here.
 //!
 //! Mirrors `iommufd_ioas_noiommu_get_pa` of `drivers/iommu/iommufd/ioas.c` and `iopt_get_phys` of
 //! `io_pagetable.c`.
@@ -17,8 +18,12 @@ const IOVA: usize = 16;
 const LENGTH: usize = 24;
 
 impl Machine {
-    /// EPERM, EOPNOTSUPP (flags, reserved), EINVAL (empty), EOVERFLOW, ENOENT (address space,
-    /// area), EOPNOTSUPP for an area that no such device maps.
+    /// Refuses every request.
+    ///
+    /// # Errors
+    ///
+    /// In this order: `EPERM`, `EOPNOTSUPP` (flags, reserved), `EINVAL` (empty), `EOVERFLOW`,
+    /// `ENOENT` (address space, area), `EOPNOTSUPP` for an area, because no such device maps it.
     pub(super) fn noiommu_get_pa(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         if !self.process(ucmd.pid).is_privileged() {
             return Err(fail(Errno::EPERM));

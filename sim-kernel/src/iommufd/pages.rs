@@ -1,22 +1,21 @@
-//! Page sets: what one MAP or MAP_FILE made (`struct iopt_pages`), and when its pages are pinned.
+//! Page sets: the pages of one MAP or MAP_FILE (`struct iopt_pages`), and when they are pinned.
 //!
-//! A page set is a row of pages with a source, an owner and an accounting mode. Areas of address
-//! spaces are slices of it; COPY makes more areas over the same set.
+//! A page set is a sequence of pages with a source, an owner and an accounting mode. Areas of
+//! address spaces are slices of it; COPY creates more areas over the same set.
 //!
-//! The union rule: a page is pinned exactly while an area over it lies in an address space with a
+//! The union rule: a page is pinned exactly while an area over it is in an address space with a
 //! domain, or an access has pinned it through an area; and it is pinned once. So a map into an
-//! address space without a domain validates nothing (lazy), and everything that gives an address
-//! space its first domain, or a domain's address space an area, pins what is missing, at the
-//! expense of the recorded owner (K9).
+//! address space without a domain validates nothing about its source (lazy). Any operation that
+//! gives an address space its first domain, or adds an area to an address space with a domain, pins
+//! the missing pages and charges the recorded owner (K9).
 //!
-//! `pins` remembers *which* pages were found at that time; nothing keeps them the same as the
-//! source's (K6).
+//! `pins` records *which* pages were found at that time; they may later differ from the source's
+//! (K6).
 //!
-//! A set counts for itself what it was charged with (`charged`, the kernel's `last_npinned`). It
-//! equals the number of pinned pages except after K3, where it stays 0, or where a dead memory map
-//! could not be uncharged.
+//! A set records its own charge (`charged`, the kernel's `last_npinned`). It equals the number of
+//! pinned pages except after K3, where it stays 0, or if a dead memory map could not be uncharged.
 //!
-//! Invariants: `pins` are as their file says; a set lives while an area refers to it.
+//! Invariants: those of `pins`, see their file; a set lives while an area refers to it.
 //!
 //! Mirrors `drivers/iommu/iommufd/pages.c`.
 
@@ -35,32 +34,32 @@ use std::ops::Range;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PageSet {
     pub(crate) source: Source,
-    /// How many pages it has.
+    /// Number of pages.
     pub(crate) pages: u64,
-    /// Whether an area may be writable: what the map that made it asked for.
+    /// True if areas may be writable, as the map that created the set requested.
     pub(super) writable: bool,
     pub(crate) owner: Owner,
     pub(crate) mode: Mode,
-    /// `last_npinned`.
+    /// Number of pages charged: `last_npinned`.
     pub(crate) charged: u64,
     pub(crate) pins: Vec<Pin>,
 }
 
-/// Where the pages come from.
+/// The origin of a set's pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
-    /// Addresses of the owner's memory map, from this one, which is on a page boundary.
+    /// Addresses of the owner's memory map, from this page-aligned one on.
     User(u64),
-    /// A file from this page on; holds a reference. What kind of file is asked when pages are
+    /// A file from this page on; holds a reference. The kind of the file is checked when pages are
     /// pinned.
     File(FileId, u64),
-    /// A dma-buf from this page on; holds a reference. Its memory is the device's, and nothing is
+    /// A dma-buf from this page on; holds a reference. Its memory is the device's and is not
     /// pinned.
     DmaBuf(FileId, u64),
 }
 
 impl Source {
-    /// The file that it holds a reference to.
+    /// Returns the file that it holds a reference to.
     pub(crate) fn file(self) -> Option<FileId> {
         match self {
             Self::User(_) => None,
@@ -70,7 +69,7 @@ impl Source {
 }
 
 impl PageSet {
-    /// Memory of a device, which is not pinned.
+    /// Returns true if the pages are memory of a device, which is not pinned.
     pub(super) fn is_dma_buf(&self) -> bool {
         matches!(self.source, Source::DmaBuf(..))
     }
@@ -81,9 +80,13 @@ impl PageSet {
 }
 
 impl Machine {
-    /// Which pages are there now. EOVERFLOW at the top of the caller's own addresses; EFAULT for
-    /// addresses that are not mapped, or whose memory map is dead, or behind the end of the file;
-    /// EINVAL for a file without pages, or behind its end.
+    /// Returns the pages that the source has now.
+    ///
+    /// # Errors
+    ///
+    /// `EOVERFLOW` at the top of the caller's own addresses. `EFAULT` for addresses that are
+    /// unmapped, in a dead memory map, or beyond the end of the mapped file. `EINVAL` for a file
+    /// without pages, or beyond its end.
     pub(super) fn resolve(&self, set: &PageSet, range: Range<u64>) -> Result<Vec<Pin>, Failure> {
         match set.source {
             Source::User(va) => self.resolve_near(set.owner, va, range),
@@ -92,7 +95,7 @@ impl Machine {
         }
     }
 
-    /// `pin_user_pages_remote`. EFAULT.
+    /// Returns the pages at an owner's addresses (`pin_user_pages_remote`). Fails with `EFAULT`.
     pub(crate) fn resolve_user(
         &self,
         owner: Owner,
@@ -121,8 +124,8 @@ impl Machine {
         Ok(pins)
     }
 
-    /// `pin_user_pages_fast`, where the memory is the caller's own: EOVERFLOW where the pages would
-    /// end beyond all addresses. Then as [`Self::resolve_user`].
+    /// Returns the pages as [`Self::resolve_user`]; if the memory is the caller's own, fails with
+    /// `EOVERFLOW` if the pages end beyond the address space (`pin_user_pages_fast`).
     fn resolve_near(&self, owner: Owner, va: u64, range: Range<u64>) -> Result<Vec<Pin>, Failure> {
         let is_near = self.current.is_some_and(|pid| self.mm(pid) == owner.mm);
         if is_near && va.checked_add(range.end * PAGE_BYTES).is_none() {
@@ -131,15 +134,15 @@ impl Machine {
         self.resolve_user(owner, va, range)
     }
 
-    /// The page of the caller's own memory at an address (`get_user_pages_fast`). EOVERFLOW,
-    /// EFAULT.
+    /// Returns the page of the caller's own memory at an address (`get_user_pages_fast`). Fails
+    /// with `EOVERFLOW`, `EFAULT`.
     pub(super) fn present(&self, pid: Pid, va: u64) -> Result<Pin, Failure> {
         let page = va - va % PAGE_BYTES;
         let pins = self.resolve_near(self.owner(pid), page, 0..1)?;
         Ok(pins[0])
     }
 
-    /// `memfd_pin_folios`.
+    /// Returns the pages of a file (`memfd_pin_folios`). Fails with `EINVAL`.
     fn resolve_file(
         &self,
         file: FileId,
@@ -155,7 +158,7 @@ impl Machine {
         Ok(self.existing(memory, page, range).collect())
     }
 
-    /// Pages of a memory object, from `page` on.
+    /// Iterates over the pages of a memory object, from `page` on.
     fn existing(
         &self,
         memory: MemoryId,
@@ -172,8 +175,8 @@ impl Machine {
         })
     }
 
-    /// The pages of a slice of a set: those pinned, and for the rest those that would be. What has
-    /// no pages now is left out.
+    /// Returns the pages of a slice of a set: the pinned ones, and the ones that pinning the rest
+    /// would find. Indices without a page now are left out.
     pub(crate) fn slice(&self, set: &PageSet, range: Range<u64>) -> (Vec<Pin>, Vec<Pin>) {
         let pinned = set.pins.iter().filter_map(|pin| pin.clipped(&range)).collect();
         let gaps = gaps(&set.pins, range).into_iter();
@@ -181,7 +184,7 @@ impl Machine {
         (pinned, unpinned)
     }
 
-    /// How often a page is pinned, by all sets of all contexts.
+    /// Counts how often a page is pinned, by all sets of all contexts.
     pub(super) fn times_pinned(&self, page: &Pin) -> usize {
         let sets = self.contexts.iter().flat_map(|(_, context)| context.sets.iter());
         let holds = |pin: &&Pin| {
@@ -192,8 +195,8 @@ impl Machine {
         sets.flat_map(|(_, set)| &set.pins).filter(holds).count()
     }
 
-    /// Pins what is missing of a slice of a set and charges its owner. EFAULT, EINVAL, ENOMEM; then
-    /// nothing is pinned.
+    /// Pins the missing pages of a slice of a set and charges its owner. Fails with `EFAULT`,
+    /// `EINVAL`, `ENOMEM`; then no page is pinned.
     pub(super) fn pin(
         &mut self,
         context: ContextId,
@@ -221,8 +224,8 @@ impl Machine {
         settled
     }
 
-    /// `pfn_reader_user_update_pinned`: the charge becomes the number of pinned pages. A memory map
-    /// is held where pages were pinned just now.
+    /// Adjusts the charge to the number of pinned pages (`pfn_reader_user_update_pinned`). The
+    /// memory map must be alive unless `is_held`: pages were pinned just now.
     fn settle_charge(&mut self, context: ContextId, id: SetId, is_held: bool) -> SyscallResult<()> {
         let set = self.set(context, id);
         let (owner, mode, charged, pinned) = (set.owner, set.mode, set.charged, set.pinned_pages());
@@ -238,8 +241,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `update_unpinned`: as above when pages have gone, but a set that was charged too little
-    /// stays so, and what cannot be given back is not told to anybody (K3).
+    /// Lowers the charge after pages were unpinned (`update_unpinned`). A set that is charged too
+    /// little stays so, and a charge that cannot be uncharged is dropped silently (K3).
     fn settle_discharge(&mut self, context: ContextId, id: SetId) {
         let set = self.set(context, id);
         let (owner, mode, charged, pinned) = (set.owner, set.mode, set.charged, set.pinned_pages());
@@ -249,14 +252,14 @@ impl Machine {
         }
     }
 
-    /// Pins areas, in order. The caller settles their sets where that fails.
+    /// Pins areas, in order. If it fails, the caller unpins their sets.
     pub(super) fn pin_areas(&mut self, context: ContextId, areas: &[Area]) -> SyscallResult<()> {
         areas.iter().try_for_each(|area| self.pin(context, area.set, area.indices()))
     }
 
-    /// Unpins of these sets what neither an area in an address space with a domain nor an access
-    /// wants, and drops those without areas. Called wherever an area, a domain or an access has
-    /// gone; cannot fail.
+    /// Unpins the pages of these sets that neither an area in an address space with a domain nor an
+    /// access needs, and drops sets without areas. Called whenever an area, a domain or an access
+    /// is removed; cannot fail.
     pub(super) fn unpin(&mut self, context: ContextId, sets: &BTreeSet<SetId>) {
         let mut wanted = self.contexts.get(context).wanted(sets);
         let mut released = Vec::new();
@@ -284,7 +287,7 @@ impl Machine {
         }
     }
 
-    /// [`Self::unpin`] for every set of a context.
+    /// Applies [`Self::unpin`] to every set of a context.
     pub(super) fn unpin_unwanted(&mut self, context: ContextId) {
         let sets = self.contexts.get(context).sets.ids().into_iter().collect();
         self.unpin(context, &sets);

@@ -1,21 +1,20 @@
-//! Pins: runs of pages, of a page set and of the memory object that they were found in.
+//! Pins: runs of pages, located in a page set and in the memory object that they were found in.
 //!
-//! Invariants of a set's pins: they are sorted and disjoint, and neighbours that continue each
-//! other are one.
+//! Invariants of a set's pins: they are sorted and disjoint, and contiguous ones are joined.
 
 use crate::mm::inode;
 use crate::value::MemoryId;
 use handoff_model::abi::view::{PageRef, PageRun};
 use std::ops::Range;
 
-/// Pages next to each other in the set and in memory. Unpinned ones have the same form.
+/// Pages that are contiguous both in the set and in memory. Unpinned pages are represented alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Pin {
-    /// The first page of the set.
+    /// Index of the first page in the set.
     pub(crate) index: u64,
     pub(crate) pages: u64,
     pub(crate) memory: MemoryId,
-    /// The first page of the memory object.
+    /// Index of the first page in the memory object.
     pub(super) page: u64,
     pub(super) generation: u32,
 }
@@ -30,7 +29,7 @@ impl Pin {
         PageRun { first: PageRef { inode: inode(memory), index: page, generation }, pages }
     }
 
-    /// The part of it that lies in `range`.
+    /// Returns the part within `range`.
     pub(crate) fn clipped(&self, range: &Range<u64>) -> Option<Self> {
         let (first, end) = (self.index.max(range.start), self.end().min(range.end));
         let page = self.page + first.saturating_sub(self.index);
@@ -43,7 +42,7 @@ impl Pin {
     }
 }
 
-/// Sorted, with neighbours joined.
+/// Returns the pins sorted, with contiguous ones joined.
 pub(super) fn joined(mut pins: Vec<Pin>) -> Vec<Pin> {
     pins.sort_unstable_by_key(|pin| pin.index);
     pins.dedup_by(|next, last| {
@@ -56,7 +55,7 @@ pub(super) fn joined(mut pins: Vec<Pin>) -> Vec<Pin> {
     pins
 }
 
-/// What of `wanted` no pin covers.
+/// Returns the parts of `wanted` that no pin covers.
 pub(crate) fn gaps(pins: &[Pin], wanted: Range<u64>) -> Vec<Range<u64>> {
     let mut gaps = Vec::new();
     let mut at = wanted.start;
@@ -72,7 +71,7 @@ pub(crate) fn gaps(pins: &[Pin], wanted: Range<u64>) -> Vec<Range<u64>> {
     gaps
 }
 
-/// The union of ranges: sorted, disjoint.
+/// Returns the union of ranges: sorted, disjoint.
 pub(super) fn union(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.sort_unstable_by_key(|range| range.start);
     ranges.dedup_by(|next, last| {

@@ -1,8 +1,8 @@
-//! The files of event queues: page faults (`fault_queue`) and events of viommus (`veventq`) are
-//! read from them.
+//! The files of event queues, from which page faults (`fault_queue`) and events of viommus
+//! (`veventq`) are read.
 //!
-//! Such a file is made with its object, holds the context, and keeps the object in use while it is
-//! open.
+//! Such a file is created with its object, holds the context, and keeps the object in use while it
+//! is open.
 //!
 //! Mirrors `iommufd_eventq_init` and `iommufd_eventq_fops_release` of
 //! `drivers/iommu/iommufd/eventq.c`.
@@ -17,7 +17,7 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
 
 impl Machine {
-    /// Makes an object and its file. EMFILE. The caller undoes a failure.
+    /// Creates an object and its file. Fails with `EMFILE`; the caller undoes the failure.
     pub(super) fn open_queue(
         &mut self,
         ucmd: &Ucmd<'_>,
@@ -30,7 +30,8 @@ impl Machine {
         Ok((object, fd))
     }
 
-    /// The object behind the descriptor of a queue. EBADF, EINVAL elsewhere.
+    /// Returns the queue object of a descriptor. Fails with `EBADF`, or with `EINVAL` for another
+    /// kind of file.
     fn queue_behind(&mut self, pid: Pid, fd: Fd) -> SyscallResult<&mut Object> {
         let file = self.usable(pid, fd)?;
         let File::Queue(file) = *self.file(file) else { return Err(fail(Errno::EINVAL)) };
@@ -38,7 +39,7 @@ impl Machine {
         Ok(objects.get_mut(&file.object).expect("an open file keeps its object"))
     }
 
-    /// `iommufd_fault_fops_read` and `iommufd_veventq_fops_read`.
+    /// Reads from a queue (`iommufd_fault_fops_read`, `iommufd_veventq_fops_read`).
     pub(crate) fn read_queue(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> SyscallResult {
         let room = usize::try_from(length_bytes).expect("memory of the caller");
         let read = match self.queue_behind(pid, fd)? {
@@ -49,7 +50,8 @@ impl Machine {
         Ok(Reply::Bytes(read))
     }
 
-    /// `iommufd_fault_fops_write`. EINVAL where nothing can be written.
+    /// Writes to a queue (`iommufd_fault_fops_write`). Fails with `EINVAL` if the queue cannot be
+    /// written.
     pub(crate) fn write_queue(&mut self, pid: Pid, fd: Fd, bytes: &[u8]) -> SyscallResult {
         match self.queue_behind(pid, fd)? {
             Object::Fault(queue) => queue.write(bytes).map(|done| Reply::Length(done as u64)),
@@ -57,7 +59,7 @@ impl Machine {
         }
     }
 
-    /// The last close.
+    /// Marks the object as not open, at the last close of its file.
     pub(crate) fn release_queue(&mut self, file: ObjectFile) {
         match self.contexts.get_mut(file.context).objects.get_mut(&file.object) {
             Some(Object::Fault(queue)) => queue.is_open = false,

@@ -1,9 +1,8 @@
-//! Event queues of viommus (`IOMMU_OBJ_VEVENTQ`): what happens in one, for a guest to be told.
+//! Event queues of viommus (`IOMMU_OBJ_VEVENTQ`): events that are to be passed on to the guest.
 //!
-//! A viommu has at most one queue of a type. A queue holds so many events as it is deep; what comes
-//! when it is full is lost, and one mark at the end of the queue says so. Every event and every
-//! lost one takes a number. Mock devices have events when a test says so
-//! (`IOMMU_TEST_OP_TRIGGER_VEVENT`).
+//! A viommu has at most one queue of a type. A queue holds up to `depth` events. Later ones are
+//! lost, and one marker at the end of the queue reports the loss. Every event, lost or not, takes a
+//! number. Mock devices raise events when a test requests it (`IOMMU_TEST_OP_TRIGGER_VEVENT`).
 //!
 //! Mirrors `drivers/iommu/iommufd/eventq.c`, and `iommufd_viommu_report_event` of `driver.c`.
 
@@ -22,19 +21,19 @@ pub(crate) struct Veventq {
     pub(super) viommu: ObjectId,
     kind: u32,
     depth: u32,
-    /// Its file is.
+    /// True if its file is open.
     pub(super) is_open: bool,
-    /// In their order. A mark of lost events can only be the last.
+    /// Events in order. A marker of lost events can only be the last.
     events: Vec<Event>,
-    /// The number of the next one.
+    /// The number of the next event.
     next: u32,
 }
 
-/// An event, or the mark of lost ones.
+/// An event, or the marker of lost ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Event {
     number: u32,
-    /// Of which device of the viommu.
+    /// The viommu's number of the device; `None` for the marker.
     virt_id: Option<u32>,
 }
 
@@ -55,7 +54,8 @@ impl Event {
 }
 
 impl Veventq {
-    /// `iommufd_viommu_report_event` and `iommufd_vevent_handler`.
+    /// Queues an event or marks it as lost (`iommufd_viommu_report_event`,
+    /// `iommufd_vevent_handler`).
     fn report(&mut self, virt_id: u32) {
         let waiting = self.events.iter().filter(|event| event.virt_id.is_some()).count();
         self.events.pop_if(|last| last.virt_id.is_none());
@@ -64,8 +64,8 @@ impl Veventq {
         self.next = self.next.wrapping_add(1) & i32::MAX.cast_unsigned();
     }
 
-    /// `iommufd_veventq_fops_read` into room for so many bytes: whole events. EINVAL where not even
-    /// a header fits, and where the first event does not.
+    /// Reads whole events into a buffer of `room` bytes (`iommufd_veventq_fops_read`). Fails with
+    /// `EINVAL` if a header or the first event does not fit.
     pub(super) fn read(&mut self, room: usize) -> SyscallResult<Vec<u8>> {
         if room < HEADER_BYTES {
             return Err(fail(Errno::EINVAL));
@@ -86,7 +86,7 @@ impl Veventq {
 }
 
 impl Machine {
-    /// The queue of this type of a viommu.
+    /// Returns the queue of this type of a viommu.
     fn veventq_of(&mut self, ucmd: &Ucmd<'_>, viommu: ObjectId, kind: u32) -> Option<&mut Veventq> {
         let objects = &mut self.contexts.get_mut(ucmd.context).objects;
         objects.values_mut().find_map(|object| match object {
@@ -95,8 +95,8 @@ impl Machine {
         })
     }
 
-    /// `iommufd_veventq_alloc`: EOPNOTSUPP (flags, reserved, no type), EINVAL (depth), ENOENT,
-    /// EEXIST, EMFILE, EFAULT.
+    /// Allocates a queue (`iommufd_veventq_alloc`). Fails with `EOPNOTSUPP` (flags, reserved, no
+    /// type), `EINVAL` (depth), `ENOENT`, `EEXIST`, `EMFILE`, `EFAULT`.
     pub(super) fn veventq_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let flags = ucmd.cmd.u32(offset_of!(io::iommu_veventq_alloc, flags));
         let reserved = ucmd.cmd.u32(offset_of!(io::iommu_veventq_alloc, __reserved));
@@ -122,7 +122,7 @@ impl Machine {
         })
     }
 
-    /// Queues an event of a device of a viommu. EOPNOTSUPP (no queue).
+    /// Queues an event of a device of a viommu. Fails with `EOPNOTSUPP` (no queue).
     pub(super) fn report_vevent(
         &mut self,
         ucmd: &Ucmd<'_>,
@@ -136,7 +136,7 @@ impl Machine {
     }
 }
 
-/// The event has room for a word of the number.
+/// Splits a number into words, of which an event has room for one: low, high.
 fn halves(virt_id: u64) -> [u32; 2] {
     [0, 32].map(|shift| u32::try_from(virt_id >> shift & u64::from(u32::MAX)).expect("32 bits"))
 }

@@ -1,11 +1,12 @@
-//! An iommufd as a type1 container: the calls of a VFIO container on its *compat IOAS*.
+//! An iommufd as a type1 container: the ioctls of a VFIO container on its *compat IOAS*.
 //!
-//! A context has at most one compat IOAS: VFIO_IOAS chooses it, and attaching a group to a
-//! container that is an iommufd makes one where there is none. Without one every call of a
-//! container is ENODEV. It holds no reference: destroying that IOAS leaves the context without.
+//! A context has at most one compat IOAS. VFIO_IOAS selects it, and attaching a group to a
+//! container that is an iommufd creates one if there is none. Without one, container ioctls that
+//! need it fail with ENODEV. The selection holds no reference: destroying that IOAS leaves the
+//! context without one.
 //!
-//! A container of type 1 (not v2) may cut areas: its pages are small from then on, so that any part
-//! of a mapping can be unmapped.
+//! A container of type 1 (not v2) can split areas: it uses small pages from then on, so that any
+//! part of a mapping can be unmapped.
 //!
 //! Mirrors `drivers/iommu/iommufd/vfio_compat.c`, and `iopt_cut_iova` and `iopt_area_split` of
 //! `io_pagetable.c`.
@@ -29,12 +30,12 @@ use vfio_bindings::bindings::vfio;
 const INFO_BYTES: usize = size_of::<vfio::vfio_iommu_type1_info>();
 
 impl Machine {
-    /// `get_compat_ioas`. ENODEV.
+    /// Returns the compat IOAS (`get_compat_ioas`). Fails with `ENODEV`.
     pub(crate) fn compat_ioas(&self, context: ContextId) -> SyscallResult<ObjectId> {
         self.contexts.get(context).compat_ioas.ok_or(fail(Errno::ENODEV))
     }
 
-    /// `iommufd_vfio_compat_ioas_create`: makes the compat IOAS where there is none.
+    /// Creates the compat IOAS if there is none (`iommufd_vfio_compat_ioas_create`).
     pub(crate) fn make_compat_ioas(&mut self, context: ContextId) {
         let table = self.contexts.get_mut(context);
         if table.compat_ioas.is_none() {
@@ -42,7 +43,8 @@ impl Machine {
         }
     }
 
-    /// `iommufd_vfio_ioas`. EOPNOTSUPP (reserved, operation); GET ENODEV, SET ENOENT.
+    /// Gets, sets or clears the compat IOAS (`iommufd_vfio_ioas`). Fails with `EOPNOTSUPP`
+    /// (reserved, operation); GET with `ENODEV`, SET with `ENOENT`.
     pub(super) fn vfio_ioas(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const ID: usize = offset_of!(io::iommu_vfio_ioas, ioas_id);
         const GET: u16 = 0;
@@ -67,8 +69,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_vfio_ioctl`. ENOTTY for what a container asks in vain here, and for everything
-    /// else.
+    /// Handles an ioctl of a container (`iommufd_vfio_ioctl`). Fails with `ENOTTY` for container
+    /// ioctls that iommufd does not emulate, and for all others.
     pub(super) fn compat_ioctl(
         &mut self,
         context: ContextId,
@@ -86,8 +88,9 @@ impl Machine {
         Ok(0)
     }
 
-    /// `iommufd_vfio_check_extension`. Cache coherency (ENODEV) is enforced where no domain lacks
-    /// it, and none here has it.
+    /// Returns 1 if an extension is supported (`iommufd_vfio_check_extension`). Cache coherency
+    /// (`ENODEV` without a compat IOAS) is enforced unless a domain lacks it, and all domains here
+    /// lack it.
     fn check_extension(&self, context: ContextId, extension: u64) -> SyscallResult<u32> {
         const UNMAP_ALL: u32 = vfio::VFIO_UNMAP_ALL;
         Ok(match u32::try_from(extension) {
@@ -100,7 +103,8 @@ impl Machine {
         })
     }
 
-    /// `iommufd_vfio_set_iommu`. EINVAL, ENODEV; for type 1 as switching huge pages off.
+    /// Selects the type (`iommufd_vfio_set_iommu`). Fails with `EINVAL`, `ENODEV`; for type 1 also
+    /// as disabling huge pages.
     fn set_iommu(&mut self, context: ContextId, kind: u64) -> SyscallResult<()> {
         let is_first = kind == u64::from(vfio::VFIO_TYPE1_IOMMU);
         if !is_first && kind != u64::from(vfio::VFIO_TYPE1v2_IOMMU) {
@@ -110,8 +114,8 @@ impl Machine {
         if is_first { self.disable_large_pages(context, id) } else { Ok(()) }
     }
 
-    /// `iommufd_vfio_map_dma`. EFAULT, EINVAL (size, flags), ENODEV, then as a map at that address;
-    /// neither right is asked for.
+    /// Maps at a fixed address (`iommufd_vfio_map_dma`). Requires neither right. Fails with
+    /// `EFAULT`, `EINVAL` (size, flags), `ENODEV`, then as [`Self::map`].
     fn map_dma(&mut self, context: ContextId, request: &mut Request<'_>) -> SyscallResult<()> {
         type Map = vfio::vfio_iommu_type1_dma_map;
         const READ: u32 = vfio::VFIO_DMA_MAP_FLAG_READ;
@@ -124,14 +128,19 @@ impl Machine {
         let id = self.compat_ioas(context)?;
         let va = map.u64(offset_of!(Map, vaddr));
         let origin = Origin::of_memory(va, map.u64(offset_of!(Map, size)))?;
-        let wish = IovaRequest::Fixed(Iova(map.u64(offset_of!(Map, iova))));
+        let iova_request = IovaRequest::Fixed(Iova(map.u64(offset_of!(Map, iova))));
         let rights = AreaRights { readable: flags & READ != 0, writable: flags & WRITE != 0 };
-        self.map(request.pid, (context, id), &origin, wish, rights).map(drop)
+        self.map(request.pid, (context, id), &origin, iova_request, rights).map(drop)
     }
 
-    /// `iommufd_vfio_unmap_dma`. EFAULT, EINVAL (size, flags), ENODEV, EINVAL (everything, but a
-    /// range), as cutting, as unmapping; nothing there is no error, on an older kernel ENOENT where
-    /// not everything was to be unmapped. What was unmapped is told also where it fails: EFAULT.
+    /// Unmaps a range or everything (`iommufd_vfio_unmap_dma`). Once it has begun to unmap, it
+    /// returns the number of bytes unmapped also if it fails.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`, `EINVAL` (size, flags), `ENODEV`, `EINVAL` (a range together with everything),
+    /// then those of splitting and unmapping; `EFAULT` if the number cannot be returned. A range
+    /// without mappings is no error, except for `ENOENT` on older kernels.
     fn unmap_dma(&mut self, context: ContextId, user: &mut User) -> SyscallResult<()> {
         type Unmap = vfio::vfio_iommu_type1_dma_unmap;
         const SIZE: usize = offset_of!(Unmap, size);
@@ -159,7 +168,9 @@ impl Machine {
             }
             match range(Iova(iova), length_bytes) {
                 Ok(range) => match self.unmap(context, id, &range) {
-                    (0, Ok(())) if self.profile.unmaps_something() => (0, Err(fail(Errno::ENOENT))),
+                    (0, Ok(())) if self.profile.refuses_empty_unmap() => {
+                        (0, Err(fail(Errno::ENOENT)))
+                    }
                     done => done,
                 },
                 Err(refusal) => (0, Err(refusal)),
@@ -170,8 +181,9 @@ impl Machine {
         done
     }
 
-    /// `iopt_area_split`: the area at an address ends there, and another one begins behind.
-    /// EOPNOTSUPP (a dma-buf), EINVAL (between pages, or an access has pinned some of it).
+    /// Splits the area at an address, which becomes the last of the first part (`iopt_area_split`).
+    /// Fails with `EOPNOTSUPP` (a dma-buf), `EINVAL` (within a page, or an access has pinned a part
+    /// of it).
     fn cut(&mut self, context: ContextId, id: ObjectId, last: Iova) -> SyscallResult<()> {
         let here = IovaRange { first: last, last };
         let table = self.contexts.get(context);
@@ -205,18 +217,20 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_get_pagesizes`.
+    /// Returns the page sizes of a container (`iommufd_get_pagesizes`).
     fn container_page_sizes(&self, context: ContextId, id: ObjectId) -> u64 {
         let table = self.contexts.get(context);
         let domains = table.domains(id).map(|hwpt| hwpt.iommu.page_sizes);
         let sizes = domains.fold(u64::MAX, |all, own| all & own);
         let below_page = PAGE_BYTES - 1;
-        let told = if sizes & below_page == 0 { sizes } else { sizes & !below_page | PAGE_BYTES };
-        told.max(table.alignment_bytes(id))
+        let reported =
+            if sizes & below_page == 0 { sizes } else { sizes & !below_page | PAGE_BYTES };
+        reported.max(table.alignment_bytes(id))
     }
 
-    /// `iommufd_vfio_iommu_get_info`. EFAULT, EINVAL (size), ENODEV; the capabilities that the
-    /// caller has room for: how many mappings may be made, and what addresses.
+    /// Returns information about a container (`iommufd_vfio_iommu_get_info`), with the capabilities
+    /// that fit into the caller's structure: the number of mappings left, and the ranges of
+    /// addresses. Fails with `EFAULT`, `EINVAL` (size), `ENODEV`.
     fn container_info(&self, context: ContextId, user: &mut User) -> SyscallResult<()> {
         type Info = vfio::vfio_iommu_type1_info;
         const CAP_OFFSET: usize = offset_of!(Info, cap_offset);
@@ -249,19 +263,20 @@ impl Machine {
     }
 }
 
-/// `struct vfio_info_cap_header`: the offset of the next one stands there.
+/// Offset in `struct vfio_info_cap_header` of the offset of the next capability.
 const HEADER_NEXT: usize = offset_of!(vfio::vfio_info_cap_header, next);
 
-/// `VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL`: no end of mappings. The next capability is aligned.
+/// `VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL`: an unlimited number of mappings. The next capability is
+/// aligned.
 const MAPPINGS_LEFT: [u8; 12] = [3, 0, 1, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
 const MAPPINGS_LEFT_BYTES: usize = 16;
 
-/// `VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE`: a header, a number, and so many ranges.
+/// `VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE`: a header, a count, and that many ranges.
 const RANGES_BYTES: usize = size_of::<vfio::vfio_iommu_type1_info_cap_iova_range>();
 const RANGE_BYTES: usize = size_of::<vfio::vfio_iova_range>();
 
-/// `iommufd_fill_cap_iova`: what there is room for, range by range, and then the head of the
-/// capability. EFAULT.
+/// Writes the ranges that fit, then the header of the capability (`iommufd_fill_cap_iova`). Fails
+/// with `EFAULT`.
 fn write_ranges(
     user: &mut User,
     at: usize,

@@ -1,9 +1,9 @@
 //! Viommus and vdevices: an IOMMU as a guest sees it, over a nesting parent, and the devices in it.
 //!
 //! A vdevice gives a device a number within a viommu; a device has at most one. When the device is
-//! unbound its vdevice goes, and leaves its number taken (a *tombstone*). Only the mock driver has
-//! viommus. It keeps four numbers a device as a cache, which an invalidation through the viommu
-//! sets to zero.
+//! unbound its vdevice is removed, and the vdevice's number stays in use (a *tombstone*). Only the
+//! mock driver supports viommus. It has a cache of four numbers per device, which an invalidation
+//! through the viommu sets to zero.
 //!
 //! Mirrors `drivers/iommu/iommufd/viommu.c`, and the mock driver's part in `selftest.c`.
 
@@ -22,9 +22,9 @@ use std::mem::offset_of;
 /// A viommu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Viommu {
-    /// The domain beneath it.
+    /// The nesting parent.
     pub(super) parent: ObjectId,
-    /// Where in the context's file its page can be mapped, if it has one.
+    /// The mmap offset of its page in the context's file, if it has one.
     pub(super) page_offset: Option<u64>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Vdevice {
 /// `IOMMU_VIOMMU_TYPE_SELFTEST`.
 const TYPE_SELFTEST: u32 = 0xdead_beef;
 
-/// `struct iommu_viommu_selftest`: in, out, where and how much to map.
+/// `struct iommu_viommu_selftest`: in, out, mmap offset and length.
 const SELFTEST_BYTES: usize = 24;
 const SELFTEST_MIN: usize = 8;
 const PAGE_LENGTH_BYTES: u64 = 2 * PAGE_BYTES;
@@ -56,7 +56,7 @@ impl Context {
         }
     }
 
-    /// Whose viommu it is.
+    /// Returns the driver of a viommu.
     pub(super) fn driver_of(&self, viommu: &Viommu) -> IommuDriver {
         self.hwpt(viommu.parent).expect("in use by it").iommu.driver
     }
@@ -68,19 +68,19 @@ impl Context {
         })
     }
 
-    /// The number of a device within a viommu.
+    /// Returns the number of a device within a viommu.
     pub(super) fn virt_id(&self, viommu: ObjectId, device: ObjectId) -> Option<u64> {
         let mut vdevices = self.vdevices().map(|(_, vdevice)| vdevice);
         vdevices.find(|v| v.viommu == viommu && v.device == device).map(|v| v.virt_id)
     }
 
-    /// The device with a number within a viommu.
+    /// Returns the device with a number within a viommu.
     fn device_of(&self, viommu: ObjectId, virt_id: u64) -> Option<ObjectId> {
         let mut vdevices = self.vdevices().map(|(_, vdevice)| vdevice);
         vdevices.find(|v| v.viommu == viommu && v.virt_id == virt_id).map(|v| v.device)
     }
 
-    /// `iommufd_device_remove_vdev`: the device goes, and its vdevice's number stays taken.
+    /// Removes a device's vdevice, whose number stays in use (`iommufd_device_remove_vdev`).
     pub(super) fn drop_vdevice(&mut self, device: ObjectId) {
         let found = self.vdevices().find(|(_, vdevice)| vdevice.device == device);
         if let Some(id) = found.map(|(id, _)| id) {
@@ -89,7 +89,7 @@ impl Context {
         }
     }
 
-    /// `_iommufd_alloc_mmap`: the lowest free offset; the first page is never given.
+    /// Returns the lowest free mmap offset (`_iommufd_alloc_mmap`); the first page is never used.
     fn free_page_offset(&self) -> u64 {
         let mut taken: Vec<u64> = (self.objects.values())
             .filter_map(|object| match object {
@@ -104,9 +104,13 @@ impl Context {
 }
 
 impl Machine {
-    /// `iommufd_viommu_alloc_ioctl`: EOPNOTSUPP (flags, no type), ENOENT (device), EOPNOTSUPP (its
-    /// driver has none, or none of this type), ENOENT (domain), EINVAL (no nesting parent), then
-    /// the driver: EINVAL (size of the data), EFAULT.
+    /// Allocates a viommu (`iommufd_viommu_alloc_ioctl`).
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` (flags, no type), `ENOENT` (device), `EOPNOTSUPP` (its driver has none, or none
+    /// of this type), `ENOENT` (domain), `EINVAL` (no nesting parent), then those of the driver:
+    /// `EINVAL` (size of the data), `EFAULT`.
     pub(super) fn viommu_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let kind = ucmd.cmd.u32(offset_of!(io::iommu_viommu_alloc, type_));
         if ucmd.cmd.u32(offset_of!(io::iommu_viommu_alloc, flags)) != 0 || kind == 0 {
@@ -132,8 +136,8 @@ impl Machine {
         })
     }
 
-    /// `iommufd_vdevice_alloc_ioctl`: ENOENT (viommu, device), EINVAL (behind another IOMMU),
-    /// EEXIST (the device has a vdevice; the number is taken).
+    /// Allocates a vdevice (`iommufd_vdevice_alloc_ioctl`). Fails with `ENOENT` (viommu, device),
+    /// `EINVAL` (behind another IOMMU), `EEXIST` (the device has a vdevice; the number is in use).
     pub(super) fn vdevice_alloc(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let table = self.contexts.get(ucmd.context);
         let viommu = ucmd.cmd.id(offset_of!(io::iommu_vdevice_alloc, viommu_id));
@@ -156,9 +160,9 @@ impl Machine {
         })
     }
 
-    /// `mock_viommu_cache_invalidate`: EINVAL (type), then all entries E2BIG and EFAULT, and at an
-    /// entry EOPNOTSUPP (flags), EINVAL (no such number, no such vdevice); those before it are
-    /// done.
+    /// Invalidates the caches of mock devices (`mock_viommu_cache_invalidate`). Fails with `EINVAL`
+    /// (type), then for all entries with `E2BIG` and `EFAULT`, and at an entry with `EOPNOTSUPP`
+    /// (flags), `EINVAL` (no such number, no such vdevice); the entries before it are handled.
     pub(super) fn invalidate_viommu(
         &mut self,
         ucmd: &Ucmd<'_>,
@@ -192,7 +196,8 @@ impl Machine {
     }
 }
 
-/// `mock_viommu_init`: what goes in comes out, with a place to map; → that place. EINVAL, EFAULT.
+/// Copies the driver's input to its output and adds the mmap offset, which it returns
+/// (`mock_viommu_init`). Fails with `EINVAL`, `EFAULT`.
 fn loop_back(ucmd: &mut Ucmd<'_>, page_offset: u64) -> SyscallResult<Option<u64>> {
     const DATA: usize = offset_of!(io::iommu_viommu_alloc, data_uptr);
     let length_bytes = ucmd.cmd.u32(offset_of!(io::iommu_viommu_alloc, data_len));
@@ -207,7 +212,8 @@ fn loop_back(ucmd: &mut Ucmd<'_>, page_offset: u64) -> SyscallResult<Option<u64>
     Ok(Some(page_offset))
 }
 
-/// An entry as the kernel has it. E2BIG (longer, and not zero there), EFAULT.
+/// Returns an entry, in the kernel's size. Fails with `E2BIG` (longer, and not zero there),
+/// `EFAULT`.
 fn copy_entry(ucmd: &Ucmd<'_>, entries: &Entries, index: u32) -> SyscallResult<Vec<u8>> {
     const DATA: usize = offset_of!(io::iommu_hwpt_invalidate, data_uptr);
     let length = entries.entry_bytes as usize;

@@ -1,12 +1,12 @@
 //! irqfds: eventfds whose signals are interrupts of a VM.
 //!
-//! An eventfd has one irqfd at most. While it has it, a signal goes to the VM and nothing
-//! accumulates. What waited before is injected when the irqfd is made, and still stands in the
-//! eventfd until the next signal or the irqfd's end takes it away. After the end, signals are
-//! latched again.
+//! An eventfd has at most one irqfd. While it has one, each signal goes to the VM and does not
+//! accumulate. A count that was pending before is injected when the irqfd is created, and also
+//! remains in the eventfd until the next signal or the end of the irqfd clears it. Afterwards,
+//! signals accumulate again.
 //!
-//! An interrupt is delivered when the VM's guest runs, at once or when it starts; one that is
-//! pending goes with the VM.
+//! An interrupt is delivered while the VM's guest runs, immediately or when it starts; pending ones
+//! are lost with the VM.
 //!
 //! Absent: resampling beyond its descriptor, routes.
 //!
@@ -24,7 +24,7 @@ use handoff_model::abi::ids::Pid;
 pub(crate) struct Irqfd {
     pub(crate) event: FileId,
     gsi: u32,
-    /// Signalled when the guest acknowledges.
+    /// The eventfd that is signalled when the guest acknowledges.
     resample: Option<FileId>,
 }
 
@@ -46,7 +46,8 @@ const DEASSIGN: u32 = 1;
 const RESAMPLE: u32 = 2;
 
 impl Machine {
-    /// `kvm_irqfd`. EFAULT, EINVAL (flags).
+    /// Assigns or deassigns an irqfd (`kvm_irqfd`). Fails with `EFAULT`, `EINVAL` (flags, or no
+    /// interrupt controller), and with the errnos of [`Machine::eventfd_of`].
     pub(super) fn irqfd(&mut self, vm: VmId, request: &Request<'_>) -> SyscallResult<()> {
         let irqfd = request.user.copy(SIZE)?;
         let (flags, gsi) = (irqfd.u32(FLAGS), irqfd.u32(GSI));
@@ -69,7 +70,8 @@ impl Machine {
         self.assign(vm, Irqfd { event, gsi, resample })
     }
 
-    /// `kvm_irqfd_assign`: EBUSY for an eventfd that has one; before 6.17 only in the same VM.
+    /// Assigns an irqfd (`kvm_irqfd_assign`). Fails with `EBUSY` if the eventfd has one; before
+    /// 6.17 only if in the same VM.
     fn assign(&mut self, vm: VmId, irqfd: Irqfd) -> SyscallResult<()> {
         let everywhere = self.profile.has_exclusive_irqfds();
         let counts = |id: VmId| everywhere || id == vm;
@@ -87,12 +89,12 @@ impl Machine {
         Ok(())
     }
 
-    /// The VM that an eventfd's signals go to.
+    /// Returns the VM that an eventfd's signals go to.
     pub(crate) fn irqfd_vm(&self, event: FileId) -> Option<VmId> {
         self.vms.iter().find(|(_, vm)| vm.has_irqfd(event)).map(|(id, _)| id)
     }
 
-    /// The VM's guest gets interrupts, now or when it runs.
+    /// Injects interrupts into the VM's guest, now or when it runs.
     pub(crate) fn inject(&mut self, vm: VmId, signals: &[Signal]) {
         let mm = self.vms.get(vm).mm;
         if self.is_mm_alive(mm) && self.guest_runs(mm.pid) {
@@ -107,7 +109,7 @@ impl Machine {
         }
     }
 
-    /// A guest starts: it takes what its VMs have for it.
+    /// Delivers the pending interrupts of a process's VMs to its guest, which starts.
     pub(crate) fn take_pending(&mut self, pid: Pid) {
         for vm in self.vms_of(pid).map(|(id, _)| id).collect::<Vec<_>>() {
             let pending = std::mem::take(&mut self.vms.get_mut(vm).pending);
@@ -115,7 +117,8 @@ impl Machine {
         }
     }
 
-    /// `irqfd_shutdown` of those that are picked: what stands in their eventfds goes with them.
+    /// Removes the irqfds that `which` selects and clears the counts of their eventfds
+    /// (`irqfd_shutdown`).
     fn deassign(&mut self, vm: VmId, which: impl Fn(&Irqfd) -> bool) {
         let irqfds = &mut self.vms.get_mut(vm).irqfds;
         let gone: Vec<Irqfd> = irqfds.extract_if(.., |irqfd| which(irqfd)).collect();
@@ -129,7 +132,7 @@ impl Machine {
         self.deassign(vm, |_| true);
     }
 
-    /// The same in every VM.
+    /// Removes the irqfds that `which` selects in every VM.
     pub(crate) fn drop_irqfds(&mut self, which: impl Fn(&Irqfd) -> bool) {
         for vm in self.vms.ids() {
             self.deassign(vm, &which);

@@ -1,17 +1,17 @@
-//! KVM, as far as a handoff touches it: virtual machines, and which VFIO files they know.
+//! KVM, as far as a handoff uses it: virtual machines, and the VFIO files that they know.
 //!
-//! A VM belongs to the memory map that made it: any other caller says EIO. It lives as long as a
-//! file of it (its own, a vCPU's, its VFIO device's) or a device that was bound while its file was
-//! known to it. Its irqfds ([`crate::kvm::irqfd`]) go with its own file; the guest of its process
-//! goes with the VM.
+//! A VM belongs to the memory map that created it: calls of any other process fail with EIO. It
+//! lives as long as one of its files (its own, a vCPU's, its VFIO device's) or a device that was
+//! bound while the VM knew its file. Its irqfds ([`crate::kvm::irqfd`]) are removed with its own
+//! file; the guest of its process dies with the VM.
 //!
 //! A VM has at most one VFIO device, so the VM itself lists and keeps the files that were added to
-//! it. The file notes the VM, and forgets it when any VM lets the file go; only BIND looks there.
+//! it. The file records the VM, and clears that when any VM drops the file; only BIND reads it.
 //!
-//! Other folders inject interrupts and end irqfds (`fs`, `process`), and put the VMs that they keep
-//! (`vfio`).
+//! Other folders inject interrupts and end irqfds (`fs`, `process`), and drop the VMs that they
+//! keep (`vfio`).
 //!
-//! Absent: vCPUs that run, memory slots, routes of interrupts (every gsi leads to the guest), split
+//! Absent: running vCPUs, memory slots, interrupt routes (every gsi leads to the guest), split
 //! irqchips, and every other request: [`crate::is_modelled`].
 //!
 //! Mirrors `virt/kvm/kvm_main.c`, `virt/kvm/vfio.c` and `arch/x86/kvm/x86.c`.
@@ -32,17 +32,17 @@ use std::collections::BTreeSet;
 /// A virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Vm {
-    /// Who made it.
+    /// The memory map of its creator.
     pub(crate) mm: MmId,
-    /// Whether it has an interrupt controller.
+    /// True if it has an interrupt controller.
     irqchip: bool,
     /// The numbers of its vCPUs.
     vcpus: BTreeSet<u64>,
     /// The files that were added to its VFIO device. Holds a reference to each; oldest first.
     pub(crate) vfio_files: Vec<FileId>,
-    /// Oldest first.
+    /// Its irqfds, oldest first.
     pub(crate) irqfds: Vec<Irqfd>,
-    /// What was injected and not taken yet.
+    /// Interrupts that were injected and not yet delivered.
     pub(crate) pending: Vec<Signal>,
 }
 
@@ -55,7 +55,7 @@ impl Vm {
 /// `KVM_API_VERSION`.
 const API_VERSION: u32 = 12;
 
-/// `KVM_MAX_VCPU_IDS` of a kernel with 1024 CPUs at most.
+/// `KVM_MAX_VCPU_IDS` of a kernel with at most 1024 CPUs.
 const VCPU_IDS: u64 = 4096;
 
 /// `struct kvm_create_device`.
@@ -82,14 +82,15 @@ mod device_attr {
     pub(super) const DEL: u64 = 2;
 }
 
-/// What of KVM is modelled: on `/dev/kvm`, on a VM, on its VFIO device.
+/// The modelled requests: of `/dev/kvm`, of a VM, of its VFIO device.
 pub(crate) const OF_KVM: &[u32] = &[nr::KVM_GET_API_VERSION, nr::KVM_CREATE_VM];
 pub(crate) const OF_VM: &[u32] =
     &[nr::KVM_CREATE_VCPU, nr::KVM_CREATE_IRQCHIP, nr::KVM_IRQFD, nr::KVM_CREATE_DEVICE];
 pub(crate) const OF_VFIO: &[u32] = &[nr::KVM_SET_DEVICE_ATTR, nr::KVM_HAS_DEVICE_ATTR];
 
 impl Machine {
-    /// `kvm_dev_ioctl`. EINVAL for what it does not know.
+    /// Handles an ioctl of `/dev/kvm` (`kvm_dev_ioctl`). Fails with `EINVAL` for one that is not
+    /// known.
     pub(crate) fn kvm_ioctl(&mut self, request: &mut Request<'_>) -> SyscallResult<u32> {
         let argument = request.user.value;
         match request.number {
@@ -115,18 +116,18 @@ impl Machine {
         })
     }
 
-    /// Those that a process has made.
+    /// Iterates over the VMs that a process has created.
     pub(crate) fn vms_of(&self, pid: Pid) -> impl Iterator<Item = (VmId, &Vm)> {
         let mm = self.mm(pid);
         self.vms.iter().filter(move |(_, vm)| vm.mm == mm)
     }
 
-    /// EIO for who did not make it.
+    /// Fails with `EIO` if another memory map created the VM.
     fn own_vm(&self, pid: Pid, vm: VmId) -> SyscallResult<()> {
         if self.vms.get(vm).mm == self.mm(pid) { Ok(()) } else { Err(fail(Errno::EIO)) }
     }
 
-    /// `kvm_vm_ioctl`.
+    /// Handles an ioctl of a VM (`kvm_vm_ioctl`).
     pub(crate) fn vm_ioctl(&mut self, vm: VmId, request: &mut Request<'_>) -> SyscallResult<u32> {
         self.own_vm(request.pid, vm)?;
         match request.number {
@@ -138,13 +139,15 @@ impl Machine {
         }
     }
 
-    /// `kvm_vcpu_ioctl`: none is modelled. EIO for who did not make the VM, EINVAL.
+    /// Refuses every ioctl of a vCPU: none is modelled (`kvm_vcpu_ioctl`). Fails with `EIO` for a
+    /// caller that did not create the VM, else `EINVAL`.
     pub(crate) fn vcpu_ioctl(&mut self, vm: VmId, request: &Request<'_>) -> SyscallResult<u32> {
         self.own_vm(request.pid, vm)?;
         Err(fail(Errno::EINVAL))
     }
 
-    /// `kvm_vm_ioctl_create_vcpu`. EINVAL for a number too high, EEXIST.
+    /// Creates a vCPU (`kvm_vm_ioctl_create_vcpu`). Fails with `EINVAL` if the number is too high,
+    /// `EEXIST`, `EMFILE`.
     fn create_vcpu(&mut self, vm: VmId, request: &Request<'_>) -> SyscallResult<u32> {
         let id = request.user.value;
         if id >= VCPU_IDS {
@@ -158,7 +161,7 @@ impl Machine {
         })
     }
 
-    /// EEXIST, EINVAL once there is a vCPU.
+    /// Creates an interrupt controller. Fails with `EEXIST`, or with `EINVAL` if the VM has a vCPU.
     fn create_irqchip(&mut self, vm: VmId) -> SyscallResult<()> {
         let vm = self.vms.get_mut(vm);
         if vm.irqchip {
@@ -171,7 +174,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `kvm_ioctl_create_device`, of VFIO only. EFAULT, ENODEV, EBUSY for a second one.
+    /// Creates the VFIO device (`kvm_ioctl_create_device`). Fails with `EFAULT`, `ENODEV` for
+    /// another type, `EBUSY` for a second one.
     fn create_kvm_device(&mut self, vm: VmId, request: &mut Request<'_>) -> SyscallResult<()> {
         use create_device::{FD, FLAGS, SIZE, TEST, TYPE, VFIO};
         let mut device = request.user.copy(SIZE)?;
@@ -188,8 +192,8 @@ impl Machine {
         request.user.write(0, &device.0)
     }
 
-    /// `kvm_device_ioctl` of a VM's VFIO device. EIO, ENOTTY, EFAULT, ENXIO for what it does not
-    /// have.
+    /// Handles an ioctl of a VM's VFIO device (`kvm_device_ioctl`). Fails with `EIO`, `ENOTTY`,
+    /// `EFAULT`, `ENXIO` for an attribute that it does not have.
     pub(crate) fn kvm_vfio_ioctl(&mut self, vm: VmId, request: &Request<'_>) -> SyscallResult<u32> {
         use device_attr::{ADD, ADDR, ATTR, DEL, FILE, GROUP, SIZE};
         self.own_vm(request.pid, vm)?;
@@ -212,7 +216,8 @@ impl Machine {
         Ok(0)
     }
 
-    /// `kvm_vfio_file_add`. EBADF, EINVAL for a file that is not of VFIO, EEXIST.
+    /// Adds a file (`kvm_vfio_file_add`). Fails with `EBADF`, `EINVAL` for a file that is not of
+    /// VFIO, `EEXIST`.
     fn add_vfio_file(&mut self, vm: VmId, request: &Request<'_>, fd: Fd) -> SyscallResult<()> {
         let file = self.usable(request.pid, fd)?;
         if !self.file(file).is_vfio() {
@@ -228,7 +233,7 @@ impl Machine {
         Ok(())
     }
 
-    /// `kvm_vfio_file_del`. EBADF, ENOENT.
+    /// Removes a file (`kvm_vfio_file_del`). Fails with `EBADF`, `ENOENT`.
     fn drop_vfio_file(&mut self, vm: VmId, request: &Request<'_>, fd: Fd) -> SyscallResult<()> {
         let file = self.usable(request.pid, fd)?;
         let known = &mut self.vms.get_mut(vm).vfio_files;
@@ -244,20 +249,20 @@ impl Machine {
         self.reclaim();
     }
 
-    /// `vfio_file_set_kvm`.
+    /// Records the VM of a device file (`vfio_file_set_kvm`).
     fn set_kvm(&mut self, file: FileId, vm: Option<VmId>) {
         if let File::Device(device) = self.file_mut(file) {
             device.kvm = vm;
         }
     }
 
-    /// `kvm_vm_release`.
+    /// Releases a VM's own file (`kvm_vm_release`).
     pub(crate) fn release_vm(&mut self, vm: VmId) {
         self.drop_irqfds_of(vm);
         self.put_vm(vm);
     }
 
-    /// `kvm_vfio_release`.
+    /// Releases the file of a VM's VFIO device (`kvm_vfio_release`).
     pub(crate) fn release_kvm_vfio(&mut self, vm: VmId) {
         for file in std::mem::take(&mut self.vms.get_mut(vm).vfio_files) {
             self.forget_vfio_file(file);
@@ -265,12 +270,12 @@ impl Machine {
         self.put_vm(vm);
     }
 
-    /// `kvm_put_kvm`: a VM goes with whatever was the last to have it.
+    /// Removes a VM that has no holder left (`kvm_put_kvm`).
     pub(crate) fn put_vm(&mut self, vm: VmId) {
         let bound = self.devices.iter().filter_map(|device| device.binding?.kvm);
-        let is_had = self.is_any_open(&[File::Vm(vm), File::Vcpu(vm), File::KvmVfio(vm)])
+        let is_held = self.is_any_open(&[File::Vm(vm), File::Vcpu(vm), File::KvmVfio(vm)])
             || bound.into_iter().any(|kvm| kvm == vm);
-        if !is_had {
+        if !is_held {
             let mm = self.vms.get(vm).mm;
             if self.is_mm_alive(mm) {
                 self.process_mut(mm.pid).guest = None;
@@ -280,7 +285,7 @@ impl Machine {
     }
 }
 
-/// A descriptor as the value of an ioctl.
+/// Returns a descriptor as the value of an ioctl.
 fn number(fd: Fd) -> u32 {
     fd.0.cast_unsigned()
 }

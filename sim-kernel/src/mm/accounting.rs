@@ -1,21 +1,21 @@
-//! Who is charged for pinned pages, and how much.
+//! Accounting: the owner that is charged for pinned pages, and the counters.
 //!
 //! Every page set has an *owner* (the memory map, task and user that mapped it or took it over) and
-//! an accounting *mode*, fixed when it was made, from the mapper's `CAP_IPC_LOCK` and the context's
-//! `RLIMIT_MODE` (K4: a taker inherits the mode, whatever it may itself).
+//! an accounting *mode*. The mode is fixed when the set is made, by the mapper's `CAP_IPC_LOCK` and
+//! the context's `RLIMIT_MODE` (K4: a new owner inherits the mode, whatever its own capabilities).
 //!
 //! * `None`: only `mm_struct::pinned_vm` (VmPin) counts, without a limit.
 //! * `User`: `user_struct::locked_vm`, all processes of a user together.
 //! * `Mm`: `mm_struct::locked_vm` (VmLck) of one memory map.
 //!
-//! All modes count VmPin. The limit is `RLIMIT_MEMLOCK` of the owning task when the charge is made,
-//! also when that task is dead (K9). A memory map that dies takes its counters out of sight; a
-//! user's charge stays until the pages are unpinned or taken over (K5). Counters are in pages and
-//! signed, because two of them can underflow (K2, K3); a limit compares them unsigned, as Linux
-//! does.
+//! All modes count VmPin. The limit is the `RLIMIT_MEMLOCK` that the owning task has at the time of
+//! the charge, even if that task is dead (K9). The counters of a memory map vanish from view when
+//! it dies; a user's charge stays until the pages are unpinned or taken over (K5). Counters are in
+//! pages, and signed because two of them can underflow (K2, K3); the limit check compares them as
+//! unsigned, as Linux does.
 //!
-//! Invariant: no counter in the table is zero, and no dead memory map has one that no page set
-//! names.
+//! Invariant: no counter in the table is zero, and a dead memory map has one only while a page set
+//! names it.
 //!
 //! Mirrors `do_update_pinned`, `update_mm_locked_vm`, `incr_user_locked_vm` and
 //! `decr_user_locked_vm` of `drivers/iommu/iommufd/pages.c`, and `__account_locked_vm` of
@@ -40,7 +40,7 @@ pub(crate) struct LockedCounters {
     pub(crate) pinned: BTreeMap<MmId, i64>,
 }
 
-/// Which counter a page set is charged to.
+/// The counter that a page set is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Mode {
     None,
@@ -48,7 +48,7 @@ pub(crate) enum Mode {
     Mm,
 }
 
-/// Who a page set belongs to. The task is that of the memory map.
+/// The owner of a page set. The task is that of the memory map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Owner {
     pub(crate) mm: MmId,
@@ -72,30 +72,33 @@ impl Machine {
         Owner { mm: self.mm(pid), uid: self.process(pid).uid }
     }
 
-    /// VmPin of a living process, in pages; below zero where the kernel's counter has wrapped (K2).
+    /// Returns VmPin of a living process, in pages; negative if the kernel's counter has wrapped
+    /// (K2).
     pub fn vm_pin_pages(&self, pid: Pid) -> i64 {
         self.books.pinned.get(&self.mm(pid)).copied().unwrap_or(0)
     }
 
-    /// VmLck of a living process, in pages; below zero where the kernel's counter has wrapped (K3).
+    /// Returns VmLck of a living process, in pages; negative if the kernel's counter has wrapped
+    /// (K3).
     pub fn vm_lck_pages(&self, pid: Pid) -> i64 {
         self.books.locked.get(&self.mm(pid)).copied().unwrap_or(0)
     }
 
-    /// Whether `pages` more fit under the limit of the owning task. ENOMEM.
+    /// Fails with `ENOMEM` if `pages` more exceed the limit of the owning task.
     fn check_limit(&self, task: Pid, counter: i64, pages: u64) -> Result<(), Failure> {
         let limit_pages = self.process(task).memlock_bytes / PAGE_BYTES;
         let sum = counter.wrapping_add(signed(pages)).cast_unsigned();
         if sum > limit_pages { Err(fail(Errno::ENOMEM)) } else { Ok(()) }
     }
 
-    /// Whether `pages` more may be locked in a memory map (`__account_locked_vm`). ENOMEM.
+    /// Fails with `ENOMEM` if `pages` more may not be locked in a memory map
+    /// (`__account_locked_vm`).
     pub(crate) fn may_lock(&self, mm: MmId, pages: u64) -> Result<(), Failure> {
         let counter = self.books.locked.get(&mm).copied().unwrap_or(0);
         self.check_limit(mm.pid, counter, pages)
     }
 
-    /// Counts VmLck alone, whatever the limit.
+    /// Adds to VmLck alone, without checking the limit.
     pub(crate) fn lock(&mut self, mm: MmId, pages: u64) {
         self.move_locked(mm, signed(pages));
     }
@@ -110,7 +113,7 @@ impl Machine {
         }
     }
 
-    /// Charges an owner. ENOMEM over the limit, and then nothing is charged.
+    /// Charges an owner. Fails with `ENOMEM` over the limit, and then charges no counter.
     pub(crate) fn charge(&mut self, owner: Owner, mode: Mode, pages: u64) -> Result<(), Failure> {
         match mode {
             Mode::None => {}
@@ -128,18 +131,18 @@ impl Machine {
         Ok(())
     }
 
-    /// Whether the counter of an owner can be reached. EINVAL for a dead memory map (K3).
+    /// Fails with `EINVAL` if the owner's counter is in a dead memory map (K3).
     pub(crate) fn check_reach(&self, owner: Owner, mode: Mode) -> Result<(), Failure> {
         let needs_mm = mode == Mode::Mm && self.profile.has(Quirk::DeadOwner);
         if needs_mm && !self.is_mm_alive(owner.mm) { Err(fail(Errno::EINVAL)) } else { Ok(()) }
     }
 
-    /// Gives a charge back.
+    /// Uncharges an owner.
     pub(crate) fn uncharge(&mut self, owner: Owner, mode: Mode, pages: u64) {
         match mode {
             Mode::None => {}
             Mode::User => {
-                // Linux warns and leaves a user's counter alone that would underflow.
+                // If a user's counter would underflow, Linux warns and leaves it unchanged.
                 let counter = self.books.users.get(&owner.uid).copied().unwrap_or(0);
                 if counter >= signed(pages) {
                     add(&mut self.books.users, owner.uid, -signed(pages));
@@ -150,7 +153,7 @@ impl Machine {
         self.move_pinned(owner, -signed(pages));
     }
 
-    /// Counts VmPin alone.
+    /// Adds to VmPin alone.
     pub(crate) fn move_pinned(&mut self, owner: Owner, pages: i64) {
         if pages != 0 {
             add(&mut self.books.pinned, owner.mm, pages);
@@ -165,8 +168,8 @@ impl Machine {
                 || self.dmas().any(|(_, _, dma)| self.payer(dma) == *mm)
         };
         let known = self.books.pinned.keys().chain(self.books.locked.keys());
-        let buried: Vec<MmId> = known.filter(|mm| !named(mm)).copied().collect();
-        for mm in buried {
+        let dropped: Vec<MmId> = known.filter(|mm| !named(mm)).copied().collect();
+        for mm in dropped {
             self.books.pinned.remove(&mm);
             self.books.locked.remove(&mm);
         }

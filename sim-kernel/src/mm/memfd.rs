@@ -1,7 +1,7 @@
 //! memfds: memory objects as files, their length, their seals and their holes.
 //!
-//! A file that is open for reading alone is told apart from others by its kind. Nothing asks for
-//! more than that when a device maps it: neither how it is open nor its seals.
+//! A file that is open read-only is a file kind of its own. That suffices, because mapping for a
+//! device checks neither the open mode nor the seals.
 //!
 //! Mirrors `mm/memfd.c`, `fs/open.c`.
 
@@ -15,7 +15,7 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 
 impl Machine {
-    /// Whether a file, a mapping or a pin refers to it.
+    /// Returns true if a file, a mapping or a pin refers to it.
     pub(crate) fn is_memory_used(&self, id: MemoryId) -> bool {
         let open = self.is_any_open(&[File::Memfd(id), File::ReadOnlyMemfd(id)]);
         let mapped = || self.pids().any(|(_, p)| p.vmas.iter().any(|vma| vma.memory == id));
@@ -32,7 +32,8 @@ impl Machine {
         }
     }
 
-    /// The memfd of a descriptor. EBADF; `otherwise` where it is no memfd.
+    /// Returns the memfd of a descriptor. Fails with `EBADF`, or with `otherwise` if it is no
+    /// memfd.
     pub(crate) fn memfd_of(
         &self,
         pid: Pid,
@@ -42,7 +43,7 @@ impl Machine {
         self.memory_of(self.usable(pid, fd)?).ok_or(otherwise)
     }
 
-    /// `memfd_create`. EMFILE.
+    /// Creates a memfd (`memfd_create`). Fails with `EMFILE`.
     pub(super) fn memfd(&mut self, pid: Pid, place: &Placement) -> SyscallResult {
         self.atomically(|machine| {
             let memory = machine.memories.insert(Shared::default());
@@ -50,12 +51,13 @@ impl Machine {
         })
     }
 
-    /// `shmem_getattr`.
+    /// Returns the inode and length (`shmem_getattr`).
     pub(crate) fn stat_memory(&self, id: MemoryId) -> Reply {
         Reply::Stat { inode: inode(id), length_bytes: self.memories.get(id).length_bytes }
     }
 
-    /// `ftruncate`: a length that is negative before the descriptor, EINVAL for what is no file.
+    /// Sets the length (`ftruncate`). A negative length is refused before the descriptor is
+    /// checked; a file that cannot be truncated fails with `EINVAL`.
     pub(super) fn truncate(&mut self, pid: Pid, fd: Fd, length_bytes: u64) -> SyscallResult {
         if length_bytes > FILE_BYTES_MAX {
             return Err(fail(Errno::EINVAL));
@@ -66,13 +68,18 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// [`Self::add_seals`] of those that keep a file's size.
+    /// Adds the seals that fix a file's size ([`Self::add_seals`]).
     pub(super) fn seal_size(&mut self, pid: Pid, fd: Fd) -> SyscallResult {
         self.add_seals(pid, fd, SHRINK | GROW)
     }
 
-    /// `memfd_add_seals`. EPERM (read-only), EINVAL (unknown, no memfd), EPERM (sealed against
-    /// seals); against writing EBUSY while it is mapped writable or pinned.
+    /// Adds seals (`memfd_add_seals`).
+    ///
+    /// # Errors
+    ///
+    /// In this order: `EPERM` (read-only), `EINVAL` (unknown seal, no memfd), `EPERM` (sealed
+    /// against seals); `EBUSY` for a seal against writing while the memfd is mapped writable or
+    /// pinned.
     pub(super) fn add_seals(&mut self, pid: Pid, fd: Fd, seals: u32) -> SyscallResult {
         let file = self.usable(pid, fd)?;
         if matches!(self.file(file), File::ReadOnlyMemfd(_)) {
@@ -95,7 +102,8 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// `mapping_deny_writable`, `memfd_wait_for_pins`. EBUSY.
+    /// Fails with `EBUSY` if the memory is mapped or pinned (`mapping_deny_writable`,
+    /// `memfd_wait_for_pins`).
     fn check_no_writer(&self, memory: MemoryId) -> SyscallResult<()> {
         if self.pids().any(|(_, p)| p.vmas.iter().any(|vma| vma.memory == memory)) {
             return Err(fail(Errno::EBUSY));
@@ -106,8 +114,12 @@ impl Machine {
         Ok(())
     }
 
-    /// `open` of a link of `/proc/self/fd`. ENOENT without the descriptor; what has no path is
-    /// root's (EACCES) and cannot be opened anyhow (ENXIO).
+    /// Opens a link of `/proc/self/fd` read-only.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` without the descriptor. A file without a path belongs to root (`EACCES`) and cannot
+    /// be opened by root either (`ENXIO`).
     pub(super) fn reopen_read_only(
         &mut self,
         pid: Pid,
@@ -125,7 +137,12 @@ impl Machine {
         }
     }
 
-    /// `vfs_fallocate`: EINVAL for an empty or negative range, ENODEV for what is no file, EFBIG.
+    /// Punches a hole (`vfs_fallocate`).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for an empty or negative range, `EBADF` if read-only, `ENODEV` for a file that is
+    /// no memfd, `EFBIG`.
     pub(super) fn punch_hole(
         &mut self,
         pid: Pid,
@@ -149,7 +166,8 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// Writes into a file; it grows where it may. EPERM where it is sealed and would.
+    /// Writes into a file, which grows unless it is sealed. Fails with `EPERM` if a seal forbids
+    /// the write.
     pub(crate) fn write_memory(
         &mut self,
         memory: MemoryId,

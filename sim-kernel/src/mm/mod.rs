@@ -1,8 +1,8 @@
-//! Memory: memory objects and memfds, where processes map them, and who is charged for pinned
+//! Memory: memory objects and memfds, their mappings in processes, and the accounting of pinned
 //! pages.
 //!
-//! Other folders read and write memory objects, look up what a process maps, and charge and
-//! uncharge an owner; how pages are kept and counters change is private to this folder.
+//! Other folders read and write memory objects, look up the mappings of a process, and charge and
+//! uncharge an owner; the representation of pages and counters is private to this folder.
 //!
 //! Mirrors `mm/`.
 

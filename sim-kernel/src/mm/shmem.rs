@@ -1,15 +1,14 @@
-//! Memory objects: pages, what is in them, and how long they are.
+//! Memory objects: their pages, contents and lengths.
 //!
-//! A memory object is what is behind a memfd or behind one anonymous mapping. It lives while a
-//! file, a mapping or a pin refers to it. Its pages are told apart by index and *generation*:
-//! punching a hole or cutting the file off puts pages of the next generation in place of the old
-//! ones. Pins keep the old ones (K6: nothing tells the device), mappings show the new ones.
+//! A memory object holds the pages of a memfd or of one anonymous mapping. It lives while a file, a
+//! mapping or a pin refers to it. A page is identified by its index and *generation*: punching a
+//! hole or truncating the file replaces pages by those of the next generation. Pins keep the old
+//! pages (K6: the device is not notified), mappings show the new ones.
 //!
-//! Only bytes that were written are kept; all others read as zero. What a device writes is not
-//! modelled.
+//! Only written bytes are stored; all others read as zero. Writes of a device are not modelled.
 //!
-//! Invariants: `contents` holds no page of zeroes only and no trailing zeroes; `replaced` is
-//! sorted, disjoint, of generations above 0, and neighbours of one generation are one range.
+//! Invariants: `contents` has no all-zero page and no trailing zeroes; `replaced` is sorted and
+//! disjoint, its generations are above 0, and adjacent ranges of one generation are joined.
 //!
 //! Absent: huge pages.
 //!
@@ -26,9 +25,9 @@ use std::ops::Range;
 /// A memory object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Memory {
-    /// Of the file. Anonymous memory has its mapping's.
+    /// Length of the file in bytes; for anonymous memory, that of its mapping.
     pub(crate) length_bytes: u64,
-    /// Anonymous: of one process, whose children have copies.
+    /// True if anonymous: it belongs to one process, and a forked child gets a copy.
     pub(crate) is_private: bool,
     /// `F_SEAL_*`.
     pub(super) seals: u32,
@@ -37,7 +36,7 @@ pub(crate) struct Memory {
     replaced: Vec<Replaced>,
 }
 
-/// Pages that were replaced.
+/// A range of pages that were replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Replaced {
     pages: Range<u64>,
@@ -53,18 +52,18 @@ pub(super) const FUTURE_WRITE: u32 = 16;
 pub(super) const EXEC: u32 = 32;
 pub(super) const ALL_SEALS: u32 = 63;
 
-/// The inode number of a memory object. 0 is none.
+/// Returns the inode number of a memory object, which is never 0.
 pub(crate) fn inode(memory: MemoryId) -> u64 {
     memory.index() as u64 + 1
 }
 
 impl Memory {
-    /// Fresh anonymous memory of so many bytes.
+    /// Creates anonymous memory of a length in bytes.
     pub(super) fn anonymous(length_bytes: u64) -> Self {
         Self { length_bytes, is_private: true, ..Self::default() }
     }
 
-    /// The pages of a range, in runs of one generation.
+    /// Returns the pages of a range, in runs of one generation.
     pub(crate) fn runs(&self, range: Range<u64>) -> Vec<(Range<u64>, u32)> {
         let mut runs = Vec::new();
         let mut at = range.start;
@@ -85,12 +84,12 @@ impl Memory {
         runs
     }
 
-    /// Which page is there: how often it was replaced.
+    /// Returns how often a page was replaced.
     pub(crate) fn generation(&self, page: u64) -> u32 {
         self.runs(page..page + 1)[0].1
     }
 
-    /// Puts fresh pages of zeroes there.
+    /// Replaces pages by fresh zero pages, of the next generation.
     fn replace(&mut self, range: Range<u64>) {
         let before = self.runs(0..range.start);
         let within = self.runs(range.clone());
@@ -121,7 +120,7 @@ impl Memory {
         }
     }
 
-    /// Writes anywhere; the length is the caller's business.
+    /// Writes across pages; the caller adjusts the length.
     pub(crate) fn write(&mut self, offset_bytes: u64, bytes: &[u8]) {
         let mut done = 0;
         while done < bytes.len() {
@@ -133,7 +132,7 @@ impl Memory {
         }
     }
 
-    /// What is there; zeroes where nothing was written.
+    /// Reads a range of bytes; those never written are zero.
     pub(crate) fn read(&self, range: Range<u64>) -> Vec<u8> {
         let length = usize::try_from(range.end - range.start).expect("one transfer");
         let mut bytes = vec![0; length];
@@ -148,7 +147,8 @@ impl Memory {
         bytes
     }
 
-    /// `shmem_setattr`: the pages that are cut off are gone, also when the file grows again.
+    /// Sets the length (`shmem_setattr`). Truncated pages are dropped for good, even if the file
+    /// grows again.
     pub(super) fn set_length(&mut self, length_bytes: u64) -> Result<(), Failure> {
         let seal = if length_bytes < self.length_bytes { SHRINK } else { GROW };
         if self.seals & seal != 0 && length_bytes != self.length_bytes {
@@ -162,13 +162,13 @@ impl Memory {
         Ok(())
     }
 
-    /// Zeroes within one page, which stays the same page.
+    /// Zeroes bytes within one page, which stays the same page.
     fn zero(&mut self, range: Range<u64>) {
         let length = usize::try_from(range.end - range.start).expect("within one page");
         self.write_page(range.start / PAGE_BYTES, in_page(range.start), &vec![0; length]);
     }
 
-    /// `shmem_fallocate`: whole pages are replaced, parts of pages zeroed.
+    /// Punches a hole (`shmem_fallocate`): complete pages are replaced, partial ones zeroed.
     pub(super) fn punch(&mut self, range: Range<u64>) -> Result<(), Failure> {
         self.check_write_seals()?;
         self.punch_pages(range);
@@ -187,13 +187,14 @@ impl Memory {
         }
     }
 
-    /// EPERM where nobody may write any more.
+    /// Fails with `EPERM` if a seal forbids writing.
     pub(super) fn check_write_seals(&self) -> Result<(), Failure> {
         let sealed = self.seals & (WRITE | FUTURE_WRITE) != 0;
         if sealed { Err(fail(Errno::EPERM)) } else { Ok(()) }
     }
 
-    /// `generic_perform_write`, page by page: a file that may not grow takes what ends within it.
+    /// Writes page by page (`generic_perform_write`): a file sealed against growing accepts only
+    /// the pages that end within it.
     pub(super) fn write_at(&mut self, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Failure> {
         let end = offset_bytes.saturating_add(bytes.len() as u64).min(FILE_BYTES_MAX);
         self.check_write_seals()?;
@@ -209,7 +210,7 @@ impl Memory {
     }
 }
 
-/// The offset within its page.
+/// Returns the offset within its page.
 fn in_page(offset_bytes: u64) -> usize {
     usize::try_from(offset_bytes % PAGE_BYTES).expect("less than a page")
 }

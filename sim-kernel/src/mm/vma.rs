@@ -1,14 +1,13 @@
-//! Where processes map memory.
+//! Mappings of memory in processes.
 //!
 //! A mapping shows pages of a memory object, shared and writable, at addresses of one memory map.
-//! It keeps the object alive, not the file; it shows whatever pages the object has now, unlike a
-//! pin.
+//! It keeps the object alive, not the file. Unlike a pin, it always shows the object's current
+//! pages.
 //!
 //! Addresses are the lowest free ones from a fixed base, so that the same calls give the same
 //! values.
 //!
-//! A mapping of a BAR of a device shows no memory: nothing can pin it. It keeps the device's file
-//! open.
+//! A mapping of a device's BAR has no pages that could be pinned. It keeps the device's file open.
 //!
 //! Absent: `mprotect`, `mremap`, `MAP_FIXED`, private file mappings.
 //!
@@ -24,13 +23,13 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Va, pages};
 use std::ops::Range;
 
-/// A mapping of a process (`vm_area_struct`), shared and writable, or anonymous.
+/// A mapping of a process (`vm_area_struct`): shared and writable, or anonymous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Vma {
     pub(crate) va: u64,
     pub(crate) pages: u64,
     pub(crate) memory: MemoryId,
-    /// The page of the memory object that the first one shows.
+    /// Index in the memory object of the first page shown.
     pub(crate) index: u64,
 }
 
@@ -47,14 +46,14 @@ impl BarVma {
         self.va + self.pages * PAGE_BYTES
     }
 
-    /// What remains of it in a range of addresses on page boundaries.
+    /// Returns the part within a page-aligned range of addresses.
     fn clipped(&self, va: Range<u64>) -> Option<Self> {
         let (first, end) = (self.va.max(va.start), self.end().min(va.end));
         (first < end).then(|| Self { va: first, pages: (end - first) / PAGE_BYTES, ..*self })
     }
 }
 
-/// Where mappings begin, and where addresses end.
+/// The lowest address of a mapping, and the end of the address space.
 const VA_FIRST: u64 = 0x7f00_0000_0000;
 const VA_END: u64 = 0x7fff_ffff_f000;
 
@@ -63,7 +62,7 @@ impl Vma {
         self.va + self.pages * PAGE_BYTES
     }
 
-    /// What remains of it in a range of addresses on page boundaries.
+    /// Returns the part within a page-aligned range of addresses.
     fn clipped(&self, va: Range<u64>) -> Option<Self> {
         let (first, end) = (self.va.max(va.start), self.end().min(va.end));
         (first < end).then(|| Self {
@@ -76,7 +75,8 @@ impl Vma {
 }
 
 impl Machine {
-    /// `mmap`: offset, descriptor, length, room, overflow, kind of file, in this order.
+    /// Maps memory (`mmap`). Checks, in this order: offset, descriptor, length, free space,
+    /// overflow, kind of file.
     pub(super) fn mmap(
         &mut self,
         pid: Pid,
@@ -118,8 +118,12 @@ impl Machine {
         Ok(Reply::Va(Va(va)))
     }
 
-    /// EACCES for a file that is open for reading alone, EPERM for one that is sealed against
-    /// writing, ENODEV for files without mappings.
+    /// Returns the memory of a file that can be mapped.
+    ///
+    /// # Errors
+    ///
+    /// `EACCES` for a file that is open read-only, `EPERM` for one sealed against writing, `ENODEV`
+    /// for a kind of file that has no mappings.
     fn mappable(&self, file: FileId) -> Result<MemoryId, Failure> {
         match *self.file(file) {
             File::Memfd(memory) => {
@@ -127,7 +131,7 @@ impl Machine {
                 Ok(memory)
             }
             File::ReadOnlyMemfd(_) => Err(fail(Errno::EACCES)),
-            // No register page of a viommu is there.
+            // No viommu has a register page to map.
             File::Iommufd(_) if self.profile.maps_iommufd() => Err(fail(Errno::ENXIO)),
             File::Iommufd(_)
             | File::Device(_)
@@ -158,7 +162,7 @@ impl Machine {
         vmas.insert(at, vma);
     }
 
-    /// The lowest gap that is large enough, or the forced place where it is free.
+    /// Returns the lowest gap that is large enough, or the forced address if it is free.
     fn free_va(&self, pid: Pid, length_bytes: u64, forced: Option<Va>) -> Option<u64> {
         let process = self.process(pid);
         let vmas = process.vmas.iter().map(|vma| vma.va..vma.end());
@@ -175,7 +179,7 @@ impl Machine {
         forced.filter(fits).or_else(|| std::iter::once(VA_FIRST).chain(gaps).find(fits))
     }
 
-    /// `munmap`: whole pages; holes are no error; a mapping may be split.
+    /// Unmaps whole pages (`munmap`). Unmapped gaps are no error; a mapping may be split.
     pub(super) fn munmap(&mut self, pid: Pid, va: u64, length_bytes: u64) -> SyscallResult {
         let fits = va.is_multiple_of(PAGE_BYTES) && va <= VA_END && length_bytes <= VA_END - va;
         if !fits || length_bytes == 0 {
@@ -192,7 +196,8 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// What remains of a mapping of a BAR, in one part or two, holds the file as often.
+    /// Unmaps a range of BAR mappings. Each remaining part, one or two, holds a reference to the
+    /// file.
     pub(crate) fn unmap_bars(&mut self, pid: Pid, va: Range<u64>) {
         if self.process(pid).bars.is_empty() {
             return;

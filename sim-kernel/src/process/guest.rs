@@ -1,13 +1,13 @@
-//! The guest of a process: vCPUs that run or stand, and how far they have come.
+//! The guest of a process: whether its vCPUs run, and its progress.
 //!
-//! A guest is a number, its progress, that grows while it runs; its RAM is whatever its process
-//! maps. Its saved state is bytes in a memfd: copied, cut off or overwritten like any others. With
-//! it goes what was injected into its virtual machine and not taken; in a process without one that
-//! is lost. It dies with the memory map of its process, and with a virtual machine of KVM that its
-//! process has made.
+//! A guest is a number, its progress, that grows while it runs; its RAM is the memory that its
+//! process maps. Its saved state is bytes in a memfd, which can be copied, truncated or overwritten
+//! like any others. Interrupts that were injected into its virtual machine and not yet delivered
+//! are part of that state; loading it into a process without a VM drops them. The guest dies with
+//! the memory map of its process, and with a KVM virtual machine that its process has created.
 //!
 //! An interrupt is delivered when a process whose guest runs takes it from an eventfd, by itself or
-//! through KVM's irqfd ([`Machine::deliver`]). Read by any other process it is gone.
+//! through KVM's irqfd ([`Machine::deliver`]). An interrupt that any other process reads is lost.
 
 use crate::fs::Signal;
 use crate::machine::Machine;
@@ -17,20 +17,21 @@ use handoff_model::abi::call::{GuestCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid};
 
-/// A guest.
+/// The guest of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Guest {
     pub(crate) running: bool,
     pub(crate) progress: u64,
 }
 
-/// What saved state begins with; the progress follows, and what is pending, a record each.
+/// The magic at the start of saved state; the progress follows, then a record for each pending
+/// signal.
 const MAGIC: &[u8; 8] = b"vmstate\0";
 
-/// Device, vector and count.
+/// Size of a record in bytes: device, vector and count.
 const SIGNAL_BYTES: usize = 8;
 
-/// The most that is read of saved state.
+/// Maximum length of saved state in bytes.
 const SAVED_BYTES_MAX: u64 = PAGE_BYTES;
 
 fn saved(signal: Signal) -> [u8; SIGNAL_BYTES] {
@@ -48,13 +49,17 @@ fn loaded(record: [u8; SIGNAL_BYTES]) -> Signal {
 }
 
 impl Machine {
-    /// Gives a process a running guest whose RAM is what the process maps.
+    /// Gives a process a running guest whose RAM is the memory that the process maps.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the process is dead.
     pub fn boot_guest(&mut self, pid: Pid) {
         assert!(self.alive(pid), "a dead process has no guest");
         self.process_mut(pid).guest = Some(Guest { running: true, progress: 0 });
     }
 
-    /// The running guest of a process gets one step further; → whether there is one.
+    /// Advances the running guest of a process by one step. Returns false if no guest runs.
     pub fn guest_work(&mut self, pid: Pid) -> bool {
         if !self.guest_runs(pid) {
             return false;
@@ -64,19 +69,22 @@ impl Machine {
         true
     }
 
-    /// Whether a process's guest runs.
+    /// Returns true if a process's guest runs.
     pub fn guest_runs(&self, pid: Pid) -> bool {
         self.process(pid).guest.is_some_and(|guest| guest.running)
     }
 
-    /// Whether a process's running guest could take something of a vector now.
+    /// Returns true if a process's running guest could take a signal of a vector now.
     pub fn can_deliver(&self, pid: Pid, device: &str, vector: usize) -> bool {
         self.guest_runs(pid) && self.signalled(pid, device, vector).is_some()
     }
 
-    /// The running guest of a process takes what waits of a vector, through an eventfd that the
-    /// process holds (the lowest descriptor that has some); → whether there was any. Panics for an
-    /// unknown device.
+    /// Delivers the pending signals of a vector to the running guest of a process, from the lowest
+    /// descriptor of an eventfd that has some. Returns true if there were any.
+    ///
+    /// # Panics
+    ///
+    /// Panics if no device has this name.
     pub fn deliver(&mut self, pid: Pid, device: &str, vector: usize) -> bool {
         match self.signalled(pid, device, vector) {
             Some(file) if self.guest_runs(pid) => {
@@ -87,14 +95,15 @@ impl Machine {
         }
     }
 
-    /// The eventfd of a process in which something of a vector waits.
+    /// Returns an eventfd of a process in which a signal of a vector is pending.
     fn signalled(&self, pid: Pid, device: &str, vector: usize) -> Option<FileId> {
         let id = self.device_named(device);
         let mut held = self.process(pid).descriptors.values().map(|descriptor| descriptor.file);
         held.find(|file| self.waits_in(*file, id, vector) > 0)
     }
 
-    /// A process empties an eventfd.
+    /// Empties an eventfd on behalf of a process, and delivers its signals if the process's guest
+    /// runs.
     pub(crate) fn take_signals(&mut self, pid: Pid, file: FileId) {
         let taken = std::mem::take(self.event_mut(file));
         if self.guest_runs(pid) {
@@ -102,7 +111,7 @@ impl Machine {
         }
     }
 
-    /// A running guest has these interrupts.
+    /// Counts interrupts as delivered to a running guest.
     pub(crate) fn deliver_signals(&mut self, signals: &[Signal]) {
         for signal in signals {
             let device = self.device_mut(signal.device);
@@ -119,7 +128,7 @@ impl Machine {
         }
     }
 
-    /// Succeeds whatever runs: afterwards, nothing does.
+    /// Stops the guest. Succeeds also if none runs.
     fn stop_guest(&mut self, pid: Pid) -> Reply {
         if self.guest_runs(pid) {
             self.process_mut(pid).guest.as_mut().expect("it runs").running = false;
@@ -127,7 +136,7 @@ impl Machine {
         Reply::Done
     }
 
-    /// EINVAL without a guest; else as starting.
+    /// Starts the guest. Fails with `EINVAL` without a guest; succeeds if it already runs.
     fn start_guest(&mut self, pid: Pid) -> SyscallResult {
         let guest = self.process_mut(pid).guest.as_mut().ok_or(fail(Errno::EINVAL))?;
         guest.running = true;
@@ -135,8 +144,8 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// Writes the progress as it is at this moment. EINVAL without a guest or a memfd, EPERM when
-    /// the memfd may not grow.
+    /// Writes the current progress and the pending signals. Fails with `EINVAL` without a guest or
+    /// a memfd, and with `EPERM` if the memfd may not grow.
     fn save_guest(&mut self, pid: Pid, fd: Fd) -> SyscallResult {
         let memory = self.memfd_of(pid, fd, fail(Errno::EINVAL))?;
         let guest = self.process(pid).guest.ok_or(fail(Errno::EINVAL))?;
@@ -146,7 +155,8 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// EINVAL when there is a guest already, no saved state, or something after it.
+    /// Creates a stopped guest from saved state. Fails with `EINVAL` if the process already has a
+    /// guest, or if the memfd does not begin with saved state or is too long.
     fn load_guest(&mut self, pid: Pid, fd: Fd) -> SyscallResult {
         let memory = self.memfd_of(pid, fd, fail(Errno::EINVAL))?;
         if self.process(pid).guest.is_some() {

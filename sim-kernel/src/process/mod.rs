@@ -1,20 +1,20 @@
-//! Processes: who they are, what they may, how they begin and end.
+//! Processes: their credentials and limits, their start, exec and death.
 //!
-//! A process is its thread group; a call is its only activity. Its memory map (`mm`) is an identity
-//! of its own: `execve` gives the process a new one, exit leaves it with none, and page sets keep
-//! naming the old one ([`MmId`]).
+//! A process is its thread group; its only activity is its calls. Its memory map (`mm`) has an
+//! identity of its own: `execve` gives the process a new one, exit leaves it with none, and page
+//! sets continue to name the old one ([`MmId`]).
 //!
-//! Death, in Linux's order: the memory map goes first, then the descriptors; the last references
-//! are dropped from task work, in descending order of descriptors. An exec replaces the memory map
-//! first and closes the CLOEXEC descriptors then.
+//! Death, in Linux's order: the memory map is dropped first, then the descriptors; the last
+//! references are dropped from task work, in descending order of descriptors. An exec first
+//! replaces the memory map, then closes the CLOEXEC descriptors.
 //!
-//! Capabilities are the two that matter: `CAP_IPC_LOCK` is a flag, and user 0 has all others
-//! (`CAP_SYS_RESOURCE`, `CAP_SETUID`, `CAP_KILL`). User 0 gets `CAP_IPC_LOCK` back at exec; another
-//! user keeps what it has, as with ambient capabilities.
+//! Capabilities: `CAP_IPC_LOCK` is a flag, and user 0 has all others (`CAP_SYS_RESOURCE`,
+//! `CAP_SETUID`, `CAP_KILL`). User 0 regains `CAP_IPC_LOCK` at exec; for any other user an exec
+//! leaves it unchanged, as with ambient capabilities.
 //!
-//! Absent: threads, signals but SIGKILL, zombies (who is dead is reaped at once).
+//! Absent: threads, signals except SIGKILL, zombies (a dead process is reaped at once).
 //!
-//! Other folders look processes and memory maps up, and give guests their interrupts.
+//! Other folders look up processes and memory maps, and deliver interrupts to guests.
 //!
 //! Mirrors `kernel/exit.c`, `fs/exec.c`, `kernel/sys.c`, `kernel/pid.c`, `security/commoncap.c`.
 
@@ -32,14 +32,14 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid, Uid};
 use std::collections::BTreeMap;
 
-/// How a process starts.
+/// The properties of a new process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProcessSpec {
-    /// Its user. User 0 has every capability but, as told here, `CAP_IPC_LOCK`.
+    /// Its user. User 0 has every capability, except that `CAP_IPC_LOCK` is as given here.
     pub uid: Uid,
-    /// Whether it has `CAP_IPC_LOCK`: what it maps is charged to nobody.
+    /// True if it has `CAP_IPC_LOCK`: its mappings are charged to no counter.
     pub cap_ipc_lock: bool,
-    /// `RLIMIT_MEMLOCK`, soft and hard; [`handoff_model::abi::call::UNLIMITED`] for none.
+    /// `RLIMIT_MEMLOCK` in bytes, soft and hard; [`handoff_model::abi::call::UNLIMITED`] for none.
     pub memlock_bytes: u64,
 }
 
@@ -49,16 +49,16 @@ pub(crate) struct Process {
     pub(crate) alive: bool,
     pub(crate) uid: Uid,
     pub(crate) cap_ipc_lock: bool,
-    /// Read at charge time, also after death: page sets keep the task.
+    /// Read at each charge, also after death: page sets keep the task.
     pub(crate) memlock_bytes: u64,
-    /// How many memory maps it has had before this one.
+    /// Number of earlier memory maps of the process.
     generation: u8,
-    /// What it executes; `None`: what it was started with.
+    /// The image that it executes; `None` until its first exec.
     image: Option<u8>,
     pub(crate) descriptors: BTreeMap<Fd, Descriptor>,
     /// Sorted, disjoint.
     pub(crate) vmas: Vec<Vma>,
-    /// Sorted, disjoint, and from the others, too.
+    /// Sorted, disjoint from one another and from `vmas`.
     pub(crate) bars: Vec<BarVma>,
     pub(crate) guest: Option<Guest>,
 }
@@ -79,7 +79,7 @@ impl Process {
         }
     }
 
-    /// `CAP_SYS_RESOURCE`, `CAP_SETUID`, `CAP_KILL`.
+    /// Returns true if it has `CAP_SYS_RESOURCE`, `CAP_SETUID` and `CAP_KILL`.
     pub(crate) fn is_privileged(&self) -> bool {
         self.uid == Uid(0)
     }
@@ -102,17 +102,22 @@ impl Machine {
         (1..).map(Pid).zip(self.processes.iter().map(|process| &**process))
     }
 
-    /// Whether a process lives. Panics when there never was one.
+    /// Returns true if a process lives.
+    ///
+    /// # Panics
+    ///
+    /// Panics if no process ever had this pid.
     pub fn alive(&self, pid: Pid) -> bool {
         self.process(pid).alive
     }
 
-    /// The tag of the program image that a process has executed; `None`: it never did.
+    /// Returns the tag of the program image that a process has executed; `None` before its first
+    /// exec.
     pub fn running_image(&self, pid: Pid) -> Option<u8> {
         self.process(pid).image
     }
 
-    /// The memory map that a process has now.
+    /// Returns the memory map that a process has now.
     pub(crate) fn mm(&self, pid: Pid) -> MmId {
         MmId { pid, generation: self.process(pid).generation }
     }
@@ -122,20 +127,24 @@ impl Machine {
         process.alive && process.generation == mm.generation
     }
 
-    /// Kills a process from outside (SIGKILL, or an OOM kill). Nothing happens to a dead one.
+    /// Kills a process from outside (SIGKILL, or the OOM killer). Has no effect on a dead process.
     pub fn kill(&mut self, pid: Pid) {
         if self.alive(pid) {
             self.die(pid);
         }
     }
 
-    /// A descriptor of `target` in `holder`'s table, CLOEXEC, as `pidfd_open` makes it.
+    /// Creates a pidfd of `target` in `holder`'s table, CLOEXEC, as `pidfd_open` does.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `target` is dead.
     pub fn pidfd(&mut self, holder: Pid, target: Pid) -> Fd {
         assert!(self.alive(target), "pidfd_open finds living processes");
         self.install_new(holder, File::Pidfd(target), None).expect("a free descriptor")
     }
 
-    /// A program image in `holder`'s table, opened with `O_PATH | O_CLOEXEC`. `tag` says which
+    /// Opens a program image in `holder`'s table with `O_PATH | O_CLOEXEC`. `tag` identifies the
     /// program.
     pub fn image(&mut self, holder: Pid, tag: u8) -> Fd {
         self.install_new(holder, File::Image(tag), None).expect("a free descriptor")
@@ -156,7 +165,7 @@ impl Machine {
         }
     }
 
-    /// Returns true if the call would wait: for the end of a process that lives.
+    /// Returns true if the call would wait: for the end of a living process.
     pub(crate) fn process_call_waits(&self, pid: Pid, call: &ProcessCall) -> bool {
         match *call {
             ProcessCall::AwaitExit { pidfd } => {
@@ -174,19 +183,20 @@ impl Machine {
         }
     }
 
-    /// `capset` without `CAP_IPC_LOCK`.
+    /// Drops `CAP_IPC_LOCK` (`capset`).
     fn drop_cap_ipc_lock(&mut self, pid: Pid) -> Reply {
         self.process_mut(pid).cap_ipc_lock = false;
         Reply::Done
     }
 
-    /// `exit_group`.
+    /// Exits (`exit_group`).
     fn exit(&mut self, pid: Pid) -> Reply {
         self.die(pid);
         Reply::Done
     }
 
-    /// `do_prlimit`: the hard limit is raised only by who may.
+    /// Sets the limit (`do_prlimit`): only a privileged process may raise the hard limit, else
+    /// `EPERM`.
     fn set_memlock(&mut self, pid: Pid, limit_bytes: u64) -> SyscallResult {
         let process = self.process_mut(pid);
         if limit_bytes > process.memlock_bytes && !process.is_privileged() {
@@ -196,8 +206,8 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// `__sys_setresuid` and `cap_emulate_setxuid`: who leaves user 0 leaves all capabilities
-    /// there.
+    /// Changes the user (`__sys_setresuid`, `cap_emulate_setxuid`): a process that leaves user 0
+    /// loses all capabilities. Fails with `EPERM`.
     fn set_uid(&mut self, pid: Pid, uid: Uid) -> SyscallResult {
         let process = self.process_mut(pid);
         if uid != process.uid && !process.is_privileged() {
@@ -208,7 +218,7 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// The process that a pidfd names. EBADF.
+    /// Returns the process that a pidfd names. Fails with `EBADF`.
     fn target_of(&self, pid: Pid, pidfd: Fd) -> Result<Pid, Failure> {
         match self.file(self.usable(pid, pidfd)?) {
             File::Pidfd(target) => Ok(*target),
@@ -216,13 +226,14 @@ impl Machine {
         }
     }
 
-    /// `poll` of a pidfd: EBADF, and EINTR while the process lives (see `would_block`).
+    /// Waits for a process (`poll` of a pidfd). Fails with `EBADF`, and with `EINTR` while it lives
+    /// (see `would_block`).
     fn await_exit(&self, pid: Pid, pidfd: Fd) -> SyscallResult {
         let target = self.target_of(pid, pidfd)?;
         if self.alive(target) { Err(fail(Errno::EINTR)) } else { Ok(Reply::Done) }
     }
 
-    /// `pidfd_send_signal`: EBADF for what is no pidfd, ESRCH, EPERM.
+    /// Sends SIGKILL (`pidfd_send_signal`). Fails with `EBADF` if it is no pidfd, `ESRCH`, `EPERM`.
     fn send_kill(&mut self, pid: Pid, pidfd: Fd) -> SyscallResult {
         let target = self.target_of(pid, pidfd)?;
         if !self.alive(target) {
@@ -236,8 +247,8 @@ impl Machine {
         Ok(Reply::Done)
     }
 
-    /// `execve` of `/proc/self/fd/N`. ENOENT without the descriptor, EACCES for what is no regular
-    /// file, ENOEXEC for memory that holds no program.
+    /// Executes an image (`execve` of `/proc/self/fd/N`). Fails with `ENOENT` without the
+    /// descriptor, `EACCES` if it is no regular file, `ENOEXEC` for memory that holds no program.
     fn exec(&mut self, pid: Pid, image: Fd) -> SyscallResult {
         const ENOEXEC: Errno = Errno::Other(8);
         let file = self.descriptor(pid, image).map_err(|_| fail(Errno::ENOENT))?.file;
@@ -286,7 +297,8 @@ impl Machine {
         self.reclaim();
     }
 
-    /// Closes what `which` picks, in the order in which task work drops the references.
+    /// Closes the descriptors that `which` selects, in the order in which task work drops the
+    /// references.
     fn close_descriptors(&mut self, pid: Pid, which: impl Fn(&Descriptor) -> bool) {
         let descriptors = self.process(pid).descriptors.iter().rev();
         let picked: Vec<Fd> =

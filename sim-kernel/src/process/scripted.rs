@@ -1,12 +1,12 @@
-//! Following processes that are told of: what a replay does to a machine without a call.
+//! State changes that a replay applies to a machine without a call.
 //!
-//! A recorded process forks, gets descriptors by ways that are not modelled, changes its
+//! A recorded process forks, receives descriptors in ways that are not modelled, and changes its
 //! credentials by calls that [`Call`](handoff_model::abi::call::Call) does not have. These
-//! functions put the machine into the same situation. They check no permission and say no errno.
+//! functions put the machine into the same state. They check no permissions and return no errno.
 //!
-//! A child has copies of its parent's anonymous memory: what devices have pinned stays the
-//! parent's. Linux copies those pages at the fork, too, and the others when one of the two writes
-//! them.
+//! A child has copies of its parent's anonymous memory: pages that devices have pinned stay the
+//! parent's. Linux copies those pages at the fork, too, and the others when one of the two
+//! processes writes them.
 //!
 //! Mirrors `kernel/fork.c`, `copy_present_page` of `mm/memory.c`, `net/core/scm.c`,
 //! `kernel/cred.c`.
@@ -21,8 +21,12 @@ use handoff_model::abi::view::{FileKind, FileRef};
 use std::collections::BTreeMap;
 
 impl Machine {
-    /// A child with its parent's descriptors, memory map, user, capability and limit, and without a
-    /// guest. Panics where the parent is dead.
+    /// Forks a child with its parent's descriptors, memory map, user, capability and limit, and
+    /// without a guest.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the parent is dead.
     pub fn fork(&mut self, parent: Pid) -> Pid {
         assert!(self.alive(parent), "a dead process does not fork");
         let mut child = Process { generation: 0, guest: None, ..self.process(parent).clone() };
@@ -47,8 +51,12 @@ impl Machine {
         }
     }
 
-    /// The open file of a descriptor under one more, which is free, of the same process or another;
-    /// → whether there is such a descriptor.
+    /// Installs the open file of a descriptor under the free descriptor `at` of the same process or
+    /// another. Returns false if `fd` is not open.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `at` is in use.
     pub fn share(&mut self, from: Pid, fd: Fd, to: Pid, at: Fd, cloexec: bool) -> bool {
         let Ok(slot) = self.descriptor(from, fd) else { return false };
         let installed = self.install(to, slot.file, Some(at)).expect("a free descriptor");
@@ -57,24 +65,25 @@ impl Machine {
         true
     }
 
-    /// What a descriptor is open on, where it is open.
+    /// Returns the kind of file that a descriptor is open on, if it is open.
     pub fn kind_of(&self, pid: Pid, fd: Fd) -> Option<FileKind> {
         self.descriptor(pid, fd).ok().map(|slot| self.file(slot.file).kind())
     }
 
-    /// The open file of a descriptor, where it is open, as views name it.
+    /// Returns the open file of a descriptor as views name it, if it is open.
     pub fn file_of(&self, pid: Pid, fd: Fd) -> Option<FileRef> {
         self.descriptor(pid, fd).ok().map(|slot| file_ref(slot.file))
     }
 
-    /// Makes a process one of this user, with or without `CAP_IPC_LOCK`.
+    /// Sets a process's user, and whether it has `CAP_IPC_LOCK`.
     pub fn set_credentials(&mut self, pid: Pid, uid: Uid, cap_ipc_lock: bool) {
         let process = self.process_mut(pid);
         process.uid = uid;
         process.cap_ipc_lock = cap_ipc_lock;
     }
 
-    /// Gives a process this `RLIMIT_MEMLOCK`; [`handoff_model::abi::call::UNLIMITED`] for none.
+    /// Sets a process's `RLIMIT_MEMLOCK` in bytes; [`handoff_model::abi::call::UNLIMITED`] for
+    /// none.
     pub fn set_limit(&mut self, pid: Pid, limit_bytes: u64) {
         self.process_mut(pid).memlock_bytes = limit_bytes;
     }

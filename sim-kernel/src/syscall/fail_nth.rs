@@ -1,11 +1,11 @@
-//! Calls that run out of memory: the nth allocation or pin of a call fails.
+//! Fault injection: the nth allocation or pin of a call fails.
 //!
-//! Nearly every call takes back what it did then; what stays is what Linux leaves. A machine does
-//! not remember that something failed: only the call under way counts.
+//! Nearly every call then undoes its effects; only what Linux leaves behind stays. The machine does
+//! not remember the failure: the counter exists only during the call.
 //!
 //! Mirrors `/proc/self/fail-nth` (`lib/fault-inject.c`), as
-//! `tools/testing/selftests/iommu/iommufd_fail_nth.c` uses it; allocations are counted by what they
-//! are for, not one by one.
+//! `tools/testing/selftests/iommu/iommufd_fail_nth.c` uses it; allocations are counted by purpose,
+//! not one by one.
 
 use crate::machine::{Machine, Placement};
 use crate::syscall::failure::{Failure, SyscallResult, fail};
@@ -14,8 +14,8 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Pid;
 
 impl Machine {
-    /// A call of which the nth allocation or pin fails, counted from 1; → what comes of it, where
-    /// the simulator refused, and whether it came to that allocation.
+    /// Executes a call whose nth allocation or pin fails, counted from 1. Returns the answer, the
+    /// branch that refused the call, if any, and whether the call reached that allocation.
     pub fn call_failing(
         &mut self,
         pid: Pid,
@@ -25,11 +25,11 @@ impl Machine {
     ) -> (CallResult, Option<Failure>, bool) {
         self.failing = nth;
         let (answer, refusal) = self.call_explained(pid, call, place);
-        let came_to_it = std::mem::take(&mut self.failing) == 0;
-        (answer, refusal, came_to_it)
+        let was_reached = std::mem::take(&mut self.failing) == 0;
+        (answer, refusal, was_reached)
     }
 
-    /// Takes memory for something. ENOMEM where it is to fail.
+    /// Allocates memory for one purpose. Fails with `ENOMEM` if it is the allocation to fail.
     pub(crate) fn allocate(&mut self) -> SyscallResult<()> {
         if self.failing == 0 {
             return Ok(());

@@ -1,22 +1,23 @@
-//! Why a call was refused: an errno, and the place in the simulator that said so.
+//! The reason why a call was refused: an errno, and the place in the simulator that returned it.
 //!
-//! A place is a branch of Linux. The tests ask for each of them to be reached by a row of a table
-//! ([`Machine::call_explained`](crate::Machine::call_explained)), so none can be wrong unseen.
+//! A place corresponds to a branch of Linux. The tests require that each of them is reached by a
+//! fact of the conformance suite ([`Machine::call_explained`](crate::Machine::call_explained)), so
+//! that an error in one cannot go unnoticed.
 
 use handoff_model::abi::call::Reply;
 use handoff_model::abi::errno::Errno;
 use std::panic::Location;
 
-/// A refusal.
+/// A refusal of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Failure {
-    /// What the caller is told.
+    /// The errno that the caller receives.
     pub errno: Errno,
-    /// Where in this crate's source.
+    /// The refusing line in this crate's source.
     pub at: &'static Location<'static>,
 }
 
-/// A refusal by the line that calls this.
+/// Returns a refusal that is located at the line of the caller.
 #[track_caller]
 pub(crate) fn fail(errno: Errno) -> Failure {
     Failure { errno, at: Location::caller() }
@@ -28,5 +29,5 @@ impl From<Failure> for Errno {
     }
 }
 
-/// What a call comes to within this crate.
+/// The result of a call within this crate.
 pub(crate) type SyscallResult<T = Reply> = Result<T, Failure>;

@@ -1,11 +1,11 @@
-//! An ioctl under way, on whatever file.
+//! An ioctl in progress, on any kind of file.
 
 use crate::machine::Placement;
 use crate::syscall::user_memory::User;
 use crate::value::FileId;
 use handoff_model::abi::ids::Pid;
 
-/// An ioctl under way: who, on which file, with what.
+/// An ioctl in progress: the caller, the file, the request number and its argument.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) pid: Pid,

@@ -1,6 +1,7 @@
-//! Parts common to all calls: refusals, the caller's memory, ioctls, allocations that fail.
+//! Parts common to all calls: refusals, the caller's memory, ioctls, failing allocations.
 //!
-//! Every subsystem uses it. `dispatch.rs`, above all subsystems, says which one answers which call.
+//! Every subsystem uses it. `dispatch.rs`, above all subsystems, selects the one that answers a
+//! call.
 
 mod fail_nth;
 mod failure;

@@ -1,7 +1,7 @@
 //! The argument of an ioctl as the kernel sees it: memory of the caller, to be copied in and out.
 //!
-//! What is not there, or may not be written, says EFAULT; what comes before it is written all the
-//! same. A pointer in the structure leads where the call says that it does, or nowhere.
+//! Memory that is missing or read-only fails with EFAULT; bytes before it are still written. A
+//! pointer in the structure leads to the memory that the call supplies for it, or is invalid.
 //!
 //! Mirrors `copy_struct_from_user`, `copy_from_user`, `copy_to_user` of `include/linux/uaccess.h`.
 
@@ -10,10 +10,10 @@ use handoff_model::abi::argument::{Argument, HexBytes, IoctlOutcome, Pointee, St
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId};
 
-/// The caller's argument.
+/// The caller's argument of an ioctl.
 #[derive(Debug)]
 pub(crate) struct User {
-    /// The number, where the argument is one.
+    /// The argument itself, if it is a number.
     pub(crate) value: u64,
     bytes: Vec<u8>,
     read_only: bool,
@@ -35,31 +35,35 @@ impl User {
         }
     }
 
-    /// What is left there in the end.
+    /// Returns the result with the final content of the caller's memory.
     pub(crate) fn outcome(self, result: Result<u32, Errno>) -> IoctlOutcome {
         let pointees = self.pointees.into_iter().map(|pointee| HexBytes(pointee.bytes));
         IoctlOutcome { result, bytes: self.bytes, pointees: pointees.collect() }
     }
 
-    /// All of it.
+    /// Returns all bytes of the structure.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// `get_user` of a word. EFAULT.
+    /// Reads a word, as `get_user`. Fails with `EFAULT`.
     pub(crate) fn word(&self, at: usize) -> SyscallResult<u32> {
         let bytes = self.bytes.get(at..).and_then(|rest| rest.first_chunk());
         bytes.map(|bytes| u32::from_ne_bytes(*bytes)).ok_or(fail(Errno::EFAULT))
     }
 
-    /// `copy_from_user` of the first bytes, with zeroes behind them. EFAULT.
+    /// Copies the first bytes in, as `copy_from_user`. Fails with `EFAULT`.
     pub(crate) fn copy(&self, length: usize) -> SyscallResult<Fields> {
         let bytes = self.bytes.get(..length).ok_or(fail(Errno::EFAULT))?;
         Ok(Fields(bytes.to_vec()))
     }
 
-    /// `copy_struct_from_user`: the caller's structure has `theirs` bytes, the kernel's `ours`.
-    /// E2BIG where the caller's is longer and not zero there, EFAULT.
+    /// Copies a structure in, as `copy_struct_from_user`: the caller's has `theirs` bytes, the
+    /// kernel's `ours`; missing bytes are zero.
+    ///
+    /// # Errors
+    ///
+    /// `E2BIG` if the caller's structure is longer and not zero there; `EFAULT`.
     pub(crate) fn copy_structure(&self, ours: usize, theirs: usize) -> SyscallResult<Fields> {
         if theirs > ours {
             let known = self.bytes.get(ours..).unwrap_or_default();
@@ -75,19 +79,19 @@ impl User {
         Ok(fields)
     }
 
-    /// `copy_to_user`. EFAULT.
+    /// Copies bytes out, as `copy_to_user`. Fails with `EFAULT`.
     pub(crate) fn write(&mut self, at: usize, bytes: &[u8]) -> SyscallResult<()> {
         let place = self.bytes.get_mut(at..).filter(|_| !self.read_only);
         copy_out(place.unwrap_or_default(), bytes)
     }
 
-    /// What the pointer at this offset leads to; nothing where it leads nowhere.
+    /// Returns the memory behind the pointer at this offset; empty if the pointer is invalid.
     pub(crate) fn pointee(&self, at: usize) -> &[u8] {
         let found = self.pointees.iter().find(|pointee| pointee.at == at);
         found.map_or(&[], |pointee| &pointee.bytes)
     }
 
-    /// `copy_from_user` through a pointer. EFAULT.
+    /// Reads through a pointer, as `copy_from_user`. Fails with `EFAULT`.
     pub(crate) fn read_through(
         &self,
         at: usize,
@@ -98,7 +102,7 @@ impl User {
         place.ok_or(fail(Errno::EFAULT))
     }
 
-    /// `copy_to_user` through a pointer. EFAULT.
+    /// Writes through a pointer, as `copy_to_user`. Fails with `EFAULT`.
     pub(crate) fn write_through(
         &mut self,
         at: usize,
@@ -111,10 +115,11 @@ impl User {
     }
 }
 
-/// The most bytes that are stored at once, or not at all.
+/// Maximum number of bytes that are stored together or not at all.
 const WORD_BYTES: usize = 8;
 
-/// Where the memory ends too early, more than a word is copied up to there. EFAULT.
+/// Copies bytes out. If the memory ends too early, fails with `EFAULT`; more than a word is still
+/// copied as far as it fits.
 fn copy_out(place: &mut [u8], bytes: &[u8]) -> SyscallResult<()> {
     let fits = place.len().min(bytes.len());
     if fits == bytes.len() || bytes.len() > WORD_BYTES {

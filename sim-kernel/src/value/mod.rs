@@ -1,7 +1,7 @@
-//! Containers for the state of a machine: parts that clones share until one writes, numbered
+//! Containers for the state of a machine: copy-on-write parts that clones share, and numbered
 //! tables.
 //!
-//! Every other folder uses them.
+//! All other folders use them.
 
 mod shared;
 mod slots;

@@ -2,18 +2,18 @@
 //!
 //! A model checker clones and hashes the machine millions of times, and one call changes two or
 //! three of its parts. So a part is an `Arc` that is copied on the first write ([`DerefMut`]), and
-//! its digest is computed once between two writes. Cloning a machine costs a few reference counts,
-//! hashing it a few words.
+//! its digest is computed at most once between two writes. Cloning a machine costs a few reference
+//! counts, hashing it a few words.
 //!
-//! Invariant: a digest, once computed, is that of the value beside it; every mutable borrow clears
-//! it. Two parts are equal when their values are; equal digests are never taken for equality.
+//! Invariant: a computed digest is that of the value beside it; every mutable borrow clears it. Two
+//! parts are equal if their values are; equal digests never count as equality.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 
-/// A value, shared until written.
+/// A value that clones share until one of them writes it.
 pub(crate) struct Shared<T>(Arc<Part<T>>);
 
 struct Part<T> {
@@ -93,12 +93,13 @@ impl<T: fmt::Debug> fmt::Debug for Shared<T> {
 }
 
 /// A 64-bit digest by folded multiplication: each word costs one wide multiplication, and every
-/// input bit reaches every output bit. The same in every run and on every machine of one width.
+/// input bit affects every output bit. The result is the same in every run and on every machine of
+/// one word size.
 #[derive(Default)]
 struct Digest(u64);
 
 impl Digest {
-    /// Odd, with as many ones as zeroes: digits of pi.
+    /// An odd factor with as many ones as zeroes: digits of pi.
     const FACTOR: u64 = 0x243f_6a88_85a3_08d3;
     /// Keeps zero words from vanishing: further digits of pi.
     const SALT: u64 = 0x1319_8a2e_0370_7344;

@@ -1,12 +1,12 @@
 //! Tables whose entries are numbered from 0 by the lowest free number, and the numbers.
 //!
-//! Invariant: no table ends in an empty slot, so that tables with the same entries are equal,
-//! whatever was in them before.
+//! Invariant: no table ends in an empty slot, so tables with the same entries are equal, whatever
+//! entries they had before.
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
-/// A number of an entry of a table.
+/// The number of an entry of a table.
 pub(crate) trait SmallId: Copy + Debug {
     fn of(index: usize) -> Self;
     fn index(self) -> usize;
@@ -33,7 +33,7 @@ macro_rules! small_ids {
 small_ids! {
     /// An open file description.
     FileId(u16);
-    /// A memory object: what is behind a memfd or an anonymous mapping.
+    /// A memory object: the pages of a memfd or an anonymous mapping.
     MemoryId(u16);
     /// An iommufd context.
     ContextId(u8);
@@ -47,7 +47,7 @@ small_ids! {
     ContainerId(u8);
 }
 
-/// A table.
+/// A table of entries, numbered by the lowest free number.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Slots<I, T> {
     entries: Vec<Option<T>>,
@@ -61,7 +61,7 @@ impl<I, T> Default for Slots<I, T> {
 }
 
 impl<I: SmallId, T> Slots<I, T> {
-    /// Puts an entry into the lowest free slot.
+    /// Inserts an entry into the lowest free slot.
     pub(crate) fn insert(&mut self, entry: T) -> I {
         let index = self.entries.iter().position(Option::is_none).unwrap_or(self.entries.len());
         if index == self.entries.len() {
@@ -71,7 +71,11 @@ impl<I: SmallId, T> Slots<I, T> {
         I::of(index)
     }
 
-    /// Takes an entry out. Panics where there is none: whoever removes holds the last reference.
+    /// Removes an entry.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the slot is empty: the remover must hold the last reference.
     pub(crate) fn remove(&mut self, id: I) -> T {
         let entry = self.entries[id.index()].take().expect("an entry is removed once");
         while self.entries.last().is_some_and(Option::is_none) {

@@ -1,8 +1,8 @@
-//! The accesses of the kernel's own tests: a file that pins, reads and writes as it is told.
+//! The accesses of the kernel's selftests: a file that pins, reads and writes on request.
 //!
-//! `CREATE_ACCESS` makes an access, attached, behind a descriptor of its own; its operations name
-//! that descriptor, through whichever context they are asked. What it pins are *items* with numbers
-//! of their own, which are not used again. The last close gives everything back.
+//! `CREATE_ACCESS` creates an attached access with a descriptor of its own. Its operations name
+//! that descriptor and can be requested through any context. Its pins are *items* with numbers of
+//! their own, which are not reused. The last close unpins all of them.
 //!
 //! Mirrors `struct selftest_access` and its operations in `drivers/iommu/iommufd/selftest.c`.
 
@@ -18,7 +18,7 @@ use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES};
 
-/// The longest access, lest the kernel allocates too much.
+/// Maximum length of an access in bytes, which limits the kernel's allocation.
 const LENGTH_BYTES_MAX: u64 = 16 << 20;
 
 /// `MOCK_FLAGS_ACCESS_WRITE`, `MOCK_ACCESS_RW_WRITE`, and `MOCK_ACCESS_RW_SLOW_PATH`.
@@ -29,7 +29,8 @@ const SLOWLY: u32 = 4;
 const EBADE: Errno = Errno::Other(52);
 
 impl Machine {
-    /// `iommufd_access_get`. EBADFD, also for what is no descriptor.
+    /// Returns the access that a command names (`iommufd_access_get`). Fails with `EBADFD`, also if
+    /// the descriptor is not open.
     fn access_file(&self, ucmd: &Ucmd<'_>) -> SyscallResult<ObjectFile> {
         let file = self.usable(ucmd.pid, Fd(ucmd.cmd.u32(ID).cast_signed()));
         match file.map(|file| self.file(file)) {
@@ -56,13 +57,13 @@ impl Machine {
         }
     }
 
-    /// Where the access looks. It is attached as long as it lives.
+    /// Returns the IOAS of the access, which is attached as long as it lives.
     fn looks_into(&self, file: ObjectFile) -> ObjectId {
         self.access(file.context, file.object).ioas.expect("attached when it was made")
     }
 
-    /// `iommufd_test_create_access`: EOPNOTSUPP (flags), ENOMEM (no descriptor is free), then as
-    /// attaching, EFAULT.
+    /// Creates an access (`iommufd_test_create_access`). Fails with `EOPNOTSUPP` (flags), `ENOMEM`
+    /// (no free descriptor), the errnos of attaching, `EFAULT`.
     pub(super) fn create_access(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const NEEDS_PIN: u32 = 1;
         let flags = ucmd.cmd.u32(UNION + 4);
@@ -86,14 +87,15 @@ impl Machine {
         })
     }
 
-    /// `iommufd_test_staccess_release`: the last close.
+    /// Unpins and removes an access at the last close (`iommufd_test_staccess_release`).
     pub(crate) fn release_mock_access(&mut self, file: ObjectFile) {
         self.put_all(file.context, file.object);
         self.contexts.get_mut(file.context).objects.remove(&file.object);
         self.put_file(file.iommufd);
     }
 
-    /// `iommufd_test_access_replace_ioas`: EBADFD, ENOENT, EADDRINUSE.
+    /// Changes the IOAS (`iommufd_test_access_replace_ioas`). Fails with `EBADFD`, `ENOENT`,
+    /// `EADDRINUSE`.
     pub(super) fn replace_access(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let file = self.access_file(ucmd)?;
         let ioas = ucmd.cmd.id(UNION);
@@ -103,7 +105,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The address that an operation names: as it is, or by area.
+    /// Returns the address that an operation names, directly or by area.
     fn accessed(&self, file: ObjectFile, flags: u32, iova: u64) -> Iova {
         if flags & BY_AREA == 0 {
             return Iova(iova);
@@ -112,9 +114,14 @@ impl Machine {
         self.iova_by_area(file.context, ioas, iova).expect("an address space in use")
     }
 
-    /// `iommufd_test_access_pages`: ENOMEM (too long), EOPNOTSUPP (flags), EBADFD, EOPNOTSUPP (it
-    /// pins nothing), EINVAL, EOVERFLOW, then as pinning; EFAULT, EBADE where the caller's memory
-    /// is another; EFAULT. The number of an item that cannot be told is used up.
+    /// Pins pages as an item (`iommufd_test_access_pages`). If the result cannot be written to the
+    /// caller, the number of the item is still used up.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` (too long), `EOPNOTSUPP` (flags), `EBADFD`, `EOPNOTSUPP` (an access that does not
+    /// pin), `EINVAL`, `EOVERFLOW`, then those of pinning; `EFAULT`, and `EBADE` if the caller's
+    /// memory has other pages; `EFAULT`.
     pub(super) fn access_pages(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let flags = ucmd.cmd.u32(UNION);
         let [iova, length_bytes, va] = [8, 16, 24].map(|at| ucmd.cmd.u64(UNION + at));
@@ -170,7 +177,7 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_test_access_item_destroy`: EBADFD, ENOENT.
+    /// Unpins an item (`iommufd_test_access_item_destroy`). Fails with `EBADFD`, `ENOENT`.
     pub(super) fn destroy_access_pages(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let file = self.access_file(ucmd)?;
         let id = ucmd.cmd.u32(UNION);
@@ -183,8 +190,12 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_test_access_rw`: ENOMEM (too long), EOPNOTSUPP (flags), EBADFD, EFAULT (the buffer,
-    /// to write), EINVAL, EOVERFLOW, then as moving; EFAULT (the buffer, to read).
+    /// Reads or writes (`iommufd_test_access_rw`).
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` (too long), `EOPNOTSUPP` (flags), `EBADFD`, `EFAULT` (the buffer of a write),
+    /// `EINVAL`, `EOVERFLOW`, then those of the transfer; `EFAULT` (the buffer of a read).
     pub(super) fn access_rw(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const BUFFER: usize = UNION + 16;
         let [iova, length_bytes] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));

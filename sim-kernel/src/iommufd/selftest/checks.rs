@@ -15,8 +15,8 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 
 impl Machine {
-    /// `iommufd_test_md_check_refs`: how often each page of the caller's memory is pinned. EINVAL
-    /// (alignment, overflow), EFAULT, EIO where it is another number.
+    /// Checks how often each page of the caller's memory is pinned (`iommufd_test_md_check_refs`).
+    /// Fails with `EINVAL` (alignment, overflow), `EFAULT`, `EIO` if the number differs.
     pub(super) fn check_refs(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let [length_bytes, va] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));
         let expected = ucmd.cmd.u32(UNION + 16) as usize;
@@ -33,7 +33,8 @@ impl Machine {
         Ok(())
     }
 
-    /// A domain of the mock driver. ENOENT, EINVAL for a domain of another.
+    /// Returns a domain of the mock driver. Fails with `ENOENT`, `EINVAL` for a domain of another
+    /// driver.
     pub(super) fn mock_hwpt(&self, ucmd: &Ucmd<'_>) -> SyscallResult<&Hwpt> {
         let hwpt = self.contexts.get(ucmd.context).hwpt(ucmd.cmd.id(ID));
         let hwpt = hwpt.ok_or(fail(Errno::ENOENT))?;
@@ -41,8 +42,9 @@ impl Machine {
         if is_mock { Ok(hwpt) } else { Err(fail(Errno::EINVAL)) }
     }
 
-    /// `iommufd_test_md_check_pa`: EINVAL (alignment, overflow), then page by page of the domain
-    /// EFAULT where the caller has no memory, EINVAL where the domain leads elsewhere.
+    /// Checks that a domain maps the caller's memory (`iommufd_test_md_check_pa`). Fails with
+    /// `EINVAL` (alignment, overflow), then for each page of the domain with `EFAULT` if the caller
+    /// has no memory there, `EINVAL` if the domain maps another page.
     pub(super) fn check_map(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let [iova, length_bytes, va] = [0, 8, 16].map(|at| ucmd.cmd.u64(UNION + at));
         let hwpt = self.mock_hwpt(ucmd)?;
@@ -63,7 +65,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Where a domain over an address space leads: the page, and in `index` the byte within it.
+    /// Translates an address through a domain over an address space: returns the page, and in
+    /// `index` the offset within it.
     fn translate(&self, context: ContextId, ioas: ObjectId, iova: Iova) -> Option<Pin> {
         let here = IovaRange { first: iova, last: iova };
         let ioas = self.contexts.get(context).ioas(ioas)?;
@@ -75,7 +78,8 @@ impl Machine {
         Some(Pin { index: byte % PAGE_BYTES, ..pin })
     }
 
-    /// `iommufd_test_md_check_iotlb`: ENOENT, EINVAL where the cache holds another number there.
+    /// Checks a number in a nested domain's cache (`iommufd_test_md_check_iotlb`). Fails with
+    /// `ENOENT`, `EINVAL` if it differs.
     pub(super) fn check_iotlb(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let [index, expected] = [0, 4].map(|at| ucmd.cmd.u32(UNION + at));
         let id = ucmd.cmd.id(ID);
@@ -86,7 +90,8 @@ impl Machine {
         Err(fail(Errno::EINVAL))
     }
 
-    /// `iommufd_test_dev_check_cache`: ENOENT, EINVAL where the cache holds another number there.
+    /// Checks a number in a device's cache (`iommufd_test_dev_check_cache`). Fails with `ENOENT`,
+    /// `EINVAL` if it differs.
     pub(super) fn check_device_cache(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let [index, expected] = [0, 4].map(|at| ucmd.cmd.u32(UNION + at));
         let id = ucmd.cmd.id(ID);

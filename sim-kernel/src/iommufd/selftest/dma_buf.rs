@@ -1,4 +1,4 @@
-//! The dma-bufs that the kernel's own tests export and revoke.
+//! The dma-bufs that the kernel's selftests export and revoke.
 //!
 //! Mirrors `struct iommufd_test_dma_buf` of `drivers/iommu/iommufd/selftest.c`.
 
@@ -9,12 +9,12 @@ use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, PAGE_BYTES};
 
-/// The longest that the tests export.
+/// Maximum length of an exported dma-buf in bytes.
 const LENGTH_BYTES_MAX: u64 = 512 * PAGE_BYTES;
 
 impl Machine {
-    /// `iommufd_test_dmabuf_get`: EINVAL (empty or too long), EMFILE; → the descriptor, or nothing
-    /// (7.3).
+    /// Exports a dma-buf and returns its descriptor, or 0 since 7.3 (`iommufd_test_dmabuf_get`).
+    /// Fails with `EINVAL` (empty or too long), `EMFILE`.
     pub(super) fn dma_buf_get(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         if !self.profile.maps_dma_bufs() {
             return Err(fail(Errno::EOPNOTSUPP));
@@ -32,7 +32,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_test_dmabuf_revoke`: EBADF, EINVAL for what is no dma-buf.
+    /// Revokes a dma-buf or makes it usable again (`iommufd_test_dmabuf_revoke`). Fails with
+    /// `EBADF`, or with `EINVAL` if it is no dma-buf.
     pub(super) fn dma_buf_revoke(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         if !self.profile.maps_dma_bufs() {
             return Err(fail(Errno::EOPNOTSUPP));

@@ -10,12 +10,16 @@ use crate::syscall::{SyscallResult, fail};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Iova, IovaRange};
 
-/// The largest bitmap that a test can mark pages by.
+/// Maximum number of bits in the bitmap of pages to mark.
 const BITS_MAX: u64 = (16 << 20) * 8;
 
 impl Machine {
-    /// `iommufd_test_dirty`: EINVAL (empty, not whole pages, no bitmap), EOVERFLOW (too many),
-    /// ENOENT, EINVAL (of another driver; not switched on), EFAULT. Tells how many bits were set.
+    /// Marks pages dirty and returns the number of bits set (`iommufd_test_dirty`).
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` (empty, not whole pages, no bitmap), `EOVERFLOW` (too many), `ENOENT`, `EINVAL` (a
+    /// domain of another driver; tracking is off), `EFAULT`.
     pub(super) fn mark_dirty(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const MARKS: usize = UNION + 32;
         const COUNT: usize = UNION + 40;
@@ -52,8 +56,8 @@ impl Machine {
         ucmd.respond()
     }
 
-    /// `iommufd_test_trigger_iopf`: ENOENT, EINVAL (not a mock device). A fault that nobody handles
-    /// is answered at once.
+    /// Raises a page fault (`iommufd_test_trigger_iopf`). Fails with `ENOENT`, `EINVAL` (not a mock
+    /// device). A fault without a handler is answered at once.
     pub(super) fn trigger_iopf(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let device = ucmd.cmd.id(UNION);
         let what = [4, 8, 12].map(|at| ucmd.cmd.u32(UNION + at));
@@ -64,8 +68,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_test_trigger_vevent`: ENOENT (device; not attached through a viommu), EOPNOTSUPP
-    /// (no queue).
+    /// Raises an event in a viommu (`iommufd_test_trigger_vevent`). Fails with `ENOENT` (device;
+    /// not attached through a viommu), `EOPNOTSUPP` (no queue).
     pub(super) fn trigger_vevent(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let device = ucmd.cmd.id(UNION);
         self.hardware_of(ucmd.context, device)?;

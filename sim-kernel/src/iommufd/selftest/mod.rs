@@ -1,10 +1,10 @@
-//! `IOMMU_TEST_CMD`: mock devices and their domains, and what the kernel's own tests ask of them.
+//! `IOMMU_TEST_CMD`: mock devices and their domains, and the requests of the kernel's selftests.
 //!
-//! A mock device is made and attached in one call (`MOCK_DOMAIN`), which tells three objects: what
-//! holds the device bound (*stdev*), the domain, and the device. It has an IOMMU of its own kind,
-//! [`Iommu::MOCK`](crate::Iommu::MOCK), and goes when the stdev is destroyed.
+//! A mock device is created and attached in one call (`MOCK_DOMAIN`), which returns three objects:
+//! the one that keeps the device bound (*stdev*), the domain, and the device. It has an IOMMU of
+//! its own kind, [`Iommu::MOCK`](crate::Iommu::MOCK), and is destroyed with the stdev.
 //!
-//! The operations are a table; the structure is a union, whose fields stand behind [`UNION`].
+//! The operations are a table; the structure is a union whose fields start at offset [`UNION`].
 //!
 //! Mirrors `drivers/iommu/iommufd/selftest.c` and `iommufd_test.h`.
 
@@ -29,10 +29,10 @@ const OP: usize = 4;
 pub(super) const ID: usize = 8;
 const UNION: usize = 16;
 
-/// What answers an operation.
+/// The function that handles an operation.
 type Run = fn(&mut Machine, &mut Ucmd<'_>) -> SyscallResult<()>;
 
-/// `IOMMU_TEST_OP_*`, and what answers.
+/// `IOMMU_TEST_OP_*` with their functions.
 const OPS: &[(u32, Run)] = &[
     (1, Machine::add_reserved),
     (2, Machine::mock_domain),
@@ -60,7 +60,7 @@ const OPS: &[(u32, Run)] = &[
 ];
 
 impl Machine {
-    /// `iommufd_test`. EOPNOTSUPP for an operation that is not known.
+    /// Handles `iommufd_test`. Fails with `EOPNOTSUPP` for an operation that is not known.
     pub(super) fn test_command(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let op = ucmd.cmd.u32(OP);
         let known = OPS.iter().find(|(number, _)| *number == op);
@@ -77,8 +77,9 @@ impl Machine {
         self.make_mock_device(ucmd, flags)
     }
 
-    /// `iommufd_test_mock_domain`: EINVAL (flags), ENOENT (itself), then as attaching. The numbers
-    /// are those of the stdev, the device, and then of what attaching makes.
+    /// Creates and attaches a mock device (`iommufd_test_mock_domain`). Objects are numbered in the
+    /// order stdev, device, then those that attaching creates. Fails with `EINVAL` (flags),
+    /// `ENOENT` (the page table is the new stdev), then as attaching.
     fn make_mock_device(&mut self, ucmd: &mut Ucmd<'_>, flags: u32) -> SyscallResult<()> {
         if flags & !(NO_DIRTY | PASID) != 0 {
             return Err(fail(Errno::EINVAL));
@@ -93,7 +94,7 @@ impl Machine {
             let stdev = table.insert(Object::Stdev { idev: ObjectId(0) });
             let idev = table.insert(Object::Device { hardware, hwpt: None });
             table.objects.insert(stdev, Object::Stdev { idev });
-            // The stdev's number is taken, and not yet one that can be looked up.
+            // The stdev's number is reserved, but cannot be looked up yet.
             if page_table == stdev {
                 return Err(fail(Errno::ENOENT));
             }
@@ -105,8 +106,8 @@ impl Machine {
         })
     }
 
-    /// `iommufd_test_mock_domain_replace`: ENOENT, then as attaching; EFAULT, and then it is
-    /// replaced.
+    /// Replaces the attachment (`iommufd_test_mock_domain_replace`). Fails with `ENOENT`, the
+    /// errnos of attaching, and with `EFAULT` after it was replaced.
     fn mock_domain_replace(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let objects = &self.contexts.get(ucmd.context).objects;
         let Some(Object::Stdev { idev }) = objects.get(&ucmd.cmd.id(ID)) else {
@@ -118,8 +119,8 @@ impl Machine {
         ucmd.respond_with(UNION, hwpt)
     }
 
-    /// `iommufd_test_add_reserved`: EINVAL, EOVERFLOW, ENOENT, EADDRINUSE. It stays until the IOAS
-    /// goes.
+    /// Reserves a range until the IOAS is destroyed (`iommufd_test_add_reserved`). Fails with
+    /// `EINVAL`, `EOVERFLOW`, `ENOENT`, `EADDRINUSE`.
     fn add_reserved(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let [first, length_bytes] = [0, 8].map(|at| ucmd.cmd.u64(UNION + at));
         let range = range(Iova(first), length_bytes)?;
@@ -133,8 +134,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT`: how much a call takes at once is not seen from
-    /// outside. EINVAL below the size of one element.
+    /// Sets the limit of temporary memory (`IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT`), which has no
+    /// visible effect. Fails with `EINVAL` below the size of one element.
     #[allow(clippy::unused_self, reason = "a row of the table")]
     fn set_memory_limit(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         const ELEMENT_BYTES: u32 = 12;

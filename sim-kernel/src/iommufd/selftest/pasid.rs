@@ -1,4 +1,4 @@
-//! PASIDs of mock devices: attached, replaced, detached and looked at as a test says.
+//! PASIDs of mock devices, which a test attaches, replaces, detaches and checks.
 //!
 //! Mirrors `iommufd_test_pasid_*` of `drivers/iommu/iommufd/selftest.c`.
 
@@ -13,7 +13,8 @@ use handoff_model::abi::errno::Errno;
 const PAGE_TABLE: usize = UNION + 4;
 
 impl Machine {
-    /// The device of a stdev, and the PASID. ENOENT.
+    /// Returns the slot that a command names: the device of a stdev, and a PASID. Fails with
+    /// `ENOENT`.
     fn mock_seat(&self, ucmd: &Ucmd<'_>) -> SyscallResult<AttachSlot> {
         let Some(Object::Stdev { idev }) =
             self.contexts.get(ucmd.context).objects.get(&ucmd.cmd.id(ID))
@@ -23,19 +24,21 @@ impl Machine {
         Ok(AttachSlot { context: ucmd.context, device: *idev, pasid: ucmd.cmd.u32(UNION) })
     }
 
-    /// `iommufd_test_pasid_attach`: ENOENT, then as attaching; EFAULT, and then it is detached.
+    /// Attaches a PASID (`iommufd_test_pasid_attach`). Fails with `ENOENT`, the errnos of
+    /// attaching, and with `EFAULT` after it was detached again.
     pub(super) fn pasid_attach(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let seat = self.mock_seat(ucmd)?;
         let hwpt = self.attach_page_table(seat, ucmd.cmd.id(PAGE_TABLE), Change::Attach)?;
-        let told = ucmd.respond_with(PAGE_TABLE, hwpt);
-        if told.is_err() {
+        let responded = ucmd.respond_with(PAGE_TABLE, hwpt);
+        if responded.is_err() {
             self.detach_seat(seat);
         }
         self.reclaim();
-        told
+        responded
     }
 
-    /// `iommufd_test_pasid_replace`: ENOENT, then as replacing; EFAULT, and then it is replaced.
+    /// Replaces the attachment of a PASID (`iommufd_test_pasid_replace`). Fails with `ENOENT`, the
+    /// errnos of replacing, and with `EFAULT` after it was replaced.
     pub(super) fn pasid_replace(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let seat = self.mock_seat(ucmd)?;
         let hwpt = self.attach_page_table(seat, ucmd.cmd.id(PAGE_TABLE), Change::Replace)?;
@@ -43,7 +46,8 @@ impl Machine {
         ucmd.respond_with(PAGE_TABLE, hwpt)
     }
 
-    /// `iommufd_test_pasid_detach`: ENOENT; succeeds also when nothing is attached.
+    /// Detaches a PASID (`iommufd_test_pasid_detach`). Fails with `ENOENT`; succeeds also if it is
+    /// not attached.
     pub(super) fn pasid_detach(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let seat = self.mock_seat(ucmd)?;
         self.detach_seat(seat);
@@ -51,8 +55,9 @@ impl Machine {
         Ok(())
     }
 
-    /// `iommufd_test_pasid_check_hwpt`: ENOENT (stdev), EINVAL (something is attached where nothing
-    /// should be), ENOENT, EINVAL (no domain), EINVAL (another is attached).
+    /// Checks the HWPT of a PASID (`iommufd_test_pasid_check_hwpt`). Fails with `ENOENT` (stdev),
+    /// `EINVAL` (attached although none is expected), `ENOENT`, `EINVAL` (no domain), `EINVAL`
+    /// (another is attached).
     pub(super) fn pasid_check_hwpt(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let seat = self.mock_seat(ucmd)?;
         let table = self.contexts.get(ucmd.context);
