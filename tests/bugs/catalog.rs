@@ -72,13 +72,13 @@ const FOUND: &[(&str, &str, u32, usize)] = &[
 ];
 
 /// Bugs that no scenario can express.
-const UNSAID: &[&str] = &["Z06", "Z14", "Z22", "Z26", "Z29", "L21"];
+const OUT_OF_SCOPE: &[&str] = &["Z06", "Z14", "Z22", "Z26", "Z29", "L21"];
 
 /// Suspected bugs that proved not to be bugs.
 const REFUTED: &[&str] = &["L15", "L20"];
 
 /// For each bug that a conformance fact shows: the difference on the kernel that has the bug.
-const TOLD_BY_ROWS: &[(&str, &str)] = &[
+const SHOWN_BY_FACTS: &[(&str, &str)] = &[
     ("K2", "-16, expected 0"),
     ("K5", "EINTR, expected success"),
     ("K7", "EBUSY, expected success"),
@@ -149,7 +149,7 @@ fn facts_differ_on_the_kernels_that_have_the_bugs() {
         let (_, told) = found.what.rsplit_once(": ").expect("what, and how");
         Some((known.id, told.to_owned()))
     });
-    let expected = TOLD_BY_ROWS.iter().map(|(id, told)| (*id, (*told).to_owned()));
+    let expected = SHOWN_BY_FACTS.iter().map(|(id, told)| (*id, (*told).to_owned()));
     assert_eq!(told.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 
@@ -177,7 +177,7 @@ fn bugs_out_of_scope_are_few_and_listed_here() {
         let those = bugs::all().filter(move |known| is_it(&known.reproduction));
         those.map(|known| known.id).collect::<Vec<_>>()
     };
-    assert_eq!(of(|found| matches!(found, Reproduction::OutOfScope(_))), UNSAID);
+    assert_eq!(of(|found| matches!(found, Reproduction::OutOfScope(_))), OUT_OF_SCOPE);
     assert_eq!(of(|found| matches!(found, Reproduction::NotABug(_))), REFUTED);
 }
 

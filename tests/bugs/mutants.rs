@@ -74,7 +74,11 @@ const SURVIVORS: &[(&[Form], &str, &str)] = &[
         "call old Preflight: IOMMU_IOAS_CHANGE_PROCESS",
         "the new process makes the same check before the guest stops",
     ),
-    (&[BY_EXEC], "call old Preflight: geteuid", "by execve there is no second user to compare with"),
+    (
+        &[BY_EXEC],
+        "call old Preflight: geteuid",
+        "by execve there is no second user to compare with",
+    ),
     (
         &[SAFE, EARLY],
         "call old Release: close",
@@ -135,7 +139,11 @@ const SURVIVORS: &[(&[Form], &str, &str)] = &[
         "answer new Refuse: sendmsg",
         "the protocol ignores the answer, too: the peer may have exited",
     ),
-    (&[EARLY], "blocker KernelTooOld", "the new process makes the same check before the guest stops"),
+    (
+        &[EARLY],
+        "blocker KernelTooOld",
+        "the new process makes the same check before the guest stops",
+    ),
     (
         &[EARLY],
         "blocker NotOpen",

@@ -223,8 +223,8 @@ fn a_run_on_the_simulator_is_replayed_without_a_difference() {
     assert_eq!(report.agreeing, run.lines.len() - 1 - run.told, "everything else: {report}");
 }
 
-/// Whether the IOMMU supports nesting is not recorded; the answer to a request for a nesting parent
-/// shows it.
+/// A trace does not record that the IOMMU supports nesting; the answer to a request for a nesting
+/// parent shows it.
 #[test]
 fn a_nesting_parent_is_allocated_if_the_recorded_kernel_allocated_it() {
     for (nests, made) in [(true, Ok(Reply::Object(HWPT))), (false, Err(Errno::EOPNOTSUPP))] {
