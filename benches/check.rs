@@ -1,7 +1,7 @@
-//! How fast a check is, beside stateright on the same space: `cargo bench --bench check`.
+//! Compares the speed of a check with that of stateright (`cargo bench --bench check`).
 //!
-//! The worlds of two handoffs, in our search on one and two threads and in stateright's, each run
-//! three times in turn; a figure is the median.
+//! Explores the states of two handoffs with our search on one and two threads and with stateright,
+//! each three times in turn. Each figure is the median.
 
 #![expect(clippy::print_stdout, reason = "a table for people")]
 #![expect(clippy::cast_precision_loss, reason = "counts of states are far below 2^52")]
@@ -18,8 +18,7 @@ use mimalloc::MiMalloc;
 use std::time::Instant;
 use tools::{Figures, Tool, by_stateright, figures, limits, table};
 
-/// As the command has it. All the searches in this process allocate by it, SPIN does not allocate
-/// much.
+/// The same allocator as the command's. All searches in this process use it.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -32,7 +31,7 @@ fn main() {
     );
 }
 
-/// The built-in scenario `transfer`, and what else may happen in it.
+/// Explores the built-in scenario `transfer` with the additional budget `may`.
 fn handoff(name: &str, may: &str) {
     let text = text_of("transfer").expect("a built-in scenario");
     let scenario = Scenario::parse("transfer", &format!("{text}\n{may}")).expect("a scenario");

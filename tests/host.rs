@@ -1,9 +1,8 @@
-//! The test host: the handoff on a real kernel in a virtual machine, run as one suite and told as
-//! one test for each of its lines.
+//! The test host: boots a real kernel in a virtual machine, runs one suite there, and reports each
+//! of its lines as a test.
 //!
-//! It needs a kernel, QEMU and busybox. Where one is missing every test is told as ignored, with
-//! what is missing in its place; with `HANDOFF_HOST=required` that is a failure instead. See
-//! `tests/host/`.
+//! Requires a kernel, QEMU and busybox. If one is missing, every test is reported as ignored, with
+//! the reason; with `HANDOFF_HOST=required` that is a failure instead. See `tests/host/`.
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::env;
@@ -32,11 +31,11 @@ const TESTS: &[&str] = &[
     "no-driver",
 ];
 
-/// The traces that the suite leaves, all of which must replay without a difference.
+/// The traces that the suite writes, all of which must replay without a difference.
 const TRACES: &[&str] =
     &["transfer", "exec", "early", "early-sweep", "root", "small-memlock", "by-address", "sweep"];
 
-/// The longest that the suite may take, in seconds; it takes about 30 on two cores.
+/// Time limit of the suite, in seconds; it takes about 30 on two cores.
 const SUITE_SECONDS: &str = "1200";
 
 fn main() -> ExitCode {
@@ -68,7 +67,7 @@ fn required() -> bool {
     env::var_os("HANDOFF_HOST").is_some_and(|value| value == "required")
 }
 
-/// The first precondition that does not hold, and how to meet it.
+/// Returns the first precondition that is not met, and how to meet it.
 fn missing() -> Option<String> {
     let is_there = |program: &str| {
         env::split_paths(&env::var_os("PATH").unwrap_or_default())
@@ -86,20 +85,20 @@ fn missing() -> Option<String> {
     (!Path::new(&busybox).exists()).then(|| "no static busybox; install busybox-static".to_owned())
 }
 
-/// What the suite left.
+/// The results of the suite.
 struct Run {
     console: String,
     folder: PathBuf,
 }
 
-/// Builds the command statically, boots the kernel with it, runs the suite.
+/// Builds the command statically, boots the kernel with it, and runs the suite.
 fn boot() -> Result<Run, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host");
     let triple = "x86_64-unknown-linux-gnu";
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--release", "--bin", "handoff", "--target", triple]);
-    // A position-independent program relocates itself whenever a puppet executes it.
+    // A position-independent program relocates itself each time that a worker executes it.
     let flags = "-C target-feature=+crt-static -C relocation-model=static";
     cargo.env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", &target);
     run(cargo.current_dir(root))?;
@@ -115,7 +114,7 @@ fn boot() -> Result<Run, String> {
     boot.args([&kernel, initramfs.as_os_str(), folder.as_os_str(), OsStr::new(SUITE_SECONDS)]);
     let booted = run(&mut boot);
     let console = fs::read_to_string(folder.join("console.log"));
-    // A suite that ran to its end tells each failure itself.
+    // A suite that ran to its end reports each failure itself.
     match console {
         Ok(console) if folder.join("status").exists() => Ok(Run { console, folder }),
         _ => Err(booted.err().unwrap_or("the guest left no console".to_owned())),

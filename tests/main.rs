@@ -1,4 +1,4 @@
-//! Tests of the whole: what a user runs, and whether its verdicts are true.
+//! Integration tests: the commands that a user runs, and the correctness of their verdicts.
 
 mod bugs;
 mod cli;

@@ -1,7 +1,7 @@
-//! What a VMM links: the crates of the product, built alone, contain no laboratory.
+//! Tests that the crates a VMM links, built alone, contain no laboratory.
 //!
-//! Cargo unifies features of packages that are built together, so in this workspace's own build the
-//! model has the feature `lab`. Only a build of one package by itself shows what an embedder gets.
+//! Cargo unifies the features of packages that are built together, so in this workspace's own build
+//! the model has the feature `lab`. Only a build of one package alone shows what an embedder links.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::process::Command;
 /// The crates that a VMM can depend on.
 const PRODUCT: [&str; 2] = ["handoff-model", "handoff-real-backend"];
 
-/// Crates of the bench and of the laboratory, and what only they need.
+/// Crates of the test bench and the laboratory, and dependencies that only they need.
 const FOREIGN: [&str; 11] = [
     "clap",
     "handoff-checker",
@@ -43,7 +43,7 @@ fn cargo(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn a_vmm_depends_on_no_crate_of_the_bench() {
+fn a_vmm_depends_on_no_test_crate() {
     for package in PRODUCT {
         let tree = cargo(&["tree", "-p", package, "-e", "normal", "--prefix", "none", "-f", "{p}"]);
         let names: Vec<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
@@ -62,7 +62,7 @@ fn a_vmm_enables_no_feature_of_the_laboratory() {
     }
 }
 
-/// Built alone, so that no other package's features are unified with its own.
+/// Each package is built alone, so that its features are not unified with those of others.
 #[test]
 fn a_vmm_contains_no_phase_of_another_protocol() {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("product");

@@ -1,8 +1,9 @@
-//! The essence of a handoff in SPIN (`specs/spec/essence.pml`): the same states, transitions and
-//! verdicts as in this search, of the model as it is and with each flaw.
+//! Checks the abstract spec of a handoff with SPIN (`specs/spec/essence.pml`): it must find the
+//! same states, transitions and verdicts as this project's search, for the spec as it is and with
+//! each flaw.
 //!
-//! It needs SPIN and a C compiler. Where one is missing every test is told as ignored, with what is
-//! missing in its place; with `HANDOFF_SPIN=required` that is a failure instead.
+//! Requires SPIN and a C compiler. If one is missing, every test is reported as ignored, with the
+//! reason; with `HANDOFF_SPIN=required` that is a failure instead.
 
 #[path = "verdicts/essence/variants.rs"]
 mod variants;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// The first program that is not there, and how to get it.
+/// Returns the first program that is missing, and how to install it.
 fn missing() -> Option<String> {
     let path = env::var_os("PATH").unwrap_or_default();
     let is_there = |program: &str| env::split_paths(&path).any(|at| at.join(program).exists());
@@ -38,7 +39,7 @@ fn missing() -> Option<String> {
     Some(format!("no {program}; install the package {program}"))
 }
 
-/// Whether SPIN says of a model what this search does.
+/// Checks that SPIN and this project's search find the same for a model.
 fn agrees(variant: Variant) -> Result<(), Failed> {
     let spin = Spin::of(variant)?;
     let found = variant.explored();
@@ -46,10 +47,10 @@ fn agrees(variant: Variant) -> Result<(), Failed> {
     if found == by_spin { Ok(()) } else { Err(format!("{found:?}; by SPIN {by_spin:?}").into()) }
 }
 
-/// For a table of few states.
+/// The option for a small hash table.
 const SMALL: &str = "-w16";
 
-/// Verifiers of a variant, compiled.
+/// The compiled verifiers of a variant.
 struct Spin {
     folder: PathBuf,
 }
@@ -65,7 +66,7 @@ impl Spin {
         generate.args((variant.mode == Mode::Exec).then_some("-DEXEC"));
         generate.args(variant.flaw.map(|flaw| format!("-D{}", flaw.name)));
         spin.run(generate.arg("-a").arg(source))?;
-        // No claim is part of the states that are counted, and no reduction leaves any out.
+        // The count of states includes no claim, and no reduction omits any.
         let count = ["-DNOCLAIM", "-DSAFETY", "-DNOREDUCE", "-o", "count", "pan.c"];
         spin.run(Command::new("gcc").args(count))?;
         spin.run(Command::new("gcc").args(["-DNOREDUCE", "-o", "claims", "pan.c"]))?;
@@ -94,14 +95,14 @@ impl Spin {
         let states = u32::try_from(number(&counted, " states, stored")?);
         Ok(Found {
             states: states.map_err(|error| error.to_string())?,
-            // pan counts the way to the first state as one.
+            // pan counts the transition to the initial state.
             transitions: number(&counted, " transitions (=")? - 1,
             violated,
         })
     }
 }
 
-/// The number that stands before these words of a verifier, or after them where nothing does.
+/// The number before these words in a verifier's output, or after them if there is none before.
 fn number(said: &str, words: &str) -> Result<u64, String> {
     let (before, after) =
         said.split_once(words).ok_or_else(|| format!("no '{words}' in\n{said}"))?;

@@ -1,10 +1,10 @@
-//! House rules that a compiler does not check.
+//! Checks conventions that a compiler does not check.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every file of the project with one of these endings.
+/// All files of the project with one of these endings.
 pub(crate) fn files(endings: &[&str]) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
@@ -27,14 +27,14 @@ pub(crate) fn files(endings: &[&str]) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_source_file_says_what_it_is() {
+fn every_source_file_has_a_head() {
     for path in files(&[".rs"]) {
         let text = fs::read_to_string(&path).expect("text");
         assert!(text.starts_with("//! "), "{} has no head", path.display());
     }
 }
 
-/// The longest file, in lines. A file that holds one idea is shorter; each that is not is named
+/// Maximum length of a file, in lines, because a file should hold one idea. Exceptions are listed
 /// here, with the reason.
 const LINES_MAX: usize = 400;
 const LONGER: &[(&str, &str)] = &[];
@@ -54,8 +54,8 @@ fn files_are_short() {
     assert!(longer.is_empty(), "{}", longer.join("\n"));
 }
 
-/// Lines of code and comments; a page of prose may be somewhat wider, its tables and fences as wide
-/// as they must.
+/// Checks the width of code and comments. Prose on pages may be somewhat wider; tables and fenced
+/// blocks may have any width.
 #[test]
 fn lines_are_narrow() {
     let mut wide = Vec::new();
@@ -66,7 +66,7 @@ fn lines_are_narrow() {
             continue;
         }
         let columns_max = if is_page { 120 } else { 100 };
-        // Recorded bytes stay as they were recorded.
+        // Recorded bytes are kept as recorded.
         let is_recorded = |line: &str| line.contains("r#\"");
         let mut is_fenced = false;
         for (number, line) in (1..).zip(text.lines()) {
@@ -81,7 +81,7 @@ fn lines_are_narrow() {
     assert!(wide.is_empty(), "{} lines are too wide:\n{}", wide.len(), wide.join("\n"));
 }
 
-/// The rooms of each crate: a room imports only from those before it.
+/// The modules of each crate in order: each imports only from those before it.
 const ROOMS: &[(&str, &[&str])] = &[
     (
         "model/src",
@@ -121,19 +121,20 @@ fn imports_only_go_down() {
     assert!(up.is_empty(), "{}", up.join("\n"));
 }
 
-/// The knot of a kernel: every subsystem's state is in the machine, and every subsystem works
-/// on it.
+/// The exempt modules of the simulated kernel: the machine holds every subsystem's state, and every
+/// subsystem uses the machine.
 const KNOT: [&str; 2] = ["machine", "dispatch"];
 
 #[test]
-fn subsystems_of_the_simulated_kernel_tie_no_other_knot() {
+fn other_subsystems_of_the_simulated_kernel_import_in_no_cycle() {
     let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (from, to, _) in arrows("sim-kernel/src") {
         if !KNOT.contains(&from.as_str()) && !KNOT.contains(&to.as_str()) {
             imports.entry(from).or_default().insert(to);
         }
     }
-    // What imports nothing that is left is taken away, until none can be.
+    // Removes subsystems that import none of the remaining ones, until there are none left to
+    // remove.
     while let Some(ground) = imports
         .iter()
         .find(|(_, to)| !to.iter().any(|to| imports.contains_key(to)))
@@ -144,7 +145,7 @@ fn subsystems_of_the_simulated_kernel_tie_no_other_knot() {
     assert!(imports.is_empty(), "these import each other in a circle: {imports:?}");
 }
 
-/// The imports between the rooms (files and folders at the top) of a crate: from, to, and the file.
+/// The imports between the top-level modules of a crate: from, to, and the file.
 fn arrows(source: &str) -> Vec<(String, String, String)> {
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
     let mut arrows = Vec::new();
@@ -152,7 +153,7 @@ fn arrows(source: &str) -> Vec<(String, String, String)> {
         let Ok(inside) = path.strip_prefix(&base) else { continue };
         let mut parts = inside.iter().map(|part| part.to_string_lossy());
         let (Some(first), second) = (parts.next(), parts.next()) else { continue };
-        // A crate inside of this one is no room of it, nor is its root.
+        // A nested crate is not a module of this one, nor is the crate root.
         let room = first.trim_end_matches(".rs").to_owned();
         if base.join(first.as_ref()).join("Cargo.toml").exists()
             || second.is_none() && ["lib", "main"].contains(&room.as_str())
@@ -160,7 +161,7 @@ fn arrows(source: &str) -> Vec<(String, String, String)> {
             continue;
         }
         let text = fs::read_to_string(&path).expect("text");
-        // A unit test may look at anything.
+        // Unit tests may import from any module.
         let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
         let code: Vec<_> =
             text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
@@ -174,7 +175,7 @@ fn arrows(source: &str) -> Vec<(String, String, String)> {
     arrows
 }
 
-/// The first parts of paths from the crate's root, in a path or in a list of them.
+/// The first segments of paths from the crate's root, in a path or in a list of them.
 fn imported(code: &str) -> BTreeSet<String> {
     let name = |text: &str| -> String {
         text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
@@ -206,13 +207,13 @@ fn imported(code: &str) -> BTreeSet<String> {
     found
 }
 
-/// A path within the project.
+/// The path relative to the project's root.
 fn place(path: &Path) -> String {
     let inside = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("within");
     inside.to_string_lossy().into_owned()
 }
 
-/// The protocol and the simulated kernel have no operating system, no clock, no thread.
+/// Checks that the protocol and the simulated kernel use no operating system, clock or thread.
 #[test]
 fn model_and_simulated_kernel_are_pure() {
     let banned = [

@@ -2,7 +2,7 @@
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// Nanoseconds since some moment of this boot; never goes back.
+/// Nanoseconds since an unspecified time of this boot; monotonic.
 pub fn monotonic_ns() -> u64 {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Monotonic);
     tv_sec.cast_unsigned() * 1_000_000_000 + tv_nsec.cast_unsigned()

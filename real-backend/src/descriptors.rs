@@ -1,11 +1,12 @@
 //! A process's descriptor table, read from `/proc/PID/fd` and `/proc/PID/fdinfo`.
 //!
-//! Vocabulary: an *identity* is what the kernel calls the thing behind a descriptor: an inode, a
-//! device number, an eventfd's id. It is the same in every process and so survives a handoff, when
-//! numbers do not. Two identical identities are the same thing, not always the same open file
-//! description: a device that was opened twice has one identity.
+//! An *identity* is the kernel's name for the object behind a descriptor: an inode, a device
+//! number, an eventfd's ID. It is the same in every process, so it survives a handoff, which
+//! descriptor numbers do not. Equal identities mean the same object, but not always the same open
+//! file description: a device that was opened twice has one identity.
 //!
-//! What vanishes while it is read is left out. Devices are known by their usual paths.
+//! Entries that vanish while the table is read are left out. Devices are recognized by their usual
+//! paths.
 //!
 //! Mirrors: `proc_pid_fd(5)`, `proc_pid_fdinfo(5)`, `fs/eventfd.c` of Linux 7.3.
 
@@ -22,32 +23,33 @@ use std::path::{Path, PathBuf};
 pub struct Descriptor {
     /// Its number.
     pub fd: Fd,
-    /// What kind of file is behind it.
+    /// The kind of file it refers to.
     pub kind: FileKind,
-    /// Which one.
+    /// The file it refers to.
     pub identity: Identity,
-    /// Closed at `execve`.
+    /// True if `execve` closes it.
     pub cloexec: bool,
-    /// What waits in it, if it is an eventfd.
+    /// The count of an eventfd; `None` for any other file.
     pub event_count: Option<u64>,
 }
 
-/// Which file it is, in the whole system.
+/// A system-wide identity of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Identity {
-    /// The file system.
+    /// The device number of the file system.
     pub device: u64,
-    /// The inode there.
+    /// The inode in that file system.
     pub inode: u64,
-    /// The device number of a device node, else 0.
+    /// The device number of a device node; otherwise 0.
     pub special: u64,
-    /// The id of an eventfd, else 0: all of them share one inode.
+    /// The ID of an eventfd; otherwise 0. Needed because all eventfds share one inode.
     pub event: u64,
 }
 
-/// The whole table of a process, by number.
+/// Reads the complete descriptor table of a process, sorted by number.
 ///
-/// ENOENT when there is no such process, EACCES when it may not be looked at.
+/// # Errors
+/// `ENOENT` if the process does not exist, `EACCES` if it may not be inspected.
 pub fn table(pid: Pid) -> Result<Vec<Descriptor>, Errno> {
     let process = process_path(pid);
     let mut numbers = numbers(&process.join("fd"))?;
@@ -55,14 +57,14 @@ pub fn table(pid: Pid) -> Result<Vec<Descriptor>, Errno> {
     Ok(numbers.into_iter().filter_map(|number| read(&process, Fd(number))).collect())
 }
 
-/// Of the calling process, this also gives the number by which the directory was read; it is closed
-/// by the time that anybody looks it up.
+/// For the calling process, this includes the descriptor used to read the directory, which is
+/// closed before it is looked up.
 fn numbers(directory: &Path) -> Result<Vec<i32>, Errno> {
     let entries = std::fs::read_dir(directory).map_err(|error| sys::io_errno(&error))?;
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }
 
-/// What `fd` of the calling process is open on. EBADF.
+/// Reads one entry of the calling process's table. Fails with `EBADF`.
 pub fn own(fd: Fd) -> Result<Descriptor, Errno> {
     read(&process_path(Pid(std::process::id())), fd).ok_or(Errno::EBADF)
 }
@@ -91,8 +93,8 @@ fn read(process: &Path, fd: Fd) -> Option<Descriptor> {
     })
 }
 
-/// How links to the files of a handoff begin. A memfd has a mode as a program has, so it goes
-/// first.
+/// Prefixes of the link targets of a handoff's files. They are matched before the mode, because a
+/// memfd's mode makes it look like a program.
 const KINDS: [(&str, FileKind); 12] = [
     ("/dev/iommu", FileKind::Iommufd),
     ("/dev/vfio/devices/", FileKind::Device),
@@ -137,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_tell_kinds() {
+    fn link_targets_determine_kinds() {
         let rows = [
             ("/dev/iommu", 0o020_600, FileKind::Iommufd),
             ("/dev/vfio/devices/vfio3", 0o020_600, FileKind::Device),
@@ -156,13 +158,13 @@ mod tests {
     }
 
     #[test]
-    fn fdinfo_tells_flags_and_counts() {
+    fn fdinfo_shows_flags_and_counts() {
         let info = "pos:\t0\nflags:\t02004002\nmnt_id:\t16\neventfd-count:               \
                     1f\neventfd-id: 7\n";
         assert!(has_cloexec(info));
         assert!(!has_cloexec("flags:\t04002\n"));
         assert_eq!(hex_field(info, "eventfd-count"), Some(31));
         assert_eq!(field(info, "eventfd-id"), Some("7"));
-        assert_eq!(field(info, "eventfd"), None, "a name is whole");
+        assert_eq!(field(info, "eventfd"), None, "only complete names match");
     }
 }

@@ -1,17 +1,17 @@
-//! The kernel trait for the calling process: each call is the one real system call that its
+//! The kernel trait for the calling process: each call is the single system call that its
 //! documentation names.
 //!
-//! Vocabulary: a *door* is one process's way into the kernel. This one is the process it runs in;
-//! there should be one of it, because the descriptor table it works on exists once.
+//! A `Host` acts on the process it runs in. A process should have only one, because it has only one
+//! descriptor table.
 //!
 //! Invariants:
-//! * nothing is retried: EINTR, EAGAIN and short transfers are the caller's to see;
-//! * the door owns no descriptor and closes none but by [`FileCall::Close`];
-//! * every descriptor that a call makes is CLOEXEC;
-//! * an ioctl that this kernel does not have is refused with ENOTTY.
+//! * no retries: EINTR, EAGAIN and short transfers are returned to the caller;
+//! * `Host` owns no descriptor and closes one only for [`FileCall::Close`];
+//! * every descriptor that a call creates is CLOEXEC;
+//! * an ioctl that the running kernel does not have fails with ENOTTY.
 //!
-//! Deviations from the bare system calls: [`MemoryCall::Munmap`] refuses (EINVAL) what was not
-//! mapped here, see [`crate::memory`]; [`MemoryCall::Mmap`] also asks for the file's inode.
+//! Deviations from the bare system calls: [`MemoryCall::Munmap`] refuses (EINVAL) a range that was
+//! not mapped through the same [`crate::memory`]; [`MemoryCall::Mmap`] also reads the file's inode.
 //!
 //! Mirrors: Linux 7.3, x86-64 and other 64-bit architectures.
 
@@ -32,23 +32,23 @@ use std::fmt;
 
 pub use crate::sys::ioctl_between;
 
-/// What a VMM does for the four guest calls. Each is called by one thread at a time.
+/// The VMM's implementation of the four guest calls. Only one thread at a time calls it.
 pub trait Guest: Send {
-    /// Brings every vCPU out of the guest and keeps it out; returns when none runs any more. Done
-    /// again, it does nothing.
+    /// Forces every vCPU out of the guest and keeps it out; returns once none runs. Idempotent.
     fn stop(&mut self) -> Result<(), Errno>;
 
-    /// Writes the state of the stopped guest to a memfd, from its beginning.
+    /// Writes the state of the stopped guest to a memfd, from offset 0.
     fn save(&mut self, fd: Fd) -> Result<(), Errno>;
 
-    /// Builds a stopped guest from what [`Guest::save`] wrote. EINVAL when that is not readable.
+    /// Builds a stopped guest from what [`Guest::save`] wrote. Fails with `EINVAL` if that is
+    /// invalid.
     fn load(&mut self, fd: Fd) -> Result<(), Errno>;
 
     /// Lets the vCPUs run.
     fn start(&mut self) -> Result<(), Errno>;
 }
 
-/// A process without a guest: every guest call is ENODEV.
+/// A process without a guest: every guest call fails with `ENODEV`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoGuest;
 
@@ -70,7 +70,7 @@ impl Guest for NoGuest {
     }
 }
 
-/// The door of this process.
+/// The kernel as the calling process reaches it.
 pub struct Host {
     argv: Vec<OsString>,
     memory: Memory,
@@ -84,8 +84,8 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
-    /// `argv` is what [`ProcessCall::Exec`] gives the new image, its name first; `memory` takes
-    /// note of what is mapped, for the guest to look at; `guest` answers the guest calls.
+    /// `argv` is passed to the new image by [`ProcessCall::Exec`], program name first; `memory`
+    /// registers the mappings, which the guest reads; `guest` answers the guest calls.
     pub fn new(argv: Vec<OsString>, memory: Memory, guest: Box<dyn Guest>) -> Self {
         Self { argv, memory, guest }
     }
@@ -241,13 +241,13 @@ fn punch_hole(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<(), Errno>
     rustix::fs::fallocate(sys::borrow(fd), mode, offset_bytes, length_bytes).map_err(sys::errno)
 }
 
-/// One `pwrite`; → how much was written.
+/// One `pwrite`; returns the number of bytes written.
 fn write_at(fd: Fd, offset_bytes: u64, bytes: &[u8]) -> Result<u64, Errno> {
     let written = rustix::io::pwrite(sys::borrow(fd), bytes, offset_bytes).map_err(sys::errno)?;
     Ok(written as u64)
 }
 
-/// One `pread`. ENOMEM when the buffer cannot be had.
+/// One `pread`. Fails with `ENOMEM` if the buffer cannot be allocated.
 fn read_at(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<Vec<u8>, Errno> {
     let fd = sys::borrow(fd);
     let length = usize::try_from(length_bytes).map_err(|_| Errno::ENOMEM)?;
@@ -257,14 +257,14 @@ fn read_at(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Result<Vec<u8>, Errn
     }
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(length).map_err(|_| Errno::ENOMEM)?;
-    // Only what is read is touched: the caller may ask for far more than there is.
+    // Touches only the bytes that are read: the caller may ask for far more than the file has.
     let room = rustix::buffer::spare_capacity(&mut bytes);
     rustix::io::pread(fd, room, offset_bytes).map_err(sys::errno)?;
     bytes.truncate(length);
     Ok(bytes)
 }
 
-/// One `read`. ENOMEM when the length is none.
+/// One `read`. Fails with `ENOMEM` if the length exceeds the address space.
 fn read(fd: Fd, length_bytes: u64) -> Result<Vec<u8>, Errno> {
     let fd = sys::borrow(fd);
     let length = usize::try_from(length_bytes).map_err(|_| Errno::ENOMEM)?;
@@ -280,12 +280,12 @@ fn write(fd: Fd, bytes: &[u8]) -> Result<u64, Errno> {
     Ok(written as u64)
 }
 
-/// `write` of an eventfd.
+/// `write` to an eventfd.
 fn write_event(fd: Fd, count: u64) -> Result<(), Errno> {
     rustix::io::write(sys::borrow(fd), &count.to_ne_bytes()).map_err(sys::errno).map(drop)
 }
 
-/// `read` of an eventfd: its count, which becomes zero. EAGAIN when it was zero.
+/// `read` of an eventfd: returns its count and resets it. Fails with `EAGAIN` if it is zero.
 fn read_event(fd: Fd) -> Result<u64, Errno> {
     let mut count = [0; 8];
     rustix::io::read(sys::borrow(fd), &mut count).map_err(sys::errno)?;

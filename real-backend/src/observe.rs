@@ -1,19 +1,19 @@
-//! A [`View`] of the real host: what `/proc`, sysfs and the devices tell about some processes.
+//! Builds a [`View`] of the real host from `/proc`, sysfs and the devices, for given processes.
 //!
-//! Exact: which descriptors a process has, what they are, whether they are CLOEXEC; which of them
-//! share one open file description (`kcmp`); VmLck; bus mastering (the hardware's register); what
-//! waits in an eventfd; whether a device file is bound (asked through `pidfd_getfd`, so that for a
-//! moment the observer holds the file as well).
+//! Observed exactly: the descriptors of a process, their kinds and CLOEXEC flags; which of them
+//! share an open file description (`kcmp`); VmLck; bus mastering (the hardware's register); the
+//! count of an eventfd; whether a device file is bound (checked through `pidfd_getfd`, so that the
+//! observer briefly holds the file, too).
 //!
-//! Told by the roles, because no outsider can see it ([`Expectation`]): guests, which address space
-//! a device is attached to, interrupts raised and delivered, resets that the device's marker has
-//! shown.
+//! Reported by the roles, because no other process can observe it ([`Expectation`]): guests, the
+//! address space that a device is attached to, interrupts raised and delivered, resets that the
+//! device's marker revealed.
 //!
-//! Absent: page sets, mappings and reach (iommufd shows them to nobody), descriptors in flight (the
-//! kernel counts them and does not name them), accounts of users (`user_struct::locked_vm` is not
-//! shown anywhere). VmPin is no account; [`pinned_pages`] has it.
+//! Absent: page sets, mappings and reach (iommufd does not expose them), descriptors in flight (the
+//! kernel counts but does not list them), per-user accounts (`user_struct::locked_vm` is not
+//! exposed). VmPin is not an account; [`pinned_pages`] returns it.
 //!
-//! Where permission is missing, [`Observed::blind`] says what was assumed.
+//! Where permission is missing, [`Observed::blind`] records what was assumed.
 //!
 //! Mirrors: `proc_pid_status(5)`, `kcmp(2)`, `pidfd_getfd(2)` of Linux 7.3.
 
@@ -32,25 +32,25 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// What the observer has been told.
+/// The facts that the roles report to the observer.
 #[derive(Clone, Debug, Default)]
 pub struct Expectation {
-    /// By name.
+    /// The devices, by name.
     pub devices: BTreeMap<String, KnownDevice>,
-    /// Of the processes that have one.
+    /// The guests, by the process that has one.
     pub guests: BTreeMap<Pid, GuestView>,
 }
 
-/// A device that matters.
+/// A device to observe.
 #[derive(Clone, Debug)]
 pub struct KnownDevice {
-    /// Where it is.
+    /// Its PCI address.
     pub bdf: Bdf,
-    /// The context and the address space that it was attached to.
+    /// The context and the address space that it is attached to.
     pub attached: Option<(u32, ObjectId)>,
-    /// How often its marker was found gone.
+    /// Number of times that its marker was found missing.
     pub upsets: u32,
-    /// One for each vector.
+    /// Its interrupt vectors, in order.
     pub interrupts: Vec<KnownInterrupt>,
 }
 
@@ -59,35 +59,35 @@ pub struct KnownDevice {
 pub struct KnownInterrupt {
     /// The eventfd that it triggers.
     pub trigger: Identity,
-    /// How often the device raised it.
+    /// Number of interrupts that the device raised.
     pub raised: u64,
-    /// How often the guest took it.
+    /// Number of interrupts that the guest received.
     pub delivered: u64,
 }
 
-/// What was seen, and what was not.
+/// A view, and its gaps.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// The view.
     pub view: View,
-    /// What could not be seen.
+    /// The facts that could not be observed.
     pub blind: BTreeSet<Blind>,
 }
 
-/// Something that could not be seen.
+/// A fact that could not be observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Blind {
-    /// Whether two descriptors share an open file description: taken as not sharing.
+    /// Sharing of an open file description by two descriptors is unknown: assumed absent.
     Sharing,
-    /// Whether a device file is bound: taken as bound.
+    /// The state of a device file is unknown: assumed bound.
     Binding,
-    /// The descriptors of a living process: left out.
+    /// The descriptors of a live process are unreadable: left out.
     Descriptors(Pid),
-    /// The locked pages of a living process: left out.
+    /// The locked pages of a live process are unreadable: left out.
     Locked(Pid),
 }
 
-/// Looks at the processes `pids` and the devices of `known`. Dead processes are told as dead.
+/// Observes the processes `pids` and the devices of `known`. Dead processes appear as dead.
 pub fn observe(pids: &[Pid], known: &Expectation) -> Observed {
     let mut look = Scan { blind: BTreeSet::new(), files: Vec::new(), sysfs: Sysfs::default() };
     let mut tables = BTreeMap::new();
@@ -106,15 +106,17 @@ pub fn observe(pids: &[Pid], known: &Expectation) -> Observed {
     Observed { view, blind: look.blind }
 }
 
-/// Pages that the kernel says are pinned on behalf of a process (VmPin). Negative after hazard K2:
-/// a new owner gives back what was never put on its books.
+/// Pages pinned on behalf of a process (VmPin), as the kernel reports them. Negative after hazard
+/// K2: a new owner is uncharged for pages that were never charged to it.
 ///
-/// ENOENT when there is no such process, EACCES, EIO when it has no memory any more.
+/// # Errors
+/// `ENOENT` if the process does not exist, `EACCES`, `EIO` if it has no address space any more.
 pub fn pinned_pages(pid: Pid) -> Result<i64, Errno> {
     status_pages(pid, "VmPin")
 }
 
-/// VmPin and VmLck, in pages, as a process's status file says. EIO when it has no memory any more.
+/// VmPin and VmLck, in pages, from the text of a process's status file. Fails with `EIO` if either
+/// is missing.
 pub fn pinned_and_locked_pages(status: &str) -> Result<(i64, i64), Errno> {
     Ok((pages_in(status, "VmPin")?, pages_in(status, "VmLck")?))
 }
@@ -135,13 +137,13 @@ fn status_path(pid: Pid) -> PathBuf {
     process_path(pid).join("status")
 }
 
-/// `64 kB` → 16. The kernel prints a negative number of kB as a huge one.
+/// Converts kB to pages: `64 kB` → 16. The kernel prints a negative number of kB as a huge one.
 fn pages_of(text: &str) -> Option<i64> {
     let kilobytes: u64 = text.strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes.cast_signed() / 4)
 }
 
-/// The effective user: the second number of the line.
+/// The effective user ID: the second number of the line.
 fn user(pid: Pid) -> Option<Uid> {
     let status = status(pid).ok()?;
     field(&status, "Uid")?.split_whitespace().nth(1)?.parse().ok().map(Uid)
@@ -155,7 +157,8 @@ fn is_alive(pid: Pid) -> bool {
 
 type Tables = BTreeMap<Pid, Vec<Descriptor>>;
 
-/// What one look gathers: files seen so far, each by the first descriptor that had it.
+/// State of one observation: the files seen so far, each with the first descriptor that referred to
+/// it.
 struct Scan {
     blind: BTreeSet<Blind>,
     files: Vec<(Identity, (Pid, Fd))>,
@@ -190,7 +193,7 @@ impl Scan {
         }
     }
 
-    /// The number of the open file description: its place among those seen.
+    /// The number of the open file description: its index among those seen.
     fn file(&mut self, identity: Identity, holder: (Pid, Fd)) -> FileRef {
         let known = (0..self.files.len())
             .find(|at| self.files[*at].0 == identity && self.shares(self.files[*at].1, holder));
@@ -201,7 +204,7 @@ impl Scan {
         FileRef(u32::try_from(at).expect("open files are few"))
     }
 
-    /// What was closed meanwhile shares with nothing.
+    /// A descriptor that was closed in the meantime shares with no other.
     fn shares(&mut self, left: (Pid, Fd), right: (Pid, Fd)) -> bool {
         let shared = sys::same_file(left, right);
         if !matches!(shared, Ok(_) | Err(Errno::EBADF | Errno::ESRCH)) {
@@ -210,7 +213,7 @@ impl Scan {
         shared.unwrap_or(false)
     }
 
-    /// Zeroes are left out, as is a process without memory.
+    /// The locked pages; `None` if zero or if the process has no address space.
     fn locked(&mut self, pid: Pid) -> Option<i64> {
         if !is_alive(pid) {
             return None;
@@ -252,7 +255,7 @@ impl Scan {
     }
 
     fn is_bound(&mut self, (pid, fd): (Pid, Fd)) -> bool {
-        match asks_device_info(pid, fd) {
+        match query_device_info(pid, fd) {
             Ok(()) => true,
             Err(Errno::EINVAL | Errno::EBADF | Errno::ESRCH) => false,
             Err(_) => {
@@ -276,11 +279,12 @@ impl Scan {
     }
 }
 
-/// Of the PCI command register.
+/// Bus Master Enable, a bit of the PCI command register.
 const BUS_MASTER: u16 = 1 << 2;
 
-/// GET_INFO on another process's device file: EINVAL before BIND. EPERM, ENOSYS.
-fn asks_device_info(pid: Pid, fd: Fd) -> Result<(), Errno> {
+/// `VFIO_DEVICE_GET_INFO` on another process's device file. Fails with `EINVAL` before BIND; also
+/// with `EPERM`, `ENOSYS`.
+fn query_device_info(pid: Pid, fd: Fd) -> Result<(), Errno> {
     let number = rustix::process::Pid::from_raw(pid.0.cast_signed()).ok_or(Errno::ESRCH)?;
     let process = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(sys::errno)?;
     let file = rustix::process::pidfd_getfd(process, fd.0, PidfdGetfdFlags::empty())
@@ -293,7 +297,7 @@ mod tests {
     use super::pages_of;
 
     #[test]
-    fn kilobytes_become_pages_also_below_zero() {
+    fn kilobytes_convert_to_pages_even_if_negative() {
         let rows = [
             ("0 kB", Some(0)),
             ("   65536 kB", Some(16384)),

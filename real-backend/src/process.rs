@@ -1,7 +1,7 @@
-//! The calls on the calling process itself: limits, credentials, `execve`, and the end of another.
+//! Calls on the calling process (limits, credentials, `execve`) and on another one (kill, wait).
 //!
-//! Capabilities belong to threads: [`drop_ipc_lock`] changes the calling thread, which is the one
-//! that makes the mapping calls. The user is changed in every thread, as `setresuid(3)` does it.
+//! Capabilities are per thread: [`drop_ipc_lock`] changes the calling thread, which is the one that
+//! makes the mapping calls. The user ID changes in every thread, as with `setresuid(3)`.
 //!
 //! Mirrors: `getrlimit(2)`, `capabilities(7)`, `execve(2)`, `pidfd_send_signal(2)`.
 
@@ -19,7 +19,7 @@ pub(crate) fn memlock() -> u64 {
     rustix::process::getrlimit(Resource::Memlock).current.unwrap_or(UNLIMITED)
 }
 
-/// EPERM to raise the hard limit without CAP_SYS_RESOURCE.
+/// Sets both limits. Raising the hard limit without CAP_SYS_RESOURCE fails with `EPERM`.
 pub(crate) fn set_memlock(limit_bytes: u64) -> Result<(), Errno> {
     let limit = (limit_bytes != UNLIMITED).then_some(limit_bytes);
     let limits = Rlimit { current: limit, maximum: limit };
@@ -35,7 +35,7 @@ pub(crate) fn has_ipc_lock() -> Result<bool, Errno> {
     Ok(sets.effective.contains(CapabilitySet::IPC_LOCK))
 }
 
-/// Out of all three sets, so that it cannot be taken up again before an `execve`.
+/// Removes CAP_IPC_LOCK from all three sets, so that it cannot be regained before an `execve`.
 pub(crate) fn drop_ipc_lock() -> Result<(), Errno> {
     let mut sets = rustix::thread::capabilities(None).map_err(sys::errno)?;
     for set in [&mut sets.effective, &mut sets.permitted, &mut sets.inheritable] {
@@ -44,10 +44,10 @@ pub(crate) fn drop_ipc_lock() -> Result<(), Errno> {
     rustix::thread::set_capabilities(None, sets).map_err(sys::errno)
 }
 
-/// `execve("/proc/self/fd/N", argv, environ)`; returns why it failed. EINVAL without a name in
-/// `argv`, or with a zero byte in it.
+/// `execve("/proc/self/fd/N", argv, environ)`; returns the errno. `EINVAL` if `argv` is empty or
+/// contains a NUL byte.
 ///
-/// Not std's `exec`: that makes a shell of this process when the image is no program (ENOEXEC).
+/// Not std's `exec`, which runs a shell in place of an image that is not executable (ENOEXEC).
 pub(crate) fn exec(image: Fd, argv: &[OsString]) -> Errno {
     let path = OsString::from(format!("/proc/self/fd/{}", image.0));
     let environment: Vec<OsString> =
@@ -65,14 +65,14 @@ fn c_string(text: &OsString) -> Result<CString, NulError> {
     CString::new(text.as_bytes())
 }
 
-/// Returns when the process has exited. EBADF, EINTR.
+/// Returns once the process has exited. Fails with `EBADF` or `EINTR`.
 pub(crate) fn await_exit(pidfd: Fd) -> Result<(), Errno> {
     let mut ended = [PollFd::from_borrowed_fd(sys::borrow(pidfd), PollFlags::IN)];
     rustix::event::poll(&mut ended, None).map_err(sys::errno)?;
     if ended[0].revents().contains(PollFlags::NVAL) { Err(Errno::EBADF) } else { Ok(()) }
 }
 
-/// ESRCH when it is gone, EPERM, EBADF.
+/// Sends SIGKILL. Fails with `ESRCH` if the process has exited, or with `EPERM`, `EBADF`.
 pub(crate) fn kill(pidfd: Fd) -> Result<(), Errno> {
     rustix::process::pidfd_send_signal(sys::borrow(pidfd), Signal::KILL).map_err(sys::errno)
 }

@@ -1,8 +1,8 @@
-//! A decorator that tells every call, its answer and its two moments to a sink.
+//! A decorator that reports each call to a sink, with its answer and the times of entry and return.
 //!
-//! A call that does not return cannot be told afterwards. So [`ProcessCall::Exec`] and
-//! [`ProcessCall::Exit`] are told before they are made, as done; an `Exec` that fails after all is
-//! told once more, with its error, and the second record of the pair is the true one.
+//! A call that does not return cannot be reported afterwards. [`ProcessCall::Exec`] and
+//! [`ProcessCall::Exit`] are therefore reported before they are made, as successful. An `Exec` that
+//! fails is reported a second time, with its error; the second record is the valid one.
 
 use crate::clock::monotonic_ns;
 use handoff_model::abi::call::{Call, CallResult, CompletedCall, ProcessCall, Reply};
@@ -10,7 +10,7 @@ use handoff_model::abi::ids::Pid;
 use handoff_model::abi::kernel::Kernel;
 use std::fmt;
 
-/// A kernel `K` whose calls are told to `W`: the call, when it was made, when it returned (ns).
+/// A kernel `K` whose calls are reported to `W`: the call, its entry time, its return time (ns).
 pub struct Recorder<K, W> {
     kernel: K,
     pid: Pid,
@@ -24,7 +24,7 @@ impl<K, W> fmt::Debug for Recorder<K, W> {
 }
 
 impl<K: Kernel, W: FnMut(CompletedCall, u64, u64)> Recorder<K, W> {
-    /// For the process `pid`, whose door `kernel` is.
+    /// Records the calls of process `pid`, which `kernel` makes.
     pub fn new(kernel: K, pid: Pid, sink: W) -> Self {
         Self { kernel, pid, sink }
     }

@@ -1,8 +1,8 @@
-//! The channel's wire: a pair of unix SOCK_SEQPACKET sockets, packets with descriptors.
+//! The channel: a pair of Unix SOCK_SEQPACKET sockets that carry packets with descriptors.
 //!
-//! A packet is whole or not there; descriptors travel with their packet. A packet that did not fit
-//! is reported as truncated, whichever part was lost: its bytes (MSG_TRUNC) or its descriptors
-//! (MSG_CTRUNC, also when the receiver's table is full). Descriptors that came are CLOEXEC from the
+//! Packets are delivered whole or not at all, together with their descriptors. A packet that did
+//! not fit is reported as truncated, whether bytes (MSG_TRUNC) or descriptors (MSG_CTRUNC, also if
+//! the receiver's descriptor table is full) were lost. Received descriptors are CLOEXEC from the
 //! start.
 //!
 //! Mirrors: `unix(7)`, `sendmsg(2)`, `recvmsg(2)`; SCM_MAX_FD = 253 of `include/net/scm.h`.
@@ -19,7 +19,7 @@ use rustix::net::{
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 
-/// The two ends of a new channel, both CLOEXEC. EMFILE.
+/// Creates both ends of a new channel, CLOEXEC. Fails with `EMFILE`.
 pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     let (kind, flags) = (SocketType::SEQPACKET, SocketFlags::CLOEXEC);
     rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None).map_err(sys::errno)
@@ -39,10 +39,10 @@ pub(crate) fn send(socket: Fd, bytes: &[u8], fds: &[Fd]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// How long a control message is that carries nothing (`CMSG_LEN(0)`), and a control buffer for the
-/// most descriptors, aligned: all of its length is room.
+/// Length of an empty control message (`CMSG_LEN(0)`).
 const HEADER_BYTES: usize = 16;
 
+/// A control buffer for the maximum number of descriptors, aligned so that all of it is usable.
 #[repr(align(8))]
 struct Control([MaybeUninit<u8>; HEADER_BYTES + FDS_PER_MESSAGE_MAX * size_of::<i32>()]);
 
@@ -51,7 +51,8 @@ pub(crate) fn receive(socket: Fd, wait: bool) -> CallResult {
     receive_into(socket, wait, &mut space)
 }
 
-/// Receives without waiting, with room for so many descriptors and not one more.
+/// Receives without waiting, with room for exactly `fds_max` descriptors (at most
+/// `FDS_PER_MESSAGE_MAX`).
 pub(crate) fn receive_few(socket: Fd, fds_max: usize) -> CallResult {
     let room = match fds_max.min(FDS_PER_MESSAGE_MAX) {
         0 => 0,

@@ -1,10 +1,10 @@
-//! Starting the new process: a program, its arguments, and one inherited descriptor.
+//! Starts the new process: a program, its arguments, and one inherited descriptor.
 //!
-//! The descriptor becomes the new process's standard input, the one place where a number is agreed
-//! on without racing against other threads that spawn. Standard output and error are inherited;
-//! every other descriptor is marked CLOEXEC between fork and exec, whatever its owner forgot. The
-//! new process moves its end away from standard input with [`take_inherited`] before it does
-//! anything else.
+//! The descriptor becomes the new process's standard input, the only number that both sides can
+//! agree on without a race against other threads that spawn. Standard output and error are
+//! inherited. Every other descriptor is marked CLOEXEC between fork and exec, even if its owner did
+//! not mark it. The first thing the new process does is to move its end away from standard input
+//! with [`take_inherited`].
 //!
 //! Mirrors: `close_range(2)` with CLOSE_RANGE_CLOEXEC (5.11), `pidfd_open(2)`.
 
@@ -20,23 +20,23 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// Where a spawned process finds what it inherited.
+/// The descriptor number at which a spawned process finds its inherited descriptor.
 pub const INHERITED: Fd = Fd(0);
 
-/// A process that this one has started.
+/// A process that this process has started.
 ///
 /// Dropping it neither kills nor reaps the process.
 #[derive(Debug)]
 pub struct Spawned {
-    /// Its number.
+    /// Its process ID.
     pub pid: Pid,
-    /// Readable when it has ended; CLOEXEC.
+    /// A pidfd, readable once the process has exited; CLOEXEC.
     pub pidfd: OwnedFd,
     child: Child,
 }
 
 impl Spawned {
-    /// Its end: reaps it. `None` when it still runs after `limit`.
+    /// Waits for the process to exit and reaps it. Returns `None` if it still runs after `limit`.
     pub fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>, Errno> {
         let seconds = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
         let timeout = Timespec { tv_sec: seconds, tv_nsec: i64::from(limit.subsec_nanos()) };
@@ -48,9 +48,11 @@ impl Spawned {
     }
 }
 
-/// Starts `image` with `argv` (its own name first); `inherited` is its [`INHERITED`] descriptor.
+/// Starts `image` with `argv` (program name first); `inherited` becomes its [`INHERITED`]
+/// descriptor.
 ///
-/// EINVAL without a name, and whatever `fork(2)`, `execve(2)` and `pidfd_open(2)` say.
+/// # Errors
+/// `EINVAL` if `argv` is empty; the errnos of `fork(2)`, `execve(2)` and `pidfd_open(2)`.
 pub fn spawn(image: &Path, argv: &[OsString], inherited: OwnedFd) -> Result<Spawned, Errno> {
     use std::os::unix::process::CommandExt;
     let (name, rest) = argv.split_first().ok_or(Errno::EINVAL)?;
@@ -63,8 +65,8 @@ pub fn spawn(image: &Path, argv: &[OsString], inherited: OwnedFd) -> Result<Spaw
     Ok(Spawned { pid: Pid(child.id()), pidfd, child })
 }
 
-/// In the spawned process: takes the inherited descriptor to another, CLOEXEC number, and leaves
-/// `/dev/null` as standard input.
+/// Moves the inherited descriptor to another number, CLOEXEC, and leaves `/dev/null` as standard
+/// input. For the spawned process.
 pub fn take_inherited() -> Result<Fd, Errno> {
     let inherited =
         rustix::io::fcntl_dupfd_cloexec(sys::borrow(INHERITED), 3).map_err(sys::errno)?;

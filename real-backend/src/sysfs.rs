@@ -1,6 +1,6 @@
-//! PCI devices as sysfs shows them: which driver, which VFIO device file, which IOMMU group.
+//! PCI devices as sysfs shows them: driver, VFIO device file, IOMMU group.
 //!
-//! Reads only. Every path is below a root, so that a directory of a test can be a host.
+//! Reads only. All paths are below a root, so that a test can use a directory as a host.
 //!
 //! Mirrors: `Documentation/ABI/testing/sysfs-bus-pci`, `sysfs-bus-vfio-dev` (`vfio-dev/vfioN`),
 //! `sysfs-kernel-iommu_groups` of Linux 7.3.
@@ -20,9 +20,9 @@ pub struct Bdf {
     function: u8,
 }
 
-/// A text that is no [`Bdf`].
+/// A text that is not a valid [`Bdf`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no PCI address such as 0000:00:05.0")]
+#[error("{0:?} is not a PCI address such as 0000:00:05.0")]
 pub struct BadBdf(String);
 
 impl FromStr for Bdf {
@@ -33,7 +33,7 @@ impl FromStr for Bdf {
     }
 }
 
-/// `0000:00:05.0`, or `00:05.0` in domain 0.
+/// Parses `0000:00:05.0`, or `00:05.0` for domain 0.
 fn parse_bdf(text: &str) -> Option<Bdf> {
     let (place, function) = text.split_once('.')?;
     let (bus_of_domain, device) = place.rsplit_once(':')?;
@@ -91,50 +91,51 @@ impl Sysfs {
         Self { root: root.into() }
     }
 
-    /// A path below the root; `relative` has no leading slash.
+    /// Returns a path below the root; `relative` has no leading slash.
     pub fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
         self.root.join(relative)
     }
 
-    /// Whether there is such a device.
+    /// True if the device exists.
     pub fn exists(&self, bdf: Bdf) -> bool {
         self.device(bdf, "").exists()
     }
 
-    /// Vendor and device, as they are in config space.
+    /// The vendor and device IDs, as in config space.
     pub fn vendor_and_device(&self, bdf: Bdf) -> Option<(u16, u16)> {
         let id = |name| u16::from_str_radix(self.text(bdf, name)?.strip_prefix("0x")?, 16).ok();
         Some((id("vendor")?, id("device")?))
     }
 
-    /// The driver that has it.
+    /// The name of the driver it is bound to.
     pub fn driver(&self, bdf: Bdf) -> Option<String> {
         last_of_link(&self.device(bdf, "driver"))
     }
 
-    /// The name of its VFIO device file (`vfio0`), when a VFIO driver has it.
+    /// The name of its VFIO device file (`vfio0`), if it is bound to a VFIO driver.
     pub fn cdev_name(&self, bdf: Bdf) -> Option<String> {
         let names = names_in(&self.device(bdf, "vfio-dev"));
         names.into_iter().find(|name| name.starts_with("vfio"))
     }
 
-    /// Its VFIO device file (`/dev/vfio/devices/vfio0`), whether the node is there or not.
+    /// The path of its VFIO device file (`/dev/vfio/devices/vfio0`), even if the node does not
+    /// exist.
     pub fn cdev(&self, bdf: Bdf) -> Option<PathBuf> {
         self.cdev_name(bdf).map(|name| self.path("dev/vfio/devices").join(name))
     }
 
-    /// Its IOMMU group; `None` when no IOMMU is in front of it.
+    /// Its IOMMU group; `None` if it is not behind an IOMMU.
     pub fn iommu_group(&self, bdf: Bdf) -> Option<String> {
         last_of_link(&self.device(bdf, "iommu_group"))
     }
 
-    /// Every device of an IOMMU group, sorted.
+    /// All devices of an IOMMU group, sorted.
     pub fn group_members(&self, group: &str) -> Vec<Bdf> {
         let names = names_in(&self.path("sys/kernel/iommu_groups").join(group).join("devices"));
         names.iter().filter_map(|name| name.parse().ok()).collect()
     }
 
-    /// Every PCI device, sorted.
+    /// All PCI devices, sorted.
     pub fn pci_devices(&self) -> Vec<Bdf> {
         let names = names_in(&self.path("sys/bus/pci/devices"));
         names.iter().filter_map(|name| name.parse().ok()).collect()
@@ -148,7 +149,7 @@ impl Sysfs {
         names.map(|name| self.path("dev/vfio/devices").join(name)).collect()
     }
 
-    /// The PCI command register, from the hardware and not from a VFIO driver's shadow of it.
+    /// The PCI command register, read from the hardware and not from a VFIO driver's shadow.
     pub fn command(&self, bdf: Bdf) -> Option<u16> {
         let config = std::fs::read(self.device(bdf, "config")).ok()?;
         Some(u16::from_le_bytes([*config.get(4)?, *config.get(5)?]))
@@ -171,7 +172,7 @@ impl Sysfs {
     }
 }
 
-/// The names in a directory, sorted; none when it cannot be read.
+/// The names in a directory, sorted; empty if it cannot be read.
 pub(crate) fn names_in(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten();
     let mut names: Vec<String> =

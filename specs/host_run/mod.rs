@@ -1,13 +1,13 @@
-//! The handoff on the real kernel of this host: the same roles, the same properties.
+//! Runs the protocol on this host's kernel: the same roles, the same properties.
 //!
-//! [`run`] starts an old process ([`vmm`]) with the devices that it is given; that one launches a
-//! VM whose guest makes them work, and hands it over. Everything they do is recorded; afterwards
-//! the run is judged ([`verdict`]): what the processes saw, by the properties of
-//! [`crate::properties`] as far as a host shows what they ask for; the devices' own account of DMA
-//! and interrupts; and the trace, call by call, against the simulated kernel.
+//! [`run`] starts an old process ([`vmm`]) with the given devices. It launches a VM whose guest
+//! drives the devices, and hands the VM over. All calls are recorded. Afterwards [`verdict`]
+//! evaluates the run: the processes' observations, against those of [`crate::properties`] that a
+//! host can show; the devices' own counts of DMA and interrupts; and the trace, replayed call by
+//! call on the simulated kernel.
 //!
-//! The devices must be of a kind in [`device::KINDS`]: a run does DMA and must know how to ask for
-//! it.
+//! The devices must be of a kind in [`device::KINDS`], because a run must know how to make them do
+//! DMA.
 
 mod observe;
 pub mod run_dir;
@@ -30,36 +30,36 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use verdict::Verdict;
 
-/// What to run.
+/// A run to make.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What messages call the scenario.
+    /// The scenario's name in messages.
     pub name: String,
     /// The scenario's text.
     pub text: String,
-    /// It, read.
+    /// The parsed scenario.
     pub scenario: Scenario,
-    /// One for each of the scenario's devices.
+    /// The host's devices, one for each of the scenario's devices.
     pub devices: Vec<Bdf>,
-    /// Kill the new process before each of its steps first.
+    /// True to first kill a new process before each of its steps.
     pub sweep: bool,
 }
 
-/// Why there was no run.
+/// A reason why no run was made.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// Something that this host lacks: what, and how to get it.
+    /// The host lacks a precondition.
     #[error("{what}; {cure}")]
     Missing {
-        /// What is missing.
+        /// The precondition that is missing.
         what: String,
-        /// How to get it.
+        /// The remedy.
         cure: String,
     },
-    /// The request makes no sense.
+    /// The request is invalid.
     #[error("{0}")]
     Request(String),
-    /// The folder for a run's files.
+    /// The folder for the run's files is unusable.
     #[error("files of the run: {0}")]
     Files(#[from] io::Error),
 }
@@ -68,10 +68,10 @@ fn missing(what: impl Into<String>, cure: impl Into<String>) -> SetupError {
     SetupError::Missing { what: what.into(), cure: cure.into() }
 }
 
-/// How long a run may take in all.
+/// The longest time that a run may take.
 const RUN_MAX: Duration = Duration::from_mins(10);
 
-/// Runs a scenario on this host. Nothing is touched when something is missing.
+/// Runs a scenario on this host. Checks all preconditions before it changes any state.
 pub fn run(request: &Request) -> Result<Verdict, SetupError> {
     examine(request)?;
     let folder = RunDir::at(&fresh_folder()?);
@@ -88,7 +88,8 @@ pub fn run(request: &Request) -> Result<Verdict, SetupError> {
     verdict
 }
 
-/// Starts the old process, and waits until every process of the run has ended.
+/// Starts the old process and waits until all processes of the run have exited. Returns false if
+/// some had to be killed.
 fn play(folder: &RunDir) -> Result<bool, SetupError> {
     family::adopt_orphans().map_err(|errno| missing(format!("prctl: {errno}"), "Linux 3.4"))?;
     let argv: Vec<OsString> =
@@ -104,7 +105,7 @@ fn play(folder: &RunDir) -> Result<bool, SetupError> {
 fn fresh_folder() -> io::Result<PathBuf> {
     let path = std::env::temp_dir().join(format!("handoff-run-{}", std::process::id()));
     fs::create_dir(&path)?;
-    // The processes of the run may be of another user: they may add to its files, and make none.
+    // The run's processes may have another user, who can append to these files but not create any.
     fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
     for file in ["notes.jsonl", "events.jsonl"] {
         let file = File::create(path.join(file))?;
@@ -113,7 +114,7 @@ fn fresh_folder() -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Whether the host has what the run needs, before anything is touched.
+/// Checks that the host and the request meet all preconditions of the run.
 fn examine(request: &Request) -> Result<(), SetupError> {
     let wanted = request.scenario.plan.devices.len();
     if request.devices.len() != wanted {
@@ -190,7 +191,7 @@ fn examine_host(devices: &[Bdf], scenario: &Scenario) -> Result<(), SetupError> 
     examine_rights(scenario)
 }
 
-/// Whether a user may open a device node, as far as its owner and mode say.
+/// Checks that a user may open a device node, by its owner and mode.
 fn may_open(node: &Path, user: Uid) -> Result<(), SetupError> {
     use std::os::unix::fs::MetadataExt;
     let told = |what: String| missing(what, format!("`chown {user} {}`", node.display()));
@@ -205,7 +206,7 @@ fn may_open(node: &Path, user: Uid) -> Result<(), SetupError> {
     )))
 }
 
-/// A run takes on the user and the limit of its scenario, which takes root.
+/// Checks that this process may take on the user and the limit of the scenario, which needs root.
 fn examine_rights(scenario: &Scenario) -> Result<(), SetupError> {
     let own = family::own_user();
     if own == Uid(0) || (own == scenario.old.uid && own == scenario.new.uid) {
@@ -216,7 +217,7 @@ fn examine_rights(scenario: &Scenario) -> Result<(), SetupError> {
     Err(missing(what, "run it as root"))
 }
 
-/// The header of a run's trace.
+/// The header of the run's trace.
 fn header() -> Header {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     Header::new("host", release.trim())

@@ -1,8 +1,8 @@
-//! A look at the host by a process of a run: the view that properties judge.
+//! A process's observation of the host: the view on which properties are evaluated.
 //!
-//! What [`observe`] sees numbers open files by chance. Here they are numbered by what they are for,
-//! so that a view of the old process before and one of the new process after can be compared: file
-//! *n* is the one behind the *n*-th descriptor of the inventory, whoever holds it.
+//! [`observe`] numbers open files in arbitrary order. Here they are numbered by their purpose, so
+//! that a view of the old process before the handoff and one of the new process after it are
+//! comparable: file *n* is the one behind the *n*-th descriptor of the inventory, in any process.
 
 use super::run_dir::HostObservation;
 use handoff_model::abi::ids::{Fd, Pid};
@@ -16,7 +16,7 @@ use handoff_testbed::guest::TestGuest;
 use handoff_testbed::workload::{Fault, Progress};
 use std::collections::BTreeMap;
 
-/// What to look at.
+/// The processes and devices to observe.
 pub(super) struct Observer<'a> {
     pub(super) pids: &'a [Pid],
     pub(super) vm: &'a Vm,
@@ -25,7 +25,7 @@ pub(super) struct Observer<'a> {
     pub(super) devices: &'a [Bdf],
 }
 
-/// Looks. The caller has the guest.
+/// Observes the host. The caller must be the process that has the guest.
 pub(super) fn look(sight: &Observer<'_>) -> HostObservation {
     let pid = Pid(std::process::id());
     let guests = sight.guest.view().map(|view| (pid, view)).into_iter().collect();
@@ -40,12 +40,13 @@ pub(super) fn look(sight: &Observer<'_>) -> HostObservation {
     }
 }
 
-/// VmPin of the calling process, and what it should be, in pages.
+/// VmPin of the calling process, and the expected value, in pages.
 pub(super) fn pins(vm: &Vm) -> (i64, Option<i64>) {
     (pinned_pages(Pid(std::process::id())).unwrap_or(-1), expected_pages(vm))
 }
 
-/// VmPin moves with the ownership only of pages that are charged to somebody.
+/// The expected VmPin. `None` if no account is charged, because VmPin moves with the ownership only
+/// of charged pages.
 fn expected_pages(vm: &Vm) -> Option<i64> {
     let charged = vm.charged_pages(ChargedTo::User) + vm.charged_pages(ChargedTo::Process);
     (charged > 0).then(|| charged.cast_signed())
@@ -77,14 +78,14 @@ fn upsets(progress: &Progress) -> u32 {
     u32::try_from(gone.count()).unwrap_or(u32::MAX)
 }
 
-/// Numbers the files of the inventory in its order, and all others after them.
+/// Numbers the files of the inventory in its order, and all others above them.
 fn renumber(view: &mut View, pid: Pid, sight: &Observer<'_>) {
     let table =
         view.processes.get(&pid).map(|process| process.descriptors.clone()).unwrap_or_default();
     let fds = sight.vm.keys().into_iter().map(|key| sight.descriptors.get(&key).unwrap_or(Fd(-1)));
     let listed =
         (0..).zip(fds).filter_map(|(place, fd)| Some((table.get(&fd)?.file, FileRef(place))));
-    // Two names for one file: the first counts, and the second will be missed.
+    // If two entries name one file, the first one counts, and the second one is reported missing.
     let mut names: BTreeMap<FileRef, FileRef> = BTreeMap::new();
     listed.for_each(|(file, name)| {
         names.entry(file).or_insert(name);

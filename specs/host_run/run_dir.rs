@@ -1,8 +1,8 @@
-//! What the supervisor asks of the processes of a run, and what they tell it: files in one folder.
+//! The folder through which the supervisor and the processes of a run communicate.
 //!
 //! The order is a JSON file that every process of the run reads. Notes and trace lines are appended
-//! to one file each; a line is one `write` to a file opened for appending, so that lines of several
-//! processes never mix.
+//! to one file each; each line is one `write` in append mode, so that lines of several processes
+//! never interleave.
 
 use handoff_model::role::incoming::IncomingOutcome;
 use handoff_model::role::outgoing::OutgoingOutcome;
@@ -14,112 +14,112 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// What a run shall be.
+/// The parameters of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunSpec {
-    /// What messages call the scenario.
+    /// The scenario's name in messages.
     pub name: String,
     /// The scenario's text.
     pub text: String,
-    /// The devices, in the order of the scenario's.
+    /// The PCI addresses, in the order of the scenario's devices.
     pub devices: Vec<Bdf>,
-    /// Kill the new process before each of its steps, one attempt after the other, before the
+    /// True to kill the new process before each of its steps, one attempt per step, before the
     /// handoff that is left to succeed.
     pub sweep: bool,
 }
 
-/// Something that a process tells.
+/// A note that a process leaves for the supervisor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunEvent {
-    /// The old process could not set the VM up.
+    /// The old process could not set up the VM.
     NotLaunched {
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// The guest runs, its devices work.
+    /// The guest is running and its devices are working.
     Launched {
-        /// How far they are.
+        /// The progress of each device.
         progress: Vec<Progress>,
-        /// The old process.
+        /// The host as the old process observed it.
         seen: HostObservation,
     },
-    /// Something went wrong in a step.
+    /// A step failed.
     Trouble {
-        /// In which phase.
+        /// The phase.
         phase: String,
-        /// What.
+        /// The error.
         what: String,
     },
     /// The guest was stopped.
     Stopped {
-        /// When, on the clock of the trace.
+        /// The time, on the clock of the trace (ns).
         at_ns: u64,
-        /// How far its devices were.
+        /// The progress of each device.
         progress: Vec<Progress>,
     },
-    /// The guest is about to run again.
+    /// The guest is about to start again.
     Starting {
-        /// When.
+        /// The time, on the clock of the trace (ns).
         at_ns: u64,
-        /// How long before that was spent waiting for the devices' interrupts, which a VMM would
-        /// not.
+        /// The time (ns) before that spent waiting for the devices' interrupts, which a VMM would
+        /// not spend.
         waited_ns: u64,
-        /// What waits in the eventfd of each device's interrupt: raised while no guest ran.
+        /// The count of each device's eventfd: interrupts raised while no guest was running.
         waiting: Vec<u64>,
     },
     /// A new process is about to be killed, before a step.
     Killed {
-        /// How many steps it had made.
+        /// The number of steps it has made.
         step: u32,
-        /// Of which phase the step would have been.
+        /// The phase of that step.
         phase: String,
     },
-    /// After a failed attempt the devices worked on in the old process.
+    /// After a failed attempt the devices continued to work in the old process.
     Survived {
-        /// After how many attempts.
+        /// The number of attempts so far.
         attempt: u32,
-        /// VmPin of the old process, in pages, and what it should be, where that is known.
+        /// VmPin of the old process, in pages, and the expected value if known.
         pins: (i64, Option<i64>),
     },
-    /// By exec: the old program runs again.
+    /// In mode exec, the old program runs again.
     FellBack,
-    /// How it ended for the old process.
+    /// The outcome for the old process.
     Outcome {
-        /// How.
+        /// The outcome.
         outcome: OutgoingOutcome,
     },
-    /// How it ended for the new process.
+    /// The outcome for the new process.
     Arrival {
-        /// How.
+        /// The outcome.
         arrival: IncomingOutcome,
     },
-    /// The process that has the guest at the end, after its devices have worked on.
+    /// The final report of the process that has the guest, after its devices have worked again.
     Final {
-        /// How far they were when the handoff was over.
+        /// The progress of each device when the handoff had ended.
         from: Vec<Progress>,
-        /// How far they are.
+        /// The progress of each device at the end.
         progress: Vec<Progress>,
-        /// Why they did not work on, where they did not.
+        /// The reason why the devices did not continue to work, if they did not.
         failure: Option<String>,
-        /// What it sees.
+        /// The host as that process observed it.
         seen: HostObservation,
     },
 }
 
-/// A look at the host by a process that has the guest.
+/// An observation of the host by the process that has the guest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HostObservation {
-    /// Who looked.
+    /// The process that observed.
     pub pid: u32,
-    /// VmPin of the process that looked, in pages.
+    /// VmPin of that process, in pages.
     pub pinned_pages: i64,
-    /// What that should be by its mappings, in pages; unknown where it is charged to nobody, for
-    /// then the kernel does not move the figure (hazard K2).
+    /// The expected VmPin by its mappings, in pages. `None` if no account is charged, because then
+    /// the kernel does not transfer VmPin (hazard K2).
     pub expected_pages: Option<i64>,
-    /// What could be seen.
+    /// The observed facts.
     pub view: handoff_model::abi::view::View,
-    /// What could not.
+    /// The facts that could not be observed.
     pub blind: Vec<String>,
 }
 
@@ -128,7 +128,7 @@ pub struct HostObservation {
 pub struct RunDir(PathBuf);
 
 impl RunDir {
-    /// An existing folder.
+    /// Uses an existing folder.
     pub fn at(path: &Path) -> Self {
         Self(path.to_owned())
     }
@@ -148,12 +148,12 @@ impl RunDir {
         Ok(serde_json::from_slice(&fs::read(self.0.join("order.json"))?)?)
     }
 
-    /// Tells something.
+    /// Appends a note.
     pub fn note(&self, note: &RunEvent) -> io::Result<()> {
         self.append("notes.jsonl", &serde_json::to_string(note)?)
     }
 
-    /// Everything that was told, in order.
+    /// All notes, in order.
     pub fn notes(&self) -> io::Result<Vec<RunEvent>> {
         let text = match fs::read_to_string(self.0.join("notes.jsonl")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -162,12 +162,12 @@ impl RunDir {
         text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
 
-    /// Adds a line to the trace.
+    /// Appends a line to the trace.
     pub fn event(&self, event: &Event) -> io::Result<()> {
         self.append("events.jsonl", &event.line())
     }
 
-    /// Every event, in the order of their returns, numbered.
+    /// All events, sorted by their return times and numbered.
     pub fn events(&self) -> io::Result<Vec<Event>> {
         let text = fs::read_to_string(self.0.join("events.jsonl"))?;
         let parsed = text.lines().map(serde_json::from_str);
@@ -184,8 +184,8 @@ impl RunDir {
     }
 }
 
-/// An `execve` is told before it is made, for it does not return; one that failed after all is told
-/// again, and the second line is the true one.
+/// Removes the first record of each failed `execve`. An `execve` is recorded before it is made,
+/// because it does not return; one that fails is recorded again, and the second record is valid.
 fn forget_failed_execs(events: &mut Vec<Event>) {
     let is_exec = |event: &Event| matches!(event.record, Record::Exec { .. });
     let failed = events.iter().filter(|event| is_exec(event) && !event.succeeded());

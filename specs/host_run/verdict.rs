@@ -1,8 +1,8 @@
-//! What a run showed: a list of findings, each with what was seen.
+//! The verdict of a run: a list of findings, each with its evidence.
 //!
-//! Three kinds of evidence, none of which overstates: what the devices and the guest counted (DMA,
-//! interrupts, bytes compared); the properties, over the views that the processes had of the host,
-//! where a host shows what a property asks for; and the replay of the recorded calls.
+//! There are three kinds of evidence: the counts of the devices and the guest (DMA, interrupts,
+//! bytes compared); the properties, evaluated on the processes' views of the host, as far as a host
+//! shows the facts that a property needs; and the replay of the recorded calls.
 
 use super::run_dir::{HostObservation, RunDir, RunEvent};
 use super::vmm::DMAS;
@@ -21,27 +21,27 @@ use std::collections::BTreeSet;
 /// The result of a run.
 #[derive(Debug)]
 pub struct Verdict {
-    /// How it ended.
+    /// The outcome for the old process.
     pub outcome: Option<OutgoingOutcome>,
-    /// What was found.
+    /// The findings.
     pub findings: Vec<Finding>,
-    /// The trace, as a file has it.
+    /// The text of the trace file.
     pub trace: String,
 }
 
-/// Something that was looked at.
+/// The result of one check.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Whether it is as it should be; `None`: this host does not show it.
+    /// True if the check passed; `None` if this host does not show the facts.
     pub good: Option<bool>,
-    /// What it is about.
+    /// The subject of the check.
     pub what: String,
-    /// What was seen.
+    /// The evidence.
     pub seen: String,
 }
 
 impl Verdict {
-    /// Nothing is as it should not be.
+    /// True if no check failed.
     pub fn is_good(&self) -> bool {
         self.findings.iter().all(|finding| finding.good != Some(false))
     }
@@ -51,7 +51,7 @@ fn finding(good: impl Into<Option<bool>>, what: &str, seen: impl Into<String>) -
     Finding { good: good.into(), what: what.to_owned(), seen: seen.into() }
 }
 
-/// Judges what the processes of a run have left in its folder.
+/// Evaluates the files that the processes of a run have left in its folder.
 pub(super) fn judge(
     folder: &RunDir,
     request: &Request,
@@ -93,7 +93,7 @@ fn replayed(trace: &str) -> Finding {
     }
 }
 
-/// Of our own calls every one is modelled, followed, and agrees.
+/// True if every call is modelled, followed, and agrees, as all calls of our own must.
 fn is_full(report: &Report) -> bool {
     report.agrees() && report.not_followed.is_empty() && report.not_modelled.is_empty()
 }
@@ -105,7 +105,7 @@ fn counts(report: &Report) -> String {
     report.to_string()
 }
 
-/// The last words of the process that had the guest.
+/// The final report of the process that had the guest.
 struct Last<'a> {
     from: &'a [Progress],
     progress: &'a [Progress],
@@ -113,7 +113,7 @@ struct Last<'a> {
     seen: &'a HostObservation,
 }
 
-/// A run, by its notes.
+/// A run, as recorded in its notes.
 struct Run<'a> {
     notes: &'a [RunEvent],
     request: &'a Request,
@@ -125,7 +125,7 @@ impl Run<'_> {
             RunEvent::Outcome { outcome } => Some(*outcome),
             _ => None,
         });
-        // By exec the old program does not live to tell.
+        // In mode exec, the old program no longer exists when the handoff succeeds.
         let took = |note: &&RunEvent| {
             matches!(note, RunEvent::Arrival { arrival: IncomingOutcome::TookOver })
         };
@@ -136,7 +136,7 @@ impl Run<'_> {
         arrived.or(outcome)
     }
 
-    /// What went wrong in the last attempt.
+    /// The errors of the last attempt.
     fn troubles(&self) -> Vec<String> {
         let last = self.notes.iter().rposition(|note| matches!(note, RunEvent::Survived { .. }));
         let notes = &self.notes[last.map_or(0, |at| at + 1)..];
@@ -168,7 +168,8 @@ impl Run<'_> {
         vec![finding(outcome == Some(expected), "outcome", troubles.join("; "))]
     }
 
-    /// The attempts at which the new process was killed, and what became of the guest.
+    /// The attempts in which the new process was killed, and whether the guest continued in the old
+    /// one.
     fn sweep(&self) -> Option<Finding> {
         let killed: Vec<_> = (self.notes.iter())
             .filter_map(|note| match note {
@@ -219,7 +220,7 @@ impl Run<'_> {
         let (Some((stopped_ns, before)), Some((started_ns, waited_ns, waiting))) =
             (stopped, starting)
         else {
-            // Where the guest has moved, both must have been told.
+            // If the guest has moved, both notes must exist.
             let moved = self.last_outcome() == Some(OutgoingOutcome::HandedOver);
             return moved
                 .then(|| finding(false, what, "nobody told when the guest stopped and started"));
@@ -280,7 +281,7 @@ impl Run<'_> {
         told.chain(failed).collect()
     }
 
-    /// VmPin: all of it with the process that has the guest, where the kernel moves it.
+    /// Checks that all of VmPin is with the process that has the guest, if the kernel transfers it.
     fn pins(&self) -> Vec<Finding> {
         let (Some(first), Some(Last { seen: last, .. })) = (self.first(), self.last()) else {
             return Vec::new();
@@ -301,7 +302,7 @@ impl Run<'_> {
         vec![finding(good, "pinned memory (VmPin)", told + &note)]
     }
 
-    /// The properties that a host shows, at the end, when nothing is under way.
+    /// Evaluates the properties that a host shows, on the quiescent state at the end.
     fn properties(&self) -> Vec<Finding> {
         let (Some(first), Some(Last { seen: last, .. })) = (self.first(), self.last()) else {
             return Vec::new();
@@ -339,8 +340,8 @@ impl Run<'_> {
             names: &Names::default(),
         };
         let asked = PROPERTIES.iter().filter(|property| property.scope.covers(&setup(&case)));
-        // Who owns a page set, what is mapped, when a guest ran: no host shows that. The run's own
-        // findings and the replay of its calls speak of it.
+        // The owner of a page set, the mappings, and the times at which a guest ran are not visible
+        // on a host. The other findings of the run and the replay of its calls cover them.
         let judged = asked.map(|property| match property.predicate().map(|judge| judge(&case)) {
             Some(Judgement::Fails(wrong)) => finding(false, property.id, wrong),
             Some(Judgement::Holds) if property.on_host => {
@@ -351,7 +352,7 @@ impl Run<'_> {
         judged.collect()
     }
 
-    /// The files of the inventory, by the numbers that views of a run have.
+    /// The files of the inventory, by their numbers in the views of a run.
     fn preserved(&self) -> BTreeSet<FileRef> {
         let plan = &self.request.scenario.plan;
         let vectors =

@@ -1,5 +1,6 @@
-//! Every known bug is found again, by the property and the run that stand here; nothing of the kind
-//! is left out; and the protocol that a VMM should use violates nothing in any of those worlds.
+//! Tests that every known bug is found again, by the property and the run listed here; that the
+//! catalog is complete; and that the recommended protocol violates no property in any of those
+//! scenarios.
 
 use handoff_checker::search::Limits;
 use handoff_conformance::suite::{self, rows, run, simulated_for};
@@ -13,7 +14,8 @@ use handoff_specs::scenario::mutants::ours;
 use handoff_specs::survey::bugs::mismatch;
 use std::collections::BTreeSet;
 
-/// Of each bug that a check finds: the property, and faults and steps of the cheapest run.
+/// For each bug that a check finds: the violated property, and the faults and steps of its minimal
+/// trace.
 const FOUND: &[(&str, &str, u32, usize)] = &[
     ("Z01", "VM-3", 0, 13),
     ("Z02", "VM-3", 0, 4),
@@ -69,14 +71,14 @@ const FOUND: &[(&str, &str, u32, usize)] = &[
     ("L22", "PRE-1", 0, 13),
 ];
 
-/// What cannot be said in a world.
-const UNSAID: &[&str] = &["Z06", "Z14", "Z22", "Z26", "Z29", "L21"];
+/// Bugs that no scenario can express.
+const OUT_OF_SCOPE: &[&str] = &["Z06", "Z14", "Z22", "Z26", "Z29", "L21"];
 
-/// What was suspected, and is not so.
+/// Suspected bugs that proved not to be bugs.
 const REFUTED: &[&str] = &["L15", "L20"];
 
-/// Of each bug that a row tells of: what is wrong on the kernel that has it.
-const TOLD_BY_ROWS: &[(&str, &str)] = &[
+/// For each bug that a conformance fact shows: the difference on the kernel that has the bug.
+const SHOWN_BY_FACTS: &[(&str, &str)] = &[
     ("K2", "-16, expected 0"),
     ("K5", "EINTR, expected success"),
     ("K7", "EBUSY, expected success"),
@@ -96,9 +98,9 @@ fn each_known_bug_is_found_again() {
 }
 
 #[test]
-fn where_one_is_found_the_protocol_itself_violates_nothing() {
+fn the_protocol_violates_no_property_where_a_bug_is_found() {
     for known in bugs::all() {
-        // It is for no container.
+        // Containers are out of scope for this protocol.
         let is_for = |scenario: &Scenario| scenario.plan.dma == Dma::Iommufd;
         let Some(scenario) = known.scenario().filter(is_for) else { continue };
         for variant in ours().filter(|form| form.mode == scenario.mode) {
@@ -111,9 +113,9 @@ fn where_one_is_found_the_protocol_itself_violates_nothing() {
     }
 }
 
-/// The bug of a kernel's containers is in no world whose kernel has it mended.
+/// A bug of a kernel's containers is absent if the kernel of the scenario has it fixed.
 #[test]
-fn where_the_kernel_is_mended_its_own_bugs_are_gone() {
+fn bugs_of_an_old_kernel_are_absent_on_a_fixed_kernel() {
     let mut asked = 0;
     for known in bugs::all().filter(|known| known.id.starts_with('K')) {
         let (Reproduction::Checked(id, _), Some(scenario)) =
@@ -128,17 +130,17 @@ fn where_the_kernel_is_mended_its_own_bugs_are_gone() {
         let report = check(&Scenario { kernel, ..scenario }, Limits::default());
         let report = report.expect("it can be set up");
         let verdict = report.verdicts.iter().find(|(property, _)| property.id == *id);
-        let (_, verdict) = verdict.expect("it is asked");
+        let (_, verdict) = verdict.expect("it is checked");
         assert!(matches!(verdict, Verdict::Proved), "{}: {verdict:?}", known.id);
         asked += 1;
     }
     assert_eq!(asked, 2);
 }
 
-/// A row holds on the kernel that it is about, and on the one with the bug it fails as is told
+/// The fact holds on the kernel that it is about. On the kernel with the bug it differs as listed
 /// here.
 #[test]
-fn rows_tell_of_bugs_on_the_kernels_that_have_them() {
+fn facts_differ_on_the_kernels_that_have_the_bugs() {
     let told = bugs::all().filter_map(|known| {
         let Reproduction::Row(name, _) = known.reproduction else { return None };
         let row = rows::all().find(|row| row.name == name).expect("a row");
@@ -147,12 +149,12 @@ fn rows_tell_of_bugs_on_the_kernels_that_have_them() {
         let (_, told) = found.what.rsplit_once(": ").expect("what, and how");
         Some((known.id, told.to_owned()))
     });
-    let expected = TOLD_BY_ROWS.iter().map(|(id, told)| (*id, (*told).to_owned()));
+    let expected = SHOWN_BY_FACTS.iter().map(|(id, told)| (*id, (*told).to_owned()));
     assert_eq!(told.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 
 #[test]
-fn every_number_has_its_row() {
+fn every_number_has_its_entry() {
     let of = |letter: &'static str, last: u32, first: u32| {
         (first..=last).map(move |number| {
             format!("{letter}{number:0width$}", width = if letter == "Z" { 2 } else { 1 })
@@ -165,23 +167,23 @@ fn every_number_has_its_row() {
         .collect();
     let rows: Vec<_> = bugs::all().map(|known| known.id.to_owned()).collect();
     let set: BTreeSet<_> = rows.iter().cloned().collect();
-    assert_eq!(rows.len(), set.len(), "none stands there twice");
+    assert_eq!(rows.len(), set.len(), "no entry is listed twice");
     assert_eq!(set, expected);
 }
 
 #[test]
-fn what_cannot_be_said_is_little_and_stands_here() {
+fn bugs_out_of_scope_are_few_and_listed_here() {
     let of = |is_it: fn(&Reproduction) -> bool| {
         let those = bugs::all().filter(move |known| is_it(&known.reproduction));
         those.map(|known| known.id).collect::<Vec<_>>()
     };
-    assert_eq!(of(|found| matches!(found, Reproduction::OutOfScope(_))), UNSAID);
+    assert_eq!(of(|found| matches!(found, Reproduction::OutOfScope(_))), OUT_OF_SCOPE);
     assert_eq!(of(|found| matches!(found, Reproduction::NotABug(_))), REFUTED);
 }
 
-/// What is planted there is planted nowhere else: each known bug of a variant has its row.
+/// Each known bug of another variant is planted by an entry of the catalog.
 #[test]
-fn every_defect_of_another_variant_is_in_the_zoo() {
+fn every_defect_of_another_variant_is_in_the_catalog() {
     let planted: BTreeSet<_> = bugs::all()
         .filter_map(KnownBug::scenario)
         .flat_map(|scenario| scenario.defects.into_iter().map(|defect| defect.id))
@@ -192,9 +194,9 @@ fn every_defect_of_another_variant_is_in_the_zoo() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// A bug breaks what its edits are said to break.
+/// The property that an entry violates is the one that its edits are documented to break.
 #[test]
-fn a_planted_bug_breaks_what_it_says() {
+fn a_planted_bug_breaks_its_documented_property() {
     for known in bugs::all() {
         let (Reproduction::Checked(property, _), Some(scenario)) =
             (&known.reproduction, known.scenario())
@@ -208,9 +210,9 @@ fn a_planted_bug_breaks_what_it_says() {
     }
 }
 
-/// The tests that are named where no check finds a bug.
+/// The tests that entries name, because no check finds these bugs, exist.
 #[test]
-fn the_tests_of_locks_that_are_named_are_there() {
+fn the_named_tests_of_locks_exist() {
     let text = include_str!("../../sim-kernel/tests/locking/main.rs");
     for known in bugs::all() {
         if let Reproduction::LockModel(test) = known.reproduction {

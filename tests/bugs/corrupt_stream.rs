@@ -1,5 +1,5 @@
-//! A stream that is whole but not true: what the inventory says and the kernel does not have is
-//! found before anything is changed, and the guest goes on where it was.
+//! Tests of a stream that is well-formed but false: an inventory that the kernel does not confirm
+//! is detected before any state is changed, and the guest continues in the old process.
 
 use handoff_model::abi::call::UNLIMITED;
 use handoff_model::abi::ids::{Iova, ObjectId, PAGE_BYTES, Pid};
@@ -16,7 +16,7 @@ use handoff_specs::scenario::library::built_in;
 const OLD: Pid = Pid(1);
 const NEW: Pid = Pid(2);
 
-/// Makes one call of a role, where it can; what went wrong is kept.
+/// Makes one call of a role if it can step; collects its errors.
 fn step(machine: &mut Machine, pid: Pid, role: &mut impl Role, told: &mut Vec<String>) -> bool {
     let Some(call) =
         role.next_call().filter(|call| machine.alive(pid) && !machine.would_block(pid, call))
@@ -44,7 +44,8 @@ fn machine(scenario: &Scenario) -> Machine {
     machine
 }
 
-/// Hands an inventory over that `lie` has changed after the launch. The outcome, and what was told.
+/// Hands over an inventory that `lie` has changed after the launch. Returns the outcome and the
+/// errors.
 fn hand_over(lie: impl FnOnce(&mut Vm)) -> (Option<OutgoingOutcome>, String) {
     let mut scenario = built_in("transfer").expect("a built-in scenario");
     for process in [&mut scenario.old, &mut scenario.new] {
@@ -74,23 +75,23 @@ fn hand_over(lie: impl FnOnce(&mut Vm)) -> (Option<OutgoingOutcome>, String) {
     (old.end(), told.join("; "))
 }
 
-/// The handoff is rolled back, and the reason says all of `words`.
+/// Checks that the handoff is rolled back, and that its errors contain all `words`.
 #[track_caller]
 fn check(lie: impl FnOnce(&mut Vm), words: &[&str]) {
     let (outcome, told) = hand_over(lie);
     assert_eq!(outcome, Some(OutgoingOutcome::RolledBack), "{told}");
     for word in words {
-        assert!(told.contains(word), "{told:?} does not say {word:?}");
+        assert!(told.contains(word), "{told:?} does not contain {word:?}");
     }
 }
 
 #[test]
-fn the_truth_is_handed_over() {
+fn a_true_inventory_is_handed_over() {
     assert_eq!(hand_over(|_| {}), (Some(OutgoingOutcome::HandedOver), String::new()));
 }
 
 #[test]
-fn every_id_and_figure_is_compared_with_the_kernel() {
+fn every_id_and_length_is_compared_with_the_kernel() {
     const NONE: ObjectId = ObjectId(99);
     fn mapping(vm: &mut Vm) -> &mut Mapping {
         &mut vm.contexts[0].spaces[0].mappings[0]

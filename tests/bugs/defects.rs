@@ -1,4 +1,5 @@
-//! Every known bug that can be planted is found by the property that it breaks, by a shortest run.
+//! Tests that every known bug that can be planted is found by the property it breaks, with a
+//! minimal trace.
 
 use crate::verdicts::hazards::HAZARDS;
 use handoff_checker::search::{Limits, StopReason};
@@ -16,7 +17,7 @@ use handoff_specs::scenario::builder::{Iommufd, Ram, ScenarioBuilder};
 use handoff_specs::state::system::System;
 use std::collections::BTreeSet;
 
-/// The least VM in which a bug shows, and what it needs to show.
+/// The smallest scenario in which a bug shows.
 pub(crate) fn scenario(defect: &Defect) -> Scenario {
     let least = ScenarioBuilder::new(defect.mode).name("defect").defect(defect.id);
     let world = match defect.id {
@@ -31,11 +32,11 @@ pub(crate) fn scenario(defect: &Defect) -> Scenario {
     world.build().expect("a scenario")
 }
 
-/// The properties of how runs end that a bug violates: END-1 by a run to an end in which one waits
-/// or once round, END-2 with the step that leads back, END-3 past the state that nothing saves to
-/// where that leads.
+/// The termination properties that a bug violates. END-1 is violated by a run that ends with a
+/// waiting process or that cycles, END-2 by the step that raises the rank, END-3 by a run through a
+/// state from which no fault-free run terminates.
 #[test]
-fn how_a_run_ends_is_judged_in_three_ways() {
+fn termination_is_evaluated_by_three_properties() {
     let expected = [
         ("waits-for-each-other", "END-1, END-2, END-3"),
         ("waits-for-the-dead", "END-1 for ever, END-2, END-3 for ever"),
@@ -56,14 +57,14 @@ fn how_a_run_ends_is_judged_in_three_ways() {
     assert_eq!(found, expected.map(|(id, told)| (id, told.to_owned())));
 }
 
-/// What goes round does; only the last step of a run against END-2 leads back.
+/// Checks that a cycle closes, and that only the last step of a run against END-2 raises the rank.
 #[track_caller]
 fn assert_ends_so(system: &System, property: &Property, run: &Run) {
     let worlds: Vec<_> =
         (0..=run.actions.len()).map(|at| system.play(&run.actions[..at])).collect();
     let last = worlds.len() - 1;
     if let Some(first) = run.repeats_from {
-        assert!(first < last && worlds[first] == worlds[last], "{} does not go round", property.id);
+        assert!(first < last && worlds[first] == worlds[last], "{} does not cycle", property.id);
     }
     if property.id == "END-2" {
         let rises = |at: &usize| worlds[*at].rank() >= worlds[*at - 1].rank();
@@ -71,10 +72,10 @@ fn assert_ends_so(system: &System, property: &Property, run: &Run) {
     }
 }
 
-/// A step that leads back is one where a search was cut short, too; what only the graph shows is
-/// left open.
+/// A step that raises the rank is found even if the search was stopped early. A property that needs
+/// the graph is inconclusive.
 #[test]
-fn a_step_that_leads_back_is_seen_without_the_graph() {
+fn a_step_that_raises_the_rank_is_seen_without_the_graph() {
     let defect = DEFECTS.iter().find(|defect| defect.id == "begins-anew").expect("a known bug");
     let limits = Limits { depth_max: Some(7), ..Limits::default() };
     let report = check(&scenario(defect), limits).expect("it can be set up");
@@ -83,10 +84,10 @@ fn a_step_that_leads_back_is_seen_without_the_graph() {
     assert_eq!(verdict("END-3"), &Verdict::Inconclusive(StopReason::Depth(7)));
 }
 
-/// The first cycle is one of an old process that never lets the new one start the guest. The one
-/// that is told begins when it has.
+/// In the first cycle found, the new process could start the guest but never steps. The reported
+/// cycle is fair: it begins after the new process has started the guest.
 #[test]
-fn of_runs_that_go_round_a_fair_one_is_told() {
+fn a_reported_cycle_is_fair() {
     static SPINS: Defect = Defect {
         id: "spins",
         sentence: "",
@@ -102,7 +103,7 @@ fn of_runs_that_go_round_a_fair_one_is_told() {
     let mut scenario = scenario(&DEFECTS[0]);
     scenario.defects = vec![&SPINS];
     let report = check(&scenario, Limits::default()).expect("it can be set up");
-    let (_, run) = report.violations().find(|(of, _)| of.id == "END-1").expect("it goes round");
+    let (_, run) = report.violations().find(|(of, _)| of.id == "END-1").expect("it cycles");
     assert_eq!((run.faults, run.actions.len(), run.repeats_from), (0, 39, Some(38)));
     assert!(run.violation.ends_with("every process that can go on does"), "{}", run.violation);
 }
@@ -112,7 +113,7 @@ fn without_its_bug_each_of_these_scenarios_is_proved() {
     for defect in DEFECTS {
         let mut scenario = scenario(defect);
         scenario.defects.clear();
-        // What the bug does not look at must be refused without it.
+        // Without the bug, the state that the bug ignores must lead to a refusal.
         scenario.refused |= defect.id.starts_with("charged-to-");
         let report = check(&scenario, Limits::default()).expect("it can be set up");
         let violated: Vec<_> = report.violations().map(|(property, _)| property.id).collect();
@@ -135,7 +136,7 @@ fn every_property_is_violated_by_some_bug() {
     assert_eq!(never.collect::<Vec<_>>(), Vec::<&str>::new());
 }
 
-/// A story ends with a line that replays it, and the replay ends where the story did.
+/// A counterexample ends with a line that replays it, and the replay is the same run.
 #[test]
 fn a_run_can_be_replayed_from_its_last_line() {
     for defect in DEFECTS {

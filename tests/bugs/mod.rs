@@ -1,4 +1,4 @@
-//! Bugs, planted one by one: that each is found, by what, and why it came to that.
+//! Tests that each planted bug is found, by which property, and with which explanation.
 
 mod catalog;
 mod corrupt_stream;

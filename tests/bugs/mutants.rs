@@ -1,9 +1,9 @@
-//! Whatever the protocol does for safety is needed: a protocol without it violates a property in
-//! one of some small worlds. What is left out is enumerated ([`mutants`]), never chosen; what
-//! nothing catches is listed here, with the reason.
+//! Mutation test: without any one of its safety measures the protocol violates a property in one of
+//! several small scenarios. The mutants are enumerated ([`mutants`]), not chosen; survivors are
+//! listed here, with the reason.
 //!
-//! A mutant counts as caught where a property is violated or its roles panic. In the same worlds
-//! the protocol itself violates none.
+//! A mutant is caught if a property is violated or a role panics. In the same scenarios the
+//! protocol itself violates no property.
 
 use handoff_checker::search::Limits;
 use handoff_model::abi::ids::Fd;
@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
-/// A form of the protocol: variant and mode.
+/// A protocol: variant and mode.
 type Form = (&'static str, Mode);
 
 const SAFE: Form = ("safe", Mode::Transfer);
@@ -34,7 +34,7 @@ const BY_EXEC: Form = ("safe", Mode::Exec);
 const EARLY: Form = ("safe-early", Mode::Transfer);
 const FORMS: [Form; 3] = [SAFE, BY_EXEC, EARLY];
 
-/// How many mutants there are of each kind, of each form of the protocol.
+/// Number of mutants of each kind, for each protocol.
 const KINDS: &[(&str, [usize; 3])] = &[
     ("answer", [48, 29, 52]),
     ("blocker", [9, 9, 9]),
@@ -47,8 +47,9 @@ const KINDS: &[(&str, [usize; 3])] = &[
     ("undo", [25, 14, 29]),
 ];
 
-/// What nothing catches, of which forms, and why. Where the state is cut early the new process
-/// looks at all of it before the guest stops, so that some of what the old one asks is asked twice.
+/// The surviving mutants, for which protocols, and why. In the early variant the new process
+/// verifies the complete snapshot before the guest stops, so some of the old process's checks are
+/// made twice.
 const SURVIVORS: &[(&[Form], &str, &str)] = &[
     (
         &[BY_EXEC],
@@ -62,88 +63,95 @@ const SURVIVORS: &[(&[Form], &str, &str)] = &[
         "only after a fallback that has failed three times: the guest is lost, with or without a \
          process",
     ),
-    (&[SAFE, EARLY], "tries old Release", "the kernel unmaps what a process has when it ends"),
+    (&[SAFE, EARLY], "tries old Release", "the kernel unmaps a process's memory when it exits"),
     (
         &[SAFE, EARLY],
         "tries new ResolveInDoubt",
-        "only a guest is lost whose process was killed, and no property promises that one",
+        "it loses only a guest whose process was killed, which no property forbids",
     ),
     (
         &[EARLY],
         "call old Preflight: IOMMU_IOAS_CHANGE_PROCESS",
-        "the new process asks the same before the guest stops",
+        "the new process makes the same check before the guest stops",
     ),
-    (&[BY_EXEC], "call old Preflight: geteuid", "by execve nobody asks who the other user is"),
+    (
+        &[BY_EXEC],
+        "call old Preflight: geteuid",
+        "by execve there is no second user to compare with",
+    ),
     (
         &[SAFE, EARLY],
         "call old Release: close",
-        "the kernel closes what a process has open when it ends",
+        "the kernel closes a process's descriptors when it exits",
     ),
     (
         &[SAFE, EARLY],
         "call old Release: munmap",
-        "the kernel unmaps what a process has when it ends",
+        "the kernel unmaps a process's memory when it exits",
     ),
     (
         &[EARLY],
         "answer old Preflight: IOMMU_IOAS_CHANGE_PROCESS",
-        "the new process asks the same before the guest stops",
+        "the new process makes the same check before the guest stops",
     ),
     (
         &[SAFE, EARLY],
         "answer old Save: ftruncate",
-        "what is left over behind the saved guest is refused by who loads it",
+        "the process that loads the saved guest refuses trailing bytes",
     ),
     (
         &[SAFE, EARLY],
         "answer old Save: save guest",
-        "a guest that is not saved is refused by who loads it",
+        "the process that loads the guest refuses one that was not saved",
     ),
     (
         &[SAFE, EARLY],
         "answer old Snapshot: ftruncate",
-        "what is left over behind the stream is refused by who reads it",
+        "the process that reads the stream refuses trailing bytes",
     ),
     (
         &[SAFE, EARLY],
         "answer old Release: munmap",
-        "the kernel unmaps what a process has when it ends",
+        "the kernel unmaps a process's memory when it exits",
     ),
     (
         &[EARLY],
         "answer new AwaitOffer: recvmsg",
-        "what comes in its place is not due later, and is refused before the guest stops, too",
+        "any other message is unexpected later, and is refused before the guest stops, too",
     ),
     (
         &[SAFE, BY_EXEC, EARLY],
         "answer new MakeVm: KVM_CREATE_VM",
-        "the next call is made on nothing, and its answer is judged",
+        "the next call is made on an invalid descriptor, and its answer is checked",
     ),
     (
         &[SAFE, BY_EXEC, EARLY],
         "answer new MakeVm: open",
-        "the next call is made on nothing, and its answer is judged",
+        "the next call is made on an invalid descriptor, and its answer is checked",
     ),
     (
         &[EARLY],
         "answer new AwaitConfirm: recvmsg",
-        "what is not confirmed is not committed, either",
+        "a handoff that is not confirmed is not committed, either",
     ),
     (
         &[SAFE, EARLY],
         "answer new Refuse: sendmsg",
-        "the protocol does not judge it either: nobody may be left to hear",
+        "the protocol ignores the answer, too: the peer may have exited",
     ),
-    (&[EARLY], "blocker KernelTooOld", "the new process asks the same before the guest stops"),
+    (
+        &[EARLY],
+        "blocker KernelTooOld",
+        "the new process makes the same check before the guest stops",
+    ),
     (
         &[EARLY],
         "blocker NotOpen",
-        "the new process misses it, and refuses before the guest stops, too",
+        "the new process finds it missing, and refuses before the guest stops, too",
     ),
 ];
 
-/// A world of one of the modes, or of both: what it is called, and what it has besides the smallest
-/// VM.
+/// A scenario for one or both modes: its name, and the additions to the smallest VM.
 type World = (&'static str, &'static [Mode], fn(ScenarioBuilder) -> ScenarioBuilder);
 
 const BOTH: &[Mode] = &[Mode::Transfer, Mode::Exec];
@@ -161,7 +169,7 @@ const MUST_BE_REFUSED: &[World] = &[
     ("tied-mdev", BOTH, |it| {
         it.devices([DeviceEntry::new("nic0"), DeviceEntry::mdev("mdev0", true)])
     }),
-    // Without RAM there is no mapping that an old kernel can only have by address.
+    // Without RAM there is no mapping that an old kernel could only make by address.
     ("old-kernel", BOTH, |it| it.kernel("6.12").ram([])),
 ];
 
@@ -192,7 +200,8 @@ fn smallest(name: &str, (variant, mode): Form) -> ScenarioBuilder {
     ScenarioBuilder::new(mode).name(name).variant(variant)
 }
 
-/// Something wrong, where it shows: what is survived only when something goes wrong besides.
+/// A scenario with a corruption. Its fault budget is empty unless the handoff must succeed despite
+/// it.
 fn wrong(wrong: &Corruption, form: Form) -> Scenario {
     let world = smallest(wrong.id, form).corruption(wrong.id);
     let world = match wrong.id {
@@ -202,7 +211,7 @@ fn wrong(wrong: &Corruption, form: Form) -> Scenario {
         _ => world,
     };
     let may = match wrong.id {
-        // One that has been killed may go on a little, as if it were not.
+        // A process that was killed may still make a few steps.
         "abort-unsaid" => FaultBudget { kill: 0, ..FaultBudget::default() },
         _ if wrong.expected == Expected::HandedOver => FaultBudget::default(),
         _ => FaultBudget::NOTHING,
@@ -210,7 +219,7 @@ fn wrong(wrong: &Corruption, form: Form) -> Scenario {
     world.fault_budget(may).build().expect("a scenario")
 }
 
-/// The smallest first.
+/// The scenarios of a protocol, the smallest first.
 fn worlds(form: Form) -> Vec<Scenario> {
     let (_, mode) = form;
     let of = |worlds: &'static [World]| worlds.iter().filter(|(_, modes, _)| modes.contains(&mode));
@@ -231,7 +240,7 @@ fn worlds(form: Form) -> Vec<Scenario> {
         .collect()
 }
 
-/// The first property that is violated, or the panic.
+/// Returns the first violated property, or the panic.
 fn found(world: &Scenario, mutant: Option<Mutation>) -> Option<String> {
     let limits = Limits { threads: NonZeroUsize::MIN, ..Limits::default() };
     let scenario = Scenario { mutant, ..world.clone() };
@@ -247,14 +256,14 @@ fn found(world: &Scenario, mutant: Option<Mutation>) -> Option<String> {
 }
 
 #[test]
-fn the_protocol_itself_violates_nothing_in_these_worlds() {
+fn the_protocol_violates_no_property_in_these_scenarios() {
     for form in FORMS {
         let wrong: Vec<_> = worlds(form).iter().filter_map(|world| found(world, None)).collect();
         assert!(wrong.is_empty(), "{form:?}: {wrong:?}");
     }
 }
 
-/// All mutants of a form, in their order, with what catches them first.
+/// Returns all mutants of a protocol, in order, each with the first violation that catches it.
 fn judged(form: Form) -> Vec<(Mutation, Option<String>)> {
     let (id, mode) = form;
     let variant = variants::find(id, mode).expect("a form");
@@ -276,7 +285,8 @@ fn judged(form: Form) -> Vec<(Mutation, Option<String>)> {
     done.into_inner().expect("nobody panics").into_values().collect()
 }
 
-/// The specimen and a launched VM with the same parts make the same calls in every phase.
+/// Checks that the mutants' specimen VM and a launched VM with the same parts make the same calls
+/// in every phase.
 #[test]
 fn the_specimen_makes_every_call_of_a_launched_vm() {
     for variant in mutants::ours() {
@@ -314,7 +324,7 @@ fn kind(mutant: &Mutation) -> String {
 }
 
 #[test]
-fn every_mutant_but_these_is_caught() {
+fn only_the_listed_mutants_survive() {
     let all = FORMS.map(|form| (form, judged(form)));
     let mut kinds: BTreeMap<String, [usize; 3]> = BTreeMap::new();
     let mut survivors = Vec::new();
@@ -335,5 +345,5 @@ fn every_mutant_but_these_is_caught() {
     let of_safe = |(id, _): &Form| *id == "safe";
     let count: usize = all.iter().filter(|(form, _)| of_safe(form)).map(|(_, it)| it.len()).sum();
     let survive = survivors.iter().filter(|(form, _)| of_safe(form)).count();
-    assert!(survive * 20 <= count, "{survive} of {count} are not caught");
+    assert!(survive * 20 <= count, "{survive} of {count} survive");
 }

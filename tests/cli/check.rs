@@ -1,4 +1,4 @@
-//! `handoff check` and `compare`: verdicts, limits, certificates and checkpoints.
+//! Tests `handoff check` and `compare`: verdicts, limits, certificates and checkpoints.
 
 use super::{Dir, VM, check, replay_of};
 use std::fs;
@@ -76,7 +76,7 @@ fn a_certificate_is_written_verified_and_refused_when_it_was_changed() {
     );
 }
 
-/// Others' bugs are a result and no failure; that ours keeps everything is what is asked.
+/// A bug of another variant is a result, not a failure; the exit code reports on our own protocol.
 #[test]
 fn variants_are_compared_and_one_is_put_in_the_place_of_another() {
     let told =
@@ -133,7 +133,7 @@ fn a_check_that_was_stopped_goes_on_and_comes_to_the_same_end() {
     check(&["check", "exec", "--checkpoint", "/no/such/place"], 2, &["/no/such/place: "]);
 }
 
-/// But for the time, and what is said of the file.
+/// Compares two outputs, except for durations and the notes about the checkpoint file.
 #[track_caller]
 fn assert_same(one: &str, other: &str) {
     let verdicts = |text: &str| {

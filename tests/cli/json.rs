@@ -1,5 +1,5 @@
-//! Reports for scripts: every command's JSON against its schema, the schemas, and the documented
-//! example.
+//! Tests reports for scripts: the JSON of every command against its schema, the schemas, and the
+//! documented example.
 
 use super::{Dir, VM, handoff};
 use crate::formats::pages::is_up_to_date;
@@ -7,7 +7,7 @@ use handoff_specs::report::schema::schemas;
 use serde_json::Value;
 use std::fs;
 
-/// Runs a command that answers with JSON: the document, and the exit code.
+/// Runs a command with JSON output; returns the document and the exit code.
 #[track_caller]
 fn document(arguments: &[&str]) -> (Value, i32) {
     let output = handoff(&[arguments, &["--format", "json"]].concat());
@@ -22,7 +22,7 @@ fn schema(name: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(path).expect("a schema")).expect("JSON")
 }
 
-/// A document must be of a kind, end with a code, and be valid by its schema and the envelope's.
+/// Checks a document's kind and exit code, and validates it by its schema and the envelope's.
 #[track_caller]
 fn check(arguments: &[&str], kind: &str, code: i32) -> Value {
     let (document, exit) = document(arguments);
@@ -87,7 +87,7 @@ fn every_command_answers_with_a_valid_document() {
     );
 }
 
-/// What the text says stands in the document, too.
+/// The document contains what the text output reports.
 #[test]
 fn a_violation_is_reported_once_for_each_run() {
     let dir = Dir::new("once");
@@ -137,7 +137,7 @@ fn the_schemas_are_those_that_stand_there() {
     }
 }
 
-/// The page's example, but for the build.
+/// The example on the page, except for the build.
 #[test]
 fn the_example_is_what_the_command_says() {
     let output = handoff(&["show", "Z02", "0*4", "--format", "json"]);

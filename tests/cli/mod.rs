@@ -1,4 +1,4 @@
-//! The command, as a shell sees it: output, exit codes, bad input.
+//! Tests of the command as a shell sees it: output, exit codes, bad input.
 
 mod check;
 mod json;
@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-/// A directory that goes away with its test.
+/// A directory that is removed with its test.
 struct Dir(PathBuf);
 
 impl Dir {
@@ -41,7 +41,8 @@ fn handoff(arguments: &[&str]) -> Output {
         .expect("the command runs")
 }
 
-/// Runs the command; it must end with `code`, and say every one of `words` on the right stream.
+/// Runs the command and checks that it exits with `code` and prints all `words` on the right
+/// stream.
 #[track_caller]
 fn check(arguments: &[&str], code: i32, words: &[&str]) -> String {
     let output = handoff(arguments);
@@ -118,7 +119,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Names that commands and options had before stay.
+/// Former names of commands and options still work.
 #[test]
 fn a_command_answers_to_its_older_names() {
     for (name, older) in [
@@ -137,8 +138,7 @@ fn a_command_answers_to_its_older_names() {
     }
 }
 
-/// A scenario that names itself like lines of a verdict, like a terminal's command, and like
-/// markup.
+/// The scenario's name imitates lines of a verdict, a terminal's control sequence, and markup.
 #[test]
 fn a_name_from_a_file_forges_nothing() {
     let dir = Dir::new("forged");
@@ -160,8 +160,8 @@ fn a_name_from_a_file_forges_nothing() {
     check(&["check", &unknown], 2, &["line 5: ", "\\u{1b}"]);
 }
 
-/// A host runs its own kernel: a scenario about another one is refused before the host is looked
-/// at.
+/// A host runs its own kernel: a scenario about another kernel is refused before the host is
+/// examined.
 #[test]
 fn a_run_refuses_scenarios_about_simulated_kernels() {
     let dir = Dir::new("simulated-kernels");

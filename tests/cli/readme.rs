@@ -1,11 +1,11 @@
-//! What the README shows is what the command prints.
+//! Tests that the samples in the README are the command's output.
 
 use super::{Dir, handoff};
 use std::{env, fs};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 
-/// The block that follows a fence, in the README as it is now.
+/// The block after a fence in the current README.
 fn block<'a>(readme: &'a str, fence: &str) -> &'a str {
     let (_, rest) = readme.split_once(&format!("```{fence}")).expect("the README has the sample");
     let (block, _) = rest.split_once("\n```").expect("its end");
@@ -16,7 +16,7 @@ fn printed(arguments: &[&str]) -> String {
     String::from_utf8(handoff(arguments).stdout).expect("text")
 }
 
-/// All but how long it took.
+/// The text without durations.
 fn without_time(text: &str) -> String {
     let line = |line: &str| match line.rsplit_once(", ") {
         Some((before, time)) if time.ends_with(" s: exhaustive") => {
@@ -39,7 +39,7 @@ fn the_proof_is_what_the_command_prints() {
     assert_eq!(shown.trim_end(), now.trim_end(), "HANDOFF_PAGES=1 cargo test writes it");
 }
 
-/// A line of dots stands for lines that are left out.
+/// A line of dots stands for omitted lines.
 #[test]
 fn the_counterexample_is_what_the_command_prints() {
     let readme = fs::read_to_string(README).expect("the README");

@@ -1,4 +1,4 @@
-//! `--report KIND=FILE`: files as others read them, whole or not at all.
+//! Tests `--report KIND=FILE`: files for other tools, written completely or not at all.
 
 use super::{Dir, VM, check};
 use clap::ValueEnum;
@@ -7,7 +7,7 @@ use junit_parser::{TestCase, TestStatus, TestSuites};
 use std::fs;
 use std::io::BufReader;
 
-/// Reads a report as JUnit XML by a reader that others wrote.
+/// Parses a report as JUnit XML with a third-party parser.
 fn read(path: &str) -> TestSuites {
     let file = fs::File::open(path).expect("a report");
     junit_parser::from_reader(BufReader::new(file)).expect("JUnit XML")
@@ -18,7 +18,7 @@ fn case<'a>(report: &'a TestSuites, suite: &str, name: &str) -> &'a TestCase {
     suite.cases.iter().find(|case| case.original_name == name).expect("a case")
 }
 
-/// The word for a case, and what is said about it.
+/// The status of a case, and its message.
 fn outcome(case: &TestCase) -> (&'static str, String) {
     match &case.status {
         TestStatus::Success => ("passed", String::new()),

@@ -1,8 +1,9 @@
-//! `handoff show` and `check --steps`: one run, in each format.
+//! Tests `handoff show` and `check --steps`: one run, in each format.
 
 use super::{Dir, VM, check, replay_of};
 
-/// Each format by what its readers look for; a trace goes straight into `handoff replay`.
+/// Checks each format for the text that its readers need; a trace is passed directly to `handoff
+/// replay`.
 #[test]
 fn a_run_is_told_in_the_format_that_is_asked_for() {
     let dir = Dir::new("format");
@@ -53,7 +54,7 @@ fn a_step_that_no_handoff_has_is_told_and_replayed_as_one() {
     check(&["check", &file, "--steps", replay_of(&story)], 1, &["REF-1 is violated", words]);
 }
 
-/// An ioctl that is made of bytes says in its answer that it failed.
+/// The answer of an ioctl that was passed as bytes shows that it failed.
 #[test]
 fn an_ioctl_that_is_refused_is_told_as_refused() {
     let run = ["check", "rfc-v1", "--steps", "0*33.1"];

@@ -1,5 +1,4 @@
-//! Certificates: what was proved is proved again by another way, and what was tampered with is
-//! refused.
+//! Tests of certificates: the independent checker confirms each proof, and refuses modified files.
 
 use handoff_checker::search::{Exploration, Limits};
 use handoff_model::protocol::Mode;
@@ -25,7 +24,7 @@ fn certificate(name: &str) -> String {
 }
 
 #[test]
-fn what_is_proved_is_proved_again() {
+fn a_certificate_is_verified() {
     for (name, states, transitions, proved) in
         [("small-memlock", 1_152, 4_160, "PRE-1"), ("exec", 4_500, 12_786, "END-1")]
     {
@@ -36,7 +35,7 @@ fn what_is_proved_is_proved_again() {
     }
 }
 
-/// The lines of a certificate, changed.
+/// The error of a certificate whose lines were changed.
 fn tampered(change: impl FnOnce(&mut Vec<String>)) -> String {
     let mut lines = certificate("small-memlock").lines().map(str::to_owned).collect();
     change(&mut lines);
@@ -44,7 +43,7 @@ fn tampered(change: impl FnOnce(&mut Vec<String>)) -> String {
 }
 
 #[test]
-fn what_was_tampered_with_is_refused() {
+fn a_modified_certificate_is_refused() {
     type Change = fn(&mut Vec<String>);
     let cases: [(Change, &str); 10] = [
         (|lines| lines.clear(), "it is empty"),
@@ -55,7 +54,7 @@ fn what_was_tampered_with_is_refused() {
         (|lines| lines[0] = lines[0].replace("\"proved\":[", "\"proved\":[\"CHG-9\","), "CHG-9"),
         (|lines| drop(lines.pop()), "leads to one that is missing"),
         (|lines| lines.truncate(1), "the initial state is missing"),
-        // Nothing is reached from the last one.
+        // The last line is the parent of no other state.
         (
             |lines| {
                 lines.pop();
@@ -67,11 +66,12 @@ fn what_was_tampered_with_is_refused() {
     ];
     for (change, words) in cases {
         let wrong = tampered(change);
-        assert!(wrong.contains(words), "'{wrong}' does not say '{words}'");
+        assert!(wrong.contains(words), "'{wrong}' does not contain '{words}'");
     }
 }
 
-/// A scenario with a bug in it, all of its states, and the claim that a property is proved.
+/// The error of a certificate of a scenario with a bug, with all of its states, that claims a
+/// property.
 fn lie(planted: &str, claim: &str) -> String {
     let world = ScenarioBuilder::new(Mode::Transfer).defect(planted);
     let text = world.text();
@@ -93,7 +93,7 @@ fn lie(planted: &str, claim: &str) -> String {
 }
 
 #[test]
-fn a_property_that_fails_and_a_run_that_does_not_end_are_seen() {
+fn a_violated_property_and_a_nonterminating_run_are_detected() {
     let cases = [
         ("ram-initialised", "OWN-1", " fails in state "),
         ("waits-for-the-dead", "END-1", "a run can go round for ever"),
@@ -104,12 +104,12 @@ fn a_property_that_fails_and_a_run_that_does_not_end_are_seen() {
     ];
     for (planted, claim, words) in cases {
         let wrong = lie(planted, claim);
-        assert!(wrong.contains(words), "{planted}: '{wrong}' does not say '{words}'");
+        assert!(wrong.contains(words), "{planted}: '{wrong}' does not contain '{words}'");
     }
 }
 
 #[test]
-fn what_is_not_proved_has_no_certificate() {
+fn a_violated_scenario_has_no_certificate() {
     let text = text_of("transfer").expect("built in");
     let planted = text.replacen("mode =", "defects = [\"ram-initialised\"]\nmode =", 1);
     let scenario = Scenario::parse("planted.toml", &planted).expect("a scenario");

@@ -1,5 +1,5 @@
-//! Checkpoints of checks: a handoff's search in many runs is the search in one, and a file of
-//! something else is refused.
+//! Tests of checkpoints: a search resumed over many runs has the result of an uninterrupted one,
+//! and files that do not fit are refused.
 
 use handoff_checker::search::{
     Exploration, Limits, StateIndex, StopReason, explore, explore_in_runs,
@@ -15,7 +15,7 @@ fn limits(threads: usize) -> Limits {
     Limits { threads: NonZeroUsize::new(threads).expect("not zero"), ..Limits::default() }
 }
 
-/// What a search says, but for the states.
+/// The results of a search, except its states.
 type Told = (
     Vec<(Option<(StateIndex, u16)>, (u32, u32))>,
     (u64, u32, Option<StopReason>),
@@ -31,7 +31,7 @@ fn told<S>(found: &Exploration<S>) -> Told {
     (states, sums, counts, found.bad.clone(), format!("{:?}", found.panic))
 }
 
-/// Each run numbers the worlds' parts anew.
+/// Each run numbers the interned parts of states differently.
 #[test]
 fn a_handoff_is_the_same_in_many_runs() {
     for name in ["small-memlock", "two-faults-exec"] {
@@ -44,7 +44,7 @@ fn a_handoff_is_the_same_in_many_runs() {
             let found = loop {
                 let (found, left) = explore_in_runs(&again, &again, limits, from).expect("on");
                 let Some(left) = left else { break found };
-                assert!(left.expanded() > expanded, "each run comes further");
+                assert!(left.expanded() > expanded, "each run makes progress");
                 expanded = left.expanded();
                 (again, from) = (PackedSystem::new(&system), Some(left));
             };
@@ -58,7 +58,7 @@ fn a_handoff_is_the_same_in_many_runs() {
 }
 
 #[test]
-fn a_file_that_was_damaged_or_is_of_something_else_is_refused() {
+fn a_damaged_or_foreign_file_is_refused() {
     type Change = fn(&mut Vec<u8>);
     let of = CheckedInput { name: "square", scenario: "side = 20\nedge = 99" };
     let few = Limits { states_max: 50, ..limits(1) };
@@ -86,7 +86,7 @@ fn a_file_that_was_damaged_or_is_of_something_else_is_refused() {
         let mut changed = file.clone();
         change(&mut changed);
         let wrong = read(&changed, of).expect_err(words).to_string();
-        assert!(wrong.contains(words), "'{wrong}' does not say '{words}'");
+        assert!(wrong.contains(words), "'{wrong}' does not contain '{words}'");
     }
     for at in 0..file.len() {
         let mut changed = file.clone();
@@ -101,7 +101,7 @@ fn replace(file: &mut Vec<u8>, what: &str, by: &str) {
     file.splice(at..at + what.len(), by.bytes());
 }
 
-/// By somebody who knows how the sum is made.
+/// Changes a file and recomputes its checksum.
 fn resummed(file: &mut Vec<u8>, what: &str, by: &str) {
     file.truncate(file.len() - 4);
     replace(file, what, by);

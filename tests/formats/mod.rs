@@ -1,4 +1,4 @@
-//! What is read and written: scenarios, certificates, checkpoints, recordings, pages.
+//! Tests of files: scenarios, certificates, checkpoints, recordings, pages.
 
 mod certificate;
 mod checkpoint;

@@ -1,4 +1,4 @@
-//! The pages that are made of what checks find are as checks find it now.
+//! Tests that generated pages match the current results of the checks.
 
 use handoff_checker::search::Limits;
 use handoff_specs::survey::compare::compare;
@@ -22,17 +22,17 @@ pub(crate) fn is_up_to_date(page: &str, text: &str) {
 }
 
 #[test]
-fn the_variants_are_compared_as_it_stands_there() {
+fn the_variants_page_is_up_to_date() {
     let columns = compare(&handoff_specs::scenario::library::to_compare(), Limits::default());
     is_up_to_date("variants.md", &variants(&columns.expect("they can be set up")));
 }
 
 #[test]
-fn the_properties_are_those_that_stand_there() {
+fn the_properties_page_is_up_to_date() {
     is_up_to_date("properties.md", &properties());
 }
 
 #[test]
-fn the_zoo_is_told_as_it_stands_there() {
+fn the_zoo_page_is_up_to_date() {
     is_up_to_date("zoo.md", &bugs().expect("its worlds can be set up"));
 }

@@ -1,4 +1,5 @@
-//! Scenario files: what is accepted, and one line for each mistake, with the place and the cure.
+//! Tests of scenario files: accepted input, and a one-line error with location and remedy per
+//! mistake.
 
 use handoff_model::abi::call::{Call, CompletedCall, DeviceCall, IommufdCall, Reply};
 use handoff_model::abi::ids::{ObjectId, Uid};
@@ -23,7 +24,7 @@ name = "nic0"
 "#;
 
 #[test]
-fn the_least_file_has_sensible_defaults() {
+fn the_smallest_file_has_sensible_defaults() {
     let scenario = Scenario::parse("vm.toml", GOOD).expect("a good file");
     assert_eq!(scenario.mode, Mode::Transfer);
     assert_eq!(scenario.kernel.name(), "7.3");
@@ -56,7 +57,7 @@ fn former_spellings_are_still_read() {
     }
 }
 
-/// `from` is replaced by `to` in a good file; the refusal must say all of `words` in one line.
+/// Replaces `from` by `to` in a valid file; the error must contain all `words` in one line.
 #[track_caller]
 fn check(from: &str, to: &str, words: &[&str]) {
     assert!(GOOD.contains(from));
@@ -64,13 +65,13 @@ fn check(from: &str, to: &str, words: &[&str]) {
     let line = refusal.to_string();
     assert!(line.starts_with("vm.toml: ") && !line.contains('\n'), "{line:?}");
     for word in words {
-        assert!(line.contains(word), "{line:?} does not say {word:?}");
+        assert!(line.contains(word), "{line:?} does not contain {word:?}");
     }
 }
 
-/// Each device has its place in every state; of nothing else there may be more than 64.
+/// At most 16 devices, because every state stores each of them; at most 64 of anything else.
 #[test]
-fn more_than_can_be_checked_is_refused() {
+fn a_scenario_too_large_to_check_is_refused() {
     let devices = |count: usize| {
         let names = (1..count).map(|at| format!("[[device]]\nname = \"nic{at}\"\n"));
         format!("{GOOD}{}", names.collect::<String>())
@@ -80,9 +81,9 @@ fn more_than_can_be_checked_is_refused() {
     assert!(refusal.contains("17 [[device]] are more than the 16"), "{refusal}");
 }
 
-/// A container is no iommufd, and a variant is for one of the two.
+/// A container is not an iommufd, and each variant is for one of the two.
 #[test]
-fn containers_are_told_apart() {
+fn containers_and_iommufds_are_distinguished() {
     const TYPE1: &str = "mode = \"transfer\"\ndma = \"type1\"";
     let with = |more: &str| format!("{TYPE1}\nvariant = \"type1\"\n{more}");
     let head = "mode = \"transfer\"";
@@ -110,7 +111,7 @@ fn containers_are_told_apart() {
 }
 
 #[test]
-fn mistakes_are_told_with_their_place_and_their_cure() {
+fn mistakes_are_reported_with_location_and_remedy() {
     check("pages = 2", "pages = 2\npagez = 3", &["line 7", "pagez", "expected"]);
     check("mode = \"transfer\"", "mode = \"teleport\"", &["line 3", "teleport", "`transfer`"]);
     check("mode = \"transfer\"", "", &["mode"]);
@@ -176,11 +177,11 @@ fn mistakes_are_told_with_their_place_and_their_cure() {
     check("name = \"nic0\"", "name = \"nic\\u001b\"", &["[[device]]", "unprintable"]);
 }
 
-/// Refuses names that do not parse, phases that the variant does not have, ways back and jumps that
-/// are not in its tables, calls that the phase does not make, makes alone or cannot fail to make,
-/// and checks and preconditions that this variant does not have.
+/// Refuses names that do not parse, phases that the variant does not have, undo phases and jumps
+/// that are not in its tables, calls that the phase does not make, makes alone or cannot fail to
+/// make, and checks and preconditions that this variant does not have.
 #[test]
-fn a_mutant_that_leaves_nothing_out_is_refused() {
+fn a_mutant_that_omits_nothing_is_refused() {
     let nothing = [
         "",
         "row",
@@ -217,9 +218,9 @@ fn a_mutant_that_leaves_nothing_out_is_refused() {
     }
 }
 
-/// The name that a mutant prints is the name that a scenario asks for it by.
+/// The printed name of a mutant is its name in a scenario file.
 #[test]
-fn a_mutant_is_read_by_its_name() {
+fn a_mutant_is_parsed_from_its_name() {
     for variant in ours() {
         let mode = variant.mode;
         for mutant in of_variant(variant) {
@@ -231,8 +232,8 @@ fn a_mutant_is_read_by_its_name() {
     }
 }
 
-/// The HWPTs that are made, each with whether it is a nesting parent, and what the devices are
-/// attached to.
+/// The HWPTs that are allocated, each with true if it is a nesting parent, and the objects that the
+/// devices are attached to.
 fn hwpts(devices: &str) -> (Vec<(ObjectId, bool)>, Vec<ObjectId>) {
     let text = GOOD.replace("[[device]]\nname = \"nic0\"\n", devices);
     let scenario = Scenario::parse("vm.toml", &text).expect("a good file");
@@ -250,8 +251,8 @@ fn hwpts(devices: &str) -> (Vec<(ObjectId, bool)>, Vec<ObjectId>) {
     (made, attached)
 }
 
-/// As in a container of QEMU's: the first device has a nesting parent made, and the others of its
-/// address space share it.
+/// As in QEMU, the first device allocates a nesting parent, and the others of its address space
+/// share it.
 #[test]
 fn an_address_space_has_one_nesting_parent() {
     let device = |name: &str, space: &str, hwpt: &str| {
@@ -280,9 +281,9 @@ fn an_execve_cannot_change_user_or_limit() {
     assert!(line.contains("[new]") && line.contains("transfer"), "{line}");
 }
 
-/// What a builder writes is read as what it builds.
+/// The text that a builder writes parses to the scenario that it builds.
 #[test]
-fn a_built_scenario_is_the_one_that_its_text_says() {
+fn a_built_scenario_equals_its_parsed_text() {
     let of_bugs = bugs::all().filter_map(KnownBug::world);
     let smallest = ScenarioBuilder::new(Mode::Exec);
     let process = ScenarioBuilder::new(Mode::Transfer)

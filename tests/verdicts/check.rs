@@ -1,4 +1,4 @@
-//! The built-in scenarios: verdicts, and two engines that agree.
+//! Tests the verdicts of the built-in scenarios, and compares two engines.
 
 use handoff_checker::search::{Exploration, Labels, Limits, StopReason, explore};
 use handoff_model::protocol::Mode;
@@ -32,8 +32,8 @@ fn every_built_in_scenario_is_proved_exhaustively() {
     }
 }
 
-/// The run that is given stops the guest and makes as many calls as it is said to before the guest
-/// runs again.
+/// The reported run stops the guest and makes the reported number of calls before the guest runs
+/// again.
 #[test]
 fn the_worst_blackout_is_attained_by_its_run() {
     let system = System::new(&built_in("transfer").expect("built in")).expect("set up");
@@ -51,9 +51,9 @@ fn the_worst_blackout_is_attained_by_its_run() {
     assert_eq!((calls, was_dark), (worst.calls, true));
 }
 
-/// A host shows a view at the end of a run, and only a predicate can be asked of one.
+/// A host shows only a view at the end of a run, so such a property must have a predicate.
 #[test]
-fn what_a_host_shows_is_asked_by_a_predicate() {
+fn every_property_shown_on_a_host_has_a_predicate() {
     let shown: Vec<_> = PROPERTIES.iter().filter(|property| property.on_host).collect();
     assert!(!shown.is_empty() && shown.iter().all(|property| property.predicate().is_some()));
 }
@@ -71,8 +71,8 @@ fn every_property_is_proved_by_some_built_in_scenario() {
     }
 }
 
-/// Three searches that share nothing but the world: stateright's depth and breadth first, and ours,
-/// of worlds that are not packed, by steps alone.
+/// Compares three searches that share only the transition system: stateright's depth-first and
+/// breadth-first searches, and ours on unpacked states, ordered by steps alone.
 #[test]
 fn stateright_counts_the_same_states_and_finds_no_violation() {
     for (name, _) in BUILT_IN {
@@ -94,7 +94,7 @@ fn stateright_counts_the_same_states_and_finds_no_violation() {
     }
 }
 
-/// To the last number: which state was reached from which, and by what.
+/// Compares complete results, including the parent and the action of each state.
 #[test]
 fn results_are_the_same_for_any_number_of_threads() {
     let violated = ScenarioBuilder::new(Mode::Transfer).defect("no-take-back");
@@ -117,10 +117,10 @@ fn results_are_the_same_for_any_number_of_threads() {
     }
 }
 
-/// Whatever else it may break, an environment that does more does not make a run longer than what
-/// is left allows.
+/// Further faults may violate other properties, but no fault makes a run longer than its rank
+/// allows.
 #[test]
-fn every_step_brings_it_nearer_to_its_end_however_much_goes_wrong() {
+fn every_step_decreases_the_rank_with_any_number_of_faults() {
     for mode in [Mode::Transfer, Mode::Exec] {
         let may = FaultBudget { fail_calls: 3, kill: 2, ..FaultBudget::default() };
         let scenario = ScenarioBuilder::new(mode).fault_budget(may).build().expect("a scenario");
@@ -132,7 +132,7 @@ fn every_step_brings_it_nearer_to_its_end_however_much_goes_wrong() {
 }
 
 #[test]
-fn a_search_that_is_cut_short_proves_nothing() {
+fn a_search_that_is_stopped_early_proves_nothing() {
     let limits = Limits { states_max: 1000, ..Limits::default() };
     let report = report("transfer", limits);
     assert_eq!(report.stopped_by, Some(StopReason::States(1000)));

@@ -1,19 +1,19 @@
-//! The kernel's hazards K1, K2 and K3 as violated properties: on 7.3, by a shortest run; where the
-//! hazard is mended, everything is proved.
+//! Tests the kernel's hazards K1, K2 and K3 as violated properties: on 7.3 with a minimal trace; on
+//! a kernel with the hazard fixed, every property is proved.
 
 use handoff_checker::search::Limits;
 use handoff_sim_kernel::{Profile, Quirk};
 use handoff_specs::check::{Report, Verdict, check};
 use handoff_specs::scenario::Scenario;
 
-/// A hazard where it shows.
+/// A hazard, and a scenario in which it shows.
 pub(crate) struct Hazard {
     quirk: Quirk,
     file: &'static str,
     text: &'static str,
     /// The property that it breaks.
     pub(crate) breaks: &'static str,
-    /// The faults and the steps of the cheapest run that does.
+    /// The faults and the steps of its minimal trace.
     cheapest: (u32, usize),
 }
 
@@ -52,7 +52,7 @@ fn each_hazard_of_the_kernel_is_a_violated_property() {
     for hazard in HAZARDS {
         let kernel = hazard.scenario().kernel;
         assert_eq!(kernel.name(), "7.3");
-        // Also alone, so that it is this one that is found.
+        // Also with only this hazard, so that the violation is due to it.
         let others = Quirk::ALL.into_iter().filter(|quirk| *quirk != hazard.quirk);
         for kernel in [kernel, others.fold(kernel, Profile::without)] {
             let report = hazard.report(kernel);
@@ -69,7 +69,7 @@ fn each_hazard_of_the_kernel_is_a_violated_property() {
 }
 
 #[test]
-fn where_the_hazard_is_mended_everything_is_proved() {
+fn with_the_hazard_fixed_every_property_is_proved() {
     let fixed = Profile::by_name("fixed").expect("a profile");
     for hazard in HAZARDS {
         for kernel in [fixed, hazard.scenario().kernel.without(hazard.quirk)] {
@@ -79,7 +79,7 @@ fn where_the_hazard_is_mended_everything_is_proved() {
                 let is_asked = !matches!(verdict, Verdict::NotApplicable(_));
                 let good = *verdict == Verdict::Proved || !is_asked;
                 assert!(good, "{}: {} is {verdict:?}", hazard.quirk.code(), property.id);
-                assert!(is_asked || property.id != hazard.breaks, "{} is asked", property.id);
+                assert!(is_asked || property.id != hazard.breaks, "{} is checked", property.id);
             }
         }
     }

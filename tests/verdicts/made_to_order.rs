@@ -1,4 +1,4 @@
-//! Worlds made to order: how large they are, and what grows with them.
+//! Tests of generated scenarios: their verdicts, and the growth of the blackout with their size.
 
 use handoff_checker::search::Limits;
 use handoff_model::protocol::Mode;
@@ -10,7 +10,7 @@ use handoff_specs::scenario::generated::name;
 use handoff_specs::scenario::library::built_in;
 use handoff_specs::state::system::System;
 
-/// Devices, address spaces and mappings.
+/// The numbers of devices, address spaces and mappings.
 pub(crate) const SIZES: &[&str] = &["1x1x1", "2x2x3", "2x1x2-exec"];
 
 fn world(size: &str) -> Scenario {
@@ -18,7 +18,7 @@ fn world(size: &str) -> Scenario {
 }
 
 #[test]
-fn worlds_of_a_size_are_proved_exhaustively() {
+fn generated_scenarios_are_proved_exhaustively() {
     for size in SIZES {
         let report = check(&world(size), Limits::default()).expect("it can be set up");
         assert_eq!(report.stopped_by, None, "{size}");
@@ -29,8 +29,8 @@ fn worlds_of_a_size_are_proved_exhaustively() {
     }
 }
 
-/// What a guest waits for at most, without what the old process closes when it is over: that is
-/// done at the same time, by another process.
+/// The worst fault-free blackout in kernel calls, without the old process's calls after the
+/// handoff, which run concurrently with the guest.
 pub(crate) fn waits(size: &str, id: &str, kvm: bool) -> u32 {
     let variant = variants::find(id, Mode::Transfer).expect("a variant");
     let mut scenario = Scenario { variant, ..world(size) };
@@ -39,25 +39,25 @@ pub(crate) fn waits(size: &str, id: &str, kvm: bool) -> u32 {
     let Blackouts { undisturbed, .. } = report.blackouts.expect("every run ends");
     let system = System::new(&scenario).expect("it can be set up");
     let (vm, _) = &system.constants().launched;
-    // Each block unmapped, each descriptor closed, the socket, the new process, the virtual
-    // machine; and the end.
+    // Unmap each block, close each descriptor, the socket, the new process's pidfd and the VM; and
+    // exit.
     let released = vm.ram.len() + vm.keys().len() + 3 + usize::from(kvm);
     undisturbed.calls - u32::try_from(released).expect("few")
 }
 
 #[test]
-fn where_the_state_is_cut_early_the_guest_waits_no_longer_for_more_mappings() {
+fn with_an_early_snapshot_the_blackout_does_not_grow_with_the_mappings() {
     let of = |id, kvm| ["1x1x1", "2x1x1", "1x1x4", "3x2x4"].map(|size| waits(size, id, kvm));
     let (late, early, with_kvm) =
         (of("safe", false), of("safe-early", false), of("safe-early", true));
     assert!(late.is_sorted_by(|less, more| less < more), "{late:?}");
     assert!(early[0] < late[0] && early.iter().all(|calls| *calls == early[0]), "{early:?}");
-    // Two for each vector that KVM takes.
+    // KVM takes two calls for each vector.
     assert_eq!(with_kvm, [1, 2, 1, 3].map(|vectors| early[0] + 2 * vectors));
 }
 
 #[test]
-fn what_is_no_size_is_refused() {
+fn an_invalid_size_is_refused() {
     for size in ["", "3", "3x2", "3x2x4x5", "0x1x1", "1x2x1", "17x1x1", "1x1x65", "1x1x-1", "axbxc"]
     {
         let told = name(size).expect_err(size);

@@ -1,4 +1,4 @@
-//! What checks say: of the built-in scenarios, of others, and of the abstract spec beside them.
+//! Tests of verdicts: of the built-in scenarios, of generated ones, and of the abstract spec.
 
 mod check;
 mod essence;

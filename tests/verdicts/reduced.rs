@@ -1,4 +1,4 @@
-//! Reduced searches of handoffs: each property has the verdict of the full search.
+//! Tests reduced searches of handoffs: each property has the same verdict as in the full search.
 
 use handoff_checker::reduction::{Reduced, Ways, violation_of};
 use handoff_checker::search::{Limits, explore};
@@ -10,20 +10,20 @@ use handoff_specs::state::system::System;
 
 const ALL: Ways = Ways { symmetry: true, order: true, strides: true };
 
-/// Every built-in scenario and every known bug: each property says the same in the reduced search,
-/// and what the handoff claims of itself is so in each of its states.
+/// For every built-in scenario and every known bug, each property has the same verdict in the
+/// reduced search, and the assumptions of the reduction hold in each state.
 #[test]
-fn a_reduced_handoff_says_what_the_full_one_says() {
+fn a_reduced_search_has_the_verdicts_of_the_full_one() {
     let scenarios = BUILT_IN.iter().map(|(name, _)| built_in(name).expect("built in"));
     let mut states = Vec::new();
     for scenario in scenarios.chain(DEFECTS.iter().map(crate::bugs::defects::scenario)) {
         states.push(compare(&scenario));
     }
-    assert!(states[0].1 < states[0].0, "nothing is reduced: {:?}", states[0]);
+    assert!(states[0].1 < states[0].0, "no state is reduced: {:?}", states[0]);
     assert!(states.iter().all(|(full, reduced)| reduced <= full), "{states:?}");
 }
 
-/// The states of the full search, and of the reduced one.
+/// The numbers of states of the full and of the reduced search.
 pub(crate) fn compare(scenario: &Scenario) -> (u32, u32) {
     let system = System::new(scenario).expect("it can be set up");
     let packed = PackedSystem::new(&system);

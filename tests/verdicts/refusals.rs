@@ -1,5 +1,4 @@
-//! What cannot be handed over is refused before the guest stops, with the true reason, and the
-//! guest never notices.
+//! Tests that an impossible handoff is refused before the guest stops, with the true reason.
 
 use handoff_checker::search::Limits;
 use handoff_model::protocol::Mode;
@@ -12,7 +11,7 @@ use handoff_specs::state::State;
 use handoff_specs::state::action::Action;
 use handoff_specs::state::system::System;
 
-/// Runs both roles to their ends, with nothing going wrong. What was told on the way.
+/// Runs both roles to their ends without faults. Returns the final state and the errors.
 fn undisturbed(system: &System) -> (State, Vec<String>) {
     let mut world = system.init().clone();
     let mut told = Vec::new();
@@ -31,13 +30,13 @@ fn undisturbed(system: &System) -> (State, Vec<String>) {
 #[track_caller]
 fn check(scenario: &str, words: &[&str]) {
     let scenario = built_in(scenario).expect("a built-in scenario");
-    assert!(scenario.refused, "{} says that it must be refused", scenario.name);
+    assert!(scenario.refused, "{} declares that it must be refused", scenario.name);
     let system = System::new(&scenario).expect("it can be set up");
     let (world, told) = undisturbed(&system);
     assert_eq!(world.outcome(), Some(OutgoingOutcome::Refused));
     let reasons = told.join("; ");
     for word in words {
-        assert!(reasons.contains(word), "{reasons:?} does not say {word:?}");
+        assert!(reasons.contains(word), "{reasons:?} does not contain {word:?}");
     }
     let view = world.view();
     assert_eq!(view.books, system.constants().base.books);
@@ -56,10 +55,9 @@ fn each_refusal_has_its_true_reason() {
     check("uncharged", &["mapping at 0x100000", "CAP_IPC_LOCK", "map without"]);
 }
 
-/// What the inventory is wrong about is still wrong when the guest has an interrupt armed
-/// meanwhile.
+/// A corruption of the inventory is still refused if the guest arms an interrupt in the meantime.
 #[test]
-fn an_interrupt_that_is_armed_makes_nothing_good() {
+fn arming_an_interrupt_does_not_hide_a_corruption() {
     for form in ours().filter(|form| form.mode == Mode::Transfer) {
         for wrong in ["anonymous-block", "bar-mapped"] {
             let armed_later = DeviceEntry::new("nic0").armed_later();

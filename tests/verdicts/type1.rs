@@ -1,5 +1,5 @@
-//! Containers with a type1 IOMMU: what the variant `type1` keeps in each of its worlds, and that no
-//! known bug of it is found where it is not planted and the kernel has none.
+//! Tests of containers with a type1 IOMMU: the verdicts of the variant `type1`, and that no known
+//! bug of it is found unless it is planted or the kernel has it.
 
 use handoff_checker::search::Limits;
 use handoff_model::abi::call::{Call, CallResult, ContainerCall};
@@ -29,7 +29,7 @@ fn report(scenario: &Scenario) -> Report {
 }
 
 #[test]
-fn whatever_a_world_allows_happens_in_it() {
+fn every_allowed_event_happens() {
     for (name, _) in FOR_TYPE1 {
         let never = report(&built_in(name).expect("built in")).never_happens;
         assert!(never.is_empty(), "{name}: {never:?}");
@@ -54,7 +54,7 @@ fn no_known_bug_is_found_where_neither_the_variant_nor_the_kernel_has_it() {
     assert_eq!(planted, all.collect());
 }
 
-/// The migration capability return-path: the new process answers, and what fails is told.
+/// The migration capability return-path: the new process acknowledges, and failures are reported.
 static ANSWERED: Defect = {
     use handoff_model::protocol::phase::{InPhase as I, OutPhase as O};
     Defect {
@@ -75,10 +75,10 @@ static ANSWERED: Defect = {
     }
 };
 
-/// What the new process took has its address, so that it cannot be given one; and that is taken for
-/// a broken machine.
+/// A mapping that the new process has taken over already has an address, so it cannot be given one;
+/// QEMU treats that as fatal.
 #[test]
-fn who_is_answered_between_two_mappings_dies_of_the_first() {
+fn the_old_process_dies_if_the_new_one_fails_between_two_mappings() {
     let mut scenario = built_in("type1-transfer").expect("built in");
     scenario.defects = vec![&ANSWERED];
     scenario.fault_budget = FaultBudget {
@@ -100,9 +100,9 @@ fn who_is_answered_between_two_mappings_dies_of_the_first() {
     assert!(dies.starts_with("Abort: exit"), "{dies}");
 }
 
-/// Side by side, over worlds of both kinds: those with containers are for no other variant.
+/// Compares variants over scenarios of both kinds; only `type1` is for those with containers.
 #[test]
-fn each_variant_is_asked_about_its_own_worlds() {
+fn each_variant_is_checked_on_its_own_scenarios() {
     let names = ["transfer", "exec"].into_iter().chain(FOR_TYPE1.iter().map(|(name, _)| *name));
     let worlds: Vec<_> =
         names.map(|name| (name.to_owned(), built_in(name).expect("built in"))).collect();
@@ -115,8 +115,8 @@ fn each_variant_is_asked_about_its_own_worlds() {
     assert!(!others.is_empty() && others.iter().all(|column| column.scenarios == 1));
 }
 
-/// The way back in the order that was proposed for it (6f5bc070fd): what is told of a failure comes
-/// before the guest runs.
+/// The rollback in the order that was proposed for it (6f5bc070fd): the failure notifiers run
+/// before the guest does.
 static RESUMES_LAST: Defect = {
     use handoff_model::protocol::phase::OutPhase as O;
     Defect {
@@ -134,7 +134,7 @@ static RESUMES_LAST: Defect = {
 };
 
 #[test]
-fn addresses_that_are_given_before_the_guest_runs_are_known_while_it_does() {
+fn addresses_that_are_given_before_the_guest_runs_are_valid_while_it_runs() {
     let mut scenario = built_in("type1-two-containers-transfer").expect("built in");
     let violates = |scenario: &Scenario| {
         let report = report(scenario);
@@ -145,17 +145,17 @@ fn addresses_that_are_given_before_the_guest_runs_are_known_while_it_does() {
     assert!(!violates(&scenario));
 }
 
-/// Each is a world with containers, and for the variant that hands those over.
+/// Each scenario has containers, and names the variant that hands those over.
 #[test]
-fn the_worlds_are_for_this_variant() {
+fn the_type1_scenarios_are_for_this_variant() {
     for (name, _) in FOR_TYPE1 {
         let scenario = built_in(name).expect("built in");
         assert_eq!((scenario.plan.dma, scenario.variant.id), (Dma::Type1, "type1"), "{name}");
     }
 }
 
-/// L15: an override that stays where a container could not be loaded overrides nothing, for nothing
-/// is mapped any more.
+/// L15: an override that remains after a container could not be loaded has no effect, because no
+/// further mapping is made.
 #[test]
 #[expect(clippy::mutable_key_type, reason = "a part of a world keeps its own hash, and no more")]
 fn a_new_process_that_could_not_load_a_container_maps_nothing() {
@@ -184,7 +184,7 @@ fn a_new_process_that_could_not_load_a_container_maps_nothing() {
     }
 }
 
-/// What the old process gives addresses again has a phase of its own.
+/// The old process restores addresses in a phase of its own.
 fn maps_for_the_new_process((phase, call, _): &(String, Call, CallResult)) -> bool {
     phase != "RestoreVaddr"
         && matches!(

@@ -1,4 +1,5 @@
-//! One device: there, driven by VFIO, its file usable, alone in its group, not in use.
+//! Checks of one device: it exists, is bound to VFIO, can be opened, has its group alone, is
+//! unused.
 
 use super::{Finding, Status, ask};
 use crate::sysfs::{Bdf, Sysfs, names_in};
@@ -13,19 +14,19 @@ pub(super) fn examine(files: &Sysfs, bdf: Bdf) -> Vec<Finding> {
 }
 
 fn present(files: &Sysfs, bdf: Bdf) -> Finding {
-    let question = ask("device.present", format!("{bdf} is there"));
+    let question = ask("device.present", format!("{bdf} exists"));
     if !files.exists(bdf) {
-        return question.fail("not in /sys/bus/pci/devices", "lspci -D lists what is there");
+        return question.fail("not in /sys/bus/pci/devices", "lspci -D lists the devices");
     }
     match files.vendor_and_device(bdf) {
         Some((vendor, device)) => question.pass(format!("{vendor:04x}:{device:04x}")),
-        None => question.pass("vendor and device cannot be read"),
+        None => question.pass("vendor and device ids cannot be read"),
     }
 }
 
-/// Any driver that gives it a VFIO device file will do: vfio-pci or a variant of it.
+/// Accepts any driver that provides a VFIO device file: vfio-pci or a variant driver.
 fn driver(files: &Sysfs, bdf: Bdf) -> Finding {
-    let question = ask("device.driver", format!("{bdf} is driven by VFIO"));
+    let question = ask("device.driver", format!("{bdf} is bound to a VFIO driver"));
     let driver = files.driver(bdf);
     match (driver.as_deref(), files.cdev_name(bdf)) {
         (Some(driver), Some(name)) => question.pass(format!("{driver}, {name}")),
@@ -39,7 +40,7 @@ fn driver(files: &Sysfs, bdf: Bdf) -> Finding {
     }
 }
 
-/// The commands that give a device to vfio-pci.
+/// The commands that bind a device to vfio-pci.
 fn rebind(bdf: Bdf, driver: Option<&str>) -> String {
     let device = format!("/sys/bus/pci/devices/{bdf}");
     let unbind = driver.map(|_| format!("echo {bdf} > {device}/driver/unbind; "));
@@ -50,14 +51,14 @@ fn rebind(bdf: Bdf, driver: Option<&str>) -> String {
 }
 
 fn file(files: &Sysfs, bdf: Bdf) -> Finding {
-    let question = ask("device.file", format!("the device file of {bdf} may be opened"));
-    let Some(name) = files.cdev_name(bdf) else { return question.skip("it has none") };
+    let question = ask("device.file", format!("the device file of {bdf} can be opened"));
+    let Some(name) = files.cdev_name(bdf) else { return question.skip("it has no device file") };
     let path = files.path("dev/vfio/devices").join(&name);
     let shown = format!("/dev/vfio/devices/{name}");
     if !path.exists() {
         return question.fail(
-            format!("there is no {shown}"),
-            "let the container have it: --device=/dev/vfio/devices, or mount devtmpfs",
+            format!("{shown} does not exist"),
+            "pass it into the container: --device=/dev/vfio/devices, or mount devtmpfs",
         );
     }
     let wanted = Access::READ_OK | Access::WRITE_OK;
@@ -68,13 +69,13 @@ fn file(files: &Sysfs, bdf: Bdf) -> Finding {
     }
 }
 
-/// Drivers that do no DMA of their own and so may share a group.
+/// Drivers without DMA of their own, which may therefore share a group.
 const HARMLESS: [&str; 2] = ["pcieport", "pci-stub"];
 
 fn group(files: &Sysfs, bdf: Bdf) -> Finding {
-    let question = ask("device.group", format!("nobody else drives the IOMMU group of {bdf}"));
+    let question = ask("device.group", format!("no other driver uses the IOMMU group of {bdf}"));
     let Some(group) = files.iommu_group(bdf) else {
-        return question.fail("it is in no IOMMU group", "put an IOMMU in front of it");
+        return question.fail("it is in no IOMMU group", "put the device behind an IOMMU");
     };
     let members = files.group_members(&group);
     let foreign: Vec<(Bdf, String)> = members
@@ -86,35 +87,36 @@ fn group(files: &Sysfs, bdf: Bdf) -> Finding {
     if foreign.is_empty() {
         return question.pass(format!("group {group}, {} device(s)", members.len()));
     }
-    let tell = |(member, driver): &(Bdf, String)| format!("{member} by {driver}");
-    let told: Vec<String> = foreign.iter().map(tell).collect();
+    let describe = |(member, driver): &(Bdf, String)| format!("{member} is bound to {driver}");
+    let described: Vec<String> = foreign.iter().map(describe).collect();
     let commands = foreign.iter().map(|(member, driver)| rebind(*member, Some(driver)));
     question.fail(
-        format!("group {group}: {}", told.join(", ")),
+        format!("group {group}: {}", described.join(", ")),
         commands.collect::<Vec<_>>().join("; "),
     )
 }
 
-/// Best effort: processes that may not be looked at are counted and not judged.
+/// Best effort: processes whose descriptors are not readable are counted but not checked.
 fn unused(files: &Sysfs, bdf: Bdf) -> Finding {
-    let question = ask("device.unused", format!("nobody has {bdf} open"));
+    let question = ask("device.unused", format!("no process has {bdf} open"));
     let Some(name) = files.cdev_name(bdf) else { return question.skip("it has no device file") };
     let (users, hidden) = holders(files, &format!("/dev/vfio/devices/{name}"));
     if users.is_empty() {
-        return question.pass(format!("no process that may be looked at; {hidden} may not"));
+        return question
+            .pass(format!("not open in any process checked; {hidden} could not be checked"));
     }
     question.warn(
         format!("open in process {}", users.join(", ")),
-        "end that process, unless it is the VMM that is to be replaced",
+        "stop that process, unless it is the VMM to be replaced",
     )
 }
 
-/// The processes that have `path` open, and how many could not be asked.
+/// The processes that have `path` open, and the number of processes that could not be checked.
 fn holders(files: &Sysfs, path: &str) -> (Vec<String>, usize) {
     let pids = names_in(&files.path("proc")).into_iter().filter(|name| is_pid(name));
-    let asked = pids.map(|pid| (has_open(files, &pid, path), pid)).collect::<Vec<_>>();
-    let hidden = asked.iter().filter(|(has, _)| has.is_none()).count();
-    let users = asked.into_iter().filter(|(has, _)| *has == Some(true)).map(|(_, pid)| pid);
+    let checked = pids.map(|pid| (has_open(files, &pid, path), pid)).collect::<Vec<_>>();
+    let hidden = checked.iter().filter(|(has, _)| has.is_none()).count();
+    let users = checked.into_iter().filter(|(has, _)| *has == Some(true)).map(|(_, pid)| pid);
     (users.collect(), hidden)
 }
 

@@ -1,4 +1,4 @@
-//! The kernel: its version, what it was built with, iommufd, an IOMMU, a VFIO driver.
+//! Checks of the kernel: version, configuration, iommufd, IOMMU, VFIO driver.
 
 use super::{Finding, ask};
 use crate::sys;
@@ -32,10 +32,10 @@ fn version(files: &Sysfs) -> Finding {
         return question.skip("/proc/sys/kernel/osrelease cannot be read");
     };
     match parse_release(&release) {
-        None => question.skip(format!("{release:?} is no release that can be read")),
+        None => question.skip(format!("cannot parse the release {release:?}")),
         Some(number) if number >= RELEASE_MIN => question.pass(format!("Linux {release}")),
         Some(_) => question.fail(
-            format!("Linux {release}, without IOMMU_IOAS_CHANGE_PROCESS"),
+            format!("Linux {release} lacks IOMMU_IOAS_CHANGE_PROCESS"),
             "boot Linux 6.13 or later",
         ),
     }
@@ -51,7 +51,7 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// What the handoff needs, built in or as a module.
+/// Options that a handoff needs, built in or as a module.
 const OPTIONS: [&str; 4] =
     ["CONFIG_IOMMUFD", "CONFIG_VFIO_DEVICE_CDEV", "CONFIG_VFIO_PCI", "CONFIG_MEMFD_CREATE"];
 
@@ -77,7 +77,7 @@ fn is_on(options: &str, option: &str) -> bool {
     options.lines().find_map(value).is_some_and(|value| value == "y" || value == "m")
 }
 
-/// Where the kernel's configuration is, and what it says.
+/// The path and the text of the kernel's configuration.
 fn configuration(files: &Sysfs) -> Option<(String, String)> {
     let mut options = String::new();
     if let Ok(packed) = std::fs::File::open(files.path("proc/config.gz"))
@@ -100,46 +100,46 @@ fn iommufd(context: &Result<OwnedFd, Errno>) -> Finding {
     match context {
         Ok(_) => question.pass("opened"),
         Err(Errno::ENOENT) => {
-            question.fail("there is no /dev/iommu", "modprobe iommufd (CONFIG_IOMMUFD)")
+            question.fail("/dev/iommu does not exist", "modprobe iommufd (CONFIG_IOMMUFD)")
         }
         Err(errno @ (Errno::EACCES | Errno::EPERM)) => question.fail(
             format!("{errno}: {}", errno.text()),
-            "setfacl -m u:\"$(id -un)\":rw /dev/iommu, and let the container have it",
+            "setfacl -m u:\"$(id -un)\":rw /dev/iommu, and pass it into the container",
         ),
         Err(errno) => question.fail(format!("{errno}: {}", errno.text()), "see dmesg"),
     }
 }
 
-/// CHANGE_PROCESS with a reserved field set: refused with EOPNOTSUPP by a kernel that knows it.
+/// Probes with a reserved field set: a kernel that has the ioctl answers `EOPNOTSUPP`.
 fn change_process(context: Option<&OwnedFd>) -> Finding {
-    let question = ask("iommufd.change_process", "iommufd can change the owner of mapped memory");
+    let question = ask("iommufd.change_process", "iommufd can change the owner of pinned pages");
     let Some(context) = context else { return question.skip("needs /dev/iommu") };
     let probe = IommufdCall::probe_change_process(Fd(context.as_raw_fd()));
     match sys::ioctl(&probe) {
-        Err(Errno::EOPNOTSUPP) => question.pass("IOMMU_IOAS_CHANGE_PROCESS is known"),
+        Err(Errno::EOPNOTSUPP) => question.pass("IOMMU_IOAS_CHANGE_PROCESS is supported"),
         Err(Errno::ENOTTY) => {
-            question.fail("IOMMU_IOAS_CHANGE_PROCESS is unknown", "boot Linux 6.13 or later")
+            question.fail("IOMMU_IOAS_CHANGE_PROCESS is not supported", "boot Linux 6.13 or later")
         }
-        other => question.skip(format!("the probe came back with {other:?}")),
+        other => question.skip(format!("unexpected result of the probe: {other:?}")),
     }
 }
 
 fn iommu(files: &Sysfs) -> Finding {
-    let question = ask("iommu.present", "there is an IOMMU");
+    let question = ask("iommu.present", "an IOMMU is present");
     let names = names_in(&files.path("sys/class/iommu"));
     if names.is_empty() {
         return question.fail(
             "/sys/class/iommu is empty",
-            "switch VT-d, AMD-Vi or SMMU on in the firmware; on Intel boot with intel_iommu=on",
+            "enable VT-d, AMD-Vi or SMMU in the firmware; on Intel boot with intel_iommu=on",
         );
     }
     question.pass(names.join(", "))
 }
 
 fn vfio_pci(files: &Sysfs) -> Finding {
-    let question = ask("vfio.pci", "the driver vfio-pci is there");
+    let question = ask("vfio.pci", "the driver vfio-pci is loaded");
     if files.path("sys/bus/pci/drivers/vfio-pci").is_dir() {
         return question.pass("/sys/bus/pci/drivers/vfio-pci");
     }
-    question.fail("there is no /sys/bus/pci/drivers/vfio-pci", "modprobe vfio-pci")
+    question.fail("/sys/bus/pci/drivers/vfio-pci does not exist", "modprobe vfio-pci")
 }

@@ -1,8 +1,8 @@
-//! What the process may use: locked memory, descriptors, memfds with seals.
+//! Checks of the process's resources: locked memory, descriptors, sealable memfds.
 //!
-//! Without CAP_IPC_LOCK, pinned pages are charged to the user against RLIMIT_MEMLOCK. At the
-//! handoff the kernel charges the new owner before it uncharges the old one, and both are the same
-//! user: for a moment every page counts twice (hazard K1).
+//! Without CAP_IPC_LOCK, pinned pages are charged to the user against RLIMIT_MEMLOCK. During a
+//! handoff the kernel charges the new owner before it uncharges the old one. Both are the same
+//! user, so that every page is briefly charged twice (hazard K1).
 
 use super::{Finding, ask};
 use crate::process;
@@ -10,19 +10,19 @@ use handoff_model::abi::call::UNLIMITED;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::Resource;
 
-/// Of the process that asks.
+/// Limits of the process that runs the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The soft RLIMIT_MEMLOCK; [`UNLIMITED`] for none.
+    /// The soft RLIMIT_MEMLOCK in bytes; [`UNLIMITED`] if there is none.
     pub memlock_bytes: u64,
-    /// The soft RLIMIT_NOFILE.
+    /// The soft RLIMIT_NOFILE; [`UNLIMITED`] if there is none.
     pub open_files: u64,
-    /// CAP_IPC_LOCK is effective.
+    /// True if CAP_IPC_LOCK is effective.
     pub ipc_lock: bool,
 }
 
 impl Limits {
-    /// Of this process.
+    /// Limits of the calling process.
     pub fn here() -> Self {
         let open_files = rustix::process::getrlimit(Resource::Nofile).current;
         Self {
@@ -38,11 +38,11 @@ pub(super) fn examine(limits: &Limits, ram_bytes: u64) -> Vec<Finding> {
 }
 
 fn ipc_lock(held: bool) -> Finding {
-    let question = ask("limits.ipc_lock", "pinned pages are charged to somebody");
+    let question = ask("limits.ipc_lock", "pinned pages are charged to the user");
     if held {
         return question.warn(
-            "CAP_IPC_LOCK is held: nobody would be charged, and a VMM that maps with it is \
-             refused a handoff",
+            "CAP_IPC_LOCK is held: pinned pages are charged to no account, and a VMM that maps \
+             memory with it is refused a handoff",
             "run the VMM without it: setpriv --bounding-set=-ipc_lock --inh-caps=-ipc_lock VMM",
         );
     }
@@ -50,16 +50,17 @@ fn ipc_lock(held: bool) -> Finding {
 }
 
 fn memlock(limits: &Limits, ram_bytes: u64) -> Finding {
-    let question = ask("limits.memlock", "RLIMIT_MEMLOCK allows guest RAM twice");
+    let question = ask("limits.memlock", "RLIMIT_MEMLOCK is at least twice the guest RAM");
     let Limits { memlock_bytes, ipc_lock, .. } = *limits;
     let needed_bytes = ram_bytes.saturating_mul(2);
     if memlock_bytes == UNLIMITED {
         return question.pass("unlimited");
     }
     if ram_bytes == 0 {
-        return question.skip(format!("{memlock_bytes} bytes; how much RAM was not told"));
+        return question
+            .skip(format!("{memlock_bytes} bytes; the size of guest RAM was not given"));
     }
-    let evidence = format!("{memlock_bytes} bytes, needed are {needed_bytes}");
+    let evidence = format!("{memlock_bytes} bytes, {needed_bytes} required");
     if memlock_bytes >= needed_bytes {
         return question.pass(evidence);
     }
@@ -67,17 +68,17 @@ fn memlock(limits: &Limits, ram_bytes: u64) -> Finding {
         "prlimit --pid PID --memlock={needed_bytes}, or LimitMEMLOCK={needed_bytes} in the unit"
     );
     if ipc_lock {
-        let evidence = format!("{evidence}, as soon as it runs without CAP_IPC_LOCK");
+        let evidence = format!("{evidence} once it runs without CAP_IPC_LOCK");
         return question.warn(evidence, remedy);
     }
     question.fail(evidence, remedy)
 }
 
-/// Some devices, their vectors, RAM and sockets, in one table.
+/// Enough for several devices, their vectors, RAM and sockets in one table.
 const OPEN_FILES_MIN: u64 = 1024;
 
 fn open_files(limits: &Limits) -> Finding {
-    let question = ask("limits.open_files", "there is room for descriptors");
+    let question = ask("limits.open_files", format!("RLIMIT_NOFILE is at least {OPEN_FILES_MIN}"));
     let evidence = format!("RLIMIT_NOFILE is {}", limits.open_files);
     if limits.open_files >= OPEN_FILES_MIN {
         return question.pass(evidence);
@@ -86,12 +87,12 @@ fn open_files(limits: &Limits) -> Finding {
 }
 
 fn seals() -> Finding {
-    let question = ask("memfd.seals", "memfds can be made and their size sealed");
+    let question = ask("memfd.seals", "memfds can be created and their size sealed");
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let sealed = rustix::fs::memfd_create("handoff-doctor", flags)
         .and_then(|fd| rustix::fs::fcntl_add_seals(fd, SealFlags::SHRINK | SealFlags::GROW));
     match sealed {
-        Ok(()) => question.pass("made one and sealed it"),
+        Ok(()) => question.pass("created and sealed one"),
         Err(errno) => question.fail(errno.to_string(), "allow memfd_create in the seccomp filter"),
     }
 }

@@ -1,14 +1,14 @@
-//! Whether this host can hand devices over: a list of findings, each with evidence and a remedy.
+//! Checks whether this host supports a handoff: a list of findings with evidence and a remedy.
 //!
-//! Reads only: it opens `/dev/iommu` (an empty context, gone at once) and makes a memfd, and
-//! changes nothing. It cannot fail: what is not there, or may not be looked at, is a finding. It
-//! runs on a machine without an IOMMU, in a container, and as anybody.
+//! The checks only read: they open `/dev/iommu` (an empty context, closed at once) and create a
+//! memfd. They cannot fail: a missing or unreadable file is a finding. They run on a machine
+//! without an IOMMU, in a container, and as any user.
 //!
-//! Vocabulary: *pass* is good, *warn* works and may surprise, *fail* means that a handoff cannot
-//! work, *skip* could not be looked at and says why. Skip is never a pass.
+//! Vocabulary: *pass*: as required; *warn*: works, but may surprise; *fail*: a handoff cannot work;
+//! *skip*: could not be checked, with the reason. A skip never counts as a pass.
 //!
-//! All files are read below the root of a [`Machine`], and limits come from it, so that a test can
-//! make any machine up.
+//! All files are read below the root of a [`Machine`], which also has the limits, so that a test
+//! can set up any machine.
 
 mod device;
 mod kernel;
@@ -19,36 +19,36 @@ use serde::Serialize;
 
 pub use limits::Limits;
 
-/// How a finding counts.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// As it should be.
+    /// The requirement is met.
     Pass,
-    /// Could not be looked at.
+    /// The check could not be made.
     Skip,
-    /// Works, and may surprise.
+    /// Works, but may surprise.
     Warn,
     /// A handoff cannot work.
     Fail,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// A stable name, such as `kernel.version`.
     pub id: &'static str,
-    /// How it counts.
+    /// The outcome.
     pub status: Status,
-    /// What is asked, and of which device.
+    /// The requirement, with the device it applies to.
     pub what: String,
-    /// What was seen.
+    /// The observation that led to the outcome.
     pub evidence: String,
-    /// What to do about it: commands, where there are some.
+    /// The remedy: commands where possible.
     pub remedy: Option<String>,
 }
 
-/// A finding whose outcome is not yet known.
+/// A check without an outcome yet.
 struct Question {
     id: &'static str,
     what: String,
@@ -80,32 +80,32 @@ impl Question {
     }
 }
 
-/// A host to look at.
+/// A host to examine.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// Its files.
+    /// Its file tree.
     pub files: Sysfs,
-    /// What the process that asks may use.
+    /// Limits of the process that runs the checks.
     pub limits: Limits,
 }
 
 impl Machine {
-    /// This one.
+    /// The machine this process runs on.
     pub fn here() -> Self {
         Self { files: Sysfs::default(), limits: Limits::here() }
     }
 }
 
-/// What is to be handed over.
+/// The devices and memory to hand over.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// Which devices.
+    /// PCI addresses of the devices.
     pub devices: Vec<Bdf>,
-    /// How much guest RAM; 0 when not known.
+    /// Size of guest RAM in bytes; 0 if unknown.
     pub ram_bytes: u64,
 }
 
-/// Everything, in the order in which one would mend it.
+/// Runs all checks, in the order in which one would fix them.
 pub fn examine(machine: &Machine, request: &Request) -> Vec<Finding> {
     let mut findings = kernel::examine(&machine.files);
     findings.extend(limits::examine(&machine.limits, request.ram_bytes));

@@ -1,10 +1,10 @@
-//! Ioctls whose bytes may lie about their length, or lead nowhere.
+//! Ioctls whose arguments may have wrong lengths or invalid pointers.
 //!
-//! Every piece of the argument lies at the end of pages of its own, before a page that nobody can
-//! touch: where a kernel reads or writes on, it meets EFAULT and never this process's memory.
+//! Each piece of the argument ends where its own pages end, and an inaccessible page follows. A
+//! kernel that reads or writes past the end gets EFAULT instead of this process's memory.
 //!
-//! Invariant: a [`Piece`] is mapped from its making to its drop, and its bytes are the last of its
-//! pages but one.
+//! Invariant: a [`Piece`] is mapped from its creation to its drop, and its bytes end where its
+//! accessible pages end.
 //!
 //! Mirrors: `mmap(2)`, `mprotect(2)`.
 
@@ -16,19 +16,19 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 use std::ffi::c_void;
 use std::ptr;
 
-/// Bytes before a guard page.
+/// Bytes that end at a guard page.
 struct Piece {
     start: *mut u8,
     pages_bytes: usize,
     length: usize,
 }
 
-/// The page size as a length.
+/// The page size in bytes.
 const PAGE: usize = 4096;
 const _: () = assert!(PAGE as u64 == PAGE_BYTES);
 
 impl Piece {
-    /// ENOMEM.
+    /// Maps the bytes. Fails with `ENOMEM`.
     fn new(bytes: &[u8]) -> Result<Self, Errno> {
         let pages_bytes = bytes.len().div_ceil(PAGE) * PAGE;
         let (all, protection) = (pages_bytes + PAGE, ProtFlags::READ | ProtFlags::WRITE);
@@ -38,12 +38,12 @@ impl Piece {
         };
         let start = start.map_err(errno)?.cast::<u8>();
         let piece = Self { start, pages_bytes, length: bytes.len() };
-        // SAFETY: the last page of the mapping that was just made; nothing refers to it.
+        // SAFETY: the last page of the new mapping; there is no reference to it.
         unsafe {
             rustix::mm::mprotect(start.add(pages_bytes).cast(), PAGE, MprotectFlags::empty())
         }
         .map_err(errno)?;
-        // SAFETY: the bytes end where the writable pages end, and they are new.
+        // SAFETY: the destination is new and ends where the writable pages end.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), piece.first(), bytes.len()) };
         Ok(piece)
     }
@@ -52,7 +52,7 @@ impl Piece {
         self.start.wrapping_add(self.pages_bytes - self.length)
     }
 
-    /// For the kernel.
+    /// The address to pass to the kernel.
     fn address(&self) -> u64 {
         self.first().expose_provenance() as u64
     }
@@ -68,7 +68,7 @@ impl Piece {
 
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.length];
-        // SAFETY: readable, mapped until the drop, and as long.
+        // SAFETY: the source is readable, mapped until the drop, and `length` bytes long.
         unsafe { ptr::copy_nonoverlapping(self.first(), bytes.as_mut_ptr(), self.length) };
         bytes
     }
@@ -76,19 +76,19 @@ impl Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        // SAFETY: the mapping that `new` made; nothing refers to it.
+        // SAFETY: the mapping that `new` made; there is no reference to it.
         let unmapped =
             unsafe { rustix::mm::munmap(self.start.cast::<c_void>(), self.pages_bytes + PAGE) };
         debug_assert!(unmapped.is_ok());
     }
 }
 
-/// Makes any ioctl. ENOMEM also when this process has no room for the argument.
+/// Makes any ioctl. Also fails with `ENOMEM` if this process cannot map the argument.
 pub(crate) fn ioctl(fd: Fd, ioctl: &Ioctl) -> IoctlOutcome {
     ioctl_by(ioctl, |argument| raw_ioctl(fd, ioctl.request, argument))
 }
 
-/// [`ioctl`], by something that is given the argument as the kernel takes it.
+/// Like [`ioctl`], but calls `make` with the argument as the kernel takes it.
 pub(crate) fn ioctl_by(
     ioctl: &Ioctl,
     make: impl FnOnce(u64) -> Result<u32, Errno>,

@@ -1,18 +1,18 @@
-//! The memory that a process has mapped through its door to the kernel: guest RAM.
+//! A register of the memory that a process has mapped through `Host`: guest RAM.
 //!
-//! A register of live mappings, each with the file that is behind it. It exists because guest RAM
-//! is written by devices and by other processes: no Rust reference may point there, so bytes are
-//! copied in and out one by one, and only while the register's lock keeps the mapping alive.
+//! Each live mapping is registered with the file behind it. Devices and other processes write to
+//! guest RAM, so no Rust reference may point there: bytes are copied in and out one by one, and
+//! only while the register's lock keeps the mapping alive.
 //!
 //! Invariants:
-//! * every entry is mapped READ | WRITE for its whole length, a multiple of the page size;
+//! * every entry is mapped READ | WRITE over its whole length, a multiple of the page size;
 //! * entries do not overlap;
-//! * only what is in the register is ever unmapped, so a wrong address cannot take the program's
-//!   own memory away. That is the one deviation from `munmap(2)`: a range that holds anything else,
-//!   or nothing, is EINVAL here.
+//! * only registered memory is ever unmapped, so a bad address cannot unmap the program's own
+//!   memory. This is the only deviation from `munmap(2)`: a range that is not fully registered
+//!   fails with EINVAL.
 //!
-//! A file that is made shorter under its mapping raises SIGBUS at the next copy, as for any
-//! program; guest RAM is sealed against that (F_SEAL_SHRINK).
+//! If a file is truncated under its mapping, the next copy raises SIGBUS, as in any program; guest
+//! RAM is sealed against that (F_SEAL_SHRINK).
 //!
 //! Mirrors: `mmap(2)` and `munmap(2)`.
 
@@ -24,21 +24,21 @@ use std::ops::Range;
 use std::ptr::{self, with_exposed_provenance_mut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The register; its clones are the same one.
+/// The register of mappings; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Memory(Arc<Mutex<Vec<Mapping>>>);
 
-/// Addresses of this process, and what is behind them.
+/// A mapped range of this process's addresses, and the file behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// Where; page-aligned at both ends.
+    /// The addresses; page-aligned at both ends.
     pub va: Range<u64>,
-    /// The inode and the first byte in the file; `None` for anonymous memory.
+    /// The inode and the offset of the first byte in the file; `None` for anonymous memory.
     pub file: Option<(u64, u64)>,
 }
 
 impl Mapping {
-    /// What is left of it without `hole`: nothing, one piece or two.
+    /// The parts outside `hole`: none, one or two.
     fn without(&self, hole: &Range<u64>) -> impl Iterator<Item = Self> {
         let before = self.va.start..self.va.end.min(hole.start);
         let after = self.va.start.max(hole.end)..self.va.end;
@@ -48,8 +48,8 @@ impl Mapping {
         })
     }
 
-    /// Where byte `offset_bytes` of the file `inode` is, if all of `length_bytes` from there are
-    /// here.
+    /// The address of byte `offset_bytes` of the file `inode`, if all `length_bytes` from there are
+    /// in this mapping.
     fn find(&self, inode: u64, offset_bytes: u64, length_bytes: u64) -> Option<Va> {
         let (_, first) = self.file.filter(|(of, _)| *of == inode)?;
         let va = self.va.start.checked_add(offset_bytes.checked_sub(first)?)?;
@@ -58,15 +58,16 @@ impl Mapping {
 }
 
 impl Memory {
-    /// `mmap(length, READ | WRITE, MAP_SHARED, fd, offset)`; anonymous and private without a
-    /// descriptor.
+    /// `mmap(length, READ | WRITE, MAP_SHARED, fd, offset)`; anonymous and private if `fd` is
+    /// `None`.
     ///
-    /// EBADF, EINVAL, ENODEV, ENOMEM, EACCES.
+    /// # Errors
+    /// `EBADF`, `EINVAL`, `ENODEV`, `ENOMEM`, `EACCES`.
     pub fn map(&self, fd: Option<Fd>, offset_bytes: u64, length_bytes: u64) -> Result<Va, Errno> {
         self.place(None, fd, offset_bytes, length_bytes)
     }
 
-    /// [`Memory::map`], at an address where that is free (a hint).
+    /// Like [`Memory::map`], with an address as a hint.
     pub fn map_at(
         &self,
         at: Va,
@@ -89,7 +90,7 @@ impl Memory {
         let file = fd.map(borrow);
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         let at = at.map_or(ptr::null_mut(), |va| with_exposed_provenance_mut(to_usize(va.0)));
-        // SAFETY: without MAP_FIXED the kernel takes addresses that nothing else has.
+        // SAFETY: without MAP_FIXED the kernel chooses addresses that are not in use.
         let start = unsafe {
             match file {
                 Some(fd) => {
@@ -106,8 +107,8 @@ impl Memory {
         Ok(Va(start))
     }
 
-    /// `munmap(va, length)`. EINVAL: not page-aligned, empty, or not wholly mapped through this
-    /// register.
+    /// `munmap(va, length)`. Fails with `EINVAL` if the range is not page-aligned, is empty, or was
+    /// not completely mapped through this register.
     pub fn unmap(&self, va: Va, length_bytes: u64) -> Result<(), Errno> {
         let mut register = self.lock();
         let hole = page_range(va, length_bytes).ok_or(Errno::EINVAL)?;
@@ -116,26 +117,27 @@ impl Memory {
             return Err(Errno::EINVAL);
         }
         let start = with_exposed_provenance_mut(to_usize(hole.start));
-        // SAFETY: the whole range is in the register, so this process mapped it here, and copies
-        // out of it are made only under the lock that is held.
+        // SAFETY: the whole range is registered, so this process mapped it here, and copies access
+        // it only under the lock that is held.
         unsafe { rustix::mm::munmap(start, to_usize(hole.end - hole.start)) }.map_err(errno)?;
         *register = rest;
         Ok(())
     }
 
-    /// Copies out of mapped memory. EFAULT where not all of it is one mapping of the register.
+    /// Copies out of mapped memory. Fails with `EFAULT` unless one mapping contains the whole
+    /// range.
     pub fn read(&self, va: Va, to: &mut [u8]) -> Result<(), Errno> {
         let register = self.lock();
         let start = accessible(&register, va, to.len())?;
         for (at, byte) in to.iter_mut().enumerate() {
-            // SAFETY: inside a live mapping, by the check and the lock; bytes have every value and
-            // any alignment, and volatile, because a device may write at the same time.
+            // SAFETY: inside a live mapping, by the check and the lock. Any byte value is valid and
+            // bytes need no alignment; volatile, because a device may write concurrently.
             *byte = unsafe { start.add(at).read_volatile() };
         }
         Ok(())
     }
 
-    /// Copies into mapped memory. EFAULT where not all of it is one mapping of the register.
+    /// Copies into mapped memory. Fails with `EFAULT` unless one mapping contains the whole range.
     pub fn write(&self, va: Va, from: &[u8]) -> Result<(), Errno> {
         let register = self.lock();
         let start = accessible(&register, va, from.len())?;
@@ -146,17 +148,17 @@ impl Memory {
         Ok(())
     }
 
-    /// Where `length_bytes` of a file, from `offset_bytes` on, are mapped.
+    /// The address where `length_bytes` of a file, from `offset_bytes` on, are mapped.
     pub fn find(&self, inode: u64, offset_bytes: u64, length_bytes: u64) -> Option<Va> {
         self.lock().iter().find_map(|part| part.find(inode, offset_bytes, length_bytes))
     }
 
-    /// What is mapped now.
+    /// All current mappings.
     pub fn mappings(&self) -> Vec<Mapping> {
         self.lock().clone()
     }
 
-    /// A panic elsewhere leaves the register whole: it changes in single assignments.
+    /// Locks the register, even if poisoned: it changes in single assignments, so it is consistent.
     fn lock(&self) -> MutexGuard<'_, Vec<Mapping>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! System calls of the test gear, which no trace records, with their answers taken apart.
+//! System calls of the test support, with their replies unpacked. No trace records them.
 
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
@@ -7,7 +7,7 @@ use handoff_model::abi::kernel::Kernel;
 use handoff_real_backend::host::{Host, NoGuest};
 use handoff_real_backend::memory::Memory;
 
-/// The calling process's way into the kernel, without a guest and without a recorder.
+/// The calling process's kernel, without a guest and without a recorder.
 pub(crate) fn host() -> Host {
     Host::new(Vec::new(), Memory::default(), Box::new(NoGuest))
 }
@@ -25,7 +25,7 @@ pub(crate) fn read_at(
     }
 }
 
-/// One `pwrite`; → how much was written.
+/// One `pwrite`; returns the number of bytes written.
 pub(crate) fn write_at(
     kernel: &mut dyn Kernel,
     fd: Fd,
@@ -38,7 +38,7 @@ pub(crate) fn write_at(
     }
 }
 
-/// The count of an eventfd, which becomes zero; 0 if it was zero.
+/// Reads and resets the count of an eventfd; 0 if it was zero.
 pub(crate) fn take_events(kernel: &mut dyn Kernel, fd: Fd) -> Result<u64, Errno> {
     match kernel.call(&Call::File(FileCall::ReadEvent { fd })) {
         Ok(Reply::Count(count)) => Ok(count),
@@ -48,7 +48,7 @@ pub(crate) fn take_events(kernel: &mut dyn Kernel, fd: Fd) -> Result<u64, Errno>
     }
 }
 
-/// Where a region is in its device file.
+/// The offset of a region in its device file.
 pub(crate) fn region_offset(kernel: &mut dyn Kernel, device: Fd, index: u32) -> Result<u64, Errno> {
     match kernel.call(&Call::Device(DeviceCall::RegionInfo { device, index }))? {
         Reply::RegionInfo { offset_bytes, .. } => Ok(offset_bytes),

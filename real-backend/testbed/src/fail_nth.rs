@@ -1,8 +1,8 @@
-//! Ioctls of which the nth allocation or pin fails.
+//! Makes ioctls whose nth allocation or pin fails.
 //!
-//! Mirrors: `/proc/thread-self/fail-nth` (`Documentation/fault-injection/fault-injection.rst`),
-//! which counts whatever a thread allocates. So it is set right before the ioctl, and read and
-//! unset right after it.
+//! Mirrors: `/proc/thread-self/fail-nth` (`Documentation/fault-injection/fault-injection.rst`). It
+//! counts all allocations of a thread, so it is set immediately before the ioctl, and read and
+//! cleared immediately after it.
 
 use crate::sys;
 use handoff_model::abi::call::{Call, CallResult};
@@ -15,14 +15,17 @@ use std::cell::Cell;
 
 const FILE: &str = "/proc/thread-self/fail-nth";
 
-/// The counter of the calling thread. ENOENT where the kernel injects no faults; EACCES.
+/// Opens the counter of the calling thread. Fails with `ENOENT` if the kernel has no fault
+/// injection, or with `EACCES`.
 pub(crate) fn open() -> Result<OwnedFd, Errno> {
     rustix::fs::open(FILE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(sys::errno)
 }
 
-/// Makes an ioctl of which the nth allocation fails, counted from 1, by a thread's counter; → its
-/// answer, and whether it came to that allocation. ENOTTY for a call that is no ioctl, and what the
-/// counter's file says.
+/// Makes an ioctl whose nth allocation fails, counted from 1. Returns its answer, and whether it
+/// reached that allocation.
+///
+/// # Errors
+/// `ENOTTY` if the call is not an ioctl; the errnos of the counter's file.
 pub(crate) fn ioctl(counter: Fd, call: &Call, nth: u32) -> Result<(CallResult, bool), Errno> {
     let (set, left) = (Cell::new(Ok(())), Cell::new(Ok(0)));
     let answer = ioctl_between(
@@ -40,12 +43,13 @@ fn write(counter: Fd, nth: u32) -> Result<(), Errno> {
         .map_err(sys::errno)
 }
 
-/// Once more where unsetting the counter was what failed.
+/// Clears the counter. Retries once, because the write itself may be what fails.
 fn unset(counter: Fd) -> Result<(), Errno> {
     write(counter, 0).or_else(|_| write(counter, 0))
 }
 
-/// Reading may be what fails; then the ioctl came to no failure.
+/// Reads the counter. If the read itself is what fails (EFAULT), the ioctl did not reach the
+/// failure.
 fn read(counter: Fd) -> Result<u32, Errno> {
     let mut text = [0; 16];
     match rustix::io::pread(sys::borrow(counter), &mut text, 0) {

@@ -1,8 +1,8 @@
-//! The processes of a run, seen by the one that started the first of them.
+//! The processes of a run, as their supervisor handles them.
 //!
 //! A new VMM is a child of the old one and outlives it. A supervisor that waits for all of them
-//! must first become the one to whom orphans go ([`adopt_orphans`]); then every process of the run
-//! ends up as its child, and [`reap_all`] waits for the last.
+//! must first become the subreaper of its descendants ([`adopt_orphans`]). Every process of the run
+//! then becomes its child at the latest when its parent exits, and [`reap_all`] waits for the last.
 //!
 //! Mirrors: `PR_SET_CHILD_SUBREAPER` of `prctl(2)`, `waitpid(2)`.
 
@@ -17,7 +17,7 @@ pub fn adopt_orphans() -> Result<(), Errno> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(sys::errno)
 }
 
-/// Waits until no child is left; → whether that was before `limit`. After it they are killed.
+/// Waits until no child is left and returns true. After `limit`, kills the rest and returns false.
 pub fn reap_all(limit: Duration) -> bool {
     let until = Instant::now() + limit;
     loop {
@@ -36,7 +36,7 @@ pub fn reap_all(limit: Duration) -> bool {
     }
 }
 
-/// The living children of the calling process, from `/proc`.
+/// The children of the calling process, from `/proc`.
 fn children() -> impl Iterator<Item = Pid> {
     let own = std::process::id().to_string();
     let entries = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
@@ -48,16 +48,16 @@ fn children() -> impl Iterator<Item = Pid> {
     })
 }
 
-/// Ends the calling process as SIGKILL from outside does: at once, with nothing tidied up.
+/// Kills the calling process with SIGKILL: it exits at once, without cleanup.
 ///
 /// # Panics
-/// When the kernel does not deliver it, which it cannot refuse.
+/// If the kernel does not deliver the signal, which cannot happen.
 pub fn kill_self() -> ! {
     let sent = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
-    panic!("SIGKILL to oneself came back: {sent:?}");
+    panic!("SIGKILL to this process returned: {sent:?}");
 }
 
-/// The effective user of the calling process.
+/// The effective user ID of the calling process.
 pub fn own_user() -> Uid {
     Uid(rustix::process::geteuid().as_raw())
 }

@@ -1,8 +1,8 @@
-//! A guest made of test devices: [`crate::workload`] with a thread that ticks while the guest runs.
+//! A guest made of test devices: a [`crate::workload`], and a thread that ticks while it runs.
 //!
-//! The thread stands for the vCPUs. [`Guest::stop`] returns when it has ended, so a stopped guest
-//! touches nothing; its last act is a tick, so that every device has a DMA under way at that
-//! moment, which ends while the guest is stopped.
+//! The thread stands for the vCPUs. [`Guest::stop`] returns once it has ended, so a stopped guest
+//! accesses no memory or device. Before it ends, the thread ticks once more, so that every device
+//! has a DMA in flight, which completes while the guest is stopped.
 
 use crate::calls;
 use crate::workload::{Progress, Ram, State, Wires, Workload};
@@ -16,13 +16,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How often a running guest ticks.
+/// Interval between ticks of a running guest.
 const TICK: Duration = Duration::from_millis(2);
 
-/// The longest saved state, in bytes.
+/// Maximum size of a saved state, in bytes.
 const STATE_BYTES_MAX: u64 = 1 << 20;
 
-/// The guest; its clones are the same one, so that an embedder can watch what its host drives.
+/// The guest. Clones share it, so that an embedder can watch the guest that its host drives.
 #[derive(Clone, Debug, Default)]
 pub struct TestGuest {
     memory: Memory,
@@ -59,7 +59,7 @@ impl Runner {
         Self { workload, end, thread }
     }
 
-    /// EIO when the thread has panicked.
+    /// Ends the thread. Fails with `EIO` if it panicked.
     fn stop(self) -> Result<State, Errno> {
         self.end.store(true, Ordering::Release);
         self.thread.join().map_err(|_| Errno::EIO)?;
@@ -72,13 +72,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl TestGuest {
-    /// A guest without devices; `memory` is that of the host that will drive it.
+    /// A guest without devices; `memory` is that of the `Host` that will drive it.
     pub fn new(memory: Memory) -> Self {
         Self { memory, phase: Arc::default() }
     }
 
-    /// Gives a guest that was never started its devices, and marks them. EBUSY while it runs, and
-    /// what [`State::new`] says.
+    /// Gives a stopped guest its devices, and marks them.
+    ///
+    /// # Errors
+    /// `EBUSY` while it runs; the errors of [`State::new`].
     pub fn wire(&self, seed: u64, ram: Ram, wires: &[Wires]) -> Result<(), Errno> {
         let mut phase = lock(&self.phase);
         if matches!(*phase, Phase::Running(_)) {
@@ -88,7 +90,7 @@ impl TestGuest {
         Ok(())
     }
 
-    /// How far each device has come.
+    /// Progress of each device.
     pub fn progress(&self) -> Vec<Progress> {
         match &*lock(&self.phase) {
             Phase::Empty => Vec::new(),
@@ -97,7 +99,8 @@ impl TestGuest {
         }
     }
 
-    /// What can be seen of it: finished DMAs are its progress. `None` before it has devices.
+    /// A view of the guest, whose progress is the number of finished DMAs. `None` until it has
+    /// devices.
     pub fn view(&self) -> Option<GuestView> {
         let running = match &*lock(&self.phase) {
             Phase::Empty => return None,
@@ -111,7 +114,7 @@ impl TestGuest {
     }
 }
 
-/// Pages of files only; holes that were punched cannot be told from here, so the generation is 0.
+/// File-backed pages only. Punched holes are not visible here, so the generation is 0.
 fn page_run(mapping: &Mapping) -> Option<PageRun> {
     let (inode, offset_bytes) = mapping.file?;
     let first = PageRef { inode, index: offset_bytes / PAGE_BYTES, generation: 0 };
@@ -128,7 +131,8 @@ impl Guest for TestGuest {
         Ok(())
     }
 
-    /// EBUSY while it runs, EINVAL before it has devices, and what `pwrite(2)` says.
+    /// Fails with `EBUSY` while it runs, with `EINVAL` without devices, or with an errno of
+    /// `pwrite(2)`.
     fn save(&mut self, fd: Fd) -> Result<(), Errno> {
         let state = match &*lock(&self.phase) {
             Phase::Empty => return Err(Errno::EINVAL),
@@ -139,7 +143,7 @@ impl Guest for TestGuest {
         if written == state.len() as u64 { Ok(()) } else { Err(Errno::ENOSPC) }
     }
 
-    /// EBUSY while it runs.
+    /// Fails with `EBUSY` while it runs.
     fn load(&mut self, fd: Fd) -> Result<(), Errno> {
         let mut phase = lock(&self.phase);
         if matches!(*phase, Phase::Running(_)) {
@@ -150,7 +154,8 @@ impl Guest for TestGuest {
         Ok(())
     }
 
-    /// EINVAL before it has devices, and what [`Workload::resume`] says; stopped as before then.
+    /// Fails with `EINVAL` without devices, or with an error of [`Workload::resume`]; it then stays
+    /// stopped.
     fn start(&mut self) -> Result<(), Errno> {
         let mut phase = lock(&self.phase);
         let state = match &*phase {

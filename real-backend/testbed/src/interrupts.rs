@@ -1,11 +1,11 @@
-//! How often a device's interrupts were taken, from `/proc/interrupts`.
+//! Counts of a device's interrupts, from `/proc/interrupts`.
 //!
 //! Mirrors: the names that `drivers/vfio/pci/vfio_pci_intrs.c` of Linux 7.3 gives its interrupts.
 
 use handoff_real_backend::sysfs::Bdf;
 
-/// How often the first MSI of a device was taken, on all CPUs together; `None` while nothing is
-/// there to take it.
+/// Number of first-vector MSIs of a device, summed over all CPUs; `None` while no handler is
+/// registered.
 pub fn first_msi(device: Bdf) -> Option<u64> {
     count(&std::fs::read_to_string("/proc/interrupts").ok()?, device)
 }

@@ -1,14 +1,15 @@
-//! The test gear of the handoff on a real kernel; a VMM links none of it.
+//! Test support for handoffs on a real kernel: test devices, a guest, worker processes. VMMs do not
+//! link it.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`device`] | the trait of a test device, and the kinds there are |
-//! | [`workload`], [`guest`] | the work that is done on such devices, and a guest that does it |
+//! | [`device`] | the trait of a test device, and the registry of kinds |
+//! | [`workload`], [`guest`] | DMA and interrupts on these devices, and a guest that drives them |
 //! | [`worker`] | processes that make the calls that a controller sends them |
-//! | [`family`] | processes that a supervisor has started, and their descendants |
-//! | [`interrupts`] | how often the kernel has taken a device's interrupt |
+//! | [`family`] | lets a supervisor adopt and reap the processes of a run |
+//! | [`interrupts`] | counts of a device's interrupts, from the kernel |
 //!
-//! Everything goes through `handoff_real_backend`, as a VMM does. Unsafe code is only in `sys`.
+//! The kernel is reached through `handoff_real_backend`, as in a VMM. Unsafe code is only in `sys`.
 
 mod calls;
 pub mod device;

@@ -1,7 +1,7 @@
-//! The only unsafe code of the test gear: what a process does to itself by raw descriptor numbers.
+//! The only unsafe code of the test support: calls on raw descriptor numbers, `fork`, `signal`.
 //!
 //! A descriptor is a plain number here, as in `handoff_real_backend`: it may be stale, and the
-//! kernel answers EBADF then.
+//! kernel then answers EBADF.
 //!
 //! Mirrors: `dup2(2)`, `fork(2)`, `signal(2)`.
 
@@ -11,21 +11,24 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 use rustix::fd::BorrowedFd;
 
-/// The model's errno for one of rustix.
+/// Converts an errno of rustix to the model's.
 pub(crate) fn errno(error: rustix::io::Errno) -> Errno {
     Errno::from_number(error.raw_os_error())
 }
 
-/// The model's errno for one of std; EIO for an error that no system call reported.
+/// Converts an error of std to the model's errno; `EIO` if no system call reported it.
 pub(crate) fn io_errno(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_number)
 }
 
-/// The number as a type that rustix takes; it is not negative.
+/// Converts the number to the type that rustix takes.
+///
+/// # Panics
+/// If the number is negative.
 pub(crate) fn borrow(fd: Fd) -> BorrowedFd<'static> {
-    assert!(fd.0 >= 0, "{fd} is no descriptor");
-    // SAFETY: not -1. Whether the number is open is the kernel's to say: it is passed to system
-    // calls only, and whoever passes descriptors by number accepts EBADF.
+    assert!(fd.0 >= 0, "{fd} is not a descriptor");
+    // SAFETY: not -1. The kernel checks whether the number is open: it is passed to system calls
+    // only, and a process that passes descriptors by number accepts EBADF.
     unsafe { BorrowedFd::borrow_raw(fd.0) }
 }
 
@@ -36,15 +39,16 @@ pub(crate) fn redirect(from: Fd, to: Fd) -> Result<(), Errno> {
     if copy < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
-/// `fork(2)` of a process with one thread: the child's number in the parent, `None` in the child.
+/// `fork(2)` of a single-threaded process: the child's process ID in the parent, `None` in the
+/// child.
 pub(crate) fn fork() -> Result<Option<Pid>, Errno> {
-    // SAFETY: takes nothing; whoever calls this has one thread, so no lock is held by another.
+    // SAFETY: takes no arguments; the caller has one thread, so no other thread holds a lock.
     let child = unsafe { libc::fork() };
     let child = u32::try_from(child).map_err(|_| last_errno())?;
     Ok((child != 0).then_some(Pid(child)))
 }
 
-/// Children that end leave nothing to be waited for; stays so after `execve`.
+/// Ignores SIGCHLD, so that children are reaped as they exit; `execve` preserves that.
 pub(crate) fn forget_children() {
     // SAFETY: SIGCHLD can be ignored, and no handler is installed.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };

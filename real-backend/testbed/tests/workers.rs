@@ -1,6 +1,7 @@
-//! Workers on any Linux: no iommufd, no device, no privilege is needed.
+//! Tests of workers on any Linux: without iommufd, devices or privileges.
 //!
-//! The program is its own worker: it has no harness, so that it is one thread when it forks.
+//! The program is its own worker. It has no test harness, so that it is single-threaded when it
+//! forks.
 
 use handoff_model::abi::call::{
     Call, CallResult, FileCall, MemoryCall, ProcessCall, Reply, SocketCall,
@@ -17,7 +18,7 @@ use libtest_mimic::{Arguments, Trial};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// The arguments by which the program knows that it is a worker. No test has such a name.
+/// The arguments that mark the program as a worker. No test has such a name.
 const WORKER: &str = "as-a-worker";
 const AGAIN: &str = "as-a-worker-again";
 
@@ -35,12 +36,12 @@ fn main() -> ExitCode {
 
 fn trials() -> Vec<Trial> {
     let tests: [(&str, fn()); 6] = [
-        ("a_worker_has_standard_streams_and_what_it_opens", has_what_it_opens),
+        ("a_worker_has_standard_streams_and_its_own_descriptors", has_what_it_opens),
         ("a_child_shares_the_files_of_its_parent", child_shares_files),
         ("exec_keeps_what_is_not_cloexec", exec_keeps_what_is_not_cloexec),
         ("descriptors_are_given_and_sent", descriptors_are_given_and_sent),
-        ("a_worker_ends_by_its_exit_or_by_a_signal", ends_by_exit_or_signal),
-        ("a_file_that_is_no_device_is_not_driven", file_is_no_device),
+        ("a_worker_ends_by_exit_or_by_a_signal", ends_by_exit_or_signal),
+        ("a_file_that_is_not_a_device_is_not_driven", file_is_no_device),
     ];
     let trial = |(name, test): (&str, fn())| {
         Trial::test(name, move || {
@@ -51,13 +52,13 @@ fn trials() -> Vec<Trial> {
     tests.into_iter().map(trial).collect()
 }
 
-fn mother() -> Zygote {
+fn zygote() -> Zygote {
     let image = std::env::current_exe().expect("a program");
     Zygote::start(&image, &["workers", WORKER].map(OsString::from)).expect("it starts")
 }
 
-/// A person that anyone may become: the calling user with its own limit.
-fn myself() -> WorkerCredentials {
+/// The calling user and its limit, which any process may take on.
+fn own_credentials() -> WorkerCredentials {
     let mut host = Host::new(Vec::new(), Memory::default(), Box::new(NoGuest));
     let uid = family::own_user();
     match host.call(&Call::Process(ProcessCall::GetMemlock)) {
@@ -86,12 +87,12 @@ fn memfd() -> Call {
 }
 
 fn has_what_it_opens() {
-    let (mut mother, person) = (mother(), myself());
+    let (mut zygote, credentials) = (zygote(), own_credentials());
     for _ in 0..2 {
-        let mut worker = mother.spawn(person).expect("room");
+        let mut worker = zygote.spawn(credentials).expect("room");
         assert_eq!(
             call(&mut worker, &Call::Process(ProcessCall::GetUid)),
-            Ok(Reply::Uid(person.uid))
+            Ok(Reply::Uid(credentials.uid))
         );
         assert_eq!(fd(&mut worker, &memfd()), Fd(3), "the lowest number is free");
         assert_eq!(fd(&mut worker, &Call::File(FileCall::Eventfd)), Fd(4));
@@ -100,7 +101,7 @@ fn has_what_it_opens() {
 }
 
 fn child_shares_files() {
-    let mut parent = mother().spawn(myself()).expect("room");
+    let mut parent = zygote().spawn(own_credentials()).expect("room");
     let file = fd(&mut parent, &memfd());
     let mut child = parent.fork().expect("room");
     assert_ne!(child.pid(), parent.pid());
@@ -113,21 +114,21 @@ fn child_shares_files() {
 }
 
 fn exec_keeps_what_is_not_cloexec() {
-    let mut worker = mother().spawn(myself()).expect("room");
+    let mut worker = zygote().spawn(own_credentials()).expect("room");
     let (kept, closed) = (fd(&mut worker, &memfd()), fd(&mut worker, &memfd()));
     assert_eq!(call(&mut worker, &Call::File(FileCall::SetCloexec { fd: kept, on: false })), DONE);
     let pid = worker.pid();
-    worker.exec().expect("its program is there");
+    worker.exec().expect("its program exists");
     assert_eq!(worker.pid(), pid);
     assert!(call(&mut worker, &Call::File(FileCall::Stat { fd: kept })).is_ok());
     assert_eq!(call(&mut worker, &Call::File(FileCall::Stat { fd: closed })), Err(Errno::EBADF));
     worker.exec().expect("and once more");
-    assert_eq!(fd(&mut worker, &memfd()), closed, "nothing else is open");
+    assert_eq!(fd(&mut worker, &memfd()), closed, "no other descriptor is open");
 }
 
 fn descriptors_are_given_and_sent() {
-    let mut mother = mother();
-    let mut workers = [0, 1].map(|_| mother.spawn(myself()).expect("room"));
+    let mut zygote = zygote();
+    let mut workers = [0, 1].map(|_| zygote.spawn(own_credentials()).expect("room"));
     let (left, right) = socket::pair().expect("room");
     let [a, b] = &mut workers;
     let ends = [a.send_fd(&left).expect("taken"), b.send_fd(&right).expect("taken")];
@@ -141,8 +142,8 @@ fn descriptors_are_given_and_sent() {
 }
 
 fn ends_by_exit_or_signal() {
-    let mut mother = mother();
-    let [mut first, mut second] = [0, 1].map(|_| mother.spawn(myself()).expect("room"));
+    let mut zygote = zygote();
+    let [mut first, mut second] = [0, 1].map(|_| zygote.spawn(own_credentials()).expect("room"));
     let pidfd = second.open_pidfd(first.pid()).expect("it lives");
     assert_eq!(call(&mut second, &Call::Process(ProcessCall::Kill { pidfd })), DONE);
     assert_eq!(call(&mut second, &Call::Process(ProcessCall::AwaitExit { pidfd })), DONE);
@@ -152,11 +153,11 @@ fn ends_by_exit_or_signal() {
         "{gone:?}"
     );
     assert_eq!(call(&mut second, &Call::Process(ProcessCall::Exit { status: 0 })), DONE);
-    second.kill().expect("the dead are killed in vain");
+    second.kill().expect("killing a dead worker succeeds");
 }
 
 fn file_is_no_device() {
-    let mut worker = mother().spawn(myself()).expect("room");
+    let mut worker = zygote().spawn(own_credentials()).expect("room");
     let file = fd(&mut worker, &memfd());
     assert_eq!(worker.raise(file), Ok(Err(Errno::ENOTTY)));
     assert_eq!(worker.raise(Fd(100)), Ok(Err(Errno::EBADF)));

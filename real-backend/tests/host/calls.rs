@@ -1,4 +1,4 @@
-//! Calls that a test makes, and the answers that it expects.
+//! Helpers that make calls and check their answers.
 
 use handoff_model::abi::call::{Call, CallResult, MemoryCall, Reply};
 use handoff_model::abi::errno::Errno;
@@ -6,7 +6,7 @@ use handoff_model::abi::ids::Fd;
 use handoff_model::abi::kernel::Kernel;
 use handoff_real_backend::host::Host;
 
-/// Makes a call that must give a descriptor.
+/// Makes a call that must return a descriptor.
 #[track_caller]
 pub(crate) fn fd(host: &mut Host, call: &Call) -> Fd {
     match host.call(call) {
@@ -15,7 +15,7 @@ pub(crate) fn fd(host: &mut Host, call: &Call) -> Fd {
     }
 }
 
-/// A memfd of a length.
+/// Creates a memfd of the given length.
 #[track_caller]
 pub(crate) fn memfd(host: &mut Host, length_bytes: u64) -> Fd {
     let fd = fd(host, &Call::Memory(MemoryCall::Memfd { name: "test".to_owned() }));
@@ -23,7 +23,7 @@ pub(crate) fn memfd(host: &mut Host, length_bytes: u64) -> Fd {
     fd
 }
 
-/// Makes calls in turn; each must be answered as its row says.
+/// Makes calls in turn and compares each answer with the expected one.
 #[track_caller]
 pub(crate) fn check(host: &mut Host, rows: &[(Call, CallResult)]) {
     for (at, (call, expected)) in rows.iter().enumerate() {
@@ -31,10 +31,10 @@ pub(crate) fn check(host: &mut Host, rows: &[(Call, CallResult)]) {
     }
 }
 
-/// Short for a call that has nothing to tell.
+/// The answer of a successful call without a result.
 pub(crate) const DONE: CallResult = Ok(Reply::Done);
 
-/// Short for a refusal.
+/// The answer of a call that fails with `errno`.
 pub(crate) const fn no(errno: Errno) -> CallResult {
     Err(errno)
 }

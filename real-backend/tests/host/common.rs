@@ -1,4 +1,4 @@
-//! A door to the kernel, a child process, and tests that have a process to themselves.
+//! Helpers: a kernel, a child process, and tests that need a process of their own.
 
 use handoff_model::abi::call::{Call, Reply, SocketCall};
 use handoff_model::abi::ids::Fd;
@@ -13,24 +13,24 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-/// The argument by which a test knows that it is alone. No test has that name.
+/// The argument that marks a process as started to run one test. No test has that name.
 const ALONE: &str = "alone-in-this-process";
 
-/// A door without a guest that would execute `argv`.
+/// A kernel without a guest whose `Exec` passes `argv`.
 pub(crate) fn host_for(argv: &[&str]) -> Host {
     let argv = argv.iter().map(OsString::from).collect();
     Host::new(argv, Memory::default(), Box::new(NoGuest))
 }
 
-/// A door without a guest.
+/// A kernel without a guest.
 pub(crate) fn host() -> Host {
     host_for(&[])
 }
 
-/// A shell that waits for more on its inherited socket, and this process's end of that.
+/// A shell that waits for input on its inherited socket, and this process's end of that socket.
 ///
-/// It has said that it is ready, so its loader has closed what it opened; what the shell itself has
-/// open for a moment is waited for. What was inherited does not go away, and is there after 10 s.
+/// The shell has reported that it is ready, so its loader has closed its files. A descriptor that
+/// the shell itself opens briefly is waited for; an inherited one would still be open after 10 s.
 pub(crate) fn waiting_child() -> (Fd, Spawned) {
     let (mine, theirs) = socket::pair().expect("room");
     let mine = Fd(mine.into_raw_fd());
@@ -38,14 +38,14 @@ pub(crate) fn waiting_child() -> (Fd, Spawned) {
     let child = spawn::spawn(Path::new("/bin/sh"), &argv, theirs).expect("it starts");
     let ready = host().call(&Call::Socket(SocketCall::Receive { fd: mine, wait: true }));
     assert!(matches!(ready, Ok(Reply::Message { bytes, .. }) if bytes == b"ready\n"));
-    let settled = || descriptors::table(child.pid).is_ok_and(|table| table.len() == 3);
-    for _ in (0..10_000).take_while(|_| !settled()) {
+    let only_streams = || descriptors::table(child.pid).is_ok_and(|table| table.len() == 3);
+    for _ in (0..10_000).take_while(|_| !only_streams()) {
         std::thread::sleep(Duration::from_millis(1));
     }
     (mine, child)
 }
 
-/// Runs `body` in a process of its own and gives its end and output, or `None` inside that process.
+/// Runs `body` in a new process and returns its status and output, or `None` in that process.
 ///
 /// `test` is the path of the calling test within this program.
 #[track_caller]
@@ -59,23 +59,23 @@ pub(crate) fn alone(test: &str, body: impl FnOnce()) -> Option<Output> {
     Some(output)
 }
 
-/// As [`alone`], and the body must succeed.
+/// Like [`alone`], and asserts that the body succeeds.
 #[track_caller]
 pub(crate) fn succeeds_alone(test: &str, body: impl FnOnce()) {
     if let Some(output) = alone(test, body) {
-        let told = String::from_utf8_lossy(&output.stdout);
+        let output_text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}\n{told}\n{errors}", output.status);
-        assert!(told.contains("1 passed"), "there is no test {test}\n{told}");
+        assert!(output.status.success(), "{}\n{output_text}\n{errors}", output.status);
+        assert!(output_text.contains("1 passed"), "there is no test {test}\n{output_text}");
     }
 }
 
-/// Whether this process was started to run one test.
+/// True if this process was started to run one test.
 pub(crate) fn is_alone() -> bool {
     std::env::args().any(|argument| argument == ALONE)
 }
 
-/// What this program takes to run one test alone.
+/// The arguments with which this program runs one test alone.
 pub(crate) fn alone_arguments(test: &str) -> [&str; 4] {
     ["--exact", "--nocapture", test, ALONE]
 }

@@ -1,4 +1,4 @@
-//! The preflight on machines that are made up, and on the one that runs this test.
+//! Tests of `doctor` on made-up machines, and on the one that runs this test.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -13,7 +13,7 @@ const DEVICE: &str = "0000:00:05.0";
 const NEIGHBOUR: &str = "0000:00:05.1";
 const RAM_BYTES: u64 = 1 << 30;
 
-/// A directory that is a host.
+/// A directory that serves as a host.
 struct Tree(PathBuf);
 
 impl Tree {
@@ -26,7 +26,7 @@ impl Tree {
         Self(root)
     }
 
-    /// A host on which everything is well, but for `/dev/iommu`, which a plain file cannot be.
+    /// A healthy host, except for `/dev/iommu`, which is a plain file here.
     fn healthy() -> Self {
         let tree = Self::empty();
         tree.file("proc/sys/kernel/osrelease", "6.13.0-test\n");
@@ -108,8 +108,8 @@ fn finding<'a>(findings: &'a [Finding], id: &str) -> Option<&'a Finding> {
     findings.iter().find(|finding| finding.id == id)
 }
 
-/// After `change`, the finding `id` has this status, its evidence says `evidence`; nothing else
-/// fails that did not fail before.
+/// After `change`, the finding `id` has this status and its evidence contains `evidence`; no other
+/// check fails that passes on a healthy host.
 #[track_caller]
 fn check(change: impl FnOnce(&Tree), id: &str, status: Status, evidence: &str) {
     let tree = Tree::healthy();
@@ -125,7 +125,7 @@ fn check(change: impl FnOnce(&Tree), id: &str, status: Status, evidence: &str) {
 }
 
 #[test]
-fn a_healthy_host_passes_but_for_the_ioctl_that_a_plain_file_has_not() {
+fn a_healthy_host_passes_except_for_the_ioctl_on_a_plain_file() {
     let findings = Tree::healthy().examine(LIMITS);
     let unhealthy: Vec<_> = findings.iter().filter(|one| one.status != Status::Pass).collect();
     assert_eq!(unhealthy.iter().map(|one| one.id).collect::<Vec<_>>(), ["iommufd.change_process"]);
@@ -147,7 +147,12 @@ fn kernels() {
     check(release("7.3.4"), "kernel.version", Status::Pass, "7.3.4");
     check(release("plan9"), "kernel.version", Status::Skip, "plan9");
     check(|tree| tree.remove("sys/class/iommu/dmar0"), "iommu.present", Status::Fail, "empty");
-    check(|tree| tree.remove("sys/bus/pci/drivers/vfio-pci"), "vfio.pci", Status::Fail, "no /sys");
+    check(
+        |tree| tree.remove("sys/bus/pci/drivers/vfio-pci"),
+        "vfio.pci",
+        Status::Fail,
+        "does not exist",
+    );
 }
 
 const CONFIG: &str =
@@ -182,7 +187,7 @@ fn configurations() {
 }
 
 #[test]
-fn without_iommufd_its_ioctl_is_skipped_and_not_failed() {
+fn without_iommufd_its_ioctl_is_skipped_and_does_not_fail() {
     let tree = Tree::healthy();
     tree.remove("dev/iommu");
     let findings = tree.examine(LIMITS);
@@ -237,7 +242,7 @@ fn files_groups_and_users() {
             tree.bind(NEIGHBOUR, driver);
         }
     };
-    let foreign = "0000:00:05.1 by e1000e";
+    let foreign = "0000:00:05.1 is bound to e1000e";
     check(neighbour("e1000e"), "device.group", Status::Fail, foreign);
     check(neighbour("pcieport"), "device.group", Status::Pass, "2 device(s)");
     check(|tree| tree.device(NEIGHBOUR, "7"), "device.group", Status::Pass, "2 device(s)");
@@ -251,13 +256,13 @@ fn files_groups_and_users() {
         |tree| tree.link("proc/4711/fd/12", "/dev/vfio/devices/vfio01"),
         "device.unused",
         Status::Pass,
-        "0 may not",
+        "0 could not",
     );
-    check(|tree| tree.directory("proc/4711"), "device.unused", Status::Pass, "1 may not");
+    check(|tree| tree.directory("proc/4711"), "device.unused", Status::Pass, "1 could not");
 }
 
 #[test]
-fn a_device_that_is_not_there_has_one_finding() {
+fn a_missing_device_has_one_finding() {
     let tree = Tree::healthy();
     tree.remove(&format!("sys/bus/pci/devices/{DEVICE}"));
     let findings = tree.examine(LIMITS);
@@ -267,7 +272,7 @@ fn a_device_that_is_not_there_has_one_finding() {
 }
 
 #[test]
-fn remedies_are_commands_for_that_device() {
+fn remedies_are_commands_for_the_device() {
     let tree = Tree::healthy();
     tree.remove(&format!("sys/bus/pci/devices/{DEVICE}/vfio-dev"));
     std::fs::remove_file(tree.0.join(format!("sys/bus/pci/devices/{DEVICE}/driver")))
@@ -291,7 +296,7 @@ fn limits() {
     let memlock = |memlock_bytes| Limits { memlock_bytes, ..LIMITS };
     let rows = [
         (LIMITS, "limits.memlock", Status::Pass, "2147483648"),
-        (memlock(2 * RAM_BYTES - 1), "limits.memlock", Status::Fail, "needed are 2147483648"),
+        (memlock(2 * RAM_BYTES - 1), "limits.memlock", Status::Fail, "2147483648 required"),
         (memlock(u64::MAX), "limits.memlock", Status::Pass, "unlimited"),
         (Limits { memlock_bytes: 0, ..held }, "limits.memlock", Status::Warn, "CAP_IPC_LOCK"),
         (held, "limits.ipc_lock", Status::Warn, "refused a handoff"),
@@ -310,15 +315,15 @@ fn limits() {
         &Machine { files: Sysfs::at(&tree.0), limits: LIMITS },
         &Request { devices: vec![], ram_bytes: 0 },
     );
-    assert_eq!(finding(&unknown, "limits.memlock").expect("asked").status, Status::Skip);
+    assert_eq!(finding(&unknown, "limits.memlock").expect("checked").status, Status::Skip);
 }
 
 #[test]
-fn an_empty_directory_and_this_host_are_examined_without_a_panic() {
+fn examining_an_empty_directory_or_this_host_does_not_panic() {
     let empty = Tree::empty().examine(LIMITS);
-    assert_eq!(finding(&empty, "device.present").expect("asked").status, Status::Fail);
+    assert_eq!(finding(&empty, "device.present").expect("checked").status, Status::Fail);
     let devices = vec![DEVICE.parse::<Bdf>().expect("an address")];
     let here = examine(&Machine::here(), &Request { devices, ram_bytes: RAM_BYTES });
-    assert_eq!(finding(&here, "memfd.seals").expect("asked").status, Status::Pass);
-    assert_ne!(finding(&here, "kernel.version").expect("asked").status, Status::Skip);
+    assert_eq!(finding(&here, "memfd.seals").expect("checked").status, Status::Pass);
+    assert_ne!(finding(&here, "kernel.version").expect("checked").status, Status::Skip);
 }

@@ -1,4 +1,4 @@
-//! Files, memfds and eventfds: each call is the system call, errno by errno.
+//! Tests that calls on files, memfds and eventfds fail with the errnos of the system calls.
 
 use crate::calls::{DONE, check, fd, memfd, no};
 use crate::common::{host, succeeds_alone};
@@ -12,7 +12,7 @@ use handoff_real_backend::descriptors;
 use rustix::event::EventfdFlags;
 use rustix::fd::AsRawFd;
 
-/// No process has so many.
+/// A number that no process has open.
 const CLOSED: Fd = Fd(1_000_000);
 
 #[test]
@@ -46,7 +46,7 @@ fn a_number_that_is_not_open_is_ebadf() {
 }
 
 #[test]
-fn open_tells_what_is_wrong_with_a_path() {
+fn open_fails_with_the_errno_of_the_path() {
     let open = |path: &str| Call::File(FileCall::Open { path: path.to_owned() });
     let mut host = host();
     check(
@@ -64,7 +64,7 @@ fn open_tells_what_is_wrong_with_a_path() {
 
 #[test]
 fn a_number_is_closed_once() {
-    // Alone: in between, another thread could be given the same number.
+    // Runs alone: otherwise another thread could be given the same number in between.
     succeeds_alone("files::a_number_is_closed_once", || {
         let mut host = host();
         let event = fd(&mut host, &Call::File(FileCall::Eventfd));
@@ -75,7 +75,7 @@ fn a_number_is_closed_once() {
 }
 
 #[test]
-fn ioctls_on_a_file_that_has_none_are_enotty() {
+fn ioctls_on_a_file_without_any_are_enotty() {
     let mut host = host();
     let null = fd(&mut host, &Call::File(FileCall::Open { path: "/dev/null".to_owned() }));
     check(
@@ -119,7 +119,7 @@ fn a_memfd_is_written_read_and_sealed() {
 }
 
 #[test]
-fn stat_tells_the_same_file_by_its_inode() {
+fn stat_returns_the_same_inode_for_the_same_file() {
     let mut host = host();
     let one = memfd(&mut host, 4096);
     let other = memfd(&mut host, 4096);
@@ -134,7 +134,7 @@ fn stat_tells_the_same_file_by_its_inode() {
 }
 
 #[test]
-fn every_new_descriptor_is_cloexec_until_it_is_told_otherwise() {
+fn every_new_descriptor_is_cloexec_until_that_is_cleared() {
     let mut host = host();
     let memfd = memfd(&mut host, 0);
     let event = fd(&mut host, &Call::File(FileCall::Eventfd));
@@ -142,13 +142,13 @@ fn every_new_descriptor_is_cloexec_until_it_is_told_otherwise() {
     let cloexec = |fd| descriptors::own(fd).expect("open").cloexec;
     assert!(cloexec(memfd) && cloexec(event) && cloexec(dup));
     check(&mut host, &[(Call::File(FileCall::SetCloexec { fd: memfd, on: false }), DONE)]);
-    assert!(!cloexec(memfd) && cloexec(dup), "it belongs to the descriptor");
+    assert!(!cloexec(memfd) && cloexec(dup), "the flag belongs to the descriptor");
     check(&mut host, &[(Call::File(FileCall::SetCloexec { fd: memfd, on: true }), DONE)]);
     assert!(cloexec(memfd));
 }
 
 #[test]
-fn an_eventfd_counts_and_is_emptied_by_a_read() {
+fn an_eventfd_counts_and_is_reset_by_a_read() {
     let mut host = host();
     let made = fd(&mut host, &Call::File(FileCall::Eventfd));
     let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
@@ -175,5 +175,5 @@ fn an_eventfd_counts_and_is_emptied_by_a_read() {
         ],
     );
     let identity = |fd| descriptors::own(fd).expect("open").identity;
-    assert_ne!(identity(made), identity(event), "they share an inode, and differ by their ids");
+    assert_ne!(identity(made), identity(event), "they share an inode but differ by their ids");
 }

@@ -1,4 +1,4 @@
-//! A process without a guest, and the recorder that tells every call.
+//! Tests of a process without a guest, and of the recorder.
 
 use crate::calls::{check, no};
 use crate::common::host;
@@ -23,10 +23,10 @@ fn a_process_without_a_guest_refuses_the_guest_calls() {
 }
 
 #[test]
-fn every_call_is_told_with_its_answer_and_its_time() {
-    let mut told: Vec<(CompletedCall, u64, u64)> = Vec::new();
+fn every_call_is_recorded_with_its_answer_and_its_time() {
+    let mut recorded: Vec<(CompletedCall, u64, u64)> = Vec::new();
     let mut recorder = Recorder::new(host(), Pid(9), |made, enter_ns, leave_ns| {
-        told.push((made, enter_ns, leave_ns));
+        recorded.push((made, enter_ns, leave_ns));
     });
     let rows = [
         Call::Process(ProcessCall::GetUid),
@@ -41,8 +41,8 @@ fn every_call_is_told_with_its_answer_and_its_time() {
         made(2, Ok(Reply::Done)),
         made(2, answers[2].clone()),
     ];
-    assert!(answers[2].is_err(), "it came back, so it failed");
-    assert_eq!(told.iter().map(|(made, _, _)| made.clone()).collect::<Vec<_>>(), expected);
-    assert!(told.iter().all(|(_, enter_ns, leave_ns)| enter_ns <= leave_ns));
-    assert!(told.is_sorted_by_key(|(_, _, leave_ns)| *leave_ns));
+    assert!(answers[2].is_err(), "it returned, so it failed");
+    assert_eq!(recorded.iter().map(|(made, _, _)| made.clone()).collect::<Vec<_>>(), expected);
+    assert!(recorded.iter().all(|(_, enter_ns, leave_ns)| enter_ns <= leave_ns));
+    assert!(recorded.is_sorted_by_key(|(_, _, leave_ns)| *leave_ns));
 }

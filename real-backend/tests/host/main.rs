@@ -1,6 +1,6 @@
-//! The real backend on any Linux: no iommufd, no device, no privilege is needed.
+//! Tests of the real backend on any Linux: without iommufd, devices or privileges.
 //!
-//! What changes its own process (limits, user, `execve`, a full descriptor table) runs alone, in a
+//! A test that changes its own process (limits, user, `execve`, a full descriptor table) runs in a
 //! process of its own: see [`common::alone`].
 
 mod calls;

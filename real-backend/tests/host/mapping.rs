@@ -1,5 +1,5 @@
-//! Memory: what is mapped can be read, written and found; what is not mapped here cannot be
-//! touched.
+//! Tests of the memory register: mapped memory can be read, written and found; other memory is
+//! inaccessible.
 
 use crate::calls::{DONE, check, memfd, no};
 use crate::common::host_for;
@@ -41,7 +41,7 @@ fn two_mappings_of_a_memfd_are_the_same_bytes() {
 }
 
 #[test]
-fn a_place_in_a_file_is_found_by_its_inode() {
+fn a_file_range_is_found_by_its_inode() {
     let (mut host, memory) = handle();
     let fd = memfd(&mut host, 4 * 4096);
     let Ok(Reply::Stat { inode, .. }) = host.call(&Call::File(FileCall::Stat { fd })) else {
@@ -80,13 +80,13 @@ fn a_hole_leaves_both_sides_mapped() {
     assert_eq!(memory.find(inode, 4096, 1), None);
     let gone = Va(start.0 + 4096);
     assert_eq!(memory.read(gone, &mut [0]), Err(Errno::EFAULT));
-    assert_eq!(memory.write(Va(gone.0 - 1), &[0, 0]), Err(Errno::EFAULT), "half of it is gone");
+    assert_eq!(memory.write(Va(gone.0 - 1), &[0, 0]), Err(Errno::EFAULT), "half of it is unmapped");
     check(&mut host, &[(unmap(0, 1), DONE), (unmap(3, 1), DONE)]);
     assert_eq!(memory.mappings(), []);
 }
 
 #[test]
-fn what_was_not_mapped_here_is_not_unmapped() {
+fn memory_that_was_not_mapped_here_is_not_unmapped() {
     let (mut host, memory) = handle();
     let fd = memfd(&mut host, 4096);
     let start = va(host.call(&mmap(fd, 0, 100)));
@@ -105,7 +105,7 @@ fn what_was_not_mapped_here_is_not_unmapped() {
             (unmap(start.0, 1), DONE),
         ],
     );
-    assert_eq!(memory.mappings(), [], "a page is unmapped whole");
+    assert_eq!(memory.mappings(), [], "pages are unmapped whole");
     assert!(own.iter().all(|byte| *byte == 1));
 }
 

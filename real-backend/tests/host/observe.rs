@@ -1,4 +1,4 @@
-//! A view of real processes: this one and one that it has started.
+//! Tests the view of real processes: this one and a child.
 
 use crate::calls::{fd, memfd};
 use crate::common::{host, waiting_child};
@@ -24,7 +24,7 @@ fn descriptor(view: &View, pid: Pid, fd: Fd) -> DescriptorView {
 }
 
 #[test]
-fn descriptors_of_one_file_are_told_from_files_of_one_kind() {
+fn descriptors_of_different_files_of_one_kind_are_distinguished() {
     let mut host = host();
     let (one, other) = (memfd(&mut host, 0), memfd(&mut host, 0));
     let dup = fd(&mut host, &Call::File(FileCall::Dup { fd: one }));
@@ -61,12 +61,12 @@ fn a_process_is_seen_alive_and_dead() {
     child.wait(Duration::from_secs(20)).expect("waits").expect("ends");
     let seen = observe(&[child.pid], &Expectation::default());
     assert!(seen.view.processes[&child.pid].descriptors.is_empty());
-    assert!(seen.blind.is_empty(), "the dead have nothing to hide: {:?}", seen.blind);
+    assert!(seen.blind.is_empty(), "a dead process hides no fact: {:?}", seen.blind);
     assert_eq!(pinned_pages(child.pid), Err(Errno::ENOENT));
 }
 
 #[test]
-fn a_device_is_seen_as_far_as_it_can_be() {
+fn a_device_view_has_the_observable_facts() {
     let event = rustix::event::eventfd(3, EventfdFlags::CLOEXEC).expect("room");
     let trigger = descriptors::own(Fd(event.as_raw_fd())).expect("open").identity;
     let device = KnownDevice {
@@ -79,7 +79,7 @@ fn a_device_is_seen_as_far_as_it_can_be() {
         Expectation { devices: [("edu".to_owned(), device)].into(), ..Expectation::default() };
     let seen = observe(&[me()], &known).view;
     let device = &seen.devices["edu"];
-    assert!(!device.bound && device.holders.is_empty(), "nobody has it");
+    assert!(!device.bound && device.holders.is_empty(), "no process has it open");
     assert_eq!((device.bus_master, &device.reach), (None, &None));
     let vector = &device.interrupts[0];
     assert_eq!((vector.raised, vector.delivered, vector.pending), (5, 2, 3));
@@ -87,7 +87,7 @@ fn a_device_is_seen_as_far_as_it_can_be() {
 }
 
 #[test]
-fn nothing_is_pinned_without_a_device() {
+fn without_a_device_no_pages_are_pinned() {
     assert_eq!(pinned_pages(me()), Ok(0));
     assert!(observe(&[me()], &Expectation::default()).view.books.is_empty());
 }

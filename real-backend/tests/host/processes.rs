@@ -1,4 +1,4 @@
-//! Limits, credentials, `execve` and exit, each in a process of its own.
+//! Tests of limits, credentials, `execve` and exit, each in a process of its own.
 
 use crate::calls::{DONE, check, fd, memfd, no};
 use crate::common::{alone, host, host_for, succeeds_alone};
@@ -17,8 +17,8 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn a_lower_limit_holds_and_is_not_raised_by_just_anybody() {
-    let test = "processes::a_lower_limit_holds_and_is_not_raised_by_just_anybody";
+fn a_lowered_limit_cannot_be_raised_without_privilege() {
+    let test = "processes::a_lowered_limit_cannot_be_raised_without_privilege";
     succeeds_alone(test, || {
         let mut host = host();
         let set = |limit_bytes| Call::Process(ProcessCall::SetMemlock { limit_bytes });
@@ -44,8 +44,8 @@ fn a_lower_limit_holds_and_is_not_raised_by_just_anybody() {
 }
 
 #[test]
-fn another_user_is_one_in_every_thread_and_for_good() {
-    succeeds_alone("processes::another_user_is_one_in_every_thread_and_for_good", || {
+fn changing_the_user_is_permanent_and_affects_every_thread() {
+    succeeds_alone("processes::changing_the_user_is_permanent_and_affects_every_thread", || {
         let mut host = host();
         let uid = if is_root() { NOBODY } else { Uid(rustix::process::getuid().as_raw()) };
         let (ask, asked) = mpsc::channel();
@@ -69,8 +69,8 @@ fn another_user_is_one_in_every_thread_and_for_good() {
 }
 
 #[test]
-fn a_capability_that_was_dropped_is_gone_and_no_other() {
-    succeeds_alone("processes::a_capability_that_was_dropped_is_gone_and_no_other", || {
+fn dropping_ipc_lock_drops_no_other_capability() {
+    succeeds_alone("processes::dropping_ipc_lock_drops_no_other_capability", || {
         let before = rustix::thread::capabilities(None).expect("readable");
         check(
             &mut host(),
@@ -97,33 +97,33 @@ fn exit_ends_the_process_with_its_status() {
 }
 
 #[test]
-fn exec_keeps_what_is_not_cloexec_and_says_its_arguments() {
+fn exec_keeps_descriptors_without_cloexec_and_passes_arguments() {
     let script = r#"echo "[$0 $1 $#]"; for n in "$@"; do test -e /proc/$$/fd/$n && echo "has $n"; done; exit 5"#;
-    let test = "processes::exec_keeps_what_is_not_cloexec_and_says_its_arguments";
+    let test = "processes::exec_keeps_descriptors_without_cloexec_and_passes_arguments";
     let ended = alone(test, || {
         let mut host = host();
         let (kept, closed) = (memfd(&mut host, 0), memfd(&mut host, 0));
         check(&mut host, &[(Call::File(FileCall::SetCloexec { fd: kept, on: false }), DONE)]);
         let numbers = [kept.to_string(), closed.to_string()];
-        say(&format!("kept {kept} closed {closed}"));
+        print(&format!("kept {kept} closed {closed}"));
         let argv = ["shell", "-c", script, "name", &numbers[0], &numbers[1]];
         let image = program("/bin/sh");
         let failed = host_for(&argv).call(&Call::Process(ProcessCall::Exec { image }));
         panic!("{failed:?}");
     });
     if let Some(output) = ended {
-        let told = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(output.status.code(), Some(5), "{told}");
-        let numbers = told.lines().find_map(|line| line.strip_prefix("kept "));
-        let (kept, closed) = numbers.and_then(|line| line.split_once(" closed ")).expect("told");
-        assert!(told.contains(&format!("[name {kept} 2]")), "{told}");
-        assert!(told.contains(&format!("has {kept}\n")), "{told}");
-        assert!(!told.contains(&format!("has {closed}\n")), "{told}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(5), "{printed}");
+        let numbers = printed.lines().find_map(|line| line.strip_prefix("kept "));
+        let (kept, closed) = numbers.and_then(|line| line.split_once(" closed ")).expect("printed");
+        assert!(printed.contains(&format!("[name {kept} 2]")), "{printed}");
+        assert!(printed.contains(&format!("has {kept}\n")), "{printed}");
+        assert!(!printed.contains(&format!("has {closed}\n")), "{printed}");
     }
 }
 
-/// Past the test harness, which keeps what is printed.
-fn say(line: &str) {
+/// Prints past the test harness, which captures `println!`.
+fn print(line: &str) {
     let line = format!("{line}\n");
     rustix::io::write(std::io::stdout(), line.as_bytes()).expect("an open output");
 }
@@ -133,7 +133,7 @@ fn program(path: &str) -> Fd {
 }
 
 #[test]
-fn exec_that_cannot_be_returns() {
+fn exec_returns_if_it_fails() {
     let mut host = host_for(&["x"]);
     let memfd =
         fd(&mut host, &Call::Memory(MemoryCall::Memfd { name: "not a program".to_owned() }));

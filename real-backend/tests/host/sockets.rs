@@ -1,4 +1,4 @@
-//! The wire: packets, descriptors, ends, and what is lost when.
+//! Tests of the channel: packet boundaries, descriptors, truncation, and a closed end.
 
 use crate::calls::{DONE, check, fd, memfd, no};
 use crate::common::{host, succeeds_alone};
@@ -31,7 +31,7 @@ fn packet(bytes: &[u8]) -> Reply {
     Reply::Message { bytes: bytes.to_vec(), fds: vec![], truncated: false }
 }
 
-/// The end of the stream.
+/// The end of the stream, received as an empty packet.
 fn end() -> Reply {
     packet(b"")
 }
@@ -45,7 +45,7 @@ fn descriptors_of(host: &mut Host, fd: Fd) -> (Vec<Fd>, bool) {
 }
 
 #[test]
-fn packets_keep_their_borders_and_their_order() {
+fn packets_keep_their_boundaries_and_their_order() {
     let (left, right) = pair();
     let long = vec![7; MESSAGE_BYTES_MAX];
     check(
@@ -64,7 +64,7 @@ fn packets_keep_their_borders_and_their_order() {
 }
 
 #[test]
-fn a_packet_that_is_too_long_is_refused_or_told_as_cut() {
+fn a_packet_that_is_too_long_is_refused_or_truncated() {
     let (left, right) = pair();
     let cut = Reply::Message { bytes: vec![1; MESSAGE_BYTES_MAX], fds: vec![], truncated: true };
     check(
@@ -78,7 +78,7 @@ fn a_packet_that_is_too_long_is_refused_or_told_as_cut() {
 }
 
 #[test]
-fn descriptors_arrive_as_new_numbers_of_the_same_files_and_cloexec() {
+fn descriptors_arrive_cloexec_under_new_numbers() {
     let (left, right) = pair();
     let mut host = host();
     let sent = memfd(&mut host, 4096);
@@ -99,7 +99,7 @@ fn descriptors_arrive_as_new_numbers_of_the_same_files_and_cloexec() {
 }
 
 #[test]
-fn a_packet_takes_253_descriptors_and_not_one_more() {
+fn a_packet_carries_at_most_253_descriptors() {
     let (left, right) = pair();
     let mut host = host();
     let fd = memfd(&mut host, 0);
@@ -124,8 +124,8 @@ fn a_packet_takes_253_descriptors_and_not_one_more() {
 }
 
 #[test]
-fn a_full_table_loses_descriptors_and_says_so() {
-    succeeds_alone("sockets::a_full_table_loses_descriptors_and_says_so", || {
+fn a_full_table_loses_descriptors_and_reports_truncation() {
+    succeeds_alone("sockets::a_full_table_loses_descriptors_and_reports_truncation", || {
         let (left, right) = pair();
         let mut host = host();
         let sent = memfd(&mut host, 0);
@@ -143,7 +143,7 @@ fn a_full_table_loses_descriptors_and_says_so() {
     });
 }
 
-/// Fills the gaps of the table, then forbids all but one number above them.
+/// Fills the gaps of the descriptor table, then limits it to one number above the highest.
 fn leave_room_for_one(host: &mut Host, any: Fd) {
     let table = descriptors::table(Pid(std::process::id())).expect("a table");
     let highest = table.last().expect("standard streams").fd;
@@ -157,7 +157,7 @@ fn leave_room_for_one(host: &mut Host, any: Fd) {
 }
 
 #[test]
-fn a_shut_end_keeps_what_was_queued_and_takes_no_more() {
+fn a_shut_end_keeps_queued_packets_and_refuses_more() {
     let (left, right) = pair();
     let mut host = host();
     let fd = memfd(&mut host, 0);
@@ -184,7 +184,7 @@ fn a_shut_end_keeps_what_was_queued_and_takes_no_more() {
 }
 
 #[test]
-fn a_peer_that_has_gone_is_an_end_after_what_it_sent() {
+fn a_closed_peer_is_an_end_after_its_packets() {
     let (left, right) = pair();
     check(
         &mut host(),
@@ -201,7 +201,7 @@ fn a_peer_that_has_gone_is_an_end_after_what_it_sent() {
 }
 
 #[test]
-fn a_peer_that_has_gone_without_reading_is_a_reset_before_what_it_sent() {
+fn a_peer_closed_with_unread_packets_is_a_reset_before_its_packets() {
     let (left, right) = pair();
     check(
         &mut host(),
@@ -217,7 +217,7 @@ fn a_peer_that_has_gone_without_reading_is_a_reset_before_what_it_sent() {
 }
 
 #[test]
-fn what_is_no_socket_is_refused() {
+fn calls_on_a_file_that_is_no_socket_are_enotsock() {
     let mut host = host();
     let fd = memfd(&mut host, 0);
     check(

@@ -1,4 +1,4 @@
-//! A new process: one descriptor, its end of the socket, and nothing else.
+//! Tests that a new process inherits only the standard streams, with the socket as standard input.
 
 use crate::calls::{DONE, check, memfd, no};
 use crate::common::{alone_arguments, host, is_alone, waiting_child};
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Starts `argv`; gives this process's end of the socket and the new process.
+/// Starts `argv`; returns this process's end of the socket, and the new process.
 fn start(image: &Path, argv: &[&str]) -> (Fd, Spawned) {
     let (mine, theirs) = socket::pair().expect("room");
     let argv: Vec<OsString> = argv.iter().map(OsString::from).collect();
@@ -25,7 +25,7 @@ fn start(image: &Path, argv: &[&str]) -> (Fd, Spawned) {
     (Fd(mine.into_raw_fd()), spawned)
 }
 
-/// All that comes until the other side is gone.
+/// Receives until the peer closes the socket.
 fn everything(socket: Fd) -> String {
     let mut text = String::new();
     loop {
@@ -38,7 +38,7 @@ fn everything(socket: Fd) -> String {
 }
 
 #[test]
-fn nothing_is_inherited_but_the_socket() {
+fn only_the_socket_and_standard_streams_are_inherited() {
     let mut host = host();
     let careless = memfd(&mut host, 0);
     check(&mut host, &[(Call::File(FileCall::SetCloexec { fd: careless, on: false }), DONE)]);
@@ -58,29 +58,29 @@ fn nothing_is_inherited_but_the_socket() {
 }
 
 #[test]
-fn the_new_process_takes_its_socket_away_from_standard_input() {
+fn the_new_process_moves_its_socket_away_from_standard_input() {
     if is_alone() {
-        return take_and_tell();
+        return take_and_report();
     }
-    let test = "spawning::the_new_process_takes_its_socket_away_from_standard_input";
+    let test = "spawning::the_new_process_moves_its_socket_away_from_standard_input";
     let program = std::env::current_exe().expect("a program");
     let argv: Vec<&str> = std::iter::once("test").chain(alone_arguments(test)).collect();
     let (socket, mut child) = start(&program, &argv);
-    let told = everything(socket);
-    assert_eq!(told, "socket true, standard input Other\n");
+    let report = everything(socket);
+    assert_eq!(report, "socket true, standard input Other\n");
     assert!(child.wait(SOON).expect("waits").expect("ends").success());
 }
 
-fn take_and_tell() {
+fn take_and_report() {
     let socket = spawn::take_inherited().expect("inherited");
     let of = |fd| descriptors::own(fd).expect("open");
     let cloexec = of(socket).cloexec && of(socket).kind == FileKind::Socket && socket.0 > 2;
-    let told = format!("socket {cloexec}, standard input {:?}\n", of(spawn::INHERITED).kind);
-    check(&mut host(), &[(SocketCall::send(socket, told.into_bytes(), vec![]), DONE)]);
+    let report = format!("socket {cloexec}, standard input {:?}\n", of(spawn::INHERITED).kind);
+    check(&mut host(), &[(SocketCall::send(socket, report.into_bytes(), vec![]), DONE)]);
 }
 
 #[test]
-fn a_process_is_killed_by_its_pidfd_and_once() {
+fn a_process_is_killed_once_by_its_pidfd() {
     let (_, mut child) = start(Path::new("/bin/sleep"), &["sleep", "60"]);
     assert_eq!(child.wait(Duration::ZERO), Ok(None));
     let pidfd = Fd(child.pidfd.as_raw_fd());
@@ -94,7 +94,7 @@ fn a_process_is_killed_by_its_pidfd_and_once() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_told_at_once() {
+fn a_program_that_cannot_be_executed_fails_at_once() {
     let rows = [
         ("/no/such/program", &["x"][..], Errno::ENOENT),
         ("/etc/passwd", &["x"], Errno::EACCES),

@@ -1,5 +1,5 @@
-//! The lives of the new process and of the programs after an exec: each takes the VM over, lets its
-//! devices work, and ends.
+//! The new process, and the programs after an exec: each takes the VM over, lets its devices work,
+//! and exits.
 
 use super::{Failure, Process, own_pid};
 use crate::host_run::run_dir::{RunDir, RunEvent};
@@ -16,20 +16,20 @@ use handoff_real_backend::{descriptors, spawn};
 use handoff_testbed::family;
 use std::time::{Duration, Instant};
 
-/// What a new process is told on its command line.
+/// The command-line arguments of a new process.
 #[derive(Clone, Copy, Debug)]
 pub struct Inherited {
-    /// The old process.
+    /// The process ID of the old process.
     pub peer: u32,
-    /// Its end of the socket.
+    /// The descriptor number of the old process's end of the socket.
     pub peer_fd: i32,
-    /// When it was about to be started, on the clock of the trace.
+    /// The time just before it was started, on the clock of the trace (ns).
     pub born_ns: u64,
-    /// Before which step to die.
+    /// The step before which it kills itself.
     pub kill: Option<u32>,
 }
 
-/// The life of the new process by transfer. Returns only when something went wrong.
+/// Runs the new process in mode transfer. Returns only on failure.
 pub fn new(folder: RunDir, inherited: Inherited) -> Failure {
     let socket = match spawn::take_inherited() {
         Ok(socket) => socket,
@@ -50,8 +50,8 @@ pub fn new(folder: RunDir, inherited: Inherited) -> Failure {
     process.arrive(role, &mut kernel, inherited.kill, &[Pid(inherited.peer), own_pid()])
 }
 
-/// The life of the new program in the old process, by exec; `again`: of the old program, when the
-/// new one could not take over. Returns only when something went wrong.
+/// Runs the new program in the old process, in mode exec; if `again`, the old program after the new
+/// one could not take over. Returns only on failure.
 pub fn executed(folder: RunDir, stream: Fd, old_image: Fd, again: bool) -> Failure {
     let process = match Process::new(folder) {
         Ok(process) => process,
@@ -106,7 +106,7 @@ impl Process {
         }
     }
 
-    /// Before the guest runs again: waits until each interrupt under way has arrived.
+    /// Waits, before the guest runs again, until the interrupt of every DMA in flight has arrived.
     fn await_interrupts(&self, vm: &Vm, descriptors: &Descriptors) {
         let started = monotonic_ns();
         let until = Instant::now() + Duration::from_secs(2);
@@ -123,9 +123,9 @@ impl Process {
         self.note(&RunEvent::Starting { at_ns, waited_ns: at_ns - started, waiting: waiting() });
     }
 
-    /// Dies as if killed from outside, between two calls. The old process is given time to come to
-    /// where it waits, so that the trace has its calls and this death in the order in which they
-    /// were.
+    /// Kills this process between two calls. It waits first, so that the old process reaches the
+    /// call in which it waits, and the trace has the old process's calls and this exit in their
+    /// true order.
     fn die(&self, step: u32, phase: &str) {
         std::thread::sleep(Duration::from_millis(100));
         self.note(&RunEvent::Killed { step, phase: phase.to_owned() });

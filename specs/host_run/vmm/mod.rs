@@ -1,9 +1,9 @@
-//! The lives of the processes of a run: small VMMs whose guest drives test devices.
+//! The processes of a run: small VMMs whose guest drives test devices.
 //!
-//! The old one launches the VM, lets its devices work, and hands it over; the new one takes it,
-//! lets the devices work on, looks at the host, and ends. Both run the roles of `handoff_model`
-//! unchanged, on the real kernel, with every call recorded. What is done here and not there is a
-//! test's: waiting until the devices have done something, and dying on purpose.
+//! The old process launches the VM, lets its devices work, and hands it over. The new one takes it
+//! over, lets the devices work again, observes the host, and exits. Both run the roles of
+//! `handoff_model` unchanged, on the real kernel, with every call recorded. This module adds only
+//! what the test needs: waiting until the devices have made progress, and self-inflicted kills.
 
 mod incoming;
 mod outgoing;
@@ -28,12 +28,12 @@ use handoff_testbed::guest::TestGuest;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
-/// DMAs that every device must do before, and again after, a handoff.
+/// Number of DMAs that every device must do before the handoff, and again after it.
 pub(in crate::host_run) const DMAS: u64 = 4;
-/// How long they may take.
+/// The longest time that these DMAs may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A reason to give up, for people.
+/// A reason to give up, as text.
 pub type Failure = String;
 
 /// One process of a run.
@@ -55,7 +55,7 @@ impl Process {
         Ok(Self { folder, order, scenario, memory, guest })
     }
 
-    /// The door to the kernel, which records; `argv` is for the program that an `execve` starts.
+    /// The kernel, with a recorder; `argv` is for the program that an `execve` starts.
     fn kernel(&self, argv: Vec<OsString>) -> impl Kernel + use<> {
         let host = Host::new(argv, self.memory.clone(), Box::new(self.guest.clone()));
         let folder = self.folder.clone();
@@ -65,7 +65,7 @@ impl Process {
         })
     }
 
-    /// The command line of a program that finds the stream and the old image inherited.
+    /// The command line of a program that inherits the stream and the old image.
     fn program_argv(&self, life: &str, stream: Fd, old_image: Fd) -> Vec<OsString> {
         let mut argv: Vec<OsString> = ["handoff", "vmm", life].map(OsString::from).to_vec();
         argv.push(self.folder.path().into());
@@ -86,7 +86,7 @@ impl Process {
         self.folder.note(note).expect("the folder of the run stays writable");
     }
 
-    /// Tells what the process begins with.
+    /// Records the credentials and limits with which the process starts.
     fn introduce(&self, kernel: &mut impl Kernel, parent: u32, t_ns: u64) {
         let uid = match kernel.call(&Call::Process(ProcessCall::GetUid)) {
             Ok(Reply::Uid(uid)) => uid,
@@ -98,7 +98,7 @@ impl Process {
             Ok(Reply::Memlock(bytes)) => bytes,
             _ => UNLIMITED,
         };
-        // A new process is made by fork and exec: what it does not inherit is closed.
+        // A new process is made by fork and exec: descriptors that it does not inherit are closed.
         let is_new = parent != 0;
         let start = Record::Start {
             uid,
@@ -119,7 +119,7 @@ impl Process {
         }
     }
 
-    /// Takes on the rights that the scenario gives, as far as they differ from those at hand.
+    /// Takes on the credentials of the scenario, as far as they differ from the current ones.
     fn limit(kernel: &mut impl Kernel, rights: Rights) -> Result<(), Failure> {
         let mut change = |reads: Call, wanted: Reply, writes: Call| match kernel.call(&reads) {
             Ok(reply) if reply == wanted => Ok(()),
@@ -146,7 +146,7 @@ impl Process {
         Ok(())
     }
 
-    /// Waits until every device has done so many more DMAs, and none has a fault.
+    /// Waits until every device has done `dmas` more DMAs. Fails if a device has a fault.
     fn work(&self, dmas: u64) -> Result<(), Failure> {
         let until = Instant::now() + PATIENCE;
         let goals: Vec<_> = self.guest.progress().iter().map(|p| p.finished + dmas).collect();
@@ -165,7 +165,7 @@ impl Process {
         }
     }
 
-    /// The last words of the process that has the guest.
+    /// Makes the final report of the process that has the guest, and exits.
     fn end(&self, kernel: &mut impl Kernel, pids: &[Pid], vm: &Vm, descriptors: &Descriptors) {
         let from = self.guest.progress();
         let failure = self.work(DMAS).err();
@@ -180,7 +180,7 @@ impl Process {
         observe::look(&Observer { pids, vm, descriptors, guest, devices: &self.order.devices })
     }
 
-    /// Notes what matters of a step of either role.
+    /// Notes the relevant events of a step of either role.
     fn observe(&self, phase: &str, seen: &role::StepEvent<'_>) {
         match seen {
             role::StepEvent::Returned(Call::Guest(GuestCall::Stop), Ok(_), _) => {

@@ -1,5 +1,5 @@
-//! The life of the old process: it launches the VM, lets its devices work, and hands it over, in
-//! one attempt, or in one for each kill of a sweep.
+//! The old process: it launches the VM, lets its devices work, and hands it over, in one attempt
+//! or, for a sweep, in one attempt per kill.
 
 use super::{DMAS, Failure, PATIENCE, Process, own_pid};
 use crate::host_run::observe;
@@ -20,7 +20,7 @@ use handoff_testbed::workload::{Ram, Wires};
 use std::ffi::OsString;
 use std::os::fd::IntoRawFd;
 
-/// The life of the old process. Returns only when something prevented it from ending as it should.
+/// Runs the old process. Returns only on failure.
 pub fn old(folder: RunDir) -> Failure {
     let process = match Process::new(folder) {
         Ok(process) => process,
@@ -58,7 +58,7 @@ impl Process {
         Ok(())
     }
 
-    /// The scenario's plan with the host's device files in it.
+    /// The scenario's plan with the host's device files.
     fn plan(&self) -> Result<Plan, Failure> {
         let mut plan = self.scenario.plan.clone();
         for (device, bdf) in plan.devices.iter_mut().zip(&self.order.devices) {
@@ -92,7 +92,7 @@ impl Process {
             .map_err(|errno| format!("the test devices do not answer: {errno}"))
     }
 
-    /// Hands over to a new process; returns when that failed for good.
+    /// Hands the VM over to a new process; returns if that failed.
     fn transfer(&self, vm: &Vm, descriptors: &Descriptors) -> Result<(), Failure> {
         for attempt in 0.. {
             let kill = self.order.sweep.then_some(attempt);
@@ -137,7 +137,7 @@ impl Process {
         Ok(if killed { Ending::Killed } else { Ending::Refused })
     }
 
-    /// Becomes the new program; returns when that failed.
+    /// Executes the new program; returns if that failed.
     fn exec(&self, vm: &Vm, descriptors: &Descriptors) -> Result<(), Failure> {
         let open = || {
             let file = std::fs::File::open("/proc/self/exe");
@@ -178,11 +178,11 @@ impl Process {
     }
 }
 
-/// How an attempt ended that did not succeed.
+/// The way in which an attempt failed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ending {
     /// The new process was killed.
     Killed,
-    /// One of the two refused.
+    /// One of the two processes refused.
     Refused,
 }

@@ -1,4 +1,4 @@
-//! A run in other people's formats: ITF, Mermaid, and the trace that `handoff replay` reads.
+//! Tests of a run in other tools' formats: ITF, Mermaid, and the trace that `handoff replay` reads.
 
 use super::{each_violation, says, violated, walk};
 use handoff_conformance::replay::{Report, replay};
@@ -14,7 +14,7 @@ use handoff_specs::state::system::System;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a value is, at each place within it: the format wants one type at a place, in all states.
+/// Collects the types of the values at each place; ITF requires one type per place in all states.
 fn types(place: &str, value: &Value, found: &mut BTreeMap<String, BTreeSet<String>>) {
     let mut is = |what: String| found.entry(place.to_owned()).or_default().insert(what);
     match value {
@@ -61,7 +61,8 @@ fn types(place: &str, value: &Value, found: &mut BTreeMap<String, BTreeSet<Strin
     }
 }
 
-/// The trace of a run in ITF, if it is one: read back, complete, and of one type at each place.
+/// Returns the run's ITF trace after checks: it parses, is complete, and has one type at each
+/// place.
 #[track_caller]
 fn checked_itf(followed: &Followed<'_>) -> Value {
     let trace: Value = serde_json::from_str(&itf(followed, "a test")).expect("JSON");
@@ -87,7 +88,7 @@ fn checked_itf(followed: &Followed<'_>) -> Value {
     trace
 }
 
-/// Whatever may be absent is there in one of these, and is not in another.
+/// Covers each optional value, present and absent.
 #[test]
 fn every_scenario_has_an_itf_trace() {
     for (name, _) in BUILT_IN.iter().chain(FOR_RFC).chain(FOR_TYPE1) {
@@ -107,7 +108,7 @@ fn every_violation_has_an_itf_trace() {
         let trace = checked_itf(followed);
         assert_eq!(trace.get("loop").is_some(), followed.repeats_from().is_some());
         let Some(from) = trace["loop"].as_u64() else { return };
-        // What is seen in the last state is what is seen before the one that follows it.
+        // The last state looks like the state before the one at which the loop continues.
         let states = trace["states"].as_array().expect("states");
         let (last, same) =
             (&states[states.len() - 1], &states[usize::try_from(from).expect("few") - 1]);
@@ -123,7 +124,7 @@ fn every_violation_has_an_itf_trace() {
 }
 
 #[test]
-fn an_itf_trace_tells_who_did_what() {
+fn an_itf_trace_has_the_action_of_each_state() {
     let (scenario, run) = violated("waits-for-each-other", "END-1");
     let system = System::new(&scenario).expect("set up");
     let trace = checked_itf(&Followed::of(&system, &run.actions));
@@ -142,7 +143,7 @@ fn an_itf_trace_tells_who_did_what() {
     );
 }
 
-/// What a line of a diagram may be.
+/// True if a line is valid in these diagrams.
 fn is_mermaid(line: &str) -> bool {
     let line = line.trim_start();
     let (head, words) = line.split_once(": ").unwrap_or((line, ""));
@@ -152,8 +153,7 @@ fn is_mermaid(line: &str) -> bool {
     };
     let is_note = ["Note over old", "Note over new", "Note over old,new"].contains(&head);
     let is_known = is_arrow("->>") || is_arrow("-x") || is_note;
-    // Entities are the only things with a semicolon, and there is nothing else that Mermaid reads
-    // as its own.
+    // A semicolon may only end an entity; no other text may have a meaning in Mermaid.
     let rest: String = words
         .split('#')
         .enumerate()
@@ -192,7 +192,7 @@ fn every_violation_has_a_mermaid_diagram() {
 }
 
 #[test]
-fn a_diagram_shows_messages_faults_and_circles() {
+fn a_diagram_shows_messages_faults_and_cycles() {
     let (scenario, run) = violated("waits-for-the-dead", "END-1");
     let system = System::new(&scenario).expect("set up");
     let text = mermaid(&Followed::of(&system, &run.actions), &[]);
@@ -210,7 +210,7 @@ fn a_diagram_shows_messages_faults_and_circles() {
     says(&text, &parts);
 }
 
-/// Replays a run; how many calls it made, and how many of them were failed by the environment.
+/// Replays a run. Returns the report, the number of its calls, and the number of injected failures.
 #[track_caller]
 fn replayed(scenario: &Scenario, followed: &Followed<'_>) -> (Report, usize, usize) {
     let lines = trace(scenario, followed);
@@ -233,7 +233,7 @@ fn every_violation_replays_as_a_trace_without_a_difference() {
     });
 }
 
-/// Runs of any sort, to their ends: each picks its steps by a number of its own.
+/// Pseudo-random runs to their ends, each with its own seed.
 #[test]
 fn any_run_replays_as_a_trace_without_a_difference() {
     let mut faults = 0;

@@ -1,5 +1,5 @@
-//! A run explained: the sentence that says why, what each step changed, and the run in other
-//! people's formats.
+//! Tests of explained runs: the sentence that gives the cause, the changes of each step, and the
+//! run in other tools' formats.
 
 mod formats;
 mod why;
@@ -15,7 +15,7 @@ use handoff_specs::state::system::System;
 use stateright::Model;
 use std::sync::OnceLock;
 
-/// The least VM in which a planted bug shows, and the run by which it breaks a property.
+/// The smallest scenario in which a planted bug shows, and the run that violates the property.
 fn violated(defect: &str, property: &str) -> (Scenario, Run) {
     let defect = handoff_model::variants::defects::find(defect).expect("a known bug");
     let scenario = crate::bugs::defects::scenario(defect);
@@ -25,17 +25,17 @@ fn violated(defect: &str, property: &str) -> (Scenario, Run) {
     (scenario, run)
 }
 
-/// The sentence must have these parts, in this order.
+/// Asserts that the sentence contains these parts, in this order.
 #[track_caller]
 fn says(sentence: &str, parts: &[&str]) {
     let mut rest = sentence;
     for part in parts {
-        let at = rest.find(part).unwrap_or_else(|| panic!("no {part:?} (any more) in: {sentence}"));
+        let at = rest.find(part).unwrap_or_else(|| panic!("no {part:?} (in order) in: {sentence}"));
         rest = &rest[at + part.len()..];
     }
 }
 
-/// Every violation by every planted bug, followed.
+/// Calls `look` with every violation by every planted bug, followed.
 fn each_violation(mut look: impl FnMut(&Scenario, &Followed<'_>, &'static Property)) {
     static ALL: OnceLock<Vec<(Scenario, Vec<Violation>)>> = OnceLock::new();
     let all = ALL.get_or_init(|| DEFECTS.iter().map(violations).collect());
@@ -57,10 +57,10 @@ fn violations(defect: &Defect) -> (Scenario, Vec<Violation>) {
     (scenario, found)
 }
 
-/// Some runs go round in circles.
+/// Maximum length of a run in steps, because some runs cycle.
 const STEPS_MAX: usize = 200;
 
-/// A run in which mostly the processes go on, and now and then something else happens.
+/// A pseudo-random run in which the processes step most of the time and other actions are rare.
 pub(crate) fn walk(system: &System, seed: u64) -> Vec<Action> {
     let (mut world, mut run, mut state) = (system.init().clone(), Vec::new(), seed);
     loop {

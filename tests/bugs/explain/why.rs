@@ -1,4 +1,4 @@
-//! Why a run violates a property: the sentence, and what each step changed.
+//! Tests of explanations: the sentence that gives the cause, and the changes of each step.
 
 use super::{each_violation, says, violated, walk};
 use handoff_model::text::Difference;
@@ -13,8 +13,8 @@ use handoff_specs::state::action::{Action, Side};
 use handoff_specs::state::system::System;
 use stateright::Model;
 
-/// Why: the change, the step that made it, the state of things in the end, and the fault without
-/// which it would not have come to this.
+/// For each bug and property, the parts of the sentence: the change, the step that made it, the
+/// resulting state, and the faults without which the property holds.
 const WHY: &[(&str, &str, &[&str])] = &[
     (
         "no-take-back",
@@ -104,7 +104,7 @@ const WHY: &[(&str, &str, &[&str])] = &[
         &["because “charged to the VMM” went from “1 pages” to “none” at step # (old VMM, \
              Exec: execve"],
     ),
-    // Nothing that happened explains these, but what did not.
+    // Violations that are caused by a step that was not made.
     (
         "not-fenced",
         "FD-1",
@@ -127,7 +127,7 @@ const WHY: &[(&str, &str, &[&str])] = &[
             "the first trouble was at step # (old VMM, AwaitReady: receive Refuse)",
         ],
     ),
-    // Those that do not end: two that wait for each other, and one that goes round in a circle.
+    // Runs that do not terminate: one with a deadlock, and one that cycles.
     (
         "waits-for-each-other",
         "END-1",
@@ -151,7 +151,7 @@ const WHY: &[(&str, &str, &[&str])] = &[
 ];
 
 #[test]
-fn the_sentence_names_the_step_that_did_it() {
+fn the_sentence_names_the_step_that_caused_the_violation() {
     for (defect, id, parts) in WHY {
         let (scenario, run) = violated(defect, id);
         let property = find(id).expect("a property");
@@ -161,7 +161,7 @@ fn the_sentence_names_the_step_that_did_it() {
     }
 }
 
-/// A sentence without the numbers of its steps, which any change of the protocol shifts.
+/// Replaces the step numbers in a sentence, because any change of the protocol shifts them.
 /// [`check_claims`] compares them with the run.
 fn unnumbered(sentence: &str) -> String {
     let without = |sentence: String, before: &str| {
@@ -176,15 +176,15 @@ fn unnumbered(sentence: &str) -> String {
         .fold(sentence.to_owned(), |sentence, before| without(sentence, before))
 }
 
-/// The numbers of the steps that a sentence names after some words.
+/// The numbers of the steps that a sentence names after these words.
 fn steps_after(sentence: &str, words: &str) -> Vec<usize> {
     let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
     let found = sentence.match_indices(words).map(|(at, _)| digits(&sentence[at + words.len()..]));
     found.map(|digits| digits.parse().expect("a step has a number")).collect()
 }
 
-/// The step that a sentence says made the change that stands `at` a place in it: the one that is
-/// named behind it in the same clause, or else the last one before.
+/// The step to which a sentence attributes the change at position `at`: the one named after it in
+/// the same clause, otherwise the last one named before it.
 fn step_of_change(sentence: &str, at: (usize, usize)) -> Option<usize> {
     let number = |text: &str| {
         let digits = text.chars().take_while(char::is_ascii_digit).collect::<String>();
@@ -196,8 +196,8 @@ fn step_of_change(sentence: &str, at: (usize, usize)) -> Option<usize> {
     }
 }
 
-/// How many sentences say that a run keeps the property without this step or that, only without all
-/// of some, or not even then.
+/// Counts of the sentences by their claim about the run without its faults: it keeps the property
+/// without any one of them, only without all of them, or not even then.
 #[derive(Debug, Default)]
 struct Claims {
     alone: usize,
@@ -205,9 +205,9 @@ struct Claims {
     none: usize,
 }
 
-/// Each change that a sentence names was made by the step that it names, and each step that it
-/// describes is described as it was. And what is said of another run is so: that run is made here
-/// once more, by nothing but the model.
+/// Checks a sentence against the run. Each change it names was made by the step it names, and each
+/// step is described as recorded. A claim about another run holds when that run is made by the
+/// model alone.
 #[track_caller]
 fn check_claims(followed: &Followed<'_>, property: &'static Property, claims: &mut Claims) {
     let sentence = causes(followed, property);
@@ -249,16 +249,16 @@ fn check_claims(followed: &Followed<'_>, property: &'static Property, claims: &m
 }
 
 #[test]
-fn what_a_sentence_says_of_a_violation_is_true() {
+fn explanations_of_violations_are_true() {
     let mut claims = Claims::default();
     each_violation(|_, followed, property| check_claims(followed, property, &mut claims));
-    // The run of a violation has no fault that it does not need.
+    // A minimal trace has no unnecessary fault.
     assert!(claims.alone > 20 && claims.together == 0 && claims.none == 0);
 }
 
-/// Runs of any sort have faults that do not matter, and faults of which one is enough.
+/// Arbitrary runs have irrelevant faults, and faults of which one suffices.
 #[test]
-fn what_a_sentence_says_of_any_bad_run_is_true() {
+fn explanations_of_arbitrary_runs_are_true() {
     let mut claims = Claims::default();
     for defect in DEFECTS {
         let scenario = Scenario {
@@ -278,10 +278,10 @@ fn what_a_sentence_says_of_any_bad_run_is_true() {
     assert!(claims.alone > 20 && claims.none > 50, "{claims:?}");
 }
 
-/// A fault that changes nothing is said to change nothing, and of two of which each is enough none
-/// is named alone.
+/// An irrelevant fault is reported as such, and of two faults that each suffice, neither is blamed
+/// alone.
 #[test]
-fn a_fault_that_does_not_matter_is_not_blamed() {
+fn an_irrelevant_fault_is_not_blamed() {
     let killed = || Action::Kill(Side::New);
     for (defect, id, steps, faults, said) in [
         (
@@ -311,7 +311,7 @@ fn a_fault_that_does_not_matter_is_not_blamed() {
     }
 }
 
-/// A run, and what the processes do after it by themselves.
+/// Extends a run with the steps that the processes then make without further faults.
 fn to_the_end(system: &System, mut actions: Vec<Action>) -> Vec<Action> {
     let mut state = system.play(&actions);
     loop {
@@ -324,8 +324,8 @@ fn to_the_end(system: &System, mut actions: Vec<Action>) -> Vec<Action> {
     }
 }
 
-/// Whether the same run without these steps violates a property, too, where a failed call is made
-/// instead.
+/// True if the run violates a property even without these steps, where each failing call is
+/// replaced by the call itself.
 fn comes_to_it_without(followed: &Followed<'_>, property: &Property, left_out: &[usize]) -> bool {
     let system = followed.system();
     let place = PROPERTIES.iter().position(|other| other.id == property.id).expect("registered");
@@ -363,7 +363,7 @@ fn comes_to_it_without(followed: &Followed<'_>, property: &Property, left_out: &
 }
 
 #[test]
-fn each_step_tells_what_it_changed() {
+fn each_step_lists_its_changes() {
     let (scenario, run) = violated("no-take-back", "OWN-1");
     let system = System::new(&scenario).expect("set up");
     let followed = Followed::of(&system, &run.actions);
@@ -380,6 +380,6 @@ fn each_step_tells_what_it_changed() {
     ];
     assert_eq!(changed(38), taken);
     let judged = Counterexample::judge(&system, &run.actions);
-    let story = shown(&Run::new(&judged, "file.toml"), 120);
-    says(&story, &["\n  38 ", taken[0], taken[1], taken[2], "\n  39 "]);
+    let report = shown(&Run::new(&judged, "file.toml"), 120);
+    says(&report, &["\n  38 ", taken[0], taken[1], taken[2], "\n  39 "]);
 }

@@ -1,4 +1,4 @@
-//! A VM that goes from process to process, and what must be the same after each update.
+//! A VM that moves from process to process, and the state that must be the same after each update.
 
 use handoff_model::abi::call::{Call, CallResult, FileCall, IommufdCall, ProcessCall, Reply};
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
@@ -17,7 +17,7 @@ use handoff_specs::scenario::Scenario;
 use handoff_specs::scenario::library::built_in;
 use std::collections::BTreeMap;
 
-/// A VM, and the process that has it now.
+/// A VM, and the process that currently has it.
 #[derive(Clone)]
 pub(super) struct Fleet {
     pub(super) machine: Machine,
@@ -25,24 +25,24 @@ pub(super) struct Fleet {
     pub(super) home: Pid,
     pub(super) vm: Vm,
     pub(super) descriptors: Descriptors,
-    /// Programs so far, each of which has its number.
+    /// The number of programs so far, which is the number of the latest.
     pub(super) programs: u8,
-    /// What it is transferred by.
+    /// The protocol for transfers.
     pub(super) by: Protocol,
 }
 
-/// What a newer build's stream has, as its envelope says.
+/// The features of a newer build's stream, as in its envelope.
 #[derive(Clone, Copy)]
 pub(super) struct Features {
-    /// A reader must know these.
+    /// Features that a reader must know.
     pub(super) incompatible: u32,
-    /// A reader may ignore these.
+    /// Features that a reader may ignore.
     pub(super) compatible: u32,
 }
 
 pub(super) const NO_FEATURES: Features = Features { incompatible: 0, compatible: 0 };
 
-/// A process's door.
+/// A process of the simulated machine.
 pub(super) struct Door<'a>(&'a mut Machine, Pid);
 
 impl Kernel for Door<'_> {
@@ -51,7 +51,7 @@ impl Kernel for Door<'_> {
     }
 }
 
-/// What must be the same after each update, whoever has the VM.
+/// The state that must be the same after each update, independent of the process that has the VM.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Settled {
     descriptors: BTreeMap<FileKind, usize>,
@@ -111,7 +111,7 @@ impl Fleet {
         assert!(home.guest.as_ref().is_some_and(|guest| guest.running), "the guest runs");
         let mut descriptors = BTreeMap::new();
         for open in home.descriptors.values() {
-            assert!(open.cloexec, "nothing can be inherited");
+            assert!(open.cloexec, "every descriptor is CLOEXEC");
             *descriptors.entry(open.kind).or_default() += 1;
         }
         Settled {
@@ -126,7 +126,7 @@ impl Fleet {
         }
     }
 
-    /// What a VMM changes while its guest runs.
+    /// Changes the VM while its guest runs.
     pub(super) fn change(
         &mut self,
         change: impl FnOnce(&mut Vm, &mut Descriptors, &mut Door<'_>) -> Result<(), LaunchError>,
@@ -135,19 +135,19 @@ impl Fleet {
         change(&mut self.vm, &mut self.descriptors, &mut handle).expect("it can be changed");
     }
 
-    /// Whether the first iommufd has an HWPT: EINVAL or EOPNOTSUPP where it has.
+    /// Checks whether the first iommufd has an HWPT: `EINVAL` or `EOPNOTSUPP` if it does.
     pub(super) fn probe(&mut self, hwpt: ObjectId) -> CallResult {
         let key = Key::new(Kind::Iommufd, &self.vm.contexts[0].name, 0);
         let iommufd = self.descriptors.get(&key).expect("listed");
         self.machine.call(self.home, &Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt }))
     }
 
-    /// An update to a new process, which is killed when it has made so many calls.
+    /// Updates to a new process, which is killed after `kill_after` calls.
     pub(super) fn transfer(&mut self, kill_after: Option<usize>) -> OutgoingOutcome {
         self.transfer_with(NO_FEATURES, kill_after)
     }
 
-    /// The same, from a build whose stream has these features.
+    /// Like [`Fleet::transfer`], from a build whose stream has these features.
     pub(super) fn transfer_with(
         &mut self,
         features: Features,
@@ -184,7 +184,7 @@ impl Fleet {
         outcome
     }
 
-    /// Puts features into the stream that was cut.
+    /// Writes features into the envelope of the snapshot stream.
     fn write_features(&mut self, Features { incompatible, compatible }: Features) {
         let stream = self.descriptors.get(&Key::new(Kind::Stream, "", 0)).expect("listed");
         let read = FileCall::read_at(stream, 0, 1 << 20);
@@ -196,7 +196,7 @@ impl Fleet {
         self.machine.call(self.home, &write).expect("a memfd takes it");
     }
 
-    /// An update to a new program.
+    /// Updates to a new program.
     pub(super) fn exec(&mut self) {
         let protocol = Protocol::safe(Mode::Exec);
         let old_image = self.machine.image(self.home, self.programs);
@@ -205,7 +205,7 @@ impl Fleet {
         let way = OutgoingTransport::Exec { new_image, old_image };
         let mut outgoing = Outgoing::new(&protocol, &self.vm, &self.descriptors, way);
         while self.machine.running_image(self.home) != Some(self.programs) {
-            assert!(step(&mut self.machine, self.home, &mut outgoing), "it comes to the execve");
+            assert!(step(&mut self.machine, self.home, &mut outgoing), "it reaches the execve");
         }
         let stream: Option<Fd> = self.descriptors.get(&Key::new(Kind::Stream, "", 0));
         let origin = IncomingTransport::Exec { stream: stream.expect("listed"), old_image };
@@ -216,7 +216,8 @@ impl Fleet {
     }
 }
 
-/// Without what only a handoff needs, and without interrupts that nobody has taken yet.
+/// The settled state without objects that exist only for a handoff, and without undelivered
+/// interrupts.
 pub(super) fn at_rest(fleet: &Fleet) -> Settled {
     let mut settled = fleet.settled();
     let of_handoff = [FileKind::Socket, FileKind::Pidfd, FileKind::Image];
@@ -232,7 +233,7 @@ fn spawn(machine: &mut Machine, scenario: &Scenario) -> Pid {
     machine.spawn(ProcessSpec { uid, cap_ipc_lock, memlock_bytes })
 }
 
-/// Makes a role's next call, where it has one and can.
+/// Makes a role's next call if it has one and does not block.
 fn step(machine: &mut Machine, pid: Pid, role: &mut impl Role) -> bool {
     let is_alive = machine.view().processes[&pid].alive;
     let Some(call) = role.next_call().filter(|_| is_alive) else { return false };

@@ -1,6 +1,6 @@
-//! Updates one after the other: A to B to C, with attempts in between that fail. Whatever came
-//! before, everything is as it was after the start, so that nothing grows and the next one begins
-//! as the first did.
+//! Tests sequences of updates: A to B to C, with failing attempts in between. After every update
+//! the resources are the same as after the start, so that none leaks and the next update starts
+//! from the same state as the first.
 
 mod fleet;
 
@@ -37,11 +37,11 @@ fn transfers_follow_each_other() {
 }
 
 #[test]
-fn programs_follow_each_other() {
+fn execs_follow_each_other() {
     for name in ["exec", "kvm-exec"] {
         let mut fleet = Fleet::start(name);
         fleet.exec();
-        // From here on a program runs that was executed itself.
+        // From here on the running program was itself executed by a program.
         let before = fleet.settled();
         for _ in 0..3 {
             fleet.exec();
@@ -50,17 +50,17 @@ fn programs_follow_each_other() {
     }
 }
 
-/// The new process is killed before each of its calls, one attempt after the other: until it has
-/// the guest everything is as before, and a good update follows.
+/// Kills the new process before each of its calls, one attempt after the other. Until it has the
+/// guest, each attempt leaves the state unchanged, and a successful update follows.
 #[test]
-fn attempts_that_fail_leave_nothing_behind() {
+fn failed_attempts_leak_no_resources() {
     for name in ["transfer", "kvm-transfer"] {
         let mut fleet = Fleet::start(name);
         let before = fleet.settled();
         let mut failed = 0;
         loop {
             let mut attempt = fleet.clone();
-            // Killed with the guest, the new process takes it along.
+            // If it is killed when it has the guest, the guest is lost.
             if attempt.transfer(Some(failed)) == OutgoingOutcome::HandedOver {
                 break;
             }
@@ -85,8 +85,8 @@ fn transfer_and_exec_mix() {
     }
 }
 
-/// What a world's update has left: the VM, and the process that has it. `None` where it is lost, or
-/// something is under way.
+/// The result of an update that ended in a state: the VM, and the process that has it. `None` if
+/// the guest is lost or the state is not quiescent.
 fn left(
     system: &System,
     packed: &PackedSystem<'_>,
@@ -116,15 +116,15 @@ fn left(
     })
 }
 
-/// In how many ways an update can end with the guest alive: by the machines that differ.
+/// Number of distinct machines with which an update can end with the guest alive.
 const ENDS: &[(&str, usize)] =
     &[("kvm-transfer", 31), ("two-iommufds", 22), ("exec", 56), ("kvm-exec", 40)];
 
-/// Every way in which an update can end with the guest alive, by whatever failure, kill or cancel,
-/// is followed by a good one, by transfer and by exec; and after that everything is as after the
+/// After every possible end of an update with the guest alive, despite failures, kills or cancels,
+/// a further update succeeds, by transfer and by exec, and then the state is the same as after the
 /// start.
 #[test]
-fn whatever_came_of_an_update_a_good_one_follows() {
+fn a_successful_update_follows_every_end_with_a_live_guest() {
     let mut counted = Vec::new();
     for (name, _) in ENDS {
         let scenario = built_in(name).expect("built in");
@@ -165,10 +165,10 @@ fn whatever_came_of_an_update_a_good_one_follows() {
     assert_eq!(counted, ENDS);
 }
 
-/// Back to a build that knows fewer features: what it must know it refuses, what it may ignore it
-/// ignores. Either way nothing is left behind.
+/// Hands over to a build that knows fewer features: it refuses an incompatible feature and ignores
+/// a compatible one. In both cases no resource is leaked.
 #[test]
-fn a_build_that_knows_fewer_features_takes_over_or_leaves_everything_as_it_was() {
+fn a_build_with_fewer_features_takes_over_or_leaves_the_state_unchanged() {
     for name in ["transfer", "kvm-transfer"] {
         let mut fleet = Fleet::start(name);
         let before = fleet.settled();
@@ -186,9 +186,9 @@ fn a_build_that_knows_fewer_features_takes_over_or_leaves_everything_as_it_was()
 }
 
 /// A device is plugged between two updates, handed over with the others, and unplugged after
-/// another one: as if it had never been there.
+/// another update. Then the state is as if it had never existed.
 #[test]
-fn devices_come_and_go_between_updates() {
+fn devices_are_plugged_and_unplugged_between_updates() {
     for name in ["transfer", "kvm-transfer", "separate-spaces", "kvm-exec"] {
         let mut fleet = Fleet::start(name);
         let late = DevicePlan {

@@ -1,10 +1,11 @@
-//! What foreign programs do with processes and descriptors, in small; and traces that are none.
+//! Tests of small traces with the process and descriptor handling of foreign programs, and of
+//! invalid traces.
 
 use super::adds_up;
 use handoff_conformance::replay::{Report, replay};
 use handoff_model::trace::Header;
 
-/// A trace in which processes do these things, one after the other.
+/// Replays a trace of these records by these processes, in order.
 #[track_caller]
 fn foreign(records: &[(u32, &str)]) -> Report {
     let event = |(at, (pid, record)): (usize, &(u32, &str))| {
@@ -18,7 +19,7 @@ fn foreign(records: &[(u32, &str)]) -> Report {
     report
 }
 
-/// Everything agrees or is told.
+/// Asserts that every event agrees or is accepted without comparison.
 #[track_caller]
 fn is_followed(records: &[(u32, &str)]) {
     let report = foreign(records);
@@ -57,9 +58,9 @@ fn close_range_and_exec_close_what_they_say() {
     ]);
 }
 
-/// The device is bound until its last holder is gone, and the child has it, too.
+/// The device stays bound until its last holder exits; the child holds it, too.
 #[test]
-fn who_exits_lets_go() {
+fn a_device_is_released_when_its_last_holder_exits() {
     is_followed(&[
         (1, OPEN_AT_4),
         (1, DEVICE_AT_5),
@@ -74,10 +75,10 @@ fn who_exits_lets_go() {
     ]);
 }
 
-/// After an ioctl that is not modelled and may have changed a device, an answer about it may
+/// After an unmodelled ioctl that may have changed a device, an answer about that device may
 /// differ.
 #[test]
-fn only_what_may_have_changed_is_doubted() {
+fn only_state_that_may_have_changed_may_differ() {
     let eventfds_of_index_9 = r#""sys":"ioctl","fd":5,"req":15214,"in":"1400000021000000090000000000000000000000","ret":0"#;
     let version = r#""sys":"ioctl","fd":5,"req":15204,"arg":0,"ret":0"#;
     let feature = r#""sys":"ioctl","fd":5,"req":15221,"name":"VFIO_DEVICE_FEATURE","in":"10000000ff0001000000000000000000","ret":0"#;
@@ -93,7 +94,8 @@ fn only_what_may_have_changed_is_doubted() {
     }
 }
 
-/// Over a byte stream, connected by path; and the receiver has returned before the sender does.
+/// Passes descriptors over a byte stream, connected by path, where the receiver returns before the
+/// sender.
 #[test]
 fn descriptors_cross_a_stream_in_their_order() {
     let two = |pid: u32, seq: u32, enter: u32, record: &str| {
@@ -122,7 +124,7 @@ fn descriptors_cross_a_stream_in_their_order() {
     assert_eq!((report.agreeing, report.told), (4, 10), "{report}");
 }
 
-// ---- what is not replayed ----------------------------------------------------------------------
+// ---- invalid traces ----------------------------------------------------------------------------
 
 #[track_caller]
 fn is_refused(lines: &[&str], why: &str) {
@@ -149,7 +151,7 @@ fn bad_traces_are_refused_with_the_line() {
 const ALLOC_ON_4: &str = r#""sys":"ioctl","fd":4,"req":15233,"in":"0c0000000000000000000000","out":"0c0000000000000001000000","ret":0"#;
 const MOCK_ON_1: &str = r#""sys":"ioctl","fd":4,"req":15264,"in":"480000000200000001000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000","out":"480000000200000001000000000000000200000004000000030000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000","ret":0"#;
 
-/// IOMMU_IOAS_MAP of a page at this address, at an IOVA of the kernel's choice.
+/// `IOMMU_IOAS_MAP` of a page at this address, at an IOVA that the kernel chooses.
 fn map(va: u64, end: &str) -> String {
     let va = format!("{:016x}", va.swap_bytes());
     let head = format!("28000000060000000100000000000000{va}0010000000000000");
@@ -158,10 +160,10 @@ fn map(va: u64, end: &str) -> String {
     format!(r#""sys":"ioctl","fd":4,"req":15237,"in":"{before}","out":"{after}",{end}"#)
 }
 
-/// A heap, a stack, what mprotect has made writable: where the recorded kernel took it, it was
-/// there. Memory that a record covers is known.
+/// Memory that no record covers (heap, stack, pages that mprotect made writable) is assumed to
+/// exist where the recorded kernel accepted it. Memory that a record covers is known.
 #[test]
-fn memory_that_no_record_covers_is_there_where_the_kernel_took_it() {
+fn memory_that_no_record_covers_exists_if_the_kernel_accepted_it() {
     let (taken, refused) = (r#""ret":0"#, r#""ret":-1,"errno":"EFAULT""#);
     let mapped = r#""sys":"mmap","addr":0,"length":4096,"prot":3,"flags":34,"fd":-1,"offset":0,"ret":93823560581120"#;
     let only_read = mapped.replace(r#""prot":3"#, r#""prot":1"#);
@@ -182,9 +184,9 @@ fn memory_that_no_record_covers_is_there_where_the_kernel_took_it() {
     }
 }
 
-/// A program's own files are no matter of the handoff's: nothing is asked of them.
+/// A program's own files are irrelevant to a handoff: their calls are accepted without comparison.
 #[test]
-fn files_of_no_concern_are_told() {
+fn irrelevant_files_are_accepted_without_comparison() {
     let report = foreign(&[
         (1, r#""sys":"open","path":"/tmp/log","flags":0,"ret":4"#),
         (1, r#""sys":"dup","fd":4,"cloexec":false,"ret":5"#),
@@ -198,7 +200,7 @@ fn files_of_no_concern_are_told() {
     assert_eq!(report.told, report.seen, "{report}");
 }
 
-/// What the kernel wrote is compared also where it refused.
+/// The bytes that the kernel wrote are compared even if the call failed.
 #[test]
 fn every_byte_of_a_structure_is_compared() {
     let told = ALLOC_ON_4.replace(r#""out":"0c0000000000000001"#, r#""out":"0c0000000000000002"#);
@@ -207,9 +209,10 @@ fn every_byte_of_a_structure_is_compared() {
     assert!(story.ends_with("structure, bytes 8 to 8: recorded 02, simulated 01"), "{story}");
 }
 
-/// A test of what an IOVA leads to tells where the process maps the file that was mapped there.
+/// A selftest ioctl that compares an IOVA with an address reveals where the process maps the file
+/// behind that IOVA.
 #[test]
-fn an_unrecorded_mapping_of_a_file_is_learnt_from_the_test_that_compares_it() {
+fn an_unrecorded_mapping_of_a_file_is_learnt_from_the_ioctl_that_compares_it() {
     let map_file = r#""sys":"ioctl","fd":4,"req":15247,"in":"28000000060000000100000005000000000000000000000000100000000000000000000000000000","out":"28000000060000000100000005000000000000000000000000100000000000000000000100000000","ret":0"#;
     let check = r#""sys":"ioctl","fd":4,"req":15264,"in":"480000000300000004000000000000000000000100000000001000000000000000d0dec3627f00000000000000000000000000000000000000000000000000000000000000000000","out":"480000000300000004000000000000000000000100000000001000000000000000d0dec3627f00000000000000000000000000000000000000000000000000000000000000000000","ret":0"#;
     let memfd = r#""sys":"memfd","name":"x","flags":0,"ret":5"#;

@@ -1,4 +1,4 @@
-//! Replay: recorded runs, made again on the simulated kernel.
+//! Tests of replay: recorded runs, made again on the simulated kernel.
 
 mod foreign;
 mod recordings;
@@ -6,7 +6,7 @@ mod runs;
 
 use handoff_conformance::replay::Report;
 
-/// Every event is in exactly one count.
+/// Asserts that each event is counted exactly once.
 #[track_caller]
 fn adds_up(report: &Report) {
     let not_modelled: usize = report.not_modelled.values().sum();

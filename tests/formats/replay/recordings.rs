@@ -1,8 +1,8 @@
-//! Recordings of other people's programs, made on Linux 7.2.13 in a virtual machine with emulated
-//! devices behind an emulated IOMMU.
+//! Tests recordings of other projects' programs, made on Linux 7.2.13 in a virtual machine with
+//! emulated devices behind an emulated IOMMU.
 //!
-//! The figures are exact: a call more or less, a name more or less, is a change of what the
-//! simulator models.
+//! The figures are exact: any difference in a count or a name is a change of what the simulator
+//! models.
 
 use super::adds_up;
 use flate2::read::MultiGzDecoder;
@@ -10,14 +10,14 @@ use handoff_conformance::replay::replay;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 
-/// What a replay counts, but for what adds up.
+/// The counts of a replay, except those that follow from others.
 struct Figures {
     seen: usize,
     told: usize,
     agreeing: usize,
-    /// Ioctls of iommufd and VFIO: there are so many, and so many were compared.
+    /// The numbers of iommufd and VFIO ioctls, and of those compared.
     of_devices: (usize, usize),
-    /// The lines of the trace that the simulator answers differently, which are known differences.
+    /// The trace lines that the simulator is known to answer differently.
     differing: &'static [usize],
     not_followed: &'static [(&'static str, usize)],
     not_modelled: &'static [(&'static str, usize)],
@@ -45,7 +45,7 @@ fn check(recording: &[u8], expected: &Figures) {
     adds_up(&report);
 }
 
-/// QEMU 11.1 hands a running guest with one device to a new QEMU, which takes it over.
+/// QEMU 11.1 hands a running guest with one device over to a new QEMU.
 #[test]
 fn qemu_transfer_completes() {
     check(
@@ -69,7 +69,7 @@ fn qemu_transfer_completes() {
     );
 }
 
-/// The same, but the new QEMU is killed after it has realized the device: the old one goes on.
+/// The new QEMU is killed after it has realized the device, and the old one continues.
 #[test]
 fn qemu_transfer_is_broken_off() {
     check(
@@ -93,7 +93,7 @@ fn qemu_transfer_is_broken_off() {
     );
 }
 
-/// The same with a group and a type1 container.
+/// QEMU hands a guest over with a group and a type1 container.
 #[test]
 fn qemu_transfer_of_a_container() {
     check(
@@ -117,8 +117,8 @@ fn qemu_transfer_of_a_container() {
     );
 }
 
-/// The kernel's own test of CHANGE_PROCESS: refused for memory that is no file, done within a
-/// process and by a forked child.
+/// The kernel's selftest of CHANGE_PROCESS: refused for memory that is not file-backed, successful
+/// within a process and by a forked child.
 #[test]
 fn selftest_of_change_process() {
     check(
@@ -135,7 +135,7 @@ fn selftest_of_change_process() {
     );
 }
 
-/// The kernel's own test of what every ioctl says to odd sizes, ids and options.
+/// The kernel's selftest of every ioctl with odd sizes, IDs and options.
 #[test]
 fn selftest_of_the_surface_of_iommufd() {
     check(
@@ -152,7 +152,7 @@ fn selftest_of_the_surface_of_iommufd() {
     );
 }
 
-/// The kernel's own test of dirty tracking, with a bitmap of 64 KiB of addresses.
+/// The kernel's selftest of dirty tracking, with a bitmap for 64 KiB of addresses.
 #[test]
 fn selftest_of_dirty_tracking() {
     check(
@@ -169,7 +169,7 @@ fn selftest_of_dirty_tracking() {
     );
 }
 
-/// The kernel's own test of mappings of files: all alignments, copies, replaced domains.
+/// The kernel's selftest of file mappings: all alignments, copies, replaced domains.
 #[test]
 fn selftest_of_a_domain_over_files() {
     check(
@@ -186,8 +186,8 @@ fn selftest_of_a_domain_over_files() {
     );
 }
 
-/// The kernel's own test of areas, accesses and options, up to the sweep of all lengths (which is
-/// 71,000 more calls of the same kind).
+/// The kernel's selftest of areas, accesses and options, up to the sweep of all lengths (71,000
+/// more calls of the same kind).
 #[test]
 fn selftest_of_an_address_space() {
     check(
@@ -204,7 +204,7 @@ fn selftest_of_an_address_space() {
     );
 }
 
-/// The kernel's own test of an iommufd as a type1v2 container.
+/// The kernel's selftest of an iommufd as a type1v2 container.
 #[test]
 fn selftest_of_an_iommufd_as_container() {
     check(

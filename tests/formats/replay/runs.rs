@@ -1,5 +1,5 @@
-//! Our own runs: a handoff on the simulated kernel, written down as it goes, is replayed without a
-//! difference; and one that was altered afterwards, with exactly one.
+//! Tests of our own runs: a recorded handoff on the simulated kernel replays without a difference,
+//! and one with an altered line replays with exactly one.
 
 use super::adds_up;
 use handoff_conformance::replay::{Report, replay};
@@ -21,7 +21,7 @@ const RAM_BYTES: u64 = 16 * PAGE_BYTES;
 const MEMLOCK_BYTES: u64 = 40 * PAGE_BYTES;
 const DEVICE_FILE: &str = "/dev/vfio/devices/vfio0";
 
-/// A run on the simulated kernel that is written down as it goes.
+/// A simulated kernel that records its calls.
 struct Recorder {
     machine: Machine,
     lines: Vec<String>,
@@ -29,7 +29,7 @@ struct Recorder {
 }
 
 impl Recorder {
-    /// Two processes of one user, connected by sockets; the new one can kill the old one.
+    /// Two processes of one user, connected by sockets; the new one has a pidfd of the old one.
     fn new() -> Self {
         Self::with_iommu(false)
     }
@@ -89,7 +89,7 @@ impl Recorder {
     }
 }
 
-/// What is handed over.
+/// The descriptors to hand over.
 #[derive(Clone, Copy)]
 struct Hands {
     ram: Fd,
@@ -98,7 +98,7 @@ struct Hands {
     event: Fd,
 }
 
-/// The old process takes a device into service.
+/// Launches a VM with one device in the old process.
 fn launch(run: &mut Recorder) -> Hands {
     let ram = run.open(OLD, Call::Memory(MemoryCall::Memfd { name: "ram".into() }));
     let iommufd = run.open(OLD, Call::File(FileCall::Open { path: "/dev/iommu".into() }));
@@ -130,7 +130,7 @@ fn launch(run: &mut Recorder) -> Hands {
     Hands { ram, iommufd, device, event }
 }
 
-/// The old process stops, sends everything, and waits for the answer.
+/// Stops the guest, sends all descriptors, and receives them in the new process.
 fn hand_over(run: &mut Recorder, old: Hands) -> Hands {
     let state = run.open(OLD, Call::Memory(MemoryCall::Memfd { name: "state".into() }));
     let _ = run.call(OLD, Call::Guest(GuestCall::Stop));
@@ -161,7 +161,7 @@ fn hand_over(run: &mut Recorder, old: Hands) -> Hands {
     new
 }
 
-/// The new process fences the old one and works on, then ends in another program.
+/// The new process kills the old one, continues to work, and executes another program.
 fn go_on(run: &mut Recorder, new: Hands) {
     let Hands { ram, iommufd, device, event } = new;
     let (pidfd, ioas, rights, iova) = (Fd(4), IOAS, Rights::Read, Iova(0x20_0000));
@@ -205,7 +205,7 @@ fn go_on(run: &mut Recorder, new: Hands) {
     let _ = run.call(NEW, IommufdCall::unmap(iommufd, ioas, Iova(0), u64::MAX));
 }
 
-/// A handoff from launch to the next program.
+/// A handoff from the launch to the next program.
 fn handoff() -> Recorder {
     let mut run = Recorder::new();
     let old = launch(&mut run);
@@ -223,9 +223,10 @@ fn a_run_on_the_simulator_is_replayed_without_a_difference() {
     assert_eq!(report.agreeing, run.lines.len() - 1 - run.told, "everything else: {report}");
 }
 
-/// Whether its IOMMU nests no device tells; what comes of a nesting parent does.
+/// A trace does not record that the IOMMU supports nesting; the answer to a request for a nesting
+/// parent shows it.
 #[test]
-fn a_nesting_parent_is_made_again_where_one_was_made() {
+fn a_nesting_parent_is_allocated_if_the_recorded_kernel_allocated_it() {
     for (nests, made) in [(true, Ok(Reply::Object(HWPT))), (false, Err(Errno::EOPNOTSUPP))] {
         let mut run = Recorder::with_iommu(nests);
         let iommufd = run.open(OLD, Call::File(FileCall::Open { path: "/dev/iommu".into() }));
@@ -245,7 +246,7 @@ fn a_nesting_parent_is_made_again_where_one_was_made() {
 }
 
 #[test]
-fn what_comes_from_outside_is_taken_as_told() {
+fn external_events_are_accepted_without_comparison() {
     let mut run = Recorder::new();
     let hands = launch(&mut run);
     run.machine.raise("vfio0", 0);
@@ -260,7 +261,7 @@ fn what_comes_from_outside_is_taken_as_told() {
 
 // ---- differences -------------------------------------------------------------------------------
 
-/// Replays a handoff in which the first line that holds `at` says `to` instead of `from`.
+/// Replays a handoff in which `from` is replaced by `to` in the first line that contains `at`.
 #[track_caller]
 fn altered(at: &str, from: &str, to: &str) -> Report {
     let mut lines = handoff().lines;
@@ -272,9 +273,9 @@ fn altered(at: &str, from: &str, to: &str) -> Report {
     report
 }
 
-/// A difference is told once, whatever follows from it.
+/// Asserts that a difference is reported exactly once, despite its consequences.
 #[track_caller]
-fn is_told(report: &Report, story: &str) {
+fn is_reported_once(report: &Report, story: &str) {
     assert!(!report.agrees());
     assert_eq!(report.differing, 1, "{report}");
     let told = report.stories[0].to_string();
@@ -284,7 +285,7 @@ fn is_told(report: &Report, story: &str) {
 #[test]
 fn another_errno_is_a_difference() {
     let report = altered(r#""errno":"EOPNOTSUPP""#, "EOPNOTSUPP", "ENOTTY");
-    is_told(
+    is_reported_once(
         &report,
         "line 36: process 2: IOMMU_IOAS_CHANGE_PROCESS iommufd 6, reserved 1\n    the kernel said \
          ENOTTY (unknown ioctl), the simulator says EOPNOTSUPP (not supported)",
@@ -294,14 +295,14 @@ fn another_errno_is_a_difference() {
 #[test]
 fn a_failure_that_only_the_kernel_has_is_a_difference() {
     let report = altered("IOMMU_IOAS_MAP_FILE", r#""ret":0"#, r#""ret":-1,"errno":"ENOMEM""#);
-    is_told(&report, "line 14");
+    is_reported_once(&report, "line 14");
 }
 
 #[test]
 fn an_out_field_is_compared() {
     let report =
         altered("IOMMU_GET_HW_INFO", r#"0800000000000000","ret""#, r#"0000000000000000","ret""#);
-    is_told(
+    is_reported_once(
         &report,
         "line 33: process 2: IOMMU_GET_HW_INFO device 2, iommufd 6\n    the kernel said hw_info \
          capabilities 0, data_type 1, the simulator says hw_info capabilities 8, data_type 1",
@@ -311,6 +312,6 @@ fn an_out_field_is_compared() {
 #[test]
 fn one_cause_is_one_finding() {
     let report = altered(r#""path":"/dev/iommu""#, r#""ret":5"#, r#""ret":-1,"errno":"EACCES""#);
-    is_told(&report, "line 7");
+    is_reported_once(&report, "line 7");
     assert_eq!(report.not_followed["IOMMU_IOAS_ALLOC"], 1, "{report}");
 }

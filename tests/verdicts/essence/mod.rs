@@ -1,5 +1,5 @@
-//! The essence of a handoff: what holds of it, what breaks it, and that the protocol does nothing
-//! else.
+//! Tests of the abstract spec: its invariants, its flawed variants, and that the protocol refines
+//! it.
 
 mod variants;
 
@@ -18,7 +18,7 @@ use stateright::{Checker, Model};
 use std::collections::BTreeSet;
 use variants::{Found, Variant};
 
-/// States, transitions, and what does not hold.
+/// For each variant: states, transitions, and the violated invariants.
 const FOUND: &[(&str, u32, u64, &[&str])] = &[
     ("Transfer", 52, 134, &[]),
     ("Transfer STAYS_STOPPED", 50, 126, &["runs"]),
@@ -36,7 +36,7 @@ const FOUND: &[(&str, u32, u64, &[&str])] = &[
 ];
 
 #[test]
-fn every_invariant_holds_and_each_flaw_breaks_these() {
+fn every_invariant_holds_and_each_flaw_violates_the_listed_ones() {
     let found = Variant::all().into_iter().map(|variant| {
         let Found { states, transitions, violated } = variant.explored();
         (variant.name(), states, transitions, violated)
@@ -48,7 +48,7 @@ fn every_invariant_holds_and_each_flaw_breaks_these() {
 }
 
 #[test]
-fn every_built_in_scenario_begins_where_the_essence_does() {
+fn every_built_in_scenario_starts_in_the_initial_abstract_state() {
     for (name, text) in BUILT_IN {
         let scenario = Scenario::parse(name, text).expect("a scenario");
         let system = System::new(&scenario).expect("set up");
@@ -60,9 +60,9 @@ fn every_built_in_scenario_begins_where_the_essence_does() {
     }
 }
 
-/// Without memory or devices there is nothing to own or to reach.
+/// Without memory or devices there are no owned pages and no reach.
 #[test]
-fn of_a_guest_without_devices_or_memory_it_is_not_asked() {
+fn without_devices_or_memory_refinement_is_not_applicable() {
     let smallest = || ScenarioBuilder::new(Mode::Transfer);
     for (empty, world) in [("ram", smallest().ram([])), ("device", smallest().devices([]))] {
         let scenario = world.build().expect("a scenario");
@@ -82,7 +82,7 @@ fn stateright_counts_the_same_states_and_finds_no_violation() {
     }
 }
 
-/// Faults, steps, and what is wrong.
+/// Faults and steps of the minimal trace, and the violation.
 type Leaves = (u32, usize, &'static str);
 
 const COMMITS: &str = "the new process commits, which it may only when the commit is allowed, it \
@@ -95,9 +95,9 @@ const RESUMES: &str = "the old process lets the guest run again, which it may on
 const UPSETS: &str = "no step of a handoff does this (the devices reach the guest: yes → no)";
 const BLIND: &str = "no step of a handoff does this (the decision: undecided → commit allowed)";
 
-/// Of each known bug whether it leaves the essence: faults and steps of the cheapest run, and what
-/// is wrong then. Those that do not are wrong in something else: accounts, what can be inherited,
-/// waiting, what is refused and when.
+/// For each known bug, whether it violates the refinement: the faults and steps of the minimal
+/// trace, and the violation. The other bugs violate properties outside the abstract spec:
+/// accounting, inheritance, waiting, and refusals.
 const LEAVE: &[(&str, Option<Leaves>)] = &[
     ("ownership-not-taken", Some((0, 33, COMMITS))),
     ("runs-unowned", Some((0, 33, COMMITS))),
@@ -171,7 +171,7 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
 ];
 
 #[test]
-fn these_known_bugs_leave_the_essence_and_the_others_do_not() {
+fn only_the_listed_bugs_violate_the_refinement() {
     let found: Vec<_> = DEFECTS
         .iter()
         .map(|defect| {
@@ -187,7 +187,8 @@ fn these_known_bugs_leave_the_essence_and_the_others_do_not() {
     assert_eq!(found, expected, "{found:#?}");
 }
 
-/// What of the essence a scenario comes to: its states, and the rows that some transition does.
+/// The abstract states that a scenario reaches, and the abstract actions that its transitions map
+/// to.
 fn reached(name: &str, may: &str) -> (Vec<AbstractState>, BTreeSet<&'static str>) {
     let text = text_of(name).expect("built in") + may;
     let system = System::new(&Scenario::parse(name, &text).expect("a scenario")).expect("set up");
@@ -207,17 +208,16 @@ fn reached(name: &str, may: &str) -> (Vec<AbstractState>, BTreeSet<&'static str>
         steps.extend(step.filter(|step| !steps.contains(step)));
     }
     let essence = system.abstract_spec();
-    // A step after which the old process gives up does two.
+    // The step after which the old process gives up maps to two actions.
     let row = |(from, to): &(AbstractState, AbstractState)| {
         essence.between(*from, *to).find(|row| (row.may)(from)).map(|row| row.name)
     };
     (handoffs, steps.iter().filter_map(row).collect())
 }
 
-/// The protocol does all that the essence allows: each of its states is one of some world, and no
-/// row is there for nothing.
+/// The protocol reaches every abstract state in some scenario, and takes every abstract action.
 #[test]
-fn the_protocol_comes_to_every_state_and_takes_every_row() {
+fn the_protocol_reaches_every_abstract_state_and_takes_every_action() {
     let kills = "\n[may]\nkill = 2\n";
     let of_mode: [(&[&str], _, _); 2] =
         [(&["two-iommufds", "early"], TRANSFER, 52), (&["exec"], EXEC, 13)];

@@ -1,4 +1,4 @@
-//! The essence of a handoff and ways to get it wrong, explored: for this search and for SPIN.
+//! The abstract spec and its flawed variants, explored by this project's search and by SPIN.
 
 use handoff_checker::graph::{Cycles, Graph, cycles};
 use handoff_checker::search::{Labels, Limits, explore};
@@ -8,10 +8,10 @@ use handoff_specs::spec::{
 };
 use std::num::NonZeroUsize;
 
-/// A row that may happen when it must not, or the other way round.
+/// An abstract action with a wrong guard.
 #[derive(Debug)]
 pub(crate) struct Flaw {
-    /// What `specs/spec/essence.pml` calls it.
+    /// The macro in `specs/spec/essence.pml` that selects it.
     pub(crate) name: &'static str,
     row: &'static str,
     may: fn(&AbstractState) -> bool,
@@ -27,7 +27,7 @@ fn owns(it: &AbstractState) -> bool {
     it.owner.is_some_and(|owner| owner.pid() == handoff_specs::state::action::OLD)
 }
 
-/// All of them.
+/// All flaws.
 pub(crate) const FLAWS: &[Flaw] = &[
     Flaw { name: "STAYS_STOPPED", row: RESUME, may: |_| false },
     Flaw {
@@ -55,24 +55,24 @@ pub(crate) const FLAWS: &[Flaw] = &[
     Flaw { name: "ENDS_TOO_EARLY", row: "the old process leaves", may: |it| it.old.is_here() },
 ];
 
-/// A model by its mode and its flaw.
+/// The abstract spec of a mode, with or without a flaw.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Variant {
     pub(crate) mode: Mode,
     pub(crate) flaw: Option<&'static Flaw>,
 }
 
-/// What there is to say of one.
+/// The results of an exploration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) states: u32,
     pub(crate) transitions: u64,
-    /// The invariants that fail somewhere, and `ends` where a run can go round.
+    /// The invariants that some state violates, and `ends` if a run can cycle.
     pub(crate) violated: Vec<&'static str>,
 }
 
 impl Variant {
-    /// Both modes, without a flaw and with each that they can have.
+    /// Both modes, without a flaw and with each flaw that applies to the mode.
     pub(crate) fn all() -> Vec<Self> {
         let of_mode = |(mode, rows): (Mode, &'static [_])| {
             let can = move |flaw: &&Flaw| {
@@ -84,19 +84,19 @@ impl Variant {
         [(Mode::Transfer, TRANSFER), (Mode::Exec, EXEC)].into_iter().flat_map(of_mode).collect()
     }
 
-    /// What to call it.
+    /// The name of the variant.
     pub(crate) fn name(self) -> String {
         let flaw = self.flaw.map(|flaw| format!(" {}", flaw.name)).unwrap_or_default();
         format!("{:?}{flaw}", self.mode)
     }
 
-    /// The model.
+    /// The abstract spec with the flaw.
     pub(crate) fn essence(self) -> AbstractSpec {
         let essence = AbstractSpec::new(self.mode);
         self.flaw.map_or(essence.clone(), |flaw| essence.with(flaw.row, flaw.may))
     }
 
-    /// Explores it.
+    /// Explores the variant.
     pub(crate) fn explored(self) -> Found {
         let model = self.essence();
         let ask = |it: &AbstractState| {

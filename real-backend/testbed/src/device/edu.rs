@@ -1,17 +1,17 @@
 //! QEMU's `edu` device.
 //!
-//! It does what a passed-through device does, slowly enough to be caught in the act: a DMA takes
-//! 100 ms of the machine's time and may raise an interrupt when it ends. It has a buffer of 4096
-//! bytes of its own; a DMA goes between that and guest RAM.
+//! It does DMA like a passed-through device, but slowly enough that one is still running during a
+//! handoff: a DMA takes 100 ms of the machine's time and may raise an interrupt at its end. The
+//! device has a buffer of 4096 bytes; a DMA copies between that and guest RAM.
 //!
 //! Invariants:
-//! * registers are read and written 32 bits at a time, and every value that matters has 32 bits
-//!   (addresses have 28);
-//! * a DMA that would leave the buffer or the device's 28 bits is refused here (EINVAL): some
-//!   versions of QEMU abort on the one, all of them wrap the other.
+//! * registers are accessed 32 bits at a time, and every value used fits in 32 bits (addresses have
+//!   28);
+//! * a DMA that would leave the buffer or the device's 28-bit address range is refused here
+//!   (EINVAL): on the former some versions of QEMU abort, and all versions wrap the latter.
 //!
-//! `edu` itself has no reset: its own registers survive everything and prove nothing. So its mark
-//! is the marker of [`super::pci`].
+//! `edu` itself has no reset: its registers survive every reset, so they cannot serve as a mark.
+//! Its mark is the marker of [`super::pci`].
 //!
 //! Mirrors: `docs/specs/edu.rst` of QEMU 7.2 to 11.1.
 
@@ -19,8 +19,8 @@ use super::pci::Pci;
 use super::{Direction, Dma, Driver, Kind, Limits, Queue, TestDevice};
 use handoff_model::abi::errno::Errno;
 
-/// QEMU's `edu`. The longest DMA is the device's own buffer, but for its last byte, at which QEMU
-/// 7.2 aborts.
+/// QEMU's `edu`. The longest DMA is one byte less than the device's buffer, because QEMU 7.2 aborts
+/// at the last byte.
 pub const EDU: Kind = Kind {
     name: "edu",
     vendor_and_device: (0x1234, 0x11e8),
@@ -41,20 +41,20 @@ mod register {
 
 /// Version 1.0 of the device.
 const ID: u32 = 0x0100_00ed;
-/// Where the buffer is among the device's own addresses.
+/// The buffer's address on the device's side.
 const BUFFER_ADDRESS: u32 = 0x4_0000;
 /// Bits of the DMA command register.
 const DMA_RUN: u32 = 1;
 const DMA_TO_RAM: u32 = 2;
 const DMA_INTERRUPT: u32 = 4;
-/// Why the device interrupts: bits of its interrupt status. It never has the second by itself.
+/// Interrupt causes: bits of the interrupt status register. Only `raise` sets the second.
 const IRQ_DMA: u32 = 0x100;
 const IRQ_TEST: u32 = 0x1;
 
 #[derive(Debug)]
 struct Edu(Pci);
 
-/// ENODEV when the device is of another version.
+/// Fails with `ENODEV` if the device has another version.
 fn drive(mut pci: Pci, _: Option<Queue>) -> Result<Driver, Errno> {
     if pci.read(register::ID)? == ID { Ok(Box::new(Edu(pci))) } else { Err(Errno::ENODEV) }
 }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use handoff_model::abi::ids::{Fd, Iova};
 
-    /// The longest DMA, and the lowest address that none reaches.
+    /// The longest DMA in bytes, and the lowest address out of its reach.
     const MAX: u32 = EDU.limits.dma_bytes_max;
     const END: u64 = EDU.limits.iova_end;
 
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn to_drive_it_only_reads() {
+    fn creating_a_driver_only_reads() {
         let (registers, pci) = edu();
         let mut device = drive(pci, None).expect("an edu");
         assert_eq!((device.may_do_dma(), device.is_marked()), (Ok(false), Ok(false)));
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_by_its_registers_what_to_do() {
+    fn each_operation_writes_its_registers() {
         let (registers, mut pci) = edu();
         pci.enable().expect("writable");
         assert_eq!(registers.written(), [(CONFIG + 4, vec![6, 0])]);

@@ -1,16 +1,16 @@
-//! Defines what a test device is ([`TestDevice`]), and lists the kinds that there are ([`KINDS`]).
+//! Defines the trait of a test device ([`TestDevice`]) and lists all kinds ([`KINDS`]).
 //!
-//! A kind is a file beside this one that implements [`TestDevice`], and a row of [`KINDS`]. A
-//! device file says by its vendor and device which kind it is ([`probe`]).
+//! A kind is a file beside this one that implements [`TestDevice`], and an entry of [`KINDS`]. The
+//! vendor and device IDs behind a device file determine its kind ([`probe`]).
 //!
-//! Vocabulary: a *DMA* goes between guest RAM and the device's own store; *to RAM* is device →
-//! guest RAM, *from RAM* the other way. One DMA of a device runs at a time.
+//! Vocabulary: a *DMA* copies between guest RAM and the device's own memory; *to RAM* is device →
+//! guest RAM, *from RAM* the opposite. A device runs one DMA at a time.
 //!
 //! Invariants:
-//! * a driver is a value of one process that can be dropped and made again at any time, also while
-//!   a DMA runs: what it must remember lies in the device or in its [`Queue`], which is guest RAM,
-//!   and so both cross a handoff;
-//! * to make a driver only reads, so a new process may drive a device whose DMA is running.
+//! * a driver is a value of one process that can be dropped and created again at any time, even
+//!   while a DMA runs: all its state lies in the device or in its [`Queue`], which is guest RAM, so
+//!   that it crosses a handoff;
+//! * creating a driver only reads, so a new process may drive a device whose DMA is running.
 
 mod edu;
 mod pci;
@@ -36,98 +36,100 @@ pub const KINDS: &[Kind] = &[EDU];
 pub struct Kind {
     /// QEMU's name of the device, as in `-device NAME`.
     pub name: &'static str,
-    /// The ids in config space.
+    /// The vendor and device IDs in config space.
     pub vendor_and_device: (u16, u16),
-    /// What it can do.
+    /// Its capabilities.
     pub limits: Limits,
-    /// Drives a device of this kind; only reads. EIO while its memory is disabled.
+    /// Creates a driver for a device of this kind; only reads. Fails with `EIO` while its memory is
+    /// disabled.
     drive: fn(Pci, Option<Queue>) -> Result<Driver, Errno>,
 }
 
-/// What a device can do, and the guest RAM that its driver needs. By default, nothing.
+/// The capabilities of a device, and the guest RAM that its driver needs. All zero by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// The longest DMA, in bytes; at most a page. A device without DMA has 0.
     pub dma_bytes_max: u32,
     /// The lowest address that DMA cannot reach.
     pub iova_end: u64,
-    /// Pages of the driver's [`Queue`]; without any it has none.
+    /// Pages of the driver's [`Queue`]; 0 if it has none.
     pub queue_pages: u64,
 }
 
 impl Limits {
-    /// Returns whether a DMA lies within them.
+    /// Returns true if a DMA lies within them.
     pub fn allow(&self, dma: &Dma) -> bool {
         let end = dma.iova.0.saturating_add(u64::from(dma.length_bytes));
         (1..=self.dma_bytes_max).contains(&dma.length_bytes) && end <= self.iova_end
     }
 }
 
-/// Guest RAM that belongs to a device and its driver: command queues, and what the driver
-/// remembers.
+/// Guest RAM that a device and its driver share: command queues, and the driver's state.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    /// The mapped memory of this process.
+    /// The register of this process's mappings.
     pub memory: Memory,
-    /// The first byte for this process.
+    /// Its first byte, as an address of this process.
     pub va: Va,
-    /// The first byte for the device.
+    /// Its first byte, as an address of the device.
     pub iova: Iova,
 }
 
-/// Where bytes go.
+/// The direction of a DMA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// Guest RAM → device.
     FromRam,
-    /// Device → guest RAM: the bytes that the last DMA from RAM took.
+    /// Device → guest RAM: the bytes of the last DMA from RAM.
     ToRam,
 }
 
 /// A DMA to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dma {
-    /// Where bytes go.
+    /// The direction.
     pub direction: Direction,
-    /// The guest's end.
+    /// The address of guest RAM.
     pub iova: Iova,
-    /// At most [`Limits::dma_bytes_max`]. 0 for a device without DMA, which only interrupts.
+    /// Length in bytes, at most [`Limits::dma_bytes_max`]. 0 for a device without DMA, which only
+    /// interrupts.
     pub length_bytes: u32,
-    /// Raise an interrupt at the end.
+    /// True to raise an interrupt at the end.
     pub interrupt: bool,
 }
 
-/// A driver of any kind of device.
+/// A driver of a device of any kind.
 pub type Driver = Box<dyn TestDevice>;
 
 /// The driver of a bound device file. It does not own the file.
 pub trait TestDevice: fmt::Debug + Send {
-    /// Returns what the device can do.
+    /// Returns the capabilities of the device.
     fn limits(&self) -> Limits;
 
-    /// Readies the device for its first DMA, and marks it. The process that launches the guest
-    /// calls this once; a process that takes the device over does not.
+    /// Readies the device for its first DMA, and marks it. Called once, by the process that
+    /// launches the guest; not by a process that takes the device over.
     fn prepare(&mut self) -> Result<(), Errno>;
 
-    /// Returns whether the device has its mark, so that it was neither closed nor reset since.
+    /// Returns true if the device still has its mark: it was neither closed nor reset since.
     fn is_marked(&mut self) -> Result<bool, Errno>;
 
-    /// Returns whether nothing keeps the device from the DMA that its limits allow.
+    /// Returns true if the device can do any DMA within its limits.
     fn may_do_dma(&mut self) -> Result<bool, Errno>;
 
-    /// Starts a DMA and returns. EINVAL (beyond the limits), EBUSY (one runs).
+    /// Starts a DMA and returns. Fails with `EINVAL` (beyond the limits) or `EBUSY` (one is
+    /// running).
     fn start(&mut self, dma: Dma) -> Result<(), Errno>;
 
-    /// Returns whether a DMA runs.
+    /// Returns true if a DMA is running.
     fn is_running(&mut self) -> Result<bool, Errno>;
 
-    /// Tells the device that the interrupt of its last DMA was seen.
+    /// Acknowledges the interrupt of the last DMA to the device.
     fn acknowledge(&mut self) -> Result<(), Errno>;
 
     /// Makes the device interrupt once, without a DMA.
     fn raise(&mut self) -> Result<(), Errno>;
 
-    /// Sleeps until no DMA runs. EAGAIN when one still does after `limit`.
+    /// Sleeps until no DMA is running. Fails with `EAGAIN` if one still is after `limit`.
     fn wait(&mut self, limit: Duration) -> Result<(), Errno> {
         let limit_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
         let end_ns = clock::monotonic_ns().saturating_add(limit_ns);
@@ -141,7 +143,7 @@ pub trait TestDevice: fmt::Debug + Send {
     }
 }
 
-/// Returns the kind with these ids.
+/// Returns the kind with these vendor and device IDs.
 pub fn kind_of(vendor_and_device: (u16, u16)) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.vendor_and_device == vendor_and_device)
 }
@@ -159,9 +161,10 @@ pub struct Probed {
     pci: Pci,
 }
 
-/// Finds out which kind of device is behind a bound file; only reads.
+/// Determines the kind of device behind a bound file; only reads.
 ///
-/// ENODEV for a kind that is not in [`KINDS`], EINVAL when the file is not bound.
+/// # Errors
+/// `ENODEV` if no kind in [`KINDS`] matches, `EINVAL` if the file is not bound.
 pub fn probe(device: Fd) -> Result<Probed, Errno> {
     let mut pci = Pci::locate(Box::new(calls::host()), device)?;
     let kind = kind_of(pci.vendor_and_device()?).ok_or(Errno::ENODEV)?;
@@ -169,18 +172,18 @@ pub fn probe(device: Fd) -> Result<Probed, Errno> {
 }
 
 impl Probed {
-    /// Switches memory and bus mastering on, as a VMM does for its guest.
+    /// Enables memory and bus mastering, as a VMM does for its guest.
     pub fn enable(&mut self) -> Result<(), Errno> {
         self.pci.enable()
     }
 
-    /// Drives the device; only reads. EIO while its memory is disabled.
+    /// Creates a driver for the device; only reads. Fails with `EIO` while its memory is disabled.
     pub fn drive(self, queue: Option<Queue>) -> Result<Driver, Errno> {
         (self.kind.drive)(self.pci, queue)
     }
 }
 
-/// Makes a device interrupt once, with memory and bus mastering on for the while.
+/// Makes a device interrupt once, with memory and bus mastering enabled temporarily.
 pub(crate) fn raise_once(device: Fd) -> Result<(), Errno> {
     let mut pci = Pci::locate(Box::new(calls::host()), device)?;
     let command = pci.command()?;

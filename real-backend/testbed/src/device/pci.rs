@@ -1,10 +1,11 @@
-//! A PCI device through its VFIO device file: config space and the registers of BAR 0.
+//! Accesses a PCI device through its VFIO device file: config space and the registers of BAR 0.
 //!
-//! Registers are read and written through the file, so there is no mapping of a BAR to hand over.
+//! Registers are read and written through the file, so no mapping of a BAR has to be handed over.
 //!
-//! A device that is handed over keeps what its open file description keeps. The *marker* is a byte
-//! of that kind: the interrupt line register, which vfio-pci only shadows. It is what was written
-//! as long as the description lives, and what the machine's firmware wrote after the last close.
+//! A device keeps across a handoff the state that belongs to its open file description. The
+//! *marker* is a byte of that state: the interrupt line register, which vfio-pci only shadows. It
+//! keeps the value written as long as the description exists; after the last close it reads as the
+//! firmware's value again.
 //!
 //! Mirrors: `drivers/vfio/pci/vfio_pci_config.c` of Linux 7.3.
 
@@ -27,10 +28,10 @@ const INTERRUPT_LINE: u64 = 0x3c;
 const COMMAND_MEMORY: u16 = 1 << 1;
 const COMMAND_MASTER: u16 = 1 << 2;
 
-/// What firmware never writes there: it uses 0 to 15 for a routed interrupt, 0xff for none.
+/// A value that firmware never writes there: it uses 0 to 15 for a routed interrupt, 0xff for none.
 const MARKER: u8 = 0xa5;
 
-/// A bound device file, and where its registers are in it. Does not own the file.
+/// A bound device file, and the offsets of its regions. Does not own the file.
 pub(super) struct Pci {
     kernel: Box<dyn Kernel + Send>,
     device: Fd,
@@ -45,14 +46,14 @@ impl fmt::Debug for Pci {
 }
 
 impl Pci {
-    /// Asks where the registers are. EINVAL when the file is not bound.
+    /// Queries the offsets of the regions. Fails with `EINVAL` if the file is not bound.
     pub(super) fn locate(mut kernel: Box<dyn Kernel + Send>, device: Fd) -> Result<Self, Errno> {
         let bar0_bytes = calls::region_offset(&mut *kernel, device, BAR0_INDEX)?;
         let config_bytes = calls::region_offset(&mut *kernel, device, CONFIG_INDEX)?;
         Ok(Self { kernel, device, bar0_bytes, config_bytes })
     }
 
-    /// Reads a 32-bit register of BAR 0. EIO while memory is disabled.
+    /// Reads a 32-bit register of BAR 0. Fails with `EIO` while memory is disabled.
     pub(super) fn read(&mut self, register: u64) -> Result<u32, Errno> {
         self.read_exactly(self.bar0_bytes + register).map(u32::from_le_bytes)
     }
@@ -62,29 +63,29 @@ impl Pci {
         self.write_exactly(self.bar0_bytes + register, &value.to_le_bytes())
     }
 
-    /// Reads the ids.
+    /// Reads the vendor and device IDs.
     pub(super) fn vendor_and_device(&mut self) -> Result<(u16, u16), Errno> {
         let [v0, v1, d0, d1] = self.read_exactly(self.config_bytes + ID)?;
         Ok((u16::from_le_bytes([v0, v1]), u16::from_le_bytes([d0, d1])))
     }
 
-    /// Switches memory and bus mastering on.
+    /// Enables memory and bus mastering.
     pub(super) fn enable(&mut self) -> Result<(), Errno> {
         let command = self.command()?;
         self.set_command(command | COMMAND_MEMORY | COMMAND_MASTER)
     }
 
-    /// Returns whether it may do DMA.
+    /// Returns true if it may do DMA.
     pub(super) fn is_bus_master(&mut self) -> Result<bool, Errno> {
         Ok(self.command()? & COMMAND_MASTER != 0)
     }
 
-    /// Marks the open file description; see the head of this module.
+    /// Marks the open file description; see the module head.
     pub(super) fn plant_marker(&mut self) -> Result<(), Errno> {
         self.write_exactly(self.config_bytes + INTERRUPT_LINE, &[MARKER])
     }
 
-    /// Returns whether the description that was marked is still the one.
+    /// Returns true if the open file description is still the one that was marked.
     pub(super) fn has_marker(&mut self) -> Result<bool, Errno> {
         self.read_exactly(self.config_bytes + INTERRUPT_LINE).map(|[line]| line == MARKER)
     }

@@ -1,18 +1,18 @@
-//! A kernel with one bound device file that is nothing but registers, for tests of drivers.
+//! A kernel with one bound device file that consists of registers only, for tests of drivers.
 
 use handoff_model::abi::call::{Call, CallResult, DeviceCall, FileCall, Reply};
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::kernel::Kernel;
 use std::sync::{Arc, Mutex};
 
-/// Where config space is in the file; BAR 0 begins at 0.
+/// The offset of config space in the file; BAR 0 is at 0.
 pub(super) const CONFIG: u64 = 0x1000;
 
-/// The bytes of the file, and every write to it; its clones are the same one.
+/// The bytes of the file, and a log of all writes to it; clones share both.
 #[derive(Clone)]
 pub(super) struct Registers(Arc<Mutex<(Vec<u8>, Vec<Write>)>>);
 
-/// An offset in the file, and the bytes that were written there.
+/// An offset in the file, and the bytes written there.
 pub(super) type Write = (u64, Vec<u8>);
 
 impl Registers {
@@ -20,13 +20,13 @@ impl Registers {
         Self(Arc::new(Mutex::new((vec![0; 0x1100], Vec::new()))))
     }
 
-    /// Changes bytes as the device does.
+    /// Changes bytes as the device would; not logged.
     pub(super) fn set(&self, offset_bytes: u64, bytes: &[u8]) {
         let at = usize::try_from(offset_bytes).expect("small");
         self.0.lock().expect("no panic").0[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// The writes since the last time.
+    /// Takes the writes since the last call.
     pub(super) fn written(&self) -> Vec<Write> {
         std::mem::take(&mut self.0.lock().expect("no panic").1)
     }

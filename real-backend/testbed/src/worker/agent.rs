@@ -1,4 +1,4 @@
-//! What a puppet does: orders, one after the other.
+//! The worker's side: executes requests, one after the other.
 
 use super::wire::{Link, Received};
 use super::{CONTROL_FD, COUNTER, FD_END, Reach, Request, Response, WorkerCredentials};
@@ -22,13 +22,13 @@ use std::time::Duration;
 /// The longest DMA.
 const DMA_LIMIT: Duration = Duration::from_secs(5);
 
-/// What a page holds before the device reads it, and before the device writes it.
+/// The marks in a page before the device reads it, and before the device writes it.
 const MARKS: [&[u8; 16]; 2] = [b"read me, device!", b"and write me now"];
 
-/// The life of the mother: a program that was started with its end of the socket as standard input.
-/// `again` is how the program is started so that it calls [`live_on`]: its name and its arguments.
+/// Runs the zygote: a program that was started with its end of the socket as standard input.
+/// `again` is the name and the arguments with which the program, executed again, calls [`live_on`].
 ///
-/// Returns when the player has gone; an error says why there is no life.
+/// Returns when the controller has exited; an error means that the zygote could not continue.
 pub fn live(again: &[&str]) -> Result<(), Errno> {
     hold(spawn::take_inherited()?)?;
     family::adopt_orphans()?;
@@ -36,22 +36,22 @@ pub fn live(again: &[&str]) -> Result<(), Errno> {
     live_on(again)
 }
 
-/// The life of a program that a puppet has executed.
+/// Runs a program that a worker has executed.
 pub fn live_on(again: &[&str]) -> Result<(), Errno> {
     let again: Vec<OsString> = again.iter().map(OsString::from).collect();
     let memory = Memory::default();
     let host = Host::new(again.clone(), memory.clone(), Box::new(NoGuest));
-    let mut life = Agent { again, memory, host, link: Link::new(CONTROL_FD) };
-    life.link.say(&Response::Hello, None)?;
-    life.run()
+    let mut agent = Agent { again, memory, host, link: Link::new(CONTROL_FD) };
+    agent.link.send(&Response::Hello, None)?;
+    agent.run()
 }
 
-/// Takes the socket to [`CONTROL_FD`], to be inherited by programs that are executed.
+/// Moves the socket to [`CONTROL_FD`], which executed programs inherit.
 fn hold(socket: Fd) -> Result<(), Errno> {
     take(socket, CONTROL_FD)
 }
 
-/// Takes a descriptor to a number beyond those of calls.
+/// Moves a descriptor to a number above those that calls get.
 fn take(fd: Fd, to: Fd) -> Result<(), Errno> {
     limit_descriptors(FD_END + 2)?;
     sys::redirect(fd, to)?;
@@ -59,7 +59,7 @@ fn take(fd: Fd, to: Fd) -> Result<(), Errno> {
     calls::close(fd)
 }
 
-/// Sets the soft limit. EINVAL above the hard one.
+/// Sets the soft limit. Fails with `EINVAL` above the hard limit.
 fn limit_descriptors(limit: u64) -> Result<(), Errno> {
     let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
     let limits = Rlimit { current: Some(limit), maximum };
@@ -75,24 +75,24 @@ struct Agent {
 
 impl Agent {
     fn run(&mut self) -> Result<(), Errno> {
-        while let Received::Value(order, fd) = self.link.hear::<Request<Call>>()? {
-            if let Some(said) = self.execute(order, fd) {
-                self.link.say(&said, None)?;
+        while let Received::Value(request, fd) = self.link.receive::<Request<Call>>()? {
+            if let Some(response) = self.execute(request, fd) {
+                self.link.send(&response, None)?;
             }
         }
         Ok(())
     }
 
-    /// A child that was just born says nothing.
-    fn execute(&mut self, order: Request<Call>, fd: Option<OwnedFd>) -> Option<Response> {
+    /// Returns `None` in a newly forked child, which sends no response.
+    fn execute(&mut self, request: Request<Call>, fd: Option<OwnedFd>) -> Option<Response> {
         let fd = fd.map(|fd| Fd(fd.into_raw_fd()));
-        let answer = match order {
+        let answer = match request {
             Request::Call(call, place) => self.call(&call, place),
             Request::Fail(call, nth) => match fail(&call, nth) {
-                Ok((answer, came_to_it)) => return Some(Response::Failed(answer, came_to_it)),
+                Ok((answer, reached)) => return Some(Response::Failed(answer, reached)),
                 Err(errno) => Err(errno),
             },
-            Request::Become(person) => self.turn_into(&person).map(|()| Reply::Done),
+            Request::Become(credentials) => self.take_on(&credentials).map(|()| Reply::Done),
             Request::Fork => {
                 return fork(fd).unwrap_or_else(|errno| Some(Response::Answer(Err(errno))));
             }
@@ -114,10 +114,10 @@ impl Agent {
         }
     }
 
-    /// Dumpable again, as any program of that user is that was executed: its `/proc` files are its
-    /// own.
-    fn turn_into(&mut self, person: &WorkerCredentials) -> Result<(), Errno> {
-        let WorkerCredentials { uid, cap_ipc_lock, memlock_bytes } = *person;
+    /// Takes on a user, a capability and a limit. Makes the process dumpable again, like a program
+    /// that the user executed, so that it owns its `/proc` files.
+    fn take_on(&mut self, credentials: &WorkerCredentials) -> Result<(), Errno> {
+        let WorkerCredentials { uid, cap_ipc_lock, memlock_bytes } = *credentials;
         self.host.call(&Call::Process(ProcessCall::SetMemlock { limit_bytes: memlock_bytes }))?;
         if uid.0 != 0 {
             rustix::thread::set_keep_capabilities(cap_ipc_lock).map_err(sys::errno)?;
@@ -134,8 +134,8 @@ impl Agent {
     }
 }
 
-/// An ioctl of which the nth allocation fails; its new descriptors have the numbers that they
-/// always have.
+/// Makes an ioctl whose nth allocation fails. Its new descriptors get the same numbers as without
+/// the counter.
 fn fail(call: &Call, nth: u32) -> Result<(CallResult, bool), Errno> {
     take(Fd(fail_nth::open()?.into_raw_fd()), COUNTER)?;
     let failed = fail_nth::ioctl(COUNTER, call, nth);
@@ -143,7 +143,7 @@ fn fail(call: &Call, nth: u32) -> Result<(CallResult, bool), Errno> {
     failed
 }
 
-/// In the parent the child's number; in the child nothing.
+/// Returns the child's process ID in the parent, and no response in the child.
 fn fork(socket: Option<Fd>) -> Result<Option<Response>, Errno> {
     let socket = socket.ok_or(Errno::EBADF)?;
     match sys::fork()? {
@@ -155,7 +155,7 @@ fn fork(socket: Option<Fd>) -> Result<Option<Response>, Errno> {
     }
 }
 
-/// Starts the program again, with no environment; returns why that failed.
+/// Executes the program again, with an empty environment; returns the errno.
 fn exec(again: &[OsString]) -> Errno {
     let mut program = Command::new("/proc/self/exe");
     let Some((name, rest)) = again.split_first() else { return Errno::EINVAL };
@@ -175,8 +175,8 @@ fn pidfd(pid: Pid) -> CallResult {
     Ok(Reply::Fd(Fd(pidfd.into_raw_fd())))
 }
 
-/// The device reads what lies at the address, and writes it there again: where it reaches the page,
-/// that undoes a change made in between. What it reaches elsewhere it leaves as it was.
+/// Makes the device read the bytes at the IOVA and write them back there. If the IOVA maps the
+/// page, that undoes a change made in between. Any other memory it leaves unchanged.
 fn reaches(reach: &Reach) -> Result<bool, Errno> {
     let Reach { device, iova, memfd, offset_bytes } = *reach;
     let mut device = device::probe(device)?.drive(None)?;

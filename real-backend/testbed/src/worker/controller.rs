@@ -1,7 +1,6 @@
-//! The player's side: puppets as handles.
+//! The controller's side: workers as handles.
 //!
-//! Trouble is told, never waited for: a puppet that dies under an order, or does not answer in
-//! time, is killed.
+//! Failures are reported, never waited for: a worker that does not answer in time is killed.
 
 use super::wire::{Link, Received};
 use super::{PATIENCE, Reach, Request, Response, WorkerCredentials};
@@ -22,64 +21,64 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Instant;
 
-/// What goes wrong between a player and a puppet.
+/// A failure between a controller and a worker.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WorkerError {
-    /// It is gone.
-    #[error("the process died under it")]
+    /// The worker exited during the request.
+    #[error("the worker exited during the request")]
     Died,
-    /// It does not come back.
-    #[error("no answer within {} s", PATIENCE.as_secs())]
+    /// The worker did not answer in time.
+    #[error("the worker did not answer within {} s", PATIENCE.as_secs())]
     Silent,
-    /// A packet that should not be.
-    #[error("an answer that fits no order: {0}")]
+    /// The worker sent a packet that does not fit the request.
+    #[error("unexpected response: {0}")]
     Strange(String),
-    /// A system call of either that must work.
+    /// A system call of either side failed that must succeed.
     #[error("{0}: {1}")]
     System(&'static str, Errno),
 }
 
-/// A puppet, alive until it is killed or exits.
+/// A worker, alive until it is killed or exits.
 #[derive(Debug)]
 pub struct Worker {
     pid: Pid,
     pidfd: OwnedFd,
-    /// Kept open: it is read after every call.
+    /// Kept open, because it is read after every call.
     status: File,
     link: Link,
-    /// Its other end is the puppet's.
+    /// The controller's end; the worker has the other.
     _socket: OwnedFd,
 }
 
-/// Room for a status file.
+/// Buffer size for a status file, in bytes.
 const STATUS_BYTES: usize = 8192;
 
-/// The first puppet, from which the others are forked.
+/// The first worker, from which the others are forked.
 #[derive(Debug)]
 pub struct Zygote {
     process: Spawned,
-    puppet: Worker,
+    worker: Worker,
 }
 
 impl Zygote {
-    /// Starts `image` with `argv`, its name first: a program that calls [`live`](super::live) at
-    /// once. The calling thread and all puppets share one CPU from now on: they only ever take
-    /// turns, and on an emulated machine to wake another CPU takes ten times as long as a call.
+    /// Starts `image` with `argv`, program name first: a program that calls [`live`](super::live)
+    /// at once. From then on the calling thread and all workers share one CPU: they only ever take
+    /// turns, and on an emulated machine waking another CPU takes ten times as long as a call.
     pub fn start(image: &Path, argv: &[OsString]) -> Result<Self, WorkerError> {
         stay_on_this_cpu().map_err(system("sched_setaffinity"))?;
         let (ours, theirs) = pair()?;
         let process = spawn::spawn(image, argv, theirs).map_err(system("spawn"))?;
-        let mut puppet = Worker::new(process.pid, ours)?;
-        puppet.hello()?;
-        Ok(Self { process, puppet })
+        let mut worker = Worker::new(process.pid, ours)?;
+        worker.hello()?;
+        Ok(Self { process, worker })
     }
 
-    /// A puppet with no descriptors.
-    pub fn spawn(&mut self, person: WorkerCredentials) -> Result<Worker, WorkerError> {
-        let mut child = self.puppet.fork()?;
-        match child.answer(&Request::Become(person))? {
+    /// Forks a worker without descriptors.
+    pub fn spawn(&mut self, credentials: WorkerCredentials) -> Result<Worker, WorkerError> {
+        let mut child = self.worker.fork()?;
+        match child.answer(&Request::Become(credentials))? {
             Ok(_) => Ok(child),
-            Err(errno) => Err(WorkerError::System("to be of a user", errno)),
+            Err(errno) => Err(WorkerError::System("take on credentials", errno)),
         }
     }
 }
@@ -99,16 +98,16 @@ impl Worker {
         let pidfd = pidfd.map_err(|error| WorkerError::System("pidfd_open", sys::errno(error)))?;
         let status = File::open(format!("/proc/{pid}/status"));
         let status =
-            status.map_err(|error| WorkerError::System("its status", sys::io_errno(&error)))?;
+            status.map_err(|error| WorkerError::System("open status", sys::io_errno(&error)))?;
         Ok(Self { pid, pidfd, status, link: Link::new(Fd(socket.as_raw_fd())), _socket: socket })
     }
 
-    /// Its number in the system.
+    /// Its process ID.
     pub fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// Its VmPin and VmLck in pages, while it lives.
+    /// Its VmPin and VmLck in pages, while it is alive.
     pub fn locked_pages(&self) -> Result<(i64, i64), WorkerError> {
         let mut text = [0; STATUS_BYTES];
         let read = self.status.read_at(&mut text, 0).map_err(|error| sys::io_errno(&error));
@@ -116,36 +115,37 @@ impl Worker {
             let text = str::from_utf8(&text[..length]).map_err(|_| Errno::EIO)?;
             observe::pinned_and_locked_pages(text)
         });
-        pages.map_err(system("its status"))
+        pages.map_err(system("read status"))
     }
 
-    /// Makes a call. An exit or an `execve` that works is [`Reply::Done`]. A new mapping goes to
-    /// `place`.
+    /// Makes a call. A successful exit or `execve` returns [`Reply::Done`]. A new mapping is placed
+    /// at `place`.
     pub fn call(&mut self, call: &Call, place: Option<Va>) -> Result<CallResult, WorkerError> {
-        self.link.say(&Request::Call(call, place), None).map_err(system("an order"))?;
+        self.link.send(&Request::Call(call, place), None).map_err(system("send request"))?;
         match (self.receive(), call) {
             (Err(WorkerError::Died), Call::Process(ProcessCall::Exit { .. })) => {
                 self.await_end().map(|()| Ok(Reply::Done))
             }
             (Ok(Response::Hello), Call::Process(ProcessCall::Exec { .. })) => Ok(Ok(Reply::Done)),
-            (said, _) => answer_in(said?),
+            (response, _) => answer_in(response?),
         }
     }
 
-    /// Makes an ioctl of which the nth allocation fails, counted from 1; whether it came to that.
+    /// Makes an ioctl whose nth allocation fails, counted from 1. The flag is true if it reached
+    /// that.
     pub fn call_failing(
         &mut self,
         call: &Call,
         nth: u32,
     ) -> Result<(CallResult, bool), WorkerError> {
         match self.reply(&Request::Fail(call, nth), None)? {
-            Response::Failed(answer, came_to_it) => Ok((answer, came_to_it)),
+            Response::Failed(answer, reached) => Ok((answer, reached)),
             Response::Answer(Err(errno)) => Err(WorkerError::System("fail-nth", errno)),
             other => Err(strange(&other)),
         }
     }
 
-    /// A child.
+    /// Forks a child of the worker.
     pub fn fork(&mut self) -> Result<Self, WorkerError> {
         let (ours, theirs) = pair()?;
         match self.reply(&Request::Fork, Some(&theirs))? {
@@ -154,39 +154,41 @@ impl Worker {
         }
     }
 
-    /// Executes the puppets' program anew.
+    /// Makes the worker execute its own program again.
     pub fn exec(&mut self) -> Result<(), WorkerError> {
-        self.link.say(&Request::<&Call>::Exec, None).map_err(system("an order"))?;
+        self.link.send(&Request::<&Call>::Exec, None).map_err(system("send request"))?;
         self.hello()
     }
 
-    /// Gives it a descriptor; → its number there.
+    /// Sends a descriptor to the worker; returns its number there.
     pub fn send_fd(&mut self, fd: &OwnedFd) -> Result<Fd, WorkerError> {
         fd_in(self.reply(&Request::Keep, Some(fd))?)
     }
 
-    /// Has it open a pidfd of another.
+    /// Makes the worker open a pidfd of another process.
     pub fn open_pidfd(&mut self, target: Pid) -> Result<Fd, WorkerError> {
         fd_in(self.reply(&Request::Pidfd(target), None)?)
     }
 
-    /// Has the test device behind a bound file raise an interrupt, and take it back.
+    /// Makes the test device behind a bound file raise an interrupt, and acknowledge it.
     pub fn raise(&mut self, device: Fd) -> Result<CallResult, WorkerError> {
         self.answer(&Request::Raise(device))
     }
 
-    /// Whether a test device reaches a page; a flag. Only of a device that is a bus master.
+    /// Checks whether a test device reaches a page; the answer is a flag. The device must be a bus
+    /// master.
     pub fn reaches(&mut self, reach: Reach) -> Result<CallResult, WorkerError> {
         self.answer(&Request::Reach(reach))
     }
 
-    /// SIGKILL; returns when it is gone, its descriptors are closed, and it is reaped.
+    /// Sends SIGKILL; returns once the worker has exited, its descriptors are closed, and it is
+    /// reaped.
     pub fn kill(&mut self) -> Result<(), WorkerError> {
         self.send_sigkill()?;
         self.await_end()
     }
 
-    /// SIGKILL, without waiting, for whoever has several to kill.
+    /// Sends SIGKILL without waiting, for callers that kill several workers.
     pub fn send_sigkill(&self) -> Result<(), WorkerError> {
         match rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL).map_err(sys::errno) {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
@@ -204,7 +206,7 @@ impl Worker {
         }
     }
 
-    /// Nobody waits for the children of those who ignore SIGCHLD: it is a matter of a moment.
+    /// Waits until the process is reaped, which is soon, because its parent ignores SIGCHLD.
     fn await_reaping(&self) -> Result<(), WorkerError> {
         let until = Instant::now() + PATIENCE;
         while rustix::process::pidfd_send_signal(&self.pidfd, Signal::CONT).is_ok() {
@@ -216,17 +218,17 @@ impl Worker {
         Ok(())
     }
 
-    fn answer(&mut self, order: &Request<&Call>) -> Result<CallResult, WorkerError> {
-        answer_in(self.reply(order, None)?)
+    fn answer(&mut self, request: &Request<&Call>) -> Result<CallResult, WorkerError> {
+        answer_in(self.reply(request, None)?)
     }
 
     fn reply(
         &mut self,
-        order: &Request<&Call>,
+        request: &Request<&Call>,
         fd: Option<&OwnedFd>,
     ) -> Result<Response, WorkerError> {
         let fd: Option<BorrowedFd<'_>> = fd.map(AsFd::as_fd);
-        self.link.say(order, fd).map_err(system("an order"))?;
+        self.link.send(request, fd).map_err(system("send request"))?;
         self.receive()
     }
 
@@ -238,16 +240,16 @@ impl Worker {
     }
 
     fn receive(&mut self) -> Result<Response, WorkerError> {
-        let heard = match self.link.hear() {
-            Ok(Received::Value(said, _)) => return Ok(said),
+        let error = match self.link.receive() {
+            Ok(Received::Value(response, _)) => return Ok(response),
             Ok(Received::End) => WorkerError::Died,
             Err(Errno::EAGAIN) => WorkerError::Silent,
-            Err(errno) => WorkerError::System("an answer", errno),
+            Err(errno) => WorkerError::System("receive response", errno),
         };
-        if heard != WorkerError::Died {
+        if error != WorkerError::Died {
             self.kill()?;
         }
-        Err(heard)
+        Err(error)
     }
 }
 
@@ -261,25 +263,25 @@ fn system(what: &'static str) -> impl Fn(Errno) -> WorkerError {
     move |errno| WorkerError::System(what, errno)
 }
 
-fn strange(said: &Response) -> WorkerError {
-    WorkerError::Strange(format!("{said:?}"))
+fn strange(response: &Response) -> WorkerError {
+    WorkerError::Strange(format!("{response:?}"))
 }
 
-fn answer_in(said: Response) -> Result<CallResult, WorkerError> {
-    match said {
+fn answer_in(response: Response) -> Result<CallResult, WorkerError> {
+    match response {
         Response::Answer(answer) => Ok(answer),
         other => Err(strange(&other)),
     }
 }
 
-fn fd_in(said: Response) -> Result<Fd, WorkerError> {
-    match said {
+fn fd_in(response: Response) -> Result<Fd, WorkerError> {
+    match response {
         Response::Answer(Ok(Reply::Fd(fd))) => Ok(fd),
         other => Err(strange(&other)),
     }
 }
 
-/// The player's end, on which nothing is waited for longer than [`PATIENCE`], and a puppet's.
+/// Creates the controller's end, whose receives time out after [`PATIENCE`], and the worker's end.
 fn pair() -> Result<(OwnedFd, OwnedFd), WorkerError> {
     let (ours, theirs) = socket::pair().map_err(system("socketpair"))?;
     set_socket_timeout(&ours, Timeout::Recv, Some(PATIENCE))

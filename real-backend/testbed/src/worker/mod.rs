@@ -1,19 +1,19 @@
-//! Puppets: processes that make the calls that another process, the player, tells them to make.
+//! Workers: processes that make the calls that another process, the controller, sends them.
 //!
-//! A puppet has standard streams, no other descriptor that it knows of, and one thread. What it is
-//! told and what it says travel over a socket of which each packet is one order or one answer, a
-//! binary value. It dies when the player does.
+//! A worker has standard streams, no other descriptor that is visible to its calls, and one thread.
+//! Requests and responses travel over a socket, one binary value per packet. A worker exits when
+//! its controller exits.
 //!
-//! All puppets are forks of one, the *mother*, which is started as a program of its own
-//! ([`Zygote`]). They are then given a user, a capability and a limit (`Order::Become`).
+//! All workers are forks of one, the *zygote*, which is started as a program ([`Zygote`]). Each
+//! then takes on a user, a capability and a limit (`Request::Become`).
 //!
 //! Invariants:
-//! * a puppet's end of the socket is `CONTROL_FD`, beyond the limit on descriptors, so that all
-//!   numbers below are free, and it is inherited by what the puppet executes;
-//! * between two orders a puppet has the descriptors that its calls have made, and no other;
-//! * whoever of them ends is reaped at once, because all ignore SIGCHLD, and orphans go to the
-//!   mother;
-//! * a player waits for nothing longer than [`PATIENCE`].
+//! * a worker's end of the socket is `CONTROL_FD`, above its limit on descriptors, so that all
+//!   lower numbers are free; programs that the worker executes inherit it;
+//! * between two requests a worker has exactly the descriptors that its calls have created;
+//! * every worker that exits is reaped at once, because all ignore SIGCHLD, and orphans are
+//!   reparented to the zygote;
+//! * a controller never waits longer than [`PATIENCE`].
 //!
 //! Mirrors: `fork(2)`, `unix(7)`, `capabilities(7)`.
 
@@ -29,75 +29,76 @@ use handoff_model::abi::ids::{Fd, Iova, Pid, Uid, Va};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Where a puppet's end of the socket is.
+/// The descriptor number of a worker's end of the socket.
 const CONTROL_FD: Fd = Fd(1024);
 
-/// Where a puppet has the counter of its failing allocations while it makes a call.
+/// The descriptor number of a worker's `fail-nth` file while it makes a call.
 const COUNTER: Fd = Fd(1025);
 
-/// The soft limit on descriptors of a puppet: the lowest number that a call cannot get.
+/// The soft limit on descriptors of a worker: the lowest number that a call cannot get.
 const FD_END: u64 = 1024;
 
-/// The longest that an order may take.
+/// The longest time that a request may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Who a puppet is.
+/// The credentials and the limit of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerCredentials {
-    /// The user. User 0 keeps every capability but, as told here, `CAP_IPC_LOCK`.
+    /// The user ID. User 0 keeps every capability except, if so requested, `CAP_IPC_LOCK`.
     pub uid: Uid,
-    /// Whether it has `CAP_IPC_LOCK`; another user than 0 has it as an ambient capability.
+    /// True if it has `CAP_IPC_LOCK`; any user other than 0 has it as an ambient capability.
     pub cap_ipc_lock: bool,
-    /// `RLIMIT_MEMLOCK`, soft and hard.
+    /// `RLIMIT_MEMLOCK` in bytes, soft and hard.
     pub memlock_bytes: u64,
 }
 
-/// What a player tells a puppet. `C` is a call, owned or borrowed.
+/// A request to a worker. `C` is a call, owned or borrowed.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Request<C> {
-    /// Make this call; the place is where a new mapping shall go.
+    /// Make this call; place a new mapping at this address.
     Call(C, Option<Va>),
-    /// Make this ioctl, of which the nth allocation fails.
+    /// Make this ioctl, whose nth allocation fails.
     Fail(C, u32),
-    /// Be this person.
+    /// Take on these credentials.
     Become(WorkerCredentials),
-    /// Fork; the child's socket comes with the packet.
+    /// Fork; the packet carries the child's socket.
     Fork,
-    /// Execute the puppet's own program.
+    /// Execute the worker's own program.
     Exec,
-    /// Keep the descriptor that comes with the packet.
+    /// Keep the descriptor that the packet carries.
     Keep,
     /// Open a pidfd of this process.
     Pidfd(Pid),
-    /// Have the test device behind a bound file raise an interrupt.
+    /// Make the test device behind a bound file raise an interrupt.
     Raise(Fd),
-    /// Have the test device behind a bound file read and write at an address; does it reach the
-    /// file?
+    /// Make the test device behind a bound file read and write at an IOVA, and report whether that
+    /// IOVA maps the page.
     Reach(Reach),
 }
 
-/// What `Order::Reach` asks.
+/// The argument of `Request::Reach`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Reach {
     /// A bound device file.
     pub device: Fd,
-    /// Where the device's accesses go.
+    /// The IOVA that the device accesses.
     pub iova: Iova,
-    /// A memfd that can be written.
+    /// A writable memfd.
     pub memfd: Fd,
-    /// The first byte of the page in question.
+    /// Offset in the memfd of the page to check.
     pub offset_bytes: u64,
 }
 
-/// What a puppet says when it has done what it was told.
+/// A worker's response to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Response {
-    /// What a call came back with, or whatever else it was that a system call did.
+    /// The answer of a call, or the result of the other system calls of a request.
     Answer(CallResult),
-    /// The same of a call with a failing allocation, and whether it came to that.
+    /// The answer of a call with a failing allocation, and whether the call reached that
+    /// allocation.
     Failed(CallResult, bool),
-    /// A child's number.
+    /// The process ID of a new child.
     Child(Pid),
-    /// It lives: what a program says first.
+    /// The first response of a program: it runs.
     Hello,
 }

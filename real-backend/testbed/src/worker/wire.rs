@@ -1,5 +1,5 @@
-//! The socket between a player and a puppet: a packet is one value as postcard writes it, with at
-//! most one descriptor.
+//! The socket between a controller and a worker: each packet is one value in postcard's encoding,
+//! with at most one descriptor.
 
 use crate::sys;
 use handoff_model::abi::errno::Errno;
@@ -15,10 +15,10 @@ use std::fmt;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 
-/// The longest packet: what the default of `net.core.wmem_default` lets through.
+/// Maximum size of a packet in bytes; the default of `net.core.wmem_default` admits it.
 const PACKET_BYTES_MAX: usize = 200 << 10;
 
-/// One end of the socket. Does not own it.
+/// One end of the socket. Does not own the descriptor.
 pub(super) struct Link {
     socket: Fd,
     outgoing: Vec<u8>,
@@ -31,12 +31,12 @@ impl fmt::Debug for Link {
     }
 }
 
-/// What came.
+/// The result of a receive.
 #[derive(Debug)]
 pub(super) enum Received<T> {
-    /// A value, and the descriptor that came with it.
+    /// A value, and the descriptor that the packet carried.
     Value(T, Option<OwnedFd>),
-    /// The other end is gone.
+    /// The other end is closed.
     End,
 }
 
@@ -45,8 +45,8 @@ impl Link {
         Self { socket, outgoing: Vec::new(), incoming: vec![0; PACKET_BYTES_MAX] }
     }
 
-    /// EMSGSIZE, EPIPE when the other end is gone.
-    pub(super) fn say(
+    /// Fails with `EMSGSIZE`, or with `EPIPE` if the other end is closed.
+    pub(super) fn send(
         &mut self,
         value: &impl Serialize,
         fd: Option<BorrowedFd<'_>>,
@@ -65,9 +65,9 @@ impl Link {
             .map_err(sys::errno)
     }
 
-    /// EAGAIN after the time that the socket allows, EIO for what is no such value, EMFILE where a
-    /// descriptor was lost.
-    pub(super) fn hear<T: DeserializeOwned>(&mut self) -> Result<Received<T>, Errno> {
+    /// Fails with `EAGAIN` after the socket's timeout, with `EIO` if the packet does not decode,
+    /// and with `EMFILE` if its descriptor was lost.
+    pub(super) fn receive<T: DeserializeOwned>(&mut self) -> Result<Received<T>, Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let packet = &mut [IoSliceMut::new(&mut self.incoming)];

@@ -1,22 +1,23 @@
-//! What the test guest does with its devices: DMA there and back, for ever, checking each byte.
+//! The workload of the test guest: DMA to each device and back, checking every byte and interrupt.
 //!
-//! Vocabulary. *DMA k* of a device (from 0): an even one takes a pattern out of guest RAM into the
-//! device, the odd one after it brings the pattern back to another place, where it is compared.
-//! *Round* k / 2 has one pattern. A DMA has *ended* when the device says so; it has then *raised*
-//! one interrupt, and is *finished* once that was *delivered* (counted out of the eventfd) and the
-//! bytes were compared. At most one DMA of a device is unfinished, so no two interrupts can merge.
+//! Vocabulary. *DMA k* of a device, counted from 0: if k is even, it copies a pattern from guest
+//! RAM to the device; if odd, it copies the pattern back to another place, where it is compared.
+//! *Round* k / 2 has one pattern. A DMA has *ended* when the device reports that; it has then
+//! *raised* one interrupt. It is *finished* once that interrupt is *delivered* (read from the
+//! eventfd) and the bytes are compared. A device has at most one unfinished DMA, so two interrupts
+//! cannot merge.
 //!
-//! So at every moment `finished ≤ raised ≤ started ≤ finished + 1`, and nothing was lost if and
-//! only if `delivered` meets `raised` and there is no [`Fault`]. A DMA that is under way while the
-//! guest is stopped ends, and interrupts, without anybody; the next tick, in whichever process,
+//! Therefore `finished ≤ raised ≤ started ≤ finished + 1` always holds, and no byte or interrupt
+//! was lost if and only if `delivered` reaches `raised` and there is no [`Fault`]. A DMA that runs
+//! while the guest is stopped ends and interrupts by itself; the next tick, in whichever process,
 //! counts it.
 //!
-//! All that is in [`State`], which names files by [`descriptors::Identity`] and not by number, so
-//! that the new process finds them in its own table and its own memory; no process is told any
-//! number.
+//! All of this is in [`State`], which names files by [`descriptors::Identity`] and not by number.
+//! The new process finds them in its own descriptor table and memory register; no numbers are
+//! transferred.
 //!
-//! No thread and no clock of its own: [`Workload::tick`] does what can be done now. `crate::guest`
-//! calls it.
+//! The workload has no thread and no timer: [`Workload::tick`] does the work that is possible now.
+//! `crate::guest` calls it.
 
 mod state;
 #[cfg(test)]
@@ -35,11 +36,11 @@ use state::{Device, Place, Wiring, pattern};
 
 pub use state::{Fault, Progress, Ram, State, Wires, pages};
 
-/// How long after its start, or after the guest went on, a DMA or its interrupt is given up: 100
-/// times what a DMA takes.
+/// Time after which a DMA or its interrupt counts as lost, from the later of its start and the
+/// resume: 100 times the duration of a DMA.
 pub const LATE_NS: u64 = 10_000_000_000;
 
-/// The work, with everything found that it needs in this process.
+/// The workload, and the devices and memory that it uses in this process.
 #[derive(Debug)]
 pub struct Workload {
     state: State,
@@ -49,7 +50,7 @@ pub struct Workload {
     resumed_ns: u64,
 }
 
-/// A device's things in this process.
+/// The driver, descriptor and addresses of a device in this process.
 #[derive(Debug)]
 struct Found {
     device: Driver,
@@ -59,11 +60,14 @@ struct Found {
 }
 
 impl Workload {
-    /// Goes on from `state` in this process, whichever it was before.
+    /// Continues from `state` in this process.
     ///
-    /// ENODEV (no bound file of a device that answers), EBADF (no eventfd), EFAULT (its RAM is not
-    /// mapped here). That a device was reset meanwhile, or lost bus mastering, is a [`Fault`] and
-    /// no error.
+    /// A device that was reset in the meantime, or lost bus mastering, is a [`Fault`], not an
+    /// error.
+    ///
+    /// # Errors
+    /// `ENODEV` (no bound file of a device that answers), `EBADF` (no eventfd), `EFAULT` (its RAM
+    /// is not mapped here).
     pub fn resume(state: State, memory: Memory) -> Result<Self, Errno> {
         let table = descriptors::table(Pid(std::process::id()))?;
         let found = state.devices.iter().map(|device| find(&device.wiring, &table, &memory));
@@ -78,8 +82,8 @@ impl Workload {
         Ok(Self { state, found, kernel: calls::host(), memory, resumed_ns: monotonic_ns() })
     }
 
-    /// Does what can be done now: counts interrupts, finishes DMAs, starts the next ones. Between
-    /// two ticks every device that works has a DMA under way.
+    /// Does the work that is possible now: counts interrupts, finishes DMAs, starts the next ones.
+    /// Between two ticks every working device has a DMA in flight.
     pub fn tick(&mut self) {
         for (at, here) in self.found.iter_mut().enumerate() {
             let device = &mut self.state.devices[at];
@@ -100,7 +104,7 @@ impl Workload {
         }
     }
 
-    /// How far it has come.
+    /// The current state.
     pub fn state(&self) -> &State {
         &self.state
     }
@@ -145,7 +149,7 @@ impl Device {
     }
 }
 
-/// One device for the time of one tick.
+/// A device during one tick.
 struct Work<'a> {
     device: &'a mut Device,
     here: &'a mut Found,
@@ -156,11 +160,11 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Interrupts are counted first: one that is there was raised by a DMA that has ended.
+    /// Counts interrupts first: any that has arrived was raised by a DMA that has ended.
     fn step(mut self) -> Result<(), Errno> {
         self.count_interrupts()?;
         self.see_end()?;
-        self.judge();
+        self.detect_faults();
         self.finish()?;
         self.start()
     }
@@ -180,7 +184,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn judge(&mut self) {
+    fn detect_faults(&mut self) {
         let since_ns = self.device.started_ns.max(self.resumed_ns);
         let late = monotonic_ns().saturating_sub(since_ns) > LATE_NS;
         let Progress { started, raised, finished, .. } = self.device.progress;
@@ -241,7 +245,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Puts the pattern where it is taken from, or its opposite where it comes back to.
+    /// Writes the pattern to its source, or its complement to the place it is copied back to.
     fn prepare(&self, dma: u64) -> Result<Iova, Errno> {
         let pattern = self.pattern(dma);
         let (va, place, bytes) = match direction(dma) {

@@ -1,7 +1,8 @@
-//! What the guest knows of its work, as a value: saved by one process, loaded by another.
+//! The state of the workload, as a value that one process saves and another loads.
 //!
-//! Invariants: numbers of one process are in [`Ram`] and [`Wires`] only, never in [`State`]; a
-//! [`State`] of another version is refused; counters only grow.
+//! Invariants: descriptor numbers and addresses of one process appear only in [`Ram`] and
+//! [`Wires`], never in [`State`]; a [`State`] of another version is refused; counters never
+//! decrease.
 
 use crate::calls;
 use crate::device::{self, Limits, Queue};
@@ -11,41 +12,40 @@ use handoff_real_backend::descriptors::{self, Identity};
 use handoff_real_backend::memory::Memory;
 use serde::{Deserialize, Serialize};
 
-/// The file behind guest RAM, from its first byte on, in numbers of the process that starts the
-/// work.
+/// The file behind guest RAM, by its descriptor number in the process that starts the workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ram {
     /// A memfd.
     pub fd: Fd,
-    /// Where devices see it.
+    /// The address of its first byte, as devices see it.
     pub iova: Iova,
-    /// Its length.
+    /// Its length in pages.
     pub pages: u64,
 }
 
-/// Pages in guest RAM: for one DMA, or for a driver's queue.
+/// A page or pages in guest RAM: for one DMA, or for a driver's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
-    /// In the file behind guest RAM.
+    /// The offset in the file behind guest RAM.
     pub(super) offset_bytes: u64,
-    /// For the device.
+    /// The address for the device.
     pub(super) iova: Iova,
 }
 
-/// Returns how many pages of guest RAM a device takes: one from which patterns are taken, one to
-/// which they come back, and its driver's queue.
+/// Returns the number of pages of guest RAM that a device takes: a source and a destination of
+/// patterns, and its driver's queue.
 pub const fn pages(limits: Limits) -> u64 {
     2 + limits.queue_pages
 }
 
-/// Gives out guest RAM, page by page.
+/// Allocates guest RAM, page by page.
 struct Layout {
     ram: Ram,
     used_pages: u64,
 }
 
 impl Layout {
-    /// EINVAL when there is not so much.
+    /// Fails with `EINVAL` if guest RAM is exhausted.
     fn take(&mut self, pages: u64) -> Result<Place, Errno> {
         let offset_bytes = self.used_pages * PAGE_BYTES;
         self.used_pages += pages;
@@ -55,7 +55,7 @@ impl Layout {
     }
 }
 
-/// What a device is wired to, in numbers of the process that starts the work.
+/// The files of a device, by descriptor number in the process that starts the workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wires {
     /// Its bound and attached device file.
@@ -64,88 +64,89 @@ pub struct Wires {
     pub trigger: Fd,
 }
 
-/// The same in identities.
+/// The files of a device by identity, and its places in guest RAM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Wiring {
     pub(super) device: Identity,
     pub(super) trigger: Identity,
     pub(super) ram: Identity,
-    /// Where patterns are taken from.
+    /// The source of patterns.
     pub(super) out: Place,
-    /// Where they come back to.
+    /// The destination of patterns.
     pub(super) back: Place,
-    /// The driver's own pages.
+    /// The pages of the driver's queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) queue: Option<Place>,
 }
 
-/// Something that a guest must never see.
+/// A violation that a guest must never observe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// A byte came back changed.
     Data {
-        /// Of which DMA.
+        /// The DMA.
         dma: u64,
-        /// The first such byte.
+        /// The index of the first such byte.
         at_byte: u64,
-        /// What the pattern has there.
+        /// The byte in the pattern.
         expected: u8,
-        /// What guest RAM has.
+        /// The byte in guest RAM.
         found: u8,
     },
-    /// A DMA has ended, its interrupt did not come.
+    /// A DMA has ended, but its interrupt did not arrive.
     InterruptMissing {
-        /// Of which DMA.
+        /// The DMA.
         dma: u64,
     },
-    /// Interrupts came that no DMA had raised.
+    /// Interrupts arrived that no DMA had raised.
     InterruptSurplus {
-        /// How many.
+        /// Their number.
         count: u64,
     },
     /// A DMA does not end.
     DmaStuck {
-        /// Which.
+        /// The DMA.
         dma: u64,
     },
-    /// The device was closed and opened, or reset, since its marker was planted.
+    /// The device was reset, or closed and reopened, since its marker was planted.
     MarkerGone,
-    /// The device may not do DMA any more.
+    /// Bus mastering was disabled.
     BusMasterOff,
-    /// The driver was refused something.
+    /// An operation of the driver failed.
     Refused {
-        /// With which number.
+        /// The errno.
         errno: Errno,
     },
 }
 
 impl Fault {
-    /// The device's work ends with it: the verdict is known, and more of the same tells nothing.
+    /// True if the device's work ends with it: the verdict is known, and repeating it adds no
+    /// information.
     fn is_final(self) -> bool {
         !matches!(self, Self::InterruptSurplus { .. } | Self::MarkerGone | Self::BusMasterOff)
     }
 }
 
-/// How far a device has come.
+/// The progress of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// DMAs started.
+    /// Number of DMAs started.
     pub started: u64,
-    /// DMAs ended, each with an interrupt.
+    /// Number of DMAs that ended, each of which raised an interrupt.
     pub raised: u64,
-    /// Interrupts counted.
+    /// Number of interrupts counted.
     pub delivered: u64,
-    /// DMAs done with.
+    /// Number of DMAs finished.
     pub finished: u64,
-    /// Bytes that were compared and were right.
+    /// Number of bytes that were compared and equal.
     pub compared_bytes: u64,
-    /// What went wrong, in order.
+    /// The faults, in order.
     pub faults: Vec<Fault>,
 }
 
 impl Progress {
-    /// It does not go on.
+    /// True if its work has ended with a fault.
     pub(super) fn is_over(&self) -> bool {
         self.faults.iter().any(|fault| fault.is_final())
     }
@@ -158,13 +159,13 @@ impl Progress {
         self.faults.iter().map(count).sum()
     }
 
-    /// Interrupts that are still to come; negative when too many came.
+    /// Number of interrupts still expected; negative if too many arrived.
     pub(super) fn outstanding(&self) -> i64 {
         (self.raised + self.surplus()).cast_signed() - self.delivered.cast_signed()
     }
 }
 
-/// All that the guest knows: what is saved, sent and loaded.
+/// The complete state of the workload: saved, sent and loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     version: u32,
@@ -175,7 +176,7 @@ pub struct State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Device {
     pub(super) wiring: Wiring,
-    /// When its last DMA was started.
+    /// The time at which its last DMA was started (monotonic, ns).
     pub(super) started_ns: u64,
     pub(super) progress: Progress,
 }
@@ -184,10 +185,12 @@ pub(super) struct Device {
 const VERSION: u32 = 1;
 
 impl State {
-    /// Work not yet begun, on idle devices. Enables each, prepares it and empties its eventfd.
+    /// A workload that has not started, on idle devices. Enables and prepares each device and
+    /// empties its eventfd.
     ///
-    /// ENODEV (no kind of test device), EINVAL (too little guest RAM), EBADF, EFAULT (the RAM for a
-    /// queue is not mapped), and what the device file says.
+    /// # Errors
+    /// `ENODEV` (not a known kind of device), `EINVAL` (too little guest RAM), `EBADF`, `EFAULT`
+    /// (the RAM of a queue is not mapped), and errnos of the device file.
     pub fn new(seed: u64, ram: Ram, wires: &[Wires], memory: &Memory) -> Result<Self, Errno> {
         let mut layout = Layout { ram, used_pages: 0 };
         let devices = wires.iter().map(|wires| Device::new(*wires, &mut layout, memory));
@@ -198,19 +201,19 @@ impl State {
         Self { version: VERSION, seed, devices }
     }
 
-    /// As it is saved.
+    /// The serialized state.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a tree of numbers and names")
     }
 
-    /// From a file that may be longer than what was written to it. EINVAL.
+    /// Parses a file that may have trailing zeros. Fails with `EINVAL`.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Errno> {
         let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         let state: Self = serde_json::from_slice(&bytes[..written]).map_err(|_| Errno::EINVAL)?;
         if state.version == VERSION { Ok(state) } else { Err(Errno::EINVAL) }
     }
 
-    /// Of each device.
+    /// Progress of each device.
     pub fn progress(&self) -> Vec<Progress> {
         self.devices.iter().map(|device| device.progress.clone()).collect()
     }
@@ -242,13 +245,13 @@ impl Device {
         Ok(Self::with(wiring))
     }
 
-    /// Has not begun.
+    /// A device that has not started.
     pub(super) fn with(wiring: Wiring) -> Self {
         Self { wiring, started_ns: 0, progress: Progress::default() }
     }
 }
 
-/// The pattern of a round: bytes that no other round and no other device has in that order.
+/// The pattern of a round, different for each seed, device and round.
 pub(super) fn pattern(seed: u64, device: usize, round: u64, length_bytes: u32) -> Vec<u8> {
     let mut state = seed ^ (device as u64) << 56 ^ round << 16;
     let mut next = move || {
@@ -272,11 +275,11 @@ mod tests {
             assert_eq!(one.len(), 4095);
             assert!(patterns[at + 1..].iter().all(|other| other != one));
         }
-        assert_eq!(pattern(1, 0, 0), patterns[0], "and by nothing else");
+        assert_eq!(pattern(1, 0, 0), patterns[0], "and by no other input");
     }
 
     #[test]
-    fn state_is_read_back_also_out_of_a_longer_file() {
+    fn state_is_parsed_from_a_file_with_trailing_zeros() {
         let state = State { version: VERSION, seed: 7, devices: Vec::new() };
         let mut file = state.to_json();
         file.resize(4096, 0);
@@ -288,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_without_a_queue_is_saved_as_ever() {
+    fn the_encoding_of_a_device_without_a_queue_is_stable() {
         let identity = r#"{"device":1,"inode":2,"special":3,"event":4}"#;
         let wiring = [
             format!(r#"{{"device":{identity},"trigger":{identity},"ram":{identity}"#),
@@ -306,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn guest_ram_is_given_out_page_by_page() {
+    fn guest_ram_is_allocated_page_by_page() {
         let ram = Ram { fd: Fd(3), iova: Iova(0x10_0000), pages: 5 };
         let mut layout = Layout { ram, used_pages: 0 };
         let mut take = |pages| layout.take(pages).map(|at| (at.offset_bytes, at.iova.0));
@@ -317,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn interrupts_are_counted_against_what_was_raised() {
+    fn delivered_interrupts_are_subtracted_from_raised_ones() {
         let progress = |raised, delivered, faults: &[Fault]| {
             Progress { raised, delivered, faults: faults.to_vec(), ..Progress::default() }
                 .outstanding()

@@ -1,7 +1,7 @@
-//! Tests the workload on a model of a device.
+//! Tests of the workload on a simulated device.
 //!
-//! The model is as little like `edu` as can be: commands and completions lie in a queue in guest
-//! RAM, which is all that a driver knows, and the device looks there only when its doorbell rings.
+//! The device is as unlike `edu` as possible: commands and completions lie in a queue in guest RAM,
+//! which holds all of the driver's state, and the device reads it only when its doorbell rings.
 
 use super::state::{Device, Place, Wiring, pattern};
 use super::{Fault, Found, LATE_NS, Progress, State, Workload};
@@ -17,11 +17,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 const LIMITS: Limits = Limits { dma_bytes_max: 512, iova_end: 1 << 40, queue_pages: 1 };
 
-/// Where the device sees guest RAM: two places, and the queue.
+/// The address of guest RAM for the device: two pages for patterns, and the queue.
 const IOVA: u64 = 0x4000_0000;
 const PAGES: u64 = 3;
 
-/// A word in the queue: whether a command is there, its direction, its address.
+/// The first word of the queue if it has a command; the direction and the address follow.
 const COMMANDED: u64 = 1;
 
 /// The device itself, which outlives the processes that drive it.
@@ -48,7 +48,7 @@ impl Hardware {
         u64::from_le_bytes(bytes)
     }
 
-    /// Does what it was asked for, but for the interrupt.
+    /// Executes the pending command, without the interrupt.
     fn complete(&mut self) {
         assert!(std::mem::take(&mut self.doorbell), "there is a command");
         let (to_ram, iova) = (self.queue_word(1) == 1, self.queue_word(2));
@@ -134,7 +134,7 @@ fn kernel(memory: &Memory) -> Host {
     Host::new(Vec::new(), memory.clone(), Box::new(NoGuest))
 }
 
-/// A device, the RAM of its guest, and the work to do.
+/// A device, its guest's RAM, and the workload's state.
 struct Rig {
     hardware: Arc<Mutex<Hardware>>,
     state: State,
@@ -181,7 +181,7 @@ impl Rig {
         self.hardware.lock().expect("no panic")
     }
 
-    /// Goes on as a process that knows nothing but the saved state.
+    /// Resumes in a process that knows only the saved state.
     fn resume(&self, state: &State) -> Workload {
         let saved = State::from_json(&state.to_json()).expect("readable");
         let (memory, va, trigger) = {
@@ -203,7 +203,7 @@ impl Rig {
         self.resume(&self.state)
     }
 
-    /// Ends the DMA that runs, and interrupts.
+    /// Ends the running DMA, and interrupts.
     fn finish_dma(&self) {
         self.hardware().complete();
         self.hardware().interrupt();
@@ -214,7 +214,7 @@ fn progress(workload: &Workload) -> Progress {
     workload.state().progress().remove(0)
 }
 
-/// Started, raised, delivered, finished.
+/// The counters started, raised, delivered, finished.
 fn counts(workload: &Workload) -> [u64; 4] {
     let Progress { started, raised, delivered, finished, .. } = progress(workload);
     [started, raised, delivered, finished]
@@ -238,7 +238,7 @@ fn a_pattern_goes_to_the_device_and_comes_back() {
 }
 
 #[test]
-fn the_next_process_counts_a_dma_that_ended_meanwhile() {
+fn the_next_process_counts_a_dma_that_ended_in_between() {
     let rig = Rig::new(LIMITS);
     let mut old = rig.start();
     old.tick();
@@ -255,7 +255,7 @@ fn the_next_process_counts_a_dma_that_ended_meanwhile() {
 }
 
 #[test]
-fn an_interrupt_may_come_later_than_its_dma_ends() {
+fn an_interrupt_may_arrive_after_its_dma_has_ended() {
     let rig = Rig::new(LIMITS);
     let mut workload = rig.start();
     workload.tick();
@@ -276,7 +276,7 @@ fn a_device_without_dma_only_interrupts() {
     assert_eq!((finished, compared_bytes, faults), (4, 0, vec![]));
 }
 
-/// Makes the workload believe that its device had all the time that it gets.
+/// Moves the start of the DMA and the resume back to time 0, so that the DMA is late.
 fn make_late(workload: &mut Workload) {
     workload.resumed_ns = 0;
     workload.state.devices[0].started_ns = 0;
@@ -284,12 +284,12 @@ fn make_late(workload: &mut Workload) {
 }
 
 #[test]
-fn what_a_device_does_wrong_is_a_fault() {
+fn device_errors_are_detected_as_faults() {
     type Upset = fn(&Rig, &mut Workload);
     let byte = pattern(7, 0, 0, 512)[3];
     let rows: [(&str, Upset, Fault); 5] = [
         (
-            "a byte changes on the way",
+            "a byte changes in between",
             |rig, workload| {
                 rig.finish_dma();
                 workload.tick();
@@ -335,12 +335,12 @@ fn what_a_device_does_wrong_is_a_fault() {
 }
 
 #[test]
-fn a_device_that_was_reset_is_told_at_the_resume() {
+fn a_device_that_was_reset_is_a_fault_at_resume() {
     let rig = Rig::new(LIMITS);
     rig.hardware().marked = false;
     rig.hardware().master = false;
     let mut workload = rig.start();
     assert_eq!(progress(&workload).faults, [Fault::MarkerGone, Fault::BusMasterOff]);
     workload.tick();
-    assert_eq!(counts(&workload), [1, 0, 0, 0], "it works on");
+    assert_eq!(counts(&workload), [1, 0, 0, 0], "it continues to work");
 }

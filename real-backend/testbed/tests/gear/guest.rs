@@ -1,4 +1,4 @@
-//! Guests without devices, and files that are no devices.
+//! Tests of guests without devices, and of files that are not devices.
 
 use crate::calls::{DONE, check, memfd, no};
 use handoff_model::abi::call::{Call, GuestCall};
@@ -11,7 +11,7 @@ use handoff_testbed::guest::TestGuest;
 use handoff_testbed::workload::{Ram, Wires};
 use rustix::fd::AsRawFd;
 
-/// Guest RAM without a file, which devices are not asked for.
+/// Guest RAM without a file, for a guest without devices.
 const NO_RAM: Ram = Ram { fd: Fd(-1), iova: Iova(0), pages: 0 };
 
 fn handle() -> (Host, TestGuest) {
@@ -21,7 +21,7 @@ fn handle() -> (Host, TestGuest) {
 }
 
 #[test]
-fn a_guest_goes_through_a_memfd_from_one_door_to_another() {
+fn a_guest_is_transferred_through_a_memfd() {
     let ((mut old, guest), (mut new, _)) = (handle(), handle());
     let fd = memfd(&mut old, 65536);
     check(
@@ -34,7 +34,7 @@ fn a_guest_goes_through_a_memfd_from_one_door_to_another() {
         ],
     );
     assert_eq!(guest.view(), None);
-    guest.wire(7, NO_RAM, &[]).expect("no devices, nothing to refuse");
+    guest.wire(7, NO_RAM, &[]).expect("no device that could fail");
     check(
         &mut old,
         &[
@@ -60,7 +60,7 @@ fn a_guest_goes_through_a_memfd_from_one_door_to_another() {
 }
 
 #[test]
-fn a_file_that_is_no_device_is_not_driven() {
+fn a_file_that_is_not_a_device_is_not_driven() {
     let null = std::fs::File::open("/dev/null").expect("everywhere");
     let device = Fd(null.as_raw_fd());
     assert_eq!(probe(device).map(drop), Err(Errno::ENOTTY));

@@ -1,4 +1,4 @@
-//! The test gear on any Linux: no iommufd, no device, no privilege is needed.
+//! Tests of the test support on any Linux: without iommufd, devices or privileges.
 
 #[path = "../../../tests/host/calls.rs"]
 mod calls;
