@@ -25,7 +25,7 @@ fn a_process_without_a_guest_refuses_the_guest_calls() {
 #[test]
 fn every_call_is_recorded_with_its_answer_and_its_time() {
     let mut recorded: Vec<(CompletedCall, u64, u64)> = Vec::new();
-    let mut recorder = Recorder::new(host(), Pid(9), |made, enter_ns, leave_ns| {
+    let mut host_recorder = Recorder::new(host(), Pid(9), |made, enter_ns, leave_ns| {
         recorded.push((made, enter_ns, leave_ns));
     });
     let rows = [
@@ -33,7 +33,7 @@ fn every_call_is_recorded_with_its_answer_and_its_time() {
         Call::File(FileCall::Close { fd: Fd(-1) }),
         Call::Process(ProcessCall::Exec { image: Fd(-1) }),
     ];
-    let answers: Vec<_> = rows.iter().map(|call| recorder.call(call)).collect();
+    let answers: Vec<_> = rows.iter().map(|call| host_recorder.call(call)).collect();
     let made = |at: usize, answer| CompletedCall { pid: Pid(9), call: rows[at].clone(), answer };
     let expected = [
         made(0, answers[0].clone()),
