@@ -63,6 +63,12 @@ pub enum Severity {
     Untidy,
 }
 
+impl Severity {
+    /// Every severity, the worst first.
+    pub const ALL: [Self; 5] =
+        [Self::MemoryCorrupted, Self::GuestLost, Self::DeviceDead, Self::Leak, Self::Untidy];
+}
+
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -6,4 +6,5 @@ pub mod compare;
 pub mod docgen;
 pub mod hazards;
 pub mod phase_graph;
+pub mod severities;
 mod tables;

@@ -1,7 +1,15 @@
 //! Tests that the samples in the README are the command's output.
 
 use super::{Dir, handoff};
+use handoff_checker::search::Limits;
+use handoff_specs::scenario::library::to_compare;
+use handoff_specs::survey::compare::compare;
+use handoff_specs::survey::severities::severities;
+use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
+
+/// Held while a test reads the README and writes it.
+static WRITING: Mutex<()> = Mutex::new(());
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 
@@ -29,6 +37,7 @@ fn without_time(text: &str) -> String {
 
 #[test]
 fn the_proof_is_what_the_command_prints() {
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let readme = fs::read_to_string(README).expect("the README");
     let (shown, now) = (block(&readme, "text\ntransfer"), printed(&["check", "transfer"]));
     let (shown, now) = (format!("transfer{shown}"), without_time(&now));
@@ -37,6 +46,23 @@ fn the_proof_is_what_the_command_prints() {
         return;
     }
     assert_eq!(shown.trim_end(), now.trim_end(), "HANDOFF_PAGES=1 cargo test writes it");
+}
+
+/// The table of variants, between two marks.
+#[test]
+fn the_table_is_what_the_checks_find() {
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let readme = fs::read_to_string(README).expect("the README");
+    let (mark, end) = ("<!-- made by `HANDOFF_PAGES=1 cargo test` -->\n", "<!-- end -->");
+    let (before, rest) = readme.split_once(mark).expect("the mark");
+    let (shown, after) = rest.split_once(end).expect("the end of the table");
+    let columns = compare(&to_compare(), Limits::default()).expect("they can be set up");
+    let now = severities(&columns);
+    if env::var_os("HANDOFF_PAGES").is_some() {
+        fs::write(README, [before, mark, &now, end, after].concat()).expect("it can be written");
+        return;
+    }
+    assert_eq!(shown, now, "HANDOFF_PAGES=1 cargo test writes it");
 }
 
 /// A line of dots stands for omitted lines.
