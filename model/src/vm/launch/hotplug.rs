@@ -1,9 +1,9 @@
 //! Changes of a running virtual machine: hotplug between handoffs, and interrupts that a guest's
 //! driver arms, also during one.
 //!
-//! Only the last device changes, because the numbering of GSIs and iommufds depends on the order of
-//! devices. After an error the process holds the objects that were made or not yet closed, and the
-//! inventory is unchanged.
+//! Only the last device changes, because GSIs are numbered in the order of devices; only iommufds
+//! are supported. After an error the process holds the objects that were made or not yet closed,
+//! and the inventory is unchanged.
 
 use super::{DevicePlan, LaunchError, Start, irqfds};
 use crate::abi::call::{Call, FileCall, IommufdCall, KvmCall};
