@@ -94,7 +94,8 @@ fn a_blocker_names_the_object_and_the_remedy() {
     let (mut vm, descriptors) = good();
     vm.contexts[0].spaces[0].mappings[0].memory = Memory::Bar { device: 0, region: 2 };
     vm.contexts.push(Context { name: "second".to_owned(), spaces: Vec::new() });
-    let messages: Vec<_> = of_inventory(&vm, &descriptors).iter().map(ToString::to_string).collect();
+    let messages: Vec<_> =
+        of_inventory(&vm, &descriptors).iter().map(ToString::to_string).collect();
     let (bar, closed) = (&messages[0], &messages[1]);
     assert!(bar.contains("region 2 of device \"nic0\"") && bar.contains("unmap it"));
     assert!(closed.contains(&Key::new(Kind::Iommufd, "second", 0).to_string()), "{closed}");

@@ -83,7 +83,9 @@ fn process(call: &ProcessCall, on: On<'_>) -> String {
 fn socket(call: &SocketCall) -> String {
     match call {
         SocketCall::Send { bytes, fds, .. } => format!("send {}", message(bytes, fds.len())),
-        SocketCall::ShutdownReceive { .. } => "shut down the receiving side of the socket".to_owned(),
+        SocketCall::ShutdownReceive { .. } => {
+            "shut down the receiving side of the socket".to_owned()
+        }
         SocketCall::Receive { .. } | SocketCall::ReceiveFew { .. } => call.name().to_owned(),
     }
 }

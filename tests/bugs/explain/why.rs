@@ -74,8 +74,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "IRQ-1",
         &[
             "because at step # (new VMM, DrainEvents: ",
-            "“nic0, interrupt 0” went from “raised 1, delivered 0, pending 1” to “raised 1, delivered 0, \
-             pending 0”",
+            "“nic0, interrupt 0” went from “raised 1, delivered 0, pending 1” to “raised 1, \
+             delivered 0, pending 0”",
             "without step # (nic0 writes to guest memory and raises an interrupt) keeps IRQ-1",
         ],
     ),
@@ -143,8 +143,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "waits-for-the-dead",
         "END-1",
         &[
-            "because after step # (old VMM, AwaitPrepared: receive: the peer closed the socket) everything \
-             is as it was after step #",
+            "because after step # (old VMM, AwaitPrepared: receive: the peer closed the socket) \
+             everything is as it was after step #",
             "without step # (new VMM, KILLED) keeps END-1",
         ],
     ),
