@@ -6,7 +6,7 @@
 //!
 //! A structure ends with its bytes: memory beyond them can be neither read nor written (EFAULT).
 //! Pointers in it lead to the memory of its [`Pointee`]s. Any other pointer keeps the value in the
-//! bytes, at which nothing is mapped.
+//! bytes and is an unmapped address.
 
 use crate::abi::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub struct Ioctl {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Argument {
-    /// A number. If it is used as an address, nothing is mapped there.
+    /// A number. Used as an address, it is unmapped.
     Value(u64),
     /// The address of a structure.
     Structure(Structure),

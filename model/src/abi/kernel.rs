@@ -2,7 +2,7 @@
 
 use crate::abi::call::{Call, CallResult};
 
-/// The kernel as one process reaches it, simulated or real.
+/// The interface of one process to a kernel, simulated or real.
 ///
 /// The trait has one method because every call is data: a decorator (tracing, fault injection,
 /// counting) wraps it once and observes every call. An implementation returns the errnos that Linux

@@ -44,7 +44,7 @@ pub struct View {
     pub processes: BTreeMap<Pid, ProcessView>,
     /// Descriptors in flight: sent and not yet received.
     pub in_flight: Vec<FileRef>,
-    /// The page sets, one for each regardless of how many areas map it.
+    /// The page sets, each listed once, regardless of how many areas map it.
     pub page_sets: Vec<PageSetView>,
     /// The mappings, one for each area of each address space.
     pub mappings: Vec<MappingView>,
@@ -113,7 +113,7 @@ pub enum FileKind {
     Vcpu,
     /// KVM's list of VFIO files (`KVM_DEV_TYPE_VFIO`).
     KvmVfio,
-    /// A device state in migration (`data_fd` of a migration state).
+    /// A device's migration state in transfer (`data_fd` of a migration state).
     MigrationData,
     /// Any other file.
     Other,

@@ -83,7 +83,7 @@ fn row<P: Copy + PartialEq>(rules: &[Rule<P>], phase: P) -> Option<usize> {
 }
 
 /// Computes the height of a phase. While its successors are visited the phase counts as an end, so
-/// a rule that leads back adds nothing.
+/// a rule that leads back does not count.
 fn climb<P: Copy + PartialEq>(
     rules: &[Rule<P>],
     jumps: &[(P, P)],
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_leads_to_a_lower_phase() {
+    fn every_rule_leads_to_a_lower_phase() {
         for mode in [Mode::Transfer, Mode::Exec] {
             for protocol in [Protocol::safe(mode), Protocol::safe(mode).last_resort()] {
                 assert_eq!(rising(&protocol.outgoing, OUT_JUMPS), []);
@@ -135,7 +135,7 @@ mod tests {
 
     /// Numbers stand for phases: longest paths run over successors, undo phases and jumps.
     #[test]
-    fn heights_are_longest_ways() {
+    fn heights_are_longest_paths() {
         let rows = [
             fallible(1, 2, 5),
             fallible(2, 3, 4),
@@ -154,7 +154,7 @@ mod tests {
 
     /// Cycles are detected, and only bugs that have one are reported.
     #[test]
-    fn only_rows_that_lead_back_rise() {
+    fn only_cycles_do_not_decrease() {
         let mut back = Vec::new();
         for defect in DEFECTS {
             let protocol = defect.plant(Protocol::safe(defect.mode));

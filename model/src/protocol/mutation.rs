@@ -17,7 +17,7 @@ pub struct Mutations {
     pub(crate) calls: Vec<(RolePhase, &'static str)>,
     /// Calls whose errors are ignored: phase and name of the call.
     pub(crate) answers: Vec<(RolePhase, &'static str)>,
-    /// True if [`Protocol::last_resort`](super::Protocol::last_resort) changes nothing.
+    /// True if [`Protocol::last_resort`](super::Protocol::last_resort) has no effect.
     pub(crate) last_resort: bool,
 }
 

@@ -61,7 +61,7 @@ pub(crate) use named;
 named! {
     /// The phases of the old process.
     OutPhase {
-        /// Check every precondition of this side; change nothing.
+        /// Check every precondition of this side, without side effects.
         Preflight,
         /// Send an offer: the requirements for taking over.
         Offer,
@@ -98,7 +98,7 @@ named! {
         Revoke,
         /// Check whether the new process committed before.
         Drain,
-        /// Tell the new process to leave, and kill it.
+        /// Ask the new process to exit, and kill it.
         TerminatePeer,
         /// Wait until the new process has exited.
         AwaitGone,
@@ -141,7 +141,7 @@ named! {
     InPhase {
         /// Wait for an offer.
         AwaitOffer,
-        /// Check every precondition of this side; change nothing.
+        /// Check every precondition of this side, without side effects.
         Check,
         /// Report that this process is ready to take over.
         Ready,

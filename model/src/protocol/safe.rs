@@ -172,7 +172,7 @@ impl Protocol {
         early
     }
 
-    /// Returns a protocol that checks every precondition and leaves nothing out.
+    /// Returns a protocol with these tables that checks every precondition.
     pub(crate) fn of_tables(
         mode: Mode,
         outgoing: &[Rule<OutPhase>],

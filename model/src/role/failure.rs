@@ -82,7 +82,8 @@ impl StepError {
         Self::Call { call: call.name().to_owned(), errno }
     }
 
-    /// Returns the error for a kernel that has `has` and an inventory that says `said`.
+    /// Returns the error for an object whose value is `said` in the inventory and `has` in the
+    /// kernel.
     pub(crate) fn mismatch(
         what: impl fmt::Display,
         said: impl fmt::Display,

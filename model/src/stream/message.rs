@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! old  Offer ────────────────────────────▶ new   are the preconditions of a takeover met?
-//!      ◀──────────────────────────── Ready       (nothing has been changed yet)
+//!      ◀──────────────────────────── Ready       (no side effects so far)
 //!      [the guest stops; the snapshot is taken]
 //!      Descriptors, one or more ─────────▶       every descriptor, exactly once
-//!      ◀───────────────────────── Prepared       all received, checked and mapped; nothing changed
+//!      ◀───────────────────────── Prepared       all received, checked and mapped; no changes
 //!      Commit ───────────────────────────▶       the new process may now change shared objects
 //!      ◀──────────────────────── Committed       it owns everything: the point of no return
 //! ```
@@ -15,7 +15,7 @@
 //! ```text
 //!      [the snapshot is taken; the guest runs]
 //!      Descriptors, one or more ─────────▶
-//!      ◀────────────────────────── Adopted       all received, checked and mapped; nothing changed
+//!      ◀────────────────────────── Adopted       all received, checked and mapped; no changes
 //!      [the guest stops]
 //!      Unchanged ────────────────────────▶       the snapshot is still up to date
 //!      ◀───────────────────────── Prepared       continues as above
@@ -55,7 +55,7 @@ pub enum Message {
         /// Total number of descriptors.
         total: u32,
     },
-    /// New to old: the early snapshot is adopted, nothing has been changed, and the guest may stop.
+    /// New to old: the early snapshot is adopted without any change, and the guest may stop.
     Adopted,
     /// Old to new: the guest is stopped and saved, and the early snapshot is still up to date.
     Unchanged,

@@ -2,8 +2,8 @@
 //! address spaces, and devices; and the descriptors through which a VMM owns them.
 //!
 //! The inventory names kernel objects by the ids that the kernel assigned. The new process adopts
-//! these ids; it allocates, binds, attaches and maps nothing. Descriptors are kept separately,
-//! under names ([`Key`]), because their numbers differ between processes.
+//! these ids and makes no alloc, bind, attach or map call. Descriptors are kept separately, under
+//! names ([`Key`]), because their numbers differ between processes.
 //!
 //! The inventory is also part of the record in the stream ([`crate::stream`]): once released,
 //! fields are only added, with a default that means "absent".
@@ -79,7 +79,7 @@ pub enum Dma {
 }
 
 impl Dma {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_iommufd(&self) -> bool {
         *self == Self::Iommufd
     }

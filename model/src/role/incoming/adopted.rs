@@ -162,7 +162,7 @@ impl Adopted {
             return same(omitted, Check::RamLength, "length of a RAM file", said, length_bytes);
         }
         let said = self.device(fd).map(|device| device.inode);
-        same(omitted, Check::DeviceInode, "device node", said, inode)
+        same(omitted, Check::DeviceInode, "inode of a device node", said, inode)
     }
 }
 

@@ -92,14 +92,14 @@ impl Outgoing {
 
     /// Returns those calls that the present phase makes: addresses are restored only where they
     /// were invalidated.
-    pub(super) fn due<'a>(&self, calls: &'a [Call]) -> &'a [Call] {
-        let due = match self.walk.phase {
+    pub(super) fn required<'a>(&self, calls: &'a [Call]) -> &'a [Call] {
+        let required = match self.walk.phase {
             OutPhase::RestoreVaddr => self.restores(calls),
             OutPhase::RestoreWhole => self.released,
             OutPhase::AbortRestoring => self.released.min(1),
             _ => calls.len(),
         };
-        &calls[..calls.len().min(due)]
+        &calls[..calls.len().min(required)]
     }
 
     /// Returns how many of these calls are for a container whose addresses were invalidated.

@@ -63,7 +63,7 @@ pub enum OutgoingTransport {
 pub enum OutgoingOutcome {
     /// The guest belongs to the new process.
     HandedOver,
-    /// The handoff was refused before the guest stopped; nothing was changed.
+    /// The handoff was refused before the guest stopped, without side effects.
     Refused,
     /// The guest was stopped, and runs here again.
     RolledBack,
@@ -102,7 +102,7 @@ enum Snapshot {
     Outdated,
 }
 
-/// Data that is fixed for the whole run, unless the virtual machine changes.
+/// Data that stays fixed unless the virtual machine changes.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Plan {
     protocol: Protocol,
@@ -183,7 +183,7 @@ impl Outgoing {
     fn calls(&self) -> &[Call] {
         let calls = &self.plan.calls[self.walk.phase as usize];
         #[cfg(feature = "lab")]
-        let calls = self.due(calls);
+        let calls = self.required(calls);
         calls
     }
 

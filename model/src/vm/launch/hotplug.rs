@@ -118,7 +118,7 @@ impl<K: Kernel> Start<'_, K> {
         self.descriptors.get(&key).expect("a device of a virtual machine is open")
     }
 
-    /// Assigns or deassigns the irqfds of a device's interrupts; does nothing without KVM.
+    /// Assigns or deassigns the irqfds of a device's interrupts; has no effect without KVM.
     fn take_interrupts(
         &mut self,
         vm: &Vm,

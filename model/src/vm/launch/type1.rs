@@ -93,7 +93,7 @@ impl<K: Kernel> Start<'_, K> {
     fn group_device(&mut self, plan: &DevicePlan, context: u16) -> Result<Device, LaunchError> {
         self.for_what(&format!("device {:?}", plan.name));
         let key = Key::new(Kind::Group, &plan.name, 0);
-        let group = self.descriptors.get(&key).expect("groups join before devices are had");
+        let group = self.descriptors.get(&key).expect("groups join before devices are opened");
         let fd = self.fd(Call::Container(ContainerCall::GroupDevice {
             group,
             address: plan.group.1.clone(),
