@@ -21,9 +21,34 @@
 //!    of the protocol's table           or jump
 //! ```
 //!
-//! The script of a role is fixed as soon as its inventory and descriptors are known: for the old
-//! process from the beginning, for the new process once it has read the stream. The order of the
-//! phases, and every rollback, is data ([`crate::protocol`]).
+//! Most of a script is fixed as soon as the inventory and the descriptors are known: for the old
+//! process from the beginning, for the new process once it has read the stream. A few calls depend
+//! on earlier answers. The order of the phases, and every rollback, is data ([`crate::protocol`]).
+//!
+//! On a kernel on which every call fails, the new process leaves:
+//!
+//! ```
+//! use handoff_model::abi::call::{Call, CallResult};
+//! use handoff_model::abi::errno::Errno;
+//! use handoff_model::abi::ids::Fd;
+//! use handoff_model::abi::kernel::Kernel;
+//! use handoff_model::protocol::{Mode, Protocol};
+//! use handoff_model::role::incoming::{Incoming, IncomingOutcome, IncomingTransport};
+//! use handoff_model::role::{Role, drive};
+//!
+//! struct Broken;
+//!
+//! impl Kernel for Broken {
+//!     fn call(&mut self, _: &Call) -> CallResult {
+//!         Err(Errno::EIO)
+//!     }
+//! }
+//!
+//! let protocol = Protocol::safe(Mode::Transfer);
+//! let mut role = Incoming::new(&protocol, IncomingTransport::Transfer { socket: Fd(3) });
+//! drive(&mut role, &mut Broken, |role, event| println!("{}: {event:?}", role.phase()));
+//! assert_eq!(role.end(), Some(IncomingOutcome::Left));
+//! ```
 
 mod calls;
 mod cursor;

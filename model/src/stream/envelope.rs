@@ -117,6 +117,9 @@ fn checksum(frame: &[u8]) -> u32 {
 }
 
 /// Checks a frame and returns its record.
+///
+/// # Errors
+/// The first check that fails.
 pub fn open<T: DeserializeOwned>(kind: Kind, frame: &[u8]) -> Result<T, CorruptFrame> {
     open_mutated(&Mutations::NOTHING, kind, frame)
 }

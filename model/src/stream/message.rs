@@ -23,8 +23,9 @@
 //!
 //! At any point the new process may answer `Refuse`, and the old one may send `Abort` or close the
 //! socket. `Committed` alone decides: the kernel either queues this packet before the old process
-//! shuts down its receiving side, or rejects it with EPIPE after that. So both processes always
-//! agree.
+//! shuts down its receiving side, or rejects it with EPIPE after that. EPIPE also means that the
+//! old process may have died, so the new process then sends `Refuse` and waits: an old process that
+//! lives sends `Abort`, and the end of the stream is its death. So both always agree.
 
 use super::envelope::{self, CorruptFrame, Kind};
 use crate::abi::ids::Uid;
@@ -92,6 +93,9 @@ impl Message {
     }
 
     /// Decodes a packet.
+    ///
+    /// # Errors
+    /// The first check of the frame that fails.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CorruptFrame> {
         envelope::open(Kind::Message, bytes)
     }

@@ -68,6 +68,9 @@ impl State {
     }
 
     /// Decodes and checks the content of the stream memfd.
+    ///
+    /// # Errors
+    /// The first check that fails.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidState> {
         Self::read(bytes, &Mutations::NOTHING)
     }
@@ -81,6 +84,9 @@ impl State {
 
     /// Returns the descriptors of this process by name: those that `arrived` by transfer, in order,
     /// or the listed numbers after an `execve` (`None`).
+    ///
+    /// # Errors
+    /// [`InvalidState::Count`] if the number of descriptors differs from the list.
     pub fn adopt(&self, arrived: Option<&[Fd]>) -> Result<Descriptors, InvalidState> {
         self.adopt_mutated(&Mutations::NOTHING, arrived)
     }
@@ -101,6 +107,9 @@ impl State {
 
     /// Checks that every reference resolves, every range is valid, and every descriptor has exactly
     /// one use.
+    ///
+    /// # Errors
+    /// The first check that fails.
     pub fn check(&self) -> Result<(), InvalidState> {
         self.check_mutated(&Mutations::NOTHING)
     }

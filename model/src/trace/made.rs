@@ -23,6 +23,9 @@ pub struct NotModelled {
 }
 
 /// Returns the call of an event, with its process and answer.
+///
+/// # Errors
+/// [`NotModelled`] if the event matches no variant of [`Call`], or its answer is unknown.
 pub fn made_of(event: &Event) -> Result<CompletedCall, NotModelled> {
     let call = call(event).ok_or_else(|| not_modelled(event))?;
     let answer = answer(event, &call).ok_or_else(|| not_modelled(event))?;

@@ -68,6 +68,9 @@ pub struct Reader<I: Iterator<Item = String>> {
 
 impl<I: Iterator<Item = String>> Reader<I> {
     /// Reads the header from the first line.
+    ///
+    /// # Errors
+    /// [`ReadError::NotATrace`] or [`ReadError::Newer`].
     pub fn new(lines: I) -> Result<Self, ReadError> {
         let mut lines = lines.peekable();
         let header = header(&lines.next().unwrap_or_default())?;

@@ -1,14 +1,15 @@
 //! The role of the new process, which adopts the guest and commits.
 //!
-//! It is created from a protocol and a transport. Everything else arrives: the descriptors, and the
-//! stream with the inventory. `script` computes the calls of each phase, `judge` decides what each
-//! answer means, and `adopted` compares the kernel's state with the inventory.
+//! It is created from a protocol and a transport, over which it receives the descriptors and the
+//! stream with the inventory. `script` computes the calls of each phase, `judge` evaluates each
+//! answer, and `adopted` compares the kernel's state with the inventory.
 //!
-//! **Invariant:** before it has received `Commit` the new process changes nothing that the old
-//! process can see. It adopts descriptors, compares every id, mapping and device of the inventory
-//! with the kernel's state, maps guest RAM, and builds a stopped guest. Then it takes the ownership
-//! and passes the point of no return, which is one packet. If it fails before that, it exits, which
-//! closes everything that it received; it never unwinds state that is not its own.
+//! **Invariant:** before it has received `Commit` (by exec: before `ChangeOwner`) the new process
+//! changes nothing that the old process can see. It adopts descriptors, compares every id, mapping
+//! and device of the inventory with the kernel's state, maps guest RAM, and builds a stopped guest.
+//! Then it takes the ownership and passes the point of no return, which is one packet. If it fails
+//! before that, it exits, which closes everything that it received, or by exec executes the old
+//! program again. It never unwinds state that is not its own.
 //!
 //! A mapping is verified without changing it by `IOMMU_IOAS_COPY` of a range onto itself, which
 //! cannot succeed: EEXIST means that the range is mapped, ENOENT that it is not, or not completely.

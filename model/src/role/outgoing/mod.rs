@@ -1,17 +1,20 @@
 //! The role of the old process, which owns the guest and decides whether to commit.
 //!
 //! It is created from a protocol, the inventory ([`Vm`]), the descriptors of this process, and a
-//! transport. `script` computes the calls of every phase from these; `judge` decides what each
-//! answer means.
+//! transport. `script` computes the calls of every phase from these; `judge` evaluates each answer.
 //!
 //! **Invariant:** until the old process has received `Committed` it can roll back, and the guest
-//! then runs here again; afterwards it only unmaps and closes what it holds, and exits.
+//! then runs here again; afterwards it only unmaps and closes what it holds, and exits. By exec, a
+//! successful `execve` ends this role: from then on only the new program can fall back.
 //!
 //! One packet decides. To roll back after `Commit`, [`OutPhase::Revoke`] shuts down the receiving
-//! side of the socket, which the kernel orders either before or after the new process's send.
-//! Before: the send fails with EPIPE, and the new process knows that it has not committed. After:
-//! the packet is in the queue, [`OutPhase::Drain`] reads it, and the handoff has succeeded. So both
-//! processes agree.
+//! side of the socket, which the kernel orders either before or after the new process's send:
+//!
+//! * Before: the send fails with EPIPE. The new process finds the old one alive, and leaves.
+//! * After: `Committed` is in the queue, [`OutPhase::Drain`] reads it, and the handoff has
+//!   succeeded.
+//!
+//! So both processes agree.
 //!
 //! Mirrors: `migration/migration.c`, `migration/cpr-transfer.c`, `migration/cpr-exec.c` and
 //! `hw/vfio/cpr-iommufd.c` of QEMU 10.2, with these differences: the guest stops before its
