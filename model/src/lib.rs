@@ -1,30 +1,30 @@
-//! The handoff of passed-through devices from one VMM process to another, written once.
+//! A protocol for VMM live update: one VMM process hands its passed-through devices to another.
 //!
 //! An old process owns an open iommufd, VFIO devices bound to it, mappings of guest RAM for their
-//! DMA, and the eventfds of their interrupts. A new process, or the same process with a new
-//! program, takes all of it over while the devices go on. The kernel helps with one call,
-//! `IOMMU_IOAS_CHANGE_PROCESS`; everything else is a protocol between the two, and that is here:
+//! DMA, and the eventfds of their interrupts. A new process, or the same process after an `execve`,
+//! takes over these kernel objects while the devices keep running. The kernel contributes one call,
+//! `IOMMU_IOAS_CHANGE_PROCESS`; the rest is a protocol between the two processes:
 //!
-//! * [`vm`]: the inventory, what is handed over, and [`stream`], how it crosses;
-//! * [`role::outgoing`] and [`role::incoming`]: the two roles, step machines that make one call a
-//!   step;
-//! * [`protocol`]: the order of their phases and every way back, as a table;
-//! * [`vm::blocker`]: what makes a handoff impossible, known before anything is touched;
-//! * [`protocol::measure`]: how much of a role is left, which every step makes less;
-//! * [`vm::launch`]: how a VMM comes to own all that in the first place;
-//! * `variants`: other protocols, known ways to get it wrong, and mutants.
+//! * [`vm`]: the inventory that is handed over, and [`stream`], its transport;
+//! * [`role::outgoing`] and [`role::incoming`]: the two roles, state machines that make one call
+//!   per step;
+//! * [`protocol`]: the order of their phases and every rollback, as tables;
+//! * [`vm::blocker`]: the preconditions of a handoff, checked before anything is changed;
+//! * [`protocol::measure`]: the ranking function that bounds the remaining steps of a role;
+//! * [`vm::launch`]: the calls by which a VMM acquires these objects at startup;
+//! * `variants`: other protocols, known bugs, and mutants.
 //!
 //! Below the roles is one boundary, [`abi::kernel::Kernel`]: every system call is a value
 //! ([`abi::call::Call`]) that a simulated or a real kernel answers. Messages to the peer are calls,
-//! too (`sendmsg`, `recvmsg`), so that whatever fails, records or replays calls has them all.
-//! Judgement looks at a [`abi::view::View`] and at nothing else. [`text`] renders calls and views
-//! for people.
+//! too (`sendmsg`, `recvmsg`), so code that fails, records or replays calls covers all interaction.
+//! Properties are evaluated on an [`abi::view::View`] only. [`text`] renders calls and views for
+//! people.
 //!
 //! The modules import one another in one direction: `abi` < `vm` < `protocol` < `stream` < `role`.
-//! `variants` stands on `protocol`, `trace` on `abi`, and nothing on these two.
+//! `variants` depends on `protocol`, `trace` on `abi`; no module depends on `variants` or `trace`.
 //!
-//! `variants`, and what the roles have only for its sake, is behind the feature `lab`, which is for
-//! checkers: a VMM embeds neither other protocols nor their phases.
+//! `variants`, and the phases that only they use, are behind the feature `lab`, which is for model
+//! checkers. A VMM leaves it off and embeds neither.
 //!
 //! This crate has no `unsafe`, no operating system, no clock, no thread and no I/O.
 

@@ -1,14 +1,15 @@
-//! Data that many states share and none changes.
+//! Immutable data that many states share.
 //!
-//! A checked state is cloned, hashed and compared millions of times. What is fixed for a whole run
-//! (an inventory, a script) sits behind a [`Shared`]: cloning counts a reference, hashing uses a
-//! digest taken once, comparing looks at the pointer, then the digest, and only then at the data.
+//! The checker clones, hashes and compares a state millions of times. Data that is fixed for a
+//! whole run (an inventory, a script) is held in a [`Shared`]: cloning increments a reference
+//! count, hashing uses a digest computed once, and comparison tries the pointer, then the digest,
+//! then the data.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// An immutable value with its digest.
+/// An immutable, reference-counted value with its digest.
 #[derive(Debug)]
 pub struct Shared<T> {
     value: Arc<T>,
@@ -16,7 +17,7 @@ pub struct Shared<T> {
 }
 
 impl<T: Hash> Shared<T> {
-    /// Takes the digest.
+    /// Wraps a value and computes its digest.
     pub fn new(value: T) -> Self {
         let mut hasher = DefaultHasher::new();
         value.hash(&mut hasher);

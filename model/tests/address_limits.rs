@@ -1,7 +1,7 @@
-//! Roles neither panic nor wrap around on addresses, lengths and counts at the limits of types.
+//! Roles neither panic nor overflow on addresses, lengths and counts at the limits of their types.
 //!
-//! Each protocol runs over an inventory that ends at the top of the address space, first without a
-//! failure and then with a failure of each call in turn.
+//! Each protocol runs over an inventory that ends at the top of the address space: once without a
+//! fault, and then with a failure of each call in turn.
 
 use handoff_model::abi::call::{
     Call, CallResult, FileCall, IommufdCall, MemoryCall, ProcessCall, Reply, Rights, SocketCall,
@@ -27,15 +27,15 @@ const IMAGE: Fd = Fd(5);
 const UID: Uid = Uid(1);
 const TOP_PAGE: u64 = u64::MAX - PAGE_BYTES + 1;
 
-/// No role makes as many calls.
+/// Upper bound on the calls of any role.
 const CALLS_MAX: usize = 1000;
 
 fn protocols() -> Vec<Protocol> {
     vec![Protocol::safe(Mode::Transfer), Protocol::safe_early(), Protocol::safe(Mode::Exec)]
 }
 
-/// A block of RAM as long as a length can be. One address space maps all of it, the other one its
-/// last page at the last page of the address space.
+/// Returns a state with a block of RAM of maximum length. One address space maps all of it, the
+/// other maps its last page at the last page of the address space.
 fn limits() -> State {
     let ram = RamBlock {
         name: "ram0".to_owned(),
@@ -64,7 +64,7 @@ fn state(vm: &Vm) -> State {
     State::of(vm, &descriptors).expect("every descriptor is there")
 }
 
-/// A kernel on which everything is as the inventory says, and the peer's messages.
+/// A kernel that matches the inventory, and the peer's messages.
 struct Host {
     state: State,
     from_peer: VecDeque<Message>,
@@ -101,7 +101,8 @@ impl Host {
         Reply::Message { bytes, fds, truncated: false }
     }
 
-    /// Runs a role to its end; `fails` is the number of the call that fails. → whether any did.
+    /// Runs a role to its end; the call with the number `fails` fails. Returns true if that call
+    /// was made.
     fn run(mut self, role: &mut impl Role, fails: Option<usize>) -> bool {
         let mut made = 0;
         while let Some(call) = role.next_call() {
@@ -121,7 +122,7 @@ impl Host {
         fails.is_some_and(|fails| fails < made)
     }
 
-    /// A call names no address that the inventory does not have.
+    /// Checks that a call names no address that the inventory does not have.
     fn check(&self, call: &Call) {
         let Call::Iommufd(
             IommufdCall::IoasCopy { source_iova: iova, .. } | IommufdCall::IoasMapFile { iova, .. },
@@ -134,7 +135,7 @@ impl Host {
     }
 }
 
-/// The host of a role, with what the other one sends in that form of the protocol.
+/// Returns the host of a role, with the messages that the other role sends in this variant.
 fn host(protocol: &Protocol, from_peer: impl IntoIterator<Item = Message>) -> Host {
     let is_early = confirms(&protocol.outgoing);
     let is_sent =
@@ -157,7 +158,7 @@ fn new_host(protocol: &Protocol) -> Host {
 }
 
 #[test]
-fn the_old_process_hands_over_what_ends_at_the_top() {
+fn the_old_process_hands_over_mappings_at_the_top() {
     for protocol in protocols() {
         let way = match protocol.mode {
             Mode::Transfer => OutgoingTransport::Transfer { socket: SOCKET, pidfd: PIDFD },
@@ -178,7 +179,7 @@ fn the_old_process_hands_over_what_ends_at_the_top() {
 }
 
 #[test]
-fn the_new_process_takes_over_what_ends_at_the_top() {
+fn the_new_process_takes_over_mappings_at_the_top() {
     for protocol in protocols() {
         let origin = match protocol.mode {
             Mode::Transfer => IncomingTransport::Transfer { socket: SOCKET },
@@ -194,9 +195,10 @@ fn the_new_process_takes_over_what_ends_at_the_top() {
     }
 }
 
-/// A known bug that maps RAM a second time, further up, leaves out what does not fit there.
+/// A known bug that maps RAM a second time, at higher addresses, skips mappings that do not fit
+/// there.
 #[test]
-fn what_is_mapped_again_does_not_wrap_around() {
+fn mapping_again_does_not_overflow() {
     let defect = defects::find("mapped-twice").expect("a known bug");
     let protocol = defect.plant(Protocol::safe(Mode::Transfer));
     let mut role = Incoming::new(&protocol, IncomingTransport::Transfer { socket: SOCKET });
@@ -208,7 +210,7 @@ fn what_is_mapped_again_does_not_wrap_around() {
     assert_eq!(role.end(), Some(IncomingOutcome::TookOver));
 }
 
-/// Devices refer to contexts by 16-bit numbers.
+/// Devices refer to contexts by 16-bit numbers, but a stream may list more contexts.
 #[test]
 fn a_stream_can_list_more_contexts_than_can_be_numbered() {
     let context = |at| Context { name: format!("iommufd{at}"), spaces: Vec::new() };

@@ -1,4 +1,4 @@
-//! Each precondition that an inventory can fail is told, and nothing else is.
+//! Every violated precondition of an inventory is reported, and no other.
 
 use handoff_model::abi::call::Rights;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, Va};
@@ -8,7 +8,7 @@ use handoff_model::vm::{
     Mapping, Memory, RamBlock, Vm,
 };
 
-/// A virtual machine against which nothing can be said, with its descriptors.
+/// A virtual machine without blockers, and its descriptors.
 fn good() -> (Vm, Descriptors) {
     let mapping = Mapping {
         iova: Iova(0x10_0000),
@@ -58,7 +58,7 @@ fn check(change: impl FnOnce(&mut Vm), expected: &[BlockerKind]) {
 }
 
 #[test]
-fn each_kind_of_obstacle_is_found() {
+fn each_kind_of_blocker_is_found() {
     fn mapping(vm: &mut Vm) -> &mut Mapping {
         &mut vm.contexts[0].spaces[0].mappings[0]
     }
@@ -79,8 +79,8 @@ fn each_kind_of_obstacle_is_found() {
     check(mdev(true), &[BlockerKind::MdevTiedToKvm]);
     check(mdev(false), &[]);
     check(|vm| vm.devices[0].name = "nic1".to_owned(), &[BlockerKind::NotOpen]);
-    // A container and a group are wanted; that its mappings are by address and of a process is how
-    // it is there.
+    // A container and a group are required. Mappings by address, charged to a process, are normal
+    // for a container.
     let by_container = |vm: &mut Vm| {
         vm.dma = Dma::Type1;
         mapping(vm).memory = Memory::RamAddress { block: 0, offset_bytes: 0 };
@@ -90,11 +90,13 @@ fn each_kind_of_obstacle_is_found() {
 }
 
 #[test]
-fn a_blocker_names_what_and_says_what_to_do() {
+fn a_blocker_names_the_object_and_the_remedy() {
     let (mut vm, descriptors) = good();
     vm.contexts[0].spaces[0].mappings[0].memory = Memory::Bar { device: 0, region: 2 };
     vm.contexts.push(Context { name: "second".to_owned(), spaces: Vec::new() });
-    let told: Vec<_> = of_inventory(&vm, &descriptors).iter().map(ToString::to_string).collect();
-    assert!(told[0].contains("region 2 of device \"nic0\"") && told[0].contains("unmap it"));
-    assert!(told[1].contains(&Key::new(Kind::Iommufd, "second", 0).to_string()), "{}", told[1]);
+    let messages: Vec<_> =
+        of_inventory(&vm, &descriptors).iter().map(ToString::to_string).collect();
+    let (bar, closed) = (&messages[0], &messages[1]);
+    assert!(bar.contains("region 2 of device \"nic0\"") && bar.contains("unmap it"));
+    assert!(closed.contains(&Key::new(Kind::Iommufd, "second", 0).to_string()), "{closed}");
 }

@@ -1,11 +1,11 @@
-//! The diagrams at the heads of files are those of the tables.
+//! The diagrams in the heads of files match their tables.
 
 use handoff_model::protocol::{Mode, Protocol, Rule};
 use handoff_model::variants;
 use std::fmt::Debug;
 use std::{env, fs};
 
-/// Where the second column begins, and how wide either is.
+/// Column at which the second column begins, which is also the width of the first.
 const COLUMN: usize = 46;
 
 #[test]
@@ -33,7 +33,8 @@ fn the_heads_of_variants_show_their_tables() {
     check("variants/rfc_v1.rs", &rfc);
 }
 
-/// The first block of text in a file's head is a diagram.
+/// Checks that the first block of text in a file's head is the diagram; rewrites it if
+/// `HANDOFF_PAGES` is set.
 #[track_caller]
 fn check(file: &str, diagram: &[String]) {
     let path = format!("{}/src/{file}", env!("CARGO_MANIFEST_DIR"));
@@ -53,7 +54,7 @@ fn check(file: &str, diagram: &[String]) {
     );
 }
 
-/// The title and the groups of rows of each role.
+/// Returns the title and the groups of rules of each role.
 fn diagram(form: &str, protocol: &Protocol) -> Vec<String> {
     let title = format!("{form}, old process");
     let mut lines = vec![format!("{title:COLUMN$}on failure")];
@@ -63,8 +64,8 @@ fn diagram(form: &str, protocol: &Protocol) -> Vec<String> {
     lines
 }
 
-/// The rows that succeed one another, together where a failure leads to the same; then those of
-/// ways back that can fail themselves.
+/// Returns the rules of the success path, grouped if a failure leads to the same rollback; then
+/// those rollback rules that can fail themselves.
 fn rows<P: Copy + PartialEq + Debug>(rows: &[Rule<P>], jumps: &[(P, P)]) -> Vec<String> {
     let row = |phase: P| rows.iter().find(|row| row.phase == phase);
     let forward: Vec<_> = std::iter::successors(rows.first(), |at| row(at.next)).collect();

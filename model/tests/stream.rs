@@ -1,4 +1,4 @@
-//! The stream: what is written is read back, and nothing else is believed.
+//! The stream: every record survives a round trip, and invalid input is rejected.
 
 use handoff_model::abi::call::Rights;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, Uid, Va};
@@ -10,7 +10,7 @@ use handoff_model::vm::{
 };
 use proptest::prelude::*;
 
-/// A virtual machine with one of everything.
+/// A virtual machine with one object of each kind.
 fn vm() -> Vm {
     let mapping = Mapping {
         iova: Iova(0x10_0000),
@@ -56,29 +56,29 @@ fn state() -> State {
 }
 
 #[test]
-fn a_state_is_read_back_as_it_was_written() {
+fn a_state_survives_a_round_trip() {
     assert_eq!(State::from_bytes(&state().to_bytes()), Ok(state()));
 }
 
 #[test]
 fn a_released_stream_can_still_be_read() {
     let golden = include_bytes!("golden/state-v1.bin");
-    assert_eq!(State::from_bytes(golden), Ok(state()), "version 1 must stay readable for ever");
+    assert_eq!(State::from_bytes(golden), Ok(state()), "version 1 must stay readable");
 }
 
-/// A field that came later: what was released before it has none, and what needs it has it.
+/// A field added later: streams from before it have none, and only states that need it write it.
 #[test]
-fn a_nesting_parent_is_said_to_be_one() {
-    let said = |state: &State| String::from_utf8_lossy(&state.to_bytes()).contains("nest_parent");
+fn only_a_nesting_parent_is_written_as_one() {
+    let writes = |state: &State| String::from_utf8_lossy(&state.to_bytes()).contains("nest_parent");
     let mut parent = state();
-    assert!(!said(&parent));
+    assert!(!writes(&parent));
     parent.vm.devices[0].nest_parent = true;
-    assert!(said(&parent));
+    assert!(writes(&parent));
     assert_eq!(State::from_bytes(&parent.to_bytes()), Ok(parent));
 }
 
 #[test]
-fn every_message_is_read_back_and_fits_a_packet() {
+fn every_message_survives_a_round_trip_and_fits_a_packet() {
     for message in [
         Message::Offer(Offer { vm: "vm".to_owned(), uid: Uid(1000), user_pages: 64, early: true }),
         Message::Ready { uid: Uid(1000) },
@@ -131,7 +131,7 @@ fn a_damaged_frame_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_whole_frame_of_the_wrong_sort_is_refused() {
+fn an_intact_frame_of_the_wrong_kind_is_refused() {
     let resealed = |at: usize, value: u8| {
         let mut frame = Message::Commit.to_bytes();
         frame[at] = value;
@@ -152,24 +152,24 @@ fn check_flaw(change: impl FnOnce(&mut State), expected: &str) {
     let mut bad = state();
     change(&mut bad);
     let flaw = State::from_bytes(&bad.to_bytes()).expect_err("a flawed state");
-    assert!(flaw.to_string().contains(expected), "{flaw} does not say {expected:?}");
+    assert!(flaw.to_string().contains(expected), "{flaw} does not contain {expected:?}");
 }
 
 #[test]
-fn a_state_that_does_not_hold_together_is_refused() {
+fn an_inconsistent_state_is_refused() {
     let mapping = |s: &mut State| s.vm.contexts[0].spaces[0].mappings[0].clone();
     check_flaw(|s| drop(s.descriptors.pop()), "is missing");
     check_flaw(|s| s.descriptors.push(s.descriptors[0].clone()), "listed twice");
     check_flaw(|s| s.descriptors[0].0.name = "else".to_owned(), "is missing");
-    check_flaw(|s| s.vm.devices.clear(), "belongs to nothing");
-    check_flaw(|s| s.vm.devices[0].interrupts[0].vectors = u16::MAX, "65535 are listed");
+    check_flaw(|s| s.vm.devices.clear(), "is not used by the inventory");
+    check_flaw(|s| s.vm.devices[0].interrupts[0].vectors = u16::MAX, "65535 were expected");
     check_flaw(|s| s.vm.devices[0].context = 9, "not in the inventory");
     check_flaw(|s| s.vm.devices[0].ioas = ObjectId(9), "not in the inventory");
     check_flaw(|s| s.vm.devices.push(s.vm.devices[0].clone()), "listed twice");
-    check_flaw(|s| s.vm.ram[0].length_bytes = 0, "whole range of pages");
+    check_flaw(|s| s.vm.ram[0].length_bytes = 0, "valid range of pages");
     check_flaw(|s| s.vm.ram[0].length_bytes = 0x1000, "not in the inventory");
-    check_flaw(|s| s.vm.contexts[0].spaces[0].mappings[0].iova = Iova(1), "whole range of pages");
-    check_flaw(|s| s.vm.contexts[0].spaces[0].mappings[0].iova = Iova(u64::MAX - 0xfff), "whole");
+    check_flaw(|s| s.vm.contexts[0].spaces[0].mappings[0].iova = Iova(1), "valid range of pages");
+    check_flaw(|s| s.vm.contexts[0].spaces[0].mappings[0].iova = Iova(u64::MAX - 0xfff), "valid");
     check_flaw(
         |s| {
             s.vm.contexts[0].spaces[0].mappings[0].memory =
@@ -183,12 +183,12 @@ fn a_state_that_does_not_hold_together_is_refused() {
             second.iova = Iova(0x10_1000);
             s.vm.contexts[0].spaces[0].mappings.push(second);
         },
-        "two mappings at",
+        "mappings overlap at",
     );
 }
 
 #[test]
-fn descriptors_must_arrive_in_the_number_that_is_listed() {
+fn the_number_of_descriptors_must_match_the_list() {
     let state = state();
     let listed = state.descriptors.len();
     let few: Vec<Fd> = (0..).map(Fd).take(listed - 1).collect();
@@ -208,16 +208,16 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_is_noticed(at in 0usize..2000, flip in 1u8..=255) {
+    fn a_changed_byte_is_detected(at in 0usize..2000, flip in 1u8..=255) {
         let mut bytes = state().to_bytes();
         let at = at % bytes.len();
         bytes[at] ^= flip;
         prop_assert!(State::from_bytes(&bytes).is_err());
     }
 
-    /// A peer that knows how to make a frame can still only say things that hold together.
+    /// A peer that can frame records still cannot make a reader accept an inconsistent state.
     #[test]
-    fn a_well_framed_lie_never_panics(
+    fn a_well_framed_inconsistent_state_never_panics(
         field in 0usize..8, number in any::<u64>(), small in any::<u16>(),
     ) {
         let mut lie = state();
@@ -239,7 +239,7 @@ proptest! {
     }
 
     #[test]
-    fn a_cut_frame_is_refused(length in 0usize..HEADER_BYTES + 1000) {
+    fn a_truncated_frame_is_refused(length in 0usize..HEADER_BYTES + 1000) {
         let bytes = state().to_bytes();
         prop_assume!(length < bytes.len());
         prop_assert!(State::from_bytes(&bytes[..length]).is_err());

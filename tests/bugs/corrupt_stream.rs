@@ -99,7 +99,7 @@ fn every_id_and_length_is_compared_with_the_kernel() {
     fn nic(vm: &mut Vm) -> &mut Device {
         &mut vm.devices[0]
     }
-    check(|vm| mapping(vm).iova = Iova(0x40_0000), &["0x400000", "mapped", "no such mapping"]);
+    check(|vm| mapping(vm).iova = Iova(0x40_0000), &["0x400000", "a mapping", "no such mapping"]);
     check(|vm| mapping(vm).iova = Iova(0xfee0_0000), &["0xfee00000", "no such mapping"]);
     check(
         |vm| {

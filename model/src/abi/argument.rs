@@ -1,13 +1,12 @@
-//! The argument of an ioctl, as memory of the caller: what goes in and what the kernel leaves
-//! there.
+//! The argument of an ioctl, as memory of the caller: the bytes before the call, and after it.
 //!
-//! [`Call`](crate::abi::call::Call) has a form of its own for what a handoff asks. Any other ioctl,
-//! well formed or not, is [`Call::Ioctl`](crate::abi::call::Call::Ioctl): a request and an
+//! [`Call`](crate::abi::call::Call) has a variant for each ioctl that a handoff makes. Any other
+//! ioctl, well formed or not, is a [`Call::Ioctl`](crate::abi::call::Call::Ioctl): a request and an
 //! [`Argument`].
 //!
-//! A structure is as long as its bytes and not a byte longer: what lies behind it cannot be read or
-//! written (EFAULT). Pointers in it lead to the memory of its [`Pointee`]s; every other pointer is
-//! what the bytes say, which is an address of nothing.
+//! A structure ends with its bytes: memory beyond them can be neither read nor written (EFAULT).
+//! Pointers in it lead to the memory of its [`Pointee`]s. Any other pointer keeps the value in the
+//! bytes and is an unmapped address.
 
 use crate::abi::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -17,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub struct Ioctl {
     /// The request number.
     pub request: u32,
-    /// Its argument.
+    /// The argument.
     pub argument: Argument,
 }
 
@@ -25,7 +24,7 @@ pub struct Ioctl {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Argument {
-    /// A number. Taken as an address, one of nothing.
+    /// A number. Used as an address, it is unmapped.
     Value(u64),
     /// The address of a structure.
     Structure(Structure),
@@ -34,13 +33,13 @@ pub enum Argument {
 /// A structure in the caller's memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Structure {
-    /// Its bytes as they go in.
+    /// The bytes before the call.
     #[serde(with = "crate::abi::hex")]
     pub bytes: Vec<u8>,
-    /// It lies in memory that cannot be written.
+    /// True if it lies in read-only memory.
     #[serde(default)]
     pub read_only: bool,
-    /// What it points to.
+    /// The memory it points to.
     #[serde(default)]
     pub pointees: Vec<Pointee>,
 }
@@ -48,22 +47,22 @@ pub struct Structure {
 /// Memory that a structure points to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pointee {
-    /// Where in the structure the pointer stands, in bytes; eight bytes lie there.
+    /// Offset of the pointer in the structure, in bytes; the pointer is eight bytes long.
     pub at: usize,
-    /// Its bytes as they go in.
+    /// The bytes before the call.
     #[serde(with = "crate::abi::hex")]
     pub bytes: Vec<u8>,
 }
 
-/// What came of an ioctl.
+/// The outcome of an ioctl.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct IoctlOutcome {
-    /// What it returned.
+    /// The return value.
     pub result: Result<u32, Errno>,
-    /// The structure's bytes as they came out; the pointers in it are as they went in.
+    /// The structure's bytes after the call; the pointers in it are unchanged.
     #[serde(with = "crate::abi::hex")]
     pub bytes: Vec<u8>,
-    /// The bytes of each pointee as they came out.
+    /// The bytes of each pointee after the call.
     pub pointees: Vec<HexBytes>,
 }
 
@@ -73,24 +72,24 @@ pub struct IoctlOutcome {
 pub struct HexBytes(#[serde(with = "crate::abi::hex")] pub Vec<u8>);
 
 impl Ioctl {
-    /// With a structure that can be written.
+    /// Creates an ioctl with a writable structure.
     pub fn of(request: u32, bytes: Vec<u8>) -> Self {
         Self { request, argument: Argument::of(bytes, Vec::new()) }
     }
 
-    /// With a number.
+    /// Creates an ioctl with a number.
     pub fn with_value(request: u32, value: u64) -> Self {
         Self { request, argument: Argument::Value(value) }
     }
 }
 
 impl Argument {
-    /// A structure that can be written.
+    /// Creates a writable structure.
     pub fn of(bytes: Vec<u8>, pointees: Vec<Pointee>) -> Self {
         Self::Structure(Structure { bytes, read_only: false, pointees })
     }
 
-    /// The bytes of a structure; none of a number.
+    /// Returns the bytes of a structure; none for a number.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Value(_) => &[],
@@ -98,7 +97,7 @@ impl Argument {
         }
     }
 
-    /// What a structure points to.
+    /// Returns the memory that a structure points to.
     pub fn pointees(&self) -> &[Pointee] {
         match self {
             Self::Value(_) => &[],
@@ -106,7 +105,7 @@ impl Argument {
         }
     }
 
-    /// What comes of an ioctl that leaves its argument alone.
+    /// Returns the outcome of an ioctl that leaves its argument unchanged.
     pub fn untouched(&self, result: Result<u32, Errno>) -> IoctlOutcome {
         let pointees = self.pointees().iter().map(|pointee| HexBytes(pointee.bytes.clone()));
         IoctlOutcome { result, bytes: self.bytes().to_vec(), pointees: pointees.collect() }
@@ -114,7 +113,7 @@ impl Argument {
 }
 
 impl IoctlOutcome {
-    /// Why the ioctl failed.
+    /// Returns the errno if the ioctl failed.
     pub fn errno(&self) -> Option<Errno> {
         self.result.err()
     }

@@ -1,6 +1,6 @@
-//! What a kernel says when it refuses.
+//! Error numbers of Linux.
 //!
-//! One list for both kernels and for traces; numbers are those of Linux on every architecture that
+//! One list serves both kernels and the traces. The numbers are those of every architecture that
 //! has iommufd. A number that is not in the list keeps its value.
 
 use serde::{Deserialize, Serialize};
@@ -17,27 +17,27 @@ macro_rules! errnos {
         }
 
         impl Errno {
-            /// From the number that a system call returned (positive).
+            /// Returns the errno of a positive error number.
             pub fn from_number(number: i32) -> Self {
                 match number { $($number => Self::$name,)* other => Self::Other(other) }
             }
 
-            /// The number of Linux.
+            /// Returns the number.
             pub fn number(self) -> i32 {
                 match self { $(Self::$name => $number,)* Self::Other(other) => other }
             }
 
-            /// The name in upper case, as `errno(3)` has it; `None` for a number without one here.
+            /// Returns the name in upper case, as in `errno(3)`; `None` for [`Self::Other`].
             pub fn name(self) -> Option<&'static str> {
                 match self { $(Self::$name => Some(stringify!($name)),)* Self::Other(_) => None }
             }
 
-            /// What `strerror(3)` says.
+            /// Returns a description, as `strerror(3)` does.
             pub fn text(self) -> &'static str {
                 match self { $(Self::$name => $text,)* Self::Other(_) => "unnamed error" }
             }
 
-            /// From a name such as `EINVAL`, or a number in digits.
+            /// Returns the errno of a name such as `EINVAL`, or of a number in digits.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name {
                     $(stringify!($name) => Some(Self::$name),)*
@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for Errno {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         Self::from_name(&name)
-            .ok_or_else(|| serde::de::Error::custom(format!("{name:?} is no errno")))
+            .ok_or_else(|| serde::de::Error::custom(format!("{name:?} is not an errno")))
     }
 }
 

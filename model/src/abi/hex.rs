@@ -1,14 +1,14 @@
-//! Byte strings as lower-case hex (`#[serde(with)]`): in records, calls and traces.
+//! Byte strings as lower-case hex (`#[serde(with)]`), for records, calls and traces.
 
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// Lower-case digits, two a byte.
+/// Returns the bytes as lower-case digits, two per byte.
 pub fn encode(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// The bytes of an even number of hex digits; `None` for anything else.
+/// Returns the bytes of an even number of hex digits; `None` for any other text.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
     if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {

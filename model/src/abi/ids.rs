@@ -1,8 +1,7 @@
-//! Names for the things that a kernel numbers.
+//! Ids and addresses, each a type of its own so that none can be passed where another is meant.
 //!
-//! Every id and address is a type of its own, so that none can be passed where another is meant.
-//! A range of addresses is inclusive (`first..=last`), as in the kernel's IOVA ranges: it cannot
-//! be empty and does not overflow at the top of the address space.
+//! A range of addresses is inclusive (`first..=last`), as in the kernel's IOVA ranges: it cannot be
+//! empty and does not overflow at the top of the address space.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -26,24 +25,25 @@ macro_rules! newtype {
 }
 
 newtype! {
-    /// A process (thread group).
+    /// A process id (thread group).
     Pid(u32) "{}";
-    /// A user.
+    /// A user id.
     Uid(u32) "{}";
-    /// A slot of a process's descriptor table.
+    /// A descriptor number, an index of a process's descriptor table.
     Fd(i32) "{}";
-    /// An object of an iommufd context: IOAS, HWPT, device or access. One number space for all.
+    /// The id of an object of an iommufd context: IOAS, HWPT, device or access. All share one
+    /// number space.
     ObjectId(u32) "{}";
-    /// An address that a device uses.
+    /// An address as devices use it.
     Iova(u64) "{:#x}";
-    /// An address that a process uses.
+    /// An address as a process uses it.
     Va(u64) "{:#x}";
 }
 
-/// The page size of every host that this project knows, in bytes.
+/// Page size of every supported host, in bytes.
 pub const PAGE_BYTES: u64 = 4096;
 
-/// How many pages `bytes` touch when they start on a page boundary.
+/// Returns the number of pages that `bytes` cover from a page boundary on.
 pub const fn pages(bytes: u64) -> u64 {
     bytes.div_ceil(PAGE_BYTES)
 }
@@ -58,24 +58,24 @@ pub struct IovaRange {
 }
 
 impl IovaRange {
-    /// The range of `length_bytes` that begins at `first`; `None` where it is empty or runs over
-    /// the top.
+    /// Returns the range of `length_bytes` that begins at `first`; `None` if it is empty or
+    /// overflows.
     pub fn of(first: Iova, length_bytes: u64) -> Option<Self> {
         let last = first.0.checked_add(length_bytes.checked_sub(1)?)?;
         Some(Self { first, last: Iova(last) })
     }
 
-    /// Bytes in the range. The whole address space counts one byte short.
+    /// Returns the length in bytes; one byte too few for the complete address space.
     pub fn length_bytes(&self) -> u64 {
         (self.last.0 - self.first.0).saturating_add(1)
     }
 
-    /// Whether `other` lies within.
+    /// Returns true if `other` lies within this range.
     pub fn contains(&self, other: &Self) -> bool {
         self.first <= other.first && other.last <= self.last
     }
 
-    /// Whether the two share an address.
+    /// Returns true if the ranges share an address.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }

@@ -1,15 +1,15 @@
-//! The boundary: what a role may ask of the system.
+//! The interface through which a role calls a kernel.
 
 use crate::abi::call::{Call, CallResult};
 
-/// A process's door to a kernel, simulated or real.
+/// The interface of one process to a kernel, simulated or real.
 ///
-/// One method, because every call is data: a decorator (tracing, fault injection, counting) wraps
-/// it once and sees everything. The implementor answers as Linux does, errno by errno; what it does
-/// not support it refuses as Linux would (ENOTTY for an unknown ioctl), never with a made-up
-/// success.
+/// The trait has one method because every call is data: a decorator (tracing, fault injection,
+/// counting) wraps it once and observes every call. An implementation returns the errnos that Linux
+/// returns. A call that it does not support fails as on Linux (ENOTTY for an unknown ioctl); it
+/// never reports a success that did not happen.
 pub trait Kernel {
-    /// Makes one call on behalf of the process that this door belongs to.
+    /// Makes one call on behalf of the process.
     fn call(&mut self, call: &Call) -> CallResult;
 }
 

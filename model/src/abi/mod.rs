@@ -1,4 +1,4 @@
-//! The boundary to a kernel: system calls and their answers as data, and what can be seen of a
+//! The boundary to a kernel: system calls and their answers as data, and the observable state of a
 //! system.
 
 pub mod argument;

@@ -1,6 +1,6 @@
-//! The numbers of the ioctls, by their names in the kernel's headers.
+//! The request numbers of the ioctls, by their names in the kernel's headers.
 //!
-//! Containers and devices share some numbers: what a request asks depends on the file.
+//! Containers and devices share some numbers: the meaning of a request depends on the file.
 //!
 //! Mirrors `include/uapi/linux/iommufd.h`, `vfio.h` and `kvm.h` of Linux 7.3, and for
 //! `IOMMU_TEST_CMD` `drivers/iommu/iommufd/iommufd_test.h`.
@@ -8,12 +8,12 @@
 use iommufd_bindings as io;
 use vfio_bindings::bindings::vfio;
 
-/// `_IO(';', nr)` of a command of iommufd.
+/// Returns the `_IO(';', nr)` of a command of iommufd.
 const fn iommufd(command: u32) -> u32 {
     0x3b00 | command
 }
 
-/// `_IO(';', VFIO_BASE + nr)` of a command of VFIO.
+/// Returns the `_IO(';', VFIO_BASE + nr)` of a command of VFIO.
 const fn vfio_base(command: u32) -> u32 {
     0x3b00 | (vfio::VFIO_BASE + command)
 }
@@ -26,12 +26,12 @@ macro_rules! requests {
             pub const $name: u32 = $value;
         )*
 
-        /// Every request, once for each of its names.
+        /// Every request with its name; a number with several names occurs once for each.
         pub const ALL: &[(u32, &str)] = &[$(($name, stringify!($name)),)*];
     };
 }
 
-/// The name of a request; the first one where it has two.
+/// Returns the name of a request, the first if it has several.
 pub fn name(request: u32) -> Option<&'static str> {
     ALL.iter().find(|(number, _)| *number == request).map(|(_, name)| *name)
 }
@@ -58,9 +58,9 @@ requests! {
     IOMMU_IOAS_CHANGE_PROCESS = iommufd(io::IOMMUFD_CMD_IOAS_CHANGE_PROCESS);
     IOMMU_VEVENTQ_ALLOC = iommufd(io::IOMMUFD_CMD_VEVENTQ_ALLOC);
     IOMMU_HW_QUEUE_ALLOC = iommufd(io::IOMMUFD_CMD_HW_QUEUE_ALLOC);
-    /// Of 7.3.
+    /// Added in Linux 7.3.
     IOMMU_NOIOMMU_GET_PA = iommufd(io::IOMMUFD_CMD_HW_QUEUE_ALLOC + 1);
-    /// Of kernels with CONFIG_IOMMUFD_TEST.
+    /// Only in kernels with CONFIG_IOMMUFD_TEST.
     IOMMU_TEST_CMD = iommufd(io::IOMMUFD_CMD_BASE + 32);
 
     VFIO_GET_API_VERSION = vfio_base(0);

@@ -1,73 +1,73 @@
-//! What can be seen of a system from outside: the only thing that a property may look at.
+//! The observable state of a system, which is the only input of a property.
 //!
-//! The simulated kernel gives a [`View`] exactly. A real host gives one from `/proc`, sysfs and the
-//! devices themselves; what cannot be observed there is `None`, and a property that needs it says
-//! "not observable" instead of passing.
+//! The simulated kernel produces a complete [`View`]. On a real host it is collected from `/proc`,
+//! sysfs and the devices themselves; a fact that cannot be observed there is `None`, and a property
+//! that needs it reports "not observable" instead of passing.
 //!
-//! A view is canonical: lists are sorted, and names of files are whatever identifies them within
+//! A view is canonical: lists are sorted, and files are named by identifiers that are unique within
 //! one view.
 
 use crate::abi::ids::{Fd, IovaRange, ObjectId, Pid, Uid};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Identity of an open file description: two descriptors with the same one share all of its state.
+/// The identity of an open file description: descriptors with the same one share all of its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileRef(pub u32);
 
 /// One page of guest memory: a page of one generation of one file, or of anonymous memory.
 ///
-/// Punching a hole puts a page of a new generation in the place of the old one.
+/// Punching a hole replaces a page by one of a new generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PageRef {
-    /// The inode of the file (anonymous memory has one of its own).
+    /// The inode of the file; anonymous memory has one of its own.
     pub inode: u64,
-    /// Its index in pages.
+    /// The index in pages.
     pub index: u64,
-    /// How often it was replaced.
+    /// Number of times that it was replaced.
     pub generation: u32,
 }
 
-/// Pages next to each other.
+/// A run of consecutive pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PageRun {
-    /// The lowest.
+    /// The first page.
     pub first: PageRef,
-    /// How many; not zero.
+    /// Number of pages; not zero.
     pub pages: u64,
 }
 
-/// The whole.
+/// The observable state of a complete system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct View {
-    /// Every process that has ever been there; the dead ones keep their place.
+    /// Every process that has ever existed; dead ones remain.
     pub processes: BTreeMap<Pid, ProcessView>,
     /// Descriptors in flight: sent and not yet received.
     pub in_flight: Vec<FileRef>,
-    /// One for each page set, whoever maps it.
+    /// The page sets, each listed once, regardless of how many areas map it.
     pub page_sets: Vec<PageSetView>,
-    /// One for each area of each address space.
+    /// The mappings, one for each area of each address space.
     pub mappings: Vec<MappingView>,
-    /// Locked pages that the kernel has on its books, by account; zeroes are left out.
+    /// Number of locked pages charged to each account, without zeroes.
     #[serde(with = "pairs")]
     pub books: BTreeMap<Account, i64>,
-    /// By name.
+    /// The devices, by name.
     pub devices: BTreeMap<String, DeviceView>,
 }
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessView {
-    /// Whether it lives.
+    /// True while it lives.
     pub alive: bool,
-    /// Its user; `None` where that cannot be observed.
+    /// The user; `None` if it cannot be observed.
     pub uid: Option<Uid>,
-    /// Its descriptor table.
+    /// The descriptor table.
     pub descriptors: BTreeMap<Fd, DescriptorView>,
-    /// Its guest, where it has one.
+    /// The guest, if it has one.
     pub guest: Option<GuestView>,
-    /// VmPin of its memory map, below zero where the kernel's counter has wrapped; `None` once it
-    /// is dead.
+    /// VmPin of its memory map in pages, negative if the kernel's counter has wrapped; `None` once
+    /// the process is dead.
     #[serde(default)]
     pub vm_pin_pages: Option<i64>,
 }
@@ -75,25 +75,25 @@ pub struct ProcessView {
 /// A descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DescriptorView {
-    /// What it is open on.
+    /// The open file description.
     pub file: FileRef,
-    /// What that is.
+    /// The kind of that file.
     pub kind: FileKind,
-    /// Closed at `execve`.
+    /// True if it is closed on `execve`.
     pub cloexec: bool,
 }
 
-/// Kinds of open files.
+/// The kinds of open files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileKind {
-    /// `/dev/iommu`.
+    /// An open `/dev/iommu`.
     Iommufd,
-    /// `/dev/vfio/devices/vfioN`.
+    /// An open `/dev/vfio/devices/vfioN`.
     Device,
-    /// `/dev/vfio/N`: a group of devices.
+    /// A group of devices, `/dev/vfio/N`.
     Group,
-    /// `/dev/vfio/vfio`: a container of groups.
+    /// A container of groups, `/dev/vfio/vfio`.
     Container,
     /// A memfd.
     Memfd,
@@ -101,77 +101,78 @@ pub enum FileKind {
     Eventfd,
     /// A unix socket.
     Socket,
-    /// A process.
+    /// A pidfd.
     Pidfd,
     /// A program that can be executed.
     Image,
-    /// `/dev/kvm`.
+    /// An open `/dev/kvm`.
     Kvm,
     /// A virtual machine of KVM.
     Vm,
     /// A vCPU of KVM.
     Vcpu,
-    /// KVM's knowledge of VFIO files (`KVM_DEV_TYPE_VFIO`).
+    /// KVM's list of VFIO files (`KVM_DEV_TYPE_VFIO`).
     KvmVfio,
-    /// The state of a device on its way (`data_fd` of a migration state).
+    /// A device's migration state in transfer (`data_fd` of a migration state).
     MigrationData,
-    /// Anything else.
+    /// Any other file.
     Other,
 }
 
-/// A guest and what belongs to it.
+/// A guest and its memory and interrupts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GuestView {
-    /// Its vCPUs run.
+    /// True while its vCPUs run.
     pub running: bool,
-    /// How far its vCPUs have come; grows while it runs, carried by its saved state.
+    /// The progress of its vCPUs; increases while they run, and is part of the saved state.
     pub progress: Option<u64>,
-    /// Its RAM, as its process maps it now.
+    /// The RAM, as its process maps it now.
     pub ram: Vec<PageRun>,
-    /// What KVM has for it and it has not taken.
+    /// Interrupts that KVM holds for it and that it has not taken.
     #[serde(default)]
     pub injected: Vec<InjectedView>,
 }
 
-/// Interrupts that a device's vector has raised and that KVM has for a guest which stands.
+/// Interrupts that a device's vector has raised and that KVM holds for a stopped guest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InjectedView {
-    /// Its name.
+    /// The name of the device.
     pub device: String,
-    /// Its vector.
+    /// The vector.
     pub vector: u16,
-    /// How many.
+    /// Number of interrupts.
     pub count: u64,
 }
 
-/// Who is charged.
+/// The account to which locked pages are charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Account {
-    /// `user_struct::locked_vm`: all processes of a user together.
+    /// A user's `user_struct::locked_vm`, shared by all processes of the user.
     User(Uid),
-    /// `mm_struct::locked_vm` of a process (VmLck). A dead memory map's is gone with it.
+    /// A process's `mm_struct::locked_vm` (VmLck). It disappears with the memory map.
     Process(Pid),
 }
 
-/// Memory that was mapped by one MAP or MAP_FILE (`struct iopt_pages`), or MAP_DMA (`struct
-/// vfio_dma`).
+/// Memory mapped by one MAP or MAP_FILE (`struct iopt_pages`), or MAP_DMA (`struct vfio_dma`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PageSetView {
-    /// Which memory, as its pages were when they were pinned.
+    /// The memory, as its pages were when they were pinned.
     pub memory: PageRun,
-    /// How many of its pages are pinned.
+    /// Number of pages that are pinned.
     pub pinned_pages: u64,
-    /// How many the kernel has charged for it.
+    /// Number of pages that the kernel has charged for it.
     pub charged_pages: u64,
-    /// The process that owns it (`source_task`), or `None` where that cannot be observed.
+    /// The process that owns it (`source_task`); `None` if it cannot be observed.
     pub owner: Option<Pid>,
-    /// Whether the owner's memory map still lives: not after its exit, and not after its `execve`.
+    /// True while the owner's memory map exists, that is, until its exit or `execve`; `None` if it
+    /// cannot be observed.
     pub owner_alive: Option<bool>,
-    /// Whom it is charged to; `None`: to nobody, for its mapper had CAP_IPC_LOCK.
+    /// The account to which it is charged; `None` if it is uncharged because the mapper had
+    /// CAP_IPC_LOCK.
     pub account: Option<Account>,
-    /// Of a mapping of a container: whether its owner's addresses are gone and new ones awaited.
-    /// `None` where mappings keep none, and pages count in VmPin: an iommufd's.
+    /// True if a container's mapping has lost its address and awaits a new one. `None` for mappings
+    /// of an iommufd, which have no such state and whose pages count in VmPin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaits_address: Option<bool>,
 }
@@ -179,46 +180,47 @@ pub struct PageSetView {
 /// An area of an address space.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MappingView {
-    /// Which context, counted from 0 in the order of their making; containers come behind them.
+    /// Index of the context, in the order of creation; containers follow the iommufds.
     pub context: u32,
-    /// Which address space.
+    /// The address space.
     pub ioas: ObjectId,
-    /// Where.
+    /// The device addresses.
     pub range: IovaRange,
-    /// To which pages.
+    /// The pages to which they are mapped.
     pub memory: PageRun,
-    /// Which of [`View::page_sets`].
+    /// Index in [`View::page_sets`].
     pub page_set: u32,
 }
 
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DeviceView {
-    /// The address space that its DMA goes through: context and IOAS; `None`: blocked.
+    /// The address space that translates its DMA, as context and IOAS; `None` if its DMA is
+    /// blocked.
     pub attached: Option<(u32, ObjectId)>,
-    /// Its open file is bound to a context.
+    /// True if its open file is bound to a context.
     pub bound: bool,
-    /// It may do DMA (bus master enable).
+    /// True if it may do DMA (bus master enable); `None` if it cannot be observed.
     pub bus_master: Option<bool>,
-    /// How often it was reset, disabled or detached since the machine was set up.
+    /// Number of times that it was reset, disabled or detached since the machine was set up.
     #[serde(rename = "upsets")]
     pub disruptions: u32,
-    /// What its DMA reaches now. `None` where that cannot be observed.
+    /// The pages that its DMA reaches now; `None` if they cannot be observed.
     pub reach: Option<Vec<Reach>>,
-    /// Its interrupt vectors.
+    /// The interrupt vectors.
     pub interrupts: Vec<InterruptView>,
     /// The processes that hold its bound file.
     pub holders: BTreeSet<Pid>,
 }
 
-/// Addresses through which a device reaches pages.
+/// A range of device addresses and the pages that it reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Reach {
-    /// Where the device looks.
+    /// The device addresses.
     pub range: IovaRange,
-    /// What it finds.
+    /// The pages they reach.
     pub memory: PageRun,
-    /// Whether the pages are pinned.
+    /// True if the pages are pinned.
     pub pinned: bool,
 }
 
@@ -227,18 +229,18 @@ pub struct Reach {
 pub struct InterruptView {
     /// The eventfd that it triggers.
     pub trigger: Option<FileRef>,
-    /// How often the device raised it.
+    /// Number of interrupts that the device raised.
     pub raised: u64,
-    /// How often a running guest took it.
+    /// Number of interrupts that a running guest took.
     pub delivered: u64,
-    /// What waits in the eventfd.
+    /// The count in the eventfd.
     pub pending: u64,
     /// The process whose virtual machine takes its signals by an irqfd.
     #[serde(default)]
     pub irqfd: Option<Pid>,
 }
 
-/// A map whose keys are no strings, as a list of pairs: JSON has no other keys.
+/// Serialises a map as a list of pairs, because the keys are not strings as JSON requires.
 mod pairs {
     use super::{Account, BTreeMap};
     use serde::{Deserialize, Deserializer, Serializer};

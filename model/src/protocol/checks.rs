@@ -1,109 +1,110 @@
-//! Every check by which a role refuses what it is told, by name.
+//! Every check by which a role rejects its input, by name.
 //!
-//! A call that fails is seen by the phase that made it. A check is what a role asks beyond that: of
-//! a frame, of the state in it, of descriptors that arrive, of what the kernel answers about what
-//! was adopted, of the limits of a process. All of them are asked through one door,
-//! [`Mutations::require`](super::mutation::Mutations::require), so that this list is complete.
+//! The phase that makes a call handles its failure. A check is an additional condition that a role
+//! verifies: on a frame, on the state in it, on descriptors that arrive, on the kernel's replies
+//! about adopted objects, on the limits of a process. All checks are evaluated in one function,
+//! [`Mutations::require`](super::mutation::Mutations::require), so this list is complete.
 
 use super::phase::named;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 named! {
-    /// A check of what a role is told.
+    /// A check of a role's input.
     Check {
-        /// The other process is there.
+        /// The other process has not closed the channel.
         PeerThere,
-        /// The other process does not refuse.
+        /// The other process has not sent `Refuse`.
         NotRefused,
-        /// What comes is what is due.
+        /// The message is the expected one.
         Due,
-        /// What was cut early is what it would be now that the guest is stopped.
+        /// An early snapshot is still up to date when the guest has stopped.
         StillSo,
-        /// RLIMIT_MEMLOCK of the old process allows the way back.
+        /// The old process's RLIMIT_MEMLOCK suffices for a rollback.
         OldLimit,
-        /// Both processes cut the state at the same time: while the guest runs, or when it is
-        /// stopped.
+        /// Both processes take the snapshot at the same point: while the guest runs, or after it
+        /// has stopped.
         SameForm,
-        /// RLIMIT_MEMLOCK of the new process allows the way there.
+        /// The new process's RLIMIT_MEMLOCK suffices for taking over.
         NewLimit,
-        /// No descriptor was lost on the way.
+        /// No descriptor of a message was lost in transfer (MSG_CTRUNC).
         NoneLost,
-        /// A message that brings descriptors brings some.
+        /// A message of descriptors carries at least one.
         SomeArrived,
-        /// Descriptors arrive in their order.
+        /// Descriptors arrive in order, without a gap.
         InOrder,
         /// No more descriptors arrive than were announced.
         NoneTooMany,
         /// As many descriptors arrived as the stream lists.
         AsListed,
-        /// A frame has a whole header.
+        /// A frame has a complete header.
         WholeHeader,
-        /// A frame is one of this protocol.
+        /// A frame begins with this protocol's magic.
         Magic,
-        /// It is of a version that is known.
+        /// A frame's version is supported.
         Version,
-        /// Its record is there to the end.
+        /// A frame contains its complete record, which is within the size limit.
         WholeRecord,
-        /// Nothing follows its record.
+        /// A frame ends with its record.
         NothingTrails,
-        /// It is as it was written.
+        /// A frame's checksum matches.
         Checksum,
-        /// It needs no feature that is not known.
+        /// A frame requires no unknown feature.
         Features,
-        /// Its record is of the kind that is due.
+        /// A frame's record is of the expected kind.
         RecordKind,
         /// No descriptor is listed twice.
         ListedOnce,
-        /// The inventory has no two things of one name.
+        /// No two objects of the inventory have the same name.
         NamedOnce,
         /// Every descriptor that the inventory needs is listed.
         NoneMissing,
-        /// Every descriptor that is listed belongs to something.
+        /// Every listed descriptor is used by the inventory.
         NoneUnclaimed,
-        /// A block of RAM is whole pages.
+        /// A RAM block's length is a positive multiple of the page size.
         WholeRam,
         /// A device's address space is in the inventory.
         SpaceKnown,
-        /// A mapping is whole pages.
+        /// A mapping is non-empty and page-aligned, and does not overflow.
         WholeMapping,
-        /// The block of RAM that a mapping maps is in the inventory.
+        /// The RAM block of a mapping is in the inventory.
         BlockKnown,
-        /// It is mapped from a whole page on.
+        /// A mapping's offset in its RAM block is page-aligned.
         WholeOffset,
-        /// It is not mapped beyond its end.
+        /// A mapping ends within its RAM block.
         WithinBlock,
-        /// One that is mapped by file has one.
+        /// A mapping by file is of a file-backed RAM block.
         BlockBacking,
-        /// The device whose BAR a mapping maps is in the inventory.
+        /// The device of a BAR mapping is in the inventory.
         BarKnown,
         /// No two mappings overlap.
         NoOverlap,
-        /// The kernel can change the process of mappings.
+        /// The kernel supports IOMMU_IOAS_CHANGE_PROCESS.
         CanChangeProcess,
         /// The kernel has the address space.
         SpaceThere,
-        /// The kernel has the mapping, all of it.
+        /// The kernel has the complete mapping.
         Mapped,
-        /// A RAM file is the one that it should be.
+        /// A RAM file has the expected inode.
         RamInode,
-        /// A RAM file is as long as it should be.
+        /// A RAM file has the expected length.
         RamLength,
-        /// A device file is the one that it should be.
+        /// A device file has the expected inode.
         DeviceInode,
-        /// A device has the flags that it should.
+        /// A device reports the expected flags.
         DeviceFlags,
-        /// A device has as many regions as it should.
+        /// A device reports the expected number of regions.
         DeviceRegions,
-        /// A device has as many interrupt indexes as it should.
+        /// A device reports the expected number of interrupt indexes.
         DeviceIrqs,
-        /// A device is bound under its id.
+        /// A device is bound to its context under its id.
         Bound,
         /// The kernel has the HWPT.
         HwptThere,
-        /// An HWPT that should be a nesting parent is one, as far as the driver of its IOMMU tells.
+        /// The HWPT is a nesting parent if the inventory requires one, as far as the IOMMU driver
+        /// can be probed.
         NestParent,
-        /// A device has as many vectors as are armed.
+        /// A device has at least as many vectors as are armed.
         Vectors,
     }
 }

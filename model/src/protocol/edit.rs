@@ -1,12 +1,13 @@
-//! Changes of a table that name the rows that they are about, and no others.
+//! Edits of a protocol table that affect only the rules they name.
 //!
-//! A phase without a row is let be: changes may be made one after another.
+//! An edit that names a phase without a rule has no effect, so edits can be applied one after
+//! another.
 
 use super::table::Rule;
 
-/// Puts a phase after another: what followed that one follows it, and it is undone and tried as
-/// that one is. If the phase has a row already, that row is taken out first, and stays what it is
-/// else. A new one is not behind the point of no return.
+/// Moves a phase behind `after`: the phase that followed `after` now follows it, and it takes over
+/// the undo phase and tries of `after`. If the phase has a rule, that rule is removed first and
+/// keeps its flags. A new rule is not past the point of no return.
 pub(crate) fn put_after<P: Copy + PartialEq>(rows: &mut Vec<Rule<P>>, after: P, phase: P) {
     if after == phase || !rows.iter().any(|row| row.phase == after) {
         return;
@@ -21,14 +22,14 @@ pub(crate) fn put_after<P: Copy + PartialEq>(rows: &mut Vec<Rule<P>>, after: P, 
     rows.insert(at + 1, row);
 }
 
-/// Makes a row one that can fail: the second phase undoes the first.
+/// Makes a rule fallible: `undo` undoes `phase`.
 pub(crate) fn undo_by<P: Copy + PartialEq>(rows: &mut [Rule<P>], phase: P, undo: P) {
     for row in rows.iter_mut().filter(|row| row.phase == phase) {
         *row = Rule { undo: Some(undo), tries: 1, ..*row };
     }
 }
 
-/// Takes the row of a phase out: what led to it leads to what followed it.
+/// Removes and returns the rule of a phase; rules that led to it now lead to its successor.
 pub(crate) fn take_out<P: Copy + PartialEq>(rows: &mut Vec<Rule<P>>, phase: P) -> Option<Rule<P>> {
     let at = rows.iter().position(|row| row.phase == phase)?;
     let row = rows.remove(at);
@@ -39,7 +40,7 @@ pub(crate) fn take_out<P: Copy + PartialEq>(rows: &mut Vec<Rule<P>>, phase: P) -
     Some(row)
 }
 
-/// Makes what leads to a phase lead to another.
+/// Redirects every rule that leads to the phase `from` to the phase `to`.
 pub(crate) fn redirect<P: Copy + PartialEq>(rows: &mut [Rule<P>], from: P, to: P) {
     let ways = rows.iter_mut().flat_map(|row| [Some(&mut row.next), row.undo.as_mut()]);
     ways.flatten().filter(|way| **way == from).for_each(|way| *way = to);

@@ -1,28 +1,28 @@
-//! How much of a role is left: what shows, from where it is alone, that it ends.
+//! The ranking function of the roles, which shows that each terminates.
 //!
-//! A phase is as *high* as the longest way from it to an end, over what follows, what undoes, and
-//! where an answer may lead ([`crate::protocol::OUT_JUMPS`]). A step of a role goes to a lower
-//! phase, or to a later call of its phase, or takes one of its tries away: what is left, compared
-//! in this order, becomes less. The one exception is a call that is made again because there is
-//! more to come. It leaves as much as there was, and takes something from outside: a message that
-//! had arrived, or an interruption.
+//! The *height* of a phase is the length of the longest path from it to an end, over successors,
+//! undo phases and jumps ([`crate::protocol::OUT_JUMPS`]). A step of a role moves to a lower phase,
+//! or to a later call of the same phase, or uses up a try, so the [`ProgressMeasure`] decreases in
+//! lexicographic order. The one exception is a call that is repeated because more input may follow:
+//! it leaves the measure unchanged and consumes an event from outside, a message that had arrived
+//! or an interruption.
 //!
-//! A table with rows that lead back to where they come from promises no end, and has heights all
-//! the same: such a row is left out when heights are counted, so a step by it makes *more* be left,
-//! or as much. That is how it shows.
+//! A table with a cycle does not guarantee termination, but has heights all the same: a rule that
+//! leads back is ignored when heights are computed. A step by that rule therefore does not decrease
+//! the measure, which is how the cycle is detected.
 
 use crate::protocol::Rule;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// At most so much is left of a role; compared from the first to the last.
+/// Upper bound on the remaining steps of a role; compared lexicographically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProgressMeasure {
-    /// Phases on the longest way to an end, with this one.
+    /// Number of phases on the longest path to an end, including the present one.
     pub phases: u32,
-    /// Calls of this phase.
+    /// Remaining calls of this phase.
     pub calls: u32,
-    /// Tries of this call.
+    /// Remaining tries of this call.
     pub tries: u8,
 }
 
@@ -33,13 +33,13 @@ impl fmt::Display for ProgressMeasure {
     }
 }
 
-/// A role's rows, and how high each phase is.
+/// A role's rules and the height of each phase.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Table<P> {
     pub(crate) rules: Vec<Rule<P>>,
-    /// Where an answer leads, besides what follows and what undoes.
+    /// Additional transitions that an answer can cause, besides successor and undo.
     jumps: Vec<(P, P)>,
-    /// They follow from the rows.
+    /// The height of each rule's phase, computed from the rules and jumps.
     heights: Vec<u32>,
 }
 
@@ -59,7 +59,7 @@ impl<P: Copy + PartialEq> Table<P> {
         Self { heights: heights.into_iter().flatten().collect(), jumps: jumps.to_vec(), rules }
     }
 
-    /// Returns true if a role that walks the table can come to a phase.
+    /// Returns true if the phase occurs in a rule or as the target of a jump.
     pub(crate) fn names(&self, phase: P) -> bool {
         let of_rules =
             self.rules.iter().flat_map(|rule| [Some(rule.phase), Some(rule.next), rule.undo]);
@@ -67,12 +67,12 @@ impl<P: Copy + PartialEq> Table<P> {
         of_rules.flatten().chain(of_jumps).any(|named| named == phase)
     }
 
-    /// Where the answer leads that counts otherwise in a phase.
+    /// Returns the target of the phase's jump.
     pub(crate) fn jump(&self, phase: P) -> Option<P> {
         self.jumps.iter().find(|(from, _)| *from == phase).map(|(_, to)| *to)
     }
 
-    /// A phase without a row is an end.
+    /// Returns the height of a phase: 0, an end, if it has no rule.
     pub(crate) fn height(&self, phase: P) -> u32 {
         row(&self.rules, phase).map_or(0, |row| self.heights[row])
     }
@@ -82,8 +82,8 @@ fn row<P: Copy + PartialEq>(rules: &[Rule<P>], phase: P) -> Option<usize> {
     rules.iter().position(|rule| rule.phase == phase)
 }
 
-/// The height of a phase. While those behind it are looked at it counts as an end, so that a row
-/// that leads back adds nothing.
+/// Computes the height of a phase. While its successors are visited the phase counts as an end, so
+/// a rule that leads back does not count.
 fn climb<P: Copy + PartialEq>(
     rules: &[Rule<P>],
     jumps: &[(P, P)],
@@ -110,7 +110,7 @@ mod tests {
     use crate::protocol::{IN_JUMPS, Mode, OUT_JUMPS, Protocol, Rule, fallible, must_complete};
     use crate::variants::defects::DEFECTS;
 
-    /// The rows, jumps included, that do not lead to a lower phase.
+    /// Returns the transitions, jumps included, that do not lead to a lower phase.
     fn rising<P: Copy + PartialEq>(rules: &[Rule<P>], jumps: &[(P, P)]) -> Vec<(P, P)> {
         let table = Table::new(rules.to_vec(), jumps);
         let of_rule = |rule: &Rule<P>| {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_leads_to_a_lower_phase() {
+    fn every_rule_leads_to_a_lower_phase() {
         for mode in [Mode::Transfer, Mode::Exec] {
             for protocol in [Protocol::safe(mode), Protocol::safe(mode).last_resort()] {
                 assert_eq!(rising(&protocol.outgoing, OUT_JUMPS), []);
@@ -133,9 +133,9 @@ mod tests {
         }
     }
 
-    /// Numbers stand for phases: the longest way goes over rows, ways back and jumps.
+    /// Numbers stand for phases: longest paths run over successors, undo phases and jumps.
     #[test]
-    fn heights_are_longest_ways() {
+    fn heights_are_longest_paths() {
         let rows = [
             fallible(1, 2, 5),
             fallible(2, 3, 4),
@@ -152,9 +152,9 @@ mod tests {
         assert_eq!(heights(&[(6, 2)]), [0, 5, 2, 1, 1, 4, 3]);
     }
 
-    /// Rows that lead back are told; and only of bugs that have some.
+    /// Cycles are detected, and only bugs that have one are reported.
     #[test]
-    fn only_rows_that_lead_back_rise() {
+    fn only_cycles_do_not_decrease() {
         let mut back = Vec::new();
         for defect in DEFECTS {
             let protocol = defect.plant(Protocol::safe(defect.mode));

@@ -1,13 +1,14 @@
-//! What an old process tells wrong: mistakes in what it writes into the stream and hands over.
+//! Mistakes of an old process in the snapshot that it writes and the descriptors that it sends.
 //!
-//! They are in known bugs only. What goes wrong on the way, or is a lie, is not of the protocol.
+//! Only known bugs have them. Corruption in transit and deliberately false input are not part of a
+//! protocol.
 
-/// A mistake.
+/// A mistake in the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Misreport {
-    /// The address space is noted of the first device of each, and of no other.
+    /// Only the first device's address space is recorded.
     SpaceOfFirst,
-    /// The first device's descriptor counts as absent, as one does whose number is 0 for a program
-    /// that asks whether it is greater.
+    /// The first device's descriptor is treated as absent, as by a program that tests `fd > 0` when
+    /// the descriptor is 0.
     ZeroIsNone,
 }

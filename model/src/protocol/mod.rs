@@ -1,29 +1,51 @@
-//! The protocol as a table: for each phase, what follows and what a failure leads to.
+//! The handoff protocol: one table of rules for each role.
 //!
-//! The tables of the protocol that a VMM should use, with a picture of them, are in [`safe`].
+//! A [`Rule`] names a phase, the phase that follows it, and the phase that undoes it if a call
+//! fails. The tables that a VMM should use are in [`safe`], with a diagram. The roles
+//! ([`crate::role`]) execute these tables and have no branch for a variant or a known bug: those
+//! are other tables.
 //!
-//! Until `Stop` a failure leaves the guest untouched. From there to `Commit` the old process lets
-//! it run again, and nothing has moved; later it takes the ownership back first. The new process
-//! changes nothing before `ChangeOwner`. If `Committed` cannot be sent, it learns in
-//! `ResolveInDoubt` whether the old process lives, and goes on if that has died. By exec,
-//! `Fallback` is the old program again, by the same rows, with nowhere to fall.
+//! # Transfer: from one process to another
 //!
-//! Interrupts that KVM takes by irqfds are parked in their eventfds while the guest stands: what
-//! reaches a virtual machine after it was saved is lost with it. For the same reason the new
-//! process claims them only when there is no way back any more: an interrupt that has reached its
-//! virtual machine dies with it. Without KVM these phases are empty.
+//! 1. **Before `Stop`** each process checks its preconditions. A failure leaves the guest
+//!    untouched.
+//! 2. **From `Stop` to `Commit`** the old process stops and saves the guest, writes a snapshot of
+//!    its inventory, and sends the descriptors. The new process adopts and verifies them and
+//!    changes nothing. On a failure the old process resumes the guest; no ownership has moved.
+//! 3. **After `Commit`** the new process takes the ownership in `ChangeOwner`, its first mutating
+//!    call. To roll back, the old process revokes the commit, terminates the new process, reclaims
+//!    the ownership, and only then resumes the guest.
+//! 4. **`Committed`** is the point of no return: one packet from the new process. If it cannot be
+//!    sent, the new process is in doubt. `ResolveInDoubt` finds out whether the old process lives;
+//!    the new process continues if the old one has died, and leaves otherwise.
 //!
-//! Where the state is cut early, the new process has adopted and verified all of it before the
-//! guest stops, so that the guest stands still for as many calls with a hundred mappings as with
-//! one; what is left of its size are two calls for each vector in KVM, and one for each iommufd. If
-//! the virtual machine changes in between, that is found at the latest when the guest stands, and
-//! the handoff is called off.
+//! # Exec: a new program in the same process
 //!
-//! Every row of a way back can be entered more than once and from a state in which there is nothing
-//! to undo. Rows without an undo go on whatever happens: they try a few times and then skip the
-//! call.
+//! The phases are the same without the messages. If the new program cannot take over, `Fallback`
+//! executes the old program, which adopts the guest by the same rules; if that fails too, no
+//! further fallback exists ([`Protocol::last_resort`]).
 //!
-//! A variant or a known bug is this table with other rows; the roles have no branch for one.
+//! # Interrupts
+//!
+//! While the guest is stopped, interrupts that KVM takes by irqfds are parked in their eventfds: an
+//! interrupt injected into a virtual machine after its state was saved would be lost. For the same
+//! reason the new process assigns its irqfds only after the point of no return, because an
+//! interrupt injected into its virtual machine is lost if it has to leave. Without KVM these phases
+//! are empty.
+//!
+//! # Early variant
+//!
+//! [`Protocol::safe_early`] takes the snapshot while the guest runs, and the new process adopts and
+//! verifies all of it before the guest stops. The blackout is then the same for one mapping and for
+//! a hundred; it grows only by two calls for each vector in KVM and one for each iommufd. A change
+//! of the virtual machine after the snapshot is detected when the guest has stopped, at the latest,
+//! and causes a rollback.
+//!
+//! # Rollback
+//!
+//! Rollback phases are idempotent: a role can enter each of them repeatedly, and in states in which
+//! there is nothing to undo. Rules without an undo phase always complete: a failing call is retried
+//! a few times and then skipped.
 
 pub mod checks;
 pub(crate) mod edit;

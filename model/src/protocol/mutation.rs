@@ -1,31 +1,33 @@
-//! What a mutant of a protocol leaves out of a role's calls, answers and checks.
+//! The calls, answers and checks that a mutant of a protocol leaves out.
 //!
-//! In a protocol that a VMM uses [`Mutations`] is empty. It is the one door through which a role
-//! asks a check, so that the list of [checks](super::checks) is complete.
+//! In a protocol that a VMM uses, [`Mutations`] is empty. A role evaluates every check through
+//! [`Mutations::require`], so the list of [checks](super::checks) is complete.
 
 use super::checks::Check;
 use super::phase::RolePhase;
 use crate::abi::call::Call;
 
-/// What a protocol leaves out besides rows and preconditions: nothing, but in a mutant.
+/// The parts of the roles that a protocol leaves out, besides rules and preconditions. Empty except
+/// in a mutant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Mutations {
-    /// Checks that are not asked.
+    /// Checks that are skipped.
     pub(crate) checks: Vec<Check>,
-    /// Calls that are not made: in which phase, and their name.
+    /// Calls that are not made: phase and name of the call.
     pub(crate) calls: Vec<(RolePhase, &'static str)>,
-    /// Calls whose answer is not minded.
+    /// Calls whose errors are ignored: phase and name of the call.
     pub(crate) answers: Vec<(RolePhase, &'static str)>,
-    /// [`Protocol::last_resort`](super::Protocol::last_resort) changes nothing.
+    /// True if [`Protocol::last_resort`](super::Protocol::last_resort) has no effect.
     pub(crate) last_resort: bool,
 }
 
 impl Mutations {
-    /// Nothing.
+    /// The empty mutation: every check, call and answer counts.
     pub const NOTHING: Self =
         Self { checks: Vec::new(), calls: Vec::new(), answers: Vec::new(), last_resort: false };
 
-    /// Asks a check: every one that a role makes is made here.
+    /// Returns the error `otherwise` unless the check holds or is skipped. Every check of a role
+    /// goes through this function.
     pub fn require<E>(
         &self,
         check: Check,
@@ -39,7 +41,7 @@ impl Mutations {
         self.checks.contains(&check)
     }
 
-    /// The calls of a phase, without those that are not made.
+    /// Returns the calls of a phase without those that the mutant omits.
     pub(crate) fn remaining_calls(
         &self,
         place: impl Into<RolePhase>,
@@ -50,7 +52,7 @@ impl Mutations {
         calls
     }
 
-    /// Whether a phase goes on whatever a call is answered.
+    /// Returns true if a phase continues after this call even if it failed.
     pub(crate) fn ignores(&self, place: RolePhase, call: &Call) -> bool {
         self.answers.contains(&(place, call.name()))
     }

@@ -1,12 +1,13 @@
 //! The phases of both roles.
 //!
-//! A phase is a list of calls with one purpose. What follows when it is done, and what must be
-//! undone when it fails, stands in the [table](super), not here.
+//! A phase is a list of calls with one purpose. The [table](super) defines which phase follows and
+//! which phase undoes it after a failure.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// An enum whose values have names and sentences. Those under `lab` exist only with that feature.
+/// Defines an enum whose variants have a name and a sentence. Those under `lab` exist only with
+/// that feature; no table of [`safe`](super::safe) uses them.
 macro_rules! named {
     (
         $(#[$doc:meta])* $name:ident { $($(#[doc = $text:literal])* $phase:ident,)* }
@@ -21,13 +22,13 @@ macro_rules! named {
         }
 
         impl $name {
-            /// All of them, in the order of their definition.
+            /// All variants, in the order of their definition.
             pub const ALL: &[Self] = &[
                 $(Self::$phase,)*
                 $($(#[cfg(feature = "lab")] Self::$lab,)*)?
             ];
 
-            /// What it is for, in a sentence.
+            /// Returns the purpose in one sentence.
             pub fn sentence(self) -> &'static str {
                 match self {
                     $(Self::$phase => concat!($($text),*).trim_ascii(),)*
@@ -39,7 +40,7 @@ macro_rules! named {
             }
 
             $(
-                /// Returns true if only other protocols than `safe` have it.
+                /// Returns true if only protocols other than `safe` have it.
                 #[cfg(feature = "lab")]
                 pub(crate) fn is_foreign(self) -> bool {
                     matches!(self, $(Self::$lab)|*)
@@ -58,166 +59,167 @@ macro_rules! named {
 pub(crate) use named;
 
 named! {
-    /// Phases of the old process.
+    /// The phases of the old process.
     OutPhase {
-        /// Judge every precondition of this side; touch nothing.
+        /// Check every precondition of this side, without side effects.
         Preflight,
-        /// Tell the new process what taking over needs.
+        /// Send an offer: the requirements for taking over.
         Offer,
-        /// Wait until the new process says that it could.
+        /// Wait until the new process is ready to take over.
         AwaitReady,
         /// Stop the guest.
         Stop,
-        /// Take the irqfds away: from here on interrupts wait in their eventfds.
+        /// Deassign the irqfds: from here on interrupts wait in their eventfds.
         Park,
         /// Save vCPUs and emulated devices.
         Save,
-        /// Cut the state: write the inventory into the stream.
+        /// Take the snapshot: write the inventory into the stream.
         Snapshot,
-        /// Hand every descriptor over, each exactly once.
+        /// Send every descriptor exactly once.
         SendFds,
-        /// Where the state was cut early: wait until the new process has adopted it.
+        /// Early variant: wait until the new process has adopted the snapshot.
         AwaitAdopted,
-        /// Where the state was cut early: say that it is the same now that the guest is stopped.
+        /// Early variant: confirm that the snapshot is still up to date now that the guest is
+        /// stopped.
         Confirm,
-        /// Wait until the new process has everything in place.
+        /// Wait until the new process has prepared the takeover.
         AwaitPrepared,
-        /// Allow the new process to change things.
+        /// Allow the new process to change shared objects.
         Commit,
         /// Wait for the point of no return.
         AwaitCommitted,
-        /// Let go of everything and end: this process is fenced off.
+        /// Release everything and exit: this process no longer owns the guest.
         Release,
-        /// Let descriptors be inherited.
+        /// Make descriptors inheritable.
         OpenWindow,
-        /// Become the new program.
+        /// Execute the new program.
         Exec,
         /// Make it impossible for the new process to commit from now on.
         Revoke,
-        /// Look whether it had committed before.
+        /// Check whether the new process committed before.
         Drain,
-        /// Tell the new process to leave, and make it.
+        /// Ask the new process to exit, and kill it.
         TerminatePeer,
-        /// Wait until the new process is gone.
+        /// Wait until the new process has exited.
         AwaitGone,
-        /// Take the ownership of every page set back.
+        /// Reclaim the ownership of every page set.
         ReclaimOwnership,
-        /// Let no descriptor be inherited any more.
+        /// Make descriptors non-inheritable again.
         CloseWindow,
-        /// Give the irqfds back: what waits goes to the guest.
+        /// Reassign the irqfds: waiting interrupts are injected into the guest.
         Unpark,
-        /// Let the guest run again.
+        /// Resume the guest.
         Resume,
         /// Close the channel.
         Disconnect,
-        /// Nothing more to do.
+        /// Terminated.
         End,
     }
     lab {
-        /// Not in `safe`: take the ownership, to see whether every mapping can change its process.
+        /// Take the ownership to find out whether every mapping can change its process.
         ProveOwnership,
-        /// Not in `safe`: let go of the addresses of every mapping of a container.
+        /// Invalidate the address of every mapping of a container.
         ReleaseVaddr,
-        /// Not in `safe`: give those that were let go of their addresses again.
+        /// Restore the invalidated addresses, one mapping at a time.
         RestoreVaddr,
-        /// Not in `safe`: the same of whole sections of memory, whatever is mapped of them.
+        /// Restore the invalidated addresses by whole memory sections, regardless of their
+        /// mappings.
         RestoreWhole,
-        /// Not in `safe`: die, where any addresses were let go of.
+        /// Abort if any address was invalidated.
         AbortRestoring,
-        /// Not in `safe`: close the virtual machine of KVM, and the guest in it.
+        /// Close KVM's virtual machine, and with it the guest.
         CloseVm,
-        /// Not in `safe`: call it done, and keep everything.
+        /// Report success, and keep everything.
         Completed,
-        /// Not in `safe`: die of an assertion.
+        /// Abort with a failed assertion.
         Abort,
     }
 }
 
 named! {
-    /// Phases of the new process.
+    /// The phases of the new process.
     InPhase {
         /// Wait for an offer.
         AwaitOffer,
-        /// Judge every precondition of this side; touch nothing.
+        /// Check every precondition of this side, without side effects.
         Check,
-        /// Say that this process could take over.
+        /// Report that this process is ready to take over.
         Ready,
         /// Receive every descriptor.
         AwaitDescriptors,
         /// Read and check the stream.
         ReadStream,
-        /// Let no descriptor be inherited any more.
+        /// Make descriptors non-inheritable again.
         CloseWindow,
-        /// Compare the inventory with what the kernel says, without changing anything.
+        /// Compare the inventory with the kernel's state without changing anything.
         Verify,
         /// Map guest RAM.
         MapRam,
-        /// Make a virtual machine of KVM.
+        /// Create a virtual machine in KVM.
         MakeVm,
-        /// Where the state was cut early: say that it is adopted.
+        /// Early variant: report that the snapshot is adopted.
         Adopted,
-        /// Where the state was cut early: learn whether it is the same now that the guest is
+        /// Early variant: wait until the old process confirms the snapshot, now that the guest is
         /// stopped.
         AwaitConfirm,
-        /// Build the stopped guest from its saved state.
+        /// Load the stopped guest from its saved state.
         Load,
-        /// Say that everything is in place.
+        /// Report that the takeover is prepared.
         Prepared,
-        /// Wait for the permission to change things.
+        /// Wait for the permission to change shared objects.
         AwaitCommit,
         /// Take the ownership of every page set.
         ChangeOwner,
-        /// Pass the point of no return: from here on the guest is this process's.
+        /// Pass the point of no return: from here on the guest belongs to this process.
         Committed,
-        /// The commit was not taken: say so, and learn whether the old process lives.
+        /// In doubt, because the commit could not be sent: find out whether the old process lives.
         ResolveInDoubt,
-        /// Take the interrupts by irqfds: what waits goes to the guest.
+        /// Assign the irqfds: waiting interrupts are injected into the guest.
         AssignIrqfds,
-        /// Let the guest run.
+        /// Start the guest.
         Run,
-        /// Let go of what only the handoff needed.
+        /// Close the descriptors that only the handoff needed.
         Cleanup,
-        /// Tell the old process why not.
+        /// Send the old process the reason for a refusal.
         Refuse,
-        /// End; everything that was received is closed.
+        /// Exit, which closes everything that was received.
         Leave,
-        /// Let descriptors be inherited, for the way back.
+        /// Make descriptors inheritable for the fallback.
         OpenWindow,
-        /// Become the old program again.
+        /// Execute the old program again.
         Fallback,
-        /// Nothing more to do.
+        /// Terminated.
         End,
     }
     lab {
-        /// Not in `safe`: take the ownership as a probe, long before the commit.
+        /// Take the ownership as a probe, long before the commit.
         ProbeByChange,
-        /// Not in `safe`: take the ownership, and say where each block of RAM is now.
+        /// Take the ownership, and pass the new address of each RAM block.
         TakeAddresses,
-        /// Not in `safe`: give every mapping of a container its address in this process, one by
-        /// one.
+        /// Pass the address in this process for every mapping of a container, one mapping at a
+        /// time.
         MapVaddr,
-        /// Not in `safe`: the same for the first container only.
+        /// Pass the addresses for the first container only.
         MapVaddrOfFirst,
-        /// Not in `safe`: close every container but the first, as if it were a second descriptor of
-        /// that.
+        /// Close every container but the first, as if each were a second descriptor of the first.
         MergeContainers,
-        /// Not in `safe`: map all RAM a second time.
+        /// Map all RAM a second time.
         MapAgain,
-        /// Not in `safe`: map all RAM, as for a fresh guest.
+        /// Map all RAM, as for a fresh guest.
         MapFresh,
-        /// Not in `safe`: unmap all RAM and map it anew.
+        /// Unmap all RAM and map it again.
         Remap,
-        /// Not in `safe`: attach every device to the first address space.
+        /// Attach every device to the first address space.
         AttachToFirst,
-        /// Not in `safe`: reset or detach the devices while setting them up.
+        /// Detach the devices while setting them up.
         ResetDevices,
-        /// Not in `safe`: make everything that was received non-blocking, for whoever has it.
+        /// Set O_NONBLOCK on everything that was received, which also affects other holders.
         SetNonblocking,
-        /// Not in `safe`: read the eventfds empty while setting interrupts up.
+        /// Drain the eventfds while setting interrupts up.
         DrainEvents,
-        /// Not in `safe`: initialise guest RAM, as for a fresh guest.
+        /// Clear guest RAM, as for a fresh guest.
         WipeRam,
-        /// Not in `safe`: unwind a failure by detaching and destroying.
+        /// Unwind after a failure by detaching and destroying.
         Unwind,
     }
 }
@@ -225,9 +227,9 @@ named! {
 /// A phase of either role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RolePhase {
-    /// Of the old process.
+    /// A phase of the old process.
     Old(OutPhase),
-    /// Of the new process.
+    /// A phase of the new process.
     New(InPhase),
 }
 

@@ -1,5 +1,4 @@
-//! The protocol that a VMM should use: its four tables, and the form that cuts the state early as
-//! changes of them.
+//! The protocol that a VMM should use: its four tables, and the early variant as edits of them.
 //!
 //! ```text
 //! transfer, old process                         on failure
@@ -44,10 +43,10 @@
 //!   Fallback                                    Leave
 //! ```
 //!
-//! The diagram is generated from the tables. A line lists phases that follow one another and,
-//! beside them, the way back that a failure of any of them takes: "→" leads back to the phases of a
-//! success, "or" is where an answer leads besides. Of the form that cuts the state early only the
-//! rows that stand otherwise are shown.
+//! The diagram is generated from the tables. A line lists consecutive phases and, in the second
+//! column, the rollback that a failure of any of them takes. "→" returns to phases of the success
+//! path, "or" names another phase that an answer can lead to, "goes on" means that the phases
+//! cannot fail. Of the early variant only the differing rules are shown.
 
 use super::edit::{put_after, undo_by};
 use super::mutation::Mutations;
@@ -112,7 +111,7 @@ const IN_TRANSFER: &[Rule<InPhase>] = {
         fallible(I::AwaitCommit, I::ChangeOwner, I::Leave),
         fallible(I::ChangeOwner, I::Committed, I::Refuse),
         fallible(I::Committed, I::AssignIrqfds, I::ResolveInDoubt),
-        // ECONNRESET may stand before the end of the stream.
+        // ECONNRESET can precede the end of the stream.
         Rule { tries: RETRY_LIMIT, ..fallible(I::ResolveInDoubt, I::AssignIrqfds, I::Leave) },
         must_complete(I::AssignIrqfds, I::Run).committed(),
         must_complete(I::Run, I::Cleanup).committed(),
@@ -141,15 +140,15 @@ const IN_EXEC: &[Rule<InPhase>] = {
     ]
 };
 
-/// Where an answer leads the old process, besides what follows and what undoes: a commit that came
-/// before the way back.
+/// Jumps of the old process: `Drain` finds a `Committed` that was sent before the receiving side
+/// was shut down, so the handoff has succeeded.
 pub const OUT_JUMPS: &[(OutPhase, OutPhase)] = &[(OutPhase::Drain, OutPhase::Release)];
 
-/// The same of the new process: an old one that did not take the commit, and lives.
+/// Jumps of the new process: `ResolveInDoubt` finds the old process alive, so the new one leaves.
 pub const IN_JUMPS: &[(InPhase, InPhase)] = &[(InPhase::ResolveInDoubt, InPhase::Leave)];
 
 impl Protocol {
-    /// The protocol that a VMM should use, in the form that cuts the state when the guest has
+    /// Returns the protocol that a VMM should use, with the snapshot taken after the guest has
     /// stopped.
     pub fn safe(mode: Mode) -> Self {
         match mode {
@@ -158,7 +157,8 @@ impl Protocol {
         }
     }
 
-    /// The form that cuts the state before the guest stops, and confirms it after, by transfer.
+    /// Returns the early variant, by transfer: the snapshot is taken before the guest stops, and
+    /// confirmed after.
     pub fn safe_early() -> Self {
         use {InPhase as I, OutPhase as O};
         let mut early = Self::safe(Mode::Transfer);
@@ -172,7 +172,7 @@ impl Protocol {
         early
     }
 
-    /// A protocol that judges every precondition and leaves nothing out.
+    /// Returns a protocol with these tables that checks every precondition.
     pub(crate) fn of_tables(
         mode: Mode,
         outgoing: &[Rule<OutPhase>],

@@ -1,4 +1,4 @@
-//! The rows that a protocol is made of, and what else it is made of.
+//! The rules of a protocol table and the other parts of a [`Protocol`].
 
 #[cfg(feature = "lab")]
 use super::misreport::Misreport;
@@ -8,18 +8,18 @@ use crate::vm::blocker::BlockerKind;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How the new program comes to life.
+/// The transport of a handoff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// A new process; descriptors go over a socket.
+    /// A new process; descriptors are sent over a socket.
     Transfer,
-    /// The same process by `execve`; descriptors are inherited.
+    /// The same process after an `execve`; descriptors are inherited.
     Exec,
 }
 
 impl Mode {
-    /// Returns its name, as scenarios spell it.
+    /// Returns the name that scenarios use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Transfer => "transfer",
@@ -34,64 +34,69 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A row of the table.
+/// A rule of a protocol table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rule<P> {
-    /// The phase.
+    /// The phase that the rule is about.
     pub phase: P,
-    /// What follows when it is done.
+    /// The phase that follows when this one is complete.
     pub next: P,
-    /// What follows when a call of it fails for good, or on a cancel. `None`: it cannot be left.
+    /// The phase that follows when a call fails for good, or on a cancel. `None`: the phase always
+    /// completes.
     pub undo: Option<P>,
-    /// How often a call that fails is tried in all. Transient errnos have tries of their own.
+    /// Number of tries of a failing call, in total. Transient errnos have their own number of
+    /// tries.
     pub tries: u8,
-    /// The role has given up; only a commit that was sent before can still change its mind. Until
-    /// `Revoke` is done the other process can still commit, so that row is none of these.
+    /// True if the role is rolling back. Only a `Committed` that was sent before can still change
+    /// that. Until `Revoke` is done the other process can commit, so the rule of `Revoke` is not
+    /// marked.
     pub is_rollback: bool,
-    /// Descriptors may be inheritable: the phase lies between the opening and the closing of the
+    /// True if descriptors may be inheritable: the phase lies between opening and closing the
     /// window around an `execve`.
     pub in_window: bool,
-    /// The point of no return lies behind: the guest is the new process's.
+    /// True if the phase is past the point of no return: the guest belongs to the new process.
     pub is_committed: bool,
 }
 
-/// Tries of a call in a row that must not give up.
+/// Number of tries of a call in a rule that always completes.
 pub const RETRY_LIMIT: u8 = 3;
 
-/// Both roles' tables. Each begins with its first row.
+/// A protocol: the tables of both roles, and what they leave out. Each role begins with the first
+/// rule of its table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Protocol {
-    /// How the new program comes to life.
+    /// The transport.
     pub mode: Mode,
-    /// The old process's rows.
+    /// The old process's rules.
     pub outgoing: Vec<Rule<OutPhase>>,
-    /// The new process's rows.
+    /// The new process's rules.
     pub incoming: Vec<Rule<InPhase>>,
-    /// Preconditions that are not judged: none, but in variants with known bugs.
+    /// Preconditions that are not checked: none, except in variants with known bugs.
     pub skipped_preconditions: Vec<BlockerKind>,
-    /// Where an answer leads the old process besides.
+    /// Additional transitions of the old process that an answer can cause.
     pub outgoing_jumps: Vec<(OutPhase, OutPhase)>,
-    /// The same of the new process.
+    /// Additional transitions of the new process that an answer can cause.
     pub incoming_jumps: Vec<(InPhase, InPhase)>,
-    /// What the old process tells wrong: nothing, but in variants with known bugs.
+    /// Mistakes in the old process's snapshot: none, except in variants with known bugs.
     #[cfg(feature = "lab")]
     pub misreports: Vec<Misreport>,
-    /// Calls, answers and checks that are left out: none, but in a mutant.
+    /// Calls, answers and checks that are left out: none, except in a mutant.
     pub mutations: Mutations,
 }
 
-/// A row that can fail.
+/// Returns a rule whose failure leads to `undo`.
 pub const fn fallible<P>(phase: P, next: P, undo: P) -> Rule<P> {
     row_of(phase, next, Some(undo), 1)
 }
 
-/// A row that goes on whatever happens.
+/// Returns a rule that always completes: a failing call is tried [`RETRY_LIMIT`] times, then
+/// skipped.
 pub const fn must_complete<P>(phase: P, next: P) -> Rule<P> {
     row_of(phase, next, None, RETRY_LIMIT)
 }
 
-/// A row whose calls are made until they are answered as they should be, or whatever they are
-/// answered.
+/// Returns a rule that always completes and makes each call once: a failing call is skipped. The
+/// role can still repeat a call until its answer is the awaited one.
 pub const fn best_effort<P>(phase: P, next: P) -> Rule<P> {
     row_of(phase, next, None, 1)
 }
@@ -101,32 +106,33 @@ const fn row_of<P>(phase: P, next: P, undo: Option<P>, tries: u8) -> Rule<P> {
 }
 
 impl<P: Copy> Rule<P> {
-    /// This row as one of the way back ([`Rule::is_rollback`]).
+    /// Marks the rule as part of a rollback ([`Rule::is_rollback`]).
     #[must_use]
     pub const fn rollback(self) -> Self {
         Self { is_rollback: true, ..self }
     }
 
-    /// This row as one within the [window](Rule::in_window).
+    /// Marks the rule as within the [window](Rule::in_window).
     #[must_use]
     pub const fn window(self) -> Self {
         Self { in_window: true, ..self }
     }
 
-    /// This row as one behind the point of no return ([`Rule::is_committed`]).
+    /// Marks the rule as past the point of no return ([`Rule::is_committed`]).
     #[must_use]
     pub const fn committed(self) -> Self {
         Self { is_committed: true, ..self }
     }
 }
 
-/// Whether the old process tells the new one when what it has cut early is confirmed.
+/// Returns true if the table has a `Confirm`: the early variant, in which the old process confirms
+/// the snapshot when the guest has stopped.
 pub fn confirms(outgoing: &[Rule<OutPhase>]) -> bool {
     outgoing.iter().any(|rule| rule.phase == OutPhase::Confirm)
 }
 
 impl Protocol {
-    /// Returns true if the old process has given up in a phase, or has nothing more to do.
+    /// Returns true if the old process is rolling back in a phase, or has ended.
     pub fn is_rollback(&self, phase: OutPhase) -> bool {
         phase == OutPhase::End || row(&self.outgoing, phase).is_some_and(|row| row.is_rollback)
     }
@@ -144,8 +150,8 @@ impl Protocol {
         }
     }
 
-    /// Returns true if a role that succeeds is in a phase before the guest stops or, in the new
-    /// process, before it learns that the guest has stopped.
+    /// Returns true if a fault-free run of the role reaches the phase before the guest stops or, in
+    /// the new process, before it learns that the guest has stopped.
     pub fn is_before_stop(&self, place: RolePhase) -> bool {
         match place {
             RolePhase::Old(phase) => comes_before(&self.outgoing, phase, OutPhase::Stop),
@@ -153,10 +159,10 @@ impl Protocol {
         }
     }
 
-    /// The rows of the program that is executed when the new one could not take over: the same, but
-    /// each call is tried again, and there is nothing left to fall back to. A guest whose memory is
-    /// still owned by the dead, or does not look as the stream says, runs all the same: there is no
-    /// other.
+    /// Returns the rules of the old program that `Fallback` executes after the new program failed:
+    /// the same rules, but each call is retried, and every rollback leads to `Leave`. `Verify` and
+    /// `ChangeOwner` cannot fail the takeover: a guest whose memory is still owned by a dead
+    /// process, or differs from the stream, runs all the same, because no other copy of it exists.
     #[must_use]
     pub fn last_resort(mut self) -> Self {
         if self.mutations.last_resort {
@@ -175,8 +181,8 @@ fn row<P: Copy + PartialEq>(rows: &[Rule<P>], phase: P) -> Option<&Rule<P>> {
     rows.iter().find(|row| row.phase == phase)
 }
 
-/// Whether a table leads from its first row to a phase without a failure, and not by way of
-/// another.
+/// Returns true if the table leads from its first rule to `phase` without a failure and without
+/// passing `other`.
 fn comes_before<P: Copy + PartialEq>(rows: &[Rule<P>], phase: P, other: P) -> bool {
     let next = |at: &Rule<P>| row(rows, at.next).copied();
     let succeeding = std::iter::successors(rows.first().copied(), next).take(rows.len());

@@ -1,4 +1,4 @@
-//! Calls that both roles make, and how a message from the peer reads.
+//! Calls that both roles make, and decoding of the peer's messages.
 
 use super::failure::StepError;
 use crate::abi::call::{Call, CallResult, IommufdCall, Reply, SocketCall};
@@ -6,12 +6,12 @@ use crate::abi::ids::Fd;
 use crate::stream::Message;
 use crate::vm::{Descriptors, Key, Kind, Vm};
 
-/// The iommufds of an inventory.
+/// Returns the iommufds of an inventory.
 pub(crate) fn contexts<'a>(vm: &'a Vm, from: &'a Descriptors) -> impl Iterator<Item = Fd> + 'a {
     vm.contexts.iter().filter_map(|context| from.get(&Key::new(Kind::Iommufd, &context.name, 0)))
 }
 
-/// The calls that make the caller the owner of every page set.
+/// Returns the calls that make the caller the owner of every page set.
 pub(crate) fn take_ownership(vm: &Vm, descriptors: &Descriptors) -> Vec<Call> {
     contexts(vm, descriptors).map(IommufdCall::change_process).collect()
 }
@@ -20,7 +20,7 @@ pub(crate) fn send(socket: Fd, message: &Message, fds: Vec<Fd>) -> Call {
     SocketCall::send(socket, message.to_bytes(), fds)
 }
 
-/// How a message to or from the peer reads.
+/// Decodes the message in the answer of a `recvmsg`.
 pub(crate) fn message_of(answer: &CallResult, call: &Call) -> Result<Message, StepError> {
     match answer {
         Ok(Reply::Message { bytes, .. }) if bytes.is_empty() => Err(StepError::PeerGone),

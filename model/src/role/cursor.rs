@@ -1,4 +1,4 @@
-//! A place in a table, and how an answer moves it.
+//! The position of a role in its table, and how an answer moves it.
 
 use super::failure::StepError;
 use crate::abi::call::{Call, CallResult, errno_of};
@@ -9,15 +9,15 @@ use crate::protocol::measure::{ProgressMeasure, Table};
 use crate::protocol::mutation::Mutations;
 use crate::protocol::phase::RolePhase;
 
-/// What a phase makes of an answer.
+/// The effect of an answer on the position of a role.
 pub(crate) enum Transition {
-    /// On with the next call of the phase, or the next phase.
+    /// Continue with the next call of the phase, or with the next phase.
     Next,
-    /// The same call again: there is more to come.
+    /// Make the same call again: more input may follow.
     Repeat,
-    /// Straight to where the table has a jump to.
+    /// Continue at the target of the phase's jump.
     Jump,
-    /// It failed.
+    /// The call failed, or its answer was rejected.
     Failed(StepError),
 }
 
@@ -28,7 +28,7 @@ impl From<Result<(), StepError>> for Transition {
 }
 
 impl Transition {
-    /// What went wrong.
+    /// Returns the error of a failure.
     pub(crate) fn error(self) -> Option<StepError> {
         match self {
             Self::Failed(error) => Some(error),
@@ -36,14 +36,15 @@ impl Transition {
         }
     }
 
-    /// The usual reading: success or failure.
+    /// Returns the transition of a call without further checks: success or failure.
     pub(crate) fn of(call: &Call, answer: &CallResult) -> Self {
         errno_of(answer).map_or(Self::Next, |errno| Self::Failed(StepError::call(call, errno)))
     }
 }
 
 impl Mutations {
-    /// What a phase makes of an answer, where it minds it.
+    /// Returns the transition after applying the mutations: `Next` if the check behind the failure
+    /// is skipped, or the answer of the call is ignored.
     pub(crate) fn verdict(
         &self,
         place: impl Into<RolePhase>,
@@ -63,16 +64,16 @@ impl Mutations {
     }
 }
 
-/// Whether the same call may well succeed a moment later: interrupted, or (CHANGE_PROCESS) an area
-/// in transition in another thread.
+/// Returns true if a retry of the call is likely to succeed: it was interrupted, or
+/// (CHANGE_PROCESS) another thread is changing an area.
 fn is_transient(error: &StepError) -> bool {
     matches!(error, StepError::Call { errno: Errno::EINTR | Errno::EBUSY | Errno::EAGAIN, .. })
 }
 
-/// How often a call is tried when its errno is transient.
+/// Number of tries of a call whose errno is transient, in total.
 const TRANSIENT_TRIES: u8 = 3;
 
-/// A place in a table: which phase, which call of it, and how often that was tried.
+/// The position of a role: the phase, the index of its call, and the tries of that call so far.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Cursor<P> {
     pub(crate) phase: P,
@@ -80,11 +81,11 @@ pub(crate) struct Cursor<P> {
     tries: u8,
 }
 
-/// Where a walk went.
+/// The result of moving a [`Cursor`].
 pub(crate) enum Advance {
-    /// It stayed in its phase, perhaps at the next call.
+    /// The role stayed in its phase, at the same or the next call.
     Within,
-    /// It left the phase, by success or failure.
+    /// The role left its phase, by success or failure.
     Left,
 }
 
@@ -101,7 +102,7 @@ impl<P: Copy + PartialEq> Cursor<P> {
         *self = Self { phase, at: 0, tries: 0 };
     }
 
-    /// Moves on by a verdict; `calls` is how many the present phase has.
+    /// Moves by a transition; `calls` is the number of calls of the present phase.
     pub(crate) fn advance(
         &mut self,
         table: &Table<P>,
@@ -133,7 +134,7 @@ impl<P: Copy + PartialEq> Cursor<P> {
         Advance::Within
     }
 
-    /// How much of it is left; `calls` is how many the present phase has.
+    /// Returns the remaining steps; `calls` is the number of calls of the present phase.
     pub(crate) fn remaining(&self, table: &Table<P>, calls: usize) -> ProgressMeasure {
         let tries = self.rule(&table.rules).map_or(0, |rule| rule.tries.max(TRANSIENT_TRIES));
         let calls = u32::try_from(calls).expect("calls are few");

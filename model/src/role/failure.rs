@@ -1,4 +1,4 @@
-//! Why a step or a handoff failed.
+//! Errors of a step, and causes of a failed handoff.
 
 use crate::abi::call::Call;
 use crate::abi::errno::Errno;
@@ -7,69 +7,69 @@ use crate::vm::blocker::Blocker;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What went wrong in a step.
+/// The error of a step.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StepError {
-    /// Preconditions that do not hold.
+    /// A precondition does not hold.
     #[error("{}", list(.0))]
     Blocked(Vec<Blocker>),
-    /// The peer's reason.
-    #[error("the new process refuses: {0}")]
+    /// The new process refused, for this reason.
+    #[error("the new process refused: {0}")]
     Refused(String),
-    /// A call that failed.
+    /// A call failed.
     #[error("{call} failed: {errno} ({})", errno.text())]
     Call {
-        /// Its name.
+        /// The name of the call.
         call: String,
-        /// Why.
+        /// The errno.
         errno: Errno,
     },
-    /// The other end of the channel was closed.
-    #[error("the other process is gone")]
+    /// The other process closed its end of the channel.
+    #[error("the other process closed the channel")]
     PeerGone,
-    /// Somebody asked for an end, or a deadline passed.
+    /// The caller or the peer cancelled the handoff.
     #[error("cancelled")]
     Cancelled,
-    /// A packet that is not a message.
-    #[error("unreadable message: {0}")]
+    /// A packet that is not a valid message.
+    #[error("invalid message: {0}")]
     CorruptFrame(#[from] CorruptFrame),
-    /// A message that was not due.
-    #[error("unexpected message {0}")]
+    /// A message or reply that is not expected in this phase.
+    #[error("unexpected message or reply: {0}")]
     Unexpected(String),
-    /// The state was refused.
-    #[error("the state is not usable: {0}")]
+    /// The received state is invalid.
+    #[error("invalid state: {0}")]
     InvalidState(#[from] InvalidState),
-    /// The other process walks another form of the protocol.
+    /// The two processes use different variants of the protocol.
     #[error(
-        "the old process cuts the state {}, the new one waits for one that is cut {}; use the \
-         same form in both",
+        "the old process takes the snapshot {}, the new process expects it {}; use the same \
+         protocol variant in both",
         when(*early),
         when(!early)
     )]
     OtherForm {
-        /// The old process cuts it while the guest runs.
+        /// True if the old process takes the snapshot while the guest runs.
         early: bool,
     },
-    /// The virtual machine has changed since its state was cut.
-    #[error("the virtual machine has changed since its state was cut; try again")]
+    /// The virtual machine changed after its snapshot was taken.
+    #[error("the virtual machine changed after its snapshot was taken; try again")]
     Outdated,
-    /// Descriptors were lost on the way (MSG_CTRUNC).
-    #[error("descriptors were lost on the way: raise RLIMIT_NOFILE")]
+    /// Descriptors were lost in transfer (MSG_CTRUNC).
+    #[error("descriptors were lost in transfer: raise RLIMIT_NOFILE")]
     DescriptorsLost,
-    /// The kernel and the inventory disagree.
-    #[error("{what}: the inventory says {said}, the kernel {has}")]
+    /// The kernel's state differs from the inventory.
+    #[error("{what}: the inventory has {said}, the kernel has {has}")]
     Mismatch {
-        /// About what.
+        /// The object, or its attribute, that differs.
         what: String,
-        /// One side.
+        /// The value in the inventory.
         said: String,
-        /// The other.
+        /// The value that the kernel reports.
         has: String,
     },
 }
 
 fn when(early: bool) -> &'static str {
-    if early { "while the guest runs" } else { "when the guest is stopped" }
+    if early { "while the guest runs" } else { "after the guest has stopped" }
 }
 
 fn list(blockers: &[Blocker]) -> String {
@@ -77,12 +77,13 @@ fn list(blockers: &[Blocker]) -> String {
 }
 
 impl StepError {
-    /// A call that failed.
+    /// Returns the error of a failed call.
     pub(crate) fn call(call: &Call, errno: Errno) -> Self {
         Self::Call { call: call.name().to_owned(), errno }
     }
 
-    /// The kernel has something else than `said`.
+    /// Returns the error for an object whose value is `said` in the inventory and `has` in the
+    /// kernel.
     pub(crate) fn mismatch(
         what: impl fmt::Display,
         said: impl fmt::Display,
@@ -91,7 +92,7 @@ impl StepError {
         Self::Mismatch { what: what.to_string(), said: said.to_string(), has: has.to_string() }
     }
 
-    /// The class that a role remembers.
+    /// Returns the class of the error, which the role stores.
     pub fn cause(&self) -> Cause {
         match self {
             Self::Blocked(_) => Cause::Blocked,
@@ -103,18 +104,18 @@ impl StepError {
     }
 }
 
-/// Why a handoff did not happen.
+/// The reason for which a handoff failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// A precondition of this side.
+    /// A precondition of this side does not hold.
     Blocked,
-    /// A precondition of the other side, or its failure.
+    /// The other side refused: a precondition does not hold there, or it failed.
     Refused,
-    /// A call failed, or something was not as it should be.
+    /// A call failed, or its answer was rejected.
     Failed,
-    /// The other process ended.
+    /// The other process closed the channel or exited.
     PeerGone,
-    /// Somebody asked for it.
+    /// The handoff was cancelled.
     Cancelled,
 }

@@ -4,8 +4,9 @@ use crate::abi::call::{Call, ContainerCall};
 use crate::abi::ids::{Fd, ObjectId, Va};
 use crate::vm::{Mapping, Memory, Vm};
 
-/// The calls that give every mapping of a container its address in the process that has this
-/// inventory. `through`: the container on which that is said of those of each; of none nothing is.
+/// Returns the calls that pass the address in this process for every RAM mapping of the containers.
+/// `through` maps the index of a container to the descriptor on which to call; `None` skips the
+/// container.
 pub(crate) fn new_addresses(vm: &Vm, through: impl Fn(u16) -> Option<Fd>) -> Vec<Call> {
     let address = |memory| match memory {
         Memory::RamAddress { block, offset_bytes } => {

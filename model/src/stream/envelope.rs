@@ -5,33 +5,33 @@
 //!      0      8  magic, "HANDOFF\n"
 //!      8      2  version, 1
 //!     10      2  kind of record
-//!     12      4  features that a reader must know (incompatible)
+//!     12      4  features that a reader must support (incompatible)
 //!     16      4  features that a reader may ignore (compatible)
 //!     20      4  CRC-32 of everything else: bytes 0..20, then bytes 24..
 //!     24      8  length of the record
 //!     32      …  the record, JSON
 //! ```
 //!
-//! Everything about the frame is checked before the record is looked at; a frame that is damaged,
-//! cut off, too long or from a newer incompatible version is refused with the reason.
+//! The frame is checked before the record is parsed: a frame that is damaged, truncated, too long,
+//! or of an incompatible version is rejected with the reason.
 
 use crate::protocol::checks::Check;
 use crate::protocol::mutation::Mutations;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What a frame begins with.
+/// The bytes with which a frame begins.
 pub const MAGIC: [u8; 8] = *b"HANDOFF\n";
-/// The version that this crate writes, and the only one that it reads.
+/// The version that this crate writes, and the only one that it accepts.
 pub const VERSION: u16 = 1;
-/// The `incompatible` features that this crate knows: none yet.
+/// The `incompatible` features that this crate supports: none yet.
 pub const KNOWN_FEATURES: u32 = 0;
-/// The longest record that is read: a limit against a hostile peer.
+/// Maximum length of a record in bytes, which bounds the memory that a hostile peer can claim.
 pub const RECORD_BYTES_MAX: u64 = 64 << 20;
-/// Bytes before the record.
+/// Length of the header in bytes.
 pub const HEADER_BYTES: usize = 32;
 
-/// Kinds of records.
+/// The kinds of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Kind {
@@ -41,50 +41,50 @@ pub enum Kind {
     State = 2,
 }
 
-/// Why a frame was refused.
+/// The reason for which a frame is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CorruptFrame {
-    /// Fewer bytes than a header or than the header promises.
-    #[error("cut off: {have} bytes where {need} are needed")]
+    /// The frame is shorter than a header, or than its header states.
+    #[error("truncated: {have} bytes, {need} are required")]
     CutOff {
-        /// How many there are.
+        /// Actual length in bytes.
         have: u64,
-        /// How many there should be.
+        /// Required length in bytes.
         need: u64,
     },
-    /// More bytes than the header promises.
-    #[error("{extra} bytes after the end")]
+    /// The frame is longer than its header states.
+    #[error("{extra} trailing bytes")]
     Trailing {
-        /// How many too many.
+        /// Number of excess bytes.
         extra: u64,
     },
-    /// Another program's bytes.
+    /// The magic differs: these are another program's bytes.
     #[error("not a handoff stream")]
     Magic,
-    /// Another version.
-    #[error("version {0}; this program reads version 1")]
+    /// The version is not supported.
+    #[error("unsupported version {0}; this program reads version 1")]
     Version(u16),
-    /// Another kind than expected here.
-    #[error("a record of kind {0} where another was due")]
+    /// The record is not of the expected kind.
+    #[error("unexpected record kind {0}")]
     Kind(u16),
-    /// Features that must be known and are not.
-    #[error("needs features {0:#x}, which this program does not know")]
+    /// The frame requires features that this crate does not support.
+    #[error("requires unsupported features {0:#x}")]
     Features(u32),
-    /// A record longer than [`RECORD_BYTES_MAX`].
-    #[error("a record of {0} bytes is over the limit")]
+    /// The record is longer than [`RECORD_BYTES_MAX`].
+    #[error("a record of {0} bytes exceeds the limit")]
     TooLong(u64),
-    /// The checksum is wrong.
+    /// The checksum does not match.
     #[error("checksum mismatch")]
     Checksum,
-    /// The record is not what its kind says.
-    #[error("unreadable record: {0}")]
+    /// The record is not JSON of the expected kind.
+    #[error("invalid record: {0}")]
     Record(String),
 }
 
-/// Frames a record.
+/// Returns a record in its frame.
 ///
 /// # Panics
-/// When the record cannot be written as JSON: our own records always can.
+/// If the record cannot be written as JSON. This crate's own records always can.
 pub fn seal(kind: Kind, record: &impl Serialize) -> Vec<u8> {
     let record = serde_json::to_vec(record).expect("records are plain data");
     let mut frame = Vec::with_capacity(HEADER_BYTES + record.len());
@@ -100,10 +100,10 @@ pub fn seal(kind: Kind, record: &impl Serialize) -> Vec<u8> {
     frame
 }
 
-/// Puts the checksum into a frame.
+/// Computes the checksum of a frame and stores it in the header.
 ///
 /// # Panics
-/// Where there is no whole header.
+/// If the frame is shorter than a header.
 pub fn attest(frame: &mut [u8]) {
     let checksum = checksum(frame);
     frame[20..24].copy_from_slice(&checksum.to_le_bytes());
@@ -116,12 +116,15 @@ fn checksum(frame: &[u8]) -> u32 {
     crc.finalize()
 }
 
-/// Checks a frame and reads its record.
+/// Checks a frame and returns its record.
+///
+/// # Errors
+/// The first check that fails.
 pub fn open<T: DeserializeOwned>(kind: Kind, frame: &[u8]) -> Result<T, CorruptFrame> {
     open_mutated(&Mutations::NOTHING, kind, frame)
 }
 
-/// The same without some of the checks.
+/// Like [`open`], without the checks that a mutant omits.
 pub(crate) fn open_mutated<T: DeserializeOwned>(
     omitted: &Mutations,
     kind: Kind,

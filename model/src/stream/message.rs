@@ -1,93 +1,101 @@
-//! What the two processes say to each other over the socket, by transfer.
+//! The messages between the two processes on the socket (transfer only).
 //!
 //! ```text
-//! old  Offer ────────────────────────────▶ new   is there a new process that could take over?
-//!      ◀──────────────────────────── Ready       (nothing has been touched yet)
-//!      [the guest stops; its state is cut]
+//! old  Offer ────────────────────────────▶ new   are the preconditions of a takeover met?
+//!      ◀──────────────────────────── Ready       (no side effects so far)
+//!      [the guest stops; the snapshot is taken]
 //!      Descriptors, one or more ─────────▶       every descriptor, exactly once
-//!      ◀───────────────────────── Prepared       all read, checked and mapped; nothing changed
-//!      Commit ───────────────────────────▶       from here on the new process may change things
+//!      ◀───────────────────────── Prepared       all received, checked and mapped; no changes
+//!      Commit ───────────────────────────▶       the new process may now change shared objects
 //!      ◀──────────────────────── Committed       it owns everything: the point of no return
 //! ```
 //!
-//! Where the state is cut early, the guest stops only when the new process has adopted it:
+//! In the early variant the guest stops only after the new process has adopted the snapshot:
 //!
 //! ```text
-//!      [the state is cut; the guest runs]
+//!      [the snapshot is taken; the guest runs]
 //!      Descriptors, one or more ─────────▶
-//!      ◀────────────────────────── Adopted       all read, checked and mapped; nothing changed
+//!      ◀────────────────────────── Adopted       all received, checked and mapped; no changes
 //!      [the guest stops]
-//!      Unchanged ────────────────────────▶       and the state is the same
-//!      ◀───────────────────────── Prepared       and so on
+//!      Unchanged ────────────────────────▶       the snapshot is still up to date
+//!      ◀───────────────────────── Prepared       continues as above
 //! ```
 //!
-//! At any point the new process may answer `Refuse`, and the old one may `Abort` or just close. The
-//! one message that decides is `Committed`: a packet that the kernel either queues before the old
-//! process shuts down its receiving side, or refuses with EPIPE after. So both always agree.
+//! At any point the new process may answer `Refuse`, and the old one may send `Abort` or close the
+//! socket. `Committed` alone decides: the kernel either queues this packet before the old process
+//! shuts down its receiving side, or rejects it with EPIPE after that. EPIPE also means that the
+//! old process may have died, so the new process then sends `Refuse` and waits: an old process that
+//! lives sends `Abort`, and the end of the stream is its death. So both always agree.
 
 use super::envelope::{self, CorruptFrame, Kind};
 use crate::abi::ids::Uid;
 use serde::{Deserialize, Serialize};
 
-/// A message.
+/// A message between the two processes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "message")]
 pub enum Message {
-    /// Old to new: what taking over will need.
+    /// Old to new: the requirements for taking over.
     Offer(Offer),
-    /// New to old: it could.
+    /// New to old: the preconditions hold.
     Ready {
-        /// Who the new process is: it decides how much RLIMIT_MEMLOCK both need.
+        /// The user of the new process, which determines how much RLIMIT_MEMLOCK both processes
+        /// need.
         uid: Uid,
     },
-    /// New to old: it cannot, or could not, and has changed nothing that is not undone by its end.
+    /// New to old: the takeover is refused or has failed. All changes so far are undone by the
+    /// process's exit.
     Refuse {
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
     },
-    /// Old to new: some of the descriptors, in order.
+    /// Old to new: the next descriptors of the list, in order.
     Descriptors {
-        /// The place of the first of them.
+        /// Index of the first descriptor in this message.
         first: u32,
-        /// How many there are in all.
+        /// Total number of descriptors.
         total: u32,
     },
-    /// New to old: what was cut early is adopted; nothing has been changed, and the guest may stop.
+    /// New to old: the early snapshot is adopted without any change, and the guest may stop.
     Adopted,
-    /// Old to new: the guest is stopped and saved, and the state is what it was when it was cut.
+    /// Old to new: the guest is stopped and saved, and the early snapshot is still up to date.
     Unchanged,
-    /// New to old: everything is in place but the ownership.
+    /// New to old: prepared; only the ownership is missing.
     Prepared,
-    /// Old to new: take it.
+    /// Old to new: permission to take the ownership.
     Commit,
-    /// New to old: taken. The guest is the new process's.
+    /// New to old: the ownership is taken, and the guest belongs to the new process.
     Committed,
-    /// Old to new: it is off; leave.
+    /// Old to new: the handoff is cancelled; exit.
     Abort,
 }
 
-/// What taking over will need.
+/// The requirements for taking over.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Offer {
     /// The name of the virtual machine.
     pub vm: String,
-    /// Who the old process is.
+    /// The user of the old process.
     pub uid: Uid,
-    /// Pages that are charged to its user.
+    /// Number of pages charged to that user.
     #[serde(default)]
     pub user_pages: u64,
-    /// The state is cut while the guest still runs, and confirmed when it is stopped.
+    /// True in the early variant: the snapshot is taken while the guest runs, and confirmed after
+    /// it has stopped.
     #[serde(default)]
     pub early: bool,
 }
 
 impl Message {
-    /// As a packet.
+    /// Encodes the message as a packet.
     pub fn to_bytes(&self) -> Vec<u8> {
         envelope::seal(Kind::Message, self)
     }
 
-    /// From a packet.
+    /// Decodes a packet.
+    ///
+    /// # Errors
+    /// The first check of the frame that fails.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CorruptFrame> {
         envelope::open(Kind::Message, bytes)
     }

@@ -1,8 +1,7 @@
-//! The state: the inventory and the names of the descriptors, and what must be true of it before
-//! anything in it is believed.
+//! The state record: the inventory with the list of its descriptors, and its validation.
 //!
-//! [`State::check`] is the gate for hostile or confused input. Behind it every reference resolves,
-//! every range is whole, and every descriptor has exactly one use.
+//! [`State::check`] rejects hostile or corrupt input. In a state that passes, every reference
+//! resolves, every range is page-aligned and non-empty, and every descriptor has exactly one use.
 
 use super::envelope::{self, CorruptFrame, Kind};
 use crate::abi::ids::{Fd, IovaRange, PAGE_BYTES};
@@ -12,81 +11,87 @@ use crate::vm::{Backing, Descriptors, Key, Mapping, Memory, Vm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Everything that the new process must know.
+/// The snapshot that the new process receives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct State {
     /// The inventory.
     pub vm: Vm,
-    /// The descriptors by name, with the numbers that the old process had: valid after an `execve`,
-    /// and the order of arrival by transfer.
+    /// The descriptors by name, with their numbers in the old process. After an `execve` the
+    /// numbers are valid; by transfer, the order of the list is the order of arrival.
     pub descriptors: Vec<(Key, Fd)>,
 }
 
-/// What is wrong with a state whose frame is whole.
+/// The reason for which a state is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidState {
-    /// Its frame.
+    /// The frame is invalid.
     #[error("{0}")]
     CorruptFrame(#[from] CorruptFrame),
-    /// A descriptor twice.
+    /// A descriptor is listed twice.
     #[error("descriptor {0} is listed twice")]
     Twice(Key),
-    /// A descriptor that the inventory needs.
+    /// A descriptor that the inventory needs is not listed.
     #[error("descriptor {0} is missing")]
     Missing(Key),
-    /// A descriptor that nothing in the inventory uses.
-    #[error("descriptor {0} belongs to nothing")]
+    /// A listed descriptor is not used by the inventory.
+    #[error("descriptor {0} is not used by the inventory")]
     Unclaimed(Key),
-    /// As many descriptors arrived as were listed, or not.
-    #[error("{arrived} descriptors arrived, {listed} are listed")]
+    /// The number of descriptors is not the expected one.
+    #[error("{arrived} descriptors arrived, {listed} were expected")]
     Count {
-        /// How many came.
+        /// Number of descriptors that arrived.
         arrived: usize,
-        /// How many should have.
+        /// Number of descriptors that were expected.
         listed: usize,
     },
-    /// A reference to a block, context or device that is not there.
-    #[error("{0} refers to something that is not in the inventory")]
+    /// A reference to a block, context or device does not resolve, or does not fit the block.
+    #[error("{0} refers to an object that is not in the inventory")]
     Dangling(String),
-    /// A length or an address that is no whole number of pages, zero, or over the top.
-    #[error("{0} is not a whole range of pages")]
+    /// A range is empty, not page-aligned, or overflows.
+    #[error("{0} is not a valid range of pages")]
     Range(String),
-    /// Two mappings at one address.
-    #[error("two mappings at {0}")]
+    /// Two mappings overlap.
+    #[error("mappings overlap at {0}")]
     Overlap(IovaRange),
 }
 
 impl State {
-    /// The state of a virtual machine: `None` where a descriptor of its inventory is missing.
+    /// Returns the state of a virtual machine; `None` if a descriptor of its inventory is missing.
     pub fn of(vm: &Vm, descriptors: &Descriptors) -> Option<Self> {
         let listed = vm.keys().into_iter().map(|key| descriptors.get(&key).map(|fd| (key, fd)));
         Some(Self { vm: vm.clone(), descriptors: listed.collect::<Option<_>>()? })
     }
 
-    /// As the content of the stream memfd.
+    /// Encodes the state as the content of the stream memfd.
     pub fn to_bytes(&self) -> Vec<u8> {
         envelope::seal(Kind::State, self)
     }
 
-    /// From the content of the stream memfd, checked.
+    /// Decodes and checks the content of the stream memfd.
+    ///
+    /// # Errors
+    /// The first check that fails.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidState> {
         Self::read(bytes, &Mutations::NOTHING)
     }
 
-    /// The same without some of the checks.
+    /// Like [`Self::from_bytes`], without the checks that a mutant omits.
     pub(crate) fn read(bytes: &[u8], omitted: &Mutations) -> Result<Self, InvalidState> {
         let state: Self = envelope::open_mutated(omitted, Kind::State, bytes)?;
         state.check_mutated(omitted)?;
         Ok(state)
     }
 
-    /// The descriptors of this process: by transfer those that `arrived`, in order; after an
-    /// `execve` the listed numbers.
+    /// Returns the descriptors of this process by name: those that `arrived` by transfer, in order,
+    /// or the listed numbers after an `execve` (`None`).
+    ///
+    /// # Errors
+    /// [`InvalidState::Count`] if the number of descriptors differs from the list.
     pub fn adopt(&self, arrived: Option<&[Fd]>) -> Result<Descriptors, InvalidState> {
         self.adopt_mutated(&Mutations::NOTHING, arrived)
     }
 
-    /// The same without some of the checks.
+    /// Like [`Self::adopt`], without the checks that a mutant omits.
     pub(crate) fn adopt_mutated(
         &self,
         omitted: &Mutations,
@@ -100,7 +105,11 @@ impl State {
         Ok(keys.zip(fds.iter().copied()).collect())
     }
 
-    /// Every reference resolves, every range is whole, every descriptor has exactly one use.
+    /// Checks that every reference resolves, every range is valid, and every descriptor has exactly
+    /// one use.
+    ///
+    /// # Errors
+    /// The first check that fails.
     pub fn check(&self) -> Result<(), InvalidState> {
         self.check_mutated(&Mutations::NOTHING)
     }
@@ -118,7 +127,8 @@ impl State {
             let is_new = listed.insert(key.clone());
             omitted.require(Check::ListedOnce, is_new, || InvalidState::Twice(key.clone()))?;
         }
-        // Names are made only of an inventory that is no longer than its list.
+        // A bound on the work below: a vector count larger than the list is rejected before it is
+        // expanded.
         let interrupts = self.vm.devices.iter().flat_map(|device| &device.interrupts);
         let vectors: usize = interrupts.map(|armed| usize::from(armed.vectors)).sum();
         let arrived = self.descriptors.len();
@@ -182,7 +192,8 @@ impl State {
         Ok(())
     }
 
-    /// What a mapping maps is in the inventory, whole, and of the right backing.
+    /// Checks that a mapping's block or device is in the inventory, contains the mapping, and has
+    /// the required backing.
     fn check_memory(&self, mapping: &Mapping, omitted: &Mutations) -> Result<(), InvalidState> {
         let dangling = || InvalidState::Dangling(format!("mapping at {}", mapping.iova));
         let (block, offset_bytes, by_file) = match mapping.memory {
@@ -206,8 +217,7 @@ impl State {
     }
 }
 
-/// Whether a stretch begins and ends on page boundaries, is not empty and does not run over the
-/// top.
+/// Returns true if a range is non-empty and page-aligned, and does not overflow.
 fn whole(first: u64, length_bytes: u64) -> bool {
     length_bytes > 0
         && first.is_multiple_of(PAGE_BYTES)

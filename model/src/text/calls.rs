@@ -1,4 +1,4 @@
-//! Calls and answers in words.
+//! Calls and answers as text.
 
 use crate::abi::call::{
     Call, CallResult, ContainerCall, DeviceCall, FileCall, GuestCall, IommufdCall, KvmCall,
@@ -7,7 +7,7 @@ use crate::abi::call::{
 use crate::abi::ids::Fd;
 use crate::stream::Message;
 
-/// A call with its answer, descriptors by name.
+/// Returns a call with its answer; `name` maps descriptors to names.
 pub fn call(call: &Call, answer: &CallResult, name: &dyn Fn(Fd) -> String) -> String {
     let on = |what: &str, fd: Fd| format!("{what} {}", name(fd));
     if let (Call::Socket(SocketCall::Receive { .. }), Ok(Reply::Message { bytes, fds, .. })) =
@@ -15,7 +15,7 @@ pub fn call(call: &Call, answer: &CallResult, name: &dyn Fn(Fd) -> String) -> St
     {
         return received(bytes, fds.len());
     }
-    let said = match call {
+    let action = match call {
         Call::File(call) => file(call, &on),
         Call::Memory(call) => memory(call, &on),
         Call::Process(call) => process(call, &on),
@@ -27,10 +27,10 @@ pub fn call(call: &Call, answer: &CallResult, name: &dyn Fn(Fd) -> String) -> St
         Call::Kvm(call) => kvm(call, &on),
         Call::Ioctl { .. } => call.name().to_owned(),
     };
-    format!("{said}{}", result(answer))
+    format!("{action}{}", result(answer))
 }
 
-/// Says what is done on a descriptor.
+/// Formats an action on a descriptor.
 type On<'a> = &'a dyn Fn(&str, Fd) -> String;
 
 fn file(call: &FileCall, on: On<'_>) -> String {
@@ -70,7 +70,7 @@ fn process(call: &ProcessCall, on: On<'_>) -> String {
         ProcessCall::Exec { image } => on("execve", *image),
         ProcessCall::Exit { status } => format!("exit {status}"),
         ProcessCall::Kill { pidfd } => on(call.name(), *pidfd),
-        ProcessCall::AwaitExit { pidfd } => on("wait for the end of", *pidfd),
+        ProcessCall::AwaitExit { pidfd } => on("wait for the exit of", *pidfd),
         ProcessCall::GetMemlock
         | ProcessCall::SetMemlock { .. }
         | ProcessCall::GetUid
@@ -83,14 +83,16 @@ fn process(call: &ProcessCall, on: On<'_>) -> String {
 fn socket(call: &SocketCall) -> String {
     match call {
         SocketCall::Send { bytes, fds, .. } => format!("send {}", message(bytes, fds.len())),
-        SocketCall::ShutdownReceive { .. } => "shut the receiving side of the socket".to_owned(),
+        SocketCall::ShutdownReceive { .. } => {
+            "shut down the receiving side of the socket".to_owned()
+        }
         SocketCall::Receive { .. } | SocketCall::ReceiveFew { .. } => call.name().to_owned(),
     }
 }
 
 fn received(bytes: &[u8], fds: usize) -> String {
     if bytes.is_empty() {
-        return "receive: the peer is gone".to_owned();
+        return "receive: the peer closed the socket".to_owned();
     }
     format!("receive {}", message(bytes, fds))
 }
@@ -103,16 +105,16 @@ fn message(bytes: &[u8], fds: usize) -> String {
             let words = format!("{other:?}");
             words.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
         }
-        Err(damage) => format!("garbage ({damage})"),
+        Err(damage) => format!("invalid message ({damage})"),
     }
 }
 
 fn guest(call: &GuestCall) -> &'static str {
     match call {
         GuestCall::Stop => "stop the guest",
-        GuestCall::Start => "let the guest run",
+        GuestCall::Start => "start the guest",
         GuestCall::Save { .. } => "save the guest",
-        GuestCall::Load { .. } => "build the guest from what was saved",
+        GuestCall::Load { .. } => "load the saved guest",
     }
 }
 
@@ -122,12 +124,12 @@ fn iommufd(call: &IommufdCall, on: On<'_>) -> String {
         IommufdCall::ChangeProcess { iommufd, reserved: 0, .. } => on(name, *iommufd),
         IommufdCall::ChangeProcess { iommufd, .. } => on(&format!("probe {name}"), *iommufd),
         IommufdCall::IoasCopy { source, source_iova, destination, .. } if source == destination => {
-            format!("look whether IOAS {source} maps {source_iova}")
+            format!("check whether IOAS {source} maps {source_iova}")
         }
         IommufdCall::GetHwInfo { device, .. } => format!("{name} of device {device}"),
-        IommufdCall::ProbeHwpt { hwpt, .. } => format!("look whether there is an HWPT {hwpt}"),
+        IommufdCall::ProbeHwpt { hwpt, .. } => format!("check whether HWPT {hwpt} exists"),
         IommufdCall::ProbeNesting { hwpt, .. } => {
-            format!("look whether HWPT {hwpt} is a nesting parent")
+            format!("check whether HWPT {hwpt} is a nesting parent")
         }
         IommufdCall::IoasIovaRanges { ioas, .. } => format!("{name} of IOAS {ioas}"),
         IommufdCall::IoasUnmap { ioas, iova, .. } => format!("{name} of IOAS {ioas} at {iova}"),
@@ -158,7 +160,7 @@ fn device(call: &DeviceCall, on: On<'_>) -> String {
 fn container(call: &ContainerCall, on: On<'_>) -> String {
     match call {
         ContainerCall::CanUpdateVaddr { container } => {
-            on("look whether new addresses can be given in", *container)
+            on("check whether addresses can be updated in", *container)
         }
         ContainerCall::GiveVaddr { container, iova, .. } => {
             on(&format!("{} at {iova} of", call.name()), *container)
@@ -175,7 +177,7 @@ fn container(call: &ContainerCall, on: On<'_>) -> String {
 fn kvm(call: &KvmCall, on: On<'_>) -> String {
     match call {
         KvmCall::Irqfd { eventfd, assign: true, .. } => on("assign the irqfd of", *eventfd),
-        KvmCall::Irqfd { eventfd, assign: false, .. } => on("take away the irqfd of", *eventfd),
+        KvmCall::Irqfd { eventfd, assign: false, .. } => on("deassign the irqfd of", *eventfd),
         KvmCall::CreateVm { .. } | KvmCall::CreateIrqchip { .. } => call.name().to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Calls, answers and views in words: what stories and reports print.
+//! Calls, answers and views as text, for counterexamples and reports.
 
 mod calls;
 mod views;

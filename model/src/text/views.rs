@@ -1,4 +1,4 @@
-//! Views in words: what stories and reports print, and what differs between two of them.
+//! Views as text, for counterexamples and reports, and the differences between two of them.
 
 use crate::abi::ids::Pid;
 use crate::abi::view::{
@@ -8,10 +8,10 @@ use crate::abi::view::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What a view says, one fact a line, by subject.
+/// The facts of a view, by subject.
 pub type Facts = BTreeMap<String, String>;
 
-/// The facts of a view; `process` names processes.
+/// Returns the facts of a view; `process` maps process ids to names.
 pub fn facts(view: &View, process: &dyn Fn(Pid) -> String) -> Facts {
     let mut facts = Facts::new();
     for (pid, seen) in &view.processes {
@@ -24,7 +24,7 @@ pub fn facts(view: &View, process: &dyn Fn(Pid) -> String) -> Facts {
         let MappingView { context, ioas, range, memory, .. } = mapping;
         (format!("IOAS {ioas} of iommufd {context}, {range}"), run(memory))
     }));
-    facts.insert("descriptors on their way".to_owned(), format!("{}", view.in_flight.len()));
+    facts.insert("descriptors in flight".to_owned(), format!("{}", view.in_flight.len()));
     for (account, pages) in &view.books {
         let whose = match account {
             Account::User(uid) => format!("user {uid}"),
@@ -40,20 +40,20 @@ pub fn facts(view: &View, process: &dyn Fn(Pid) -> String) -> Facts {
 
 fn of_process(facts: &mut Facts, who: &str, seen: &ProcessView) {
     let mut say = |what: &str, value: String| facts.insert(format!("{who}{what}"), value);
-    let life = if seen.alive { "alive" } else { "gone" };
+    let life = if seen.alive { "alive" } else { "dead" };
     let running = |guest: &GuestView| if guest.running { "guest runs" } else { "guest stopped" };
     let guest = seen.guest.as_ref().map_or("no guest", running);
     say("", format!("{life}, {guest}"));
     if let Some(guest) = &seen.guest {
         let progress = guest.progress.map_or("unknown".to_owned(), |steps| format!("step {steps}"));
-        say(", its guest has come to", progress);
+        say(", guest progress", progress);
         let ram = guest.ram.iter().map(run).collect::<Vec<_>>();
         let ram = if ram.is_empty() { "none".to_owned() } else { ram.join(", ") };
-        say(", its guest's memory", ram);
+        say(", guest memory", ram);
         let waits = |of: &InjectedView| format!("{} of {}.{}", of.count, of.device, of.vector);
         if !guest.injected.is_empty() {
             let waits = guest.injected.iter().map(waits).collect::<Vec<_>>().join(", ");
-            say(", interrupts that KVM has for its guest", waits);
+            say(", interrupts pending in KVM", waits);
         }
     }
     say(", descriptors", format!("{}", seen.descriptors.len()));
@@ -67,7 +67,7 @@ fn of_process(facts: &mut Facts, who: &str, seen: &ProcessView) {
 fn of_page_set(facts: &mut Facts, at: usize, set: &PageSetView, process: &dyn Fn(Pid) -> String) {
     let owner = match (set.owner, set.owner_alive) {
         (Some(owner), Some(true)) => process(owner),
-        (Some(owner), _) => format!("{}, whose memory map is gone", process(owner)),
+        (Some(owner), _) => format!("{}, whose memory map no longer exists", process(owner)),
         (None, _) => "not observable".to_owned(),
     };
     let counts = format!("{} and {}", set.pinned_pages, set.charged_pages);
@@ -96,10 +96,10 @@ fn of_device(facts: &mut Facts, name: &str, device: &DeviceView, process: &dyn F
     }
     for (vector, irq) in device.interrupts.iter().enumerate() {
         let InterruptView { raised, delivered, pending, irqfd, .. } = irq;
-        let counts = format!("raised {raised}, taken {delivered}, waiting {pending}");
+        let counts = format!("raised {raised}, delivered {delivered}, pending {pending}");
         say(&format!("interrupt {vector}"), counts);
         if let Some(pid) = irqfd {
-            say(&format!("interrupt {vector}, taken by"), format!("KVM for {}", process(*pid)));
+            say(&format!("interrupt {vector}, irqfd"), format!("KVM of {}", process(*pid)));
         }
     }
 }
@@ -116,11 +116,11 @@ fn run(pages: &PageRun) -> String {
 /// A fact that differs between two views.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// What it is about.
+    /// The subject.
     pub subject: String,
-    /// What the first view says; "none" where it says nothing.
+    /// The value in the first view; "none" if it has no such fact.
     pub before: String,
-    /// What the second says.
+    /// The value in the second view; "none" if it has no such fact.
     pub after: String,
 }
 
@@ -130,7 +130,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The facts that differ, by subject.
+/// Returns the facts that differ, sorted by subject.
 pub fn differences(before: &Facts, after: &Facts) -> Vec<Difference> {
     let subjects: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let said =

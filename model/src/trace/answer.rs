@@ -1,6 +1,6 @@
-//! From an event to what its call came back with.
+//! The conversion of an event to the answer of its call.
 //!
-//! Where a recorder kept only the first bytes of a read or a message, the reply is not known.
+//! If a recorder kept only the first bytes of a read or a message, the reply is unknown.
 
 use super::Event;
 use super::ioctl::Recorded;
@@ -10,7 +10,7 @@ use crate::abi::call::{
 };
 use crate::abi::ids::{Fd, Uid, Va};
 
-/// Whether the recorder kept all `length` bytes.
+/// Returns true if the recorder kept all `length` bytes.
 pub(super) fn holds(bytes: &[u8], length: u64) -> bool {
     bytes.len() as u64 == length
 }
@@ -19,7 +19,7 @@ pub(super) fn returned(event: &Event) -> Option<u64> {
     event.ret?.try_into().ok()
 }
 
-/// What came back; `None` where that is not known: an errno without a name here, bytes cut off.
+/// Returns the answer; `None` if it is unknown: an errno without a name here, or truncated bytes.
 pub(super) fn answer(event: &Event, call: &Call) -> Option<CallResult> {
     if let Some(ioctl) = Recorded::of(event) {
         return Some(ioctl.answer(call));
@@ -27,7 +27,7 @@ pub(super) fn answer(event: &Event, call: &Call) -> Option<CallResult> {
     if event.succeeded() { reply(event, call).map(Ok) } else { event.errno().map(Err) }
 }
 
-/// What a call other than an ioctl came back with.
+/// Returns the reply of a call other than an ioctl.
 fn reply(event: &Event, call: &Call) -> Option<Reply> {
     match call {
         Call::File(call) => reply_of_file(event, call),

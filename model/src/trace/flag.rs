@@ -1,4 +1,4 @@
-//! The flags of the calls, as Linux numbers them, and the words of records.
+//! Flags of the calls, as numbered by Linux, and the keywords of records.
 
 pub(super) const O_NONBLOCK: u32 = 0x800;
 pub(super) const O_RDWR_CLOEXEC: u32 = 0x8_0002;
@@ -17,8 +17,8 @@ pub(super) const MAP_PRIVATE: u32 = 2;
 pub(super) const MAP_ANONYMOUS: u32 = 0x20;
 pub(super) const MAP_SHARED_ANONYMOUS: u32 = MAP_SHARED | MAP_ANONYMOUS;
 pub(super) const MAP_PRIVATE_ANONYMOUS: u32 = MAP_PRIVATE | MAP_ANONYMOUS;
-/// `MAP_FIXED`, `_DENYWRITE`, `_NORESERVE`, `_POPULATE`, `_STACK`, `_FIXED_NOREPLACE`: where and
-/// when, not what.
+/// `MAP_FIXED`, `_DENYWRITE`, `_NORESERVE`, `_POPULATE`, `_STACK`, `_FIXED_NOREPLACE`: flags that
+/// affect only the placement and the time of a mapping, and are ignored.
 pub(super) const MAP_PLACEMENT: u32 = 0x10 | 0x800 | 0x4000 | 0x8000 | 0x2_0000 | 0x10_0000;
 pub(super) const SHUT_RD: u32 = 0;
 pub(super) const SIGKILL: &str = "SIGKILL";

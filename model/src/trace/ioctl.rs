@@ -1,9 +1,10 @@
 //! Ioctls in traces: argument structures as hex, through the codec of [`crate::abi::uapi`].
 //!
-//! A foreign program may fill a structure in ways that [`Call`] has no form for: shorter or longer
-//! than ours, reserved fields set, optional parts in use. A recorded structure counts as one of
-//! ours only when encoding the decoded call gives the same bytes again, but for those that the
-//! kernel ignores or writes (the *free* bytes). Any other ioctl is [`Call::Ioctl`], byte for byte.
+//! Other programs may fill a structure in ways that no variant of [`Call`] expresses: shorter or
+//! longer than ours, with reserved fields set, or with optional parts in use. A recorded structure
+//! is decoded to a variant only if encoding that variant yields the same bytes, except for bytes
+//! that the kernel ignores or writes (the *free* bytes). Any other ioctl is a [`Call::Ioctl`], byte
+//! for byte.
 
 use super::Event;
 use super::pointer;
@@ -19,12 +20,12 @@ use std::mem::{offset_of, size_of};
 use std::ops::Range;
 use vfio_bindings::bindings::vfio;
 
-/// The name of a request, its number where it has none.
+/// Returns the name of a request, or its number in hex if it has none.
 pub(super) fn name(request: u32) -> String {
     request::name(request).map_or_else(|| format!("{request:#x}"), str::to_owned)
 }
 
-/// The record of an ioctl that was made.
+/// Returns the record of an ioctl that was made.
 pub(super) fn record(call: &Call, answer: &CallResult) -> Record {
     let (fd, ioctl) = uapi::encode(call).expect("an ioctl");
     let outcome = uapi::outcome(call, &ioctl, answer);
@@ -50,7 +51,7 @@ pub(super) fn record(call: &Call, answer: &CallResult) -> Record {
     }
 }
 
-/// What an ioctl returned.
+/// Returns the return value of an ioctl.
 pub(super) fn returned(call: &Call, answer: &CallResult) -> i64 {
     let (_, ioctl) = uapi::encode(call).expect("an ioctl");
     uapi::outcome(call, &ioctl, answer).result.map_or(-1, i64::from)
@@ -68,7 +69,7 @@ pub(super) struct Recorded<'a> {
 }
 
 impl<'a> Recorded<'a> {
-    /// The ioctl that an event is, if it is one and its result is known.
+    /// Returns the ioctl of an event; `None` if the event is none or its result is not known.
     pub(super) fn of(event: &'a Event) -> Option<Self> {
         let Record::Ioctl { fd, req, input, output, memory, arg, .. } = &event.record else {
             return None;
@@ -87,7 +88,7 @@ impl<'a> Recorded<'a> {
         })
     }
 
-    /// The call that it was: with a form of its own where [`Call`] has one, else as bytes.
+    /// Returns the call: a variant of its own if [`Call`] has one, otherwise the bytes.
     pub(super) fn call(&self) -> Call {
         self.form().unwrap_or_else(|| Call::Ioctl { fd: self.fd, ioctl: self.ioctl() })
     }
@@ -102,7 +103,7 @@ impl<'a> Recorded<'a> {
         (!lacks_room && is_ours).then_some(call)
     }
 
-    /// The call and what came of it, as bytes.
+    /// Returns the call and its outcome as bytes.
     pub(super) fn as_bytes(&self) -> (Call, IoctlOutcome) {
         let pointees = self.pointees().map(|(_, memory)| HexBytes(memory.output.clone()));
         let (result, bytes) = (self.result, self.output.to_vec());
@@ -110,13 +111,14 @@ impl<'a> Recorded<'a> {
         (Call::Ioctl { fd: self.fd, ioctl: self.ioctl() }, outcome)
     }
 
-    /// What pointers with a known place lead to.
+    /// Returns the recorded memory of those pointers whose offset is known.
     fn pointees(&self) -> impl Iterator<Item = (usize, &Memory)> {
         let offset = |memory: &Memory| pointer::offset(self.request, &memory.field);
         self.memory.iter().filter_map(move |memory| Some((offset(memory)?, memory)))
     }
 
-    /// A structure of no bytes, and a null pointer, are told alike.
+    /// Returns the request and its argument. An empty structure and a null pointer have the same
+    /// record.
     fn ioctl(&self) -> Ioctl {
         let pointees =
             self.pointees().map(|(at, memory)| Pointee { at, bytes: memory.input.clone() });
@@ -128,7 +130,7 @@ impl<'a> Recorded<'a> {
         Ioctl { request: self.request, argument }
     }
 
-    /// What came of it.
+    /// Returns the answer of the call.
     pub(super) fn answer(&self, call: &Call) -> CallResult {
         let pointees = self.memory.iter().map(|memory| HexBytes(memory.output.clone()));
         let bytes = self.output.to_vec();
@@ -139,7 +141,7 @@ impl<'a> Recorded<'a> {
     }
 }
 
-/// Returns true if a recorded structure asks what ours of this call asks.
+/// Returns true if a recorded structure requests the same as ours for this call.
 fn is_form(call: &Call, theirs: &[u8], ours: &[u8]) -> bool {
     let free = match call {
         Call::Iommufd(call) => free_of_iommufd(call),
@@ -152,7 +154,7 @@ fn is_form(call: &Call, theirs: &[u8], ours: &[u8]) -> bool {
             | ContainerCall::ForgetVaddrs { .. },
         )
         | Call::Kvm(KvmCall::CreateVm { .. } | KvmCall::CreateIrqchip { .. }) => Vec::new(),
-        // These do not begin with their size.
+        // These structures do not begin with their size.
         Call::Container(ContainerCall::SetContainer { .. } | ContainerCall::GroupDevice { .. })
         | Call::Kvm(KvmCall::Irqfd { .. }) => return theirs == ours,
         // No ioctl decodes to these.
@@ -166,8 +168,8 @@ fn is_form(call: &Call, theirs: &[u8], ours: &[u8]) -> bool {
     is_same(theirs, ours, &free)
 }
 
-/// Whether two structures that begin with their size ask the same: at least as long as ours, zero
-/// beyond it, and equal but for the leading size and what is free.
+/// Returns true if two structures that begin with their size request the same: theirs is at least
+/// as long as ours, zero beyond it, and equal except for the leading size and the free bytes.
 fn is_same(theirs: &[u8], ours: &[u8], free: &[Range<usize>]) -> bool {
     const SIZE: usize = size_of::<u32>();
     let Some(size) = theirs.first_chunk().map(|size| u32::from_ne_bytes(*size) as usize) else {
@@ -187,8 +189,8 @@ fn long(at: usize) -> Range<usize> {
     at..at + size_of::<u64>()
 }
 
-/// The bytes of a call's structure that do not matter going in: results, pointers to where results
-/// go, and what the kernel ignores unless a flag is set that our forms do not have.
+/// Returns the free bytes of a call's structure: results, pointers to buffers for results, and
+/// bytes that the kernel ignores unless a flag is set that our variants do not set.
 fn free_of_iommufd(call: &IommufdCall) -> Vec<Range<usize>> {
     match call {
         IommufdCall::IoasAlloc { .. } => {

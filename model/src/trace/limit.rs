@@ -16,6 +16,6 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     match (number.as_u64(), number.as_i64()) {
         (Some(bytes), _) => Ok(bytes),
         (None, Some(-1)) => Ok(UNLIMITED),
-        _ => Err(serde::de::Error::custom(format!("{number} is no limit"))),
+        _ => Err(serde::de::Error::custom(format!("{number} is not a limit"))),
     }
 }

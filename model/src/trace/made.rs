@@ -1,7 +1,8 @@
-//! From an event to the call that was made: the inverse of [`event_of`](super::event_of).
+//! The conversion of an event to the call that was made: the inverse of
+//! [`event_of`](super::event_of).
 //!
-//! Of a foreign trace, only the forms that [`Call`] has become calls. Where a recorder kept only
-//! the first bytes of a write, a read or a message, the call is not known either.
+//! In a trace of another program, only events that match a variant of [`Call`] become calls. If a
+//! recorder kept only the first bytes of a write, a read or a message, the call is unknown.
 
 use super::answer::{answer, holds, returned};
 use super::ioctl::Recorded;
@@ -12,24 +13,27 @@ use crate::abi::call::{
 };
 use crate::abi::ids::{Fd, Va};
 
-/// An event that is not a call of ours.
+/// An event that matches no variant of [`Call`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} is not modelled")]
 pub struct NotModelled {
-    /// Under what it is counted: the event's name, with "(other form)" where only some forms of the
-    /// call are modelled.
+    /// The name under which it is counted: the event's name, with "(other form)" if some variants
+    /// of the call are modelled.
     pub name: String,
 }
 
-/// The call that an event tells of, by whom, and its answer.
+/// Returns the call of an event, with its process and answer.
+///
+/// # Errors
+/// [`NotModelled`] if the event matches no variant of [`Call`], or its answer is unknown.
 pub fn made_of(event: &Event) -> Result<CompletedCall, NotModelled> {
     let call = call(event).ok_or_else(|| not_modelled(event))?;
     let answer = answer(event, &call).ok_or_else(|| not_modelled(event))?;
     Ok(CompletedCall { pid: event.pid, call, answer })
 }
 
-/// The same, but every ioctl stays bytes, also where [`Call`] has a form for it: what the kernel
-/// wrote is the answer, byte for byte, also of a failure.
+/// Like [`made_of`], but every ioctl remains bytes, even if [`Call`] has a variant for it. The
+/// answer is the memory that the kernel wrote, byte for byte, also for a failure.
 pub fn made_as_bytes(event: &Event) -> Result<CompletedCall, NotModelled> {
     let Some(ioctl) = Recorded::of(event) else { return made_of(event) };
     let (call, outcome) = ioctl.as_bytes();

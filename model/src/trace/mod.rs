@@ -1,23 +1,23 @@
-//! Recorded runs: what processes asked of a kernel and what it answered, one JSON object a line.
+//! Recorded runs: the calls of processes with the kernel's answers, one JSON object per line.
 //!
-//! The same format carries a run on the simulated kernel, a run of our own backend on a real one,
-//! and a recording of somebody else's program; `docs/trace-format.md` defines it. A trace is a
-//! [`Header`] and then [`Event`]s, each with a [`Record`]: what happened.
+//! The same format serves runs on the simulated kernel, runs of our backend on a real kernel, and
+//! recordings of other programs; `docs/trace-format.md` defines it. A trace is a [`Header`]
+//! followed by [`Event`]s, each with a [`Record`] that describes what happened.
 //!
 //! | from | to | by |
 //! |---|---|---|
 //! | lines | header and events | [`Reader`] |
 //! | header, event | a line | [`Header::line`], [`Event::line`] |
 //! | a call that was made | an event | [`event_of`] |
-//! | what is told of a process | an event | [`event_of_record`] |
+//! | another fact about a process | an event | [`event_of_record`] |
 //! | an event | the call that was made | [`made_of`], [`made_as_bytes`] |
 //!
-//! `made_of` is the inverse of `event_of`. Of a foreign trace it knows the forms that
-//! [`Call`](crate::abi::call::Call) has; every other event is [`NotModelled`], with the name under
-//! which it is counted, and never an error.
+//! `made_of` is the inverse of `event_of`. In a trace of another program it recognises the variants
+//! of [`Call`](crate::abi::call::Call). Any other event yields [`NotModelled`], with the name under
+//! which it is counted; that is not a defect of the trace.
 //!
-//! Nothing here opens a file or looks at a clock: lines and times come from the caller, who also
-//! unpacks what is compressed.
+//! This module opens no file and reads no clock. The caller provides lines and times, and
+//! decompresses its input.
 
 mod answer;
 mod flag;
@@ -39,26 +39,26 @@ use crate::abi::ids::{PAGE_BYTES, Pid};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What the header's `format` says.
+/// The `format` of the header.
 pub const FORMAT: &str = "handoff-trace";
 
-/// The version that is written, and the only one that is read.
+/// The version that is written, and the only one that is accepted.
 pub const VERSION: u32 = 1;
 
-/// The first line.
+/// The header, which is the first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// [`FORMAT`].
+    /// Always [`FORMAT`].
     pub format: String,
-    /// [`VERSION`].
+    /// The version of the format; [`VERSION`] when written.
     pub version: u32,
-    /// Who recorded: `ptrace`, `host` or `sim`.
+    /// The recorder: `ptrace`, `host` or `sim`.
     pub source: String,
     /// The release of the kernel, such as `7.2.13`.
     pub kernel: String,
-    /// In bytes.
+    /// The page size in bytes.
     pub page_size: u64,
-    /// For people.
+    /// A comment for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub comment: String,
     /// Facts about the host of one of our own runs, by name.
@@ -67,7 +67,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// The header of a run that is recorded now.
+    /// Creates the header of a recording.
     pub fn new(source: &str, kernel: &str) -> Self {
         Self {
             format: FORMAT.to_owned(),
@@ -80,34 +80,34 @@ impl Header {
         }
     }
 
-    /// The line, without its end.
+    /// Returns the line, without a newline.
     pub fn line(&self) -> String {
         serde_json::to_string(self).expect("strings and numbers always have a JSON form")
     }
 }
 
-/// Every other line: something that a process did, or that was done to it.
+/// An event, which is every other line: an action of a process, or a fact about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// The order in which the calls returned, from 1.
+    /// The event's number in the order in which calls returned, from 1.
     pub seq: u64,
-    /// `CLOCK_MONOTONIC` when the call returned, in nanoseconds.
+    /// The time of the return, in nanoseconds of `CLOCK_MONOTONIC`.
     #[serde(default)]
     pub t_ns: u64,
-    /// The same when it was made.
+    /// The time of the call, in nanoseconds of `CLOCK_MONOTONIC`.
     #[serde(default)]
     pub enter_ns: u64,
     /// The process.
     pub pid: Pid,
     /// The thread.
     pub tid: Pid,
-    /// What happened.
+    /// The record of the event.
     #[serde(flatten)]
     pub record: Record,
-    /// What the call returned, -1 where it failed; absent where nothing was called.
+    /// The return value of the call, -1 if it failed; absent if the event is not a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ret: Option<i64>,
-    /// Its errno where it failed: the name, or the number of one without a name here.
+    /// The errno of a failed call: its name, or its number if it has no name here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<String>,
     /// The `sys` of a record that this reader does not know ([`Record::Other`]).
@@ -116,22 +116,23 @@ pub struct Event {
 }
 
 impl Event {
-    /// The line, without its end.
+    /// Returns the line, without a newline.
     pub fn line(&self) -> String {
         serde_json::to_string(self).expect("strings and numbers always have a JSON form")
     }
 
-    /// Whether the call succeeded; things that are not calls always do.
+    /// Returns true if the call succeeded, or if the event is not a call.
     pub fn succeeded(&self) -> bool {
         self.errno.is_none() && self.ret != Some(-1)
     }
 
-    /// The errno, where the call failed and the name is known.
+    /// Returns the errno, if the call failed and its errno is known.
     pub fn errno(&self) -> Option<Errno> {
         self.errno.as_deref().and_then(Errno::from_name)
     }
 
-    /// What the call is counted as: the ioctl's name (or its number in hex), else the `sys`.
+    /// Returns the name under which the call is counted: an ioctl's name (or its number in hex),
+    /// otherwise the `sys`.
     pub fn name(&self) -> String {
         match (&self.record, &self.unknown) {
             (_, Some(unknown)) => unknown.clone(),

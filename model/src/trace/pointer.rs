@@ -1,11 +1,12 @@
-//! Where in argument structures the pointers stand, by the names that traces have for them.
+//! The pointers in argument structures, by the names that traces use for them.
 
 use crate::abi::request;
 use iommufd_bindings as io;
 use std::mem::offset_of;
 use vfio_bindings::bindings::vfio;
 
-/// `iommu_test_cmd` of `drivers/iommu/iommufd/iommufd_test.h`: the union begins at 16.
+/// Request, name and offset of each pointer. In `iommu_test_cmd` (`iommufd_test.h` in
+/// `drivers/iommu/iommufd/`) the union begins at 16.
 const POINTERS: &[(&str, &str, usize)] = &[
     ("IOMMU_GET_HW_INFO", "data_uptr", offset_of!(io::iommu_hw_info, data_uptr)),
     ("IOMMU_HWPT_ALLOC", "data_uptr", offset_of!(io::iommu_hwpt_alloc, data_uptr)),
@@ -32,7 +33,7 @@ const POINTERS: &[(&str, &str, usize)] = &[
     ("KVM_SET_DEVICE_ATTR", "addr", 16),
 ];
 
-/// The name of the pointer at an offset; the offset in digits where it has none.
+/// Returns the name of the pointer at an offset, or the offset in digits if it has none.
 pub(super) fn name(request: u32, at: usize) -> String {
     let of = request::name(request);
     (POINTERS.iter())
@@ -40,7 +41,7 @@ pub(super) fn name(request: u32, at: usize) -> String {
         .map_or_else(|| at.to_string(), |(_, field, _)| (*field).to_owned())
 }
 
-/// The offset of the pointer with a name.
+/// Returns the offset of the pointer with a name; a name in digits is the offset itself.
 pub(super) fn offset(request: u32, field: &str) -> Option<usize> {
     let of = request::name(request);
     (POINTERS.iter())

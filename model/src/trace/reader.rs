@@ -1,62 +1,62 @@
-//! From lines to a header and events.
+//! The reader of traces: from lines to a header and events.
 //!
-//! A reader refuses what is not a trace, a newer version, lines that are not records, and an order
-//! that is none. Every error names the line (from 1). The last line of a recording may be cut off
-//! (the recorder was killed, the disk was full): that is told apart from garbage.
+//! It rejects input that is not a trace, newer versions, lines that are not records, and events
+//! that are out of order. Every error names the line (from 1). The last line of a recording may be
+//! incomplete (the recorder was killed, the disk was full); that has an error of its own.
 
 use super::record::Record;
 use super::{Event, FORMAT, Header, VERSION};
 use serde::Deserialize;
 use std::iter::Peekable;
 
-/// What is wrong with a trace, and in which line.
+/// The error of a trace, with the number of its line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The first line is no header.
+    /// The first line is not a header.
     #[error("line 1: not a handoff trace")]
     NotATrace,
     /// The header's version is not known.
     #[error("line 1: version {version} is newer than this reader's {VERSION}")]
     Newer {
-        /// What the header says.
+        /// The version in the header.
         version: u32,
     },
-    /// The last line ends in the middle of its object.
-    #[error("line {line}: cut off in the middle")]
+    /// The last line is incomplete.
+    #[error("line {line}: truncated")]
     CutOff {
-        /// Which.
+        /// The number of the line.
         line: usize,
     },
-    /// A line is no JSON.
+    /// A line is not JSON.
     #[error("line {line}: not JSON: {why}")]
     NotJson {
-        /// Which.
+        /// The number of the line.
         line: usize,
-        /// What the parser says.
+        /// The parser's message.
         why: String,
     },
-    /// A line is JSON, but no event, or lacks a field of its record.
+    /// A line is JSON but not an event, or lacks a field of its record.
     #[error("line {line}: not a record: {why}")]
     NotARecord {
-        /// Which.
+        /// The number of the line.
         line: usize,
-        /// What the parser says.
+        /// The parser's message.
         why: String,
     },
-    /// An event's `seq` is not above the one before it.
+    /// An event's `seq` is not greater than the previous one.
     #[error("line {line}: seq {seq} does not follow {before}")]
     Order {
-        /// Which.
+        /// The number of the line.
         line: usize,
-        /// What it says.
+        /// The `seq` of this event.
         seq: u64,
-        /// What the line before it said.
+        /// The `seq` of the previous event.
         before: u64,
     },
 }
 
-/// Reads a trace: the header at once, the events as an iterator, each with the number of its line.
-/// After an error there is nothing more.
+/// The reader of a trace: the header at once, the events as an iterator, each with its line number.
+/// The iterator ends after an error.
 #[derive(Debug)]
 pub struct Reader<I: Iterator<Item = String>> {
     header: Header,
@@ -67,14 +67,17 @@ pub struct Reader<I: Iterator<Item = String>> {
 }
 
 impl<I: Iterator<Item = String>> Reader<I> {
-    /// Takes the first line.
+    /// Reads the header from the first line.
+    ///
+    /// # Errors
+    /// [`ReadError::NotATrace`] or [`ReadError::Newer`].
     pub fn new(lines: I) -> Result<Self, ReadError> {
         let mut lines = lines.peekable();
         let header = header(&lines.next().unwrap_or_default())?;
         Ok(Self { header, lines, line: 1, seq: 0, is_over: false })
     }
 
-    /// The first line.
+    /// Returns the header.
     pub fn header(&self) -> &Header {
         &self.header
     }

@@ -1,19 +1,18 @@
-//! What an event tells, by its `sys`: one variant a kind of record, with the fields of its own.
+//! The records of events, by their `sys`: one variant per kind, with its own fields.
 //!
-//! The first part is version 1 of the format as any recorder writes it; the second part is what
-//! our own runs add (calls and circumstances that a recorder of foreign programs has no need of).
-//! Fields that a reader does not know are ignored; a `sys` that it does not know is
-//! [`Record::Other`].
+//! The first part is version 1 of the format as any recorder writes it. The second part is written
+//! only by our own runs: calls and circumstances that a recorder of other programs does not need.
+//! Unknown fields are ignored; an unknown `sys` is read as [`Record::Other`].
 
 use crate::abi::ids::{Fd, Pid, Uid};
 use serde::{Deserialize, Serialize};
 
-/// What happened.
+/// An action of a process, or a fact about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "sys", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "fields are those of the system call that the variant names")]
 pub enum Record {
-    /// First sight of a process. It may stand before its parent's `clone`.
+    /// The first event of a process. It may precede its parent's `clone`.
     Start {
         uid: Uid,
         euid: Uid,
@@ -25,17 +24,17 @@ pub enum Record {
         #[serde(default)]
         parent: Pid,
     },
-    /// open, openat.
+    /// `open`, `openat`.
     Open { path: String, flags: u32 },
-    /// close.
+    /// `close`.
     Close { fd: Fd },
     /// `close_range`: both ends inclusive.
     CloseRange { first: u32, last: u32, flags: u32 },
-    /// dup, dup2, dup3, `F_DUPFD`, `F_DUPFD_CLOEXEC`; `ret` is the new descriptor.
+    /// `dup`, `dup2`, `dup3`, `F_DUPFD`, `F_DUPFD_CLOEXEC`; `ret` is the new descriptor.
     Dup { fd: Fd, cloexec: bool },
     /// `F_SETFD`.
     Setfd { fd: Fd, cloexec: bool },
-    /// `F_SETFL`, or FIONBIO.
+    /// `F_SETFL` or `FIONBIO`.
     Setfl {
         fd: Fd,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,13 +46,13 @@ pub enum Record {
     Seal { fd: Fd, seals: u32 },
     /// `memfd_create`.
     Memfd { name: String, flags: u32 },
-    /// eventfd, eventfd2.
+    /// `eventfd`, `eventfd2`.
     Eventfd { count: u64, flags: u32 },
-    /// ftruncate.
+    /// `ftruncate`.
     Truncate { fd: Fd, length: u64 },
-    /// fallocate.
+    /// `fallocate`.
     Fallocate { fd: Fd, mode: u32, offset: u64, length: u64 },
-    /// read, and pread where there is an offset.
+    /// `read`; `pread` if there is an offset.
     Read {
         fd: Fd,
         length: u64,
@@ -62,7 +61,7 @@ pub enum Record {
         #[serde(default, with = "crate::abi::hex")]
         bytes: Vec<u8>,
     },
-    /// write, and pwrite where there is an offset.
+    /// `write`; `pwrite` if there is an offset.
     Write {
         fd: Fd,
         length: u64,
@@ -71,20 +70,20 @@ pub enum Record {
         #[serde(default, with = "crate::abi::hex")]
         bytes: Vec<u8>,
     },
-    /// mmap; `fd` is -1 where there is none.
+    /// `mmap`; `fd` is -1 for anonymous memory.
     Mmap { addr: u64, length: u64, prot: u32, flags: u32, fd: Fd, offset: u64 },
-    /// munmap.
+    /// `munmap`.
     Munmap { addr: u64, length: u64 },
-    /// mremap.
+    /// `mremap`.
     Mremap { addr: u64, old_length: u64, new_length: u64, flags: u32 },
-    /// socket(`AF_UNIX`).
+    /// `socket(AF_UNIX)`.
     Socket {
         #[serde(default)]
         cloexec: bool,
         #[serde(default)]
         nonblock: bool,
     },
-    /// socketpair(`AF_UNIX`).
+    /// `socketpair(AF_UNIX)`.
     Socketpair {
         fds: Vec<Fd>,
         #[serde(default)]
@@ -92,21 +91,21 @@ pub enum Record {
         #[serde(default)]
         nonblock: bool,
     },
-    /// connect.
+    /// `connect`.
     Connect {
         fd: Fd,
         #[serde(default)]
         path: String,
     },
-    /// bind.
+    /// `bind`.
     Bind {
         fd: Fd,
         #[serde(default)]
         path: String,
     },
-    /// listen.
+    /// `listen`.
     Listen { fd: Fd },
-    /// accept, accept4.
+    /// `accept`, `accept4`.
     Accept {
         fd: Fd,
         #[serde(default)]
@@ -114,9 +113,9 @@ pub enum Record {
         #[serde(default)]
         nonblock: bool,
     },
-    /// shutdown of a socket.
+    /// `shutdown` of a socket.
     Shutdown { fd: Fd, how: u32 },
-    /// sendmsg, and write, send and sendto on a unix socket.
+    /// `sendmsg`; and `write`, `send` and `sendto` on a unix socket.
     Sendmsg {
         fd: Fd,
         #[serde(default, with = "crate::abi::hex")]
@@ -124,7 +123,7 @@ pub enum Record {
         #[serde(default)]
         fds: Vec<Fd>,
     },
-    /// recvmsg.
+    /// `recvmsg`.
     Recvmsg {
         fd: Fd,
         #[serde(default, with = "crate::abi::hex")]
@@ -139,17 +138,17 @@ pub enum Record {
         /// `MSG_CTRUNC`.
         #[serde(default, skip_serializing_if = "is_false")]
         truncated: bool,
-        /// `MSG_DONTWAIT`; only our own runs say so.
+        /// `MSG_DONTWAIT`; recorded only by our own runs.
         #[serde(default, skip_serializing_if = "is_false")]
         dontwait: bool,
-        /// How many descriptors there was room for; only our own runs say so, where it was not
-        /// enough for all that can come.
+        /// Number of descriptors that the control buffer has room for; recorded only by our own
+        /// runs, and only if it is less than the maximum of a message.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fds_max: Option<usize>,
     },
-    /// fork, vfork, clone.
+    /// `fork`, `vfork`, `clone`.
     Clone { child: Pid, flags: u64, thread: bool },
-    /// execve; the credentials after it where it succeeded.
+    /// `execve`; with the credentials after it if it succeeded.
     Exec {
         path: String,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -161,14 +160,14 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cap_ipc_lock: Option<bool>,
     },
-    /// The process has ended, by itself or by a signal.
+    /// The process has exited or was killed by a signal.
     Exit {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         status: Option<i32>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signal: Option<String>,
     },
-    /// setrlimit, prlimit; `target` where it is another process.
+    /// `setrlimit`, `prlimit`; `target` if it is another process.
     Rlimit {
         resource: String,
         #[serde(with = "super::limit")]
@@ -178,7 +177,8 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         target: Option<Pid>,
     },
-    /// The credentials after a change. `call` says by what; only our own runs do.
+    /// The credentials after a change. `call` is the call that changed them; recorded only by our
+    /// own runs.
     Cred {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         call: Option<String>,
@@ -189,8 +189,8 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cap_ipc_lock: Option<bool>,
     },
-    /// ioctl: the argument structure before and after, and what it points to; `arg` where the
-    /// argument is a value.
+    /// `ioctl`: the argument structure before and after the call, and the memory it points to;
+    /// `arg` if the argument is a value.
     Ioctl {
         fd: Fd,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -218,8 +218,8 @@ pub enum Record {
         arg: Option<u64>,
     },
 
-    // ---- what our own runs add -------------------------------------------------------------
-    /// A descriptor that a process starts with and that no recorded call made.
+    // ---- written only by our own runs ------------------------------------------------------
+    /// A descriptor that a process has from the start and that no recorded call created.
     Given {
         fd: Fd,
         #[serde(flatten)]
@@ -227,24 +227,24 @@ pub enum Record {
         #[serde(default)]
         cloexec: bool,
     },
-    /// fstat.
+    /// `fstat`.
     Stat { fd: Fd, inode: u64, size: u64 },
-    /// getrlimit.
+    /// `getrlimit`.
     Getrlimit {
         resource: String,
         #[serde(with = "super::limit")]
         cur: u64,
     },
-    /// geteuid; `ret` is the user.
+    /// `geteuid`; `ret` is the user.
     Getuid,
-    /// capget, the effective set.
+    /// `capget`, the effective set.
     Capget { cap_ipc_lock: bool },
     /// `pidfd_send_signal`.
     Kill { fd: Fd, signal: String },
-    /// poll of a pidfd until its process has ended.
+    /// `poll` of a pidfd until its process has exited.
     Wait { fd: Fd },
-    /// A VMM's own doings with its guest: `boot`, `stop`, `save`, `load`, `start`; `fd` where its
-    /// state goes.
+    /// An operation of a VMM on its guest: `boot`, `stop`, `save`, `load`, `start`; `fd` is the
+    /// file of the saved state.
     Guest {
         what: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -256,44 +256,44 @@ pub enum Record {
     Other,
 }
 
-/// Memory that an ioctl's argument points to, before and after.
+/// Memory that an ioctl's argument points to, before and after the call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
-    /// The field that points there.
+    /// The name of the pointer field.
     pub field: String,
-    /// Before.
+    /// The bytes before the call.
     #[serde(default, rename = "in", with = "crate::abi::hex")]
     pub input: Vec<u8>,
-    /// After.
+    /// The bytes after the call.
     #[serde(default, rename = "out", with = "crate::abi::hex")]
     pub output: Vec<u8>,
 }
 
-/// What a given descriptor is.
+/// The kind of a descriptor that a process has from the start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum PassedFd {
-    /// One end of a pair of `SOCK_SEQPACKET` sockets; told once for both ends.
+    /// One end of a pair of `SOCK_SEQPACKET` sockets; recorded once for both ends.
     Socket {
-        /// Who holds the other end.
+        /// The process that holds the other end.
         peer: Pid,
-        /// And as what.
+        /// The other end's descriptor in that process.
         peer_fd: Fd,
     },
-    /// A process.
+    /// A pidfd.
     Pidfd {
-        /// Which.
+        /// The process it refers to.
         target: Pid,
     },
     /// A program that can be executed.
     Image {
-        /// Which.
+        /// The path of the program.
         path: String,
     },
 }
 
 impl Record {
-    /// Its `sys`.
+    /// Returns the `sys` of the record.
     pub fn sys(&self) -> String {
         #[derive(Deserialize)]
         struct Tag {

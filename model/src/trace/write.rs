@@ -1,8 +1,8 @@
-//! From a call that was made to its event.
+//! The conversion of a completed call to an event.
 //!
-//! Our own runs write what a recorder would have seen of them, and more: all bytes of reads, writes
-//! and messages, and the calls for which only our own runs have records. The flags are those with
-//! which [`Call`] says that the call is made.
+//! Our own runs write everything that a recorder would observe, and more: all bytes of reads,
+//! writes and messages, and the calls that only our own runs record. The flags are those that the
+//! documentation of [`Call`] specifies for each call.
 
 use super::record::Record;
 use super::{Event, flag, ioctl};
@@ -12,18 +12,18 @@ use crate::abi::call::{
 };
 use crate::abi::ids::{Fd, Pid};
 
-/// When an event happened; the caller has the clock.
+/// The times of an event; the caller has the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamps {
-    /// Its place in the order of returns, from 1.
+    /// The event's number in the order of returns, from 1.
     pub seq: u64,
-    /// When the call was made, in nanoseconds of `CLOCK_MONOTONIC`.
+    /// The time of the call, in nanoseconds of `CLOCK_MONOTONIC`.
     pub enter_ns: u64,
-    /// When it returned.
+    /// The time of the return, in nanoseconds of `CLOCK_MONOTONIC`.
     pub t_ns: u64,
 }
 
-/// The event of a call that was made, by the only thread of its process.
+/// Returns the event of a completed call, made by the only thread of its process.
 pub fn event_of(made: &CompletedCall, stamps: Stamps) -> Event {
     Event {
         ret: ret(&made.call, &made.answer),
@@ -32,7 +32,7 @@ pub fn event_of(made: &CompletedCall, stamps: Stamps) -> Event {
     }
 }
 
-/// An event that is no call: what is told of a process.
+/// Returns an event that is not a call but a fact about a process.
 pub fn event_of_record(pid: Pid, record: Record, stamps: Stamps) -> Event {
     let Stamps { seq, enter_ns, t_ns } = stamps;
     Event { seq, t_ns, enter_ns, pid, tid: pid, record, ret: None, errno: None, unknown: None }
@@ -216,7 +216,7 @@ fn guest(call: &GuestCall) -> Record {
     Record::Guest { what: what.to_owned(), fd }
 }
 
-/// Returns what the system call returned; `None` for one that never returns.
+/// Returns the return value of the system call; `None` for one that never returns.
 fn ret(call: &Call, answer: &CallResult) -> Option<i64> {
     let length = |bytes: &[u8]| i64::try_from(bytes.len()).expect("a length fits");
     let reply = match (call, answer) {
@@ -233,7 +233,7 @@ fn ret(call: &Call, answer: &CallResult) -> Option<i64> {
             | Call::Ioctl { .. },
             _,
         ) => ioctl::returned(call, answer),
-        // The replies of SEND and of writing an event do not say how much was written.
+        // The replies of SEND and of writing an event do not contain the length.
         (Call::Socket(SocketCall::Send { bytes, .. }), _)
         | (_, Reply::Bytes(bytes) | Reply::Message { bytes, .. }) => length(bytes),
         (Call::File(FileCall::WriteEvent { .. }), _) | (_, Reply::Count(_)) => {
@@ -243,7 +243,7 @@ fn ret(call: &Call, answer: &CallResult) -> Option<i64> {
         (_, Reply::Va(va)) => va.0.cast_signed(),
         (_, Reply::Uid(uid)) => i64::from(uid.0),
         (_, Reply::Length(length)) => length.cast_signed(),
-        // What these say is not in the number that the call returns.
+        // The content of these replies is not in the return value.
         (
             _,
             Reply::Done

@@ -1,96 +1,97 @@
-//! Preconditions, as data: what makes a handoff impossible, known before anything is touched.
+//! The preconditions of a handoff, checked before anything is changed.
 //!
-//! Each blocker is the true reason, with what to do about it. The old process judges its own side
-//! before it says a word to a new one, the new process its side before it says that it is ready,
-//! and the guest stops only after both.
+//! A [`Blocker`] is a precondition that does not hold; its message gives the exact reason and the
+//! remedy. The old process checks its side before it sends the first message, the new process
+//! checks its side before it reports that it is ready, and the guest stops only after both.
 //!
-//! Mirrors QEMU 10.2's `migrate_add_blocker_modes` uses in `hw/vfio/cpr-iommufd.c` and
-//! `system/physmem.c`, with the differences that the mapping kinds and the locked-memory limit are
-//! judged here too (QEMU meets those after the stop), and that each errno keeps its own meaning.
+//! Mirrors the uses of `migrate_add_blocker_modes` in QEMU 10.2 (`hw/vfio/cpr-iommufd.c`,
+//! `system/physmem.c`), with two differences: the kinds of mappings and the locked-memory limit are
+//! checked here too (QEMU meets those after the stop), and each errno keeps its own meaning.
 
 use crate::abi::call::UNLIMITED;
 use crate::abi::ids::{Iova, PAGE_BYTES};
 use crate::vm::{Backing, ChargedTo, Descriptors, DeviceKind, Dma, Key, Mapping, Memory, Vm};
 
-/// A reason against a handoff.
+/// A precondition of a handoff that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Blocker {
-    /// CHANGE_PROCESS answered ENOTTY.
+    /// The probe of CHANGE_PROCESS failed with ENOTTY.
     #[error(
-        "the kernel has no IOMMU_IOAS_CHANGE_PROCESS for iommufd {0:?}; Linux 6.13 or newer is \
-         needed"
+        "the kernel does not support IOMMU_IOAS_CHANGE_PROCESS on iommufd {0:?}; Linux 6.13 or \
+         later is required"
     )]
     KernelTooOld(String),
-    /// CHECK_EXTENSION of UPDATE_VADDR answered 0.
+    /// CHECK_EXTENSION of UPDATE_VADDR returned 0.
     #[error(
-        "mappings of container {0:?} cannot be given new addresses (VFIO_UPDATE_VADDR): unplug \
-         its mediated devices; Linux 5.12 or newer is needed"
+        "mappings of container {0:?} cannot change their addresses (VFIO_UPDATE_VADDR): unplug \
+         its mediated devices; Linux 5.12 or later is required"
     )]
     NoNewAddresses(String),
-    /// RAM that no other process can map.
+    /// Anonymous RAM, which no other process can map.
     #[error("RAM block {0:?} is anonymous memory; back it with a memfd, mapped shared")]
     AnonymousRam(String),
-    /// A mapping that CHANGE_PROCESS would refuse with EINVAL.
+    /// A mapping by address, which CHANGE_PROCESS would reject with EINVAL.
     #[error(
-        "the mapping at {0} was made by address (IOMMU_IOAS_MAP), which cannot change its \
-         process; map it by file (IOMMU_IOAS_MAP_FILE)"
+        "the mapping at {0} was made by address (IOMMU_IOAS_MAP) and cannot change its process; \
+         map it by file (IOMMU_IOAS_MAP_FILE)"
     )]
     MappedByAddress(Iova),
-    /// A mapping of a BAR: a dma-buf area, which CHANGE_PROCESS would refuse with EINVAL.
+    /// A mapping of a BAR: a dma-buf area, which CHANGE_PROCESS would reject with EINVAL.
     #[error(
-        "region {region} of device {device:?} is mapped for peer-to-peer DMA at {iova}, and such \
-         a mapping cannot change its process; unmap it"
+        "region {region} of device {device:?} is mapped for peer-to-peer DMA at {iova} and cannot \
+         change its process; unmap it"
     )]
     BarMapped {
-        /// Whose.
+        /// The device.
         device: String,
-        /// Which.
+        /// The region.
         region: u32,
-        /// Where.
+        /// The address of the mapping.
         iova: Iova,
     },
     /// A mediated device that is tied to the old process's KVM.
     #[error(
-        "mediated device {0:?} keeps the KVM of the process that opened it and cannot follow; \
-         unplug it first"
+        "mediated device {0:?} is tied to the KVM of the process that opened it and cannot be \
+         handed over; unplug it first"
     )]
     MdevTiedToKvm(String),
-    /// Per-process accounting: with the old owner dead, CHANGE_PROCESS moves the pages, answers
-    /// EINVAL all the same and never gives the charge back (`iopt_pages` of Linux 6.13 to 7.3).
+    /// Per-process accounting: once the old owner has exited, CHANGE_PROCESS moves the pages but
+    /// still returns EINVAL and never releases the charge (`iopt_pages` of Linux 6.13 to 7.3).
     #[error(
-        "the mapping at {0} is charged to its process (IOMMU_OPTION_RLIMIT_MODE 1), and that \
-         charge is lost for good when an owner dies before it is taken from; use per-user \
-         accounting"
+        "the mapping at {0} is charged to its process (IOMMU_OPTION_RLIMIT_MODE 1), and the \
+         kernel never releases that charge if the owner exits before another process takes the \
+         ownership; use per-user accounting"
     )]
     ChargedToProcess(Iova),
-    /// CHANGE_PROCESS leaves the VmPin of pages that nobody is charged for with their old owner,
-    /// and takes from the new one's at unmap (Linux 6.13 to 7.3).
+    /// Uncharged pages: CHANGE_PROCESS leaves their VmPin with the old owner, and unmapping
+    /// subtracts it from the new one (Linux 6.13 to 7.3).
     #[error(
-        "the mapping at {0} was made with CAP_IPC_LOCK and is charged to nobody, so that VmPin of \
-         either process is wrong after a handoff; map without that capability"
+        "the mapping at {0} was made with CAP_IPC_LOCK and is not charged to any account, so VmPin \
+         of both processes is wrong after a handoff; map without that capability"
     )]
     Uncharged(Iova),
-    /// CHANGE_PROCESS charges the new owner before it gives back the old one's.
+    /// RLIMIT_MEMLOCK is too small: CHANGE_PROCESS charges the new owner before it uncharges the
+    /// old one.
     #[error(
-        "RLIMIT_MEMLOCK of the {side} process is {limit_bytes} bytes, and taking over \
-         {pinned_bytes} pinned bytes needs {needed_bytes}; raise it"
+        "RLIMIT_MEMLOCK of the {side} process is {limit_bytes} bytes, but taking over \
+         {pinned_bytes} pinned bytes requires {needed_bytes}; raise it"
     )]
     MemlockTooSmall {
-        /// `old` or `new`.
+        /// The process: `old` or `new`.
         side: &'static str,
-        /// What is pinned.
+        /// Bytes that are pinned.
         pinned_bytes: u64,
-        /// What the limit must be.
+        /// Bytes that the limit must allow.
         needed_bytes: u64,
-        /// What it is.
+        /// Bytes that it allows.
         limit_bytes: u64,
     },
-    /// The VMM does not hold something that its inventory speaks of.
+    /// A descriptor of the inventory is not open in the VMM.
     #[error("descriptor {0} of the inventory is not open")]
     NotOpen(Key),
 }
 
-/// Blockers without their particulars.
+/// The kinds of blockers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "named as in `Blocker`")]
 pub enum BlockerKind {
@@ -107,7 +108,7 @@ pub enum BlockerKind {
 }
 
 impl BlockerKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: &[Self] = &[
         Self::KernelTooOld,
         Self::AnonymousRam,
@@ -121,14 +122,14 @@ impl BlockerKind {
         Self::NoNewAddresses,
     ];
 
-    /// Whether anything can be so where an iommufd translates the devices' DMA.
+    /// Returns true if the blocker can occur when DMA is mapped through an iommufd.
     pub fn is_of_iommufd(self) -> bool {
         self != Self::NoNewAddresses
     }
 }
 
 impl Blocker {
-    /// Which kind.
+    /// Returns the kind of the blocker.
     pub fn kind(&self) -> BlockerKind {
         match self {
             Self::KernelTooOld(_) => BlockerKind::KernelTooOld,
@@ -145,11 +146,11 @@ impl Blocker {
     }
 }
 
-/// What an inventory says against its own handoff. Makes no call.
+/// Returns the blockers that follow from the inventory alone. Makes no call.
 pub fn of_inventory(vm: &Vm, descriptors: &Descriptors) -> Vec<Blocker> {
     let ram = vm.ram.iter().filter(|block| block.backing == Backing::Anonymous);
     let mut found: Vec<_> = ram.map(|block| Blocker::AnonymousRam(block.name.clone())).collect();
-    // Mappings of a container change their process one by one, whatever they are of.
+    // Mappings of a container change their process one by one, regardless of their memory.
     if vm.dma == Dma::Iommufd {
         vm.mappings().for_each(|(_, _, mapping)| found.extend(of_mapping(vm, mapping)));
     }
@@ -160,7 +161,7 @@ pub fn of_inventory(vm: &Vm, descriptors: &Descriptors) -> Vec<Blocker> {
     found
 }
 
-/// What speaks against CHANGE_PROCESS of a mapping.
+/// Returns the reasons for which CHANGE_PROCESS must not be applied to a mapping.
 fn of_mapping(vm: &Vm, mapping: &Mapping) -> impl Iterator<Item = Blocker> + use<> {
     let name = |device: u16| vm.devices.get(usize::from(device)).map(|d| d.name.clone());
     let iova = mapping.iova;
@@ -179,11 +180,12 @@ fn of_mapping(vm: &Vm, mapping: &Mapping) -> impl Iterator<Item = Blocker> + use
     of_memory.into_iter().chain(of_charge)
 }
 
-/// Whether a process that holds or takes `user_pages` charged pages may lock enough.
+/// Checks that a process that owns or takes over `user_pages` charged pages may lock enough memory;
+/// `limit` is its RLIMIT_MEMLOCK in bytes.
 ///
-/// CHANGE_PROCESS charges first and gives back after: where both processes run as one user, that
-/// user holds twice the pages for a moment, in either direction (`iopt_pages` accounting, Linux
-/// 6.13 to 7.3).
+/// CHANGE_PROCESS charges first and uncharges afterwards. If both processes run as the same user,
+/// that user is charged for twice the pages in between, in either direction (`iopt_pages`
+/// accounting, Linux 6.13 to 7.3).
 pub fn of_memlock(
     side: &'static str,
     user_pages: u64,

@@ -1,15 +1,15 @@
-//! What a VMM owns that a handoff carries: RAM, iommufd contexts with their address spaces, and
-//! devices; and the descriptors through which it owns them.
+//! The inventory of a virtual machine, which a handoff transfers: RAM, iommufd contexts with their
+//! address spaces, and devices; and the descriptors through which a VMM owns them.
 //!
-//! The inventory names kernel objects by the ids that the kernel gave. The new process adopts those
-//! ids; it allocates, binds, attaches and maps nothing. Descriptors are kept apart, under names
-//! ([`Key`]), because their numbers differ from process to process.
+//! The inventory names kernel objects by the ids that the kernel assigned. The new process adopts
+//! these ids and makes no alloc, bind, attach or map call. Descriptors are kept separately, under
+//! names ([`Key`]), because their numbers differ between processes.
 //!
-//! This is also the record that crosses in the stream ([`crate::stream`]): once released, fields
-//! are only added, with a default that means "absent".
+//! The inventory is also part of the record in the stream ([`crate::stream`]): once released,
+//! fields are only added, with a default that means "absent".
 //!
-//! Mirrors: `struct CprState` of QEMU 10.1 (`include/migration/cpr.h`), which carries descriptors
-//! by name and id, and of each device its id, its IOAS and its HWPT.
+//! Mirrors: `struct CprState` of QEMU 10.1 (`include/migration/cpr.h`), which holds descriptors by
+//! name and id, and for each device its id, its IOAS and its HWPT.
 
 pub mod blocker;
 pub mod launch;
@@ -22,69 +22,69 @@ use std::fmt;
 /// The inventory of one virtual machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Vm {
-    /// What the operator calls it.
+    /// The operator's name for it.
     pub name: String,
     /// Guest memory.
     pub ram: Vec<RamBlock>,
-    /// What translates the devices' DMA.
+    /// The interface through which devices' DMA is mapped.
     #[serde(default, skip_serializing_if = "Dma::is_iommufd")]
     pub dma: Dma,
-    /// The open iommufds, or containers.
+    /// The open iommufds or containers.
     pub contexts: Vec<Context>,
     /// The passed-through devices.
     pub devices: Vec<Device>,
-    /// The guest runs in KVM, which takes the devices' interrupts by irqfds.
+    /// True if the guest runs in KVM, which takes the devices' interrupts by irqfds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub irqfds: bool,
 }
 
-/// A stretch of guest memory.
+/// A block of guest memory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RamBlock {
-    /// Its name: the key of its descriptor.
+    /// The name, which is also the key of its descriptor.
     pub name: String,
-    /// Whether a new process can map it too.
+    /// The backing, which decides whether another process can map it.
     pub backing: Backing,
-    /// Its length.
+    /// The length in bytes.
     pub length_bytes: u64,
-    /// The inode of its file, where it has one.
+    /// The inode of its file; 0 for anonymous memory.
     #[serde(default)]
     pub inode: u64,
-    /// Where the old process has it mapped.
+    /// The address at which the old process maps it.
     pub va: Va,
 }
 
-/// What is behind guest memory.
+/// The backing of guest memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Backing {
     /// A memfd, mapped shared: it outlives the process.
     File,
-    /// Anonymous memory: it dies with the process.
+    /// Anonymous memory: it is freed when the process exits.
     Anonymous,
 }
 
-/// What translates the devices' DMA.
+/// The interface through which devices' DMA is mapped.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Dma {
-    /// iommufds. Devices are had by their own files.
+    /// iommufds. Devices are opened by their own files.
     #[default]
     Iommufd,
-    /// Containers with a type1 IOMMU: mappings are by address. Devices are had through their
-    /// groups, each in one of its own.
+    /// Containers with a type1 IOMMU, which map memory by address. Devices are opened through their
+    /// groups, one device per group.
     Type1,
 }
 
 impl Dma {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_iommufd(&self) -> bool {
         *self == Self::Iommufd
     }
 
-    /// What its files are.
+    /// Returns the kind of the files that represent the contexts.
     pub fn kind(self) -> Kind {
         match self {
             Self::Iommufd => Kind::Iommufd,
@@ -93,70 +93,70 @@ impl Dma {
     }
 }
 
-/// An iommufd context, or a container, which has one address space and no ids: of its devices and
-/// its space they are 0.
+/// An iommufd context or a container. A container has one address space and no object ids: the ids
+/// of its address space and devices are 0.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Context {
-    /// Its name: the key of its descriptor.
+    /// The name, which is also the key of its descriptor.
     pub name: String,
-    /// Its address spaces.
+    /// The address spaces.
     pub spaces: Vec<AddressSpace>,
 }
 
-/// An IOAS.
+/// An IOAS, or the address space of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AddressSpace {
-    /// Its id.
+    /// The object id.
     pub ioas: ObjectId,
-    /// What is mapped, sorted by address, without overlap.
+    /// The mappings, sorted by address, without overlap.
     pub mappings: Vec<Mapping>,
 }
 
-/// One mapping: one MAP or MAP_FILE.
+/// A mapping made by one MAP, MAP_FILE, COPY or MAP_DMA.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Mapping {
-    /// Where a device sees it.
+    /// The first address as devices see it.
     pub iova: Iova,
-    /// Its length.
+    /// The length in bytes.
     pub length_bytes: u64,
-    /// What is there.
+    /// The mapped memory.
     pub memory: Memory,
-    /// What a device may do.
+    /// The access that devices have.
     pub rights: Rights,
-    /// Whom its pages are charged to.
+    /// The account to which its pages are charged.
     pub charged_to: ChargedTo,
 }
 
 impl Mapping {
-    /// The addresses; `None` where they run over the top.
+    /// Returns the range of addresses; `None` if it is empty or overflows.
     pub fn range(&self) -> Option<IovaRange> {
         IovaRange::of(self.iova, self.length_bytes)
     }
 }
 
-/// What a mapping maps, and how the kernel was told.
+/// The memory of a mapping, and how it was named to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Memory {
     /// RAM by file and offset (MAP_FILE): the only kind that can change its process.
     RamFile {
-        /// Which of [`Vm::ram`].
+        /// Index in [`Vm::ram`].
         block: u16,
-        /// Where in it.
+        /// Offset in the block.
         offset_bytes: u64,
     },
-    /// RAM by the address in the mapping process (MAP, MAP_DMA).
+    /// RAM by its address in the mapping process (MAP, MAP_DMA).
     RamAddress {
-        /// Which of [`Vm::ram`].
+        /// Index in [`Vm::ram`].
         block: u16,
-        /// Where in it.
+        /// Offset in the block.
         offset_bytes: u64,
     },
     /// A BAR of a device, for peer-to-peer DMA.
     Bar {
-        /// Which of [`Vm::devices`].
+        /// Index in [`Vm::devices`].
         device: u16,
-        /// Which region.
+        /// Index of the region.
         region: u32,
     },
 }
@@ -168,97 +168,98 @@ pub enum ChargedTo {
     /// No account: the mapper had CAP_IPC_LOCK (`IOPT_PAGES_ACCOUNT_NONE`).
     #[serde(rename = "nobody")]
     None,
-    /// As the mapping that it is a copy of (`IOMMU_IOAS_COPY`), or the dma-buf behind it: by itself
-    /// to nobody.
+    /// Not charged itself: a copy (`IOMMU_IOAS_COPY`) shares the charge of its original, and a
+    /// dma-buf's pages are not charged.
     Original,
-    /// The user of the owner, against the owner's RLIMIT_MEMLOCK.
+    /// The user of the owner, limited by the owner's RLIMIT_MEMLOCK.
     User,
-    /// The memory map of the owner (`IOMMU_OPTION_RLIMIT_MODE` 1, and always by a container).
+    /// The memory map of the owner (`IOMMU_OPTION_RLIMIT_MODE` 1, and always for a container).
     Process,
 }
 
-/// A device.
+/// A passed-through device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Device {
-    /// Its name: the key of its descriptors.
+    /// The name, which is also the key of its descriptors.
     pub name: String,
-    /// What it is.
+    /// The kind of device.
     pub kind: DeviceKind,
-    /// Which of [`Vm::contexts`] it is bound to.
+    /// Index in [`Vm::contexts`] of the context to which it is bound.
     pub context: u16,
-    /// The id that BIND gave.
+    /// The id that BIND returned.
     pub id: ObjectId,
-    /// The address space that it is attached to.
+    /// The address space to which it is attached.
     pub ioas: ObjectId,
-    /// The HWPT between the two; none for a mediated device.
+    /// The HWPT through which it is attached; `None` for a mediated device.
     pub hwpt: Option<ObjectId>,
-    /// That HWPT is a nesting parent (`IOMMU_HWPT_ALLOC_NEST_PARENT`): a guest's page tables can
-    /// lie over it. Those themselves do not cross.
+    /// True if the HWPT is a nesting parent (`IOMMU_HWPT_ALLOC_NEST_PARENT`), over which a guest's
+    /// page tables can be nested. Nested HWPTs are not handed over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nest_parent: bool,
-    /// The inode of its node in `/dev`: which device the file is.
+    /// The inode of its node in `/dev`, which identifies the device.
     #[serde(default)]
     pub inode: u64,
-    /// What GET_INFO said: flags, regions, interrupt indexes.
+    /// The reply of GET_INFO: flags, number of regions, number of interrupt indexes.
     pub info: (u32, u32, u32),
-    /// Its armed interrupts.
+    /// The armed interrupts.
     pub interrupts: Vec<Interrupts>,
 }
 
-/// What a device is.
+/// The kind of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceKind {
     /// A PCI function behind an IOMMU.
     Pci,
-    /// A mediated device: DMA goes through kernel accesses.
+    /// A mediated device: its DMA goes through kernel accesses.
     Mdev {
-        /// Its driver keeps the KVM of the process that opened it first, and cannot take another.
+        /// True if its driver keeps the KVM of the process that first opened it, and cannot switch
+        /// to another.
         needs_kvm: bool,
     },
 }
 
-/// Armed vectors of one interrupt index.
+/// The armed vectors of one interrupt index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Interrupts {
-    /// `VFIO_PCI_MSI_IRQ_INDEX` and so on.
+    /// The interrupt index, such as `VFIO_PCI_MSI_IRQ_INDEX`.
     pub index: u32,
-    /// How many, from vector 0; each has an eventfd.
+    /// Number of vectors, from vector 0; each has an eventfd.
     pub vectors: u16,
 }
 
-/// The lowest interrupt of KVM's that is free for an MSI: below are the pins of its I/O APIC
+/// The lowest GSI that is free for an MSI: those below are the pins of KVM's I/O APIC
 /// (`KVM_IOAPIC_NUM_PINS`).
 const GSI_FIRST: u32 = 24;
 
 impl Vm {
-    /// Every address space with the place of its context.
+    /// Returns every address space with the index of its context.
     pub fn spaces(&self) -> impl Iterator<Item = (u16, &AddressSpace)> {
         (0..=u16::MAX)
             .zip(&self.contexts)
             .flat_map(|(at, context)| context.spaces.iter().map(move |s| (at, s)))
     }
 
-    /// Every mapping with the place of its context and the id of its address space.
+    /// Returns every mapping with the index of its context and the id of its address space.
     pub fn mappings(&self) -> impl Iterator<Item = (u16, ObjectId, &Mapping)> {
         self.spaces()
             .flat_map(|(at, space)| space.mappings.iter().map(move |m| (at, space.ioas, m)))
     }
 
-    /// How many pages are charged to `account`, as far as mappings say.
+    /// Returns the number of pages that the mappings charge to `account`.
     pub fn charged_pages(&self, account: ChargedTo) -> u64 {
         (self.mappings().filter(|(_, _, mapping)| mapping.charged_to == account))
             .map(|(_, _, mapping)| pages(mapping.length_bytes))
             .fold(0, u64::saturating_add)
     }
 
-    /// The eventfds that have an irqfd, each with its interrupt of KVM's.
+    /// Returns the eventfds that have an irqfd, each with its GSI.
     pub fn irqfds(&self) -> impl Iterator<Item = (u32, Key)> + '_ {
         let keys = self.devices.iter().filter(|_| self.irqfds).flat_map(Device::interrupt_keys);
         (GSI_FIRST..).zip(keys.map(|(_, key)| key))
     }
 
-    /// The names of every descriptor that must cross, in the order of the stream.
+    /// Returns the name of every descriptor that is handed over, in the order of the stream.
     pub fn keys(&self) -> Vec<Key> {
         let mut keys = vec![Key::new(Kind::Stream, "", 0), Key::new(Kind::Guest, "", 0)];
         keys.extend(self.contexts.iter().map(|of| Key::new(self.dma.kind(), &of.name, 0)));
@@ -276,7 +277,7 @@ impl Vm {
 }
 
 impl Device {
-    /// The names of its eventfds, each with the interrupt index it belongs to.
+    /// Returns the names of its eventfds, each with its interrupt index.
     pub fn interrupt_keys(&self) -> impl Iterator<Item = (u32, Key)> + '_ {
         self.interrupts.iter().flat_map(|armed| {
             let name = format!("{}/{}", self.name, armed.index);
@@ -286,21 +287,21 @@ impl Device {
     }
 }
 
-/// The name of a descriptor: what it is, whose, and which of several.
+/// The name of a descriptor: its kind, the object it belongs to, and its index.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
-    /// What it is.
+    /// The purpose of the descriptor.
     pub kind: Kind,
-    /// Whose.
+    /// The name of the object it belongs to.
     #[serde(default)]
     pub name: String,
-    /// Which of several.
+    /// The index among the descriptors of that object.
     #[serde(default)]
     pub index: u16,
 }
 
 impl Key {
-    /// A name.
+    /// Creates a key.
     pub fn new(kind: Kind, name: &str, index: u16) -> Self {
         Self { kind, name: name.to_owned(), index }
     }
@@ -323,19 +324,19 @@ impl fmt::Display for Key {
     }
 }
 
-/// What a descriptor is for.
+/// The purpose of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A memfd for the stream itself.
+    /// The memfd of the stream itself.
     Stream,
-    /// A memfd for the saved vCPUs and emulated devices.
+    /// The memfd of the saved vCPUs and emulated devices.
     Guest,
-    /// `/dev/iommu`.
+    /// An open `/dev/iommu`.
     Iommufd,
-    /// `/dev/vfio/vfio`.
+    /// An open `/dev/vfio/vfio`.
     Container,
-    /// A group, by the name of its device.
+    /// A group, named after its device.
     Group,
     /// A memfd of guest RAM.
     Ram,
@@ -343,7 +344,7 @@ pub enum Kind {
     Device,
     /// An eventfd that an interrupt vector triggers.
     Interrupt,
-    /// KVM's virtual machine. It is its process's alone and never crosses.
+    /// KVM's virtual machine. It belongs to its process alone and is never handed over.
     Kvm,
 }
 
@@ -352,7 +353,7 @@ pub enum Kind {
 pub struct Descriptors(Vec<(Key, Fd)>);
 
 impl Descriptors {
-    /// Adds one. The last of a name counts.
+    /// Adds a descriptor, replacing one of the same name.
     pub fn insert(&mut self, key: Key, fd: Fd) {
         match self.0.binary_search_by(|(other, _)| other.cmp(&key)) {
             Ok(at) => self.0[at].1 = fd,
@@ -360,13 +361,13 @@ impl Descriptors {
         }
     }
 
-    /// The descriptor of that name.
+    /// Returns the descriptor of that name.
     pub fn get(&self, key: &Key) -> Option<Fd> {
         let at = self.0.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
         Some(self.0[at].1)
     }
 
-    /// All, sorted by name.
+    /// Returns all descriptors, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, Fd)> {
         self.0.iter().map(|(key, fd)| (key, *fd))
     }

@@ -1,4 +1,4 @@
-//! What others write: understood as far as it has a form here, and not modelled by name.
+//! Traces of other programs: decoded if they match a variant of `Call`, otherwise not modelled.
 
 use crate::{header, read};
 use handoff_model::abi::argument::{Argument, Ioctl, Pointee};
@@ -29,7 +29,7 @@ fn is_not_modelled(fields: &str, name: &str) {
 }
 
 #[test]
-fn foreign_forms_that_mean_a_call_of_ours() {
+fn equivalent_structures_decode_to_a_variant() {
     let done = Ok(Reply::Done);
     is_call(
         r#""open","path":"/dev/iommu","flags":2,"ret":4"#,
@@ -76,7 +76,7 @@ fn foreign_forms_that_mean_a_call_of_ours() {
     );
 }
 
-/// An ioctl as bytes.
+/// An ioctl as bytes, with its answer.
 fn bytes(fd: i32, request: u32, input: &str, result: Result<u32, Errno>) -> (Call, CallResult) {
     let input = decode(input).expect("hex digits");
     let ioctl = match input.len() {
@@ -88,10 +88,10 @@ fn bytes(fd: i32, request: u32, input: &str, result: Result<u32, Errno>) -> (Cal
 }
 
 #[test]
-fn ioctls_without_a_form_of_their_own_are_bytes() {
+fn ioctls_without_a_variant_are_bytes() {
     let auto = "2800000006000000010000000000000000002090ca7f000000100000000000000000000000000000";
     for (input, request, errno) in [
-        // DESTROY, too short, too long with something there, and without a readable argument.
+        // DESTROY: too short, too long with a non-zero tail, and without a readable argument.
         ("0700000000000000", 15232, Errno::EINVAL),
         ("0900000000000000ff", 15232, Errno::E2BIG),
         ("", 15232, Errno::EFAULT),
@@ -112,7 +112,7 @@ fn ioctls_without_a_form_of_their_own_are_bytes() {
 }
 
 #[test]
-fn what_a_structure_points_to_is_found_by_the_name_of_its_pointer() {
+fn memory_is_assigned_to_its_pointer_by_name() {
     let input = "2000000002000000010000000000000000000000000000000000000000000000";
     let argument = Argument::of(
         decode(input).expect("hex digits"),

@@ -1,5 +1,5 @@
-//! The trace format: what is written is read back, what others write is understood as far as it has
-//! a form here, and what is no trace is refused with the line and the reason.
+//! The trace format: calls survive a round trip, traces of other programs are decoded as far as
+//! they match a variant of `Call`, and invalid input is rejected with its line and the reason.
 
 mod foreign;
 mod own;
@@ -38,8 +38,8 @@ fn bad_input_is_refused_with_its_line() {
     is_refused(&[&newer], "line 1: version 9 is newer than this reader's 1");
     is_refused(&[&header, close, "garbage"], "line 3: not JSON: expected value");
     is_refused(&[&header, &close[..30], close], "line 2: not JSON: EOF");
-    is_refused(&[&header, &close[..30]], "line 2: cut off in the middle");
-    is_refused(&[&header, ""], "line 2: cut off in the middle");
+    is_refused(&[&header, &close[..30]], "line 2: truncated");
+    is_refused(&[&header, ""], "line 2: truncated");
     is_refused(&[&header, close, close], "line 3: seq 7 does not follow 7");
     is_refused(&[&header, close, &close.replace('7', "6")], "line 3: seq 6 does not follow 7");
     for (from, to, why) in [
@@ -53,7 +53,7 @@ fn bad_input_is_refused_with_its_line() {
 }
 
 #[test]
-fn unknown_fields_and_records_are_read_over() {
+fn unknown_fields_and_records_are_accepted() {
     let more = header().replace('{', r#"{"recorder":{"name":"x"},"#);
     let known = r#"{"seq":1,"pid":1,"tid":1,"sys":"close","fd":3,"cpu":2,"ret":0}"#;
     let unknown = r#"{"seq":2,"pid":1,"tid":1,"sys":"madvise","addr":0,"ret":0}"#;

@@ -1,4 +1,4 @@
-//! Our own runs: what is written is read back, of every call.
+//! Our own runs: every call survives a round trip.
 
 use crate::variants::{variant, variants};
 use crate::{header, read};
@@ -17,7 +17,7 @@ const FD: Fd = Fd(7);
 const ID: ObjectId = ObjectId(3);
 const STAMPS: Stamps = Stamps { seq: 1, enter_ns: 10, t_ns: 12 };
 
-/// Calls on files, memory and processes, with an answer of success.
+/// Calls on files, memory and processes, each with a successful answer.
 fn system_calls() -> Vec<(Call, Reply)> {
     let bytes = vec![0xab; 100];
     vec![
@@ -79,7 +79,7 @@ fn system_calls() -> Vec<(Call, Reply)> {
     ]
 }
 
-/// The ioctls, with an answer of success.
+/// The ioctls, each with a successful answer.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn ioctls() -> Vec<(Call, Reply)> {
     let range = IovaRange { first: Iova(0), last: Iova(0xfedf_ffff) };
@@ -191,12 +191,12 @@ fn survives(call: &Call, answer: CallResult) {
     let made = CompletedCall { pid: Pid(42), call: call.clone(), answer };
     let line = event_of(&made, STAMPS).line();
     let events = read(&[&header(), &line]).expect("our own line");
-    assert_eq!(events[0].line(), line, "written again, it is the same line");
+    assert_eq!(events[0].line(), line, "the event is written as the same line");
     assert_eq!(made_of(&events[0]), Ok(made), "{line}");
 }
 
 #[test]
-fn every_call_survives_a_line_of_text() {
+fn every_call_survives_a_round_trip() {
     let tested: BTreeSet<_> = every_call().iter().filter_map(|(call, _)| variant(call)).collect();
     assert_eq!(tested, variants(), "the table has every variant");
     for (call, reply) in every_call() {
@@ -204,21 +204,22 @@ fn every_call_survives_a_line_of_text() {
     }
 }
 
-/// Exit does not return, and what came of an ioctl as bytes is more than an errno.
-fn has_refusals(call: &Call) -> bool {
+/// Returns true if an answer can be an errno: exit does not return, and an ioctl as bytes always
+/// has an outcome.
+fn can_fail(call: &Call) -> bool {
     !matches!(call, Call::Process(ProcessCall::Exit { .. }) | Call::Ioctl { .. })
 }
 
 #[test]
-fn every_refusal_survives_a_line_of_text() {
-    for (call, _) in every_call().into_iter().filter(|(call, _)| has_refusals(call)) {
+fn every_failed_call_survives_a_round_trip() {
+    for (call, _) in every_call().into_iter().filter(|(call, _)| can_fail(call)) {
         survives(&call, Err(Errno::EBUSY));
         survives(&call, Err(Errno::Other(133)));
     }
 }
 
 #[test]
-fn a_line_is_what_the_format_says() {
+fn a_line_has_the_documented_format() {
     let line = |call: Call, answer: CallResult| {
         event_of(&CompletedCall { pid: Pid(42), call, answer }, STAMPS).line()
     };
@@ -244,7 +245,7 @@ fn a_line_is_what_the_format_says() {
 }
 
 #[test]
-fn what_a_process_starts_with_survives_a_line_of_text() {
+fn initial_descriptors_survive_a_round_trip() {
     for what in [
         PassedFd::Socket { peer: Pid(2), peer_fd: Fd(3) },
         PassedFd::Pidfd { target: Pid(2) },

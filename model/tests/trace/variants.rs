@@ -1,16 +1,16 @@
-//! The list of all calls, so that a test fails for a new one that it does not know.
+//! The list of all calls, so that a test fails if a new call is missing from its table.
 
 use handoff_model::abi::call::Call;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// The names that a parser of calls knows in this place, from what it complains about.
+/// Returns the names that the parser of calls accepts at this place, taken from its error message.
 fn names(json: &str) -> Vec<String> {
     let complaint = serde_json::from_str::<Call>(json).unwrap_err().to_string();
     complaint.split('`').skip(3).step_by(2).map(str::to_owned).collect()
 }
 
-/// Returns every call by its subsystem and its name, but for an ioctl as bytes.
+/// Returns every call by its subsystem and name, except an ioctl as bytes.
 pub(crate) fn variants() -> BTreeSet<(String, String)> {
     let calls = |subsystem: String| {
         let names = names(&format!(r#"{{"{subsystem}":"no such call"}}"#));
@@ -19,7 +19,7 @@ pub(crate) fn variants() -> BTreeSet<(String, String)> {
     names(r#""no such subsystem""#).into_iter().flat_map(calls).collect()
 }
 
-/// The subsystem and the name of a call; `None` for an ioctl as bytes.
+/// Returns the subsystem and the name of a call; `None` for an ioctl as bytes.
 pub(crate) fn variant(call: &Call) -> Option<(String, String)> {
     if matches!(call, Call::Ioctl { .. }) {
         return None;

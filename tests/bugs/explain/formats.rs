@@ -204,7 +204,7 @@ fn a_diagram_shows_messages_faults_and_cycles() {
         "old->>guest: 10. Stop: stop the guest\n",
         "Note over new: 16. KILLED\n",
         "loop for ever\n",
-        "Note over old: 18. AwaitPrepared: receive: the peer is gone\n",
+        "Note over old: 18. AwaitPrepared: receive: the peer closed the socket\n",
         "    end\n",
     ];
     says(&text, &parts);

@@ -54,7 +54,7 @@ const WHY: &[(&str, &str, &[&str])] = &[
         &[
             "because “old VMM” went from “alive, guest stopped” to “alive, guest runs” at step # \
              (old VMM, Resume: ",
-            "before step # (new VMM, Run: let the guest run)",
+            "before step # (new VMM, Run: start the guest)",
             "“new VMM” went from “alive, guest stopped” to “alive, guest runs”",
             "without step # (old VMM, AwaitCommitted: recvmsg → ENOMEM (injected)",
         ],
@@ -64,9 +64,9 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "VM-2",
         &[
             "because the guest had come to step 1 at step # (old VMM, the guest works on)",
-            "“new VMM, its guest has come to” went from “none” to “step 0” at step # (new VMM, \
+            "“new VMM, guest progress” went from “none” to “step 0” at step # (new VMM, \
              Load: ",
-            "before step # (new VMM, Run: let the guest run)",
+            "before step # (new VMM, Run: start the guest)",
         ],
     ),
     (
@@ -74,8 +74,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "IRQ-1",
         &[
             "because at step # (new VMM, DrainEvents: ",
-            "“nic0, interrupt 0” went from “raised 1, taken 0, waiting 1” to “raised 1, taken 0, \
-             waiting 0”",
+            "“nic0, interrupt 0” went from “raised 1, delivered 0, pending 1” to “raised 1, \
+             delivered 0, pending 0”",
             "without step # (nic0 writes to guest memory and raises an interrupt) keeps IRQ-1",
         ],
     ),
@@ -143,8 +143,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "waits-for-the-dead",
         "END-1",
         &[
-            "because after step # (old VMM, AwaitPrepared: receive: the peer is gone) everything \
-             is as it was after step #",
+            "because after step # (old VMM, AwaitPrepared: receive: the peer closed the socket) \
+             everything is as it was after step #",
             "without step # (new VMM, KILLED) keeps END-1",
         ],
     ),
@@ -372,7 +372,7 @@ fn each_step_lists_its_changes() {
     assert_eq!(changed(0), [""; 0]);
     assert_eq!(changed(4), [""; 0]);
     assert_eq!(changed(10), ["old VMM: alive, guest runs → alive, guest stopped"]);
-    assert_eq!(changed(15), ["descriptors on their way: 0 → 6"]);
+    assert_eq!(changed(15), ["descriptors in flight: 0 → 6"]);
     let taken = [
         "VmPin of new VMM: 0 pages → 1 pages",
         "VmPin of old VMM: 1 pages → 0 pages",

@@ -137,7 +137,7 @@ fn bad_traces_are_refused_with_the_line() {
     let header = Header::new("host", "7.3.4").line();
     let large = header.replace("4096", "65536");
     is_refused(&[], "line 1: not a handoff trace");
-    is_refused(&[&header, "{"], "line 2: cut off in the middle");
+    is_refused(&[&header, "{"], "line 2: truncated");
     is_refused(&[&header, "x", ""], "line 2: not JSON: ");
     is_refused(&[&large], "line 1: pages of 65536 bytes, the simulator knows 4096");
     for kernel in ["5.10.1", "6.8.0", "unknown"] {

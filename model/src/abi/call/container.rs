@@ -1,7 +1,7 @@
 //! The ioctls of VFIO groups and of containers with a type1 IOMMU.
 //!
-//! Mirrors: `include/uapi/linux/vfio.h` of Linux 7.3. Errnos are listed where they matter to a
-//! handoff; the order in which a kernel checks is kept in the simulated kernel.
+//! Mirrors: `include/uapi/linux/vfio.h` of Linux 7.3. Errnos are listed if they matter to a
+//! handoff; the simulated kernel also reproduces the order of the kernel's checks.
 
 use super::{Access, Rights};
 use crate::abi::ids::{Fd, Iova, Va};
@@ -11,29 +11,28 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContainerCall {
-    /// `VFIO_GROUP_SET_CONTAINER`. EBADF, EBADFD (no container), EINVAL (it has one), EPERM; EBUSY
-    /// while a mapping of the container waits for an address.
+    /// `VFIO_GROUP_SET_CONTAINER`. EBADF, EBADFD (not a container), EINVAL (the group has a
+    /// container), EPERM; EBUSY while a mapping of the container awaits an address.
     SetContainer {
         /// `/dev/vfio/N`.
         group: Fd,
         /// `/dev/vfio/vfio`.
         container: Fd,
     },
-    /// `VFIO_SET_IOMMU` to type1, version 2. EINVAL (no group, or it is set), ENODEV.
+    /// `VFIO_SET_IOMMU` to type1, version 2. EINVAL (no group, or already set), ENODEV.
     SetIommu {
         /// The container.
         container: Fd,
     },
-    /// `VFIO_GROUP_GET_DEVICE_FD` → [`super::Reply::Fd`]. ENODEV, EINVAL (nothing translates its
-    /// DMA), EMFILE.
+    /// `VFIO_GROUP_GET_DEVICE_FD` → [`super::Reply::Fd`]. ENODEV, EINVAL (no IOMMU is set), EMFILE.
     GroupDevice {
         /// The group.
         group: Fd,
-        /// What it calls the device.
+        /// The name of the device in the group.
         address: String,
     },
-    /// `VFIO_CHECK_EXTENSION` of `VFIO_UPDATE_VADDR` → [`super::Reply::Flag`]: whether mappings can
-    /// be given new addresses. Not before Linux 5.12, and not with a mediated device in the
+    /// `VFIO_CHECK_EXTENSION` of `VFIO_UPDATE_VADDR` → [`super::Reply::Flag`]: true if mappings can
+    /// change their addresses. False before Linux 5.12, and with a mediated device in the
     /// container.
     CanUpdateVaddr {
         /// The container.
@@ -46,29 +45,29 @@ pub enum ContainerCall {
         container: Fd,
         /// Memory of the calling process.
         user_va: Va,
-        /// How much.
+        /// The length in bytes.
         length_bytes: u64,
-        /// Where.
+        /// The first device address.
         iova: Iova,
-        /// What a device may do there.
+        /// The access that devices have.
         rights: Rights,
     },
-    /// `VFIO_IOMMU_MAP_DMA` with `VADDR`: gives a mapping that waits for one its address in the
-    /// calling process, which becomes its owner. ENOENT, EINVAL (it does not wait, or is another
-    /// range), ENOMEM (limit).
+    /// `VFIO_IOMMU_MAP_DMA` with `VADDR`: gives a mapping that awaits an address its address in the
+    /// calling process, which becomes its owner. ENOENT, EINVAL (it awaits none, or the range
+    /// differs), ENOMEM (limit).
     GiveVaddr {
         /// The container.
         container: Fd,
         /// Memory of the calling process.
         user_va: Va,
-        /// How much.
+        /// The length in bytes.
         length_bytes: u64,
-        /// Where.
+        /// The first device address.
         iova: Iova,
     },
-    /// `VFIO_IOMMU_UNMAP_DMA` with `VADDR` and `ALL` → [`super::Reply::Length`]: every mapping
-    /// waits for an address from here on; it stays mapped and pinned. EINVAL (one waits already),
-    /// EBUSY (a mediated device). All or nothing.
+    /// `VFIO_IOMMU_UNMAP_DMA` with `VADDR` and `ALL` → [`super::Reply::Length`]: invalidates the
+    /// address of every mapping, which then awaits a new one and stays mapped and pinned. EINVAL
+    /// (one awaits an address already), EBUSY (a mediated device). All or nothing.
     ForgetVaddrs {
         /// The container.
         container: Fd,
@@ -89,7 +88,7 @@ impl ContainerCall {
         }
     }
 
-    /// What the call touches, judged by its arguments, however it ends.
+    /// Returns the effect of the call, as determined by its arguments, regardless of its result.
     pub fn access(&self) -> Access {
         match self {
             Self::CanUpdateVaddr { .. } => Access::Reads,

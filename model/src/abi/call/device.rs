@@ -1,7 +1,7 @@
 //! The ioctls of a VFIO device file.
 //!
-//! Mirrors: `include/uapi/linux/vfio.h` of Linux 7.3. Errnos are listed where they matter to a
-//! handoff; the order in which a kernel checks is kept in the simulated kernel.
+//! Mirrors: `include/uapi/linux/vfio.h` of Linux 7.3. Errnos are listed if they matter to a
+//! handoff; the simulated kernel also reproduces the order of the kernel's checks.
 
 use super::{Access, Call};
 use crate::abi::ids::{Fd, ObjectId};
@@ -27,7 +27,7 @@ pub enum DeviceCall {
         /// An IOAS (the kernel makes or shares an HWPT) or an HWPT.
         page_table: ObjectId,
     },
-    /// `VFIO_DEVICE_DETACH_IOMMUFD_PT`. Succeeds also when nothing is attached.
+    /// `VFIO_DEVICE_DETACH_IOMMUFD_PT`. Succeeds even if the device is not attached.
     Detach {
         /// The device file.
         device: Fd,
@@ -41,27 +41,27 @@ pub enum DeviceCall {
     RegionInfo {
         /// The device file.
         device: Fd,
-        /// Which.
+        /// The index of the region.
         index: u32,
     },
     /// `VFIO_DEVICE_GET_IRQ_INFO` → [`super::Reply::IrqInfo`]. EINVAL.
     IrqInfo {
         /// The device file.
         device: Fd,
-        /// Which.
+        /// The interrupt index.
         index: u32,
     },
-    /// `VFIO_DEVICE_SET_IRQS`, eventfds as triggers of vectors from 0. EINVAL, EBADF. No eventfds:
-    /// disable.
+    /// `VFIO_DEVICE_SET_IRQS`, with eventfds as triggers of vectors from 0; without eventfds it
+    /// disables the index. EINVAL, EBADF.
     SetIrqs {
         /// The device file.
         device: Fd,
-        /// `VFIO_PCI_MSI_IRQ_INDEX` and so on.
+        /// The interrupt index, such as `VFIO_PCI_MSI_IRQ_INDEX`.
         index: u32,
-        /// One for each vector.
+        /// The eventfds, one for each vector.
         eventfds: Vec<Fd>,
     },
-    /// `VFIO_DEVICE_RESET`. EINVAL when the device cannot.
+    /// `VFIO_DEVICE_RESET`. EINVAL if the device does not support it.
     Reset {
         /// The device file.
         device: Fd,
@@ -83,7 +83,7 @@ impl DeviceCall {
         }
     }
 
-    /// What the call touches, judged by its arguments, however it ends.
+    /// Returns the effect of the call, as determined by its arguments, regardless of its result.
     pub fn access(&self) -> Access {
         match self {
             Self::Info { .. } | Self::RegionInfo { .. } | Self::IrqInfo { .. } => Access::Reads,

@@ -1,7 +1,7 @@
-//! Open files and descriptors: what is done to a file by its number, whatever it is a file of.
+//! Calls on open files and descriptors that do not depend on the kind of file.
 //!
-//! Mirrors: the man pages of the system calls that each names. Errnos are listed where they matter
-//! to a handoff; the order in which a kernel checks is kept in the simulated kernel.
+//! Mirrors: the man pages of the system calls that each variant names. Errnos are listed if they
+//! matter to a handoff; the simulated kernel also reproduces the order of the kernel's checks.
 
 use super::{Access, Call};
 use crate::abi::ids::Fd;
@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 pub enum FileCall {
     /// `open(path, O_RDWR | O_CLOEXEC)` → [`super::Reply::Fd`]. ENOENT, EACCES, EMFILE.
     Open {
-        /// `/dev/iommu`, `/dev/vfio/devices/vfioN`, `/dev/vfio/vfio` or `/dev/vfio/N`.
+        /// The path: `/dev/iommu`, `/dev/vfio/devices/vfioN`, `/dev/vfio/vfio`, `/dev/vfio/N` or
+        /// `/dev/kvm`.
         path: String,
     },
     /// `close(fd)`. EBADF. The last close of a bound device resets it
@@ -31,15 +32,15 @@ pub enum FileCall {
     SetCloexec {
         /// The descriptor.
         fd: Fd,
-        /// Close it at `execve`, or let it be inherited.
+        /// True to close it on `execve`, false to let it be inherited.
         on: bool,
     },
-    /// `fcntl(fd, F_SETFL)` of O_NONBLOCK alone. EBADF. A property of the open file description:
-    /// whoever shares it, in whatever process, waits no more, or waits again.
+    /// `fcntl(fd, F_SETFL)` of O_NONBLOCK alone. EBADF. A property of the open file description: it
+    /// affects every descriptor that shares it, in any process.
     SetNonblock {
         /// The descriptor.
         fd: Fd,
-        /// EAGAIN instead of waiting.
+        /// True to return EAGAIN instead of waiting.
         on: bool,
     },
     /// `fstat(fd)` → [`super::Reply::Stat`]. EBADF.
@@ -51,9 +52,9 @@ pub enum FileCall {
     WriteAt {
         /// A memfd or a device file.
         fd: Fd,
-        /// First byte.
+        /// Offset of the first byte.
         offset_bytes: u64,
-        /// What to write.
+        /// The bytes to write.
         #[serde(with = "crate::abi::hex")]
         bytes: Vec<u8>,
     },
@@ -62,15 +63,15 @@ pub enum FileCall {
     ReadAt {
         /// A memfd or a device file.
         fd: Fd,
-        /// First byte.
+        /// Offset of the first byte.
         offset_bytes: u64,
-        /// At most so many.
+        /// Maximum length in bytes.
         length_bytes: u64,
     },
     /// `eventfd2(0, EFD_CLOEXEC | EFD_NONBLOCK)` → [`super::Reply::Fd`].
     Eventfd,
-    /// `read(fd)` of an eventfd → [`super::Reply::Count`], and the counter is zero. EAGAIN when it
-    /// was; without O_NONBLOCK it waits.
+    /// `read(fd)` of an eventfd → [`super::Reply::Count`]; resets the counter to zero. EAGAIN if it
+    /// was zero; waits instead without O_NONBLOCK.
     ReadEvent {
         /// An eventfd.
         fd: Fd,
@@ -79,23 +80,24 @@ pub enum FileCall {
     WriteEvent {
         /// An eventfd.
         fd: Fd,
-        /// How much.
+        /// The number to add.
         count: u64,
     },
     /// `read(fd, length)` of a queue of page faults or of a viommu's events →
-    /// [`super::Reply::Bytes`], as many whole ones as fit. ESPIPE (not whole faults), EINVAL.
+    /// [`super::Reply::Bytes`], as many complete entries as fit. ESPIPE (not a multiple of a
+    /// fault), EINVAL.
     Read {
         /// The queue.
         fd: Fd,
-        /// At most so many.
+        /// Maximum length in bytes.
         length_bytes: u64,
     },
-    /// `write(fd, bytes)` of answers to page faults → [`super::Reply::Length`]. ESPIPE (not whole
-    /// answers), EINVAL.
+    /// `write(fd, bytes)` of responses to page faults → [`super::Reply::Length`]. ESPIPE (not a
+    /// multiple of a response), EINVAL.
     Write {
         /// The queue.
         fd: Fd,
-        /// The answers.
+        /// The responses.
         #[serde(with = "crate::abi::hex")]
         bytes: Vec<u8>,
     },
@@ -121,7 +123,7 @@ impl FileCall {
         }
     }
 
-    /// What the call touches, judged by its arguments, however it ends.
+    /// Returns the effect of the call, as determined by its arguments, regardless of its result.
     pub fn access(&self) -> Access {
         match self {
             Self::Stat { .. } | Self::ReadAt { .. } => Access::Reads,

@@ -1,35 +1,34 @@
-//! What a VMM does to its own guest: its vCPUs and emulated devices, which no kernel knows.
+//! The operations of a VMM on its own guest: vCPUs and emulated devices, which no kernel knows.
 //!
-//! Mirrors: `vm_stop`, `qemu_savevm_state`, `vm_start` of QEMU 10.2. Errnos are listed where they
-//! matter to a handoff; the order in which a kernel checks is kept in the simulated kernel.
+//! Mirrors: `vm_stop`, `qemu_savevm_state`, `vm_start` of QEMU 10.2. Errnos are listed if they
+//! matter to a handoff.
 
 use super::Access;
 use crate::abi::ids::Fd;
 use serde::{Deserialize, Serialize};
 
-/// A call of a VMM on its guest.
+/// An operation of a VMM on its guest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GuestCall {
-    /// Bring every vCPU out of `KVM_RUN` and keep it out; emulated devices stop with it.
+    /// Takes every vCPU out of `KVM_RUN` and keeps it out; emulated devices stop with it.
     Stop,
-    /// Serialize vCPUs and emulated devices into a memfd.
+    /// Serialises vCPUs and emulated devices into a memfd.
     Save {
-        /// Where to.
+        /// The memfd to write.
         fd: Fd,
     },
-    /// Build a stopped guest from what [`Self::Save`] wrote; touches nothing but this process.
-    /// EINVAL.
+    /// Builds a stopped guest from the output of [`Self::Save`]; affects only this process. EINVAL.
     Load {
-        /// Where from.
+        /// The memfd to read.
         fd: Fd,
     },
-    /// Let the vCPUs run.
+    /// Lets the vCPUs run.
     Start,
 }
 
 impl GuestCall {
-    /// Returns the name of the system call or ioctl.
+    /// Returns the name of the operation.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Stop => "stop guest",
@@ -39,7 +38,7 @@ impl GuestCall {
         }
     }
 
-    /// What the call touches, judged by its arguments, however it ends.
+    /// Returns the effect of the call, as determined by its arguments, regardless of its result.
     pub fn access(&self) -> Access {
         match self {
             Self::Stop | Self::Load { .. } => Access::Own,

@@ -1,7 +1,7 @@
 //! The ioctls of an iommufd context.
 //!
-//! Mirrors: `include/uapi/linux/iommufd.h` of Linux 7.3. Errnos are listed where they matter to a
-//! handoff; the order in which a kernel checks is kept in the simulated kernel.
+//! Mirrors: `include/uapi/linux/iommufd.h` of Linux 7.3. Errnos are listed if they matter to a
+//! handoff; the simulated kernel also reproduces the order of the kernel's checks.
 
 use super::{Access, Call, Rights};
 use crate::abi::ids::{Fd, Iova, ObjectId, Va};
@@ -15,7 +15,7 @@ pub enum IommufdCall {
     Destroy {
         /// The context.
         iommufd: Fd,
-        /// Any object but a device or an access.
+        /// Any object except a device or an access.
         id: ObjectId,
     },
     /// `IOMMU_IOAS_ALLOC` → [`super::Reply::Object`]. ENOMEM.
@@ -38,14 +38,15 @@ pub enum IommufdCall {
         ioas: ObjectId,
         /// Memory of the calling process.
         user_va: Va,
-        /// How much.
+        /// The length in bytes.
         length_bytes: u64,
-        /// Where.
+        /// The first device address.
         iova: Iova,
-        /// What a device may do there.
+        /// The access that devices have.
         rights: Rights,
     },
-    /// `IOMMU_IOAS_MAP_FILE` (6.13) at a fixed IOVA. As MAP, and EBADF, ENOTTY (older kernels).
+    /// `IOMMU_IOAS_MAP_FILE` (6.13) at a fixed IOVA. Errnos as for MAP, and EBADF, ENOTTY (older
+    /// kernels).
     IoasMapFile {
         /// The context.
         iommufd: Fd,
@@ -53,56 +54,56 @@ pub enum IommufdCall {
         ioas: ObjectId,
         /// A memfd.
         fd: Fd,
-        /// Where in the file.
+        /// Offset in the file.
         offset_bytes: u64,
-        /// How much.
+        /// The length in bytes.
         length_bytes: u64,
-        /// Where.
+        /// The first device address.
         iova: Iova,
-        /// What a device may do there.
+        /// The access that devices have.
         rights: Rights,
     },
-    /// `IOMMU_IOAS_COPY` at a fixed IOVA: one more area over the same pages. ENOENT when the source
-    /// is not fully mapped, EEXIST when the destination is taken.
+    /// `IOMMU_IOAS_COPY` at a fixed IOVA: one more area over the same pages. ENOENT if the source
+    /// is not completely mapped, EEXIST if the destination is in use.
     IoasCopy {
         /// The context.
         iommufd: Fd,
-        /// Whose pages.
+        /// The address space of the source.
         source: ObjectId,
-        /// Where they are.
+        /// The first device address of the source.
         source_iova: Iova,
-        /// The other address space; may be the same.
+        /// The address space of the destination; may be that of the source.
         destination: ObjectId,
-        /// Where to.
+        /// The first device address of the destination.
         destination_iova: Iova,
-        /// How much.
+        /// The length in bytes.
         length_bytes: u64,
-        /// What a device may do there.
+        /// The access that devices have.
         rights: Rights,
     },
-    /// `IOMMU_IOAS_UNMAP` of whole areas → [`super::Reply::Length`]. ENOENT, EBUSY. Not atomic.
+    /// `IOMMU_IOAS_UNMAP` of complete areas → [`super::Reply::Length`]. ENOENT, EBUSY. Not atomic.
     IoasUnmap {
         /// The context.
         iommufd: Fd,
         /// The address space.
         ioas: ObjectId,
-        /// Where.
+        /// The first device address.
         iova: Iova,
-        /// How much; `(0, u64::MAX)` is everything.
+        /// The length in bytes; IOVA 0 with `u64::MAX` unmaps everything.
         length_bytes: u64,
     },
     /// `IOMMU_IOAS_CHANGE_PROCESS` (6.13): the caller becomes the owner of every page set of the
-    /// context. EINVAL (an area that is not file-backed), EBUSY (an area in transition), ENOMEM
-    /// (limit). With `reserved` other than 0 it is EOPNOTSUPP before anything else: a probe that
-    /// touches nothing; ENOTTY there and always on an older kernel.
+    /// context. EINVAL (an area that is not file-backed), EBUSY (an area that another thread is
+    /// changing), ENOMEM (limit). With `reserved` other than 0 it fails with EOPNOTSUPP before any
+    /// other check: a read-only probe. ENOTTY on an older kernel, in either case.
     ChangeProcess {
         /// The context.
         iommufd: Fd,
         /// The field `__reserved`.
         reserved: u32,
     },
-    /// `IOMMU_OPTION`, `RLIMIT_MODE`, GET → [`super::Reply::Flag`]: whether this context charges
-    /// the memory map of the process (`true`) or its user (`false`).
+    /// `IOMMU_OPTION`, `RLIMIT_MODE`, GET → [`super::Reply::Flag`]: true if the context charges the
+    /// memory map of the process, false if it charges the user.
     GetRlimitMode {
         /// The context.
         iommufd: Fd,
@@ -112,43 +113,44 @@ pub enum IommufdCall {
     SetRlimitMode {
         /// The context.
         iommufd: Fd,
-        /// Charge the memory map of the process.
+        /// True to charge the memory map of the process.
         per_process: bool,
     },
     /// `IOMMU_HWPT_ALLOC` over an IOAS → [`super::Reply::Object`]; pins at once. ENOENT, EINVAL,
-    /// EADDRINUSE, ENOMEM; EOPNOTSUPP for a nesting parent of an IOMMU that cannot nest.
+    /// EADDRINUSE, ENOMEM; EOPNOTSUPP for a nesting parent if the IOMMU cannot nest.
     HwptAlloc {
         /// The context.
         iommufd: Fd,
-        /// For the IOMMU of this device.
+        /// The device whose IOMMU the HWPT is for.
         device: ObjectId,
         /// The address space.
         ioas: ObjectId,
-        /// `IOMMU_HWPT_ALLOC_NEST_PARENT`: a guest's page tables can lie over it.
+        /// True for a nesting parent (`IOMMU_HWPT_ALLOC_NEST_PARENT`), over which a guest's page
+        /// tables can be nested.
         nest_parent: bool,
     },
-    /// `IOMMU_HWPT_GET_DIRTY_BITMAP` of length 0: ENOENT when there is no such HWPT, and otherwise
-    /// EOPNOTSUPP (no dirty tracking) or EINVAL. Changes nothing: a probe for an HWPT.
+    /// A read-only probe for an HWPT: `IOMMU_HWPT_GET_DIRTY_BITMAP` of length 0. ENOENT if the HWPT
+    /// does not exist, otherwise EOPNOTSUPP (no dirty tracking) or EINVAL.
     ProbeHwpt {
         /// The context.
         iommufd: Fd,
         /// The HWPT.
         hwpt: ObjectId,
     },
-    /// `IOMMU_HWPT_ALLOC` over an HWPT, with data of a type that no driver has: EINVAL when that is
-    /// no nesting parent (or no HWPT), ENOENT when the device is not bound to this context, and
-    /// otherwise EOPNOTSUPP. Changes nothing: a probe for a nesting parent. A driver whose nested
-    /// HWPTs are all made through a viommu (Arm's, AMD's) answers EOPNOTSUPP for every HWPT, so
-    /// that there it tells nothing.
+    /// A read-only probe for a nesting parent: `IOMMU_HWPT_ALLOC` over an HWPT, with data of a type
+    /// that no driver has. EINVAL if the HWPT is not a nesting parent (or not an HWPT), ENOENT if
+    /// the device is not bound to this context, otherwise EOPNOTSUPP. A driver that makes all
+    /// nested HWPTs through a viommu (Arm's, AMD's) returns EOPNOTSUPP for every HWPT, so the probe
+    /// is inconclusive there.
     ProbeNesting {
         /// The context.
         iommufd: Fd,
-        /// A device behind its IOMMU.
+        /// A device behind the IOMMU of the HWPT.
         device: ObjectId,
         /// The HWPT.
         hwpt: ObjectId,
     },
-    /// `IOMMU_GET_HW_INFO` → [`super::Reply::HwInfo`]. ENOENT when the device is not bound to this
+    /// `IOMMU_GET_HW_INFO` → [`super::Reply::HwInfo`]. ENOENT if the device is not bound to this
     /// context.
     GetHwInfo {
         /// The context.
@@ -178,11 +180,11 @@ impl IommufdCall {
         }
     }
 
-    /// What the call touches, judged by its arguments, however it ends.
+    /// Returns the effect of the call, as determined by its arguments, regardless of its result.
     ///
-    /// Three mutating ioctls have forms that cannot succeed and so only read: CHANGE_PROCESS with a
-    /// reserved field set, COPY of a range onto itself, and HWPT_ALLOC with data that no driver
-    /// takes.
+    /// Three mutating ioctls have variants that cannot succeed and therefore only read:
+    /// CHANGE_PROCESS with a reserved field set, COPY of a range onto itself, and HWPT_ALLOC with
+    /// data that no driver accepts.
     pub fn access(&self) -> Access {
         match self {
             Self::ChangeProcess { reserved, .. } if *reserved != 0 => Access::Reads,
@@ -209,7 +211,7 @@ impl IommufdCall {
     }
 }
 
-/// Constructors for calls with many fields, so that a new field with a default touches no caller.
+/// Constructors of calls with many fields, so that a new field with a default affects no caller.
 impl IommufdCall {
     /// Returns a MAP of memory of the calling process.
     pub fn map(
@@ -223,7 +225,7 @@ impl IommufdCall {
         Call::Iommufd(Self::IoasMap { iommufd, ioas, user_va, length_bytes, iova, rights })
     }
 
-    /// Returns a MAP_FILE of a file from an offset on.
+    /// Returns a MAP_FILE of a file from an offset.
     pub fn map_file(
         iommufd: Fd,
         ioas: ObjectId,
@@ -272,17 +274,17 @@ impl IommufdCall {
         Call::Iommufd(Self::ChangeProcess { iommufd, reserved: 0 })
     }
 
-    /// Returns the CHANGE_PROCESS that only shows whether the kernel has it.
+    /// Returns the CHANGE_PROCESS that only probes whether the kernel supports it.
     pub fn probe_change_process(iommufd: Fd) -> Call {
         Call::Iommufd(Self::ChangeProcess { iommufd, reserved: 1 })
     }
 
-    /// Returns a HWPT_ALLOC of an HWPT that is no nesting parent.
+    /// Returns an HWPT_ALLOC of an HWPT that is not a nesting parent.
     pub fn hwpt_alloc(iommufd: Fd, device: ObjectId, ioas: ObjectId) -> Call {
         Call::Iommufd(Self::HwptAlloc { iommufd, device, ioas, nest_parent: false })
     }
 
-    /// Returns a HWPT_ALLOC of a nesting parent.
+    /// Returns an HWPT_ALLOC of a nesting parent.
     pub fn hwpt_alloc_nest_parent(iommufd: Fd, device: ObjectId, ioas: ObjectId) -> Call {
         Call::Iommufd(Self::HwptAlloc { iommufd, device, ioas, nest_parent: true })
     }

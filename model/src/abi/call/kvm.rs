@@ -1,7 +1,7 @@
 //! The ioctls of KVM that a handoff makes.
 //!
-//! Mirrors: `include/uapi/linux/kvm.h` of Linux 7.3. Errnos are listed where they matter to a
-//! handoff; the order in which a kernel checks is kept in the simulated kernel.
+//! Mirrors: `include/uapi/linux/kvm.h` of Linux 7.3. Errnos are listed if they matter to a handoff;
+//! the simulated kernel also reproduces the order of the kernel's checks.
 
 use super::{Access, Call};
 use crate::abi::ids::Fd;
@@ -16,22 +16,22 @@ pub enum KvmCall {
         /// `/dev/kvm`.
         kvm: Fd,
     },
-    /// `KVM_CREATE_IRQCHIP`. EIO (not its maker), EEXIST, EINVAL (there is a vCPU).
+    /// `KVM_CREATE_IRQCHIP`. EIO (created by another process), EEXIST, EINVAL (a vCPU exists).
     CreateIrqchip {
         /// The virtual machine.
         vm: Fd,
     },
-    /// `KVM_IRQFD`: signals of an eventfd become interrupts of a virtual machine, or no longer do.
-    /// Assigning: EBUSY where the eventfd has an irqfd (before 6.17: in the same VM), EBADF, EIO.
-    /// Taking away what is not there succeeds.
+    /// `KVM_IRQFD`: makes signals of an eventfd interrupts of a virtual machine, or stops that.
+    /// When assigning: EBUSY if the eventfd has an irqfd (before 6.17: in the same VM), EBADF, EIO.
+    /// Deassigning an irqfd that does not exist succeeds.
     Irqfd {
         /// The virtual machine.
         vm: Fd,
         /// The eventfd.
         eventfd: Fd,
-        /// Which interrupt of the virtual machine.
+        /// The interrupt of the virtual machine.
         gsi: u32,
-        /// Or take it away.
+        /// True to assign, false to deassign.
         assign: bool,
     },
 }
@@ -46,7 +46,7 @@ impl KvmCall {
         }
     }
 
-    /// What the call touches, judged by its arguments, however it ends.
+    /// Returns the effect of the call, as determined by its arguments, regardless of its result.
     pub fn access(&self) -> Access {
         match self {
             Self::CreateVm { .. } | Self::CreateIrqchip { .. } => Access::Own,

@@ -1,7 +1,7 @@
-//! Memory: memfds and what is mapped.
+//! Calls on memory: memfds and mappings.
 //!
-//! Mirrors: memfd_create(2), fcntl(2), fallocate(2), mmap(2). Errnos are listed where they matter
-//! to a handoff; the order in which a kernel checks is kept in the simulated kernel.
+//! Mirrors: memfd_create(2), fcntl(2), fallocate(2), mmap(2). Errnos are listed if they matter to a
+//! handoff; the simulated kernel also reproduces the order of the kernel's checks.
 
 use super::{Access, Call};
 use crate::abi::ids::{Fd, Va};
@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 pub enum MemoryCall {
     /// `memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)` → [`super::Reply::Fd`].
     Memfd {
-        /// Shown as `/memfd:name`.
+        /// The name, shown as `/memfd:name`.
         name: String,
     },
     /// `ftruncate(fd, length)`. EBADF, EINVAL, EPERM (sealed).
     Truncate {
         /// A memfd.
         fd: Fd,
-        /// The new length.
+        /// The new length in bytes.
         length_bytes: u64,
     },
     /// `fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW)`. EBADF, EINVAL, EPERM.
@@ -28,28 +28,28 @@ pub enum MemoryCall {
         /// A memfd.
         fd: Fd,
     },
-    /// `fcntl(fd, F_ADD_SEALS, seals)`. EBADF; EPERM (read-only, sealed), EINVAL (unknown, no
-    /// memfd), EBUSY (mapped writable, or pinned).
+    /// `fcntl(fd, F_ADD_SEALS, seals)`. EBADF; EPERM (read-only, sealed), EINVAL (unknown seal, not
+    /// a memfd), EBUSY (mapped writable, or pinned).
     AddSeals {
         /// A memfd.
         fd: Fd,
-        /// `F_SEAL_SEAL` 1, `_SHRINK` 2, `_GROW` 4, `_WRITE` 8, `_FUTURE_WRITE` 16.
+        /// The seals: `F_SEAL_SEAL` 1, `_SHRINK` 2, `_GROW` 4, `_WRITE` 8, `_FUTURE_WRITE` 16.
         seals: u32,
     },
-    /// `open("/proc/self/fd/N", O_RDONLY | O_CLOEXEC)` → [`super::Reply::Fd`]: another open file of
-    /// the same memfd. ENOENT, ENXIO.
+    /// `open("/proc/self/fd/N", O_RDONLY | O_CLOEXEC)` → [`super::Reply::Fd`]: another open file
+    /// description of the same memfd. ENOENT, ENXIO.
     ReopenReadOnly {
         /// A memfd.
         fd: Fd,
     },
-    /// `fallocate(fd, PUNCH_HOLE | KEEP_SIZE, offset, length)`: the file's pages there are replaced
-    /// by fresh ones, also under a device that has the old ones pinned. EBADF, EINVAL.
+    /// `fallocate(fd, PUNCH_HOLE | KEEP_SIZE, offset, length)`: replaces the file's pages there by
+    /// new ones, even if a device has the old ones pinned. EBADF, EINVAL.
     PunchHole {
         /// A memfd.
         fd: Fd,
-        /// First byte.
+        /// Offset of the first byte.
         offset_bytes: u64,
-        /// How many.
+        /// The length in bytes.
         length_bytes: u64,
     },
     /// `mmap(length, READ | WRITE, MAP_SHARED, fd, offset)` → [`super::Reply::Va`]; anonymous and
@@ -57,16 +57,16 @@ pub enum MemoryCall {
     Mmap {
         /// A memfd, or none.
         fd: Option<Fd>,
-        /// Where in the file.
+        /// Offset in the file.
         offset_bytes: u64,
-        /// How much.
+        /// The length in bytes.
         length_bytes: u64,
     },
     /// `munmap(addr, length)`. EINVAL.
     Munmap {
         /// The first address.
         va: Va,
-        /// How much.
+        /// The length in bytes.
         length_bytes: u64,
     },
 }
@@ -85,7 +85,7 @@ impl MemoryCall {
         }
     }
 
-    /// What the call touches, judged by its arguments, however it ends.
+    /// Returns the effect of the call, as determined by its arguments, regardless of its result.
     pub fn access(&self) -> Access {
         match self {
             Self::Memfd { .. }

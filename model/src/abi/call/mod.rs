@@ -1,15 +1,16 @@
 //! Every system call that a handoff makes, as data.
 //!
-//! A [`Call`] is what a process asks, a [`Reply`] what it gets, and an [`CallResult`] either that
-//! or an [`Errno`]. Because calls are values they can be recorded, replayed, failed on purpose,
-//! counted and compared, on either kernel, by code that knows nothing of the protocol.
+//! A [`Call`] is the request of a process, a [`Reply`] the result of a successful call, and a
+//! [`CallResult`] either a reply or an [`Errno`]. Because calls are values, code that knows nothing
+//! of the protocol can record, replay, count and compare them, and make them fail, on either
+//! kernel.
 //!
-//! Each call says what it touches ([`Call::access`]); the rule that the new process only reads
-//! until it has been told to commit is judged by that alone.
+//! Each call declares what it affects ([`Call::access`]). The rule that the new process only reads
+//! until it has received `Commit` is evaluated from that alone.
 //!
 //! Mirrors: `include/uapi/linux/iommufd.h` and `include/uapi/linux/vfio.h` of Linux 7.3, and the
-//! system calls of their man pages. Errnos are listed where they matter to a handoff; the order in
-//! which a kernel checks is kept in the simulated kernel.
+//! system calls of their man pages. Errnos are listed if they matter to a handoff; the simulated
+//! kernel also reproduces the order of the kernel's checks.
 
 mod container;
 mod device;
@@ -40,8 +41,8 @@ use std::fmt;
 
 /// A system call with its arguments, by the subsystem that answers it.
 ///
-/// A new call is a variant of one of these enums. Whoever answers, lays out, fails or describes
-/// calls matches them without a wildcard, so that the compiler names every place that needs it.
+/// A new call is a variant of one of these enums. Code that answers, encodes, fails or describes
+/// calls matches them without a wildcard, so the compiler reports every place that must handle it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Call {
@@ -63,8 +64,8 @@ pub enum Call {
     Container(ContainerCall),
     /// An ioctl of KVM.
     Kvm(KvmCall),
-    /// Any ioctl on any file, as bytes → [`Reply::Ioctl`], also where it fails: what the kernel
-    /// left in the argument is part of the answer.
+    /// Any ioctl on any file, as bytes → [`Reply::Ioctl`], even if it fails: the bytes that the
+    /// kernel left in the argument are part of the answer.
     Ioctl {
         /// The file.
         fd: Fd,
@@ -73,7 +74,7 @@ pub enum Call {
     },
 }
 
-/// Writes the call without the name of its subsystem.
+/// Formats the call without the name of its subsystem.
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -93,16 +94,16 @@ impl fmt::Debug for Call {
     }
 }
 
-/// What a call touches.
+/// The effect of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
-    /// Nothing.
+    /// Changes no state.
     Reads,
-    /// Only the calling process: its memory map, its descriptors, its own guest, messages to its
-    /// peer.
+    /// Changes only the calling process: its memory map, its descriptors, its own guest, messages
+    /// to its peer.
     Own,
-    /// Something that another process with the same descriptors sees.
+    /// Changes state that other processes with the same descriptors see.
     Mutates,
 }
 
@@ -125,7 +126,7 @@ impl Call {
         }
     }
 
-    /// Returns what the call touches, judged by its arguments, however it ends.
+    /// Returns the effect of the call, as determined by its arguments, regardless of its result.
     pub fn access(&self) -> Access {
         match self {
             Self::File(call) => call.access(),
@@ -142,8 +143,8 @@ impl Call {
     }
 }
 
-/// Why a call failed; `None` where it did not. An ioctl that is made of bytes is always answered,
-/// and says there whether it failed.
+/// Returns the errno of a failed call. An ioctl as bytes always has a reply, which contains the
+/// errno.
 pub fn errno_of(answer: &CallResult) -> Option<Errno> {
     match answer {
         Err(errno) => Some(*errno),
@@ -153,7 +154,7 @@ pub fn errno_of(answer: &CallResult) -> Option<Errno> {
 }
 
 impl Call {
-    /// What a kernel answers that refuses it and does nothing.
+    /// Returns the answer of a kernel that rejects the call and changes nothing.
     pub fn refused(&self, errno: Errno) -> CallResult {
         match self {
             Self::Ioctl { ioctl, .. } => Ok(Reply::Ioctl(ioctl.argument.untouched(Err(errno)))),
@@ -162,20 +163,20 @@ impl Call {
     }
 }
 
-/// One call that was made, by whom, and its answer: the unit of a trace.
+/// A completed call with its process and answer: the unit of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompletedCall {
-    /// Who called.
+    /// The calling process.
     pub pid: Pid,
-    /// What.
+    /// The call.
     pub call: Call,
-    /// What came back; [`ProcessCall::Exec`] and [`ProcessCall::Exit`] that worked are
+    /// The answer. For [`ProcessCall::Exec`] and [`ProcessCall::Exit`] that succeeded it is
     /// [`Reply::Done`].
     pub answer: CallResult,
 }
 
 impl CompletedCall {
-    /// Why it failed; `None` where it did not.
+    /// Returns the errno if the call failed.
     pub fn errno(&self) -> Option<Errno> {
         errno_of(&self.answer)
     }

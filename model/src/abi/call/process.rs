@@ -1,8 +1,8 @@
-//! Processes: their user, limits and capabilities, and how they begin and end.
+//! Calls about processes: their user, limits and capabilities, and how they begin and end.
 //!
 //! Mirrors: getrlimit(2), setresuid(2), capget(2), execve(2), pidfd_send_signal(2). Errnos are
-//! listed where they matter to a handoff; the order in which a kernel checks is kept in the
-//! simulated kernel.
+//! listed if they matter to a handoff; the simulated kernel also reproduces the order of the
+//! kernel's checks.
 
 use super::Access;
 use crate::abi::ids::{Fd, Uid};
@@ -17,12 +17,12 @@ pub enum ProcessCall {
     /// `setrlimit(RLIMIT_MEMLOCK)`, soft and hard. EPERM to raise the hard limit without
     /// CAP_SYS_RESOURCE.
     SetMemlock {
-        /// [`super::UNLIMITED`] for none.
+        /// The limit in bytes; [`super::UNLIMITED`] for none.
         limit_bytes: u64,
     },
     /// `geteuid()` → [`super::Reply::Uid`].
     GetUid,
-    /// `setresuid(uid, uid, uid)`: gives up every capability unless `uid` is 0. EPERM.
+    /// `setresuid(uid, uid, uid)`: drops every capability unless `uid` is 0. EPERM.
     SetUid {
         /// The new user.
         uid: Uid,
@@ -31,23 +31,24 @@ pub enum ProcessCall {
     GetCapIpcLock,
     /// `capset()` without CAP_IPC_LOCK.
     DropCapIpcLock,
-    /// `execve("/proc/self/fd/N")` of a program image: a new memory map, CLOEXEC descriptors
-    /// closed, the rest inherited. Returns only where it fails. EBADF, ENOENT, EACCES, ENOMEM.
+    /// `execve("/proc/self/fd/N")` of a program image: creates a new memory map and closes CLOEXEC
+    /// descriptors; the others are inherited. Returns only if it fails. EBADF, ENOENT, EACCES,
+    /// ENOMEM.
     Exec {
         /// The image.
         image: Fd,
     },
     /// `exit_group(status)`. Does not return.
     Exit {
-        /// What the parent sees.
+        /// The exit status.
         status: u8,
     },
-    /// `pidfd_send_signal(pidfd, SIGKILL)`. ESRCH when it is gone already, EPERM.
+    /// `pidfd_send_signal(pidfd, SIGKILL)`. ESRCH if the process has exited, EPERM.
     Kill {
         /// A pidfd.
         pidfd: Fd,
     },
-    /// `poll(pidfd, POLLIN)` without a deadline: returns when the process has exited and its
+    /// `poll(pidfd, POLLIN)` without a timeout: returns when the process has exited and its
     /// descriptors are closed. EBADF.
     AwaitExit {
         /// A pidfd.
@@ -72,7 +73,7 @@ impl ProcessCall {
         }
     }
 
-    /// What the call touches, judged by its arguments, however it ends.
+    /// Returns the effect of the call, as determined by its arguments, regardless of its result.
     pub fn access(&self) -> Access {
         match self {
             Self::GetMemlock | Self::GetUid | Self::GetCapIpcLock | Self::AwaitExit { .. } => {

@@ -1,112 +1,112 @@
-//! What calls come back with, and the constants of their arguments.
+//! Replies of calls, and constants of their arguments.
 
 use crate::abi::argument::IoctlOutcome;
 use crate::abi::errno::Errno;
 use crate::abi::ids::{Fd, IovaRange, ObjectId, Uid, Va};
 use serde::{Deserialize, Serialize};
 
-/// What a successful call gives.
+/// The reply of a successful call.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// Nothing but success.
+    /// Success without further data.
     Done,
     /// A new descriptor.
     Fd(Fd),
     /// The id of an object: new (alloc, bind) or the one in use (attach).
     Object(ObjectId),
-    /// Where memory was mapped.
+    /// The address of a new mapping.
     Va(Va),
-    /// A counter's value.
+    /// The value of a counter.
     Count(u64),
-    /// Bytes moved or unmapped.
+    /// Number of bytes transferred or unmapped.
     Length(u64),
-    /// What was read.
+    /// The bytes that were read.
     Bytes(#[serde(with = "crate::abi::hex")] Vec<u8>),
-    /// Yes or no.
+    /// A boolean.
     Flag(bool),
     /// A user.
     Uid(Uid),
-    /// The soft RLIMIT_MEMLOCK in bytes, [`UNLIMITED`] for none.
+    /// The soft RLIMIT_MEMLOCK in bytes; [`UNLIMITED`] for none.
     Memlock(u64),
-    /// Of a file.
+    /// The status of a file.
     Stat {
-        /// The inode: same inode, same file (within the file system of memfds).
+        /// The inode, which identifies the file (within the file system of memfds).
         inode: u64,
-        /// Its length.
+        /// The length in bytes.
         length_bytes: u64,
     },
-    /// A packet. Empty bytes: the peer is gone.
+    /// A packet; empty if the peer has closed the socket.
     Message {
-        /// One packet.
+        /// The bytes of the packet.
         #[serde(with = "crate::abi::hex")]
         bytes: Vec<u8>,
         /// The descriptors that came with it, all CLOEXEC.
         fds: Vec<Fd>,
-        /// MSG_CTRUNC: descriptors were lost.
+        /// True if descriptors were lost (MSG_CTRUNC).
         truncated: bool,
     },
-    /// Where fixed mappings may go.
+    /// The addresses at which fixed mappings are allowed.
     IovaRanges {
-        /// Sorted, disjoint.
+        /// The ranges, sorted and disjoint.
         ranges: Vec<IovaRange>,
-        /// 1 while no HWPT constrains it.
+        /// The required alignment in bytes; 1 while no HWPT constrains it.
         alignment_bytes: u64,
     },
-    /// Of the IOMMU in front of a device.
+    /// Information about the IOMMU of a device.
     HwInfo {
-        /// `enum iommu_hw_info_type`.
+        /// The `enum iommu_hw_info_type`.
         data_type: u32,
-        /// `enum iommufd_hw_capabilities`.
+        /// The `enum iommufd_hw_capabilities`.
         capabilities: u64,
     },
-    /// Of a device.
+    /// Information about a device.
     DeviceInfo {
-        /// `VFIO_DEVICE_FLAGS_*`.
+        /// The `VFIO_DEVICE_FLAGS_*`.
         flags: u32,
-        /// How many regions.
+        /// Number of regions.
         regions: u32,
-        /// How many interrupt indexes.
+        /// Number of interrupt indexes.
         irqs: u32,
     },
-    /// Of a region of a device.
+    /// Information about a region of a device.
     RegionInfo {
-        /// `VFIO_REGION_INFO_FLAG_*`.
+        /// The `VFIO_REGION_INFO_FLAG_*`.
         flags: u32,
-        /// Its size.
+        /// The size in bytes.
         length_bytes: u64,
-        /// Where it is in the device file.
+        /// Offset in the device file.
         offset_bytes: u64,
     },
-    /// Of an interrupt index of a device.
+    /// Information about an interrupt index of a device.
     IrqInfo {
-        /// `VFIO_IRQ_INFO_*`.
+        /// The `VFIO_IRQ_INFO_*`.
         flags: u32,
-        /// How many vectors.
+        /// Number of vectors.
         count: u32,
     },
-    /// What came of [`Call::Ioctl`](super::Call::Ioctl), also where it failed.
+    /// The outcome of a [`Call::Ioctl`](super::Call::Ioctl), even if it failed.
     Ioctl(IoctlOutcome),
 }
 
-/// What a call comes back with.
+/// The answer of a call.
 pub type CallResult = Result<Reply, Errno>;
 
-/// RLIM_INFINITY.
+/// `RLIM_INFINITY`: no limit.
 pub const UNLIMITED: u64 = u64::MAX;
 
-/// How many descriptors one message carries at most (SCM_MAX_FD).
+/// Maximum number of descriptors in one message (`SCM_MAX_FD`).
 pub const FDS_PER_MESSAGE_MAX: usize = 253;
 
-/// The longest packet, in bytes: well below the default of `net.core.wmem_max`.
+/// Maximum length of a packet in bytes: well below the default of `net.core.wmem_max`.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
-/// What a device may do with a mapping.
+/// The access of devices to a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rights {
-    /// READABLE.
+    /// `READABLE`.
     Read,
-    /// READABLE and WRITEABLE.
+    /// `READABLE` and `WRITEABLE`.
     ReadWrite,
 }

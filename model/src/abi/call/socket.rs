@@ -1,7 +1,7 @@
 //! Messages to the peer, with descriptors, over a SOCK_SEQPACKET socket.
 //!
-//! Mirrors: unix(7), sendmsg(2), recvmsg(2), shutdown(2). Errnos are listed where they matter to a
-//! handoff; the order in which a kernel checks is kept in the simulated kernel.
+//! Mirrors: unix(7), sendmsg(2), recvmsg(2), shutdown(2). Errnos are listed if they matter to a
+//! handoff; the simulated kernel also reproduces the order of the kernel's checks.
 
 use super::{Access, Call};
 use crate::abi::ids::Fd;
@@ -11,36 +11,38 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SocketCall {
-    /// `sendmsg(fd, bytes, SCM_RIGHTS fds)` on a SOCK_SEQPACKET socket, with MSG_NOSIGNAL. EPIPE
-    /// when the peer has gone or has shut down its receiving side, EBADF, EMSGSIZE, EINVAL (over
-    /// 253).
+    /// `sendmsg(fd, bytes, SCM_RIGHTS fds)` on a SOCK_SEQPACKET socket, with MSG_NOSIGNAL. EPIPE if
+    /// the peer has closed the socket or shut down its receiving side, EBADF, EMSGSIZE, EINVAL
+    /// (more than 253 descriptors).
     Send {
         /// A socket.
         fd: Fd,
-        /// One packet.
+        /// The bytes of the packet.
         #[serde(with = "crate::abi::hex")]
         bytes: Vec<u8>,
-        /// What goes with it.
+        /// The descriptors to send with it.
         fds: Vec<Fd>,
     },
     /// `recvmsg(fd, MSG_CMSG_CLOEXEC)` → [`super::Reply::Message`]; empty bytes are the end of the
-    /// stream. EAGAIN with `wait` off, or O_NONBLOCK on, and nothing there; EBADF, ECONNRESET.
+    /// stream. EAGAIN if the queue is empty and `wait` is off or O_NONBLOCK is on; EBADF,
+    /// ECONNRESET.
     Receive {
         /// A socket.
         fd: Fd,
-        /// Block until there is something (no MSG_DONTWAIT).
+        /// True to block until a packet arrives (no MSG_DONTWAIT).
         wait: bool,
     },
-    /// [`Self::Receive`] without waiting, with room for so many descriptors: the others are closed,
-    /// and MSG_CTRUNC tells of it.
+    /// [`Self::Receive`] without waiting, with room for `fds_max` descriptors: the others are
+    /// closed, and MSG_CTRUNC is set.
     ReceiveFew {
         /// A socket.
         fd: Fd,
-        /// How many descriptors the control buffer has room for.
+        /// Number of descriptors that the control buffer has room for.
         fds_max: usize,
     },
-    /// `shutdown(fd, SHUT_RD)`: from now on the peer's sends fail with EPIPE; what was sent before
-    /// stays readable. One atomic cut (`unix_shutdown`, under the state locks of both ends).
+    /// `shutdown(fd, SHUT_RD)`: from now on the peer's sends fail with EPIPE, and packets sent
+    /// before remain readable. The boundary is atomic (`unix_shutdown`, under the state locks of
+    /// both ends).
     ShutdownReceive {
         /// A socket.
         fd: Fd,
@@ -57,7 +59,7 @@ impl SocketCall {
         }
     }
 
-    /// What the call touches, judged by its arguments, however it ends.
+    /// Returns the effect of the call, as determined by its arguments, regardless of its result.
     pub fn access(&self) -> Access {
         match self {
             Self::Send { .. }

@@ -1,8 +1,8 @@
 //! The ioctls of groups and of containers with a type1 IOMMU that a handoff makes.
 //!
-//! Of MAP two forms are known, one that maps and one that gives a new address; of UNMAP only the
-//! one by which every mapping loses its address; of what is asked or set by a number only the one
-//! number.
+//! MAP has two variants, one that maps and one that passes a new address. UNMAP has only the
+//! variant that invalidates the address of every mapping, and requests whose argument is a number
+//! only the one number.
 
 use super::structure::{Bytes, Fields};
 use crate::abi::argument::{Argument, Ioctl, IoctlOutcome};
@@ -15,7 +15,7 @@ use crate::abi::request::{
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio::{self, vfio_iommu_type1_dma_map, vfio_iommu_type1_dma_unmap};
 
-/// Where UNMAP says how much it was.
+/// The field in which UNMAP returns the unmapped length.
 const UNMAPPED: usize = offset_of!(vfio_iommu_type1_dma_unmap, size);
 
 const ALL_VADDRS: u32 = vfio::VFIO_DMA_UNMAP_FLAG_VADDR | vfio::VFIO_DMA_UNMAP_FLAG_ALL;
@@ -42,7 +42,7 @@ fn map(flags: u32, user_va: Va, length_bytes: u64, iova: Iova) -> Ioctl {
     bytes.ioctl(VFIO_IOMMU_MAP_DMA)
 }
 
-/// The group or container to call on and the ioctl to make.
+/// Returns the group or container to call on and the ioctl to make.
 pub(super) fn encode(call: &ContainerCall) -> (Fd, Ioctl) {
     match *call {
         ContainerCall::SetContainer { group, container } => {
@@ -73,7 +73,8 @@ pub(super) fn encode(call: &ContainerCall) -> (Fd, Ioctl) {
     }
 }
 
-/// Returns what the kernel wrote or the ioctl returned, as the reply of a call that succeeded.
+/// Returns the reply of a call that succeeded, from the bytes that the kernel wrote or the return
+/// value.
 pub(super) fn reply(call: &ContainerCall, result: u32, outcome: &IoctlOutcome) -> Reply {
     match call {
         ContainerCall::GroupDevice { .. } => Reply::Fd(Fd(result.cast_signed())),
@@ -111,7 +112,7 @@ pub(super) fn written(call: &ContainerCall, reply: &Reply, outcome: IoctlOutcome
     }
 }
 
-/// Returns the call that an ioctl on a group or container is.
+/// Returns the call of an ioctl on a group or container.
 pub(super) fn decode(fd: Fd, request: u32, argument: &Argument) -> Option<ContainerCall> {
     match (request, argument) {
         (VFIO_SET_IOMMU, Argument::Value(VERSION_2)) => {

@@ -1,7 +1,7 @@
 //! The ioctls of a VFIO device file that a handoff makes.
 //!
-//! Of SET_IRQS only eventfds as triggers of vectors from 0 are known; of ATTACH and DETACH only the
-//! forms without a PASID, a field that kernels before 6.15 do not know.
+//! SET_IRQS supports only eventfds as triggers of vectors from 0. ATTACH and DETACH are used
+//! without the PASID, a field that kernels before 6.15 do not know.
 
 use super::structure::{Bytes, Fields};
 use crate::abi::argument::{Argument, Ioctl, IoctlOutcome};
@@ -19,17 +19,17 @@ use vfio_bindings::bindings::vfio::{
     vfio_irq_set, vfio_region_dma_range, vfio_region_info,
 };
 
-/// SET_IRQS: eventfds (or none of them) as triggers.
+/// Flags of SET_IRQS for eventfds (or none) as triggers.
 const IRQS_EVENTFD: u32 = vfio::VFIO_IRQ_SET_DATA_EVENTFD | vfio::VFIO_IRQ_SET_ACTION_TRIGGER;
 const IRQS_NONE: u32 = vfio::VFIO_IRQ_SET_DATA_NONE | vfio::VFIO_IRQ_SET_ACTION_TRIGGER;
-/// `struct vfio_irq_set` without its flexible array.
+/// Length of `struct vfio_irq_set` in bytes, without its flexible array.
 const IRQ_SET_BYTES: usize = offset_of!(vfio_irq_set, data);
 
-/// Of `open`.
+/// `O_CLOEXEC` of `open`.
 const O_CLOEXEC: u32 = 0o2_000_000;
 
-/// `VFIO_DEVICE_FEATURE` that exports the beginning of a region as a dma-buf, whose descriptor it
-/// returns.
+/// Returns the `VFIO_DEVICE_FEATURE` that exports the beginning of a region as a dma-buf; the ioctl
+/// returns its descriptor.
 pub fn export_bar(region: u32, length_bytes: u64) -> Ioctl {
     const DATA: usize = offset_of!(vfio_device_feature, data);
     const RANGE: usize = DATA + size_of::<vfio_device_feature_dma_buf>();
@@ -43,7 +43,7 @@ pub fn export_bar(region: u32, length_bytes: u64) -> Ioctl {
         .ioctl(VFIO_DEVICE_FEATURE)
 }
 
-/// The device file to call on and the ioctl to make.
+/// Returns the device file to call on and the ioctl to make.
 pub(super) fn encode(call: &DeviceCall) -> (Fd, Ioctl) {
     match call {
         DeviceCall::Bind { device, iommufd } => (
@@ -96,7 +96,7 @@ fn irq_set(index: u32, eventfds: &[Fd]) -> Bytes {
         .fold(set, |set, (vector, eventfd)| set.fd(IRQ_SET_BYTES + 4 * vector, *eventfd))
 }
 
-/// Returns what the kernel wrote, as the reply of a call that succeeded.
+/// Returns the reply of a call that succeeded, from the bytes that the kernel wrote.
 pub(super) fn reply(call: &DeviceCall, outcome: &IoctlOutcome) -> Reply {
     let out = Fields(&outcome.bytes);
     match call {
@@ -165,7 +165,7 @@ pub(super) fn written(call: &DeviceCall, reply: &Reply, mut outcome: IoctlOutcom
     IoctlOutcome { bytes: written.0, ..outcome }
 }
 
-/// Returns the call that an ioctl on a device file is.
+/// Returns the call of an ioctl on a device file.
 pub(super) fn decode(device: Fd, request: u32, argument: &Argument) -> Option<DeviceCall> {
     let arg = Fields(argument.bytes());
     Some(match request {

@@ -1,7 +1,7 @@
 //! The ioctls of KVM that a handoff makes.
 //!
-//! No crate that this one depends on has KVM's structures; the two fields that matter of `struct
-//! kvm_irqfd` are at its beginning. Mirrors `include/uapi/linux/kvm.h` of Linux 7.3.
+//! The crates that this one depends on have no bindings of KVM's structures, so the offsets of
+//! `struct kvm_irqfd` are written out. Mirrors `include/uapi/linux/kvm.h` of Linux 7.3.
 
 use super::structure::{Bytes, Fields};
 use crate::abi::argument::{Argument, Ioctl, IoctlOutcome};
@@ -19,7 +19,7 @@ mod irqfd {
     pub(super) const DEASSIGN: u32 = 1;
 }
 
-/// The file of KVM to call on and the ioctl to make.
+/// Returns the file of KVM to call on and the ioctl to make.
 pub(super) fn encode(call: &KvmCall) -> (Fd, Ioctl) {
     match *call {
         KvmCall::CreateVm { kvm } => (kvm, Ioctl::with_value(KVM_CREATE_VM, 0)),
@@ -34,7 +34,7 @@ pub(super) fn encode(call: &KvmCall) -> (Fd, Ioctl) {
     }
 }
 
-/// Returns what an ioctl returned, as the reply of a call that succeeded.
+/// Returns the reply of a call that succeeded, from the return value of its ioctl.
 pub(super) fn reply(call: &KvmCall, result: u32) -> Reply {
     match call {
         KvmCall::CreateVm { .. } => Reply::Fd(Fd(result.cast_signed())),
@@ -54,7 +54,7 @@ pub(super) fn written(call: &KvmCall, reply: &Reply, outcome: IoctlOutcome) -> I
     }
 }
 
-/// Returns the call that an ioctl on a file of KVM is; one whose argument is a number has no bytes.
+/// Returns the call of an ioctl on a file of KVM. An argument that is a number has no bytes.
 pub(super) fn decode(fd: Fd, request: u32, argument: &Argument) -> Option<KvmCall> {
     let arg = Fields(argument.bytes());
     let has_none = argument.bytes().is_empty();

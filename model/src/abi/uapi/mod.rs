@@ -1,16 +1,17 @@
 //! The ioctls as bytes: one codec for the real kernel, for traces and for replay.
 //!
-//! [`encode`] lays a [`Call`] out as the kernel's argument structure, [`decode`] reads one back,
-//! and [`answer`] takes the answer out of the structure that the kernel wrote. Layouts come from
-//! the bindings of the kernel's own headers (`offset_of!` and `size_of`), so that no offset is
-//! typed in, and because the real backend sends exactly these bytes, an error here shows on a real
-//! kernel.
+//! [`encode`] writes a [`Call`] as the kernel's argument structure, [`decode`] reads one back, and
+//! [`answer`] extracts the answer from the structure that the kernel wrote. Offsets and sizes come
+//! from bindings of the kernel's headers (`offset_of!` and `size_of`), never from literals. The
+//! real backend sends exactly these bytes, so an error here becomes visible on a real kernel.
 //!
-//! Only the forms that [`Call`] has are known: fixed IOVAs, no PASID, MSI triggers from vector 0.
-//! Anything else is `None`, never a guess, and is made as [`Call::Ioctl`].
+//! Only the variants of [`Call`] are encoded and decoded: fixed IOVAs, no PASID, MSI triggers from
+//! vector
+//! 0. Any other ioctl decodes to `None`, never to an approximation, and is made as [`Call::Ioctl`].
 //!
-//! The ioctls of each subsystem have a file with four functions, which match its calls without a
-//! wildcard: `encode`; `reply`, which reads what the kernel wrote; its inverse `written`; `decode`.
+//! The ioctls of each subsystem have a file with four functions that match its calls without a
+//! wildcard: `encode`; `reply`, which reads the structure that the kernel wrote; its inverse
+//! `written`; `decode`.
 
 mod container;
 mod device;
@@ -26,7 +27,7 @@ use crate::abi::call::{Call, CallResult, Reply};
 use crate::abi::ids::Fd;
 pub use device::export_bar;
 
-/// The descriptor to call on and the ioctl to make; `None` when the call is not an ioctl.
+/// Returns the descriptor to call on and the ioctl to make; `None` if the call is not an ioctl.
 pub fn encode(call: &Call) -> Option<(Fd, Ioctl)> {
     match call {
         Call::Iommufd(call) => Some(iommufd::encode(call)),
@@ -40,7 +41,7 @@ pub fn encode(call: &Call) -> Option<(Fd, Ioctl)> {
     }
 }
 
-/// What came of the ioctl that `call` is, as its answer.
+/// Returns the answer of `call`, whose ioctl had this outcome.
 pub fn answer(call: &Call, outcome: IoctlOutcome) -> CallResult {
     let result = outcome.result;
     match call {
@@ -55,8 +56,8 @@ pub fn answer(call: &Call, outcome: IoctlOutcome) -> CallResult {
     }
 }
 
-/// What came of an ioctl with this answer: the inverse of [`answer`], by which a simulated run
-/// becomes a trace.
+/// Returns the outcome of an ioctl with this answer: the inverse of [`answer`], used to write a
+/// simulated run as a trace.
 pub fn outcome(call: &Call, ioctl: &Ioctl, answer: &CallResult) -> IoctlOutcome {
     let reply = match answer {
         Ok(Reply::Ioctl(outcome)) => return outcome.clone(),
@@ -78,7 +79,7 @@ pub fn outcome(call: &Call, ioctl: &Ioctl, answer: &CallResult) -> IoctlOutcome 
     }
 }
 
-/// The call that an ioctl on `fd` is; `None` where [`Call`] has no such form.
+/// Returns the call of an ioctl on `fd`; `None` if [`Call`] has no variant for it.
 pub fn decode(fd: Fd, request: u32, argument: &Argument) -> Option<Call> {
     (iommufd::decode(fd, request, argument).map(Call::Iommufd))
         .or_else(|| device::decode(fd, request, argument).map(Call::Device))

@@ -1,33 +1,34 @@
-//! `IOMMU_IOAS_CHANGE_PROCESS` as it was proposed first, in no kernel that was released.
+//! `IOMMU_IOAS_CHANGE_PROCESS` as first proposed; no released kernel has it.
 //!
-//! Mirrors "Live update: iommufd", RFC V1 (2024-07-20), patch 7: after the size and flags a count,
-//! and a pointer to a list of where each stretch of memory was and is.
+//! Mirrors "Live update: iommufd", RFC V1 (2024-07-20), patch 7: size and flags are followed by a
+//! count, and by a pointer to a list with the old and new address of each block of memory.
 
 use super::structure::Bytes;
 use crate::abi::argument::{Argument, Ioctl, Pointee};
 use crate::abi::ids::Va;
 use crate::abi::request::IOMMU_IOAS_CHANGE_PROCESS;
 
-/// Where it stands how many rows the list has.
+/// Offset of the number of entries.
 pub const COUNT: usize = 8;
-/// Where the pointer to the list stands.
+/// Offset of the pointer to the list.
 pub const LIST: usize = 16;
-/// The length of a row: old address, new address, length in bytes.
+/// Length of an entry in bytes: old address, new address, length in bytes.
 pub const ROW: usize = 24;
 const SIZE: usize = 24;
 
-/// A stretch of memory of a process that is gone, and where its successor has it.
+/// A block of memory of the old process, and its address in the new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Move {
-    /// Where it was.
+    /// The old address.
     pub old: Va,
-    /// Where it is.
+    /// The new address.
     pub new: Va,
-    /// How long it is.
+    /// The length in bytes.
     pub length_bytes: u64,
 }
 
-/// The call that makes its caller the owner of every page set, at these addresses.
+/// Returns the ioctl that makes its caller the owner of every page set, with memory at these
+/// addresses.
 pub fn change_addresses(moves: &[Move]) -> Ioctl {
     let count = u32::try_from(moves.len()).expect("blocks of RAM are few");
     let rows = moves.iter().flat_map(|row| [row.old.0, row.new.0, row.length_bytes]);

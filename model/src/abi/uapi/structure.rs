@@ -1,6 +1,6 @@
-//! An argument structure, built and read field by field.
+//! Argument structures, built and read field by field.
 //!
-//! Offsets come from the bindings of the kernel's headers; numbers are in the machine's byte order.
+//! Offsets come from bindings of the kernel's headers; numbers are in native byte order.
 
 use crate::abi::argument::Ioctl;
 use crate::abi::ids::{Fd, ObjectId};
@@ -9,7 +9,7 @@ use crate::abi::ids::{Fd, ObjectId};
 pub(super) struct Bytes(pub(super) Vec<u8>);
 
 impl Bytes {
-    /// Zeroes, with the leading `size` or `argsz` set.
+    /// Returns a zeroed structure with its leading `size` or `argsz` set.
     pub(super) fn sized(length: usize) -> Self {
         Self(vec![0; length]).u32(0, u32::try_from(length).expect("a structure is small"))
     }
@@ -38,7 +38,7 @@ impl Bytes {
     }
 }
 
-/// An argument structure being read; fields beyond its end read as zero, as the kernel reads them.
+/// An argument structure being read; fields beyond its end read as zero, as in the kernel.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl Fields<'_> {

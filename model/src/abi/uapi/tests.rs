@@ -1,4 +1,4 @@
-//! What the codec lays out it reads back, in both directions, and it guesses nothing.
+//! The codec survives a round trip in both directions, and decodes only exact matches.
 
 use super::structure::Bytes;
 use super::{answer, decode, encode, outcome};
@@ -14,8 +14,8 @@ const IOMMUFD: Fd = Fd(3);
 const DEVICE: Fd = Fd(4);
 const ID: ObjectId = ObjectId(7);
 
-/// One of each ioctl, and of those of which a field has few values, one with each. All fields are
-/// spelled: a new one asks for its values here.
+/// Returns one call of each ioctl, and one per value if a field has few values. All fields are
+/// spelled out, so that a new field must be added here.
 fn every_ioctl() -> Vec<Call> {
     [iommufd(), devices(), containers(), kvm(), nesting()].concat()
 }

@@ -1,4 +1,4 @@
-//! The state as the new process holds it, and whether the kernel has what it says.
+//! The adopted state, and its comparison with the kernel's state.
 
 use super::script::Script;
 use super::{IncomingTransport, Plan};
@@ -13,14 +13,14 @@ use crate::stream::{InvalidState, State};
 use crate::vm::blocker::Blocker;
 use crate::vm::{Descriptors, Device, Key, Kind, Vm};
 
-/// The state, as this process holds it.
+/// The received state with this process's descriptors.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Adopted {
     pub(super) vm: Vm,
     /// This process's descriptors of it.
     pub(super) descriptors: Descriptors,
-    /// For each phase that needs the inventory, its calls, in the order of [`InPhase::ALL`]; none
-    /// of one that the table does not name.
+    /// The calls of each phase that needs the inventory, in the order of [`InPhase::ALL`]; empty
+    /// for a phase that the table does not name.
     pub(super) calls: Vec<Vec<Call>>,
 }
 
@@ -40,7 +40,7 @@ impl Adopted {
         Ok(Self { descriptors, calls, vm: state.vm })
     }
 
-    /// What the inventory calls a descriptor.
+    /// Returns the inventory's name for a descriptor; empty if it has none.
     fn name_of(&self, fd: Fd) -> String {
         let key = self.descriptors.iter().find(|(_, other)| *other == fd).map(|(key, _)| key);
         key.map(|key| key.name.clone()).unwrap_or_default()
@@ -51,7 +51,8 @@ impl Adopted {
         self.vm.devices.iter().find(|d| self.descriptors.get(&key(d)) == Some(device))
     }
 
-    /// Whether the kernel's answer is the one that the inventory promises.
+    /// Checks that the kernel's answer is the one that the inventory implies. For a probe, that is
+    /// an errno.
     pub(super) fn verify(
         &self,
         call: &Call,
@@ -80,7 +81,8 @@ impl Adopted {
         }
     }
 
-    /// What the kernel says that it does not have, and the check that asks for it.
+    /// Returns the check that fails, and its error, if the errno means that the kernel lacks the
+    /// object.
     fn absent(&self, call: &Call, errno: Errno) -> Option<(Check, StepError)> {
         Some(match (call, errno) {
             (Call::Iommufd(IommufdCall::ChangeProcess { iommufd, .. }), Errno::ENOTTY) => {
@@ -89,7 +91,7 @@ impl Adopted {
             }
             (Call::Iommufd(IommufdCall::IoasCopy { source, source_iova, .. }), Errno::ENOENT) => {
                 let what = format!("IOAS {source} at {source_iova}");
-                (Check::Mapped, StepError::mismatch(what, "mapped", "no such mapping"))
+                (Check::Mapped, StepError::mismatch(what, "a mapping", "no such mapping"))
             }
             (Call::Iommufd(IommufdCall::ProbeHwpt { hwpt, .. }), Errno::ENOENT) => {
                 (Check::HwptThere, StepError::mismatch("HWPT", hwpt, "no such object"))
@@ -160,11 +162,11 @@ impl Adopted {
             return same(omitted, Check::RamLength, "length of a RAM file", said, length_bytes);
         }
         let said = self.device(fd).map(|device| device.inode);
-        same(omitted, Check::DeviceInode, "device node", said, inode)
+        same(omitted, Check::DeviceInode, "inode of a device node", said, inode)
     }
 }
 
-/// The kernel has what the inventory says, or the inventory says nothing.
+/// Fails the check if the inventory has a value and the kernel's differs.
 fn same<T>(
     omitted: &Mutations,
     check: Check,

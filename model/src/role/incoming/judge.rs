@@ -1,4 +1,4 @@
-//! What the new process makes of each answer.
+//! The new process's evaluation of each answer.
 
 use super::adopted::Adopted;
 use super::{Incoming, IncomingTransport};
@@ -52,7 +52,7 @@ impl Incoming {
                 }
                 Transition::of(call, answer)
             }
-            // Nobody may be left to hear it.
+            // The peer may have exited already.
             InPhase::Refuse => Transition::Next,
             // An eventfd may be empty.
             #[cfg(feature = "lab")]
@@ -138,8 +138,9 @@ impl Incoming {
     }
 }
 
-/// Whether an old process that did not take the commit lives. Told that it was not taken, one that
-/// lives says Abort; it never closes before, so the end of the stream is its death.
+/// Finds out whether the old process, which did not accept the commit, is alive: if so, it is
+/// rolling back and sends `Abort`. It never closes the socket before that, so the end of the stream
+/// means that it has died.
 fn judge_fate(call: &Call, answer: &CallResult) -> Transition {
     if let Call::Socket(SocketCall::Send { .. }) = call {
         return match answer {

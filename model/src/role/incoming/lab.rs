@@ -1,5 +1,5 @@
-//! What only the new processes of other protocols do: QEMU's, the first proposal's, and those with
-//! known bugs.
+//! Calls that only the new processes of other protocols make: QEMU's, the first proposal's, and
+//! those with known bugs.
 
 use super::Incoming;
 use super::script::Script;
@@ -13,7 +13,7 @@ use crate::vm::launch::containers;
 use crate::vm::{Backing, Key, Kind, Memory};
 
 impl Incoming {
-    /// The calls of a phase that follow from where this process has mapped guest RAM.
+    /// Returns the calls of a phase that depend on where this process has mapped guest RAM.
     pub(super) fn foreign(&self, phase: InPhase) -> Vec<Call> {
         match phase {
             InPhase::TakeAddresses => self.take_addresses(),
@@ -35,7 +35,8 @@ impl Incoming {
         contexts.map(|fd| Call::Ioctl { fd, ioctl: ioctl.clone() }).collect()
     }
 
-    /// Where guest RAM fell is known only when it is mapped.
+    /// Returns the calls that pass the new addresses of guest RAM, which are known only once it is
+    /// mapped.
     fn new_addresses(&self, phase: InPhase) -> Vec<Call> {
         let Some((vm, descriptors)) = self.inventory() else { return Vec::new() };
         let mut containers: Vec<_> = containers(&vm, &descriptors).collect();
@@ -47,7 +48,7 @@ impl Incoming {
 }
 
 impl Script<'_> {
-    /// The calls of a phase that the inventory decides.
+    /// Returns the calls of a phase that the inventory determines.
     pub(super) fn foreign(&self, phase: InPhase) -> Vec<Call> {
         match phase {
             InPhase::ProbeByChange => take_ownership(self.vm, self.descriptors),
@@ -67,7 +68,7 @@ impl Script<'_> {
             InPhase::DrainEvents => self.drain_events(),
             InPhase::WipeRam => self.wipe_ram(),
             InPhase::Unwind => self.unwind(),
-            // Where RAM is mapped decides these.
+            // These depend on where RAM is mapped.
             InPhase::TakeAddresses | InPhase::MapVaddr | InPhase::MapVaddrOfFirst => Vec::new(),
             other => unreachable!("{other:?} has no calls here"),
         }

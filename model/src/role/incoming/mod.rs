@@ -1,17 +1,22 @@
-//! The new process.
+//! The role of the new process, which adopts the guest and commits.
 //!
-//! Until it has been told to commit it only reads, and touches nothing but itself: it adopts
-//! descriptors, compares every id, mapping and device of the inventory with what the kernel says,
-//! maps guest RAM and builds a stopped guest. Then it takes the ownership and passes the point of
-//! no return, which is one packet. If it cannot do either, it ends, and everything that it received
-//! is closed by that end; it never unwinds anything that is not its own.
+//! It is created from a protocol and a transport, over which it receives the descriptors and the
+//! stream with the inventory. `script` computes the calls of each phase, `judge` evaluates each
+//! answer, and `adopted` compares the kernel's state with the inventory.
 //!
-//! How a mapping is verified without touching it: `IOMMU_IOAS_COPY` of a range onto itself can only
-//! answer EEXIST (it is mapped) or ENOENT (it is not, or not all of it).
+//! **Invariant:** before it has received `Commit` (by exec: before `ChangeOwner`) the new process
+//! changes nothing that the old process can see. It adopts descriptors, compares every id, mapping
+//! and device of the inventory with the kernel's state, maps guest RAM, and builds a stopped guest.
+//! Then it takes the ownership and passes the point of no return, which is one packet. If it fails
+//! before that, it exits, which closes everything that it received, or by exec executes the old
+//! program again. It never unwinds state that is not its own.
+//!
+//! A mapping is verified without changing it by `IOMMU_IOAS_COPY` of a range onto itself, which
+//! cannot succeed: EEXIST means that the range is mapped, ENOENT that it is not, or not completely.
 //!
 //! Mirrors: `vfio_cpr_load_device` and the incoming branches of `iommufd_cdev_attach` in QEMU 10.2
 //! (`hw/vfio/cpr-iommufd.c`, `hw/vfio/iommufd.c`): bind, alloc, attach and map are skipped. Unlike
-//! there, what is skipped is verified, and no error path issues a mutating ioctl.
+//! in QEMU, the skipped steps are verified, and no error path issues a mutating ioctl.
 
 mod adopted;
 mod judge;
@@ -35,30 +40,30 @@ use adopted::Adopted;
 use script::Script;
 use serde::{Deserialize, Serialize};
 
-/// What the new process begins with.
+/// The transport from the old process or program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IncomingTransport {
-    /// One end of a SOCK_SEQPACKET pair; everything else comes over it.
+    /// Everything arrives over one end of a SOCK_SEQPACKET pair.
     Transfer {
         /// The socket.
         socket: Fd,
     },
-    /// Inherited descriptors.
+    /// The old program executed this one, and the descriptors are inherited.
     Exec {
-        /// The stream.
+        /// The memfd of the stream.
         stream: Fd,
-        /// The program to go back to.
+        /// The image of the old program, for the fallback.
         old_image: Fd,
     },
 }
 
-/// How it ended, for the new process.
+/// The outcome for the new process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IncomingOutcome {
-    /// The guest is here.
+    /// The guest belongs to this process.
     TookOver,
-    /// It is not, and this process ends.
+    /// The takeover failed, and this process exits.
     Left,
 }
 
@@ -73,18 +78,18 @@ pub struct Incoming {
     uid: Uid,
     arrived: Vec<Fd>,
     adopted: Option<Shared<Adopted>>,
-    /// Where guest RAM fell, in the order of its file-backed blocks.
+    /// The addresses at which guest RAM is mapped, in the order of the file-backed blocks.
     mapped: Vec<Va>,
-    /// `/dev/kvm`, while a virtual machine is made.
+    /// `/dev/kvm`, open while the virtual machine is created.
     kvm: Option<Fd>,
-    /// The virtual machine of KVM.
+    /// KVM's virtual machine.
     kvm_vm: Option<Fd>,
     reason: String,
     cause: Option<Cause>,
     outcome: Option<IncomingOutcome>,
 }
 
-/// What is fixed for the whole run.
+/// Data that is fixed for the whole run.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Plan {
     table: Table<InPhase>,
@@ -93,7 +98,7 @@ struct Plan {
 }
 
 impl Incoming {
-    /// A role at its beginning.
+    /// Creates a role in the first phase of its table.
     pub fn new(protocol: &Protocol, origin: IncomingTransport) -> Self {
         let plan = Plan {
             table: Table::new(protocol.incoming.clone(), &protocol.incoming_jumps),
@@ -118,8 +123,9 @@ impl Incoming {
         }
     }
 
-    /// The inventory and the descriptors, as soon as they are read: what a VMM goes on with, and
-    /// hands over the next time. Guest RAM is where this process has mapped it.
+    /// Returns the inventory and the descriptors, once the stream is read. A VMM continues with
+    /// them, and hands them over in the next handoff. Guest RAM has the addresses at which this
+    /// process mapped it.
     pub fn inventory(&self) -> Option<(Vm, Descriptors)> {
         let adopted = self.adopted.as_ref()?;
         let mut vm = adopted.vm.clone();
@@ -130,7 +136,7 @@ impl Incoming {
         Some((vm, descriptors))
     }
 
-    /// Every call of every phase that a role with this origin makes for an inventory.
+    /// Returns every call of every phase that a role with this transport makes for an inventory.
     pub fn script(
         protocol: &Protocol,
         origin: IncomingTransport,
@@ -151,7 +157,8 @@ impl Incoming {
         named.flat_map(of_phase).collect()
     }
 
-    /// The calls of the present phase that the inventory fixes; empty for one that it does not.
+    /// Returns the calls of the present phase that the inventory determines; empty if it determines
+    /// none.
     fn fixed(&self) -> &[Call] {
         match &self.adopted {
             Some(adopted) => &adopted.calls[self.walk.phase as usize],
@@ -173,7 +180,7 @@ impl Incoming {
         }
     }
 
-    /// Passes phases without calls, and notes the end.
+    /// Skips phases without calls, and records the outcome at the end.
     fn arrive(&mut self) {
         while self.count() == 0 {
             match self.walk.rule(&self.plan.table.rules) {

@@ -1,7 +1,7 @@
 //! The calls of each phase of the new process.
 //!
-//! Those that only the inventory decides are a [`Script`], made once; the others follow from what
-//! the process has learned so far.
+//! A [`Script`] holds the calls that the inventory alone determines, computed once; the others
+//! depend on what the process has received so far.
 
 use super::{Incoming, IncomingTransport};
 use crate::abi::call::{
@@ -15,7 +15,7 @@ use crate::stream::{Message, envelope};
 use crate::vm::{Backing, Descriptors, Device, DeviceKind, Key, Kind, Vm, launch};
 
 impl Incoming {
-    /// The calls of a phase that needs no inventory, without those that are not made.
+    /// Returns the calls of a phase that needs no inventory, without those that a mutant omits.
     pub(super) fn calls(&self, phase: InPhase) -> Vec<Call> {
         self.plan.omitted.remaining_calls(phase, self.all_calls(phase))
     }
@@ -60,7 +60,7 @@ impl Incoming {
             }
             InPhase::Adopted => say(Message::Adopted),
             InPhase::ResolveInDoubt => {
-                let reason = "the commit could not be told".to_owned();
+                let reason = "the commit could not be sent".to_owned();
                 let mut calls = say(Message::Refuse { reason });
                 calls.push(Call::Socket(SocketCall::Receive { fd: socket, wait: true }));
                 calls
@@ -149,7 +149,8 @@ impl Script<'_> {
         inherited.map(|fd| Call::File(FileCall::SetCloexec { fd, on })).collect()
     }
 
-    /// Everything that the kernel can tell without being changed.
+    /// Returns the calls that compare the kernel's state with the inventory; none of them changes
+    /// anything.
     fn verify(&self) -> Vec<Call> {
         let mut calls = Vec::new();
         for iommufd in contexts(self.vm, self.descriptors) {

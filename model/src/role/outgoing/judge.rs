@@ -1,4 +1,4 @@
-//! What the old process makes of each answer.
+//! The old process's evaluation of each answer.
 
 use super::{Outgoing, Snapshot};
 use crate::abi::call::{
@@ -24,10 +24,10 @@ impl Outgoing {
                 other => unexpected(other),
             },
             OutPhase::AwaitAdopted => match receive(call, answer) {
-                Ok(Message::Adopted) => Transition::from(self.judge_cut()),
+                Ok(Message::Adopted) => Transition::from(self.judge_snapshot()),
                 other => unexpected(other),
             },
-            OutPhase::Stop if answer.is_ok() => Transition::from(self.judge_cut()),
+            OutPhase::Stop if answer.is_ok() => Transition::from(self.judge_snapshot()),
             OutPhase::AwaitPrepared => match receive(call, answer) {
                 Ok(Message::Prepared) => Transition::Next,
                 other => unexpected(other),
@@ -46,7 +46,7 @@ impl Outgoing {
             },
             #[cfg(feature = "lab")]
             phase if phase.is_foreign() => self.judge_foreign(call, answer),
-            // Nothing may pass before the new process is gone: it could still take the ownership.
+            // Until the new process has exited, it could still take the ownership: wait again.
             OutPhase::AwaitGone if answer.is_err() => Transition::Repeat,
             _ => judge_plain(call, answer),
         }
@@ -76,20 +76,19 @@ impl Outgoing {
         self.judge_blockers(self.plan.blockers.iter().cloned().chain(limit))
     }
 
-    /// What was cut while the guest runs must be what it would be now, where the new process is to
-    /// be told so.
-    fn judge_cut(&self) -> Result<(), StepError> {
+    /// Fails if an early snapshot is outdated and the table confirms early snapshots.
+    fn judge_snapshot(&self) -> Result<(), StepError> {
         let holds = !(self.snapshot == Snapshot::Outdated && confirms(&self.plan.table.rules));
         self.plan.protocol.mutations.require(Check::StillSo, holds, || StepError::Outdated)
     }
 
-    /// The context whose probe this is: each has one, and they are the first calls of the
-    /// preflight.
+    /// Returns the name of the context that the present call probes: the preflight begins with one
+    /// probe for each context.
     fn probed(&self) -> String {
         self.plan.contexts[self.walk.at as usize].clone()
     }
 
-    /// The way back must fit into this side's limit, too.
+    /// Checks that reclaiming the ownership fits this process's RLIMIT_MEMLOCK.
     fn judge_ready(&self, peer: Uid) -> Transition {
         self.judge_blockers(self.memlock_blocker(peer == self.uid))
     }
@@ -123,9 +122,10 @@ fn receive(call: &Call, answer: &CallResult) -> Result<Message, StepError> {
     }
 }
 
-/// Reads on until there is nothing left; a commit that came before the cut counts. ECONNRESET is
-/// not the end: it stands before what the peer had sent until it died with packets unread. No error
-/// is the end: to go back without having read everything could make two guests of one.
+/// Reads until the queue is empty; a `Committed` that was sent before the shutdown counts.
+///
+/// No error ends the phase, because a rollback with an unread `Committed` could leave two guests
+/// running. ECONNRESET in particular precedes the packets of a peer that died with unread input.
 fn judge_drain(call: &Call, answer: &CallResult) -> Transition {
     match (answer, message_of(answer, call)) {
         (_, Ok(Message::Committed)) => Transition::Jump,

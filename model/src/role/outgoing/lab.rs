@@ -1,4 +1,4 @@
-//! What only the old processes of other protocols do: QEMU's, and those with known bugs.
+//! Calls that only the old processes of other protocols make: QEMU's, and those with known bugs.
 
 use super::script::Script;
 use super::{Outgoing, OutgoingOutcome};
@@ -13,7 +13,7 @@ use crate::stream::State;
 use crate::vm::Kind;
 use crate::vm::launch::containers;
 
-/// What a shell shows of a process that has died of SIGABRT.
+/// Exit status that a shell reports for a process killed by SIGABRT.
 const SIGABRT_STATUS: u8 = 134;
 
 impl Script<'_> {
@@ -48,7 +48,7 @@ impl Script<'_> {
         new_addresses(self.vm, |at| containers.get(usize::from(at)).copied())
     }
 
-    /// Of each container one call, from the first address to the last.
+    /// Returns one call per container, from its first address to its last.
     fn restore_sections(&self) -> Vec<Call> {
         let mut sections: Vec<Call> = Vec::new();
         for call in self.restore_addresses() {
@@ -90,18 +90,19 @@ impl Outgoing {
         }
     }
 
-    /// Of the addresses that were let go of only those are given again.
-    pub(super) fn due<'a>(&self, calls: &'a [Call]) -> &'a [Call] {
-        let due = match self.walk.phase {
+    /// Returns those calls that the present phase makes: addresses are restored only where they
+    /// were invalidated.
+    pub(super) fn required<'a>(&self, calls: &'a [Call]) -> &'a [Call] {
+        let required = match self.walk.phase {
             OutPhase::RestoreVaddr => self.restores(calls),
             OutPhase::RestoreWhole => self.released,
             OutPhase::AbortRestoring => self.released.min(1),
             _ => calls.len(),
         };
-        &calls[..calls.len().min(due)]
+        &calls[..calls.len().min(required)]
     }
 
-    /// How many of these calls are for a container that has let go of its addresses.
+    /// Returns how many of these calls are for a container whose addresses were invalidated.
     fn restores(&self, calls: &[Call]) -> usize {
         let release = &self.plan.calls[OutPhase::ReleaseVaddr as usize];
         let released = &release[..self.released.min(release.len())];
@@ -114,7 +115,7 @@ impl Outgoing {
     }
 }
 
-/// The state with mistakes in it.
+/// Returns the snapshot with the given mistakes in it.
 pub(super) fn misreported(mut state: State, misreports: &[Misreport]) -> State {
     for misreport_kind in misreports {
         misreport(*misreport_kind, &mut state);

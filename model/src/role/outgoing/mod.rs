@@ -1,15 +1,25 @@
-//! The old process.
+//! The role of the old process, which owns the guest and decides whether to commit.
 //!
-//! It holds everything, and it is the only one that may decide to commit. Until the new process has
-//! said `Committed` it can always go back; from then on it never touches anything again but to
-//! close it. What decides is one packet: [`OutPhase::Revoke`] shuts the receiving side of the
-//! socket down, which the kernel orders before or after the new process's send, and
-//! [`OutPhase::Drain`] reads what came before.
+//! It is created from a protocol, the inventory ([`Vm`]), the descriptors of this process, and a
+//! transport. `script` computes the calls of every phase from these; `judge` evaluates each answer.
+//!
+//! **Invariant:** until the old process has received `Committed` it can roll back, and the guest
+//! then runs here again; afterwards it only unmaps and closes what it holds, and exits. By exec, a
+//! successful `execve` ends this role: from then on only the new program can fall back.
+//!
+//! One packet decides. To roll back after `Commit`, [`OutPhase::Revoke`] shuts down the receiving
+//! side of the socket, which the kernel orders either before or after the new process's send:
+//!
+//! * Before: the send fails with EPIPE. The new process finds the old one alive, and leaves.
+//! * After: `Committed` is in the queue, [`OutPhase::Drain`] reads it, and the handoff has
+//!   succeeded.
+//!
+//! So both processes agree.
 //!
 //! Mirrors: `migration/migration.c`, `migration/cpr-transfer.c`, `migration/cpr-exec.c` and
-//! `hw/vfio/cpr-iommufd.c` of QEMU 10.2, in another order: the guest stops before its state is cut
-//! (or before what was cut is confirmed), the probe has no side effect, the commit is acknowledged
-//! and can be revoked, and the way back takes the ownership back.
+//! `hw/vfio/cpr-iommufd.c` of QEMU 10.2, with these differences: the guest stops before its
+//! snapshot is taken (or before an early one is confirmed), the probe has no side effect, the
+//! commit is acknowledged and can be revoked, and a rollback reclaims the ownership.
 
 mod judge;
 #[cfg(feature = "lab")]
@@ -31,37 +41,38 @@ use crate::vm::{ChargedTo, Descriptors, Vm};
 use script::Script;
 use serde::{Deserialize, Serialize};
 
-/// What the old process brings besides its inventory.
+/// The transport to the new process or program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OutgoingTransport {
-    /// To a new process.
+    /// A new process takes over.
     Transfer {
         /// This end of a SOCK_SEQPACKET pair.
         socket: Fd,
-        /// The new process.
+        /// A pidfd of the new process.
         pidfd: Fd,
     },
-    /// To a new program in this process.
+    /// A new program in this process takes over, by `execve`.
     Exec {
-        /// The new program.
+        /// The image of the new program.
         new_image: Fd,
-        /// This program, to come back to.
+        /// The image of this program, for the fallback.
         old_image: Fd,
     },
 }
 
-/// How it ended, for the old process.
+/// The outcome for the old process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutgoingOutcome {
-    /// The guest is with the new process.
+    /// The guest belongs to the new process.
     HandedOver,
-    /// It was refused before the guest stopped; nothing was touched.
+    /// The handoff was refused before the guest stopped, without side effects.
     Refused,
     /// The guest was stopped, and runs here again.
     RolledBack,
-    /// The same, but its memory could not be taken back: it is still owned by, and charged to, the
-    /// process that is gone. DMA goes on; CHANGE_PROCESS must be called again.
+    /// The guest runs here again, but the ownership of its memory could not be reclaimed: the pages
+    /// are still owned by, and charged to, the new process, which has exited. DMA continues;
+    /// CHANGE_PROCESS must be called again.
     RolledBackUnowned,
 }
 
@@ -72,43 +83,43 @@ pub struct Outgoing {
     walk: Cursor<OutPhase>,
     memlock_bytes: u64,
     uid: Uid,
-    /// The guest was stopped, or is let run again by a way back.
+    /// True once the guest was stopped, or a rollback has tried to start it.
     stopped: bool,
     snapshot: Snapshot,
     unowned: bool,
-    /// How many containers have let go of their addresses.
+    /// Number of containers whose addresses are invalidated.
     #[cfg(feature = "lab")]
     released: usize,
     cause: Option<Cause>,
     outcome: Option<OutgoingOutcome>,
 }
 
-/// The state, as the new process is told it.
+/// The status of the snapshot that the new process receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Snapshot {
-    /// It can still change.
+    /// Not taken yet; the inventory can still change.
     NotYet,
-    /// It is cut, or is being cut, and would be the same now.
+    /// Taken or being taken, and up to date.
     Made,
-    /// It would be another now.
+    /// Outdated: the virtual machine has changed since.
     Outdated,
 }
 
-/// What is fixed for the whole run.
+/// Data that stays fixed unless the virtual machine changes.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Plan {
     protocol: Protocol,
     transport: OutgoingTransport,
     table: Table<OutPhase>,
-    /// For each phase its calls, in the order of [`OutPhase::ALL`]; none of one that the table does
-    /// not name.
+    /// The calls of each phase, in the order of [`OutPhase::ALL`]; empty for a phase that the table
+    /// does not name.
     calls: Vec<Vec<Call>>,
     /// The names of the iommufds, or of the containers.
     contexts: Vec<String>,
     /// The name of the virtual machine.
     vm: String,
     user_pages: u64,
-    /// What the inventory says against itself.
+    /// Blockers that follow from the inventory alone.
     blockers: Vec<Blocker>,
 }
 
@@ -119,10 +130,10 @@ impl Plan {
         descriptors: &Descriptors,
         transport: OutgoingTransport,
     ) -> Self {
-        let told = State::of(vm, descriptors);
+        let state = State::of(vm, descriptors);
         #[cfg(feature = "lab")]
-        let told = told.map(|state| lab::misreported(state, &protocol.misreports));
-        let script = Script { vm, descriptors, told, transport };
+        let state = state.map(|state| lab::misreported(state, &protocol.misreports));
+        let script = Script { vm, descriptors, state, transport };
         let table = Table::new(protocol.outgoing.clone(), &protocol.outgoing_jumps);
         let named = |phase: &OutPhase| table.names(*phase);
         let made =
@@ -142,7 +153,7 @@ impl Plan {
 }
 
 impl Outgoing {
-    /// A role at its beginning.
+    /// Creates a role in the first phase of its table.
     pub fn new(
         protocol: &Protocol,
         vm: &Vm,
@@ -165,21 +176,21 @@ impl Outgoing {
         }
     }
 
-    /// Every call of every phase, as the inventory has them.
+    /// Returns every call of every phase, as computed from the inventory.
     pub fn script(&self) -> impl Iterator<Item = (OutPhase, &Call)> {
         let phases = OutPhase::ALL.iter().zip(&self.plan.calls);
         phases.flat_map(|(phase, calls)| calls.iter().map(|call| (*phase, call)))
     }
 
-    /// The calls of the present phase.
+    /// Returns the calls of the present phase.
     fn calls(&self) -> &[Call] {
         let calls = &self.plan.calls[self.walk.phase as usize];
         #[cfg(feature = "lab")]
-        let calls = self.due(calls);
+        let calls = self.required(calls);
         calls
     }
 
-    /// Passes phases without calls, and notes the end.
+    /// Skips phases without calls, and records the outcome at the end.
     fn arrive(&mut self) {
         self.note();
         while self.calls().is_empty() {
@@ -199,7 +210,7 @@ impl Outgoing {
         }
     }
 
-    /// Some phases say something by being come to, also where they have no calls.
+    /// Records the effect of entering a phase; some have one even if they make no calls.
     fn note(&mut self) {
         if self.walk.phase == OutPhase::Snapshot {
             self.snapshot = Snapshot::Made;
@@ -211,7 +222,7 @@ impl Outgoing {
         self.note_foreign();
     }
 
-    /// The offer, with what the preflight has learned.
+    /// Returns the `sendmsg` of the offer, with the results of the preflight.
     fn offer(&self, socket: Fd) -> Call {
         let Plan { vm, user_pages, table, .. } = &*self.plan;
         let early = confirms(&table.rules);

@@ -11,12 +11,12 @@ use crate::role::calls::{contexts, send, take_ownership};
 use crate::stream::{Message, Offer, State};
 use crate::vm::{Descriptors, Key, Kind, Vm, launch};
 
-/// The calls of each phase, from the inventory and its descriptors.
+/// The inputs from which the calls of each phase are computed.
 pub(super) struct Script<'a> {
     pub(super) vm: &'a Vm,
     pub(super) descriptors: &'a Descriptors,
-    /// What the new process is told; `None` where a descriptor is missing.
-    pub(super) told: Option<State>,
+    /// The snapshot that the new process receives; `None` if a descriptor is missing.
+    pub(super) state: Option<State>,
     pub(super) transport: OutgoingTransport,
 }
 
@@ -26,7 +26,7 @@ impl Script<'_> {
             OutPhase::Preflight => self.preflight(),
             OutPhase::Stop => vec![Call::Guest(GuestCall::Stop)],
             OutPhase::Save => self.save(),
-            OutPhase::Snapshot => self.cut(),
+            OutPhase::Snapshot => self.snapshot(),
             OutPhase::ReclaimOwnership => take_ownership(self.vm, self.descriptors),
             OutPhase::Park => self.irqfds(false),
             OutPhase::Unpark => self.irqfds(true),
@@ -58,7 +58,7 @@ impl Script<'_> {
             | OutPhase::AwaitPrepared
             | OutPhase::AwaitCommitted => listen(),
             OutPhase::Confirm => say(Message::Unchanged),
-            OutPhase::SendFds => self.hand(socket),
+            OutPhase::SendFds => self.send_descriptors(socket),
             OutPhase::Commit => say(Message::Commit),
             OutPhase::Release => self.release(socket, pidfd),
             OutPhase::Revoke => vec![Call::Socket(SocketCall::ShutdownReceive { fd: socket })],
@@ -112,8 +112,8 @@ impl Script<'_> {
         self.get(Kind::Guest).map(calls).unwrap_or_default()
     }
 
-    fn cut(&self) -> Vec<Call> {
-        let (Some(fd), Some(state)) = (self.get(Kind::Stream), &self.told) else {
+    fn snapshot(&self) -> Vec<Call> {
+        let (Some(fd), Some(state)) = (self.get(Kind::Stream), &self.state) else {
             return Vec::new();
         };
         let bytes = state.to_bytes();
@@ -127,15 +127,15 @@ impl Script<'_> {
         self.vm.keys().iter().filter_map(|key| self.descriptors.get(key)).collect()
     }
 
-    /// What the new process shall have.
-    fn handed(&self) -> Vec<Fd> {
-        let told = self.told.as_ref().map(|state| state.descriptors.iter().map(|(_, fd)| *fd));
-        told.map_or_else(|| self.listed(), Iterator::collect)
+    /// Returns the descriptors that the new process receives.
+    fn passed(&self) -> Vec<Fd> {
+        let state = self.state.as_ref().map(|state| state.descriptors.iter().map(|(_, fd)| *fd));
+        state.map_or_else(|| self.listed(), Iterator::collect)
     }
 
-    /// As many messages as the kernel's limit on descriptors in one demands.
-    fn hand(&self, socket: Fd) -> Vec<Call> {
-        let listed = self.handed();
+    /// Returns the messages that carry the descriptors, at most [`FDS_PER_MESSAGE_MAX`] each.
+    fn send_descriptors(&self, socket: Fd) -> Vec<Call> {
+        let listed = self.passed();
         let total = u32::try_from(listed.len()).expect("descriptors are few");
         let chunks = listed.chunks(FDS_PER_MESSAGE_MAX);
         (0..total)
@@ -162,7 +162,7 @@ impl Script<'_> {
     }
 
     fn window(&self, old_image: Fd, on: bool) -> Vec<Call> {
-        let inherited = self.handed().into_iter().chain([old_image]);
+        let inherited = self.passed().into_iter().chain([old_image]);
         inherited.map(|fd| Call::File(FileCall::SetCloexec { fd, on })).collect()
     }
 }

@@ -1,9 +1,9 @@
-//! What changes in a running virtual machine between two handoffs, or before one is cut: devices
-//! that are plugged and unplugged, and interrupts that a guest's driver arms.
+//! Changes of a running virtual machine: hotplug between handoffs, and interrupts that a guest's
+//! driver arms, also during one.
 //!
-//! All of it is of the last device, because KVM's numbers for interrupts go by the order of
-//! devices, and of iommufds. After an error the process holds what was made or not yet closed, and
-//! the inventory is as it was.
+//! Only the last device changes, because GSIs are numbered in the order of devices; only iommufds
+//! are supported. After an error the process holds the objects that were made or not yet closed,
+//! and the inventory is unchanged.
 
 use super::{DevicePlan, LaunchError, Start, irqfds};
 use crate::abi::call::{Call, FileCall, IommufdCall, KvmCall};
@@ -11,12 +11,12 @@ use crate::abi::ids::Fd;
 use crate::abi::kernel::Kernel;
 use crate::vm::{Descriptors, Device, Interrupts, Key, Kind, Vm};
 
-/// Arms interrupts of the last device, of which none were armed, because its guest asks for them.
+/// Arms interrupts of the last device, which had none armed, on behalf of its guest.
 ///
 /// Mirrors `vfio_msi_enable` of QEMU 10.2.
 ///
 /// # Errors
-/// A call that failed.
+/// The first call that failed.
 pub fn arm(
     interrupts: &[Interrupts],
     vm: &mut Vm,
@@ -33,12 +33,12 @@ pub fn arm(
     })
 }
 
-/// Plugs a device into the address space that a plan names, of an iommufd.
+/// Plugs a device into an address space of an iommufd, selected by the plan.
 ///
 /// Mirrors `vfio_pci_realize` of QEMU 10.2.
 ///
 /// # Errors
-/// A call that failed.
+/// The first call that failed.
 pub fn plug(
     plan: &DevicePlan,
     vm: &mut Vm,
@@ -60,12 +60,12 @@ pub fn plug(
 }
 
 /// Unplugs the last device: the last close of its file detaches it, and an HWPT that no other
-/// device has is destroyed.
+/// device uses is destroyed.
 ///
 /// Mirrors `vfio_exitfn` of QEMU 10.2.
 ///
 /// # Errors
-/// A call that failed.
+/// The first call that failed.
 pub fn unplug(
     vm: &mut Vm,
     descriptors: &mut Descriptors,
@@ -88,7 +88,7 @@ pub fn unplug(
         if let Some(id) = device.hwpt.filter(|_| !is_shared) {
             let key = Key::new(Kind::Iommufd, &vm.contexts[usize::from(device.context)].name, 0);
             let iommufd = start.descriptors.get(&key).expect("contexts are open");
-            // One that the kernel made by itself is gone with its last device.
+            // An HWPT that the kernel made on its own was destroyed with its last device.
             let _ = start.kernel.call(&Call::Iommufd(IommufdCall::Destroy { iommufd, id }));
         }
         let kept = start.descriptors.iter().filter(|(key, _)| !own.contains(key));
@@ -98,7 +98,7 @@ pub fn unplug(
     })
 }
 
-/// Makes a change whole, or not at all.
+/// Applies a change to the inventory and descriptors completely, or not at all.
 fn changed<K: Kernel>(
     vm: &mut Vm,
     descriptors: &mut Descriptors,
@@ -118,7 +118,7 @@ impl<K: Kernel> Start<'_, K> {
         self.descriptors.get(&key).expect("a device of a virtual machine is open")
     }
 
-    /// Gives a device's interrupts their irqfds, or takes them away; nothing without KVM.
+    /// Assigns or deassigns the irqfds of a device's interrupts; has no effect without KVM.
     fn take_interrupts(
         &mut self,
         vm: &Vm,

@@ -1,8 +1,9 @@
-//! Which HWPT a device is attached to.
+//! The choice of the HWPT to which a device is attached.
 //!
-//! Mirrors: `iommufd_cdev_autodomains_get` of QEMU 10.2, which offers a device the HWPTs of its
-//! container before it makes another. Here one that does not take the nesting parent of its address
-//! space, because it is behind another kind of IOMMU, fails the start.
+//! Mirrors: `iommufd_cdev_autodomains_get` of QEMU 10.2, which tries the existing HWPTs of the
+//! device's container before it makes another. Here the startup fails if a device cannot be
+//! attached to the nesting parent of its address space because it is behind a different kind of
+//! IOMMU.
 
 use super::{LaunchError, Start};
 use crate::abi::call::IommufdCall;
@@ -10,22 +11,22 @@ use crate::abi::ids::{Fd, ObjectId};
 use crate::abi::kernel::Kernel;
 use serde::{Deserialize, Serialize};
 
-/// Over which HWPT of its address space a device works.
+/// The HWPT through which a device is attached to its address space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HwptPlan {
-    /// The one that the kernel makes for all devices that are attached to the address space.
+    /// The HWPT that the kernel makes for all devices attached to the address space.
     #[default]
     Shared,
-    /// One that is made for it alone.
+    /// An HWPT made for this device alone.
     Own,
-    /// A nesting parent, made for the first device that wants one of the address space; the others
-    /// share it. A VMM whose guest has an IOMMU of its own lays the guest's page tables over it.
+    /// A nesting parent, made for the first device of the address space that requires one and
+    /// shared by the others. A VMM whose guest has an IOMMU nests the guest's page tables over it.
     NestParent,
 }
 
 impl HwptPlan {
-    /// What scenarios call it.
+    /// Returns the name that scenarios use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Shared => "shared",
@@ -36,7 +37,7 @@ impl HwptPlan {
 }
 
 impl<K: Kernel> Start<'_, K> {
-    /// What a device is attached to: its address space, or an HWPT over that.
+    /// Returns the object to attach a device to: its address space, or an HWPT over that.
     pub(super) fn page_table(
         &mut self,
         plan: HwptPlan,

@@ -1,5 +1,4 @@
-//! A start with iommufds: address spaces are made, devices attached to them, and RAM is mapped by
-//! file.
+//! Startup with iommufds: makes address spaces, attaches devices to them, and maps RAM by file.
 
 use super::{ContextPlan, DevicePlan, HwptPlan, LaunchError, Plan, RamPlan, Start};
 use crate::abi::argument::IoctlOutcome;
@@ -12,7 +11,7 @@ use crate::vm::{
 };
 
 impl<K: Kernel> Start<'_, K> {
-    /// iommufds with their address spaces, devices attached to them, and mappings.
+    /// Opens the iommufds, makes their address spaces, attaches the devices, and maps RAM and BARs.
     pub(super) fn by_iommufd(&mut self, plan: &Plan, vm: &mut Vm) -> Result<(), LaunchError> {
         vm.contexts =
             plan.contexts.iter().map(|context| self.context(context)).collect::<Result<_, _>>()?;
@@ -44,7 +43,7 @@ impl<K: Kernel> Start<'_, K> {
         Ok(Context { name: plan.name.clone(), spaces: Vec::new() })
     }
 
-    /// The open iommufd of a context of the plan.
+    /// Returns the open iommufd of a context of the plan.
     fn iommufd(&self, plan: &Plan, context: u16) -> Fd {
         let key = Key::new(Kind::Iommufd, &plan.contexts[usize::from(context)].name, 0);
         self.descriptors.get(&key).expect("contexts are opened before they are used")
@@ -72,7 +71,7 @@ impl<K: Kernel> Start<'_, K> {
         Ok(device)
     }
 
-    /// Attaches, and returns the HWPT, where there is one.
+    /// Attaches a device and returns its HWPT, if it has one.
     fn attach(
         &mut self,
         plan: &DevicePlan,
@@ -89,8 +88,8 @@ impl<K: Kernel> Start<'_, K> {
         })
     }
 
-    /// Maps every block into every address space: the first of a context by MAP or MAP_FILE, the
-    /// others by COPY.
+    /// Maps every block into every address space: by MAP or MAP_FILE into the first address space
+    /// of a context, by COPY into the others.
     fn map_all(
         &mut self,
         plan: &Plan,
@@ -122,7 +121,7 @@ impl<K: Kernel> Start<'_, K> {
                 }
                 let context = &mut vm.contexts[usize::from(space.context)];
                 let list = context.spaces.iter_mut().find(|s| s.ioas == spaces[place]);
-                // What a copy shows is charged with the original.
+                // The pages of a copy are charged with the original.
                 let charged_to = if earlier.is_some() { ChargedTo::Original } else { charged_to };
                 list.expect("every space is listed").mappings.push(Mapping {
                     iova: ram.iova,
@@ -136,7 +135,7 @@ impl<K: Kernel> Start<'_, K> {
         Ok(())
     }
 
-    /// `VFIO_DEVICE_FEATURE_DMA_BUF` of the whole BAR, and MAP_FILE of that.
+    /// Exports the BAR as a dma-buf (`VFIO_DEVICE_FEATURE_DMA_BUF`) and maps it by MAP_FILE.
     fn map_bar(&mut self, at: u16, plan: &DevicePlan, vm: &mut Vm) -> Result<(), LaunchError> {
         let Some(iova) = plan.bar else { return Ok(()) };
         self.for_what(&format!("BAR 0 of device {:?}", plan.name));

@@ -1,12 +1,13 @@
-//! How a VMM comes to own what it later hands over: the calls of a start, in their order.
+//! The startup of a VMM: the calls, in order, that set up the objects that it later hands over.
 //!
-//! The rules that make a later handoff possible are kept here: guest RAM is a memfd sealed against
-//! resizing and mapped by file; memory that several address spaces of one context see is mapped
-//! once and copied (`IOMMU_IOAS_COPY` shares the pins and the charge); a BAR is mapped only where
-//! it is asked for, for no such mapping can change its process; every descriptor is CLOEXEC from
-//! its first moment.
+//! The setup meets the preconditions of a later handoff. Guest RAM is a memfd, sealed against
+//! resizing and mapped by file. Memory that several address spaces of one context map is mapped
+//! once and copied (`IOMMU_IOAS_COPY` shares the pins and the charge). A BAR is mapped only on
+//! request, because such a mapping cannot change its process. Every descriptor is created with
+//! CLOEXEC.
 //!
-//! A container has no mapping by file, and no copies: each maps everything by address (`type1`).
+//! A container has no mappings by file and no copies: each container maps everything by address
+//! (`type1`).
 //!
 //! Mirrors: `iommufd_cdev_attach` and `vfio_pci_realize` of QEMU 10.2 without the incoming
 //! branches.
@@ -28,22 +29,23 @@ pub use plan::{ContextPlan, DevicePlan, Plan, RamPlan, SpacePlan};
 use std::collections::BTreeMap;
 pub(crate) use type1::containers;
 
-/// A call of a start that failed.
+/// A call that failed during startup or hotplug.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {call} failed: {errno} ({})", errno.text())]
 pub struct LaunchError {
-    /// For what.
+    /// The object that was being set up.
     pub what: String,
-    /// Which call.
+    /// The name of the call.
     pub call: &'static str,
-    /// Why.
+    /// The errno.
     pub errno: Errno,
 }
 
-/// Makes the calls of a start: everything is set up, armed and mapped, and the guest does not run
-/// yet.
+/// Sets everything up, arms and maps it; the guest does not run yet.
 ///
-/// After an error the process holds whatever was made so far; its end undoes all of it.
+/// # Errors
+/// The first call that failed. The process then holds the objects made so far; its exit releases
+/// them.
 pub fn launch(plan: &Plan, kernel: &mut impl Kernel) -> Result<(Vm, Descriptors), LaunchError> {
     let mut start = Start::of(kernel, Descriptors::default());
     let mut vm = Vm { name: plan.name.clone(), dma: plan.dma, ..Vm::default() };
@@ -63,20 +65,20 @@ pub fn launch(plan: &Plan, kernel: &mut impl Kernel) -> Result<(Vm, Descriptors)
     Ok((vm, start.descriptors))
 }
 
-/// Where KVM is.
+/// The path of KVM.
 pub(crate) const KVM: &str = "/dev/kvm";
 
-/// The calls that give every armed vector an irqfd in a virtual machine of KVM, or take it away.
+/// Returns the calls that assign an irqfd to every armed vector, or deassign it.
 pub(crate) fn irqfds(vm: &Vm, descriptors: &Descriptors, kvm_vm: Fd, assign: bool) -> Vec<Call> {
     let call = |(gsi, key)| Some(KvmCall::irqfd(kvm_vm, descriptors.get(&key)?, gsi, assign));
     vm.irqfds().filter_map(call).collect()
 }
 
-/// A start under way.
+/// The state of a startup in progress.
 struct Start<'a, K> {
     kernel: &'a mut K,
     descriptors: Descriptors,
-    /// What the present calls are for.
+    /// The object that the present calls set up.
     what: String,
     /// The nesting parents, by iommufd and address space.
     parents: BTreeMap<(Fd, ObjectId), ObjectId>,
@@ -99,7 +101,7 @@ impl<'a, K: Kernel> Start<'a, K> {
         LaunchError { what: self.what.clone(), call: call.name(), errno }
     }
 
-    /// A reply of another kind than the call's own is the kernel's mistake, told as EIO.
+    /// Returns EIO for a reply of an unexpected kind, which is a bug of the kernel.
     fn odd<T>(&self, call: &Call) -> Result<T, LaunchError> {
         Err(LaunchError { what: self.what.clone(), call: call.name(), errno: Errno::EIO })
     }
@@ -173,7 +175,7 @@ impl<'a, K: Kernel> Start<'a, K> {
         Ok(())
     }
 
-    /// A virtual machine of KVM, with an irqfd for every armed vector.
+    /// Creates KVM's virtual machine, with an irqfd for every armed vector.
     fn kvm(&mut self, vm: &mut Vm) -> Result<(), LaunchError> {
         self.for_what("KVM");
         vm.irqfds = true;

@@ -1,17 +1,17 @@
-//! A virtual machine as its operator describes it, before it exists.
+//! The configuration of a virtual machine that is to be started.
 
 use super::HwptPlan;
 use crate::abi::ids::Iova;
 use crate::vm::{Backing, DeviceKind, Dma, Interrupts};
 
-/// A virtual machine as its operator describes it.
+/// The configuration of a virtual machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Plan {
-    /// What it is called.
+    /// The name.
     pub name: String,
     /// Guest memory.
     pub ram: Vec<RamPlan>,
-    /// What translates the devices' DMA.
+    /// The interface through which devices' DMA is mapped.
     pub dma: Dma,
     /// The iommufds to open, or containers, which have one address space each.
     pub contexts: Vec<ContextPlan>,
@@ -19,61 +19,62 @@ pub struct Plan {
     pub spaces: Vec<SpacePlan>,
     /// The devices.
     pub devices: Vec<DevicePlan>,
-    /// Run the guest in KVM, and have it take interrupts by irqfds.
+    /// True to run the guest in KVM and deliver interrupts by irqfds.
     pub kvm: bool,
 }
 
 /// A block of guest memory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RamPlan {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its length.
+    /// The length in bytes.
     pub length_bytes: u64,
-    /// Where devices see it.
+    /// The first address as devices see it.
     pub iova: Iova,
-    /// What is behind it.
+    /// The backing.
     pub backing: Backing,
-    /// Tell the kernel an address (MAP) even where there is a file (MAP_FILE).
+    /// True to map by address (MAP) even if there is a file (MAP_FILE).
     pub map_by_address: bool,
 }
 
-/// An iommufd.
+/// An iommufd or a container.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ContextPlan {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Charge processes instead of users (`IOMMU_OPTION_RLIMIT_MODE` 1).
+    /// True to charge processes instead of users (`IOMMU_OPTION_RLIMIT_MODE` 1).
     pub per_process_accounting: bool,
 }
 
 /// An address space.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SpacePlan {
-    /// Which of [`Plan::contexts`] it is in.
+    /// Index in [`Plan::contexts`].
     pub context: u16,
 }
 
-/// A device.
+/// A passed-through device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DevicePlan {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// `/dev/vfio/devices/vfioN`.
+    /// The path of the device file, `/dev/vfio/devices/vfioN`.
     pub path: String,
-    /// How it is had otherwise: `/dev/vfio/N`, and what that group calls it.
+    /// The group's path, `/dev/vfio/N`, and the name of the device in that group; used with a
+    /// container.
     pub group: (String, String),
-    /// What it is.
+    /// The kind of device.
     pub kind: DeviceKind,
-    /// Which of [`Plan::spaces`] it is attached to.
+    /// Index in [`Plan::spaces`] of the address space to attach it to.
     pub space: u16,
-    /// Over which HWPT of that.
+    /// The HWPT through which it is attached.
     pub hwpt: HwptPlan,
-    /// Where the other devices of its address space reach its BAR 0, if they shall: a mapping that
-    /// no handoff can move.
+    /// The address at which the devices of its address space reach its BAR 0; `None` to leave it
+    /// unmapped. Such a mapping prevents a handoff.
     pub bar: Option<Iova>,
     /// The interrupts to arm.
     pub interrupts: Vec<Interrupts>,
-    /// Those that its guest's driver arms when it is loaded: [`arm`](super::arm).
+    /// The interrupts that the guest's driver arms when it is loaded: [`arm`](super::arm).
     pub later: Vec<Interrupts>,
 }

@@ -1,8 +1,8 @@
-//! A start with containers: groups join them, RAM is mapped by address, devices are had through
-//! their groups.
+//! Startup with containers: groups join them, RAM is mapped by address, and devices are opened
+//! through their groups.
 //!
-//! The IOMMU of a container is set as soon as it has a group, and mapped before anybody opens a
-//! device, so that no device finds half of its memory.
+//! The IOMMU of a container is set as soon as a group has joined, and all memory is mapped before
+//! any device is opened, so no device runs with part of its memory.
 //!
 //! Mirrors: `vfio_legacy_attach_device` and `vfio_container_connect` of QEMU 10.2 without the
 //! incoming branches.
@@ -15,10 +15,10 @@ use crate::vm::{
     AddressSpace, ChargedTo, Context, Descriptors, Device, Key, Kind, Mapping, Memory, RamBlock, Vm,
 };
 
-/// The one address space of a container, and what else has no id there.
+/// The id of objects that have none with a container, such as its one address space.
 const NO_ID: ObjectId = ObjectId(0);
 
-/// The containers of an inventory.
+/// Returns the containers of an inventory.
 pub(crate) fn containers<'a>(vm: &'a Vm, from: &'a Descriptors) -> impl Iterator<Item = Fd> + 'a {
     vm.contexts.iter().filter_map(|context| from.get(&Key::new(Kind::Container, &context.name, 0)))
 }
@@ -47,7 +47,8 @@ impl<K: Kernel> Start<'_, K> {
         Ok(())
     }
 
-    /// Every group joins; the first one makes it possible to set the IOMMU.
+    /// Adds the group of every device to the container, and sets the IOMMU once the first has
+    /// joined.
     fn join<'p>(
         &mut self,
         container: Fd,
@@ -92,7 +93,7 @@ impl<K: Kernel> Start<'_, K> {
     fn group_device(&mut self, plan: &DevicePlan, context: u16) -> Result<Device, LaunchError> {
         self.for_what(&format!("device {:?}", plan.name));
         let key = Key::new(Kind::Group, &plan.name, 0);
-        let group = self.descriptors.get(&key).expect("groups join before devices are had");
+        let group = self.descriptors.get(&key).expect("groups join before devices are opened");
         let fd = self.fd(Call::Container(ContainerCall::GroupDevice {
             group,
             address: plan.group.1.clone(),

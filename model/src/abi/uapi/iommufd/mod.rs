@@ -1,8 +1,8 @@
 //! The ioctls of an iommufd context that a handoff makes.
 //!
-//! Of MAP, MAP_FILE and COPY only the forms with a fixed IOVA are known, of OPTION only
-//! `RLIMIT_MODE`, and of HWPT_ALLOC an HWPT over an IOAS without user data and the probe for a
-//! nesting parent.
+//! MAP, MAP_FILE and COPY are supported only with a fixed IOVA, OPTION only for `RLIMIT_MODE`, and
+//! HWPT_ALLOC only for an HWPT over an IOAS without user data and for the probe for a nesting
+//! parent.
 
 mod results;
 
@@ -23,7 +23,7 @@ use iommufd_bindings::{
 pub(super) use results::{reply, written};
 use std::mem::{offset_of, size_of};
 
-/// How many IOVA ranges [`IommufdCall::IoasIovaRanges`] has room for.
+/// Number of IOVA ranges that [`IommufdCall::IoasIovaRanges`] has room for.
 const RANGES_MAX: u32 = 64;
 
 /// `IOMMU_IOAS_MAP_FIXED_IOVA`, `_WRITEABLE`, `_READABLE`.
@@ -34,7 +34,7 @@ const MAP_READ: u32 = 4;
 /// `IOMMU_HWPT_ALLOC_NEST_PARENT`.
 const NEST_PARENT: u32 = 1;
 
-/// No driver's `enum iommu_hwpt_data_type`.
+/// A data type that is not in `enum iommu_hwpt_data_type`, so no driver accepts it.
 const NO_DATA_TYPE: u32 = u32::MAX;
 
 /// `enum iommufd_option_ops`.
@@ -59,7 +59,7 @@ fn option(operation: u16, value: u64) -> Ioctl {
     Ioctl::of(IOMMU_OPTION, bytes.0)
 }
 
-/// The context to call on and the ioctl to make.
+/// Returns the context to call on and the ioctl to make.
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn encode(call: &IommufdCall) -> (Fd, Ioctl) {
     match *call {
@@ -179,7 +179,7 @@ pub(super) fn encode(call: &IommufdCall) -> (Fd, Ioctl) {
     }
 }
 
-/// Returns the call that an ioctl on a context is.
+/// Returns the call of an ioctl on a context.
 pub(super) fn decode(iommufd: Fd, request: u32, argument: &Argument) -> Option<IommufdCall> {
     let arg = Fields(argument.bytes());
     Some(match request {
@@ -244,7 +244,7 @@ pub(super) fn decode(iommufd: Fd, request: u32, argument: &Argument) -> Option<I
     })
 }
 
-/// An HWPT over an IOAS, without user data, or the probe that none can be of.
+/// Decodes an HWPT over an IOAS without user data, or the probe for a nesting parent.
 fn decode_hwpt_alloc(iommufd: Fd, arg: &Fields<'_>) -> Option<IommufdCall> {
     let device = arg.id(offset_of!(iommu_hwpt_alloc, dev_id));
     let under = arg.id(offset_of!(iommu_hwpt_alloc, pt_id));

@@ -1,4 +1,4 @@
-//! What the ioctls of an iommufd context write into their arguments, read and written.
+//! The results that the ioctls of an iommufd context write into their arguments, read and written.
 
 use crate::abi::argument::IoctlOutcome;
 use crate::abi::call::{IommufdCall, Reply};
@@ -10,10 +10,10 @@ use iommufd_bindings::{
 };
 use std::mem::{offset_of, size_of};
 
-/// `iommu_hw_info.out_data_type`, which is a member of a union.
+/// Offset of `iommu_hw_info.out_data_type`, which is a member of a union.
 const HW_DATA_TYPE: usize = offset_of!(iommu_hw_info, __bindgen_anon_1);
 
-/// Returns what the kernel wrote, as the reply of a call that succeeded.
+/// Returns the reply of a call that succeeded, from the bytes that the kernel wrote.
 pub(in super::super) fn reply(call: &IommufdCall, outcome: &IoctlOutcome) -> Reply {
     let out = Fields(&outcome.bytes);
     match call {
