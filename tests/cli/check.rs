@@ -104,7 +104,7 @@ fn a_check_that_was_stopped_goes_on_and_comes_to_the_same_end() {
 
     run(&["--states", "1000"], 3, &["limit of 1000 states", "stopped; ", "higher limit"]);
     run(&["--time", "0"], 3, &["went on from", "stopped; the same command goes on"]);
-    run(&["--depth", "9"], 2, &["vm.checkpoint: cannot go on", "limit of steps"]);
+    run(&["--depth", "9"], 2, &["vm.checkpoint: cannot go on", "depth limit"]);
     let cut = fs::read(&file).expect("it was written");
     let on = run(&[], 0, &["went on from", "come to its end", "is removed"]);
     assert_same(&whole, &on);

@@ -1,54 +1,57 @@
-//! Smaller searches of the same model, by what it knows of itself.
+//! Symmetry reduction and partial-order reduction of a model.
 //!
-//! Three ways, each with a switch; with all of them off it is the full search:
-//! * **symmetry**: of states that differ only in which of several like things is which, one stands
-//!   for all;
-//! * **order**: an action that commutes with all that can happen besides, and that no question
-//!   sees, is done first, and the others wait for it (a static partial-order reduction);
-//! * **strides**: such an action is done in one step with the one before it, and the state between
-//!   is not kept.
+//! There are three independent switches; with all of them off the search is the full one:
+//! * **symmetry**: states that differ only by a permutation of equal components are represented by
+//!   one of them;
+//! * **order**: an action that commutes with all other enabled actions and that is invisible to the
+//!   properties is the only one expanded (a static partial-order reduction with singleton ample
+//!   sets);
+//! * **strides**: such an action is executed in one step with the action before it, and the
+//!   intermediate state is not stored.
 //!
-//! Verdicts are those of the full search; a run is one of the model, though not always a shortest.
+//! Verdicts are those of the full search. A run is a run of the model, though not always a shortest
+//! one.
 //!
-//! What a model says of itself can be wrong, and a verdict with it. So [`violation_of`] holds it to
-//! the full search of a small world: whatever is claimed of a state must be so there.
+//! A model's claims about its own symmetry and independence can be wrong, and then verdicts are,
+//! too. So [`violation_of`] checks every claim in every state of a full search of a small scenario.
 
 use crate::search::{Exploration, Labels, Observer, StateIndex};
 use stateright::{Model, Property};
 use std::hash::Hash;
 
-/// A model that knows something of itself.
+/// A model that declares its symmetry and its independent actions.
 pub trait Reducible: Model {
-    /// The state that stands for all which differ from this one only in which of several like
-    /// things is which.
+    /// Returns the representative of the state's symmetry class.
     fn representative(&self, state: Self::State) -> Self::State;
 
-    /// Whether an action of a state, by its place, may as well be done before all others: each of
-    /// them can happen after it, too, and leads to the same state as before it, or to one that
-    /// forgets it; until it is done this stays so; no question sees it; and none of these goes on
-    /// for ever.
+    /// Returns true if the action at this index is an ample set by itself. That requires:
+    /// * each other enabled action stays enabled after it; and the two commute (after the other
+    ///   action this one is still ample), or the other leads to the same state whether this one is
+    ///   executed before or not;
+    /// * it is invisible: it changes the label of no property, and it is no fault;
+    /// * no cycle consists of such actions only.
     fn may_come_first(&self, state: &Self::State, actions: &[Self::Action], place: usize) -> bool;
 }
 
-/// Which ways to use.
+/// The reductions that are switched on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ways {
-    /// One state for all that are alike.
+    /// Explore one representative of each symmetry class.
     pub symmetry: bool,
-    /// What may come first comes first.
+    /// Expand only an ample action where there is one.
     pub order: bool,
-    /// What may come first comes at once.
+    /// Execute ample actions in one step with the action before them.
     pub strides: bool,
 }
 
-/// A model, reduced. Its states are some of the model's.
+/// A reduced model. Its states are a subset of the model's.
 #[derive(Debug)]
 pub struct Reduced<'a, M> {
     model: &'a M,
     ways: Ways,
 }
 
-/// So many actions in one stride mean that it goes on for ever.
+/// Number of actions in one stride that is taken as proof that ample actions form a cycle.
 const STRIDE_MAX: usize = 1 << 16;
 
 impl<'a, M: Reducible> Reduced<'a, M>
@@ -56,14 +59,14 @@ where
     M::State: Clone + Eq,
     M::Action: Clone,
 {
-    /// A model by these ways.
+    /// Wraps a model with the given reductions.
     pub fn new(model: &'a M, ways: Ways) -> Self {
         Self { model, ways }
     }
 
-    /// A run of the model itself that leads to where a run of states from
-    /// [`explore`](crate::search::explore) of this model leads: its actions. `None` where there is
-    /// none, which takes a model that is wrong about itself.
+    /// Returns the actions of a run of the original model that corresponds to a run of this one.
+    /// `states` are those of the run, from [`explore`](crate::search::explore) of this model.
+    /// Returns `None` if no run corresponds, which only a wrong claim of the model can cause.
     pub fn unfold(&self, states: &[M::State]) -> Option<Vec<M::Action>> {
         let (first, rest) = states.split_first()?;
         let mut initial = self.model.init_states().into_iter();
@@ -85,7 +88,7 @@ where
         if self.ways.symmetry { self.model.representative(state) } else { state }
     }
 
-    /// The action that comes first in a state, by itself.
+    /// Returns the first ample action of a state.
     fn first(&self, state: &M::State) -> Option<M::Action> {
         let mut actions = Vec::new();
         self.model.actions(state, &mut actions);
@@ -93,7 +96,10 @@ where
         Some(actions.swap_remove(first))
     }
 
-    /// Where an action leads, with those that come at once after it. Panics if they go on for ever.
+    /// Executes an action and, with strides, the ample actions after it.
+    ///
+    /// # Panics
+    /// If the ample actions form a cycle.
     fn stride(&self, state: &M::State, action: M::Action) -> Option<(M::State, Vec<M::Action>)> {
         let mut end = self.model.next_state(state, action.clone())?;
         let mut run = vec![action];
@@ -101,7 +107,7 @@ where
             && let Some(first) = self.first(&end)
             && let Some(next) = self.model.next_state(&end, first.clone())
         {
-            assert!(run.len() < STRIDE_MAX, "what comes first goes on for ever");
+            assert!(run.len() < STRIDE_MAX, "ample actions form a cycle");
             run.push(first);
             end = next;
         }
@@ -148,7 +154,7 @@ where
     }
 }
 
-/// Asks what the model asks.
+/// Forwards to the wrapped model.
 impl<M: Reducible + Observer<M>> Observer<Self> for Reduced<'_, M>
 where
     M::State: Clone + Eq,
@@ -175,8 +181,8 @@ where
     }
 }
 
-/// What speaks against that which a model says of itself, on a full search of it: the state, and
-/// what is wrong there. `None`: nothing does.
+/// Checks a model's claims on a full search of it. Returns the first state in which one is wrong,
+/// with a description; `None` if all are true.
 pub fn violation_of<M>(
     model: &M,
     observer: &impl Observer<M>,
@@ -197,7 +203,7 @@ where
     (0..full.states()).find_map(wrong)
 }
 
-/// The actions of a state, and where each leads that leads anywhere.
+/// Returns the actions of a state, and the successor of each (`None` if it is disabled).
 fn steps<M: Model>(model: &M, state: &M::State) -> (Vec<M::Action>, Vec<Option<M::State>>)
 where
     M::Action: Clone,
@@ -227,18 +233,18 @@ where
     let (of_it, of_state) = (leads_to(&stand_in), leads_to(state));
     let is_among = |some: &[M::State], all: &[M::State]| some.iter().all(|one| all.contains(one));
     let rules = [
-        (full.find(&stand_in).is_some(), "what stands for it cannot be reached"),
+        (full.find(&stand_in).is_some(), "its representative is not reachable"),
         (
             model.representative(stand_in.clone()) == stand_in,
-            "what stands for it does not stand for itself",
+            "its representative is not its own representative",
         ),
         (
             observer.state(&stand_in) == observer.state(state),
-            "a question tells it from what stands for it",
+            "a property distinguishes it from its representative",
         ),
         (
             is_among(&of_it, &of_state) && is_among(&of_state, &of_it),
-            "it does not lead to what that leads to which stands for it",
+            "its successors are not those of its representative, up to symmetry",
         ),
     ];
     rules.into_iter().find(|(holds, _)| !holds).map(|(_, wrong)| wrong)
@@ -257,12 +263,12 @@ where
     let (actions, ends) = steps(model, state);
     let claimed = (0..actions.len()).filter(|at| model.may_come_first(state, &actions, *at));
     claimed.into_iter().find_map(|at| {
-        let Some(after) = &ends[at] else { return Some("what may come first leads nowhere") };
+        let Some(after) = &ends[at] else { return Some("an ample action is not enabled") };
         if observer.state(after) != observer.state(state) || observer.faults(&actions[at]) > 0 {
-            return Some("a question sees what may come first, or it is a fault");
+            return Some("an ample action is visible to a property, or it is a fault");
         }
-        // Each action must be possible after the other one: a model need not refuse it where it is
-        // not.
+        // The listed actions decide what is enabled: `next_state` need not reject an action where
+        // it is not listed.
         let (possible, lasts) = steps(model, after);
         let commutes = |other: usize| {
             let Some(before) = &ends[other] else { return true };
@@ -278,11 +284,11 @@ where
             })
         };
         let all = (0..actions.len()).filter(|other| *other != at).all(commutes);
-        (!all).then_some("what may come first does not commute with the others")
+        (!all).then_some("an ample action does not commute with the others")
     })
 }
 
-/// What comes first, and what comes first after that, and so on, must come to an end.
+/// Checks that successive ample actions end: they form no cycle.
 fn ample_violations<M>(
     model: &M,
     full: &Exploration<M::State>,
@@ -299,5 +305,5 @@ where
     };
     let after = std::iter::successors(next(state), next);
     (after.take(full.states() as usize).count() == full.states() as usize)
-        .then_some("what may come first goes on for ever")
+        .then_some("ample actions form a cycle")
 }

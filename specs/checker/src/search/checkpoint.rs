@@ -1,16 +1,15 @@
-//! A search that a limit cut short, kept so that it can go on.
+//! Checkpoints: a search that a limit interrupted, saved so that it can resume.
 //!
-//! A limit strikes between two blocks of a generation, when all that the earlier ones led to is
-//! known and counted. So nothing has to be dropped, and nothing is done twice. What is kept of a
-//! state is its way: the number of the state that it was reached from, and the place of the action.
-//! To go on, each state is made anew by one step, in the order of the numbers. Where it is kept
-//! follows from its hash, its number from where it is kept, and the order in which states are
-//! expanded from both: so all of these are again what they were, and the search goes on as if it
-//! had never stopped.
+//! A limit takes effect between two blocks of a generation, when all successors of the earlier
+//! blocks are inserted and counted. So no work is lost, and none is repeated. For each state only
+//! its edge is saved: the number of its parent, and the index of the action. To resume, each state
+//! is recomputed by one step, in the order of the numbers. Its place follows from its hash, its
+//! number from its place, and the order of expansion from both: so all of these are the same as
+//! before, and the search continues as if it had never stopped.
 //!
-//! Whether they are is seen by a digest of every state in its place. A model that makes the same
-//! states, but lets other things happen in those that were expanded, is not seen; whoever keeps
-//! checkpoints must know that the model is the same.
+//! A digest of all states in their places verifies this. It does not detect a model that has the
+//! same states but different transitions from those already expanded; whoever stores checkpoints
+//! must make sure that the model is the same.
 
 use super::exploration::StateIndex;
 use super::found::Counts;
@@ -26,18 +25,18 @@ use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Where a search was cut short: some eight bytes a state.
+/// An interrupted search, in about eight bytes a state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     states: StateIndex,
-    /// So many states have been expanded.
+    /// Number of states that have been expanded.
     expanded: StateIndex,
-    /// What the states from each of these on cost. The last generation to begin among the expanded
-    /// ones is being expanded.
+    /// First state and cost of each generation. The last generation that begins among the expanded
+    /// states is being expanded.
     generations: Vec<(StateIndex, Cost)>,
-    /// The ways to all states but the initial ones.
+    /// The edges to all states but the initial ones.
     ways: Vec<Way>,
-    /// The ways to what costs more faults, by what it costs.
+    /// The edges to the deferred candidates, by cost.
     deferred: Vec<(Cost, Vec<Way>)>,
     depth_max: Option<u32>,
     counts: Counts,
@@ -45,45 +44,45 @@ pub struct Checkpoint {
     digest: u64,
 }
 
-/// From which state, and by which of its actions.
+/// An edge to a state: its parent, and the index of the action among the parent's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Way {
     parent: StateIndex,
     action: u16,
 }
 
-/// Why a search cannot go on from a checkpoint.
+/// The reason why a search cannot resume from a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// Its limit of steps is another one: what is behind that was left out, or would be.
-    #[error("it was made with another limit of steps")]
+    /// The checkpoint was made with another depth limit, which left out other states.
+    #[error("it was made with another depth limit")]
     Depth,
-    /// Its numbers do not fit together, or not the questions.
-    #[error("it contradicts itself, or it is of other questions")]
+    /// Its numbers are inconsistent, or do not match the number of properties.
+    #[error("it contradicts itself, or was made for other properties")]
     Contradiction,
-    /// A step that cannot be made.
-    #[error("the model cannot make the step from state {0} by its action {1}")]
+    /// The model cannot execute a step.
+    #[error("the model has no step from state {0} by action {1}")]
     NoStep(StateIndex, u16),
-    /// A step that leads to a known state.
-    #[error("the step from state {0} by its action {1} leads to a state that is there already")]
+    /// A step leads to a state that is already known.
+    #[error("the step from state {0} by action {1} leads to a state that is already known")]
     Twice(StateIndex, u16),
-    /// What is made is not what was found.
-    #[error("the model makes other states than those that were found")]
+    /// The recomputed states differ from the saved ones.
+    #[error("the model reaches other states than those recorded")]
     OtherStates,
 }
 
 impl Checkpoint {
-    /// How many states were found.
+    /// Returns the number of states that were found.
     pub fn states(&self) -> u32 {
         self.states
     }
 
-    /// How many of them were expanded.
+    /// Returns how many of them were expanded.
     pub fn expanded(&self) -> u32 {
         self.expanded
     }
 
-    /// The generations: the numbers of their states, and what those cost.
+    /// Iterates over the generations: the numbers of their states, and their cost.
     fn generations(&self) -> impl Iterator<Item = (Range<StateIndex>, Cost)> {
         let ends = self.generations.iter().skip(1).map(|(first, _)| *first);
         let ends = ends.chain([self.states]);
@@ -99,7 +98,7 @@ impl Checkpoint {
         &self.ways[at(states.start)..at(states.end)]
     }
 
-    /// Whether its numbers fit together.
+    /// Returns true if the numbers are consistent.
     fn is_sound(&self) -> bool {
         let mut generations = self.generations();
         let first = generations.next().is_some_and(|(states, _)| states == (0..self.initial()));
@@ -121,7 +120,7 @@ impl Checkpoint {
 }
 
 impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
-    /// What it takes to go on later. It was cut short by a limit.
+    /// Returns the checkpoint of a search that a limit interrupted.
     pub(super) fn checkpoint(&mut self) -> Checkpoint {
         let (first, _) = *self.numbers.generations().last().expect("a limit strikes within one");
         let expanded = StateIndex::try_from(self.expanded).expect("states are numbered by u32");
@@ -160,7 +159,7 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
         ways.into_iter().collect()
     }
 
-    /// Of all states in their places.
+    /// Returns a digest of all states in their places.
     fn digest(&self) -> u64 {
         let mut digest = FxHasher::default();
         for shard in &self.shards {
@@ -172,7 +171,7 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
         digest.finish()
     }
 
-    /// Makes everything as it was, in a search that has not begun, and returns the states that were
+    /// Restores everything in a search that has not begun, and returns the generation that was
     /// being expanded.
     pub(super) fn remake<M>(&mut self, model: &M, from: Checkpoint) -> Result<Vec<Place>, Unusable>
     where
@@ -203,7 +202,7 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
         Ok(frontier)
     }
 
-    /// The states of a generation.
+    /// Recomputes the states of a generation.
     fn remake_states<M>(&mut self, model: &M, ways: &[Way]) -> Result<(), Unusable>
     where
         M: Model<State = S> + Sync,
@@ -256,7 +255,7 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
         Ok(made.into_iter().flatten().collect())
     }
 
-    /// What a way leads to; `None` of one that the model does not know, or on which it panics.
+    /// Follows an edge; `None` if the model has no such transition, or panics.
     fn follow<M: Model<State = S>>(&self, model: &M, way: Way) -> Option<Candidate<S>> {
         let Way { parent, action } = way;
         let parent = (parent < self.numbers.count()).then(|| self.numbers.place(parent))?;
