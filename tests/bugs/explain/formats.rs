@@ -134,7 +134,7 @@ fn an_itf_trace_tells_who_did_what() {
         ["action", "who", "call", "answer", "old_phase", "new_phase"].map(|var| told(34, var));
     assert_eq!(
         of_last,
-        ["a call that fails", "new", "sendmsg", "ENOMEM", "AwaitCommitted", "AwaitCommit"]
+        ["a failing call", "new", "sendmsg", "ENOMEM", "AwaitCommitted", "AwaitCommit"]
     );
     assert_eq!(
         trace["states"][0]["page_sets"][0]["owner"],
