@@ -16,17 +16,17 @@ use handoff_model::role::outgoing::OutgoingOutcome;
 impl<S: Store> State<S> {
     /// Returns the process that must have the virtual machine now; `None` if it was lost with its
     /// process.
-    pub fn keeper(&self) -> Option<Pid> {
-        let side = self.keeping_side();
+    pub fn guest_owner(&self) -> Option<Pid> {
+        let side = self.owning_side();
         self.is_alive(side).then_some(side.pid())
     }
 
     /// Returns true if the process that must have the guest, or had it, was killed from outside.
-    pub fn keeper_was_killed(&self) -> bool {
-        self.aux.history.killed[self.keeping_side() as usize]
+    pub fn guest_owner_was_killed(&self) -> bool {
+        self.aux.history.killed[self.owning_side() as usize]
     }
 
-    fn keeping_side(&self) -> Side {
+    fn owning_side(&self) -> Side {
         let moved = self.aux.history.committed && !self.is_exec();
         if moved { Side::New } else { Side::Old }
     }
@@ -71,7 +71,7 @@ impl<S: Store> State<S> {
     pub fn is_dark(&self) -> bool {
         let mut sides = self.sides();
         self.aux.history.was_stopped
-            && self.keeper().is_some()
+            && self.guest_owner().is_some()
             && !sides.any(|side| self.machine.guest_runs(side))
     }
 
@@ -100,7 +100,7 @@ impl<S: Store> State<S> {
 
     /// Returns true if the handoff has terminated and a process without the guest is still alive.
     pub fn leaves_one_over(&self) -> bool {
-        let mut others = self.sides().filter(|side| *side != self.keeping_side());
+        let mut others = self.sides().filter(|side| *side != self.owning_side());
         self.is_quiescent() && others.any(|side| self.is_alive(side))
     }
 
@@ -121,8 +121,8 @@ impl<S: Store> State<S> {
     pub(crate) fn moment(&self, constants: &Constants) -> Status {
         Status {
             mode: constants.protocol.mode,
-            guest_owner: self.keeper(),
-            guest_owner_was_killed: self.keeper_was_killed(),
+            guest_owner: self.guest_owner(),
+            guest_owner_was_killed: self.guest_owner_was_killed(),
             quiescent: self.is_quiescent(),
             outcome: self.outcome(),
             fell_back: self.aux.history.fell_back,

@@ -95,7 +95,7 @@ fn left(
     scenario: &Scenario,
 ) -> Option<Fleet> {
     let world = packed.world(found.state(at));
-    let home = world.keeper().filter(|_| world.is_quiescent())?;
+    let home = world.guest_owner().filter(|_| world.is_quiescent())?;
     let mut before = std::iter::successors(Some(at), |at| found.parent(*at).map(|(at, _)| at));
     let is_moved = world.is_handed_over() || world.runs_again();
     let (vm, descriptors) = if is_moved {

@@ -52,7 +52,7 @@ fn every_built_in_scenario_begins_where_the_essence_does() {
     for (name, text) in BUILT_IN {
         let scenario = Scenario::parse(name, text).expect("a scenario");
         let system = System::new(&scenario).expect("set up");
-        assert_eq!(system.essence_of(system.init()), AbstractState::begin(scenario.mode), "{name}");
+        assert_eq!(system.abstract_state(system.init()), AbstractState::begin(scenario.mode), "{name}");
     }
 }
 
@@ -191,21 +191,21 @@ fn reached(name: &str, may: &str) -> (Vec<AbstractState>, BTreeSet<&'static str>
     let found = explore(&packed, &packed, Limits::default());
     let mut handoffs: Vec<AbstractState> = Vec::new();
     let mut steps: Vec<(AbstractState, AbstractState)> = Vec::new();
-    let essence_of = |state| system.essence_of(&packed.world(state));
+    let abstract_state = |state| system.abstract_state(&packed.world(state));
     for at in 0..found.states() {
         let state = found.state(at);
-        let from = essence_of(state);
+        let from = abstract_state(state);
         if !handoffs.contains(&from) {
             handoffs.push(from);
         }
-        let parent = found.parent(at).map(|(parent, _)| essence_of(found.state(parent)));
+        let parent = found.parent(at).map(|(parent, _)| abstract_state(found.state(parent)));
         let step = parent.map(|parent| (parent, from)).filter(|(parent, it)| parent != it);
         steps.extend(step.filter(|step| !steps.contains(step)));
     }
-    let essence = system.essence();
+    let spec = system.abstract_spec();
     // A step after which the old process gives up does two.
     let row = |(from, to): &(AbstractState, AbstractState)| {
-        essence.between(*from, *to).find(|row| (row.may)(from)).map(|row| row.name)
+        spec.between(*from, *to).find(|action| (action.enabled)(from)).map(|action| action.name)
     };
     (handoffs, steps.iter().filter_map(row).collect())
 }
