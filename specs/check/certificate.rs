@@ -8,10 +8,7 @@
 //!
 //! Invariant: certificates are written only for exhaustive searches without violations.
 
-#![expect(
-    clippy::mutable_key_type,
-    reason = "a state's cells only cache hashes of its parts"
-)]
+#![expect(clippy::mutable_key_type, reason = "a state's cells only cache hashes of its parts")]
 
 use crate::check::packed::Packed;
 use crate::check::{Report, Verdict};
@@ -194,10 +191,7 @@ fn holds(
         for (index, judgement) in system.judge(world).into_iter().enumerate() {
             match judgement {
                 Some(Judgement::Fails(wrong)) => {
-                    return Err(format!(
-                        "{} fails in state {at}: {wrong}",
-                        PROPERTIES[index].id
-                    ));
+                    return Err(format!("{} fails in state {at}: {wrong}", PROPERTIES[index].id));
                 }
                 Some(Judgement::Holds) => {
                     has_held[index] = true;
@@ -217,9 +211,7 @@ fn holds(
     for (property, goals) in PROPERTIES.iter().zip(goals).filter(|(it, _)| is_proved(it)) {
         let violation = match property.kind {
             Kind::Invariant(_) => None,
-            Kind::Termination => {
-                is_cyclic(edges).then(|| "some run is infinite".to_owned())
-            }
+            Kind::Termination => is_cyclic(edges).then(|| "some run is infinite".to_owned()),
             Kind::Action(relation) => breaks(system, worlds, edges, relation),
             Kind::Possibility(_) => trap(edges, goals),
             Kind::Refinement => strays(system, worlds, edges),

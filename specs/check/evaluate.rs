@@ -68,7 +68,10 @@ impl System {
             return Judgement::Holds;
         }
         spec.pending(&self.abstract_state(state)).map_or(Judgement::Holds, |action| {
-            Judgement::Fails(format!("the handoff has terminated, and this step is still pending: {}", action.name))
+            Judgement::Fails(format!(
+                "the handoff has terminated, and this step is still pending: {}",
+                action.name
+            ))
         })
     }
 
@@ -106,8 +109,8 @@ impl System {
     /// Passes the state to `look`, as predicates see it.
     pub fn with_case<T>(&self, state: &State, look: impl FnOnce(&PropertyInput<'_>) -> T) -> T {
         let (base, preserved) = self.constants().expected_with(state.aux.history.armed);
-        let (view, moment) = (&state.view(), self.moment(state));
-        look(&PropertyInput { view, base: &base, status: moment, preserved: &preserved })
+        let (view, status) = (&state.view(), self.status(state));
+        look(&PropertyInput { view, base: &base, status, preserved: &preserved })
     }
 
     /// Returns true if a property with this scope applies in some state of this system.
@@ -123,8 +126,8 @@ impl System {
     }
 
     /// Returns the status of the handoff.
-    pub(crate) fn moment<S: Store>(&self, state: &State<S>) -> Status {
-        state.moment(self.constants())
+    pub(crate) fn status<S: Store>(&self, state: &State<S>) -> Status {
+        state.status(self.constants())
     }
 }
 
@@ -146,7 +149,7 @@ impl<S: Store> Snapshot for Seen<'_, S> {
     }
 
     fn moment(&self) -> Status {
-        self.system.moment(self.state)
+        self.system.status(self.state)
     }
 
     fn view(&self) -> View {
@@ -179,7 +182,11 @@ impl Model for Judged {
 
     fn properties(&self) -> Vec<Stateright<Self>> {
         vec![Stateright::always("every property holds", |judged, state| {
-            judged.0.judge(state).iter().all(|judgement| !matches!(judgement, Some(Judgement::Fails(_))))
+            judged
+                .0
+                .judge(state)
+                .iter()
+                .all(|judgement| !matches!(judgement, Some(Judgement::Fails(_))))
         })]
     }
 }

@@ -140,7 +140,9 @@ fn repeats(unfair: &[usize]) -> String {
     let kinds: Vec<_> = unfair.iter().map(|kind| Kind::ALL[*kind].describe()).collect();
     let how = match &kinds[..] {
         [] => ", even under a fair scheduler".to_owned(),
-        kinds => format!(", but only under an unfair scheduler, which starves {}", kinds.join(", ")),
+        kinds => {
+            format!(", but only under an unfair scheduler, which starves {}", kinds.join(", "))
+        }
     };
     format!("the last steps can repeat for ever{how}")
 }

@@ -89,7 +89,7 @@ impl<'a> PackedSystem<'a> {
     /// Returns the labels of all properties that depend only on the machine and the status of the
     /// handoff.
     fn of_case(&self, packed: &Packed, world: &InternedState<'_>) -> Labels {
-        let key = (packed.parts[0], self.system.moment(world));
+        let key = (packed.parts[0], self.system.status(world));
         if let Some(said) = self.said.get(&key) {
             return *said;
         }

@@ -39,7 +39,8 @@ impl AbstractSpec {
     /// one followed by the start of the old VMM's rollback. (The latter is a call that had an
     /// effect and is reported as failed.)
     pub fn allows(&self, from: AbstractState, to: AbstractState) -> bool {
-        let does = |from: AbstractState, to| self.between(from, to).any(|action| (action.enabled)(&from));
+        let does =
+            |from: AbstractState, to| self.between(from, to).any(|action| (action.enabled)(&from));
         let willing = AbstractState { old: Participant { life: from.old.life, ..to.old }, ..to };
         from == to || does(from, to) || does(from, willing) && does(willing, to)
     }

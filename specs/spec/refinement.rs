@@ -46,8 +46,20 @@ impl<S: Store> State<S> {
                 decision,
             };
         }
-        let old = self.party(constants, &observation, Side::Old, Side::Old, decision != Decision::Committed);
-        let new = self.party(constants, &observation, Side::New, Side::New, decision != Decision::Undecided);
+        let old = self.party(
+            constants,
+            &observation,
+            Side::Old,
+            Side::Old,
+            decision != Decision::Committed,
+        );
+        let new = self.party(
+            constants,
+            &observation,
+            Side::New,
+            Side::New,
+            decision != Decision::Undecided,
+        );
         AbstractState { old, new, owner: observation.owner, works, decision }
     }
 
@@ -103,11 +115,13 @@ pub(crate) fn violation_of(
         return None;
     }
     let early = spec.between(from, to).next();
-    let early = early.map(|action| format!("{}, which it may do only when {}", action.name, action.when));
+    let early =
+        early.map(|action| format!("{}, which it may do only when {}", action.name, action.when));
     let parts = facts(&from).into_iter().zip(facts(&to)).filter(|(before, after)| before != after);
     let changes: Vec<_> =
         parts.map(|((name, before), (_, after))| format!("{name}: {before} → {after}")).collect();
-    let violation = early.unwrap_or_else(|| "no action of the abstract spec allows this change".to_owned());
+    let violation =
+        early.unwrap_or_else(|| "no action of the abstract spec allows this change".to_owned());
     Some(format!("{violation} ({})", changes.join("; ")))
 }
 

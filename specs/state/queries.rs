@@ -118,7 +118,7 @@ impl<S: Store> State<S> {
     }
 
     /// Returns the status of the handoff, as properties see it.
-    pub(crate) fn moment(&self, constants: &Constants) -> Status {
+    pub(crate) fn status(&self, constants: &Constants) -> Status {
         Status {
             mode: constants.protocol.mode,
             guest_owner: self.guest_owner(),

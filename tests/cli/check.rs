@@ -111,7 +111,7 @@ fn a_check_that_was_stopped_goes_on_and_comes_to_the_same_end() {
     assert!(!file.exists() && fs::read_dir(&dir.0).expect("a directory").count() == 1);
 
     fs::write(&file, &cut[..cut.len() - 9]).expect("a file for a test");
-    run(&[], 2, &["its end is missing", "remove it to begin anew"]);
+    run(&[], 2, &["damaged or truncated", "remove it to begin anew"]);
     fs::write(&file, &cut).expect("a file for a test");
     dir.file("vm.toml", &VM.replace("pages = 1", "pages = 2"));
     run(&[], 2, &["another scenario, '"]);

@@ -52,7 +52,11 @@ fn every_built_in_scenario_begins_where_the_essence_does() {
     for (name, text) in BUILT_IN {
         let scenario = Scenario::parse(name, text).expect("a scenario");
         let system = System::new(&scenario).expect("set up");
-        assert_eq!(system.abstract_state(system.init()), AbstractState::begin(scenario.mode), "{name}");
+        assert_eq!(
+            system.abstract_state(system.init()),
+            AbstractState::begin(scenario.mode),
+            "{name}"
+        );
     }
 }
 
@@ -81,15 +85,16 @@ fn stateright_counts_the_same_states_and_finds_no_violation() {
 /// Faults, steps, and what is wrong.
 type Leaves = (u32, usize, &'static str);
 
-const COMMITS: &str = "the new process commits, which it may only when the commit is allowed, it \
-                       owns the pages, and the old one has not given up (the guest in the old \
-                       one: stopped → absent; the decision: commit allowed → committed)";
-const RESUMES: &str = "the old process lets the guest run again, which it may only when it has \
-                       given up and owns the pages, and the new one, if the commit is allowed, is \
-                       gone \
-                       (the guest in the old one: stopped → runs)";
-const UPSETS: &str = "no step of a handoff does this (the devices reach the guest: yes → no)";
-const BLIND: &str = "no step of a handoff does this (the decision: undecided → commit allowed)";
+const COMMITS: &str = "the new VMM commits, which it may do only when the commit is allowed, it \
+                       owns the pages, and the old VMM is not rolling back (the guest in the old \
+                       VMM: stopped → absent; the decision: commit allowed → committed)";
+const RESUMES: &str = "the old VMM resumes the guest, which it may do only when it is rolling back \
+                       and owns the pages, and the new VMM has exited if the commit was allowed \
+                       (the guest in the old VMM: stopped → runs)";
+const UPSETS: &str =
+    "no action of the abstract spec allows this change (the devices reach the guest: yes → no)";
+const BLIND: &str =
+    "no action of the abstract spec allows this change (the decision: undecided → commit allowed)";
 
 /// Of each known bug whether it leaves the essence: faults and steps of the cheapest run, and what
 /// is wrong then. Those that do not are wrong in something else: accounts, what can be inherited,
@@ -103,7 +108,11 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
     ("mapped-twice", Some((0, 34, UPSETS))),
     (
         "charged-to-the-dead",
-        Some((0, 36, "no step of a handoff does this (the owner of the pages: nobody → new)")),
+        Some((
+            0,
+            36,
+            "no action of the abstract spec allows this change (the owner of the pages: none → new VMM)",
+        )),
     ),
     ("charged-to-nobody", None),
     ("kvm-left-open", None),
@@ -113,7 +122,7 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             0,
             33,
-            "no step of a handoff does this (the owner of the pages: old → nobody; the devices \
+            "no action of the abstract spec allows this change (the owner of the pages: old VMM → none; the devices \
              reach the guest: yes → no)",
         )),
     ),
@@ -127,12 +136,16 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             0,
             37,
-            "nothing is under way, and this is left to do: the old process lets go of the devices",
+            "the handoff has terminated, and this step is still pending: the old VMM closes the devices",
         )),
     ),
     (
         "lingering",
-        Some((1, 11, "nothing is under way, and this is left to do: the new process leaves")),
+        Some((
+            1,
+            11,
+            "the handoff has terminated, and this step is still pending: the new VMM exits",
+        )),
     ),
     ("window-left-open", None),
     (
@@ -140,8 +153,8 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             0,
             27,
-            "the new process takes the pages, which it may only when the commit is allowed (the \
-             owner of the pages: old → new)",
+            "the new VMM takes ownership of the pages, which it may do only when the commit is \
+             allowed (the owner of the pages: old VMM → new VMM)",
         )),
     ),
     (
@@ -149,8 +162,8 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             1,
             16,
-            "nothing is under way, and this is left to do: the old process lets the guest run \
-             again",
+            "the handoff has terminated, and this step is still pending: the old VMM resumes the \
+             guest",
         )),
     ),
     ("checked-late", None),
