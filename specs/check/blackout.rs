@@ -63,14 +63,14 @@ struct BlackoutWeights {
 
 impl BlackoutWeights {
     fn of(packed: &PackedSystem<'_>, state: &Packed) -> Option<Self> {
-        let world = packed.interned(state);
+        let interned = packed.interned(state);
         let mut actions = Vec::new();
-        if !world.is_dark() {
+        if !interned.is_dark() {
             return None;
         }
         packed.actions(state, &mut actions);
         let is_call = |action: &Action| matches!(action, Action::Step(_) | Action::Fail(..));
         let actions = actions.iter().map(|action| (is_call(action), action.is_fault())).collect();
-        Some(Self { disturbed: world.aux.history.faulted, actions })
+        Some(Self { disturbed: interned.aux.history.faulted, actions })
     }
 }

@@ -104,51 +104,51 @@ pub fn verify(from: impl BufRead) -> Result<Verified, String> {
     }
     let scenario = Scenario::parse("its scenario", &head.scenario).map_err(|it| it.to_string())?;
     let system = System::new(&scenario).map_err(|error| format!("its scenario: {error}"))?;
-    let worlds = made(&system, lines)?;
-    let numbers: HashMap<&State, u32> = worlds.iter().zip(0..).collect();
-    if numbers.len() != worlds.len() {
+    let states = recomputed(&system, lines)?;
+    let numbers: HashMap<&State, u32> = states.iter().zip(0..).collect();
+    if numbers.len() != states.len() {
         return Err("a state is listed twice".to_owned());
     }
     if system.init_states().iter().any(|initial| !numbers.contains_key(initial)) {
         return Err("the initial state is not listed".to_owned());
     }
-    let edges = followed(&system, &worlds, &numbers)?;
-    holds(&system, &worlds, &edges, &head.proved)?;
+    let edges = followed(&system, &states, &numbers)?;
+    holds(&system, &states, &edges, &head.proved)?;
     let transitions = edges.iter().map(|edges| edges.len() as u64).sum();
-    if (head.states as usize, head.transitions) != (worlds.len(), transitions) {
+    if (head.states as usize, head.transitions) != (states.len(), transitions) {
         return Err(format!(
             "it claims {} states and {} transitions, but has {} and {transitions}",
             head.states,
             head.transitions,
-            worlds.len()
+            states.len()
         ));
     }
     Ok(Verified { scenario: scenario.name, states: head.states, transitions, proved: head.proved })
 }
 
 /// Recomputes the states, each from an earlier one.
-fn made(
+fn recomputed(
     system: &System,
     lines: impl Iterator<Item = Result<String, String>>,
 ) -> Result<Vec<State>, String> {
-    let mut worlds: Vec<State> = Vec::new();
+    let mut states: Vec<State> = Vec::new();
     let mut initial = system.init_states().into_iter();
     for (at, line) in (2..).zip(lines) {
         let line = line?;
-        let world = if line == "initial" { initial.next() } else { step(system, &worlds, &line) };
-        worlds.push(world.ok_or_else(|| format!("line {at}: '{line}' is no step of the model"))?);
+        let state = if line == "initial" { initial.next() } else { step(system, &states, &line) };
+        states.push(state.ok_or_else(|| format!("line {at}: '{line}' is no step of the model"))?);
     }
-    Ok(worlds)
+    Ok(states)
 }
 
 /// Executes the step `PARENT ACTION`.
-fn step(system: &System, worlds: &[State], line: &str) -> Option<State> {
+fn step(system: &System, states: &[State], line: &str) -> Option<State> {
     let (parent, action) = line.split_once(' ')?;
-    let world = worlds.get(parent.parse::<usize>().ok()?)?;
+    let state = states.get(parent.parse::<usize>().ok()?)?;
     let mut actions = Vec::new();
-    system.actions(world, &mut actions);
+    system.actions(state, &mut actions);
     let action = actions.into_iter().nth(action.parse().ok()?)?;
-    system.next_state(world, action)
+    system.next_state(state, action)
 }
 
 /// A transition.
@@ -160,38 +160,41 @@ struct Edge {
 /// Executes every action of every state, and checks that the successor is one of them.
 fn followed(
     system: &System,
-    worlds: &[State],
+    states: &[State],
     numbers: &HashMap<&State, u32>,
 ) -> Result<Vec<Vec<Edge>>, String> {
-    let of_world = |(at, world): (usize, &State)| {
+    let edges_of = |(at, state): (usize, &State)| {
         let mut actions = Vec::new();
-        system.actions(world, &mut actions);
+        system.actions(state, &mut actions);
         let edge = |action: Action| {
             let is_fault = action.is_fault();
-            let next = system.next_state(world, action)?;
+            let next = system.next_state(state, action)?;
             Some(numbers.get(&next).map(|to| Edge { to: *to as usize, is_fault }))
         };
         let edges: Option<Vec<Edge>> = actions.into_iter().filter_map(edge).collect();
         edges.ok_or_else(|| format!("state {at} has a successor that is not listed"))
     };
-    worlds.iter().enumerate().map(of_world).collect()
+    states.iter().enumerate().map(edges_of).collect()
 }
 
 /// Checks that every property claimed as proved holds everywhere and is not vacuous, and that runs
 /// end as claimed.
 fn holds(
     system: &System,
-    worlds: &[State],
+    states: &[State],
     edges: &[Vec<Edge>],
     proved: &[String],
 ) -> Result<(), String> {
     let mut has_held = vec![false; PROPERTIES.len()];
     let mut goals: Vec<Vec<usize>> = vec![Vec::new(); PROPERTIES.len()];
-    for (at, world) in worlds.iter().enumerate() {
-        for (index, judgement) in system.judge(world).into_iter().enumerate() {
+    for (at, state) in states.iter().enumerate() {
+        for (index, judgement) in system.judge(state).into_iter().enumerate() {
             match judgement {
-                Some(Judgement::Fails(wrong)) => {
-                    return Err(format!("{} fails in state {at}: {wrong}", PROPERTIES[index].id));
+                Some(Judgement::Fails(violation)) => {
+                    return Err(format!(
+                        "{} fails in state {at}: {violation}",
+                        PROPERTIES[index].id
+                    ));
                 }
                 Some(Judgement::Holds) => {
                     has_held[index] = true;
@@ -212,9 +215,9 @@ fn holds(
         let violation = match property.kind {
             Kind::Invariant(_) => None,
             Kind::Termination => is_cyclic(edges).then(|| "some run is infinite".to_owned()),
-            Kind::Action(relation) => breaks(system, worlds, edges, relation),
+            Kind::Action(relation) => violating_step(system, states, edges, relation),
             Kind::Possibility(_) => trap(edges, goals),
-            Kind::Refinement => strays(system, worlds, edges),
+            Kind::Refinement => non_refining_step(system, states, edges),
         };
         if let Some(violation) = violation {
             return Err(format!("{} is claimed as proved, but {violation}", property.id));
@@ -224,27 +227,27 @@ fn holds(
 }
 
 /// Returns a step that violates an action property.
-fn breaks(
+fn violating_step(
     system: &System,
-    worlds: &[State],
+    states: &[State],
     edges: &[Vec<Edge>],
     relation: Relation,
 ) -> Option<String> {
-    let snapshots: Vec<_> = worlds.iter().map(|world| system.snapshot(world)).collect();
+    let snapshots: Vec<_> = states.iter().map(|state| system.snapshot(state)).collect();
     let breaks = |at: usize, to: usize| !(relation.holds)(&snapshots[at], &snapshots[to]);
     let step = |at: usize| edges[at].iter().find(|edge| breaks(at, edge.to)).map(|edge| (at, edge));
-    let (at, edge) = (0..worlds.len()).find_map(step)?;
+    let (at, edge) = (0..states.len()).find_map(step)?;
     let violation = (relation.violation)(&snapshots[at], &snapshots[edge.to]);
     Some(format!("a step from state {at} violates it: {violation}"))
 }
 
 /// Returns a step that is not allowed by the abstract spec.
-fn strays(system: &System, worlds: &[State], edges: &[Vec<Edge>]) -> Option<String> {
-    let abstract_states: Vec<_> = worlds.iter().map(|world| system.abstract_state(world)).collect();
+fn non_refining_step(system: &System, states: &[State], edges: &[Vec<Edge>]) -> Option<String> {
+    let abstract_states: Vec<_> = states.iter().map(|state| system.abstract_state(state)).collect();
     let spec = system.abstract_spec();
     let is_step = |at: usize, to: usize| spec.allows(abstract_states[at], abstract_states[to]);
     let strays = |at: &usize| edges[*at].iter().any(|edge| !is_step(*at, edge.to));
-    let at = (0..worlds.len()).find(strays)?;
+    let at = (0..states.len()).find(strays)?;
     Some(format!("a step from state {at} is not allowed by the abstract spec"))
 }
 

@@ -34,7 +34,7 @@ impl Judged<'_> {
     pub(super) fn ends(&self, at: usize, property: &Property) -> Verdict {
         match (self.exploration.cut, self.graph, &self.cycles) {
             (_, Some(graph), Some(Cycles::Cyclic(cycle))) => {
-                Verdict::Violated(self.goes_round(graph, cycle))
+                Verdict::Violated(self.infinite_run(graph, cycle))
             }
             (None, _, Some(Cycles::Acyclic { .. })) => self.verdict(at, property),
             (cut, ..) => Verdict::Inconclusive(cut.unwrap_or(StopReason::Panic)),
@@ -60,8 +60,8 @@ impl Judged<'_> {
         actions.extend(bad_step(states.last().copied().unwrap_or(state)));
         let (_, before) = actions.split_last().expect("the search saw a bad step");
         let (from, to) = (self.system.play(before), self.system.play(&actions));
-        let wrong = self.system.judge_step(property, &from, &to).expect("it is bad");
-        Verdict::Violated(Run::new(actions, None, wrong))
+        let violation = self.system.judge_step(property, &from, &to).expect("it is bad");
+        Verdict::Violated(Run::new(actions, None, violation))
     }
 
     /// Verdict on `AG EF` good end by fault-free transitions. The counterexample is a cheapest run
@@ -98,20 +98,20 @@ impl Judged<'_> {
             path.push((at, place));
             at = *target;
         }
-        let goes_round =
+        let cycle_start =
             seen.iter().position(|seen| *seen == at).filter(|_| seen.len() == path.len());
-        let repeats_from = goes_round.map(|from| prefix.len() + from);
+        let repeats_from = cycle_start.map(|from| prefix.len() + from);
         let so_far = match prefix.len() {
             0 => "from the beginning".to_owned(),
             steps => format!("from step {steps} on"),
         };
-        let wrong =
+        let violation =
             format!("{so_far} no fault-free run reaches a good end; this is one of these runs");
-        Run { repeats_from, ..self.lasso(prefix, &path, &wrong) }
+        Run { repeats_from, ..self.lasso(prefix, &path, &violation) }
     }
 
     /// Returns a lasso; one that a fair scheduler can produce, if there is one.
-    fn goes_round(&self, graph: &Graph, cycle: &[StateIndex]) -> Run {
+    fn infinite_run(&self, graph: &Graph, cycle: &[StateIndex]) -> Run {
         let fairness = Kind::ALL.map(fairness_of);
         let cycle = steps(graph, cycle);
         let unfair = starved(graph, &cycle, &fairness);
@@ -124,14 +124,14 @@ impl Judged<'_> {
     }
 
     /// Returns a run to a cycle and once through it.
-    fn lasso(&self, prefix: &[Action], cycle: &[Step], wrong: &str) -> Run {
+    fn lasso(&self, prefix: &[Action], cycle: &[Step], violation: &str) -> Run {
         let mut actions = prefix.to_vec();
         for (state, place) in cycle {
             let mut enabled = Vec::new();
             self.packed.actions(self.exploration.state(*state), &mut enabled);
             actions.push(enabled.swap_remove(*place));
         }
-        Run::new(actions, Some(prefix.len()), wrong.to_owned())
+        Run::new(actions, Some(prefix.len()), violation.to_owned())
     }
 }
 

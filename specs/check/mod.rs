@@ -80,9 +80,9 @@ pub struct PointOfNoReturn {
 }
 
 impl Run {
-    fn new(actions: Vec<Action>, repeats_from: Option<usize>, wrong: String) -> Self {
+    fn new(actions: Vec<Action>, repeats_from: Option<usize>, violation: String) -> Self {
         let faults = actions.iter().map(|action| u32::from(action.is_fault())).sum();
-        Self { actions, faults, repeats_from, point_of_no_return: None, violation: wrong }
+        Self { actions, faults, repeats_from, point_of_no_return: None, violation }
     }
 }
 
@@ -256,12 +256,12 @@ impl Judged<'_> {
 
     /// Returns the run with the property's violation in its last state.
     fn run(&self, at: usize, actions: Vec<Action>) -> Run {
-        let world = self.system.play(&actions);
-        let wrong = match self.system.judge(&world).swap_remove(at) {
-            Some(Judgement::Fails(wrong)) => wrong,
+        let state = self.system.play(&actions);
+        let violation = match self.system.judge(&state).swap_remove(at) {
+            Some(Judgement::Fails(violation)) => violation,
             other => unreachable!("the search saw a failure where the replay sees {other:?}"),
         };
-        Run::new(actions, None, wrong)
+        Run::new(actions, None, violation)
     }
 
     /// Returns the points of no return of the run through these states.
@@ -317,22 +317,22 @@ fn undisturbed(graph: &Graph) -> impl Fn(StateIndex, usize) -> bool {
 impl System {
     /// Returns the last state of a run from the initial state.
     pub fn play(&self, actions: &[Action]) -> State {
-        let mut world = self.init().clone();
+        let mut state = self.init().clone();
         for action in actions {
-            world.act(self.constants(), action);
+            state.act(self.constants(), action);
         }
-        world
+        state
     }
 
     /// Returns the actions of a run, from the index of each among those of its state.
     pub(crate) fn actions_at(&self, places: &[u16]) -> Vec<Action> {
-        let mut world = self.init().clone();
+        let mut state = self.init().clone();
         let mut run = Vec::with_capacity(places.len());
         for place in places {
             let mut enabled = Vec::new();
-            self.actions(&world, &mut enabled);
+            self.actions(&state, &mut enabled);
             let action = enabled.swap_remove(usize::from(*place));
-            world.act(self.constants(), &action);
+            state.act(self.constants(), &action);
             run.push(action);
         }
         run

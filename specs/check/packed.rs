@@ -41,7 +41,7 @@ pub struct PackedSystem<'a> {
     numbers: Interners<'a>,
     spec: AbstractSpec,
     /// Cached labels of the properties that depend only on the machine and the status.
-    said: DashMap<(InternId, Status), Labels, FxBuildHasher>,
+    labels: DashMap<(InternId, Status), Labels, FxBuildHasher>,
     /// Indices in [`PROPERTIES`] of the other properties, by kind.
     relations: Vec<(usize, Relation)>,
     terminations: Vec<usize>,
@@ -55,7 +55,7 @@ impl<'a> PackedSystem<'a> {
             system,
             numbers: Interners::new(system.constants()),
             spec: system.abstract_spec(),
-            said: DashMap::default(),
+            labels: DashMap::default(),
             relations: places(|kind| match kind {
                 Kind::Action(relation) => Some(relation),
                 _ => None,
@@ -67,8 +67,8 @@ impl<'a> PackedSystem<'a> {
     }
 
     /// Packs a state.
-    pub fn pack(&self, world: State) -> Packed {
-        self.packed(self.numbers.of(world))
+    pub fn pack(&self, state: State) -> Packed {
+        self.packed(self.numbers.of(state))
     }
 
     fn packed(&self, parts: PackedIds) -> Packed {
@@ -77,7 +77,7 @@ impl<'a> PackedSystem<'a> {
     }
 
     /// Returns the state that [`Self::pack`] packed.
-    pub fn world(&self, packed: &Packed) -> State {
+    pub fn unpack(&self, packed: &Packed) -> State {
         self.numbers.state(packed.parts)
     }
 
@@ -88,19 +88,19 @@ impl<'a> PackedSystem<'a> {
 
     /// Returns the labels of all properties that depend only on the machine and the status of the
     /// handoff.
-    fn of_case(&self, packed: &Packed, world: &InternedState<'_>) -> Labels {
-        let key = (packed.parts[0], self.system.status(world));
-        if let Some(said) = self.said.get(&key) {
-            return *said;
+    fn of_case(&self, packed: &Packed, state: &InternedState<'_>) -> Labels {
+        let key = (packed.parts[0], self.system.status(state));
+        if let Some(labels) = self.labels.get(&key) {
+            return *labels;
         }
-        let mut said = Labels::default();
-        for (at, judgement) in self.system.judge(&self.world(packed)).into_iter().enumerate() {
+        let mut labels = Labels::default();
+        for (at, judgement) in self.system.judge(&self.unpack(packed)).into_iter().enumerate() {
             if !self.sees_more(at) {
-                said = note(said, at, judgement.as_ref());
+                labels = note(labels, at, judgement.as_ref());
             }
         }
-        self.said.insert(key, said);
-        said
+        self.labels.insert(key, labels);
+        labels
     }
 
     fn sees_more(&self, at: usize) -> bool {
@@ -118,12 +118,12 @@ fn places_of(is: impl Fn(Kind) -> bool) -> Vec<usize> {
     places(|kind| is(kind).then_some(())).map(|(at, ())| at).collect()
 }
 
-fn note(said: Labels, index: usize, judgement: Option<&Judgement>) -> Labels {
+fn note(labels: Labels, index: usize, judgement: Option<&Judgement>) -> Labels {
     let bit = 1 << index;
     match judgement {
-        None | Some(Judgement::Vacuous) => said,
-        Some(Judgement::Holds) => Labels { witness: said.witness | bit, ..said },
-        Some(Judgement::Fails(_)) => Labels { violation: said.violation | bit, ..said },
+        None | Some(Judgement::Vacuous) => labels,
+        Some(Judgement::Holds) => Labels { witness: labels.witness | bit, ..labels },
+        Some(Judgement::Fails(_)) => Labels { violation: labels.violation | bit, ..labels },
     }
 }
 
@@ -140,9 +140,9 @@ impl Model for PackedSystem<'_> {
     }
 
     fn next_state(&self, packed: &Packed, action: Action) -> Option<Packed> {
-        let mut world = self.interned(packed);
-        world.advance(self.system.constants(), &action);
-        Some(self.packed(self.numbers.of_successor(&world, packed.parts)))
+        let mut state = self.interned(packed);
+        state.advance(self.system.constants(), &action);
+        Some(self.packed(self.numbers.of_successor(&state, packed.parts)))
     }
 
     fn properties(&self) -> Vec<stateright::Property<Self>> {
@@ -157,15 +157,15 @@ impl Observer<Self> for PackedSystem<'_> {
     }
 
     fn state(&self, packed: &Packed) -> Labels {
-        let world = self.interned(packed);
-        let said = self.of_case(packed, &world);
-        let deadlock = self.system.judge_deadlock(&world);
-        let rest = self.system.judge_rest(&self.spec, &world);
-        let note_all = |said, places: &[usize], judgement: &Judgement| {
-            places.iter().fold(said, |said, at| note(said, *at, Some(judgement)))
+        let state = self.interned(packed);
+        let labels = self.of_case(packed, &state);
+        let deadlock = self.system.judge_deadlock(&state);
+        let rest = self.system.judge_rest(&self.spec, &state);
+        let note_all = |labels, places: &[usize], judgement: &Judgement| {
+            places.iter().fold(labels, |labels, at| note(labels, *at, Some(judgement)))
         };
-        let said = note_all(said, &self.terminations, &deadlock);
-        note_all(said, &self.refinements, &rest)
+        let labels = note_all(labels, &self.terminations, &deadlock);
+        note_all(labels, &self.refinements, &rest)
     }
 
     fn edge(&self, from: &Packed, to: &Packed) -> u64 {
@@ -195,7 +195,7 @@ impl Reducible for PackedSystem<'_> {
         packed
     }
 
-    fn may_come_first(&self, packed: &Packed, actions: &[Action], place: usize) -> bool {
+    fn is_ample(&self, packed: &Packed, actions: &[Action], place: usize) -> bool {
         let Action::Step(side) = actions[place] else { return false };
         let can_be_cancelled = side == Side::Old && actions.contains(&Action::Cancel);
         !can_be_cancelled && self.interned(packed).asks_for_itself(side)

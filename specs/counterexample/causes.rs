@@ -3,9 +3,9 @@
 //! The clauses and their meaning:
 //!
 //! * *"A changed from x to y at step i"*: step i made that change, and the property would hold in
-//!   the last state if only A had the value x there. *"and this was not undone"*: at no later step
-//!   did A have a value with which the property would hold. `interventions` defines the parts of a
-//!   state that are tested, and why.
+//!   the last state if A had the value x there and all else were unchanged. *"and this was not
+//!   undone"*: at no later step did A have a value with which the property would hold.
+//!   `interventions` defines the parts of a state that are tested, and why.
 //! * *"while B had not happened"*: it had not, and the property would hold in the last state if it
 //!   had. Only given if no earlier step is a cause.
 //! * *"the first error was at step j"*: no role reported an error earlier. Only given with the

@@ -121,8 +121,8 @@ impl Constants {
         let device = vm.devices.last_mut()?;
         device.interrupts.clone_from(interrupts);
         device.interrupt_keys().for_each(|(_, key)| descriptors.insert(key, eventfd));
-        if let Some(wrong) = self.corruption {
-            wrong.corrupt_inventory(&mut vm, &mut descriptors);
+        if let Some(corruption) = self.corruption {
+            corruption.corrupt_inventory(&mut vm, &mut descriptors);
         }
         Some((vm, descriptors))
     }

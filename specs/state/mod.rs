@@ -67,7 +67,7 @@ pub struct Aux {
 
 /// History variables that properties need. Each is a bit or a count that only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct History {
     /// The old process has permitted the new one to mutate kernel objects.
     pub commit_allowed: bool,

@@ -59,9 +59,9 @@ impl Observation {
         };
         let owner = Side::BOTH.into_iter().find(owns).filter(|_| !view.page_sets.is_empty());
         let as_before = base.devices.iter().all(|(name, before)| {
-            let is_so =
+            let is_unchanged =
                 |now| is_as_before(now, before) && has_all_interrupts(name, now, before, view);
-            view.devices.get(name).is_some_and(is_so)
+            view.devices.get(name).is_some_and(is_unchanged)
         });
         Self { sides: Side::BOTH.map(of_side), owner, devices_unchanged: as_before }
     }

@@ -97,8 +97,10 @@ fn old_image(transport: OutgoingTransport) -> Fd {
 /// Returns the names of the open files, for counterexamples.
 fn names(base: &View, descriptors: &Descriptors) -> BTreeMap<FileRef, String> {
     let table = &base.processes[&OLD].descriptors;
-    let mut names: BTreeMap<FileRef, String> =
-        descriptors.iter().filter_map(|(k, fd)| Some((table.get(&fd)?.file, word(k)))).collect();
+    let mut names: BTreeMap<FileRef, String> = descriptors
+        .iter()
+        .filter_map(|(k, fd)| Some((table.get(&fd)?.file, descriptor_name(k))))
+        .collect();
     let others = [(FileKind::Socket, "the socket"), (FileKind::Pidfd, "the new process")];
     for open in base.processes.values().flat_map(|process| process.descriptors.values()) {
         let other = others.iter().find(|(kind, _)| *kind == open.kind);
@@ -117,7 +119,7 @@ fn enable_dma(machine: &mut Machine, device: Fd) -> CompletedCall {
 }
 
 /// Returns the name of a descriptor, for counterexamples.
-fn word(key: &Key) -> String {
+fn descriptor_name(key: &Key) -> String {
     match key.kind {
         Kind::Stream => "the stream".to_owned(),
         Kind::Guest => "the saved guest".to_owned(),

@@ -50,8 +50,8 @@ fn a_handoff_is_the_same_in_many_runs() {
             };
             assert!(told(&whole) == told(&found), "{name}");
             for at in 0..whole.states() {
-                let one = packed.world(whole.state(at));
-                assert!(one == again.world(found.state(at)), "{name}: {at}");
+                let one = packed.unpack(whole.state(at));
+                assert!(one == again.unpack(found.state(at)), "{name}: {at}");
             }
         }
     }

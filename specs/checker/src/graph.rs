@@ -183,16 +183,16 @@ pub fn inevitable(
 ) -> Vec<bool> {
     let mut inevitable = bad;
     let before = graph.reversed(&open);
-    let mut ways_out = vec![0u32; inevitable.len()];
+    let mut exits = vec![0u32; inevitable.len()];
     for state in &before.targets {
-        ways_out[*state as usize] += 1;
+        exits[*state as usize] += 1;
     }
     let mut found: Vec<StateIndex> =
         (0..graph.states()).filter(|state| inevitable[*state as usize]).collect();
     while let Some(state) = found.pop() {
         for earlier in before.successors(state).iter().copied() {
-            ways_out[earlier as usize] -= 1;
-            if ways_out[earlier as usize] == 0 && !inevitable[earlier as usize] {
+            exits[earlier as usize] -= 1;
+            if exits[earlier as usize] == 0 && !inevitable[earlier as usize] {
                 inevitable[earlier as usize] = true;
                 found.push(earlier);
             }
@@ -279,7 +279,7 @@ fn cycle(graph: &Graph, incoming: &[u32]) -> Vec<StateIndex> {
     let left: Vec<StateIndex> =
         (0..graph.states()).filter(|state| incoming[*state as usize] > 0).collect();
     let lowest = cyclic_components(graph, &left).into_iter().flatten().min();
-    let first = lowest.expect("what cannot be peeled off has a cycle");
+    let first = lowest.expect("the remaining states have a cycle");
     round_trip(graph, first)
 }
 
@@ -310,12 +310,12 @@ fn round_trip(graph: &Graph, first: StateIndex) -> Vec<StateIndex> {
     while let Some(state) = queue.pop_front() {
         for target in graph.successors(state) {
             if *target == first {
-                let mut way = vec![state];
-                while let Some(before) = from.get(way.last().unwrap_or(&first)) {
-                    way.push(*before);
+                let mut path = vec![state];
+                while let Some(before) = from.get(path.last().unwrap_or(&first)) {
+                    path.push(*before);
                 }
-                way.reverse();
-                return way;
+                path.reverse();
+                return path;
             }
             if let std::collections::btree_map::Entry::Vacant(entry) = from.entry(*target) {
                 entry.insert(state);

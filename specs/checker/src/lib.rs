@@ -17,7 +17,7 @@
 //! | [`search`] | exact or hash-compacted breadth-first search, limits, checkpoints |
 //! | [`graph`] | cycles, longest runs, states that cannot reach a goal |
 //! | [`fairness`] | infinite runs (lassos) that a weakly or strongly fair scheduler can follow |
-//! | [`reduction`] | symmetry and partial-order reduction, and a check of the claims that they need |
+//! | [`reduction`] | symmetry and partial-order reduction, and a check of their premises |
 //! | [`intern`], [`memo`] | collapse compression: equal parts of states stored once, with facts |
 //!
 //! Results do not depend on the number of threads, nor on the number of runs that a search was

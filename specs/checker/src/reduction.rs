@@ -30,12 +30,12 @@ pub trait Reducible: Model {
     ///   executed before or not;
     /// * it is invisible: it changes the label of no property, and it is no fault;
     /// * no cycle consists of such actions only.
-    fn may_come_first(&self, state: &Self::State, actions: &[Self::Action], place: usize) -> bool;
+    fn is_ample(&self, state: &Self::State, actions: &[Self::Action], place: usize) -> bool;
 }
 
 /// The reductions that are switched on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ways {
+pub struct Reductions {
     /// Explore one representative of each symmetry class.
     pub symmetry: bool,
     /// Expand only an ample action where there is one.
@@ -48,7 +48,7 @@ pub struct Ways {
 #[derive(Debug)]
 pub struct Reduced<'a, M> {
     model: &'a M,
-    ways: Ways,
+    reductions: Reductions,
 }
 
 /// Number of actions in one stride that is taken as proof that ample actions form a cycle.
@@ -60,8 +60,8 @@ where
     M::Action: Clone,
 {
     /// Wraps a model with the given reductions.
-    pub fn new(model: &'a M, ways: Ways) -> Self {
-        Self { model, ways }
+    pub fn new(model: &'a M, reductions: Reductions) -> Self {
+        Self { model, reductions }
     }
 
     /// Returns the actions of a run of the original model that corresponds to a run of this one.
@@ -70,29 +70,29 @@ where
     pub fn unfold(&self, states: &[M::State]) -> Option<Vec<M::Action>> {
         let (first, rest) = states.split_first()?;
         let mut initial = self.model.init_states().into_iter();
-        let mut state = initial.find(|initial| self.stand_in(initial.clone()) == *first)?;
+        let mut state = initial.find(|initial| self.represent(initial.clone()) == *first)?;
         let mut run = Vec::new();
         for target in rest {
             let mut actions = Vec::new();
             self.model.actions(&state, &mut actions);
             let strides = actions.into_iter().filter_map(|action| self.stride(&state, action));
             let (end, stride) =
-                { strides }.find(|(end, _)| self.stand_in(end.clone()) == *target)?;
+                { strides }.find(|(end, _)| self.represent(end.clone()) == *target)?;
             run.extend(stride);
             state = end;
         }
         Some(run)
     }
 
-    fn stand_in(&self, state: M::State) -> M::State {
-        if self.ways.symmetry { self.model.representative(state) } else { state }
+    fn represent(&self, state: M::State) -> M::State {
+        if self.reductions.symmetry { self.model.representative(state) } else { state }
     }
 
     /// Returns the first ample action of a state.
-    fn first(&self, state: &M::State) -> Option<M::Action> {
+    fn ample_action(&self, state: &M::State) -> Option<M::Action> {
         let mut actions = Vec::new();
         self.model.actions(state, &mut actions);
-        let first = first_of(self.model, state, &actions)?;
+        let first = first_ample(self.model, state, &actions)?;
         Some(actions.swap_remove(first))
     }
 
@@ -103,8 +103,8 @@ where
     fn stride(&self, state: &M::State, action: M::Action) -> Option<(M::State, Vec<M::Action>)> {
         let mut end = self.model.next_state(state, action.clone())?;
         let mut run = vec![action];
-        while self.ways.strides
-            && let Some(first) = self.first(&end)
+        while self.reductions.strides
+            && let Some(first) = self.ample_action(&end)
             && let Some(next) = self.model.next_state(&end, first.clone())
         {
             assert!(run.len() < STRIDE_MAX, "ample actions form a cycle");
@@ -115,8 +115,8 @@ where
     }
 }
 
-fn first_of<M: Reducible>(model: &M, state: &M::State, actions: &[M::Action]) -> Option<usize> {
-    (0..actions.len()).find(|place| model.may_come_first(state, actions, *place))
+fn first_ample<M: Reducible>(model: &M, state: &M::State, actions: &[M::Action]) -> Option<usize> {
+    (0..actions.len()).find(|place| model.is_ample(state, actions, *place))
 }
 
 impl<M: Reducible> Model for Reduced<'_, M>
@@ -128,13 +128,13 @@ where
     type Action = M::Action;
 
     fn init_states(&self) -> Vec<M::State> {
-        self.model.init_states().into_iter().map(|state| self.stand_in(state)).collect()
+        self.model.init_states().into_iter().map(|state| self.represent(state)).collect()
     }
 
     fn actions(&self, state: &M::State, actions: &mut Vec<M::Action>) {
         self.model.actions(state, actions);
-        if self.ways.order
-            && let Some(first) = first_of(self.model, state, actions)
+        if self.reductions.order
+            && let Some(first) = first_ample(self.model, state, actions)
         {
             actions.swap(0, first);
             actions.truncate(1);
@@ -142,7 +142,7 @@ where
     }
 
     fn next_state(&self, state: &M::State, action: M::Action) -> Option<M::State> {
-        Some(self.stand_in(self.stride(state, action)?.0))
+        Some(self.represent(self.stride(state, action)?.0))
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -193,14 +193,14 @@ where
     M::State: Clone + Eq + Hash + Send + Sync,
     M::Action: Clone + Eq,
 {
-    let wrong = |at| {
+    let violation = |at| {
         let state = full.state(at);
-        let wrong = representative_violation(model, observer, full, state)
+        let violation = representative_violation(model, observer, full, state)
             .or_else(|| ample_violation(model, observer, state))
             .or_else(|| ample_violations(model, full, state));
-        Some((at, wrong?))
+        Some((at, violation?))
     };
-    (0..full.states()).find_map(wrong)
+    (0..full.states()).find_map(violation)
 }
 
 /// Returns the actions of a state, and the successor of each (`None` if it is disabled).
@@ -225,21 +225,21 @@ where
     M::State: Clone + Eq + Hash + Send + Sync,
     M::Action: Clone,
 {
-    let stand_in = model.representative(state.clone());
+    let represent = model.representative(state.clone());
     let leads_to = |state: &M::State| {
         let ends = steps(model, state).1.into_iter().flatten();
         ends.map(|end| model.representative(end)).collect::<Vec<_>>()
     };
-    let (of_it, of_state) = (leads_to(&stand_in), leads_to(state));
+    let (of_it, of_state) = (leads_to(&represent), leads_to(state));
     let is_among = |some: &[M::State], all: &[M::State]| some.iter().all(|one| all.contains(one));
     let rules = [
-        (full.find(&stand_in).is_some(), "its representative is not reachable"),
+        (full.find(&represent).is_some(), "its representative is not reachable"),
         (
-            model.representative(stand_in.clone()) == stand_in,
+            model.representative(represent.clone()) == represent,
             "its representative is not its own representative",
         ),
         (
-            observer.state(&stand_in) == observer.state(state),
+            observer.state(&represent) == observer.state(state),
             "a property distinguishes it from its representative",
         ),
         (
@@ -247,7 +247,7 @@ where
             "its successors are not those of its representative, up to symmetry",
         ),
     ];
-    rules.into_iter().find(|(holds, _)| !holds).map(|(_, wrong)| wrong)
+    rules.into_iter().find(|(holds, _)| !holds).map(|(_, violation)| violation)
 }
 
 fn ample_violation<M>(
@@ -261,7 +261,7 @@ where
     M::Action: Clone + Eq,
 {
     let (actions, ends) = steps(model, state);
-    let claimed = (0..actions.len()).filter(|at| model.may_come_first(state, &actions, *at));
+    let claimed = (0..actions.len()).filter(|at| model.is_ample(state, &actions, *at));
     claimed.into_iter().find_map(|at| {
         let Some(after) = &ends[at] else { return Some("an ample action is not enabled") };
         if observer.state(after) != observer.state(state) || observer.faults(&actions[at]) > 0 {
@@ -280,7 +280,7 @@ where
             let (then, ends) = steps(model, before);
             let again = then.iter().position(|action| *action == actions[at]);
             again.is_some_and(|again| {
-                ends[again] == Some(last) && model.may_come_first(before, &then, again)
+                ends[again] == Some(last) && model.is_ample(before, &then, again)
             })
         };
         let all = (0..actions.len()).filter(|other| *other != at).all(commutes);
@@ -301,7 +301,7 @@ where
 {
     let next = |state: &M::State| {
         let (actions, mut ends) = steps(model, state);
-        ends.swap_remove(first_of(model, state, &actions)?)
+        ends.swap_remove(first_ample(model, state, &actions)?)
     };
     let after = std::iter::successors(next(state), next);
     (after.take(full.states() as usize).count() == full.states() as usize)

@@ -362,9 +362,9 @@ fn a_checkpoint_that_was_tampered_with_is_refused() {
         (|left| left["bad"] = json!([100_000]), "contradicts"),
         (|left| left["bad"] = json!([]), "contradicts"),
         (|left| left["counts"]["taken"] = json!([1]), "contradicts"),
-        (|left| left["ways"][30]["action"] = json!(999), "no step from state"),
-        (|left| left["ways"][30]["parent"] = json!(100_000), "no step from state"),
-        (|left| left["ways"][30] = left["ways"][29].clone(), "already known"),
+        (|left| left["edges"][30]["action"] = json!(999), "no step from state"),
+        (|left| left["edges"][30]["parent"] = json!(100_000), "no step from state"),
+        (|left| left["edges"][30] = left["edges"][29].clone(), "already known"),
     ];
     for (change, words) in cases {
         let mut changed = left.clone();

@@ -31,7 +31,7 @@ impl Model for Edges {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always("nothing", |_, _| true)]
+        vec![Property::always("true", |_, _| true)]
     }
 }
 
@@ -56,7 +56,7 @@ impl Model for Labelled {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always("nothing", |_, _| true)]
+        vec![Property::always("true", |_, _| true)]
     }
 }
 
@@ -85,7 +85,7 @@ impl Model for Grid {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always("nothing", |_, _| true)]
+        vec![Property::always("true", |_, _| true)]
     }
 
     fn within_boundary(&self, (x, y): &(u32, u32)) -> bool {
@@ -145,7 +145,7 @@ impl Reducible for Workers {
         state
     }
 
-    fn may_come_first(&self, state: &Vec<u8>, actions: &[usize], place: usize) -> bool {
+    fn is_ample(&self, state: &Vec<u8>, actions: &[usize], place: usize) -> bool {
         (self.claim)(*self, state, actions[place])
     }
 }

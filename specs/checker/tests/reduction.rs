@@ -2,26 +2,26 @@
 
 use crate::models::{Claim, Edges, Workers};
 use crate::two_phase_commit::TwoPhaseCommit;
-use handoff_checker::reduction::{Reduced, Reducible, Ways, violation_of};
+use handoff_checker::reduction::{Reduced, Reducible, Reductions, violation_of};
 use handoff_checker::search::{Labels, Limits, explore};
 use stateright::{Model, Property};
 use std::collections::BTreeSet;
 
-const ALL: Ways = Ways { symmetry: true, order: true, strides: true };
-const SYMMETRY: Ways = Ways { symmetry: true, order: false, strides: false };
-const ORDER: Ways = Ways { symmetry: false, order: true, strides: false };
-const STRIDES: Ways = Ways { symmetry: false, order: false, strides: true };
+const ALL: Reductions = Reductions { symmetry: true, order: true, strides: true };
+const SYMMETRY: Reductions = Reductions { symmetry: true, order: false, strides: false };
+const ORDER: Reductions = Reductions { symmetry: false, order: true, strides: false };
+const STRIDES: Reductions = Reductions { symmetry: false, order: false, strides: true };
 
 /// Explores workers with some reductions. `expected` is the number of states left, and the number
 /// of steps, in the model itself, of a run to a state where two workers are ready.
 #[track_caller]
-fn check(model: Workers, ways: Ways, expected: (u32, usize)) {
+fn check(model: Workers, reductions: Reductions, expected: (u32, usize)) {
     let ready = 2;
     let ask = (1, |state: &Vec<u8>| {
         let (good, bad) = (u64::from(model.ready(state) > 0), model.ready(state) >= ready);
         Labels { witness: good, violation: u64::from(bad) }
     });
-    let reduced = Reduced::new(&model, ways);
+    let reduced = Reduced::new(&model, reductions);
     let found = explore(&reduced, &ask, Limits::default());
     let bad = found.bad[0].expect("so many can be ready");
     let back = |at: &u32| found.parent(*at).map(|(before, _)| before);
@@ -37,7 +37,7 @@ fn check(model: Workers, ways: Ways, expected: (u32, usize)) {
         state = model.next_state(&state, *action).expect("it leads somewhere");
     }
     assert_eq!(model.ready(&state), ready);
-    assert_eq!((found.states(), run.len()), expected, "{ways:?}");
+    assert_eq!((found.states(), run.len()), expected, "{reductions:?}");
 }
 
 /// Three workers with four local steps each, and then one to be ready: 6³ states; as multisets C(8,
@@ -47,11 +47,11 @@ fn check(model: Workers, ways: Ways, expected: (u32, usize)) {
 #[test]
 fn reductions_leave_the_expected_number_of_states() {
     let model = Workers::new(3, 4);
-    check(model, Ways::default(), (216, 10));
+    check(model, Reductions::default(), (216, 10));
     check(model, SYMMETRY, (56, 10));
     check(model, ORDER, (20, 14));
     check(model, STRIDES, (9, 14));
-    check(model, Ways { symmetry: true, ..ORDER }, (16, 14));
+    check(model, Reductions { symmetry: true, ..ORDER }, (16, 14));
     check(model, ALL, (5, 14));
 }
 
@@ -87,7 +87,7 @@ fn two_phase_commit_has_as_many_states_as_classes() {
 /// are ample.
 struct Claims {
     edges: Edges,
-    stand_ins: Vec<u32>,
+    representatives: Vec<u32>,
     first: Vec<(u32, u32)>,
 }
 
@@ -114,10 +114,10 @@ impl Model for Claims {
 
 impl Reducible for Claims {
     fn representative(&self, state: u32) -> u32 {
-        self.stand_ins[state as usize]
+        self.representatives[state as usize]
     }
 
-    fn may_come_first(&self, state: &u32, actions: &[u32], place: usize) -> bool {
+    fn is_ample(&self, state: &u32, actions: &[u32], place: usize) -> bool {
         self.first.contains(&(*state, actions[place]))
     }
 }
@@ -163,12 +163,12 @@ fn wrong_claims_of_a_model_are_detected() {
             Some("ample actions form a cycle"),
         ),
     ];
-    for (edges, stand_ins, first, expected) in cases {
-        let claims = format!("{edges:?} {stand_ins:?} {first:?}");
+    for (edges, representatives, first, expected) in cases {
+        let claims = format!("{edges:?} {representatives:?} {first:?}");
         // Unused states have no transitions.
         let edges = Edges([edges, vec![Vec::new(); 9]].concat());
-        let stand_ins = stand_ins.into_iter().chain(0..10).collect();
-        let model = Claims { edges, stand_ins, first };
+        let representatives = representatives.into_iter().chain(0..10).collect();
+        let model = Claims { edges, representatives, first };
         let ask = (1, |state: &u32| Labels { witness: u64::from(*state >= 2), violation: 0 });
         let full = explore(&model, &ask, Limits::default());
         assert_eq!(violation_of(&model, &ask, &full).map(|(_, wrong)| wrong), expected, "{claims}");

@@ -123,7 +123,7 @@ impl Reducible for TwoPhaseCommit {
         })
     }
 
-    fn may_come_first(&self, _: &u64, _: &[Action], _: usize) -> bool {
+    fn is_ample(&self, _: &u64, _: &[Action], _: usize) -> bool {
         false
     }
 }

@@ -14,7 +14,7 @@ use std::hash::Hash;
 use std::marker::PhantomData;
 
 /// Facts about a participant.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(super) struct PlayerEntry<R: Role> {
     is_absent: bool,
     is_acting: bool,

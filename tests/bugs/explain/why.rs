@@ -31,8 +31,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "stays-stopped",
         "VM-3",
         &[
-            "because “old VMM” changed from “alive, guest runs” to “alive, guest stopped” at step # \
-             (",
+            "because “old VMM” changed from “alive, guest runs” to “alive, guest stopped” at step \
+             # (",
             "this was not undone before step #",
             "the same run without step # (old VMM, Save: ftruncate the saved guest → ENOMEM \
              (injected)) satisfies VM-3",
@@ -52,8 +52,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "resumed-unrevoked",
         "VM-1",
         &[
-            "because “old VMM” changed from “alive, guest stopped” to “alive, guest runs” at step # \
-             (old VMM, Resume: ",
+            "because “old VMM” changed from “alive, guest stopped” to “alive, guest runs” at step \
+             # (old VMM, Resume: ",
             "before step # (new VMM, Run: let the guest run)",
             "“new VMM” changed from “alive, guest stopped” to “alive, guest runs”",
             "without step # (old VMM, AwaitCommitted: recvmsg → ENOMEM (injected)",
@@ -74,8 +74,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "IRQ-1",
         &[
             "because at step # (new VMM, DrainEvents: ",
-            "“nic0, interrupt 0” changed from “raised 1, taken 0, waiting 1” to “raised 1, taken 0, \
-             waiting 0”",
+            "“nic0, interrupt 0” changed from “raised 1, taken 0, waiting 1” to “raised 1, taken \
+             0, waiting 0”",
             "without step # (nic0 writes to guest memory and raises an interrupt) satisfies IRQ-1",
         ],
     ),
@@ -92,8 +92,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "window-left-open",
         "FD-2",
         &[
-            "because “the VMM, inheritable descriptors” changed from “0” to “1” at step # (old VMM, \
-             OpenWindow: ",
+            "because “the VMM, inheritable descriptors” changed from “0” to “1” at step # (old \
+             VMM, OpenWindow: ",
             "before step # (new VMM, ReadStream: pread the stream)",
             "the window for inheritable descriptors closed",
         ],
@@ -132,19 +132,20 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "waits-for-each-other",
         "END-1",
         &[
-            "because the old VMM has been waiting for a message (AwaitCommitted) since step # (old VMM, Commit: \
-             send Commit)",
+            "because the old VMM has been waiting for a message (AwaitCommitted) since step # (old \
+             VMM, Commit: send Commit)",
             "and the new VMM has been waiting for a message (AwaitCommit) since step # (",
             "no process can take a step",
-            "without step # (new VMM, Committed: send Committed → ENOMEM (injected)) satisfies END-1",
+            "without step # (new VMM, Committed: send Committed → ENOMEM (injected)) satisfies \
+             END-1",
         ],
     ),
     (
         "waits-for-the-dead",
         "END-1",
         &[
-            "because the state after step # (old VMM, AwaitPrepared: receive: the peer is gone) is the \
-             same as after step #",
+            "because the state after step # (old VMM, AwaitPrepared: receive: the peer is gone) is \
+             the same as after step #",
             "without step # (new VMM, KILLED) satisfies END-1",
         ],
     ),
@@ -296,8 +297,8 @@ fn a_fault_that_does_not_matter_is_not_blamed() {
             "OWN-1",
             27,
             vec![Action::Cancel, killed()],
-            "satisfies OWN-1 only without all of step 28 (the handoff is cancelled) and step 29 (new \
-             VMM, KILLED)",
+            "satisfies OWN-1 only without all of step 28 (the handoff is cancelled) and step 29 \
+             (new VMM, KILLED)",
         ),
     ] {
         let (scenario, mut run) = violated(defect, id);

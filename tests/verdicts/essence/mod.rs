@@ -111,7 +111,8 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             0,
             36,
-            "no action of the abstract spec allows this change (the owner of the pages: none → new VMM)",
+            "no action of the abstract spec allows this change (the owner of the pages: none → \
+             new VMM)",
         )),
     ),
     ("charged-to-nobody", None),
@@ -122,8 +123,8 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             0,
             33,
-            "no action of the abstract spec allows this change (the owner of the pages: old VMM → none; the devices \
-             reach the guest: yes → no)",
+            "no action of the abstract spec allows this change (the owner of the pages: old VMM → \
+             none; the devices reach the guest: yes → no)",
         )),
     ),
     ("unwound", Some((1, 20, UPSETS))),
@@ -136,7 +137,8 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             0,
             37,
-            "the handoff has terminated, and this step is still pending: the old VMM closes the devices",
+            "the handoff has terminated, and this step is still pending: the old VMM closes the \
+             devices",
         )),
     ),
     (
@@ -204,7 +206,7 @@ fn reached(name: &str, may: &str) -> (Vec<AbstractState>, BTreeSet<&'static str>
     let found = explore(&packed, &packed, Limits::default());
     let mut handoffs: Vec<AbstractState> = Vec::new();
     let mut steps: Vec<(AbstractState, AbstractState)> = Vec::new();
-    let abstract_state = |state| system.abstract_state(&packed.world(state));
+    let abstract_state = |state| system.abstract_state(&packed.unpack(state));
     for at in 0..found.states() {
         let state = found.state(at);
         let from = abstract_state(state);

@@ -250,9 +250,9 @@ impl Round<'_> {
     /// Extends the walk to the nearest wanted state; returns false if there is none.
     fn go(&mut self, is_wanted: impl Fn(&Self, StateIndex) -> bool) -> bool {
         let may = |state: StateIndex| self.inside[state as usize];
-        let way = walk(self.graph, &[self.at()], may, |state| is_wanted(self, state));
-        let is_there = way.is_some();
-        self.steps.extend(way.into_iter().flatten());
+        let path = walk(self.graph, &[self.at()], may, |state| is_wanted(self, state));
+        let is_there = path.is_some();
+        self.steps.extend(path.into_iter().flatten());
         is_there
     }
 }
@@ -274,9 +274,9 @@ fn walk(
     while let Some(state) = queue.pop_front() {
         if wanted(state) {
             let back = |step: &Step| before[step.0 as usize];
-            let mut way: Vec<_> = std::iter::successors(before[state as usize], back).collect();
-            way.reverse();
-            return Some(way);
+            let mut path: Vec<_> = std::iter::successors(before[state as usize], back).collect();
+            path.reverse();
+            return Some(path);
         }
         for (place, target) in graph.successors(state).iter().enumerate() {
             if may(*target) && !std::mem::replace(&mut known[*target as usize], true) {

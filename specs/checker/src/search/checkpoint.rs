@@ -35,9 +35,9 @@ pub struct Checkpoint {
     /// states is being expanded.
     generations: Vec<(StateIndex, Cost)>,
     /// The edges to all states but the initial ones.
-    ways: Vec<Way>,
+    edges: Vec<Edge>,
     /// The edges to the deferred candidates, by cost.
-    deferred: Vec<(Cost, Vec<Way>)>,
+    deferred: Vec<(Cost, Vec<Edge>)>,
     depth_max: Option<u32>,
     counts: Counts,
     bad: Vec<Option<StateIndex>>,
@@ -46,7 +46,7 @@ pub struct Checkpoint {
 
 /// An edge to a state: its parent, and the index of the action among the parent's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Way {
+struct Edge {
     parent: StateIndex,
     action: u16,
 }
@@ -90,12 +90,12 @@ impl Checkpoint {
     }
 
     fn initial(&self) -> StateIndex {
-        self.states.saturating_sub(StateIndex::try_from(self.ways.len()).unwrap_or(self.states))
+        self.states.saturating_sub(StateIndex::try_from(self.edges.len()).unwrap_or(self.states))
     }
 
-    fn ways(&self, states: &Range<StateIndex>) -> &[Way] {
+    fn edges(&self, states: &Range<StateIndex>) -> &[Edge] {
         let at = |state: StateIndex| (state - self.initial()) as usize;
-        &self.ways[at(states.start)..at(states.end)]
+        &self.edges[at(states.start)..at(states.end)]
     }
 
     /// Returns true if the numbers are consistent.
@@ -103,7 +103,7 @@ impl Checkpoint {
         let mut generations = self.generations();
         let first = generations.next().is_some_and(|(states, _)| states == (0..self.initial()));
         first
-            && self.ways.len() + self.initial() as usize == self.states as usize
+            && self.edges.len() + self.initial() as usize == self.states as usize
             && generations.all(|(states, _)| states.start <= states.end)
             && self.expanded < self.states
     }
@@ -131,8 +131,8 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
             states,
             expanded: first + expanded,
             generations: self.numbers.generations().to_vec(),
-            ways: (0..states).filter_map(|state| self.way_to(state)).collect(),
-            deferred: self.ways_deferred(),
+            edges: (0..states).filter_map(|state| self.edge_to(state)).collect(),
+            deferred: self.deferred_edges(),
             depth_max: self.limits.depth_max,
             counts: self.counts.clone(),
             bad: self.bad.iter().map(|at| at.map(|place| self.numbers.of(place))).collect(),
@@ -140,30 +140,30 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
         }
     }
 
-    fn way(&self, parent: Place, action: u16) -> Option<Way> {
-        (parent != Place::NONE).then(|| Way { parent: self.numbers.of(parent), action })
+    fn edge(&self, parent: Place, action: u16) -> Option<Edge> {
+        (parent != Place::NONE).then(|| Edge { parent: self.numbers.of(parent), action })
     }
 
-    fn way_to(&self, state: StateIndex) -> Option<Way> {
+    fn edge_to(&self, state: StateIndex) -> Option<Edge> {
         let place = self.numbers.place(state);
         let shard = &self.shards[place.shard()];
-        self.way(shard.parents[place.index()], shard.actions[place.index()])
+        self.edge(shard.parents[place.index()], shard.actions[place.index()])
     }
 
-    fn ways_deferred(&self) -> Vec<(Cost, Vec<Way>)> {
-        let mut ways: BTreeMap<Cost, Vec<Way>> = BTreeMap::new();
+    fn deferred_edges(&self) -> Vec<(Cost, Vec<Edge>)> {
+        let mut edges: BTreeMap<Cost, Vec<Edge>> = BTreeMap::new();
         for (cost, candidates) in self.shards.iter().flat_map(|shard| shard.deferred.iter()) {
-            let some = candidates.iter().filter_map(|it| self.way(it.parent, it.action));
-            ways.entry(cost).or_default().extend(some);
+            let some = candidates.iter().filter_map(|it| self.edge(it.parent, it.action));
+            edges.entry(cost).or_default().extend(some);
         }
-        ways.into_iter().collect()
+        edges.into_iter().collect()
     }
 
     /// Returns a digest of all states in their places.
     fn digest(&self) -> u64 {
         let mut digest = FxHasher::default();
         for shard in &self.shards {
-            shard.keys.iter().for_each(|key| digest.write_u64(Key::<S>::again(key)));
+            shard.keys.iter().for_each(|key| digest.write_u64(Key::<S>::stored_hash(key)));
             for candidate in shard.deferred.iter().flat_map(|(_, candidates)| candidates) {
                 digest.write_u64(Exact::hash(&candidate.state));
             }
@@ -173,7 +173,7 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
 
     /// Restores everything in a search that has not begun, and returns the generation that was
     /// being expanded.
-    pub(super) fn remake<M>(&mut self, model: &M, from: Checkpoint) -> Result<Vec<Place>, Unusable>
+    pub(super) fn restore<M>(&mut self, model: &M, from: Checkpoint) -> Result<Vec<Place>, Unusable>
     where
         M: Model<State = S> + Sync,
     {
@@ -183,13 +183,13 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
             if at == 0 {
                 self.begin(model.init_states());
             } else {
-                self.remake_states(model, from.ways(&states))?;
+                self.restore_states(model, from.edges(&states))?;
             }
             if states.start <= from.expanded {
                 (frontier, first) = (self.open(cost), states.start);
             }
         }
-        self.remake_deferred(model, &from.deferred)?;
+        self.restore_deferred(model, &from.deferred)?;
         if self.digest() != from.digest {
             return Err(Unusable::OtherStates);
         }
@@ -203,35 +203,35 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
     }
 
     /// Recomputes the states of a generation.
-    fn remake_states<M>(&mut self, model: &M, ways: &[Way]) -> Result<(), Unusable>
+    fn restore_states<M>(&mut self, model: &M, edges: &[Edge]) -> Result<(), Unusable>
     where
         M: Model<State = S> + Sync,
     {
-        for block in ways.chunks(BLOCK) {
-            for (candidate, way) in self.follow_all(model, block)?.into_iter().zip(block) {
+        for block in edges.chunks(BLOCK) {
+            for (candidate, edge) in self.follow_all(model, block)?.into_iter().zip(block) {
                 let hash = Exact::hash(&candidate.state);
                 let shard = &mut self.shards[shard_of(hash)];
                 let known = shard.keys.len();
                 shard.insert(hash, candidate);
                 if shard.keys.len() == known {
-                    return Err(Unusable::Twice(way.parent, way.action));
+                    return Err(Unusable::Twice(edge.parent, edge.action));
                 }
             }
         }
         Ok(())
     }
 
-    fn remake_deferred<M>(
+    fn restore_deferred<M>(
         &mut self,
         model: &M,
-        deferred: &[(Cost, Vec<Way>)],
+        deferred: &[(Cost, Vec<Edge>)],
     ) -> Result<(), Unusable>
     where
         M: Model<State = S> + Sync,
     {
-        for (cost, ways) in deferred {
+        for (cost, edges) in deferred {
             self.shards[0].deferred.keep_cost(*cost);
-            for candidate in self.follow_all(model, ways)? {
+            for candidate in self.follow_all(model, edges)? {
                 let shard = &mut self.shards[shard_of(Exact::hash(&candidate.state))];
                 shard.deferred.push(*cost, candidate);
             }
@@ -239,15 +239,15 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
         Ok(())
     }
 
-    fn follow_all<M>(&self, model: &M, ways: &[Way]) -> Result<Vec<Candidate<S>>, Unusable>
+    fn follow_all<M>(&self, model: &M, edges: &[Edge]) -> Result<Vec<Candidate<S>>, Unusable>
     where
         M: Model<State = S> + Sync,
     {
-        let pieces = ways.chunks(self.limits.piece_of(ways.len())).collect();
-        let made = in_parallel(self.limits.threads_for(ways.len()), pieces, |piece: &[Way]| {
-            let follow = |way: &Way| {
-                let made = self.follow(model, *way);
-                made.ok_or(Unusable::NoStep(way.parent, way.action))
+        let pieces = edges.chunks(self.limits.piece_of(edges.len())).collect();
+        let made = in_parallel(self.limits.threads_for(edges.len()), pieces, |piece: &[Edge]| {
+            let follow = |edge: &Edge| {
+                let made = self.follow(model, *edge);
+                made.ok_or(Unusable::NoStep(edge.parent, edge.action))
             };
             piece.iter().map(follow).collect::<Result<Vec<_>, _>>()
         });
@@ -256,8 +256,8 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
     }
 
     /// Follows an edge; `None` if the model has no such transition, or panics.
-    fn follow<M: Model<State = S>>(&self, model: &M, way: Way) -> Option<Candidate<S>> {
-        let Way { parent, action } = way;
+    fn follow<M: Model<State = S>>(&self, model: &M, edge: Edge) -> Option<Candidate<S>> {
+        let Edge { parent, action } = edge;
         let parent = (parent < self.numbers.count()).then(|| self.numbers.place(parent))?;
         let from = &self.shards[parent.shard()].keys[parent.index()].0;
         let step = || {

@@ -62,16 +62,16 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
                 return;
             }
             let own = K::hash(state);
-            for (action, what) in (0u16..).zip(actions.drain(..)) {
-                doing = Some(action);
-                let (faults, kind) = (observer.faults(&what), observer.kind(&what));
-                let Some(next) = model.next_state(state, what) else { continue };
+            for (index, action) in (0u16..).zip(actions.drain(..)) {
+                doing = Some(index);
+                let (faults, kind) = (observer.faults(&action), observer.kind(&action));
+                let Some(next) = model.next_state(state, action) else { continue };
                 found.taken[kind] += 1;
                 found.note_bad(observer.edge(state, &next), place);
                 let hash = K::hash(&next);
-                let stays = hash == own && K::are_one(state, &next, hash);
+                let stays = hash == own && K::is_same(state, &next, hash);
                 if !stays {
-                    let candidate = Candidate { state: next, parent: place, action, faults };
+                    let candidate = Candidate { state: next, parent: place, action: index, faults };
                     found.keep::<K>(hash, candidate);
                 }
             }

@@ -56,7 +56,7 @@ impl<S> Found<S> {
         if recent.0 == bits
             && let Some(known) = near.get(recent.1 as usize)
             && known.faults <= candidate.faults
-            && K::are_one(&known.state, &candidate.state, hash)
+            && K::is_same(&known.state, &candidate.state, hash)
         {
             return;
         }

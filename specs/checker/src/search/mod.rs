@@ -103,10 +103,10 @@ where
     let mut search = Search::new(observer.property_count(), limits);
     let mut frontier = Vec::new();
     match from {
-        Some(checkpoint) => frontier = search.remake(model, checkpoint)?,
+        Some(checkpoint) => frontier = search.restore(model, checkpoint)?,
         None => search.begin(model.init_states()),
     }
-    search.go_on(model, observer, frontier);
+    search.expand_all(model, observer, frontier);
     let checkpoint = search.cut.is_some_and(StopReason::can_resume).then(|| search.checkpoint());
     Ok((search.finish(), checkpoint))
 }
@@ -122,7 +122,7 @@ where
 {
     let mut search = Search::new(observer.property_count(), limits);
     search.begin(model.init_states());
-    search.go_on(model, observer, Vec::new());
+    search.expand_all(model, observer, Vec::new());
     search.finish()
 }
 
@@ -137,7 +137,7 @@ struct Search<S, K> {
     expanded: usize,
     limits: Limits,
     started: Instant,
-    has_gone_on: bool,
+    has_expanded: bool,
     cut: Option<StopReason>,
     counts: Counts,
     depth: u32,
@@ -157,7 +157,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
             expanded: 0,
             limits,
             started: Instant::now(),
-            has_gone_on: false,
+            has_expanded: false,
             cut: None,
             counts: Counts::new(properties),
             depth: 0,
@@ -177,22 +177,22 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
 
     /// Expands these states, from the first one not yet expanded, and all that follow, until a
     /// limit is reached.
-    fn go_on<M>(&mut self, model: &M, observer: &impl Observer<M>, frontier: Vec<Place>)
+    fn expand_all<M>(&mut self, model: &M, observer: &impl Observer<M>, frontier: Vec<Place>)
     where
         M: Model<State = S> + Sync,
     {
         let mut next = Some(frontier);
         while let Some(frontier) = next {
             for block in frontier[self.expanded..].chunks(BLOCK) {
-                self.cut = self.cut.or_else(|| self.over());
+                self.cut = self.cut.or_else(|| self.reached_limit());
                 if self.cut.is_some() {
                     return;
                 }
                 let found = self.expand(model, observer, block);
-                self.weigh(&frontier, &found);
+                self.measure_memory(&frontier, &found);
                 self.take_in(found);
                 self.expanded += block.len();
-                self.has_gone_on = true;
+                self.has_expanded = true;
             }
             next = self.settle();
         }
@@ -231,24 +231,24 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
     }
 
     /// Updates the peak memory.
-    fn weigh(&mut self, frontier: &Vec<Place>, found: &[Found<S>]) {
+    fn measure_memory(&mut self, frontier: &Vec<Place>, found: &[Found<S>]) {
         let known: usize = self.shards.iter().map(Shard::bytes).sum();
         let found: usize = found.iter().map(Found::bytes).sum();
         let bytes = known + found + self.order.bytes() + frontier.capacity() * size_of::<Place>();
         self.bytes = self.bytes.max(bytes as u64);
     }
 
-    fn over(&self) -> Option<StopReason> {
+    fn reached_limit(&self) -> Option<StopReason> {
         let Limits { states_max, time_max, memory_max_bytes, .. } = self.limits;
         let states: usize = self.shards.iter().map(|shard| shard.keys.len()).sum();
         let is_full = |shard: &Shard<S, K>| shard.keys.len() > SHARD_MAX / 2;
         if states > states_max as usize || self.shards.iter().any(is_full) {
             return Some(StopReason::States(states_max));
         }
-        let is_late = |most: &Duration| self.has_gone_on && self.started.elapsed() > *most;
-        let time = time_max.filter(is_late).map(StopReason::Time);
-        let is_too_much = |most: &u64| resident_bytes().is_some_and(|now| now > *most);
-        time.or_else(|| memory_max_bytes.filter(is_too_much).map(StopReason::Memory))
+        let is_over_time = |most: &Duration| self.has_expanded && self.started.elapsed() > *most;
+        let time = time_max.filter(is_over_time).map(StopReason::Time);
+        let is_over_memory = |most: &u64| resident_bytes().is_some_and(|now| now > *most);
+        time.or_else(|| memory_max_bytes.filter(is_over_memory).map(StopReason::Memory))
     }
 
     fn finish(mut self) -> Exploration<S, K> {

@@ -49,9 +49,9 @@ pub trait Key<S>: Eq + Send + Sync {
     /// Returns true if this is the key of `state`, whose hash is `hash`.
     fn is_of(&self, state: &S, hash: u64) -> bool;
     /// Returns true if two states have the same key; `hash` is that of `other`.
-    fn are_one(state: &S, other: &S, hash: u64) -> bool;
+    fn is_same(state: &S, other: &S, hash: u64) -> bool;
     /// Returns the hash of the state that has this key.
-    fn again(&self) -> u64;
+    fn stored_hash(&self) -> u64;
 }
 
 /// The state itself: no two states are confused.
@@ -78,11 +78,11 @@ impl<S: Clone + Eq + Hash + Send + Sync> Key<S> for Exact<S> {
         self.0 == *state
     }
 
-    fn are_one(state: &S, other: &S, _: u64) -> bool {
+    fn is_same(state: &S, other: &S, _: u64) -> bool {
         state == other
     }
 
-    fn again(&self) -> u64 {
+    fn stored_hash(&self) -> u64 {
         Self::hash(&self.0)
     }
 }
@@ -106,11 +106,11 @@ impl<S: Hash> Key<S> for Fingerprint {
         self.0 == hash
     }
 
-    fn are_one(state: &S, _: &S, hash: u64) -> bool {
+    fn is_same(state: &S, _: &S, hash: u64) -> bool {
         Self::hash(state) == hash
     }
 
-    fn again(&self) -> u64 {
+    fn stored_hash(&self) -> u64 {
         self.0
     }
 }
@@ -302,7 +302,7 @@ impl<S, K: Key<S>> Shard<S, K> {
         self.slots = vec![0; self.slots.len() * 2];
         let mask = self.slots.len() - 1;
         for (index, key) in self.keys.iter().enumerate() {
-            let hash = key.again();
+            let hash = key.stored_hash();
             let mut at = low_bits(hash) & mask;
             while self.slots[at] != 0 {
                 at = (at + 1) & mask;
