@@ -48,13 +48,15 @@ fn of_state(followed: &Followed<'_>, property: &Property) -> (String, BTreeSet<u
     let early = changes
         .iter()
         .map(|(step, texts)| format!("{} at {}", texts.join(" and "), at_step(followed, *step)));
-    let early = early.collect::<Vec<_>>().join(", and ");
+    let early = early.collect::<Vec<_>>();
+    let undone = if early.len() > 1 { "none of this was undone" } else { "this was not undone" };
+    let early = early.join(", and ");
     let why = match (early.is_empty(), last) {
         (false, Some(last)) => {
             let end = at_step(followed, end);
-            format!("{early}, and this was not undone before {end}, when {last}")
+            format!("{early}, and {undone} before {end}, when {last}")
         }
-        (false, None) => format!("{early}, and this was not undone"),
+        (false, None) => format!("{early}, and {undone}"),
         (true, Some(last)) => {
             let end = at_step(followed, end);
             format!("at {end} {last}{}", what_is_missing(followed, &seen, fails))

@@ -52,12 +52,12 @@ fn a_certificate_is_written_verified_and_refused_when_it_was_changed() {
     check(&["verify", &file], 0, &["vm: verified: ", "and no other", "OWN-1"]);
     let text = fs::read_to_string(&file).expect("it was written");
     let shorter = dir.file("shorter.cert", text.trim_end().rsplit_once('\n').expect("lines").0);
-    check(&["verify", &shorter], 1, &["proves nothing", "missing"]);
+    check(&["verify", &shorter], 1, &["proves nothing", "not listed"]);
     check(&["verify", &vm], 1, &["proves nothing", "line 1"]);
     check(&["verify", "no-such-file"], 2, &["no-such-file"]);
     check(&["check", "--certificate", &file], 2, &["of one scenario"]);
     let cut = ["check", &vm, "--certificate", &file, "--states", "100"];
-    check(&cut, 3, &["no certificate: only a complete search"]);
+    check(&cut, 3, &["no certificate: only an exhaustive search"]);
     check(&["check", &vm, "--depth", "5"], 3, &["NOT exhaustive: cut by the limit of 5 steps"]);
     check(
         &["check", &vm, "--memory", "1"],

@@ -49,7 +49,7 @@ fn what_was_tampered_with_is_refused() {
     let cases: [(Change, &str); 10] = [
         (|lines| lines.clear(), "it is empty"),
         (|lines| lines[0].insert(0, 'x'), "line 1: "),
-        (|lines| lines[0] = lines[0].replace("certificate 1", "certificate 2"), "it is a "),
+        (|lines| lines[0] = lines[0].replace("certificate 1", "certificate 2"), "its format is "),
         (|lines| lines[0] = lines[0].replace("mode = ", "mood = "), "unknown field"),
         (|lines| lines[0] = lines[0].replace("1152", "1151"), "it claims 1151 states"),
         (|lines| lines[0] = lines[0].replace("\"proved\":[", "\"proved\":[\"CHG-9\","), "CHG-9"),
