@@ -1,8 +1,8 @@
-//! How long a guest may stand still: the most kernel calls of a blackout, over every run.
+//! The worst-case blackout, in kernel calls, over all runs.
 //!
-//! A blackout begins when the handoff has stopped the guest and ends when either process has it run
-//! again. Runs end, so the graph of all states has no cycle, and the heaviest stretch of dark
-//! states is exact: not a bound, but the number that the worst run attains, and that run.
+//! A blackout begins when the handoff stops the guest and ends when either process runs it again.
+//! All runs end, so the graph of all states is acyclic, and the heaviest path through blackout
+//! states is exact: not a bound, but the number that the worst run attains, together with that run.
 
 use crate::check::packed::{Packed, PackedSystem};
 use crate::state::action::Action;
@@ -10,27 +10,27 @@ use handoff_checker::graph::{Graph, LongestPath, in_order, longest_path};
 use handoff_checker::search::{Exploration, StateIndex};
 use stateright::Model;
 
-/// The worst blackout.
+/// The worst-case blackout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blackout {
-    /// The kernel calls that are made in it, by both processes.
+    /// Number of kernel calls in it, by both processes.
     pub calls: u32,
-    /// Everything that happens in that run from the first of these calls to the last.
+    /// Number of steps in it, from the first of these calls to the last.
     pub steps: usize,
-    /// A run that attains it, from the first state.
+    /// A run that attains it, from the initial state.
     pub places: Vec<u16>,
 }
 
-/// The worst blackouts: where nothing disturbs the handoff, and whatever does.
+/// The worst-case blackouts of fault-free runs and of all runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blackouts {
-    /// Of runs without a fault.
+    /// The worst case of fault-free runs.
     pub undisturbed: Blackout,
-    /// Of all runs.
+    /// The worst case of all runs.
     pub worst: Blackout,
 }
 
-/// Of a complete exploration; `None` where a run can go round for ever.
+/// Computes the blackouts of an exhaustive exploration; `None` if some run is infinite.
 pub fn blackouts(
     packed: &PackedSystem<'_>,
     exploration: &Exploration<Packed>,
@@ -54,23 +54,23 @@ pub fn blackouts(
     Some(Blackouts { undisturbed: worst(true), worst: worst(false) })
 }
 
-/// A state in which the guest stands still.
+/// A state in which the guest is stopped.
 struct BlackoutWeights {
     disturbed: bool,
-    /// Which of its actions are kernel calls, and which are faults.
+    /// For each action: true if it is a kernel call, and if it is a fault.
     actions: Vec<(bool, bool)>,
 }
 
 impl BlackoutWeights {
     fn of(packed: &PackedSystem<'_>, state: &Packed) -> Option<Self> {
-        let world = packed.numbered(state);
+        let interned = packed.interned(state);
         let mut actions = Vec::new();
-        if !world.is_dark() {
+        if !interned.is_dark() {
             return None;
         }
         packed.actions(state, &mut actions);
         let is_call = |action: &Action| matches!(action, Action::Step(_) | Action::Fail(..));
         let actions = actions.iter().map(|action| (is_call(action), action.is_fault())).collect();
-        Some(Self { disturbed: world.aux.history.faulted, actions })
+        Some(Self { disturbed: interned.aux.history.faulted, actions })
     }
 }

@@ -1,14 +1,14 @@
-//! Of all cheapest runs to a goal the first: by the places of their actions among those of each
-//! state, from the first step on.
+//! The canonical counterexample: the least of all cheapest runs to a goal, compared by the indices
+//! of their actions.
 //!
-//! Many runs are as cheap as the cheapest. Which of them is told follows from the model alone, and
-//! neither from how its states are laid out nor from the order in which a search came to them.
+//! Many runs have the least cost. The choice depends on the model only, and neither on the
+//! representation of states nor on the order of the search.
 
 use handoff_checker::graph::Graph;
 use handoff_checker::search::{Exploration, StateIndex};
 
-/// The states of that run, each but the last with the place of the action taken there. The goals
-/// are those of least cost; `goal` is one of them.
+/// Returns the states of that run, and the index of the action taken in each but the last. The
+/// goals are those of least cost; `goal` is one of them.
 pub(super) fn first_run<S>(
     exploration: &Exploration<S>,
     graph: &Graph,
@@ -31,7 +31,7 @@ pub(super) fn first_run<S>(
         { ways }.find(leads_on)
     };
     let is_end = |state: StateIndex| exploration.cost_of(state) == cost && is_goal(state);
-    // A state on a cheapest run comes before those that it leads to.
+    // A state on a cheapest run has a lower number than its successors there.
     for state in (0..graph.states()).rev() {
         leads[state as usize] = is_end(state) || way_on(&leads, state).is_some();
     }

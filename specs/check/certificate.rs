@@ -1,19 +1,14 @@
-//! A proof that can be checked again: everything that can be reached, written to a file.
+//! Certificates: the reachable states of a proof, in a file that an independent checker verifies.
 //!
-//! A certificate is a scenario and a line for each state of its search: the state that it was
-//! reached from and the place of the action among that state's, or that it is an initial one.
-//! [`verify`] makes those states anew and looks whether they are closed: whether every action of
-//! every one leads to one of them. How runs end it finds out by itself. It shares nothing with the
-//! search that wrote the file, neither its tables nor packed states; what it trusts is the world
-//! ([`System`]), the properties' predicates, and std's hash map.
+//! A certificate is a scenario and a line for each state: the number of its parent and the index of
+//! the action among the parent's, or `initial`. [`verify`] recomputes these states, checks that the
+//! set is closed under all actions, and evaluates termination and reachability itself. It shares
+//! neither the tables nor the packed states of the search that wrote the file; it relies only on
+//! the model ([`System`]), the properties' predicates, and std's hash map.
 //!
-//! Invariant: a certificate is written of a complete search that found nothing wrong, and of no
-//! other.
+//! Invariant: certificates are written only for exhaustive searches without violations.
 
-#![expect(
-    clippy::mutable_key_type,
-    reason = "a world's cells remember hashes of its parts, and no more"
-)]
+#![expect(clippy::mutable_key_type, reason = "a state's cells only cache hashes of its parts")]
 
 use crate::check::packed::Packed;
 use crate::check::{Report, Verdict};
@@ -35,7 +30,7 @@ const FORMAT: &str = "handoff certificate 1";
 #[serde(deny_unknown_fields)]
 struct Head {
     format: String,
-    /// The scenario's text.
+    /// The text of the scenario.
     scenario: String,
     states: u32,
     transitions: u64,
@@ -43,18 +38,18 @@ struct Head {
     proved: Vec<String>,
 }
 
-/// Why a certificate cannot be written.
+/// The reason why a certificate cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// The search does not prove everything.
-    #[error("only a complete search in which no property is violated has a certificate")]
+    #[error("only an exhaustive search in which no property is violated has a certificate")]
     Unproved,
-    /// The file.
+    /// The file cannot be written.
     #[error(transparent)]
     File(#[from] io::Error),
 }
 
-/// Writes the certificate of a search of the scenario with this text.
+/// Writes the certificate of a search. `scenario` is the scenario's text.
 pub fn write(
     report: &Report,
     exploration: &Exploration<Packed>,
@@ -83,179 +78,180 @@ pub fn write(
     Ok(to.flush()?)
 }
 
-/// What a certificate proves.
+/// The claims of a verified certificate.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// Of which scenario.
+    /// The name of the scenario.
     pub scenario: String,
-    /// So many states, each of which was made anew.
+    /// Number of states, all recomputed.
     pub states: u32,
-    /// So many transitions, each of which was followed.
+    /// Number of transitions, all executed.
     pub transitions: u64,
     /// The properties that hold in every state, and could have failed in some.
     pub proved: Vec<String>,
 }
 
-/// Verifies a certificate. What is wrong with it, or with what it says, is told for people.
+/// Verifies a certificate.
+///
+/// # Errors
+/// A description of the defect of the file, or of its false claim.
 pub fn verify(from: impl BufRead) -> Result<Verified, String> {
     let mut lines = from.lines().map(|line| line.map_err(|error| error.to_string()));
     let first = lines.next().unwrap_or_else(|| Err("it is empty".to_owned()))?;
     let head: Head = serde_json::from_str(&first).map_err(|error| format!("line 1: {error}"))?;
     if head.format != FORMAT {
-        return Err(format!("it is a '{}', not a '{FORMAT}'", head.format));
+        return Err(format!("its format is '{}', not '{FORMAT}'", head.format));
     }
     let scenario = Scenario::parse("its scenario", &head.scenario).map_err(|it| it.to_string())?;
     let system = System::new(&scenario).map_err(|error| format!("its scenario: {error}"))?;
-    let worlds = made(&system, lines)?;
-    let numbers: HashMap<&State, u32> = worlds.iter().zip(0..).collect();
-    if numbers.len() != worlds.len() {
-        return Err("a state is there twice".to_owned());
+    let states = recomputed(&system, lines)?;
+    let numbers: HashMap<&State, u32> = states.iter().zip(0..).collect();
+    if numbers.len() != states.len() {
+        return Err("a state is listed twice".to_owned());
     }
     if system.init_states().iter().any(|initial| !numbers.contains_key(initial)) {
-        return Err("the initial state is missing".to_owned());
+        return Err("the initial state is not listed".to_owned());
     }
-    let edges = followed(&system, &worlds, &numbers)?;
-    holds(&system, &worlds, &edges, &head.proved)?;
+    let edges = followed(&system, &states, &numbers)?;
+    holds(&system, &states, &edges, &head.proved)?;
     let transitions = edges.iter().map(|edges| edges.len() as u64).sum();
-    if (head.states as usize, head.transitions) != (worlds.len(), transitions) {
+    if (head.states as usize, head.transitions) != (states.len(), transitions) {
         return Err(format!(
-            "it counts {} states and {} transitions; there are {} and {transitions}",
+            "it claims {} states and {} transitions, but has {} and {transitions}",
             head.states,
             head.transitions,
-            worlds.len()
+            states.len()
         ));
     }
     Ok(Verified { scenario: scenario.name, states: head.states, transitions, proved: head.proved })
 }
 
-/// The states, each made from one before it.
-fn made(
+/// Recomputes the states, each from an earlier one.
+fn recomputed(
     system: &System,
     lines: impl Iterator<Item = Result<String, String>>,
 ) -> Result<Vec<State>, String> {
-    let mut worlds: Vec<State> = Vec::new();
+    let mut states: Vec<State> = Vec::new();
     let mut initial = system.init_states().into_iter();
     for (at, line) in (2..).zip(lines) {
         let line = line?;
-        let world = if line == "initial" { initial.next() } else { step(system, &worlds, &line) };
-        worlds.push(world.ok_or_else(|| format!("line {at}: '{line}' leads to no state"))?);
+        let state = if line == "initial" { initial.next() } else { step(system, &states, &line) };
+        states.push(state.ok_or_else(|| format!("line {at}: '{line}' is no step of the model"))?);
     }
-    Ok(worlds)
+    Ok(states)
 }
 
-/// `PARENT ACTION`.
-fn step(system: &System, worlds: &[State], line: &str) -> Option<State> {
+/// Executes the step `PARENT ACTION`.
+fn step(system: &System, states: &[State], line: &str) -> Option<State> {
     let (parent, action) = line.split_once(' ')?;
-    let world = worlds.get(parent.parse::<usize>().ok()?)?;
+    let state = states.get(parent.parse::<usize>().ok()?)?;
     let mut actions = Vec::new();
-    system.actions(world, &mut actions);
+    system.actions(state, &mut actions);
     let action = actions.into_iter().nth(action.parse().ok()?)?;
-    system.next_state(world, action)
+    system.next_state(state, action)
 }
 
-/// What an action leads to.
+/// A transition.
 struct Edge {
     to: usize,
     is_fault: bool,
 }
 
-/// Where every action of every state leads: to one of them.
+/// Executes every action of every state, and checks that the successor is one of them.
 fn followed(
     system: &System,
-    worlds: &[State],
+    states: &[State],
     numbers: &HashMap<&State, u32>,
 ) -> Result<Vec<Vec<Edge>>, String> {
-    let of_world = |(at, world): (usize, &State)| {
+    let edges_of = |(at, state): (usize, &State)| {
         let mut actions = Vec::new();
-        system.actions(world, &mut actions);
+        system.actions(state, &mut actions);
         let edge = |action: Action| {
             let is_fault = action.is_fault();
-            let next = system.next_state(world, action)?;
+            let next = system.next_state(state, action)?;
             Some(numbers.get(&next).map(|to| Edge { to: *to as usize, is_fault }))
         };
         let edges: Option<Vec<Edge>> = actions.into_iter().filter_map(edge).collect();
-        edges.ok_or_else(|| format!("state {at} leads to one that is missing"))
+        edges.ok_or_else(|| format!("state {at} has a successor that is not listed"))
     };
-    worlds.iter().enumerate().map(of_world).collect()
+    states.iter().enumerate().map(edges_of).collect()
 }
 
-/// Every property that is called proved holds everywhere and has something to say somewhere; and
-/// runs end as they should.
+/// Checks that every property claimed as proved holds everywhere and is not vacuous, and that runs
+/// end as claimed.
 fn holds(
     system: &System,
-    worlds: &[State],
+    states: &[State],
     edges: &[Vec<Edge>],
     proved: &[String],
 ) -> Result<(), String> {
     let mut has_held = vec![false; PROPERTIES.len()];
     let mut goals: Vec<Vec<usize>> = vec![Vec::new(); PROPERTIES.len()];
-    for (at, world) in worlds.iter().enumerate() {
-        for (question, judgement) in system.judge(world).into_iter().enumerate() {
+    for (at, state) in states.iter().enumerate() {
+        for (index, judgement) in system.judge(state).into_iter().enumerate() {
             match judgement {
-                Some(Judgement::Fails(wrong)) => {
+                Some(Judgement::Fails(violation)) => {
                     return Err(format!(
-                        "{} fails in state {at}: {wrong}",
-                        PROPERTIES[question].id
+                        "{} fails in state {at}: {violation}",
+                        PROPERTIES[index].id
                     ));
                 }
                 Some(Judgement::Holds) => {
-                    has_held[question] = true;
-                    goals[question].push(at);
+                    has_held[index] = true;
+                    goals[index].push(at);
                 }
                 None | Some(Judgement::Vacuous) => {}
             }
         }
     }
     for id in proved {
-        let question = PROPERTIES.iter().position(|property| property.id == id);
-        if !question.is_some_and(|question| has_held[question]) {
-            return Err(format!("{id} is called proved, and has nothing to say in any state"));
+        let index = PROPERTIES.iter().position(|property| property.id == id);
+        if !index.is_some_and(|index| has_held[index]) {
+            return Err(format!("{id} is claimed as proved, but is vacuous"));
         }
     }
     let is_proved = |property: &Property| proved.iter().any(|proved| proved == property.id);
     for (property, goals) in PROPERTIES.iter().zip(goals).filter(|(it, _)| is_proved(it)) {
         let violation = match property.kind {
             Kind::Invariant(_) => None,
-            Kind::Termination => {
-                goes_round(edges).then(|| "a run can go round for ever".to_owned())
-            }
-            Kind::Action(relation) => breaks(system, worlds, edges, relation),
+            Kind::Termination => is_cyclic(edges).then(|| "some run is infinite".to_owned()),
+            Kind::Action(relation) => violating_step(system, states, edges, relation),
             Kind::Possibility(_) => trap(edges, goals),
-            Kind::Refinement => strays(system, worlds, edges),
+            Kind::Refinement => non_refining_step(system, states, edges),
         };
         if let Some(violation) = violation {
-            return Err(format!("{} is called proved, and {violation}", property.id));
+            return Err(format!("{} is claimed as proved, but {violation}", property.id));
         }
     }
     Ok(())
 }
 
-/// A step that violates an action property.
-fn breaks(
+/// Returns a step that violates an action property.
+fn violating_step(
     system: &System,
-    worlds: &[State],
+    states: &[State],
     edges: &[Vec<Edge>],
     relation: Relation,
 ) -> Option<String> {
-    let snapshots: Vec<_> = worlds.iter().map(|world| system.snapshot(world)).collect();
+    let snapshots: Vec<_> = states.iter().map(|state| system.snapshot(state)).collect();
     let breaks = |at: usize, to: usize| !(relation.holds)(&snapshots[at], &snapshots[to]);
     let step = |at: usize| edges[at].iter().find(|edge| breaks(at, edge.to)).map(|edge| (at, edge));
-    let (at, edge) = (0..worlds.len()).find_map(step)?;
+    let (at, edge) = (0..states.len()).find_map(step)?;
     let violation = (relation.violation)(&snapshots[at], &snapshots[edge.to]);
     Some(format!("a step from state {at} violates it: {violation}"))
 }
 
-/// A step that is none of the essence.
-fn strays(system: &System, worlds: &[State], edges: &[Vec<Edge>]) -> Option<String> {
-    let handoffs: Vec<_> = worlds.iter().map(|world| system.abstract_state(world)).collect();
+/// Returns a step that is not allowed by the abstract spec.
+fn non_refining_step(system: &System, states: &[State], edges: &[Vec<Edge>]) -> Option<String> {
+    let abstract_states: Vec<_> = states.iter().map(|state| system.abstract_state(state)).collect();
     let spec = system.abstract_spec();
-    let is_step = |at: usize, to: usize| spec.allows(handoffs[at], handoffs[to]);
+    let is_step = |at: usize, to: usize| spec.allows(abstract_states[at], abstract_states[to]);
     let strays = |at: &usize| edges[*at].iter().any(|edge| !is_step(*at, edge.to));
-    let at = (0..worlds.len()).find(strays)?;
-    Some(format!("a step from state {at} is none of a handoff"))
+    let at = (0..states.len()).find(strays)?;
+    Some(format!("a step from state {at} is not allowed by the abstract spec"))
 }
 
-/// A state from which no way without a fault leads to a good end.
+/// Returns a state from which no fault-free run reaches a good end.
 fn trap(edges: &[Vec<Edge>], mut good_ends: Vec<usize>) -> Option<String> {
     let mut before = vec![Vec::new(); edges.len()];
     for (at, edges) in edges.iter().enumerate() {
@@ -268,11 +264,11 @@ fn trap(edges: &[Vec<Edge>], mut good_ends: Vec<usize>) -> Option<String> {
         }
     }
     let at = is_free.iter().position(|is_free| !is_free)?;
-    Some(format!("no way without a fault leads from state {at} to a good end"))
+    Some(format!("no fault-free run leads from state {at} to a good end"))
 }
 
-/// Whether there is a cycle: states that nothing leads to are taken away until none is left.
-fn goes_round(edges: &[Vec<Edge>]) -> bool {
+/// Returns true if the graph has a cycle: removes states without predecessors until none is left.
+fn is_cyclic(edges: &[Vec<Edge>]) -> bool {
     let mut incoming = vec![0u32; edges.len()];
     edges.iter().flatten().for_each(|edge| incoming[edge.to] += 1);
     let mut ready: Vec<usize> = (0..edges.len()).filter(|at| incoming[*at] == 0).collect();

@@ -1,12 +1,11 @@
-//! A check that goes on later: the [checkpoint](handoff_checker::search::Checkpoint) of its search
-//! in a file.
+//! Files for interrupted checks: the [checkpoint](handoff_checker::search::Checkpoint) of a search,
+//! stored so that the check can resume.
 //!
-//! The first line says what it is of: the scenario's whole text, and the build of this program.
-//! Then comes the checkpoint, and at the end a sum of everything before. A file is there as a whole
-//! or not at all.
+//! The first line names the scenario, with its complete text, and the build of this program. The
+//! checkpoint follows, then a checksum of everything before it. Files are replaced atomically.
 //!
-//! Invariant: a check goes on only in the build that began it. Another one may know of things that
-//! can happen in states that were expanded long ago, and what it would call proved would not be.
+//! Invariant: a check resumes only in the build that began it. Another build may have other
+//! transitions from states that are already expanded, and its proofs would be unsound.
 
 use crc32fast::Hasher;
 use handoff_checker::search::Checkpoint;
@@ -22,40 +21,40 @@ const FORMAT: &str = "handoff checkpoint 1";
 struct Head {
     format: String,
     build: String,
-    /// Its name, and its text.
+    /// The scenario's name, and its text.
     name: String,
     scenario: String,
 }
 
-/// Which scenario a check is of.
+/// The scenario of a check.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckedInput<'a> {
-    /// Its name.
+    /// The scenario's name.
     pub name: &'a str,
-    /// Its whole text.
+    /// The scenario's complete text.
     pub scenario: &'a str,
 }
 
-/// Why a check cannot go on from a file.
+/// The reason why a check cannot resume from a file.
 #[derive(Debug, thiserror::Error)]
 pub enum ResumeError {
     /// The file cannot be read.
     #[error(transparent)]
     File(#[from] io::Error),
-    /// Its first line is none of a checkpoint.
-    #[error("it is no checkpoint")]
+    /// The first line is not that of a checkpoint.
+    #[error("it is not a checkpoint")]
     NoCheckpoint,
-    /// Of another version.
-    #[error("it is a '{0}', not a '{FORMAT}'")]
+    /// The file has another version of the format.
+    #[error("its format is '{0}', not '{FORMAT}'")]
     OtherFormat(String),
-    /// Its sum is wrong.
-    #[error("it is damaged, or its end is missing")]
+    /// The checksum does not match.
+    #[error("it is damaged or truncated")]
     Damaged,
-    /// Of another scenario, with this name.
-    #[error("it is of another scenario, '{0}', or of that one before it was changed")]
+    /// The file belongs to another scenario, with this name.
+    #[error("it belongs to another scenario, '{0}', or to an earlier version of this one")]
     OtherScenario(String),
-    /// Of another build.
-    #[error("another build of this program made it, in which other things may happen")]
+    /// The file was written by another build.
+    #[error("another build of this program wrote it, whose model may differ")]
     OtherBuild,
 }
 
@@ -76,7 +75,7 @@ pub fn write(checkpoint: &Checkpoint, of: CheckedInput<'_>, to: impl Write) -> i
     to.to.flush()
 }
 
-/// The checkpoint of a scenario's check that [`write()`] wrote.
+/// Reads a scenario's checkpoint that [`write()`] wrote.
 pub fn read(file: &[u8], of: CheckedInput<'_>) -> Result<Checkpoint, ResumeError> {
     let end_of_head =
         file.iter().position(|byte| *byte == b'\n').ok_or(ResumeError::NoCheckpoint)?;
@@ -104,7 +103,7 @@ fn head(line: &[u8]) -> Result<Head, ResumeError> {
     }
 }
 
-/// The checkpoint in a file; `None`: there is no such file.
+/// Reads the checkpoint in a file; `None` if the file does not exist.
 pub fn load(file: &Path, of: CheckedInput<'_>) -> Result<Option<Checkpoint>, ResumeError> {
     match fs::read(file) {
         Ok(bytes) => read(&bytes, of).map(Some),
@@ -113,12 +112,12 @@ pub fn load(file: &Path, of: CheckedInput<'_>) -> Result<Option<Checkpoint>, Res
     }
 }
 
-/// Puts a checkpoint into a file, in the place of what is there: whatever happens, one of both is.
+/// Replaces a file by a checkpoint, atomically.
 pub fn save(checkpoint: &Checkpoint, of: CheckedInput<'_>, file: &Path) -> io::Result<()> {
     replace(file, |to| write(checkpoint, of, BufWriter::new(to)))
 }
 
-/// Whether [`save`] could make that file.
+/// Checks that [`save`] can create the file.
 pub fn can_save(file: &Path) -> io::Result<()> {
     let beside = beside(file);
     File::create(&beside)?;
@@ -138,7 +137,7 @@ fn beside(file: &Path) -> std::path::PathBuf {
     name.into()
 }
 
-/// A sum of the program that is running, whatever has become of its file.
+/// Returns a checksum of the running program, even if its file was replaced.
 pub(crate) fn build() -> io::Result<String> {
     let (mut program, mut sum) = (File::open("/proc/self/exe")?, Hasher::new());
     let mut part = vec![0; 1 << 16];
@@ -150,7 +149,7 @@ pub(crate) fn build() -> io::Result<String> {
     }
 }
 
-/// Sums up what is written.
+/// A writer that computes a checksum.
 struct Summed<W> {
     to: W,
     sum: Hasher,

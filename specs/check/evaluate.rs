@@ -1,9 +1,10 @@
-//! The one evaluator: what each kind of property says of a state and of a transition.
+//! The evaluator of all kinds of properties, on states and on transitions.
 //!
-//! A state shows an invariant whole. Of the other kinds it shows a part: of an action property
-//! whether one is due, of termination a deadlock, of a possibility whether this is a goal, of the
-//! refinement whether the abstract spec has ended where no role acts. Transitions show action
-//! properties and the refinement; the graph of all states shows the rest ([`crate::check`]).
+//! A single state decides an invariant. For the other kinds it decides a part: whether an action
+//! property applies, whether a state is a deadlock (termination), whether it is a goal
+//! (possibility), and whether the abstract spec has terminated when no role acts (refinement).
+//! Transitions decide action properties and the refinement; the graph of all states decides the
+//! rest ([`crate::check`]).
 
 use crate::properties::ranking::Rank;
 use crate::properties::{
@@ -18,8 +19,8 @@ use handoff_model::abi::view::View;
 use stateright::{Model, Property as Stateright};
 
 impl System {
-    /// Judges every property of [`PROPERTIES`] in a state, in their order; `None` where one does
-    /// not apply.
+    /// Evaluates all of [`PROPERTIES`] in a state, in their order; `None` for one that does not
+    /// apply.
     pub fn judge(&self, state: &State) -> Vec<Option<Judgement>> {
         self.with_input(state, |case| {
             let here = setup(case);
@@ -30,7 +31,7 @@ impl System {
         })
     }
 
-    /// Judges one property in a state, whether or not it applies there.
+    /// Evaluates a property in a state, even if it does not apply there.
     pub(crate) fn judge_one(&self, property: &Property, state: &State) -> Judgement {
         self.with_input(state, |case| self.judge_in(property.kind, state, case))
     }
@@ -46,7 +47,8 @@ impl System {
         }
     }
 
-    /// Where no role can go on, none may wait: neither a kill nor a cancel may be needed.
+    /// Evaluates deadlock freedom: if no role can step, none may wait. Neither a kill nor a
+    /// cancellation may be needed.
     pub(crate) fn judge_deadlock<S: Store>(&self, state: &State<S>) -> Judgement {
         if state.is_quiescent() {
             return Judgement::Holds;
@@ -56,20 +58,24 @@ impl System {
         if actions.iter().any(|action| matches!(action, Action::Step(_) | Action::Die)) {
             return Judgement::Vacuous;
         }
-        Judgement::Fails("no process can go on, and one still waits".to_owned())
+        Judgement::Fails("deadlock: no process can take a step, and one still waits".to_owned())
     }
 
-    /// Where no role acts, no step of the abstract spec may be left.
+    /// Evaluates termination of the abstract spec: when no role acts, none of its actions may be
+    /// pending.
     pub(crate) fn judge_rest<S: Store>(&self, spec: &AbstractSpec, state: &State<S>) -> Judgement {
         if !state.is_quiescent() {
             return Judgement::Holds;
         }
-        spec.due(&self.abstract_state(state)).map_or(Judgement::Holds, |row| {
-            Judgement::Fails(format!("nothing is under way, and this is left to do: {}", row.name))
+        spec.pending(&self.abstract_state(state)).map_or(Judgement::Holds, |action| {
+            Judgement::Fails(format!(
+                "the handoff has terminated, and this step is still pending: {}",
+                action.name
+            ))
         })
     }
 
-    /// Describes how a transition violates a property; `None` where it does not.
+    /// Describes how a transition violates a property; `None` if it does not.
     pub fn judge_step(&self, property: &Property, from: &State, to: &State) -> Option<String> {
         match property.kind {
             Kind::Action(Relation { holds, violation, .. }) => {
@@ -85,22 +91,22 @@ impl System {
         }
     }
 
-    /// A state as a relation between states sees it.
+    /// Returns the state as relations between states see it.
     pub(crate) fn snapshot<'a, S: Store>(&'a self, state: &'a State<S>) -> impl Snapshot + 'a {
         Seen { system: self, state }
     }
 
-    /// The abstract spec of this mode.
+    /// Returns the abstract spec of this mode.
     pub fn abstract_spec(&self) -> AbstractSpec {
         AbstractSpec::new(self.constants().protocol.mode)
     }
 
-    /// The abstract state of a state.
+    /// Returns the abstract state of a state (the refinement mapping).
     pub fn abstract_state<S: Store>(&self, state: &State<S>) -> AbstractState {
-        state.essence(self.constants())
+        state.abstract_state(self.constants())
     }
 
-    /// A state as predicates see it.
+    /// Passes the state to `look`, as predicates see it.
     pub fn with_input<T>(&self, state: &State, look: impl FnOnce(&PropertyInput<'_>) -> T) -> T {
         let (base, preserved) = self.constants().expected_with(state.aux.history.armed);
         let (view, status) = (&state.view(), self.status(state));
@@ -108,7 +114,7 @@ impl System {
         look(&PropertyInput { view, base: &base, status, preserved: &preserved, names })
     }
 
-    /// Whether a property with this scope applies in some state of this system.
+    /// Returns true if a property with this scope applies in some state of this system.
     pub(crate) fn applies(&self, scope: Scope) -> bool {
         let constants = self.constants();
         scope.covers(&Setup {
@@ -120,13 +126,14 @@ impl System {
         })
     }
 
-    /// Where the handoff is.
+    /// Returns the status of the handoff.
     pub(crate) fn status<S: Store>(&self, state: &State<S>) -> Status {
         state.status(self.constants())
     }
 }
 
-/// What decides in one state whether a property applies: what is armed shows in the case's base.
+/// Returns the facts of a state that decide whether a property applies. A later-armed interrupt is
+/// in the input's base view.
 pub(crate) fn setup<'a>(case: &PropertyInput<'a>) -> Setup<'a> {
     let Status { mode, expected, .. } = case.status;
     Setup { mode, expected, base: case.base, arms_later: false, kvm: false }
@@ -151,10 +158,10 @@ impl<S: Store> Snapshot for Seen<'_, S> {
     }
 }
 
-/// A system whose one property, to stateright, is that every registered property holds in a state.
+/// A system with a single property for stateright: every registered property holds in every state.
 ///
-/// It is one property so that stateright cannot overwrite a shorter counterexample of another, and
-/// no `eventually`.
+/// A single property, so that stateright cannot replace a shorter counterexample of another one;
+/// and an invariant, not an `eventually`.
 #[derive(Clone, Debug)]
 pub struct Judged(pub System);
 
@@ -176,7 +183,11 @@ impl Model for Judged {
 
     fn properties(&self) -> Vec<Stateright<Self>> {
         vec![Stateright::always("every property holds", |judged, state| {
-            judged.0.judge(state).iter().all(|said| !matches!(said, Some(Judgement::Fails(_))))
+            judged
+                .0
+                .judge(state)
+                .iter()
+                .all(|judgement| !matches!(judgement, Some(Judgement::Fails(_))))
         })]
     }
 }

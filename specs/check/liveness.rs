@@ -1,8 +1,9 @@
-//! Verdicts on how runs end, which no state shows: by the graph of all states, and by each step.
+//! Verdicts from the graph of all states and from its transitions: termination, action properties,
+//! and reachability of a good end.
 //!
-//! Any run that goes round violates END-1, whoever schedules it. Whether a fair scheduler can
-//! follow it is told with it: one that lets each process go on, and a signal take effect, that
-//! stays able to. What the environment may do, it need not.
+//! Every infinite run violates END-1, under any scheduler. The counterexample says if a weakly fair
+//! scheduler can produce it: one that eventually lets each process step, and lets a signal take
+//! effect, if that stays enabled. Actions of the environment have no fairness.
 
 use super::{Judged, Run, Verdict, undisturbed};
 use crate::properties::Property;
@@ -12,8 +13,8 @@ use handoff_checker::graph::{Cycles, Graph, can_reach};
 use handoff_checker::search::{Observer, StateIndex, StopReason};
 use stateright::Model;
 
-/// What a scheduler owes.
-fn owed(kind: Kind) -> Fairness {
+/// Returns the scheduler's obligation.
+fn fairness_of(kind: Kind) -> Fairness {
     match kind {
         Kind::OldCall | Kind::NewCall | Kind::Death => Fairness::Weak,
         _ => Fairness::Free,
@@ -21,7 +22,7 @@ fn owed(kind: Kind) -> Fairness {
 }
 
 impl Judged<'_> {
-    /// The steps of the longest run, where every run is known to end.
+    /// Returns the length of the longest run, if all runs are known to end.
     pub(super) fn longest_run(&self) -> Option<u32> {
         match (self.exploration.cut, &self.cycles) {
             (None, Some(Cycles::Acyclic { longest_run })) => Some(*longest_run),
@@ -29,19 +30,19 @@ impl Judged<'_> {
         }
     }
 
-    /// Every run ends, and where it ends nobody waits.
+    /// Verdict on termination: every run ends, and no process waits at its end.
     pub(super) fn ends(&self, at: usize, property: &Property) -> Verdict {
         match (self.exploration.cut, self.graph, &self.cycles) {
             (_, Some(graph), Some(Cycles::Cyclic(cycle))) => {
-                Verdict::Violated(self.goes_round(graph, cycle))
+                Verdict::Violated(self.infinite_run(graph, cycle))
             }
             (None, _, Some(Cycles::Acyclic { .. })) => self.verdict(at, property),
             (cut, ..) => Verdict::Inconclusive(cut.unwrap_or(StopReason::Panic)),
         }
     }
 
-    /// Every step is good: the run to a state from which one is not, with that step. A state may
-    /// itself be bad.
+    /// Verdict on an action property or the refinement, by the canonical run that ends with a bad
+    /// step. A state may violate it, too.
     pub(super) fn steps(&self, at: usize, property: &Property) -> Verdict {
         let is_good = |state: &StateIndex| !self.is_bad(at, *state);
         let bad = self.exploration.bad[at].filter(|_| self.is_asked(property.scope));
@@ -59,12 +60,12 @@ impl Judged<'_> {
         actions.extend(bad_step(states.last().copied().unwrap_or(state)));
         let (_, before) = actions.split_last().expect("the search saw a bad step");
         let (from, to) = (self.system.play(before), self.system.play(&actions));
-        let wrong = self.system.judge_step(property, &from, &to).expect("it is bad");
-        Verdict::Violated(Run::new(actions, None, wrong))
+        let violation = self.system.judge_step(property, &from, &to).expect("it is bad");
+        Verdict::Violated(Run::new(actions, None, violation))
     }
 
-    /// From every state some way without a fault leads to a good end: a cheapest run to one from
-    /// which none does, and on from there.
+    /// Verdict on `AG EF` good end by fault-free transitions. The counterexample is a cheapest run
+    /// to a state that cannot reach one, and a continuation.
     pub(super) fn frees(&self, at: usize, property: &Property) -> Verdict {
         let graph = match (self.exploration.cut, self.graph) {
             (None, Some(graph)) => graph,
@@ -83,34 +84,35 @@ impl Judged<'_> {
         Verdict::Violated(self.trapped(graph, state, &prefix))
     }
 
-    /// The run to a state, and on without a fault to where that ends or goes round.
+    /// Returns the run to a trapped state, continued without faults to a terminal state or through
+    /// a cycle.
     fn trapped(&self, graph: &Graph, state: StateIndex, prefix: &[Action]) -> Run {
         let (is_open, mut at) = (undisturbed(graph), state);
-        let (mut seen, mut way): (Vec<StateIndex>, Vec<Step>) = (Vec::new(), Vec::new());
+        let (mut seen, mut path): (Vec<StateIndex>, Vec<Step>) = (Vec::new(), Vec::new());
         while !seen.contains(&at) {
             seen.push(at);
             let targets = graph.successors(at).iter().enumerate();
             let Some((place, target)) = { targets }.find(|(place, _)| is_open(at, *place)) else {
                 break;
             };
-            way.push((at, place));
+            path.push((at, place));
             at = *target;
         }
-        let goes_round =
-            seen.iter().position(|seen| *seen == at).filter(|_| seen.len() == way.len());
-        let repeats_from = goes_round.map(|from| prefix.len() + from);
+        let cycle_start =
+            seen.iter().position(|seen| *seen == at).filter(|_| seen.len() == path.len());
+        let repeats_from = cycle_start.map(|from| prefix.len() + from);
         let so_far = match prefix.len() {
             0 => "from the beginning".to_owned(),
             steps => format!("from step {steps} on"),
         };
-        let wrong =
-            format!("{so_far} no way without a further fault leads to a good end; this is one");
-        Run { repeats_from, ..self.lasso(prefix, &way, &wrong) }
+        let violation =
+            format!("{so_far} no fault-free run reaches a good end; this is one of these runs");
+        Run { repeats_from, ..self.lasso(prefix, &path, &violation) }
     }
 
-    /// A run that goes round: one that a fair scheduler can follow, where there is one.
-    fn goes_round(&self, graph: &Graph, cycle: &[StateIndex]) -> Run {
-        let fairness = Kind::ALL.map(owed);
+    /// Returns a lasso; one that a fair scheduler can produce, if there is one.
+    fn infinite_run(&self, graph: &Graph, cycle: &[StateIndex]) -> Run {
+        let fairness = Kind::ALL.map(fairness_of);
         let cycle = steps(graph, cycle);
         let unfair = starved(graph, &cycle, &fairness);
         let nowhere = vec![false; graph.states() as usize];
@@ -121,31 +123,31 @@ impl Judged<'_> {
         self.lasso(&self.actions_to(cycle[0].0), &cycle, &repeats(&unfair))
     }
 
-    /// A run to a cycle, and once round it.
-    fn lasso(&self, prefix: &[Action], cycle: &[Step], wrong: &str) -> Run {
+    /// Returns a run to a cycle and once through it.
+    fn lasso(&self, prefix: &[Action], cycle: &[Step], violation: &str) -> Run {
         let mut actions = prefix.to_vec();
         for (state, place) in cycle {
             let mut enabled = Vec::new();
             self.packed.actions(self.exploration.state(*state), &mut enabled);
             actions.push(enabled.swap_remove(*place));
         }
-        Run::new(actions, Some(prefix.len()), wrong.to_owned())
+        Run::new(actions, Some(prefix.len()), violation.to_owned())
     }
 }
 
-/// What a cycle is, by the kinds of actions that it starves.
+/// Describes a cycle, by the kinds of actions that it starves.
 fn repeats(unfair: &[usize]) -> String {
     let kinds: Vec<_> = unfair.iter().map(|kind| Kind::ALL[*kind].describe()).collect();
     let how = match &kinds[..] {
-        [] => ", and every process that can go on does".to_owned(),
+        [] => ", even under a fair scheduler".to_owned(),
         kinds => {
-            format!(", but only where this never happens, though it could: {}", kinds.join(", "))
+            format!(", but only under an unfair scheduler, which starves {}", kinds.join(", "))
         }
     };
     format!("the last steps can repeat for ever{how}")
 }
 
-/// The transitions by which a cycle goes through its states.
+/// Returns the transitions of a cycle through these states.
 fn steps(graph: &Graph, cycle: &[StateIndex]) -> Vec<Step> {
     let next = cycle.iter().cycle().skip(1);
     let step = |(from, to): (&StateIndex, &StateIndex)| {
@@ -166,9 +168,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_that_only_an_unfair_scheduler_follows_is_told_as_one() {
-        let told = repeats(&[Kind::NewCall as usize]);
-        assert!(told.ends_with("though it could: a call of the new process"), "{told}");
-        assert!(repeats(&[]).ends_with("every process that can go on does"));
+    fn a_cycle_that_needs_an_unfair_scheduler_is_reported_as_one() {
+        let text = repeats(&[Kind::NewCall as usize]);
+        assert!(text.ends_with("which starves a call of the new VMM"), "{text}");
+        assert!(repeats(&[]).ends_with("even under a fair scheduler"));
     }
 }

@@ -1,8 +1,18 @@
-//! A check: a scenario's whole world explored, and a verdict for each property.
+//! A check: it explores the state space of a scenario and gives a verdict for each property.
 //!
-//! A verdict never says more than was looked at. "Proved" is said only of a complete search in
-//! which the property had something to say; a property that was idle throughout is vacuous, and one
-//! that held in a search that was cut short holds within that limit.
+//! A verdict never claims more than was explored. *Proved* requires an exhaustive search in which
+//! the property could have failed in some state. A property that is not applicable in any state is
+//! vacuous, and one that held in an interrupted search holds within that limit.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`packed`] | the state space as the search sees it: states in twenty bytes |
+//! | [`evaluate`] | the one evaluator of all kinds of properties, on states and transitions |
+//! | `liveness` | termination, action properties, `AG EF`: verdicts from the graph of all states |
+//! | `canonical` | the choice of a counterexample among the cheapest runs |
+//! | [`blackout`] | the worst-case blackout in kernel calls |
+//! | [`certificate`] | proofs that an independent checker verifies |
+//! | [`checkpoint`] | interrupted checks in files |
 
 pub mod blackout;
 mod canonical;
@@ -26,85 +36,86 @@ use stateright::Model;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-/// What a check says of a property.
+/// The verdict on a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It holds in every state that can be reached, and could have failed in some.
+    /// The property holds in every reachable state, and could have failed in some.
     Proved,
-    /// It holds in every state that was reached before the search was cut short.
+    /// The property holds in every state that was reached before the search was interrupted.
     HoldsWithin(StopReason),
-    /// It fails, by a run with the fewest faults, and of those by a shortest.
+    /// The property fails. The run has the fewest faults, and of those the fewest steps.
     Violated(Run),
-    /// It had nothing to say in any state.
+    /// The property was not applicable in any state.
     Vacuous,
-    /// The search was cut short before it could be judged.
+    /// The search was interrupted before the property could be evaluated.
     Inconclusive(StopReason),
-    /// It cannot be asked here; why.
+    /// The property does not apply to this scenario, for this reason.
     NotApplicable(&'static str),
 }
 
 /// A run that violates a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// What happens, from the first state.
+    /// The actions, from the initial state.
     pub actions: Vec<Action>,
-    /// How many of them are faults: calls that fail, kills, a cancel.
+    /// Number of faults among them: failing calls, kills, a cancellation.
     pub faults: u32,
-    /// From which step on the rest repeats for ever.
+    /// The index of the first step of the cycle, if the run is infinite.
     pub repeats_from: Option<usize>,
-    /// Its steps of no return. `None` where that was not asked: of a search that was cut short, of
-    /// a cycle, of a single step.
+    /// The run's points of no return. `None` if they were not computed: for an interrupted search,
+    /// a cycle, or a single step.
     pub point_of_no_return: Option<PointOfNoReturn>,
-    /// What is wrong in the end.
+    /// The violation in the last state or step.
     pub violation: String,
 }
 
-/// After how many steps of a run every way on violates the property: one step before, some way
-/// would still have kept it.
+/// Number of steps after which the violation is inevitable: one step earlier, some continuation
+/// would still have satisfied the property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PointOfNoReturn {
-    /// Of all ways on.
+    /// For all continuations.
     pub any_run: usize,
-    /// Of those by which nothing more goes wrong.
+    /// For fault-free continuations.
     pub fault_free: usize,
 }
 
 impl Run {
-    fn new(actions: Vec<Action>, repeats_from: Option<usize>, wrong: String) -> Self {
+    fn new(actions: Vec<Action>, repeats_from: Option<usize>, violation: String) -> Self {
         let faults = actions.iter().map(|action| u32::from(action.is_fault())).sum();
-        Self { actions, faults, repeats_from, point_of_no_return: None, violation: wrong }
+        Self { actions, faults, repeats_from, point_of_no_return: None, violation }
     }
 }
 
 /// The result of a check.
 #[derive(Debug)]
 pub struct Report {
-    /// Of which scenario.
+    /// The name of the scenario.
     pub scenario: String,
-    /// How many states were reached.
+    /// Number of reachable states.
     pub states: u32,
-    /// How many transitions.
+    /// Number of transitions.
     pub transitions: u64,
-    /// The greatest number of steps by which a state is reached with the fewest faults.
+    /// Length in steps of the longest of the cheapest runs.
     pub depth: u32,
-    /// The steps of the longest run, where every run ends.
+    /// Length in steps of the longest run, if every run ends.
     pub longest_run: Option<u32>,
-    /// What the scenario allows and never happens in any state: it proves nothing about that.
+    /// Kinds of actions that the scenario enables and that never happen: the check proves nothing
+    /// about them.
     pub never_happens: Vec<&'static str>,
-    /// The worst blackouts, where the search is complete and every run ends.
+    /// The worst-case blackouts, if the search is exhaustive and every run ends.
     pub blackouts: Option<Blackouts>,
-    /// What cut the search short; `None`: it is exhaustive.
+    /// The reason why the search is incomplete; `None` if it is exhaustive.
     pub stopped_by: Option<StopReason>,
-    /// The run in which the protocol, the kernel or a property panicked, where one did.
+    /// The run in which the protocol, the kernel or a property panicked, if one did.
     pub panic: Option<Run>,
-    /// How long it took.
+    /// Duration of the check.
     pub time: Duration,
-    /// For each of [`PROPERTIES`], in their order.
+    /// The verdicts on [`PROPERTIES`], in their order.
     pub verdicts: Vec<(&'static Property, Verdict)>,
 }
 
 impl Report {
-    /// Properties that are violated.
+    /// Returns the violated properties.
     pub fn violations(&self) -> impl Iterator<Item = (&'static Property, &Run)> {
         self.verdicts.iter().filter_map(|(property, verdict)| match verdict {
             Verdict::Violated(run) => Some((*property, run)),
@@ -112,7 +123,7 @@ impl Report {
         })
     }
 
-    /// Whether anything is left open.
+    /// Returns true if any verdict is open, or the search was incomplete.
     pub fn is_inconclusive(&self) -> bool {
         let open = |verdict: &Verdict| {
             matches!(verdict, Verdict::HoldsWithin(_) | Verdict::Inconclusive(_) | Verdict::Vacuous)
@@ -127,7 +138,7 @@ pub fn check(scenario: &Scenario, limits: Limits) -> Result<Report, LaunchError>
     check_with(scenario, limits, |_, _| ()).map(|(report, ())| report)
 }
 
-/// Checks a scenario, and has a look at what was reached.
+/// Checks a scenario, and passes the exploration to `look`.
 pub fn check_with<T>(
     scenario: &Scenario,
     limits: Limits,
@@ -137,8 +148,10 @@ pub fn check_with<T>(
     check_system(&System::new(scenario)?, &scenario.name, limits.threads, search, look)
 }
 
-/// Checks a scenario that is set up, with a search of one's own: [`explore`], or one in several
-/// runs. Fails as that does.
+/// Checks a scenario that is set up, with the given search: [`explore`], or one in several runs.
+///
+/// # Errors
+/// Those of `search`.
 pub fn check_system<T, E>(
     system: &System,
     name: &str,
@@ -149,7 +162,7 @@ pub fn check_system<T, E>(
     let started = Instant::now();
     let packed = PackedSystem::new(system);
     let exploration = search(&packed)?;
-    // Every action is followed once more for the graph, also one that panicked.
+    // The graph executes every action again, including one that panicked.
     let is_sound = exploration.panic.is_none();
     let graph =
         is_sound.then(|| Graph::of(&packed, &exploration, threads, |action| action.kind() as u8));
@@ -173,7 +186,7 @@ pub fn check_system<T, E>(
         transitions: exploration.transitions,
         depth: exploration.depth,
         longest_run,
-        never_happens: judged.never(),
+        never_happens: judged.never_happens(),
         blackouts: judged.blackouts(),
         stopped_by: exploration.cut,
         panic: judged.panic(),
@@ -184,12 +197,12 @@ pub fn check_system<T, E>(
     Ok((report, seen))
 }
 
-/// A search that is being judged.
+/// A search under evaluation.
 struct Judged<'a> {
     system: &'a System,
     packed: &'a PackedSystem<'a>,
     exploration: &'a Exploration<Packed>,
-    /// None of a model that panics.
+    /// `None` if the model panicked.
     graph: Option<&'a Graph>,
     cycles: Option<Cycles>,
 }
@@ -223,8 +236,8 @@ impl Judged<'_> {
         self.packed.state(self.exploration.state(state)).violation >> at & 1 == 1
     }
 
-    /// Of the cheapest runs to a goal, of which `goal` is one, the first: its states and its
-    /// actions.
+    /// Returns the canonical one of the cheapest runs to a goal (`goal` is one of the goals): its
+    /// states and its actions.
     fn first_run(
         &self,
         goal: StateIndex,
@@ -241,23 +254,23 @@ impl Judged<'_> {
         (states, self.system.actions_at(&places))
     }
 
-    /// A run, and what the property says in its end.
+    /// Returns the run with the property's violation in its last state.
     fn run(&self, at: usize, actions: Vec<Action>) -> Run {
-        let world = self.system.play(&actions);
-        let wrong = match self.system.judge(&world).swap_remove(at) {
-            Some(Judgement::Fails(wrong)) => wrong,
+        let state = self.system.play(&actions);
+        let violation = match self.system.judge(&state).swap_remove(at) {
+            Some(Judgement::Fails(violation)) => violation,
             other => unreachable!("the search saw a failure where the replay sees {other:?}"),
         };
-        Run::new(actions, None, wrong)
+        Run::new(actions, None, violation)
     }
 
-    /// Of the run through these states.
+    /// Returns the points of no return of the run through these states.
     fn no_return(&self, at: usize, steps: &[StateIndex]) -> Option<PointOfNoReturn> {
         let graph = self.graph.filter(|_| self.exploration.cut.is_none())?;
         let bad: Vec<bool> =
             (0..self.exploration.states()).map(|state| self.is_bad(at, state)).collect();
-        // A fault on the way can save a state from which nothing else would have: the last step out
-        // of it counts.
+        // A fault can lead out of a state from which no other continuation would: the last such
+        // step counts.
         let lost_from = |inevitable: Vec<bool>| {
             steps.iter().rposition(|state| !inevitable[*state as usize]).map_or(0, |last| last + 1)
         };
@@ -271,7 +284,7 @@ impl Judged<'_> {
         self.first_run(state, |other| other == state).1
     }
 
-    fn never(&self) -> Vec<&'static str> {
+    fn never_happens(&self) -> Vec<&'static str> {
         let expected = self.system.init().expected(self.system.constants()).into_iter();
         let never = expected.filter(|kind| self.exploration.taken[*kind as usize] == 0);
         never.filter(|_| self.exploration.cut.is_none()).map(Kind::describe).collect()
@@ -282,7 +295,7 @@ impl Judged<'_> {
         blackouts(self.packed, self.exploration, graph)
     }
 
-    /// The run to a panic, with the action that panicked.
+    /// Returns the run to a panic, including the action that panicked.
     fn panic(&self) -> Option<Run> {
         let panic = self.exploration.panic.as_ref()?;
         let mut actions = self.actions_to(panic.state);
@@ -295,31 +308,31 @@ impl Judged<'_> {
     }
 }
 
-/// Which transitions are no faults.
+/// Returns a predicate that is true for transitions that are no faults.
 fn undisturbed(graph: &Graph) -> impl Fn(StateIndex, usize) -> bool {
     let faults = Kind::ALL.map(Kind::is_fault);
     move |state, place| !faults[usize::from(graph.labels(state)[place])]
 }
 
 impl System {
-    /// The state after a run from the first one.
+    /// Returns the last state of a run from the initial state.
     pub fn play(&self, actions: &[Action]) -> State {
-        let mut world = self.init().clone();
+        let mut state = self.init().clone();
         for action in actions {
-            world.act(self.constants(), action);
+            state.act(self.constants(), action);
         }
-        world
+        state
     }
 
-    /// The actions at these places among those of each state of a run.
+    /// Returns the actions of a run, from the index of each among those of its state.
     pub(crate) fn actions_at(&self, places: &[u16]) -> Vec<Action> {
-        let mut world = self.init().clone();
+        let mut state = self.init().clone();
         let mut run = Vec::with_capacity(places.len());
         for place in places {
             let mut enabled = Vec::new();
-            self.actions(&world, &mut enabled);
+            self.actions(&state, &mut enabled);
             let action = enabled.swap_remove(usize::from(*place));
-            world.act(self.constants(), &action);
+            state.act(self.constants(), &action);
             run.push(action);
         }
         run

@@ -1,11 +1,11 @@
-//! Worlds in twenty bytes.
+//! Packed states of twenty bytes, for the search.
 //!
-//! A packed world is the [numbers](crate::state::interned) of its four parts, and a hash. So a
-//! search keeps worlds exactly, in little memory, and compares them as fast as words.
+//! A packed state is the [numbers](crate::state::interned) of its four parts, and a hash. So a
+//! search stores states exactly, in little memory, and compares them as fast as words.
 //!
-//! Invariant: packed worlds are equal when the worlds are. The hash, by which a search puts its
-//! states in order, is one of what the parts are and not of their numbers: nothing that a search
-//! says depends on threads.
+//! Invariant: packed states are equal exactly if the states are. The hash, which orders a search,
+//! is computed from the values of the parts and not from their numbers, so no result of a search
+//! depends on threads.
 
 use crate::properties::{Judgement, Kind, PROPERTIES, Property, Relation, Status};
 use crate::spec::AbstractSpec;
@@ -21,7 +21,7 @@ use rustc_hash::FxBuildHasher;
 use stateright::Model;
 use std::hash::{Hash, Hasher};
 
-/// A world, by the numbers of its parts in a [`PackedSystem`].
+/// A state, as the numbers of its parts in a [`PackedSystem`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packed {
     parts: PackedIds,
@@ -34,28 +34,28 @@ impl Hash for Packed {
     }
 }
 
-/// A system whose states are packed.
+/// A system with packed states.
 #[derive(Debug)]
 pub struct PackedSystem<'a> {
     system: &'a System,
     numbers: Interners<'a>,
     spec: AbstractSpec,
-    /// What those properties have said of a machine at a moment that see no more of a state.
-    said: DashMap<(InternId, Status), Labels, FxBuildHasher>,
-    /// The others, by how they are judged, each with its place among [`PROPERTIES`].
+    /// Cached labels of the properties that depend only on the machine and the status.
+    labels: DashMap<(InternId, Status), Labels, FxBuildHasher>,
+    /// Indices in [`PROPERTIES`] of the other properties, by kind.
     relations: Vec<(usize, Relation)>,
     terminations: Vec<usize>,
     refinements: Vec<usize>,
 }
 
 impl<'a> PackedSystem<'a> {
-    /// The same system.
+    /// Packs a system.
     pub fn new(system: &'a System) -> Self {
         Self {
             system,
             numbers: Interners::new(system.constants()),
             spec: system.abstract_spec(),
-            said: DashMap::default(),
+            labels: DashMap::default(),
             relations: places(|kind| match kind {
                 Kind::Action(relation) => Some(relation),
                 _ => None,
@@ -66,9 +66,9 @@ impl<'a> PackedSystem<'a> {
         }
     }
 
-    /// The packed form of a world.
-    pub fn pack(&self, world: State) -> Packed {
-        self.packed(self.numbers.of(world))
+    /// Packs a state.
+    pub fn pack(&self, state: State) -> Packed {
+        self.packed(self.numbers.of(state))
     }
 
     fn packed(&self, parts: PackedIds) -> Packed {
@@ -76,31 +76,31 @@ impl<'a> PackedSystem<'a> {
         Packed { parts, hash: u32::try_from(hash).expect("half of it") }
     }
 
-    /// The world of a packed form that [`Self::pack`] made.
-    pub fn world(&self, packed: &Packed) -> State {
+    /// Returns the state that [`Self::pack`] packed.
+    pub fn unpack(&self, packed: &Packed) -> State {
         self.numbers.state(packed.parts)
     }
 
-    /// That world by numbers.
-    pub(crate) fn numbered(&self, packed: &Packed) -> InternedState<'_> {
+    /// Returns the interned state.
+    pub(crate) fn interned(&self, packed: &Packed) -> InternedState<'_> {
         self.numbers.numbered(packed.parts)
     }
 
-    /// What all properties say that see no more of a state than its machine and where the handoff
-    /// is.
-    fn of_case(&self, packed: &Packed, world: &InternedState<'_>) -> Labels {
-        let key = (packed.parts[0], self.system.status(world));
-        if let Some(said) = self.said.get(&key) {
-            return *said;
+    /// Returns the labels of all properties that depend only on the machine and the status of the
+    /// handoff.
+    fn of_case(&self, packed: &Packed, state: &InternedState<'_>) -> Labels {
+        let key = (packed.parts[0], self.system.status(state));
+        if let Some(labels) = self.labels.get(&key) {
+            return *labels;
         }
-        let mut said = Labels::default();
-        for (at, judgement) in self.system.judge(&self.world(packed)).into_iter().enumerate() {
+        let mut labels = Labels::default();
+        for (at, judgement) in self.system.judge(&self.unpack(packed)).into_iter().enumerate() {
             if !self.sees_more(at) {
-                said = note(said, at, judgement.as_ref());
+                labels = note(labels, at, judgement.as_ref());
             }
         }
-        self.said.insert(key, said);
-        said
+        self.labels.insert(key, labels);
+        labels
     }
 
     fn sees_more(&self, at: usize) -> bool {
@@ -108,7 +108,7 @@ impl<'a> PackedSystem<'a> {
     }
 }
 
-/// The places of the properties of some kind among [`PROPERTIES`], with what is picked of each.
+/// Returns the indices in [`PROPERTIES`] for which `pick` returns a value, with that value.
 fn places<T>(pick: impl Fn(Kind) -> Option<T>) -> impl Iterator<Item = (usize, T)> {
     let picked = move |(at, property): (usize, &'static Property)| Some((at, pick(property.kind)?));
     PROPERTIES.iter().enumerate().filter_map(picked)
@@ -118,12 +118,12 @@ fn places_of(is: impl Fn(Kind) -> bool) -> Vec<usize> {
     places(|kind| is(kind).then_some(())).map(|(at, ())| at).collect()
 }
 
-fn note(said: Labels, question: usize, judgement: Option<&Judgement>) -> Labels {
-    let bit = 1 << question;
+fn note(labels: Labels, index: usize, judgement: Option<&Judgement>) -> Labels {
+    let bit = 1 << index;
     match judgement {
-        None | Some(Judgement::Vacuous) => said,
-        Some(Judgement::Holds) => Labels { witness: said.witness | bit, ..said },
-        Some(Judgement::Fails(_)) => Labels { violation: said.violation | bit, ..said },
+        None | Some(Judgement::Vacuous) => labels,
+        Some(Judgement::Holds) => Labels { witness: labels.witness | bit, ..labels },
+        Some(Judgement::Fails(_)) => Labels { violation: labels.violation | bit, ..labels },
     }
 }
 
@@ -136,13 +136,13 @@ impl Model for PackedSystem<'_> {
     }
 
     fn actions(&self, packed: &Packed, actions: &mut Vec<Action>) {
-        self.numbered(packed).actions(self.system.constants(), actions);
+        self.interned(packed).actions(self.system.constants(), actions);
     }
 
     fn next_state(&self, packed: &Packed, action: Action) -> Option<Packed> {
-        let mut world = self.numbered(packed);
-        world.advance(self.system.constants(), &action);
-        Some(self.packed(self.numbers.of_successor(&world, packed.parts)))
+        let mut state = self.interned(packed);
+        state.advance(self.system.constants(), &action);
+        Some(self.packed(self.numbers.of_successor(&state, packed.parts)))
     }
 
     fn properties(&self) -> Vec<stateright::Property<Self>> {
@@ -150,26 +150,26 @@ impl Model for PackedSystem<'_> {
     }
 }
 
-/// Asks [`PROPERTIES`], in their order; what disturbs a handoff is a fault.
+/// Evaluates [`PROPERTIES`], in their order.
 impl Observer<Self> for PackedSystem<'_> {
     fn property_count(&self) -> usize {
         PROPERTIES.len()
     }
 
     fn state(&self, packed: &Packed) -> Labels {
-        let world = self.numbered(packed);
-        let said = self.of_case(packed, &world);
-        let deadlock = self.system.judge_deadlock(&world);
-        let rest = self.system.judge_rest(&self.spec, &world);
-        let note_all = |said, places: &[usize], judgement: &Judgement| {
-            places.iter().fold(said, |said, at| note(said, *at, Some(judgement)))
+        let state = self.interned(packed);
+        let labels = self.of_case(packed, &state);
+        let deadlock = self.system.judge_deadlock(&state);
+        let rest = self.system.judge_rest(&self.spec, &state);
+        let note_all = |labels, places: &[usize], judgement: &Judgement| {
+            places.iter().fold(labels, |labels, at| note(labels, *at, Some(judgement)))
         };
-        let said = note_all(said, &self.terminations, &deadlock);
-        note_all(said, &self.refinements, &rest)
+        let labels = note_all(labels, &self.terminations, &deadlock);
+        note_all(labels, &self.refinements, &rest)
     }
 
     fn edge(&self, from: &Packed, to: &Packed) -> u64 {
-        let (system, from, to) = (self.system, self.numbered(from), self.numbered(to));
+        let (system, from, to) = (self.system, self.interned(from), self.interned(to));
         let strays = !self.spec.allows(system.abstract_state(&from), system.abstract_state(&to));
         let (before, after) = (system.snapshot(&from), system.snapshot(&to));
         let violates = |relation: &Relation| !(relation.holds)(&before, &after);
@@ -187,17 +187,17 @@ impl Observer<Self> for PackedSystem<'_> {
     }
 }
 
-/// What little there is. No two things of a handoff are alike, for both roles go through everything
-/// in one order. And whatever can fail, be called off or be seen by a property commutes with
-/// nothing: of all calls two are left.
+/// Few actions are independent. There is no symmetry, because both roles process all objects in one
+/// fixed order. And actions that can fail, be cancelled or be visible to a property commute with no
+/// other: only two calls remain.
 impl Reducible for PackedSystem<'_> {
     fn representative(&self, packed: Packed) -> Packed {
         packed
     }
 
-    fn may_come_first(&self, packed: &Packed, actions: &[Action], place: usize) -> bool {
+    fn is_ample(&self, packed: &Packed, actions: &[Action], place: usize) -> bool {
         let Action::Step(side) = actions[place] else { return false };
-        let can_be_called_off = side == Side::Old && actions.contains(&Action::Cancel);
-        !can_be_called_off && self.numbered(packed).asks_for_itself(side)
+        let can_be_cancelled = side == Side::Old && actions.contains(&Action::Cancel);
+        !can_be_cancelled && self.interned(packed).asks_for_itself(side)
     }
 }

@@ -1,11 +1,11 @@
-//! The same run without some of its steps.
+//! Ablation: executes a run again without some of its steps.
 //!
-//! A call that was made to fail is made after all; a kill, a cancel, a device's or the guest's act
-//! does not happen. What the run does later happens where it still can. Then the processes go on,
-//! the first that can at each step, and nothing more goes wrong, until none can go on or a state
-//! comes again.
+//! A call that was made to fail is executed instead; a kill, a cancellation, or an action of a
+//! device or the guest is left out. Later actions of the run are executed where they are enabled.
+//! Then the processes continue without further faults, the first enabled one at each step, until
+//! none is enabled or a state repeats.
 //!
-//! A property that fails in the run and never in that other run fails because of what was left out.
+//! If a property fails in the run and never in this one, the steps that were left out are a cause.
 
 use super::Followed;
 use crate::properties::{Judgement, Kind, Property};
@@ -15,50 +15,51 @@ use crate::state::system::System;
 use stateright::Model;
 use std::collections::HashSet;
 
-/// Whether a run without the steps of these numbers keeps a property throughout.
-pub(super) fn keeps(followed: &Followed<'_>, property: &Property, left_out: &[usize]) -> bool {
+/// Returns true if the run without these steps satisfies the property throughout.
+pub(super) fn holds(followed: &Followed<'_>, property: &Property, left_out: &[usize]) -> bool {
     let system = followed.system();
-    let mut other = Other { system, property, state: system.init().clone(), been: HashSet::new() };
+    let mut other =
+        Other { system, property, state: system.init().clone(), visited: HashSet::new() };
     if other.fails() {
         return false;
     }
     for (number, step) in (1..).zip(followed.steps()) {
-        let instead = if left_out.contains(&number) {
-            instead(&step.action)
+        let replacement = if left_out.contains(&number) {
+            replacement(&step.action)
         } else {
             Some(step.action.clone())
         };
-        if let Some(action) = instead.filter(|action| other.can(action))
-            && !other.goes_on(&action)
+        if let Some(action) = replacement.filter(|action| other.can(action))
+            && !other.take(&action)
         {
             return false;
         }
     }
     while let Some(action) = other.first() {
-        if other.been.contains(&other.state) {
+        if other.visited.contains(&other.state) {
             return !property.is_liveness();
         }
-        if !other.goes_on(&action) {
+        if !other.take(&action) {
             return false;
         }
     }
     true
 }
 
-/// What happens where an action of the environment is left out.
-fn instead(action: &Action) -> Option<Action> {
+/// Returns the action in place of one that is left out.
+fn replacement(action: &Action) -> Option<Action> {
     match action {
         Action::Fail(side, _) => Some(Action::Step(*side)),
         _ => None,
     }
 }
 
-/// A run that never was.
+/// The run without the steps.
 struct Other<'a> {
     system: &'a System,
     property: &'a Property,
     state: State,
-    been: HashSet<State>,
+    visited: HashSet<State>,
 }
 
 impl Other<'_> {
@@ -77,21 +78,21 @@ impl Other<'_> {
         self.enabled().into_iter().find(by_itself)
     }
 
-    /// Does an action; whether the property does not fail after it.
-    fn goes_on(&mut self, action: &Action) -> bool {
+    /// Executes an action; returns true if neither the step nor the state violates the property.
+    fn take(&mut self, action: &Action) -> bool {
         let before = self.state.clone();
         self.state.act(self.system.constants(), action);
-        let wrong = self.system.judge_step(self.property, &before, &self.state);
-        self.been.insert(before);
-        wrong.is_none() && !self.fails()
+        let violation = self.system.judge_step(self.property, &before, &self.state);
+        self.visited.insert(before);
+        violation.is_none() && !self.fails()
     }
 
     fn fails(&self) -> bool {
-        let said = match self.property.kind {
-            // A deadlock is no goal, and no way leads on from it.
+        let judgement = match self.property.kind {
+            // A deadlock is no goal, and no run leads out of it.
             Kind::Possibility(_) => self.system.judge_deadlock(&self.state),
             _ => self.system.judge_one(self.property, &self.state),
         };
-        matches!(said, Judgement::Fails(_))
+        matches!(judgement, Judgement::Fails(_))
     }
 }

@@ -1,4 +1,4 @@
-//! A run, followed: every state from the first one on, and what each step did.
+//! A run that was executed again: every state, and the effects of each step.
 
 use crate::state::action::{Action, NEW, OLD, Side};
 use crate::state::system::System;
@@ -6,32 +6,32 @@ use crate::state::{State, StepEffect};
 use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::text::{self, Difference, Facts};
 
-/// Where in a story a step stands.
+/// The column of a step in a counterexample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
-    /// With the old process, or the old program.
+    /// The old VMM, or the old program.
     Old,
-    /// With the new one.
+    /// The new VMM, or the new program.
     New,
-    /// With neither: devices.
+    /// Neither: the devices.
     World,
 }
 
 /// A step of a run.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// What happened.
+    /// The action.
     pub action: Action,
-    /// With whom.
+    /// Its column.
     pub place: Position,
-    /// What came of it.
+    /// Its effects.
     pub happening: StepEffect,
-    /// In words, without the trouble that it led to.
+    /// The step in words, without the error that it caused.
     pub words: String,
 }
 
 impl Step {
-    /// In words, with the trouble that it led to.
+    /// Returns the step in words, with the error that it caused.
     pub fn describe(&self) -> String {
         match &self.happening.error {
             Some(error) if !self.words.contains("Refuse") => {
@@ -42,7 +42,7 @@ impl Step {
     }
 }
 
-/// A run that was followed: so many steps, and one state more.
+/// A run that was executed again. It has one more state than steps.
 #[derive(Debug)]
 pub struct Followed<'a> {
     system: &'a System,
@@ -51,12 +51,12 @@ pub struct Followed<'a> {
 }
 
 impl<'a> Followed<'a> {
-    /// Follows a run from the first state. Each action must be possible where it happens.
+    /// Executes a run from the initial state. Each action must be enabled.
     pub fn of(system: &'a System, actions: &[Action]) -> Self {
         let mut states = vec![system.init().clone()];
         let mut steps = Vec::with_capacity(actions.len());
         for action in actions {
-            let before = states.last().expect("there is always a first state");
+            let before = states.last().expect("there is always an initial state");
             let mut after = before.clone();
             let happening = after.act(system.constants(), action);
             steps.push(step(system, before, action, happening));
@@ -65,34 +65,34 @@ impl<'a> Followed<'a> {
         Self { system, states, steps }
     }
 
-    /// Of which system.
+    /// Returns the system.
     pub fn system(&self) -> &'a System {
         self.system
     }
 
-    /// The first state, and the one after each step.
+    /// Returns the initial state, and the state after each step.
     pub fn states(&self) -> &[State] {
         &self.states
     }
 
-    /// The last of them.
+    /// Returns the last state.
     pub fn last(&self) -> &State {
-        self.states.last().expect("there is always a first state")
+        self.states.last().expect("there is always an initial state")
     }
 
-    /// The steps; they are counted from 1.
+    /// Returns the steps; they are numbered from 1.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// After how many steps the last state was there already: the steps from there on can repeat
-    /// for ever.
+    /// Returns the number of steps after which the last state was reached before: the steps since
+    /// then can repeat for ever.
     pub fn repeats_from(&self) -> Option<usize> {
         let before = &self.states[..self.steps.len()];
         before.iter().position(|state| state == self.last())
     }
 
-    /// What a step, counted from 1, changed of what can be seen; nothing of a run without steps.
+    /// Returns the visible changes of a step, counted from 1; none for a run without steps.
     pub fn differences(&self, step: usize) -> Vec<Difference> {
         match step.checked_sub(1) {
             Some(before) => text::differences(&self.facts(before), &self.facts(step)),
@@ -104,13 +104,23 @@ impl<'a> Followed<'a> {
         text::facts(&self.states[at].view(), &|pid| self.process(pid))
     }
 
-    /// What a process is called.
+    /// Returns the name of a process.
     pub(crate) fn process(&self, pid: Pid) -> String {
         match pid {
             OLD if self.system.init().is_exec() => "the VMM".to_owned(),
             OLD => "old VMM".to_owned(),
             NEW => "new VMM".to_owned(),
             other => format!("process {other}"),
+        }
+    }
+
+    /// Returns the name of a process as the subject of a sentence.
+    pub(crate) fn actor(&self, pid: Pid) -> String {
+        let name = self.process(pid);
+        if name.ends_with(" VMM") && !name.starts_with("the ") {
+            format!("the {name}")
+        } else {
+            name
         }
     }
 }
@@ -123,8 +133,8 @@ fn step(system: &System, before: &State, action: &Action, happening: StepEffect)
             (before.place(*side), format!("{} (injected)", call(system, before, *side, &happening)))
         }
         Action::Kill(side) => (before.place(*side), "KILLED".to_owned()),
-        Action::Die => (Position::New, "dies of the signal".to_owned()),
-        Action::Cancel => (Position::Old, "somebody calls it off".to_owned()),
+        Action::Die => (Position::New, "dies from the SIGKILL".to_owned()),
+        Action::Cancel => (Position::Old, "the handoff is cancelled".to_owned()),
         Action::Raise(at) => (
             Position::World,
             format!("{} writes to guest memory and raises an interrupt", device(at)),
@@ -132,12 +142,14 @@ fn step(system: &System, before: &State, action: &Action, happening: StepEffect)
         Action::Take(side, at) => {
             (before.place(*side), format!("the guest takes the interrupt of {}", device(at)))
         }
-        Action::Work(side) => (before.place(*side), "the guest works on".to_owned()),
+        Action::Work(side) => (before.place(*side), "the guest makes progress".to_owned()),
         Action::Arm => {
             let device = system.constants().devices.last().cloned().unwrap_or_default();
             (
                 Position::Old,
-                format!("the guest loads the driver of {device}, and its interrupt is armed"),
+                format!(
+                    "the guest loads the driver of {device}, and the old VMM arms its interrupt"
+                ),
             )
         }
     };
@@ -157,7 +169,7 @@ fn call(system: &System, before: &State, side: Side, happening: &StepEffect) -> 
 }
 
 impl State {
-    /// By exec the new program runs in the old process.
+    /// Returns the column of a side. In exec mode the new program runs in the old process.
     fn place(&self, side: Side) -> Position {
         match side {
             Side::New => Position::New,

@@ -1,14 +1,14 @@
-//! What a property sees, in parts that can be put back one by one.
+//! Interventions: the parts of a state that a property sees, which can be restored one by one to
+//! earlier values.
 //!
-//! Why does a property fail in a state? Because of those parts of the state that it would not fail
-//! without: put one of them back to what it was earlier in the run, leave all the others as they
-//! are, and ask the property again. A part that saves it is a cause, and the last step that took
-//! the part away from a saving value is where it came about. (This is the causality of Halpern and
-//! Pearl as Beer and others ask it of counterexamples: "Explaining Counterexamples Using
-//! Causality", CAV 2009.)
+//! A part of a state is a cause of a violation if the property would hold with that part as it was
+//! earlier in the run and all others unchanged. The step that is named is the last one that changed
+//! the part away from such a value. (This is the causality of Halpern and Pearl, applied to
+//! counterexamples by Beer and others: "Explaining Counterexamples Using Causality", CAV 2009.)
 //!
-//! So a part is nothing but a way to put it back; how it is told follows from what it changes.
+//! A part is just a function that restores it; its description follows from the change.
 
+use super::Followed;
 use crate::check::evaluate::setup;
 use crate::properties::{Judgement, Property, PropertyInput, Status};
 use crate::state::State;
@@ -20,7 +20,7 @@ use handoff_model::abi::view::{
 };
 use handoff_model::role::outgoing::OutgoingOutcome;
 
-/// What a property sees of a state.
+/// The part of a state that properties see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
     pub(super) view: View,
@@ -32,7 +32,7 @@ impl Snapshot {
         Self { view: state.view(), status: system.status(state) }
     }
 
-    /// Whether a property fails here. Of one that takes more than this it is not asked.
+    /// Returns true if the property fails here; false for one that needs more than a snapshot.
     pub(super) fn fails(&self, property: &Property, system: &System) -> bool {
         let (base, preserved) = system.constants().expected_with(self.status.armed);
         let (view, status) = (&self.view, self.status);
@@ -43,36 +43,36 @@ impl Snapshot {
     }
 }
 
-/// A part of what is seen.
+/// A part of a snapshot that can be restored.
 #[derive(Clone, Debug)]
 pub(super) enum Intervention {
-    /// Of the moment, and how it is told.
-    Moment(fn(&mut Status, &Status), fn(&Status) -> String),
-    /// Of the view.
+    /// A part of the status, and the description of its new value.
+    Status(fn(&mut Status, &Status), fn(&Status) -> String),
+    /// A part of the view.
     View(fn(&mut View, &View)),
-    /// Of a process.
+    /// A part of a process.
     Process(Pid, fn(&mut ProcessView, &ProcessView)),
-    /// Of a device.
+    /// A part of a device.
     Device(String, fn(&mut DeviceView, &DeviceView)),
 }
 
 impl Intervention {
-    /// All of them.
+    /// Returns all parts.
     pub(super) fn all(base: &View) -> Vec<Self> {
         let processes = (base.processes.keys())
             .flat_map(|pid| OF_PROCESS.iter().map(|part| Self::Process(*pid, *part)));
         let devices = (base.devices.keys())
             .flat_map(|name| OF_DEVICE.iter().map(|part| Self::Device(name.clone(), *part)));
         let views = OF_VIEW.iter().map(|part| Self::View(*part));
-        let moments = OF_MOMENT.iter().map(|(part, told)| Self::Moment(*part, *told));
-        views.chain(processes).chain(devices).chain(moments).collect()
+        let statuses = OF_STATUS.iter().map(|(part, text)| Self::Status(*part, *text));
+        views.chain(processes).chain(devices).chain(statuses).collect()
     }
 
-    /// `seen`, with this part as it was `earlier`.
+    /// Returns `seen` with this part as it was `earlier`.
     pub(super) fn put_back(&self, seen: &Snapshot, earlier: &Snapshot) -> Snapshot {
         let mut other = seen.clone();
         match self {
-            Self::Moment(put, _) => put(&mut other.status, &earlier.status),
+            Self::Status(put, _) => put(&mut other.status, &earlier.status),
             Self::View(put) => put(&mut other.view, &earlier.view),
             Self::Process(pid, put) => {
                 let there = other.view.processes.get_mut(pid);
@@ -91,9 +91,19 @@ impl Intervention {
         }
         other
     }
+
+    /// Returns the name of the thing of which it is a part.
+    pub(super) fn subject(&self, followed: &Followed<'_>) -> String {
+        match self {
+            Self::Process(pid, _) => followed.actor(*pid),
+            Self::Device(name, _) => name.clone(),
+            Self::Status(..) | Self::View(_) => "the system".to_owned(),
+        }
+    }
 }
 
-/// Page sets are compared one by one only where none came or went; that is a part of its own.
+/// Restores fields of page sets if their number is the same; their creation and removal is a part
+/// of its own.
 fn sets(to: &mut View, from: &View, put: fn(&mut PageSetView, &PageSetView)) {
     if to.page_sets.len() == from.page_sets.len() {
         to.page_sets.iter_mut().zip(&from.page_sets).for_each(|(to, from)| put(to, from));
@@ -121,7 +131,7 @@ const OF_VIEW: &[fn(&mut View, &View)] = &[
     |to, from| to.in_flight.clone_from(&from.in_flight),
 ];
 
-/// Does something to a guest, where there is one.
+/// Applies a change to the guest, if there is one.
 fn guest(to: &mut ProcessView, put: impl FnOnce(&mut GuestView)) {
     if let Some(guest) = &mut to.guest {
         put(guest);
@@ -177,15 +187,16 @@ const OF_DEVICE: &[fn(&mut DeviceView, &DeviceView)] = &[
     |to, from| to.interrupts.clone_from(&from.interrupts),
 ];
 
-/// A part of the moment, and what is told of its new value.
-type OfMoment = (fn(&mut Status, &Status), fn(&Status) -> String);
+/// A part of the status, and the description of its new value.
+type OfStatus = (fn(&mut Status, &Status), fn(&Status) -> String);
 
-const OF_MOMENT: &[OfMoment] = &[
+const OF_STATUS: &[OfStatus] = &[
     (
         |to, from| to.quiescent = from.quiescent,
         |now| {
-            let what = if now.quiescent { "nothing was under way any more" } else { "it went on" };
-            what.to_owned()
+            let text =
+                if now.quiescent { "the handoff terminated" } else { "the handoff continued" };
+            text.to_owned()
         },
     ),
     (
@@ -194,9 +205,9 @@ const OF_MOMENT: &[OfMoment] = &[
                 (from.guest_owner, from.guest_owner_was_killed);
         },
         |now| match now.guest_owner {
-            Some(NEW) => "the new VMM had the guest".to_owned(),
-            Some(_) => "the old VMM had the guest".to_owned(),
-            None => "the process that had the guest was gone".to_owned(),
+            Some(NEW) => "the new VMM became the guest's owner".to_owned(),
+            Some(_) => "the old VMM became the guest's owner".to_owned(),
+            None => "the guest was lost with its process".to_owned(),
         },
     ),
     (
@@ -205,47 +216,44 @@ const OF_MOMENT: &[OfMoment] = &[
             to.handed_over = from.handed_over;
         },
         |now| {
-            let what = match (now.handed_over, now.fell_back, now.outcome) {
-                (true, ..) => "the guest had moved for good",
+            let text = match (now.handed_over, now.fell_back, now.outcome) {
+                (true, ..) => "the new VMM completed the takeover",
                 (_, true, _) => "the old program ran again",
-                (.., Some(OutgoingOutcome::HandedOver)) => "the old VMM had done its part",
-                (.., Some(_)) => "the old VMM had given it up",
-                (.., None) => "it was not known how it ends",
+                (.., Some(OutgoingOutcome::HandedOver)) => "the old VMM completed its part",
+                (.., Some(_)) => "the old VMM abandoned the handoff",
+                (.., None) => "the outcome was still open",
             };
-            what.to_owned()
+            text.to_owned()
         },
     ),
-    (|to, from| to.faulted = from.faulted, |_| "something had gone wrong".to_owned()),
-    (|to, from| to.was_stopped = from.was_stopped, |_| "the guest had been stopped".to_owned()),
+    (|to, from| to.faulted = from.faulted, |_| "a fault occurred".to_owned()),
+    (|to, from| to.was_stopped = from.was_stopped, |_| "the guest was stopped".to_owned()),
     (
         |to, from| to.changed_early = from.changed_early,
-        |_| "the new process had changed something, and nobody had allowed it yet".to_owned(),
+        |_| "the new VMM changed kernel state before the old VMM allowed it".to_owned(),
     ),
     (
         |to, from| to.commit_allowed = from.commit_allowed,
-        |_| "the new process was allowed to change things".to_owned(),
+        |_| "the old VMM allowed the commit".to_owned(),
     ),
     (
         |to, from| to.progress = from.progress,
-        |now| {
-            let steps = now.progress.unwrap_or_default();
-            format!("the guest had come to step {steps}")
-        },
+        |now| format!("the guest's progress reached {}", now.progress.unwrap_or_default()),
     ),
     (
         |to, from| to.window_open = from.window_open,
         |now| {
-            let may = if now.window_open { "might" } else { "might no longer" };
-            format!("descriptors {may} be inheritable")
+            let text = if now.window_open { "opened" } else { "closed" };
+            format!("the window for inheritable descriptors {text}")
         },
     ),
 ];
 
-/// What could have happened and did not: a change that would have saved a state, and how its
-/// absence is told.
+/// An event that could have happened: the change that it would have made, and the description of
+/// its absence.
 type Omission = (fn(&mut Snapshot), fn(&str) -> String);
 
-/// Those of the handoff, and of the process that has the guest, which is named to them.
+/// Events of the handoff and of the guest's owner, whose name is the argument.
 const OMISSIONS: &[Omission] = &[
     (
         |seen| {
@@ -253,22 +261,25 @@ const OMISSIONS: &[Omission] = &[
             let own = |set: &mut PageSetView| (set.owner, set.owner_alive) = (owner, Some(true));
             seen.view.page_sets.iter_mut().for_each(own);
         },
-        |keeper| format!("{keeper} did not own all pages"),
+        |owner| format!("{owner} did not own all pages"),
     ),
     (
         |seen| {
-            let keeper = seen.status.guest_owner;
-            if let Some(process) = keeper.and_then(|pid| seen.view.processes.get_mut(&pid)) {
+            let owner = seen.status.guest_owner;
+            if let Some(process) = owner.and_then(|pid| seen.view.processes.get_mut(&pid)) {
                 guest(process, |guest| guest.running = true);
             }
         },
-        |keeper| format!("the guest did not run in {keeper}"),
+        |owner| format!("the guest did not run in {owner}"),
     ),
-    (|seen| seen.status.handed_over = true, |_| "the guest had not moved for good".to_owned()),
-    (|seen| seen.status.faulted = true, |_| "nothing had disturbed it".to_owned()),
+    (
+        |seen| seen.status.handed_over = true,
+        |_| "the new VMM had not completed the takeover".to_owned(),
+    ),
+    (|seen| seen.status.faulted = true, |_| "no fault had occurred".to_owned()),
 ];
 
-/// What had not happened by a state and would have saved it.
+/// Returns the events that had not happened by a state and would have saved it.
 pub(super) fn missing(
     seen: &Snapshot,
     process: impl Fn(Pid) -> String,
@@ -279,17 +290,17 @@ pub(super) fn missing(
         change(&mut other);
         other != *seen && !fails(&other)
     };
-    let keeper = seen.status.guest_owner;
-    let name = keeper.map_or("nobody".to_owned(), &process);
-    let told = OMISSIONS.iter().filter(|(change, _)| saves(change));
-    let told = told.map(|(_, words)| words(&name));
+    let owner = seen.status.guest_owner;
+    let name = owner.map_or("no process".to_owned(), &process);
+    let omitted = OMISSIONS.iter().filter(|(change, _)| saves(change));
+    let omitted = omitted.map(|(_, text)| text(&name));
     let alive = seen.view.processes.iter().filter(|(_, process)| process.alive);
-    let others = alive.map(|(pid, _)| *pid).filter(|pid| Some(*pid) != keeper);
+    let others = alive.map(|(pid, _)| *pid).filter(|pid| Some(*pid) != owner);
     let still = others.filter(|pid| saves(&|seen: &mut Snapshot| end(seen, *pid)));
-    told.chain(still.map(|pid| format!("{} had not ended", process(pid)))).collect()
+    omitted.chain(still.map(|pid| format!("{} had not exited", process(pid)))).collect()
 }
 
-/// What is left of a process that has ended: where there are two, none that has not the guest.
+/// Applies the end of a process: if there are two, no process without the guest is left.
 fn end(seen: &mut Snapshot, pid: Pid) {
     seen.status.left_over = false;
     if let Some(process) = seen.view.processes.get_mut(&pid) {

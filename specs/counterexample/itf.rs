@@ -1,36 +1,37 @@
-//! A run in Apalache's Informal Trace Format, which its viewers, Quint's, and scripts read.
+//! A run in Apalache's Informal Trace Format (ITF), which viewers of Apalache and Quint, and
+//! scripts, read.
 //!
-//! A state is what can be seen after a step, a [`View`](handoff_model::abi::view::View), and the
-//! step that led to it. The format has no null and no map but its own, and a variable has one type
-//! in all states, so of the view's JSON form
+//! A state is the [`View`](handoff_model::abi::view::View) after a step, and the step that led to
+//! it. The format has no null and its own maps, and a variable has the same type in all states. So
+//! parts of the view's JSON form are converted:
 //!
-//! | what | becomes |
+//! | in the view | in ITF |
 //! |---|---|
-//! | a map, a set, pairs by account (the tables below say which) | `#map`, `#set` |
-//! | what may be absent (so do they) | Apalache's option: `{"tag": "Some", "value": …}`, or `None` |
+//! | a map, a set, pairs by account (listed in the tables below) | `#map`, `#set` |
+//! | an optional field (listed below) | an option: `{"tag": "Some", "value": …}` or `None` |
 //! | an account | a variant: `{"tag": "user", "value": 1000}` |
-//! | an integer that a double cannot hold | `#bigint` |
+//! | an integer that a double cannot represent | `#bigint` |
 //!
-//! In a run that can repeat for ever, `loop` is the state that follows the last one.
+//! In an infinite run, `loop` is the index of the state that follows the last one.
 
 use super::{Followed, Position, Step};
 use handoff_model::abi::call::errno_of;
 use handoff_model::role::Role;
 use serde_json::{Map, Value, json};
 
-/// Fields that are maps; whether their keys are numbers.
+/// Fields that are maps, and whether their keys are numbers.
 const MAPS: &[(&str, bool)] = &[("processes", true), ("descriptors", true), ("devices", false)];
 
-/// Fields that are lists of pairs, and maps in truth.
+/// Fields that are maps, encoded as lists of pairs.
 const PAIRS: &[&str] = &["books"];
 
 /// Fields that are sets.
 const SETS: &[&str] = &["holders"];
 
-/// Fields that are tuples where they are there.
+/// Fields that are tuples when present.
 const TUPLES: &[&str] = &["attached"];
 
-/// Fields that may be absent.
+/// Optional fields.
 const OPTIONS: &[&str] = &[
     "account",
     "attached",
@@ -47,14 +48,14 @@ const OPTIONS: &[&str] = &[
     "vm_pin_pages",
 ];
 
-/// The greatest integer up to which a double holds every one.
+/// The greatest integer up to which a double represents every integer.
 const DOUBLE_MAX: u128 = 1 << 53;
 
-fn is_great(number: i128) -> bool {
+fn needs_bigint(number: i128) -> bool {
     number.unsigned_abs() > DOUBLE_MAX
 }
 
-/// The trace of a run, on one line. `source` says what it is a run of.
+/// Returns the trace of a run, on one line. `source` describes the run.
 pub fn itf(followed: &Followed<'_>, source: &str) -> String {
     let steps = std::iter::once(None).chain(followed.steps().iter().map(Some));
     let states: Vec<_> = steps.enumerate().map(|(at, step)| state(followed, at, step)).collect();
@@ -66,29 +67,30 @@ pub fn itf(followed: &Followed<'_>, source: &str) -> String {
     let names = states[0].keys().filter(|name| *name != "#meta").collect::<Vec<_>>();
     let mut trace = json!({ "#meta": meta, "vars": names, "states": states });
     if let Some(from) = followed.repeats_from() {
-        // The state after `from` steps is the last one, but for the step that led to it.
+        // Only the variables of the step differ between the last state and the state after `from`
+        // steps.
         trace["loop"] = json!(from + 1);
     }
     trace.to_string()
 }
 
-/// The state after so many steps, the last of which is `step`.
+/// Returns the state after `at` steps, the last of which is `step`.
 fn state(followed: &Followed<'_>, at: usize, step: Option<&Step>) -> Map<String, Value> {
-    let world = &followed.states()[at];
-    let seen = serde_json::to_value(world.view()).expect("a view always has a JSON form");
+    let at_state = &followed.states()[at];
+    let seen = serde_json::to_value(at_state.view()).expect("a view always has a JSON form");
     let mut state = Map::new();
     state.insert("#meta".to_owned(), json!({ "index": at }));
     if let Value::Object(seen) = seen {
         state.extend(seen.into_iter().map(|(name, value)| (name.clone(), field(&name, value))));
     }
     let phase = |name: Option<String>| json!(name.unwrap_or_default());
-    state.insert("old_phase".to_owned(), phase(world.outgoing.acting().map(Role::phase_name)));
-    state.insert("new_phase".to_owned(), phase(world.incoming.acting().map(Role::phase_name)));
+    state.insert("old_phase".to_owned(), phase(at_state.outgoing.acting().map(Role::phase_name)));
+    state.insert("new_phase".to_owned(), phase(at_state.incoming.acting().map(Role::phase_name)));
     state.extend(of_step(step).map(|(name, value)| (name.to_owned(), json!(value))));
     state
 }
 
-/// What led to a state; empty words for the first one.
+/// Returns the variables of the step that led to a state; empty for the initial state.
 fn of_step(step: Option<&Step>) -> [(&'static str, String); 6] {
     let call = step.and_then(|step| step.happening.call.as_ref());
     let error = step.and_then(|step| step.happening.error.as_ref());
@@ -97,19 +99,19 @@ fn of_step(step: Option<&Step>) -> [(&'static str, String); 6] {
         Position::New => "new",
         Position::World => "world",
     });
-    let told = |answer| errno_of(answer).map_or("ok".to_owned(), |errno| errno.to_string());
-    let answer = call.map(|(_, _, answer)| told(answer));
+    let result = |answer| errno_of(answer).map_or("ok".to_owned(), |errno| errno.to_string());
+    let answer = call.map(|(_, _, answer)| result(answer));
     [
         ("action", step.map_or("start", |step| step.action.kind().describe()).to_owned()),
         ("who", who.unwrap_or_default().to_owned()),
         ("call", call.map_or("", |(_, call, _)| call.name()).to_owned()),
         ("answer", answer.unwrap_or_default()),
-        ("trouble", error.map(ToString::to_string).unwrap_or_default()),
-        ("told", step.map(Step::describe).unwrap_or_default()),
+        ("error", error.map(ToString::to_string).unwrap_or_default()),
+        ("description", step.map(Step::describe).unwrap_or_default()),
     ]
 }
 
-/// A field of a record.
+/// Converts a field of a record.
 fn field(name: &str, value: Value) -> Value {
     if !OPTIONS.contains(&name) {
         return present(name, value);
@@ -120,7 +122,7 @@ fn field(name: &str, value: Value) -> Value {
     }
 }
 
-/// A field that is there.
+/// Converts a field that is present.
 fn present(name: &str, value: Value) -> Value {
     match (value, MAPS.iter().find(|(map, _)| *map == name)) {
         (Value::Object(map), Some((_, are_numbers))) => {
@@ -141,7 +143,7 @@ fn present(name: &str, value: Value) -> Value {
     }
 }
 
-/// An account and its pages.
+/// Converts an account and its pages.
 fn pair(pair: Value) -> Value {
     match pair {
         Value::Array(pair) => {
@@ -152,7 +154,7 @@ fn pair(pair: Value) -> Value {
     }
 }
 
-/// Of an enumeration whose JSON form is an object with one field.
+/// Converts an enumeration whose JSON form is an object with one field.
 fn variant(value: Value) -> Value {
     match value {
         Value::Object(one) => {
@@ -163,14 +165,14 @@ fn variant(value: Value) -> Value {
     }
 }
 
-/// What is what it is: records, lists, and values.
+/// Converts a record, a list or a value.
 fn plain(value: Value) -> Value {
     match value {
         Value::Object(record) => {
             record.into_iter().map(|(name, value)| (name.clone(), field(&name, value))).collect()
         }
         Value::Array(items) => Value::Array(list(items)),
-        Value::Number(number) if number.as_i128().is_some_and(is_great) => {
+        Value::Number(number) if number.as_i128().is_some_and(needs_bigint) => {
             json!({ "#bigint": number.to_string() })
         }
         other => other,
@@ -187,7 +189,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn integers_that_a_double_cannot_hold_are_written_as_such() {
+    fn integers_that_a_double_cannot_represent_are_bigints() {
         let great = |digits: &str| json!({ "#bigint": digits });
         for (number, written) in [
             (json!(1_u64 << 53), json!(1_u64 << 53)),

@@ -1,27 +1,28 @@
-//! A run as a Mermaid sequence diagram, as Markdown pages of GitHub and GitLab show them.
+//! A run as a Mermaid sequence diagram, which Markdown pages of GitHub and GitLab display.
 //!
-//! | what | becomes |
+//! | in the run | in the diagram |
 //! |---|---|
-//! | a call | an arrow from its process to the kernel, to the guest, or, for a message, to the other process |
+//! | a call | an arrow from its process to the kernel, the guest, or (a message) the peer |
 //! | a call that failed | an arrow that ends in a cross |
-//! | a receive, a kill, a cancel, the trouble that a step led to, what is wrong in the end | a note |
+//! | a receive, a kill, a cancellation, the error of a step, the final violation | a note |
 //! | steps that repeat for ever | a loop |
 //!
-//! What Mermaid would take for its own (`;`, `#`, markup, the word "end") is written as entities.
+//! Characters and words that Mermaid interprets (`;`, `#`, markup, the word "end") are escaped as
+//! entities.
 
 use super::{Followed, Position, Step};
 use crate::state::action::Action;
 use handoff_model::abi::call::{Call, GuestCall, SocketCall, errno_of};
 use std::fmt::Write;
 
-/// Who takes part, by the names of the diagram.
+/// Ids of the participants.
 const OLD: &str = "old";
 const NEW: &str = "new";
 const KERNEL: &str = "kernel";
 const GUEST: &str = "guest";
 
-/// The diagram of a run; `wrong` is said at its end.
-pub fn mermaid(followed: &Followed<'_>, wrong: &[String]) -> String {
+/// Returns the diagram of a run, with the violations as notes at its end.
+pub fn mermaid(followed: &Followed<'_>, violations: &[String]) -> String {
     let mut text = "sequenceDiagram\n".to_owned();
     let devices = &followed.system().constants().devices;
     let fixed = [(OLD, "old VMM"), (NEW, "new VMM"), (KERNEL, KERNEL), (GUEST, GUEST)];
@@ -42,8 +43,8 @@ pub fn mermaid(followed: &Followed<'_>, wrong: &[String]) -> String {
     if repeats_from.is_some() {
         text.push_str("    end\n");
     }
-    for wrong in wrong {
-        let _ = writeln!(text, "    Note over {OLD},{NEW}: {}", escaped(wrong));
+    for violation in violations {
+        let _ = writeln!(text, "    Note over {OLD},{NEW}: {}", escaped(violation));
     }
     text
 }
@@ -52,7 +53,7 @@ fn device(at: usize) -> String {
     format!("device{at}")
 }
 
-/// A step, and what it led to.
+/// Returns the lines of a step.
 fn lines(number: usize, step: &Step) -> Vec<String> {
     let who = if step.place == Position::New { NEW } else { OLD };
     let words = escaped(&format!("{number}. {}", step.words));
@@ -87,7 +88,7 @@ fn call(step: &Step, who: &str, words: &str) -> String {
     format!("{who}{arrow}{to}: {words}")
 }
 
-/// Words that Mermaid takes as words.
+/// Escapes words that Mermaid would interpret.
 fn escaped(words: &str) -> String {
     let escape = |c: char| match c {
         ';' | '#' | '"' | '<' | '>' | '&' | '%' => format!("#{};", u32::from(c)),

@@ -1,18 +1,18 @@
-//! Counterexamples: a run that violates properties, why it does, and the run in other formats.
+//! Counterexamples: a run that violates properties, its causes, and the run in other formats.
 //!
-//! A check answers with a run: a list of actions. To follow it is to make it again from the first
-//! state, keeping every state and what every action did ([`Followed`]). A [`Counterexample`] is
-//! such a run with every property that it violates.
+//! A check returns a run as a list of actions. [`Followed`] executes it again from the initial
+//! state, and keeps every state and the effects of every action. A [`Counterexample`] is such a run
+//! with every property that it violates.
 //!
-//! | part of it | by |
+//! | part | produced by |
 //! |---|---|
-//! | why it violates a property, in a sentence | [`causes`](fn@causes) |
+//! | the causes of a violation, in a sentence | [`causes`](fn@causes) |
 //! | the states, for viewers of Apalache's and Quint's traces | [`itf`] |
 //! | a sequence diagram | [`mermaid`] |
 //! | the calls, for `handoff replay` | [`trace`] |
-//! | one word from which it can be made again | [`token`] |
+//! | a token from which the run can be reproduced | [`token`] |
 //!
-//! Text and JSON for people and scripts are made in [`report`](crate::report).
+//! [`report`](crate::report) writes the text and JSON forms.
 
 mod ablation;
 pub mod causes;
@@ -54,7 +54,7 @@ impl Checked {
         Ok(Self { system, report })
     }
 
-    /// Returns one counterexample for each run that violates something, the shortest first.
+    /// Returns one counterexample for each violating run, the shortest first.
     pub fn counterexamples(&self) -> Vec<Counterexample<'_>> {
         let mut violations: Vec<_> = self.report.violations().collect();
         violations.sort_by_key(|(_, run)| run.actions.len());
@@ -88,13 +88,13 @@ pub struct Counterexample<'a> {
 /// A property that a run violates.
 #[derive(Debug)]
 pub struct Violation {
-    /// Which property.
+    /// The property.
     pub property: &'static Property,
-    /// What is wrong in the last state, or with the last step.
+    /// The violation in the last state or step.
     pub violation: String,
-    /// Why it came to this.
+    /// Its causes in the run.
     pub causes: String,
-    /// The point of no return, where the check was complete.
+    /// The points of no return, if the check was exhaustive.
     pub point_of_no_return: Option<PointOfNoReturn>,
 }
 
@@ -106,7 +106,7 @@ impl<'a> Counterexample<'a> {
         new
     }
 
-    /// Follows any run, and judges its last state and its last step.
+    /// Follows any run, and evaluates its last state and last step.
     pub fn judge(system: &'a System, actions: &[Action]) -> Self {
         let followed = Followed::of(system, actions);
         let violations = violations_at_the_end(&followed).into_iter();
@@ -131,7 +131,7 @@ impl<'a> Counterexample<'a> {
         });
     }
 
-    /// The run as one word.
+    /// Returns the run as a token.
     pub fn token(&self) -> String {
         let steps = self.followed.steps().iter();
         let actions: Vec<_> = steps.map(|step| step.action.clone()).collect();
@@ -139,22 +139,24 @@ impl<'a> Counterexample<'a> {
     }
 }
 
-/// What does not hold in the end of a run.
+/// Returns the properties that the last state or the last step violates.
 fn violations_at_the_end(followed: &Followed<'_>) -> Vec<(&'static Property, String)> {
     let judged = PROPERTIES.iter().zip(followed.system().judge(followed.last()));
     let repeats = followed.repeats_from().map(|from| {
-        format!("the state after step {from} is this one: the steps from there can repeat for ever")
+        format!(
+            "the last state is the same as after step {from}: the steps since can repeat for ever"
+        )
     });
-    let wrong = |(property, judgement): (&'static Property, Option<Judgement>)| {
-        let wrong = match judgement {
-            Some(Judgement::Fails(wrong)) => Some(wrong),
+    let violation = |(property, judgement): (&'static Property, Option<Judgement>)| {
+        let violation = match judgement {
+            Some(Judgement::Fails(violation)) => Some(violation),
             None => None,
             _ => violation_of_the_last_step(property, followed)
                 .or_else(|| repeats.clone().filter(|_| property.is_liveness())),
         };
-        Some((property, wrong?))
+        Some((property, violation?))
     };
-    judged.filter_map(wrong).collect()
+    judged.filter_map(violation).collect()
 }
 
 fn violation_of_the_last_step(property: &Property, followed: &Followed<'_>) -> Option<String> {
@@ -174,10 +176,10 @@ mod tests {
     use handoff_model::vm::launch::LaunchError;
     use std::num::NonZeroUsize;
 
-    /// A world in which the new program has no stream to read: a bug of the model, not of the
+    /// A state space in which the new program has no stream to read: a bug of the model, not of the
     /// protocol.
     #[test]
-    fn a_panic_of_the_model_is_told_with_its_run_and_proves_nothing() {
+    fn a_panic_of_the_model_is_reported_with_its_run_and_proves_nothing() {
         let mut system = System::new(&built_in("exec").expect("built in")).expect("set up");
         system.constants_mut().stream = None;
         let search = |packed: &PackedSystem<'_>| {

@@ -1,17 +1,17 @@
-//! A run as one word: the place of each action among those that are possible in its state, joined
-//! by dots; `place*times` for repeats.
+//! A run as a token: the index of each action among those enabled in its state, joined by dots;
+//! `index*count` for repeats.
 
 use crate::state::action::Action;
 use crate::state::system::System;
 use stateright::Model;
 
-/// Writes a run as one word.
+/// Encodes a run as a token.
 pub fn encode(system: &System, actions: &[Action]) -> String {
     let mut state = system.init().clone();
     let mut runs: Vec<(usize, usize)> = Vec::new();
     let mut before: Option<&Action> = None;
     for action in actions {
-        // The last one is not done: it may be one that panics.
+        // The last action is not executed: it may be one that panics.
         if let Some(before) = before.replace(action) {
             state.act(system.constants(), before);
         }
@@ -31,10 +31,10 @@ pub fn encode(system: &System, actions: &[Action]) -> String {
     runs.iter().map(part).collect::<Vec<_>>().join(".")
 }
 
-/// The longest run that a token may stand for.
+/// The maximal length of a run that a token may encode.
 const STEPS_MAX: usize = 100_000;
 
-/// The run that a token stands for.
+/// Decodes a token. 38+=/// /// # Errors /// A description of the first part that is no step.
 pub fn decode(system: &System, token: &str) -> Result<Vec<Action>, String> {
     let mut state = system.init().clone();
     let mut run = Vec::new();
@@ -53,7 +53,7 @@ pub fn decode(system: &System, token: &str) -> Result<Vec<Action>, String> {
             let action = enabled.into_iter().nth(place).ok_or_else(|| {
                 let at = run.len() + 1;
                 match choices {
-                    0 => format!("step {at}: nothing can happen any more"),
+                    0 => format!("step {at}: no action is enabled"),
                     _ => {
                         format!("step {at}: there is no action {place}, only 0 to {}", choices - 1)
                     }

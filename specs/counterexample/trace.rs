@@ -1,16 +1,16 @@
-//! A run as a trace: the calls by which its world came to be, and then its own, for `handoff
-//! replay`.
+//! A run as a trace for `handoff replay`: the calls that set up its initial state, and then its
+//! own.
 //!
-//! The format is that of any run (`docs/trace-format.md`), written by a simulated kernel. What is
-//! no call is told: processes that start and are killed, and the descriptors that they start with.
-//! A call that the environment failed is one that no kernel was asked: its record's `sys` is
-//! `injected`, with the call's own in `call`; a reader that does not know it counts it and goes on,
-//! and because nothing was done, so does everything after it. Devices' interrupts and the guest's
-//! work are in no trace.
+//! The format is that of any trace (`docs/trace-format.md`), written by a simulated kernel. Events
+//! that are no calls are included: processes that start or are killed, and the descriptors that
+//! they start with. A call that the environment failed never reached a kernel: the `sys` of its
+//! record is `injected`, and `call` has the call's own name. Readers that do not know it count it
+//! and continue, which is correct because the call had no effect. Interrupts and the guest's steps
+//! are in no trace.
 //!
-//! A replay has two limits here. It learns of devices from what they answer, and a mediated device
-//! answers like a PCI device, but attaching it gives no HWPT: that call differs. And a signal that
-//! one process sends to another kills at once there: the calls that the other still makes here
+//! A replay has two limits. It learns about devices from their answers, and a mediated device
+//! answers like a PCI device, but attaching it yields no HWPT: that call differs. And a SIGKILL
+//! from one process to another is immediate in a replay: the calls that the target still makes
 //! before it dies are not followed.
 
 use super::{Followed, Step};
@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 /// The `sys` of a call that the environment failed.
 pub const INJECTED: &str = "injected";
 
-/// The lines of a run of a scenario, without their ends.
+/// Returns the lines of a run of a scenario, without line ends.
 pub fn trace(scenario: &Scenario, followed: &Followed<'_>) -> Vec<String> {
     let comment = format!("a run of the scenario {}", scenario.name);
     let header = Header { comment, ..Header::new("sim", scenario.kernel.name()) };
@@ -46,7 +46,7 @@ pub fn trace(scenario: &Scenario, followed: &Followed<'_>) -> Vec<String> {
     lines
 }
 
-/// Steps are numbered, for there is no clock.
+/// Stamps an event with its number, in place of a clock.
 fn numbered(event: Event, number: usize) -> Event {
     let number = number as u64;
     Event { seq: number, t_ns: number, enter_ns: number, ..event }
@@ -58,7 +58,7 @@ fn event(pid: Pid, record: Record) -> Event {
     event_of_record(pid, record, UNNUMBERED)
 }
 
-/// How the first state came to be.
+/// Returns the events that set up the initial state.
 fn opening(scenario: &Scenario, followed: &Followed<'_>) -> [Vec<Event>; 4] {
     let constants = followed.system().constants();
     let rights = [(OLD, scenario.old), (NEW, scenario.new)];
@@ -80,7 +80,7 @@ fn start(rights: Credentials) -> Record {
     Record::Start { uid, euid: uid, cap_ipc_lock, memlock_cur, memlock_max, parent: Pid(0) }
 }
 
-/// The descriptors that no call made. A pair of sockets is told of once, by the old process.
+/// Returns the descriptors that no call created. A socket pair is listed once, for the old process.
 fn given(followed: &Followed<'_>) -> Vec<Event> {
     let base = &followed.system().constants().base;
     let table = |pid: Pid| base.processes.get(&pid).map(|process| &process.descriptors);
@@ -101,7 +101,7 @@ fn given(followed: &Followed<'_>) -> Vec<Event> {
     table(OLD).into_iter().flatten().filter_map(event).collect()
 }
 
-/// The event of a step; none of what no process asked of its kernel.
+/// Returns the event of a step; `None` if no process made a call and none was killed.
 fn step_event(step: &Step) -> Option<Event> {
     let killed = || Record::Exit { status: None, signal: Some("SIGKILL".to_owned()) };
     match &step.action {
@@ -117,7 +117,7 @@ fn step_event(step: &Step) -> Option<Event> {
     }
 }
 
-/// The line of a call that the environment failed.
+/// Returns the line of a call that the environment failed.
 fn injected(event: &Event) -> String {
     let mut line = serde_json::to_value(event).expect("an event always has a JSON form");
     if let Value::Object(fields) = &mut line {

@@ -1,10 +1,11 @@
-/* The essence of a handoff: specs/spec/, row by row, for SPIN. Read that first.
+/* The abstract spec of a handoff for SPIN: the actions of specs/spec/mod.rs, which explains them, one by one.
  *
- * One process, whose only place is the head of its loop, and each row one d_step: so SPIN stores the states that
- * essence.rs has, and no others. -DEXEC is the handoff by exec; each other name that is asked for below breaks one row.
+ * There is one process, whose only control state is the head of its loop, and each action is one d_step: so SPIN
+ * stores exactly the states of specs/spec/. -DEXEC selects exec mode; each other macro that is tested below plants a
+ * flaw in one action.
  */
 
-/* Life, guest, owner, word: as the enums of essence.rs. */
+/* Life, guest, owner, decision: the enums of specs/spec/mod.rs. */
 #define HERE	0
 #define GIVES_UP	1
 #define GONE	2
@@ -16,10 +17,10 @@
 
 #define OLD	0
 #define NEW	1
-#define NOBODY	2
+#define NONE	2
 
-#define OPEN	0
-#define GIVEN	1
+#define UNDECIDED	0
+#define ALLOWED	1
 #define COMMITTED	2
 
 byte old_life = HERE, old_guest = RUNS;
@@ -32,16 +33,16 @@ byte new_life = HERE, new_guest = ABSENT;
 bit new_holds = 0;
 byte owner = OLD;
 bit works = 1;
-byte word = OPEN;
+byte decision = UNDECIDED;
 
 #define OLD_IS_HERE	(old_life == HERE || old_life == GIVES_UP)
 #define NEW_IS_HERE	(new_life == HERE)
 
-/* When each row may happen. */
+/* The precondition of each action. */
 
-#define MAY_GIVE_UP	(old_life == HERE && word != COMMITTED)
+#define MAY_ROLL_BACK	(old_life == HERE && decision != COMMITTED)
 #define MAY_STOP	(old_life == HERE && old_guest == RUNS)
-#define MAY_TAKE_BACK	(old_life == GIVES_UP && old_guest == STOPPED && owner != OLD && !NEW_IS_HERE)
+#define MAY_RECLAIM	(old_life == GIVES_UP && old_guest == STOPPED && owner != OLD && !NEW_IS_HERE)
 
 #if defined(STAYS_STOPPED)
 #define MAY_RESUME	(false)
@@ -50,102 +51,104 @@ byte word = OPEN;
 #elif defined(RESUMED_TOO_EARLY)
 #define MAY_RESUME	(old_life == GIVES_UP && old_guest == STOPPED && owner == OLD)
 #elif defined(RESUMED_UNOWNED)
-#define MAY_RESUME	(old_life == GIVES_UP && old_guest == STOPPED && (word == OPEN || !NEW_IS_HERE))
+#define MAY_RESUME	(old_life == GIVES_UP && old_guest == STOPPED && (decision == UNDECIDED || !NEW_IS_HERE))
 #else
-#define MAY_RESUME	(old_life == GIVES_UP && old_guest == STOPPED && owner == OLD && (word == OPEN || !NEW_IS_HERE))
+#define MAY_RESUME \
+	(old_life == GIVES_UP && old_guest == STOPPED && owner == OLD && (decision == UNDECIDED || !NEW_IS_HERE))
 #endif
 
-#define MAY_RUN	(NEW_IS_HERE && word == COMMITTED && new_guest == STOPPED)
+#define MAY_RUN	(NEW_IS_HERE && decision == COMMITTED && new_guest == STOPPED)
 
 #ifdef EXEC
 
 #define MAY_BECOME_NEW	(old_life == HERE && old_guest == STOPPED)
-#define MAY_LOAD_NEW	(NEW_IS_HERE && word == OPEN && new_guest == ABSENT)
-#define MAY_TAKE	(NEW_IS_HERE && word == OPEN && new_guest == STOPPED)
-#define MAY_BECOME_OLD	(NEW_IS_HERE && word == OPEN)
+#define MAY_LOAD_NEW	(NEW_IS_HERE && decision == UNDECIDED && new_guest == ABSENT)
+#define MAY_TAKE	(NEW_IS_HERE && decision == UNDECIDED && new_guest == STOPPED)
+#define MAY_BECOME_OLD	(NEW_IS_HERE && decision == UNDECIDED)
 #define MAY_LOAD_OLD	(old_life == GIVES_UP && old_guest == ABSENT)
 #define OTHERS	(MAY_BECOME_NEW || MAY_LOAD_NEW || MAY_TAKE || MAY_BECOME_OLD || MAY_LOAD_OLD)
 
 #else
 
-#define MAY_HAND	(old_life == HERE && old_guest != ABSENT && NEW_IS_HERE && !new_holds)
-#define MAY_GIVE_WORD	(old_life == HERE && old_guest == STOPPED && new_holds && word == OPEN)
-#define MAY_TAKE_SOME	(NEW_IS_HERE && word == GIVEN && owner == OLD)
-#define MAY_TAKE	(NEW_IS_HERE && word == GIVEN && owner != NEW)
+#define MAY_PASS	(old_life == HERE && old_guest != ABSENT && NEW_IS_HERE && !new_holds)
+#define MAY_ALLOW	(old_life == HERE && old_guest == STOPPED && new_holds && decision == UNDECIDED)
+#define MAY_TAKE_SOME	(NEW_IS_HERE && decision == ALLOWED && owner == OLD)
+#define MAY_TAKE	(NEW_IS_HERE && decision == ALLOWED && owner != NEW)
 #ifdef COMMITTED_UNOWNED
-#define MAY_COMMIT	(NEW_IS_HERE && word == GIVEN && old_life != GIVES_UP && new_guest == STOPPED)
+#define MAY_COMMIT	(NEW_IS_HERE && decision == ALLOWED && old_life != GIVES_UP && new_guest == STOPPED)
 #else
-#define MAY_COMMIT	(NEW_IS_HERE && word == GIVEN && old_life != GIVES_UP && new_guest == STOPPED && owner == NEW)
+#define MAY_COMMIT	(NEW_IS_HERE && decision == ALLOWED && old_life != GIVES_UP && new_guest == STOPPED && owner == NEW)
 #endif
 #ifdef LINGERS
-#define MAY_LEAVE_NEW	(false)
+#define MAY_EXIT_NEW	(false)
 #else
-#define MAY_LEAVE_NEW	(NEW_IS_HERE && word != COMMITTED)
+#define MAY_EXIT_NEW	(NEW_IS_HERE && decision != COMMITTED)
 #endif
-#define MAY_LET_GO	(old_holds && word == COMMITTED)
+#define MAY_CLOSE	(old_holds && decision == COMMITTED)
 #ifdef ENDS_TOO_EARLY
-#define MAY_LEAVE_OLD	(OLD_IS_HERE)
+#define MAY_EXIT_OLD	(OLD_IS_HERE)
 #else
-#define MAY_LEAVE_OLD	(OLD_IS_HERE && word == COMMITTED)
+#define MAY_EXIT_OLD	(OLD_IS_HERE && decision == COMMITTED)
 #endif
-#define OTHERS	(MAY_HAND || MAY_GIVE_WORD || MAY_TAKE_SOME || MAY_TAKE || MAY_COMMIT || MAY_LEAVE_NEW || MAY_LET_GO || MAY_LEAVE_OLD)
+#define OTHERS \
+	(MAY_PASS || MAY_ALLOW || MAY_TAKE_SOME || MAY_TAKE || MAY_COMMIT || MAY_EXIT_NEW || MAY_CLOSE || MAY_EXIT_OLD)
 
 #endif
 
-#define AT_REST	(!(MAY_GIVE_UP || MAY_STOP || MAY_TAKE_BACK || MAY_RESUME || MAY_RUN || OTHERS))
+#define AT_REST	(!(MAY_ROLL_BACK || MAY_STOP || MAY_RECLAIM || MAY_RESUME || MAY_RUN || OTHERS))
 
-/* What each row does. */
+/* The effect of each action. */
 
-#define row(may, does)	:: d_step { may -> does }
+#define action(may, does)	:: d_step { may -> does }
 
 #define OLD_DIES(how) \
 	old_life = how; old_guest = ABSENT; old_holds = 0; \
-	owner = (owner == OLD -> NOBODY : owner); works = works && new_holds
+	owner = (owner == OLD -> NONE : owner); works = works && new_holds
 #define NEW_DIES(how) \
 	new_life = how; new_guest = ABSENT; new_holds = 0; \
-	owner = (owner == NEW -> NOBODY : owner); works = works && old_holds
+	owner = (owner == NEW -> NONE : owner); works = works && old_holds
 
 active proctype handoff()
 {
 end:
 	do
-	row(MAY_GIVE_UP, old_life = GIVES_UP)
-	row(MAY_STOP, old_guest = STOPPED)
+	action(MAY_ROLL_BACK, old_life = GIVES_UP)
+	action(MAY_STOP, old_guest = STOPPED)
 #ifdef EXEC
-	row(MAY_BECOME_NEW, new_life = HERE; new_holds = 1; OLD_DIES(GONE))
-	row(MAY_LOAD_NEW, new_guest = STOPPED)
-	row(MAY_TAKE, owner = NEW; word = COMMITTED)
-	row(MAY_RUN, new_guest = RUNS)
-	row(MAY_BECOME_OLD, old_life = GIVES_UP; old_holds = 1; NEW_DIES(GONE))
-	row(MAY_LOAD_OLD, old_guest = STOPPED)
+	action(MAY_BECOME_NEW, new_life = HERE; new_holds = 1; OLD_DIES(GONE))
+	action(MAY_LOAD_NEW, new_guest = STOPPED)
+	action(MAY_TAKE, owner = NEW; decision = COMMITTED)
+	action(MAY_RUN, new_guest = RUNS)
+	action(MAY_BECOME_OLD, old_life = GIVES_UP; old_holds = 1; NEW_DIES(GONE))
+	action(MAY_LOAD_OLD, old_guest = STOPPED)
 #else
-	row(MAY_HAND, new_holds = 1)
-	row(MAY_GIVE_WORD, word = GIVEN; new_guest = STOPPED)
-	row(MAY_TAKE_SOME, owner = NOBODY)
-	row(MAY_TAKE, owner = NEW)
-	row(MAY_COMMIT, word = COMMITTED; old_guest = (old_guest == STOPPED -> ABSENT : old_guest))
-	row(MAY_RUN, new_guest = RUNS)
-	row(MAY_LEAVE_NEW, NEW_DIES(GONE))
-	row(MAY_LET_GO, old_holds = 0; works = works && new_holds)
-	row(MAY_LEAVE_OLD, OLD_DIES(GONE))
+	action(MAY_PASS, new_holds = 1)
+	action(MAY_ALLOW, decision = ALLOWED; new_guest = STOPPED)
+	action(MAY_TAKE_SOME, owner = NONE)
+	action(MAY_TAKE, owner = NEW)
+	action(MAY_COMMIT, decision = COMMITTED; old_guest = (old_guest == STOPPED -> ABSENT : old_guest))
+	action(MAY_RUN, new_guest = RUNS)
+	action(MAY_EXIT_NEW, NEW_DIES(GONE))
+	action(MAY_CLOSE, old_holds = 0; works = works && new_holds)
+	action(MAY_EXIT_OLD, OLD_DIES(GONE))
 #endif
-	row(MAY_TAKE_BACK, owner = OLD)
-	row(MAY_RESUME, old_guest = RUNS)
-	row(OLD_IS_HERE, OLD_DIES(KILLED))
-	row(NEW_IS_HERE, NEW_DIES(KILLED))
+	action(MAY_RECLAIM, owner = OLD)
+	action(MAY_RESUME, old_guest = RUNS)
+	action(OLD_IS_HERE, OLD_DIES(KILLED))
+	action(NEW_IS_HERE, NEW_DIES(KILLED))
 	od
 }
 
-/* What must hold: the invariants of essence.rs, and that every run comes to rest. */
+/* The invariants of specs/spec/mod.rs, and termination. */
 
-#define NEW_KEEPS	(word == COMMITTED || old_life == GONE)
+#define NEW_OWNS_GUEST	(decision == COMMITTED || old_life == GONE)
 
 ltl one_guest { [] !(old_guest == RUNS && new_guest == RUNS) }
 ltl owned { [] ((old_guest != RUNS || owner == OLD) && (new_guest != RUNS || owner == NEW)) }
-ltl dma { [] (works || (NEW_KEEPS && !NEW_IS_HERE) || (!NEW_KEEPS && !OLD_IS_HERE)) }
+ltl dma { [] (works || (NEW_OWNS_GUEST && !NEW_IS_HERE) || (!NEW_OWNS_GUEST && !OLD_IS_HERE)) }
 ltl runs {
-	[] (!AT_REST || (NEW_KEEPS && (new_guest == RUNS || new_life == KILLED))
-		|| (!NEW_KEEPS && (old_guest == RUNS || old_life == KILLED)))
+	[] (!AT_REST || (NEW_OWNS_GUEST && (new_guest == RUNS || new_life == KILLED))
+		|| (!NEW_OWNS_GUEST && (old_guest == RUNS || old_life == KILLED)))
 }
 ltl fenced { [] (!AT_REST || !(OLD_IS_HERE && NEW_IS_HERE)) }
 ltl ends { <> [] AT_REST }

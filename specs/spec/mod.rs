@@ -1,28 +1,29 @@
-//! The essence of a handoff: what it is about, without a call, a message or a phase. The page to
-//! read first.
+//! The abstract spec of a handoff: 52 states by transfer, 13 by exec, without calls, messages or
+//! phases. Read this page first.
 //!
-//! A guest, the pages that its devices write to, and the devices themselves go from one program to
-//! another. Either may be killed at any time, and the old one may give up at any time before the
-//! decision. A [`AbstractState`] is all that matters of this: who lives, where the guest is and
-//! whether it runs, who owns the pages, what the devices can do, and what is decided. A
-//! [`SpecAction`] is all that may happen to it. Why that is enough:
+//! A guest, the pages that its devices access, and the devices themselves move from one program to
+//! another. Either may be killed at any time, and the old one may start a rollback at any time
+//! before the commit. An [`AbstractState`] contains all that matters: which programs exist, where
+//! the guest is and whether it runs, who owns the pages, whether the devices work, and the
+//! decision. A [`SpecAction`] is a transition. The design follows from four rules:
 //!
-//! * **One decision.** By transfer it is the commit of the new process: before it the guest is the
-//!   old one's, after it the new one's. It needs the old one's word, which the old one gives once,
-//!   with the guest stopped, and can take back only by giving up: no commit follows that while it
-//!   lives. By exec nobody else is there: to take the pages is the decision.
-//! * **The guest runs where its pages are owned.** So the new process takes them before it commits,
-//!   and the old one, having given its word, takes them back only when the new one is gone and can
-//!   take them no more.
-//! * **Devices work while one process holds them.** So the old process hands them over before it
-//!   gives its word, perhaps while its guest still runs, and leaves only after the commit.
-//! * **Nobody stays in between.** Without a decision the new process leaves, and the old one runs
-//!   the guest; with it the old one leaves. That it has given up dies with the old process: one
-//!   that has its word may commit then, for nobody else runs the guest.
+//! * **There is one decision.** In transfer mode it is the commit of the new VMM: before it the
+//!   guest belongs to the old VMM, after it to the new one. The old VMM allows the commit once,
+//!   with the guest stopped, and can revoke that only by rolling back: the new VMM does not commit
+//!   while the old one lives and rolls back. In exec mode only one program exists at a time: taking
+//!   the pages is the decision.
+//! * **The guest runs where its pages are owned.** So the new VMM takes ownership before it
+//!   commits, and the old VMM, after it has allowed the commit, reclaims the pages only when the
+//!   new one has exited and cannot take them any more.
+//! * **Devices work while a process holds them.** So the old VMM passes them on before it allows
+//!   the commit, possibly while its guest still runs, and exits only after the commit.
+//! * **No process is left over.** Without a commit the new VMM exits, and the old one runs the
+//!   guest; after it the old one exits. If the old VMM dies during its rollback, a new VMM that is
+//!   allowed to commit may do so, because no other process runs the guest.
 //!
-//! That is checked twice, here and by SPIN (`essence.pml`, row by row the same). That the protocol
-//! does nothing else is the property `REF-1`: each transition of a world changes nothing of this,
-//! or does what one row does, and the old process may give up over it
+//! Two checkers verify this: the one here, and SPIN on `essence.pml`, which has the same actions.
+//! The property `REF-1` states that the protocol refines it: each transition of the protocol
+//! stutters or is one action, possibly followed by the start of the old VMM's rollback
 //! ([`crate::spec::refinement`]).
 
 mod model;
@@ -34,39 +35,39 @@ use crate::state::action::Side;
 use handoff_model::protocol::Mode;
 use std::fmt;
 
-/// Whether a program takes part.
+/// The status of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Life {
-    /// It does.
+    /// The program runs and takes part.
     Here,
-    /// It does, and wants the handoff no more.
+    /// The program runs and is rolling back.
     GivesUp,
-    /// It does not: not yet, or not any more.
+    /// The program does not run: not yet, or it has exited.
     Gone,
-    /// It was killed from outside.
+    /// The program was killed from outside.
     Killed,
 }
 
-/// What a program has of the guest as it is now. An older state is none, nor is one that the guest
-/// may not run from.
+/// A program's copy of the guest. An outdated copy, or one that the program may not run, is
+/// [`Self::Absent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guest {
-    /// Nothing.
+    /// No usable copy.
     Absent,
-    /// All of it, standing still.
+    /// An up-to-date copy, stopped.
     Stopped,
-    /// All of it, running.
+    /// The guest, running.
     Runs,
 }
 
-/// What is decided.
+/// The decision where the guest belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
-    /// Nothing.
+    /// The guest belongs to the old VMM.
     Undecided,
-    /// The new process may decide.
+    /// The guest belongs to the old VMM, which has allowed the new one to commit.
     CommitAllowed,
-    /// The guest is the new one's.
+    /// The guest belongs to the new VMM.
     Committed,
 }
 
@@ -83,51 +84,51 @@ impl fmt::Display for Decision {
 /// One of the two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Participant {
-    /// Whether it takes part.
+    /// The program's status.
     pub life: Life,
-    /// What it has of the guest.
+    /// The program's copy of the guest.
     pub guest: Guest,
-    /// Whether the devices stay open as long as it lives.
+    /// True if it keeps the devices open as long as it lives.
     pub holds: bool,
 }
 
-/// A handoff.
+/// A state of the abstract spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AbstractState {
-    /// The program that has the guest at the beginning.
+    /// The program that owns the guest at the beginning.
     pub old: Participant,
-    /// The program that shall have it.
+    /// The program that receives it.
     pub new: Participant,
-    /// Who owns all of the pages; `None`: nobody who lives, or each some.
+    /// The owner of all pages; `None` if the owner is dead, or each program owns some.
     pub owner: Option<Side>,
-    /// The devices reach the guest's memory, and the guest.
+    /// True if the devices reach the guest's memory, and the guest receives their interrupts.
     pub works: bool,
-    /// What is decided.
+    /// The decision.
     pub decision: Decision,
 }
 
-/// Who does something.
+/// The agent of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
-    /// One of the programs: it will not stay undone.
+    /// One of the programs: an enabled action eventually happens.
     Program,
-    /// The environment: it may stay undone.
+    /// The environment: an enabled action may never happen.
     Outside,
 }
 
-/// Something that may happen.
+/// An action of the abstract spec.
 #[derive(Clone, Copy, Debug)]
 pub struct SpecAction {
-    /// What.
+    /// The action's name.
     pub name: &'static str,
-    /// By whom.
+    /// The action's agent.
     pub by: By,
-    /// When, in words.
+    /// The precondition, in words.
     pub when: &'static str,
-    /// When.
-    pub may: fn(&AbstractState) -> bool,
-    /// What it makes of it.
-    pub does: fn(&mut AbstractState),
+    /// The precondition.
+    pub enabled: fn(&AbstractState) -> bool,
+    /// The effect.
+    pub effect: fn(&mut AbstractState),
 }
 
 use Decision::{CommitAllowed, Committed, Undecided};
@@ -138,12 +139,12 @@ use Side::{New, Old};
 impl Participant {
     const ABSENT: Self = Self { life: Gone, guest: Absent, holds: false };
 
-    /// Whether it takes part.
+    /// Returns true if it runs.
     pub fn is_here(self) -> bool {
         matches!(self.life, Here | GivesUp)
     }
 
-    /// Whether it does and wants to.
+    /// Returns true if it runs and is not rolling back.
     fn is_willing(self) -> bool {
         self.life == Here
     }
@@ -151,13 +152,13 @@ impl Participant {
 
 impl SpecAction {
     fn next(&self, mut it: AbstractState) -> AbstractState {
-        (self.does)(&mut it);
+        (self.effect)(&mut it);
         it
     }
 }
 
 impl AbstractState {
-    /// The first state. By exec the new program is not there yet.
+    /// Returns the initial state. In exec mode the new program does not run yet.
     pub fn begin(mode: Mode) -> Self {
         let life = if mode == Mode::Exec { Gone } else { Here };
         Self {
@@ -169,16 +170,16 @@ impl AbstractState {
         }
     }
 
-    /// What a program keeps alive dies with it.
+    /// Ends a program, and everything that only it keeps alive.
     fn die(&mut self, side: Side, life: Life) {
-        let nobody = Participant { life, ..Participant::ABSENT };
-        *(if side == Old { &mut self.old } else { &mut self.new }) = nobody;
+        let ended = Participant { life, ..Participant::ABSENT };
+        *(if side == Old { &mut self.old } else { &mut self.new }) = ended;
         self.owner = self.owner.filter(|owner| *owner != side);
         self.works &= self.old.holds || self.new.holds;
     }
 
-    /// Who must have the guest.
-    pub fn keeper(&self) -> Side {
+    /// Returns the program that must have the guest.
+    pub fn guest_owner(&self) -> Side {
         if self.decision == Committed || self.old.life == Gone { New } else { Old }
     }
 
@@ -187,77 +188,77 @@ impl AbstractState {
     }
 }
 
-const fn row(
+const fn action(
     name: &'static str,
     when: &'static str,
-    may: fn(&AbstractState) -> bool,
-    does: fn(&mut AbstractState),
+    enabled: fn(&AbstractState) -> bool,
+    effect: fn(&mut AbstractState),
 ) -> SpecAction {
-    SpecAction { name, by: By::Program, when, may, does }
+    SpecAction { name, by: By::Program, when, enabled, effect }
 }
 
 const fn outside(
     name: &'static str,
-    may: fn(&AbstractState) -> bool,
-    does: fn(&mut AbstractState),
+    enabled: fn(&AbstractState) -> bool,
+    effect: fn(&mut AbstractState),
 ) -> SpecAction {
-    SpecAction { name, by: By::Outside, when: "it lives", may, does }
+    SpecAction { name, by: By::Outside, when: "it is alive", enabled, effect }
 }
 
-const GIVE_UP: SpecAction = row(
-    "the old process gives up",
-    "nothing is decided",
+const GIVE_UP: SpecAction = action(
+    "the old VMM starts its rollback",
+    "the new VMM has not committed",
     |it| it.old.is_willing() && it.decision != Committed,
     |it| it.old.life = GivesUp,
 );
-const STOP: SpecAction = row(
-    "the old process stops the guest",
-    "it has not given up",
+const STOP: SpecAction = action(
+    "the old VMM stops the guest",
+    "it is not rolling back",
     |it| it.old.is_willing() && it.old.guest == Runs,
     |it| it.old.guest = Stopped,
 );
-const RESUME: SpecAction = row(
-    "the old process lets the guest run again",
-    "it has given up and owns the pages, and the new one, if the commit is allowed, is gone",
+const RESUME: SpecAction = action(
+    "the old VMM resumes the guest",
+    "it is rolling back and owns the pages, and the new VMM has exited if the commit was allowed",
     |it| {
         let is_alone = it.decision == Undecided || !it.new.is_here();
         it.old.life == GivesUp && it.old.guest == Stopped && it.owner == Some(Old) && is_alone
     },
     |it| it.old.guest = Runs,
 );
-const TAKE_BACK: SpecAction = row(
-    "the old process takes the pages back",
-    "it has given up, has the guest, and the new one is gone",
+const TAKE_BACK: SpecAction = action(
+    "the old VMM reclaims the pages",
+    "it is rolling back and has the guest, and the new VMM has exited",
     |it| {
         let has_it = it.old.life == GivesUp && it.old.guest == Stopped;
         has_it && it.owner != Some(Old) && !it.new.is_here()
     },
     |it| it.owner = Some(Old),
 );
-const RUN: SpecAction = row(
-    "the new process lets the guest run",
-    "the guest is its own",
+const RUN: SpecAction = action(
+    "the new VMM runs the guest",
+    "it has committed",
     |it| it.new.is_here() && it.decision == Committed && it.new.guest == Stopped,
     |it| it.new.guest = Runs,
 );
 const KILL_OLD: SpecAction =
-    outside("the old process is killed", |it| it.old.is_here(), |it| it.die(Old, Killed));
+    outside("the old VMM is killed", |it| it.old.is_here(), |it| it.die(Old, Killed));
 const KILL_NEW: SpecAction =
-    outside("the new process is killed", |it| it.new.is_here(), |it| it.die(New, Killed));
+    outside("the new VMM is killed", |it| it.new.is_here(), |it| it.die(New, Killed));
 
-/// What may happen by transfer.
+/// The actions in transfer mode.
 pub const TRANSFER: &[SpecAction] = &[
     GIVE_UP,
     STOP,
-    row(
-        "the old process hands the devices over",
+    action(
+        "the old VMM passes the devices to the new VMM",
         "it has the guest",
         |it| it.old.is_willing() && it.old.guest != Absent && it.new.is_here() && !it.new.holds,
         |it| it.new.holds = true,
     ),
-    row(
-        "the old process gives its word",
-        "the guest is stopped, and the new one holds the devices and has a copy of it",
+    action(
+        "the old VMM allows the commit",
+        "the guest is stopped, and the new VMM holds the devices and a copy of the guest",
         |it| {
             it.old.is_willing()
                 && it.old.guest == Stopped
@@ -266,25 +267,25 @@ pub const TRANSFER: &[SpecAction] = &[
         },
         |it| (it.decision, it.new.guest) = (CommitAllowed, Stopped),
     ),
-    row(
-        "the new process takes some of the pages",
+    action(
+        "the new VMM takes ownership of some pages",
         "the commit is allowed",
         |it| it.new.is_here() && it.decision == CommitAllowed && it.owner == Some(Old),
         |it| it.owner = None,
     ),
-    row(
-        "the new process takes the pages",
+    action(
+        "the new VMM takes ownership of the pages",
         "the commit is allowed",
         |it| it.new.is_here() && it.decision == CommitAllowed && it.owner != Some(New),
         |it| it.owner = Some(New),
     ),
-    row(
-        "the new process commits",
-        "the commit is allowed, it owns the pages, and the old one has not given up",
+    action(
+        "the new VMM commits",
+        "the commit is allowed, it owns the pages, and the old VMM is not rolling back",
         |it| {
-            let is_told =
+            let may_commit =
                 it.new.is_here() && it.decision == CommitAllowed && it.old.life != GivesUp;
-            is_told && it.owner == Some(New) && it.new.guest == Stopped
+            may_commit && it.owner == Some(New) && it.new.guest == Stopped
         },
         |it| {
             it.decision = Committed;
@@ -294,23 +295,23 @@ pub const TRANSFER: &[SpecAction] = &[
         },
     ),
     RUN,
-    row(
-        "the new process leaves",
-        "the guest is not its own",
+    action(
+        "the new VMM exits",
+        "it has not committed",
         |it| it.new.is_here() && it.decision != Committed,
         |it| it.die(New, Gone),
     ),
     TAKE_BACK,
     RESUME,
-    row(
-        "the old process lets go of the devices",
-        "the guest is the new one's",
+    action(
+        "the old VMM closes the devices",
+        "the new VMM has committed",
         |it| it.old.holds && it.decision == Committed,
         |it| (it.old.holds, it.works) = (false, it.works && it.new.holds),
     ),
-    row(
-        "the old process leaves",
-        "the guest is the new one's",
+    action(
+        "the old VMM exits",
+        "the new VMM has committed",
         |it| it.old.is_here() && it.decision == Committed,
         |it| it.die(Old, Gone),
     ),
@@ -318,12 +319,12 @@ pub const TRANSFER: &[SpecAction] = &[
     KILL_NEW,
 ];
 
-/// What may happen by exec. There is one process, and one of the programs at a time.
+/// The actions in exec mode. There is one process, which runs one program at a time.
 pub const EXEC: &[SpecAction] = &[
     GIVE_UP,
     STOP,
-    row(
-        "the old program becomes the new one",
+    action(
+        "the old program executes the new one",
         "the guest is stopped",
         |it| it.old.is_willing() && it.old.guest == Stopped,
         |it| {
@@ -331,31 +332,31 @@ pub const EXEC: &[SpecAction] = &[
             it.die(Old, Gone);
         },
     ),
-    row(
+    action(
         "the new program loads the guest",
-        "it is there",
+        "it has started",
         |it| it.new.is_here() && it.decision == Undecided && it.new.guest == Absent,
         |it| it.new.guest = Stopped,
     ),
-    row(
-        "the new program takes the pages, which decides",
+    action(
+        "the new program takes ownership of the pages, which commits",
         "it has loaded the guest",
         |it| it.new.is_here() && it.decision == Undecided && it.new.guest == Stopped,
         |it| (it.owner, it.decision) = (Some(New), Committed),
     ),
     RUN,
-    row(
-        "the new program becomes the old one again",
-        "nothing is decided",
+    action(
+        "the new program executes the old one again",
+        "it has not committed",
         |it| it.new.is_here() && it.decision == Undecided,
         |it| {
             it.old = Participant { life: GivesUp, holds: true, ..Participant::ABSENT };
             it.die(New, Gone);
         },
     ),
-    row(
+    action(
         "the old program loads the guest",
-        "it has become the old one again",
+        "it runs again",
         |it| it.old.life == GivesUp && it.old.guest == Absent,
         |it| it.old.guest = Stopped,
     ),
@@ -365,21 +366,21 @@ pub const EXEC: &[SpecAction] = &[
     KILL_NEW,
 ];
 
-/// What must hold: a name, and a predicate of a state and of whether that is at rest.
+/// An invariant: a name, and a predicate of a state and of whether the spec has terminated there.
 pub type Invariant = (&'static str, fn(&AbstractState, bool) -> bool);
 
-/// All of them: at most one program runs the guest; who runs it owns its pages; as long as who must
-/// have it lives, its devices reach it; it runs in the end, unless who must have it was killed from
-/// outside; and then nobody else is left.
+/// All invariants: at most one program runs the guest; the one that runs it owns its pages; while
+/// the program that must have it lives, its devices reach it; when the spec has terminated it runs,
+/// unless that program was killed from outside; and then no other process is left.
 pub const INVARIANTS: &[Invariant] = &[
     ("one_guest", |it, _| !(it.old.guest == Runs && it.new.guest == Runs)),
     ("owned", |it, _| {
         [Old, New].iter().all(|s| it.party(*s).guest != Runs || it.owner == Some(*s))
     }),
-    ("dma", |it, _| it.works || !it.party(it.keeper()).is_here()),
+    ("dma", |it, _| it.works || !it.party(it.guest_owner()).is_here()),
     ("runs", |it, at_rest| {
-        let keeper = it.party(it.keeper());
-        !at_rest || keeper.guest == Runs || keeper.life == Killed
+        let owner = it.party(it.guest_owner());
+        !at_rest || owner.guest == Runs || owner.life == Killed
     }),
     ("fenced", |it, at_rest| !(at_rest && it.old.is_here() && it.new.is_here())),
 ];

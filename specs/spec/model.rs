@@ -1,60 +1,62 @@
-//! The essence as a [`stateright::Model`], and the steps by which a protocol may refine it.
+//! The abstract spec as a [`stateright::Model`], and the steps by which a protocol may refine it.
 
 use super::{AbstractState, By, EXEC, INVARIANTS, Participant, SpecAction, TRANSFER};
 use handoff_model::protocol::Mode;
 use stateright::{Model, Property};
 
-/// All of it, as a model.
+/// The abstract spec of one mode.
 #[derive(Clone, Debug)]
 pub struct AbstractSpec {
     mode: Mode,
-    rows: Vec<SpecAction>,
+    actions: Vec<SpecAction>,
 }
 
 impl AbstractSpec {
-    /// What may happen.
+    /// Creates the abstract spec of a mode.
     pub fn new(mode: Mode) -> Self {
-        let rows = if mode == Mode::Exec { EXEC } else { TRANSFER };
-        Self { mode, rows: rows.to_vec() }
+        let actions = if mode == Mode::Exec { EXEC } else { TRANSFER };
+        Self { mode, actions: actions.to_vec() }
     }
 
-    /// With a flaw: a row may happen at other times.
+    /// Plants a flaw: replaces the precondition of an action.
     #[must_use]
-    pub fn with(mut self, name: &str, may: fn(&AbstractState) -> bool) -> Self {
-        let row = self.rows.iter_mut().find(|row| row.name == name);
-        row.expect("a row of this name").may = may;
+    pub fn with(mut self, name: &str, enabled: fn(&AbstractState) -> bool) -> Self {
+        let action = self.actions.iter_mut().find(|action| action.name == name);
+        action.expect("an action of this name").enabled = enabled;
         self
     }
 
-    /// The rows by which a state would come after another, if they might happen there.
+    /// Returns the actions that lead from one state to another, whether or not they are enabled.
     pub fn between(
         &self,
         from: AbstractState,
         to: AbstractState,
     ) -> impl Iterator<Item = &SpecAction> {
-        self.rows.iter().filter(move |row| row.next(from) == to)
+        self.actions.iter().filter(move |action| action.next(from) == to)
     }
 
-    /// Whether a step changes nothing, or does what a row does that may happen; or that, and then
-    /// the old process gives up. (A call that did something and is said to have failed is both.)
+    /// Returns true if a step refines the spec: it stutters, or it is one enabled action, or it is
+    /// one followed by the start of the old VMM's rollback. (The latter is a call that had an
+    /// effect and is reported as failed.)
     pub fn allows(&self, from: AbstractState, to: AbstractState) -> bool {
-        let does = |from: AbstractState, to| self.between(from, to).any(|row| (row.may)(&from));
+        let does =
+            |from: AbstractState, to| self.between(from, to).any(|action| (action.enabled)(&from));
         let willing = AbstractState { old: Participant { life: from.old.life, ..to.old }, ..to };
         from == to || does(from, to) || does(from, willing) && does(willing, to)
     }
 
-    /// What a program has left to do.
-    pub fn due(&self, it: &AbstractState) -> Option<&SpecAction> {
-        self.rows.iter().find(|row| row.by == By::Program && (row.may)(it))
+    /// Returns an enabled action of a program.
+    pub fn pending(&self, it: &AbstractState) -> Option<&SpecAction> {
+        self.actions.iter().find(|action| action.by == By::Program && (action.enabled)(it))
     }
 
-    /// No program has anything left to do.
+    /// Returns true if no program has an enabled action.
     pub fn is_at_rest(&self, it: &AbstractState) -> bool {
-        self.due(it).is_none()
+        self.pending(it).is_none()
     }
 }
 
-/// An action is the place of a row.
+/// Actions are indices into the list of actions.
 impl Model for AbstractSpec {
     type State = AbstractState;
     type Action = usize;
@@ -64,12 +66,12 @@ impl Model for AbstractSpec {
     }
 
     fn actions(&self, it: &AbstractState, actions: &mut Vec<usize>) {
-        let rows = self.rows.iter().enumerate();
-        actions.extend(rows.filter(|(_, row)| (row.may)(it)).map(|(place, _)| place));
+        let all = self.actions.iter().enumerate();
+        actions.extend(all.filter(|(_, action)| (action.enabled)(it)).map(|(index, _)| index));
     }
 
-    fn next_state(&self, it: &AbstractState, place: usize) -> Option<AbstractState> {
-        Some(self.rows[place].next(*it))
+    fn next_state(&self, it: &AbstractState, index: usize) -> Option<AbstractState> {
+        Some(self.actions[index].next(*it))
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

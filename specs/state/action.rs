@@ -1,31 +1,31 @@
-//! What can happen in a world.
+//! The actions of the transition system, and the processes that take them.
 
 use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Pid;
 
-/// Program images: what was running, and what shall.
+/// Program images: the running one and the one to execute.
 pub(crate) const OLD_IMAGE: u8 = 0;
 pub(crate) const NEW_IMAGE: u8 = 1;
 
-/// The process that has the guest at the beginning.
+/// The process that owns the guest at the beginning.
 pub const OLD: Pid = Pid(1);
-/// The process that shall have it, by transfer.
+/// The process that receives the guest in transfer mode.
 pub const NEW: Pid = Pid(2);
 
-/// One of the two processes. By exec there is only the old one.
+/// One of the two processes. In exec mode only the old one exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
-    /// The process that has the guest at the beginning.
+    /// The process that owns the guest at the beginning.
     Old,
-    /// The other.
+    /// The other process.
     New,
 }
 
 impl Side {
-    /// Both.
+    /// Both sides.
     pub(crate) const BOTH: [Self; 2] = [Self::Old, Self::New];
 
-    /// Its process.
+    /// Returns its process.
     pub fn pid(self) -> Pid {
         match self {
             Self::Old => OLD,
@@ -34,74 +34,74 @@ impl Side {
     }
 }
 
-/// One thing that can happen.
+/// A transition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
     /// A role makes its next call.
     Step(Side),
-    /// A role's next call fails, without having done anything.
+    /// A role's next call fails without any effect.
     Fail(Side, Errno),
     /// A process is killed.
     Kill(Side),
-    /// The new process dies of the signal that the old one has sent.
+    /// The new process dies of the SIGKILL that the old one has sent.
     Die,
-    /// Somebody calls it off.
+    /// The handoff is cancelled.
     Cancel,
     /// A device writes to guest memory and raises an interrupt.
     Raise(u8),
     /// The guest takes a device's interrupt.
     Take(Side, u8),
-    /// The guest works on.
+    /// The guest takes a step.
     Work(Side),
-    /// The guest's driver of the last device is loaded, and the old VMM arms its interrupt.
+    /// The guest loads its driver for the last device, and the old VMM arms the device's interrupt.
     Arm,
 }
 
-/// What sort of thing an action is, for counting.
+/// The kind of an action, for statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A call of the old process.
     OldCall,
     /// A call of the new process.
     NewCall,
-    /// A call that fails.
+    /// A failing call.
     Failure,
     /// A kill.
     Kill,
-    /// A death of the signal that the old process sent.
+    /// The new process's death from the old process's SIGKILL.
     Death,
-    /// A cancel.
+    /// A cancellation.
     Cancel,
-    /// An interrupt, with its write to memory.
+    /// An interrupt, with the device's write to memory.
     Interrupt,
-    /// The guest's taking of it.
+    /// An interrupt that the guest takes.
     Taking,
-    /// The guest's work.
+    /// A step of the guest.
     Work,
     /// An interrupt that is armed while the guest runs.
     Arming,
 }
 
 impl Kind {
-    /// In words.
+    /// Returns a noun phrase for the kind.
     pub fn describe(self) -> &'static str {
         match self {
-            Self::OldCall => "a call of the old process",
-            Self::NewCall => "a call of the new process",
-            Self::Failure => "a call that fails",
+            Self::OldCall => "a call of the old VMM",
+            Self::NewCall => "a call of the new VMM",
+            Self::Failure => "a failing call",
             Self::Kill => "a kill",
-            Self::Death => "a death of the old process's signal",
-            Self::Cancel => "a cancel",
+            Self::Death => "a death by the old VMM's SIGKILL",
+            Self::Cancel => "a cancellation",
             Self::Interrupt => "an interrupt",
             Self::Taking => "an interrupt taken by the guest",
-            Self::Work => "work of the guest",
-            Self::Arming => "an interrupt armed at the guest's word",
+            Self::Work => "a step of the guest",
+            Self::Arming => "an interrupt armed by the guest",
         }
     }
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 10] = [
         Self::OldCall,
         Self::NewCall,
@@ -115,14 +115,14 @@ impl Kind {
         Self::Arming,
     ];
 
-    /// Whether the environment disturbs the handoff by it.
+    /// Returns true if it is a fault: it disturbs the handoff.
     pub fn is_fault(self) -> bool {
         matches!(self, Self::Failure | Self::Kill | Self::Cancel)
     }
 }
 
 impl Action {
-    /// What sort of thing it is.
+    /// Returns its kind.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Step(Side::Old) => Kind::OldCall,
@@ -138,7 +138,7 @@ impl Action {
         }
     }
 
-    /// Whether the environment disturbs the handoff by it.
+    /// Returns true if it is a fault: it disturbs the handoff.
     pub fn is_fault(&self) -> bool {
         self.kind().is_fault()
     }

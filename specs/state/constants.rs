@@ -1,4 +1,4 @@
-//! The constants of a state space: what is the same in every state of a scenario that was set up.
+//! The constants of a state space: the values that all states of a scenario share.
 
 use crate::properties::Names;
 use crate::scenario::corruption::Corruption;
@@ -16,42 +16,42 @@ use handoff_sim_kernel::Machine;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// What is the same in every state of a check.
+/// The values that all states of a check share.
 #[derive(Clone, Debug)]
 pub struct Constants {
     /// The protocol of both roles.
     pub protocol: Protocol,
     /// The devices' names.
     pub devices: Vec<String>,
-    /// The view before anything happened.
+    /// The view of the initial state.
     pub base: View,
     /// The open files that must be handed over, each exactly once.
     pub preserved: BTreeSet<FileRef>,
-    /// What the protocol must make of it.
+    /// The outcome that the scenario requires.
     pub expected: Expected,
-    /// What is told that is not so.
+    /// The corruption that the scenario injects.
     pub corruption: Option<&'static Corruption>,
-    /// The calls by which it came to be.
+    /// The calls that produced the initial state.
     pub opening: Vec<CompletedCall>,
     /// Names of processes, open files and RAM blocks.
     pub names: Names,
     /// The virtual machine as it was launched, and its descriptors.
     pub launched: (Vm, Descriptors),
-    /// What the guest may have armed while it runs: interrupts of the last device.
+    /// Interrupts of the last device that the guest may have armed while it runs.
     pub(super) later: Option<Vec<Interrupts>>,
-    /// What its tables say of each phase.
+    /// Facts about each phase from the protocol's tables.
     pub(crate) phases: Phases,
-    /// Calls may fail.
+    /// True if calls may fail.
     pub(crate) fail_calls: bool,
-    /// KVM takes interrupts from the eventfds, and no guest reads any.
+    /// True if KVM consumes the eventfds of interrupts, and no guest reads them.
     pub(crate) kvm: bool,
-    /// Where the new program finds the stream, by exec.
+    /// The descriptor from which the new program reads the stream, in exec mode.
     pub(crate) stream: Option<Fd>,
-    /// The program to go back to, by exec.
+    /// The program to fall back to, in exec mode.
     pub(crate) old_image: Fd,
 }
 
-/// What the tables of a protocol say of each phase, by its number: asked of every state.
+/// Facts about each phase from a protocol's tables, by the phase's number. Every state needs them.
 #[derive(Clone, Debug)]
 pub(crate) struct Phases {
     is_rollback: Vec<bool>,
@@ -75,7 +75,7 @@ impl Phases {
         self.is_committed[phase as usize]
     }
 
-    /// Returns true if the old process goes back in this phase.
+    /// Returns true if the old process rolls back in this phase.
     pub(crate) fn is_rollback(&self, phase: OutPhase) -> bool {
         self.is_rollback[phase as usize]
     }
@@ -90,23 +90,23 @@ impl Phases {
 }
 
 impl Constants {
-    /// Whether the guest may have an interrupt armed.
+    /// Returns true if the guest may have an interrupt armed.
     pub(crate) fn may_arm(&self) -> bool {
         self.later.is_some()
     }
 
-    /// Whether the interrupt of a device is armed later, if at all.
+    /// Returns true if this device's interrupt is armed only at run time.
     pub(crate) fn is_later(&self, device: u8) -> bool {
         self.later.is_some() && usize::from(device) + 1 == self.devices.len()
     }
 
-    /// The calls by which the old VMM arms the interrupt of the last device; none where there is
-    /// nothing to arm.
+    /// Makes the calls by which the old VMM arms the interrupt of the last device. Returns none if
+    /// there is no interrupt to arm.
     pub(crate) fn arm(&self, machine: &mut Machine) -> Vec<CompletedCall> {
         let Some(interrupts) = &self.later else { return Vec::new() };
         let (mut next, (mut vm, mut descriptors)) = (machine.clone(), self.launched.clone());
         let mut handle = RecordingHandle { machine: &mut next, made: Vec::new() };
-        // What a variant has broken before may make it fail; then nothing is armed.
+        // A variant may have broken a precondition; then no interrupt is armed.
         if launch::arm(interrupts, &mut vm, &mut descriptors, &mut handle).is_err() {
             return Vec::new();
         }
@@ -115,21 +115,21 @@ impl Constants {
         made
     }
 
-    /// The inventory with that interrupt in it, by its eventfd.
+    /// Returns the inventory with the armed interrupt, whose eventfd this is.
     pub(crate) fn with_armed(&self, eventfd: Fd) -> Option<(Vm, Descriptors)> {
         let interrupts = self.later.as_ref()?;
         let (mut vm, mut descriptors) = self.launched.clone();
         let device = vm.devices.last_mut()?;
         device.interrupts.clone_from(interrupts);
         device.interrupt_keys().for_each(|(_, key)| descriptors.insert(key, eventfd));
-        if let Some(wrong) = self.corruption {
-            wrong.corrupt_inventory(&mut vm, &mut descriptors);
+        if let Some(corruption) = self.corruption {
+            corruption.corrupt_inventory(&mut vm, &mut descriptors);
         }
         Some((vm, descriptors))
     }
 
-    /// What it should look like, and which files must be handed over, where the guest has armed an
-    /// interrupt, whose eventfd this is.
+    /// Returns the expected view and the files that must be handed over, if the guest has armed an
+    /// interrupt with this eventfd.
     pub(crate) fn expected_with(
         &self,
         armed: Option<FileRef>,
@@ -153,7 +153,7 @@ impl Constants {
     }
 }
 
-/// The old process's door, with everything that goes through it written down.
+/// The kernel as the old process sees it, with a record of all calls.
 pub(super) struct RecordingHandle<'a> {
     pub(super) machine: &'a mut Machine,
     pub(super) made: Vec<CompletedCall>,

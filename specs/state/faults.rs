@@ -1,22 +1,22 @@
-//! What the environment of a handoff may still do to it.
+//! The remaining fault budget of the environment.
 
 use crate::scenario::{DEVICES_MAX, Scenario};
 
-/// How often the environment may still act.
+/// Number of times that the environment may still act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RemainingFaults {
     pub(crate) fail_calls: u8,
     pub(crate) kill: u8,
     pub(crate) cancel: bool,
     pub(crate) guest_steps: u8,
-    /// For each device.
+    /// Interrupts of each device.
     pub(crate) interrupts: [u8; DEVICES_MAX],
-    /// The guest may arm the last device's interrupt.
+    /// True if the guest may still have the last device's interrupt armed.
     pub(crate) arm: bool,
 }
 
 impl RemainingFaults {
-    /// How much the environment may still do.
+    /// Returns the sum of all budgets.
     pub(crate) fn remaining(&self) -> u32 {
         let Self { fail_calls, kill, cancel, guest_steps, interrupts, arm } = self;
         let once = [*fail_calls, *kill, u8::from(*cancel), *guest_steps, u8::from(*arm)];

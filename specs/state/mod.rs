@@ -1,13 +1,25 @@
-//! The world that is checked: a machine, both roles, and an environment that may do its worst.
+//! The transition system that is checked: a simulated kernel, the roles of both VMMs, and an
+//! environment that injects faults.
 //!
-//! A [`State`] is one state: plain, canonical, and complete. An [`Action`] is one thing that can
-//! happen next: a role makes its next call, or that call fails, or a process is killed, or somebody
-//! calls it off, or a device writes to memory and raises an interrupt, or the guest takes one,
-//! works on, or has another one armed. How often the environment may act is a budget in the state,
-//! so that every run is finite unless the roles themselves go round in circles.
+//! A [`State`] is plain, canonical and complete. An [`Action`] is a transition: a role makes its
+//! next call, that call fails, a process is killed, the handoff is cancelled, a device writes to
+//! memory and raises an interrupt, or the guest takes an interrupt, takes a step, or has another
+//! interrupt armed. The state contains the remaining budget of the environment, so every run is
+//! finite unless the roles themselves cycle.
 //!
-//! What a device's DMA reaches is not an action but part of every state's view: whatever it could
-//! touch at this moment is judged at this moment.
+//! DMA is not an action. Every state's view contains the memory that each device can reach, so
+//! properties cover it in every state.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`action`] | the transitions, and the two processes |
+//! | [`constants`] | the values that all states of a scenario share |
+//! | [`setup`] | the initial state of a scenario |
+//! | `transition` | the transition relation |
+//! | `queries` | the facts that properties and verdicts need |
+//! | [`parts`], [`interned`] | the parts of a state: stored by value, or by number in a search |
+//! | [`observation`] | the variables of the abstract spec, read from a machine |
+//! | [`system`] | the scenario as a [`stateright::Model`] |
 
 pub mod action;
 pub mod constants;
@@ -34,7 +46,7 @@ use handoff_model::role::{Role, StepError};
 use handoff_model::vm::{Descriptors, Vm};
 use handoff_sim_kernel::Machine;
 
-/// One state. Whether its parts are there as they are or by numbers is all the same to its rules.
+/// A state. Its transition rules are the same whether its parts are stored by value or by number.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State<S: Store = Whole> {
     pub(crate) machine: S::Machine,
@@ -43,60 +55,60 @@ pub struct State<S: Store = Whole> {
     pub(crate) aux: Aux,
 }
 
-/// What of a world is neither the machine nor a player.
+/// The part of a state that is neither the machine nor a participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Aux {
     mode: Mode,
     budget: RemainingFaults,
-    /// The new process has a SIGKILL pending: it may go on a little, and will die.
+    /// The new process has a SIGKILL pending: it may make a few more calls before it dies.
     dying: bool,
     pub(crate) history: History,
 }
 
-/// What a property must know of the past. Each is a bit or a count that a state cannot forget.
+/// History variables that properties need. Each is a bit or a count that only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct History {
-    /// The old process has allowed the new one to change things.
+    /// The old process has permitted the new one to mutate kernel objects.
     pub commit_allowed: bool,
     /// The new process has passed the point of no return.
     pub committed: bool,
-    /// The new process changed something before it was allowed to.
+    /// The new process mutated kernel objects before it was permitted to.
     pub changed_early: bool,
-    /// The guest was stopped by the handoff.
+    /// The handoff has stopped the guest.
     pub was_stopped: bool,
-    /// How far the guest has come.
+    /// Number of steps that the guest has taken.
     pub progress: u64,
-    /// The program that runs after an execve is the old one again.
+    /// The old program runs again after an execve.
     pub fell_back: bool,
-    /// A call was failed, a process killed, or it was called off; or the virtual machine changed
-    /// after its state was cut.
+    /// A call was failed, a process was killed, the handoff was cancelled, or the virtual machine
+    /// changed after its state was saved.
     pub faulted: bool,
-    /// The environment has killed the old process, the new one.
+    /// True if the environment has killed the old process, and the new one.
     pub killed: [bool; 2],
     /// The eventfd of the interrupt that was armed while the guest ran.
     pub armed: Option<FileRef>,
 }
 
-/// What an action did, for a story.
+/// The effects of an action, for a counterexample.
 #[derive(Clone, Debug)]
 pub struct StepEffect {
-    /// Of a step: the role's phase and call, and the answer.
+    /// The role's phase, its call and the result, if the action is a step.
     pub call: Option<(String, Call, CallResult)>,
-    /// What it led to.
+    /// The role's error, if the step caused one.
     pub error: Option<StepError>,
-    /// Calls that the old VMM makes besides the handoff.
+    /// Calls that the old VMM makes outside the handoff.
     pub besides: Vec<CompletedCall>,
 }
 
-/// The call that an action made, the answer, and what that led to.
+/// The call of an action, its result, and the role's error.
 struct CallDone<S: Store> {
     call: Option<(S::Call, S::Answer)>,
     error: Option<StepError>,
 }
 
 impl State {
-    /// The first state.
+    /// Creates the initial state.
     pub(crate) fn new(
         scenario: &Scenario,
         machine: Machine,
@@ -112,7 +124,7 @@ impl State {
         Self { machine, outgoing: Participation::Acting(outgoing), incoming, aux: rest }
     }
 
-    /// Does an action, and tells it. The state is the next one afterwards.
+    /// Executes an action in place, and returns its effects.
     pub fn act(&mut self, constants: &Constants, action: &Action) -> StepEffect {
         let phase = match action {
             Action::Step(side) | Action::Fail(side, _) => self.phase_name(*side),
@@ -130,17 +142,17 @@ impl State {
         of_old.or_else(|| self.incoming.acting().map(Role::phase_name))
     }
 
-    /// Its machine.
+    /// Returns the machine.
     pub fn machine(&self) -> &Machine {
         &self.machine
     }
 
-    /// What the new process, or program, goes on with, while it acts and as soon as it has read it.
+    /// Returns the inventory that the new process, or program, has read, while it acts.
     pub fn adopted(&self) -> Option<(Vm, Descriptors)> {
         self.incoming.acting().and_then(Incoming::inventory)
     }
 
-    /// What can be seen of it.
+    /// Returns everything that is observable from outside.
     pub fn view(&self) -> View {
         self.machine.view()
     }

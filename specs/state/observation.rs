@@ -1,4 +1,4 @@
-//! What an abstract spec sees of a machine, computed once for each machine.
+//! The variables of the abstract spec, read from a machine and computed once for each.
 
 use crate::state::action::Side;
 use crate::state::constants::Constants;
@@ -7,30 +7,30 @@ use handoff_model::abi::view::{
 };
 use std::collections::BTreeSet;
 
-/// What can be seen of a machine, as far as it matters.
+/// The part of a machine that the abstract spec observes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observation {
     pub(crate) sides: [SideObservation; 2],
     /// The living process that owns every page set.
     pub(crate) owner: Option<Side>,
-    /// Every device is as it was, and reaches what it reached.
+    /// True if every device is unchanged and reaches the same memory.
     pub(crate) devices_unchanged: bool,
 }
 
-/// What can be seen of a process.
+/// The part of a process that the abstract spec observes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SideObservation {
     pub(crate) alive: bool,
-    /// Its guest: whether it runs, and how far it has come.
+    /// Its guest: whether it runs, and its progress.
     pub(crate) guest: Option<(bool, Option<u64>)>,
-    /// It has every device's file, or that is on its way to it.
+    /// True if every device's file is open in it or in flight to it.
     pub(crate) holds: bool,
-    /// What devices reach is what its guest sees.
+    /// True if its guest's RAM includes all memory that devices reach.
     pub(crate) sees: bool,
 }
 
 impl Observation {
-    /// What a view shows.
+    /// Extracts the observation from a view.
     pub fn of(view: &View, constants: &Constants) -> Self {
         let base = &constants.base;
         let open = base.processes.values().flat_map(|process| process.descriptors.values());
@@ -59,15 +59,15 @@ impl Observation {
         };
         let owner = Side::BOTH.into_iter().find(owns).filter(|_| !view.page_sets.is_empty());
         let as_before = base.devices.iter().all(|(name, before)| {
-            let is_so =
+            let is_unchanged =
                 |now| is_as_before(now, before) && has_all_interrupts(name, now, before, view);
-            view.devices.get(name).is_some_and(is_so)
+            view.devices.get(name).is_some_and(is_unchanged)
         });
         Self { sides: Side::BOTH.map(of_side), owner, devices_unchanged: as_before }
     }
 }
 
-/// Whether whatever devices reach is among these pages.
+/// Returns true if these pages include all memory that devices reach.
 fn sees(ram: &[PageRun], view: &View) -> bool {
     let is_in = |run: &PageRun, reached: &PageRun| {
         let (here, there) = (run.first, reached.first);
@@ -86,13 +86,14 @@ fn is_as_before(now: &DeviceView, before: &DeviceView) -> bool {
     let triggers = |device: &DeviceView| -> Vec<_> {
         device.interrupts.iter().map(|interrupt| interrupt.trigger).collect()
     };
-    // What the guest arms later triggers something, too.
+    // An interrupt that the guest arms later has a trigger, too.
     as_it_was(now) == as_it_was(before) && triggers(now).starts_with(&triggers(before))
 }
 
-/// Whether each interrupt was taken, or waits once. What KVM has for a guest that stands is copied
-/// with its state: two processes may have the same, and what died with one of them is in the
-/// other's copy, or on its way. So there it is counted once a guest runs.
+/// Returns true if each interrupt was delivered, or is pending once. KVM's pending interrupts of a
+/// stopped guest are copied with its state: two processes may have the same one, and one that was
+/// lost with a process is in the other's copy, or in the stream. So these are counted only when a
+/// guest runs.
 fn has_all_interrupts(name: &str, now: &DeviceView, before: &DeviceView, view: &View) -> bool {
     let guests = || view.processes.values().filter_map(|process| process.guest.as_ref());
     let injected = |vector: usize| {

@@ -1,8 +1,8 @@
-//! What a world is made of, and what it asks of that: a machine and two players.
+//! The parts of a state and their operations: a machine and two participants.
 //!
-//! The rules of a world are written once, over [`MachineOps`] and [`Player`]. A world as it is
-//! holds a [`Machine`] and [`Participation`]s; a search holds [numbers](crate::state::interned) of
-//! such and remembers what each of them once did. Both go by the same rules.
+//! The transition rules are written once, over [`MachineOps`] and [`Player`]. A plain state holds a
+//! [`Machine`] and [`Participation`]s; a search holds their [numbers](crate::state::interned) and
+//! caches the results of operations. Both follow the same rules.
 
 use crate::state::action::OLD_IMAGE;
 use crate::state::action::Side;
@@ -20,21 +20,21 @@ use handoff_sim_kernel::Machine;
 use std::borrow::Borrow;
 use std::fmt::Debug;
 
-/// How the parts of a state are stored.
+/// The representation of a state's parts.
 pub trait Store {
     /// A call.
     type Call: Borrow<Call>;
-    /// An answer.
+    /// The result of a call.
     type Answer: Borrow<CallResult>;
     /// The machine.
     type Machine: MachineOps<Call = Self::Call, Answer = Self::Answer>;
-    /// The player of the old process's role.
+    /// The participant in the old process's role.
     type Old: Player<Role = Outgoing, Call = Self::Call, Answer = Self::Answer>;
-    /// The player of the new process's role.
+    /// The participant in the new process's role.
     type New: Player<Role = Incoming, Call = Self::Call, Answer = Self::Answer>;
 }
 
-/// Parts are stored as the values that they are.
+/// Parts are stored by value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Whole {}
 
@@ -46,32 +46,32 @@ impl Store for Whole {
     type New = Participation<Incoming, IncomingOutcome>;
 }
 
-/// The machine of a world.
+/// Operations on the machine of a state.
 pub trait MachineOps: Clone {
-    /// A call, as it holds one.
+    /// The representation of a call.
     type Call: Borrow<Call>;
-    /// An answer, as it holds one.
+    /// The representation of a call's result.
     type Answer: Borrow<CallResult>;
 
     /// [`Machine::call`].
     fn call(&mut self, side: Side, call: &Self::Call) -> Self::Answer;
-    /// An answer that the machine has not given.
+    /// Returns the representation of a result that the machine did not produce.
     fn intern_result(&self, answer: CallResult) -> Self::Answer;
     /// [`Machine::would_block`].
     fn would_block(&self, side: Side, call: &Self::Call) -> bool;
-    /// Whether a process lives.
+    /// Returns true if a process is alive.
     fn alive(&self, side: Side) -> bool;
-    /// Whether the guest runs there.
+    /// Returns true if a process runs the guest.
     fn guest_runs(&self, side: Side) -> bool;
-    /// Whether a guest could take a device's interrupt.
+    /// Returns true if a guest can take a device's interrupt.
     fn can_deliver(&self, constants: &Constants, side: Side, device: u8) -> bool;
-    /// Whether a process runs the old program.
+    /// Returns true if a process runs the old program.
     fn runs_old_image(&self, side: Side) -> bool;
     /// [`Machine::unread`].
     fn unread_interrupts(&self) -> u64;
     /// [`Machine::view`].
     fn view(&self) -> View;
-    /// What can be seen, as far as it matters.
+    /// Returns the variables of the abstract spec.
     fn observe(&self, constants: &Constants) -> Observation;
     /// Kills a process.
     fn kill(&mut self, side: Side);
@@ -79,11 +79,11 @@ pub trait MachineOps: Clone {
     fn raise(&mut self, constants: &Constants, device: u8);
     /// The guest takes a device's interrupt.
     fn deliver(&mut self, constants: &Constants, side: Side, device: u8);
-    /// The guest works on.
+    /// The guest takes a step.
     fn guest_work(&mut self, side: Side);
     /// The old VMM arms the interrupt of the last device.
     fn arm(&mut self, constants: &Constants);
-    /// The descriptor and the file of the eventfd that this gave.
+    /// Returns the descriptor and the file of the eventfd that [`Self::arm`] created.
     fn armed(&self, constants: &Constants) -> Option<(Fd, FileRef)>;
 }
 
@@ -161,62 +161,62 @@ impl MachineOps for Machine {
     }
 }
 
-/// What a process does about the handoff.
+/// A process's part in the handoff.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Participation<R, O> {
-    /// Not yet anything (by exec, the new program before it runs).
+    /// The process has not begun (in exec mode, the new program before it runs).
     Absent,
-    /// It acts.
+    /// The process acts in its role.
     Acting(R),
-    /// It has ended so.
+    /// The process has ended with this outcome.
     Ended(O),
-    /// It was killed.
+    /// The process was killed.
     Killed,
 }
 
-/// A part of a world that plays a role.
+/// Operations on a participant in a role.
 pub trait Player {
     /// The role.
     type Role: Role;
-    /// A call, as it holds one.
+    /// The representation of a call.
     type Call;
-    /// An answer, as it holds one.
+    /// The representation of a call's result.
     type Answer;
 
-    /// Whether it does not do anything yet, or has become another part.
+    /// Returns true if it has not begun, or has become another program.
     fn is_absent(&self) -> bool;
-    /// Whether it acts.
+    /// Returns true if it acts.
     fn is_acting(&self) -> bool;
-    /// How it ended, where it has.
+    /// Returns its outcome, if it has ended.
     fn ended(&self) -> Option<<Self::Role as Role>::End>;
-    /// Its phase, while it acts.
+    /// Returns its phase, while it acts.
     fn phase(&self) -> Option<<Self::Role as Role>::Phase>;
-    /// How the role that acts says to have ended.
+    /// Returns the outcome that the acting role reports.
     fn end(&self) -> Option<<Self::Role as Role>::End>;
-    /// Why the role that acts goes back.
+    /// Returns why the acting role rolls back.
     fn cause(&self) -> Option<Cause>;
-    /// The call that it wants to make next.
+    /// Returns its next call.
     fn next(&self) -> Option<Self::Call>;
-    /// At most so much is left of it, while it acts.
+    /// Returns an upper bound on its remaining work, while it acts.
     fn left(&self) -> Option<ProgressMeasure>;
-    /// Whether it acts and has no call to make any more.
+    /// Returns true if it acts and has no further call.
     fn is_done(&self) -> bool;
-    /// Takes the answer to that call. Numbers do not remember what went wrong.
+    /// Completes that call with its result. Interned participants do not return the error.
     fn took(&mut self, answer: &Self::Answer) -> Option<StepError>;
-    /// Whether it could be called off now.
+    /// Returns true if it can be cancelled now.
     fn can_cancel(&self) -> bool;
-    /// Calls it off.
+    /// Cancels it.
     fn cancel(&mut self) -> Option<StepError>;
-    /// Whether its virtual machine may change now.
+    /// Returns true if its virtual machine may change now.
     fn can_change(&self) -> bool;
-    /// Learns that it has; → whether its state was cut before.
+    /// Informs it of a changed VM. Returns true if it had already saved the VM's state.
     fn change(&mut self, vm: &Vm, descriptors: &Descriptors) -> bool;
-    /// Becomes another part.
+    /// Replaces it.
     fn set(&mut self, part: Participation<Self::Role, <Self::Role as Role>::End>);
 }
 
 impl<R: Role> Participation<R, R::End> {
-    /// The role, while it acts.
+    /// Returns the role, while it acts.
     pub(crate) fn acting(&self) -> Option<&R> {
         match self {
             Self::Acting(role) => Some(role),

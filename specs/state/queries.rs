@@ -1,4 +1,4 @@
-//! What properties, ranks and verdicts ask of a world.
+//! The facts about a state that properties, ranks and verdicts need.
 
 use super::State;
 use crate::properties::Status;
@@ -14,38 +14,40 @@ use handoff_model::role::incoming::IncomingOutcome;
 use handoff_model::role::outgoing::OutgoingOutcome;
 
 impl<S: Store> State<S> {
-    /// The process that must have the virtual machine now; `None` once it is lost with its process.
-    pub fn keeper(&self) -> Option<Pid> {
-        let side = self.keeping_side();
+    /// Returns the process that must have the virtual machine now; `None` if it was lost with its
+    /// process.
+    pub fn guest_owner(&self) -> Option<Pid> {
+        let side = self.owning_side();
         self.is_alive(side).then_some(side.pid())
     }
 
-    /// The process that must have it, or had it, was killed from outside.
-    pub fn keeper_was_killed(&self) -> bool {
-        self.aux.history.killed[self.keeping_side() as usize]
+    /// Returns true if the process that must have the guest, or had it, was killed from outside.
+    pub fn guest_owner_was_killed(&self) -> bool {
+        self.aux.history.killed[self.owning_side() as usize]
     }
 
-    fn keeping_side(&self) -> Side {
+    fn owning_side(&self) -> Side {
         let moved = self.aux.history.committed && !self.is_exec();
         if moved { Side::New } else { Side::Old }
     }
 
-    /// How it ended for the old process; `None` while it goes on, and once it was killed.
+    /// Returns the outcome for the old process; `None` while it acts, and if it was killed.
     pub fn outcome(&self) -> Option<OutgoingOutcome> {
         self.outgoing.ended()
     }
 
-    /// The guest is with the new process, or with the new program, for good.
+    /// Returns true if the new process, or the new program, has the guest permanently.
     pub fn is_handed_over(&self) -> bool {
         self.incoming.ended() == Some(IncomingOutcome::TookOver) && !self.aux.history.fell_back
     }
 
-    /// By exec: the old program runs again.
+    /// Returns true if the old program runs again (exec mode).
     pub fn runs_again(&self) -> bool {
         self.aux.history.fell_back
     }
 
-    /// What must happen in some run from here, because the environment may do it or a role must.
+    /// Returns the kinds of actions that must occur in some run from here: the environment may take
+    /// them, or a role must.
     pub(crate) fn expected(&self, constants: &Constants) -> Vec<Kind> {
         let RemainingFaults { fail_calls, kill, cancel, guest_steps, interrupts, arm } =
             &self.aux.budget;
@@ -64,15 +66,16 @@ impl<S: Store> State<S> {
         all.into_iter().filter(|(is_expected, _)| *is_expected).map(|(_, kind)| kind).collect()
     }
 
-    /// The handoff has stopped the guest, which is not lost and runs nowhere.
+    /// Returns true if the handoff has stopped the guest, and the guest is neither lost nor
+    /// running.
     pub fn is_dark(&self) -> bool {
         let mut sides = self.sides();
         self.aux.history.was_stopped
-            && self.keeper().is_some()
+            && self.guest_owner().is_some()
             && !sides.any(|side| self.machine.guest_runs(side))
     }
 
-    /// How far it is from its end.
+    /// Returns the rank, which bounds the remaining steps.
     pub fn rank(&self) -> Rank {
         Rank {
             environment: self.aux.budget.remaining(),
@@ -84,41 +87,42 @@ impl<S: Store> State<S> {
         }
     }
 
-    /// The old process goes back because the new one is gone, although nothing has disturbed
-    /// either: nobody has said why.
+    /// Returns true if the old process rolls back because the peer has exited, although no fault
+    /// has disturbed either and no reason was given.
     pub fn is_unexplained(&self) -> bool {
         !self.aux.history.faulted && self.outgoing.cause() == Some(Cause::PeerGone)
     }
 
-    /// By exec: the new program acts, and not the old one again.
+    /// Returns true if the new program acts, and not the old one again (exec mode).
     pub fn is_new_program(&self) -> bool {
         self.is_exec() && self.incoming.is_acting() && !self.aux.history.fell_back
     }
 
-    /// Nothing is under way, and a process that has not the guest lives on.
+    /// Returns true if the handoff has terminated and a process without the guest is still alive.
     pub fn leaves_one_over(&self) -> bool {
-        let mut others = self.sides().filter(|side| *side != self.keeping_side());
+        let mut others = self.sides().filter(|side| *side != self.owning_side());
         self.is_quiescent() && others.any(|side| self.is_alive(side))
     }
 
-    /// Nobody acts any more.
+    /// Returns true if no process acts any more.
     pub fn is_quiescent(&self) -> bool {
         !self.outgoing.is_acting() && !self.incoming.is_acting()
     }
 
-    /// Descriptors may be inheritable now: from the window's opening to its closing, by exec.
+    /// Returns true if descriptors may be inheritable now: from the opening of the window to its
+    /// closing, in exec mode.
     pub fn window_is_open(&self, constants: &Constants) -> bool {
         let old = self.outgoing.phase().map(RolePhase::Old);
         let new = self.incoming.phase().map(RolePhase::New);
         [old, new].into_iter().flatten().any(|place| constants.phases.in_window(place))
     }
 
-    /// Where the handoff is, as properties see it.
+    /// Returns the status of the handoff, as properties see it.
     pub(crate) fn status(&self, constants: &Constants) -> Status {
         Status {
             mode: constants.protocol.mode,
-            guest_owner: self.keeper(),
-            guest_owner_was_killed: self.keeper_was_killed(),
+            guest_owner: self.guest_owner(),
+            guest_owner_was_killed: self.guest_owner_was_killed(),
             quiescent: self.is_quiescent(),
             outcome: self.outcome(),
             fell_back: self.aux.history.fell_back,

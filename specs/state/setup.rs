@@ -1,4 +1,4 @@
-//! Sets a scenario up on its simulated kernel: both processes, the launched VM, its running guest.
+//! The initial state of a scenario: both processes, the launched VM, its running guest.
 
 use crate::properties::Names;
 use crate::scenario::{Credentials, Scenario};
@@ -16,7 +16,7 @@ use handoff_model::vm::launch::{DevicePlan, HwptPlan, LaunchError, Plan, launch}
 use handoff_model::vm::{Descriptors, DeviceKind, Key, Kind, Vm};
 use handoff_sim_kernel::{self as sim, DeviceSpec, Machine, ProcessSpec};
 use std::collections::BTreeMap;
-/// Sets a scenario up: both processes, the launched VM, its running guest.
+/// Sets a scenario up on its simulated kernel.
 pub fn set_up(scenario: &Scenario) -> Result<(Constants, State), LaunchError> {
     let mut machine = Machine::new(scenario.kernel);
     for device in &scenario.plan.devices {
@@ -87,7 +87,7 @@ pub fn set_up(scenario: &Scenario) -> Result<(Constants, State), LaunchError> {
     Ok((constants, state))
 }
 
-/// Returns the program to go back to; a descriptor that is never open if there is none.
+/// Returns the program to fall back to, or a descriptor that is never open.
 fn old_image(transport: OutgoingTransport) -> Fd {
     match transport {
         OutgoingTransport::Exec { old_image, .. } => old_image,
@@ -112,8 +112,10 @@ fn names(mode: Mode, base: &View, vm: &Vm, descriptors: &Descriptors) -> Names {
 
 fn names_of_files(base: &View, descriptors: &Descriptors) -> BTreeMap<FileRef, String> {
     let table = &base.processes[&OLD].descriptors;
-    let mut names: BTreeMap<FileRef, String> =
-        descriptors.iter().filter_map(|(k, fd)| Some((table.get(&fd)?.file, word(k)))).collect();
+    let mut names: BTreeMap<FileRef, String> = descriptors
+        .iter()
+        .filter_map(|(k, fd)| Some((table.get(&fd)?.file, descriptor_name(k))))
+        .collect();
     let others = [(FileKind::Socket, "the socket"), (FileKind::Pidfd, "the new process")];
     for open in base.processes.values().flat_map(|process| process.descriptors.values()) {
         let other = others.iter().find(|(kind, _)| *kind == open.kind);
@@ -122,7 +124,7 @@ fn names_of_files(base: &View, descriptors: &Descriptors) -> BTreeMap<FileRef, S
     names
 }
 
-/// What the guest's driver does first: bus mastering, in the PCI command register.
+/// Enables bus mastering in the PCI command register, as the guest's driver does first.
 fn enable_dma(machine: &mut Machine, device: Fd) -> CompletedCall {
     let bytes = sim::BUS_MASTER.to_le_bytes().to_vec();
     let call = FileCall::write_at(device, sim::COMMAND_OFFSET, bytes);
@@ -131,8 +133,8 @@ fn enable_dma(machine: &mut Machine, device: Fd) -> CompletedCall {
     CompletedCall { pid: OLD, call, answer }
 }
 
-/// What a story calls a descriptor.
-fn word(key: &Key) -> String {
+/// Returns the name of a descriptor, for counterexamples.
+fn descriptor_name(key: &Key) -> String {
     match key.kind {
         Kind::Stream => "the stream".to_owned(),
         Kind::Guest => "the saved guest".to_owned(),
@@ -143,12 +145,12 @@ fn word(key: &Key) -> String {
     }
 }
 
-/// QEMU's `edu`, or a mediated device, with as many MSI vectors as are armed, behind an IOMMU that
-/// nests if its HWPT needs that.
+/// Returns QEMU's `edu` or a mediated device, with as many MSI vectors as are armed, behind an
+/// IOMMU that supports nesting if its HWPT needs that.
 fn spec(device: &DevicePlan) -> DeviceSpec {
     let kind = match device.kind {
         DeviceKind::Pci => sim::DeviceKind::Pci { can_reset: false },
-        // The KVM that a mediated device may need is there in the old process, but not simulated.
+        // A mediated device may need KVM; the old process has it, but it is not simulated.
         DeviceKind::Mdev { .. } => sim::DeviceKind::Mdev { needs_kvm: false },
     };
     let vectors = device

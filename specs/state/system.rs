@@ -1,7 +1,7 @@
-//! The handoff as a [`stateright::Model`]: what any engine needs to explore it.
+//! The handoff as a [`stateright::Model`], for any engine.
 //!
-//! Verdicts come from our own search, which explores the same trait as stateright's checkers.
-//! `next_state` never answers `None`: an ignored action would shift the indices of stateright's
+//! Verdicts come from our own search; stateright's checkers explore the same trait in tests.
+//! `next_state` never returns `None`: an ignored action would shift the indices of stateright's
 //! paths.
 
 use crate::scenario::Scenario;
@@ -12,7 +12,7 @@ use crate::state::setup::set_up;
 use handoff_model::vm::launch::LaunchError;
 use stateright::{Model, Property};
 
-/// A scenario, set up.
+/// A scenario that has been set up.
 #[derive(Clone, Debug)]
 pub struct System {
     constants: Constants,
@@ -26,18 +26,18 @@ impl System {
         Ok(Self { constants, init })
     }
 
-    /// What is the same in every state.
+    /// Returns the values that all states share.
     pub fn constants(&self) -> &Constants {
         &self.constants
     }
 
-    /// To break it.
+    /// Lets a test corrupt the constants.
     #[cfg(test)]
     pub(crate) fn constants_mut(&mut self) -> &mut Constants {
         &mut self.constants
     }
 
-    /// The first state.
+    /// Returns the initial state.
     pub fn init(&self) -> &State {
         &self.init
     }

@@ -1,4 +1,4 @@
-//! The transitions of a state: what can happen next, and what it does.
+//! The transition relation: the actions that are enabled in a state, and their effects.
 
 use super::{CallDone, State};
 use crate::scenario::corruption::Corruption;
@@ -17,7 +17,7 @@ use handoff_model::role::outgoing::OutgoingOutcome;
 use std::borrow::Borrow;
 
 impl<S: Store> State<S> {
-    /// Everything that can happen now, in a fixed order.
+    /// Returns all enabled actions, in a fixed order.
     pub fn actions(&self, constants: &Constants, actions: &mut Vec<Action>) {
         for side in self.sides() {
             if let Some(call) = self.next_call(side) {
@@ -77,7 +77,8 @@ impl<S: Store> State<S> {
         self.machine.alive(side)
     }
 
-    /// The call that a side's role wants to make. By exec the new program is in the old process.
+    /// Returns the next call of a side's role. In exec mode the new program runs in the old
+    /// process.
     fn next_call(&self, side: Side) -> Option<S::Call> {
         match side {
             Side::Old if self.outgoing.is_acting() => self.outgoing.next(),
@@ -87,8 +88,8 @@ impl<S: Store> State<S> {
         }
     }
 
-    /// A side's next call asks only for what its process is: it changes nothing, cannot fail, and
-    /// nobody sees it.
+    /// Returns true if a side's next call only queries its process's identity: it changes no state,
+    /// cannot fail, and is invisible to others.
     pub(crate) fn asks_for_itself(&self, side: Side) -> bool {
         let call = self.next_call(side);
         call.is_some_and(|call| {
@@ -100,12 +101,12 @@ impl<S: Store> State<S> {
         self.aux.mode == Mode::Exec
     }
 
-    /// By exec the second process never exists.
+    /// Returns the processes that exist: in exec mode there is no second one.
     pub(super) fn sides(&self) -> impl Iterator<Item = Side> {
         Side::BOTH[..if self.is_exec() { 1 } else { 2 }].iter().copied()
     }
 
-    /// Does an action. The state is the next one afterwards.
+    /// Executes an action in place.
     pub(crate) fn advance(&mut self, constants: &Constants, action: &Action) {
         self.go(constants, action);
     }
@@ -152,7 +153,8 @@ impl<S: Store> State<S> {
         done
     }
 
-    /// What changes the virtual machine disturbs whoever has cut its state, and is told to him.
+    /// Arms the interrupt and informs the old role. It is a fault if the VM's state was already
+    /// saved.
     fn arm(&mut self, constants: &Constants) {
         self.aux.budget.arm = false;
         self.machine.arm(constants);
@@ -176,17 +178,17 @@ impl<S: Store> State<S> {
         };
         let old_acts = side == Side::Old && self.outgoing.is_acting();
         self.note_after(old_acts, call.borrow(), answer.borrow().is_ok());
-        let told = corruption.and_then(|(corruption, place)| {
+        let corrupted = corruption.and_then(|(corruption, place)| {
             corruption.corrupt(place, call.borrow(), answer.borrow())
         });
-        let answer = told.map_or(answer, |told| self.machine.intern_result(told));
+        let answer = corrupted.map_or(answer, |other| self.machine.intern_result(other));
         let error = self.take(constants, side, call.borrow(), &answer);
         self.notice_ends(&constants.phases);
         CallDone { call: Some((call, answer)), error }
     }
 
-    /// What a role that acts is told that is not so, and where it is. A program that is executed
-    /// again reads what it has written.
+    /// Returns the corruption to inject into an acting role, and its phase. A program that is
+    /// executed again reads uncorrupted data.
     fn corruption(
         &self,
         constants: &Constants,
@@ -197,7 +199,7 @@ impl<S: Store> State<S> {
         Some((corruption, old.or(self.incoming.phase().map(RolePhase::New))?))
     }
 
-    /// A signal is sent at once and takes effect a little later.
+    /// Sends a SIGKILL, which takes effect some time later.
     fn send_kill(&mut self, side: Side, call: &S::Call) -> S::Answer {
         let answer = self.machine.clone().call(side, call);
         self.aux.dying = answer.borrow().is_ok();
@@ -211,7 +213,7 @@ impl<S: Store> State<S> {
         }
     }
 
-    /// Gives the answer to the role, or lets the process go where the call took it.
+    /// Passes the result to the role, or ends or replaces it if the call was exit or exec.
     fn take(
         &mut self,
         constants: &Constants,
@@ -251,7 +253,7 @@ impl<S: Store> State<S> {
             Call::Socket(SocketCall::Send { .. }) if !old_acts => {
                 self.aux.history.committed |= self.incoming.phase() == Some(InPhase::Committed);
             }
-            // No property asks whether any other call was made.
+            // No property depends on other calls.
             _ => {}
         }
     }
@@ -271,7 +273,7 @@ impl<S: Store> State<S> {
         self.aux.history.fell_back = fell_back;
     }
 
-    /// A role whose process is gone was killed with it; one that has nothing more to do has ended.
+    /// Marks roles as killed if their process is dead, and as ended if they have no further call.
     fn notice_ends(&mut self, phases: &Phases) {
         if self.outgoing.is_acting() && !self.is_alive(Side::Old) {
             self.outgoing.set(Participation::Killed);
@@ -292,7 +294,7 @@ impl<S: Store> State<S> {
         }
     }
 
-    /// Clears what can matter no more, so that equal futures are equal states.
+    /// Resets variables that no longer matter, so that states with equal futures are equal.
     fn forget(&mut self) {
         self.aux.dying &= !self.is_exec() && self.is_alive(Side::New);
         if self.is_quiescent() {

@@ -62,12 +62,12 @@ fn a_certificate_is_written_verified_and_refused_when_it_was_changed() {
     check(&["verify", &file], 0, &["vm: verified: ", "and no other", "OWN-1"]);
     let text = fs::read_to_string(&file).expect("it was written");
     let shorter = dir.file("shorter.cert", text.trim_end().rsplit_once('\n').expect("lines").0);
-    check(&["verify", &shorter], 1, &["proves nothing", "missing"]);
+    check(&["verify", &shorter], 1, &["proves nothing", "not listed"]);
     check(&["verify", &vm], 1, &["proves nothing", "line 1"]);
     check(&["verify", "no-such-file"], 2, &["no-such-file"]);
     check(&["check", "--certificate", &file], 2, &["of one scenario"]);
     let cut = ["check", &vm, "--certificate", &file, "--states", "100"];
-    check(&cut, 3, &["no certificate: only a complete search"]);
+    check(&cut, 3, &["no certificate: only an exhaustive search"]);
     check(&["check", &vm, "--depth", "5"], 3, &["NOT exhaustive, stopped by the limit of 5 steps"]);
     check(
         &["check", &vm, "--memory", "1"],
@@ -117,14 +117,14 @@ fn a_check_that_was_stopped_goes_on_and_comes_to_the_same_end() {
 
     run(&["--states", "1000"], 3, &["limit of 1000 states", "stopped; ", "higher limit"]);
     run(&["--time", "0"], 3, &["went on from", "stopped; the same command goes on"]);
-    run(&["--depth", "9"], 2, &["vm.checkpoint: cannot go on", "limit of steps"]);
+    run(&["--depth", "9"], 2, &["vm.checkpoint: cannot go on", "depth limit"]);
     let cut = fs::read(&file).expect("it was written");
     let on = run(&[], 0, &["went on from", "come to its end", "is removed"]);
     assert_same(&whole, &on);
     assert!(!file.exists() && fs::read_dir(&dir.0).expect("a directory").count() == 1);
 
     fs::write(&file, &cut[..cut.len() - 9]).expect("a file for a test");
-    run(&[], 2, &["its end is missing", "remove it to begin anew"]);
+    run(&[], 2, &["damaged or truncated", "remove it to begin anew"]);
     fs::write(&file, &cut).expect("a file for a test");
     dir.file("vm.toml", &VM.replace("pages = 1", "pages = 2"));
     run(&[], 2, &["another scenario, '"]);

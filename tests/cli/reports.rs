@@ -58,7 +58,12 @@ fn verdicts_are_test_cases() {
         ("exec", "state space", "passed", ""),
         (&planted, "VM-1", "passed", ""),
         (&planted, "OWN-1", "failure", "OWN-1 violated in 43 steps, 1 fault"),
-        (&planted, "OWN-1", "failure", "cause: “pages 0, owner” went from “old VMM” to “new VMM”"),
+        (
+            &planted,
+            "OWN-1",
+            "failure",
+            "cause: “pages 0, owner” changed from “old VMM” to “new VMM”",
+        ),
         (&planted, "OWN-1", "failure", "replay: handoff check "),
     ] {
         let (found, said) = outcome(case(&report, suite, name));

@@ -48,21 +48,21 @@ fn a_modified_certificate_is_refused() {
     let cases: [(Change, &str); 10] = [
         (|lines| lines.clear(), "it is empty"),
         (|lines| lines[0].insert(0, 'x'), "line 1: "),
-        (|lines| lines[0] = lines[0].replace("certificate 1", "certificate 2"), "it is a "),
+        (|lines| lines[0] = lines[0].replace("certificate 1", "certificate 2"), "its format is "),
         (|lines| lines[0] = lines[0].replace("mode = ", "mood = "), "unknown field"),
-        (|lines| lines[0] = lines[0].replace("1152", "1151"), "it counts 1151 states"),
+        (|lines| lines[0] = lines[0].replace("1152", "1151"), "it claims 1151 states"),
         (|lines| lines[0] = lines[0].replace("\"proved\":[", "\"proved\":[\"CHG-9\","), "CHG-9"),
-        (|lines| drop(lines.pop()), "leads to one that is missing"),
-        (|lines| lines.truncate(1), "the initial state is missing"),
+        (|lines| drop(lines.pop()), "has a successor that is not listed"),
+        (|lines| lines.truncate(1), "the initial state is not listed"),
         // The last line is the parent of no other state.
         (
             |lines| {
                 lines.pop();
                 lines.push(lines[lines.len() - 1].clone());
             },
-            "a state is there twice",
+            "a state is listed twice",
         ),
-        (|lines| lines[20] = "3 99".to_owned(), "line 21: '3 99' leads to no state"),
+        (|lines| lines[20] = "3 99".to_owned(), "line 21: '3 99' is no step of the model"),
     ];
     for (change, words) in cases {
         let wrong = tampered(change);
@@ -96,10 +96,10 @@ fn lie(planted: &str, claim: &str) -> String {
 fn a_violated_property_and_a_nonterminating_run_are_detected() {
     let cases = [
         ("ram-initialised", "OWN-1", " fails in state "),
-        ("waits-for-the-dead", "END-1", "a run can go round for ever"),
+        ("waits-for-the-dead", "END-1", "some run is infinite"),
         ("waits-for-the-dead", "END-2", " violates it: the last step does not lower the rank"),
-        ("waits-for-the-dead", "END-3", "no way without a fault leads from state "),
-        ("word-given-blind", "REF-1", " is none of a handoff"),
+        ("waits-for-the-dead", "END-3", "no fault-free run leads from state "),
+        ("word-given-blind", "REF-1", " is not allowed by the abstract spec"),
         ("lingering", "REF-1", "REF-1 fails in state "),
     ];
     for (planted, claim, words) in cases {

@@ -50,8 +50,8 @@ fn a_handoff_is_the_same_in_many_runs() {
             };
             assert!(told(&whole) == told(&found), "{name}");
             for at in 0..whole.states() {
-                let one = packed.world(whole.state(at));
-                assert!(one == again.world(found.state(at)), "{name}: {at}");
+                let one = packed.unpack(whole.state(at));
+                assert!(one == again.unpack(found.state(at)), "{name}: {at}");
             }
         }
     }
@@ -69,17 +69,20 @@ fn a_damaged_or_foreign_file_is_refused() {
     write(&left, of, &mut file).expect("it can be written");
     assert_eq!(read(&file, of).expect("it is whole"), left);
     let cases: [(Change, &str); 9] = [
-        (Vec::clear, "it is no checkpoint"),
-        (|file| file.truncate(20), "it is no checkpoint"),
-        (|file| file[0] = b'x', "it is no checkpoint"),
+        (Vec::clear, "it is not a checkpoint"),
+        (|file| file.truncate(20), "it is not a checkpoint"),
+        (|file| file[0] = b'x', "it is not a checkpoint"),
         (
             |file| replace(file, "checkpoint 1", "checkpoint 2"),
-            "it is a 'handoff checkpoint 2', not",
+            "its format is 'handoff checkpoint 2', not",
         ),
         (|file| replace(file, "edge = 99", "edge = 98"), "it is damaged"),
-        (|file| file.truncate(file.len() - 1), "it is damaged, or its end is missing"),
+        (|file| file.truncate(file.len() - 1), "it is damaged or truncated"),
         (|file| *file.last_mut().expect("not empty") ^= 1, "it is damaged"),
-        (|file| resummed(file, "edge = 99", "edge = 98"), "it is of another scenario, 'square'"),
+        (
+            |file| resummed(file, "edge = 99", "edge = 98"),
+            "it belongs to another scenario, 'square'",
+        ),
         (|file| resummed(file, "\"build\":\"", "\"build\":\"f"), "another build"),
     ];
     for (change, words) in cases {

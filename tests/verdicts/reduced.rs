@@ -1,6 +1,6 @@
 //! Tests reduced searches of handoffs: each property has the same verdict as in the full search.
 
-use handoff_checker::reduction::{Reduced, Ways, violation_of};
+use handoff_checker::reduction::{Reduced, Reductions, violation_of};
 use handoff_checker::search::{Limits, explore};
 use handoff_model::variants::defects::DEFECTS;
 use handoff_specs::check::packed::PackedSystem;
@@ -8,7 +8,7 @@ use handoff_specs::scenario::Scenario;
 use handoff_specs::scenario::library::{BUILT_IN, built_in};
 use handoff_specs::state::system::System;
 
-const ALL: Ways = Ways { symmetry: true, order: true, strides: true };
+const ALL: Reductions = Reductions { symmetry: true, order: true, strides: true };
 
 /// For every built-in scenario and every known bug, each property has the same verdict in the
 /// reduced search, and the assumptions of the reduction hold in each state.

@@ -1,9 +1,10 @@
-//! How fast the search is, beside other tools on the same space: `cargo bench -p handoff-checker`.
+//! Speed of the search, compared with other tools on the same state space: `cargo bench -p
+//! handoff-checker`.
 //!
 //! Two-phase commit with 7 and 8 resource managers, in this search on one and two threads, in
-//! stateright's, and in SPIN where `spin` and `gcc` are installed (`-O2 -DSAFETY -DNOREDUCE`, its
-//! table large enough from the beginning: `-w22`). Each is run three times in turn; a figure is the
-//! median.
+//! stateright's, and in SPIN where `spin` and `gcc` are installed (`-O2 -DSAFETY -DNOREDUCE`, with
+//! a hash table that is large enough from the beginning: `-w22`). The tools run in turn, three
+//! times; figures are medians.
 
 #![expect(clippy::print_stdout, reason = "a table for people")]
 #![expect(
@@ -25,8 +26,8 @@ use std::time::Instant;
 use tools::{Figures, Tool, by_stateright, figures, limits, table};
 use two_phase_commit::TwoPhaseCommit;
 
-/// As the command has it. All the searches in this process allocate by it, SPIN does not allocate
-/// much.
+/// The allocator that the command uses. It serves all searches in this process; SPIN allocates
+/// little.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -34,8 +35,8 @@ fn main() {
     for managers in [7, 8] {
         let model = TwoPhaseCommit { managers };
         let mut tools: Vec<Tool<'_>> = vec![
-            ("this search, 1 thread".to_owned(), Box::new(move || of_commit(model, 1))),
-            ("this search, 2 threads".to_owned(), Box::new(move || of_commit(model, 2))),
+            ("this search, 1 thread".to_owned(), Box::new(move || run_search(model, 1))),
+            ("this search, 2 threads".to_owned(), Box::new(move || run_search(model, 2))),
             ("stateright, breadth first".to_owned(), Box::new(move || by_stateright(model))),
         ];
         match spin(managers) {
@@ -46,7 +47,7 @@ fn main() {
     }
 }
 
-fn of_commit(model: TwoPhaseCommit, threads: usize) -> Figures {
+fn run_search(model: TwoPhaseCommit, threads: usize) -> Figures {
     let ask = (1, |state: &u64| Labels {
         witness: 1,
         violation: u64::from(!model.is_consistent(*state)),
@@ -58,7 +59,8 @@ fn of_commit(model: TwoPhaseCommit, threads: usize) -> Figures {
     figures(&found, seconds)
 }
 
-/// SPIN's verifier of the same space, compiled; what is missing where it cannot be.
+/// Compiles SPIN's verifier of the same space. 62+=/// /// # Errors /// If a tool is missing or
+/// fails.
 fn spin(managers: u32) -> Result<Box<dyn Fn() -> Figures>, String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("spin-{managers}"));
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
@@ -72,11 +74,11 @@ fn spin(managers: u32) -> Result<Box<dyn Fn() -> Figures>, String> {
     run(Command::new("gcc").args(["-O2", "-DSAFETY", "-DNOREDUCE", "-o", "pan", "pan.c"]))?;
     Ok(Box::new(move || {
         let output = Command::new("./pan").args(["-m10000", "-w22"]).current_dir(&folder).output();
-        let output = output.expect("it was just made");
+        let output = output.expect("pan was just compiled");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(text.contains("errors: 0"), "{text}");
         let before = |words: &str| -> f64 {
-            let line = text.lines().find(|line| line.contains(words)).expect("pan tells");
+            let line = text.lines().find(|line| line.contains(words)).expect("pan reports it");
             let number = line.split_whitespace().find_map(|word| word.parse().ok());
             number.expect("a number")
         };
@@ -84,7 +86,7 @@ fn spin(managers: u32) -> Result<Box<dyn Fn() -> Figures>, String> {
         let bytes = before("total actual memory usage") * f64::from(1 << 20);
         Figures {
             states: states as u64,
-            // pan counts the way to the first state as one.
+            // pan counts the step to the first state as a transition.
             transitions: Some(transitions as u64 - 1),
             seconds: before("pan: elapsed time"),
             bytes_per_state: Some((bytes / states) as u64),

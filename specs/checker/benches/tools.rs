@@ -1,30 +1,30 @@
-//! Several tools on one state space, run in turn and compared by their medians.
+//! Compares several tools on one state space by their medians.
 //!
-//! A tool that counts other states or transitions ends the run: figures of different spaces are not
-//! compared.
+//! A tool that counts other states or transitions fails the run: figures of different spaces are
+//! not compared.
 
 use handoff_checker::search::{Exploration, Limits};
 use stateright::{Checker, Model};
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-/// How often each tool runs.
+/// Number of runs of each tool.
 const TIMES: usize = 3;
 
-/// What a tool found, and how long it took.
+/// A tool's counts, and its time.
 #[derive(Clone, Copy)]
 pub(crate) struct Figures {
     pub(crate) states: u64,
-    /// Where the tool counts them.
+    /// `None` if the tool does not count them.
     pub(crate) transitions: Option<u64>,
     pub(crate) seconds: f64,
-    /// Where the tool tells.
+    /// `None` if the tool does not report it.
     pub(crate) bytes_per_state: Option<u64>,
 }
 
 pub(crate) type Tool<'a> = (String, Box<dyn Fn() -> Figures + 'a>);
 
-/// Runs the tools in turn, and tells the medians.
+/// Runs the tools in turn, and prints the medians.
 pub(crate) fn table(name: &str, tools: &[Tool<'_>]) {
     let mut runs: Vec<Vec<Figures>> = vec![Vec::new(); tools.len()];
     for _ in 0..TIMES {
@@ -46,18 +46,18 @@ pub(crate) fn table(name: &str, tools: &[Tool<'_>]) {
             transitions.is_none() || transitions == expected,
             "{tool} counts other transitions"
         );
-        let told = |figure: Option<u64>| figure.map_or("-".to_owned(), |figure| figure.to_string());
+        let cell = |figure: Option<u64>| figure.map_or("-".to_owned(), |figure| figure.to_string());
         let last = rates.last().expect("a tool");
         println!(
             "{tool:28}{states:>12}{:>14}{rate:>12.0}{:>9.2}{:>9}",
-            told(transitions),
+            cell(transitions),
             rate / last,
-            told(bytes_per_state)
+            cell(bytes_per_state)
         );
     }
 }
 
-/// States a second, of the median run.
+/// Returns the states per second of the median run.
 fn rate(runs: &[Figures]) -> f64 {
     let mut seconds: Vec<f64> = runs.iter().map(|run| run.seconds).collect();
     seconds.sort_by(f64::total_cmp);

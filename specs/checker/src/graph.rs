@@ -1,9 +1,10 @@
-//! What cannot be seen in a single state: cycles, the longest run, and where no way leads on.
+//! Questions that no single state answers: cycles, the longest run, and states that cannot reach a
+//! goal.
 //!
-//! Judged on the graph of all states that a complete search has kept, not by an engine's
-//! `eventually`. States without a cycle are peeled off in topological order (Kahn); what is left
-//! has one, and only that part goes to petgraph, whose `kosaraju_scc` is iterative. Which of the
-//! cycles a fair scheduler can follow is asked of [`crate::fairness`].
+//! They are answered on the graph of all states of a complete search, not by an engine's
+//! `eventually`. States that are on no cycle and behind none are removed in topological order
+//! (Kahn); only the rest goes to petgraph, whose `kosaraju_scc` is iterative. [`crate::fairness`]
+//! decides which of the cycles a fair scheduler can follow.
 
 use crate::pool::in_parallel;
 use crate::search::{Exploration, StateIndex};
@@ -15,22 +16,22 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
 use std::num::NonZeroUsize;
 
-/// So many states are followed at once.
+/// Number of states that a thread expands at a time.
 const CHUNK: StateIndex = 4096;
 
-/// The states that an exploration has found, with every transition between them.
+/// The states of an exploration, with every transition between them.
 #[derive(Debug)]
 pub struct Graph {
-    /// Where each state's successors begin in `targets`; one more at the end.
+    /// Index in `targets` of each state's first successor; one more entry at the end.
     offsets: Vec<usize>,
     targets: Vec<StateIndex>,
-    /// Of each transition.
+    /// Label of each transition, parallel to `targets`.
     labels: Vec<u8>,
 }
 
 impl Graph {
-    /// Follows every action once more, on so many threads. Successors that a cut left unknown are
-    /// left out. The label of a transition says what sort of action made it.
+    /// Builds the graph by executing every action again, on `threads` threads. `label` maps an
+    /// action to its class. Successors that an incomplete search did not reach are omitted.
     pub fn of<M>(
         model: &M,
         exploration: &Exploration<M::State>,
@@ -82,22 +83,22 @@ impl Graph {
         self.offsets.push(self.targets.len());
     }
 
-    /// How many states there are.
+    /// Returns the number of states.
     pub fn states(&self) -> u32 {
         StateIndex::try_from(self.offsets.len() - 1).expect("states are numbered by u32")
     }
 
-    /// The states that a state leads to.
+    /// Returns the successors of a state.
     pub fn successors(&self, state: StateIndex) -> &[StateIndex] {
         &self.targets[self.offsets[state as usize]..self.offsets[state as usize + 1]]
     }
 
-    /// The labels of the transitions to them, in the same order.
+    /// Returns the labels of the transitions to [`Self::successors`], in the same order.
     pub fn labels(&self, state: StateIndex) -> &[u8] {
         &self.labels[self.offsets[state as usize]..self.offsets[state as usize + 1]]
     }
 
-    /// Every transition: from where, at which place there, and to where.
+    /// Iterates over all transitions: source, index among those of the source, target.
     fn transitions(&self) -> impl Iterator<Item = (StateIndex, usize, StateIndex)> {
         (0..self.states()).flat_map(|state| {
             let targets = self.successors(state).iter().enumerate();
@@ -105,7 +106,7 @@ impl Graph {
         })
     }
 
-    /// The transitions that are `open`, each the other way round, without labels.
+    /// Returns the graph of the `open` transitions, reversed and without labels.
     fn reversed(&self, open: impl Fn(StateIndex, usize) -> bool) -> Self {
         let open = |(state, place, _): &(StateIndex, usize, StateIndex)| open(*state, *place);
         let mut offsets = vec![0; self.offsets.len()];
@@ -123,20 +124,20 @@ impl Graph {
     }
 }
 
-/// What the graph says.
+/// The result of a search for cycles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cycles {
-    /// No run goes on for ever; the longest has so many steps.
+    /// Every run ends.
     Acyclic {
-        /// Steps of the longest run.
+        /// Number of steps of the longest run.
         longest_run: u32,
     },
-    /// A run can go round for ever: the states of a shortest real cycle through its first one,
-    /// which is the cyclic state that is reached soonest.
+    /// Some run is infinite. The states of a shortest cycle through the cyclic state that was found
+    /// first.
     Cyclic(Vec<StateIndex>),
 }
 
-/// Looks for cycles. A complete exploration is needed for the answer to mean anything.
+/// Searches for a cycle. The result is meaningful only if the exploration is complete.
 pub fn cycles(graph: &Graph) -> Cycles {
     match in_order(graph) {
         Ok(order) => {
@@ -147,8 +148,11 @@ pub fn cycles(graph: &Graph) -> Cycles {
     }
 }
 
-/// The states, each before those that it leads to; where there are cycles, how many transitions
-/// lead to each state from one that is on a cycle or behind one.
+/// Returns the states in topological order.
+///
+/// # Errors
+/// If there are cycles, the number of transitions to each state from states that are on a cycle or
+/// behind one.
 pub fn in_order(graph: &Graph) -> Result<Vec<StateIndex>, Vec<u32>> {
     let mut incoming = vec![0u32; graph.states() as usize];
     for target in &graph.targets {
@@ -169,9 +173,9 @@ pub fn in_order(graph: &Graph) -> Result<Vec<StateIndex>, Vec<u32>> {
     if order.len() == incoming.len() { Ok(order) } else { Err(incoming) }
 }
 
-/// From which states every run comes to a bad one: the bad ones, and those of which every
-/// transition leads to such a state. Of transitions, by a state and the place, only those count
-/// that are `open`.
+/// Returns true for each state from which every run reaches a bad one: the bad states, and those of
+/// which every transition leads to such a state. Only `open` transitions (state, index) count; a
+/// state without any is inevitable only if it is bad.
 pub fn inevitable(
     graph: &Graph,
     bad: Vec<bool>,
@@ -179,16 +183,16 @@ pub fn inevitable(
 ) -> Vec<bool> {
     let mut inevitable = bad;
     let before = graph.reversed(&open);
-    let mut ways_out = vec![0u32; inevitable.len()];
+    let mut exits = vec![0u32; inevitable.len()];
     for state in &before.targets {
-        ways_out[*state as usize] += 1;
+        exits[*state as usize] += 1;
     }
     let mut found: Vec<StateIndex> =
         (0..graph.states()).filter(|state| inevitable[*state as usize]).collect();
     while let Some(state) = found.pop() {
         for earlier in before.successors(state).iter().copied() {
-            ways_out[earlier as usize] -= 1;
-            if ways_out[earlier as usize] == 0 && !inevitable[earlier as usize] {
+            exits[earlier as usize] -= 1;
+            if exits[earlier as usize] == 0 && !inevitable[earlier as usize] {
                 inevitable[earlier as usize] = true;
                 found.push(earlier);
             }
@@ -197,9 +201,8 @@ pub fn inevitable(
     inevitable
 }
 
-/// The first state from which no way leads to a goal: `AG EF goal` fails there, and it holds where
-/// there is none. Only transitions that are `open` lead anywhere. An end that is no goal is such a
-/// state, too.
+/// Returns the first state that cannot reach a goal by `open` transitions; `None` if `AG EF goal`
+/// holds. A terminal state that is no goal is such a state, too.
 pub fn first_trapped(
     graph: &Graph,
     goals: Vec<bool>,
@@ -209,7 +212,7 @@ pub fn first_trapped(
     (0..graph.states()).find(|state| !reaches[*state as usize])
 }
 
-/// Of each state whether some way leads from it to a goal.
+/// Returns true for each state that can reach a goal by `open` transitions.
 pub fn can_reach(
     graph: &Graph,
     goals: Vec<bool>,
@@ -229,19 +232,19 @@ pub fn can_reach(
     reaches
 }
 
-/// A heaviest stretch of a run.
+/// A heaviest path in the graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LongestPath {
-    /// The sum over its transitions.
+    /// The sum of its transitions' weights.
     pub weight: u32,
-    /// Where it begins.
+    /// The state where it begins.
     pub first: StateIndex,
-    /// The place of each transition among those of its state.
+    /// The index of each transition among those of its state.
     pub places: Vec<u16>,
 }
 
-/// The heaviest of all stretches, by the weight of the transition at a place of a state; one
-/// without a weight is part of no stretch. `order` is [`in_order`].
+/// Returns the heaviest path. `weight` is that of a transition (state, index); a transition without
+/// a weight is part of no path. `order` is that of [`in_order`].
 pub fn longest_path(
     graph: &Graph,
     order: &[StateIndex],
@@ -270,17 +273,18 @@ pub fn longest_path(
     LongestPath { weight, first, places }
 }
 
-/// A shortest cycle through the lowest state that is on one, within what could not be peeled off.
+/// Returns a shortest cycle through the lowest cyclic state. `incoming` is the error of
+/// [`in_order`].
 fn cycle(graph: &Graph, incoming: &[u32]) -> Vec<StateIndex> {
     let left: Vec<StateIndex> =
         (0..graph.states()).filter(|state| incoming[*state as usize] > 0).collect();
     let lowest = cyclic_components(graph, &left).into_iter().flatten().min();
-    let first = lowest.expect("what cannot be peeled off has a cycle");
+    let first = lowest.expect("the remaining states have a cycle");
     round_trip(graph, first)
 }
 
-/// Returns the strongly connected components that some states have among themselves and that have a
-/// cycle.
+/// Returns the strongly connected components of the subgraph of these states, without those that
+/// have no cycle.
 pub(crate) fn cyclic_components(graph: &Graph, states: &[StateIndex]) -> Vec<Vec<StateIndex>> {
     let mut part = DiGraph::<StateIndex, (), u32>::with_capacity(states.len(), states.len());
     let nodes: FxHashMap<_, _> =
@@ -299,19 +303,19 @@ pub(crate) fn cyclic_components(graph: &Graph, states: &[StateIndex]) -> Vec<Vec
     components.map(|component| component.into_iter().map(|node| part[node]).collect()).collect()
 }
 
-/// A shortest way from a state back to itself.
+/// Returns a shortest cycle through a state.
 fn round_trip(graph: &Graph, first: StateIndex) -> Vec<StateIndex> {
     let mut from = BTreeMap::new();
     let mut queue = VecDeque::from([first]);
     while let Some(state) = queue.pop_front() {
         for target in graph.successors(state) {
             if *target == first {
-                let mut way = vec![state];
-                while let Some(before) = from.get(way.last().unwrap_or(&first)) {
-                    way.push(*before);
+                let mut path = vec![state];
+                while let Some(before) = from.get(path.last().unwrap_or(&first)) {
+                    path.push(*before);
                 }
-                way.reverse();
-                return way;
+                path.reverse();
+                return path;
             }
             if let std::collections::btree_map::Entry::Vacant(entry) = from.entry(*target) {
                 entry.insert(state);

@@ -1,7 +1,7 @@
-//! Interned values: equal values are stored once, under one number, with facts about each.
+//! Interners: equal values are stored once, under one number, with facts about each.
 //!
-//! A state made of such numbers is a few bytes long (Holzmann's collapse compression), and what is
-//! computed of a part is computed once.
+//! A state made of such numbers takes a few bytes (Holzmann's collapse compression), and what is
+//! derived from a part is computed once.
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -9,11 +9,12 @@ use rustc_hash::FxBuildHasher;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
-/// The number of a value, in the order in which threads came first: nothing may depend on it.
+/// The number of an interned value. Numbers depend on which thread came first, so no result may
+/// depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InternId(u32);
 
-/// Values of one type, each stored once, with facts of type `F` about each.
+/// An interner for values of one type, with facts of type `F` about each.
 pub struct Interner<T, F = ()> {
     numbers: DashMap<T, InternId, FxBuildHasher>,
     values: boxcar::Vec<Value<T, F>>,
@@ -38,7 +39,7 @@ impl<T, F> fmt::Debug for Interner<T, F> {
 }
 
 impl<T: Clone + Eq + Hash, F> Interner<T, F> {
-    /// Returns the number of a value; `facts` computes what is stored beside a new one.
+    /// Returns the number of a value; `facts` computes the facts about a new one.
     pub fn number(&self, value: T, facts: impl FnOnce(&T) -> F) -> InternId {
         if let Some(known) = self.numbers.get(&value) {
             return *known;
@@ -49,7 +50,7 @@ impl<T: Clone + Eq + Hash, F> Interner<T, F> {
             Entry::Vacant(entry) => {
                 let hash = FxBuildHasher.hash_one(entry.key());
                 let at = self.values.push(Value { is: entry.key().clone(), facts, hash });
-                *entry.insert(InternId(u32::try_from(at).expect("fewer parts than worlds")))
+                *entry.insert(InternId(u32::try_from(at).expect("parts are numbered by u32")))
             }
         }
     }
@@ -69,7 +70,7 @@ impl<T: Clone + Eq + Hash, F> Interner<T, F> {
         &self.values[number.0 as usize].facts
     }
 
-    /// Returns the hash of a value, which does not depend on its number.
+    /// Returns the hash of a value; it does not depend on the number.
     pub fn hash(&self, number: InternId) -> u64 {
         self.values[number.0 as usize].hash
     }

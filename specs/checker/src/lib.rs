@@ -1,18 +1,30 @@
-//! An explicit-state model checker for any [`stateright::Model`], which knows nothing of what is
-//! modelled.
+//! An explicit-state model checker for any [`stateright::Model`]. It explores the state space
+//! exhaustively in parallel, can resume an interrupted search, and checks invariants, action
+//! properties, cycles, reachability of goals (`AG EF`) and fairness.
 //!
-//! | module | what it answers |
+//! The vocabulary:
+//! * An [`Observer`](search::Observer) labels each reachable state with the invariants that it
+//!   witnesses or violates, each transition with the action properties that it violates, and each
+//!   action with the number of faults that it costs.
+//! * An [`Exploration`](search::Exploration) is the set of reachable states, with a cheapest run to
+//!   each: fewest faults first, then fewest steps.
+//! * A [`Graph`](graph::Graph) is the same state space with all transitions, for questions that no
+//!   single state answers.
+//! * A [`Checkpoint`](search::Checkpoint) is an interrupted search in about eight bytes a state.
+//!
+//! | module | contents |
 //! |---|---|
-//! | [`search`] | which states are reachable, exactly, in one run or in several; the cheapest run to a state |
-//! | [`graph`] | the graph of all states: cycles, longest runs, states that reach no goal |
-//! | [`fairness`] | is there an infinite run that a weakly or strongly fair scheduler can follow? |
-//! | [`reduction`] | smaller searches by symmetry and partial order, and whether a model's claims justify them |
-//! | [`intern`], [`memo`] | collapse compression: equal parts of states stored once, with what is known of each |
+//! | [`search`] | exact or hash-compacted breadth-first search, limits, checkpoints |
+//! | [`graph`] | cycles, longest runs, states that cannot reach a goal |
+//! | [`fairness`] | infinite runs (lassos) that a weakly or strongly fair scheduler can follow |
+//! | [`reduction`] | symmetry and partial-order reduction, and a check of their premises |
+//! | [`intern`], [`memo`] | collapse compression: equal parts of states stored once, with facts |
 //!
-//! Results do not depend on the number of threads, nor on how many runs a search was split into.
+//! Results do not depend on the number of threads, nor on the number of runs that a search was
+//! split into.
 //!
 //! ```
-//! use handoff_checker::search::{Limits, Said, explore};
+//! use handoff_checker::search::{Labels, Limits, explore};
 //! # use stateright::{Model, Property};
 //! /// A counter from 0 to 9.
 //! struct Counter;
@@ -24,7 +36,7 @@
 //! #     fn next_state(&self, at: &u32, (): ()) -> Option<u32> { Some(at + 1) }
 //! #     fn properties(&self) -> Vec<Property<Self>> { Vec::new() }
 //! # }
-//! let below_five = (1, |at: &u32| Said { good: 1, bad: u64::from(*at >= 5) });
+//! let below_five = (1, |at: &u32| Labels { witness: 1, violation: u64::from(*at >= 5) });
 //! let found = explore(&Counter, &below_five, Limits::default());
 //! assert_eq!(found.states(), 10);
 //! let violation = found.bad[0].expect("5 is reachable");

@@ -1,11 +1,12 @@
-//! A short list that only grows, read by all threads without a lock.
+//! An append-only list that all threads read without a lock.
 //!
-//! The results of a few operations on an interned value are looked up far more often than they are
-//! computed, by all threads; so a list for each value beats one table that all of them share.
+//! It caches the results of operations on an interned value. All threads look these up far more
+//! often than they compute them, so a list for each value is faster than one shared table.
 
 use std::sync::OnceLock;
 
-/// Values by keys. Two threads may add the same; the first is found.
+/// A map from keys to values. If two threads add the same key, lookups return the value that was
+/// added first.
 #[derive(Debug)]
 pub struct Memo<K, V>(OnceLock<Box<Link<K, V>>>);
 
@@ -23,7 +24,7 @@ impl<K, V> Default for Memo<K, V> {
 }
 
 impl<K: PartialEq, V: Copy> Memo<K, V> {
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get(&self, key: &K) -> Option<V> {
         let mut at = self;
         while let Some(link) = at.0.get() {
@@ -35,7 +36,7 @@ impl<K: PartialEq, V: Copy> Memo<K, V> {
         None
     }
 
-    /// Adds a value at the end.
+    /// Appends a value.
     pub fn add(&self, key: K, value: V) {
         let mut link = Box::new(Link { key, value, rest: Self::default() });
         let mut at = self;

@@ -1,9 +1,9 @@
-//! Work for several threads.
+//! A parallel map over a list of items.
 
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
-/// Maps in order, on several threads; each takes the next item that nobody has.
+/// Maps items in order on several threads; each thread takes the next item from a shared queue.
 pub(crate) fn in_parallel<T: Send, R: Send>(
     threads: NonZeroUsize,
     items: Vec<T>,
@@ -15,7 +15,7 @@ pub(crate) fn in_parallel<T: Send, R: Send>(
     let count = items.len();
     let queue = Mutex::new(items.into_iter().enumerate());
     let one = || {
-        let next = || queue.lock().expect("nobody panics with it").next();
+        let next = || queue.lock().expect("no thread panics while it holds the lock").next();
         std::iter::from_fn(next).map(|(at, item)| (at, work(item))).collect::<Vec<_>>()
     };
     let mut done: Vec<Option<R>> = std::iter::repeat_with(|| None).take(count).collect();

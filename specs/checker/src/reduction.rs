@@ -1,54 +1,57 @@
-//! Smaller searches of the same model, by what it knows of itself.
+//! Symmetry reduction and partial-order reduction of a model.
 //!
-//! Three ways, each with a switch; with all of them off it is the full search:
-//! * **symmetry**: of states that differ only in which of several like things is which, one stands
-//!   for all;
-//! * **order**: an action that commutes with all that can happen besides, and that no question
-//!   sees, is done first, and the others wait for it (a static partial-order reduction);
-//! * **strides**: such an action is done in one step with the one before it, and the state between
-//!   is not kept.
+//! There are three independent switches; with all of them off the search is the full one:
+//! * **symmetry**: states that differ only by a permutation of equal components are represented by
+//!   one of them;
+//! * **order**: an action that commutes with all other enabled actions and that is invisible to the
+//!   properties is the only one expanded (a static partial-order reduction with singleton ample
+//!   sets);
+//! * **strides**: such an action is executed in one step with the action before it, and the
+//!   intermediate state is not stored.
 //!
-//! Verdicts are those of the full search; a run is one of the model, though not always a shortest.
+//! Verdicts are those of the full search. A run is a run of the model, though not always a shortest
+//! one.
 //!
-//! What a model says of itself can be wrong, and a verdict with it. So [`violation_of`] holds it to
-//! the full search of a small world: whatever is claimed of a state must be so there.
+//! A model's claims about its own symmetry and independence can be wrong, and then verdicts are,
+//! too. So [`violation_of`] checks every claim in every state of a full search of a small scenario.
 
 use crate::search::{Exploration, Labels, Observer, StateIndex};
 use stateright::{Model, Property};
 use std::hash::Hash;
 
-/// A model that knows something of itself.
+/// A model that declares its symmetry and its independent actions.
 pub trait Reducible: Model {
-    /// The state that stands for all which differ from this one only in which of several like
-    /// things is which.
+    /// Returns the representative of the state's symmetry class.
     fn representative(&self, state: Self::State) -> Self::State;
 
-    /// Whether an action of a state, by its place, may as well be done before all others: each of
-    /// them can happen after it, too, and leads to the same state as before it, or to one that
-    /// forgets it; until it is done this stays so; no question sees it; and none of these goes on
-    /// for ever.
-    fn may_come_first(&self, state: &Self::State, actions: &[Self::Action], place: usize) -> bool;
+    /// Returns true if the action at this index is an ample set by itself. That requires:
+    /// * each other enabled action stays enabled after it; and the two commute (after the other
+    ///   action this one is still ample), or the other leads to the same state whether this one is
+    ///   executed before or not;
+    /// * it is invisible: it changes the label of no property, and it is no fault;
+    /// * no cycle consists of such actions only.
+    fn is_ample(&self, state: &Self::State, actions: &[Self::Action], place: usize) -> bool;
 }
 
-/// Which ways to use.
+/// The reductions that are switched on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ways {
-    /// One state for all that are alike.
+pub struct Reductions {
+    /// Explore one representative of each symmetry class.
     pub symmetry: bool,
-    /// What may come first comes first.
+    /// Expand only an ample action where there is one.
     pub order: bool,
-    /// What may come first comes at once.
+    /// Execute ample actions in one step with the action before them.
     pub strides: bool,
 }
 
-/// A model, reduced. Its states are some of the model's.
+/// A reduced model. Its states are a subset of the model's.
 #[derive(Debug)]
 pub struct Reduced<'a, M> {
     model: &'a M,
-    ways: Ways,
+    reductions: Reductions,
 }
 
-/// So many actions in one stride mean that it goes on for ever.
+/// Number of actions in one stride that is taken as proof that ample actions form a cycle.
 const STRIDE_MAX: usize = 1 << 16;
 
 impl<'a, M: Reducible> Reduced<'a, M>
@@ -56,52 +59,55 @@ where
     M::State: Clone + Eq,
     M::Action: Clone,
 {
-    /// A model by these ways.
-    pub fn new(model: &'a M, ways: Ways) -> Self {
-        Self { model, ways }
+    /// Wraps a model with the given reductions.
+    pub fn new(model: &'a M, reductions: Reductions) -> Self {
+        Self { model, reductions }
     }
 
-    /// A run of the model itself that leads to where a run of states from
-    /// [`explore`](crate::search::explore) of this model leads: its actions. `None` where there is
-    /// none, which takes a model that is wrong about itself.
+    /// Returns the actions of a run of the original model that corresponds to a run of this one.
+    /// `states` are those of the run, from [`explore`](crate::search::explore) of this model.
+    /// Returns `None` if no run corresponds, which only a wrong claim of the model can cause.
     pub fn unfold(&self, states: &[M::State]) -> Option<Vec<M::Action>> {
         let (first, rest) = states.split_first()?;
         let mut initial = self.model.init_states().into_iter();
-        let mut state = initial.find(|initial| self.stand_in(initial.clone()) == *first)?;
+        let mut state = initial.find(|initial| self.represent(initial.clone()) == *first)?;
         let mut run = Vec::new();
         for target in rest {
             let mut actions = Vec::new();
             self.model.actions(&state, &mut actions);
             let strides = actions.into_iter().filter_map(|action| self.stride(&state, action));
             let (end, stride) =
-                { strides }.find(|(end, _)| self.stand_in(end.clone()) == *target)?;
+                { strides }.find(|(end, _)| self.represent(end.clone()) == *target)?;
             run.extend(stride);
             state = end;
         }
         Some(run)
     }
 
-    fn stand_in(&self, state: M::State) -> M::State {
-        if self.ways.symmetry { self.model.representative(state) } else { state }
+    fn represent(&self, state: M::State) -> M::State {
+        if self.reductions.symmetry { self.model.representative(state) } else { state }
     }
 
-    /// The action that comes first in a state, by itself.
-    fn first(&self, state: &M::State) -> Option<M::Action> {
+    /// Returns the first ample action of a state.
+    fn ample_action(&self, state: &M::State) -> Option<M::Action> {
         let mut actions = Vec::new();
         self.model.actions(state, &mut actions);
-        let first = first_of(self.model, state, &actions)?;
+        let first = first_ample(self.model, state, &actions)?;
         Some(actions.swap_remove(first))
     }
 
-    /// Where an action leads, with those that come at once after it. Panics if they go on for ever.
+    /// Executes an action and, with strides, the ample actions after it.
+    ///
+    /// # Panics
+    /// If the ample actions form a cycle.
     fn stride(&self, state: &M::State, action: M::Action) -> Option<(M::State, Vec<M::Action>)> {
         let mut end = self.model.next_state(state, action.clone())?;
         let mut run = vec![action];
-        while self.ways.strides
-            && let Some(first) = self.first(&end)
+        while self.reductions.strides
+            && let Some(first) = self.ample_action(&end)
             && let Some(next) = self.model.next_state(&end, first.clone())
         {
-            assert!(run.len() < STRIDE_MAX, "what comes first goes on for ever");
+            assert!(run.len() < STRIDE_MAX, "ample actions form a cycle");
             run.push(first);
             end = next;
         }
@@ -109,8 +115,8 @@ where
     }
 }
 
-fn first_of<M: Reducible>(model: &M, state: &M::State, actions: &[M::Action]) -> Option<usize> {
-    (0..actions.len()).find(|place| model.may_come_first(state, actions, *place))
+fn first_ample<M: Reducible>(model: &M, state: &M::State, actions: &[M::Action]) -> Option<usize> {
+    (0..actions.len()).find(|place| model.is_ample(state, actions, *place))
 }
 
 impl<M: Reducible> Model for Reduced<'_, M>
@@ -122,13 +128,13 @@ where
     type Action = M::Action;
 
     fn init_states(&self) -> Vec<M::State> {
-        self.model.init_states().into_iter().map(|state| self.stand_in(state)).collect()
+        self.model.init_states().into_iter().map(|state| self.represent(state)).collect()
     }
 
     fn actions(&self, state: &M::State, actions: &mut Vec<M::Action>) {
         self.model.actions(state, actions);
-        if self.ways.order
-            && let Some(first) = first_of(self.model, state, actions)
+        if self.reductions.order
+            && let Some(first) = first_ample(self.model, state, actions)
         {
             actions.swap(0, first);
             actions.truncate(1);
@@ -136,7 +142,7 @@ where
     }
 
     fn next_state(&self, state: &M::State, action: M::Action) -> Option<M::State> {
-        Some(self.stand_in(self.stride(state, action)?.0))
+        Some(self.represent(self.stride(state, action)?.0))
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -148,7 +154,7 @@ where
     }
 }
 
-/// Asks what the model asks.
+/// Forwards to the wrapped model.
 impl<M: Reducible + Observer<M>> Observer<Self> for Reduced<'_, M>
 where
     M::State: Clone + Eq,
@@ -175,8 +181,8 @@ where
     }
 }
 
-/// What speaks against that which a model says of itself, on a full search of it: the state, and
-/// what is wrong there. `None`: nothing does.
+/// Checks a model's claims on a full search of it. Returns the first state in which one is wrong,
+/// with a description; `None` if all are true.
 pub fn violation_of<M>(
     model: &M,
     observer: &impl Observer<M>,
@@ -187,17 +193,17 @@ where
     M::State: Clone + Eq + Hash + Send + Sync,
     M::Action: Clone + Eq,
 {
-    let wrong = |at| {
+    let violation = |at| {
         let state = full.state(at);
-        let wrong = representative_violation(model, observer, full, state)
+        let violation = representative_violation(model, observer, full, state)
             .or_else(|| ample_violation(model, observer, state))
             .or_else(|| ample_violations(model, full, state));
-        Some((at, wrong?))
+        Some((at, violation?))
     };
-    (0..full.states()).find_map(wrong)
+    (0..full.states()).find_map(violation)
 }
 
-/// The actions of a state, and where each leads that leads anywhere.
+/// Returns the actions of a state, and the successor of each (`None` if it is disabled).
 fn steps<M: Model>(model: &M, state: &M::State) -> (Vec<M::Action>, Vec<Option<M::State>>)
 where
     M::Action: Clone,
@@ -219,29 +225,29 @@ where
     M::State: Clone + Eq + Hash + Send + Sync,
     M::Action: Clone,
 {
-    let stand_in = model.representative(state.clone());
+    let represent = model.representative(state.clone());
     let leads_to = |state: &M::State| {
         let ends = steps(model, state).1.into_iter().flatten();
         ends.map(|end| model.representative(end)).collect::<Vec<_>>()
     };
-    let (of_it, of_state) = (leads_to(&stand_in), leads_to(state));
+    let (of_it, of_state) = (leads_to(&represent), leads_to(state));
     let is_among = |some: &[M::State], all: &[M::State]| some.iter().all(|one| all.contains(one));
     let rules = [
-        (full.find(&stand_in).is_some(), "what stands for it cannot be reached"),
+        (full.find(&represent).is_some(), "its representative is not reachable"),
         (
-            model.representative(stand_in.clone()) == stand_in,
-            "what stands for it does not stand for itself",
+            model.representative(represent.clone()) == represent,
+            "its representative is not its own representative",
         ),
         (
-            observer.state(&stand_in) == observer.state(state),
-            "a question tells it from what stands for it",
+            observer.state(&represent) == observer.state(state),
+            "a property distinguishes it from its representative",
         ),
         (
             is_among(&of_it, &of_state) && is_among(&of_state, &of_it),
-            "it does not lead to what that leads to which stands for it",
+            "its successors are not those of its representative, up to symmetry",
         ),
     ];
-    rules.into_iter().find(|(holds, _)| !holds).map(|(_, wrong)| wrong)
+    rules.into_iter().find(|(holds, _)| !holds).map(|(_, violation)| violation)
 }
 
 fn ample_violation<M>(
@@ -255,14 +261,14 @@ where
     M::Action: Clone + Eq,
 {
     let (actions, ends) = steps(model, state);
-    let claimed = (0..actions.len()).filter(|at| model.may_come_first(state, &actions, *at));
+    let claimed = (0..actions.len()).filter(|at| model.is_ample(state, &actions, *at));
     claimed.into_iter().find_map(|at| {
-        let Some(after) = &ends[at] else { return Some("what may come first leads nowhere") };
+        let Some(after) = &ends[at] else { return Some("an ample action is not enabled") };
         if observer.state(after) != observer.state(state) || observer.faults(&actions[at]) > 0 {
-            return Some("a question sees what may come first, or it is a fault");
+            return Some("an ample action is visible to a property, or it is a fault");
         }
-        // Each action must be possible after the other one: a model need not refuse it where it is
-        // not.
+        // The listed actions decide what is enabled: `next_state` need not reject an action where
+        // it is not listed.
         let (possible, lasts) = steps(model, after);
         let commutes = |other: usize| {
             let Some(before) = &ends[other] else { return true };
@@ -274,15 +280,15 @@ where
             let (then, ends) = steps(model, before);
             let again = then.iter().position(|action| *action == actions[at]);
             again.is_some_and(|again| {
-                ends[again] == Some(last) && model.may_come_first(before, &then, again)
+                ends[again] == Some(last) && model.is_ample(before, &then, again)
             })
         };
         let all = (0..actions.len()).filter(|other| *other != at).all(commutes);
-        (!all).then_some("what may come first does not commute with the others")
+        (!all).then_some("an ample action does not commute with the others")
     })
 }
 
-/// What comes first, and what comes first after that, and so on, must come to an end.
+/// Checks that successive ample actions end: they form no cycle.
 fn ample_violations<M>(
     model: &M,
     full: &Exploration<M::State>,
@@ -295,9 +301,9 @@ where
 {
     let next = |state: &M::State| {
         let (actions, mut ends) = steps(model, state);
-        ends.swap_remove(first_of(model, state, &actions)?)
+        ends.swap_remove(first_ample(model, state, &actions)?)
     };
     let after = std::iter::successors(next(state), next);
     (after.take(full.states() as usize).count() == full.states() as usize)
-        .then_some("what may come first goes on for ever")
+        .then_some("ample actions form a cycle")
 }

@@ -1,5 +1,5 @@
-//! Searches that are cut short and go on: to the end that one run has, to the last number, wherever
-//! and however often they were cut.
+//! Searches that are interrupted and resumed give exactly the result of one run, wherever and
+//! however often they were interrupted.
 
 use crate::models::{Edges, Grid};
 use crate::two_phase_commit::TwoPhaseCommit;
@@ -17,20 +17,21 @@ fn limits(threads: usize) -> Limits {
     Limits { threads: NonZeroUsize::new(threads).expect("not zero"), ..Limits::default() }
 }
 
-/// As the next run of a search begins: its limits.
+/// The limits with which the next run of a search begins.
 type NextLimits = fn(Option<&Checkpoint>, Limits) -> Limits;
 
-/// Stopped as soon as anything was found: by a limit on states that grows.
+/// Interrupts a run as soon as it found anything: a limit on states that grows.
 fn few_states(from: Option<&Checkpoint>, limits: Limits) -> Limits {
     Limits { states_max: from.map_or(0, Checkpoint::states), ..limits }
 }
 
-/// Stopped as soon as anything was done.
+/// Interrupts a run after its first block.
 fn no_time(_: Option<&Checkpoint>, limits: Limits) -> Limits {
     Limits { time_max: Some(Duration::ZERO), ..limits }
 }
 
-/// Searches in as many runs as it takes, each with a model and a judge of its own, and counts them.
+/// Searches in as many runs as it takes, each with its own model and observer; returns the number
+/// of runs, too.
 fn in_runs<M, J>(
     make: impl Fn() -> (M, J),
     usual: Limits,
@@ -45,7 +46,7 @@ where
     for runs in 1..1000 {
         let (model, observer) = make();
         let limits = next(from.as_ref(), usual);
-        let (found, left) = explore_in_runs(&model, &observer, limits, from).expect("it goes on");
+        let (found, left) = explore_in_runs(&model, &observer, limits, from).expect("it resumes");
         let Some(left) = left else { return (found, runs) };
         assert!(
             matches!(found.cut, Some(StopReason::States(_) | StopReason::Time(_))),
@@ -54,11 +55,11 @@ where
         );
         from = Some(left);
     }
-    panic!("it does not come to an end")
+    panic!("the search does not end")
 }
 
-/// What a search says, but for the states.
-type Told = (
+/// The results of a search, except for the states.
+type Results = (
     Vec<(Option<(StateIndex, u16)>, (u32, u32))>,
     (u64, u32, Option<StopReason>),
     [Vec<u64>; 2],
@@ -66,7 +67,7 @@ type Told = (
     String,
 );
 
-fn told<S>(found: &Exploration<S>) -> Told {
+fn results<S>(found: &Exploration<S>) -> Results {
     let states = (0..found.states()).map(|at| (found.parent(at), found.cost_of(at))).collect();
     let counts = [found.good.clone(), found.taken.clone()];
     let sums = (found.transitions, found.depth, found.cut);
@@ -74,19 +75,19 @@ fn told<S>(found: &Exploration<S>) -> Told {
 }
 
 #[track_caller]
-fn are_equal<S: Debug + Eq + Clone + Hash + Send + Sync>(
+fn assert_equal<S: Debug + Eq + Clone + Hash + Send + Sync>(
     one: &Exploration<S>,
     other: &Exploration<S>,
 ) {
-    assert!(told(one) == told(other), "{one:?} is not {other:?}");
+    assert!(results(one) == results(other), "{one:?} is not {other:?}");
     for at in 0..one.states() {
         assert_eq!(one.state(at), other.state(at));
         assert_eq!(other.find(one.state(at)), Some(at));
     }
 }
 
-/// One run's result is that of many, whatever stops them, and of two, wherever the first is
-/// stopped.
+/// One run gives the same result as many, whichever limit interrupts them, and as two, wherever the
+/// first is interrupted.
 #[track_caller]
 fn check<M, J>(make: impl Fn() -> (M, J), usual: Limits, runs_min: usize)
 where
@@ -97,20 +98,20 @@ where
     for threads in [1, 2] {
         let usual = Limits { threads: limits(threads).threads, ..usual };
         let (model, observer) = make();
-        let whole = explore(&model, &observer, usual);
+        let single = explore(&model, &observer, usual);
         for next in [few_states, no_time] {
             let (found, runs) = in_runs(&make, usual, next);
-            are_equal(&whole, &found);
+            assert_equal(&single, &found);
             assert!(runs >= runs_min, "{runs} runs");
         }
         let mut states_max = 0;
-        while states_max < whole.states() {
+        while states_max < single.states() {
             let first = Limits { states_max, ..usual };
             let (cut, left) = explore_in_runs(&model, &observer, first, None).expect("begun");
             let Some(left) = left else { break };
-            are_equal(&explore(&model, &observer, first), &cut);
+            assert_equal(&explore(&model, &observer, first), &cut);
             let (found, left) = explore_in_runs(&model, &observer, usual, Some(left)).expect("on");
-            are_equal(&whole, &found);
+            assert_equal(&single, &found);
             assert_eq!(left, None);
             states_max = cut.states();
         }
@@ -128,7 +129,7 @@ fn two_phase_commit_is_the_same_in_many_runs() {
 }
 
 #[test]
-fn a_boundary_a_limit_of_steps_and_wrong_states_are_the_same_in_many_runs() {
+fn a_boundary_a_depth_limit_and_violations_are_the_same_in_many_runs() {
     let ask = (2, |(x, y): &(u32, u32)| Labels {
         witness: 1,
         violation: u64::from((*x, *y) == (3, 4)) | u64::from(x * y == 12) << 1,
@@ -148,13 +149,13 @@ fn a_panic_is_the_same_in_many_runs() {
     check(|| (Grid { side: 20, edge: u32::MAX }, ask), Limits::default(), 10);
 }
 
-/// Some bits that look like chance.
+/// Returns pseudorandom bits.
 fn mixed(number: u64) -> u64 {
     let product = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (product ^ product >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32
 }
 
-/// Steps at random between so many states; one in some is a fault, or two at a time.
+/// Random steps between so many states; some are one fault, or two.
 #[derive(Clone, Copy)]
 struct Random {
     seed: u64,
@@ -206,7 +207,7 @@ impl Observer<Self> for Random {
 }
 
 #[test]
-fn what_waits_because_it_costs_faults_is_the_same_in_many_runs() {
+fn deferred_candidates_are_the_same_in_many_runs() {
     for seed in 0..15 {
         let model = Random { seed, states: 300 };
         check(|| (model, model), Limits::default(), 5);
@@ -215,9 +216,9 @@ fn what_waits_because_it_costs_faults_is_the_same_in_many_runs() {
     check(|| (model, model), Limits::default(), 15);
 }
 
-/// 0 leads to 1 by a fault, and to 1 to 40 without one; each of those by a fault to one more, and
-/// they by twos to 20 in common. So when what costs one fault has its turn, there is nothing new at
-/// one step, and all of it at two.
+/// 0 leads to 1 by a fault, and to 1 to 40 without one; each of those leads by a fault to one more
+/// state, and these pairwise to 20 common ones. So the cost of one fault and one step has no new
+/// state, and that of one fault and two steps has all of them.
 struct Idle;
 
 impl Model for Idle {
@@ -261,11 +262,12 @@ impl Observer<Self> for Idle {
 }
 
 #[test]
-fn a_cost_has_its_turn_though_nothing_of_it_is_new() {
+fn a_cost_without_new_states_has_a_generation() {
     check(|| (Idle, Idle), Limits::default(), 4);
 }
 
-/// 0 leads to 600 states, each of those to 600 more, and they to 1000 in common.
+/// A graph in which 0 leads to 600 states, each of those to 600 more, and these to 1000 common
+/// ones.
 fn fan() -> Edges {
     let first = |child: u32| 601 + child * 600;
     let mut edges = vec![(1..=600).collect::<Vec<u32>>()];
@@ -276,22 +278,22 @@ fn fan() -> Edges {
 }
 
 #[test]
-fn a_cut_may_fall_within_a_generation() {
+fn a_limit_may_interrupt_a_generation() {
     let (model, ask) =
         (fan(), (1, |at: &u32| Labels { witness: 1, violation: u64::from(*at > 300_000) }));
     for threads in [1, 2] {
-        let whole = explore(&model, &ask, limits(threads));
+        let single = explore(&model, &ask, limits(threads));
         let states_max = 360_700;
         let first = Limits { states_max, ..limits(threads) };
         let (cut, left) = explore_in_runs(&model, &ask, first, None).expect("begun");
-        let left = left.expect("it is cut short");
+        let left = left.expect("it is interrupted");
         assert_eq!(cut.cost_of(left.expanded() - 1), cut.cost_of(left.expanded()));
         let next = Limits { time_max: Some(Duration::ZERO), ..limits(threads) };
-        let (_, later) = explore_in_runs(&model, &ask, next, Some(left)).expect("it goes on");
-        let later = later.expect("it is cut short again");
+        let (_, later) = explore_in_runs(&model, &ask, next, Some(left)).expect("it resumes");
+        let later = later.expect("it is interrupted again");
         let (found, _) =
-            explore_in_runs(&model, &ask, limits(threads), Some(later)).expect("it goes on");
-        are_equal(&whole, &found);
+            explore_in_runs(&model, &ask, limits(threads), Some(later)).expect("it resumes");
+        assert_equal(&single, &found);
     }
 }
 
@@ -301,12 +303,12 @@ fn a_limit_that_is_not_raised_loses_nothing() {
     let ask = (0, |_: &u64| Labels::default());
     let few = Limits { states_max: 500, ..limits(2) };
     let (_, first) = explore_in_runs(&model, &ask, few, None).expect("begun");
-    let (_, second) = explore_in_runs(&model, &ask, few, first.clone()).expect("it goes on");
+    let (_, second) = explore_in_runs(&model, &ask, few, first.clone()).expect("it resumes");
     assert!(first.is_some() && first == second);
 }
 
 #[test]
-fn only_what_a_limit_cut_short_can_go_on() {
+fn only_an_interrupted_search_can_resume() {
     let ask = (0, |_: &(u32, u32)| Labels::default());
     let square = |edge| Grid { side: 20, edge };
     let deep = Limits { depth_max: Some(5), ..limits(1) };
@@ -316,21 +318,21 @@ fn only_what_a_limit_cut_short_can_go_on() {
 }
 
 #[test]
-fn another_model_another_judge_and_another_limit_of_steps_are_refused() {
-    let ask = |questions| (questions, |_: &(u32, u32)| Labels::default());
+fn another_model_observer_or_depth_limit_is_refused() {
+    let ask = |properties| (properties, |_: &(u32, u32)| Labels::default());
     let square = |side| Grid { side, edge: u32::MAX };
     let few = Limits { states_max: 60, ..limits(2) };
     let deep = Limits { depth_max: Some(5), ..limits(2) };
     let (_, left) = explore_in_runs(&square(10), &ask(1), few, None).expect("begun");
-    let on = |side, questions, limits| {
-        explore_in_runs(&square(side), &ask(questions), limits, left.clone()).map(|_| ())
+    let on = |side, properties, limits| {
+        explore_in_runs(&square(side), &ask(properties), limits, left.clone()).map(|_| ())
     };
     assert_eq!(on(10, 1, few), Ok(()));
     assert_eq!(on(10, 2, few), Err(Unusable::Contradiction));
     assert_eq!(on(10, 1, deep), Err(Unusable::Depth));
     assert!(matches!(on(3, 1, few), Err(Unusable::NoStep(..) | Unusable::Twice(..))));
 
-    // 7 instead of 2: as many states, and steps as before.
+    // 7 instead of 2: the number of states and the steps stay the same.
     let chain = |edges: &[&[u32]]| Edges(edges.iter().map(|to| to.to_vec()).collect());
     let one = chain(&[&[1], &[2], &[3], &[4], &[], &[], &[], &[3]]);
     let other = chain(&[&[1], &[7], &[3], &[4], &[], &[], &[], &[3]]);
@@ -348,7 +350,7 @@ fn a_checkpoint_that_was_tampered_with_is_refused() {
     let model = Random { seed: 3, states: 300 };
     let few = Limits { states_max: 150, ..limits(1) };
     let (_, left) = explore_in_runs(&model, &model, few, None).expect("begun");
-    let left = serde_json::to_value(left.expect("it is cut short")).expect("JSON");
+    let left = serde_json::to_value(left.expect("it is interrupted")).expect("JSON");
     let cases: [(Change, &str); 13] = [
         (|left| left["digest"] = json!(7), "other states"),
         (|left| left["states"] = json!(9), "contradicts"),
@@ -360,9 +362,9 @@ fn a_checkpoint_that_was_tampered_with_is_refused() {
         (|left| left["bad"] = json!([100_000]), "contradicts"),
         (|left| left["bad"] = json!([]), "contradicts"),
         (|left| left["counts"]["taken"] = json!([1]), "contradicts"),
-        (|left| left["ways"][30]["action"] = json!(999), "cannot make the step from state"),
-        (|left| left["ways"][30]["parent"] = json!(100_000), "cannot make the step from state"),
-        (|left| left["ways"][30] = left["ways"][29].clone(), "there already"),
+        (|left| left["edges"][30]["action"] = json!(999), "no step from state"),
+        (|left| left["edges"][30]["parent"] = json!(100_000), "no step from state"),
+        (|left| left["edges"][30] = left["edges"][29].clone(), "already known"),
     ];
     for (change, words) in cases {
         let mut changed = left.clone();
@@ -370,7 +372,7 @@ fn a_checkpoint_that_was_tampered_with_is_refused() {
         let changed: Checkpoint = serde_json::from_value(changed).expect("a checkpoint");
         let refused = explore_in_runs(&model, &model, few, Some(changed)).map(|_| ());
         let wrong = refused.expect_err(words).to_string();
-        assert!(wrong.contains(words), "'{wrong}' does not say '{words}'");
+        assert!(wrong.contains(words), "'{wrong}' does not contain '{words}'");
     }
     let mut waits = left;
     waits["deferred"][0][1][0]["parent"] = json!(99_999);

@@ -1,5 +1,5 @@
-//! Runs that go round for ever, and ways that lead nowhere: on small models whose answers are
-//! known, and on random ones against the definition.
+//! Infinite runs and trapped states: on small models with known results, and on random ones against
+//! the definition.
 
 use crate::models::{Grid, Labelled};
 use handoff_checker::fairness::{Fairness, Lasso, Step, fair_run, starved};
@@ -19,28 +19,27 @@ fn explored(edges: &[Vec<(u32, u8)>]) -> (Exploration<u32>, Graph) {
     (found, graph)
 }
 
-/// The lasso of a graph by the states that it visits: those before it goes round, and those that
-/// repeat.
-type Told = Option<(Vec<u32>, Vec<u32>)>;
+/// The states of a lasso's prefix, and those of its cycle.
+type States = Option<(Vec<u32>, Vec<u32>)>;
 
-/// Whether a run never comes to a goal for ever; the run must be one, and fair.
-fn lasso(edges: &[Vec<(u32, u8)>], goals: &[u32], fairness: &[Fairness]) -> Told {
+/// Returns a fair lasso that never reaches a goal, after checking that it is one.
+fn lasso(edges: &[Vec<(u32, u8)>], goals: &[u32], fairness: &[Fairness]) -> States {
     let (found, graph) = explored(edges);
     let goals: Vec<bool> = (0..found.states()).map(|at| goals.contains(found.state(at))).collect();
     let lasso = fair_run(&graph, &[0], &goals, fairness)?;
     assert_real(&graph, &goals, &lasso);
     assert_eq!(starved(&graph, &lasso.cycle, fairness), [0usize; 0], "{lasso:?}");
-    let tell = |steps: &[Step]| steps.iter().map(|(at, _)| *found.state(*at)).collect();
-    Some((tell(&lasso.prefix), tell(&lasso.cycle)))
+    let states = |steps: &[Step]| steps.iter().map(|(at, _)| *found.state(*at)).collect();
+    Some((states(&lasso.prefix), states(&lasso.cycle)))
 }
 
-/// Each step exists, leads to the next one's state and never to a goal; the last leads to where it
-/// goes round.
+/// Checks that each step exists, leads to the next one's state and never to a goal, and that the
+/// last leads to the beginning of the cycle.
 #[track_caller]
 fn assert_real(graph: &Graph, goals: &[bool], Lasso { prefix, cycle }: &Lasso) {
     let first = cycle.first().expect("a cycle has a step");
     let all: Vec<Step> = prefix.iter().chain(cycle).chain([first]).copied().collect();
-    assert_eq!(all[0].0, 0, "it begins where runs do");
+    assert_eq!(all[0].0, 0, "it begins in the initial state");
     for pair in all.windows(2) {
         let (state, place) = pair[0];
         assert_eq!(graph.successors(state)[place], pair[1].0, "{pair:?}");
@@ -48,14 +47,14 @@ fn assert_real(graph: &Graph, goals: &[bool], Lasso { prefix, cycle }: &Lasso) {
     }
 }
 
-/// Edges with label 0.
+/// Returns edges with label 0.
 fn plain(edges: &[&[u32]]) -> Vec<Vec<(u32, u8)>> {
     edges.iter().map(|targets| targets.iter().map(|target| (*target, 0)).collect()).collect()
 }
 
-/// Defect G of stateright: its `eventually` does not see that 1 → 2 → 1 never comes to 3.
+/// Defect G of stateright: its `eventually` does not see that 1 → 2 → 1 never reaches 3.
 #[test]
-fn a_run_that_goes_round_without_the_goal_is_found() {
+fn a_cycle_without_the_goal_is_found() {
     let edges = plain(&[&[1], &[2, 3], &[1], &[]]);
     assert_eq!(lasso(&edges, &[3], &[Weak]), Some((vec![0], vec![1, 2])));
     assert_eq!(lasso(&edges, &[2], &[Weak]), None, "the goal is on it");
@@ -64,11 +63,11 @@ fn a_run_that_goes_round_without_the_goal_is_found() {
 
 /// Defect H: its `eventually` takes a run without the goal for one with it where they join.
 #[test]
-fn a_way_that_joins_one_with_the_goal_does_not_borrow_it() {
-    // 0 → 2 → 4, 0 → 1 → 4, where 2 is the goal; 4 goes round.
+fn a_run_that_joins_one_with_the_goal_does_not_inherit_it() {
+    // 0 → 2 → 4, 0 → 1 → 4, where 2 is the goal; 4 has a self-loop.
     let edges = plain(&[&[2, 1], &[4], &[4], &[], &[4]]);
     assert_eq!(lasso(&edges, &[2], &[Weak]), Some((vec![0, 1], vec![4])));
-    // Where 4 ends, that end is no goal.
+    // Without the self-loop 4 is a terminal state that is no goal.
     let (found, graph) = explored(&plain(&[&[2, 1], &[4], &[4], &[], &[]]));
     let is = |goal: u32| (0..found.states()).map(|at| *found.state(at) == goal).collect();
     let at = first_trapped(&graph, is(2), |_, _| true).expect("1 does not lead to 2");
@@ -76,8 +75,8 @@ fn a_way_that_joins_one_with_the_goal_does_not_borrow_it() {
     assert_eq!(first_trapped(&graph, is(4), |_, _| true), None);
 }
 
-/// Defect I: the goal is beyond the boundary. It is known all the same, and the state before it is
-/// no end.
+/// Defect I: the goal is beyond the boundary. It is known nevertheless, and the state before it is
+/// not terminal.
 #[test]
 fn a_goal_beyond_the_boundary_is_reached() {
     let model = Grid { side: 2, edge: 1 };
@@ -89,13 +88,13 @@ fn a_goal_beyond_the_boundary_is_reached() {
     assert_eq!(fair_run(&graph, &[0], &goals, &[Weak]), None);
 }
 
-/// It is found as a state from which no goal can be reached.
+/// The terminal state is found by `first_trapped` instead.
 #[test]
-fn an_end_is_no_cycle() {
+fn a_terminal_state_is_no_cycle() {
     assert_eq!(lasso(&plain(&[&[1], &[2], &[]]), &[], &[Weak]), None);
 }
 
-/// Defect O: a scheduler that is weakly fair leaves a state in which another class stays enabled.
+/// Defect O: a weakly fair scheduler leaves a state in which another class stays enabled.
 #[test]
 fn an_unfair_self_loop_is_no_counterexample() {
     // 0 → 0 by class 0; 0 → 1, the goal, by class 1.
@@ -107,10 +106,10 @@ fn an_unfair_self_loop_is_no_counterexample() {
     }
     let (_, graph) = explored(&edges);
     assert_eq!(starved(&graph, &[(0, 0)], &[Weak, Weak]), [1]);
-    assert_eq!(starved(&graph, &[(0, 1)], &[Weak, Weak]), [0], "a walk is judged as it is");
+    assert_eq!(starved(&graph, &[(0, 1)], &[Weak, Weak]), [0], "the walk need not be a cycle");
 }
 
-/// 0 ⇄ 1 by class 0, and a way out of 1 by class 1 that is not enabled in 0.
+/// 0 ⇄ 1 by class 0; class 1 leads out of 1 and is not enabled in 0.
 #[test]
 fn a_cycle_may_be_fair_weakly_and_not_strongly() {
     let edges = vec![vec![(1, 0)], vec![(0, 0), (2, 1)], vec![]];
@@ -119,10 +118,10 @@ fn a_cycle_may_be_fair_weakly_and_not_strongly() {
     assert_eq!(lasso(&edges, &[2], &[Strong, Free]), Some((vec![], vec![0, 1])));
 }
 
-/// Without the states of one strongly fair class a smaller part is left, and of that a smaller one
-/// without those of another.
+/// Removing the states of one strongly fair class leaves a smaller component, and removing those of
+/// another an even smaller one.
 #[test]
-fn what_strong_fairness_leaves_of_a_part_is_asked_again() {
+fn strong_fairness_decomposes_a_component_again() {
     // 0 → 1 → 2 → 3 → 0 by class 0; 3 could leave by class 1, 2 by class 2; 1 → 0 and 0 → 0.
     let edges = vec![
         vec![(1, 0), (0, 3)],
@@ -135,27 +134,27 @@ fn what_strong_fairness_leaves_of_a_part_is_asked_again() {
     assert_eq!(lasso(&edges, &[4], &[Weak, Strong, Strong, Free]), Some((vec![], vec![0, 1])));
     let owed = [Weak, Strong, Strong, Strong];
     assert_eq!(lasso(&edges, &[4], &owed), Some((vec![], vec![0, 1, 0])), "the self-loop, too");
-    // Without 1 → 0, what is left of it goes round no more but by the self-loop, in which class 0
-    // stays enabled.
+    // Without 1 → 0 the only cycle left is the self-loop, in which class 0 stays enabled.
     let mut edges = edges;
     edges[1].pop();
     assert_eq!(lasso(&edges, &[4], &[Weak, Strong, Strong, Free]), None);
     assert_eq!(lasso(&edges, &[4], &[Free, Strong, Strong, Free]), Some((vec![], vec![0])));
 }
 
-/// A weakly fair class may be left alone where it is disabled now and then: the cycle goes there.
+/// A weakly fair class need not be taken if it is disabled now and then: the cycle visits such a
+/// state.
 #[test]
-fn a_cycle_goes_where_a_weakly_fair_class_is_disabled() {
-    // 0 → 0 alone would starve class 1, which 1 does not have.
+fn a_cycle_visits_a_state_where_a_weakly_fair_class_is_disabled() {
+    // 0 → 0 alone would starve class 1, which is disabled in 1.
     let edges = vec![vec![(0, 0), (1, 0), (2, 1)], vec![(0, 0)], vec![]];
     assert_eq!(lasso(&edges, &[2], &[Weak, Weak]), Some((vec![], vec![0, 0, 1])));
     assert_eq!(lasso(&edges, &[2], &[Free, Weak]), Some((vec![], vec![0, 1])));
     assert_eq!(lasso(&edges, &[2], &[Weak, Free]), Some((vec![], vec![0])));
 }
 
-/// petgraph's `tarjan_scc` overflows the stack there.
+/// petgraph's `tarjan_scc` overflows the stack on this graph.
 #[test]
-fn a_long_way_and_a_long_round_are_no_trouble() {
+fn a_long_prefix_and_a_long_cycle_do_not_overflow_the_stack() {
     const STATES: u32 = 200_000;
     let chain = |back: Option<u32>| {
         let to_next = |at: u32| if at + 1 < STATES { Some(at + 1) } else { back };
@@ -167,30 +166,29 @@ fn a_long_way_and_a_long_round_are_no_trouble() {
     let goals = |last| (0..found.states()).map(|at| at == last).collect();
     assert_eq!(first_trapped(&graph, goals(STATES - 1), |_, _| true), None);
     assert_eq!(first_trapped(&graph, goals(STATES - 2), |_, _| true), Some(STATES - 1));
-    let (prefix, cycle) = lasso(&chain(Some(50_000)), &[], &[Strong]).expect("it goes round");
+    let (prefix, cycle) = lasso(&chain(Some(50_000)), &[], &[Strong]).expect("there is a cycle");
     assert_eq!((prefix.len(), cycle.len()), (50_000, 150_000));
 }
 
-/// No way leads on from where only what is not open does.
+/// Transitions that are not open lead to no goal.
 #[test]
-fn a_way_to_a_goal_is_one_of_open_transitions() {
+fn a_goal_is_reached_by_open_transitions_only() {
     let (_, graph) = explored(&[vec![(1, 0)], vec![(2, 1)], vec![]]);
     let goals = vec![false, false, true];
     assert_eq!(first_trapped(&graph, goals.clone(), |_, _| true), None);
     let is_open = |state: u32, place: usize| graph.labels(state)[place] == 0;
     assert_eq!(first_trapped(&graph, goals, is_open), Some(0));
-    // A state from which a goal can be reached may lead to one from which none can.
+    // A state that can reach a goal may have a successor that cannot.
     let (_, graph) = explored(&plain(&[&[1, 2], &[], &[]]));
     assert_eq!(first_trapped(&graph, vec![false, true, false], |_, _| true), Some(2));
 }
 
 // ---- the definition
-// ------------------------------------------------------------------------------
 
 type Edge = (u32, u32, u8);
 
-/// Whether a fair run from 0 never comes to a goal for ever, by the definition: it takes the
-/// transitions of some set again and again, and no others. Every set is tried.
+/// Decides by the definition if a fair run from 0 never reaches a goal: it takes the transitions of
+/// some set infinitely often, and no others. Every set is tried.
 fn by_definition(edges: &[Edge], goals: &BTreeSet<u32>, fairness: &[Fairness]) -> bool {
     let closure = |from: u32, edges: &[Edge]| {
         let mut known = BTreeSet::from([from]);
@@ -258,9 +256,9 @@ proptest! {
         prop_assert_eq!(found, by_definition(&edges, &goals, &fairness));
     }
 
-    /// A state has no way to a goal exactly where none of what it leads to is one.
+    /// A state is trapped exactly if none of its reachable states is a goal.
     #[test]
-    fn dead_ends_of_random_graphs_are_those_of_the_definition(
+    fn trapped_states_of_random_graphs_are_those_of_the_definition(
         edges in prop::collection::vec((0u32..6, 0u32..6, 0u8..2), 1..14),
         goal in 0u32..6,
     ) {

@@ -1,4 +1,4 @@
-//! Tests of the model checker: on models whose answers are known, and on random ones against the
+//! Tests of the model checker: on models with known results, and on random ones against the
 //! definitions.
 
 mod checkpoint;

@@ -1,4 +1,4 @@
-//! Models whose answers are known.
+//! Models with known state spaces.
 
 use handoff_checker::reduction::Reducible;
 use stateright::{Model, Property};
@@ -7,7 +7,7 @@ use stateright::{Model, Property};
 pub(crate) struct Edges(pub(crate) Vec<Vec<u32>>);
 
 impl Edges {
-    /// So many states, one after the other.
+    /// Creates a chain of so many states.
     pub(crate) fn chain(states: u32) -> Self {
         let to_next = |at| if at + 1 < states { vec![at + 1] } else { Vec::new() };
         Self((0..states).map(to_next).collect())
@@ -31,7 +31,7 @@ impl Model for Edges {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always("nothing", |_, _| true)]
+        vec![Property::always("true", |_, _| true)]
     }
 }
 
@@ -56,11 +56,12 @@ impl Model for Labelled {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always("nothing", |_, _| true)]
+        vec![Property::always("true", |_, _| true)]
     }
 }
 
-/// A square of `side` × `side`, by steps to the right and down; its boundary is so many steps away.
+/// A square of `side` × `side` states, with steps to the right and down; the boundary is `edge`
+/// steps away.
 pub(crate) struct Grid {
     pub(crate) side: u32,
     pub(crate) edge: u32,
@@ -84,7 +85,7 @@ impl Model for Grid {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always("nothing", |_, _| true)]
+        vec![Property::always("true", |_, _| true)]
     }
 
     fn within_boundary(&self, (x, y): &(u32, u32)) -> bool {
@@ -92,20 +93,20 @@ impl Model for Grid {
     }
 }
 
-/// Whether a worker's next thing may come first.
+/// A claim that a worker's next step is ample.
 pub(crate) type Claim = fn(Workers, &[u8], usize) -> bool;
 
-/// Workers that are alike: each does so many things by itself and then says that it is ready.
+/// Identical workers: each takes `things` local steps and then announces that it is ready.
 #[derive(Clone, Copy)]
 pub(crate) struct Workers {
     pub(crate) count: usize,
     pub(crate) things: u8,
-    /// Whose next thing may come first, by how much each has done.
+    /// The claim, by the workers' progress.
     pub(crate) claim: Claim,
 }
 
 impl Workers {
-    /// So many, who claim what is so: what one does by itself may come first.
+    /// Creates workers with a true claim: local steps are ample.
     pub(crate) fn new(count: usize, things: u8) -> Self {
         Self { count, things, claim: |workers, state, at| state[at] < workers.things }
     }
@@ -144,7 +145,7 @@ impl Reducible for Workers {
         state
     }
 
-    fn may_come_first(&self, state: &Vec<u8>, actions: &[usize], place: usize) -> bool {
+    fn is_ample(&self, state: &Vec<u8>, actions: &[usize], place: usize) -> bool {
         (self.claim)(*self, state, actions[place])
     }
 }

@@ -1,28 +1,27 @@
-//! Reduced searches say what the full one says, and models are held to what they claim of
-//! themselves.
+//! Reduced searches give the verdicts of the full one, and wrong claims of models are detected.
 
 use crate::models::{Claim, Edges, Workers};
 use crate::two_phase_commit::TwoPhaseCommit;
-use handoff_checker::reduction::{Reduced, Reducible, Ways, violation_of};
+use handoff_checker::reduction::{Reduced, Reducible, Reductions, violation_of};
 use handoff_checker::search::{Labels, Limits, explore};
 use stateright::{Model, Property};
 use std::collections::BTreeSet;
 
-const ALL: Ways = Ways { symmetry: true, order: true, strides: true };
-const SYMMETRY: Ways = Ways { symmetry: true, order: false, strides: false };
-const ORDER: Ways = Ways { symmetry: false, order: true, strides: false };
-const STRIDES: Ways = Ways { symmetry: false, order: false, strides: true };
+const ALL: Reductions = Reductions { symmetry: true, order: true, strides: true };
+const SYMMETRY: Reductions = Reductions { symmetry: true, order: false, strides: false };
+const ORDER: Reductions = Reductions { symmetry: false, order: true, strides: false };
+const STRIDES: Reductions = Reductions { symmetry: false, order: false, strides: true };
 
-/// How many states are left by some ways, of workers; and a run to where so many are ready: its
-/// steps in the model itself.
+/// Explores workers with some reductions. `expected` is the number of states left, and the number
+/// of steps, in the model itself, of a run to a state where two workers are ready.
 #[track_caller]
-fn check(model: Workers, ways: Ways, expected: (u32, usize)) {
+fn check(model: Workers, reductions: Reductions, expected: (u32, usize)) {
     let ready = 2;
     let ask = (1, |state: &Vec<u8>| {
         let (good, bad) = (u64::from(model.ready(state) > 0), model.ready(state) >= ready);
         Labels { witness: good, violation: u64::from(bad) }
     });
-    let reduced = Reduced::new(&model, ways);
+    let reduced = Reduced::new(&model, reductions);
     let found = explore(&reduced, &ask, Limits::default());
     let bad = found.bad[0].expect("so many can be ready");
     let back = |at: &u32| found.parent(*at).map(|(before, _)| before);
@@ -38,25 +37,26 @@ fn check(model: Workers, ways: Ways, expected: (u32, usize)) {
         state = model.next_state(&state, *action).expect("it leads somewhere");
     }
     assert_eq!(model.ready(&state), ready);
-    assert_eq!((found.states(), run.len()), expected, "{ways:?}");
+    assert_eq!((found.states(), run.len()), expected, "{reductions:?}");
 }
 
-/// Three workers with four things to do each, and then to be ready: 6³ states; as multisets C(8,
-/// 3). In order, each does its things before the next begins, and then all may be ready: 3 · 4 +
-/// 2³. In strides nobody is seen at its things after the first step, whatever that was.
+/// Three workers with four local steps each, and then one to be ready: 6³ states; as multisets C(8,
+/// 3). With partial-order reduction each takes its local steps before the next begins, and then all
+/// may be ready: 3 · 4 + 2³. With strides no local step is visible after the first step, whichever
+/// that was.
 #[test]
-fn workers_are_reduced_to_so_many_states() {
+fn reductions_leave_the_expected_number_of_states() {
     let model = Workers::new(3, 4);
-    check(model, Ways::default(), (216, 10));
+    check(model, Reductions::default(), (216, 10));
     check(model, SYMMETRY, (56, 10));
     check(model, ORDER, (20, 14));
     check(model, STRIDES, (9, 14));
-    check(model, Ways { symmetry: true, ..ORDER }, (16, 14));
+    check(model, Reductions { symmetry: true, ..ORDER }, (16, 14));
     check(model, ALL, (5, 14));
 }
 
-/// stateright ignores symmetry in a breadth-first search. Here it leaves one state of each class,
-/// and those are as many as the classes of the full search.
+/// stateright ignores symmetry in a breadth-first search. This search keeps one state of each
+/// class, and finds as many as the full search has classes.
 #[test]
 fn a_breadth_first_search_by_symmetry_has_one_state_of_each_class() {
     let model = Workers::new(12, 0);
@@ -83,11 +83,11 @@ fn two_phase_commit_has_as_many_states_as_classes() {
     assert_eq!(violation_of(&model, &ask, &full), None);
 }
 
-/// A graph that says of itself: what stands for each state, and which transitions, by their ends,
-/// may come first.
+/// A graph with claims: the representative of each state, and the transitions, by their ends, that
+/// are ample.
 struct Claims {
     edges: Edges,
-    stand_ins: Vec<u32>,
+    representatives: Vec<u32>,
     first: Vec<(u32, u32)>,
 }
 
@@ -114,79 +114,79 @@ impl Model for Claims {
 
 impl Reducible for Claims {
     fn representative(&self, state: u32) -> u32 {
-        self.stand_ins[state as usize]
+        self.representatives[state as usize]
     }
 
-    fn may_come_first(&self, state: &u32, actions: &[u32], place: usize) -> bool {
+    fn is_ample(&self, state: &u32, actions: &[u32], place: usize) -> bool {
         self.first.contains(&(*state, actions[place]))
     }
 }
 
-/// Each wrong claim of a small graph, and what is seen of it. One question: whether a state is the
-/// third or a later one.
+/// Wrong claims of small graphs, and the violation reported. The one property distinguishes the
+/// states from the third on.
 #[test]
-fn a_model_is_held_to_what_it_says_of_itself() {
+fn wrong_claims_of_a_model_are_detected() {
     let two = || vec![vec![1, 2], vec![], vec![]];
     let cases = [
         (two(), vec![0, 1, 2], vec![], None),
-        (two(), vec![0, 1, 9], vec![], Some("what stands for it cannot be reached")),
+        (two(), vec![0, 1, 9], vec![], Some("its representative is not reachable")),
         (
             vec![vec![1], vec![]],
             vec![1, 0],
             vec![],
-            Some("what stands for it does not stand for itself"),
+            Some("its representative is not its own representative"),
         ),
-        (two(), vec![0, 1, 1], vec![], Some("a question tells it from what stands for it")),
+        (two(), vec![0, 1, 1], vec![], Some("a property distinguishes it from its representative")),
         (
             vec![vec![1], vec![]],
             vec![0, 0],
             vec![],
-            Some("it does not lead to what that leads to which stands for it"),
+            Some("its successors are not those of its representative, up to symmetry"),
         ),
         (vec![vec![1], vec![]], vec![0, 1], vec![(0, 1)], None),
         (
             vec![vec![1], vec![2], vec![]],
             vec![0, 1, 2],
             vec![(1, 2)],
-            Some("a question sees what may come first, or it is a fault"),
+            Some("an ample action is visible to a property, or it is a fault"),
         ),
         (
             two(),
             vec![0, 1, 2],
             vec![(0, 1)],
-            Some("what may come first does not commute with the others"),
+            Some("an ample action does not commute with the others"),
         ),
         (
             vec![vec![1], vec![0]],
             vec![0, 1],
             vec![(0, 1), (1, 0)],
-            Some("what may come first goes on for ever"),
+            Some("ample actions form a cycle"),
         ),
     ];
-    for (edges, stand_ins, first, expected) in cases {
-        let told = format!("{edges:?} {stand_ins:?} {first:?}");
-        // A state that is nowhere leads nowhere.
+    for (edges, representatives, first, expected) in cases {
+        let claims = format!("{edges:?} {representatives:?} {first:?}");
+        // Unused states have no transitions.
         let edges = Edges([edges, vec![Vec::new(); 9]].concat());
-        let stand_ins = stand_ins.into_iter().chain(0..10).collect();
-        let model = Claims { edges, stand_ins, first };
+        let representatives = representatives.into_iter().chain(0..10).collect();
+        let model = Claims { edges, representatives, first };
         let ask = (1, |state: &u32| Labels { witness: u64::from(*state >= 2), violation: 0 });
         let full = explore(&model, &ask, Limits::default());
-        assert_eq!(violation_of(&model, &ask, &full).map(|(_, wrong)| wrong), expected, "{told}");
+        assert_eq!(violation_of(&model, &ask, &full).map(|(_, wrong)| wrong), expected, "{claims}");
     }
 }
 
 #[test]
-fn workers_are_held_to_what_they_say_of_themselves() {
+fn wrong_claims_of_workers_are_detected() {
     let honest = Workers::new(2, 2);
     let of_all = |state: &Vec<u8>| Labels { witness: u64::from(state.contains(&3)), violation: 0 };
     let full = explore(&honest, &(1, of_all), Limits::default());
     assert_eq!(violation_of(&honest, &(1, of_all), &full), None);
     let wrong: [(Claim, &str); 2] = [
-        (|_, _, _| true, "a question sees what may come first, or it is a fault"),
-        // Whatever another does takes the claim away.
+        (|_, _, _| true, "an ample action is visible to a property, or it is a fault"),
+        // This claim ends as soon as another worker takes a step.
         (
             |workers, state, at| state[at] < workers.things && state.iter().sum::<u8>() == 0,
-            "what may come first does not commute with the others",
+            "an ample action does not commute with the others",
         ),
     ];
     for (claim, expected) in wrong {

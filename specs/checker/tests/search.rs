@@ -1,5 +1,5 @@
-//! The search on small models whose answers are known: every defect of stateright 0.31 that we know
-//! of, with the right answer to it, and what else the search promises.
+//! The search on small models with known results: every defect of stateright 0.31 that we know of,
+//! with the right result, and the search's other guarantees.
 
 use crate::models::{Edges, Grid};
 use crate::two_phase_commit::TwoPhaseCommit;
@@ -18,14 +18,14 @@ fn limits(threads: usize) -> Limits {
     Limits { threads: NonZeroUsize::new(threads).expect("not zero"), ..Limits::default() }
 }
 
-/// Nothing is asked.
+/// An observer without properties.
 const NOTHING: (usize, fn(&u32) -> Labels) = (0, |_| Labels { witness: 0, violation: 0 });
 
-/// One question for each wrong place.
+/// Explores a grid with one invariant for each state in `wrong`, which it violates.
 fn grid(side: u32, wrong: &[(u32, u32)], limits: Limits) -> Exploration<(u32, u32)> {
     let say = |at: &(u32, u32)| {
         let bad = wrong.iter().enumerate().filter(|(_, place)| *place == at);
-        let bad: u64 = bad.map(|(question, _)| 1 << question).sum();
+        let bad: u64 = bad.map(|(property, _)| 1 << property).sum();
         Labels { witness: ((1 << wrong.len()) - 1) & !bad, violation: bad }
     };
     explore(&Grid { side, edge: u32::MAX }, &(wrong.len(), say), limits)
@@ -44,9 +44,9 @@ fn a_square_is_counted_exactly_at_any_number_of_threads() {
     }
 }
 
-/// stateright keeps the last run it finds (598 steps for 5), and checks its end in blocks.
+/// stateright keeps the last run it finds (598 steps instead of 5), and checks its end in blocks.
 #[test]
-fn each_question_gets_its_own_shortest_run() {
+fn each_property_gets_its_own_shortest_run() {
     for threads in [1, 2, 5] {
         let found = grid(300, &[(299, 299), (2, 3), (0, 4)], limits(threads));
         assert_eq!(lengths(&found), [Some(598), Some(5), Some(4)], "{threads} threads");
@@ -80,10 +80,10 @@ fn states_are_numbered_alike_at_any_number_of_threads_and_after_their_parents() 
     }
 }
 
-/// stateright drops what is left when its time or its count is up, says that it is done, and
-/// passes.
+/// stateright drops the remaining states when its time or its count is up, reports that it is done,
+/// and passes.
 #[test]
-fn a_limit_is_told_and_stops_the_search() {
+fn a_limit_stops_the_search_and_is_reported() {
     let with = |limits| grid(1000, &[(999, 999)], limits);
     let cases = [
         (Limits { states_max: 500, ..limits(2) }, StopReason::States(500)),
@@ -95,11 +95,11 @@ fn a_limit_is_told_and_stops_the_search() {
         let found = with(limits);
         assert_eq!(found.cut, Some(cut));
         assert!(found.states() < 50_000, "{cut}: {} states", found.states());
-        assert_eq!(found.bad, [None], "what was not reached was not judged");
+        assert_eq!(found.bad, [None], "an unreached state was checked");
     }
 }
 
-/// stateright looks at the clock when a thread has nothing left to do.
+/// stateright looks at the clock only when a thread runs out of work.
 #[test]
 fn a_time_limit_is_kept_by_one_thread() {
     let started = Instant::now();
@@ -109,10 +109,10 @@ fn a_time_limit_is_kept_by_one_thread() {
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
-/// stateright's depth-first search marks a state that it first met too deep, and misses what is
-/// behind it.
+/// stateright's depth-first search marks a state that it first met too deep, and misses its
+/// successors.
 #[test]
-fn a_limit_of_steps_hides_nothing_within_it() {
+fn a_depth_limit_hides_nothing_within_it() {
     // 0 → 1 → 2 → 3 → 4, and 0 → 4 → 5: the bad state is 2 steps away.
     let model = Edges(vec![vec![1, 4], vec![2], vec![3], vec![4], vec![5], vec![]]);
     for (depth_max, expected) in [(1, None), (2, Some(2)), (3, Some(2))] {
@@ -124,7 +124,7 @@ fn a_limit_of_steps_hides_nothing_within_it() {
 
 /// stateright never checks a state outside its boundary.
 #[test]
-fn a_state_beyond_the_boundary_is_judged_and_is_no_end_of_the_world() {
+fn a_state_beyond_the_boundary_is_checked_and_not_expanded() {
     let ask = (1, |at: &(u32, u32)| Labels { witness: 0, violation: u64::from(*at == (3, 0)) });
     let found = explore(&Grid { side: 10, edge: 3 }, &ask, limits(1));
     assert_eq!(lengths(&found), [Some(3)]);
@@ -133,11 +133,11 @@ fn a_state_beyond_the_boundary_is_judged_and_is_no_end_of_the_world() {
 
 /// stateright stops at the first state of a model without properties.
 #[test]
-fn a_model_is_counted_without_a_question() {
+fn a_model_without_properties_is_explored() {
     assert_eq!(explore(&Edges::chain(5), &NOTHING, limits(1)).states(), 5);
 }
 
-/// A step to the right is a fault.
+/// An observer for which a step to the right is a fault.
 struct RightIsAFault;
 
 impl Observer<Grid> for RightIsAFault {
@@ -167,7 +167,7 @@ fn the_fewest_faults_come_before_the_fewest_steps() {
     }
 }
 
-/// From 0 to 1 by a fault, and then also without one.
+/// A model that steps from 0 to 1 by a fault, and then also without one.
 struct TwoWays;
 
 impl Model for TwoWays {
@@ -206,13 +206,13 @@ impl Observer<TwoWays> for TwoWays {
 }
 
 #[test]
-fn a_way_without_a_fault_counts_although_one_with_a_fault_was_found_before() {
+fn a_run_without_a_fault_counts_although_one_with_a_fault_was_found_before() {
     let found = explore(&TwoWays, &TwoWays, limits(1));
     assert_eq!((found.cost_of(1), found.run_to(1).1), ((0, 1), vec![1]));
     assert_eq!((found.states(), found.transitions), (2, 2));
 }
 
-/// stateright dies of it, without a run.
+/// stateright aborts, without a run.
 #[test]
 fn a_panic_is_a_finding_with_its_run() {
     let panics = (1, |at: &(u32, u32)| match at {
@@ -233,7 +233,7 @@ fn a_panic_is_a_finding_with_its_run() {
 
 /// stateright replays the run to every state that it shows to a visitor.
 #[test]
-fn every_state_and_every_transition_is_shown_once() {
+fn every_state_and_every_transition_is_observed_once() {
     #[derive(Default)]
     struct Counts {
         states: AtomicU64,
@@ -259,7 +259,7 @@ fn every_state_and_every_transition_is_shown_once() {
     assert_eq!(found.state(found.bad[0].expect("the edge is wrong")), &(1, 1));
 }
 
-/// Its `next_state` ignores every second action.
+/// A model whose `next_state` ignores every second action.
 struct Ignores;
 
 impl Model for Ignores {
@@ -283,7 +283,7 @@ impl Model for Ignores {
     }
 }
 
-/// stateright's simulation counts the places of actions in a list from which it has taken some.
+/// stateright's simulation indexes actions in a list from which it has removed some.
 #[test]
 fn an_ignored_action_does_not_shift_the_places_of_a_run() {
     let ask = (1, |at: &u32| Labels { witness: 0, violation: u64::from(*at == 7) });
@@ -297,7 +297,7 @@ fn an_ignored_action_does_not_shift_the_places_of_a_run() {
 
 /// stateright prints no estimate.
 #[test]
-fn a_hashed_search_says_what_it_may_have_missed() {
+fn a_hashed_search_estimates_its_collisions() {
     let ask = (0, |_: &(u32, u32)| Labels::default());
     let found = explore_hashed(&Grid { side: 300, edge: u32::MAX }, &ask, limits(2));
     assert_eq!(found.states(), 90_000);
@@ -305,7 +305,7 @@ fn a_hashed_search_says_what_it_may_have_missed() {
     assert!((2.1e-10..2.3e-10).contains(&estimate), "{estimate}");
 }
 
-/// The space that other tools have counted, too; they take the way to the first state for a
+/// Other tools have counted this state space, too; they count the step to the first state as a
 /// transition.
 #[test]
 fn two_phase_commit_has_the_states_and_transitions_that_spin_and_tlc_count() {
@@ -323,8 +323,7 @@ fn two_phase_commit_has_the_states_and_transitions_that_spin_and_tlc_count() {
     }
 }
 
-// ---- what a single state does not show
-// -----------------------------------------------------------
+// ---- properties of the graph
 
 fn shape_of(edges: Vec<Vec<u32>>) -> (Cycles, Graph) {
     let model = Edges(edges);
@@ -340,8 +339,8 @@ fn the_longest_run_is_found_where_every_run_ends() {
 }
 
 #[test]
-fn the_heaviest_stretch_is_the_one_with_the_greatest_sum() {
-    // Two transitions lead from 0 to 1; one without a weight is part of no stretch.
+fn the_heaviest_path_has_the_greatest_sum() {
+    // Two transitions lead from 0 to 1; one without a weight is part of no path.
     let (_, graph) = shape_of(vec![vec![1, 1], vec![2], vec![3], vec![]]);
     let order = in_order(&graph).expect("no cycle");
     let weights = [vec![1, 3], vec![5], vec![7], vec![]];
@@ -352,11 +351,11 @@ fn the_heaviest_stretch_is_the_one_with_the_greatest_sum() {
     assert_eq!(some, LongestPath { weight: 3, first: 0, places: vec![1] });
 }
 
-/// A state is doomed when it is bad or can only go to doomed ones; one that can stay where it is is
-/// not.
+/// A state is inevitable if it is bad or if all its successors are inevitable; a self-loop is a way
+/// to avoid it.
 #[test]
-fn the_doomed_are_those_without_a_way_out() {
-    // 0 → 1 → 2 → 3, where 3 is bad; 0 → 0 leads nowhere, 1 has no other way.
+fn inevitable_states_cannot_avoid_the_bad_one() {
+    // 0 → 1 → 2 → 3, where 3 is bad; 0 can stay where it is, 1 cannot.
     let (_, graph) = shape_of(vec![vec![1, 0], vec![2], vec![3], vec![]]);
     let only = |at: usize| (0..4).map(|state| state == at).collect();
     assert_eq!(inevitable(&graph, only(3), |_, _| true), [false, true, true, true]);
@@ -368,7 +367,7 @@ fn the_doomed_are_those_without_a_way_out() {
 /// stateright's `eventually` misses cycles.
 #[test]
 fn a_cycle_is_found_and_is_a_real_one() {
-    // Two ways lead into 3 → 4 → 5 → 3; 6 hangs on it and is no part of it.
+    // Two transitions lead into 3 → 4 → 5 → 3; 6 is reached from the cycle and not part of it.
     let edges = vec![vec![1, 2], vec![3], vec![3], vec![4], vec![5, 6], vec![3], vec![]];
     let (shape, graph) = shape_of(edges);
     let Cycles::Cyclic(cycle) = shape else { panic!("there is a cycle") };
@@ -384,9 +383,9 @@ fn a_state_that_leads_to_itself_is_a_cycle() {
     assert_eq!(shape_of(vec![vec![1], vec![1]]).0, Cycles::Cyclic(vec![1]));
 }
 
-/// petgraph's `tarjan_scc` overflows the stack there.
+/// petgraph's `tarjan_scc` overflows the stack on this graph.
 #[test]
-fn a_long_way_is_no_trouble() {
+fn a_long_run_does_not_overflow_the_stack() {
     let mut chain = Edges::chain(200_000);
     assert_eq!(shape_of(chain.0.clone()).0, Cycles::Acyclic { longest_run: 199_999 });
     chain.0[199_999].push(100_000);

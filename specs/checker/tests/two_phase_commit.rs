@@ -1,21 +1,21 @@
-//! Two-phase commit (Gray and Lamport, "Consensus on transaction commit"), as stateright's
-//! examples, TLA+'s and SPIN's users have it: the same states and transitions in every tool.
+//! Two-phase commit (Gray and Lamport, "Consensus on transaction commit"), as in the examples of
+//! stateright, TLA+ and SPIN: the same states and transitions in every tool.
 //!
 //! A state is one word, mostly of sets of resource managers, eight bits each. From its low end: the
-//! low and the high bit of what each has come to, whose vote the transaction manager knows, whose
-//! vote was sent; then two bits for what the transaction manager has decided, and whether it has
-//! sent a commit, an abort.
+//! low and the high bit of each resource manager's status, the votes that the transaction manager
+//! knows, the votes that were sent; then two bits for the transaction manager's decision, and one
+//! bit each for a commit and an abort that it has sent.
 
 use handoff_checker::reduction::Reducible;
 use stateright::{Model, Property};
 
-/// So many resource managers: at most 8.
+/// Two-phase commit with so many resource managers: at most 8.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TwoPhaseCommit {
     pub(crate) managers: u32,
 }
 
-/// What can happen.
+/// The steps of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Commit,
@@ -45,7 +45,7 @@ fn become_(state: u64, at: u32, what: u64) -> u64 {
     state & !(ABORTED << at) | what << at
 }
 
-/// An action of each of a set of resource managers.
+/// Iterates over one action for each member of a set of resource managers.
 fn each(mut set: u64, action: fn(u32) -> Action) -> impl Iterator<Item = Action> {
     std::iter::from_fn(move || {
         let at = (set != 0).then(|| set.trailing_zeros())?;
@@ -59,7 +59,7 @@ impl TwoPhaseCommit {
         (1 << self.managers) - 1
     }
 
-    /// Nobody has aborted while somebody has committed.
+    /// Returns true unless one manager has aborted and another has committed.
     pub(crate) fn is_consistent(self, state: u64) -> bool {
         let (low, high) = (state & self.all(), state >> HIGH & self.all());
         high & low == 0 || high & !low == 0
@@ -112,7 +112,7 @@ impl Model for TwoPhaseCommit {
 }
 
 impl Reducible for TwoPhaseCommit {
-    /// Resource managers are alike: those of the state that stands for all are sorted.
+    /// Sorts the resource managers, which are interchangeable.
     fn representative(&self, state: u64) -> u64 {
         let mut all: Vec<_> = (0..self.managers)
             .map(|at| (state >> at & ABORTED, state >> (KNOWN + at) & 1, state >> (SENT + at) & 1))
@@ -123,7 +123,7 @@ impl Reducible for TwoPhaseCommit {
         })
     }
 
-    fn may_come_first(&self, _: &u64, _: &[Action], _: usize) -> bool {
+    fn is_ample(&self, _: &u64, _: &[Action], _: usize) -> bool {
         false
     }
 }

@@ -1,4 +1,4 @@
-//! Machines by numbers: what the rules of a world ask of each, and what each became by a deed.
+//! Interned machines: cached facts about each, and its successor for each operation.
 
 use super::{CallId, Interners, ResultId};
 use crate::scenario::DEVICES_MAX;
@@ -15,21 +15,21 @@ use handoff_model::protocol::Mode;
 use handoff_sim_kernel::Machine;
 use std::borrow::Borrow;
 
-/// What rules ask of a machine.
+/// Facts about a machine.
 pub(super) struct MachineEntry {
     alive: [bool; 2],
     guest_runs: [bool; 2],
     runs_old_image: [bool; 2],
     can_deliver: [[bool; DEVICES_MAX]; 2],
     untaken: u64,
-    sight: Observation,
-    /// What it became by a deed, and what it answered.
-    deeds: Memo<Op, (InternId, Option<InternId>)>,
+    observation: Observation,
+    /// Its successor for each operation, and the result of a call.
+    ops: Memo<Op, (InternId, Option<InternId>)>,
 }
 
 impl MachineEntry {
     fn new(constants: &Constants, machine: &Machine) -> Self {
-        // By exec there is no second process to ask about.
+        // In exec mode the second process does not exist.
         let is_there = |side| side == Side::Old || constants.protocol.mode == Mode::Transfer;
         let of_sides =
             |ask: &dyn Fn(Side) -> bool| Side::BOTH.map(|side| is_there(side) && ask(side));
@@ -46,13 +46,13 @@ impl MachineEntry {
             runs_old_image: of_sides(&|side| machine.runs_old_image(side)),
             can_deliver: Side::BOTH.map(of_devices),
             untaken: machine.unread(),
-            sight: MachineOps::observe(machine, constants),
-            deeds: Memo::default(),
+            observation: MachineOps::observe(machine, constants),
+            ops: Memo::default(),
         }
     }
 }
 
-/// What can be done to a machine.
+/// An operation on a machine.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Op {
     Call(Side, InternId),
@@ -68,27 +68,27 @@ impl Interners<'_> {
         self.machines.number(machine, |machine| MachineEntry::new(self.constants, machine))
     }
 
-    /// What a machine becomes by a deed, and what it answers.
+    /// Returns the successor of a machine and the result of a call, cached.
     fn done(
         &self,
         machine: InternId,
-        deed: Op,
+        op: Op,
         does: impl FnOnce(&mut Machine) -> Option<CallResult>,
     ) -> (InternId, Option<InternId>) {
-        let deeds = &self.machines.facts(machine).deeds;
-        if let Some(known) = deeds.get(&deed) {
+        let ops = &self.machines.facts(machine).ops;
+        if let Some(known) = ops.get(&op) {
             return known;
         }
         let mut next = self.machines.get(machine).clone();
         let answer = does(&mut next);
         let answer = answer.map(|answer| self.answers.number(answer, |_| ()));
         let done = (self.machine(next), answer);
-        deeds.add(deed, done);
+        ops.add(op, done);
         done
     }
 }
 
-/// A machine by its number.
+/// An interned machine.
 #[derive(Clone)]
 pub(crate) struct MachineId<'n> {
     pub(super) all: &'n Interners<'n>,
@@ -100,12 +100,12 @@ impl MachineId<'_> {
         self.all.machines.facts(self.number)
     }
 
-    fn does(&mut self, deed: Op, does: impl FnOnce(&mut Machine)) {
+    fn does(&mut self, op: Op, does: impl FnOnce(&mut Machine)) {
         let silently = |machine: &mut Machine| {
             does(machine);
             None
         };
-        self.number = self.all.done(self.number, deed, silently).0;
+        self.number = self.all.done(self.number, op, silently).0;
     }
 }
 
@@ -153,7 +153,7 @@ impl<'n> MachineOps for MachineId<'n> {
     }
 
     fn observe(&self, _: &Constants) -> Observation {
-        self.facts().sight
+        self.facts().observation
     }
 
     fn kill(&mut self, side: Side) {
@@ -165,8 +165,8 @@ impl<'n> MachineOps for MachineId<'n> {
     }
 
     fn deliver(&mut self, constants: &Constants, side: Side, device: u8) {
-        let deed = Op::Deliver(side, device);
-        self.does(deed, |machine| MachineOps::deliver(machine, constants, side, device));
+        let op = Op::Deliver(side, device);
+        self.does(op, |machine| MachineOps::deliver(machine, constants, side, device));
     }
 
     fn guest_work(&mut self, side: Side) {

@@ -1,12 +1,12 @@
-//! Machines, players, calls and answers by numbers, with what each of them once did.
+//! Interned states: machines, participants, calls and results by number, with cached results of
+//! their operations.
 //!
-//! Few things happen in many worlds: most worlds are new combinations of parts that were there
-//! before. So each part is kept once and has a number, and what a machine answers to a call, what a
-//! role makes of an answer, and what the rules of a world ask of either is found out once for each
-//! number and remembered.
+//! Most states are new combinations of known parts. So each part is stored once and has a number,
+//! and the result of a call on a machine, the next state of a role and the facts that the
+//! transition rules need are computed once for each number (collapse compression).
 //!
-//! Invariant: equal parts have one number, different parts different ones. Which it is depends on
-//! which thread came first, so nothing may depend on the order of numbers.
+//! Invariant: equal parts have one number, different parts different ones. Numbers depend on which
+//! thread came first, so no result may depend on their order.
 
 mod machine;
 mod player;
@@ -27,7 +27,7 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::marker::PhantomData;
 
-/// All of them, of worlds with one setting.
+/// The interners of a state space.
 pub(crate) struct Interners<'a> {
     constants: &'a Constants,
     machines: Interner<Machine, MachineEntry>,
@@ -44,10 +44,10 @@ impl fmt::Debug for Interners<'_> {
     }
 }
 
-/// A world by numbers.
+/// An interned state.
 pub(crate) type InternedState<'n> = State<Interned<'n>>;
 
-/// Parts are stored by their numbers.
+/// Parts are stored by number.
 pub(crate) struct Interned<'n>(PhantomData<&'n ()>);
 
 impl<'n> Store for Interned<'n> {
@@ -58,11 +58,11 @@ impl<'n> Store for Interned<'n> {
     type New = PlayerId<'n, Incoming>;
 }
 
-/// The numbers of a world's parts: machine, players, and the rest.
+/// The numbers of a state's parts: machine, old participant, new participant, and the rest.
 pub(crate) type PackedIds = [InternId; 4];
 
 impl<'a> Interners<'a> {
-    /// None yet.
+    /// Creates empty interners.
     pub(crate) fn new(constants: &'a Constants) -> Self {
         Self {
             constants,
@@ -75,7 +75,7 @@ impl<'a> Interners<'a> {
         }
     }
 
-    /// The numbers of a world's parts.
+    /// Interns the parts of a state.
     pub(crate) fn of(&self, state: State) -> PackedIds {
         let State { machine, outgoing, incoming, aux: rest } = state;
         [
@@ -86,8 +86,8 @@ impl<'a> Interners<'a> {
         ]
     }
 
-    /// The same of a world by numbers that is one action away from another. Most actions leave the
-    /// rest as it is, and to compare it costs less than to look it up.
+    /// Returns the numbers of an interned state that is one action away from another. Most actions
+    /// leave the rest unchanged, and comparing it is cheaper than looking it up.
     pub(crate) fn of_successor(&self, state: &InternedState<'_>, from: PackedIds) -> PackedIds {
         let [.., before] = from;
         let is_same = *self.rests.get(before) == state.aux;
@@ -95,7 +95,7 @@ impl<'a> Interners<'a> {
         [state.machine.number, state.outgoing.number, state.incoming.number, rest]
     }
 
-    /// A hash of what the parts are, whatever their numbers.
+    /// Returns a hash of the values of the parts; it does not depend on their numbers.
     pub(crate) fn hash(&self, [machine, outgoing, incoming, rest]: PackedIds) -> u64 {
         FxBuildHasher.hash_one([
             self.machines.hash(machine),
@@ -105,7 +105,7 @@ impl<'a> Interners<'a> {
         ])
     }
 
-    /// A world by the numbers of its parts.
+    /// Returns the interned state with these parts.
     pub(crate) fn numbered(
         &self,
         [machine, outgoing, incoming, rest]: PackedIds,
@@ -118,7 +118,7 @@ impl<'a> Interners<'a> {
         }
     }
 
-    /// The world as it is.
+    /// Returns the plain state.
     pub(crate) fn state(&self, [machine, outgoing, incoming, rest]: PackedIds) -> State {
         State {
             machine: self.machines.get(machine).clone(),
@@ -129,7 +129,7 @@ impl<'a> Interners<'a> {
     }
 }
 
-/// A call by its number.
+/// An interned call.
 pub(crate) struct CallId<'n>(&'n Interners<'n>, InternId);
 
 impl Borrow<Call> for CallId<'_> {
@@ -138,7 +138,7 @@ impl Borrow<Call> for CallId<'_> {
     }
 }
 
-/// An answer by its number.
+/// An interned result.
 pub(crate) struct ResultId<'n>(&'n Interners<'n>, InternId);
 
 impl Borrow<CallResult> for ResultId<'_> {

@@ -1,4 +1,4 @@
-//! Players by numbers: what the rules of a world ask of each, and what each became by an answer.
+//! Interned participants: cached facts about each, and its successor for each result of a call.
 
 use super::{CallId, Interners, ResultId};
 use crate::state::parts::{Participation, Player};
@@ -13,8 +13,8 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 use std::marker::PhantomData;
 
-/// What rules ask of a player.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by itself")]
+/// Facts about a participant.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(super) struct PlayerEntry<R: Role> {
     is_absent: bool,
     is_acting: bool,
@@ -26,11 +26,11 @@ pub(super) struct PlayerEntry<R: Role> {
     can_cancel: bool,
     can_change: bool,
     left: Option<ProgressMeasure>,
-    /// What it became by an answer.
+    /// Its successor for each result of its call.
     took: Memo<InternId, InternId>,
 }
 
-/// Players of a role.
+/// The participants in a role.
 pub(super) type Players<R> = Interner<Participation<R, <R as Role>::End>, PlayerEntry<R>>;
 
 impl Interners<'_> {
@@ -51,7 +51,7 @@ impl Interners<'_> {
     }
 }
 
-/// A role whose players have numbers.
+/// A role whose participants are interned.
 pub(crate) trait InternedRole: Role + Clone + Eq + Hash {
     #[expect(private_interfaces, reason = "only this folder looks inside")]
     fn among<'n>(all: &'n Interners<'_>) -> &'n Players<Self>;
@@ -71,7 +71,7 @@ impl InternedRole for Incoming {
     }
 }
 
-/// A player by its number.
+/// An interned participant.
 pub(crate) struct PlayerId<'n, R: Role> {
     pub(super) all: &'n Interners<'n>,
     pub(super) number: InternId,

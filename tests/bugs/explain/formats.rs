@@ -116,7 +116,7 @@ fn every_violation_has_an_itf_trace() {
             assert_eq!(last[var], same[var], "{var}");
         }
         let first = &followed.steps()[followed.repeats_from().expect("it repeats")];
-        assert_eq!(states[usize::try_from(from).expect("few")]["told"], first.describe());
+        assert_eq!(states[usize::try_from(from).expect("few")]["description"], first.describe());
         lassos += 1;
     });
     // `waits-for-the-dead`, by END-1 and END-3.
@@ -135,7 +135,7 @@ fn an_itf_trace_has_the_action_of_each_state() {
         ["action", "who", "call", "answer", "old_phase", "new_phase"].map(|var| told(34, var));
     assert_eq!(
         of_last,
-        ["a call that fails", "new", "sendmsg", "ENOMEM", "AwaitCommitted", "AwaitCommit"]
+        ["a failing call", "new", "sendmsg", "ENOMEM", "AwaitCommitted", "AwaitCommit"]
     );
     assert_eq!(
         trace["states"][0]["page_sets"][0]["owner"],

@@ -94,12 +94,12 @@ fn left(
     at: StateIndex,
     scenario: &Scenario,
 ) -> Option<Fleet> {
-    let world = packed.world(found.state(at));
-    let home = world.keeper().filter(|_| world.is_quiescent())?;
+    let world = packed.unpack(found.state(at));
+    let home = world.guest_owner().filter(|_| world.is_quiescent())?;
     let mut before = std::iter::successors(Some(at), |at| found.parent(*at).map(|(at, _)| at));
     let is_moved = world.is_handed_over() || world.runs_again();
     let (vm, descriptors) = if is_moved {
-        before.find_map(|at| packed.world(found.state(at)).adopted()).expect("it has read it")
+        before.find_map(|at| packed.unpack(found.state(at)).adopted()).expect("it has read it")
     } else {
         system.constants().launched.clone()
     };

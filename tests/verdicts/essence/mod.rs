@@ -85,15 +85,16 @@ fn stateright_counts_the_same_states_and_finds_no_violation() {
 /// Faults and steps of the minimal trace, and the violation.
 type Leaves = (u32, usize, &'static str);
 
-const COMMITS: &str = "the new process commits, which it may only when the commit is allowed, it \
-                       owns the pages, and the old one has not given up (the guest in the old \
-                       one: stopped → absent; the decision: commit allowed → committed)";
-const RESUMES: &str = "the old process lets the guest run again, which it may only when it has \
-                       given up and owns the pages, and the new one, if the commit is allowed, is \
-                       gone \
-                       (the guest in the old one: stopped → runs)";
-const UPSETS: &str = "no step of a handoff does this (the devices reach the guest: yes → no)";
-const BLIND: &str = "no step of a handoff does this (the decision: undecided → commit allowed)";
+const COMMITS: &str = "the new VMM commits, which it may do only when the commit is allowed, it \
+                       owns the pages, and the old VMM is not rolling back (the guest in the old \
+                       VMM: stopped → absent; the decision: commit allowed → committed)";
+const RESUMES: &str = "the old VMM resumes the guest, which it may do only when it is rolling back \
+                       and owns the pages, and the new VMM has exited if the commit was allowed \
+                       (the guest in the old VMM: stopped → runs)";
+const UPSETS: &str =
+    "no action of the abstract spec allows this change (the devices reach the guest: yes → no)";
+const BLIND: &str =
+    "no action of the abstract spec allows this change (the decision: undecided → commit allowed)";
 
 /// For each known bug, whether it violates the refinement: the faults and steps of the minimal
 /// trace, and the violation. The other bugs violate properties outside the abstract spec:
@@ -107,7 +108,12 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
     ("mapped-twice", Some((0, 34, UPSETS))),
     (
         "charged-to-the-dead",
-        Some((0, 36, "no step of a handoff does this (the owner of the pages: nobody → new)")),
+        Some((
+            0,
+            36,
+            "no action of the abstract spec allows this change (the owner of the pages: none → \
+             new VMM)",
+        )),
     ),
     ("charged-to-nobody", None),
     ("kvm-left-open", None),
@@ -117,8 +123,8 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             0,
             33,
-            "no step of a handoff does this (the owner of the pages: old → nobody; the devices \
-             reach the guest: yes → no)",
+            "no action of the abstract spec allows this change (the owner of the pages: old VMM → \
+             none; the devices reach the guest: yes → no)",
         )),
     ),
     ("unwound", Some((1, 20, UPSETS))),
@@ -131,12 +137,17 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             0,
             37,
-            "nothing is under way, and this is left to do: the old process lets go of the devices",
+            "the handoff has terminated, and this step is still pending: the old VMM closes the \
+             devices",
         )),
     ),
     (
         "lingering",
-        Some((1, 11, "nothing is under way, and this is left to do: the new process leaves")),
+        Some((
+            1,
+            11,
+            "the handoff has terminated, and this step is still pending: the new VMM exits",
+        )),
     ),
     ("window-left-open", None),
     (
@@ -144,8 +155,8 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             0,
             27,
-            "the new process takes the pages, which it may only when the commit is allowed (the \
-             owner of the pages: old → new)",
+            "the new VMM takes ownership of the pages, which it may do only when the commit is \
+             allowed (the owner of the pages: old VMM → new VMM)",
         )),
     ),
     (
@@ -153,8 +164,8 @@ const LEAVE: &[(&str, Option<Leaves>)] = &[
         Some((
             1,
             16,
-            "nothing is under way, and this is left to do: the old process lets the guest run \
-             again",
+            "the handoff has terminated, and this step is still pending: the old VMM resumes the \
+             guest",
         )),
     ),
     ("checked-late", None),
@@ -196,21 +207,21 @@ fn reached(name: &str, may: &str) -> (Vec<AbstractState>, BTreeSet<&'static str>
     let found = explore(&packed, &packed, Limits::default());
     let mut handoffs: Vec<AbstractState> = Vec::new();
     let mut steps: Vec<(AbstractState, AbstractState)> = Vec::new();
-    let essence_of = |state| system.abstract_state(&packed.world(state));
+    let abstract_state = |state| system.abstract_state(&packed.unpack(state));
     for at in 0..found.states() {
         let state = found.state(at);
-        let from = essence_of(state);
+        let from = abstract_state(state);
         if !handoffs.contains(&from) {
             handoffs.push(from);
         }
-        let parent = found.parent(at).map(|(parent, _)| essence_of(found.state(parent)));
+        let parent = found.parent(at).map(|(parent, _)| abstract_state(found.state(parent)));
         let step = parent.map(|parent| (parent, from)).filter(|(parent, it)| parent != it);
         steps.extend(step.filter(|step| !steps.contains(step)));
     }
-    let essence = system.abstract_spec();
+    let spec = system.abstract_spec();
     // The step after which the old process gives up maps to two actions.
     let row = |(from, to): &(AbstractState, AbstractState)| {
-        essence.between(*from, *to).find(|row| (row.may)(from)).map(|row| row.name)
+        spec.between(*from, *to).find(|action| (action.enabled)(from)).map(|action| action.name)
     };
     (handoffs, steps.iter().filter_map(row).collect())
 }

@@ -17,7 +17,7 @@ pub(crate) struct Flaw {
     may: fn(&AbstractState) -> bool,
 }
 
-const RESUME: &str = "the old process lets the guest run again";
+const RESUME: &str = "the old VMM resumes the guest";
 
 fn is_stopped_and_back(it: &AbstractState) -> bool {
     it.old.life == Life::GivesUp && it.old.guest == Guest::Stopped
@@ -45,14 +45,14 @@ pub(crate) const FLAWS: &[Flaw] = &[
     },
     Flaw {
         name: "COMMITTED_UNOWNED",
-        row: "the new process commits",
+        row: "the new VMM commits",
         may: |it| {
             let is_told = it.new.is_here() && it.decision == Decision::CommitAllowed;
             is_told && it.old.life != Life::GivesUp && it.new.guest == Guest::Stopped
         },
     },
-    Flaw { name: "LINGERS", row: "the new process leaves", may: |_| false },
-    Flaw { name: "ENDS_TOO_EARLY", row: "the old process leaves", may: |it| it.old.is_here() },
+    Flaw { name: "LINGERS", row: "the new VMM exits", may: |_| false },
+    Flaw { name: "ENDS_TOO_EARLY", row: "the old VMM exits", may: |it| it.old.is_here() },
 ];
 
 /// The abstract spec of a mode, with or without a flaw.

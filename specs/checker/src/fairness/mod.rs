@@ -1,27 +1,27 @@
-//! Runs that go on for ever although the scheduler is fair.
+//! Infinite runs of a fair scheduler that never reach a goal.
 //!
-//! The question is whether a run can go on for ever without ever coming to a goal. On a finite
-//! graph such a run goes round: from some point on it visits some states and takes some transitions
-//! again and again, and no others. What a scheduler owes is said for each class of actions
-//! ([`Fairness`]); a class is *enabled* in a state that has a transition of it, wherever that
-//! leads. The run is fair when
-//! * of each weakly fair class it takes a transition again and again, or is again and again where
-//!   the class is disabled;
-//! * of each strongly fair class it takes a transition again and again, or is from some point on
-//!   never where it is enabled.
+//! On a finite graph an infinite run has a suffix that visits some states and takes some
+//! transitions infinitely often, and no others. The scheduler's obligations are given for each
+//! class of actions ([`Fairness`]); a class is *enabled* in a state that has a transition of it,
+//! wherever that leads. A run is fair if
+//! * for each weakly fair class it takes a transition of it infinitely often, or is infinitely
+//!   often in states where the class is disabled;
+//! * for each strongly fair class it takes a transition of it infinitely often, or from some point
+//!   on visits no state where the class is enabled.
 //!
-//! Exact, for weak and strong classes together (Emerson and Lei 1987; Streett automata): such a run
-//! stays in a strongly connected part. A part in which a weakly fair class is enabled everywhere
-//! and never taken has none, and neither have its subsets. One in which a strongly fair class is
-//! enabled somewhere and never taken can only be gone round outside of those states: they are taken
-//! out, and what is left is asked again. If neither is so, a walk through all of the part is fair.
+//! The algorithm is exact, for weak and strong classes together (Emerson and Lei 1987; Streett
+//! automata). The suffix of a run stays in a strongly connected component (SCC). If a weakly fair
+//! class is enabled everywhere in an SCC and never taken, no fair run stays in the SCC or in a
+//! subset. If a strongly fair class is enabled somewhere and never taken, a fair run must avoid the
+//! states where it is enabled: they are removed, and the rest is decomposed again. Otherwise a
+//! cycle through all of the SCC is fair.
 //!
-//! What goes round is a transition, also one from a state to itself, which counts as taken. A run
-//! that *ends* does not go round: no stuttering is added to it. An end that is no goal is found by
-//! [`crate::graph::first_trapped`], as is a state that leads only there.
+//! A self-loop is a transition and counts as taken. A *finite* run has no infinite suffix: no
+//! stuttering is added to it. [`crate::graph::first_trapped`] finds a terminal state that is no
+//! goal, and states that lead only there.
 //!
-//! Graphs are as large as searches, so the parts are found on the compressed graph itself: by
-//! Tarjan's algorithm, with a stack of its own, in 12 bytes a state and what the stack takes.
+//! `graph::cyclic_components` finds the components iteratively: a recursive search would overflow
+//! the stack on long runs.
 
 mod scc;
 
@@ -30,31 +30,31 @@ use crate::search::StateIndex;
 use scc::Regions;
 use std::collections::VecDeque;
 
-/// What a scheduler owes a class of actions.
+/// The scheduler's obligation towards a class of actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fairness {
-    /// Nothing.
+    /// No obligation.
     Free,
-    /// What stays enabled is taken some time.
+    /// A class that stays enabled is eventually taken.
     Weak,
-    /// What is enabled again and again is taken some time.
+    /// A class that is enabled infinitely often is eventually taken.
     Strong,
 }
 
-/// A transition: a state, and a place among those of it.
+/// A transition: a state, and the index among its transitions.
 pub type Step = (StateIndex, usize);
 
-/// A run that goes round for ever.
+/// An infinite run: a finite prefix, then a cycle that repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lasso {
-    /// From where the run begins to where it goes round.
+    /// The steps from the beginning to the cycle.
     pub prefix: Vec<Step>,
-    /// What repeats: each transition leads to the state of the next one, and the last to that of
-    /// the first.
+    /// The steps that repeat: each leads to the state of the next one, and the last to that of the
+    /// first.
     pub cycle: Vec<Step>,
 }
 
-/// The classes of fairness, by label: at most 64.
+/// The fairness of each class, by label: at most 64.
 #[derive(Clone, Copy, Debug)]
 struct Owed<'a>(&'a [Fairness]);
 
@@ -65,16 +65,19 @@ impl Owed<'_> {
     }
 }
 
-/// A fair run from one of the states `from` that goes on for ever and never comes to a goal;
-/// `None`: there is none. `fairness` is by the labels of transitions. The run goes round where that
-/// is reached soonest.
+/// Returns a fair infinite run from one of the states `from` that never reaches a goal; `None` if
+/// no such run exists. `fairness` is indexed by the labels of transitions. The cycle is in the fair
+/// component with the lowest state; the prefix is a shortest one to it.
+///
+/// # Panics
+/// If there are more than 64 classes.
 pub fn fair_run(
     graph: &Graph,
     from: &[StateIndex],
     goals: &[bool],
     fairness: &[Fairness],
 ) -> Option<Lasso> {
-    assert!(fairness.len() <= 64, "{} classes of actions", fairness.len());
+    assert!(fairness.len() <= 64, "{} classes of actions, at most 64", fairness.len());
     let is_no_goal = |state: StateIndex| !goals[state as usize];
     let from: Vec<_> = from.iter().copied().filter(|state| is_no_goal(*state)).collect();
     let part = fair_part(graph, reached(graph, &from, is_no_goal), Owed(fairness))?;
@@ -85,7 +88,7 @@ pub fn fair_run(
     let is_inside = |state: StateIndex| inside[state as usize];
     let prefix = walk(graph, &from, is_no_goal, is_inside)?;
     let first = prefix.last().map_or_else(
-        || from.iter().copied().find(|state| is_inside(*state)).expect("it is there at once"),
+        || from.iter().copied().find(|state| is_inside(*state)).expect("one is inside"),
         |(state, place)| graph.successors(*state)[*place],
     );
     let cycle = Round { graph, inside: &inside, first, steps: Vec::new() }.walked(fairness);
@@ -93,7 +96,7 @@ pub fn fair_run(
     Some(Lasso { prefix, cycle })
 }
 
-/// The classes to which a scheduler that repeats a cycle for ever is not fair.
+/// Returns the classes towards which a scheduler that repeats this cycle for ever is unfair.
 pub fn starved(graph: &Graph, cycle: &[Step], fairness: &[Fairness]) -> Vec<usize> {
     let enabled = cycle.iter().map(|(state, _)| labels(graph, *state));
     let (all, any) = enabled.fold((u64::MAX, 0), |(all, any), here| (all & here, any | here));
@@ -103,12 +106,12 @@ pub fn starved(graph: &Graph, cycle: &[Step], fairness: &[Fairness]) -> Vec<usiz
     (0..fairness.len()).filter(|class| starved >> class & 1 == 1).collect()
 }
 
-/// The classes that are enabled in a state.
+/// Returns the classes that are enabled in a state, as bits.
 fn labels(graph: &Graph, state: StateIndex) -> u64 {
     graph.labels(state).iter().fold(0, |set, label| set | 1 << label)
 }
 
-/// The states that are reached from some by ways on which each state `may` be.
+/// Returns the states that are reachable from `from` through states for which `may` is true.
 fn reached(
     graph: &Graph,
     from: &[StateIndex],
@@ -130,8 +133,8 @@ fn reached(
     }
 }
 
-/// Of all parts of a region that have a fair cycle through all of them, the one with the lowest
-/// state.
+/// Returns the component of a region that has a fair cycle through all of it; of several, the one
+/// with the lowest state.
 fn fair_part(graph: &Graph, region: Vec<StateIndex>, owed: Owed<'_>) -> Option<Vec<StateIndex>> {
     let mut regions = Regions::new(graph);
     let mut best: Option<Vec<StateIndex>> = None;
@@ -140,19 +143,19 @@ fn fair_part(graph: &Graph, region: Vec<StateIndex>, owed: Owed<'_>) -> Option<V
         for part in regions.components(&region) {
             regions.set_apart(&part);
             let is_lower = best.as_ref().is_none_or(|best| part.iter().min() < best.iter().min());
-            match judge(graph, &regions, &part, owed) {
-                Judged::Fair if is_lower => best = Some(part),
-                Judged::Fair | Judged::Unfair => {}
-                Judged::Outside(states) => left.push(states),
+            match classify(graph, &regions, &part, owed) {
+                Verdict::Fair if is_lower => best = Some(part),
+                Verdict::Fair | Verdict::Unfair => {}
+                Verdict::Outside(states) => left.push(states),
             }
         }
     }
     best
 }
 
-/// What a strongly connected part has.
-enum Judged {
-    /// A walk through all of it is fair.
+/// The verdict on a strongly connected component.
+enum Verdict {
+    /// A cycle through all of it is fair.
     Fair,
     /// No run that stays in it is fair.
     Unfair,
@@ -160,8 +163,8 @@ enum Judged {
     Outside(Vec<StateIndex>),
 }
 
-/// Asks a part that is a region of its own.
-fn judge(graph: &Graph, regions: &Regions<'_>, part: &[StateIndex], owed: Owed<'_>) -> Judged {
+/// Classifies a component that is a region of its own.
+fn classify(graph: &Graph, regions: &Regions<'_>, part: &[StateIndex], owed: Owed<'_>) -> Verdict {
     let (mut all, mut any, mut taken) = (u64::MAX, 0, 0u64);
     for state in part {
         let enabled = labels(graph, *state);
@@ -171,18 +174,18 @@ fn judge(graph: &Graph, regions: &Regions<'_>, part: &[StateIndex], owed: Owed<'
         inner.for_each(|(_, label)| taken |= 1 << label);
     }
     if owed.of(Fairness::Weak) & all & !taken != 0 {
-        return Judged::Unfair;
+        return Verdict::Unfair;
     }
     match owed.of(Fairness::Strong) & any & !taken {
-        0 => Judged::Fair,
+        0 => Verdict::Fair,
         never => {
             let is_left = |state: &StateIndex| labels(graph, *state) & never == 0;
-            Judged::Outside(part.iter().copied().filter(is_left).collect())
+            Verdict::Outside(part.iter().copied().filter(is_left).collect())
         }
     }
 }
 
-/// A walk in a fair part, from a state of it and back, on which no class is starved.
+/// A closed walk in a fair component on which no class is starved.
 struct Round<'a> {
     graph: &'a Graph,
     inside: &'a [bool],
@@ -207,8 +210,8 @@ impl Round<'_> {
         self.steps
     }
 
-    /// Takes a transition of a class or comes to a state that excuses from it, unless it did. A
-    /// part that is fair to a class without either is one in which that class is never enabled.
+    /// Takes a transition of a class, or reaches a state that excuses from it, unless the walk
+    /// already has one. In a fair component a class without either is enabled nowhere.
     fn serve(&mut self, class: usize, excuses: impl Fn(&Self, StateIndex) -> bool) {
         let is_of =
             |round: &Self, step: Step| usize::from(round.graph.labels(step.0)[step.1]) == class;
@@ -228,7 +231,7 @@ impl Round<'_> {
         labels(self.graph, state) >> class & 1 == 1
     }
 
-    /// Where the walk is.
+    /// Returns the state where the walk is.
     fn at(&self) -> StateIndex {
         self.steps.last().map_or(self.first, |step| self.target(*step))
     }
@@ -237,25 +240,25 @@ impl Round<'_> {
         self.graph.successors(state)[place]
     }
 
-    /// A transition of a state within the part.
+    /// Returns a transition of a state that stays in the component.
     fn step(&self, state: StateIndex, is_wanted: impl Fn(&Self, Step) -> bool) -> Option<Step> {
         let steps = (0..self.graph.successors(state).len()).map(|place| (state, place));
         let mut inner = steps.filter(|step| self.inside[self.target(*step) as usize]);
         inner.find(|step| is_wanted(self, *step))
     }
 
-    /// Walks on to the nearest state that is wanted; → whether there is one.
+    /// Extends the walk to the nearest wanted state; returns false if there is none.
     fn go(&mut self, is_wanted: impl Fn(&Self, StateIndex) -> bool) -> bool {
         let may = |state: StateIndex| self.inside[state as usize];
-        let way = walk(self.graph, &[self.at()], may, |state| is_wanted(self, state));
-        let is_there = way.is_some();
-        self.steps.extend(way.into_iter().flatten());
+        let path = walk(self.graph, &[self.at()], may, |state| is_wanted(self, state));
+        let is_there = path.is_some();
+        self.steps.extend(path.into_iter().flatten());
         is_there
     }
 }
 
-/// A shortest walk from one of some states to one that is `wanted`, through states in which it
-/// `may` be.
+/// Returns a shortest walk from one of some states to a `wanted` one, through states for which
+/// `may` is true.
 fn walk(
     graph: &Graph,
     from: &[StateIndex],
@@ -271,9 +274,9 @@ fn walk(
     while let Some(state) = queue.pop_front() {
         if wanted(state) {
             let back = |step: &Step| before[step.0 as usize];
-            let mut way: Vec<_> = std::iter::successors(before[state as usize], back).collect();
-            way.reverse();
-            return Some(way);
+            let mut path: Vec<_> = std::iter::successors(before[state as usize], back).collect();
+            path.reverse();
+            return Some(path);
         }
         for (place, target) in graph.successors(state).iter().enumerate() {
             if may(*target) && !std::mem::replace(&mut known[*target as usize], true) {

@@ -1,6 +1,6 @@
 //! The strongly connected components of a graph, and of ever smaller regions of it.
 //!
-//! A region is a number that its states carry; a transition counts if it stays within one.
+//! A region is a number assigned to its states; a transition belongs to it if it stays within.
 
 use crate::graph::{Graph, cyclic_components};
 use crate::search::StateIndex;
@@ -8,7 +8,7 @@ use crate::search::StateIndex;
 /// The regions of a graph.
 pub(super) struct Regions<'a> {
     graph: &'a Graph,
-    /// For each state, the region that it is in now.
+    /// The current region of each state.
     region: Vec<u32>,
     count: u32,
 }

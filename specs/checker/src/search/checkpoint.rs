@@ -1,16 +1,15 @@
-//! A search that a limit cut short, kept so that it can go on.
+//! Checkpoints: a search that a limit interrupted, saved so that it can resume.
 //!
-//! A limit strikes between two blocks of a generation, when all that the earlier ones led to is
-//! known and counted. So nothing has to be dropped, and nothing is done twice. What is kept of a
-//! state is its way: the number of the state that it was reached from, and the place of the action.
-//! To go on, each state is made anew by one step, in the order of the numbers. Where it is kept
-//! follows from its hash, its number from where it is kept, and the order in which states are
-//! expanded from both: so all of these are again what they were, and the search goes on as if it
-//! had never stopped.
+//! A limit takes effect between two blocks of a generation, when all successors of the earlier
+//! blocks are inserted and counted. So no work is lost, and none is repeated. For each state only
+//! its edge is saved: the number of its parent, and the index of the action. To resume, each state
+//! is recomputed by one step, in the order of the numbers. Its place follows from its hash, its
+//! number from its place, and the order of expansion from both: so all of these are the same as
+//! before, and the search continues as if it had never stopped.
 //!
-//! Whether they are is seen by a digest of every state in its place. A model that makes the same
-//! states, but lets other things happen in those that were expanded, is not seen; whoever keeps
-//! checkpoints must know that the model is the same.
+//! A digest of all states in their places verifies this. It does not detect a model that has the
+//! same states but different transitions from those already expanded; whoever stores checkpoints
+//! must make sure that the model is the same.
 
 use super::exploration::StateIndex;
 use super::found::Counts;
@@ -26,64 +25,64 @@ use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Where a search was cut short: some eight bytes a state.
+/// An interrupted search, in about eight bytes a state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     states: StateIndex,
-    /// So many states have been expanded.
+    /// Number of states that have been expanded.
     expanded: StateIndex,
-    /// What the states from each of these on cost. The last generation to begin among the expanded
-    /// ones is being expanded.
+    /// First state and cost of each generation. The last generation that begins among the expanded
+    /// states is being expanded.
     generations: Vec<(StateIndex, Cost)>,
-    /// The ways to all states but the initial ones.
-    ways: Vec<Way>,
-    /// The ways to what costs more faults, by what it costs.
-    deferred: Vec<(Cost, Vec<Way>)>,
+    /// The edges to all states but the initial ones.
+    edges: Vec<Edge>,
+    /// The edges to the deferred candidates, by cost.
+    deferred: Vec<(Cost, Vec<Edge>)>,
     depth_max: Option<u32>,
     counts: Counts,
     bad: Vec<Option<StateIndex>>,
     digest: u64,
 }
 
-/// From which state, and by which of its actions.
+/// An edge to a state: its parent, and the index of the action among the parent's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Way {
+struct Edge {
     parent: StateIndex,
     action: u16,
 }
 
-/// Why a search cannot go on from a checkpoint.
+/// The reason why a search cannot resume from a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// Its limit of steps is another one: what is behind that was left out, or would be.
-    #[error("it was made with another limit of steps")]
+    /// The checkpoint was made with another depth limit, which left out other states.
+    #[error("it was made with another depth limit")]
     Depth,
-    /// Its numbers do not fit together, or not the questions.
-    #[error("it contradicts itself, or it is of other questions")]
+    /// Its numbers are inconsistent, or do not match the number of properties.
+    #[error("it contradicts itself, or was made for other properties")]
     Contradiction,
-    /// A step that cannot be made.
-    #[error("the model cannot make the step from state {0} by its action {1}")]
+    /// The model cannot execute a step.
+    #[error("the model has no step from state {0} by action {1}")]
     NoStep(StateIndex, u16),
-    /// A step that leads to a known state.
-    #[error("the step from state {0} by its action {1} leads to a state that is there already")]
+    /// A step leads to a state that is already known.
+    #[error("the step from state {0} by action {1} leads to a state that is already known")]
     Twice(StateIndex, u16),
-    /// What is made is not what was found.
-    #[error("the model makes other states than those that were found")]
+    /// The recomputed states differ from the saved ones.
+    #[error("the model reaches other states than those recorded")]
     OtherStates,
 }
 
 impl Checkpoint {
-    /// How many states were found.
+    /// Returns the number of states that were found.
     pub fn states(&self) -> u32 {
         self.states
     }
 
-    /// How many of them were expanded.
+    /// Returns how many of them were expanded.
     pub fn expanded(&self) -> u32 {
         self.expanded
     }
 
-    /// The generations: the numbers of their states, and what those cost.
+    /// Iterates over the generations: the numbers of their states, and their cost.
     fn generations(&self) -> impl Iterator<Item = (Range<StateIndex>, Cost)> {
         let ends = self.generations.iter().skip(1).map(|(first, _)| *first);
         let ends = ends.chain([self.states]);
@@ -91,20 +90,20 @@ impl Checkpoint {
     }
 
     fn initial(&self) -> StateIndex {
-        self.states.saturating_sub(StateIndex::try_from(self.ways.len()).unwrap_or(self.states))
+        self.states.saturating_sub(StateIndex::try_from(self.edges.len()).unwrap_or(self.states))
     }
 
-    fn ways(&self, states: &Range<StateIndex>) -> &[Way] {
+    fn edges(&self, states: &Range<StateIndex>) -> &[Edge] {
         let at = |state: StateIndex| (state - self.initial()) as usize;
-        &self.ways[at(states.start)..at(states.end)]
+        &self.edges[at(states.start)..at(states.end)]
     }
 
-    /// Whether its numbers fit together.
+    /// Returns true if the numbers are consistent.
     fn is_sound(&self) -> bool {
         let mut generations = self.generations();
         let first = generations.next().is_some_and(|(states, _)| states == (0..self.initial()));
         first
-            && self.ways.len() + self.initial() as usize == self.states as usize
+            && self.edges.len() + self.initial() as usize == self.states as usize
             && generations.all(|(states, _)| states.start <= states.end)
             && self.expanded < self.states
     }
@@ -121,7 +120,7 @@ impl Checkpoint {
 }
 
 impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
-    /// What it takes to go on later. It was cut short by a limit.
+    /// Returns the checkpoint of a search that a limit interrupted.
     pub(super) fn checkpoint(&mut self) -> Checkpoint {
         let (first, _) = *self.numbers.generations().last().expect("a limit strikes within one");
         let expanded = StateIndex::try_from(self.expanded).expect("states are numbered by u32");
@@ -132,8 +131,8 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
             states,
             expanded: first + expanded,
             generations: self.numbers.generations().to_vec(),
-            ways: (0..states).filter_map(|state| self.way_to(state)).collect(),
-            deferred: self.ways_deferred(),
+            edges: (0..states).filter_map(|state| self.edge_to(state)).collect(),
+            deferred: self.deferred_edges(),
             depth_max: self.limits.depth_max,
             counts: self.counts.clone(),
             bad: self.bad.iter().map(|at| at.map(|place| self.numbers.of(place))).collect(),
@@ -141,30 +140,30 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
         }
     }
 
-    fn way(&self, parent: Place, action: u16) -> Option<Way> {
-        (parent != Place::NONE).then(|| Way { parent: self.numbers.of(parent), action })
+    fn edge(&self, parent: Place, action: u16) -> Option<Edge> {
+        (parent != Place::NONE).then(|| Edge { parent: self.numbers.of(parent), action })
     }
 
-    fn way_to(&self, state: StateIndex) -> Option<Way> {
+    fn edge_to(&self, state: StateIndex) -> Option<Edge> {
         let place = self.numbers.place(state);
         let shard = &self.shards[place.shard()];
-        self.way(shard.parents[place.index()], shard.actions[place.index()])
+        self.edge(shard.parents[place.index()], shard.actions[place.index()])
     }
 
-    fn ways_deferred(&self) -> Vec<(Cost, Vec<Way>)> {
-        let mut ways: BTreeMap<Cost, Vec<Way>> = BTreeMap::new();
+    fn deferred_edges(&self) -> Vec<(Cost, Vec<Edge>)> {
+        let mut edges: BTreeMap<Cost, Vec<Edge>> = BTreeMap::new();
         for (cost, candidates) in self.shards.iter().flat_map(|shard| shard.deferred.iter()) {
-            let some = candidates.iter().filter_map(|it| self.way(it.parent, it.action));
-            ways.entry(cost).or_default().extend(some);
+            let some = candidates.iter().filter_map(|it| self.edge(it.parent, it.action));
+            edges.entry(cost).or_default().extend(some);
         }
-        ways.into_iter().collect()
+        edges.into_iter().collect()
     }
 
-    /// Of all states in their places.
+    /// Returns a digest of all states in their places.
     fn digest(&self) -> u64 {
         let mut digest = FxHasher::default();
         for shard in &self.shards {
-            shard.keys.iter().for_each(|key| digest.write_u64(Key::<S>::again(key)));
+            shard.keys.iter().for_each(|key| digest.write_u64(Key::<S>::stored_hash(key)));
             for candidate in shard.deferred.iter().flat_map(|(_, candidates)| candidates) {
                 digest.write_u64(Exact::hash(&candidate.state));
             }
@@ -172,9 +171,9 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
         digest.finish()
     }
 
-    /// Makes everything as it was, in a search that has not begun, and returns the states that were
+    /// Restores everything in a search that has not begun, and returns the generation that was
     /// being expanded.
-    pub(super) fn remake<M>(&mut self, model: &M, from: Checkpoint) -> Result<Vec<Place>, Unusable>
+    pub(super) fn restore<M>(&mut self, model: &M, from: Checkpoint) -> Result<Vec<Place>, Unusable>
     where
         M: Model<State = S> + Sync,
     {
@@ -184,13 +183,13 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
             if at == 0 {
                 self.begin(model.init_states());
             } else {
-                self.remake_states(model, from.ways(&states))?;
+                self.restore_states(model, from.edges(&states))?;
             }
             if states.start <= from.expanded {
                 (frontier, first) = (self.open(cost), states.start);
             }
         }
-        self.remake_deferred(model, &from.deferred)?;
+        self.restore_deferred(model, &from.deferred)?;
         if self.digest() != from.digest {
             return Err(Unusable::OtherStates);
         }
@@ -203,36 +202,36 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
         Ok(frontier)
     }
 
-    /// The states of a generation.
-    fn remake_states<M>(&mut self, model: &M, ways: &[Way]) -> Result<(), Unusable>
+    /// Recomputes the states of a generation.
+    fn restore_states<M>(&mut self, model: &M, edges: &[Edge]) -> Result<(), Unusable>
     where
         M: Model<State = S> + Sync,
     {
-        for block in ways.chunks(BLOCK) {
-            for (candidate, way) in self.follow_all(model, block)?.into_iter().zip(block) {
+        for block in edges.chunks(BLOCK) {
+            for (candidate, edge) in self.follow_all(model, block)?.into_iter().zip(block) {
                 let hash = Exact::hash(&candidate.state);
                 let shard = &mut self.shards[shard_of(hash)];
                 let known = shard.keys.len();
                 shard.insert(hash, candidate);
                 if shard.keys.len() == known {
-                    return Err(Unusable::Twice(way.parent, way.action));
+                    return Err(Unusable::Twice(edge.parent, edge.action));
                 }
             }
         }
         Ok(())
     }
 
-    fn remake_deferred<M>(
+    fn restore_deferred<M>(
         &mut self,
         model: &M,
-        deferred: &[(Cost, Vec<Way>)],
+        deferred: &[(Cost, Vec<Edge>)],
     ) -> Result<(), Unusable>
     where
         M: Model<State = S> + Sync,
     {
-        for (cost, ways) in deferred {
+        for (cost, edges) in deferred {
             self.shards[0].deferred.keep_cost(*cost);
-            for candidate in self.follow_all(model, ways)? {
+            for candidate in self.follow_all(model, edges)? {
                 let shard = &mut self.shards[shard_of(Exact::hash(&candidate.state))];
                 shard.deferred.push(*cost, candidate);
             }
@@ -240,15 +239,15 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
         Ok(())
     }
 
-    fn follow_all<M>(&self, model: &M, ways: &[Way]) -> Result<Vec<Candidate<S>>, Unusable>
+    fn follow_all<M>(&self, model: &M, edges: &[Edge]) -> Result<Vec<Candidate<S>>, Unusable>
     where
         M: Model<State = S> + Sync,
     {
-        let pieces = ways.chunks(self.limits.piece_of(ways.len())).collect();
-        let made = in_parallel(self.limits.threads_for(ways.len()), pieces, |piece: &[Way]| {
-            let follow = |way: &Way| {
-                let made = self.follow(model, *way);
-                made.ok_or(Unusable::NoStep(way.parent, way.action))
+        let pieces = edges.chunks(self.limits.piece_of(edges.len())).collect();
+        let made = in_parallel(self.limits.threads_for(edges.len()), pieces, |piece: &[Edge]| {
+            let follow = |edge: &Edge| {
+                let made = self.follow(model, *edge);
+                made.ok_or(Unusable::NoStep(edge.parent, edge.action))
             };
             piece.iter().map(follow).collect::<Result<Vec<_>, _>>()
         });
@@ -256,9 +255,9 @@ impl<S: Clone + Eq + Hash + Send + Sync> Search<S, Exact<S>> {
         Ok(made.into_iter().flatten().collect())
     }
 
-    /// What a way leads to; `None` of one that the model does not know, or on which it panics.
-    fn follow<M: Model<State = S>>(&self, model: &M, way: Way) -> Option<Candidate<S>> {
-        let Way { parent, action } = way;
+    /// Follows an edge; `None` if the model has no such transition, or panics.
+    fn follow<M: Model<State = S>>(&self, model: &M, edge: Edge) -> Option<Candidate<S>> {
+        let Edge { parent, action } = edge;
         let parent = (parent < self.numbers.count()).then(|| self.numbers.place(parent))?;
         let from = &self.shards[parent.shard()].keys[parent.index()].0;
         let step = || {

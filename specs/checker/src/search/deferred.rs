@@ -1,12 +1,13 @@
-//! Candidates that cost more faults than those being expanded, kept until their cost has its turn.
+//! Candidates that cost more faults than the states being expanded, deferred until all cheaper
+//! states are known.
 //!
-//! Invariant: `capacity` is the sum of the lists' capacities. It is counted along the way, because
-//! memory is weighed at each generation and there may be a list for each cost of all generations.
+//! Invariant: `capacity` is the sum of the lists' capacities. It is maintained incrementally,
+//! because each block measures memory and there may be a list for each cost of all generations.
 
 use super::place::{Candidate, Cost};
 use std::collections::BTreeMap;
 
-/// Candidates by what they cost.
+/// Candidates by cost.
 #[derive(Debug)]
 pub(super) struct Deferred<S> {
     by_cost: BTreeMap<Cost, Vec<Candidate<S>>>,
@@ -27,34 +28,34 @@ impl<S> Deferred<S> {
         self.capacity += list.capacity() - before;
     }
 
-    /// Gives a cost its turn even if no candidate has it.
+    /// Makes sure that a cost has a generation, even an empty one.
     pub(super) fn keep_cost(&mut self, cost: Cost) {
         self.by_cost.entry(cost).or_default();
     }
 
-    /// Takes the candidates of a cost out.
+    /// Removes and returns the candidates of a cost.
     pub(super) fn take(&mut self, cost: Cost) -> Vec<Candidate<S>> {
         let list = self.by_cost.remove(&cost).unwrap_or_default();
         self.capacity -= list.capacity();
         list
     }
 
-    /// The lowest cost that waits for its turn.
+    /// Returns the lowest deferred cost.
     pub(super) fn lowest(&self) -> Option<Cost> {
         self.by_cost.keys().next().copied()
     }
 
-    /// Drops candidates. Their costs stay: each has its turn, whoever is left.
+    /// Drops candidates for which `keeps` is false. Their costs stay, even with no candidate left.
     pub(super) fn retain(&mut self, keeps: impl Fn(&Candidate<S>) -> bool) {
         self.by_cost.values_mut().for_each(|list| list.retain(&keeps));
     }
 
-    /// Costs and their candidates, the lowest first.
+    /// Iterates over the costs, lowest first, with their candidates.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Cost, &[Candidate<S>])> {
         self.by_cost.iter().map(|(cost, list)| (*cost, list.as_slice()))
     }
 
-    /// What it takes, but for what is behind pointers of states.
+    /// Returns the size in bytes, without what states own on the heap.
     pub(super) fn bytes(&self) -> usize {
         self.capacity * size_of::<Candidate<S>>()
     }
@@ -65,7 +66,7 @@ mod tests {
     use super::{Candidate, Deferred};
     use crate::search::place::Place;
 
-    /// What is counted is what there is, after each kind of change.
+    /// The counted capacity matches the lists after each kind of change.
     #[test]
     fn capacity_is_the_sum_of_the_lists_capacities() {
         let candidate = |state| Candidate { state, parent: Place::NONE, action: 0, faults: 0 };

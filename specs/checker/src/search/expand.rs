@@ -1,5 +1,5 @@
-//! The expansion of a block: threads judge its states and follow their actions, then each shard
-//! takes in the successors that belong to it.
+//! Expansion of a block: threads check its states and execute their actions, then each shard
+//! inserts the successors that belong to it.
 
 use super::Search;
 use super::found::Found;
@@ -13,7 +13,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl<S: Send + Sync, K: Key<S>> Search<S, K> {
-    /// Expands a block, piece by piece.
+    /// Expands a block; threads take it in pieces.
     pub(super) fn expand<M>(
         &self,
         model: &M,
@@ -36,7 +36,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         })
     }
 
-    /// Judges a state and follows its actions. A panic ends it.
+    /// Checks a state and executes its actions. A panic ends the piece.
     fn expand_one<M: Model<State = S>>(
         &self,
         model: &M,
@@ -62,16 +62,16 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
                 return;
             }
             let own = K::hash(state);
-            for (action, what) in (0u16..).zip(actions.drain(..)) {
-                doing = Some(action);
-                let (faults, kind) = (observer.faults(&what), observer.kind(&what));
-                let Some(next) = model.next_state(state, what) else { continue };
+            for (index, action) in (0u16..).zip(actions.drain(..)) {
+                doing = Some(index);
+                let (faults, kind) = (observer.faults(&action), observer.kind(&action));
+                let Some(next) = model.next_state(state, action) else { continue };
                 found.taken[kind] += 1;
                 found.note_bad(observer.edge(state, &next), place);
                 let hash = K::hash(&next);
-                let stays = hash == own && K::are_one(state, &next, hash);
+                let stays = hash == own && K::is_same(state, &next, hash);
                 if !stays {
-                    let candidate = Candidate { state: next, parent: place, action, faults };
+                    let candidate = Candidate { state: next, parent: place, action: index, faults };
                     found.keep::<K>(hash, candidate);
                 }
             }
@@ -82,7 +82,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         }
     }
 
-    /// Makes known what the pieces of a block have found.
+    /// Inserts the successors that the pieces of a block have found.
     pub(super) fn take_in(&mut self, mut found: Vec<Found<S>>) {
         let candidates = found.iter().map(Found::transitions).sum::<u64>();
         let cost = self.cost;
@@ -104,11 +104,11 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         }
     }
 
-    /// Adds up what a piece has counted.
+    /// Adds the counts of a piece.
     fn count(&mut self, found: Found<S>) {
         self.counts.add(&found);
-        for (question, place) in found.firsts {
-            self.bad[question].get_or_insert(place);
+        for (property, place) in found.firsts {
+            self.bad[property].get_or_insert(place);
         }
         if found.panic.is_some() && self.panic.is_none() {
             (self.panic, self.cut) = (found.panic, Some(StopReason::Panic));
@@ -119,5 +119,5 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without words".to_owned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
 }

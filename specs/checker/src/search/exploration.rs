@@ -1,7 +1,7 @@
-//! A finished search: every state, numbered, with a cheapest run to each.
+//! A finished search: all reachable states, numbered, with a cheapest run to each.
 //!
-//! States are numbered as they were found: generation by generation, each of one cost, and within
-//! a generation by their places. So a state comes after the one that it was reached from.
+//! States are numbered in the order in which they were found: generation by generation (all states
+//! of one cost), and within a generation by their places. So a state comes after its parent.
 
 use super::place::{Cost, Place, SHARDS, shard_of};
 use super::shard::{Exact, Key, Shard};
@@ -12,15 +12,15 @@ use std::ops::Range;
 /// The number of a state; the initial states come first.
 pub type StateIndex = u32;
 
-/// Numbers of states: their order in which they were found, and where they are kept.
+/// The numbering of the states: the order in which they were found, and the place of each.
 #[derive(Debug)]
 pub(super) struct Numbers {
-    /// What the states from this one on cost.
+    /// For each generation, its first state and the cost of its states.
     generations: Vec<(StateIndex, Cost)>,
-    /// Stretches of states with successive numbers that are kept side by side: the first of them,
-    /// and its place.
+    /// Ranges of states with consecutive numbers and consecutive places: the first state, and its
+    /// place.
     stretches: Vec<(StateIndex, Place)>,
-    /// For each shard the same: the index of the first, and its number.
+    /// The same ranges by shard: the index of the first state, and its number.
     by_shard: Vec<Vec<(usize, StateIndex)>>,
     count: StateIndex,
 }
@@ -33,12 +33,12 @@ impl Default for Numbers {
 }
 
 impl Numbers {
-    /// The next states have this cost.
+    /// Begins a generation of this cost.
     pub(super) fn begin(&mut self, cost: Cost) {
         self.generations.push((self.count, cost));
     }
 
-    /// The states of a shard with these indices are numbered next.
+    /// Numbers the states at these indices of a shard.
     pub(super) fn add(&mut self, shard: usize, indices: Range<usize>) {
         if !indices.is_empty() {
             self.stretches.push((self.count, Place::new(shard, indices.start)));
@@ -52,12 +52,12 @@ impl Numbers {
         self.generations.is_empty()
     }
 
-    /// What the states from each of these on cost.
+    /// Returns each generation's first state and cost.
     pub(super) fn generations(&self) -> &[(StateIndex, Cost)] {
         &self.generations
     }
 
-    /// How many states have one.
+    /// Returns how many states are numbered.
     pub(super) fn count(&self) -> StateIndex {
         self.count
     }
@@ -66,7 +66,7 @@ impl Numbers {
         self.generations[self.generations.partition_point(|(first, _)| *first <= state) - 1].1
     }
 
-    /// Where a state is; `state` must be below [`Self::count`].
+    /// Returns the place of a state; `state` must be below [`Self::count`].
     pub(super) fn place(&self, state: StateIndex) -> Place {
         let after = self.stretches.partition_point(|(first, _)| *first <= state);
         let (first, place) = self.stretches[after - 1];
@@ -85,21 +85,21 @@ impl Numbers {
 pub struct Exploration<S, K = Exact<S>> {
     pub(super) shards: Vec<Shard<S, K>>,
     pub(super) numbers: Numbers,
-    /// How many transitions were followed.
+    /// Number of transitions executed.
     pub transitions: u64,
-    /// The greatest number of steps of a cheapest run.
+    /// Length in steps of the longest of the cheapest runs.
     pub depth: u32,
-    /// For each question the first state of which, or of an edge from which, a judge said bad.
+    /// For each property the first state that violates it, or from which a transition violates it.
     pub bad: Vec<Option<StateIndex>>,
-    /// For each question in how many states a judge said good.
+    /// For each property the number of states that witness it.
     pub good: Vec<u64>,
-    /// For each kind of action how many transitions it made.
+    /// For each kind of action the number of its transitions.
     pub taken: Vec<u64>,
-    /// What cut the search short; `None`: it is complete.
+    /// The reason why the search is incomplete; `None` if it is exhaustive.
     pub cut: Option<StopReason>,
-    /// The model's panic, where it panicked.
+    /// The model's panic, if it panicked.
     pub panic: Option<Panic>,
-    /// The most memory that it took at a time, without what is behind pointers of states.
+    /// Peak memory in bytes, without what states own on the heap.
     pub bytes: u64,
 }
 
@@ -114,25 +114,25 @@ impl<S, K> fmt::Debug for Exploration<S, K> {
 }
 
 impl<S, K> Exploration<S, K> {
-    /// How many states there are.
+    /// Returns the number of states.
     pub fn states(&self) -> u32 {
         self.numbers.count
     }
 
-    /// How likely it is that two different states were taken for one, if they are known by 64 bits:
-    /// n² / 2⁶⁵.
+    /// Estimates the probability that two states collided if they are stored as 64 bits each (hash
+    /// compaction): n² / 2⁶⁵.
     pub fn collision_estimate(&self) -> f64 {
         let n = f64::from(self.states());
         n * n / 2f64.powi(65)
     }
 
-    /// The faults and the steps of a cheapest run to a state.
+    /// Returns the cost of a cheapest run to a state: faults, then steps.
     pub fn cost_of(&self, state: StateIndex) -> (u32, u32) {
         self.numbers.cost(state)
     }
 
-    /// The state from which a state is reached by a cheapest run, and the place of the action among
-    /// that state's; `None` for an initial one.
+    /// Returns the predecessor of a state on a cheapest run, and the index of the action among the
+    /// predecessor's; `None` for an initial state.
     pub fn parent(&self, state: StateIndex) -> Option<(StateIndex, u16)> {
         let place = self.numbers.place(state);
         let shard = &self.shards[place.shard()];
@@ -140,7 +140,7 @@ impl<S, K> Exploration<S, K> {
         (parent != Place::NONE).then(|| (self.numbers.of(parent), shard.actions[place.index()]))
     }
 
-    /// A cheapest run to a state: the first state of it, and the place of each action among those
+    /// Returns a cheapest run to a state: its first state, and the index of each action among those
     /// of its state.
     pub fn run_to(&self, state: StateIndex) -> (StateIndex, Vec<u16>) {
         let (mut at, mut actions) = (state, Vec::new());
@@ -154,7 +154,7 @@ impl<S, K> Exploration<S, K> {
 }
 
 impl<S, K: Key<S>> Exploration<S, K> {
-    /// The number of a state; `None`: it was not reached.
+    /// Returns the number of a state; `None` if it was not reached.
     pub fn find(&self, state: &S) -> Option<StateIndex> {
         let hash = K::hash(state);
         let index = self.shards[shard_of(hash)].find(hash, state)?;
@@ -163,7 +163,7 @@ impl<S, K: Key<S>> Exploration<S, K> {
 }
 
 impl<S> Exploration<S> {
-    /// A state by its number.
+    /// Returns the state with this number.
     pub fn state(&self, state: StateIndex) -> &S {
         let place = self.numbers.place(state);
         &self.shards[place.shard()].keys[place.index()].0

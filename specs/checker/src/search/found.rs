@@ -1,35 +1,36 @@
-//! What the expansion of a piece has found, and what is counted over all pieces.
+//! The successors that the expansion of a piece has found, and the counts over all pieces.
 
 use super::PROPERTIES_MAX;
 use super::place::{Candidate, Place, SHARDS, shard_of};
 use super::shard::Key;
 use serde::{Deserialize, Serialize};
 
-/// So many candidates are remembered, to see at once that one was found before: as many as a core's
-/// nearest caches hold.
+/// Number of candidates remembered to detect duplicates early: as many as fit a core's nearest
+/// caches.
 const RECENT: usize = 1 << 13;
 
-/// What a piece led to.
+/// The result of expanding a piece.
 pub(super) struct Found<S> {
-    /// Successors, by shards.
+    /// Successors by shard.
     pub(super) near: Vec<Vec<Candidate<S>>>,
     /// Some bits of a candidate's hash, and its index among those of its shard.
     recent: Vec<(u32, u32)>,
-    /// Beyond the boundary so many states, and beyond the limit of steps any.
+    /// Number of states beyond the boundary.
     pub(super) beyond: u64,
+    /// True if a state at the depth limit has actions.
     pub(super) too_deep: bool,
     pub(super) good: [u64; PROPERTIES_MAX],
     pub(super) taken: [u64; PROPERTIES_MAX],
-    /// The questions with a bad answer, and where each has its first.
+    /// Properties that are violated, as bits; `firsts` has the first place for each.
     bad: u64,
     pub(super) firsts: Vec<(usize, Place)>,
     pub(super) panic: Option<(Place, Option<u16>, String)>,
 }
 
 impl<S> Found<S> {
-    /// Nothing yet, of so many states.
+    /// Creates an empty result for a piece of so many states.
     pub(super) fn new(states: usize) -> Self {
-        // A few states do not find enough for a large memory to pay.
+        // A small piece finds too few successors to amortise a large table.
         let recent = (states * 16).next_power_of_two().min(RECENT);
         Self {
             near: std::iter::repeat_with(Vec::new).take(SHARDS).collect(),
@@ -44,8 +45,8 @@ impl<S> Found<S> {
         }
     }
 
-    /// Keeps a candidate, unless it is seen that the piece has found that state before, with no
-    /// more faults.
+    /// Keeps a candidate, unless this piece is seen to have found that state before, with no more
+    /// faults.
     #[inline]
     pub(super) fn keep<K: Key<S>>(&mut self, hash: u64, candidate: Candidate<S>) {
         let near = &mut self.near[shard_of(hash)];
@@ -55,7 +56,7 @@ impl<S> Found<S> {
         if recent.0 == bits
             && let Some(known) = near.get(recent.1 as usize)
             && known.faults <= candidate.faults
-            && K::are_one(&known.state, &candidate.state, hash)
+            && K::is_same(&known.state, &candidate.state, hash)
         {
             return;
         }
@@ -92,22 +93,22 @@ fn low_half(hash: u64) -> u32 {
     u32::try_from(hash & u64::from(u32::MAX)).expect("half of it")
 }
 
-/// What a search counts.
+/// The counts of a search.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counts {
     pub(super) transitions: u64,
     pub(super) beyond: u64,
     pub(super) too_deep: bool,
-    /// For each question.
+    /// Number of witnesses of each property.
     pub(super) good: Vec<u64>,
-    /// For each kind of action.
+    /// Number of transitions of each kind of action.
     pub(super) taken: Vec<u64>,
 }
 
 impl Counts {
-    /// Nothing yet, for so many questions.
-    pub(super) fn new(questions: usize) -> Self {
-        let (good, taken) = (vec![0; questions], vec![0; PROPERTIES_MAX]);
+    /// Creates zero counts for so many properties.
+    pub(super) fn new(properties: usize) -> Self {
+        let (good, taken) = (vec![0; properties], vec![0; PROPERTIES_MAX]);
         Self { transitions: 0, beyond: 0, too_deep: false, good, taken }
     }
 

@@ -1,22 +1,22 @@
-//! The order in which the states that were found last are expanded, one that makes the search fast.
+//! The order in which the frontier is expanded, chosen for cache locality.
 //!
-//! Parents that stand side by side lead to many of the same states. So states are ordered by where
-//! their parents stood: what is found twice is mostly found again soon, and [`super::found`] drops
-//! it at once. Exact order does not pay; the children of [`FAMILY`] neighbours are a family, and
-//! stay in the order of their shards. It all depends on what the states are, never on threads.
+//! Neighbouring parents share many successors. So states are ordered by the position of their
+//! parents: a duplicate is mostly found soon after the original, and [`super::found`] drops it at
+//! once. An exact order does not pay; the children of [`FAMILY`] neighbours are a family, and keep
+//! the order of their shards. The order depends on the states only, never on threads.
 
 use super::place::{Place, SHARDS};
 use super::shard::Shard;
 
-/// So many neighbours have their children in common.
+/// Number of neighbouring parents whose children form a family.
 const FAMILY: usize = 8;
 
-/// Where the states that are being expanded stand.
+/// The positions of the states that are being expanded.
 #[derive(Debug)]
 pub(super) struct Order {
-    /// For each shard the index of the first of them, and the family of each one's children.
+    /// For each shard the index of its first such state, and the family of each one's children.
     families: Vec<(usize, Vec<u32>)>,
-    /// How many families there are, but for the one of those without a parent among them.
+    /// Number of families, without the extra one for states with no parent among them.
     count: u32,
 }
 
@@ -27,7 +27,7 @@ impl Default for Order {
 }
 
 impl Order {
-    /// The states that were found last, in order.
+    /// Returns the states that were found last, in the order to expand them.
     pub(super) fn next<S, K>(&mut self, shards: &[Shard<S, K>]) -> Vec<Place> {
         let parents = shards.iter().flat_map(|shard| &shard.parents[shard.last()]);
         let families: Vec<u32> = parents.map(|parent| self.of(*parent)).collect();
@@ -42,14 +42,14 @@ impl Order {
         frontier
     }
 
-    /// The family of a state with this parent. Who has none, or an older one, comes last.
+    /// Returns the family of a state with this parent; the last one if it has none or an older one.
     fn of(&self, parent: Place) -> u32 {
         let (first, families) = &self.families[parent.shard()];
         let known = parent.index().checked_sub(*first).and_then(|at| families.get(at));
         known.copied().unwrap_or(self.count)
     }
 
-    /// Where each family begins, if each has as much room as it needs.
+    /// Returns the index at which each family begins.
     fn room(&self, families: &[u32]) -> Vec<u32> {
         let mut room = vec![0; self.count as usize + 1];
         for family in families {
@@ -75,13 +75,13 @@ impl Order {
         self.count = count.expect("states are numbered by u32");
     }
 
-    /// What it takes.
+    /// Returns the size in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.families.iter().map(|(_, all)| all.capacity() * size_of::<u32>()).sum()
     }
 }
 
-/// Where the states that were found last are kept, shard by shard.
+/// Iterates over the places of the states that were found last, by shard.
 fn places<S, K>(shards: &[Shard<S, K>]) -> impl Iterator<Item = Place> {
     let all = shards.iter().enumerate();
     all.flat_map(|(at, shard)| shard.last().map(move |index| Place::new(at, index)))

@@ -1,21 +1,21 @@
-//! What may end a search before everything was seen.
+//! Limits that may end a search before it is exhaustive.
 
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// When to stop although there is more.
+/// Limits of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The most states, about.
+    /// Number of states (approximate).
     pub states_max: u32,
-    /// The most steps.
+    /// Number of steps of a run.
     pub depth_max: Option<u32>,
-    /// The longest time, about; some states are expanded in any time.
+    /// Time (approximate); at least one block is expanded in any case.
     pub time_max: Option<Duration>,
-    /// The most memory of this process, about.
+    /// Memory of this process in bytes (approximate).
     pub memory_max_bytes: Option<u64>,
-    /// How many threads work.
+    /// Number of threads.
     pub threads: NonZeroUsize,
 }
 
@@ -27,25 +27,25 @@ impl Default for Limits {
     }
 }
 
-/// What cut a search short.
+/// The reason why a search is incomplete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// [`Limits::states_max`].
+    /// The search reached [`Limits::states_max`].
     States(u32),
-    /// [`Limits::depth_max`].
+    /// The search reached [`Limits::depth_max`].
     Depth(u32),
-    /// [`Limits::time_max`].
+    /// The search reached [`Limits::time_max`].
     Time(Duration),
-    /// [`Limits::memory_max_bytes`].
+    /// The search reached [`Limits::memory_max_bytes`].
     Memory(u64),
-    /// The model's boundary: so many states beyond it were judged and left.
+    /// States beyond the model's boundary (so many) were checked and not expanded.
     Boundary(u64),
     /// The model panicked.
     Panic,
 }
 
 impl StopReason {
-    /// Whether the search could go on where it stopped, if the limit were another.
+    /// Returns true if the search could resume there with a higher limit.
     pub(super) fn can_resume(self) -> bool {
         matches!(self, Self::States(_) | Self::Time(_) | Self::Memory(_))
     }
@@ -64,23 +64,24 @@ impl fmt::Display for StopReason {
     }
 }
 
-/// With less to do for each, threads are not worth their while.
+/// Number of items below which a thread is not worth its overhead.
 const PIECE_MIN: usize = 16;
 
 impl Limits {
-    /// How many threads so many items are worth.
+    /// Returns the number of threads to use for so many items.
     pub(super) fn threads_for(&self, items: usize) -> NonZeroUsize {
         NonZeroUsize::new(items / PIECE_MIN)
             .map_or(NonZeroUsize::MIN, |most| self.threads.min(most))
     }
 
-    /// Small enough that no thread waits long for another. What is found does not depend on it.
+    /// Returns the size of a piece, small enough that no thread waits long for another. Results do
+    /// not depend on it.
     pub(super) fn piece_of(&self, items: usize) -> usize {
         (items / self.threads.get() / 4).max(PIECE_MIN)
     }
 }
 
-/// What this process has in memory; `None` where the kernel does not tell.
+/// Returns the resident memory of this process; `None` if the kernel does not report it.
 pub(super) fn resident_bytes() -> Option<u64> {
     const PAGE_BYTES: u64 = 4096;
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;

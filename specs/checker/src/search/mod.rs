@@ -1,23 +1,22 @@
-//! Exhaustive search over any [`stateright::Model`]: breadth first, on all cores.
+//! Exhaustive breadth-first search over any [`stateright::Model`], on all cores.
 //!
-//! What it promises, and stateright 0.31's own checkers do not:
-//! * the first run of each violation is a cheapest one: with the fewest faults, and among those
+//! Guarantees that stateright 0.31's own checkers do not give:
+//! * the first run to each violation is a cheapest one: with the fewest faults, and among those
 //!   with the fewest steps. Without faults that is a shortest run;
 //! * results are the same for any number of threads;
-//! * states are known exactly ([`explore`]), or by 64 bits ([`explore_hashed`]) with an estimate of
-//!   what that may hide;
-//! * a state beyond the model's boundary is judged before it is left;
+//! * states are stored exactly ([`explore`]), or as 64 bits ([`explore_hashed`], hash compaction)
+//!   with an estimate of the collision probability;
+//! * a state beyond the model's boundary is checked before it is dropped;
 //! * a panic of the model is a finding with the run that leads to it;
-//! * what cut the search short is said, and without a cut it was complete;
-//! * what a limit cut short can go on later, to the same end ([`explore_in_runs`]).
+//! * an incomplete search names its reason; without one it was exhaustive;
+//! * a search that a limit interrupted can resume later, with the same result
+//!   ([`explore_in_runs`]).
 //!
-//! States are settled generation by generation, each of one [cost](Observer::faults). A generation
-//! is expanded block by block: the threads take pieces of a block and sort what they find by
-//! shards; then they take shards, each of which takes in what was found for it, in the order of the
-//! pieces. Successors by a fault wait until everything with fewer faults is settled. So nothing is
-//! locked, and nothing depends on who was first.
-//!
-//! This module knows nothing of what is modelled.
+//! States are explored generation by generation; a generation has one [cost](Observer::faults). It
+//! is expanded block by block: the threads take pieces of a block and sort the successors by shard;
+//! then they take shards, and insert the successors of each in the order of the pieces. Successors
+//! by a fault are deferred until all states with fewer faults are known. So no lock is needed, and
+//! no result depends on the scheduling of threads.
 
 mod checkpoint;
 mod deferred;
@@ -47,18 +46,18 @@ use stateright::Model;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// A panic of the model or of a judge.
+/// A panic of the model or of the observer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Panic {
-    /// In which state.
+    /// The state in which it happened.
     pub state: StateIndex,
-    /// By which of its actions; `None`: before any was done.
+    /// The index of the action that panicked; `None` if it happened before any action.
     pub action: Option<u16>,
-    /// What it said.
+    /// The panic's message.
     pub message: String,
 }
 
-/// Explores everything that can be reached. Each state is kept.
+/// Explores all reachable states and stores each of them.
 pub fn explore<M>(model: &M, observer: &impl Observer<M>, limits: Limits) -> Exploration<M::State>
 where
     M: Model + Sync,
@@ -67,7 +66,7 @@ where
     run(model, observer, limits)
 }
 
-/// Explores everything that can be reached. Of each state 64 bits are kept: see
+/// Explores all reachable states and stores 64 bits of each: see
 /// [`Exploration::collision_estimate`].
 pub fn explore_hashed<M>(
     model: &M,
@@ -81,16 +80,16 @@ where
     run(model, observer, limits)
 }
 
-/// Explores as [`explore`] does, in as many runs as it takes: from the beginning, or from where an
-/// earlier run of the same model, judge and limit of steps was cut short. What the last run returns
-/// is what one run would have.
+/// Explores as [`explore`] does, in as many runs as it takes: from the initial states, or from the
+/// checkpoint of an earlier run with the same model, observer and depth limit. The last run returns
+/// what a single run would have.
 ///
-/// With the exploration a checkpoint is returned where a limit of states, time or memory has cut it
-/// short: the next run can go on from there. A run expands some states at least whatever the time;
-/// limits of states and of memory count what earlier runs have found, too.
+/// The checkpoint returned is `Some` if a limit of states, time or memory interrupted the search;
+/// the next run can resume from it. A run expands at least one block, even without time left;
+/// limits of states and of memory include the states of earlier runs.
 ///
 /// # Errors
-/// The checkpoint is not one of such a search.
+/// If the checkpoint does not belong to this search.
 pub fn explore_in_runs<M>(
     model: &M,
     observer: &impl Observer<M>,
@@ -104,15 +103,15 @@ where
     let mut search = Search::new(observer.property_count(), limits);
     let mut frontier = Vec::new();
     match from {
-        Some(checkpoint) => frontier = search.remake(model, checkpoint)?,
+        Some(checkpoint) => frontier = search.restore(model, checkpoint)?,
         None => search.begin(model.init_states()),
     }
-    search.go_on(model, observer, frontier);
+    search.expand_all(model, observer, frontier);
     let checkpoint = search.cut.is_some_and(StopReason::can_resume).then(|| search.checkpoint());
     Ok((search.finish(), checkpoint))
 }
 
-/// So many states are expanded before what they led to is taken in.
+/// Number of states that are expanded before their successors are inserted.
 const BLOCK: usize = 1 << 17;
 
 fn run<M, K>(model: &M, observer: &impl Observer<M>, limits: Limits) -> Exploration<M::State, K>
@@ -123,21 +122,22 @@ where
 {
     let mut search = Search::new(observer.property_count(), limits);
     search.begin(model.init_states());
-    search.go_on(model, observer, Vec::new());
+    search.expand_all(model, observer, Vec::new());
     search.finish()
 }
 
-/// A search under way.
+/// A search in progress.
 struct Search<S, K> {
     shards: Vec<Shard<S, K>>,
     numbers: Numbers,
     order: Order,
-    /// What the states that are being expanded cost, and how many of them have been.
+    /// Cost of the states that are being expanded.
     cost: Cost,
+    /// Number of states of the generation that have been expanded.
     expanded: usize,
     limits: Limits,
     started: Instant,
-    has_gone_on: bool,
+    has_expanded: bool,
     cut: Option<StopReason>,
     counts: Counts,
     depth: u32,
@@ -147,8 +147,8 @@ struct Search<S, K> {
 }
 
 impl<S: Send + Sync, K: Key<S>> Search<S, K> {
-    fn new(questions: usize, limits: Limits) -> Self {
-        assert!(questions <= PROPERTIES_MAX, "{questions} questions");
+    fn new(properties: usize, limits: Limits) -> Self {
+        assert!(properties <= PROPERTIES_MAX, "{properties} properties, at most {PROPERTIES_MAX}");
         Self {
             shards: std::iter::repeat_with(Shard::default).take(SHARDS).collect(),
             numbers: Numbers::default(),
@@ -157,12 +157,12 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
             expanded: 0,
             limits,
             started: Instant::now(),
-            has_gone_on: false,
+            has_expanded: false,
             cut: None,
-            counts: Counts::new(questions),
+            counts: Counts::new(properties),
             depth: 0,
             bytes: 0,
-            bad: vec![None; questions],
+            bad: vec![None; properties],
             panic: None,
         }
     }
@@ -175,30 +175,30 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         }
     }
 
-    /// Expands these states, from the first that was not, and whatever they lead to, until a limit
-    /// is reached.
-    fn go_on<M>(&mut self, model: &M, observer: &impl Observer<M>, frontier: Vec<Place>)
+    /// Expands these states, from the first one not yet expanded, and all that follow, until a
+    /// limit is reached.
+    fn expand_all<M>(&mut self, model: &M, observer: &impl Observer<M>, frontier: Vec<Place>)
     where
         M: Model<State = S> + Sync,
     {
         let mut next = Some(frontier);
         while let Some(frontier) = next {
             for block in frontier[self.expanded..].chunks(BLOCK) {
-                self.cut = self.cut.or_else(|| self.over());
+                self.cut = self.cut.or_else(|| self.reached_limit());
                 if self.cut.is_some() {
                     return;
                 }
                 let found = self.expand(model, observer, block);
-                self.weigh(&frontier, &found);
+                self.measure_memory(&frontier, &found);
                 self.take_in(found);
                 self.expanded += block.len();
-                self.has_gone_on = true;
+                self.has_expanded = true;
             }
             next = self.settle();
         }
     }
 
-    /// Takes the states of the next cost to be expanded; `None`: there are none.
+    /// Returns the states of the next cost, ready to be expanded; `None` if none are left.
     fn settle(&mut self) -> Option<Vec<Place>> {
         let has_next = self.shards.iter().any(|shard| !shard.next.is_empty());
         let deferred = self.shards.iter().filter_map(|shard| shard.deferred.lowest()).min();
@@ -210,7 +210,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         Some(self.open(cost))
     }
 
-    /// Numbers the states that were found last, which have this cost, and takes them to be
+    /// Numbers the states that were found last, which have this cost, and returns them to be
     /// expanded.
     fn open(&mut self, cost: Cost) -> Vec<Place> {
         (self.cost, self.expanded) = (cost, 0);
@@ -230,25 +230,25 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         }
     }
 
-    /// Remembers how much memory was ever taken.
-    fn weigh(&mut self, frontier: &Vec<Place>, found: &[Found<S>]) {
+    /// Updates the peak memory.
+    fn measure_memory(&mut self, frontier: &Vec<Place>, found: &[Found<S>]) {
         let known: usize = self.shards.iter().map(Shard::bytes).sum();
         let found: usize = found.iter().map(Found::bytes).sum();
         let bytes = known + found + self.order.bytes() + frontier.capacity() * size_of::<Place>();
         self.bytes = self.bytes.max(bytes as u64);
     }
 
-    fn over(&self) -> Option<StopReason> {
+    fn reached_limit(&self) -> Option<StopReason> {
         let Limits { states_max, time_max, memory_max_bytes, .. } = self.limits;
         let states: usize = self.shards.iter().map(|shard| shard.keys.len()).sum();
         let is_full = |shard: &Shard<S, K>| shard.keys.len() > SHARD_MAX / 2;
         if states > states_max as usize || self.shards.iter().any(is_full) {
             return Some(StopReason::States(states_max));
         }
-        let is_late = |most: &Duration| self.has_gone_on && self.started.elapsed() > *most;
-        let time = time_max.filter(is_late).map(StopReason::Time);
-        let is_too_much = |most: &u64| resident_bytes().is_some_and(|now| now > *most);
-        time.or_else(|| memory_max_bytes.filter(is_too_much).map(StopReason::Memory))
+        let is_over_time = |most: &Duration| self.has_expanded && self.started.elapsed() > *most;
+        let time = time_max.filter(is_over_time).map(StopReason::Time);
+        let is_over_memory = |most: &u64| resident_bytes().is_some_and(|now| now > *most);
+        time.or_else(|| memory_max_bytes.filter(is_over_memory).map(StopReason::Memory))
     }
 
     fn finish(mut self) -> Exploration<S, K> {
@@ -278,7 +278,7 @@ impl<S: Send + Sync, K: Key<S>> Search<S, K> {
         }
     }
 
-    /// States that a cut left unexpanded have numbers, too.
+    /// Numbers the states that an interruption left unexpanded.
     fn number_rest(&mut self) {
         if self.shards.iter().any(|shard| !shard.next.is_empty()) {
             self.number((self.cost.0, self.cost.1 + 1));

@@ -1,46 +1,47 @@
-//! Judges: what a search asks of states and transitions, and what faults cost.
+//! Observers: the properties that a search evaluates on states and transitions, and the cost of
+//! faults.
 
 use stateright::Model;
 
-/// The most questions, and the most kinds of actions.
+/// The most properties of an observer, and the most kinds of actions.
 pub const PROPERTIES_MAX: usize = 64;
 
-/// What a judge says of a state: a bit for each question. Neither is nothing to say.
+/// An observer's verdicts on a state, one bit per property. Neither bit set means vacuous.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
-    /// It holds there, and could have failed.
+    /// The property holds there, and could have failed.
     pub witness: u64,
-    /// It fails there.
+    /// The property fails there.
     pub violation: u64,
 }
 
-/// Who asks the questions.
+/// Evaluates properties on each state and each transition.
 pub trait Observer<M: Model>: Sync {
-    /// How many questions: at most [`PROPERTIES_MAX`].
+    /// Returns the number of properties: at most [`PROPERTIES_MAX`].
     fn property_count(&self) -> usize;
 
-    /// About a state, once.
+    /// Evaluates the properties on a state. Called once for each state.
     fn state(&self, state: &M::State) -> Labels;
 
-    /// About a transition: which questions it answers badly. What is found is the state that it
-    /// leaves, and the first of these is one that is reached by the fewest faults, and then steps;
-    /// whether the transition is a fault does not count.
+    /// Returns the action properties that a transition violates, as bits. The search reports the
+    /// state before the transition: the first such state is one that is reached by the fewest
+    /// faults, and then steps. A fault of the transition itself does not count.
     fn edge(&self, _from: &M::State, _to: &M::State) -> u64 {
         0
     }
 
-    /// How many faults an action is.
+    /// Returns how many faults an action is.
     fn faults(&self, _action: &M::Action) -> u16 {
         0
     }
 
-    /// Of which kind an action is, for counting: below [`PROPERTIES_MAX`].
+    /// Returns the kind of an action, for statistics: below [`PROPERTIES_MAX`].
     fn kind(&self, _action: &M::Action) -> usize {
         0
     }
 }
 
-/// So many questions about states, answered by a function.
+/// So many invariants, evaluated by a function.
 impl<M: Model, F: Fn(&M::State) -> Labels + Sync> Observer<M> for (usize, F) {
     fn property_count(&self) -> usize {
         self.0

@@ -1,15 +1,15 @@
-//! Where known states are kept, and successors on their way there.
+//! Places of known states, and successors that may become one.
 
-/// In how many parts the known states are split.
+/// Number of parts that the set of known states is split into.
 pub(super) const SHARDS: usize = 64;
 pub(super) const SHARD_BITS: u32 = SHARDS.trailing_zeros();
 
-/// Where a known state is kept.
+/// The location of a known state: a shard and an index in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place(u32);
 
 impl Place {
-    /// No state: what initial states come from.
+    /// The parent of an initial state.
     pub(super) const NONE: Self = Self(u32::MAX);
 
     #[inline]
@@ -29,7 +29,7 @@ impl Place {
     }
 }
 
-/// The part that states with a hash belong to.
+/// Returns the shard for states with this hash.
 #[inline]
 pub(super) fn shard_of(hash: u64) -> usize {
     usize::try_from(hash >> (u64::BITS - SHARD_BITS)).expect("a few bits")
@@ -44,5 +44,5 @@ pub(super) struct Candidate<S> {
     pub(super) faults: u16,
 }
 
-/// What a run to a state costs: how many faults, and then how many steps.
+/// Cost of a run to a state: number of faults, then number of steps.
 pub(super) type Cost = (u32, u32);

@@ -1,12 +1,12 @@
-//! States that are known, and where they came from.
+//! One shard of the set of known states, with the parent of each.
 //!
-//! The known states are split by their hash into [`SHARDS`](super::place::SHARDS) parts, always as
-//! many, so that the place of a state does not depend on the number of threads. A part is small
-//! enough for a core's cache; whoever works on it is alone with it.
+//! The set is split by hash into [`SHARDS`](super::place::SHARDS) parts. Their number is fixed, so
+//! the place of a state does not depend on the number of threads. A shard is small enough for a
+//! core's cache; one thread at a time works on it.
 //!
-//! Invariant: `keys`, `parents` and `actions` are as long as each other; a slot other than zero is
-//! one more than an index, with some bits of the state's hash above it; every index has one slot;
-//! at most three slots in four are taken.
+//! Invariant: `keys`, `parents` and `actions` have the same length; a slot other than zero is an
+//! index plus one, with some bits of the state's hash above it; every index has one slot; at most
+//! three quarters of the slots are occupied.
 
 use super::deferred::Deferred;
 use super::place::{Candidate, Cost, Place, SHARD_BITS};
@@ -15,46 +15,46 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::hint::black_box;
 use std::ops::Range;
 
-/// The most states that a part has room for.
+/// Capacity of a shard in states.
 pub(super) const SHARD_MAX: usize = (TAG - 1) as usize;
 
-/// In a slot the tag begins here.
+/// The lowest bit of a slot's tag.
 const TAG: u32 = 1 << (u32::BITS - SHARD_BITS);
 
-/// Some bits of a hash that choose neither the part nor the slot, in their place.
+/// Returns a slot's tag: bits of the hash that choose neither the shard nor the slot.
 #[inline]
 fn tag_of(hash: u64) -> u32 {
     let bits = hash >> (u64::BITS - 2 * SHARD_BITS) << (u32::BITS - SHARD_BITS);
     u32::try_from(bits & u64::from(u32::MAX)).expect("as many as there is room for")
 }
 
-/// The index that a slot holds; of a free one an index that no state has.
+/// Returns the index in a slot; for a free slot, an index that no state has.
 #[inline]
 fn index_of(slot: u32) -> usize {
     ((slot & (TAG - 1)) as usize).wrapping_sub(1)
 }
 
-/// Whether a slot has a tag. A free one may seem to.
+/// Returns true if a slot has this tag; a free slot may match, too.
 #[inline]
 fn is_tagged(slot: u32, tag: u32) -> bool {
     slot ^ tag < TAG
 }
 
-/// What a state is known by.
+/// The stored form of a state.
 pub trait Key<S>: Eq + Send + Sync {
-    /// The hash of a state.
+    /// Returns the hash of a state.
     fn hash(state: &S) -> u64;
-    /// Of a state with that hash.
+    /// Returns the key of a state with this hash.
     fn of(state: &S, hash: u64) -> Self;
-    /// Whether it is of that state, which has that hash.
+    /// Returns true if this is the key of `state`, whose hash is `hash`.
     fn is_of(&self, state: &S, hash: u64) -> bool;
-    /// Whether a state is the same as another one, which has that hash.
-    fn are_one(state: &S, other: &S, hash: u64) -> bool;
-    /// The hash of the state that it is of.
-    fn again(&self) -> u64;
+    /// Returns true if two states have the same key; `hash` is that of `other`.
+    fn is_same(state: &S, other: &S, hash: u64) -> bool;
+    /// Returns the hash of the state that has this key.
+    fn stored_hash(&self) -> u64;
 }
 
-/// The state itself: nothing is taken for something else.
+/// The state itself: no two states are confused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exact<S>(pub S);
 
@@ -62,9 +62,9 @@ impl<S: Clone + Eq + Hash + Send + Sync> Key<S> for Exact<S> {
     fn hash(state: &S) -> u64 {
         let mut hasher = FxHasher::default();
         state.hash(&mut hasher);
-        // A product alone takes states that differ alike to hashes that differ alike: the
-        // successors of one shard would all go to a few others. So both halves of a second product
-        // are folded.
+        // A single product maps states with equal differences to hashes with equal differences: the
+        // successors of one shard would all go to a few others. So the two halves of a second
+        // product are folded.
         let product = u128::from(hasher.finish()) * 0xff51_afd7_ed55_8ccd;
         let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).expect("half of it");
         half(product >> 64) ^ half(product)
@@ -78,16 +78,16 @@ impl<S: Clone + Eq + Hash + Send + Sync> Key<S> for Exact<S> {
         self.0 == *state
     }
 
-    fn are_one(state: &S, other: &S, _: u64) -> bool {
+    fn is_same(state: &S, other: &S, _: u64) -> bool {
         state == other
     }
 
-    fn again(&self) -> u64 {
+    fn stored_hash(&self) -> u64 {
         Self::hash(&self.0)
     }
 }
 
-/// 64 bits of a state, the same in every run.
+/// A 64-bit hash of the state, the same in every run (hash compaction).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub u64);
 
@@ -106,37 +106,37 @@ impl<S: Hash> Key<S> for Fingerprint {
         self.0 == hash
     }
 
-    fn are_one(state: &S, _: &S, hash: u64) -> bool {
+    fn is_same(state: &S, _: &S, hash: u64) -> bool {
         Self::hash(state) == hash
     }
 
-    fn again(&self) -> u64 {
+    fn stored_hash(&self) -> u64 {
         self.0
     }
 }
 
-/// Where to look for the slot of a hash first; how many of its bits count depends on how many slots
-/// there are.
+/// Returns the bits of a hash that choose its first slot; the table's size decides how many of them
+/// count.
 #[inline]
 fn low_bits(hash: u64) -> usize {
     usize::try_from(hash & u64::from(u32::MAX)).expect("half of it")
 }
 
-/// So many candidates are looked up side by side.
+/// Number of candidates that are looked up in one batch.
 const TOGETHER: usize = 64;
 
-/// One part.
+/// One part of the set of known states.
 #[derive(Debug)]
 pub(super) struct Shard<S, K> {
     pub(super) keys: Vec<K>,
     pub(super) parents: Vec<Place>,
     pub(super) actions: Vec<u16>,
     slots: Vec<u32>,
-    /// The last of them, which are expanded next.
+    /// The states that were found last, which are expanded next.
     pub(super) next: Vec<S>,
-    /// Those that are being expanded, and the index of the first of them.
+    /// The index of the first state being expanded, and these states.
     open: (usize, Vec<S>),
-    /// Candidates that cost more faults, for later.
+    /// Candidates that cost more faults, to be inserted later.
     pub(super) deferred: Deferred<S>,
 }
 
@@ -155,22 +155,22 @@ impl<S, K> Default for Shard<S, K> {
 }
 
 impl<S, K> Shard<S, K> {
-    /// The indices of the last ones.
+    /// Returns the indices of the states that were found last.
     pub(super) fn last(&self) -> Range<usize> {
         self.keys.len() - self.next.len()..self.keys.len()
     }
 
-    /// Takes the last ones to be expanded.
+    /// Makes the states that were found last the ones being expanded.
     pub(super) fn open(&mut self) {
         self.open = (self.last().start, std::mem::take(&mut self.next));
     }
 
-    /// Nothing is expanded any more.
+    /// Drops the states kept for expansion.
     pub(super) fn close(&mut self) {
         (self.next, self.open) = (Vec::new(), (0, Vec::new()));
     }
 
-    /// One that is being expanded.
+    /// Returns a state that is being expanded.
     #[inline]
     pub(super) fn opened(&self, index: usize) -> &S {
         let (first, states) = &self.open;
@@ -179,7 +179,7 @@ impl<S, K> Shard<S, K> {
 }
 
 impl<S, K: Key<S>> Shard<S, K> {
-    /// The first slot from here on that is free or has a tag, and where that is.
+    /// Returns the first slot from here on that is free or has the tag: its position and value.
     #[inline]
     fn walk(&self, mut at: usize, tag: u32) -> (usize, u32) {
         let mask = self.slots.len() - 1;
@@ -192,7 +192,10 @@ impl<S, K: Key<S>> Shard<S, K> {
         }
     }
 
-    /// Where a state is, or the free slot where it would be noted.
+    /// Returns the index of a state.
+    ///
+    /// # Errors
+    /// If the state is unknown, the free slot where it belongs.
     fn look(&self, hash: u64, state: &S) -> Result<usize, usize> {
         let mut from = low_bits(hash);
         loop {
@@ -206,13 +209,13 @@ impl<S, K: Key<S>> Shard<S, K> {
         }
     }
 
-    /// The index of a known state.
+    /// Returns the index of a known state.
     pub(super) fn find(&self, hash: u64, state: &S) -> Option<usize> {
         self.look(hash, state).ok()
     }
 
-    /// Reads all slots in a row where so many candidates will read most of them one by one: a
-    /// processor foresees the former and not the latter.
+    /// Reads all slots sequentially if the candidates will read most of them: the processor
+    /// prefetches sequential reads, and not random ones.
     pub(super) fn prefetch(&self, candidates: usize) {
         const SLOTS_PER_LINE: usize = 16;
         if candidates * 8 > self.slots.len() / SLOTS_PER_LINE {
@@ -220,9 +223,9 @@ impl<S, K: Key<S>> Shard<S, K> {
         }
     }
 
-    /// Takes candidates of states with this cost in, in their order. Most are known: so they are
-    /// looked up side by side, for the processor to wait for memory once and not for each, and only
-    /// what seems new is looked at closely.
+    /// Inserts candidates in their order; `(faults, steps)` is the cost of their parents. Most are
+    /// duplicates, so they are looked up in batches, which overlaps the memory accesses, and only
+    /// those that seem new are looked up exactly.
     pub(super) fn merge(&mut self, candidates: Vec<Candidate<S>>, (faults, steps): Cost) {
         let mut left = candidates.into_iter();
         while !left.as_slice().is_empty() {
@@ -238,8 +241,8 @@ impl<S, K: Key<S>> Shard<S, K> {
         }
     }
 
-    /// The hashes of the first candidates, and whether a look at three slots shows them to be
-    /// known. There is no branch that a processor could guess wrong.
+    /// Returns the hashes of the first candidates, and for each whether one of three slots shows it
+    /// to be known. The loops have no branch that a processor could mispredict.
     fn look_up(&self, candidates: &[Candidate<S>]) -> ([u64; TOGETHER], [bool; TOGETHER]) {
         let mask = self.slots.len() - 1;
         let (mut hashes, mut slots) = ([0; TOGETHER], [0; TOGETHER]);
@@ -259,7 +262,7 @@ impl<S, K: Key<S>> Shard<S, K> {
         (hashes, is_known)
     }
 
-    /// Makes a candidate known where it is new, to be expanded next.
+    /// Inserts a candidate if it is new, to be expanded next.
     pub(super) fn insert(&mut self, hash: u64, candidate: Candidate<S>) {
         let Candidate { state, parent, action, .. } = candidate;
         let Err(slot) = self.look(hash, &state) else { return };
@@ -274,21 +277,21 @@ impl<S, K: Key<S>> Shard<S, K> {
         }
     }
 
-    /// Keeps a candidate that costs more faults, unless it is known.
+    /// Defers a candidate that costs more faults, unless it is known.
     fn defer(&mut self, cost: Cost, hash: u64, candidate: Candidate<S>) {
         if self.find(hash, &candidate.state).is_none() {
             self.deferred.push(cost, candidate);
         }
     }
 
-    /// Makes the candidates of a cost known.
+    /// Inserts the deferred candidates of a cost.
     pub(super) fn settle(&mut self, cost: Cost) {
         for candidate in self.deferred.take(cost) {
             self.insert(K::hash(&candidate.state), candidate);
         }
     }
 
-    /// Drops what was kept for later and is known by now.
+    /// Drops deferred candidates that are known by now.
     pub(super) fn forget_known(&mut self) {
         let mut deferred = std::mem::take(&mut self.deferred);
         deferred.retain(|it| self.find(K::hash(&it.state), &it.state).is_none());
@@ -299,7 +302,7 @@ impl<S, K: Key<S>> Shard<S, K> {
         self.slots = vec![0; self.slots.len() * 2];
         let mask = self.slots.len() - 1;
         for (index, key) in self.keys.iter().enumerate() {
-            let hash = key.again();
+            let hash = key.stored_hash();
             let mut at = low_bits(hash) & mask;
             while self.slots[at] != 0 {
                 at = (at + 1) & mask;
@@ -308,7 +311,7 @@ impl<S, K: Key<S>> Shard<S, K> {
         }
     }
 
-    /// What it takes, but for what is behind pointers of states.
+    /// Returns the size in bytes, without what states own on the heap.
     pub(super) fn bytes(&self) -> usize {
         self.keys.capacity() * size_of::<K>()
             + self.parents.capacity() * size_of::<Place>()
