@@ -132,7 +132,7 @@ fn changed(
     if let Intervention::Status(_, describe) = part {
         return describe(&after.status);
     }
-    let facts = |seen: &Snapshot| text::facts(&seen.view, &|pid| followed.process(pid));
+    let facts = |seen: &Snapshot| followed.facts_of(&seen.view);
     let now = facts(after);
     let of_part = text::differences(&facts(&part.put_back(after, before)), &now);
     let is_of_part = |subject: &String| of_part.iter().any(|of_part| of_part.subject == *subject);

@@ -4,6 +4,7 @@ use crate::state::action::{Action, NEW, OLD, Side};
 use crate::state::system::System;
 use crate::state::{State, StepEffect};
 use handoff_model::abi::ids::{Fd, Pid};
+use handoff_model::abi::view::View;
 use handoff_model::text::{self, Difference, Facts};
 
 /// The column of a step in a counterexample.
@@ -101,7 +102,17 @@ impl<'a> Followed<'a> {
     }
 
     fn facts(&self, at: usize) -> Facts {
-        text::facts(&self.states[at].view(), &|pid| self.process(pid))
+        self.facts_of(&self.states[at].view())
+    }
+
+    /// Returns the facts of a view, with the names of this scenario.
+    pub(crate) fn facts_of(&self, view: &View) -> Facts {
+        let constants = self.system.constants();
+        let namer = text::Namer {
+            process: &|pid| self.process(pid),
+            memory: &|inode| constants.names.block(inode),
+        };
+        text::facts(view, namer)
     }
 
     /// Returns the name of a process.

@@ -34,7 +34,7 @@ fn a_planted_bug_is_told_as_a_story_with_exit_1() {
     let told = story.lines().filter(|line| line.contains("replay:")).count();
     assert_eq!(told, 2, "each of the runs is told once, whatever it violates");
     let replay = replay_of(&story);
-    let words = ["· pages 0, owner: old VMM → new VMM", "is violated", "cause: "];
+    let words = ["· page set 0 (ram0), owner: old VMM → new VMM", "is violated", "cause: "];
     check(&["check", &file, "--steps", replay], 1, &words);
 }
 

@@ -62,7 +62,7 @@ fn verdicts_are_test_cases() {
             &planted,
             "OWN-1",
             "failure",
-            "cause: “pages 0, owner” changed from “old VMM” to “new VMM”",
+            "cause: “page set 0 (ram0), owner” changed from “old VMM” to “new VMM”",
         ),
         (&planted, "OWN-1", "failure", "replay: handoff check "),
     ] {

@@ -11,7 +11,7 @@ fn a_run_is_told_in_the_format_that_is_asked_for() {
     let stories = check(&["check", &file, "--verbose"], 1, &["FD-1"]);
     let (_, story) = stories.split_once("\nFD-1 violated").expect("it is told");
     let told = |format| ["check", &file, "--steps", replay_of(story), "--format", format];
-    check(&told("story"), 1, &["old VMM  ", "· pages 0, owner: old VMM → new VMM"]);
+    check(&told("story"), 1, &["old VMM  ", "· page set 0 (ram0), owner: old VMM → new VMM"]);
     check(&told("itf"), 1, &["\"format\":\"ITF\"", "\"vars\":[", "\"states\":[", &file]);
     check(&told("mermaid"), 1, &["sequenceDiagram\n", "old->>new: 4. Offer", "FD-1 is violated"]);
     let trace = check(&told("trace"), 1, &["\"source\":\"sim\"", "\"sys\":\"sendmsg\""]);

@@ -4,4 +4,4 @@ mod calls;
 mod views;
 
 pub use calls::call;
-pub use views::{Difference, Facts, differences, facts};
+pub use views::{Difference, Facts, Namer, differences, facts};

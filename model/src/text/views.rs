@@ -11,18 +11,46 @@ use std::fmt;
 /// The facts of a view, by subject.
 pub type Facts = BTreeMap<String, String>;
 
-/// Returns the facts of a view; `process` maps process ids to names.
-pub fn facts(view: &View, process: &dyn Fn(Pid) -> String) -> Facts {
+/// Names of the processes and of the guest's memory in a view.
+#[derive(Clone, Copy)]
+pub struct Namer<'a> {
+    /// Returns the name of a process.
+    pub process: &'a dyn Fn(Pid) -> String,
+    /// Returns the name of the memory with this inode, such as a block of guest RAM.
+    pub memory: &'a dyn Fn(u64) -> String,
+}
+
+impl fmt::Debug for Namer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Namer").finish_non_exhaustive()
+    }
+}
+
+impl Namer<'_> {
+    fn run(&self, pages: &PageRun) -> String {
+        let PageRef { inode, index, generation } = pages.first;
+        let replaced = match generation {
+            0 => String::new(),
+            times => format!(", replaced {times} times"),
+        };
+        let name = (self.memory)(inode);
+        format!("pages {index}..{} of {name}{replaced}", index + pages.pages)
+    }
+}
+
+/// Returns the facts of a view.
+pub fn facts(view: &View, namer: Namer<'_>) -> Facts {
+    let process = namer.process;
     let mut facts = Facts::new();
     for (pid, seen) in &view.processes {
-        of_process(&mut facts, &process(*pid), seen);
+        of_process(&mut facts, &process(*pid), seen, namer);
     }
     for (at, set) in view.page_sets.iter().enumerate() {
-        of_page_set(&mut facts, at, set, process);
+        of_page_set(&mut facts, at, set, namer);
     }
     facts.extend(view.mappings.iter().map(|mapping| {
         let MappingView { context, ioas, range, memory, .. } = mapping;
-        (format!("IOAS {ioas} of iommufd {context}, {range}"), run(memory))
+        (format!("IOAS {ioas} of iommufd {context}, {range}"), namer.run(memory))
     }));
     facts.insert("descriptors in flight".to_owned(), format!("{}", view.in_flight.len()));
     for (account, pages) in &view.books {
@@ -33,12 +61,12 @@ pub fn facts(view: &View, process: &dyn Fn(Pid) -> String) -> Facts {
         facts.insert(format!("charged to {whose}"), format!("{pages} pages"));
     }
     for (name, device) in &view.devices {
-        of_device(&mut facts, name, device, process);
+        of_device(&mut facts, name, device, namer);
     }
     facts
 }
 
-fn of_process(facts: &mut Facts, who: &str, seen: &ProcessView) {
+fn of_process(facts: &mut Facts, who: &str, seen: &ProcessView, namer: Namer<'_>) {
     let mut say = |what: &str, value: String| facts.insert(format!("{who}{what}"), value);
     let life = if seen.alive { "alive" } else { "dead" };
     let running = |guest: &GuestView| if guest.running { "guest runs" } else { "guest stopped" };
@@ -47,7 +75,7 @@ fn of_process(facts: &mut Facts, who: &str, seen: &ProcessView) {
     if let Some(guest) = &seen.guest {
         let progress = guest.progress.map_or("unknown".to_owned(), |steps| format!("step {steps}"));
         say(", guest progress", progress);
-        let ram = guest.ram.iter().map(run).collect::<Vec<_>>();
+        let ram = guest.ram.iter().map(|pages| namer.run(pages)).collect::<Vec<_>>();
         let ram = if ram.is_empty() { "none".to_owned() } else { ram.join(", ") };
         say(", guest memory", ram);
         let waits = |of: &InjectedView| format!("{} of {}.{}", of.count, of.device, of.vector);
@@ -64,7 +92,9 @@ fn of_process(facts: &mut Facts, who: &str, seen: &ProcessView) {
     }
 }
 
-fn of_page_set(facts: &mut Facts, at: usize, set: &PageSetView, process: &dyn Fn(Pid) -> String) {
+fn of_page_set(facts: &mut Facts, at: usize, set: &PageSetView, namer: Namer<'_>) {
+    let process = namer.process;
+    let name = format!("page set {at} ({})", (namer.memory)(set.memory.first.inode));
     let owner = match (set.owner, set.owner_alive) {
         (Some(owner), Some(true)) => process(owner),
         (Some(owner), _) => format!("{}, whose memory map no longer exists", process(owner)),
@@ -72,16 +102,16 @@ fn of_page_set(facts: &mut Facts, at: usize, set: &PageSetView, process: &dyn Fn
     };
     let counts = format!("{} and {}", set.pinned_pages, set.charged_pages);
     let replaced = format!("{} times", set.memory.first.generation);
-    facts.insert(format!("pages {at}, owner"), owner);
-    facts.insert(format!("pages {at}, pinned and charged"), counts);
-    facts.insert(format!("pages {at}, replaced"), replaced);
+    facts.insert(format!("{name}, owner"), owner);
+    facts.insert(format!("{name}, pinned and charged pages"), counts);
+    facts.insert(format!("{name}, replaced"), replaced);
     if let Some(awaits) = set.awaits_address {
         let address = if awaits { "awaited" } else { "known" };
-        facts.insert(format!("pages {at}, address"), address.to_owned());
+        facts.insert(format!("{name}, address"), address.to_owned());
     }
 }
 
-fn of_device(facts: &mut Facts, name: &str, device: &DeviceView, process: &dyn Fn(Pid) -> String) {
+fn of_device(facts: &mut Facts, name: &str, device: &DeviceView, namer: Namer<'_>) {
     let mut say = |what: &str, value: String| facts.insert(format!("{name}, {what}"), value);
     let attached = device.attached.map_or("nothing".to_owned(), |(_, ioas)| format!("IOAS {ioas}"));
     say("attached to", attached);
@@ -92,25 +122,19 @@ fn of_device(facts: &mut Facts, name: &str, device: &DeviceView, process: &dyn F
     }
     for reach in device.reach.iter().flatten() {
         let pinned = if reach.pinned { "" } else { ", not pinned" };
-        say(&format!("reaches at {}", reach.range), format!("{}{pinned}", run(&reach.memory)));
+        say(
+            &format!("reaches at {}", reach.range),
+            format!("{}{pinned}", namer.run(&reach.memory)),
+        );
     }
     for (vector, irq) in device.interrupts.iter().enumerate() {
         let InterruptView { raised, delivered, pending, irqfd, .. } = irq;
         let counts = format!("raised {raised}, delivered {delivered}, pending {pending}");
         say(&format!("interrupt {vector}"), counts);
         if let Some(pid) = irqfd {
-            say(&format!("interrupt {vector}, irqfd"), format!("KVM of {}", process(*pid)));
+            say(&format!("interrupt {vector}, irqfd"), format!("KVM of {}", (namer.process)(*pid)));
         }
     }
-}
-
-fn run(pages: &PageRun) -> String {
-    let PageRef { inode, index, generation } = pages.first;
-    let replaced = match generation {
-        0 => String::new(),
-        times => format!(", replaced {times} times"),
-    };
-    format!("pages {index}..{} of file {inode}{replaced}", index + pages.pages)
 }
 
 /// A fact that differs between two views.

@@ -20,7 +20,7 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "no-take-back",
         "OWN-1",
         &[
-            "because “pages 0, owner” changed from “old VMM” to “new VMM” at step # (new VMM, \
+            "because “page set 0 (ram0), owner” changed from “old VMM” to “new VMM” at step # (new VMM, \
              ChangeOwner: ",
             "this was not undone before step # (old VMM, Disconnect: close the new process)",
             "the handoff terminated; ",
@@ -377,7 +377,7 @@ fn each_step_lists_its_changes() {
     let taken = [
         "VmPin of new VMM: 0 pages → 1 pages",
         "VmPin of old VMM: 1 pages → 0 pages",
-        "pages 0, owner: old VMM → new VMM",
+        "page set 0 (ram0), owner: old VMM → new VMM",
     ];
     assert_eq!(changed(38), taken);
     let judged = Counterexample::judge(&system, &run.actions);
