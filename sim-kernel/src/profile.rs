@@ -251,13 +251,13 @@ macro_rules! quirks {
 }
 
 quirks! {
-    DoubleCharge = "K1",
+    DoubleCharge = "H1",
         "CHANGE_PROCESS charges before it uncharges: within one user it needs twice the limit \
          (64 pages: limit 127 ENOMEM, 128 succeeds; observed on 7.2.13, same code in 7.3.4).";
-    PinnedDrift = "K2",
+    PinnedDrift = "H2",
         "CHANGE_PROCESS leaves VmPin of pages that nobody is charged for with the old owner, and \
          the new owner's falls below zero at unmap (observed on 7.2.13 and 7.3.4).";
-    DeadOwner = "K3",
+    DeadOwner = "H3",
         "CHANGE_PROCESS from a dead memory map in per-process mode gives EINVAL though everything \
          has moved, and the new owner's charge is never given back (observed on 7.2.13, same code \
          in 7.3.4).";
