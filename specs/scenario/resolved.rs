@@ -18,7 +18,7 @@ pub struct Scenario {
     pub name: String,
     /// The purpose of the scenario, in a sentence.
     pub about: String,
-    /// How the new program starts: as a new process, or by `execve`.
+    /// The way in which the new program starts: as a new process, or by `execve`.
     pub mode: Mode,
     /// The simulated kernel.
     pub kernel: Profile,

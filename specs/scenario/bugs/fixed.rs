@@ -56,7 +56,7 @@ pub(super) const FIXED: &[KnownBug] = &[
     ),
     out_of_scope(
         "Z06",
-        "Failed open of /dev/vfio/vfio unwinds no container",
+        "Unwinding a container that was never created crashes",
         "If /dev/vfio/vfio cannot be opened, the error path unwinds a container that was never \
          created, and QEMU dies of SIGSEGV",
         "QEMU abc6249d42 (2025-06)",

@@ -37,9 +37,9 @@ pub(super) const KERNEL: &[KnownBug] = &[
     known(
         "K4",
         "Late refusal of VFIO_UPDATE_VADDR with a mediated device",
-        "With a mediated device in the container, invalid vaddrs block the device's kernel \
-         threads; since 6.3 the kernel refuses VFIO_UPDATE_VADDR then, which a VMM that did not \
-         ask before learns only after the guest has stopped",
+        "While vaddrs are invalid, a mediated device in the container would block kernel threads; \
+         since 6.3 the kernel refuses VFIO_UPDATE_VADDR for such a container, but a VMM that does \
+         not check in advance learns so only after the guest has stopped",
         "Linux ef3a3f6a294b: since 6.3 the kernel refuses it, after the stop",
         "PRE-1",
         || {
@@ -61,8 +61,8 @@ pub(super) const KERNEL: &[KnownBug] = &[
     KnownBug {
         id: "K6",
         title: "CHANGE_PROCESS dereferences an area without pages",
-        sentence: "iommufd_ioas_change_process races with iopt_map_file_pages: it walks an area whose pages \
-         pointer is still NULL",
+        sentence: "iommufd_ioas_change_process races with iopt_map_file_pages: it walks an area \
+                   whose pages pointer is still NULL",
         source: "Linux d616de490ec0 (2026-08)",
         reproduction: LockModel("without_d616de490ec0_a_map_under_way_is_looked_through"),
     },
@@ -78,16 +78,16 @@ pub(super) const KERNEL: &[KnownBug] = &[
     KnownBug {
         id: "K8",
         title: "UNMAP fails with EBUSY on a concurrent mapping",
-        sentence: "After dropping its lock, UNMAP restarts at the beginning of its range, finds an area that \
-         another thread maps meanwhile, and fails with EBUSY",
+        sentence: "After dropping its lock, UNMAP restarts at the beginning of its range, finds an \
+                   area that another thread maps meanwhile, and fails with EBUSY",
         source: "Linux, iommufd: Fix a race with concurrent allocation and unmap (2026)",
         reproduction: LockModel("an_unmap_that_begins_anew_stumbles_over_what_came_after_it"),
     },
     KnownBug {
         id: "K9",
         title: "Aborted object is freed before its file is released",
-        sentence: "If the allocation of an object with a file is aborted, the object is freed before the \
-         asynchronous release of its file, which still uses it",
+        sentence: "If the allocation of an object with a file is aborted, the object is freed \
+                   before the asynchronous release of its file, which still uses it",
         source: "Linux 4e034bf045b1 (CVE-2025-39966)",
         reproduction: LockModel(
             "without_4e034bf045b1_a_file_that_is_released_later_finds_its_object_freed",

@@ -30,15 +30,15 @@ pub struct KnownBug {
     pub id: &'static str,
     /// The bug in at most 60 columns, for indexes.
     pub title: &'static str,
-    /// What happened in QEMU or Linux, in one sentence without a full stop.
+    /// The event in QEMU or Linux, in one sentence without a full stop.
     pub sentence: &'static str,
     /// The commits, mails, versions or functions in which the bug was seen.
     pub source: &'static str,
-    /// How the bug is found here.
+    /// The way in which the bug is found here.
     pub reproduction: Reproduction,
 }
 
-/// How a bug is found here.
+/// The way in which a bug is found here.
 #[derive(Debug)]
 pub enum Reproduction {
     /// A check of the scenario violates the property with this id.

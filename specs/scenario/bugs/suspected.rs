@@ -83,7 +83,7 @@ pub(super) const SUSPECTED: &[KnownBug] = &[
     ),
     known(
         "L8",
-        "Same as Z10b",
+        "cpr-exec does not flush the vGIC (same as Z10b)",
         "cpr-exec on ARM does not flush the pending interrupts of the vGIC, for whose notifier \
          only cpr-transfer is registered",
         "arm_gicv3_kvm",
@@ -193,7 +193,7 @@ pub(super) const SUSPECTED: &[KnownBug] = &[
         "Guest runs before incoming mode is cleared",
         "vm_start runs before the new QEMU clears its incoming mode",
         "QEMU 10.2: process_incoming_migration_bh",
-        "a process is one thread here; in QEMU the BQL keeps the two two_spaces, and no call is made \
+        "a process is one thread here; in QEMU the BQL keeps the two apart, and no call is made \
          where it is dropped",
     ),
     out_of_scope(

@@ -70,11 +70,7 @@ const fn refused(
 
 /// Every corruption.
 pub(super) const CORRUPTIONS: &[Corruption] = &[
-    at(
-        "leftover",
-        "the memfds still hold a longer stream and saved guest from an earlier handoff that failed",
-        Site::Leftover,
-    ),
+    at("leftover", "the memfds hold a longer stream and guest of a failed handoff", Site::Leftover),
     at(
         "stop-denied",
         "the guest stops, but the stop reports EIO",
@@ -112,22 +108,19 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
     },
     refused(
         "limit-lost",
-        "CHANGE_PROCESS fails with ENOMEM: another process of the user has used up the limit since \
-         the new process checked it",
+        "CHANGE_PROCESS fails with ENOMEM, although the new process has checked its limit",
         Expected::NotHandedOver,
         (RolePhase::New(InPhase::ChangeOwner), "IOMMU_IOAS_CHANGE_PROCESS", Errno::ENOMEM),
     ),
     refused(
         "fate-unheard",
-        "the new process could not send Committed, and its recvmsg from the old one fails with \
-         ENOMEM",
+        "Committed cannot be sent, and recvmsg from the old process fails with ENOMEM",
         Expected::HandedOver,
         (RolePhase::New(InPhase::ResolveInDoubt), "recvmsg", Errno::ENOMEM),
     ),
     refused(
         "abort-unsaid",
-        "sendmsg of the abort fails with EAGAIN: the new process reads no more, and its socket is \
-         full",
+        "sendmsg of the abort fails with EAGAIN: the new process does not read any more",
         Expected::HandedOver,
         (RolePhase::Old(OutPhase::TerminatePeer), "sendmsg", Errno::EAGAIN),
     ),
@@ -190,21 +183,13 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
         }),
     ),
     at("frame-cut", "the frame ends within its header", Site::Frame(|frame| frame.truncate(16))),
-    at(
-        "frame-magic",
-        "the magic number of the frame is another program's",
-        Site::Frame(|frame| header(frame, 0, 0)),
-    ),
+    at("frame-magic", "the magic of the frame is wrong", Site::Frame(|frame| header(frame, 0, 0))),
     at(
         "frame-version",
         "the version of the frame is newer than this program",
         Site::Frame(|frame| header(frame, 8, 2)),
     ),
-    at(
-        "frame-kind",
-        "the frame carries a record of another kind",
-        Site::Frame(|frame| header(frame, 10, 1)),
-    ),
+    at("frame-kind", "the kind of the record is wrong", Site::Frame(|frame| header(frame, 10, 1))),
     at(
         "frame-feature",
         "the frame requires a feature that this program does not know",
@@ -227,11 +212,7 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
             attest(frame);
         }),
     ),
-    at(
-        "frame-damaged",
-        "the checksum of the frame does not match",
-        Site::Frame(|frame| frame[20] ^= 1),
-    ),
+    at("frame-damaged", "the checksum of the frame is wrong", Site::Frame(|frame| frame[20] ^= 1)),
     at(
         "listed-twice",
         "the descriptor list has its first entry twice, in place of an eventfd",
@@ -251,11 +232,7 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
         "the inventory has a file-backed RAM block whose descriptor is not listed",
         Site::State(|state| state.vm.ram.push(block("ghost", Backing::File, PAGE_BYTES))),
     ),
-    at(
-        "descriptor-unclaimed",
-        "an eventfd is listed, but the inventory has no interrupt for it",
-        Site::State(disarm),
-    ),
+    at("descriptor-unclaimed", "an eventfd is listed without an interrupt", Site::State(disarm)),
     at(
         "ram-odd",
         "the length of a RAM block is not a multiple of the page size",
@@ -332,7 +309,7 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
     ),
     at(
         "mapping-elsewhere",
-        "the IOVA of a mapping differs from the kernel's",
+        "the IOVA of a mapping is wrong",
         Site::State(|state| mapping(state).iova = Iova(0x40_0000)),
     ),
     at(
@@ -345,37 +322,37 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
     ),
     at(
         "ram-other",
-        "the inode of a RAM file differs from that of its descriptor",
+        "the inode of a RAM file is wrong",
         Site::State(|state| state.vm.ram[0].inode += 1),
     ),
     at(
         "ram-longer",
-        "the length of a RAM file is listed one page too long",
+        "the length of a RAM file is one page too long",
         Site::State(|state| state.vm.ram[0].length_bytes += PAGE_BYTES),
     ),
     at(
         "device-other",
-        "the inode of a device file differs from that of its descriptor",
+        "the inode of a device file is wrong",
         Site::State(|state| device(state).inode += 1),
     ),
     at(
         "flags-other",
-        "the flags of a device differ from those of GET_INFO",
+        "a flag of a device is wrong",
         Site::State(|state| device(state).info.0 ^= 1),
     ),
     at(
         "regions-other",
-        "a device has one region more than GET_INFO reports",
+        "a device has one region too many",
         Site::State(|state| device(state).info.1 += 1),
     ),
     at(
         "irqs-other",
-        "a device has one interrupt index more than GET_INFO reports",
+        "a device has one interrupt index too many",
         Site::State(|state| device(state).info.2 += 1),
     ),
     at(
         "device-unbound",
-        "the id of a device differs from that under which it is bound",
+        "the id of a device is wrong",
         Site::State(|state| device(state).id = NONE),
     ),
     at(

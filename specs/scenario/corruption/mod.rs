@@ -31,7 +31,7 @@ use handoff_model::vm::{Descriptors, Key, Kind, Vm};
 pub struct Corruption {
     /// The name in scenarios.
     pub id: &'static str,
-    /// Which field or answer is wrong, as a clause.
+    /// The wrong field or answer, as a clause.
     pub sentence: &'static str,
     /// The outcome that the protocol must reach.
     pub expected: Expected,
@@ -46,7 +46,7 @@ impl PartialEq for Corruption {
 
 impl Eq for Corruption {}
 
-/// Where a corruption is injected.
+/// The place at which a corruption is injected.
 #[derive(Clone, Copy, Debug)]
 enum Site {
     /// The memfds, before the handoff: an earlier handoff that failed has left data there.
