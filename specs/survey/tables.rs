@@ -2,6 +2,7 @@
 //!
 //! Of a defect's rules only those are listed that are reachable and differ from its variant's.
 
+use crate::survey::docgen::capitalized;
 use handoff_model::protocol::misreport::Misreport;
 use handoff_model::protocol::phase::{InPhase, OutPhase};
 use handoff_model::protocol::{Protocol, Rule};
@@ -53,7 +54,7 @@ fn list<P: Copy + Debug>(
     let _ = writeln!(text, "| {head} |\n|---|---|---|---|---|---|");
     for rule in rules {
         let Rule { phase, next, tries, .. } = rule;
-        let sentence = sentence(*phase).trim_start_matches("Not in `safe`: ");
+        let sentence = capitalized(sentence(*phase).trim_start_matches("Not in `safe`: "));
         let (undo, marks) = (undo(rule), marks(rule));
         let _ =
             writeln!(text, "| {phase:?} | {sentence} | {next:?} | {undo} | {tries} | {marks} |");

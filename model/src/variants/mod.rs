@@ -20,13 +20,13 @@ pub use edit::{Change, Edit};
 pub struct Variant {
     /// The name in scenarios.
     pub id: &'static str,
-    /// How the new program starts: as a new process, or by `execve`.
+    /// The way in which the new program starts: as a new process, or by `execve`.
     pub mode: Mode,
     /// True if a VMM should use this variant.
     pub is_ours: bool,
     /// The only simulated kernel that supports the variant, if it needs a special one.
     pub kernel: Option<&'static str>,
-    /// What translates the devices' DMA: iommufds or type1 containers.
+    /// The interface that maps the devices' DMA: iommufds or type1 containers.
     pub dma: Dma,
     /// A summary of the variant, in a sentence.
     pub sentence: &'static str,

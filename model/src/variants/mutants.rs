@@ -110,8 +110,8 @@ fn try_once<P: Copy + PartialEq>(rules: &mut [Rule<P>], phase: P) {
     rules.iter_mut().filter(|rule| rule.phase == phase).for_each(|rule| rule.tries = 1);
 }
 
-/// Returns every mutation of a protocol. `made` are the calls of its phases; `can_fail` tells
-/// whether a call can fail.
+/// Returns every mutation of a protocol. `made` are the calls of its phases; `can_fail`
+/// returns true if a call can fail.
 pub fn mutants(
     protocol: &Protocol,
     made: &[(RolePhase, Call)],

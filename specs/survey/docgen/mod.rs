@@ -65,7 +65,7 @@ fn sentence(text: &str) -> String {
 
 /// Returns text with a capital first letter, unless its first word is code or a name such as
 /// `type1` or `cpr.ioas_id`.
-fn capitalized(text: &str) -> String {
+pub(super) fn capitalized(text: &str) -> String {
     let first = text.split(' ').next().unwrap_or_default();
     let is_word = first.chars().all(|c| c.is_ascii_lowercase());
     match text.chars().next() {

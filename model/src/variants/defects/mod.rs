@@ -16,9 +16,9 @@ pub use safe::DEFECTS;
 pub struct Defect {
     /// The name in scenarios.
     pub id: &'static str,
-    /// What the protocol does wrong, as a clause.
+    /// The mistake of the protocol, as a clause.
     pub sentence: &'static str,
-    /// Where the bug was seen, or the mistake on which it is modelled.
+    /// The commit or version with the bug, or the mistake on which it is modelled.
     pub source: &'static str,
     /// The name of the variant in which it can be planted.
     pub variant: &'static str,
