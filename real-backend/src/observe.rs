@@ -107,7 +107,7 @@ pub fn observe(pids: &[Pid], known: &Expectation) -> Observed {
 }
 
 /// Pages pinned on behalf of a process (VmPin), as the kernel reports them. Negative after hazard
-/// K2: a new owner is uncharged for pages that were never charged to it.
+/// H2: a new owner is uncharged for pages that were never charged to it.
 ///
 /// # Errors
 /// `ENOENT` if the process does not exist, `EACCES`, `EIO` if it has no address space any more.

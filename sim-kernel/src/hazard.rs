@@ -1,4 +1,4 @@
-//! The hazards of handing over pinned pages: K1 to K9.
+//! The hazards of handing over pinned pages: H1 to H9.
 //!
 //! A hazard that a kernel could avoid is a [`Quirk`], which a profile has or lacks. The others
 //! follow from the interface and exist in every profile.
@@ -40,37 +40,37 @@ impl Hazard {
             "a dead memory map keeps its charge, and the new owner's charge is leaked",
         ),
         of_the_interface(
-            "K4",
+            "H4",
             "the accounting mode is that of the mapper and stays, whichever process takes over",
             "a new owner without CAP_IPC_LOCK inherits pages that are charged to no counter; one \
              with CAP_IPC_LOCK is refused by its limit for pages charged to a user (observed on \
              7.2.13).",
         ),
         of_the_interface(
-            "K5",
+            "H5",
             "a dead owner's user stays charged until its pages are unpinned or taken over",
             "the next map of the same user fails with ENOMEM (observed on 7.2.13).",
         ),
         of_the_interface(
-            "K6",
+            "H6",
             "the kernel does not keep a file's pages and a device's pages the same",
             "after a hole is punched, the device accesses other pages than a mapping shows, and \
              CHANGE_PROCESS succeeds (observed on 7.2.13).",
         ),
         of_the_interface(
-            "K7",
+            "H7",
             "CHANGE_PROCESS fails with EBUSY while another thread maps or unmaps",
             "17 882 of 20 000 calls during concurrent maps (observed on 7.2.13); a call of the \
              simulated kernel is atomic, so there it never fails this way.",
         ),
         of_the_interface(
-            "K8",
+            "H8",
             "ownership is per page set: any holder of the descriptor can map and unmap",
             "a child's map charges the child; its unmap of the parent's area uncharges the parent \
              (observed on 7.2.13).",
         ),
         of_the_interface(
-            "K9",
+            "H9",
             "pages pinned lazily are charged to the recorded owner, not to the process that \
              attaches",
             "a parent with a limit of 0 attaches, and its child is charged (observed on 7.2.13).",
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn hazards_are_numbered_and_every_quirk_is_one() {
         for (hazard, number) in Hazard::ALL.iter().zip(1..) {
-            assert_eq!(hazard.code, format!("K{number}"));
+            assert_eq!(hazard.code, format!("H{number}"));
         }
         let quirks: Vec<Quirk> = Hazard::ALL.iter().filter_map(|hazard| hazard.quirk).collect();
         assert_eq!(quirks, Quirk::ALL);

@@ -78,8 +78,8 @@
 //!
 //! # Profiles
 //!
-//! [`Profile`]: `6.2`, `6.12`, `6.13`, `7.2`, `7.3`, and `fixed`, in which the hazards K1, K2 and
-//! K3 are fixed. The facts are those of Linux 7.3.4, 7.2.13 and 6.12.107; of 6.2, only the code for
+//! [`Profile`]: `6.2`, `6.12`, `6.13`, `7.2`, `7.3`, and `fixed`, in which the hazards H1, H2 and
+//! H3 are fixed. The facts are those of Linux 7.3.4, 7.2.13 and 6.12.107; of 6.2, only the code for
 //! containers and device files was read.
 
 mod audit;

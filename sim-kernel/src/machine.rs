@@ -6,7 +6,7 @@
 //!   limit, because living objects may still refer to them.
 //! * Each call is atomic. There is no second thread, so no object is ever "in transition".
 //! * A call that fails changes nothing, except where Linux is not atomic either: UNMAP, `SET_IRQS`,
-//!   CHANGE_PROCESS with a dead owner (K3), a message whose descriptors do not fit the descriptor
+//!   CHANGE_PROCESS with a dead owner (H3), a message whose descriptors do not fit the descriptor
 //!   table.
 
 use crate::fs::Files;

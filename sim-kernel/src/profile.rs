@@ -256,15 +256,15 @@ macro_rules! quirks {
 }
 
 quirks! {
-    DoubleCharge = "K1",
+    DoubleCharge = "H1",
         "CHANGE_PROCESS charges the new owner before it uncharges the old one: within one user it \
          needs twice the limit (64 pages: ENOMEM with a limit of 127, success with 128; observed \
          on 7.2.13, same code in 7.3.4).";
-    PinnedDrift = "K2",
+    PinnedDrift = "H2",
         "CHANGE_PROCESS does not move VmPin of pages that are charged to no counter: it stays \
          with the old owner, and the new owner's underflows at unmap (observed on 7.2.13 and \
          7.3.4).";
-    DeadOwner = "K3",
+    DeadOwner = "H3",
         "CHANGE_PROCESS from a dead memory map in per-process mode fails with EINVAL although all \
          page sets have moved, and the new owner is never uncharged (observed on 7.2.13, same \
          code in 7.3.4).";

@@ -126,7 +126,7 @@ fn lazy_pages_change_owner_without_a_charge() {
     assert!(rig.machine.view().books.is_empty());
 }
 
-/// K1: within one user, twice the limit is needed; where it is mended, none.
+/// H1: within one user, twice the limit is needed; where it is mended, none.
 #[test]
 fn double_charge() {
     #[track_caller]
@@ -157,7 +157,7 @@ fn by_process_there_is_no_double_charge() {
     assert_eq!((rig.locked(mm(OLD)), rig.locked(mm(NEW))), (0, 64));
 }
 
-/// K2: pages that nobody is charged for leave their VmPin behind.
+/// H2: pages that nobody is charged for leave their VmPin behind.
 #[test]
 fn pinned_drift() {
     for (kernel, after_change, after_unmap) in
@@ -173,7 +173,7 @@ fn pinned_drift() {
     }
 }
 
-/// K3: EINVAL although everything has moved; the charge stays for ever.
+/// H3: EINVAL although everything has moved; the charge stays for ever.
 #[test]
 fn a_dead_owner_leaks_the_takers_charge() {
     for (kernel, answer, leaked) in [("7.3", Err(Errno::EINVAL), 4), ("fixed", Ok(()), 0)] {
@@ -189,7 +189,7 @@ fn a_dead_owner_leaks_the_takers_charge() {
     }
 }
 
-/// K3 after an exec: the process is the same, its memory map is not.
+/// H3 after an exec: the process is the same, its memory map is not.
 #[test]
 fn an_exec_leaks_like_a_death() {
     for (kernel, answer, leaked) in [("7.3", Err(Errno::EINVAL), 4), ("fixed", Ok(()), 0)] {
@@ -204,7 +204,7 @@ fn an_exec_leaks_like_a_death() {
     }
 }
 
-/// K3, the chain: the next taker pays nothing and ends below zero.
+/// H3, the chain: the next taker pays nothing and ends below zero.
 #[test]
 fn the_taker_after_a_leak_underflows() {
     for (kernel, after_take, after_unmap) in [("7.3", (0, 0), (0, -4)), ("fixed", (0, 4), (0, 0))] {
@@ -225,7 +225,7 @@ fn the_taker_after_a_leak_underflows() {
     }
 }
 
-/// K4: the mode is the mapper's, whatever the taker may.
+/// H4: the mode is the mapper's, whatever the taker may.
 #[test]
 fn the_accounting_mode_sticks() {
     let Shared { mut rig, passed, .. } =
@@ -237,7 +237,7 @@ fn the_accounting_mode_sticks() {
     rig.refuses(NEW, CHANGE(passed), Errno::ENOMEM);
 }
 
-/// K5 and K1: a dead owner's charge still counts when its pages are taken over.
+/// H5 and H1: a dead owner's charge still counts when its pages are taken over.
 #[test]
 fn taking_over_from_a_dead_owner_of_the_same_user_needs_twice_the_limit() {
     for (limit_pages, answer) in [(7, Err(Errno::ENOMEM)), (8, Ok(()))] {
@@ -251,7 +251,7 @@ fn taking_over_from_a_dead_owner_of_the_same_user_needs_twice_the_limit() {
     }
 }
 
-/// K8: ownership is by page set, not by context.
+/// H8: ownership is by page set, not by context.
 #[test]
 fn each_page_set_has_its_own_owner() {
     let Shared { mut rig, iommufd, passed, passed_memfd, ioas, .. } =

@@ -171,7 +171,7 @@ fn ram(rig: &Rig) -> Vec<PageRun> {
     rig.machine.view().processes[&OLD].guest.clone().expect("a guest").ram
 }
 
-/// K6: a device keeps the pages that it has; a process sees those that the file has now.
+/// H6: a device keeps the pages that it has; a process sees those that the file has now.
 #[test]
 fn punching_and_cutting_part_the_device_from_the_process() {
     let changes: [fn(Fd) -> Vec<Call>; 2] = [

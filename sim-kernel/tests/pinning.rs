@@ -96,7 +96,7 @@ fn nobody_is_charged_for_what_a_privileged_process_maps() {
     assert_eq!(rig.machine.vm_pin_pages(OLD), 8);
 }
 
-/// K9: who attaches makes the recorded owner pay.
+/// H9: who attaches makes the recorded owner pay.
 #[test]
 fn lazy_pages_are_charged_to_the_recorded_owner() {
     let mut rig = Rig::new("7.3", process(1000, false, 0), process(1001, false, 5));
@@ -132,7 +132,7 @@ fn lazy_addresses_of_a_dead_memory_map_fault() {
     rig.refuses(NEW, Call::Device(DeviceCall::Attach { device, page_table: ioas }), Errno::EFAULT);
 }
 
-/// K5: a dead owner's charge counts against all processes of its user.
+/// H5: a dead owner's charge counts against all processes of its user.
 #[test]
 fn a_dead_owners_user_stays_charged() {
     let mut rig = Rig::new("7.3", process(1000, false, 4), process(1000, false, 6));

@@ -115,7 +115,7 @@ pub struct HostObservation {
     /// VmPin of that process, in pages.
     pub pinned_pages: i64,
     /// The expected VmPin by its mappings, in pages. `None` if no account is charged, because then
-    /// the kernel does not transfer VmPin (hazard K2).
+    /// the kernel does not transfer VmPin (hazard H2).
     pub expected_pages: Option<i64>,
     /// The observed facts.
     pub view: handoff_model::abi::view::View,

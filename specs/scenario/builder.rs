@@ -1,7 +1,7 @@
-//! Builds a scenario in code: the file that an operator would write, and what it resolves to.
+//! Builds a scenario in code.
 //!
-//! The builder fills the structs that the parser reads, so that a built scenario is always one that
-//! can be written to a file, and read again.
+//! The builder fills the structs that the parser reads, so every built scenario can be written to a
+//! file and read again.
 
 pub use super::file::{DeviceEntry, Iommufd, Ram, Space};
 
@@ -13,7 +13,7 @@ use handoff_model::protocol::Mode;
 use handoff_model::vm::launch::HwptPlan;
 use handoff_model::vm::{Backing, Dma};
 
-/// A scenario under construction. It begins as the smallest VM: a page of RAM and a device.
+/// A scenario under construction, initially the smallest VM: one page of RAM and one device.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ScenarioBuilder {
@@ -21,7 +21,7 @@ pub struct ScenarioBuilder {
 }
 
 impl ScenarioBuilder {
-    /// The smallest VM, with every other key at its default.
+    /// Returns the smallest VM, with every other key at its default.
     pub fn new(mode: Mode) -> Self {
         let file = File {
             name: "vm".to_owned(),
@@ -52,19 +52,19 @@ impl ScenarioBuilder {
         self
     }
 
-    /// Runs it on another simulated kernel than the newest.
+    /// Sets the simulated kernel; the default is the newest.
     pub fn kernel(mut self, kernel: &str) -> Self {
         self.file.kernel = Some(kernel.to_owned());
         self
     }
 
-    /// Runs another variant of the protocol than `safe`.
+    /// Sets the variant of the protocol; the default is `safe`.
     pub fn variant(mut self, variant: &str) -> Self {
         self.file.variant = Some(variant.to_owned());
         self
     }
 
-    /// Plants a known bug.
+    /// Plants a defect.
     pub fn defect(mut self, defect: &str) -> Self {
         self.file.defects.push(defect.to_owned());
         self
@@ -88,7 +88,7 @@ impl ScenarioBuilder {
         self
     }
 
-    /// Translates the devices' DMA by containers.
+    /// Uses type1 containers instead of iommufds.
     pub fn type1(mut self) -> Self {
         self.file.dma = Dma::Type1;
         self
@@ -148,24 +148,24 @@ impl ScenarioBuilder {
         self
     }
 
-    /// Sets what may go wrong.
+    /// Sets the fault budget.
     pub fn fault_budget(mut self, may: FaultBudget) -> Self {
         self.file.fault_budget = may;
         self
     }
 
-    /// Returns the file's text, which [`Scenario::parse`] reads.
+    /// Returns the text of the scenario file, which [`Scenario::parse`] reads.
     ///
     /// # Panics
-    /// If a number is larger than TOML's are.
+    /// Panics if a number exceeds the range of TOML's integers.
     pub fn text(&self) -> String {
         toml::to_string(&self.file).expect("a scenario is a TOML file")
     }
 
-    /// Resolves it.
+    /// Resolves the scenario.
     ///
     /// # Errors
-    /// Those of [`Scenario::parse`].
+    /// Fails as [`Scenario::parse`] does.
     pub fn build(self) -> Result<Scenario, ParseError> {
         let file = self.file.name.clone();
         self.file.resolve().map_err(|what| ParseError { file, what })
@@ -173,18 +173,18 @@ impl ScenarioBuilder {
 }
 
 impl Ram {
-    /// A page in a file, mapped by file.
+    /// Returns a block of one page with a file, mapped by file.
     pub fn new(name: &str, iova: u64) -> Self {
         Self { name: name.to_owned(), pages: 1, iova, backing: None, map: MapBy::File }
     }
 
-    /// Has no file behind it.
+    /// Makes the block anonymous memory.
     #[must_use]
     pub fn anonymous(self) -> Self {
         Self { backing: Some(Backing::Anonymous), ..self }
     }
 
-    /// Is mapped by address.
+    /// Maps the block by address (`IOMMU_IOAS_MAP`).
     #[must_use]
     pub fn by_address(self) -> Self {
         Self { map: MapBy::Address, ..self }
@@ -192,21 +192,21 @@ impl Ram {
 }
 
 impl Iommufd {
-    /// An iommufd that charges processes instead of users.
+    /// Returns an iommufd with per-process accounting (`IOMMU_OPTION_RLIMIT_MODE` 1).
     pub fn charging_processes(name: &str) -> Self {
         Self { name: name.to_owned(), accounting: Accounting::Process }
     }
 }
 
 impl Space {
-    /// An address space of the only iommufd, or a container.
+    /// Returns an IOAS of the only iommufd, or a container.
     pub fn new(name: &str) -> Self {
         Self { name: name.to_owned(), iommufd: None }
     }
 }
 
 impl DeviceEntry {
-    /// A PCI device with an interrupt, on the only address space.
+    /// Returns a PCI device with one interrupt, in the only address space.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -220,30 +220,30 @@ impl DeviceEntry {
         }
     }
 
-    /// A mediated device, which may keep the KVM of the process that opened it.
+    /// Returns a mediated device, which may keep the KVM of the process that opened it.
     pub fn mdev(name: &str, needs_kvm: bool) -> Self {
         Self { kind: KindEntry::Mdev, needs_kvm, ..Self::new(name) }
     }
 
-    /// Is attached to this address space.
+    /// Attaches the device to this address space.
     #[must_use]
     pub fn in_space(self, space: &str) -> Self {
         Self { space: Some(space.to_owned()), ..self }
     }
 
-    /// Lets the other devices of its address space reach its BAR 0.
+    /// Maps BAR 0 of the device at this IOVA of its address space.
     #[must_use]
     pub fn bar_iova(self, iova: u64) -> Self {
         Self { bar_iova: Some(iova), ..self }
     }
 
-    /// Has this many interrupts.
+    /// Sets the number of interrupts.
     #[must_use]
     pub fn interrupts(self, interrupts: u16) -> Self {
         Self { interrupts: Some(interrupts), ..self }
     }
 
-    /// Is armed only when its guest asks.
+    /// Arms the device's interrupt only when the guest asks, during the handoff.
     #[must_use]
     pub fn armed_later(self) -> Self {
         Self { armed_later: true, ..self }

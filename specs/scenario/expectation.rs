@@ -1,14 +1,14 @@
-//! What a protocol must make of a scenario, when nothing disturbs it.
+//! The outcome that a protocol must reach in a scenario if no fault occurs.
 
-/// What a protocol must make of a scenario where nothing disturbs it.
+/// The outcome that a protocol must reach in a scenario if no fault occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Expected {
-    /// It happens.
+    /// The new process takes over.
     HandedOver,
-    /// It is refused before the guest stops.
+    /// The handoff is refused before the guest stops.
     RefusedBeforeStop,
-    /// It is refused before anything is changed.
+    /// The handoff is refused before any kernel state is changed.
     RefusedBeforeChange,
-    /// It cannot happen, which nobody can know before.
+    /// The handoff fails, for a reason that neither process can check in advance.
     NotHandedOver,
 }

@@ -1,4 +1,4 @@
-//! The faults that the environment may inject: how many in a run, and the errnos of failed calls.
+//! The fault budget of a run, and the errnos with which calls can fail.
 
 use handoff_model::abi::call::{
     Call, ContainerCall, DeviceCall, FileCall, GuestCall, IommufdCall, KvmCall, MemoryCall,
@@ -7,19 +7,19 @@ use handoff_model::abi::call::{
 use handoff_model::abi::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-/// What the environment may do, and how often in a run, and with which errnos it fails calls.
+/// Upper bounds on the faults and events of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FaultBudget {
-    /// Calls that fail with an errno of the environment's choice.
+    /// Number of calls that fail.
     pub fail_calls: u8,
-    /// Processes that are killed.
+    /// Number of processes that are killed.
     pub kill: u8,
-    /// Somebody calls the handoff off.
+    /// True if the handoff can be cancelled.
     pub cancel: bool,
-    /// Interrupts that each device raises.
+    /// Number of interrupts that each device raises.
     pub interrupts: u8,
-    /// Steps of progress that the guest makes.
+    /// Number of steps of progress that the guest makes.
     pub guest_steps: u8,
 }
 
@@ -35,16 +35,16 @@ impl Default for FaultBudget {
     }
 }
 
-/// A call with these does not fail.
+/// No errno: the call does not fail.
 const NONE: &[Errno] = &[];
 
-/// `ENOMEM` stands for all errnos of a call that the protocol takes alike.
+/// `ENOMEM`, for a call whose errnos the protocol does not distinguish.
 const NO_MEMORY: &[Errno] = &[Errno::ENOMEM];
 
-/// The errnos with which a call may fail, one for each way on that the protocol knows.
+/// Returns the errnos with which a call can fail, one for each reaction of the protocol.
 ///
-/// Calls that Linux cannot refuse a process that holds what it holds are not failed; neither is
-/// `close`, which always closes.
+/// A call that cannot fail in Linux with valid arguments is never failed, nor is `close`, which
+/// releases the descriptor even if it reports an error.
 pub(crate) fn errnos(call: &Call) -> &'static [Errno] {
     match call {
         Call::File(call) => of_file(call),

@@ -1,6 +1,6 @@
-//! A scenario file as it stands, before anything in it is looked up: what serde reads and writes.
+//! The structs of a scenario file that serde reads and writes, before names are resolved.
 //!
-//! A key with its default value is not written, so that a built file is as short as one by hand.
+//! A key with its default value is not written, so a built file is as short as a handwritten one.
 
 use super::faults::FaultBudget;
 use handoff_model::protocol::Mode;
@@ -8,7 +8,7 @@ use handoff_model::vm::launch::HwptPlan;
 use handoff_model::vm::{Backing, Dma};
 use serde::{Deserialize, Serialize};
 
-/// The file as it stands.
+/// A scenario file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
@@ -47,7 +47,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// A block of guest memory.
+/// A block of guest RAM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ram {
@@ -84,7 +84,7 @@ pub(super) enum Accounting {
     Process,
 }
 
-/// An address space, or a container.
+/// An IOAS; with `dma = "type1"`, a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Space {
@@ -92,7 +92,7 @@ pub struct Space {
     pub(super) iommufd: Option<String>,
 }
 
-/// A device.
+/// A VFIO device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceEntry {

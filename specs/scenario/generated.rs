@@ -1,33 +1,33 @@
-//! Worlds of any size: so many devices, address spaces and mappings, made to order.
+//! Scenarios of any size, generated from a number of devices, address spaces and mappings.
 //!
-//! `world-3x2x4` has three devices on two address spaces of one iommufd, with four blocks of RAM in
-//! each; `world-3x2x4-exec` is the same by exec. Everything that may go wrong may: a call fails, a
-//! process is killed, somebody calls it off, each device interrupts. How far such a world can be
-//! exhausted is a matter of memory; where a limit stops the search, the verdicts say so.
+//! `world-3x2x4` has three devices in two IOASes of one iommufd, with four RAM blocks mapped in
+//! each; `world-3x2x4-exec` is the same by exec. The fault budget is the default one: one failing
+//! call, one kill, a cancellation, one interrupt of each device. Memory bounds how large a scenario
+//! can be exhausted; if a limit stops the search, the verdicts report it.
 
 use super::builder::{DeviceEntry, Ram, ScenarioBuilder, Space};
 use super::names::{DEVICES_MAX, LIST_MAX};
 use handoff_model::protocol::Mode;
 
-/// What the names begin with.
+/// Prefix of the names of generated scenarios.
 const PREFIX: &str = "world-";
 
-/// The name of a world, from its size as the command line has it: `3x2x4`, `3x2x4-exec`.
+/// Returns the name of the scenario of a size such as `3x2x4` or `3x2x4-exec`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Fails with a message if the size is malformed or out of bounds.
 pub fn name(size: &str) -> Result<String, String> {
     let name = format!("{PREFIX}{size}");
     world(&name).map(|_| name.clone()).ok_or_else(|| {
         format!(
-            "{size:?} is no size: DEVICESxSPACESxMAPPINGS, like 3x2x4 or 3x2x4-exec, with at most \
-             {DEVICES_MAX} devices, \
-             no more spaces than devices, and at most {LIST_MAX} mappings"
+            "invalid size {size:?}: use DEVICESxSPACESxMAPPINGS, such as 3x2x4 or 3x2x4-exec, with \
+             at most {DEVICES_MAX} devices, no more spaces than devices, and at most {LIST_MAX} \
+             mappings"
         )
     })
 }
 
-/// The scenario of a name; `None` for a name of something else.
+/// Returns the generated scenario with this name; `None` if the name is not of that kind.
 pub(crate) fn world(name: &str) -> Option<ScenarioBuilder> {
     let size = name.strip_prefix(PREFIX)?;
     let (size, mode) = match size.strip_suffix("-exec") {

@@ -1,18 +1,19 @@
-//! Scenarios: a virtual machine as its operator knows it, and what may go wrong, in a TOML file.
+//! Scenarios: TOML files that describe a virtual machine as its operator knows it, and the faults
+//! that may occur.
 //!
-//! A file is read strictly: an unknown key, a name that nothing has, two blocks at one address are
-//! refused in one line that names the file, the place and the cure. Behind [`Scenario::parse`]
-//! everything resolves.
+//! Parsing is strict: an unknown key, an undefined name or two RAM blocks at one IOVA are refused
+//! with one line that names the file, the place and the cure. In a parsed [`Scenario`] all names
+//! are resolved.
 //!
 //! ```toml
 //! name = "two-devices"
 //! mode = "transfer"                 # or "exec"
 //! kernel = "7.3"                    # a simulated kernel: see `handoff list`
 //! variant = "safe"                  # the protocol: see `handoff list`
-//! kvm = true                        # interrupts by irqfds; without: the VMM reads its eventfds
+//! kvm = true                        # interrupts by irqfds; default: the VMM reads the eventfds
 //! dma = "iommufd"                   # or "type1": each [[space]] is a container
-//! # wrong = "ram-other"             # what is told that is not so: see `handoff list corruptions`
-//! # mutant = "row old Revoke"       # what the protocol leaves out: see `handoff list mutants`
+//! # wrong = "ram-other"             # a corruption: see `handoff list corruptions`
+//! # mutant = "row old Revoke"       # a step that the protocol omits: see `handoff list mutants`
 //!
 //! [[ram]]
 //! name = "ram0"
@@ -22,15 +23,15 @@
 //! [[device]]
 //! name = "nic0"
 //! interrupts = 1
-//! # armed_later = true              # the last device's: armed while the guest runs
-//! # hwpt = "own"                   # instead of "shared"; or "nest-parent", one a space
-//! # bar_iova = 0x200000             # the other devices of its space reach its BAR 0 there
+//! # armed_later = true              # last device only: the guest arms it during the handoff
+//! # hwpt = "own"                    # default "shared"; or "nest-parent", one per space
+//! # bar_iova = 0x200000             # IOVA at which its space maps its BAR 0
 //!
-//! [process]                         # of both; [new] overrides for the new one
+//! [process]                         # both processes; [new] overrides the new one
 //! uid = 1000
 //! memlock_pages = 4
 //!
-//! [may]                             # what may go wrong, at any step
+//! [may]                             # the fault budget; a fault may occur at any step
 //! fail_calls = 1
 //! kill = 1
 //! cancel = true

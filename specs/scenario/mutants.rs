@@ -1,8 +1,8 @@
-//! The mutants of a protocol: everything that it does and could leave out, for a VM that has one of
-//! each.
+//! The mutants of a variant: every step that its protocol could omit.
 //!
-//! The scripts of both roles say which calls a phase makes, and they need an inventory. This one is
-//! written down as data, so that reading the name of a mutant starts no machine.
+//! The scripts of both roles determine which calls a phase makes, and they need an inventory. A
+//! specimen VM with one object of each kind is given here as data, so that resolving the name of a
+//! mutant does not have to start a simulated machine.
 
 use super::faults::errnos;
 use handoff_model::abi::call::{Call, Rights};
@@ -19,19 +19,18 @@ use handoff_model::vm::{
     Key, Kind, Mapping, Memory, RamBlock, Vm,
 };
 
-/// The forms of the protocol that a VMM should use.
+/// Returns the variants that a VMM should use.
 pub fn ours() -> impl Iterator<Item = &'static Variant> {
     VARIANTS.iter().filter(|variant| variant.is_ours)
 }
 
-/// All mutants of a variant, in a fixed order.
+/// Returns every mutant of a variant, in a fixed order.
 pub fn of_variant(variant: &Variant) -> Vec<Mutation> {
     let protocol = Protocol::of(variant);
     mutants(&protocol, &calls(&protocol), |call| !errnos(call).is_empty())
 }
 
-/// Words of a mutant's name that scenarios may still spell as they once were, each with the word of
-/// today.
+/// Former words in names of mutants, which scenarios may still use, each with its present word.
 const FORMER_WORDS: &[(&str, &str)] = &[
     ("Part", "Disconnect"),
     ("Cut", "Snapshot"),
@@ -47,7 +46,7 @@ const FORMER_WORDS: &[(&str, &str)] = &[
     ("ChargedToNobody", "Uncharged"),
 ];
 
-/// Returns the mutant of a variant that a scenario names; former names of phases are understood.
+/// Returns the mutant with this name; former names of phases are accepted.
 pub(super) fn find(variant: &Variant, name: &str) -> Option<Mutation> {
     let today = |word: &str| {
         let (former, colon) = word.strip_suffix(':').map_or((word, ""), |word| (word, ":"));
@@ -58,7 +57,7 @@ pub(super) fn find(variant: &Variant, name: &str) -> Option<Mutation> {
     of_variant(variant).into_iter().find(|mutant| mutant.to_string() == name)
 }
 
-/// The calls of every phase, for the specimen.
+/// Returns the calls that every phase makes for the specimen VM.
 pub fn calls(protocol: &Protocol) -> Vec<(RolePhase, Call)> {
     let (socket, pidfd, new_image, old_image) = (Fd(0), Fd(1), Fd(0), Fd(1));
     let (vm, descriptors) = specimen();
@@ -77,8 +76,8 @@ pub fn calls(protocol: &Protocol) -> Vec<(RolePhase, Call)> {
     old.chain(new.into_iter().map(|(phase, call)| (RolePhase::New(phase), call))).collect()
 }
 
-/// The inventory of a VM in KVM that has one of each: a block of RAM, an iommufd, an address space,
-/// a mapping, a nesting parent, and a device with an interrupt.
+/// Returns the inventory of a KVM guest with one object of each kind: a RAM block, an iommufd, an
+/// IOAS, a mapping, a nesting parent, and a device with an interrupt.
 fn specimen() -> (Vm, Descriptors) {
     let [ioas, device, hwpt] = [1, 2, 3].map(ObjectId);
     let mapping = Mapping {

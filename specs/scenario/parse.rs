@@ -1,4 +1,4 @@
-//! Reads a scenario file: every name in it is looked up, and what contradicts itself is refused.
+//! Parses a scenario file, resolves its names and refuses contradictions.
 
 use super::file::{File, ProcessEntry};
 use super::injections::{
@@ -10,18 +10,18 @@ use handoff_model::abi::ids::{PAGE_BYTES, Uid};
 use handoff_model::protocol::Mode;
 use handoff_sim_kernel::Profile;
 
-/// The kernel of a scenario that asks for none.
+/// The default simulated kernel.
 const NEWEST: &str = "7.3";
 
-/// Returns the simulated kernel of a scenario that asks for none.
+/// Returns the default simulated kernel.
 pub(crate) fn newest() -> Profile {
     Profile::by_name(NEWEST).expect("the newest kernel is a profile")
 }
 
-/// The variant of a scenario that asks for none.
+/// The default variant.
 const SAFE: &str = "safe";
 
-/// Why a scenario was refused: one line, with the cure.
+/// The reason why a scenario was refused: one line, with the cure.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {what}")]
 pub struct ParseError {
@@ -30,7 +30,10 @@ pub struct ParseError {
 }
 
 impl Scenario {
-    /// Reads a scenario. `file` is what messages call it.
+    /// Parses and resolves a scenario. `file` is its name in error messages.
+    ///
+    /// # Errors
+    /// Fails if the text is not TOML, has an unknown key or name, or contradicts itself.
     pub fn parse(file: &str, text: &str) -> Result<Self, ParseError> {
         let refuse = |what: String| ParseError { file: file.to_owned(), what };
         let parsed: File = toml::from_str(text).map_err(|error| refuse(place(text, &error)))?;
@@ -38,7 +41,7 @@ impl Scenario {
     }
 }
 
-/// A TOML error in one line: `line 3: unknown field …`.
+/// Formats a TOML error as one line: `line 3: unknown field …`.
 fn place(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().lines().collect::<Vec<_>>().join("; ");
     match error.span() {
@@ -72,7 +75,7 @@ impl File {
         let kernel = self.kernel.as_deref().unwrap_or(NEWEST);
         let profile = Profile::by_name(kernel).ok_or_else(|| {
             let known = Profile::all().map(Profile::name).collect::<Vec<_>>().join(", ");
-            format!("kernel {kernel:?} is not known; one of {known}")
+            format!("unknown kernel {kernel:?}; use one of {known}")
         })?;
         let defects: Vec<_> =
             self.defects.iter().map(|id| find_defect(id)).collect::<Result<_, _>>()?;
@@ -87,8 +90,8 @@ impl File {
         let new = self.new.or(self.process).resolve();
         if self.mode == Mode::Exec && new != old {
             return Err(
-                "[new] differs from [process], but an execve changes neither user nor limit; \
-                 remove [new] or use mode = \"transfer\""
+                "[new] differs from [process], but execve changes neither user nor limits; remove \
+                 [new], or set mode = \"transfer\""
                     .to_owned(),
             );
         }

@@ -1,6 +1,6 @@
-//! What a scenario launches, from its tables.
+//! Turns the tables of a scenario file into the plan that the launch of the VM executes.
 //!
-//! With `dma = "type1"` each `[[space]]` is a container: it has one address space and no iommufd.
+//! With `dma = "type1"` each `[[space]]` is a container, with one address space and no iommufd.
 
 use super::file::{Accounting, DeviceEntry, File, KindEntry, MapBy, Ram};
 use super::names::{check_names, lookup};
@@ -37,14 +37,14 @@ impl File {
         Ok(Plan { name, ram, dma: self.dma, contexts, spaces, devices, kvm })
     }
 
-    /// One for each space.
+    /// Returns one container for each space.
     fn containers(&self) -> Result<(Vec<ContextPlan>, Vec<SpacePlan>), String> {
         let of_iommufd = self.space.iter().find(|space| space.iommufd.is_some());
         if let Some(what) = (self.iommufd.first().map(|of| format!("iommufd {:?}", of.name)))
             .or_else(|| of_iommufd.map(|of| format!("space {:?}: iommufd", of.name)))
         {
             return Err(format!(
-                "{what} is nothing with dma = \"type1\", where each [[space]] is a container; \
+                "{what} has no meaning with dma = \"type1\", where each [[space]] is a container; \
                  remove it"
             ));
         }
@@ -92,7 +92,7 @@ impl DeviceEntry {
         let kind = match (self.kind, self.needs_kvm, self.hwpt) {
             (KindEntry::Pci, false, _) => DeviceKind::Pci,
             (KindEntry::Pci, true, _) => {
-                return Err(format!("{what}: only kind = \"mdev\" can have needs_kvm; remove it"));
+                return Err(format!("{what}: needs_kvm requires kind = \"mdev\"; remove it"));
             }
             (KindEntry::Mdev, needs_kvm, HwptPlan::Shared) => DeviceKind::Mdev { needs_kvm },
             (KindEntry::Mdev, _, hwpt) => {
@@ -105,14 +105,12 @@ impl DeviceEntry {
         if let Some(iova) = self.bar_iova
             && (self.kind != KindEntry::Pci || !iova.is_multiple_of(PAGE_BYTES))
         {
-            return Err(format!(
-                "{what}: bar_iova is of kind = \"pci\" and on a page boundary (4096)"
-            ));
+            return Err(format!("{what}: bar_iova requires kind = \"pci\" and a multiple of 4096"));
         }
         let vectors = self.interrupts.unwrap_or(1);
         if self.armed_later && vectors != 1 {
             return Err(format!(
-                "{what}: armed_later is of one interrupt; say interrupts = 1, or remove it"
+                "{what}: armed_later requires interrupts = 1; set that, or remove it"
             ));
         }
         let wanted = Interrupts { index: MSI, vectors };
@@ -137,23 +135,23 @@ impl DeviceEntry {
     }
 }
 
-/// KVM's numbers for interrupts go by the order of devices: what comes later comes last.
+/// Fails unless `armed_later` is on the last device only: GSIs are numbered in order of devices.
 fn check_later(devices: &[DevicePlan]) -> Result<(), String> {
     let last = devices.len().saturating_sub(1);
     let is_odd = |(at, device): &(usize, &DevicePlan)| !device.later.is_empty() && *at != last;
     devices.iter().enumerate().find(is_odd).map_or(Ok(()), |(_, device)| {
         let name = &device.name;
-        Err(format!("device {name:?}: armed_later is for the last device; put it there"))
+        Err(format!("device {name:?}: armed_later is for the last device only; move it there"))
     })
 }
 
-/// What maps nothing by a container, and what only an iommufd has.
+/// Fails if a container has no device, or a device uses a feature of iommufds.
 fn check_containers(containers: &[ContextPlan], devices: &[DevicePlan]) -> Result<(), String> {
     for (at, container) in containers.iter().enumerate() {
         if !devices.iter().any(|device| usize::from(device.space) == at) {
             let name = &container.name;
             return Err(format!(
-                "space {name:?}: a container without a device maps nothing; remove it"
+                "space {name:?}: a container without a device cannot map memory; remove it"
             ));
         }
     }
@@ -163,7 +161,7 @@ fn check_containers(containers: &[ContextPlan], devices: &[DevicePlan]) -> Resul
     };
     let found = devices.iter().find_map(|device| Some((&device.name, only_there(device)?)));
     found.map_or(Ok(()), |(name, what)| {
-        Err(format!("device {name:?}: {what} is nothing with dma = \"type1\"; remove it"))
+        Err(format!("device {name:?}: {what} has no meaning with dma = \"type1\"; remove it"))
     })
 }
 
@@ -176,7 +174,7 @@ fn plan_ram(ram: &[Ram]) -> Result<Vec<RamPlan>, String> {
         let range = IovaRange::of(Iova(entry.iova), length_bytes)
             .filter(|_| entry.iova.is_multiple_of(PAGE_BYTES) && entry.pages < 1 << 40)
             .ok_or(format!(
-                "{what}: needs at least one page and an iova on a page boundary (4096)"
+                "{what}: needs at least one page, and an iova that is a multiple of 4096"
             ))?;
         if let Some((other, name)) = taken.iter().find(|(other, _)| other.overlaps(&range)) {
             return Err(format!(

@@ -1,4 +1,4 @@
-//! A scenario that has been read and resolved: what everything above works with.
+//! A parsed scenario in which all names are resolved.
 
 use super::corruption::Corruption;
 use super::expectation::Expected;
@@ -11,50 +11,50 @@ use handoff_model::variants::mutants::Mutation;
 use handoff_model::vm::launch::Plan;
 use handoff_sim_kernel::Profile;
 
-/// A scenario that has been read and resolved.
+/// A parsed scenario in which all names are resolved.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// What it is called.
+    /// The name of the scenario.
     pub name: String,
-    /// What it is about.
+    /// The purpose of the scenario, in a sentence.
     pub about: String,
-    /// How the new program comes to life.
+    /// The way in which the new program starts: as a new process, or by `execve`.
     pub mode: Mode,
     /// The simulated kernel.
     pub kernel: Profile,
     /// The virtual machine.
     pub plan: Plan,
-    /// The old process.
+    /// The credentials of the old process.
     pub old: Credentials,
-    /// The new process.
+    /// The credentials of the new process.
     pub new: Credentials,
-    /// What may go wrong.
+    /// The faults that may occur.
     pub fault_budget: FaultBudget,
-    /// Whether the protocol must refuse it before the guest stops.
+    /// True if the protocol must refuse the handoff before the guest stops.
     pub refused: bool,
-    /// What is told that is not so.
+    /// The corruption that is injected, if any.
     pub corruption: Option<&'static Corruption>,
-    /// The protocol, before a known bug is planted in it.
+    /// The variant of the protocol, before defects are planted.
     pub variant: &'static Variant,
-    /// Known bugs that are planted.
+    /// The defects that are planted.
     pub defects: Vec<&'static Defect>,
-    /// What the protocol leaves out.
+    /// The step that the protocol omits, if any.
     pub mutant: Option<Mutation>,
 }
 
-/// A process's rights.
+/// Credentials and limits of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credentials {
-    /// Its user.
+    /// The user.
     pub uid: Uid,
-    /// CAP_IPC_LOCK.
+    /// True if the process has CAP_IPC_LOCK.
     pub cap_ipc_lock: bool,
-    /// RLIMIT_MEMLOCK in bytes.
+    /// RLIMIT_MEMLOCK, in bytes.
     pub memlock_bytes: u64,
 }
 
 impl Scenario {
-    /// What the protocol must make of it.
+    /// Returns the outcome that the protocol must reach if no fault occurs.
     pub fn expected(&self) -> Expected {
         match (self.corruption, self.refused) {
             (Some(wrong), _) => wrong.expected_of(self.variant),
@@ -63,12 +63,12 @@ impl Scenario {
         }
     }
 
-    /// Whether a variant could be in the place of its own.
+    /// Returns true if the scenario can run with this variant instead of its own.
     pub fn is_for(&self, variant: &Variant) -> bool {
         variant.is_for(self.mode, self.plan.dma) && self.variant.kernel == variant.kernel
     }
 
-    /// The protocol, with the planted bugs in it.
+    /// Returns the protocol with defects and mutant applied.
     pub fn protocol(&self) -> Protocol {
         let variant = Protocol::of(self.variant);
         let planted = self.defects.iter().fold(variant, |protocol, defect| defect.plant(protocol));

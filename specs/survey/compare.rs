@@ -1,8 +1,9 @@
-//! Variants side by side: what each of them keeps, over the scenarios that are for it.
+//! Compares the variants: for each, the verdict on every property over all scenarios that it
+//! supports.
 //!
-//! Of several scenarios the verdict that says the worst counts: a violation, the cheapest of
-//! several; then what was cut short; a property is proved where it is proved in some and nothing
-//! speaks against it in any other.
+//! The worst verdict over the scenarios counts: first the cheapest violation, then an incomplete
+//! search. A property counts as proved if it is proved in at least one scenario, and has no worse
+//! verdict in any other.
 
 use crate::check::Verdict;
 use crate::counterexample::{Checked, token};
@@ -20,39 +21,38 @@ use handoff_sim_kernel::Quirk;
 use std::cmp::Reverse;
 use std::time::Duration;
 
-/// What a variant keeps.
+/// The verdicts for a variant.
 #[derive(Debug)]
 pub struct Column {
-    /// Which.
+    /// The variant.
     pub variant: &'static Variant,
-    /// For each of [`PROPERTIES`], in their order.
+    /// A verdict for each of [`PROPERTIES`], in the same order.
     pub cells: Vec<Cell>,
-    /// What it does about each hazard of the kernel; nothing where it has no use for
-    /// CHANGE_PROCESS.
+    /// The response to each hazard of the kernel; empty if the variant does not use CHANGE_PROCESS.
     pub hazards: Vec<Hazard>,
-    /// How many scenarios there were of its kind.
+    /// Number of scenarios that the variant supports.
     pub scenarios: usize,
-    /// The states of all together.
+    /// Number of reachable states of all these scenarios.
     pub states: u64,
-    /// The time that they took.
+    /// Duration of all their checks.
     pub time: Duration,
 }
 
-/// What a variant does about a hazard of the kernel.
+/// A hazard of the kernel, and a variant's response to it.
 pub type Hazard = (Quirk, Response);
 
-/// What is said of a property.
+/// The worst verdict on a property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cell {
     /// The verdict.
     pub verdict: Verdict,
-    /// The scenario that says so.
+    /// The scenario with this verdict.
     pub scenario: String,
-    /// Of a violation the run, as one word.
+    /// The violating run as one word; `None` for other verdicts.
     pub run: Option<String>,
 }
 
-/// How bad a verdict is; of two violations the cheaper one is worse.
+/// Orders verdicts: a greater value is worse; of two violations, the cheaper one is worse.
 fn badness(verdict: &Verdict) -> (u8, Reverse<(u32, usize)>) {
     let (class, cost) = match verdict {
         Verdict::NotApplicable(_) => (0, (0, 0)),
@@ -65,8 +65,8 @@ fn badness(verdict: &Verdict) -> (u8, Reverse<(u32, usize)>) {
     (class, Reverse(cost))
 }
 
-/// What all variants keep over these scenarios, but those that none is for. Whatever variant a
-/// scenario asks for, each takes its turn.
+/// Checks every variant in those of the scenarios that it supports, in place of their own variant.
+/// Variants without any such scenario are left out.
 ///
 /// # Errors
 /// Fails as [`check`](crate::check::check) does.
@@ -119,25 +119,25 @@ impl Column {
         }
     }
 
-    /// Each property, and what is said of it.
+    /// Returns each property with its verdict.
     pub fn verdicts(&self) -> impl Iterator<Item = (&'static Property, &Cell)> {
         PROPERTIES.iter().zip(&self.cells)
     }
 
-    /// What its users are told instead of a property.
+    /// Returns the documented limit of a property that the variant does not promise.
     pub fn documented_limit(&self, property: &Property) -> Option<&'static str> {
         let unpromised = self.variant.unpromised.iter();
-        unpromised.clone().find(|(id, _)| *id == property.id).map(|(_, told)| *told)
+        unpromised.clone().find(|(id, _)| *id == property.id).map(|(_, limit)| *limit)
     }
 }
 
-/// Reports what each variant keeps.
+/// Returns the report of a comparison.
 pub fn document(columns: &[Column]) -> report::Compare {
     report::Compare { variants: columns.iter().map(Column::document).collect() }
 }
 
 impl Column {
-    fn document(&self) -> report::Variant {
+    pub(super) fn document(&self) -> report::Variant {
         let Variant { id, mode, sentence, is_ours, .. } = self.variant;
         let hazard = |(quirk, meeting): &Hazard| report::Hazard {
             hazard: quirk.code(),

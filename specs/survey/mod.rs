@@ -1,5 +1,5 @@
-//! Many checks at once: variants side by side, hazards, mutants, and the pages of `docs/` that are
-//! generated from them.
+//! Surveys over many checks: comparison of variants, hazards of the kernel, known bugs, and the
+//! pages of `docs/` that are generated from them.
 
 pub mod bugs;
 pub mod compare;

@@ -95,7 +95,7 @@ fn variants_are_compared_and_one_is_put_in_the_place_of_another() {
         ],
     );
     check(&["check", "exec", "--variant", "rfc-v1"], 2, &["another kernel"]);
-    check(&["check", "exec", "--variant", "none"], 2, &["not known", "one of safe"]);
+    check(&["check", "exec", "--variant", "none"], 2, &["unknown variant", "one of safe"]);
 }
 
 #[test]

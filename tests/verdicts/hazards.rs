@@ -1,4 +1,4 @@
-//! Tests the kernel's hazards K1, K2 and K3 as violated properties: on 7.3 with a minimal trace; on
+//! Tests the kernel's hazards H1, H2 and H3 as violated properties: on 7.3 with a minimal trace; on
 //! a kernel with the hazard fixed, every property is proved.
 
 use handoff_checker::search::Limits;

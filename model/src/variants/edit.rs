@@ -1,4 +1,4 @@
-//! Differences between protocols, as data.
+//! Differences between protocols, as data: edits of a protocol's tables and checks.
 
 use super::mutants::Mutation;
 use crate::protocol::edit::{put_after, redirect, take_out, undo_by};
@@ -7,41 +7,40 @@ use crate::protocol::phase::{InPhase, OutPhase};
 use crate::protocol::{Protocol, Rule};
 use crate::vm::blocker::BlockerKind;
 
-/// A difference from a protocol.
+/// One difference from a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
-    /// In the rows of the old process.
+    /// A change in the table of the old process.
     Out(Change<OutPhase>),
-    /// In the rows of the new process.
+    /// A change in the table of the new process.
     In(Change<InPhase>),
-    /// A precondition that nobody judges.
+    /// A precondition that is not checked.
     Waive(BlockerKind),
-    /// Something that is not done.
+    /// A step that is omitted.
     Omit(Mutation),
-    /// Something that the old process tells wrong.
+    /// A wrong entry in what the old process sends.
     Misreport(Misreport),
 }
 
-/// A change of a table. Where the phase that it begins with has no row nothing changes.
+/// A change of a protocol table. It has no effect if its first phase has no rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<P> {
-    /// After the first phase comes the second, wherever it was before: it is undone and tried as
-    /// the first.
+    /// Moves or inserts the second phase after the first, with the undo and tries of the first.
     After(P, P),
-    /// A phase is left out: what led to it leads to what followed it.
+    /// Removes a phase: its predecessors lead to its successor.
     Remove(P),
-    /// In the place of the first phase stands the second.
+    /// Replaces the first phase by the second.
     Instead(P, P),
-    /// The second phase follows the first.
+    /// Makes the second phase the successor of the first.
     Next(P, P),
-    /// The second phase undoes the first, which is tried once.
+    /// Makes the second phase the undo of the first, which is tried once.
     Undo(P, P),
-    /// A row more, listed before what follows it.
+    /// Adds a rule, listed before its successor.
     New(Rule<P>),
 }
 
 impl Protocol {
-    /// This protocol with differences.
+    /// Returns this protocol with the edits applied in order.
     #[must_use]
     pub fn edited(mut self, edits: &[Edit]) -> Self {
         for edit in edits {

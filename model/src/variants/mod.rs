@@ -1,8 +1,8 @@
-//! The variants: ways to hand devices over that are in use, were proposed, or should be used.
+//! Variants of the protocol: those of QEMU, that of RFC V1, and those that a VMM should use.
 //!
-//! A variant is two tables of rows and a list of preconditions that it does not judge: data, walked
-//! by the same two roles. So the same checker asks the same properties of each, over the same
-//! kernel.
+//! A variant is data: two protocol tables and a list of preconditions that it does not check. The
+//! same two roles execute every variant, so that one checker evaluates the same properties of each
+//! on the same simulated kernel.
 
 pub mod defects;
 mod edit;
@@ -18,40 +18,40 @@ pub use edit::{Change, Edit};
 /// A variant in one of its modes.
 #[derive(Debug)]
 pub struct Variant {
-    /// What scenarios call it.
+    /// The name in scenarios.
     pub id: &'static str,
-    /// How the new program comes to life.
+    /// The way in which the new program starts: as a new process, or by `execve`.
     pub mode: Mode,
-    /// Whether it is one that a VMM should use.
+    /// True if a VMM should use this variant.
     pub is_ours: bool,
-    /// The only kernel that it is for, where it needs one of its own.
+    /// The only simulated kernel that supports the variant, if it needs a special one.
     pub kernel: Option<&'static str>,
-    /// What must translate the devices' DMA.
+    /// The interface that maps the devices' DMA: iommufds or type1 containers.
     pub dma: Dma,
-    /// What it is, in a sentence.
+    /// A summary of the variant, in a sentence.
     pub sentence: &'static str,
-    /// What it mirrors.
+    /// The implementation that the variant mirrors.
     pub source: &'static str,
-    /// Its tables, and the preconditions that it does not judge.
+    /// Returns the tables, and the preconditions that the variant does not check.
     pub protocol: fn() -> Protocol,
-    /// Properties that it does not set out to keep, each with what its users are told instead.
+    /// Properties that the variant does not promise, each with the documented limit.
     pub unpromised: &'static [(&'static str, &'static str)],
 }
 
-/// By its name and mode.
+/// Returns the variant with this name and mode.
 pub fn find(id: &str, mode: Mode) -> Option<&'static Variant> {
     VARIANTS.iter().find(|variant| variant.id == id && variant.mode == mode)
 }
 
 impl Protocol {
-    /// The protocol of a variant.
+    /// Returns the protocol of a variant.
     pub fn of(variant: &Variant) -> Self {
         (variant.protocol)()
     }
 }
 
 impl Variant {
-    /// Whether it is for virtual machines of this kind.
+    /// Returns true if the variant supports this mode and kind of DMA translation.
     pub fn is_for(&self, mode: Mode, dma: Dma) -> bool {
         (self.mode, self.dma) == (mode, dma)
     }
@@ -63,24 +63,23 @@ const SAFE: Variant = Variant {
     is_ours: true,
     kernel: None,
     dma: Dma::Iommufd,
-    sentence: "the guest stops before its state is cut, probes have no effect, the commit is \
-               acknowledged and can be revoked, \
-               the old process is fenced off, and a way back takes everything back",
+    sentence: "the guest stops before the snapshot, probes have no side effects, the commit is \
+               acknowledged and can be revoked, the old process is fenced off, and rollback \
+               reclaims everything",
     source: "this project",
     protocol: || Protocol::safe(Mode::Transfer),
     unpromised: &[],
 };
 
-/// All of them.
+/// Every variant in each of its modes.
 pub const VARIANTS: &[Variant] = &[
     SAFE,
     Variant { mode: Mode::Exec, protocol: || Protocol::safe(Mode::Exec), ..SAFE },
     Variant {
         id: "safe-early",
         sentence: "as safe, but the new process adopts everything while the guest still runs, so \
-                   that the blackout takes as \
-                   many calls with a hundred mappings as with one; called off where the virtual \
-                   machine changes in between",
+                   that the number of calls in the blackout does not depend on the number of \
+                   mappings; cancelled if the VM changes in between",
         protocol: Protocol::safe_early,
         ..SAFE
     },

@@ -1,16 +1,15 @@
-//! The protocol with one thing left out.
+//! Mutants: protocols with one step omitted.
 //!
-//! Whatever a protocol does for safety it could also not do: go through a row, begin a way back
-//! with its first row, make a call, mind the answer, try again, take a jump, check what it is told,
-//! judge a precondition. An [`Mutation`] is one such thing not done, and a protocol with one is a
-//! mutant. What no mutant breaks is not needed, or not looked at; so each of them must violate a
-//! property.
+//! A [`Mutation`] omits one step that a protocol takes for safety: a rule, the first rule of a
+//! rollback, a call, the reaction to an answer, a retry, a jump, a check, or a precondition. A
+//! protocol with one mutation is a mutant. Each mutant must violate a property; one that survives
+//! shows redundant code or a gap in the properties.
 //!
-//! There is no list of mutants. They follow from what a protocol is made of: its rows and jumps,
-//! the calls of their phases, and the enums of checks and preconditions ([`mutants`]). As with a
-//! known bug ([`crate::variants::defects`]) the roles have no branch for one: rows and
-//! preconditions are other rows and preconditions, and calls, answers and checks go through
-//! [`Mutations`](crate::protocol::mutation::Mutations), which in the protocol itself is empty.
+//! Mutants are not listed by hand. [`mutants`] derives them from the rules and jumps of a protocol,
+//! the calls of its phases, and the enums of checks and preconditions. The roles have no branch for
+//! a mutant, as for a defect ([`crate::variants::defects`]): a mutant has other rules and
+//! preconditions, and calls, answers and checks go through
+//! [`Mutations`](crate::protocol::mutation::Mutations), which is empty in the protocol itself.
 
 use crate::abi::call::Call;
 use crate::protocol::checks::Check;
@@ -21,30 +20,30 @@ use crate::vm::blocker::BlockerKind;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// One thing that a protocol does, and a mutant does not.
+/// One step that a mutant omits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mutation {
-    /// A row: what leads to it leads to what follows it.
+    /// Omits a rule: its predecessors lead to its successor.
     Row(RolePhase),
-    /// The first row of the way back from a row, which begins with the next one.
+    /// Omits the first rule of a rollback, which then begins with the second.
     Undo(RolePhase),
-    /// Every try of a row's calls but the first.
+    /// Omits every retry of a rule's calls.
     Tries(RolePhase),
-    /// Where an answer leads besides: it counts as any other.
+    /// Omits the jump from a phase: the answer that triggers it is treated as any other.
     Jump(RolePhase),
-    /// The calls of one name in a phase.
+    /// Omits the calls with one name in a phase.
     Call(RolePhase, &'static str),
-    /// What is made of their answers: whatever comes, it goes on.
+    /// Ignores failures of the calls with one name in a phase.
     Answer(RolePhase, &'static str),
-    /// That the old program, executed again, goes on whatever happens.
+    /// Omits that the old program, once executed again, continues despite failures.
     LastResort,
-    /// A check.
+    /// Omits a check.
     Check(Check),
-    /// A precondition.
+    /// Omits a precondition.
     Blocker(BlockerKind),
 }
 
-/// What scenarios call it.
+/// The name in scenarios.
 impl fmt::Display for Mutation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -62,7 +61,7 @@ impl fmt::Display for Mutation {
 }
 
 impl Protocol {
-    /// This protocol without something.
+    /// Returns this protocol with a mutation applied.
     #[must_use]
     pub fn without(mut self, omission: Mutation) -> Self {
         match omission {
@@ -111,8 +110,8 @@ fn try_once<P: Copy + PartialEq>(rules: &mut [Rule<P>], phase: P) {
     rules.iter_mut().filter(|rule| rule.phase == phase).for_each(|rule| rule.tries = 1);
 }
 
-/// Everything that a protocol does and could leave out. `made`: the calls of its phases;
-/// `can_fail`: whether one can be refused.
+/// Returns every mutation of a protocol. `made` are the calls of its phases; `can_fail`
+/// returns true if a call can fail.
 pub fn mutants(
     protocol: &Protocol,
     made: &[(RolePhase, Call)],
@@ -136,7 +135,7 @@ pub fn mutants(
     let again = rows().filter(|row| row.tries > 1).filter(can_be_tried);
     all.extend(again.map(|row| Mutation::Tries(row.place)));
     all.extend(jumps.map(Mutation::Jump));
-    // The only calls of a phase are its row.
+    // Omitting the only calls of a phase equals omitting its rule.
     let several = calls.iter().filter(|(place, ..)| of(*place).count() > 1);
     all.extend(several.map(|(place, call, _)| Mutation::Call(*place, call)));
     let judged = calls.iter().filter(|(.., can_fail)| *can_fail);
@@ -149,8 +148,8 @@ pub fn mutants(
     all
 }
 
-/// Whether a protocol asks a check: by `execve` there is no other process, and nothing arrives;
-/// what is cut when the guest is stopped is still so.
+/// Returns true if a protocol makes a check. By `execve` there is no peer and no descriptor
+/// arrives; a snapshot that is taken after the stop cannot be outdated.
 fn is_asked(check: Check, protocol: &Protocol) -> bool {
     let is_early = confirms(&protocol.outgoing);
     let by_transfer = matches!(
@@ -170,10 +169,10 @@ fn is_asked(check: Check, protocol: &Protocol) -> bool {
     may_be_made && (is_early || check != Check::StillSo)
 }
 
-/// What of a row matters to its mutants.
+/// The parts of a rule from which its mutants are derived.
 struct Row {
     place: RolePhase,
-    /// There is a row that undoes it.
+    /// True if the table has a rule that undoes this one.
     has_undo: bool,
     tries: u8,
 }

@@ -29,19 +29,20 @@
 //!   Run  Cleanup                                goes on
 //! ```
 //!
-//! The guest runs until `Stop`, so the state is cut while it does. `AwaitPrepared` is undone by
-//! giving irqfds back that were never taken away. Without a return path nobody has answered when
-//! the old process reaches `Completed`. `Unwind` detaches and destroys.
+//! The guest runs until `Stop`, so the snapshot (`cpr_state_save`) is taken while it runs. If
+//! `AwaitPrepared` fails, its undo assigns irqfds that were never deassigned. Without return-path,
+//! the old process reaches `Completed` without an acknowledgement. `Unwind` detaches devices and
+//! destroys HWPTs and IOASes.
 //!
-//! *Prepared* is the end of `cpr.sock`, at which the old process connects the main channel;
-//! *Commit* is the main stream, which it then writes; a new process that dies before is a main
-//! channel that cannot be connected.
+//! `Prepared` models the HUP on `cpr.sock`, on which the old process connects the main channel.
+//! `Commit` models the main stream, which it writes next. If the new process dies before that, the
+//! main channel cannot be connected.
 //!
 //! Mirrors of QEMU 10.2: `migration/migration.c` (`qmp_migrate`, `migration_connect`,
 //! `migration_iteration_finish`), `migration/cpr.c`, `migration/cpr-transfer.c`,
 //! `migration/cpr-exec.c`, `hw/vfio/cpr.c`, `hw/vfio/cpr-iommufd.c` and `hw/vfio/iommufd.c`. Not
-//! modelled: a probe of the new process that fails alone (it goes on, and its stream cannot be
-//! loaded), the stream's sections, notifiers of other devices.
+//! modelled: a probe that fails only in the new process (it continues, and cannot load the stream),
+//! the sections of the stream, notifiers of other devices.
 
 use super::Change::{After, New, Undo};
 use super::Edit::{self, In, Out, Waive};
@@ -66,9 +67,9 @@ pub(super) const OUT: &[Rule<OutPhase>] = {
         fallible(O::Commit, O::CloseVm, O::Resume),
         must_complete(O::CloseVm, O::Completed),
         must_complete(O::Completed, O::End),
-        // How a failure ends. FAILED is notified after vm_start (fixed by 6f5bc070fd, not merged).
+        // Rollback. FAILED is notified after vm_start (fixed by 6f5bc070fd, not merged).
         must_complete(O::Resume, O::Unpark).rollback(),
-        // An irqfd that is still there is EBUSY, and the notifier's failure an assertion.
+        // Assigning an irqfd twice fails with EBUSY, and the notifier's failure with an assertion.
         fallible(O::Unpark, O::Disconnect, O::Abort).rollback(),
         must_complete(O::Disconnect, O::End).rollback(),
     ]
@@ -79,7 +80,7 @@ pub(super) const IN: &[Rule<InPhase>] = {
     &[
         fallible(I::AwaitDescriptors, I::ReadStream, I::Leave),
         fallible(I::ReadStream, I::ProbeByChange, I::Leave),
-        // What the probe answers only decides about a blocker.
+        // The result of the probe only decides whether a blocker is added.
         best_effort(I::ProbeByChange, I::MapRam),
         fallible(I::MapRam, I::MakeVm, I::Unwind),
         fallible(I::MakeVm, I::Prepared, I::Unwind),
@@ -104,7 +105,7 @@ const OUT_EXEC: &[Rule<OutPhase>] = {
         fallible(O::Stop, O::ProveOwnership, O::Unpark),
         fallible(O::ProveOwnership, O::Save, O::Resume),
         fallible(O::Save, O::CloseVm, O::Resume),
-        // It is done, and what cannot fail any more begins.
+        // The migration is completed here; the steps that must not fail follow.
         must_complete(O::CloseVm, O::OpenWindow),
         fallible(O::OpenWindow, O::Exec, O::CloseWindow).window(),
         fallible(O::Exec, O::End, O::CloseWindow).window(),
@@ -131,7 +132,7 @@ const IN_EXEC: &[Rule<InPhase>] = {
     ]
 };
 
-/// What the capability return-path changes: what fails or is done is told.
+/// Changes by the capability return-path: the new process reports success and failure.
 const ANSWERED: &[Edit] = {
     use {InPhase as I, OutPhase as O};
     &[
@@ -144,7 +145,7 @@ const ANSWERED: &[Edit] = {
     ]
 };
 
-/// What QEMU learns only when it calls CHANGE_PROCESS in earnest, or never.
+/// Preconditions that QEMU learns only from CHANGE_PROCESS itself, or never.
 const UNJUDGED: &[Edit] = &[
     Waive(BlockerKind::MappedByAddress),
     Waive(BlockerKind::MemlockTooSmall),
@@ -157,7 +158,7 @@ fn transfer() -> Protocol {
 }
 
 pub(super) fn exec() -> Protocol {
-    // The blockers of RAM are registered for transfer only.
+    // The blockers of private RAM are registered for cpr-transfer only.
     let unjudged = Protocol::of_tables(Mode::Exec, OUT_EXEC, IN_EXEC).edited(UNJUDGED);
     unjudged.edited(&[Waive(BlockerKind::AnonymousRam)])
 }
@@ -168,20 +169,17 @@ pub(super) const TRANSFER: Variant = Variant {
     is_ours: false,
     kernel: None,
     dma: Dma::Iommufd,
-    sentence: "state is cut while the guest runs, the real call is the probe, and nobody answers \
-               the last word",
+    sentence: "the CPR state is saved while the guest runs, CHANGE_PROCESS itself is the probe, \
+               and the commit is not acknowledged",
     source: "QEMU 10.2, cpr-transfer",
     protocol: transfer,
-    unpromised: &[(
-        "FD-1",
-        "management ends the old QEMU, which keeps every descriptor until then",
-    )],
+    unpromised: &[("FD-1", "the old QEMU keeps every descriptor until management terminates it")],
 };
 
 pub(super) const TRANSFER_10_1: Variant = Variant {
     id: "qemu-10.1",
-    sentence: "as qemu-10.2, and of several devices in one address space only the first is told \
-               where it is attached",
+    sentence: "as qemu-10.2, but the ioas_id is recorded only for the first device of each \
+               container",
     source: "QEMU 10.1, cpr-transfer, before d59db04aed",
     protocol: || transfer().edited(&[Edit::Misreport(Misreport::SpaceOfFirst)]),
     ..TRANSFER
@@ -189,15 +187,16 @@ pub(super) const TRANSFER_10_1: Variant = Variant {
 
 pub(super) const RETURN_PATH: Variant = Variant {
     id: "qemu-10.2-return-path",
-    sentence: "the same, with the migration capability return-path: the new process answers",
+    sentence: "as qemu-10.2, with the migration capability return-path: the new process \
+               acknowledges the commit",
     protocol: || transfer().edited(ANSWERED),
     ..TRANSFER
 };
 
 pub(super) const EXEC: Variant = Variant {
     mode: Mode::Exec,
-    sentence: "state is cut while the guest runs, KVM is closed before the execve, and no new \
-               program can go back",
+    sentence: "the CPR state is saved while the guest runs, KVM is closed before execvp, and \
+               there is no rollback after it",
     source: "QEMU 10.2, cpr-exec",
     protocol: exec,
     unpromised: &[],

@@ -1,4 +1,4 @@
-//! The series that this project begins with, as it was posted.
+//! RFC V1 of "Live update: iommufd", with which this project began.
 //!
 //! ```text
 //! exec, old process                             on failure
@@ -11,14 +11,13 @@
 //!   Run  Cleanup                                goes on
 //! ```
 //!
-//! Guest RAM is mapped by address, so after the execve every mapping leads nowhere until the new
-//! program has said where each block of RAM is now. Irqfds are not parked: KVM ends with the old
-//! program, and from then on eventfds keep what comes.
+//! Guest RAM is mapped by address, so after the execve the address of every mapping is invalid
+//! until the new program reports the new address of each RAM block. Irqfds are not parked: the old
+//! KVM ends with the old program, and from then on interrupts stay in their eventfds.
 //!
 //! Mirrors "Live update: iommufd", RFC V1 (2024-07-20), and "Live update: vfio", V1 (2024-07-09),
-//! which it needs. Not modelled: the ids that are carried as those of descriptors and late in the
-//! stream (here they are in the inventory), flags of single objects that say whether they were
-//! there before.
+//! which it needs. Not modelled: ids that cross as those of descriptors and late in the stream
+//! (here they are in the inventory), and the `reused` flags of single objects.
 
 use super::Edit::{self, Waive};
 use super::Variant;
@@ -70,8 +69,8 @@ pub(super) const EXEC: Variant = Variant {
     is_ours: false,
     kernel: Some("rfc-v1"),
     dma: Dma::Iommufd,
-    sentence: "mappings by address, each of which the new program tells where it is now, and no \
-               way back after the execve",
+    sentence: "RAM is mapped by address, the new program reports the new address of each block to \
+               CHANGE_PROCESS, and there is no rollback after the execve",
     source: "Live update: iommufd, RFC V1 (2024-07-20)",
     protocol: || Protocol::of_tables(Mode::Exec, OUT, IN).edited(UNJUDGED),
     unpromised: &[],

@@ -25,20 +25,20 @@
 //!   Run  Cleanup                                goes on
 //! ```
 //!
-//! What is as with an iommufd is the same rows ([`super::qemu`]). Different is how memory changes
-//! hands. A mapping has an address in the process that owns it. The old process lets go of the
-//! addresses, all of a container at once; for a while no mapping has one, and DMA goes on. The new
-//! process gives each mapping its own, one by one, and the kernel compares address and length of
-//! each with what is mapped. So there is a window, and a mixture of owners in the middle of it; but
-//! there is also a way back.
+//! The steps that are the same as with an iommufd have the same rules ([`super::qemu`]). Memory
+//! changes its owner differently. A mapping has a virtual address (vaddr) in the process that owns
+//! it. The old process invalidates the vaddrs of a container, all at once; DMA continues meanwhile.
+//! The new process then sets the vaddr of each mapping, one by one, and the kernel compares IOVA
+//! and length with the existing mapping. So there is a window without vaddrs, and a mixture of
+//! owners within it; but a rollback exists.
 //!
-//! The container's state is the last of all that is saved and loaded. So addresses go when
-//! everything else is saved, and come when interrupts are claimed. On the way back only those are
-//! given again that went; one that cannot be given is the end of the process.
+//! The container's state is saved and loaded last. So vaddrs are invalidated after everything else
+//! is saved, and set again after the irqfds are assigned. Rollback restores only the vaddrs that
+//! were invalidated; if one cannot be restored, the process aborts.
 //!
 //! Mirrors of QEMU 10.2: `hw/vfio/cpr-legacy.c`, `hw/vfio/container-legacy.c`, and what `qemu.rs`
-//! mirrors. Not modelled: sections of the flat view that are no RAM block, RAM that is populated in
-//! parts, vIOMMUs.
+//! mirrors. Not modelled: sections of the flat view that are no RAM block, partially populated RAM,
+//! vIOMMUs.
 
 use super::Change::{After, Remove};
 use super::Edit::{self, In, Out};
@@ -47,15 +47,14 @@ use crate::protocol::phase::{InPhase, OutPhase};
 use crate::protocol::{Mode, Protocol};
 use crate::vm::Dma;
 
-/// What is otherwise than with an iommufd, in either mode.
+/// Differences from the variants with an iommufd, in both modes.
 const BY_ADDRESS: &[Edit] = {
     use {InPhase as I, OutPhase as O};
     &[
         Out(Remove(O::ProveOwnership)),
         Out(After(O::Save, O::ReleaseVaddr)),
-        // The first notifier gives the irqfds back, the second the addresses: the last one that was
-        // registered is called first. What cannot be mapped is a hardware error to a VMM that runs
-        // already.
+        // One notifier assigns the irqfds, the next restores the vaddrs: notifiers are called in
+        // reverse order of registration. A failed map is hw_error in a VMM that already runs.
         Out(After(O::Unpark, O::RestoreVaddr)),
         In(Remove(I::ProbeByChange)),
         In(Remove(I::ChangeOwner)),
@@ -67,16 +66,16 @@ const BY_ADDRESS: &[Edit] = {
 pub(super) const TRANSFER: Variant = Variant {
     id: "type1",
     dma: Dma::Type1,
-    sentence: "a container's mappings lose their addresses and are given new ones, one by one, \
-               and nobody answers the last word",
+    sentence: "the vaddrs of a container's mappings are invalidated and set again one by one, and \
+               the commit is not acknowledged",
     protocol: || Protocol::of_tables(Mode::Transfer, qemu::OUT, qemu::IN).edited(BY_ADDRESS),
     ..qemu::TRANSFER
 };
 
 pub(super) const EXEC: Variant = Variant {
     mode: Mode::Exec,
-    sentence: "a container's mappings lose their addresses before the execve and are given new \
-               ones after it, and no new program can go back",
+    sentence: "the vaddrs of a container's mappings are invalidated before execvp and set again \
+               after it, and there is no rollback after execvp",
     source: qemu::EXEC.source,
     protocol: || qemu::exec().edited(BY_ADDRESS),
     unpromised: &[],

@@ -2,7 +2,7 @@
 //!
 //! Without CAP_IPC_LOCK, pinned pages are charged to the user against RLIMIT_MEMLOCK. During a
 //! handoff the kernel charges the new owner before it uncharges the old one. Both are the same
-//! user, so that every page is briefly charged twice (hazard K1).
+//! user, so that every page is briefly charged twice (hazard H1).
 
 use super::{Finding, ask};
 use crate::process;

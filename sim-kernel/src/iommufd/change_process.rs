@@ -7,13 +7,13 @@
 //! descriptor.
 //!
 //! Hazards, each while its quirk is set:
-//! * K1: the charge precedes the uncharge, on the same counter if both have one user.
-//! * K2: sets that are charged to no counter change owner without their VmPin.
-//! * K3: a dead memory map cannot be uncharged. The call fails with EINVAL although all sets have
+//! * H1: the charge precedes the uncharge, on the same counter if both have one user.
+//! * H2: sets that are charged to no counter change owner without their VmPin.
+//! * H3: a dead memory map cannot be uncharged. The call fails with EINVAL although all sets have
 //!   changed owner, and the sets record a charge of 0: unmap never uncharges it, and the next owner
 //!   is charged nothing while its predecessor is uncharged.
 //!
-//! Without K1, the net difference of each counter is charged; without K2, VmPin moves; without K3,
+//! Without H1, the net difference of each counter is charged; without H2, VmPin moves; without H3,
 //! uncharging a dead memory map has no effect and is no error.
 //!
 //! **As first proposed** (`rfc-v1`): mappings are by address, and the caller supplies a list of the
@@ -45,8 +45,8 @@ impl PageSet {
         }
     }
 
-    /// Returns true if the change of owner moves only VmPin: the same user stays charged (K1
-    /// fixed), or no counter is charged (K2 fixed).
+    /// Returns true if the change of owner moves only VmPin: the same user stays charged (H1
+    /// fixed), or no counter is charged (H2 fixed).
     fn moves_pinned_only(&self, taker: Owner, profile: Profile) -> bool {
         match self.mode {
             Mode::None => !profile.has(Quirk::PinnedDrift),
@@ -64,7 +64,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP`, `EINVAL`, `ENOMEM`; with K3 also `EINVAL` after all sets have changed owner.
+    /// `EOPNOTSUPP`, `EINVAL`, `ENOMEM`; with H3 also `EINVAL` after all sets have changed owner.
     pub(super) fn change_process(&mut self, ucmd: &mut Ucmd<'_>) -> SyscallResult<()> {
         let context = ucmd.context;
         if ucmd.cmd.u32(offset_of!(io::iommu_ioas_change_process, __reserved)) != 0 {

@@ -7,13 +7,13 @@
 //! domain, or an access has pinned it through an area; and it is pinned once. So a map into an
 //! address space without a domain validates nothing about its source (lazy). Any operation that
 //! gives an address space its first domain, or adds an area to an address space with a domain, pins
-//! the missing pages and charges the recorded owner (K9).
+//! the missing pages and charges the recorded owner (H9).
 //!
 //! `pins` records *which* pages were found at that time; they may later differ from the source's
-//! (K6).
+//! (H6).
 //!
 //! A set records its own charge (`charged`, the kernel's `last_npinned`). It equals the number of
-//! pinned pages except after K3, where it stays 0, or if a dead memory map could not be uncharged.
+//! pinned pages except after H3, where it stays 0, or if a dead memory map could not be uncharged.
 //!
 //! Invariants: those of `pins`, see their file; a set lives while an area refers to it.
 //!
@@ -242,7 +242,7 @@ impl Machine {
     }
 
     /// Lowers the charge after pages were unpinned (`update_unpinned`). A set that is charged too
-    /// little stays so, and a charge that cannot be uncharged is dropped silently (K3).
+    /// little stays so, and a charge that cannot be uncharged is dropped silently (H3).
     fn settle_discharge(&mut self, context: ContextId, id: SetId) {
         let set = self.set(context, id);
         let (owner, mode, charged, pinned) = (set.owner, set.mode, set.charged, set.pinned_pages());

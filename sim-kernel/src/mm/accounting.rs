@@ -2,16 +2,16 @@
 //!
 //! Every page set has an *owner* (the memory map, task and user that mapped it or took it over) and
 //! an accounting *mode*. The mode is fixed when the set is made, by the mapper's `CAP_IPC_LOCK` and
-//! the context's `RLIMIT_MODE` (K4: a new owner inherits the mode, whatever its own capabilities).
+//! the context's `RLIMIT_MODE` (H4: a new owner inherits the mode, whatever its own capabilities).
 //!
 //! * `None`: only `mm_struct::pinned_vm` (VmPin) counts, without a limit.
 //! * `User`: `user_struct::locked_vm`, all processes of a user together.
 //! * `Mm`: `mm_struct::locked_vm` (VmLck) of one memory map.
 //!
 //! All modes count VmPin. The limit is the `RLIMIT_MEMLOCK` that the owning task has at the time of
-//! the charge, even if that task is dead (K9). The counters of a memory map vanish from view when
-//! it dies; a user's charge stays until the pages are unpinned or taken over (K5). Counters are in
-//! pages, and signed because two of them can underflow (K2, K3); the limit check compares them as
+//! the charge, even if that task is dead (H9). The counters of a memory map vanish from view when
+//! it dies; a user's charge stays until the pages are unpinned or taken over (H5). Counters are in
+//! pages, and signed because two of them can underflow (H2, H3); the limit check compares them as
 //! unsigned, as Linux does.
 //!
 //! Invariant: no counter in the table is zero, and a dead memory map has one only while a page set
@@ -73,13 +73,13 @@ impl Machine {
     }
 
     /// Returns VmPin of a living process, in pages; negative if the kernel's counter has wrapped
-    /// (K2).
+    /// (H2).
     pub fn vm_pin_pages(&self, pid: Pid) -> i64 {
         self.books.pinned.get(&self.mm(pid)).copied().unwrap_or(0)
     }
 
     /// Returns VmLck of a living process, in pages; negative if the kernel's counter has wrapped
-    /// (K3).
+    /// (H3).
     pub fn vm_lck_pages(&self, pid: Pid) -> i64 {
         self.books.locked.get(&self.mm(pid)).copied().unwrap_or(0)
     }
@@ -131,7 +131,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Fails with `EINVAL` if the owner's counter is in a dead memory map (K3).
+    /// Fails with `EINVAL` if the owner's counter is in a dead memory map (H3).
     pub(crate) fn check_reach(&self, owner: Owner, mode: Mode) -> Result<(), Failure> {
         let needs_mm = mode == Mode::Mm && self.profile.has(Quirk::DeadOwner);
         if needs_mm && !self.is_mm_alive(owner.mm) { Err(fail(Errno::EINVAL)) } else { Ok(()) }

@@ -3,7 +3,7 @@
 //! A memory object holds the pages of a memfd or of one anonymous mapping. It lives while a file, a
 //! mapping or a pin refers to it. A page is identified by its index and *generation*: punching a
 //! hole or truncating the file replaces pages by those of the next generation. Pins keep the old
-//! pages (K6: the device is not notified), mappings show the new ones.
+//! pages (H6: the device is not notified), mappings show the new ones.
 //!
 //! Only written bytes are stored; all others read as zero. Writes of a device are not modelled.
 //!

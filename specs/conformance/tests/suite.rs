@@ -37,12 +37,13 @@ fn names_of_rows_are_unique() {
 #[test]
 fn every_hazard_has_a_row() {
     let named = |code: &str| {
-        let name = format!("/{}", code.to_lowercase());
+        // The names of facts keep the letter that hazards had before: `hazard/k1` is about H1.
+        let name = format!("/{}", code.to_lowercase().replace('h', "k"));
         rows::all().any(|row| row.name.contains(&name))
     };
     let without: Vec<&str> =
         Hazard::ALL.iter().map(|hazard| hazard.code).filter(|code| !named(code)).collect();
-    assert_eq!(without, ["K7"]);
+    assert_eq!(without, ["H7"]);
 }
 
 /// Every Rust file below a folder.

@@ -1,14 +1,19 @@
-//! The zoo: every known bug of this kind, in QEMU and in Linux, and the world in which it is found
-//! again.
+//! The catalog of known bugs of QEMU and Linux that affect a handoff, each with the scenario that
+//! reproduces it.
 //!
-//! Fixed bugs (Z), those of the kernel (K), and suspicions that come of reading the code (L). A row
-//! names the property that the bug breaks, and the least world in which it shows; which run shows
-//! it is what a check finds, and stands nowhere here. A bug that is in a variant as it is needs no
-//! more than that variant; one that was fixed is planted ([`handoff_model::variants::defects`]),
-//! and where its cause is inside of the VMM, what came of it is. A bug of a kernel is found in the
-//! kernel that has it: by a check, or where no handoff comes to it by a fact that does not hold
-//! there. What cannot be said in worlds like these stands here too, with the reason, and so does
-//! what was suspected and is not so.
+//! The letter gives the origin: Z for bugs of QEMU that were fixed or reported, K for bugs of the
+//! kernel, L for bugs that were suspected from reading the code. (The kernel's hazards have an H.)
+//!
+//! An entry names the property that the bug breaks and the smallest scenario that shows it. The
+//! violating run is not recorded; a check computes it. There are four kinds of entries:
+//!
+//! * A bug that a variant has needs no more than that variant. A bug that was fixed is planted as a
+//!   [defect](handoff_model::variants::defects). If the cause lies inside the VMM (a list, a
+//!   pointer), the defect models its effect on system calls: the process exits, or omits calls.
+//! * A kernel bug is found on a simulated kernel that has it, by a check or, if no handoff triggers
+//!   it, by a fact of the conformance suite or a model of the kernel's locks.
+//! * A bug that no scenario can express is listed with the reason.
+//! * A suspicion that turned out to be no bug is listed with the reason.
 
 use crate::scenario::Scenario;
 use crate::scenario::builder::ScenarioBuilder;
@@ -21,52 +26,67 @@ mod suspected;
 /// A known bug.
 #[derive(Debug)]
 pub struct KnownBug {
-    /// Its letter and number.
+    /// Letter and number, such as `Z01`.
     pub id: &'static str,
-    /// What goes wrong, in a sentence.
+    /// The bug in at most 60 columns, for indexes.
+    pub title: &'static str,
+    /// The event in QEMU or Linux, in one sentence without a full stop.
     pub sentence: &'static str,
-    /// Where it was seen: commits of QEMU or Linux, mails, versions.
+    /// The commits, mails, versions or functions in which the bug was seen.
     pub source: &'static str,
-    /// Where it is found again.
+    /// The way in which the bug is found here.
     pub reproduction: Reproduction,
 }
 
-/// Where a bug is found again.
+/// The way in which a bug is found here.
 #[derive(Debug)]
 pub enum Reproduction {
-    /// By a check: the property that it breaks, and in which world.
+    /// A check of the scenario violates the property with this id.
     Checked(&'static str, fn() -> ScenarioBuilder),
-    /// By a row of the conformance suite, which a kernel that has the bug answers otherwise: which
-    /// row, which kernel.
+    /// The named fact of the conformance suite fails on the named simulated kernel.
     Row(&'static str, &'static str),
-    /// By a test of the kernel's own code, which exhausts the interleavings inside of a call; which
-    /// test, and where.
+    /// The named test in `sim-kernel/tests/locking` finds it in an interleaving within calls.
     LockModel(&'static str),
-    /// Not at all, for it is none: why.
+    /// The suspicion was refuted, for this reason.
     NotABug(&'static str),
-    /// By no check: why not.
+    /// No scenario can express the bug, for this reason.
     OutOfScope(&'static str),
 }
 
-/// Every known bug, by letter and number: Z, K, L.
+/// Returns every known bug, by letter (Z, K, L) and number.
 pub fn all() -> impl Iterator<Item = &'static KnownBug> + Clone {
     fixed::FIXED.iter().chain(kernel::KERNEL).chain(suspected::SUSPECTED)
 }
 
-/// By its letter and number.
+/// Returns the bug with this letter and number.
 pub fn find(id: &str) -> Option<&'static KnownBug> {
     all().find(|known| known.id == id)
 }
 
 impl KnownBug {
-    /// The world in which a check finds it.
+    /// Returns the scenario that reproduces the bug; `None` if no check finds it.
     pub fn world(&self) -> Option<ScenarioBuilder> {
-        let Reproduction::Checked(_, world) = self.reproduction else { return None };
-        Some(world().name(self.id))
+        let Reproduction::Checked(_, scenario) = self.reproduction else { return None };
+        Some(scenario().name(self.id))
     }
 
-    /// The same, resolved.
+    /// Returns the resolved scenario that reproduces the bug; `None` if no check finds it.
     pub fn scenario(&self) -> Option<Scenario> {
-        Some(self.world()?.build().expect("the zoo's worlds are tested"))
+        Some(self.world()?.build().expect("the scenarios of the catalog are tested"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::all;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn titles_are_short_and_unique() {
+        let mut titles = BTreeSet::new();
+        for bug in all() {
+            assert!(bug.title.len() <= 60, "{}: {}", bug.id, bug.title);
+            assert!(titles.insert(bug.title), "{}: {}", bug.id, bug.title);
+        }
     }
 }

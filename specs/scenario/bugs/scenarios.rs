@@ -1,4 +1,4 @@
-//! The small worlds in which known bugs are found, and how their rows are made.
+//! The small scenarios that reproduce known bugs, and constructors of catalog entries.
 
 use super::KnownBug;
 use super::Reproduction::{Checked, NotABug, OutOfScope, Row};
@@ -6,86 +6,91 @@ use crate::scenario::FaultBudget;
 use crate::scenario::builder::{DeviceEntry, Ram, ScenarioBuilder, Space};
 use handoff_model::protocol::Mode;
 
-/// Only a cancellation happens.
-pub(super) const CALLED_OFF: FaultBudget =
+/// A budget that allows a cancellation and no other fault.
+pub(super) const CANCEL_ONLY: FaultBudget =
     FaultBudget { fail_calls: 0, kill: 0, cancel: true, interrupts: 1, guest_steps: 1 };
-/// No fault happens.
-pub(super) const UNDISTURBED: FaultBudget = FaultBudget { cancel: false, ..CALLED_OFF };
+/// A budget that allows no fault.
+pub(super) const NO_FAULTS: FaultBudget = FaultBudget { cancel: false, ..CANCEL_ONLY };
 
-/// QEMU by transfer, with a page of RAM and a device.
+/// QEMU 10.2 by cpr-transfer, with one page of RAM and one device.
 pub(super) fn qemu() -> ScenarioBuilder {
     ScenarioBuilder::new(Mode::Transfer).variant("qemu-10.2")
 }
 
-/// The same by exec.
+/// QEMU 10.2 by cpr-exec, with one page of RAM and one device.
 pub(super) fn qemu_exec() -> ScenarioBuilder {
     ScenarioBuilder::new(Mode::Exec).variant("qemu-10.2")
 }
 
-/// QEMU with a container, by transfer.
+/// QEMU with a type1 container, by cpr-transfer.
 pub(super) fn type1() -> ScenarioBuilder {
     ScenarioBuilder::new(Mode::Transfer).variant("type1").type1()
 }
 
-/// The same by exec.
+/// QEMU with a type1 container, by cpr-exec.
 pub(super) fn type1_exec() -> ScenarioBuilder {
     ScenarioBuilder::new(Mode::Exec).variant("type1").type1()
 }
 
-/// Two devices, each on an address space or in a container of its own.
-pub(super) fn apart(world: ScenarioBuilder) -> ScenarioBuilder {
-    world
+/// Gives a scenario two devices, each in an IOAS or container of its own.
+pub(super) fn two_spaces(scenario: ScenarioBuilder) -> ScenarioBuilder {
+    scenario
         .spaces([Space::new("left"), Space::new("right")])
         .devices([nic(0).in_space("left"), nic(1).in_space("right")])
 }
 
-/// `ram0`, `ram1`: a page each.
+/// A RAM block of one page, `ram0` or `ram1`.
 pub(super) fn ram(at: u64) -> Ram {
     Ram::new(&format!("ram{at}"), (1 + at) * 0x10_0000)
 }
 
-/// `nic0`, `nic1`.
+/// A PCI device, `nic0` or `nic1`.
 pub(super) fn nic(at: usize) -> DeviceEntry {
     DeviceEntry::new(&format!("nic{at}"))
 }
 
-/// A bug that a check finds by the property that it breaks.
+/// A bug that a check of `scenario` finds, by the property that the bug breaks.
 pub(super) const fn known(
     id: &'static str,
+    title: &'static str,
     sentence: &'static str,
     source: &'static str,
     property: &'static str,
-    world: fn() -> ScenarioBuilder,
+    scenario: fn() -> ScenarioBuilder,
 ) -> KnownBug {
-    KnownBug { id, sentence, source, reproduction: Checked(property, world) }
+    KnownBug { id, title, sentence, source, reproduction: Checked(property, scenario) }
 }
 
-pub(super) const fn unsaid(
+/// A bug that no scenario can express, and the reason.
+pub(super) const fn out_of_scope(
     id: &'static str,
+    title: &'static str,
     sentence: &'static str,
     source: &'static str,
-    why: &'static str,
+    reason: &'static str,
 ) -> KnownBug {
-    KnownBug { id, sentence, source, reproduction: OutOfScope(why) }
+    KnownBug { id, title, sentence, source, reproduction: OutOfScope(reason) }
 }
 
-/// A bug of a kernel, which answers a row of the conformance suite otherwise.
-pub(super) const fn by_row(
+/// A kernel bug that makes a fact of the conformance suite fail on a kernel that has it.
+pub(super) const fn by_fact(
     id: &'static str,
+    title: &'static str,
     sentence: &'static str,
     source: &'static str,
-    row: &'static str,
+    fact: &'static str,
     kernel: &'static str,
 ) -> KnownBug {
-    KnownBug { id, sentence, source, reproduction: Row(row, kernel) }
+    KnownBug { id, title, sentence, source, reproduction: Row(fact, kernel) }
 }
 
-/// What was suspected, and is not so.
-pub(super) const fn refuted(
+/// A suspicion that turned out to be no bug, and the reason.
+pub(super) const fn not_a_bug(
     id: &'static str,
+    title: &'static str,
     sentence: &'static str,
     source: &'static str,
-    why: &'static str,
+    reason: &'static str,
 ) -> KnownBug {
-    KnownBug { id, sentence, source, reproduction: NotABug(why) }
+    KnownBug { id, title, sentence, source, reproduction: NotABug(reason) }
 }

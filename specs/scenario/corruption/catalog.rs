@@ -1,4 +1,4 @@
-//! Everything that a scenario can say to be so and is not.
+//! The corruptions that a scenario can inject, in the order in which a handoff meets them.
 
 use super::{Corruption, Site};
 use crate::scenario::expectation::Expected;
@@ -12,7 +12,7 @@ use handoff_model::vm::{
     AddressSpace, Backing, Context, Device, Key, Kind, Mapping, Memory, RamBlock,
 };
 
-/// An id that no kernel object has.
+/// An object id that the kernel never allocated.
 const NONE: ObjectId = ObjectId(99);
 
 fn space(state: &mut State) -> &mut AddressSpace {
@@ -27,17 +27,18 @@ fn device(state: &mut State) -> &mut Device {
     &mut state.vm.devices[0]
 }
 
-/// A byte of the header that is another, in a frame that is whole all the same.
+/// Changes a byte of the frame's header and recomputes the checksum.
 fn header(frame: &mut [u8], at: usize, byte: u8) {
     frame[at] = byte;
     attest(frame);
 }
 
-/// The inventory needs one descriptor less: the eventfds of the first device.
+/// Removes the interrupts of the first device, so that the inventory needs no eventfds for it.
 fn disarm(state: &mut State) {
     device(state).interrupts.clear();
 }
 
+/// Returns the index of the first interrupt's eventfd in the list of descriptors.
 fn eventfd(state: &State) -> usize {
     let place = state.descriptors.iter().position(|(key, _)| key.kind == Kind::Interrupt);
     place.expect("the first device has an interrupt")
@@ -47,7 +48,7 @@ fn block(name: &str, backing: Backing, length_bytes: u64) -> RamBlock {
     RamBlock { name: name.to_owned(), backing, length_bytes, inode: 0, va: Va(0) }
 }
 
-/// What is due where something is wrong of which nothing more is said.
+/// A corruption whose expected outcome follows from its site.
 const fn at(id: &'static str, sentence: &'static str, site: Site) -> Corruption {
     let expected = match site {
         Site::Inventory(_) | Site::Offer(_) => Expected::RefusedBeforeStop,
@@ -57,6 +58,7 @@ const fn at(id: &'static str, sentence: &'static str, site: Site) -> Corruption 
     Corruption { id, sentence, expected, site }
 }
 
+/// A corruption by which a call of a phase always fails.
 const fn refused(
     id: &'static str,
     sentence: &'static str,
@@ -66,67 +68,65 @@ const fn refused(
     Corruption { id, sentence, expected, site: Site::Refused(place, call, errno) }
 }
 
-/// All of them.
+/// Every corruption.
 pub(super) const CORRUPTIONS: &[Corruption] = &[
-    at("leftover", "an earlier handoff has left a longer stream and saved guest", Site::Leftover),
+    at("leftover", "the memfds hold a longer stream and guest of a failed handoff", Site::Leftover),
     at(
         "stop-denied",
-        "the guest stops, and is said not to have",
+        "the guest stops, but the stop reports EIO",
         Site::Denied(RolePhase::Old(OutPhase::Stop), "stop guest", Errno::EIO),
     ),
     refused(
         "no-program",
-        "the new program cannot be executed",
+        "execve of the new program fails with ENOENT",
         Expected::NotHandedOver,
         (RolePhase::Old(OutPhase::Exec), "execve", Errno::ENOENT),
     ),
     refused(
         "no-room",
-        "the new process has no room to map RAM",
+        "mmap of guest RAM fails with ENOMEM in the new process",
         Expected::RefusedBeforeChange,
         (RolePhase::New(InPhase::MapRam), "mmap", Errno::ENOMEM),
     ),
     refused(
         "guest-unreadable",
-        "the new process cannot read the saved guest",
+        "loading the saved guest fails with EINVAL in the new process",
         Expected::RefusedBeforeChange,
         (RolePhase::New(InPhase::Load), "load guest", Errno::EINVAL),
     ),
     refused(
         "no-kvm",
-        "the new process may not open /dev/kvm",
+        "open of /dev/kvm fails with EACCES in the new process",
         Expected::RefusedBeforeChange,
         (RolePhase::New(InPhase::MakeVm), "open", Errno::EACCES),
     ),
     Corruption {
         id: "commit-denied",
-        sentence: "the new process is allowed to change things, and the old one is told that it \
-                   could not be",
+        sentence: "the new process receives Commit, but sendmsg reports ENOMEM to the old one",
         expected: Expected::NotHandedOver,
         site: Site::Denied(RolePhase::Old(OutPhase::Commit), "sendmsg", Errno::ENOMEM),
     },
     refused(
         "limit-lost",
-        "somebody else has used up what the new process may lock since it looked",
+        "CHANGE_PROCESS fails with ENOMEM, although the new process has checked its limit",
         Expected::NotHandedOver,
         (RolePhase::New(InPhase::ChangeOwner), "IOMMU_IOAS_CHANGE_PROCESS", Errno::ENOMEM),
     ),
     refused(
         "fate-unheard",
-        "a new process whose commit could not be told cannot hear from the old one",
+        "Committed cannot be sent, and recvmsg from the old process fails with ENOMEM",
         Expected::HandedOver,
         (RolePhase::New(InPhase::ResolveInDoubt), "recvmsg", Errno::ENOMEM),
     ),
     refused(
         "abort-unsaid",
-        "the new process reads nothing more, and its socket is full, when it shall be told that \
-         it is off",
+        "sendmsg of the abort fails with EAGAIN: the new process does not read any more",
         Expected::HandedOver,
         (RolePhase::Old(OutPhase::TerminatePeer), "sendmsg", Errno::EAGAIN),
     ),
     at(
         "not-open",
-        "the old process does not hold a descriptor of its inventory",
+        "the old process does not hold the eventfds of its inventory",
         Site::Inventory(|_, descriptors| {
             let held = descriptors.iter().filter(|(key, _)| key.kind != Kind::Interrupt);
             *descriptors = held.map(|(key, fd)| (key.clone(), fd)).collect();
@@ -134,74 +134,70 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
     ),
     at(
         "bar-mapped",
-        "what the first mapping maps is a BAR",
+        "the inventory lists the first mapping as a mapping of a BAR",
         Site::Inventory(|vm, _| {
             vm.contexts[0].spaces[0].mappings[0].memory = Memory::Bar { device: 0, region: 0 };
         }),
     ),
     at(
         "anonymous-block",
-        "there is a block of anonymous RAM that no device sees",
+        "the inventory has a block of anonymous RAM that no device reaches",
         Site::Inventory(|vm, _| vm.ram.push(block("ghost", Backing::Anonymous, PAGE_BYTES))),
     ),
     at(
         "form-other",
-        "the old process says that it cuts the state when the other form does",
+        "the offer inverts whether the snapshot is taken before or after the stop",
         Site::Offer(|offer| offer.early = !offer.early),
     ),
     at(
         "written-short",
-        "less of the stream was written than it is long",
+        "the write of the stream reports one byte less than the stream has",
         Site::Written(|length| *length -= 1),
     ),
     at(
         "descriptors-lost",
-        "a descriptor finds no room in the new process",
+        "the new process receives one descriptor less and MSG_CTRUNC",
         Site::Descriptors(|packet| packet.truncated = packet.fds.pop().is_some()),
     ),
     at(
         "descriptors-absent",
-        "a message that should bring descriptors brings none",
+        "a Descriptors message arrives without descriptors",
         Site::Descriptors(|packet| packet.fds.clear()),
     ),
     at(
         "descriptors-late",
-        "the first descriptors that arrive are not the first that were sent",
+        "the first Descriptors message claims to begin at the second descriptor",
         Site::Descriptors(|packet| (packet.first, packet.total) = (1, packet.total + 1)),
     ),
     at(
         "descriptors-many",
-        "more descriptors arrive than are announced",
+        "more descriptors arrive than the message announces",
         Site::Descriptors(|packet| packet.total -= 1),
     ),
     at(
         "list-short",
-        "one descriptor less is listed than arrives",
+        "the stream lists one descriptor less than arrives",
         Site::State(|state| {
             state.descriptors.remove(eventfd(state));
             disarm(state);
         }),
     ),
-    at("frame-cut", "the stream ends in its header", Site::Frame(|frame| frame.truncate(16))),
-    at("frame-magic", "the stream is another program's", Site::Frame(|frame| header(frame, 0, 0))),
+    at("frame-cut", "the frame ends within its header", Site::Frame(|frame| frame.truncate(16))),
+    at("frame-magic", "the magic of the frame is wrong", Site::Frame(|frame| header(frame, 0, 0))),
     at(
         "frame-version",
-        "the stream is of a later version",
+        "the version of the frame is newer than this program",
         Site::Frame(|frame| header(frame, 8, 2)),
     ),
-    at(
-        "frame-kind",
-        "the stream has a record of another kind",
-        Site::Frame(|frame| header(frame, 10, 1)),
-    ),
+    at("frame-kind", "the kind of the record is wrong", Site::Frame(|frame| header(frame, 10, 1))),
     at(
         "frame-feature",
-        "the stream needs a feature that is not known",
+        "the frame requires a feature that this program does not know",
         Site::Frame(|frame| header(frame, 12, 1)),
     ),
     at(
         "frame-short",
-        "the stream says to be longer than it is",
+        "the length field exceeds the frame",
         Site::Frame(|frame| {
             let longer = (frame.len() - HEADER_BYTES + 1).to_le_bytes();
             frame[24..32].copy_from_slice(&longer);
@@ -210,16 +206,16 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
     ),
     at(
         "frame-trailing",
-        "something follows the stream",
+        "a byte follows the record of the frame",
         Site::Frame(|frame| {
             frame.push(b' ');
             attest(frame);
         }),
     ),
-    at("frame-damaged", "the stream is not as it was written", Site::Frame(|frame| frame[20] ^= 1)),
+    at("frame-damaged", "the checksum of the frame is wrong", Site::Frame(|frame| frame[20] ^= 1)),
     at(
         "listed-twice",
-        "a descriptor is listed twice, and one that is needed not at all",
+        "the descriptor list has its first entry twice, in place of an eventfd",
         Site::State(|state| {
             let at = eventfd(state);
             state.descriptors[at] = state.descriptors[0].clone();
@@ -228,38 +224,38 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
     ),
     at(
         "named-twice",
-        "two blocks of RAM have one name",
+        "two RAM blocks have the same name",
         Site::State(|state| state.vm.ram.push(state.vm.ram[0].clone())),
     ),
     at(
         "descriptor-missing",
-        "there is a block of RAM whose file is not listed",
+        "the inventory has a file-backed RAM block whose descriptor is not listed",
         Site::State(|state| state.vm.ram.push(block("ghost", Backing::File, PAGE_BYTES))),
     ),
-    at("descriptor-unclaimed", "the first device has no interrupt armed", Site::State(disarm)),
+    at("descriptor-unclaimed", "an eventfd is listed without an interrupt", Site::State(disarm)),
     at(
         "ram-odd",
-        "there is a block of RAM that is no whole page",
+        "the length of a RAM block is not a multiple of the page size",
         Site::State(|state| state.vm.ram.push(block("ghost", Backing::Anonymous, 1))),
     ),
     at(
         "space-unknown",
-        "a device is attached to an address space that the inventory does not have",
+        "the IOAS of a device is not in the inventory",
         Site::State(|state| device(state).ioas = NONE),
     ),
     at(
         "mapping-odd",
-        "a mapping is no whole page",
+        "the length of a mapping is not a multiple of the page size",
         Site::State(|state| mapping(state).length_bytes -= 1),
     ),
     at(
         "memory-unknown",
-        "a mapping maps a block of RAM that the inventory does not have",
+        "the RAM block of a mapping is not in the inventory",
         Site::State(|state| mapping(state).memory = Memory::RamFile { block: 9, offset_bytes: 0 }),
     ),
     at(
         "memory-odd",
-        "what a mapping maps begins within a page",
+        "the offset of a mapping in its RAM block is not a multiple of the page size",
         Site::State(|state| {
             state.vm.ram.push(block("ghost", Backing::Anonymous, 2 * PAGE_BYTES));
             mapping(state).memory = Memory::RamAddress { block: 1, offset_bytes: 1 };
@@ -267,14 +263,14 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
     ),
     at(
         "memory-beyond",
-        "what a mapping maps is beyond the end of a block of RAM",
+        "a mapping begins at the end of its RAM block",
         Site::State(|state| {
             mapping(state).memory = Memory::RamAddress { block: 0, offset_bytes: PAGE_BYTES };
         }),
     ),
     at(
         "memory-anonymous",
-        "what a mapping maps by file has none",
+        "a mapping by file names a RAM block without a file",
         Site::State(|state| {
             state.vm.ram.push(block("ghost", Backing::Anonymous, PAGE_BYTES));
             mapping(state).memory = Memory::RamFile { block: 1, offset_bytes: 0 };
@@ -282,12 +278,12 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
     ),
     at(
         "bar-unknown",
-        "what a mapping maps is a BAR of a device that the inventory does not have",
+        "a mapping names a BAR of a device that is not in the inventory",
         Site::State(|state| mapping(state).memory = Memory::Bar { device: 9, region: 0 }),
     ),
     at(
         "mapping-twice",
-        "there are two mappings at one address",
+        "two mappings have the same IOVA",
         Site::State(|state| {
             let again = mapping(state).clone();
             space(state).mappings.push(again);
@@ -295,7 +291,7 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
     ),
     at(
         "iommufd-other",
-        "there is an iommufd more, and its descriptor is an eventfd",
+        "the inventory has a second iommufd, whose descriptor is an eventfd",
         Site::State(|state| {
             let at = eventfd(state);
             state.descriptors[at].0 = Key::new(Kind::Iommufd, "ghost", 0);
@@ -305,7 +301,7 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
     ),
     at(
         "space-absent",
-        "there is an address space more than the kernel has",
+        "the inventory has an IOAS whose id the kernel does not know",
         Site::State(|state| {
             let ghost = AddressSpace { ioas: NONE, mappings: Vec::new() };
             state.vm.contexts[0].spaces.push(ghost);
@@ -313,44 +309,60 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
     ),
     at(
         "mapping-elsewhere",
-        "a mapping is at another address",
+        "the IOVA of a mapping is wrong",
         Site::State(|state| mapping(state).iova = Iova(0x40_0000)),
     ),
     at(
         "mapping-longer",
-        "a block of RAM and its mapping are a page longer",
+        "a RAM block and its mapping are listed one page too long",
         Site::State(|state| {
             state.vm.ram[0].length_bytes += PAGE_BYTES;
             mapping(state).length_bytes += PAGE_BYTES;
         }),
     ),
-    at("ram-other", "a RAM file is another", Site::State(|state| state.vm.ram[0].inode += 1)),
+    at(
+        "ram-other",
+        "the inode of a RAM file is wrong",
+        Site::State(|state| state.vm.ram[0].inode += 1),
+    ),
     at(
         "ram-longer",
-        "a RAM file is a page longer",
+        "the length of a RAM file is one page too long",
         Site::State(|state| state.vm.ram[0].length_bytes += PAGE_BYTES),
     ),
-    at("device-other", "a device file is another", Site::State(|state| device(state).inode += 1)),
-    at("flags-other", "a device has another flag", Site::State(|state| device(state).info.0 ^= 1)),
+    at(
+        "device-other",
+        "the inode of a device file is wrong",
+        Site::State(|state| device(state).inode += 1),
+    ),
+    at(
+        "flags-other",
+        "a flag of a device is wrong",
+        Site::State(|state| device(state).info.0 ^= 1),
+    ),
     at(
         "regions-other",
-        "a device has a region more",
+        "a device has one region too many",
         Site::State(|state| device(state).info.1 += 1),
     ),
     at(
         "irqs-other",
-        "a device has an interrupt index more",
+        "a device has one interrupt index too many",
         Site::State(|state| device(state).info.2 += 1),
     ),
-    at("device-unbound", "a device has another id", Site::State(|state| device(state).id = NONE)),
+    at(
+        "device-unbound",
+        "the id of a device is wrong",
+        Site::State(|state| device(state).id = NONE),
+    ),
     at(
         "hwpt-absent",
-        "a device has another HWPT",
+        "the HWPT id of a device does not exist",
         Site::State(|state| device(state).hwpt = Some(NONE)),
     ),
     at(
         "hwpt-plain",
-        "the HWPT of a device is said to be a nesting parent",
+        "the HWPT of a device is marked as a nesting parent, which it is not",
         Site::State(|state| device(state).nest_parent = true),
     ),
     at(
@@ -363,7 +375,7 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
     ),
     at(
         "vector-absent",
-        "the armed vectors are of an index that has none",
+        "the armed vectors belong to an interrupt index that has none",
         Site::State(|state| {
             let at = eventfd(state);
             let name = format!("{}/2", device(state).name);
@@ -373,7 +385,7 @@ pub(super) const CORRUPTIONS: &[Corruption] = &[
     ),
     at(
         "index-absent",
-        "the armed vectors are of an index that the device does not have",
+        "the armed vectors belong to an interrupt index that the device does not have",
         Site::State(|state| {
             let at = eventfd(state);
             let name = format!("{}/9", device(state).name);

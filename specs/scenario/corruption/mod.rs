@@ -1,15 +1,16 @@
-//! What a process is told that is not so.
+//! Corruptions: one wrong fact that a scenario injects into what a process reads.
 //!
-//! A check matters only where something is wrong that nothing else would see. So each of these is
-//! one thing that is wrong, and as far as there is such a thing one that only one check sees: a
-//! frame that is damaged has the checksum of what it became, a list that is too short has an
-//! inventory that needs no more. A scenario says which (`wrong = "…"`), and what is due then
-//! follows ([`Expected`]): what the old process's own inventory is wrong about must be refused
-//! before the guest stops, what crosses before anything is changed. Of a call that fails for good
+//! Many validations only matter for inputs that no other check rejects. So each corruption changes
+//! one fact and, if possible, is one that only one check rejects: a changed frame gets a matching
+//! checksum, and with a shorter descriptor list the inventory needs fewer descriptors.
+//!
+//! A scenario selects one (`wrong = "…"`). The expected outcome ([`Expected`]) follows from its
+//! site: the protocol must refuse a corrupt inventory of the old process before the guest stops,
+//! and corrupt input of the new process before anything is changed. For a call that always fails,
 //! it depends on the call.
 //!
-//! What crosses is read wrong by the new process, or the new program. The old program, executed
-//! again, reads what it has written.
+//! Only the new process, or the new program, reads a corrupt stream. If the old program is executed
+//! again, it reads the stream that it wrote.
 
 mod catalog;
 
@@ -25,14 +26,14 @@ use handoff_model::stream::{Message, Offer, State};
 use handoff_model::variants::Variant;
 use handoff_model::vm::{Descriptors, Key, Kind, Vm};
 
-/// Something that is not so.
+/// One wrong fact in what a process reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Corruption {
-    /// What scenarios call it.
+    /// The name in scenarios.
     pub id: &'static str,
-    /// What is not so, in a sentence.
+    /// The wrong field or answer, as a clause.
     pub sentence: &'static str,
-    /// What the protocol must make of it.
+    /// The outcome that the protocol must reach.
     pub expected: Expected,
     site: Site,
 }
@@ -45,31 +46,30 @@ impl PartialEq for Corruption {
 
 impl Eq for Corruption {}
 
-/// Where it is told.
+/// The place at which a corruption is injected.
 #[derive(Clone, Copy, Debug)]
 enum Site {
-    /// Before the beginning: an earlier handoff, which did not happen, has left something in the
-    /// memfds.
+    /// The memfds, before the handoff: an earlier handoff that failed has left data there.
     Leftover,
-    /// A call of a phase is always refused.
+    /// The named call of a phase, which always fails without effect.
     Refused(RolePhase, &'static str, Errno),
-    /// A call of a phase is done, and said to have failed.
+    /// The named call of a phase, which takes effect but reports an error.
     Denied(RolePhase, &'static str, Errno),
-    /// In the inventory of the old process, from the beginning.
+    /// The inventory of the old process, from the start.
     Inventory(fn(&mut Vm, &mut Descriptors)),
-    /// In the answer to a write of the stream: how much was written.
+    /// The number of bytes that a write of the stream returns.
     Written(fn(&mut u64)),
-    /// In the offer.
+    /// The offer.
     Offer(fn(&mut Offer)),
-    /// In a message with descriptors.
+    /// A message with descriptors.
     Descriptors(fn(&mut Packet)),
-    /// In the frame of the stream.
+    /// The frame of the stream.
     Frame(fn(&mut Vec<u8>)),
-    /// In the state that the stream carries.
+    /// The state that the stream carries.
     State(fn(&mut State)),
 }
 
-/// A message with descriptors, as it arrives.
+/// A message with descriptors as it arrives.
 struct Packet {
     first: u32,
     total: u32,
@@ -77,8 +77,7 @@ struct Packet {
     truncated: bool,
 }
 
-/// Told of what only an iommufd has: ids, a call that takes all pages over, mappings of a BAR that
-/// cannot be.
+/// Corruptions that only apply to iommufds: object ids, CHANGE_PROCESS, mappings of BARs.
 const OF_IOMMUFD: &[&str] = &[
     "limit-lost",
     "bar-mapped",
@@ -89,14 +88,14 @@ const OF_IOMMUFD: &[&str] = &[
     "hwpt-plain",
 ];
 
-/// By its name.
+/// Returns the corruption with this name.
 pub fn find(id: &str) -> Option<&'static Corruption> {
     CORRUPTIONS.iter().find(|corruption| corruption.id == id)
 }
 
 impl Corruption {
-    /// Whether it is told in a mode: by `execve` no descriptors arrive, and only there do their
-    /// numbers count.
+    /// Returns true if the corruption can occur in a mode: by `execve` no descriptors arrive, and
+    /// only by `execve` do their numbers matter.
     pub fn is_for(&self, mode: Mode) -> bool {
         match (self.site, self.id) {
             (Site::Descriptors(_) | Site::Offer(_), _) | (_, "list-short") => {
@@ -114,8 +113,8 @@ impl Corruption {
         }
     }
 
-    /// What a variant must make of it: where the state is cut early, whatever the new process finds
-    /// out by then is refused before the guest stops.
+    /// Returns the outcome that a variant must reach. With an early snapshot, the new process
+    /// reads the stream before the guest stops and must refuse it by then.
     pub fn expected_of(&self, variant: &Variant) -> Expected {
         let protocol = Protocol::of(variant);
         let is_late = match self.site {
@@ -128,16 +127,16 @@ impl Corruption {
             Expected::RefusedBeforeChange if confirms(&protocol.outgoing) && !is_late => {
                 Expected::RefusedBeforeStop
             }
-            due => due,
+            expected => expected,
         }
     }
 
-    /// Whether it is nothing where containers translate the devices' DMA.
+    /// Returns true if the corruption only applies to iommufds, not to containers.
     pub fn is_of_iommufd(&self) -> bool {
         OF_IOMMUFD.contains(&self.id)
     }
 
-    /// Leaves something longer than any stream of a small VM.
+    /// Writes more bytes into the memfds than any stream of a small VM has.
     pub(crate) fn leave(&self, kernel: &mut impl Kernel, descriptors: &Descriptors) {
         let Site::Leftover = self.site else { return };
         for kind in [Kind::Stream, Kind::Guest] {
@@ -147,14 +146,14 @@ impl Corruption {
         }
     }
 
-    /// Tells it to the old process at its beginning.
+    /// Corrupts the inventory of the old process.
     pub(crate) fn corrupt_inventory(&self, vm: &mut Vm, descriptors: &mut Descriptors) {
-        if let Site::Inventory(lie) = self.site {
-            lie(vm, descriptors);
+        if let Site::Inventory(change) = self.site {
+            change(vm, descriptors);
         }
     }
 
-    /// With which errno a call of a phase is refused.
+    /// Returns the errno with which a call of a phase always fails, if it does.
     pub(crate) fn refuses(&self, place: RolePhase, call: &Call) -> Option<Errno> {
         match self.site {
             Site::Refused(at, name, errno) if (at, name) == (place, call.name()) => Some(errno),
@@ -162,7 +161,7 @@ impl Corruption {
         }
     }
 
-    /// What is answered instead; `None`: what is so.
+    /// Returns the corrupt answer of a call; `None` if the answer is not corrupted.
     pub(crate) fn corrupt(
         &self,
         place: RolePhase,
@@ -173,27 +172,29 @@ impl Corruption {
             (Site::Denied(at, name, errno), ..) if (at, name) == (place, call.name()) => {
                 return Some(Err(errno));
             }
-            (Site::Written(lie), Call::File(FileCall::WriteAt { .. }), Reply::Length(length)) => {
-                Reply::Length(changed(*length, lie))
-            }
-            (Site::Frame(lie), Call::File(FileCall::ReadAt { .. }), Reply::Bytes(bytes)) => {
+            (
+                Site::Written(change),
+                Call::File(FileCall::WriteAt { .. }),
+                Reply::Length(length),
+            ) => Reply::Length(changed(*length, change)),
+            (Site::Frame(change), Call::File(FileCall::ReadAt { .. }), Reply::Bytes(bytes)) => {
                 State::from_bytes(bytes).ok()?;
-                Reply::Bytes(changed(bytes.clone(), lie))
+                Reply::Bytes(changed(bytes.clone(), change))
             }
-            (Site::State(lie), Call::File(FileCall::ReadAt { .. }), Reply::Bytes(bytes)) => {
-                Reply::Bytes(changed(State::from_bytes(bytes).ok()?, lie).to_bytes())
+            (Site::State(change), Call::File(FileCall::ReadAt { .. }), Reply::Bytes(bytes)) => {
+                Reply::Bytes(changed(State::from_bytes(bytes).ok()?, change).to_bytes())
             }
-            (Site::Offer(lie), _, Reply::Message { bytes, fds, truncated }) => {
+            (Site::Offer(change), _, Reply::Message { bytes, fds, truncated }) => {
                 let Ok(Message::Offer(offer)) = Message::from_bytes(bytes) else { return None };
-                let bytes = Message::Offer(changed(offer, lie)).to_bytes();
+                let bytes = Message::Offer(changed(offer, change)).to_bytes();
                 Reply::Message { bytes, fds: fds.clone(), truncated: *truncated }
             }
-            (Site::Descriptors(lie), _, Reply::Message { bytes, fds, truncated }) => {
+            (Site::Descriptors(change), _, Reply::Message { bytes, fds, truncated }) => {
                 let Ok(Message::Descriptors { first, total }) = Message::from_bytes(bytes) else {
                     return None;
                 };
                 let packet = Packet { first, total, fds: fds.clone(), truncated: *truncated };
-                let Packet { first, total, fds, truncated } = changed(packet, lie);
+                let Packet { first, total, fds, truncated } = changed(packet, change);
                 let bytes = Message::Descriptors { first, total }.to_bytes();
                 Reply::Message { bytes, fds, truncated }
             }
@@ -207,7 +208,7 @@ fn changed<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
     value
 }
 
-/// All of them.
+/// Every corruption.
 pub const CORRUPTIONS: &[Corruption] = catalog::CORRUPTIONS;
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! The scenarios that come with the program.
+//! The built-in scenarios.
 
 use super::bugs::{self, KnownBug};
 use super::builder::ScenarioBuilder;
 use super::generated;
 use super::resolved::Scenario;
 
-/// Those that `handoff check` proves when it is not told what to: name and text.
+/// Names and texts of the scenarios that `handoff check` proves by default.
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("transfer", include_str!("transfer.toml")),
     ("exec", include_str!("exec.toml")),
@@ -29,7 +29,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("untrue-exec", include_str!("untrue-exec.toml")),
 ];
 
-/// Scenarios for [`crate::host_run`]: with memory for what the test devices do.
+/// Scenarios for [`crate::host_run`], with enough memory for the test devices' DMA.
 pub const FOR_HOSTS: &[(&str, &str)] = &[
     ("host-transfer-1", include_str!("host-transfer-1.toml")),
     ("host-transfer-2", include_str!("host-transfer-2.toml")),
@@ -37,11 +37,11 @@ pub const FOR_HOSTS: &[(&str, &str)] = &[
     ("host-exec-2", include_str!("host-exec-2.toml")),
 ];
 
-/// Scenarios on the kernel that the first proposal needs.
+/// Scenarios on the kernel that RFC V1 proposed.
 pub const FOR_RFC: &[(&str, &str)] =
     &[("rfc-v1", include_str!("rfc-v1.toml")), ("rfc-v1-kvm", include_str!("rfc-v1-kvm.toml"))];
 
-/// Scenarios with containers, which only variants for those can hand over.
+/// Scenarios with type1 containers, for the variants that hand those over.
 pub const FOR_TYPE1: &[(&str, &str)] = &[
     ("type1-transfer", include_str!("type1-transfer.toml")),
     ("type1-exec", include_str!("type1-exec.toml")),
@@ -55,18 +55,18 @@ pub const FOR_TYPE1: &[(&str, &str)] = &[
     ("type1-untrue-exec", include_str!("type1-untrue-exec.toml")),
 ];
 
-/// All over which variants are compared.
+/// Returns the scenarios over which variants are compared.
 pub fn to_compare() -> Vec<(String, Scenario)> {
     let all = BUILT_IN.iter().chain(FOR_RFC).chain(FOR_TYPE1);
     all.filter_map(|(name, _)| Some(((*name).to_owned(), built_in(name)?))).collect()
 }
 
-/// The text of a built-in scenario, or of a file.
+/// Returns the text of a built-in scenario, or else of the file with this name.
 pub fn text_of(name: &str) -> std::io::Result<String> {
     known(name).map_or_else(|| std::fs::read_to_string(name), Ok)
 }
 
-/// A built-in scenario by name, or the world of a known bug, or one of a size.
+/// Returns the scenario with this name: built-in, of a known bug, or generated.
 pub fn built_in(name: &str) -> Option<Scenario> {
     let text = known(name)?;
     let scenario = Scenario::parse(&format!("built-in {name}"), &text);
@@ -79,7 +79,7 @@ fn known(name: &str) -> Option<String> {
     text.map(|(_, text)| (*text).to_owned()).or_else(|| Some(built(name)?.text()))
 }
 
-/// A scenario that is built in code.
+/// Returns the scenario of a known bug, or a generated one.
 fn built(name: &str) -> Option<ScenarioBuilder> {
     bugs::find(name).and_then(KnownBug::world).or_else(|| generated::world(name))
 }

@@ -1,7 +1,7 @@
-//! Known ways to get a handoff wrong, as differences from a protocol.
+//! Defects: known bugs of a handoff, as edits of a variant's protocol.
 //!
-//! Each names where it was seen and what it breaks. They prove that the properties can fail: the
-//! checker must find every one of them.
+//! Each names its source and the property that it breaks. They prove that the properties can fail:
+//! the checker must find every one of them.
 
 mod qemu;
 mod safe;
@@ -11,39 +11,39 @@ use super::Edit;
 use crate::protocol::{Mode, Protocol};
 pub use safe::DEFECTS;
 
-/// A bug of a protocol.
+/// A bug that can be planted in a protocol.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Defect {
-    /// What scenarios call it.
+    /// The name in scenarios.
     pub id: &'static str,
-    /// What goes wrong, in a sentence.
+    /// The mistake of the protocol, as a clause.
     pub sentence: &'static str,
-    /// Where it was seen, or what it is modelled on.
+    /// The commit or version with the bug, or the mistake on which it is modelled.
     pub source: &'static str,
-    /// The variant that has it.
+    /// The name of the variant in which it can be planted.
     pub variant: &'static str,
-    /// The mode in which it shows.
+    /// The mode in which it has an effect.
     pub mode: Mode,
-    /// The property that must catch it.
+    /// The id of the property that must catch it.
     pub breaks: &'static str,
-    /// What differs.
+    /// The differences from the variant's protocol.
     pub edits: &'static [Edit],
 }
 
 impl Defect {
-    /// A protocol with this bug in it.
+    /// Returns a protocol with this bug planted.
     #[must_use]
     pub fn plant(&self, protocol: Protocol) -> Protocol {
         protocol.edited(self.edits)
     }
 }
 
-/// All known bugs, of every variant.
+/// Returns every defect, of every variant.
 pub fn all() -> impl Iterator<Item = &'static Defect> {
     DEFECTS.iter().chain(qemu::DEFECTS).chain(type1::DEFECTS)
 }
 
-/// By its name.
+/// Returns the defect with this name.
 pub fn find(id: &str) -> Option<&'static Defect> {
     all().find(|defect| defect.id == id)
 }

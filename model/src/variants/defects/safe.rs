@@ -1,4 +1,4 @@
-//! Known ways to get the protocol wrong that a VMM should use.
+//! Defects of the variant `safe`.
 
 use super::Defect;
 use crate::protocol::phase::{InPhase as I, OutPhase as O, RolePhase};
@@ -8,12 +8,12 @@ use crate::variants::Edit::{In, Omit, Out, Waive};
 use crate::variants::mutants::Mutation;
 use crate::vm::blocker::BlockerKind;
 
-/// Those of the protocol that a VMM should use.
+/// Every defect of the variant `safe`.
 pub const DEFECTS: &[Defect] = &[
     Defect {
         id: "ownership-not-taken",
-        sentence: "the new process runs the guest without taking the mappings over",
-        source: "a new process that trusts the descriptors alone",
+        sentence: "the new process runs the guest without taking ownership of the mappings",
+        source: "a new process that relies on the descriptors alone",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "OWN-1",
@@ -21,8 +21,9 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "runs-unowned",
-        sentence: "the new process lets the guest run, and takes the mappings over when it does",
-        source: "QEMU 10.1: with its guest running, the old process does not own what the new one \
+        sentence: "the new process takes ownership of the mappings only after it has started the \
+                   guest",
+        source: "QEMU 10.1: while its guest runs, the old process does not own what the new one \
                  has probed",
         variant: "safe",
         mode: Mode::Transfer,
@@ -31,7 +32,7 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "resumed-before-unparked",
-        sentence: "the guest runs again before KVM takes its interrupts again",
+        sentence: "during rollback the guest resumes before its irqfds are assigned again",
         source: "QEMU 10.1 and 10.2: FAILED is notified after vm_start",
         variant: "safe",
         mode: Mode::Transfer,
@@ -40,7 +41,7 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "no-take-back",
-        sentence: "after a failure the old process resumes without taking the ownership back",
+        sentence: "after a failure the old process resumes the guest without reclaiming ownership",
         source: "QEMU 10.1: no rollback path issues IOMMU_IOAS_CHANGE_PROCESS",
         variant: "safe",
         mode: Mode::Transfer,
@@ -49,8 +50,8 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "taken-back-too-early",
-        sentence: "the old process takes the ownership back while the new one may still take it",
-        source: "a kill that is taken for a death",
+        sentence: "the old process reclaims ownership while the new one can still take it",
+        source: "a kill that is mistaken for an exit",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "OWN-1",
@@ -59,7 +60,7 @@ pub const DEFECTS: &[Defect] = &[
     Defect {
         id: "mapped-twice",
         sentence: "the new process maps guest RAM again, as for a fresh guest",
-        source: "a memory listener that is not held back while incoming",
+        source: "a memory listener that is not suppressed while incoming",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "PIN-1",
@@ -67,7 +68,7 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "charged-to-the-dead",
-        sentence: "nobody looks at the accounting mode before an execve",
+        sentence: "the old process does not check the accounting mode before an execve",
         source: "Linux 6.13 to 7.3: CHANGE_PROCESS with per-process accounting and a dead owner",
         variant: "safe",
         mode: Mode::Exec,
@@ -76,8 +77,8 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "charged-to-nobody",
-        sentence: "nobody looks at whether the mapper had CAP_IPC_LOCK",
-        source: "Linux 6.13 to 7.3: CHANGE_PROCESS leaves VmPin of such pages where it was",
+        sentence: "the old process does not check whether pages were mapped with CAP_IPC_LOCK",
+        source: "Linux 6.13 to 7.3: CHANGE_PROCESS does not move the VmPin of such pages",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "PIN-2",
@@ -85,8 +86,8 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "kvm-left-open",
-        sentence: "the new process keeps open what it needed only to make its virtual machine",
-        source: "a descriptor whose owner is a local variable of C",
+        sentence: "the new process does not close /dev/kvm after creating its VM",
+        source: "a descriptor that is held in a local variable of C",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "NEXT-1",
@@ -94,7 +95,7 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "ram-initialised",
-        sentence: "the new process initialises guest RAM that is preserved in place",
+        sentence: "the new process initializes guest RAM that is preserved in place",
         source: "QEMU 10.0, fixed by b42f28111e, e56ba1878f and 8ffe0623a1",
         variant: "safe",
         mode: Mode::Transfer,
@@ -112,8 +113,7 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "unwound",
-        sentence: "a failure of the new process is unwound by detaching devices and destroying \
-                   objects",
+        sentence: "a new process that fails detaches the devices and destroys the objects",
         source: "QEMU 10.1: the error path of iommufd_cdev_attach",
         variant: "safe",
         mode: Mode::Transfer,
@@ -122,7 +122,7 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "reset-on-realize",
-        sentence: "the new process resets the devices that it sets up",
+        sentence: "the new process resets the devices while it sets them up",
         source: "QEMU 10.0: reset of an incoming vfio-pci device, before \
                  QEMU_PCI_SKIP_RESET_ON_CPR",
         variant: "safe",
@@ -132,7 +132,8 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "resumed-unrevoked",
-        sentence: "the old process gives up waiting and resumes while the new one may still commit",
+        sentence: "the old process stops waiting and resumes the guest while the new one can still \
+                   commit",
         source: "a timeout without a way to revoke the commit",
         variant: "safe",
         mode: Mode::Transfer,
@@ -150,7 +151,7 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "events-drained",
-        sentence: "the new process reads the eventfds empty when it sets interrupts up",
+        sentence: "the new process drains the eventfds when it sets up interrupts",
         source: "QEMU 10.1 before 322ee16824: interrupts between the two processes are lost",
         variant: "safe",
         mode: Mode::Transfer,
@@ -159,8 +160,8 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "not-fenced",
-        sentence: "the old process keeps everything open after the guest has moved",
-        source: "QEMU 10.1: the old process is not fenced after completion",
+        sentence: "the old process keeps every descriptor open after the guest has moved",
+        source: "QEMU 10.1: the old process is not fenced off after completion",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "FD-1",
@@ -168,7 +169,7 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "lingering",
-        sentence: "a new process that has refused stays, with everything that it received",
+        sentence: "a new process that has refused keeps running, with everything that it received",
         source: "QEMU 10.1: incoming defer, and a realize that fails",
         variant: "safe",
         mode: Mode::Transfer,
@@ -186,7 +187,7 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "probe-takes-ownership",
-        sentence: "the new process calls CHANGE_PROCESS to learn whether the kernel has it",
+        sentence: "the new process probes for CHANGE_PROCESS by calling it",
         source: "QEMU 10.1: iommufd_change_process_capable in the realize of the new process",
         variant: "safe",
         mode: Mode::Transfer,
@@ -195,7 +196,7 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "stays-stopped",
-        sentence: "a failure after the stop does not let the guest run again",
+        sentence: "after a failure that follows the stop, the guest does not resume",
         source: "QEMU 10.1: a failing vm_stop leaves the guest paused",
         variant: "safe",
         mode: Mode::Transfer,
@@ -204,7 +205,8 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "checked-late",
-        sentence: "whether mappings can change their process is learned when they must",
+        sentence: "the old process does not check in advance whether each mapping can change its \
+                   process",
         source: "QEMU 10.1: the only complete check of mappings is pre_save, after the stop",
         variant: "safe",
         mode: Mode::Transfer,
@@ -213,7 +215,7 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "limit-unjudged",
-        sentence: "nobody asks whether RLIMIT_MEMLOCK allows the pinned pages twice",
+        sentence: "no process checks whether RLIMIT_MEMLOCK fits the pinned pages twice",
         source: "QEMU 11.1: with 1.5 times the pinned pages the handoff passes every check and \
                  loses the VM",
         variant: "safe",
@@ -223,8 +225,8 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "taken-on-trust",
-        sentence: "the new process believes the stream, and compares nothing with the kernel",
-        source: "QEMU 10.2: of what the incoming side skips nothing is verified",
+        sentence: "the new process trusts the stream and compares it with no kernel object",
+        source: "QEMU 10.2: the incoming side skips calls and verifies none of their results",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "TRUE-1",
@@ -232,8 +234,8 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "refuses-silently",
-        sentence: "a new process that finds something wrong ends without a word",
-        source: "an exit(1) where a reply was due",
+        sentence: "a new process that refuses exits without sending a reason",
+        source: "an exit(1) instead of a reply",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "WHY-1",
@@ -241,9 +243,9 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "ends-too-early",
-        sentence: "the old process ends although the new one has not taken over",
-        source: "QEMU 10.1 without a return path: the old process completes before anybody has \
-                 answered",
+        sentence: "the old process exits before the new one has taken over",
+        source: "QEMU 10.1 without a return path: the old process completes without an \
+                 acknowledgement",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "VM-3",
@@ -251,8 +253,8 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "overcautious",
-        sentence: "the new process refuses what it could take over",
-        source: "QEMU 10.2.0, fixed by 0e387bd1df: a probe's answer read the wrong way round",
+        sentence: "the new process refuses a handoff that it could complete",
+        source: "QEMU 10.2.0, fixed by 0e387bd1df: a probe's result is inverted",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "DONE-1",
@@ -260,8 +262,8 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "waits-for-each-other",
-        sentence: "a new process whose commit could not be told waits, and tells nobody",
-        source: "two processes that each wait for the other's next word",
+        sentence: "a new process that cannot send Committed waits without notifying the old one",
+        source: "two processes that each wait for the other's next message",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "END-1",
@@ -269,7 +271,7 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "waits-for-the-dead",
-        sentence: "the old process does not take the end of its peer for an answer",
+        sentence: "the old process keeps waiting after its peer has exited",
         source: "QEMU 10.1: no deadline and no hang-up handler in a wait",
         variant: "safe",
         mode: Mode::Transfer,
@@ -278,8 +280,8 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "begins-anew",
-        sentence: "a new process that refuses, or is gone, is offered the handoff again, and \
-                   nobody counts how often",
+        sentence: "the old process offers the handoff again to a new process that refused or \
+                   exited, without a limit",
         source: "a retry without a limit",
         variant: "safe",
         mode: Mode::Transfer,
@@ -288,7 +290,7 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "not-told-to-leave",
-        sentence: "the old process waits for the end of a new one that it has not told to leave",
+        sentence: "the old process waits for the exit of a new one without asking it to exit",
         source: "a join without a stop before it",
         variant: "safe",
         mode: Mode::Transfer,
@@ -297,8 +299,8 @@ pub const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "word-given-blind",
-        sentence: "the old process allows the commit before the new one has everything in place",
-        source: "one round trip less: a permission that is sent with what it needs",
+        sentence: "the old process allows the commit before the new one is prepared",
+        source: "one round trip less: a permission that is sent with the descriptors",
         variant: "safe",
         mode: Mode::Transfer,
         breaks: "REF-1",

@@ -1,7 +1,7 @@
-//! Known bugs of handing containers over, as edits of the variant `type1`.
+//! Known bugs of QEMU with containers, as edits of the variant `type1`.
 //!
-//! Where the cause is a pointer or an assertion inside of the VMM, which no kernel sees, the edit
-//! is what came of it: the process dies there, or does not make those calls.
+//! If the cause is a pointer or an assertion inside the VMM, the edit models its effect on system
+//! calls: the process exits at that point, or omits calls.
 
 use super::Defect;
 use crate::protocol::Mode;
@@ -20,14 +20,14 @@ const BUG: Defect = Defect {
     edits: &[],
 };
 
-/// All of them.
+/// Every defect of the variant `type1`.
 pub(super) const DEFECTS: &[Defect] = &[
     Defect {
         id: "dies-restoring",
-        sentence: "on the way back the old process dies of an assertion before it gives any \
-                   mapping its address again",
-        source: "QEMU 10.1, fixed by 9423094896: what is only due in a new process is asserted on \
-                 the way back, too",
+        sentence: "during rollback the old process dies of an assertion before it restores any \
+                   vaddr",
+        source: "QEMU 10.1, fixed by 9423094896: an assertion for the new process also runs during \
+                 rollback",
         breaks: "VM-3",
         edits: &[
             Out(Instead(O::RestoreVaddr, O::AbortRestoring)),
@@ -37,9 +37,9 @@ pub(super) const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "dies-restored",
-        sentence: "the old process dies when it has given the mappings their addresses again",
-        source: "QEMU 10.1, fixed by e8c1128bf9: a function that only a new process had saved is \
-                 put back in the old one",
+        sentence: "during rollback the old process dies after it has restored the vaddrs",
+        source: "QEMU 10.1, fixed by e8c1128bf9: recovery puts back a function pointer that only a \
+                 new process had saved",
         breaks: "VM-3",
         edits: &[
             Out(After(O::RestoreVaddr, O::AbortRestoring)),
@@ -49,27 +49,27 @@ pub(super) const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "sections-restored",
-        sentence: "what is given addresses again is the memory as the guest sees it, holes and \
-                   all, and not what was mapped",
-        source: "QEMU 10.1, fixed by 5a78db7f80: recovery mapped the unpopulated parts of \
-                 virtio-mem, too",
+        sentence: "rollback restores the vaddrs of whole memory sections, including parts that \
+                   were never mapped",
+        source: "QEMU 10.1, fixed by 5a78db7f80: recovery also mapped unpopulated parts of \
+                 virtio-mem",
         breaks: "VM-3",
         edits: &[Out(Instead(O::RestoreVaddr, O::RestoreWhole))],
         ..BUG
     },
     Defect {
         id: "first-container-only",
-        sentence: "of several containers only the first one's mappings are given new addresses",
-        source: "QEMU 10.1, fixed by 924c3ccb31: an override for a class that each container \
-                 saved and put back",
+        sentence: "of several containers, only the mappings of the first get new vaddrs",
+        source: "QEMU 10.1, fixed by 924c3ccb31: each container saved and restored one class-wide \
+                 override",
         breaks: "VA-1",
         edits: &[In(Instead(I::MapVaddr, I::MapVaddrOfFirst))],
         ..BUG
     },
     Defect {
         id: "containers-merged",
-        sentence: "two containers are taken for one, because their files are on one device: of \
-                   the second the file is closed, and no mapping is given an address",
+        sentence: "the new process mistakes two containers for one: it closes the second, whose \
+                   mappings get no vaddrs",
         source: "QEMU 10.1 to 10.2: same_device compares st_dev, which is that of devtmpfs",
         mode: Mode::Exec,
         breaks: "FD-1",
@@ -81,8 +81,9 @@ pub(super) const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "mdev-unjudged",
-        sentence: "nobody asks whether the mappings of a container can lose their addresses",
-        source: "Linux 6.3, ef3a3f6a294b: not with a mediated device, which may look at them \
+        sentence: "the old process does not check whether the vaddrs of a container can be \
+                   invalidated",
+        source: "Linux 6.3, ef3a3f6a294b: not with a mediated device, which may access memory \
                  meanwhile",
         breaks: "PRE-1",
         edits: &[Waive(BlockerKind::NoNewAddresses)],
@@ -90,10 +91,10 @@ pub(super) const DEFECTS: &[Defect] = &[
     },
     Defect {
         id: "nonblocking-received",
-        sentence: "the new process makes what it receives non-blocking, and so it is for the old \
-                   one, too",
-        source: "QEMU 10.1, fixed by 7bc2cbe330: O_NONBLOCK is in the open file description, and \
-                 who waits gets EAGAIN",
+        sentence: "the new process sets O_NONBLOCK on the descriptors that it receives, which \
+                   affects the old one, too",
+        source: "QEMU 10.1, fixed by 7bc2cbe330: O_NONBLOCK is in the open file description, and a \
+                 waiting call gets EAGAIN",
         breaks: "READ-1",
         edits: &[In(After(I::ReadStream, I::SetNonblocking))],
         ..BUG

@@ -40,7 +40,7 @@ pub(super) struct State {
     /// A mock device was made. Then no real one is bound: a real IOMMU takes the domain of a mock
     /// one for its own, and the kernel hangs.
     pub(super) has_mock: bool,
-    /// A charge of a dead memory map was not given back (K3). What pins or unpins then hangs a real
+    /// A charge of a dead memory map was not given back (H3). What pins or unpins then hangs a real
     /// kernel.
     pub(super) is_stuck: bool,
     /// Mappings: whose, where, how long.

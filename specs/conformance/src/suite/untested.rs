@@ -25,7 +25,7 @@ pub const UNTESTED: &[Untested] = &[
     untested("MAP of memory without the right to write it is EFAULT", NO_CALL),
     untested("MAP_FILE pins files of tmpfs and of the root file system like memfds", NO_CALL),
     untested("MAP_FILE of a hugetlb memfd pins single pages and leaks no reservation", NO_CALL),
-    untested("CHANGE_PROCESS during a MAP or UNMAP of another thread is EBUSY (K7)", TWO_THREADS),
+    untested("CHANGE_PROCESS during a MAP or UNMAP of another thread is EBUSY (H7)", TWO_THREADS),
     untested("a COPY of what another thread is about to map or unmap is ENOENT", TWO_THREADS),
     untested("an object that another thread is about to destroy is ENOENT", TWO_THREADS),
     untested("MADV_DONTNEED on a shared mapping keeps it the device's memory", NO_CALL),

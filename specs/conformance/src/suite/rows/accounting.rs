@@ -1,6 +1,6 @@
 //! Who is charged for pinned pages, in the three modes, and the hazards of handing them over.
 //!
-//! Hazards that a kernel could do without (K1, K2, K3) have a row on each side: the kernel as it
+//! Hazards that a kernel could do without (H1, H2, H3) have a row on each side: the kernel as it
 //! is, and one where they are mended.
 
 use crate::suite::fixture::{
@@ -155,14 +155,14 @@ pub(super) const ROWS: &[Fact] = &[
         counters(b, old, [0, 0])?;
         counters(b, new, [64, 64])
     }),
-    row("hazard/k1-mended", "with K1 mended the limit itself is enough", FIXED, |b| {
+    row("hazard/k1-mended", "with H1 mended the limit itself is enough", FIXED, |b| {
         let (old, new) = (b.spawn(limited(1000, 64)), b.spawn(limited(1000, 64)));
         let s = b.set_up(old, 64)?;
         let (iommufd, _) = handed(b, old, new, &s)?;
         b.ok(new, &take(iommufd))?;
         counters(b, new, [64, 0])
     }),
-    row("hazard/k2", "VmPin of pages that nobody is charged for drifts (K2)", EDU, |b| {
+    row("hazard/k2", "VmPin of pages that nobody is charged for drifts (H2)", EDU, |b| {
         let (old, new) = (b.spawn(EXEMPT), b.spawn(EXEMPT));
         let s = b.set_up(old, 64)?;
         let (iommufd, _) = handed(b, old, new, &s)?;
@@ -173,7 +173,7 @@ pub(super) const ROWS: &[Fact] = &[
         counters(b, new, [-64, 0])?;
         counters(b, old, [64, 0])
     }),
-    row("hazard/k2-dead", "and so it does where the owner is dead (K2)", EDU, |b| {
+    row("hazard/k2-dead", "and so it does where the owner is dead (H2)", EDU, |b| {
         let (old, new) = (b.spawn(EXEMPT), b.spawn(EXEMPT));
         let s = b.set_up(old, 64)?;
         let (iommufd, _device) = handed(b, old, new, &s)?;
@@ -183,7 +183,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(new, &unmap(iommufd, s.ioas, BASE, 64))?;
         counters(b, new, [-64, 0])
     }),
-    row("hazard/k2-mended", "with K2 mended VmPin moves", FIXED, |b| {
+    row("hazard/k2-mended", "with H2 mended VmPin moves", FIXED, |b| {
         let (old, new) = (b.spawn(EXEMPT), b.spawn(EXEMPT));
         let s = b.set_up(old, 64)?;
         let (iommufd, _) = handed(b, old, new, &s)?;
@@ -195,7 +195,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "hazard/k3",
-        "from a dead memory map all moves, EINVAL, and the charge stays for ever (K3)",
+        "from a dead memory map all moves, EINVAL, and the charge stays for ever (H3)",
         EDU,
         |b| {
             let (old, new) = (b.spawn(CHOOSER), b.spawn(CHOOSER));
@@ -208,7 +208,7 @@ pub(super) const ROWS: &[Fact] = &[
             counters(b, new, [64, 64])
         },
     ),
-    row("hazard/k3-exec", "an exec leaves a dead memory map like an exit (K3)", EDU, |b| {
+    row("hazard/k3-exec", "an exec leaves a dead memory map like an exit (H3)", EDU, |b| {
         let (old, new) = (b.spawn(CHOOSER), b.spawn(CHOOSER));
         let s = per_process(b, old, 8)?;
         let (iommufd, _device) = handed(b, old, new, &s)?;
@@ -220,7 +220,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "hazard/k3-again",
-        "pages that lost their charge are charged again by the next domain (K3)",
+        "pages that lost their charge are charged again by the next domain (H3)",
         HANGS,
         |b| {
             let (old, new) = (b.spawn(CHOOSER), b.spawn(CHOOSER));
@@ -235,7 +235,7 @@ pub(super) const ROWS: &[Fact] = &[
             counters(b, new, [16, 16])
         },
     ),
-    row("hazard/k3-twice", "and by nobody's memory map not at all: EINVAL (K3)", HANGS, |b| {
+    row("hazard/k3-twice", "and by nobody's memory map not at all: EINVAL (H3)", HANGS, |b| {
         let (old, new, third) = (b.spawn(CHOOSER), b.spawn(CHOOSER), b.spawn(CHOOSER));
         let s = per_process(b, old, 8)?;
         let (iommufd, device) = handed(b, old, new, &s)?;
@@ -254,7 +254,7 @@ pub(super) const ROWS: &[Fact] = &[
         )?;
         counters(b, third, [0, 0])
     }),
-    row("hazard/k3-mended", "with K3 mended a dead memory map is no error", FIXED, |b| {
+    row("hazard/k3-mended", "with H3 mended a dead memory map is no error", FIXED, |b| {
         let (old, new) = (b.spawn(CHOOSER), b.spawn(CHOOSER));
         let s = per_process(b, old, 64)?;
         let (iommufd, _device) = handed(b, old, new, &s)?;
@@ -264,7 +264,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(new, &unmap(iommufd, s.ioas, BASE, 64))?;
         counters(b, new, [0, 0])
     }),
-    row("hazard/k4", "the accounting mode is the mapper's, whoever takes over (K4)", EDU, |b| {
+    row("hazard/k4", "the accounting mode is the mapper's, whoever takes over (H4)", EDU, |b| {
         let (old, new) = (b.spawn(EXEMPT), b.spawn(limited(1000, 0)));
         let s = b.set_up(old, 64)?;
         let (iommufd, _) = handed(b, old, new, &s)?;
@@ -272,7 +272,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "hazard/k5",
-        "a dead owner's user stays charged until somebody takes over (K5)",
+        "a dead owner's user stays charged until somebody takes over (H5)",
         EDU,
         |b| {
             let (old, new) = (b.spawn(limited(1000, 4)), b.spawn(limited(1000, 4)));
@@ -287,7 +287,7 @@ pub(super) const ROWS: &[Fact] = &[
             counters(b, new, [1, 0])
         },
     ),
-    row("hazard/k6", "a hole punched under a device is not told to it (K6)", EDU, |b| {
+    row("hazard/k6", "a hole punched under a device is not told to it (H6)", EDU, |b| {
         let p = b.process();
         let Setup { device, memfd, .. } = b.set_up(p, 1)?;
         let bytes = 0x0107u16.to_le_bytes().to_vec();
@@ -300,7 +300,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "hazard/k8",
-        "whoever has the descriptor maps, at its own expense, and unmaps at another's (K8)",
+        "whoever has the descriptor maps, at its own expense, and unmaps at another's (H8)",
         EDU,
         |b| {
             let (old, new) = (b.process(), b.process());
@@ -316,7 +316,7 @@ pub(super) const ROWS: &[Fact] = &[
     ),
     row(
         "hazard/k9",
-        "lazily mapped pages are charged to their owner, whoever attaches (K9)",
+        "lazily mapped pages are charged to their owner, whoever attaches (H9)",
         EDU,
         |b| {
             let (old, new) = (b.spawn(limited(1000, 0)), b.spawn(limited(1001, 8)));
@@ -331,7 +331,7 @@ pub(super) const ROWS: &[Fact] = &[
             counters(b, new, [8, 0])
         },
     ),
-    row("hazard/k9-dead", "and so are the dead, but for their memory (K9)", EDU, |b| {
+    row("hazard/k9-dead", "and so are the dead, but for their memory (H9)", EDU, |b| {
         let (old, new) = (b.process(), b.process());
         let iommufd = b.iommufd(old)?;
         let ioas = b.ioas(old, iommufd)?;
@@ -351,7 +351,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.attach(new, device, ioas)?;
         counters(b, new, [0, 0])
     }),
-    row("hazard/k9-dead-user", "a dead owner's user pays for its lazy pages (K9)", EDUS, |b| {
+    row("hazard/k9-dead-user", "a dead owner's user pays for its lazy pages (H9)", EDUS, |b| {
         let (old, new) = (b.spawn(limited(1000, 8)), b.spawn(limited(1001, 8)));
         let iommufd = b.iommufd(old)?;
         let ioas = b.ioas(old, iommufd)?;

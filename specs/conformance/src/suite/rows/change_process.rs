@@ -78,7 +78,7 @@ pub(super) const ROWS: &[Fact] = &[
         }
         Ok(())
     }),
-    row("change-process/k1", "one user is charged twice for a moment (K1)", EDU, |b| {
+    row("change-process/k1", "one user is charged twice for a moment (H1)", EDU, |b| {
         for (limit_pages, fits) in [(96, false), (127, false), (128, true)] {
             let (old, new) =
                 (b.spawn(limited(1000, limit_pages)), b.spawn(limited(1000, limit_pages)));
@@ -183,7 +183,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "change-process/k3-chain",
-        "after K3 the next taker pays nothing, then underflows",
+        "after H3 the next taker pays nothing, then underflows",
         EDU,
         |b| {
             let root = ProcessSpec { cap_ipc_lock: false, ..ROOT };
@@ -208,7 +208,7 @@ pub(super) const ROWS: &[Fact] = &[
             b.vm_lck(third, -8)
         },
     ),
-    row("change-process/k4-limited", "CAP_IPC_LOCK lifts no limit of a taker (K4)", EDU, |b| {
+    row("change-process/k4-limited", "CAP_IPC_LOCK lifts no limit of a taker (H4)", EDU, |b| {
         let (old, new) =
             (b.process(), b.spawn(ProcessSpec { cap_ipc_lock: true, ..limited(1001, 0) }));
         let Setup { iommufd, .. } = b.set_up(old, 4)?;

@@ -58,7 +58,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(p, &unmap(at.iommufd, at.ioas, BASE, 3))?;
         reaches(b, p, &at, 0, false)
     }),
-    row("dma/loses-a-hole", "a punched hole parts the file from what DMA reaches (K6)", EDU, |b| {
+    row("dma/loses-a-hole", "a punched hole parts the file from what DMA reaches (H6)", EDU, |b| {
         let p = b.process();
         let at = b.set_up(p, 2)?;
         be_master(b, p, at.device)?;

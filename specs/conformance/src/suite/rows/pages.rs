@@ -36,7 +36,7 @@ fn leads(
 }
 
 pub(super) const ROWS: &[Fact] = &[
-    row("hazard/k6-taken", "pages are taken over that the file no longer has (K6)", MOCK, |b| {
+    row("hazard/k6-taken", "pages are taken over that the file no longer has (H6)", MOCK, |b| {
         let (old, iommufd, ioas, Mock { hwpt, .. }) = mocked(b)?;
         let (new, memfd) = (b.process(), b.memfd(old, 2)?);
         b.ok(old, &map_file(iommufd, ioas, memfd, APERTURE, 2))?;
