@@ -1,4 +1,4 @@
-//! Kernel accesses, as the kernel's own tests have them: `iommufd/{access,selftest/access}`.
+//! Kernel accesses, as in the kernel's selftests (`iommufd/{access,selftest/access}`).
 
 use crate::common::raw::{Raw, word};
 use crate::common::{BAD, NEW, OLD, Rig, map, map_file, unmap};
@@ -15,7 +15,7 @@ const WRITE: u32 = 1;
 const SLOWLY: u32 = 4;
 const BY_AREA: u32 = 1 << 16;
 
-/// A context with an IOAS over four pages of memory and a pinning access.
+/// A context with an IOAS that maps four pages of memory, and a pinning access.
 struct Setup {
     rig: Rig,
     iommufd: Fd,

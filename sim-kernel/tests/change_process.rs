@@ -1,4 +1,4 @@
-//! Taking over the ownership of pages, and the hazards of it: `iommufd/change_process`.
+//! CHANGE_PROCESS: transfer of page ownership, and its hazards (`iommufd/change_process`).
 
 use crate::common::{
     BASE, NEW, NIC, OLD, Rig, Setup, copy, map, map_file, process, unlimited, unmap,
@@ -14,12 +14,12 @@ use handoff_sim_kernel::ProcessSpec;
 
 const CHANGE: fn(Fd) -> Call = |iommufd| IommufdCall::change_process(iommufd);
 
-/// `pages` mapped and pinned by the old process; both have the context and the memfd.
+/// Pages that the old process mapped and pinned; both processes have the context and the memfd.
 struct Shared {
     rig: Rig,
     ioas: ObjectId,
     iommufd: Fd,
-    /// In the new process.
+    /// The descriptor of the context in the new process.
     passed: Fd,
     passed_memfd: Fd,
 }
@@ -33,7 +33,7 @@ fn shared(kernel: &str, old: ProcessSpec, new: ProcessSpec, pages: u64) -> Share
     Shared { rig, ioas, iommufd, passed, passed_memfd }
 }
 
-/// As [`shared`], with both processes of user 0 and accounting by process.
+/// As [`shared`], but both processes have user 0 and the accounting is per process.
 fn per_process(kernel: &str, pages: u64) -> Shared {
     let root = process(0, false, pages);
     let mut rig = Rig::new(kernel, root, root);
@@ -126,7 +126,8 @@ fn lazy_pages_change_owner_without_a_charge() {
     assert!(rig.machine.view().books.is_empty());
 }
 
-/// K1: within one user, twice the limit is needed; where it is mended, none.
+/// K1: within one user the transfer needs twice the limit; on a fixed kernel it needs no more than
+/// the charge itself.
 #[test]
 fn double_charge() {
     #[track_caller]
@@ -157,7 +158,7 @@ fn by_process_there_is_no_double_charge() {
     assert_eq!((rig.locked(mm(OLD)), rig.locked(mm(NEW))), (0, 64));
 }
 
-/// K2: pages that nobody is charged for leave their VmPin behind.
+/// K2: uncharged pages leave their VmPin behind.
 #[test]
 fn pinned_drift() {
     for (kernel, after_change, after_unmap) in
@@ -173,7 +174,7 @@ fn pinned_drift() {
     }
 }
 
-/// K3: EINVAL although everything has moved; the charge stays for ever.
+/// K3: fails with `EINVAL` although all pages were transferred; the charge is leaked permanently.
 #[test]
 fn a_dead_owner_leaks_the_takers_charge() {
     for (kernel, answer, leaked) in [("7.3", Err(Errno::EINVAL), 4), ("fixed", Ok(()), 0)] {
@@ -204,7 +205,7 @@ fn an_exec_leaks_like_a_death() {
     }
 }
 
-/// K3, the chain: the next taker pays nothing and ends below zero.
+/// K3, repeated: the next process to take over is not charged, and its counter underflows.
 #[test]
 fn the_taker_after_a_leak_underflows() {
     for (kernel, after_take, after_unmap) in [("7.3", (0, 0), (0, -4)), ("fixed", (0, 4), (0, 0))] {
@@ -225,7 +226,7 @@ fn the_taker_after_a_leak_underflows() {
     }
 }
 
-/// K4: the mode is the mapper's, whatever the taker may.
+/// K4: the accounting mode is that of the process that mapped, whatever the new owner's privileges.
 #[test]
 fn the_accounting_mode_sticks() {
     let Shared { mut rig, passed, .. } =
@@ -251,7 +252,7 @@ fn taking_over_from_a_dead_owner_of_the_same_user_needs_twice_the_limit() {
     }
 }
 
-/// K8: ownership is by page set, not by context.
+/// K8: each page set has its own owner, not the context.
 #[test]
 fn each_page_set_has_its_own_owner() {
     let Shared { mut rig, iommufd, passed, passed_memfd, ioas, .. } =
@@ -273,8 +274,8 @@ fn a_probe_with_the_reserved_field_touches_nothing() {
     rig.refuses(OLD, IommufdCall::probe_change_process(iommufd), Errno::ENOTTY);
 }
 
-/// As it was proposed first: who takes the pages says where they are now, and what it does not say
-/// leads nowhere.
+/// The first proposal of CHANGE_PROCESS: the new owner lists the new addresses of the pages. An
+/// address that it does not list is invalid.
 #[test]
 fn addresses_that_are_brought_along_lead_to_the_pages() {
     for (is_told, attached) in [(true, None), (false, Some(Errno::EFAULT))] {

@@ -1,4 +1,4 @@
-//! What remains when a process dies in the middle of a handoff: the death matrix.
+//! The death matrix: the state that remains when a process dies in the middle of a handoff.
 
 use crate::common::{BASE, EDU, NEW, OLD, Rig, Setup, map_file, process, unlimited};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall};
@@ -11,7 +11,7 @@ fn edu(rig: &Rig) -> DeviceView {
     rig.machine.view().devices["edu"].clone()
 }
 
-/// A settled machine; the named descriptors are then passed and the old process is killed.
+/// Ends the set-up, passes the picked descriptors, and kills the old process.
 fn after_death(pick: fn(&Setup) -> Vec<handoff_model::abi::ids::Fd>) -> (Rig, Setup) {
     let mut rig = Rig::default();
     let set_up = rig.set_up(2);

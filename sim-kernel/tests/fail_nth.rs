@@ -1,4 +1,4 @@
-//! Calls that run out of memory: `syscall/fail_nth`.
+//! Calls whose nth allocation fails (`syscall/fail_nth`).
 
 use crate::common::raw::{Raw, word};
 use crate::common::{BASE, EDU, MTTY, NEW, NIC, OLD, Rig, copy, map, map_file, process};
@@ -8,8 +8,8 @@ use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use handoff_model::abi::request as nr;
 use handoff_sim_kernel::Placement;
 
-/// Fails the first allocation of a call, the second, and so on, until it succeeds; → how many there
-/// are. Each failure is ENOMEM and changes nothing.
+/// Fails the first allocation of a call, then the second, and so on, until the call succeeds.
+/// Returns the number of allocations. Each failure must be `ENOMEM` without a change.
 #[track_caller]
 fn counts(rig: &mut Rig, pid: Pid, call: &Call) -> u32 {
     for nth in 1.. {
@@ -32,7 +32,7 @@ fn counts(rig: &mut Rig, pid: Pid, call: &Call) -> u32 {
     unreachable!("a call ends")
 }
 
-/// A context with an address space over a memfd and memory, both modes of pages, nothing attached.
+/// Returns a context with an IOAS, and a memfd; no device is attached.
 fn world() -> (Rig, Fd, ObjectId, Fd) {
     let mut rig = Rig::new("7.3", process(0, false, 1000), process(1000, false, 1000));
     let iommufd = rig.iommufd(OLD);
@@ -133,7 +133,8 @@ fn what_goes_never_fails() {
     }
 }
 
-/// A container of type 1 cuts twice; the first cut stays where there is no memory for the second.
+/// The compatibility UNMAP_DMA splits areas at both ends of its range. The first split remains if
+/// the second runs out of memory.
 #[test]
 fn a_first_cut_stays() {
     let (mut rig, iommufd, ioas, memfd) = world();

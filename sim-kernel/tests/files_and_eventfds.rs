@@ -1,4 +1,4 @@
-//! Descriptors, open files, eventfds: `fs`, `fs/eventfd`.
+//! Descriptors, open files, eventfds (`fs`, `fs/eventfd`).
 
 use crate::common::{BAD, BASE, EDU, MTTY, NEW, OLD, Rig, map_file};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply};
@@ -113,7 +113,7 @@ fn reading_an_eventfd_takes_everything() {
     rig.refuses(OLD, Call::File(FileCall::ReadEvent { fd }), Errno::EAGAIN);
 }
 
-/// An ioctl meets every kind of file that does not know it.
+/// An ioctl on a kind of file that does not support it.
 #[test]
 fn ioctls_on_the_wrong_kind_of_file() {
     let mut rig = Rig::default();

@@ -1,4 +1,4 @@
-//! Address spaces: `iommufd/ioas`.
+//! Address spaces (`iommufd/ioas`).
 
 use crate::common::{BAD, BASE, OLD, Rig, Setup, copy, map, map_file, unmap};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, Reply, Rights};
@@ -8,7 +8,7 @@ use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Va};
 const NONE: ObjectId = ObjectId(77);
 const TOP: u64 = u64::MAX;
 
-/// A context with an empty IOAS, without a domain.
+/// Returns a context with an empty IOAS without a domain.
 fn lazy() -> (Rig, Fd, ObjectId) {
     let mut rig = Rig::default();
     let iommufd = rig.iommufd(OLD);
@@ -16,7 +16,7 @@ fn lazy() -> (Rig, Fd, ObjectId) {
     (rig, iommufd, ioas)
 }
 
-/// MAP of bytes, not of pages.
+/// Returns a MAP with a length in bytes.
 fn map_bytes(iommufd: Fd, ioas: ObjectId, va: u64, iova: u64, length_bytes: u64) -> Call {
     let (user_va, iova) = (Va(va), Iova(iova));
     IommufdCall::map(iommufd, ioas, user_va, iova, length_bytes, Rights::ReadWrite)

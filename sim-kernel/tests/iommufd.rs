@@ -1,4 +1,4 @@
-//! Contexts, objects, options, HWPTs: `iommufd`, `iommufd/hw_pagetable`.
+//! Contexts, objects, options, HWPTs (`iommufd`, `iommufd/hw_pagetable`).
 
 use crate::common::{BAD, BASE, NEW, NIC, OLD, Rig, map, map_file, process, unlimited};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply};
@@ -43,8 +43,8 @@ fn refusals() {
     }
 }
 
-/// A nesting parent is made where the IOMMU nests, takes devices of any IOMMU of its driver, and is
-/// told from others.
+/// A nesting parent can be created only on an IOMMU with nesting. It accepts devices behind any
+/// IOMMU of the same driver, and is distinguished from other HWPTs.
 #[test]
 fn nesting_parents_are_of_iommus_that_nest() {
     const SECOND: &str = "/dev/vfio/devices/vfio3";

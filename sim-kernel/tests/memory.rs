@@ -1,4 +1,4 @@
-//! Memfds, mappings, device registers: `mm/shmem`, `mm/memfd`, `mm/vma`.
+//! Memfds, mappings, device registers (`mm/shmem`, `mm/memfd`, `mm/vma`).
 
 use crate::common::{BAD, BASE, NEW, OLD, Rig};
 use handoff_model::abi::call::{Call, FileCall, MemoryCall, Reply};
@@ -171,7 +171,7 @@ fn ram(rig: &Rig) -> Vec<PageRun> {
     rig.machine.view().processes[&OLD].guest.clone().expect("a guest").ram
 }
 
-/// K6: a device keeps the pages that it has; a process sees those that the file has now.
+/// K6: a device keeps its pinned pages; a process sees the current pages of the file.
 #[test]
 fn punching_and_cutting_part_the_device_from_the_process() {
     let changes: [fn(Fd) -> Vec<Call>; 2] = [

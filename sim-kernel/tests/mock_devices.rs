@@ -1,4 +1,4 @@
-//! Mock devices and their domains: `iommufd/selftest`, `hardware/iommu`.
+//! Mock devices and their domains (`iommufd/selftest`, `hardware/iommu`).
 
 use crate::common::raw::{Raw, long, word};
 use crate::common::{EDU, OLD, Rig, map};
@@ -16,7 +16,7 @@ fn rig() -> (Rig, Fd, ObjectId) {
     (rig, iommufd, ioas)
 }
 
-/// IOVA_RANGES with room for four: the ranges, and the alignment.
+/// Makes an IOVA_RANGES with room for four ranges. Returns the ranges and the alignment.
 fn ranges(rig: &mut Rig, iommufd: Fd, ioas: ObjectId) -> (Vec<[u64; 2]>, u64) {
     let raw = Raw::new(nr::IOMMU_IOAS_IOVA_RANGES, 32).u32(4, ioas.0).u32(8, 4);
     let outcome = rig.raw_ok(OLD, iommufd, raw.pointee(16, vec![0; 64]));

@@ -1,4 +1,4 @@
-//! What is pinned, and who is charged for it: `iommufd/pages`, `mm/accounting`.
+//! Pinned pages, and the accounts that are charged for them (`iommufd/pages`, `mm/accounting`).
 
 use crate::common::{
     BASE, NEW, NIC, OLD, Rig, Setup, copy, map, map_file, process, unlimited, unmap,
@@ -96,7 +96,7 @@ fn nobody_is_charged_for_what_a_privileged_process_maps() {
     assert_eq!(rig.machine.vm_pin_pages(OLD), 8);
 }
 
-/// K9: who attaches makes the recorded owner pay.
+/// K9: attaching charges the recorded owner, not the process that attaches.
 #[test]
 fn lazy_pages_are_charged_to_the_recorded_owner() {
     let mut rig = Rig::new("7.3", process(1000, false, 0), process(1001, false, 5));

@@ -1,4 +1,4 @@
-//! Exec, exit, kill, users, limits, guests: `process`, `process/guest`.
+//! Exec, exit, kill, users, limits, guests (`process`, `process/guest`).
 
 use crate::common::{BAD, EDU, NEW, OLD, Rig, process, unlimited};
 use handoff_model::abi::call::{

@@ -1,10 +1,10 @@
-//! What a replay does to a machine without a call (`process/scripted`), as if calls had done it.
+//! Changes that a replay makes without a call (`process/scripted`) have the same effect as calls.
 
 use handoff_model::abi::call::{Call, FileCall, MemoryCall, ProcessCall, Reply};
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Uid};
 use handoff_sim_kernel::{Machine, ProcessSpec, Profile};
 
-/// A process with a memfd at 3 that it has mapped, and an eventfd at 4.
+/// Returns a process with a memfd at descriptor 3 that it has mapped, and an eventfd at 4.
 fn parent() -> (Machine, Pid) {
     let mut machine = Machine::new(Profile::by_name("7.3").expect("a profile"));
     let spec = ProcessSpec { uid: Uid(7), cap_ipc_lock: false, memlock_bytes: PAGE_BYTES };

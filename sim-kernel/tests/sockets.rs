@@ -1,4 +1,4 @@
-//! Messages and descriptors in flight: `fs/socket`.
+//! Messages, and descriptors in flight (`fs/socket`).
 
 use crate::common::{BAD, NEW, OLD, Rig};
 use handoff_model::abi::call::{
@@ -105,8 +105,8 @@ fn descriptors_without_room_are_lost_and_said_to_be() {
 
 type End = fn(&mut Rig);
 
-/// What a process does to its end, and what its peer finds: first when sending, then when
-/// receiving.
+/// Checks how a process's use of its end affects the peer: first when the peer sends, then when it
+/// receives.
 #[track_caller]
 fn check_end(
     end: End,
@@ -208,7 +208,7 @@ fn a_queue_that_goes_away_lets_its_descriptors_go() {
     assert!(!rig.machine.view().devices["edu"].bound, "last close");
 }
 
-/// Packets and a reset, as they come and as they are taken.
+/// Counts packets and a pending reset as they arrive and are received.
 #[test]
 fn what_is_not_taken_is_counted() {
     let mut rig = Rig::default();
@@ -220,7 +220,7 @@ fn what_is_not_taken_is_counted() {
     assert_eq!(rig.machine.unread(), 3);
     rig.ok(NEW, receive(new));
     assert_eq!(rig.machine.unread(), 2);
-    // One packet goes with its socket, and its unread end resets the peer.
+    // One packet is dropped with its socket, and closing the unread end resets the peer.
     rig.ok(NEW, Call::File(FileCall::Close { fd: new }));
     assert_eq!(rig.machine.unread(), 2);
     assert_eq!(rig.machine.call(OLD, &receive(old)), Err(Errno::ECONNRESET));

@@ -1,4 +1,4 @@
-//! Bind and attach: refusals, holders of a bound file, replacements, emulated devices.
+//! Bind and attach: errors, holders of a bound file, replacements, emulated devices.
 
 use super::upsets;
 use crate::common::{BAD, BASE, EDU, MTTY, NEW, NIC, OLD, Rig, Setup, map, map_file, unlimited};
@@ -104,7 +104,7 @@ fn attach_refusals() {
     }
 }
 
-/// Makes the call on a new address space.
+/// Retargets a map call to a new address space, and makes it.
 fn mapped(rig: &mut Rig, iommufd: Fd, call: Call) -> ObjectId {
     let new = rig.ioas(OLD, iommufd);
     let call = match call {

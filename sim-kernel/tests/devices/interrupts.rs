@@ -1,4 +1,4 @@
-//! Interrupts: vectors that are armed, raised, delivered and disarmed.
+//! Interrupts: vectors are armed, raised, delivered and disarmed.
 
 use super::upsets;
 use crate::common::{BAD, NEW, OLD, Rig, Setup};
@@ -92,7 +92,8 @@ fn an_interrupt_that_another_process_reads_is_gone() {
     check_vector(&rig, 0, 1, 0, Some(0));
 }
 
-/// The kernel's own reference keeps the interrupt while nobody holds a descriptor but the message.
+/// The kernel's own reference keeps the pending interrupt while only a message holds the
+/// descriptor.
 #[test]
 fn an_interrupt_is_latched_across_a_handoff() {
     let mut rig = Rig::default();
