@@ -303,8 +303,8 @@ fn an_out_field_is_compared() {
         altered("IOMMU_GET_HW_INFO", r#"0800000000000000","ret""#, r#"0000000000000000","ret""#);
     is_told(
         &report,
-        "line 33: process 2: IOMMU_GET_HW_INFO device 2, iommufd 6\n    the kernel returned hw_info \
-         capabilities 0, data_type 1, the simulator returned hw_info capabilities 8, data_type 1",
+        "line 33: process 2: IOMMU_GET_HW_INFO device 2, iommufd 6\n    the kernel returned \
+         hw_info capabilities 0, data_type 1, the simulator returned hw_info capabilities 8, data_type 1",
     );
 }
 

@@ -65,7 +65,7 @@ pub enum ReplayError {
     /// No simulated kernel corresponds to the recorded one.
     #[error(
         "line 1: no simulated kernel stands for kernel {kernel:?}; supported are 6.2, and 6.12 and \
-        newer"
+         newer"
     )]
     Kernel {
         /// The release in the trace's header.

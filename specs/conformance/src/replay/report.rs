@@ -126,7 +126,7 @@ impl fmt::Display for Difference {
         let (call, recorded, simulated) =
             (describe_call(&self.call), answer(&self.recorded), answer(&self.simulated));
         writeln!(f, "line {line}: process {pid}: {call}")?;
-        write!(f, "the kernel returned {recorded}, the simulator returned {simulated}")?;
+        write!(f, "    the kernel returned {recorded}, the simulator returned {simulated}")?;
         let bytes = self.differences.iter().filter(|difference| difference.contains("bytes"));
         bytes.into_iter().try_for_each(|difference| write!(f, "\n    {difference}"))
     }
