@@ -73,7 +73,7 @@ fn empty_contexts_and_owners_themselves_succeed_and_change_nothing() {
 }
 
 #[test]
-fn ownership_moves_and_back_and_nothing_else() {
+fn only_ownership_moves_and_moves_back() {
     let new = process(1001, false, 4);
     let Shared { mut rig, iommufd, passed, .. } = shared("7.3", unlimited(), new, 4);
     let before = rig.machine.clone();
@@ -89,7 +89,7 @@ fn ownership_moves_and_back_and_nothing_else() {
 }
 
 #[test]
-fn addresses_are_refused_before_anything_happens() {
+fn mappings_by_address_fail_without_a_change() {
     let Shared { mut rig, iommufd, passed, ioas, .. } = shared("7.3", unlimited(), unlimited(), 2);
     let other = rig.ioas(OLD, iommufd);
     rig.ok(OLD, copy(iommufd, (ioas, BASE), (other, BASE), 2));
@@ -101,7 +101,7 @@ fn addresses_are_refused_before_anything_happens() {
 }
 
 #[test]
-fn copies_are_charged_once_and_the_limit_is_the_takers() {
+fn copies_are_charged_once_against_the_new_owners_limit() {
     for (limit_pages, answer) in [(3, Err(Errno::ENOMEM)), (4, Ok(()))] {
         let new = process(1001, false, limit_pages);
         let Shared { mut rig, iommufd, passed, ioas, .. } = shared("7.3", unlimited(), new, 4);
@@ -152,7 +152,7 @@ fn double_charge() {
 }
 
 #[test]
-fn by_process_there_is_no_double_charge() {
+fn per_process_accounting_has_no_double_charge() {
     let Shared { mut rig, passed, .. } = per_process("7.3", 64);
     rig.change_process(NEW, passed);
     assert_eq!((rig.locked(mm(OLD)), rig.locked(mm(NEW))), (0, 64));
@@ -176,7 +176,7 @@ fn pinned_drift() {
 
 /// K3: fails with `EINVAL` although all pages were transferred; the charge is leaked permanently.
 #[test]
-fn a_dead_owner_leaks_the_takers_charge() {
+fn a_dead_owner_leaks_the_new_owners_charge() {
     for (kernel, answer, leaked) in [("7.3", Err(Errno::EINVAL), 4), ("fixed", Ok(()), 0)] {
         let Shared { mut rig, passed, ioas, .. } = per_process(kernel, 4);
         rig.machine.kill(OLD);
@@ -207,7 +207,7 @@ fn an_exec_leaks_like_a_death() {
 
 /// K3, repeated: the next process to take over is not charged, and its counter underflows.
 #[test]
-fn the_taker_after_a_leak_underflows() {
+fn the_owner_after_a_leak_underflows() {
     for (kernel, after_take, after_unmap) in [("7.3", (0, 0), (0, -4)), ("fixed", (0, 4), (0, 0))] {
         let Shared { mut rig, passed, ioas, .. } = per_process(kernel, 4);
         rig.machine.kill(OLD);
@@ -266,7 +266,7 @@ fn each_page_set_has_its_own_owner() {
 }
 
 #[test]
-fn a_probe_with_the_reserved_field_touches_nothing() {
+fn a_probe_with_the_reserved_field_has_no_effect() {
     let Shared { rig, passed, .. } = shared("7.3", unlimited(), process(1001, false, 0), 4);
     rig.refuses(NEW, IommufdCall::probe_change_process(passed), Errno::EOPNOTSUPP);
     let mut rig = Rig::new("6.12", unlimited(), unlimited());
@@ -277,7 +277,7 @@ fn a_probe_with_the_reserved_field_touches_nothing() {
 /// The first proposal of CHANGE_PROCESS: the new owner lists the new addresses of the pages. An
 /// address that it does not list is invalid.
 #[test]
-fn addresses_that_are_brought_along_lead_to_the_pages() {
+fn listed_addresses_resolve_to_the_pages() {
     for (is_told, attached) in [(true, None), (false, Some(Errno::EFAULT))] {
         let mut rig = Rig::new("rfc-v1", unlimited(), unlimited());
         let iommufd = rig.iommufd(OLD);

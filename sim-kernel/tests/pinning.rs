@@ -30,7 +30,7 @@ fn pages_are_pinned_while_an_address_space_over_them_has_a_domain() {
 }
 
 #[test]
-fn a_second_domain_takes_the_pages_of_the_first() {
+fn a_second_domain_uses_the_pages_of_the_first() {
     let mut rig = Rig::default();
     let Setup { iommufd, ioas, .. } = rig.set_up(1);
     let va = rig.mmap(OLD, None, 1);
@@ -89,7 +89,7 @@ fn the_limit_is_that_of_the_owner_when_pages_are_pinned() {
 }
 
 #[test]
-fn nobody_is_charged_for_what_a_privileged_process_maps() {
+fn pages_of_a_privileged_process_are_not_charged() {
     let mut rig = Rig::new("7.3", process(1000, true, 0), unlimited());
     rig.set_up(8);
     assert!(rig.machine.view().books.is_empty());

@@ -28,7 +28,7 @@ fn check(machine: &Machine) {
 }
 
 #[test]
-fn a_child_has_what_its_parent_had_and_its_end_takes_nothing_away() {
+fn a_child_inherits_resources_and_its_exit_releases_none() {
     let (mut machine, parent) = parent();
     let before = machine.clone();
     let child = machine.fork(parent);
@@ -71,7 +71,7 @@ fn a_shared_file_is_one_file_under_two_numbers() {
 }
 
 #[test]
-fn credentials_and_limits_are_told_without_a_permission() {
+fn credentials_and_limits_are_set_without_permission() {
     let (mut machine, pid) = parent();
     machine.set_credentials(pid, Uid(0), true);
     machine.set_limit(pid, 0);

@@ -79,7 +79,7 @@ fn descriptors_arrive_cloexec_at_the_lowest_free_numbers() {
 }
 
 #[test]
-fn recorded_numbers_are_given_again() {
+fn recorded_numbers_are_reused() {
     let mut rig = Rig::default();
     let fd = rig.fd(OLD, Call::File(FileCall::Eventfd));
     rig.send(&[fd, fd]);
@@ -91,7 +91,7 @@ fn recorded_numbers_are_given_again() {
 }
 
 #[test]
-fn descriptors_without_room_are_lost_and_said_to_be() {
+fn descriptors_without_room_are_dropped_and_reported() {
     let mut rig = Rig::default();
     let fd = rig.fd(OLD, Call::File(FileCall::Eventfd));
     for _ in 4..1023 {
@@ -129,7 +129,7 @@ fn check_end(
 }
 
 #[test]
-fn how_a_stream_ends() {
+fn a_stream_ends_in_order_or_by_a_reset() {
     let die: End = |rig| rig.machine.kill(OLD);
     let close: End = |rig| {
         rig.ok(OLD, Call::File(FileCall::Close { fd: rig.old_end }));
@@ -150,7 +150,7 @@ fn how_a_stream_ends() {
 }
 
 #[test]
-fn a_socket_that_is_shut_gives_what_was_queued_and_then_the_end() {
+fn a_shut_down_socket_returns_queued_messages_then_the_end() {
     let mut rig = Rig::default();
     rig.send(&[]);
     let (old_end, new_end) = (rig.old_end, rig.new_end);
@@ -162,7 +162,7 @@ fn a_socket_that_is_shut_gives_what_was_queued_and_then_the_end() {
 }
 
 #[test]
-fn a_call_blocks_while_somebody_may_still_send() {
+fn a_receive_blocks_while_a_sender_exists() {
     #[track_caller]
     fn check(pid: Pid, call: &Call, before: End, expected: bool) {
         let mut rig = Rig::default();
@@ -196,7 +196,7 @@ fn a_call_blocks_while_somebody_may_still_send() {
 }
 
 #[test]
-fn a_queue_that_goes_away_lets_its_descriptors_go() {
+fn a_dropped_queue_releases_its_descriptors() {
     let mut rig = Rig::default();
     let set_up = rig.set_up(1);
     rig.send(&[set_up.device]);
@@ -210,7 +210,7 @@ fn a_queue_that_goes_away_lets_its_descriptors_go() {
 
 /// Counts packets and a pending reset as they arrive and are received.
 #[test]
-fn what_is_not_taken_is_counted() {
+fn unread_packets_are_counted() {
     let mut rig = Rig::default();
     let (old, new) = (rig.old_end, rig.new_end);
     assert_eq!(rig.machine.unread(), 0);

@@ -76,7 +76,7 @@ fn the_table_names_every_command() {
 }
 
 #[test]
-fn a_command_that_is_not_there_is_not_an_ioctl() {
+fn an_unknown_command_fails_with_enotty() {
     let machine = busy("7.3");
     let whole = || headed(&[], 72, 72);
     let rows = COMMANDS.iter().flat_map(|(request, ..)| {
@@ -96,7 +96,7 @@ proptest! {
     })]
 
     #[test]
-    fn a_short_header_is_refused_before_all_else((request, _, min) in command(), body in body(),
+    fn a_short_header_fails_before_other_checks((request, _, min) in command(), body in body(),
                                                  says in 0usize..68, there in 0usize..4) {
         let machine = busy("7.3");
         let (nowhere, end) = after(&machine, request, headed(&body, min, there));
@@ -119,7 +119,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_kernel_does_not_know_must_be_zero((request, size, _) in command(),
+    fn unknown_trailing_bytes_must_be_zero((request, size, _) in command(),
                                                   body in body(), more in 1usize..24,
                                                   at in 0usize..24, byte in 1u8..) {
         let machine = busy("7.3");
@@ -139,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_shorter_form_lacks_is_zero((request, size, min) in command(), body in body(),
+    fn fields_that_a_shorter_version_lacks_are_zero((request, size, min) in command(), body in body(),
                                          cut in 0usize..16) {
         let machine = busy("7.3");
         let says = size - cut % (size - min + 1);

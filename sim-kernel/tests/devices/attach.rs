@@ -35,7 +35,7 @@ fn bind_refusals() {
 }
 
 #[test]
-fn a_device_is_bound_until_its_last_reference_goes() {
+fn a_device_is_bound_until_its_last_reference_is_dropped() {
     let mut rig = Rig::default();
     let Setup { iommufd, device, .. } = rig.set_up(1);
     let other = rig.iommufd(NEW);
@@ -135,7 +135,7 @@ fn mapped(rig: &mut Rig, iommufd: Fd, call: Call) -> ObjectId {
 }
 
 #[test]
-fn attaching_again_replaces_and_detaching_nothing_succeeds() {
+fn attaching_again_replaces_and_detaching_twice_succeeds() {
     let mut rig = Rig::default();
     let Setup { iommufd, ioas, device, hwpt, .. } = rig.set_up(2);
     rig.machine.settle();

@@ -6,7 +6,7 @@ use handoff_model::abi::call::{Call, DeviceCall, Reply};
 use handoff_model::abi::errno::Errno;
 
 #[test]
-fn what_devices_tell_of_themselves() {
+fn devices_report_their_information() {
     let mut rig = Rig::default();
     let Setup { iommufd, device, .. } = rig.set_up(1);
     let (nic, _) = rig.bind(OLD, NIC, iommufd);

@@ -30,7 +30,7 @@ pub(crate) enum Fault {
     PublishesLate,
     /// After removing an area, UNMAP restarts from the beginning of its range instead of from
     /// behind the area.
-    BeginsAnew,
+    Restarts,
 }
 
 struct PageSet {
@@ -151,7 +151,7 @@ impl Context {
             self.unpin(thread, &set);
         }
         ioas.iova_rwsem.write().remove(&from.iova);
-        if self.has(Fault::BeginsAnew) {
+        if self.has(Fault::Restarts) {
             let areas = ioas.iova_rwsem.read(thread);
             let is_whole = areas.get(&from.iova).is_none_or(|area| area.pages.is_some());
             return if is_whole { Answer::Done } else { Answer::Ebusy };

@@ -116,7 +116,7 @@ const OPS: &[Op] = &[
 ];
 
 #[test]
-fn any_two_at_once_do_what_one_after_the_other_does() {
+fn any_two_concurrent_calls_are_linearizable() {
     for start in [start(0), start(1)] {
         for (index, first) in OPS.iter().enumerate() {
             for second in &OPS[index..] {
@@ -128,7 +128,7 @@ fn any_two_at_once_do_what_one_after_the_other_does() {
 }
 
 #[test]
-fn telling_threes_at_once_do_what_some_order_of_them_does() {
+fn selected_triples_of_concurrent_calls_are_linearizable() {
     let one = small();
     let bare = State::new(&[(0, &[(1, 'a')])]);
     let two = State::new(&[(1, &[(1, 'a')]), (1, &[(1, 'a')])]);
@@ -170,7 +170,7 @@ fn unmap_finds_an_area_in_transition_busy_and_copy_and_access_do_not_find_it() {
 }
 
 #[test]
-fn all_sets_have_one_owner_at_any_moment() {
+fn all_sets_have_one_owner_at_any_time() {
     use Answer::{Done, Enomem, Owners};
     let owners = |pid| Owners(vec![pid, pid]);
     let seen = answers(&start(0), &[Op::Access(0), CHANGE]);
@@ -209,13 +209,13 @@ fn without_d616de490ec0_a_copy_under_way_is_looked_through() {
 
 #[test]
 #[should_panic(expected = "while they change hands")]
-fn passing_over_areas_in_transition_would_not_do() {
+fn skipping_areas_in_transition_is_incorrect() {
     explore(&start(0), &[Fault::SkipsTransition], &[CHANGE, Op::Unmap(at(0, 2))]);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn locks_that_are_kept_after_a_refusal_are_found() {
+fn locks_kept_after_a_failure_deadlock() {
     explore(&start(1), &[Fault::KeepsLocks], &[CHANGE, MAP]);
 }
 
@@ -227,7 +227,7 @@ fn a_second_taker_out_of_order_deadlocks() {
 }
 
 #[test]
-fn the_order_or_the_creation_lock_is_enough_against_that() {
+fn the_order_or_the_creation_lock_prevents_that_deadlock() {
     let takers = [CHANGE, Op::ChangeProcess(OLD)];
     assert_eq!(unexplained(&start(1), &[Fault::NoCreationLock], &takers), []);
     assert_eq!(unexplained(&start(1), &[Fault::Reversed], &takers), []);
@@ -245,12 +245,12 @@ fn an_unmap_that_begins_anew_stumbles_over_what_came_after_it() {
     use Answer::{Done, Ebusy, Eexist};
     let ops = [UNMAP, Op::Map(OLD, 'y', at(0, 1))];
     assert_eq!(answers(&small(), &ops), [[Done, Done], [Done, Eexist]]);
-    let found = explore(&small(), &[Fault::BeginsAnew], &ops);
+    let found = explore(&small(), &[Fault::Restarts], &ops);
     assert!(found.iter().any(|outcome| outcome.answers == [Ebusy, Done]));
 }
 
 #[test]
-fn an_object_that_is_given_up_outlives_its_file() {
+fn an_aborted_object_outlives_its_file() {
     abort::explore(Put::Now);
 }
 

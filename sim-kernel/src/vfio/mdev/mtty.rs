@@ -180,8 +180,7 @@ impl Machine {
         Ok(())
     }
 
-    // ---- regions
-    // -----------------------------------------------------------------------------------------
+    // ---- regions --------------------------------------------------------------------------------
 
     /// Finds the region of an access (`mdev_access`). Fails with `EINVAL` before BIND, or with
     /// `EFAULT` for a region that the driver does not serve.

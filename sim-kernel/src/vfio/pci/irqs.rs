@@ -44,8 +44,7 @@ impl Machine {
         self.device(id).armed.as_ref().map(|armed| armed.index)
     }
 
-    // ---- INTx
-    // --------------------------------------------------------------------------------------
+    // ---- INTx -----------------------------------------------------------------------------------
 
     /// Masks or unmasks INTx (`vfio_pci_set_intx_mask` and `_unmask`).
     ///
@@ -183,8 +182,7 @@ impl Machine {
         Ok(())
     }
 
-    // ---- MSI and MSI-X
-    // ---------------------------------------------------------------------------------
+    // ---- MSI and MSI-X --------------------------------------------------------------------------
 
     /// Sets, removes or fires triggers of MSI or MSI-X (`vfio_pci_set_msi_trigger`).
     ///
@@ -276,8 +274,7 @@ impl Machine {
         trigger.map(|_| ())
     }
 
-    // ---- notifiers
-    // -------------------------------------------------------------------------------------
+    // ---- notifiers ------------------------------------------------------------------------------
 
     /// Sets, removes or signals a notifier (`vfio_pci_set_ctx_trigger_single`).
     ///
@@ -315,8 +312,7 @@ impl Machine {
         self.exchange(old, new);
     }
 
-    // ---- triggers
-    // ----------------------------------------------------------------------------------------
+    // ---- triggers -------------------------------------------------------------------------------
 
     /// Returns the eventfd of a trigger; a negative descriptor means none. Fails with `EBADF`, or
     /// `EINVAL` for a file that is not an eventfd.
