@@ -97,7 +97,7 @@ proptest! {
 
     #[test]
     fn a_short_header_fails_before_other_checks((request, _, min) in command(), body in body(),
-                                                 says in 0usize..68, there in 0usize..4) {
+                                                says in 0usize..68, there in 0usize..4) {
         let machine = busy("7.3");
         let (nowhere, end) = after(&machine, request, headed(&body, min, there));
         prop_assert_eq!(nowhere.errno(), Some(Errno::EFAULT));
@@ -120,8 +120,8 @@ proptest! {
 
     #[test]
     fn unknown_trailing_bytes_must_be_zero((request, size, _) in command(),
-                                                  body in body(), more in 1usize..24,
-                                                  at in 0usize..24, byte in 1u8..) {
+                                           body in body(), more in 1usize..24,
+                                           at in 0usize..24, byte in 1u8..) {
         let machine = busy("7.3");
         let body = &body[..size - 4];
         let known = after(&machine, request, headed(body, size, size));
@@ -139,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn fields_that_a_shorter_version_lacks_are_zero((request, size, min) in command(), body in body(),
+    fn fields_of_later_versions_are_zero((request, size, min) in command(), body in body(),
                                          cut in 0usize..16) {
         let machine = busy("7.3");
         let says = size - cut % (size - min + 1);
