@@ -304,7 +304,8 @@ fn an_out_field_is_compared() {
     is_told(
         &report,
         "line 33: process 2: IOMMU_GET_HW_INFO device 2, iommufd 6\n    the kernel returned \
-         hw_info capabilities 0, data_type 1, the simulator returned hw_info capabilities 8, data_type 1",
+         hw_info capabilities 0, data_type 1, the simulator returned hw_info capabilities 8, \
+         data_type 1",
     );
 }
 
