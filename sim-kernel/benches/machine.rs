@@ -1,8 +1,9 @@
-//! What a machine costs: its calls, its clones and hashes, its bytes; small and large.
+//! Cost of a machine, small and large: calls, clones, hashes, memory.
 //!
-//! The model checker clones and hashes machines far more often than it makes calls on one, and a
-//! call on a clone first unshares what it changes: so MAP, UNMAP and CHANGE_PROCESS are measured
-//! both on a machine of its own and on a fresh clone. Bytes are those that the allocator counts.
+//! The model checker clones and hashes machines far more often than it makes calls on one, and the
+//! first call on a clone copies the shared state that it changes. So MAP, UNMAP and CHANGE_PROCESS
+//! are measured both on an unshared machine and on a fresh clone. Bytes are those that the
+//! allocator counts.
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
@@ -22,7 +23,7 @@ const EDU: &str = "/dev/vfio/devices/vfio0";
 /// Numbers of mappings.
 const SIZES: [u64; 2] = [2, 10_000];
 
-/// Two processes that hold one context: an IOAS with so many mappings, and a device attached to it.
+/// Two processes that hold one context: an IOAS with `mappings` mappings, and an attached device.
 #[derive(Clone)]
 struct Bench {
     machine: Machine,
@@ -80,7 +81,7 @@ impl Bench {
         )
     }
 
-    /// One more mapping than there are.
+    /// Returns a MAP of one more page.
     fn map_next(&self) -> Call {
         self.map(self.mappings)
     }
@@ -93,7 +94,7 @@ impl Bench {
 
     #[expect(clippy::unused_self, reason = "one of the calls")]
     fn change_process(&self) -> (Pid, Call) {
-        // The descriptor that came with the message: after the socket.
+        // The context's descriptor in the new process: the first one after the socket.
         (NEW, IommufdCall::change_process(Fd(4)))
     }
 }
@@ -102,7 +103,8 @@ fn main() {
     divan::main();
 }
 
-/// `max alloc` is what the machine holds, `alloc` what making it took.
+/// Reports the bytes that the machine holds as `max alloc`, and those allocated to build it as
+/// `alloc`.
 #[divan::bench(args = SIZES, sample_count = 5, sample_size = 1)]
 fn build(mappings: u64) -> Bench {
     Bench::new(mappings)
@@ -120,14 +122,14 @@ fn digest(machine: &Machine) -> u64 {
     hasher.finish()
 }
 
-/// Nothing changed since the last time.
+/// Hashes a machine that has not changed since the last hash.
 #[divan::bench(args = SIZES)]
 fn hash_again(bencher: Bencher<'_, '_>, mappings: u64) {
     let bench = Bench::new(mappings);
     bencher.bench_local(|| digest(&bench.machine));
 }
 
-/// The context changed since the last time.
+/// Hashes a machine whose context has changed since the last hash.
 #[divan::bench(args = SIZES)]
 fn hash_after_map(bencher: Bencher<'_, '_>, mappings: u64) {
     let bench = Bench::new(mappings);
@@ -140,7 +142,7 @@ fn hash_after_map(bencher: Bencher<'_, '_>, mappings: u64) {
     bencher.with_inputs(changed).bench_local_refs(|bench| digest(&bench.machine));
 }
 
-/// A MAP and the UNMAP of what it made, on a machine of its own.
+/// Makes a MAP and the UNMAP of it, on an unshared machine.
 #[divan::bench(args = SIZES)]
 fn map_and_unmap(bencher: Bencher<'_, '_>, mappings: u64) {
     let mut bench = Bench::new(mappings);
@@ -151,7 +153,7 @@ fn map_and_unmap(bencher: Bencher<'_, '_>, mappings: u64) {
     });
 }
 
-/// The context goes over and comes back, on a machine of its own.
+/// Transfers the context to the new process and back, on an unshared machine.
 #[divan::bench(args = SIZES)]
 fn change_process_twice(bencher: Bencher<'_, '_>, mappings: u64) {
     let mut bench = Bench::new(mappings);

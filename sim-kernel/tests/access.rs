@@ -1,4 +1,4 @@
-//! Kernel accesses, as the kernel's own tests have them: `iommufd/{access,selftest/access}`.
+//! Kernel accesses, as in the kernel's selftests (`iommufd/{access,selftest/access}`).
 
 use crate::common::raw::{Raw, word};
 use crate::common::{BAD, NEW, OLD, Rig, map, map_file, unmap};
@@ -15,7 +15,7 @@ const WRITE: u32 = 1;
 const SLOWLY: u32 = 4;
 const BY_AREA: u32 = 1 << 16;
 
-/// A context with an IOAS over four pages of memory and a pinning access.
+/// A context with an IOAS that maps four pages of memory, and a pinning access.
 struct Setup {
     rig: Rig,
     iommufd: Fd,
@@ -108,7 +108,7 @@ fn a_context_lives_as_long_as_an_access_to_it() {
 }
 
 #[test]
-fn making_an_access_can_be_refused() {
+fn creating_an_access_validates_its_arguments() {
     let Setup { mut rig, iommufd, ioas, va, access } = Setup::new();
     let rows = [(create(ioas, 2), Errno::EOPNOTSUPP), (create(ObjectId(77), 0), Errno::ENOENT)];
     for (raw, errno) in rows {
@@ -131,7 +131,7 @@ fn making_an_access_can_be_refused() {
 }
 
 #[test]
-fn pins_of_accesses_and_domains_are_one() {
+fn accesses_and_domains_share_pins() {
     let mut s = Setup::new();
     let first = s.ok(pages(s.access, WRITE, BASE, 2 * PAGE_BYTES, s.va.0));
     let second = s.ok(pages(s.access, WRITE, BASE + PAGE_BYTES, 2 * PAGE_BYTES, 0));
@@ -151,7 +151,7 @@ fn pins_of_accesses_and_domains_are_one() {
 }
 
 #[test]
-fn unmapping_takes_back_what_an_access_has() {
+fn unmap_revokes_the_pins_of_an_access() {
     let mut s = Setup::new();
     let (iommufd, ioas, va) = (s.iommufd, s.ioas, s.va);
     s.rig.ok(OLD, map(iommufd, ioas, va, Iova(BASE + 4 * PAGE_BYTES), 4));
@@ -166,7 +166,7 @@ fn unmapping_takes_back_what_an_access_has() {
 }
 
 #[test]
-fn pinning_can_be_refused() {
+fn pinning_validates_its_arguments() {
     let mut s = Setup::new();
     let (iommufd, ioas, va) = (s.iommufd, s.ioas, s.va);
     let top = u64::MAX - 0xfff;
@@ -247,7 +247,7 @@ fn memory_is_read_and_written_through_an_access() {
 }
 
 #[test]
-fn the_memory_of_the_dead_is_reached_where_it_is_pinned() {
+fn pinned_memory_of_a_dead_owner_is_accessible() {
     let mut s = Setup::new();
     let [access, iommufd] = s.rig.pass(&[s.access, s.iommufd])[..] else { panic!("two") };
     s.ok(pages(s.access, WRITE, BASE, PAGE_BYTES, 0));
@@ -261,7 +261,7 @@ fn the_memory_of_the_dead_is_reached_where_it_is_pinned() {
 }
 
 #[test]
-fn an_access_turns_to_another_address_space() {
+fn an_access_changes_its_address_space() {
     let mut s = Setup::new();
     let other = s.rig.ioas(OLD, s.iommufd);
     s.ok(pages(s.access, WRITE, BASE, PAGE_BYTES, 0));
@@ -278,7 +278,7 @@ fn an_access_turns_to_another_address_space() {
 }
 
 #[test]
-fn a_number_that_cannot_be_told_is_used_up() {
+fn an_item_id_that_cannot_be_reported_is_used_up() {
     let mut s = Setup::new();
     let mut call = pages(s.access, WRITE, BASE, PAGE_BYTES, 0).call(s.iommufd);
     if let Call::Ioctl { ioctl, .. } = &mut call

@@ -1,5 +1,5 @@
-//! Any calls by anybody, in any order: the machine never panics, keeps its invariants after each
-//! step, and a refused call changes nothing but where Linux is not atomic.
+//! Random calls by two processes in any order: the machine never panics, keeps its invariants after
+//! each step, and a failed call changes nothing except where Linux is not atomic.
 
 use crate::common::{BASE, EDU, MTTY, NEW, NIC, OLD, Rig, process};
 use handoff_model::abi::call::{
@@ -10,7 +10,7 @@ use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Uid, Va};
 use handoff_sim_kernel::Machine;
 use proptest::prelude::*;
 
-/// What happens next.
+/// A step of a random run.
 #[derive(Clone, Debug)]
 enum Step {
     Call(Pid, Call),
@@ -47,7 +47,7 @@ fn bytes() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// An offset that is mostly 0.
+/// Generates an offset that is usually 0.
 fn offset() -> impl Strategy<Value = u64> {
     prop_oneof![3 => Just(0), 2 => bytes()]
 }
@@ -219,7 +219,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Which calls may fail and yet have done something.
+/// Returns true if the call must not have changed the machine when it failed with `errno`.
 fn is_atomic(call: &Call, errno: Errno) -> bool {
     let partly = matches!(
         call,
@@ -251,7 +251,8 @@ fn take(machine: &mut Machine, step: &Step) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A handoff half done: both processes hold everything of a machine with every kind of object.
+/// Returns a machine halfway through a handoff: it has every kind of object, and both processes
+/// hold descriptors of them.
 fn busy(kernel: &str) -> Machine {
     let mut rig = Rig::new(kernel, process(0, true, 12), process(0, false, 12));
     let set_up = rig.set_up(3);

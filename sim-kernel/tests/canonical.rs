@@ -1,4 +1,4 @@
-//! Equal situations are equal values: what is done and undone leaves no trace.
+//! Equal states are equal values: an operation that is undone leaves no trace.
 
 use crate::common::{BASE, EDU, MTTY, NEW, OLD, Rig, Setup, copy, map, map_file, unmap};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall};
@@ -11,7 +11,8 @@ fn hash(rig: &Rig) -> u64 {
     hasher.finish()
 }
 
-/// Do, undo; the machine, its hash and its view are as before. In between they are not.
+/// Checks that undoing `act` restores the machine, its hash and its view, and that the machine and
+/// its hash differ in between.
 #[track_caller]
 fn check(start: &Rig, act: impl FnOnce(&mut Rig) -> Vec<Call>) {
     let mut rig = start.clone();

@@ -1,4 +1,4 @@
-//! Taking over the ownership of pages, and the hazards of it: `iommufd/change_process`.
+//! CHANGE_PROCESS: transfer of page ownership, and its hazards (`iommufd/change_process`).
 
 use crate::common::{
     BASE, NEW, NIC, OLD, Rig, Setup, copy, map, map_file, process, unlimited, unmap,
@@ -14,12 +14,12 @@ use handoff_sim_kernel::ProcessSpec;
 
 const CHANGE: fn(Fd) -> Call = |iommufd| IommufdCall::change_process(iommufd);
 
-/// `pages` mapped and pinned by the old process; both have the context and the memfd.
+/// Pages that the old process mapped and pinned; both processes have the context and the memfd.
 struct Shared {
     rig: Rig,
     ioas: ObjectId,
     iommufd: Fd,
-    /// In the new process.
+    /// The descriptor of the context in the new process.
     passed: Fd,
     passed_memfd: Fd,
 }
@@ -33,7 +33,7 @@ fn shared(kernel: &str, old: ProcessSpec, new: ProcessSpec, pages: u64) -> Share
     Shared { rig, ioas, iommufd, passed, passed_memfd }
 }
 
-/// As [`shared`], with both processes of user 0 and accounting by process.
+/// As [`shared`], but both processes have user 0 and the accounting is per process.
 fn per_process(kernel: &str, pages: u64) -> Shared {
     let root = process(0, false, pages);
     let mut rig = Rig::new(kernel, root, root);
@@ -73,7 +73,7 @@ fn empty_contexts_and_owners_themselves_succeed_and_change_nothing() {
 }
 
 #[test]
-fn ownership_moves_and_back_and_nothing_else() {
+fn only_ownership_moves_and_moves_back() {
     let new = process(1001, false, 4);
     let Shared { mut rig, iommufd, passed, .. } = shared("7.3", unlimited(), new, 4);
     let before = rig.machine.clone();
@@ -89,7 +89,7 @@ fn ownership_moves_and_back_and_nothing_else() {
 }
 
 #[test]
-fn addresses_are_refused_before_anything_happens() {
+fn mappings_by_address_fail_without_a_change() {
     let Shared { mut rig, iommufd, passed, ioas, .. } = shared("7.3", unlimited(), unlimited(), 2);
     let other = rig.ioas(OLD, iommufd);
     rig.ok(OLD, copy(iommufd, (ioas, BASE), (other, BASE), 2));
@@ -101,7 +101,7 @@ fn addresses_are_refused_before_anything_happens() {
 }
 
 #[test]
-fn copies_are_charged_once_and_the_limit_is_the_takers() {
+fn copies_are_charged_once_against_the_new_owners_limit() {
     for (limit_pages, answer) in [(3, Err(Errno::ENOMEM)), (4, Ok(()))] {
         let new = process(1001, false, limit_pages);
         let Shared { mut rig, iommufd, passed, ioas, .. } = shared("7.3", unlimited(), new, 4);
@@ -126,7 +126,8 @@ fn lazy_pages_change_owner_without_a_charge() {
     assert!(rig.machine.view().books.is_empty());
 }
 
-/// H1: within one user, twice the limit is needed; where it is mended, none.
+/// H1: within one user the transfer needs twice the limit; on a fixed kernel it needs no more than
+/// the charge itself.
 #[test]
 fn double_charge() {
     #[track_caller]
@@ -151,13 +152,13 @@ fn double_charge() {
 }
 
 #[test]
-fn by_process_there_is_no_double_charge() {
+fn per_process_accounting_has_no_double_charge() {
     let Shared { mut rig, passed, .. } = per_process("7.3", 64);
     rig.change_process(NEW, passed);
     assert_eq!((rig.locked(mm(OLD)), rig.locked(mm(NEW))), (0, 64));
 }
 
-/// H2: pages that nobody is charged for leave their VmPin behind.
+/// H2: uncharged pages leave their VmPin behind.
 #[test]
 fn pinned_drift() {
     for (kernel, after_change, after_unmap) in
@@ -173,9 +174,9 @@ fn pinned_drift() {
     }
 }
 
-/// H3: EINVAL although everything has moved; the charge stays for ever.
+/// H3: fails with `EINVAL` although all pages were transferred; the charge is leaked permanently.
 #[test]
-fn a_dead_owner_leaks_the_takers_charge() {
+fn a_dead_owner_leaks_the_new_owners_charge() {
     for (kernel, answer, leaked) in [("7.3", Err(Errno::EINVAL), 4), ("fixed", Ok(()), 0)] {
         let Shared { mut rig, passed, ioas, .. } = per_process(kernel, 4);
         rig.machine.kill(OLD);
@@ -204,9 +205,9 @@ fn an_exec_leaks_like_a_death() {
     }
 }
 
-/// H3, the chain: the next taker pays nothing and ends below zero.
+/// H3, repeated: the next process to take over is not charged, and its counter underflows.
 #[test]
-fn the_taker_after_a_leak_underflows() {
+fn the_owner_after_a_leak_underflows() {
     for (kernel, after_take, after_unmap) in [("7.3", (0, 0), (0, -4)), ("fixed", (0, 4), (0, 0))] {
         let Shared { mut rig, passed, ioas, .. } = per_process(kernel, 4);
         rig.machine.kill(OLD);
@@ -225,7 +226,7 @@ fn the_taker_after_a_leak_underflows() {
     }
 }
 
-/// H4: the mode is the mapper's, whatever the taker may.
+/// H4: the accounting mode is that of the process that mapped, whatever the new owner's privileges.
 #[test]
 fn the_accounting_mode_sticks() {
     let Shared { mut rig, passed, .. } =
@@ -251,7 +252,7 @@ fn taking_over_from_a_dead_owner_of_the_same_user_needs_twice_the_limit() {
     }
 }
 
-/// H8: ownership is by page set, not by context.
+/// H8: each page set has its own owner, not the context.
 #[test]
 fn each_page_set_has_its_own_owner() {
     let Shared { mut rig, iommufd, passed, passed_memfd, ioas, .. } =
@@ -265,7 +266,7 @@ fn each_page_set_has_its_own_owner() {
 }
 
 #[test]
-fn a_probe_with_the_reserved_field_touches_nothing() {
+fn a_probe_with_the_reserved_field_has_no_effect() {
     let Shared { rig, passed, .. } = shared("7.3", unlimited(), process(1001, false, 0), 4);
     rig.refuses(NEW, IommufdCall::probe_change_process(passed), Errno::EOPNOTSUPP);
     let mut rig = Rig::new("6.12", unlimited(), unlimited());
@@ -273,10 +274,10 @@ fn a_probe_with_the_reserved_field_touches_nothing() {
     rig.refuses(OLD, IommufdCall::probe_change_process(iommufd), Errno::ENOTTY);
 }
 
-/// As it was proposed first: who takes the pages says where they are now, and what it does not say
-/// leads nowhere.
+/// The first proposal of CHANGE_PROCESS: the new owner lists the new addresses of the pages. An
+/// address that it does not list is invalid.
 #[test]
-fn addresses_that_are_brought_along_lead_to_the_pages() {
+fn listed_addresses_resolve_to_the_pages() {
     for (is_told, attached) in [(true, None), (false, Some(Errno::EFAULT))] {
         let mut rig = Rig::new("rfc-v1", unlimited(), unlimited());
         let iommufd = rig.iommufd(OLD);

@@ -1,4 +1,4 @@
-//! What remains when a process dies in the middle of a handoff: the death matrix.
+//! The death matrix: the state that remains when a process dies in the middle of a handoff.
 
 use crate::common::{BASE, EDU, NEW, OLD, Rig, Setup, map_file, process, unlimited};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall};
@@ -11,7 +11,7 @@ fn edu(rig: &Rig) -> DeviceView {
     rig.machine.view().devices["edu"].clone()
 }
 
-/// A settled machine; the named descriptors are then passed and the old process is killed.
+/// Ends the set-up, passes the picked descriptors, and kills the old process.
 fn after_death(pick: fn(&Setup) -> Vec<handoff_model::abi::ids::Fd>) -> (Rig, Setup) {
     let mut rig = Rig::default();
     let set_up = rig.set_up(2);
@@ -25,7 +25,7 @@ fn after_death(pick: fn(&Setup) -> Vec<handoff_model::abi::ids::Fd>) -> (Rig, Se
 const FIRST: handoff_model::abi::ids::Fd = handoff_model::abi::ids::Fd(4);
 
 #[test]
-fn with_everything_passed_nothing_happens_to_the_device() {
+fn with_all_files_passed_the_device_is_unaffected() {
     let (rig, _) = after_death(|set_up| vec![set_up.device, set_up.iommufd, set_up.memfd]);
     let device = edu(&rig);
     assert_eq!((device.disruptions, device.bus_master, device.bound), (0, Some(true), true));
@@ -34,7 +34,7 @@ fn with_everything_passed_nothing_happens_to_the_device() {
 }
 
 #[test]
-fn with_nothing_passed_the_device_is_closed_and_nothing_leaks() {
+fn with_no_file_passed_the_device_is_closed_without_a_leak() {
     let (rig, _) = after_death(|_| vec![]);
     let device = edu(&rig);
     assert_eq!((device.disruptions, device.bus_master, device.bound), (1, Some(false), false));
@@ -43,7 +43,7 @@ fn with_nothing_passed_the_device_is_closed_and_nothing_leaks() {
 }
 
 #[test]
-fn with_the_device_only_dma_goes_on_and_mappings_are_frozen() {
+fn with_only_the_device_dma_continues_and_mappings_are_fixed() {
     let (mut rig, _) = after_death(|set_up| vec![set_up.device]);
     assert!(rig.machine.dma("edu", BASE).is_ok());
     rig.ok(NEW, Call::Device(DeviceCall::Info { device: FIRST }));
@@ -57,7 +57,7 @@ fn with_the_device_only_dma_goes_on_and_mappings_are_frozen() {
 }
 
 #[test]
-fn with_the_context_only_mappings_remain_and_pin_again() {
+fn with_only_the_context_mappings_remain_and_pin_again() {
     let (mut rig, set_up) = after_death(|set_up| vec![set_up.iommufd, set_up.memfd]);
     let device = edu(&rig);
     assert_eq!((device.disruptions, device.bus_master, device.bound), (1, Some(false), false));
@@ -70,14 +70,14 @@ fn with_the_context_only_mappings_remain_and_pin_again() {
 }
 
 #[test]
-fn without_the_memfd_dma_goes_on_over_pages_that_nobody_can_map() {
+fn without_the_memfd_dma_continues_over_unmappable_pages() {
     let (rig, _) = after_death(|set_up| vec![set_up.device, set_up.iommufd]);
     assert!(rig.machine.dma("edu", BASE).is_ok());
     assert!(rig.page_set().owner_alive == Some(false));
 }
 
 #[test]
-fn in_flight_everything_lives_until_the_receiver_goes() {
+fn files_in_flight_live_until_the_receiver_exits() {
     let mut rig = Rig::default();
     let set_up = rig.set_up(2);
     rig.machine.settle();
@@ -93,7 +93,7 @@ fn in_flight_everything_lives_until_the_receiver_goes() {
 }
 
 #[test]
-fn closing_the_context_first_leaves_it_to_the_device() {
+fn a_device_keeps_a_closed_context() {
     let mut rig = Rig::default();
     let set_up = rig.set_up(2);
     rig.ok(OLD, Call::File(FileCall::Close { fd: set_up.iommufd }));
@@ -120,7 +120,7 @@ fn the_last_close_frees_interrupts_and_resets_in_order() {
 }
 
 #[test]
-fn the_new_process_dies_after_taking_over_and_the_old_one_takes_back() {
+fn the_old_process_reclaims_pages_from_a_dead_new_one() {
     let mut rig = Rig::new("7.3", process(1000, false, 4), process(1001, false, 2));
     let set_up = rig.set_up(2);
     let passed = rig.pass(&[set_up.iommufd])[0];
@@ -134,7 +134,7 @@ fn the_new_process_dies_after_taking_over_and_the_old_one_takes_back() {
 }
 
 #[test]
-fn the_old_process_may_still_act_on_what_it_has_passed() {
+fn the_old_process_can_still_use_passed_files() {
     let mut rig = Rig::new("7.3", unlimited(), unlimited());
     let set_up = rig.set_up(2);
     let passed = rig.pass(&[set_up.iommufd])[0];

@@ -1,4 +1,4 @@
-//! Calls that run out of memory: `syscall/fail_nth`.
+//! Calls whose nth allocation fails (`syscall/fail_nth`).
 
 use crate::common::raw::{Raw, word};
 use crate::common::{BASE, EDU, MTTY, NEW, NIC, OLD, Rig, copy, map, map_file, process};
@@ -8,8 +8,8 @@ use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use handoff_model::abi::request as nr;
 use handoff_sim_kernel::Placement;
 
-/// Fails the first allocation of a call, the second, and so on, until it succeeds; → how many there
-/// are. Each failure is ENOMEM and changes nothing.
+/// Fails the first allocation of a call, then the second, and so on, until the call succeeds.
+/// Returns the number of allocations. Each failure must be `ENOMEM` without a change.
 #[track_caller]
 fn counts(rig: &mut Rig, pid: Pid, call: &Call) -> u32 {
     for nth in 1.. {
@@ -32,8 +32,8 @@ fn counts(rig: &mut Rig, pid: Pid, call: &Call) -> u32 {
     unreachable!("a call ends")
 }
 
-/// A context with an address space over a memfd and memory, both modes of pages, nothing attached.
-fn world() -> (Rig, Fd, ObjectId, Fd) {
+/// Returns a context with an IOAS, and a memfd; no device is attached.
+fn context() -> (Rig, Fd, ObjectId, Fd) {
     let mut rig = Rig::new("7.3", process(0, false, 1000), process(1000, false, 1000));
     let iommufd = rig.iommufd(OLD);
     let ioas = rig.ioas(OLD, iommufd);
@@ -42,11 +42,11 @@ fn world() -> (Rig, Fd, ObjectId, Fd) {
 }
 
 #[test]
-fn what_makes_objects() {
+fn object_creation() {
     let mut rig = Rig::default();
     let open = |path: &str| Call::File(FileCall::Open { path: path.into() });
     assert!(counts(&mut rig, OLD, &open("/dev/iommu")) > 0);
-    let (mut rig, iommufd, ioas, memfd) = world();
+    let (mut rig, iommufd, ioas, memfd) = context();
     assert!(counts(&mut rig, OLD, &Call::Iommufd(IommufdCall::IoasAlloc { iommufd })) > 0);
     rig.ok(OLD, map_file(iommufd, ioas, memfd, BASE, 4));
     for path in [EDU, MTTY] {
@@ -62,9 +62,9 @@ fn what_makes_objects() {
 }
 
 #[test]
-fn what_maps() {
+fn maps() {
     for domains in 0..3 {
-        let (mut rig, iommufd, ioas, memfd) = world();
+        let (mut rig, iommufd, ioas, memfd) = context();
         let va = rig.mmap(OLD, None, 4);
         for path in [EDU, NIC].into_iter().take(domains) {
             let (device, id) = rig.bind(OLD, path, iommufd);
@@ -83,8 +83,8 @@ fn what_maps() {
 }
 
 #[test]
-fn what_takes_over() {
-    let (mut rig, iommufd, ioas, memfd) = world();
+fn ownership_transfer() {
+    let (mut rig, iommufd, ioas, memfd) = context();
     rig.ok(OLD, map_file(iommufd, ioas, memfd, BASE, 4));
     let (device, _) = rig.bind(OLD, EDU, iommufd);
     rig.attach(OLD, device, ioas);
@@ -96,8 +96,8 @@ fn what_takes_over() {
 }
 
 #[test]
-fn what_accesses() {
-    let (mut rig, iommufd, ioas, memfd) = world();
+fn access_operations() {
+    let (mut rig, iommufd, ioas, memfd) = context();
     let ioctl = |rig: &mut Rig, raw: Raw| counts(rig, OLD, &raw.call(iommufd));
     rig.ok(OLD, map_file(iommufd, ioas, memfd, Iova(0x100_0000), 2));
     rig.ok(OLD, map_file(iommufd, ioas, memfd, Iova(0x100_2000), 2));
@@ -118,8 +118,8 @@ fn what_accesses() {
 }
 
 #[test]
-fn what_goes_never_fails() {
-    let (mut rig, iommufd, ioas, memfd) = world();
+fn destruction_never_fails() {
+    let (mut rig, iommufd, ioas, memfd) = context();
     rig.ok(OLD, map_file(iommufd, ioas, memfd, BASE, 4));
     let (device, _) = rig.bind(OLD, EDU, iommufd);
     rig.attach(OLD, device, ioas);
@@ -133,10 +133,11 @@ fn what_goes_never_fails() {
     }
 }
 
-/// A container of type 1 cuts twice; the first cut stays where there is no memory for the second.
+/// The compatibility UNMAP_DMA splits areas at both ends of its range. The first split remains if
+/// the second runs out of memory.
 #[test]
-fn a_first_cut_stays() {
-    let (mut rig, iommufd, ioas, memfd) = world();
+fn a_first_split_remains() {
+    let (mut rig, iommufd, ioas, memfd) = context();
     rig.ok(OLD, map_file(iommufd, ioas, memfd, BASE, 4));
     rig.raw_ok(OLD, iommufd, Raw::new(nr::IOMMU_VFIO_IOAS, 12).u32(4, ioas.0).u16(8, 1));
     rig.raw_ok(OLD, iommufd, Raw::new(nr::IOMMU_OPTION, 24).u32(4, 1).u32(12, ioas.0));

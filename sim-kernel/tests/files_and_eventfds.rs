@@ -1,4 +1,4 @@
-//! Descriptors, open files, eventfds: `fs`, `fs/eventfd`.
+//! Descriptors, open files, eventfds (`fs`, `fs/eventfd`).
 
 use crate::common::{BAD, BASE, EDU, MTTY, NEW, OLD, Rig, map_file};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply};
@@ -58,7 +58,7 @@ fn cloexec_belongs_to_the_descriptor() {
 }
 
 #[test]
-fn a_full_table_says_emfile() {
+fn a_full_descriptor_table_fails_with_emfile() {
     let mut rig = Rig::default();
     for _ in 4..1024 {
         rig.machine.call(OLD, &Call::File(FileCall::Eventfd)).expect("room");
@@ -74,7 +74,7 @@ fn a_full_table_says_emfile() {
 }
 
 #[test]
-fn recorded_numbers_are_given_again_unless_they_are_taken() {
+fn recorded_numbers_are_reused_if_free() {
     let mut rig = Rig::default();
     let at = |fd| Placement { fd: Some(Fd(fd)), ..Placement::default() };
     for (wanted, given) in [(40, 40), (40, 4), (12, 12)] {
@@ -84,7 +84,7 @@ fn recorded_numbers_are_given_again_unless_they_are_taken() {
 }
 
 #[test]
-fn memfds_are_told_apart_by_inode_and_other_files_are_not() {
+fn only_memfds_are_distinguished_by_inode() {
     let mut rig = Rig::default();
     let [a, b] = [2, 3].map(|pages| rig.memfd(OLD, pages));
     let twin = rig.fd(OLD, Call::File(FileCall::Dup { fd: a }));
@@ -101,7 +101,7 @@ fn memfds_are_told_apart_by_inode_and_other_files_are_not() {
 }
 
 #[test]
-fn reading_an_eventfd_takes_everything() {
+fn reading_an_eventfd_resets_its_count() {
     let mut rig = Rig::default();
     let set_up = rig.set_up(1);
     let fd = rig.fd(OLD, Call::File(FileCall::Eventfd));
@@ -113,7 +113,7 @@ fn reading_an_eventfd_takes_everything() {
     rig.refuses(OLD, Call::File(FileCall::ReadEvent { fd }), Errno::EAGAIN);
 }
 
-/// An ioctl meets every kind of file that does not know it.
+/// An ioctl on a kind of file that does not support it.
 #[test]
 fn ioctls_on_the_wrong_kind_of_file() {
     let mut rig = Rig::default();

@@ -1,4 +1,4 @@
-//! Address spaces: `iommufd/ioas`.
+//! Address spaces (`iommufd/ioas`).
 
 use crate::common::{BAD, BASE, OLD, Rig, Setup, copy, map, map_file, unmap};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, Reply, Rights};
@@ -8,7 +8,7 @@ use handoff_model::abi::ids::{Fd, Iova, IovaRange, ObjectId, PAGE_BYTES, Va};
 const NONE: ObjectId = ObjectId(77);
 const TOP: u64 = u64::MAX;
 
-/// A context with an empty IOAS, without a domain.
+/// Returns a context with an empty IOAS without a domain.
 fn lazy() -> (Rig, Fd, ObjectId) {
     let mut rig = Rig::default();
     let iommufd = rig.iommufd(OLD);
@@ -16,7 +16,7 @@ fn lazy() -> (Rig, Fd, ObjectId) {
     (rig, iommufd, ioas)
 }
 
-/// MAP of bytes, not of pages.
+/// Returns a MAP with a length in bytes.
 fn map_bytes(iommufd: Fd, ioas: ObjectId, va: u64, iova: u64, length_bytes: u64) -> Call {
     let (user_va, iova) = (Va(va), Iova(iova));
     IommufdCall::map(iommufd, ioas, user_va, iova, length_bytes, Rights::ReadWrite)
@@ -111,7 +111,7 @@ fn map_file_without_a_domain_takes_any_file() {
 }
 
 #[test]
-fn map_file_with_a_domain_takes_memfds_that_reach_so_far() {
+fn map_file_with_a_domain_needs_a_long_enough_memfd() {
     let mut rig = Rig::default();
     let Setup { iommufd, ioas, memfd, .. } = rig.set_up(2);
     let event = rig.fd(OLD, Call::File(FileCall::Eventfd));
@@ -216,7 +216,7 @@ fn check_ranges(rig: &mut Rig, iommufd: Fd, ioas: ObjectId, expected: &[(u64, u6
 }
 
 #[test]
-fn ranges_follow_from_who_uses_the_address_space() {
+fn ranges_depend_on_the_users_of_the_address_space() {
     let (mut rig, iommufd, ioas) = lazy();
     let attached = [(0, 0xfedf_ffff), (0xfef0_0000, 0x7f_ffff_ffff)];
     let everything = [(0, TOP)];
@@ -241,7 +241,7 @@ fn ranges_follow_from_who_uses_the_address_space() {
 }
 
 #[test]
-fn a_page_that_an_unaligned_area_touches_counts_whole() {
+fn a_partly_mapped_page_counts_as_a_page() {
     let (mut rig, iommufd, ioas) = lazy();
     rig.ok(OLD, map_bytes(iommufd, ioas, 0xfff, 0, 2));
     assert_eq!(rig.machine.view().page_sets[0].memory.pages, 2);

@@ -1,4 +1,4 @@
-//! Contexts, objects, options, HWPTs: `iommufd`, `iommufd/hw_pagetable`.
+//! Contexts, objects, options, HWPTs (`iommufd`, `iommufd/hw_pagetable`).
 
 use crate::common::{BAD, BASE, NEW, NIC, OLD, Rig, map, map_file, process, unlimited};
 use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCall, Reply};
@@ -43,10 +43,10 @@ fn refusals() {
     }
 }
 
-/// A nesting parent is made where the IOMMU nests, takes devices of any IOMMU of its driver, and is
-/// told from others.
+/// A nesting parent can be created only on an IOMMU with nesting. It accepts devices behind any
+/// IOMMU of the same driver, and is distinguished from other HWPTs.
 #[test]
-fn nesting_parents_are_of_iommus_that_nest() {
+fn nesting_parents_need_an_iommu_with_nesting() {
     const SECOND: &str = "/dev/vfio/devices/vfio3";
     let mut rig = Rig::default();
     let spec = DeviceSpec::new("gpu", SECOND, DeviceKind::Pci { can_reset: false });
@@ -127,7 +127,7 @@ fn an_ioas_with_mappings_is_not_busy() {
 }
 
 #[test]
-fn hardware_tells_what_the_kernel_knows_to_tell() {
+fn hw_info_depends_on_the_kernel_release() {
     for (kernel, capabilities) in [("6.12", 0), ("7.2", 8), ("7.3", 8)] {
         let mut rig = Rig::new(kernel, unlimited(), unlimited());
         let iommufd = rig.iommufd(OLD);
@@ -159,7 +159,7 @@ fn old_kernels_do_not_know_the_new_ioctls() {
 }
 
 #[test]
-fn auto_hwpts_are_shared_and_go_with_the_last_device() {
+fn auto_hwpts_are_shared_until_the_last_device_detaches() {
     let mut rig = Rig::default();
     let set_up = rig.set_up(1);
     let iommufd = set_up.iommufd;
@@ -179,7 +179,7 @@ fn auto_hwpts_are_shared_and_go_with_the_last_device() {
 }
 
 #[test]
-fn a_manual_hwpt_pins_at_once_or_does_nothing() {
+fn a_manual_hwpt_pins_immediately_or_fails() {
     let mut rig = Rig::default();
     let iommufd = rig.iommufd(OLD);
     let ioas = rig.ioas(OLD, iommufd);

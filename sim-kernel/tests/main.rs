@@ -1,4 +1,4 @@
-//! The simulated kernel, by topic.
+//! Tests of the simulated kernel, by topic.
 
 mod common;
 

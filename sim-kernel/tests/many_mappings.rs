@@ -1,4 +1,4 @@
-//! Big contexts: no call's work grows faster than what is there.
+//! Large contexts: no call takes more than linear time.
 
 use crate::common::{NEW, NIC, OLD, Rig, copy, map_file};
 use handoff_model::abi::call::{Call, FileCall, IommufdCall};
@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 const MAPPINGS: u64 = 10_000;
 
-/// Far above what it takes on a slow machine, far below what quadratic calls would.
+/// Upper bound on the test's run time: far above that of a slow machine, far below that of
+/// quadratic calls.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn at(number: u64) -> Iova {

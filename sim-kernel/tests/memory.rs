@@ -1,4 +1,4 @@
-//! Memfds, mappings, device registers: `mm/shmem`, `mm/memfd`, `mm/vma`.
+//! Memfds, mappings, device registers (`mm/shmem`, `mm/memfd`, `mm/vma`).
 
 use crate::common::{BAD, BASE, NEW, OLD, Rig};
 use handoff_model::abi::call::{Call, FileCall, MemoryCall, Reply};
@@ -101,7 +101,7 @@ fn check_read(rig: &mut Rig, fd: Fd, offset_bytes: u64, expected: &[u8]) {
 }
 
 #[test]
-fn files_keep_what_is_written_and_end_where_they_end() {
+fn files_keep_written_bytes_up_to_their_length() {
     let mut rig = Rig::default();
     let fd = rig.memfd(OLD, 0);
     assert_eq!(rig.ok(OLD, write(fd, 4095, 2)), Reply::Length(2));
@@ -115,7 +115,7 @@ fn files_keep_what_is_written_and_end_where_they_end() {
 }
 
 #[test]
-fn cutting_and_punching_zero_what_they_touch() {
+fn truncating_and_punching_zero_the_affected_bytes() {
     let mut rig = Rig::default();
     let fd = rig.memfd(OLD, 3);
     rig.ok(OLD, write(fd, 0, 3 * 4096));
@@ -158,7 +158,7 @@ fn mappings_take_the_lowest_gap_and_may_be_split() {
 }
 
 #[test]
-fn recorded_addresses_are_given_again_unless_they_are_taken() {
+fn recorded_addresses_are_reused_if_free() {
     let mut rig = Rig::default();
     let at = |va| Placement { va: Some(Va(va)), ..Placement::default() };
     let call = mmap(None, 0, PAGE_BYTES);
@@ -171,9 +171,9 @@ fn ram(rig: &Rig) -> Vec<PageRun> {
     rig.machine.view().processes[&OLD].guest.clone().expect("a guest").ram
 }
 
-/// H6: a device keeps the pages that it has; a process sees those that the file has now.
+/// H6: a device keeps its pinned pages; a process sees the current pages of the file.
 #[test]
-fn punching_and_cutting_part_the_device_from_the_process() {
+fn punching_and_truncating_separate_the_device_from_the_process() {
     let changes: [fn(Fd) -> Vec<Call>; 2] = [
         |fd| vec![punch(fd, PAGE_BYTES, PAGE_BYTES)],
         |fd| vec![truncate(fd, PAGE_BYTES), truncate(fd, 2 * PAGE_BYTES)],

@@ -1,4 +1,4 @@
-//! Mock devices and their domains: `iommufd/selftest`, `hardware/iommu`.
+//! Mock devices and their domains (`iommufd/selftest`, `hardware/iommu`).
 
 use crate::common::raw::{Raw, long, word};
 use crate::common::{EDU, OLD, Rig, map};
@@ -16,7 +16,7 @@ fn rig() -> (Rig, Fd, ObjectId) {
     (rig, iommufd, ioas)
 }
 
-/// IOVA_RANGES with room for four: the ranges, and the alignment.
+/// Makes an IOVA_RANGES with room for four ranges. Returns the ranges and the alignment.
 fn ranges(rig: &mut Rig, iommufd: Fd, ioas: ObjectId) -> (Vec<[u64; 2]>, u64) {
     let raw = Raw::new(nr::IOMMU_IOAS_IOVA_RANGES, 32).u32(4, ioas.0).u32(8, 4);
     let outcome = rig.raw_ok(OLD, iommufd, raw.pointee(16, vec![0; 64]));
@@ -28,7 +28,7 @@ fn ranges(rig: &mut Rig, iommufd: Fd, ioas: ObjectId) -> (Vec<[u64; 2]>, u64) {
 }
 
 #[test]
-fn a_mock_device_is_three_objects_and_goes_with_the_first() {
+fn a_mock_device_is_three_objects_destroyed_with_the_first() {
     let (mut rig, iommufd, ioas) = rig();
     let empty = rig.machine.clone();
     let [stdev, hwpt, idev] = rig.mock_domain(OLD, iommufd, ioas);
@@ -59,7 +59,7 @@ fn mock_commands_that_are_refused() {
 }
 
 #[test]
-fn what_can_be_mapped_follows_from_the_domains_that_are_there() {
+fn mappable_ranges_depend_on_the_domains() {
     let (mut rig, iommufd, ioas) = rig();
     assert_eq!(ranges(&mut rig, iommufd, ioas), (vec![[0, u64::MAX]], 1));
     let [stdev, ..] = rig.mock_domain(OLD, iommufd, ioas);
@@ -89,7 +89,7 @@ fn a_domain_takes_devices_of_its_own_driver_only() {
 }
 
 #[test]
-fn areas_outside_the_aperture_or_between_its_pages_keep_a_domain_away() {
+fn areas_outside_the_aperture_or_unaligned_prevent_a_domain() {
     for (iova, length) in [(0, 0x1000), (0x8000_0000, 0x1000), (MOCK_FIRST, 0x801)] {
         let (mut rig, iommufd, ioas) = rig();
         let raw = Raw::new(nr::IOMMU_IOAS_MAP, 40).u32(4, 7).u32(8, ioas.0);
@@ -99,7 +99,7 @@ fn areas_outside_the_aperture_or_between_its_pages_keep_a_domain_away() {
 }
 
 #[test]
-fn a_domain_leads_to_the_pages_of_the_caller() {
+fn a_domain_maps_the_pages_of_the_caller() {
     let (mut rig, iommufd, ioas) = rig();
     let [_, hwpt, _] = rig.mock_domain(OLD, iommufd, ioas);
     let va = rig.mmap(OLD, None, 4);

@@ -1,4 +1,4 @@
-//! What is pinned, and who is charged for it: `iommufd/pages`, `mm/accounting`.
+//! Pinned pages, and the accounts that are charged for them (`iommufd/pages`, `mm/accounting`).
 
 use crate::common::{
     BASE, NEW, NIC, OLD, Rig, Setup, copy, map, map_file, process, unlimited, unmap,
@@ -30,7 +30,7 @@ fn pages_are_pinned_while_an_address_space_over_them_has_a_domain() {
 }
 
 #[test]
-fn a_second_domain_takes_the_pages_of_the_first() {
+fn a_second_domain_uses_the_pages_of_the_first() {
     let mut rig = Rig::default();
     let Setup { iommufd, ioas, .. } = rig.set_up(1);
     let va = rig.mmap(OLD, None, 1);
@@ -89,14 +89,14 @@ fn the_limit_is_that_of_the_owner_when_pages_are_pinned() {
 }
 
 #[test]
-fn nobody_is_charged_for_what_a_privileged_process_maps() {
+fn pages_of_a_privileged_process_are_not_charged() {
     let mut rig = Rig::new("7.3", process(1000, true, 0), unlimited());
     rig.set_up(8);
     assert!(rig.machine.view().books.is_empty());
     assert_eq!(rig.machine.vm_pin_pages(OLD), 8);
 }
 
-/// H9: who attaches makes the recorded owner pay.
+/// H9: attaching charges the recorded owner, not the process that attaches.
 #[test]
 fn lazy_pages_are_charged_to_the_recorded_owner() {
     let mut rig = Rig::new("7.3", process(1000, false, 0), process(1001, false, 5));

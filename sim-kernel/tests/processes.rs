@@ -1,4 +1,4 @@
-//! Exec, exit, kill, users, limits, guests: `process`, `process/guest`.
+//! Exec, exit, kill, users, limits, guests (`process`, `process/guest`).
 
 use crate::common::{BAD, EDU, NEW, OLD, Rig, process, unlimited};
 use handoff_model::abi::call::{
@@ -97,7 +97,7 @@ fn only_user_0_gets_the_capability_back_at_exec() {
 }
 
 #[test]
-fn whoever_dies_leaves_nothing() {
+fn a_dead_process_leaves_no_state() {
     let ends: [fn(&mut Rig); 3] = [
         |rig| rig.machine.kill(OLD),
         |rig| _ = rig.ok(OLD, Call::Process(ProcessCall::Exit { status: 1 })),
@@ -126,7 +126,7 @@ fn whoever_dies_leaves_nothing() {
 }
 
 #[test]
-fn a_process_is_awaited_until_it_is_gone() {
+fn await_exit_blocks_until_the_exit() {
     let mut rig = Rig::default();
     let pidfd = rig.machine.pidfd(NEW, OLD);
     let call = Call::Process(ProcessCall::AwaitExit { pidfd });
@@ -139,7 +139,7 @@ fn a_process_is_awaited_until_it_is_gone() {
 
 #[test]
 #[should_panic(expected = "a dead process makes no calls")]
-fn the_dead_make_no_calls() {
+fn dead_processes_make_no_calls() {
     let mut rig = Rig::default();
     rig.machine.kill(OLD);
     _ = rig.machine.call(OLD, &Call::Process(ProcessCall::GetUid));
@@ -150,7 +150,7 @@ fn guest(rig: &Rig, pid: handoff_model::abi::ids::Pid) -> Option<GuestView> {
 }
 
 #[test]
-fn a_guest_is_saved_as_it_is_at_that_moment() {
+fn a_guest_is_saved_in_its_current_state() {
     let mut rig = Rig::default();
     let state = rig.memfd(OLD, 0);
     rig.machine.boot_guest(OLD);
@@ -172,7 +172,7 @@ fn a_guest_is_saved_as_it_is_at_that_moment() {
 }
 
 #[test]
-fn saved_state_is_bytes_like_any_others() {
+fn saved_state_is_ordinary_bytes() {
     let mut rig = Rig::default();
     rig.machine.boot_guest(OLD);
     let sealed = rig.memfd(OLD, 0);
@@ -194,7 +194,7 @@ fn saved_state_is_bytes_like_any_others() {
 }
 
 #[test]
-fn stopping_no_guest_is_no_error() {
+fn stopping_without_a_guest_succeeds() {
     let mut rig = Rig::default();
     rig.ok(OLD, Call::Guest(GuestCall::Stop));
     assert!(!rig.machine.guest_work(OLD));

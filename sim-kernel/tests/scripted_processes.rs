@@ -1,10 +1,10 @@
-//! What a replay does to a machine without a call (`process/scripted`), as if calls had done it.
+//! Changes that a replay makes without a call (`process/scripted`) have the same effect as calls.
 
 use handoff_model::abi::call::{Call, FileCall, MemoryCall, ProcessCall, Reply};
 use handoff_model::abi::ids::{Fd, PAGE_BYTES, Pid, Uid};
 use handoff_sim_kernel::{Machine, ProcessSpec, Profile};
 
-/// A process with a memfd at 3 that it has mapped, and an eventfd at 4.
+/// Returns a process with a memfd at descriptor 3 that it has mapped, and an eventfd at 4.
 fn parent() -> (Machine, Pid) {
     let mut machine = Machine::new(Profile::by_name("7.3").expect("a profile"));
     let spec = ProcessSpec { uid: Uid(7), cap_ipc_lock: false, memlock_bytes: PAGE_BYTES };
@@ -28,7 +28,7 @@ fn check(machine: &Machine) {
 }
 
 #[test]
-fn a_child_has_what_its_parent_had_and_its_end_takes_nothing_away() {
+fn a_child_inherits_resources_and_its_exit_releases_none() {
     let (mut machine, parent) = parent();
     let before = machine.clone();
     let child = machine.fork(parent);
@@ -71,7 +71,7 @@ fn a_shared_file_is_one_file_under_two_numbers() {
 }
 
 #[test]
-fn credentials_and_limits_are_told_without_a_permission() {
+fn credentials_and_limits_are_set_without_permission() {
     let (mut machine, pid) = parent();
     machine.set_credentials(pid, Uid(0), true);
     machine.set_limit(pid, 0);

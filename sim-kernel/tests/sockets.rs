@@ -1,4 +1,4 @@
-//! Messages and descriptors in flight: `fs/socket`.
+//! Messages, and descriptors in flight (`fs/socket`).
 
 use crate::common::{BAD, NEW, OLD, Rig};
 use handoff_model::abi::call::{
@@ -79,7 +79,7 @@ fn descriptors_arrive_cloexec_at_the_lowest_free_numbers() {
 }
 
 #[test]
-fn recorded_numbers_are_given_again() {
+fn recorded_numbers_are_reused() {
     let mut rig = Rig::default();
     let fd = rig.fd(OLD, Call::File(FileCall::Eventfd));
     rig.send(&[fd, fd]);
@@ -91,7 +91,7 @@ fn recorded_numbers_are_given_again() {
 }
 
 #[test]
-fn descriptors_without_room_are_lost_and_said_to_be() {
+fn descriptors_without_room_are_dropped_and_reported() {
     let mut rig = Rig::default();
     let fd = rig.fd(OLD, Call::File(FileCall::Eventfd));
     for _ in 4..1023 {
@@ -105,8 +105,8 @@ fn descriptors_without_room_are_lost_and_said_to_be() {
 
 type End = fn(&mut Rig);
 
-/// What a process does to its end, and what its peer finds: first when sending, then when
-/// receiving.
+/// Checks how a process's use of its end affects the peer: first when the peer sends, then when it
+/// receives.
 #[track_caller]
 fn check_end(
     end: End,
@@ -129,7 +129,7 @@ fn check_end(
 }
 
 #[test]
-fn how_a_stream_ends() {
+fn a_stream_ends_in_order_or_by_a_reset() {
     let die: End = |rig| rig.machine.kill(OLD);
     let close: End = |rig| {
         rig.ok(OLD, Call::File(FileCall::Close { fd: rig.old_end }));
@@ -150,7 +150,7 @@ fn how_a_stream_ends() {
 }
 
 #[test]
-fn a_socket_that_is_shut_gives_what_was_queued_and_then_the_end() {
+fn a_shut_down_socket_returns_queued_messages_then_the_end() {
     let mut rig = Rig::default();
     rig.send(&[]);
     let (old_end, new_end) = (rig.old_end, rig.new_end);
@@ -162,7 +162,7 @@ fn a_socket_that_is_shut_gives_what_was_queued_and_then_the_end() {
 }
 
 #[test]
-fn a_call_blocks_while_somebody_may_still_send() {
+fn a_receive_blocks_while_a_sender_exists() {
     #[track_caller]
     fn check(pid: Pid, call: &Call, before: End, expected: bool) {
         let mut rig = Rig::default();
@@ -196,7 +196,7 @@ fn a_call_blocks_while_somebody_may_still_send() {
 }
 
 #[test]
-fn a_queue_that_goes_away_lets_its_descriptors_go() {
+fn a_dropped_queue_releases_its_descriptors() {
     let mut rig = Rig::default();
     let set_up = rig.set_up(1);
     rig.send(&[set_up.device]);
@@ -208,9 +208,9 @@ fn a_queue_that_goes_away_lets_its_descriptors_go() {
     assert!(!rig.machine.view().devices["edu"].bound, "last close");
 }
 
-/// Packets and a reset, as they come and as they are taken.
+/// Counts packets and a pending reset as they arrive and are received.
 #[test]
-fn what_is_not_taken_is_counted() {
+fn unread_packets_are_counted() {
     let mut rig = Rig::default();
     let (old, new) = (rig.old_end, rig.new_end);
     assert_eq!(rig.machine.unread(), 0);
@@ -220,7 +220,7 @@ fn what_is_not_taken_is_counted() {
     assert_eq!(rig.machine.unread(), 3);
     rig.ok(NEW, receive(new));
     assert_eq!(rig.machine.unread(), 2);
-    // One packet goes with its socket, and its unread end resets the peer.
+    // One packet is dropped with its socket, and closing the unread end resets the peer.
     rig.ok(NEW, Call::File(FileCall::Close { fd: new }));
     assert_eq!(rig.machine.unread(), 2);
     assert_eq!(rig.machine.call(OLD, &receive(old)), Err(Errno::ECONNRESET));

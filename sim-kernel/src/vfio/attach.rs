@@ -1,8 +1,8 @@
-//! ATTACH and DETACH: which address space a device's DMA or accesses go to.
+//! ATTACH and DETACH: the address space that a device's DMA or accesses use.
 //!
-//! Attaching an attached device replaces what it had, and leaves it as it was where that fails. An
-//! emulated device attaches to an IOAS alone: no HWPT is made, nothing is pinned. A PASID is
-//! attached like a device of its own.
+//! Attaching an attached device replaces its attachment; if that fails, the old attachment stays.
+//! An emulated device attaches to an IOAS only: no HWPT is created and no page is pinned. A PASID
+//! is attached like a separate device.
 //!
 //! Mirrors `vfio_df_ioctl_attach_pt` and `_detach_pt` of `drivers/vfio/device_cdev.c`, and
 //! `drivers/vfio/iommufd.c`.
@@ -23,8 +23,10 @@ use vfio_bindings::bindings::vfio;
 const PASID: u32 = 1;
 
 impl Machine {
-    /// What ATTACH and DETACH have in common: → the structure, and whether it is about a PASID.
-    /// EFAULT, EINVAL (size, flags), EOPNOTSUPP for a PASID of a device without DMA.
+    /// Reads the structure of ATTACH or DETACH; also returns true if it names a PASID.
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL` (size, flags); `EOPNOTSUPP` for a PASID of a device without DMA.
     fn attachment_request(
         &self,
         id: DeviceId,
@@ -55,8 +57,8 @@ impl Machine {
         Ok((request.user.copy(longer)?, true))
     }
 
-    /// `vfio_df_ioctl_attach_pt`. Tells the HWPT, or for an emulated device the IOAS as given;
-    /// detaches where that cannot be told.
+    /// Handles ATTACH (`vfio_df_ioctl_attach_pt`). Writes the id of the HWPT to the caller, or of
+    /// the IOAS for an emulated device; detaches if that write fails.
     pub(super) fn attach(&mut self, id: DeviceId, request: &mut Request<'_>) -> SyscallResult<()> {
         const PAGE_TABLE: usize = offset_of!(vfio::vfio_device_attach_iommufd_pt, pt_id);
         let (cmd, is_pasid) = self.attachment_request(id, request)?;
@@ -82,8 +84,8 @@ impl Machine {
         told
     }
 
-    /// `vfio_iommufd_physical_pasid_attach_ioas`: as attaching and replacing; detached where that
-    /// cannot be told.
+    /// Attaches or replaces a PASID (`vfio_iommufd_physical_pasid_attach_ioas`); detaches it if the
+    /// id cannot be written to the caller.
     fn attach_pasid(
         &mut self,
         seat: AttachSlot,
@@ -103,7 +105,7 @@ impl Machine {
         told
     }
 
-    /// Where its accesses go: context and IOAS.
+    /// Returns the context and the IOAS that the device's accesses use.
     pub(crate) fn attachment(&self, id: DeviceId) -> Option<(ContextId, ObjectId)> {
         let Binding { context, object, .. } = self.device(id).binding?;
         let table = self.contexts.get(context);
@@ -115,8 +117,11 @@ impl Machine {
         Some((context, ioas))
     }
 
-    /// `vfio_iommufd_emulated_attach_ioas`: → whether another IOAS was replaced. ENOENT, and what
-    /// changing the access says.
+    /// Attaches an emulated device (`vfio_iommufd_emulated_attach_ioas`). Returns true if this
+    /// replaced another IOAS.
+    ///
+    /// # Errors
+    /// `ENOENT`, and the errors of changing the access.
     fn attach_access(
         &mut self,
         context: ContextId,
@@ -128,7 +133,8 @@ impl Machine {
         Ok(old.is_some_and(|old| old != page_table))
     }
 
-    /// Attaches a bound device of either kind: → to what, and whether it replaced something.
+    /// Attaches a bound device of either kind. Returns the object that it is attached to, and true
+    /// if that replaced another one.
     pub(super) fn attach_any(
         &mut self,
         id: DeviceId,
@@ -142,7 +148,7 @@ impl Machine {
         }
     }
 
-    /// `vfio_df_ioctl_detach_pt`: succeeds also when nothing is attached.
+    /// Handles DETACH (`vfio_df_ioctl_detach_pt`). Succeeds even if the device is not attached.
     pub(super) fn detach(&mut self, id: DeviceId, request: &Request<'_>) -> SyscallResult<()> {
         let (cmd, is_pasid) = self.attachment_request(id, request)?;
         if is_pasid {
@@ -159,7 +165,7 @@ impl Machine {
         Ok(())
     }
 
-    /// → whether it was attached.
+    /// Detaches a device. Returns true if it was attached.
     pub(super) fn detach_any(&mut self, id: DeviceId) -> bool {
         let Some(Binding { context, object, .. }) = self.device(id).binding else { return false };
         if self.device(id).is_emulated() {

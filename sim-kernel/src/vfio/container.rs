@@ -1,9 +1,8 @@
-//! VFIO containers: `/dev/vfio/vfio`, what its groups share.
+//! VFIO containers: `/dev/vfio/vfio`, the state that its groups share.
 //!
-//! A container is made by opening the file and lives while that file is open or a group is in it,
-//! in whatever order they go. It can do nothing until it has a group: `SET_IOMMU` then gives it a
-//! type1 IOMMU ([`crate::vfio::type1`]), and with the last group that goes again, with everything
-//! that was mapped.
+//! Opening the file creates a container, which lives as long as the file is open or a group is in
+//! the container. Without a group it can do nothing. With one, `SET_IOMMU` gives it a type1 IOMMU
+//! ([`crate::vfio::type1`]), which is removed with the last group, with all its mappings.
 //!
 //! Mirrors `drivers/vfio/container.c`.
 
@@ -21,9 +20,9 @@ use vfio_bindings::bindings::vfio;
 /// A container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Container {
-    /// Whether its file is still open.
+    /// True while its file is open.
     is_open: bool,
-    /// Sorted.
+    /// Numbers of the groups in it, sorted.
     pub(super) groups: Vec<u32>,
     pub(super) iommu: Option<Type1>,
 }
@@ -31,11 +30,11 @@ pub(crate) struct Container {
 /// `VFIO_API_VERSION`.
 const API_VERSION: u32 = 0;
 
-/// Whether the IOMMU in front of the devices can be told to ignore their no-snoop requests.
+/// True if the IOMMU can ignore the devices' no-snoop requests.
 const ENFORCES_COHERENCY: bool = false;
 
 impl Machine {
-    /// `vfio_fops_open`. EMFILE.
+    /// Opens a new container (`vfio_fops_open`). Fails with `EMFILE`.
     pub(crate) fn open_container(&mut self, pid: Pid, place: &Placement) -> SyscallResult {
         self.atomically(|machine| {
             let container = Container { is_open: true, ..Container::default() };
@@ -48,24 +47,26 @@ impl Machine {
         self.containers.get(id).iommu.as_ref()
     }
 
-    /// The IOMMU of a container that was looked up to have one.
+    /// Returns the IOMMU of a container that is known to have one.
     pub(super) fn type1_mut(&mut self, id: ContainerId) -> &mut Type1 {
         self.containers.get_mut(id).iommu.as_mut().expect("a container with an IOMMU")
     }
 
-    /// Whether a group of devices with DMA of their own is in it: then there is a domain.
+    /// Returns true if a group of devices with real DMA is in the container, so that there is a
+    /// domain.
     pub(super) fn has_real_group(&self, id: ContainerId) -> bool {
         self.containers.get(id).groups.iter().any(|group| !self.is_emulated_group(*group))
     }
 
-    /// Whether its mappings can be given new addresses: not those that an emulated device may look
-    /// at, which before 6.3 had to wait.
+    /// Returns true if its mappings can be given new addresses: not while it has an emulated
+    /// device, whose accesses need valid addresses. Before 6.3 such accesses waited instead.
     pub(super) fn gives_addresses(&self, id: ContainerId) -> bool {
         let mut groups = self.containers.get(id).groups.iter();
         self.profile.waits_for_addresses() || !groups.any(|group| self.is_emulated_group(*group))
     }
 
-    /// `vfio_fops_unl_ioctl`: what only an IOMMU knows is EINVAL without one.
+    /// Handles an ioctl on a container (`vfio_fops_unl_ioctl`). Requests for an IOMMU fail with
+    /// `EINVAL` if the container has none.
     pub(crate) fn container_ioctl(
         &mut self,
         id: ContainerId,
@@ -80,8 +81,8 @@ impl Machine {
         }
     }
 
-    /// `vfio_iommu_type1_check_extension`, also for a container without an IOMMU, which tells what
-    /// it could have.
+    /// Handles `VFIO_CHECK_EXTENSION` (`vfio_iommu_type1_check_extension`). A container without an
+    /// IOMMU reports the extensions that it could have.
     fn container_extension(&self, id: ContainerId, extension: u64) -> bool {
         let has_iommu = self.type1(id).is_some();
         match u32::try_from(extension) {
@@ -94,8 +95,12 @@ impl Machine {
         }
     }
 
-    /// `vfio_ioctl_set_iommu`: EINVAL without a group, and when it is set; ENODEV for a type that
-    /// nobody drives. Nothing is mapped yet, so every group can be attached.
+    /// Handles `VFIO_SET_IOMMU` (`vfio_ioctl_set_iommu`). There are no mappings yet, so attaching
+    /// the groups cannot fail.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is no group or an IOMMU is already set; `ENODEV` for a type without a
+    /// driver.
     fn set_type1(&mut self, id: ContainerId, kind: u64) -> SyscallResult<()> {
         let container = self.containers.get(id);
         if container.groups.is_empty() || container.iommu.is_some() {
@@ -111,8 +116,10 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_container_attach_group`: EPERM while somebody owns the DMA of the group, and what the
-    /// IOMMU says.
+    /// Adds a group (`vfio_container_attach_group`).
+    ///
+    /// # Errors
+    /// `EPERM` if a context owns the DMA of the group; and the errors of the IOMMU.
     pub(super) fn join_container(
         &mut self,
         pid: Pid,
@@ -131,7 +138,7 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_group_detach_container`: the last group takes the IOMMU with it.
+    /// Removes a group (`vfio_group_detach_container`). The last one removes the IOMMU, too.
     pub(super) fn leave_container(&mut self, id: ContainerId, group: u32) {
         let container = self.containers.get_mut(id);
         container.groups.retain(|other| *other != group);
@@ -145,7 +152,7 @@ impl Machine {
         self.put_container(id);
     }
 
-    /// `vfio_fops_release`.
+    /// Releases the file of a container (`vfio_fops_release`).
     pub(crate) fn release_container_file(&mut self, id: ContainerId) {
         self.containers.get_mut(id).is_open = false;
         self.put_container(id);

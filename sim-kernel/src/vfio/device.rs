@@ -1,7 +1,7 @@
-//! A device that is driven by VFIO: its registers, its binding, and what its user has armed.
+//! A device driven by VFIO: its registers, its binding, and the interrupts that its user armed.
 //!
-//! Of its registers only configuration space is modelled: the command register here, because bus
-//! mastering is in it, and the rest in `pci::config`.
+//! Only configuration space is modelled: the command register here, because it contains the bus
+//! master bit; the rest in `pci::config`.
 //!
 //! Mirrors `struct vfio_device` and `struct vfio_pci_core_device`.
 
@@ -12,10 +12,10 @@ use crate::vfio::migration::Migration;
 use handoff_model::abi::ids::ObjectId;
 use std::collections::BTreeMap;
 
-/// The bit of the command register that lets a device do DMA.
+/// The bit of the command register that enables DMA by the device.
 pub const BUS_MASTER: u16 = 4;
 
-/// What firmware leaves in the command register.
+/// Value of the command register as firmware leaves it.
 pub(super) const COMMAND_AT_BOOT: u16 = 0x0103;
 
 /// A device.
@@ -23,48 +23,49 @@ pub(super) const COMMAND_AT_BOOT: u16 = 0x0103;
 pub(crate) struct Device {
     pub(crate) spec: Shared<DeviceSpec>,
     pub(crate) binding: Option<Binding>,
-    /// How many of its files its group gave.
+    /// Number of its open files that were obtained from its group.
     pub(crate) group_files: u8,
     /// The PCI command register.
     pub(super) command: u16,
-    /// Other bytes of configuration space that are not as firmware left them.
+    /// Other bytes of configuration space, where they differ from the values that firmware leaves.
     pub(super) config: BTreeMap<u8, u8>,
-    /// The interrupt index whose vectors trigger eventfds, where there is one.
+    /// The enabled interrupt index, with the eventfds that its vectors trigger.
     pub(super) armed: Option<Armed>,
-    /// Triggers of the error and the request index. Each holds a reference.
+    /// Triggers of the error index and the request index. Each holds a reference.
     pub(super) notifiers: [Option<FileId>; 2],
-    /// Sorted.
+    /// Registered ioeventfds, sorted.
     pub(super) ioeventfds: Vec<Ioeventfd>,
-    /// Let go to sleep, with what wakes its user.
+    /// The wake-up of its user, if the device is in low power.
     pub(super) asleep: Option<Wakeup>,
-    /// Of an emulated device.
+    /// Migration state of an emulated device.
     pub(crate) migration: Migration,
-    /// By vector; no zeroes at the end.
+    /// Interrupt counters by vector, without trailing zeroes.
     counters: Vec<Counter>,
-    /// How many vectors were armed when the machine was settled.
+    /// Number of vectors that were armed when the set-up ended.
     settled_vectors: u16,
     pub(crate) disruptions: u8,
 }
 
-/// `LOW_POWER_ENTRY`: the eventfd that is signalled when the device wakes. Holds a reference.
+/// The eventfd to signal when a device in low power wakes; `None` if its user requested no wake-up.
+/// Holds a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Wakeup(pub(crate) Option<FileId>);
 
-/// The bound open file of a device.
+/// The binding of a device to a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Binding {
-    /// `None`: whichever its group gave.
+    /// The open file that bound the device; `None` if it was opened through its group.
     pub(super) file: Option<FileId>,
-    /// The context's file; holds a reference.
+    /// The file of the context. Holds a reference.
     pub(crate) iommufd: FileId,
     pub(super) context: ContextId,
-    /// The device's or access's object there.
+    /// The object of the device or access in the context.
     pub(super) object: ObjectId,
-    /// The VM that the file was associated with. Keeps it.
+    /// The VM that the file was associated with. Holds a reference.
     pub(crate) kvm: Option<VmId>,
 }
 
-/// Vectors that are enabled. Each trigger holds a reference.
+/// An enabled interrupt index. Each trigger holds a reference.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Armed {
     pub(super) index: u32,
@@ -72,32 +73,33 @@ pub(super) struct Armed {
     pub(super) intx: Intx,
 }
 
-/// What INTx has beside its trigger.
+/// State of INTx beside its trigger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Intx {
-    /// By its user, or because it was signalled.
+    /// True if masked, by the user or by the delivery of an interrupt.
     pub(super) masked: bool,
-    /// Raised while masked.
+    /// True if an interrupt was raised while masked.
     pub(super) asserted: bool,
-    /// The eventfd that unmasks it. Holds a reference.
+    /// The eventfd that unmasks INTx when signalled. Holds a reference.
     pub(super) unmask: Option<FileId>,
 }
 
-/// What became of a vector's interrupts.
+/// Interrupt counts of a vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Counter {
     pub(crate) raised: u32,
     pub(crate) delivered: u32,
 }
 
-/// An ioeventfd. Holds a reference to the eventfd, until nobody else has it; its place stays taken.
+/// An ioeventfd. Holds a reference to the eventfd until no other reference remains; then its slot
+/// stays occupied without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Ioeventfd {
     pub(super) write: Write,
     pub(super) event: Option<FileId>,
 }
 
-/// What is written where.
+/// A value, and the place in a BAR that it is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Write {
     pub(super) bar: u64,
@@ -145,7 +147,7 @@ impl Device {
         self.armed.as_ref()?.triggers.get(vector).copied().flatten()
     }
 
-    /// The eventfds that it holds.
+    /// Returns the eventfds that the device holds references to.
     pub(crate) fn events(&self) -> impl Iterator<Item = FileId> {
         let armed = self.armed.iter();
         let triggers = armed.clone().flat_map(|armed| armed.triggers.iter().copied());
@@ -159,7 +161,7 @@ impl Device {
         self.armed.as_ref()?.intx.unmask
     }
 
-    /// Whether it does something when this eventfd is signalled.
+    /// Returns true if signalling this eventfd makes the device act.
     pub(crate) fn waits_for(&self, event: FileId) -> bool {
         self.unmask_trigger() == Some(event)
             || self.ioeventfds.iter().any(|ioeventfd| ioeventfd.event == Some(event))
@@ -176,13 +178,13 @@ impl Device {
         &mut self.counters[vector]
     }
 
-    /// Returns true if a vector's interrupts count: it is armed, or was when the machine was
-    /// settled.
+    /// Returns true if a vector's interrupts are counted: it is armed, or was when the set-up
+    /// ended.
     pub(crate) fn counts(&self, vector: usize) -> bool {
         self.trigger(vector).is_some() || vector < self.settled_vectors.into()
     }
 
-    /// How many vectors there is something to tell of.
+    /// Returns the number of vectors that a view reports.
     pub(crate) fn vectors(&self) -> usize {
         let armed = self.armed.as_ref().map_or(0, |armed| armed.triggers.len());
         armed.max(self.counters.len()).max(self.settled_vectors.into())

@@ -1,7 +1,7 @@
-//! `VFIO_DEVICE_FEATURE`: what a device can do, asked (PROBE), read (GET) and done (SET).
+//! `VFIO_DEVICE_FEATURE`: tests for (PROBE), reads (GET) and sets (SET) features of a device.
 //!
-//! Features of the core (migration, DMA logging) are those that a driver has operations for; the
-//! others are a driver's own.
+//! Features of the VFIO core (migration, DMA logging) exist if the driver has operations for them;
+//! the others belong to a driver.
 //!
 //! Absent: VF tokens.
 //!
@@ -19,26 +19,30 @@ use vfio_bindings::bindings::vfio::{
     VFIO_DEVICE_FEATURE_SET, vfio_device_feature,
 };
 
-/// A feature that is asked for.
+/// A request for a feature.
 #[derive(Debug)]
 pub(super) struct Feature<'a> {
     pub(super) pid: Pid,
     pub(super) user: &'a mut User,
     pub(super) place: &'a Placement,
     flags: u32,
-    /// How long the caller says that the data is.
+    /// Length of the data in bytes, according to the caller.
     length: usize,
 }
 
-/// Where the data of a feature begins.
+/// Offset of a feature's data.
 pub(super) const DATA: usize = offset_of!(vfio_device_feature, data);
 
 pub(super) const GET: u32 = VFIO_DEVICE_FEATURE_GET;
 pub(super) const SET: u32 = VFIO_DEVICE_FEATURE_SET;
 
 impl Feature<'_> {
-    /// `vfio_check_feature`: → whether there is something to do. EINVAL for an operation that the
-    /// feature does not have, for none, and for too little data.
+    /// Validates the request (`vfio_check_feature`). Returns true if the operation must be
+    /// performed, false for a PROBE.
+    ///
+    /// # Errors
+    /// `EINVAL` if the feature does not support the operation, if there is no operation, or if
+    /// there is too little data.
     pub(super) fn check(&self, operations: u32, min: usize) -> SyscallResult<bool> {
         if self.flags & (GET | SET) & !operations != 0 {
             return Err(fail(Errno::EINVAL));
@@ -56,20 +60,23 @@ impl Feature<'_> {
         self.flags & SET != 0
     }
 
-    /// The data. EFAULT.
+    /// Copies the data of the request. Fails with `EFAULT`.
     pub(super) fn data(&self, length: usize) -> SyscallResult<Fields> {
         Ok(Fields(self.user.copy(DATA + length)?.0.split_off(DATA)))
     }
 
-    /// EFAULT.
+    /// Writes the data to the caller. Fails with `EFAULT`.
     pub(super) fn tell(&mut self, data: &[u8]) -> SyscallResult<()> {
         self.user.write(DATA, data)
     }
 }
 
 impl Machine {
-    /// EFAULT; EINVAL for a size, a flag, or GET and SET together without PROBE; ENOTTY for what
-    /// the driver does not have.
+    /// Handles `VFIO_DEVICE_FEATURE`.
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL` (size, unknown flags, GET and SET together without PROBE); `ENOTTY` for a
+    /// feature that the driver does not have; and the errors of the feature.
     pub(super) fn feature(
         &mut self,
         id: DeviceId,

@@ -1,16 +1,17 @@
-//! VFIO groups: `/dev/vfio/N`, the devices that an IOMMU cannot tell apart, and the older way to
-//! them.
+//! VFIO groups: `/dev/vfio/N`, the devices that an IOMMU cannot distinguish, and the older
+//! interface to them.
 //!
-//! Only one file of a group is open at a time, and not while one of its devices is bound through
-//! its own file; while it is open none can be. A group is given something to translate its DMA,
-//! once: a container with a type1 IOMMU, or an iommufd, which gets an address space for it. Then
-//! devices are had by name.
+//! Only one file of a group can be open at a time, and not while one of its devices is bound
+//! through its own file; while it is open, no device of it can be bound. A group is assigned an
+//! IOMMU interface once: a container with a type1 IOMMU, or an iommufd, which creates a
+//! compatibility IOAS. After that, device files are obtained by name.
 //!
-//! A device file that a group gave has access at once, and any number of them share the device. It
-//! can be neither bound nor attached. The first one opens the device and the last one closes it;
-//! meanwhile a device in a container holds the group's file, and one in an iommufd is bound there.
+//! A device file that was obtained from a group has access immediately, and any number of them
+//! share the device. It can be neither bound nor attached. The first one opens the device and the
+//! last one closes it; meanwhile a device in a container holds a reference to the group's file, and
+//! one in an iommufd is bound there.
 //!
-//! Invariant: a group is in the table while its file is open.
+//! Invariant: a group is in the table exactly while its file is open.
 //!
 //! Absent: groups without an IOMMU (`noiommu`), VF tokens.
 //!
@@ -36,15 +37,18 @@ pub(crate) struct Group {
     pub(crate) iommu: Option<GroupIommu>,
 }
 
-/// What translates the DMA of a group.
+/// The interface that translates the DMA of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum GroupIommu {
     Container(ContainerId),
-    /// The context's file; holds a reference.
+    /// An iommufd: its file, to which this holds a reference, and its context.
     Iommufd(FileId, ContextId),
 }
 
-/// `strndup_user`, at most a page. EFAULT, EINVAL (too long).
+/// Copies a string of at most one page (`strndup_user`).
+///
+/// # Errors
+/// `EFAULT`; `EINVAL` if it is too long.
 fn string(user: &User) -> SyscallResult<String> {
     let page = usize::try_from(PAGE_BYTES).expect("a page is small");
     let bytes = user.bytes();
@@ -57,13 +61,14 @@ fn string(user: &User) -> SyscallResult<String> {
 }
 
 impl Machine {
-    /// The devices of a group.
+    /// Returns the devices of a group.
     fn members(&self, group: u32) -> impl Iterator<Item = DeviceId> {
         let all = self.devices.iter().enumerate();
         all.filter(move |(_, device)| device.spec.group == group).map(|(at, _)| DeviceId::of(at))
     }
 
-    /// Whether its devices are the kernel's own emulations: all of them are, or none.
+    /// Returns true if the devices of a group are emulated by the kernel. Either all of them are,
+    /// or none.
     pub(super) fn is_emulated_group(&self, group: u32) -> bool {
         self.members(group).any(|id| self.device(id).is_emulated())
     }
@@ -76,7 +81,7 @@ impl Machine {
         self.groups.get_mut(&group).expect("an open group")
     }
 
-    /// The container that the DMA of an open device goes through.
+    /// Returns the container that translates the DMA of an open device.
     pub(crate) fn container_of(&self, id: DeviceId) -> Option<ContainerId> {
         let device = self.device(id);
         if device.group_files == 0 || device.binding.is_some() {
@@ -88,8 +93,11 @@ impl Machine {
         }
     }
 
-    /// `vfio_group_fops_open`: EBUSY while a device of it is bound by its own file, and when it is
-    /// open. `None` where there is no such group.
+    /// Opens a group file (`vfio_group_fops_open`). Returns `None` if there is no such group.
+    ///
+    /// # Errors
+    /// `EBUSY` if one of its devices is bound through its own file, or if the group is open;
+    /// `EMFILE`.
     pub(crate) fn open_group(
         &mut self,
         pid: Pid,
@@ -114,7 +122,7 @@ impl Machine {
         }))
     }
 
-    /// `vfio_group_fops_unl_ioctl`.
+    /// Handles an ioctl on a group file (`vfio_group_fops_unl_ioctl`).
     pub(crate) fn group_ioctl(
         &mut self,
         group: u32,
@@ -129,7 +137,8 @@ impl Machine {
         }
     }
 
-    /// `vfio_group_ioctl_get_status`. EFAULT, EINVAL (size).
+    /// Handles `VFIO_GROUP_GET_STATUS` (`vfio_group_ioctl_get_status`). Fails with `EFAULT`, or
+    /// `EINVAL` (size).
     fn group_status(&self, group: u32, request: &mut Request<'_>) -> SyscallResult<()> {
         const SIZE: usize = size_of::<vfio_group_status>();
         let mut status = request.user.copy(SIZE)?;
@@ -145,8 +154,11 @@ impl Machine {
         request.user.write(0, &status.0)
     }
 
-    /// `vfio_group_ioctl_set_container`: EFAULT, EBADF, EINVAL (has one), what the container says,
-    /// EBADFD for another file.
+    /// Handles `VFIO_GROUP_SET_CONTAINER` (`vfio_group_ioctl_set_container`).
+    ///
+    /// # Errors
+    /// `EFAULT`; `EBADF`; `EINVAL` if the group already has one; `EBADFD` for a file of another
+    /// kind; and the errors of the container.
     fn set_container(&mut self, group: u32, request: &mut Request<'_>) -> SyscallResult<()> {
         let fd = request.user.copy(size_of::<i32>())?.fd(0);
         let file = self.usable(request.pid, fd)?;
@@ -169,7 +181,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Returns true if the call would wait: a group that joins where mappings wait for addresses.
+    /// Returns true if the call would wait: its group joins a container whose mappings await
+    /// addresses.
     pub(crate) fn container_call_waits(&self, pid: Pid, call: &ContainerCall) -> bool {
         match *call {
             ContainerCall::SetContainer { group, container } => {
@@ -193,8 +206,10 @@ impl Machine {
         self.group_state(*group).iommu.is_none() && self.joining_waits(*id, *group)
     }
 
-    /// `vfio_group_ioctl_unset_container`: EINVAL without one, EBUSY while devices are open in a
-    /// container.
+    /// Handles `VFIO_GROUP_UNSET_CONTAINER` (`vfio_group_ioctl_unset_container`).
+    ///
+    /// # Errors
+    /// `EINVAL` if there is none; `EBUSY` while devices are open in a container.
     fn unset_container(&mut self, group: u32) -> SyscallResult<()> {
         let iommu = self.group_state(group).iommu.ok_or(fail(Errno::EINVAL))?;
         let in_use = self.members(group).any(|id| self.container_of(id).is_some());
@@ -213,7 +228,7 @@ impl Machine {
         }
     }
 
-    /// `vfio_group_fops_release`: nothing is open in its container any more.
+    /// Releases a group file (`vfio_group_fops_release`); no device of the group is open any more.
     pub(crate) fn release_group_file(&mut self, group: u32) {
         let closed = self.groups.remove(&group).expect("an open group");
         if let Some(iommu) = closed.iommu {
@@ -221,7 +236,10 @@ impl Machine {
         }
     }
 
-    /// `vfio_group_ioctl_get_device_fd`: EFAULT, EINVAL, ENODEV, EMFILE, and what opening says.
+    /// Handles `VFIO_GROUP_GET_DEVICE_FD` (`vfio_group_ioctl_get_device_fd`).
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL`; `ENODEV`; `EMFILE`; and the errors of opening the device.
     fn get_device_fd(&mut self, group: u32, request: &mut Request<'_>) -> SyscallResult<u32> {
         let name = string(request.user)?;
         let device = self.named_member(group, &name)?;
@@ -234,8 +252,10 @@ impl Machine {
         Ok(fd.0.cast_unsigned())
     }
 
-    /// `vfio_device_get_from_name`. A PCI device's address may be followed by options, of which
-    /// this one takes none: EINVAL. ENODEV.
+    /// Finds a device by name (`vfio_device_get_from_name`).
+    ///
+    /// # Errors
+    /// `EINVAL` if options follow the address of a PCI device, because it supports none; `ENODEV`.
     fn named_member(&self, group: u32, name: &str) -> SyscallResult<DeviceId> {
         for id in self.members(group) {
             let spec = &self.device(id).spec;
@@ -251,9 +271,13 @@ impl Machine {
         Err(fail(Errno::ENODEV))
     }
 
-    /// `vfio_df_group_open`, and into an iommufd binding and attaching: EINVAL without anything
-    /// that translates, and for a container without an IOMMU; ESRCH for an mdev that needs KVM;
-    /// ENODEV for an iommufd that has lost its address space, and what attaching says.
+    /// Opens a device through its group (`vfio_df_group_open`). In an iommufd, the first open also
+    /// binds and attaches it.
+    ///
+    /// # Errors
+    /// `EINVAL` if the group has no IOMMU interface, or a container without an IOMMU; `ESRCH` for
+    /// an mdev that needs a KVM; `ENODEV` for an iommufd whose compatibility IOAS was destroyed;
+    /// and the errors of attaching.
     fn open_through_group(&mut self, group: u32, of: DeviceFile) -> SyscallResult<()> {
         let id = of.device;
         let iommu = self.group_state(group).iommu.ok_or(fail(Errno::EINVAL))?;
@@ -283,8 +307,11 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_pci_ioctl_pci_hot_reset_groups`, of a device that is alone on its bus: EINVAL (too
-    /// many), EFAULT, EBADF, EINVAL for what is not the device's group.
+    /// Validates the groups of a hot reset (`vfio_pci_ioctl_pci_hot_reset_groups`) of a device that
+    /// is alone on its bus.
+    ///
+    /// # Errors
+    /// `EINVAL` (too many); `EFAULT`; `EBADF`; `EINVAL` for a file that is not the device's group.
     pub(super) fn check_reset_groups(
         &self,
         id: DeviceId,
@@ -303,7 +330,7 @@ impl Machine {
         }
     }
 
-    /// `vfio_df_group_close`: the last file closes the device.
+    /// Closes one of the device's files (`vfio_df_group_close`). The last one closes the device.
     pub(super) fn release_group_device(&mut self, id: DeviceId) {
         let device = self.device_mut(id);
         device.group_files -= 1;

@@ -1,4 +1,4 @@
-//! The structure of SET_IRQS, checked against the number of vectors.
+//! The argument of `VFIO_DEVICE_SET_IRQS`, validated against the number of vectors.
 //!
 //! Mirrors `vfio_set_irqs_validate_and_prepare` of `drivers/vfio/vfio_main.c`.
 
@@ -12,7 +12,7 @@ use vfio_bindings::bindings::vfio::{
     VFIO_IRQ_SET_DATA_NONE, VFIO_IRQ_SET_DATA_TYPE_MASK, vfio_irq_set,
 };
 
-/// Interrupt indexes (`VFIO_PCI_*_IRQ_INDEX`), and how many there are.
+/// Interrupt indexes (`VFIO_PCI_*_IRQ_INDEX`), and their number.
 pub(super) const INTX: u32 = 0;
 pub(super) const MSI: u32 = 1;
 pub(super) const MSIX: u32 = 2;
@@ -20,17 +20,17 @@ pub(super) const ERROR: u32 = 3;
 pub(super) const REQUEST: u32 = 4;
 pub(super) const INDEXES: u32 = 5;
 
-/// What is done to vectors.
+/// The action on each vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Mask,
     Unmask,
     Trigger,
-    /// None of them, or several.
+    /// No action, or several.
     Unknown,
 }
 
-/// With what, for each vector.
+/// Data for each vector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Data {
     None,
@@ -38,7 +38,7 @@ pub(super) enum Data {
     Eventfd(Vec<Fd>),
 }
 
-/// `struct vfio_irq_set`, checked.
+/// A validated `struct vfio_irq_set`.
 #[derive(Clone, Debug)]
 pub(super) struct IrqSet {
     pub(super) pid: Pid,
@@ -50,7 +50,11 @@ pub(super) struct IrqSet {
 }
 
 impl IrqSet {
-    /// `vfio_set_irqs_validate_and_prepare`, against how many vectors there are. EFAULT, EINVAL.
+    /// Copies and validates the structure (`vfio_set_irqs_validate_and_prepare`). `vectors` returns
+    /// the number of vectors of an index.
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL`.
     pub(super) fn copy(request: &Request<'_>, vectors: impl Fn(u32) -> u32) -> SyscallResult<Self> {
         const MIN: usize = offset_of!(vfio_irq_set, data);
         const KNOWN: u32 = VFIO_IRQ_SET_DATA_TYPE_MASK | VFIO_IRQ_SET_ACTION_TYPE_MASK;
@@ -92,12 +96,12 @@ impl IrqSet {
         Ok(Self { pid: request.pid, index, start, count, action, data })
     }
 
-    /// Whether it asks for nothing to be left.
+    /// Returns true if the request disables its index.
     pub(super) fn disables(&self) -> bool {
         self.count == 0 && self.data == Data::None
     }
 
-    /// Whether it is about the first vector alone.
+    /// Returns true if the request names exactly the first vector.
     pub(super) fn is_single(&self) -> bool {
         self.start == 0 && self.count == 1
     }

@@ -1,15 +1,15 @@
-//! Migration states of a device, and the steps from one to another.
+//! Migration states of a device, and the transitions between them.
 //!
-//! A state is reached by steps, some of which stand between the states that were asked for; the
-//! step into PRE_COPY, STOP_COPY and RESUMING gives a file. The device keeps that file too, until
-//! it leaves the state: then the file is dead. ERROR is left by a reset only, and never reached
-//! here.
+//! A device reaches a requested state by single steps, possibly through states in between. The step
+//! into PRE_COPY, STOP_COPY or RESUMING returns a file. The device also keeps this file, until it
+//! leaves the state; then the file is dead. Only a reset leaves ERROR, and no device here enters
+//! it.
 //!
 //! Mirrors `vfio_mig_get_next_state` of `drivers/vfio/vfio_main.c`.
 
 use crate::value::FileId;
 
-/// `enum vfio_device_mig_state` without ERROR, which is 0.
+/// A migration state: `enum vfio_device_mig_state` without ERROR, which is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum State {
     Stop = 1,
@@ -22,15 +22,15 @@ pub(super) enum State {
     PreCopyP2p,
 }
 
-/// What an emulated device knows beside what a PCI device has.
+/// State that an emulated device has in addition to that of a PCI device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Migration {
     pub(super) state: State,
-    /// The file of the state. Holds a reference.
+    /// The data file of the migration state. Holds a reference.
     pub(crate) stream: Option<FileId>,
-    /// Whether the flags of precopy information are an output (`MIG_PRECOPY_INFOv2`).
+    /// True if the flags of the precopy information are an output (`MIG_PRECOPY_INFOv2`).
     pub(super) info_v2: bool,
-    /// Whether somebody has asked GET_INFO.
+    /// True if GET_INFO was ever called.
     pub(super) is_known: bool,
 }
 
@@ -45,7 +45,7 @@ impl State {
         Self::PreCopyP2p,
     ];
 
-    /// The next state on the way to another; `None` where there is no way.
+    /// Returns the next state on the path to `wanted`; `None` if there is no path.
     pub(super) fn toward(self, wanted: Self) -> Option<Self> {
         use State::{PreCopy, PreCopyP2p, Resuming, Running, RunningP2p, Stop, StopCopy};
         Some(match (self, wanted) {
@@ -62,7 +62,7 @@ impl State {
         })
     }
 
-    /// Whether a file comes with a step; `Some(true)` one to be read.
+    /// Returns `Some(true)` if a step creates a file to read, `Some(false)` if one to write.
     pub(super) fn stream_of_step(self, to: Self) -> Option<bool> {
         match (self, to) {
             (State::Running, State::PreCopy)
@@ -73,7 +73,7 @@ impl State {
         }
     }
 
-    /// Whether the file is dead after a step.
+    /// Returns true if a step makes the file dead.
     pub(super) fn ends_stream(self, to: Self) -> bool {
         let saves = [State::PreCopy, State::PreCopyP2p, State::StopCopy];
         saves.contains(&self) && !saves.contains(&to)

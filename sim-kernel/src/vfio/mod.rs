@@ -1,21 +1,22 @@
-//! VFIO device files: what every one of them says, binding to a context, and the last close.
+//! VFIO device files: the ioctls that all of them share, BIND, and the last close.
 //!
-//! A device file may be opened many times; the one that binds first owns the device until its last
-//! reference goes, and every other one cannot bind. All state belongs to that open file, so whoever
-//! holds a descriptor of it may use it. Before BIND every ioctl but BIND says EINVAL.
+//! A device file may be opened many times. The open file that binds first owns the device until its
+//! last reference is dropped; until then no other open file can bind. All state belongs to the open
+//! file description, so any process with a descriptor of it may use the device. Before BIND, every
+//! other ioctl fails with `EINVAL`.
 //!
-//! Binding a device with DMA makes its context the owner of the DMA of its whole IOMMU group: the
-//! other devices of the group can be bound to no other context. An emulated device (mdev) is an
-//! access: it has no DMA, and nobody owns any.
+//! Binding a device with DMA makes its context the owner of the DMA of the whole IOMMU group: the
+//! group's other devices can be bound only to the same context. Binding an emulated device (mdev)
+//! creates an access; it has no DMA and takes no DMA ownership.
 //!
-//! The last close, in order: awake, bus mastering off, interrupts freed, configuration restored,
-//! function reset, notifiers dropped, detached (an auto HWPT goes, its pages are unpinned), the
-//! object removed, the VM and the context released.
+//! The last close, in order: leave low power, disable bus mastering, free interrupts, restore
+//! configuration space, reset the function, drop the notifiers, detach (which destroys an auto HWPT
+//! and unpins its pages), remove the object, release the VM and the context.
 //!
-//! Other folders open and close its files, read, write and map devices through them, and wake what
-//! waits for an eventfd; `hardware` raises interrupts of its devices, `view` and `mm` see what
-//! type1 maps. The subfolders share the code here. They do not import each other, except that
-//! `mdev` uses the region layout of `pci`.
+//! Other folders open and close device files, read, write and mmap devices through them, and wake
+//! the waiters of an eventfd; `hardware` raises device interrupts, `view` and `mm` inspect the
+//! mappings of type1. The subfolders share the code here. They do not import each other, except
+//! that `mdev` uses the region layout of `pci`.
 //!
 //! Absent: reset recovery, SR-IOV and its tokens, noiommu.
 //!
@@ -51,18 +52,21 @@ use handoff_model::abi::request as nr;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio;
 
-/// `VFIO_DEVICE_BIND_FLAG_TOKEN`, and how long a token is.
+/// `VFIO_DEVICE_BIND_FLAG_TOKEN`, and the length of a token in bytes.
 const TOKEN: u32 = 1;
 const TOKEN_BYTES: usize = 16;
 
-/// Where `struct vfio_device_bind_iommufd` tells the device's object, where its oldest form ends,
-/// and where the pointer to a token stands.
+/// Layout of `struct vfio_device_bind_iommufd`: the offset of the output `out_devid`, the size of
+/// its first version, the offset of the pointer to a token, and the full size.
 const OUT_DEVID: usize = offset_of!(vfio::vfio_device_bind_iommufd, out_devid);
 const BIND_MIN: usize = OUT_DEVID + size_of::<u32>();
 const TOKEN_POINTER: usize = BIND_MIN;
 const BIND_SIZE: usize = TOKEN_POINTER + size_of::<u64>();
 
-/// A structure of which at least the first `min` bytes must be there. EFAULT, EINVAL (size).
+/// Copies the first `min` bytes of a structure that begins with its size.
+///
+/// # Errors
+/// `EFAULT`; `EINVAL` if the structure says that it is shorter than `min`.
 fn sized(request: &Request<'_>, min: usize) -> SyscallResult<Fields> {
     let fields = request.user.copy(min)?;
     if (fields.u32(0) as usize) < min {
@@ -72,7 +76,10 @@ fn sized(request: &Request<'_>, min: usize) -> SyscallResult<Fields> {
 }
 
 impl Machine {
-    /// `vfio_device_fops_cdev_open`. ENOENT, also for every device before 6.6; EMFILE.
+    /// Opens a device file by path (`vfio_device_fops_cdev_open`).
+    ///
+    /// # Errors
+    /// `ENOENT` for an unknown path, and for every path before Linux 6.6; `EMFILE`.
     pub(crate) fn open_device(&mut self, pid: Pid, path: &str, place: &Placement) -> SyscallResult {
         let is_it = |device: &Device| self.profile.has_device_files() && device.spec.path == path;
         let device = self.devices.iter().position(|device| is_it(device));
@@ -85,14 +92,15 @@ impl Machine {
         matches!(self.file(file), File::Device(of) if of.device == device)
     }
 
-    /// Whether a file of a device has access to it.
+    /// Returns true if an open file has access to the device.
     pub(crate) fn is_bound_file(&self, device: DeviceId, file: FileId) -> bool {
         let binding = self.device(device).binding;
         binding.is_some_and(|binding| binding.file == Some(file))
             || matches!(self.file(file), File::Device(of) if of.through_group)
     }
 
-    /// `vfio_device_fops_unl_ioctl`: BIND; before it, everything else is EINVAL.
+    /// Handles an ioctl on a device file (`vfio_device_fops_unl_ioctl`). Before BIND, every other
+    /// request fails with `EINVAL`.
     pub(crate) fn device_ioctl(
         &mut self,
         of: DeviceFile,
@@ -119,14 +127,18 @@ impl Machine {
         Ok(0)
     }
 
-    /// The binding of a bound device.
+    /// Returns the binding of a bound device.
     fn binding(&self, device: DeviceId) -> Binding {
         self.device(device).binding.expect("looked up before")
     }
 
-    /// `vfio_df_ioctl_bind_iommufd`: EFAULT, EINVAL (size), E2BIG, EINVAL (flags, no descriptor,
-    /// bound already, token), EBADF, EBADFD, EINVAL (another open file has the device), EPERM
-    /// (another context has its group), and what the driver says.
+    /// Handles `VFIO_DEVICE_BIND_IOMMUFD` (`vfio_df_ioctl_bind_iommufd`).
+    ///
+    /// # Errors
+    /// In this order: `EFAULT`; `EINVAL` (size); `E2BIG`; `EINVAL` (unknown flags, negative
+    /// descriptor, a file that a group gave); `EBUSY` (the group's file is open); `EINVAL` (already
+    /// bound, token); `EBADF`; `EBADFD` (not an iommufd); `EINVAL` (another open file has bound the
+    /// device); `EPERM` (another context owns the DMA of its group); and the errors of the driver.
     fn bind(&mut self, of: DeviceFile, request: &mut Request<'_>) -> SyscallResult<()> {
         let id = of.device;
         let cmd = self.copy_bind(request)?;
@@ -165,7 +177,7 @@ impl Machine {
         })
     }
 
-    /// The device is bound from now on, and its DMA off.
+    /// Records the binding and disables the device's DMA.
     fn bind_object(&mut self, id: DeviceId, binding: Binding) {
         self.get_file(binding.iommufd);
         let device = self.device_mut(id);
@@ -187,8 +199,8 @@ impl Machine {
         }
     }
 
-    /// `vfio_df_check_token` of one that nobody has asked for. EINVAL; EFAULT before, where a
-    /// driver looks.
+    /// Returns the error for a token that no driver requested (`vfio_df_check_token`): `EINVAL`, or
+    /// `EFAULT` if the driver reads the token and cannot.
     fn refuse_token(&self, id: DeviceId, request: &Request<'_>) -> Failure {
         if !self.device(id).is_emulated()
             && let Err(refusal) = request.user.read_through(TOKEN_POINTER, 0, TOKEN_BYTES)
@@ -198,8 +210,11 @@ impl Machine {
         fail(Errno::EINVAL)
     }
 
-    /// `vfio_df_device_first_open`. EPERM; ESRCH for an mdev that needs the KVM that its file
-    /// lacks.
+    /// Returns the object that binding the device creates (`vfio_df_device_first_open`).
+    ///
+    /// # Errors
+    /// `EPERM` if another context owns the DMA of the group; `ESRCH` for an mdev that needs a KVM
+    /// if its file has none.
     fn check_bind(&self, of: DeviceFile, context: ContextId) -> SyscallResult<Object> {
         let device = of.device;
         match self.device(device).spec.kind {
@@ -218,7 +233,7 @@ impl Machine {
         }
     }
 
-    /// The context that owns the DMA of a group.
+    /// Returns the context that owns the DMA of a group.
     fn dma_owner(&self, group: u32) -> Option<ContextId> {
         let members = self.devices.iter();
         let mut bound =
@@ -226,7 +241,7 @@ impl Machine {
         bound.find_map(|device| Some(device.binding?.context))
     }
 
-    /// The last reference to an open device file is gone (`vfio_df_close` and below, in its order).
+    /// Releases a device file whose last reference was dropped (`vfio_df_close`).
     pub(crate) fn release_device_file(&mut self, of: DeviceFile, file: FileId) {
         if of.through_group {
             self.release_group_device(of.device);
@@ -235,7 +250,8 @@ impl Machine {
         }
     }
 
-    /// `vfio_df_device_last_close`, in its order. Only a binding has a context to leave.
+    /// Closes the device, in the order of `vfio_df_device_last_close`. Without a binding there is
+    /// no context to release.
     fn close_device(&mut self, id: DeviceId) {
         self.leave_low_power(id);
         if !self.device(id).is_emulated() {

@@ -1,4 +1,4 @@
-//! Random calls: anything on any file, and sensible calls with some words replaced.
+//! Random calls: arbitrary bytes on any file, and valid calls with some words replaced.
 
 use super::{FD_END, IOMMUFD, busy, ioctl, outcome, words};
 use crate::common::{NEW, OLD};
@@ -9,7 +9,8 @@ use handoff_model::abi::ids::Fd;
 use handoff_model::abi::request as nr;
 use proptest::prelude::*;
 
-/// A word as callers write them: sizes, flags, ids, descriptors, addresses, nonsense.
+/// Generates a word of the kinds that callers write: sizes, flags, ids, descriptors, addresses,
+/// garbage.
 pub(super) fn word() -> impl Strategy<Value = u32> {
     prop_oneof![
         6 => Just(0u32),
@@ -56,7 +57,7 @@ fn argument() -> impl Strategy<Value = Argument> {
     ]
 }
 
-/// Every number that there is, and what is beside it.
+/// Generates every known request number, and numbers close to them.
 fn request() -> impl Strategy<Value = u32> {
     let known = || prop::sample::select(nr::ALL).prop_map(|(number, _)| number);
     prop_oneof![
@@ -67,7 +68,7 @@ fn request() -> impl Strategy<Value = u32> {
     ]
 }
 
-/// Anything, anywhere.
+/// Generates an arbitrary ioctl on an arbitrary descriptor.
 fn wild_call() -> impl Strategy<Value = Call> {
     ((3..FD_END).prop_map(Fd), request(), argument())
         .prop_map(|(fd, request, argument)| ioctl(fd, request, argument))
@@ -79,7 +80,7 @@ const CONTAINER: Fd = Fd(20);
 const PAGE: u32 = 4096;
 const AREA: u32 = 0x10000;
 
-/// Calls that come to something in a busy machine, as words.
+/// Calls that succeed on a busy machine, as words.
 const SENSIBLE: &[(Fd, u32, &[u32])] = &[
     (IOMMUFD, nr::IOMMU_DESTROY, &[8, 7]),
     (IOMMUFD, nr::IOMMU_IOAS_ALLOC, &[12, 0, 0]),
@@ -111,7 +112,7 @@ const SENSIBLE: &[(Fd, u32, &[u32])] = &[
     (VFIO, nr::VFIO_DEVICE_DETACH_IOMMUFD_PT, &[8, 0]),
 ];
 
-/// A sensible call with some words replaced.
+/// Generates a call of [`SENSIBLE`] with some words replaced.
 fn altered_call() -> impl Strategy<Value = Call> {
     let places = prop::collection::vec((any::<prop::sample::Index>(), word()), 0..3);
     (prop::sample::select(SENSIBLE), places, pointees()).prop_map(
@@ -130,8 +131,8 @@ fn call() -> impl Strategy<Value = Call> {
     prop_oneof![1 => wild_call(), 1 => altered_call()]
 }
 
-/// Which refused ioctls may have done something: those that go part by part, and those that have
-/// done it when they find that they cannot tell (EFAULT).
+/// Returns true if a failed ioctl must not have changed the machine. Exceptions are ioctls that
+/// work part by part, and those that fail with `EFAULT` when they report their result.
 fn is_atomic(call: &Call, errno: Errno) -> bool {
     const BY_PARTS: &[u32] = &[
         nr::IOMMU_IOAS_UNMAP,

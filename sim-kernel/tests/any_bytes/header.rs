@@ -1,10 +1,10 @@
-//! Rules of the header that all commands of iommufd share. They are stated without regard to what a
-//! command does: whatever its body says,
-//! * a header that is not there is EFAULT, one shorter than the oldest form EINVAL, before anything
-//!   else;
-//! * bytes behind what the kernel knows do not matter if they are zero, and are E2BIG if not;
-//! * what a shorter form lacks is zero;
-//! * the request is the number and the type together, and a command that is not there is ENOTTY.
+//! Rules for the header that all commands of iommufd share. They hold for any body:
+//! * a header that is not mapped fails with `EFAULT`, a size below the first version's with
+//!   `EINVAL`, before any other check;
+//! * bytes beyond the structure that the kernel knows are accepted if they are zero, and fail with
+//!   `E2BIG` if not;
+//! * fields that a shorter version lacks are zero;
+//! * the request is the number and the type together, and an unknown command fails with `ENOTTY`.
 
 use super::calls::word;
 use super::{IOMMUFD, busy, ioctl, outcome, structure};
@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::mem::size_of;
 
-/// A command of iommufd in 7.3: its request, the structure of today, and the oldest.
+/// The commands of iommufd in 7.3: request, current size of the structure in bytes, first size.
 const COMMANDS: &[(u32, usize, usize)] = &[
     (nr::IOMMU_DESTROY, size_of::<io::iommu_destroy>(), 8),
     (nr::IOMMU_FAULT_QUEUE_ALLOC, size_of::<io::iommu_fault_alloc>(), 16),
@@ -44,7 +44,7 @@ const COMMANDS: &[(u32, usize, usize)] = &[
     (nr::IOMMU_TEST_CMD, 72, 68),
 ];
 
-/// A header that says a size, and a body of that size, more or less.
+/// Returns a structure of `length` bytes whose header says that it has `says` bytes.
 fn headed(body: &[u8], says: usize, length: usize) -> Argument {
     let mut bytes = u32::try_from(says).expect("a small size").to_ne_bytes().to_vec();
     bytes.extend(body);
@@ -52,7 +52,7 @@ fn headed(body: &[u8], says: usize, length: usize) -> Argument {
     structure(bytes)
 }
 
-/// The answer to one call, and the machine after it.
+/// Makes one call on a copy of the machine. Returns its outcome and the machine after it.
 fn after(machine: &Machine, request: u32, argument: Argument) -> (IoctlOutcome, Machine) {
     let mut machine = machine.clone();
     let outcome = outcome(&mut machine, &ioctl(IOMMUFD, request, argument));
@@ -76,7 +76,7 @@ fn the_table_names_every_command() {
 }
 
 #[test]
-fn a_command_that_is_not_there_is_not_an_ioctl() {
+fn an_unknown_command_fails_with_enotty() {
     let machine = busy("7.3");
     let whole = || headed(&[], 72, 72);
     let rows = COMMANDS.iter().flat_map(|(request, ..)| {
@@ -96,8 +96,8 @@ proptest! {
     })]
 
     #[test]
-    fn a_short_header_is_refused_before_all_else((request, _, min) in command(), body in body(),
-                                                 says in 0usize..68, there in 0usize..4) {
+    fn a_short_header_fails_before_other_checks((request, _, min) in command(), body in body(),
+                                                says in 0usize..68, there in 0usize..4) {
         let machine = busy("7.3");
         let (nowhere, end) = after(&machine, request, headed(&body, min, there));
         prop_assert_eq!(nowhere.errno(), Some(Errno::EFAULT));
@@ -119,14 +119,14 @@ proptest! {
     }
 
     #[test]
-    fn what_the_kernel_does_not_know_must_be_zero((request, size, _) in command(),
-                                                  body in body(), more in 1usize..24,
-                                                  at in 0usize..24, byte in 1u8..) {
+    fn unknown_trailing_bytes_must_be_zero((request, size, _) in command(),
+                                           body in body(), more in 1usize..24,
+                                           at in 0usize..24, byte in 1u8..) {
         let machine = busy("7.3");
         let body = &body[..size - 4];
         let known = after(&machine, request, headed(body, size, size));
         let mut longer = after(&machine, request, headed(body, size + more, size + more));
-        // Where a command tells its size, it is the caller's.
+        // A command that writes its size back writes the caller's size.
         longer.0.bytes[..4].copy_from_slice(&known.0.bytes[..4]);
         longer.0.bytes.truncate(size);
         prop_assert_eq!(&longer, &known);
@@ -139,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_shorter_form_lacks_is_zero((request, size, min) in command(), body in body(),
+    fn fields_of_later_versions_are_zero((request, size, min) in command(), body in body(),
                                          cut in 0usize..16) {
         let machine = busy("7.3");
         let says = size - cut % (size - min + 1);

@@ -1,9 +1,9 @@
-//! Any bytes: whatever a process hands to an ioctl, on whatever file, the machine answers.
+//! Arbitrary bytes: the machine answers any ioctl on any file.
 //!
-//! What is random here is the memory of the caller, not its purpose: every request number that
-//! there is and those beside it, on a file of every kind, with a number or any structure as
-//! argument, any memory behind its pointers, writable or not. Nothing panics, the invariants hold,
-//! and what is refused changes nothing but where Linux is not atomic.
+//! The random part is the caller's memory, not its intent: every known request number and those
+//! close to it, on a file of every kind, with a number or any structure as argument, any memory
+//! behind its pointers, writable or not. No call panics, the invariants hold, and a failed call
+//! changes nothing except where Linux is not atomic.
 
 mod calls;
 mod header;
@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 
 const SPARE: &str = "/dev/vfio/devices/vfio3";
 const IOMMUFD: Fd = Fd(4);
-/// More descriptors than a busy process has.
+/// First descriptor number above those of a busy process.
 const FD_END: i32 = 26;
 
 fn ioctl(fd: Fd, request: u32, argument: Argument) -> Call {
@@ -52,7 +52,7 @@ fn made(outcome: &IoctlOutcome) -> Fd {
     Fd(outcome.result.expect("a descriptor").cast_signed())
 }
 
-/// A process that has a file of every kind, and objects behind them.
+/// Returns a machine with a process that has a file of every kind, with objects behind them.
 fn busy(kernel: &str) -> Machine {
     let mut rig = Rig::new(kernel, process(0, true, 64), process(0, false, 64));
     let set_up = rig.set_up(3);

@@ -1,7 +1,7 @@
-//! A small world to test in: two processes, two devices with DMA, one emulated device.
+//! A small machine for tests: two processes, two devices with DMA, one emulated device.
 //!
-//! Every successful call is followed by an audit of the machine's invariants; every refused call of
-//! [`Rig::refuses`] must leave the machine as it was.
+//! After every successful call, the machine's invariants are audited. Every call of
+//! [`Rig::refuses`] must leave the machine unchanged.
 #![allow(clippy::needless_pass_by_value, reason = "calls are written in place")]
 
 pub(crate) mod raw;
@@ -23,7 +23,7 @@ pub(crate) const NIC: &str = "/dev/vfio/devices/vfio1";
 pub(crate) const MTTY: &str = "/dev/vfio/devices/vfio2";
 pub(crate) const BAD: Fd = Fd(99);
 
-/// A machine and its ends of a socket pair.
+/// A machine, and both processes' ends of a socket pair.
 #[derive(Clone, Debug)]
 pub(crate) struct Rig {
     pub(crate) machine: Machine,
@@ -67,7 +67,7 @@ impl Rig {
         Self { machine, old_end, new_end }
     }
 
-    /// A call that succeeds.
+    /// Makes a call that must succeed.
     #[track_caller]
     pub(crate) fn ok(&mut self, pid: Pid, call: Call) -> Reply {
         let answer = self.machine.call(pid, &call);
@@ -75,7 +75,7 @@ impl Rig {
         answer.unwrap_or_else(|errno| panic!("{call:?}: {errno}"))
     }
 
-    /// A call that is refused and changes nothing.
+    /// Makes a call that must fail without changing the machine.
     #[track_caller]
     pub(crate) fn refuses(&self, pid: Pid, call: Call, errno: Errno) {
         let mut machine = self.machine.clone();
@@ -83,7 +83,7 @@ impl Rig {
         assert_eq!(machine, self.machine, "{call:?} changed something");
     }
 
-    /// A call that fails and may change something.
+    /// Makes a call that must fail, and may change the machine.
     #[track_caller]
     pub(crate) fn fails(&mut self, pid: Pid, call: Call, errno: Errno) {
         assert_eq!(self.machine.call(pid, &call), Err(errno), "{call:?}");
@@ -160,7 +160,7 @@ impl Rig {
         self.ok(pid, IommufdCall::change_process(iommufd));
     }
 
-    /// Sends descriptors from the old process to the new one; → their numbers there.
+    /// Sends descriptors from the old process to the new one. Returns their numbers there.
     #[track_caller]
     pub(crate) fn pass(&mut self, fds: &[Fd]) -> Vec<Fd> {
         self.send(fds);
@@ -180,7 +180,7 @@ impl Rig {
         self.machine.view().books.get(&account).copied().unwrap_or(0)
     }
 
-    /// The only page set.
+    /// Returns the only page set.
     #[track_caller]
     pub(crate) fn page_set(&self) -> PageSetView {
         let sets = self.machine.view().page_sets;
@@ -203,7 +203,7 @@ pub(crate) struct Setup {
 pub(crate) const BASE: Iova = Iova(0x10000);
 
 impl Rig {
-    /// [`Setup`] by the old process, with so many pages.
+    /// Creates a [`Setup`] in the old process, with `pages` mapped pages.
     #[track_caller]
     pub(crate) fn set_up(&mut self, pages: u64) -> Setup {
         let iommufd = self.iommufd(OLD);

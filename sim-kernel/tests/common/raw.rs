@@ -1,4 +1,4 @@
-//! Ioctls as bytes, field by field.
+//! Ioctls as bytes, built field by field.
 
 use super::Rig;
 use handoff_model::abi::argument::{Argument, Ioctl, IoctlOutcome, Pointee};
@@ -7,7 +7,7 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
 use handoff_model::abi::request as nr;
 
-/// A structure under construction.
+/// An ioctl argument under construction.
 #[derive(Clone, Debug)]
 pub(crate) struct Raw {
     request: u32,
@@ -16,13 +16,13 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    /// So many bytes of zeroes with their length in front.
+    /// Returns a structure of `size` zero bytes, except for its size in the first field.
     pub(crate) fn new(request: u32, size: usize) -> Self {
         let raw = Self { request, bytes: vec![0; size], pointees: Vec::new() };
         raw.u32(0, u32::try_from(size).expect("a size"))
     }
 
-    /// An operation of the kernel's own tests.
+    /// Returns an operation of the kernel's iommufd selftests.
     pub(crate) fn test(op: u32, id: u32) -> Self {
         Self::new(nr::IOMMU_TEST_CMD, 72).u32(4, op).u32(8, id)
     }
@@ -44,7 +44,7 @@ impl Raw {
         self.put(at, &value.to_ne_bytes())
     }
 
-    /// Memory that the structure points to.
+    /// Adds memory that the structure points to.
     pub(crate) fn pointee(mut self, at: usize, bytes: Vec<u8>) -> Self {
         self.pointees.push(Pointee { at, bytes });
         self
@@ -56,18 +56,18 @@ impl Raw {
     }
 }
 
-/// A word of what an ioctl left.
+/// Returns a 32-bit word of an ioctl's output structure.
 pub(crate) fn word(outcome: &IoctlOutcome, at: usize) -> u32 {
     u32::from_ne_bytes(*outcome.bytes[at..].first_chunk().expect("a word"))
 }
 
-/// A long word of what an ioctl left.
+/// Returns a 64-bit word of an ioctl's output structure.
 pub(crate) fn long(outcome: &IoctlOutcome, at: usize) -> u64 {
     u64::from_ne_bytes(*outcome.bytes[at..].first_chunk().expect("a word"))
 }
 
 impl Rig {
-    /// Makes an ioctl, whatever comes of it; the invariants hold after it.
+    /// Makes an ioctl that may succeed or fail, and audits the invariants afterwards.
     #[track_caller]
     pub(crate) fn raw(&mut self, pid: Pid, fd: Fd, raw: Raw) -> IoctlOutcome {
         let answer = self.machine.call(pid, &raw.call(fd));
@@ -78,7 +78,7 @@ impl Rig {
         }
     }
 
-    /// An ioctl that succeeds.
+    /// Makes an ioctl that must succeed.
     #[track_caller]
     pub(crate) fn raw_ok(&mut self, pid: Pid, fd: Fd, raw: Raw) -> IoctlOutcome {
         let outcome = self.raw(pid, fd, raw.clone());
@@ -86,7 +86,7 @@ impl Rig {
         outcome
     }
 
-    /// An ioctl that fails and changes nothing.
+    /// Makes an ioctl that must fail without changing the machine.
     #[track_caller]
     pub(crate) fn raw_refuses(&self, pid: Pid, fd: Fd, raw: Raw, errno: Errno) {
         let mut rig = self.clone();
@@ -95,7 +95,8 @@ impl Rig {
         assert_eq!(rig.machine, self.machine, "{raw:?} changed something");
     }
 
-    /// A mock device attached to this page table: stdev, HWPT, device.
+    /// Attaches a mock device to a page table. Returns the ids of the stdev, the HWPT and the
+    /// device.
     #[track_caller]
     pub(crate) fn mock_domain(
         &mut self,
@@ -107,7 +108,7 @@ impl Rig {
         [16, 20, 24].map(|at| ObjectId(word(&outcome, at)))
     }
 
-    /// MD_CHECK_MAP.
+    /// Makes an `IOMMU_TEST_OP_MD_CHECK_MAP`.
     #[track_caller]
     pub(crate) fn check_map(
         &mut self,

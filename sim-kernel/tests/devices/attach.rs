@@ -1,4 +1,4 @@
-//! Bind and attach: refusals, holders of a bound file, replacements, emulated devices.
+//! Bind and attach: errors, holders of a bound file, replacements, emulated devices.
 
 use super::upsets;
 use crate::common::{BAD, BASE, EDU, MTTY, NEW, NIC, OLD, Rig, Setup, map, map_file, unlimited};
@@ -35,7 +35,7 @@ fn bind_refusals() {
 }
 
 #[test]
-fn a_device_is_bound_until_its_last_reference_goes() {
+fn a_device_is_bound_until_its_last_reference_is_dropped() {
     let mut rig = Rig::default();
     let Setup { iommufd, device, .. } = rig.set_up(1);
     let other = rig.iommufd(NEW);
@@ -104,7 +104,7 @@ fn attach_refusals() {
     }
 }
 
-/// Makes the call on a new address space.
+/// Retargets a map call to a new address space, and makes it.
 fn mapped(rig: &mut Rig, iommufd: Fd, call: Call) -> ObjectId {
     let new = rig.ioas(OLD, iommufd);
     let call = match call {
@@ -135,7 +135,7 @@ fn mapped(rig: &mut Rig, iommufd: Fd, call: Call) -> ObjectId {
 }
 
 #[test]
-fn attaching_again_replaces_and_detaching_nothing_succeeds() {
+fn attaching_again_replaces_and_detaching_twice_succeeds() {
     let mut rig = Rig::default();
     let Setup { iommufd, ioas, device, hwpt, .. } = rig.set_up(2);
     rig.machine.settle();

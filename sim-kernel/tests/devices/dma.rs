@@ -1,4 +1,4 @@
-//! DMA that reaches what is mapped.
+//! DMA reaches exactly the mapped memory.
 
 use crate::common::{BASE, EDU, OLD, Rig, map_file};
 use handoff_model::abi::call::{Call, FileCall, Reply};

@@ -1,4 +1,4 @@
-//! Descriptions of devices: regions, interrupts, resets.
+//! Device information: regions, interrupts, resets.
 
 use super::upsets;
 use crate::common::{EDU, NIC, OLD, Rig, Setup, unlimited};
@@ -6,7 +6,7 @@ use handoff_model::abi::call::{Call, DeviceCall, Reply};
 use handoff_model::abi::errno::Errno;
 
 #[test]
-fn what_devices_tell_of_themselves() {
+fn devices_report_their_information() {
     let mut rig = Rig::default();
     let Setup { iommufd, device, .. } = rig.set_up(1);
     let (nic, _) = rig.bind(OLD, NIC, iommufd);
@@ -38,7 +38,7 @@ fn what_devices_tell_of_themselves() {
     assert_eq!(upsets(&rig, "nic"), 1);
 }
 
-/// Only 7.3 has the error interrupt of a device that is not of PCI Express.
+/// Only 7.3 reports the error interrupt of a device that is not PCI Express.
 #[test]
 fn the_error_interrupt_depends_on_the_kernel() {
     for (kernel, has_it) in [("6.12", false), ("7.2", false), ("7.3", true), ("fixed", true)] {

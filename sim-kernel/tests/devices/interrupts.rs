@@ -1,4 +1,4 @@
-//! Interrupts: vectors that are armed, raised, delivered and disarmed.
+//! Interrupts: vectors are armed, raised, delivered and disarmed.
 
 use super::upsets;
 use crate::common::{BAD, NEW, OLD, Rig, Setup};
@@ -56,7 +56,7 @@ fn check_vector(rig: &Rig, vector: usize, raised: u64, delivered: u64, pending: 
 }
 
 #[test]
-fn interrupts_wait_in_the_eventfd_until_a_running_guest_takes_them() {
+fn interrupts_stay_pending_until_a_running_guest_takes_them() {
     let mut rig = Rig::default();
     let Setup { device, .. } = rig.set_up(1);
     rig.machine.boot_guest(OLD);
@@ -79,7 +79,7 @@ fn interrupts_wait_in_the_eventfd_until_a_running_guest_takes_them() {
 }
 
 #[test]
-fn an_interrupt_that_another_process_reads_is_gone() {
+fn an_interrupt_that_another_process_reads_is_lost() {
     let mut rig = Rig::default();
     let Setup { device, .. } = rig.set_up(1);
     let event = rig.fd(OLD, Call::File(FileCall::Eventfd));
@@ -92,7 +92,8 @@ fn an_interrupt_that_another_process_reads_is_gone() {
     check_vector(&rig, 0, 1, 0, Some(0));
 }
 
-/// The kernel's own reference keeps the interrupt while nobody holds a descriptor but the message.
+/// The kernel's own reference keeps the pending interrupt while only a message holds the
+/// descriptor.
 #[test]
 fn an_interrupt_is_latched_across_a_handoff() {
     let mut rig = Rig::default();
@@ -148,7 +149,7 @@ fn setting_a_block_of_vectors_is_not_atomic() {
 }
 
 #[test]
-fn the_request_notifier_stands_beside_the_vectors() {
+fn the_request_notifier_is_independent_of_the_vectors() {
     let mut rig = Rig::default();
     let Setup { device, .. } = rig.set_up(1);
     let event = rig.fd(OLD, Call::File(FileCall::Eventfd));

@@ -1,4 +1,4 @@
-//! Device files: `vfio`, `iommufd/hw_pagetable`, `hardware`.
+//! Device files (`vfio`, `iommufd/hw_pagetable`, `hardware`).
 
 mod attach;
 mod dma;

@@ -1,9 +1,9 @@
-//! An object that has a file (a fault queue, the events of a viommu), given up before anybody has
+//! Abort of an object that has a file (a fault queue, a viommu's event queue) before user space has
 //! seen it.
 //!
-//! The file holds the object, and lets go of it when it is released. Dropping the last reference of
-//! a file releases nothing yet: that is left to whoever comes to it, a worker or the task on its
-//! way out. So an object may only be freed once the release of its file has been waited for.
+//! The file holds a reference to the object, and drops it when the file is released. Dropping the
+//! last reference of a file does not release it immediately: a worker does, or the task on its
+//! return to user space. So an object may be freed only after the release of its file.
 //!
 //! Mirrors `iommufd_object_abort_and_destroy` (`main.c`), `iommufd_eventq_fops_release`
 //! (`eventq.c`), `fput` and `__fput_sync`.
@@ -12,29 +12,29 @@ use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
 
-/// How a file that is given up is put.
+/// The function that puts the file on abort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Put {
-    /// `fput`: it is released later (before 4e034bf045b1).
+    /// `fput`: the file is released later (before 4e034bf045b1).
     Later,
-    /// `__fput_sync`: it is released at once.
+    /// `__fput_sync`: the file is released immediately.
     Now,
 }
 
 struct Object {
-    /// Who made it, and its file.
+    /// References: the creating call's, and the file's.
     users: AtomicUsize,
     is_freed: AtomicBool,
 }
 
 #[derive(Default)]
 struct Kernel {
-    /// The objects of files that wait to be released.
+    /// Objects whose files wait to be released.
     delayed: Mutex<Vec<Arc<Object>>>,
 }
 
 impl Object {
-    /// What the release of its file does.
+    /// Releases the file: drops its reference to the object.
     fn release(&self) {
         assert!(!self.is_freed.load(SeqCst), "an object is used that has been freed");
         self.users.fetch_sub(1, SeqCst);
@@ -46,8 +46,8 @@ impl Object {
 }
 
 impl Kernel {
-    /// An allocation that cannot tell its caller the new number; → the users that the object had
-    /// when it went.
+    /// Aborts an allocation that cannot write the new id to its caller. Returns the number of
+    /// references that the object had when it was freed.
     fn give_up(&self, put: Put) -> usize {
         let object =
             Arc::new(Object { users: AtomicUsize::new(2), is_freed: AtomicBool::new(false) });
@@ -69,8 +69,8 @@ impl Kernel {
     }
 }
 
-/// Gives an object up beside a worker, in every order; the task releases on its way out what is
-/// left. Of a file that is released at once nothing is left for either.
+/// Aborts an object concurrently with a worker, in every order. The task itself releases the
+/// remaining files on its return; with `Put::Now` there are none.
 pub(crate) fn explore(put: Put) {
     loom::model(move || {
         let kernel = Arc::new(Kernel::default());

@@ -1,7 +1,7 @@
-//! An iommufd context whose operations run at once, each under the locks that Linux takes.
+//! An iommufd context whose operations run concurrently, each under the locks that Linux takes.
 //!
-//! What nothing locks is guarded by claims instead: `PageSet::owner` and the pins under
-//! CHANGE_PROCESS are only tried for, and a refused try is a panic that names the claim.
+//! State that no lock protects is guarded by assertions: CHANGE_PROCESS only tries to lock
+//! `PageSet::owner` and the pins, and a failed try panics with the claim that it violates.
 //!
 //! Mirrors `iopt_map_pages`, `iopt_get_pages`, `iopt_unmap_iova_range`, `iopt_table_add_domain`
 //! (`io_pagetable.c`), `iommufd_take_all_iova_rwsem` and `iommufd_ioas_change_process` (`ioas.c`).
@@ -13,45 +13,45 @@ use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A way to get it wrong.
+/// A mutant of the locking protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// CHANGE_PROCESS takes for granted that every area has pages (before d616de490ec0).
+    /// CHANGE_PROCESS assumes that every area has pages (before d616de490ec0).
     Unchecked,
-    /// CHANGE_PROCESS passes over areas without pages.
+    /// CHANGE_PROCESS skips areas without pages.
     SkipsTransition,
-    /// CHANGE_PROCESS keeps its locks where it fails.
+    /// CHANGE_PROCESS keeps its locks when it fails.
     KeepsLocks,
     /// CHANGE_PROCESS does not take `ioas_creation_lock`.
     NoCreationLock,
     /// The second of two takers locks the IOASes from the last to the first.
     Reversed,
-    /// MAP and COPY publish an area when they have let go of `domains_rwsem`.
+    /// MAP and COPY publish an area after they have released `domains_rwsem`.
     PublishesLate,
-    /// UNMAP looks again from the beginning of its range when it has removed an area, and not from
-    /// behind it.
-    BeginsAnew,
+    /// After removing an area, UNMAP restarts from the beginning of its range instead of from
+    /// behind the area.
+    Restarts,
 }
 
 struct PageSet {
     name: SetName,
-    /// Read under an `iova_rwsem` or by the owner of an area in transition; changed under all of
+    /// Read under an `iova_rwsem` or by the owner of an area in transition; written under all of
     /// them.
     owner: RwSem<Pid>,
-    /// How many areas have it pinned (`pages->mutex`, the innermost lock).
+    /// Number of areas that have it pinned (`pages->mutex`, the innermost lock).
     pins: Mutex<usize>,
 }
 
-/// Without pages it is in transition: reserved by a MAP, or being torn down by an UNMAP.
+/// An area without pages is in transition: reserved by a MAP, or being torn down by an UNMAP.
 struct Area {
     pages: Option<Arc<PageSet>>,
 }
 
 struct Ioas {
-    /// How many there are.
+    /// Number of domains.
     domains_rwsem: RwSem<usize>,
     iova_rwsem: RwSem<BTreeMap<u8, Area>>,
-    /// How many domains show each address.
+    /// Number of domains that map each address.
     tables: Mutex<BTreeMap<u8, usize>>,
 }
 
@@ -113,7 +113,7 @@ impl Context {
         areas.get(&from.iova)?.pages.clone()
     }
 
-    /// Reserves, fills what domains there are, publishes.
+    /// Reserves an area, fills the existing domains, and publishes the area.
     fn install(&self, thread: usize, set: Arc<PageSet>, to: Place) -> Answer {
         let ioas = &self.ioases[to.ioas];
         {
@@ -151,7 +151,7 @@ impl Context {
             self.unpin(thread, &set);
         }
         ioas.iova_rwsem.write().remove(&from.iova);
-        if self.has(Fault::BeginsAnew) {
+        if self.has(Fault::Restarts) {
             let areas = ioas.iova_rwsem.read(thread);
             let is_whole = areas.get(&from.iova).is_none_or(|area| area.pages.is_some());
             return if is_whole { Answer::Done } else { Answer::Ebusy };
@@ -164,7 +164,7 @@ impl Context {
         let mut domains = ioas.domains_rwsem.write();
         let areas = ioas.iova_rwsem.write();
         for (iova, area) in areas.iter() {
-            // Who reserved it will fill it.
+            // The call that reserved the area fills the new domain.
             let Some(set) = &area.pages else { continue };
             if *domains == 0 {
                 self.pin(thread, set);
@@ -221,7 +221,7 @@ impl Context {
         answer
     }
 
-    /// Every area is looked at before anything changes; each set is charged once.
+    /// Validates every area before any change; each set is charged once.
     fn hand_over(&self, thread: usize, areas: &[&Area], taker: Pid) -> Answer {
         let mut sets = BTreeMap::new();
         for area in areas {
@@ -256,7 +256,7 @@ impl Context {
         Answer::Done
     }
 
-    /// What is left when all is done; the tables and the accounts must follow from it.
+    /// Returns the final state; the tables and the accounts must be consistent with it.
     pub(crate) fn end(&self) -> State {
         let mut state = State::default();
         for ioas in &self.ioases {

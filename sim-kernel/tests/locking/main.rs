@@ -1,39 +1,41 @@
-//! The locks of iommufd around CHANGE_PROCESS, explored in every interleaving.
+//! The locks of iommufd around CHANGE_PROCESS, explored exhaustively in every interleaving.
 //!
-//! The simulated kernel runs one call at a time. Linux does not: it allows what the simulator
-//! allows only if calls that run at once do what some order of them would. Here that is shown for
-//! the calls that meet in an IOAS, on a model of their locks that loom runs in every order they
-//! admit, without a bound on preemptions.
+//! The simulated kernel runs one call at a time; Linux runs calls concurrently. The simulator
+//! covers Linux's behaviour only if concurrent calls have the effect of some sequential order. This
+//! is shown here for the calls that meet in an IOAS, on a model of their locks that loom runs in
+//! every interleaving, without a bound on preemptions.
 //!
-//! The locks, from the outside in: the context's `ioas_creation_lock`, an IOAS's `domains_rwsem`,
-//! its `iova_rwsem`, a page set's mutex. Who holds what:
+//! The locks, from the outermost in: the context's `ioas_creation_lock`, an IOAS's `domains_rwsem`,
+//! its `iova_rwsem`, a page set's mutex. Order of locking:
 //!
-//! | call           | order                                                                             |
-//! |----------------|-----------------------------------------------------------------------------------|
-//! | MAP            | iova (w) to reserve; then domains (r) to fill, and within it iova (w) to publish   |
-//! | COPY           | iova (r) of the source to get its pages; then as MAP                              |
-//! | UNMAP          | domains (r): iova (w) to take the pages away, tear down, iova (w) to remove       |
-//! | attach         | domains (w), iova (w)                                                             |
-//! | access         | iova (r)                                                                          |
-//! | CHANGE_PROCESS | creation (w), then iova (w) of every IOAS by its number                           |
+//! | call           | locks                                                                      |
+//! |----------------|----------------------------------------------------------------------------|
+//! | MAP            | iova (w) to reserve; domains (r) to fill; within it iova (w) to publish     |
+//! | COPY           | iova (r) of the source to get its pages; then as MAP                       |
+//! | UNMAP          | domains (r): iova (w) to take the pages, tear down, iova (w) to remove     |
+//! | attach         | domains (w), iova (w)                                                      |
+//! | access         | iova (r)                                                                   |
+//! | CHANGE_PROCESS | creation (w), then iova (w) of every IOAS in the order of their ids        |
 //!
-//! Between its two holds of `iova_rwsem` an area has no pages: it is in transition, nobody may look
-//! through it, and its pages may be pinned or unpinned at any moment. Why the protocol holds:
-//! * no deadlock: the only call that holds two locks of one kind takes them by number, and nobody
-//!   takes an outer lock within an inner one (it takes leaving out the creation lock *and* the
-//!   order to get one);
-//! * a set's owner is read under an `iova_rwsem` or on behalf of an area in transition, and changes
-//!   under all of them while no area is in transition: that is why CHANGE_PROCESS has to answer
-//!   EBUSY, and passing over such areas would not do;
-//! * an area is published under `domains_rwsem`, so a new domain meets it or is met by it.
+//! Between its two holds of `iova_rwsem` an area has no pages: it is in transition, no other call
+//! may use it, and its pages may be pinned or unpinned at any time. The protocol is correct
+//! because:
+//! * there is no deadlock: the only call that holds two locks of one kind takes them by id, and no
+//!   call takes an outer lock within an inner one (a deadlock needs the loss of both the creation
+//!   lock *and* the order);
+//! * a set's owner is read under an `iova_rwsem` or on behalf of an area in transition, and written
+//!   under all of them while no area is in transition. So CHANGE_PROCESS must fail with `EBUSY`;
+//!   skipping such areas would be incorrect;
+//! * an area is published under `domains_rwsem`, so either it fills a concurrent new domain, or the
+//!   domain is filled from it.
 //!
-//! One thing does not hold: pages that a COPY has got belong to no area until it reserves one. If
-//! an UNMAP of its source and a CHANGE_PROCESS both pass in between, the set keeps its former owner
-//! (`a_copy_can_carry_a_set_past_change_process`). No sequence of calls does that.
+//! There is one exception: pages that a COPY has obtained belong to no area until it reserves one.
+//! If an UNMAP of its source and a CHANGE_PROCESS both complete in between, the set keeps its
+//! former owner (`a_copy_can_carry_a_set_past_change_process`). No sequential order does that.
 //!
-//! Beside these locks: an object that is given up while its file waits to be released (`abort.rs`).
+//! `abort.rs` covers another race: an object is aborted while its file waits to be released.
 //!
-//! `sequential.rs` is the specification, `context.rs` the protocol and its faults, `rwsem.rs` the
+//! `sequential.rs` is the specification, `context.rs` the protocol and its mutants, `rwsem.rs` the
 //! lock.
 
 mod abort;
@@ -47,7 +49,7 @@ use sequential::{Answer, NEW, OLD, Op, Outcome, POOR, State, at};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-/// Every outcome of operations that start at once.
+/// Returns every outcome of concurrent operations.
 fn explore(start: &State, faults: &'static [Fault], ops: &[Op]) -> BTreeSet<Outcome> {
     let outcomes = Arc::new(Mutex::new(BTreeSet::new()));
     let (start, ops, found) = (start.clone(), ops.to_vec(), Arc::clone(&outcomes));
@@ -75,18 +77,19 @@ fn answers(start: &State, ops: &[Op]) -> Vec<Vec<Answer>> {
     all.into_iter().collect()
 }
 
-/// Those that no order of the operations explains.
+/// Returns the outcomes that no sequential order of the operations explains.
 fn unexplained(start: &State, faults: &'static [Fault], ops: &[Op]) -> Vec<Outcome> {
     let outcomes = explore(start, faults, ops).into_iter();
     outcomes.filter(|outcome| !outcome.is_linear(start, ops)).collect()
 }
 
-/// A set of one IOAS, and a set of both; the second IOAS has a domain or not.
+/// Returns two IOASes: one set is mapped in the first only, one in both; the second has
+/// `domains_of_second` domains.
 fn start(domains_of_second: usize) -> State {
     State::new(&[(1, &[(1, 'a'), (2, 'b')]), (domains_of_second, &[(2, 'b')])])
 }
 
-/// One IOAS with one area.
+/// Returns one IOAS with one area.
 fn small() -> State {
     State::new(&[(1, &[(1, 'a')])])
 }
@@ -113,7 +116,7 @@ const OPS: &[Op] = &[
 ];
 
 #[test]
-fn any_two_at_once_do_what_one_after_the_other_does() {
+fn any_two_concurrent_calls_are_linearizable() {
     for start in [start(0), start(1)] {
         for (index, first) in OPS.iter().enumerate() {
             for second in &OPS[index..] {
@@ -125,7 +128,7 @@ fn any_two_at_once_do_what_one_after_the_other_does() {
 }
 
 #[test]
-fn telling_threes_at_once_do_what_some_order_of_them_does() {
+fn selected_triples_of_concurrent_calls_are_linearizable() {
     let one = small();
     let bare = State::new(&[(0, &[(1, 'a')])]);
     let two = State::new(&[(1, &[(1, 'a')]), (1, &[(1, 'a')])]);
@@ -167,12 +170,12 @@ fn unmap_finds_an_area_in_transition_busy_and_copy_and_access_do_not_find_it() {
 }
 
 #[test]
-fn all_sets_have_one_owner_at_any_moment() {
+fn all_sets_have_one_owner_at_any_time() {
     use Answer::{Done, Enomem, Owners};
     let owners = |pid| Owners(vec![pid, pid]);
     let seen = answers(&start(0), &[Op::Access(0), CHANGE]);
     assert_eq!(seen, [[owners(OLD), Done], [owners(NEW), Done]]);
-    // Two pages are more than it can be charged for.
+    // The two pages exceed what this process can be charged for.
     let refused = answers(&start(0), &[Op::Access(0), Op::ChangeProcess(POOR)]);
     assert_eq!(refused, [[owners(OLD), Enomem]]);
 }
@@ -206,13 +209,13 @@ fn without_d616de490ec0_a_copy_under_way_is_looked_through() {
 
 #[test]
 #[should_panic(expected = "while they change hands")]
-fn passing_over_areas_in_transition_would_not_do() {
+fn skipping_areas_in_transition_is_incorrect() {
     explore(&start(0), &[Fault::SkipsTransition], &[CHANGE, Op::Unmap(at(0, 2))]);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn locks_that_are_kept_after_a_refusal_are_found() {
+fn locks_kept_after_a_failure_deadlock() {
     explore(&start(1), &[Fault::KeepsLocks], &[CHANGE, MAP]);
 }
 
@@ -224,7 +227,7 @@ fn a_second_taker_out_of_order_deadlocks() {
 }
 
 #[test]
-fn the_order_or_the_creation_lock_is_enough_against_that() {
+fn the_order_or_the_creation_lock_prevents_that_deadlock() {
     let takers = [CHANGE, Op::ChangeProcess(OLD)];
     assert_eq!(unexplained(&start(1), &[Fault::NoCreationLock], &takers), []);
     assert_eq!(unexplained(&start(1), &[Fault::Reversed], &takers), []);
@@ -236,18 +239,18 @@ fn an_area_published_late_is_missing_from_a_new_domain() {
     explore(&start(1), &[Fault::PublishesLate], &[MAP, Op::Attach(0)]);
 }
 
-/// What is mapped while an UNMAP is under way is no concern of it.
+/// Areas that are mapped during an UNMAP are not unmapped by it.
 #[test]
 fn an_unmap_that_begins_anew_stumbles_over_what_came_after_it() {
     use Answer::{Done, Ebusy, Eexist};
     let ops = [UNMAP, Op::Map(OLD, 'y', at(0, 1))];
     assert_eq!(answers(&small(), &ops), [[Done, Done], [Done, Eexist]]);
-    let found = explore(&small(), &[Fault::BeginsAnew], &ops);
+    let found = explore(&small(), &[Fault::Restarts], &ops);
     assert!(found.iter().any(|outcome| outcome.answers == [Ebusy, Done]));
 }
 
 #[test]
-fn an_object_that_is_given_up_outlives_its_file() {
+fn an_aborted_object_outlives_its_file() {
     abort::explore(Put::Now);
 }
 

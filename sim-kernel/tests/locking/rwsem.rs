@@ -1,29 +1,30 @@
 //! `struct rw_semaphore` for loom: any number of readers or one writer.
 //!
 //! Each thread has a slot. A reader locks its own, a writer all of them in order. A writer that
-//! waits for a reader holds the slots before it, so those threads' reads wait behind it, as readers
-//! do behind a waiting writer in Linux: a deadlock that needs that queue is found, too.
+//! waits for a reader holds the slots before it, so reads of those threads wait behind it, as
+//! readers queue behind a waiting writer in Linux. So deadlocks that need this queue are found,
+//! too.
 
 use loom::sync::{Mutex, MutexGuard};
 use std::ops::{Deref, DerefMut};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// How many threads there can be.
+/// Maximum number of threads.
 const THREADS: usize = 3;
 
 pub(crate) struct RwSem<T> {
     slots: [Mutex<()>; THREADS],
-    /// Never waited for: the slots have been.
+    /// Its lock is never contended, because the slots serialize access.
     data: RwLock<T>,
 }
 
-/// Shared. (Fields are dropped in order: the data before its slot.)
+/// A shared lock. (Fields are dropped in order: the data before its slot.)
 pub(crate) struct Read<'a, T> {
     data: RwLockReadGuard<'a, T>,
     _slot: MutexGuard<'a, ()>,
 }
 
-/// Exclusive.
+/// An exclusive lock.
 pub(crate) struct Write<'a, T> {
     data: RwLockWriteGuard<'a, T>,
     _slots: Vec<MutexGuard<'a, ()>>,
@@ -34,25 +35,25 @@ impl<T> RwSem<T> {
         Self { slots: [(); THREADS].map(Mutex::new), data: RwLock::new(data) }
     }
 
-    /// `down_read`.
+    /// Locks for reading (`down_read`).
     pub(crate) fn read(&self, thread: usize) -> Read<'_, T> {
         let slot = self.slots[thread].lock().expect("no poison");
         Read { data: self.data.try_read().expect("the slot keeps writers out"), _slot: slot }
     }
 
-    /// `down_write`.
+    /// Locks for writing (`down_write`).
     pub(crate) fn write(&self) -> Write<'_, T> {
         let slots = self.slots.iter().map(|slot| slot.lock().expect("no poison")).collect();
         Write { data: self.data.try_write().expect("the slots keep others out"), _slots: slots }
     }
 
-    /// Shared, where nobody has it exclusively.
+    /// Locks for reading if no writer holds the lock.
     pub(crate) fn try_read(&self, thread: usize) -> Option<Read<'_, T>> {
         let slot = self.slots[thread].try_lock().ok()?;
         Some(Read { data: self.data.try_read().expect("the slot keeps writers out"), _slot: slot })
     }
 
-    /// Exclusively, where nobody has it.
+    /// Locks for writing if no thread holds the lock.
     pub(crate) fn try_write(&self) -> Option<Write<'_, T>> {
         let slots = self.slots.iter().map(|slot| slot.try_lock().ok()).collect::<Option<_>>()?;
         Some(Write {

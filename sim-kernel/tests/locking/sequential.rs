@@ -1,26 +1,26 @@
-//! The operations one after another: what each does to a plain state, and whether what several of
-//! them did at once is what some order of them does.
+//! The sequential specification: the effect of each operation on a plain state, and the check that
+//! concurrent operations are linearizable.
 //!
-//! An operation may find an area in transition (`Answer::is_transient`); it then changes nothing
-//! and needs no place in the order. Every other answer has to be that of its place.
+//! An operation may find an area in transition (`Answer::is_transient`). It then has no effect and
+//! needs no place in the order. Every other answer must be the one that the sequential order gives.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A process, by its place in `ROOM_PAGES`.
+/// A process, as an index of `ROOM_PAGES`.
 pub(crate) type Pid = usize;
-/// The owner of everything at the start.
+/// The owner of all page sets at the start.
 pub(crate) const OLD: Pid = 0;
-/// The one that takes over.
+/// The process that takes over.
 pub(crate) const NEW: Pid = 1;
-/// One that cannot be charged for more than a page.
+/// A process that can be charged for at most one page.
 pub(crate) const POOR: Pid = 2;
-/// How many pages each process may be charged for.
+/// Maximum charge of each process in pages.
 pub(crate) const ROOM_PAGES: [usize; 3] = [usize::MAX, usize::MAX, 1];
 
-/// A page set of one page, by name.
+/// The name of a page set; every set has one page.
 pub(crate) type SetName = char;
 
-/// Where an area is, or would be: every area is one page long.
+/// The place of an area; every area is one page long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) ioas: usize,
@@ -37,10 +37,10 @@ pub(crate) enum Op {
     Map(Pid, SetName, Place),
     Copy(Place, Place),
     Unmap(Place),
-    /// A first or further domain for an IOAS.
+    /// Adds a domain to an IOAS.
     Attach(usize),
     ChangeProcess(Pid),
-    /// An access of a mediated device: it reads the owner of every set that the IOAS shows.
+    /// An access of a mediated device: reads the owner of every set that the IOAS maps.
     Access(usize),
 }
 
@@ -55,7 +55,7 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    /// Whether it may tell of an area in transition.
+    /// Returns true if the answer can mean that an area is in transition.
     pub(crate) fn is_transient(&self, op: Op) -> bool {
         match op {
             Op::ChangeProcess(_) | Op::Unmap(_) => *self == Self::Ebusy,
@@ -71,16 +71,16 @@ pub(crate) struct IoasState {
     pub(crate) areas: BTreeMap<u8, SetName>,
 }
 
-/// Everything that lasts. What the domains show and what is charged follows from it.
+/// The persistent state. Domain contents and charges follow from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct State {
     pub(crate) ioases: Vec<IoasState>,
-    /// Of every set that an area shows.
+    /// The owner of every set that an area maps.
     pub(crate) owners: BTreeMap<SetName, Pid>,
 }
 
 impl State {
-    /// IOASes, each with its number of domains and its areas; all sets are the old process's.
+    /// Returns a state from each IOAS's number of domains and areas; the old process owns all sets.
     pub(crate) fn new(ioases: &[(usize, &[(u8, SetName)])]) -> Self {
         let ioases: Vec<IoasState> = ioases
             .iter()
@@ -99,7 +99,7 @@ impl State {
         self.ioases.iter().any(shows)
     }
 
-    /// How many pages a process is charged for.
+    /// Returns the number of pages that a process is charged for.
     pub(crate) fn charge_pages(&self, pid: Pid) -> usize {
         self.owners.iter().filter(|(set, owner)| **owner == pid && self.is_pinned(**set)).count()
     }
@@ -160,7 +160,7 @@ impl State {
     }
 }
 
-/// What operations answered, each in its place, and what they left behind.
+/// The answer of each operation, and the final state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Outcome {
     pub(crate) answers: Vec<Answer>,
@@ -168,7 +168,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Whether the operations did this in some order.
+    /// Returns true if some sequential order of the operations has this outcome.
     pub(crate) fn is_linear(&self, start: &State, ops: &[Op]) -> bool {
         let pending: Vec<(Op, &Answer)> = ops.iter().copied().zip(&self.answers).collect();
         self.is_reached(start, &pending)

@@ -1,15 +1,16 @@
-//! Is the simulated kernel Linux? Three ways to find out, which find different things.
+//! Conformance tests of the simulated kernel against Linux, with three methods that find different
+//! errors:
 //!
-//! * [`suite`]: facts about the kernel as rows of a table: a set-up, a call, what the kernel must
-//!   answer and what must be visible afterwards;
+//! * [`suite`]: a table of facts about the kernel. Each has a set-up, calls, the answers that the
+//!   kernel must give, and the state that must be visible afterwards;
 //! * [`lockstep`]: random calls by several processes, made on two kernels and compared after each
-//!   call;
-//! * [`replay`]: the calls that a real program made, read from a trace and made again on the
-//!   simulated kernel.
+//!   call (differential testing);
+//! * [`replay`]: the calls of a real program, read from a trace and repeated on the simulated
+//!   kernel.
 //!
-//! A [`target`] is a kernel under test with processes in it that make the calls: the simulated
-//! kernel, or that of this host. This crate judges the *kernel*; whether a protocol is right is not
-//! its business.
+//! A [`target`] is a kernel under test, with processes that make the calls: the simulated kernel,
+//! or the kernel of this host. This crate tests the *kernel*; it does not check the correctness of
+//! a protocol.
 
 pub mod lockstep;
 pub mod replay;

@@ -1,4 +1,5 @@
-//! The tester tested: it finds nothing between a kernel and itself, and a broken rule in no time.
+//! Tests of lockstep itself: it finds no difference between a kernel and itself, and finds a
+//! violated rule quickly.
 
 use handoff_conformance::lockstep::{Plan, Report, Step, run};
 use handoff_conformance::target::simulated::SimulatedTarget;
@@ -21,8 +22,8 @@ fn a_kernel_agrees_with_itself_and_a_run_is_its_seed() {
     assert_ne!(first.calls, lockstep(5_000, 2, newest()).calls);
 }
 
-/// A rule of the simulator is broken, and the difference comes down to a few of a case's hundred
-/// steps, the last of which is the call that shows it.
+/// Checks that a violated rule of the simulator is found, and that the difference shrinks to a few
+/// of a case's hundred steps, ending with a call that shows it.
 #[track_caller]
 fn finds(other: Profile, shown_by: &[&str], steps_max: usize) {
     let report = lockstep(100_000, 3, other);

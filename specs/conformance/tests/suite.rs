@@ -33,7 +33,7 @@ fn names_of_rows_are_unique() {
     }
 }
 
-/// Each hazard has rows of its own, but for what takes two threads.
+/// Each hazard has its own facts, except for one that needs two threads.
 #[test]
 fn every_hazard_has_a_row() {
     let named = |code: &str| {
@@ -46,7 +46,7 @@ fn every_hazard_has_a_row() {
     assert_eq!(without, ["H7"]);
 }
 
-/// Every Rust file below a folder.
+/// Returns every Rust file below a folder.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder").filter_map(Result::ok) {
@@ -60,7 +60,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Every place in the simulator's source that refuses something: file, line and column.
+/// Returns every place in the simulator's source that refuses a call: file, line and column.
 fn branches() -> BTreeSet<(String, u32, u32)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut branches = BTreeSet::new();
@@ -79,12 +79,12 @@ fn branches() -> BTreeSet<(String, u32, u32)> {
     branches
 }
 
-/// Where a refusal was made.
+/// Returns the place where a refusal was made.
 fn place(refusal: &Failure) -> (String, u32, u32) {
     (refusal.at.file().to_owned(), refusal.at.line(), refusal.at.column())
 }
 
-/// The branch that no call alone reaches: memory that runs out is injected.
+/// Returns the one branch that needs fault injection, because no call reaches it: out of memory.
 fn out_of_memory() -> (String, u32, u32) {
     let mut machine = Machine::new(Profile::by_name("7.3").expect("a profile"));
     let pid = machine.spawn(ORDINARY);

@@ -139,10 +139,10 @@ fn bad_traces_are_refused_with_the_line() {
     is_refused(&[], "line 1: not a handoff trace");
     is_refused(&[&header, "{"], "line 2: truncated");
     is_refused(&[&header, "x", ""], "line 2: not JSON: ");
-    is_refused(&[&large], "line 1: pages of 65536 bytes, the simulator knows 4096");
+    is_refused(&[&large], "line 1: pages of 65536 bytes, but the simulator supports only 4096");
     for kernel in ["5.10.1", "6.8.0", "unknown"] {
         let line = header.replace("7.3.4", kernel);
-        is_refused(&[&line], &format!("line 1: kernel {kernel:?} is none that a simulated one"));
+        is_refused(&[&line], &format!("line 1: no simulated kernel stands for kernel {kernel:?}"));
     }
 }
 

@@ -287,8 +287,8 @@ fn another_errno_is_a_difference() {
     let report = altered(r#""errno":"EOPNOTSUPP""#, "EOPNOTSUPP", "ENOTTY");
     is_reported_once(
         &report,
-        "line 36: process 2: IOMMU_IOAS_CHANGE_PROCESS iommufd 6, reserved 1\n    the kernel said \
-         ENOTTY (unknown ioctl), the simulator says EOPNOTSUPP (not supported)",
+        "line 36: process 2: IOMMU_IOAS_CHANGE_PROCESS iommufd 6, reserved 1\n    the kernel \
+         returned ENOTTY (unknown ioctl), the simulator returned EOPNOTSUPP (not supported)",
     );
 }
 
@@ -304,8 +304,9 @@ fn an_out_field_is_compared() {
         altered("IOMMU_GET_HW_INFO", r#"0800000000000000","ret""#, r#"0000000000000000","ret""#);
     is_reported_once(
         &report,
-        "line 33: process 2: IOMMU_GET_HW_INFO device 2, iommufd 6\n    the kernel said hw_info \
-         capabilities 0, data_type 1, the simulator says hw_info capabilities 8, data_type 1",
+        "line 33: process 2: IOMMU_GET_HW_INFO device 2, iommufd 6\n    the kernel returned \
+         hw_info capabilities 0, data_type 1, the simulator returned hw_info capabilities 8, \
+         data_type 1",
     );
 }
 

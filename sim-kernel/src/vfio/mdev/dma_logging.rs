@@ -1,4 +1,4 @@
-//! DMA logging of an emulated device: what is asked is checked, and there is no DMA to log.
+//! DMA logging of an emulated device: requests are validated, but there is no DMA to log.
 //!
 //! Mirrors `vfio_ioctl_device_feature_logging_start` and `_report` of `drivers/vfio/vfio_main.c`,
 //! and `samples/vfio-mdev/mtty.c`, whose log is always empty.
@@ -9,8 +9,11 @@ use handoff_model::abi::errno::Errno;
 use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio;
 
-/// `vfio_ioctl_device_feature_logging_start`. EINVAL for no range, E2BIG; EFAULT, EINVAL
-/// (alignment, overlap), EOVERFLOW range by range.
+/// Starts logging (`vfio_ioctl_device_feature_logging_start`).
+///
+/// # Errors
+/// `EINVAL` without a range; `E2BIG`; then, range by range, `EFAULT`, `EINVAL` (alignment),
+/// `EOVERFLOW`, `EINVAL` (overlap).
 pub(super) fn start(feature: &mut Feature<'_>) -> SyscallResult<()> {
     use vfio::{
         vfio_device_feature_dma_logging_control as control,
@@ -49,7 +52,10 @@ pub(super) fn start(feature: &mut Feature<'_>) -> SyscallResult<()> {
     feature.tell(&asked.0)
 }
 
-/// `vfio_ioctl_device_feature_logging_report`. EFAULT, EINVAL (page size), EOVERFLOW.
+/// Reports the log (`vfio_ioctl_device_feature_logging_report`).
+///
+/// # Errors
+/// `EFAULT`; `EINVAL` (page size); `EOVERFLOW`.
 pub(super) fn report(feature: &Feature<'_>) -> SyscallResult<()> {
     use vfio::vfio_device_feature_dma_logging_report as report;
     if !feature.check(GET, size_of::<report>())? {

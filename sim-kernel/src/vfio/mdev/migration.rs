@@ -1,11 +1,12 @@
-//! Migration of an emulated device: its state, and the files that its state goes through.
+//! Migration of an emulated device: its state, and the data files of that state.
 //!
-//! A step that cannot be made leaves the device where the steps before brought it.
+//! A request whose step fails leaves the device in the state that the earlier steps reached.
 //!
-//! The state belongs to the device, not to its file: a close leaves it, but for the files.
+//! The state belongs to the device, not to its open file: a close keeps it, except for the data
+//! files.
 //!
-//! Absent: what is in the files (they are neither read nor written, so nothing that is resumed is
-//! ever complete).
+//! Absent: the contents of the data files. They are neither read nor written, so a resume never
+//! completes.
 //!
 //! Mirrors the migration of `samples/vfio-mdev/mtty.c`.
 
@@ -27,16 +28,16 @@ const FLAGS: u64 = 7;
 /// `VFIO_MIG_GET_PRECOPY_INFO`.
 const GET_PRECOPY_INFO: u32 = 0x3b00 | (vfio::VFIO_BASE + 21);
 
-/// `struct mtty_data`: its header, and with one port.
+/// Size of `struct mtty_data` in bytes: its header, and the structure with one port.
 const HEADER_BYTES: u64 = 24;
 const DATA_BYTES: u64 = HEADER_BYTES + 36;
 
-/// `vfio_ioctl_device_feature_migration`.
+/// Reports the supported states (`vfio_ioctl_device_feature_migration`).
 fn report_flags(feature: &mut Feature<'_>) -> SyscallResult<()> {
     tell(feature, FLAGS)
 }
 
-/// `vfio_ioctl_device_feature_migration_data_size`.
+/// Reports the data size (`vfio_ioctl_device_feature_migration_data_size`).
 fn report_size(feature: &mut Feature<'_>) -> SyscallResult<()> {
     tell(feature, DATA_BYTES)
 }
@@ -49,7 +50,8 @@ fn tell(feature: &mut Feature<'_>, value: u64) -> SyscallResult<()> {
 }
 
 impl Machine {
-    /// The features of the core that an emulated device has operations for. ENOTTY for all others.
+    /// Handles the core features that an emulated device implements. Fails with `ENOTTY` for all
+    /// others.
     pub(in crate::vfio) fn mtty_feature(
         &mut self,
         id: DeviceId,
@@ -70,7 +72,8 @@ impl Machine {
         }
     }
 
-    /// `vfio_ioctl_device_feature_migration_precopy_info_v2`.
+    /// Selects version 2 of the precopy information
+    /// (`vfio_ioctl_device_feature_migration_precopy_info_v2`).
     fn precopy_info_v2(&mut self, id: DeviceId, feature: &Feature<'_>) -> SyscallResult<()> {
         if feature.check(SET, 0)? {
             self.device_mut(id).migration.info_v2 = true;
@@ -78,8 +81,11 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_ioctl_device_feature_mig_device_state`. EFAULT, EINVAL (state, no way), EMFILE. No
-    /// file is -1, also where it fails on the way.
+    /// Reads or sets the migration state (`vfio_ioctl_device_feature_mig_device_state`). Reports
+    /// the file as -1 if there is none, and also if a step fails.
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL` (unknown state, no path, resume not complete); `EMFILE`.
     fn migration_state(&mut self, id: DeviceId, feature: &mut Feature<'_>) -> SyscallResult<()> {
         const FD: usize = offset_of!(vfio::vfio_device_feature_mig_state, data_fd);
         const SIZE: usize = size_of::<vfio::vfio_device_feature_mig_state>();
@@ -101,7 +107,7 @@ impl Machine {
         stream.map(drop)
     }
 
-    /// `vfio_ioct_mig_return_fd`.
+    /// Returns the file's descriptor to the caller (`vfio_ioct_mig_return_fd`).
     fn report_stream(
         &mut self,
         feature: &mut Feature<'_>,
@@ -120,7 +126,8 @@ impl Machine {
         told
     }
 
-    /// `mtty_set_state`: → the file of the state, where the last step made one.
+    /// Changes the state step by step (`mtty_set_state`). Returns the file, if the last step
+    /// created one.
     fn set_migration_state(&mut self, id: DeviceId, wanted: u32) -> SyscallResult<Option<FileId>> {
         let wanted = State::ALL.into_iter().find(|state| *state as u32 == wanted);
         let wanted = wanted.ok_or(fail(Errno::EINVAL))?;
@@ -133,7 +140,8 @@ impl Machine {
         Ok(stream)
     }
 
-    /// `mtty_step_state`. EINVAL to stop resuming: nothing complete has come.
+    /// Makes one step (`mtty_step_state`). Fails with `EINVAL` on leaving RESUMING, because the
+    /// data is never complete.
     fn step_migration(
         &mut self,
         id: DeviceId,
@@ -155,7 +163,7 @@ impl Machine {
         Ok(made)
     }
 
-    /// `mtty_disable_files`.
+    /// Makes the current file dead (`mtty_disable_files`).
     fn end_stream(&mut self, id: DeviceId) {
         if self.device(id).migration.stream.is_some() {
             let stream = self.device_mut(id).migration.stream.take();
@@ -163,20 +171,23 @@ impl Machine {
         }
     }
 
-    /// `mtty_reset`.
+    /// Resets the migration state (`mtty_reset`).
     pub(super) fn reset_migration(&mut self, id: DeviceId) {
         self.end_stream(id);
         self.device_mut(id).migration.state = State::Running;
     }
 
-    /// What the last close leaves of it.
+    /// Drops the files at the last close; the state remains.
     pub(in crate::vfio) fn close_migration(&mut self, id: DeviceId) {
         self.end_stream(id);
         self.device_mut(id).migration.info_v2 = false;
     }
 
-    /// `mtty_precopy_ioctl`. ENOTTY for a file into the device and for another request; EFAULT;
-    /// EINVAL (size, state); ENODEV for a dead file.
+    /// Handles an ioctl on a data file (`mtty_precopy_ioctl`).
+    ///
+    /// # Errors
+    /// `ENOTTY` for a file that is written to the device, and for another request; `EFAULT`;
+    /// `EINVAL` (size, state); `ENODEV` for a dead file.
     pub(crate) fn precopy_ioctl(
         &mut self,
         of: MigrationFile,

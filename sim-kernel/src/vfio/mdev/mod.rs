@@ -1,4 +1,4 @@
-//! Mediated devices: `mtty`, the kernel's sample, with its migration states and its DMA logging.
+//! Mediated devices: `mtty`, the kernel's sample driver, with migration states and DMA logging.
 
 mod dma_logging;
 mod migration;

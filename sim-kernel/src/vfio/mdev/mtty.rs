@@ -1,11 +1,10 @@
 //! `mtty`: the kernel's sample of a mediated device, a serial port without DMA.
 //!
-//! It is a driver of its own and differs from vfio-pci where it does: it knows how many interrupts
-//! it has only after somebody asked GET_INFO, ever; every region can be read and written, however
-//! empty; a failed access is EFAULT; it has one vector of INTx or one of MSI. Its interrupt is
-//! masked when it is signalled.
+//! The driver differs from vfio-pci: it reports no interrupt indexes until GET_INFO has been called
+//! once; every region can be read and written, even an empty one; a failed access returns `EFAULT`;
+//! only INTx or MSI can be enabled, with one vector. Signalling INTx masks it.
 //!
-//! Absent: the serial port itself. Its registers read as zeroes and drop what is written.
+//! Absent: the serial port itself. Its registers read as zeroes and ignore writes.
 //!
 //! Mirrors `samples/vfio-mdev/mtty.c`, with one port.
 
@@ -27,7 +26,7 @@ use vfio_bindings::bindings::vfio;
 /// `VFIO_PCI_NUM_REGIONS`.
 const REGIONS: u32 = 9;
 
-/// `MTTY_CONFIG_SPACE_SIZE`, `MTTY_IO_BAR_SIZE`.
+/// Sizes of the regions in bytes: `MTTY_CONFIG_SPACE_SIZE`, `MTTY_IO_BAR_SIZE`.
 const CONFIG_BYTES: u64 = 0xff;
 const IO_BYTES: u64 = 8;
 
@@ -37,8 +36,8 @@ const READ_WRITE: u32 = 3;
 const BAR0: u8 = 0x10;
 const INTERRUPT_LINE: u8 = 0x3c;
 
-/// What is not zero in its configuration space at first: ids, I/O on, status, class, BAR 0 of I/O,
-/// subsystem, the interrupt pin, and what a vendor may say.
+/// Initial configuration space, where it is not zero: ids, I/O enabled, status, class, BAR 0 of
+/// I/O, subsystem, interrupt pin, and vendor-specific bytes.
 const AT_BOOT: [(u8, &[u8]); 7] = [
     (0x00, &[0x48, 0x43, 0x53, 0x32, 0x01, 0x00, 0x00, 0x02, 0x10, 0x02, 0x00, 0x07]),
     (BAR0, &[0x01]),
@@ -50,7 +49,7 @@ const AT_BOOT: [(u8, &[u8]); 7] = [
 ];
 
 impl Machine {
-    /// `mtty_ioctl`. ENOTTY for what it does not know.
+    /// Handles an ioctl of an mtty (`mtty_ioctl`). Fails with `ENOTTY` for an unknown request.
     pub(in crate::vfio) fn mtty_ioctl(
         &mut self,
         id: DeviceId,
@@ -69,7 +68,7 @@ impl Machine {
         }
     }
 
-    /// EFAULT, EINVAL (size).
+    /// Handles GET_INFO. Fails with `EFAULT`, or `EINVAL` (size).
     fn mtty_info(&mut self, id: DeviceId, request: &mut Request<'_>) -> SyscallResult<()> {
         let mut info = sized(request, offset_of!(vfio::vfio_device_info, cap_offset))?;
         info.set_u32(offset_of!(vfio::vfio_device_info, flags), vfio::VFIO_DEVICE_FLAGS_PCI);
@@ -79,12 +78,12 @@ impl Machine {
         request.user.write(0, &info.0)
     }
 
-    /// How many interrupts it believes to have, of each index.
+    /// Returns the number of interrupt indexes that the driver reports.
     fn mtty_interrupts(&self, id: DeviceId) -> u32 {
         if self.device(id).migration.is_known { INDEXES } else { 0 }
     }
 
-    /// EFAULT, EINVAL (size, index).
+    /// Handles GET_REGION_INFO. Fails with `EFAULT`, or `EINVAL` (size, index).
     pub(in crate::vfio) fn mtty_region_info(request: &mut Request<'_>) -> SyscallResult<()> {
         let mut info = sized(request, size_of::<vfio::vfio_region_info>())?;
         let index = info.u32(offset_of!(vfio::vfio_region_info, index));
@@ -102,7 +101,8 @@ impl Machine {
         request.user.write(0, &info.0)
     }
 
-    /// EFAULT; EINVAL (size, index), and before GET_INFO for every index.
+    /// Handles GET_IRQ_INFO. Fails with `EFAULT`, or `EINVAL` (size, index; before GET_INFO, any
+    /// index).
     fn mtty_irq_info(&self, id: DeviceId, request: &mut Request<'_>) -> SyscallResult<()> {
         let mut info = sized(request, size_of::<vfio::vfio_irq_info>())?;
         let index = info.u32(offset_of!(vfio::vfio_irq_info, index));
@@ -119,8 +119,10 @@ impl Machine {
         request.user.write(0, &info.0)
     }
 
-    /// `mtty_set_irqs`. EFAULT, EINVAL; ENOTTY for an action that an index does not have, an action
-    /// that is none does nothing.
+    /// Handles SET_IRQS (`mtty_set_irqs`). A request without a known action has no effect.
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL`; `ENOTTY` for an action that the index does not support.
     fn mtty_set_irqs(&mut self, id: DeviceId, request: &Request<'_>) -> SyscallResult<()> {
         let set = IrqSet::copy(request, |_| self.mtty_interrupts(id))?;
         match (set.index, set.action) {
@@ -131,7 +133,8 @@ impl Machine {
         }
     }
 
-    /// EINVAL where INTx is not in use, ENOTTY by eventfd.
+    /// Masks or unmasks INTx. Fails with `EINVAL` if INTx is not enabled, or with `ENOTTY` for
+    /// eventfds.
     fn mtty_mask(&mut self, id: DeviceId, set: &IrqSet) -> SyscallResult<()> {
         let armed = self.device_mut(id).armed.as_mut().filter(|armed| armed.index == INTX);
         let armed = armed.filter(|_| set.is_single()).ok_or(fail(Errno::EINVAL))?;
@@ -144,9 +147,11 @@ impl Machine {
         Ok(())
     }
 
-    /// The old trigger goes before the new one is looked at. EINVAL where the other index is in
-    /// use, for more than the one vector, and to trigger what is not in use; EBADF, EINVAL for what
-    /// is no eventfd.
+    /// Sets or fires a trigger. The old trigger is removed before the new one is validated.
+    ///
+    /// # Errors
+    /// `EINVAL` if the other index is enabled, for more than one vector, and to fire an index that
+    /// is not enabled; `EBADF`; `EINVAL` for a file that is not an eventfd.
     fn mtty_trigger(&mut self, id: DeviceId, set: &IrqSet) -> SyscallResult<()> {
         let armed = self.device(id).armed.as_ref().map(|armed| armed.index);
         if armed == Some(set.index) && set.disables() {
@@ -175,10 +180,10 @@ impl Machine {
         Ok(())
     }
 
-    // ---- regions
-    // -----------------------------------------------------------------------------------------
+    // ---- regions --------------------------------------------------------------------------------
 
-    /// `mdev_access`: EINVAL before BIND, EFAULT in a region that it does not serve.
+    /// Finds the region of an access (`mdev_access`). Fails with `EINVAL` before BIND, or with
+    /// `EFAULT` for a region that the driver does not serve.
     fn mtty_access(
         &self,
         file: FileId,
@@ -202,7 +207,7 @@ impl Machine {
         stored.or(table).unwrap_or(0)
     }
 
-    /// `mtty_read`.
+    /// Reads a region (`mtty_read`).
     pub(in crate::vfio) fn read_mtty(
         &self,
         file: FileId,
@@ -216,7 +221,7 @@ impl Machine {
         Ok((at..at + length_bytes).map(byte).collect())
     }
 
-    /// `mtty_write`: the interrupt line and BAR 0 take what is written.
+    /// Writes a region (`mtty_write`). Only the interrupt line and BAR 0 keep the written value.
     pub(in crate::vfio) fn write_mtty(
         &mut self,
         file: FileId,
@@ -239,7 +244,7 @@ impl Machine {
         Ok(bytes.len() as u64)
     }
 
-    /// What is as it was at first is not kept.
+    /// Sets a byte of configuration space; initial values are not stored.
     fn set_mtty_config(&mut self, id: DeviceId, at: u8, byte: u8) {
         self.device_mut(id).config.remove(&at);
         if self.mtty_config_byte(id, at.into()) != byte {

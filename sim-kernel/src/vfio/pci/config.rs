@@ -1,13 +1,12 @@
-//! Configuration space of a PCI device, as vfio-pci shows it.
+//! Configuration space of a PCI device, as vfio-pci presents it.
 //!
-//! Each byte is one of a few kinds: what the device says and nobody changes; the command register,
-//! of which the device takes some bits; base addresses and the MSI capability, which the user
-//! writes and no device sees; and bytes of the device itself that can be written. What a byte was
-//! at first is a table.
+//! There are four kinds of bytes: read-only bytes of the device; the command register, some bits of
+//! which reach the device; base addresses and the MSI capability, whose writes vfio-pci
+//! virtualizes; and writable bytes of the device itself. A table has the initial values.
 //!
-//! The last close puts the header and the MSI capability back as they were.
+//! The last close restores the header and the MSI capability.
 //!
-//! Invariant: `Device::config` holds no byte that is as it was at first.
+//! Invariant: `Device::config` has no byte with its initial value.
 //!
 //! Absent: extended configuration space, other capabilities, BARs of 64 bits.
 //!
@@ -20,17 +19,17 @@ use crate::vfio::device::{COMMAND_AT_BOOT, Device};
 use crate::vfio::irq_set::{INTX, MSI};
 use crate::vfio::pci::layout::{BAR0_BYTES, CONFIG_REGION, region_offset};
 
-/// How long it is.
+/// Size of configuration space in bytes.
 pub(in crate::vfio) const CONFIG_BYTES: u64 = 256;
 
 /// The offset of the PCI command register in a device file.
 pub const COMMAND_OFFSET: u64 = region_offset(CONFIG_REGION) + COMMAND as u64;
 
-/// The bits that let it answer at its BARs, and that keep INTx off.
+/// Bits of the command register: BARs are enabled; INTx is disabled.
 pub(super) const MEMORY: u16 = 2;
 pub(super) const INTX_DISABLE: u16 = 0x400;
 
-/// Which bits of the command register can be written.
+/// The writable bits of the command register.
 const COMMAND_WRITABLE: u16 = 0x0547;
 
 const COMMAND: u8 = 0x04;
@@ -40,16 +39,16 @@ const INTERRUPT_LINE: u8 = 0x3c;
 const INTERRUPT_PIN: u8 = 0x3d;
 const MSI_FLAGS: u8 = 0x42;
 const MSI_ADDRESS: u8 = 0x44;
-/// What follows the capabilities.
+/// Offset of the first byte behind the capabilities.
 const DEVICE_OWN: u8 = 0x4e;
 
-/// `PCI_MSI_FLAGS_ENABLE` and `_QSIZE`.
+/// Bits of the MSI flags: `PCI_MSI_FLAGS_ENABLE` and `_QSIZE`.
 const MSI_ENABLE: u8 = 0x01;
 const MSI_SIZE: u8 = 0x70;
 
-/// What is not zero in an `edu` at first: ids, status (it has capabilities), class, BAR 0 where
-/// firmware put it, subsystem, the first capability, the interrupt line; and MSI with addresses of
-/// 64 bits.
+/// Initial configuration space of an `edu`, where it is not zero: ids, status (has capabilities),
+/// class, BAR 0 as firmware placed it, subsystem, the first capability, the interrupt line; MSI
+/// with addresses of 64 bits.
 const AT_BOOT: [(u8, &[u8]); 7] = [
     (0x00, &[0x34, 0x12, 0xe8, 0x11]),
     (0x06, &[0x10, 0x00, 0x10, 0x00, 0xff, 0x00]),
@@ -60,7 +59,7 @@ const AT_BOOT: [(u8, &[u8]); 7] = [
     (0x40, &[0x05, 0x00]),
 ];
 
-/// A byte as it was at first.
+/// Returns the initial value of a byte.
 fn at_boot(spec: &DeviceSpec, at: u8) -> u8 {
     let count = |index: u32| spec.irqs.get(index as usize).copied().unwrap_or(0);
     let table = AT_BOOT.iter().find_map(|(from, bytes)| {
@@ -74,13 +73,13 @@ fn at_boot(spec: &DeviceSpec, at: u8) -> u8 {
     }
 }
 
-/// Whether a byte takes what is written.
+/// Returns true if a byte stores what is written to it.
 fn is_writable(at: u8) -> bool {
     matches!(at, CACHE_LINE | 0x10..0x14 | INTERRUPT_LINE | MSI_FLAGS | MSI_ADDRESS..)
 }
 
 impl Device {
-    /// A byte of configuration space.
+    /// Returns a byte of configuration space.
     pub(super) fn config_byte(&self, at: u8) -> u8 {
         let [low, high] = self.command.to_le_bytes();
         let stored = || self.config.get(&at).copied().unwrap_or_else(|| at_boot(&self.spec, at));
@@ -101,8 +100,8 @@ impl Device {
         }
     }
 
-    /// `vfio_msi_config_write`: MSI is enabled by SET_IRQS, and for as many vectors as there were
-    /// then.
+    /// Returns the MSI flags after a write (`vfio_msi_config_write`). Only SET_IRQS enables MSI,
+    /// and limits the number of vectors to those enabled then.
     fn msi_flags(&self, byte: u8) -> u8 {
         let armed = self.armed.as_ref().filter(|armed| armed.index == MSI);
         let vectors = armed.map_or(1, |armed| armed.triggers.len().next_power_of_two());
@@ -112,7 +111,7 @@ impl Device {
         byte & !MSI_SIZE | size << 4
     }
 
-    /// What the last close leaves of it.
+    /// Restores the initial values at the last close; bytes of the device itself keep theirs.
     pub(in crate::vfio) fn restore_config(&mut self) {
         self.command = COMMAND_AT_BOOT;
         self.config.retain(|at, _| *at >= DEVICE_OWN);
@@ -120,7 +119,7 @@ impl Device {
 }
 
 impl Machine {
-    /// `vfio_pci_config_rw` of bytes that are all there.
+    /// Writes bytes within configuration space (`vfio_pci_config_rw`).
     pub(super) fn write_config(&mut self, id: DeviceId, first: u8, bytes: &[u8]) {
         for (at, byte) in (first..=u8::MAX).zip(bytes) {
             let device = self.device(id);
@@ -140,7 +139,7 @@ impl Machine {
         }
     }
 
-    /// `vfio_basic_config_write`: the bit that keeps INTx off masks it.
+    /// Writes the command register (`vfio_basic_config_write`). Its INTx disable bit masks INTx.
     fn write_command(&mut self, id: DeviceId, value: u16) {
         let old = self.device(id).command;
         let new = value & COMMAND_WRITABLE | old & !COMMAND_WRITABLE;

@@ -1,8 +1,8 @@
-//! Exporting a BAR as a dma-buf, where the hardware lets other devices reach it.
+//! Export of a BAR as a dma-buf, if the hardware supports peer-to-peer DMA.
 //!
-//! Absent: what takes a BAR back (memory decoding off, a reset), and all but the export of BAR 0
-//! from its beginning: no machine at hand has devices that reach each other, so what the kernel
-//! refuses there was never seen. It is told as a feature that is not there.
+//! Absent: revocation (memory decoding disabled, reset), and all exports except of BAR 0 from its
+//! start. No machine at hand has devices that can reach each other, so the kernel's errors there
+//! were never observed; such a request fails as an unknown feature.
 //!
 //! Mirrors `drivers/vfio/pci/vfio_pci_dmabuf.c`.
 
@@ -15,8 +15,8 @@ use std::mem::{offset_of, size_of};
 use vfio_bindings::bindings::vfio::{vfio_device_feature_dma_buf, vfio_region_dma_range};
 
 impl Machine {
-    /// How much of BAR 0 a caller of `vfio_pci_core_feature_dma_buf` wants exported: of whole pages
-    /// from its beginning.
+    /// Returns the number of bytes of BAR 0 to export (`vfio_pci_core_feature_dma_buf`), or `None`
+    /// unless the request is for whole pages from the start of BAR 0.
     pub(super) fn wanted_of_bar(feature: &Feature<'_>) -> Option<u64> {
         const HEAD: usize = size_of::<vfio_device_feature_dma_buf>();
         let data = feature.data(HEAD + size_of::<vfio_region_dma_range>()).ok()?;
@@ -32,7 +32,7 @@ impl Machine {
         (!feature.sets() && is_plain.iter().all(|is| *is)).then_some(length_bytes)
     }
 
-    /// Exports the beginning of BAR 0: → the descriptor. ENOMEM, EMFILE.
+    /// Exports the start of BAR 0 and returns the descriptor. Fails with `ENOMEM` or `EMFILE`.
     pub(super) fn export_bar(
         &mut self,
         feature: &Feature<'_>,

@@ -1,9 +1,10 @@
-//! Features of vfio-pci: low power, and exporting a BAR as a dma-buf. The others need hardware.
+//! Features of vfio-pci: low power, and export of a BAR as a dma-buf. The others need hardware.
 //!
-//! A device that is let go to sleep does so at once. The next call on its file wakes it: with a
-//! wake-up eventfd that is signalled, and low power is over; without one it goes back to sleep.
+//! A device enters low power immediately. The next call on its file wakes it: if it has a wake-up
+//! eventfd, this is signalled and the device leaves low power; otherwise it returns to low power
+//! after the call.
 //!
-//! A BAR is exported where the hardware lets other devices reach it.
+//! A BAR is exported if the hardware supports peer-to-peer DMA.
 //!
 //! Mirrors `vfio_pci_core_ioctl_feature` of `drivers/vfio/pci/vfio_pci_core.c`.
 
@@ -22,7 +23,10 @@ use vfio_bindings::bindings::vfio::{
 };
 
 impl Machine {
-    /// EINVAL for a feature of the core without operations of the driver; ENOTTY for an unknown
+    /// Handles a feature of a PCI device.
+    ///
+    /// # Errors
+    /// `EINVAL` for a core feature without operations in the driver; `ENOTTY` for an unknown
     /// feature.
     pub(in crate::vfio) fn pci_feature(
         &mut self,
@@ -54,7 +58,7 @@ impl Machine {
         Ok(0)
     }
 
-    /// `vfio_pci_core_pm_entry`. EINVAL where it sleeps already.
+    /// Enters low power (`vfio_pci_core_pm_entry`). Fails with `EINVAL` if already in low power.
     fn enter_low_power(&mut self, id: DeviceId, feature: &Feature<'_>) -> SyscallResult<()> {
         if !feature.check(SET, 0)? {
             return Ok(());
@@ -66,8 +70,11 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_pci_core_pm_entry_with_wakeup`. EFAULT, EINVAL (descriptor below 0), EBADF, EINVAL for
-    /// what is no eventfd and where it sleeps already.
+    /// Enters low power with a wake-up eventfd (`vfio_pci_core_pm_entry_with_wakeup`).
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL` (negative descriptor); `EBADF`; `EINVAL` for a file that is not an
+    /// eventfd, or if already in low power.
     fn enter_low_power_until(&mut self, id: DeviceId, feature: &Feature<'_>) -> SyscallResult<()> {
         const SIZE: usize = size_of::<vfio_device_low_power_entry_with_wakeup>();
         if !feature.check(SET, SIZE)? {
@@ -86,7 +93,7 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_pci_core_runtime_resume`, before a call on the file of a device.
+    /// Wakes a device before a call on its file (`vfio_pci_core_runtime_resume`).
     pub(in crate::vfio) fn wake_device(&mut self, id: DeviceId) {
         if let Some(Wakeup(Some(event))) = self.device(id).asleep {
             self.signal(event);
@@ -94,7 +101,7 @@ impl Machine {
         }
     }
 
-    /// `vfio_pci_runtime_pm_exit`.
+    /// Leaves low power (`vfio_pci_runtime_pm_exit`).
     pub(in crate::vfio) fn leave_low_power(&mut self, id: DeviceId) {
         if self.device(id).asleep.is_some() {
             let woken = self.device_mut(id).asleep.take();

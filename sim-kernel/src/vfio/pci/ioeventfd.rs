@@ -1,6 +1,6 @@
-//! ioeventfds: eventfds whose signals write a value to a BAR.
+//! ioeventfds: eventfds that write a value to a BAR when signalled.
 //!
-//! What is signalled is consumed; the write goes to registers that are not modelled.
+//! The signal is consumed; the write has no effect, because the registers are not modelled.
 //!
 //! Mirrors `vfio_pci_ioctl_ioeventfd` of `drivers/vfio/pci/vfio_pci_core.c` and
 //! `vfio_pci_ioeventfd` of `vfio_pci_rdwr.c`.
@@ -19,8 +19,12 @@ use vfio_bindings::bindings::vfio::{VFIO_DEVICE_IOEVENTFD_SIZE_MASK, vfio_device
 const MOST: usize = 1000;
 
 impl Machine {
-    /// EFAULT; EINVAL for a size, a flag, a width, a descriptor below -1, or a place that is in no
-    /// BAR; EEXIST, ENODEV for none to take away, ENOSPC; EBADF, EINVAL for what is no eventfd.
+    /// Handles `VFIO_DEVICE_IOEVENTFD`.
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL` (size, unknown flags, width, descriptor below -1, not within a BAR);
+    /// `EEXIST`; `ENODEV` if there is none to remove; `ENOSPC`; `EBADF`; `EINVAL` for a file that
+    /// is not an eventfd.
     pub(in crate::vfio) fn ioeventfd(
         &mut self,
         id: DeviceId,
@@ -59,8 +63,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_virqfd_disable` of those that are picked: what stands in their eventfds goes with
-    /// them.
+    /// Removes the selected ioeventfds (`vfio_virqfd_disable`) and clears the counters of their
+    /// eventfds.
     pub(in crate::vfio) fn drop_ioeventfds(
         &mut self,
         id: DeviceId,
@@ -77,7 +81,8 @@ impl Machine {
         }
     }
 
-    /// An eventfd is nobody's any more but the kernel's.
+    /// Drops the references to an eventfd that has no other references left; the slots stay
+    /// occupied.
     pub(super) fn silence_ioeventfds(&mut self, id: DeviceId, event: FileId) {
         let count = self.device(id).ioeventfds.len();
         for at in 0..count {

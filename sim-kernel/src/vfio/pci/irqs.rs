@@ -1,11 +1,12 @@
 //! `VFIO_DEVICE_SET_IRQS` of vfio-pci.
 //!
-//! A PCI device uses one of INTx, MSI and MSI-X at a time: triggers of another say EINVAL until it
-//! is disabled. Beside them stand two notifiers, for errors and for requests to let the device go.
-//! What is asked is checked against how many vectors the index has, then done by index and action;
-//! an action that an index does not have says ENOTTY.
+//! A PCI device uses one of INTx, MSI and MSI-X at a time: setting triggers of another index fails
+//! with `EINVAL` until the first is disabled. There are also two notifiers, for errors and for
+//! requests to release the device. A request is validated against the number of vectors, then
+//! handled by index and action; an action that the index does not support fails with `ENOTTY`.
 //!
-//! Not atomic: where one vector of a block fails, it and all before it are left without a trigger.
+//! A request is not atomic: if one vector of a block fails, it and all vectors before it in the
+//! block lose their triggers.
 //!
 //! Mirrors `drivers/vfio/pci/vfio_pci_intrs.c`.
 
@@ -19,7 +20,7 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Pid};
 
 impl Machine {
-    /// How many vectors an index of a PCI device has (`vfio_pci_get_irq_count`).
+    /// Returns the number of vectors of an index (`vfio_pci_get_irq_count`).
     pub(super) fn vectors(&self, id: DeviceId, index: u32) -> u32 {
         if index == ERROR && self.profile.has_every_error_index() {
             return 1;
@@ -27,7 +28,7 @@ impl Machine {
         self.device(id).spec.irqs.get(index as usize).copied().unwrap_or(0)
     }
 
-    /// `vfio_pci_set_irqs_ioctl`.
+    /// Handles SET_IRQS (`vfio_pci_set_irqs_ioctl`).
     pub(super) fn set_irqs(&mut self, id: DeviceId, request: &Request<'_>) -> SyscallResult<()> {
         let set = IrqSet::copy(request, |index| self.vectors(id, index))?;
         match (set.index, set.action) {
@@ -43,11 +44,13 @@ impl Machine {
         self.device(id).armed.as_ref().map(|armed| armed.index)
     }
 
-    // ---- INTx
-    // --------------------------------------------------------------------------------------
+    // ---- INTx -----------------------------------------------------------------------------------
 
-    /// `vfio_pci_set_intx_mask` and `_unmask`. EINVAL where INTx is not in use, ENOTTY to mask by
-    /// eventfd; EBADF, EINVAL, EBUSY for the eventfd that unmasks.
+    /// Masks or unmasks INTx (`vfio_pci_set_intx_mask` and `_unmask`).
+    ///
+    /// # Errors
+    /// `EINVAL` if INTx is not enabled; `ENOTTY` for masking by eventfd; `EBADF`, `EINVAL` or
+    /// `EBUSY` for the eventfd that unmasks.
     fn set_intx_mask(&mut self, id: DeviceId, set: &IrqSet) -> SyscallResult<()> {
         if self.armed_index(id) != Some(INTX) || !set.is_single() {
             return Err(fail(Errno::EINVAL));
@@ -71,7 +74,8 @@ impl Machine {
         (armed.index == INTX).then_some(&mut armed.intx)
     }
 
-    /// `vfio_virqfd_enable` and `_disable`: what waits in the eventfd unmasks at once.
+    /// Sets the eventfd that unmasks INTx (`vfio_virqfd_enable` and `_disable`). If it is already
+    /// signalled, INTx is unmasked immediately.
     fn set_unmask_trigger(&mut self, id: DeviceId, pid: Pid, fd: Fd) -> SyscallResult<()> {
         if fd.0 < 0 {
             self.drop_unmask_trigger(id);
@@ -90,7 +94,7 @@ impl Machine {
         Ok(())
     }
 
-    /// What stands in the eventfd goes with it.
+    /// Removes the eventfd that unmasks INTx, and clears its counter.
     fn drop_unmask_trigger(&mut self, id: DeviceId) {
         if let Some(event) = self.intx_mut(id).and_then(|intx| intx.unmask.take()) {
             std::mem::take(self.event_mut(event));
@@ -98,7 +102,7 @@ impl Machine {
         }
     }
 
-    /// An eventfd is nobody's any more but the kernel's.
+    /// Stops waiting for an eventfd that has no references left except the kernel's.
     pub(crate) fn stop_waiting(&mut self, id: DeviceId, event: FileId) {
         if self.device(id).unmask_trigger() == Some(event) {
             self.drop_unmask_trigger(id);
@@ -106,8 +110,8 @@ impl Machine {
         self.silence_ioeventfds(id, event);
     }
 
-    /// `vfio_intx_handler`: an interrupt of a device that uses INTx masks it; → whether it gets
-    /// through.
+    /// Handles an interrupt of a device (`vfio_intx_handler`). INTx is masked. Returns true if the
+    /// interrupt is delivered.
     pub(crate) fn assert_intx(&mut self, id: DeviceId) -> bool {
         let device = self.device(id);
         if device.armed.as_ref().is_none_or(|armed| armed.index != INTX) {
@@ -121,14 +125,15 @@ impl Machine {
         passes
     }
 
-    /// `__vfio_pci_intx_mask`.
+    /// Masks INTx (`__vfio_pci_intx_mask`).
     pub(super) fn mask_intx(&mut self, id: DeviceId) {
         if let Some(intx) = self.intx_mut(id) {
             intx.masked = true;
         }
     }
 
-    /// `__vfio_pci_intx_unmask`: an interrupt that waits is signalled, and masks again.
+    /// Unmasks INTx (`__vfio_pci_intx_unmask`). A pending interrupt is signalled, which masks INTx
+    /// again.
     pub(crate) fn unmask_intx(&mut self, id: DeviceId) {
         if self.device(id).command & INTX_DISABLE != 0 {
             return;
@@ -143,8 +148,11 @@ impl Machine {
         }
     }
 
-    /// `vfio_pci_set_intx_trigger`. EINVAL where another index is in use, or for anything but the
-    /// one vector; EBADF, EINVAL for what is no eventfd.
+    /// Sets, removes or fires the trigger of INTx (`vfio_pci_set_intx_trigger`).
+    ///
+    /// # Errors
+    /// `EINVAL` if another index is enabled, or for other vectors than the one; `EBADF`; `EINVAL`
+    /// for a file that is not an eventfd.
     fn set_intx_trigger(&mut self, id: DeviceId, set: &IrqSet) -> SyscallResult<()> {
         let armed = self.armed_index(id);
         if armed == Some(INTX) && set.disables() {
@@ -174,11 +182,13 @@ impl Machine {
         Ok(())
     }
 
-    // ---- MSI and MSI-X
-    // ---------------------------------------------------------------------------------
+    // ---- MSI and MSI-X --------------------------------------------------------------------------
 
-    /// `vfio_pci_set_msi_trigger`. EINVAL where another index is in use, or none and no eventfds
-    /// come; and what setting a block says, after which an index that was not in use is not.
+    /// Sets, removes or fires triggers of MSI or MSI-X (`vfio_pci_set_msi_trigger`).
+    ///
+    /// # Errors
+    /// `EINVAL` if another index is enabled, or if none is and the data is not eventfds; and the
+    /// errors of `set_block`, after which an index that this call enabled is disabled again.
     fn set_msi_trigger(&mut self, id: DeviceId, set: &IrqSet) -> SyscallResult<()> {
         let armed = self.armed_index(id);
         if armed == Some(set.index) && set.disables() {
@@ -216,7 +226,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_msi_enable`: as many vectors as come to be used. ERANGE for none.
+    /// Enables as many vectors as the request uses (`vfio_msi_enable`). Fails with `ERANGE` for
+    /// none.
     fn enable_msi(&mut self, id: DeviceId, set: &IrqSet) -> SyscallResult<()> {
         let vectors = (set.start + set.count) as usize;
         if vectors == 0 {
@@ -227,7 +238,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_msi_set_block`: vector after vector, the old trigger off before the new one on.
+    /// Sets the triggers of a block vector by vector (`vfio_msi_set_block`). The old trigger of a
+    /// vector is removed before the new one is set.
     fn set_block(&mut self, id: DeviceId, set: &IrqSet, fds: &[Fd]) -> SyscallResult<()> {
         for (vector, fd) in (set.start as usize..).zip(fds) {
             let done = self.set_vector(id, set.pid, vector, *fd);
@@ -241,8 +253,11 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_msi_set_vector_signal`: EINVAL beyond the vectors of MSI that were enabled, if there
-    /// is to be a trigger; EBADF, EINVAL. MSI-X takes vectors as they come.
+    /// Sets the trigger of a vector (`vfio_msi_set_vector_signal`). MSI-X adds vectors on demand.
+    ///
+    /// # Errors
+    /// `EINVAL` for a trigger beyond the enabled vectors of MSI; `EBADF`; `EINVAL` for a file that
+    /// is not an eventfd.
     fn set_vector(&mut self, id: DeviceId, pid: Pid, vector: usize, fd: Fd) -> SyscallResult<()> {
         let armed = self.device_mut(id).armed.as_mut().expect("an index is in use");
         if vector >= armed.triggers.len() {
@@ -259,11 +274,13 @@ impl Machine {
         trigger.map(|_| ())
     }
 
-    // ---- notifiers
-    // -------------------------------------------------------------------------------------
+    // ---- notifiers ------------------------------------------------------------------------------
 
-    /// `vfio_pci_set_ctx_trigger_single`. EINVAL to disable or trigger what is not there, for more
-    /// than one and for a descriptor below -1; EBADF, EINVAL for what is no eventfd.
+    /// Sets, removes or signals a notifier (`vfio_pci_set_ctx_trigger_single`).
+    ///
+    /// # Errors
+    /// `EINVAL` if there is no notifier to remove or signal, for no vector, and for a descriptor
+    /// below -1; `EBADF`; `EINVAL` for a file that is not an eventfd.
     fn set_notifier(&mut self, id: DeviceId, set: &IrqSet) -> SyscallResult<()> {
         let which = (set.index - ERROR) as usize;
         let old = self.device(id).notifiers[which];
@@ -295,10 +312,10 @@ impl Machine {
         self.exchange(old, new);
     }
 
-    // ---- triggers
-    // ----------------------------------------------------------------------------------------
+    // ---- triggers -------------------------------------------------------------------------------
 
-    /// The eventfd that a trigger names; a negative descriptor names none. EBADF, EINVAL.
+    /// Returns the eventfd of a trigger; a negative descriptor means none. Fails with `EBADF`, or
+    /// `EINVAL` for a file that is not an eventfd.
     pub(in crate::vfio) fn trigger_of(&self, pid: Pid, fd: Fd) -> SyscallResult<Option<FileId>> {
         if fd.0 < 0 { Ok(None) } else { self.eventfd_of(pid, fd).map(Some) }
     }
@@ -334,7 +351,7 @@ impl Machine {
         }
     }
 
-    /// `vfio_intx_disable`, `vfio_msi_disable`.
+    /// Disables the enabled index (`vfio_intx_disable`, `vfio_msi_disable`).
     pub(in crate::vfio) fn disarm(&mut self, id: DeviceId) {
         self.drop_unmask_trigger(id);
         let armed = self.device_mut(id).armed.take();
@@ -343,7 +360,7 @@ impl Machine {
         }
     }
 
-    /// The notifiers at the last close.
+    /// Removes both notifiers at the last close.
     pub(in crate::vfio) fn drop_notifiers(&mut self, id: DeviceId) {
         (0..2).for_each(|which| self.swap_notifier(id, which, None));
     }

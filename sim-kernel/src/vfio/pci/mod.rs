@@ -1,9 +1,9 @@
-//! vfio-pci: what a PCI device tells of itself, and its resets.
+//! vfio-pci: information about a PCI device, and its resets.
 //!
-//! A device that can be reset stands alone behind a root port of its own: a reset of its bus resets
-//! it and nothing else. One that cannot stands on the root bus.
+//! A device that can be reset is alone behind its own root port, so a bus reset resets no other
+//! device. A device that cannot be reset is on the root bus.
 //!
-//! Absent: the ROM, VGA, regions of vendors, MSI-X in another BAR than 0.
+//! Absent: the ROM, VGA, vendor-specific regions, MSI-X in a BAR other than 0.
 //!
 //! Mirrors `drivers/vfio/pci/vfio_pci_core.c`.
 
@@ -41,12 +41,13 @@ const EVENTFD: u32 = 1;
 pub(super) const EVENTFD_MASKABLE_AUTOMASKED: u32 = 7;
 pub(super) const EVENTFD_NORESIZE: u32 = 9;
 
-/// The capability that says that the MSI-X table may be mapped:
-/// `VFIO_REGION_INFO_CAP_MSIX_MAPPABLE`, version 1, and no other behind it.
+/// The capability that permits mapping the MSI-X table (`VFIO_REGION_INFO_CAP_MSIX_MAPPABLE`),
+/// version 1, the last of its chain.
 const MSIX_MAPPABLE: [u8; 8] = [3, 0, 1, 0, 0, 0, 0, 0];
 
 impl Machine {
-    /// `vfio_pci_core_ioctl`. ENOTTY for what it does not know.
+    /// Handles an ioctl of a PCI device (`vfio_pci_core_ioctl`). Fails with `ENOTTY` for an unknown
+    /// request.
     pub(super) fn pci_ioctl(
         &mut self,
         id: DeviceId,
@@ -68,7 +69,7 @@ impl Machine {
         self.device(id).spec.kind == DeviceKind::Pci { can_reset: true }
     }
 
-    /// `vfio_pci_ioctl_get_info`. EFAULT, EINVAL (size).
+    /// Handles GET_INFO (`vfio_pci_ioctl_get_info`). Fails with `EFAULT`, or `EINVAL` (size).
     fn pci_info(&self, id: DeviceId, request: &mut Request<'_>) -> SyscallResult<()> {
         const MIN: usize = offset_of!(vfio::vfio_device_info, cap_offset);
         let known = sized(request, MIN)?;
@@ -85,8 +86,11 @@ impl Machine {
         request.user.write(0, &info.0)
     }
 
-    /// `vfio_get_region_info` and `vfio_pci_ioctl_get_region_info`: a capability that finds no room
-    /// is told by its size alone. EFAULT, EINVAL (size, index).
+    /// Handles GET_REGION_INFO (`vfio_get_region_info`, `vfio_pci_ioctl_get_region_info`). A
+    /// capability without room is reported only in `argsz`.
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL` (size, index).
     pub(super) fn pci_region_info(
         &self,
         id: DeviceId,
@@ -125,8 +129,10 @@ impl Machine {
         request.user.write(0, &info.0)
     }
 
-    /// `vfio_pci_ioctl_get_irq_info`. EFAULT; EINVAL (size, index), and for the error index of a
-    /// device that has none.
+    /// Handles GET_IRQ_INFO (`vfio_pci_ioctl_get_irq_info`).
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL` (size, index, the error index of a device that has none).
     fn pci_irq_info(&self, id: DeviceId, request: &mut Request<'_>) -> SyscallResult<()> {
         let mut info = sized(request, size_of::<vfio::vfio_irq_info>())?;
         let index = info.u32(offset_of!(vfio::vfio_irq_info, index));
@@ -147,7 +153,8 @@ impl Machine {
         request.user.write(0, &info.0)
     }
 
-    /// `vfio_pci_ioctl_reset`: EINVAL where the device cannot. Configuration space stays as it is.
+    /// Resets the function (`vfio_pci_ioctl_reset`). Configuration space keeps its values. Fails
+    /// with `EINVAL` if the device cannot be reset.
     fn pci_reset(&mut self, id: DeviceId) -> SyscallResult<()> {
         if !self.can_reset(id) {
             return Err(fail(Errno::EINVAL));
@@ -156,8 +163,11 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_pci_ioctl_get_pci_hot_reset_info`. EFAULT, EINVAL (size), ENODEV, ENOSPC with the
-    /// count.
+    /// Lists the devices of a bus reset (`vfio_pci_ioctl_get_pci_hot_reset_info`).
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL` (size); `ENODEV` if the device cannot be reset; `ENOSPC`, with the count,
+    /// if there is no room.
     fn hot_reset_info(&self, id: DeviceId, request: &mut Request<'_>) -> SyscallResult<()> {
         const HEADER: usize = size_of::<vfio::vfio_pci_hot_reset_info>();
         const EACH: usize = size_of::<vfio::vfio_pci_dependent_device>();
@@ -187,8 +197,12 @@ impl Machine {
         if has_room { Ok(()) } else { Err(fail(Errno::ENOSPC)) }
     }
 
-    /// `vfio_pci_ioctl_pci_hot_reset`. EFAULT, EINVAL (size, flags, groups of a device that is
-    /// bound by its own file, none of one that a group gave), ENODEV, and what the groups say.
+    /// Resets the bus (`vfio_pci_ioctl_pci_hot_reset`).
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL` (size, flags, groups for a device that is bound by its own file, no group
+    /// for one that was opened through its group); `ENODEV` if the device cannot be reset; and the
+    /// errors of `check_reset_groups`.
     fn hot_reset(&mut self, id: DeviceId, request: &Request<'_>) -> SyscallResult<()> {
         let reset = sized(request, size_of::<vfio::vfio_pci_hot_reset>())?;
         let flags = reset.u32(offset_of!(vfio::vfio_pci_hot_reset, flags));

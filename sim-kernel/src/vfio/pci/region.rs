@@ -1,9 +1,10 @@
 //! Reading, writing and mapping the regions of a device file.
 //!
-//! Configuration space is modelled ([`crate::vfio::pci::config`]); BAR 0 is there, reads as zeroes
-//! and drops what is written; no other BAR, ROM or VGA region is.
+//! Configuration space is modelled ([`crate::vfio::pci::config`]). BAR 0 exists, reads as zeroes
+//! and ignores writes. There is no other BAR, ROM or VGA region.
 //!
-//! A mapping of a BAR holds the device's file: the device stays open while it is mapped.
+//! A mapping of a BAR holds a reference to the device's file, so the device stays open while it is
+//! mapped.
 //!
 //! Mirrors `vfio_pci_rw` and `vfio_pci_core_mmap` of `drivers/vfio/pci/vfio_pci_core.c`, and
 //! `vfio_pci_bar_rw` of `vfio_pci_rdwr.c`.
@@ -17,17 +18,17 @@ use crate::vfio::pci::layout::{BAR0_BYTES, CONFIG_REGION, region_of};
 use handoff_model::abi::errno::Errno;
 use std::ops::Range;
 
-/// What a read or write comes to.
+/// The part of a region that a read or write accesses.
 enum RegionAccess {
     Nothing,
-    /// These bytes of configuration space.
+    /// A range of bytes in configuration space.
     Config(Range<u64>),
-    /// So many bytes of BAR 0.
+    /// A number of bytes in BAR 0.
     Bar(u64),
 }
 
 impl Machine {
-    /// `vfio_device_fops_read`.
+    /// Reads from a device file (`vfio_device_fops_read`).
     pub(crate) fn read_device(
         &self,
         file: FileId,
@@ -47,7 +48,7 @@ impl Machine {
         })
     }
 
-    /// `vfio_device_fops_write`.
+    /// Writes to a device file (`vfio_device_fops_write`).
     pub(crate) fn write_device(
         &mut self,
         file: FileId,
@@ -70,8 +71,11 @@ impl Machine {
         })
     }
 
-    /// `vfio_pci_rw`. EINVAL before BIND and for a region or an offset that is not there, EFAULT
-    /// beyond configuration space, EIO where the device does not answer.
+    /// Resolves an access to a region (`vfio_pci_rw`).
+    ///
+    /// # Errors
+    /// `EINVAL` before BIND, and for a region or an offset that does not exist; `EFAULT` beyond
+    /// configuration space; `EIO` if the BARs are disabled.
     fn region_access(
         &self,
         file: FileId,
@@ -105,18 +109,18 @@ impl Machine {
         Ok(RegionAccess::Bar(length_bytes.min(BAR0_BYTES - at)))
     }
 
-    /// `__vfio_pci_memory_enabled`: whether its BARs answer.
+    /// Returns true if the device's BARs are enabled (`__vfio_pci_memory_enabled`).
     pub(in crate::vfio) fn has_memory_on(&self, id: DeviceId) -> bool {
         self.device(id).command & MEMORY != 0
     }
 
-    /// How long a BAR is (`pci_resource_len`).
+    /// Returns the size of a BAR in bytes (`pci_resource_len`).
     pub(super) fn bar_bytes(&self, id: DeviceId, index: u64) -> u64 {
         if index == 0 && !self.device(id).is_emulated() { BAR0_BYTES } else { 0 }
     }
 
-    /// `vfio_device_fops_mmap`: EINVAL for anything but a slice of a BAR of the bound file. A range
-    /// beyond it includes an empty BAR.
+    /// Validates a mapping of a device file (`vfio_device_fops_mmap`). Fails with `EINVAL` unless
+    /// it is a non-empty part of a BAR and the file is bound.
     pub(crate) fn check_mmap(
         &self,
         file: FileId,

@@ -1,12 +1,13 @@
-//! Which pages of a type1 IOMMU are dirty: `VFIO_IOMMU_DIRTY_PAGES`, and UNMAP that tells it.
+//! Dirty tracking of a type1 IOMMU: `VFIO_IOMMU_DIRTY_PAGES`, and the bitmap that UNMAP returns.
 //!
-//! The hardware tells nothing, so every pinned page is dirty whenever it is asked. Without real
-//! devices none is, but what a real group that has left may have written is dirty once.
+//! The hardware does not track writes, so every query reports all pinned pages as dirty. Without a
+//! real device no page is dirty, except that pages which a departed real group may have written are
+//! reported once.
 //!
-//! A bitmap has a bit for each page from the first address that was asked for. Where a mapping does
-//! not begin at a word of it, the word that it shares is read from the caller and kept, and what
-//! was shifted out of the mapping's own bitmap stays behind in it: later answers can have bits set
-//! beyond the mapping's end, up to the end of a word.
+//! A bitmap has one bit per page, from the first address of the query. If a mapping does not begin
+//! at a word boundary of the bitmap, the kernel shifts the mapping's own bitmap in place and merges
+//! the shared word from the caller's bitmap into it. The shifted bits stay there: later queries can
+//! report bits beyond the mapping's end, up to the end of a word.
 //!
 //! Mirrors `update_user_bitmap`, `vfio_iova_dirty_bitmap`, `verify_bitmap_size` and
 //! `vfio_iommu_type1_dirty_pages` of `drivers/vfio/vfio_iommu_type1.c`.
@@ -29,14 +30,14 @@ const WORD_BYTES: u64 = size_of::<u64>() as u64;
 const PAGES_MAX: u64 = i32::MAX as u64;
 pub(super) const BITMAP_BYTES_MAX: u64 = PAGES_MAX.next_multiple_of(WORD_BITS) / 8;
 
-/// The first address that no process of x86-64 has (`TASK_SIZE_MAX`).
+/// The first address above the user addresses of x86-64 (`TASK_SIZE_MAX`).
 const USER_END: u64 = (1 << 47) - PAGE_BYTES;
 
 const START: u32 = vfio::VFIO_IOMMU_DIRTY_PAGES_FLAG_START;
 const STOP: u32 = vfio::VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP;
 const GET: u32 = vfio::VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP;
 
-/// `DIRTY_BITMAP_BYTES`.
+/// Returns the size of a bitmap in bytes (`DIRTY_BITMAP_BYTES`).
 fn bitmap_bytes(pages: u64) -> u64 {
     pages.div_ceil(WORD_BITS) * WORD_BYTES
 }
@@ -45,7 +46,8 @@ fn words(bits: u64) -> usize {
     usize::try_from(bits.div_ceil(WORD_BITS)).expect("a bitmap fits into memory")
 }
 
-/// `vfio_dma_bitmap_alloc`: with a word to spare. EINVAL for too many pages.
+/// Allocates an empty bitmap with a spare word (`vfio_dma_bitmap_alloc`). Fails with `EINVAL` for
+/// too many pages.
 pub(super) fn blank(size_bytes: u64) -> SyscallResult<Vec<u64>> {
     let pages = size_bytes / PAGE_BYTES;
     if pages > PAGES_MAX {
@@ -54,7 +56,7 @@ pub(super) fn blank(size_bytes: u64) -> SyscallResult<Vec<u64>> {
     Ok(vec![0; words(pages) + 1])
 }
 
-/// Sets or clears the first bits.
+/// Sets or clears the first `bits` bits.
 fn fill(bitmap: &mut [u64], bits: u64, set: bool) {
     for (word, at) in bitmap.iter_mut().zip((0..bits).step_by(64)) {
         let mask = if bits - at < WORD_BITS { (1 << (bits - at)) - 1 } else { u64::MAX };
@@ -62,7 +64,7 @@ fn fill(bitmap: &mut [u64], bits: u64, set: bool) {
     }
 }
 
-/// `bitmap_shift_left` by less than a word.
+/// Shifts a bitmap left by less than a word (`bitmap_shift_left`).
 fn shift_left(bitmap: &mut [u64], shift: u32) {
     for at in (0..bitmap.len()).rev() {
         let below = if at > 0 { bitmap[at - 1].unbounded_shr(u64::BITS - shift) } else { 0 };
@@ -70,25 +72,27 @@ fn shift_left(bitmap: &mut [u64], shift: u32) {
     }
 }
 
-/// Where a caller wants a bitmap (`struct vfio_bitmap`).
+/// The caller's bitmap (`struct vfio_bitmap`).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bitmap {
     pub(super) page_bytes: u64,
     size_bytes: u64,
-    /// Where the pointer to it stands.
+    /// Offset of the pointer to the bitmap in the caller's structure.
     at: usize,
 }
 
 impl Bitmap {
     pub(super) const BYTES: usize = size_of::<vfio_bitmap>();
 
-    /// Behind a structure of `at` bytes, for a range of so many. EFAULT, EINVAL.
+    /// Reads a bitmap that follows a structure of `at` bytes, for a range of `range_bytes`. Fails
+    /// with `EFAULT` or `EINVAL`.
     pub(super) fn read(user: &User, at: usize, range_bytes: u64) -> SyscallResult<Self> {
         let fields = user.copy(at + Self::BYTES)?;
         Self::of(user, &fields, at)?.checked_for(range_bytes)
     }
 
-    /// In a structure that was copied in. EINVAL for memory that no process has.
+    /// Reads a bitmap from a structure that was copied in. Fails with `EINVAL` if its memory is not
+    /// in user space.
     fn of(user: &User, fields: &Fields, offset: usize) -> SyscallResult<Self> {
         let at = offset + offset_of!(vfio_bitmap, data);
         let size_bytes = fields.u64(offset + offset_of!(vfio_bitmap, size));
@@ -100,7 +104,8 @@ impl Bitmap {
         Ok(Self { page_bytes, size_bytes, at })
     }
 
-    /// `verify_bitmap_size`: EINVAL for no bits, and for a bitmap that is too small or too large.
+    /// Validates the size (`verify_bitmap_size`). Fails with `EINVAL` for no pages, and if the
+    /// bitmap is too small or too large.
     fn checked_for(self, range_bytes: u64) -> SyscallResult<Self> {
         let pages = range_bytes.wrapping_shr(self.page_bytes.trailing_zeros());
         let size_bytes = self.size_bytes;
@@ -112,7 +117,7 @@ impl Bitmap {
 }
 
 impl Type1 {
-    /// What a real group may have written before it left.
+    /// Marks all pages that a real group may have written before it left.
     pub(super) fn mark_all_dirty(&mut self) {
         if self.is_tracking {
             self.dmas.values_mut().for_each(|dma| dma.mark(true));
@@ -128,8 +133,8 @@ impl Dma {
 }
 
 impl Machine {
-    /// `update_user_bitmap`: tells which pages of a mapping are dirty, in a bitmap that begins at
-    /// `base`. EFAULT.
+    /// Writes the dirty pages of a mapping to the caller's bitmap, which begins at address `base`
+    /// (`update_user_bitmap`). Fails with `EFAULT`.
     pub(super) fn report_dirty(
         &mut self,
         id: ContainerId,
@@ -156,7 +161,10 @@ impl Machine {
         user.write_through(bitmap.at, offset, &bytes)
     }
 
-    /// Of version 2 only: EACCES. EFAULT, EINVAL (size, flags, not exactly one).
+    /// Handles `VFIO_IOMMU_DIRTY_PAGES`.
+    ///
+    /// # Errors
+    /// `EACCES` for version 1; `EFAULT`; `EINVAL` (size, not exactly one flag).
     pub(super) fn dirty_pages(
         &mut self,
         id: ContainerId,
@@ -184,7 +192,8 @@ impl Machine {
         }
     }
 
-    /// `vfio_dma_bitmap_alloc_all`: all mappings or none. A second time it changes nothing.
+    /// Starts tracking for all mappings or none (`vfio_dma_bitmap_alloc_all`). Has no effect if
+    /// already started.
     fn start_tracking(&mut self, id: ContainerId) -> SyscallResult<()> {
         let iommu = self.type1(id).expect("looked up before");
         if iommu.is_tracking {
@@ -200,7 +209,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The range must not cut a mapping, and what was told is clean again.
+    /// Reports and clears the dirty pages of a range, which must not split a mapping.
     fn get_dirty(&mut self, id: ContainerId, argsz: usize, user: &mut User) -> SyscallResult<()> {
         const HEAD: usize = size_of::<vfio_iommu_type1_dirty_bitmap>();
         const SIZE: usize = HEAD + size_of::<vfio_iommu_type1_dirty_bitmap_get>();

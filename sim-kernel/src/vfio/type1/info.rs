@@ -1,7 +1,7 @@
-//! `VFIO_IOMMU_GET_INFO` of a type1 IOMMU: page sizes, and a chain of capabilities behind them.
+//! `VFIO_IOMMU_GET_INFO` of a type1 IOMMU: page sizes, followed by a chain of capabilities.
 //!
-//! The structure is told as far as the caller has room for it, the chain as a whole or not at all;
-//! `argsz` says then how much room both need.
+//! The structure is truncated to the caller's room; the chain is written completely or not at all,
+//! and then `argsz` reports the room that both need.
 //!
 //! Mirrors `vfio_iommu_type1_get_info` of `drivers/vfio/vfio_iommu_type1.c` and
 //! `vfio_info_add_capability` of `drivers/vfio/vfio_main.c`.
@@ -18,12 +18,11 @@ use vfio_bindings::bindings::vfio::{self, vfio_info_cap_header, vfio_iommu_type1
 
 const SIZE: usize = size_of::<vfio_iommu_type1_info>();
 
-/// The page sizes of the domain: 4 KiB, 2 MiB and 1 GiB; without one, everything above a page.
+/// Page sizes of a domain (4 KiB, 2 MiB, 1 GiB), and without a domain (any size from 4 KiB on).
 const DOMAIN_PAGE_SIZES: u64 = 0x4020_1000;
 const ANY_PAGE_SIZE: u64 = !(PAGE_BYTES - 1);
 
-/// A chain of capabilities: each says where the next one begins, counted from the structure's
-/// beginning.
+/// A chain of capabilities. Each has the offset of the next one, from the start of the structure.
 #[derive(Debug, Default)]
 struct Chain {
     bytes: Vec<u8>,
@@ -48,7 +47,8 @@ impl Chain {
 }
 
 impl Type1 {
-    /// What dirty pages can be told, how many mappings more there can be, and where.
+    /// Returns the capabilities: dirty tracking, the number of available mappings, and the usable
+    /// ranges.
     fn capabilities(&self) -> Vec<u8> {
         let mut chain = Chain::default();
         let migration = [0, PAGE_BYTES, BITMAP_BYTES_MAX];
@@ -65,7 +65,7 @@ impl Type1 {
 }
 
 impl Machine {
-    /// EFAULT, EINVAL (size).
+    /// Handles GET_INFO. Fails with `EFAULT`, or `EINVAL` (size).
     pub(super) fn type1_info(
         &self,
         id: ContainerId,

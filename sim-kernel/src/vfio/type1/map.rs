@@ -1,9 +1,9 @@
-//! `VFIO_IOMMU_MAP_DMA` and `VFIO_IOMMU_UNMAP_DMA`: mappings, and their new addresses.
+//! `VFIO_IOMMU_MAP_DMA` and `VFIO_IOMMU_UNMAP_DMA`: mappings, and updates of their addresses.
 //!
-//! MAP makes one mapping or none. UNMAP of version 2 takes whole mappings only; version 1 takes a
-//! mapping whose first address is in the range, and nothing, successfully, where the range begins
-//! within one. That nothing was there is a success, too. How much was unmapped is told only by
-//! success.
+//! MAP creates one mapping or none. UNMAP of version 2 removes only whole mappings. Version 1
+//! removes each mapping whose first address is in the range; if the range begins within a mapping,
+//! it succeeds and removes none. A range without mappings is not an error. UNMAP reports the number
+//! of unmapped bytes only on success.
 //!
 //! Mirrors `vfio_dma_do_map`, `vfio_change_dma_owner` and `vfio_dma_do_unmap` of
 //! `drivers/vfio/vfio_iommu_type1.c`.
@@ -24,12 +24,12 @@ const GET_DIRTY: u32 = vfio::VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
 const ALL: u32 = vfio::VFIO_DMA_UNMAP_FLAG_ALL;
 const UNMAP_VADDR: u32 = vfio::VFIO_DMA_UNMAP_FLAG_VADDR;
 
-/// Whether an address or a length is none of the smallest page.
+/// Returns true if an address or a length is not a multiple of the smallest page size.
 fn is_misaligned(bytes: u64) -> bool {
     !bytes.is_multiple_of(PAGE_BYTES)
 }
 
-/// A range; EOVERFLOW over the top.
+/// Returns the range. Fails with `EOVERFLOW` if it exceeds the address space.
 fn range_of(iova: u64, size_bytes: u64) -> SyscallResult<IovaRange> {
     IovaRange::of(Iova(iova), size_bytes).ok_or(fail(Errno::EOVERFLOW))
 }
@@ -68,8 +68,11 @@ impl Machine {
         }
     }
 
-    /// EEXIST, ENOSPC, EINVAL (addresses that cannot be mapped), what pinning says, and EINVAL
-    /// where dirty pages are tracked and there are too many.
+    /// Creates a mapping.
+    ///
+    /// # Errors
+    /// `EEXIST`; `ENOSPC`; `EINVAL` (outside the usable ranges, or too many pages for dirty
+    /// tracking); and the errors of pinning.
     fn new_dma(
         &mut self,
         pid: Pid,
@@ -106,7 +109,10 @@ impl Machine {
         Ok(())
     }
 
-    /// ENOENT, EINVAL (not awaited, or another range), ENOMEM.
+    /// Gives a mapping its new address.
+    ///
+    /// # Errors
+    /// `ENOENT`; `EINVAL` (not invalidated, or another range); `ENOMEM`.
     fn give_vaddr(
         &mut self,
         pid: Pid,
@@ -128,8 +134,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_change_dma_owner`: nothing within one memory map, and before 6.3 nothing at all.
-    /// ENOMEM.
+    /// Makes the caller the owner of a mapping (`vfio_change_dma_owner`). Has no effect within one
+    /// memory map, or before 6.3. Fails with `ENOMEM`.
     fn change_dma_owner(&mut self, pid: Pid, dma: &mut Dma) -> SyscallResult<()> {
         let mm = self.mm(pid);
         if mm == dma.mm || self.profile.charges_tasks() {
@@ -148,8 +154,11 @@ impl Machine {
         Ok(())
     }
 
-    /// `vfio_iommu_type1_unmap_dma`. EFAULT, EINVAL (size, flags), what the bitmap says, EBUSY,
-    /// EINVAL, EOVERFLOW; EFAULT also when all is done and cannot be told.
+    /// Handles UNMAP (`vfio_iommu_type1_unmap_dma`).
+    ///
+    /// # Errors
+    /// `EFAULT`; `EINVAL` (size, flags); the errors of the bitmap; `EBUSY`; `EINVAL`; `EOVERFLOW`.
+    /// `EFAULT` also if the result cannot be written after everything was unmapped.
     pub(super) fn type1_unmap(
         &mut self,
         id: ContainerId,
@@ -185,7 +194,7 @@ impl Machine {
         request.user.write(0, &unmap.0)
     }
 
-    /// The checks before anything is touched.
+    /// Validates the range of an UNMAP. Changes no state.
     fn range_to_unmap(
         &self,
         id: ContainerId,
@@ -221,16 +230,17 @@ impl Machine {
         Ok(range)
     }
 
-    /// The mappings that an unmap of a range takes, lowest first.
+    /// Returns the first addresses of the mappings that an unmap of a range removes, lowest first.
     fn dmas_to_unmap(&self, id: ContainerId, range: &IovaRange) -> Vec<u64> {
         let iommu = self.type1(id).expect("looked up before");
         let found = iommu.within(range);
-        // Only version 1 comes here with a range that begins within a mapping.
+        // Only version 1 accepts a range that begins within a mapping.
         let is_cut = found.first().is_some_and(|iova| *iova < range.first.0);
         if is_cut { Vec::new() } else { found }
     }
 
-    /// Marks mappings; EINVAL where one is marked, and then none of this call's is.
+    /// Invalidates the addresses of mappings. Fails with `EINVAL`, without a change, if one is
+    /// invalid already.
     fn forget_vaddrs(&mut self, id: ContainerId, range: &IovaRange) -> SyscallResult<u64> {
         let found = self.dmas_to_unmap(id, range);
         if found.iter().any(|iova| self.dma_at(id, *iova).vaddr_invalid) {
@@ -245,8 +255,8 @@ impl Machine {
         Ok(unmapped)
     }
 
-    /// Removes mappings, and tells of each which pages are dirty. EFAULT leaves the one that cannot
-    /// be told of, and those behind it.
+    /// Removes mappings and reports the dirty pages of each. On `EFAULT`, the mapping whose report
+    /// failed and all later ones remain.
     fn remove_range(
         &mut self,
         id: ContainerId,

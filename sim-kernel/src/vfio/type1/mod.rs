@@ -1,34 +1,37 @@
-//! The type1 IOMMU of a container: what its mappings are, and what becomes of them as groups come
-//! and go.
+//! The type1 IOMMU of a container: its mappings, and the effect of groups that join and leave.
 //!
-//! A mapping (`struct vfio_dma`) is one MAP: addresses of the process that made it. With a group of
-//! real devices in the container there is a domain, and every mapping is pinned at once and charged
-//! to `mm_struct::locked_vm` (VmLck) of its owner; without one nothing is pinned. VmPin never
-//! counts. Who had `CAP_IPC_LOCK` when it mapped is charged, too, but without a limit.
+//! A mapping (`struct vfio_dma`) is created by one MAP, from addresses of the calling process. With
+//! a group of real devices in the container there is a domain, and every mapping is pinned
+//! immediately and charged to `mm_struct::locked_vm` (VmLck) of its owner. Without one, no page is
+//! pinned. VmPin is never charged. An owner that had `CAP_IPC_LOCK` when it mapped is charged, too,
+//! but without a limit.
 //!
-//! **New addresses** (`VFIO_UPDATE_VADDR`): UNMAP with VADDR marks mappings, which stay mapped and
-//! pinned, so DMA goes on; MAP with VADDR of exactly the same range gives each its new address, and
-//! makes the caller its owner: the caller is charged, the old owner is not any more, where its
-//! memory map still lives.
+//! **Address updates** (`VFIO_UPDATE_VADDR`): UNMAP with VADDR invalidates the addresses of
+//! mappings. They stay mapped and pinned, so DMA continues. MAP with VADDR of exactly the same
+//! range gives a mapping its new address and makes the caller its owner: the caller is charged, and
+//! the old owner is uncharged if its memory map still exists.
 //!
-//! Hazards, all of them how the interface works:
-//! * A mapping is taken over by itself. Whoever fails or dies between two leaves a mixture of
-//!   owners, and UNMAP with VADDR over the mixture is refused: one of them is marked already.
-//! * Nothing compares what the new address leads to with the pages that are pinned.
-//! * A mark cannot be taken back but by giving an address, and while one is left no group can join.
-//! * A group that joins later has the mappings pinned at the *caller's* addresses, and their owner
-//!   charged.
+//! Hazards, all inherent in the interface:
+//! * Ownership changes mapping by mapping. A process that fails or dies between two leaves mixed
+//!   owners, and UNMAP with VADDR of the entire range is then refused, because some mappings are
+//!   already invalidated.
+//! * The kernel does not compare the memory at the new address with the pinned pages.
+//! * An invalidation can be undone only by giving an address, and no group can join while a mapping
+//!   is invalidated.
+//! * When a group joins later, the mappings are pinned at the *caller's* addresses but charged to
+//!   their owner.
 //!
-//! Before 6.3 a mapping belonged to the *task* that made it, for good: a new address was only that.
-//! What was given back went to the memory map that the task had by then, which after an `execve`
-//! had never been charged, and nobody knew what a mapping had cost whom. Emulated devices were not
-//! in the way of new addresses; whoever needed one that was gone waited for it.
+//! Before 6.3 a mapping belonged permanently to the *task* that made it, and an update changed only
+//! its address. Uncharging went to the memory map that the task had at that time, which after an
+//! `execve` had never been charged, and there was no record of the charge of a mapping. Emulated
+//! devices did not prevent address updates; an access that needed an invalidated address waited for
+//! the new one.
 //!
-//! Invariants: mappings are disjoint; all are pinned, or none; what a mapping was charged with is
-//! `locked_pages`, and a living memory map's share of VmLck is their sum (since 6.3).
+//! Invariants: mappings are disjoint; either all are pinned, or none; the charge of a mapping is
+//! `locked_pages`, and since 6.3 type1's share of a living memory map's VmLck is their sum.
 //!
-//! Absent: pages that emulated devices pin, device memory as a source (all pages are RAM), which
-//! way a mapping may be used, nesting.
+//! Absent: pages that emulated devices pin, device memory as a source (all pages are RAM), the read
+//! and write permissions of a mapping, nesting.
 //!
 //! Mirrors `drivers/vfio/vfio_iommu_type1.c`.
 
@@ -49,16 +52,16 @@ use handoff_model::abi::ids::{Iova, IovaRange, PAGE_BYTES, Pid};
 use handoff_model::abi::request as nr;
 use std::collections::BTreeMap;
 
-/// A type1 IOMMU.
+/// The type1 IOMMU of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Type1 {
-    /// Version 2: a range to unmap must not cut a mapping.
+    /// True for version 2: a range to unmap must not split a mapping.
     pub(super) is_v2: bool,
-    /// How many mappings it may have.
+    /// Maximum number of mappings.
     limit: u32,
-    /// By their first address.
+    /// Mappings by their first IOVA.
     dmas: BTreeMap<u64, Dma>,
-    /// Where can be mapped. Empty while no real group has been there: anywhere.
+    /// Usable ranges of IOVAs. Empty, which permits every range, until a real group has joined.
     ranges: Vec<IovaRange>,
     is_tracking: bool,
 }
@@ -68,22 +71,22 @@ pub(super) struct Type1 {
 pub(crate) struct Dma {
     vaddr: u64,
     size_bytes: u64,
-    /// The owner; before 6.3 only whose it is counts.
+    /// The owner. Before 6.3 only its process counts.
     pub(crate) mm: MmId,
-    /// Whether the owner had `CAP_IPC_LOCK`.
+    /// True if the owner had `CAP_IPC_LOCK`.
     lock_cap: bool,
-    /// Its address is gone, and a new one awaited.
+    /// True if the address was invalidated and a new one is awaited.
     vaddr_invalid: bool,
     pub(crate) locked_pages: u64,
     pub(crate) pins: Vec<Pin>,
-    /// Dirty pages; empty while nothing is tracked.
+    /// Dirty pages; empty while there is no tracking.
     bitmap: Vec<u64>,
 }
 
-/// `DMA_ENTRY_LIMIT`, as the module's parameter has it without being told.
+/// Default of the module parameter `dma_entry_limit`.
 pub(crate) const DMA_ENTRY_LIMIT: u32 = 65535;
 
-/// Everything that can be mapped with a domain: its aperture without what is reserved.
+/// Returns the ranges that are usable with a domain: its aperture without the reserved range.
 fn usable_ranges() -> Vec<IovaRange> {
     let iommu = Iommu::QEMU_VTD;
     let IovaRange { first, last } = iommu.aperture;
@@ -104,7 +107,7 @@ impl Type1 {
         self.limit - u32::try_from(self.dmas.len()).expect("within the limit")
     }
 
-    /// The lowest mapping that shares an address with `range` (`vfio_find_dma`).
+    /// Returns the lowest mapping that overlaps `range` (`vfio_find_dma`).
     fn find(&self, range: &IovaRange) -> Option<(u64, &Dma)> {
         let before = self.dmas.range(..=range.first.0).next_back();
         let before = before.filter(|(iova, dma)| dma.last(**iova) >= range.first.0);
@@ -112,7 +115,7 @@ impl Type1 {
         found.map(|(iova, dma)| (*iova, dma))
     }
 
-    /// Whether a range begins or ends within a mapping.
+    /// Returns true if a range begins or ends within a mapping.
     fn cuts(&self, range: &IovaRange) -> bool {
         let at = |address| IovaRange { first: address, last: address };
         let first = self.find(&at(range.first)).is_some_and(|(iova, _)| iova != range.first.0);
@@ -120,7 +123,7 @@ impl Type1 {
         first || last.is_some_and(|(iova, dma)| dma.last(iova) != range.last.0)
     }
 
-    /// The first addresses of the mappings in a range, and of those that reach into it.
+    /// Returns the first addresses of the mappings that overlap a range.
     fn within(&self, range: &IovaRange) -> Vec<u64> {
         let Some((first, _)) = self.find(range) else { return Vec::new() };
         self.dmas.range(first..=range.last.0).map(|(iova, _)| *iova).collect()
@@ -130,8 +133,8 @@ impl Type1 {
         self.ranges.is_empty() || self.ranges.iter().any(|usable| usable.contains(range))
     }
 
-    /// EINVAL where mappings lie in what an IOMMU reserves, or beyond its aperture when one was
-    /// told.
+    /// Fails with `EINVAL` if mappings overlap the reserved range of an IOMMU, or exceed its
+    /// aperture after a real group has set the usable ranges.
     fn fits(&self, hardware: &Iommu) -> SyscallResult<()> {
         let is_mapped = |range: IovaRange| self.find(&range).is_some();
         if !self.ranges.is_empty() && hardware.beyond_aperture().any(is_mapped) {
@@ -153,7 +156,7 @@ impl Dma {
         self.size_bytes / PAGE_BYTES
     }
 
-    /// Its last address where it begins at `iova`.
+    /// Returns the last address of a mapping that begins at `iova`.
     fn last(&self, iova: u64) -> u64 {
         iova + (self.size_bytes - 1)
     }
@@ -164,7 +167,7 @@ impl Dma {
 }
 
 impl Machine {
-    /// `vfio_iommu_type1_ioctl`.
+    /// Handles an ioctl on a type1 IOMMU (`vfio_iommu_type1_ioctl`).
     pub(super) fn type1_ioctl(
         &mut self,
         id: ContainerId,
@@ -179,10 +182,12 @@ impl Machine {
         }
     }
 
-    /// `vfio_iommu_type1_attach_group`: EBUSY while an address is awaited; for the first real group
-    /// EINVAL where mappings lie in what it reserves or beyond an aperture that was told, and what
-    /// pinning says. Before 6.3 the first real group waits for all addresses: EINTR (see
-    /// `would_block`).
+    /// Attaches a group (`vfio_iommu_type1_attach_group`). The first real group pins all mappings.
+    ///
+    /// # Errors
+    /// `EBUSY` while an address is awaited. For the first real group, `EINVAL` if mappings overlap
+    /// the reserved range or exceed a known aperture, and the errors of pinning; before 6.3 it
+    /// waits for all addresses instead of `EBUSY`, and fails with `EINTR` (see `would_block`).
     pub(super) fn attach_type1_group(
         &mut self,
         pid: Pid,
@@ -212,16 +217,16 @@ impl Machine {
         Ok(())
     }
 
-    /// Whether a group that joins would wait for addresses.
+    /// Returns true if a joining group would wait for addresses.
     pub(super) fn joining_waits(&self, id: ContainerId, group: u32) -> bool {
         let is_first = !self.is_emulated_group(group) && !self.has_real_group(id);
         let waits = |iommu: &Type1| iommu.awaits_vaddr() && iommu.fits(&Iommu::QEMU_VTD).is_ok();
         self.profile.waits_for_addresses() && is_first && self.type1(id).is_some_and(waits)
     }
 
-    /// `vfio_iommu_type1_detach_group`, of a group that has left: with the last real group nothing
-    /// is pinned any more, and with the last of all nothing is mapped. What it may have written is
-    /// dirty.
+    /// Detaches a group that has left the container (`vfio_iommu_type1_detach_group`). The last
+    /// real group unpins all mappings, and the last group removes them. All pages that it may have
+    /// written are dirty.
     pub(super) fn detach_type1_group(&mut self, id: ContainerId, group: u32) {
         if self.containers.get(id).groups.is_empty() {
             self.remove_dmas(id);
@@ -244,7 +249,7 @@ impl Machine {
         self.type1_mut(id).dmas.get_mut(&iova).expect("looked up before")
     }
 
-    /// Every mapping of every container.
+    /// Returns every mapping of every container.
     pub(crate) fn dmas(&self) -> impl Iterator<Item = (ContainerId, u64, &Dma)> {
         self.containers.iter().flat_map(|(id, container)| {
             let iommu = container.iommu.iter();

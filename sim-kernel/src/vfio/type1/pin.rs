@@ -1,12 +1,12 @@
-//! Pins of a type1 IOMMU and what they cost.
+//! Pins of a type1 IOMMU, and their accounting.
 //!
-//! Pages are counted where they are found: in chunks that are pinned, compared with the *caller's*
-//! limit and charged to the mapping's owner one after the other. So a limit that is too low shows
-//! before an address that is not there, when it is reached first. A failure leaves nothing.
+//! The kernel works in chunks: each chunk is pinned, checked against the *caller's* limit and
+//! charged to the mapping's owner. So a limit that is reached before an unmapped address fails
+//! first. A failure is rolled back completely.
 //!
-//! What is given back is given back to a memory map that lives; a dead one has taken its counter
-//! along. Before 6.3 that is whichever the owner has by then, so that VmLck falls below zero where
-//! that was never charged.
+//! Pages are uncharged only if the memory map still exists; a dead one has no counter any more.
+//! Before 6.3 the owner's current memory map is uncharged, so its VmLck becomes negative if it was
+//! never charged.
 //!
 //! Mirrors `vfio_pin_pages_remote`, `vfio_lock_acct`, `vfio_unmap_unpin` and `vfio_remove_dma` of
 //! `drivers/vfio/vfio_iommu_type1.c`.
@@ -21,7 +21,7 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Pid;
 
 impl Machine {
-    /// Pins a mapping at the caller's addresses. ENOMEM, EFAULT.
+    /// Pins a mapping at the caller's addresses. Fails with `ENOMEM` or `EFAULT`.
     pub(super) fn pin_dma(&mut self, pid: Pid, id: ContainerId, iova: u64) -> SyscallResult<()> {
         let mut dma = self.dma_at(id, iova).clone();
         self.pin_new_dma(pid, &mut dma)?;
@@ -29,12 +29,15 @@ impl Machine {
         Ok(())
     }
 
-    /// The memory map that a mapping is charged to.
+    /// Returns the memory map that a mapping is charged to.
     pub(crate) fn payer(&self, dma: &Dma) -> MmId {
         if self.profile.charges_tasks() { self.mm(dma.mm.pid) } else { dma.mm }
     }
 
-    /// ENOMEM, EFAULT; before 6.3 ESRCH where the owner is gone.
+    /// Pins a mapping that is not yet in the table.
+    ///
+    /// # Errors
+    /// `ENOMEM`; `EFAULT`; before 6.3 `ESRCH` if the owner has exited.
     pub(super) fn pin_new_dma(&mut self, pid: Pid, dma: &mut Dma) -> SyscallResult<()> {
         if self.shows_bar(pid, dma) {
             return Ok(());
@@ -60,8 +63,8 @@ impl Machine {
         Ok(())
     }
 
-    /// `follow_fault_pfn`: whether the caller has a BAR at these addresses, and its device answers.
-    /// A BAR is no memory: nothing is pinned and nobody pays.
+    /// Returns true if the caller has mapped an enabled BAR at these addresses
+    /// (`follow_fault_pfn`). A BAR is not memory: no page is pinned or charged.
     fn shows_bar(&self, pid: Pid, dma: &Dma) -> bool {
         let end = dma.vaddr + dma.size_bytes;
         let mut bars = self.process(pid).bars.iter();
@@ -72,7 +75,7 @@ impl Machine {
         })
     }
 
-    /// How many pages there are before the first that is not.
+    /// Returns the number of pages before the first one that is not mapped.
     fn leading_pages(&self, owner: Owner, dma: &Dma) -> u64 {
         let is_there = |pages| self.resolve_user(owner, dma.vaddr, 0..pages).is_ok();
         let (mut there, mut beyond) = (0, dma.pages() + 1);
@@ -99,7 +102,7 @@ impl Machine {
         }
     }
 
-    /// Unpins every mapping; they stay.
+    /// Unpins every mapping without removing it.
     pub(super) fn unpin_dmas(&mut self, id: ContainerId) {
         let mut dmas = std::mem::take(&mut self.type1_mut(id).dmas);
         for dma in dmas.values_mut() {
@@ -108,7 +111,7 @@ impl Machine {
         self.type1_mut(id).dmas = dmas;
     }
 
-    /// Removes a mapping; → how many bytes it had.
+    /// Removes a mapping and returns its size in bytes.
     pub(super) fn remove_dma(&mut self, id: ContainerId, iova: u64) -> u64 {
         let mut dma = self.type1_mut(id).dmas.remove(&iova).expect("looked up before");
         self.unpin_dma(&mut dma);

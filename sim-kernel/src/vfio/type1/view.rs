@@ -1,7 +1,7 @@
-//! What can be seen of type1 IOMMUs: page sets, mappings and reach, told as an iommufd's are.
+//! View of type1 IOMMUs: page sets, mappings and reach, in the same format as an iommufd's.
 //!
-//! A mapping is a page set of its own and one area over it. A container is numbered behind all
-//! contexts, and the one address space that it has is number 0, which no object of an iommufd has.
+//! Each mapping is a page set with one area. Containers are numbered from 256, above all contexts,
+//! and their single address space is number 0, which no object of an iommufd has.
 
 use crate::iommufd::Pin;
 use crate::machine::Machine;
@@ -10,7 +10,7 @@ use crate::vfio::type1::Dma;
 use handoff_model::abi::ids::{Iova, IovaRange, ObjectId, PAGE_BYTES};
 use handoff_model::abi::view::{Account, MappingView, PageRef, PageRun, PageSetView, Reach};
 
-/// The number of the first container in a view.
+/// Number of the first container in a view.
 const FIRST: u32 = 1 << 8;
 
 const ADDRESS_SPACE: ObjectId = ObjectId(0);
@@ -19,7 +19,7 @@ fn number(id: ContainerId) -> u32 {
     FIRST + u32::from(id.0)
 }
 
-/// Where pages of a mapping show.
+/// Returns the addresses at which a run of pages is visible.
 fn reach(iova: u64, pin: &Pin, pinned: bool) -> Reach {
     let first = iova + pin.index * PAGE_BYTES;
     let range = IovaRange { first: Iova(first), last: Iova(first + pin.pages * PAGE_BYTES - 1) };
@@ -27,14 +27,14 @@ fn reach(iova: u64, pin: &Pin, pinned: bool) -> Reach {
 }
 
 impl Machine {
-    /// The pages of a mapping, as far as they are pinned or can be found at the owner's addresses.
+    /// Returns a page of a mapping if it is pinned or can be resolved at the owner's addresses.
     fn found(&self, dma: &Dma, index: u64) -> Option<Pin> {
         let range = index..index + 1;
         let pinned = dma.pins.iter().find_map(|pin| pin.clipped(&range));
         pinned.or_else(|| self.looked_up(dma, index))
     }
 
-    /// What the kernel finds at the owner's addresses.
+    /// Resolves a page at the owner's addresses.
     fn looked_up(&self, dma: &Dma, index: u64) -> Option<Pin> {
         let range = index..index + 1;
         self.resolve_user(self.owner(dma.mm.pid), dma.vaddr, range)
@@ -61,7 +61,7 @@ impl Machine {
         })
     }
 
-    /// The mappings, whose page sets are numbered from `first_set` on.
+    /// Returns the mappings. Their page sets are numbered from `first_set`.
     pub(crate) fn view_dma_mappings(&self, first_set: u32) -> impl Iterator<Item = MappingView> {
         self.dmas().zip(first_set..).map(|((container, iova, dma), page_set)| MappingView {
             context: number(container),
@@ -76,14 +76,15 @@ impl Machine {
         self.container_of(id).map(|container| (number(container), ADDRESS_SPACE))
     }
 
-    /// Everything that a device in a container reaches by itself. An emulated one does through the
-    /// kernel only.
+    /// Returns the memory that a device in a container reaches by DMA. An emulated device accesses
+    /// memory only through the kernel.
     pub(crate) fn view_container_reach(&self, container: ContainerId) -> Vec<Reach> {
         let dmas = self.type1(container).into_iter().flat_map(|iommu| &iommu.dmas);
         dmas.flat_map(|(iova, dma)| dma.pins.iter().map(|pin| reach(*iova, pin, true))).collect()
     }
 
-    /// The page behind an address: pinned, or for an emulated device looked up.
+    /// Returns the page at an address: the pinned one, or for an emulated device the one at the
+    /// owner's addresses.
     pub(crate) fn reach_in_container(
         &self,
         container: ContainerId,

@@ -1,15 +1,16 @@
-//! Random calls by several processes, in lockstep on the simulated kernel and on another one.
+//! Differential testing: random calls by several processes, in lockstep on the simulated kernel and
+//! on another one.
 //!
-//! The simulated kernel is the reference: it says which steps make sense next (`generate`), and
-//! what each must come back with. The other kernel is an [`Target`]. After every step the answers,
-//! with all that a kernel writes back, must be equal, and so must what is seen of every process
-//! ([`ProcessObservation`]). Numbers that a kernel is free to choose (addresses of mappings) the
-//! other kernel is asked to choose likewise.
+//! The simulated kernel is the reference: `generate` derives plausible next steps from its state,
+//! and it defines the expected answers. The other kernel is a [`Target`]. After every step the
+//! answers, including all output fields, must be equal, and so must the observation of every
+//! process ([`ProcessObservation`]). Numbers that a kernel may choose (addresses of mappings) are
+//! passed to the other kernel as requests.
 //!
-//! The first difference ends the run. It is made as short as it can be, step by step left out, and
-//! told as a story. A run is its seed: the same seed and the same kernels give the same steps.
+//! The first difference ends the run. It is shrunk by leaving out steps, and reported with its
+//! steps. A run is determined by its seed and the two kernels.
 
-/// A union whose members are boxed: dozens of nested unions by type take a compiler minutes.
+/// A union with boxed members: dozens of nested unions in one type take minutes to compile.
 macro_rules! one_of {
     ($($weight:expr => $member:expr),+ $(,)?) => {
         proptest::strategy::Union::new_weighted(vec![$(($weight, $member.boxed())),+])
@@ -38,80 +39,80 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Something that happens.
+/// A step of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A process makes a call.
     Call(Pid, Call),
-    /// A process begins, with nothing.
+    /// A new process starts with no descriptors.
     Spawn(ProcessSpec),
-    /// A process has a child.
+    /// A process forks.
     Fork(Pid),
     /// A process is killed.
     Kill(Pid),
     /// A process executes a new program.
     Exec(Pid),
-    /// Two processes get the ends of a pair of sockets.
+    /// Two processes get the ends of a socket pair.
     Pair(Pid, Pid),
 }
 
-/// What a step came back with, and what is seen after it.
+/// The answer of a step, and the observations after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct After {
-    /// The answer of a call.
+    /// The answer, if the step was a call.
     pub answer: Option<CallResult>,
-    /// The processes that live.
+    /// Observations of the living processes.
     pub seen: BTreeMap<Pid, ProcessObservation>,
 }
 
-/// What is seen of a process.
+/// Observation of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessObservation {
-    /// VmPin.
+    /// VmPin, in pages.
     pub vm_pin_pages: i64,
-    /// VmLck.
+    /// VmLck, in pages.
     pub vm_lck_pages: i64,
 }
 
-/// How much to do.
+/// Size and seed of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// At least so many calls, in all cases together.
+    /// Minimum number of calls in all cases together.
     pub calls: u64,
-    /// Steps of a case.
+    /// Number of random steps in a case.
     pub steps: usize,
-    /// What the run depends on.
+    /// The seed that determines the run.
     pub seed: u64,
 }
 
-/// What came of a run.
+/// Report of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Cases begun, each from nothing.
+    /// Number of cases, each starting without processes.
     pub cases: u64,
-    /// Calls made, by name: how many there were, and how many were refused.
+    /// Calls by name: how many were made, and how many failed.
     pub calls: BTreeMap<&'static str, (u64, u64)>,
-    /// Branches of the simulator that refused something.
+    /// Branches of the simulator that refused a call.
     pub refusals: BTreeSet<Failure>,
     /// The first difference.
     pub difference: Option<Difference>,
 }
 
-/// A difference, as short as it could be made.
+/// A difference, after shrinking.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// The case's number.
+    /// Number of the case.
     pub case: u64,
-    /// What led to it, with what the simulated kernel says after each.
+    /// The steps that lead to the difference, with the simulated kernel's result of each.
     pub steps: Vec<(Step, After)>,
-    /// What the other kernel says after the last one.
+    /// The other kernel's result of the last step.
     pub other: After,
-    /// What went wrong with the other kernel's processes themselves.
+    /// The error of the other target itself.
     pub error: Option<String>,
 }
 
-/// Runs until the plan is done or something differs. The arm is the kernel that `profile`
-/// simulates; `tell` is told of every step before the arm does it.
+/// Runs until the plan is complete or a difference is found. `arm` must be the kernel that
+/// `profile` simulates; `tell` is called with every step before the target makes it.
 pub fn run(
     plan: Plan,
     profile: Profile,
@@ -123,13 +124,13 @@ pub fn run(
     RUNS[position.expect("every profile is listed")](plan, arm)
 }
 
-/// Every profile that can be the reference: released kernels, and the one that was only proposed.
+/// Returns every profile that can be the reference: the released kernels, and the proposed one.
 fn profiles() -> impl Iterator<Item = Profile> {
     Profile::all().chain(Profile::by_name("rfc-v1"))
 }
 
-/// A run for each of [`profiles`], in that order: proptest's reference state machine is a type
-/// without a value, so the profile is a parameter of the type.
+/// The run function of each of [`profiles`], in that order. Proptest's reference state machine is a
+/// type without a value, so the profile is a parameter of the type.
 const RUNS: [fn(Plan, &mut Other<'_>) -> Report; 7] =
     [run_as::<0>, run_as::<1>, run_as::<2>, run_as::<3>, run_as::<4>, run_as::<5>, run_as::<6>];
 
@@ -148,7 +149,7 @@ fn run_as<const PROFILE: usize>(plan: Plan, arm: &mut Other<'_>) -> Report {
     report
 }
 
-/// A case that differs, with smaller arguments and with steps left out as long as it differs.
+/// Shrinks a case that differs: smaller arguments first, then fewer steps, as long as it differs.
 fn shortest<const PROFILE: usize>(
     mut found: Difference,
     tree: &mut impl ValueTree<Value = Case>,
@@ -182,17 +183,17 @@ struct Other<'a> {
     tell: &'a mut dyn FnMut(&Step),
 }
 
-/// Where a case begins, its steps, and how many of them were done.
+/// A case: initial state, steps, and a counter of the steps that were made.
 type Case = (State, Vec<Step>, Option<Arc<AtomicUsize>>);
 
-/// Every case has a generator of its own, so that it can be made again without those before it.
+/// Returns the generator of a case. Each case has its own, so that it can be reproduced alone.
 fn runner(seed: u64, case: u64) -> TestRunner {
     let words = [seed, case, 0, 0].map(u64::to_le_bytes);
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &words.concat());
     TestRunner::new_with_rng(Config::default(), rng)
 }
 
-/// A case from its beginning; → where it first differs.
+/// Runs a case from its beginning. Returns its first difference.
 fn differs<const PROFILE: usize>(
     (start, steps, count): Case,
     arm: &mut Other<'_>,
@@ -202,7 +203,7 @@ fn differs<const PROFILE: usize>(
     lockstep::<PROFILE>(&all, arm, count.as_deref(), report)
 }
 
-/// Does the steps on both, from nothing; → where they first differ.
+/// Makes the steps on both kernels, starting without processes. Returns the first difference.
 fn lockstep<const PROFILE: usize>(
     steps: &[Step],
     other: &mut Other<'_>,
@@ -239,12 +240,12 @@ fn lockstep<const PROFILE: usize>(
     None
 }
 
-/// The profile with a number.
+/// Returns the profile with a number.
 fn profile<const PROFILE: usize>() -> Profile {
     profiles().nth(PROFILE).expect("a profile")
 }
 
-/// Does a step on an arm. A new mapping is asked for where the reference has it.
+/// Makes a step on a target. A new mapping is requested at the reference's address.
 fn perform(arm: &mut dyn Target, step: &Step, expected: &After) -> After {
     let answer = match step {
         Step::Call(pid, call) => {
@@ -283,7 +284,7 @@ fn perform(arm: &mut dyn Target, step: &Step, expected: &After) -> After {
 }
 
 impl Report {
-    /// All calls.
+    /// Returns the number of all calls.
     pub fn count(&self) -> u64 {
         self.calls.values().map(|(all, _)| all).sum()
     }
@@ -319,14 +320,14 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "a difference in case {}, after these steps:", self.case)?;
+        writeln!(f, "difference in case {}, after these steps:", self.case)?;
         for (step, after) in &self.steps {
             writeln!(f, "  {}", describe(step, after))?;
         }
         let expected = self.steps.last().map(|(_, after)| after);
         writeln!(f, "simulated: {expected:?}")?;
         writeln!(f, "other:     {:?}", self.other)?;
-        self.error.iter().try_for_each(|error| writeln!(f, "trouble:   {error}"))
+        self.error.iter().try_for_each(|error| writeln!(f, "error: {error}"))
     }
 }
 
@@ -339,7 +340,7 @@ fn describe(step: &Step, after: &After) -> String {
     }
 }
 
-/// Where the reference has mapped something, for [`Target::call_at`].
+/// The address of the reference's mapping, for [`Target::call_at`].
 pub type Place = Option<Va>;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Ioctls as bytes: forms that no [`Call`] has, and structures with one thing wrong.
+//! Ioctls as bytes: variants that no [`Call`] has, and structures with one mutation.
 
 use handoff_model::abi::argument::{Argument, Ioctl, Pointee, Structure};
 use handoff_model::abi::call::Call;
@@ -8,14 +8,14 @@ use handoff_model::abi::uapi;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// An ioctl of words.
+/// Returns an ioctl of 32-bit words.
 pub(super) fn raw(fd: Fd, request: u32, words: &[u32], pointees: Vec<Pointee>) -> Call {
     let bytes = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
     let argument = Argument::Structure(Structure { bytes, read_only: false, pointees });
     Call::Ioctl { fd, ioctl: Ioctl { request, argument } }
 }
 
-/// The same as bytes.
+/// Encodes a call as bytes.
 fn as_bytes(call: &Call) -> Option<(Fd, u32, Structure)> {
     let (fd, Ioctl { request, argument }) = uapi::encode(call)?;
     match argument {
@@ -24,7 +24,7 @@ fn as_bytes(call: &Call) -> Option<(Fd, u32, Structure)> {
     }
 }
 
-/// A map or copy whose IOVA the kernel chooses.
+/// Returns a map or copy with an IOVA that the kernel chooses.
 pub(super) fn automatic(call: &Call) -> Call {
     const FLAGS: usize = 4;
     const FIXED: u8 = 1;
@@ -33,18 +33,18 @@ pub(super) fn automatic(call: &Call) -> Call {
     Call::Ioctl { fd, ioctl: Ioctl { request, argument: Argument::Structure(structure) } }
 }
 
-/// How to spoil a structure.
+/// A mutation of a structure.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mutation {
-    /// A word of it.
+    /// Replaces a word.
     Word(u32),
-    /// One byte more, and something in it or not.
+    /// Appends this byte, and increases the size.
     Longer(u8),
-    /// Bytes less, and said so.
+    /// Decreases the size without removing bytes.
     Shorter(usize),
-    /// Bytes less than said.
+    /// Removes bytes without decreasing the size.
     CutOff(usize),
-    /// It cannot be written.
+    /// Makes the structure read-only.
     ReadOnly,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn mutations() -> impl Strategy<Value = Mutation> {
     ]
 }
 
-/// The call with something wrong about its structure; `None` for a call without one.
+/// Mutates the structure of a call; `None` for a call without one.
 pub(super) fn spoil(call: &Call, at: prop::sample::Index, how: Mutation) -> Option<Call> {
     let (fd, request, mut structure) = as_bytes(call)?;
     let bytes = &mut structure.bytes;
@@ -68,8 +68,8 @@ pub(super) fn spoil(call: &Call, at: prop::sample::Index, how: Mutation) -> Opti
     match how {
         Mutation::Word(word) => {
             let place = at.index(bytes.len() / 4) * 4;
-            // Small numbers are descriptors that every process has, on other things in other
-            // worlds.
+            // Small numbers are standard descriptors, which refer to different files on the two
+            // kernels.
             let is_fd = matches!(request, nr::IOMMU_IOAS_MAP_FILE | nr::VFIO_DEVICE_SET_IRQS)
                 || request == nr::VFIO_DEVICE_BIND_IOMMUFD;
             if is_fd && word < 3 {

@@ -1,5 +1,5 @@
-//! How a case begins: a small VMM and whom it shares with, so that random steps have something to
-//! meet.
+//! The beginning of a case: a small VMM and a second process, so that random steps find state to
+//! act on.
 
 use super::Step;
 use super::generate::mock::mock_device;
@@ -8,14 +8,15 @@ use handoff_model::abi::call::{Call, DeviceCall, FileCall, IommufdCall, MemoryCa
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid};
 use proptest::prelude::*;
 
-/// Descriptors, as they are given.
+/// Descriptors, in the order in which they are assigned.
 const IOMMUFD: Fd = Fd(3);
 const MEMFD: Fd = Fd(4);
 const DEVICE: Fd = Fd(5);
 const SPACES: [ObjectId; 2] = [ObjectId(1), ObjectId(2)];
 
-/// Nothing at all, or a process with a context of two address spaces, of which a device is attached
-/// to the first, with some areas, and a child that shares it all or a stranger with a socket.
+/// Generates either two bare processes, or a process whose context has two IOASes, a device
+/// attached to the first, and some areas, together with a child that shares it all or an unrelated
+/// process with a socket.
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let areas = prop::collection::vec((0..6u64, 1..5u64, 0..2usize), 0..4);
     let first = (spec(), any::<bool>(), any::<bool>(), any::<bool>(), areas);

@@ -1,4 +1,4 @@
-//! The reference: the simulated kernel as proptest's state machine.
+//! The reference: the simulated kernel as a proptest state machine.
 
 use super::state::State;
 use super::{After, Step};
@@ -9,11 +9,11 @@ use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 use proptest_state_machine::ReferenceStateMachine;
 
-/// The kernel of the profile with this number ([`Profile::all`](handoff_sim_kernel::Profile::all)).
+/// The kernel of the profile with this number (the order of `profiles`).
 #[derive(Debug)]
 pub(super) struct Reference<const PROFILE: usize>;
 
-/// The state after these steps, which are the prologue of a case.
+/// Returns the state after the prologue of a case.
 fn begin<const PROFILE: usize>(steps: Vec<Step>) -> State {
     let start = State::nothing(super::profile::<PROFILE>());
     let state = steps.iter().fold(start, Reference::<PROFILE>::apply);
@@ -32,7 +32,7 @@ impl<const PROFILE: usize> ReferenceStateMachine for Reference<PROFILE> {
         generate::step(state)
     }
 
-    /// Steps of processes that live, and not more processes than a few.
+    /// Accepts steps of living processes, and a bounded number of processes.
     fn preconditions(state: &State, step: &Step) -> bool {
         const PROCESSES_MAX: usize = 4;
         let alive = |pid: &Pid| state.processes.contains(pid) && state.machine.alive(*pid);

@@ -1,5 +1,5 @@
-//! The state of a run: the simulated machine, and the objects, mappings and files that the next
-//! steps may concern.
+//! State of a run: the simulated machine, and the objects, mappings and files that the next steps
+//! may use.
 
 use super::{After, ProcessObservation, Step};
 use crate::target::simulated::SimulatedTarget;
@@ -18,51 +18,51 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
 
-/// `IOMMU_TEST_OP_*` that make a mock device.
+/// `IOMMU_TEST_OP_*` that create a mock device.
 pub(super) const MOCK_DOMAIN: u32 = 2;
 pub(super) const MOCK_DOMAIN_FLAGS: u32 = 12;
 
-/// Where addresses begin.
+/// Lowest IOVA that steps use by preference.
 pub(super) const BASE: u64 = 0x1000_0000;
 
-/// The machine, and what is known of it.
+/// The machine, and the test's knowledge of it.
 #[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) machine: Machine,
-    /// The steps that came before the first random one.
+    /// The steps before the first random one.
     pub(super) prologue: Vec<Step>,
-    /// Every process that ever was.
+    /// Every process that was ever created.
     pub(super) processes: Vec<Pid>,
-    /// What was told of each context; a file's name is used again when it is gone.
+    /// Known objects of each context, by its file. A file's name is reused after its release.
     pub(super) known: BTreeMap<FileRef, Known>,
     /// The context of each bound device file.
     pub(super) bound: BTreeMap<FileRef, FileRef>,
-    /// A mock device was made. Then no real one is bound: a real IOMMU takes the domain of a mock
-    /// one for its own, and the kernel hangs.
+    /// True if a mock device was created. Then no real device is bound, because a real IOMMU takes
+    /// a mock domain for its own and the kernel hangs.
     pub(super) has_mock: bool,
-    /// A charge of a dead memory map was not given back (H3). What pins or unpins then hangs a real
-    /// kernel.
+    /// True if a dead memory map was not uncharged (H3). On a real kernel, pinning or unpinning
+    /// then hangs.
     pub(super) is_stuck: bool,
-    /// Mappings: whose, where, how long.
+    /// Mappings: process, address, length in bytes.
     pub(super) mappings: Vec<(Pid, Va, u64)>,
-    /// Of the last step.
+    /// Result of the last step.
     pub(super) after: Option<After>,
-    /// Of the last step: which branch refused.
+    /// The branch that refused the last step.
     pub(super) refusal: Option<Failure>,
 }
 
-/// Objects of a context.
+/// Known objects of a context.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     pub(super) spaces: BTreeSet<ObjectId>,
-    /// HWPTs, devices, and whatever else may have been made.
+    /// HWPTs, devices, and other objects that may have been created.
     pub(super) others: BTreeSet<ObjectId>,
 }
 
-/// Limits on locked memory that are often met, in pages.
+/// Limits on locked memory in pages; low ones are reached often.
 const LIMITS: [u64; 5] = [0, 4, 8, 16, u64::MAX];
 
-/// A process of any kind.
+/// Generates a process of any kind.
 pub(super) fn spec() -> impl Strategy<Value = ProcessSpec> {
     let uid = prop::sample::select(vec![0, 1000, 1000, 1000, 1001]);
     (uid, prop::bool::weighted(0.2), prop::sample::select(&LIMITS)).prop_map(
@@ -75,7 +75,7 @@ pub(super) fn spec() -> impl Strategy<Value = ProcessSpec> {
 }
 
 impl State {
-    /// No process yet.
+    /// Returns the state without processes.
     pub(super) fn nothing(profile: Profile) -> Self {
         Self {
             machine: SimulatedTarget::new(profile).machine().clone(),
@@ -91,7 +91,7 @@ impl State {
         }
     }
 
-    /// The processes that live.
+    /// Returns the living processes.
     pub(super) fn alive(&self) -> Vec<Pid> {
         self.processes.iter().copied().filter(|pid| self.machine.alive(*pid)).collect()
     }
@@ -110,28 +110,28 @@ impl State {
         answer
     }
 
-    /// Whether a call of a process that lives comes back with what can be compared, and leaves what
-    /// goes with the process.
+    /// Returns true if a call of a living process returns without waiting, its answer can be
+    /// compared, and its effects end with the process.
     pub(super) fn can_compare(&self, pid: Pid, call: &Call) -> bool {
         let kind = |fd: Fd| self.kind(pid, fd);
         match call {
-            // The other kernel's door takes away only what was mapped through it.
+            // The other kernel's `Kernel` implementation unmaps only what it has mapped.
             Call::Memory(MemoryCall::Munmap { va, length_bytes }) => {
                 self.mappings.contains(&(pid, *va, *length_bytes))
             }
-            // A socket that is sent over a socket goes when the kernel collects garbage.
+            // A socket in flight over a socket is released only by the kernel's garbage collection.
             Call::Socket(SocketCall::Send { fds, .. }) => {
                 !fds.iter().any(|fd| kind(*fd) == Some(FileKind::Socket))
             }
-            // Elsewhere than on an eventfd, it may wait.
+            // A read of another file may wait.
             Call::File(FileCall::ReadEvent { fd }) => kind(*fd) == Some(FileKind::Eventfd),
-            // No other call that the generator makes may wait.
+            // No other call of the generator may wait.
             Call::File(_)
             | Call::Memory(_)
             | Call::Process(_)
             | Call::Socket(_)
             | Call::Guest(_) => true,
-            // Also one whose bytes were spoiled.
+            // This includes calls with mutated bytes.
             Call::Iommufd(_)
             | Call::Device(_)
             | Call::Container(_)
@@ -142,17 +142,17 @@ impl State {
         }
     }
 
-    /// What a descriptor is open on.
+    /// Returns the kind of a descriptor's file.
     fn kind(&self, pid: Pid, fd: Fd) -> Option<FileKind> {
         self.machine.kind_of(pid, fd)
     }
 
-    /// The open file of a descriptor.
+    /// Returns the open file of a descriptor.
     fn file(&self, pid: Pid, fd: Fd) -> Option<FileRef> {
         self.machine.file_of(pid, fd)
     }
 
-    /// Remembers what was made, and forgets what is gone.
+    /// Records created resources, and forgets released ones.
     fn note(&mut self, pid: Pid, call: &Call, answer: &CallResult) {
         let Ok(reply) = answer else { return };
         match call {
@@ -161,7 +161,7 @@ impl State {
             Call::Iommufd(call) => self.note_iommufd(pid, call, reply),
             Call::Device(call) => self.note_device(pid, call, reply),
             Call::Ioctl { fd, ioctl } => self.note_bytes(pid, *fd, ioctl, reply),
-            // They neither map memory nor make an object of a context.
+            // They neither map memory nor create an object in a context.
             Call::Process(_)
             | Call::Socket(_)
             | Call::Guest(_)
@@ -217,7 +217,8 @@ impl State {
         }
     }
 
-    /// The objects of the context of a descriptor, or of the one to which its device is bound.
+    /// Returns the known objects of a descriptor's context, or of the context to which its device
+    /// is bound.
     fn known_at(&mut self, pid: Pid, fd: Fd) -> Option<&mut Known> {
         let file = self.file(pid, fd)?;
         let context = self.bound.get(&file).copied().unwrap_or(file);
@@ -312,9 +313,9 @@ impl State {
     }
 }
 
-/// The file of a MAP_FILE. One that leads back to the context (itself, a device that is bound to
-/// it, a socket in which it waits) is never released again: the mapping keeps the file, and the
-/// file the mapping.
+/// Returns the file of a MAP_FILE. A file that refers back to the context (the iommufd itself, a
+/// device bound to it, a socket with it in flight) is never released: the mapping holds the file,
+/// and the file the mapping.
 fn mapped_file(call: &Call) -> Option<Fd> {
     let (_, ioctl) =
         uapi::encode(call).filter(|(_, ioctl)| ioctl.request == IOMMU_IOAS_MAP_FILE)?;
@@ -322,7 +323,7 @@ fn mapped_file(call: &Call) -> Option<Fd> {
     Some(Fd(i32::from_ne_bytes(*fd)))
 }
 
-/// Words of a structure that may be numbers of objects.
+/// Returns the words of a structure that may be object ids.
 fn objects(bytes: &[u8]) -> impl Iterator<Item = ObjectId> + '_ {
     const OBJECTS_MAX: u32 = 40;
     let words = bytes
@@ -332,7 +333,7 @@ fn objects(bytes: &[u8]) -> impl Iterator<Item = ObjectId> + '_ {
     words.filter(|word| (1..OBJECTS_MAX).contains(word)).map(ObjectId)
 }
 
-/// Whether it makes a mock device, where it succeeds.
+/// Returns true if the ioctl creates a mock device when it succeeds.
 fn makes_mock_device(ioctl: &Ioctl) -> bool {
     let op = ioctl.argument.bytes().get(4..).and_then(|rest| rest.first_chunk());
     let op = op.map(|bytes| u32::from_ne_bytes(*bytes));

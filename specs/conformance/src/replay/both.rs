@@ -1,4 +1,4 @@
-//! What a call leaves behind that both kernels carried out, by subsystem.
+//! Effects of a call that succeeded on both kernels, by subsystem.
 
 use super::Replay;
 use super::effects::is_cloexec;
@@ -11,7 +11,7 @@ use handoff_model::abi::ids::{Fd, Pid, Va};
 use handoff_model::trace::Event;
 
 impl Replay {
-    /// A call that both kernels carried out.
+    /// Records the effects of a call that succeeded on both kernels.
     pub(super) fn both(&mut self, event: &Event, made: &CompletedCall, recorded: &Reply) {
         let pid = made.pid;
         match &made.call {
@@ -97,7 +97,7 @@ impl Replay {
         }
     }
 
-    /// An ioctl that is told with its reply instead of its bytes.
+    /// Records the effects of a typed ioctl, which has a reply instead of bytes.
     fn both_ioctl(&mut self, pid: Pid, call: &Call, recorded: &Reply) {
         let asked = Asked::of(call).expect("an ioctl");
         if let Reply::Fd(fd) = recorded {
@@ -108,7 +108,7 @@ impl Replay {
         self.tie(pid, &asked);
     }
 
-    /// A file that a call has opened.
+    /// Records a file that a call has opened.
     fn opened(&mut self, event: &Event, pid: Pid, recorded: &Reply) {
         let Reply::Fd(fd) = recorded else { return };
         let simulated = self.meet(pid);
@@ -117,24 +117,25 @@ impl Replay {
         self.set_cloexec(pid, *fd, is_cloexec(event));
     }
 
-    /// A descriptor that a call has closed.
+    /// Records that a call has closed a descriptor.
     pub(super) fn closed(&mut self, pid: Pid, fd: Fd) {
         let closed = self.files.close(pid, fd);
         self.hang_up(&closed.into_iter().collect::<Vec<FileId>>());
     }
 
-    /// A file whose length a call has set.
+    /// Records that a call has set the length of a file.
     fn sized(&mut self, pid: Pid, fd: Fd) {
         let file = self.files.at(pid, fd).expect("the simulator has the same");
         self.files.set_sized(file);
     }
 
-    /// Memory that a call has unmapped.
+    /// Records that a call has unmapped memory.
     pub(super) fn unmapped(&mut self, pid: Pid, va: Va, length_bytes: u64) {
         self.memory.entry(pid).or_default().remove(va.0, length_bytes);
     }
 
-    /// A packet of a socket that the simulator has: it carries the files, here goes who they are.
+    /// Records which files a packet carries. The simulator has the socket and transfers the files
+    /// themselves.
     fn send(&mut self, pid: Pid, fd: Fd, fds: &[Fd]) {
         let Some(Kind::Packets { wire, end }) = self.files.kind_at(pid, fd) else { return };
         let parcel = |fd: &Fd| Some((self.files.at(pid, *fd)?, *fd));

@@ -1,13 +1,12 @@
-//! When two kernels have answered alike.
+//! Comparison of two kernels' answers.
 //!
-//! Errnos and out-fields are compared; of an ioctl every byte of its structure and of its buffers,
-//! also where it fails. Not compared is what a kernel is free to choose and what a trace cannot
-//! know: inode numbers, and the contents of memory and of device registers, because neither stores
-//! nor DMA are in a trace; nor whether a dead process had been reaped when it was killed once more.
-//! Descriptor numbers and addresses are compared, because the simulator is made to give the
-//! recorded ones.
+//! Errnos and output fields are compared; for an ioctl, every byte of its structure and of its
+//! buffers, even if it fails. Values that a kernel may choose or that a trace does not contain are
+//! not compared: inode numbers, the contents of memory and of device registers (neither stores nor
+//! DMA are recorded), and whether a dead process had been reaped when it was killed again.
+//! Descriptor numbers and addresses are compared, because the simulator is given the recorded ones.
 //!
-//! Which bytes of which ioctl are not comparable is the table [`UNKNOWN`].
+//! The table [`UNKNOWN`] lists the bytes of ioctls that cannot be compared.
 
 use super::ioctls::Asked;
 use handoff_model::abi::argument::{HexBytes, IoctlOutcome};
@@ -16,29 +15,29 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::PAGE_BYTES;
 use handoff_model::abi::request as nr;
 
-/// The most of a buffer that a recorder keeps.
+/// Maximum number of bytes of a buffer that a recorder keeps.
 pub(super) const KEPT_BYTES: usize = 64 * 1024;
 
 /// A buffer whose bytes cannot be compared.
 struct Unknown {
     request: u32,
-    /// Of tests.
+    /// The operation, for `IOMMU_TEST_CMD`.
     op: Option<u32>,
-    /// Where the pointer to it stands.
+    /// Offset of the pointer to the buffer in the structure.
     pointer: usize,
-    /// In which case.
+    /// Returns true for the calls whose buffer cannot be compared.
     when: fn(&Asked) -> bool,
 }
 
 const UNKNOWN: &[Unknown] = &[
-    // ACCESS_RW reads what the process has stored in its memory, and stores are not in traces.
+    // ACCESS_RW reads what the process has stored in its memory, and stores are not recorded.
     Unknown {
         request: nr::IOMMU_TEST_CMD,
         op: Some(8),
         pointer: 32,
         when: |asked| asked.word(40).is_some_and(|flags| flags & 1 == 0),
     },
-    // Entries of more than a page run over what else is on the caller's stack: the argument.
+    // Entries of more than a page extend over other data on the caller's stack: the argument.
     Unknown {
         request: nr::IOMMU_HWPT_INVALIDATE,
         op: None,
@@ -52,8 +51,8 @@ const UNKNOWN: &[Unknown] = &[
     },
 ];
 
-/// In which the simulator answered a call otherwise than the recorded kernel did; nothing where
-/// both answered alike.
+/// Returns the differences between the recorded kernel's answer and the simulator's; empty if they
+/// agree.
 pub(super) fn differences(
     call: &Call,
     recorded: &CallResult,
@@ -65,7 +64,7 @@ pub(super) fn differences(
             let asked = Asked::of(call).expect("its answer is one of an ioctl");
             of_ioctl(&asked, recorded, simulated)
         }
-        // A signal to a process that has died and was not reaped yet is no error.
+        // A signal to a process that has exited and is not yet reaped is not an error.
         (Ok(_), Err(Errno::ESRCH)) if matches!(call, Call::Process(ProcessCall::Kill { .. })) => {
             Vec::new()
         }
@@ -94,7 +93,7 @@ fn is_known(asked: &Asked, pointer: usize) -> bool {
     !UNKNOWN.iter().any(is_row)
 }
 
-/// The first differing run of bytes, of what both have.
+/// Describes the first differing run of bytes within the common length.
 fn differing(what: &str, recorded: &[u8], simulated: &[u8]) -> Option<String> {
     let is_different = |(_, (a, b)): &(usize, (&u8, &u8))| a != b;
     let pairs = || recorded.iter().zip(simulated).enumerate();
@@ -108,7 +107,8 @@ fn differing(what: &str, recorded: &[u8], simulated: &[u8]) -> Option<String> {
     Some(format!("{what}, bytes {first} to {}: recorded {a}, simulated {b}", end - 1))
 }
 
-/// What is read from a queue of iommufd is neither memory nor a register.
+/// Returns true if two replies agree. Bytes from a queue of iommufd are neither memory nor a
+/// register, so they are compared.
 fn alike(call: &Call, recorded: &Reply, simulated: &Reply) -> bool {
     match (recorded, simulated) {
         (Reply::Stat { length_bytes: a, .. }, Reply::Stat { length_bytes: b, .. }) => a == b,

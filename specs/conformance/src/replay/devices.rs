@@ -1,9 +1,9 @@
 //! Devices as a trace describes them.
 //!
-//! What a device is, its driver tells: `GET_INFO` says of what bus it is, whether it can be reset
-//! and what it has, `GET_IRQ_INFO` tells of each interrupt index. A trace in which nobody asks
-//! leaves the simulator's usual PCI device. Where a nesting parent is made, the IOMMUs of that host
-//! nest.
+//! The driver's answers describe a device: `GET_INFO` its bus, whether it can be reset, and its
+//! regions and interrupt indexes; `GET_IRQ_INFO` each interrupt index. If a trace has no such call,
+//! the simulator's default PCI device is used. If a nesting parent was created, all IOMMUs of the
+//! host support nesting.
 
 use handoff_model::abi::call::{Call, DeviceCall, IommufdCall, Reply};
 use handoff_model::abi::ids::{Fd, Pid};
@@ -12,17 +12,17 @@ use handoff_model::trace::{Event, Record, made_of};
 use handoff_sim_kernel::{DeviceKind, DeviceSpec};
 use std::collections::BTreeMap;
 
-/// Where VFIO devices are opened.
+/// Prefix of the paths of VFIO device files.
 const DEVICES: &str = "/dev/vfio/devices/";
 
-/// Where groups are.
+/// Prefix of the paths of group files.
 const GROUPS: &str = "/dev/vfio/";
 
 /// `VFIO_DEVICE_FLAGS_RESET` and `_PCI`.
 const FLAG_RESET: u32 = 1;
 const FLAG_PCI: u32 = 2;
 
-/// Every device that a trace opens.
+/// Returns every device that a trace opens.
 pub(super) fn learn<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<DeviceSpec> {
     let mut specs = BTreeMap::new();
     let mut opened = Opened::default();
@@ -40,7 +40,7 @@ pub(super) fn learn<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<DeviceSp
     specs.into_values().map(|spec| DeviceSpec { nests, ..spec }).collect()
 }
 
-/// Whether a nesting parent was made.
+/// Returns true if the event created a nesting parent.
 fn makes_parent(event: &Event) -> bool {
     let Record::Ioctl { req: nr::IOMMU_HWPT_ALLOC, .. } = &event.record else { return false };
     let is_parent = |call: &Call| {
@@ -52,13 +52,13 @@ fn makes_parent(event: &Event) -> bool {
 /// A device of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Device {
-    /// Opened at its own path.
+    /// A device that was opened at its own path.
     AtPath(String),
-    /// Had from this group by name.
+    /// A device that was opened through this group by name.
     OfGroup(u32, String),
 }
 
-/// What processes have opened.
+/// The devices and groups that processes have opened.
 #[derive(Default)]
 struct Opened {
     devices: BTreeMap<(Pid, Fd), Device>,
@@ -66,7 +66,7 @@ struct Opened {
 }
 
 impl Opened {
-    /// The device that an event is about: as the recorder says, else as the process opened it.
+    /// Returns the device of an event: as recorded, or else as the process opened it.
     fn device_of(&mut self, event: &Event) -> Option<Device> {
         let made = || Some((event.pid, Fd(event.ret?.try_into().ok()?)));
         let at_path =
@@ -98,7 +98,7 @@ impl Opened {
     }
 }
 
-/// An `edu`: 9 regions; one vector each of `INTx`, MSI and request.
+/// Returns an `edu`: 9 regions; one vector each of `INTx`, MSI and request.
 fn usual(device: &Device) -> DeviceSpec {
     let kind = DeviceKind::Pci { can_reset: true };
     match device {
@@ -112,7 +112,7 @@ fn usual(device: &Device) -> DeviceSpec {
     }
 }
 
-/// What a driver's answer tells of its device.
+/// Updates a device by a driver's answer.
 fn describe(spec: &mut DeviceSpec, call: &Call, reply: &Reply) {
     match (call, reply) {
         (_, Reply::DeviceInfo { flags, regions, irqs }) => {

@@ -1,4 +1,4 @@
-//! What a call leaves behind: the replay's own notes, and the simulator kept in step.
+//! Effects of a call: updates the replay's own records, and keeps the simulator in step.
 
 use super::Replay;
 use super::files::{FileId, Kind};
@@ -17,7 +17,7 @@ const O_CLOEXEC: u32 = 0x8_0000;
 /// `MFD_CLOEXEC`.
 const MFD_CLOEXEC: u32 = 1;
 
-/// Ioctls that change nothing, in whatever form.
+/// Ioctls that change no state, as bytes or typed.
 const READING: &[u32] = &[
     nr::IOMMU_GET_HW_INFO,
     nr::IOMMU_IOAS_IOVA_RANGES,
@@ -31,7 +31,7 @@ const READING: &[u32] = &[
 ];
 
 impl Replay {
-    /// Of a call that the simulator was asked to make.
+    /// Records the effects of a call that the simulator has made.
     pub(super) fn effects(&mut self, event: &Event, made: &CompletedCall, simulated: &CallResult) {
         match (&made.answer, simulated) {
             (Ok(Reply::Ioctl(recorded)), Ok(Reply::Ioctl(_))) => self.of_ioctl(made, recorded),
@@ -42,7 +42,7 @@ impl Replay {
         }
     }
 
-    /// Files that an ioctl brings together, and the one that it opens.
+    /// Ties files that an ioctl connects, and records the file that it opens.
     fn of_ioctl(&mut self, made: &CompletedCall, recorded: &IoctlOutcome) {
         let asked = Asked::of(&made.call).expect("its answer is one of an ioctl");
         if recorded.result.is_err() {
@@ -58,7 +58,7 @@ impl Replay {
         }
     }
 
-    /// A file that an ioctl of another one has opened.
+    /// Records a file that an ioctl on another file has opened.
     pub(super) fn opened_by(&mut self, pid: Pid, asked: Fd, fd: Fd, kind: FileKind) {
         let opened = self.files.open(pid, fd, Kind::Simulated(kind), true);
         let file = self.files.at(pid, asked).expect("the simulator has the same");
@@ -76,8 +76,8 @@ impl Replay {
         }
     }
 
-    /// A call that only the recorded kernel carried out: what came of it is not known, but for what
-    /// can be had without a call.
+    /// Handles a call that succeeded only on the recorded kernel. Its effects are unknown, except
+    /// for those that the simulator can reproduce without the call.
     fn only_recorded(&mut self, made: &CompletedCall) {
         let pid = made.pid;
         match &made.call {
@@ -141,7 +141,8 @@ impl Replay {
         }
     }
 
-    /// A call that only the simulator carried out: what can be taken back is.
+    /// Handles a call that succeeded only on the simulator, by undoing its effects as far as
+    /// possible.
     fn undo(&mut self, made: &CompletedCall, simulated: &Reply) {
         let pid = self.meet(made.pid);
         let mut close =
@@ -156,12 +157,12 @@ impl Replay {
             (Reply::Va(va), Call::Memory(MemoryCall::Mmap { length_bytes, .. })) => {
                 self.unmap(made.pid, va.0, *length_bytes);
             }
-            // No other reply is of something new.
+            // No other reply names a new resource.
             _ => {}
         }
     }
 
-    /// Of an event that the simulator was not asked to follow.
+    /// Handles an event that the simulator did not execute.
     pub(super) fn effects_unmodelled(&mut self, event: &Event) {
         let pid = event.pid;
         let made = event.ret.filter(|_| event.succeeded());
@@ -190,14 +191,15 @@ impl Replay {
         }
     }
 
-    /// The file of an ioctl; a device, too, that may have been bound to it unseen.
+    /// Marks the file of an ioctl as doubtful, and with it the devices that may have been bound to
+    /// it unobserved.
     fn doubt(&mut self, pid: Pid, fd: Fd) {
         if let Some(file) = self.files.at(pid, fd) {
             self.files.doubt(file);
         }
     }
 
-    /// Closes a descriptor wherever it is open.
+    /// Closes a descriptor in the replay's records and in the simulator.
     pub(super) fn vacate(&mut self, pid: Pid, fd: Fd) {
         let Some(file) = self.files.close(pid, fd) else { return };
         if self.files.kind(file).is_simulated() {
@@ -215,8 +217,8 @@ impl Replay {
             .call(simulated, &Call::Memory(MemoryCall::Munmap { va: Va(va), length_bytes }));
     }
 
-    /// Makes a memfd long enough where no recorded call has set its length: recorders lose some,
-    /// and what was mapped of it tells.
+    /// Extends a memfd whose length no recorded call has set: recorders lose some calls, but the
+    /// mapped length is a lower bound.
     pub(super) fn stretch(&mut self, pid: Pid, fd: Fd, length_bytes: u64) {
         let Some(file) = self.files.at(pid, fd) else { return };
         if *self.files.kind(file) != Kind::Simulated(FileKind::Memfd) || self.files.is_sized(file) {
@@ -238,8 +240,8 @@ impl Replay {
     }
 }
 
-/// Whether a file shares its doubts with others that an ioctl names: memory and events are no
-/// matter of theirs, and no answer of iommufd or VFIO depends on what KVM was asked.
+/// Returns true if a file shares its doubts with other files that an ioctl names. Memory and
+/// eventfds do not, and no answer of iommufd or VFIO depends on KVM calls.
 fn is_tied(kind: &Kind) -> bool {
     use FileKind::{Eventfd, Kvm, KvmVfio, Memfd, Vcpu, Vm};
     match kind {
@@ -248,7 +250,7 @@ fn is_tied(kind: &Kind) -> bool {
     }
 }
 
-/// Whether the descriptors that a call made are closed at exec.
+/// Returns true if the descriptors that a call created are closed at exec.
 pub(super) fn is_cloexec(event: &Event) -> bool {
     match event.record {
         Record::Open { flags, .. } | Record::Eventfd { flags, .. } => flags & O_CLOEXEC != 0,
@@ -258,8 +260,8 @@ pub(super) fn is_cloexec(event: &Event) -> bool {
     }
 }
 
-/// Whether an ioctl leaves everything as it was: it only reads, or it masks interrupts, which no
-/// other answer depends on.
+/// Returns true if an ioctl changes no state that another answer depends on: it only reads, or it
+/// masks interrupts.
 pub(super) fn is_reading(ioctl: &Ioctl) -> bool {
     const MASK_UNMASK: u8 = 0x18;
     const FLAGS: usize = 4;
@@ -269,8 +271,8 @@ pub(super) fn is_reading(ioctl: &Ioctl) -> bool {
     READING.contains(&ioctl.request)
 }
 
-/// The ioctl of an event that may have changed something. Of KVM's, none changes what others
-/// answer.
+/// Returns true if the event's ioctl may have changed state that other answers depend on. KVM's
+/// ioctls do not.
 fn is_changing(event: &Event) -> bool {
     match made_as_bytes(event) {
         Ok(CompletedCall { call: Call::Ioctl { ioctl, .. }, .. }) => {

@@ -1,11 +1,12 @@
-//! Events that are taken as told: what happens to processes, and what the simulator has no call for
-//! but can be made to follow without one.
+//! Events that are applied as recorded: changes of processes, and events for which the simulator
+//! has no call but another means.
 //!
-//! * processes: first sight, fork, exec of a foreign program, end, credentials, limits, guests;
-//! * descriptors: `close_range`, what a process of our own runs starts with;
+//! * processes: first appearance, fork, exec of a foreign program, exit, credentials, limits,
+//!   guests;
+//! * descriptors: `close_range`, and the descriptors that a process of our own runs starts with;
 //! * unix sockets that the simulator does not have (`sockets`);
-//! * files and mappings that are none of the handoff's (`other`);
-//! * what comes from outside: what was in an eventfd, and that a queue was empty just then.
+//! * files and mappings that do not belong to the handoff (`other`);
+//! * external input: the value of an eventfd, and the fact that a queue was empty at that time.
 
 use super::files::Kind;
 use super::{Known, Replay};
@@ -16,18 +17,18 @@ use handoff_model::abi::view::FileKind;
 use handoff_model::trace::{Event, PassedFd, Record};
 use handoff_sim_kernel::ProcessSpec;
 
-/// A process of which nothing was said.
+/// A process for which the trace has no `start` event.
 pub(super) const UNSEEN: ProcessSpec =
     ProcessSpec { uid: Uid(0), cap_ipc_lock: true, memlock_bytes: UNLIMITED };
 
 /// `CLOSE_RANGE_CLOEXEC`.
 const RANGE_CLOEXEC: u32 = 4;
 
-/// What [`Record::Exec`] calls an image that is open in the process itself.
+/// Path prefix with which [`Record::Exec`] names an image that is open in the process itself.
 const SELF_FD: &str = "/proc/self/fd/";
 
 impl Replay {
-    /// Whether an event is taken as told; follows it.
+    /// Applies an event as recorded. Returns true if it is of such a kind.
     pub(super) fn replay_event(&mut self, event: &Event) -> bool {
         self.replay_process(event)
             || self.replay_change(event)
@@ -38,7 +39,7 @@ impl Replay {
             || self.is_from_outside(event)
     }
 
-    /// A process begins or ends, or has another program.
+    /// Applies the start or exit of a process, or a new program.
     fn replay_process(&mut self, event: &Event) -> bool {
         let pid = event.pid;
         match &event.record {
@@ -64,7 +65,7 @@ impl Replay {
         true
     }
 
-    /// Something about a process changes.
+    /// Applies a change of a process.
     fn replay_change(&mut self, event: &Event) -> bool {
         let pid = event.pid;
         if !event.succeeded() {
@@ -91,7 +92,7 @@ impl Replay {
         true
     }
 
-    /// Whether an exec is of an image that the simulated process has open, too.
+    /// Returns true if an exec is of an image that the simulated process has open, too.
     fn is_open_image(&self, pid: Pid, path: &str) -> bool {
         let number = path.strip_prefix(SELF_FD).and_then(|number| number.parse().ok());
         number.is_some_and(|fd| {
@@ -99,7 +100,8 @@ impl Replay {
         })
     }
 
-    /// A child with what its parent has; already there when its `start` or its `clone` came first.
+    /// Creates a child with its parent's resources, unless an earlier `start` or `clone` already
+    /// did.
     fn beget(&mut self, parent: Pid, child: Pid) {
         let is_alive = |pid: &Pid| self.machine.alive(*pid);
         if self.processes.get(&child).is_some_and(is_alive) {
@@ -143,7 +145,7 @@ impl Replay {
         self.forget_program(pid);
     }
 
-    /// What a new program does not have of the old one.
+    /// Drops the resources that a new program does not inherit.
     pub(super) fn forget_program(&mut self, pid: Pid) {
         let gone = self.files.drop_all(pid, true);
         self.hang_up(&gone);
@@ -184,7 +186,7 @@ impl Replay {
         }
     }
 
-    /// Moves a descriptor of the broker to a process.
+    /// Moves a descriptor from the broker to a process.
     fn hand(&mut self, (held, kind): (Fd, Kind), (pid, fd): (Pid, Fd), cloexec: bool) {
         let simulated = self.meet(pid);
         if self.machine.alive(simulated) {
@@ -195,8 +197,8 @@ impl Replay {
         let _ = self.machine.call(self.broker, &Call::File(FileCall::Close { fd: held }));
     }
 
-    /// Interrupts are counted in eventfds by devices, not by calls; and whether a message is there
-    /// yet is a race.
+    /// Handles external input: devices, not calls, signal eventfds for interrupts; and whether a
+    /// message has already arrived is a race.
     fn is_from_outside(&mut self, event: &Event) -> bool {
         let is_empty = event.errno() == Some(Errno::EAGAIN);
         match &event.record {

@@ -1,12 +1,12 @@
-//! Who holds which open files in the recorded run, and what the replay knows of them.
+//! Open files and descriptors of the recorded run, and the replay's knowledge of them.
 //!
-//! A *file* is an open file description: what dup, fork, exec and messages share. The simulated
-//! kernel keeps the same descriptor tables under the same numbers; here stands what it has no place
-//! for: files that it does not model, and which files are *doubtful*.
+//! A *file* is an open file description, which dup, fork, exec and messages share. The simulated
+//! kernel keeps the same descriptor tables with the same numbers. This module adds what the
+//! simulator cannot represent: files that it does not model, and which files are *doubtful*.
 //!
-//! A file is doubtful once something has happened to it that the simulator did not follow. Answers
-//! about it may then differ for good reason. Files that an ioctl has brought together (a context
-//! and its devices, a group and its container) share their doubts.
+//! A file becomes doubtful when the recorded run changed it in a way that the simulator did not
+//! follow. Answers about it may then legitimately differ. Files that an ioctl has connected (a
+//! context and its devices, a group and its container) share their doubts.
 
 use super::ioctls::Asked;
 use handoff_model::abi::call::{Call, FileCall, GuestCall, MemoryCall, ProcessCall, SocketCall};
@@ -18,14 +18,14 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FileId(usize);
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// What the simulator has under the same descriptor.
+    /// A file that the simulator has under the same descriptor.
     Simulated(FileKind),
-    /// A file that is none of the handoff's: a log, a program.
+    /// A file that does not belong to the handoff: a log, a program.
     Foreign,
-    /// One end (0 or 1) of a pair of sockets that the simulator has, too.
+    /// One end (0 or 1) of a socket pair that the simulator has, too.
     Packets { wire: usize, end: usize },
     /// Any other unix socket, with the path that it is bound to.
     Socket { path: Option<String> },
@@ -34,20 +34,20 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Whether the simulator has such a file under the same descriptor.
+    /// Returns true if the simulator has such a file under the same descriptor.
     pub(super) fn is_simulated(&self) -> bool {
         !matches!(self, Self::Foreign | Self::Socket { .. } | Self::Stream { .. })
     }
 }
 
-/// An open file description and what is known of it.
+/// An open file description and its known properties.
 #[derive(Debug)]
 struct File {
     kind: Kind,
     is_doubtful: bool,
-    /// Of a memfd: a recorded call has set its length.
+    /// True if a recorded call has set the length of this memfd.
     is_sized: bool,
-    /// Which files share their doubts: those of one number.
+    /// Number of the group of files that share their doubts.
     circle: usize,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// A new file under a descriptor.
+    /// Records a new file under a descriptor.
     pub(super) fn open(&mut self, pid: Pid, fd: Fd, kind: Kind, cloexec: bool) -> FileId {
         let file = FileId(self.files.len());
         let circle = file.0;
@@ -75,12 +75,12 @@ impl Files {
         file
     }
 
-    /// A file under one more descriptor.
+    /// Records a file under one more descriptor.
     pub(super) fn install(&mut self, pid: Pid, fd: Fd, file: FileId, cloexec: bool) {
         self.tables.entry(pid).or_default().insert(fd, Slot { file, cloexec });
     }
 
-    /// The file of a descriptor, where it is known.
+    /// Returns the file of a descriptor, if known.
     pub(super) fn at(&self, pid: Pid, fd: Fd) -> Option<FileId> {
         Some(self.tables.get(&pid)?.get(&fd)?.file)
     }
@@ -103,24 +103,24 @@ impl Files {
         }
     }
 
-    /// Takes a descriptor away.
+    /// Removes a descriptor.
     pub(super) fn close(&mut self, pid: Pid, fd: Fd) -> Option<FileId> {
         Some(self.tables.get_mut(&pid)?.remove(&fd)?.file)
     }
 
-    /// Descriptors of a process in a range, both ends inclusive.
+    /// Returns the descriptors of a process in a range, both ends inclusive.
     pub(super) fn within(&self, pid: Pid, first: Fd, last: Fd) -> Vec<Fd> {
         let table = self.tables.get(&pid).into_iter().flatten();
         table.map(|(fd, _)| *fd).filter(|fd| (first..=last).contains(fd)).collect()
     }
 
-    /// Gives a child its parent's descriptors.
+    /// Copies the parent's descriptors to a child.
     pub(super) fn fork(&mut self, parent: Pid, child: Pid) {
         let table = self.tables.get(&parent).cloned().unwrap_or_default();
         self.tables.insert(child, table);
     }
 
-    /// Closes what a process does not keep: at exec the CLOEXEC descriptors, at exit all.
+    /// Closes the CLOEXEC descriptors of a process at exec, or all at exit. Returns their files.
     pub(super) fn drop_all(&mut self, pid: Pid, only_cloexec: bool) -> Vec<FileId> {
         let table = self.tables.entry(pid).or_default();
         let (gone, kept) =
@@ -130,12 +130,12 @@ impl Files {
         gone.into_values().map(|slot| slot.file).collect()
     }
 
-    /// Whether any process has a descriptor of it.
+    /// Returns true if a process has a descriptor of the file.
     pub(super) fn is_held(&self, file: FileId) -> bool {
         self.tables.values().flat_map(BTreeMap::values).any(|slot| slot.file == file)
     }
 
-    /// Whether a recorded call has set the length of a memfd.
+    /// Returns true if a recorded call has set the length of a memfd.
     pub(super) fn is_sized(&self, file: FileId) -> bool {
         self.files[file.0].is_sized
     }
@@ -144,7 +144,7 @@ impl Files {
         self.files[file.0].is_sized = true;
     }
 
-    /// Notes that two files have to do with each other now.
+    /// Ties two files, so that they share their doubts.
     pub(super) fn tie(&mut self, one: FileId, other: FileId) {
         let (kept, gone) = (self.files[one.0].circle, self.files[other.0].circle);
         let is_doubtful = self.is_doubtful(one) || self.is_doubtful(other);
@@ -158,7 +158,7 @@ impl Files {
         self.files[file.0].is_doubtful
     }
 
-    /// Of a file and of those that it is tied to; of a pair of sockets, both ends.
+    /// Marks a file as doubtful, with all files tied to it, and for a socket pair both ends.
     pub(super) fn doubt(&mut self, file: FileId) {
         let circle = self.files[file.0].circle;
         let wire = match *self.kind(file) {
@@ -174,7 +174,7 @@ impl Files {
     }
 }
 
-/// Every descriptor that a call names.
+/// Returns every descriptor that a call names.
 pub(super) fn descriptors(call: &Call) -> Vec<Fd> {
     match call {
         Call::File(call) => of_file(call).into_iter().collect(),

@@ -1,4 +1,4 @@
-//! What ioctls name besides their own file, by request: descriptors, memory of the caller.
+//! Operands of ioctls besides their own file, by request: descriptors, and memory of the caller.
 //!
 //! Numbers are offsets in the structures of `include/uapi/linux/iommufd.h`, `vfio.h`, `kvm.h` and
 //! of `drivers/iommu/iommufd/iommufd_test.h`.
@@ -10,13 +10,13 @@ use handoff_model::abi::request as nr;
 use handoff_model::abi::uapi;
 use std::ops::Range;
 
-/// Of `IOMMU_TEST_CMD`, which operation.
+/// Offset of the operation in the structure of `IOMMU_TEST_CMD`.
 const OP: usize = 4;
 
-/// A bit of a structure: where, which.
+/// A bit of a structure: offset of its word, and mask.
 type Flag = Option<(usize, u32)>;
 
-/// A descriptor that an ioctl names: request, where, and by which flag (where, bit) it is there.
+/// Descriptors in ioctl structures: request, offset, and the flag without which there is none.
 const NAMED: &[(u32, usize, Flag)] = &[
     (nr::IOMMU_IOAS_MAP_FILE, 12, None),
     (nr::VFIO_DEVICE_BIND_IOMMUFD, 8, None),
@@ -25,13 +25,13 @@ const NAMED: &[(u32, usize, Flag)] = &[
     (nr::KVM_IRQFD, 12, Some((8, 2))),
 ];
 
-/// Where the number of a new descriptor stands.
+/// The place of a new descriptor's number.
 enum Made {
     Result,
     At(usize),
 }
 
-/// Ioctls that open a file: request, operation (of tests), where its number stands.
+/// Ioctls that open a file: request, operation of `IOMMU_TEST_CMD`, place of the number.
 const OPENING: &[(u32, Option<u32>, Made)] = &[
     (nr::VFIO_GROUP_GET_DEVICE_FD, None, Made::Result),
     (nr::KVM_CREATE_VM, None, Made::Result),
@@ -43,7 +43,8 @@ const OPENING: &[(u32, Option<u32>, Made)] = &[
     (nr::IOMMU_TEST_CMD, Some(22), Made::Result),
 ];
 
-/// Memory of the caller that an ioctl names by address: request, operation, address, length.
+/// Memory of the caller in ioctl structures: request, operation, offset of address, offset of
+/// length.
 const ADDRESSED: &[(u32, Option<u32>, usize, usize)] = &[
     (nr::IOMMU_IOAS_MAP, None, 16, 24),
     (nr::VFIO_IOMMU_MAP_DMA, None, 8, 24),
@@ -52,7 +53,7 @@ const ADDRESSED: &[(u32, Option<u32>, usize, usize)] = &[
     (nr::IOMMU_TEST_CMD, Some(7), 40, 32),
 ];
 
-/// The bytes of an ioctl's structure.
+/// An ioctl with its file.
 pub(super) struct Asked {
     pub(super) fd: Fd,
     pub(super) ioctl: Ioctl,
@@ -67,7 +68,7 @@ fn long(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 impl Asked {
-    /// Of a call that is an ioctl.
+    /// Returns the ioctl of a call, if it is one.
     pub(super) fn of(call: &Call) -> Option<Self> {
         let (fd, ioctl) = uapi::encode(call)?;
         Some(Self { fd, ioctl })
@@ -81,12 +82,12 @@ impl Asked {
         long(self.ioctl.argument.bytes(), at)
     }
 
-    /// Whether it is such a request, and of tests such an operation.
+    /// Returns true for this request, and for `IOMMU_TEST_CMD` this operation.
     pub(super) fn is(&self, request: u32, op: Option<u32>) -> bool {
         self.ioctl.request == request && op.is_none_or(|op| self.word(OP) == Some(op))
     }
 
-    /// The descriptors that it names, its own file first.
+    /// Returns the descriptors that the ioctl names, starting with its own file.
     pub(super) fn descriptors(&self) -> Vec<Fd> {
         let is_there = |flag: &Flag| {
             flag.is_none_or(|(at, bit)| self.word(at).is_some_and(|flags| flags & bit != 0))
@@ -100,7 +101,7 @@ impl Asked {
         std::iter::once(self.fd).chain(all.map(Fd)).collect()
     }
 
-    /// The eventfds of SET_IRQS that are there.
+    /// Returns the eventfds of a SET_IRQS, without negative descriptors.
     fn triggers(&self) -> Vec<i32> {
         const DATA_EVENTFD: u32 = 4;
         const DATA: usize = 20;
@@ -111,7 +112,7 @@ impl Asked {
         fds.map(u32::cast_signed).filter(|fd| *fd >= 0).collect()
     }
 
-    /// The descriptor that it made.
+    /// Returns the descriptor that the ioctl created.
     pub(super) fn opened(&self, outcome: &IoctlOutcome) -> Option<Fd> {
         let returned = outcome.result.ok()?;
         let (_, _, place) = OPENING.iter().find(|(request, op, _)| self.is(*request, *op))?;
@@ -122,19 +123,19 @@ impl Asked {
         Some(Fd(number.cast_signed()))
     }
 
-    /// How long the buffer of an access of tests is.
+    /// Returns the length in bytes of the buffer of a test access.
     pub(super) fn length(&self) -> Option<usize> {
         self.long(24).filter(|_| self.is(nr::IOMMU_TEST_CMD, Some(8)))?.try_into().ok()
     }
 
-    /// The IOVA whose memory must be that of the addresses which it names, or it fails.
+    /// Returns the IOVA if the ioctl fails unless its memory is that of the named addresses.
     pub(super) fn checked_iova(&self) -> Option<u64> {
         const CHECKING: &[(u32, usize)] = &[(3, 16), (7, 24)];
         let is_this = |(op, _): &&(u32, usize)| self.is(nr::IOMMU_TEST_CMD, Some(*op));
         self.long(CHECKING.iter().find(is_this)?.1)
     }
 
-    /// The addresses that it names.
+    /// Returns the addresses that the ioctl names.
     pub(super) fn addresses(&self) -> Option<Range<u64>> {
         let (_, _, va, length) =
             ADDRESSED.iter().find(|(request, op, ..)| self.is(*request, *op))?;

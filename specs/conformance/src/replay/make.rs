@@ -1,5 +1,5 @@
-//! One call, made on the simulator: whether its files are known, its answer judged, and what cannot
-//! be relied on afterwards.
+//! Makes one recorded call on the simulator: checks whether its files are known, compares the
+//! answers, and marks files whose state is uncertain afterwards.
 
 use super::files::{FileId, descriptors};
 use super::ioctls::Asked;
@@ -15,7 +15,7 @@ use handoff_model::trace::Event;
 use handoff_sim_kernel::Placement;
 
 impl Replay {
-    /// Makes a call on the simulator, judges its answer, and notes what both kernels did.
+    /// Makes a call on the simulator, compares its answer, and records the effects.
     pub(super) fn make(&mut self, line: usize, event: &Event, made: &CompletedCall) {
         let (files, are_known) = self.files_of(made);
         if !are_known && made.errno().is_none() {
@@ -48,8 +48,8 @@ impl Replay {
         self.effects(event, made, &simulated);
     }
 
-    /// The files that a call names, as far as they are known, and whether all are, but for
-    /// descriptors that are not open at all.
+    /// Returns the known files that a call names, and true if all are known except for descriptors
+    /// that are not open.
     fn files_of(&self, made: &CompletedCall) -> (Vec<FileId>, bool) {
         let named = descriptors(&made.call);
         let files: Vec<FileId> =
@@ -58,14 +58,15 @@ impl Replay {
         (files, are_known)
     }
 
-    /// Whether the answer may differ for good reason.
+    /// Returns true if the answer may legitimately differ.
     fn is_doubtful(&self, made: &CompletedCall, files: &[FileId]) -> bool {
         files.iter().any(|file| self.files.is_doubtful(*file))
             || matches!(made.call, Call::Guest(_)) && self.lost_guests.contains(&made.pid)
             || !self.unknown_memory(made).is_empty()
     }
 
-    /// The simulator does not know any more how things stand with what this call has changed.
+    /// Marks the files that a call may have changed as doubtful, because the simulator's state may
+    /// differ.
     fn lose(&mut self, made: &CompletedCall, files: &[FileId]) {
         let is_reading = match &made.call {
             Call::Ioctl { ioctl, .. } => effects::is_reading(ioctl),
@@ -82,7 +83,7 @@ impl Replay {
         }
     }
 
-    /// Makes the call, with the numbers that the recorded kernel chose.
+    /// Makes the call with the numbers that the recorded kernel chose.
     fn simulate(&mut self, made: &CompletedCall) -> CallResult {
         let mut place = Placement::default();
         match (&made.answer, &made.call) {
@@ -107,8 +108,8 @@ impl Replay {
         self.machine.call_placed(pid, &call, &place)
     }
 
-    /// Before an ioctl that succeeded: there is the memory that it names, and its new descriptor is
-    /// free.
+    /// Prepares an ioctl that succeeded: supplies the memory that it names, and frees its new
+    /// descriptor.
     fn prepare(&mut self, made: &CompletedCall, asked: &Asked) -> Option<Fd> {
         for range in self.unknown_memory(made) {
             self.supply(made.pid, asked, &range);
@@ -124,8 +125,8 @@ impl Replay {
     }
 }
 
-/// A call whose buffers have the room that a recorder may have left out: 64 KiB are kept of any,
-/// and less of one whose end could not be read before the kernel wrote it.
+/// Returns a call whose buffers have the room that a recorder may have omitted. A recorder keeps at
+/// most 64 KiB of a buffer, and less if its end could not be read before the kernel wrote it.
 fn roomy(call: &Call) -> Call {
     const ROOM_BYTES: usize = 1 << 20;
     let mut call = call.clone();
@@ -142,8 +143,8 @@ fn roomy(call: &Call) -> Call {
     call
 }
 
-/// Whether a call is one that the recorded kernel knows and the simulator does not: an operation of
-/// tests, a register of a device, a file.
+/// Returns true if the recorded kernel knows the call and the simulator does not: a test operation,
+/// a device register, a file.
 fn is_unknown(made: &CompletedCall, simulated: &CallResult) -> bool {
     let errno = match simulated {
         Ok(Reply::Ioctl(outcome)) => outcome.errno(),

@@ -1,18 +1,18 @@
-//! Which memory of a recorded process is known.
+//! The known memory of a recorded process.
 //!
-//! A recorder tells of mappings that a handoff may use, and not of programs, heaps and stacks. What
-//! a program maps from there is memory that the simulated process does not have.
+//! A recorder records mappings that a handoff may use, but not those of programs, heaps and stacks.
+//! If a program maps memory from there for DMA, the simulated process does not have it.
 
 use handoff_model::abi::ids::PAGE_BYTES;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Ranges of addresses, by the first; disjoint, on page boundaries.
+/// Ranges of addresses by their first address; disjoint, on page boundaries.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known(BTreeMap<u64, u64>);
 
 impl Known {
-    /// The whole pages that a range touches.
+    /// Returns the whole pages that a range touches.
     fn pages(va: u64, length_bytes: u64) -> Range<u64> {
         let end = va.saturating_add(length_bytes).checked_next_multiple_of(PAGE_BYTES);
         va / PAGE_BYTES * PAGE_BYTES..end.unwrap_or(u64::MAX)
@@ -39,7 +39,7 @@ impl Known {
         }
     }
 
-    /// What of a range is not known, in whole pages.
+    /// Returns the unknown parts of a range in whole pages.
     pub(super) fn gaps(&self, va: u64, length_bytes: u64) -> Vec<Range<u64>> {
         let range = Self::pages(va, length_bytes);
         let mut gaps = Vec::new();

@@ -1,24 +1,25 @@
-//! A recorded run, made again on the simulated kernel, call by call.
+//! Replay of a recorded run on the simulated kernel, call by call.
 //!
-//! The simulator is right when Linux would answer the same. So every run on a real kernel, our own
-//! or a foreign program's, is an examination: each call that the simulator models is made there
-//! with the recorded arguments, and its answer compared with the recorded one. A difference is a
-//! finding about the simulator or about the kernel.
+//! The simulator is correct if Linux would give the same answers. So every run on a real kernel, of
+//! our own or of a foreign program, is a test: each call that the simulator models is made with the
+//! recorded arguments, and its answer is compared with the recorded one. A difference is a finding
+//! about the simulator or about the kernel.
 //!
-//! Processes are followed from first sight through fork, exec and exit; descriptors through open,
-//! dup, close and messages; memory through mmap. What a kernel is free to choose (descriptor
-//! numbers, addresses) the simulator is made to choose likewise; what two kernels must agree on is
-//! in `compare`. Of a foreign program every ioctl is made with the recorded bytes, and every byte
-//! of its structure and buffers is compared; our own runs record answers, which are compared as
-//! such. Devices are plugged in beforehand, as the trace itself describes them (`devices`).
+//! Processes are followed from their first event through fork, exec and exit; descriptors through
+//! open, dup, close and messages; memory through mmap. Where a kernel may choose (descriptor
+//! numbers, addresses), the simulator is given the recorded choice; `compare` defines the values on
+//! which two kernels must agree. For a foreign program, every ioctl is made with the recorded
+//! bytes, and every byte of its structure and buffers is compared. Our own runs record typed
+//! answers, which are compared as such. Devices are plugged in beforehand, as the trace itself
+//! describes them (`devices`).
 //!
-//! An event that the simulator has no call for is *not modelled*; where it succeeded, the files
-//! that it was about become doubtful. A call about a file that is not known, or one about a
-//! doubtful file that is answered differently, is *not followed*. After a difference the files of
-//! the call are doubtful, too: one cause is one finding, not hundreds.
+//! An event that the simulator has no call for is *not modelled*; if it succeeded, its files become
+//! doubtful. A call about an unknown file, or one about a doubtful file that is answered
+//! differently, is *not followed*. After a difference, the files of the call also become doubtful,
+//! so that one cause produces one finding, not hundreds.
 //!
-//! Events take effect in the order of their returns, but for those that send: they take effect when
-//! they are made, because a receiver may return before the sender does.
+//! Events take effect in the order of their returns, except for those that send: they take effect
+//! on entry, because a receiver may return before the sender does.
 
 mod both;
 mod compare;
@@ -49,32 +50,32 @@ use memory::Known;
 use other::FileMaps;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Why a trace cannot be replayed.
+/// Reasons why a trace cannot be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplayError {
-    /// It cannot be read.
+    /// The trace cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Its pages are not those of the simulator.
-    #[error("line 1: pages of {page_size} bytes, the simulator knows {PAGE_BYTES}")]
+    /// The page size differs from the simulator's.
+    #[error("line 1: pages of {page_size} bytes, but the simulator supports only {PAGE_BYTES}")]
     PageSize {
-        /// Theirs, in bytes.
+        /// The recorded page size in bytes.
         page_size: u64,
     },
-    /// No simulated kernel is like it.
+    /// No simulated kernel corresponds to the recorded one.
     #[error(
-        "line 1: kernel {kernel:?} is none that a simulated one stands for: 6.2, 6.12 and what is \
+        "line 1: no simulated kernel stands for kernel {kernel:?}; supported are 6.2, and 6.12 and \
          newer"
     )]
     Kernel {
-        /// What the header says.
+        /// The release in the trace's header.
         kernel: String,
     },
 }
 
-/// Replays a trace, line by line without line ends. The simulated kernel is the newest one that is
-/// not newer than the recorded; 6.2 stands for itself, for containers and device files changed soon
-/// after.
+/// Replays a trace from its lines, without line ends. The simulated kernel is the newest one that
+/// is not newer than the recorded; 6.2 stands only for itself, because containers and device files
+/// changed soon after.
 pub fn replay(lines: impl Iterator<Item = String>) -> Result<Report, ReplayError> {
     let reader = Reader::new(lines)?;
     let profile = profile(reader.header())?;
@@ -104,13 +105,13 @@ fn profile(header: &Header) -> Result<Profile, ReplayError> {
         .ok_or_else(|| ReplayError::Kernel { kernel: kernel.clone() })
 }
 
-/// Major and minor number of a release such as `7.2.13`.
+/// Returns the major and minor number of a release such as `7.2.13`.
 fn release(name: &str) -> Option<(u32, u32)> {
     let mut numbers = name.split(['.', '-', '+']).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// When an event took effect.
+/// Returns the time at which an event took effect, in nanoseconds.
 fn effect_ns(event: &Event) -> u64 {
     match event.record {
         Record::Sendmsg { .. }
@@ -125,14 +126,15 @@ fn effect_ns(event: &Event) -> u64 {
     }
 }
 
-/// A replay under way. Pids and descriptors are those of the trace but where "simulated" is said.
+/// A replay in progress. Pids and descriptors are those of the trace, except where named
+/// "simulated".
 struct Replay {
     machine: Machine,
-    /// Of somebody else's program: ioctls are bytes.
+    /// True for a foreign program's trace, whose ioctls are bytes.
     is_foreign: bool,
-    /// The simulated process of each.
+    /// The simulated process of each recorded one.
     processes: BTreeMap<Pid, Pid>,
-    /// A simulated process that holds what is in flight.
+    /// A simulated process that holds descriptors in flight.
     broker: Pid,
     broker_fds: i32,
     files: Files,
@@ -189,7 +191,8 @@ impl Replay {
         }
     }
 
-    /// A read or write of eight bytes is one of an eventfd only where the file is one.
+    /// Turns an eventfd call into a plain read or write of eight bytes if its file is not an
+    /// eventfd.
     fn of_its_file(&self, made: CompletedCall) -> CompletedCall {
         let is_event = |fd: Fd| match self.files.kind_at(made.pid, fd) {
             Some(Kind::Simulated(kind)) => *kind == FileKind::Eventfd,
@@ -221,13 +224,14 @@ impl Replay {
         }
     }
 
-    /// The simulated process. A process of which nothing was said is as `events::UNSEEN` has it.
+    /// Returns the simulated process. A process without a `start` event is created as
+    /// `events::UNSEEN`.
     fn meet(&mut self, pid: Pid) -> Pid {
         let machine = &mut self.machine;
         *self.processes.entry(pid).or_insert_with(|| machine.spawn(events::UNSEEN))
     }
 
-    /// The name under which a call is not modelled after all, because of what its file is.
+    /// Returns the name under which a call counts as not modelled because of the kind of its file.
     fn unmodelled_name(&self, event: &Event, made: &CompletedCall) -> Option<String> {
         let kind = |fd: Fd| match self.files.kind_at(made.pid, fd) {
             Some(Kind::Simulated(kind)) => Some(*kind),
@@ -268,7 +272,7 @@ impl Replay {
                 | MemoryCall::PunchHole { .. }
                 | MemoryCall::Munmap { .. } => false,
             },
-            // Their descriptors are of one kind, or the ioctl's file was asked above.
+            // Their descriptors are of one kind, or the ioctl's file was checked above.
             Call::Process(_)
             | Call::Socket(_)
             | Call::Guest(_)
@@ -297,15 +301,15 @@ impl Replay {
     }
 }
 
-/// Whether an event is an ioctl of iommufd or VFIO.
+/// Returns true if an event is an ioctl of iommufd or VFIO.
 fn is_of_devices(event: &Event) -> bool {
     matches!(event.record, Record::Ioctl { req, .. } if req >> 8 == nr::IOMMU_DESTROY >> 8)
 }
 
-/// Files that can be read at an offset, and mapped.
+/// Kinds of files that can be read at an offset and mapped.
 const WITH_OFFSETS: &[FileKind] = &[FileKind::Memfd, FileKind::Device];
 
-/// KVM's many ioctls without a name here.
+/// Name for KVM's many ioctls that have no name here.
 const KVM_OTHERS: &str = "KVM (others)";
 
 fn is_of_kvm(event: &Event) -> bool {

@@ -1,13 +1,12 @@
-//! Files that are none of the handoff's, and memory in forms that [`Call`] does not have.
+//! Files that do not belong to the handoff, and memory in variants that [`Call`] does not have.
 //!
-//! A program opens logs and scripts, maps pages privately, executes what is not there. What matters
-//! of it is which descriptors and addresses are taken. Memory that is mapped readable and writable
-//! becomes anonymous memory of the simulated process; memory that is only reserved, or read, is not
-//! known.
+//! A program opens logs and scripts, maps pages privately, tries to execute missing files. Only the
+//! occupied descriptors and addresses matter. Memory that is mapped readable and writable becomes
+//! anonymous memory of the simulated process; memory that is only reserved or readable is unknown.
 //!
-//! A recorder does not tell of programs, heaps and stacks, nor of mprotect. So memory that an ioctl
-//! was given and that no recorded mapping covers is *not known*: where the recorded kernel took it,
-//! there was some, and the simulated process gets some; where it did not, the answer is not
+//! A recorder omits the memory of programs, heaps and stacks, and mprotect. So memory that an ioctl
+//! names and that no recorded mapping covers is *unknown*. If the recorded ioctl succeeded, the
+//! memory existed, and the simulated process gets some; if it failed, a different answer is not
 //! followed.
 
 use super::Replay;
@@ -31,20 +30,20 @@ const MFD_CLOEXEC: u32 = 1;
 const O_CLOEXEC: u32 = 0x8_0000;
 /// `PROT_READ | PROT_WRITE`.
 const PROT_READ_WRITE: u32 = 3;
-/// Where addresses of processes end.
+/// End of user addresses.
 const VA_END: u64 = 0x7fff_ffff_f000;
 
-/// A file that was mapped for devices, and from where.
+/// A file that was mapped for DMA, with the offset and the length.
 pub(super) struct FileMap {
     fd: Fd,
     offset_bytes: u64,
     length_bytes: u64,
 }
 
-/// By process and IOVA.
+/// Mapped files by process and IOVA.
 pub(super) type FileMaps = BTreeMap<(Pid, u64), FileMap>;
 
-/// Whether a path is one of a handoff's own files.
+/// Returns true if a path is one of the handoff's own files.
 fn is_ours(path: &str) -> bool {
     path == "/dev/iommu"
         || path == "/dev/kvm"
@@ -89,7 +88,7 @@ impl Replay {
         self.files.kind_at(pid, fd) == Some(&Kind::Foreign) || self.is_standard(pid, fd)
     }
 
-    /// Whether a descriptor is one that a program begins with.
+    /// Returns true for an unrecorded descriptor with which every program begins.
     fn is_standard(&self, pid: Pid, fd: Fd) -> bool {
         (0..3).contains(&fd.0) && self.files.at(pid, fd).is_none()
     }
@@ -101,7 +100,7 @@ impl Replay {
         }
     }
 
-    /// A memfd of huge pages is one.
+    /// Opens a memfd of huge pages as an ordinary memfd.
     fn open_huge(&mut self, event: &Event, name: &str, cloexec: bool) {
         let Some(fd) = opened(event) else { return };
         self.vacate(event.pid, fd);
@@ -116,7 +115,7 @@ impl Replay {
         self.set_cloexec(event.pid, fd, cloexec);
     }
 
-    /// Whether a mapping is a call that the simulator has.
+    /// Returns true if the simulator has a call for the mapping.
     fn is_mappable(&self, event: &Event, fd: Fd) -> bool {
         let known = [FileKind::Memfd, FileKind::Device].map(Kind::Simulated);
         let kind = self.files.kind_at(event.pid, fd);
@@ -148,7 +147,7 @@ impl Replay {
         }
     }
 
-    /// Notes where a file was mapped for devices.
+    /// Records which file a MAP_FILE mapped, and where.
     pub(super) fn note_file_map(&mut self, pid: Pid, asked: &Asked, recorded: &IoctlOutcome) {
         const IOVA: usize = 32;
         if !asked.is(nr::IOMMU_IOAS_MAP_FILE, None) {
@@ -164,8 +163,8 @@ impl Replay {
         self.file_maps.insert((pid, u64::from_ne_bytes(*iova)), map);
     }
 
-    /// Gives a process the memory that it must have had. A test that compares addresses with what
-    /// an IOVA leads to tells that they show the file which is mapped there.
+    /// Gives a process the memory that it must have had. If a test operation compares addresses
+    /// with the memory at an IOVA, they must show the file that is mapped there.
     pub(super) fn supply(&mut self, pid: Pid, asked: &Asked, range: &Range<u64>) {
         let length_bytes = range.end - range.start;
         let va = Va(range.start);
@@ -183,14 +182,14 @@ impl Replay {
         self.map_anonymous(pid, va.0, length_bytes);
     }
 
-    /// Which byte of which file of a process an IOVA leads to, as it was mapped last.
+    /// Returns the file and the offset that a process last mapped at an IOVA.
     fn file_at(&self, pid: Pid, iova: u64) -> Option<(Fd, u64)> {
         let ((_, first), map) = self.file_maps.range((pid, 0)..=(pid, iova)).next_back()?;
         let within = iova - first;
         (within < map.length_bytes).then_some((map.fd, map.offset_bytes + within))
     }
 
-    /// What of the memory that a call names is not known.
+    /// Returns the unknown parts of the memory that a call names.
     pub(super) fn unknown_memory(&self, made: &CompletedCall) -> Vec<Range<u64>> {
         let named = Asked::of(&made.call).and_then(|asked| asked.addresses());
         let Some(named) = named.filter(|named| named.end <= VA_END) else { return Vec::new() };

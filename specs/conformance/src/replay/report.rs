@@ -1,4 +1,4 @@
-//! What a replay found.
+//! Report of a replay.
 
 use handoff_model::abi::argument::IoctlOutcome;
 use handoff_model::abi::call::{Call, CallResult, Reply};
@@ -9,43 +9,43 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How many differences are told; the others are only counted.
+/// Maximum number of differences that a report describes; the others are only counted.
 pub const STORIES_MAX: usize = 20;
 
-/// What a replay found. Every event is in exactly one of the counts:
-/// `seen = told + agreeing + differing + not_followed + not_modelled`.
+/// Report of a replay. Every event is in exactly one of the counts: `seen = told + agreeing +
+/// differing + not_followed + not_modelled`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The kernel that was recorded.
+    /// Release of the recorded kernel.
     pub kernel: String,
-    /// The simulated one.
+    /// Profile of the simulated kernel.
     pub profile: String,
-    /// Events in the trace.
+    /// Number of events in the trace.
     pub seen: usize,
-    /// Events that were taken as told: processes that begin and end, programs, credentials, sockets
-    /// that the simulator does not model, and what comes from outside (interrupts).
+    /// Number of events that were applied as recorded: processes that start and exit, programs,
+    /// credentials, sockets that the simulator does not model, and external input (interrupts).
     pub told: usize,
-    /// Calls that both kernels answered alike.
+    /// Number of calls that both kernels answered alike.
     pub agreeing: usize,
-    /// Calls that they answered differently: findings.
+    /// Number of calls that they answered differently: findings.
     pub differing: usize,
-    /// Calls about things that the simulator does not have, or lost sight of after a call that it
-    /// does not model, by name.
+    /// Calls about resources that the simulator does not have, or whose state it lost after a call
+    /// that it does not model, by name.
     pub not_followed: BTreeMap<String, usize>,
     /// Calls that the simulator does not have, by name.
     pub not_modelled: BTreeMap<String, usize>,
-    /// Of those, the ioctls of iommufd and VFIO.
+    /// The share of ioctls of iommufd and VFIO that were compared.
     pub of_devices: Share,
     /// The first differences.
     pub stories: Vec<Difference>,
 }
 
-/// How many of some calls were compared.
+/// Share of some calls that was compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Share {
-    /// How many there are.
+    /// Number of such calls.
     pub seen: usize,
-    /// Those that both kernels were asked.
+    /// Number of those that both kernels answered.
     pub compared: usize,
 }
 
@@ -58,12 +58,12 @@ impl fmt::Display for Share {
 }
 
 impl Report {
-    /// Whether there is no difference.
+    /// Returns true if there is no difference.
     pub fn agrees(&self) -> bool {
         self.differing == 0
     }
 
-    /// Calls that the simulator has, followed or not.
+    /// Returns the number of calls that the simulator has, followed or not.
     pub fn modelled(&self) -> usize {
         self.agreeing + self.differing + self.not_followed.values().sum::<usize>()
     }
@@ -86,7 +86,7 @@ impl fmt::Display for Report {
         }
         writeln!(f, "kernel {}, simulated as {}", self.kernel, self.profile)?;
         writeln!(f, "{:>8} events", self.seen)?;
-        writeln!(f, "{:>8} taken as told", self.told)?;
+        writeln!(f, "{:>8} applied as recorded", self.told)?;
         writeln!(f, "{:>8} calls answered alike", self.agreeing)?;
         writeln!(f, "{:>8} calls answered differently", self.differing)?;
         list(f, "calls not followed", &self.not_followed)?;
@@ -95,7 +95,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// A total and its parts, the largest first.
+/// Writes a total and its parts, the largest first.
 fn list(f: &mut fmt::Formatter<'_>, title: &str, counts: &BTreeMap<String, usize>) -> fmt::Result {
     writeln!(f, "{:>8} {title}", counts.values().sum::<usize>())?;
     let mut rows: Vec<(&String, &usize)> = counts.iter().collect();
@@ -106,17 +106,17 @@ fn list(f: &mut fmt::Formatter<'_>, title: &str, counts: &BTreeMap<String, usize
 /// A call that the two kernels answered differently.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// The line of the trace.
+    /// Line number in the trace.
     pub line: usize,
-    /// Who called, as the trace numbers processes.
+    /// The calling process, as numbered in the trace.
     pub pid: Pid,
-    /// What.
+    /// The call.
     pub call: Call,
-    /// What the recorded kernel answered.
+    /// The recorded kernel's answer.
     pub recorded: CallResult,
-    /// What the simulated one does.
+    /// The simulated kernel's answer.
     pub simulated: CallResult,
-    /// In what they differ.
+    /// Descriptions of the differences between the answers.
     pub differences: Vec<String>,
 }
 
@@ -126,13 +126,13 @@ impl fmt::Display for Difference {
         let (call, recorded, simulated) =
             (describe_call(&self.call), answer(&self.recorded), answer(&self.simulated));
         writeln!(f, "line {line}: process {pid}: {call}")?;
-        write!(f, "    the kernel said {recorded}, the simulator says {simulated}")?;
+        write!(f, "    the kernel returned {recorded}, the simulator returned {simulated}")?;
         let bytes = self.differences.iter().filter(|difference| difference.contains("bytes"));
         bytes.into_iter().try_for_each(|difference| write!(f, "\n    {difference}"))
     }
 }
 
-/// A call with its arguments.
+/// Formats a call with its arguments.
 fn describe_call(call: &Call) -> String {
     if let Call::Ioctl { fd, ioctl } = call {
         let bytes = ioctl.argument.bytes();
@@ -152,17 +152,17 @@ fn describe_call(call: &Call) -> String {
 
 fn answer(answer: &CallResult) -> String {
     match answer {
-        Ok(Reply::Done) => "yes".to_owned(),
+        Ok(Reply::Done) => "success".to_owned(),
         Ok(Reply::Ioctl(IoctlOutcome { result: Err(errno), .. })) => {
             format!("{errno} ({})", errno.text())
         }
-        Ok(Reply::Ioctl(IoctlOutcome { result: Ok(value), .. })) => format!("yes ({value})"),
+        Ok(Reply::Ioctl(IoctlOutcome { result: Ok(value), .. })) => format!("success ({value})"),
         Ok(reply) => describe(&serde_json::to_value(reply).expect("a reply has a JSON form")),
         Err(errno) => format!("{errno} ({})", errno.text()),
     }
 }
 
-/// A structure in words of four bytes; the zeroes at its end are left out.
+/// Formats a structure in words of four bytes, without trailing zeroes.
 fn hex_dump(bytes: &[u8]) -> String {
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let word = |bytes: &[u8]| {
@@ -171,7 +171,8 @@ fn hex_dump(bytes: &[u8]) -> String {
     bytes[..end].chunks(4).map(word).collect::<Vec<String>>().join(" ")
 }
 
-/// Numbers from a page up are addresses and lengths, and read better in hex.
+/// Formats a value. Numbers from a page size on are addresses and lengths, and are shown in
+/// hexadecimal.
 fn describe(value: &Value) -> String {
     let list = |parts: Vec<String>| parts.join(", ");
     match value {

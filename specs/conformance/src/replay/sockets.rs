@@ -1,7 +1,7 @@
-//! Unix sockets that the simulator does not have, followed as told.
+//! Unix sockets that the simulator does not have, followed as recorded.
 //!
-//! Who is connected to whom follows from paths, and what goes over a connection are files
-//! (`wires`): a receiver gets under the recorded numbers what the sender had under its.
+//! Connections are matched by path. They carry files (`connections`): a receiver gets the sender's
+//! files under the recorded numbers.
 
 use super::Replay;
 use super::connections::InFlightFd;
@@ -11,7 +11,7 @@ use handoff_model::abi::ids::{Fd, Pid};
 use handoff_model::trace::{Event, Record};
 
 impl Replay {
-    /// Sockets are made and connected.
+    /// Applies the creation or connection of a socket.
     pub(super) fn replay_connection(&mut self, event: &Event) -> bool {
         let pid = event.pid;
         let made = event.ret.and_then(|fd| i32::try_from(fd).ok()).map(Fd);
@@ -64,12 +64,12 @@ impl Replay {
         }
     }
 
-    /// The file of a descriptor that is a socket which the simulator does not have.
+    /// Returns the file of a descriptor, if it is one that the simulator does not have.
     fn socket_at(&self, pid: Pid, fd: Fd) -> Option<FileId> {
         self.files.at(pid, fd).filter(|file| !self.files.kind(*file).is_simulated())
     }
 
-    /// Close, dup and so on of such sockets.
+    /// Applies close, dup and similar calls on such sockets.
     pub(super) fn replay_descriptor(&mut self, event: &Event) -> bool {
         let pid = event.pid;
         let (Record::Close { fd }
@@ -119,7 +119,7 @@ impl Replay {
         true
     }
 
-    /// Puts a file into the broker's hands.
+    /// Gives the broker a descriptor of a file in flight.
     fn take_up(&mut self, pid: Pid, fd: Fd) -> InFlightFd {
         let file = self.files.at(pid, fd)?;
         self.broker_fds += 1;
@@ -128,7 +128,7 @@ impl Replay {
         (self.machine.share(simulated, fd, self.broker, held, true)).then_some((file, held))
     }
 
-    /// Gives a file from the broker's hands to a process, or drops it.
+    /// Moves a file from the broker to a process, or drops it.
     fn deliver(&mut self, parcel: InFlightFd, to: Option<(Pid, Fd)>, cloexec: bool) {
         if let Some((pid, fd)) = to {
             self.vacate(pid, fd);
@@ -142,7 +142,7 @@ impl Replay {
         let _ = self.machine.call(self.broker, &Call::File(FileCall::Close { fd: held }));
     }
 
-    /// Drops what is on its way to sockets that nobody has any more.
+    /// Drops the files in flight to sockets that no process has open any more.
     pub(super) fn hang_up(&mut self, closed: &[FileId]) {
         for file in closed {
             let Kind::Stream { wire, end } = *self.files.kind(*file) else { continue };

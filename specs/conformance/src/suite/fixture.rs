@@ -1,6 +1,6 @@
-//! Where a row works: calls on an arm, with what must come back.
+//! The fixture of a fact: makes calls on a target and compares the answers with the expected ones.
 //!
-//! A difference ends the row. It is told with every call that the row has made.
+//! A mismatch ends the check of the fact. It is reported with all calls that the fact has made.
 
 use crate::target::{Device, Target};
 use handoff_model::abi::argument::IoctlOutcome;
@@ -14,15 +14,15 @@ use handoff_model::text;
 use handoff_sim_kernel::ProcessSpec;
 use std::fmt;
 
-/// How a row ends.
+/// Result of a check.
 pub type FactResult<T = ()> = Result<T, Mismatch>;
 
-/// What did not come back as it must.
+/// An answer or visible state that is not as expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     /// The difference.
     pub what: String,
-    /// What the row did, call by call.
+    /// The steps of the fact up to the difference, one line each.
     pub story: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// An arm under a row.
+/// A target on which a fact is checked.
 pub struct Fixture<'a> {
     arm: &'a mut dyn Target,
     story: Vec<String>,
@@ -47,32 +47,32 @@ impl fmt::Debug for Fixture<'_> {
     }
 }
 
-/// An ordinary process: user 1000, no capability, no limit.
+/// An unprivileged process: user 1000, no capability, no limit.
 pub const ORDINARY: ProcessSpec =
     ProcessSpec { uid: Uid(1000), cap_ipc_lock: false, memlock_bytes: UNLIMITED };
 
-/// Root, with every capability.
+/// A root process with every capability.
 pub const ROOT: ProcessSpec =
     ProcessSpec { uid: Uid(0), cap_ipc_lock: true, memlock_bytes: UNLIMITED };
 
-/// A process of this user with a limit on locked memory.
+/// Returns a process of a user with a limit on locked memory in pages.
 pub const fn limited(uid: u32, limit_pages: u64) -> ProcessSpec {
     let memlock_bytes = limit_pages * PAGE_BYTES;
     ProcessSpec { uid: Uid(uid), cap_ipc_lock: false, memlock_bytes }
 }
 
 impl<'a> Fixture<'a> {
-    /// A bench on a cleared arm.
+    /// Creates a fixture on a cleared target.
     pub fn new(arm: &'a mut dyn Target) -> Self {
         Self { arm, story: Vec::new() }
     }
 
-    /// The arm itself, for what only an arm can do.
+    /// Returns the target, for operations that only a target has.
     pub fn arm(&mut self) -> &mut dyn Target {
         self.arm
     }
 
-    /// What went wrong with the arm itself.
+    /// Returns the error of the target itself, if there is one.
     pub fn error(&self) -> Option<Mismatch> {
         let what = self.arm.error()?.to_owned();
         Some(Mismatch { what, story: self.story.clone() })
@@ -82,7 +82,7 @@ impl<'a> Fixture<'a> {
         Err(Mismatch { what, story: self.story.clone() })
     }
 
-    /// Two values must be the same.
+    /// Checks that two values are equal.
     pub fn same<T: PartialEq + fmt::Debug + ?Sized>(
         &self,
         what: &str,
@@ -97,19 +97,19 @@ impl<'a> Fixture<'a> {
 
     // ---- processes -----------------------------------------------------------------------------
 
-    /// An ordinary process.
+    /// Creates an unprivileged process.
     pub fn process(&mut self) -> Pid {
         self.spawn(ORDINARY)
     }
 
-    /// A process.
+    /// Creates a process.
     pub fn spawn(&mut self, spec: ProcessSpec) -> Pid {
         let pid = self.arm.spawn(spec);
         self.log(&format!("process {pid}: {spec:?}"));
         pid
     }
 
-    /// A child of a process.
+    /// Forks a process.
     pub fn fork(&mut self, parent: Pid) -> Pid {
         let child = self.arm.fork(parent);
         self.log(&format!("process {child}: a child of {parent}"));
@@ -134,7 +134,7 @@ impl<'a> Fixture<'a> {
 
     // ---- calls ---------------------------------------------------------------------------------
 
-    /// Makes a call, whatever comes back.
+    /// Makes a call, which may succeed or fail.
     pub fn call(&mut self, pid: Pid, call: &Call) -> CallResult {
         let answer = self.arm.call(pid, call);
         let said = text::call(call, &answer, &|fd| format!("fd {fd}"));
@@ -142,7 +142,7 @@ impl<'a> Fixture<'a> {
         answer
     }
 
-    /// A call that must succeed.
+    /// Makes a call that must succeed.
     pub fn ok(&mut self, pid: Pid, call: &Call) -> FactResult<Reply> {
         let answer = self.call(pid, call);
         match errno(call, &answer) {
@@ -151,7 +151,7 @@ impl<'a> Fixture<'a> {
         }
     }
 
-    /// A call that must be refused with this errno.
+    /// Makes a call that must fail with this errno.
     pub fn refuses(&mut self, pid: Pid, call: &Call, expected: Errno) -> FactResult {
         let answer = self.call(pid, call);
         match errno(call, &answer) {
@@ -161,13 +161,13 @@ impl<'a> Fixture<'a> {
         }
     }
 
-    /// Calls that must be refused.
+    /// Makes calls that must all fail, each with its errno.
     pub fn all_refused(&mut self, pid: Pid, table: &[(Call, Errno)]) -> FactResult {
         table.iter().try_for_each(|(call, errno)| self.refuses(pid, call, *errno))
     }
 
-    /// An ioctl of which the nth allocation fails; → what came back, also of one as bytes, and
-    /// whether it came to that.
+    /// Makes an ioctl whose nth allocation fails. Returns the answer, in which a failure of an
+    /// ioctl as bytes is an errno, and true if there was an nth allocation.
     pub fn failing(&mut self, pid: Pid, call: &Call, nth: u32) -> FactResult<(CallResult, bool)> {
         let (answer, came_to_it) = self.arm.call_failing(pid, call, nth);
         let said = text::call(call, &answer, &|fd| format!("fd {fd}"));
@@ -175,7 +175,7 @@ impl<'a> Fixture<'a> {
         Ok((errno(call, &answer).map_or(answer, Err), came_to_it))
     }
 
-    /// An ioctl as bytes that must succeed.
+    /// Makes an ioctl as bytes that must succeed.
     pub fn ioctl(&mut self, pid: Pid, call: &Call) -> FactResult<IoctlOutcome> {
         match self.ok(pid, call)? {
             Reply::Ioctl(outcome) => Ok(outcome),
@@ -183,7 +183,7 @@ impl<'a> Fixture<'a> {
         }
     }
 
-    /// An ioctl as bytes that must fail and leave something in its argument.
+    /// Makes an ioctl as bytes that must fail, and returns the argument that the kernel wrote.
     pub fn ioctl_refused(
         &mut self,
         pid: Pid,
@@ -196,7 +196,7 @@ impl<'a> Fixture<'a> {
         }
     }
 
-    /// A call that must give a descriptor.
+    /// Makes a call that must return a descriptor.
     pub fn fd(&mut self, pid: Pid, call: &Call) -> FactResult<Fd> {
         match self.ok(pid, call)? {
             Reply::Fd(fd) => Ok(fd),
@@ -204,7 +204,7 @@ impl<'a> Fixture<'a> {
         }
     }
 
-    /// A call that must give an object.
+    /// Makes a call that must return an object.
     pub fn id(&mut self, pid: Pid, call: &Call) -> FactResult<ObjectId> {
         match self.ok(pid, call)? {
             Reply::Object(id) => Ok(id),
@@ -212,27 +212,26 @@ impl<'a> Fixture<'a> {
         }
     }
 
-    // ---- what rows often begin with
-    // ----------------------------------------------------------------
+    // ---- common beginnings of facts ------------------------------------------------------------
 
-    /// An iommufd.
+    /// Opens an iommufd.
     pub fn iommufd(&mut self, pid: Pid) -> FactResult<Fd> {
         self.fd(pid, &Call::File(FileCall::Open { path: "/dev/iommu".to_owned() }))
     }
 
-    /// An address space.
+    /// Allocates an IOAS.
     pub fn ioas(&mut self, pid: Pid, iommufd: Fd) -> FactResult<ObjectId> {
         self.id(pid, &Call::Iommufd(IommufdCall::IoasAlloc { iommufd }))
     }
 
-    /// A memfd of so many pages.
+    /// Creates a memfd of `pages` pages.
     pub fn memfd(&mut self, pid: Pid, pages: u64) -> FactResult<Fd> {
         let fd = self.fd(pid, &Call::Memory(MemoryCall::Memfd { name: "ram".to_owned() }))?;
         self.ok(pid, &Call::Memory(MemoryCall::Truncate { fd, length_bytes: pages * PAGE_BYTES }))?;
         Ok(fd)
     }
 
-    /// A mapping of a memfd, or of anonymous memory.
+    /// Maps a memfd, or anonymous memory.
     pub fn mmap(&mut self, pid: Pid, fd: Option<Fd>, pages: u64) -> FactResult<Va> {
         let call = MemoryCall::mmap(fd, 0, pages * PAGE_BYTES);
         match self.ok(pid, &call)? {
@@ -241,13 +240,13 @@ impl<'a> Fixture<'a> {
         }
     }
 
-    /// A device file.
+    /// Opens a device file.
     pub fn open(&mut self, pid: Pid, device: Device) -> FactResult<Fd> {
         let path = self.arm.path(device);
         self.fd(pid, &Call::File(FileCall::Open { path }))
     }
 
-    /// A device file, bound, and its object.
+    /// Opens and binds a device. Returns its file and its object.
     pub fn bind(&mut self, pid: Pid, device: Device, iommufd: Fd) -> FactResult<(Fd, ObjectId)> {
         let file = self.open(pid, device)?;
         let id = self.id(pid, &Call::Device(DeviceCall::Bind { device: file, iommufd }))?;
@@ -259,7 +258,7 @@ impl<'a> Fixture<'a> {
         self.id(pid, &Call::Device(DeviceCall::Attach { device, page_table }))
     }
 
-    /// Sends descriptors from one process to another; → their numbers there.
+    /// Sends descriptors from one process to another. Returns their numbers there.
     pub fn pass(&mut self, from: Pid, to: Pid, fds: &[Fd]) -> FactResult<Vec<Fd>> {
         let (there, here) = self.arm.socketpair(from, to);
         let message = SocketCall::send(there, vec![1], fds.to_vec());
@@ -273,20 +272,20 @@ impl<'a> Fixture<'a> {
         }
     }
 
-    /// VmPin of a process must be so many pages.
+    /// Checks the VmPin of a process in pages.
     pub fn vm_pin(&mut self, pid: Pid, expected_pages: i64) -> FactResult {
         let seen = self.arm.locked(pid).0;
         self.same(&format!("VmPin of {pid} in pages"), &seen, &expected_pages)
     }
 
-    /// VmLck of a process must be so many pages.
+    /// Checks the VmLck of a process in pages.
     pub fn vm_lck(&mut self, pid: Pid, expected_pages: i64) -> FactResult {
         let seen = self.arm.locked(pid).1;
         self.same(&format!("VmLck of {pid} in pages"), &seen, &expected_pages)
     }
 }
 
-/// Why a call failed, also one as bytes.
+/// Returns the errno of a failed call, including one as bytes.
 fn errno(call: &Call, answer: &CallResult) -> Option<Errno> {
     CompletedCall { pid: Pid(0), call: call.clone(), answer: answer.clone() }.errno()
 }
@@ -294,11 +293,11 @@ fn errno(call: &Call, answer: &CallResult) -> Option<Errno> {
 /// A context with an IOAS, a memfd mapped there at [`BASE`], and an attached device.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
-    /// The context.
+    /// The iommufd.
     pub iommufd: Fd,
-    /// The address space.
+    /// The IOAS.
     pub ioas: ObjectId,
-    /// What is mapped.
+    /// The mapped memfd.
     pub memfd: Fd,
     /// The bound device file.
     pub device: Fd,
@@ -308,11 +307,11 @@ pub struct Setup {
     pub hwpt: ObjectId,
 }
 
-/// Where [`Setup`] maps.
+/// The IOVA at which [`Setup`] maps.
 pub const BASE: Iova = Iova(0x10000);
 
 impl Fixture<'_> {
-    /// [`Setup`] by a process, with so many pages, and an `edu`.
+    /// Creates a [`Setup`] with an `edu` in a process, with `pages` mapped pages.
     pub fn set_up(&mut self, pid: Pid, pages: u64) -> FactResult<Setup> {
         let iommufd = self.iommufd(pid)?;
         let ioas = self.ioas(pid, iommufd)?;
@@ -324,22 +323,22 @@ impl Fixture<'_> {
     }
 }
 
-/// MAP_FILE from the beginning of a file, writable, at a fixed IOVA.
+/// Returns a MAP_FILE from the start of a file, writable, at a fixed IOVA.
 pub fn map_file(iommufd: Fd, ioas: ObjectId, fd: Fd, iova: Iova, pages: u64) -> Call {
     IommufdCall::map_file(iommufd, ioas, (fd, 0), iova, pages * PAGE_BYTES, Rights::ReadWrite)
 }
 
-/// MAP, writable, at a fixed IOVA.
+/// Returns a MAP, writable, at a fixed IOVA.
 pub fn map(iommufd: Fd, ioas: ObjectId, user_va: Va, iova: Iova, pages: u64) -> Call {
     IommufdCall::map(iommufd, ioas, user_va, iova, pages * PAGE_BYTES, Rights::ReadWrite)
 }
 
-/// COPY, writable, to a fixed IOVA.
+/// Returns a COPY, writable, to a fixed IOVA.
 pub fn copy(iommufd: Fd, from: (ObjectId, Iova), to: (ObjectId, Iova), pages: u64) -> Call {
     IommufdCall::copy(iommufd, from, to, pages * PAGE_BYTES, Rights::ReadWrite)
 }
 
-/// UNMAP of whole pages.
+/// Returns an UNMAP of whole pages.
 pub fn unmap(iommufd: Fd, ioas: ObjectId, iova: Iova, pages: u64) -> Call {
     IommufdCall::unmap(iommufd, ioas, iova, pages * PAGE_BYTES)
 }

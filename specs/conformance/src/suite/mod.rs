@@ -1,13 +1,13 @@
-//! Does the simulated kernel answer as Linux does? One suite, two arms.
+//! Facts about the kernel, checked on the simulated kernel and on Linux.
 //!
-//! A [`Fact`] is a fact about the kernel: a name, a sentence, and a function that sets something up
-//! on a [`Fixture`], makes calls, and says what must come back and what must be seen then. The same
-//! rows run on the simulated kernel ([`SimulatedTarget`]), always, and on the kernel of a host
-//! ([`HostTarget`](crate::target::host::HostTarget)) where there is one to spare. A row that one
-//! arm cannot run says what it [`Capability`]s; it is told as skipped, never as passed.
+//! A [`Fact`] has a name, a sentence, and a function that sets up state on a [`Fixture`], makes
+//! calls, and compares the answers and the visible state with the expected ones. The same facts are
+//! always checked on the simulated kernel ([`SimulatedTarget`]), and on the kernel of a host
+//! ([`HostTarget`](crate::target::host::HostTarget)) that is available for tests. A fact whose
+//! [`Capability`] a target lacks is reported as skipped, never as passed.
 //!
-//! Every branch of the simulator that refuses something must be reached by a row: the test that
-//! says so compares [`SimulatedTarget::refusals`] with the source.
+//! Every branch of the simulator that refuses a call must be reached by a fact: a test compares
+//! [`SimulatedTarget::refusals`] with the source.
 
 pub mod fixture;
 pub mod rows;
@@ -24,13 +24,13 @@ use std::fmt;
 /// A fact about the kernel.
 #[derive(Clone, Copy)]
 pub struct Fact {
-    /// Unique; `topic/what`.
+    /// Unique name, as `topic/fact`.
     pub name: &'static str,
-    /// The fact, as a sentence.
+    /// One clause that states the kernel's behaviour.
     pub sentence: &'static str,
-    /// What it takes to run it.
+    /// Capabilities that a target must have.
     pub needs: &'static [Capability],
-    /// Sets up, calls, and compares.
+    /// Sets up, makes the calls, and compares.
     pub run: fn(&mut Fixture<'_>) -> FactResult,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Debug for Fact {
     }
 }
 
-/// A row of a table.
+/// Returns a fact.
 pub const fn row(
     name: &'static str,
     fact: &'static str,
@@ -50,18 +50,18 @@ pub const fn row(
     Fact { name, sentence: fact, needs, run }
 }
 
-/// What became of a row on an arm.
+/// The verdict on a fact on a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Everything came back and was seen as the row says.
+    /// Every answer and all visible state were as expected.
     Agrees,
-    /// Something did not.
+    /// An answer or visible state differed.
     Differs(Mismatch),
-    /// The arm cannot run it, for want of this.
+    /// The target lacks this capability.
     Skipped(String),
 }
 
-/// Runs a row on an arm, from nothing.
+/// Checks a fact on a target, starting without processes.
 pub fn run(row: &Fact, arm: &mut dyn Target) -> Verdict {
     if let Some(missing) = row.needs.iter().find_map(|need| arm.lacks(need)) {
         return Verdict::Skipped(missing);
@@ -75,7 +75,7 @@ pub fn run(row: &Fact, arm: &mut dyn Target) -> Verdict {
     }
 }
 
-/// The simulated kernel that a row is about: the newest, where it does not say.
+/// Returns a simulated kernel of the release that the fact needs, or else the newest.
 pub fn simulated_for(row: &Fact) -> SimulatedTarget {
     let release = row.needs.iter().find_map(|need| match need {
         Capability::Release(name) => Profile::by_name(name),

@@ -1,4 +1,4 @@
-//! Argument structures of ioctls, field after field as the kernel's headers have them.
+//! Argument structures of ioctls, built field by field in the order of the kernel's headers.
 
 use handoff_model::abi::argument::{Argument, Ioctl, Pointee, Structure};
 use handoff_model::abi::call::Call;
@@ -8,7 +8,7 @@ use handoff_model::abi::ids::{Fd, ObjectId};
 #[derive(Clone, Debug, Default)]
 pub struct Fields(Structure);
 
-/// A structure that begins with its own size, which [`Fields::on`] fills in.
+/// Returns a structure that begins with its own size, which [`Fields::on`] fills in.
 pub fn sized() -> Fields {
     Fields::default().u32(0)
 }
@@ -45,7 +45,7 @@ impl Fields {
         self.u32(fd.0.cast_unsigned())
     }
 
-    /// Appends an object's number.
+    /// Appends an object id.
     #[must_use]
     pub fn id(self, id: ObjectId) -> Self {
         self.u32(id.0)
@@ -66,33 +66,33 @@ impl Fields {
         self
     }
 
-    /// Puts the structure into memory that cannot be written.
+    /// Places the structure in read-only memory.
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.0.read_only = true;
         self
     }
 
-    /// The ioctl on a file, with the structure's own size in its first field.
+    /// Returns the ioctl on a file, with the structure's size in its first field.
     pub fn on(self, fd: Fd, request: u32) -> Call {
         let size = u32::try_from(self.0.bytes.len()).expect("a structure is small");
         self.with_size(size).plain(fd, request)
     }
 
-    /// Says another size than it has.
+    /// Writes `size`, which may be false, into the first field.
     #[must_use]
     pub fn with_size(mut self, size: u32) -> Self {
         self.0.bytes[..4].copy_from_slice(&size.to_ne_bytes());
         self
     }
 
-    /// The ioctl on a file, byte for byte.
+    /// Returns the ioctl on a file without changing a byte of the structure.
     pub fn plain(self, fd: Fd, request: u32) -> Call {
         Call::Ioctl { fd, ioctl: Ioctl { request, argument: Argument::Structure(self.0) } }
     }
 }
 
-/// An ioctl whose argument is a number.
+/// Returns an ioctl whose argument is a number.
 pub fn value(fd: Fd, request: u32, value: u64) -> Call {
     Call::Ioctl { fd, ioctl: Ioctl::with_value(request, value) }
 }

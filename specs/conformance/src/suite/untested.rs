@@ -1,46 +1,61 @@
-//! What is known of the kernel and is no row: each fact, and why.
+//! Known behaviour of the kernel that the suite does not check, with reasons.
 //!
-//! All were observed on a real kernel. A fact that becomes a row leaves this table.
+//! All of it was observed on a real kernel. A fact that the suite covers leaves this table.
 
-/// A fact that no row shows.
+/// A fact that the suite does not check.
 #[derive(Clone, Copy, Debug)]
 pub struct Untested {
-    /// The fact, as a sentence.
+    /// One clause that states the kernel's behaviour.
     pub fact: &'static str,
-    /// Why it is no row.
+    /// The reason why the suite does not check it.
     pub reason: &'static str,
 }
 
-const TWO_THREADS: &str = "takes two calls at once in one context; here a call is atomic";
-const NO_CALL: &str = "takes a system call that a handoff does not make";
+const TWO_THREADS: &str = "needs two concurrent calls in one context; here a call is atomic";
+const NO_CALL: &str = "needs a system call that a handoff does not make";
 const LUO: &str = "out of scope: live update of the kernel itself (LUO, KHO)";
-const OTHER_BUILD: &str = "takes a kernel that is built the other way";
+const OTHER_BUILD: &str = "needs a kernel built with the other configuration";
 
 const fn untested(fact: &'static str, reason: &'static str) -> Untested {
     Untested { fact, reason }
 }
 
-/// By topic.
+/// The untested facts, by topic.
 pub const UNTESTED: &[Untested] = &[
-    untested("MAP of memory without the right to write it is EFAULT", NO_CALL),
+    untested("MAP fails with EFAULT if the process may not write the memory", NO_CALL),
     untested("MAP_FILE pins files of tmpfs and of the root file system like memfds", NO_CALL),
     untested("MAP_FILE of a hugetlb memfd pins single pages and leaks no reservation", NO_CALL),
-    untested("CHANGE_PROCESS during a MAP or UNMAP of another thread is EBUSY (H7)", TWO_THREADS),
-    untested("a COPY of what another thread is about to map or unmap is ENOENT", TWO_THREADS),
-    untested("an object that another thread is about to destroy is ENOENT", TWO_THREADS),
-    untested("MADV_DONTNEED on a shared mapping keeps it the device's memory", NO_CALL),
-    untested("with CONFIG_IOMMUFD_VFIO_CONTAINER an iommufd is a container, too", OTHER_BUILD),
-    untested("/dev/liveupdate is exclusive; an unknown number there is EINVAL", LUO),
-    untested("sessions: names EINVAL, EEXIST, ENOENT; their files are CLOEXEC", LUO),
-    untested("PRESERVE_FD: EBADF, EEXIST, EBUSY, ENOENT for all but memfds", LUO),
     untested(
-        "RETRIEVE_FD and FINISH of an outgoing session are EINVAL; its close unpreserves",
+        "CHANGE_PROCESS fails with EBUSY during a MAP or UNMAP of another thread (H7)",
+        TWO_THREADS,
+    ),
+    untested("COPY fails with ENOENT while another thread maps or unmaps its source", TWO_THREADS),
+    untested(
+        "a call fails with ENOENT for an object that another thread is destroying",
+        TWO_THREADS,
+    ),
+    untested(
+        "MADV_DONTNEED on a shared mapping does not disconnect it from the device's memory",
+        NO_CALL,
+    ),
+    untested(
+        "with CONFIG_IOMMUFD_VFIO_CONTAINER an iommufd also serves as a container",
+        OTHER_BUILD,
+    ),
+    untested("/dev/liveupdate is exclusive; an unknown request fails with EINVAL", LUO),
+    untested("session names fail with EINVAL, EEXIST or ENOENT; session files are CLOEXEC", LUO),
+    untested(
+        "PRESERVE_FD fails with EBADF, EEXIST or EBUSY, and with ENOENT for all but memfds",
         LUO,
     ),
     untested(
-        "a preserved memfd refuses ftruncate and fallocate, takes writes within its size and \
-         stores through mappings, and can be mapped for DMA, before as well as after",
+        "RETRIEVE_FD and FINISH fail with EINVAL in an outgoing session; its close unpreserves",
         LUO,
     ),
-    untested("the kernel's own test of live update (15 cases) passes", LUO),
+    untested(
+        "a preserved memfd refuses ftruncate and fallocate, accepts writes within its size and \
+        stores through mappings, and can be mapped for DMA, before and after a live update",
+        LUO,
+    ),
+    untested("the kernel's own live update selftest (15 cases) passes", LUO),
 ];

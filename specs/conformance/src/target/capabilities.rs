@@ -1,6 +1,7 @@
-//! What this host has of what rows need, and what is missing.
+//! Capabilities of this host: devices and kernel features that facts need, and the reasons why one
+//! is missing.
 //!
-//! Looks, opens what can be opened, and closes it again; changes nothing.
+//! Detection only reads, and opens and closes files; it changes no state.
 //!
 //! Mirrors `Documentation/ABI/testing/sysfs-bus-vfio-dev` and `vfio-mdev`.
 
@@ -23,14 +24,14 @@ use std::path::Path;
 /// A device of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Its VFIO device file.
+    /// Path of its VFIO device file.
     pub(super) path: String,
-    /// Where it is on PCI, if it is there.
+    /// PCI address, if it is a PCI device.
     pub(super) bdf: Option<Bdf>,
 }
 
 impl Place {
-    /// The file of its group, and what the group calls it.
+    /// Returns the path of its group file, and the name that the group has for the device.
     pub(super) fn group(&self) -> (String, String) {
         let name = Path::new(&self.path).file_name().unwrap_or_default();
         let device = Path::new("/sys/class/vfio-dev").join(name).join("device");
@@ -42,7 +43,7 @@ impl Place {
     }
 }
 
-/// What there is.
+/// Capabilities of this host; an error describes a missing one.
 #[derive(Clone, Debug)]
 pub(super) struct Capabilities {
     pub(super) devices: BTreeMap<Device, Place>,
@@ -69,7 +70,7 @@ impl Capabilities {
         }
     }
 
-    /// What stands against a need.
+    /// Returns the reason why this host lacks a capability.
     pub(super) fn lacks(&self, need: &Capability) -> Option<String> {
         match need {
             Capability::Has(device) => match self.devices.get(device) {
@@ -119,14 +120,14 @@ fn devices(sysfs: &Sysfs) -> BTreeMap<Device, Place> {
     edus.chain(mtty.map(|place| (Device::Mtty, place))).collect()
 }
 
-/// Rows have processes of any user.
+/// Checks that every user may open a file, because facts have processes of any user.
 fn everybody_may_open(path: &str) -> Result<(), String> {
     let mode = fs::metadata(path).map_err(|_| path.to_owned())?.permissions().mode();
     let may = mode & 0o006 == 0o006;
     if may { Ok(()) } else { Err(format!("the right to open {path}; `chmod 666 {path}`")) }
 }
 
-/// A process that only asks.
+/// A process that only queries.
 struct Asker(Host);
 
 impl Asker {
@@ -153,7 +154,8 @@ impl Asker {
     }
 }
 
-/// The command reads its argument first, where there is the command.
+/// Checks for `CONFIG_IOMMUFD_TEST`. If the command exists, it reads its argument before any other
+/// check.
 fn mock() -> Result<(), String> {
     let mut asker = Asker::new();
     let iommufd = asker.open("/dev/iommu")?;
@@ -186,7 +188,7 @@ fn type1(group: Option<String>) -> Result<(), String> {
     done.map(drop).map_err(|errno| format!("containers with a type1 IOMMU ({errno})"))
 }
 
-/// Without `ignore-gfp-wait` off, no allocation that may sleep would fail.
+/// Checks fault injection. Unless `ignore-gfp-wait` is off, no allocation that may sleep fails.
 fn fail_nth() -> Result<(), String> {
     let file = "/proc/self/fail-nth";
     if !Path::new(file).exists() {

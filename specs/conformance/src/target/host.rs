@@ -1,15 +1,15 @@
-//! The arm that is the kernel of this host.
+//! The target that is the kernel of this host.
 //!
-//! Each process of a row is a puppet, which makes the row's calls through the same door to the
-//! kernel that a VMM has. Whoever plays them must be root, and all that a row has is gone when its
-//! puppets are.
+//! Each process of a fact is a worker process, which makes the fact's calls through the same
+//! `Kernel` implementation that a VMM uses. The controller must be root. When the workers exit,
+//! they release all resources of a fact.
 //!
-//! But for the accounts of users, which outlive processes and, after some hazards, are never
-//! settled: so each row has users of its own. Every user but 0 is another one than the row says,
-//! and is called by the row's number in what the row sees.
+//! The exception is the accounting of users, which outlives processes and after some hazards is
+//! never corrected. So each fact has its own users: the target adds an offset to every user id
+//! except 0, and the fact sees the original ids.
 //!
-//! What goes wrong with a puppet is [trouble](Target::error) and ends nothing by itself: from then
-//! on every answer is EIO, and the row is told as differing.
+//! A failure of a worker is an [error](Target::error) of the target. It does not end the fact by
+//! itself: from then on every answer is `EIO`, and the fact is reported as differing.
 
 use super::capabilities::{Capabilities, Place};
 use super::{Capability, Device, Target};
@@ -30,22 +30,25 @@ use std::time::{Duration, Instant};
 pub struct HostTarget {
     equipment: Capabilities,
     mother: Zygote,
-    /// By their numbers, from 1; the dead have left their places.
+    /// Workers by process number, from 1; `None` for an exited process.
     puppets: Vec<Option<Worker>>,
-    /// How often the arm was cleared.
+    /// Number of times that the target was cleared.
     round: u32,
     error: Option<String>,
 }
 
-/// Users of a row lie below this.
+/// Upper bound on the user ids of a fact, and distance between the ranges of two facts.
 const USERS: u32 = 1 << 16;
 
-/// How long a raised interrupt may be on its way.
+/// Time limit for a raised interrupt to arrive.
 const INTERRUPT_LIMIT: Duration = Duration::from_secs(2);
 
 impl HostTarget {
-    /// Looks at this host and starts the first puppet: `image` with `argv`, its name first. Why
-    /// there is no arm is told for people.
+    /// Detects this host's capabilities and starts the first worker: `image` with `argv`, whose
+    /// first element is its name.
+    ///
+    /// # Errors
+    /// A message that describes what this host lacks as a target.
     pub fn new(image: &Path, argv: &[OsString]) -> Result<Self, String> {
         let uid = family::own_user();
         if uid != Uid(0) {
@@ -55,7 +58,7 @@ impl HostTarget {
             return Err("/dev/iommu (CONFIG_IOMMUFD)".to_owned());
         }
         let equipment = Capabilities::of_this_host();
-        let mother = Zygote::start(image, argv).map_err(|error| format!("a puppet: {error}"))?;
+        let mother = Zygote::start(image, argv).map_err(|error| format!("worker: {error}"))?;
         Ok(Self { equipment, mother, puppets: Vec::new(), round: 0, error: None })
     }
 
@@ -66,11 +69,11 @@ impl HostTarget {
     ) -> Result<T, String> {
         let place = usize::try_from(pid.0).ok().and_then(|pid| pid.checked_sub(1));
         let puppet = place.and_then(|place| self.puppets.get_mut(place)?.as_mut());
-        let puppet = puppet.ok_or("it is not alive")?;
+        let puppet = puppet.ok_or("the process is not alive")?;
         play(puppet).map_err(|error| error.to_string())
     }
 
-    /// Nothing is played any more after trouble.
+    /// Lets a worker act, unless the target has an error.
     fn with<T>(
         &mut self,
         pid: Pid,
@@ -93,13 +96,13 @@ impl HostTarget {
     fn join(&mut self, puppet: Result<Worker, WorkerError>) -> Pid {
         let puppet = match puppet {
             Ok(puppet) => Some(puppet),
-            Err(error) => self.note(format!("a new process: {error}")),
+            Err(error) => self.note(format!("spawning a process: {error}")),
         };
         self.puppets.push(puppet);
         Pid(u32::try_from(self.puppets.len()).expect("processes are few"))
     }
 
-    /// A user of a row as this host has it.
+    /// Returns the user id on this host for a user id of a fact.
     fn user_here(&self, uid: Uid) -> Uid {
         if uid.0 == 0 { uid } else { Uid(uid.0 + self.round * USERS) }
     }
@@ -124,15 +127,16 @@ impl HostTarget {
         let until = Instant::now() + INTERRUPT_LIMIT;
         while self.interrupts(device).is_some_and(|now| now == seen) {
             if Instant::now() > until {
-                return self.note(format!("{device:?}: its interrupt never came")).unwrap_or(());
+                return self.note(format!("{device:?}: no interrupt arrived")).unwrap_or(());
             }
             sleep(Duration::from_micros(200));
         }
-        // It is counted before it is handled.
+        // The interrupt is counted before it is handled.
         sleep(Duration::from_millis(1));
     }
 
-    /// How many MSIs of the first vector the kernel has taken; `None` where nobody takes any.
+    /// Returns the number of first-vector MSIs that the kernel has counted; `None` if there is no
+    /// counter.
     fn interrupts(&self, device: Device) -> Option<u64> {
         interrupts::first_msi(self.equipment.devices.get(&device)?.bdf?)
     }
@@ -161,7 +165,7 @@ impl Target for HostTarget {
         let struck = puppets.iter().try_for_each(Worker::send_sigkill);
         let ended = puppets.into_iter().try_for_each(|mut puppet| puppet.kill());
         if let Err(error) = struck.and(ended) {
-            self.error = Some(format!("a process that shall end: {error}"));
+            self.error = Some(format!("killing a process: {error}"));
         }
     }
 

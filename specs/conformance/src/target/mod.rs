@@ -1,7 +1,7 @@
-//! What a row needs of a kernel, simulated or real.
+//! A kernel on which facts are checked, simulated or real.
 //!
-//! Processes are numbered from 1 in the order of their making, on either arm; so are a row's
-//! descriptors, from 3 on, by the lowest free number. A process of an arm makes one call at a time.
+//! On every target, processes are numbered from 1 in the order of their creation, and the
+//! descriptors of a fact from 3, by the lowest free number. Each process makes one call at a time.
 
 mod capabilities;
 pub mod host;
@@ -11,79 +11,81 @@ use handoff_model::abi::call::{Call, CallResult};
 use handoff_model::abi::ids::{Fd, Iova, Pid, Va};
 use handoff_sim_kernel::ProcessSpec;
 
-/// A kernel, and processes in it that make the calls that they are told to make.
+/// A kernel, with processes that make the calls that they are given.
 pub trait Target {
-    /// Why this arm cannot run a row with that need; `None` when it can.
+    /// Returns the reason why this target lacks a capability; `None` if it has it.
     fn lacks(&self, need: &Capability) -> Option<String>;
 
-    /// What went wrong with the arm itself since it was cleared: a process that died under a call,
-    /// one that did not come back from it.
+    /// Returns the error of the target itself since it was cleared: a process died in a call, or
+    /// did not return from it.
     fn error(&self) -> Option<&str> {
         None
     }
 
-    /// Ends all processes: the next one is number 1 again.
+    /// Ends all processes. The next one is number 1 again.
     fn clear(&mut self);
 
-    /// A new process with an empty descriptor table.
+    /// Creates a process with an empty descriptor table.
     fn spawn(&mut self, spec: ProcessSpec) -> Pid;
 
-    /// A child of a process: its descriptors, its memory, its user.
+    /// Forks a process. The child has its descriptors, its memory, its user.
     fn fork(&mut self, parent: Pid) -> Pid;
 
-    /// Makes a call of a process. [`Exit`](handoff_model::abi::call::ProcessCall::Exit) and
-    /// [`Exec`](handoff_model::abi::call::ProcessCall::Exec) return what a process that outlives
-    /// them would see.
+    /// Makes a call in a process. [`Exit`](handoff_model::abi::call::ProcessCall::Exit) and
+    /// [`Exec`](handoff_model::abi::call::ProcessCall::Exec) return the answer that a process that
+    /// outlives them would see.
     fn call(&mut self, pid: Pid, call: &Call) -> CallResult;
 
-    /// [`Target::call`], with the place where a new mapping should go, which is free.
+    /// Makes a call, and places a new mapping at a free address.
     fn call_at(&mut self, pid: Pid, call: &Call, place: Option<Va>) -> CallResult;
 
-    /// Makes an ioctl of which the nth allocation or pin fails, counted from 1; → whether it came
-    /// to that. Only where an arm does not lack [`Capability::FailNth`].
+    /// Makes an ioctl whose nth allocation or pin fails, counted from 1. Also returns true if there
+    /// was an nth one. Requires [`Capability::FailNth`].
     fn call_failing(&mut self, pid: Pid, call: &Call, nth: u32) -> (CallResult, bool);
 
-    /// VmPin and VmLck of a living process, in pages; below zero where the kernel's counter has
+    /// Returns VmPin and VmLck of a living process in pages; negative if the kernel's counter has
     /// wrapped.
     fn locked(&mut self, pid: Pid) -> (i64, i64);
 
-    /// SIGKILL, and waits until the process is gone.
+    /// Sends SIGKILL and waits until the process has exited.
     fn kill(&mut self, pid: Pid);
 
-    /// Replaces a process's program by `execve`; the new one goes on taking calls.
+    /// Replaces a process's program by `execve`. The new program continues to make calls.
     fn exec(&mut self, pid: Pid);
 
-    /// A connected pair of sockets, one end in each process.
+    /// Creates a connected pair of sockets with one end in each process.
     fn socketpair(&mut self, a: Pid, b: Pid) -> (Fd, Fd);
 
-    /// A pidfd of `target` in `holder`.
+    /// Opens a pidfd of `target` in `holder`.
     fn pidfd(&mut self, holder: Pid, target: Pid) -> Fd;
 
-    /// A program in a process's table, opened with `O_PATH`; `None` where the arm hands out none.
+    /// Opens a program in a process with `O_PATH`; `None` if the target does not provide one.
     fn image(&mut self, _holder: Pid) -> Option<Fd> {
         None
     }
 
-    /// The device file of a device.
+    /// Returns the path of a device file.
     fn path(&self, device: Device) -> String;
 
-    /// The file of a device's group, and what the group calls the device.
+    /// Returns the path of the file of a device's group, and the name that the group has for the
+    /// device.
     fn group(&self, device: Device) -> (String, String);
 
-    /// The device raises its first MSI; `pid` holds its bound file under `fd`. Only of an `edu`.
+    /// Makes the device raise its first MSI. `pid` holds its bound file under `fd`. Only for an
+    /// `edu`.
     fn raise(&mut self, device: Device, pid: Pid, fd: Fd);
 
-    /// Whether DMA of the device to an address reaches that page of a memfd of `pid`, which holds
-    /// the device's bound file under `fd`. Only of an `edu`.
+    /// Returns true if DMA of the device to an address reaches this page of a memfd of `pid`, which
+    /// holds the device's bound file under `fd`. Only for an `edu`.
     fn reaches(&mut self, device: Device, pid: Pid, fd: Fd, iova: Iova, page: (Fd, u64)) -> bool;
 }
 
-/// A device that an arm has.
+/// A device that a target can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Device {
     /// QEMU's `edu` on vfio-pci: does DMA, has one MSI, cannot be reset.
     Edu,
-    /// A second one, in a group of its own.
+    /// A second `edu` in its own group.
     OtherEdu,
     /// The kernel's `mtty` sample: an mdev.
     Mtty,
@@ -93,24 +95,24 @@ pub enum Device {
     Sibling,
     /// A PCI device with four vectors each of MSI and MSI-X.
     Many,
-    /// An mdev that can be opened only with KVM.
+    /// An mdev that can be opened only with a KVM.
     Tied,
 }
 
-/// What a row takes.
+/// A capability that a fact needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
-    /// This device.
+    /// The target has this device.
     Has(Device),
-    /// `CONFIG_IOMMUFD_TEST`: mock domains and accesses.
+    /// Mock domains and accesses (`CONFIG_IOMMUFD_TEST`).
     Mock,
     /// `/dev/kvm`.
     Kvm,
     /// `/dev/vfio/vfio` and group files, with a type1 IOMMU.
     Type1,
-    /// `/proc/self/fail-nth`.
+    /// Fault injection by `/proc/self/fail-nth`.
     FailNth,
-    /// This release, and no other; by the name of its profile.
+    /// This kernel release and no other, by the name of its profile.
     Release(&'static str),
     /// A simulated kernel, for this reason.
     Simulated(&'static str),

@@ -1,7 +1,7 @@
-//! The arm that is the simulated kernel.
+//! The target that is the simulated kernel.
 //!
-//! After every call the machine's own invariants are checked, and where the simulator refused is
-//! remembered.
+//! It audits the machine's invariants after every call, and records the branches of the simulator
+//! that refused a call.
 
 use super::{Capability, Device, Target};
 use handoff_model::abi::call::{Call, CallResult, ProcessCall, Reply};
@@ -16,13 +16,13 @@ use std::collections::BTreeSet;
 pub struct SimulatedTarget {
     empty: Machine,
     machine: Machine,
-    /// Where the simulator has refused something.
+    /// Branches of the simulator that have refused a call.
     pub refusals: BTreeSet<Failure>,
     /// The calls that were made.
     pub made: BTreeSet<Call>,
 }
 
-/// Its devices: what views call them, their files, their kinds, their interrupt vectors.
+/// The devices: name in views, path, kind.
 const DEVICES: [(Device, &str, &str, DeviceKind); 7] = [
     (Device::Edu, "edu0", "/dev/vfio/devices/vfio0", DeviceKind::Pci { can_reset: false }),
     (Device::OtherEdu, "edu1", "/dev/vfio/devices/vfio1", DeviceKind::Pci { can_reset: false }),
@@ -33,11 +33,11 @@ const DEVICES: [(Device, &str, &str, DeviceKind); 7] = [
     (Device::Tied, "tied", "/dev/vfio/devices/vfio6", DeviceKind::Mdev { needs_kvm: true }),
 ];
 
-/// How many mappings a type1 container takes: few, so that a row can have them all.
+/// Maximum number of mappings in a type1 container: small, so that a fact can exhaust it.
 pub const DMA_ENTRY_LIMIT: u32 = 16;
 
 impl SimulatedTarget {
-    /// The kernel of a profile.
+    /// Returns a kernel of a profile.
     pub fn new(profile: Profile) -> Self {
         let mut empty = Machine::new(profile);
         empty.set_dma_entry_limit(DMA_ENTRY_LIMIT);
@@ -61,14 +61,14 @@ impl SimulatedTarget {
         }
     }
 
-    /// The machine.
+    /// Returns the machine.
     pub fn machine(&self) -> &Machine {
         &self.machine
     }
 }
 
 impl Default for SimulatedTarget {
-    /// The newest kernel as it is.
+    /// Returns the newest kernel, with its hazards.
     fn default() -> Self {
         Self::new(Profile::by_name("7.3").expect("a profile"))
     }

@@ -1,4 +1,4 @@
-//! What a process may refer to, and the arguments that are drawn from that.
+//! The resources of a process, and arguments generated from them.
 
 use crate::lockstep::state::{BASE, Known, State};
 use handoff_model::abi::ids::{Fd, IovaRange, ObjectId, PAGE_BYTES, Pid, Va};
@@ -8,19 +8,19 @@ use proptest::sample::select;
 use proptest::strategy::BoxedStrategy;
 use std::collections::BTreeSet;
 
-/// What a process may refer to.
+/// The resources that a process can name.
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) descriptors: Vec<(Fd, FileKind)>,
-    /// Address spaces, by a descriptor of their context.
+    /// IOASes, each with a descriptor of its context.
     pub(super) spaces: Vec<(Fd, ObjectId)>,
-    /// Other objects, likewise.
+    /// Other objects, each with a descriptor of their context.
     pub(super) others: Vec<(Fd, ObjectId)>,
-    /// Bound devices, and address spaces of their contexts.
+    /// Bound devices, each with an IOAS of its context.
     pub(super) attachable: Vec<(Fd, ObjectId)>,
     areas: Vec<(ObjectId, IovaRange)>,
     pub(super) mappings: Vec<(Va, u64)>,
-    /// Whether there is a bound device, and whether there is a mock one.
+    /// True if there is a bound device, and a mock device.
     pub(super) has_real: bool,
     pub(super) has_mock: bool,
     pub(super) device_paths: Vec<String>,
@@ -56,12 +56,12 @@ impl Caller {
         }
     }
 
-    /// Processes with descriptors do more.
+    /// Returns the weight of the process; one with descriptors makes more calls.
     pub(super) fn weight(&self) -> u32 {
         if self.descriptors.is_empty() { 1 } else { 3 }
     }
 
-    /// A descriptor, mostly of this kind.
+    /// Generates a descriptor, usually of this kind.
     pub(super) fn fd(&self, kind: FileKind) -> BoxedStrategy<Fd> {
         let any = one_of![1 => Just(Fd(-1)), 12 => (3..12i32).prop_map(Fd)];
         let held: Vec<Fd> = self.descriptors.iter().map(|(fd, _)| *fd).collect();
@@ -78,7 +78,7 @@ impl Caller {
         self.fd(FileKind::Iommufd)
     }
 
-    /// A descriptor of a context and an object of it, mostly one of these.
+    /// Generates a context's descriptor and an object, usually from this list.
     pub(super) fn object(&self, of: &[(Fd, ObjectId)]) -> BoxedStrategy<(Fd, ObjectId)> {
         let any = (self.iommufd(), (0..9u32).prop_map(ObjectId));
         if of.is_empty() {
@@ -95,7 +95,7 @@ impl Caller {
         self.object(&self.others)
     }
 
-    /// An object by its number alone, mostly of this sort.
+    /// Generates an object id, usually from this list.
     pub(super) fn number(of: &[(Fd, ObjectId)]) -> BoxedStrategy<ObjectId> {
         let any = (0..9u32).prop_map(ObjectId);
         if of.is_empty() {
@@ -105,7 +105,7 @@ impl Caller {
         one_of![20 => select(ids), 1 => any].boxed()
     }
 
-    /// An address: of an area, beside one, of a small grid, or at an edge of something.
+    /// Generates an IOVA: at an area, next to one, on a small grid, or at an edge of [`EDGES`].
     pub(super) fn iova(&self) -> BoxedStrategy<u64> {
         let grid = (0..12u64).prop_map(|page| BASE + page * PAGE_BYTES);
         let off = select(vec![1, 0x800, 0x801]);
@@ -129,7 +129,7 @@ impl Caller {
         one_of![12 => select(ends), 10 => grid, 2 => unaligned, 1 => edges].boxed()
     }
 
-    /// A length: some pages, that of an area, or an odd one.
+    /// Generates a length: some pages, that of an area, or an unusual one.
     pub(super) fn length(&self) -> BoxedStrategy<u64> {
         let pages = (1..6u64).prop_map(|pages| pages * PAGE_BYTES);
         let odd = select(vec![0, 1, 0x800, 0x1001, 1 << 31, 1 << 63, u64::MAX - 1, u64::MAX]);
@@ -140,7 +140,7 @@ impl Caller {
         one_of![10 => pages, 8 => select(lengths), 1 => odd].boxed()
     }
 
-    /// An address of memory of the process, or of none.
+    /// Generates an address of the process's memory, or an unmapped one.
     pub(super) fn va(&self) -> BoxedStrategy<u64> {
         let nowhere = select(vec![0, 0x1000, 0x7e00_0000_0000, u64::MAX - 0xfff]);
         if self.mappings.is_empty() {
@@ -152,13 +152,13 @@ impl Caller {
         one_of![16 => within, 1 => nowhere].boxed()
     }
 
-    /// An offset in a file.
+    /// Generates an offset in a file.
     pub(super) fn offset() -> BoxedStrategy<u64> {
         let pages = (0..4u64).prop_map(|page| page * PAGE_BYTES);
         one_of![16 => pages, 1 => select(vec![1, 0x800, 1 << 40, u64::MAX - 0xfff])].boxed()
     }
 
-    /// An address space and a range of it, mostly an area, or the beginning or the end of one.
+    /// Generates an IOAS and a range, usually an area, or an area without its first or last page.
     pub(super) fn place(&self) -> BoxedStrategy<(Fd, ObjectId, u64, u64)> {
         let any = (self.space(), self.iova(), self.length())
             .prop_map(|((fd, ioas), iova, length_bytes)| (fd, ioas, iova, length_bytes));
@@ -177,7 +177,7 @@ impl Caller {
     }
 }
 
-/// Addresses at which something ends: of address spaces, apertures, windows of interrupts.
+/// Addresses at the limits of address spaces, apertures, and interrupt windows.
 const EDGES: &[u64] = &[
     0,
     0x1000,

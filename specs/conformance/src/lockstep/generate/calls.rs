@@ -1,4 +1,4 @@
-//! The calls of each sort.
+//! Generators of calls, by category.
 
 use super::Calls;
 use super::arguments::Caller;
@@ -16,7 +16,7 @@ use proptest::sample::select;
 impl Caller {
     pub(super) fn file_call(&self) -> Calls {
         let any_fd = self.fd(FileKind::Other);
-        // Nothing may wait.
+        // No call may wait.
         let nonblock =
             any_fd.clone().prop_map(|fd| Call::File(FileCall::SetNonblock { fd, on: true }));
         let iommufds = self.descriptors.iter().filter(|(_, of)| *of == FileKind::Iommufd).count();
@@ -78,7 +78,7 @@ impl Caller {
         .boxed()
     }
 
-    #[expect(clippy::unused_self, reason = "one of the sorts")]
+    #[expect(clippy::unused_self, reason = "one of the categories")]
     pub(super) fn process_call(&self) -> Calls {
         let limit = (0..24u64).prop_map(|pages| pages * PAGE_BYTES);
         one_of![

@@ -1,4 +1,4 @@
-//! Mock devices and kernel accesses: what `IOMMU_TEST_CMD` is asked.
+//! Generators of `IOMMU_TEST_CMD`: mock devices and kernel accesses.
 
 use super::Calls;
 use super::arguments::Caller;
@@ -12,7 +12,7 @@ use handoff_model::abi::view::FileKind;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// `IOMMU_TEST_OP_*`, but for those that the state notices.
+/// `IOMMU_TEST_OP_*`, except for those that `state` recognizes.
 const ADD_RESERVED: u32 = 1;
 const CHECK_MAP: u32 = 3;
 const CHECK_REFS: u32 = 4;
@@ -23,17 +23,17 @@ const ACCESS_RW: u32 = 8;
 const MOCK_DOMAIN_REPLACE: u32 = 10;
 const ACCESS_REPLACE_IOAS: u32 = 11;
 
-/// A mock device of an address space.
+/// Returns a call that creates a mock device attached to an IOAS.
 pub(in crate::lockstep) fn mock_device(fd: Fd, ioas: ObjectId) -> Call {
     test(fd, MOCK_DOMAIN, ioas.0, &[], vec![])
 }
 
-/// The words of an address.
+/// Splits a 64-bit value into two words.
 fn words(value: u64) -> [u32; 2] {
     [value, value >> 32].map(|part| u32::try_from(part & 0xffff_ffff).expect("half a word"))
 }
 
-/// An operation on an object, with the first words of its union.
+/// Returns an operation on an object, with the first words of its union.
 fn test(fd: Fd, op: u32, id: u32, union: &[u32], pointees: Vec<Pointee>) -> Call {
     const WORDS: usize = 18;
     const UNION: usize = 4;
@@ -71,7 +71,7 @@ impl Caller {
         .boxed()
     }
 
-    /// Accesses are named by a descriptor.
+    /// Generates operations on accesses, which are named by a descriptor.
     fn access(&self) -> Calls {
         let access = || self.fd(FileKind::Other).prop_map(|fd| fd.0.cast_unsigned());
         let iommufd = || self.iommufd();
@@ -108,7 +108,7 @@ impl Caller {
         .boxed()
     }
 
-    /// Which pages a domain leads to, and how often pages are pinned.
+    /// Generates checks of the pages that a domain maps, and of the pin counts of pages.
     fn look(&self) -> Calls {
         let map = (self.other(), self.iova(), self.length(), self.va()).prop_map(
             |((fd, hwpt), iova, length_bytes, va)| {

@@ -1,9 +1,9 @@
-//! What may happen next: steps that collide.
+//! Generator of the next step, biased towards steps that interact.
 //!
-//! Descriptors are mostly those that the process has, of the kind that a call wants; objects mostly
-//! those that were told of; addresses and lengths mostly those of areas that are mapped, at their
-//! ends, one page or half a page off. Sometimes everything is anything, and sometimes a structure
-//! is sent with one field of it spoiled.
+//! Descriptors are usually ones that the process has, of the kind that the call needs; objects
+//! usually ones that earlier calls returned; addresses and lengths usually those of mapped areas,
+//! at their ends, one page or half a page off. Sometimes all values are arbitrary, and sometimes a
+//! structure has one mutated field.
 
 mod arguments;
 mod calls;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 type Calls = BoxedStrategy<Call>;
 
-/// The next step.
+/// Generates the next step.
 pub(super) fn step(state: &State) -> BoxedStrategy<Step> {
     let alive = state.alive();
     if alive.is_empty() {
@@ -33,7 +33,8 @@ pub(super) fn step(state: &State) -> BoxedStrategy<Step> {
             .boxed();
     }
     let view = state.machine.view();
-    // What is not chosen is not made: a case has hundreds of steps, and each has dozens of sorts.
+    // Only the chosen generator is built: a case has hundreds of steps, each with dozens of
+    // categories.
     let callers: Vec<_> =
         alive.iter().map(|pid| (*pid, Arc::new(Caller::new(state, &view, *pid)))).collect();
     let weighted = callers.into_iter().map(|(pid, by)| (by.weight(), Just((pid, by))));
@@ -58,10 +59,10 @@ pub(super) fn step(state: &State) -> BoxedStrategy<Step> {
     .boxed()
 }
 
-/// Calls of one sort that a process may make.
+/// A generator of the calls of one category that a process may make.
 type Sort = fn(&Caller) -> Calls;
 
-/// Sorts of calls, and how often they come.
+/// Categories of calls, with their weights.
 const SORTS: &[(u32, Sort)] = &[
     (10, Caller::file_call),
     (8, Caller::memory_call),

@@ -1,4 +1,4 @@
-//! Kernel accesses, as the kernel's own tests have them, and dma-bufs.
+//! Kernel accesses, as in the kernel's selftests, and dma-bufs.
 
 use super::mock::{Mock, on, test, word};
 use crate::suite::fixture::{FactResult, Fixture, map, map_file, unmap};
@@ -11,8 +11,8 @@ use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Pid, Va};
 use handoff_model::abi::request as nr;
 
 const MOCK: &[Capability] = &[Capability::Mock];
-/// The mock exporter tells its descriptor here, and not in 7.3.4.
 const MOCK_6_13: &[Capability] = &[Capability::Mock, Capability::Release("6.13")];
+/// Mocks of 7.2, whose exporter returns its descriptor; that of 7.3.4 does not.
 const MOCK_7_2: &[Capability] = &[Capability::Mock, Capability::Release("7.2")];
 const MOCK_EDU: &[Capability] = &[Capability::Mock, Capability::Has(Device::Edu)];
 const BASE: u64 = 0x100_0000;
@@ -25,7 +25,7 @@ const WRITE: u32 = 1;
 const SLOWLY: u32 = 4;
 const BY_AREA: u32 = 1 << 16;
 
-/// A process with a context, an address space over four pages of memory, and a pinning access.
+/// A process with a context, an IOAS over four pages of memory, and a pinning access.
 #[derive(Clone, Copy)]
 struct Looking {
     p: Pid,
@@ -72,7 +72,7 @@ impl Looking {
         on(self.of(11).id(ioas), self.iommufd)
     }
 
-    /// How often so many pages must be pinned.
+    /// Returns a check that pages are pinned this many times.
     fn refs(&self, pages: u64, times: u32) -> Call {
         let fields = test(4, 0).u64(pages * PAGE_BYTES).u64(self.va.0).u32(times);
         on(fields, self.iommufd)
@@ -97,7 +97,7 @@ fn revoke(iommufd: Fd, fd: Fd, revoked: u32) -> Call {
 }
 
 pub(super) const ROWS: &[Fact] = &[
-    row("access/holds", "an access holds its address space until its last close", MOCK, |b| {
+    row("access/holds", "an access holds its IOAS until its last close", MOCK, |b| {
         let l = looking(b)?;
         let Looking { p, iommufd, ioas, access, .. } = l;
         b.refuses(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }), Errno::EBUSY)?;
@@ -107,7 +107,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(p, &Call::File(FileCall::Close { fd: other }))?;
         b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas })).map(drop)
     }),
-    row("access/create-refused", "what making an access refuses", MOCK, |b| {
+    row("access/create-refused", "creating an access checks flags, IOAS and areas", MOCK, |b| {
         let l = looking(b)?;
         b.refuses(l.p, &create(l.iommufd, l.ioas, 2), Errno::EOPNOTSUPP)?;
         b.refuses(l.p, &create(l.iommufd, NONE, 0), Errno::ENOENT)?;
@@ -120,7 +120,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "access/one-pin",
-        "domains and accesses share one pin of a page, and one charge",
+        "domains and accesses share one pin and one charge of a page",
         MOCK,
         |b| {
             let l = looking(b)?;
@@ -142,7 +142,7 @@ pub(super) const ROWS: &[Fact] = &[
             b.vm_pin(l.p, 0)
         },
     ),
-    row("access/unmapped", "an UNMAP takes back what an access has of an area", MOCK, |b| {
+    row("access/unmapped", "UNMAP revokes an access's pins in the area", MOCK, |b| {
         let l = looking(b)?;
         let behind = Iova(BASE + 4 * PAGE_BYTES);
         b.ok(l.p, &map(l.iommufd, l.ioas, l.va, behind, 4))?;
@@ -154,7 +154,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.refuses(l.p, &l.give_back(0), Errno::ENOENT)?;
         b.ok(l.p, &l.give_back(1)).map(drop)
     }),
-    row("access/pin-refused", "what pinning refuses, in order", MOCK, |b| {
+    row("access/pin-refused", "ACCESS_PAGES checks its arguments in order", MOCK, |b| {
         let l = looking(b)?;
         let outcome = b.ioctl(l.p, &create(l.iommufd, l.ioas, 0))?;
         let plain = l.elsewhere(Fd(word(&outcome, 16).cast_signed()));
@@ -184,15 +184,15 @@ pub(super) const ROWS: &[Fact] = &[
         b.vm_pin(l.p, 0)?;
         b.ok(l.p, &l.pages(0, 0x8000, page, 0)).map(drop)
     }),
-    row("access/untold", "the number of an item that cannot be told is used up", MOCK, |b| {
+    row("access/untold", "an item id that cannot be reported is used up", MOCK, |b| {
         let l = looking(b)?;
         let fields = l.of(7).u32(WRITE).u32(0).u64(BASE).u64(PAGE_BYTES).u64(0).padded(72);
         b.refuses(l.p, &fields.read_only().on(l.iommufd, nr::IOMMU_TEST_CMD), Errno::EFAULT)?;
         b.vm_pin(l.p, 0)?;
         let outcome = b.ioctl(l.p, &l.pages(WRITE, BASE, PAGE_BYTES, 0))?;
-        b.same("the next number", &word(&outcome, 20), &1)
+        b.same("the next id", &word(&outcome, 20), &1)
     }),
-    row("access/rw", "bytes go in and come out, across areas, leaving nothing pinned", MOCK, |b| {
+    row("access/rw", "reads and writes cross areas, and leave no pin", MOCK, |b| {
         let l = looking(b)?;
         let memfd = b.memfd(l.p, 2)?;
         b.ok(l.p, &map_file(l.iommufd, l.ioas, memfd, Iova(BASE + 4 * PAGE_BYTES), 2))?;
@@ -200,12 +200,12 @@ pub(super) const ROWS: &[Fact] = &[
         for flags in [0, SLOWLY] {
             b.ok(l.p, &l.rw(WRITE | flags, edge, 4, &[1, 2, 3, 4]))?;
             let outcome = b.ioctl(l.p, &l.rw(flags, edge, 4, &[0; 4]))?;
-            b.same("what comes out", &outcome.pointees[0].0, &vec![1, 2, 3, 4])?;
+            b.same("the bytes read", &outcome.pointees[0].0, &vec![1, 2, 3, 4])?;
         }
         b.ok(l.p, &l.rw(BY_AREA, 1, 1, &[0]))?;
         b.vm_pin(l.p, 0)
     }),
-    row("access/rw-refused", "what reading and writing refuse, in order", MOCK, |b| {
+    row("access/rw-refused", "ACCESS_RW checks its arguments in order", MOCK, |b| {
         let l = looking(b)?;
         b.ok(l.p, &map(l.iommufd, l.ioas, Va(0x1000), Iova(0x20000), 2))?;
         let write_only = sized().u32(3).id(l.ioas).u32(0).u64(l.va.0).u64(PAGE_BYTES).u64(0x8000);
@@ -228,13 +228,13 @@ pub(super) const ROWS: &[Fact] = &[
             ],
         )
     }),
-    row("access/rw-no-buffer", "a buffer that is not there is EFAULT", MOCK, |b| {
+    row("access/rw-no-buffer", "ACCESS_RW fails with EFAULT for an unmapped buffer", MOCK, |b| {
         let l = looking(b)?;
         let nowhere = |flags| on(l.of(8).u64(BASE).u64(2).u64(0x1000).u32(flags), l.iommufd);
         b.refuses(l.p, &nowhere(WRITE), Errno::EFAULT)?;
         b.refuses(l.p, &nowhere(0), Errno::EFAULT)
     }),
-    row("access/owner-gone", "the memory of the dead is reached where it is pinned", MOCK, |b| {
+    row("access/owner-gone", "memory of a dead owner is reached if it is pinned", MOCK, |b| {
         let l = looking(b)?;
         let new = b.process();
         let passed = b.pass(l.p, new, &[l.access, l.iommufd])?;
@@ -243,33 +243,27 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(l.p, &l.rw(WRITE, BASE, 1, &[7]))?;
         b.kill(l.p);
         let outcome = b.ioctl(new, &there.rw(0, BASE, 1, &[0]))?;
-        b.same("what comes out", &outcome.pointees[0].0, &vec![7])?;
+        b.same("the byte read", &outcome.pointees[0].0, &vec![7])?;
         b.refuses(new, &there.rw(0, BASE + PAGE_BYTES, 1, &[0]), Errno::EFAULT)?;
         b.refuses(new, &on(test(2, l.ioas.0), there.iommufd), Errno::EFAULT)
     }),
-    row(
-        "access/replace",
-        "an access that turns to another address space gives its pins back",
-        MOCK,
-        |b| {
-            let l = looking(b)?;
-            let other = b.ioas(l.p, l.iommufd)?;
-            b.ok(l.p, &l.pages(WRITE, BASE, PAGE_BYTES, 0))?;
-            b.refuses(l.p, &l.replace(NONE), Errno::ENOENT)?;
-            b.refuses(l.p, &l.elsewhere(BAD).replace(other), Errno::EBADFD)?;
-            b.ok(l.p, &l.replace(l.ioas))?;
-            b.vm_pin(l.p, 1)?;
-            b.ok(l.p, &l.replace(other))?;
-            b.vm_pin(l.p, 0)?;
-            b.ok(l.p, &l.misaligned())?;
-            b.refuses(l.p, &l.replace(l.ioas), Errno::EADDRINUSE)?;
-            b.ok(l.p, &Call::Iommufd(IommufdCall::Destroy { iommufd: l.iommufd, id: l.ioas }))
-                .map(drop)
-        },
-    ),
+    row("access/replace", "an access that changes its IOAS releases its pins", MOCK, |b| {
+        let l = looking(b)?;
+        let other = b.ioas(l.p, l.iommufd)?;
+        b.ok(l.p, &l.pages(WRITE, BASE, PAGE_BYTES, 0))?;
+        b.refuses(l.p, &l.replace(NONE), Errno::ENOENT)?;
+        b.refuses(l.p, &l.elsewhere(BAD).replace(other), Errno::EBADFD)?;
+        b.ok(l.p, &l.replace(l.ioas))?;
+        b.vm_pin(l.p, 1)?;
+        b.ok(l.p, &l.replace(other))?;
+        b.vm_pin(l.p, 0)?;
+        b.ok(l.p, &l.misaligned())?;
+        b.refuses(l.p, &l.replace(l.ioas), Errno::EADDRINUSE)?;
+        b.ok(l.p, &Call::Iommufd(IommufdCall::Destroy { iommufd: l.iommufd, id: l.ioas })).map(drop)
+    }),
     row(
         "access/change-process",
-        "what an access has pinned is charged to who takes over",
+        "pages that an access has pinned are charged to the new owner",
         MOCK,
         |b| {
             let l = looking(b)?;
@@ -286,7 +280,7 @@ pub(super) const ROWS: &[Fact] = &[
             b.vm_pin(new, 0)
         },
     ),
-    row("mock/refused", "what the tests' operations refuse", MOCK, |b| {
+    row("mock/refused", "test operations refuse invalid arguments", MOCK, |b| {
         let l = looking(b)?;
         let check = |hwpt: ObjectId, row: [u64; 3]| {
             on(
@@ -322,7 +316,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "mock/other-driver",
-        "a domain of another driver is EINVAL to a mock device",
+        "a mock device refuses a domain of another driver with EINVAL",
         MOCK_EDU,
         |b| {
             let l = looking(b)?;
@@ -332,7 +326,7 @@ pub(super) const ROWS: &[Fact] = &[
             b.refuses(l.p, &on(test(3, hwpt.0), l.iommufd), Errno::EINVAL)
         },
     ),
-    row("dma-buf/refused", "what the mock exporter refuses", MOCK, |b| {
+    row("dma-buf/refused", "the mock exporter refuses invalid arguments", MOCK, |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         b.all_refused(
@@ -345,22 +339,22 @@ pub(super) const ROWS: &[Fact] = &[
             ],
         )
     }),
-    row("dma-buf/not-yet", "dma-bufs are younger", MOCK_6_13, |b| {
+    row("dma-buf/not-yet", "6.13 has no dma-bufs", MOCK_6_13, |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         b.refuses(p, &dma_buf(iommufd, 4096), Errno::EOPNOTSUPP)?;
         b.refuses(p, &revoke(iommufd, BAD, 1), Errno::EOPNOTSUPP)
     }),
-    row("dma-buf/untold", "7.3.4 does not tell the descriptor that it makes", MOCK, |b| {
+    row("dma-buf/untold", "7.3.4 does not return the new descriptor", MOCK, |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         let outcome = b.ioctl(p, &dma_buf(iommufd, 4096))?;
-        b.same("what it returns", &outcome.result, &Ok(0))?;
+        b.same("the result", &outcome.result, &Ok(0))?;
         b.ok(p, &revoke(iommufd, Fd(iommufd.0 + 1), 1)).map(drop)
     }),
     row(
         "dma-buf/mapped",
-        "a dma-buf is mapped, pins nothing, and is never taken over",
+        "a dma-buf can be mapped, pins no page, and prevents CHANGE_PROCESS",
         MOCK_7_2,
         |b| {
             let p = b.process();

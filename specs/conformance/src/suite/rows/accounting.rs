@@ -1,7 +1,7 @@
-//! Who is charged for pinned pages, in the three modes, and the hazards of handing them over.
+//! Accounting of pinned pages in its three modes, and the hazards of transferring them.
 //!
-//! Hazards that a kernel could do without (H1, H2, H3) have a row on each side: the kernel as it
-//! is, and one where they are mended.
+//! Hazards that can be fixed (H1, H2, H3) have facts for both cases: the released kernels, and one
+//! with the fix.
 
 use crate::suite::fixture::{
     BASE, FactResult, Fixture, Setup, copy, limited, map, map_file, unmap,
@@ -15,21 +15,21 @@ use handoff_sim_kernel::ProcessSpec;
 
 const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
 const EDUS: &[Capability] = &[Capability::Has(Device::Edu), Capability::Has(Device::OtherEdu)];
-/// There the kernel gives back a lock of the owner's memory map that it does not hold, and waits
-/// for it without end (`update_mm_locked_vm` in 7.3.4).
+/// On a host, the kernel releases a lock of the owner's memory map that it does not hold, and waits
+/// for it forever (`update_mm_locked_vm` in 7.3.4).
 const HANGS: &[Capability] =
-    &[Capability::Simulated("a host's process would hang in ATTACH for good")];
+    &[Capability::Simulated("on a host the process would hang in ATTACH forever")];
 const FIXED: &[Capability] = &[
     Capability::Has(Device::Edu),
     Capability::Release("fixed"),
-    Capability::Simulated("no kernel has the hazard mended"),
+    Capability::Simulated("no released kernel fixes the hazard"),
 ];
 
-/// Root without `CAP_IPC_LOCK`, who may choose the accounting mode.
+/// Root without `CAP_IPC_LOCK`, which can choose the accounting mode.
 const CHOOSER: ProcessSpec =
     ProcessSpec { uid: Uid(0), cap_ipc_lock: false, memlock_bytes: UNLIMITED };
 
-/// Root with `CAP_IPC_LOCK`: charged to nobody.
+/// Root with `CAP_IPC_LOCK`, which is not charged.
 const EXEMPT: ProcessSpec =
     ProcessSpec { uid: Uid(0), cap_ipc_lock: true, memlock_bytes: UNLIMITED };
 
@@ -37,7 +37,7 @@ fn take(iommufd: Fd) -> Call {
     IommufdCall::change_process(iommufd)
 }
 
-/// A context that charges memory maps, with an attached `edu` and so many pages of a memfd.
+/// Creates a context that charges memory maps, with an attached `edu` and `pages` pages of a memfd.
 fn per_process(b: &mut Fixture<'_>, p: Pid, pages: u64) -> FactResult<Setup> {
     let iommufd = b.iommufd(p)?;
     b.ok(p, &Call::Iommufd(IommufdCall::SetRlimitMode { iommufd, per_process: true }))?;
@@ -49,13 +49,13 @@ fn per_process(b: &mut Fixture<'_>, p: Pid, pages: u64) -> FactResult<Setup> {
     Ok(Setup { iommufd, ioas, memfd, device, device_id, hwpt })
 }
 
-/// VmPin and VmLck of a process must be so many pages.
+/// Checks VmPin and VmLck of a process in pages.
 fn counters(b: &mut Fixture<'_>, p: Pid, [pinned, locked]: [i64; 2]) -> FactResult {
     b.vm_pin(p, pinned)?;
     b.vm_lck(p, locked)
 }
 
-/// Two processes; the second has the context and the device of the first.
+/// Passes the context and the device to the second process. Returns their descriptors there.
 fn handed(b: &mut Fixture<'_>, old: Pid, new: Pid, s: &Setup) -> FactResult<(Fd, Fd)> {
     let fds = b.pass(old, new, &[s.iommufd, s.device])?;
     Ok((fds[0], fds[1]))
@@ -67,28 +67,33 @@ fn map_pages(b: &mut Fixture<'_>, p: Pid, (iommufd, ioas): (Fd, ObjectId), pages
 }
 
 pub(super) const ROWS: &[Fact] = &[
-    row("accounting/user", "all processes of a user share one limit, and VmLck stays", EDU, |b| {
-        let p = b.spawn(limited(1000, 6));
-        let Setup { iommufd, ioas, .. } = b.set_up(p, 4)?;
-        counters(b, p, [4, 0])?;
-        let other = b.spawn(limited(1000, 6));
-        let theirs = b.pass(p, other, &[iommufd])?[0];
-        let too_many = map_pages(b, other, (theirs, ioas), 3);
-        b.refuses(other, &too_many, Errno::ENOMEM)?;
-        counters(b, other, [0, 0])?;
-        let fits = map_pages(b, other, (theirs, ioas), 2);
-        b.ok(other, &fits)?;
-        counters(b, other, [2, 0])?;
-        let foreign = b.spawn(limited(1001, 3));
-        let theirs = b.pass(p, foreign, &[iommufd])?[0];
-        b.ok(p, &unmap(iommufd, ioas, Iova(0x400_0000), 2))?;
-        let own = map_pages(b, foreign, (theirs, ioas), 3);
-        b.ok(foreign, &own)?;
-        counters(b, p, [4, 0])
-    }),
+    row(
+        "accounting/user",
+        "all processes of a user share one limit, and their VmLck does not change",
+        EDU,
+        |b| {
+            let p = b.spawn(limited(1000, 6));
+            let Setup { iommufd, ioas, .. } = b.set_up(p, 4)?;
+            counters(b, p, [4, 0])?;
+            let other = b.spawn(limited(1000, 6));
+            let theirs = b.pass(p, other, &[iommufd])?[0];
+            let too_many = map_pages(b, other, (theirs, ioas), 3);
+            b.refuses(other, &too_many, Errno::ENOMEM)?;
+            counters(b, other, [0, 0])?;
+            let fits = map_pages(b, other, (theirs, ioas), 2);
+            b.ok(other, &fits)?;
+            counters(b, other, [2, 0])?;
+            let foreign = b.spawn(limited(1001, 3));
+            let theirs = b.pass(p, foreign, &[iommufd])?[0];
+            b.ok(p, &unmap(iommufd, ioas, Iova(0x400_0000), 2))?;
+            let own = map_pages(b, foreign, (theirs, ioas), 3);
+            b.ok(foreign, &own)?;
+            counters(b, p, [4, 0])
+        },
+    ),
     row(
         "accounting/process",
-        "a memory map has a limit of its own, and VmLck tells it",
+        "a memory map has its own limit, and its charge counts in VmLck",
         EDU,
         |b| {
             let p = b.spawn(ProcessSpec { memlock_bytes: 6 * 4096, ..CHOOSER });
@@ -104,7 +109,7 @@ pub(super) const ROWS: &[Fact] = &[
             counters(b, p, [0, 0])
         },
     ),
-    row("accounting/nobody", "with CAP_IPC_LOCK there is no limit, and VmPin counts", EDU, |b| {
+    row("accounting/nobody", "CAP_IPC_LOCK lifts the limit; VmPin still counts", EDU, |b| {
         let p = b.spawn(ProcessSpec { memlock_bytes: 0, ..EXEMPT });
         b.set_up(p, 4)?;
         counters(b, p, [4, 0])
@@ -118,7 +123,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(p, &map(iommufd, ioas, va, Iova(0x80000), 1))?;
         counters(b, p, [2, 0])
     }),
-    row("accounting/lazy", "a domain over more than the limit is ENOMEM", EDU, |b| {
+    row("accounting/lazy", "HWPT_ALLOC and ATTACH are ENOMEM if pages exceed a limit", EDU, |b| {
         let p = b.spawn(limited(1000, 1));
         let iommufd = b.iommufd(p)?;
         let ioas = b.ioas(p, iommufd)?;
@@ -135,7 +140,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "accounting/detach",
-        "the last domain gives everything back, the next one takes it again",
+        "detaching the last domain uncharges all pages, attaching charges them again",
         EDU,
         |b| {
             let p = b.process();
@@ -146,7 +151,7 @@ pub(super) const ROWS: &[Fact] = &[
             counters(b, p, [4, 0])
         },
     ),
-    row("hazard/k1-process", "between memory maps nothing is charged twice", EDU, |b| {
+    row("hazard/h1-process", "between memory maps no page is charged twice", EDU, |b| {
         let spec = ProcessSpec { memlock_bytes: 64 * 4096, ..CHOOSER };
         let (old, new) = (b.spawn(spec), b.spawn(spec));
         let s = per_process(b, old, 64)?;
@@ -155,14 +160,14 @@ pub(super) const ROWS: &[Fact] = &[
         counters(b, old, [0, 0])?;
         counters(b, new, [64, 64])
     }),
-    row("hazard/k1-mended", "with H1 mended the limit itself is enough", FIXED, |b| {
+    row("hazard/h1-mended", "with H1 fixed, the limit need not exceed the charge", FIXED, |b| {
         let (old, new) = (b.spawn(limited(1000, 64)), b.spawn(limited(1000, 64)));
         let s = b.set_up(old, 64)?;
         let (iommufd, _) = handed(b, old, new, &s)?;
         b.ok(new, &take(iommufd))?;
         counters(b, new, [64, 0])
     }),
-    row("hazard/k2", "VmPin of pages that nobody is charged for drifts (H2)", EDU, |b| {
+    row("hazard/h2", "a transfer of uncharged pages makes VmPin drift (H2)", EDU, |b| {
         let (old, new) = (b.spawn(EXEMPT), b.spawn(EXEMPT));
         let s = b.set_up(old, 64)?;
         let (iommufd, _) = handed(b, old, new, &s)?;
@@ -173,7 +178,7 @@ pub(super) const ROWS: &[Fact] = &[
         counters(b, new, [-64, 0])?;
         counters(b, old, [64, 0])
     }),
-    row("hazard/k2-dead", "and so it does where the owner is dead (H2)", EDU, |b| {
+    row("hazard/h2-dead", "VmPin drifts if the owner is dead, too (H2)", EDU, |b| {
         let (old, new) = (b.spawn(EXEMPT), b.spawn(EXEMPT));
         let s = b.set_up(old, 64)?;
         let (iommufd, _device) = handed(b, old, new, &s)?;
@@ -183,7 +188,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(new, &unmap(iommufd, s.ioas, BASE, 64))?;
         counters(b, new, [-64, 0])
     }),
-    row("hazard/k2-mended", "with H2 mended VmPin moves", FIXED, |b| {
+    row("hazard/h2-mended", "with H2 fixed, VmPin moves to the new owner", FIXED, |b| {
         let (old, new) = (b.spawn(EXEMPT), b.spawn(EXEMPT));
         let s = b.set_up(old, 64)?;
         let (iommufd, _) = handed(b, old, new, &s)?;
@@ -194,8 +199,8 @@ pub(super) const ROWS: &[Fact] = &[
         counters(b, new, [0, 0])
     }),
     row(
-        "hazard/k3",
-        "from a dead memory map all moves, EINVAL, and the charge stays for ever (H3)",
+        "hazard/h3",
+        "CHANGE_PROCESS from a dead memory map moves all, returns EINVAL, and leaks (H3)",
         EDU,
         |b| {
             let (old, new) = (b.spawn(CHOOSER), b.spawn(CHOOSER));
@@ -208,7 +213,7 @@ pub(super) const ROWS: &[Fact] = &[
             counters(b, new, [64, 64])
         },
     ),
-    row("hazard/k3-exec", "an exec leaves a dead memory map like an exit (H3)", EDU, |b| {
+    row("hazard/h3-exec", "an exec leaves a dead memory map as an exit does (H3)", EDU, |b| {
         let (old, new) = (b.spawn(CHOOSER), b.spawn(CHOOSER));
         let s = per_process(b, old, 8)?;
         let (iommufd, _device) = handed(b, old, new, &s)?;
@@ -219,7 +224,7 @@ pub(super) const ROWS: &[Fact] = &[
         counters(b, new, [8, 8])
     }),
     row(
-        "hazard/k3-again",
+        "hazard/h3-again",
         "pages that lost their charge are charged again by the next domain (H3)",
         HANGS,
         |b| {
@@ -235,7 +240,7 @@ pub(super) const ROWS: &[Fact] = &[
             counters(b, new, [16, 16])
         },
     ),
-    row("hazard/k3-twice", "and by nobody's memory map not at all: EINVAL (H3)", HANGS, |b| {
+    row("hazard/h3-twice", "a dead memory map cannot be charged: EINVAL (H3)", HANGS, |b| {
         let (old, new, third) = (b.spawn(CHOOSER), b.spawn(CHOOSER), b.spawn(CHOOSER));
         let s = per_process(b, old, 8)?;
         let (iommufd, device) = handed(b, old, new, &s)?;
@@ -254,7 +259,7 @@ pub(super) const ROWS: &[Fact] = &[
         )?;
         counters(b, third, [0, 0])
     }),
-    row("hazard/k3-mended", "with H3 mended a dead memory map is no error", FIXED, |b| {
+    row("hazard/h3-mended", "with H3 fixed, a dead memory map is no error", FIXED, |b| {
         let (old, new) = (b.spawn(CHOOSER), b.spawn(CHOOSER));
         let s = per_process(b, old, 64)?;
         let (iommufd, _device) = handed(b, old, new, &s)?;
@@ -264,15 +269,15 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(new, &unmap(iommufd, s.ioas, BASE, 64))?;
         counters(b, new, [0, 0])
     }),
-    row("hazard/k4", "the accounting mode is the mapper's, whoever takes over (H4)", EDU, |b| {
+    row("hazard/h4", "a new owner inherits the mapper's accounting mode (H4)", EDU, |b| {
         let (old, new) = (b.spawn(EXEMPT), b.spawn(limited(1000, 0)));
         let s = b.set_up(old, 64)?;
         let (iommufd, _) = handed(b, old, new, &s)?;
         b.ok(new, &take(iommufd)).map(drop)
     }),
     row(
-        "hazard/k5",
-        "a dead owner's user stays charged until somebody takes over (H5)",
+        "hazard/h5",
+        "a dead owner's user stays charged until its pages are taken over or unmapped (H5)",
         EDU,
         |b| {
             let (old, new) = (b.spawn(limited(1000, 4)), b.spawn(limited(1000, 4)));
@@ -287,7 +292,7 @@ pub(super) const ROWS: &[Fact] = &[
             counters(b, new, [1, 0])
         },
     ),
-    row("hazard/k6", "a hole punched under a device is not told to it (H6)", EDU, |b| {
+    row("hazard/h6", "a punched hole does not unpin a device's page (H6)", EDU, |b| {
         let p = b.process();
         let Setup { device, memfd, .. } = b.set_up(p, 1)?;
         let bytes = 0x0107u16.to_le_bytes().to_vec();
@@ -299,8 +304,8 @@ pub(super) const ROWS: &[Fact] = &[
         counters(b, p, [1, 0])
     }),
     row(
-        "hazard/k8",
-        "whoever has the descriptor maps, at its own expense, and unmaps at another's (H8)",
+        "hazard/h8",
+        "any holder maps at its own charge, and can unmap pages of others (H8)",
         EDU,
         |b| {
             let (old, new) = (b.process(), b.process());
@@ -315,8 +320,8 @@ pub(super) const ROWS: &[Fact] = &[
         },
     ),
     row(
-        "hazard/k9",
-        "lazily mapped pages are charged to their owner, whoever attaches (H9)",
+        "hazard/h9",
+        "lazily mapped pages are charged to their owner, not to the attacher (H9)",
         EDU,
         |b| {
             let (old, new) = (b.spawn(limited(1000, 0)), b.spawn(limited(1001, 8)));
@@ -331,7 +336,7 @@ pub(super) const ROWS: &[Fact] = &[
             counters(b, new, [8, 0])
         },
     ),
-    row("hazard/k9-dead", "and so are the dead, but for their memory (H9)", EDU, |b| {
+    row("hazard/h9-dead", "lazy memory of a dead owner faults, files do not (H9)", EDU, |b| {
         let (old, new) = (b.process(), b.process());
         let iommufd = b.iommufd(old)?;
         let ioas = b.ioas(old, iommufd)?;
@@ -351,7 +356,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.attach(new, device, ioas)?;
         counters(b, new, [0, 0])
     }),
-    row("hazard/k9-dead-user", "a dead owner's user pays for its lazy pages (H9)", EDUS, |b| {
+    row("hazard/h9-dead-user", "a dead owner's user pays for its lazy pages (H9)", EDUS, |b| {
         let (old, new) = (b.spawn(limited(1000, 8)), b.spawn(limited(1001, 8)));
         let iommufd = b.iommufd(old)?;
         let ioas = b.ioas(old, iommufd)?;

@@ -1,4 +1,4 @@
-//! Attached devices: who shares a domain, what a replacement leaves, whose pages are behind it.
+//! Attached devices: shared domains, replacements, and the pages behind them.
 
 use super::mock::{Mock, word};
 use crate::suite::fixture::{BASE, FactResult, Fixture, Setup, copy, map, map_file, unmap};
@@ -17,14 +17,14 @@ const MOCK: &[Capability] = &[Capability::Mock];
 const EDU_7_3: &[Capability] = &[Capability::Has(Device::Edu), Capability::Release("7.3")];
 const NONE: ObjectId = ObjectId(77);
 
-/// Where interrupts of a device go.
+/// The first IOVA of the MSI window.
 const MSI_WINDOW: Iova = Iova(0xfee0_0000);
 
 const fn attach(device: Fd, page_table: ObjectId) -> Call {
     Call::Device(DeviceCall::Attach { device, page_table })
 }
 
-/// The ranges of an address space must be these, first and last, and so aligned.
+/// Checks the ranges of an IOAS and their alignment.
 fn ranges(
     b: &mut Fixture<'_>,
     pid: Pid,
@@ -39,7 +39,7 @@ fn ranges(
 }
 
 pub(super) const ROWS: &[Fact] = &[
-    row("attach/refused", "what ATTACH refuses, and the device stays where it was", EDU, |b| {
+    row("attach/refused", "a failed ATTACH keeps the old attachment", EDU, |b| {
         let p = b.process();
         let Setup { iommufd, device, device_id, hwpt, ioas, memfd } = b.set_up(p, 2)?;
         let (reserved, nothing) = (b.ioas(p, iommufd)?, b.ioas(p, iommufd)?);
@@ -61,7 +61,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.same("the HWPT", &again, &hwpt)?;
         b.ok(p, &Call::Device(DeviceCall::Info { device })).map(drop)
     }),
-    row("attach/replaces", "a second ATTACH replaces, and the first HWPT goes", EDU, |b| {
+    row("attach/replaces", "a second ATTACH replaces, and destroys the first HWPT", EDU, |b| {
         let p = b.process();
         let Setup { iommufd, device, hwpt, ioas, .. } = b.set_up(p, 2)?;
         let empty = b.ioas(p, iommufd)?;
@@ -75,7 +75,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
         b.vm_pin(p, 0)
     }),
-    row("attach/shared", "devices on one address space share its automatic HWPT", EDUS, |b| {
+    row("attach/shared", "devices on one IOAS share its automatic HWPT", EDUS, |b| {
         let p = b.process();
         let Setup { iommufd, device, hwpt, ioas, .. } = b.set_up(p, 1)?;
         let (second, second_id) = b.bind(p, Device::OtherEdu, iommufd)?;
@@ -92,7 +92,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "attach/mdev",
-        "an emulated device attaches to an address space, nothing else",
+        "an emulated device attaches to an IOAS, and to no other object",
         MTTY,
         |b| {
             let p = b.process();
@@ -104,7 +104,7 @@ pub(super) const ROWS: &[Fact] = &[
             }
             for space in [ioas, other] {
                 let told = b.attach(p, device, space)?;
-                b.same("what it is told", &told, &space)?;
+                b.same("the returned id", &told, &space)?;
             }
             b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }))?;
             b.refuses(
@@ -116,7 +116,7 @@ pub(super) const ROWS: &[Fact] = &[
             b.ok(p, &Call::Device(DeviceCall::Detach { device })).map(drop)
         },
     ),
-    row("attach/ranges", "behind QEMU's VT-d two ranges of 39 bits, around the MSIs", EDU, |b| {
+    row("attach/ranges", "QEMU's VT-d has 39-bit IOVAs, split by the MSI window", EDU, |b| {
         let p = b.process();
         let Setup { iommufd, ioas, device, .. } = b.set_up(p, 1)?;
         let attached = [[0, 0xfedf_ffff], [0xfef0_0000, 0x7f_ffff_ffff]];
@@ -124,14 +124,14 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
         ranges(b, p, (iommufd, ioas), &[[0, u64::MAX]], 1)
     }),
-    row("attach/mock-ranges", "the aperture of a mock domain, and half pages", MOCK, |b| {
+    row("attach/mock-ranges", "a mock domain has its own aperture and 2 KiB pages", MOCK, |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         let ioas = b.ioas(p, iommufd)?;
         Mock::on(b, p, iommufd, ioas)?;
         ranges(b, p, (iommufd, ioas), &[[0x100_0000, 0x7fff_ffff]], 0x800)
     }),
-    row("attach/hw-info", "what GET_HW_INFO tells of QEMU's VT-d", EDU_7_3, |b| {
+    row("attach/hw-info", "GET_HW_INFO reports QEMU's VT-d and its capabilities", EDU_7_3, |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         let (_, device) = b.bind(p, Device::Edu, iommufd)?;
@@ -139,10 +139,10 @@ pub(super) const ROWS: &[Fact] = &[
         b.same("type and capabilities", &told, &Reply::HwInfo { data_type: 1, capabilities: 8 })?;
         let room = sized().u32(0).id(device).u32(32).pointer(&[9; 32]).padded(40);
         let outcome = b.ioctl(p, &room.on(iommufd, nr::IOMMU_GET_HW_INFO))?;
-        b.same("how long its data is", &word(&outcome, 12), &24)?;
-        b.same("and behind it", &outcome.pointees[0].0[24..], &[0; 8][..])
+        b.same("the length of its data", &word(&outcome, 12), &24)?;
+        b.same("the padding behind it", &outcome.pointees[0].0[24..], &[0; 8][..])
     }),
-    row("attach/second-domain", "a second domain takes the pages of the first", EDUS, |b| {
+    row("attach/second-domain", "a second domain uses the pages of the first", EDUS, |b| {
         let (p, q) = (b.process(), b.process());
         let Setup { iommufd, ioas, device, .. } = b.set_up(p, 1)?;
         let va = b.mmap(p, None, 1)?;
@@ -156,11 +156,11 @@ pub(super) const ROWS: &[Fact] = &[
         b.vm_pin(p, 2)?;
         let theirs = b.pass(p, q, &[iommufd, device, second])?;
         b.kill(p);
-        // The memory is gone, and its owner.
+        // The memory is unmapped, and its owner is dead.
         let alloc = IommufdCall::hwpt_alloc(theirs[0], second_id, third);
         b.id(q, &alloc).map(drop)
     }),
-    row("attach/twice", "memory that is mapped by address and by file is pinned twice", EDU, |b| {
+    row("attach/twice", "memory mapped by address and by file is pinned twice", EDU, |b| {
         let p = b.process();
         let Setup { iommufd, ioas, memfd, .. } = b.set_up(p, 4)?;
         let va = b.mmap(p, Some(memfd), 4)?;
@@ -171,7 +171,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "attach/behind-the-end",
-        "a mapping that shows more than its file is EFAULT there",
+        "memory mapped beyond the end of its file fails with EFAULT",
         EDU,
         |b| {
             let p = b.process();

@@ -1,4 +1,4 @@
-//! An iommufd as a type1 container.
+//! An iommufd that serves as a type1 container.
 
 use super::mock::{Mock, on, test, word};
 use crate::suite::fixture::{FactResult, Fixture, map_file};
@@ -41,7 +41,7 @@ fn info(iommufd: Fd, size: u32) -> Call {
     fields.plain(iommufd, nr::VFIO_IOMMU_GET_INFO)
 }
 
-/// A process with a context and its compat IOAS.
+/// Returns a process with a context and its compat IOAS.
 fn container(b: &mut Fixture<'_>) -> FactResult<(Pid, Fd, ObjectId)> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
@@ -54,7 +54,7 @@ fn long(outcome: &IoctlOutcome, at: usize) -> u64 {
     u64::from_ne_bytes(*outcome.bytes[at..].first_chunk().expect("within the structure"))
 }
 
-/// An UNMAP_DMA that succeeds, and how much it says.
+/// Makes an UNMAP_DMA that must succeed, and checks the number of bytes that it reports.
 fn unmapped(b: &mut Fixture<'_>, p: Pid, call: &Call, expected: u64) -> FactResult {
     let outcome = b.ioctl(p, call)?;
     b.same("the bytes unmapped", &long(&outcome, 16), &expected)
@@ -63,7 +63,7 @@ fn unmapped(b: &mut Fixture<'_>, p: Pid, call: &Call, expected: u64) -> FactResu
 pub(super) const ROWS: &[Fact] = &[
     row(
         "compat/ioas",
-        "the compat IOAS is told, set and cleared, and goes with its object",
+        "the compat IOAS can be read, set and cleared, and is cleared with its object",
         &[],
         |b| {
             let p = b.process();
@@ -80,7 +80,7 @@ pub(super) const ROWS: &[Fact] = &[
             )?;
             b.ok(p, &vfio_ioas(iommufd, ioas, 1, 0))?;
             let told = b.ioctl(p, &vfio_ioas(iommufd, NONE, 0, 0))?;
-            b.same("which", &word(&told, 4), &ioas.0)?;
+            b.same("the compat IOAS", &word(&told, 4), &ioas.0)?;
             b.ok(p, &vfio_ioas(iommufd, NONE, 2, 0))?;
             b.refuses(p, &vfio_ioas(iommufd, NONE, 0, 0), Errno::ENODEV)?;
             b.ok(p, &vfio_ioas(iommufd, ioas, 1, 0))?;
@@ -90,7 +90,7 @@ pub(super) const ROWS: &[Fact] = &[
     ),
     row(
         "compat/none",
-        "without a compat IOAS a container's calls are ENODEV, after what they check",
+        "without a compat IOAS, container calls fail with ENODEV after their own checks",
         &[],
         |b| {
             let p = b.process();
@@ -123,7 +123,7 @@ pub(super) const ROWS: &[Fact] = &[
             )
         },
     ),
-    row("compat/extensions", "what a container of iommufd says that it can", &[], |b| {
+    row("compat/extensions", "CHECK_EXTENSION reports the extensions of an iommufd", &[], |b| {
         let (p, iommufd, _) = container(b)?;
         let answers = [(TYPE1, 1), (2, 0), (TYPE1V2, 1), (4, 1), (6, 0), (9, 1), (10, 0)];
         for (extension, expected) in answers {
@@ -133,14 +133,14 @@ pub(super) const ROWS: &[Fact] = &[
         let version = b.ioctl(p, &value(iommufd, nr::VFIO_GET_API_VERSION, 0))?;
         b.same("the version", &version.result, &Ok(0))
     }),
-    row("compat/set-iommu-again", "SET_IOMMU may be repeated, with either type", &[], |b| {
+    row("compat/set-iommu-again", "SET_IOMMU can be repeated with either type", &[], |b| {
         let (p, iommufd, _) = container(b)?;
         for kind in [TYPE1V2, TYPE1V2, TYPE1, TYPE1, TYPE1V2] {
             b.ok(p, &value(iommufd, nr::VFIO_SET_IOMMU, kind))?;
         }
         Ok(())
     }),
-    row("compat/map", "MAP_DMA maps as MAP does at a fixed address, with any rights", &[], |b| {
+    row("compat/map", "MAP_DMA maps at a fixed IOVA, with any rights", &[], |b| {
         let (p, iommufd, _) = container(b)?;
         b.ok(p, &value(iommufd, nr::VFIO_SET_IOMMU, TYPE1V2))?;
         let va = b.mmap(p, None, 2)?.0;
@@ -157,7 +157,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "compat/unmap",
-        "UNMAP_DMA of nothing succeeds, and tells what it did also where it fails",
+        "UNMAP_DMA of an empty range succeeds; a failed one reports its bytes, too",
         &[],
         |b| {
             let (p, iommufd, _) = container(b)?;
@@ -184,29 +184,39 @@ pub(super) const ROWS: &[Fact] = &[
             unmapped(b, p, &unmap_dma(iommufd, ALL, 0, 0), 2 * PAGE_BYTES)
         },
     ),
-    row("compat/unmap-nothing", "6.13 says so where nothing is there", OLD_KERNEL, |b| {
-        let (p, iommufd, _) = container(b)?;
-        b.refuses(p, &unmap_dma(iommufd, 0, BASE, PAGE_BYTES), Errno::ENOENT)?;
-        unmapped(b, p, &unmap_dma(iommufd, ALL, 0, 0), 0)
-    }),
-    row("compat/cut", "a container of type 1 cuts mappings, pins and all", MOCK, |b| {
-        let (p, iommufd, ioas) = container(b)?;
-        Mock::on(b, p, iommufd, ioas)?;
-        b.ok(p, &value(iommufd, nr::VFIO_SET_IOMMU, TYPE1))?;
-        let va = b.mmap(p, None, 4)?.0;
-        b.ok(p, &map_dma(iommufd, 3, [va, BASE, 4 * PAGE_BYTES]))?;
-        b.refuses(p, &unmap_dma(iommufd, 0, BASE + 2048, 2048), Errno::EINVAL)?;
-        unmapped(b, p, &unmap_dma(iommufd, 0, BASE + PAGE_BYTES, PAGE_BYTES), PAGE_BYTES)?;
-        b.vm_pin(p, 3)?;
-        unmapped(b, p, &unmap_dma(iommufd, 0, BASE, 2 * PAGE_BYTES), PAGE_BYTES)?;
-        let access = b.ioctl(p, &on(test(5, ioas.0).u32(0).u32(1), iommufd))?;
-        let pin = test(7, word(&access, 16)).u32(0).u32(0).u64(BASE + 2 * PAGE_BYTES).u64(1);
-        b.ok(p, &on(pin, iommufd))?;
-        b.refuses(p, &unmap_dma(iommufd, 0, BASE + 3 * PAGE_BYTES, PAGE_BYTES), Errno::EINVAL)
-    }),
+    row(
+        "compat/unmap-nothing",
+        "UNMAP_DMA of an empty range fails with ENOENT in 6.13",
+        OLD_KERNEL,
+        |b| {
+            let (p, iommufd, _) = container(b)?;
+            b.refuses(p, &unmap_dma(iommufd, 0, BASE, PAGE_BYTES), Errno::ENOENT)?;
+            unmapped(b, p, &unmap_dma(iommufd, ALL, 0, 0), 0)
+        },
+    ),
+    row(
+        "compat/cut",
+        "UNMAP_DMA splits mappings, and their pins, in a version 1 container",
+        MOCK,
+        |b| {
+            let (p, iommufd, ioas) = container(b)?;
+            Mock::on(b, p, iommufd, ioas)?;
+            b.ok(p, &value(iommufd, nr::VFIO_SET_IOMMU, TYPE1))?;
+            let va = b.mmap(p, None, 4)?.0;
+            b.ok(p, &map_dma(iommufd, 3, [va, BASE, 4 * PAGE_BYTES]))?;
+            b.refuses(p, &unmap_dma(iommufd, 0, BASE + 2048, 2048), Errno::EINVAL)?;
+            unmapped(b, p, &unmap_dma(iommufd, 0, BASE + PAGE_BYTES, PAGE_BYTES), PAGE_BYTES)?;
+            b.vm_pin(p, 3)?;
+            unmapped(b, p, &unmap_dma(iommufd, 0, BASE, 2 * PAGE_BYTES), PAGE_BYTES)?;
+            let access = b.ioctl(p, &on(test(5, ioas.0).u32(0).u32(1), iommufd))?;
+            let pin = test(7, word(&access, 16)).u32(0).u32(0).u64(BASE + 2 * PAGE_BYTES).u64(1);
+            b.ok(p, &on(pin, iommufd))?;
+            b.refuses(p, &unmap_dma(iommufd, 0, BASE + 3 * PAGE_BYTES, PAGE_BYTES), Errno::EINVAL)
+        },
+    ),
     row(
         "compat/cut-dma-buf",
-        "a dma-buf is not cut",
+        "a dma-buf cannot be split",
         &[Capability::Mock, Capability::Release("7.2")],
         |b| {
             let (p, iommufd, ioas) = container(b)?;
@@ -217,7 +227,7 @@ pub(super) const ROWS: &[Fact] = &[
             b.refuses(p, &unmap_dma(iommufd, 0, BASE, PAGE_BYTES), Errno::EOPNOTSUPP)
         },
     ),
-    row("compat/not-small", "a container with a mapped domain does not become type 1", MOCK, |b| {
+    row("compat/not-small", "SET_IOMMU refuses version 1 if a domain is mapped", MOCK, |b| {
         let (p, iommufd, ioas) = container(b)?;
         Mock::on(b, p, iommufd, ioas)?;
         let va = b.mmap(p, None, 1)?.0;
@@ -225,15 +235,15 @@ pub(super) const ROWS: &[Fact] = &[
         b.refuses(p, &value(iommufd, nr::VFIO_SET_IOMMU, TYPE1), Errno::EINVAL)?;
         b.ok(p, &value(iommufd, nr::VFIO_SET_IOMMU, TYPE1V2)).map(drop)
     }),
-    row("compat/info", "IOMMU_GET_INFO tells the capabilities that there is room for", MOCK, |b| {
+    row("compat/info", "IOMMU_GET_INFO returns the capabilities that fit", MOCK, |b| {
         let (p, iommufd, ioas) = container(b)?;
         let outcome = b.ioctl(p, &info(iommufd, 24))?;
-        b.same("page sizes of software", &long(&outcome, 8), &!0xfff)?;
+        b.same("page sizes without a domain", &long(&outcome, 8), &!0xfff)?;
         Mock::on(b, p, iommufd, ioas)?;
         for size in 16..=72 {
             let outcome = b.ioctl(p, &info(iommufd, size))?;
             let told = &outcome.bytes;
-            b.same("all of it", &word(&outcome, 0), &72)?;
+            b.same("the complete size", &word(&outcome, 0), &72)?;
             b.same("page sizes", &long(&outcome, 8), &0x1f_ffff_f000)?;
             if size >= 36 {
                 let next = if size >= 40 { 40 } else { 0 };

@@ -1,4 +1,4 @@
-//! Who dies, when, and what is left: the moments of a handoff at which a process can end.
+//! Deaths of a process at each point of a handoff, and the state that remains.
 
 use crate::suite::fixture::{
     BASE, FactResult, Fixture, ORDINARY, Setup, limited, map, map_file, unmap,
@@ -12,7 +12,7 @@ use handoff_sim_kernel::{BUS_MASTER, COMMAND_OFFSET};
 
 const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
 
-/// The command register of a bound device, and with bus mastering.
+/// Command register of a bound device, without and with bus mastering.
 const BOUND: u16 = 0x0103;
 const MASTER: u16 = BOUND | BUS_MASTER;
 
@@ -28,10 +28,10 @@ fn command(b: &mut Fixture<'_>, pid: Pid, device: Fd, expected: u16) -> FactResu
 
 fn reaches(b: &mut Fixture<'_>, pid: Pid, device: Fd, memfd: Fd) -> FactResult {
     let seen = b.arm().reaches(Device::Edu, pid, device, BASE, (memfd, 0));
-    b.same("DMA reaches what is mapped", &seen, &true)
+    b.same("DMA reaches the mapped page", &seen, &true)
 }
 
-/// A process with two pages mapped and a device that masters the bus, and another process.
+/// Creates a process with two mapped pages and a device that masters the bus, and another process.
 fn set_up(b: &mut Fixture<'_>) -> FactResult<(Pid, Pid, Setup)> {
     let (old, new) = (b.process(), b.process());
     let at = b.set_up(old, 2)?;
@@ -40,7 +40,7 @@ fn set_up(b: &mut Fixture<'_>) -> FactResult<(Pid, Pid, Setup)> {
     Ok((old, new, at))
 }
 
-/// The device is free: it can be bound, and is the first object.
+/// Checks that the device is free: it can be bound, and is the first object.
 fn is_free(b: &mut Fixture<'_>, pid: Pid) -> FactResult {
     let iommufd = b.iommufd(pid)?;
     let (device, id) = b.bind(pid, Device::Edu, iommufd)?;
@@ -48,13 +48,13 @@ fn is_free(b: &mut Fixture<'_>, pid: Pid) -> FactResult {
     command(b, pid, device, BOUND)
 }
 
-/// Another open file of the device cannot bind.
+/// Checks that another open file of the device cannot bind.
 fn is_held(b: &mut Fixture<'_>, pid: Pid) -> FactResult {
     let (device, iommufd) = (b.open(pid, Device::Edu)?, b.iommufd(pid)?);
     b.refuses(pid, &Call::Device(DeviceCall::Bind { device, iommufd }), Errno::EINVAL)
 }
 
-/// A process whose device masters the bus over two pages of a memfd that are mapped by address.
+/// Creates a process whose device masters the bus over two pages of a memfd, mapped by address.
 fn set_up_by_address(b: &mut Fixture<'_>) -> FactResult<(Pid, Setup)> {
     let (old, _, at) = set_up(b)?;
     b.ok(old, &unmap(at.iommufd, at.ioas, BASE, 2))?;
@@ -63,8 +63,8 @@ fn set_up_by_address(b: &mut Fixture<'_>) -> FactResult<(Pid, Setup)> {
     Ok((old, at))
 }
 
-/// DMA goes on over what is mapped by addresses that are gone; nobody takes it over or pins it
-/// again.
+/// Checks that DMA continues over pages whose addresses no longer exist, and that they can neither
+/// be taken over nor pinned again.
 fn is_orphaned(b: &mut Fixture<'_>, pid: Pid, at: &Setup) -> FactResult {
     let Setup { iommufd, ioas, memfd, device, .. } = *at;
     reaches(b, pid, device, memfd)?;
@@ -75,56 +75,76 @@ fn is_orphaned(b: &mut Fixture<'_>, pid: Pid, at: &Setup) -> FactResult {
 }
 
 pub(super) const ROWS: &[Fact] = &[
-    row("death/nothing-passed", "the device of the dead is closed and free", EDU, |b| {
-        let (old, new, _) = set_up(b)?;
-        is_held(b, new)?;
-        b.kill(old);
-        is_free(b, new)
-    }),
-    row("death/everything-passed", "with all passed on a death changes nothing", EDU, |b| {
-        let (old, new, at) = set_up(b)?;
-        let theirs = b.pass(old, new, &[at.device, at.iommufd, at.memfd])?;
-        let [device, iommufd, memfd] = theirs[..] else { unreachable!("three were sent") };
-        b.kill(old);
-        command(b, new, device, MASTER)?;
-        reaches(b, new, device, memfd)?;
-        b.ok(new, &take(iommufd))?;
-        b.vm_pin(new, 2)?;
-        b.ok(new, &unmap(iommufd, at.ioas, BASE, 2))?;
-        b.vm_pin(new, 0)
-    }),
-    row("death/device-only", "with the device alone DMA goes on over frozen maps", EDU, |b| {
-        let (old, new, at) = set_up(b)?;
-        let theirs = b.pass(old, new, &[at.device, at.memfd])?;
-        let [device, memfd] = theirs[..] else { unreachable!("two were sent") };
-        b.kill(old);
-        b.ok(new, &Call::Device(DeviceCall::Info { device }))?;
-        reaches(b, new, device, memfd)?;
-        let iommufd = b.iommufd(new)?;
-        b.refuses(new, &Call::Device(DeviceCall::Bind { device, iommufd }), Errno::EINVAL)?;
-        b.ok(new, &Call::File(FileCall::Close { fd: device }))?;
-        is_free(b, new)
-    }),
-    row("death/context-only", "with the context alone maps stay and pin again", EDU, |b| {
-        let (old, new, at) = set_up(b)?;
-        let theirs = b.pass(old, new, &[at.iommufd, at.memfd])?;
-        let [iommufd, memfd] = theirs[..] else { unreachable!("two were sent") };
-        b.kill(old);
-        b.refuses(
-            new,
-            &Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt: at.hwpt }),
-            Errno::ENOENT,
-        )?;
-        let (device, id) = b.bind(new, Device::Edu, iommufd)?;
-        b.same("the device's number is used again", &id, &at.device_id)?;
-        command(b, new, device, BOUND)?;
-        b.attach(new, device, at.ioas)?;
-        let bytes = MASTER.to_le_bytes().to_vec();
-        b.ok(new, &FileCall::write_at(device, COMMAND_OFFSET, bytes))?;
-        reaches(b, new, device, memfd)?;
-        b.vm_pin(new, 0)
-    }),
-    row("death/received-late", "and is received as it was", EDU, |b| {
+    row(
+        "death/nothing-passed",
+        "with no file passed, a dead process's device is closed and free",
+        EDU,
+        |b| {
+            let (old, new, _) = set_up(b)?;
+            is_held(b, new)?;
+            b.kill(old);
+            is_free(b, new)
+        },
+    ),
+    row(
+        "death/everything-passed",
+        "with all files passed, the old process's death has no effect",
+        EDU,
+        |b| {
+            let (old, new, at) = set_up(b)?;
+            let theirs = b.pass(old, new, &[at.device, at.iommufd, at.memfd])?;
+            let [device, iommufd, memfd] = theirs[..] else { unreachable!("three were sent") };
+            b.kill(old);
+            command(b, new, device, MASTER)?;
+            reaches(b, new, device, memfd)?;
+            b.ok(new, &take(iommufd))?;
+            b.vm_pin(new, 2)?;
+            b.ok(new, &unmap(iommufd, at.ioas, BASE, 2))?;
+            b.vm_pin(new, 0)
+        },
+    ),
+    row(
+        "death/device-only",
+        "with only the device passed, DMA continues and mappings can no longer change",
+        EDU,
+        |b| {
+            let (old, new, at) = set_up(b)?;
+            let theirs = b.pass(old, new, &[at.device, at.memfd])?;
+            let [device, memfd] = theirs[..] else { unreachable!("two were sent") };
+            b.kill(old);
+            b.ok(new, &Call::Device(DeviceCall::Info { device }))?;
+            reaches(b, new, device, memfd)?;
+            let iommufd = b.iommufd(new)?;
+            b.refuses(new, &Call::Device(DeviceCall::Bind { device, iommufd }), Errno::EINVAL)?;
+            b.ok(new, &Call::File(FileCall::Close { fd: device }))?;
+            is_free(b, new)
+        },
+    ),
+    row(
+        "death/context-only",
+        "with only the context passed, mappings remain, and pin again when attached",
+        EDU,
+        |b| {
+            let (old, new, at) = set_up(b)?;
+            let theirs = b.pass(old, new, &[at.iommufd, at.memfd])?;
+            let [iommufd, memfd] = theirs[..] else { unreachable!("two were sent") };
+            b.kill(old);
+            b.refuses(
+                new,
+                &Call::Iommufd(IommufdCall::ProbeHwpt { iommufd, hwpt: at.hwpt }),
+                Errno::ENOENT,
+            )?;
+            let (device, id) = b.bind(new, Device::Edu, iommufd)?;
+            b.same("the device's id is reused", &id, &at.device_id)?;
+            command(b, new, device, BOUND)?;
+            b.attach(new, device, at.ioas)?;
+            let bytes = MASTER.to_le_bytes().to_vec();
+            b.ok(new, &FileCall::write_at(device, COMMAND_OFFSET, bytes))?;
+            reaches(b, new, device, memfd)?;
+            b.vm_pin(new, 0)
+        },
+    ),
+    row("death/received-late", "files in flight at a death are received unchanged", EDU, |b| {
         let (old, new, at) = set_up(b)?;
         let (ours, theirs) = b.arm().socketpair(old, new);
         let fds = vec![at.device, at.memfd];
@@ -135,7 +155,7 @@ pub(super) const ROWS: &[Fact] = &[
         command(b, new, fds[0], MASTER)?;
         reaches(b, new, fds[0], fds[1])
     }),
-    row("death/context-closed-first", "a device keeps the context of the closed file", EDU, |b| {
+    row("death/context-closed-first", "a device holds the context of a closed file", EDU, |b| {
         let (old, _, at) = set_up(b)?;
         b.ok(old, &Call::File(FileCall::Close { fd: at.iommufd }))?;
         b.ok(old, &Call::Device(DeviceCall::Info { device: at.device }))?;
@@ -145,7 +165,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.vm_pin(old, 0)?;
         is_free(b, old)
     }),
-    row("death/exec", "an exec keeps what is inherited, and its DMA", EDU, |b| {
+    row("death/exec", "an exec keeps inherited files, and their DMA", EDU, |b| {
         let (old, _, at) = set_up(b)?;
         for fd in [at.device, at.iommufd, at.memfd] {
             b.ok(old, &Call::File(FileCall::SetCloexec { fd, on: false }))?;
@@ -157,7 +177,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(old, &take(at.iommufd))?;
         b.vm_pin(old, 2)
     }),
-    row("death/of-a-child", "a child that ends releases nothing", EDU, |b| {
+    row("death/of-a-child", "the exit of a child releases no file", EDU, |b| {
         let (old, _, at) = set_up(b)?;
         let child = b.fork(old);
         b.vm_pin(child, 0)?;
@@ -167,7 +187,7 @@ pub(super) const ROWS: &[Fact] = &[
         command(b, old, at.device, MASTER)?;
         reaches(b, old, at.device, at.memfd)
     }),
-    row("death/of-the-parent", "a child that has inherited goes on", EDU, |b| {
+    row("death/of-the-parent", "a child continues with inherited files", EDU, |b| {
         let (old, _, at) = set_up(b)?;
         let child = b.fork(old);
         b.kill(old);
@@ -176,7 +196,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(child, &take(at.iommufd))?;
         b.vm_pin(child, 2)
     }),
-    row("death/taken-back", "the old process takes back from a dead new one", EDU, |b| {
+    row("death/taken-back", "the old process reclaims pages from a dead new one", EDU, |b| {
         let (old, new) = (b.spawn(limited(1000, 4)), b.spawn(limited(1001, 2)));
         let at = b.set_up(old, 2)?;
         let theirs = b.pass(old, new, &[at.iommufd])?[0];
@@ -186,7 +206,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(old, &take(at.iommufd))?;
         b.vm_pin(old, 2)
     }),
-    row("death/no-fence", "after a takeover the old process can still act", EDU, |b| {
+    row("death/no-fence", "after a transfer the old process can still act", EDU, |b| {
         let (old, new, at) = set_up(b)?;
         let theirs = b.pass(old, new, &[at.iommufd])?[0];
         b.ok(new, &take(theirs))?;
@@ -196,32 +216,37 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(old, &unmap(at.iommufd, at.ioas, BASE, 2))?;
         b.vm_pin(new, 0)
     }),
-    row("death/by-address", "what is mapped by address outlives its owner, once", EDU, |b| {
-        let (old, new) = (b.process(), b.spawn(ORDINARY));
-        let at = b.set_up(old, 1)?;
-        let va = b.mmap(old, None, 1)?;
-        b.ok(old, &map(at.iommufd, at.ioas, va, Iova(0), 1))?;
-        let theirs = b.pass(old, new, &[at.device, at.iommufd])?;
-        let [device, iommufd] = theirs[..] else { unreachable!("two were sent") };
-        b.kill(old);
-        b.refuses(new, &take(iommufd), Errno::EINVAL)?;
-        b.ok(new, &Call::Device(DeviceCall::Detach { device }))?;
-        b.refuses(
-            new,
-            &Call::Device(DeviceCall::Attach { device, page_table: at.ioas }),
-            Errno::EFAULT,
-        )?;
-        b.ok(new, &unmap(iommufd, at.ioas, Iova(0), 1))?;
-        b.attach(new, device, at.ioas).map(drop)
-    }),
-    row("death/by-address-dma", "DMA goes on through addresses of the dead", EDU, |b| {
+    row(
+        "death/by-address",
+        "memory mapped by address survives its owner until it is unpinned",
+        EDU,
+        |b| {
+            let (old, new) = (b.process(), b.spawn(ORDINARY));
+            let at = b.set_up(old, 1)?;
+            let va = b.mmap(old, None, 1)?;
+            b.ok(old, &map(at.iommufd, at.ioas, va, Iova(0), 1))?;
+            let theirs = b.pass(old, new, &[at.device, at.iommufd])?;
+            let [device, iommufd] = theirs[..] else { unreachable!("two were sent") };
+            b.kill(old);
+            b.refuses(new, &take(iommufd), Errno::EINVAL)?;
+            b.ok(new, &Call::Device(DeviceCall::Detach { device }))?;
+            b.refuses(
+                new,
+                &Call::Device(DeviceCall::Attach { device, page_table: at.ioas }),
+                Errno::EFAULT,
+            )?;
+            b.ok(new, &unmap(iommufd, at.ioas, Iova(0), 1))?;
+            b.attach(new, device, at.ioas).map(drop)
+        },
+    ),
+    row("death/by-address-dma", "DMA continues through addresses of the dead", EDU, |b| {
         let ((old, at), new) = (set_up_by_address(b)?, b.process());
         let theirs = b.pass(old, new, &[at.device, at.iommufd, at.memfd])?;
         let [device, iommufd, memfd] = theirs[..] else { unreachable!("three were sent") };
         b.kill(old);
         is_orphaned(b, new, &Setup { iommufd, memfd, device, ..at })
     }),
-    row("death/by-address-exec", "and through those of before an exec", EDU, |b| {
+    row("death/by-address-exec", "DMA continues through addresses from before an exec", EDU, |b| {
         let (old, at) = set_up_by_address(b)?;
         for fd in [at.device, at.iommufd, at.memfd] {
             b.ok(old, &Call::File(FileCall::SetCloexec { fd, on: false }))?;

@@ -1,4 +1,4 @@
-//! Devices at work: what DMA reaches, where interrupts arrive, whoever holds what.
+//! Devices at work: the memory that DMA reaches, and the eventfds that interrupts signal.
 
 use crate::suite::fixture::{BASE, FactResult, Fixture, ORDINARY, Setup, map_file, unmap};
 use crate::suite::{Fact, row};
@@ -17,7 +17,7 @@ fn change_process(iommufd: Fd) -> Call {
     IommufdCall::change_process(iommufd)
 }
 
-/// Lets the device do DMA.
+/// Enables bus mastering.
 pub(super) fn be_master(b: &mut Fixture<'_>, pid: Pid, device: Fd) -> FactResult {
     let read = FileCall::read_at(device, COMMAND_OFFSET, 2);
     let command = match b.ok(pid, &read)? {
@@ -34,7 +34,7 @@ fn reaches(b: &mut Fixture<'_>, pid: Pid, at: &Setup, page: u64, expected: bool)
     b.same(&format!("DMA to {iova} reaches page {page}"), &seen, &expected)
 }
 
-/// What waits in an eventfd.
+/// Checks the count of an eventfd.
 fn waiting(b: &mut Fixture<'_>, pid: Pid, fd: Fd, expected: u64) -> FactResult {
     if expected == 0 {
         return b.refuses(pid, &Call::File(FileCall::ReadEvent { fd }), Errno::EAGAIN);
@@ -58,20 +58,25 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(p, &unmap(at.iommufd, at.ioas, BASE, 3))?;
         reaches(b, p, &at, 0, false)
     }),
-    row("dma/loses-a-hole", "a punched hole parts the file from what DMA reaches (H6)", EDU, |b| {
-        let p = b.process();
-        let at = b.set_up(p, 2)?;
-        be_master(b, p, at.device)?;
-        reaches(b, p, &at, 1, true)?;
-        let (fd, offset_bytes, length_bytes) = (at.memfd, PAGE_BYTES, PAGE_BYTES);
-        b.ok(p, &MemoryCall::punch_hole(fd, offset_bytes, length_bytes))?;
-        reaches(b, p, &at, 1, false)?;
-        reaches(b, p, &at, 0, true)?;
-        b.ok(p, &unmap(at.iommufd, at.ioas, BASE, 2))?;
-        b.ok(p, &map_file(at.iommufd, at.ioas, at.memfd, BASE, 2))?;
-        reaches(b, p, &at, 1, true)
-    }),
-    row("dma/outlives-its-process", "DMA goes on when the old process has died", EDU, |b| {
+    row(
+        "dma/loses-a-hole",
+        "a punched hole separates the file from the DMA pages (H6)",
+        EDU,
+        |b| {
+            let p = b.process();
+            let at = b.set_up(p, 2)?;
+            be_master(b, p, at.device)?;
+            reaches(b, p, &at, 1, true)?;
+            let (fd, offset_bytes, length_bytes) = (at.memfd, PAGE_BYTES, PAGE_BYTES);
+            b.ok(p, &MemoryCall::punch_hole(fd, offset_bytes, length_bytes))?;
+            reaches(b, p, &at, 1, false)?;
+            reaches(b, p, &at, 0, true)?;
+            b.ok(p, &unmap(at.iommufd, at.ioas, BASE, 2))?;
+            b.ok(p, &map_file(at.iommufd, at.ioas, at.memfd, BASE, 2))?;
+            reaches(b, p, &at, 1, true)
+        },
+    ),
+    row("dma/outlives-its-process", "DMA continues after the old process has died", EDU, |b| {
         let (old, new) = (b.process(), b.process());
         let at = b.set_up(old, 2)?;
         be_master(b, old, at.device)?;
@@ -101,7 +106,7 @@ pub(super) const ROWS: &[Fact] = &[
         be_master(b, new, device)?;
         reaches(b, new, &at, 0, true)
     }),
-    row("irq/goes-where-it-was-told", "an interrupt triggers the eventfd that was set", EDU, |b| {
+    row("irq/goes-where-it-was-told", "an interrupt signals the eventfd that was set", EDU, |b| {
         let p = b.process();
         let at = b.set_up(p, 1)?;
         let (one, other) =
@@ -116,18 +121,23 @@ pub(super) const ROWS: &[Fact] = &[
         b.arm().raise(Device::Edu, p, at.device);
         waiting(b, p, other, 0)
     }),
-    row("irq/waits-for-the-next", "interrupts gather in an eventfd whoever reads it", EDU, |b| {
-        let (old, new) = (b.process(), b.spawn(ORDINARY));
-        let at = b.set_up(old, 1)?;
-        let event = b.fd(old, &Call::File(FileCall::Eventfd))?;
-        b.ok(old, &DeviceCall::set_irqs(at.device, MSI, vec![event]))?;
-        let theirs = b.pass(old, new, &[at.device, event])?;
-        b.arm().raise(Device::Edu, old, at.device);
-        b.kill(old);
-        b.arm().raise(Device::Edu, new, theirs[0]);
-        waiting(b, new, theirs[1], 2)
-    }),
-    row("irq/goes-on", "interrupts go on when pages have changed hands", EDU, |b| {
+    row(
+        "irq/waits-for-the-next",
+        "interrupts accumulate in an eventfd across the death of a holder",
+        EDU,
+        |b| {
+            let (old, new) = (b.process(), b.spawn(ORDINARY));
+            let at = b.set_up(old, 1)?;
+            let event = b.fd(old, &Call::File(FileCall::Eventfd))?;
+            b.ok(old, &DeviceCall::set_irqs(at.device, MSI, vec![event]))?;
+            let theirs = b.pass(old, new, &[at.device, event])?;
+            b.arm().raise(Device::Edu, old, at.device);
+            b.kill(old);
+            b.arm().raise(Device::Edu, new, theirs[0]);
+            waiting(b, new, theirs[1], 2)
+        },
+    ),
+    row("irq/goes-on", "interrupts continue after a transfer", EDU, |b| {
         let (old, new) = (b.process(), b.process());
         let at = b.set_up(old, 1)?;
         let event = b.fd(old, &Call::File(FileCall::Eventfd))?;

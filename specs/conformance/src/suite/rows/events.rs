@@ -1,4 +1,4 @@
-//! What is read from the queues of iommufd: page faults with their answers, and events of viommus.
+//! Reads from the queues of iommufd: page faults and their responses, and events of viommus.
 
 use super::hwpt::{Alloc, FAULT_ID_VALID, NEST_PARENT, SELFTEST, mocked, replace};
 use super::mock::{on, test, word};
@@ -13,7 +13,7 @@ use handoff_model::abi::request as nr;
 
 const MOCK: &[Capability] = &[Capability::Mock];
 
-/// The one type of viommus that the mock driver has, and that of its events.
+/// The only viommu type of the mock driver, and its only event type.
 const KIND: u32 = 0xdead_beef;
 const EVENTS: u32 = 0xbeef_beef;
 
@@ -33,7 +33,7 @@ fn reads(b: &mut Fixture<'_>, p: Pid, fd: Fd, room: u64, expected: &[u32]) -> Fa
 pub(super) const ROWS: &[Fact] = &[
     row(
         "events/faults",
-        "Page faults are read whole, with cookies, and answered by cookie",
+        "page faults are read as complete records, and answered by cookie",
         MOCK,
         |b| {
             let (p, iommufd, ioas, mock) = mocked(b)?;
@@ -73,7 +73,7 @@ pub(super) const ROWS: &[Fact] = &[
     ),
     row(
         "events/viommu",
-        "Events are read whole and numbered; what is lost leaves one mark",
+        "events are complete and numbered; lost events leave one marker",
         MOCK,
         |b| {
             let (p, iommufd, ioas, mock) = mocked(b)?;

@@ -1,9 +1,8 @@
-//! Calls that run out of memory: the first allocation or pin of a call fails, then the second, and
-//! so on until none is left to fail. Whatever fails, the call is refused and leaves no pins and no
-//! objects.
+//! Fault injection: the first allocation or pin of a call fails, then the second, and so on until
+//! no failure is injected. A failed call leaves no pins and no objects.
 //!
-//! How many allocations a call makes is the kernel's own affair, and is not compared. A kernel may
-//! also do without one of them; then the call succeeds, and the row takes back what it did.
+//! The number of allocations of a call is an implementation detail and is not compared. A kernel
+//! may also tolerate a failed allocation; then the call succeeds, and the fact undoes it.
 
 use super::hwpt::{APERTURE, Alloc, NEST_PARENT, mocked};
 use super::mock::{Mock, on, test, word};
@@ -20,18 +19,18 @@ const MOCK: &[Capability] = &[Capability::FailNth, Capability::Mock];
 const EDU: &[Capability] = &[Capability::FailNth, Capability::Has(Device::Edu)];
 const MTTY: &[Capability] = &[Capability::FailNth, Capability::Has(Device::Mtty)];
 const BIND_EDU: &[Capability] = &[Capability::Simulated(
-    "ACPI, which is asked for the interrupt of a PCI device, is left with broken counts of its \
-     objects (7.3.4)",
+    "ACPI's lookup of a PCI device's interrupt then leaves broken reference counts of its objects \
+     (7.3.4)",
 )];
 
-/// No call makes as many allocations.
+/// Upper bound on the number of allocations in a call.
 const LIMIT: u32 = 1000;
 
-/// What a call says that ran out of memory: not found, not pinned, and not possible are what the
-/// injector of the kernel's own tests makes of it.
+/// Errnos of a call with a failed allocation. The fault injector of the kernel's selftests turns
+/// some failures into `ENOENT`, `EFAULT` and `EINVAL`.
 const SAID: [Errno; 4] = [Errno::ENOMEM, Errno::EFAULT, Errno::ENOENT, Errno::EINVAL];
 
-/// A call under failing allocations, and the process that makes it, with its iommufd.
+/// A call with injected failures, its process, and its iommufd.
 struct Failing<'a> {
     p: Pid,
     iommufd: Fd,
@@ -39,8 +38,8 @@ struct Failing<'a> {
 }
 
 impl Failing<'_> {
-    /// Fails one allocation after the other; `undo` takes back a call that succeeded. The last one
-    /// stays. → how often the call was refused.
+    /// Fails one allocation after the other; `undo` reverts a call that succeeded despite a
+    /// failure. Returns the number of failed calls, and the reply of the final call, which is kept.
     fn exhaust(
         &self,
         b: &mut Fixture<'_>,
@@ -61,10 +60,10 @@ impl Failing<'_> {
             let after = self.seen(b)?;
             b.same("VmPin, and the next object", &after, &before)?;
         }
-        b.mismatch(format!("it still fails at its allocation {LIMIT}"))
+        b.mismatch(format!("allocation {LIMIT} still fails"))
     }
 
-    /// As [`Self::exhaust`], of a call that makes something.
+    /// Does the same as [`Self::exhaust`] for a call that must fail at least once.
     fn makes(
         &self,
         b: &mut Fixture<'_>,
@@ -86,7 +85,7 @@ fn destroy(b: &mut Fixture<'_>, p: Pid, iommufd: Fd, id: u32) -> FactResult {
     b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ObjectId(id) })).map(drop)
 }
 
-/// The object that a call left at a place.
+/// Returns the object id at an offset of the output.
 fn made(reply: &Reply, at: usize) -> u32 {
     match reply {
         Reply::Object(id) => id.0,
@@ -95,7 +94,7 @@ fn made(reply: &Reply, at: usize) -> u32 {
     }
 }
 
-/// A process with a context, an address space, and so many mock devices with domains of their own.
+/// Returns a process with a context, an IOAS, and this many mock domains.
 fn with_domains(b: &mut Fixture<'_>, domains: usize) -> FactResult<(Pid, Fd, ObjectId)> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
@@ -110,7 +109,7 @@ fn with_domains(b: &mut Fixture<'_>, domains: usize) -> FactResult<(Pid, Fd, Obj
 }
 
 pub(super) const ROWS: &[Fact] = &[
-    row("fail-nth/objects", "IOAS_ALLOC, MOCK_DOMAIN and HWPT_ALLOC leave no object", MOCK, |b| {
+    row("fail-nth/objects", "a failed IOAS_ALLOC or HWPT_ALLOC leaves no object", MOCK, |b| {
         let (p, iommufd, ioas, mock) = mocked(b)?;
         let nested = Alloc::over(mock.idev, ioas).flags(NEST_PARENT);
         let calls = [
@@ -126,7 +125,7 @@ pub(super) const ROWS: &[Fact] = &[
         }
         Ok(())
     }),
-    row("fail-nth/map", "MAP, MAP_FILE and COPY leave no area and no pin", MOCK, |b| {
+    row("fail-nth/map", "a failed MAP, MAP_FILE or COPY leaves no area or pin", MOCK, |b| {
         for domains in 0..3 {
             let (p, iommufd, ioas) = with_domains(b, domains)?;
             let (va, memfd) = (b.mmap(p, None, 4)?, b.memfd(p, 4)?);
@@ -145,7 +144,7 @@ pub(super) const ROWS: &[Fact] = &[
         }
         Ok(())
     }),
-    row("fail-nth/accesses", "accesses that could not be made hold nothing", MOCK, |b| {
+    row("fail-nth/accesses", "a failed access operation leaves no pin", MOCK, |b| {
         let (p, iommufd, ioas) = with_domains(b, 0)?;
         let memfd = b.memfd(p, 2)?;
         b.ok(p, &map_file(iommufd, ioas, memfd, APERTURE, 2))?;
@@ -166,7 +165,7 @@ pub(super) const ROWS: &[Fact] = &[
         Failing { p, iommufd, call: &on(rw, iommufd) }.makes(b, |_, _| Ok(()))?;
         b.vm_pin(p, 2)
     }),
-    row("fail-nth/allowed", "ALLOW_IOVAS leaves what was allowed", MOCK, |b| {
+    row("fail-nth/allowed", "a failed ALLOW_IOVAS keeps the old ranges", MOCK, |b| {
         let (p, iommufd, ioas) = with_domains(b, 0)?;
         let page = |at: u64| [at, at + PAGE_BYTES - 1];
         let ranges: Vec<u8> =
@@ -175,19 +174,19 @@ pub(super) const ROWS: &[Fact] = &[
         let allow = allow.on(iommufd, nr::IOMMU_IOAS_ALLOW_IOVAS);
         Failing { p, iommufd, call: &allow }.makes(b, |_, _| Ok(())).map(drop)
     }),
-    row("fail-nth/attach-edu", "ATTACH of a PCI device leaves it as it was", EDU, |b| {
+    row("fail-nth/attach-edu", "a failed ATTACH leaves a PCI device unchanged", EDU, |b| {
         attach(b, Device::Edu, 2)
     }),
-    row("fail-nth/attach-mtty", "ATTACH of an mdev leaves it as it was", MTTY, |b| {
+    row("fail-nth/attach-mtty", "a failed ATTACH leaves an mdev unchanged", MTTY, |b| {
         attach(b, Device::Mtty, 0)
     }),
-    row("fail-nth/bind-edu", "BIND of a PCI device leaves it as it was", BIND_EDU, |b| {
+    row("fail-nth/bind-edu", "a failed BIND leaves a PCI device unchanged", BIND_EDU, |b| {
         bind(b, Device::Edu)
     }),
-    row("fail-nth/bind-mtty", "BIND of an mdev leaves it as it was", MTTY, |b| {
+    row("fail-nth/bind-mtty", "a failed BIND leaves an mdev unchanged", MTTY, |b| {
         bind(b, Device::Mtty)
     }),
-    row("fail-nth/change-process", "CHANGE_PROCESS moves everything or nothing", EDU, |b| {
+    row("fail-nth/change-process", "CHANGE_PROCESS moves all pages or none", EDU, |b| {
         let (old, new) = (b.process(), b.process());
         let set = b.set_up(old, 4)?;
         let second = b.ioas(old, set.iommufd)?;
@@ -201,7 +200,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.vm_pin(new, 4)?;
         b.vm_pin(old, 0)
     }),
-    row("fail-nth/what-goes", "UNMAP, DETACH and DESTROY do nothing or all", EDU, |b| {
+    row("fail-nth/what-goes", "UNMAP, DETACH and DESTROY complete or have no effect", EDU, |b| {
         let p = b.process();
         let set = b.set_up(p, 4)?;
         let (iommufd, ioas, device) = (set.iommufd, set.ioas, set.device);
@@ -223,7 +222,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
 ];
 
-/// Attaches a device to an address space of two pages.
+/// Attaches a device to an IOAS of two pages.
 fn attach(b: &mut Fixture<'_>, device: Device, pinned_pages: i64) -> FactResult {
     let (p, iommufd, ioas) = with_domains(b, 0)?;
     let memfd = b.memfd(p, 2)?;
@@ -237,14 +236,14 @@ fn attach(b: &mut Fixture<'_>, device: Device, pinned_pages: i64) -> FactResult 
     b.vm_pin(p, pinned_pages)
 }
 
-/// Binds a device; only its last close undoes that.
+/// Binds a device; only its last close reverts that.
 fn bind(b: &mut Fixture<'_>, kind: Device) -> FactResult {
     let (p, iommufd, _) = with_domains(b, 0)?;
     let device = b.open(p, kind)?;
     let anew = |b: &mut Fixture<'_>, _: &Reply| {
         b.ok(p, &Call::File(FileCall::Close { fd: device }))?;
         let file = b.open(p, kind)?;
-        b.same("the number", &file, &device)
+        b.same("the descriptor", &file, &device)
     };
     Failing { p, iommufd, call: &Call::Device(DeviceCall::Bind { device, iommufd }) }
         .makes(b, anew)

@@ -1,4 +1,4 @@
-//! `VFIO_DEVICE_FEATURE`: what is checked, low power, migration of mtty.
+//! `VFIO_DEVICE_FEATURE`: its checks, low power, migration of mtty.
 
 use crate::suite::fixture::Fixture;
 use crate::suite::structure::{Fields, sized, value};
@@ -60,20 +60,20 @@ fn begin(b: &mut Fixture<'_>, device: Device) -> FactResult<(Pid, Fd)> {
     Ok((p, d))
 }
 
-/// Goes to a state; → the file that comes with it.
+/// Sets a migration state. Returns the file that this creates, or -1.
 fn goes(b: &mut Fixture<'_>, p: Pid, d: Fd, state: u32) -> FactResult<Fd> {
     let outcome = b.ioctl(p, &go(d, state))?;
     Ok(Fd(i32::from_ne_bytes(outcome.bytes[12..16].try_into().expect("four bytes"))))
 }
 
-/// The state must be this.
+/// Checks the migration state.
 fn is_in(b: &mut Fixture<'_>, p: Pid, d: Fd, state: u32) -> FactResult {
     let outcome = b.ioctl(p, &on(d, feature(STATE | GET).u32(0).u32(0)))?;
     b.same("the state", &outcome.bytes[8..12], &state.to_ne_bytes()[..])?;
     b.same("no file", &outcome.bytes[12..16], &[0xff; 4][..])
 }
 
-/// DMA logging of ranges.
+/// Returns a request for DMA logging of ranges.
 fn logging(page: u64, ranges: &[[u64; 2]]) -> Fields {
     let count = u32::try_from(ranges.len()).expect("a few");
     let bytes: Vec<u8> = ranges.iter().flatten().flat_map(|word| word.to_ne_bytes()).collect();
@@ -81,71 +81,71 @@ fn logging(page: u64, ranges: &[[u64; 2]]) -> Fields {
 }
 
 pub(super) const ROWS: &[Fact] = &[
-    row(
-        "feature/checked",
-        "sizes and flags are checked before the feature is looked for",
-        EDU,
-        |b| {
-            let (p, d) = begin(b, Device::Edu)?;
-            b.all_refused(
-                p,
-                &[
-                    (value(d, nr::VFIO_DEVICE_FEATURE, 0), Errno::EFAULT),
-                    (
-                        feature(LOW_POWER | PROBE).with_size(7).plain(d, nr::VFIO_DEVICE_FEATURE),
-                        Errno::EINVAL,
-                    ),
-                    (on(d, feature(LOW_POWER | PROBE | 1 << 19)), Errno::EINVAL),
-                    (on(d, feature(LOW_POWER | GET | SET)), Errno::EINVAL),
-                    (on(d, feature(LOW_POWER)), Errno::EINVAL),
-                    (on(d, feature(LOW_POWER | GET)), Errno::EINVAL),
-                    (on(d, feature(LOW_POWER_WITH_WAKEUP | SET)), Errno::EINVAL),
-                    (on(d, feature(0xffff | PROBE)), Errno::ENOTTY),
-                    (on(d, feature(PRECOPY_INFO_V2 | PROBE | SET)), Errno::EINVAL),
-                ],
-            )?;
-            // VF token, migration, logging, bus master, dma-buf: no driver operation, no hardware,
-            // no CONFIG_PCI_P2PDMA.
-            for unknown in [0, 1, 2, 6, 7, 8, 9, 10, 11] {
-                b.refuses(p, &on(d, feature(unknown | PROBE | GET)), Errno::ENOTTY)?;
-            }
-            for known in [LOW_POWER, LOW_POWER_WITH_WAKEUP, LOW_POWER_EXIT] {
-                b.ok(p, &on(d, feature(known | PROBE | SET)))?;
-                b.ok(p, &on(d, feature(known | PROBE)))?;
-                b.refuses(p, &on(d, feature(known | PROBE | GET)), Errno::EINVAL)?;
-            }
-            Ok(())
-        },
-    ),
-    row("feature/low-power", "a device sleeps once", EDU, |b| {
+    row("feature/checked", "sizes and flags are checked before the feature number", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
-        let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
-        let until = |fd: Fd| on(d, feature(LOW_POWER_WITH_WAKEUP | SET).fd(fd).u32(0));
-        b.ok(p, &on(d, feature(LOW_POWER_EXIT | SET)))?;
-        b.ok(p, &on(d, feature(LOW_POWER | SET)))?;
         b.all_refused(
             p,
             &[
-                (on(d, feature(LOW_POWER | SET)), Errno::EINVAL),
-                (until(Fd(-1)), Errno::EINVAL),
-                (until(Fd(99)), Errno::EBADF),
-                (until(d), Errno::EINVAL),
-                (until(event), Errno::EINVAL),
+                (value(d, nr::VFIO_DEVICE_FEATURE, 0), Errno::EFAULT),
                 (
-                    feature(LOW_POWER_WITH_WAKEUP | SET)
-                        .with_size(16)
-                        .plain(d, nr::VFIO_DEVICE_FEATURE),
-                    Errno::EFAULT,
+                    feature(LOW_POWER | PROBE).with_size(7).plain(d, nr::VFIO_DEVICE_FEATURE),
+                    Errno::EINVAL,
                 ),
+                (on(d, feature(LOW_POWER | PROBE | 1 << 19)), Errno::EINVAL),
+                (on(d, feature(LOW_POWER | GET | SET)), Errno::EINVAL),
+                (on(d, feature(LOW_POWER)), Errno::EINVAL),
+                (on(d, feature(LOW_POWER | GET)), Errno::EINVAL),
+                (on(d, feature(LOW_POWER_WITH_WAKEUP | SET)), Errno::EINVAL),
+                (on(d, feature(0xffff | PROBE)), Errno::ENOTTY),
+                (on(d, feature(PRECOPY_INFO_V2 | PROBE | SET)), Errno::EINVAL),
             ],
         )?;
-        b.ok(p, &on(d, feature(LOW_POWER_EXIT | SET)))?;
-        b.ok(p, &on(d, feature(LOW_POWER | SET))).map(drop)
+        // VF token, migration, logging, bus master, dma-buf: the driver has no operation, the
+        // hardware no support, or the kernel no CONFIG_PCI_P2PDMA.
+        for unknown in [0, 1, 2, 6, 7, 8, 9, 10, 11] {
+            b.refuses(p, &on(d, feature(unknown | PROBE | GET)), Errno::ENOTTY)?;
+        }
+        for known in [LOW_POWER, LOW_POWER_WITH_WAKEUP, LOW_POWER_EXIT] {
+            b.ok(p, &on(d, feature(known | PROBE | SET)))?;
+            b.ok(p, &on(d, feature(known | PROBE)))?;
+            b.refuses(p, &on(d, feature(known | PROBE | GET)), Errno::EINVAL)?;
+        }
+        Ok(())
     }),
     row(
+        "feature/low-power",
+        "LOW_POWER_ENTRY fails with EINVAL for a device in low power",
+        EDU,
+        |b| {
+            let (p, d) = begin(b, Device::Edu)?;
+            let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
+            let until = |fd: Fd| on(d, feature(LOW_POWER_WITH_WAKEUP | SET).fd(fd).u32(0));
+            b.ok(p, &on(d, feature(LOW_POWER_EXIT | SET)))?;
+            b.ok(p, &on(d, feature(LOW_POWER | SET)))?;
+            b.all_refused(
+                p,
+                &[
+                    (on(d, feature(LOW_POWER | SET)), Errno::EINVAL),
+                    (until(Fd(-1)), Errno::EINVAL),
+                    (until(Fd(99)), Errno::EBADF),
+                    (until(d), Errno::EINVAL),
+                    (until(event), Errno::EINVAL),
+                    (
+                        feature(LOW_POWER_WITH_WAKEUP | SET)
+                            .with_size(16)
+                            .plain(d, nr::VFIO_DEVICE_FEATURE),
+                        Errno::EFAULT,
+                    ),
+                ],
+            )?;
+            b.ok(p, &on(d, feature(LOW_POWER_EXIT | SET)))?;
+            b.ok(p, &on(d, feature(LOW_POWER | SET))).map(drop)
+        },
+    ),
+    row(
         "feature/wakeup",
-        "the next call wakes the device, which tells its user",
-        &[Capability::Simulated("a host's device falls asleep some time later")],
+        "the next call wakes the device, which signals its eventfd",
+        &[Capability::Simulated("a host's device enters low power some time later")],
         |b| {
             let (p, d) = begin(b, Device::Edu)?;
             let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
@@ -158,7 +158,7 @@ pub(super) const ROWS: &[Fact] = &[
             b.ok(p, &Call::File(FileCall::Close { fd: d })).map(drop)
         },
     ),
-    row("feature/migration", "mtty can stop-copy, pre-copy and peer to peer", MTTY, |b| {
+    row("feature/migration", "mtty supports stop-copy, pre-copy and peer to peer", MTTY, |b| {
         let (p, d) = begin(b, Device::Mtty)?;
         let outcome = b.ioctl(p, &on(d, feature(MIGRATION | GET).u64(0)))?;
         b.same("flags", &outcome.bytes[8..16], &7u64.to_ne_bytes()[..])?;
@@ -186,7 +186,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "feature/states",
-        "states are reached step by step; files come with three of them",
+        "states are reached step by step; three of them come with a file",
         MTTY,
         |b| {
             let (p, d) = begin(b, Device::Mtty)?;
@@ -223,7 +223,7 @@ pub(super) const ROWS: &[Fact] = &[
             is_in(b, p, d, RUNNING)
         },
     ),
-    row("feature/state-kept", "a close leaves the state", MTTY, |b| {
+    row("feature/state-kept", "a close keeps the migration state", MTTY, |b| {
         let (p, d) = begin(b, Device::Mtty)?;
         goes(b, p, d, STOP)?;
         b.ok(p, &Call::File(FileCall::Close { fd: d }))?;
@@ -234,14 +234,14 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "feature/precopy-info",
-        "precopy information is told by a living file, in pre-copy",
+        "precopy information needs a live file and a pre-copy state",
         MTTY,
         |b| {
             let (p, d) = begin(b, Device::Mtty)?;
             let fd = goes(b, p, d, PRE_COPY)?;
             let ask = |fd: Fd| sized().u32(5).u64(9).u64(9).on(fd, GET_PRECOPY_INFO);
             let outcome = b.ioctl(p, &ask(fd))?;
-            b.same("the flags of old", &outcome.bytes[4..8], &5u32.to_ne_bytes()[..])?;
+            b.same("the flags of version 1", &outcome.bytes[4..8], &5u32.to_ne_bytes()[..])?;
             b.same(
                 "initial and dirty bytes",
                 &outcome.bytes[8..24],
@@ -270,20 +270,30 @@ pub(super) const ROWS: &[Fact] = &[
             b.ok(p, &value(d, nr::VFIO_DEVICE_RESET, 0)).map(drop)
         },
     ),
-    row("feature/precopy-info-old", "6.13 does not know the second form of it", OLD_KERNEL, |b| {
-        let (p, d) = begin(b, Device::Mtty)?;
-        b.refuses(p, &on(d, feature(PRECOPY_INFO_V2 | PROBE)), Errno::ENOTTY)
-    }),
-    row("feature/state-untold", "a state that cannot be told is reached all the same", MTTY, |b| {
-        let (p, d) = begin(b, Device::Mtty)?;
-        let silent = |state| feature(STATE | SET).u32(state).u32(0).read_only();
-        b.refuses(p, &on(d, silent(STOP)), Errno::EFAULT)?;
-        is_in(b, p, d, STOP)?;
-        b.refuses(p, &on(d, silent(STOP_COPY)), Errno::EFAULT)?;
-        is_in(b, p, d, STOP_COPY)?;
-        b.ok(p, &value(d, nr::VFIO_DEVICE_RESET, 0)).map(drop)
-    }),
-    row("feature/logging", "DMA logging of mtty checks its ranges and logs nothing", MTTY, |b| {
+    row(
+        "feature/precopy-info-old",
+        "6.13 does not know version 2 of the precopy information",
+        OLD_KERNEL,
+        |b| {
+            let (p, d) = begin(b, Device::Mtty)?;
+            b.refuses(p, &on(d, feature(PRECOPY_INFO_V2 | PROBE)), Errno::ENOTTY)
+        },
+    ),
+    row(
+        "feature/state-untold",
+        "a migration state that cannot be reported is still entered",
+        MTTY,
+        |b| {
+            let (p, d) = begin(b, Device::Mtty)?;
+            let silent = |state| feature(STATE | SET).u32(state).u32(0).read_only();
+            b.refuses(p, &on(d, silent(STOP)), Errno::EFAULT)?;
+            is_in(b, p, d, STOP)?;
+            b.refuses(p, &on(d, silent(STOP_COPY)), Errno::EFAULT)?;
+            is_in(b, p, d, STOP_COPY)?;
+            b.ok(p, &value(d, nr::VFIO_DEVICE_RESET, 0)).map(drop)
+        },
+    ),
+    row("feature/logging", "DMA logging of mtty checks ranges and logs no page", MTTY, |b| {
         let (p, d) = begin(b, Device::Mtty)?;
         let report = |page, iova, length| {
             on(d, feature(LOGGING_REPORT | GET).u64(iova).u64(length).u64(page).pointer(&[0; 8]))

@@ -1,4 +1,4 @@
-//! Descriptors on their way, eventfds, seals, and who dies when.
+//! Descriptors in flight, eventfds, seals, and deaths of their holders.
 
 use crate::suite::fixture::{BASE, Fixture, ROOT, Setup, map_file};
 use crate::suite::{Fact, FactResult, row};
@@ -37,21 +37,21 @@ fn punch(fd: Fd) -> Call {
     MemoryCall::punch_hole(fd, 0, PAGE_BYTES)
 }
 
-/// Sends descriptors to a process that has room for `room`; → what came.
+/// Sends descriptors to a process that receives at most `room`. Returns the reply.
 fn pass_few(b: &mut Fixture<'_>, from: Pid, to: Pid, fds: &[Fd], room: usize) -> FactResult<Reply> {
     let (there, here) = b.arm().socketpair(from, to);
     b.ok(from, &SocketCall::send(there, vec![1], fds.to_vec()))?;
     b.ok(to, &Call::Socket(SocketCall::ReceiveFew { fd: here, fds_max: room }))
 }
 
-/// The device can be bound again by a new file.
+/// Checks that a new file of the device can be bound.
 fn is_free(b: &mut Fixture<'_>) -> FactResult {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     b.bind(p, Device::Edu, iommufd).map(drop)
 }
 
-/// It cannot.
+/// Checks that a new file of the device cannot be bound.
 fn is_taken(b: &mut Fixture<'_>) -> FactResult {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
@@ -60,7 +60,7 @@ fn is_taken(b: &mut Fixture<'_>) -> FactResult {
 }
 
 pub(super) const ROWS: &[Fact] = &[
-    row("files/eventfd", "an eventfd counts, and what does not fit is refused", &[], |b| {
+    row("files/eventfd", "an eventfd adds writes, and fails with EAGAIN on overflow", &[], |b| {
         let p = b.process();
         let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
         let write = |fd, count| Call::File(FileCall::WriteEvent { fd, count });
@@ -77,7 +77,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "files/no-eventfd",
-        "what is no eventfd is neither read nor written as one",
+        "only an eventfd can be read or written as one",
         &[Capability::Simulated("a host reads and writes other files")],
         |b| {
             let p = b.process();
@@ -90,20 +90,20 @@ pub(super) const ROWS: &[Fact] = &[
             b.refuses(p, &Call::File(FileCall::ReadEvent { fd: iommufd }), Errno::EINVAL)
         },
     ),
-    row("files/map-iommufd", "an iommufd has nothing to map without a viommu", &[], |b| {
+    row("files/map-iommufd", "mmap of an iommufd without a viommu fails with ENXIO", &[], |b| {
         let p = b.process();
         let fd = Some(b.iommufd(p)?);
         let map = MemoryCall::mmap(fd, 0, PAGE_BYTES);
         b.refuses(p, &map, Errno::ENXIO)
     }),
-    row("files/ctrunc", "descriptors without room are closed, and MSG_CTRUNC tells", EDU, |b| {
+    row("files/ctrunc", "descriptors without room are closed, and set MSG_CTRUNC", EDU, |b| {
         let (p, q) = (b.process(), b.process());
         let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
         for (room, fds) in [(0, 0), (1, 1), (2, 2), (3, 3), (9, 3)] {
             match pass_few(b, p, q, &[e, e, e], room)? {
                 Reply::Message { fds: came, truncated, .. } => {
-                    b.same("how many come", &came.len(), &fds)?;
-                    b.same("cut off", &truncated, &(fds < 3))?;
+                    b.same("the number of descriptors", &came.len(), &fds)?;
+                    b.same("truncated", &truncated, &(fds < 3))?;
                 }
                 other => unreachable!("{other:?}"),
             }
@@ -121,7 +121,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.kill(p);
         is_free(b)
     }),
-    row("files/ctrunc-device", "a device that is cut off a message is closed", EDU, |b| {
+    row("files/ctrunc-device", "a device that is truncated off a message is closed", EDU, |b| {
         let (p, q) = (b.process(), b.process());
         let iommufd = b.iommufd(p)?;
         let (d, _) = b.bind(p, Device::Edu, iommufd)?;
@@ -132,7 +132,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(q, &Call::Socket(SocketCall::ReceiveFew { fd: here, fds_max: 1 }))?;
         is_free(b)
     }),
-    row("files/in-flight", "a device in flight is open until nobody can receive it", EDU, |b| {
+    row("files/in-flight", "a device in flight is open while it can be received", EDU, |b| {
         let (p, q) = (b.process(), b.process());
         let iommufd = b.iommufd(p)?;
         let (d, _) = b.bind(p, Device::Edu, iommufd)?;
@@ -145,7 +145,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "files/only-device",
-        "with the device alone, its context lives and nobody reaches it",
+        "with only the device passed, its context lives but is unreachable",
         EDU,
         |b| {
             let (p, q) = (b.process(), b.process());
@@ -160,7 +160,7 @@ pub(super) const ROWS: &[Fact] = &[
     ),
     row(
         "files/only-context",
-        "with the context alone, areas live and the device's number is free",
+        "with only the context passed, areas remain and the device's id is free",
         EDU,
         |b| {
             let (p, q) = (b.process(), b.process());
@@ -175,11 +175,11 @@ pub(super) const ROWS: &[Fact] = &[
             let memfd = b.memfd(q, 1)?;
             b.refuses(q, &map_file(iommufd, ioas, memfd, BASE, 1), Errno::EEXIST)?;
             let (device, id) = b.bind(q, Device::Edu, iommufd)?;
-            b.same("its number", &id, &device_id)?;
+            b.same("its id", &id, &device_id)?;
             b.attach(q, device, ioas).map(drop)
         },
     ),
-    row("files/child", "a child's death releases nothing", EDU, |b| {
+    row("files/child", "the exit of a child releases no device", EDU, |b| {
         let p = b.process();
         let Setup { device, .. } = b.set_up(p, 4)?;
         let child = b.fork(p);
@@ -188,51 +188,56 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(p, &Call::Device(DeviceCall::Info { device }))?;
         is_taken(b)
     }),
-    row("files/seals", "what seals refuse, and when they are refused", &[], |b| {
-        let p = b.process();
-        let m = b.memfd(p, 2)?;
-        let iommufd = b.iommufd(p)?;
-        let reader = b.fd(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: m }))?;
-        b.all_refused(
-            p,
-            &[
-                (seals(BAD, SHRINK), Errno::EBADF),
-                (seals(reader, 1 << 20), Errno::EPERM),
-                (seals(m, 1 << 20), Errno::EINVAL),
-                (seals(iommufd, SHRINK), Errno::EINVAL),
-                (Call::Memory(MemoryCall::ReopenReadOnly { fd: BAD }), Errno::ENOENT),
-            ],
-        )?;
-        let Reply::Va(va) = b.ok(p, &mmap(m))? else {
-            unreachable!("a mapping is told by its address")
-        };
-        b.refuses(p, &seals(m, WRITE), Errno::EBUSY)?;
-        b.ok(p, &seals(m, SHRINK))?;
-        b.ok(p, &Call::Memory(MemoryCall::Truncate { fd: m, length_bytes: 3 * PAGE_BYTES }))?;
-        b.refuses(
-            p,
-            &Call::Memory(MemoryCall::Truncate { fd: m, length_bytes: PAGE_BYTES }),
-            Errno::EPERM,
-        )?;
-        b.ok(p, &seals(m, GROW))?;
-        b.refuses(
-            p,
-            &Call::Memory(MemoryCall::Truncate { fd: m, length_bytes: 4 * PAGE_BYTES }),
-            Errno::EPERM,
-        )?;
-        b.ok(p, &Call::Memory(MemoryCall::Munmap { va, length_bytes: PAGE_BYTES }))?;
-        b.ok(p, &seals(m, WRITE | SEAL))?;
-        b.all_refused(
-            p,
-            &[
-                (write(m), Errno::EPERM),
-                (punch(m), Errno::EPERM),
-                (mmap(m), Errno::EPERM),
-                (seals(m, GROW), Errno::EPERM),
-            ],
-        )
-    }),
-    row("files/future-write", "F_SEAL_FUTURE_WRITE leaves mappings that are there", &[], |b| {
+    row(
+        "files/seals",
+        "seals refuse changes, and adding one fails with EBUSY or EPERM on a conflict",
+        &[],
+        |b| {
+            let p = b.process();
+            let m = b.memfd(p, 2)?;
+            let iommufd = b.iommufd(p)?;
+            let reader = b.fd(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: m }))?;
+            b.all_refused(
+                p,
+                &[
+                    (seals(BAD, SHRINK), Errno::EBADF),
+                    (seals(reader, 1 << 20), Errno::EPERM),
+                    (seals(m, 1 << 20), Errno::EINVAL),
+                    (seals(iommufd, SHRINK), Errno::EINVAL),
+                    (Call::Memory(MemoryCall::ReopenReadOnly { fd: BAD }), Errno::ENOENT),
+                ],
+            )?;
+            let Reply::Va(va) = b.ok(p, &mmap(m))? else {
+                unreachable!("a mapping returns its address")
+            };
+            b.refuses(p, &seals(m, WRITE), Errno::EBUSY)?;
+            b.ok(p, &seals(m, SHRINK))?;
+            b.ok(p, &Call::Memory(MemoryCall::Truncate { fd: m, length_bytes: 3 * PAGE_BYTES }))?;
+            b.refuses(
+                p,
+                &Call::Memory(MemoryCall::Truncate { fd: m, length_bytes: PAGE_BYTES }),
+                Errno::EPERM,
+            )?;
+            b.ok(p, &seals(m, GROW))?;
+            b.refuses(
+                p,
+                &Call::Memory(MemoryCall::Truncate { fd: m, length_bytes: 4 * PAGE_BYTES }),
+                Errno::EPERM,
+            )?;
+            b.ok(p, &Call::Memory(MemoryCall::Munmap { va, length_bytes: PAGE_BYTES }))?;
+            b.ok(p, &seals(m, WRITE | SEAL))?;
+            b.all_refused(
+                p,
+                &[
+                    (write(m), Errno::EPERM),
+                    (punch(m), Errno::EPERM),
+                    (mmap(m), Errno::EPERM),
+                    (seals(m, GROW), Errno::EPERM),
+                ],
+            )
+        },
+    ),
+    row("files/future-write", "F_SEAL_FUTURE_WRITE keeps existing mappings", &[], |b| {
         let p = b.process();
         let m = b.memfd(p, 1)?;
         b.ok(p, &mmap(m))?;
@@ -242,53 +247,53 @@ pub(super) const ROWS: &[Fact] = &[
             &[(write(m), Errno::EPERM), (mmap(m), Errno::EPERM), (seals(m, EXEC), Errno::EBUSY)],
         )
     }),
-    row("files/read-only", "a memfd that is open for reading alone", &[], |b| {
-        let p = b.process();
-        let m = b.memfd(p, 1)?;
-        b.ok(p, &write(m))?;
-        let r = b.fd(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: m }))?;
-        let seen = b.ok(p, &FileCall::read_at(r, 0, 1))?;
-        b.same("what is read", &seen, &Reply::Bytes(vec![1]))?;
-        let (one, other) = (
-            b.ok(p, &Call::File(FileCall::Stat { fd: m }))?,
-            b.ok(p, &Call::File(FileCall::Stat { fd: r }))?,
-        );
-        b.same("the file", &one, &other)?;
-        b.all_refused(
-            p,
-            &[
-                (write(r), Errno::EBADF),
-                (punch(r), Errno::EBADF),
-                (mmap(r), Errno::EACCES),
-                (Call::Memory(MemoryCall::Truncate { fd: r, length_bytes: 0 }), Errno::EINVAL),
-            ],
-        )?;
-        b.ok(p, &Call::File(FileCall::Close { fd: m }))?;
-        let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
-        b.refuses(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: e }), Errno::EACCES)?;
-        let root = b.spawn(ROOT);
-        let e = b.fd(root, &Call::File(FileCall::Eventfd))?;
-        b.refuses(root, &Call::Memory(MemoryCall::ReopenReadOnly { fd: e }), Errno::ENXIO)?;
-        let (socket, _) = b.arm().socketpair(p, root);
-        b.refuses(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: socket }), Errno::ENXIO)
-    }),
     row(
-        "files/sealed-dma",
-        "MAP_FILE asks neither for seals nor for how a file is open",
-        EDU,
+        "files/read-only",
+        "a memfd that is opened read-only can be read but not changed",
+        &[],
         |b| {
             let p = b.process();
-            let Setup { iommufd, ioas, memfd, device, .. } = b.set_up(p, 1)?;
-            b.refuses(p, &seals(memfd, WRITE), Errno::EBUSY)?;
-            b.ok(p, &seals(memfd, SHRINK | GROW))?;
-            let reader = b.fd(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: memfd }))?;
-            let next = |page: u64| handoff_model::abi::ids::Iova(BASE.0 + page * PAGE_BYTES);
-            b.ok(p, &map_file(iommufd, ioas, reader, next(1), 1))?;
-            let sealed = b.memfd(p, 1)?;
-            b.ok(p, &seals(sealed, WRITE))?;
-            b.ok(p, &map_file(iommufd, ioas, sealed, next(2), 1))?;
-            b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
-            b.ok(p, &seals(memfd, WRITE)).map(drop)
+            let m = b.memfd(p, 1)?;
+            b.ok(p, &write(m))?;
+            let r = b.fd(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: m }))?;
+            let seen = b.ok(p, &FileCall::read_at(r, 0, 1))?;
+            b.same("the byte read", &seen, &Reply::Bytes(vec![1]))?;
+            let (one, other) = (
+                b.ok(p, &Call::File(FileCall::Stat { fd: m }))?,
+                b.ok(p, &Call::File(FileCall::Stat { fd: r }))?,
+            );
+            b.same("the file", &one, &other)?;
+            b.all_refused(
+                p,
+                &[
+                    (write(r), Errno::EBADF),
+                    (punch(r), Errno::EBADF),
+                    (mmap(r), Errno::EACCES),
+                    (Call::Memory(MemoryCall::Truncate { fd: r, length_bytes: 0 }), Errno::EINVAL),
+                ],
+            )?;
+            b.ok(p, &Call::File(FileCall::Close { fd: m }))?;
+            let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
+            b.refuses(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: e }), Errno::EACCES)?;
+            let root = b.spawn(ROOT);
+            let e = b.fd(root, &Call::File(FileCall::Eventfd))?;
+            b.refuses(root, &Call::Memory(MemoryCall::ReopenReadOnly { fd: e }), Errno::ENXIO)?;
+            let (socket, _) = b.arm().socketpair(p, root);
+            b.refuses(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: socket }), Errno::ENXIO)
         },
     ),
+    row("files/sealed-dma", "MAP_FILE ignores seals and the access mode of the file", EDU, |b| {
+        let p = b.process();
+        let Setup { iommufd, ioas, memfd, device, .. } = b.set_up(p, 1)?;
+        b.refuses(p, &seals(memfd, WRITE), Errno::EBUSY)?;
+        b.ok(p, &seals(memfd, SHRINK | GROW))?;
+        let reader = b.fd(p, &Call::Memory(MemoryCall::ReopenReadOnly { fd: memfd }))?;
+        let next = |page: u64| handoff_model::abi::ids::Iova(BASE.0 + page * PAGE_BYTES);
+        b.ok(p, &map_file(iommufd, ioas, reader, next(1), 1))?;
+        let sealed = b.memfd(p, 1)?;
+        b.ok(p, &seals(sealed, WRITE))?;
+        b.ok(p, &map_file(iommufd, ioas, sealed, next(2), 1))?;
+        b.ok(p, &Call::Device(DeviceCall::Detach { device }))?;
+        b.ok(p, &seals(memfd, WRITE)).map(drop)
+    }),
 ];

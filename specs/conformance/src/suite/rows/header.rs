@@ -1,5 +1,4 @@
-//! What stands before every command of an iommufd: which files know it, its number, its size, its
-//! memory.
+//! Common checks of all iommufd commands: file, request number, size, memory.
 
 use crate::suite::fixture::{FactResult, Fixture};
 use crate::suite::structure::{Fields, sized, value};
@@ -9,7 +8,7 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, ObjectId, Pid};
 use handoff_model::abi::request as nr;
 
-/// Every command, with the size of its structure and of the oldest form of it.
+/// Every command, with the size of its structure and of its first version in bytes.
 const SIZES: &[(u32, u32, u32)] = &[
     (nr::IOMMU_DESTROY, 8, 8),
     (nr::IOMMU_IOAS_ALLOC, 12, 12),
@@ -34,7 +33,7 @@ const SIZES: &[(u32, u32, u32)] = &[
     (nr::IOMMU_HW_QUEUE_ALLOC, 40, 40),
 ];
 
-/// As many zeroes as a structure has bytes, and a size.
+/// Returns a structure of `length` zero bytes with another size in its header.
 fn zeroes(length: u32, size: u32) -> Fields {
     sized().bytes(&vec![0; length as usize - 4]).with_size(size)
 }
@@ -45,28 +44,43 @@ fn context(b: &mut Fixture<'_>) -> FactResult<(Pid, Fd)> {
 }
 
 pub(super) const ROWS: &[Fact] = &[
-    row("header/number", "a number outside the table is ENOTTY, whatever it points to", &[], |b| {
-        let (p, iommufd) = context(b)?;
-        for request in [0x3b7f, 0x3bc0, 0x3b00, 0] {
-            b.refuses(p, &value(iommufd, request, 0), Errno::ENOTTY)?;
-        }
-        Ok(())
-    }),
-    row("header/memory-first", "within the table the size is read before the number", &[], |b| {
-        let (p, iommufd) = context(b)?;
-        for request in [0x3b9f, nr::IOMMU_DESTROY, nr::IOMMU_DESTROY | 0xc000_0000] {
-            b.refuses(p, &value(iommufd, request, 0), Errno::EFAULT)?;
-        }
-        b.refuses(p, &Fields::default().u16(8).plain(iommufd, nr::IOMMU_DESTROY), Errno::EFAULT)
-    }),
-    row("header/exact", "a number with a hole, or of another type, is ENOTTY", &[], |b| {
-        let (p, iommufd) = context(b)?;
-        for request in [0x3b9f, 0x3a80, nr::IOMMU_DESTROY | 0xc008_0000] {
-            b.refuses(p, &zeroes(8, 8).plain(iommufd, request), Errno::ENOTTY)?;
-        }
-        Ok(())
-    }),
-    row("header/short", "a size below that of the oldest form is EINVAL", &[], |b| {
+    row(
+        "header/number",
+        "a request outside the command table fails with ENOTTY for any argument",
+        &[],
+        |b| {
+            let (p, iommufd) = context(b)?;
+            for request in [0x3b7f, 0x3bc0, 0x3b00, 0] {
+                b.refuses(p, &value(iommufd, request, 0), Errno::ENOTTY)?;
+            }
+            Ok(())
+        },
+    ),
+    row(
+        "header/memory-first",
+        "in the command table, the size is read before the number is checked",
+        &[],
+        |b| {
+            let (p, iommufd) = context(b)?;
+            for request in [0x3b9f, nr::IOMMU_DESTROY, nr::IOMMU_DESTROY | 0xc000_0000] {
+                b.refuses(p, &value(iommufd, request, 0), Errno::EFAULT)?;
+            }
+            b.refuses(p, &Fields::default().u16(8).plain(iommufd, nr::IOMMU_DESTROY), Errno::EFAULT)
+        },
+    ),
+    row(
+        "header/exact",
+        "an unassigned number, or one of another type, fails with ENOTTY",
+        &[],
+        |b| {
+            let (p, iommufd) = context(b)?;
+            for request in [0x3b9f, 0x3a80, nr::IOMMU_DESTROY | 0xc008_0000] {
+                b.refuses(p, &zeroes(8, 8).plain(iommufd, request), Errno::ENOTTY)?;
+            }
+            Ok(())
+        },
+    ),
+    row("header/short", "a size below the first version's fails with EINVAL", &[], |b| {
         let (p, iommufd) = context(b)?;
         for (request, size, min) in SIZES {
             for short in [0, min - 1] {
@@ -76,7 +90,7 @@ pub(super) const ROWS: &[Fact] = &[
         }
         Ok(())
     }),
-    row("header/long", "what this kernel does not know must be zero: E2BIG", &[], |b| {
+    row("header/long", "non-zero bytes beyond the structure fail with E2BIG", &[], |b| {
         let (p, iommufd) = context(b)?;
         for (request, size, _) in SIZES {
             let call = zeroes(*size, 0).bytes(&[0, 1]).on(iommufd, *request);
@@ -85,7 +99,7 @@ pub(super) const ROWS: &[Fact] = &[
         let longer = zeroes(12, 0).bytes(&[0; 20]).on(iommufd, nr::IOMMU_IOAS_ALLOC);
         b.ioctl(p, &longer).map(drop)
     }),
-    row("header/cut", "a structure that ends before its size is EFAULT", &[], |b| {
+    row("header/cut", "a structure that ends before its size fails with EFAULT", &[], |b| {
         let (p, iommufd) = context(b)?;
         for size in [12, 20] {
             let call = zeroes(8, size).plain(iommufd, nr::IOMMU_IOAS_ALLOC);
@@ -94,26 +108,39 @@ pub(super) const ROWS: &[Fact] = &[
         let behind = zeroes(12, 20).plain(iommufd, nr::IOMMU_IOAS_ALLOC);
         b.refuses(p, &behind, Errno::EFAULT)
     }),
-    row("header/untold", "an object whose number cannot be told is not made", &[], |b| {
+    row("header/untold", "an object whose id cannot be reported is not created", &[], |b| {
         let (p, iommufd) = context(b)?;
         let alloc = zeroes(12, 0).read_only().on(iommufd, nr::IOMMU_IOAS_ALLOC);
         b.refuses(p, &alloc, Errno::EFAULT)?;
         let first = b.ioas(p, iommufd)?;
         b.same("the first object", &first, &ObjectId(1))
     }),
-    row("header/kinds", "a file that does not know an ioctl says ENOTTY, none EBADF", &[], |b| {
-        let (p, iommufd) = context(b)?;
-        let (event, memfd) = (b.fd(p, &Call::File(FileCall::Eventfd))?, b.memfd(p, 1)?);
-        let socket = b.arm().socketpair(p, p).0;
-        let pidfd = b.arm().pidfd(p, p);
-        for fd in [event, memfd, socket, pidfd] {
-            b.refuses(p, &Call::Iommufd(IommufdCall::IoasAlloc { iommufd: fd }), Errno::ENOTTY)?;
-            b.refuses(p, &Call::Device(DeviceCall::Detach { device: fd }), Errno::ENOTTY)?;
-        }
-        b.refuses(p, &Call::Iommufd(IommufdCall::IoasAlloc { iommufd: Fd(999) }), Errno::EBADF)?;
-        b.refuses(p, &Call::Device(DeviceCall::Detach { device: iommufd }), Errno::ENOTTY)
-    }),
-    row("header/ids", "the lowest free number is taken, for objects of all kinds", &[], |b| {
+    row(
+        "header/kinds",
+        "an ioctl fails with ENOTTY on another kind of file, with EBADF on none",
+        &[],
+        |b| {
+            let (p, iommufd) = context(b)?;
+            let (event, memfd) = (b.fd(p, &Call::File(FileCall::Eventfd))?, b.memfd(p, 1)?);
+            let socket = b.arm().socketpair(p, p).0;
+            let pidfd = b.arm().pidfd(p, p);
+            for fd in [event, memfd, socket, pidfd] {
+                b.refuses(
+                    p,
+                    &Call::Iommufd(IommufdCall::IoasAlloc { iommufd: fd }),
+                    Errno::ENOTTY,
+                )?;
+                b.refuses(p, &Call::Device(DeviceCall::Detach { device: fd }), Errno::ENOTTY)?;
+            }
+            b.refuses(
+                p,
+                &Call::Iommufd(IommufdCall::IoasAlloc { iommufd: Fd(999) }),
+                Errno::EBADF,
+            )?;
+            b.refuses(p, &Call::Device(DeviceCall::Detach { device: iommufd }), Errno::ENOTTY)
+        },
+    ),
+    row("header/ids", "objects of all kinds get the lowest free id", &[], |b| {
         let (p, iommufd) = context(b)?;
         for expected in 1..=3 {
             let id = b.ioas(p, iommufd)?;
@@ -122,7 +149,7 @@ pub(super) const ROWS: &[Fact] = &[
         for freed in [2, 1] {
             b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ObjectId(freed) }))?;
             let id = b.ioas(p, iommufd)?;
-            b.same("the free number", &id, &ObjectId(freed))?;
+            b.same("the free id", &id, &ObjectId(freed))?;
         }
         let other = b.iommufd(p)?;
         let id = b.ioas(p, other)?;

@@ -1,4 +1,4 @@
-//! Where a mapping goes: chosen addresses, what is allowed, what is reserved.
+//! Placement of mappings: chosen, allowed and reserved IOVAs.
 
 use crate::suite::fixture::{BASE, FactResult, Fixture, Setup, map_file, unmap};
 use crate::suite::rows::mock::{Mock, on, test};
@@ -16,7 +16,7 @@ const MOCK: &[Capability] = &[Capability::Mock];
 const TOP: u64 = u64::MAX;
 const NONE: ObjectId = ObjectId(77);
 
-/// A process with a context, an address space and a file of 2 MiB.
+/// A process with a context, an IOAS and a file of 2 MiB.
 struct Space {
     p: Pid,
     iommufd: Fd,
@@ -32,13 +32,13 @@ fn space(b: &mut Fixture<'_>) -> FactResult<Space> {
     Ok(Space { p, iommufd, ioas, memfd })
 }
 
-/// MAP_FILE at an address that the kernel chooses.
+/// Returns a MAP_FILE at an IOVA that the kernel chooses.
 fn anywhere(s: &Space, offset_bytes: u64, length_bytes: u64) -> Call {
     let file = sized().u32(6).id(s.ioas).fd(s.memfd).u64(offset_bytes).u64(length_bytes);
     file.u64(0x77).on(s.iommufd, nr::IOMMU_IOAS_MAP_FILE)
 }
 
-/// The last field of a structure.
+/// Returns the last 64-bit field of a structure.
 pub(super) fn last_long(outcome: &IoctlOutcome) -> u64 {
     let bytes = outcome.bytes.last_chunk().expect("a structure");
     u64::from_ne_bytes(*bytes)
@@ -69,7 +69,7 @@ fn allow(s: &Space, ranges: &[(u64, u64)]) -> Call {
     allow_in(s, s.ioas, u32::try_from(ranges.len()).expect("few"), 0, ranges)
 }
 
-/// MAP_FILE from the beginning, at a fixed IOVA.
+/// Returns a MAP_FILE from the start of the file, at a fixed IOVA.
 fn fixed(s: &Space, iova: u64, length_bytes: u64) -> Call {
     let file = sized().u32(7).id(s.ioas).fd(s.memfd).u64(0).u64(length_bytes);
     file.u64(iova).on(s.iommufd, nr::IOMMU_IOAS_MAP_FILE)
@@ -82,7 +82,7 @@ fn reserve(s: &Space, first: u64, length: u64) -> Call {
 pub(super) const ROWS: &[Fact] = &[
     row(
         "iova/chosen",
-        "the lowest place that keeps the alignment of the source, never 0",
+        "the kernel chooses the lowest IOVA that keeps the source's alignment, never 0",
         &[],
         |b| {
             let s = space(b)?;
@@ -102,14 +102,14 @@ pub(super) const ROWS: &[Fact] = &[
             )
         },
     ),
-    row("iova/chosen-of-memory", "a chosen address has the page offset of the memory", &[], |b| {
+    row("iova/chosen-of-memory", "a chosen IOVA has the page offset of the memory", &[], |b| {
         let s = space(b)?;
         let va = b.mmap(s.p, None, 1)?;
         let map = sized().u32(6).id(s.ioas).u32(0).u64(va.0 + 0x10).u64(0x20).u64(0);
         let outcome = b.ioctl(s.p, &map.on(s.iommufd, nr::IOMMU_IOAS_MAP))?;
         b.same("the chosen IOVA", &last_long(&outcome), &0x1010)
     }),
-    row("iova/copied", "a copy goes to a chosen address, too", &[], |b| {
+    row("iova/copied", "COPY can choose an IOVA, too", &[], |b| {
         let s = space(b)?;
         b.ok(s.p, &map_file(s.iommufd, s.ioas, s.memfd, Iova(0x10_0000), 4))?;
         let ids = sized().u32(6).id(s.ioas).id(s.ioas).u64(0x1000).u64(0x77).u64(0x10_1000);
@@ -120,20 +120,25 @@ pub(super) const ROWS: &[Fact] = &[
             &0x1000u64.to_ne_bytes().to_vec(),
         )
     }),
-    row("iova/chosen-in-vain", "no room is ENOSPC, half of all addresses EOVERFLOW", &[], |b| {
-        let s = space(b)?;
-        b.refuses(s.p, &anywhere(&s, 0, TOP / 2), Errno::EOVERFLOW)?;
-        b.ok(s.p, &allow(&s, &[(0x10_0000, 0x10_0fff), (0x20_0000, 0x20_1fff)]))?;
-        chosen(b, &s, &[(0, 0x2000, 0x20_0000), (0, 0x1000, 0x10_0000)])?;
-        b.refuses(s.p, &anywhere(&s, 0, 0x1000), Errno::ENOSPC)?;
-        b.ok(s.p, &allow(&s, &[(0, 0xfff), (TOP - 0x20, TOP)]))?;
-        b.refuses(s.p, &anywhere(&s, 0, 1), Errno::ENOSPC)?;
-        b.ok(s.p, &allow(&s, &[]))?;
-        chosen(b, &s, &[(0, 1, 0x1000)])
-    }),
+    row(
+        "iova/chosen-in-vain",
+        "MAP_FILE fails with ENOSPC without room, with EOVERFLOW for half of all IOVAs",
+        &[],
+        |b| {
+            let s = space(b)?;
+            b.refuses(s.p, &anywhere(&s, 0, TOP / 2), Errno::EOVERFLOW)?;
+            b.ok(s.p, &allow(&s, &[(0x10_0000, 0x10_0fff), (0x20_0000, 0x20_1fff)]))?;
+            chosen(b, &s, &[(0, 0x2000, 0x20_0000), (0, 0x1000, 0x10_0000)])?;
+            b.refuses(s.p, &anywhere(&s, 0, 0x1000), Errno::ENOSPC)?;
+            b.ok(s.p, &allow(&s, &[(0, 0xfff), (TOP - 0x20, TOP)]))?;
+            b.refuses(s.p, &anywhere(&s, 0, 1), Errno::ENOSPC)?;
+            b.ok(s.p, &allow(&s, &[]))?;
+            chosen(b, &s, &[(0, 1, 0x1000)])
+        },
+    ),
     row(
         "iova/chosen-next-to-pages",
-        "a source that is less aligned than the IOMMU is EINVAL",
+        "a source that is less aligned than the IOMMU's pages fails with EINVAL",
         MOCK,
         |b| {
             let s = space(b)?;
@@ -143,7 +148,7 @@ pub(super) const ROWS: &[Fact] = &[
             chosen(b, &s, &[(2048, 2048, 0x100_0800), (0, 4096, 0x100_1000)])
         },
     ),
-    row("iova/allow-refused", "what ALLOW_IOVAS refuses, in order", EDU, |b| {
+    row("iova/allow-refused", "ALLOW_IOVAS checks object, memory and ranges in order", EDU, |b| {
         let s = space(b)?;
         let (device, _) = b.bind(s.p, Device::Edu, s.iommufd)?;
         b.attach(s.p, device, s.ioas)?;
@@ -161,20 +166,25 @@ pub(super) const ROWS: &[Fact] = &[
             ],
         )
     }),
-    row("iova/allowed-keeps-domains-away", "what is allowed cannot become reserved", EDU, |b| {
-        let s = space(b)?;
-        let (device, _) = b.bind(s.p, Device::Edu, s.iommufd)?;
-        let attach = Call::Device(DeviceCall::Attach { device, page_table: s.ioas });
-        for meets in [(0xfee0_0000, 0xfee0_0fff), (0x7f_ffff_f000, 0x80_0000_0fff)] {
-            b.ok(s.p, &allow(&s, &[meets]))?;
-            b.refuses(s.p, &attach, Errno::EADDRINUSE)?;
-        }
-        b.ok(s.p, &allow(&s, &[(0x1000, 0xffff)]))?;
-        b.ok(s.p, &attach).map(drop)
-    }),
+    row(
+        "iova/allowed-keeps-domains-away",
+        "ATTACH fails with EADDRINUSE if an allowed IOVA would become reserved",
+        EDU,
+        |b| {
+            let s = space(b)?;
+            let (device, _) = b.bind(s.p, Device::Edu, s.iommufd)?;
+            let attach = Call::Device(DeviceCall::Attach { device, page_table: s.ioas });
+            for meets in [(0xfee0_0000, 0xfee0_0fff), (0x7f_ffff_f000, 0x80_0000_0fff)] {
+                b.ok(s.p, &allow(&s, &[meets]))?;
+                b.refuses(s.p, &attach, Errno::EADDRINUSE)?;
+            }
+            b.ok(s.p, &allow(&s, &[(0x1000, 0xffff)]))?;
+            b.ok(s.p, &attach).map(drop)
+        },
+    ),
     row(
         "iova/mapped-keeps-domains-away",
-        "nor is a domain made over what it could not map, by whatever call",
+        "HWPT_ALLOC and ATTACH fail if an area or allowed range does not fit the domain",
         EDU,
         |b| {
             let s = space(b)?;
@@ -193,24 +203,19 @@ pub(super) const ROWS: &[Fact] = &[
             Ok(())
         },
     ),
-    row("iova/mapped-keeps-mocks-away", "a mock domain maps nothing below 16 MiB", MOCK, |b| {
+    row("iova/mapped-keeps-mocks-away", "a mock domain maps no IOVA below 16 MiB", MOCK, |b| {
         let s = space(b)?;
         b.ok(s.p, &fixed(&s, 0x1000, 0x1000))?;
         b.refuses(s.p, &on(test(2, s.ioas.0), s.iommufd), Errno::EADDRINUSE)
     }),
-    row(
-        "iova/fixed-outside",
-        "what is allowed does not bind a caller who fixes the address",
-        &[],
-        |b| {
-            let s = space(b)?;
-            b.ok(s.p, &allow(&s, &[(0x10_0000, 0x10_ffff)]))?;
-            b.ok(s.p, &map_file(s.iommufd, s.ioas, s.memfd, Iova(0x50_0000), 1)).map(drop)
-        },
-    ),
+    row("iova/fixed-outside", "allowed ranges do not restrict maps at a fixed IOVA", &[], |b| {
+        let s = space(b)?;
+        b.ok(s.p, &allow(&s, &[(0x10_0000, 0x10_ffff)]))?;
+        b.ok(s.p, &map_file(s.iommufd, s.ioas, s.memfd, Iova(0x50_0000), 1)).map(drop)
+    }),
     row(
         "iova/reserve",
-        "what is reserved cannot be mapped; what is mapped or allowed not reserved",
+        "a reserved range cannot be mapped or allowed, nor a mapped or allowed one reserved",
         MOCK,
         |b| {
             let s = space(b)?;
@@ -233,14 +238,14 @@ pub(super) const ROWS: &[Fact] = &[
             )
         },
     ),
-    row("iova/around-reserved", "a chosen address is not reserved", MOCK, |b| {
+    row("iova/around-reserved", "a chosen IOVA is not reserved", MOCK, |b| {
         let s = space(b)?;
         b.ok(s.p, &reserve(&s, 0, 0x8000))?;
         b.ok(s.p, &reserve(&s, 0x9000, TOP - 0x9000 + 1))?;
         chosen(b, &s, &[(0, 0x1000, 0x8000)])?;
         b.refuses(s.p, &anywhere(&s, 0, 1), Errno::ENOSPC)
     }),
-    row("iova/unmapped-comes-back", "an address that was unmapped is chosen again", EDU, |b| {
+    row("iova/unmapped-comes-back", "an unmapped IOVA can be chosen again", EDU, |b| {
         let p = b.process();
         let Setup { iommufd, ioas, memfd, .. } = b.set_up(p, 4)?;
         let s = Space { p, iommufd, ioas, memfd };

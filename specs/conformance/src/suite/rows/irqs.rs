@@ -1,4 +1,4 @@
-//! SET_IRQS: what is checked, what each index does, what is left where it fails.
+//! SET_IRQS: its checks, the actions of each index, and the state after a failure.
 
 use crate::suite::fixture::Fixture;
 use crate::suite::structure::sized;
@@ -13,11 +13,11 @@ const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
 const MTTY: &[Capability] = &[Capability::Has(Device::Mtty)];
 const MANY: &[Capability] = &[Capability::Has(Device::Many)];
 
-/// What is given for each vector.
+/// Kinds of data for each vector.
 const NONE: u32 = 1;
 const BOOL: u32 = 2;
 const EVENTFD: u32 = 4;
-/// What is done.
+/// Actions on each vector.
 const MASK: u32 = 8;
 const UNMASK: u32 = 16;
 const TRIGGER: u32 = 32;
@@ -30,20 +30,20 @@ const REQUEST: u32 = 4;
 
 const BAD: Fd = Fd(99);
 
-/// SET_IRQS with this data.
+/// Returns a SET_IRQS with this data.
 fn set(device: Fd, flags: u32, index: u32, (start, count): (u32, u32), data: &[u8]) -> Call {
     let set = sized().u32(flags).u32(index).u32(start).u32(count).bytes(data);
     set.on(device, nr::VFIO_DEVICE_SET_IRQS)
 }
 
-/// Eventfds as triggers of vectors from `start` on.
+/// Returns a SET_IRQS that makes eventfds the triggers of vectors from `start`.
 fn triggers(device: Fd, index: u32, start: u32, fds: &[Fd]) -> Call {
     let data: Vec<u8> = fds.iter().flat_map(|fd| fd.0.to_ne_bytes()).collect();
     let count = u32::try_from(fds.len()).expect("a few");
     set(device, EVENTFD | TRIGGER, index, (start, count), &data)
 }
 
-/// An action with no data, on the first vector.
+/// Returns an action without data on the first vector.
 fn act(device: Fd, action: u32, index: u32) -> Call {
     set(device, NONE | action, index, (0, 1), &[])
 }
@@ -52,7 +52,7 @@ fn disable(device: Fd, index: u32) -> Call {
     set(device, NONE | TRIGGER, index, (0, 0), &[])
 }
 
-/// A process, a bound device in it, and eventfds.
+/// Returns a process, its bound device, and eventfds.
 fn begin<const N: usize>(b: &mut Fixture<'_>, device: Device) -> FactResult<(Pid, Fd, [Fd; N])> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
@@ -65,7 +65,7 @@ fn begin<const N: usize>(b: &mut Fixture<'_>, device: Device) -> FactResult<(Pid
     Ok((p, file, events))
 }
 
-/// What stands in eventfds.
+/// Checks the counts of eventfds.
 fn counts(b: &mut Fixture<'_>, p: Pid, expected: &[(Fd, u64)]) -> FactResult {
     for (fd, count) in expected {
         let call = Call::File(FileCall::ReadEvent { fd: *fd });
@@ -73,14 +73,14 @@ fn counts(b: &mut Fixture<'_>, p: Pid, expected: &[(Fd, u64)]) -> FactResult {
             b.refuses(p, &call, Errno::EAGAIN)?;
         } else {
             let seen = b.ok(p, &call)?;
-            b.same("what the eventfd holds", &seen, &Reply::Count(*count))?;
+            b.same("the eventfd's count", &seen, &Reply::Count(*count))?;
         }
     }
     Ok(())
 }
 
 pub(super) const ROWS: &[Fact] = &[
-    row("irqs/checked", "size, flags, index and range are checked before anything", EDU, |b| {
+    row("irqs/checked", "SET_IRQS checks size, flags, index and range first", EDU, |b| {
         let (p, d, []) = begin(b, Device::Edu)?;
         b.all_refused(
             p,
@@ -112,7 +112,7 @@ pub(super) const ROWS: &[Fact] = &[
         let cut = sized().u32(EVENTFD | TRIGGER).u32(MSI).u32(0).u32(1).with_size(24);
         b.refuses(p, &cut.plain(d, nr::VFIO_DEVICE_SET_IRQS), Errno::EFAULT)
     }),
-    row("irqs/actions", "an action that an index does not have is ENOTTY", EDU, |b| {
+    row("irqs/actions", "an action that an index does not support fails with ENOTTY", EDU, |b| {
         let (p, d, [e]) = begin(b, Device::Edu)?;
         b.ok(p, &triggers(d, MSI, 0, &[e]))?;
         b.all_refused(
@@ -150,7 +150,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.refuses(p, &triggers(d, MSI, 0, &[f]), Errno::EINVAL)?;
         b.ok(p, &disable(d, INTX)).map(drop)
     }),
-    row("irqs/no-vectors", "MSI for no vector at all is ERANGE", EDU, |b| {
+    row("irqs/no-vectors", "MSI without a vector fails with ERANGE", EDU, |b| {
         let (p, d, []) = begin(b, Device::Edu)?;
         b.refuses(p, &triggers(d, MSI, 0, &[]), Errno::ERANGE)
     }),
@@ -169,7 +169,7 @@ pub(super) const ROWS: &[Fact] = &[
         }
         Ok(())
     }),
-    row("irqs/latched", "an eventfd keeps what was signalled while nobody had it", EDU, |b| {
+    row("irqs/latched", "an eventfd keeps a signal while no process holds it", EDU, |b| {
         let (p, d, [e]) = begin(b, Device::Edu)?;
         b.ok(p, &triggers(d, MSI, 0, &[e]))?;
         let q = b.process();
@@ -182,7 +182,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "irqs/closed-trigger",
-        "the device holds its trigger though its descriptor is closed",
+        "the device holds its trigger after its descriptor is closed",
         EDU,
         |b| {
             let (p, d, [e]) = begin(b, Device::Edu)?;
@@ -192,7 +192,7 @@ pub(super) const ROWS: &[Fact] = &[
             b.ok(p, &disable(d, MSI)).map(drop)
         },
     ),
-    row("irqs/intx-mask", "INTx is masked and unmasked while it is in use", EDU, |b| {
+    row("irqs/intx-mask", "INTx can be masked only while it is enabled", EDU, |b| {
         let (p, d, [e, u, v]) = begin(b, Device::Edu)?;
         b.all_refused(
             p,
@@ -228,7 +228,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "irqs/intx-unmask-closed",
-        "an unmask eventfd that nobody has leaves its place",
+        "the last close of an unmask eventfd frees its slot",
         EDU,
         |b| {
             let (p, d, [e, u, v]) = begin(b, Device::Edu)?;
@@ -238,7 +238,7 @@ pub(super) const ROWS: &[Fact] = &[
             b.ok(p, &set(d, EVENTFD | UNMASK, INTX, (0, 1), &v.0.to_ne_bytes())).map(drop)
         },
     ),
-    row("irqs/request", "the request notifier: set, triggered, taken away", EDU, |b| {
+    row("irqs/request", "the request notifier can be set, fired and removed", EDU, |b| {
         let (p, d, [e]) = begin(b, Device::Edu)?;
         b.all_refused(
             p,
@@ -260,7 +260,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(p, &triggers(d, REQUEST, 0, &[Fd(-1)]))?;
         b.refuses(p, &disable(d, REQUEST), Errno::EINVAL)
     }),
-    row("irqs/error", "7.3 has the error notifier for every PCI device", EDU, |b| {
+    row("irqs/error", "7.3 has an error notifier for every PCI device", EDU, |b| {
         let (p, d, [e]) = begin(b, Device::Edu)?;
         b.ok(p, &triggers(d, ERROR, 0, &[e]))?;
         b.ok(p, &act(d, TRIGGER, ERROR))?;
@@ -269,7 +269,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "irqs/block",
-        "where one vector fails, it and those before it have no trigger",
+        "if one vector fails, it and those before it lose their triggers",
         MANY,
         |b| {
             let (p, d, [e, f, g]) = begin(b, Device::Many)?;
@@ -284,14 +284,14 @@ pub(super) const ROWS: &[Fact] = &[
             b.refuses(p, &triggers(d, MSI, 3, &[e]), Errno::EINVAL)
         },
     ),
-    row("irqs/msix-grows", "MSI-X takes vectors as they come", MANY, |b| {
+    row("irqs/msix-grows", "MSI-X adds vectors on demand", MANY, |b| {
         let (p, d, [e, f]) = begin(b, Device::Many)?;
         b.ok(p, &triggers(d, MSIX, 0, &[e]))?;
         b.ok(p, &triggers(d, MSIX, 3, &[f]))?;
         b.ok(p, &set(d, BOOL | TRIGGER, MSIX, (0, 4), &[0, 1, 1, 1]))?;
         counts(b, p, &[(e, 0), (f, 1)])
     }),
-    row("irqs/mtty", "mtty has one vector, and ignores an action that is none", MTTY, |b| {
+    row("irqs/mtty", "mtty has one vector, and ignores a missing action", MTTY, |b| {
         let (p, d, [e, f]) = begin(b, Device::Mtty)?;
         for index in [INTX, MSI] {
             b.all_refused(
@@ -307,7 +307,7 @@ pub(super) const ROWS: &[Fact] = &[
             b.refuses(p, &triggers(d, 1 - index, 0, &[f]), Errno::EINVAL)?;
             b.ok(p, &act(d, TRIGGER, index))?;
             b.ok(p, &set(d, BOOL | TRIGGER, index, (0, 1), &[1]))?;
-            // INTx is masked by its first signal.
+            // The first signal masks INTx.
             counts(b, p, &[(e, if index == INTX { 1 } else { 2 })])?;
             b.ok(p, &triggers(d, index, 0, &[f]))?;
             b.refuses(p, &triggers(d, index, 0, &[d]), Errno::EINVAL)?;
@@ -323,7 +323,7 @@ pub(super) const ROWS: &[Fact] = &[
             ],
         )
     }),
-    row("irqs/mtty-mask", "mtty masks INTx by hand, but not by eventfd", MTTY, |b| {
+    row("irqs/mtty-mask", "mtty masks INTx by call, but not by eventfd", MTTY, |b| {
         let (p, d, [e]) = begin(b, Device::Mtty)?;
         b.ok(p, &triggers(d, INTX, 0, &[e]))?;
         b.refuses(p, &set(d, EVENTFD | MASK, INTX, (0, 1), &e.0.to_ne_bytes()), Errno::ENOTTY)?;

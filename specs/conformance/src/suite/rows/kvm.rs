@@ -1,4 +1,4 @@
-//! KVM: VMs and their lifetime, irqfds, VFIO files that a VM knows.
+//! KVM: lifetime of VMs, irqfds, VFIO files that are registered with a VM.
 
 use crate::suite::fixture::Fixture;
 use crate::suite::structure::{Fields, value};
@@ -37,7 +37,7 @@ fn vm(b: &mut Fixture<'_>, p: Pid) -> FactResult<Fd> {
     Ok(vm)
 }
 
-/// A VM with an interrupt controller.
+/// Creates a VM with an interrupt controller.
 fn vm_with_irqchip(b: &mut Fixture<'_>, p: Pid) -> FactResult<Fd> {
     let vm = vm(b, p)?;
     b.ok(p, &value(vm, nr::KVM_CREATE_IRQCHIP, 0))?;
@@ -61,7 +61,7 @@ fn create_device(vm: Fd, kind: u32, flags: u32) -> Call {
     Fields::default().u32(kind).u32(0).u32(flags).plain(vm, nr::KVM_CREATE_DEVICE)
 }
 
-/// A VM's VFIO device.
+/// Creates the VFIO device of a VM.
 fn vfio(b: &mut Fixture<'_>, p: Pid, vm: Fd) -> FactResult<Fd> {
     let outcome = b.ioctl(p, &create_device(vm, 4, 0))?;
     Ok(Fd(i32::from_ne_bytes(outcome.bytes[4..8].try_into().expect("four bytes"))))
@@ -82,7 +82,7 @@ fn count(b: &mut Fixture<'_>, p: Pid, fd: Fd, expected: u64) -> FactResult {
         return b.refuses(p, &call, Errno::EAGAIN);
     }
     let seen = b.ok(p, &call)?;
-    b.same("what the eventfd holds", &seen, &Reply::Count(expected))
+    b.same("the eventfd's count", &seen, &Reply::Count(expected))
 }
 
 fn write(fd: Fd, count: u64) -> Call {
@@ -90,43 +90,53 @@ fn write(fd: Fd, count: u64) -> Call {
 }
 
 pub(super) const ROWS: &[Fact] = &[
-    row("kvm/vm", "what makes a VM, its vCPUs and its irqchip refuses", KVM, |b| {
-        let p = b.process();
-        let kvm = b.fd(p, &Call::File(FileCall::Open { path: "/dev/kvm".to_owned() }))?;
-        let version = b.ioctl(p, &value(kvm, nr::KVM_GET_API_VERSION, 0))?;
-        b.same("the version", &version.result, &Ok(12))?;
-        b.refuses(p, &value(kvm, nr::KVM_GET_API_VERSION, 1), Errno::EINVAL)?;
-        b.refuses(p, &FileCall::read_at(kvm, 0, 1), Errno::EINVAL)?;
-        let vm = made(b, p, &value(kvm, nr::KVM_CREATE_VM, 0))?;
-        b.ok(p, &value(vm, nr::KVM_CREATE_IRQCHIP, 0))?;
-        b.refuses(p, &value(vm, nr::KVM_CREATE_IRQCHIP, 0), Errno::EEXIST)?;
-        let vcpu = made(b, p, &value(vm, nr::KVM_CREATE_VCPU, 0))?;
-        b.all_refused(
-            p,
-            &[
-                (value(vm, nr::KVM_CREATE_VCPU, 0), Errno::EEXIST),
-                (value(vm, nr::KVM_CREATE_VCPU, 1 << 31), Errno::EINVAL),
-                (value(vm, nr::IOMMU_IOAS_ALLOC, 0), Errno::ENOTTY),
-                (value(vcpu, nr::IOMMU_IOAS_ALLOC, 0), Errno::EINVAL),
-            ],
-        )?;
-        let late = made(b, p, &value(kvm, nr::KVM_CREATE_VM, 0))?;
-        b.ok(p, &value(late, nr::KVM_CREATE_VCPU, 0))?;
-        b.refuses(p, &value(late, nr::KVM_CREATE_IRQCHIP, 0), Errno::EINVAL)
-    }),
-    row("kvm/owner", "a VM is its maker's alone: EIO for a process that was given it", KVM, |b| {
-        let (p, q) = (b.process(), b.process());
-        let vm = vm_with_irqchip(b, p)?;
-        let vcpu = made(b, p, &value(vm, nr::KVM_CREATE_VCPU, 0))?;
-        let vfio = vfio(b, p, vm)?;
-        let theirs = b.pass(p, q, &[vm, vcpu, vfio])?;
-        for fd in theirs {
-            b.refuses(q, &value(fd, nr::KVM_CREATE_IRQCHIP, 0), Errno::EIO)?;
-        }
-        let child = b.fork(p);
-        b.refuses(child, &value(vm, nr::KVM_CREATE_IRQCHIP, 0), Errno::EIO)
-    }),
-    row("kvm/irqfd", "what KVM_IRQFD checks, in its order", KVM, |b| {
+    row(
+        "kvm/vm",
+        "KVM_CREATE_VM, _VCPU and _IRQCHIP refuse duplicates and invalid arguments",
+        KVM,
+        |b| {
+            let p = b.process();
+            let kvm = b.fd(p, &Call::File(FileCall::Open { path: "/dev/kvm".to_owned() }))?;
+            let version = b.ioctl(p, &value(kvm, nr::KVM_GET_API_VERSION, 0))?;
+            b.same("the version", &version.result, &Ok(12))?;
+            b.refuses(p, &value(kvm, nr::KVM_GET_API_VERSION, 1), Errno::EINVAL)?;
+            b.refuses(p, &FileCall::read_at(kvm, 0, 1), Errno::EINVAL)?;
+            let vm = made(b, p, &value(kvm, nr::KVM_CREATE_VM, 0))?;
+            b.ok(p, &value(vm, nr::KVM_CREATE_IRQCHIP, 0))?;
+            b.refuses(p, &value(vm, nr::KVM_CREATE_IRQCHIP, 0), Errno::EEXIST)?;
+            let vcpu = made(b, p, &value(vm, nr::KVM_CREATE_VCPU, 0))?;
+            b.all_refused(
+                p,
+                &[
+                    (value(vm, nr::KVM_CREATE_VCPU, 0), Errno::EEXIST),
+                    (value(vm, nr::KVM_CREATE_VCPU, 1 << 31), Errno::EINVAL),
+                    (value(vm, nr::IOMMU_IOAS_ALLOC, 0), Errno::ENOTTY),
+                    (value(vcpu, nr::IOMMU_IOAS_ALLOC, 0), Errno::EINVAL),
+                ],
+            )?;
+            let late = made(b, p, &value(kvm, nr::KVM_CREATE_VM, 0))?;
+            b.ok(p, &value(late, nr::KVM_CREATE_VCPU, 0))?;
+            b.refuses(p, &value(late, nr::KVM_CREATE_IRQCHIP, 0), Errno::EINVAL)
+        },
+    ),
+    row(
+        "kvm/owner",
+        "ioctls on a VM fail with EIO for processes other than its creator",
+        KVM,
+        |b| {
+            let (p, q) = (b.process(), b.process());
+            let vm = vm_with_irqchip(b, p)?;
+            let vcpu = made(b, p, &value(vm, nr::KVM_CREATE_VCPU, 0))?;
+            let vfio = vfio(b, p, vm)?;
+            let theirs = b.pass(p, q, &[vm, vcpu, vfio])?;
+            for fd in theirs {
+                b.refuses(q, &value(fd, nr::KVM_CREATE_IRQCHIP, 0), Errno::EIO)?;
+            }
+            let child = b.fork(p);
+            b.refuses(child, &value(vm, nr::KVM_CREATE_IRQCHIP, 0), Errno::EIO)
+        },
+    ),
+    row("kvm/irqfd", "KVM_IRQFD checks flags, irqchip and files in order", KVM, |b| {
         let p = b.process();
         let (bare, vm) = (vm(b, p)?, vm_with_irqchip(b, p)?);
         let (e, f) =
@@ -153,7 +163,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(p, &irqfd(vm, e, 2, DEASSIGN, Fd(0)))?;
         b.refuses(p, &assign(vm, e), Errno::EBUSY)
     }),
-    row("kvm/irqfd-exclusive", "an eventfd has one irqfd among all VMs", KVM, |b| {
+    row("kvm/irqfd-exclusive", "an eventfd has at most one irqfd among all VMs", KVM, |b| {
         let p = b.process();
         let (one, two) = (vm_with_irqchip(b, p)?, vm_with_irqchip(b, p)?);
         let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
@@ -162,33 +172,33 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(p, &deassign(one, e))?;
         b.ok(p, &assign(two, e)).map(drop)
     }),
-    row("kvm/irqfd-in-each", "before 6.17 it may have one in each", OLD_KERNEL, |b| {
-        let p = b.process();
-        let (one, two) = (vm_with_irqchip(b, p)?, vm_with_irqchip(b, p)?);
-        let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
-        b.ok(p, &assign(one, e))?;
-        b.ok(p, &assign(two, e))?;
-        b.refuses(p, &assign(two, e), Errno::EBUSY)
-    }),
     row(
-        "kvm/irqfd-consumes",
-        "an irqfd takes what is signalled; after it signals are latched",
-        KVM,
+        "kvm/irqfd-in-each",
+        "before 6.17 an eventfd can have one irqfd in each VM",
+        OLD_KERNEL,
         |b| {
             let p = b.process();
-            let vm = vm_with_irqchip(b, p)?;
+            let (one, two) = (vm_with_irqchip(b, p)?, vm_with_irqchip(b, p)?);
             let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
-            b.ok(p, &write(e, 2))?;
-            b.ok(p, &assign(vm, e))?;
-            count(b, p, e, 2)?;
-            b.ok(p, &write(e, 1))?;
-            count(b, p, e, 0)?;
-            b.ok(p, &deassign(vm, e))?;
-            b.ok(p, &write(e, 1))?;
-            count(b, p, e, 1)
+            b.ok(p, &assign(one, e))?;
+            b.ok(p, &assign(two, e))?;
+            b.refuses(p, &assign(two, e), Errno::EBUSY)
         },
     ),
-    row("kvm/irqfd-takes-along", "what stood in the eventfd goes with the irqfd", KVM, |b| {
+    row("kvm/irqfd-consumes", "an irqfd consumes signals; without it they are latched", KVM, |b| {
+        let p = b.process();
+        let vm = vm_with_irqchip(b, p)?;
+        let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
+        b.ok(p, &write(e, 2))?;
+        b.ok(p, &assign(vm, e))?;
+        count(b, p, e, 2)?;
+        b.ok(p, &write(e, 1))?;
+        count(b, p, e, 0)?;
+        b.ok(p, &deassign(vm, e))?;
+        b.ok(p, &write(e, 1))?;
+        count(b, p, e, 1)
+    }),
+    row("kvm/irqfd-takes-along", "removing an irqfd clears the eventfd's count", KVM, |b| {
         let p = b.process();
         let vm = vm_with_irqchip(b, p)?;
         let e = b.fd(p, &Call::File(FileCall::Eventfd))?;
@@ -199,7 +209,7 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "kvm/irqfd-ends",
-        "an irqfd ends with its VM's file, though a vCPU is still there",
+        "an irqfd ends with its VM's file, even if a vCPU is still open",
         KVM,
         |b| {
             let p = b.process();
@@ -214,7 +224,7 @@ pub(super) const ROWS: &[Fact] = &[
     ),
     row(
         "kvm/irqfd-shared",
-        "who else has the eventfd sees nothing of what the VM takes",
+        "other holders of the eventfd do not see the signals that the VM consumes",
         KVM,
         |b| {
             let (p, q) = (b.process(), b.process());
@@ -230,7 +240,7 @@ pub(super) const ROWS: &[Fact] = &[
             count(b, q, theirs, 1)
         },
     ),
-    row("kvm/irqfd-closed", "an eventfd that nobody has leaves its VM", KVM_AND_EDU, |b| {
+    row("kvm/irqfd-closed", "the last close of an eventfd removes its irqfd", KVM_AND_EDU, |b| {
         let p = b.process();
         let vm = vm_with_irqchip(b, p)?;
         let iommufd = b.iommufd(p)?;
@@ -241,44 +251,49 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(p, &Call::File(FileCall::Close { fd: e }))?;
         b.ok(p, &DeviceCall::set_irqs(d, 1, vec![])).map(drop)
     }),
-    row("kvm/device", "what KVM_CREATE_DEVICE and its attributes check", KVM_AND_EDU, |b| {
-        let p = b.process();
-        let vm = vm(b, p)?;
-        let d = b.open(p, Device::Edu)?;
-        let memfd = b.memfd(p, 1)?;
-        b.all_refused(
-            p,
-            &[
-                (value(vm, nr::KVM_CREATE_DEVICE, 0), Errno::EFAULT),
-                (create_device(vm, 77, 0), Errno::ENODEV),
-            ],
-        )?;
-        b.ok(p, &create_device(vm, 4, 1))?;
-        let vfio = vfio(b, p, vm)?;
-        let null = Fields::default().u32(0).u32(FILE).u64(ADD).u64(0);
-        b.all_refused(
-            p,
-            &[
-                (create_device(vm, 4, 0), Errno::EBUSY),
-                (value(vfio, nr::KVM_CREATE_VM, 0), Errno::ENOTTY),
-                (value(vfio, nr::KVM_SET_DEVICE_ATTR, 0), Errno::EFAULT),
-                (null.plain(vfio, nr::KVM_SET_DEVICE_ATTR), Errno::EFAULT),
-                (attr(nr::KVM_HAS_DEVICE_ATTR, vfio, 2, ADD, d), Errno::ENXIO),
-                (attr(nr::KVM_HAS_DEVICE_ATTR, vfio, FILE, 9, d), Errno::ENXIO),
-                (set_attribute(vfio, 9, d), Errno::ENXIO),
-                (set_attribute(vfio, ADD, BAD), Errno::EBADF),
-                (set_attribute(vfio, ADD, memfd), Errno::EINVAL),
-                (set_attribute(vfio, DEL, BAD), Errno::EBADF),
-                (set_attribute(vfio, DEL, d), Errno::ENOENT),
-            ],
-        )?;
-        b.ok(p, &attr(nr::KVM_HAS_DEVICE_ATTR, vfio, FILE, ADD, BAD))?;
-        b.ok(p, &set_attribute(vfio, ADD, d))?;
-        b.refuses(p, &set_attribute(vfio, ADD, d), Errno::EEXIST)?;
-        b.ok(p, &set_attribute(vfio, DEL, d))?;
-        b.ok(p, &set_attribute(vfio, ADD, d)).map(drop)
-    }),
-    row("kvm/keeps-device", "a VM keeps the device files that it knows", KVM_AND_EDU, |b| {
+    row(
+        "kvm/device",
+        "KVM_CREATE_DEVICE and its attributes validate their arguments",
+        KVM_AND_EDU,
+        |b| {
+            let p = b.process();
+            let vm = vm(b, p)?;
+            let d = b.open(p, Device::Edu)?;
+            let memfd = b.memfd(p, 1)?;
+            b.all_refused(
+                p,
+                &[
+                    (value(vm, nr::KVM_CREATE_DEVICE, 0), Errno::EFAULT),
+                    (create_device(vm, 77, 0), Errno::ENODEV),
+                ],
+            )?;
+            b.ok(p, &create_device(vm, 4, 1))?;
+            let vfio = vfio(b, p, vm)?;
+            let null = Fields::default().u32(0).u32(FILE).u64(ADD).u64(0);
+            b.all_refused(
+                p,
+                &[
+                    (create_device(vm, 4, 0), Errno::EBUSY),
+                    (value(vfio, nr::KVM_CREATE_VM, 0), Errno::ENOTTY),
+                    (value(vfio, nr::KVM_SET_DEVICE_ATTR, 0), Errno::EFAULT),
+                    (null.plain(vfio, nr::KVM_SET_DEVICE_ATTR), Errno::EFAULT),
+                    (attr(nr::KVM_HAS_DEVICE_ATTR, vfio, 2, ADD, d), Errno::ENXIO),
+                    (attr(nr::KVM_HAS_DEVICE_ATTR, vfio, FILE, 9, d), Errno::ENXIO),
+                    (set_attribute(vfio, 9, d), Errno::ENXIO),
+                    (set_attribute(vfio, ADD, BAD), Errno::EBADF),
+                    (set_attribute(vfio, ADD, memfd), Errno::EINVAL),
+                    (set_attribute(vfio, DEL, BAD), Errno::EBADF),
+                    (set_attribute(vfio, DEL, d), Errno::ENOENT),
+                ],
+            )?;
+            b.ok(p, &attr(nr::KVM_HAS_DEVICE_ATTR, vfio, FILE, ADD, BAD))?;
+            b.ok(p, &set_attribute(vfio, ADD, d))?;
+            b.refuses(p, &set_attribute(vfio, ADD, d), Errno::EEXIST)?;
+            b.ok(p, &set_attribute(vfio, DEL, d))?;
+            b.ok(p, &set_attribute(vfio, ADD, d)).map(drop)
+        },
+    ),
+    row("kvm/keeps-device", "a VM keeps its registered device files open", KVM_AND_EDU, |b| {
         let p = b.process();
         let vm = vm(b, p)?;
         let vfio = vfio(b, p, vm)?;
@@ -292,32 +307,42 @@ pub(super) const ROWS: &[Fact] = &[
         b.ok(p, &Call::File(FileCall::Close { fd: vfio }))?;
         b.ok(p, &bind).map(drop)
     }),
-    row("kvm/kept-by-device", "a device that was bound with a VM keeps it", KVM_AND_EDU, |b| {
-        let p = b.process();
-        let vm = vm_with_irqchip(b, p)?;
-        let vfio = vfio(b, p, vm)?;
-        let iommufd = b.iommufd(p)?;
-        let d = b.open(p, Device::Edu)?;
-        b.ok(p, &set_attribute(vfio, ADD, d))?;
-        b.ok(p, &Call::Device(DeviceCall::Bind { device: d, iommufd }))?;
-        b.ok(p, &Call::File(FileCall::Close { fd: vfio }))?;
-        b.ok(p, &Call::File(FileCall::Close { fd: vm }))?;
-        b.ok(p, &Call::Device(DeviceCall::Info { device: d }))?;
-        b.ok(p, &Call::File(FileCall::Close { fd: d })).map(drop)
-    }),
-    row("kvm/tied", "an mdev that needs KVM binds once a VM knows its file", KVM_AND_TIED, |b| {
-        let p = b.process();
-        let vm = vm(b, p)?;
-        let vfio = vfio(b, p, vm)?;
-        let iommufd = b.iommufd(p)?;
-        let d = b.open(p, Device::Tied)?;
-        let bind = Call::Device(DeviceCall::Bind { device: d, iommufd });
-        b.refuses(p, &bind, Errno::ESRCH)?;
-        b.ok(p, &set_attribute(vfio, ADD, d))?;
-        b.ok(p, &bind)?;
-        b.ok(p, &set_attribute(vfio, DEL, d))?;
-        b.ok(p, &Call::File(FileCall::Close { fd: d }))?;
-        let d = b.open(p, Device::Tied)?;
-        b.refuses(p, &Call::Device(DeviceCall::Bind { device: d, iommufd }), Errno::ESRCH)
-    }),
+    row(
+        "kvm/kept-by-device",
+        "a device that was bound with a VM keeps the VM alive",
+        KVM_AND_EDU,
+        |b| {
+            let p = b.process();
+            let vm = vm_with_irqchip(b, p)?;
+            let vfio = vfio(b, p, vm)?;
+            let iommufd = b.iommufd(p)?;
+            let d = b.open(p, Device::Edu)?;
+            b.ok(p, &set_attribute(vfio, ADD, d))?;
+            b.ok(p, &Call::Device(DeviceCall::Bind { device: d, iommufd }))?;
+            b.ok(p, &Call::File(FileCall::Close { fd: vfio }))?;
+            b.ok(p, &Call::File(FileCall::Close { fd: vm }))?;
+            b.ok(p, &Call::Device(DeviceCall::Info { device: d }))?;
+            b.ok(p, &Call::File(FileCall::Close { fd: d })).map(drop)
+        },
+    ),
+    row(
+        "kvm/tied",
+        "an mdev that needs a KVM can be bound once a VM has its file",
+        KVM_AND_TIED,
+        |b| {
+            let p = b.process();
+            let vm = vm(b, p)?;
+            let vfio = vfio(b, p, vm)?;
+            let iommufd = b.iommufd(p)?;
+            let d = b.open(p, Device::Tied)?;
+            let bind = Call::Device(DeviceCall::Bind { device: d, iommufd });
+            b.refuses(p, &bind, Errno::ESRCH)?;
+            b.ok(p, &set_attribute(vfio, ADD, d))?;
+            b.ok(p, &bind)?;
+            b.ok(p, &set_attribute(vfio, DEL, d))?;
+            b.ok(p, &Call::File(FileCall::Close { fd: d }))?;
+            let d = b.open(p, Device::Tied)?;
+            b.refuses(p, &Call::Device(DeviceCall::Bind { device: d, iommufd }), Errno::ESRCH)
+        },
+    ),
 ];

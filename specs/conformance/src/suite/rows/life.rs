@@ -1,4 +1,4 @@
-//! Processes begin, execute and end: what of theirs lives on.
+//! Lifetime of processes: start, exec, exit, and the state that survives.
 
 use crate::suite::fixture::{FactResult, Fixture, ORDINARY, ROOT, limited};
 use crate::suite::{Fact, row};
@@ -18,27 +18,32 @@ fn cap_ipc_lock(b: &mut Fixture<'_>, pid: Pid, expected: bool) -> FactResult {
     flag(b, pid, &Call::Process(ProcessCall::GetCapIpcLock), expected)
 }
 
-/// A root without CAP_IPC_LOCK, and an ordinary user with it.
+/// Root without CAP_IPC_LOCK, and an unprivileged user with it.
 const BARE_ROOT: ProcessSpec = ProcessSpec { cap_ipc_lock: false, ..ROOT };
 const LOCKER: ProcessSpec = ProcessSpec { cap_ipc_lock: true, ..ORDINARY };
 
 pub(super) const ROWS: &[Fact] = &[
-    row("process/descriptors", "the lowest free number is taken, from 3 to 1023", &[], |b| {
-        let p = b.process();
-        let first = b.fd(p, &Call::File(FileCall::Eventfd))?;
-        b.same("the first", &first, &Fd(3))?;
-        for expected in 4..1024 {
+    row(
+        "process/descriptors",
+        "the lowest free descriptor is assigned, from 3 to 1023",
+        &[],
+        |b| {
+            let p = b.process();
+            let first = b.fd(p, &Call::File(FileCall::Eventfd))?;
+            b.same("the first", &first, &Fd(3))?;
+            for expected in 4..1024 {
+                let fd = b.fd(p, &Call::File(FileCall::Dup { fd: first }))?;
+                b.same("the next", &fd, &Fd(expected))?;
+            }
+            b.refuses(p, &Call::File(FileCall::Dup { fd: first }), Errno::EMFILE)?;
+            b.refuses(p, &Call::Memory(MemoryCall::Memfd { name: "ram".into() }), Errno::EMFILE)?;
+            b.ok(p, &Call::File(FileCall::Close { fd: Fd(700) }))?;
+            b.refuses(p, &Call::File(FileCall::Close { fd: Fd(700) }), Errno::EBADF)?;
             let fd = b.fd(p, &Call::File(FileCall::Dup { fd: first }))?;
-            b.same("the next", &fd, &Fd(expected))?;
-        }
-        b.refuses(p, &Call::File(FileCall::Dup { fd: first }), Errno::EMFILE)?;
-        b.refuses(p, &Call::Memory(MemoryCall::Memfd { name: "ram".into() }), Errno::EMFILE)?;
-        b.ok(p, &Call::File(FileCall::Close { fd: Fd(700) }))?;
-        b.refuses(p, &Call::File(FileCall::Close { fd: Fd(700) }), Errno::EBADF)?;
-        let fd = b.fd(p, &Call::File(FileCall::Dup { fd: first }))?;
-        b.same("the free one", &fd, &Fd(700))
-    }),
-    row("process/fork", "a child has its parent's open files, not its parent's table", &[], |b| {
+            b.same("the free one", &fd, &Fd(700))
+        },
+    ),
+    row("process/fork", "a child shares open files, but not the descriptor table", &[], |b| {
         let parent = b.process();
         let event = b.fd(parent, &Call::File(FileCall::Eventfd))?;
         let child = b.fork(parent);
@@ -50,7 +55,7 @@ pub(super) const ROWS: &[Fact] = &[
         b.kill(parent);
         b.refuses(child, &Call::File(FileCall::ReadEvent { fd: next }), Errno::EAGAIN)
     }),
-    row("process/exec", "execve keeps what is not CLOEXEC", &[], |b| {
+    row("process/exec", "execve closes only CLOEXEC descriptors", &[], |b| {
         let p = b.process();
         let (kept, closed) =
             (b.fd(p, &Call::File(FileCall::Eventfd))?, b.fd(p, &Call::File(FileCall::Eventfd))?);
@@ -82,7 +87,7 @@ pub(super) const ROWS: &[Fact] = &[
     ),
     row(
         "process/gives-up-capabilities",
-        "another user than 0 has none, and gets none back",
+        "a user other than 0 has no capabilities, and cannot regain them",
         &[],
         |b| {
             let p = b.spawn(ROOT);
@@ -100,7 +105,7 @@ pub(super) const ROWS: &[Fact] = &[
             cap_ipc_lock(b, p, false)
         },
     ),
-    row("process/memlock", "only root raises the hard limit", &[], |b| {
+    row("process/memlock", "only root can raise the hard limit", &[], |b| {
         let limit =
             |pages: u64| Call::Process(ProcessCall::SetMemlock { limit_bytes: pages * PAGE_BYTES });
         for (spec, may) in
@@ -122,7 +127,7 @@ pub(super) const ROWS: &[Fact] = &[
         }
         Ok(())
     }),
-    row("process/ends", "who exits or is killed has closed everything", &[], |b| {
+    row("process/ends", "exit and kill close all files of a process", &[], |b| {
         for how in 0..3 {
             let (p, q) = (b.process(), b.process());
             let (here, there) = b.arm().socketpair(p, q);
@@ -133,7 +138,7 @@ pub(super) const ROWS: &[Fact] = &[
                 _ => b.ok(q, &Call::Process(ProcessCall::Kill { pidfd })).map(drop)?,
             }
             b.ok(q, &Call::Process(ProcessCall::AwaitExit { pidfd }))?;
-            // Who was killed by a process may not have been reaped yet.
+            // A process that was killed by another may not have been reaped yet.
             if how < 2 {
                 b.refuses(q, &Call::Process(ProcessCall::Kill { pidfd }), Errno::ESRCH)?;
             }

@@ -1,4 +1,4 @@
-//! Descriptors, memfds, mappings: what the calls on them refuse.
+//! Errors of calls on descriptors, memfds and mappings.
 
 use crate::suite::{Fact, row};
 use crate::target::Capability;
@@ -8,7 +8,7 @@ use handoff_model::abi::ids::{Fd, PAGE_BYTES, Va};
 
 const BAD: Fd = Fd(99);
 
-/// A negative offset or length, and the highest that is none.
+/// The lowest offset or length that is negative as a signed number, and the highest that is not.
 const NEGATIVE: u64 = 1 << 63;
 const HIGHEST: u64 = NEGATIVE - 1;
 
@@ -37,7 +37,7 @@ fn munmap(va: u64, length_bytes: u64) -> Call {
 }
 
 pub(super) const ROWS: &[Fact] = &[
-    row("memory/descriptors", "a descriptor that is not there is EBADF", &[], |b| {
+    row("memory/descriptors", "calls on an unknown descriptor fail with EBADF", &[], |b| {
         let p = b.process();
         b.all_refused(
             p,
@@ -59,10 +59,8 @@ pub(super) const ROWS: &[Fact] = &[
     }),
     row(
         "memory/table",
-        "a full table takes no more: EMFILE",
-        &[Capability::Simulated(
-            "how many descriptors a host's process may have is the host's to say",
-        )],
+        "a full descriptor table fails with EMFILE",
+        &[Capability::Simulated("a host determines the number of descriptors of its processes")],
         |b| {
             let p = b.process();
             let memfd = b.memfd(p, 1)?;
@@ -79,8 +77,8 @@ pub(super) const ROWS: &[Fact] = &[
     ),
     row(
         "memory/opath",
-        "a program that is open with O_PATH can be examined, and used for nothing",
-        &[Capability::Simulated("a host's processes get no program by a call")],
+        "a program that is open with O_PATH can be examined and duplicated, not used",
+        &[Capability::Simulated("no call opens a program in a host's processes")],
         |b| {
             let p = b.process();
             let image = b.arm().image(p).unwrap_or(BAD);
@@ -98,7 +96,7 @@ pub(super) const ROWS: &[Fact] = &[
             )
         },
     ),
-    row("memory/memfd", "offsets and lengths of a memfd", &[], |b| {
+    row("memory/memfd", "calls on a memfd check offset and length", &[], |b| {
         let p = b.process();
         let memfd = b.memfd(p, 1)?;
         let iommufd = b.iommufd(p)?;
@@ -132,7 +130,7 @@ pub(super) const ROWS: &[Fact] = &[
         let seen = b.ok(p, &read)?;
         b.same("shorter at the end", &seen, &Reply::Bytes(vec![0, 0]))
     }),
-    row("memory/mappings", "what can be mapped, where, and unmapped", &[], |b| {
+    row("memory/mappings", "mmap and munmap check file, offset and length", &[], |b| {
         let p = b.process();
         let memfd = b.memfd(p, 1)?;
         let event = b.fd(p, &Call::File(FileCall::Eventfd))?;

@@ -1,4 +1,5 @@
-//! What rows ask of the kernel's own tests (`IOMMU_TEST_CMD`): mock devices and accesses.
+//! Operations of the kernel's selftests (`IOMMU_TEST_CMD`) that facts use: mock devices and
+//! accesses.
 
 use crate::suite::fixture::{FactResult, Fixture};
 use crate::suite::structure::{Fields, sized};
@@ -10,22 +11,22 @@ use handoff_model::abi::request as nr;
 /// `sizeof(struct iommu_test_cmd)`.
 const TEST_BYTES: usize = 72;
 
-/// The head of an operation.
+/// Returns the head of an operation.
 pub(super) fn test(op: u32, id: u32) -> Fields {
     sized().u32(op).u32(id).u32(0)
 }
 
-/// The operation, filled up with zeroes.
+/// Returns the ioctl of an operation, padded with zeroes.
 pub(super) fn on(fields: Fields, iommufd: Fd) -> Call {
     fields.padded(TEST_BYTES).on(iommufd, nr::IOMMU_TEST_CMD)
 }
 
-/// A word of what an ioctl left.
+/// Returns a 32-bit word of an ioctl's output.
 pub(super) fn word(outcome: &IoctlOutcome, at: usize) -> u32 {
     u32::from_ne_bytes(*outcome.bytes[at..].first_chunk().expect("within the structure"))
 }
 
-/// A mock device that is attached.
+/// An attached mock device.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mock {
     pub(super) stdev: ObjectId,
@@ -34,7 +35,7 @@ pub(super) struct Mock {
 }
 
 impl Mock {
-    /// A new one on an address space or a domain.
+    /// Creates a mock device on an IOAS or an HWPT.
     pub(super) fn on(
         b: &mut Fixture<'_>,
         p: Pid,

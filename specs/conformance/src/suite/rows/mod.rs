@@ -1,4 +1,4 @@
-//! The rows, by topic.
+//! The facts, by topic.
 
 mod access;
 mod accounting;
@@ -30,7 +30,7 @@ mod type1;
 
 use super::Fact;
 
-/// Row after row of each topic.
+/// The facts of each topic.
 const TOPICS: &[&[Fact]] = &[
     access::ROWS,
     accounting::ROWS,
@@ -79,7 +79,7 @@ const TOPICS: &[&[Fact]] = &[
     type1::dirty::ROWS,
 ];
 
-/// Every row.
+/// Returns all facts.
 pub fn all() -> impl Iterator<Item = &'static Fact> {
     TOPICS.iter().copied().flatten()
 }

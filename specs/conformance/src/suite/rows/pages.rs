@@ -1,4 +1,4 @@
-//! Which pages a domain leads to: those that a process sees at its addresses, or others.
+//! The pages that a domain maps: those that a process has at its addresses, or others.
 
 use super::hwpt::{APERTURE, mocked};
 use super::mock::{Mock, on, test};
@@ -15,7 +15,7 @@ fn take(iommufd: Fd) -> Call {
     IommufdCall::change_process(iommufd)
 }
 
-/// Whether a domain leads to each of two pages of a process (`MD_CHECK_MAP`).
+/// Checks for each of two pages whether a domain maps the page of a process (`MD_CHECK_MAP`).
 fn leads(
     b: &mut Fixture<'_>,
     pid: Pid,
@@ -36,28 +36,33 @@ fn leads(
 }
 
 pub(super) const ROWS: &[Fact] = &[
-    row("hazard/k6-taken", "pages are taken over that the file no longer has (H6)", MOCK, |b| {
-        let (old, iommufd, ioas, Mock { hwpt, .. }) = mocked(b)?;
-        let (new, memfd) = (b.process(), b.memfd(old, 2)?);
-        b.ok(old, &map_file(iommufd, ioas, memfd, APERTURE, 2))?;
-        let [iommufd, fd] = b.pass(old, new, &[iommufd, memfd])?[..] else {
-            unreachable!("two were sent")
-        };
-        let va = b.mmap(new, Some(fd), 2)?;
-        leads(b, new, (iommufd, hwpt), va, [true, true])?;
-        b.ok(new, &MemoryCall::punch_hole(fd, 0, PAGE_BYTES))?;
-        b.ok(new, &take(iommufd))?;
-        leads(b, new, (iommufd, hwpt), va, [false, true])?;
-        for pages in [0, 2] {
-            b.ok(
-                new,
-                &Call::Memory(MemoryCall::Truncate { fd, length_bytes: pages * PAGE_BYTES }),
-            )?;
-        }
-        b.ok(new, &take(iommufd))?;
-        leads(b, new, (iommufd, hwpt), va, [false, false])?;
-        b.vm_pin(new, 2)
-    }),
+    row(
+        "hazard/h6-taken",
+        "CHANGE_PROCESS transfers pages that the file no longer has (H6)",
+        MOCK,
+        |b| {
+            let (old, iommufd, ioas, Mock { hwpt, .. }) = mocked(b)?;
+            let (new, memfd) = (b.process(), b.memfd(old, 2)?);
+            b.ok(old, &map_file(iommufd, ioas, memfd, APERTURE, 2))?;
+            let [iommufd, fd] = b.pass(old, new, &[iommufd, memfd])?[..] else {
+                unreachable!("two were sent")
+            };
+            let va = b.mmap(new, Some(fd), 2)?;
+            leads(b, new, (iommufd, hwpt), va, [true, true])?;
+            b.ok(new, &MemoryCall::punch_hole(fd, 0, PAGE_BYTES))?;
+            b.ok(new, &take(iommufd))?;
+            leads(b, new, (iommufd, hwpt), va, [false, true])?;
+            for pages in [0, 2] {
+                b.ok(
+                    new,
+                    &Call::Memory(MemoryCall::Truncate { fd, length_bytes: pages * PAGE_BYTES }),
+                )?;
+            }
+            b.ok(new, &take(iommufd))?;
+            leads(b, new, (iommufd, hwpt), va, [false, false])?;
+            b.vm_pin(new, 2)
+        },
+    ),
     row("pages/fork", "a child has copies of private pages; the device keeps its own", MOCK, |b| {
         let (p, iommufd, ioas, Mock { hwpt, .. }) = mocked(b)?;
         let va = b.mmap(p, None, 2)?;
@@ -66,7 +71,7 @@ pub(super) const ROWS: &[Fact] = &[
         leads(b, p, (iommufd, hwpt), va, [true, true])?;
         leads(b, child, (iommufd, hwpt), va, [false, false])
     }),
-    row("pages/fork-shared", "and shares the pages of a file with parent and device", MOCK, |b| {
+    row("pages/fork-shared", "a child shares a file's pages with parent and device", MOCK, |b| {
         let (p, iommufd, ioas, Mock { hwpt, .. }) = mocked(b)?;
         let memfd = b.memfd(p, 2)?;
         let va = b.mmap(p, Some(memfd), 2)?;

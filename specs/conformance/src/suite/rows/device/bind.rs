@@ -1,4 +1,4 @@
-//! BIND, ATTACH and DETACH: their checks, in order, and the one context of a group.
+//! BIND, ATTACH and DETACH: their checks in order, and the DMA owner of a group.
 
 use super::{BAD, CONFIG, EDU, MTTY, OLD_KERNEL, info, mmap, read, write};
 use crate::suite::structure::{Fields, sized, value};
@@ -27,7 +27,7 @@ pub(crate) const ROWS: &[Fact] = &[
         let path = b.arm().path(Device::Edu);
         b.refuses(p, &Call::File(FileCall::Open { path }), Errno::ENOENT)
     }),
-    row("device/before-bind", "before BIND everything else is EINVAL", EDU, |b| {
+    row("device/before-bind", "before BIND every other call fails with EINVAL", EDU, |b| {
         let p = b.process();
         let d = b.open(p, Device::Edu)?;
         b.all_refused(
@@ -43,7 +43,7 @@ pub(crate) const ROWS: &[Fact] = &[
             ],
         )
     }),
-    row("device/bind", "what BIND checks, in its order", EDU, |b| {
+    row("device/bind", "BIND checks size, flags, token and iommufd in order", EDU, |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         let (d, other) = (b.open(p, Device::Edu)?, b.open(p, Device::Edu)?);
@@ -80,7 +80,7 @@ pub(crate) const ROWS: &[Fact] = &[
     }),
     row(
         "device/bind-old",
-        "6.13 knows no flag of BIND and ATTACH, and does not look further",
+        "6.13 knows no flag of BIND and ATTACH, and ignores further fields",
         OLD_KERNEL,
         |b| {
             let p = b.process();
@@ -93,29 +93,39 @@ pub(crate) const ROWS: &[Fact] = &[
             b.refuses(p, &pasid.on(d, nr::VFIO_DEVICE_ATTACH_IOMMUFD_PT), Errno::EINVAL)
         },
     ),
-    row("device/bind-mtty", "a token for a driver that has none is EINVAL", MTTY, |b| {
-        let p = b.process();
-        let iommufd = b.iommufd(p)?;
-        let d = b.open(p, Device::Mtty)?;
-        b.refuses(p, &bind(1, iommufd).on(d, nr::VFIO_DEVICE_BIND_IOMMUFD), Errno::EINVAL)
-    }),
-    row("device/dma-owner", "a group belongs to one context", GROUP, |b| {
-        let p = b.process();
-        let (one, two) = (b.iommufd(p)?, b.iommufd(p)?);
-        let (d, _) = b.bind(p, Device::Edu, one)?;
-        let sibling = b.open(p, Device::Sibling)?;
-        b.refuses(
-            p,
-            &Call::Device(DeviceCall::Bind { device: sibling, iommufd: two }),
-            Errno::EPERM,
-        )?;
-        b.ok(p, &Call::File(FileCall::Close { fd: d }))?;
-        b.ok(p, &Call::Device(DeviceCall::Bind { device: sibling, iommufd: two }))?;
-        b.ok(p, &Call::File(FileCall::Close { fd: sibling }))?;
-        let (_, _) = (b.bind(p, Device::Edu, one)?, b.bind(p, Device::Sibling, one)?);
-        Ok(())
-    }),
-    row("device/attach", "sizes, flags and PASIDs of ATTACH and DETACH", EDU_AND_MTTY, |b| {
+    row(
+        "device/bind-mtty",
+        "BIND with a token fails with EINVAL if the driver has no tokens",
+        MTTY,
+        |b| {
+            let p = b.process();
+            let iommufd = b.iommufd(p)?;
+            let d = b.open(p, Device::Mtty)?;
+            b.refuses(p, &bind(1, iommufd).on(d, nr::VFIO_DEVICE_BIND_IOMMUFD), Errno::EINVAL)
+        },
+    ),
+    row(
+        "device/dma-owner",
+        "BIND fails with EPERM if another context owns the DMA of the group",
+        GROUP,
+        |b| {
+            let p = b.process();
+            let (one, two) = (b.iommufd(p)?, b.iommufd(p)?);
+            let (d, _) = b.bind(p, Device::Edu, one)?;
+            let sibling = b.open(p, Device::Sibling)?;
+            b.refuses(
+                p,
+                &Call::Device(DeviceCall::Bind { device: sibling, iommufd: two }),
+                Errno::EPERM,
+            )?;
+            b.ok(p, &Call::File(FileCall::Close { fd: d }))?;
+            b.ok(p, &Call::Device(DeviceCall::Bind { device: sibling, iommufd: two }))?;
+            b.ok(p, &Call::File(FileCall::Close { fd: sibling }))?;
+            let (_, _) = (b.bind(p, Device::Edu, one)?, b.bind(p, Device::Sibling, one)?);
+            Ok(())
+        },
+    ),
+    row("device/attach", "ATTACH and DETACH check size, flags and PASID", EDU_AND_MTTY, |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         let ioas = b.ioas(p, iommufd)?;

@@ -1,4 +1,4 @@
-//! Holders of a bound device file: copies, other processes, programs after an exec.
+//! Holders of a bound device file: duplicates, other processes, programs after an exec.
 
 use super::{EDU, begin};
 use crate::suite::fixture::Setup;
@@ -8,7 +8,7 @@ use handoff_model::abi::call::{Call, DeviceCall, FileCall};
 use handoff_model::abi::errno::Errno;
 
 pub(crate) const ROWS: &[Fact] = &[
-    row("device/shared", "who holds the bound file by whatever way can use it", EDU, |b| {
+    row("device/shared", "every holder of the bound file can use the device", EDU, |b| {
         let p = b.process();
         let Setup { device, .. } = b.set_up(p, 1)?;
         let copy = b.fd(p, &Call::File(FileCall::Dup { fd: device }))?;

@@ -1,4 +1,4 @@
-//! Descriptions of a device: GET_INFO, regions, interrupts, capabilities.
+//! Device information: GET_INFO, regions, interrupts, capabilities.
 
 use super::{
     CONFIG, EDU, MTTY, OLD_KERNEL, begin, hot_reset, info, mmap, read, reads, reports_info, write,
@@ -22,7 +22,7 @@ fn region_info(d: Fd, index: u32) -> Call {
 }
 
 pub(crate) const ROWS: &[Fact] = &[
-    row("device/info", "an edu tells that it is PCI, 9 regions, 5 interrupt indexes", EDU, |b| {
+    row("device/info", "an edu reports PCI, 9 regions, 5 interrupt indexes", EDU, |b| {
         let (p, d) = begin(b, Device::Edu)?;
         reports_info(b, p, &info(d, 4), &[2, 9, 5])?;
         reports_info(b, p, &info(d, 6), &[2, 9, 5, 0, 0])?;
@@ -61,7 +61,7 @@ pub(crate) const ROWS: &[Fact] = &[
     }),
     row(
         "device/cut-off",
-        "memory that ends within an answer is written up to there, and EFAULT",
+        "GET_INFO writes up to the end of the memory, and then fails with EFAULT",
         EDU,
         |b| {
             let (p, d) = begin(b, Device::Edu)?;
@@ -73,30 +73,35 @@ pub(crate) const ROWS: &[Fact] = &[
             };
             let told: Vec<u8> =
                 [24u32, 2, 9, 5].iter().flat_map(|word| word.to_ne_bytes()).collect();
-            b.same("what it leaves", &left, &(Err(Errno::EFAULT), told))
+            b.same("the output", &left, &(Err(Errno::EFAULT), told))
         },
     ),
     row(
         "device/error-index",
-        "before 7.3 only PCI Express has the error interrupt",
+        "before 7.3 only PCI Express devices have the error interrupt",
         OLD_KERNEL,
         |b| {
             let (p, d) = begin(b, Device::Edu)?;
             b.refuses(p, &irq(d, 3), Errno::EINVAL)
         },
     ),
-    row("device/capability", "a capability without room is told by its size", MANY, |b| {
-        let (p, d) = begin(b, Device::Many)?;
-        let outcome = b.ioctl(p, &region_info(d, 0))?;
-        b.same("the size it wants", &outcome.bytes[..4], &40u32.to_ne_bytes()[..])?;
-        b.same("no offset", &outcome.bytes[12..16], &[0; 4][..])?;
-        let roomy = sized().u32(0).u32(0).u32(0).u64(0).u64(0).u64(0);
-        let outcome = b.ioctl(p, &roomy.on(d, nr::VFIO_DEVICE_GET_REGION_INFO))?;
-        b.same("its offset", &outcome.bytes[12..16], &32u32.to_ne_bytes()[..])?;
-        b.same("the capability", &outcome.bytes[32..], &[3, 0, 1, 0, 0, 0, 0, 0][..])?;
-        reports_info(b, p, &irq(d, 2), &[1, 2, 4])
-    }),
-    row("device/mtty-info", "mtty knows its interrupts once GET_INFO was asked", MTTY, |b| {
+    row(
+        "device/capability",
+        "GET_REGION_INFO reports a capability without room only in argsz",
+        MANY,
+        |b| {
+            let (p, d) = begin(b, Device::Many)?;
+            let outcome = b.ioctl(p, &region_info(d, 0))?;
+            b.same("the required size", &outcome.bytes[..4], &40u32.to_ne_bytes()[..])?;
+            b.same("no offset", &outcome.bytes[12..16], &[0; 4][..])?;
+            let roomy = sized().u32(0).u32(0).u32(0).u64(0).u64(0).u64(0);
+            let outcome = b.ioctl(p, &roomy.on(d, nr::VFIO_DEVICE_GET_REGION_INFO))?;
+            b.same("its offset", &outcome.bytes[12..16], &32u32.to_ne_bytes()[..])?;
+            b.same("the capability", &outcome.bytes[32..], &[3, 0, 1, 0, 0, 0, 0, 0][..])?;
+            reports_info(b, p, &irq(d, 2), &[1, 2, 4])
+        },
+    ),
+    row("device/mtty-info", "mtty reports its interrupts after a first GET_INFO", MTTY, |b| {
         let (p, d) = begin(b, Device::Mtty)?;
         reports_info(b, p, &info(d, 5), &[2, 9, 5, 0xaaaa])?;
         reports_info(b, p, &irq(d, 0), &[7, 0, 1])?;
@@ -128,8 +133,8 @@ pub(crate) const ROWS: &[Fact] = &[
     }),
     row(
         "device/mtty-early",
-        "before that every index of mtty is EINVAL",
-        &[Capability::Simulated("another row may have asked the host's device")],
+        "before the first GET_INFO, every index of mtty fails with EINVAL",
+        &[Capability::Simulated("another fact may have called GET_INFO on the host's device")],
         |b| {
             let (p, d) = begin(b, Device::Mtty)?;
             b.refuses(p, &irq(d, 0), Errno::EINVAL)

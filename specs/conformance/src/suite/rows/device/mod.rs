@@ -1,4 +1,4 @@
-//! Device files: the calls and checks that their rows share.
+//! Device files: calls and checks that their facts share.
 
 pub(super) mod bind;
 pub(super) mod holders;
@@ -32,14 +32,14 @@ pub(super) fn mmap(fd: Fd, offset_bytes: u64, length_bytes: u64) -> Call {
     MemoryCall::mmap(Some(fd), offset_bytes, length_bytes)
 }
 
-/// A process with a bound device.
+/// Returns a process with a bound device.
 pub(super) fn begin(b: &mut Fixture<'_>, device: Device) -> FactResult<(Pid, Fd)> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;
     Ok((p, b.bind(p, device, iommufd)?.0))
 }
 
-/// What must be read.
+/// Checks the bytes at an offset of a device file.
 pub(super) fn reads(
     b: &mut Fixture<'_>,
     p: Pid,
@@ -51,13 +51,13 @@ pub(super) fn reads(
     b.same(&format!("bytes at {offset_bytes:#x}"), &seen, &Reply::Bytes(expected.to_vec()))
 }
 
-/// An ioctl that tells something must leave these words after the first.
+/// Makes an ioctl, and checks the words that it writes after the first.
 fn reports_info(b: &mut Fixture<'_>, p: Pid, call: &Call, expected: &[u32]) -> FactResult {
     let outcome = b.ioctl(p, call)?;
     let words = outcome.bytes[4..].chunks_exact(4);
     let seen: Vec<u32> =
         words.map(|word| u32::from_ne_bytes(word.try_into().expect("four bytes"))).collect();
-    b.same("what it tells", &seen, &expected.to_vec())
+    b.same("the output", &seen, &expected.to_vec())
 }
 
 fn info(d: Fd, words: usize) -> Call {

@@ -1,4 +1,4 @@
-//! Devices of a group: GET_DEVICE_FD, their files, the hot reset.
+//! Devices of a group: GET_DEVICE_FD, device files, hot reset.
 
 use super::{
     Legacy, TYPE1, V2, device_call, device_fd, info, join, leave, named, open_container,
@@ -18,7 +18,7 @@ const ALONE: &[Capability] = &[Capability::Type1, Capability::Has(Device::Alone)
 pub(crate) const ROWS: &[Fact] = &[
     row(
         "group/device-by-name",
-        "a device is had by its name, once there is an IOMMU",
+        "GET_DEVICE_FD finds a device by name once there is an IOMMU",
         TYPE1,
         |b| {
             let p = b.process();
@@ -89,7 +89,7 @@ pub(crate) const ROWS: &[Fact] = &[
     }),
     row(
         "group/mdev-needs-kvm",
-        "an mdev that needs KVM is not had without",
+        "GET_DEVICE_FD fails with ESRCH for an mdev that needs a KVM",
         &[Capability::Type1, Capability::Has(Device::Tied)],
         |b| {
             let p = b.process();
@@ -98,7 +98,7 @@ pub(crate) const ROWS: &[Fact] = &[
             b.refuses(p, &get, Errno::ESRCH)
         },
     ),
-    row("group/hot-reset", "a hot reset of a group's device names the group", ALONE, |b| {
+    row("group/hot-reset", "a hot reset of a group's device must name the group", ALONE, |b| {
         let p = b.process();
         let at = ready(b, p, Device::Alone, V2)?;
         let device = device_fd(b, p, at.group, Device::Alone)?;

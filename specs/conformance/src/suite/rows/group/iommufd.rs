@@ -12,7 +12,7 @@ use handoff_model::abi::errno::Errno;
 pub(crate) const ROWS: &[Fact] = &[
     row(
         "group/iommufd",
-        "a group in an iommufd attaches its devices to one address space",
+        "a group in an iommufd attaches its devices to the compat IOAS",
         TYPE1,
         |b| {
             let p = b.process();
@@ -36,7 +36,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "group/iommufd-left",
-        "a group may leave an iommufd, or close, while its devices are open",
+        "a group can leave an iommufd, or close, while its devices are open",
         TYPE1,
         |b| {
             let p = b.process();
@@ -58,7 +58,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "group/iommufd-without-space",
-        "an iommufd that has lost its address space gives no device",
+        "GET_DEVICE_FD fails with ENODEV if the iommufd has lost its compat IOAS",
         TYPE1,
         |b| {
             let p = b.process();

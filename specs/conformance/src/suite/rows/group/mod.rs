@@ -1,4 +1,4 @@
-//! Groups and containers: the calls and set-ups that their rows share.
+//! Groups and containers: calls and set-ups that their facts share.
 
 pub(super) mod container;
 pub(super) mod device;
@@ -20,7 +20,7 @@ pub(super) const V2: u64 = 3;
 /// The extension `VFIO_UPDATE_VADDR`.
 pub(super) const UPDATE_VADDR: u64 = 10;
 
-/// A group and a container.
+/// A group and its container.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Legacy {
     pub(super) group: Fd,
@@ -40,7 +40,7 @@ pub(super) fn open_group(b: &mut Fixture<'_>, pid: Pid, device: Device) -> FactR
     b.fd(pid, &open)
 }
 
-/// SET_CONTAINER.
+/// Returns a SET_CONTAINER.
 pub(super) fn join(group: Fd, container: Fd) -> Call {
     Call::Container(ContainerCall::SetContainer { group, container })
 }
@@ -53,7 +53,7 @@ pub(super) fn set_iommu(container: Fd, kind: u64) -> Call {
     value(container, nr::VFIO_SET_IOMMU, kind)
 }
 
-/// A container with a group of this device and an IOMMU of this kind.
+/// Creates a container with a group of this device and an IOMMU of this kind.
 pub(super) fn ready(
     b: &mut Fixture<'_>,
     pid: Pid,
@@ -76,7 +76,7 @@ fn device_call(b: &mut Fixture<'_>, group: Fd, device: Device) -> Call {
     named(group, &name)
 }
 
-/// GET_DEVICE_FD.
+/// Makes a GET_DEVICE_FD.
 pub(super) fn device_fd(
     b: &mut Fixture<'_>,
     pid: Pid,

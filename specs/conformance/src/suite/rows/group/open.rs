@@ -1,4 +1,4 @@
-//! Group files: who may open one, its status, its container.
+//! Group files: opening, status, SET_CONTAINER.
 
 use super::{TYPE1, join, leave, open_container, open_group, open_of, status};
 use crate::suite::structure::{Fields, sized, value};
@@ -10,7 +10,7 @@ use handoff_model::abi::ids::Fd;
 use handoff_model::abi::request as nr;
 
 pub(crate) const ROWS: &[Fact] = &[
-    row("group/one-file", "a group is open once, whoever asks", TYPE1, |b| {
+    row("group/one-file", "opening a group that is open fails with EBUSY", TYPE1, |b| {
         let (p, q) = (b.process(), b.process());
         let group = open_group(b, p, Device::Edu)?;
         let again = open_of(b, Device::Edu);
@@ -32,7 +32,7 @@ pub(crate) const ROWS: &[Fact] = &[
         b.ok(p, &Call::File(FileCall::Close { fd: group }))?;
         b.ok(p, &Call::Device(DeviceCall::Bind { device, iommufd })).map(drop)
     }),
-    row("group/status", "a group is viable, and says whether it has a container", TYPE1, |b| {
+    row("group/status", "GET_STATUS reports whether a group has a container", TYPE1, |b| {
         let p = b.process();
         let (group, container) = (open_group(b, p, Device::Edu)?, open_container(b, p)?);
         let status_as = |size| sized().u32(0).with_size(size);
@@ -52,7 +52,7 @@ pub(crate) const ROWS: &[Fact] = &[
     }),
     row(
         "group/set-container",
-        "a group joins one container or iommufd, and nothing else",
+        "a group joins one container or iommufd, and no other file",
         TYPE1,
         |b| {
             let p = b.process();

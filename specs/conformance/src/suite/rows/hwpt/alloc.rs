@@ -1,4 +1,4 @@
-//! HWPT_ALLOC: its checks, in order, and the pages that a domain pins.
+//! HWPT_ALLOC: its checks in order, and the pages that a domain pins.
 
 use super::{
     APERTURE, Alloc, DIRTY_TRACKING, FAULT_ID_VALID, FOR_PASIDS, MOCK, NEST_PARENT, NONE, SELFTEST,
@@ -18,7 +18,7 @@ const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
 pub(crate) const ROWS: &[Fact] = &[
     row(
         "hwpt/alloc",
-        "HWPT_ALLOC checks reserved, data, device, page table, flags, driver",
+        "HWPT_ALLOC checks reserved fields, data, device, page table, flags and driver",
         MOCK,
         |b| {
             let (p, iommufd, ioas, mock) = mocked(b)?;
@@ -63,7 +63,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "hwpt/alloc-vtd",
-        "QEMU's IOMMU takes PASIDs, and refuses nesting, tracking and data",
+        "QEMU's VT-d supports PASIDs, and refuses nesting, dirty tracking and data",
         EDU,
         |b| {
             let p = b.process();
@@ -89,7 +89,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "hwpt/own-number",
-        "MOCK_DOMAIN does not find its own stdev, and finds that its device is no page table",
+        "MOCK_DOMAIN refuses its own stdev with ENOENT and its own device with EINVAL",
         MOCK,
         |b| {
             let p = b.process();
@@ -97,12 +97,12 @@ pub(crate) const ROWS: &[Fact] = &[
             b.refuses(p, &on(test(2, 1), iommufd), Errno::ENOENT)?;
             b.refuses(p, &on(test(2, 2), iommufd), Errno::EINVAL)?;
             let ioas = b.ioas(p, iommufd)?;
-            b.same("the number after both", &ioas, &ObjectId(1))
+            b.same("the next id", &ioas, &ObjectId(1))
         },
     ),
     row(
         "hwpt/top-of-memory",
-        "Pages that end where addresses end overflow for their owner, and are missing for others",
+        "pages at the top of the address space overflow for their owner, and fault for others",
         MOCK,
         |b| {
             let p = b.process();

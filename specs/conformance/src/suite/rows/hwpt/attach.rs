@@ -1,4 +1,4 @@
-//! Attach and replace: manual and auto HWPTs, domains that track, PASIDs.
+//! Attach and replace: manual and automatic HWPTs, domains with dirty tracking, PASIDs.
 
 use super::{
     Alloc, DIRTY_TRACKING, FOR_PASIDS, MOCK, NO_DIRTY, NONE, WITH_PASIDS, flagged, mocked, replace,
@@ -17,7 +17,7 @@ fn pasid(iommufd: Fd, op: u32, stdev: ObjectId, pasid: u32, pt: ObjectId) -> Cal
 pub(crate) const ROWS: &[Fact] = &[
     row(
         "hwpt/replace",
-        "MOCK_DOMAIN_REPLACE moves a device; an auto HWPT goes, a manual one stays",
+        "MOCK_DOMAIN_REPLACE moves a device; it destroys an automatic HWPT, not a manual one",
         MOCK,
         |b| {
             let (p, iommufd, ioas, mock) = mocked(b)?;
@@ -38,32 +38,27 @@ pub(crate) const ROWS: &[Fact] = &[
             )?;
             b.ok(p, &replace(iommufd, mock.stdev, manual))?;
             let outcome = b.ioctl(p, &replace(iommufd, mock.stdev, ioas))?;
-            b.same("a new auto HWPT", &word(&outcome, 16), &mock.hwpt.0)?;
+            b.same("a new automatic HWPT", &word(&outcome, 16), &mock.hwpt.0)?;
             b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: manual })).and_then(
                 |_| b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: mock.stdev })),
             )?;
             b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas })).map(drop)
         },
     ),
-    row(
-        "hwpt/no-dirty",
-        "A device without dirty tracking takes no domain that tracks",
-        MOCK,
-        |b| {
-            let (p, iommufd, ioas, mock) = mocked(b)?;
-            let tracking = Alloc::over(mock.idev, ioas).flags(DIRTY_TRACKING);
-            let hwpt = tracking.make(b, p, iommufd)?;
-            Mock::on(b, p, iommufd, hwpt)?;
-            b.refuses(p, &with_flags(iommufd, hwpt, NO_DIRTY), Errno::EINVAL)?;
-            b.refuses(p, &with_flags(iommufd, ioas, 2), Errno::EINVAL)?;
-            let other = flagged(b, p, iommufd, ioas, NO_DIRTY)?;
-            let tracking = Alloc::over(other.idev, ioas).flags(DIRTY_TRACKING);
-            b.refuses(p, &tracking.call(iommufd), Errno::EOPNOTSUPP)
-        },
-    ),
+    row("hwpt/no-dirty", "a device without dirty tracking refuses a domain with it", MOCK, |b| {
+        let (p, iommufd, ioas, mock) = mocked(b)?;
+        let tracking = Alloc::over(mock.idev, ioas).flags(DIRTY_TRACKING);
+        let hwpt = tracking.make(b, p, iommufd)?;
+        Mock::on(b, p, iommufd, hwpt)?;
+        b.refuses(p, &with_flags(iommufd, hwpt, NO_DIRTY), Errno::EINVAL)?;
+        b.refuses(p, &with_flags(iommufd, ioas, 2), Errno::EINVAL)?;
+        let other = flagged(b, p, iommufd, ioas, NO_DIRTY)?;
+        let tracking = Alloc::over(other.idev, ioas).flags(DIRTY_TRACKING);
+        b.refuses(p, &tracking.call(iommufd), Errno::EOPNOTSUPP)
+    }),
     row(
         "hwpt/pasid",
-        "PASIDs: EBUSY, EINVAL, ENOMEM of every second; both domains made for them",
+        "a PASID attaches only to a domain for PASIDs, on a device that uses one, too",
         MOCK,
         |b| {
             let p = b.process();

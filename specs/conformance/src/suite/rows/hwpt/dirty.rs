@@ -26,7 +26,7 @@ fn mark(iommufd: Fd, hwpt: ObjectId, at: [u64; 3], marks: &[u8]) -> Call {
 pub(crate) const ROWS: &[Fact] = &[
     row(
         "hwpt/dirty-checks",
-        "SET_DIRTY_TRACKING and GET_DIRTY_BITMAP: flags, object, range, tracking",
+        "SET_DIRTY_TRACKING and GET_DIRTY_BITMAP check flags, object, range and tracking",
         MOCK,
         |b| {
             let (p, iommufd, ioas, mock) = mocked(b)?;
@@ -54,7 +54,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "hwpt/dirty-empty",
-        "7.3 refuses a bitmap of no length",
+        "GET_DIRTY_BITMAP fails with EINVAL for an empty range in 7.3",
         &[Capability::Mock, Capability::Release("7.3")],
         |b| {
             let (p, iommufd, ioas, mock) = mocked(b)?;
@@ -65,7 +65,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "hwpt/dirty-mark",
-        "The test operation DIRTY checks its range, the domain, and that it tracks",
+        "the test operation DIRTY checks its range, the domain, and its dirty tracking",
         MOCK,
         |b| {
             let (p, iommufd, ioas, mock) = mocked(b)?;
@@ -85,7 +85,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "hwpt/dirty-bitmap",
-        "7.3 tells what was written by whole pages, once, and not what was unmapped",
+        "7.3 reports written pages whole and once, and forgets them when tracking restarts",
         &[Capability::Mock, Capability::Release("7.3")],
         |b| {
             let (p, iommufd, ioas, mock) = mocked(b)?;
@@ -106,7 +106,7 @@ pub(crate) const ROWS: &[Fact] = &[
             b.ok(p, &set_tracking(iommufd, hwpt, 0))?;
             b.ok(p, &set_tracking(iommufd, hwpt, 1))?;
             let seen = read(b, 0)?;
-            b.same("after switching on", &seen, &0)
+            b.same("after a restart", &seen, &0)
         },
     ),
 ];

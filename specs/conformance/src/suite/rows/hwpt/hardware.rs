@@ -26,7 +26,7 @@ fn hardware_info(outcome: &IoctlOutcome) -> (u32, u32, u8, u32, Vec<u8>) {
 pub(crate) const ROWS: &[Fact] = &[
     row(
         "hwpt/hw-info",
-        "GET_HW_INFO: flags, reserved, device, type; data cut and filled",
+        "GET_HW_INFO checks flags, reserved fields, device and type, and cuts or pads data",
         MOCK,
         |b| {
             let (p, iommufd, _, mock) = mocked(b)?;
@@ -45,29 +45,24 @@ pub(crate) const ROWS: &[Fact] = &[
                 let outcome = b.ioctl(p, &of(0, mock.idev, &vec![9; room], [1, 0]))?;
                 let mut data = [register.as_slice(), &[0; 4]].concat();
                 data.truncate(room);
-                b.same("told", &hardware_info(&outcome), &(8, 0xfeed_beef, 0, 9, data))?;
+                b.same("hardware", &hardware_info(&outcome), &(8, 0xfeed_beef, 0, 9, data))?;
             }
             let short = sized().u32(0).id(mock.idev).u32(12).pointer(&[0; 10]).padded(40);
             b.refuses(p, &short.on(iommufd, nr::IOMMU_GET_HW_INFO), Errno::EFAULT)?;
             b.ok(p, &of(1, mock.idev, &[], [0xfeed_beef, 0])).map(drop)
         },
     ),
-    row(
-        "hwpt/hw-info-kinds",
-        "GET_HW_INFO tells of PASIDs and of the want of dirty tracking",
-        MOCK,
-        |b| {
-            let p = b.process();
-            let iommufd = b.iommufd(p)?;
-            let ioas = b.ioas(p, iommufd)?;
-            let mock = flagged(b, p, iommufd, ioas, WITH_PASIDS | NO_DIRTY)?;
-            let outcome = b.ioctl(p, &hw_info(iommufd, 0, mock.idev, &[], [0, 0]))?;
-            b.same("told", &hardware_info(&outcome), &(8, 0xfeed_beef, 20, 8, Vec::new()))
-        },
-    ),
+    row("hwpt/hw-info-kinds", "GET_HW_INFO reports PASIDs and missing dirty tracking", MOCK, |b| {
+        let p = b.process();
+        let iommufd = b.iommufd(p)?;
+        let ioas = b.ioas(p, iommufd)?;
+        let mock = flagged(b, p, iommufd, ioas, WITH_PASIDS | NO_DIRTY)?;
+        let outcome = b.ioctl(p, &hw_info(iommufd, 0, mock.idev, &[], [0, 0]))?;
+        b.same("hardware", &hardware_info(&outcome), &(8, 0xfeed_beef, 20, 8, Vec::new()))
+    }),
     row(
         "hwpt/group",
-        "Devices of a group share a domain; a replacement moves all of them",
+        "devices of a group share a domain; a replacement moves all of them",
         &[Capability::Has(Device::Edu), Capability::Has(Device::Sibling)],
         |b| {
             let p = b.process();
@@ -104,7 +99,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "hwpt/noiommu",
-        "Physical addresses are for a capability, and for devices without an IOMMU",
+        "NOIOMMU_GET_PA needs a capability, and a device without an IOMMU",
         &[Capability::Release("7.3")],
         |b| {
             let ask = |iommufd, ioas: ObjectId, flags, [iova, length]: [u64; 2]| {

@@ -1,4 +1,4 @@
-//! HWPTs: the calls and mock devices that their rows share.
+//! HWPTs: calls and mock devices that their facts share.
 
 pub(super) mod alloc;
 pub(super) mod attach;
@@ -16,7 +16,7 @@ use handoff_model::abi::request as nr;
 const MOCK: &[Capability] = &[Capability::Mock];
 const NONE: ObjectId = ObjectId(77);
 
-/// Where mock domains begin.
+/// The first IOVA of a mock domain.
 pub(super) const APERTURE: Iova = Iova(1 << 24);
 
 /// HWPT_ALLOC flags.
@@ -32,7 +32,7 @@ pub(super) const SELFTEST: u32 = 0xdead;
 const NO_DIRTY: u32 = 1;
 const WITH_PASIDS: u32 = 4;
 
-/// What HWPT_ALLOC is asked.
+/// Arguments of HWPT_ALLOC.
 #[derive(Clone, Copy)]
 pub(super) struct Alloc<'a> {
     pub(super) flags: u32,
@@ -68,7 +68,7 @@ impl<'a> Alloc<'a> {
     }
 }
 
-/// A process with a context, an address space, and a mock device on it.
+/// Returns a process with a context, an IOAS, and a mock device on it.
 pub(super) fn mocked(b: &mut Fixture<'_>) -> FactResult<(Pid, Fd, ObjectId, Mock)> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;

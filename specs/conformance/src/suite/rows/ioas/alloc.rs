@@ -22,7 +22,7 @@ fn ranges(iommufd: Fd, ioas: ObjectId, room: u32, reserved: u32, bytes: usize) -
 pub(crate) const ROWS: &[Fact] = &[
     row(
         "ioas/alloc",
-        "flags are EOPNOTSUPP; a number that cannot be told is free again",
+        "IOAS_ALLOC refuses flags, and frees an id that it cannot report",
         &[],
         |b| {
             let p = b.process();
@@ -32,38 +32,46 @@ pub(crate) const ROWS: &[Fact] = &[
             let untold = alloc(0).read_only().on(iommufd, nr::IOMMU_IOAS_ALLOC);
             b.refuses(p, &untold, Errno::EFAULT)?;
             let first = b.ioas(p, iommufd)?;
-            b.same("the first number", &first, &ObjectId(1))?;
+            b.same("the first id", &first, &ObjectId(1))?;
             b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: first }))?;
             let again = b.ioas(p, iommufd)?;
-            b.same("the lowest free number", &again, &first)
+            b.same("the lowest free id", &again, &first)
         },
     ),
-    row("ioas/destroy", "who is in use is EBUSY, what is not there ENOENT", EDU, |b| {
-        let p = b.process();
-        let Setup { iommufd, ioas, device_id, hwpt, .. } = b.set_up(p, 1)?;
-        b.all_refused(
-            p,
-            &[
-                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: NONE }), Errno::ENOENT),
-                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: ObjectId(0) }), Errno::ENOENT),
-                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }), Errno::EBUSY),
-                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: hwpt }), Errno::EBUSY),
-                (Call::Iommufd(IommufdCall::Destroy { iommufd, id: device_id }), Errno::EBUSY),
-            ],
-        )
-    }),
-    row("ioas/destroy-mapped", "areas do not hold an address space", &[], |b| {
+    row(
+        "ioas/destroy",
+        "DESTROY fails with EBUSY for an object in use, with ENOENT for an unknown id",
+        EDU,
+        |b| {
+            let p = b.process();
+            let Setup { iommufd, ioas, device_id, hwpt, .. } = b.set_up(p, 1)?;
+            b.all_refused(
+                p,
+                &[
+                    (Call::Iommufd(IommufdCall::Destroy { iommufd, id: NONE }), Errno::ENOENT),
+                    (
+                        Call::Iommufd(IommufdCall::Destroy { iommufd, id: ObjectId(0) }),
+                        Errno::ENOENT,
+                    ),
+                    (Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas }), Errno::EBUSY),
+                    (Call::Iommufd(IommufdCall::Destroy { iommufd, id: hwpt }), Errno::EBUSY),
+                    (Call::Iommufd(IommufdCall::Destroy { iommufd, id: device_id }), Errno::EBUSY),
+                ],
+            )
+        },
+    ),
+    row("ioas/destroy-mapped", "an IOAS with areas can be destroyed", &[], |b| {
         let (p, iommufd, ioas) = space(b)?;
         let memfd = b.memfd(p, 1)?;
         b.ok(p, &map_file(iommufd, ioas, memfd, BASE, 1))?;
         b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas })).map(drop)
     }),
-    row("ioas/destroy-refused", "a MAP_FILE that is refused holds nothing", &[], |b| {
+    row("ioas/destroy-refused", "a failed MAP_FILE holds no reference to its IOAS", &[], |b| {
         let (p, iommufd, ioas) = space(b)?;
         b.refuses(p, &map_file(iommufd, ioas, BAD, BASE, 1), Errno::EBADF)?;
         b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas })).map(drop)
     }),
-    row("ioas/destroy-unmaps", "what is mapped goes with its address space", EDU, |b| {
+    row("ioas/destroy-unmaps", "DESTROY of an IOAS removes its mappings", EDU, |b| {
         let p = b.process();
         let Setup { iommufd, ioas, device, .. } = b.set_up(p, 1)?;
         let va = b.mmap(p, None, 1)?;
@@ -76,7 +84,7 @@ pub(crate) const ROWS: &[Fact] = &[
     }),
     row(
         "ioas/destroy-mdev",
-        "an emulated device holds its access and its address space",
+        "an attached emulated device holds its access and its IOAS",
         MTTY,
         |b| {
             let (p, iommufd, ioas) = space(b)?;
@@ -93,7 +101,7 @@ pub(crate) const ROWS: &[Fact] = &[
             b.ok(p, &Call::Iommufd(IommufdCall::Destroy { iommufd, id: ioas })).map(drop)
         },
     ),
-    row("ioas/destroy-mock", "a mock device goes with its stdev", MOCK, |b| {
+    row("ioas/destroy-mock", "DESTROY of the stdev removes the mock device", MOCK, |b| {
         let (p, iommufd, ioas) = space(b)?;
         let mock = Mock::on(b, p, iommufd, ioas)?;
         let numbers = [mock.stdev, mock.idev, mock.hwpt];
@@ -113,26 +121,21 @@ pub(crate) const ROWS: &[Fact] = &[
         }
         Ok(())
     }),
-    row(
-        "ioas/ranges",
-        "what can be mapped, told in full or EMSGSIZE with their number",
-        EDU,
-        |b| {
-            let p = b.process();
-            let Setup { iommufd, ioas, .. } = b.set_up(p, 1)?;
-            b.all_refused(
-                p,
-                &[
-                    (ranges(iommufd, NONE, 1, 1, 0), Errno::EOPNOTSUPP),
-                    (ranges(iommufd, NONE, 1, 0, 0), Errno::ENOENT),
-                    (ranges(iommufd, ioas, 1, 0, 0), Errno::EFAULT),
-                ],
-            )?;
-            let short = b.ioctl_refused(p, &ranges(iommufd, ioas, 1, 0, 16), Errno::EMSGSIZE)?;
-            b.same("how many there are", &word(&short, 8), &2)?;
-            let told = b.ioctl(p, &ranges(iommufd, ioas, 3, 0, 48))?;
-            b.same("how many there are", &word(&told, 8), &2)?;
-            b.same("the alignment", &last_long(&told), &PAGE_BYTES)
-        },
-    ),
+    row("ioas/ranges", "IOVA_RANGES returns all ranges, or EMSGSIZE with their number", EDU, |b| {
+        let p = b.process();
+        let Setup { iommufd, ioas, .. } = b.set_up(p, 1)?;
+        b.all_refused(
+            p,
+            &[
+                (ranges(iommufd, NONE, 1, 1, 0), Errno::EOPNOTSUPP),
+                (ranges(iommufd, NONE, 1, 0, 0), Errno::ENOENT),
+                (ranges(iommufd, ioas, 1, 0, 0), Errno::EFAULT),
+            ],
+        )?;
+        let short = b.ioctl_refused(p, &ranges(iommufd, ioas, 1, 0, 16), Errno::EMSGSIZE)?;
+        b.same("the number of ranges", &word(&short, 8), &2)?;
+        let told = b.ioctl(p, &ranges(iommufd, ioas, 3, 0, 48))?;
+        b.same("the number of ranges", &word(&told, 8), &2)?;
+        b.same("the alignment", &last_long(&told), &PAGE_BYTES)
+    }),
 ];

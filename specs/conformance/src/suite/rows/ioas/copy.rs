@@ -1,4 +1,4 @@
-//! COPY: its checks, in order, and the pages that copies share.
+//! COPY: its checks in order, and the pages that copies share.
 
 use super::{EDU, FIXED_RW, MOCK, NONE, TOP, copy_at, map_fields, space};
 use crate::suite::fixture::{BASE, Setup, copy, map_file, unmap};
@@ -10,7 +10,7 @@ use handoff_model::abi::ids::Iova;
 use handoff_model::abi::request as nr;
 
 pub(crate) const ROWS: &[Fact] = &[
-    row("ioas/copy-refused", "what a COPY refuses, in order", &[], |b| {
+    row("ioas/copy-refused", "COPY checks flags, ranges, objects and areas in order", &[], |b| {
         let (p, iommufd, ioas) = space(b)?;
         let memfd = b.memfd(p, 4)?;
         b.ok(p, &map_file(iommufd, ioas, memfd, Iova(0), 2))?;
@@ -40,7 +40,7 @@ pub(crate) const ROWS: &[Fact] = &[
     }),
     row(
         "ioas/copy-shares",
-        "a copy pins and charges nothing again, and outlives its source",
+        "a copy shares the pins and charges of its source, and outlives it",
         EDU,
         |b| {
             let p = b.process();
@@ -53,7 +53,7 @@ pub(crate) const ROWS: &[Fact] = &[
             b.vm_pin(p, 0)
         },
     ),
-    row("ioas/copy-by-area", "tests name an area by its number", MOCK, |b| {
+    row("ioas/copy-by-area", "a test flag makes COPY name its source area by index", MOCK, |b| {
         let (p, iommufd, ioas) = space(b)?;
         let memfd = b.memfd(p, 4)?;
         b.ok(p, &map_file(iommufd, ioas, memfd, Iova(0x4000), 2))?;

@@ -18,7 +18,7 @@ fn file_at(iommufd: Fd, (flags, ioas): (u32, ObjectId), fd: Fd, row: [u64; 3]) -
 }
 
 pub(crate) const ROWS: &[Fact] = &[
-    row("ioas/map-refused", "what a MAP refuses, in order", &[], |b| {
+    row("ioas/map-refused", "MAP checks flags, overflow, object and range in order", &[], |b| {
         let (p, iommufd, ioas) = space(b)?;
         b.ok(p, &map_at(iommufd, ioas, [0x1000, 0x1000, 0x5000]))?;
         let raw = |flags, id, reserved| {
@@ -42,7 +42,7 @@ pub(crate) const ROWS: &[Fact] = &[
             ],
         )
     }),
-    row("ioas/map-untold", "a mapping that cannot be told is there", &[], |b| {
+    row("ioas/map-untold", "a MAP that cannot report its IOVA keeps the mapping", &[], |b| {
         let (p, iommufd, ioas) = space(b)?;
         let fields = map_fields(FIXED_RW, ioas, 0, [0x1000, 0x1000, 0x5000]).read_only();
         b.refuses(p, &fields.on(iommufd, nr::IOMMU_IOAS_MAP), Errno::EFAULT)?;
@@ -50,7 +50,7 @@ pub(crate) const ROWS: &[Fact] = &[
     }),
     row(
         "ioas/map-pins",
-        "with a domain a MAP asks for memory, and leaves nothing where it fails",
+        "with a domain, MAP validates the memory, and a failure leaves no mapping",
         EDU,
         |b| {
             let p = b.process();
@@ -79,25 +79,30 @@ pub(crate) const ROWS: &[Fact] = &[
             b.vm_pin(p, 2)
         },
     ),
-    row("ioas/map-file-refused", "what a MAP_FILE refuses, in order", SINCE_6_13, |b| {
-        let (p, iommufd, ioas) = space(b)?;
-        let file = |how, row| file_at(iommufd, how, BAD, row);
-        b.all_refused(
-            p,
-            &[
-                (file((8, NONE), [0, 0, TOP]), Errno::EOPNOTSUPP),
-                (file((1, NONE), [0, 0, TOP]), Errno::EOVERFLOW),
-                (file((1, NONE), [0, 0, 0]), Errno::EINVAL),
-                (file((FIXED_RW, NONE), [0, 0, 0]), Errno::ENOENT),
-                (file((FIXED_RW, ioas), [TOP, 0, 0]), Errno::EINVAL),
-                (file((FIXED_RW, ioas), [TOP, 2, 0]), Errno::EOVERFLOW),
-                (file((FIXED_RW, ioas), [TOP, 1, 0]), Errno::EBADF),
-            ],
-        )
-    }),
+    row(
+        "ioas/map-file-refused",
+        "MAP_FILE checks flags, object, range and file in order",
+        SINCE_6_13,
+        |b| {
+            let (p, iommufd, ioas) = space(b)?;
+            let file = |how, row| file_at(iommufd, how, BAD, row);
+            b.all_refused(
+                p,
+                &[
+                    (file((8, NONE), [0, 0, TOP]), Errno::EOPNOTSUPP),
+                    (file((1, NONE), [0, 0, TOP]), Errno::EOVERFLOW),
+                    (file((1, NONE), [0, 0, 0]), Errno::EINVAL),
+                    (file((FIXED_RW, NONE), [0, 0, 0]), Errno::ENOENT),
+                    (file((FIXED_RW, ioas), [TOP, 0, 0]), Errno::EINVAL),
+                    (file((FIXED_RW, ioas), [TOP, 2, 0]), Errno::EOVERFLOW),
+                    (file((FIXED_RW, ioas), [TOP, 1, 0]), Errno::EBADF),
+                ],
+            )
+        },
+    ),
     row(
         "ioas/map-file-lazy",
-        "without a domain any file is taken, anywhere in it",
+        "without a domain, MAP_FILE accepts any file at any offset",
         SINCE_6_13,
         |b| {
             let (p, iommufd, ioas) = space(b)?;
@@ -108,38 +113,49 @@ pub(crate) const ROWS: &[Fact] = &[
             Ok(())
         },
     ),
-    row("ioas/map-file-pins", "with a domain it must be a memfd that reaches so far", EDU, |b| {
-        let p = b.process();
-        let Setup { iommufd, ioas, memfd, .. } = b.set_up(p, 2)?;
-        let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
-        let file = |fd, offset| file_at(iommufd, (FIXED_RW, ioas), fd, [offset, 0x1000, 0x40000]);
-        b.all_refused(
-            p,
-            &[
-                (file(event, 0), Errno::EINVAL),
-                (file(memfd, 0x2000), Errno::EINVAL),
-                (file(memfd, 0x1001), Errno::EINVAL),
-                (file(memfd, TOP & !0xfff), Errno::EINVAL),
-            ],
-        )?;
-        b.ok(p, &file(memfd, 0x1000)).map(drop)
-    }),
-    row("ioas/lazy-errors", "what a lazy map hid, a domain tells", EDU, |b| {
-        let (p, iommufd, ioas) = space(b)?;
-        let memfd = b.memfd(p, 1)?;
-        let (device, device_id) = b.bind(p, Device::Edu, iommufd)?;
-        let attach = Call::Device(DeviceCall::Attach { device, page_table: ioas });
-        let alloc = IommufdCall::hwpt_alloc(iommufd, device_id, ioas);
-        b.ok(p, &map_at(iommufd, ioas, [0x1000, 0x1000, 0x1000]))?;
-        b.refuses(p, &attach, Errno::EFAULT)?;
-        b.refuses(p, &alloc, Errno::EFAULT)?;
-        b.ok(p, &unmap(iommufd, ioas, Iova(0x1000), 1))?;
-        b.ok(p, &map_file(iommufd, ioas, memfd, BASE, 2))?;
-        b.refuses(p, &attach, Errno::EINVAL)?;
-        b.refuses(p, &alloc, Errno::EINVAL)?;
-        b.ok(p, &unmap(iommufd, ioas, BASE, 2))?;
-        b.ok(p, &map_at(iommufd, ioas, [0x1000, 0x801, 0x1000]))?;
-        b.refuses(p, &attach, Errno::EADDRINUSE)?;
-        b.vm_pin(p, 0)
-    }),
+    row(
+        "ioas/map-file-pins",
+        "with a domain, MAP_FILE fails with EINVAL beyond a memfd, or for another file",
+        EDU,
+        |b| {
+            let p = b.process();
+            let Setup { iommufd, ioas, memfd, .. } = b.set_up(p, 2)?;
+            let event = b.fd(p, &Call::File(FileCall::Eventfd))?;
+            let file =
+                |fd, offset| file_at(iommufd, (FIXED_RW, ioas), fd, [offset, 0x1000, 0x40000]);
+            b.all_refused(
+                p,
+                &[
+                    (file(event, 0), Errno::EINVAL),
+                    (file(memfd, 0x2000), Errno::EINVAL),
+                    (file(memfd, 0x1001), Errno::EINVAL),
+                    (file(memfd, TOP & !0xfff), Errno::EINVAL),
+                ],
+            )?;
+            b.ok(p, &file(memfd, 0x1000)).map(drop)
+        },
+    ),
+    row(
+        "ioas/lazy-errors",
+        "HWPT_ALLOC and ATTACH report the errors that a lazy MAP did not",
+        EDU,
+        |b| {
+            let (p, iommufd, ioas) = space(b)?;
+            let memfd = b.memfd(p, 1)?;
+            let (device, device_id) = b.bind(p, Device::Edu, iommufd)?;
+            let attach = Call::Device(DeviceCall::Attach { device, page_table: ioas });
+            let alloc = IommufdCall::hwpt_alloc(iommufd, device_id, ioas);
+            b.ok(p, &map_at(iommufd, ioas, [0x1000, 0x1000, 0x1000]))?;
+            b.refuses(p, &attach, Errno::EFAULT)?;
+            b.refuses(p, &alloc, Errno::EFAULT)?;
+            b.ok(p, &unmap(iommufd, ioas, Iova(0x1000), 1))?;
+            b.ok(p, &map_file(iommufd, ioas, memfd, BASE, 2))?;
+            b.refuses(p, &attach, Errno::EINVAL)?;
+            b.refuses(p, &alloc, Errno::EINVAL)?;
+            b.ok(p, &unmap(iommufd, ioas, BASE, 2))?;
+            b.ok(p, &map_at(iommufd, ioas, [0x1000, 0x801, 0x1000]))?;
+            b.refuses(p, &attach, Errno::EADDRINUSE)?;
+            b.vm_pin(p, 0)
+        },
+    ),
 ];

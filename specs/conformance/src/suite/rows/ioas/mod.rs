@@ -1,4 +1,4 @@
-//! Address spaces: the calls that their rows share.
+//! Address spaces: calls that their facts share.
 
 pub(super) mod alloc;
 pub(super) mod copy;
@@ -38,7 +38,7 @@ fn unmap_at(iommufd: Fd, ioas: ObjectId, iova: u64, length: u64) -> Call {
     sized().id(ioas).u64(iova).u64(length).on(iommufd, nr::IOMMU_IOAS_UNMAP)
 }
 
-/// A process with a context and an address space.
+/// Returns a process with a context and an IOAS.
 fn space(b: &mut Fixture<'_>) -> FactResult<(Pid, Fd, ObjectId)> {
     let p = b.process();
     let iommufd = b.iommufd(p)?;

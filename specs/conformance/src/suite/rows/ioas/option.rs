@@ -1,4 +1,4 @@
-//! OPTION, and how many pages a mapping pins and charges.
+//! OPTION, and the number of pages that a mapping pins and charges.
 
 use super::{EDU, FIXED_RW, MOCK, TOP, copy_at, map_at, space, unmap_at};
 use crate::suite::fixture::{Fixture, ORDINARY, ROOT, Setup, map, map_file, unmap};
@@ -16,42 +16,47 @@ fn option(iommufd: Fd, id: u32, op: u16, object: ObjectId, value: u64) -> Call {
 }
 
 pub(crate) const ROWS: &[Fact] = &[
-    row("ioas/options-refused", "what an OPTION refuses, in order", &[], |b| {
-        let p = b.spawn(ROOT);
-        let iommufd = b.iommufd(p)?;
-        let reserved = sized().u32(9).u16(0).u16(1).u32(0).u64(0).on(iommufd, nr::IOMMU_OPTION);
-        let none = ObjectId(0);
-        b.all_refused(
-            p,
-            &[
-                (reserved, Errno::EOPNOTSUPP),
-                (option(iommufd, 9, 0, none, 0), Errno::EOPNOTSUPP),
-                (option(iommufd, 0, 0, ObjectId(1), 0), Errno::EOPNOTSUPP),
-                (option(iommufd, 0, 2, none, 0), Errno::EOPNOTSUPP),
-                (option(iommufd, 0, 0, none, 2), Errno::EINVAL),
-                (option(iommufd, 1, 0, ObjectId(1), 0), Errno::ENOENT),
-            ],
-        )?;
-        let ioas = b.ioas(p, iommufd)?;
-        b.all_refused(
-            p,
-            &[
-                (option(iommufd, 0, 0, none, 2), Errno::EBUSY),
-                (option(iommufd, 1, 2, ioas, 0), Errno::EOPNOTSUPP),
-                (option(iommufd, 1, 0, ioas, 2), Errno::EINVAL),
-            ],
-        )?;
-        let untold = sized().u32(0).u16(1).u16(0).u32(0).u64(7).read_only();
-        b.refuses(p, &untold.on(iommufd, nr::IOMMU_OPTION), Errno::EFAULT)
-    }),
-    row("ioas/option-may-not", "the accounting mode takes CAP_SYS_RESOURCE", &[], |b| {
+    row(
+        "ioas/options-refused",
+        "OPTION checks id, operation, object and value in order",
+        &[],
+        |b| {
+            let p = b.spawn(ROOT);
+            let iommufd = b.iommufd(p)?;
+            let reserved = sized().u32(9).u16(0).u16(1).u32(0).u64(0).on(iommufd, nr::IOMMU_OPTION);
+            let none = ObjectId(0);
+            b.all_refused(
+                p,
+                &[
+                    (reserved, Errno::EOPNOTSUPP),
+                    (option(iommufd, 9, 0, none, 0), Errno::EOPNOTSUPP),
+                    (option(iommufd, 0, 0, ObjectId(1), 0), Errno::EOPNOTSUPP),
+                    (option(iommufd, 0, 2, none, 0), Errno::EOPNOTSUPP),
+                    (option(iommufd, 0, 0, none, 2), Errno::EINVAL),
+                    (option(iommufd, 1, 0, ObjectId(1), 0), Errno::ENOENT),
+                ],
+            )?;
+            let ioas = b.ioas(p, iommufd)?;
+            b.all_refused(
+                p,
+                &[
+                    (option(iommufd, 0, 0, none, 2), Errno::EBUSY),
+                    (option(iommufd, 1, 2, ioas, 0), Errno::EOPNOTSUPP),
+                    (option(iommufd, 1, 0, ioas, 2), Errno::EINVAL),
+                ],
+            )?;
+            let untold = sized().u32(0).u16(1).u16(0).u32(0).u64(7).read_only();
+            b.refuses(p, &untold.on(iommufd, nr::IOMMU_OPTION), Errno::EFAULT)
+        },
+    ),
+    row("ioas/option-may-not", "setting the accounting mode needs CAP_SYS_RESOURCE", &[], |b| {
         let p = b.spawn(ORDINARY);
         let iommufd = b.iommufd(p)?;
         b.refuses(p, &option(iommufd, 0, 0, ObjectId(0), 1), Errno::EPERM)
     }),
     row(
         "ioas/huge-pages",
-        "switching huge pages off takes whole pages, and no mapped domain",
+        "huge pages can be disabled if areas are whole pages and no domain is mapped",
         MOCK,
         |b| {
             let (p, iommufd, ioas) = space(b)?;
@@ -95,7 +100,7 @@ pub(crate) const ROWS: &[Fact] = &[
         b.ok(p, &unmap_at(iommufd, ioas, second.0 + half, half))?;
         b.vm_pin(p, 0)
     }),
-    row("ioas/maps-apart", "two maps of one memory are pinned and charged twice", EDU, |b| {
+    row("ioas/maps-apart", "two maps of the same memory are pinned and charged twice", EDU, |b| {
         let p = b.process();
         let Setup { iommufd, ioas, memfd, .. } = b.set_up(p, 2)?;
         let va = b.mmap(p, Some(memfd), 2)?;

@@ -1,4 +1,4 @@
-//! UNMAP: its checks, in order, and where it stops.
+//! UNMAP: its checks in order, and the area at which it stops.
 
 use super::{NONE, TOP, space, unmap_at};
 use crate::suite::fixture::map_file;
@@ -8,7 +8,7 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::Iova;
 
 pub(crate) const ROWS: &[Fact] = &[
-    row("ioas/unmap-refused", "what an UNMAP refuses, in order", &[], |b| {
+    row("ioas/unmap-refused", "UNMAP checks object, overflow and length in order", &[], |b| {
         let (p, iommufd, ioas) = space(b)?;
         b.all_refused(
             p,
@@ -22,11 +22,11 @@ pub(crate) const ROWS: &[Fact] = &[
             ],
         )?;
         let outcome = b.ioctl(p, &unmap_at(iommufd, ioas, 0, TOP))?;
-        b.same("of nothing", &last_long(&outcome), &0)
+        b.same("the unmapped length of an empty range", &last_long(&outcome), &0)
     }),
     row(
         "ioas/unmap-stops",
-        "an UNMAP stops at an area that it would cut, and does not take back",
+        "UNMAP stops at an area that it would split, and is not rolled back",
         &[],
         |b| {
             let (p, iommufd, ioas) = space(b)?;
@@ -35,7 +35,7 @@ pub(crate) const ROWS: &[Fact] = &[
                 b.ok(p, &map_file(iommufd, ioas, memfd, Iova(iova), 2))?;
             }
             let outcome = b.ioctl_refused(p, &unmap_at(iommufd, ioas, 0, 0x3000), Errno::ENOENT)?;
-            b.same("the length is as it was", &last_long(&outcome), &0x3000)?;
+            b.same("the unchanged length", &last_long(&outcome), &0x3000)?;
             b.refuses(p, &unmap_at(iommufd, ioas, 0, 0x2000), Errno::ENOENT)?;
             b.refuses(p, &unmap_at(iommufd, ioas, 0x3000, 0x3000), Errno::ENOENT)?;
             let outcome = b.ioctl(p, &unmap_at(iommufd, ioas, 0, TOP))?;

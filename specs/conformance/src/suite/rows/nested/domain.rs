@@ -17,7 +17,7 @@ use handoff_model::abi::request as nr;
 pub(crate) const ROWS: &[Fact] = &[
     row(
         "nested/alloc",
-        "A nested domain needs data, a nesting parent, and flags that it knows",
+        "a nested domain needs data, a nesting parent, and supported flags",
         MOCK,
         |b| {
             let (p, iommufd, ioas, mock) = mocked(b)?;
@@ -55,7 +55,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "nested/probe",
-        "HWPT_ALLOC of no driver's data tells nesting parents from other HWPTs, and makes nothing",
+        "HWPT_ALLOC with data of no driver distinguishes nesting parents, and creates no object",
         MOCK,
         |b| {
             let (p, iommufd, ioas, mock) = mocked(b)?;
@@ -74,10 +74,10 @@ pub(crate) const ROWS: &[Fact] = &[
                 ],
             )?;
             let next = b.ioas(p, iommufd)?;
-            b.same("the next number", &next, &ObjectId(plain.0 + 1))
+            b.same("the next id", &next, &ObjectId(plain.0 + 1))
         },
     ),
-    row("nested/vtd", "QEMU's IOMMU has no nesting parents, and the probe says so", EDU, |b| {
+    row("nested/vtd", "QEMU's VT-d has no nesting parents, as the probe shows", EDU, |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         let ioas = b.ioas(p, iommufd)?;
@@ -93,7 +93,7 @@ pub(crate) const ROWS: &[Fact] = &[
     }),
     row(
         "nested/crosses",
-        "A nesting parent, the devices on it and what lies over it stay when pages change hands",
+        "a nesting parent, its devices and its nested domains survive CHANGE_PROCESS",
         MOCK,
         |b| {
             let (p, iommufd, ioas, mock) = mocked(b)?;
@@ -123,43 +123,48 @@ pub(crate) const ROWS: &[Fact] = &[
             b.refuses(new, &destroy(iommufd, parent), Errno::EBUSY)
         },
     ),
-    row("nested/invalidate", "HWPT_INVALIDATE does entry by entry and tells how many", MOCK, |b| {
-        let (p, iommufd, ioas, mock) = mocked(b)?;
-        let parent = Alloc::over(mock.idev, ioas).flags(NEST_PARENT).make(b, p, iommufd)?;
-        let id = Alloc::over(mock.idev, parent).data(SELFTEST, &CACHE).make(b, p, iommufd)?;
-        let check = |index, number| on(test(14, id.0).u32(index).u32(number), iommufd);
-        let call = |kind, shape, data: &[u32]| invalidate(iommufd, id, kind, shape, data);
-        let reserved = sized().id(id).u64(0).u32(KIND).u32(8).u32(0).u32(1);
-        let many = vec![0; 1 << 10];
-        fail(
-            b,
-            p,
-            &[
-                (reserved.on(iommufd, nr::IOMMU_HWPT_INVALIDATE), Errno::EOPNOTSUPP, 0),
-                (call(KIND, [8, 1], &[]), Errno::EINVAL, 0),
-                (call(KIND, [0, 1], &[0, 0]), Errno::EINVAL, 0),
-                (call(KIND, [4097, 1], &many), Errno::EINVAL, 0),
-                (call(KIND, [8, (1 << 19) + 1], &many), Errno::EINVAL, 0),
-                (invalidate(iommufd, NONE, KIND, [8, 1], &[0, 0]), Errno::ENOENT, 0),
-                (invalidate(iommufd, parent, KIND, [8, 1], &[0, 0]), Errno::EINVAL, 0),
-                (call(1, [8, 1], &[0, 0]), Errno::EINVAL, 0),
-                (call(KIND, [9, 1], &[0, 0, 0]), Errno::EINVAL, 0),
-                (call(KIND, [8, 1], &[2, 0]), Errno::EOPNOTSUPP, 0),
-                (call(KIND, [8, 2], &[0, 0, 0, 4]), Errno::EINVAL, 1),
-            ],
-        )?;
-        b.ok(p, &call(KIND, [8, 0], &[]))?;
-        b.ok(p, &check(0, 0))?;
-        b.ok(p, &check(1, 7))?;
-        b.all_refused(
-            p,
-            &[
-                (check(1, 0), Errno::EINVAL),
-                (check(4, 7), Errno::EINVAL),
-                (on(test(14, parent.0).u32(0).u32(7), iommufd), Errno::ENOENT),
-            ],
-        )?;
-        b.ok(p, &call(KIND, [8, 1], &[1, 2]))?;
-        b.ok(p, &check(3, 0)).map(drop)
-    }),
+    row(
+        "nested/invalidate",
+        "HWPT_INVALIDATE processes entries in order and reports their number",
+        MOCK,
+        |b| {
+            let (p, iommufd, ioas, mock) = mocked(b)?;
+            let parent = Alloc::over(mock.idev, ioas).flags(NEST_PARENT).make(b, p, iommufd)?;
+            let id = Alloc::over(mock.idev, parent).data(SELFTEST, &CACHE).make(b, p, iommufd)?;
+            let check = |index, number| on(test(14, id.0).u32(index).u32(number), iommufd);
+            let call = |kind, shape, data: &[u32]| invalidate(iommufd, id, kind, shape, data);
+            let reserved = sized().id(id).u64(0).u32(KIND).u32(8).u32(0).u32(1);
+            let many = vec![0; 1 << 10];
+            fail(
+                b,
+                p,
+                &[
+                    (reserved.on(iommufd, nr::IOMMU_HWPT_INVALIDATE), Errno::EOPNOTSUPP, 0),
+                    (call(KIND, [8, 1], &[]), Errno::EINVAL, 0),
+                    (call(KIND, [0, 1], &[0, 0]), Errno::EINVAL, 0),
+                    (call(KIND, [4097, 1], &many), Errno::EINVAL, 0),
+                    (call(KIND, [8, (1 << 19) + 1], &many), Errno::EINVAL, 0),
+                    (invalidate(iommufd, NONE, KIND, [8, 1], &[0, 0]), Errno::ENOENT, 0),
+                    (invalidate(iommufd, parent, KIND, [8, 1], &[0, 0]), Errno::EINVAL, 0),
+                    (call(1, [8, 1], &[0, 0]), Errno::EINVAL, 0),
+                    (call(KIND, [9, 1], &[0, 0, 0]), Errno::EINVAL, 0),
+                    (call(KIND, [8, 1], &[2, 0]), Errno::EOPNOTSUPP, 0),
+                    (call(KIND, [8, 2], &[0, 0, 0, 4]), Errno::EINVAL, 1),
+                ],
+            )?;
+            b.ok(p, &call(KIND, [8, 0], &[]))?;
+            b.ok(p, &check(0, 0))?;
+            b.ok(p, &check(1, 7))?;
+            b.all_refused(
+                p,
+                &[
+                    (check(1, 0), Errno::EINVAL),
+                    (check(4, 7), Errno::EINVAL),
+                    (on(test(14, parent.0).u32(0).u32(7), iommufd), Errno::ENOENT),
+                ],
+            )?;
+            b.ok(p, &call(KIND, [8, 1], &[1, 2]))?;
+            b.ok(p, &check(3, 0)).map(drop)
+        },
+    ),
 ];

@@ -1,4 +1,4 @@
-//! Nested domains and viommus: the calls and set-ups that their rows share.
+//! Nested domains and viommus: calls and set-ups that their facts share.
 
 pub(super) mod domain;
 pub(super) mod queues;
@@ -18,10 +18,10 @@ const MOCK: &[Capability] = &[Capability::Mock];
 const EDU: &[Capability] = &[Capability::Has(Device::Edu)];
 const NONE: ObjectId = ObjectId(77);
 
-/// The one type of viommus, hardware queues and invalidations that the mock driver has.
+/// The only type of viommus, hardware queues and invalidations in the mock driver.
 const KIND: u32 = 0xdead_beef;
 
-/// A translation cache that holds a number four times.
+/// Data of a nested mock domain: the number that fills its four translation cache entries.
 const CACHE: [u8; 8] = [7, 0, 0, 0, 0, 0, 0, 0];
 
 fn invalidate(
@@ -37,7 +37,7 @@ fn invalidate(
     head.u32(kind).u32(length).u32(count).u32(0).on(iommufd, nr::IOMMU_HWPT_INVALIDATE)
 }
 
-/// Invalidations that fail, and how many entries of each are done.
+/// Makes invalidations that must fail, and checks the number of processed entries.
 fn fail(b: &mut Fixture<'_>, p: Pid, table: &[(Call, Errno, u32)]) -> FactResult {
     for (call, errno, done) in table {
         let outcome = b.ioctl_refused(p, call, *errno)?;

@@ -12,7 +12,7 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::abi::ids::{Fd, Iova, ObjectId, PAGE_BYTES, Va};
 use handoff_model::abi::request as nr;
 
-/// The one type of events that the mock driver has.
+/// The only event type of the mock driver.
 const EVENTS: u32 = 0xbeef_beef;
 
 fn veventq(iommufd: Fd, flags: u32, viommu: ObjectId, [kind, depth]: [u32; 2]) -> Call {
@@ -28,7 +28,7 @@ fn queue(iommufd: Fd, [flags, kind, index]: [u32; 3], viommu: ObjectId, at: [u64
 pub(crate) const ROWS: &[Fact] = &[
     row(
         "veventq/alloc",
-        "VEVENTQ_ALLOC: flags, type, depth, viommu, one of a type; its file holds it",
+        "VEVENTQ_ALLOC checks flags, type, depth, viommu and uniqueness; its file holds the queue",
         MOCK,
         |b| {
             let Guest { p, iommufd, mock, viommu: id, .. } = guest(b)?;
@@ -62,7 +62,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "hw-queue/alloc",
-        "HW_QUEUE_ALLOC: what it checks, in order; it locks its memory",
+        "HW_QUEUE_ALLOC makes its checks in order, and locks its memory",
         MOCK,
         |b| {
             let Guest { p, iommufd, ioas, mock, viommu: id, .. } = guest(b)?;
@@ -100,7 +100,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "hw-queue/memory",
-        "The memory of a hardware queue is in one piece, in an address space of whole pages",
+        "the memory of a hardware queue must be contiguous, in an IOAS of whole pages",
         MOCK,
         |b| {
             let Guest { p, iommufd, ioas, viommu: id, .. } = guest(b)?;
@@ -124,7 +124,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "fault/alloc",
-        "A fault queue is in use by its file and by domains; page faults reach it",
+        "a fault queue is in use by its file and by domains, and receives page faults",
         MOCK,
         |b| {
             let (p, iommufd, ioas, mock) = mocked(b)?;
@@ -156,7 +156,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "fault/vtd",
-        "A device that makes no page requests takes no domain with a fault queue",
+        "a device without page requests refuses a domain with a fault queue",
         EDU,
         |b| {
             let p = b.process();

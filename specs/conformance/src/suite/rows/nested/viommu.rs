@@ -12,7 +12,7 @@ use handoff_model::abi::errno::Errno;
 pub(crate) const ROWS: &[Fact] = &[
     row(
         "viommu/alloc",
-        "VIOMMU_ALLOC: flags, type, device, driver, domain, nesting parent, data",
+        "VIOMMU_ALLOC checks flags, type, device, driver, domain, nesting parent and data",
         MOCK,
         |b| {
             let g = guest(b)?;
@@ -45,7 +45,7 @@ pub(crate) const ROWS: &[Fact] = &[
             b.refuses(p, &replace(iommufd, mock.stdev, nested), Errno::ENOENT)
         },
     ),
-    row("viommu/vtd", "QEMU's IOMMU has no viommus, and its devices are in none", EDU, |b| {
+    row("viommu/vtd", "QEMU's VT-d has no viommus, and its devices are in none", EDU, |b| {
         let p = b.process();
         let iommufd = b.iommufd(p)?;
         let ioas = b.ioas(p, iommufd)?;
@@ -54,7 +54,7 @@ pub(crate) const ROWS: &[Fact] = &[
     }),
     row(
         "viommu/other-iommu",
-        "A device behind another IOMMU is in no viommu",
+        "a device behind another IOMMU cannot be in a viommu",
         &[Capability::Mock, Capability::Has(Device::Edu)],
         |b| {
             let g = guest(b)?;
@@ -70,7 +70,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "vdevice/alloc",
-        "One vdevice a device, one device a number; a tombstone when it is unbound",
+        "a device has one vdevice, with a unique number; unbinding leaves a tombstone",
         MOCK,
         |b| {
             let Guest { p, iommufd, ioas, mock, viommu: id, .. } = guest(b)?;
@@ -83,13 +83,13 @@ pub(crate) const ROWS: &[Fact] = &[
             b.refuses(p, &destroy(iommufd, id), Errno::EBUSY)?;
             b.ok(p, &destroy(iommufd, first))?;
             let again = made(b, p, &vdevice(iommufd, id, mock.idev, 0x99), 12)?;
-            b.same("the number", &again, &first)?;
+            b.same("the id", &again, &first)?;
             b.ok(p, &destroy(iommufd, mock.stdev))?;
             b.refuses(p, &destroy(iommufd, again), Errno::ENOENT)?;
             let taken = [mock.stdev, mock.idev];
             for expected in taken {
                 let id = b.ioas(p, iommufd)?;
-                b.same("a free number", &id, &expected)?;
+                b.same("a free id", &id, &expected)?;
             }
             let id = b.ioas(p, iommufd)?;
             b.same("behind the tombstone", &(id > again), &true)
@@ -97,7 +97,7 @@ pub(crate) const ROWS: &[Fact] = &[
     ),
     row(
         "viommu/invalidate",
-        "An invalidation through a viommu takes all entries first, then does them",
+        "an invalidation through a viommu copies all entries before it processes them",
         MOCK,
         |b| {
             let Guest { p, iommufd, mock, viommu: id, .. } = guest(b)?;

@@ -17,21 +17,21 @@ const START: u32 = 1;
 const STOP: u32 = 2;
 const GET: u32 = 4;
 
-/// Bytes of a structure.
+/// Sizes of structures in bytes.
 const GET_BYTES: u32 = 48;
 
 fn dirty(container: Fd, flags: u32) -> Call {
     sized().u32(flags).on(container, nr::VFIO_IOMMU_DIRTY_PAGES)
 }
 
-/// GET of a range, in pages of so many bytes, into a bitmap.
+/// Returns a GET of a range into a bitmap, with a page size in bytes.
 fn get(iova: u64, bytes: u64, page_bytes: u64, bitmap: &[u8]) -> Fields {
     let size = bitmap.len() as u64;
     sized().u32(GET).u64(iova).u64(bytes).u64(page_bytes).u64(size).pointer(bitmap)
 }
 
 pub(crate) const ROWS: &[Fact] = &[
-    row("type1/dirty", "all that is pinned is dirty while it is asked", TYPE1, |b| {
+    row("type1/dirty", "every pinned page is reported as dirty", TYPE1, |b| {
         let p = b.process();
         let (Legacy { container, .. }, _) = mapped(b, p, V2, 4)?;
         b.ok(p, &dirty(container, START))?;
@@ -41,13 +41,13 @@ pub(crate) const ROWS: &[Fact] = &[
         b.same("bitmap", &told.pointees[0].0, &vec![0x0f, 0, 0, 0, 0, 0, 0, 0])?;
         b.ok(p, &dirty(container, STOP)).map(drop)
     }),
-    row("type1/dirty-refused", "DIRTY_PAGES: size, one flag, range, page, bitmap", TYPE1, |b| {
+    row("type1/dirty-refused", "DIRTY_PAGES refuses an invalid size, flag or range", TYPE1, |b| {
         let p = b.process();
         let (Legacy { container, .. }, _) = mapped(b, p, V2, 4)?;
         let (request, page) = (nr::VFIO_IOMMU_DIRTY_PAGES, PAGE_BYTES);
         let short = sized().u32(START).with_size(7).plain(container, request);
         b.refuses(p, &short, Errno::EINVAL)?;
-        // Nothing is tracked.
+        // There is no dirty tracking.
         let whole = get(IOVA, 4 * page, page, &[0; 8]);
         b.refuses(p, &whole.clone().on(container, request), Errno::EINVAL)?;
         b.ok(p, &dirty(container, START))?;
@@ -68,18 +68,23 @@ pub(crate) const ROWS: &[Fact] = &[
         refused(b, p, container, request, &table)?;
         b.ioctl(p, &whole.on(container, request)).map(drop)
     }),
-    row("type1/dirty-version-1", "version 1 has no dirty pages", TYPE1, |b| {
+    row("type1/dirty-version-1", "DIRTY_PAGES fails with EACCES for version 1", TYPE1, |b| {
         let p = b.process();
         let Legacy { container, .. } = ready(b, p, Device::Edu, V1)?;
         b.refuses(p, &dirty(container, START), Errno::EACCES)
     }),
-    row("type1/dirty-too-large", "a mapping of 2^31 pages has no bitmap", MDEV, |b| {
-        let p = b.process();
-        let container = open_container(b, p)?;
-        let group = open_group(b, p, Device::Mtty)?;
-        b.ok(p, &join(group, container))?;
-        b.ok(p, &set_iommu(container, V2))?;
-        b.ok(p, &map(container, 0, 0, 1 << 31))?;
-        b.refuses(p, &dirty(container, START), Errno::EINVAL)
-    }),
+    row(
+        "type1/dirty-too-large",
+        "tracking fails with EINVAL if a mapping has 2^31 pages",
+        MDEV,
+        |b| {
+            let p = b.process();
+            let container = open_container(b, p)?;
+            let group = open_group(b, p, Device::Mtty)?;
+            b.ok(p, &join(group, container))?;
+            b.ok(p, &set_iommu(container, V2))?;
+            b.ok(p, &map(container, 0, 0, 1 << 31))?;
+            b.refuses(p, &dirty(container, START), Errno::EINVAL)
+        },
+    ),
 ];

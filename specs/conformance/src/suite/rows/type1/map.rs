@@ -16,7 +16,7 @@ use handoff_model::abi::request as nr;
 const FEW: &[Capability] = &[
     Capability::Type1,
     Capability::Has(Device::Mtty),
-    Capability::Simulated("a host's containers take 65,535 mappings"),
+    Capability::Simulated("a host's containers accept 65,535 mappings"),
 ];
 
 /// `VFIO_DMA_MAP_FLAG_*`.
@@ -26,7 +26,7 @@ const MAP_VADDR: u32 = 4;
 const GET_DIRTY: u32 = 1;
 const ALL: u32 = 2;
 
-/// Bytes of a structure.
+/// Sizes of structures in bytes.
 const MAP_BYTES: u32 = 32;
 const UNMAP_BYTES: u32 = 24;
 
@@ -35,7 +35,7 @@ fn map_with(flags: u32, vaddr: u64, iova: u64, bytes: u64) -> Fields {
 }
 
 pub(crate) const ROWS: &[Fact] = &[
-    row("type1/info-size", "GET_INFO wants room for its first form", TYPE1, |b| {
+    row("type1/info-size", "GET_INFO fails with EINVAL if argsz is below 16", TYPE1, |b| {
         let p = b.process();
         let Legacy { container, .. } = ready(b, p, Device::Edu, V2)?;
         let info = sized().u32(0).u64(0).u32(0).u32(0);
@@ -43,31 +43,36 @@ pub(crate) const ROWS: &[Fact] = &[
         b.refuses(p, &short, Errno::EINVAL)?;
         b.ok(p, &info.on(container, nr::VFIO_IOMMU_GET_INFO)).map(drop)
     }),
-    row("type1/map-refused", "MAP_DMA: size, flags, empty, overflow, rights, pages", TYPE1, |b| {
-        let p = b.process();
-        let (Legacy { container, .. }, Va(va)) = mapped(b, p, V2, 2)?;
-        let request = nr::VFIO_IOMMU_MAP_DMA;
-        let page = PAGE_BYTES;
-        let short = map_with(READ_WRITE, va, 0, page).with_size(MAP_BYTES - 1);
-        b.refuses(p, &short.plain(container, request), Errno::EINVAL)?;
-        let table = [
-            (map_with(8 | READ_WRITE, va, 0, page), Errno::EINVAL),
-            (map_with(READ_WRITE, va, 0, 0), Errno::EINVAL),
-            (map_with(READ_WRITE, va, TOP, 2 * page), Errno::EOVERFLOW),
-            (map_with(READ_WRITE, TOP, 0, 2 * page), Errno::EOVERFLOW),
-            (map_with(0, va, 0, page), Errno::EINVAL),
-            (map_with(READ_WRITE | MAP_VADDR, va, 0, page), Errno::EINVAL),
-            (map_with(READ_WRITE, va + 1, 0, page), Errno::EINVAL),
-            (map_with(READ_WRITE, va, 1, page), Errno::EINVAL),
-            (map_with(READ_WRITE, va, 0, page + 1), Errno::EINVAL),
-            (map_with(READ_WRITE, va, IOVA + page, page), Errno::EEXIST),
-            (map_with(READ_WRITE, va, MSI_WINDOW, page), Errno::EINVAL),
-            (map_with(READ_WRITE, va, BEYOND, page), Errno::EINVAL),
-            (map_with(READ_WRITE, 0x1000, 0, page), Errno::EFAULT),
-        ];
-        refused(b, p, container, request, &table)
-    }),
-    row("type1/map-limit", "a container takes so many mappings and not more", FEW, |b| {
+    row(
+        "type1/map-refused",
+        "MAP_DMA refuses an invalid size, flag, range or address",
+        TYPE1,
+        |b| {
+            let p = b.process();
+            let (Legacy { container, .. }, Va(va)) = mapped(b, p, V2, 2)?;
+            let request = nr::VFIO_IOMMU_MAP_DMA;
+            let page = PAGE_BYTES;
+            let short = map_with(READ_WRITE, va, 0, page).with_size(MAP_BYTES - 1);
+            b.refuses(p, &short.plain(container, request), Errno::EINVAL)?;
+            let table = [
+                (map_with(8 | READ_WRITE, va, 0, page), Errno::EINVAL),
+                (map_with(READ_WRITE, va, 0, 0), Errno::EINVAL),
+                (map_with(READ_WRITE, va, TOP, 2 * page), Errno::EOVERFLOW),
+                (map_with(READ_WRITE, TOP, 0, 2 * page), Errno::EOVERFLOW),
+                (map_with(0, va, 0, page), Errno::EINVAL),
+                (map_with(READ_WRITE | MAP_VADDR, va, 0, page), Errno::EINVAL),
+                (map_with(READ_WRITE, va + 1, 0, page), Errno::EINVAL),
+                (map_with(READ_WRITE, va, 1, page), Errno::EINVAL),
+                (map_with(READ_WRITE, va, 0, page + 1), Errno::EINVAL),
+                (map_with(READ_WRITE, va, IOVA + page, page), Errno::EEXIST),
+                (map_with(READ_WRITE, va, MSI_WINDOW, page), Errno::EINVAL),
+                (map_with(READ_WRITE, va, BEYOND, page), Errno::EINVAL),
+                (map_with(READ_WRITE, 0x1000, 0, page), Errno::EFAULT),
+            ];
+            refused(b, p, container, request, &table)
+        },
+    ),
+    row("type1/map-limit", "MAP_DMA fails with ENOSPC at the mapping limit", FEW, |b| {
         let p = b.process();
         let Legacy { container, .. } = ready(b, p, Device::Mtty, V2)?;
         let va = b.mmap(p, None, 1)?.0;
@@ -76,35 +81,40 @@ pub(crate) const ROWS: &[Fact] = &[
         }
         b.refuses(p, &map(container, va, IOVA, 1), Errno::ENOSPC)
     }),
-    row("type1/unmap-refused", "UNMAP_DMA: size, flags, all, pages, bitmaps", TYPE1, |b| {
-        let p = b.process();
-        let (Legacy { container, .. }, _) = mapped(b, p, V2, 2)?;
-        let request = nr::VFIO_IOMMU_UNMAP_DMA;
-        let page = PAGE_BYTES;
-        let short = unmap_with(0, IOVA, page).with_size(UNMAP_BYTES - 1);
-        b.refuses(p, &short.plain(container, request), Errno::EINVAL)?;
-        let bitmap =
-            |data: &[u8]| unmap_with(GET_DIRTY, IOVA, 2 * page).u64(page).u64(8).pointer(data);
-        let table = [
-            (unmap_with(8, IOVA, 2 * page), Errno::EINVAL),
-            (unmap_with(ALL | GET_DIRTY, 0, 0), Errno::EINVAL),
-            (unmap_with(UNMAP_VADDR | GET_DIRTY, IOVA, 2 * page), Errno::EINVAL),
-            (unmap_with(GET_DIRTY, IOVA, 2 * page), Errno::EINVAL),
-            (unmap_with(ALL, IOVA, 0), Errno::EINVAL),
-            (unmap_with(ALL, 0, page), Errno::EINVAL),
-            (unmap_with(0, IOVA + 1, 2 * page), Errno::EINVAL),
-            (unmap_with(0, IOVA, 0), Errno::EINVAL),
-            (unmap_with(0, IOVA, page + 1), Errno::EINVAL),
-            (unmap_with(0, TOP, 2 * page), Errno::EOVERFLOW),
-            // Nothing is tracked.
-            (bitmap(&[0; 8]), Errno::EINVAL),
-        ];
-        refused(b, p, container, request, &table)?;
-        unmaps(b, p, &unmap(container, 0, IOVA, 2 * page), 2 * page)
-    }),
+    row(
+        "type1/unmap-refused",
+        "UNMAP_DMA refuses an invalid size, flag, range or bitmap",
+        TYPE1,
+        |b| {
+            let p = b.process();
+            let (Legacy { container, .. }, _) = mapped(b, p, V2, 2)?;
+            let request = nr::VFIO_IOMMU_UNMAP_DMA;
+            let page = PAGE_BYTES;
+            let short = unmap_with(0, IOVA, page).with_size(UNMAP_BYTES - 1);
+            b.refuses(p, &short.plain(container, request), Errno::EINVAL)?;
+            let bitmap =
+                |data: &[u8]| unmap_with(GET_DIRTY, IOVA, 2 * page).u64(page).u64(8).pointer(data);
+            let table = [
+                (unmap_with(8, IOVA, 2 * page), Errno::EINVAL),
+                (unmap_with(ALL | GET_DIRTY, 0, 0), Errno::EINVAL),
+                (unmap_with(UNMAP_VADDR | GET_DIRTY, IOVA, 2 * page), Errno::EINVAL),
+                (unmap_with(GET_DIRTY, IOVA, 2 * page), Errno::EINVAL),
+                (unmap_with(ALL, IOVA, 0), Errno::EINVAL),
+                (unmap_with(ALL, 0, page), Errno::EINVAL),
+                (unmap_with(0, IOVA + 1, 2 * page), Errno::EINVAL),
+                (unmap_with(0, IOVA, 0), Errno::EINVAL),
+                (unmap_with(0, IOVA, page + 1), Errno::EINVAL),
+                (unmap_with(0, TOP, 2 * page), Errno::EOVERFLOW),
+                // There is no dirty tracking.
+                (bitmap(&[0; 8]), Errno::EINVAL),
+            ];
+            refused(b, p, container, request, &table)?;
+            unmaps(b, p, &unmap(container, 0, IOVA, 2 * page), 2 * page)
+        },
+    ),
     row(
         "type1/unmap-cuts",
-        "version 2 takes whole mappings; nothing there is no error",
+        "version 2 refuses to split a mapping; unmapping an empty range succeeds",
         TYPE1,
         |b| {
             let p = b.process();
@@ -116,7 +126,7 @@ pub(crate) const ROWS: &[Fact] = &[
             unmaps(b, p, &unmap(container, ALL, 0, 0), 0)
         },
     ),
-    row("type1/locked", "what is mapped is locked by the process that maps it", TYPE1, |b| {
+    row("type1/locked", "mappings are charged to VmLck of the process that maps", TYPE1, |b| {
         let p = b.spawn(limited(1000, 16));
         let (Legacy { container, .. }, Va(va)) = mapped(b, p, V2, 16)?;
         b.vm_lck(p, 16)?;

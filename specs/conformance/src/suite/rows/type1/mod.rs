@@ -1,4 +1,4 @@
-//! The type1 IOMMU of a container: the calls and set-ups that its rows share.
+//! The type1 IOMMU of a container: calls and set-ups that its facts share.
 
 pub(super) mod dirty;
 pub(super) mod join;
@@ -36,13 +36,13 @@ fn unmap(container: Fd, flags: u32, iova: u64, bytes: u64) -> Call {
     unmap_with(flags, iova, bytes).on(container, nr::VFIO_IOMMU_UNMAP_DMA)
 }
 
-/// UNMAP tells how many bytes it took.
+/// Makes an UNMAP_DMA, and checks the number of unmapped bytes that it reports.
 fn unmaps(b: &mut Fixture<'_>, pid: Pid, call: &Call, bytes: u64) -> FactResult {
     let told = b.ioctl(pid, call)?;
     b.same("bytes unmapped", &told.bytes[16..24], &bytes.to_ne_bytes()[..])
 }
 
-/// Each table of one request.
+/// Makes a request with each structure of a table, and checks its errno.
 fn refused(
     b: &mut Fixture<'_>,
     pid: Pid,
@@ -56,7 +56,7 @@ fn refused(
     Ok(())
 }
 
-/// A container with an `edu` and so many pages mapped, and their address.
+/// Returns a container with an `edu` and `pages` mapped pages, and their address.
 fn mapped(b: &mut Fixture<'_>, pid: Pid, kind: u64, pages: u64) -> FactResult<(Legacy, Va)> {
     let legacy = ready(b, pid, Device::Edu, kind)?;
     let va = b.mmap(pid, None, pages)?;
@@ -64,8 +64,8 @@ fn mapped(b: &mut Fixture<'_>, pid: Pid, kind: u64, pages: u64) -> FactResult<(L
     Ok((legacy, va))
 }
 
-/// A container with an mdev and a mapping whose address is gone, where the kernel lets it go; and a
-/// real group that may join.
+/// Returns a container with an mdev and a mapping whose address is invalidated, if the kernel
+/// permits that, and a real group that may join.
 fn awaited(b: &mut Fixture<'_>, pid: Pid) -> FactResult<(Legacy, Fd)> {
     let legacy = ready(b, pid, Device::Mtty, V2)?;
     let va = b.mmap(pid, None, 1)?;
