@@ -5,3 +5,4 @@ mod checkpoint;
 pub(crate) mod pages;
 mod replay;
 mod scenario;
+mod scenario_page;
