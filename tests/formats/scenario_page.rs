@@ -1,7 +1,8 @@
 //! `docs/scenario.md` documents exactly the keys, defaults, values and errors of the parser.
 
+use handoff_checker::search::Limits;
+use handoff_specs::check::check;
 use handoff_specs::scenario::Scenario;
-use handoff_specs::state::setup::set_up;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
@@ -211,14 +212,16 @@ fn examples_are_of_their_key() {
     }
 }
 
-/// Complete files are those that an operator can copy.
+/// Complete files are those that an operator can copy: a check proves the handoff.
 #[test]
-fn complete_files_can_be_read_and_started() {
+fn complete_files_are_proved() {
     let files = complete_files();
     assert_eq!(files.len(), 2, "the smallest file and a realistic one");
     for text in files {
         let scenario = Scenario::parse("page.toml", &text).expect("a good file");
-        set_up(&scenario).expect("it starts");
+        let report = check(&scenario, Limits::default()).expect("it starts");
+        assert!(!report.is_inconclusive(), "{:?}", report.verdicts);
+        assert!(report.violations().next().is_none(), "{:?}", report.verdicts);
     }
 }
 
