@@ -12,7 +12,7 @@
 //! Results do not depend on the number of threads, nor on how many runs a search was split into.
 //!
 //! ```
-//! use handoff_checker::search::{Limits, Said, explore};
+//! use handoff_checker::search::{Labels, Limits, explore};
 //! # use stateright::{Model, Property};
 //! /// A counter from 0 to 9.
 //! struct Counter;
@@ -24,7 +24,7 @@
 //! #     fn next_state(&self, at: &u32, (): ()) -> Option<u32> { Some(at + 1) }
 //! #     fn properties(&self) -> Vec<Property<Self>> { Vec::new() }
 //! # }
-//! let below_five = (1, |at: &u32| Said { good: 1, bad: u64::from(*at >= 5) });
+//! let below_five = (1, |at: &u32| Labels { witness: 1, violation: u64::from(*at >= 5) });
 //! let found = explore(&Counter, &below_five, Limits::default());
 //! assert_eq!(found.states(), 10);
 //! let violation = found.bad[0].expect("5 is reachable");

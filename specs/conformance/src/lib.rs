@@ -10,6 +10,18 @@
 //! A [`target`] is a kernel under test with processes in it that make the calls: the simulated
 //! kernel, or that of this host. This crate judges the *kernel*; whether a protocol is right is not
 //! its business.
+//!
+//! # Example
+//!
+//! A fact about Linux, checked against the simulated kernel:
+//!
+//! ```
+//! use handoff_conformance::suite::{self, Verdict};
+//!
+//! let fact = suite::rows::all().find(|fact| fact.name == "change-process/reserved").expect("a fact");
+//! println!("{}", fact.sentence);
+//! assert_eq!(suite::run(fact, &mut suite::simulated_for(fact)), Verdict::Agrees);
+//! ```
 
 pub mod lockstep;
 pub mod replay;
