@@ -3,6 +3,7 @@
 mod certificate;
 mod checkpoint;
 pub(crate) mod pages;
+mod readmes;
 mod replay;
 mod scenario;
 mod scenario_page;
