@@ -2,6 +2,7 @@
 
 mod certificate;
 mod checkpoint;
+mod links;
 pub(crate) mod pages;
 mod readmes;
 mod replay;
