@@ -23,15 +23,13 @@ fn readmes_show_the_example_of_their_crate() {
     let root = env!("CARGO_MANIFEST_DIR");
     for (folder, fence) in CRATES {
         let source = fs::read_to_string(format!("{root}/{folder}/src/lib.rs")).expect("a crate");
-        let head: String = source
-            .lines()
-            .map_while(|line| line.strip_prefix("//!"))
-            .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
-            .collect();
+        let head = source.lines().map_while(|line| line.strip_prefix("//!"));
+        let head: String =
+            head.flat_map(|line| [line.strip_prefix(' ').unwrap_or(line), "\n"]).collect();
         let shown = example(&head, fence.trim_start_matches("rust").trim_start_matches(','));
         let shown: String = shown
             .lines()
-            .map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line)))
+            .flat_map(|line| [line.strip_prefix("# ").unwrap_or(line), "\n"])
             .collect();
         let path = format!("{root}/{folder}/README.md");
         let readme = fs::read_to_string(&path).expect("a README");

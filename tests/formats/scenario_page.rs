@@ -234,7 +234,8 @@ fn mistakes() -> Vec<String> {
     };
     let device = |line: &str| edit("name = \"nic0\"", &format!("name = \"nic0\"\n{line}"));
     let top = |line: &str| edit("name = \"my-vm\"", &format!("name = \"my-vm\"\n{line}"));
-    let many: String = (1..17).map(|at| format!("[[device]]\nname = \"nic{at}\"\n")).collect();
+    let many: Vec<_> = (1..17).map(|at| format!("[[device]]\nname = \"nic{at}\"")).collect();
+    let many = many.join("\n");
     vec![
         edit("pages = 2", "pages = 2\npagez = 3"),
         edit("\"transfer\"", "\"teleport\""),

@@ -18,7 +18,8 @@
 //! ```
 //! use handoff_conformance::suite::{self, Verdict};
 //!
-//! let fact = suite::rows::all().find(|fact| fact.name == "change-process/reserved").expect("a fact");
+//! let name = "change-process/reserved";
+//! let fact = suite::rows::all().find(|fact| fact.name == name).expect("a fact");
 //! println!("{}", fact.sentence);
 //! assert_eq!(suite::run(fact, &mut suite::simulated_for(fact)), Verdict::Agrees);
 //! ```
