@@ -17,6 +17,31 @@
 //!
 //! Two crates stand beside them: `handoff-checker`, the search engine, and `handoff-conformance`,
 //! which judges the simulated kernel.
+//!
+//! # Example
+//!
+//! A handoff is proved, and with a known bug in the protocol it is not:
+//!
+//! ```
+//! use handoff_checker::search::Limits;
+//! use handoff_specs::check::check;
+//! use handoff_specs::scenario::Scenario;
+//!
+//! let text = r#"
+//!     name = "my-vm"
+//!     mode = "transfer"
+//!     ram = [{ name = "ram0", pages = 2, iova = 0x100000 }]
+//!     device = [{ name = "nic0" }]
+//! "#;
+//! let scenario = Scenario::parse("my-vm.toml", text).expect("a scenario");
+//! let report = check(&scenario, Limits::default()).expect("the VM starts");
+//! assert!(report.violations().next().is_none() && !report.is_inconclusive());
+//!
+//! let buggy = format!("defects = [\"probe-takes-ownership\"]\n{text}");
+//! let scenario = Scenario::parse("my-vm.toml", &buggy).expect("a scenario");
+//! let report = check(&scenario, Limits::default()).expect("the VM starts");
+//! assert!(report.violations().any(|(property, _)| property.id == "READ-1"));
+//! ```
 
 pub mod check;
 pub mod cli;

@@ -27,6 +27,45 @@
 //! checkers. A VMM leaves it off and embeds neither.
 //!
 //! This crate has no `unsafe`, no operating system, no clock, no thread and no I/O.
+//!
+//! # Example
+//!
+//! A VMM drives a role by making its calls, one at a time. This kernel refuses every call, so the
+//! old process refuses the handoff, and its guest was never stopped:
+//!
+//! ```
+//! use handoff_model::abi::call::{Call, CallResult};
+//! use handoff_model::abi::errno::Errno;
+//! use handoff_model::abi::ids::Fd;
+//! use handoff_model::abi::kernel::Kernel;
+//! use handoff_model::protocol::{Mode, Protocol};
+//! use handoff_model::role::Role;
+//! use handoff_model::role::outgoing::{Outgoing, OutgoingOutcome, OutgoingTransport};
+//! use handoff_model::vm::{Descriptors, Vm};
+//!
+//! struct Refusing(Vec<Call>);
+//!
+//! impl Kernel for Refusing {
+//!     fn call(&mut self, call: &Call) -> CallResult {
+//!         self.0.push(call.clone());
+//!         Err(Errno::EPERM)
+//!     }
+//! }
+//!
+//! let mut kernel = Refusing(Vec::new());
+//! let protocol = Protocol::safe(Mode::Transfer);
+//! let (vm, descriptors) = (Vm::default(), Descriptors::default());
+//! let transport = OutgoingTransport::Transfer { socket: Fd(3), pidfd: Fd(4) };
+//! let mut old = Outgoing::new(&protocol, &vm, &descriptors, transport);
+//! while let Some(call) = old.next_call() {
+//!     let answer = kernel.call(&call);
+//!     if let Some(error) = old.complete(answer) {
+//!         println!("{}: {error}", old.phase_name());
+//!     }
+//! }
+//! assert_eq!(old.end(), Some(OutgoingOutcome::Refused));
+//! assert!(!kernel.0.iter().any(|call| matches!(call, Call::Guest(_))));
+//! ```
 
 pub mod abi;
 pub mod protocol;

@@ -14,9 +14,50 @@
 //! 6.6 for VFIO device files, 5.11 to spawn. On an older kernel, calls fail with that kernel's
 //! errnos.
 //!
-//! Safety: all unsafe code is in `sys` and takes only numbers, or memory that it has mapped itself.
-//! Descriptors are plain numbers without an owner: closing one is a call of the protocol, never a
-//! destructor, because the last close of a device resets it.
+//! # Example
+//!
+//! The old process starts the new one, hands the VM over, and learns how it ended:
+//!
+//! ```no_run
+//! use handoff_model::abi::errno::Errno;
+//! use handoff_model::abi::ids::Fd;
+//! use handoff_model::protocol::{Mode, Protocol};
+//! use handoff_model::role::outgoing::{Outgoing, OutgoingOutcome, OutgoingTransport};
+//! use handoff_model::role::{Role, StepEvent, drive};
+//! use handoff_model::vm::{Descriptors, Vm};
+//! use handoff_real_backend::host::{Guest, Host};
+//! use handoff_real_backend::memory::Memory;
+//! use handoff_real_backend::{socket, spawn};
+//! use std::os::fd::IntoRawFd;
+//!
+//! fn hand_over(
+//!     vm: &Vm,
+//!     descriptors: &Descriptors,
+//!     memory: Memory,
+//!     guest: Box<dyn Guest>,
+//! ) -> Result<Option<OutgoingOutcome>, Errno> {
+//!     let (socket, peer) = socket::pair()?;
+//!     let argv = ["my-vmm".into(), "--incoming".into()];
+//!     let new = spawn::spawn("/usr/bin/my-vmm".as_ref(), &argv, peer)?;
+//!     let (socket, pidfd) = (Fd(socket.into_raw_fd()), Fd(new.pidfd.into_raw_fd()));
+//!     let transport = OutgoingTransport::Transfer { socket, pidfd };
+//!     let protocol = Protocol::safe(Mode::Transfer);
+//!     let mut old = Outgoing::new(&protocol, vm, descriptors, transport);
+//!     let mut host = Host::new(Vec::new(), memory, guest);
+//!     drive(&mut old, &mut host, |old, event| {
+//!         if let StepEvent::Returned(_, _, Some(error)) = event {
+//!             eprintln!("{}: {error}", old.phase_name());
+//!         }
+//!     });
+//!     Ok(old.end())
+//! }
+//! ```
+//!
+//! # Safety
+//!
+//! All unsafe code is in `sys`, and takes numbers or memory that it has mapped itself.
+//! Descriptors are numbers, not owners: closing is a call of the protocol, never a destructor,
+//! because the last close of a device resets it.
 
 pub mod clock;
 pub mod descriptors;

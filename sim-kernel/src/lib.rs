@@ -6,6 +6,30 @@
 //! [`handoff_model::abi::call::Call`] as Linux does: the same errnos, from the same order of
 //! checks. Any difference is a bug.
 //!
+//! # Example
+//!
+//! The probe for `IOMMU_IOAS_CHANGE_PROCESS` has no effect, and its errno shows whether a kernel
+//! has the call:
+//!
+//! ```
+//! use handoff_model::abi::call::{Call, FileCall, IommufdCall, Reply};
+//! use handoff_model::abi::errno::Errno;
+//! use handoff_model::abi::ids::Uid;
+//! use handoff_sim_kernel::{Machine, ProcessSpec, Profile};
+//!
+//! for (kernel, errno) in [("6.12", Errno::ENOTTY), ("7.3", Errno::EOPNOTSUPP)] {
+//!     let mut machine = Machine::new(Profile::by_name(kernel).expect("a profile"));
+//!     let spec = ProcessSpec { uid: Uid(1000), cap_ipc_lock: false, memlock_bytes: 0 };
+//!     let vmm = machine.spawn(spec);
+//!     let open = Call::File(FileCall::Open { path: "/dev/iommu".to_owned() });
+//!     let Ok(Reply::Fd(iommufd)) = machine.call(vmm, &open) else { panic!("it opens") };
+//!     let before = machine.clone();
+//!     let probe = IommufdCall::probe_change_process(iommufd);
+//!     assert_eq!(machine.call(vmm, &probe), Err(errno));
+//!     assert_eq!(machine, before);
+//! }
+//! ```
+//!
 //! # Modelled
 //!
 //! The folders mirror Linux's tree. Imports go in one direction: a folder uses only folders that

@@ -2,6 +2,9 @@
 
 mod certificate;
 mod checkpoint;
+mod links;
 pub(crate) mod pages;
+mod readmes;
 mod replay;
 mod scenario;
+mod scenario_page;

@@ -10,6 +10,21 @@
 //! | [`interrupts`] | counts of a device's interrupts, from the kernel |
 //!
 //! The kernel is reached through `handoff_real_backend`, as in a VMM. Unsafe code is only in `sys`.
+//!
+//! # Example
+//!
+//! A test looks up a kind of device by its ids, and asks for no DMA beyond its limits:
+//!
+//! ```
+//! use handoff_model::abi::ids::Iova;
+//! use handoff_testbed::device::{Direction, Dma, kind_of};
+//!
+//! let edu = kind_of((0x1234, 0x11e8)).expect("QEMU's edu is a test device");
+//! let (direction, iova) = (Direction::FromRam, Iova(0x10_0000));
+//! let dma = Dma { direction, iova, length_bytes: 512, interrupt: true };
+//! assert!(edu.limits.allow(&dma));
+//! assert!(!edu.limits.allow(&Dma { iova: Iova(edu.limits.iova_end), ..dma }));
+//! ```
 
 mod calls;
 pub mod device;

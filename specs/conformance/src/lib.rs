@@ -11,6 +11,19 @@
 //! A [`target`] is a kernel under test, with processes that make the calls: the simulated kernel,
 //! or the kernel of this host. This crate tests the *kernel*; it does not check the correctness of
 //! a protocol.
+//!
+//! # Example
+//!
+//! A fact about Linux, checked against the simulated kernel:
+//!
+//! ```
+//! use handoff_conformance::suite::{self, Verdict};
+//!
+//! let name = "change-process/reserved";
+//! let fact = suite::rows::all().find(|fact| fact.name == name).expect("a fact");
+//! println!("{}", fact.sentence);
+//! assert_eq!(suite::run(fact, &mut suite::simulated_for(fact)), Verdict::Agrees);
+//! ```
 
 pub mod lockstep;
 pub mod replay;
