@@ -49,7 +49,8 @@ fn a_step_that_no_handoff_has_is_told_and_replayed_as_one() {
     let dir = Dir::new("blind");
     let planted = VM.replace("mode", "defects = [\"word-given-blind\"]\nmode");
     let file = dir.file("vm.toml", &planted);
-    let words = "no action of the abstract spec allows this change (the decision: undecided → commit allowed)";
+    let words = "no action of the abstract spec allows this change (the decision: undecided → \
+                 commit allowed)";
     let story = check(&["check", &file], 1, &["REF-1 violated in 16 steps", words]);
     check(&["check", &file, "--steps", replay_of(&story)], 1, &["REF-1 is violated", words]);
 }
