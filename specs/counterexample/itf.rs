@@ -106,8 +106,8 @@ fn of_step(step: Option<&Step>) -> [(&'static str, String); 6] {
         ("who", who.unwrap_or_default().to_owned()),
         ("call", call.map_or("", |(_, call, _)| call.name()).to_owned()),
         ("answer", answer.unwrap_or_default()),
-        ("error", error.map(ToString::to_string).unwrap_or_default()),
-        ("description", step.map(Step::describe).unwrap_or_default()),
+        ("trouble", error.map(ToString::to_string).unwrap_or_default()),
+        ("told", step.map(Step::describe).unwrap_or_default()),
     ]
 }
 

@@ -282,12 +282,12 @@ fn errors_are_those_of_the_parser() {
         .filter(|error| !error.contains("cannot be started"))
         .collect();
     let given: Vec<_> = mistakes().iter().map(|text| refusal(text)).collect();
-    for error in &given {
-        let known = documented.iter().any(|it| is_error(it, error));
-        assert!(known, "docs/scenario.md does not have the error: {error}");
-    }
-    for it in documented {
-        let known = given.iter().any(|error| is_error(it, error));
-        assert!(known, "the parser does not give the error: {it}");
-    }
+    let is_documented = |error: &&String| documented.iter().any(|it| is_error(it, error));
+    let missing: Vec<_> = given.iter().filter(|error| !is_documented(error)).collect();
+    let is_given = |it: &&&str| given.iter().any(|error| is_error(it, error));
+    let unknown: Vec<_> = documented.iter().filter(|it| !is_given(it)).collect();
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "docs/scenario.md lacks {missing:#?}\nand the parser does not give {unknown:#?}"
+    );
 }

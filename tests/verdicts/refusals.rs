@@ -47,9 +47,9 @@ fn check(scenario: &str, words: &[&str]) {
 
 #[test]
 fn each_refusal_has_its_true_reason() {
-    check("old-kernel", &["no IOMMU_IOAS_CHANGE_PROCESS", "iommufd0", "6.13"]);
+    check("old-kernel", &["does not support IOMMU_IOAS_CHANGE_PROCESS", "iommufd0", "6.13"]);
     check("by-address", &["mapping at 0x100000", "by address", "IOMMU_IOAS_MAP_FILE"]);
-    check("small-memlock", &["RLIMIT_MEMLOCK of the new process is 28672", "needs 32768"]);
+    check("small-memlock", &["RLIMIT_MEMLOCK of the new process is 28672", "requires 32768"]);
     check("tied-mdev", &["mdev0", "KVM", "unplug"]);
     check("process-accounting", &["charged to its process", "per-user accounting"]);
     check("uncharged", &["mapping at 0x100000", "CAP_IPC_LOCK", "map without"]);

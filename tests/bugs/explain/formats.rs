@@ -116,7 +116,7 @@ fn every_violation_has_an_itf_trace() {
             assert_eq!(last[var], same[var], "{var}");
         }
         let first = &followed.steps()[followed.repeats_from().expect("it repeats")];
-        assert_eq!(states[usize::try_from(from).expect("few")]["description"], first.describe());
+        assert_eq!(states[usize::try_from(from).expect("few")]["told"], first.describe());
         lassos += 1;
     });
     // `waits-for-the-dead`, by END-1 and END-3.

@@ -20,8 +20,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "no-take-back",
         "OWN-1",
         &[
-            "because “page set 0 (ram0), owner” changed from “old VMM” to “new VMM” at step # (new VMM, \
-             ChangeOwner: ",
+            "because “page set 0 (ram0), owner” changed from “old VMM” to “new VMM” at step # \
+             (new VMM, ChangeOwner: ",
             "this was not undone before step # (old VMM, Disconnect: close the new process)",
             "the handoff terminated; ",
             "the same run without step # (old VMM, AwaitCommitted: recvmsg → ENOMEM (injected)",
@@ -144,8 +144,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         "waits-for-the-dead",
         "END-1",
         &[
-            "because the state after step # (old VMM, AwaitPrepared: receive: the peer closed the socket) is \
-             the same as after step #",
+            "because the state after step # (old VMM, AwaitPrepared: receive: the peer closed \
+             the socket) is the same as after step #",
             "without step # (new VMM, KILLED) satisfies END-1",
         ],
     ),
