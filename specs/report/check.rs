@@ -46,7 +46,7 @@ pub struct CheckedScenario {
     pub blackout: Option<Blackouts>,
     /// A verdict for each property, always in the same order.
     pub verdicts: Vec<Verdict>,
-    /// The runs that violate properties, the cheapest first.
+    /// The runs that violate properties, the shortest first.
     pub counterexamples: Vec<Run>,
     /// The run in which this program panicked; null if it did not.
     pub panic: Option<Panic>,

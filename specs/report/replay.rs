@@ -21,7 +21,8 @@ pub struct Replay {
     pub agreeing: usize,
     /// Calls that they answered differently.
     pub differing: usize,
-    /// Calls, by name, on objects that the replay does not know, or lost at an earlier difference.
+    /// Calls, by name, on objects that the simulator does not have, or lost track of after a call
+    /// that it does not model.
     pub not_followed: BTreeMap<String, usize>,
     /// Calls, by name, that the simulator does not model.
     pub not_modelled: BTreeMap<String, usize>,

@@ -87,7 +87,7 @@ fn searched(checked: &CheckedScenario) -> Outcome {
     }
     match (&checked.stopped_by, checked.never.is_empty()) {
         (Some(limit), _) => {
-            Outcome::Undecided { message: format!("not exhaustive: cut by {limit}") }
+            Outcome::Undecided { message: format!("not exhaustive: stopped by {limit}") }
         }
         (None, false) => {
             Outcome::Undecided { message: format!("never happens: {}", checked.never.join(", ")) }
@@ -107,9 +107,9 @@ fn outcome(verdict: &Verdict, text: impl FnOnce() -> String) -> Outcome {
             let message = format!("{} violated in {length}", verdict.property);
             Outcome::Failed { message, text: text() }
         }
-        VerdictKind::HoldsWithin => undecided(format!("holds within {limit}, not proved")),
-        VerdictKind::Inconclusive => undecided(format!("inconclusive, cut by {limit}")),
-        VerdictKind::Vacuous => undecided("vacuous, proves nothing".to_owned()),
+        VerdictKind::HoldsWithin => undecided(format!("holds within {limit}: not proved")),
+        VerdictKind::Inconclusive => undecided(format!("inconclusive, stopped by {limit}")),
+        VerdictKind::Vacuous => undecided("vacuous: nothing is proved".to_owned()),
         VerdictKind::NotApplicable => {
             Outcome::Skipped { message: verdict.reason.unwrap_or_default().to_owned() }
         }
@@ -124,7 +124,9 @@ fn of_variant(variant: &Variant) -> Suite {
         let lines = violation.iter().chain(replay).map(|line| format!("{line}\n"));
         let outcome = match outcome(verdict, || lines.collect()) {
             Outcome::Failed { message, .. } | Outcome::Undecided { message } if !variant.ours => {
-                Outcome::Skipped { message: format!("does not count: in {scenario} {message}") }
+                Outcome::Skipped {
+                    message: format!("not a variant of this project: in {scenario} {message}"),
+                }
             }
             judged => judged,
         };
