@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     if arguments.what.is_none() {
         writeln!(
             out,
-            "`handoff list mutants` lists mutants."
+            "`handoff list mutants` lists mutants; `handoff explain NAME` explains a name."
         )?;
     }
     Ok(Exit::Good)

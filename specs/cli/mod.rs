@@ -6,8 +6,10 @@
 mod bugs;
 mod check;
 mod compare;
+mod completions;
 mod conform;
 mod doctor;
+mod explain;
 mod limits;
 mod list;
 mod lockstep;
@@ -20,7 +22,7 @@ mod show;
 mod verify;
 
 use crate::report::layout::plain;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -40,6 +42,7 @@ Examples:
   handoff check --report junit=handoff.xml
                                    check, and write a report for a CI service
   handoff compare                  compare the variants of the protocol
+  handoff explain OWN-1            explain a property, phase, bug, errno, …
   handoff bugs Z09                 show how QEMU lost an interrupt
   handoff doctor                   check whether this host supports a handoff
   handoff run --device 0000:00:05.0 --device 0000:00:06.0
@@ -78,6 +81,12 @@ enum Command {
     /// Reproduce the known bugs of QEMU and Linux in this field, or show one of them
     #[command(visible_alias = "zoo")]
     Bugs(bugs::Arguments),
+    /// Explain a property, known bug, variant, defect, corruption, phase or errno
+    Explain(explain::Arguments),
+    /// Print a completion script for a shell
+    Completions(completions::Arguments),
+    /// Write manual pages, one for each command
+    Man(completions::ManArguments),
     /// A process of a run
     #[command(hide = true)]
     Vmm(run::VmmArguments),
@@ -136,6 +145,9 @@ pub fn main() -> ExitCode {
         Some(Command::Lockstep(arguments)) => lockstep::run(&arguments, &mut out),
         Some(Command::List(arguments)) => list::run(&arguments, &mut out),
         Some(Command::Bugs(arguments)) => bugs::run(&arguments, &mut out),
+        Some(Command::Explain(arguments)) => explain::run(&arguments, &mut out),
+        Some(Command::Completions(arguments)) => completions::run(&arguments, command(), &mut out),
+        Some(Command::Man(arguments)) => completions::man(&arguments, command(), &mut out),
         Some(Command::Verify(arguments)) => verify::run(&arguments, &mut out),
         Some(Command::Replay(arguments)) => replay::run(&arguments, &mut out),
         Some(Command::Run(arguments)) => run::run(&arguments, &mut out),
@@ -154,6 +166,17 @@ pub fn main() -> ExitCode {
             ExitCode::from(Exit::Usage.code())
         }
     }
+}
+
+/// Returns the command line without hidden commands.
+fn command() -> clap::Command {
+    let all = Arguments::command();
+    let visible = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    clap::Command::new("handoff")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(all.get_about().cloned().unwrap_or_default())
+        .after_help(EXAMPLES)
+        .subcommands(visible.collect::<Vec<_>>())
 }
 
 /// Returns the width for text: `COLUMNS`, the width of the terminal, or 110 columns.

@@ -1,6 +1,8 @@
 //! Tests of the command as a shell sees it: output, exit codes, bad input.
 
 mod check;
+mod completions;
+mod explain;
 mod json;
 mod readme;
 mod reports;

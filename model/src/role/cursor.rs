@@ -66,7 +66,14 @@ impl Mutations {
 /// Whether the same call may well succeed a moment later: interrupted, or (CHANGE_PROCESS) an area
 /// in transition in another thread.
 fn is_transient(error: &StepError) -> bool {
-    matches!(error, StepError::Call { errno: Errno::EINTR | Errno::EBUSY | Errno::EAGAIN, .. })
+    matches!(error, StepError::Call { errno, .. } if errno.is_transient())
+}
+
+impl Errno {
+    /// Returns true if the roles retry a call that fails with this errno.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::EINTR | Self::EBUSY | Self::EAGAIN)
+    }
 }
 
 /// How often a call is tried when its errno is transient.
