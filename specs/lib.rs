@@ -1,19 +1,19 @@
-//! The bench that judges a handoff: scenarios in, verdicts and counterexamples out.
+//! A model checker for VMM handoffs: scenarios in, verdicts and counterexamples out.
 //!
-//! The rooms stand in a row, and imports only go down it:
+//! Each module imports only from modules below it in this table:
 //!
-//! | room | what is in it |
+//! | module | contents |
 //! |---|---|
-//! | [`cli`] | the command `handoff` |
-//! | [`host_run`] | the same protocol on the real kernel of this host, and its verdict |
-//! | [`survey`] | many checks at once: variants compared, hazards, mutants, generated pages |
-//! | [`report`] | what a command found, as data, and as text, JSON and JUnit XML |
-//! | [`counterexample`] | a run that violates properties: why, and as trace, ITF or diagram |
-//! | [`check`] | the state space of a scenario, and a verdict for each property |
+//! | [`cli`] | the command-line interface `handoff` |
+//! | [`host_run`] | runs of the same protocol on the kernel of this host, and their verdicts |
+//! | [`survey`] | many checks together: comparison of variants, hazards, mutants, generated pages |
+//! | [`report`] | results of commands as data, and as text, JSON and JUnit XML |
+//! | [`counterexample`] | runs that violate properties: their causes, and as trace, ITF or diagram |
+//! | [`check`] | the search of a scenario's state space, and a verdict for each property |
 //! | [`spec`] | the abstract spec of a handoff, and the refinement mapping of states to it |
 //! | [`state`] | the transition system: a simulated machine, both roles, and a fault budget |
-//! | [`properties`] | what must hold, as predicates over a [`View`](handoff_model::abi::view::View) |
-//! | [`scenario`] | a virtual machine and what may go wrong, read from TOML; known bugs, corruptions |
+//! | [`properties`] | the requirements, as predicates over a [`View`](handoff_model::abi::view::View) |
+//! | [`scenario`] | a virtual machine and its fault budget, read from TOML; known bugs, corruptions |
 //!
 //! Two crates stand beside them: `handoff-checker`, the search engine, and `handoff-conformance`,
 //! which judges the simulated kernel.

@@ -3,11 +3,11 @@
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
-/// A search takes and gives back memory all the time, on all cores.
+/// The allocator of the command, because a search allocates and frees memory on all cores.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// A bug in this program, as sysexits(3) has it: the panic has told where.
+/// The exit code for a panic, which is a bug in this program: `EX_SOFTWARE` of sysexits(3).
 const INTERNAL_ERROR: u8 = 70;
 
 fn main() -> ExitCode {

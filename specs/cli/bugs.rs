@@ -1,4 +1,4 @@
-//! `handoff bugs`: every known bug, found again; or one of them with its scenario and run.
+//! `handoff bugs`: reproduces every known bug, or shows one with its scenario and counterexample.
 
 use super::output::StyleArgument;
 use super::scenarios::cannot_start;
@@ -16,39 +16,39 @@ use std::io::Write;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The bug to show, as Z09; without one: all of them
+    /// Bug to show, such as Z09 [default: a list of all]
     bug: Option<String>,
 
     #[command(flatten)]
     style: StyleArgument,
 }
 
-/// Bad where one is not found any more.
+/// Fails if a bug is not reproduced.
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
     let mut output = arguments.style.to(out);
     let mut bugs = Vec::new();
     if let Some(id) = &arguments.bug {
         let known = find(id).ok_or_else(|| {
-            let known = bugs::all().map(|known| known.id).collect::<Vec<_>>().join(", ");
-            Failure::Usage(format!("{id:?} is no known bug; one of {known}"))
+            Failure::Usage(format!("{id:?} is not a known bug; `handoff bugs` lists all"))
         })?;
         let bug = bug(known, true)?;
         output.text(|width| text::bugs::bug(&bug, width))?;
         bugs.push(bug);
     } else {
+        output.text(|_| text::bugs::head())?;
         for known in bugs::all() {
             let bug = bug(known, false)?;
             output.text(|width| text::bugs::line(&bug, width))?;
             bugs.push(bug);
         }
-        output.text(|_| text::bugs::LEGEND.to_owned())?;
+        output.text(text::bugs::legend)?;
     }
     let are_found = bugs.iter().all(|bug| bug.reproduced);
     let exit = if are_found { Exit::Good } else { Exit::Bad };
     output.end(Body::Bugs(Bugs { bugs }), exit)
 }
 
-/// Finds a bug again.
+/// Reproduces a bug.
 fn bug(known: &KnownBug, with_steps: bool) -> Result<Bug, Failure> {
     let shown_by = match &known.reproduction {
         Reproduction::LockModel(test) => ShownBy::LockModel { test },

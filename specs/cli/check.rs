@@ -1,7 +1,7 @@
-//! `handoff check`: scenarios in, verdicts out.
+//! `handoff check`: checks scenarios and prints verdicts.
 //!
-//! Two of its options are commands of their own by now, and stay: `--all` is `handoff compare`, and
-//! `--steps` is `handoff show`.
+//! Two of its options are former names of commands: `--all` is `handoff compare`, and `--steps` is
+//! `handoff show`.
 
 use super::limits::LimitArguments;
 use super::output::{Output, ReportArgument, ReportFile, Style};
@@ -26,8 +26,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     scenarios: Scenarios,
 
-    /// With this variant of the protocol, whatever the scenario asks for; see `handoff list
-    /// variants`
+    /// Use this variant of the protocol instead of the scenario's; see `handoff list variants`
     #[arg(long, value_name = "NAME", conflicts_with_all = ["certificate", "checkpoint"])]
     variant: Option<String>,
 
@@ -38,21 +37,21 @@ pub(super) struct Arguments {
     #[command(flatten)]
     limits: LimitArguments,
 
-    /// Write everything that was reached to a file, for `handoff verify`; of one scenario
+    /// Write a certificate of the proof for `handoff verify`; for one scenario
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
 
-    /// Go on from this file, where it is there, and write it where a limit stops the search; of one
+    /// Resume from this file if it exists, and write it if a limit stops the search; for one
     /// scenario
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
 
-    /// Do not search: show one run of one scenario, as `handoff show` does
+    /// Do not search; show one run of one scenario, as `handoff show` does
     #[arg(long, value_name = "RUN", conflicts_with = "reports")]
     steps: Option<String>,
 
-    /// How to write the result; of a run (--steps) also as a trace, as ITF or as a diagram
-    #[arg(long, value_name = "FORMAT", default_value = "story")]
+    /// Format of the output; trace, itf and mermaid need --steps
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: show::Format,
 
     #[command(flatten)]
@@ -63,7 +62,7 @@ pub(super) struct Arguments {
     verbose: bool,
 }
 
-/// What the arguments ask for.
+/// The command that the arguments select.
 enum Resolved {
     Check(Job),
     Compare(compare::Job),
@@ -100,7 +99,7 @@ impl Arguments {
             return Ok(Resolved::Show(Box::new(show::Job { scenario, run, format })));
         }
         let style = format.style().ok_or_else(|| {
-            Failure::Usage("this format is for one run, which takes --steps <RUN>".to_owned())
+            Failure::Usage("this format shows one run, which needs --steps <RUN>".to_owned())
         })?;
         if self.all {
             let (scenarios, files) = (scenarios.to_compare()?, self.reports.files()?);
@@ -109,7 +108,7 @@ impl Arguments {
         let scenarios = scenarios.read(variant.as_deref())?;
         for (file, what) in [(&certificate, "certificate"), (&checkpoint, "checkpoint")] {
             if file.is_some() && scenarios.len() > 1 {
-                return Err(Failure::Usage(format!("a {what} is of one scenario; name it")));
+                return Err(Failure::Usage(format!("--{what} needs exactly one scenario")));
             }
         }
         let files = self.reports.files()?;
@@ -154,7 +153,7 @@ fn check(job: Job, out: &mut impl Write) -> Result<Exit, Failure> {
     output.end(Body::Check(Check { scenarios: checks }), exit)
 }
 
-/// Sets a scenario up, searches it, and writes a certificate if one is asked for.
+/// Sets up a scenario, searches it, and writes a certificate if requested.
 fn search(
     name: &str,
     scenario: &Scenario,
@@ -175,7 +174,7 @@ fn search(
     Ok((Checked { system, report }, certified))
 }
 
-/// Writes the certificate of a search that proves everything.
+/// Writes the certificate of a search that proves every property.
 fn certify(
     name: &str,
     report: &Report,
@@ -188,7 +187,7 @@ fn certify(
     Ok(std::fs::write(file, whole)?)
 }
 
-/// Says why there is no certificate, where one was asked for.
+/// Returns a note if a certificate was requested but the search proves too little for one.
 fn unwritten(
     certified: Result<(), CertificateError>,
     file: Option<&Path>,

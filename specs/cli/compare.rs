@@ -1,4 +1,5 @@
-//! `handoff compare`: what each variant keeps, as a table, and the runs by which it does not.
+//! `handoff compare`: a table of verdicts for each variant, with a counterexample for each
+//! violation.
 
 use super::limits::LimitArguments;
 use super::output::{Output, ReportArgument, ReportFile, Style, StyleArgument};
@@ -43,8 +44,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     compare(job, out)
 }
 
-/// Good where the protocol that a VMM should use keeps everything; how others fail is a result, and
-/// no failure.
+/// Compares variants. Only violations by this project's variants make the command fail; those by
+/// others are results.
 pub(super) fn compare(job: Job, out: &mut impl Write) -> Result<Exit, Failure> {
     let Job { scenarios, limits, style, files } = job;
     let columns =

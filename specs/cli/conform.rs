@@ -1,11 +1,11 @@
-//! `handoff conform`: facts about the kernel, on the simulated one and on this host's; and `handoff
-//! puppet`, the processes in which calls are made on the latter.
+//! `handoff conform`: tests facts about Linux on the simulated kernel and on this host's; and the
+//! hidden `handoff worker`, whose processes make the calls on the latter.
 
 use super::output::{Output, ReportArgument, StyleArgument};
 use super::{Exit, Failure};
 use crate::report::conform::{Conform, Fact, FactResult, Kernel, untested};
 use crate::report::{Body, text};
-use handoff_conformance::suite::{self, Verdict, rows, run as run_row, simulated_for};
+use handoff_conformance::suite::{self, Verdict, rows, run as run_fact, simulated_for};
 use handoff_conformance::target::host::HostTarget;
 use handoff_testbed::worker::{live, live_on};
 use std::ffi::OsString;
@@ -13,14 +13,14 @@ use std::io::Write;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Only the rows whose names contain this
+    /// Test only facts whose names contain this text
     filter: Option<String>,
 
-    /// On which kernel
-    #[arg(long, value_enum, default_value_t = Which::Simulated)]
+    /// Kernel to test
+    #[arg(long, visible_alias = "target", value_enum, default_value_t = Which::Simulated)]
     arm: Which,
 
-    /// Also tell of each row as it comes; in text
+    /// Print the name of each fact before its test
     #[arg(long)]
     verbose: bool,
 
@@ -35,33 +35,33 @@ pub(super) struct Arguments {
 enum Which {
     /// The simulated kernel
     Simulated,
-    /// The kernel of this host: as root, on a host to spare
+    /// The kernel of this host; needs root, and may hang the host
     Real,
-    /// One after the other
+    /// First the simulated kernel, then that of this host
     Both,
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
     let filter = arguments.filter.as_deref().unwrap_or_default();
-    let rows: Vec<&suite::Fact> = rows::all().filter(|row| row.name.contains(filter)).collect();
-    if rows.is_empty() {
-        return Err(Failure::Usage(format!("no row has {filter:?} in its name")));
+    let facts: Vec<_> = rows::all().filter(|fact| fact.name.contains(filter)).collect();
+    if facts.is_empty() {
+        return Err(Failure::Usage(format!("no fact has {filter:?} in its name")));
     }
     let output = Output::new(arguments.style.style(), arguments.reports.files()?, out);
-    let mut suite = Suite { rows, verbose: arguments.verbose, output };
+    let mut suite = Suite { facts, verbose: arguments.verbose, output };
     let mut report = Conform { kernels: Vec::new(), untested: Vec::new(), missing: None };
     if arguments.arm != Which::Real {
-        let simulated = |row: &suite::Fact| run_row(row, &mut simulated_for(row));
+        let simulated = |fact: &suite::Fact| run_fact(fact, &mut simulated_for(fact));
         report.kernels.push(suite.run("simulated kernel", simulated)?);
     }
     if filter.is_empty() {
         report.untested = untested();
-        suite.output.text(|_| text::conform::untested(&report.untested))?;
+        suite.output.text(|width| text::conform::untested(&report.untested, width))?;
     }
     if arguments.arm != Which::Simulated {
         match real() {
             Ok(mut real) => {
-                let kernel = suite.run("kernel of this host", |row| run_row(row, &mut real))?;
+                let kernel = suite.run("kernel of this host", |fact| run_fact(fact, &mut real))?;
                 report.kernels.push(kernel);
             }
             Err(missing) => {
@@ -85,50 +85,52 @@ fn exit_of(kernel: &Kernel) -> Exit {
     }
 }
 
-/// The kernel of this host, or what it lacks.
+/// Returns the kernel of this host.
 pub(super) fn real() -> Result<HostTarget, String> {
-    let image = std::env::current_exe().map_err(|error| format!("its own program ({error})"))?;
-    HostTarget::new(&image, &[OsString::from("handoff"), OsString::from("puppet")])
+    let image =
+        std::env::current_exe().map_err(|error| format!("the path of this program ({error})"))?;
+    HostTarget::new(&image, &[OsString::from("handoff"), OsString::from("worker")])
 }
 
-/// The rows that are asked, and where it is said what comes of them.
+/// The selected facts, and the output of their results.
 struct Suite<'a, W> {
-    rows: Vec<&'a suite::Fact>,
+    facts: Vec<&'a suite::Fact>,
     verbose: bool,
     output: Output<'a, W>,
 }
 
 impl<W: Write> Suite<'_, W> {
-    /// Asks one kernel. Each row is told before it runs: it may be the last.
+    /// Tests one kernel. With `--verbose` prints the name of each fact before its test, because the
+    /// test may hang the host.
     fn run(
         &mut self,
         kernel: &'static str,
         mut on: impl FnMut(&suite::Fact) -> Verdict,
     ) -> Result<Kernel, Failure> {
-        let mut asked = Kernel { kernel, facts: Vec::new() };
-        for row in &self.rows {
+        let mut tested = Kernel { kernel, facts: Vec::new() };
+        for fact in &self.facts {
             if self.verbose {
-                self.output.text(|_| format!("  -   {}\n", row.name))?;
+                self.output.text(|_| format!("test  {}\n", fact.name))?;
             }
-            let fact = Fact::new(row, on(row));
+            let fact = Fact::new(fact, on(fact));
             self.output.text(|_| text::conform::fact(&fact))?;
-            asked.facts.push(fact);
+            tested.facts.push(fact);
         }
-        self.output.text(|_| text::conform::sums(&asked))?;
-        Ok(asked)
+        self.output.text(|_| text::conform::sums(&tested))?;
+        Ok(tested)
     }
 }
 
-/// A process of the real arm.
+/// The arguments of a worker process.
 #[derive(clap::Args)]
 pub(super) struct WorkerArguments {
-    /// It has been executed by one
+    /// Continue a worker that has called execve
     #[arg(long)]
     again: bool,
 }
 
-pub(super) fn puppet(arguments: &WorkerArguments) -> Result<Exit, Failure> {
-    let again = ["handoff", "puppet", "--again"];
-    let lived = if arguments.again { live_on(&again) } else { live(&again) };
-    lived.map(|()| Exit::Good).map_err(|errno| Failure::Usage(format!("a puppet's life: {errno}")))
+pub(super) fn worker(arguments: &WorkerArguments) -> Result<Exit, Failure> {
+    let again = ["handoff", "worker", "--again"];
+    let done = if arguments.again { live_on(&again) } else { live(&again) };
+    done.map(|()| Exit::Good).map_err(|errno| Failure::Usage(format!("worker process: {errno}")))
 }

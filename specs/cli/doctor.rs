@@ -1,4 +1,4 @@
-//! `handoff doctor`: could this host do it? Looks, and changes nothing.
+//! `handoff doctor`: checks whether this host supports a handoff; changes nothing.
 
 use super::output::StyleArgument;
 use super::{Exit, Failure};
@@ -10,11 +10,11 @@ use std::io::Write;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A device that shall be handed over, such as 0000:00:05.0; several times for several
+    /// Device to hand over, such as 0000:00:05.0; repeat for more
     #[arg(long, value_name = "BDF")]
     device: Vec<Bdf>,
 
-    /// Guest memory, in MiB: judges RLIMIT_MEMLOCK
+    /// Guest memory in MiB, which RLIMIT_MEMLOCK must allow
     #[arg(long, value_name = "MIB", default_value_t = 0)]
     ram: u64,
 

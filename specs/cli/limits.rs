@@ -1,29 +1,29 @@
-//! Limits of a search as arguments.
+//! The limits of a search, as arguments.
 
 use handoff_checker::search::Limits;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// What stops a search before it is complete, and how many threads make it.
+/// Limits that stop a search, and its number of threads.
 #[derive(clap::Args, Clone, Copy, Default)]
 pub(super) struct LimitArguments {
-    /// Stop after so many states of a scenario; what is left is not called proved
+    /// Stop each scenario after N states, without a proof
     #[arg(long, value_name = "N")]
     states: Option<u32>,
 
-    /// Stop a scenario after so long: 90, 90s or 5m
+    /// Stop each scenario after this time: 90, 90s or 5m
     #[arg(long, value_name = "TIME", value_parser = duration)]
     time: Option<Duration>,
 
-    /// Follow no run for more than so many steps
+    /// Follow each run for at most N steps
     #[arg(long, value_name = "N")]
     depth: Option<u32>,
 
-    /// Stop a scenario when this process has taken so much memory
+    /// Stop each scenario when this process uses this much memory
     #[arg(long, value_name = "MIB")]
     memory: Option<u64>,
 
-    /// Threads to search with; results are the same for any number [default: one a core]
+    /// Number of threads; it does not affect results [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 }
@@ -41,12 +41,14 @@ impl LimitArguments {
     }
 }
 
-/// `90`, `90s` or `5m`.
+/// Parses `90`, `90s` or `5m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let (digits, unit) = match text.strip_suffix('m') {
         Some(digits) => (digits, 60),
         None => (text.strip_suffix('s').unwrap_or(text), 1),
     };
-    let number: u64 = digits.parse().map_err(|_| "a number of seconds, or like 5m".to_owned())?;
+    let number: u64 = digits.parse().map_err(|_| {
+        "expected a number of seconds, such as 90 or 90s, or of minutes, such as 5m".to_owned()
+    })?;
     Ok(Duration::from_secs(number.saturating_mul(unit)))
 }

@@ -1,7 +1,7 @@
-//! `handoff list`: what there is to check, to plant and to ask.
+//! `handoff list`: the names that scenarios and options accept, with descriptions.
 
 use super::{Exit, Failure, width};
-use crate::properties::PROPERTIES;
+use crate::properties::{PROPERTIES, Property};
 use crate::report::layout::labelled;
 use crate::scenario::corruption::CORRUPTIONS;
 use crate::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in};
@@ -14,7 +14,7 @@ use std::io::Write;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Only this
+    /// List only these
     #[arg(value_enum)]
     what: Option<What>,
 }
@@ -32,7 +32,7 @@ enum What {
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, Failure> {
-    // Mutants are so many that they are listed only where they are asked for.
+    // Mutants are numerous, so they are listed only on request.
     let all = [
         What::Scenarios,
         What::Variants,
@@ -51,6 +51,12 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
         }
         writeln!(out)?;
     }
+    if arguments.what.is_none() {
+        writeln!(
+            out,
+            "`handoff list mutants` lists mutants; `handoff explain NAME` explains a name."
+        )?;
+    }
     Ok(Exit::Good)
 }
 
@@ -58,13 +64,19 @@ fn rows(what: What) -> (&'static str, Vec<(String, String)>) {
     match what {
         What::Scenarios => ("Built-in scenarios", scenarios()),
         What::Variants => ("Variants of the protocol (variant = \"…\", --variant)", variants()),
-        What::Properties => ("Properties: what must hold, and why", properties()),
-        What::Defects => ("Known bugs that a scenario can plant (defects = [\"…\"])", defects()),
-        What::Corruptions => {
-            ("What a scenario can tell that is not so (wrong = \"…\")", corruptions())
+        What::Properties => {
+            ("Properties: id, severity, title; the requirement and the reason", properties())
         }
-        What::Mutants => ("What a protocol can leave out (mutant = \"…\")", mutants()),
-        What::Kernels => ("Simulated kernels", kernels()),
+        What::Defects => {
+            ("Defects: known bugs that a scenario can plant (defects = [\"…\"])", defects())
+        }
+        What::Corruptions => {
+            ("Corruptions that a scenario can inject (wrong = \"…\")", corruptions())
+        }
+        What::Mutants => {
+            ("Mutants: parts of a protocol that can be left out (mutant = \"…\")", mutants())
+        }
+        What::Kernels => ("Simulated kernels (kernel = \"…\")", kernels()),
     }
 }
 
@@ -80,13 +92,14 @@ fn variants() -> Vec<(String, String)> {
 }
 
 fn properties() -> Vec<(String, String)> {
-    let text = |p: &crate::properties::Property| format!("{}; for {}", p.sentence, p.reason);
-    PROPERTIES.iter().map(|property| (property.id.to_owned(), text(property))).collect()
+    let head = |p: &Property| format!("{:<6}  {}", p.id, p.severity);
+    let text = |p: &Property| format!("{}: {}; because {}", p.title, p.sentence, p.reason);
+    PROPERTIES.iter().map(|property| (head(property), text(property))).collect()
 }
 
 fn defects() -> Vec<(String, String)> {
     let text = |d: &Defect| {
-        format!("{} ({}; of {}; breaks {})", d.sentence, d.source, d.variant, d.breaks)
+        format!("{} ({}; variant {}; violates {})", d.sentence, d.source, d.variant, d.breaks)
     };
     defects::all().map(|defect| (defect.id.to_owned(), text(defect))).collect()
 }
@@ -95,13 +108,12 @@ fn corruptions() -> Vec<(String, String)> {
     CORRUPTIONS.iter().map(|wrong| (wrong.id.to_owned(), wrong.sentence.to_owned())).collect()
 }
 
-/// Each with the forms that have it.
+/// Returns each mutant with the variants that have it.
 fn mutants() -> Vec<(String, String)> {
     let mut modes: BTreeMap<_, Vec<String>> = BTreeMap::new();
-    for form in ours() {
-        let word = form.mode;
-        for mutant in of_variant(form) {
-            modes.entry(mutant).or_default().push(format!("{}, {word}", form.id));
+    for variant in ours() {
+        for mutant in of_variant(variant) {
+            modes.entry(mutant).or_default().push(format!("{} {}", variant.id, variant.mode));
         }
     }
     modes.into_iter().map(|(mutant, words)| (mutant.to_string(), words.join(", "))).collect()

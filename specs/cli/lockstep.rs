@@ -1,4 +1,5 @@
-//! `handoff lockstep`: random calls on the simulated kernel and on another one, compared.
+//! `handoff lockstep`: makes random calls on the simulated kernel and another one, and compares
+//! answers.
 
 use super::conform::real;
 use super::output::StyleArgument;
@@ -12,23 +13,23 @@ use std::io::Write;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// At least so many calls
+    /// Minimum number of calls
     #[arg(long, default_value_t = 100_000)]
     calls: u64,
-    /// Steps of a case, after which everything begins anew
+    /// Number of steps per case; each case starts with fresh processes
     #[arg(long, default_value_t = 100)]
     steps: usize,
-    /// What the run depends on: the same seed gives the same calls
+    /// Seed of the random calls; the same seed gives the same calls
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The simulated kernel, one of `handoff list kernels`
+    /// Simulated kernel, one of `handoff list kernels`
     #[arg(long, default_value = "7.3")]
     kernel: String,
-    /// Another simulated kernel to compare it with, instead of this host's (which takes root and a
-    /// host to spare)
+    /// Compare with this simulated kernel instead of the host's (which needs root, and may hang the
+    /// host)
     #[arg(long, value_name = "KERNEL")]
     against: Option<String>,
-    /// Also tell of each step before it is made
+    /// Print each step before it is made
     #[arg(long)]
     verbose: bool,
     #[command(flatten)]
@@ -41,18 +42,18 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     let kernel = profile(kernel)?;
     let mut output = style.to(out);
     let report = {
-        let mut tell = |step: &Step| {
+        let mut print = |step: &Step| {
             if *verbose {
-                // A reader that has gone is told at the end.
+                // A broken pipe is reported by a later write.
                 let _ = output.text(|_| format!("{step:?}\n"));
             }
         };
         match against {
             Some(other) => {
-                compare(plan, kernel, &mut SimulatedTarget::new(profile(other)?), &mut tell)
+                compare(plan, kernel, &mut SimulatedTarget::new(profile(other)?), &mut print)
             }
             None => match real() {
-                Ok(mut real) => compare(plan, kernel, &mut real, &mut tell),
+                Ok(mut real) => compare(plan, kernel, &mut real, &mut print),
                 Err(missing) => {
                     output.text(|_| format!("SKIP  kernel of this host: needs {missing}\n"))?;
                     let report = Lockstep::skipped(missing);
@@ -67,7 +68,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
 }
 
 fn profile(name: &str) -> Result<Profile, Failure> {
-    let unknown =
-        || Failure::Usage(format!("no simulated kernel {name:?}; see handoff list kernels"));
+    let unknown = || {
+        Failure::Usage(format!("{name:?} is not a simulated kernel; see `handoff list kernels`"))
+    };
     Profile::by_name(name).ok_or_else(unknown)
 }

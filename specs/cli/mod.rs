@@ -1,13 +1,15 @@
-//! The command: arguments, exit codes, and what is printed where.
+//! The command-line interface: arguments, exit codes, and output streams.
 //!
-//! Results go to standard output and nothing else does; a reader that goes away early ends the
-//! command quietly. Exit codes are few and stable, see [`Exit`].
+//! Results go to standard output, errors to standard error. A broken pipe ends the command without
+//! an error. Exit codes are stable, see [`Exit`].
 
 mod bugs;
 mod check;
 mod compare;
+mod completions;
 mod conform;
 mod doctor;
+mod explain;
 mod limits;
 mod list;
 mod lockstep;
@@ -20,78 +22,85 @@ mod show;
 mod verify;
 
 use crate::report::layout::plain;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Live update of a VMM with passed-through devices: prove it, replay it, run it.
+/// Live update of VMMs with VFIO devices: check the protocol, run it, compare it with Linux
 #[derive(Parser)]
-#[command(name = "handoff", version, about, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "handoff", version, after_help = EXAMPLES, max_term_width = 100)]
 struct Arguments {
-    /// Without a command: `check`.
+    /// The command; `check` if there is none.
     #[command(subcommand)]
     command: Option<Command>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  handoff                          prove every built-in scenario
-  handoff check my-vm.toml         prove the handoff of a VM that a file describes
+  handoff                          check every built-in scenario
+  handoff check my-vm.toml         check the handoff of a VM in a file
   handoff check --report junit=handoff.xml
-                                   the same for a CI service
-  handoff compare                  what each variant of the protocol keeps, and what not
-  handoff bugs Z09                 how QEMU lost an interrupt, as the shortest run in a small world
-  handoff list properties          what is proved, and why it matters
-  handoff doctor                   could this host do it?
+                                   check, and write a report for a CI service
+  handoff compare                  compare the variants of the protocol
+  handoff explain OWN-1            explain a property, phase, bug, errno, …
+  handoff bugs Z09                 show how QEMU lost an interrupt
+  handoff doctor                   check whether this host supports a handoff
   handoff run --device 0000:00:05.0 --device 0000:00:06.0
-                                   do it on this host's kernel, with two edu devices of QEMU
-  handoff conform --arm real       does this host's kernel answer as the suite of facts says?
-  handoff replay trace.jsonl.gz    does the simulated kernel answer as the recorded one did?
+                                   run it here, with two edu devices of QEMU
+  handoff conform --arm real       test facts about Linux on this host
+  handoff replay trace.jsonl.gz    replay a trace on the simulated kernel
 
-Exit codes: 0 proved or done, 1 violated, differing or failed, 2 wrong usage or input,
-3 inconclusive, 4 skipped for want of something on this host, 70 a bug in this program.";
+Without a command, `handoff` runs `handoff check`.
+
+Exit codes: 0 proved or done; 1 violated, different or failed; 2 wrong usage or
+input; 3 inconclusive; 4 skipped, because this host lacks a precondition;
+70 a bug in this program.";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Prove that a handoff keeps every property, whatever goes wrong, or show how it fails
+    /// Check that a handoff keeps every property under faults; show counterexamples
     Check(Box<check::Arguments>),
-    /// Compare all variants of the protocol: what each keeps, and the runs by which it does not
+    /// Compare all variants of the protocol, with a counterexample for each violation
     Compare(compare::Arguments),
-    /// Show one run of a scenario step by step, or as a trace, as ITF or as a diagram
+    /// Show one run of a scenario step by step, or as a trace, ITF or a diagram
     Show(show::Arguments),
-    /// Verify a certificate that `check` has written: a second, small checker makes every state
-    /// anew
+    /// Verify a certificate of `check`: an independent checker recomputes every state
     Verify(verify::Arguments),
     /// Replay a recorded trace on the simulated kernel, call by call
     Replay(replay::Arguments),
-    /// Do a handoff on the real kernel of this host, and judge it
+    /// Run a handoff on the kernel of this host, and check the result
     Run(run::Arguments),
-    /// Tell whether this host could do a handoff; changes nothing
+    /// Check whether this host supports a handoff; changes nothing
     Doctor(doctor::Arguments),
-    /// Make random calls on two kernels, one of them simulated, and show where they differ
+    /// Make random calls on the simulated kernel and another one, and compare the answers
     Lockstep(lockstep::Arguments),
-    /// Tell whether a kernel answers as the suite of facts about Linux says, row by row
+    /// Test facts about Linux on the simulated kernel or on that of this host
     Conform(conform::Arguments),
-    /// Show the built-in scenarios, the properties, the known bugs that can be planted, the kernels
+    /// List scenarios, variants, properties, plantable bugs, corruptions, mutants and kernels
     List(list::Arguments),
-    /// Show every known bug of QEMU and Linux in this field, with the property that finds it again,
-    /// or tell one
+    /// Reproduce the known bugs of QEMU and Linux in this field, or show one of them
     #[command(visible_alias = "zoo")]
     Bugs(bugs::Arguments),
+    /// Explain a property, known bug, variant, defect, corruption, phase or errno
+    Explain(explain::Arguments),
+    /// Print a completion script for a shell
+    Completions(completions::Arguments),
+    /// Write manual pages, one for each command
+    Man(completions::ManArguments),
     /// A process of a run
     #[command(hide = true)]
     Vmm(run::VmmArguments),
-    /// A process that makes the calls of a row
-    #[command(hide = true)]
-    Puppet(conform::WorkerArguments),
+    /// A process that makes calls for `conform` and `lockstep`
+    #[command(hide = true, alias = "puppet")]
+    Worker(conform::WorkerArguments),
 }
 
-/// How the command ends.
+/// The exit status of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// Everything that was asked for was proved or done.
+    /// Everything requested was proved or done.
     Good,
-    /// Something is left open: a limit was hit, or a property had nothing to say.
+    /// The result is inconclusive: a limit stopped the search, or a property was vacuous.
     Inconclusive,
     /// A precondition on this host is missing.
     Skipped,
@@ -102,7 +111,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number.
+    /// Returns the exit code.
     pub fn code(self) -> u8 {
         match self {
             Self::Good => 0,
@@ -114,17 +123,17 @@ impl Exit {
     }
 }
 
-/// Why a command could not do its work.
+/// The reason why a command could not run.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// One line for the user.
+    /// An error in the arguments or an input, described in one line.
     #[error("{0}")]
     Usage(String),
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
 }
 
-/// Runs the command that the arguments ask for.
+/// Runs the command that the arguments select.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut out = io::stdout().lock();
@@ -136,12 +145,15 @@ pub fn main() -> ExitCode {
         Some(Command::Lockstep(arguments)) => lockstep::run(&arguments, &mut out),
         Some(Command::List(arguments)) => list::run(&arguments, &mut out),
         Some(Command::Bugs(arguments)) => bugs::run(&arguments, &mut out),
+        Some(Command::Explain(arguments)) => explain::run(&arguments, &mut out),
+        Some(Command::Completions(arguments)) => completions::run(&arguments, command(), &mut out),
+        Some(Command::Man(arguments)) => completions::man(&arguments, command(), &mut out),
         Some(Command::Verify(arguments)) => verify::run(&arguments, &mut out),
         Some(Command::Replay(arguments)) => replay::run(&arguments, &mut out),
         Some(Command::Run(arguments)) => run::run(&arguments, &mut out),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments, &mut out),
         Some(Command::Conform(arguments)) => conform::run(&arguments, &mut out),
-        Some(Command::Puppet(arguments)) => conform::puppet(&arguments),
+        Some(Command::Worker(arguments)) => conform::worker(&arguments),
         Some(Command::Vmm(arguments)) => Err(run::vmm(&arguments)),
     };
     match done.and_then(|exit| Ok(out.flush().map(|()| exit)?)) {
@@ -156,7 +168,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The width of the terminal, or of a page where there is none.
+/// Returns the command line without hidden commands.
+fn command() -> clap::Command {
+    let all = Arguments::command();
+    let visible = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    clap::Command::new("handoff")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(all.get_about().cloned().unwrap_or_default())
+        .after_help(EXAMPLES)
+        .subcommands(visible.collect::<Vec<_>>())
+}
+
+/// Returns the width for text: `COLUMNS`, the width of the terminal, or 110 columns.
 fn width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     columns

@@ -1,4 +1,4 @@
-//! Where the results of a command go: to standard output as text or JSON, and into report files.
+//! The output of a command: text or JSON on standard output, and report files.
 
 use super::{Exit, Failure, width};
 use crate::report::{Body, Document, Format};
@@ -9,26 +9,26 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// What is written to standard output.
+/// The format of standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Style {
-    /// For people
+    /// Text
     #[default]
     Text,
     /// For scripts: one JSON document, as docs/json.md describes it
     Json,
 }
 
-/// The option of a command that can answer with JSON.
+/// The option of a command that can write JSON.
 #[derive(clap::Args, Clone, Copy, Default)]
 pub(super) struct StyleArgument {
-    /// How to write the result
+    /// Format of the output
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Style,
 }
 
 impl StyleArgument {
-    /// The way to standard output.
+    /// Returns the output of a command without report files.
     pub(super) fn to<W: Write>(self, out: &mut W) -> Output<'_, W> {
         Output::new(self.format, Vec::new(), out)
     }
@@ -38,7 +38,7 @@ impl StyleArgument {
     }
 }
 
-/// The option of a command that writes report files.
+/// The option of a command that can write report files.
 #[derive(clap::Args, Clone, Default)]
 pub(super) struct ReportArgument {
     #[arg(long = "report", value_name = "KIND=FILE", value_parser = report, help = report_help())]
@@ -46,35 +46,36 @@ pub(super) struct ReportArgument {
 }
 
 impl ReportArgument {
-    /// The files, each of which can be written.
+    /// Returns the report files, after checking that each can be created.
     pub(super) fn files(&self) -> Result<Vec<ReportFile>, Failure> {
         self.reports.iter().map(|(format, path)| ReportFile::new(*format, path)).collect()
     }
 }
 
-/// The kinds of reports.
+/// Returns the names of the kinds of reports.
 fn kinds() -> String {
     let kinds = Format::value_variants().iter().filter_map(ValueEnum::to_possible_value);
     kinds.map(|kind| kind.get_name().to_owned()).collect::<Vec<_>>().join(", ")
 }
 
 fn report_help() -> String {
-    format!("Also write a report of a kind ({}) into a file; several times for several", kinds())
+    format!("Also write a report to a file; kinds: {}. Repeat for more files", kinds())
 }
 
-/// `junit=FILE`.
+/// Parses `KIND=FILE`.
 fn report(text: &str) -> Result<(Format, PathBuf), String> {
-    let (kind, path) = text.split_once('=').ok_or("a KIND=FILE, such as junit=report.xml")?;
+    let (kind, path) =
+        text.split_once('=').ok_or("expected KIND=FILE, such as junit=report.xml")?;
     let format = Format::from_str(kind, false)
-        .map_err(|_| format!("no kind {kind:?} of report; one of {}", kinds()))?;
+        .map_err(|_| format!("{kind:?} is not a kind of report; kinds: {}", kinds()))?;
     match path {
         "" => Err("the name of the file is missing".to_owned()),
         path => Ok((format, PathBuf::from(path))),
     }
 }
 
-/// A report file that does not exist yet: a temporary file in its folder, renamed in the end. So it
-/// is there as a whole or not at all, and one that cannot be written is known before a long search.
+/// A report file to be written: a temporary file in the same folder, which is renamed at the end.
+/// So the report is written atomically, and an error is detected before a long search.
 pub(super) struct ReportFile {
     format: Format,
     path: PathBuf,
@@ -84,10 +85,10 @@ pub(super) struct ReportFile {
 impl ReportFile {
     fn new(format: Format, path: &Path) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::Usage(format!("{}: {error}", path.display()));
-        // A rename would put a file in the place of a link, or of a device.
+        // A rename would replace a symbolic link or a device.
         let path = match fs::canonicalize(path) {
             Ok(there) if there.is_file() => there,
-            Ok(_) => return Err(failed(io::Error::other("it is no regular file"))),
+            Ok(_) => return Err(failed(io::Error::other("it is not a regular file"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
             Err(error) => return Err(failed(error)),
         };
@@ -108,7 +109,7 @@ impl ReportFile {
     }
 }
 
-/// Where results go.
+/// The destination of a command's results.
 pub(super) struct Output<'a, W> {
     style: Style,
     files: Vec<ReportFile>,
@@ -120,7 +121,7 @@ impl<'a, W: Write> Output<'a, W> {
         Self { style, files, out }
     }
 
-    /// Writes a part of the text for people, as soon as it is known.
+    /// Writes a part of the text output, as soon as it is known.
     pub(super) fn text(&mut self, text: impl FnOnce(usize) -> String) -> Result<(), Failure> {
         if self.style == Style::Text {
             self.out.write_all(text(width()).as_bytes())?;
@@ -129,7 +130,7 @@ impl<'a, W: Write> Output<'a, W> {
         Ok(())
     }
 
-    /// Writes everything, for scripts and into files, and ends the command.
+    /// Writes the JSON output and the report files, and ends the command.
     pub(super) fn end(self, body: Body, exit: Exit) -> Result<Exit, Failure> {
         if self.style == Style::Text && self.files.is_empty() {
             return Ok(exit);

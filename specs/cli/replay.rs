@@ -1,4 +1,4 @@
-//! `handoff replay`: a recorded trace against the simulated kernel.
+//! `handoff replay`: replays a recorded trace on the simulated kernel.
 
 use super::output::StyleArgument;
 use super::{Exit, Failure};
@@ -13,7 +13,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A trace: NDJSON, or the same compressed by gzip
+    /// Trace file: NDJSON, optionally compressed by gzip
     trace: String,
 
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     output.end(Body::Replay(Replay::new(&report)), exit)
 }
 
-/// The same with the names that come from the trace safe to print.
+/// Returns the report with names from the trace escaped for printing.
 fn safe(report: &Report) -> Report {
     let names = |counts: &BTreeMap<String, usize>| {
         counts.iter().map(|(name, count)| (plain(name).into_owned(), *count)).collect()
@@ -44,8 +44,8 @@ fn safe(report: &Report) -> Report {
     }
 }
 
-/// The text of a trace, decompressed where its first bytes are those of gzip. A text that ends in
-/// the middle of a line keeps that half line: the reader tells of it.
+/// Reads the text of a trace, and decompresses it if it begins with the magic number of gzip. A
+/// truncated last line is kept, so that the parser reports it.
 fn read(name: &str) -> std::io::Result<String> {
     let mut file = BufReader::new(File::open(name)?);
     let mut text = String::new();

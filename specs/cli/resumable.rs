@@ -1,4 +1,4 @@
-//! `handoff check --checkpoint`: a search that goes on where an earlier one stopped.
+//! `handoff check --checkpoint`: a search that resumes where an earlier one stopped.
 
 use super::Failure;
 use crate::check::checkpoint::{self, CheckedInput};
@@ -9,20 +9,20 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
-/// A check that can be stopped, and the file that it goes on from.
+/// A check that can be stopped, and the checkpoint file from which it resumes.
 pub(super) struct Pause<'a> {
     file: &'a Path,
     name: &'a str,
     scenario: String,
     from: Option<Checkpoint>,
-    /// How many states there were in the beginning.
+    /// The number of states in the file at the start.
     before: Option<u32>,
-    /// What stopped the search, and whether the file was written.
+    /// The limit that stopped the search, and the result of writing the file.
     stopped: Option<(StopReason, io::Result<()>)>,
 }
 
 impl<'a> Pause<'a> {
-    /// Reads the file, where there is one; where there is none, one must be possible.
+    /// Reads the file if it exists, and checks that it can be written.
     pub(super) fn begin(name: &'a str, file: &'a Path) -> Result<Self, Failure> {
         let text = text_of(name).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
         let mut pause =
@@ -38,7 +38,8 @@ impl<'a> Pause<'a> {
         CheckedInput { name: self.name, scenario: &self.scenario }
     }
 
-    /// Searches, from where the file says, and writes it where a limit cuts that short.
+    /// Searches, from the checkpoint if there is one, and writes a checkpoint if a limit stops the
+    /// search.
     pub(super) fn search(
         &mut self,
         packed: &PackedSystem<'_>,
@@ -51,21 +52,22 @@ impl<'a> Pause<'a> {
         Ok(found)
     }
 
-    /// Says what became of it. A file that is no longer of use is taken away.
+    /// Returns notes on the checkpoint. Removes the file after a complete search.
     pub(super) fn end(self) -> Result<Vec<String>, Failure> {
         let file = self.file.display();
-        let went_on = |before| format!("went on from {file}, with {before} states");
-        let mut notes: Vec<_> = self.before.map(went_on).into_iter().collect();
+        let resumed = |before| format!("resumed from {file}, with {before} states");
+        let mut notes: Vec<_> = self.before.map(resumed).into_iter().collect();
         match &self.stopped {
             Some((_, Err(error))) => return Err(self.cannot(error)),
             Some((StopReason::Time(_), Ok(()))) => {
-                notes.push(format!("stopped; the same command goes on from {file}"));
+                notes.push(format!("stopped; run the same command to resume from {file}"));
             }
-            Some((_, Ok(()))) => notes
-                .push(format!("stopped; the same command with a higher limit goes on from {file}")),
+            Some((_, Ok(()))) => notes.push(format!(
+                "stopped; run the same command with a higher limit to resume from {file}"
+            )),
             None if self.before.is_some() => {
                 std::fs::remove_file(self.file).map_err(|error| self.cannot(&error))?;
-                notes.push(format!("the search has come to its end; {file} is removed"));
+                notes.push(format!("the search is complete; removed {file}"));
             }
             None => {}
         }
@@ -78,6 +80,6 @@ impl<'a> Pause<'a> {
 
     fn refused(&self, error: &dyn Display) -> Failure {
         let file = self.file.display();
-        Failure::Usage(format!("{file}: cannot go on from it: {error}; remove it to begin anew"))
+        Failure::Usage(format!("{file}: cannot resume: {error}; remove it to start again"))
     }
 }

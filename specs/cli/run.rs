@@ -1,5 +1,5 @@
-//! `handoff run`: the same protocol on the real kernel of this host; and `handoff vmm`, the
-//! processes that such a run consists of.
+//! `handoff run`: runs the same protocol on the kernel of this host; and the hidden `handoff vmm`,
+//! the processes of such a run.
 
 use super::scenarios::read;
 use super::{Exit, Failure, width};
@@ -17,25 +17,26 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A device of this host, such as 0000:00:05.0: a QEMU edu on vfio-pci; one for each of the
-    /// scenario
+    /// Device of this host, such as 0000:00:05.0; repeat for each device of the scenario. It must
+    /// be an edu device of QEMU, bound to vfio-pci
     #[arg(long, value_name = "BDF", required = true)]
     device: Vec<Bdf>,
 
-    /// How the new program comes to life, with the built-in scenario for that many devices
+    /// Hand over to a new process (transfer) or to a new program in the same process (exec), by a
+    /// built-in scenario
     #[arg(long, value_enum, default_value_t = Mode::Transfer, conflicts_with = "scenario")]
     mode: Mode,
 
-    /// A scenario file, or the name of a built-in one
+    /// Scenario file, or the name of a built-in scenario
     #[arg(long, value_name = "SCENARIO")]
     scenario: Option<String>,
 
-    /// By transfer: first kill a new process before each of its steps up to the point of no return,
-    /// one after the other
+    /// First make one attempt for each step before the point of no return, and kill the new process
+    /// there; transfer only
     #[arg(long)]
     sweep: bool,
 
-    /// Write the trace of the run here
+    /// Write the trace of the run to this file
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 }
@@ -74,7 +75,7 @@ fn request(arguments: &Arguments) -> Result<Request, Failure> {
     Ok(Request { name, text, scenario, devices: arguments.device.clone(), sweep: arguments.sweep })
 }
 
-/// The built-in scenario for a mode and a number of devices.
+/// Returns the built-in scenario for a mode and a number of devices.
 fn built_in(arguments: &Arguments) -> String {
     let mode = match arguments.mode {
         Mode::Transfer => "transfer",
@@ -94,7 +95,7 @@ fn write_verdict(
         let head = match finding.good {
             Some(true) => "PASS  ",
             Some(false) => "FAIL  ",
-            None => "  -   ",
+            None => "N/A   ",
         };
         let text = format!("{}: {}", finding.what, finding.seen);
         write!(out, "{}", labelled(head, &text, width()))?;
@@ -102,7 +103,7 @@ fn write_verdict(
     Ok(())
 }
 
-/// A process of a run.
+/// The arguments of a process of a run.
 #[derive(clap::Args)]
 pub(super) struct VmmArguments {
     #[command(subcommand)]
@@ -122,27 +123,27 @@ enum Life {
         folder: PathBuf,
         /// The old process
         peer: u32,
-        /// Its end of the socket
+        /// The descriptor number of its end of the socket
         peer_fd: i32,
-        /// When it was started
+        /// The time at which it was started
         born_ns: u64,
-        /// Before which step to die
+        /// The step before which it is killed
         kill: Option<u32>,
     },
     /// The new program, by exec
     Exec(Program),
-    /// The old program once more, when the new one could not take over
+    /// The old program again, after the new one failed to take over
     Fallback(Program),
 }
 
-/// What a program finds that was executed.
+/// The arguments of a program that was started by execve.
 #[derive(clap::Args)]
 struct Program {
     /// The run's files
     folder: PathBuf,
-    /// Where the stream is
+    /// The descriptor number of the stream
     stream: i32,
-    /// The program to go back to
+    /// The descriptor number of the old program's image
     old_image: i32,
 }
 

@@ -1,34 +1,34 @@
-//! Scenarios as arguments: files, names of built-in ones, sizes, and the variant that runs them.
+//! Scenarios as arguments: files, names of built-in ones, sizes, and the variant to run.
 
 use super::Failure;
 use crate::report::layout::plain;
-use crate::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in, to_compare};
+use crate::scenario::library::{BUILT_IN, built_in, to_compare};
 use crate::scenario::{Scenario, find_variant, generated};
 use std::error::Error;
 
-/// What a command calls a scenario, and the scenario.
+/// A scenario with its name on the command line.
 pub(super) type Named = (String, Scenario);
 
-/// The scenarios that a command is asked about.
+/// The scenarios that a command uses.
 #[derive(clap::Args, Clone, Default)]
 pub(super) struct Scenarios {
-    /// Scenario files, or names of built-in ones; without any: all built-in ones
+    /// Scenario files, or names of built-in scenarios [default: all built-in scenarios]
     #[arg(value_name = "SCENARIO")]
     names: Vec<String>,
 
-    /// Also a world of this size: DEVICESxSPACESxMAPPINGS, like 3x2x4, or 3x2x4-exec
+    /// Add a generated scenario: DEVICESxSPACESxMAPPINGS, such as 3x2x4 or 3x2x4-exec
     #[arg(long, value_name = "SIZE", value_parser = generated::name)]
     world: Vec<String>,
 }
 
 impl Scenarios {
-    /// One scenario.
+    /// Selects one scenario.
     pub(super) fn of(name: String) -> Self {
         Self { names: vec![name], world: Vec::new() }
     }
 
-    /// Reads those that are named; without any: those that `check` proves, or with a variant those
-    /// over which variants are compared and that are for this one.
+    /// Reads the named scenarios. By default, those that `check` proves; with a variant, those of
+    /// `compare` that the variant supports.
     pub(super) fn read(&self, variant: Option<&str>) -> Result<Vec<Named>, Failure> {
         let named = self.named()?;
         let Some(variant) = variant else {
@@ -46,7 +46,7 @@ impl Scenarios {
         Ok(scenarios)
     }
 
-    /// Reads those that are named; without any: those over which variants are compared.
+    /// Reads the named scenarios. By default, those over which variants are compared.
     pub(super) fn to_compare(&self) -> Result<Vec<Named>, Failure> {
         let named = self.named()?;
         Ok(if named.is_empty() { to_compare() } else { named })
@@ -69,20 +69,22 @@ pub(super) fn read(name: &str) -> Result<Scenario, Failure> {
         return Ok(scenario);
     }
     let text = std::fs::read_to_string(name).map_err(|error| {
-        let known = BUILT_IN.iter().chain(FOR_RFC).chain(FOR_TYPE1).map(|(name, _)| *name);
-        let known = known.collect::<Vec<_>>().join(", ");
-        Failure::Usage(format!("{name}: {error}; a file, or one of {known}"))
+        Failure::Usage(format!(
+            "{name}: {error}; expected a file, or a built-in scenario of `handoff list scenarios`"
+        ))
     })?;
     Scenario::parse(name, &text).map_err(|refusal| Failure::Usage(refusal.to_string()))
 }
 
-/// Puts a variant in the place of the one that a scenario asks for, and into its name, as one gives
-/// it to the command. Known bugs of other variants are not planted then.
+/// Replaces the variant of a scenario, and adds the option to its name on the command line. Removes
+/// planted bugs of other variants.
 fn put(variant: &str, name: &mut String, scenario: &mut Scenario) -> Result<(), Failure> {
     let found = find_variant(variant, scenario.mode, scenario.plan.dma);
     let found = found.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
     if !scenario.is_for(found) {
-        return Err(Failure::Usage(format!("{name} is for another kernel than variant {variant}")));
+        return Err(Failure::Usage(format!(
+            "{name}: variant {variant} needs another kernel than this scenario has"
+        )));
     }
     scenario.variant = found;
     scenario.defects.retain(|defect| defect.variant == found.id);
@@ -90,7 +92,7 @@ fn put(variant: &str, name: &mut String, scenario: &mut Scenario) -> Result<(), 
     Ok(())
 }
 
-/// The failure of a scenario whose virtual machine does not start.
+/// Returns the failure of a scenario whose virtual machine does not start.
 pub(super) fn cannot_start(scenario: &Scenario, error: &dyn Error) -> Failure {
     let (name, kernel) = (plain(&scenario.name), scenario.kernel.name());
     Failure::Usage(format!(

@@ -1,4 +1,4 @@
-//! `handoff show`: one run of one scenario, in one of several formats.
+//! `handoff show`: shows one run of a scenario, in one of several formats.
 
 use super::output::{Output, Style};
 use super::scenarios::{Named, Scenarios, cannot_start};
@@ -16,31 +16,31 @@ use std::io::Write;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A scenario file, the name of a built-in scenario or bug, or a size, like 3x2x4
+    /// Scenario file, the name of a built-in scenario or bug, or a size such as 3x2x4
     scenario: String,
 
-    /// The run, as the last line of a counterexample gives it
+    /// Run, as in the `replay:` line of a counterexample
     run: String,
 
-    /// With this variant of the protocol, whatever the scenario asks for
+    /// Use this variant of the protocol instead of the scenario's
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
 
-    /// How to write the run
-    #[arg(long, value_name = "FORMAT", default_value = "story")]
+    /// Format of the output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
 }
 
 /// Formats of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// For people: the steps, what each changed, and what is wrong in the end; also called text
+    /// The steps, the changes that each made, and the violations at the end
     #[default]
-    #[value(alias = "text")]
-    Story,
-    /// For `handoff replay`: the calls, one JSON object a line
+    #[value(alias = "story")]
+    Text,
+    /// For `handoff replay`: the calls, one JSON object per line
     Trace,
-    /// For viewers of Apalache's and Quint's traces: the states, as ITF JSON
+    /// For viewers of Apalache and Quint traces: the states, as ITF JSON
     Itf,
     /// For Markdown: a Mermaid sequence diagram
     Mermaid,
@@ -49,10 +49,10 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// The same for what is no run; none for formats of runs.
+    /// Returns the format for output other than a run; `None` for formats of runs.
     pub(super) fn style(self) -> Option<Style> {
         match self {
-            Self::Story => Some(Style::Text),
+            Self::Text => Some(Style::Text),
             Self::Json => Some(Style::Json),
             Self::Trace | Self::Itf | Self::Mermaid => None,
         }
@@ -73,7 +73,7 @@ pub(super) fn run(arguments: Arguments, out: &mut impl Write) -> Result<Exit, Fa
     show(&Job { scenario, run, format }, out)
 }
 
-/// Shows a run. Bad where something is wrong in its end.
+/// Shows a run. Fails if the run violates a property.
 pub(super) fn show(job: &Job, out: &mut impl Write) -> Result<Exit, Failure> {
     let Job { scenario: (name, scenario), run, format } = job;
     let system = System::new(scenario).map_err(|error| cannot_start(scenario, &error))?;
@@ -81,7 +81,7 @@ pub(super) fn show(job: &Job, out: &mut impl Write) -> Result<Exit, Failure> {
     let shown = Counterexample::judge(&system, &actions);
     let followed = &shown.followed;
     match format {
-        Format::Story | Format::Json => {}
+        Format::Text | Format::Json => {}
         Format::Trace => {
             for line in trace(scenario, followed) {
                 writeln!(out, "{line}")?;
@@ -98,7 +98,7 @@ pub(super) fn show(job: &Job, out: &mut impl Write) -> Result<Exit, Failure> {
     output.end(Body::Show(Box::new(report)), exit)
 }
 
-/// What a diagram says at its end.
+/// Returns the notes at the end of a diagram.
 fn notes(shown: &Counterexample<'_>) -> Vec<String> {
     let note = shown.violated.iter();
     note.map(|it| format!("{} is violated: {}", it.property.id, it.violation)).collect()

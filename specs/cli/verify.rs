@@ -1,4 +1,4 @@
-//! `handoff verify`: a certificate in, a verdict out.
+//! `handoff verify`: verifies a certificate.
 
 use super::{Exit, Failure, width};
 use crate::check::certificate::{Verified, verify};
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A file that `handoff check --certificate FILE` has written
+    /// File that `handoff check --certificate FILE` wrote
     certificate: PathBuf,
 }
 
@@ -18,11 +18,11 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     let file = File::open(&arguments.certificate)
         .map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
     let (text, exit) = match verify(BufReader::new(file)) {
-        Err(wrong) => (format!("{name} proves nothing: {wrong}"), Exit::Bad),
+        Err(error) => (format!("{name}: NOT verified, proves nothing: {error}"), Exit::Bad),
         Ok(Verified { scenario, states, transitions, proved }) => (
             format!(
-                "{scenario}: verified: {states} states, {transitions} transitions and no other; \
-                 in all of them: {}",
+                "{scenario}: verified: {states} states, closed under all {transitions} \
+                 transitions; proved: {}",
                 proved.join(" ")
             ),
             Exit::Good,

@@ -97,7 +97,7 @@ fn play(folder: &RunDir) -> Result<bool, SetupError> {
     let image = std::env::current_exe()?;
     let null = File::open("/dev/null")?;
     spawn::spawn(&image, &argv, null.into()).map_err(|errno| {
-        missing(format!("the old process does not start: {errno}"), "see above")
+        missing(format!("the old process does not start: {errno}"), "see execve(2)")
     })?;
     Ok(family::reap_all(RUN_MAX))
 }
@@ -120,7 +120,7 @@ fn examine(request: &Request) -> Result<(), SetupError> {
     if request.devices.len() != wanted {
         let given = request.devices.len();
         return Err(SetupError::Request(format!(
-            "scenario {} has {wanted} devices, {given} are given; give one --device for each",
+            "scenario {} has {wanted} devices, but {given} are given; give one --device for each",
             request.name
         )));
     }
@@ -131,20 +131,21 @@ fn examine(request: &Request) -> Result<(), SetupError> {
         )));
     }
     if request.scenario.corruption.is_some() {
-        let what = format!("scenario {} has something wrong", request.name);
-        return Err(SetupError::Request(format!("{what} that is only simulated; remove wrong")));
+        let what = format!("scenario {} injects a corruption", request.name);
+        return Err(SetupError::Request(format!("{what}, which a host cannot; remove `wrong`")));
     }
     let limits = |bdf: &Bdf| kind_of(*bdf).map(|kind| kind.limits).unwrap_or_default();
     let pages: u64 = request.devices.iter().map(|bdf| workload::pages(limits(bdf))).sum();
     let ram = request.scenario.plan.ram.first().map_or(0, |ram| ram.length_bytes / 4096);
     if ram < pages {
         return Err(SetupError::Request(format!(
-            "scenario {}: the first [[ram]] has {ram} pages, its devices need {pages}; raise pages",
+            "scenario {}: its devices need {pages} pages in the first [[ram]], which has {ram}; \
+             raise `pages`",
             request.name
         )));
     }
     if request.scenario.kernel != newest() {
-        let what = format!("scenario {} is about a simulated kernel", request.name);
+        let what = format!("scenario {} needs a simulated kernel", request.name);
         let kernel = request.scenario.kernel.name();
         return Err(SetupError::Request(format!("{what}; use one without kernel = \"{kernel}\"")));
     }
@@ -159,8 +160,7 @@ fn kind_of(bdf: Bdf) -> Option<&'static Kind> {
 fn examine_host(devices: &[Bdf], scenario: &Scenario) -> Result<(), SetupError> {
     let sysfs = Sysfs::default();
     if let Err(error) = File::options().read(true).write(true).open("/dev/iommu") {
-        let cure =
-            "needs a kernel with CONFIG_IOMMUFD, and the right to open it (`handoff doctor`)";
+        let cure = "needs CONFIG_IOMMUFD, and permission to open it; see `handoff doctor`";
         return Err(missing(format!("/dev/iommu: {error}"), cure));
     }
     for bdf in devices {
@@ -169,7 +169,7 @@ fn examine_host(devices: &[Bdf], scenario: &Scenario) -> Result<(), SetupError> 
         }
         if kind_of(*bdf).is_none() {
             let options: Vec<_> = device::names().map(|it| format!("`-device {it}`")).collect();
-            let what = format!("{bdf} is no device that a run knows how to make do DMA");
+            let what = format!("{bdf} is not a test device, so a run cannot make it do DMA");
             return Err(missing(what, format!("start QEMU with {}", options.join(" or "))));
         }
         let driver = sysfs.driver(*bdf);
@@ -179,7 +179,7 @@ fn examine_host(devices: &[Bdf], scenario: &Scenario) -> Result<(), SetupError> 
                 None => format!("{bdf} has no driver"),
             };
             let cure = format!(
-                "give it to vfio-pci: `echo vfio-pci > \
+                "bind it to vfio-pci: `echo vfio-pci > \
                  /sys/bus/pci/devices/{bdf}/driver_override`, \
                  unbind it, `echo {bdf} > /sys/bus/pci/drivers_probe`"
             );
@@ -194,14 +194,15 @@ fn examine_host(devices: &[Bdf], scenario: &Scenario) -> Result<(), SetupError> 
 /// Checks that a user may open a device node, by its owner and mode.
 fn may_open(node: &Path, user: Uid) -> Result<(), SetupError> {
     use std::os::unix::fs::MetadataExt;
-    let told = |what: String| missing(what, format!("`chown {user} {}`", node.display()));
-    let data = fs::metadata(node).map_err(|error| told(format!("{}: {error}", node.display())))?;
+    let denied = |what: String| missing(what, format!("`chown {user} {}`", node.display()));
+    let data =
+        fs::metadata(node).map_err(|error| denied(format!("{}: {error}", node.display())))?;
     let shift = if data.uid() == user.0 { 6 } else { 0 };
     if user == Uid(0) || data.mode() >> shift & 6 == 6 {
         return Ok(());
     }
-    Err(told(format!(
-        "user {user}, as whom the scenario's VMM runs, may not open {}",
+    Err(denied(format!(
+        "user {user}, which runs the scenario's VMM, may not open {}",
         node.display()
     )))
 }
@@ -213,7 +214,7 @@ fn examine_rights(scenario: &Scenario) -> Result<(), SetupError> {
         return Ok(());
     }
     let what =
-        format!("the scenario's processes are of user {}, this is user {own}", scenario.old.uid);
+        format!("the scenario needs processes of user {}, this is user {own}", scenario.old.uid);
     Err(missing(what, "run it as root"))
 }
 

@@ -67,7 +67,7 @@ pub(super) fn judge(
         return Ok(Verdict { outcome: None, findings, trace });
     }
     let run = Run { notes: &notes, request };
-    let processes = if ended { "every one has ended" } else { "some had to be killed in the end" };
+    let processes = if ended { "all have exited" } else { "some did not exit, and were killed" };
     let mut findings = vec![finding(ended, "processes of the run", processes)];
     findings.extend(run.outcome());
     findings.extend(run.sweep());
@@ -140,11 +140,11 @@ impl Run<'_> {
     fn troubles(&self) -> Vec<String> {
         let last = self.notes.iter().rposition(|note| matches!(note, RunEvent::Survived { .. }));
         let notes = &self.notes[last.map_or(0, |at| at + 1)..];
-        let told = notes.iter().filter_map(|note| match note {
+        let errors = notes.iter().filter_map(|note| match note {
             RunEvent::Trouble { phase, what } => Some(format!("{phase}: {what}")),
             _ => None,
         });
-        told.collect()
+        errors.collect()
     }
 
     fn outcome(&self) -> Vec<Finding> {
@@ -157,9 +157,9 @@ impl Run<'_> {
         let word = match outcome {
             Some(OutgoingOutcome::HandedOver) => "handed over",
             Some(OutgoingOutcome::Refused) => "refused before the guest was stopped",
-            Some(OutgoingOutcome::RolledBack) => "failed, and the guest went on where it was",
+            Some(OutgoingOutcome::RolledBack) => "failed; the guest continued in the old process",
             Some(OutgoingOutcome::RolledBackUnowned) => {
-                "failed; the guest went on where it was, with memory that a dead process owns"
+                "failed; the guest continued in the old process, with memory of an exited owner"
             }
             None => "the run ended without an outcome",
         };
@@ -195,12 +195,11 @@ impl Run<'_> {
         let phases: BTreeSet<_> = killed.iter().collect();
         self.request.sweep.then(|| {
             let seen = format!(
-                "killed at {} points, in {} phases; after {survived} of them DMA and interrupts \
-                 went on \
-                 in the old process, and after {} its memory was pinned there",
+                "killed at {} points, in {} phases; after {survived} kills DMA and interrupts \
+                 continued in the old process, whose VmPin was {}",
                 killed.len(),
                 phases.len(),
-                if owned { "all of them" } else { "NOT all of them" }
+                if owned { "always as expected" } else { "NOT always as expected" }
             );
             let good = survived == killed.len() && backs == survived && owned && survived > 0;
             finding(good, "new process killed before each step up to the point of no return", seen)
@@ -222,17 +221,17 @@ impl Run<'_> {
         else {
             // If the guest has moved, both notes must exist.
             let moved = self.last_outcome() == Some(OutgoingOutcome::HandedOver);
-            return moved
-                .then(|| finding(false, what, "nobody told when the guest stopped and started"));
+            return moved.then(|| {
+                finding(false, what, "no process recorded when the guest stopped and started")
+            });
         };
         let under_way = before.iter().filter(|device| device.started > device.finished).count();
         let devices = self.request.scenario.plan.devices.len();
         let arrived = waiting.iter().filter(|count| **count > 0).count();
         let good = arrived == devices && under_way == devices;
         let seen = format!(
-            "{} µs from stop to start, without the wait for the test's interrupts; {under_way} \
-             DMAs were \
-             under way at the stop; interrupts waiting at the start: {waiting:?}",
+            "{} µs from stop to start, excluding the wait for the test's interrupts; {under_way} \
+             DMAs in flight at the stop; pending interrupts per device at the start: {waiting:?}",
             started_ns.saturating_sub(stopped_ns).saturating_sub(waited_ns) / 1000
         );
         Some(finding(good, what, seen))
@@ -256,20 +255,27 @@ impl Run<'_> {
 
     fn devices(&self) -> Vec<Finding> {
         let Some(Last { from, progress, failure, .. }) = self.last() else {
-            return vec![finding(false, "devices", "no process told how the devices ended")];
+            return vec![finding(
+                false,
+                "devices",
+                "no process recorded the final state of the devices",
+            )];
         };
         let plan = &self.request.scenario.plan.devices;
         if from.len() != plan.len() || progress.len() != plan.len() {
-            return vec![finding(false, "devices", "some were not told of")];
+            return vec![finding(
+                false,
+                "devices",
+                "the final state of some devices was not recorded",
+            )];
         }
         let all = plan.iter().zip(from.iter().zip(progress));
-        let told = all.map(|(device, (before, after))| {
+        let findings = all.map(|(device, (before, after))| {
             let more = after.finished - before.finished;
             let good = after.faults.is_empty() && more >= DMAS && failure.is_none();
             let mut seen = format!(
-                "{} DMAs until the handoff was over, {more} after it; {} bytes compared; {} \
-                 interrupts \
-                 raised, {} taken",
+                "{} DMAs finished before the end of the handoff, {more} after it; {} bytes \
+                 compared; {} interrupts raised, {} taken",
                 before.finished, after.compared_bytes, after.raised, after.delivered
             );
             if !after.faults.is_empty() {
@@ -278,7 +284,7 @@ impl Run<'_> {
             finding(good, &device.name, seen)
         });
         let failed = failure.map(|failure| finding(false, "devices", failure));
-        told.chain(failed).collect()
+        findings.chain(failed).collect()
     }
 
     /// Checks that all of VmPin is with the process that has the guest, if the kernel transfers it.
@@ -288,18 +294,16 @@ impl Run<'_> {
         };
         let describe =
             |seen: &HostObservation| format!("process {}: {} pages", seen.pid, seen.pinned_pages);
-        let told = format!("before, {}; after, {}", describe(first), describe(last));
+        let counts = format!("before, {}; after, {}", describe(first), describe(last));
         let good = last
             .expected_pages
             .map(|expected| last.pinned_pages == expected && first.pinned_pages == expected);
         let note = match good {
-            None => {
-                ", which the kernel does not move for memory that is charged to nobody".to_owned()
-            }
+            None => "; the kernel does not move VmPin of uncharged memory (hazard K2)".to_owned(),
             Some(true) => String::new(),
             Some(false) => format!(", expected {}", last.expected_pages.unwrap_or_default()),
         };
-        vec![finding(good, "pinned memory (VmPin)", told + &note)]
+        vec![finding(good, "pinned memory (VmPin)", counts + &note)]
     }
 
     /// Evaluates the properties that a host shows, on the quiescent state at the end.
@@ -339,16 +343,17 @@ impl Run<'_> {
             preserved: &files,
             names: &Names::default(),
         };
-        let asked = PROPERTIES.iter().filter(|property| property.scope.covers(&setup(&case)));
+        let applicable = PROPERTIES.iter().filter(|property| property.scope.covers(&setup(&case)));
         // The owner of a page set, the mappings, and the times at which a guest ran are not visible
         // on a host. The other findings of the run and the replay of its calls cover them.
-        let judged = asked.map(|property| match property.predicate().map(|judge| judge(&case)) {
-            Some(Judgement::Fails(wrong)) => finding(false, property.id, wrong),
-            Some(Judgement::Holds) if property.on_host => {
-                finding(true, property.id, property.sentence)
-            }
-            _ => finding(None, property.id, "a host does not show it"),
-        });
+        let judged =
+            applicable.map(|property| match property.predicate().map(|judge| judge(&case)) {
+                Some(Judgement::Fails(wrong)) => finding(false, property.id, wrong),
+                Some(Judgement::Holds) if property.on_host => {
+                    finding(true, property.id, property.sentence)
+                }
+                _ => finding(None, property.id, "not observable on a host"),
+            });
         judged.collect()
     }
 

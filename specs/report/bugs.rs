@@ -1,11 +1,11 @@
-//! The report of `handoff bugs`: known bugs of QEMU and Linux, and what finds each of them again.
+//! The report of `handoff bugs`: known bugs of QEMU and Linux, and how each is reproduced.
 
 use super::check::Injection;
 use super::run::Run;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Known bugs: all of them, or the one that was asked for.
+/// Known bugs: all, or the one that was named.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Bugs {
     /// The bugs.
@@ -15,74 +15,75 @@ pub struct Bugs {
 /// A known bug.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Bug {
-    /// The letter and number of the bug.
+    /// The identifier of the bug, such as `Z09`.
     pub bug: &'static str,
-    /// What goes wrong.
+    /// A sentence that describes the bug.
     pub sentence: &'static str,
-    /// Where it was seen: commits of QEMU or Linux, mails, versions.
+    /// The origin of the bug: commits of QEMU or Linux, mails, versions.
     pub source: &'static str,
-    /// Whether it was found again just now; true of a bug that nothing here can show.
+    /// True if the bug was reproduced by this run of the command, or cannot be reproduced here.
     pub reproduced: bool,
-    /// What shows it.
+    /// The means by which the bug is reproduced.
     pub shown_by: ShownBy,
 }
 
-/// What shows a bug.
+/// The means by which a bug is reproduced.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ShownBy {
     /// A check of a small scenario.
     Check(Box<FoundByCheck>),
-    /// A fact of the conformance suite that the kernel with the bug does not keep.
+    /// A fact of the conformance suite, from which the kernel with the bug differs.
     Fact {
         /// The name of the fact, for `handoff conform`.
         fact: &'static str,
         /// The simulated kernel with the bug.
         kernel: &'static str,
-        /// How that kernel answers instead; null if it keeps the fact.
+        /// The answers of that kernel; null if it agrees with the fact.
         mismatch: Option<String>,
     },
-    /// A test that explores how concurrent calls interleave in the kernel.
+    /// A test that explores the interleavings of concurrent calls in the kernel.
     LockModel {
-        /// The name of the test, and where it is.
+        /// The name and the location of the test.
         test: &'static str,
     },
-    /// Nothing, because it is no bug.
+    /// None, because analysis showed that it is not a bug.
     NotABug {
-        /// Why it is none.
+        /// The reason.
         reason: &'static str,
     },
-    /// Nothing, because no scenario can express it.
+    /// None, because no scenario can express the bug.
     OutOfScope {
-        /// Why none can.
+        /// The reason.
         reason: &'static str,
     },
 }
 
-/// A bug that a check finds.
+/// A bug that is found by checking a scenario.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct FoundByCheck {
-    /// The property that the bug breaks.
+    /// The property that the bug violates.
     pub property: &'static str,
-    /// The known bugs that its scenario plants.
+    /// The defects that the scenario plants.
     pub defects: Vec<Injection>,
-    /// The scenario, as a scenario file has it.
+    /// The scenario, as the text of a scenario file.
     pub scenario: String,
-    /// The cheapest run that violates the property; null if none does any more.
+    /// The cheapest run that violates the property; null if no run does.
     pub cheapest: Option<Cheapest>,
-    /// That run, step by step; null unless one bug was asked for.
+    /// The cheapest run, step by step; null unless the command names one bug.
     pub counterexample: Option<Run>,
 }
 
-/// The cheapest run by which a bug breaks a property.
+/// The cheapest run by which a bug violates a property: it has the fewest faults, then the fewest
+/// steps.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Cheapest {
-    /// How many steps it has.
+    /// The number of its steps.
     pub steps: usize,
-    /// How many of these are faults.
+    /// The number of these that are faults.
     pub faults: u32,
-    /// The run as one word.
+    /// The run, encoded as one word.
     pub run: String,
-    /// The command that shows it.
+    /// The command that shows the run.
     pub replay: String,
 }

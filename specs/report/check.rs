@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 
-/// What a check found in each scenario.
+/// The results of a check, one for each scenario.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Check {
     /// The scenarios, in the order in which they were named.
@@ -20,79 +20,81 @@ pub struct Check {
 /// A scenario that was checked.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CheckedScenario {
-    /// Which scenario.
+    /// The scenario.
     #[serde(flatten)]
     pub scenario: ScenarioHead,
     /// The number of distinct reachable states.
     pub states: u32,
     /// The number of transitions between them.
     pub transitions: u64,
-    /// The greatest number of steps to a state, by the runs with the fewest faults.
+    /// The greatest distance of a state from the first one, in steps of the run that reaches it
+    /// with the fewest faults.
     pub depth: u32,
-    /// The number of steps of the longest run; null if a run can repeat for ever, or the search was
-    /// stopped.
+    /// The number of steps of the longest run; null if a run can repeat for ever, or if a limit
+    /// stopped the search.
     pub longest_run: Option<u32>,
-    /// Whether every reachable state was searched.
+    /// True if every reachable state was searched.
     pub exhaustive: bool,
-    /// What stopped the search; null if it is exhaustive.
+    /// The limit that stopped the search; null if the search is exhaustive.
     pub stopped_by: Option<String>,
-    /// How long the check took.
+    /// The duration of the check, in milliseconds.
     pub duration_ms: u64,
-    /// Kinds of steps that the scenario allows and that never happen: nothing is proved about them.
+    /// Kinds of steps that the scenario allows but that never happen, so that nothing is proved
+    /// about them.
     pub never: Vec<&'static str>,
-    /// For how long the guest stands still; null if the search was stopped, or no run stops the
-    /// guest.
+    /// The blackout of the guest; null if a limit stopped the search, or if no run stops the guest.
     pub blackout: Option<Blackouts>,
     /// A verdict for each property, always in the same order.
     pub verdicts: Vec<Verdict>,
     /// The runs that violate properties, the shortest first.
     pub counterexamples: Vec<Run>,
-    /// The run in which this program itself failed; null unless it did.
+    /// The run in which this program panicked; null if it did not.
     pub panic: Option<Panic>,
-    /// Remarks on the certificate and on the checkpoint that were asked for.
+    /// Remarks on the certificate and the checkpoint.
     pub notes: Vec<String>,
 }
 
-/// Identifies a scenario.
+/// The identity of a scenario.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ScenarioHead {
-    /// What the command calls it: a file, or the name of a built-in scenario, with its options.
+    /// The scenario as the command line names it: a file, or a built-in scenario, with its options.
     pub argument: String,
-    /// The name that the scenario gives itself.
+    /// The `name` in the scenario.
     pub name: String,
-    /// What the scenario says about itself.
+    /// The `about` in the scenario.
     pub about: String,
-    /// How the new program comes to life: `transfer` or `exec`.
+    /// The mode of the handoff: `transfer` (to a new process) or `exec` (to a new program in the
+    /// same process).
     pub mode: &'static str,
     /// The simulated kernel, one of `handoff list kernels`.
     pub kernel: &'static str,
     /// The variant of the protocol, one of `handoff list variants`.
     pub variant: &'static str,
-    /// Known bugs that the scenario plants.
+    /// The defects that the scenario plants, from `handoff list defects`.
     pub defects: Vec<Injection>,
-    /// The omission that the scenario makes, one of `handoff list mutants`.
+    /// The mutant of the variant that the scenario runs, one of `handoff list mutants`.
     pub mutant: Option<String>,
     /// The corruption that the scenario injects, one of `handoff list corruptions`.
     pub corruption: Option<Injection>,
 }
 
-/// A known bug or a corruption that a scenario injects.
+/// A defect or a corruption that a scenario injects.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Injection {
-    /// Its name in scenario files.
+    /// The name in scenario files.
     pub id: &'static str,
-    /// What it is.
+    /// A sentence that describes it.
     pub sentence: &'static str,
 }
 
-/// Blackouts: the time for which the guest stands still, in kernel calls and steps.
+/// Blackouts: the time during which no guest runs, in kernel calls and steps.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Blackouts {
     /// The longest one on runs without a fault.
     pub fault_free: Blackout,
     /// The longest one on any run.
     pub worst: Blackout,
-    /// A run with the longest one, as one word.
+    /// A run with the longest one, encoded as one word.
     pub run: String,
     /// The command that shows that run.
     pub replay: String,
@@ -101,9 +103,9 @@ pub struct Blackouts {
 /// One blackout.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Blackout {
-    /// How many kernel calls both processes make in it.
+    /// The number of kernel calls that both processes make in it.
     pub calls: u32,
-    /// How many steps the run has from the first of these calls to the last.
+    /// The number of steps from the first of these calls to the last.
     pub steps: usize,
 }
 
@@ -114,13 +116,14 @@ pub struct Verdict {
     pub property: &'static str,
     /// The verdict.
     pub verdict: VerdictKind,
-    /// Why the property is not applicable; null for other verdicts.
+    /// The reason why the property does not apply; null for other verdicts.
     pub reason: Option<&'static str>,
-    /// What stopped the search, of `holds_within` and `inconclusive`; null for other verdicts.
+    /// The limit that stopped the search, for `holds_within` and `inconclusive`; null for other
+    /// verdicts.
     pub stopped_by: Option<String>,
     /// The number of steps of the violating run; null for other verdicts.
     pub steps: Option<usize>,
-    /// How many of these are faults; null for other verdicts.
+    /// The number of these that are faults; null for other verdicts.
     pub faults: Option<u32>,
 }
 
@@ -132,33 +135,33 @@ pub enum VerdictKind {
     Proved,
     /// The property holds in every state that was reached before the search was stopped.
     HoldsWithin,
-    /// The property is violated.
+    /// Some run violates the property.
     Violated,
-    /// The property held in every state because it never applied: nothing is proved.
+    /// The property held because its antecedent was false in every state, so nothing is proved.
     Vacuous,
-    /// The search was stopped before the property could be judged.
+    /// A limit stopped the search before the property could be evaluated.
     Inconclusive,
     /// The property does not apply to this scenario.
     NotApplicable,
 }
 
-/// A failure of this program.
+/// A panic of this program, which is a bug in it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Panic {
-    /// What it said.
+    /// The message of the panic.
     pub message: String,
     /// The number of steps to it.
     pub steps: usize,
-    /// How many of these are faults.
+    /// The number of these that are faults.
     pub faults: u32,
-    /// The run to it, as one word.
+    /// The run to it, encoded as one word.
     pub run: String,
     /// The command that shows that run.
     pub replay: String,
 }
 
 impl CheckedScenario {
-    /// Reports a check; `argument` is what the command calls the scenario.
+    /// Returns the report of a check. `argument` names the scenario on the command line.
     pub fn new(argument: &str, scenario: &Scenario, checked: &Checked) -> Self {
         let Checked { system, report } = checked;
         let runs = checked.counterexamples();
@@ -193,7 +196,7 @@ pub fn milliseconds(time: Duration) -> u64 {
 }
 
 impl ScenarioHead {
-    /// Identifies a scenario.
+    /// Returns the identity of a scenario. `argument` names it on the command line.
     pub fn new(argument: &str, scenario: &Scenario) -> Self {
         let defects = scenario.defects.iter();
         let injection = |id, sentence| Injection { id, sentence };
@@ -222,7 +225,7 @@ impl Blackouts {
 }
 
 impl Verdict {
-    /// Reports the verdict for a property.
+    /// Returns the report of a property's verdict.
     pub fn new(property: &Property, verdict: &check::Verdict) -> Self {
         use check::Verdict as Said;
         let kind = match verdict {

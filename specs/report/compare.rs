@@ -4,10 +4,10 @@ use super::check::{Verdict, VerdictKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What each variant of the protocol keeps.
+/// The verdict on each property for each variant of the protocol.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Compare {
-    /// The variants, each over the scenarios that it can run.
+    /// The variants, each checked in the scenarios that it supports.
     pub variants: Vec<Variant>,
 }
 
@@ -16,21 +16,22 @@ pub struct Compare {
 pub struct Variant {
     /// The name of the variant, one of `handoff list variants`.
     pub variant: &'static str,
-    /// How the new program comes to life: `transfer` or `exec`.
+    /// The mode of the handoff: `transfer` (to a new process) or `exec` (to a new program in the
+    /// same process).
     pub mode: &'static str,
-    /// What the variant does.
+    /// A sentence that describes the variant.
     pub sentence: &'static str,
-    /// Whether it is one of this project's: only violations of these fail the command.
+    /// True if it is one of this project's variants: only their violations make the command fail.
     pub ours: bool,
-    /// How many scenarios it was checked in.
+    /// The number of scenarios in which it was checked.
     pub scenarios: usize,
-    /// The number of distinct reachable states of all of them together.
+    /// The number of distinct reachable states, summed over these scenarios.
     pub states: u64,
-    /// How long the checks took.
+    /// The duration of the checks, in milliseconds.
     pub duration_ms: u64,
-    /// For each property the worst verdict of all scenarios, always in the same order.
+    /// For each property the worst verdict in any scenario, always in the same order.
     pub verdicts: Vec<Cell>,
-    /// What the variant does about known hazards of the kernel; empty if none concerns it.
+    /// The responses of the variant to known hazards of the kernel; empty if none concerns it.
     pub hazards: Vec<Hazard>,
 }
 
@@ -42,28 +43,29 @@ pub struct Cell {
     pub verdict: Verdict,
     /// The scenario with this verdict; empty if no scenario was checked.
     pub scenario: String,
-    /// What is wrong in the end of the violating run; null for other verdicts.
+    /// The violation at the end of the violating run; null for other verdicts.
     pub violation: Option<String>,
-    /// What the users of the variant are told instead of this property; null if it is promised.
+    /// The documented limit of the variant that replaces this property; null if the variant
+    /// promises the property.
     pub documented_limit: Option<&'static str>,
-    /// The violating run as one word; null for other verdicts.
+    /// The violating run, encoded as one word; null for other verdicts.
     pub run: Option<String>,
     /// The command that shows that run; null for other verdicts.
     pub replay: Option<String>,
 }
 
-/// What a variant does about a hazard of the kernel.
+/// The response of a variant to a hazard of the kernel.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Hazard {
     /// The short name of the hazard.
     pub hazard: &'static str,
-    /// What the kernel does.
+    /// The behaviour of the kernel, and the versions on which it was observed.
     pub evidence: &'static str,
-    /// What the variant does about it.
+    /// The response of the variant.
     pub response: Response,
     /// The property that is violated because of the hazard; null for other responses.
     pub property: Option<&'static str>,
-    /// The reason that a refusal gives; null for other responses.
+    /// The reason of the refusal; null for other responses.
     pub reason: Option<String>,
 }
 
@@ -80,7 +82,7 @@ pub enum Response {
 }
 
 impl Cell {
-    /// Whether the property is violated, and the users of the variant were told so.
+    /// Returns true if the property is violated, and a documented limit of the variant covers it.
     pub fn is_not_promised(&self) -> bool {
         self.verdict.verdict == VerdictKind::Violated && self.documented_limit.is_some()
     }

@@ -1,42 +1,43 @@
-//! The report of `handoff conform`: facts about Linux, and how kernels answer.
+//! The report of `handoff conform`: facts about Linux, and whether kernels agree with them.
 
 use handoff_conformance::suite;
 use handoff_conformance::suite::untested::UNTESTED;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Whether kernels answer as the suite of facts says.
+/// The results of the conformance suite on one or more kernels.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Conform {
-    /// The kernels that were asked.
+    /// The kernels that were tested.
     pub kernels: Vec<Kernel>,
-    /// Facts that the suite does not test; empty if only some facts were asked for.
+    /// Facts without a test; empty if the command line selects facts by name.
     pub untested: Vec<UntestedFact>,
-    /// What is missing on this host, so that its kernel was not asked; null if nothing is.
+    /// The precondition that this host lacks, so that its kernel was not tested; null if it was
+    /// tested, or was not selected.
     pub missing: Option<String>,
 }
 
-/// One kernel, and how it answers.
+/// The results of one kernel.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Kernel {
-    /// Which kernel: `simulated kernel` or `kernel of this host`.
+    /// The kernel: `simulated kernel` or `kernel of this host`.
     pub kernel: &'static str,
-    /// The facts, in the order in which they were asked.
+    /// The facts, in the order in which they were tested.
     pub facts: Vec<Fact>,
 }
 
-/// A fact, and whether a kernel keeps it.
+/// A fact, and the result of its test.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Fact {
     /// The name of the fact.
     pub name: &'static str,
-    /// What it says.
+    /// The fact, in a sentence.
     pub sentence: &'static str,
-    /// Whether the kernel keeps it.
+    /// The result of its test.
     pub result: FactResult,
-    /// How the kernel answers instead; null unless it differs.
+    /// The expected and the actual answers; null unless the kernel differs.
     pub mismatch: Option<String>,
-    /// What is missing to ask; null unless the fact was skipped.
+    /// The precondition that is missing; null unless the fact was skipped.
     pub missing: Option<String>,
 }
 
@@ -44,25 +45,25 @@ pub struct Fact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FactResult {
-    /// The kernel keeps the fact.
+    /// The kernel agrees with the fact.
     Agrees,
-    /// The kernel does not keep it.
+    /// The kernel differs from the fact.
     Differs,
-    /// The kernel could not be asked.
+    /// The fact could not be tested.
     Skipped,
 }
 
 /// A fact without a test.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct UntestedFact {
-    /// What it says.
+    /// The fact, in a sentence.
     pub sentence: &'static str,
-    /// Why there is no test.
+    /// The reason why no test exists.
     pub reason: &'static str,
 }
 
 impl Fact {
-    /// Reports what came of a fact.
+    /// Returns the report of a fact's verdict.
     pub fn new(fact: &suite::Fact, verdict: suite::Verdict) -> Self {
         let (result, mismatch, missing) = match verdict {
             suite::Verdict::Agrees => (FactResult::Agrees, None, None),
@@ -74,13 +75,13 @@ impl Fact {
 }
 
 impl Kernel {
-    /// Returns how many facts have a result.
+    /// Returns the number of facts with a result.
     pub fn count(&self, result: FactResult) -> usize {
         self.facts.iter().filter(|fact| fact.result == result).count()
     }
 }
 
-/// Returns all facts that the suite does not test.
+/// Returns all facts that have no test.
 pub fn untested() -> Vec<UntestedFact> {
     let fact =
         |it: &suite::untested::Untested| UntestedFact { sentence: it.fact, reason: it.reason };

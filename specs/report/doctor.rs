@@ -4,46 +4,46 @@ use handoff_real_backend::doctor;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Whether this host can do a handoff.
+/// Findings that show whether this host supports a handoff.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Doctor {
-    /// What was looked at, in the order in which one would mend it.
+    /// The findings, in the order in which to fix them.
     pub findings: Vec<Finding>,
-    /// How many findings have failed.
+    /// The number of findings that failed.
     pub failed: usize,
 }
 
-/// One thing that was looked at.
+/// The result of one check of the host.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Finding {
     /// The stable name of the finding, such as `kernel.version`.
     pub id: &'static str,
-    /// How it counts.
+    /// The status of the finding.
     pub status: Status,
-    /// The question, and which device it is about.
+    /// The question, with the device that it concerns.
     pub question: String,
-    /// What was seen.
+    /// The evidence for the status.
     pub evidence: String,
-    /// What to do about it; null if nothing is wrong.
+    /// The remedy; null if none is needed.
     pub remedy: Option<String>,
 }
 
-/// How a finding counts.
+/// The status of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// As it should be.
+    /// The check passed.
     Pass,
-    /// Could not be looked at.
+    /// The check could not be made.
     Skip,
-    /// Works, and may surprise.
+    /// A handoff works, with a restriction that the evidence describes.
     Warn,
-    /// A handoff cannot work.
+    /// A handoff cannot succeed.
     Fail,
 }
 
 impl Doctor {
-    /// Reports findings.
+    /// Returns the report of findings.
     pub fn new(findings: Vec<doctor::Finding>) -> Self {
         let findings: Vec<_> = findings.into_iter().map(Finding::new).collect();
         let failed = findings.iter().filter(|finding| finding.status == Status::Fail).count();

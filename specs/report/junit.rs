@@ -1,11 +1,11 @@
-//! A report as JUnit XML, which CI services read. An undecided case is an error, not a failure.
+//! Reports as JUnit XML, which CI services read. An undecided case is an error, not a failure.
 
 use super::Body;
 use super::suites::{Case, Outcome, Suite, suites};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use std::time::Duration;
 
-/// Writes a report.
+/// Writes a report as JUnit XML.
 pub(super) fn write(body: &Body) -> String {
     let mut report = Report::new("handoff");
     report.add_test_suites(suites(body).iter().map(suite));

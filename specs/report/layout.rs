@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use textwrap::core::display_width;
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
-/// The fewest columns that a text gets, however narrow the terminal is.
+/// The minimum number of columns for a text, however narrow the terminal is.
 const COLUMNS_MIN: usize = 30;
 
 /// Wraps one line of text at spaces. Continuation lines are indented by four columns more than the
@@ -21,8 +21,8 @@ pub fn labelled(label: &str, text: &str, width: usize) -> String {
     hanging(label, &" ".repeat(display_width(label)), text, width)
 }
 
-/// Wraps a text at spaces: its first line begins with `first`, each other line with `rest`. All
-/// lines are as long as the longer of both allows.
+/// Wraps a text at spaces. Its first line begins with `first`, each other line with `rest`. The
+/// longer of the two determines the number of columns for the text.
 pub fn hanging(first: &str, rest: &str, text: &str, width: usize) -> String {
     let indent = display_width(first).max(display_width(rest));
     let options = Options::new(width.saturating_sub(indent).max(COLUMNS_MIN))
@@ -34,8 +34,8 @@ pub fn hanging(first: &str, rest: &str, text: &str, width: usize) -> String {
     first.to_owned() + &lines.join(&format!("\n{rest}")) + "\n"
 }
 
-/// Escapes what could forge lines or move the cursor: control characters, line and paragraph
-/// separators, and marks that change the direction of text. For text that comes from a file.
+/// Escapes characters that could forge lines or move the cursor: control characters, line and
+/// paragraph separators, and marks that change the direction of text. For text from a file.
 pub fn plain(text: &str) -> Cow<'_, str> {
     let is_unsafe = |c: char| {
         c.is_control()

@@ -5,43 +5,44 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Whether two kernels answer random calls alike.
+/// The results of random calls that were made on two kernels.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Lockstep {
-    /// How many cases were begun, each from nothing.
+    /// The number of cases; each begins with fresh processes.
     pub cases: u64,
-    /// Calls by name; empty if the host's kernel could not be asked.
+    /// Counts of calls, by name; empty if the host's kernel could not be tested.
     pub calls: BTreeMap<&'static str, Calls>,
-    /// How many branches of the simulator have refused a call.
+    /// The number of branches of the simulator that refused a call.
     pub refusing_branches: usize,
     /// The first difference; null if there is none.
     pub difference: Option<LockstepDifference>,
-    /// What is missing on this host, so that its kernel was not asked; null if nothing is.
+    /// The precondition that this host lacks, so that its kernel was not tested; null if none is
+    /// missing.
     pub missing: Option<String>,
 }
 
-/// How often a call was made.
+/// Counts of one call.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Calls {
-    /// How often it was made.
+    /// The number of times it was made.
     pub made: u64,
-    /// How often it was refused.
+    /// The number of times it was refused.
     pub refused: u64,
 }
 
-/// A difference between two kernels, as short as it could be made.
+/// A difference between two kernels, shrunk to a short case.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LockstepDifference {
     /// The number of the case.
     pub case: u64,
-    /// How many steps lead to it.
+    /// The number of steps that lead to it.
     pub steps: usize,
     /// The steps and both answers, as text.
     pub text: String,
 }
 
 impl Lockstep {
-    /// Reports a run.
+    /// Returns the report of a comparison.
     pub fn new(report: &lockstep::Report) -> Self {
         let calls = |(name, (made, refused)): (&&'static str, &(u64, u64))| {
             (*name, Calls { made: *made, refused: *refused })
@@ -60,7 +61,7 @@ impl Lockstep {
         }
     }
 
-    /// Reports that the host's kernel could not be asked.
+    /// Returns the report of a comparison that was skipped, with the missing precondition.
     pub fn skipped(missing: String) -> Self {
         Self { missing: Some(missing), ..Self::new(&lockstep::Report::default()) }
     }

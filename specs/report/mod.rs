@@ -1,11 +1,11 @@
-//! Reports: what a command found, as data, and the formats in which it is written.
+//! Reports: the results of a command as data, and the formats in which they are written.
 //!
-//! A report is a [`Document`]: an envelope that all commands share, and a body of one kind for each
-//! command. The documentation of its fields is that of the JSON that scripts read; the schemas in
-//! `docs/schema` are generated from it, and `docs/json.md` explains it.
+//! A report is a [`Document`]: an envelope that all commands share, and a body that depends on the
+//! command. The doc comments of the fields document the JSON that scripts read: the schemas in
+//! `docs/schema` are generated from them. `docs/json.md` explains the format.
 //!
-//! Text for people is written piece by piece while a command works ([`text`]). A whole document is
-//! written by a [`Format`]; a further one takes a file here and a variant there.
+//! Text for people is written piece by piece while a command works ([`text`]). A [`Format`] writes
+//! a complete document. To add a format, add a file here and a variant of that enum.
 
 pub mod bugs;
 pub mod check;
@@ -28,10 +28,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::io;
 
-/// Formats of a whole document.
+/// Formats of a complete document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Everything, as `docs/json.md` describes it
+    /// The complete report, as `docs/json.md` describes it
     Json,
     /// Test cases with their results, for CI services: JUnit XML
     Junit,
@@ -47,13 +47,13 @@ impl Format {
     }
 }
 
-/// What a command found.
+/// The results of a command, ready to be written.
 #[derive(Debug, Serialize)]
 pub struct Document {
-    /// What every document begins with.
+    /// The fields with which every document begins.
     #[serde(flatten)]
     pub envelope: Envelope,
-    /// What the command found.
+    /// The results of the command.
     #[serde(flatten)]
     pub body: Body,
 }
@@ -63,14 +63,14 @@ pub struct Document {
 pub struct Envelope {
     /// Always `handoff`.
     pub format: &'static str,
-    /// The version of the format. It grows when a field is removed, renamed or given another
-    /// meaning; new fields and new values of enumerations do not change it.
+    /// The version of the format. It increases when a field is removed, renamed or changes its
+    /// meaning; new fields and new values of enumerations do not increase it.
     pub version: u32,
-    /// The kind of the document: the command that wrote it.
+    /// The kind of the document, which is the name of the command that wrote it.
     pub kind: &'static str,
     /// The program that wrote the document, and its version.
     pub tool: &'static str,
-    /// The build of that program: a checksum of its executable, as checkpoints have it.
+    /// The build of that program: a checksum of its executable, as in checkpoints.
     pub build: String,
     /// The exit code of the command.
     pub exit: u8,
@@ -80,21 +80,21 @@ pub struct Envelope {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Body {
-    /// Of `handoff check`.
+    /// The results of `handoff check`.
     Check(check::Check),
-    /// Of `handoff compare`.
+    /// The results of `handoff compare`.
     Compare(compare::Compare),
-    /// Of `handoff show`.
+    /// The run of `handoff show`.
     Show(Box<show::Show>),
-    /// Of `handoff bugs`.
+    /// The known bugs of `handoff bugs`.
     Bugs(bugs::Bugs),
-    /// Of `handoff doctor`.
+    /// The findings of `handoff doctor`.
     Doctor(doctor::Doctor),
-    /// Of `handoff conform`.
+    /// The results of `handoff conform`.
     Conform(conform::Conform),
-    /// Of `handoff lockstep`.
+    /// The results of `handoff lockstep`.
     Lockstep(lockstep::Lockstep),
-    /// Of `handoff replay`.
+    /// The results of `handoff replay`.
     Replay(replay::Replay),
 }
 
@@ -114,7 +114,7 @@ impl Body {
 }
 
 impl Document {
-    /// Makes the document of a command that ends with this exit code.
+    /// Returns the document of a command that exits with this code.
     ///
     /// # Errors
     /// Fails if the executable of this program cannot be read.
@@ -131,5 +131,5 @@ impl Document {
     }
 }
 
-/// The version of the format.
+/// The current version of the format.
 pub const VERSION: u32 = 1;

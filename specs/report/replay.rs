@@ -1,12 +1,12 @@
-//! The report of `handoff replay`: a recorded trace, and how the simulated kernel answers it.
+//! The report of `handoff replay`: a recorded trace, replayed on the simulated kernel.
 
 use handoff_conformance::replay;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Whether the simulated kernel answers as a recorded one did. Every event is in exactly one count:
-/// `events = taken + agreeing + differing + not_followed + not_modelled`.
+/// Counts of the calls that the simulated kernel answers as the recorded one did. Every event is in
+/// exactly one count: `events = taken + agreeing + differing + not_followed + not_modelled`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Replay {
     /// The kernel that was recorded.
@@ -15,19 +15,20 @@ pub struct Replay {
     pub simulated: String,
     /// Events in the trace.
     pub events: usize,
-    /// Events that are no calls to compare: processes that begin and end, interrupts.
+    /// Events that are not calls: starts and exits of processes, and interrupts.
     pub taken: usize,
     /// Calls that both kernels answered alike.
     pub agreeing: usize,
     /// Calls that they answered differently.
     pub differing: usize,
-    /// Calls, by name, about objects that the simulator does not know or has lost.
+    /// Calls, by name, on objects that the simulator does not have, or lost track of after a call
+    /// that it does not model.
     pub not_followed: BTreeMap<String, usize>,
-    /// Calls, by name, that the simulator does not have.
+    /// Calls, by name, that the simulator does not model.
     pub not_modelled: BTreeMap<String, usize>,
     /// Ioctls of iommufd and VFIO in the trace.
     pub device_ioctls: usize,
-    /// How many of these were compared.
+    /// The number of these that were compared.
     pub device_ioctls_compared: usize,
     /// The first differences.
     pub differences: Vec<ReplayDifference>,
@@ -42,14 +43,14 @@ pub struct ReplayDifference {
     pub process: u32,
     /// The name of the call.
     pub call: &'static str,
-    /// What differs, a line each.
+    /// The differences, a line each.
     pub details: Vec<String>,
     /// The call and both answers, as text.
     pub text: String,
 }
 
 impl Replay {
-    /// Reports a replay.
+    /// Returns the report of a replay.
     pub fn new(report: &replay::Report) -> Self {
         let difference = |it: &replay::Difference| ReplayDifference {
             line: it.line,

@@ -1,4 +1,4 @@
-//! A run in a report: its steps, and the properties that it violates.
+//! Runs in a report: their steps, and the properties that they violate.
 
 use crate::check;
 use crate::counterexample::{self, Counterexample, Followed, Position};
@@ -10,19 +10,19 @@ use serde::Serialize;
 /// A run from the first state, and the properties that it violates.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Run {
-    /// The run as one word, for `handoff show SCENARIO RUN`.
+    /// The run, encoded as one word, for `handoff show SCENARIO RUN`.
     pub run: String,
     /// The command that shows this run again.
     pub replay: String,
-    /// How many of its steps are faults: failed calls, kills, a cancel.
+    /// The number of its steps that are faults: failed calls, kills, a cancel.
     pub faults: usize,
-    /// After how many steps the last state had been reached before, so that the steps since then
-    /// can repeat for ever; null for a run that ends.
+    /// The number of steps after which the run was already in its last state, so that the steps
+    /// since then can repeat for ever; null for a run that ends.
     pub repeats_after: Option<usize>,
     /// The steps, from the first one on.
     pub steps: Vec<Step>,
-    /// The properties that the run violates. Of a counterexample, those for which it is the
-    /// cheapest run; of a run that was asked for, all.
+    /// The properties that the run violates. In a counterexample, those for which it is the
+    /// cheapest run; for `handoff show`, all.
     pub violated: Vec<Violation>,
 }
 
@@ -31,36 +31,36 @@ pub struct Run {
 pub struct Step {
     /// The number of the step, counted from 1.
     pub number: usize,
-    /// Who makes it.
+    /// The actor that makes the step.
     pub actor: Actor,
-    /// What kind of step it is.
+    /// The kind of the step.
     pub action: ActionKind,
-    /// Whether it is a fault, counted in `faults`.
+    /// True if the step is a fault, counted in `faults`.
     pub fault: bool,
-    /// The phase in which the actor makes a call; null if the step is no call.
+    /// The phase in which the actor makes a call; null if the step is not a call.
     pub phase: Option<String>,
     /// The name of that call, such as `IOMMU_IOAS_MAP_FILE`.
     pub call: Option<&'static str>,
-    /// What the kernel answers: `ok`, or the name of an errno.
+    /// The answer of the kernel: `ok`, or the name of an errno.
     pub answer: Option<String>,
-    /// The error that the actor then reports, where it reports one.
+    /// The error that the actor then reports; null if it reports none.
     #[serde(rename = "trouble")]
     pub error: Option<String>,
     /// The step in words.
     pub text: String,
-    /// What the step changed that can be observed, a line each.
+    /// The observable changes that the step made, a line each.
     pub changes: Vec<String>,
 }
 
-/// Who makes a step.
+/// The actor that makes a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Actor {
-    /// The old process, or by exec the old program.
+    /// The old process; in exec mode, the old program.
     Old,
-    /// The new process, or by exec the new program.
+    /// The new process; in exec mode, the new program.
     New,
-    /// Neither of them: a device.
+    /// A device.
     Devices,
 }
 
@@ -74,7 +74,7 @@ pub enum ActionKind {
     FailedCall,
     /// A process is killed.
     Kill,
-    /// The new process dies of a signal that the old one has sent.
+    /// The new process dies of a signal from the old one.
     Death,
     /// The handoff is cancelled.
     Cancel,
@@ -93,29 +93,29 @@ pub enum ActionKind {
 pub struct Violation {
     /// The identifier of the property, such as `OWN-1`.
     pub property: &'static str,
-    /// What the property says.
+    /// The requirement, in a sentence.
     pub sentence: &'static str,
-    /// Why the property matters.
+    /// The consequence of a violation.
     pub reason: &'static str,
-    /// What is wrong in the last state of the run, or with its last step.
+    /// The violation, in the last state of the run or by its last step.
     pub violation: String,
-    /// Which steps of the run caused it, in a sentence that is computed.
+    /// The steps that caused the violation, as a computed sentence.
     pub causes: String,
-    /// From which step on the violation could not be averted; null if that was not computed.
+    /// The point from which on the violation is unavoidable; null if it was not computed.
     pub point_of_no_return: Option<PointOfNoReturn>,
 }
 
-/// After how many steps of a run every continuation violates the property.
+/// The number of steps after which every continuation of a run violates the property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PointOfNoReturn {
-    /// Every continuation, also with further faults.
+    /// For continuations with or without further faults.
     pub any_run: usize,
-    /// Every continuation without a further fault.
+    /// For continuations without a further fault.
     pub fault_free: usize,
 }
 
 impl Run {
-    /// Reports a counterexample; `scenario` is what a command calls its scenario.
+    /// Returns the report of a counterexample. `scenario` names its scenario on the command line.
     pub fn new(counterexample: &Counterexample<'_>, scenario: &str) -> Self {
         let Counterexample { followed, violated } = counterexample;
         let run = counterexample.token();

@@ -1,4 +1,4 @@
-//! JSON Schemas of documents, generated from the structures that are written.
+//! JSON Schemas of documents, generated from the types that are serialised.
 
 use super::{Envelope, VERSION, bugs, check, compare, conform, doctor, lockstep, replay, show};
 use schemars::generate::SchemaSettings;
@@ -37,7 +37,8 @@ fn of<B: JsonSchema>(kind: &'static str) -> (&'static str, Schema) {
     (kind, schema)
 }
 
-/// Generates schemas of what is written, where a null is a value: every field is required.
+/// Returns a generator for serialised documents: every field is required, because a missing value
+/// is written as null.
 fn generator() -> SchemaGenerator {
     SchemaSettings::draft2020_12().for_serialize().into_generator()
 }

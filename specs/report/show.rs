@@ -8,7 +8,7 @@ use serde::Serialize;
 /// One run of a scenario, and the properties that it violates.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Show {
-    /// Which scenario.
+    /// The scenario.
     #[serde(flatten)]
     pub scenario: ScenarioHead,
     /// The run.

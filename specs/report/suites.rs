@@ -1,4 +1,4 @@
-//! A report as test suites: cases that passed, failed or were skipped, for formats of test results.
+//! Reports as test suites: cases that passed, failed or were skipped, for formats of test results.
 
 use super::Body;
 use super::check::{Check, CheckedScenario, Verdict, VerdictKind};
@@ -6,7 +6,7 @@ use super::compare::{Cell, Compare, Variant};
 use super::conform::{Conform, Fact, Kernel};
 use super::text::run::{counterexample, length};
 
-/// The width of texts in a file.
+/// The width of texts in a file, in columns.
 const WIDTH: usize = 110;
 
 /// A test suite.
@@ -16,7 +16,7 @@ pub(super) struct Suite {
     pub name: String,
     /// Its cases.
     pub cases: Vec<Case>,
-    /// How long it took, where that is known.
+    /// The duration in milliseconds, if known.
     pub duration_ms: Option<u64>,
 }
 
@@ -25,35 +25,35 @@ pub(super) struct Suite {
 pub(super) struct Case {
     /// The name of the case, unique in its suite.
     pub name: String,
-    /// What came of it.
+    /// The outcome of the case.
     pub outcome: Outcome,
 }
 
 /// Outcomes of a case. A command with a failed or an undecided case does not exit with 0.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It passed.
+    /// The case passed.
     Passed,
-    /// It failed.
+    /// The case failed.
     Failed {
-        /// One line that says how.
+        /// A summary in one line.
         message: String,
-        /// Everything else that is known.
+        /// The details.
         text: String,
     },
-    /// It could not be judged: nothing is proved.
+    /// The case could not be decided, so nothing is proved.
     Undecided {
-        /// Why not.
+        /// The reason.
         message: String,
     },
-    /// It does not count, or does not apply.
+    /// The case does not count, or does not apply.
     Skipped {
-        /// Why not.
+        /// The reason.
         message: String,
     },
 }
 
-/// Returns a report as test suites; none for commands that judge nothing.
+/// Returns a report as test suites; empty for commands without verdicts.
 pub(super) fn suites(body: &Body) -> Vec<Suite> {
     match body {
         Body::Check(Check { scenarios }) => scenarios.iter().map(of_scenario).collect(),
@@ -77,7 +77,8 @@ fn of_scenario(checked: &CheckedScenario) -> Suite {
     Suite { name, cases, duration_ms: Some(checked.duration_ms) }
 }
 
-/// Whether the search was complete, and everything that may happen does happen.
+/// Returns the outcome of the search itself: it passed if it was exhaustive and every allowed kind
+/// of step happened.
 fn searched(checked: &CheckedScenario) -> Outcome {
     if let Some(panic) = &checked.panic {
         let length = length(panic.steps, panic.faults as usize);
@@ -86,7 +87,7 @@ fn searched(checked: &CheckedScenario) -> Outcome {
     }
     match (&checked.stopped_by, checked.never.is_empty()) {
         (Some(limit), _) => {
-            Outcome::Undecided { message: format!("not exhaustive: cut by {limit}") }
+            Outcome::Undecided { message: format!("not exhaustive: stopped by {limit}") }
         }
         (None, false) => {
             Outcome::Undecided { message: format!("never happens: {}", checked.never.join(", ")) }
@@ -106,23 +107,26 @@ fn outcome(verdict: &Verdict, text: impl FnOnce() -> String) -> Outcome {
             let message = format!("{} violated in {length}", verdict.property);
             Outcome::Failed { message, text: text() }
         }
-        VerdictKind::HoldsWithin => undecided(format!("holds within {limit}, not proved")),
-        VerdictKind::Inconclusive => undecided(format!("inconclusive, cut by {limit}")),
-        VerdictKind::Vacuous => undecided("vacuous, proves nothing".to_owned()),
+        VerdictKind::HoldsWithin => undecided(format!("holds within {limit}: not proved")),
+        VerdictKind::Inconclusive => undecided(format!("inconclusive, stopped by {limit}")),
+        VerdictKind::Vacuous => undecided("vacuous: nothing is proved".to_owned()),
         VerdictKind::NotApplicable => {
             Outcome::Skipped { message: verdict.reason.unwrap_or_default().to_owned() }
         }
     }
 }
 
-/// A violation by a variant that is not ours is a result, and no failure.
+/// Returns the suite of a variant. A violation by a variant that is not ours is a result, not a
+/// failure.
 fn of_variant(variant: &Variant) -> Suite {
     let case = |cell: &Cell| {
         let Cell { verdict, violation, replay, scenario, .. } = cell;
         let lines = violation.iter().chain(replay).map(|line| format!("{line}\n"));
         let outcome = match outcome(verdict, || lines.collect()) {
             Outcome::Failed { message, .. } | Outcome::Undecided { message } if !variant.ours => {
-                Outcome::Skipped { message: format!("does not count: in {scenario} {message}") }
+                Outcome::Skipped {
+                    message: format!("not a variant of this project: in {scenario} {message}"),
+                }
             }
             judged => judged,
         };

@@ -119,3 +119,9 @@ fn specimen() -> (Vm, Descriptors) {
     let descriptors = keys.zip((3..).map(Fd)).collect();
     (vm, descriptors)
 }
+
+/// Returns the present name of a phase, given its present or a former name, in any case.
+pub(crate) fn present_name(phase: &str) -> &str {
+    let renamed = FORMER_WORDS.iter().find(|(former, _)| former.eq_ignore_ascii_case(phase));
+    renamed.map_or(phase, |(_, present)| present)
+}

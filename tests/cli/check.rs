@@ -18,7 +18,7 @@ fn a_scenario_is_proved_with_exit_0() {
 }
 
 #[test]
-fn a_planted_bug_is_told_as_a_story_with_exit_1() {
+fn a_planted_bug_is_reported_with_exit_1() {
     let dir = Dir::new("planted");
     let planted = VM.replace("mode", "defects = [\"no-take-back\"]\nmode");
     let file = dir.file("vm.toml", &planted);
@@ -39,12 +39,12 @@ fn a_planted_bug_is_told_as_a_story_with_exit_1() {
 }
 
 #[test]
-fn a_search_that_is_cut_short_ends_with_exit_3() {
+fn a_search_that_a_limit_stops_exits_with_3() {
     check(&["check", "transfer", "--states", "500"], 3, &["NOT exhaustive", "nothing is proved"]);
 }
 
 #[test]
-fn a_property_that_nothing_could_break_is_vacuous_and_ends_with_exit_3() {
+fn a_vacuous_property_exits_with_3() {
     let dir = Dir::new("vacuous");
     let file = dir.file("vm.toml", &format!("{VM}[may]\ninterrupts = 0\nguest_steps = 0\n"));
     check(
@@ -59,13 +59,13 @@ fn a_certificate_is_written_verified_and_refused_when_it_was_changed() {
     let dir = Dir::new("certificate");
     let (vm, file) = (dir.file("vm.toml", VM), dir.file("vm.cert", ""));
     check(&["check", &vm, "--certificate", &file], 0, &["exhaustive"]);
-    check(&["verify", &file], 0, &["vm: verified: ", "and no other", "OWN-1"]);
+    check(&["verify", &file], 0, &["vm: verified: ", "closed under", "OWN-1"]);
     let text = fs::read_to_string(&file).expect("it was written");
     let shorter = dir.file("shorter.cert", text.trim_end().rsplit_once('\n').expect("lines").0);
     check(&["verify", &shorter], 1, &["proves nothing", "not listed"]);
     check(&["verify", &vm], 1, &["proves nothing", "line 1"]);
     check(&["verify", "no-such-file"], 2, &["no-such-file"]);
-    check(&["check", "--certificate", &file], 2, &["of one scenario"]);
+    check(&["check", "--certificate", &file], 2, &["exactly one scenario"]);
     let cut = ["check", &vm, "--certificate", &file, "--states", "100"];
     check(&cut, 3, &["no certificate: only an exhaustive search"]);
     check(&["check", &vm, "--depth", "5"], 3, &["NOT exhaustive, stopped by the limit of 5 steps"]);
@@ -78,7 +78,7 @@ fn a_certificate_is_written_verified_and_refused_when_it_was_changed() {
 
 /// A bug of another variant is a result, not a failure; the exit code reports on our own protocol.
 #[test]
-fn variants_are_compared_and_one_is_put_in_the_place_of_another() {
+fn variants_are_compared_and_replace_one_another() {
     let told =
         check(&["check", "--all", "exec", "kvm-exec"], 0, &["A  safe, exec:", "B  qemu-10.2"]);
     let violated = told.lines().find(|line| line.starts_with("B  VM-3")).expect("it is told");
@@ -99,7 +99,7 @@ fn variants_are_compared_and_one_is_put_in_the_place_of_another() {
 }
 
 #[test]
-fn a_check_that_was_stopped_goes_on_and_comes_to_the_same_end() {
+fn a_stopped_check_resumes_with_the_same_result() {
     let dir = Dir::new("checkpoint");
     let (vm, file) = (dir.file("vm.toml", VM), dir.0.join("vm.checkpoint"));
     let name = file.to_str().expect("a readable path");
@@ -116,20 +116,20 @@ fn a_check_that_was_stopped_goes_on_and_comes_to_the_same_end() {
     assert!(!file.exists(), "what is complete at once needs no file");
 
     run(&["--states", "1000"], 3, &["limit of 1000 states", "stopped; ", "higher limit"]);
-    run(&["--time", "0"], 3, &["went on from", "stopped; the same command goes on"]);
-    run(&["--depth", "9"], 2, &["vm.checkpoint: cannot go on", "depth limit"]);
+    run(&["--time", "0"], 3, &["resumed from", "stopped; run the same command to resume"]);
+    run(&["--depth", "9"], 2, &["vm.checkpoint: cannot resume", "depth limit"]);
     let cut = fs::read(&file).expect("it was written");
-    let on = run(&[], 0, &["went on from", "come to its end", "is removed"]);
+    let on = run(&[], 0, &["resumed from", "the search is complete; removed"]);
     assert_same(&whole, &on);
     assert!(!file.exists() && fs::read_dir(&dir.0).expect("a directory").count() == 1);
 
     fs::write(&file, &cut[..cut.len() - 9]).expect("a file for a test");
-    run(&[], 2, &["damaged or truncated", "remove it to begin anew"]);
+    run(&[], 2, &["damaged or truncated", "remove it to start again"]);
     fs::write(&file, &cut).expect("a file for a test");
     dir.file("vm.toml", &VM.replace("pages = 1", "pages = 2"));
     run(&[], 2, &["another scenario, '"]);
     assert_eq!(fs::read(&file).expect("still there"), cut);
-    check(&["check", "--checkpoint", name], 2, &["of one scenario"]);
+    check(&["check", "--checkpoint", name], 2, &["exactly one scenario"]);
     check(&["check", "exec", "--checkpoint", "/no/such/place"], 2, &["/no/such/place: "]);
 }
 

@@ -1,6 +1,8 @@
 //! Tests of the command as a shell sees it: output, exit codes, bad input.
 
 mod check;
+mod completions;
+mod explain;
 mod json;
 mod readme;
 mod reports;
@@ -49,12 +51,12 @@ fn check(arguments: &[&str], code: i32, words: &[&str]) -> String {
     let stdout = String::from_utf8(output.stdout).expect("text");
     let stderr = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{stdout}\n{stderr}");
-    let (spoken, silent) = if code == 2 { (&stderr, &stdout) } else { (&stdout, &stderr) };
+    let (used, unused) = if code == 2 { (&stderr, &stdout) } else { (&stdout, &stderr) };
     for word in words {
-        assert!(spoken.contains(word), "{arguments:?} does not say {word:?}:\n{spoken}");
+        assert!(used.contains(word), "{arguments:?} does not print {word:?}:\n{used}");
     }
-    assert_eq!(silent, "", "{arguments:?} speaks on the wrong stream");
-    spoken.clone()
+    assert_eq!(unused, "", "{arguments:?} prints on the wrong stream");
+    used.clone()
 }
 
 /// Returns the run that the replay line of a counterexample names.
@@ -69,7 +71,7 @@ const VM: &str = "name = \"vm\"\nmode = \"transfer\"\n[[ram]]\nname = \"ram0\"\n
                   [[device]]\nname = \"nic0\"\n";
 
 #[test]
-fn bad_input_is_told_in_one_line_with_exit_2() {
+fn bad_input_is_reported_in_one_line_with_exit_2() {
     let dir = Dir::new("bad");
     let unknown = dir.file("unknown.toml", &VM.replace("pages", "pagez"));
     for (arguments, word) in [
@@ -94,19 +96,22 @@ fn everything_is_listed() {
 }
 
 #[test]
-fn a_known_bug_is_told_as_a_story_and_replayed() {
-    let told =
-        check(&["zoo", "Z17"], 0, &["QEMU d59db04aed", "planted: ", "DONE-1 violated in 12"]);
-    check(&["check", "Z17", "--steps", replay_of(&told)], 1, &["DONE-1 is violated"]);
+fn a_known_bug_is_shown_and_replayed() {
+    let shown = check(
+        &["zoo", "Z17"],
+        0,
+        &["QEMU d59db04aed", "planted bug space-of-first: ", "DONE-1 violated in 12"],
+    );
+    check(&["check", "Z17", "--steps", replay_of(&shown)], 1, &["DONE-1 is violated"]);
     check(&["zoo", "K6"], 0, &["the simulated kernel's locks"]);
-    check(&["zoo", "K10"], 0, &["compat/unmap", "does not hold on 6.13", "ENOENT"]);
-    check(&["zoo", "L15"], 0, &["It is no bug"]);
-    check(&["zoo", "Z14"], 0, &["No world shows it"]);
-    check(&["zoo", "Z99"], 2, &["no known bug"]);
+    check(&["zoo", "K10"], 0, &["compat/unmap", "kernel 6.13 differs", "ENOENT"]);
+    check(&["zoo", "L15"], 0, &["Not a bug"]);
+    check(&["zoo", "Z14"], 0, &["No scenario reproduces it"]);
+    check(&["zoo", "Z99"], 2, &["not a known bug"]);
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_quietly() {
+fn a_broken_pipe_is_not_an_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_handoff"))
         .arg("list")
         .stdout(Stdio::piped())
@@ -121,7 +126,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 
 /// Former names of commands and options still work.
 #[test]
-fn a_command_answers_to_its_older_names() {
+fn former_names_of_commands_still_work() {
     for (name, older) in [
         (vec!["compare", "old-kernel"], vec!["check", "--all", "old-kernel"]),
         (vec!["show", "Z02", "0*4"], vec!["check", "Z02", "--steps", "0*4"]),
@@ -130,6 +135,8 @@ fn a_command_answers_to_its_older_names() {
             vec!["show", "exec", "0*4", "--variant", "qemu-10.2", "--format", "trace"],
             vec!["check", "exec", "--variant", "qemu-10.2", "--steps", "0*4", "--format", "trace"],
         ),
+        (vec!["show", "Z02", "0*4"], vec!["show", "Z02", "0*4", "--format", "story"]),
+        (vec!["conform", "--target", "simulated"], vec!["conform", "--arm", "simulated"]),
         (vec!["bugs", "L15"], vec!["zoo", "L15"]),
     ] {
         let (new, old) = (handoff(&name), handoff(&older));
@@ -178,7 +185,7 @@ fn a_run_refuses_scenarios_about_simulated_kernels() {
         );
         let file = dir.file(&format!("{kernel}.toml"), &text);
         let device = "0000:00:05.0";
-        let told = format!("use one without kernel = \"{kernel}\"");
-        check(&["run", "--device", device, "--scenario", &file], 2, &[&told]);
+        let hint = format!("use one without kernel = \"{kernel}\"");
+        check(&["run", "--device", device, "--scenario", &file], 2, &[&hint]);
     }
 }

@@ -75,7 +75,10 @@ fn verdicts_are_test_cases() {
     assert_eq!(outcome(case(&read(&path), &vacuous, "VM-2")).0, "error");
     check(&["check", "exec", "--states", "100", "--report", &junit], 3, &["nothing is proved"]);
     let (word, said) = outcome(case(&read(&path), "exec", "state space"));
-    assert_eq!((word, said.trim()), ("error", "not exhaustive: cut by the limit of 100 states"));
+    assert_eq!(
+        (word, said.trim()),
+        ("error", "not exhaustive: stopped by the limit of 100 states")
+    );
 
     check(&["compare", "kvm-exec", "--report", &junit], 0, &["VM-3"]);
     let report = read(&path);
@@ -105,11 +108,11 @@ fn a_report_is_written_as_a_whole_or_refused_at_once() {
     let folder = format!("junit={}", dir.0.display());
     for (report, says) in [
         ("junit=/no/such/folder/r.xml", "/no/such/folder/r.xml: No such file"),
-        (folder.as_str(), "no regular file"),
-        ("junit=/dev/null", "no regular file"),
+        (folder.as_str(), "not a regular file"),
+        ("junit=/dev/null", "not a regular file"),
         ("junit=", "name of the file is missing"),
-        ("r.xml", "a KIND=FILE"),
-        ("html=r.html", "no kind \"html\" of report"),
+        ("r.xml", "expected KIND=FILE"),
+        ("html=r.html", "\"html\" is not a kind of report"),
     ] {
         check(&["check", "exec", "--report", report], 2, &[says]);
     }

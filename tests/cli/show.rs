@@ -5,7 +5,7 @@ use super::{Dir, VM, check, replay_of};
 /// Checks each format for the text that its readers need; a trace is passed directly to `handoff
 /// replay`.
 #[test]
-fn a_run_is_told_in_the_format_that_is_asked_for() {
+fn a_run_is_written_in_each_format() {
     let dir = Dir::new("format");
     let file = dir.file("vm.toml", &VM.replace("mode", "defects = [\"not-fenced\"]\nmode"));
     let stories = check(&["check", &file, "--verbose"], 1, &["FD-1"]);
@@ -19,11 +19,11 @@ fn a_run_is_told_in_the_format_that_is_asked_for() {
     check(&["replay", &trace], 0, &["0 calls answered differently", "0 calls not modelled"]);
     check(&["check", "transfer", "--steps", "0*3", "--format", "trace"], 0, &["handoff-trace"]);
     check(&["check", "transfer", "--format", "itf"], 2, &["--steps <RUN>"]);
-    check(&told("picture"), 2, &["possible values: story, trace, itf, mermaid"]);
+    check(&told("picture"), 2, &["possible values: text, trace, itf, mermaid"]);
 }
 
 #[test]
-fn a_run_that_goes_round_for_ever_is_told_and_replayed_as_one() {
+fn an_infinite_run_is_shown_and_replayed() {
     let dir = Dir::new("cycle");
     let planted = VM.replace("mode", "defects = [\"waits-for-the-dead\"]\nmode");
     let file = dir.file("vm.toml", &planted);
@@ -34,7 +34,7 @@ fn a_run_that_goes_round_for_ever_is_told_and_replayed_as_one() {
 }
 
 #[test]
-fn a_step_that_leads_back_is_told_and_replayed_as_one() {
+fn a_step_that_raises_the_rank_is_shown_and_replayed() {
     let dir = Dir::new("back");
     let planted = VM.replace("mode", "defects = [\"begins-anew\"]\nmode");
     let file = dir.file("vm.toml", &planted);
@@ -45,7 +45,7 @@ fn a_step_that_leads_back_is_told_and_replayed_as_one() {
 }
 
 #[test]
-fn a_step_that_no_handoff_has_is_told_and_replayed_as_one() {
+fn a_step_that_no_handoff_has_is_shown_and_replayed() {
     let dir = Dir::new("blind");
     let planted = VM.replace("mode", "defects = [\"word-given-blind\"]\nmode");
     let file = dir.file("vm.toml", &planted);
@@ -57,7 +57,7 @@ fn a_step_that_no_handoff_has_is_told_and_replayed_as_one() {
 
 /// The answer of an ioctl that was passed as bytes shows that it failed.
 #[test]
-fn an_ioctl_that_is_refused_is_told_as_refused() {
+fn a_refused_ioctl_is_shown_as_refused() {
     let run = ["check", "rfc-v1", "--steps", "0*33.1"];
     let refused = "TakeAddresses: IOMMU_IOAS_CHANGE_PROCESS → ENOMEM (injected)";
     for (format, words) in [

@@ -67,7 +67,14 @@ impl Mutations {
 /// Returns true if a retry of the call is likely to succeed: it was interrupted, or
 /// (CHANGE_PROCESS) another thread is changing an area.
 fn is_transient(error: &StepError) -> bool {
-    matches!(error, StepError::Call { errno: Errno::EINTR | Errno::EBUSY | Errno::EAGAIN, .. })
+    matches!(error, StepError::Call { errno, .. } if errno.is_transient())
+}
+
+impl Errno {
+    /// Returns true if the roles retry a call that fails with this errno.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::EINTR | Self::EBUSY | Self::EAGAIN)
+    }
 }
 
 /// Number of tries of a call whose errno is transient, in total.

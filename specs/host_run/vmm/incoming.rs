@@ -100,7 +100,7 @@ impl Process {
         match (role.end(), role.inventory()) {
             (Some(IncomingOutcome::TookOver), Some((vm, descriptors))) => {
                 self.end(kernel, pids, &vm, &descriptors);
-                "the new process should have ended".to_owned()
+                "the new process should have exited".to_owned()
             }
             _ => "the new process did not take over".to_owned(),
         }

@@ -153,13 +153,13 @@ impl Process {
         loop {
             let progress = self.guest.progress();
             if let Some(fault) = progress.iter().flat_map(|device| &device.faults).next() {
-                return Err(format!("a device is at fault: {fault:?}"));
+                return Err(format!("a device has a fault: {fault:?}"));
             }
             if progress.iter().zip(&goals).all(|(device, goal)| device.finished >= *goal) {
                 return Ok(());
             }
             if Instant::now() > until {
-                return Err(format!("the devices do not work: {progress:?}"));
+                return Err(format!("the devices make too little progress: {progress:?}"));
             }
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -27,7 +27,7 @@ pub fn old(folder: RunDir) -> Failure {
         Err(failure) => return failure,
     };
     match process.live_old() {
-        Ok(()) => "the old process should have ended".to_owned(),
+        Ok(()) => "the old process should have exited".to_owned(),
         Err(why) => {
             process.note(&RunEvent::NotLaunched { why: why.clone() });
             why
@@ -64,7 +64,7 @@ impl Process {
         for (device, bdf) in plan.devices.iter_mut().zip(&self.order.devices) {
             let cdev =
                 Sysfs::default().cdev(*bdf).ok_or(format!("{bdf} has no VFIO device file"))?;
-            let path = cdev.to_str().ok_or("a device file with an odd name")?;
+            let path = cdev.to_str().ok_or("the name of a device file is not UTF-8")?;
             path.clone_into(&mut device.path);
         }
         Ok(plan)

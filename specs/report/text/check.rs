@@ -2,8 +2,9 @@
 //! detail. The verdict comes first, then the findings, the worst severity and the shortest run
 //! first.
 //!
-//! Unless everything is asked for, the text fits into [`LINES_MAX`] lines.
+//! Without `--verbose` the text fits into [`LINES_MAX`] lines.
 
+use super::grouped;
 use super::run::{counterexample, length, replay};
 use crate::properties::{self, Property, Severity};
 use crate::report::check::{
@@ -115,11 +116,12 @@ pub fn total(scenarios: &[CheckedScenario], width: usize) -> String {
             text.push_str(&paragraph(&finding.line(true), width));
         }
         let example = format!("handoff check {}", findings[0].argument);
-        let _ = write!(text, "\nthe first one in detail: {example}\n");
+        let _ = write!(text, "\nshow the first one in detail: {example}\n");
     }
     let count = scenarios.iter().map(violations).sum::<usize>();
     let violated = match count {
         0 => "no property violated".to_owned(),
+        1 => "1 violation".to_owned(),
         count => format!("{count} violations"),
     };
     let seconds = seconds(scenarios.iter().map(|checked| checked.duration_ms).sum());
@@ -200,7 +202,7 @@ fn violations(checked: &CheckedScenario) -> usize {
     checked.verdicts.iter().filter(|it| it.verdict == VerdictKind::Violated).count()
 }
 
-/// The first line: the scenario, and yes or no.
+/// The first line: the scenario, and its verdict.
 fn headline(checked: &CheckedScenario, width: usize) -> String {
     let count = |kind| checked.verdicts.iter().filter(|it| it.verdict == kind).count();
     let not_applicable = count(VerdictKind::NotApplicable);
@@ -268,7 +270,7 @@ fn blackout(blackouts: &Blackouts, width: usize) -> String {
         "  blackout: at most {} kernel calls without faults, {} in the worst case",
         fault_free.calls, worst.calls
     );
-    paragraph(&line, width) + &format!("    {}\n", replay(&blackouts.replay))
+    paragraph(&line, width) + &format!("    shown by: {}\n", replay(&blackouts.replay))
 }
 
 /// One line about every property that is not violated.
@@ -328,28 +330,15 @@ fn by_severity(checked: &CheckedScenario) -> Vec<&Run> {
     runs
 }
 
-/// How to see the counterexamples that are left out.
+/// The number of counterexamples that are left out, and the option that shows them.
 fn more(checked: &CheckedScenario, width: usize) -> String {
     match checked.counterexamples.len() - 1 {
         0 => String::new(),
         count => {
-            let line = format!("{count} more counterexamples: --verbose shows each in full");
-            paragraph(&line, width)
+            let noun = if count == 1 { "counterexample" } else { "counterexamples" };
+            paragraph(&format!("{count} more {noun}: --verbose shows each in full"), width)
         }
     }
-}
-
-/// Returns a number with commas between groups of three digits.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Returns a duration in seconds, with one digit after the point.

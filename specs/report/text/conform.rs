@@ -1,17 +1,18 @@
-//! Facts about a kernel as text: those that it does not keep, and sums.
+//! Facts about a kernel as text: the facts from which it differs, and sums.
 
 use crate::report::conform::{Fact, FactResult, Kernel, UntestedFact};
+use crate::report::layout::labelled;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Writes a fact that a kernel does not keep, and nothing about any other.
+/// Writes a fact from which a kernel differs; empty for every other fact.
 pub fn fact(fact: &Fact) -> String {
     let Fact { name, sentence, mismatch, .. } = fact;
     let failed = mismatch.as_ref();
     failed.map_or(String::new(), |mismatch| format!("FAIL  {name}: {sentence}\n{mismatch}\n"))
 }
 
-/// Writes how many facts a kernel keeps, and why others were skipped.
+/// Writes the number of facts with each result, and the reasons for skipping facts.
 pub fn sums(kernel: &Kernel) -> String {
     let mut skipped: BTreeMap<&str, usize> = BTreeMap::new();
     for missing in kernel.facts.iter().filter_map(|fact| fact.missing.as_deref()) {
@@ -19,12 +20,13 @@ pub fn sums(kernel: &Kernel) -> String {
     }
     let mut text = String::new();
     for (missing, facts) in skipped {
-        let _ = writeln!(text, "SKIP  {facts} for want of {missing}");
+        let noun = if facts == 1 { "fact needs" } else { "facts need" };
+        let _ = writeln!(text, "SKIP  {facts} {noun} {missing}");
     }
     let count = |result| kernel.count(result);
     let _ = writeln!(
         text,
-        "{}: {} rows, {} agree, {} differ, {} skipped",
+        "{}: {} facts, {} agree, {} differ, {} skipped",
         kernel.kernel,
         kernel.facts.len(),
         count(FactResult::Agrees),
@@ -35,7 +37,7 @@ pub fn sums(kernel: &Kernel) -> String {
 }
 
 /// Writes the facts without a test.
-pub fn untested(facts: &[UntestedFact]) -> String {
-    let line = |it: &UntestedFact| format!("NO ROW  {}: {}\n", it.sentence, it.reason);
-    facts.iter().map(line).collect()
+pub fn untested(facts: &[UntestedFact], width: usize) -> String {
+    let text = |it: &UntestedFact| format!("{}: {}", it.sentence, it.reason);
+    facts.iter().map(|it| labelled("NO TEST  ", &text(it), width)).collect()
 }

@@ -1,14 +1,14 @@
-//! A run as text: numbered steps, in columns where there is room for them, and what it violates.
+//! Runs as text: numbered steps, in columns if the terminal is wide enough, and violations.
 
 use crate::report::layout::{hanging, paragraph};
 use crate::report::run::{Actor, PointOfNoReturn, Run, Step, Violation};
 use std::fmt::Write;
 
-/// Narrower than this, columns make lines unreadable: a word before each step says who makes it.
+/// The minimum width for columns. A narrower text names the actor before each step instead.
 const COLUMNS_FROM: usize = 100;
 
 /// Writes a counterexample: the properties, the steps, the causes, and the command that replays it.
-/// If the run has more than `steps_max` steps, the first ones are left out, but for faults.
+/// If the run has more than `steps_max` steps, the first ones are left out, except for faults.
 pub fn counterexample(run: &Run, width: usize, steps_max: usize) -> String {
     let mut text = String::new();
     let length = length(run.steps.len(), run.faults);
@@ -38,7 +38,7 @@ pub fn counterexample(run: &Run, width: usize, steps_max: usize) -> String {
     text
 }
 
-/// The violation, its causes and its consequences.
+/// Returns the violation, its causes and its consequences, a line each.
 fn why(violation: &Violation) -> Vec<String> {
     let Violation { violation, causes, reason, point_of_no_return, .. } = violation;
     let mut lines = vec![format!("violation: {violation}"), format!("cause: {causes}")];
@@ -74,12 +74,13 @@ pub fn shown(run: &Run, width: usize) -> String {
     text
 }
 
-/// Returns how long a run is, in words.
+/// Returns the length of a run, such as "20 steps, 1 fault".
 pub fn length(steps: usize, faults: usize) -> String {
+    let steps = if steps == 1 { "1 step".to_owned() } else { format!("{steps} steps") };
     match faults {
-        0 => format!("{steps} steps"),
-        1 => format!("{steps} steps, 1 fault"),
-        _ => format!("{steps} steps, {faults} faults"),
+        0 => steps,
+        1 => format!("{steps}, 1 fault"),
+        _ => format!("{steps}, {faults} faults"),
     }
 }
 
@@ -88,7 +89,7 @@ fn steps(run: &Run, width: usize, steps_max: usize, below: impl Fn(&Step) -> &[S
     let rows = Rows { width, each: (width.saturating_sub(6) / 3).min(52) };
     let mut text = rows.head();
     let left_out = run.steps.len().saturating_sub(steps_max);
-    // The steps that repeat for ever are always shown.
+    // The steps that repeat for ever are never left out.
     let left_out = left_out.min(run.repeats_after.unwrap_or(left_out));
     let is_shown = |step: &&Step| step.number > left_out || step.fault;
     if left_out > 0 {
@@ -107,10 +108,10 @@ fn steps(run: &Run, width: usize, steps_max: usize, below: impl Fn(&Step) -> &[S
     text
 }
 
-/// How a step becomes rows of text.
+/// The layout of steps as rows of text.
 struct Rows {
     width: usize,
-    /// The width of a column.
+    /// The width of each column.
     each: usize,
 }
 
@@ -127,7 +128,8 @@ impl Rows {
         format!("{:>4}  {:<each$}{:<each$}kernel and devices\n", "", "old VMM", "new VMM")
     }
 
-    /// The last column reaches beyond the width if it is narrower than the others.
+    /// Returns the row of a step. The last column may exceed the width, to be as wide as the
+    /// others.
     fn row(&self, actor: Actor, number: &str, indent: &str, text: &str) -> String {
         let (column, who) = match (self.are_columns(), actor) {
             (true, Actor::Old) => (0, ""),
