@@ -62,7 +62,7 @@ fn a_certificate_is_written_verified_and_refused_when_it_was_changed() {
     check(&["verify", &file], 0, &["vm: verified: ", "closed under", "OWN-1"]);
     let text = fs::read_to_string(&file).expect("it was written");
     let shorter = dir.file("shorter.cert", text.trim_end().rsplit_once('\n').expect("lines").0);
-    check(&["verify", &shorter], 1, &["proves nothing", "not listed"]);
+    check(&["verify", &shorter], 1, &["proves nothing", "has a successor that is not"]);
     check(&["verify", &vm], 1, &["proves nothing", "line 1"]);
     check(&["verify", "no-such-file"], 2, &["no-such-file"]);
     check(&["check", "--certificate", &file], 2, &["exactly one scenario"]);

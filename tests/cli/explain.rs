@@ -86,7 +86,7 @@ fn pages_state_what_follows_from_the_tables() {
         ("fd-1", &["not promised", "qemu-10.2 transfer", "(property)"]),
         ("z17", &["violates DONE-1", "planted space-of-first"]),
         ("K10", &["fact compat/unmap", "kernel 6.13"]),
-        ("K1", &["known bug", "hazard of the kernel"]),
+        ("H1", &["hazard of the kernel"]),
         ("qemu-10.2", &["limit FD-1", "exec mode", "transfer mode", "Snapshot → "]),
         (
             "ReclaimOwnership",

@@ -153,7 +153,7 @@ pub fn legend(compare: &Compare) -> Vec<String> {
         lines.push(format!("{word}: {text}."));
     }
     lines.push(
-        "K1, K2, K3: hazards of the kernel. The variant refuses the handoff, is unharmed, or \
+        "H1, H2, H3: hazards of the kernel. The variant refuses the handoff, is unharmed, or \
          violates the named property because of the hazard."
             .to_owned(),
     );
