@@ -8,12 +8,12 @@
 //! | [`host_run`] | runs of the same protocol on the kernel of this host, and their verdicts |
 //! | [`survey`] | many checks together: comparison of variants, hazards, mutants, generated pages |
 //! | [`report`] | results of commands as data, and as text, JSON and JUnit XML |
-//! | [`counterexample`] | runs that violate properties: their causes, and as trace, ITF or diagram |
+//! | [`counterexample`] | violating runs: causes, and the run as trace, ITF or diagram |
 //! | [`check`] | the search of a scenario's state space, and a verdict for each property |
 //! | [`spec`] | the abstract spec of a handoff, and the refinement mapping of states to it |
 //! | [`state`] | the transition system: a simulated machine, both roles, and a fault budget |
-//! | [`properties`] | the requirements, as predicates over a [`View`](handoff_model::abi::view::View) |
-//! | [`scenario`] | a virtual machine and its fault budget, read from TOML; known bugs, corruptions |
+//! | [`properties`] | the requirements, as predicates over a `View` of the machine |
+//! | [`scenario`] | a VM and its fault budget, read from TOML; known bugs, corruptions |
 //!
 //! Two crates stand beside them: `handoff-checker`, the search engine, and `handoff-conformance`,
 //! which judges the simulated kernel.

@@ -6,7 +6,7 @@
 //! | [`host`] | the kernel trait for the calling process: one system call per call |
 //! | [`memory`] | the register of the process's mappings |
 //! | [`socket`], [`spawn`] | the channel to a new process; starting that process |
-//! | [`sysfs`], [`descriptors`], [`observe`] | reads devices, descriptor tables and a complete view |
+//! | [`sysfs`], [`descriptors`], [`observe`] | read devices, descriptors and a complete view |
 //! | [`doctor`] | checks whether this host supports a handoff |
 //! | [`clock`], [`recorder`] | records calls with their times |
 //!

@@ -20,7 +20,7 @@ pub(super) struct Arguments {
     #[arg(long, visible_alias = "target", value_enum, default_value_t = Which::Simulated)]
     arm: Which,
 
-    /// Print the name of each fact before its test
+    /// Print the name of each fact before its test, and the facts without a test
     #[arg(long)]
     verbose: bool,
 
@@ -56,7 +56,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<Exit, F
     }
     if filter.is_empty() {
         report.untested = untested();
-        suite.output.text(|width| text::conform::untested(&report.untested, width))?;
+        let verbose = arguments.verbose;
+        suite.output.text(|width| text::conform::untested(&report.untested, verbose, width))?;
     }
     if arguments.arm != Which::Simulated {
         match real() {

@@ -37,7 +37,7 @@ fn check(arguments: &[&str], kind: &str, code: i32) -> Value {
 }
 
 #[test]
-fn every_command_answers_with_a_valid_document() {
+fn every_command_writes_a_valid_document() {
     let dir = Dir::new("json");
     let planted = |id| VM.replace("mode", &format!("defects = [\"{id}\"]\nmode"));
     let back = dir.file("back.toml", &planted("no-take-back"));
@@ -115,7 +115,7 @@ fn a_violation_is_reported_once_for_each_run() {
 }
 
 #[test]
-fn a_document_is_the_same_every_time_but_for_durations() {
+fn documents_are_deterministic_except_for_durations() {
     let arguments = ["check", "old-kernel", "Z02", "--threads"];
     let told = |threads| {
         let output = handoff(&[&arguments[..], &[threads, "--format", "json"]].concat());
@@ -129,7 +129,7 @@ fn a_document_is_the_same_every_time_but_for_durations() {
 }
 
 #[test]
-fn the_schemas_are_those_that_stand_there() {
+fn the_schemas_in_docs_are_current() {
     for (name, schema) in schemas() {
         let text = serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n";
         is_up_to_date(&format!("schema/{name}.json"), &text);
@@ -139,7 +139,7 @@ fn the_schemas_are_those_that_stand_there() {
 
 /// The example on the page, except for the build.
 #[test]
-fn the_example_is_what_the_command_says() {
+fn the_documented_example_is_current() {
     let output = handoff(&["show", "Z02", "0*4", "--format", "json"]);
     let text = String::from_utf8(output.stdout).expect("text");
     let build = |line: &str| match line.split_once("\"build\": ") {

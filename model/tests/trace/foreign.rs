@@ -53,19 +53,31 @@ fn equivalent_structures_decode_to_a_variant() {
     );
     // CHANGE_PROCESS, one byte longer and zero there.
     is_call(
-        r#""ioctl","fd":4,"req":15250,"in":"090000000000000000","out":"090000000000000000","ret":0"#,
+        concat!(
+            r#""ioctl","fd":4,"req":15250,"in":"090000000000000000","out":"090000000000000000","#,
+            r#""ret":0"#,
+        ),
         &IommufdCall::change_process(Fd(4)),
         done.clone(),
     );
     // GET_HW_INFO with a buffer for the data.
     is_call(
-        r#""ioctl","fd":21,"req":15242,"in":"28000000000000000100000028000000804a2d3dfd7f000000000000000000000000000000000000","out":"28000000000000000100000018000000804a2d3dfd7f000001000000000000000800000000000000","mem":[{"field":"data_uptr","in":"","out":""}],"ret":0"#,
+        concat!(
+            r#""ioctl","fd":21,"req":15242,"#,
+            r#""in":"28000000000000000100000028000000804a2d3dfd7f00000000000000000000000000000000"#,
+            r#"0000","#,
+            r#""out":"28000000000000000100000018000000804a2d3dfd7f0000010000000000000008000000000"#,
+            r#"00000","mem":[{"field":"data_uptr","in":"","out":""}],"ret":0"#,
+        ),
         &Call::Iommufd(IommufdCall::GetHwInfo { iommufd: Fd(21), device: ObjectId(1) }),
         Ok(Reply::HwInfo { data_type: 1, capabilities: 8 }),
     );
     // ATTACH with the PASID field.
     is_call(
-        r#""ioctl","fd":22,"req":15223,"in":"10000000000000000300000000000000","out":"10000000000000000300000000000000","ret":0"#,
+        concat!(
+            r#""ioctl","fd":22,"req":15223,"in":"10000000000000000300000000000000","#,
+            r#""out":"10000000000000000300000000000000","ret":0"#,
+        ),
         &Call::Device(DeviceCall::Attach { device: Fd(22), page_table: ObjectId(3) }),
         Ok(Reply::Object(ObjectId(3))),
     );
@@ -101,7 +113,8 @@ fn ioctls_without_a_variant_are_bytes() {
         let (call, answer) = bytes(4, request, input, Err(errno));
         is_call(
             &format!(
-                r#""ioctl","fd":4,"req":{request},"in":"{input}","out":"{input}","ret":-1,"errno":"{errno}""#
+                r#""ioctl","fd":4,"req":{request},"in":"{input}","out":"{input}",{}"#,
+                format_args!(r#""ret":-1,"errno":"{errno}""#)
             ),
             &call,
             answer,
@@ -123,7 +136,13 @@ fn memory_is_assigned_to_its_pointer_by_name() {
     outcome.bytes[12] = 2;
     outcome.pointees[0].0[8] = 0xff;
     is_call(
-        r#""ioctl","fd":21,"req":15236,"in":"2000000002000000010000000000000000000000000000000000000000000000","out":"2000000002000000010000000200000000000000000000000000000000000000","mem":[{"field":"allowed_iovas","in":"00000000000000000000000000000000","out":"0000000000000000ff00000000000000"}],"ret":-1,"errno":"EMSGSIZE""#,
+        concat!(
+            r#""ioctl","fd":21,"req":15236,"#,
+            r#""in":"2000000002000000010000000000000000000000000000000000000000000000","#,
+            r#""out":"2000000002000000010000000200000000000000000000000000000000000000","#,
+            r#""mem":[{"field":"allowed_iovas","in":"00000000000000000000000000000000","#,
+            r#""out":"0000000000000000ff00000000000000"}],"ret":-1,"errno":"EMSGSIZE""#,
+        ),
         &Call::Ioctl { fd: Fd(21), ioctl },
         Ok(Reply::Ioctl(outcome)),
     );

@@ -98,7 +98,10 @@ fn exit_ends_the_process_with_its_status() {
 
 #[test]
 fn exec_keeps_descriptors_without_cloexec_and_passes_arguments() {
-    let script = r#"echo "[$0 $1 $#]"; for n in "$@"; do test -e /proc/$$/fd/$n && echo "has $n"; done; exit 5"#;
+    let script = r#"
+        echo "[$0 $1 $#]"
+        for n in "$@"; do test -e /proc/$$/fd/$n && echo "has $n"; done
+        exit 5"#;
     let test = "processes::exec_keeps_descriptors_without_cloexec_and_passes_arguments";
     let ended = alone(test, || {
         let mut host = host();

@@ -36,8 +36,11 @@ pub fn sums(kernel: &Kernel) -> String {
     text
 }
 
-/// Writes the facts without a test.
-pub fn untested(facts: &[UntestedFact], width: usize) -> String {
+/// Writes the facts without a test, or only their number.
+pub fn untested(facts: &[UntestedFact], verbose: bool, width: usize) -> String {
+    if !verbose {
+        return format!("{} facts have no test (--verbose lists them)\n", facts.len());
+    }
     let text = |it: &UntestedFact| format!("{}: {}", it.sentence, it.reason);
     facts.iter().map(|it| labelled("NO TEST  ", &text(it), width)).collect()
 }

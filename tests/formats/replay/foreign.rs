@@ -29,9 +29,18 @@ fn is_followed(records: &[(u32, &str)]) {
 
 const OPEN_AT_4: &str = r#""sys":"open","path":"/dev/iommu","flags":2,"ret":4"#;
 const DEVICE_AT_5: &str = r#""sys":"open","path":"/dev/vfio/devices/vfio0","flags":2,"ret":5"#;
-const BIND_5_TO_4: &str = r#""sys":"ioctl","fd":5,"req":15222,"in":"180000000000000004000000000000000000000000000000","out":"180000000000000004000000010000000000000000000000","ret":0"#;
-const BIND_REFUSED: &str = r#""sys":"ioctl","fd":5,"req":15222,"in":"180000000000000004000000000000000000000000000000","out":"180000000000000004000000000000000000000000000000","ret":-1,"errno":"EINVAL""#;
-const ALLOC_AT_1: &str = r#""sys":"ioctl","fd":1,"req":15233,"in":"0c0000000000000000000000","out":"0c0000000000000001000000","ret":0"#;
+const BIND_5_TO_4: &str = concat!(
+    r#""sys":"ioctl","fd":5,"req":15222,"in":"180000000000000004000000000000000000000000000000","#,
+    r#""out":"180000000000000004000000010000000000000000000000","ret":0"#,
+);
+const BIND_REFUSED: &str = concat!(
+    r#""sys":"ioctl","fd":5,"req":15222,"in":"180000000000000004000000000000000000000000000000","#,
+    r#""out":"180000000000000004000000000000000000000000000000","ret":-1,"errno":"EINVAL""#,
+);
+const ALLOC_AT_1: &str = concat!(
+    r#""sys":"ioctl","fd":1,"req":15233,"in":"0c0000000000000000000000","#,
+    r#""out":"0c0000000000000001000000","ret":0"#,
+);
 
 #[test]
 fn dup2_closes_what_was_there() {
@@ -79,9 +88,15 @@ fn a_device_is_released_when_its_last_holder_exits() {
 /// differ.
 #[test]
 fn only_state_that_may_have_changed_may_differ() {
-    let eventfds_of_index_9 = r#""sys":"ioctl","fd":5,"req":15214,"in":"1400000021000000090000000000000000000000","ret":0"#;
+    let eventfds_of_index_9 = concat!(
+        r#""sys":"ioctl","fd":5,"req":15214,"in":"1400000021000000090000000000000000000000","#,
+        r#""ret":0"#,
+    );
     let version = r#""sys":"ioctl","fd":5,"req":15204,"arg":0,"ret":0"#;
-    let feature = r#""sys":"ioctl","fd":5,"req":15221,"name":"VFIO_DEVICE_FEATURE","in":"10000000ff0001000000000000000000","ret":0"#;
+    let feature = concat!(
+        r#""sys":"ioctl","fd":5,"req":15221,"name":"VFIO_DEVICE_FEATURE","#,
+        r#""in":"10000000ff0001000000000000000000","ret":0"#,
+    );
     for (before, differing) in [(version, 1), (feature, 0)] {
         let report = foreign(&[
             (1, OPEN_AT_4),
@@ -148,8 +163,17 @@ fn bad_traces_are_refused_with_the_line() {
 
 // ---- memory ------------------------------------------------------------------------------------
 
-const ALLOC_ON_4: &str = r#""sys":"ioctl","fd":4,"req":15233,"in":"0c0000000000000000000000","out":"0c0000000000000001000000","ret":0"#;
-const MOCK_ON_1: &str = r#""sys":"ioctl","fd":4,"req":15264,"in":"480000000200000001000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000","out":"480000000200000001000000000000000200000004000000030000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000","ret":0"#;
+const ALLOC_ON_4: &str = concat!(
+    r#""sys":"ioctl","fd":4,"req":15233,"in":"0c0000000000000000000000","#,
+    r#""out":"0c0000000000000001000000","ret":0"#,
+);
+const MOCK_ON_1: &str = concat!(
+    r#""sys":"ioctl","fd":4,"req":15264,"#,
+    r#""in":"480000000200000001000000000000000000000000000000000000000000000000000000000000000000"#,
+    r#"000000000000000000000000000000000000000000000000000000000000","#,
+    r#""out":"48000000020000000100000000000000020000000400000003000000000000000000000000000000000"#,
+    r#"0000000000000000000000000000000000000000000000000000000000000","ret":0"#,
+);
 
 /// `IOMMU_IOAS_MAP` of a page at this address, at an IOVA that the kernel chooses.
 fn map(va: u64, end: &str) -> String {
@@ -165,7 +189,10 @@ fn map(va: u64, end: &str) -> String {
 #[test]
 fn memory_that_no_record_covers_exists_if_the_kernel_accepted_it() {
     let (taken, refused) = (r#""ret":0"#, r#""ret":-1,"errno":"EFAULT""#);
-    let mapped = r#""sys":"mmap","addr":0,"length":4096,"prot":3,"flags":34,"fd":-1,"offset":0,"ret":93823560581120"#;
+    let mapped = concat!(
+        r#""sys":"mmap","addr":0,"length":4096,"prot":3,"flags":34,"fd":-1,"offset":0,"#,
+        r#""ret":93823560581120"#,
+    );
     let only_read = mapped.replace(r#""prot":3"#, r#""prot":1"#);
     for (before, end, differing) in [
         (None, taken, 0),
@@ -213,8 +240,20 @@ fn every_byte_of_a_structure_is_compared() {
 /// behind that IOVA.
 #[test]
 fn an_unrecorded_mapping_of_a_file_is_learnt_from_the_ioctl_that_compares_it() {
-    let map_file = r#""sys":"ioctl","fd":4,"req":15247,"in":"28000000060000000100000005000000000000000000000000100000000000000000000000000000","out":"28000000060000000100000005000000000000000000000000100000000000000000000100000000","ret":0"#;
-    let check = r#""sys":"ioctl","fd":4,"req":15264,"in":"480000000300000004000000000000000000000100000000001000000000000000d0dec3627f00000000000000000000000000000000000000000000000000000000000000000000","out":"480000000300000004000000000000000000000100000000001000000000000000d0dec3627f00000000000000000000000000000000000000000000000000000000000000000000","ret":0"#;
+    let map_file = concat!(
+        r#""sys":"ioctl","fd":4,"req":15247,"#,
+        r#""in":"28000000060000000100000005000000000000000000000000100000000000000000000000000000"#,
+        r#"","#,
+        r#""out":"2800000006000000010000000500000000000000000000000010000000000000000000010000000"#,
+        r#"0","ret":0"#,
+    );
+    let check = concat!(
+        r#""sys":"ioctl","fd":4,"req":15264,"#,
+        r#""in":"480000000300000004000000000000000000000100000000001000000000000000d0dec3627f0000"#,
+        r#"0000000000000000000000000000000000000000000000000000000000000000","#,
+        r#""out":"480000000300000004000000000000000000000100000000001000000000000000d0dec3627f000"#,
+        r#"00000000000000000000000000000000000000000000000000000000000000000","ret":0"#,
+    );
     let memfd = r#""sys":"memfd","name":"x","flags":0,"ret":5"#;
     is_followed(&[
         (1, OPEN_AT_4),

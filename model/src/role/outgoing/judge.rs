@@ -38,8 +38,8 @@ impl Outgoing {
             },
             OutPhase::Drain => judge_drain(call, answer),
             OutPhase::TerminatePeer => match (call, answer) {
-                (Call::Process(ProcessCall::Kill { .. }), Err(Errno::ESRCH))
-                | (Call::Socket(SocketCall::Send { .. }), Err(Errno::EPIPE | Errno::ECONNRESET)) => {
+                (Call::Process(ProcessCall::Kill { .. }), Err(Errno::ESRCH)) => Transition::Next,
+                (Call::Socket(SocketCall::Send { .. }), Err(errno)) if is_closed(*errno) => {
                     Transition::Next
                 }
                 _ => Transition::of(call, answer),
@@ -150,4 +150,9 @@ fn unexpected(message: Result<Message, StepError>) -> Transition {
         Ok(message) => StepError::Unexpected(format!("{message:?}")),
         Err(error) => error,
     })
+}
+
+/// Returns true if a send failed because the peer has closed its end.
+fn is_closed(errno: Errno) -> bool {
+    matches!(errno, Errno::EPIPE | Errno::ECONNRESET)
 }
