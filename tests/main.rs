@@ -6,3 +6,4 @@ mod formats;
 mod product;
 mod tidy;
 mod verdicts;
+mod words;

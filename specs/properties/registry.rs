@@ -133,7 +133,7 @@ pub const PROPERTIES: &[Property] = &[
         title: "The guest survives",
         sentence: "whenever the handoff is over the guest runs, unless the process that had it \
                    was killed from outside",
-        reason: "whatever fails in an update, one process must be left that runs the guest",
+        reason: "after any failed update, one process must be left that runs the guest",
         severity: Severity::GuestLost,
         scope: Scope::Always,
         kind: Kind::Invariant(guest::guest_survives),

@@ -32,7 +32,7 @@ fn a_planted_bug_is_reported_with_exit_1() {
     ];
     let story = check(&["check", &file, "--verbose"], 1, &words);
     let told = story.lines().filter(|line| line.contains("replay:")).count();
-    assert_eq!(told, 2, "each of the runs is told once, whatever it violates");
+    assert_eq!(told, 2, "each run is printed once, for all properties that it violates");
     let replay = replay_of(&story);
     let words = ["· page set 0 (ram0), owner: old VMM → new VMM", "is violated", "cause: "];
     check(&["check", &file, "--steps", replay], 1, &words);

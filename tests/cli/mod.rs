@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod documented;
 mod explain;
 mod json;
 mod readme;

@@ -19,47 +19,45 @@ const HEAD: &str = "\
 # Figures
 
 Made by checks; `HANDOFF_PAGES=1 cargo test` writes this page again. A change of the protocol, the
-simulated kernel or the faults that the environment may inject changes these figures; a change that
-should not, must not.
+simulated kernel or the fault budget changes these figures; any other change must not.
 
 ";
 
 const WORLDS: &str = "\
 ## Built-in scenarios
 
-Unique states, transitions, and the greatest depth of a state by the fewest faults; the kernel calls
-for which the guest stands still, at most, when nothing disturbs the handoff and whatever happens;
-and what is proved or violated. `PIN-1 12+1` is violated by a run of 12 steps of which one is a
-fault.
+Reachable states, transitions, and the maximum depth of a state by a run with the fewest faults; the
+longest blackout in kernel calls, on fault-free runs and on any run; and the verdicts. `PIN-1 12+1`:
+the property is violated by a run of 12 steps, one of which is a fault.
 
 ";
 
 const SIZES: &str = "\
-## Generated worlds
+## Generated scenarios
 
 `handoff check --world`: devices, address spaces and mappings.
 
 ";
 
 const WAITS: &str = "\
-How many calls a guest waits at most when nothing disturbs the handoff, without those by which the
-old process closes what it has: the state cut when the guest stands still, cut early, and cut early
-with KVM.
+The longest blackout in kernel calls on fault-free runs, without the calls by which the old process
+closes its descriptors: with the snapshot after the stop (`safe`), before it (`safe-early`), and
+before it with KVM.
 
 ";
 
 const REDUCED: &str = "\
 ## Reductions
 
-States of the full search, and of one by symmetry, order and strides.
+States of the full search, and with reduction by symmetry, by partial order and by strides.
 
 ";
 
 const BUGS: &str = "\
 ## Known bugs of this protocol
 
-What each planted bug violates, by steps and faults. Of the property that it breaks: after how many
-steps of that run no way on keeps it, and after how many none does by which nothing more goes wrong.
+The properties that each planted bug violates, by steps and faults; for the property that it breaks,
+the point of no return of the run, on any run and on fault-free runs.
 
 ";
 
@@ -127,8 +125,8 @@ fn bug(text: &mut String, defect: &Defect) {
     let _ = writeln!(text, "{}:{}", defect.id, all.collect::<String>());
     let no_return = run.point_of_no_return.map_or_else(
         String::new,
-        |PointOfNoReturn { any_run: whatever, fault_free: undisturbed }| {
-            format!("; for good after {whatever}, undisturbed after {undisturbed}")
+        |PointOfNoReturn { any_run, fault_free }| {
+            format!("; point of no return {any_run}, fault-free {fault_free}")
         },
     );
     let _ = writeln!(text, "  breaks {}{no_return}", cost(defect.breaks, run));

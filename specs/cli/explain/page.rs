@@ -126,8 +126,9 @@ pub(super) fn hazard(quirk: Quirk) -> Page {
 }
 
 pub(super) fn bug(bug: &KnownBug) -> Page {
-    let KnownBug { id, sentence, source, reproduction, .. } = bug;
+    let KnownBug { id, title, sentence, source, reproduction } = bug;
     let mut page = Page::new(id, "known bug");
+    page.row("title", *title);
     page.row("description", *sentence);
     page.row("source", *source);
     match reproduction {

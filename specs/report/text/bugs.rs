@@ -4,10 +4,11 @@ use super::run::counterexample;
 use crate::report::bugs::{Bug, Cheapest, FoundByCheck, ShownBy};
 use crate::report::check::Injection;
 use crate::report::layout::{labelled, paragraph};
+use crate::scenario::bugs;
 
 /// Writes the head of the table.
 pub fn head() -> String {
-    format!("{:4}  {:13}  description (source)\n", "bug", "found by")
+    format!("{:4}  {:13}  title (source)\n", "bug", "found by")
 }
 
 /// Writes the row of one known bug.
@@ -24,8 +25,12 @@ pub fn line(bug: &Bug, width: usize) -> String {
             None => format!("{} NOT FOUND", check.property),
         },
     };
-    let Bug { bug, sentence, source, .. } = bug;
-    labelled(&format!("{bug:4}  {found:13}  "), &format!("{sentence} ({source})"), width)
+    let Bug { bug, source, .. } = bug;
+    labelled(&format!("{bug:4}  {found:13}  "), &format!("{} ({source})", title(bug)), width)
+}
+
+fn title(bug: &str) -> &'static str {
+    bugs::find(bug).map_or("", |known| known.title)
 }
 
 /// Writes an explanation of the second column.
@@ -45,7 +50,8 @@ pub fn legend(width: usize) -> String {
 pub fn bug(bug: &Bug, width: usize) -> String {
     let Bug { bug, sentence, source, shown_by, .. } = bug;
     let wrapped = |line: &str| paragraph(line, width);
-    let head = wrapped(&format!("{bug}: {sentence} ({source})"));
+    let head =
+        wrapped(&format!("{bug}: {}", title(bug))) + &wrapped(&format!("  {sentence} ({source})"));
     let shown = match shown_by {
         ShownBy::OutOfScope { reason } => wrapped(&format!("No scenario reproduces it: {reason}.")),
         ShownBy::NotABug { reason } => wrapped(&format!("Not a bug: {reason}.")),
