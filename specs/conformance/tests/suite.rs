@@ -37,8 +37,7 @@ fn names_of_rows_are_unique() {
 #[test]
 fn every_hazard_has_a_row() {
     let named = |code: &str| {
-        // The names of facts keep the letter that hazards had before: `hazard/k1` is about H1.
-        let name = format!("/{}", code.to_lowercase().replace('h', "k"));
+        let name = format!("/{}", code.to_lowercase());
         rows::all().any(|row| row.name.contains(&name))
     };
     let without: Vec<&str> =
