@@ -257,9 +257,9 @@ macro_rules! quirks {
 
 quirks! {
     DoubleCharge = "H1",
-        "CHANGE_PROCESS charges the new owner before it uncharges the old one: within one user it \
-         needs twice the limit (64 pages: ENOMEM with a limit of 127, success with 128; observed \
-         on 7.2.13, same code in 7.3.4).";
+        "CHANGE_PROCESS charges the new owner before it uncharges the old one: within one user the \
+         limit must be twice the pinned pages (64 pages: ENOMEM with a limit of 127, success \
+         with 128; observed on 7.2.13, same code in 7.3.4).";
     PinnedDrift = "H2",
         "CHANGE_PROCESS does not move VmPin of pages that are charged to no counter: it stays \
          with the old owner, and the new owner's underflows at unmap (observed on 7.2.13 and \

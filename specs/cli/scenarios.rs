@@ -70,7 +70,7 @@ pub(super) fn read(name: &str) -> Result<Scenario, Failure> {
     }
     let text = std::fs::read_to_string(name).map_err(|error| {
         Failure::Usage(format!(
-            "{name}: {error}; expected a file, or a built-in scenario of `handoff list scenarios`"
+            "{name}: {error}; expected a file, or a name of `handoff list scenarios`"
         ))
     })?;
     Scenario::parse(name, &text).map_err(|refusal| Failure::Usage(refusal.to_string()))

@@ -19,7 +19,8 @@ pub(super) struct Arguments {
     /// Scenario file, the name of a built-in scenario or bug, or a size such as 3x2x4
     scenario: String,
 
-    /// Run, as in the `replay:` line of a counterexample
+    /// Run, as in the `replay:` line of a counterexample: `0*4.1` takes the first possible action
+    /// four times, then the second one; actions are numbered in each state
     run: String,
 
     /// Use this variant of the protocol instead of the scenario's

@@ -213,8 +213,7 @@ pub const PROPERTIES: &[Property] = &[
         title: "Every end state is an initial state",
         sentence: "whenever the handoff is over and the guest is alive, everything is as it was \
                    at the start, except which process has it",
-        reason: "the next update starts there: a hundred updates leave a hundred times the \
-                 leftovers of one",
+        reason: "the next handoff starts in this state, so anything left behind accumulates",
         severity: Severity::Leak,
         scope: Scope::Always,
         kind: Kind::Invariant(restoration::restored),

@@ -116,7 +116,7 @@ fn names_of_files(base: &View, descriptors: &Descriptors) -> BTreeMap<FileRef, S
         .iter()
         .filter_map(|(k, fd)| Some((table.get(&fd)?.file, descriptor_name(k))))
         .collect();
-    let others = [(FileKind::Socket, "the socket"), (FileKind::Pidfd, "the new process")];
+    let others = [(FileKind::Socket, "the socket"), (FileKind::Pidfd, "the pidfd of the new VMM")];
     for open in base.processes.values().flat_map(|process| process.descriptors.values()) {
         let other = others.iter().find(|(kind, _)| *kind == open.kind);
         names.extend(other.map(|(_, name)| (open.file, (*name).to_owned())));

@@ -191,7 +191,7 @@ fn verdict(checked: &CheckedScenario) -> &'static str {
         "VIOLATED"
     } else if !checked.exhaustive {
         "undecided"
-    } else if has(VerdictKind::Vacuous) {
+    } else if has(VerdictKind::Vacuous) || !checked.never.is_empty() {
         "vacuous"
     } else {
         "proved"
@@ -217,7 +217,10 @@ fn headline(checked: &CheckedScenario, width: usize) -> String {
         }
         "vacuous" => {
             let vacuous = count(VerdictKind::Vacuous);
-            format!("proved {proved} of {all} properties, but {vacuous} are vacuous")
+            match vacuous {
+                0 => format!("proved {proved} of {all} properties, but an event never happens"),
+                _ => format!("proved {proved} of {all} properties, but {vacuous} are vacuous"),
+            }
         }
         _ => format!("proved: all {all} properties hold in every reachable state"),
     };

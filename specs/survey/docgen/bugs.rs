@@ -148,7 +148,7 @@ fn checked(page: &mut Page, known: &KnownBug, property: &Property) -> Result<Fou
     };
     page.add(&format!("A check finds the violation by a run of {length}:"));
     let (id, token) = (known.id, found.token());
-    page.add(&format!("```sh\nhandoff check {id} --steps {token}\n```"));
+    page.add(&format!("```sh\nhandoff check {id} --steps '{token}'\n```"));
     page.add(&format!("`handoff bugs {id}` also prints the scenario."));
     page.add("## The shortest run");
     for violated in &found.violated {

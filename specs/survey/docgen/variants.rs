@@ -90,7 +90,7 @@ fn violation(column: &Column, (property, cell): (&'static Property, &Cell)) -> O
     let Verdict::Violated(run) = &cell.verdict else { return None };
     let (scenario, variant) = (&cell.scenario, column.variant.id);
     let token = cell.run.as_ref()?;
-    let command = format!("`handoff check {scenario} --variant {variant} --steps {token}`");
+    let command = format!("`handoff check {scenario} --variant {variant} --steps '{token}'`");
     let (faults, steps) = (run.faults.to_string(), run.actions.len().to_string());
     Some(vec![link(property), format!("`{scenario}`"), faults, steps, command])
 }

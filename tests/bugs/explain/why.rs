@@ -22,7 +22,8 @@ const WHY: &[(&str, &str, &[&str])] = &[
         &[
             "because “page set 0 (ram0), owner” changed from “old VMM” to “new VMM” at step # \
              (new VMM, ChangeOwner: ",
-            "this was not undone before step # (old VMM, Disconnect: close the new process)",
+            "this was not undone before step # (old VMM, Disconnect: close the pidfd of the new \
+             VMM)",
             "the handoff terminated; ",
             "the same run without step # (old VMM, AwaitCommitted: recvmsg → ENOMEM (injected)",
         ],
