@@ -1,11 +1,11 @@
-//! Checks the abstract spec of a handoff with SPIN (`specs/spec/essence.pml`): it must find the
+//! Checks the abstract spec of a handoff with SPIN (`specs/spec/abstract.pml`): it must find the
 //! same states, transitions and verdicts as this project's search, for the spec as it is and with
 //! each flaw.
 //!
 //! Requires SPIN and a C compiler. If one is missing, every test is reported as ignored, with the
 //! reason; with `HANDOFF_SPIN=required` that is a failure instead.
 
-#[path = "verdicts/essence/variants.rs"]
+#[path = "verdicts/abstract_spec/variants.rs"]
 mod variants;
 
 use handoff_model::protocol::Mode;
@@ -61,7 +61,7 @@ impl Spin {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("spin").join(name);
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let spin = Self { folder };
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/spec/essence.pml");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/spec/abstract.pml");
         let mut generate = Command::new("spin");
         generate.args((variant.mode == Mode::Exec).then_some("-DEXEC"));
         generate.args(variant.flaw.map(|flaw| format!("-D{}", flaw.name)));

@@ -21,7 +21,7 @@
 //!   guest; after it the old one exits. If the old VMM dies during its rollback, a new VMM that is
 //!   allowed to commit may do so, because no other process runs the guest.
 //!
-//! Two checkers verify this: the one here, and SPIN on `essence.pml`, which has the same actions.
+//! Two checkers verify this: the one here, and SPIN on `abstract.pml`, which has the same actions.
 //! The property `REF-1` states that the protocol refines it: each transition of the protocol
 //! stutters or is one action, possibly followed by the start of the old VMM's rollback
 //! ([`crate::spec::refinement`]).

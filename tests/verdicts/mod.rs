@@ -1,7 +1,7 @@
 //! Tests of verdicts: of the built-in scenarios, of generated ones, and of the abstract spec.
 
+mod abstract_spec;
 mod check;
-mod essence;
 mod figures;
 pub(crate) mod hazards;
 pub(crate) mod made_to_order;

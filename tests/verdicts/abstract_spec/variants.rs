@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 /// An abstract action with a wrong guard.
 #[derive(Debug)]
 pub(crate) struct Flaw {
-    /// The macro in `specs/spec/essence.pml` that selects it.
+    /// The macro in `specs/spec/abstract.pml` that selects it.
     pub(crate) name: &'static str,
     row: &'static str,
     may: fn(&AbstractState) -> bool,
@@ -91,14 +91,14 @@ impl Variant {
     }
 
     /// The abstract spec with the flaw.
-    pub(crate) fn essence(self) -> AbstractSpec {
-        let essence = AbstractSpec::new(self.mode);
-        self.flaw.map_or(essence.clone(), |flaw| essence.with(flaw.row, flaw.may))
+    pub(crate) fn spec(self) -> AbstractSpec {
+        let spec = AbstractSpec::new(self.mode);
+        self.flaw.map_or(spec.clone(), |flaw| spec.with(flaw.row, flaw.may))
     }
 
     /// Explores the variant.
     pub(crate) fn explored(self) -> Found {
-        let model = self.essence();
+        let model = self.spec();
         let ask = |it: &AbstractState| {
             let at_rest = model.is_at_rest(it);
             let bad = (0..).zip(INVARIANTS).filter(|(_, (_, holds))| !holds(it, at_rest));
