@@ -2,6 +2,7 @@
 
 use super::{Dir, VM, check, replay_of};
 use std::fs;
+use std::process::Command;
 
 #[test]
 fn a_scenario_is_proved_with_exit_0() {
@@ -52,6 +53,20 @@ fn a_vacuous_property_exits_with_3() {
         3,
         &["proved 20 of 22 properties, but 2 are vacuous", "vacuous: VM-2 IRQ-1"],
     );
+}
+
+/// The default output about one scenario fits on a page of 60 lines, 100 columns wide.
+#[test]
+fn the_default_output_is_short() {
+    for scenario in ["transfer", "rfc-v1", "type1-transfer", "Z18", "L3", "K1"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_handoff"))
+            .args(["check", scenario])
+            .env("COLUMNS", "100")
+            .output()
+            .expect("the command runs");
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert!((5..=60).contains(&text.lines().count()), "{scenario}:\n{text}");
+    }
 }
 
 #[test]

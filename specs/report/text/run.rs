@@ -7,6 +7,12 @@ use std::fmt::Write;
 /// The minimum width for columns. A narrower text names the actor before each step instead.
 const COLUMNS_FROM: usize = 100;
 
+/// Maximum number of violated properties that a shortened counterexample explains.
+const EXPLAINED_MAX: usize = 2;
+
+/// Maximum number of changes of the last step that a shortened counterexample shows.
+const CHANGES_MAX: usize = 6;
+
 /// Writes a counterexample: the properties, the steps, the causes, and the command that replays it.
 /// If the run has more than `steps_max` steps, the first ones are left out, except for faults.
 pub fn counterexample(run: &Run, width: usize, steps_max: usize) -> String {
@@ -17,7 +23,9 @@ pub fn counterexample(run: &Run, width: usize, steps_max: usize) -> String {
         text.push_str(&paragraph(&line, width));
     }
     text.push_str(&steps(run, width, steps_max, |_| &[]));
-    for violation in &run.violated {
+    let is_short = steps_max != usize::MAX;
+    let explained_max = if is_short { EXPLAINED_MAX } else { usize::MAX };
+    for violation in run.violated.iter().take(explained_max) {
         // A run that violates one property needs no name before each line.
         let (name, indent) = match run.violated.len() {
             1 => (None, "  "),
@@ -28,10 +36,19 @@ pub fn counterexample(run: &Run, width: usize, steps_max: usize) -> String {
             text.push_str(&paragraph(&format!("{indent}{line}"), width));
         }
     }
+    if run.violated.len() > explained_max {
+        let more: Vec<_> = run.violated[explained_max..].iter().map(|it| it.property).collect();
+        let line = format!("  also violated (--verbose explains it): {}", more.join(" "));
+        text.push_str(&paragraph(&line, width));
+    }
+    let shown_max = if is_short { CHANGES_MAX } else { usize::MAX };
     if let Some(Step { changes, .. }) = run.steps.last().filter(|last| !last.changes.is_empty()) {
         text.push_str("  changed by the last step:\n");
-        for line in changes {
+        for line in changes.iter().take(shown_max) {
             text.extend(["    ", line, "\n"]);
+        }
+        if let Some(more @ 1..) = changes.len().checked_sub(shown_max) {
+            let _ = writeln!(text, "    … and {more} more (--verbose shows them)");
         }
     }
     text.extend(["  replay: ", &replay(&run.replay), "\n"]);
