@@ -1,4 +1,4 @@
-//! `handoff explain`: explains a property, known bug, variant, defect, corruption, phase or errno.
+//! `handoff explain`: explains a property, bug, hazard, variant, defect, corruption, phase or errno.
 //!
 //! The texts come from the registries and tables that the checker uses.
 
@@ -13,12 +13,12 @@ use handoff_model::abi::errno::Errno;
 use handoff_model::protocol::phase::{InPhase, OutPhase, RolePhase};
 use handoff_model::variants::defects::{self, Defect};
 use handoff_model::variants::{VARIANTS, Variant};
-use handoff_sim_kernel::Quirk;
+use handoff_sim_kernel::Hazard;
 use std::io::Write;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Name of a property (OWN-1), known bug (Z17), variant (safe), defect, corruption, phase
+    /// Name of a property (OWN-1), known bug (Z17), hazard (H1), variant (safe), defect, corruption, phase
     /// (Commit) or errno (EBUSY), in any case
     name: String,
 }
@@ -32,7 +32,7 @@ const ERRNO_MAX: i32 = 133;
 /// An item with a name.
 enum Topic {
     Property(&'static Property),
-    Hazard(Quirk),
+    Hazard(&'static Hazard),
     Bug(&'static KnownBug),
     Variant(&'static Variant),
     Defect(&'static Defect),
@@ -46,7 +46,7 @@ impl Topic {
     fn all() -> Vec<Self> {
         let mut all: Vec<Self> = PROPERTIES.iter().map(Self::Property).collect();
         all.extend(bugs::all().map(Self::Bug));
-        all.extend(Quirk::ALL.map(Self::Hazard));
+        all.extend(Hazard::ALL.iter().map(Self::Hazard));
         all.extend(VARIANTS.iter().map(Self::Variant));
         all.extend(defects::all().map(Self::Defect));
         all.extend(CORRUPTIONS.iter().map(Self::Corruption));
@@ -60,7 +60,7 @@ impl Topic {
     fn name(&self) -> String {
         match self {
             Self::Property(property) => property.id.to_owned(),
-            Self::Hazard(quirk) => quirk.code().to_owned(),
+            Self::Hazard(hazard) => hazard.code.to_owned(),
             Self::Bug(bug) => bug.id.to_owned(),
             Self::Variant(variant) => variant.id.to_owned(),
             Self::Defect(defect) => defect.id.to_owned(),
@@ -74,7 +74,7 @@ impl Topic {
     fn explain(&self) -> page::Page {
         match self {
             Self::Property(property) => page::property(property),
-            Self::Hazard(quirk) => page::hazard(*quirk),
+            Self::Hazard(hazard) => page::hazard(hazard),
             Self::Bug(bug) => page::bug(bug),
             Self::Variant(variant) => page::variant(variant),
             Self::Defect(defect) => page::defect(defect),

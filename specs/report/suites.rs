@@ -4,7 +4,7 @@ use super::Body;
 use super::check::{Check, CheckedScenario, Verdict, VerdictKind};
 use super::compare::{Cell, Compare, Variant};
 use super::conform::{Conform, Fact, Kernel};
-use super::text::run::{counterexample, length};
+use super::text::run::{Detail, counterexample, length};
 
 /// The width of texts in a file, in columns.
 const WIDTH: usize = 110;
@@ -67,7 +67,7 @@ fn of_scenario(checked: &CheckedScenario) -> Suite {
     let case = |verdict: &Verdict| Case {
         name: verdict.property.to_owned(),
         outcome: outcome(verdict, || match checked.counterexample(verdict.property) {
-            Some(run) => counterexample(run, WIDTH, usize::MAX),
+            Some(run) => counterexample(run, WIDTH, Detail::FULL),
             None => String::new(),
         }),
     };

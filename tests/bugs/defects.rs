@@ -11,7 +11,7 @@ use handoff_specs::check::{Run, Verdict, check};
 use handoff_specs::counterexample::{Checked, token};
 use handoff_specs::properties::{self, PROPERTIES, Property};
 use handoff_specs::report::run::Run as Report;
-use handoff_specs::report::text::run::counterexample;
+use handoff_specs::report::text::run::{Detail, counterexample};
 use handoff_specs::scenario::Scenario;
 use handoff_specs::scenario::builder::{Iommufd, Ram, ScenarioBuilder};
 use handoff_specs::state::system::System;
@@ -146,7 +146,7 @@ fn a_run_can_be_replayed_from_its_last_line() {
             let token = token::encode(&checked.system, &run.actions);
             assert_eq!(token::decode(&checked.system, &token).as_ref(), Ok(&run.actions));
             let found = checked.counterexample(property.id).expect("it is violated");
-            let told = counterexample(&Report::new(&found, "file.toml"), 110, usize::MAX);
+            let told = counterexample(&Report::new(&found, "file.toml"), 110, Detail::FULL);
             assert!(told.contains(&format!("{} violated in", property.id)), "{told}");
             assert!(told.contains(&format!("--steps '{token}'")), "{told}");
         }

@@ -1,8 +1,15 @@
 //! Tests `handoff check` and `compare`: verdicts, limits, certificates and checkpoints.
 
 use super::{Dir, VM, check, replay_of};
+use handoff_checker::search::Limits;
+use handoff_specs::counterexample::Checked;
+use handoff_specs::properties::Severity;
+use handoff_specs::report::check::CheckedScenario;
+use handoff_specs::report::text::check::{LINES_MAX, line, summary};
+use handoff_specs::scenario::bugs::{self, KnownBug};
+use handoff_specs::scenario::library::{BUILT_IN, FOR_RFC, FOR_TYPE1, built_in as built_in_named};
+use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
 
 #[test]
 fn a_scenario_is_proved_with_exit_0() {
@@ -55,18 +62,51 @@ fn a_vacuous_property_exits_with_3() {
     );
 }
 
-/// The default output about one scenario fits on a page of 60 lines, 100 columns wide.
+/// The default output about any known scenario fits on a page of 60 lines, 100 columns wide.
 #[test]
 fn the_default_output_is_short() {
-    for scenario in ["transfer", "rfc-v1", "type1-transfer", "Z18", "L3", "K1"] {
-        let output = Command::new(env!("CARGO_BIN_EXE_handoff"))
-            .args(["check", scenario])
-            .env("COLUMNS", "100")
-            .output()
-            .expect("the command runs");
-        let text = String::from_utf8(output.stdout).expect("text");
-        assert!((5..=60).contains(&text.lines().count()), "{scenario}:\n{text}");
+    let built_in = [BUILT_IN, FOR_RFC, FOR_TYPE1].concat();
+    let built_in = built_in.iter().filter_map(|(name, _)| built_in_named(name));
+    for scenario in built_in.chain(bugs::all().filter_map(KnownBug::scenario)) {
+        let checked = Checked::new(&scenario, Limits::default()).expect("it can be set up");
+        let text = summary(&CheckedScenario::new(&scenario.name, &scenario, &checked), 100);
+        let lines = text.lines().count();
+        assert!((5..=LINES_MAX).contains(&lines), "{} has {lines} lines:\n{text}", scenario.name);
     }
+}
+
+/// Findings come by severity, then by faults, then by steps, as numbers.
+#[test]
+fn findings_are_ordered_by_severity_and_length() {
+    let text = check(&["check", "transfer", "--variant", "qemu-10.2"], 1, &["VIOLATED"]);
+    let finding = |line: &str| {
+        let severity = Severity::ALL.iter().position(|severity| {
+            line.starts_with(&format!("  {severity} ")) && line.ends_with(')')
+        })?;
+        let (_, length) = line.trim_end_matches(')').rsplit_once('(')?;
+        let mut numbers = length.split(", ").map(|part| part.split(' ').next()?.parse().ok());
+        let steps: usize = numbers.next()??;
+        Some((severity, numbers.next().flatten().unwrap_or(0), steps))
+    };
+    let found: Vec<(usize, usize, usize)> = text.lines().filter_map(finding).collect();
+    let mut sorted = found.clone();
+    sorted.sort_unstable();
+    assert_eq!(found, sorted, "{text}");
+    let severities = found.iter().map(|(severity, ..)| severity).collect::<BTreeSet<_>>();
+    assert!(found.len() > 8 && severities.len() > 3, "{found:?}");
+}
+
+/// A scenario that allows an event which never happens is not called proved.
+#[test]
+fn an_event_that_never_happens_is_not_called_proved() {
+    let scenario = built_in_named("transfer").expect("built in");
+    let checked = Checked::new(&scenario, Limits::default()).expect("it can be set up");
+    let mut report = CheckedScenario::new("transfer", &scenario, &checked);
+    assert!(summary(&report, 100).contains("proved: all 22 properties"));
+    report.never.push("a kill");
+    let text = summary(&report, 100);
+    assert!(text.contains("but an event never happens") && text.contains("a kill"), "{text}");
+    assert!(line(&report).starts_with("vacuous "), "{}", line(&report));
 }
 
 #[test]

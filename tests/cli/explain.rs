@@ -4,6 +4,7 @@ use super::check;
 use handoff_model::abi::errno::Errno;
 use handoff_model::protocol::phase::{InPhase, OutPhase};
 use handoff_model::variants::{VARIANTS, defects};
+use handoff_sim_kernel::Hazard;
 use handoff_specs::properties::PROPERTIES;
 use handoff_specs::scenario::bugs;
 use handoff_specs::scenario::corruption::CORRUPTIONS;
@@ -66,6 +67,14 @@ fn every_known_bug_is_explained() {
 }
 
 #[test]
+fn every_hazard_is_explained() {
+    for hazard in Hazard::ALL {
+        explains(hazard.code, hazard.what);
+        explains(hazard.code, hazard.evidence);
+    }
+}
+
+#[test]
 fn every_phase_is_explained() {
     for phase in OutPhase::ALL {
         explains(&phase.to_string(), &format!("purpose {}", phase.sentence()));
@@ -86,7 +95,8 @@ fn pages_state_what_follows_from_the_tables() {
         ("fd-1", &["not promised", "qemu-10.2 transfer", "(property)"]),
         ("z17", &["violates DONE-1", "planted space-of-first"]),
         ("K10", &["fact compat/unmap", "kernel 6.13"]),
-        ("H1", &["hazard of the kernel"]),
+        ("H2", &["kernel = \"fixed\"", "hazard/h2-dead"]),
+        ("h7", &["fails with EBUSY while another thread"]),
         ("qemu-10.2", &["limit FD-1", "exec mode", "transfer mode", "Snapshot → "]),
         (
             "ReclaimOwnership",

@@ -15,7 +15,7 @@ use handoff_model::protocol::phase::RolePhase;
 use handoff_model::protocol::{Protocol, Rule};
 use handoff_model::variants::defects::{self, Defect};
 use handoff_model::variants::{self, VARIANTS, Variant};
-use handoff_sim_kernel::Quirk;
+use handoff_sim_kernel::Hazard;
 use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
 
@@ -119,9 +119,18 @@ fn variants_that(condition: impl Fn(&&'static Variant) -> bool) -> Vec<String> {
     VARIANTS.iter().filter(condition).map(|it| format!("{} {}", it.id, it.mode)).collect()
 }
 
-pub(super) fn hazard(quirk: Quirk) -> Page {
-    let mut page = Page::new(quirk.code(), "hazard of the kernel (see `handoff compare`)");
-    page.row("behaviour", quirk.evidence());
+pub(super) fn hazard(hazard: &Hazard) -> Page {
+    let Hazard { code, what, evidence, quirk } = hazard;
+    let mut page = Page::new(code, "hazard of the kernel's CHANGE_PROCESS");
+    page.row("behaviour", *what);
+    page.row("observed", *evidence);
+    if quirk.is_some() {
+        page.row("avoided by", "kernel = \"fixed\" in a scenario file");
+        page.row("see it", "handoff compare");
+    }
+    let prefix = format!("/{}", code.to_lowercase());
+    let facts = rows::all().filter(|fact| fact.name.contains(&prefix));
+    page.list("facts", &facts.map(|fact| fact.name).collect::<Vec<_>>());
     page
 }
 

@@ -1,6 +1,6 @@
 //! Known bugs as text: a table of all, or one of them with its scenario and counterexample.
 
-use super::run::counterexample;
+use super::run::{Detail, counterexample};
 use crate::report::bugs::{Bug, Cheapest, FoundByCheck, ShownBy};
 use crate::report::check::Injection;
 use crate::report::layout::{labelled, paragraph};
@@ -82,7 +82,7 @@ fn found(check: &FoundByCheck, width: usize) -> String {
         |Injection { id, sentence }: &Injection| format!("  planted bug {id}: {sentence}");
     let planted: String = defects.iter().map(|it| paragraph(&planted(it), width)).collect();
     let run = match run {
-        Some(run) => counterexample(run, width, usize::MAX),
+        Some(run) => counterexample(run, width, Detail::FULL),
         None => paragraph(&format!("NOT REPRODUCED: no run violates {property}."), width),
     };
     format!("{planted}\n{}\n\n{run}", scenario.trim_end())

@@ -2,10 +2,10 @@
 //! detail. The verdict comes first, then the findings, the worst severity and the shortest run
 //! first.
 //!
-//! Without `--verbose` the text fits into [`LINES_MAX`] lines.
+//! Without `--verbose` the text fits into [`LINES_MAX`] lines, as long as the findings leave room.
 
 use super::grouped;
-use super::run::{counterexample, length, replay};
+use super::run::{Detail, counterexample, length, replay};
 use crate::properties::{self, Property, Severity};
 use crate::report::check::{
     Blackouts, CheckedScenario, Injection, Panic, ScenarioHead, Verdict, VerdictKind,
@@ -19,6 +19,10 @@ pub const LINES_MAX: usize = 60;
 
 /// Number of steps of a counterexample that the default output shows at least.
 const STEPS_MIN: usize = 8;
+
+/// Properties that are explained and changes that are shown, from the most to the least; the first
+/// pair that fits is used.
+const EXTENTS: [(usize, usize); 3] = [(2, 6), (1, 6), (1, 2)];
 
 /// A violated property, and the length of the run that violates it.
 struct Finding {
@@ -94,7 +98,7 @@ impl Finding {
 /// Writes one line about a scenario: its verdict, its size and its blackout.
 pub fn line(checked: &CheckedScenario) -> String {
     let name = plain(&checked.scenario.argument);
-    let verdict = verdict(checked);
+    let verdict = Overall::of(checked).word();
     let states = grouped(u64::from(checked.states));
     let seconds = seconds(checked.duration_ms);
     let blackout = checked.blackout.as_ref().map_or(String::new(), |blackout| {
@@ -147,12 +151,24 @@ pub fn summary(checked: &CheckedScenario, width: usize) -> String {
     let first = findings.first().and_then(|it| checked.counterexample(it.property.id));
     let Some(first) = first else { return text };
     let more = more(checked, width);
-    let without_steps = counterexample(first, width, 0);
-    let used = [&text, &more, &without_steps].iter().map(|it| it.lines().count()).sum::<usize>();
-    // An empty line, and one for the steps that are left out.
-    let steps = LINES_MAX.saturating_sub(used + 2).max(STEPS_MIN);
-    text.extend(["\n", &counterexample(first, width, steps), &more]);
+    // The empty line between both parts counts, too.
+    let used = text.lines().count() + more.lines().count() + 1;
+    text.extend(["\n", &shortened(first, width, LINES_MAX.saturating_sub(used)), &more]);
     text
+}
+
+/// Writes a counterexample in at most `lines_max` lines if its least extent allows that.
+fn shortened(run: &Run, width: usize, lines_max: usize) -> String {
+    let write = |steps_max, (explained_max, changes_max)| {
+        counterexample(run, width, Detail { steps_max, explained_max, changes_max })
+    };
+    let steps = STEPS_MIN..=run.steps.len().max(STEPS_MIN);
+    let texts = EXTENTS
+        .into_iter()
+        .flat_map(|extent| steps.clone().rev().map(move |steps_max| (steps_max, extent)));
+    let mut texts = texts.map(|(steps_max, extent)| write(steps_max, extent));
+    let fits = |text: &String| text.lines().count() <= lines_max;
+    texts.find(fits).unwrap_or_else(|| write(STEPS_MIN, EXTENTS[EXTENTS.len() - 1]))
 }
 
 /// Writes everything about a scenario: each verdict, and each counterexample in full.
@@ -177,24 +193,51 @@ pub fn everything(checked: &CheckedScenario, width: usize) -> String {
     }
     text.push_str(&panicked(checked));
     for run in by_severity(checked) {
-        text.extend(["\n", &counterexample(run, width, usize::MAX)]);
+        text.extend(["\n", &counterexample(run, width, Detail::FULL)]);
     }
     text + "\n"
 }
 
-/// Returns a word for the verdict on a scenario.
-fn verdict(checked: &CheckedScenario) -> &'static str {
-    let has = |kind| checked.verdicts.iter().any(|it| it.verdict == kind);
-    if checked.panic.is_some() {
-        "PANICKED"
-    } else if has(VerdictKind::Violated) {
-        "VIOLATED"
-    } else if !checked.exhaustive {
-        "undecided"
-    } else if has(VerdictKind::Vacuous) || !checked.never.is_empty() {
-        "vacuous"
-    } else {
-        "proved"
+/// The verdict on a scenario as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overall {
+    /// This program failed.
+    Panicked,
+    /// A property is violated.
+    Violated,
+    /// A limit stopped the search.
+    Undecided,
+    /// A property, or an event that the scenario allows, was never tested.
+    Vacuous,
+    /// Every applicable property is proved.
+    Proved,
+}
+
+impl Overall {
+    fn of(checked: &CheckedScenario) -> Self {
+        let has = |kind| checked.verdicts.iter().any(|it| it.verdict == kind);
+        if checked.panic.is_some() {
+            Self::Panicked
+        } else if has(VerdictKind::Violated) {
+            Self::Violated
+        } else if !checked.exhaustive {
+            Self::Undecided
+        } else if has(VerdictKind::Vacuous) || !checked.never.is_empty() {
+            Self::Vacuous
+        } else {
+            Self::Proved
+        }
+    }
+
+    /// Returns a word; capitals if the exit code is 1.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Panicked => "PANICKED",
+            Self::Violated => "VIOLATED",
+            Self::Undecided => "undecided",
+            Self::Vacuous => "vacuous",
+            Self::Proved => "proved",
+        }
     }
 }
 
@@ -208,21 +251,21 @@ fn headline(checked: &CheckedScenario, width: usize) -> String {
     let not_applicable = count(VerdictKind::NotApplicable);
     let all = checked.verdicts.len() - not_applicable;
     let proved = count(VerdictKind::Proved);
-    let verdict = match verdict(checked) {
-        "VIOLATED" => format!("VIOLATED: {} of {all} properties", violations(checked)),
-        "PANICKED" => "PANICKED: this program failed, so nothing is proved".to_owned(),
-        "undecided" => {
+    let verdict = match Overall::of(checked) {
+        Overall::Violated => format!("VIOLATED: {} of {all} properties", violations(checked)),
+        Overall::Panicked => "PANICKED: this program failed, so nothing is proved".to_owned(),
+        Overall::Undecided => {
             let limit = checked.stopped_by.as_deref().unwrap_or_default();
             format!("undecided: {limit} stopped the search, so nothing is proved")
         }
-        "vacuous" => {
+        Overall::Vacuous => {
             let vacuous = count(VerdictKind::Vacuous);
             match vacuous {
                 0 => format!("proved {proved} of {all} properties, but an event never happens"),
                 _ => format!("proved {proved} of {all} properties, but {vacuous} are vacuous"),
             }
         }
-        _ => format!("proved: all {all} properties hold in every reachable state"),
+        Overall::Proved => format!("proved: all {all} properties hold in every reachable state"),
     };
     paragraph(&format!("{}: {verdict}", plain(&checked.scenario.name)), width)
 }

@@ -1,5 +1,6 @@
 //! Runs as text: numbered steps, in columns if the terminal is wide enough, and violations.
 
+use crate::properties;
 use crate::report::layout::{hanging, paragraph};
 use crate::report::run::{Actor, PointOfNoReturn, Run, Step, Violation};
 use std::fmt::Write;
@@ -7,27 +8,39 @@ use std::fmt::Write;
 /// The minimum width for columns. A narrower text names the actor before each step instead.
 const COLUMNS_FROM: usize = 100;
 
-/// Maximum number of violated properties that a shortened counterexample explains.
-const EXPLAINED_MAX: usize = 2;
+/// The extent to which a counterexample is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Detail {
+    /// Maximum number of steps; the first ones are left out, except for faults.
+    pub steps_max: usize,
+    /// Maximum number of violated properties that are explained; the others are named.
+    pub explained_max: usize,
+    /// Maximum number of changes of the last step.
+    pub changes_max: usize,
+}
 
-/// Maximum number of changes of the last step that a shortened counterexample shows.
-const CHANGES_MAX: usize = 6;
+impl Detail {
+    /// Everything.
+    pub const FULL: Self =
+        Self { steps_max: usize::MAX, explained_max: usize::MAX, changes_max: usize::MAX };
+}
 
-/// Writes a counterexample: the properties, the steps, the causes, and the command that replays it.
-/// If the run has more than `steps_max` steps, the first ones are left out, except for faults.
-pub fn counterexample(run: &Run, width: usize, steps_max: usize) -> String {
+/// Writes a counterexample: the properties, the most severe first, the steps, the causes, and the
+/// command that replays it.
+pub fn counterexample(run: &Run, width: usize, detail: Detail) -> String {
+    let mut violated: Vec<&Violation> = run.violated.iter().collect();
+    violated.sort_by_key(|it| properties::find(it.property).map(|property| property.severity));
+    let (explained, others) = violated.split_at(detail.explained_max.min(violated.len()));
     let mut text = String::new();
     let length = length(run.steps.len(), run.faults);
-    for Violation { property, sentence, .. } in &run.violated {
+    for Violation { property, sentence, .. } in explained {
         let line = format!("{property} violated in {length}: {sentence}");
         text.push_str(&paragraph(&line, width));
     }
-    text.push_str(&steps(run, width, steps_max, |_| &[]));
-    let is_short = steps_max != usize::MAX;
-    let explained_max = if is_short { EXPLAINED_MAX } else { usize::MAX };
-    for violation in run.violated.iter().take(explained_max) {
+    text.push_str(&steps(run, width, detail.steps_max, |_| &[]));
+    for violation in explained {
         // A run that violates one property needs no name before each line.
-        let (name, indent) = match run.violated.len() {
+        let (name, indent) = match violated.len() {
             1 => (None, "  "),
             _ => (Some(format!("  {}\n", violation.property)), "    "),
         };
@@ -36,22 +49,29 @@ pub fn counterexample(run: &Run, width: usize, steps_max: usize) -> String {
             text.push_str(&paragraph(&format!("{indent}{line}"), width));
         }
     }
-    if run.violated.len() > explained_max {
-        let more: Vec<_> = run.violated[explained_max..].iter().map(|it| it.property).collect();
-        let line = format!("  also violated (--verbose explains it): {}", more.join(" "));
+    if !others.is_empty() {
+        let ids: Vec<_> = others.iter().map(|it| it.property).collect();
+        let line = format!("  also violated by this run (see --verbose): {}", ids.join(" "));
         text.push_str(&paragraph(&line, width));
     }
-    let shown_max = if is_short { CHANGES_MAX } else { usize::MAX };
-    if let Some(Step { changes, .. }) = run.steps.last().filter(|last| !last.changes.is_empty()) {
-        text.push_str("  changed by the last step:\n");
-        for line in changes.iter().take(shown_max) {
-            text.extend(["    ", line, "\n"]);
-        }
-        if let Some(more @ 1..) = changes.len().checked_sub(shown_max) {
-            let _ = writeln!(text, "    … and {more} more (--verbose shows them)");
-        }
-    }
+    text.push_str(&last_changes(run, detail.changes_max));
     text.extend(["  replay: ", &replay(&run.replay), "\n"]);
+    text
+}
+
+/// Returns the changes that the last step made, a line each.
+fn last_changes(run: &Run, changes_max: usize) -> String {
+    let changes = run.steps.last().map_or(&[][..], |last| &last.changes);
+    let mut text = String::new();
+    if !changes.is_empty() {
+        text.push_str("  changed by the last step:\n");
+    }
+    for line in changes.iter().take(changes_max) {
+        text.extend(["    ", line, "\n"]);
+    }
+    if let Some(more @ 1..) = changes.len().checked_sub(changes_max) {
+        let _ = writeln!(text, "    … and {more} more (--verbose shows them)");
+    }
     text
 }
 
