@@ -1,4 +1,5 @@
-//! `handoff explain`: explains a property, bug, hazard, variant, defect, corruption, phase or errno.
+//! `handoff explain`: explains a property, bug, hazard, variant, defect, corruption, phase or
+//! errno.
 //!
 //! The texts come from the registries and tables that the checker uses.
 
@@ -18,8 +19,8 @@ use std::io::Write;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Name of a property (OWN-1), known bug (Z17), hazard (H1), variant (safe), defect, corruption, phase
-    /// (Commit) or errno (EBUSY), in any case
+    /// Name of a property (OWN-1), known bug (Z17), hazard (H1), variant (safe), defect,
+    /// corruption, phase (Commit) or errno (EBUSY), in any case
     name: String,
 }
 

@@ -9,8 +9,8 @@ use std::fmt::Write;
 /// of properties that the variant violates, without its documented limits.
 pub fn severities(columns: &[Column]) -> String {
     let severities = Severity::ALL.map(|severity| format!(" {severity} |")).concat();
-    let mut text =
-        format!("| protocol |{severities} reachable states |\n|---|---|---|---|---|---|---:|\n");
+    let rule = Severity::ALL.map(|_| "---|").concat();
+    let mut text = format!("| protocol |{severities} reachable states |\n|---|{rule}---:|\n");
     for column in columns {
         let variant = column.variant;
         let mark = if variant.is_ours { "**" } else { "" };

@@ -240,12 +240,12 @@ fn attach(b: &mut Fixture<'_>, device: Device, pinned_pages: i64) -> FactResult 
 fn bind(b: &mut Fixture<'_>, kind: Device) -> FactResult {
     let (p, iommufd, _) = with_domains(b, 0)?;
     let device = b.open(p, kind)?;
-    let anew = |b: &mut Fixture<'_>, _: &Reply| {
+    let reopen = |b: &mut Fixture<'_>, _: &Reply| {
         b.ok(p, &Call::File(FileCall::Close { fd: device }))?;
         let file = b.open(p, kind)?;
         b.same("the descriptor", &file, &device)
     };
     Failing { p, iommufd, call: &Call::Device(DeviceCall::Bind { device, iommufd }) }
-        .makes(b, anew)
+        .makes(b, reopen)
         .map(drop)
 }
